@@ -1,0 +1,126 @@
+# Longwire. Two commands for newcomers:
+#   make run    installs what is missing, builds, starts a server on ./data
+#   make test   installs what the tests need, builds with sanitizers, runs everything that CI runs
+# For daily work: make (build only), make unit, make system, make fuzz, make sim, make bench, make help
+
+.DEFAULT_GOAL := all
+CC      ?= gcc
+FLAVOUR ?= release
+BUILD   ?= build
+
+WARN := -std=gnu17 -Wall -Wextra -Wshadow -Wmissing-prototypes -Wstrict-prototypes -Wswitch-enum -Wvla -Wpointer-arith \
+        -Wno-missing-field-initializers -Werror
+HARD := -fstack-protector-strong -fPIE
+LINK := -pie -Wl,-z,relro,-z,now
+
+ifeq ($(FLAVOUR),release)
+OUT    := $(BUILD)
+CFLAGS_FLAVOUR := -O2 -g -fno-plt -D_FORTIFY_SOURCE=2
+else ifeq ($(FLAVOUR),san)
+OUT    := $(BUILD)/san
+CFLAGS_FLAVOUR := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
+LINK   += -fsanitize=address,undefined
+else ifeq ($(FLAVOUR),tsan)
+OUT    := $(BUILD)/tsan
+CFLAGS_FLAVOUR := -O1 -g -fno-omit-frame-pointer -fsanitize=thread
+LINK   += -fsanitize=thread
+else ifeq ($(FLAVOUR),fuzz)
+OUT    := $(BUILD)/fuzz
+CC     := clang
+CFLAGS_FLAVOUR := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=undefined
+LINK   += -fsanitize=address,undefined
+endif
+
+CFLAGS += $(WARN) $(HARD) $(CFLAGS_FLAVOUR)
+CPPFLAGS += -D_GNU_SOURCE -Isrc -I$(OUT)/gen -MMD -MP
+
+# --- rooms ------------------------------------------------------------------------------------------------------
+# One archive a room; what a room may be linked with is what src/ROOMS lets it see.
+ROOMS    := base message codec hub store route reactor node http session api main
+LIBS     := -lrocksdb -lyajl -lcrypto -linih -lpthread -lm
+sources   = $(filter-out %_test.c %_fuzz.c src/main/main.c,$(wildcard src/$(1)/*.c src/$(1)/*/*.c))
+objects   = $(patsubst src/%.c,$(OUT)/obj/%.o,$(call sources,$(1)))
+sees      = $(1) $(shell sed -n 's/^$(1)://p' src/ROOMS)
+archives  = $(foreach room,$(call sees,$(1)),$(if $(call sources,$(room)),$(OUT)/lib$(room).a))
+
+define room_rules
+$(OUT)/lib$(1).a: $(call objects,$(1))
+	@rm -f $$@
+	@ar rcs $$@ $$^
+endef
+$(foreach room,$(ROOMS),$(eval $(call room_rules,$(room))))
+
+$(OUT)/obj/%.o: src/%.c
+	@mkdir -p $(@D)
+	@echo "  cc $<"
+	@$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
+
+# --- programs ---------------------------------------------------------------------------------------------------
+PROGRAMS := $(OUT)/longwired $(OUT)/longwire $(OUT)/longwire-bench
+
+all: $(PROGRAMS)
+
+$(OUT)/longwired: $(OUT)/obj/main/main.o $(foreach room,$(ROOMS),$(if $(call sources,$(room)),$(OUT)/lib$(room).a))
+	@echo "  ld $@"
+	@$(CC) $(LINK) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIBS)
+
+TOOL_SRC  = $(wildcard tools/longwire/*.c)
+BENCH_SRC = $(wildcard tools/bench/*.c)
+$(OUT)/obj/tools/%.o: tools/%.c
+	@mkdir -p $(@D)
+	@echo "  cc $<"
+	@$(CC) $(CPPFLAGS) -Itools $(CFLAGS) -c -o $@ $<
+$(OUT)/longwire: $(patsubst tools/%.c,$(OUT)/obj/tools/%.o,$(filter-out %_test.c,$(TOOL_SRC))) $(OUT)/libbase.a
+	@echo "  ld $@"
+	@$(CC) $(LINK) -o $@ $^ -lcurl -lyajl
+$(OUT)/longwire-bench: $(patsubst tools/%.c,$(OUT)/obj/tools/%.o,$(filter-out %_test.c,$(BENCH_SRC))) $(OUT)/libbase.a
+	@echo "  ld $@"
+	@$(CC) $(LINK) -o $@ $^ -lpthread -lm
+
+# --- unit tests: src/ROOM/…/x_test.c becomes OUT/test/ROOM/…/x_test ------------------------------------------------
+TEST_LIB_SRC = $(filter-out %_test.c,$(wildcard test/lib/*.c))
+TEST_LIB_OBJ = $(patsubst test/%.c,$(OUT)/obj/test/%.o,$(TEST_LIB_SRC))
+UNIT_SRC    := $(wildcard src/*/*_test.c src/*/*/*_test.c)
+UNITS       := $(patsubst src/%.c,$(OUT)/test/%,$(UNIT_SRC))
+$(OUT)/obj/test/%.o: test/%.c
+	@mkdir -p $(@D)
+	@echo "  cc $<"
+	@$(CC) $(CPPFLAGS) -Itest $(CFLAGS) -c -o $@ $<
+
+define unit_rule
+$(OUT)/test/$(1): $(OUT)/obj/$(1).o $(call archives,$(firstword $(subst /, ,$(1)))) $(TEST_LIB_OBJ)
+	@mkdir -p $$(@D)
+	@$(CC) $(LINK) -o $$@ $$(filter %.o,$$^) -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $(LIBS) -lcmocka
+endef
+$(foreach unit,$(UNIT_SRC),$(eval $(call unit_rule,$(patsubst src/%.c,%,$(unit)))))
+
+units: $(UNITS)
+
+# The simulator sees all but main.
+SIM_SRC = $(wildcard test/sim/*.c)
+$(OUT)/test/sim/sim: $(patsubst test/%.c,$(OUT)/obj/test/%.o,$(SIM_SRC)) $(foreach room,base message hub store route node,$(if $(call sources,$(room)),$(OUT)/lib$(room).a))
+	@mkdir -p $(@D)
+	@$(CC) $(LINK) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIBS)
+
+# --- fuzzers: src/codec/…/x_fuzz.c; libFuzzer with FLAVOUR=fuzz, else a replayer of the corpus ---------------------
+FUZZ_SRC := $(wildcard src/*/*_fuzz.c src/*/*/*_fuzz.c)
+FUZZERS  := $(patsubst src/%.c,$(OUT)/fuzz/%,$(FUZZ_SRC))
+ifeq ($(FLAVOUR),fuzz)
+FUZZ_MAIN := -fsanitize=fuzzer
+else
+FUZZ_MAIN := $(OUT)/obj/test/fuzz/replay.o
+$(FUZZERS): $(OUT)/obj/test/fuzz/replay.o
+endif
+define fuzz_rule
+$(OUT)/fuzz/$(1): $(OUT)/obj/$(1).o $(call archives,$(firstword $(subst /, ,$(1))))
+	@mkdir -p $$(@D)
+	@$(CC) $(LINK) -o $$@ $(OUT)/obj/$(1).o $(FUZZ_MAIN) -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $(LIBS)
+endef
+$(foreach fuzz,$(FUZZ_SRC),$(eval $(call fuzz_rule,$(patsubst src/%.c,%,$(fuzz)))))
+fuzzers: $(FUZZERS)
+
+-include $(shell find $(OUT)/obj -name '*.d' 2>/dev/null)
+
+.PHONY: all units fuzzers clean
+clean:
+	rm -rf $(BUILD)

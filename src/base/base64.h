@@ -1,0 +1,15 @@
+/* base64.h - RFC 4648: standard with padding (clause 4), URL-safe without (clause 5). */
+#ifndef BASE_BASE64_H
+#define BASE_BASE64_H
+
+#include "base/buf.h"
+
+void base64_put(struct buf *buf, struct span bytes);
+void base64url_put(struct buf *buf, struct span bytes);
+
+/* Strict: no spaces, right padding (standard) or none (URL-safe), unused bits zero. False: not base64, or it
+ * does not fit into *ret; what was put is taken back. */
+bool base64_get(struct span text, struct buf *ret);
+bool base64url_get(struct span text, struct buf *ret);
+
+#endif

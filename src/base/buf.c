@@ -1,0 +1,115 @@
+#include "base/buf.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/must.h"
+
+enum { BUF_FIRST_BYTES = 256 };
+
+void buf_init(struct buf *buf, size_t bytes_max)
+{
+    *buf = (struct buf){ .max = bytes_max };
+}
+
+void buf_fini(struct buf *buf)
+{
+    free(buf->at);
+    *buf = (struct buf){ .max = buf->max };
+}
+
+void buf_clear(struct buf *buf)
+{
+    buf->len     = 0;
+    buf->is_over = false;
+}
+
+static bool buf_reserve(struct buf *buf, size_t more)
+{
+    if (buf->is_over || more > buf->max - buf->len) {
+        buf->is_over = true;
+        return false;
+    }
+    size_t want = buf->len + more;
+    if (want <= buf->cap)
+        return true;
+
+    size_t cap = buf->cap == 0 ? BUF_FIRST_BYTES : buf->cap;
+    while (cap < want)
+        cap *= 2;
+    if (cap > buf->max)
+        cap = buf->max;
+    char *at = realloc(buf->at, cap);
+    must(at != NULL);
+    buf->at  = at;
+    buf->cap = cap;
+    return true;
+}
+
+char *buf_room(struct buf *buf, size_t count)
+{
+    if (!buf_reserve(buf, count))
+        return NULL;
+    char *room = buf->at + buf->len;
+    buf->len += count;
+    return room;
+}
+
+void buf_put(struct buf *buf, struct span bytes)
+{
+    if (bytes.len == 0)
+        return;
+    char *room = buf_room(buf, bytes.len);
+    if (room != NULL)
+        memcpy(room, bytes.at, bytes.len);
+}
+
+void buf_putc(struct buf *buf, char byte)
+{
+    char *room = buf_room(buf, 1);
+    if (room != NULL)
+        *room = byte;
+}
+
+void buf_put_u64(struct buf *buf, uint64_t value)
+{
+    char  digits[20];
+    char *at = digits + sizeof digits;
+
+    do {
+        *--at = (char)('0' + value % 10);
+        value /= 10;
+    } while (value != 0);
+    buf_put(buf, span_of(at, (size_t)(digits + sizeof digits - at)));
+}
+
+void buf_putf(struct buf *buf, const char *format, ...)
+{
+    char    small[256];
+    va_list args;
+
+    va_start(args, format);
+    int len = vsnprintf(small, sizeof small, format, args);
+    va_end(args);
+    must(len >= 0);
+    if ((size_t)len < sizeof small) {
+        buf_put(buf, span_of(small, (size_t)len));
+        return;
+    }
+    /* One byte more than is kept: vsnprintf insists on writing its NUL. */
+    if (!buf_reserve(buf, (size_t)len + 1))
+        return;
+    va_start(args, format);
+    vsnprintf(buf->at + buf->len, (size_t)len + 1, format, args);
+    va_end(args);
+    buf->len += (size_t)len;
+}
+
+void buf_drop(struct buf *buf, size_t count)
+{
+    must(count <= buf->len);
+    buf->len -= count;
+    if (buf->len > 0 && count > 0)
+        memmove(buf->at, buf->at + count, buf->len);
+}

@@ -1,0 +1,49 @@
+/* buf.h - bytes that grow, up to a maximum fixed at birth.
+ *
+ * Overflow is sticky: once a put did not fit, nothing more is taken and buf_is_over() says so; check once,
+ * at the end. A failed malloc ends the process (house rule: small memory is never half there). */
+#ifndef BASE_BUF_H
+#define BASE_BUF_H
+
+#include "base/span.h"
+
+struct buf {
+    char  *at;
+    size_t len;
+    size_t cap;
+    size_t max;
+    bool   is_over;
+};
+
+/* Holds no memory until the first put. */
+void buf_init(struct buf *buf, size_t bytes_max);
+void buf_fini(struct buf *buf);
+
+void buf_put(struct buf *buf, struct span bytes);
+void buf_putc(struct buf *buf, char byte);
+void buf_put_u64(struct buf *buf, uint64_t value);
+void buf_putf(struct buf *buf, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* `count` writable bytes at the end, counted in at once; NULL (and over) when they would not fit. */
+char *buf_room(struct buf *buf, size_t count);
+
+/* Makes it empty, keeps the memory, forgets an overflow. */
+void buf_clear(struct buf *buf);
+
+/* Drops the first `count` bytes; count <= len. */
+void buf_drop(struct buf *buf, size_t count);
+
+static inline struct span buf_span(const struct buf *buf)
+{
+    return (struct span){ buf->at, buf->len };
+}
+
+static inline bool buf_is_over(const struct buf *buf)
+{
+    return buf->is_over;
+}
+
+/* For literals: buf_put_lit(buf, "data: ") */
+#define buf_put_lit(buf, literal) buf_put(buf, SPAN(literal))
+
+#endif

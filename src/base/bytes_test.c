@@ -1,0 +1,133 @@
+/* Spans, buffers, UTF-8 and base64. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "base/base64.h"
+#include "base/buf.h"
+#include "base/hash.h"
+#include "base/utf8.h"
+
+#include <cmocka.h>
+
+static void utf8_says_the_same_for_every_cut(void **state)
+{
+    (void)state;
+    static const struct { const char *name; struct span text; bool is_valid; } rows[] = {
+        { "empty", SPAN(""), true },
+        { "ascii over eight bytes", SPAN("hello, longwire"), true },
+        { "two, three, four bytes", SPAN("\xc3\xa9 \xe2\x82\xac \xf0\x9f\x98\x80"), true },
+        { "overlong slash", SPAN("\xc0\xaf"), false },
+        { "overlong three", SPAN("\xe0\x80\xaf"), false },
+        { "surrogate", SPAN("\xed\xa0\x80"), false },
+        { "last of all", SPAN("\xf4\x8f\xbf\xbf"), true },
+        { "above it", SPAN("\xf4\x90\x80\x80"), false },
+        { "cut short", SPAN("abc\xe2\x82"), false },
+        { "stray continuation", SPAN("abc\x80"), false },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        if (utf8_is_valid(rows[i].text) != rows[i].is_valid)
+            fail_msg("%s", rows[i].name);
+        for (size_t cut = 0; cut <= rows[i].text.len; cut++) {
+            struct utf8 utf8 = { 0 };
+            bool is_valid = utf8_feed(&utf8, span_head(rows[i].text, cut)) &&
+                            utf8_feed(&utf8, span_skip(rows[i].text, cut)) && utf8_is_whole(&utf8);
+            if (is_valid != rows[i].is_valid)
+                fail_msg("%s, cut at %zu", rows[i].name, cut);
+        }
+    }
+}
+
+static void base64_gives_back_what_it_took(void **state)
+{
+    (void)state;
+    char bytes[64];
+
+    for (size_t len = 0; len < sizeof bytes; len++) {
+        for (size_t i = 0; i < len; i++)
+            bytes[i] = (char)(i * 37 + len);
+        struct buf text, back;
+        buf_init(&text, 200);
+        buf_init(&back, 200);
+        base64_put(&text, span_of(bytes, len));
+        assert_true(base64_get(buf_span(&text), &back));
+        assert_true(span_eq(buf_span(&back), span_of(bytes, len)));
+        buf_clear(&text);
+        buf_clear(&back);
+        base64url_put(&text, span_of(bytes, len));
+        assert_true(base64url_get(buf_span(&text), &back));
+        assert_true(span_eq(buf_span(&back), span_of(bytes, len)));
+        buf_fini(&text);
+        buf_fini(&back);
+    }
+}
+
+static void base64_refuses_a_second_spelling(void **state)
+{
+    (void)state;
+    static const char *bad[] = { "A", "AB==", "AAA", "A===", "====", "AA=A", "AAA=AAAA", "A A=", "AA\n=" };
+    struct buf back;
+
+    buf_init(&back, 100);
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        if (base64_get(span_str(bad[i]), &back) || back.len != 0)
+            fail_msg("%s", bad[i]);
+    assert_false(base64url_get(SPAN("AA=="), &back));
+    buf_fini(&back);
+}
+
+static void a_buf_stops_at_its_maximum_and_says_so(void **state)
+{
+    (void)state;
+    struct buf buf;
+
+    buf_init(&buf, 10);
+    buf_put_lit(&buf, "12345678");
+    assert_false(buf_is_over(&buf));
+    buf_put_lit(&buf, "abc");
+    assert_true(buf_is_over(&buf));
+    buf_putc(&buf, 'x');
+    assert_int_equal(buf.len, 8);
+    buf_clear(&buf);
+    buf_put_u64(&buf, 1234567890);
+    assert_true(span_eq(buf_span(&buf), SPAN("1234567890")));
+    assert_false(buf_is_over(&buf));
+    buf_fini(&buf);
+}
+
+static void numbers_are_read_strictly(void **state)
+{
+    (void)state;
+    static const char *bad[] = { "", "+1", "-1", " 1", "1 ", "0x1", "18446744073709551616", "1e3" };
+    uint64_t value = 77;
+
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        if (span_u64(span_str(bad[i]), &value))
+            fail_msg("%s", bad[i]);
+    assert_int_equal(value, 77);
+    assert_true(span_u64(SPAN("18446744073709551615"), &value));
+    assert_true(value == UINT64_MAX);
+}
+
+static void siphash_tells_messages_apart(void **state)
+{
+    (void)state;
+    const struct hash_key key = { 0x0706050403020100u, 0x0f0e0d0c0b0a0908u };
+    const char            message[] = { 0, 1, 2, 3, 4, 5, 6, 7 };
+    uint64_t              seen = hash_bytes(&key, span_of(message, 8));
+    assert_true(seen != hash_bytes(&key, span_of(message, 7)));
+    assert_true(seen == hash_bytes(&key, span_of(message, 8)));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(utf8_says_the_same_for_every_cut),
+        cmocka_unit_test(base64_gives_back_what_it_took),
+        cmocka_unit_test(base64_refuses_a_second_spelling),
+        cmocka_unit_test(a_buf_stops_at_its_maximum_and_says_so),
+        cmocka_unit_test(numbers_are_read_strictly),
+        cmocka_unit_test(siphash_tells_messages_apart),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,59 @@
+#include "base/span.h"
+
+static char lower(char c)
+{
+    return c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c;
+}
+
+bool span_eq_nocase(struct span a, struct span b)
+{
+    if (a.len != b.len)
+        return false;
+    for (size_t i = 0; i < a.len; i++)
+        if (lower(a.at[i]) != lower(b.at[i]))
+            return false;
+    return true;
+}
+
+struct span span_trim(struct span span)
+{
+    while (span.len > 0 && (span.at[0] == ' ' || span.at[0] == '\t'))
+        span = span_skip(span, 1);
+    while (span.len > 0 && (span.at[span.len - 1] == ' ' || span.at[span.len - 1] == '\t'))
+        span.len--;
+    return span;
+}
+
+bool span_cut(struct span *rest, char mark, struct span *ret_head)
+{
+    if (rest->len == 0)
+        return false;
+
+    const char *found = memchr(rest->at, mark, rest->len);
+    if (found == NULL) {
+        *ret_head = *rest;
+        *rest     = span_skip(*rest, rest->len);
+        return true;
+    }
+    size_t len = (size_t)(found - rest->at);
+    *ret_head  = span_head(*rest, len);
+    *rest      = span_skip(*rest, len + 1);
+    return true;
+}
+
+bool span_u64(struct span span, uint64_t *ret_value)
+{
+    uint64_t value = 0;
+
+    if (span.len == 0)
+        return false;
+    for (size_t i = 0; i < span.len; i++) {
+        unsigned digit = (unsigned char)span.at[i] - (unsigned)'0';
+        if (digit > 9)
+            return false;
+        if (__builtin_mul_overflow(value, 10u, &value) || __builtin_add_overflow(value, digit, &value))
+            return false;
+    }
+    *ret_value = value;
+    return true;
+}

@@ -1,0 +1,66 @@
+/* span.h - borrowed bytes: a place and a length.
+ *
+ * A span owns nothing and is valid as long as what it points into. It may hold any byte, NUL included.
+ * An empty span may point anywhere, NULL too. */
+#ifndef BASE_SPAN_H
+#define BASE_SPAN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+struct span {
+    const char *at;
+    size_t      len;
+};
+
+#define SPAN(literal) ((struct span){ "" literal, sizeof(literal) - 1 })
+/* For printf: printf("%.*s", SPAN_ARG(span)) */
+#define SPAN_ARG(span) (int)(span).len, (span).at
+
+static inline struct span span_of(const void *at, size_t len)
+{
+    return (struct span){ at, len };
+}
+
+static inline struct span span_str(const char *text)
+{
+    return (struct span){ text, text == NULL ? 0 : strlen(text) };
+}
+
+static inline bool span_eq(struct span a, struct span b)
+{
+    return a.len == b.len && (a.len == 0 || memcmp(a.at, b.at, a.len) == 0);
+}
+
+static inline bool span_starts(struct span span, struct span head)
+{
+    return span.len >= head.len && (head.len == 0 || memcmp(span.at, head.at, head.len) == 0);
+}
+
+/* What is left after the first `count` bytes; count <= span.len. */
+static inline struct span span_skip(struct span span, size_t count)
+{
+    return (struct span){ span.at + count, span.len - count };
+}
+
+static inline struct span span_head(struct span span, size_t count)
+{
+    return (struct span){ span.at, count < span.len ? count : span.len };
+}
+
+/* ASCII letters compare without case; all other bytes as they are. */
+bool span_eq_nocase(struct span a, struct span b);
+
+/* Without spaces and tabs at both ends (the OWS of RFC 9110 5.6.3). */
+struct span span_trim(struct span span);
+
+/* Cuts at the first `mark`: *ret_head is what stood before it, *rest what follows. Without a mark the whole
+ * is the head and *rest becomes empty. False, and nothing changes, when *rest is empty already. */
+bool span_cut(struct span *rest, char mark, struct span *ret_head);
+
+/* One or more decimal digits and nothing else; false on overflow. *ret_value changes only on success. */
+bool span_u64(struct span span, uint64_t *ret_value);
+
+#endif

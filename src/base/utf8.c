@@ -1,0 +1,53 @@
+#include "base/utf8.h"
+
+/* The state holds how many bytes are still to come and which range the next one must be in (RFC 3629 4:
+ * only the second byte's range depends on the first):
+ *
+ *   bits 16-17 bytes to come · bits 8-15 highest next byte · bits 0-7 lowest next byte */
+static uint32_t expect(uint32_t count, uint32_t low, uint32_t high)
+{
+    return count << 16 | high << 8 | low;
+}
+
+static uint32_t after_first(unsigned char c)
+{
+    if (c >= 0xc2 && c <= 0xdf) return expect(1, 0x80, 0xbf);
+    if (c == 0xe0)              return expect(2, 0xa0, 0xbf);
+    if (c == 0xed)              return expect(2, 0x80, 0x9f);
+    if (c >= 0xe1 && c <= 0xef) return expect(2, 0x80, 0xbf);
+    if (c == 0xf0)              return expect(3, 0x90, 0xbf);
+    if (c == 0xf4)              return expect(3, 0x80, 0x8f);
+    if (c >= 0xf1 && c <= 0xf3) return expect(3, 0x80, 0xbf);
+    return 0;
+}
+
+bool utf8_feed(struct utf8 *utf8, struct span piece)
+{
+    uint32_t state = utf8->state;
+
+    for (size_t i = 0; i < piece.len; i++) {
+        /* Eight plain ASCII bytes at a time where nothing is open. */
+        if (state == 0) {
+            uint64_t word;
+            while (i + 8 <= piece.len && (memcpy(&word, piece.at + i, 8), (word & 0x8080808080808080u) == 0))
+                i += 8;
+            if (i == piece.len)
+                break;
+        }
+        unsigned char c = (unsigned char)piece.at[i];
+        if (state == 0) {
+            if (c < 0x80)
+                continue;
+            state = after_first(c);
+            if (state == 0)
+                return false;
+            continue;
+        }
+        if (c < (state & 0xff) || c > (state >> 8 & 0xff))
+            return false;
+        uint32_t left = (state >> 16) - 1;
+        state         = left == 0 ? 0 : expect(left, 0x80, 0xbf);
+    }
+    utf8->state = state;
+    return true;
+}

@@ -1,0 +1,26 @@
+/* utf8.h - is it UTF-8 (RFC 3629)? In one go, or piece by piece: no cut changes the answer. */
+#ifndef BASE_UTF8_H
+#define BASE_UTF8_H
+
+#include "base/span.h"
+
+struct utf8 {
+    uint32_t state;  /* 0: between characters */
+};
+
+/* False as soon as no continuation could make it valid (overlong, surrogate, above U+10FFFF, stray byte).
+ * Start with a zeroed struct; after the last piece ask utf8_is_whole(). */
+bool utf8_feed(struct utf8 *utf8, struct span piece);
+
+static inline bool utf8_is_whole(const struct utf8 *utf8)
+{
+    return utf8->state == 0;
+}
+
+static inline bool utf8_is_valid(struct span text)
+{
+    struct utf8 utf8 = { 0 };
+    return utf8_feed(&utf8, text) && utf8_is_whole(&utf8);
+}
+
+#endif

@@ -1,0 +1,67 @@
+#include "message/channel_name.h"
+
+#include <stdlib.h>
+
+#include "base/must.h"
+#include "base/utf8.h"
+
+static bool rest_is_valid(struct span rest)
+{
+    if (rest.len > CHANNEL_NAME_BYTES_MAX || !utf8_is_valid(rest))
+        return false;
+    for (size_t i = 0; i < rest.len; i++) {
+        unsigned char c = (unsigned char)rest.at[i];
+        if (c < 0x20 || c == 0x7f)
+            return false;
+        /* U+0080 … U+009F, the other control characters, are C2 80 … C2 9F. */
+        if (c == 0xc2 && (unsigned char)rest.at[i + 1] < 0xa0)
+            return false;
+    }
+    return true;
+}
+
+enum channel_name_fault channel_name_new(struct namespaces *set, const struct hash_key *key, struct span text,
+                                         struct channel_name **ret)
+{
+    struct span rest = text, space_name;
+
+    if (memchr(text.at == NULL ? "" : text.at, ':', text.len) == NULL || !span_cut(&rest, ':', &space_name))
+        return CHANNEL_NAME_MALFORMED;
+    if (!rest_is_valid(rest))
+        return CHANNEL_NAME_MALFORMED;
+
+    const struct namespace *space = namespaces_find(set, space_name);
+    if (space == NULL)
+        return CHANNEL_NAME_UNKNOWN;
+    /* `all:` is the one channel that needs no name. */
+    if (rest.len == 0 && strcmp(space->name, "all") != 0)
+        return CHANNEL_NAME_MALFORMED;
+
+    struct channel_name *name = malloc(sizeof *name + text.len + 1);
+    must(name != NULL);
+    ref_init(&name->ref);
+    name->len   = (uint16_t)text.len;
+    name->hash  = hash_bytes(key, text);
+    name->space = space;
+    memcpy(name->text, text.at, text.len);
+    name->text[text.len] = '\0';
+    *ret                 = name;
+    return CHANNEL_NAME_OK;
+}
+
+void channel_name_unref(struct channel_name *name)
+{
+    if (name != NULL && ref_put(&name->ref))
+        free(name);
+}
+
+const char *channel_name_fault_text(enum channel_name_fault fault)
+{
+    switch (fault) {
+    case CHANNEL_NAME_OK: return "ok";
+    case CHANNEL_NAME_MALFORMED:
+        return "a channel is namespace:name, with 1 to 200 bytes of UTF-8 without control characters as its name";
+    case CHANNEL_NAME_UNKNOWN: return "no such namespace; add it to the configuration or use a built-in one";
+    }
+    return "unknown";
+}

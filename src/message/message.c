@@ -1,0 +1,49 @@
+#include "message/message.h"
+
+#include <stdlib.h>
+
+#include "base/must.h"
+
+struct message *message_new(struct channel_name *channel, enum message_kind kind, const char *payload,
+                            uint32_t payload_len, struct span media, struct span from)
+{
+    must(media.len <= MEDIA_BYTES_MAX && from.len <= FROM_BYTES_MAX);
+
+    struct message *message = malloc(sizeof *message + payload_len + media.len + from.len);
+    must(message != NULL);
+    *message = (struct message){
+        .kind        = (uint8_t)kind,
+        .media_len   = (uint8_t)media.len,
+        .from_len    = (uint8_t)from.len,
+        .payload_len = payload_len,
+        .channel     = channel_name_ref(channel),
+    };
+    ref_init(&message->ref);
+    if (payload != NULL && payload_len > 0)
+        memcpy(message->bytes, payload, payload_len);
+    if (media.len > 0)
+        memcpy(message->bytes + payload_len, media.at, media.len);
+    if (from.len > 0)
+        memcpy(message->bytes + payload_len + media.len, from.at, from.len);
+    return message;
+}
+
+void message_unref(struct message *message)
+{
+    if (message == NULL || !ref_put(&message->ref))
+        return;
+    channel_name_unref(message->channel);
+    free(message);
+}
+
+const char *gap_why_text(enum gap_why why)
+{
+    switch (why) {
+    case GAP_EXPIRED: return "expired";
+    case GAP_TRIMMED: return "trimmed";
+    case GAP_EPOCH: return "epoch";
+    case GAP_AHEAD: return "ahead";
+    case GAP_CORRUPT: return "corrupt";
+    }
+    return "unknown";
+}

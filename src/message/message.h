@@ -1,0 +1,102 @@
+/* message.h - This room is what travels: messages, the names of channels, the policy of namespaces, gaps.
+ *
+ * A message is one immutable block, reference-counted across threads: its body is copied once, when it
+ * comes in, and never again. Until its store has numbered it, exactly one owner holds it and may write the
+ * numbers; from then on nobody writes. This room does no I/O and asks for no time. */
+#ifndef MESSAGE_MESSAGE_H
+#define MESSAGE_MESSAGE_H
+
+#include "message/channel_name.h"
+
+enum message_kind {
+    MESSAGE_PLAIN,
+    MESSAGE_RECALL,    /* tells that `target` was taken back; no payload */
+    MESSAGE_RECALLED,  /* what remains at its own seq of a message taken back; no payload */
+};
+
+enum { MEDIA_BYTES_MAX = 255, FROM_BYTES_MAX = 200 };
+
+struct message {
+    struct ref           ref;
+    uint8_t              kind;         /* enum message_kind */
+    uint8_t              media_len;
+    uint8_t              from_len;
+    uint32_t             payload_len;
+    struct channel_name *channel;      /* owns a reference */
+    uint64_t             epoch;
+    uint64_t             seq;          /* dense in its channel, from 1; 0: not numbered yet */
+    uint64_t             id;
+    uint64_t             target;       /* of a recall: the seq taken back */
+    msec                 time;         /* wall clock, when it was accepted */
+    msec                 expires_at;   /* wall clock; 0: no life-time of its own */
+    char                 bytes[];      /* payload, media, from */
+};
+
+/* Owns one reference. `payload` may be NULL: then the caller writes payload_len bytes at ->bytes before it hands
+ * the message on. Lengths must keep the bounds above. Takes its own reference to the name. */
+struct message *message_new(struct channel_name *channel, enum message_kind kind, const char *payload,
+                            uint32_t payload_len, struct span media, struct span from);
+
+static inline struct message *message_ref(struct message *message)
+{
+    ref_get(&message->ref);
+    return message;
+}
+
+void message_unref(struct message *message);  /* NULL is fine */
+
+static inline struct span message_payload(const struct message *message)
+{
+    return (struct span){ message->bytes, message->payload_len };
+}
+
+static inline struct span message_media(const struct message *message)
+{
+    return (struct span){ message->bytes + message->payload_len, message->media_len };
+}
+
+static inline struct span message_from(const struct message *message)
+{
+    return (struct span){ message->bytes + message->payload_len + message->media_len, message->from_len };
+}
+
+static inline bool message_is_expired(const struct message *message, msec wall)
+{
+    return message->expires_at != 0 && message->expires_at <= wall;
+}
+
+/* The memory it holds, for bounds. */
+static inline size_t message_size(const struct message *message)
+{
+    return sizeof *message + message->payload_len + message->media_len + message->from_len;
+}
+
+/* Why a reader is not given what it asked for. */
+enum gap_why {
+    GAP_EXPIRED,  /* its time to live ran out */
+    GAP_TRIMMED,  /* retention let it go */
+    GAP_EPOCH,    /* the log was lost or reset: old seqs mean nothing */
+    GAP_AHEAD,    /* asked for what was never written */
+    GAP_CORRUPT,  /* a checksum doesn't fit */
+};
+
+const char *gap_why_text(enum gap_why why);
+
+/* Both ends included. */
+struct gap {
+    uint64_t     from, to;
+    enum gap_why why;
+};
+
+/* One place of a log, as a reader meets it: a message, or the gap where messages were. */
+struct entry {
+    struct message *message;  /* NULL: a gap */
+    struct gap      gap;
+};
+
+static inline uint64_t entry_last(const struct entry *entry)
+{
+    return entry->message != NULL ? entry->message->seq : entry->gap.to;
+}
+
+#endif

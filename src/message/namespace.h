@@ -1,0 +1,61 @@
+/* namespace.h - policy by name: what a channel of this namespace keeps, for how long, and for whom.
+ *
+ * The set is made once at start (built in, then configured) and immutable afterwards, so any thread may read
+ * it without a lock. It outlives all channel names. */
+#ifndef MESSAGE_NAMESPACE_H
+#define MESSAGE_NAMESPACE_H
+
+#include "base/msec.h"
+#include "base/rc.h"
+#include "base/span.h"
+
+enum durability {
+    DURABLE,  /* acknowledged after fsync, kept by retention */
+    MEMORY,   /* a bounded ring, gone with the process */
+    NONE,     /* passed on to who is there, never kept */
+};
+
+/* Who may do it. While no API key is configured at all, everyone on loopback may do everything. */
+enum allowed {
+    ALLOW_ANYONE,
+    ALLOW_KEY,     /* holders of an API key with that right */
+    ALLOW_NOBODY,  /* only the server itself */
+};
+
+/* Message ids rise within a kind. */
+enum id_kind { ID_DIRECT, ID_GROUP, ID_OPEN, ID_MEMORY, ID_KIND_COUNT };
+
+enum { NAMESPACE_NAME_BYTES_MAX = 32, NAMESPACES_MAX = 256 };
+
+struct namespace {
+    char            name[NAMESPACE_NAME_BYTES_MAX + 1];
+    enum durability durability;
+    enum id_kind    id_kind;
+    msec            keep_ms;            /* retention by age; 0: not by age */
+    uint64_t        keep_count;         /* … by messages a channel; 0: not by count */
+    uint64_t        keep_bytes;         /* … by payload bytes a channel; 0: not by bytes */
+    uint32_t        payload_bytes_max;
+    uint32_t        ttl_s_default;      /* 0: a message lives as long as retention keeps it */
+    enum allowed    subscribe;
+    enum allowed    publish;
+};
+
+struct namespaces {
+    struct namespace at[NAMESPACES_MAX];
+    size_t           count;
+};
+
+/* user: device: group: topic: all: durable for 7 days; live: memory, the last 1,000 messages or 5 minutes;
+ * conn: none; sys: memory, published by the server alone. */
+void namespaces_init(struct namespaces *set);
+
+/* The one with this name, or NULL. */
+struct namespace *namespaces_find(struct namespaces *set, struct span name);
+
+/* A new one with topic:'s policy. RC_BAD: the name is not [a-z][a-z0-9_-]{0,31}; RC_BUSY: it's there already;
+ * RC_FULL: NAMESPACES_MAX are. */
+enum rc namespaces_add(struct namespaces *set, struct span name, struct namespace **ret) RC_MUST_USE;
+
+const char *durability_text(enum durability durability);
+
+#endif

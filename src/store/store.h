@@ -1,0 +1,110 @@
+/* store.h - This room keeps the logs: it numbers messages, keeps them, reads them back and lets them go.
+ *
+ * A port with several makers: mem (bounded rings; single-threaded, completes inline) and rocks (RocksDB, durable).
+ * PostgreSQL comes later, so nothing here assumes that one process sees every append: the *store* gives seqs,
+ * ids and epochs, and what it says on completion is the truth. It refuses to know subscribers, sockets, or who
+ * may do what. All makers pass one battery, store_battery.h.
+ *
+ * Completion is asynchronous: done() may be called before the call returns (mem) or later on a thread of the
+ * store's own (rocks). Whoever submits must cope with both. Batches of one store complete in the order they
+ * were submitted; reads in any order. */
+#ifndef STORE_STORE_H
+#define STORE_STORE_H
+
+#include "base/list.h"
+#include "message/message.h"
+
+enum append_outcome {
+    APPEND_WAITING,
+    APPEND_DONE,          /* message->epoch, seq, id are set; durable if the namespace is */
+    APPEND_REPLAYED,      /* the key was used within its window with the same payload: `first` is that answer */
+    APPEND_KEY_CONFLICT,  /* … with another payload */
+    APPEND_NO_TARGET,     /* recall of a seq that is not there (never was, trimmed, or itself a recall) */
+    APPEND_NO_SPACE,      /* the disk is full: nothing was written; will work again by itself */
+    APPEND_BROKEN,        /* the store can't be trusted now: perhaps written, perhaps not; reopens by itself */
+};
+
+/* What the first answer to an idempotency key was. */
+struct append_answer {
+    uint64_t epoch, seq, id;
+    msec     time;
+};
+
+/* One message on its way into the log. The owner keeps it, and all it points at, until the batch is done. */
+struct append {
+    struct list          link;       /* in append_batch.appends, in the order of submission */
+    struct message      *message;    /* borrowed; unnumbered; kind PLAIN, or RECALL with its target */
+    struct span          key;        /* idempotency key, 1-255 bytes; empty: none */
+    struct span          publisher;  /* scope of the key, with the channel */
+    enum append_outcome  outcome;
+    struct append_answer first;      /* APPEND_REPLAYED only */
+};
+
+/* Commits as one: after a crash of `rocks` either all of it or nothing is there. Within a batch, appends to one
+ * channel are numbered in list order; a key used twice in a batch replays the first. A recall of a message
+ * that was recalled before is APPEND_REPLAYED with the first recall's answer. */
+struct append_batch {
+    struct list appends;
+    size_t      count;
+    msec        wall;                            /* now, for windows and retention; message->time is the caller's */
+    void      (*done)(struct append_batch *batch);
+};
+
+enum read_way {
+    READ_AFTER,   /* seq > bound, ascending from there */
+    READ_BEFORE,  /* seq < bound, the `limit` newest of them; bound 0: from the end. Still given ascending */
+};
+
+enum { READ_ENTRIES_MAX = 1000 };
+
+/* A page of one log. The owner keeps it until done(). */
+struct store_read {
+    struct channel_name *channel;      /* borrowed */
+    enum read_way        way;
+    uint64_t             bound;        /* exclusive */
+    uint32_t             limit;        /* entries, 0 … READ_ENTRIES_MAX; 0: only epoch, first and head are wanted */
+    size_t               bytes_max;    /* stop after the entry that reaches it; at least one entry is given */
+    msec                 wall;
+    void               (*done)(struct store_read *read);
+
+    enum rc              rc;           /* RC_OK; RC_IO, RC_CORRUPT: `entries` is empty */
+    uint64_t             epoch;        /* never 0, for a channel never used too */
+    uint64_t             first;        /* first kept seq; head + 1 if none is kept */
+    uint64_t             head;         /* last seq given; 0: never used */
+    uint64_t             bytes;        /* payload bytes kept, about */
+    struct entry        *entries;      /* ascending, neighbours touch: every seq of the page is a message or in a gap. */
+    size_t               entry_count;  /* Freed by store_read_fini(), or taken over by whoever nulls it. */
+};
+
+/* Neighbours touch: a READ_AFTER page begins at bound + 1 (if that is <= head) and has no hole; what is expired,
+ * trimmed or corrupt stands in it as a gap. A bound beyond head gives no entries; the caller compares with head. */
+void store_read_fini(struct store_read *read);
+
+struct store_stats {
+    uint64_t channel_count;
+    uint64_t disk_bytes;       /* of all files; 0 for memory */
+    uint64_t memory_bytes;     /* held by rings, tails, caches, about */
+    uint64_t append_count, batch_count, sync_count;
+    uint64_t sync_us_sum;
+    uint64_t sync_us_buckets[20]; /* bucket i: syncs that took < 2^(i+5) us (32 us, 64 us, ...); the last also all longer */
+    bool     is_full, is_broken;
+};
+
+struct store;
+
+struct store_ops {
+    const char *name;
+    void (*append)(struct store *store, struct append_batch *batch);
+    void (*read)(struct store *store, struct store_read *read);
+    /* One bounded step of retention; call it about once a second. Never blocks long. */
+    void (*tend)(struct store *store, msec wall);
+    void (*stats)(struct store *store, struct store_stats *ret_stats);  /* any thread */
+    /* Completes what is under way, then frees the store. */
+    void (*close)(struct store *store);
+};
+
+struct store {
+    const struct store_ops *ops;
+};
+
+#endif

@@ -1,0 +1,103 @@
+/* h1.h - HTTP/1.1 and 1.0 requests, strictly: bytes in, events out (RFC 9112, RFC 9110).
+ *
+ * A request whose end could be read in two ways is refused, never guessed at: that is the whole defence against
+ * smuggling. It copies nothing, allocates nothing, and doesn't know what a path or a status means to us; bodies
+ * of any length pass through in pieces, so their maximum is the caller's to hold.
+ *
+ * Stricter than the RFCs ask, on purpose:
+ *   - Content-Length stands at most once, even if equal, and never as a list;
+ *   - Transfer-Encoding is one line that says `chunked`, never in HTTP/1.0, never beside Content-Length;
+ *   - a line ends with CR LF only; one empty line may stand before a request, not two;
+ *   - Host is there, once, not empty; an absolute-form target must name the same authority, letter case aside;
+ *   - a target is visible ASCII without `#`;
+ *   - chunk extensions are read over, H1_CHUNK_EXTRA_MAX bytes of them in one request; trailers are checked like
+ *     fields and dropped. */
+#ifndef CODEC_H1_H1_H
+#define CODEC_H1_H1_H
+
+#include "base/span.h"
+
+enum {
+    H1_FIELDS_MAX       = 64,   /* in a head, and in a trailer section: 431 above */
+    H1_METHOD_BYTES_MAX = 16,   /* 501 above */
+    H1_CHUNK_EXTRA_MAX  = 256,  /* bytes of chunk extensions in one request: 400 above */
+};
+
+struct h1_limits {
+    uint32_t target_bytes_max;  /* 414 above */
+    uint32_t head_bytes_max;    /* 431 above; holds for a trailer section too */
+};
+
+struct h1_field {
+    struct span name, value;    /* the value without white space around it */
+};
+
+enum h1_method { H1_GET, H1_HEAD, H1_POST, H1_PUT, H1_DELETE, H1_OPTIONS, H1_PATCH, H1_OTHER };
+
+struct h1_head {
+    enum h1_method method;
+    uint8_t        minor;            /* 0: HTTP/1.0; 1: HTTP/1.1 (1.2 to 1.9 count as 1.1, RFC 9110 2.5) */
+    bool           is_chunked;
+    bool           has_length;
+    bool           is_keep_alive;    /* the client would like to send another request here */
+    bool           expects_continue; /* it waits for 100 before it sends the body */
+    bool           is_websocket;     /* GET, 1.1, Connection: upgrade, Upgrade: websocket, and no body */
+    uint64_t       content_length;   /* 0 without has_length */
+    struct span    method_text, target;
+    struct span    host;             /* of Host, or of the target; empty only in HTTP/1.0 */
+    size_t         field_count;
+    struct h1_field fields[H1_FIELDS_MAX];  /* in the order they came; field_count of them are set */
+};
+
+enum h1_event {
+    H1_MORE,       /* needs more input */
+    H1_HEAD_DONE,  /* *head is filled; its spans point into this input */
+    H1_BODY,       /* *ret_body is the next piece of the body, never empty, and points into this input */
+    H1_END,        /* the request is complete; the next feed begins the next one */
+    H1_FAULT,      /* answer fault_status and close; nothing more may be fed */
+};
+
+enum h1_state {
+    H1_STATE_HEAD, H1_STATE_BODY, H1_STATE_END, H1_STATE_FAULT,
+    /* chunked bodies, RFC 9112 7.1 */
+    H1_STATE_CHUNK_SIZE, H1_STATE_CHUNK_EXTRA, H1_STATE_CHUNK_SIZE_LF, H1_STATE_CHUNK_DATA, H1_STATE_CHUNK_DATA_CR,
+    H1_STATE_CHUNK_DATA_LF, H1_STATE_TRAILER_BEGIN, H1_STATE_TRAILER_NAME, H1_STATE_TRAILER_VALUE,
+    H1_STATE_TRAILER_LF, H1_STATE_LAST_LF,
+};
+
+struct h1 {
+    const struct h1_limits *limits;
+    enum h1_state           state;
+    bool                    had_empty_line;  /* before this request's head */
+
+    /* How far an incomplete head was looked through, so that no byte is looked at twice for each that comes. */
+    uint32_t scanned, line_at, line_count;
+
+    uint64_t left;         /* of the body or of the chunk */
+    uint8_t  digit_count;  /* of the chunk size so far */
+    uint32_t extra_bytes, trailer_bytes, trailer_count;
+
+    uint16_t    fault_status;  /* 400, 414, 417, 431, 501 or 505 */
+    const char *fault_reason;  /* one line for the answer's detail and for the log; static */
+};
+
+/* `limits` is borrowed for as long as h1 is in use. Holds nothing, so there is no fini. */
+void h1_init(struct h1 *h1, const struct h1_limits *limits);
+
+/* Looks at `input`: all bytes that came and were not swallowed yet. *ret_used is how many of them this call
+ * swallowed, whatever the event. Call again with what is left until it says H1_MORE (or H1_FAULT): an H1_END may
+ * be due without any input left.
+ * H1_MORE in a head swallows nothing (save the one empty line before it): keep the bytes and come again with the
+ * same beginning and more behind it. H1_MORE in a body has swallowed all.
+ * *head is written to by H1_HEAD_DONE, and may be half written after H1_FAULT. */
+enum h1_event h1_feed(struct h1 *h1, struct span input, struct h1_head *head, size_t *ret_used, struct span *ret_body);
+
+/* The first field of that name, in any letter case; { NULL, 0 } if there is none. A field that is there but empty
+ * has `at` set. */
+struct span h1_field(const struct h1_head *head, struct span name);
+size_t      h1_field_count(const struct h1_head *head, struct span name);
+
+/* "Not Found" (RFC 9110 15, RFC 6585); "Unknown" for codes that Longwire never sends. */
+const char *h1_status_text(unsigned status);
+
+#endif

@@ -1,0 +1,124 @@
+/* log.h - what the server says about itself: one structured line an event, logfmt or JSON, to one descriptor.
+ *
+ *     LOG(LOG_INFO, "listening", log_str("address", "127.0.0.1"), log_u64("port", 8080));
+ *
+ *     time=2026-03-01T12:00:00.000Z level=info event=listening address=127.0.0.1 port=8080
+ *
+ * Always true: a line is one write(2) of at most LOG_LINE_BYTES_MAX bytes, so lines of several threads never
+ * mix; what strangers sent can't forge a line, a field or a terminal command, because everything that isn't
+ * plain text leaves escaped; one call site writes at most LOG_LINES_A_SECOND_MAX lines a second, so a flood of
+ * bad clients can't fill the disk. What was held back is counted: the site's next line carries `suppressed`,
+ * and log_tell_suppressed() says it for sites that fell silent. Never log a secret or a payload.
+ *
+ * For floors 2 to 4; dry rooms return and let others tell. Usable from every thread, not from signal handlers. */
+#ifndef REACTOR_LOG_H
+#define REACTOR_LOG_H
+
+#include "base/buf.h"
+#include "base/list.h"
+#include "base/msec.h"
+#include "base/rc.h"
+
+enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
+enum log_format { LOG_LOGFMT, LOG_JSON };
+
+enum {
+    LOG_LINE_BYTES_MAX     = 4096,  /* PIPE_BUF on Linux: a pipe takes such a line whole */
+    LOG_VALUE_BYTES_MAX    = 512,   /* of one text, before escaping; a longer one is cut and ends in "..." */
+    LOG_LINES_A_SECOND_MAX = 10,    /* of one call site */
+};
+
+enum log_kind { LOG_TEXT, LOG_U64, LOG_I64, LOG_BOOL };
+
+/* Borrows its texts until LOG() returns. `name` is ours, [a-z_]+, never a stranger's. */
+struct log_field {
+    const char   *name;
+    enum log_kind kind;
+    union {
+        struct span text;
+        uint64_t    u64;
+        int64_t     i64;
+        bool        is_true;
+    };
+};
+
+/* Where a LOG() stands and how much it has said lately. Zeroed at first; owned by the log from then on. */
+struct log_site {
+    struct list link;
+    const char *event;
+    msec        second_at;   /* when its present second began */
+    unsigned    written;     /* lines in that second */
+    uint64_t    suppressed;  /* lines held back and not yet told */
+};
+
+/* Nothing is evaluated or formatted when the level is off. `event` is a literal, [a-z_]+. */
+#define LOG(level, event, ...)                                                                             \
+    do {                                                                                                   \
+        if ((level) >= log_level_least) {                                                                  \
+            static struct log_site log_site_;                                                              \
+            const struct log_field log_fields_[] = { log_str("event", event), ##__VA_ARGS__ };             \
+            log_write(&log_site_, (level), log_fields_, sizeof log_fields_ / sizeof log_fields_[0]);       \
+        }                                                                                                  \
+    } while (0)
+
+static inline struct log_field log_span(const char *name, struct span text)
+{
+    return (struct log_field){ .name = name, .kind = LOG_TEXT, .text = text };
+}
+
+static inline struct log_field log_str(const char *name, const char *text)
+{
+    return log_span(name, span_str(text));
+}
+
+static inline struct log_field log_u64(const char *name, uint64_t value)
+{
+    return (struct log_field){ .name = name, .kind = LOG_U64, .u64 = value };
+}
+
+static inline struct log_field log_i64(const char *name, int64_t value)
+{
+    return (struct log_field){ .name = name, .kind = LOG_I64, .i64 = value };
+}
+
+static inline struct log_field log_bool(const char *name, bool is_true)
+{
+    return (struct log_field){ .name = name, .kind = LOG_BOOL, .is_true = is_true };
+}
+
+/* error="no space" */
+static inline struct log_field log_rc(enum rc rc)
+{
+    return log_str("error", rc_text(rc));
+}
+
+/* error="Connection reset by peer", from an errno. */
+struct log_field log_errno(int error);
+
+/* Once, before other threads start: from then on level and format stay. Until then only warnings and errors
+ * go out, as logfmt to standard error. `fd` stays the caller's. */
+void log_init(enum log_level least, enum log_format format, int fd);
+
+/* Writes a line for each call site that held something back and whose second is over. Call it about once a
+ * second, and at the end. */
+void log_tell_suppressed(void);
+
+/* Lines that the descriptor didn't take since the start: for metrics, there is no better place to say it. */
+uint64_t log_lost(void);
+
+/* "debug", "info", "warn", "error" */
+const char *log_level_text(enum log_level level);
+
+/* What LOG() is made of. */
+extern enum log_level log_level_least;
+void log_write(struct log_site *site, enum log_level level, const struct log_field *fields, size_t count);
+
+/* The two judges, pure, so that they can be tested.
+ * log_site_pass: may this site write now (monotonic)? *ret_suppressed: how many it held back before this one.
+ * log_line_put: one whole line with its newline; fields that would not fit leave, and `cut=true` says so.
+ * `line` has room for LOG_LINE_BYTES_MAX bytes and is empty. */
+bool log_site_pass(struct log_site *site, msec now, uint64_t *ret_suppressed);
+void log_line_put(struct buf *line, enum log_format format, enum log_level level, msec wall,
+                  const struct log_field *fields, size_t count);
+
+#endif

@@ -1,0 +1,56 @@
+/* token.h - the cursor token: where a reader stands in all its channels, as one opaque word.
+ *
+ * base64url (no padding) of
+ *
+ *   version 1 · count varint · count × { channel length 1, channel, epoch 8 big-endian, seq varint } · checksum 4
+ *
+ * `seq` is the last one delivered. varint: seven bits a byte, lowest first, the shortest form only. The checksum
+ * (FNV-1a, big-endian, of all before it) is against garbage and typing errors, not against forgers: a token grants
+ * nothing, rights are checked for each channel as if it had been named. */
+#ifndef CODEC_TOKEN_TOKEN_H
+#define CODEC_TOKEN_TOKEN_H
+
+#include "base/buf.h"
+
+enum {
+    TOKEN_PLACES_MAX        = 1024,
+    TOKEN_CHANNEL_BYTES_MAX = 233,                      /* a namespace of 32, the colon, a name of 200 */
+    TOKEN_PLACE_BYTES_MAX   = 1 + TOKEN_CHANNEL_BYTES_MAX + 8 + 10,
+    TOKEN_BYTES_MAX         = 1 + 2 + TOKEN_PLACES_MAX * TOKEN_PLACE_BYTES_MAX + 4,
+    TOKEN_TEXT_BYTES_MAX    = (TOKEN_BYTES_MAX * 4 + 2) / 3,
+};
+
+struct place {
+    struct span channel;
+    uint64_t    epoch;
+    uint64_t    seq;
+};
+
+/* Any set within the maxima has a token: 1 to TOKEN_PLACES_MAX places, channels of 1 to TOKEN_CHANNEL_BYTES_MAX bytes. */
+void token_put(struct buf *buf, const struct place *places, size_t count);
+
+/* For a reader of one channel: all but the seq is made ready once. Writes what token_put() would. */
+struct token_stem {
+    uint8_t  bytes[3 + TOKEN_CHANNEL_BYTES_MAX + 8];
+    uint16_t len;
+    uint32_t checksum;  /* of bytes[0 … len) */
+};
+
+void token_stem_init(struct token_stem *stem, struct span channel, uint64_t epoch);
+void token_stem_put(const struct token_stem *stem, struct buf *buf, uint64_t seq);
+
+/* A token taken apart; memory is kept from one to the next. */
+struct token {
+    struct place *places;  /* owned; their channels point into bytes */
+    size_t        count;
+    struct buf    bytes;
+};
+
+void token_init(struct token *token);  /* holds no memory until the first get */
+void token_fini(struct token *token);
+
+/* False: not a token we made, and *ret holds no places. The channel names are whatever stood there: check them, and that
+ * none comes twice, as for channels named in a URL. */
+bool token_get(struct span text, struct token *ret);
+
+#endif

@@ -1,0 +1,171 @@
+/* Chunked bodies (RFC 9112 7.1), a byte at a time but for the data itself. */
+#include "codec/h1/h1_priv.h"
+
+#include "base/must.h"
+
+/* The byte fits. */
+static enum h1_event go(struct h1 *h1, enum h1_state next)
+{
+    h1->state = next;
+    return H1_MORE;
+}
+
+/* The one byte that may stand here, or none. */
+static enum h1_event expect(struct h1 *h1, char byte, char wanted, enum h1_state next)
+{
+    if (byte != wanted)
+        return h1_fault(h1, 400, "chunk framing must be CR LF");
+    return go(h1, next);
+}
+
+static enum h1_event begin_chunk(struct h1 *h1)
+{
+    h1->left        = 0;
+    h1->digit_count = 0;
+    return go(h1, H1_STATE_CHUNK_SIZE);
+}
+
+static int hex_digit(char byte)
+{
+    if (byte >= '0' && byte <= '9')
+        return byte - '0';
+    char lower = (char)(byte | 0x20);
+    return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
+}
+
+/* RFC 9112 7.1: chunk-size is hex digits alone; no sign, no 0x, no space. 16 of them fill 64 bits. */
+static enum h1_event step_size(struct h1 *h1, char byte)
+{
+    int digit = hex_digit(byte);
+
+    if (digit >= 0 && h1->digit_count == 16)
+        return h1_fault(h1, 400, "chunk size too long");
+    if (digit >= 0) {
+        h1->left = h1->left << 4 | (unsigned)digit;
+        h1->digit_count++;
+        return H1_MORE;
+    }
+    if (h1->digit_count == 0)
+        return h1_fault(h1, 400, "chunk without a size");
+    if (byte == ';')
+        return go(h1, H1_STATE_CHUNK_EXTRA);
+    if (byte == '\r')
+        return go(h1, H1_STATE_CHUNK_SIZE_LF);
+    return h1_fault(h1, 400, "chunk size is not hexadecimal");
+}
+
+/* RFC 9112 7.1.1: extensions we don't know are ignored, and their total length is limited. */
+static enum h1_event step_extra(struct h1 *h1, char byte)
+{
+    if (byte == '\r')
+        return go(h1, H1_STATE_CHUNK_SIZE_LF);
+    if (!h1_byte_is(byte, H1_BYTE_VALUE))
+        return h1_fault(h1, 400, "control character in a chunk extension");
+    if (++h1->extra_bytes > H1_CHUNK_EXTRA_MAX)
+        return h1_fault(h1, 400, "chunk extensions too long");
+    return H1_MORE;
+}
+
+static enum h1_event step_size_lf(struct h1 *h1, char byte)
+{
+    return expect(h1, byte, '\n', h1->left == 0 ? H1_STATE_TRAILER_BEGIN : H1_STATE_CHUNK_DATA);
+}
+
+static enum h1_event step_data_lf(struct h1 *h1, char byte)
+{
+    enum h1_event event = expect(h1, byte, '\n', H1_STATE_CHUNK_SIZE);
+    return event == H1_MORE ? begin_chunk(h1) : event;
+}
+
+static enum h1_event step_trailer_begin(struct h1 *h1, char byte)
+{
+    if (byte == '\r')
+        return go(h1, H1_STATE_LAST_LF);
+    if (!h1_byte_is(byte, H1_BYTE_TOKEN))
+        return h1_fault(h1, 400, "trailer field without a name");
+    if (++h1->trailer_count > H1_FIELDS_MAX)
+        return h1_fault(h1, 431, "too many trailer fields");
+    return go(h1, H1_STATE_TRAILER_NAME);
+}
+
+static enum h1_event step_trailer_name(struct h1 *h1, char byte)
+{
+    if (byte == ':')
+        return go(h1, H1_STATE_TRAILER_VALUE);
+    /* RFC 9112 5.1: no space between name and colon. */
+    if (!h1_byte_is(byte, H1_BYTE_TOKEN))
+        return h1_fault(h1, 400, "trailer field's name is not a token");
+    return H1_MORE;
+}
+
+static enum h1_event step_trailer_value(struct h1 *h1, char byte)
+{
+    if (byte == '\r')
+        return go(h1, H1_STATE_TRAILER_LF);
+    if (!h1_byte_is(byte, H1_BYTE_VALUE))
+        return h1_fault(h1, 400, "control character in a trailer field");
+    return H1_MORE;
+}
+
+/* RFC 9112 7.1.2: trailer fields may be dropped, and must not be merged into the head; here they are checked and
+ * dropped. */
+static enum h1_event step_trailer(struct h1 *h1, char byte)
+{
+    if (++h1->trailer_bytes > h1->limits->head_bytes_max)
+        return h1_fault(h1, 431, "trailer section too long");
+    if (h1->state == H1_STATE_TRAILER_BEGIN)
+        return step_trailer_begin(h1, byte);
+    if (h1->state == H1_STATE_TRAILER_NAME)
+        return step_trailer_name(h1, byte);
+    if (h1->state == H1_STATE_TRAILER_VALUE)
+        return step_trailer_value(h1, byte);
+    if (h1->state == H1_STATE_TRAILER_LF)
+        return expect(h1, byte, '\n', H1_STATE_TRAILER_BEGIN);
+    return expect(h1, byte, '\n', H1_STATE_END);
+}
+
+static enum h1_event step(struct h1 *h1, char byte)
+{
+    switch (h1->state) {
+    case H1_STATE_CHUNK_SIZE:    return step_size(h1, byte);
+    case H1_STATE_CHUNK_EXTRA:   return step_extra(h1, byte);
+    case H1_STATE_CHUNK_SIZE_LF: return step_size_lf(h1, byte);
+    case H1_STATE_CHUNK_DATA_CR: return expect(h1, byte, '\r', H1_STATE_CHUNK_DATA_LF);
+    case H1_STATE_CHUNK_DATA_LF: return step_data_lf(h1, byte);
+    case H1_STATE_TRAILER_BEGIN:
+    case H1_STATE_TRAILER_NAME:
+    case H1_STATE_TRAILER_VALUE:
+    case H1_STATE_TRAILER_LF:
+    case H1_STATE_LAST_LF:       return step_trailer(h1, byte);
+    case H1_STATE_HEAD:
+    case H1_STATE_BODY:
+    case H1_STATE_CHUNK_DATA:
+    case H1_STATE_END:
+    case H1_STATE_FAULT:         break;
+    }
+    must(!"a state of chunk framing");
+    return H1_FAULT;
+}
+
+enum h1_event h1_chunk_feed(struct h1 *h1, struct span input, size_t *ret_used, struct span *ret_body)
+{
+    size_t used = 0;
+
+    while (used < input.len && h1->state != H1_STATE_CHUNK_DATA) {
+        enum h1_event event = step(h1, input.at[used++]);
+        if (event == H1_FAULT)
+            return event;
+        if (h1->state == H1_STATE_END) {
+            *ret_used = used;
+            h1_begin(h1);
+            return H1_END;
+        }
+    }
+    if (h1->state != H1_STATE_CHUNK_DATA) {
+        *ret_used = used;
+        return H1_MORE;
+    }
+    enum h1_event event = h1_body_piece(h1, span_skip(input, used), H1_STATE_CHUNK_DATA_CR, ret_used, ret_body);
+    *ret_used += used;
+    return event;
+}

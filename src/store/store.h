@@ -40,7 +40,10 @@ struct append {
     struct append_answer first;      /* APPEND_REPLAYED only */
 };
 
-/* Commits as one: after a crash of `rocks` either all of it or nothing is there. Within a batch, appends to one
+/* Two requests with one key are the same if kind, target, payload and media are. What remains of a message that
+ * was taken back (MESSAGE_RECALLED) keeps its seq, id, time and expiry, and names its recall's seq as `target`.
+ *
+ * Commits as one: after a crash of `rocks` either all of it or nothing is there. Within a batch, appends to one
  * channel are numbered in list order; a key used twice in a batch replays the first. A recall of a message
  * that was recalled before is APPEND_REPLAYED with the first recall's answer. */
 struct append_batch {
@@ -48,6 +51,7 @@ struct append_batch {
     size_t      count;
     msec        wall;                            /* now, for windows and retention; message->time is the caller's */
     void      (*done)(struct append_batch *batch);
+    struct list link;                             /* the store's, until it is done */
 };
 
 enum read_way {
@@ -67,13 +71,14 @@ struct store_read {
     msec                 wall;
     void               (*done)(struct store_read *read);
 
-    enum rc              rc;           /* RC_OK; RC_IO, RC_CORRUPT: `entries` is empty */
+    enum rc              rc;           /* RC_OK; RC_IO, RC_CORRUPT, RC_FULL (too many reads wait): `entries` is empty */
     uint64_t             epoch;        /* never 0, for a channel never used too */
     uint64_t             first;        /* first kept seq; head + 1 if none is kept */
     uint64_t             head;         /* last seq given; 0: never used */
     uint64_t             bytes;        /* payload bytes kept, about */
     struct entry        *entries;      /* ascending, neighbours touch: every seq of the page is a message or in a gap. */
     size_t               entry_count;  /* Freed by store_read_fini(), or taken over by whoever nulls it. */
+    struct list          link;         /* the store's, until it is done */
 };
 
 /* Neighbours touch: a READ_AFTER page begins at bound + 1 (if that is <= head) and has no hole; what is expired,

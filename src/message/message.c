@@ -36,6 +36,17 @@ void message_unref(struct message *message)
     free(message);
 }
 
+struct message *message_recalled(const struct message *message)
+{
+    struct message *rest = message_new(message->channel, MESSAGE_RECALLED, NULL, 0, message_media(message),
+                                       message_from(message));
+    rest->epoch = message->epoch;
+    rest->seq   = message->seq;
+    rest->id    = message->id;
+    rest->time  = message->time;
+    return rest;
+}
+
 const char *gap_why_text(enum gap_why why)
 {
     switch (why) {

@@ -45,6 +45,9 @@ static inline struct message *message_ref(struct message *message)
 
 void message_unref(struct message *message);  /* NULL is fine */
 
+/* What remains of a message that was taken back: its numbers without its payload. The caller owns it. */
+struct message *message_recalled(const struct message *message);
+
 static inline struct span message_payload(const struct message *message)
 {
     return (struct span){ message->bytes, message->payload_len };
@@ -94,6 +97,7 @@ struct entry {
     struct gap      gap;
 };
 
+/* The last seq that the entry speaks of. After a gap of GAP_AHEAD a reader goes on at gap.from, which is head + 1. */
 static inline uint64_t entry_last(const struct entry *entry)
 {
     return entry->message != NULL ? entry->message->seq : entry->gap.to;

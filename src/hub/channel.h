@@ -1,0 +1,50 @@
+/* channel.h - one followed channel of one loop: its head, its window of live messages, its subscriptions.
+ * Private to the hub. */
+#ifndef HUB_CHANNEL_H
+#define HUB_CHANNEL_H
+
+#include "hub/hub.h"
+
+/* The window is the contiguous end of the live feed, [head - count + 1, head], in a ring that grows by need and is
+ * let go as soon as everybody has drawn it. */
+struct window {
+    uint32_t        cap;    /* a power of two */
+    uint32_t        first;  /* where the oldest stands */
+    uint32_t        count;
+    size_t          bytes;
+    struct message *ring[];
+};
+
+struct channel {
+    struct map_node      node;      /* in hub.channels */
+    struct list          link;      /* in hub.touched or hub.lingering */
+    struct list          subs;
+    struct channel_name *name;      /* owns a reference */
+    struct window       *window;    /* NULL: nothing in it */
+    uint64_t             epoch;     /* 0: not answered yet */
+    uint64_t             first;
+    uint64_t             head;
+    msec                 lonely_at; /* since when nobody follows it */
+    uint32_t             sub_count;
+    bool                 is_touched;
+    bool                 is_lingering;
+};
+
+struct channel *channel_new(struct channel_name *name);
+void            channel_free(struct channel *channel);  /* NULL is fine */
+
+static inline bool channel_is_known(const struct channel *channel)
+{
+    return channel->epoch != 0;
+}
+
+/* The live message with this seq, borrowed, or NULL. */
+struct message *channel_window_at(const struct channel *channel, uint64_t seq);
+
+/* Takes a numbered message in: moves head and window; a hole before it empties the window first. False: it was
+ * old news. */
+bool channel_take_live(struct channel *channel, struct message *message, const struct hub_limits *limits);
+
+void channel_window_clear(struct channel *channel);
+
+#endif

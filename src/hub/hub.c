@@ -1,0 +1,468 @@
+#include "hub/hub.h"
+
+#include <stdlib.h>
+
+#include "base/must.h"
+#include "hub/channel.h"
+
+enum subscription_state {
+    SUB_JOINING,  /* the channel has not answered yet */
+    SUB_FIRST,    /* placed at the first kept message; if retention has moved on since, that is no gap */
+    SUB_PLACED,   /* `next` is a place in the channel's log */
+    SUB_AHEAD,    /* … but the reader claimed to have more than there is: to be told first */
+    SUB_EPOCH,    /* … but the reader's place was in another life of the log: to be told first */
+};
+
+/* Part of the log, read for one subscription. */
+struct page {
+    size_t       count, at;
+    struct entry entries[];
+};
+
+static void page_free(struct page *page)
+{
+    if (page == NULL)
+        return;
+    for (size_t i = page->at; i < page->count; i++)
+        message_unref(page->entries[i].message);
+    free(page);
+}
+
+void hub_init(struct hub *hub, const struct hub_port *port, void *ctx, const struct hub_limits *limits)
+{
+    *hub = (struct hub){ .port = port, .ctx = ctx, .limits = limits };
+    map_init(&hub->channels);
+    list_init(&hub->touched);
+    list_init(&hub->lingering);
+}
+
+void hub_fini(struct hub *hub)
+{
+    struct list *link;
+
+    must(hub->subscription_count == 0);
+    hub_turn_end(hub);
+    while ((link = list_pop(&hub->lingering)) != NULL) {
+        struct channel *channel = container_of(link, struct channel, link);
+        map_take(&hub->channels, &channel->node);
+        channel_free(channel);
+    }
+    map_fini(&hub->channels);
+}
+
+/* --- channels of the hub --- */
+
+static bool channel_has_name(const struct map_node *node, const void *key)
+{
+    return channel_name_eq(container_of(node, struct channel, node)->name, key);
+}
+
+static struct channel *hub_find(const struct hub *hub, const struct channel_name *name)
+{
+    struct map_node *node = map_find(&hub->channels, name->hash, channel_has_name, name);
+    return node == NULL ? NULL : container_of(node, struct channel, node);
+}
+
+static struct channel *hub_join(struct hub *hub, struct channel_name *name)
+{
+    struct channel *channel = hub_find(hub, name);
+
+    if (channel != NULL) {
+        if (channel->is_lingering) {
+            list_take(&channel->link);
+            channel->is_lingering = false;
+        }
+        return channel;
+    }
+    channel = channel_new(name);
+    map_add(&hub->channels, &channel->node, name->hash);
+    hub->port->follow(hub->ctx, channel->name);
+    return channel;
+}
+
+static void hub_leave(struct hub *hub, struct channel *channel)
+{
+    hub->port->unfollow(hub->ctx, channel->name);
+    list_take(&channel->link);
+    map_take(&hub->channels, &channel->node);
+    channel_free(channel);
+}
+
+static void hub_linger(struct hub *hub, struct channel *channel, msec now)
+{
+    if (channel->is_touched) {
+        channel->is_touched = false;
+        list_take(&channel->link);
+    }
+    channel_window_clear(channel);
+    if (hub->limits->linger_ms == 0) {
+        hub_leave(hub, channel);
+        return;
+    }
+    channel->is_lingering = true;
+    channel->lonely_at    = now;
+    list_push(&hub->lingering, &channel->link);
+}
+
+void hub_tend(struct hub *hub, msec now)
+{
+    while (!list_is_empty(&hub->lingering)) {
+        struct channel *channel = container_of(hub->lingering.next, struct channel, link);
+        if (now - channel->lonely_at < hub->limits->linger_ms)
+            return;
+        hub_leave(hub, channel);
+    }
+}
+
+static void hub_touch(struct hub *hub, struct channel *channel)
+{
+    if (channel->is_touched || channel->is_lingering)
+        return;
+    channel->is_touched = true;
+    list_push(&hub->touched, &channel->link);
+}
+
+/* --- subscriptions --- */
+
+static void subscription_say_ready(struct subscription *sub, struct hub *hub)
+{
+    if (sub->is_ready)
+        return;
+    sub->is_ready = true;
+    hub->port->ready(hub->ctx, sub);
+}
+
+/* The channel has answered: where does the reader stand? */
+static void subscription_place(struct subscription *sub)
+{
+    const struct channel *channel = sub->channel;
+    uint64_t              seq     = sub->next;
+
+    sub->state = SUB_PLACED;
+    switch ((enum start_kind)sub->start_kind) {
+    case START_NOW:
+        sub->next = channel->head + 1;
+        break;
+    case START_LAST:
+        sub->next = channel->head < seq ? 1 : channel->head - seq + 1;
+        if (sub->next <= channel->first) {
+            sub->next  = channel->first;
+            sub->state = SUB_FIRST;
+        }
+        break;
+    case START_AFTER:
+        if (sub->asked_epoch != 0 && sub->asked_epoch != channel->epoch) {
+            sub->state = SUB_EPOCH;
+            sub->next  = 1;
+        } else if (seq > channel->head) {
+            sub->state = SUB_AHEAD;  /* `next` keeps what was claimed until it is told */
+        } else if (seq == 0) {
+            sub->next  = channel->first;
+            sub->state = SUB_FIRST;
+        } else {
+            sub->next = seq + 1;
+        }
+        break;
+    }
+    sub->asked_epoch = channel->epoch;
+}
+
+void subscription_open(struct subscription *sub, struct hub *hub, struct channel_name *name, struct start start,
+                       void *owner, msec now)
+{
+    (void)now;
+    must(sub->channel == NULL);
+    sub->channel     = hub_join(hub, name);
+    sub->owner       = owner;
+    sub->start_kind  = (uint8_t)start.kind;
+    sub->next        = start.seq;
+    sub->asked_epoch = start.epoch;
+    sub->state       = SUB_JOINING;
+    list_push(&sub->channel->subs, &sub->in_channel);
+    sub->channel->sub_count++;
+    hub->subscription_count++;
+    if (channel_is_known(sub->channel)) {
+        subscription_place(sub);
+        subscription_say_ready(sub, hub);
+    }
+}
+
+void subscription_let_go(struct subscription *sub)
+{
+    page_free(sub->page);
+    sub->page = NULL;
+}
+
+void subscription_close(struct subscription *sub, struct hub *hub, msec now)
+{
+    struct channel *channel = sub->channel;
+
+    if (channel == NULL)
+        return;
+    if (sub->ticket != NULL)
+        hub->port->cancel(hub->ctx, sub->ticket);
+    sub->ticket = NULL;
+    subscription_let_go(sub);
+    list_take(&sub->in_channel);
+    sub->channel = NULL;
+    hub->subscription_count--;
+    if (--channel->sub_count == 0)
+        hub_linger(hub, channel, now);
+}
+
+bool subscription_is_placed(const struct subscription *sub)
+{
+    return sub->state != SUB_JOINING;
+}
+
+struct channel_name *subscription_name(const struct subscription *sub)
+{
+    return sub->channel->name;
+}
+
+uint64_t subscription_epoch(const struct subscription *sub)
+{
+    return sub->channel->epoch;
+}
+
+uint64_t subscription_head(const struct subscription *sub)
+{
+    return sub->channel->head;
+}
+
+bool subscription_is_behind(const struct subscription *sub)
+{
+    switch ((enum subscription_state)sub->state) {
+    case SUB_JOINING: return false;
+    case SUB_AHEAD:
+    case SUB_EPOCH: return true;
+    case SUB_FIRST:
+    case SUB_PLACED: return sub->next <= sub->channel->head;
+    }
+    return false;
+}
+
+/* The entry that covers `seq`, from the page or the window. A page that has nothing to say of it is let go. */
+static bool subscription_find(struct subscription *sub, uint64_t seq, struct entry *ret_entry)
+{
+    struct message *live = channel_window_at(sub->channel, seq);
+
+    if (live != NULL) {
+        *ret_entry = (struct entry){ .message = live };
+        return true;
+    }
+    for (size_t i = sub->page == NULL ? 0 : sub->page->at; sub->page != NULL && i < sub->page->count; i++) {
+        const struct entry *entry = &sub->page->entries[i];
+        uint64_t            first = entry->message != NULL ? entry->message->seq : entry->gap.from;
+        if (first <= seq && seq <= entry_last(entry)) {
+            *ret_entry = *entry;
+            return true;
+        }
+        if (first > seq)
+            break;
+    }
+    return false;
+}
+
+/* One gap over all neighbours whose time has run out. */
+static void subscription_join_expired(struct subscription *sub, msec wall, struct entry *entry)
+{
+    struct entry following;
+    struct gap   gap = { entry->message->seq, entry->message->seq, GAP_EXPIRED };
+
+    while (subscription_find(sub, gap.to + 1, &following) && following.message != NULL &&
+           message_is_expired(following.message, wall))
+        gap.to++;
+    *entry = (struct entry){ .gap = gap };
+}
+
+static enum sight subscription_look_told_first(const struct subscription *sub, struct entry *ret_entry)
+{
+    const struct channel *channel = sub->channel;
+    struct gap            gap;
+
+    if (sub->state == SUB_AHEAD)
+        gap = (struct gap){ channel->head + 1, sub->next > channel->head ? sub->next : channel->head + 1, GAP_AHEAD };
+    else
+        /* Of the new log, what stands before its first kept message is not to be had; often that is nothing. */
+        gap = (struct gap){ 1, channel->first == 0 ? 0 : channel->first - 1, GAP_EPOCH };
+    *ret_entry = (struct entry){ .gap = gap };
+    return SIGHT_ENTRY;
+}
+
+/* Who asked for all that is kept has lost nothing if the log begins later than it did a moment ago. */
+static void subscription_skip_trimmed(struct subscription *sub)
+{
+    struct entry entry;
+
+    if (subscription_find(sub, sub->next, &entry) && entry.message == NULL && entry.gap.why == GAP_TRIMMED)
+        subscription_step(sub, &entry);
+}
+
+enum sight subscription_look(struct subscription *sub, struct hub *hub, msec wall, struct entry *ret_entry)
+{
+    struct channel *channel = sub->channel;
+
+    sub->is_ready = false;
+    if (sub->state == SUB_JOINING)
+        return SIGHT_WAIT;
+    if (sub->state == SUB_AHEAD || sub->state == SUB_EPOCH)
+        return subscription_look_told_first(sub, ret_entry);
+    if (sub->state == SUB_FIRST)
+        subscription_skip_trimmed(sub);
+    if (sub->next > channel->head)
+        return SIGHT_WAIT;
+    if (subscription_find(sub, sub->next, ret_entry)) {
+        /* A gap that begins earlier than the cursor: what the reader has seen is not missing. */
+        if (ret_entry->message == NULL && ret_entry->gap.from < sub->next)
+            ret_entry->gap.from = sub->next;
+        else if (ret_entry->message != NULL && message_is_expired(ret_entry->message, wall))
+            subscription_join_expired(sub, wall, ret_entry);
+        return SIGHT_ENTRY;
+    }
+    if (sub->ticket == NULL) {
+        subscription_let_go(sub);
+        hub->port->read(hub->ctx, sub, sub->next - 1, &sub->ticket);
+    }
+    return SIGHT_READING;
+}
+
+void subscription_step(struct subscription *sub, const struct entry *entry)
+{
+    if (entry->message == NULL && entry->gap.why == GAP_AHEAD)
+        sub->next = entry->gap.from;
+    else
+        sub->next = entry_last(entry) + 1;
+    sub->state = SUB_PLACED;
+
+    struct page *page = sub->page;
+    while (page != NULL && page->at < page->count && entry_last(&page->entries[page->at]) < sub->next)
+        message_unref(page->entries[page->at++].message);
+    if (page != NULL && page->at == page->count)
+        subscription_let_go(sub);
+}
+
+/* --- what comes in --- */
+
+static void channel_place_all(struct channel *channel, struct hub *hub)
+{
+    for (struct list *link = channel->subs.next; link != &channel->subs; link = link->next) {
+        struct subscription *sub = container_of(link, struct subscription, in_channel);
+        if (sub->state == SUB_JOINING)
+            subscription_place(sub);
+        subscription_say_ready(sub, hub);
+    }
+}
+
+/* The log began a new life under its readers' feet: everyone is told, whatever they had. */
+static void channel_begin_epoch(struct channel *channel, struct hub *hub)
+{
+    for (struct list *link = channel->subs.next; link != &channel->subs; link = link->next) {
+        struct subscription *sub = container_of(link, struct subscription, in_channel);
+        subscription_let_go(sub);
+        if (sub->state == SUB_JOINING)
+            continue;
+        sub->state       = SUB_EPOCH;
+        sub->asked_epoch = channel->epoch;
+        subscription_say_ready(sub, hub);
+    }
+}
+
+void hub_followed(struct hub *hub, const struct channel_name *name, uint64_t epoch, uint64_t first, uint64_t head)
+{
+    struct channel *channel = hub_find(hub, name);
+    if (channel == NULL)
+        return;
+
+    bool is_new_life = channel_is_known(channel) && channel->epoch != epoch;
+    if (is_new_life) {
+        channel_window_clear(channel);
+        channel->head = 0;
+    }
+    channel->epoch = epoch;
+    channel->first = first;
+    if (head > channel->head) {
+        channel_window_clear(channel);  /* what it held is no longer the end of the log */
+        channel->head = head;
+    }
+    if (is_new_life)
+        channel_begin_epoch(channel, hub);
+    channel_place_all(channel, hub);
+}
+
+void hub_deliver(struct hub *hub, struct message *message)
+{
+    struct channel *channel = hub_find(hub, message->channel);
+    if (channel == NULL)
+        return;
+
+    if (!channel_is_known(channel)) {
+        /* Overtook the answer to follow(): wait for that; from then on the log has it. */
+        return;
+    }
+    uint64_t epoch = channel->epoch;
+    if (!channel_take_live(channel, message, hub->limits))
+        return;
+    if (channel->is_lingering)
+        channel_window_clear(channel);
+    if (epoch != channel->epoch)
+        channel_begin_epoch(channel, hub);
+    hub_touch(hub, channel);
+}
+
+void subscription_read_done(struct subscription *sub, struct hub *hub, uint64_t epoch, uint64_t head,
+                            struct entry **entries, size_t entry_count)
+{
+    struct channel *channel = sub->channel;
+
+    sub->ticket = NULL;
+    if (entry_count > 0 && epoch == channel->epoch) {
+        struct page *page = malloc(sizeof *page + entry_count * sizeof page->entries[0]);
+        must(page != NULL);
+        page->count = entry_count;
+        page->at    = 0;
+        memcpy(page->entries, *entries, entry_count * sizeof page->entries[0]);
+        subscription_let_go(sub);
+        sub->page = page;
+    } else {
+        for (size_t i = 0; i < entry_count; i++)
+            message_unref((*entries)[i].message);
+    }
+    free(*entries);
+    *entries = NULL;
+    if (epoch == channel->epoch && head > channel->head)
+        hub_followed(hub, channel->name, epoch, channel->first, head);
+    if (entry_count > 0)
+        subscription_say_ready(sub, hub);
+}
+
+void hub_tell(struct hub *hub)
+{
+    for (struct list *at = hub->touched.next; at != &hub->touched; at = at->next) {
+        struct channel *channel = container_of(at, struct channel, link);
+        for (struct list *link = channel->subs.next; link != &channel->subs; link = link->next)
+            subscription_say_ready(container_of(link, struct subscription, in_channel), hub);
+    }
+}
+
+void hub_turn_end(struct hub *hub)
+{
+    struct list *link;
+
+    while ((link = list_pop(&hub->touched)) != NULL) {
+        struct channel *channel = container_of(link, struct channel, link);
+        channel->is_touched     = false;
+        channel_window_clear(channel);
+    }
+}
+
+size_t hub_channel_count(const struct hub *hub)
+{
+    return hub->channels.count;
+}
+
+size_t hub_subscriber_count(const struct hub *hub, const struct channel_name *name)
+{
+    const struct channel *channel = hub_find(hub, name);
+    return channel == NULL ? 0 : channel->sub_count;
+}

@@ -1,0 +1,143 @@
+/* hub.h - This room decides who gets what next. It refuses to know sockets, frames, stores and time.
+ *
+ * One hub belongs to one loop: the channels that somebody on this loop follows, and their subscriptions.
+ * A channel is a log; a subscription is a cursor in it. The one rule of the house lives in subscription_look():
+ *
+ *     A subscription delivers message `cursor + 1` and nothing else. It gets it from the live feed if that is
+ *     what arrives, and from the log otherwise. If the log no longer has it, the client is told of the gap.
+ *
+ *                  what the log keeps                     window (live feed)
+ *        (trimmed) [17][18][19] … … … … … … … … … [90][91][92]   head = 92
+ *           a             b                                 c  d
+ *
+ *   d is up to date and waits. c takes 92 from the window. b has to read: the hub asks for a page of the log and
+ *   deals it out; meanwhile b waits. a fell off the left: its page begins with the gap, then goes on at 17.
+ *
+ * Whatever comes in by hub_deliver() may be late, doubled or missing: it moves the head and fills the window,
+ * nothing more. One thread: that of the loop. */
+#ifndef HUB_HUB_H
+#define HUB_HUB_H
+
+#include "base/list.h"
+#include "base/map.h"
+#include "message/message.h"
+
+struct hub;
+struct subscription;
+
+/* What the hub asks of the house. None of these may call back into the hub before it returns. */
+struct hub_port {
+    /* Follow this channel for us: answer with hub_followed(), and hub_deliver() everything that comes after. */
+    void (*follow)(void *ctx, struct channel_name *name);
+    void (*unfollow)(void *ctx, struct channel_name *name);
+    /* Read what stands behind `after` for this subscription: answer with subscription_read_done(). *ret_ticket is
+     * whatever the port wants back in cancel(), should the subscription end before. */
+    void (*read)(void *ctx, struct subscription *sub, uint64_t after, void **ret_ticket);
+    void (*cancel)(void *ctx, void *ticket);
+    /* This subscription has something to say; look at it before the turn ends. */
+    void (*ready)(void *ctx, struct subscription *sub);
+};
+
+struct hub_limits {
+    uint32_t window_messages_max;  /* live feed kept a channel, for readers who have not drawn it yet */
+    size_t   window_bytes_max;
+    msec     linger_ms;            /* how long a channel without subscriptions stays followed */
+};
+
+struct hub {
+    const struct hub_port   *port;
+    void                    *ctx;
+    const struct hub_limits *limits;
+    struct map               channels;
+    struct list              touched;    /* channels with something new this turn */
+    struct list              lingering;  /* channels without subscriptions, oldest first */
+    size_t                   subscription_count;
+};
+
+enum start_kind {
+    START_NOW,    /* from the next message on */
+    START_AFTER,  /* behind `seq`; 0: from the first kept message */
+    START_LAST,   /* the last `seq` messages, then on */
+};
+
+struct start {
+    enum start_kind kind;
+    uint64_t        seq;
+    uint64_t        epoch;  /* of START_AFTER: the log that `seq` was read from; 0: not said */
+};
+
+/* Lives inside its owner. Zeroed before subscription_open(). */
+struct subscription {
+    struct list     in_channel;
+    struct channel *channel;      /* NULL: not open */
+    void           *owner;        /* the session's; the hub hands it back and never looks at it */
+    void           *ticket;       /* of a read under way, else NULL */
+    struct page    *page;         /* what was read and not yet dealt out, else NULL */
+    uint64_t        next;         /* the cursor: the seq to deliver next. Before the channel answers: start.seq */
+    uint64_t        asked_epoch;  /* before the channel answers: start.epoch; afterwards the cursor's epoch */
+    uint8_t         state;        /* enum subscription_state, in hub.c */
+    uint8_t         start_kind;
+    bool            is_ready;     /* port->ready() was said and nobody has looked since */
+};
+
+enum sight {
+    SIGHT_ENTRY,   /* *ret_entry is next: deliver it, then subscription_step() */
+    SIGHT_WAIT,    /* up to date */
+    SIGHT_READING, /* the log is being asked; port->ready() will say when */
+};
+
+void hub_init(struct hub *hub, const struct hub_port *port, void *ctx, const struct hub_limits *limits);
+void hub_fini(struct hub *hub);  /* all subscriptions are closed */
+
+/* Begins to follow. port->ready() is said once the channel's head is known: until then look() says WAIT and
+ * subscription_is_placed() false. */
+void subscription_open(struct subscription *sub, struct hub *hub, struct channel_name *name, struct start start,
+                       void *owner, msec now);
+void subscription_close(struct subscription *sub, struct hub *hub, msec now);  /* not open: fine */
+
+/* Looks, doesn't move. The entry's message is borrowed until the next call into the hub. `wall`: for expiry. */
+enum sight subscription_look(struct subscription *sub, struct hub *hub, msec wall, struct entry *ret_entry);
+void subscription_step(struct subscription *sub, const struct entry *entry);
+
+/* Lets go of what was read and not dealt out: a slow reader costs a cursor. It's read again when wanted. */
+void subscription_let_go(struct subscription *sub);
+
+bool                 subscription_is_placed(const struct subscription *sub);
+/* Has it anything to deliver, from wherever? */
+bool                 subscription_is_behind(const struct subscription *sub);
+struct channel_name *subscription_name(const struct subscription *sub);   /* borrowed */
+uint64_t             subscription_epoch(const struct subscription *sub);  /* of its channel; once placed */
+uint64_t             subscription_head(const struct subscription *sub);   /* of its channel; once placed */
+/* The last seq it has delivered or stepped over. */
+static inline uint64_t subscription_seen(const struct subscription *sub)
+{
+    return sub->next - 1;
+}
+
+/* --- what comes in --- */
+
+/* The answer to port->follow(), or news of a head without its messages (a heartbeat's comparison). */
+void hub_followed(struct hub *hub, const struct channel_name *name, uint64_t epoch, uint64_t first, uint64_t head);
+
+/* A message that its store has numbered. Shares it. Unknown channel: ignored. */
+void hub_deliver(struct hub *hub, struct message *message);
+
+/* The answer to port->read(). Takes *entries (may be empty: the log could not be read just now; looked at again
+ * at the next delivery or heartbeat). `head` is the log's at that time. */
+void subscription_read_done(struct subscription *sub, struct hub *hub, uint64_t epoch, uint64_t head,
+                            struct entry **entries, size_t entry_count);
+
+/* Says port->ready() for the subscriptions of all channels touched since the last call. Once a turn. */
+void hub_tell(struct hub *hub);
+
+/* Lets go of windows that everybody has drawn. After the owners have drawn, once a turn. */
+void hub_turn_end(struct hub *hub);
+
+/* Unfollows what nobody has followed for linger_ms. Now and then. */
+void hub_tend(struct hub *hub, msec now);
+
+size_t hub_channel_count(const struct hub *hub);
+/* How many follow this channel on this loop. */
+size_t hub_subscriber_count(const struct hub *hub, const struct channel_name *name);
+
+#endif

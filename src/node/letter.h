@@ -1,0 +1,98 @@
+/* letter.h - what loops and the writer tell each other. Between threads go only letters.
+ *
+ * A loop writes a letter, the writer carries it out and sends the same letter back as its answer: no answer
+ * needs memory that its question did not bring. DELIVER alone is written by the writer. Whoever holds a
+ * letter owns it. */
+#ifndef NODE_LETTER_H
+#define NODE_LETTER_H
+
+#include "store/store.h"
+
+enum letter_kind {
+    LETTER_PUBLISH,    /* loop → writer → loop, answered */
+    LETTER_READ,       /* loop → writer → loop, answered; both histories and the hub's pages */
+    LETTER_FOLLOW,     /* loop → writer → loop, answered once the head is known */
+    LETTER_UNFOLLOW,   /* loop → writer, ends there */
+    LETTER_DELIVER,    /* writer → loop, ends there */
+    LETTER_COMMITTED,  /* store → writer: a batch is done */
+    LETTER_HEAD,       /* store → writer: the head of a channel that somebody wants to follow */
+    LETTER_STATS,      /* loop → writer → loop: numbers for pages and probes */
+};
+
+struct letter {
+    struct letter   *next;  /* in a mailbox or a bundle */
+    enum letter_kind kind;
+    unsigned         loop;  /* who wrote it, and gets the answer */
+};
+
+/* How a publish ended: the store's outcomes, and one of our own. */
+enum publish_outcome {
+    PUBLISH_DONE,
+    PUBLISH_REPLAYED,
+    PUBLISH_KEY_CONFLICT,
+    PUBLISH_NO_TARGET,
+    PUBLISH_NO_SPACE,
+    PUBLISH_BROKEN,
+    PUBLISH_BUSY,  /* too much is waiting in the writer already: 429 */
+};
+
+struct publish_letter {
+    struct letter        letter;
+    struct append        append;    /* append.message: the letter owns a reference */
+    enum publish_outcome outcome;
+    struct append_answer answer;    /* PUBLISH_DONE and PUBLISH_REPLAYED */
+    void               (*answered)(struct publish_letter *letter);  /* on the loop; takes the letter */
+    void                *owner;     /* the asker's; NULL once the asker is gone */
+    char                 words[];   /* what append.key and append.publisher point at */
+};
+
+struct writer;
+
+struct read_letter {
+    struct letter     letter;
+    struct store_read read;         /* read.channel: the letter owns a reference */
+    bool              may_use_tail; /* entries matter, `first` and `bytes` don't: memory may answer */
+    bool              is_done;      /* the writer's: the store has answered */
+    struct writer    *writer;       /* the writer's: where the store's answer goes */
+    void            (*answered)(struct read_letter *letter);
+    void             *owner;
+};
+
+struct follow_letter {
+    struct letter        letter;
+    struct channel_name *channel;   /* owns a reference */
+    uint64_t             epoch, first, head;
+};
+
+enum { DELIVER_MESSAGES_MAX = 256 };
+
+struct deliver_letter {
+    struct letter   letter;
+    uint32_t        count;
+    struct message *messages[DELIVER_MESSAGES_MAX];  /* owns a reference each */
+};
+
+struct writer_stats {
+    size_t   waiting_count;      /* publishes not yet given to the store */
+    size_t   waiting_bytes;
+    size_t   tail_count;         /* channels the writer has in mind */
+    size_t   tail_bytes;
+    size_t   followed_count;     /* of them, followed by some loop */
+};
+
+struct stats_letter {
+    struct letter       letter;
+    struct writer_stats stats;
+    void              (*answered)(struct stats_letter *letter);
+    void               *owner;
+};
+
+/* A letter with room for the words of its append (copied and pointed at). Takes *take_message. */
+struct publish_letter *publish_letter_new(struct message **take_message, struct span key, struct span publisher);
+/* Shares the name. */
+struct read_letter    *read_letter_new(struct channel_name *channel);
+
+/* Frees it with all that it owns; NULL is fine. */
+void letter_free(struct letter *letter);
+
+#endif

@@ -1,0 +1,55 @@
+/* shard.h - one loop's share of the node: its hub, and its letters to and from the writer.
+ *
+ * Sessions and the API talk to this and to nothing else of the node. One thread: that of the loop. */
+#ifndef NODE_SHARD_H
+#define NODE_SHARD_H
+
+#include "hub/hub.h"
+#include "node/letter.h"
+
+struct shard_port {
+    /* To the writer; takes the letter. */
+    void (*send)(void *ctx, struct letter *letter);
+    /* A subscription has something to say; draw it before the turn ends. */
+    void (*ready)(void *ctx, struct subscription *sub);
+};
+
+struct shard_limits {
+    struct hub_limits hub;
+    uint32_t          page_count_max;  /* entries read for one subscription at a time */
+    size_t            page_bytes_max;
+};
+
+struct shard {
+    struct hub               hub;
+    const struct shard_port *port;
+    void                    *ctx;
+    struct shard_limits      limits;
+    unsigned                 loop;
+    msec                     now, wall;   /* of this turn */
+    size_t                   away_count;  /* letters that will come back answered */
+};
+
+void shard_init(struct shard *shard, unsigned loop, const struct shard_port *port, void *ctx,
+                const struct shard_limits *limits);
+void shard_fini(struct shard *shard);
+
+/* Time for this turn. */
+void shard_turn_begin(struct shard *shard, msec now, msec wall);
+
+/* letter->answered() is called with it in a later turn, also if letter->owner has been nulled since. Takes it. */
+void shard_publish(struct shard *shard, struct publish_letter *letter);
+void shard_read(struct shard *shard, struct read_letter *letter);
+void shard_ask_stats(struct shard *shard, struct stats_letter *letter);
+
+/* One letter from the writer. Takes it. */
+void shard_take(struct shard *shard, struct letter *letter);
+
+/* After the letters of a turn: says ready() for what came; then, when the owners have drawn, lets go of it. */
+void shard_tell(struct shard *shard);
+void shard_turn_end(struct shard *shard);
+
+/* Now and then, about once a second. */
+void shard_tend(struct shard *shard);
+
+#endif

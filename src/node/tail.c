@@ -1,0 +1,183 @@
+#include "node/tail.h"
+
+#include <stdlib.h>
+
+#include "base/must.h"
+
+enum { RING_FIRST_CAP = 8 };
+
+void tails_init(struct tails *tails, size_t bytes_max, uint32_t messages_max)
+{
+    *tails = (struct tails){ .bytes_max = bytes_max, .messages_max = messages_max };
+    map_init(&tails->map);
+    list_init(&tails->recent);
+}
+
+static bool tail_has_name(const struct map_node *node, const void *key)
+{
+    return channel_name_eq(container_of(node, struct tail, node)->name, key);
+}
+
+struct tail *tails_find(const struct tails *tails, const struct channel_name *name)
+{
+    struct map_node *node = map_find(&tails->map, name->hash, tail_has_name, name);
+    return node == NULL ? NULL : container_of(node, struct tail, node);
+}
+
+struct tail *tails_get(struct tails *tails, struct channel_name *name)
+{
+    struct tail *tail = tails_find(tails, name);
+
+    if (tail != NULL)
+        return tail;
+    tail = calloc(1, sizeof *tail);
+    must(tail != NULL);
+    tail->name = channel_name_ref(name);
+    list_init(&tail->recent);
+    map_add(&tails->map, &tail->node, name->hash);
+    return tail;
+}
+
+static struct message **ring_slot(struct tail_ring *ring, uint32_t index)
+{
+    return &ring->at[(ring->first + index) & (ring->cap - 1)];
+}
+
+static void tail_drop_oldest(struct tails *tails, struct tail *tail)
+{
+    struct message *message = *ring_slot(tail->ring, 0);
+
+    tails->bytes -= message_size(message);
+    message_unref(message);
+    tail->ring->first++;
+    tail->ring->count--;
+}
+
+void tail_empty(struct tails *tails, struct tail *tail)
+{
+    if (tail->ring == NULL)
+        return;
+    while (tail->ring->count > 0)
+        tail_drop_oldest(tails, tail);
+    free(tail->ring);
+    tail->ring = NULL;
+    list_take(&tail->recent);
+}
+
+void tail_let_go(struct tails *tails, struct tail *tail)
+{
+    if (tail->followers != 0 || tail->ring != NULL || tail->asking != NULL || tail->is_asked)
+        return;
+    map_take(&tails->map, &tail->node);
+    channel_name_unref(tail->name);
+    free(tail);
+}
+
+static void tails_make_room(struct tails *tails, const struct tail *keep)
+{
+    while (tails->bytes > tails->bytes_max && !list_is_empty(&tails->recent)) {
+        struct tail *oldest = container_of(tails->recent.next, struct tail, recent);
+        if (oldest == keep) {
+            tail_drop_oldest(tails, oldest);
+            if (oldest->ring->count == 0)
+                tail_empty(tails, oldest);
+            continue;
+        }
+        tail_empty(tails, oldest);
+        tail_let_go(tails, oldest);
+    }
+}
+
+static void tail_grow(struct tail *tail)
+{
+    struct tail_ring *ring  = tail->ring;
+    uint32_t          cap   = ring == NULL ? RING_FIRST_CAP : ring->cap * 2;
+    struct tail_ring *wider = malloc(sizeof *wider + cap * sizeof wider->at[0]);
+
+    must(wider != NULL);
+    *wider = (struct tail_ring){ .cap = cap };
+    for (uint32_t i = 0; ring != NULL && i < ring->count; i++)
+        wider->at[wider->count++] = *ring_slot(ring, i);
+    free(ring);
+    tail->ring = wider;
+}
+
+static void tail_recall(struct tails *tails, struct tail *tail, uint64_t target)
+{
+    if (tail->ring == NULL || target > tail->head || tail->head - target >= tail->ring->count)
+        return;
+    struct message **slot = ring_slot(tail->ring, tail->ring->count - 1 - (uint32_t)(tail->head - target));
+    struct message  *old  = *slot;
+    *slot                 = message_recalled(old);
+    tails->bytes -= message_size(old) - message_size(*slot);
+    message_unref(old);
+}
+
+void tail_take(struct tails *tails, struct tail *tail, struct message *message, bool is_kept)
+{
+    if (tail->epoch != message->epoch || message->seq != tail->head + 1)
+        tail_empty(tails, tail);
+    tail->epoch = message->epoch;
+    if (message->kind == MESSAGE_RECALL)
+        tail_recall(tails, tail, message->target);
+    tail->head = message->seq;
+    if (!is_kept)
+        return;
+
+    if (tail->ring == NULL || (tail->ring->count == tail->ring->cap && tail->ring->cap < tails->messages_max))
+        tail_grow(tail);
+    else if (tail->ring->count >= tails->messages_max || tail->ring->count == tail->ring->cap)
+        tail_drop_oldest(tails, tail);
+    *ring_slot(tail->ring, tail->ring->count++) = message_ref(message);
+    tails->bytes += message_size(message);
+    list_take(&tail->recent);
+    list_push(&tails->recent, &tail->recent);
+    if (tails->bytes > tails->bytes_max)
+        tails_make_room(tails, tail);
+}
+
+bool tail_read(const struct tail *tail, struct store_read *read)
+{
+    struct tail_ring *ring = tail->ring;
+
+    if (ring == NULL || read->way != READ_AFTER || read->limit == 0 || read->bound >= tail->head ||
+        tail->head - read->bound > ring->count)
+        return false;
+
+    uint32_t at    = ring->count - (uint32_t)(tail->head - read->bound);
+    uint32_t count = ring->count - at < read->limit ? ring->count - at : read->limit;
+    size_t   bytes = 0;
+
+    read->entries = malloc(count * sizeof read->entries[0]);
+    must(read->entries != NULL);
+    read->entry_count = 0;
+    while (read->entry_count < count && (read->entry_count == 0 || bytes < read->bytes_max)) {
+        struct message *message = *ring_slot(ring, at++);
+        bytes += message_size(message);
+        read->entries[read->entry_count++] = (struct entry){ .message = message_ref(message) };
+    }
+    read->rc    = RC_OK;
+    read->epoch = tail->epoch;
+    read->first = tail->first;
+    read->head  = tail->head;
+    return true;
+}
+
+void tails_fini(struct tails *tails)
+{
+    for (size_t i = 0; i < tails->map.slot_count; i++) {
+        while (tails->map.slots[i] != NULL) {
+            struct tail *tail = container_of(tails->map.slots[i], struct tail, node);
+            tail_empty(tails, tail);
+            while (tail->asking != NULL) {
+                struct letter *letter = tail->asking;
+                tail->asking          = letter->next;
+                letter_free(letter);
+            }
+            tail->followers = 0;
+            tail->is_asked  = false;
+            tail_let_go(tails, tail);
+        }
+    }
+    map_fini(&tails->map);
+}

@@ -1,0 +1,444 @@
+#include "node/writer.h"
+
+#include <stdlib.h>
+
+#include "base/must.h"
+
+/* A group of appends on its way, and the letter that tells of its end. */
+struct writer_batch {
+    struct append_batch appends;
+    struct letter       committed;
+    struct writer      *writer;
+};
+
+/* A head that the store is asked for. */
+struct head_question {
+    struct letter     letter;
+    struct store_read read;     /* read.channel: owns a reference */
+    struct writer    *writer;
+};
+
+static void head_question_free(struct head_question *question)
+{
+    channel_name_unref(question->read.channel);
+    free(question);
+}
+
+static struct publish_letter *publish_of(struct list *link)
+{
+    return container_of(link, struct publish_letter, append.link);
+}
+
+static struct writer_batch *writer_batch_new(struct writer *writer, void (*done)(struct append_batch *))
+{
+    struct writer_batch *batch = calloc(1, sizeof *batch);
+
+    must(batch != NULL);
+    batch->writer         = writer;
+    batch->committed.kind = LETTER_COMMITTED;
+    batch->appends.done   = done;
+    list_init(&batch->appends.appends);
+    return batch;
+}
+
+static void writer_commit_done(struct append_batch *appends);
+static void writer_quick_done(struct append_batch *appends);
+
+void writer_init(struct writer *writer, const struct writer_port *port, void *ctx, struct store *durable,
+                 struct store *memory, const struct writer_limits *limits, unsigned loop_count)
+{
+    must(loop_count >= 1 && loop_count <= LOOPS_MAX);
+    *writer = (struct writer){
+        .port = port, .ctx = ctx, .durable = durable, .memory = memory, .limits = *limits, .loop_count = loop_count,
+    };
+    tails_init(&writer->tails, limits->tail_bytes_max, limits->tail_messages_max);
+    list_init(&writer->waiting);
+    writer->batch = writer_batch_new(writer, writer_commit_done);
+    writer->quick = writer_batch_new(writer, writer_quick_done);
+}
+
+static void free_publishes(struct list *appends)
+{
+    struct list *link;
+    while ((link = list_pop(appends)) != NULL)
+        letter_free(&publish_of(link)->letter);
+}
+
+void writer_fini(struct writer *writer)
+{
+    must(!writer->is_busy && writer->asking_count == 0);
+    for (unsigned i = 0; i < writer->loop_count; i++)
+        if (writer->delivers[i] != NULL)
+            letter_free(&writer->delivers[i]->letter);
+    free_publishes(&writer->waiting);
+    free_publishes(&writer->quick->appends.appends);
+    while (writer->unanswered != NULL) {
+        struct letter *letter = writer->unanswered;
+        writer->unanswered    = letter->next;
+        head_question_free(container_of(letter, struct head_question, letter));
+    }
+    free(writer->batch);
+    free(writer->quick);
+    tails_fini(&writer->tails);
+}
+
+bool writer_is_idle(const struct writer *writer)
+{
+    return !writer->is_busy && writer->waiting_count == 0 && writer->asking_count == 0 &&
+           writer->quick->appends.count == 0;
+}
+
+static bool name_is_durable(const struct channel_name *name)
+{
+    return name->space->durability == DURABLE;
+}
+
+static struct store *writer_store_of(const struct writer *writer, const struct channel_name *name)
+{
+    return name_is_durable(name) ? writer->durable : writer->memory;
+}
+
+/* --- publishing --- */
+
+static void writer_answer(struct writer *writer, struct publish_letter *letter, enum publish_outcome outcome)
+{
+    letter->outcome = outcome;
+    writer->port->send(writer->ctx, letter->letter.loop, &letter->letter);
+}
+
+static void writer_publish(struct writer *writer, struct publish_letter *letter)
+{
+    struct append *append = &letter->append;
+
+    append->outcome = APPEND_WAITING;
+    if (!name_is_durable(append->message->channel)) {
+        list_push(&writer->quick->appends.appends, &append->link);
+        writer->quick->appends.count++;
+        return;
+    }
+    size_t bytes = message_size(append->message);
+    if (writer->waiting_count >= writer->limits.waiting_count_max ||
+        bytes > writer->limits.waiting_bytes_max - writer->waiting_bytes) {
+        counter_add(&writer->refused, 1);
+        writer_answer(writer, letter, PUBLISH_BUSY);
+        return;
+    }
+    list_push(&writer->waiting, &append->link);
+    writer->waiting_count++;
+    writer->waiting_bytes += bytes;
+}
+
+static void writer_submit(struct writer *writer, msec wall)
+{
+    struct append_batch *batch = &writer->batch->appends;
+    size_t               bytes = 0;
+
+    if (writer->is_busy || list_is_empty(&writer->waiting))
+        return;
+    batch->count = 0;
+    batch->wall  = wall;
+    while (!list_is_empty(&writer->waiting) && batch->count < writer->limits.batch_count_max &&
+           bytes < writer->limits.batch_bytes_max) {
+        struct publish_letter *letter = publish_of(list_pop(&writer->waiting));
+        size_t                 size   = message_size(letter->append.message);
+        bytes += size;
+        writer->waiting_bytes -= size;
+        writer->waiting_count--;
+        list_push(&batch->appends, &letter->append.link);
+        batch->count++;
+    }
+    writer->is_busy = true;
+    writer->durable->ops->append(writer->durable, batch);
+}
+
+/* On a thread of the store. */
+static void writer_commit_done(struct append_batch *appends)
+{
+    struct writer_batch *batch = container_of(appends, struct writer_batch, appends);
+    batch->writer->port->post(batch->writer->ctx, &batch->committed);
+}
+
+static void writer_deliver_to(struct writer *writer, unsigned loop, struct message *message)
+{
+    struct deliver_letter *deliver = writer->delivers[loop];
+
+    if (deliver == NULL) {
+        deliver = malloc(sizeof *deliver);
+        must(deliver != NULL);
+        deliver->letter = (struct letter){ .kind = LETTER_DELIVER, .loop = loop };
+        deliver->count  = 0;
+        writer->delivers[loop] = deliver;
+    }
+    deliver->messages[deliver->count++] = message_ref(message);
+    if (deliver->count == DELIVER_MESSAGES_MAX) {
+        writer->delivers[loop] = NULL;
+        writer->port->send(writer->ctx, loop, &deliver->letter);
+    }
+}
+
+/* A message that its store has numbered and, if it's durable, synced. */
+static void writer_spread(struct writer *writer, struct message *message)
+{
+    bool         is_durable = name_is_durable(message->channel);
+    struct tail *tail       = is_durable ? tails_get(&writer->tails, message->channel)
+                                         : tails_find(&writer->tails, message->channel);
+    if (tail == NULL)
+        return;
+
+    tail_take(&writer->tails, tail, message, is_durable);
+    for (uint64_t left = tail->followers; left != 0; left &= left - 1)
+        writer_deliver_to(writer, (unsigned)__builtin_ctzll(left), message);
+    tail_let_go(&writer->tails, tail);
+}
+
+static enum publish_outcome outcome_of(const struct append *append)
+{
+    switch (append->outcome) {
+    case APPEND_DONE: return PUBLISH_DONE;
+    case APPEND_REPLAYED: return PUBLISH_REPLAYED;
+    case APPEND_KEY_CONFLICT: return PUBLISH_KEY_CONFLICT;
+    case APPEND_NO_TARGET: return PUBLISH_NO_TARGET;
+    case APPEND_NO_SPACE: return PUBLISH_NO_SPACE;
+    case APPEND_WAITING: must(!"a store completes every append of a batch"); break;
+    case APPEND_BROKEN: break;
+    }
+    return PUBLISH_BROKEN;
+}
+
+static void writer_finish(struct writer *writer, struct append_batch *batch)
+{
+    struct list *link;
+
+    while ((link = list_pop(&batch->appends)) != NULL) {
+        struct publish_letter *letter  = publish_of(link);
+        struct message        *message = letter->append.message;
+
+        if (letter->append.outcome == APPEND_DONE) {
+            letter->answer = (struct append_answer){ message->epoch, message->seq, message->id, message->time };
+            writer_spread(writer, message);
+        } else {
+            letter->answer = letter->append.first;
+        }
+        writer_answer(writer, letter, outcome_of(&letter->append));
+    }
+    batch->count = 0;
+}
+
+static void writer_quick_done(struct append_batch *appends)
+{
+    writer_finish(container_of(appends, struct writer_batch, appends)->writer, appends);
+}
+
+static void writer_submit_quick(struct writer *writer, msec wall)
+{
+    struct append_batch *batch = &writer->quick->appends;
+
+    if (batch->count == 0)
+        return;
+    batch->wall = wall;
+    writer->memory->ops->append(writer->memory, batch);
+}
+
+/* --- following --- */
+
+static void writer_tell_head(struct writer *writer, struct tail *tail, struct follow_letter *letter)
+{
+    letter->epoch = tail->epoch;
+    letter->first = tail->first;
+    letter->head  = tail->head;
+    writer->port->send(writer->ctx, letter->letter.loop, &letter->letter);
+}
+
+static void head_done(struct store_read *read)
+{
+    struct head_question *question = container_of(read, struct head_question, read);
+    question->writer->port->post(question->writer->ctx, &question->letter);
+}
+
+static void writer_put_question(struct writer *writer, struct head_question *question)
+{
+    struct store *store = writer_store_of(writer, question->read.channel);
+
+    question->read.wall = writer->wall;
+    writer->asking_count++;
+    store->ops->read(store, &question->read);
+}
+
+static void writer_ask_head(struct writer *writer, struct tail *tail)
+{
+    struct head_question *question = calloc(1, sizeof *question);
+
+    must(question != NULL);
+    question->letter.kind  = LETTER_HEAD;
+    question->writer       = writer;
+    question->read.channel = channel_name_ref(tail->name);
+    question->read.way     = READ_AFTER;
+    question->read.done    = head_done;
+    tail->is_asked         = true;
+    writer_put_question(writer, question);
+}
+
+static void writer_head_known(struct writer *writer, struct head_question *question)
+{
+    struct store_read *read = &question->read;
+    struct tail       *tail = tails_find(&writer->tails, read->channel);
+
+    must(tail != NULL && tail->is_asked);
+    writer->asking_count--;
+    if (read->rc != RC_OK) {
+        /* A store that can't be read just now: the askers stay in line until writer_tend() asks again. */
+        question->letter.next = writer->unanswered;
+        writer->unanswered    = &question->letter;
+        return;
+    }
+    /* Appends may have overtaken the answer: within a life the head only goes forward. */
+    if (tail->epoch != read->epoch || tail->head < read->head) {
+        tail_empty(&writer->tails, tail);
+        tail->head = read->head;
+    }
+    tail->is_asked = false;
+    tail->epoch    = read->epoch;
+    tail->first    = read->first;
+    while (tail->asking != NULL) {
+        struct letter *letter = tail->asking;
+        tail->asking          = letter->next;
+        writer_tell_head(writer, tail, container_of(letter, struct follow_letter, letter));
+    }
+    tail_let_go(&writer->tails, tail);
+    head_question_free(question);
+}
+
+static void writer_follow(struct writer *writer, struct follow_letter *letter)
+{
+    struct tail *tail = tails_get(&writer->tails, letter->channel);
+
+    if (tail->followers == 0)
+        writer->tails.followed_count++;
+    tail->followers |= UINT64_C(1) << letter->letter.loop;
+    if (tail->first != 0) {
+        writer_tell_head(writer, tail, letter);
+        return;
+    }
+    letter->letter.next = tail->asking;
+    tail->asking        = &letter->letter;
+    if (!tail->is_asked)
+        writer_ask_head(writer, tail);
+}
+
+static void writer_unfollow(struct writer *writer, struct follow_letter *letter)
+{
+    struct tail *tail = tails_find(&writer->tails, letter->channel);
+
+    if (tail != NULL && tail->followers != 0) {
+        tail->followers &= ~(UINT64_C(1) << letter->letter.loop);
+        if (tail->followers == 0)
+            writer->tails.followed_count--;
+        tail_let_go(&writer->tails, tail);
+    }
+    letter_free(&letter->letter);
+}
+
+/* --- reading --- */
+
+static void read_done(struct store_read *read)
+{
+    struct read_letter *letter = container_of(read, struct read_letter, read);
+    letter->writer->port->post(letter->writer->ctx, &letter->letter);
+}
+
+static void writer_read(struct writer *writer, struct read_letter *letter)
+{
+    struct store_read *read = &letter->read;
+    struct tail       *tail = tails_find(&writer->tails, read->channel);
+
+    if (letter->is_done) {
+        writer->asking_count--;
+        writer->port->send(writer->ctx, letter->letter.loop, &letter->letter);
+        return;
+    }
+    if (tail != NULL && letter->may_use_tail && tail_read(tail, read)) {
+        writer->port->send(writer->ctx, letter->letter.loop, &letter->letter);
+        return;
+    }
+    letter->is_done = true;
+    letter->writer  = writer;
+    read->done      = read_done;
+    writer->asking_count++;
+
+    struct store *store = writer_store_of(writer, read->channel);
+    store->ops->read(store, read);
+}
+
+/* --- turns --- */
+
+void writer_tend(struct writer *writer, msec wall)
+{
+    struct letter *letter = writer->unanswered;
+
+    writer->wall       = wall;
+    writer->unanswered = NULL;
+    while (letter != NULL) {
+        struct letter *next = letter->next;
+        writer_put_question(writer, container_of(letter, struct head_question, letter));
+        letter = next;
+    }
+    writer->durable->ops->tend(writer->durable, wall);
+    writer->memory->ops->tend(writer->memory, wall);
+}
+
+static void writer_tell_stats(struct writer *writer, struct stats_letter *letter)
+{
+    letter->stats = (struct writer_stats){
+        .waiting_count  = writer->waiting_count,
+        .waiting_bytes  = writer->waiting_bytes,
+        .tail_count     = writer->tails.map.count,
+        .tail_bytes     = writer->tails.bytes,
+        .followed_count = writer->tails.followed_count,
+    };
+    writer->port->send(writer->ctx, letter->letter.loop, &letter->letter);
+}
+
+void writer_take(struct writer *writer, struct letter *letter, msec wall)
+{
+    writer->wall = wall;
+    switch (letter->kind) {
+    case LETTER_PUBLISH:
+        writer_publish(writer, container_of(letter, struct publish_letter, letter));
+        break;
+    case LETTER_READ:
+        writer_read(writer, container_of(letter, struct read_letter, letter));
+        break;
+    case LETTER_FOLLOW:
+        writer_follow(writer, container_of(letter, struct follow_letter, letter));
+        break;
+    case LETTER_UNFOLLOW:
+        writer_unfollow(writer, container_of(letter, struct follow_letter, letter));
+        break;
+    case LETTER_COMMITTED:
+        writer->is_busy = false;
+        writer_finish(writer, &writer->batch->appends);
+        break;
+    case LETTER_HEAD:
+        writer_head_known(writer, container_of(letter, struct head_question, letter));
+        break;
+    case LETTER_STATS:
+        writer_tell_stats(writer, container_of(letter, struct stats_letter, letter));
+        break;
+    case LETTER_DELIVER:
+        must(!"loops don't deliver");
+        break;
+    }
+}
+
+void writer_turn_end(struct writer *writer, msec wall)
+{
+    writer_submit(writer, wall);
+    writer_submit_quick(writer, wall);
+    for (unsigned loop = 0; loop < writer->loop_count; loop++) {
+        if (writer->delivers[loop] == NULL)
+            continue;
+        struct deliver_letter *deliver = writer->delivers[loop];
+        writer->delivers[loop]         = NULL;
+        writer->port->send(writer->ctx, loop, &deliver->letter);
+    }
+}

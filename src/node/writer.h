@@ -1,0 +1,75 @@
+/* writer.h - This room is one node put together: hub, store and route. It has no thread and no socket of its own, so
+ * a test can hold forty of them.
+ *
+ * The writer owns the tail of every log: it takes publishes from all loops, gives them to the store as a group, and
+ * only when the store says that they are durable answers the publishers and hands the messages to the loops
+ * that follow. While one group is being synced the next one fills: no timer, no lingering.
+ *
+ *     loops ──PUBLISH──▶ waiting ──batch──▶ store ──COMMITTED──▶ answers to publishers
+ *                                                            └─▶ DELIVER to the loops that follow
+ *
+ * A loop that follows is told the head at that very moment: every later message will come to it, everything up
+ * to it is in the log. One thread. */
+#ifndef NODE_WRITER_H
+#define NODE_WRITER_H
+
+#include "base/counter.h"
+#include "node/letter.h"
+#include "node/tail.h"
+
+struct writer_port {
+    /* To a loop; takes the letter. */
+    void (*send)(void *ctx, unsigned loop, struct letter *letter);
+    /* Back to this writer: writer_take() in its next turn. Called on any thread, by the store's completion. */
+    void (*post)(void *ctx, struct letter *letter);
+};
+
+struct writer_limits {
+    uint32_t waiting_count_max;   /* publishes that wait for the store, then PUBLISH_BUSY */
+    size_t   waiting_bytes_max;
+    uint32_t batch_count_max;     /* appends in one group */
+    size_t   batch_bytes_max;
+    size_t   tail_bytes_max;
+    uint32_t tail_messages_max;
+};
+
+struct writer_batch;
+
+struct writer {
+    const struct writer_port *port;
+    void                     *ctx;
+    struct store             *durable;     /* borrowed */
+    struct store             *memory;      /* borrowed; completes inline, for namespaces that are not durable */
+    struct writer_limits      limits;
+    unsigned                  loop_count;
+    struct tails              tails;
+    struct list               waiting;     /* appends for the durable store */
+    size_t                    waiting_count, waiting_bytes;
+    struct writer_batch      *batch;       /* the durable group, reused; under way while is_busy */
+    struct writer_batch      *quick;       /* the memory group, reused */
+    bool                      is_busy;
+    size_t                    asking_count; /* heads and reads under way in the stores */
+    struct letter            *unanswered;   /* heads that the store could not tell, to be asked again */
+    struct deliver_letter    *delivers[LOOPS_MAX]; /* being filled this turn */
+    msec                      wall;
+    struct counter            refused;      /* publishes answered PUBLISH_BUSY */
+};
+
+void writer_init(struct writer *writer, const struct writer_port *port, void *ctx, struct store *durable,
+                 struct store *memory, const struct writer_limits *limits, unsigned loop_count);
+/* Nothing is under way in the stores any more. What still waits is freed unanswered. */
+void writer_fini(struct writer *writer);
+
+/* Carries out one letter, from a loop or from the store. Takes it. `wall`: now. */
+void writer_take(struct writer *writer, struct letter *letter, msec wall);
+
+/* After the letters of one turn: gives what has gathered to the store and sends what is to be delivered. */
+void writer_turn_end(struct writer *writer, msec wall);
+
+/* About ten times a second: asks the store again for what it could not tell, lets it do its housekeeping. */
+void writer_tend(struct writer *writer, msec wall);
+
+/* Nothing waits and nothing is under way. */
+bool writer_is_idle(const struct writer *writer);
+
+#endif

@@ -44,13 +44,7 @@ struct listen_address {
 };
 
 enum setting {
-#define TEXT(name, def, bytes_max, help)      SETTING_##name,
-#define CHOICE(name, type, def, words, help)  SETTING_##name,
-#define SWITCH(name, def, help)               SETTING_##name,
-#define COUNT(name, def, min, max, help)      SETTING_##name,
-#define BYTES(name, def, min, max, help)      SETTING_##name,
-#define SECONDS(name, def, min, max, help)    SETTING_##name,
-#define MSECS(name, def, min, max, help)      SETTING_##name,
+#define SETTING(name) SETTING_##name,
 #include "main/settings.def"
     SETTING_COUNT
 };

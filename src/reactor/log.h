@@ -26,6 +26,7 @@ enum {
     LOG_LINE_BYTES_MAX     = 4096,  /* PIPE_BUF on Linux: a pipe takes such a line whole */
     LOG_VALUE_BYTES_MAX    = 512,   /* of one text, before escaping; a longer one is cut and ends in "..." */
     LOG_LINES_A_SECOND_MAX = 10,    /* of one call site */
+    LOG_FIELDS_MAX         = 24,    /* of one line, the event among them */
 };
 
 enum log_kind { LOG_TEXT, LOG_U64, LOG_I64, LOG_BOOL };
@@ -57,7 +58,9 @@ struct log_site {
         if ((level) >= log_level_least) {                                                                  \
             static struct log_site log_site_;                                                              \
             const struct log_field log_fields_[] = { log_str("event", event), ##__VA_ARGS__ };             \
-            log_write(&log_site_, (level), log_fields_, sizeof log_fields_ / sizeof log_fields_[0]);       \
+            enum { LOG_FIELDS_ = sizeof log_fields_ / sizeof log_fields_[0] };                             \
+            _Static_assert((int)LOG_FIELDS_ <= (int)LOG_FIELDS_MAX, "too many fields for one line");       \
+            log_write(&log_site_, (level), log_fields_, LOG_FIELDS_);                                      \
         }                                                                                                  \
     } while (0)
 
@@ -109,7 +112,7 @@ uint64_t log_lost(void);
 /* "debug", "info", "warn", "error" */
 const char *log_level_text(enum log_level level);
 
-/* What LOG() is made of. */
+/* What LOG() is made of. The first field is the event. */
 extern enum log_level log_level_least;
 void log_write(struct log_site *site, enum log_level level, const struct log_field *fields, size_t count);
 

@@ -86,6 +86,7 @@ $(OUT)/obj/test/%.o: test/%.c
 	@mkdir -p $(@D)
 	@echo "  cc $<"
 	@$(CC) $(CPPFLAGS) -Itest $(CFLAGS) -c -o $@ $<
+$(OUT)/obj/%_test.o $(OUT)/obj/%_fuzz.o: CPPFLAGS += -Itest
 
 define unit_rule
 $(OUT)/test/$(1): $(OUT)/obj/$(1).o $(call archives,$(firstword $(subst /, ,$(1)))) $(TEST_LIB_OBJ)
@@ -102,6 +103,13 @@ $(OUT)/test/sim/sim: $(patsubst test/%.c,$(OUT)/obj/test/%.o,$(SIM_SRC)) $(forea
 	@mkdir -p $(@D)
 	@$(CC) $(LINK) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIBS)
 
+# Story programs: test/story/*.c, each tells on its output what a codec makes of its input, for the differential tests.
+STORIES := $(patsubst test/%.c,$(OUT)/test/%,$(wildcard test/story/*.c))
+$(STORIES): $(OUT)/test/%: $(OUT)/obj/test/%.o $(OUT)/obj/test/lib/laws.o $(call archives,codec)
+	@mkdir -p $(@D)
+	@$(CC) $(LINK) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIBS)
+stories: $(STORIES)
+
 # --- fuzzers: src/codec/…/x_fuzz.c; libFuzzer with FLAVOUR=fuzz, else a replayer of the corpus ---------------------
 FUZZ_SRC := $(wildcard src/*/*_fuzz.c src/*/*/*_fuzz.c)
 FUZZERS  := $(patsubst src/%.c,$(OUT)/fuzz/%,$(FUZZ_SRC))
@@ -112,15 +120,15 @@ FUZZ_MAIN := $(OUT)/obj/test/fuzz/replay.o
 $(FUZZERS): $(OUT)/obj/test/fuzz/replay.o
 endif
 define fuzz_rule
-$(OUT)/fuzz/$(1): $(OUT)/obj/$(1).o $(call archives,$(firstword $(subst /, ,$(1))))
+$(OUT)/fuzz/$(1): $(OUT)/obj/$(1).o $(OUT)/obj/test/lib/laws.o $(call archives,$(firstword $(subst /, ,$(1))))
 	@mkdir -p $$(@D)
-	@$(CC) $(LINK) -o $$@ $(OUT)/obj/$(1).o $(FUZZ_MAIN) -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $(LIBS)
+	@$(CC) $(LINK) -o $$@ $(OUT)/obj/$(1).o $(OUT)/obj/test/lib/laws.o $(FUZZ_MAIN) -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $(LIBS)
 endef
 $(foreach fuzz,$(FUZZ_SRC),$(eval $(call fuzz_rule,$(patsubst src/%.c,%,$(fuzz)))))
 fuzzers: $(FUZZERS)
 
 -include $(shell find $(OUT)/obj -name '*.d' 2>/dev/null)
 
-.PHONY: all units fuzzers clean
+.PHONY: all units stories fuzzers clean
 clean:
 	rm -rf $(BUILD)

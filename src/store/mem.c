@@ -1,0 +1,425 @@
+#include "store/mem.h"
+
+#include <stdlib.h>
+
+#include "base/counter.h"
+#include "base/must.h"
+#include "store/key_window.h"
+#include "store/page.h"
+#include "store/retention.h"
+#include "store/ring.h"
+
+#define KEY_KEEP_MS (24 * 3600 * INT64_C(1000))
+
+enum {
+    CHANNEL_COUNT_MAX = 1000000,
+    KEY_COUNT_MAX     = 1000000,
+    RING_BYTES_MAX    = 256 * 1024 * 1024,
+    TEND_COUNT        = 10000,  /* channels, and keys, that one step of tend looks at */
+};
+
+struct mem_channel {
+    struct map_node      node;
+    struct list          link;   /* in mem.holding while its ring keeps something, else in mem.idle */
+    struct channel_name *name;   /* owns a reference */
+    uint64_t             epoch;
+    uint64_t             head;
+    uint64_t             bytes;  /* payload bytes in the ring */
+    struct ring          ring;   /* seqs head - ring.count + 1 … head */
+};
+
+struct mem {
+    struct store             store;
+    struct mem_store_options options;
+    struct map               channels;
+    struct list              holding;  /* the one published to longest ago comes first */
+    struct list              idle;     /* the one that has kept nothing for longest comes first */
+    struct list             *hand;     /* where tend goes on in `holding`; NULL: from its start */
+    struct key_window        keys;
+    uint64_t                 epoch;    /* of channels that begin now */
+    uint64_t                 id_next[ID_KIND_COUNT];
+    size_t                   ring_bytes;
+    struct counter           channel_count, memory_bytes, append_count, batch_count;
+};
+
+static struct mem *mem_of(struct store *store)
+{
+    return container_of(store, struct mem, store);
+}
+
+/* --- channels --------------------------------------------------------------------------------------------------- */
+
+static bool channel_is(const struct map_node *node, const void *name)
+{
+    return channel_name_eq(container_of(node, struct mem_channel, node)->name, name);
+}
+
+static struct mem_channel *channel_find(const struct mem *mem, const struct channel_name *name)
+{
+    struct map_node *node = map_find(&mem->channels, name->hash, channel_is, name);
+
+    return node == NULL ? NULL : container_of(node, struct mem_channel, node);
+}
+
+static uint64_t channel_first(const struct mem_channel *channel)
+{
+    return channel->head - channel->ring.count + 1;
+}
+
+/* Borrowed; NULL if it isn't kept. */
+static struct message *channel_get(const struct mem_channel *channel, uint64_t seq)
+{
+    if (seq < channel_first(channel) || seq > channel->head)
+        return NULL;
+    return ring_get(&channel->ring, (uint32_t)(seq - channel_first(channel)));
+}
+
+static void channel_unlink(struct mem *mem, struct mem_channel *channel)
+{
+    if (mem->hand == &channel->link)
+        mem->hand = channel->link.next == &mem->holding ? NULL : channel->link.next;
+    list_take(&channel->link);
+}
+
+/* To the young end of the list it belongs into. */
+static void channel_relink(struct mem *mem, struct mem_channel *channel)
+{
+    channel_unlink(mem, channel);
+    list_push(channel->ring.count > 0 ? &mem->holding : &mem->idle, &channel->link);
+}
+
+static void channel_drop_oldest(struct mem *mem, struct mem_channel *channel)
+{
+    struct message *message = ring_pop(&channel->ring);
+
+    channel->bytes -= message->payload_len;
+    mem->ring_bytes -= message_size(message) + sizeof(struct message *);
+    message_unref(message);
+    if (channel->ring.count == 0)
+        channel_relink(mem, channel);
+}
+
+static bool channel_keeps_too_much(const struct mem_channel *channel, msec wall)
+{
+    const struct namespace *space = channel->name->space;
+
+    if (channel->ring.count == 0)
+        return false;
+    return (space->keep_count != 0 && channel->ring.count > space->keep_count) ||
+           (space->keep_bytes != 0 && channel->bytes > space->keep_bytes) ||
+           retention_is_over(space, ring_get(&channel->ring, 0)->time, wall);
+}
+
+static void channel_trim(struct mem *mem, struct mem_channel *channel, msec wall)
+{
+    while (channel_keeps_too_much(channel, wall))
+        channel_drop_oldest(mem, channel);
+}
+
+static void channel_forget(struct mem *mem, struct mem_channel *channel)
+{
+    while (channel->ring.count > 0)
+        channel_drop_oldest(mem, channel);
+    /* Its seqs will be given again: whoever remembers them must be able to tell. */
+    if (channel->head > 0)
+        mem->epoch++;
+    channel_unlink(mem, channel);
+    map_take(&mem->channels, &channel->node);
+    channel_name_unref(channel->name);
+    free(channel);
+}
+
+static struct mem_channel *channel_longest_unused(struct mem *mem)
+{
+    struct list *list = list_is_empty(&mem->idle) ? &mem->holding : &mem->idle;
+
+    return list_is_empty(list) ? NULL : container_of(list->next, struct mem_channel, link);
+}
+
+static struct mem_channel *channel_new(struct mem *mem, struct channel_name *name)
+{
+    if (mem->channels.count >= mem->options.channel_count_max)
+        channel_forget(mem, channel_longest_unused(mem));
+
+    struct mem_channel *channel = calloc(1, sizeof *channel);
+    must(channel != NULL);
+    channel->name  = channel_name_ref(name);
+    channel->epoch = mem->epoch;
+    map_add(&mem->channels, &channel->node, name->hash);
+    list_push(&mem->idle, &channel->link);
+    return channel;
+}
+
+/* --- append ----------------------------------------------------------------------------------------------------- */
+
+/* What remains of a message that `recall` takes back. */
+static struct message *tombstone_new(const struct message *old, const struct message *recall)
+{
+    struct message *tombstone =
+        message_new(old->channel, MESSAGE_RECALLED, NULL, 0, (struct span){ 0 }, (struct span){ 0 });
+
+    tombstone->epoch      = old->epoch;
+    tombstone->seq        = old->seq;
+    tombstone->id         = old->id;
+    tombstone->time       = old->time;
+    tombstone->expires_at = old->expires_at;
+    tombstone->target     = recall->seq;
+    return tombstone;
+}
+
+static void channel_recall(struct mem *mem, struct mem_channel *channel, const struct message *recall)
+{
+    uint32_t        at   = (uint32_t)(recall->target - channel_first(channel));
+    struct message *grave = tombstone_new(ring_get(&channel->ring, at), recall);
+
+    mem->ring_bytes += message_size(grave);
+    struct message *old = ring_swap(&channel->ring, at, &grave);
+    channel->bytes -= old->payload_len;
+    mem->ring_bytes -= message_size(old);
+    message_unref(old);
+}
+
+/* False, with the outcome set, if there is nothing to take back. */
+static bool recall_is_possible(const struct mem_channel *channel, struct append *append, msec wall)
+{
+    struct message *target = channel == NULL ? NULL : channel_get(channel, append->message->target);
+
+    append->outcome = APPEND_NO_TARGET;
+    if (target == NULL || target->kind == MESSAGE_RECALL || message_is_expired(target, wall))
+        return false;
+    if (target->kind == MESSAGE_RECALLED) {
+        /* The recall is younger than its target, so it is kept as long. */
+        const struct message *recall = channel_get(channel, target->target);
+        append->outcome              = APPEND_REPLAYED;
+        append->first = (struct append_answer){ recall->epoch, recall->seq, recall->id, recall->time };
+        return false;
+    }
+    return true;
+}
+
+static void message_number(struct mem *mem, struct mem_channel *channel, struct message *message)
+{
+    message->epoch = channel->epoch;
+    message->seq   = ++channel->head;
+    message->id    = mem->id_next[channel->name->space->id_kind]++;
+}
+
+static void channel_keep(struct mem *mem, struct mem_channel *channel, struct message *message)
+{
+    struct message *kept = message_ref(message);
+
+    channel->bytes += message->payload_len;
+    mem->ring_bytes += message_size(message) + sizeof(struct message *);
+    ring_push(&channel->ring, &kept);
+}
+
+static void append_one(struct mem *mem, struct append *append, msec wall)
+{
+    struct message     *message = append->message;
+    struct mem_channel *channel = channel_find(mem, message->channel);
+
+    if (append->key.len > 0 && key_window_answers(&mem->keys, append, wall))
+        return;
+    if (channel != NULL)
+        channel_trim(mem, channel, wall);
+    if (message->kind == MESSAGE_RECALL && !recall_is_possible(channel, append, wall))
+        return;
+    if (channel == NULL)
+        channel = channel_new(mem, message->channel);
+
+    message_number(mem, channel, message);
+    if (message->kind == MESSAGE_RECALL)
+        channel_recall(mem, channel, message);
+    if (message->channel->space->durability != NONE)
+        channel_keep(mem, channel, message);
+    channel_relink(mem, channel);
+    channel_trim(mem, channel, wall);
+    if (append->key.len > 0)
+        key_window_add(&mem->keys, append, wall);
+    append->outcome = APPEND_DONE;
+    counter_add(&mem->append_count, 1);
+}
+
+static void rings_bound(struct mem *mem)
+{
+    while (mem->ring_bytes > mem->options.ring_bytes_max)
+        channel_drop_oldest(mem, container_of(mem->holding.next, struct mem_channel, link));
+}
+
+static void counters_set(struct mem *mem)
+{
+    size_t slots = mem->channels.slot_count * sizeof(struct map_node *);
+
+    counter_set(&mem->channel_count, mem->channels.count);
+    counter_set(&mem->memory_bytes, mem->ring_bytes + slots + mem->channels.count * sizeof(struct mem_channel));
+}
+
+static void mem_append(struct store *store, struct append_batch *batch)
+{
+    struct mem *mem = mem_of(store);
+
+    for (struct list *link = batch->appends.next; link != &batch->appends; link = link->next) {
+        append_one(mem, container_of(link, struct append, link), batch->wall);
+        rings_bound(mem);
+    }
+    counter_add(&mem->batch_count, 1);
+    counters_set(mem);
+    batch->done(batch);
+}
+
+/* --- read ------------------------------------------------------------------------------------------------------- */
+
+/* Puts what stands at `seq`, which is kept. False once the page takes no more. */
+static bool page_put_at(struct page *page, const struct mem_channel *channel, uint64_t seq)
+{
+    struct message *message = channel_get(channel, seq);
+
+    if (message_is_expired(message, page->read->wall))
+        return page_put_gap(page, (struct gap){ seq, seq, GAP_EXPIRED });
+    if (page_is_full(page))
+        return false;
+    message = message_ref(message);
+    page_put_message(page, &message);
+    return true;
+}
+
+static void page_fill_up(struct page *page, const struct mem_channel *channel, uint64_t low, uint64_t high)
+{
+    uint64_t first = channel_first(channel);
+
+    if (low < first) {
+        uint64_t to = high < first ? high : first - 1;
+        if (!page_put_gap(page, (struct gap){ low, to, GAP_TRIMMED }))
+            return;
+        low = first;
+    }
+    for (uint64_t seq = low; seq <= high; seq++)
+        if (!page_put_at(page, channel, seq))
+            return;
+}
+
+static void page_fill_down(struct page *page, const struct mem_channel *channel, uint64_t low, uint64_t high)
+{
+    uint64_t first = channel_first(channel);
+
+    for (; high >= first && high >= low; high--)
+        if (!page_put_at(page, channel, high))
+            return;
+    if (high >= low)
+        page_put_gap(page, (struct gap){ low, high, GAP_TRIMMED });
+}
+
+static void read_fill(struct store_read *read, const struct mem_channel *channel)
+{
+    struct page page;
+    uint64_t    low, high;
+
+    page_init(&page, read);
+    if (!page_range(read, &low, &high))
+        return;
+    if (read->way == READ_AFTER)
+        page_fill_up(&page, channel, low, high);
+    else
+        page_fill_down(&page, channel, low, high);
+    page_finish(&page);
+}
+
+static void mem_read(struct store *store, struct store_read *read)
+{
+    static const struct mem_channel never_used = { 0 };
+    struct mem                     *mem        = mem_of(store);
+    struct mem_channel             *known      = channel_find(mem, read->channel);
+
+    if (known != NULL)
+        channel_trim(mem, known, read->wall);
+    const struct mem_channel *channel = known != NULL ? known : &never_used;
+    read->rc                          = RC_OK;
+    read->epoch                       = known != NULL ? known->epoch : mem->epoch;
+    read->head                        = channel->head;
+    read->first                       = channel_first(channel);
+    read->bytes                       = channel->bytes;
+    read_fill(read, channel);
+    read->done(read);
+}
+
+/* --- the rest of the port --------------------------------------------------------------------------------------- */
+
+static void mem_tend(struct store *store, msec wall)
+{
+    struct mem  *mem  = mem_of(store);
+    struct list *link = mem->hand != NULL ? mem->hand : mem->holding.next;
+
+    for (size_t i = 0; i < TEND_COUNT && link != &mem->holding; i++) {
+        struct mem_channel *channel = container_of(link, struct mem_channel, link);
+        link                        = link->next;
+        channel_trim(mem, channel, wall);
+    }
+    mem->hand = link == &mem->holding ? NULL : link;
+    key_window_tend(&mem->keys, wall, TEND_COUNT);
+    counters_set(mem);
+}
+
+static void mem_stats(struct store *store, struct store_stats *ret_stats)
+{
+    struct mem *mem = mem_of(store);
+
+    *ret_stats = (struct store_stats){
+        .channel_count = counter_get(&mem->channel_count),
+        .memory_bytes  = counter_get(&mem->memory_bytes),
+        .append_count  = counter_get(&mem->append_count),
+        .batch_count   = counter_get(&mem->batch_count),
+    };
+}
+
+static void mem_close(struct store *store)
+{
+    struct mem *mem = mem_of(store);
+
+    for (struct mem_channel *channel; (channel = channel_longest_unused(mem)) != NULL;)
+        channel_forget(mem, channel);
+    map_fini(&mem->channels);
+    key_window_fini(&mem->keys);
+    free(mem);
+}
+
+static const struct store_ops mem_ops = {
+    .name   = "mem",
+    .append = mem_append,
+    .read   = mem_read,
+    .tend   = mem_tend,
+    .stats  = mem_stats,
+    .close  = mem_close,
+};
+
+static void options_fill(struct mem_store_options *options)
+{
+    if (options->channel_count_max == 0)
+        options->channel_count_max = CHANNEL_COUNT_MAX;
+    if (options->ring_bytes_max == 0)
+        options->ring_bytes_max = RING_BYTES_MAX;
+    if (options->key_count_max == 0)
+        options->key_count_max = KEY_COUNT_MAX;
+    if (options->key_keep_ms == 0)
+        options->key_keep_ms = KEY_KEEP_MS;
+    if (options->is_unbounded)
+        options->channel_count_max = options->ring_bytes_max = options->key_count_max = SIZE_MAX;
+}
+
+struct store *mem_store_new(const struct mem_store_options *options)
+{
+    must(options->epoch_first != 0 && options->id_first != 0);
+
+    struct mem *mem = calloc(1, sizeof *mem);
+    must(mem != NULL);
+    mem->store.ops = &mem_ops;
+    mem->options   = *options;
+    options_fill(&mem->options);
+    mem->epoch = options->epoch_first;
+    for (size_t i = 0; i < ID_KIND_COUNT; i++)
+        mem->id_next[i] = options->id_first;
+    map_init(&mem->channels);
+    list_init(&mem->holding);
+    list_init(&mem->idle);
+    key_window_init(&mem->keys, &options->hash_key, mem->options.key_keep_ms, mem->options.key_count_max);
+    return &mem->store;
+}

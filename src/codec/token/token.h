@@ -39,7 +39,7 @@ struct token_stem {
 void token_stem_init(struct token_stem *stem, struct span channel, uint64_t epoch);
 void token_stem_put(const struct token_stem *stem, struct buf *buf, uint64_t seq);
 
-/* A token taken apart; memory is kept from one to the next. */
+/* A token taken apart. */
 struct token {
     struct place *places;  /* owned; their channels point into bytes */
     size_t        count;

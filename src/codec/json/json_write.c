@@ -132,6 +132,10 @@ static void put_head(struct buf *buf, const struct message *message)
 /* Line breaks in JSON stand between tokens only, where a space says the same. */
 static void put_as_line(struct buf *buf, struct span json)
 {
+    if (memchr(json.at, '\r', json.len) == NULL && memchr(json.at, '\n', json.len) == NULL) {
+        buf_put(buf, json);
+        return;
+    }
     char *to = buf_room(buf, json.len);
     if (to == NULL)
         return;

@@ -5,7 +5,9 @@
 #include "base/base64.h"
 #include "base/must.h"
 
-enum { TOKEN_VERSION = 1, CHECKSUM_BYTES = 4, EPOCH_BYTES = 8, VARINT_BYTES_MAX = 10, FNV_START = 0x811c9dc5 };
+enum { TOKEN_VERSION = 1, CHECKSUM_BYTES = 4, EPOCH_BYTES = 8, VARINT_BYTES_MAX = 10 };
+
+static const uint32_t checksum_start = 0x811c9dc5;
 
 /* FNV-1a, 32 bits: can go on where it stopped, and a change within one byte never goes unseen. */
 static uint32_t checksum_add(uint32_t checksum, struct span bytes)
@@ -48,7 +50,7 @@ void token_stem_init(struct token_stem *stem, struct span channel, uint64_t epoc
     stem->bytes[0] = TOKEN_VERSION;
     stem->bytes[1] = 1;
     stem->len      = (uint16_t)(2 + place_write(channel, epoch, stem->bytes + 2));
-    stem->checksum = checksum_add(FNV_START, span_of(stem->bytes, stem->len));
+    stem->checksum = checksum_add(checksum_start, span_of(stem->bytes, stem->len));
 }
 
 void token_stem_put(const struct token_stem *stem, struct buf *buf, uint64_t seq)
@@ -76,7 +78,7 @@ void token_put(struct buf *buf, const struct place *places, size_t count)
         len += varint_write(places[i].seq, piece + len);
         buf_put(&whole, span_of(piece, len));
     }
-    big_endian_write(checksum_add(FNV_START, buf_span(&whole)), CHECKSUM_BYTES, piece);
+    big_endian_write(checksum_add(checksum_start, buf_span(&whole)), CHECKSUM_BYTES, piece);
     buf_put(&whole, span_of(piece, CHECKSUM_BYTES));
     must(!buf_is_over(&whole));
     base64url_put(buf, buf_span(&whole));
@@ -142,7 +144,7 @@ static bool take_checksum(struct span *bytes)
         return false;
     struct span tail = span_skip(*bytes, bytes->len - CHECKSUM_BYTES);
     bytes->len -= CHECKSUM_BYTES;
-    return take_big_endian(&tail, CHECKSUM_BYTES, &checksum) && checksum == checksum_add(FNV_START, *bytes);
+    return take_big_endian(&tail, CHECKSUM_BYTES, &checksum) && checksum == checksum_add(checksum_start, *bytes);
 }
 
 static bool take_places(struct span rest, struct token *ret)

@@ -1,0 +1,94 @@
+/* Any bytes as JSON. The first byte chooses how deep tokens go; the rest is the text, in a block of its own. Reading never
+ * crashes; both doors agree; each token is a value for itself and holds the same; strings survive writing. */
+#include <stdlib.h>
+
+#include "base/must.h"
+#include "base/utf8.h"
+#include "codec/json/json.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len);
+
+static void check_string(const struct json_token *token)
+{
+    const struct json_limits whole = { 0 };
+    struct json_doc          doc;
+    struct buf               said, written, again;
+    struct span              text, back;
+
+    json_doc_init(&doc);
+    buf_init(&said, token->raw.len);
+    buf_init(&written, 6 * token->raw.len + 2);
+    buf_init(&again, token->raw.len);
+    must(json_string(token, &said, &text));
+    must(utf8_is_valid(text));
+    json_put_string(&written, text);
+    must(json_parse(buf_span(&written), &whole, &doc));
+    must(json_string(json_root(&doc), &again, &back) && span_eq(text, back));
+    buf_fini(&again);
+    buf_fini(&written);
+    buf_fini(&said);
+    json_doc_fini(&doc);
+}
+
+static void check_token(const struct json_token *token, uint32_t depth_kept)
+{
+    struct json_limits limits = { .depth_kept = depth_kept };
+    struct json_doc    doc;
+
+    json_doc_init(&doc);
+    must(json_is_valid(token->raw));
+    must(json_parse(token->raw, &limits, &doc));
+    must(span_eq(json_root(&doc)->raw, token->raw) && json_root(&doc)->type == token->type);
+    must(!token->is_kept || json_root(&doc)->count == token->count);
+    json_doc_fini(&doc);
+    if (token->type == JSON_STRING)
+        check_string(token);
+}
+
+/* Children lie in order within their container, and there are as many as it says. */
+static void check_children(const struct json_doc *doc, const struct json_token *container)
+{
+    const char *end   = container->raw.at + 1;
+    uint32_t    count = 0;
+
+    for (const struct json_token *at = json_first(doc, container); at != NULL; at = json_next(doc, container, at)) {
+        must(at->raw.at >= end && at->raw.at + at->raw.len < container->raw.at + container->raw.len);
+        end = at->raw.at + at->raw.len;
+        count++;
+    }
+    must(count == (container->type == JSON_OBJECT ? 2 * container->count : container->count));
+}
+
+static void check(struct span text, uint32_t depth_kept)
+{
+    struct json_limits limits = { .depth_kept = depth_kept };
+    struct json_doc    doc;
+
+    json_doc_init(&doc);
+    bool is_valid = json_is_valid(text);
+    bool is_read  = json_parse(text, &limits, &doc);
+    must(is_valid || !is_read);
+    must(is_read || (doc.fault.reason[0] != '\0' && doc.fault.at <= text.len));
+    /* What only kept objects refuse. */
+    must(is_read || !is_valid || depth_kept > 0);
+    must(!is_read || json_root(&doc)->next == doc.count);
+    for (uint32_t i = 0; i < doc.count && i < 64; i++) {
+        check_token(&doc.tokens[i], depth_kept);
+        if (doc.tokens[i].type == JSON_OBJECT || doc.tokens[i].type == JSON_ARRAY)
+            check_children(&doc, &doc.tokens[i]);
+    }
+    json_doc_fini(&doc);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
+{
+    if (len == 0)
+        return 0;
+    char *text = malloc(len - 1);
+    must(text != NULL || len == 1);
+    if (len > 1)
+        memcpy(text, bytes + 1, len - 1);
+    check(span_of(text, len - 1), bytes[0] % 8);
+    free(text);
+    return 0;
+}

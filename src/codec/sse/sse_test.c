@@ -1,0 +1,112 @@
+/* SSE: the lines as they are, and that no payload makes lines of its own (threats 58, 80). */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/utf8.h"
+#include "codec/json/json.h"
+#include "codec/sse/sse.h"
+#include "lib/sample.h"
+
+#include <cmocka.h>
+
+static void lines_are_as_the_standard_wants_them(void **state)
+{
+    (void)state;
+    struct gap gap = { 1, 9, GAP_EXPIRED };
+    struct sample sample;
+    struct buf buf;
+
+    buf_init(&buf, 2000);
+    sample_init(&sample, SPAN("topic:a"), MESSAGE_PLAIN, SPAN("{\n}"), SPAN("application/json"), SPAN(""));
+    sse_put_retry(&buf, 3000);
+    sse_put_message(&buf, sample.message, SPAN("AQE-_"));
+    sse_put_heartbeat(&buf);
+    sse_put_gap(&buf, SPAN("topic:a"), 5, &gap, SPAN("tok"));
+    sse_put_gap(&buf, SPAN("topic:a"), 5, &gap, SPAN(""));
+    struct span want = SPAN(
+        "retry: 3000\n\n"
+        "id: AQE-_\n"
+        "data: {\"type\":\"message\",\"channel\":\"topic:a\",\"epoch\":\"123456789abcdef0\",\"seq\":42,\"id\":7,"
+        "\"time\":1700000000000,\"from\":null,\"media\":\"application/json\",\"data\":{ }}\n\n"
+        ":\n\n"
+        "id: tok\nevent: gap\n"
+        "data: {\"type\":\"gap\",\"channel\":\"topic:a\",\"epoch\":\"0000000000000005\",\"from\":1,\"to\":9,\"why\":\"expired\"}\n\n"
+        "event: gap\n"
+        "data: {\"type\":\"gap\",\"channel\":\"topic:a\",\"epoch\":\"0000000000000005\",\"from\":1,\"to\":9,\"why\":\"expired\"}\n\n");
+    if (!span_eq(buf_span(&buf), want))
+        fail_msg("%.*s", SPAN_ARG(buf_span(&buf)));
+    sample_fini(&sample);
+    buf_fini(&buf);
+}
+
+/* A reader after WHATWG HTML 9.2.6, apart from our writer: a line ends with CR LF, LF or CR. */
+static struct span take_line(struct span *rest)
+{
+    size_t len = 0;
+    while (len < rest->len && rest->at[len] != '\r' && rest->at[len] != '\n')
+        len++;
+    struct span line = span_head(*rest, len);
+    bool is_pair = len + 1 < rest->len && rest->at[len] == '\r' && rest->at[len + 1] == '\n';
+    *rest = span_skip(*rest, len + (len < rest->len) + is_pair);
+    return line;
+}
+
+static void expect_event(struct span *rest, struct span id, struct span *ret_data)
+{
+    struct span line = take_line(rest);
+    assert_true(span_starts(line, SPAN("id: ")) && span_eq(span_skip(line, 4), id));
+    line = take_line(rest);
+    assert_true(span_starts(line, SPAN("data: ")));
+    *ret_data = span_skip(line, 6);
+    assert_int_equal(take_line(rest).len, 0);
+}
+
+static void no_payload_makes_lines(void **state)
+{
+    (void)state;
+    const struct json_limits members = { .depth_kept = 1 };
+    struct rng rng = { 58 };
+    struct json_doc doc;
+    struct buf buf, payload, scratch;
+
+    json_doc_init(&doc);
+    buf_init(&buf, 1 << 16);
+    buf_init(&payload, 4096);
+    buf_init(&scratch, 8192);
+    for (size_t round = 0; round < 20000; round++) {
+        struct sample sample;
+        struct span rest, data, text;
+        buf_clear(&buf);
+        buf_clear(&payload);
+        buf_clear(&scratch);
+        sample_put_hostile(&payload, &rng);
+        sample_init(&sample, SPAN("topic:a"), MESSAGE_PLAIN, buf_span(&payload), SPAN("text/x\r\ndata: y"), SPAN("\ndata: z"));
+        sse_put_message(&buf, sample.message, SPAN("one"));
+        sse_put_message(&buf, sample.message, SPAN("two"));
+        rest = buf_span(&buf);
+        expect_event(&rest, SPAN("one"), &data);
+        expect_event(&rest, SPAN("two"), &data);
+        assert_int_equal(rest.len, 0);
+        assert_true(json_parse(data, &members, &doc));
+        if (utf8_is_valid(buf_span(&payload))) {
+            assert_true(json_string(json_member(&doc, json_root(&doc), SPAN("data")), &scratch, &text));
+            assert_true(span_eq(text, buf_span(&payload)));
+        }
+        sample_fini(&sample);
+    }
+    buf_fini(&scratch);
+    buf_fini(&payload);
+    buf_fini(&buf);
+    json_doc_fini(&doc);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(lines_are_as_the_standard_wants_them),
+        cmocka_unit_test(no_payload_makes_lines),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

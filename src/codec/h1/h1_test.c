@@ -17,6 +17,7 @@
 #define HOST(value)   SPAN("GET / HTTP/1.1\r\nHost:" value "\r\n\r\n")
 #define LENGTH(value) SPAN("POST / HTTP/1.1\r\nHost: a\r\nContent-Length:" value "\r\n\r\nabcde")
 #define CODING(value) SPAN("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding:" value "\r\n\r\n0\r\n\r\n")
+#define X64           "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
 #define CHUNKS(body)  SPAN("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" body)
 
 static const struct h1_limits usual = { .target_bytes_max = 8192, .head_bytes_max = 16384 };
@@ -194,22 +195,29 @@ static void what_the_client_would_like(void **state)
         { "1.1 stays", GET(""), 0, SPAN("\"is_keep_alive\":true") },
         { "1.1 close", GET("Connection: close\r\n"), 0, SPAN("\"is_keep_alive\":false") },
         { "close in a list", GET("Connection: x ,, Close\r\n"), 0, SPAN("\"is_keep_alive\":false") },
-        { "close in a second line", GET("Connection: keep-alive\r\nConnection: close\r\n"), 0, SPAN("\"is_keep_alive\":false") },
+        { "close in a second line",
+          GET("Connection: keep-alive\r\nConnection: close\r\n"), 0, SPAN("\"is_keep_alive\":false") },
         { "close within a word", GET("Connection: closed\r\n"), 0, SPAN("\"is_keep_alive\":true") },
         { "1.0 goes", SPAN("GET / HTTP/1.0\r\n\r\n"), 0, SPAN("\"is_keep_alive\":false") },
         { "1.0 asks", SPAN("GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n"), 0, SPAN("\"is_keep_alive\":true") },
         { "not tokens", GET("Connection: a b\r\n"), 400, SPAN("list of tokens") },
         { "threat 53, expects", GET("Expect: 100-Continue\r\n"), 0, SPAN("\"expects_continue\":true") },
-        { "expects, 1.0", SPAN("GET / HTTP/1.0\r\nExpect: 100-continue\r\n\r\n"), 0, SPAN("\"expects_continue\":false") },
+        { "expects, 1.0",
+          SPAN("GET / HTTP/1.0\r\nExpect: 100-continue\r\n\r\n"), 0, SPAN("\"expects_continue\":false") },
         { "expects the unknown", GET("Expect: 200-ok\r\n"), 417, SPAN("") },
         { "expects nothing", GET("Expect:\r\n"), 417, SPAN("") },
         { "expects more", GET("Expect: 100-continue, x\r\n"), 417, SPAN("") },
-        { "websocket", WEBSOCKET("GET / HTTP/1.1", "Connection: keep-alive, Upgrade\r\n"), 0, SPAN("\"is_websocket\":true") },
-        { "websocket among others", GET("Upgrade: h2c, WebSocket\r\nConnection: upgrade\r\n"), 0, SPAN("\"is_websocket\":true") },
+        { "websocket",
+          WEBSOCKET("GET / HTTP/1.1", "Connection: keep-alive, Upgrade\r\n"), 0, SPAN("\"is_websocket\":true") },
+        { "websocket among others",
+          GET("Upgrade: h2c, WebSocket\r\nConnection: upgrade\r\n"), 0, SPAN("\"is_websocket\":true") },
         { "websocket, no Connection", WEBSOCKET("GET / HTTP/1.1", ""), 0, SPAN("\"is_websocket\":false") },
-        { "websocket, POST", WEBSOCKET("POST / HTTP/1.1", "Connection: Upgrade\r\n"), 0, SPAN("\"is_websocket\":false") },
+        { "websocket, POST",
+          WEBSOCKET("POST / HTTP/1.1", "Connection: Upgrade\r\n"), 0, SPAN("\"is_websocket\":false") },
         { "websocket, 1.0", WEBSOCKET("GET / HTTP/1.0", "Connection: Upgrade\r\n"), 0, SPAN("\"is_websocket\":false") },
-        { "websocket, body", WEBSOCKET("GET / HTTP/1.1", "Connection: Upgrade\r\nContent-Length: 1\r\n"), 0, SPAN("\"is_websocket\":false") },
+        { "websocket, body",
+          WEBSOCKET("GET / HTTP/1.1", "Connection: Upgrade\r\nContent-Length: 1\r\n"), 0,
+          SPAN("\"is_websocket\":false") },
         { "another upgrade", GET("Upgrade: h2c\r\nConnection: upgrade\r\n"), 0, SPAN("\"is_websocket\":false") },
     };
 #undef WEBSOCKET
@@ -262,10 +270,10 @@ static void threat_47_48_lengths_and_codings(void **state)
 static void threat_49_chunks(void **state)
 {
     (void)state;
-#define X64 "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
     static const struct row rows[] = {
         { "two", CHUNKS("3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"), 0, SPAN("\"body\":\"abcde\",\"is_whole\":true") },
-        { "hex in both cases", CHUNKS("a\r\n0123456789\r\nB\r\n0123456789a\r\n0\r\n\r\n"), 0, SPAN("\"is_whole\":true") },
+        { "hex in both cases",
+          CHUNKS("a\r\n0123456789\r\nB\r\n0123456789a\r\n0\r\n\r\n"), 0, SPAN("\"is_whole\":true") },
         { "16 digits", CHUNKS("0000000000000001\r\na\r\n0\r\n\r\n"), 0, SPAN("\"body\":\"a\",\"is_whole\":true") },
         { "several zeros end it too", CHUNKS("000\r\n\r\n"), 0, SPAN("\"is_whole\":true") },
         { "cut off", CHUNKS("5\r\nabc"), 0, SPAN("\"body\":\"abc\",\"is_whole\":false") },
@@ -290,7 +298,9 @@ static void threat_49_chunks(void **state)
         { "extensions of 257", CHUNKS("1;" X64 X64 X64 X64 "\r\na\r\n1;x\r\n"), 400, SPAN("extensions too long") },
         { "bare LF in an extension", CHUNKS("1;a\nb\r\na\r\n0\r\n\r\n"), 400, SPAN("chunk extension") },
         { "NUL in an extension", CHUNKS("1;\0\r\na\r\n0\r\n\r\n"), 400, SPAN("chunk extension") },
-        { "trailers are dropped", CHUNKS("0\r\nA: b\r\nContent-Length: 5\r\nHost: c\r\n\r\n"), 0, SPAN("\"length\":0,\"target\":\"/\",\"host\":\"a\"") },
+        { "trailers are dropped",
+          CHUNKS("0\r\nA: b\r\nContent-Length: 5\r\nHost: c\r\n\r\n"), 0,
+          SPAN("\"length\":0,\"target\":\"/\",\"host\":\"a\"") },
         { "trailer with high bytes", CHUNKS("0\r\nA:\t\xff\r\n\r\n"), 0, SPAN("\"is_whole\":true") },
         { "trailer without a name", CHUNKS("0\r\n: b\r\n\r\n"), 400, SPAN("without a name") },
         { "trailer without a colon", CHUNKS("0\r\nA\r\n\r\n"), 400, SPAN("not a token") },
@@ -309,14 +319,19 @@ static void threat_47_53_requests_follow_one_another(void **state)
     (void)state;
     static const struct { const char *name; struct span wire; unsigned count; } rows[] = {
         { "pipelined", SPAN("GET /1 HTTP/1.1\r\nHost: a\r\n\r\nGET /2 HTTP/1.1\r\nHost: a\r\n\r\n"), 2 },
-        { "behind a body", SPAN("POST /1 HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabcGET /2 HTTP/1.1\r\nHost: a\r\n\r\n"), 2 },
+        { "behind a body",
+          SPAN("POST /1 HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabcGET /2 HTTP/1.1\r\nHost: a\r\n\r\n"), 2 },
         { "behind chunks", CHUNKS("1\r\na\r\n0\r\n\r\nGET /2 HTTP/1.1\r\nHost: a\r\n\r\n"), 2 },
         { "behind a trailer", CHUNKS("0\r\nA: b\r\n\r\nGET /2 HTTP/1.1\r\nHost: a\r\n\r\n"), 2 },
-        { "empty line behind a body", SPAN("POST /1 HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\na\r\nGET /2 HTTP/1.1\r\nHost: a\r\n\r\n"), 2 },
-        { "a request within a body", SPAN("POST /1 HTTP/1.1\r\nHost: a\r\nContent-Length: 31\r\n\r\nGET /2 HTTP/1.1\r\nHost: evil\r\n\r\n"), 1 },
+        { "empty line behind a body",
+          SPAN("POST /1 HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\na\r\nGET /2 HTTP/1.1\r\nHost: a\r\n\r\n"), 2 },
+        { "a request within a body",
+          SPAN("POST /1 HTTP/1.1\r\nHost: a\r\nContent-Length: 31\r\n\r\nGET /2 HTTP/1.1\r\nHost: evil\r\n\r\n"), 1 },
         { "a request within a chunk", CHUNKS("1f\r\nGET /2 HTTP/1.1\r\nHost: evil\r\n\r\n\r\n0\r\n\r\n"), 1 },
-        { "a GET with a body", SPAN("GET /1 HTTP/1.1\r\nHost: a\r\nContent-Length: 31\r\n\r\nGET /2 HTTP/1.1\r\nHost: evil\r\n\r\n"), 1 },
-        { "a trailer is no head", CHUNKS("0\r\nTransfer-Encoding: chunked\r\n\r\nGET /2 HTTP/1.1\r\nHost: a\r\n\r\n"), 2 },
+        { "a GET with a body",
+          SPAN("GET /1 HTTP/1.1\r\nHost: a\r\nContent-Length: 31\r\n\r\nGET /2 HTTP/1.1\r\nHost: evil\r\n\r\n"), 1 },
+        { "a trailer is no head",
+          CHUNKS("0\r\nTransfer-Encoding: chunked\r\n\r\nGET /2 HTTP/1.1\r\nHost: a\r\n\r\n"), 2 },
     };
     for (size_t i = 0; i < COUNT(rows); i++) {
         struct buf story;
@@ -404,7 +419,6 @@ static void threat_51_every_limit_has_its_answer(void **state)
         { "endless head", put_endless, 700, 431 },
         { "as many trailers as may be", put_trailers, H1_FIELDS_MAX, 0 },
         { "one more", put_trailers, H1_FIELDS_MAX + 1, 431 },
-        { "trailers too long", put_trailers, 101, 431 },
     };
     for (size_t i = 0; i < COUNT(rows); i++) {
         struct buf wire;
@@ -420,8 +434,8 @@ static void a_trailer_section_has_the_limit_of_a_head(void **state)
     (void)state;
     static const struct h1_limits small = { .target_bytes_max = 10, .head_bytes_max = 80 };
     static const struct row       rows[] = {
-        { "fits", CHUNKS("0\r\nA: 0123456789012345678901234567890123456789012345678901234567890123456789\r\n\r\n"), 0, SPAN("") },
-        { "doesn't", CHUNKS("0\r\nA: 01234567890123456789012345678901234567890123456789012345678901234567890123\r\n\r\n"), 431, SPAN("") },
+        { "fits", CHUNKS("0\r\nA: 123456789" X64 "\r\n\r\n"), 0, SPAN("") },
+        { "is a byte too long", CHUNKS("0\r\nA: 1234567890" X64 "\r\n\r\n"), 431, SPAN("") },
     };
     for (size_t i = 0; i < COUNT(rows); i++)
         expect_row(&rows[i], &small);

@@ -329,7 +329,7 @@ bool section_close(struct section *section, struct buf *why)
     else if (section->kind == SECTION_NAMESPACE)
         is_good = namespace_close(section, why);
     section->kind = SECTION_NONE;
-    explicit_bzero(&section->key_draft, sizeof section->key_draft);
+    explicit_bzero(section->key_draft.secret, sizeof section->key_draft.secret);
     return is_good;
 }
 

@@ -1,0 +1,93 @@
+/* http.h - requests to one server, one at a time, over a connection that is kept: a thin layer over libcurl.
+ *
+ * Long streams are handed on while they arrive. Waiting ends at a deadline, at a silence, or when a byte
+ * can be read from stop_fd (Ctrl-C); nothing here sleeps longer. */
+#ifndef LONGWIRE_HTTP_H
+#define LONGWIRE_HTTP_H
+
+#include <curl/curl.h>
+
+#include "base/buf.h"
+#include "longwire/cli.h"
+
+enum {
+    HTTP_BODY_BYTES_MAX = 4 * 1024 * 1024,   /* of an answer that is kept whole; a longer one is broken */
+    HTTP_QUIET_MS       = 60 * 1000,         /* no byte for this long: the link is dead */
+    HTTP_CONNECT_MS     = 10 * 1000,
+};
+
+struct http {
+    CURLM      *multi;
+    CURL       *easy;
+    const char *server;   /* borrowed */
+    size_t      server_len;  /* without slashes at its end */
+    const char *key;      /* borrowed; NULL: none */
+    int         stop_fd;  /* readable: stop; -1: nobody will say so */
+};
+
+/* False ends the request. `piece` is borrowed. Only a 2xx answer's body comes here. */
+typedef bool http_sink_fn(void *arg, struct span piece);
+
+struct http_request {
+    const char   *method;
+    const char   *path;             /* "/v1/…", percent-encoded, with its query */
+    const char   *accept;           /* NULL: anything */
+    const char   *media;            /* of the body; NULL: not said */
+    const char   *idempotency_key;  /* NULL: none */
+    bool          has_body;
+    struct span   body;
+    http_sink_fn *sink;             /* NULL: the body is kept in the answer */
+    void         *sink_arg;
+    msec          quiet_ms;         /* 0: HTTP_QUIET_MS */
+    msec          until;            /* monotonic; 0: no deadline */
+};
+
+enum http_end {
+    HTTP_DONE,         /* the answer came whole */
+    HTTP_UNREACHED,    /* no connection, so nothing was asked */
+    HTTP_BROKEN,       /* the link ended too early: whether the request was carried out is unknown */
+    HTTP_SILENT,       /* … or fell silent */
+    HTTP_TIMEOUT,      /* `until` came */
+    HTTP_STOPPED,      /* the sink said so */
+    HTTP_INTERRUPTED,  /* stop_fd said so */
+};
+
+struct http_answer {
+    enum http_end end;
+    int           status;          /* 0: none came */
+    msec          retry_after_ms;  /* -1: not said */
+    struct buf    body;            /* of an error, or without a sink */
+    char          server[64];      /* the Server header; empty if there is none */
+    char          why[256];        /* of UNREACHED, BROKEN, SILENT: "connection refused" */
+};
+
+/* `target` is borrowed for as long as `http` lives. */
+void http_init(struct http *http, const struct target *target, int stop_fd);
+void http_fini(struct http *http);
+
+/* Always fills *ret; the caller gives it back with http_answer_fini(). */
+void http_ask(struct http *http, const struct http_request *request, struct http_answer *ret);
+void http_answer_fini(struct http_answer *answer);
+
+static inline bool http_is_2xx(const struct http_answer *answer)
+{
+    return answer->status / 100 == 2;
+}
+
+/* Not now, but perhaps later: 408, 425, 429, 502, 503, 504, 507. */
+bool http_is_later(int status);
+
+/* Says in one sentence why the request failed, and which exit code that is. `answer` did not succeed. */
+int http_complain(const struct http *http, const struct http_answer *answer);
+
+/* The same for a problem (RFC 9457) in `body`, for instance one entry of a batch. `where` stands before it:
+ * "line 7: ", or "". */
+void http_say_problem(const char *where, int status, struct span body);
+
+/* Waits, at most until `until` (0: no limit). False: stop_fd said stop. */
+bool http_sleep(const struct http *http, msec ms, msec until);
+
+/* Percent-encodes all but RFC 3986's unreserved characters: fit for a path segment and for a query value. */
+void http_put_encoded(struct buf *buf, struct span text);
+
+#endif

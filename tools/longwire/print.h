@@ -1,0 +1,66 @@
+/* print.h - how entries of a log look on standard output.
+ *
+ * json: the object as the server sent it, a line each. text on a terminal: `channel  seq  time  payload`, with
+ * control characters made visible, for a payload must not steer a terminal. text into a pipe or file: the
+ * payload's bytes and a newline, nothing else. What is not a message (gap, recall) goes to standard error in text. */
+#ifndef LONGWIRE_PRINT_H
+#define LONGWIRE_PRINT_H
+
+#include "longwire/json.h"
+
+enum format { FORMAT_TEXT, FORMAT_JSON };
+
+enum { ENTRY_BYTES_MAX = 64 * 1024 * 1024 };  /* as JSON; a longer one is a fault */
+
+enum entry_type { ENTRY_MESSAGE, ENTRY_GAP, ENTRY_RECALL, ENTRY_ERROR, ENTRY_OTHER };
+
+enum {
+    FIELD_TYPE, FIELD_CHANNEL, FIELD_SEQ, FIELD_TIME, FIELD_MEDIA, FIELD_DATA, FIELD_BASE64, FIELD_CURSOR,
+    FIELD_TARGET, FIELD_FROM, FIELD_TO, FIELD_WHY, FIELD_RECALLED, FIELD_COUNT
+};
+
+/* Borrows from the line it was read from and from the reader's buffer. */
+struct entry_view {
+    enum entry_type   type;
+    struct span       line;
+    struct json_field at[FIELD_COUNT];
+};
+
+/* False: not a JSON object. `decoded` as in json_object(). */
+bool entry_read(struct span line, struct buf *decoded, struct entry_view *ret);
+
+/* Where reading on begins: the seq of a message or a recall, the `to` of a gap; 0 if there is none. */
+uint64_t entry_last_seq(const struct entry_view *entry);
+
+struct printer {
+    enum format format;
+    bool        is_tty;
+    int         error;    /* errno of the first write that failed; 0: none did */
+    struct buf  scratch;
+};
+
+/* False, and it has been said, if `text` names no format. */
+bool format_parse(const char *text, enum format *ret);
+
+void printer_init(struct printer *printer, enum format format);
+void printer_fini(struct printer *printer);
+
+/* Messages, recalls and gaps; others are passed over. */
+void printer_put(struct printer *printer, const struct entry_view *entry);
+
+/* Any text, as it is. */
+void printer_write(struct printer *printer, struct span text);
+
+enum printed {
+    PRINTED,
+    PRINTED_CLOSED,  /* the reader has gone (EPIPE): time to leave, quietly */
+    PRINTED_FAILED,  /* it can't be written; it has been said why */
+};
+
+/* Brings to the reader what has been put. */
+enum printed printer_flush(struct printer *printer);
+
+/* `text` with all that could steer a terminal as \xNN. */
+void put_visible(struct buf *buf, struct span text);
+
+#endif

@@ -1,0 +1,442 @@
+/* sub.c - `longwire sub`: follows channels over the NDJSON stream and comes back by itself when the link is lost.
+ *
+ * Nothing is lost or repeated because each object carries the cursor behind it: what was printed is before the
+ * cursor, and the next connection begins at the cursor. The one moment without a cursor is the beginning of
+ * following "from now on"; there the place is asked for first, by a poll that does not wait. */
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "base/must.h"
+#include "longwire/backoff.h"
+#include "longwire/http.h"
+#include "longwire/print.h"
+
+static const char help[] =
+    "longwire sub CHANNEL... [options] - follow channels, print each message as it comes\n"
+    "\n"
+    "Without --after, --last or --cursor a channel is followed from now on. When the link is\n"
+    "lost it is taken up again where it was: no message is missed, none comes twice. What the\n"
+    "server no longer has is said as a gap.\n"
+    "\n"
+    "  --after N        begin behind message N of each channel; 0: with the first that is kept\n"
+    "  --last N         begin with the last N messages of each channel\n"
+    "  --cursor TOKEN   begin at this place (each JSON object carries the one behind it);\n"
+    "                   CHANNEL may be left out then\n"
+    "  --format FORMAT  text (the default) or json, see below\n"
+    "  --count N        leave after N messages (gaps and recalls don't count)\n"
+    "  --timeout S      leave after S seconds\n"
+    "  --once           leave when the link is lost, do not reconnect\n"
+    "  --retry          wait for a server that can't be reached at the start, too\n"
+    "  --silence S      take the link for dead after S seconds without a byte; the server\n"
+    "                   sends a heartbeat at least every 25 (default 60)\n"
+    CLI_COMMON_HELP
+    "\n"
+    "Formats\n"
+    "  text  on a terminal `channel  seq  time  data`, with control characters as \\xNN; into a\n"
+    "        pipe or file the bytes of each message and a newline, nothing else. Gaps, recalls\n"
+    "        and what happens to the link are said on standard error.\n"
+    "  json  each message, gap and recall as one line, as the server sent it. Use it where\n"
+    "        messages may hold newlines.\n"
+    "\n"
+    CLI_EXIT_HELP
+    "Ctrl-C and SIGTERM are a usual way to leave: status 0. So is --timeout without --count.\n"
+    "--once ends with 2 unless --count was reached.\n"
+    "\n"
+    "Examples\n"
+    "  longwire sub topic:prices\n"
+    "  longwire sub topic:prices user:alice --last 10\n"
+    "  longwire sub topic:orders --after 0 --format json | jq .data\n"
+    "  longwire sub topic:done --count 1 --timeout 30 && echo it came\n";
+
+struct sub {
+    struct target  target;
+    char         **channels;      /* borrowed from argv */
+    size_t         channel_count;
+    const char    *start;         /* "after" or "last"; NULL: neither */
+    uint64_t       start_seq;
+    uint64_t       count_max;     /* 0: no end */
+    enum format    format;
+    msec           until;         /* 0: no end */
+    msec           silence_ms;
+    bool           is_once;
+    bool           has_patience;  /* --retry */
+
+    struct http    http;
+    struct printer printer;
+    struct backoff backoff;
+    struct buf     cursor;        /* empty: none yet */
+    bool           is_cursor_whole;  /* the server gave it for all the channels we named */
+    struct buf     line;          /* the beginning of a line whose end has not come */
+    struct buf     decoded;
+    uint64_t       count;         /* messages printed */
+    bool           was_reached;   /* the server has answered once */
+    bool           is_away;       /* the link was lost, and that has been said */
+    bool           is_over;
+    int            exit;          /* when is_over */
+};
+
+enum { CURSOR_BYTES_MAX = 64 * 1024, PATH_BYTES_MAX = 1024 * 1024 };
+
+static bool sub_leave(struct sub *sub, int exit_code)
+{
+    sub->is_over = true;
+    sub->exit    = exit_code;
+    return false;
+}
+
+/* --- what comes in ---------------------------------------------------------------------------------------------- */
+
+static void sub_keep_cursor(struct sub *sub, struct span cursor)
+{
+    buf_clear(&sub->cursor);
+    buf_put(&sub->cursor, cursor);
+    sub->is_cursor_whole = true;
+}
+
+static void sub_say_error(struct span line)
+{
+    struct buf text;
+    buf_init(&text, CURSOR_BYTES_MAX);
+    put_visible(&text, span_head(line, 1000));
+    say("the server reports: %.*s", SPAN_ARG(buf_span(&text)));
+    buf_fini(&text);
+}
+
+/* One object; false ends the connection. */
+static bool sub_on_object(void *arg, struct span line)
+{
+    struct sub       *sub = arg;
+    struct entry_view entry;
+
+    if (!entry_read(line, &sub->decoded, &entry)) {
+        say("the server sent a line that is not a JSON object; is it Longwire that runs at %s?", sub->target.server);
+        return sub_leave(sub, EXIT_REFUSED);
+    }
+    backoff_reset(&sub->backoff);
+    printer_put(&sub->printer, &entry);
+    if (entry.at[FIELD_CURSOR].kind == JSON_STRING)
+        sub_keep_cursor(sub, entry.at[FIELD_CURSOR].text);
+    if (entry.type == ENTRY_ERROR)
+        sub_say_error(line);
+    if (entry.type == ENTRY_MESSAGE && ++sub->count == sub->count_max)
+        return sub_leave(sub, EXIT_FINE);
+    return true;
+}
+
+/* A line's end has come: what was kept of it, and `rest`. Empty ones are heartbeats. */
+static bool sub_on_line(struct sub *sub, struct span rest)
+{
+    if (sub->line.len > 0) {
+        buf_put(&sub->line, rest);
+        rest = buf_span(&sub->line);
+    }
+    bool goes_on = span_trim(rest).len == 0 || sub_on_object(sub, rest);
+    buf_clear(&sub->line);
+    return goes_on;
+}
+
+static bool sub_on_lines(struct sub *sub, struct span piece)
+{
+    const char *end;
+    while (piece.len > 0 && (end = memchr(piece.at, '\n', piece.len)) != NULL) {
+        size_t len = (size_t)(end - piece.at);
+        if (!sub_on_line(sub, span_head(piece, len)))
+            return false;
+        piece = span_skip(piece, len + 1);
+    }
+    buf_put(&sub->line, piece);
+    if (!buf_is_over(&sub->line))
+        return true;
+    say("the server sent a line of more than %d bytes", ENTRY_BYTES_MAX);
+    return sub_leave(sub, EXIT_REFUSED);
+}
+
+static bool sub_flush(struct sub *sub)
+{
+    switch (printer_flush(&sub->printer)) {
+    case PRINTED: return true;
+    case PRINTED_CLOSED: return sub_leave(sub, EXIT_FINE);
+    case PRINTED_FAILED: return sub_leave(sub, EXIT_REFUSED);
+    }
+    return false;
+}
+
+static bool sub_on_piece(void *arg, struct span piece)
+{
+    struct sub *sub = arg;
+    if (sub->is_away)
+        say("connected again");
+    sub->is_away = false;
+
+    bool goes_on = sub_on_lines(sub, piece);
+    return sub_flush(sub) && goes_on;
+}
+
+/* --- what goes out ---------------------------------------------------------------------------------------------- */
+
+static void sub_put_channels(const struct sub *sub, struct buf *path)
+{
+    for (size_t i = 0; i < sub->channel_count; i++) {
+        buf_put_lit(path, "&channel=");
+        http_put_encoded(path, span_str(sub->channels[i]));
+        if (sub->start != NULL && sub->cursor.len == 0)
+            buf_putf(path, "&%s=%llu", sub->start, (unsigned long long)sub->start_seq);
+    }
+}
+
+#define SUBSCRIBE_PATH "/v1/subscribe"
+
+/* "/v1/subscribe?channel=…&after=…", or with the cursor. */
+static void sub_put_path(const struct sub *sub, bool is_poll, struct buf *path)
+{
+    buf_put_lit(path, SUBSCRIBE_PATH);
+    if (sub->cursor.len > 0) {
+        buf_put_lit(path, "&cursor=");
+        http_put_encoded(path, buf_span(&sub->cursor));
+    }
+    if (!sub->is_cursor_whole)
+        sub_put_channels(sub, path);
+    if (is_poll)
+        buf_put_lit(path, "&wait=0");
+    path->at[sizeof SUBSCRIBE_PATH - 1] = '?';  /* the first one begins the query */
+    buf_putc(path, '\0');
+}
+
+static void sub_ask(struct sub *sub, struct http_request *request, bool is_poll, struct http_answer *ret)
+{
+    struct buf path;
+    buf_init(&path, PATH_BYTES_MAX);
+    sub_put_path(sub, is_poll, &path);
+    must(!buf_is_over(&path));
+    request->method   = "GET";
+    request->path     = path.at;
+    request->quiet_ms = sub->silence_ms;
+    request->until    = sub->until;
+    http_ask(&sub->http, request, ret);
+    buf_fini(&path);
+    if (http_is_2xx(ret))
+        sub->was_reached = true;
+}
+
+static void sub_stream(struct sub *sub, struct http_answer *ret)
+{
+    struct http_request request = { .accept = "application/x-ndjson", .sink = sub_on_piece, .sink_arg = sub };
+    buf_clear(&sub->line);  /* half a line of a lost link: it comes again, whole */
+    sub_ask(sub, &request, false, ret);
+}
+
+/* Takes the place from a poll's answer, and what stands in its list. */
+static bool sub_take_place(struct sub *sub, struct span body)
+{
+    struct json_field field = { .name = "cursor" };
+    struct json_list  list;
+
+    json_list_init(&list, "messages", ENTRY_BYTES_MAX, sub_on_object, sub);
+    bool is_good = json_list_feed(&list, body) && json_list_end(&list);
+    json_list_fini(&list);
+    if (sub->is_over)
+        return false;
+    is_good = is_good && json_object(body, &field, 1, &sub->decoded) && field.kind == JSON_STRING;
+    if (is_good)
+        sub_keep_cursor(sub, field.text);
+    return is_good;
+}
+
+/* "From now on" gets a name: the cursor of now. */
+static void sub_find_place(struct sub *sub, struct http_answer *ret)
+{
+    struct http_request request = { .accept = "application/json" };
+    sub_ask(sub, &request, true, ret);
+    if (ret->end != HTTP_DONE || !http_is_2xx(ret))
+        return;
+    if (!sub_take_place(sub, buf_span(&ret->body)) && !sub->is_over)
+        sub_leave(sub, http_complain(&sub->http, ret));
+    else if (sub_flush(sub) && isatty(STDERR_FILENO) == 1)
+        say("following from now on; Ctrl-C ends");
+}
+
+/* --- one connection after the other ------------------------------------------------------------------------------ */
+
+/* A connection has ended: is it worth another? If not, it has been said why. */
+static bool sub_goes_on(struct sub *sub, const struct http_answer *answer)
+{
+    bool is_lost = answer->end == HTTP_BROKEN || answer->end == HTTP_SILENT || answer->end == HTTP_UNREACHED;
+
+    if (sub->is_over)
+        return false;
+    if (answer->end == HTTP_INTERRUPTED)
+        return sub_leave(sub, EXIT_FINE);
+    if (answer->end == HTTP_TIMEOUT)
+        return sub_leave(sub, sub->count_max > 0 ? EXIT_TIMEOUT : EXIT_FINE);
+    if (!is_lost && !http_is_2xx(answer) && !http_is_later(answer->status))
+        return sub_leave(sub, http_complain(&sub->http, answer));
+    if (answer->end == HTTP_UNREACHED && !sub->was_reached && !sub->has_patience)
+        return sub_leave(sub, http_complain(&sub->http, answer));
+    if (!sub->is_once)
+        return true;
+    if (is_lost || !http_is_2xx(answer))
+        return sub_leave(sub, http_complain(&sub->http, answer));
+    say("the server ended the stream");
+    return sub_leave(sub, EXIT_UNREACHED);
+}
+
+static void sub_say_lost(struct sub *sub, const struct http_answer *answer, msec wait_ms)
+{
+    if (answer->end == HTTP_DONE && !http_is_2xx(answer))
+        say("the server asks to wait (HTTP %d); next try in %.1f s", answer->status, (double)wait_ms / 1000);
+    else
+        say("%s: %s; next try in %.1f s", answer->end == HTTP_UNREACHED ? "can't reach the server" : "link lost",
+            answer->end == HTTP_DONE ? "the server ended the stream" : answer->why, (double)wait_ms / 1000);
+    sub->is_away = true;
+}
+
+static void sub_wait(struct sub *sub, const struct http_answer *answer)
+{
+    msec wait_ms = backoff_next(&sub->backoff);
+    if (answer->retry_after_ms > wait_ms)
+        wait_ms = answer->retry_after_ms;
+    sub_say_lost(sub, answer, wait_ms);
+    if (!http_sleep(&sub->http, wait_ms, sub->until))
+        sub_leave(sub, EXIT_FINE);
+    else if (sub->until != 0 && msec_now() >= sub->until)
+        sub_leave(sub, sub->count_max > 0 ? EXIT_TIMEOUT : EXIT_FINE);
+}
+
+static void sub_run(struct sub *sub)
+{
+    while (!sub->is_over) {
+        struct http_answer answer;
+        bool               has_place = sub->start != NULL || sub->cursor.len > 0;
+        if (has_place)
+            sub_stream(sub, &answer);
+        else
+            sub_find_place(sub, &answer);
+
+        bool is_placed = !has_place && answer.end == HTTP_DONE && http_is_2xx(&answer);
+        if (!is_placed && sub_goes_on(sub, &answer))
+            sub_wait(sub, &answer);
+        http_answer_fini(&answer);
+    }
+}
+
+/* --- the command line --------------------------------------------------------------------------------------------- */
+
+static const struct option options[] = {
+    { "after", required_argument, NULL, 'a' },   { "last", required_argument, NULL, 'l' },
+    { "cursor", required_argument, NULL, 'c' },  { "format", required_argument, NULL, 'f' },
+    { "count", required_argument, NULL, 'n' },   { "timeout", required_argument, NULL, 't' },
+    { "silence", required_argument, NULL, 's' }, { "once", no_argument, NULL, 'o' },
+    { "retry", no_argument, NULL, 'r' },         CLI_COMMON_OPTIONS,
+};
+
+/* Of the three ways to name a beginning only one may be used. */
+static bool sub_set_start(struct sub *sub, const char *name, const char *text)
+{
+    if (sub->start != NULL || sub->cursor.len > 0) {
+        say("--after, --last and --cursor exclude one another");
+        return false;
+    }
+    if (span_eq(span_str(name), SPAN("--cursor"))) {
+        buf_put(&sub->cursor, span_str(text));
+        if (sub->cursor.len == 0 || buf_is_over(&sub->cursor))
+            say("--cursor is empty, or longer than any that a server gives");
+        return sub->cursor.len > 0 && !buf_is_over(&sub->cursor);
+    }
+    sub->start = name + strlen("--");  /* the parameters of a URL are called the same */
+    return cli_u64(name, text, &sub->start_seq);
+}
+
+static bool sub_set_timeout(struct sub *sub, const char *text)
+{
+    msec timeout_ms;
+    if (!cli_seconds("--timeout", text, &timeout_ms))
+        return false;
+    sub->until = msec_now() + timeout_ms;
+    return true;
+}
+
+/* OPTION_TAKEN or OPTION_END, as target_option(). */
+static enum option_next sub_option(struct sub *sub, int option, int *ret_exit)
+{
+    bool is_good = true;
+    switch (option) {
+    case 'a': is_good = sub_set_start(sub, "--after", optarg); break;
+    case 'l': is_good = sub_set_start(sub, "--last", optarg); break;
+    case 'c': is_good = sub_set_start(sub, "--cursor", optarg); break;
+    case 'f': is_good = format_parse(optarg, &sub->format); break;
+    case 'n': is_good = cli_u64("--count", optarg, &sub->count_max); break;
+    case 't': is_good = sub_set_timeout(sub, optarg); break;
+    case 's': is_good = cli_seconds("--silence", optarg, &sub->silence_ms); break;
+    case 'o': sub->is_once = true; break;
+    case 'r': sub->has_patience = true; break;
+    default: return target_option(&sub->target, option, help, ret_exit);
+    }
+    *ret_exit = EXIT_USAGE;
+    return is_good ? OPTION_TAKEN : OPTION_END;
+}
+
+static bool sub_parse(struct sub *sub, int argc, char **argv, int *ret_exit)
+{
+    int option;
+    while ((option = getopt_long(argc, argv, "", options, NULL)) != -1)
+        if (sub_option(sub, option, ret_exit) == OPTION_END)
+            return false;
+
+    *ret_exit          = EXIT_USAGE;
+    sub->channels      = argv + optind;
+    sub->channel_count = (size_t)(argc - optind);
+    if (sub->channel_count == 0 && sub->cursor.len == 0) {
+        say("which channel? For instance: longwire sub topic:prices");
+        return false;
+    }
+    size_t bytes = 0;
+    for (size_t i = 0; i < sub->channel_count; i++)
+        bytes += strlen(sub->channels[i]) * 3 + 64;
+    if (bytes + CURSOR_BYTES_MAX * 3 + 64 > PATH_BYTES_MAX) {
+        say("that is more than one connection can name");
+        return false;
+    }
+    return target_is_sound(&sub->target);
+}
+
+/* Ctrl-C and SIGTERM become something to wait for. */
+static int stop_fd_open(void)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGTERM);
+    must(sigprocmask(SIG_BLOCK, &set, NULL) == 0);
+    int fd = signalfd(-1, &set, SFD_CLOEXEC);
+    must(fd >= 0);
+    return fd;
+}
+
+int command_sub(int argc, char **argv)
+{
+    struct sub sub = { .format = FORMAT_TEXT, .silence_ms = HTTP_QUIET_MS };
+    int        exit_code;
+
+    target_init(&sub.target);
+    buf_init(&sub.cursor, CURSOR_BYTES_MAX);
+    buf_init(&sub.line, ENTRY_BYTES_MAX);
+    buf_init(&sub.decoded, ENTRY_BYTES_MAX);
+    if (sub_parse(&sub, argc, argv, &exit_code)) {
+        int stop_fd = stop_fd_open();
+        backoff_init(&sub.backoff);
+        printer_init(&sub.printer, sub.format);
+        http_init(&sub.http, &sub.target, stop_fd);
+        sub_run(&sub);
+        exit_code = sub.exit;
+        http_fini(&sub.http);
+        printer_fini(&sub.printer);
+        close(stop_fd);
+    }
+    buf_fini(&sub.cursor);
+    buf_fini(&sub.line);
+    buf_fini(&sub.decoded);
+    return exit_code;
+}

@@ -1,0 +1,169 @@
+"""A real `longwired` for tests: start, stop, kill -9, restart on the same data and port.
+
+    with Server() as server:
+        urllib.request.urlopen(server.url + "/healthz")
+        server.kill()
+        server.restart()
+
+The programs are taken from the folder that LW_BUILD names (default: build/ of this checkout). What the server
+logs is kept in a file; every error raised here carries its end.
+"""
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import urllib.error
+import urllib.request
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BUILD = pathlib.Path(os.environ.get("LW_BUILD", ROOT / "build")).resolve()
+LONGWIRED = BUILD / "longwired"
+LONGWIRE = BUILD / "longwire"
+
+START_SECONDS = 30      # sanitizer builds on a busy machine
+STOP_SECONDS = 30
+LOG_TAIL_BYTES = 8000
+SANITIZER_WORDS = ("ERROR: AddressSanitizer", "runtime error:", "WARNING: ThreadSanitizer",
+                   "ERROR: LeakSanitizer", "broken promise")
+
+
+class ServerError(AssertionError):
+    """The server did not do what a test needs; the text holds the end of its log."""
+
+
+def is_built():
+    return LONGWIRED.exists()
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Server:
+    """One server process. Nothing is started before start() or `with`.
+
+    data    its data folder; without one a fresh folder that goes away with close()
+    port    its HTTP port; without one a free one is taken
+    flags   further command line arguments
+    config  text of a configuration file to write and to name with --config
+    env     further environment variables, for instance LD_PRELOAD
+    """
+
+    def __init__(self, data=None, port=None, flags=(), config=None, env=None):
+        self.home = pathlib.Path(tempfile.mkdtemp(prefix="longwire-test-"))
+        self.data = pathlib.Path(data) if data else self.home / "data"
+        self.port = port or free_port()
+        self.flags = list(flags)
+        self.config = config
+        self.env = dict(env or {})
+        self.process = None
+        self.log_path = self.home / "log"
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+    def log(self):
+        return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
+
+    def fail(self, what):
+        raise ServerError(f"{what}\n--- end of the server's log ---\n{self.log()[-LOG_TAIL_BYTES:]}")
+
+    def command(self):
+        command = [str(LONGWIRED), "--http", f"127.0.0.1:{self.port}", "--data", str(self.data)]
+        if self.config is not None:
+            path = self.home / "longwired.conf"
+            path.write_text(self.config)
+            command += ["--config", str(path)]
+        return command + self.flags
+
+    def start(self, wait=True):
+        """Starts it and returns once GET /healthz answers 200; raises if it exits before, or takes too long."""
+        assert self.process is None, "it is running already"
+        self.data.mkdir(parents=True, exist_ok=True)
+        with open(self.log_path, "ab") as log:
+            self.process = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                            env={**os.environ, **self.env})
+        if wait:
+            self.wait_healthy()
+        return self
+
+    def is_healthy(self):
+        try:
+            with urllib.request.urlopen(self.url + "/healthz", timeout=2) as answer:
+                return answer.status == 200
+        except (urllib.error.URLError, OSError):
+            return False
+
+    def wait_healthy(self):
+        deadline = time.monotonic() + START_SECONDS
+        while not self.is_healthy():
+            if self.process.poll() is not None:
+                status, self.process = self.process.returncode, None
+                self.fail(f"longwired left with status {status} before it was healthy")
+            if time.monotonic() > deadline:
+                self.kill()
+                self.fail(f"longwired was not healthy within {START_SECONDS} s")
+            time.sleep(0.01)
+
+    def stop(self):
+        """SIGTERM; it must leave with status 0, in time, and without a sanitizer's complaint."""
+        if self.process is None:
+            return
+        process, self.process = self.process, None
+        process.send_signal(signal.SIGTERM)
+        try:
+            status = process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            self.fail(f"longwired did not stop within {STOP_SECONDS} s of SIGTERM")
+        if status != 0:
+            self.fail(f"longwired stopped with status {status}")
+        self.check_log()
+
+    def kill(self):
+        """SIGKILL: no chance to tidy up."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+    def restart(self):
+        """The same data, the same port. Stops it first if it is running."""
+        self.stop()
+        return self.start()
+
+    def check_log(self):
+        for word in SANITIZER_WORDS:
+            if word in self.log():
+                self.fail(f"the log holds {word!r}")
+
+    def close(self):
+        try:
+            self.stop()
+        finally:
+            self.kill()
+            shutil.rmtree(self.home, ignore_errors=True)
+
+    def __enter__(self):
+        try:
+            return self.start()
+        except BaseException:
+            self.kill()
+            shutil.rmtree(self.home, ignore_errors=True)
+            raise
+
+    def __exit__(self, kind, value, trace):
+        print(self.log()[-LOG_TAIL_BYTES:])  # pytest shows it with a test that failed
+        self.close()

@@ -1,0 +1,588 @@
+"""The command line tool, `longwire`: against a real server if one is built, else against the mock; refusals and
+silences, which a real server can't be asked for, against the mock alone."""
+import base64
+import json
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import threading
+import time
+
+import pytest
+
+from cut_link import Link
+from longwire_server import LONGWIRE, Server, free_port, is_built
+from mock_server import Mock
+
+SECONDS = 60  # longer than anything may take; what hangs is ended and fails
+COMMANDS = ["sub", "pub", "history", "info", "recall"]
+
+
+@pytest.fixture(name="server")
+def fixture_server():
+    with Server() if is_built() else Mock() as server:
+        yield server
+
+
+@pytest.fixture(name="mock")
+def fixture_mock():
+    with Mock() as mock:
+        yield mock
+
+
+def run(server, *words, stdin=b"", code=0):
+    """Runs it to its end, wants this exit code, gives what it printed."""
+    environment = {**os.environ, "LONGWIRE_SERVER": getattr(server, "url", server)}
+    done = subprocess.run([LONGWIRE, *words], input=stdin, capture_output=True, timeout=SECONDS, env=environment,
+                          check=False)
+    assert done.returncode == code, (words, done.returncode, done.stdout[-2000:], done.stderr[-2000:])
+    return done
+
+
+def lines(server, *words, **more):
+    return run(server, *words, **more).stdout.decode().splitlines()
+
+
+def objects(server, *words, **more):
+    return [json.loads(line) for line in lines(server, *words, "--format", "json", **more)]
+
+
+def wait_until(what):
+    deadline = time.monotonic() + SECONDS
+    while not what():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+class Running:
+    """A `longwire` in the background; its output can be waited for."""
+
+    def __init__(self, server, *words, stdout=subprocess.PIPE):
+        environment = {**os.environ, "LONGWIRE_SERVER": server.url,
+                       "ASAN_OPTIONS": "quarantine_size_mb=1:" + os.environ.get("ASAN_OPTIONS", "")}
+        self.process = subprocess.Popen([LONGWIRE, *words], stdin=subprocess.DEVNULL, stdout=stdout,
+                                        stderr=subprocess.PIPE, env=environment)
+        self.out, self.err = [], []
+        self.news = threading.Condition()
+        self.readers = [self.reader(self.process.stderr, self.err)]
+        if stdout == subprocess.PIPE:
+            self.readers.append(self.reader(self.process.stdout, self.out))
+
+    def reader(self, pipe, into):
+        def read():
+            for line in pipe:
+                with self.news:
+                    into.append(line.decode(errors="replace").rstrip("\n"))
+                    self.news.notify_all()
+        thread = threading.Thread(target=read)
+        thread.start()
+        return thread
+
+    def wait_for(self, what):
+        with self.news:
+            assert self.news.wait_for(what, SECONDS), (self.out[-5:], self.err[-5:])
+
+    def wait_out(self, count):
+        self.wait_for(lambda: len(self.out) >= count)
+
+    def wait_err(self, text):
+        self.wait_for(lambda: any(text in line for line in self.err))
+
+    def end(self, code=0):
+        status = self.process.wait(SECONDS)
+        for thread in self.readers:
+            thread.join()
+        assert status == code, (status, self.out[-5:], self.err[-5:])
+        return self.out
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait()
+        for thread in self.readers:
+            thread.join()
+
+
+# --- the command line itself ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_has_options_exit_status_and_examples(command):
+    text = run("http://127.0.0.1:1", command, "--help").stdout.decode()
+    for part in ("--server", "LONGWIRE_SERVER", "--key", "Exit status", "Examples", f"longwire {command} "):
+        assert part in text
+
+
+def test_help_names_all_commands():
+    text = run("http://127.0.0.1:1", "--help").stdout.decode()
+    assert all(f"longwire {command}" in text for command in COMMANDS)
+
+
+@pytest.mark.parametrize("words, said", [
+    ([], "longwire sub CHANNEL"),
+    (["subscribe"], 'no command "subscribe"'),
+    (["sub"], "which channel?"),
+    (["sub", "topic:a", "--after", "x"], "--after needs a whole number"),
+    (["sub", "topic:a", "--after", "1", "--last", "1"], "exclude one another"),
+    (["sub", "topic:a", "--timeout", "0"], "--timeout needs"),
+    (["sub", "topic:a", "--format", "xml"], "json or text"),
+    (["sub", "topic:a", "--nonsense"], "nonsense"),
+    (["pub"], "which channel?"),
+    (["pub", "topic:a", "two", "words"], "quotes"),
+    (["pub", "topic:a", "x", "--rate", "-3"], "--rate needs"),
+    (["pub", "topic:a", "x", "--media", "text/plain\r\nX: y"], "--media needs"),
+    (["pub", "topic:a", "x", "--ttl", "0"], "--ttl needs"),
+    (["history", "topic:a", "--after", "1", "--before", "9"], "exclude one another"),
+    (["history", "topic:a", "--limit", "1001"], "at most 1000"),
+    (["recall", "topic:a"], "which message?"),
+    (["recall", "topic:a", "seven"], "whole number"),
+    (["info", "--server", "127.0.0.1:8080"], "not an address"),
+    (["info", "--key", "a\nb"], "--key"),
+])
+def test_a_command_line_that_makes_no_sense_is_64(words, said):
+    done = run("http://127.0.0.1:1", *words, code=64)
+    assert said in done.stderr.decode()
+    assert done.stdout == b""
+
+
+@pytest.mark.parametrize("words", [
+    ["sub", "topic:a"], ["sub", "topic:a", "--after", "0"], ["pub", "topic:a", "x"], ["history", "topic:a"],
+    ["info"], ["info", "topic:a"], ["recall", "topic:a", "1"],
+])
+def test_no_server_is_one_clear_sentence_and_2(words):
+    url = f"http://127.0.0.1:{free_port()}"
+    done = run(url, *words, code=2)
+    assert done.stderr.decode() == (f"longwire: can't reach {url}: connection refused. Is longwired running? "
+                                    "Start it with `make run`, or name another with --server.\n")
+
+
+def test_the_key_is_sent_as_bearer(mock):
+    run(mock, "pub", "topic:a", "x", "--key", "s3cret")
+    assert mock.requests[-1][2]["Authorization"] == "Bearer s3cret"
+
+
+# --- pub ----------------------------------------------------------------------------------------------------------
+
+
+def test_pub_prints_channel_seq_id(server):
+    assert re.fullmatch(r"topic:a 1 \d+", lines(server, "pub", "topic:a", "one")[0])
+    assert lines(server, "pub", "topic:a", "two", "-q") == []
+    assert lines(server, "pub", "topic:a", "three", "--count-only") == ["1"]
+    assert [one["data"] for one in objects(server, "history", "topic:a")] == ["one", "two", "three"]
+
+
+def test_pub_keeps_the_media_type(server):
+    run(server, "pub", "topic:a", '{"a": [1,2]}', "--media", "application/json")
+    run(server, "pub", "topic:a", "-", "--media", "application/json", stdin=b'{"a":1}\n{"a":2}\n')
+    found = objects(server, "history", "topic:a")
+    assert [one["media"] for one in found] == ["application/json"] * 3
+    assert [one["data"] for one in found] == [{"a": [1, 2]}, {"a": 1}, {"a": 2}]
+
+
+@pytest.mark.parametrize("channel", ["topic:a/b", "topic:a b", "topic:ü%41?&#x=1", "topic:a:b", "topic:../x"])
+def test_any_channel_name_goes_through(server, channel):
+    run(server, "pub", channel, "one")
+    run(server, "pub", channel, "-", stdin=b"two\nthree\n")
+    assert [(one["channel"], one["data"]) for one in objects(server, "history", channel)] == [
+        (channel, "one"), (channel, "two"), (channel, "three")]
+    assert lines(server, "sub", channel, "--after", "0", "--count", "3") == ["one", "two", "three"]
+
+
+def payload(message):
+    return message["data"].encode() if "data" in message else base64.b64decode(message["data_base64"])
+
+
+def test_pub_lines_keep_any_bytes(server):  # threat 56
+    wanted = [b"plain", b"", b"nul\0inside", b"\xff\xfe\x00", "grün ☂".encode(), b'"quoted\\', b"cr\r", b"x" * (1 << 20),
+              bytes(range(11, 256)), b"no newline at the end"]
+    out = lines(server, "pub", "topic:a", "-", stdin=b"\n".join(wanted))
+    assert [line.split()[1] for line in out] == [str(seq + 1) for seq in range(len(wanted))]
+    assert [payload(one) for one in objects(server, "history", "topic:a")] == wanted
+
+
+def test_pub_many_lines_stay_in_order(server):
+    count = 5000
+    text = b"".join(b"line %d\n" % number for number in range(count))
+    assert lines(server, "pub", "topic:a", "--count-only", stdin=text) == [str(count)]
+    found = objects(server, "history", "topic:a", "--all")
+    assert [one["data"] for one in found] == [f"line {number}" for number in range(count)]
+    assert [one["seq"] for one in found] == list(range(1, count + 1))
+
+
+def test_pub_lines_that_wait_go_in_batches(mock):
+    run(mock, "pub", "topic:a", "-q", stdin=b"x\n" * 1000)
+    assert [request[1] for request in mock.requests] == ["/v1/messages"] * 10
+
+
+def test_pub_sends_a_line_as_soon_as_it_is_there(server):
+    with subprocess.Popen([LONGWIRE, "pub", "topic:a"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                          env={**os.environ, "LONGWIRE_SERVER": server.url}) as process:
+        for seq in (1, 2, 3):
+            process.stdin.write(b"hello\n")
+            process.stdin.flush()
+            assert process.stdout.readline().startswith(b"topic:a %d " % seq)
+
+
+def test_pub_rate_is_not_exceeded(server):
+    began = time.monotonic()
+    run(server, "pub", "topic:a", "--rate", "50/s", stdin=b"x\n" * 26)
+    assert time.monotonic() - began >= 0.5
+
+
+def test_pub_same_key_publishes_once(server):  # threat 17, without the crash
+    for _ in range(2):
+        run(server, "pub", "topic:a", "one", "--key-id", "k")
+        run(server, "pub", "topic:a", "-", "--key-id", "file", stdin=b"l1\nl2\nl3\n")
+    assert [one["data"] for one in objects(server, "history", "topic:a")] == ["one", "l1", "l2", "l3"]
+
+
+def refuse(status, after=None):
+    def fault(request):
+        request.problem(status, "Not now", "try later", [("Retry-After", after)] if after else [])
+        return True
+    return fault
+
+
+def swallow(request):
+    """Carries the request out, and cuts the link before the answer."""
+    if request.path == "/v1/messages":
+        for item in json.loads(request.body)["messages"]:
+            request.mock.publish(item["channel"], item["data"].encode(), None, item["key"])
+    else:
+        request.mock.publish("topic:a", request.body, None, request.headers["Idempotency-Key"])
+    request.close_connection = True
+    return True
+
+
+@pytest.mark.parametrize("words, stdin", [(["one"], b""), (["-"], b"one\ntwo\nthree\n")])
+@pytest.mark.parametrize("status", [429, 503, 507])
+def test_pub_waits_when_told_to_and_doubles_nothing(mock, words, stdin, status):
+    mock.faults += [refuse(status, "1"), refuse(status)]
+    began = time.monotonic()
+    run(mock, "pub", "topic:a", *words, stdin=stdin)
+    assert time.monotonic() - began >= 1
+    assert mock.payloads("topic:a") == (stdin.decode().split() or ["one"])
+    if not stdin:
+        assert len({headers["Idempotency-Key"] for _, _, headers, _ in mock.requests}) == 1
+
+
+@pytest.mark.parametrize("words, stdin", [(["one"], b""), (["-"], b"one\ntwo\nthree\n")])
+def test_pub_retry_after_a_lost_answer_doubles_nothing(mock, words, stdin):
+    mock.faults += [swallow, swallow]
+    run(mock, "pub", "topic:a", "--retry", *words, stdin=stdin)
+    assert mock.payloads("topic:a") == (stdin.decode().split() or ["one"])
+
+
+def test_pub_without_retry_says_which_line_is_in_doubt(mock):
+    mock.faults.append(swallow)
+    done = run(mock, "pub", "topic:a", stdin=b"one\ntwo\n", code=2)
+    assert "0 lines were acknowledged; line 1 was not" in done.stderr.decode()
+
+
+def test_pub_gives_up_after_its_timeout(mock):
+    mock.faults += [refuse(503)] * 1000
+    assert "gave up" in run(mock, "pub", "topic:a", "x", "--timeout", "0.5", code=3).stderr.decode()
+
+
+def test_pub_refused_says_why(server):
+    done = run(server, "pub", "nosuch:a", "x", code=1)
+    assert "HTTP 404" in done.stderr.decode() and done.stdout == b""
+    assert "HTTP 413" in run(server, "pub", "topic:a", stdin=b"x" * ((1 << 20) + 1), code=1).stderr.decode()
+
+
+def test_pub_refused_line_is_named_and_ends_it(mock):  # threat 57
+    done = run(mock, "pub", "topic:a", stdin=b"one\nrefuse me\nthree\n" + b"more\n" * 200, code=1)
+    assert done.stderr.decode() == "longwire: line 2: Refused: as asked (HTTP 422)\n"
+    assert mock.payloads("topic:a")[:2] == ["one", "three"]
+    assert len(done.stdout.splitlines()) == len(mock.payloads("topic:a")) == 99
+
+
+# --- sub ----------------------------------------------------------------------------------------------------------
+
+
+def test_sub_begins_where_it_is_told(server):
+    run(server, "pub", "topic:a", stdin=b"1\n2\n3\n4\n")
+    assert lines(server, "sub", "topic:a", "--after", "0", "--count", "4") == ["1", "2", "3", "4"]
+    assert lines(server, "sub", "topic:a", "--after", "2", "--count", "2") == ["3", "4"]
+    assert lines(server, "sub", "topic:a", "--last", "1", "--count", "1") == ["4"]
+    second = objects(server, "sub", "topic:a", "--after", "0", "--count", "2")[-1]
+    assert second["seq"] == 2
+    assert lines(server, "sub", "--cursor", second["cursor"], "--count", "2") == ["3", "4"]
+
+
+def test_sub_prints_at_once_what_comes(server):
+    run(server, "pub", "topic:a", "before")
+    run(server, "pub", "topic:b", "before")
+    with Running(server, "sub", "topic:a", "topic:b", "--last", "1", "--format", "json") as sub:
+        sub.wait_out(2)
+        for number in range(1, 20):
+            channel = "topic:a" if number % 2 else "topic:b"
+            run(server, "pub", channel, f"m{number}")
+            sub.wait_out(number + 2)
+            last = json.loads(sub.out[-1])
+            assert (last["type"], last["channel"], last["data"]) == ("message", channel, f"m{number}")
+        sub.process.send_signal(signal.SIGINT)
+        assert len(sub.end()) == 21
+        assert sub.err == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_sub_leaves_quietly_when_told(server, number):
+    run(server, "pub", "topic:a", "x")
+    with Running(server, "sub", "topic:a", "--after", "0") as sub:
+        sub.wait_out(1)
+        sub.process.send_signal(number)
+        assert sub.end() == ["x"] and sub.err == []
+
+
+def test_sub_timeout(server):
+    run(server, "sub", "topic:a", "--timeout", "0.3")
+    run(server, "sub", "topic:a", "--timeout", "0.3", "--count", "1", code=3)
+
+
+def test_sub_keeps_bytes(server):  # threat 56
+    run(server, "pub", "topic:a", stdin=b"nul\0 \xff\n" + "☂\n".encode() + b"big" * 300000)
+    done = run(server, "sub", "topic:a", "--after", "0", "--count", "3")
+    assert done.stdout == b"nul\0 \xff\n" + "☂\n".encode() + b"big" * 300000 + b"\n"
+
+
+def test_sub_refused_says_why(server):
+    assert "HTTP 404" in run(server, "sub", "nosuch:a", code=1).stderr.decode()
+    assert "HTTP 404" in run(server, "sub", "nosuch:a", "--after", "0", code=1).stderr.decode()
+
+
+def test_sub_loses_and_repeats_nothing_over_a_bad_link(server):  # threats 29, 31: the client's part
+    count = 600
+    run(server, "pub", "topic:a", "-q", stdin=b"".join(b"%d\n" % number for number in range(count // 2)))
+    with Link(server.port) as link:
+        link.bytes_max = 7001
+        with Running(link, "sub", "topic:a", "--after", "0", "--format", "json", "--count", str(count)) as sub:
+            run(server, "pub", "topic:a", "-q", "--rate", "300",
+                stdin=b"".join(b"%d\n" % number for number in range(count // 2, count)))
+            found = [json.loads(line) for line in sub.end()]
+        assert link.taken > 5
+    assert [one["data"] for one in found] == [str(number) for number in range(count)]
+    assert [one["seq"] for one in found] == list(range(1, count + 1))
+
+
+def test_sub_from_now_on_keeps_its_place_before_the_first_message(server):
+    run(server, "pub", "topic:a", "old")
+    with Link(server.port) as link, Running(link, "sub", "topic:a", "--count", "2") as sub:
+        wait_until(lambda: link.answers == 2)  # the place, and the head of the stream
+        link.down()
+        run(server, "pub", "topic:a", "while away")
+        sub.wait_err("next try")
+        link.up()
+        run(server, "pub", "topic:a", "back again")
+        assert sub.end() == ["while away", "back again"]
+        assert "longwire: connected again" in sub.err
+
+
+def test_sub_comes_back_when_the_server_does(server):
+    with Link(server.port) as link, Running(link, "sub", "topic:a", "--after", "0", "--count", "3") as sub:
+        run(server, "pub", "topic:a", "1")
+        sub.wait_out(1)
+        link.down()
+        sub.wait_err("can't reach the server")
+        run(server, "pub", "topic:a", "2")
+        link.up()
+        run(server, "pub", "topic:a", "3")
+        assert sub.end() == ["1", "2", "3"]
+
+
+def test_sub_once_does_not_come_back(server):
+    with Link(server.port) as link, Running(link, "sub", "topic:a", "--after", "0", "--once") as sub:
+        run(server, "pub", "topic:a", "1")
+        sub.wait_out(1)
+        link.down()
+        assert sub.end(code=2) == ["1"]
+
+
+def test_sub_retry_waits_for_a_server_that_is_not_there_yet():
+    port = free_port()
+    with Running(type("Nobody", (), {"url": f"http://127.0.0.1:{port}"}), "sub", "topic:a", "--after", "0", "--retry",
+                 "--count", "1") as sub:
+        sub.wait_err("can't reach the server: connection refused; next try in")
+        with Mock(port) as mock:
+            mock.publish("topic:a", b"at last")
+            assert sub.end() == ["at last"]
+
+
+def test_sub_takes_silence_for_a_dead_link(mock):  # threat 29: the client's part
+    with Running(mock, "sub", "topic:a", "--after", "0", "--silence", "0.3", "--count", "1") as sub:
+        sub.wait_err("link lost: it fell silent")
+        mock.publish("topic:a", b"still there")
+        assert sub.end() == ["still there"]
+
+
+def test_sub_heartbeats_keep_the_link(mock):
+    mock.heartbeat = 0.1
+    with Running(mock, "sub", "topic:a", "--after", "0", "--silence", "2", "--count", "1", "--format", "json") as sub:
+        time.sleep(3)  # longer than the silence that would end it: what is awaited is that nothing happens
+        mock.publish("topic:a", b"x")
+        assert len(sub.end()) == 1
+        assert sub.err == []
+    assert len(mock.requests) == 1
+
+
+def test_sub_waits_as_long_as_the_server_asks(mock):
+    mock.publish("topic:a", b"x")
+    mock.faults.append(refuse(503, "1"))
+    began = time.monotonic()
+    assert lines(mock, "sub", "topic:a", "--after", "0", "--count", "1") == ["x"]
+    assert time.monotonic() - began >= 1
+
+
+def test_sub_says_gaps_and_recalls(mock):
+    def stream(request):
+        for one in ({"type": "gap", "channel": "topic:a", "epoch": "e1", "from": 1, "to": 9, "why": "trimmed"},
+                    {"type": "recall", "channel": "topic:a", "seq": 10, "target": 4},
+                    {"type": "message", "channel": "topic:a", "seq": 11, "data": {"x": [1, "\u0007"]}}):
+            request.body += json.dumps({**one, "cursor": "c"}).encode() + b"\n"
+        request.send_response(200)
+        request.end_headers()
+        request.wfile.write(request.body)
+        request.close_connection = True
+        return True
+
+    mock.faults += [stream, stream]
+    done = run(mock, "sub", "topic:a", "--after", "0", "--count", "1")
+    assert done.stdout == b'{"x": [1, "\\u0007"]}\n'
+    assert done.stderr.decode() == ("longwire: topic:a: gap: 1 to 9 can't be had (trimmed)\n"
+                                    "longwire: topic:a: message 4 was recalled\n")
+    found = objects(mock, "sub", "topic:a", "--after", "0", "--count", "1")
+    assert [one["type"] for one in found] == ["gap", "recall", "message"]
+
+
+@pytest.mark.parametrize("junk", [b"<html>hello</html>\n", b"[1]\n", b'{"type":"message"\n', b"17\n", b"{}{}\n"])
+def test_sub_is_not_confused_by_something_else_than_longwire(mock, junk):
+    def page(request):
+        request.send_response(200)
+        request.send_header("Content-Length", str(len(junk)))
+        request.end_headers()
+        request.wfile.write(junk)
+        return True
+
+    mock.faults.append(page)
+    assert "is it Longwire" in run(mock, "sub", "topic:a", "--after", "0", code=1).stderr.decode()
+
+
+def test_sub_leaves_when_its_reader_has_gone(server):
+    run(server, "pub", "topic:a", stdin=b"x\n" * 10)
+    with subprocess.Popen([LONGWIRE, "sub", "topic:a", "--after", "0"], stdout=subprocess.PIPE,
+                          env={**os.environ, "LONGWIRE_SERVER": server.url}) as process:
+        assert process.stdout.readline() == b"x\n"
+        process.stdout.close()
+        run(server, "pub", "topic:a", "one more")
+        assert process.wait(SECONDS) == 0
+
+
+def test_sub_full_disk_is_said(server):
+    run(server, "pub", "topic:a", "x")
+    with open("/dev/full", "wb") as full, Running(server, "sub", "topic:a", "--after", "0", stdout=full) as sub:
+        sub.end(code=1)
+        assert "No space left" in sub.err[0]
+
+
+def read_terminal(server, *words):
+    """What it prints on a terminal."""
+    mine, its = pty.openpty()
+    process = subprocess.Popen([LONGWIRE, *words], stdout=its, stderr=subprocess.PIPE,
+                               env={**os.environ, "LONGWIRE_SERVER": server.url})
+    os.close(its)
+    text = b""
+    while select.select([mine], [], [], SECONDS)[0]:
+        try:
+            text += os.read(mine, 65536)
+        except OSError:  # the other end has closed
+            break
+    os.close(mine)
+    assert process.wait(SECONDS) == 0
+    process.stderr.close()
+    return text.decode().replace("\r\n", "\n")
+
+
+def test_sub_payload_does_not_steer_the_terminal(server):
+    run(server, "pub", "topic:a", stdin="\x1b]0;owned\x07 ☂ \u009b2J\n".encode() + b"\xff\xfe\n")
+    first, second, _ = read_terminal(server, "sub", "topic:a", "--after", "0", "--count", "2").split("\n")
+    assert re.fullmatch(r"topic:a  1  \d\d:\d\d:\d\d\.\d{3}  \\x1b]0;owned\\x07 ☂ \\xc2\\x9b2J", first)
+    assert second.endswith("  (2 bytes of application/octet-stream)")
+
+
+def resident_kib(pid):
+    with open(f"/proc/{pid}/status", encoding="ascii") as status:
+        return int(re.search(r"VmRSS:\s+(\d+)", status.read())[1])
+
+
+def test_sub_memory_does_not_grow(server):
+    with Running(server, "sub", "topic:a", "--after", "0") as sub:
+        sizes = []
+        for round_number in range(1, 6):
+            run(server, "pub", "topic:a", "-q", stdin=(b"y" * 1000 + b"\n") * 4000)
+            sub.wait_out(4000 * round_number)
+            sizes.append(resident_kib(sub.process.pid))
+    assert sizes[-1] - sizes[0] < 1500, sizes
+
+
+# --- history, info, recall ------------------------------------------------------------------------------------------
+
+
+def test_history_bounds(server):
+    run(server, "pub", "topic:a", "-q", stdin=b"".join(b"%d\n" % number for number in range(1, 2501)))
+
+    def seqs(*words):
+        return [one["seq"] for one in objects(server, "history", "topic:a", *words)]
+
+    assert seqs() == list(range(2401, 2501))
+    assert seqs("--limit", "3") == [2498, 2499, 2500]
+    assert seqs("--after", "0", "--limit", "2") == [1, 2]
+    assert seqs("--after", "2498") == [2499, 2500]
+    assert seqs("--before", "10", "--limit", "4") == [6, 7, 8, 9]
+    assert seqs("--before", "3") == [1, 2]
+    assert seqs("--all") == list(range(1, 2501))
+    assert seqs("--all", "--after", "1200") == list(range(1201, 2501))
+    assert seqs("--all", "--before", "1300") == list(range(1, 1300))
+    assert seqs("--all", "--limit", "1500") == list(range(1, 1501))
+    assert lines(server, "history", "topic:a", "--limit", "2") == ["2499", "2500"]
+
+
+def test_history_of_a_channel_never_used_is_empty(server):
+    assert lines(server, "history", "topic:never") == []
+    assert lines(server, "history", "topic:never", "--all") == []
+
+
+def test_info_of_the_server(server):
+    out = lines(server, "info")
+    assert out[0] == f"server {server.url}"
+    assert "alive yes" in out and "ready yes" in out
+
+
+def test_info_says_when_it_is_not_ready(mock):
+    mock.faults += [lambda request: request.answer(200, {"version": "1.2.3"}) is None, refuse(503)]
+    out = lines(mock, "info", code=1)
+    assert "version 1.2.3" in out and "ready no" in out
+
+
+def test_info_of_a_channel(server):
+    run(server, "pub", "topic:a", stdin=b"1\n2\n")
+    out = lines(server, "info", "topic:a")
+    assert "channel topic:a" in out and "head 2" in out
+    assert objects(server, "info", "topic:a")[0]["head"] == 2
+    assert "HTTP 404" in run(server, "info", "topic:never", code=1).stderr.decode()
+
+
+def test_recall(server):
+    run(server, "pub", "topic:a", stdin=b"1\n2\n3\n")
+    assert lines(server, "recall", "topic:a", "2") == ["recalled topic:a 2"]
+    found = objects(server, "history", "topic:a")
+    assert [one["type"] for one in found] == ["message", "message", "message", "recall"]
+    assert found[1].get("recalled") is True and "data" not in found[1]
+    done = run(server, "history", "topic:a")
+    assert done.stdout == b"1\n3\n"
+    assert done.stderr == b"longwire: topic:a: message 2 was recalled\n"
+    assert "HTTP 404" in run(server, "recall", "topic:a", "99", code=1).stderr.decode()

@@ -58,7 +58,7 @@ static void request_lines(void **state)
     static const struct row rows[] = {
         { "smallest", SPAN("GET / HTTP/1.1\r\nHost:a\r\n\r\n"), 0, SPAN("\"method\":\"GET\",\"method_number\":0") },
         { "1.0 without Host", SPAN("GET / HTTP/1.0\r\n\r\n"), 0, SPAN("\"minor\":0") },
-        { "1.2 counts as 1.1", LINE("GET / HTTP/1.2"), 0, SPAN("\"minor\":1") },
+        { "1.9 counts as 1.1", LINE("GET / HTTP/1.9"), 0, SPAN("\"minor\":1") },
         { "HEAD", LINE("HEAD / HTTP/1.1"), 0, SPAN("\"method_number\":1") },
         { "POST", LINE("POST / HTTP/1.1"), 0, SPAN("\"method_number\":2") },
         { "PUT", LINE("PUT / HTTP/1.1"), 0, SPAN("\"method_number\":3") },
@@ -79,6 +79,7 @@ static void request_lines(void **state)
         { "tab for a space", LINE("GET\t/ HTTP/1.1"), 400, SPAN("") },
         { "space in the target", LINE("GET /a b HTTP/1.1"), 400, SPAN("version") },
         { "HTTP/2.0", LINE("GET / HTTP/2.0"), 505, SPAN("") },
+        { "HTTP/9.9", LINE("GET / HTTP/9.9"), 505, SPAN("") },
         { "HTTP/0.9", LINE("GET / HTTP/0.9"), 505, SPAN("") },
         { "HTTP/2 preface", SPAN("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), 505, SPAN("") },
         { "small version", LINE("GET / http/1.1"), 400, SPAN("version") },
@@ -128,6 +129,7 @@ static void threat_50_hosts(void **state)
         { "empty port", HOST("a:"), 0, SPAN("\"host\":\"a:\"") },
         { "IPv4", HOST("127.0.0.1"), 0, SPAN("\"host\":\"127.0.0.1\"") },
         { "IPv6", HOST("[::1]:80"), 0, SPAN("\"host\":\"[::1]:80\"") },
+        { "shortest IPv6", HOST("[::]"), 0, SPAN("\"host\":\"[::]\"") },
         { "none", SPAN("GET / HTTP/1.1\r\n\r\n"), 400, SPAN("no Host") },
         { "two", GET("Host: a\r\n"), 400, SPAN("Host repeated") },
         { "empty", HOST(" "), 400, SPAN("not a host") },
@@ -141,6 +143,7 @@ static void threat_50_hosts(void **state)
         { "escape", HOST("a%20b"), 400, SPAN("not a host") },
         { "bracket open", HOST("[::1"), 400, SPAN("not a host") },
         { "bracket empty", HOST("[]"), 400, SPAN("not a host") },
+        { "bracket with a colon", HOST("[:]"), 400, SPAN("not a host") },
         { "bracket with letters", HOST("[g::1]"), 400, SPAN("not a host") },
         { "behind a bracket", HOST("[::1]a"), 400, SPAN("not a host") },
     };
@@ -274,10 +277,12 @@ static void threat_49_chunks(void **state)
         { "two", CHUNKS("3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"), 0, SPAN("\"body\":\"abcde\",\"is_whole\":true") },
         { "hex in both cases",
           CHUNKS("a\r\n0123456789\r\nB\r\n0123456789a\r\n0\r\n\r\n"), 0, SPAN("\"is_whole\":true") },
+        { "highest decimal digit", CHUNKS("9\r\nabcdefghi\r\n0\r\n\r\n"), 0, SPAN("\"is_whole\":true") },
         { "16 digits", CHUNKS("0000000000000001\r\na\r\n0\r\n\r\n"), 0, SPAN("\"body\":\"a\",\"is_whole\":true") },
         { "several zeros end it too", CHUNKS("000\r\n\r\n"), 0, SPAN("\"is_whole\":true") },
         { "cut off", CHUNKS("5\r\nabc"), 0, SPAN("\"body\":\"abc\",\"is_whole\":false") },
         { "17 digits", CHUNKS("00000000000000001\r\na\r\n0\r\n\r\n"), 400, SPAN("too long") },
+        { "17 digits, all zero", CHUNKS("00000000000000000\r\n\r\n"), 400, SPAN("too long") },
         { "0x5", CHUNKS("0x5\r\nabcde\r\n0\r\n\r\n"), 400, SPAN("not hexadecimal") },
         { "5_0", CHUNKS("5_0\r\n"), 400, SPAN("not hexadecimal") },
         { "space before", CHUNKS(" 5\r\nabcde\r\n0\r\n\r\n"), 400, SPAN("without a size") },
@@ -358,12 +363,24 @@ static void put_fields(struct buf *wire, size_t count)
     buf_put_lit(wire, "\r\n");
 }
 
-static void put_target(struct buf *wire, size_t len)
+static void put_request(struct buf *wire, struct span method, size_t len)
 {
-    buf_put_lit(wire, "GET /");
+    buf_put(wire, method);
+    buf_put_lit(wire, " /");
     for (size_t i = 1; i < len; i++)
         buf_putc(wire, 'a');
     buf_put_lit(wire, " HTTP/1.1\r\nHost: a\r\n\r\n");
+}
+
+static void put_target(struct buf *wire, size_t len)
+{
+    put_request(wire, SPAN("GET"), len);
+}
+
+/* Nothing in its line could be longer. */
+static void put_target_and_method(struct buf *wire, size_t len)
+{
+    put_request(wire, SPAN("ABCDEFGHIJKLMNOP"), len);
 }
 
 /* A head of `len` bytes. */
@@ -411,6 +428,7 @@ static void threat_51_every_limit_has_its_answer(void **state)
         { "as many fields as may be", put_fields, H1_FIELDS_MAX - 1, 0 },
         { "one more", put_fields, H1_FIELDS_MAX, 431 },
         { "longest target", put_target, 100, 0 },
+        { "longest method too", put_target_and_method, 100, 0 },
         { "one byte more", put_target, 101, 414 },
         { "line too long for any target", put_target, 120, 414 },
         { "endless request line", put_endless_line, 130, 414 },

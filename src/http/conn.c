@@ -1,0 +1,506 @@
+/* conn.c - the life of a connection: read, parse, serve, answer in order, leave. */
+#include "http/conn.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/must.h"
+#include "codec/url/url.h"
+#include "reactor/log.h"
+
+/* --- time ---------------------------------------------------------------------------------------------------- */
+
+static void conn_timed_out(struct timer *timer, msec now)
+{
+    struct http_conn *conn = container_of(timer, struct http_conn, timer);
+
+    (void)now;
+    if (conn->phase == HTTP_READING)
+        conn_refuse(conn, 408, "the request did not arrive in time");
+    else
+        conn_close(conn);
+}
+
+static enum http_phase conn_phase(const struct http_conn *conn)
+{
+    if (conn->is_last && conn->exchange_count == 0)
+        return HTTP_LEAVING;
+    if (conn->exchange_count > 0)
+        return HTTP_OWING;
+    return conn->pending != NULL || conn->in.len > 0 ? HTTP_READING : HTTP_IDLE;
+}
+
+/* The timer runs from the beginning of a phase, or of a request: bytes that trickle in don't prolong it. */
+static void conn_set_timer(struct http_conn *conn)
+{
+    const struct http_limits *limits = &conn->server->limits;
+    struct wheel             *wheel  = &conn->server->loop->wheel;
+    msec                      now    = conn->server->loop->now;
+    enum http_phase           phase  = conn_phase(conn);
+
+    if (phase == conn->phase && conn->timed == conn->served && timer_is_armed(&conn->timer))
+        return;
+    conn->phase = (uint8_t)phase;
+    conn->timed = conn->served;
+    switch (phase) {
+    case HTTP_IDLE: wheel_arm(wheel, &conn->timer, now + limits->keepalive_timeout_ms); break;
+    case HTTP_READING: wheel_arm(wheel, &conn->timer, now + limits->request_timeout_ms); break;
+    case HTTP_OWING: wheel_disarm(wheel, &conn->timer); break;
+    case HTTP_LEAVING: wheel_arm(wheel, &conn->timer, now + limits->linger_ms); break;
+    }
+}
+
+/* --- requests ------------------------------------------------------------------------------------------------ */
+
+static void pending_free(struct http_pending *pending)
+{
+    if (pending == NULL)
+        return;
+    buf_fini(&pending->head_text);
+    buf_fini(&pending->body);
+    free(pending);
+}
+
+static struct span span_moved(struct span span, struct span from, const char *to)
+{
+    bool is_inside = span.at != NULL && span.at >= from.at && span.at <= from.at + from.len;
+    return is_inside ? span_of(to + (span.at - from.at), span.len) : span;
+}
+
+/* Keeps a head beyond its input: the text is copied, its spans follow it. */
+static struct http_pending *pending_new(const struct h1_head *head, struct span text, const struct http_plan *plan)
+{
+    struct http_pending *pending = malloc(sizeof *pending);
+
+    must(pending != NULL);
+    buf_init(&pending->head_text, text.len);
+    buf_init(&pending->body, plan->body_bytes_max);
+    buf_put(&pending->head_text, text);
+    pending->plan = *plan;
+    pending->head = *head;
+
+    const char     *to   = pending->head_text.at;
+    struct h1_head *kept = &pending->head;
+    kept->method_text    = span_moved(head->method_text, text, to);
+    kept->target         = span_moved(head->target, text, to);
+    kept->host           = span_moved(head->host, text, to);
+    for (size_t i = 0; i < head->field_count; i++) {
+        kept->fields[i].name  = span_moved(head->fields[i].name, text, to);
+        kept->fields[i].value = span_moved(head->fields[i].value, text, to);
+    }
+    return pending;
+}
+
+struct http_exchange *exchange_new(struct http_conn *conn, const struct h1_head *head)
+{
+    struct http_exchange *exchange = calloc(1, sizeof *exchange);
+
+    must(exchange != NULL);
+    exchange->conn    = conn;
+    exchange->minor   = head->minor;
+    exchange->is_head = head->method == H1_HEAD;
+    exchange->is_last = !head->is_keep_alive;
+    buf_init(&exchange->answer, SIZE_MAX / 2);
+    list_push(&conn->exchanges, &exchange->link);
+    conn->exchange_count++;
+    conn->served++;
+    return exchange;
+}
+
+void exchange_free(struct http_exchange *exchange)
+{
+    buf_fini(&exchange->answer);
+    free(exchange->origin);
+    free(exchange);
+}
+
+/* CORS preflight (WHATWG Fetch 4.8): the same for everything we serve. */
+static void conn_answer_preflight(struct http_conn *conn, struct http_exchange *exchange)
+{
+    http_answer(conn->server, exchange, &(struct http_answer){
+        .status = 204,
+        .fields = SPAN("Access-Control-Allow-Methods: GET, POST, PUT, DELETE\r\n"
+                       "Access-Control-Allow-Headers: Authorization, Content-Type, Idempotency-Key, Last-Event-ID\r\n"
+                       "Access-Control-Max-Age: 600\r\n"),
+    });
+}
+
+static void conn_serve(struct http_conn *conn, const struct http_request *request)
+{
+    struct http_server   *server   = conn->server;
+    struct http_exchange *exchange = exchange_new(conn, request->head);
+    struct span           origin   = h1_field(request->head, SPAN("origin"));
+
+    counter_add(&server->counters.requests, 1);
+    exchange->is_alone = conn->is_alone;
+    if (server->is_stopping || conn->is_last)
+        exchange->is_last = true;
+    if (origin.at != NULL) {
+        if (!server->service->origin_is_allowed(server->ctx, origin, request->head->host)) {
+            counter_add(&server->counters.faults, 1);
+            http_problem(server, exchange, 403, NULL, "this origin is not allowed; list it in the setting `origins`",
+                         SPAN(""));
+            return;
+        }
+        exchange->origin = strndup(origin.at, origin.len);
+        must(exchange->origin != NULL);
+        if (request->head->method == H1_OPTIONS &&
+            h1_field(request->head, SPAN("access-control-request-method")).at != NULL) {
+            conn_answer_preflight(conn, exchange);
+            return;
+        }
+    }
+    server->service->serve(server->ctx, exchange, request);
+}
+
+void conn_refuse(struct http_conn *conn, unsigned status, const char *detail)
+{
+    static const struct h1_head nothing = { .minor = 1 };
+    struct http_exchange       *exchange = exchange_new(conn, &nothing);
+
+    LOG(LOG_DEBUG, "request_refused", log_u64("status", status), log_str("why", detail));
+    counter_add(&conn->server->counters.faults, 1);
+    conn->is_last     = true;
+    exchange->is_last = true;
+    pending_free(conn->pending);
+    conn->pending = NULL;
+    http_problem(conn->server, exchange, status, NULL, detail, SPAN(""));
+}
+
+static struct http_request request_of(const struct h1_head *head, struct span body)
+{
+    struct http_request request = { .head = head, .body = body };
+    url_split(head->target, &request.path, &request.query);
+    return request;
+}
+
+/* The head is there. False: refused, nothing more is parsed. */
+static bool conn_on_head(struct http_conn *conn, struct span text, bool body_is_near)
+{
+    struct http_server   *server  = conn->server;
+    const struct h1_head *head    = &server->head;
+    struct http_request   request = request_of(head, SPAN(""));
+    struct http_plan      plan    = server->service->plan(server->ctx, &request);
+
+    if (head->has_length && head->content_length > plan.body_bytes_max) {
+        conn_refuse(conn, 413, "the body is longer than this resource takes");
+        return false;
+    }
+    conn->pending = pending_new(head, text, &plan);
+    if (head->expects_continue && !body_is_near && conn->exchange_count == 0)
+        buf_put_lit(&conn->out, "HTTP/1.1 100 Continue\r\n\r\n");
+    return true;
+}
+
+static bool conn_on_body(struct http_conn *conn, struct span piece)
+{
+    buf_put(&conn->pending->body, piece);
+    if (!buf_is_over(&conn->pending->body))
+        return true;
+    conn_refuse(conn, 413, "the body is longer than this resource takes");
+    return false;
+}
+
+static void conn_on_end(struct http_conn *conn)
+{
+    struct http_pending *pending = conn->pending;
+    struct http_request  request = request_of(&pending->head, buf_span(&pending->body));
+
+    conn->pending  = NULL;
+    conn->is_alone = pending->plan.is_alone;
+    conn_serve(conn, &request);
+    pending_free(pending);
+}
+
+/* A whole request in one piece, as nearly all are: served from where it lies. */
+static bool conn_try_whole(struct http_conn *conn, struct span rest, size_t *ret_used)
+{
+    struct http_server   *server = conn->server;
+    const struct h1_head *head   = &server->head;
+    struct h1             h1     = conn->h1;
+    struct span           body   = SPAN("");
+    size_t                used   = 0;
+
+    if (head->is_chunked || head->content_length > rest.len)
+        return false;
+    if (head->content_length > 0 && h1_feed(&h1, rest, &server->head, &used, &body) != H1_BODY)
+        return false;
+    size_t end_used = 0;
+    struct span none;
+    if (body.len != head->content_length ||
+        h1_feed(&h1, span_skip(rest, used), &server->head, &end_used, &none) != H1_END)
+        return false;
+
+    struct http_request request = request_of(head, body);
+    struct http_plan    plan    = server->service->plan(server->ctx, &request);
+    if (body.len > plan.body_bytes_max || (plan.is_alone && conn->exchange_count > 0))
+        return false;
+    conn->h1       = h1;
+    conn->is_alone = plan.is_alone;
+    *ret_used      = used + end_used;
+    conn->unread   = span_skip(rest, *ret_used);
+    conn_serve(conn, &request);
+    return true;
+}
+
+static bool conn_may_parse(const struct http_conn *conn)
+{
+    const struct http_limits *limits = &conn->server->limits;
+    return !conn->is_last && !conn->is_alone && conn->exchange_count < limits->pipeline_max &&
+           conn->out.len < limits->answer_bytes_max;
+}
+
+/* A request that wants the connection for itself waits until the earlier ones are answered. */
+static bool conn_must_wait(const struct http_conn *conn)
+{
+    return conn->pending != NULL && conn->pending->plan.is_alone && conn->exchange_count > 0;
+}
+
+/* Swallows one event's worth of `input`; *ret_used bytes are done with. False: nothing more can be swallowed now. */
+static bool conn_swallow(struct http_conn *conn, struct span input, size_t *ret_used)
+{
+    struct http_server *server = conn->server;
+    struct span         body;
+
+    switch (h1_feed(&conn->h1, input, &server->head, ret_used, &body)) {
+    case H1_MORE:
+        return false;
+    case H1_HEAD_DONE: {
+        struct span behind = span_skip(input, *ret_used);
+        size_t      whole  = 0;
+        if (!conn_try_whole(conn, behind, &whole))
+            return conn_on_head(conn, span_head(input, *ret_used), behind.len > 0);
+        *ret_used += whole;
+        return true;
+    }
+    case H1_BODY:
+        return conn_on_body(conn, body);
+    case H1_END:
+        conn->unread = span_skip(input, *ret_used);
+        conn_on_end(conn);
+        return true;
+    case H1_FAULT:
+        conn_refuse(conn, conn->h1.fault_status, conn->h1.fault_reason);
+        return false;
+    }
+    return false;
+}
+
+static size_t conn_parse(struct http_conn *conn, struct span input)
+{
+    size_t total = 0;
+    bool   goes_on = true;
+
+    while (goes_on && conn_may_parse(conn) && !conn_must_wait(conn) && conn->stream != NULL) {
+        size_t used = 0;
+        goes_on     = conn_swallow(conn, span_skip(input, total), &used);
+        total += used;
+    }
+    return total;
+}
+
+static void conn_parse_kept(struct http_conn *conn)
+{
+    size_t used = conn_parse(conn, buf_span(&conn->in));
+
+    buf_drop(&conn->in, used);
+    if (conn->in.len == 0)
+        buf_fini(&conn->in);
+}
+
+static void conn_take_input(struct http_conn *conn, struct span fresh)
+{
+    if (conn->is_last)
+        return;  /* whatever it is, we have said our last word */
+    if (conn->in.len > 0) {
+        buf_put(&conn->in, fresh);
+        conn_parse_kept(conn);
+    } else {
+        size_t used = conn_parse(conn, fresh);
+        if (conn->stream != NULL && !conn->is_last)
+            buf_put(&conn->in, span_skip(fresh, used));
+    }
+}
+
+/* --- the stream ---------------------------------------------------------------------------------------------- */
+
+static void conn_free(struct http_conn *conn)
+{
+    wheel_disarm(&conn->server->loop->wheel, &conn->timer);
+    list_take(&conn->link);
+    list_take(&conn->dirty);
+    counter_sub(&conn->server->counters.conns, 1);
+    pending_free(conn->pending);
+    buf_fini(&conn->in);
+    buf_fini(&conn->out);
+    free(conn);
+}
+
+void conn_close(struct http_conn *conn)
+{
+    struct list *link;
+
+    while ((link = list_pop(&conn->exchanges)) != NULL) {
+        struct http_exchange *exchange = container_of(link, struct http_exchange, link);
+        exchange->conn                 = NULL;
+        if (exchange->is_answered)
+            exchange_free(exchange);
+        else if (exchange->gone != NULL)
+            exchange->gone(exchange->owner);
+    }
+    stream_close(conn->stream);
+    conn_free(conn);
+}
+
+static void conn_on_eof(struct http_conn *conn)
+{
+    conn->is_eof  = true;
+    conn->is_last = true;
+    /* Answers under way still reach a client that has only stopped sending; who waits for news is taken to be gone. */
+    if (conn->exchange_count == 0 || conn->is_alone)
+        conn_close(conn);
+    else
+        conn_mark(conn);
+}
+
+/* Input that can't be parsed yet is kept up to this; beyond it the kernel keeps it, and then the client. */
+static bool conn_wants_input(const struct http_conn *conn)
+{
+    return conn->in.len < conn->server->limits.h1.head_bytes_max + 1;
+}
+
+static void conn_on_readable(struct stream *stream, void *owner)
+{
+    struct http_conn *conn = owner;
+    struct loop      *loop = conn->server->loop;
+
+    for (;;) {
+        if (!conn_wants_input(conn)) {
+            conn->is_resting = true;
+            break;
+        }
+        ssize_t got = stream_read(stream, loop->input, LOOP_INPUT_BYTES);
+        if (got == STREAM_LATER)
+            break;
+        if (got == STREAM_FAULT) {
+            conn_close(conn);
+            return;
+        }
+        if (got == 0) {
+            conn_on_eof(conn);
+            return;
+        }
+        conn_take_input(conn, span_of(loop->input, (size_t)got));
+        if (conn->stream == NULL) {
+            conn_free(conn);
+            return;
+        }
+        if (stream_is_drained(stream, (size_t)got, LOOP_INPUT_BYTES))
+            break;
+    }
+    conn_mark(conn);
+}
+
+static void conn_on_writable(struct stream *stream, void *owner)
+{
+    (void)stream;
+    conn_mark(owner);
+}
+
+static const struct stream_events conn_events = {
+    .on_readable = conn_on_readable,
+    .on_writable = conn_on_writable,
+};
+
+void conn_open(struct http_server *server, int fd)
+{
+    struct http_conn *conn = calloc(1, sizeof *conn);
+
+    if (conn == NULL || stream_new(server->loop, fd, &conn_events, conn, &conn->stream) != RC_OK) {
+        LOG(LOG_WARN, "connection_refused", log_str("why", "no memory for one more"));
+        close(fd);
+        free(conn);
+        return;
+    }
+    conn->server     = server;
+    conn->timer.fire = conn_timed_out;
+    h1_init(&conn->h1, &server->limits.h1);
+    buf_init(&conn->in, server->limits.h1.head_bytes_max + 2 * LOOP_INPUT_BYTES);
+    buf_init(&conn->out, SIZE_MAX / 2);
+    list_init(&conn->exchanges);
+    list_init(&conn->dirty);
+    list_push(&server->conns, &conn->link);
+    counter_add(&server->counters.conns, 1);
+    counter_add(&server->counters.accepted, 1);
+    conn_set_timer(conn);
+}
+
+/* --- answers ------------------------------------------------------------------------------------------------- */
+
+void conn_mark(struct http_conn *conn)
+{
+    if (!list_is_linked(&conn->dirty))
+        list_push(&conn->server->dirty, &conn->dirty);
+}
+
+void conn_queue_answers(struct http_conn *conn)
+{
+    while (!list_is_empty(&conn->exchanges)) {
+        struct http_exchange *exchange = container_of(conn->exchanges.next, struct http_exchange, link);
+        if (!exchange->is_answered)
+            return;
+        buf_put(&conn->out, buf_span(&exchange->answer));
+        if (exchange->is_last)
+            conn->is_last = true;
+        list_take(&exchange->link);
+        exchange_free(exchange);
+        conn->exchange_count--;
+        conn->is_alone = false;
+    }
+}
+
+/* False: the link is gone, and so is the connection. */
+static bool conn_flush(struct http_conn *conn)
+{
+    if (conn->out.len == 0 || conn->stream->is_full)
+        return true;
+    ssize_t put = stream_write(conn->stream, buf_span(&conn->out));
+    if (put == STREAM_FAULT) {
+        conn_close(conn);
+        return false;
+    }
+    buf_drop(&conn->out, (size_t)put);
+    if (conn->out.len == 0)
+        buf_fini(&conn->out);
+    return true;
+}
+
+void conn_work(struct http_conn *conn)
+{
+    conn_queue_answers(conn);
+    if (conn->in.len > 0 || conn->pending != NULL) {
+        conn_parse_kept(conn);
+        if (conn->stream == NULL) {
+            conn_free(conn);
+            return;
+        }
+        conn_queue_answers(conn);
+    }
+    if (conn->is_resting && conn_wants_input(conn)) {
+        conn->is_resting = false;
+        stream_more(conn->stream);
+    }
+    if (!conn_flush(conn))
+        return;
+    if (conn->is_last && conn->exchange_count == 0 && conn->out.len == 0) {
+        if (conn->is_eof) {
+            conn_close(conn);
+            return;
+        }
+        /* RFC 9112 9.6: half-close and wait a little, or a reset could overtake the answer. */
+        if (!conn->is_shut)
+            stream_shut(conn->stream);
+        conn->is_shut = true;
+    }
+    conn_set_timer(conn);
+}

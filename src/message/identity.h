@@ -1,0 +1,27 @@
+/* identity.h - who asks, and what policy allows them. Made from a request's credentials by main, judged here. */
+#ifndef MESSAGE_IDENTITY_H
+#define MESSAGE_IDENTITY_H
+
+#include "message/namespace.h"
+
+/* What the holder of an API key may do: bits. */
+enum key_right { RIGHT_PUBLISH = 1, RIGHT_SUBSCRIBE = 2, RIGHT_ADMIN = 4 };
+
+enum { KEY_NAME_BYTES_MAX = 32 };
+
+struct identity {
+    unsigned rights;                        /* of its key; all of them while no key is configured */
+    char     name[KEY_NAME_BYTES_MAX + 1];  /* of its key; "": no key was shown */
+};
+
+static inline bool identity_may(const struct identity *identity, enum allowed allowed, enum key_right right)
+{
+    switch (allowed) {
+    case ALLOW_ANYONE: return true;
+    case ALLOW_KEY: return (identity->rights & right) != 0;
+    case ALLOW_NOBODY: return false;
+    }
+    return false;
+}
+
+#endif

@@ -1,0 +1,136 @@
+#include "reactor/listener.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "reactor/log.h"
+
+enum { ACCEPTS_A_TURN = 128, REST_MS = 100 };
+
+struct listener {
+    struct source           source;
+    struct timer            rest;
+    struct loop            *loop;
+    struct listener_options options;
+    int                     fd;
+};
+
+static void listener_rest(struct listener *listener, int why)
+{
+    LOG(LOG_WARN, "accepting_rests", log_str("address", listener->options.address_text),
+        log_str("why", strerror(why)));
+    loop_unwatch(listener->loop, listener->fd);
+    wheel_arm(&listener->loop->wheel, &listener->rest, listener->loop->now + REST_MS);
+}
+
+static void listener_ready(struct source *source, uint32_t events)
+{
+    struct listener *listener = container_of(source, struct listener, source);
+
+    (void)events;
+    for (int i = 0; i < ACCEPTS_A_TURN; i++) {
+        int fd = accept4(listener->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd >= 0) {
+            listener->options.accepted(listener->options.ctx, fd);
+            continue;
+        }
+        if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+            listener_rest(listener, errno);
+        if (errno != EINTR && errno != ECONNABORTED)
+            return;
+    }
+}
+
+static void listener_rested(struct timer *timer, msec now)
+{
+    struct listener *listener = container_of(timer, struct listener, rest);
+
+    if (loop_watch(listener->loop, listener->fd, EPOLLIN, &listener->source) != RC_OK)
+        wheel_arm(&listener->loop->wheel, &listener->rest, now + REST_MS);
+}
+
+static void listener_tune(int fd, const struct listener_options *options)
+{
+    int one = 1;
+
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    if (options->congestion_control[0] != '\0' &&
+        setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, options->congestion_control,
+                   (socklen_t)strlen(options->congestion_control)) != 0)
+        LOG(LOG_WARN, "congestion_control_missing", log_str("name", options->congestion_control));
+}
+
+static enum rc rc_of_bind(int error)
+{
+    return error == EADDRINUSE ? RC_BUSY : error == EACCES || error == EPERM ? RC_DENIED : RC_BAD;
+}
+
+static enum rc listener_open(int *ret_fd, const struct listener_options *options)
+{
+    int one = 1;
+    int fd  = socket(options->address->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return RC_FULL;
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+    setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof one);
+    if (options->address->sa_family == AF_INET6)
+        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof one);
+    listener_tune(fd, options);
+    if (bind(fd, options->address, options->address_len) != 0 || listen(fd, options->backlog) != 0) {
+        enum rc rc = rc_of_bind(errno);
+        close(fd);
+        return rc;
+    }
+    *ret_fd = fd;
+    return RC_OK;
+}
+
+enum rc listener_new(struct loop *loop, const struct listener_options *options, struct listener **ret)
+{
+    enum rc          rc       = RC_NOMEM;
+    struct listener *listener = calloc(1, sizeof *listener);
+    if (listener == NULL)
+        goto out;
+    listener->fd           = -1;
+    listener->loop         = loop;
+    listener->options      = *options;
+    listener->source.ready = listener_ready;
+    listener->rest.fire    = listener_rested;
+    rc                     = listener_open(&listener->fd, options);
+    if (rc != RC_OK)
+        goto out;
+    rc = loop_watch(loop, listener->fd, EPOLLIN, &listener->source);
+    if (rc != RC_OK)
+        goto out;
+    *ret     = listener;
+    listener = NULL;
+out:
+    listener_free(listener);
+    return rc;
+}
+
+void listener_free(struct listener *listener)
+{
+    if (listener == NULL)
+        return;
+    wheel_disarm(&listener->loop->wheel, &listener->rest);
+    if (listener->fd >= 0)
+        close(listener->fd);
+    free(listener);
+}
+
+unsigned listener_port(const struct listener *listener)
+{
+    struct sockaddr_storage address;
+    socklen_t               len = sizeof address;
+
+    if (getsockname(listener->fd, (struct sockaddr *)&address, &len) != 0)
+        return 0;
+    return address.ss_family == AF_INET6 ? ntohs(((struct sockaddr_in6 *)&address)->sin6_port)
+                                         : ntohs(((struct sockaddr_in *)&address)->sin_port);
+}

@@ -1,0 +1,134 @@
+#include "reactor/stream.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static void stream_ready(struct source *source, uint32_t events)
+{
+    struct stream *stream = container_of(source, struct stream, source);
+
+    if ((events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0)
+        stream->is_ended = true;
+    if (!stream->is_closed && (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0)
+        stream->events->on_readable(stream, stream->owner);
+    if (!stream->is_closed && (events & EPOLLOUT) != 0 && stream->is_full) {
+        stream->is_full = false;
+        stream->events->on_writable(stream, stream->owner);
+    }
+}
+
+enum rc stream_new(struct loop *loop, int fd, const struct stream_events *events, void *owner, struct stream **ret)
+{
+    struct stream *stream = malloc(sizeof *stream);
+    if (stream == NULL)
+        return RC_NOMEM;
+
+    *stream = (struct stream){
+        .source.ready = stream_ready, .loop = loop, .events = events, .owner = owner, .fd = fd,
+    };
+    list_init(&stream->link);
+    enum rc rc = loop_watch(loop, fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, &stream->source);
+    if (rc != RC_OK) {
+        free(stream);
+        return rc;
+    }
+    *ret = stream;
+    return RC_OK;
+}
+
+void stream_hand_over(struct stream *stream, const struct stream_events *events, void *owner)
+{
+    stream->events = events;
+    stream->owner  = owner;
+    stream_more(stream);
+}
+
+void stream_close(struct stream *stream)
+{
+    if (stream == NULL || stream->is_closed)
+        return;
+    stream->is_closed = true;
+    close(stream->fd);  /* leaves the epoll set by itself: we never dup */
+    list_take(&stream->link);
+    list_push(&stream->loop->closed, &stream->link);
+}
+
+ssize_t stream_read(struct stream *stream, void *into, size_t len)
+{
+    for (;;) {
+        ssize_t got = recv(stream->fd, into, len, 0);
+        if (got >= 0)
+            return got;
+        if (errno != EINTR)
+            return errno == EAGAIN || errno == EWOULDBLOCK ? STREAM_LATER : STREAM_FAULT;
+    }
+}
+
+ssize_t stream_write(struct stream *stream, struct span bytes)
+{
+    for (;;) {
+        ssize_t put = send(stream->fd, bytes.at, bytes.len, MSG_NOSIGNAL);
+        if (put == (ssize_t)bytes.len)
+            return put;
+        if (put < 0 && errno == EINTR)
+            continue;
+        if (put < 0 && errno != EAGAIN && errno != EWOULDBLOCK)
+            return STREAM_FAULT;
+        stream->is_full = true;
+        return put < 0 ? 0 : put;
+    }
+}
+
+void stream_shut(struct stream *stream)
+{
+    shutdown(stream->fd, SHUT_WR);
+}
+
+void stream_more(struct stream *stream)
+{
+    if (!stream->is_closed && !list_is_linked(&stream->link))
+        list_push(&stream->loop->again, &stream->link);
+}
+
+void stream_read_again(struct loop *loop)
+{
+    struct list  now;
+    struct list *link;
+
+    list_init(&now);
+    list_move(&now, &loop->again);
+    while ((link = list_pop(&now)) != NULL) {
+        struct stream *stream = container_of(link, struct stream, link);
+        stream->events->on_readable(stream, stream->owner);
+    }
+}
+
+void stream_bury(struct loop *loop)
+{
+    struct list *link;
+
+    while ((link = list_pop(&loop->closed)) != NULL)
+        free(container_of(link, struct stream, link));
+}
+
+struct span stream_peer(const struct stream *stream, char *into, size_t len)
+{
+    struct sockaddr_storage addr;
+    socklen_t               addr_len = sizeof addr;
+    const void             *ip       = NULL;
+
+    if (getpeername(stream->fd, (struct sockaddr *)&addr, &addr_len) == 0) {
+        if (addr.ss_family == AF_INET)
+            ip = &((struct sockaddr_in *)&addr)->sin_addr;
+        else if (addr.ss_family == AF_INET6)
+            ip = &((struct sockaddr_in6 *)&addr)->sin6_addr;
+    }
+    if (ip == NULL || inet_ntop(addr.ss_family, ip, into, (socklen_t)len) == NULL)
+        return SPAN("");
+    return span_str(into);
+}

@@ -1,0 +1,67 @@
+/* stream.h - one connected byte stream, without buffers of its own: an idle one costs this struct and no more.
+ *
+ * Read until you are told STREAM_LATER, or call stream_more() to be called again next turn. A write that took less than
+ * it was given has met a full socket: on_writable() comes when there is room. (TLS will be a second maker of
+ * this port.) Belongs to its loop's thread. */
+#ifndef REACTOR_STREAM_H
+#define REACTOR_STREAM_H
+
+#include "base/span.h"
+#include "reactor/loop.h"
+
+struct stream;
+
+struct stream_events {
+    void (*on_readable)(struct stream *stream, void *owner);  /* bytes, the end or a fault: read and see */
+    void (*on_writable)(struct stream *stream, void *owner);  /* after a short write */
+};
+
+struct stream {
+    struct source               source;
+    struct list                 link;        /* in loop->again or loop->closed */
+    struct loop                *loop;
+    const struct stream_events *events;
+    void                       *owner;
+    int                         fd;
+    bool                        is_full;     /* the last write was short */
+    bool                        is_ended;    /* the peer has closed or broken: read to the end to see */
+    bool                        is_closed;
+};
+
+enum { STREAM_LATER = -1, STREAM_FAULT = -2 };
+
+/* Takes the descriptor (connected, non-blocking) on RC_OK only. */
+enum rc stream_new(struct loop *loop, int fd, const struct stream_events *events, void *owner,
+                   struct stream **ret) RC_MUST_USE;
+
+/* Hands a stream to another owner. What it has to read is said to the new one next turn. */
+void stream_hand_over(struct stream *stream, const struct stream_events *events, void *owner);
+
+/* Closes at once; the struct goes at the end of the turn. NULL is fine. What was written is still sent by the kernel. */
+void stream_close(struct stream *stream);
+
+/* Bytes read, 0 at the end, STREAM_LATER, STREAM_FAULT. */
+ssize_t stream_read(struct stream *stream, void *into, size_t len);
+/* After a read of `got` bytes into room for `len`: is there nothing more for now? Saves the read that would only say
+ * STREAM_LATER. */
+static inline bool stream_is_drained(const struct stream *stream, size_t got, size_t len)
+{
+    return got < len && !stream->is_ended;
+}
+
+/* Bytes taken, 0 … len; STREAM_FAULT: the link is gone. */
+ssize_t stream_write(struct stream *stream, struct span bytes);
+/* Tells the peer that nothing more will come. */
+void stream_shut(struct stream *stream);
+
+/* The owner stopped reading before STREAM_LATER: on_readable() again next turn. */
+void stream_more(struct stream *stream);
+
+/* "127.0.0.1", or "" */
+struct span stream_peer(const struct stream *stream, char *into, size_t len);
+
+/* The loop's. */
+void stream_read_again(struct loop *loop);
+void stream_bury(struct loop *loop);
+
+#endif

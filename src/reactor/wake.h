@@ -1,0 +1,44 @@
+/* wake.h - mail between threads: a mailbox that many put into and one empties, and the bell beside it.
+ *
+ * Putting takes one atomic exchange for a whole bundle, and rings (one eventfd write) only if the owner sleeps. */
+#ifndef REACTOR_WAKE_H
+#define REACTOR_WAKE_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "base/rc.h"
+
+/* The first member of whatever is mailed. */
+struct mail {
+    struct mail *next;
+};
+
+/* Mail gathered by one thread on its way to one mailbox: newest first. Zeroed: empty. */
+struct bundle {
+    struct mail *newest, *oldest;
+};
+
+struct mailbox {
+    _Atomic(struct mail *) newest;
+    atomic_bool            is_asleep;  /* the owner waits, or is about to */
+    int                    bell;       /* an eventfd; edge-triggered in the owner's epoll, so it's never read */
+};
+
+enum rc mailbox_init(struct mailbox *mailbox) RC_MUST_USE;
+void    mailbox_fini(struct mailbox *mailbox);  /* empty by now */
+
+void bundle_add(struct bundle *bundle, struct mail *mail);
+/* Takes all of the bundle, in its order; wakes the owner. Any thread. */
+void mailbox_put(struct mailbox *mailbox, struct bundle *bundle);
+
+/* All there is, oldest first, or NULL. The owner's thread. */
+struct mail *mailbox_take(struct mailbox *mailbox);
+
+/* Before the owner waits: true if it may; false: there is mail. After it has waited: mailbox_is_awake(). */
+bool mailbox_may_sleep(struct mailbox *mailbox);
+void mailbox_is_awake(struct mailbox *mailbox);
+/* Rings without mail, for whoever wants the owner to look up. Any thread, signal handlers too. */
+void mailbox_ring(struct mailbox *mailbox);
+
+#endif

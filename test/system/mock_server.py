@@ -21,7 +21,7 @@ class Mock:
     def __init__(self, port=0):
         self.logs, self.lock = {}, threading.Condition()
         self.requests, self.faults = [], []
-        self.cut_after = None       # bytes of each stream until the link is cut
+        self.put_off = []           # payloads that a batch refuses once, with 429
         self.heartbeat = None       # seconds between heartbeats
         self.http = http.server.ThreadingHTTPServer(("127.0.0.1", port), type("Bound", (Handler,), {"mock": self}))
         self.http.daemon_threads = True
@@ -141,6 +141,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
             if payload == b"refuse me":
                 results.append({"status": 422, "title": "Refused", "detail": "as asked"})
                 continue
+            if payload in self.mock.put_off:
+                self.mock.put_off.remove(payload)
+                results.append({"status": 429, "title": "Not now", "detail": "as asked"})
+                continue
             status, receipt = self.mock.publish(item["channel"], payload, item.get("media"), item.get("key"))
             results.append({"status": status, **receipt})
         self.answer(200, {"results": results})
@@ -217,7 +221,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Type", "application/x-ndjson")
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
-        left = self.mock.cut_after
         beat = time.monotonic()
         while True:
             with self.mock.lock:
@@ -231,12 +234,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 beat = time.monotonic()
                 found.append({"type": "ping", "cursor": token(places)})
             text = b"".join(json.dumps(one).encode() + b"\n" for one in found)
-            is_cut = left is not None and len(text) >= left
-            text = text[:left] if is_cut else text
             if text:
                 self.wfile.write(b"%x\r\n%s\r\n" % (len(text), text))
                 self.wfile.flush()
-            if is_cut:
-                self.close_connection = True
-                return
-            left = None if left is None else left - len(text)

@@ -295,6 +295,13 @@ def test_pub_refused_says_why(server):
     assert "HTTP 413" in run(server, "pub", "topic:a", stdin=b"x" * ((1 << 20) + 1), code=1).stderr.decode()
 
 
+def test_pub_lines_put_off_one_by_one_follow_and_are_not_doubled(mock):  # threat 57
+    mock.put_off += [b"two", b"four"]
+    done = run(mock, "pub", "topic:a", stdin=b"one\ntwo\nthree\nfour\nfive\n")
+    assert mock.payloads("topic:a") == ["one", "three", "five", "two", "four"]
+    assert [line.split()[1] for line in done.stdout.decode().splitlines()] == ["1", "2", "3", "4", "5"]
+
+
 def test_pub_refused_line_is_named_and_ends_it(mock):  # threat 57
     done = run(mock, "pub", "topic:a", stdin=b"one\nrefuse me\nthree\n" + b"more\n" * 200, code=1)
     assert done.stderr.decode() == "longwire: line 2: Refused: as asked (HTTP 422)\n"

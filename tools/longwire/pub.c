@@ -26,6 +26,7 @@ static const char help[] =
     "\n"
     "When the server is busy or full for now (429, 503, 507) the same message is tried again, as\n"
     "late as the server asks for. Each message carries an idempotency key, so nothing is doubled.\n"
+    "Should it put off single lines of a batch, those come behind the others of that batch.\n"
     "\n"
     "  --media TYPE     media type of the messages, for instance application/json; without it\n"
     "                   text/plain if they are UTF-8, else application/octet-stream\n"
@@ -92,6 +93,7 @@ struct pub {
     uint64_t       published;
     double         next_at;        /* --rate: the moment, in ms, of the next message */
     bool           is_refused;     /* a message was; go no further */
+    bool           is_put_off;     /* one of the last batch was: not now */
 };
 
 /* --- one answer --------------------------------------------------------------------------------------------------- */
@@ -244,7 +246,9 @@ static bool pub_on_result(void *arg, struct span result)
     pub->result_at = index_after(pub, item);
     if (status / 100 == 2)
         return pub_acknowledged(pub, item, result);
-    if (!http_is_later((int)(status % 1000)))
+    if (http_is_later((int)(status % 1000)))
+        pub->is_put_off = true;
+    else
         pub_refused(pub, item, (int)(status % 1000), result);
     return true;
 }
@@ -252,7 +256,8 @@ static bool pub_on_result(void *arg, struct span result)
 static bool pub_take_results(struct pub *pub, struct span body)
 {
     struct json_list list;
-    pub->result_at = 0;
+    pub->result_at  = 0;
+    pub->is_put_off = false;
     json_list_init(&list, "results", HTTP_BODY_BYTES_MAX, pub_on_result, pub);
     bool is_good = json_list_feed(&list, body) && json_list_end(&list);
     json_list_fini(&list);
@@ -281,22 +286,12 @@ static void pub_say_left(const struct pub *pub, const struct item *item)
             (unsigned long long)item->number);
 }
 
-/* EXIT_FINE: try again now. */
-static int pub_wait(struct pub *pub, const struct http_answer *answer, const struct item *item)
+/* Waits before `item` is tried again. EXIT_FINE: now. */
+static int pub_pause(struct pub *pub, const char *why, msec retry_after_ms, const struct item *item)
 {
-    bool is_answer = answer->end == HTTP_DONE;
-    bool is_lost   = answer->end == HTTP_UNREACHED || answer->end == HTTP_BROKEN || answer->end == HTTP_SILENT;
-
-    if (!is_answer && !(is_lost && pub->has_patience)) {
-        int exit_code = http_complain(&pub->http, answer);
-        pub_say_left(pub, item);
-        return exit_code;
-    }
-    msec wait_ms = answer->retry_after_ms >= 0 ? answer->retry_after_ms : backoff_next(&pub->backoff);
-    if (!pub->is_quiet && is_answer)
-        say("the server asks to wait (HTTP %d); next try in %.1f s", answer->status, (double)wait_ms / 1000);
-    if (!pub->is_quiet && is_lost)
-        say("%s; next try in %.1f s", answer->why, (double)wait_ms / 1000);
+    msec wait_ms = retry_after_ms >= 0 ? retry_after_ms : backoff_next(&pub->backoff);
+    if (!pub->is_quiet)
+        say("%s; next try in %.1f s", why, (double)wait_ms / 1000);
 
     (void)http_sleep(&pub->http, wait_ms, pub->until);  /* nothing interrupts it: there is no stop_fd */
     if (pub->until == 0 || msec_now() < pub->until)
@@ -306,26 +301,37 @@ static int pub_wait(struct pub *pub, const struct http_answer *answer, const str
     return EXIT_TIMEOUT;
 }
 
-/* What the answer to one message or to a batch means; EXIT_FINE: go on with what still waits. */
-static int pub_judge(struct pub *pub, struct http_answer *answer, struct item *first, bool is_batch)
+/* No answer came. EXIT_FINE: try again. */
+static int pub_lost(struct pub *pub, const struct http_answer *answer, const struct item *item)
 {
-    bool is_done = answer->end == HTTP_DONE;
+    if (pub->has_patience && answer->end != HTTP_TIMEOUT)
+        return pub_pause(pub, answer->why, -1, item);
+    int exit_code = http_complain(&pub->http, answer);
+    pub_say_left(pub, item);
+    return exit_code;
+}
 
-    if (!is_done || http_is_later(answer->status))
-        return pub_wait(pub, answer, first);
+/* What the answer to one message or to a batch means. EXIT_FINE: go on with what still waits. */
+static int pub_judge(struct pub *pub, const struct http_answer *answer, struct item *first, bool is_batch)
+{
+    struct span body = buf_span(&answer->body);
+    char        why[64];
+
+    if (answer->end != HTTP_DONE)
+        return pub_lost(pub, answer, first);
+    if (http_is_later(answer->status)) {
+        snprintf(why, sizeof why, "the server asks to wait (HTTP %d)", answer->status);
+        return pub_pause(pub, why, answer->retry_after_ms, first);
+    }
     if (!http_is_2xx(answer)) {
-        pub_refused(pub, first, answer->status, buf_span(&answer->body));
+        pub_refused(pub, first, answer->status, body);
         return EXIT_FINE;
     }
-    bool is_clear = is_batch ? pub_take_results(pub, buf_span(&answer->body))
-                             : pub_acknowledged(pub, first, buf_span(&answer->body));
-    if (!is_clear)
+    if (!(is_batch ? pub_take_results(pub, body) : pub_acknowledged(pub, first, body)))
         return http_complain(&pub->http, answer);
-    if (!first->is_done && !pub->is_refused) {
-        answer->status = 503;  /* the batch was taken, but not its first message */
-        return pub_wait(pub, answer, first);
-    }
-    return EXIT_FINE;
+    if (!is_batch || !pub->is_put_off || pub->is_refused)
+        return EXIT_FINE;
+    return pub_pause(pub, "the server put off a part of the lines", answer->retry_after_ms, pub_next_waiting(pub, 0));
 }
 
 static int pub_round(struct pub *pub, struct item *first)

@@ -1,4 +1,4 @@
-#include "main/config.h"
+#include "main/config_priv.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -20,17 +20,24 @@ struct command_line {
     struct span value[SETTING_COUNT];
 };
 
-static void say_line(struct buf *say, struct span name, struct span what)
+void config_say_name(struct buf *say, struct span name)
 {
     struct span shown = span_head(name, NAME_BYTES_MAX);
-    for (size_t i = 0; i < shown.len; i++)
-        buf_putc(say, shown.at[i] >= ' ' && shown.at[i] < 0x7f ? shown.at[i] : '?');
+    for (size_t i = 0; i < shown.len; i++) {
+        bool is_plain = shown.at[i] >= ' ' && shown.at[i] < 0x7f;
+        buf_put(say, is_plain ? span_of(&shown.at[i], 1) : SPAN("?"));
+    }
+}
+
+static void say_line(struct buf *say, struct span name, struct span what)
+{
+    config_say_name(say, name);
     buf_put_lit(say, ": ");
     buf_put(say, what);
     buf_putc(say, '\n');
 }
 
-/* --- flags ------------------------------------------------------------------------------------------------------- */
+/* --- flags --------------------------------------------------------------------------------------------------- */
 
 static bool wish_find(struct span name, enum wish *ret_wish)
 {
@@ -150,7 +157,7 @@ static bool flags_apply(const struct command_line *line, struct settings *settin
     return is_good;
 }
 
-/* --- environment -------------------------------------------------------------------------------------------------- */
+/* --- environment --------------------------------------------------------------------------------------------- */
 
 /* The setting that LONGWIRE_NAME stands for. */
 static bool variable_find(struct span name, enum setting *ret_setting)
@@ -214,7 +221,7 @@ static struct span environment_get(char *const *env, struct span name)
     return SPAN("");
 }
 
-/* --- file ---------------------------------------------------------------------------------------------------------- */
+/* --- file ---------------------------------------------------------------------------------------------------- */
 
 static bool file_say(struct buf *say, const char *path, int error)
 {
@@ -243,7 +250,7 @@ static void secrecy_check(int fd, const char *path, const struct settings *setti
 {
     struct stat stat;
     if (settings->key_count > 0 && fstat(fd, &stat) == 0 && S_ISREG(stat.st_mode) && (stat.st_mode & S_IROTH))
-        buf_putf(say, "%s: warning: every user of this machine can read the keys in it; chmod o-r would end that\n", path);
+        buf_putf(say, "%s: warning: every user of this machine can read its keys; chmod o-r would end that\n", path);
 }
 
 static bool file_apply(const char *path, struct settings *settings, struct buf *say)
@@ -272,7 +279,7 @@ static bool config_file_apply(const struct command_line *line, char *const *env,
     return path.len == 0 || file_apply(path.at, settings, say);
 }
 
-/* --- all together --------------------------------------------------------------------------------------------------- */
+/* --- all together -------------------------------------------------------------------------------------------- */
 
 static bool finish(struct settings *settings, struct buf *say)
 {

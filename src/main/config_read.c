@@ -3,7 +3,7 @@
 #include <ini.h>
 
 #include "base/must.h"
-#include "main/config.h"
+#include "main/config_priv.h"
 #include "main/section.h"
 
 enum {
@@ -11,7 +11,6 @@ enum {
     INIH_ROOM      = 3,   /* inih's own words: for CR, LF and NUL */
     FAULTS_MAX     = 20,  /* then we stop reading */
     WHY_BYTES_MAX  = 2048,
-    NAME_SHOWN_MAX = 64,
 };
 
 struct reading {
@@ -27,19 +26,11 @@ struct reading {
     struct buf      *say;
 };
 
-/* A name from the file may be anything; messages go to terminals. */
-static void name_put(struct buf *say, struct span name)
-{
-    struct span shown = span_head(name, NAME_SHOWN_MAX);
-    for (size_t i = 0; i < shown.len; i++)
-        buf_putc(say, shown.at[i] >= ' ' && shown.at[i] < 0x7f ? shown.at[i] : '?');
-}
-
 static void fault(struct reading *reading, unsigned line, struct span name, struct span what)
 {
     buf_putf(reading->say, "%s:%u: ", reading->path, line);
     if (name.len > 0) {
-        name_put(reading->say, name);
+        config_say_name(reading->say, name);
         buf_put_lit(reading->say, ": ");
     }
     buf_put(reading->say, what);

@@ -199,8 +199,8 @@ static void namespaces_get_their_policy(void **state)
         enum allowed subscribe, publish;
     } rows[] = {
         { "[namespace news]", "news", DURABLE, ID_OPEN, 604800000, 0, 0, ALLOW_ANYONE, ALLOW_KEY },
-        { "[namespace news]\nkeep_age=30d\nkeep_bytes=64M\nkeep_count=10\nsubscribe=key\npublish=nobody", "news", DURABLE,
-          ID_OPEN, INT64_C(2592000000), 10, 64 << 20, ALLOW_KEY, ALLOW_NOBODY },
+        { "[namespace news]\nkeep_age=30d\nkeep_bytes=64M\nkeep_count=10\nsubscribe=key\npublish=nobody", "news",
+          DURABLE, ID_OPEN, INT64_C(2592000000), 10, 64 << 20, ALLOW_KEY, ALLOW_NOBODY },
         { "[namespace news]\ndurability=memory", "news", MEMORY, ID_MEMORY, 300000, 1000, 0, ALLOW_ANYONE, ALLOW_KEY },
         { "[namespace news]\nkeep_count=5\ndurability=memory\nkeep_age=0", "news", MEMORY, ID_MEMORY, 0, 5, 0,
           ALLOW_ANYONE, ALLOW_KEY },
@@ -237,7 +237,7 @@ static void payloads_must_fit_into_what_may_wait(void **state)
                                 "largest messages could never be published");
 }
 
-/* --- order ---------------------------------------------------------------------------------------------------- */
+/* --- order --------------------------------------------------------------------------------------------------- */
 
 /* A file that is gone at the test's end. */
 static const char *file_with(const char *text, mode_t mode)
@@ -267,9 +267,12 @@ static void flags_beat_environment_beats_file_beats_default(void **state)
             *next++ = "LONGWIRE_LOOPS=3";
         char *env_whole[] = { env[0], env[1], next == env + 3 ? env[2] : NULL, NULL };
 
-        uint64_t            want   = bits & 4 ? 4 : bits & 2 ? 3 : bits & 1 ? 2 : 0;
-        enum setting_source source = bits & 4 ? FROM_FLAG : bits & 2 ? FROM_ENVIRONMENT : bits & 1 ? FROM_FILE : FROM_DEFAULT;
-        if (load(argv, env_whole) != CONFIG_RUN || settings.loops != want || settings.source_of[SETTING_loops] != source)
+        static const struct { uint64_t loops; enum setting_source source; } wants[8] = {
+            { 0, FROM_DEFAULT }, { 2, FROM_FILE }, { 3, FROM_ENVIRONMENT }, { 3, FROM_ENVIRONMENT },
+            { 4, FROM_FLAG },    { 4, FROM_FLAG }, { 4, FROM_FLAG },        { 4, FROM_FLAG },
+        };
+        if (load(argv, env_whole) != CONFIG_RUN || settings.loops != wants[bits].loops ||
+            settings.source_of[SETTING_loops] != wants[bits].source)
             fail_msg("case %u: %s", bits, said());
     }
 
@@ -311,7 +314,8 @@ static void flags_and_variables_are_refused_by_name(void **state)
         { "--loops", "--check", NULL, "--loops: needs a value\n" },
         { "--loops=99", NULL, NULL, "--loops: must be a number from 0 to 64\n" },
         { "--loops=", NULL, NULL, "--loops: must be a number from 0 to 64\n" },
-        { "--http=127.0.0.1:1", "--http=127.0.0.1:2", NULL, "--http: is given twice; a list is one value, with commas\n" },
+        { "--http=127.0.0.1:1", "--http=127.0.0.1:2", NULL,
+          "--http: is given twice; a list is one value, with commas\n" },
         { "--tcp", "127.0.0.1:7400", NULL, "--tcp: the native protocol is not in this version yet; leave it empty\n" },
         { "--config", NULL, NULL, "--config: needs the path of one file, once\n" },
         { "--config=/a", "--config=/b", NULL, "--config: needs the path of one file, once\n"
@@ -339,7 +343,8 @@ static void variables_that_platforms_make_are_only_warned_of(void **state)
 {
     (void)state;
     char *argv[] = { "longwired", NULL };
-    char *env[]  = { "LONGWIRE_SERVER=http://a", "LONGWIRE_PORT=tcp://10.0.0.1:80", "LONGWIRE_loops=9", "LONG=1", NULL };
+    char *env[]  = { "LONGWIRE_SERVER=http://a", "LONGWIRE_PORT=tcp://10.0.0.1:80", "LONGWIRE_loops=9", "LONG=1",
+                     NULL };
     assert_int_equal(load(argv, env), CONFIG_RUN);
     assert_string_equal(said(), "LONGWIRE_PORT: warning: there is no such setting, so this variable does nothing\n"
                                 "LONGWIRE_loops: warning: there is no such setting, so this variable does nothing\n");
@@ -355,8 +360,8 @@ static void with_a_key_the_network_may_come(void **state)
     char  want[200];
 
     assert_int_equal(load(argv, nothing), CONFIG_RUN);
-    snprintf(want, sizeof want, "%s: warning: every user of this machine can read the keys in it; chmod o-r would end that\n",
-             path);
+    snprintf(want, sizeof want,
+             "%s: warning: every user of this machine can read its keys; chmod o-r would end that\n", path);
     assert_string_equal(said(), want);
     assert_false(settings.listens[0].is_loopback);
     unlink(path);

@@ -61,7 +61,7 @@ void section_fini(struct section *section)
     explicit_bzero(section, sizeof *section);
 }
 
-/* --- opening -------------------------------------------------------------------------------------------------- */
+/* --- opening ------------------------------------------------------------------------------------------------- */
 
 static bool key_name_is_valid(struct span name)
 {
@@ -143,7 +143,7 @@ bool section_open(struct section *section, struct span heading, struct buf *why)
     return false;
 }
 
-/* --- reading a line ------------------------------------------------------------------------------------------- */
+/* --- reading a line ------------------------------------------------------------------------------------------ */
 
 static void names_put(const struct value_row *rows, size_t count, struct buf *out)
 {
@@ -181,7 +181,7 @@ static bool is_seen(const struct section *section, int row)
     return section->seen & 1u << row;
 }
 
-/* --- closing a key -------------------------------------------------------------------------------------------- */
+/* --- closing a key ------------------------------------------------------------------------------------------- */
 
 static const struct { struct span name; enum key_right right; } right_words[] = {
     { SPAN("publish"), RIGHT_PUBLISH },
@@ -258,7 +258,7 @@ static bool key_close(struct section *section, struct buf *why)
     return true;
 }
 
-/* --- closing a namespace -------------------------------------------------------------------------------------- */
+/* --- closing a namespace ------------------------------------------------------------------------------------- */
 
 /* Another durability brings the retention that fits it; ids of what isn't durable count for themselves. */
 static void durability_change(struct namespace *space, enum durability durability)
@@ -333,7 +333,7 @@ bool section_close(struct section *section, struct buf *why)
     return is_good;
 }
 
-/* --- printing ------------------------------------------------------------------------------------------------- */
+/* --- printing ------------------------------------------------------------------------------------------------ */
 
 void rights_put(unsigned rights, struct buf *out)
 {

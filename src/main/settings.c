@@ -78,7 +78,7 @@ bool settings_set(struct settings *settings, enum setting setting, struct span v
     return value_set(row, settings, value, why);
 }
 
-/* --- one setting against another ------------------------------------------------------------------------------ */
+/* --- one setting against another ----------------------------------------------------------------------------- */
 
 /* Threat 105: nobody opens a server to the network by leaving something out. */
 static bool network_has_keys(const struct settings *settings, struct buf *why)

@@ -40,7 +40,7 @@ void setting_print(const struct settings *settings, enum setting setting, struct
     value_put(&setting_rows[setting], settings, out);
 }
 
-/* --- --help ----------------------------------------------------------------------------------------------------- */
+/* --- --help -------------------------------------------------------------------------------------------------- */
 
 static void flag_put(struct buf *out, const char *name)
 {
@@ -66,24 +66,26 @@ static void option_print(const struct value_row *row, struct buf *out)
     wrapped_put(out, "        ", row->help);
 }
 
+static const char help_head[] =
+    "longwired - the Longwire push server\n"
+    "\n"
+    "Usage: longwired [--config FILE] [--NAME VALUE | --NAME=VALUE]...\n"
+    "\n"
+    "Each setting below is also a line `NAME = VALUE` of the configuration file and a variable LONGWIRE_NAME.\n"
+    "Flags beat the environment, that beats the file, that beats the defaults. API keys and namespaces stand in\n"
+    "the file alone, see docs/configuration.md.\n"
+    "\n"
+    "  --config FILE     the configuration file (or LONGWIRE_CONFIG); without it there is none\n"
+    "  --check           read everything, print what is in force and from where; exit 0, or 2 if something is wrong\n"
+    "  --print-config    print a configuration file with every setting, its default and its meaning\n"
+    "  --print-docs      print docs/configuration.md\n"
+    "  --help, --version\n"
+    "\n"
+    "Sizes may be written 64K, 8M, 1G; times 500ms, 30s, 5m, 2h, 7d.\n";
+
 void settings_print_help(struct buf *out)
 {
-    buf_put_lit(out,
-        "longwired - the Longwire push server\n"
-        "\n"
-        "Usage: longwired [--config FILE] [--NAME VALUE | --NAME=VALUE]...\n"
-        "\n"
-        "Each setting below is also a line `NAME = VALUE` of the configuration file and a variable LONGWIRE_NAME.\n"
-        "Flags beat the environment, that beats the file, that beats the defaults. API keys and namespaces stand in\n"
-        "the file alone, see docs/configuration.md.\n"
-        "\n"
-        "  --config FILE     the configuration file (or LONGWIRE_CONFIG); without it there is none\n"
-        "  --check           read everything, print what is in force and from where; exit 0, or 2 if something is wrong\n"
-        "  --print-config    print a configuration file with every setting, its default and its meaning\n"
-        "  --print-docs      print docs/configuration.md\n"
-        "  --help, --version\n"
-        "\n"
-        "Sizes may be written 64K, 8M, 1G; times 500ms, 30s, 5m, 2h, 7d.\n");
+    buf_put(out, span_str(help_head));
     for (size_t i = 0; i < ENTRY_COUNT; i++) {
         if (entries[i].title != NULL)
             buf_putf(out, "\n%s:\n", entries[i].title);
@@ -92,7 +94,7 @@ void settings_print_help(struct buf *out)
     }
 }
 
-/* --- --print-config ----------------------------------------------------------------------------------------------- */
+/* --- --print-config ------------------------------------------------------------------------------------------ */
 
 static void line_print(const struct value_row *row, struct buf *out)
 {
@@ -105,33 +107,40 @@ static void line_print(const struct value_row *row, struct buf *out)
     buf_putc(out, '\n');
 }
 
+static const char config_head[] =
+    "; Configuration of longwired: every setting with its default. To change one, take the # away.\n"
+    "; A line is a setting, a [section] or a comment, begun with ; or #. After a space, ; begins a comment too.\n"
+    "; Sizes may be written 64K, 8M, 1G; times 500ms, 30s, 5m, 2h, 7d.\n"
+    "; `longwired --check` says what is in force.\n";
+
+static const char config_tail[] =
+    "\n\n; ---- API keys and namespaces come last\n"
+    "\n"
+    "; [key app]\n"
+    "; secret = at least 16 characters, for instance from: openssl rand -base64 24\n"
+    "; rights = publish, subscribe\n"
+    "\n"
+    "; [namespace news]\n"
+    "; durability = durable\n"
+    "; keep_age = 30d\n"
+    "; subscribe = anyone\n"
+    "; publish = key\n";
+
 void settings_print_config(struct buf *out)
 {
-    buf_put_lit(out,
-        "; Configuration of longwired: every setting with its default. To change one, take the # away.\n"
-        "; A line is a setting, a [section] or a comment, begun with ; or #. After a space, ; begins a comment too.\n"
-        "; Sizes may be written 64K, 8M, 1G; times 500ms, 30s, 5m, 2h, 7d. `longwired --check` says what is in force.\n");
+    buf_put(out, span_str(config_head));
     for (size_t i = 0; i < ENTRY_COUNT; i++) {
         if (entries[i].title != NULL)
             buf_putf(out, "\n\n; ---- %s\n", entries[i].title);
         else
             line_print(&setting_rows[entries[i].setting], out);
     }
-    buf_put_lit(out,
-        "\n\n; ---- API keys and namespaces come last\n"
-        "\n"
-        "; [key app]\n"
-        "; secret = at least 16 characters, for instance from: openssl rand -base64 24\n"
-        "; rights = publish, subscribe\n"
-        "\n"
-        "; [namespace news]\n"
-        "; durability = durable\n"
-        "; keep_age = 30d\n"
-        "; subscribe = anyone\n"
-        "; publish = key\n");
+    buf_put(out, span_str(config_tail));
 }
 
-/* --- docs ----------------------------------------------------------------------------------------------------------- */
+/* --- docs ---------------------------------------------------------------------------------------------------- */
+
+#define DOCS_TABLE_HEAD "| setting | default | allowed | meaning |\n|---|---|---|---|\n"
 
 static void row_print_docs(const struct value_row *row, struct buf *out)
 {
@@ -145,38 +154,40 @@ static void row_print_docs(const struct value_row *row, struct buf *out)
     buf_putf(out, " | %s |\n", row->help);
 }
 
+static const char docs_head[] =
+    "# Configuration\n"
+    "\n"
+    "<!-- Made by `longwired --print-docs` from src/main/settings.def and section.c; a test holds it to that. -->\n"
+    "\n"
+    "Longwire needs none: without any it listens on 127.0.0.1:8080 and keeps its messages in `./data`. Each\n"
+    "setting can be given, the later beating the earlier, as\n"
+    "\n"
+    "1. a line `name = value` of the file that `--config FILE` or `LONGWIRE_CONFIG` names,\n"
+    "2. a variable of the environment, `LONGWIRE_NAME`,\n"
+    "3. a flag, `--name VALUE` or `--name=VALUE`; `-` and `_` are the same, a true/false setting needs no value.\n"
+    "\n"
+    "In the file, a line is a setting, a `[section]` or a comment (`;` or `#` first; after a space, `;` begins\n"
+    "one at a line's end too). Sizes may be written `64K`, `8M`, `1G` (of 1,024), times `500ms`, `30s`, `5m`,\n"
+    "`2h`, `7d`; a plain number is bytes, or the unit in the setting's name (seconds where there is none).\n"
+    "\n"
+    "What can't be understood is refused at the start, with file, line and what is allowed: unknown names and\n"
+    "sections, doubles, numbers out of range, broken lines, a key without a secret, an address that other machines\n"
+    "can reach while there is no key. `longwired --check` reads everything and prints what is in force and where it\n"
+    "came from; `longwired --print-config` prints a file to start from.\n";
+
 void settings_print_docs(struct buf *out)
 {
-    buf_put_lit(out,
-        "# Configuration\n"
-        "\n"
-        "<!-- Made by `longwired --print-docs` from src/main/settings.def and src/main/section.c; a test holds it to that. -->\n"
-        "\n"
-        "Longwire needs none: without any it listens on 127.0.0.1:8080 and keeps its messages in `./data`. Each setting\n"
-        "can be given, the later beating the earlier, as\n"
-        "\n"
-        "1. a line `name = value` of the file that `--config FILE` or `LONGWIRE_CONFIG` names,\n"
-        "2. a variable of the environment, `LONGWIRE_NAME`,\n"
-        "3. a flag, `--name VALUE` or `--name=VALUE`; `-` and `_` are the same, and a true/false setting needs no value.\n"
-        "\n"
-        "In the file, a line is a setting, a `[section]` or a comment (`;` or `#` first; after a space, `;` begins one at\n"
-        "a line's end too). Sizes may be written `64K`, `8M`, `1G` (of 1,024), times `500ms`, `30s`, `5m`, `2h`, `7d`; a\n"
-        "plain number is bytes, or the unit in the setting's name (seconds where there is none).\n"
-        "\n"
-        "What can't be understood is refused at the start, with file, line and what is allowed: unknown names and sections,\n"
-        "doubles, numbers out of range, broken lines, a key without a secret, an address that other machines can reach\n"
-        "while there is no key. `longwired --check` reads everything and prints what is in force and where it came from;\n"
-        "`longwired --print-config` prints a file to start from.\n");
+    buf_put(out, span_str(docs_head));
     for (size_t i = 0; i < ENTRY_COUNT; i++) {
         if (entries[i].title != NULL)
-            buf_putf(out, "\n## %s\n\n| setting | default | allowed | meaning |\n|---|---|---|---|\n", entries[i].title);
+            buf_putf(out, "\n## %s\n\n" DOCS_TABLE_HEAD, entries[i].title);
         else
             row_print_docs(&setting_rows[entries[i].setting], out);
     }
     section_print_docs(out);
 }
 
-/* --- --check -------------------------------------------------------------------------------------------------------- */
+/* --- --check ------------------------------------------------------------------------------------------------- */
 
 static void source_put(const struct settings *settings, enum setting setting, struct buf *out)
 {

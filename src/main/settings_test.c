@@ -164,7 +164,7 @@ static void a_refused_value_changes_nothing(void **state)
     }
 }
 
-/* --- texts that mean more ---------------------------------------------------------------------------------------- */
+/* --- texts that mean more ------------------------------------------------------------------------------------ */
 
 static void addresses_are_taken_apart(void **state)
 {
@@ -265,7 +265,7 @@ static void settings_are_held_against_one_another(void **state)
     }
 }
 
-/* --- printing -------------------------------------------------------------------------------------------------------- */
+/* --- printing ------------------------------------------------------------------------------------------------ */
 
 static void the_printed_file_is_read_again_and_says_the_defaults(void **state)
 {
@@ -315,7 +315,8 @@ static void help_and_docs_know_every_setting(void **state)
         snprintf(row, sizeof row, "\n| `%s` | ", setting_name(setting));
         for (char *at = flag; *at != '\0'; at++)
             *at = *at == '_' ? '-' : *at;
-        if (memmem(help.at, help.len, flag, strlen(flag)) == NULL || memmem(docs.at, docs.len, row, strlen(row)) == NULL)
+        if (memmem(help.at, help.len, flag, strlen(flag)) == NULL ||
+            memmem(docs.at, docs.len, row, strlen(row)) == NULL)
             fail_msg("%s is missing", setting_name(setting));
     }
     buf_fini(&help);

@@ -14,7 +14,7 @@ static bool list_next(struct span *rest, struct span *ret_entry)
     return true;
 }
 
-/* --- addresses ---------------------------------------------------------------------------------------------------- */
+/* --- addresses ----------------------------------------------------------------------------------------------- */
 
 static bool port_read(struct span text, uint64_t least, uint64_t *ret_port)
 {
@@ -95,7 +95,8 @@ static bool listens_read(struct settings *settings, struct span text, struct buf
             return false;
         }
         if (!address_read(entry, &list[count]) || is_listed(list, count, &list[count])) {
-            buf_put_lit(why, "must be different numeric ADDRESS:PORT with commas between, like 127.0.0.1:8080, [::1]:8080");
+            buf_put_lit(why, "must be different numeric ADDRESS:PORT with commas between, like 127.0.0.1:8080, "
+                             "[::1]:8080");
             return false;
         }
         count++;
@@ -109,7 +110,7 @@ static bool listens_read(struct settings *settings, struct span text, struct buf
     return true;
 }
 
-/* --- origins ------------------------------------------------------------------------------------------------------- */
+/* --- origins ------------------------------------------------------------------------------------------------- */
 
 static bool host_is_valid(struct span host)
 {
@@ -170,7 +171,7 @@ static bool origins_read(struct settings *settings, struct span text, struct buf
     return true;
 }
 
-/* --- names --------------------------------------------------------------------------------------------------------- */
+/* --- names --------------------------------------------------------------------------------------------------- */
 
 static bool congestion_is_valid(struct span name)
 {

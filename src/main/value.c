@@ -8,7 +8,7 @@ static void *field_of(const struct value_row *row, void *base)
     return (char *)base + row->offset;
 }
 
-/* --- reading -------------------------------------------------------------------------------------------------- */
+/* --- reading ------------------------------------------------------------------------------------------------- */
 
 bool value_is_text(const struct value_row *row, struct span text)
 {
@@ -116,7 +116,7 @@ bool value_set(const struct value_row *row, void *base, struct span text, struct
     return false;
 }
 
-/* --- writing -------------------------------------------------------------------------------------------------- */
+/* --- writing ------------------------------------------------------------------------------------------------- */
 
 static void choice_put(const struct value_row *row, unsigned index, struct buf *out)
 {
@@ -205,7 +205,7 @@ void value_put_allowed(const struct value_row *row, struct buf *out)
     number_put(row, row->max, out);
 }
 
-/* --- finding -------------------------------------------------------------------------------------------------- */
+/* --- finding ------------------------------------------------------------------------------------------------- */
 
 static bool is_name(struct span text, struct span name)
 {

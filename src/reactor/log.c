@@ -34,7 +34,7 @@ static msec clock_ms(clockid_t clock)
     return (msec)now.tv_sec * SECOND_MS + now.tv_nsec / 1000000;
 }
 
-/* --- one text, made harmless ------------------------------------------------------------------------------- */
+/* --- one text, made harmless --------------------------------------------------------------------------------- */
 
 /* How many bytes the UTF-8 character at the start takes, and which it is; 0 if there is none. */
 static size_t character_at(struct span text, uint32_t *ret_point)
@@ -129,7 +129,7 @@ static void text_put(struct buf *line, enum log_format format, struct span text)
     buf_putc(line, '"');
 }
 
-/* --- one line ----------------------------------------------------------------------------------------------- */
+/* --- one line ------------------------------------------------------------------------------------------------ */
 
 static void name_put(struct buf *line, enum log_format format, const char *name)
 {
@@ -202,7 +202,7 @@ struct log_field log_errno(int error)
     return log_str("error", text == NULL ? "unknown error" : text);
 }
 
-/* --- sites and the descriptor --------------------------------------------------------------------------------- */
+/* --- sites and the descriptor -------------------------------------------------------------------------------- */
 
 bool log_site_pass(struct log_site *site, msec now, uint64_t *ret_suppressed)
 {

@@ -1,4 +1,4 @@
-"""What our JSON, SSE, NDJSON and multipart codecs read and write, judged by Python's own libraries (threats 55, 56, 58, 80).
+"""Our JSON, SSE, NDJSON and multipart codecs, judged by Python's own libraries (threats 55, 56, 58, 80).
 
 Python's json module takes more than RFC 8259 and we do; each difference is taken out by the reference below:
 
@@ -27,8 +27,8 @@ VALID_CASES = 20000
 MESSAGE_CASES = 2000
 
 PIECES = [b"\r", b"\n", b"\r\n", b"\0", b"\xef\xbb\xbf", b"\n\ndata: forged\n\n", b"\r\rid: 1\r", b"\r\n--boundary\r\n",
-          b"--", b"\r\n\r\nLongwire-Seq: 1\r\n", b'"', b"\\", b"\\u0041", b'","seq":1}', "\u2028".encode(), b"\xed\xa0\x80",
-          "😀".encode(), b"\x7f", b"\x85", b"plain words", b"\x0b\x0c\x1c\x1d\x1e"]
+          b"--", b"\r\n\r\nLongwire-Seq: 1\r\n", b'"', b"\\", b"\\u0041", b'","seq":1}', "\u2028".encode(),
+          b"\xed\xa0\x80", "😀".encode(), b"\x7f", b"\x85", b"plain words", b"\x0b\x0c\x1c\x1d\x1e"]
 
 
 def story(codec, cases):
@@ -89,10 +89,11 @@ def random_string(rng):
 
 
 def random_scalar(rng):
-    return rng.choice(["0", "-0", "12", "-1.5", "1e5", "1E-400", "0.1e+3", "1e308", "1.7976931348623157e308", "true", "false",
-                       "null", "9" * 308, random_string(rng), random_string(rng), random_string(rng)]
-                      + (["01", "1.", ".5", "+1", "-", "1e", "1e309", "9" * 310, "-1e999", "1.7976931348623159e308", "NaN",
-                          "Infinity", "-Infinity", "tru", "nulls", "'a'", "0x1"] if rng.random() < 0.1 else []))
+    good = ["0", "-0", "12", "-1.5", "1e5", "1E-400", "0.1e+3", "1e308", "1.7976931348623157e308", "9" * 308, "true",
+            "false", "null", random_string(rng), random_string(rng), random_string(rng)]
+    bad = ["01", "1.", ".5", "+1", "-", "1e", "1e309", "9" * 310, "-1e999", "1.7976931348623159e308", "NaN",
+           "Infinity", "-Infinity", "tru", "nulls", "'a'", "0x1"]
+    return rng.choice(bad if rng.random() < 0.05 else good)
 
 
 def random_value(rng, depth=0):
@@ -108,8 +109,9 @@ def random_value(rng, depth=0):
 
 def broken(payload, rng):
     at = rng.randrange(len(payload) + 1)
-    piece = rng.choice([b"", b"{", b"}", b"[", b"]", b",", b":", b'"', b"\\", b" ", b"\0", b"\x0b", b"\x0c", b"\xff", b"\xc2\xa0",
-                        b"\xef\xbb\xbf", b"/", b"//", b"/**/", b"1", b"e", b"-", b"\xed\xa0\x80", b"\xc0\xaf", b' "', b" t"])
+    piece = rng.choice([b"", b"{", b"}", b"[", b"]", b",", b":", b'"', b"\\", b" ", b"\0", b"\x0b", b"\x0c", b"\xff",
+                        b"\xc2\xa0", b"\xef\xbb\xbf", b"/", b"//", b"/**/", b"1", b"e", b"-", b"\xed\xa0\x80",
+                        b"\xc0\xaf", b' "', b" t"])
     return payload[:at] + piece + payload[at + rng.randrange(3):]
 
 
@@ -217,8 +219,8 @@ def test_threat_58_80_multipart_reads_back():
     for part, (channel, media, sender, payload) in zip(parts, cases):
         assert part.get_payload(decode=True) == payload
         assert int(part["Content-Length"]) == len(payload)
-        assert part["Content-Type"].encode() == (media or b"application/octet-stream").replace(b"; charset=utf-8", b'; charset="utf-8"')
+        assert part.get_content_type().encode() == (media.partition(b";")[0] or b"application/octet-stream")
         assert unquote_to_bytes(part["Longwire-Channel"]) == channel
         assert unquote_to_bytes(part["Longwire-From"] or "") == sender
-        assert (part["Longwire-Epoch"], part["Longwire-Seq"], part["Longwire-Cursor"]) == ("123456789abcdef0", "42", "CURSOR")
+        assert [part["Longwire-" + name] for name in ("Epoch", "Seq", "Cursor")] == ["123456789abcdef0", "42", "CURSOR"]
         assert len(part.keys()) == (9 if sender else 8)

@@ -1,5 +1,5 @@
-/* Any bytes as JSON. The first byte chooses how deep tokens go; the rest is the text, in a block of its own. Reading never
- * crashes; both doors agree; each token is a value for itself and holds the same; strings survive writing. */
+/* Any bytes as JSON. The first byte chooses how deep tokens go; the rest is the text, in a block of its own. Reading
+ * never crashes; both doors agree; each token is a value for itself and holds the same; strings survive writing. */
 #include <stdlib.h>
 
 #include "base/must.h"

@@ -79,20 +79,24 @@ static bool reader_keeps(const struct reader *reader)
     return reader->doc != NULL && reader->depth <= reader->limits.depth_kept;
 }
 
+/* How far yajl has come: the end of the token it tells of. What ends with the text it tells of afterwards only. */
+static size_t reader_at(const struct reader *reader)
+{
+    return reader->is_finishing ? reader->text.len : yajl_get_bytes_consumed(reader->yajl);
+}
+
 static int refuse(struct reader *reader, const char *reason)
 {
-    json_fault_set(reader->fault, reader->is_finishing ? reader->text.len : yajl_get_bytes_consumed(reader->yajl), reason);
+    json_fault_set(reader->fault, reader_at(reader), reason);
     return 0;
 }
 
-/* yajl tells where a token ends, and only spaces, commas and colons stand between two. A number that ends with the
- * text is told of afterwards only. */
+/* yajl tells where a token ends, and only spaces, commas and colons stand between two. */
 static struct span reader_slice(struct reader *reader)
 {
-    size_t start = reader->end;
-    size_t end   = reader->is_finishing ? reader->text.len : yajl_get_bytes_consumed(reader->yajl);
+    size_t start = json_skip_space(reader->text, reader->end);
+    size_t end   = reader_at(reader);
 
-    start = json_skip_space(reader->text, start);
     while (start < end && (reader->text.at[start] == ',' || reader->text.at[start] == ':'))
         start = json_skip_space(reader->text, start + 1);
     must(start < end && end <= reader->text.len);
@@ -102,10 +106,10 @@ static struct span reader_slice(struct reader *reader)
 
 static bool doc_grow(struct json_doc *doc, uint32_t tokens_max)
 {
-    if (doc->count < doc->cap && doc->count < tokens_max)
-        return true;
     if (doc->count >= tokens_max)
         return false;
+    if (doc->count < doc->cap)
+        return true;
     uint32_t           cap    = doc->cap == 0 ? 32 : doc->cap * 2;
     struct json_token *tokens = realloc(doc->tokens, cap * sizeof *tokens);
     must(tokens != NULL);
@@ -160,10 +164,10 @@ static int on_end(struct reader *reader)
         return 1;
     struct json_token *token  = &reader->doc->tokens[reader->open];
     uint32_t           around = token->next;
-    reader->end     = yajl_get_bytes_consumed(reader->yajl);
-    token->raw.len  = (size_t)(reader->text.at + reader->end - token->raw.at);
-    token->next     = reader->doc->count;
-    reader->open    = around;
+    reader->end    = reader_at(reader);
+    token->raw.len = (size_t)(reader->text.at + reader->end - token->raw.at);
+    token->next    = reader->doc->count;
+    reader->open   = around;
     return 1;
 }
 

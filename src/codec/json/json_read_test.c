@@ -139,7 +139,8 @@ static void faults_say_what_and_where(void **state)
 static void tokens_are_slices_of_the_text(void **state)
 {
     (void)state;
-    struct span text = SPAN(" { \"type\" : \"publish\" , \"data\" : [ 1 , {\"a\" : \"\\u0041\"} ] ,\"ttl\":17, \"ref\":null}");
+    struct span text = SPAN(" { \"type\" : \"publish\" , \"data\" : [ 1 , {\"a\" : \"\\u0041\"} ] ,"
+                            "\"ttl\":17, \"ref\":null}");
     struct json_doc doc;
     uint64_t ttl;
 
@@ -374,6 +375,12 @@ static void long_values_pass(void **state)
     assert_true(json_is_valid(buf_span(&text)));
     buf_put_lit(&text, "9");
     assert_false(json_is_valid(buf_span(&text)));
+
+    buf_clear(&text);
+    repeat(&text, 308, SPAN("9"));
+    assert_true(json_is_valid(buf_span(&text)));
+    buf_put_lit(&text, "9");
+    assert_false(json_is_valid(buf_span(&text)));
     buf_fini(&back);
     buf_fini(&text);
     json_doc_fini(&doc);
@@ -384,8 +391,9 @@ static void long_values_pass(void **state)
 static void every_slice_parses_alone(void **state)
 {
     (void)state;
-    static const char *pieces[] = { "{", "}", "[", "]", ",", ":", "\"a\"", "\"\\u0062\"", "1", "-2.5e3", "true", "null",
-                                    " ", "\n", "\"\\\\\"", "\"x\":", "[1,2]", "{\"k\":[{}]}", "\xc3\xa9", "\"\xc3\xa9\"" };
+    static const char *pieces[] = { "{", "}", "[", "]", ",", ":", "\"a\"", "\"\\u0062\"", "1", "-2.5e3", "true",
+                                    "null", " ", "\n", "\"\\\\\"", "\"x\":", "[1,2]", "{\"k\":[{}]}", "\xc3\xa9",
+                                    "\"\xc3\xa9\"" };
     struct rng rng = { 55 };
     struct json_doc doc, alone;
     struct buf text;

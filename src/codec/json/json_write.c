@@ -1,4 +1,5 @@
 #include "base/base64.h"
+#include "base/must.h"
 #include "base/utf8.h"
 #include "codec/json/json.h"
 #include "message/epoch.h"
@@ -91,13 +92,6 @@ void json_put_string(struct buf *buf, struct span text)
 
 enum layout { AS_IT_IS, ONE_LINE };
 
-static void put_time(struct buf *buf, msec time)
-{
-    if (time < 0)
-        buf_putc(buf, '-');
-    buf_put_u64(buf, time < 0 ? -(uint64_t)time : (uint64_t)time);
-}
-
 /* {"type":…,"channel":…,"epoch":… : what messages, recalls and gaps begin with. */
 static void put_place(struct buf *buf, struct span type, struct span channel, uint64_t epoch)
 {
@@ -114,6 +108,7 @@ static void put_head(struct buf *buf, const struct message *message)
 {
     struct span from = message_from(message);
 
+    must(message->time >= 0);
     put_place(buf, message->kind == MESSAGE_RECALL ? SPAN("recall") : SPAN("message"),
               channel_name_span(message->channel), message->epoch);
     buf_put_lit(buf, ",\"seq\":");
@@ -121,7 +116,7 @@ static void put_head(struct buf *buf, const struct message *message)
     buf_put_lit(buf, ",\"id\":");
     buf_put_u64(buf, message->id);
     buf_put_lit(buf, ",\"time\":");
-    put_time(buf, message->time);
+    buf_put_u64(buf, (uint64_t)message->time);
     buf_put_lit(buf, ",\"from\":");
     if (from.len > 0)
         json_put_string(buf, from);

@@ -11,8 +11,8 @@
 
 #include <cmocka.h>
 
-#define HEAD(type) "{\"type\":\"" type "\",\"channel\":\"topic:prices\",\"epoch\":\"123456789abcdef0\",\"seq\":42,\"id\":7," \
-                   "\"time\":1700000000000,\"from\":"
+#define HEAD(type) "{\"type\":\"" type "\",\"channel\":\"topic:prices\",\"epoch\":\"123456789abcdef0\",\"seq\":42," \
+                   "\"id\":7,\"time\":1700000000000,\"from\":"
 
 static void messages_look_as_the_protocol_says(void **state)
 {
@@ -22,7 +22,8 @@ static void messages_look_as_the_protocol_says(void **state)
           SPAN(HEAD("message") "\"shop\",\"media\":\"text/plain\",\"data\":\"say \\\"hi\\\"\\n\"}") },
         { "JSON, byte for byte", MESSAGE_PLAIN, SPAN("{ \"a\" :\r\n [1.50] }"), SPAN("application/json"), SPAN(""),
           SPAN(HEAD("message") "null,\"media\":\"application/json\",\"data\":{ \"a\" :\r\n [1.50] }}") },
-        { "JSON by suffix, any case, parameters", MESSAGE_PLAIN, SPAN("1"), SPAN("Application/LD+JSON ;charset=\"utf-8\""), SPAN(""),
+        { "JSON by suffix, any case, parameters", MESSAGE_PLAIN,
+          SPAN("1"), SPAN("Application/LD+JSON ;charset=\"utf-8\""), SPAN(""),
           SPAN(HEAD("message") "null,\"media\":\"Application/LD+JSON ;charset=\\\"utf-8\\\"\",\"data\":1}") },
         { "JSON without a payload", MESSAGE_PLAIN, SPAN(""), SPAN("application/json"), SPAN(""),
           SPAN(HEAD("message") "null,\"media\":\"application/json\",\"data\":\"\"}") },
@@ -64,7 +65,8 @@ static void a_line_has_no_line_breaks(void **state)
     buf_init(&buf, 1000);
     sample_init(&sample, SPAN("topic:prices"), MESSAGE_PLAIN, SPAN("[1,\r\n 2]\n"), SPAN("application/json"), SPAN(""));
     json_put_message_line(&buf, sample.message, SPAN("AQE_"));
-    struct span want = SPAN(HEAD("message") "null,\"media\":\"application/json\",\"data\":[1,   2] ,\"cursor\":\"AQE_\"}");
+    struct span want = SPAN(HEAD("message") "null,\"media\":\"application/json\",\"data\":[1,   2] ,"
+                                            "\"cursor\":\"AQE_\"}");
     assert_true(span_eq(buf_span(&buf), want));
     buf_clear(&buf);
     json_put_message_line(&buf, sample.message, SPAN(""));
@@ -98,8 +100,9 @@ static void gaps_and_problems(void **state)
 
     buf_init(&buf, 1000);
     json_put_gap(&buf, SPAN("topic:a\"b"), 1, &gap, SPAN(""));
-    assert_true(span_eq(buf_span(&buf), SPAN("{\"type\":\"gap\",\"channel\":\"topic:a\\\"b\",\"epoch\":\"0000000000000001\","
-                                             "\"from\":3,\"to\":18446744073709551615,\"why\":\"trimmed\"}")));
+    assert_true(span_eq(buf_span(&buf), SPAN("{\"type\":\"gap\",\"channel\":\"topic:a\\\"b\","
+                                             "\"epoch\":\"0000000000000001\",\"from\":3,"
+                                             "\"to\":18446744073709551615,\"why\":\"trimmed\"}")));
     buf_clear(&buf);
     gap = (struct gap){ 1, 1, GAP_AHEAD };
     json_put_gap(&buf, SPAN("all:"), 0, &gap, SPAN("xyz"));

@@ -65,13 +65,14 @@ static void put_cursor(struct buf *buf, struct span cursor)
 
 static void put_message_headers(struct buf *buf, const struct message *message)
 {
+    must(message->time >= 0);
     put_encoded(buf, SPAN("Longwire-Channel: "), channel_name_span(message->channel));
     buf_put_lit(buf, "Longwire-Epoch: ");
     epoch_put(buf, message->epoch);
     buf_put_lit(buf, "\r\n");
     put_number(buf, SPAN("Longwire-Seq: "), message->seq);
     put_number(buf, SPAN("Longwire-Id: "), message->id);
-    put_number(buf, SPAN("Longwire-Time: "), message->time < 0 ? 0 : (uint64_t)message->time);
+    put_number(buf, SPAN("Longwire-Time: "), (uint64_t)message->time);
     if (message->from_len > 0)
         put_encoded(buf, SPAN("Longwire-From: "), message_from(message));
     if (message->kind == MESSAGE_RECALL)

@@ -1,4 +1,4 @@
-/* Multipart: parts as they are, any payload byte for byte, no header of a stranger's making (threats 56, 58, 80, 83). */
+/* Multipart: parts as they are, any payload byte for byte, no stranger's headers (threats 56, 58, 80, 83). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -12,26 +12,32 @@
 
 static const struct span boundary = { "boundary", 8 };
 
-#define NUMBERS "Longwire-Epoch: 123456789abcdef0\r\nLongwire-Seq: 42\r\nLongwire-Id: 7\r\nLongwire-Time: 1700000000000\r\n"
+#define TAGS "Longwire-Channel: topic:a%20%25%C3%A9/b\r\nLongwire-Epoch: 123456789abcdef0\r\nLongwire-Seq: 42\r\n" \
+             "Longwire-Id: 7\r\nLongwire-Time: 1700000000000\r\n"
 
 static void parts_look_as_the_protocol_says(void **state)
 {
     (void)state;
-    static const struct { const char *name; enum message_kind kind; struct span payload, media, from, cursor, want; } rows[] = {
-        { "all there is", MESSAGE_PLAIN, SPAN("a\r\nb\0"), SPAN("text/plain; charset=utf-8"), SPAN("shop"), SPAN("AQE_"),
-          SPAN("Content-Type: text/plain; charset=utf-8\r\nContent-Length: 5\r\nLongwire-Channel: topic:a%20%25%C3%A9/b\r\n" NUMBERS
+    static const struct {
+        const char       *name;
+        enum message_kind kind;
+        struct span       payload, media, from, cursor, want;
+    } rows[] = {
+        { "all there is", MESSAGE_PLAIN,
+          SPAN("a\r\nb\0"), SPAN("text/plain; charset=utf-8"), SPAN("shop"), SPAN("AQE_"),
+          SPAN("Content-Type: text/plain; charset=utf-8\r\nContent-Length: 5\r\n" TAGS
                "Longwire-From: shop\r\nLongwire-Cursor: AQE_\r\n\r\na\r\nb\0\r\n--boundary\r\n") },
         { "empty", MESSAGE_PLAIN, SPAN(""), SPAN(""), SPAN(""), SPAN(""),
-          SPAN("Content-Type: application/octet-stream\r\nContent-Length: 0\r\nLongwire-Channel: topic:a%20%25%C3%A9/b\r\n" NUMBERS
+          SPAN("Content-Type: application/octet-stream\r\nContent-Length: 0\r\n" TAGS
                "\r\n\r\n--boundary\r\n") },
         { "strangers' headers", MESSAGE_PLAIN, SPAN("x"), SPAN("text/plain\r\nX: y"), SPAN("a\r\nX: y"), SPAN(""),
-          SPAN("Content-Type: application/octet-stream\r\nContent-Length: 1\r\nLongwire-Channel: topic:a%20%25%C3%A9/b\r\n" NUMBERS
+          SPAN("Content-Type: application/octet-stream\r\nContent-Length: 1\r\n" TAGS
                "Longwire-From: a%0D%0AX:%20y\r\n\r\nx\r\n--boundary\r\n") },
         { "recall", MESSAGE_RECALL, SPAN(""), SPAN(""), SPAN(""), SPAN(""),
-          SPAN("Content-Type: application/octet-stream\r\nContent-Length: 0\r\nLongwire-Channel: topic:a%20%25%C3%A9/b\r\n" NUMBERS
+          SPAN("Content-Type: application/octet-stream\r\nContent-Length: 0\r\n" TAGS
                "Longwire-Recall: 41\r\n\r\n\r\n--boundary\r\n") },
         { "recalled", MESSAGE_RECALLED, SPAN(""), SPAN("text/plain"), SPAN(""), SPAN(""),
-          SPAN("Content-Type: text/plain\r\nContent-Length: 0\r\nLongwire-Channel: topic:a%20%25%C3%A9/b\r\n" NUMBERS
+          SPAN("Content-Type: text/plain\r\nContent-Length: 0\r\n" TAGS
                "Longwire-Recalled: true\r\n\r\n\r\n--boundary\r\n") },
     };
     struct buf buf;
@@ -63,7 +69,8 @@ static void gaps_pings_start_and_end(void **state)
     struct span want = SPAN(
         "--boundary\r\n"
         "Content-Type: application/vnd.longwire.gap+json\r\nContent-Length: 90\r\nLongwire-Cursor: tok\r\n\r\n"
-        "{\"type\":\"gap\",\"channel\":\"all:\",\"epoch\":\"0000000000000001\",\"from\":1,\"to\":2,\"why\":\"corrupt\"}\r\n"
+        "{\"type\":\"gap\",\"channel\":\"all:\",\"epoch\":\"0000000000000001\",\"from\":1,\"to\":2,"
+        "\"why\":\"corrupt\"}\r\n"
         "--boundary\r\n"
         "Content-Type: application/vnd.longwire.ping+json\r\nContent-Length: 15\r\n\r\n{\"type\":\"ping\"}\r\n"
         "--boundary\r\n"

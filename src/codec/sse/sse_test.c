@@ -32,9 +32,11 @@ static void lines_are_as_the_standard_wants_them(void **state)
         "\"time\":1700000000000,\"from\":null,\"media\":\"application/json\",\"data\":{ }}\n\n"
         ":\n\n"
         "id: tok\nevent: gap\n"
-        "data: {\"type\":\"gap\",\"channel\":\"topic:a\",\"epoch\":\"0000000000000005\",\"from\":1,\"to\":9,\"why\":\"expired\"}\n\n"
+        "data: {\"type\":\"gap\",\"channel\":\"topic:a\",\"epoch\":\"0000000000000005\",\"from\":1,\"to\":9,"
+        "\"why\":\"expired\"}\n\n"
         "event: gap\n"
-        "data: {\"type\":\"gap\",\"channel\":\"topic:a\",\"epoch\":\"0000000000000005\",\"from\":1,\"to\":9,\"why\":\"expired\"}\n\n");
+        "data: {\"type\":\"gap\",\"channel\":\"topic:a\",\"epoch\":\"0000000000000005\",\"from\":1,\"to\":9,"
+        "\"why\":\"expired\"}\n\n");
     if (!span_eq(buf_span(&buf), want))
         fail_msg("%.*s", SPAN_ARG(buf_span(&buf)));
     sample_fini(&sample);
@@ -82,7 +84,8 @@ static void no_payload_makes_lines(void **state)
         buf_clear(&payload);
         buf_clear(&scratch);
         sample_put_hostile(&payload, &rng);
-        sample_init(&sample, SPAN("topic:a"), MESSAGE_PLAIN, buf_span(&payload), SPAN("text/x\r\ndata: y"), SPAN("\ndata: z"));
+        sample_init(&sample, SPAN("topic:a"), MESSAGE_PLAIN, buf_span(&payload), SPAN("text/x\r\ndata: y"),
+                    SPAN("\ndata: z"));
         sse_put_message(&buf, sample.message, SPAN("one"));
         sse_put_message(&buf, sample.message, SPAN("two"));
         rest = buf_span(&buf);

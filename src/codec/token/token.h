@@ -26,7 +26,7 @@ struct place {
     uint64_t    seq;
 };
 
-/* Any set within the maxima has a token: 1 to TOKEN_PLACES_MAX places, channels of 1 to TOKEN_CHANNEL_BYTES_MAX bytes. */
+/* 1 to TOKEN_PLACES_MAX places, channels of 1 to TOKEN_CHANNEL_BYTES_MAX bytes; any such set has a token. */
 void token_put(struct buf *buf, const struct place *places, size_t count);
 
 /* For a reader of one channel: all but the seq is made ready once. Writes what token_put() would. */
@@ -49,8 +49,8 @@ struct token {
 void token_init(struct token *token);  /* holds no memory until the first get */
 void token_fini(struct token *token);
 
-/* False: not a token we made, and *ret holds no places. The channel names are whatever stood there: check them, and that
- * none comes twice, as for channels named in a URL. */
+/* False: not a token we made, and *ret holds no places. The channel names are whatever stood there: check them, and
+ * that none comes twice, as for channels named in a URL. */
 bool token_get(struct span text, struct token *ret);
 
 #endif

@@ -1,5 +1,5 @@
-/* Any bytes as a cursor token; and, so that chance gets beyond the checksum, any bytes as what stands before it. What is
- * read has one spelling: writing it gives the same text. */
+/* Any bytes as a cursor token; and, so that chance gets beyond the checksum, any bytes as what stands before it.
+ * What is read has one spelling: writing it gives the same text. */
 #include "base/base64.h"
 #include "base/must.h"
 #include "codec/token/token.h"

@@ -151,7 +151,10 @@ static void add_checksum(struct buf *bytes)
 static void a_wrong_form_is_refused(void **state)
 {
     (void)state;
-    #define PLACE "\x01" "a" "\0\0\0\0\0\0\0\x01" "\x05"
+    #define END "\0\0\0\0\0\0\0\x01" "\x05"
+    #define PLACE "\x01" "a" END
+    #define NAME_46 "0123456789012345678901234567890123456789012345"
+    #define NAME NAME_46 NAME_46 NAME_46 NAME_46 NAME_46
     static const struct { const char *name; struct span bytes; bool is_token; } rows[] = {
         { "one place", SPAN("\x01\x01" PLACE), true },
         { "two places", SPAN("\x01\x02" PLACE PLACE), true },
@@ -164,20 +167,21 @@ static void a_wrong_form_is_refused(void **state)
         { "count in a longer form", SPAN("\x01\x81\x00" PLACE), false },
         { "count beyond the maximum", SPAN("\x01\x81\x08" PLACE), false },
         { "a count to allocate for", SPAN("\x01\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01" PLACE), false },
-        { "channel of no bytes", SPAN("\x01\x01\x00\0\0\0\0\0\0\0\x01\x05\x05"), false },
-        { "channel too long", SPAN("\x01\x01\xea" PLACE), false },
+        { "channel of no bytes", SPAN("\x01\x01\x00\0\0\0\0\0\0\0\x01\x85\x01"), false },
+        { "longest channel", SPAN("\x01\x01\xe9" NAME "xxx" END), true },
+        { "channel too long", SPAN("\x01\x01\xea" NAME "xxxx" END), false },
         { "channel cut", SPAN("\x01\x01\x0b" "abcdefghij"), false },
         { "seq in a longer form", SPAN("\x01\x01\x01" "a" "\0\0\0\0\0\0\0\x01" "\x85\x00"), false },
-        { "seq of 65 bits", SPAN("\x01\x01\x01" "a" "\0\0\0\0\0\0\0\x01" "\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02"), false },
+        { "seq of 65 bits",
+          SPAN("\x01\x01\x01" "a" "\0\0\0\0\0\0\0\x01" "\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02"), false },
         { "seq without end", SPAN("\x01\x01\x01" "a" "\0\0\0\0\0\0\0\x01" "\x85"), false },
     };
-    #undef PLACE
     struct buf bytes, text;
     struct token token;
 
     token_init(&token);
-    buf_init(&bytes, 200);
-    buf_init(&text, 300);
+    buf_init(&bytes, 400);
+    buf_init(&text, 600);
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         buf_clear(&bytes);
         buf_clear(&text);

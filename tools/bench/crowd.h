@@ -1,0 +1,61 @@
+/* crowd.h - the readers of a run: connected, subscribed, and each delivery to each of them in the books.
+ *
+ * They are spread over crews, one a thread. The first crew has no thread: it runs on the caller's, in crowd_turn(), and the
+ * publisher shares its loop; so with one crew nothing ever crosses a thread. */
+#ifndef BENCH_CROWD_H
+#define BENCH_CROWD_H
+
+#include <pthread.h>
+
+#include "bench/ledger.h"
+#include "bench/loop.h"
+#include "bench/options.h"
+
+struct crew {
+    struct crowd *crowd;
+    struct loop   loop;
+    struct tally  tally;
+    struct conn  *conns;
+    struct track *tracks;  /* streams of the first connection, streams of the second, … */
+    unsigned      conn_count;
+    unsigned      ready_count;
+    pthread_t     thread;
+};
+
+struct crowd {
+    struct ledger ledger;
+    struct crew  *crews;
+    unsigned      crew_count;
+    uint32_t      streams;
+    atomic_bool   is_over;
+};
+
+enum crowd_shape {
+    CROWD_TOGETHER,  /* all follow channel 0 */
+    CROWD_APART,     /* reader n follows channel n */
+};
+
+struct crowd_plan {
+    const struct options *options;
+    const struct naming  *naming;
+    enum crowd_shape      shape;
+    uint32_t              reader_count;
+    uint32_t              streams;  /* publisher connections: each is a stream of its own */
+};
+
+/* Returns when every reader is subscribed. */
+void crowd_open(struct crowd *crowd, const struct crowd_plan *plan);
+void crowd_close(struct crowd *crowd);
+
+/* One turn of the first crew. */
+void crowd_turn(struct crowd *crowd, uint64_t wait_ns);
+
+/* Sums over all crews; only while nothing is on the way. */
+struct crowd_count {
+    uint64_t received, doubled, late, strayed;
+};
+struct crowd_count crowd_count(const struct crowd *crowd);
+void               crowd_latency(const struct crowd *crowd, struct histogram *ret_latency);
+void               crowd_restart(struct crowd *crowd);
+
+#endif

@@ -1,0 +1,188 @@
+/* The scenarios in which messages reach readers: fanout, rate, unicast. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/rng.h"
+#include "bench/clock.h"
+#include "bench/crowd.h"
+#include "bench/die.h"
+#include "bench/meter.h"
+#include "bench/publisher.h"
+#include "bench/scenario.h"
+
+#define STALL_NS (5 * NS_PER_S)  /* nothing arrives for so long: the rest is lost */
+#define TURN_NS  (100 * NS_PER_MS)
+
+struct delivery {
+    const struct options *options;
+    enum crowd_shape      shape;
+    uint64_t              interval_ns;  /* between publishes at a fixed rate; 0: closed loop */
+    struct rng            rng;
+    struct crowd          crowd;
+    struct publisher      publisher;
+};
+
+struct books {
+    uint64_t           published, expected;
+    struct crowd_count count;
+};
+
+void scenario_prefix(const struct options *options, const char *normal_namespace, char *ret_prefix)
+{
+    const char *namespace = options->namespace;
+    if (namespace == NULL)
+        namespace = strcmp(options->peer, "longwire") == 0 ? normal_namespace : "";
+    snprintf(ret_prefix, PREFIX_BYTES, "%sbench-%d-%llx-", namespace, (int)getpid(), (unsigned long long)clock_ns());
+}
+
+static uint64_t in_flight(const struct delivery *delivery)
+{
+    return delivery->publisher.published - atomic_load(&delivery->crowd.ledger.completed);
+}
+
+/* A channel keeps to one line, so that its messages stay in order; one channel alone uses all lines in turn. */
+static void publish_one(struct delivery *delivery, uint64_t time_ns)
+{
+    struct publisher *publisher = &delivery->publisher;
+    uint32_t channel = delivery->shape == CROWD_APART ? (uint32_t)rng_below(&delivery->rng, publisher->channel_count) : 0;
+    uint64_t line    = (delivery->shape == CROWD_APART ? channel : publisher->published) % publisher->line_count;
+    publisher_say(publisher, (unsigned)line, &channel, 1, time_ns);
+}
+
+/* Publishes what is due; returns how long nothing more will be. */
+static uint64_t publish_due(struct delivery *delivery, uint64_t *next_ns)
+{
+    uint64_t now = clock_ns();
+    if (delivery->interval_ns == 0) {
+        while (in_flight(delivery) < delivery->options->in_flight)
+            publish_one(delivery, now);
+        return TURN_NS;
+    }
+    for (; *next_ns <= now; *next_ns += delivery->interval_ns) {
+        if (in_flight(delivery) >= LEDGER_SLOTS / 2)
+            die("the server can't keep up with the rate");
+        publish_one(delivery, *next_ns);  /* stamped with when it should have been, so that no delay of ours is hidden */
+    }
+    return *next_ns - now;
+}
+
+/* Publishes for so long, then waits until everything has arrived or nothing more does. */
+static struct books deliver_for(struct delivery *delivery, uint64_t length_ns)
+{
+    uint64_t before = delivery->publisher.published, seen = atomic_load(&delivery->crowd.ledger.completed);
+    uint64_t next = clock_ns(), until = next + length_ns, moved = next;
+    while (clock_ns() < until || in_flight(delivery) > 0) {
+        uint64_t wait = clock_ns() < until ? publish_due(delivery, &next) : TURN_NS;
+        publisher_flush(&delivery->publisher);
+        crowd_turn(&delivery->crowd, wait);
+
+        uint64_t now = clock_ns(), completed = atomic_load(&delivery->crowd.ledger.completed);
+        if (completed != seen || in_flight(delivery) == 0)
+            moved = now;
+        else if (now - moved > STALL_NS)
+            break;
+        seen = completed;
+    }
+    struct books books = { .published = delivery->publisher.published - before, .count = crowd_count(&delivery->crowd) };
+    books.expected     = books.published * (delivery->shape == CROWD_APART ? 1 : delivery->options->subscribers);
+    return books;
+}
+
+static bool books_are_exact(const struct books *books)
+{
+    const struct crowd_count *count = &books->count;
+    return count->received == books->expected && count->doubled == 0 && count->late == 0 && count->strayed == 0;
+}
+
+static void report_books(struct report *report, const struct books *books)
+{
+    report_count(report, "published", books->published);
+    report_count(report, "deliveries", books->count.received);
+    report_count(report, "lost", books->expected - books->count.received);
+    report_count(report, "doubled", books->count.doubled);
+    report_count(report, "out_of_order", books->count.late);
+    report_count(report, "strayed", books->count.strayed);
+}
+
+static void report_latency(struct report *report, const struct crowd *crowd)
+{
+    struct histogram latency;
+    crowd_latency(crowd, &latency);
+    report_real(report, "p50_us", (double)histogram_quantile(&latency, 0.5) / NS_PER_US);
+    report_real(report, "p99_us", (double)histogram_quantile(&latency, 0.99) / NS_PER_US);
+    report_real(report, "p999_us", (double)histogram_quantile(&latency, 0.999) / NS_PER_US);
+    report_real(report, "max_us", (double)latency.max_ns / NS_PER_US);
+}
+
+static void report_setting(struct report *report, const char *scenario, const struct options *options)
+{
+    report_begin(report);
+    report_text(report, "scenario", scenario);
+    report_text(report, "peer", options->peer);
+    report_text(report, "transport", options->transport);
+    report_count(report, "subscribers", options->subscribers);
+    report_count(report, "publishers", options->publishers);
+}
+
+/* The warm-up is in the books too: what goes wrong there is wrong. */
+static int deliver(struct delivery *delivery, const char *scenario)
+{
+    const struct options *options = delivery->options;
+    struct meter          meter;
+    struct report         report;
+    struct books          books = deliver_for(delivery, options->warmup_ms * NS_PER_MS);
+    if (books_are_exact(&books)) {
+        crowd_restart(&delivery->crowd);
+        meter_start(&meter, options);
+        books = deliver_for(delivery, options->seconds_ms * NS_PER_MS);
+        meter_stop(&meter);
+    } else {
+        meter = (struct meter){ 0 };
+    }
+    report_setting(&report, scenario, options);
+    report_count(&report, delivery->interval_ns > 0 ? "rate" : "in_flight",
+                 delivery->interval_ns > 0 ? options->rate : options->in_flight);
+    report_books(&report, &books);
+    if (meter.wall_ns > 0)
+        meter_report(&meter, &report, books.count.received);
+    report_latency(&report, &delivery->crowd);
+    report_end(&report);
+    if (books_are_exact(&books))
+        return EXIT_SUCCESS;
+    fputs("longwire-bench: the run was NOT exact\n", stderr);
+    return EXIT_INEXACT;
+}
+
+static int deliver_to(const struct options *options, const char *scenario, enum crowd_shape shape, uint64_t interval_ns)
+{
+    struct delivery delivery = { .options = options, .shape = shape, .interval_ns = interval_ns, .rng = { 1 } };
+    char            prefix[PREFIX_BYTES];
+    scenario_prefix(options, "live:", prefix);
+    struct naming          naming  = { .host = options->server, .prefix = prefix };
+    struct crowd_plan      readers = { options, &naming, shape, (uint32_t)options->subscribers, (uint32_t)options->publishers };
+    struct publisher_plan  writers = { options, &naming, "single", shape == CROWD_APART ? readers.reader_count : 1 };
+
+    crowd_open(&delivery.crowd, &readers);
+    publisher_open(&delivery.publisher, &delivery.crowd.crews[0].loop, &writers);
+    int status = deliver(&delivery, scenario);
+    publisher_close(&delivery.publisher);
+    crowd_close(&delivery.crowd);
+    return status;
+}
+
+int scenario_fanout(const struct options *options)
+{
+    return deliver_to(options, "fanout", CROWD_TOGETHER, 0);
+}
+
+int scenario_rate(const struct options *options)
+{
+    return deliver_to(options, "rate", CROWD_TOGETHER, NS_PER_S / options->rate);
+}
+
+int scenario_unicast(const struct options *options)
+{
+    return deliver_to(options, "unicast", CROWD_APART, 0);
+}

@@ -1,0 +1,71 @@
+/* dialect.h - how each peer is spoken to: bytes in, what was heard out; no socket and no clock in here.
+ *
+ * A dialect is one protocol of one peer in one role, subscriber or publisher. It knows no more of its protocol than a bench
+ * needs and trusts the server's framing, but whatever it can't explain is HEARD_FAULT, never skipped. */
+#ifndef BENCH_DIALECT_H
+#define BENCH_DIALECT_H
+
+#include "base/buf.h"
+#include "bench/payload.h"
+
+enum heard {
+    HEARD_NOTHING,  /* the rest of it has yet to come; no bytes were used */
+    HEARD_NOISE,    /* heartbeats, headers and other things that don't matter here */
+    HEARD_READY,    /* the subscription stands; of a publisher: it may publish */
+    HEARD_PAYLOAD,  /* one message: note->payload, borrowed from the bytes */
+    HEARD_ACK,      /* note->count publishes were acknowledged */
+    HEARD_FAULT,    /* note->payload is the reason, as text */
+};
+
+struct note {
+    enum heard  heard;
+    struct span payload;
+    uint64_t    count;
+};
+
+/* Channel n of a run is called `prefix` followed by n in decimal. */
+struct naming {
+    const char *host;  /* for the Host header: address:port */
+    const char *prefix;
+};
+
+/* One end of one conversation. What it wants to say it puts into `out`; the owner sends that. */
+struct voice {
+    const struct dialect *dialect;
+    const struct naming  *naming;
+    struct buf            out;
+    uint32_t              channel;  /* a subscriber's */
+    uint32_t              id;       /* unique among the voices of a run */
+    unsigned              stage;    /* the dialect's own */
+    uint64_t              left;     /* the dialect's own */
+};
+
+struct outgoing {
+    uint32_t channel;
+    char     payload[PAYLOAD_BYTES];
+};
+
+struct dialect {
+    const char *peer;
+    const char *transport;  /* of a subscriber "ws", "sse", "poll", "tcp"; of a publisher "single", "acked", "batch" */
+    bool        is_ready_at_once;
+
+    /* The first words on a new connection. */
+    void (*greet)(struct voice *voice);
+    /* Reads one thing off the head of the bytes and returns how many it used: 0 only with HEARD_NOTHING. */
+    size_t (*hear)(struct voice *voice, struct span bytes, struct note *ret_note);
+    /* Publishers only, NULL for subscribers. */
+    void (*publish)(struct voice *voice, const struct outgoing *messages, size_t count);
+};
+
+/* The dialect of that peer and transport, or NULL. */
+const struct dialect *dialect_subscriber(const char *peer, const char *transport);
+const struct dialect *dialect_publisher(const char *peer, const char *transport);
+
+/* For hear(): the note of a fault, using all of the bytes. */
+size_t dialect_fault(struct span bytes, const char *why, struct note *ret_note);
+
+extern const struct dialect ws_dialects[], sse_dialects[], poll_dialects[], post_dialects[];
+extern const struct dialect mqtt_dialects[], resp_dialects[], nats_dialects[], raw_dialects[];
+
+#endif

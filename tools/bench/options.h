@@ -1,0 +1,34 @@
+/* options.h - what the command line says. Every option has a default, a least and a most; see options.c for the list. */
+#ifndef BENCH_OPTIONS_H
+#define BENCH_OPTIONS_H
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct options {
+    const char *peer;
+    const char *transport;
+    const char *server;
+    const char *namespace;  /* what the channel names of the run begin with; NULL: as the scenario likes it */
+    const char *spoil;
+
+    uint64_t pid;
+    uint64_t subscribers, connections, channels;
+    uint64_t in_flight, publishers, batch, at_once;
+    uint64_t rate;
+    uint64_t seconds_ms, warmup_ms, settle_ms;
+    uint64_t threads;
+    bool     is_coalesced;
+};
+
+/* Reads `--name value` pairs. Ends the program with a clear word when one can't be used, or after --help. */
+void options_read(struct options *options, int argc, char **argv);
+
+/* One line an option, on standard output. */
+void options_help(void);
+
+/* --server as an address; ends the program if it isn't IPV4:PORT. */
+struct sockaddr_in options_server(const struct options *options);
+
+#endif

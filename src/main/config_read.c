@@ -81,7 +81,8 @@ static bool line_is_for_inih(struct reading *reading, struct span line)
     return true;
 }
 
-/* The ini_reader: one line for each call, so that we always know its number; NULL at the end. */
+/* The ini_reader: one line for each call, so that we always know its number; NULL at the end. Indentation goes:
+ * inih would join such a line to the one before, and a forgotten name would change another setting. */
 static char *line_next(char *room, int bytes_max, void *stream)
 {
     struct reading *reading = stream;
@@ -144,13 +145,12 @@ static int pair_take(void *user, const char *section, const char *name, const ch
     return 1;
 }
 
-/* inih's options are variables of its library. No continuation lines: a forgotten name would join the line before. */
+/* inih's options are variables of its library; by itself it would cut lines at 200 bytes and read on. */
 static int inih_run(struct reading *reading)
 {
-    ini_allow_multiline = false;
-    ini_use_stack       = false;
-    ini_max_line        = LINE_BYTES_MAX + INIH_ROOM;
-    ini_initial_alloc   = LINE_BYTES_MAX + INIH_ROOM;
+    ini_use_stack     = false;
+    ini_max_line      = LINE_BYTES_MAX + INIH_ROOM;
+    ini_initial_alloc = LINE_BYTES_MAX + INIH_ROOM;
     return ini_parse_stream(line_next, reading, pair_take, reading);
 }
 

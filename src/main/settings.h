@@ -2,7 +2,7 @@
  *
  * What they are stands in settings.def, once; where they come from (file, environment, flags) in config.h.
  * Knows no file and no environment. A struct settings is whole in itself, holds no pointer and is never changed
- * once the server runs, so any thread may read it. It is big (about 80 KiB): not for small stacks. */
+ * once the server runs, so any thread may read it. It is big (about 60 KiB): not for small stacks. */
 #ifndef MAIN_SETTINGS_H
 #define MAIN_SETTINGS_H
 

@@ -5,8 +5,8 @@ drawn from a seed, some valid, most broken in one place. Known differences, each
 
   * close code 1014 (Bad Gateway, registered with IANA) is unknown to wsproto 1.2.0; it's told of it.
   * wsproto judges a head when the whole of it is there, we judge each byte: so every sequence ends with pings enough to
-    complete whatever head or control frame is left open, and a fault that only the last OPEN_BYTES_MAX bytes show (where
-    a frame took most of the pings for its payload) isn't compared.
+    complete whatever head or control frame is left open, and a fault that only the last OPEN_BYTES_MAX bytes show
+    (where a frame took most of the pings for its payload) isn't compared.
   * Python's decoder, so wsproto too, waits for a third byte after ED A0 to ED BF, which can only be a surrogate; we say
     1007 at the second, which shows where the text is cut there. PromptDecoder takes the difference out.
   * A frame of 4 GiB and more is 1009 for us whatever the limit; wsproto begins to read it.

@@ -60,7 +60,6 @@ static enum ws_event start_message(struct ws *ws, struct ws_piece *ret_piece)
     ws->is_first       = true;
     ws->message_room   = ws->message_bytes_max;
     ws->fragments_left = ws->fragments_max - 1;
-    ws->utf8           = (struct utf8){ 0 };
     return WS_MORE;
 }
 
@@ -213,8 +212,6 @@ static enum ws_event take_data(struct ws *ws, char *input, size_t len, size_t *r
     size_t count = len < ws->frame_left ? len : ws->frame_left;
 
     *ret_used = count;
-    if (count == 0 && ws->frame_left > 0)
-        return WS_MORE;
     unmask(ws, input, count);
     ws->frame_left -= (uint32_t)count;
 

@@ -49,7 +49,7 @@ struct ws {
     uint32_t    mask;            /* turned so that its lowest byte belongs to the next payload byte */
     uint32_t    fragments_max;
     uint32_t    fragments_left;  /* frames the message under way may still have */
-    struct utf8 utf8;            /* of the text message under way */
+    struct utf8 utf8;            /* of the text message under way; zero between messages */
     uint8_t     step;
     uint8_t     to_come;         /* bytes of this step still to come, in the steps that take several */
     uint8_t     opcode;          /* of this frame */

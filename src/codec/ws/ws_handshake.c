@@ -9,7 +9,7 @@
 #include "base/base64.h"
 #include "base/must.h"
 
-enum { KEY_BYTES = 24, NONCE_BYTES = 16 };
+enum { NONCE_BYTES = 16 };
 
 /* A buf over memory of fixed size: its maximum is its capacity, so it never grows and never allocates. */
 static struct buf buf_over(char *at, size_t size)
@@ -23,7 +23,7 @@ bool ws_key_is_valid(struct span key)
     struct buf buf = buf_over(nonce, sizeof nonce);
 
     /* 4.1, 4.2.1: "base64-encoded […] when decoded, is 16 bytes in length". */
-    return key.len == KEY_BYTES && base64_get(key, &buf) && buf.len == NONCE_BYTES;
+    return base64_get(key, &buf) && buf.len == NONCE_BYTES;
 }
 
 void ws_accept(struct span key, char ret_accept[static WS_ACCEPT_BYTES])
@@ -117,7 +117,7 @@ enum ws_offer ws_check_handshake(const struct ws_handshake *shake, size_t ours_c
     /* 4.2.1 point 6, 11.3.5: once, and 13. 4.4: else we say which version we speak. */
     if (shake->version_count > 1)
         return refuse(WS_OFFER_BAD, "more than one Sec-WebSocket-Version", ret_reason);
-    if (shake->version_count == 0 || !span_eq(shake->version, SPAN("13")))
+    if (!span_eq(shake->version, SPAN("13")))
         return refuse(WS_OFFER_UPGRADE, "Sec-WebSocket-Version must be 13", ret_reason);
 
     /* 4.2.1 point 5, 11.3.1: once, and 16 bytes. */

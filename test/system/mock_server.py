@@ -22,6 +22,7 @@ class Mock:
         self.logs, self.lock = {}, threading.Condition()
         self.requests, self.faults = [], []
         self.put_off = []           # payloads that a batch refuses once, with 429
+        self.batch_messages_max = 1000
         self.heartbeat = None       # seconds between heartbeats
         self.http = http.server.ThreadingHTTPServer(("127.0.0.1", port), type("Bound", (Handler,), {"mock": self}))
         self.http.daemon_threads = True
@@ -132,8 +133,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
     do_GET = do_POST = do_DELETE = serve
 
     def batch(self):
-        results = []
-        for item in json.loads(self.body)["messages"]:
+        results, items = [], json.loads(self.body)["messages"]
+        if len(items) > self.mock.batch_messages_max:
+            self.problem(413, "Too many messages in one batch")
+            return
+        for item in items:
             if not item["channel"].startswith(("topic:", "user:")):
                 results.append({"status": 404, "title": "Unknown namespace", "detail": item["channel"]})
                 continue
@@ -191,8 +195,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def places(self):
         query, places, channel = dict(self.query), {}, None
-        if "cursor" in query:
-            places = json.loads(base64.urlsafe_b64decode(query["cursor"]))
+        cursor = self.headers.get("Last-Event-ID", query.get("cursor"))
+        if cursor is not None:
+            places = json.loads(base64.urlsafe_b64decode(cursor))
         for key, value in self.query:
             if key == "channel":
                 channel = value

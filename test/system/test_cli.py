@@ -219,6 +219,13 @@ def test_pub_lines_that_wait_go_in_batches(mock):
     assert [request[1] for request in mock.requests] == ["/v1/messages"] * 10
 
 
+def test_pub_makes_smaller_batches_when_told_they_are_too_large(mock):
+    mock.batch_messages_max = 30
+    run(mock, "pub", "topic:a", "-q", stdin=b"x\n" * 250)
+    assert len(mock.payloads("topic:a")) == 250
+    assert len(mock.requests) == 2 + 10  # 100 and 50 were too many; 25 are not
+
+
 def test_pub_sends_a_line_as_soon_as_it_is_there(server):
     with subprocess.Popen([LONGWIRE, "pub", "topic:a"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                           env={**os.environ, "LONGWIRE_SERVER": server.url}) as process:
@@ -464,6 +471,13 @@ def test_sub_says_gaps_and_recalls(mock):
                                     "longwire: topic:a: message 4 was recalled\n")
     found = objects(mock, "sub", "topic:a", "--after", "0", "--count", "1")
     assert [one["type"] for one in found] == ["gap", "recall", "message"]
+
+
+@pytest.mark.parametrize("cursor", ["", "a b", "x\r\nEvil: 1"])
+def test_sub_takes_no_cursor_that_would_break_out_of_its_header(mock, cursor):  # threat 58: the client's part
+    mock.faults.append(lambda request: request.answer(200, {"messages": [], "cursor": cursor}) is None)
+    assert "cursor that can't be one" in run(mock, "sub", "topic:a", code=1).stderr.decode()
+    assert "--cursor needs" in run(mock, "sub", "--cursor", cursor, code=64).stderr.decode()
 
 
 @pytest.mark.parametrize("junk", [b"<html>hello</html>\n", b"[1]\n", b'{"type":"message"\n', b"17\n", b"{}{}\n"])

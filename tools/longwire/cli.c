@@ -39,11 +39,10 @@ enum option_next target_option(struct target *target, int option, const char *he
     }
 }
 
-/* What would not survive in a request line or a header must not get there. */
-static bool is_visible_ascii(const char *text)
+bool cli_is_visible(struct span text)
 {
-    for (; *text != '\0'; text++)
-        if (*text <= ' ' || *text > '~')
+    for (size_t i = 0; i < text.len; i++)
+        if (text.at[i] <= ' ' || text.at[i] > '~')
             return false;
     return true;
 }
@@ -52,11 +51,11 @@ bool target_is_sound(const struct target *target)
 {
     struct span url = span_str(target->server);
     if (!(span_starts(url, SPAN("http://")) || span_starts(url, SPAN("https://"))) ||
-        !is_visible_ascii(target->server)) {
+        !cli_is_visible(url)) {
         say("--server \"%s\" is not an address; it looks like http://127.0.0.1:8080", target->server);
         return false;
     }
-    if (target->key != NULL && !is_visible_ascii(target->key)) {
+    if (target->key != NULL && !cli_is_visible(span_str(target->key))) {
         say("--key holds characters that no key has (spaces, control characters or beyond ASCII)");
         return false;
     }

@@ -63,6 +63,9 @@ enum option_next target_option(struct target *target, int option, const char *he
 /* False, and it has been said, unless the address and the key can be used. */
 bool target_is_sound(const struct target *target);
 
+/* No space, no control character, no byte beyond ASCII: fit for a URL or a header as it is. */
+bool cli_is_visible(struct span text);
+
 /* Numbers from the command line; false, and it has been said, if `text` isn't one. `name` is for the complaint:
  * "--after". A time is in seconds, fractions allowed, above 0 and at most a year. */
 bool cli_u64(const char *name, const char *text, uint64_t *ret);

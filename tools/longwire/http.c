@@ -84,12 +84,16 @@ static size_t on_body(char *at, size_t size, size_t count, void *arg)
 
 static void header_add(struct curl_slist **headers, const char *name, const char *value)
 {
-    char line[1024];
-    int  len = snprintf(line, sizeof line, "%s: %s", name, value);
-    must(len > 0 && (size_t)len < sizeof line);
-    struct curl_slist *longer = curl_slist_append(*headers, line);
+    struct buf line;
+    buf_init(&line, SIZE_MAX);
+    buf_put(&line, span_str(name));
+    buf_put_lit(&line, ": ");
+    buf_put(&line, span_str(value));
+    buf_putc(&line, '\0');
+    struct curl_slist *longer = curl_slist_append(*headers, line.at);
     must(longer != NULL);
     *headers = longer;
+    buf_fini(&line);  /* libcurl has its own copy */
 }
 
 static struct curl_slist *headers_new(const struct http_request *request)
@@ -106,6 +110,8 @@ static struct curl_slist *headers_new(const struct http_request *request)
         header_add(&headers, "Accept", request->accept);
     if (request->idempotency_key != NULL)
         header_add(&headers, "Idempotency-Key", request->idempotency_key);
+    if (request->last_event_id != NULL)
+        header_add(&headers, "Last-Event-ID", request->last_event_id);
     return headers;
 }
 
@@ -235,16 +241,13 @@ static enum http_end end_of_code(CURL *easy, CURLcode code, const struct call *c
 
 static void note_headers(CURL *easy, struct http_answer *answer)
 {
-    long                status  = 0;
-    curl_off_t          seconds = 0;
-    struct curl_header *server;
+    long       status  = 0;
+    curl_off_t seconds = 0;
 
     curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
     answer->status = (int)status;
     curl_easy_getinfo(easy, CURLINFO_RETRY_AFTER, &seconds);
     answer->retry_after_ms = seconds > 0 ? (msec)seconds * 1000 : -1;
-    if (curl_easy_header(easy, "Server", 0, CURLH_HEADER, -1, &server) == CURLHE_OK)
-        snprintf(answer->server, sizeof answer->server, "%s", server->value);
 }
 
 void http_ask(struct http *http, const struct http_request *request, struct http_answer *ret)

@@ -34,6 +34,7 @@ struct http_request {
     const char   *accept;           /* NULL: anything */
     const char   *media;            /* of the body; NULL: not said */
     const char   *idempotency_key;  /* NULL: none */
+    const char   *last_event_id;    /* NULL: none */
     bool          has_body;
     struct span   body;
     http_sink_fn *sink;             /* NULL: the body is kept in the answer */
@@ -57,7 +58,6 @@ struct http_answer {
     int           status;          /* 0: none came */
     msec          retry_after_ms;  /* -1: not said */
     struct buf    body;            /* of an error, or without a sink */
-    char          server[64];      /* the Server header; empty if there is none */
     char          why[256];        /* of UNREACHED, BROKEN, SILENT: "connection refused" */
 };
 

@@ -52,7 +52,7 @@ static const char help[] =
     "  seq 1000 | longwire pub topic:numbers --rate 100/s --count-only\n";
 
 enum {
-    BATCH_COUNT_MAX = 100,
+    BATCH_COUNT_MAX = 100,         /* fewer once a server has said that is too many */
     BATCH_BYTES_MAX = 512 * 1024,  /* of the request's body */
     KEY_BYTES_MAX   = 200,
     MEDIA_BYTES_MAX = 255,
@@ -87,6 +87,8 @@ struct pub {
     struct item    items[BATCH_COUNT_MAX];
     size_t         item_count;
     struct buf     body;
+    size_t         batch_count;    /* how many messages are in it */
+    size_t         batch_count_max;
     struct buf     decoded;
     size_t         result_at;      /* which item the next result of a batch is for */
     uint64_t       line_count;
@@ -96,7 +98,7 @@ struct pub {
     bool           is_put_off;     /* one of the last batch was: not now */
 };
 
-/* --- one answer --------------------------------------------------------------------------------------------------- */
+/* --- one answer ------------------------------------------------------------------------------------------------- */
 
 static void pub_print(struct pub *pub, const struct json_field *seq, const struct json_field *id)
 {
@@ -137,7 +139,7 @@ static bool pub_acknowledged(struct pub *pub, struct item *item, struct span jso
     return true;
 }
 
-/* --- one message --------------------------------------------------------------------------------------------------- */
+/* --- one message ------------------------------------------------------------------------------------------------ */
 
 static const char *pub_key(const struct pub *pub, const struct item *item, char *room, size_t size)
 {
@@ -162,7 +164,7 @@ static void pub_send_one(struct pub *pub, struct item *item, struct http_answer 
     http_ask(&pub->http, &request, ret);
 }
 
-/* --- a batch --------------------------------------------------------------------------------------------------------- */
+/* --- a batch ---------------------------------------------------------------------------------------------------- */
 
 /* As a string where that says the same bytes, else as base64: with a media type of its own a string would be
  * read as text of that type only by those who agree what that means; octets are octets. */
@@ -209,15 +211,15 @@ static size_t index_after(const struct pub *pub, const struct item *item)
     return (size_t)(item - pub->items) + 1;
 }
 
-/* Fills the body with what waits, as much as goes into one; returns how many that are, at least 1. */
-static size_t pub_put_batch(struct pub *pub)
+/* Fills the body with what waits: at least 1 message, and as many as go into one batch. */
+static void pub_put_batch(struct pub *pub)
 {
     size_t       count = 0;
     struct item *item  = pub_next_waiting(pub, 0);
 
     buf_clear(&pub->body);
     buf_put_lit(&pub->body, "{\"messages\":[");
-    for (; item != NULL; item = pub_next_waiting(pub, index_after(pub, item))) {
+    for (; item != NULL && count < pub->batch_count_max; item = pub_next_waiting(pub, index_after(pub, item))) {
         size_t before = pub->body.len;
         if (count > 0)
             buf_putc(&pub->body, ',');
@@ -230,7 +232,7 @@ static size_t pub_put_batch(struct pub *pub)
     }
     buf_put_lit(&pub->body, "]}");
     must(!buf_is_over(&pub->body));
-    return count;
+    pub->batch_count = count;
 }
 
 /* One of "results"; its item is the next that waits. */
@@ -277,7 +279,7 @@ static void pub_send_batch(struct pub *pub, struct http_answer *ret)
     http_ask(&pub->http, &request, ret);
 }
 
-/* --- until it's done ---------------------------------------------------------------------------------------------------- */
+/* --- until it's done -------------------------------------------------------------------------------------------- */
 
 static void pub_say_left(const struct pub *pub, const struct item *item)
 {
@@ -323,6 +325,10 @@ static int pub_judge(struct pub *pub, const struct http_answer *answer, struct i
         snprintf(why, sizeof why, "the server asks to wait (HTTP %d)", answer->status);
         return pub_pause(pub, why, answer->retry_after_ms, first);
     }
+    if (answer->status == 413 && is_batch) {
+        pub->batch_count_max = pub->batch_count / 2;  /* one alone is no batch, so this stays above 0 */
+        return EXIT_FINE;
+    }
     if (!http_is_2xx(answer)) {
         pub_refused(pub, first, answer->status, body);
         return EXIT_FINE;
@@ -337,8 +343,9 @@ static int pub_judge(struct pub *pub, const struct http_answer *answer, struct i
 static int pub_round(struct pub *pub, struct item *first)
 {
     struct http_answer answer;
-    bool               is_batch = pub_next_waiting(pub, index_after(pub, first)) != NULL && pub_put_batch(pub) > 1;
 
+    pub_put_batch(pub);
+    bool is_batch = pub->batch_count > 1;
     if (is_batch)
         pub_send_batch(pub, &answer);
     else
@@ -361,7 +368,7 @@ static int pub_items(struct pub *pub)
     return pub->is_refused ? EXIT_REFUSED : exit_code;
 }
 
-/* --- lines ------------------------------------------------------------------------------------------------------------- */
+/* --- lines ------------------------------------------------------------------------------------------------------ */
 
 /* How many may go now; waits until it is at least one. After a pause at most a second's worth is made up for. */
 static size_t pub_due(struct pub *pub)
@@ -422,7 +429,7 @@ static int pub_data(struct pub *pub)
     return pub_items(pub);
 }
 
-/* --- the command line ---------------------------------------------------------------------------------------------------- */
+/* --- the command line ------------------------------------------------------------------------------------------- */
 
 static const struct option options[] = {
     { "media", required_argument, NULL, 'm' },  { "ttl", required_argument, NULL, 't' },
@@ -557,6 +564,7 @@ int command_pub(int argc, char **argv)
 
     must(pub != NULL);
     target_init(&pub->target);
+    pub->batch_count_max = BATCH_COUNT_MAX;
     buf_init(&pub->path, 4096);
     buf_init(&pub->body, SIZE_MAX);
     buf_init(&pub->decoded, HTTP_BODY_BYTES_MAX);

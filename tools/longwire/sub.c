@@ -1,5 +1,6 @@
 /* sub.c - `longwire sub`: follows channels over the NDJSON stream and comes back by itself when the link is lost.
  *
+ * The cursor travels as Last-Event-ID: a header has more room than a URL, and many channels make long cursors.
  * Nothing is lost or repeated because each object carries the cursor behind it: what was printed is before the
  * cursor, and the next connection begins at the cursor. The one moment without a cursor is the beginning of
  * following "from now on"; there the place is asked for first, by a poll that does not wait. */
@@ -67,7 +68,7 @@ struct sub {
     struct http    http;
     struct printer printer;
     struct backoff backoff;
-    struct buf     cursor;        /* empty: none yet */
+    struct buf     cursor;        /* NUL-terminated; empty: none yet */
     bool           is_cursor_whole;  /* the server gave it for all the channels we named */
     struct buf     line;          /* the beginning of a line whose end has not come */
     struct buf     decoded;
@@ -78,7 +79,7 @@ struct sub {
     int            exit;          /* when is_over */
 };
 
-enum { CURSOR_BYTES_MAX = 64 * 1024, PATH_BYTES_MAX = 1024 * 1024 };
+enum { CURSOR_BYTES_MAX = 512 * 1024, PATH_BYTES_MAX = 1024 * 1024 };
 
 static bool sub_leave(struct sub *sub, int exit_code)
 {
@@ -89,11 +90,23 @@ static bool sub_leave(struct sub *sub, int exit_code)
 
 /* --- what comes in ---------------------------------------------------------------------------------------------- */
 
-static void sub_keep_cursor(struct sub *sub, struct span cursor)
+/* False: it can't be one. It becomes a header, so it must not break out of it. */
+static bool sub_keep_cursor(struct sub *sub, struct span cursor)
 {
     buf_clear(&sub->cursor);
     buf_put(&sub->cursor, cursor);
-    sub->is_cursor_whole = true;
+    buf_putc(&sub->cursor, '\0');
+    return cursor.len > 0 && cli_is_visible(cursor) && !buf_is_over(&sub->cursor);
+}
+
+/* One from the server: it speaks for all the channels we named. */
+static bool sub_take_cursor(struct sub *sub, struct span cursor)
+{
+    sub->is_cursor_whole = sub_keep_cursor(sub, cursor);
+    if (sub->is_cursor_whole)
+        return true;
+    say("the server gave a cursor that can't be one");
+    return sub_leave(sub, EXIT_REFUSED);
 }
 
 static void sub_say_error(struct span line)
@@ -115,10 +128,10 @@ static bool sub_on_object(void *arg, struct span line)
         say("the server sent a line that is not a JSON object; is it Longwire that runs at %s?", sub->target.server);
         return sub_leave(sub, EXIT_REFUSED);
     }
+    if (entry.at[FIELD_CURSOR].kind == JSON_STRING && !sub_take_cursor(sub, entry.at[FIELD_CURSOR].text))
+        return false;
     backoff_reset(&sub->backoff);
     printer_put(&sub->printer, &entry);
-    if (entry.at[FIELD_CURSOR].kind == JSON_STRING)
-        sub_keep_cursor(sub, entry.at[FIELD_CURSOR].text);
     if (entry.type == ENTRY_ERROR)
         sub_say_error(line);
     if (entry.type == ENTRY_MESSAGE && ++sub->count == sub->count_max)
@@ -189,19 +202,16 @@ static void sub_put_channels(const struct sub *sub, struct buf *path)
 
 #define SUBSCRIBE_PATH "/v1/subscribe"
 
-/* "/v1/subscribe?channel=…&after=…", or with the cursor. */
+/* "/v1/subscribe?channel=…&after=…"; all of it stands in the cursor once the server has given one. */
 static void sub_put_path(const struct sub *sub, bool is_poll, struct buf *path)
 {
     buf_put_lit(path, SUBSCRIBE_PATH);
-    if (sub->cursor.len > 0) {
-        buf_put_lit(path, "&cursor=");
-        http_put_encoded(path, buf_span(&sub->cursor));
-    }
     if (!sub->is_cursor_whole)
         sub_put_channels(sub, path);
     if (is_poll)
         buf_put_lit(path, "&wait=0");
-    path->at[sizeof SUBSCRIBE_PATH - 1] = '?';  /* the first one begins the query */
+    if (path->len >= sizeof SUBSCRIBE_PATH)
+        path->at[sizeof SUBSCRIBE_PATH - 1] = '?';  /* the first one begins the query */
     buf_putc(path, '\0');
 }
 
@@ -215,6 +225,8 @@ static void sub_ask(struct sub *sub, struct http_request *request, bool is_poll,
     request->path     = path.at;
     request->quiet_ms = sub->silence_ms;
     request->until    = sub->until;
+    if (sub->cursor.len > 0)
+        request->last_event_id = sub->cursor.at;
     http_ask(&sub->http, request, ret);
     buf_fini(&path);
     if (http_is_2xx(ret))
@@ -240,9 +252,7 @@ static bool sub_take_place(struct sub *sub, struct span body)
     if (sub->is_over)
         return false;
     is_good = is_good && json_object(body, &field, 1, &sub->decoded) && field.kind == JSON_STRING;
-    if (is_good)
-        sub_keep_cursor(sub, field.text);
-    return is_good;
+    return is_good && sub_take_cursor(sub, field.text);
 }
 
 /* "From now on" gets a name: the cursor of now. */
@@ -340,10 +350,10 @@ static bool sub_set_start(struct sub *sub, const char *name, const char *text)
         return false;
     }
     if (span_eq(span_str(name), SPAN("--cursor"))) {
-        buf_put(&sub->cursor, span_str(text));
-        if (sub->cursor.len == 0 || buf_is_over(&sub->cursor))
-            say("--cursor is empty, or longer than any that a server gives");
-        return sub->cursor.len > 0 && !buf_is_over(&sub->cursor);
+        if (sub_keep_cursor(sub, span_str(text)))
+            return true;
+        say("--cursor needs a token that a server gave, unchanged");
+        return false;
     }
     sub->start = name + strlen("--");  /* the parameters of a URL are called the same */
     return cli_u64(name, text, &sub->start_seq);
@@ -395,7 +405,7 @@ static bool sub_parse(struct sub *sub, int argc, char **argv, int *ret_exit)
     size_t bytes = 0;
     for (size_t i = 0; i < sub->channel_count; i++)
         bytes += strlen(sub->channels[i]) * 3 + 64;
-    if (bytes + CURSOR_BYTES_MAX * 3 + 64 > PATH_BYTES_MAX) {
+    if (bytes + 64 > PATH_BYTES_MAX) {
         say("that is more than one connection can name");
         return false;
     }

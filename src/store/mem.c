@@ -228,10 +228,10 @@ static void append_one(struct mem *mem, struct append *append, msec wall)
         channel = channel_new(mem, message->channel);
 
     message_number(mem, channel, message);
-    if (message->kind == MESSAGE_RECALL)
-        channel_recall(mem, channel, message);
     if (message->channel->space->durability != NONE)
         channel_keep(mem, channel, message);
+    if (message->kind == MESSAGE_RECALL)
+        channel_recall(mem, channel, message);
     channel_relink(mem, channel);
     channel_trim(mem, channel, wall);
     if (append->key.len > 0)

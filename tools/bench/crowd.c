@@ -51,7 +51,8 @@ static void crew_connect(struct crew *crew, const struct crowd_plan *plan, uint3
         die("only %u of %u subscriptions were confirmed", crew->ready_count, crew->conn_count);
 }
 
-static void crew_open(struct crew *crew, struct crowd *crowd, const struct crowd_plan *plan, uint32_t first, uint32_t count)
+static void crew_open(struct crew *crew, struct crowd *crowd, const struct crowd_plan *plan, uint32_t first,
+                      uint32_t count)
 {
     crew->crowd         = crowd;
     crew->conn_count    = count;

@@ -1,7 +1,7 @@
 /* crowd.h - the readers of a run: connected, subscribed, and each delivery to each of them in the books.
  *
- * They are spread over crews, one a thread. The first crew has no thread: it runs on the caller's, in crowd_turn(), and the
- * publisher shares its loop; so with one crew nothing ever crosses a thread. */
+ * They are spread over crews, one a thread. The first crew has no thread: it runs on the caller's, in crowd_turn(),
+ * and the publisher shares its loop; so with one crew nothing ever crosses a thread. */
 #ifndef BENCH_CROWD_H
 #define BENCH_CROWD_H
 

@@ -46,9 +46,11 @@ static uint64_t in_flight(const struct delivery *delivery)
 static void publish_one(struct delivery *delivery, uint64_t time_ns)
 {
     struct publisher *publisher = &delivery->publisher;
-    uint32_t channel = delivery->shape == CROWD_APART ? (uint32_t)rng_below(&delivery->rng, publisher->channel_count) : 0;
-    uint64_t line    = (delivery->shape == CROWD_APART ? channel : publisher->published) % publisher->line_count;
-    publisher_say(publisher, (unsigned)line, &channel, 1, time_ns);
+    uint32_t          channel   = 0;
+    uint64_t          line      = publisher->published;
+    if (delivery->shape == CROWD_APART)
+        line = channel = (uint32_t)rng_below(&delivery->rng, publisher->channel_count);
+    publisher_say(publisher, (unsigned)(line % publisher->line_count), &channel, 1, time_ns);
 }
 
 /* Publishes what is due; returns how long nothing more will be. */
@@ -63,7 +65,8 @@ static uint64_t publish_due(struct delivery *delivery, uint64_t *next_ns)
     for (; *next_ns <= now; *next_ns += delivery->interval_ns) {
         if (in_flight(delivery) >= LEDGER_SLOTS / 2)
             die("the server can't keep up with the rate");
-        publish_one(delivery, *next_ns);  /* stamped with when it should have been, so that no delay of ours is hidden */
+        /* Stamped with when it should have been, so that no delay of ours is hidden. */
+        publish_one(delivery, *next_ns);
     }
     return *next_ns - now;
 }
@@ -85,7 +88,8 @@ static struct books deliver_for(struct delivery *delivery, uint64_t length_ns)
             break;
         seen = completed;
     }
-    struct books books = { .published = delivery->publisher.published - before, .count = crowd_count(&delivery->crowd) };
+    struct books books = { .count = crowd_count(&delivery->crowd) };
+    books.published    = delivery->publisher.published - before;
     books.expected     = books.published * (delivery->shape == CROWD_APART ? 1 : delivery->options->subscribers);
     return books;
 }
@@ -160,9 +164,13 @@ static int deliver_to(const struct options *options, const char *scenario, enum 
     struct delivery delivery = { .options = options, .shape = shape, .interval_ns = interval_ns, .rng = { 1 } };
     char            prefix[PREFIX_BYTES];
     scenario_prefix(options, "live:", prefix);
-    struct naming          naming  = { .host = options->server, .prefix = prefix };
-    struct crowd_plan      readers = { options, &naming, shape, (uint32_t)options->subscribers, (uint32_t)options->publishers };
-    struct publisher_plan  writers = { options, &naming, "single", shape == CROWD_APART ? readers.reader_count : 1 };
+    struct naming     naming  = { .host = options->server, .prefix = prefix };
+    struct crowd_plan readers = { .options      = options,
+                                  .naming       = &naming,
+                                  .shape        = shape,
+                                  .reader_count = (uint32_t)options->subscribers,
+                                  .streams      = (uint32_t)options->publishers };
+    struct publisher_plan writers = { options, &naming, "single", shape == CROWD_APART ? readers.reader_count : 1 };
 
     crowd_open(&delivery.crowd, &readers);
     publisher_open(&delivery.publisher, &delivery.crowd.crews[0].loop, &writers);

@@ -1,7 +1,7 @@
 /* dialect.h - how each peer is spoken to: bytes in, what was heard out; no socket and no clock in here.
  *
- * A dialect is one protocol of one peer in one role, subscriber or publisher. It knows no more of its protocol than a bench
- * needs and trusts the server's framing, but whatever it can't explain is HEARD_FAULT, never skipped. */
+ * A dialect is one protocol of one peer in one role, subscriber or publisher. It knows no more of its protocol than a
+ * bench needs and trusts the server's framing, but whatever it can't explain is HEARD_FAULT, never skipped. */
 #ifndef BENCH_DIALECT_H
 #define BENCH_DIALECT_H
 

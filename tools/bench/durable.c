@@ -1,5 +1,5 @@
-/* Publishes that are acknowledged, with nobody listening. What an acknowledgement promises is the server's affair: Longwire's
- * `topic:` and Redis with appendfsync=always have it on disk, nchan and mosquitto in memory. */
+/* Publishes that are acknowledged, with nobody listening. What an acknowledgement promises is the server's affair:
+ * Longwire's `topic:` and Redis with appendfsync=always have it on disk, nchan and mosquitto in memory. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -45,7 +45,8 @@ static void store_due(struct storing *storing)
 static uint64_t store_for(struct storing *storing, uint64_t length_ns)
 {
     struct publisher *publisher = &storing->publisher;
-    uint64_t          before = publisher->published, until = clock_ns() + length_ns, moved = clock_ns(), seen = publisher->acked;
+    uint64_t          before = publisher->published, seen = publisher->acked;
+    uint64_t          moved = clock_ns(), until = moved + length_ns;
     while (clock_ns() < until || publisher->acked < publisher->published) {
         if (clock_ns() < until)
             store_due(storing);
@@ -83,8 +84,9 @@ int scenario_durable(const struct options *options)
     if (options->in_flight < options->publishers)
         die("--in-flight must be at least --publishers");
     scenario_prefix(options, "topic:", prefix);
-    struct naming         naming = { .host = options->server, .prefix = prefix };
-    struct publisher_plan plan   = { options, &naming, options->batch > 1 ? "batch" : "acked", (uint32_t)options->channels };
+    const char           *transport = options->batch > 1 ? "batch" : "acked";
+    struct naming         naming    = { .host = options->server, .prefix = prefix };
+    struct publisher_plan plan      = { options, &naming, transport, (uint32_t)options->channels };
 
     loop_open(&storing.loop);
     publisher_open(&storing.publisher, &storing.loop, &plan);

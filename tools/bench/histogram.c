@@ -4,7 +4,7 @@
 
 /* Values below 32 have a bucket each. Above, the highest bit picks the row and the five bits after it the bucket:
  *
- *     row 0: 0 … 31   row 1: 32 … 63 in steps of 1   row 2: 64 … 127 in steps of 2   row 3: 128 … 255 in steps of 4  … */
+ *     row 0: 0 … 31   row 1: 32 … 63 in ones   row 2: 64 … 127 in twos   row 3: 128 … 255 in fours   … */
 static unsigned bucket_of(uint64_t ns)
 {
     const uint64_t top = (1ull << HISTOGRAM_TOP_BITS) - 1;

@@ -1,7 +1,7 @@
 /* histogram.h - counts of times in buckets of fixed relative width, after HdrHistogram.
  *
- * 32 buckets to each power of two: a quantile is at most 3.2 % above the true value. It holds 0 ns up to 2^42 ns (73 minutes);
- * what is longer counts as that. Ten kilobytes, no memory of its own, one thread. */
+ * 32 buckets to each power of two: a quantile is at most 3.2 % above the true value. It holds 0 ns up to 2^42 ns (73
+ * minutes); what is longer counts as that. Ten kilobytes, no memory of its own, one thread. */
 #ifndef BENCH_HISTOGRAM_H
 #define BENCH_HISTOGRAM_H
 
@@ -19,7 +19,8 @@ struct histogram {
 void histogram_record(struct histogram *histogram, uint64_t ns);
 void histogram_add(struct histogram *sum, const struct histogram *more);
 
-/* The upper edge of the bucket below which `part` (0 … 1) of all values lie, never above the greatest; 0 if there is none. */
+/* The upper edge of the bucket below which `part` (0 … 1) of all values lie, never above the greatest value; 0 if
+ * there is none. */
 uint64_t histogram_quantile(const struct histogram *histogram, double part);
 
 #endif

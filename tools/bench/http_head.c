@@ -24,7 +24,8 @@ enum http_head_verdict http_head_read(struct span bytes, struct http_head *ret_h
     struct http_head head = { .text = span_head(bytes, (size_t)(end - bytes.at) + 4) };
     uint64_t         status;
     /* RFC 9112 4: HTTP-version SP status-code SP [reason], and the code has three digits. */
-    if (!span_starts(head.text, SPAN("HTTP/1.1 ")) || head.text.len < 13 || !span_u64(span_of(head.text.at + 9, 3), &status))
+    if (!span_starts(head.text, SPAN("HTTP/1.1 ")) || head.text.len < 13 ||
+        !span_u64(span_of(head.text.at + 9, 3), &status))
         return HTTP_HEAD_BAD;
     head.status = (unsigned)status;
 

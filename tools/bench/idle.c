@@ -44,8 +44,8 @@ int scenario_idle(const struct options *options)
     report_count(&report, "connections", options->connections);
     report_count(&report, "pss_before_bytes", before.pss_bytes);
     report_count(&report, "pss_after_bytes", after.pss_bytes);
-    report_real(&report, "bytes_per_connection", bytes_each(before.pss_bytes, after.pss_bytes, options->connections));
-    report_real(&report, "anon_bytes_per_connection", bytes_each(before.anon_bytes, after.anon_bytes, options->connections));
+    report_real(&report, "bytes_per_connection", bytes_each(before.pss_bytes, after.pss_bytes, plan.reader_count));
+    report_real(&report, "heap_per_connection", bytes_each(before.anon_bytes, after.anon_bytes, plan.reader_count));
     report_end(&report);
     return EXIT_SUCCESS;
 }

@@ -1,11 +1,11 @@
 /* ledger.h - the books of a run: what was published, what each reader got, and whether the two agree.
  *
- * Exact, not sampled. Every (reader, stream) has a track, so each single delivery is known to be new, late or doubled;
- * what was published but never came is the difference at the end. The ledger also knows when a message has reached
- * all its readers, which is what a closed loop waits for.
+ * Exact, not sampled. Every (reader, stream) has a track, so each single delivery is known to be new, late or
+ * doubled; what was published but never came is the difference at the end. The ledger also knows when a message has
+ * reached all its readers, which is what a closed loop waits for.
  *
- * Readers may be spread over several threads. A tally belongs to one thread; the ledger is what they share, and its only
- * changing fields are atomic. The publisher is one thread. */
+ * Readers may be spread over several threads. A tally belongs to one thread; the ledger is what they share, and its
+ * only changing fields are atomic. The publisher is one thread. */
 #ifndef BENCH_LEDGER_H
 #define BENCH_LEDGER_H
 
@@ -39,7 +39,7 @@ struct tally {
     uint32_t         got[LEDGER_SLOTS];  /* by message number: deliveries made so far */
     uint64_t         received;           /* different messages, summed over readers */
     uint64_t         doubled, late, strayed;
-    bool             has_completed;      /* set when a message became complete; the thread that tells the publisher clears it */
+    bool             has_completed;      /* a message became complete; cleared by who tells the publisher */
     struct histogram latency;
 };
 

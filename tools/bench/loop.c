@@ -104,6 +104,7 @@ static struct span conn_hear(struct conn *conn, struct span bytes)
             die("%s: %.*s", conn->voice.dialect->peer, SPAN_ARG(note.payload));
         if (note.heard != HEARD_NOISE)
             conn->on_heard(conn, &note);
+        must(used > 0 && used <= bytes.len);
         bytes = span_skip(bytes, used);
     }
     return bytes;

@@ -1,8 +1,8 @@
 /* loop.h - many connections to a server on one epoll, as light as can be: the bench must not be what is measured.
  *
- * All connections of a loop share one inbox; a connection has memory of its own only while half a frame waits in it. A loop
- * and its connections belong to one thread, which may change only between turns. A connection that the server ends, or that
- * hears a fault, ends the run (die.h). */
+ * All connections of a loop share one inbox; a connection has memory of its own only while half a frame waits in it.
+ * A loop and its connections belong to one thread, which may change only between turns. A connection that the server
+ * ends, or that hears a fault, ends the run (die.h). */
 #ifndef BENCH_LOOP_H
 #define BENCH_LOOP_H
 

@@ -1,4 +1,5 @@
-/* longwire-bench - measures a push server: what a delivery, a publish, a connection costs it, and whether it is exact. */
+/* longwire-bench - measures a push server: what a delivery, a publish, a connection costs it, and whether it is
+ * exact. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,15 +25,18 @@ static const struct {
 static const struct {
     const char *peer, *transport;
 } usual[] = {
-    { "longwire", "ws" }, { "nchan", "ws" }, { "floor", "ws" }, { "mosquitto", "tcp" }, { "redis", "tcp" }, { "nats", "tcp" },
+    { "longwire", "ws" },   { "nchan", "ws" },  { "floor", "ws" },
+    { "mosquitto", "tcp" }, { "redis", "tcp" }, { "nats", "tcp" },
 };
 
 static int help(void)
 {
     puts("longwire-bench SCENARIO --peer PEER --server IPV4:PORT --pid PID [options]\n"
          "longwire-bench floor --server IPV4:PORT [--coalesced]     serves as the least a server can be\n\n"
-         "Prints one line of JSON; server_cpu_us is the server's processor time for each delivery, publish or connection.\n"
-         "Exit status: 0 exact; 1 messages were lost, doubled, late or strayed; 2 it could not be measured.\n\nScenarios:");
+         "Prints one line of JSON; server_cpu_us is the server's processor time for each\n"
+         "delivery, publish or connection.\n"
+         "Exit status: 0 exact; 1 messages were lost, doubled, late or strayed; 2 it could not be measured.\n"
+         "\nScenarios:");
     for (size_t i = 0; i < sizeof scenarios / sizeof scenarios[0]; i++)
         printf("  %-15s %s\n", scenarios[i].name, scenarios[i].help);
     puts("\nOptions (and their defaults):");

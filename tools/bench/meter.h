@@ -18,8 +18,8 @@ void meter_start(struct meter *meter, const struct options *options);
 /* The wall clock stops at once. The server is read after a rest, so that what it still has to tidy up is its own. */
 void meter_stop(struct meter *meter);
 
-/* The fields common to all scenarios: what one of `count` things (deliveries, publishes, connections) took. `client_busy`
- * is the bench's processor time by wall time: near --threads, the bench is what limits the rate. */
+/* The fields common to all scenarios: what one of `count` things (deliveries, publishes, connections) took.
+ * `client_busy` is the bench's processor time by wall time: near --threads, the bench is what limits the rate. */
 void meter_report(const struct meter *meter, struct report *report, uint64_t count);
 
 #endif

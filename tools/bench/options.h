@@ -1,4 +1,4 @@
-/* options.h - what the command line says. Every option has a default, a least and a most; see options.c for the list. */
+/* options.h - what the command line says. Numbers have a least and a most; the list is in options.c. */
 #ifndef BENCH_OPTIONS_H
 #define BENCH_OPTIONS_H
 

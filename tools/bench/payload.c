@@ -45,7 +45,8 @@ bool payload_read(struct span bytes, struct stamp *ret_stamp)
 {
     const char *at = bytes.at + MARK_BYTES;
     uint64_t    stream, channel, seq, number, time_ns;
-    if (memcmp(bytes.at, PAYLOAD_MARK, MARK_BYTES) != 0 || memcmp(bytes.at + STAMP_BYTES, padding, sizeof padding - 1) != 0)
+    if (memcmp(bytes.at, PAYLOAD_MARK, MARK_BYTES) != 0 ||
+        memcmp(bytes.at + STAMP_BYTES, padding, sizeof padding - 1) != 0)
         return false;
     if (!hex_read(&at, 8, &stream) || !hex_read(&at, 8, &channel) || !hex_read(&at, 8, &seq) ||
         !hex_read(&at, 8, &number) || !hex_read(&at, 16, &time_ns))

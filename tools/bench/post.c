@@ -1,4 +1,5 @@
-/* Publishers over HTTP/1.1, pipelined on kept connections: Longwire (one message a request, or many as JSON) and nchan. */
+/* Publishers over HTTP/1.1, pipelined on kept connections: Longwire (one message a request, or many as JSON) and
+ * nchan. */
 #include "bench/dialect.h"
 #include "bench/http_head.h"
 
@@ -62,8 +63,8 @@ static void batch_publish(struct voice *voice, const struct outgoing *messages, 
         batch_put(&body, voice->naming->prefix, &messages[i]);
     }
     buf_put_lit(&body, "]}");
-    buf_putf(&voice->out, "POST /v1/messages HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n\r\n",
-             voice->naming->host, body.len);
+    buf_putf(&voice->out, "POST /v1/messages HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\n"
+             "Content-Length: %zu\r\n\r\n", voice->naming->host, body.len);
     buf_put(&voice->out, buf_span(&body));
     buf_fini(&body);
 }

@@ -1,8 +1,8 @@
 /* proc.h - what a server costs: processor time and memory, of a process and all its descendants.
  *
- * Processor time is user and system together, from the kernel's clock of each process (clock_getcpuclockid(3)): the same sum
- * that /proc/PID/stat shows, all threads and those that ended included, but in nanoseconds where stat rounds to ticks of 10 ms.
- * The set of processes is looked up once; a server must not fork while it is measured. */
+ * Processor time is user and system together, from the kernel's clock of each process (clock_getcpuclockid(3)): the
+ * same sum that /proc/PID/stat shows, all threads and those that ended included, but in nanoseconds where stat rounds
+ * to ticks of 10 ms. The set of processes is looked up once; a server must not fork while it is measured. */
 #ifndef BENCH_PROC_H
 #define BENCH_PROC_H
 

@@ -60,7 +60,8 @@ void publisher_close(struct publisher *publisher)
     free(publisher->messages);
 }
 
-void publisher_say(struct publisher *publisher, unsigned line, const uint32_t *channels, size_t count, uint64_t time_ns)
+void publisher_say(struct publisher *publisher, unsigned line, const uint32_t *channels, size_t count,
+                   uint64_t time_ns)
 {
     struct outgoing *messages = publisher->messages;
     must(count <= PUBLISH_MAX);

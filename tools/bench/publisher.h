@@ -1,7 +1,7 @@
 /* publisher.h - sends the run's messages over one or more connections, each stamped and numbered.
  *
- * What is published in one turn of the loop leaves in one write a connection: publisher_flush(). Acknowledgements are counted
- * where the protocol has them. */
+ * What is published in one turn of the loop leaves in one write a connection: publisher_flush(). Acknowledgements are
+ * counted where the protocol has them. */
 #ifndef BENCH_PUBLISHER_H
 #define BENCH_PUBLISHER_H
 
@@ -37,7 +37,8 @@ void publisher_close(struct publisher *publisher);
 
 /* Says `count` messages on that line, one into each of the channels, all stamped with time_ns. count <= PUBLISH_MAX. */
 enum { PUBLISH_MAX = 10000 };
-void publisher_say(struct publisher *publisher, unsigned line, const uint32_t *channels, size_t count, uint64_t time_ns);
+void publisher_say(struct publisher *publisher, unsigned line, const uint32_t *channels, size_t count,
+                   uint64_t time_ns);
 void publisher_flush(struct publisher *publisher);
 
 #endif

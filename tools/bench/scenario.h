@@ -5,10 +5,10 @@
 
 #include "bench/options.h"
 
-int scenario_fanout(const struct options *options);   /* one channel, closed loop: --in-flight messages not yet with all readers */
+int scenario_fanout(const struct options *options);   /* one channel, --in-flight messages not yet with all readers */
 int scenario_rate(const struct options *options);     /* one channel, --rate messages a second, whatever comes of it */
 int scenario_unicast(const struct options *options);  /* a channel for each reader, closed loop */
-int scenario_durable(const struct options *options);  /* no readers: publishes until acknowledged, --channels channels */
+int scenario_durable(const struct options *options);  /* no readers: acknowledged publishes into --channels channels */
 int scenario_idle(const struct options *options);     /* memory of --connections readers with a channel each */
 int scenario_connect(const struct options *options);  /* connect, subscribe, close, --connections times */
 

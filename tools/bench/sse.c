@@ -1,5 +1,5 @@
-/* Subscribers over Server-Sent Events: Longwire and nchan. The body may be chunked or not: chunk sizes stand on lines of
- * their own and are skipped like every line that isn't a message. */
+/* Subscribers over Server-Sent Events: Longwire and nchan. The body may be chunked or not: chunk sizes stand on lines
+ * of their own and are skipped like every line that isn't a message. */
 #include "bench/dialect.h"
 #include "bench/http_head.h"
 

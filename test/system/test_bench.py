@@ -1,0 +1,85 @@
+"""The bench notices a server that isn't exact. Its floor can be told to lose, double or swap a message in a hundred."""
+import json
+import subprocess
+import time
+
+import pytest
+
+from longwire_server import BUILD, free_port
+
+BENCH = BUILD / "longwire-bench"
+SECONDS = 60
+
+EXACT, INEXACT, BROKEN = 0, 1, 2
+
+
+class Floor:
+    """The bench's own least server."""
+
+    def __init__(self, *words):
+        self.words = words
+
+    def __enter__(self):
+        self.address = f"127.0.0.1:{free_port()}"
+        self.process = subprocess.Popen([BENCH, "floor", "--server", self.address, *self.words])
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait()
+
+    def bench(self, *words):
+        """The exit code and the line of figures; tried again while the floor doesn't listen yet."""
+        deadline = time.monotonic() + SECONDS
+        while True:
+            done = subprocess.run([BENCH, *words, "--peer", "floor", "--server", self.address,
+                                   "--pid", str(self.process.pid), "--seconds-ms", "300", "--settle-ms", "0"],
+                                  capture_output=True, text=True, timeout=SECONDS, check=False)
+            if "Connection refused" not in done.stderr:
+                return done.returncode, json.loads(done.stdout) if done.stdout else done.stderr
+            assert time.monotonic() < deadline and self.process.poll() is None, done.stderr
+            time.sleep(0.02)
+
+
+FANOUT = ["fanout", "--subscribers", "50"]
+UNICAST = ["unicast", "--subscribers", "50", "--publishers", "4", "--in-flight", "64"]
+
+
+@pytest.mark.parametrize("scenario", [FANOUT, FANOUT + ["--threads", "3", "--publishers", "4"],
+                                      FANOUT + ["--in-flight", "1"], ["rate", "--subscribers", "50"],
+                                      UNICAST, UNICAST + ["--threads", "3"]], ids=" ".join)
+@pytest.mark.parametrize("floor", [[], ["--coalesced"]], ids=["send each", "coalesced"])
+def test_an_exact_server_is_found_exact(scenario, floor):
+    with Floor(*floor) as server:
+        code, figures = server.bench(*scenario)
+    assert code == EXACT, figures
+    readers = 1 if scenario[0] == "unicast" else 50
+    assert figures["published"] > 0 and figures["deliveries"] == figures["published"] * readers
+    assert figures["lost"] == figures["doubled"] == figures["out_of_order"] == figures["strayed"] == 0
+    assert figures["server_cpu_us"] > 0 and figures["p50_us"] <= figures["p99_us"] <= figures["max_us"]
+
+
+@pytest.mark.parametrize("spoil, shown", [("lose", "lost"), ("double", "doubled"), ("swap", "out_of_order")])
+@pytest.mark.parametrize("threads", ["1", "2"])
+def test_a_single_bad_message_in_a_hundred_is_noticed(spoil, shown, threads):
+    with Floor("--coalesced", "--spoil", spoil) as server:
+        code, figures = server.bench(*FANOUT, "--threads", threads)
+    assert code == INEXACT, figures
+    others = {"lost", "doubled", "out_of_order", "strayed"} - {shown}
+    assert figures[shown] > 0 and all(figures[other] == 0 for other in others), figures
+
+
+def test_connections_come_and_go():
+    with Floor() as server:
+        code, figures = server.bench("connect", "--connections", "500")
+        assert code == EXACT and figures["server_cpu_us"] > 0, figures
+        code, figures = server.bench("idle", "--connections", "500")
+        assert code == EXACT and figures["pss_after_bytes"] > 0, figures
+
+
+@pytest.mark.parametrize("words", [["fanout", "--subscribers", "0"], ["fanout", "--transport", "poll"],
+                                   ["durable", "--batch", "5"], ["nothing"], ["fanout", "--no-such-option", "1"]])
+def test_what_cannot_be_measured_is_refused(words):
+    with Floor() as server:
+        code, reason = server.bench(*words)
+    assert code == BROKEN and reason.startswith("longwire-bench: ")

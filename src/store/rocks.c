@@ -1,0 +1,393 @@
+#include "store/rocks.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "base/must.h"
+#include "store/rocks_priv.h"
+
+#define KEY_KEEP_MS (24 * 3600 * INT64_C(1000))
+#define MIB         (UINT64_C(1024) * 1024)
+
+enum {
+    CHANNEL_COUNT_MAX   = 1000000,
+    CHANNEL_COUNT_MIN   = 8192,     /* more than one commit can touch */
+    DEAD_COUNT_MAX      = 1000000,
+    READER_COUNT        = 2,
+    READ_COUNT_MAX      = 65536,
+    DISK_SHARE          = 64,
+    FORMAT_NOW          = 1,
+    FORMAT_TEXT_MAX     = 128,
+};
+
+#define FORMAT_HEAD "longwire data directory, format "
+
+/* --- options ---------------------------------------------------------------------------------------------------- */
+
+static uint64_t or_default(uint64_t value, uint64_t fallback)
+{
+    return value != 0 ? value : fallback;
+}
+
+/* 64 MiB; less where four of them would be a good part of the disk. */
+static uint64_t write_buffer_default(int directory)
+{
+    struct statvfs disk;
+
+    if (fstatvfs(directory, &disk) != 0)
+        return 64 * MIB;
+    uint64_t share = (uint64_t)disk.f_blocks * disk.f_frsize / DISK_SHARE;
+    return share >= 64 * MIB ? 64 * MIB : share < MIB / 4 ? MIB / 4 : share;
+}
+
+static void options_fill(struct rocks_store_options *options, int directory)
+{
+    options->key_keep_ms        = options->key_keep_ms != 0 ? options->key_keep_ms : KEY_KEEP_MS;
+    options->channel_count_max  = or_default(options->channel_count_max, CHANNEL_COUNT_MAX);
+    options->write_buffer_bytes = or_default(options->write_buffer_bytes, write_buffer_default(directory));
+    options->block_cache_bytes  = or_default(options->block_cache_bytes, 64 * MIB);
+    options->reserve_bytes      = or_default(options->reserve_bytes, 8 * MIB);
+    options->dead_bytes_max     = or_default(options->dead_bytes_max, 64 * MIB);
+    options->reader_count       = or_default(options->reader_count, READER_COUNT);
+    options->read_count_max     = or_default(options->read_count_max, READ_COUNT_MAX);
+    if (options->channel_count_max < CHANNEL_COUNT_MIN)
+        options->channel_count_max = CHANNEL_COUNT_MIN;
+    if (options->reader_count > READERS_MAX)
+        options->reader_count = READERS_MAX;
+}
+
+/* --- the directory ---------------------------------------------------------------------------------------------- */
+
+static enum rc rc_of_errno(int error)
+{
+    switch (error) {
+    case ENOSPC: case EDQUOT: case EFBIG: return RC_NOSPACE;
+    case EACCES: case EPERM: case EROFS: return RC_DENIED;
+    case EWOULDBLOCK: return RC_BUSY;
+    default: return RC_IO;
+    }
+}
+
+static enum rc refuse(const struct rocks *rocks, const char *what, char *ret_why, size_t why_size)
+{
+    int error = errno;
+
+    if (error == EWOULDBLOCK)
+        snprintf(ret_why, why_size, "the data directory %s is in use by another process", rocks->path);
+    else
+        snprintf(ret_why, why_size, "the data directory %s: %s: %s", rocks->path, what, strerror(error));
+    return rc_of_errno(error);
+}
+
+static char *path_join(const char *path, const char *name)
+{
+    char *joined = NULL;
+
+    must(asprintf(&joined, "%s/%s", path, name) >= 0);
+    return joined;
+}
+
+static enum rc directory_take(struct rocks *rocks, char *ret_why, size_t why_size)
+{
+    umask(077);
+    if (mkdir(rocks->path, 0700) != 0 && errno != EEXIST)
+        return refuse(rocks, "can't be made", ret_why, why_size);
+    rocks->directory_fd = open(rocks->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (rocks->directory_fd < 0)
+        return refuse(rocks, "can't be opened", ret_why, why_size);
+    rocks->lock_fd = openat(rocks->directory_fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (rocks->lock_fd < 0)
+        return refuse(rocks, "the file `lock` can't be opened", ret_why, why_size);
+    if (flock(rocks->lock_fd, LOCK_EX | LOCK_NB) != 0)
+        return refuse(rocks, "can't be locked", ret_why, why_size);
+    rocks->synced_fd = openat(rocks->directory_fd, "synced", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (rocks->synced_fd < 0)
+        return refuse(rocks, "the file `synced` can't be opened", ret_why, why_size);
+    return RC_OK;
+}
+
+/* RC_GONE: there is no `format`, so nobody has finished founding a log here. */
+static enum rc format_check(struct rocks *rocks, char *ret_why, size_t why_size)
+{
+    char     text[FORMAT_TEXT_MAX];
+    uint64_t format = 0;
+
+    int fd = openat(rocks->directory_fd, "format", O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return errno == ENOENT ? RC_GONE : refuse(rocks, "the file `format` can't be opened", ret_why, why_size);
+    ssize_t len = read(fd, text, sizeof text);
+    close(fd);
+    if (len < 0)
+        return refuse(rocks, "the file `format` can't be read", ret_why, why_size);
+
+    struct span said = { text, (size_t)len }, line;
+    if (!span_cut(&said, '\n', &line) || !span_starts(line, SPAN(FORMAT_HEAD)) ||
+        !span_u64(span_skip(line, sizeof FORMAT_HEAD - 1), &format)) {
+        snprintf(ret_why, why_size, "the data directory %s: the file `format` is not what it should be", rocks->path);
+        return RC_CORRUPT;
+    }
+    if (format != FORMAT_NOW) {
+        snprintf(ret_why, why_size, "the data directory %s has format %llu; this program knows only %d", rocks->path,
+                 (unsigned long long)format, FORMAT_NOW);
+        return RC_CORRUPT;
+    }
+    return RC_OK;
+}
+
+/* Last of all, when the database stands: from now on a missing database is a loss, not a beginning. */
+static enum rc format_write(struct rocks *rocks, char *ret_why, size_t why_size)
+{
+    char text[FORMAT_TEXT_MAX];
+    int  len = snprintf(text, sizeof text, FORMAT_HEAD "%d\n", FORMAT_NOW);
+
+    int fd = openat(rocks->directory_fd, "format.new", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return refuse(rocks, "the file `format` can't be made", ret_why, why_size);
+    bool is_written = write(fd, text, (size_t)len) == len && fsync(fd) == 0;
+    close(fd);
+    if (!is_written || renameat(rocks->directory_fd, "format.new", rocks->directory_fd, "format") != 0 ||
+        fsync(rocks->directory_fd) != 0)
+        return refuse(rocks, "the file `format` can't be written", ret_why, why_size);
+    return RC_OK;
+}
+
+bool rocks_free_bytes(const struct rocks *rocks, uint64_t *ret_bytes)
+{
+    struct statvfs disk;
+
+    if (fstatvfs(rocks->directory_fd, &disk) != 0)
+        return false;
+    *ret_bytes = (uint64_t)disk.f_bavail * disk.f_frsize;
+    return true;
+}
+
+/* --- how far acknowledged commits went -------------------------------------------------------------------------- */
+
+enum { SYNCED_BYTES_MAX = 64 };
+
+/* A file that isn't whole says nothing, and is written anew by the next commit. */
+static uint64_t synced_read(const struct rocks *rocks)
+{
+    char     text[SYNCED_BYTES_MAX];
+    uint64_t sequence = 0;
+    ssize_t  len      = pread(rocks->synced_fd, text, sizeof text, 0);
+
+    if (len <= 0 || !record_get(span_of(text, (size_t)len), SPAN("synced"), &sequence, 1))
+        return 0;
+    return sequence;
+}
+
+/* Not synced: after a crash of the process the page is there all the same; after one of the machine an older value is
+ * there, which is true as well. */
+enum rc rocks_note_synced(struct rocks *rocks)
+{
+    struct buf     value;
+    const uint64_t sequence = rocks_db_sequence(&rocks->db);
+
+    buf_init(&value, SYNCED_BYTES_MAX);
+    record_put(&value, SPAN("synced"), &sequence, 1);
+    bool is_whole = pwrite(rocks->synced_fd, value.at, value.len, 0) == (ssize_t)value.len;
+    buf_fini(&value);
+    return is_whole ? RC_OK : RC_IO;
+}
+
+static enum rc loss_check(struct rocks *rocks, uint64_t synced, char *ret_why, size_t why_size)
+{
+    if (rocks_db_sequence(&rocks->db) >= synced)
+        return RC_OK;
+    snprintf(ret_why, why_size, "the log in %s ends at %llu, but commits up to %llu were acknowledged: the rest is lost, "
+             "so the log has a new epoch", rocks->path, (unsigned long long)rocks_db_sequence(&rocks->db),
+             (unsigned long long)synced);
+    uint64_t epoch = rocks->options.epoch_new != rocks->epoch ? rocks->options.epoch_new : rocks->epoch + 1;
+    enum rc  rc    = rocks_epoch_change(rocks, epoch);
+    return rc == RC_OK ? rocks_note_synced(rocks) : rc;
+}
+
+enum rc rocks_load(struct rocks *rocks, bool must_exist, char *ret_why, size_t why_size)
+{
+    const uint64_t                synced  = synced_read(rocks);
+    const struct rocks_db_options options = {
+        .path               = rocks->db_path,
+        .write_buffer_bytes = rocks->options.write_buffer_bytes,
+        .block_cache_bytes  = rocks->options.block_cache_bytes,
+        .must_exist         = must_exist,
+        .make_filter        = rocks_make_filter,
+        .context            = &rocks->dead,
+        .sequence_min       = synced,
+    };
+
+    enum rc rc = rocks_db_open(&rocks->db, &options, ret_why, why_size);
+    if (rc == RC_OK)
+        rc = rocks_meta_load(rocks, ret_why, why_size);
+    if (rc == RC_OK)
+        rc = loss_check(rocks, synced, ret_why, why_size);
+    if (rc != RC_OK)
+        rocks_db_close(&rocks->db);
+    return rc;
+}
+
+/* --- threads ---------------------------------------------------------------------------------------------------- */
+
+static void queues_init(struct rocks *rocks)
+{
+    pthread_rwlockattr_t attributes;
+
+    pthread_rwlockattr_init(&attributes);
+    pthread_rwlockattr_setkind_np(&attributes, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+    pthread_rwlock_init(&rocks->db_lock, &attributes);
+    pthread_rwlockattr_destroy(&attributes);
+    pthread_mutex_init(&rocks->commits.lock, NULL);
+    pthread_cond_init(&rocks->commits.more, NULL);
+    list_init(&rocks->commits.batches);
+    pthread_mutex_init(&rocks->reads.lock, NULL);
+    pthread_cond_init(&rocks->reads.more, NULL);
+    list_init(&rocks->reads.reads);
+    keeper_init(&rocks->keeper);
+}
+
+static void threads_start(struct rocks *rocks)
+{
+    must(pthread_create(&rocks->committer_thread, NULL, rocks_committer, rocks) == 0);
+    must(pthread_create(&rocks->keeper_thread, NULL, rocks_keeper, rocks) == 0);
+    for (size_t i = 0; i < rocks->options.reader_count; i++)
+        must(pthread_create(&rocks->reader_threads[i], NULL, rocks_reader, rocks) == 0);
+}
+
+static void closing_say(pthread_mutex_t *lock, pthread_cond_t *more, bool *is_closing)
+{
+    pthread_mutex_lock(lock);
+    *is_closing = true;
+    pthread_cond_broadcast(more);
+    pthread_mutex_unlock(lock);
+}
+
+/* The committer first: what it answers may read on. */
+static void threads_stop(struct rocks *rocks)
+{
+    closing_say(&rocks->commits.lock, &rocks->commits.more, &rocks->commits.is_closing);
+    pthread_join(rocks->committer_thread, NULL);
+    closing_say(&rocks->reads.lock, &rocks->reads.more, &rocks->reads.is_closing);
+    for (size_t i = 0; i < rocks->options.reader_count; i++)
+        pthread_join(rocks->reader_threads[i], NULL);
+    closing_say(&rocks->keeper.lock, &rocks->keeper.more, &rocks->keeper.is_closing);
+    pthread_rwlock_rdlock(&rocks->db_lock);
+    if (rocks->db.db != NULL)
+        rocksdb_disable_manual_compaction(rocks->db.db);
+    pthread_rwlock_unlock(&rocks->db_lock);
+    pthread_join(rocks->keeper_thread, NULL);
+}
+
+/* --- the port --------------------------------------------------------------------------------------------------- */
+
+static void rocks_free(struct rocks *rocks)
+{
+    rocks_db_close(&rocks->db);
+    keeper_fini(&rocks->keeper);
+    dead_floors_fini(&rocks->dead);
+    channel_table_fini(&rocks->table);
+    pthread_mutex_destroy(&rocks->commits.lock);
+    pthread_cond_destroy(&rocks->commits.more);
+    pthread_mutex_destroy(&rocks->reads.lock);
+    pthread_cond_destroy(&rocks->reads.more);
+    pthread_rwlock_destroy(&rocks->db_lock);
+    if (rocks->synced_fd >= 0)
+        close(rocks->synced_fd);
+    if (rocks->lock_fd >= 0)
+        close(rocks->lock_fd);
+    if (rocks->directory_fd >= 0)
+        close(rocks->directory_fd);
+    free(rocks->path);
+    free(rocks->db_path);
+    free(rocks);
+}
+
+static void rocks_close(struct store *store)
+{
+    struct rocks *rocks = rocks_of(store);
+
+    threads_stop(rocks);
+    /* The bytes a channel keeps are "about": if they can't be written down now they are guessed at next time. */
+    if (rocks->db.db != NULL && rocks->commits.health == ROCKS_WELL)
+        channels_save_all(rocks);
+    rocks_free(rocks);
+}
+
+static void rocks_stats(struct store *store, struct store_stats *ret_stats)
+{
+    struct rocks *rocks = rocks_of(store);
+
+    *ret_stats = (struct store_stats){
+        .channel_count = counter_get(&rocks->table.count),
+        .disk_bytes    = counter_get(&rocks->disk_bytes),
+        .memory_bytes  = counter_get(&rocks->memory_bytes),
+        .append_count  = counter_get(&rocks->append_count),
+        .batch_count   = counter_get(&rocks->batch_count),
+        .sync_count    = counter_get(&rocks->sync_count),
+        .sync_us_sum   = counter_get(&rocks->sync_us_sum),
+        .is_full       = counter_get(&rocks->is_full) != 0,
+        .is_broken     = counter_get(&rocks->is_broken) != 0,
+    };
+    for (size_t i = 0; i < SYNC_BUCKETS; i++)
+        ret_stats->sync_us_buckets[i] = counter_get(&rocks->sync_us_buckets[i]);
+}
+
+static const struct store_ops rocks_ops = {
+    .name   = "rocks",
+    .append = rocks_append,
+    .read   = rocks_read,
+    .tend   = rocks_tend,
+    .stats  = rocks_stats,
+    .close  = rocks_close,
+};
+
+static struct rocks *rocks_new(const struct rocks_store_options *options)
+{
+    struct rocks *rocks = calloc(1, sizeof *rocks);
+
+    must(rocks != NULL && options->epoch_new != 0);
+    rocks->store.ops    = &rocks_ops;
+    rocks->options      = *options;
+    rocks->path         = strdup(options->path);
+    rocks->db_path      = path_join(options->path, "db");
+    rocks->options.path = rocks->path;
+    rocks->directory_fd = rocks->lock_fd = rocks->synced_fd = -1;
+    must(rocks->path != NULL);
+    queues_init(rocks);
+    dead_floors_init(&rocks->dead, DEAD_COUNT_MAX);
+    channel_table_init(&rocks->table, CHANNEL_COUNT_MAX);
+    return rocks;
+}
+
+enum rc rocks_store_open(const struct rocks_store_options *options, struct store **ret, char *ret_why, size_t why_size)
+{
+    struct rocks *rocks = rocks_new(options);
+
+    ret_why[0] = '\0';
+    enum rc rc = directory_take(rocks, ret_why, why_size);
+    if (rc != RC_OK)
+        goto out;
+    rc = format_check(rocks, ret_why, why_size);
+    if (rc != RC_OK && rc != RC_GONE)
+        goto out;
+    const bool is_new = rc == RC_GONE;
+    options_fill(&rocks->options, rocks->directory_fd);
+    rocks->table.count_max = rocks->options.channel_count_max;
+    rc                     = rocks_load(rocks, !is_new, ret_why, why_size);
+    if (rc == RC_OK && is_new)
+        rc = format_write(rocks, ret_why, why_size);
+    if (rc != RC_OK)
+        goto out;
+    threads_start(rocks);
+    *ret  = &rocks->store;
+    rocks = NULL;
+out:
+    if (rocks != NULL)
+        rocks_free(rocks);
+    return rc;
+}

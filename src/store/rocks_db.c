@@ -1,0 +1,290 @@
+#include "store/rocks_db.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/must.h"
+#include "store/rocks_row.h"
+
+enum {
+    MIB                 = 1024 * 1024,
+    BLOCK_BYTES         = 16 * 1024,
+    WRITE_BUFFER_COUNT  = 4,
+    SMALL_BUFFER_SHARE  = 8,   /* families beside the messages get an eighth of a write buffer */
+    LEVEL0_COMPACT      = 8,   /* few, large merges: CPU counts more here than the reads of cold history */
+    LEVEL0_SLOWDOWN     = 40,
+    LEVEL0_STOP         = 64,
+    OPEN_FILES_MAX      = 1024,
+    BACKGROUND_JOBS     = 2,
+    INFO_LOG_BYTES_MAX  = 1 * MIB,
+    INFO_LOG_COUNT      = 2,
+    INFO_LOG_WARN       = 2,
+    BLOOM_BITS          = 10,
+    TIER_CACHE_ONLY     = 1,
+    WAL_TOLERATE_TAIL   = 0,   /* an unfinished record at the end is cut; damage elsewhere is refused */
+    WAL_POINT_IN_TIME   = 2,   /* stops at the first record that doesn't fit */
+    BOTTOM_COMPRESSION  = rocksdb_lz4_compression,
+};
+
+static const char *const family_names[FAMILY_COUNT] = { "default", "messages", "channels", "floors", "keys" };
+
+/* --- statuses --------------------------------------------------------------------------------------------------- */
+
+static bool says(const char *status, const char *word)
+{
+    return strstr(status, word) != NULL;
+}
+
+static enum rc rc_of(const char *status)
+{
+    if (says(status, "Corruption") || says(status, "does not exist"))
+        return RC_CORRUPT;
+    if (says(status, "Result incomplete"))
+        return RC_BUSY;
+    if (says(status, "/LOCK"))
+        return RC_BUSY;
+    if (says(status, "No space left") || says(status, "quota exceeded") || says(status, "File too large"))
+        return RC_NOSPACE;
+    if (says(status, "Permission denied") || says(status, "Read-only file system"))
+        return RC_DENIED;
+    return RC_IO;
+}
+
+enum rc rocks_rc(char **status)
+{
+    if (*status == NULL)
+        return RC_OK;
+    enum rc rc = rc_of(*status);
+    rocksdb_free(*status);
+    *status = NULL;
+    return rc;
+}
+
+/* --- options ---------------------------------------------------------------------------------------------------- */
+
+static rocksdb_block_based_table_options_t *table_options(struct rocks_db *db, enum family family)
+{
+    rocksdb_block_based_table_options_t *table = rocksdb_block_based_options_create();
+
+    rocksdb_block_based_options_set_block_size(table, BLOCK_BYTES);
+    rocksdb_block_based_options_set_block_cache(table, db->cache);
+    rocksdb_block_based_options_set_cache_index_and_filter_blocks(table, 1);
+    rocksdb_block_based_options_set_pin_l0_filter_and_index_blocks_in_cache(table, 1);
+    rocksdb_block_based_options_set_format_version(table, 5);
+    /* Messages are found by seeking; the others are asked for keys that mostly aren't there. */
+    if (family != FAMILY_MESSAGES)
+        rocksdb_block_based_options_set_filter_policy(table, rocksdb_filterpolicy_create_bloom_full(BLOOM_BITS));
+    return table;
+}
+
+static rocksdb_options_t *family_options(struct rocks_db *db, const struct rocks_db_options *options,
+                                         enum family family)
+{
+    rocksdb_options_t                   *o     = rocksdb_options_create();
+    rocksdb_block_based_table_options_t *table = table_options(db, family);
+    size_t                               bytes = options->write_buffer_bytes;
+
+    if (family != FAMILY_MESSAGES)
+        bytes = bytes / SMALL_BUFFER_SHARE;
+    rocksdb_options_set_block_based_table_factory(o, table);
+    rocksdb_block_based_options_destroy(table);
+    rocksdb_options_set_write_buffer_size(o, bytes);
+    rocksdb_options_set_max_write_buffer_number(o, WRITE_BUFFER_COUNT);
+    rocksdb_options_set_level0_file_num_compaction_trigger(o, LEVEL0_COMPACT);
+    rocksdb_options_set_level0_slowdown_writes_trigger(o, LEVEL0_SLOWDOWN);
+    rocksdb_options_set_level0_stop_writes_trigger(o, LEVEL0_STOP);
+    rocksdb_options_set_target_file_size_base(o, options->write_buffer_bytes);
+    rocksdb_options_set_max_bytes_for_level_base(o, options->write_buffer_bytes * LEVEL0_COMPACT);
+    rocksdb_options_set_compression(o, rocksdb_no_compression);
+    rocksdb_options_set_bottommost_compression(o, BOTTOM_COMPRESSION);
+    if (options->make_filter != NULL) {
+        rocksdb_compactionfilterfactory_t *filter = options->make_filter(options->context, family);
+        if (filter != NULL)
+            rocksdb_options_set_compaction_filter_factory(o, filter);
+    }
+    return o;
+}
+
+/* What belongs to the database as a whole stands in the options of the first family. */
+static void database_options(rocksdb_options_t *o, const struct rocks_db_options *options)
+{
+    rocksdb_options_set_create_if_missing(o, !options->must_exist);
+    rocksdb_options_set_create_missing_column_families(o, !options->must_exist);
+    rocksdb_options_set_max_background_jobs(o, BACKGROUND_JOBS);
+    rocksdb_options_set_max_open_files(o, OPEN_FILES_MAX);
+    rocksdb_options_set_info_log_level(o, INFO_LOG_WARN);
+    rocksdb_options_set_max_log_file_size(o, INFO_LOG_BYTES_MAX);
+    rocksdb_options_set_keep_log_file_num(o, INFO_LOG_COUNT);
+    rocksdb_options_set_stats_dump_period_sec(o, 0);
+    rocksdb_options_set_stats_persist_period_sec(o, 0);
+    /* One thread writes, so what concurrent writers need only costs. */
+    rocksdb_options_set_allow_concurrent_memtable_write(o, 0);
+    rocksdb_options_set_enable_write_thread_adaptive_yield(o, 0);
+    /* Bounds the time a restart needs to read it. */
+    rocksdb_options_set_max_total_wal_size(o, 2 * options->write_buffer_bytes);
+    rocksdb_options_set_wal_recovery_mode(o, WAL_TOLERATE_TAIL);
+}
+
+/* --- open and close --------------------------------------------------------------------------------------------- */
+
+static void db_prepare(struct rocks_db *db, const struct rocks_db_options *options)
+{
+    db->cache = rocksdb_cache_create_lru(options->block_cache_bytes);
+    for (enum family family = 0; family < FAMILY_COUNT; family++)
+        db->options[family] = family_options(db, options, family);
+    database_options(db->options[FAMILY_META], options);
+    db->get        = rocksdb_readoptions_create();
+    db->get_cached = rocksdb_readoptions_create();
+    rocksdb_readoptions_set_read_tier(db->get_cached, TIER_CACHE_ONLY);
+    db->write_synced = rocksdb_writeoptions_create();
+    rocksdb_writeoptions_set_sync(db->write_synced, 1);
+}
+
+void rocks_db_close(struct rocks_db *db)
+{
+    for (enum family family = 0; db->db != NULL && family < FAMILY_COUNT; family++)
+        rocksdb_column_family_handle_destroy(db->families[family]);
+    if (db->db != NULL)
+        rocksdb_close(db->db);
+    for (enum family family = 0; family < FAMILY_COUNT; family++)
+        if (db->options[family] != NULL)
+            rocksdb_options_destroy(db->options[family]);
+    if (db->get != NULL) {
+        rocksdb_readoptions_destroy(db->get);
+        rocksdb_readoptions_destroy(db->get_cached);
+        rocksdb_writeoptions_destroy(db->write_synced);
+        rocksdb_cache_destroy(db->cache);
+    }
+    *db = (struct rocks_db){ 0 };
+}
+
+static rocksdb_options_t const *const *const_options(struct rocks_db *db)
+{
+    return (rocksdb_options_t const *const *)db->options;
+}
+
+static char *db_try(struct rocks_db *db, const struct rocks_db_options *options)
+{
+    char *status = NULL;
+
+    db->db = rocksdb_open_column_families(db->options[FAMILY_META], options->path, FAMILY_COUNT, family_names,
+                                          const_options(db), db->families, &status);
+    return status;
+}
+
+/* Looks, without changing a byte, how far the database reaches up to the first thing that doesn't fit. */
+static uint64_t db_reach(struct rocks_db *db, const struct rocks_db_options *options)
+{
+    rocksdb_column_family_handle_t *families[FAMILY_COUNT];
+    char                           *status = NULL;
+    rocksdb_t                      *look;
+
+    look = rocksdb_open_for_read_only_column_families(db->options[FAMILY_META], options->path, FAMILY_COUNT,
+                                                      family_names, const_options(db), families, 0, &status);
+    if (rocks_rc(&status) != RC_OK)
+        return 0;
+    uint64_t reach = rocksdb_get_latest_sequence_number(look);
+    for (enum family family = 0; family < FAMILY_COUNT; family++)
+        rocksdb_column_family_handle_destroy(families[family]);
+    rocksdb_close(look);
+    return reach;
+}
+
+/* The end of the log may be torn by a crash: fine, as long as nothing acknowledged stood there. */
+static char *db_try_torn(struct rocks_db *db, const struct rocks_db_options *options, char *status)
+{
+    if (rc_of(status) != RC_CORRUPT)
+        return status;
+    rocksdb_options_set_wal_recovery_mode(db->options[FAMILY_META], WAL_POINT_IN_TIME);
+    if (db_reach(db, options) < options->sequence_min)
+        return status;
+    rocksdb_free(status);
+    return db_try(db, options);
+}
+
+enum rc rocks_db_open(struct rocks_db *db, const struct rocks_db_options *options, char *ret_why, size_t why_size)
+{
+    enum rc rc = RC_OK;
+
+    db_prepare(db, options);
+    char *status = db_try(db, options);
+    if (status != NULL)
+        status = db_try_torn(db, options, status);
+    if (status != NULL) {
+        snprintf(ret_why, why_size, "the database in %s can't be opened: %s", options->path, status);
+        rc = rocks_rc(&status);
+        rocks_db_close(db);
+    }
+    return rc;
+}
+
+/* --- reading and writing ---------------------------------------------------------------------------------------- */
+
+uint64_t rocks_db_sequence(struct rocks_db *db)
+{
+    return rocksdb_get_latest_sequence_number(db->db);
+}
+
+enum rc rocks_db_get(struct rocks_db *db, enum family family, const rocksdb_readoptions_t *how, struct span key,
+                     rocksdb_pinnableslice_t **ret)
+{
+    char                    *status = NULL;
+    rocksdb_pinnableslice_t *slice =
+        rocksdb_get_pinned_cf(db->db, how, db->families[family], key.at, key.len, &status);
+
+    if (status != NULL)
+        return rocks_rc(&status);
+    *ret = slice;
+    return RC_OK;
+}
+
+enum rc rocks_db_get_record(struct rocks_db *db, enum family family, const rocksdb_readoptions_t *how, struct span key,
+                            uint64_t *ret_numbers, size_t count)
+{
+    rocksdb_pinnableslice_t *slice = NULL;
+    struct span              value;
+
+    enum rc rc = rocks_db_get(db, family, how, key, &slice);
+    if (rc != RC_OK)
+        return rc;
+    if (slice == NULL)
+        return RC_GONE;
+    value.at = rocksdb_pinnableslice_value(slice, &value.len);
+    rc       = record_get(value, key, ret_numbers, count) ? RC_OK : RC_CORRUPT;
+    rocksdb_pinnableslice_destroy(slice);
+    return rc;
+}
+
+void rocks_db_put_record(struct rocks_db *db, rocksdb_writebatch_t *batch, enum family family, struct span key,
+                         const uint64_t *numbers, size_t count)
+{
+    struct buf value;
+
+    buf_init(&value, 16 * RECORD_NUMBERS_MAX);
+    record_put(&value, key, numbers, count);
+    rocksdb_writebatch_put_cf(batch, db->families[family], key.at, key.len, value.at, value.len);
+    buf_fini(&value);
+}
+
+enum rc rocks_db_write(struct rocks_db *db, rocksdb_writebatch_t *batch)
+{
+    char *status = NULL;
+
+    rocksdb_write(db->db, db->write_synced, batch, &status);
+    if (status == NULL)
+        return RC_OK;
+    /* A write that found no room left at most half a record, which is cut off when the log is read again. A sync that
+     * found none says nothing about what is on disk. */
+    bool is_unwritten = says(status, "While appending");
+    enum rc rc = rocks_rc(&status);
+    return rc == RC_NOSPACE && !is_unwritten ? RC_IO : rc;
+}
+
+uint64_t rocks_db_number(struct rocks_db *db, enum family family, const char *property)
+{
+    uint64_t value = 0;
+
+    if (rocksdb_property_int_cf(db->db, db->families[family], property, &value) != 0)
+        return 0;
+    return value;
+}

@@ -1,0 +1,70 @@
+/* rocks_db.h - one RocksDB, tuned for logs: opened, read, written, closed; statuses (sentences in its C API) become
+ * enum rc. Knows no channels. Writes come from the committer and the keeper, reads from any thread. */
+#ifndef STORE_ROCKS_DB_H
+#define STORE_ROCKS_DB_H
+
+#include <rocksdb/c.h>
+
+#include "base/rc.h"
+#include "base/span.h"
+
+enum family {
+    FAMILY_META,      /* format, epoch, ceilings of ids */
+    FAMILY_MESSAGES,  /* channel number, seq -> message row */
+    FAMILY_CHANNELS,  /* name -> number, ceiling, bytes; written by the committer alone */
+    FAMILY_FLOORS,    /* channel number -> floor; written by the keeper alone */
+    FAMILY_KEYS,      /* channel number, publisher, key -> answer */
+    FAMILY_COUNT
+};
+
+struct rocks_db_options {
+    const char                         *path;
+    size_t                              write_buffer_bytes;
+    size_t                              block_cache_bytes;
+    bool                                must_exist;  /* refuse to make a new one */
+    rocksdb_compactionfilterfactory_t *(*make_filter)(void *context, enum family family);  /* NULL: no filter */
+    void                               *context;
+    /* How far acknowledged commits went. A log that is damaged before that is refused (RC_CORRUPT) and not touched; if
+     * it is damaged behind, or merely ends early, it is opened: compare with rocks_db_sequence(). */
+    uint64_t                            sequence_min;
+};
+
+struct rocks_db {
+    rocksdb_t                      *db;  /* NULL: not open */
+    rocksdb_column_family_handle_t *families[FAMILY_COUNT];
+    rocksdb_options_t              *options[FAMILY_COUNT];
+    rocksdb_cache_t                *cache;
+    rocksdb_readoptions_t          *get;        /* any point read */
+    rocksdb_readoptions_t          *get_cached; /* … that must not wait for the disk */
+    rocksdb_writeoptions_t         *write_synced;
+};
+
+/* A zeroed db becomes open; on failure it is as before and ret_why a sentence. */
+enum rc rocks_db_open(struct rocks_db *db, const struct rocks_db_options *options, char *ret_why,
+                      size_t why_size) RC_MUST_USE;
+void rocks_db_close(struct rocks_db *db);  /* fine if it isn't open */
+
+/* How far the database goes; rises with each write. */
+uint64_t rocks_db_sequence(struct rocks_db *db);
+
+/* One value, pinned until rocksdb_pinnableslice_destroy; NULL with RC_OK if there is none. RC_BUSY: the disk would
+ * have to be read (only with get_cached). */
+enum rc rocks_db_get(struct rocks_db *db, enum family family, const rocksdb_readoptions_t *how, struct span key,
+                     rocksdb_pinnableslice_t **ret) RC_MUST_USE;
+
+/* A record of `count` numbers. RC_GONE: there is none; RC_CORRUPT, RC_IO, RC_BUSY as above. */
+enum rc rocks_db_get_record(struct rocks_db *db, enum family family, const rocksdb_readoptions_t *how, struct span key,
+                            uint64_t *ret_numbers, size_t count) RC_MUST_USE;
+
+void rocks_db_put_record(struct rocks_db *db, rocksdb_writebatch_t *batch, enum family family, struct span key,
+                         const uint64_t *numbers, size_t count);
+
+/* On disk when it returns RC_OK. RC_NOSPACE: nothing was written; all else: perhaps. */
+enum rc rocks_db_write(struct rocks_db *db, rocksdb_writebatch_t *batch) RC_MUST_USE;
+
+uint64_t rocks_db_number(struct rocks_db *db, enum family family, const char *property);
+
+/* Takes (frees and nulls) a status; NULL is RC_OK. */
+enum rc rocks_rc(char **status);
+
+#endif

@@ -1,0 +1,227 @@
+/* rocks_priv.h - the parts of the RocksDB maker, and who may touch what.
+ *
+ * Threads: the committer (rocks_append.c) numbers and writes; readers (rocks_read.c) answer reads; the keeper
+ * (rocks_trim.c) moves floors, takes space back, and closes and reopens a database that failed. RocksDB's own threads
+ * call the filter (rocks_filter.c).
+ *
+ * Locks, in the order they are taken; none is held over a done():
+ *   db_lock     whoever uses `db` holds it for reading, the keeper for writing while it reopens
+ *   table.lock  the channels known in memory; never held over the disk
+ *   the locks of the queues and of the floors, each alone */
+#ifndef STORE_ROCKS_PRIV_H
+#define STORE_ROCKS_PRIV_H
+
+#include <pthread.h>
+
+#include "base/counter.h"
+#include "base/map.h"
+#include "store/rocks.h"
+#include "store/rocks_db.h"
+#include "store/rocks_row.h"
+
+enum { READERS_MAX = 16, SYNC_BUCKETS = sizeof(((struct store_stats *)0)->sync_us_buckets) / sizeof(uint64_t) };
+
+/* --- channels (rocks_channel.c) --------------------------------------------------------------------------------- */
+
+/* What is known of a channel at one moment. */
+struct rocks_look {
+    uint64_t number;      /* 0: never used */
+    uint64_t head;
+    uint64_t floor;       /* nothing below it is shown; at least 1 */
+    uint64_t ceiling;     /* no seq above it was ever given: the head, should the last rows be unreadable */
+    uint64_t bytes;       /* payload bytes from floor to head, about */
+    uint64_t saved_head;  /* the head when `bytes` was last written down */
+    msec     floor_time;  /* of the message at the floor; FLOOR_TIME_UNKNOWN: it must be read */
+};
+
+#define FLOOR_TIME_UNKNOWN INT64_MIN
+
+/* What a commit that is being made will change; the committer's alone. */
+struct channel_change {
+    uint64_t number, head, ceiling;
+    uint64_t bytes_more, bytes_less;
+    msec     first_time;  /* of the first message in the commit */
+    uint32_t row_last;    /* the channel's last row in the commit, counted from 1; 0: none */
+    bool     is_open;     /* it is in the commit: don't let the channel go */
+    bool     is_new, is_saved;
+};
+
+struct rocks_channel {
+    struct map_node       node;
+    struct list           link;  /* in table.used, the one unused for longest first */
+    struct channel_name  *name;  /* owns a reference */
+    struct rocks_look     now;   /* as committed */
+    struct channel_change change;
+};
+
+struct channel_table {
+    pthread_mutex_t lock;
+    struct map      map;
+    struct list     used;
+    size_t          count_max;
+    uint64_t        floor_changes;  /* how often a floor on disk was moved; see channel_take() */
+    struct counter  count;
+};
+
+struct rocks;
+
+void channel_table_init(struct channel_table *table, size_t count_max);
+void channel_table_clear(struct channel_table *table);
+void channel_table_fini(struct channel_table *table);
+
+/* From the table or, if it isn't there, from the disk (it doesn't enter the table). With how = db.get_cached RC_BUSY
+ * means that the disk would have to be asked. RC_CORRUPT: this channel is unreadable. */
+enum rc channel_look(struct rocks *rocks, struct channel_name *name, const rocksdb_readoptions_t *how,
+                     struct rocks_look *ret) RC_MUST_USE;
+
+/* For the committer: the entry in the table, brought in if need be, with its change opened. */
+enum rc channel_take(struct rocks *rocks, struct channel_name *name, struct rocks_channel **ret) RC_MUST_USE;
+
+/* The commit succeeded: what it changed is true from now on. Called with table.lock held. */
+void channel_publish(struct rocks_channel *channel);
+
+/* Raises the floor of the channel in the table, if it is there. */
+void channel_raise_floor(struct rocks *rocks, const struct channel_name *name, const struct rocks_look *look,
+                         uint64_t bytes_less);
+
+/* What is on disk of its floor; 1 if nothing is. */
+enum rc floor_load(struct rocks *rocks, uint64_t number, uint64_t *ret) RC_MUST_USE;
+void    floor_save(struct rocks *rocks, rocksdb_writebatch_t *batch, uint64_t number, uint64_t floor);
+
+/* Into the batch: how the channel stands. */
+void channel_save(struct rocks *rocks, rocksdb_writebatch_t *batch, const struct channel_name *name,
+                  const struct rocks_look *look);
+
+/* Writes down the bytes of channels that changed since, as far as the disk lets it: at close. */
+void channels_save_all(struct rocks *rocks);
+
+/* Moves the floor up; the bytes shrink in proportion. */
+void look_raise(struct rocks_look *look, uint64_t floor);
+
+/* Moves the floor up to where count and age allow; reads a few rows. */
+enum rc look_age(struct rocks *rocks, const struct namespace *space, msec wall, struct rocks_look *look) RC_MUST_USE;
+
+/* --- commit (rocks_append.c) ------------------------------------------------------------------------------------ */
+
+enum { NUMBER_CHANNEL = ID_KIND_COUNT, NUMBER_COUNT };
+
+/* Numbers given out rise across crashes because a ceiling is on disk before any below it is used. */
+struct rocks_numbers {
+    uint64_t next[NUMBER_COUNT];
+    uint64_t ceiling[NUMBER_COUNT];
+};
+
+enum rocks_health {
+    ROCKS_WELL,
+    ROCKS_FULL,    /* RocksDB met a full disk: reopened once there is room */
+    ROCKS_BROKEN,  /* a write or sync failed: reopened as soon as it can be */
+};
+
+struct commit_queue {
+    pthread_mutex_t   lock;
+    pthread_cond_t    more;
+    struct list       batches;
+    bool              is_closing;
+    enum rocks_health health;
+};
+
+void rocks_append(struct store *store, struct append_batch *batch);
+void *rocks_committer(void *rocks);
+
+/* Reads epoch and ceilings, or founds a new log. */
+enum rc rocks_meta_load(struct rocks *rocks, char *ret_why, size_t why_size) RC_MUST_USE;
+
+/* A new life of the log: acknowledged commits were lost, so its seqs may be given twice. */
+enum rc rocks_epoch_change(struct rocks *rocks, uint64_t epoch) RC_MUST_USE;
+
+/* --- reads (rocks_read.c) --------------------------------------------------------------------------------------- */
+
+struct read_queue {
+    pthread_mutex_t lock;
+    pthread_cond_t  more;
+    struct list     reads;
+    size_t          count;
+    bool            is_closing;
+};
+
+void  rocks_read(struct store *store, struct store_read *read);
+void *rocks_reader(void *rocks);
+
+/* --- retention and repair (rocks_trim.c, rocks_filter.c) -------------------------------------------------------- */
+
+/* Which rows may go: floors that are on disk, by channel number. */
+struct dead_floors {
+    pthread_mutex_t lock;
+    struct map      map;
+    size_t          count_max;
+    msec            wall;  /* for what carries its own expiry */
+};
+
+void dead_floors_init(struct dead_floors *dead, size_t count_max);
+void dead_floors_clear(struct dead_floors *dead);
+void dead_floors_fini(struct dead_floors *dead);
+
+/* When count_max are there the rest waits for the next round: its rows stay on disk a while longer. */
+void     dead_floors_set(struct dead_floors *dead, uint64_t number, uint64_t floor);
+uint64_t dead_floors_get(struct dead_floors *dead, uint64_t number, msec *ret_wall);
+
+rocksdb_compactionfilterfactory_t *rocks_make_filter(void *dead_floors, enum family family);
+
+struct keeper {
+    pthread_mutex_t lock;
+    pthread_cond_t  more;
+    msec            wall;           /* of the last tend() */
+    bool            is_due;
+    bool            is_needed;      /* the committer met a failure: the database must be closed and opened again */
+    bool            is_closing;
+    /* The keeper thread's alone: */
+    struct buf      walk_from;      /* name of the channel where the walk goes on */
+    bool            is_first_walk;  /* since open: floors from before may have rows that were never taken back */
+    uint64_t        dead_rows;
+    msec            keys_at;        /* when expired keys were last taken out */
+    uint32_t        tries;          /* to reopen, without success */
+};
+
+void  keeper_init(struct keeper *keeper);
+void  keeper_fini(struct keeper *keeper);
+void  rocks_tend(struct store *store, msec wall);
+void *rocks_keeper(void *rocks);
+void  keeper_need(struct rocks *rocks);
+
+/* --- all of it -------------------------------------------------------------------------------------------------- */
+
+struct rocks {
+    struct store               store;
+    struct rocks_store_options options;
+    char                      *path, *db_path;
+    int                        directory_fd, lock_fd, synced_fd;
+    pthread_rwlock_t           db_lock;
+    struct rocks_db            db;
+    uint64_t                   epoch;
+    struct rocks_numbers       numbers;  /* the committer's, and whoever holds db_lock for writing */
+    struct channel_table       table;
+    struct commit_queue        commits;
+    struct read_queue          reads;
+    struct keeper              keeper;
+    struct dead_floors         dead;
+    pthread_t                  committer_thread, keeper_thread, reader_threads[READERS_MAX];
+    struct counter             append_count, batch_count, sync_count, sync_us_sum, sync_us_buckets[SYNC_BUCKETS];
+    struct counter             is_full, is_broken;        /* 0 or 1; set by the committer */
+    struct counter             disk_bytes, memory_bytes;  /* set by the keeper */
+};
+
+static inline struct rocks *rocks_of(struct store *store)
+{
+    return container_of(store, struct rocks, store);
+}
+
+/* Opens the database and reads what stands in it; db_lock is held for writing, or no thread runs yet. */
+enum rc rocks_load(struct rocks *rocks, bool must_exist, char *ret_why, size_t why_size) RC_MUST_USE;
+
+/* Notes that all that is in the database now is on disk and may be acknowledged. */
+enum rc rocks_note_synced(struct rocks *rocks) RC_MUST_USE;
+
+/* Free space of the disk; false if the system won't say. */
+bool rocks_free_bytes(const struct rocks *rocks, uint64_t *ret_bytes);
+
+#endif

@@ -1,0 +1,442 @@
+/* The keeper: one step of retention for each tend(), and the repair of a database that failed.
+ *
+ * Retention walks the channels by name, a bounded number a step, and raises floors. A floor is on disk before the filter
+ * hears of it: were its rows gone and the floor lost, the channel's head would be lost with them and seqs would be given
+ * twice. Once enough is dead the messages are compacted, slice by slice, and the filter lets the dead rows go: no
+ * tombstones, and the space really comes back. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "base/must.h"
+#include "store/rocks_priv.h"
+
+enum {
+    WALK_COUNT       = 1000,    /* channels a step */
+    TRIM_ROWS_MAX    = 100000,  /* rows weighed for one channel in one step */
+    DEAD_SHARE       = 4,       /* compact when a quarter of all is dead (and dead_bytes_max) */
+    KEYS_SHARE       = 4,       /* expired keys are taken out so often in one window */
+    RETRY_MS_FIRST   = 100,
+    RETRY_DOUBLINGS  = 6,       /* up to 6.4 s */
+    WHY_BYTES        = 400,
+};
+
+#define SLICE_BYTES (UINT64_C(1) << 30)
+
+/* --- the thread ------------------------------------------------------------------------------------------------- */
+
+void keeper_init(struct keeper *keeper)
+{
+    pthread_condattr_t attributes;
+
+    *keeper = (struct keeper){ .is_first_walk = true };
+    pthread_mutex_init(&keeper->lock, NULL);
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&keeper->more, &attributes);
+    pthread_condattr_destroy(&attributes);
+    buf_init(&keeper->walk_from, 1024);
+}
+
+void keeper_fini(struct keeper *keeper)
+{
+    buf_fini(&keeper->walk_from);
+    pthread_cond_destroy(&keeper->more);
+    pthread_mutex_destroy(&keeper->lock);
+}
+
+void rocks_tend(struct store *store, msec wall)
+{
+    struct keeper *keeper = &rocks_of(store)->keeper;
+
+    pthread_mutex_lock(&keeper->lock);
+    keeper->wall   = wall;
+    keeper->is_due = true;
+    pthread_cond_signal(&keeper->more);
+    pthread_mutex_unlock(&keeper->lock);
+}
+
+void keeper_need(struct rocks *rocks)
+{
+    struct keeper *keeper = &rocks->keeper;
+
+    pthread_mutex_lock(&keeper->lock);
+    keeper->is_needed = true;
+    pthread_cond_signal(&keeper->more);
+    pthread_mutex_unlock(&keeper->lock);
+}
+
+static struct timespec after_ms(uint32_t ms)
+{
+    struct timespec at;
+
+    clock_gettime(CLOCK_MONOTONIC, &at);
+    at.tv_sec += ms / 1000;
+    at.tv_nsec += (long)(ms % 1000) * 1000000;
+    if (at.tv_nsec >= 1000000000) {
+        at.tv_nsec -= 1000000000;
+        at.tv_sec++;
+    }
+    return at;
+}
+
+static uint32_t retry_ms(uint32_t tries)
+{
+    return tries == 0 ? 0 : (uint32_t)RETRY_MS_FIRST << (tries < RETRY_DOUBLINGS ? tries : RETRY_DOUBLINGS);
+}
+
+/* Until there is something to do; false: the end. A repair that failed waits longer each time. */
+static bool keeper_wait(struct keeper *keeper, msec *ret_wall, bool *ret_is_needed)
+{
+    struct timespec retry_at = after_ms(retry_ms(keeper->tries));
+    int             failed   = 0;
+
+    pthread_mutex_lock(&keeper->lock);
+    while (!keeper->is_closing && keeper->is_needed && failed != ETIMEDOUT && keeper->tries > 0)
+        failed = pthread_cond_timedwait(&keeper->more, &keeper->lock, &retry_at);
+    while (!keeper->is_closing && !keeper->is_needed && !keeper->is_due)
+        pthread_cond_wait(&keeper->more, &keeper->lock);
+    bool goes_on     = !keeper->is_closing;
+    *ret_wall        = keeper->wall;
+    *ret_is_needed   = keeper->is_needed;
+    keeper->is_due   = false;
+    pthread_mutex_unlock(&keeper->lock);
+    return goes_on;
+}
+
+/* --- repair ----------------------------------------------------------------------------------------------------- */
+
+static enum rocks_health health_get(struct rocks *rocks)
+{
+    pthread_mutex_lock(&rocks->commits.lock);
+    enum rocks_health health = rocks->commits.health;
+    pthread_mutex_unlock(&rocks->commits.lock);
+    return health;
+}
+
+/* Opening writes too (what the log holds goes into tables), so it's of no use while the disk is full. */
+static bool has_room_again(struct rocks *rocks)
+{
+    uint64_t free_bytes = 0;
+
+    return !rocks_free_bytes(rocks, &free_bytes) || free_bytes >= 2 * rocks->options.reserve_bytes;
+}
+
+/* What RocksDB believes after a failed write or sync can't be trusted, nor what we concluded from it: everything is
+ * read anew from the disk. */
+static bool reopen(struct rocks *rocks)
+{
+    char why[WHY_BYTES];
+
+    pthread_rwlock_wrlock(&rocks->db_lock);
+    rocks_db_close(&rocks->db);
+    channel_table_clear(&rocks->table);
+    bool is_open = rocks_load(rocks, true, why, sizeof why) == RC_OK;
+    pthread_rwlock_unlock(&rocks->db_lock);
+    return is_open;
+}
+
+static void repair(struct rocks *rocks)
+{
+    struct keeper *keeper = &rocks->keeper;
+
+    if ((health_get(rocks) == ROCKS_FULL && !has_room_again(rocks)) || !reopen(rocks)) {
+        keeper->tries++;
+        return;
+    }
+    keeper->tries         = 0;
+    keeper->is_first_walk = true;
+    pthread_mutex_lock(&keeper->lock);
+    keeper->is_needed = false;
+    pthread_mutex_unlock(&keeper->lock);
+    pthread_mutex_lock(&rocks->commits.lock);
+    rocks->commits.health = ROCKS_WELL;
+    pthread_mutex_unlock(&rocks->commits.lock);
+}
+
+/* --- floors ----------------------------------------------------------------------------------------------------- */
+
+struct walk {
+    struct rocks         *rocks;
+    msec                  wall;
+    rocksdb_writebatch_t *write;
+    size_t                count;
+    struct { uint64_t number, floor; } moved[WALK_COUNT];
+};
+
+static rocksdb_iterator_t *rows_from(struct rocks *rocks, uint64_t number, uint64_t seq)
+{
+    struct row_key      key      = row_key(number, seq);
+    rocksdb_iterator_t *iterator =
+        rocksdb_create_iterator_cf(rocks->db.db, rocks->db.get, rocks->db.families[FAMILY_MESSAGES]);
+
+    rocksdb_iter_seek(iterator, key.bytes, sizeof key.bytes);
+    return iterator;
+}
+
+/* False: the iterator stands in another channel, or nowhere. */
+static bool row_is_of(const rocksdb_iterator_t *iterator, uint64_t number, uint64_t *ret_seq)
+{
+    struct span key;
+    uint64_t    found;
+
+    if (!rocksdb_iter_valid(iterator))
+        return false;
+    key.at = rocksdb_iter_key(iterator, &key.len);
+    return row_key_get(key, &found, ret_seq) && found == number;
+}
+
+/* Retention by bytes: the oldest rows are weighed until the rest is light enough. */
+static void look_lighten(struct rocks *rocks, const struct namespace *space, struct rocks_look *look)
+{
+    uint64_t gone = 0, seq = 0;
+    size_t   rows = 0;
+
+    if (space->keep_bytes == 0 || look->bytes <= space->keep_bytes || look->floor > look->head)
+        return;
+    rocksdb_iterator_t *iterator = rows_from(rocks, look->number, look->floor);
+    uint64_t            floor    = look->floor;
+    while (look->bytes - gone > space->keep_bytes && rows++ < TRIM_ROWS_MAX && row_is_of(iterator, look->number, &seq)) {
+        struct span value;
+        struct row  row;
+        value.at = rocksdb_iter_value(iterator, &value.len);
+        if (row_get(value, look->number, seq, &row))
+            gone += row.payload.len < look->bytes - gone ? row.payload.len : look->bytes - gone;
+        floor = seq + 1;
+        rocksdb_iter_next(iterator);
+    }
+    rocksdb_iter_destroy(iterator);
+    look->bytes -= gone;
+    look->floor      = floor;
+    look->floor_time = FLOOR_TIME_UNKNOWN;
+}
+
+/* Rows below a floor from an earlier life that may still lie on disk. */
+static uint64_t dead_before(struct rocks *rocks, uint64_t number, uint64_t floor)
+{
+    rocksdb_iterator_t *iterator = rows_from(rocks, number, 0);
+    uint64_t            seq      = floor;
+
+    if (!row_is_of(iterator, number, &seq) || seq > floor)
+        seq = floor;
+    rocksdb_iter_destroy(iterator);
+    return floor - seq;
+}
+
+static void walk_note(struct walk *walk, uint64_t number, uint64_t saved_floor, uint64_t floor)
+{
+    struct keeper *keeper = &walk->rocks->keeper;
+
+    if (keeper->is_first_walk)
+        keeper->dead_rows += dead_before(walk->rocks, number, saved_floor);
+    keeper->dead_rows += floor - saved_floor;
+    if (floor > saved_floor)
+        floor_save(walk->rocks, walk->write, number, floor);
+    walk->moved[walk->count].number = number;
+    walk->moved[walk->count].floor  = floor;
+    walk->count++;
+}
+
+/* A channel that can't be read keeps its floor. */
+static void walk_channel(struct walk *walk, struct channel_name *name)
+{
+    struct rocks     *rocks = walk->rocks;
+    struct rocks_look look;
+    uint64_t          saved_floor = 1;
+
+    if (channel_look(rocks, name, rocks->db.get, &look) != RC_OK || look.number == 0)
+        return;
+    struct rocks_look was = look;
+    if (look_age(rocks, name->space, walk->wall, &look) != RC_OK ||
+        floor_load(rocks, look.number, &saved_floor) != RC_OK)
+        return;
+    look_lighten(rocks, name->space, &look);
+    if (look.floor != was.floor || look.floor_time != was.floor_time)
+        channel_raise_floor(rocks, name, &look, was.bytes - look.bytes);
+    if (look.floor > saved_floor || (rocks->keeper.is_first_walk && look.floor > 1))
+        walk_note(walk, look.number, saved_floor, look.floor);
+}
+
+/* Up to WALK_COUNT channels; the next step goes on behind them, or from the start. */
+static void walk_channels(struct walk *walk)
+{
+    struct rocks        *rocks    = walk->rocks;
+    struct keeper       *keeper   = &rocks->keeper;
+    rocksdb_iterator_t  *iterator =
+        rocksdb_create_iterator_cf(rocks->db.db, rocks->db.get, rocks->db.families[FAMILY_CHANNELS]);
+
+    rocksdb_iter_seek(iterator, keeper->walk_from.len == 0 ? "" : keeper->walk_from.at, keeper->walk_from.len);
+    for (size_t i = 0; i < WALK_COUNT && rocksdb_iter_valid(iterator); i++) {
+        struct channel_name *name = NULL;
+        struct span          text;
+        text.at = rocksdb_iter_key(iterator, &text.len);
+        /* A namespace that is no longer configured has no policy: its logs stay as they are. */
+        if (channel_name_new(rocks->options.spaces, &rocks->options.hash_key, text, &name) == CHANNEL_NAME_OK)
+            walk_channel(walk, name);
+        channel_name_unref(name);
+        rocksdb_iter_next(iterator);
+    }
+    buf_clear(&keeper->walk_from);
+    if (rocksdb_iter_valid(iterator)) {
+        struct span text;
+        text.at = rocksdb_iter_key(iterator, &text.len);
+        buf_put(&keeper->walk_from, text);
+    }
+    rocksdb_iter_destroy(iterator);
+}
+
+/* The floors are on disk now; then the table, then the filter hears of them. */
+static void walk_publish(struct walk *walk)
+{
+    struct rocks *rocks = walk->rocks;
+
+    pthread_mutex_lock(&rocks->table.lock);
+    rocks->table.floor_changes++;
+    pthread_mutex_unlock(&rocks->table.lock);
+    for (size_t i = 0; i < walk->count; i++)
+        dead_floors_set(&rocks->dead, walk->moved[i].number, walk->moved[i].floor);
+}
+
+static enum rc walk_step(struct rocks *rocks, msec wall)
+{
+    struct walk *walk = calloc(1, sizeof *walk);
+    enum rc      rc   = RC_OK;
+
+    must(walk != NULL);
+    walk->rocks = rocks;
+    walk->wall  = wall;
+    walk->write = rocksdb_writebatch_create();
+    walk_channels(walk);
+    if (rocksdb_writebatch_count(walk->write) > 0)
+        rc = rocks_db_write(&rocks->db, walk->write);
+    if (rc == RC_OK)
+        walk_publish(walk);
+    rocksdb_writebatch_destroy(walk->write);
+    free(walk);
+    if (rocks->keeper.walk_from.len == 0)
+        rocks->keeper.is_first_walk = false;
+    return rc;
+}
+
+/* --- space ------------------------------------------------------------------------------------------------------ */
+
+static void compact(struct rocks *rocks, enum family family, const struct row_key *from, const struct row_key *to)
+{
+    rocksdb_compactoptions_t *how = rocksdb_compactoptions_create();
+
+    rocksdb_compactoptions_set_exclusive_manual_compaction(how, 0);
+    rocksdb_compact_range_cf_opt(rocks->db.db, rocks->db.families[family], how, from == NULL ? NULL : from->bytes,
+                                 from == NULL ? 0 : ROW_KEY_BYTES, to == NULL ? NULL : to->bytes,
+                                 to == NULL ? 0 : ROW_KEY_BYTES);
+    rocksdb_compactoptions_destroy(how);
+}
+
+static bool keeper_is_closing(struct keeper *keeper)
+{
+    pthread_mutex_lock(&keeper->lock);
+    bool is_closing = keeper->is_closing;
+    pthread_mutex_unlock(&keeper->lock);
+    return is_closing;
+}
+
+/* In slices of about SLICE_BYTES, so that it never needs room for all of it twice. */
+static void compact_messages(struct rocks *rocks, uint64_t table_bytes)
+{
+    uint64_t slices = table_bytes / SLICE_BYTES + 1;
+    uint64_t width  = rocks->numbers.ceiling[NUMBER_CHANNEL] / slices + 1;
+
+    for (uint64_t i = 0; i < slices; i++) {
+        struct row_key from = row_key(i * width, 0), to = row_key((i + 1) * width, 0);
+        if (keeper_is_closing(&rocks->keeper))
+            return;
+        compact(rocks, FAMILY_MESSAGES, &from, &to);
+    }
+    dead_floors_clear(&rocks->dead);
+    rocks->keeper.dead_rows = 0;
+}
+
+static void reclaim(struct rocks *rocks)
+{
+    uint64_t table_bytes = rocks_db_number(&rocks->db, FAMILY_MESSAGES, "rocksdb.total-sst-files-size") +
+                           rocks_db_number(&rocks->db, FAMILY_MESSAGES, "rocksdb.cur-size-all-mem-tables");
+    uint64_t rows        = rocks_db_number(&rocks->db, FAMILY_MESSAGES, "rocksdb.estimate-num-keys");
+    uint64_t dead_bytes  = rows == 0 ? 0 : (uint64_t)((double)table_bytes * (double)rocks->keeper.dead_rows / (double)rows);
+
+    if (dead_bytes >= rocks->options.dead_bytes_max && dead_bytes >= table_bytes / DEAD_SHARE)
+        compact_messages(rocks, table_bytes);
+}
+
+static void reclaim_keys(struct rocks *rocks, msec wall)
+{
+    struct keeper *keeper = &rocks->keeper;
+
+    if (keeper->keys_at == 0)
+        keeper->keys_at = wall;
+    if (wall - keeper->keys_at < rocks->options.key_keep_ms / KEYS_SHARE)
+        return;
+    keeper->keys_at = wall;
+    if (rocks_db_number(&rocks->db, FAMILY_KEYS, "rocksdb.total-sst-files-size") >= rocks->options.dead_bytes_max)
+        compact(rocks, FAMILY_KEYS, NULL, NULL);
+}
+
+/* --- numbers for stats ------------------------------------------------------------------------------------------ */
+
+static uint64_t directory_bytes(const char *path)
+{
+    DIR           *directory = opendir(path);
+    uint64_t       bytes     = 0;
+    struct stat    file;
+
+    if (directory == NULL)
+        return 0;
+    for (struct dirent *entry; (entry = readdir(directory)) != NULL;)
+        if (fstatat(dirfd(directory), entry->d_name, &file, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(file.st_mode))
+            bytes += (uint64_t)file.st_blocks * 512;
+    closedir(directory);
+    return bytes;
+}
+
+static void measure(struct rocks *rocks)
+{
+    uint64_t bytes = rocksdb_cache_get_usage(rocks->db.cache);
+
+    for (enum family family = 0; family < FAMILY_COUNT; family++)
+        bytes += rocks_db_number(&rocks->db, family, "rocksdb.size-all-mem-tables");
+    bytes += counter_get(&rocks->table.count) * sizeof(struct rocks_channel);
+    counter_set(&rocks->memory_bytes, bytes);
+    counter_set(&rocks->disk_bytes, directory_bytes(rocks->db_path));
+}
+
+static void tend_step(struct rocks *rocks, msec wall)
+{
+    pthread_mutex_lock(&rocks->dead.lock);
+    rocks->dead.wall = wall;
+    pthread_mutex_unlock(&rocks->dead.lock);
+
+    pthread_rwlock_rdlock(&rocks->db_lock);
+    /* A write that fails here fails for the committer too, which then calls for repair. */
+    if (rocks->db.db != NULL && walk_step(rocks, wall) == RC_OK) {
+        reclaim(rocks);
+        reclaim_keys(rocks, wall);
+        measure(rocks);
+    }
+    pthread_rwlock_unlock(&rocks->db_lock);
+}
+
+void *rocks_keeper(void *context)
+{
+    struct rocks *rocks     = context;
+    msec          wall      = 0;
+    bool          is_needed = false;
+
+    while (keeper_wait(&rocks->keeper, &wall, &is_needed)) {
+        if (is_needed)
+            repair(rocks);
+        else
+            tend_step(rocks, wall);
+    }
+    return NULL;
+}

@@ -1,0 +1,70 @@
+/* store_battery.h - one set of tests that every maker of store.h passes, and the small workbench they stand on.
+ *
+ * The bench submits and waits (with a deadline) for what may complete on another thread, and tells pages as text:
+ * "1 2 [3-5 trimmed] 6(recalled) 7(recalls 6)". */
+#ifndef STORE_STORE_BATTERY_H
+#define STORE_STORE_BATTERY_H
+
+#include <pthread.h>
+
+#include "base/buf.h"
+#include "store/store.h"
+
+struct bench;
+
+struct store_maker {
+    const char *name;
+    /* A new, empty store; bench->spaces and bench->hash_key are ready. */
+    struct store *(*open)(struct bench *bench);
+    void (*clean)(struct bench *bench);  /* after the store was closed; may be NULL */
+};
+
+struct bench {
+    const struct store_maker *maker;
+    struct store             *store;
+    struct namespaces         spaces;  /* the built-in ones, and few: (3 messages), brief: (1 s), light: (100 bytes) */
+    struct hash_key           hash_key;
+    msec                      wall;    /* handed to every call; tests move it */
+    void                     *context; /* the maker's */
+    pthread_mutex_t           lock;
+    pthread_cond_t            done;
+};
+
+void bench_open(struct bench *bench, const struct store_maker *maker);
+void bench_close(struct bench *bench);
+
+/* What to publish; zero means: plain, no key, no expiry, time = bench->wall. */
+struct publish {
+    const char *channel, *payload, *key, *publisher;
+    uint64_t    recall;  /* take back this seq instead */
+    msec        ttl_ms;
+};
+
+struct published {
+    enum append_outcome  outcome;
+    struct append_answer answer;  /* of APPEND_DONE and APPEND_REPLAYED */
+};
+
+struct published bench_publish(struct bench *bench, struct publish publish);
+
+/* As one batch; ret_published has room for `count`. */
+void bench_publish_all(struct bench *bench, const struct publish *publishes, size_t count,
+                       struct published *ret_published);
+
+/* Reads and waits; free with store_read_fini(). */
+struct store_read bench_read(struct bench *bench, const char *channel, enum read_way way, uint64_t bound,
+                             uint32_t limit, size_t bytes_max);
+
+/* The page, told as text, is `story`; so that the failing line is named, a macro. */
+#define expect_page(bench, channel, way, bound, limit, story) \
+    bench_expect_page(bench, channel, way, bound, limit, story, __FILE__, __LINE__)
+void bench_expect_page(struct bench *bench, const char *channel, enum read_way way, uint64_t bound, uint32_t limit,
+                       const char *story, const char *file, int line);
+
+/* Tends, again and again, until the channel's first kept seq is `first`; fails at a deadline. */
+void bench_tend_until_first(struct bench *bench, const char *channel, uint64_t first);
+
+/* Runs all tests; the number of failures, as cmocka counts them. */
+int store_battery_run(const struct store_maker *maker);
+
+#endif

@@ -38,7 +38,7 @@ CPPFLAGS += -D_GNU_SOURCE -Isrc -I$(OUT)/gen -MMD -MP
 # One archive a room; what a room may be linked with is what src/ROOMS lets it see.
 ROOMS    := base message codec hub store route reactor node http session api main
 LIBS     := -lrocksdb -lyajl -lcrypto -linih -lpthread -lm
-sources   = $(filter-out %_test.c %_fuzz.c src/main/main.c,$(wildcard src/$(1)/*.c src/$(1)/*/*.c))
+sources   = $(filter-out %_test.c %_fuzz.c %_battery.c src/main/main.c,$(wildcard src/$(1)/*.c src/$(1)/*/*.c))
 objects   = $(patsubst src/%.c,$(OUT)/obj/%.o,$(call sources,$(1)))
 sees      = $(1) $(shell sed -n 's/^$(1)://p' src/ROOMS)
 archives  = $(foreach room,$(call sees,$(1)),$(if $(call sources,$(room)),$(OUT)/lib$(room).a))
@@ -77,10 +77,11 @@ $(OUT)/longwire-bench: $(patsubst tools/%.c,$(OUT)/obj/tools/%.o,$(filter-out %_
 	@echo "  ld $@"
 	@$(CC) $(LINK) -o $@ $^ -lpthread -lm
 
-# --- unit tests: src/ROOM/…/x_test.c becomes OUT/test/ROOM/…/x_test ------------------------------------------------
+# --- unit tests: src/ROOM/…/x_test.c becomes OUT/test/ROOM/…/x_test; src/ROOM/x_battery.c is linked to all of ROOM's ----
 TEST_LIB_SRC = $(filter-out %_test.c,$(wildcard test/lib/*.c))
 TEST_LIB_OBJ = $(patsubst test/%.c,$(OUT)/obj/test/%.o,$(TEST_LIB_SRC))
 UNIT_SRC    := $(wildcard src/*/*_test.c src/*/*/*_test.c)
+batteries    = $(patsubst src/%.c,$(OUT)/obj/%.o,$(wildcard src/$(1)/*_battery.c))
 UNITS       := $(patsubst src/%.c,$(OUT)/test/%,$(UNIT_SRC))
 $(OUT)/obj/test/%.o: test/%.c
 	@mkdir -p $(@D)
@@ -89,7 +90,7 @@ $(OUT)/obj/test/%.o: test/%.c
 $(OUT)/obj/%_test.o $(OUT)/obj/%_fuzz.o: CPPFLAGS += -Itest
 
 define unit_rule
-$(OUT)/test/$(1): $(OUT)/obj/$(1).o $(call archives,$(firstword $(subst /, ,$(1)))) $(TEST_LIB_OBJ)
+$(OUT)/test/$(1): $(OUT)/obj/$(1).o $(call batteries,$(firstword $(subst /, ,$(1)))) $(call archives,$(firstword $(subst /, ,$(1)))) $(TEST_LIB_OBJ)
 	@mkdir -p $$(@D)
 	@$(CC) $(LINK) -o $$@ $$(filter %.o,$$^) -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $(LIBS) -lcmocka
 endef

@@ -14,6 +14,7 @@ struct channel *channel_new(struct channel_name *name)
     channel->name = channel_name_ref(name);
     list_init(&channel->subs);
     list_init(&channel->link);
+    list_init(&channel->round);
     return channel;
 }
 
@@ -79,33 +80,28 @@ static struct window *window_grown(struct window *window)
 }
 
 /* A message taken back must not be read from the window any more: what remains of it takes its place. */
-static void window_recall(struct channel *channel, uint64_t target)
+static void window_recall(struct channel *channel, const struct message *recall)
 {
-    struct message *old = channel_window_at(channel, target);
+    struct message *old = channel_window_at(channel, recall->target);
     if (old == NULL)
         return;
 
     struct window   *window = channel->window;
-    struct message **slot   = window_slot(window, window->count - 1 - (uint32_t)(channel->head - target));
-    *slot                   = message_recalled(old);
+    struct message **slot   = window_slot(window, window->count - 1 - (uint32_t)(channel->head - recall->target));
+    *slot                   = message_recalled(old, recall);
     window->bytes -= message_size(old) - message_size(*slot);
     message_unref(old);
 }
 
 bool channel_take_live(struct channel *channel, struct message *message, const struct hub_limits *limits)
 {
-    if (channel->epoch == message->epoch && message->seq <= channel->head)
+    must(message->epoch == channel->epoch);
+    if (message->seq <= channel->head)
         return false;
-
-    bool is_next = channel->epoch == message->epoch && message->seq == channel->head + 1;
-    if (!is_next)
+    if (message->seq != channel->head + 1)
         channel_window_clear(channel);
-    if (channel->epoch != 0 && channel->epoch != message->epoch)
-        channel->first = 1;
-    channel->epoch = message->epoch;
-
     if (message->kind == MESSAGE_RECALL)
-        window_recall(channel, message->target);
+        window_recall(channel, message);
     if (channel->window == NULL || channel->window->count == channel->window->cap)
         channel->window = window_grown(channel->window);
 

@@ -18,6 +18,7 @@ struct window {
 struct channel {
     struct map_node      node;      /* in hub.channels */
     struct list          link;      /* in hub.touched or hub.lingering */
+    struct list          round;     /* in hub.round */
     struct list          subs;
     struct channel_name *name;      /* owns a reference */
     struct window       *window;    /* NULL: nothing in it */
@@ -28,6 +29,7 @@ struct channel {
     uint32_t             sub_count;
     bool                 is_touched;
     bool                 is_lingering;
+    bool                 is_asked;     /* port->follow() was said and not answered yet */
 };
 
 struct channel *channel_new(struct channel_name *name);
@@ -41,8 +43,8 @@ static inline bool channel_is_known(const struct channel *channel)
 /* The live message with this seq, borrowed, or NULL. */
 struct message *channel_window_at(const struct channel *channel, uint64_t seq);
 
-/* Takes a numbered message in: moves head and window; a hole before it empties the window first. False: it was
- * old news. */
+/* Takes a numbered message of this life in: moves head and window; a hole before it empties the window first. False:
+ * it was old news. */
 bool channel_take_live(struct channel *channel, struct message *message, const struct hub_limits *limits);
 
 void channel_window_clear(struct channel *channel);

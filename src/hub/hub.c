@@ -13,6 +13,9 @@ enum subscription_state {
     SUB_EPOCH,    /* … but the reader's place was in another life of the log: to be told first */
 };
 
+/* Heads asked anew in one beat. */
+enum { ROUND_COUNT_MAX = 1000 };
+
 /* Part of the log, read for one subscription. */
 struct page {
     size_t       count, at;
@@ -34,6 +37,7 @@ void hub_init(struct hub *hub, const struct hub_port *port, void *ctx, const str
     map_init(&hub->channels);
     list_init(&hub->touched);
     list_init(&hub->lingering);
+    list_init(&hub->round);
 }
 
 void hub_fini(struct hub *hub)
@@ -63,6 +67,15 @@ static struct channel *hub_find(const struct hub *hub, const struct channel_name
     return node == NULL ? NULL : container_of(node, struct channel, node);
 }
 
+/* What is the head now? One question a channel at a time. */
+static void hub_ask(struct hub *hub, struct channel *channel)
+{
+    if (channel->is_asked)
+        return;
+    channel->is_asked = true;
+    hub->port->follow(hub->ctx, channel->name);
+}
+
 static struct channel *hub_join(struct hub *hub, struct channel_name *name)
 {
     struct channel *channel = hub_find(hub, name);
@@ -76,7 +89,7 @@ static struct channel *hub_join(struct hub *hub, struct channel_name *name)
     }
     channel = channel_new(name);
     map_add(&hub->channels, &channel->node, name->hash);
-    hub->port->follow(hub->ctx, channel->name);
+    list_push(&hub->round, &channel->round);
     return channel;
 }
 
@@ -84,6 +97,7 @@ static void hub_leave(struct hub *hub, struct channel *channel)
 {
     hub->port->unfollow(hub->ctx, channel->name);
     list_take(&channel->link);
+    list_take(&channel->round);
     map_take(&hub->channels, &channel->node);
     channel_free(channel);
 }
@@ -104,7 +118,7 @@ static void hub_linger(struct hub *hub, struct channel *channel, msec now)
     list_push(&hub->lingering, &channel->link);
 }
 
-void hub_tend(struct hub *hub, msec now)
+static void hub_tend_lingering(struct hub *hub, msec now)
 {
     while (!list_is_empty(&hub->lingering)) {
         struct channel *channel = container_of(hub->lingering.next, struct channel, link);
@@ -112,6 +126,31 @@ void hub_tend(struct hub *hub, msec now)
             return;
         hub_leave(hub, channel);
     }
+}
+
+static void hub_tend_round(struct hub *hub)
+{
+    size_t count = hub->channels.count < ROUND_COUNT_MAX ? hub->channels.count : ROUND_COUNT_MAX;
+
+    while (count-- > 0) {
+        struct channel *channel = container_of(list_pop(&hub->round), struct channel, round);
+        list_push(&hub->round, &channel->round);
+        if (!channel->is_lingering)
+            hub_ask(hub, channel);
+    }
+}
+
+void hub_tend(struct hub *hub, msec now)
+{
+    hub_tend_lingering(hub, now);
+    hub_tend_round(hub);
+}
+
+/* To the front of the round: somebody waits for it. */
+static void hub_hurry(struct hub *hub, struct channel *channel)
+{
+    list_take(&channel->round);
+    list_push(hub->round.next, &channel->round);
 }
 
 static void hub_touch(struct hub *hub, struct channel *channel)
@@ -132,11 +171,21 @@ static void subscription_say_ready(struct subscription *sub, struct hub *hub)
     hub->port->ready(hub->ctx, sub);
 }
 
+/* Does the reader speak of what this loop has not heard of? Perhaps it's this loop that is late: another one may have
+ * delivered it. */
+static bool subscription_is_doubtful(const struct subscription *sub)
+{
+    const struct channel *channel = sub->channel;
+
+    return sub->start_kind == START_AFTER &&
+           ((sub->epoch != 0 && sub->epoch != channel->epoch) || sub->next - 1 > channel->head);
+}
+
 /* The channel has answered: where does the reader stand? */
 static void subscription_place(struct subscription *sub)
 {
     const struct channel *channel = sub->channel;
-    uint64_t              seq     = sub->next;
+    uint64_t              seq     = sub->next - 1;
 
     sub->state = SUB_PLACED;
     switch ((enum start_kind)sub->start_kind) {
@@ -145,18 +194,20 @@ static void subscription_place(struct subscription *sub)
         break;
     case START_LAST:
         sub->next = channel->head < seq ? 1 : channel->head - seq + 1;
-        if (sub->next <= channel->first) {
-            sub->next  = channel->first;
-            sub->state = SUB_FIRST;
-        }
+        if (sub->next < channel->first)
+            sub->next = channel->first;
+        sub->state = SUB_FIRST;
         break;
     case START_AFTER:
-        if (sub->asked_epoch != 0 && sub->asked_epoch != channel->epoch) {
+        if (sub->epoch != 0 && sub->epoch != channel->epoch) {
             sub->state = SUB_EPOCH;
-            sub->next  = 1;
-        } else if (seq > channel->head) {
-            sub->state = SUB_AHEAD;  /* `next` keeps what was claimed until it is told */
-        } else if (seq == 0) {
+            return;  /* cursor and epoch stay what they were until it is told */
+        }
+        if (seq > channel->head) {
+            sub->state   = SUB_AHEAD;
+            sub->claimed = seq;
+            sub->next    = channel->head + 1;
+        } else if (seq == 0 && sub->epoch == 0) {
             sub->next  = channel->first;
             sub->state = SUB_FIRST;
         } else {
@@ -164,7 +215,7 @@ static void subscription_place(struct subscription *sub)
         }
         break;
     }
-    sub->asked_epoch = channel->epoch;
+    sub->epoch = channel->epoch;
 }
 
 void subscription_open(struct subscription *sub, struct hub *hub, struct channel_name *name, struct start start,
@@ -172,18 +223,21 @@ void subscription_open(struct subscription *sub, struct hub *hub, struct channel
 {
     (void)now;
     must(sub->channel == NULL);
-    sub->channel     = hub_join(hub, name);
-    sub->owner       = owner;
-    sub->start_kind  = (uint8_t)start.kind;
-    sub->next        = start.seq;
-    sub->asked_epoch = start.epoch;
-    sub->state       = SUB_JOINING;
+    sub->channel    = hub_join(hub, name);
+    sub->owner      = owner;
+    sub->start_kind = (uint8_t)start.kind;
+    sub->next       = start.seq + 1;
+    sub->epoch      = start.epoch;
+    sub->state      = SUB_JOINING;
+    sub->answers    = sub->channel->is_asked ? 2 : 1;
     list_push(&sub->channel->subs, &sub->in_channel);
     sub->channel->sub_count++;
     hub->subscription_count++;
-    if (channel_is_known(sub->channel)) {
+    if (channel_is_known(sub->channel) && !subscription_is_doubtful(sub)) {
         subscription_place(sub);
         subscription_say_ready(sub, hub);
+    } else {
+        hub_ask(hub, sub->channel);
     }
 }
 
@@ -282,7 +336,7 @@ static enum sight subscription_look_told_first(const struct subscription *sub, s
     struct gap            gap;
 
     if (sub->state == SUB_AHEAD)
-        gap = (struct gap){ channel->head + 1, sub->next > channel->head ? sub->next : channel->head + 1, GAP_AHEAD };
+        gap = (struct gap){ sub->next, sub->claimed, GAP_AHEAD };
     else
         /* Of the new log, what stands before its first kept message is not to be had; often that is nothing. */
         gap = (struct gap){ 1, channel->first == 0 ? 0 : channel->first - 1, GAP_EPOCH };
@@ -310,8 +364,10 @@ enum sight subscription_look(struct subscription *sub, struct hub *hub, msec wal
         return subscription_look_told_first(sub, ret_entry);
     if (sub->state == SUB_FIRST)
         subscription_skip_trimmed(sub);
-    if (sub->next > channel->head)
+    if (sub->next > channel->head) {
+        sub->state = SUB_PLACED;  /* it has all that is kept; what comes from now on would be missed */
         return SIGHT_WAIT;
+    }
     if (subscription_find(sub, sub->next, ret_entry)) {
         /* A gap that begins earlier than the cursor: what the reader has seen is not missing. */
         if (ret_entry->message == NULL && ret_entry->gap.from < sub->next)
@@ -334,6 +390,7 @@ void subscription_step(struct subscription *sub, const struct entry *entry)
     else
         sub->next = entry_last(entry) + 1;
     sub->state = SUB_PLACED;
+    sub->epoch = sub->channel->epoch;
 
     struct page *page = sub->page;
     while (page != NULL && page->at < page->count && entry_last(&page->entries[page->at]) < sub->next)
@@ -342,30 +399,70 @@ void subscription_step(struct subscription *sub, const struct entry *entry)
         subscription_let_go(sub);
 }
 
+void subscription_rewind(struct subscription *sub, uint64_t next)
+{
+    must(next <= sub->next);
+    sub->next = next;
+}
+
+bool subscription_is_plain(const struct subscription *sub)
+{
+    return sub->state == SUB_PLACED && sub->page == NULL && sub->ticket == NULL;
+}
+
+void subscription_skip(struct subscription *sub, uint64_t next)
+{
+    must(subscription_is_plain(sub) && next >= sub->next && next <= sub->channel->head + 1);
+    sub->next     = next;
+    sub->is_ready = false;
+}
+
 /* --- what comes in --- */
 
-static void channel_place_all(struct channel *channel, struct hub *hub)
+/* Places it, unless what it says can only be judged by an answer that was asked for after it came. */
+static void subscription_hear(struct subscription *sub, struct hub *hub)
+{
+    if (sub->answers > 0)
+        sub->answers--;
+    if (sub->answers > 0 && subscription_is_doubtful(sub)) {
+        hub_ask(hub, sub->channel);
+        return;
+    }
+    subscription_place(sub);
+    subscription_say_ready(sub, hub);
+}
+
+/* The head is known anew: who waits for a place gets it, and who is behind looks again. */
+static void channel_wake_all(struct channel *channel, struct hub *hub)
 {
     for (struct list *link = channel->subs.next; link != &channel->subs; link = link->next) {
         struct subscription *sub = container_of(link, struct subscription, in_channel);
         if (sub->state == SUB_JOINING)
-            subscription_place(sub);
-        subscription_say_ready(sub, hub);
+            subscription_hear(sub, hub);
+        else if (subscription_is_behind(sub))
+            subscription_say_ready(sub, hub);
     }
 }
 
 /* The log began a new life under its readers' feet: everyone is told, whatever they had. */
-static void channel_begin_epoch(struct channel *channel, struct hub *hub)
+static void channel_begin_epoch(struct channel *channel)
 {
+    channel_window_clear(channel);
+    channel->head = 0;
     for (struct list *link = channel->subs.next; link != &channel->subs; link = link->next) {
         struct subscription *sub = container_of(link, struct subscription, in_channel);
         subscription_let_go(sub);
-        if (sub->state == SUB_JOINING)
-            continue;
-        sub->state       = SUB_EPOCH;
-        sub->asked_epoch = channel->epoch;
-        subscription_say_ready(sub, hub);
+        if (sub->state != SUB_JOINING)
+            sub->state = SUB_EPOCH;
     }
+}
+
+static void channel_hear_head(struct channel *channel, uint64_t head)
+{
+    if (head <= channel->head)
+        return;
+    channel_window_clear(channel);  /* what it held is no longer the end of the log */
+    channel->head = head;
 }
 
 void hub_followed(struct hub *hub, const struct channel_name *name, uint64_t epoch, uint64_t first, uint64_t head)
@@ -374,66 +471,69 @@ void hub_followed(struct hub *hub, const struct channel_name *name, uint64_t epo
     if (channel == NULL)
         return;
 
-    bool is_new_life = channel_is_known(channel) && channel->epoch != epoch;
-    if (is_new_life) {
-        channel_window_clear(channel);
-        channel->head = 0;
-    }
+    channel->is_asked = false;
+    if (channel_is_known(channel) && channel->epoch != epoch)
+        channel_begin_epoch(channel);
     channel->epoch = epoch;
     channel->first = first;
-    if (head > channel->head) {
-        channel_window_clear(channel);  /* what it held is no longer the end of the log */
-        channel->head = head;
-    }
-    if (is_new_life)
-        channel_begin_epoch(channel, hub);
-    channel_place_all(channel, hub);
+    channel_hear_head(channel, head);
+    channel_wake_all(channel, hub);
 }
 
 void hub_deliver(struct hub *hub, struct message *message)
 {
     struct channel *channel = hub_find(hub, message->channel);
-    if (channel == NULL)
-        return;
 
-    if (!channel_is_known(channel)) {
-        /* Overtook the answer to follow(): wait for that; from then on the log has it. */
+    /* One that overtook the answer to follow() is in the log by the time of that answer. */
+    if (channel == NULL || !channel_is_known(channel))
+        return;
+    if (message->epoch != channel->epoch) {
+        hub_ask(hub, channel);
         return;
     }
-    uint64_t epoch = channel->epoch;
     if (!channel_take_live(channel, message, hub->limits))
         return;
     if (channel->is_lingering)
         channel_window_clear(channel);
-    if (epoch != channel->epoch)
-        channel_begin_epoch(channel, hub);
     hub_touch(hub, channel);
+}
+
+static struct page *page_new(struct entry *entries, size_t count)
+{
+    struct page *page = malloc(sizeof *page + count * sizeof page->entries[0]);
+
+    must(page != NULL);
+    page->count = count;
+    page->at    = 0;
+    memcpy(page->entries, entries, count * sizeof page->entries[0]);
+    return page;
 }
 
 void subscription_read_done(struct subscription *sub, struct hub *hub, uint64_t epoch, uint64_t head,
                             struct entry **entries, size_t entry_count)
 {
     struct channel *channel = sub->channel;
+    struct page    *page    = entry_count == 0 ? NULL : page_new(*entries, entry_count);
 
-    sub->ticket = NULL;
-    if (entry_count > 0 && epoch == channel->epoch) {
-        struct page *page = malloc(sizeof *page + entry_count * sizeof page->entries[0]);
-        must(page != NULL);
-        page->count = entry_count;
-        page->at    = 0;
-        memcpy(page->entries, *entries, entry_count * sizeof page->entries[0]);
-        subscription_let_go(sub);
-        sub->page = page;
-    } else {
-        for (size_t i = 0; i < entry_count; i++)
-            message_unref((*entries)[i].message);
-    }
     free(*entries);
-    *entries = NULL;
-    if (epoch == channel->epoch && head > channel->head)
-        hub_followed(hub, channel->name, epoch, channel->first, head);
-    if (entry_count > 0)
-        subscription_say_ready(sub, hub);
+    *entries    = NULL;
+    sub->ticket = NULL;
+    if (page == NULL)
+        hub_hurry(hub, channel);
+    if (epoch != 0 && epoch != channel->epoch) {
+        page_free(page);
+        hub_ask(hub, channel);
+        return;
+    }
+    if (page == NULL)
+        return;
+    subscription_let_go(sub);
+    sub->page = page;
+    if (head > channel->head) {
+        channel_hear_head(channel, head);
+        hub_touch(hub, channel);
+    }
+    subscription_say_ready(sub, hub);
 }
 
 void hub_tell(struct hub *hub)

@@ -27,7 +27,8 @@ struct subscription;
 
 /* What the hub asks of the house. None of these may call back into the hub before it returns. */
 struct hub_port {
-    /* Follow this channel for us: answer with hub_followed(), and hub_deliver() everything that comes after. */
+    /* Follow this channel for us: answer with hub_followed(), and hub_deliver() everything that comes after. Said
+     * again for a channel that is followed already: answer with its head of now. */
     void (*follow)(void *ctx, struct channel_name *name);
     void (*unfollow)(void *ctx, struct channel_name *name);
     /* Read what stands behind `after` for this subscription: answer with subscription_read_done(). *ret_ticket is
@@ -51,12 +52,13 @@ struct hub {
     struct map               channels;
     struct list              touched;    /* channels with something new this turn */
     struct list              lingering;  /* channels without subscriptions, oldest first */
+    struct list              round;      /* all channels, in the order in which their heads are asked anew */
     size_t                   subscription_count;
 };
 
 enum start_kind {
     START_NOW,    /* from the next message on */
-    START_AFTER,  /* behind `seq`; 0: from the first kept message */
+    START_AFTER,  /* behind `seq`; 0 without an epoch: from the first kept message */
     START_LAST,   /* the last `seq` messages, then on */
 };
 
@@ -73,10 +75,12 @@ struct subscription {
     void           *owner;        /* the session's; the hub hands it back and never looks at it */
     void           *ticket;       /* of a read under way, else NULL */
     struct page    *page;         /* what was read and not yet dealt out, else NULL */
-    uint64_t        next;         /* the cursor: the seq to deliver next. Before the channel answers: start.seq */
-    uint64_t        asked_epoch;  /* before the channel answers: start.epoch; afterwards the cursor's epoch */
+    uint64_t        next;         /* the cursor: the seq to deliver next. Before the channel answers: start.seq + 1 */
+    uint64_t        epoch;        /* the life of the log that the cursor stands in; before: start.epoch */
+    uint64_t        claimed;      /* SUB_AHEAD: what the reader said it had */
     uint8_t         state;        /* enum subscription_state, in hub.c */
     uint8_t         start_kind;
+    uint8_t         answers;      /* SUB_JOINING: this many answers on, one is as new as what it says */
     bool            is_ready;     /* port->ready() was said and nobody has looked since */
 };
 
@@ -99,6 +103,14 @@ void subscription_close(struct subscription *sub, struct hub *hub, msec now);  /
 enum sight subscription_look(struct subscription *sub, struct hub *hub, msec wall, struct entry *ret_entry);
 void subscription_step(struct subscription *sub, const struct entry *entry);
 
+/* Back to where it stood, because what was drawn since did not leave after all. Never over an epoch or ahead gap. */
+void subscription_rewind(struct subscription *sub, uint64_t next);
+
+/* Readers who stand at the same place of one channel are often sent the same bytes. Plain: placed, nothing to be told
+ * first, nothing read from the log. Such a one may skip to `next` without looking, if all between was sent to it. */
+bool subscription_is_plain(const struct subscription *sub);
+void subscription_skip(struct subscription *sub, uint64_t next);
+
 /* Lets go of what was read and not dealt out: a slow reader costs a cursor. It's read again when wanted. */
 void subscription_let_go(struct subscription *sub);
 
@@ -108,10 +120,16 @@ bool                 subscription_is_behind(const struct subscription *sub);
 struct channel_name *subscription_name(const struct subscription *sub);   /* borrowed */
 uint64_t             subscription_epoch(const struct subscription *sub);  /* of its channel; once placed */
 uint64_t             subscription_head(const struct subscription *sub);   /* of its channel; once placed */
-/* The last seq it has delivered or stepped over. */
+/* The reader's place, as it will want to name it when it comes back: the last seq that was delivered or stepped over,
+ * and the life of the log in which that was so, which is not the channel's while a new one has yet to be told.
+ * Before it is placed: what START_AFTER said. */
 static inline uint64_t subscription_seen(const struct subscription *sub)
 {
     return sub->next - 1;
+}
+static inline uint64_t subscription_seen_epoch(const struct subscription *sub)
+{
+    return sub->epoch;
 }
 
 /* --- what comes in --- */
@@ -119,11 +137,12 @@ static inline uint64_t subscription_seen(const struct subscription *sub)
 /* The answer to port->follow(), or news of a head without its messages (a heartbeat's comparison). */
 void hub_followed(struct hub *hub, const struct channel_name *name, uint64_t epoch, uint64_t first, uint64_t head);
 
-/* A message that its store has numbered. Shares it. Unknown channel: ignored. */
+/* A message that its store has numbered. Shares it. Unknown channel: ignored. From another life of the log: a hint
+ * to ask, not to be believed, since it may be late. */
 void hub_deliver(struct hub *hub, struct message *message);
 
-/* The answer to port->read(). Takes *entries (may be empty: the log could not be read just now; looked at again
- * at the next delivery or heartbeat). `head` is the log's at that time. */
+/* The answer to port->read(). Takes *entries (may be empty: the log could not be read just now; looked at again at
+ * the next delivery or heartbeat). `epoch` and `head` are the log's at that time; epoch 0: not known. */
 void subscription_read_done(struct subscription *sub, struct hub *hub, uint64_t epoch, uint64_t head,
                             struct entry **entries, size_t entry_count);
 
@@ -133,7 +152,9 @@ void hub_tell(struct hub *hub);
 /* Lets go of windows that everybody has drawn. After the owners have drawn, once a turn. */
 void hub_turn_end(struct hub *hub);
 
-/* Unfollows what nobody has followed for linger_ms. Now and then. */
+/* The heartbeat, about once a second: unfollows what nobody has followed for linger_ms, and asks some channels' heads
+ * anew, so that a lost hint costs one beat. At most 1,000 a call, in a round, those whose log could not be read
+ * first. */
 void hub_tend(struct hub *hub, msec now);
 
 size_t hub_channel_count(const struct hub *hub);

@@ -36,14 +36,16 @@ void message_unref(struct message *message)
     free(message);
 }
 
-struct message *message_recalled(const struct message *message)
+struct message *message_recalled(const struct message *message, const struct message *recall)
 {
     struct message *rest = message_new(message->channel, MESSAGE_RECALLED, NULL, 0, message_media(message),
                                        message_from(message));
-    rest->epoch = message->epoch;
-    rest->seq   = message->seq;
-    rest->id    = message->id;
-    rest->time  = message->time;
+    rest->epoch      = message->epoch;
+    rest->seq        = message->seq;
+    rest->id         = message->id;
+    rest->time       = message->time;
+    rest->expires_at = message->expires_at;
+    rest->target     = recall->seq;
     return rest;
 }
 

@@ -26,7 +26,7 @@ struct message {
     uint64_t             epoch;
     uint64_t             seq;          /* dense in its channel, from 1; 0: not numbered yet */
     uint64_t             id;
-    uint64_t             target;       /* of a recall: the seq taken back */
+    uint64_t             target;       /* of a recall: the seq taken back; of what was recalled: its recall's seq */
     msec                 time;         /* wall clock, when it was accepted */
     msec                 expires_at;   /* wall clock; 0: no life-time of its own */
     char                 bytes[];      /* payload, media, from */
@@ -45,8 +45,9 @@ static inline struct message *message_ref(struct message *message)
 
 void message_unref(struct message *message);  /* NULL is fine */
 
-/* What remains of a message that was taken back: its numbers without its payload. The caller owns it. */
-struct message *message_recalled(const struct message *message);
+/* What remains of `message` once the message `recall` has taken it back: its numbers and expiry without its payload, and
+ * in `target` the recall's seq. The caller owns it. */
+struct message *message_recalled(const struct message *message, const struct message *recall);
 
 static inline struct span message_payload(const struct message *message)
 {

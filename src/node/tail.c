@@ -102,13 +102,15 @@ static void tail_grow(struct tail *tail)
     tail->ring = wider;
 }
 
-static void tail_recall(struct tails *tails, struct tail *tail, uint64_t target)
+static void tail_recall(struct tails *tails, struct tail *tail, const struct message *recall)
 {
+    uint64_t target = recall->target;
+
     if (tail->ring == NULL || target > tail->head || tail->head - target >= tail->ring->count)
         return;
     struct message **slot = ring_slot(tail->ring, tail->ring->count - 1 - (uint32_t)(tail->head - target));
     struct message  *old  = *slot;
-    *slot                 = message_recalled(old);
+    *slot                 = message_recalled(old, recall);
     tails->bytes -= message_size(old) - message_size(*slot);
     message_unref(old);
 }
@@ -119,7 +121,7 @@ void tail_take(struct tails *tails, struct tail *tail, struct message *message, 
         tail_empty(tails, tail);
     tail->epoch = message->epoch;
     if (message->kind == MESSAGE_RECALL)
-        tail_recall(tails, tail, message->target);
+        tail_recall(tails, tail, message);
     tail->head = message->seq;
     if (!is_kept)
         return;

@@ -205,6 +205,24 @@ static enum publish_outcome outcome_of(const struct append *append)
     return PUBLISH_BROKEN;
 }
 
+/* What a broken store said not to know may be in the log all the same, and turn up when it has reopened: no head that
+ * was learnt before its first good word can be trusted, or a message might wait unseen until the next one comes. */
+static void writer_weigh(struct writer *writer, const struct append *append)
+{
+    bool is_broken = append->outcome == APPEND_BROKEN;
+
+    if (is_broken == writer->is_doubtful || append->outcome == APPEND_NO_SPACE)
+        return;
+    writer->is_doubtful = is_broken;
+    writer->trust++;
+}
+
+static void writer_weigh_all(struct writer *writer, const struct append_batch *batch)
+{
+    for (struct list *link = batch->appends.next; link != &batch->appends; link = link->next)
+        writer_weigh(writer, &publish_of(link)->append);
+}
+
 static void writer_finish(struct writer *writer, struct append_batch *batch)
 {
     struct list *link;
@@ -275,6 +293,7 @@ static void writer_ask_head(struct writer *writer, struct tail *tail)
     question->read.way     = READ_AFTER;
     question->read.done    = head_done;
     tail->is_asked         = true;
+    tail->trust            = writer->trust;
     writer_put_question(writer, question);
 }
 
@@ -308,6 +327,12 @@ static void writer_head_known(struct writer *writer, struct head_question *quest
     head_question_free(question);
 }
 
+/* Only the durable store is so slow to ask that its word is kept; the other one may begin a log anew unasked. */
+static bool writer_knows_head(const struct writer *writer, const struct tail *tail)
+{
+    return tail->first != 0 && tail->trust == writer->trust && name_is_durable(tail->name);
+}
+
 static void writer_follow(struct writer *writer, struct follow_letter *letter)
 {
     struct tail *tail = tails_get(&writer->tails, letter->channel);
@@ -315,7 +340,7 @@ static void writer_follow(struct writer *writer, struct follow_letter *letter)
     if (tail->followers == 0)
         writer->tails.followed_count++;
     tail->followers |= UINT64_C(1) << letter->letter.loop;
-    if (tail->first != 0) {
+    if (writer_knows_head(writer, tail)) {
         writer_tell_head(writer, tail, letter);
         return;
     }
@@ -353,6 +378,9 @@ static void writer_read(struct writer *writer, struct read_letter *letter)
 
     if (letter->is_done) {
         writer->asking_count--;
+        /* The log has more than was spread here: the next loop that asks for the head shall hear of it. */
+        if (tail != NULL && read->rc == RC_OK && read->epoch == tail->epoch && read->head > tail->head)
+            tail->first = 0;
         writer->port->send(writer->ctx, letter->letter.loop, &letter->letter);
         return;
     }
@@ -416,6 +444,7 @@ void writer_take(struct writer *writer, struct letter *letter, msec wall)
         break;
     case LETTER_COMMITTED:
         writer->is_busy = false;
+        writer_weigh_all(writer, &writer->batch->appends);
         writer_finish(writer, &writer->batch->appends);
         break;
     case LETTER_HEAD:

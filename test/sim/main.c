@@ -1,0 +1,217 @@
+/* sim - lives seeds of the simulated node and says which promise broke.
+ *
+ *     sim [--seeds N] [--first SEED]      N seeds from SEED on
+ *     sim --seed S [--story]              one seed, its story told
+ *     sim --list FILE                     the seeds of a file: one a line, '#' begins a comment
+ *     sim --plant NAME                    with a bug put in on purpose
+ *     sim --self-check                    seeds repeat themselves; every planted bug is found within 100 seeds
+ *
+ * Exit status 1 when a promise was broken. The last line is "N passed, N failed". */
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "world.h"
+
+enum {
+    SEEDS_DEFAULT   = 2000,
+    PLANT_SEEDS_MAX = 100,
+    REPEAT_SEEDS    = 50,
+    LINES_SHOWN     = 40,
+    FOUND_STATUS    = 100,  /* exit status of a child that found its bug in the first seed; sanitizers use low ones */
+};
+
+struct options {
+    uint64_t    first, count;
+    enum plant  plant;
+    bool        is_told, is_self_check;
+    const char *list;
+};
+
+static void show_last_lines(const struct story *story)
+{
+    unsigned from = story->count > LINES_SHOWN ? story->count - LINES_SHOWN : 0;
+
+    for (unsigned i = from; i < story->count; i++)
+        puts(story->lines[i % LINES_SHOWN]);
+}
+
+/* Lives it once more, keeping the story this time. */
+static void show_failure(uint64_t seed, enum plant plant, bool is_told)
+{
+    struct story story = { .is_kept = true };
+    char         promise[256];
+
+    if (world_live(seed, plant, &story, promise)) {
+        printf("seed %" PRIu64 " failed, but not when it was repeated: the simulator itself is at fault\n", seed);
+        return;
+    }
+    if (!is_told)
+        show_last_lines(&story);
+    printf("seed %" PRIu64 ": %s\n", seed, promise);
+    printf("to repeat it: sim --seed %" PRIu64 " --story%s%s\n", seed, plant == PLANT_NONE ? "" : " --plant ",
+           plant == PLANT_NONE ? "" : plant_text(plant));
+}
+
+/* A failed seed is the last: it leaves behind what it held. */
+static _Noreturn void end_failed(uint64_t passed)
+{
+    printf("%" PRIu64 " passed, 1 failed\n", passed);
+    fflush(stdout);
+    _exit(1);
+}
+
+static void live_or_end(uint64_t seed, const struct options *options, uint64_t passed)
+{
+    struct story story = { .is_kept = options->is_told, .is_told = options->is_told };
+    char         promise[256];
+
+    if (world_live(seed, options->plant, &story, promise))
+        return;
+    show_failure(seed, options->plant, options->is_told);
+    end_failed(passed);
+}
+
+static int run_seeds(const struct options *options)
+{
+    for (uint64_t i = 0; i < options->count; i++)
+        live_or_end(options->first + i, options, i);
+    printf("%" PRIu64 " passed, 0 failed\n", options->count);
+    return 0;
+}
+
+static int run_list(const struct options *options)
+{
+    char     line[512];
+    uint64_t passed = 0;
+    FILE    *file   = fopen(options->list, "r");
+
+    if (file == NULL) {
+        perror(options->list);
+        return 2;
+    }
+    while (fgets(line, sizeof line, file) != NULL) {
+        char    *end;
+        uint64_t seed = strtoull(line, &end, 10);
+        if (end != line)
+            live_or_end(seed, options, passed++);
+    }
+    fclose(file);
+    printf("%" PRIu64 " passed, 0 failed\n", passed);
+    return 0;
+}
+
+/* --- self-check --- */
+
+static bool seed_repeats_itself(uint64_t seed)
+{
+    struct story one = { .is_kept = true }, two = { .is_kept = true };
+    char         promise[256];
+
+    return world_live(seed, PLANT_NONE, &one, promise) && world_live(seed, PLANT_NONE, &two, promise) &&
+           one.hash == two.hash && one.count == two.count && one.count > 0;
+}
+
+/* After how many seeds the planted bug was found; 0: it was not. In a process of its own, for it leaves things behind. */
+static unsigned plant_found_after(enum plant plant)
+{
+    fflush(stdout);
+    pid_t child = fork();
+    if (child < 0) {
+        perror("fork");
+        exit(2);
+    }
+    if (child == 0) {
+        struct story story = { 0 };
+        char         promise[256];
+        for (int i = 0; i < PLANT_SEEDS_MAX; i++)
+            if (!world_live((uint64_t)i + 1, plant, &story, promise))
+                _exit(FOUND_STATUS + i);
+        _exit(0);
+    }
+    int status;
+    waitpid(child, &status, 0);
+    return WIFEXITED(status) && WEXITSTATUS(status) >= FOUND_STATUS ? (unsigned)(WEXITSTATUS(status) - FOUND_STATUS + 1) : 0;
+}
+
+static int run_self_check(void)
+{
+    unsigned passed = 0, failed = 0;
+
+    for (uint64_t seed = 1; seed <= REPEAT_SEEDS; seed++) {
+        bool is_good = seed_repeats_itself(seed);
+        if (!is_good)
+            printf("seed %" PRIu64 " does not repeat itself\n", seed);
+        *(is_good ? &passed : &failed) += 1;
+    }
+    for (enum plant plant = PLANT_NONE + 1; plant < PLANT_COUNT; plant++) {
+        unsigned after = plant_found_after(plant);
+        if (after > 0)
+            printf("planted %s: found after %u seeds\n", plant_text(plant), after);
+        else
+            printf("planted %s: NOT FOUND within %d seeds\n", plant_text(plant), PLANT_SEEDS_MAX);
+        *(after > 0 ? &passed : &failed) += 1;
+    }
+    printf("%u passed, %u failed\n", passed, failed);
+    return failed == 0 ? 0 : 1;
+}
+
+/* --- the command line --- */
+
+static enum plant plant_of(const char *name)
+{
+    for (enum plant plant = PLANT_NONE; plant < PLANT_COUNT; plant++)
+        if (strcmp(plant_text(plant), name) == 0)
+            return plant;
+    fprintf(stderr, "sim: no such bug to plant: %s\n", name);
+    exit(2);
+}
+
+static uint64_t number_of(const char *text)
+{
+    uint64_t number;
+
+    if (span_u64(span_str(text), &number))
+        return number;
+    fprintf(stderr, "sim: not a number: %s\n", text);
+    exit(2);
+}
+
+static struct options options_of(int argc, char **argv)
+{
+    static const struct option longs[] = {
+        { "seeds", required_argument, NULL, 'n' },   { "first", required_argument, NULL, 'f' },
+        { "seed", required_argument, NULL, 's' },    { "story", no_argument, NULL, 't' },
+        { "plant", required_argument, NULL, 'p' },   { "list", required_argument, NULL, 'l' },
+        { "self-check", no_argument, NULL, 'c' },    { 0 },
+    };
+    struct options options = { .first = 1, .count = SEEDS_DEFAULT };
+    int            option;
+
+    while ((option = getopt_long(argc, argv, "", longs, NULL)) != -1) {
+        switch (option) {
+        case 'n': options.count = number_of(optarg); break;
+        case 'f': options.first = number_of(optarg); break;
+        case 's': options.first = number_of(optarg); options.count = 1; break;
+        case 't': options.is_told = true; break;
+        case 'p': options.plant = plant_of(optarg); break;
+        case 'l': options.list = optarg; break;
+        case 'c': options.is_self_check = true; break;
+        default:
+            fprintf(stderr, "usage: sim [--seeds N] [--first SEED] [--seed S] [--story] [--list FILE] [--plant NAME] [--self-check]\n");
+            exit(2);
+        }
+    }
+    return options;
+}
+
+int main(int argc, char **argv)
+{
+    struct options options = options_of(argc, argv);
+
+    if (options.is_self_check)
+        return run_self_check();
+    return options.list != NULL ? run_list(&options) : run_seeds(&options);
+}

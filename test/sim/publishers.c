@@ -1,0 +1,230 @@
+#include "publishers.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/must.h"
+#include "house.h"
+#include "model.h"
+
+enum { REQUESTS_MAX = 6, PAUSE_MS_MAX = 50, RETRY_MS_MAX = 120, PATIENCE_MS = 25, TTL_MS_MAX = 500, PADDING_MAX = 200 };
+
+struct request {
+    struct publisher      *publisher;
+    struct intent         *intent;   /* NULL: free */
+    struct publish_letter *letter;   /* under way, or NULL */
+    msec                   at;       /* sent, or to be sent again */
+};
+
+struct publisher {
+    struct world  *world;
+    unsigned       no, loop;
+    msec           next_at;
+    struct request requests[REQUESTS_MAX];
+};
+
+struct publishers {
+    unsigned         count;
+    struct publisher at[PUBLISHERS_MAX];
+};
+
+struct publishers *publishers_new(struct world *world)
+{
+    struct publishers *publishers = calloc(1, sizeof *publishers);
+
+    must(publishers != NULL);
+    publishers->count = 1 + (unsigned)draw(world, OF_PLAN, PUBLISHERS_MAX);
+    for (unsigned i = 0; i < publishers->count; i++)
+        publishers->at[i] = (struct publisher){
+            .world = world, .no = i, .loop = (unsigned)draw(world, OF_PLAN, world->house->loop_count),
+        };
+    return publishers;
+}
+
+void publishers_free(struct publishers *publishers)
+{
+    free(publishers);
+}
+
+/* --- answers --- */
+
+static void request_end(struct request *request, enum intent_state state)
+{
+    request->intent->state = state;
+    request->intent        = NULL;
+}
+
+/* It wasn't written, or nobody knows. */
+static void request_failed(struct request *request, bool is_certain)
+{
+    struct world *world = request->publisher->world;
+
+    if (request->intent->is_keyed)
+        request->at = world->now + 1 + (msec)draw(world, OF_PUBLISHERS, RETRY_MS_MAX);
+    else
+        request_end(request, is_certain ? INTENT_REFUSED : INTENT_UNKNOWN);
+}
+
+static const char *outcome_text(enum publish_outcome outcome)
+{
+    static const char *const texts[] = {
+        [PUBLISH_DONE] = "done", [PUBLISH_REPLAYED] = "replayed", [PUBLISH_KEY_CONFLICT] = "key conflict",
+        [PUBLISH_NO_TARGET] = "no target", [PUBLISH_NO_SPACE] = "no space", [PUBLISH_BROKEN] = "broken",
+        [PUBLISH_BUSY] = "busy",
+    };
+    return texts[outcome];
+}
+
+static void request_answered(struct request *request, const struct publish_letter *letter)
+{
+    struct world *world = request->publisher->world;
+
+    tell(world, "publisher %u: %u is %s, %" PRIu64 "/%" PRIu64, request->publisher->no, request->intent->no,
+         outcome_text(letter->outcome), letter->answer.epoch, letter->answer.seq);
+    request->letter = NULL;
+    switch (letter->outcome) {
+    case PUBLISH_DONE:
+    case PUBLISH_REPLAYED:
+        model_acked(world->model, request->intent, &letter->answer);
+        request_end(request, INTENT_ACKED);
+        break;
+    case PUBLISH_KEY_CONFLICT:
+        promise(world, false, "%u: the same request is told to be another one", request->intent->no);
+        break;
+    case PUBLISH_NO_TARGET:
+        promise(world, request->intent->is_recall, "%u is no recall", request->intent->no);
+        request_end(request, INTENT_REFUSED);
+        break;
+    case PUBLISH_NO_SPACE:
+    case PUBLISH_BUSY:
+        request_failed(request, true);
+        break;
+    case PUBLISH_BROKEN:
+        request_failed(request, false);
+        break;
+    }
+}
+
+static void on_answered(struct publish_letter *letter)
+{
+    if (letter->owner != NULL)
+        request_answered(letter->owner, letter);
+    letter_free(&letter->letter);
+}
+
+/* --- asking --- */
+
+static struct message *intent_message(const struct world *world, const struct intent *intent)
+{
+    char            text[PADDING_MAX + 40];
+    int             len     = snprintf(text, sizeof text, "%u and %*s.", intent->no, (int)(intent->no * 37 % PADDING_MAX), "more");
+    struct message *message = message_new(world->channels[intent->channel], intent->is_recall ? MESSAGE_RECALL : MESSAGE_PLAIN,
+                                          text, intent->is_recall ? 0 : (uint32_t)len, SPAN("text/plain"), SPAN("sim"));
+
+    message->time       = world_wall(world);
+    message->target     = intent->target;
+    message->expires_at = intent->expires_at;
+    return message;
+}
+
+static void request_send(struct request *request)
+{
+    struct publisher *publisher = request->publisher;
+    struct world     *world     = publisher->world;
+    struct message   *message   = intent_message(world, request->intent);
+    char              key[24];
+
+    snprintf(key, sizeof key, "key-%u", request->intent->no);
+    tell(world, "publisher %u: %u, %s %" PRIu64 ", into %s over loop %u%s", publisher->no, request->intent->no,
+         request->intent->is_recall ? "recall of" : "publish", request->intent->target,
+         world->channels[request->intent->channel]->text, publisher->loop, request->intent->is_keyed ? ", keyed" : "");
+    request->letter = publish_letter_new(&message, request->intent->is_keyed ? span_str(key) : SPAN(""), SPAN("sim"));
+    request->letter->answered = on_answered;
+    request->letter->owner    = request;
+    request->at               = world->now;
+    shard_publish(&world->house->shards[publisher->loop], request->letter);
+}
+
+/* Takes back something that was acknowledged, if chance finds it. */
+static void intent_make_recall(struct world *world, struct intent *intent)
+{
+    struct intent *target = model_draw_acked(world->model, intent->channel);
+
+    if (target == NULL || target->is_recall_asked || target->epoch != world_log(world, intent->channel).epoch)
+        return;
+    target->is_recall_asked = true;
+    intent->is_recall       = true;
+    intent->target          = target->seq;
+}
+
+static void publisher_ask(struct publisher *publisher, struct request *request)
+{
+    struct world  *world   = publisher->world;
+    unsigned       channel = (unsigned)draw(world, OF_PUBLISHERS, world->channel_count);
+    struct intent *intent  = model_intent_new(world->model, channel);
+
+    if (intent == NULL)
+        return;
+    intent->is_keyed = !one_in(world, OF_PUBLISHERS, 3);
+    if (world->faults.recalls && one_in(world, OF_PUBLISHERS, 4))
+        intent_make_recall(world, intent);
+    if (world->faults.ttl && !intent->is_recall && one_in(world, OF_PUBLISHERS, 3))
+        intent->expires_at = world_wall(world) + 1 + (msec)draw(world, OF_PUBLISHERS, TTL_MS_MAX);
+    *request = (struct request){ .publisher = publisher, .intent = intent };
+    request_send(request);
+}
+
+static void request_turn(struct request *request)
+{
+    struct publisher *publisher = request->publisher;
+    struct world     *world     = publisher->world;
+
+    if (request->letter == NULL && request->at <= world->now) {
+        request_send(request);
+    } else if (request->letter != NULL && request->intent->is_keyed && !request->intent->is_recall &&
+               world->faults.impatience && !world->is_healing && request->at + PATIENCE_MS <= world->now) {
+        tell(world, "publisher %u: %u takes too long", publisher->no, request->intent->no);
+        request->letter->owner = NULL;
+        publisher->loop        = (unsigned)draw(world, OF_PUBLISHERS, world->house->loop_count);
+        request_send(request);
+    }
+}
+
+static void publisher_turn(struct publisher *publisher)
+{
+    struct world *world  = publisher->world;
+    bool          is_due = publisher->next_at <= world->now && !world->is_healing;
+
+    if (is_due)
+        publisher->next_at = world->now + (msec)draw(world, OF_PUBLISHERS, PAUSE_MS_MAX);
+    for (unsigned i = 0; i < REQUESTS_MAX; i++) {
+        struct request *request = &publisher->requests[i];
+        if (request->intent != NULL)
+            request_turn(request);
+        else if (is_due && one_in(world, OF_PUBLISHERS, 3))
+            publisher_ask(publisher, request);
+    }
+}
+
+void publishers_turn(struct publishers *publishers, unsigned loop)
+{
+    for (unsigned i = 0; i < publishers->count; i++)
+        if (publishers->at[i].loop == loop)
+            publisher_turn(&publishers->at[i]);
+}
+
+void publishers_cut(struct publishers *publishers)
+{
+    for (unsigned i = 0; i < publishers->count; i++) {
+        for (unsigned j = 0; j < REQUESTS_MAX; j++) {
+            struct request *request = &publishers->at[i].requests[j];
+            bool            is_away = request->letter != NULL;
+            request->letter         = NULL;
+            /* A recall names a seq, and a seq may mean another message in the next life of a log. */
+            if (request->intent != NULL && request->intent->is_recall)
+                request_end(request, INTENT_UNKNOWN);
+            else if (request->intent != NULL && is_away)
+                request_failed(request, false);
+        }
+    }
+}

@@ -1,0 +1,15 @@
+/* publishers.h - back ends: several requests under way, some with an idempotency key, which they repeat until they know;
+ * impatient ones repeat while the first is still under way, over another loop. */
+#ifndef SIM_PUBLISHERS_H
+#define SIM_PUBLISHERS_H
+
+#include "world.h"
+
+struct publishers *publishers_new(struct world *world);
+void               publishers_free(struct publishers *publishers);
+
+void publishers_turn(struct publishers *publishers, unsigned loop);
+/* The node is gone, and every answer with it. */
+void publishers_cut(struct publishers *publishers);
+
+#endif

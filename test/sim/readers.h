@@ -1,0 +1,24 @@
+/* readers.h - subscribers: each follows one channel over one loop, writes down what it is given, is slow for a while,
+ * goes, and comes back on another loop with the place it remembers, or with a false one.
+ *
+ * What they promise to notice: a seq that doesn't follow the one before, a gap that isn't true, a message past its time,
+ * an epoch that goes back (13, 14, 32, 34, 82). */
+#ifndef SIM_READERS_H
+#define SIM_READERS_H
+
+#include "world.h"
+
+struct readers *readers_new(struct world *world);
+void            readers_free(struct readers *readers);
+
+void reader_on_ready(void *owner);
+
+/* Those of this loop come, go, and draw. */
+void readers_turn(struct readers *readers, unsigned loop);
+/* The node is going down under them: their links are cut. */
+void readers_cut(struct readers *readers);
+
+/* Everybody is there and has all there is. */
+void readers_check_end(struct readers *readers);
+
+#endif

@@ -1,0 +1,492 @@
+#include "store_sim.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/must.h"
+#include "store/digest.h"
+#include "store/page.h"
+
+enum { SYNC_MS = 2, SYNC_SLOW_MS = 60, READ_MS = 3, TROUBLE_MS = 150, SYNCS_LOST_MAX = 40 };
+
+/* One thing written: a numbered message with its key, or where a log now begins. */
+struct record {
+    struct message *message;  /* NULL: a trim */
+    unsigned        channel;
+    uint64_t        first;    /* of a trim */
+    char            key[24];  /* empty: none */
+    uint64_t        digest;
+    bool            is_corrupt;
+    bool            is_synced;
+};
+
+struct log {
+    uint64_t        epoch;
+    uint64_t        first, head;
+    uint64_t        shown;    /* the head that reads tell: behind `head` until a broken store has reopened */
+    struct message *at[4096]; /* by seq - 1 */
+};
+
+struct store_sim {
+    struct store   store;
+    struct world  *world;
+    struct record *journal;
+    size_t         journal_count, journal_cap;
+    struct log     logs[CHANNELS_MAX];
+    uint64_t       id;
+    unsigned       wipes;
+    struct list    batches, reads;
+    msec           batch_due, read_due;
+    msec           full_until, broken_until, io_until;
+    bool           is_broken;
+    struct store_stats stats;
+};
+
+static struct store_sim *sim_of(struct store *store)
+{
+    return container_of(store, struct store_sim, store);
+}
+
+/* --- the journal, and memory as its reading --- */
+
+static void log_put(struct log *log, struct message *message)
+{
+    must(message->seq <= sizeof log->at / sizeof log->at[0]);
+    message_unref(log->at[message->seq - 1]);
+    log->at[message->seq - 1] = message_ref(message);
+    if (message->kind == MESSAGE_RECALL && log->at[message->target - 1] != NULL) {
+        struct message **target = &log->at[message->target - 1];
+        struct message  *rest   = message_recalled(*target, message);
+        message_unref(*target);
+        *target = rest;
+    }
+    log->head = message->seq;
+}
+
+static void log_trim(struct log *log, uint64_t first)
+{
+    for (uint64_t seq = log->first; seq < first; seq++) {
+        message_unref(log->at[seq - 1]);
+        log->at[seq - 1] = NULL;
+    }
+    log->first = first;
+}
+
+static void sim_apply(struct store_sim *sim, const struct record *record)
+{
+    struct log *log = &sim->logs[record->channel];
+
+    if (record->message != NULL)
+        log_put(log, record->message);
+    else
+        log_trim(log, record->first);
+}
+
+static void sim_write(struct store_sim *sim, struct record record)
+{
+    if (sim->journal_count == sim->journal_cap) {
+        sim->journal_cap = sim->journal_cap == 0 ? 64 : sim->journal_cap * 2;
+        sim->journal     = reallocarray(sim->journal, sim->journal_cap, sizeof *sim->journal);
+        must(sim->journal != NULL);
+    }
+    sim->journal[sim->journal_count++] = record;
+    sim_apply(sim, &record);
+}
+
+static void sim_forget(struct store_sim *sim)
+{
+    for (unsigned i = 0; i < CHANNELS_MAX; i++) {
+        struct log *log = &sim->logs[i];
+        log_trim(log, log->head + 1);
+        log->first = 1;
+        log->head = log->shown = 0;
+        log->epoch = 1000 + 10 * sim->wipes + i;
+    }
+}
+
+static void journal_cut(struct store_sim *sim, size_t count)
+{
+    while (sim->journal_count > count)
+        message_unref(sim->journal[--sim->journal_count].message);
+}
+
+static void sim_reopen(struct store_sim *sim)
+{
+    sim->is_broken = false;
+    for (unsigned i = 0; i < CHANNELS_MAX; i++)
+        sim->logs[i].shown = sim->logs[i].head;
+}
+
+static void sim_recover(struct store_sim *sim)
+{
+    size_t kept = 0;
+
+    while (kept < sim->journal_count && sim->journal[kept].is_synced)
+        kept++;
+    journal_cut(sim, kept);
+    sim_forget(sim);
+    for (size_t i = 0; i < sim->journal_count; i++) {
+        if (sim->world->plant == PLANT_FORGET_KEYS)
+            sim->journal[i].key[0] = '\0';
+        sim_apply(sim, &sim->journal[i]);
+    }
+    sim_reopen(sim);
+}
+
+/* --- appending --- */
+
+static const struct record *sim_find_key(const struct store_sim *sim, unsigned channel, const char *key)
+{
+    for (size_t i = sim->journal_count; i-- > 0;)
+        if (sim->journal[i].message != NULL && sim->journal[i].channel == channel &&
+            strcmp(sim->journal[i].key, key) == 0)
+            return &sim->journal[i];
+    return NULL;
+}
+
+static struct append_answer answer_of(const struct message *message)
+{
+    return (struct append_answer){ message->epoch, message->seq, message->id, message->time };
+}
+
+/* What the log says of it before anything is written; APPEND_DONE: write it. */
+static enum append_outcome sim_judge(struct store_sim *sim, struct append *append, const struct record *record,
+                                     msec wall)
+{
+    const struct log    *log     = &sim->logs[record->channel];
+    const struct record *earlier = record->key[0] == '\0' ? NULL : sim_find_key(sim, record->channel, record->key);
+
+    if (earlier != NULL && earlier->digest != record->digest)
+        return APPEND_KEY_CONFLICT;
+    if (earlier != NULL) {
+        append->first = answer_of(earlier->message);
+        return APPEND_REPLAYED;
+    }
+    if (append->message->kind != MESSAGE_RECALL)
+        return APPEND_DONE;
+
+    uint64_t              seq    = append->message->target;
+    const struct message *target = seq == 0 || seq > log->head ? NULL : log->at[seq - 1];
+    if (target == NULL || target->kind == MESSAGE_RECALL || message_is_expired(target, wall))
+        return APPEND_NO_TARGET;
+    if (target->kind == MESSAGE_RECALLED && target->target >= log->first) {
+        append->first = answer_of(log->at[target->target - 1]);
+        return APPEND_REPLAYED;
+    }
+    return target->kind == MESSAGE_RECALLED ? APPEND_NO_TARGET : APPEND_DONE;
+}
+
+static void sim_append_one(struct store_sim *sim, struct append *append, msec wall)
+{
+    struct message *message = append->message;
+    struct record   record  = {
+          .channel = world_channel_of(sim->world, message->channel), .digest = append_digest(append), .is_synced = true,
+    };
+    struct log *log = &sim->logs[record.channel];
+
+    snprintf(record.key, sizeof record.key, "%.*s", SPAN_ARG(append->key));
+    append->outcome = sim_judge(sim, append, &record, wall);
+    if (append->outcome != APPEND_DONE)
+        return;
+    message->epoch = log->epoch;
+    message->seq   = log->head + 1;
+    message->id    = ++sim->id;
+    if (sim->world->plant == PLANT_DOUBLE_NUMBER && log->head > 0 && one_in(sim->world, OF_DISK, 20))
+        message->seq = log->head;
+    if (sim->world->plant == PLANT_SKIP_SYNC)
+        record.is_synced = false;
+    record.message = message_ref(message);
+    sim_write(sim, record);
+}
+
+static void sim_write_batch(struct store_sim *sim, struct append_batch *batch)
+{
+    for (struct list *link = batch->appends.next; link != &batch->appends; link = link->next)
+        sim_append_one(sim, container_of(link, struct append, link), batch->wall);
+}
+
+static void batch_fail(struct append_batch *batch, enum append_outcome outcome)
+{
+    for (struct list *link = batch->appends.next; link != &batch->appends; link = link->next)
+        container_of(link, struct append, link)->outcome = outcome;
+}
+
+static void sim_show(struct store_sim *sim)
+{
+    for (unsigned i = 0; i < CHANNELS_MAX; i++)
+        sim->logs[i].shown = sim->logs[i].head;
+}
+
+static void sim_break(struct store_sim *sim, struct append_batch *batch)
+{
+    bool is_written = one_in(sim->world, OF_DISK, 2);
+
+    sim->is_broken    = true;
+    sim->broken_until = sim->world->now + 1 + (msec)draw(sim->world, OF_DISK, TROUBLE_MS);
+    if (is_written)
+        sim_write_batch(sim, batch);
+    tell(sim->world, "disk: sync of %zu failed, %s", batch->count, is_written ? "but they are written" : "they are lost");
+    batch_fail(batch, APPEND_BROKEN);
+}
+
+static void sim_finish_batch(struct store_sim *sim, struct append_batch *batch)
+{
+    if (sim->is_broken) {
+        batch_fail(batch, APPEND_BROKEN);
+    } else if (sim->full_until > sim->world->now) {
+        tell(sim->world, "disk: full, %zu refused", batch->count);
+        batch_fail(batch, APPEND_NO_SPACE);
+    } else if (sim->world->faults.broken && !sim->world->is_healing && one_in(sim->world, OF_DISK, 15)) {
+        sim_break(sim, batch);
+    } else {
+        sim_write_batch(sim, batch);
+        sim_show(sim);
+    }
+    batch->done(batch);
+}
+
+static void sim_append(struct store *store, struct append_batch *batch)
+{
+    struct store_sim *sim  = sim_of(store);
+    bool              slow = sim->world->faults.slow_sync && one_in(sim->world, OF_DISK, 3);
+
+    if (list_is_empty(&sim->batches))
+        sim->batch_due = sim->world->now + (msec)draw(sim->world, OF_DISK, slow ? SYNC_SLOW_MS : SYNC_MS);
+    list_push(&sim->batches, &batch->link);
+}
+
+/* --- reading --- */
+
+/* False: the page is full. */
+static bool sim_put(const struct store_sim *sim, unsigned channel, struct page *page, uint64_t seq, msec wall)
+{
+    struct message *message = sim->logs[channel].at[seq - 1];
+
+    if (store_sim_is_corrupt(sim, channel, seq))
+        return page_put_gap(page, (struct gap){ seq, seq, GAP_CORRUPT });
+    if (message_is_expired(message, wall))
+        return page_put_gap(page, (struct gap){ seq, seq, GAP_EXPIRED });
+    if (page_is_full(page))
+        return false;
+    message = message_ref(message);
+    page_put_message(page, &message);
+    return true;
+}
+
+static void sim_fill(const struct store_sim *sim, unsigned channel, struct store_read *read)
+{
+    const struct log *log = &sim->logs[channel];
+    struct page       page;
+    uint64_t          low, high;
+
+    read->rc    = RC_OK;
+    read->epoch = log->epoch;
+    read->first = log->first <= log->shown ? log->first : log->shown + 1;
+    read->head  = log->shown;
+    page_init(&page, read);
+    if (!page_range(read, &low, &high))
+        return;
+    if (low < read->first) {
+        if (sim->world->plant != PLANT_SILENT_TRIM)
+            page_put_gap(&page, (struct gap){ low, read->first - 1, GAP_TRIMMED });
+        low = read->first;
+    }
+    while (low <= high && sim_put(sim, channel, &page, low, read->wall))
+        low++;
+    page_finish(&page);
+}
+
+static void sim_finish_read(struct store_sim *sim, struct store_read *read)
+{
+    if (sim->io_until > sim->world->now)
+        read->rc = RC_IO;
+    else
+        sim_fill(sim, world_channel_of(sim->world, read->channel), read);
+    read->done(read);
+}
+
+static void sim_read(struct store *store, struct store_read *read)
+{
+    struct store_sim *sim = sim_of(store);
+
+    must(read->way == READ_AFTER);
+    if (list_is_empty(&sim->reads))
+        sim->read_due = sim->world->now + (msec)draw(sim->world, OF_DISK, READ_MS);
+    list_push(&sim->reads, &read->link);
+}
+
+/* --- the rest of the port --- */
+
+static void sim_tend(struct store *store, msec wall)
+{
+    struct store_sim *sim = sim_of(store);
+
+    (void)wall;
+    for (unsigned i = 0; i < sim->world->channel_count; i++) {
+        const struct log *log  = &sim->logs[i];
+        uint64_t          keep = sim->world->channels[i]->space->keep_count;
+        if (!channel_is_durable(sim->world->channels[i]) || keep == 0 || log->shown < log->first + keep ||
+            sim->is_broken)
+            continue;
+        tell(sim->world, "disk: trims %s up to %" PRIu64, sim->world->channels[i]->text, log->shown - keep);
+        sim_write(sim, (struct record){ .channel = i, .first = log->shown - keep + 1, .is_synced = true });
+    }
+}
+
+static void sim_stats(struct store *store, struct store_stats *ret_stats)
+{
+    *ret_stats = sim_of(store)->stats;
+}
+
+static void sim_close(struct store *store)
+{
+    (void)store;  /* the disk outlives the process that closes it */
+}
+
+static const struct store_ops sim_ops = {
+    .name = "sim", .append = sim_append, .read = sim_read, .tend = sim_tend, .stats = sim_stats, .close = sim_close,
+};
+
+/* --- the seed's hand --- */
+
+struct store_sim *store_sim_new(struct world *world)
+{
+    struct store_sim *sim = calloc(1, sizeof *sim);
+
+    must(sim != NULL);
+    sim->store.ops = &sim_ops;
+    sim->world     = world;
+    list_init(&sim->batches);
+    list_init(&sim->reads);
+    sim_forget(sim);
+    return sim;
+}
+
+void store_sim_free(struct store_sim *sim)
+{
+    must(list_is_empty(&sim->batches) && list_is_empty(&sim->reads));
+    journal_cut(sim, 0);
+    sim_forget(sim);
+    free(sim->journal);
+    free(sim);
+}
+
+struct store *store_sim_port(struct store_sim *sim)
+{
+    return &sim->store;
+}
+
+static void sim_rot(struct store_sim *sim)
+{
+    struct record *record = &sim->journal[draw(sim->world, OF_DISK, sim->journal_count)];
+
+    if (record->message == NULL || record->message->kind != MESSAGE_PLAIN)
+        return;
+    record->is_corrupt = true;
+    tell(sim->world, "disk: %s %" PRIu64 " rots", record->message->channel->text, record->message->seq);
+}
+
+static void sim_draw_trouble(struct store_sim *sim)
+{
+    struct world *world = sim->world;
+
+    if (world->faults.full && one_in(world, OF_DISK, 150)) {
+        sim->full_until = world->now + (msec)draw(world, OF_DISK, TROUBLE_MS);
+        tell(world, "disk: full");
+    }
+    if (world->faults.read_io && one_in(world, OF_DISK, 60)) {
+        sim->io_until = world->now + (msec)draw(world, OF_DISK, TROUBLE_MS);
+        tell(world, "disk: can't be read");
+    }
+    if (world->faults.corrupt && sim->journal_count > 0 && one_in(world, OF_DISK, 60))
+        sim_rot(sim);
+}
+
+void store_sim_turn(struct store_sim *sim)
+{
+    struct list *link;
+
+    if (!sim->world->is_healing)
+        sim_draw_trouble(sim);
+    if (sim->is_broken && sim->broken_until <= sim->world->now) {
+        tell(sim->world, "disk: reopens");
+        sim_reopen(sim);
+    }
+    while (sim->batch_due <= sim->world->now && (link = list_pop(&sim->batches)) != NULL)
+        sim_finish_batch(sim, container_of(link, struct append_batch, link));
+    while (sim->read_due <= sim->world->now && (link = list_pop(&sim->reads)) != NULL)
+        sim_finish_read(sim, container_of(link, struct store_read, link));
+}
+
+void store_sim_crash(struct store_sim *sim, bool is_wiped)
+{
+    struct list *link;
+    bool         is_kept = sim->world->faults.torn && !sim->is_broken;
+
+    while ((link = list_pop(&sim->batches)) != NULL) {
+        struct append_batch *batch = container_of(link, struct append_batch, link);
+        is_kept                    = is_kept && one_in(sim->world, OF_DISK, 2);
+        if (is_kept)
+            sim_write_batch(sim, batch);
+        tell(sim->world, "disk: %zu under way are %s", batch->count, is_kept ? "written, unanswered" : "lost");
+        batch_fail(batch, APPEND_BROKEN);
+        batch->done(batch);
+    }
+    while ((link = list_pop(&sim->reads)) != NULL) {
+        struct store_read *read = container_of(link, struct store_read, link);
+        read->rc                = RC_IO;
+        read->done(read);
+    }
+    if (is_wiped) {
+        journal_cut(sim, 0);
+        sim->wipes++;
+    }
+    sim_recover(sim);
+}
+
+void store_sim_heal(struct store_sim *sim)
+{
+    sim->full_until = sim->io_until = sim->world->now;
+    if (sim->is_broken)
+        sim_reopen(sim);
+}
+
+/* --- the truth --- */
+
+struct log_now store_sim_log(const struct store_sim *sim, unsigned channel)
+{
+    const struct log *log = &sim->logs[channel];
+
+    return (struct log_now){ log->epoch, log->first, log->head };
+}
+
+const struct message *store_sim_at(const struct store_sim *sim, unsigned channel, uint64_t seq)
+{
+    const struct log *log = &sim->logs[channel];
+
+    return seq < log->first || seq > log->head ? NULL : log->at[seq - 1];
+}
+
+static const struct record *sim_record(const struct store_sim *sim, unsigned channel, uint64_t seq)
+{
+    for (size_t i = 0; i < sim->journal_count; i++)
+        if (sim->journal[i].channel == channel && sim->journal[i].message != NULL &&
+            sim->journal[i].message->seq == seq)
+            return &sim->journal[i];
+    return NULL;
+}
+
+bool store_sim_is_corrupt(const struct store_sim *sim, unsigned channel, uint64_t seq)
+{
+    if (!sim->world->faults.corrupt)
+        return false;
+    const struct record *record = sim_record(sim, channel, seq);
+    return record != NULL && record->is_corrupt;
+}
+
+bool store_sim_is_durable(const struct store_sim *sim, const struct append_answer *answer, unsigned channel)
+{
+    const struct record *record = sim_record(sim, channel, answer->seq);
+
+    return record != NULL && record->is_synced && record->message->epoch == answer->epoch;
+}

@@ -1,0 +1,38 @@
+/* store_sim.h - a disk that can be crashed, torn, filled and broken by the seed: a maker of the store port.
+ *
+ * The disk is a journal of whole batches; memory is what reading the journal gives. A batch is numbered, written
+ * and visible at one virtual instant some time after it was handed in. A crash keeps of what was under way
+ * a prefix of whole batches. A batch answered APPEND_BROKEN may be in the journal all the same, and then turns up
+ * when the store has reopened. */
+#ifndef SIM_STORE_SIM_H
+#define SIM_STORE_SIM_H
+
+#include "store/store.h"
+#include "world.h"
+
+struct store_sim;
+
+struct store_sim *store_sim_new(struct world *world);
+void              store_sim_free(struct store_sim *sim);
+struct store     *store_sim_port(struct store_sim *sim);
+
+/* Draws what breaks and heals, and completes what is due. */
+void store_sim_turn(struct store_sim *sim);
+
+/* The process is gone: everything under way is answered (to nobody that counts), and the disk is read anew. With
+ * `is_wiped` there is nothing on it, and the logs begin new lives. */
+void store_sim_crash(struct store_sim *sim, bool is_wiped);
+
+/* Ends whatever is wrong with it. */
+void store_sim_heal(struct store_sim *sim);
+
+/* --- the truth, for the checks --- */
+struct log_now        store_sim_log(const struct store_sim *sim, unsigned channel);
+/* Borrowed; NULL: there is none, or it's trimmed. */
+const struct message *store_sim_at(const struct store_sim *sim, unsigned channel, uint64_t seq);
+bool                  store_sim_is_corrupt(const struct store_sim *sim, unsigned channel, uint64_t seq);
+/* Would it be there after a crash right now? */
+bool                  store_sim_is_durable(const struct store_sim *sim, const struct append_answer *answer,
+                                           unsigned channel);
+
+#endif

@@ -1,0 +1,249 @@
+#include "world.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/must.h"
+#include "house.h"
+#include "model.h"
+#include "publishers.h"
+#include "readers.h"
+#include "store_sim.h"
+
+enum { RUN_MS = 1500, HEAL_MS = 3500, HUSH_MS = 150, LEAVE_MS = LINGER_MS + 2 * BEAT_MS + 50, STEP_MS_MAX = 9, CALM_STEP_MS = 15 };
+
+const char *plant_text(enum plant plant)
+{
+    static const char *const texts[PLANT_COUNT] = {
+        [PLANT_NONE] = "none",
+        [PLANT_SKIP_SYNC] = "skip-sync",
+        [PLANT_FORGET_KEYS] = "forget-keys",
+        [PLANT_DOUBLE_NUMBER] = "double-number",
+        [PLANT_SILENT_TRIM] = "silent-trim",
+        [PLANT_SKIP_CURSOR] = "skip-cursor",
+        [PLANT_NO_BEAT] = "no-beat",
+    };
+    return texts[plant];
+}
+
+/* --- the story --- */
+
+void tell(struct world *world, const char *format, ...)
+{
+    struct story *story = world->story;
+    va_list       args;
+
+    if (!story->is_kept)
+        return;
+    char *line = story->lines[story->count++ % (sizeof story->lines / sizeof story->lines[0])];
+    int   at   = snprintf(line, sizeof story->lines[0], "%5lld ms  ", (long long)world->now);
+    va_start(args, format);
+    vsnprintf(line + at, sizeof story->lines[0] - (size_t)at, format, args);
+    va_end(args);
+    story->hash = hash_bytes(&(struct hash_key){ story->hash, 0 }, span_str(line));
+    if (story->is_told)
+        puts(line);
+}
+
+_Noreturn void promise_broken(struct world *world, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(world->promise, sizeof world->promise, format, args);
+    va_end(args);
+    tell(world, "BROKEN: %s", world->promise);
+    longjmp(*world->broken, 1);
+}
+
+/* --- the truth about logs --- */
+
+static void log_read_done(struct store_read *read)
+{
+    (void)read;
+}
+
+struct log_now world_log(struct world *world, unsigned channel)
+{
+    struct store_read read = { .channel = world->channels[channel], .wall = world_wall(world), .done = log_read_done };
+
+    if (channel_is_durable(world->channels[channel]))
+        return store_sim_log(world->disk, channel);
+    world->house->memory->ops->read(world->house->memory, &read);
+    return (struct log_now){ read.epoch, read.first, read.head };
+}
+
+unsigned world_channel_of(const struct world *world, const struct channel_name *name)
+{
+    for (unsigned i = 0; i < world->channel_count; i++)
+        if (channel_name_eq(world->channels[i], name))
+            return i;
+    must(!"a channel of this world");
+    return 0;
+}
+
+/* --- its plan --- */
+
+static void world_draw_faults(struct world *world)
+{
+    struct faults *faults = &world->faults;
+    bool *const    all[]  = {
+        &faults->crash, &faults->wipe, &faults->torn, &faults->broken, &faults->full, &faults->slow_sync,
+        &faults->read_io, &faults->trim, &faults->corrupt, &faults->lost_hints, &faults->doubled_hints,
+        &faults->late_hints, &faults->slow_mail, &faults->slow_readers, &faults->moving_readers,
+        &faults->lying_readers, &faults->impatience, &faults->recalls, &faults->ttl, &faults->tight, &faults->forgetful,
+    };
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
+        *all[i] = one_in(world, OF_PLAN, 3);
+}
+
+static void world_make_channels(struct world *world)
+{
+    static const char *const names[CHANNELS_MAX] = { "topic:a", "live:a", "topic:b", "live:b", "conn:a" };
+    uint64_t                 keep                = world->faults.trim ? 3 + draw(world, OF_PLAN, 30) : 0;
+
+    namespaces_init(&world->spaces);
+    namespaces_find(&world->spaces, SPAN("topic"))->keep_count = keep;
+    if (keep != 0)
+        namespaces_find(&world->spaces, SPAN("live"))->keep_count = keep;
+    world->channel_count = 1 + (unsigned)draw(world, OF_PLAN, CHANNELS_MAX);
+    for (unsigned i = 0; i < world->channel_count; i++)
+        must(channel_name_new(&world->spaces, &world->hash_key, span_str(names[i]), &world->channels[i]) ==
+             CHANNEL_NAME_OK);
+}
+
+static void world_init(struct world *world)
+{
+    for (unsigned i = 0; i < PURPOSE_COUNT; i++) {
+        struct rng seed = { world->seed * PURPOSE_COUNT + i };
+        world->chance[i].state = rng_next(&seed);
+    }
+    world->hash_key = (struct hash_key){ 17, 4 };
+    world_draw_faults(world);
+    world_make_channels(world);
+    world->disk       = store_sim_new(world);
+    world->house      = house_new(world, 1 + (unsigned)draw(world, OF_PLAN, LOOPS_SIM_MAX), 0);
+    world->model      = model_new(world);
+    world->readers    = readers_new(world);
+    world->publishers = publishers_new(world);
+}
+
+static void world_fini(struct world *world)
+{
+    publishers_free(world->publishers);
+    readers_free(world->readers);
+    model_free(world->model);
+    house_free(world->house);
+    store_sim_free(world->disk);
+    for (unsigned i = 0; i < world->channel_count; i++)
+        channel_name_unref(world->channels[i]);
+}
+
+/* --- its life --- */
+
+static void world_crash(struct world *world, unsigned life)
+{
+    unsigned loop_count = world->house->loop_count;
+    bool     is_wiped   = world->faults.wipe && one_in(world, OF_NODE, 2);
+
+    tell(world, "the node is killed%s", is_wiped ? ", and its disk wiped" : "");
+    world->house->is_dying = true;
+    readers_cut(world->readers);
+    publishers_cut(world->publishers);
+    store_sim_crash(world->disk, is_wiped);
+    house_free(world->house);
+    world->house = house_new(world, loop_count, life);
+}
+
+/* It may be killed between any two of these. */
+static bool world_step(struct world *world)
+{
+    uint64_t killed_at = world->faults.crash && !world->is_healing && one_in(world, OF_NODE, 80)
+                             ? draw(world, OF_NODE, 2 + world->house->loop_count) : UINT64_MAX;
+
+    store_sim_turn(world->disk);
+    if (killed_at == 0)
+        return false;
+    house_writer_turn(world->house);
+    for (unsigned loop = 0; loop < world->house->loop_count; loop++) {
+        if (killed_at == loop + 1)
+            return false;
+        house_loop_begin(world->house, loop);
+        publishers_turn(world->publishers, loop);
+        readers_turn(world->readers, loop);
+        house_loop_end(world->house, loop);
+    }
+    house_check_bounds(world->house);
+    return killed_at == UINT64_MAX;
+}
+
+static void world_run(struct world *world)
+{
+    unsigned life = 0;
+
+    while (world->now < RUN_MS) {
+        if (!world_step(world))
+            world_crash(world, ++life);
+        world->now += 1 + (msec)draw(world, OF_NODE, STEP_MS_MAX);
+    }
+}
+
+static void world_pass(struct world *world, msec span)
+{
+    for (msec until = world->now + span; world->now < until; world->now += CALM_STEP_MS)
+        world_step(world);
+}
+
+/* All faults end; a while later everything must be everywhere, and nothing left over. */
+static void world_heal(struct world *world)
+{
+    tell(world, "all faults end");
+    world->is_healing = true;
+    store_sim_heal(world->disk);
+    world_pass(world, HEAL_MS);
+    world->house->beat_at = INT64_MAX;  /* so that no letter of a beat is just under way */
+    world_pass(world, HUSH_MS);
+    model_check_end(world->model);
+    readers_check_end(world->readers);
+    house_check_quiet(world->house);
+    world->house->beat_at = world->now;
+}
+
+static void world_leave(struct world *world)
+{
+    tell(world, "everybody leaves");
+    readers_cut(world->readers);
+    for (msec until = world->now + LEAVE_MS; world->now < until; world->now += CALM_STEP_MS) {
+        store_sim_turn(world->disk);
+        house_writer_turn(world->house);
+        for (unsigned loop = 0; loop < world->house->loop_count; loop++) {
+            house_loop_begin(world->house, loop);
+            house_loop_end(world->house, loop);
+        }
+    }
+    house_check_empty(world->house);
+}
+
+bool world_live(uint64_t seed, enum plant plant, struct story *story, char ret_promise[256])
+{
+    jmp_buf       broken;
+    struct world *world = calloc(1, sizeof *world);
+
+    must(world != NULL);
+    world->seed   = seed;
+    world->plant  = plant;
+    world->story  = story;
+    world->broken = &broken;
+    if (setjmp(broken) != 0) {
+        memcpy(ret_promise, world->promise, sizeof world->promise);
+        return false;  /* what it held is lost: the process ends soon */
+    }
+    world_init(world);
+    world_run(world);
+    world_heal(world);
+    world_leave(world);
+    world_fini(world);
+    free(world);
+    return true;
+}

@@ -1,0 +1,119 @@
+/* world.h - one seed's world: a node, its disk, publishers, subscribers, a clock that stands still between steps.
+ *
+ * Everything is drawn from the seed, in streams split by purpose, so that one more fault of the mail doesn't change
+ * what the publishers say. What must hold is said with promise(): the first broken one ends the seed. */
+#ifndef SIM_WORLD_H
+#define SIM_WORLD_H
+
+#include <inttypes.h>
+#include <setjmp.h>
+
+#include "base/hash.h"
+#include "base/msec.h"
+#include "base/rng.h"
+#include "message/message.h"
+
+enum {
+    CHANNELS_MAX   = 5,
+    LOOPS_SIM_MAX  = 4,
+    READERS_MAX    = 8,
+    PUBLISHERS_MAX = 3,
+};
+
+/* What chance is asked for. */
+enum purpose { OF_PLAN, OF_MAIL, OF_DISK, OF_NODE, OF_PUBLISHERS, OF_READERS, PURPOSE_COUNT };
+
+/* A bug put in on purpose, to show that it would be found (threat 114). */
+enum plant {
+    PLANT_NONE,
+    PLANT_SKIP_SYNC,      /* the disk answers before it has written */
+    PLANT_FORGET_KEYS,    /* idempotency keys are gone after a crash */
+    PLANT_DOUBLE_NUMBER,  /* now and then a seq is given twice */
+    PLANT_SILENT_TRIM,    /* pages begin at the first kept message without a word about those before */
+    PLANT_SKIP_CURSOR,    /* a resumed cursor stands one too far */
+    PLANT_NO_BEAT,        /* nobody compares cursors with heads while there are readers */
+    PLANT_COUNT,
+};
+
+const char *plant_text(enum plant plant);
+
+/* Which faults this seed has; each is drawn for itself. */
+struct faults {
+    bool crash, wipe, torn, broken, full, slow_sync, read_io, trim, corrupt;
+    bool lost_hints, doubled_hints, late_hints, slow_mail;
+    bool slow_readers, moving_readers, lying_readers, impatience, recalls, ttl, tight, forgetful;
+};
+
+struct story {
+    bool     is_told;    /* printed as it happens */
+    bool     is_kept;    /* the last lines are kept, and all of them hashed */
+    uint64_t hash;
+    unsigned count;
+    char     lines[40][200];
+};
+
+struct world {
+    uint64_t             seed;
+    enum plant           plant;
+    struct rng           chance[PURPOSE_COUNT];
+    struct faults        faults;
+    bool                 is_healing;  /* no new faults, no new publishes */
+    msec                 now;
+    struct story        *story;
+    jmp_buf             *broken;      /* where a broken promise ends */
+    char                 promise[256];
+
+    struct namespaces    spaces;
+    struct hash_key      hash_key;
+    struct channel_name *channels[CHANNELS_MAX];
+    unsigned             channel_count;
+
+    struct store_sim    *disk;        /* outlives crashes */
+    struct house        *house;       /* this life of the node */
+    struct model        *model;
+    struct publishers   *publishers;
+    struct readers      *readers;
+};
+
+/* 2001-09-09, so that wall and monotonic time can't be mistaken for one another. */
+static inline msec world_wall(const struct world *world)
+{
+    return INT64_C(1000000000000) + world->now;
+}
+
+static inline uint64_t draw(struct world *world, enum purpose purpose, uint64_t below)
+{
+    return rng_below(&world->chance[purpose], below);
+}
+
+/* Once in so many times. */
+static inline bool one_in(struct world *world, enum purpose purpose, uint64_t count)
+{
+    return draw(world, purpose, count) == 0;
+}
+
+static inline bool channel_is_durable(const struct channel_name *channel)
+{
+    return channel->space->durability == DURABLE;
+}
+
+/* What the log of a channel holds now, asked behind the node's back. */
+struct log_now {
+    uint64_t epoch, first, head;
+};
+struct log_now world_log(struct world *world, unsigned channel);
+
+unsigned world_channel_of(const struct world *world, const struct channel_name *name);
+
+/* A line of the story. */
+void tell(struct world *world, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* Ends the seed. */
+_Noreturn void promise_broken(struct world *world, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+#define promise(world, holds, ...) ((holds) ? (void)0 : promise_broken(world, __VA_ARGS__))
+
+/* Lives one seed to its end. False: a promise was broken, and is told in ret_promise. */
+bool world_live(uint64_t seed, enum plant plant, struct story *story, char ret_promise[256]);
+
+#endif

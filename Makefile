@@ -77,6 +77,11 @@ $(OUT)/longwire-bench: $(patsubst tools/%.c,$(OUT)/obj/tools/%.o,$(filter-out %_
 	@echo "  ld $@"
 	@$(CC) $(LINK) -o $@ $^ -lpthread -lm
 
+STORE_BENCH_SRC = $(wildcard tools/store_bench/*.c)
+$(OUT)/store-bench: $(patsubst tools/%.c,$(OUT)/obj/tools/%.o,$(STORE_BENCH_SRC)) $(call archives,store)
+	@echo "  ld $@"
+	@$(CC) $(LINK) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIBS)
+
 # --- unit tests: src/ROOM/…/x_test.c becomes OUT/test/ROOM/…/x_test; src/ROOM/x_battery.c is linked to all of ROOM's ----
 TEST_LIB_SRC = $(filter-out %_test.c,$(wildcard test/lib/*.c))
 TEST_LIB_OBJ = $(patsubst test/%.c,$(OUT)/obj/test/%.o,$(TEST_LIB_SRC))

@@ -1,0 +1,770 @@
+/* The one rule: where a reader begins, what it is given next and from where, and what it is told when that is gone.
+ *
+ * Logs and what readers are given are written as words: `7` a message, `!7` a recall, `~7` what remains of a message
+ * taken back, `t3-5` a gap (t trimmed, e expired, c corrupt, a ahead, E epoch); `.` up to date, `?` waits for a page.
+ * What the hub asks of the house is written down too: "follow", "unfollow", "read 3" (what stands behind 3),
+ * "cancel", "ready". */
+#include <inttypes.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/must.h"
+#include "hub/hub.h"
+
+#include <cmocka.h>
+
+enum { READERS = 4, ROUND = 1000, WALL = 5000 };
+
+struct stage {
+    struct namespaces    spaces;
+    struct channel_name *name;
+    struct hub_limits    limits;
+    struct hub           hub;
+    struct subscription  subs[READERS];
+    char                 asked[4096];
+    char                 drawn[4096];
+    unsigned             follow_count;  /* counted, for long rounds */
+    bool                 is_counting;
+};
+
+static const struct hash_key key = { 1, 2 };
+
+/* --- the house --- */
+
+static void note(char text[4096], const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void note(char text[4096], const char *format, ...)
+{
+    size_t  len = strlen(text);
+    va_list args;
+
+    if (len > 0)
+        len += (size_t)snprintf(text + len, 4096 - len, " ");
+    va_start(args, format);
+    vsnprintf(text + len, 4096 - len, format, args);
+    va_end(args);
+}
+
+static void on_follow(void *ctx, struct channel_name *name)
+{
+    struct stage *stage = ctx;
+
+    (void)name;
+    stage->follow_count++;
+    if (!stage->is_counting)
+        note(stage->asked, "follow");
+}
+
+static void on_unfollow(void *ctx, struct channel_name *name)
+{
+    (void)name;
+    note(((struct stage *)ctx)->asked, "unfollow");
+}
+
+static void on_read(void *ctx, struct subscription *sub, uint64_t after, void **ret_ticket)
+{
+    *ret_ticket = sub;
+    note(((struct stage *)ctx)->asked, "read %" PRIu64, after);
+}
+
+static void on_cancel(void *ctx, void *ticket)
+{
+    assert_non_null(ticket);
+    note(((struct stage *)ctx)->asked, "cancel");
+}
+
+static void on_ready(void *ctx, struct subscription *sub)
+{
+    (void)sub;
+    note(((struct stage *)ctx)->asked, "ready");
+}
+
+static const struct hub_port port = {
+    .follow = on_follow, .unfollow = on_unfollow, .read = on_read, .cancel = on_cancel, .ready = on_ready,
+};
+
+static struct channel_name *name_of(struct stage *stage, const char *text)
+{
+    struct channel_name *name = NULL;
+    assert_int_equal(channel_name_new(&stage->spaces, &key, span_str(text), &name), CHANNEL_NAME_OK);
+    return name;
+}
+
+static struct stage *stage_new(void)
+{
+    struct stage *stage = calloc(1, sizeof *stage);
+
+    must(stage != NULL);
+    namespaces_init(&stage->spaces);
+    stage->name   = name_of(stage, "topic:a");
+    stage->limits = (struct hub_limits){ .window_messages_max = 4, .window_bytes_max = 1 << 20, .linger_ms = 100 };
+    hub_init(&stage->hub, &port, stage, &stage->limits);
+    return stage;
+}
+
+static void stage_free(struct stage *stage)
+{
+    for (int i = 0; i < READERS; i++)
+        subscription_close(&stage->subs[i], &stage->hub, 0);
+    hub_fini(&stage->hub);
+    channel_name_unref(stage->name);
+    free(stage);
+}
+
+static void asked_is(struct stage *stage, const char *want)
+{
+    assert_string_equal(stage->asked, want);
+    stage->asked[0] = '\0';
+}
+
+static void opens(struct stage *stage, int reader, struct start start)
+{
+    subscription_open(&stage->subs[reader], &stage->hub, stage->name, start, stage, 0);
+}
+
+static void followed(struct stage *stage, uint64_t epoch, uint64_t first, uint64_t head)
+{
+    hub_followed(&stage->hub, stage->name, epoch, first, head);
+}
+
+static struct message *message_of(struct stage *stage, enum message_kind kind, uint64_t epoch, uint64_t seq)
+{
+    struct message *message = message_new(stage->name, kind, "hello", 5, SPAN("text/plain"), SPAN(""));
+
+    message->epoch = epoch;
+    message->seq   = seq;
+    return message;
+}
+
+static void delivered(struct stage *stage, uint64_t epoch, uint64_t seq)
+{
+    struct message *message = message_of(stage, MESSAGE_PLAIN, epoch, seq);
+
+    hub_deliver(&stage->hub, message);
+    message_unref(message);
+}
+
+static void delivered_recall(struct stage *stage, uint64_t epoch, uint64_t seq, uint64_t target)
+{
+    struct message *message = message_of(stage, MESSAGE_RECALL, epoch, seq);
+
+    message->target = target;
+    hub_deliver(&stage->hub, message);
+    message_unref(message);
+}
+
+static enum gap_why why_of(char letter)
+{
+    switch (letter) {
+    case 't': return GAP_TRIMMED;
+    case 'e': return GAP_EXPIRED;
+    case 'c': return GAP_CORRUPT;
+    default: fail_msg("no gap of a page: %c", letter); return GAP_EPOCH;
+    }
+}
+
+/* Answers the reader's page with the log that `words` writes; an 'x' behind a seq: it has expired. */
+static void page_comes(struct stage *stage, int reader, uint64_t epoch, uint64_t head, const char *words)
+{
+    struct entry *entries = calloc(64, sizeof *entries);
+    size_t        count   = 0;
+
+    must(entries != NULL);
+    for (const char *at = words; *at != '\0'; at += strcspn(at, " "), at += strspn(at, " ")) {
+        struct entry *entry = &entries[count++];
+        char         *end;
+        if (*at >= '0' && *at <= '9') {
+            entry->message = message_of(stage, MESSAGE_PLAIN, epoch, strtoull(at, &end, 10));
+            if (*end == 'x')
+                entry->message->expires_at = WALL;
+        } else {
+            entry->gap.why  = why_of(*at);
+            entry->gap.from = strtoull(at + 1, &end, 10);
+            entry->gap.to   = strtoull(end + 1, NULL, 10);
+        }
+    }
+    subscription_read_done(&stage->subs[reader], &stage->hub, epoch, head, &entries, count);
+    assert_null(entries);
+}
+
+static void note_entry(struct stage *stage, const struct entry *entry)
+{
+    static const char letters[] = { [GAP_EXPIRED] = 'e', [GAP_TRIMMED] = 't', [GAP_EPOCH] = 'E', [GAP_AHEAD] = 'a',
+                                    [GAP_CORRUPT] = 'c' };
+    static const char *const marks[] = { [MESSAGE_PLAIN] = "", [MESSAGE_RECALL] = "!", [MESSAGE_RECALLED] = "~" };
+
+    if (entry->message != NULL)
+        note(stage->drawn, "%s%" PRIu64, marks[entry->message->kind], entry->message->seq);
+    else
+        note(stage->drawn, "%c%" PRIu64 "-%" PRIu64, letters[entry->gap.why], entry->gap.from, entry->gap.to);
+}
+
+/* Draws at most so many entries. */
+static const char *draws_some(struct stage *stage, int reader, unsigned count)
+{
+    struct subscription *sub = &stage->subs[reader];
+    struct entry         entry;
+
+    stage->drawn[0] = '\0';
+    while (count-- > 0) {
+        switch (subscription_look(sub, &stage->hub, WALL, &entry)) {
+        case SIGHT_ENTRY:
+            note_entry(stage, &entry);
+            subscription_step(sub, &entry);
+            break;
+        case SIGHT_WAIT: note(stage->drawn, "."); return stage->drawn;
+        case SIGHT_READING: note(stage->drawn, "?"); return stage->drawn;
+        }
+    }
+    return stage->drawn;
+}
+
+static const char *draws(struct stage *stage, int reader)
+{
+    return draws_some(stage, reader, 100);
+}
+
+/* A reader that is up to date at 5 of epoch 9, with nothing noted. */
+static struct stage *stage_at_five(void)
+{
+    struct stage *stage = stage_new();
+
+    opens(stage, 0, (struct start){ START_NOW });
+    followed(stage, 9, 1, 5);
+    assert_string_equal(draws(stage, 0), ".");
+    asked_is(stage, "follow ready");
+    return stage;
+}
+
+/* --- where a reader begins --- */
+
+static void begins_where_it_asked_to(void **state)
+{
+    (void)state;
+    static const struct {
+        const char  *name;
+        struct start start;
+        uint64_t     first, head;
+        const char  *drawn;   /* before a page comes */
+        const char  *asked;
+        const char  *page;    /* NULL: none is asked for */
+        const char  *then;
+    } rows[] = {
+        { "now", { START_NOW }, 1, 5, ".", "", NULL, NULL },
+        { "now, in an empty log", { START_NOW }, 1, 0, ".", "", NULL, NULL },
+        { "all", { START_AFTER }, 1, 3, "?", "read 0", "1 2 3", "1 2 3 ." },
+        { "all of an empty log", { START_AFTER }, 1, 0, ".", "", NULL, NULL },
+        { "all, the first are long gone", { START_AFTER }, 4, 5, "?", "read 3", "4 5", "4 5 ." },
+        { "all, the first just went: no gap", { START_AFTER }, 3, 5, "?", "read 2", "t3-4 5", "5 ." },
+        { "all, nothing is kept any more", { START_AFTER }, 3, 5, "?", "read 2", "t3-5", "." },
+        { "all, one is broken", { START_AFTER }, 1, 3, "?", "read 0", "1 c2-2 3", "1 c2-2 3 ." },
+        { "after the last", { START_AFTER, 5 }, 1, 5, ".", "", NULL, NULL },
+        { "after one", { START_AFTER, 3 }, 1, 5, "?", "read 3", "4 5", "4 5 ." },
+        { "after one, with its epoch", { START_AFTER, 3, 9 }, 1, 5, "?", "read 3", "4 5", "4 5 ." },
+        { "after what was trimmed", { START_AFTER, 1 }, 4, 5, "?", "read 1", "t2-3 4 5", "t2-3 4 5 ." },
+        { "after nothing of this epoch: a place", { START_AFTER, 0, 9 }, 4, 5, "?", "read 0", "t1-3 4 5", "t1-3 4 5 ." },
+        { "after a gap's middle", { START_AFTER, 3 }, 1, 6, "?", "read 3", "t2-5 6", "t4-5 6 ." },
+        { "ahead", { START_AFTER, 9 }, 1, 5, "a6-9 .", "", NULL, NULL },
+        { "ahead by one", { START_AFTER, 6, 9 }, 1, 5, "a6-6 .", "", NULL, NULL },
+        { "ahead of an empty log", { START_AFTER, 1 }, 1, 0, "a1-1 .", "", NULL, NULL },
+        { "as far ahead as can be", { START_AFTER, UINT64_MAX }, 1, 5, "a6-18446744073709551615 .", "", NULL, NULL },
+        { "another epoch", { START_AFTER, 3, 8 }, 1, 2, "E1-0 ?", "read 0", "1 2", "1 2 ." },
+        { "another epoch, trimmed", { START_AFTER, 3, 8 }, 3, 4, "E1-2 ?", "read 2", "3 4", "3 4 ." },
+        { "another epoch, empty", { START_AFTER, 3, 8 }, 1, 0, "E1-0 .", "", NULL, NULL },
+        { "the last two", { START_LAST, 2 }, 1, 5, "?", "read 3", "4 5", "4 5 ." },
+        { "the last two, one just went: no gap", { START_LAST, 2 }, 1, 5, "?", "read 3", "t4-4 5", "5 ." },
+        { "the last of fewer", { START_LAST, 10 }, 1, 2, "?", "read 0", "1 2", "1 2 ." },
+        { "the last of fewer kept", { START_LAST, 10 }, 4, 5, "?", "read 3", "4 5", "4 5 ." },
+        { "the last none", { START_LAST, 0 }, 1, 5, ".", "", NULL, NULL },
+        { "the last of all", { START_LAST, UINT64_MAX }, 1, 1, "?", "read 0", "1", "1 ." },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct stage *stage = stage_new();
+        opens(stage, 0, rows[i].start);
+        assert_string_equal(draws(stage, 0), ".");
+        asked_is(stage, "follow");
+        followed(stage, 9, rows[i].first, rows[i].head);
+        asked_is(stage, "ready");
+        const char *drawn = draws(stage, 0);
+        if (strcmp(drawn, rows[i].drawn) != 0 || strcmp(stage->asked, rows[i].asked) != 0)
+            fail_msg("%s: \"%s\", asks \"%s\"", rows[i].name, drawn, stage->asked);
+        if (rows[i].page != NULL) {
+            page_comes(stage, 0, 9, rows[i].head, rows[i].page);
+            drawn = draws(stage, 0);
+            if (strcmp(drawn, rows[i].then) != 0)
+                fail_msg("%s: then \"%s\"", rows[i].name, drawn);
+        }
+        stage_free(stage);
+    }
+}
+
+static void what_comes_between_the_claim_and_its_telling_is_given(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_new();
+
+    opens(stage, 0, (struct start){ START_AFTER, 9 });
+    followed(stage, 9, 1, 5);
+    delivered(stage, 9, 6);
+    assert_string_equal(draws(stage, 0), "a6-9 6 .");
+    stage_free(stage);
+}
+
+/* Another loop has delivered what this one has not heard of yet. */
+static void a_claim_is_judged_by_an_answer_asked_for_after_it_came(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_at_five();
+
+    opens(stage, 1, (struct start){ START_AFTER, 7, 9 });
+    asked_is(stage, "follow");
+    assert_false(subscription_is_placed(&stage->subs[1]));
+    followed(stage, 9, 1, 7);
+    assert_string_equal(draws(stage, 1), ".");
+    stage_free(stage);
+}
+
+static void an_answer_under_way_is_too_old_to_judge_a_claim(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_new();
+
+    opens(stage, 0, (struct start){ START_NOW });
+    opens(stage, 1, (struct start){ START_AFTER, 7, 9 });
+    opens(stage, 2, (struct start){ START_AFTER, 4, 9 });
+    asked_is(stage, "follow");
+    followed(stage, 9, 1, 5);
+    asked_is(stage, "ready follow ready");
+    assert_false(subscription_is_placed(&stage->subs[1]));
+    followed(stage, 9, 1, 6);
+    assert_string_equal(draws(stage, 1), "a7-7 .");
+    stage_free(stage);
+}
+
+/* What a session writes into a token (threat 32). */
+static void a_cursor_is_whole_at_any_time(void **state)
+{
+    (void)state;
+    struct stage              *stage = stage_new();
+    const struct subscription *sub   = &stage->subs[0];
+
+    opens(stage, 0, (struct start){ START_AFTER, 3, 9 });
+    assert_int_equal(subscription_seen(sub), 3);
+    assert_int_equal(subscription_seen_epoch(sub), 9);
+    followed(stage, 9, 1, 5);
+    assert_int_equal(subscription_seen(sub), 3);
+    followed(stage, 10, 1, 60);
+    assert_int_equal(subscription_seen(sub), 3);
+    assert_int_equal(subscription_seen_epoch(sub), 9);
+    assert_int_equal(subscription_epoch(sub), 10);
+    assert_string_equal(draws_some(stage, 0, 1), "E1-0");
+    assert_int_equal(subscription_seen(sub), 0);
+    assert_int_equal(subscription_seen_epoch(sub), 10);
+    stage_free(stage);
+}
+
+/* --- the live feed --- */
+
+static void hints_may_be_late_doubled_or_missing(void **state)
+{
+    (void)state;
+    static const struct { const char *name; uint64_t seqs[4]; const char *drawn, *page, *then; } rows[] = {
+        { "in order", { 6, 7 }, "6 7 .", NULL, NULL },
+        { "doubled", { 6, 6, 7, 6 }, "6 7 .", NULL, NULL },
+        { "old news", { 5, 3, 6 }, "6 .", NULL, NULL },
+        { "one is missing", { 6, 8 }, "?", "6 7", "6 7 8 ." },
+        { "one is late", { 7, 6, 8 }, "?", "6", "6 7 8 ." },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct stage *stage = stage_at_five();
+        uint64_t      head  = 5;
+        for (int j = 0; j < 4 && rows[i].seqs[j] != 0; j++) {
+            delivered(stage, 9, rows[i].seqs[j]);
+            head = rows[i].seqs[j] > head ? rows[i].seqs[j] : head;
+        }
+        const char *drawn = draws(stage, 0);
+        if (strcmp(drawn, rows[i].drawn) != 0)
+            fail_msg("%s: \"%s\"", rows[i].name, drawn);
+        if (rows[i].page != NULL) {
+            page_comes(stage, 0, 9, head, rows[i].page);
+            if (strcmp(draws(stage, 0), rows[i].then) != 0)
+                fail_msg("%s: then \"%s\"", rows[i].name, stage->drawn);
+        }
+        stage_free(stage);
+    }
+}
+
+static void the_window_is_bounded_and_lives_for_a_turn(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_at_five();
+
+    for (uint64_t seq = 6; seq <= 10; seq++)
+        delivered(stage, 9, seq);
+    assert_string_equal(draws(stage, 0), "?");   /* four are kept, it needs five */
+    page_comes(stage, 0, 9, 10, "6");
+    assert_string_equal(draws(stage, 0), "6 7 8 9 10 .");
+
+    delivered(stage, 9, 11);
+    hub_turn_end(&stage->hub);
+    assert_string_equal(draws(stage, 0), "?");
+    stage_free(stage);
+}
+
+static void the_window_is_bounded_by_bytes_but_keeps_the_newest(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_at_five();
+
+    stage->limits.window_bytes_max = 1;
+    delivered(stage, 9, 6);
+    assert_string_equal(draws(stage, 0), "6 .");
+    delivered(stage, 9, 7);
+    delivered(stage, 9, 8);
+    assert_string_equal(draws(stage, 0), "?");
+    stage_free(stage);
+}
+
+static void ready_is_said_once_until_somebody_looks(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_at_five();
+
+    delivered(stage, 9, 6);
+    hub_tell(&stage->hub);
+    hub_tell(&stage->hub);
+    asked_is(stage, "ready");
+    assert_string_equal(draws(stage, 0), "6 .");
+    hub_turn_end(&stage->hub);
+    delivered(stage, 9, 7);
+    hub_tell(&stage->hub);
+    asked_is(stage, "ready");
+    stage_free(stage);
+}
+
+static void what_overtakes_the_answer_is_in_the_log(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_new();
+
+    opens(stage, 0, (struct start){ START_AFTER, 5 });
+    delivered(stage, 9, 6);
+    followed(stage, 9, 1, 6);
+    assert_string_equal(draws(stage, 0), "?");
+    page_comes(stage, 0, 9, 6, "6");
+    assert_string_equal(draws(stage, 0), "6 .");
+    stage_free(stage);
+}
+
+static void a_recalled_message_is_not_read_from_the_window(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_at_five();
+
+    delivered(stage, 9, 6);
+    delivered(stage, 9, 7);
+    delivered_recall(stage, 9, 8, 6);
+    delivered_recall(stage, 9, 9, 2);  /* long gone from here: the log knows */
+    assert_string_equal(draws(stage, 0), "~6 7 !8 !9 .");
+    stage_free(stage);
+}
+
+static void what_remains_of_a_recalled_message_names_its_recall(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_at_five();
+    struct entry  entry;
+
+    delivered(stage, 9, 6);
+    delivered_recall(stage, 9, 7, 6);
+    assert_int_equal(subscription_look(&stage->subs[0], &stage->hub, WALL, &entry), SIGHT_ENTRY);
+    assert_int_equal(entry.message->kind, MESSAGE_RECALLED);
+    assert_int_equal(entry.message->target, 7);
+    assert_int_equal(entry.message->payload_len, 0);
+    stage_free(stage);
+}
+
+/* --- pages --- */
+
+static void expired_neighbours_are_one_gap_over_page_and_window(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_new();
+
+    opens(stage, 0, (struct start){ START_AFTER });
+    followed(stage, 9, 1, 4);
+    assert_string_equal(draws(stage, 0), "?");
+    page_comes(stage, 0, 9, 4, "1 2x 3x 4x");
+    struct message *message = message_of(stage, MESSAGE_PLAIN, 9, 5);
+    message->expires_at     = WALL;
+    hub_deliver(&stage->hub, message);
+    message_unref(message);
+    delivered(stage, 9, 6);
+    assert_string_equal(draws(stage, 0), "1 e2-5 6 .");
+    stage_free(stage);
+}
+
+/* Threat 34: what was read is let go, and read again from the cursor. */
+static void a_slow_reader_costs_a_cursor(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_new();
+
+    opens(stage, 0, (struct start){ START_AFTER });
+    followed(stage, 9, 1, 4);
+    draws(stage, 0);
+    page_comes(stage, 0, 9, 4, "1 2 3 4");
+    assert_string_equal(draws_some(stage, 0, 2), "1 2");
+    subscription_let_go(&stage->subs[0]);
+    assert_null(stage->subs[0].page);
+    stage->asked[0] = '\0';
+    assert_string_equal(draws(stage, 0), "?");
+    asked_is(stage, "read 2");
+    page_comes(stage, 0, 9, 4, "3 4");
+    assert_string_equal(draws(stage, 0), "3 4 .");
+    assert_null(stage->subs[0].page);
+    stage_free(stage);
+}
+
+static void one_page_is_read_at_a_time(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_new();
+
+    opens(stage, 0, (struct start){ START_AFTER });
+    followed(stage, 9, 1, 4);
+    draws(stage, 0);
+    draws(stage, 0);
+    asked_is(stage, "follow ready read 0");
+    page_comes(stage, 0, 9, 6, "1 2");  /* and the log has moved on */
+    assert_string_equal(draws(stage, 0), "1 2 ?");
+    asked_is(stage, "ready read 2");
+    assert_int_equal(subscription_head(&stage->subs[0]), 6);
+    stage_free(stage);
+}
+
+static void a_log_that_cannot_be_read_is_looked_at_again_at_the_next_beat(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_new();
+
+    opens(stage, 0, (struct start){ START_AFTER });
+    followed(stage, 9, 1, 2);
+    draws(stage, 0);
+    stage->asked[0] = '\0';
+    page_comes(stage, 0, 0, 0, "");
+    asked_is(stage, "");
+    hub_tend(&stage->hub, 0);
+    asked_is(stage, "follow");
+    followed(stage, 9, 1, 2);
+    asked_is(stage, "ready");
+    assert_string_equal(draws(stage, 0), "?");
+    page_comes(stage, 0, 9, 2, "1 2");
+    assert_string_equal(draws(stage, 0), "1 2 .");
+    stage_free(stage);
+}
+
+static void a_page_for_one_who_left_is_cancelled(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_new();
+
+    opens(stage, 0, (struct start){ START_AFTER });
+    followed(stage, 9, 1, 2);
+    draws(stage, 0);
+    stage->asked[0] = '\0';
+    subscription_close(&stage->subs[0], &stage->hub, 0);
+    asked_is(stage, "cancel");
+    subscription_close(&stage->subs[0], &stage->hub, 0);
+    asked_is(stage, "");
+    stage_free(stage);
+}
+
+/* Retention goes on while a page is under way (threat 13): who had a place is told, once it has one. */
+static void who_was_up_to_date_is_told_of_what_was_trimmed_since(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_new();
+
+    opens(stage, 0, (struct start){ START_AFTER });
+    followed(stage, 9, 6, 5);
+    assert_string_equal(draws(stage, 0), ".");
+    followed(stage, 9, 8, 8);
+    assert_string_equal(draws(stage, 0), "?");
+    page_comes(stage, 0, 9, 8, "t6-7 8");
+    assert_string_equal(draws(stage, 0), "t6-7 8 .");
+    stage_free(stage);
+}
+
+/* --- a new life of the log (threat 14) --- */
+
+static void a_new_life_is_told_to_everyone(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_at_five();
+
+    opens(stage, 1, (struct start){ START_AFTER, 2 });
+    draws(stage, 1);
+    stage->asked[0] = '\0';
+    followed(stage, 10, 1, 2);
+    asked_is(stage, "ready ready");
+    page_comes(stage, 1, 9, 5, "3 4 5");  /* of the life before */
+    assert_string_equal(draws(stage, 0), "E1-0 ?");
+    assert_string_equal(draws(stage, 1), "E1-0 ?");
+    page_comes(stage, 1, 10, 2, "1 2");
+    assert_string_equal(draws(stage, 1), "1 2 .");
+    stage_free(stage);
+}
+
+static void a_hint_of_another_life_is_a_reason_to_ask(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_at_five();
+
+    delivered(stage, 8, 77);  /* late, from the life before */
+    asked_is(stage, "follow");
+    assert_string_equal(draws(stage, 0), ".");
+    followed(stage, 9, 1, 5);
+    assert_string_equal(draws(stage, 0), ".");
+    stage->asked[0] = '\0';
+
+    delivered(stage, 10, 1);
+    delivered(stage, 10, 2);
+    asked_is(stage, "follow");
+    followed(stage, 10, 1, 2);
+    assert_string_equal(draws(stage, 0), "E1-0 ?");
+    stage_free(stage);
+}
+
+static void a_page_of_another_life_is_a_reason_to_ask(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_new();
+
+    opens(stage, 0, (struct start){ START_AFTER });
+    followed(stage, 9, 1, 2);
+    draws(stage, 0);
+    stage->asked[0] = '\0';
+    page_comes(stage, 0, 10, 1, "1");
+    asked_is(stage, "follow");
+    followed(stage, 10, 1, 1);
+    assert_string_equal(draws(stage, 0), "E1-0 ?");
+    stage_free(stage);
+}
+
+/* --- following --- */
+
+static void a_channel_is_left_when_it_was_lonely_for_a_while(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_at_five();
+
+    subscription_close(&stage->subs[0], &stage->hub, 1000);
+    hub_tend(&stage->hub, 1099);
+    asked_is(stage, "");
+    opens(stage, 0, (struct start){ START_NOW });
+    asked_is(stage, "ready");
+    assert_int_equal(hub_subscriber_count(&stage->hub, stage->name), 1);
+    subscription_close(&stage->subs[0], &stage->hub, 2000);
+    delivered(stage, 9, 6);
+    hub_tell(&stage->hub);
+    hub_turn_end(&stage->hub);
+    hub_tend(&stage->hub, 2100);
+    asked_is(stage, "unfollow");
+    assert_int_equal(hub_channel_count(&stage->hub), 0);
+    assert_int_equal(hub_subscriber_count(&stage->hub, stage->name), 0);
+    delivered(stage, 9, 7);
+    followed(stage, 9, 1, 7);  /* an answer that comes too late */
+    stage_free(stage);
+}
+
+static void a_channel_is_left_at_once_without_lingering(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_at_five();
+
+    stage->limits.linger_ms = 0;
+    delivered(stage, 9, 6);
+    subscription_close(&stage->subs[0], &stage->hub, 0);
+    asked_is(stage, "unfollow");
+    hub_tell(&stage->hub);
+    hub_turn_end(&stage->hub);
+    stage_free(stage);
+}
+
+static void who_comes_while_it_lingers_hears_of_the_new_head(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_at_five();
+
+    subscription_close(&stage->subs[0], &stage->hub, 0);
+    delivered(stage, 9, 6);
+    opens(stage, 0, (struct start){ START_AFTER, 5, 9 });
+    assert_string_equal(draws(stage, 0), "?");
+    stage_free(stage);
+}
+
+static void a_beat_asks_each_head_once_and_in_a_round(void **state)
+{
+    (void)state;
+    enum { CHANNELS = 2 * ROUND + 500 };
+    struct stage         *stage = stage_new();
+    struct subscription  *subs  = calloc(CHANNELS, sizeof *subs);
+    struct channel_name **names = calloc(CHANNELS, sizeof *names);
+    char                  text[32];
+
+    must(subs != NULL && names != NULL);
+    stage->is_counting = true;
+    for (int i = 0; i < CHANNELS; i++) {
+        snprintf(text, sizeof text, "topic:%d", i);
+        names[i] = name_of(stage, text);
+        subscription_open(&subs[i], &stage->hub, names[i], (struct start){ START_NOW }, stage, 0);
+        hub_followed(&stage->hub, names[i], 9, 1, 5);
+    }
+    for (int beat = 1; beat <= 4; beat++) {
+        stage->follow_count = 0;
+        hub_tend(&stage->hub, 0);
+        assert_int_equal(stage->follow_count, beat < 3 ? ROUND : beat == 3 ? CHANNELS - 2 * ROUND : 0);
+    }
+    for (int i = 0; i < CHANNELS; i++) {
+        subscription_close(&subs[i], &stage->hub, 0);
+        channel_name_unref(names[i]);
+    }
+    stage->asked[0] = '\0';
+    free(subs);
+    free(names);
+    stage_free(stage);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(begins_where_it_asked_to),
+        cmocka_unit_test(what_comes_between_the_claim_and_its_telling_is_given),
+        cmocka_unit_test(a_claim_is_judged_by_an_answer_asked_for_after_it_came),
+        cmocka_unit_test(an_answer_under_way_is_too_old_to_judge_a_claim),
+        cmocka_unit_test(a_cursor_is_whole_at_any_time),
+        cmocka_unit_test(hints_may_be_late_doubled_or_missing),
+        cmocka_unit_test(the_window_is_bounded_and_lives_for_a_turn),
+        cmocka_unit_test(the_window_is_bounded_by_bytes_but_keeps_the_newest),
+        cmocka_unit_test(ready_is_said_once_until_somebody_looks),
+        cmocka_unit_test(what_overtakes_the_answer_is_in_the_log),
+        cmocka_unit_test(a_recalled_message_is_not_read_from_the_window),
+        cmocka_unit_test(what_remains_of_a_recalled_message_names_its_recall),
+        cmocka_unit_test(expired_neighbours_are_one_gap_over_page_and_window),
+        cmocka_unit_test(a_slow_reader_costs_a_cursor),
+        cmocka_unit_test(one_page_is_read_at_a_time),
+        cmocka_unit_test(a_log_that_cannot_be_read_is_looked_at_again_at_the_next_beat),
+        cmocka_unit_test(a_page_for_one_who_left_is_cancelled),
+        cmocka_unit_test(who_was_up_to_date_is_told_of_what_was_trimmed_since),
+        cmocka_unit_test(a_new_life_is_told_to_everyone),
+        cmocka_unit_test(a_hint_of_another_life_is_a_reason_to_ask),
+        cmocka_unit_test(a_page_of_another_life_is_a_reason_to_ask),
+        cmocka_unit_test(a_channel_is_left_when_it_was_lonely_for_a_while),
+        cmocka_unit_test(a_channel_is_left_at_once_without_lingering),
+        cmocka_unit_test(who_comes_while_it_lingers_hears_of_the_new_head),
+        cmocka_unit_test(a_beat_asks_each_head_once_and_in_a_round),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -250,7 +250,10 @@ enum rc rocks_db_get_record(struct rocks_db *db, enum family family, const rocks
     if (slice == NULL)
         return RC_GONE;
     value.at = rocksdb_pinnableslice_value(slice, &value.len);
-    rc       = record_get(value, key, ret_numbers, count) ? RC_OK : RC_CORRUPT;
+    if (value.len == 0 && how == db->get_cached)
+        rc = RC_BUSY;  /* RocksDB's way to say "perhaps" where even the file would have to be opened */
+    else
+        rc = record_get(value, key, ret_numbers, count) ? RC_OK : RC_CORRUPT;
     rocksdb_pinnableslice_destroy(slice);
     return rc;
 }

@@ -31,12 +31,13 @@ CFLAGS_FLAVOUR := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined,fu
 LINK   += -fsanitize=address,undefined
 endif
 
-CFLAGS += $(WARN) $(HARD) $(CFLAGS_FLAVOUR)
+# A letter travels as mail: two structs that begin alike share their bytes, which strict aliasing would not see.
+CFLAGS += $(WARN) $(HARD) -fno-strict-aliasing $(CFLAGS_FLAVOUR)
 CPPFLAGS += -D_GNU_SOURCE -Isrc -I$(OUT)/gen -MMD -MP
 
 # --- rooms ------------------------------------------------------------------------------------------------------
 # One archive a room; what a room may be linked with is what src/ROOMS lets it see.
-ROOMS    := base message codec hub store route reactor node http session api main
+ROOMS    := base message codec hub store route reactor node http intake session api main
 LIBS     := -lrocksdb -lyajl -lcrypto -linih -lpthread -lm
 sources   = $(filter-out %_test.c %_fuzz.c %_battery.c src/main/main.c,$(wildcard src/$(1)/*.c src/$(1)/*/*.c))
 objects   = $(patsubst src/%.c,$(OUT)/obj/%.o,$(call sources,$(1)))
@@ -101,7 +102,14 @@ $(OUT)/test/$(1): $(OUT)/obj/$(1).o $(call batteries,$(firstword $(subst /, ,$(1
 endef
 $(foreach unit,$(UNIT_SRC),$(eval $(call unit_rule,$(patsubst src/%.c,%,$(unit)))))
 
-units: $(UNITS)
+# A tool's unit tests: tools/bench/x_test.c becomes OUT/test/tools/bench/x_test, with all of the tool but its main.
+BENCH_UNITS := $(patsubst tools/%.c,$(OUT)/test/tools/%,$(wildcard tools/bench/*_test.c))
+$(BENCH_UNITS): $(OUT)/test/tools/%: $(OUT)/obj/tools/%.o $(OUT)/libbase.a \
+        $(patsubst tools/%.c,$(OUT)/obj/tools/%.o,$(filter-out %_test.c %/main.c,$(BENCH_SRC)))
+	@mkdir -p $(@D)
+	@$(CC) $(LINK) -o $@ $(filter %.o,$^) $(OUT)/libbase.a -lcmocka -lpthread -lm
+
+units: $(UNITS) $(BENCH_UNITS)
 
 # The simulator sees all but main.
 SIM_SRC = $(wildcard test/sim/*.c)
@@ -133,8 +141,14 @@ endef
 $(foreach fuzz,$(FUZZ_SRC),$(eval $(call fuzz_rule,$(patsubst src/%.c,%,$(fuzz)))))
 fuzzers: $(FUZZERS)
 
+# --- how fast, how light: Longwire and its peers in one run, into docs/performance.md ------------------------------
+bench:
+	@setup/packages bench
+	@$(MAKE) --no-print-directory FLAVOUR=release all
+	@tools/bench/run --build $(BUILD) --write docs/performance.md
+
 -include $(shell find $(OUT)/obj -name '*.d' 2>/dev/null)
 
-.PHONY: all units stories fuzzers clean
+.PHONY: all bench units stories fuzzers clean
 clean:
 	rm -rf $(BUILD)

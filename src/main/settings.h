@@ -9,7 +9,7 @@
 #include <sys/socket.h>
 
 #include "base/buf.h"
-#include "message/namespace.h"
+#include "message/identity.h"
 #include "reactor/log.h"
 
 enum store_kind { STORE_ROCKS, STORE_MEMORY };
@@ -20,13 +20,9 @@ enum {
     ORIGINS_MAX           = 64,
     ORIGIN_BYTES_MAX      = 255,
     KEYS_MAX              = 64,
-    KEY_NAME_BYTES_MAX    = 32,
     KEY_SECRET_BYTES_MIN  = 16,
     KEY_SECRET_BYTES_MAX  = 128,
 };
-
-/* What the holder of an API key may do: bits. */
-enum key_right { RIGHT_PUBLISH = 1, RIGHT_SUBSCRIBE = 2, RIGHT_ADMIN = 4 };
 
 /* A [key NAME] section. */
 struct api_key {

@@ -31,6 +31,16 @@ struct read_letter *read_letter_new(struct channel_name *channel)
     return letter;
 }
 
+struct count_letter *count_letter_new(struct channel_name *channel)
+{
+    struct count_letter *letter = calloc(1, sizeof *letter);
+
+    must(letter != NULL);
+    letter->letter.kind = LETTER_COUNT;
+    letter->channel     = channel_name_ref(channel);
+    return letter;
+}
+
 void letter_free(struct letter *letter)
 {
     if (letter == NULL)
@@ -58,6 +68,9 @@ void letter_free(struct letter *letter)
     case LETTER_COMMITTED:
     case LETTER_HEAD:
         must(!"these live inside the writer's own structures");
+        break;
+    case LETTER_COUNT:
+        channel_name_unref(container_of(letter, struct count_letter, letter)->channel);
         break;
     case LETTER_STATS:
         break;

@@ -17,6 +17,7 @@ enum letter_kind {
     LETTER_COMMITTED,  /* store → writer: a batch is done */
     LETTER_HEAD,       /* store → writer: the head of a channel that somebody wants to follow */
     LETTER_STATS,      /* loop → writer → loop: numbers for pages and probes */
+    LETTER_COUNT,      /* loop → writer → each loop that follows, one after the other → loop: who is there? */
 };
 
 struct letter {
@@ -87,10 +88,24 @@ struct stats_letter {
     void               *owner;
 };
 
+/* Goes round the loops that follow a channel, by way of the writer, and home to its asker. */
+struct count_letter {
+    struct letter        letter;
+    struct channel_name *channel;   /* owns a reference */
+    unsigned             asker;
+    bool                 is_going;  /* has been to the writer */
+    bool                 is_home;   /* has been everywhere */
+    uint64_t             to_visit;  /* a bit a loop */
+    uint64_t             count;
+    void               (*answered)(struct count_letter *letter);
+    void                *owner;
+};
+
 /* A letter with room for the words of its append (copied and pointed at). Takes *take_message. */
 struct publish_letter *publish_letter_new(struct message **take_message, struct span key, struct span publisher);
 /* Shares the name. */
 struct read_letter    *read_letter_new(struct channel_name *channel);
+struct count_letter   *count_letter_new(struct channel_name *channel);
 
 /* Frees it with all that it owns; NULL is fine. */
 void letter_free(struct letter *letter);

@@ -136,6 +136,25 @@ void shard_ask_stats(struct shard *shard, struct stats_letter *letter)
     shard_send(shard, &letter->letter);
 }
 
+void shard_count(struct shard *shard, struct count_letter *letter)
+{
+    shard->away_count++;
+    letter->asker = shard->loop;
+    shard_send(shard, &letter->letter);
+}
+
+/* Another loop's question, or the answer to ours. */
+static void shard_take_count(struct shard *shard, struct count_letter *letter)
+{
+    if (letter->is_home) {
+        shard->away_count--;
+        letter->answered(letter);
+        return;
+    }
+    letter->count += hub_subscriber_count(&shard->hub, letter->channel);
+    shard_send(shard, &letter->letter);
+}
+
 static void shard_take_deliveries(struct shard *shard, struct deliver_letter *letter)
 {
     for (uint32_t i = 0; i < letter->count; i++)
@@ -147,6 +166,10 @@ void shard_take(struct shard *shard, struct letter *letter)
 {
     if (letter->kind == LETTER_DELIVER) {
         shard_take_deliveries(shard, container_of(letter, struct deliver_letter, letter));
+        return;
+    }
+    if (letter->kind == LETTER_COUNT) {
+        shard_take_count(shard, container_of(letter, struct count_letter, letter));
         return;
     }
     shard->away_count--;
@@ -173,6 +196,7 @@ void shard_take(struct shard *shard, struct letter *letter)
         break;
     }
     case LETTER_DELIVER:
+    case LETTER_COUNT:
     case LETTER_UNFOLLOW:
     case LETTER_COMMITTED:
     case LETTER_HEAD:

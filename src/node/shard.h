@@ -40,6 +40,7 @@ void shard_turn_begin(struct shard *shard, msec now, msec wall);
 /* letter->answered() is called with it in a later turn, also if letter->owner has been nulled since. Takes it. */
 void shard_publish(struct shard *shard, struct publish_letter *letter);
 void shard_read(struct shard *shard, struct read_letter *letter);
+void shard_count(struct shard *shard, struct count_letter *letter);
 void shard_ask_stats(struct shard *shard, struct stats_letter *letter);
 
 /* One letter from the writer. Takes it. */

@@ -426,6 +426,19 @@ static void writer_tell_stats(struct writer *writer, struct stats_letter *letter
     writer->port->send(writer->ctx, letter->letter.loop, &letter->letter);
 }
 
+static void writer_count(struct writer *writer, struct count_letter *letter)
+{
+    if (!letter->is_going) {
+        const struct tail *tail = tails_find(&writer->tails, letter->channel);
+        letter->is_going        = true;
+        letter->to_visit        = tail == NULL ? 0 : tail->followers;
+    }
+    letter->is_home = letter->to_visit == 0;
+    unsigned loop   = letter->is_home ? letter->asker : (unsigned)__builtin_ctzll(letter->to_visit);
+    letter->to_visit &= letter->to_visit - 1;
+    writer->port->send(writer->ctx, loop, &letter->letter);
+}
+
 void writer_take(struct writer *writer, struct letter *letter, msec wall)
 {
     writer->wall = wall;
@@ -452,6 +465,9 @@ void writer_take(struct writer *writer, struct letter *letter, msec wall)
         break;
     case LETTER_STATS:
         writer_tell_stats(writer, container_of(letter, struct stats_letter, letter));
+        break;
+    case LETTER_COUNT:
+        writer_count(writer, container_of(letter, struct count_letter, letter));
         break;
     case LETTER_DELIVER:
         must(!"loops don't deliver");

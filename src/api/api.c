@@ -1,0 +1,198 @@
+/* api.c - which request is whose. */
+#include "api/api.h"
+
+#include "api/call.h"
+#include "codec/url/url.h"
+
+enum { ANSWER_BYTES_MAX = 64 * 1024 * 1024, ROOM_BYTES_KEPT = 256 * 1024 };
+
+void api_init(struct api *api)
+{
+    json_doc_init(&api->doc);
+    json_doc_init(&api->inner_doc);
+    buf_init(&api->room, ANSWER_BYTES_MAX);
+}
+
+void api_fini(struct api *api)
+{
+    json_doc_fini(&api->doc);
+    json_doc_fini(&api->inner_doc);
+    buf_fini(&api->room);
+}
+
+/* --- what handlers share --- */
+
+struct span retry_after(unsigned status)
+{
+    return status == 429 || status == 503 || status == 507 ? SPAN("Retry-After: 1\r\n") : SPAN("");
+}
+
+void call_refuse(const struct call *call, unsigned status, const char *detail)
+{
+    http_problem(call->api->server, call->exchange, status, NULL, detail, retry_after(status));
+}
+
+void call_refuse_rights(const struct call *call, unsigned status, const char *detail)
+{
+    http_problem(call->api->server, call->exchange, status, NULL, detail,
+                 status == 401 ? SPAN("WWW-Authenticate: Bearer\r\n") : SPAN(""));
+}
+
+void call_answer_json(const struct call *call, unsigned status, struct span body)
+{
+    http_answer(call->api->server, call->exchange, &(struct http_answer){
+        .status = status, .media = SPAN("application/json"), .body = body,
+    });
+}
+
+struct channel_name *call_channel(const struct call *call)
+{
+    struct channel_name    *name = NULL;
+    struct span             plain;
+    struct buf              room;
+    enum channel_name_fault fault = CHANNEL_NAME_MALFORMED;
+
+    buf_init(&room, 4096);
+    if (url_decode(call->segments[2], URL_PATH, &room, &plain))
+        fault = channel_name_new(call->api->namespaces, call->api->hash_key, plain, &name);
+    buf_fini(&room);
+    if (fault != CHANNEL_NAME_OK)
+        call_refuse(call, fault == CHANNEL_NAME_UNKNOWN ? 404 : 400, channel_name_fault_text(fault));
+    return name;
+}
+
+bool call_parameter(const struct call *call, struct span name, struct buf *room, struct span *ret)
+{
+    struct span query = call->request->query, at, value;
+
+    while (url_query_next(&query, &at, &value))
+        if (span_eq(at, name))
+            return url_decode(value, URL_QUERY, room, ret);
+    return false;
+}
+
+bool call_u64(const struct call *call, struct span name, bool *ret_is_there, uint64_t *ret)
+{
+    struct buf  room;
+    struct span value;
+
+    buf_init(&room, 64);
+    *ret_is_there = call_parameter(call, name, &room, &value);
+    bool is_fine  = !*ret_is_there || span_u64(value, ret);
+    buf_fini(&room);
+    if (!is_fine)
+        call_refuse(call, 400, "a number in the query is not a whole number");
+    return is_fine;
+}
+
+/* --- routes --- */
+
+/* `*` stands for one segment of any content; *rest for all that follow. */
+static const struct route {
+    const char    *path;
+    enum h1_method method;
+    void         (*serve)(struct call *call);
+    bool           is_open;  /* needs no credential at all: probes */
+} routes[] = {
+    { "v1/channels/*/messages",   H1_POST,   serve_publish, false },
+    { "v1/messages",              H1_POST,   serve_batch,   false },
+    { "v1/channels/*/messages",   H1_GET,    serve_history, false },
+    { "v1/channels/*",            H1_GET,    serve_channel, false },
+    { "v1/channels/*/messages/*", H1_DELETE, serve_recall,  false },
+    { "healthz",                  H1_GET,    serve_health,  true },
+    { "readyz",                   H1_GET,    serve_ready,   true },
+    { "metrics",                  H1_GET,    serve_metrics, false },
+};
+
+static bool route_fits(const struct route *route, const struct call *call)
+{
+    struct span path = span_str(route->path), segment;
+    size_t      at   = 0;
+
+    while (span_cut(&path, '/', &segment)) {
+        if (at == call->segment_count)
+            return false;
+        if (!span_eq(segment, SPAN("*")) && !span_eq(segment, call->segments[at]))
+            return false;
+        at++;
+    }
+    return at == call->segment_count;
+}
+
+static bool method_fits(enum h1_method wanted, enum h1_method method)
+{
+    return method == wanted || (wanted == H1_GET && method == H1_HEAD);
+}
+
+static bool call_take_apart(struct call *call)
+{
+    struct span rest = call->request->path, segment;
+
+    while (url_segment_next(&rest, &segment)) {
+        if (call->segment_count == CALL_SEGMENTS_MAX)
+            return false;
+        call->segments[call->segment_count++] = segment;
+    }
+    return true;
+}
+
+static bool serve_page(struct call *call)
+{
+    const struct api *api = call->api;
+
+    for (size_t i = 0; i < api->page_count; i++) {
+        const struct api_page *page = &api->pages[i];
+        if (!span_eq(span_str(page->path), call->request->path) || !method_fits(H1_GET, call->request->head->method))
+            continue;
+        http_answer(api->server, call->exchange, &(struct http_answer){
+            .status = 200,
+            .media  = span_str(page->media),
+            .fields = SPAN("Cache-Control: no-cache\r\nContent-Security-Policy: default-src 'self'; frame-ancestors 'none'\r\n"
+                           "X-Content-Type-Options: nosniff\r\nX-Frame-Options: DENY\r\nReferrer-Policy: no-referrer\r\n"),
+            .body   = page->bytes,
+        });
+        return true;
+    }
+    return false;
+}
+
+static void serve_route(struct call *call, const struct route *route)
+{
+    call->identity = call->api->port->identify(call->api->ctx, call->request->head, call->request->query);
+    if (call->identity == NULL && !route->is_open)
+        call_refuse_rights(call, 401, "this API key is not known here");
+    else
+        route->serve(call);
+}
+
+void api_serve(struct api *api, struct http_exchange *exchange, const struct http_request *request)
+{
+    struct call call        = { .api = api, .exchange = exchange, .request = request };
+    bool        path_exists = false;
+
+    exchange->owner = api;
+    if (!call_take_apart(&call)) {
+        call_refuse(&call, 404, "nothing is here");
+        return;
+    }
+    for (size_t i = 0; i < sizeof routes / sizeof routes[0]; i++) {
+        if (!route_fits(&routes[i], &call))
+            continue;
+        path_exists = true;
+        if (method_fits(routes[i].method, request->head->method)) {
+            serve_route(&call, &routes[i]);
+            return;
+        }
+    }
+    if (serve_page(&call))
+        return;
+    call_refuse(&call, path_exists ? 405 : 404,
+                path_exists ? "this resource has no such method" : "nothing is here; see /docs/http-api.md");
+}
+
+size_t api_body_bytes_max(const struct api *api, const struct http_request *request)
+{
+    if (span_eq(request->path, SPAN("/v1/messages")))
+        return api->limits.batch_bytes_max;
+    return api->limits.payload_bytes_max;
+}

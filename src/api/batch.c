@@ -1,0 +1,383 @@
+/* batch.c - many messages in one call, JSON or NDJSON: one answer a message, in order, each for itself (design: 4.4). */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "api/call.h"
+#include "base/base64.h"
+#include "base/must.h"
+#include "intake/intake.h"
+
+/* One message's fate. */
+struct batch_item {
+    struct batch        *batch;
+    struct channel_name *name;        /* owns a reference; NULL if it was refused before */
+    struct append_answer answer;
+    const char          *why;         /* NULL: stored */
+    unsigned             status;
+    uint32_t             inner;       /* of one with `channels`: how many items behind it are its own results */
+    bool                 is_replayed;
+};
+
+struct batch {
+    struct api           *api;
+    struct http_exchange *exchange;
+    struct batch_item    *items;
+    size_t                count, cap;
+    size_t                waiting;    /* letters on their way */
+    bool                  is_ndjson;
+    bool                  is_read;    /* all has been taken in; the last answer ends it */
+};
+
+static struct batch_item *batch_add(struct batch *batch)
+{
+    must(batch->count < batch->cap);  /* items don't move: letters point at them */
+    struct batch_item *item = &batch->items[batch->count++];
+    *item                   = (struct batch_item){ .batch = batch };
+    return item;
+}
+
+static void item_refuse(struct batch_item *item, unsigned status, const char *why)
+{
+    item->status = status;
+    item->why    = why;
+}
+
+/* --- the answer --- */
+
+static void put_item(struct buf *buf, const struct batch_item *item)
+{
+    buf_put_lit(buf, "{\"status\":");
+    buf_put_u64(buf, item->status);
+    if (item->why != NULL) {
+        buf_put_lit(buf, ",\"title\":");
+        json_put_string(buf, span_str(h1_status_text(item->status)));
+        buf_put_lit(buf, ",\"detail\":");
+        json_put_string(buf, span_str(item->why));
+        if (item->name != NULL) {
+            buf_put_lit(buf, ",\"channel\":");
+            json_put_string(buf, channel_name_span(item->name));
+        }
+    } else {
+        /* The receipt's members behind the status: its opening brace becomes the comma. */
+        size_t brace = buf->len;
+        put_receipt(buf, item->name, &item->answer);
+        buf->at[brace] = ',';
+        if (item->is_replayed)
+            buf_put_lit(buf, ",\"replayed\":true");
+    }
+    buf_putc(buf, '}');
+}
+
+static size_t put_result(struct buf *buf, const struct batch_item *item)
+{
+    if (item->inner == 0) {
+        put_item(buf, item);
+        return 1;
+    }
+    buf_put_lit(buf, "{\"status\":207,\"results\":[");
+    for (uint32_t i = 0; i < item->inner; i++) {
+        if (i > 0)
+            buf_putc(buf, ',');
+        put_item(buf, item + 1 + i);
+    }
+    buf_put_lit(buf, "]}");
+    return 1 + item->inner;
+}
+
+static void put_results(const struct batch *batch, struct buf *buf)
+{
+    buf_clear(buf);
+    if (!batch->is_ndjson)
+        buf_put_lit(buf, "{\"results\":[");
+    for (size_t i = 0; i < batch->count;) {
+        if (i > 0 && !batch->is_ndjson)
+            buf_putc(buf, ',');
+        i += put_result(buf, &batch->items[i]);
+        if (batch->is_ndjson)
+            buf_putc(buf, '\n');
+    }
+    if (!batch->is_ndjson)
+        buf_put_lit(buf, "]}");
+}
+
+static void batch_end_if_done(struct batch *batch)
+{
+    if (!batch->is_read || batch->waiting > 0)
+        return;
+
+    struct buf *room = &batch->api->room;
+    put_results(batch, room);
+    http_answer(batch->api->server, batch->exchange, &(struct http_answer){
+        .status = 200,
+        .media  = batch->is_ndjson ? SPAN("application/x-ndjson") : SPAN("application/json"),
+        .body   = buf_span(room),
+    });
+    for (size_t i = 0; i < batch->count; i++)
+        channel_name_unref(batch->items[i].name);
+    free(batch->items);
+    free(batch);
+}
+
+static void item_answered(struct publish_letter *letter)
+{
+    struct batch_item *item  = letter->owner;
+    struct batch      *batch = item->batch;
+
+    item->why         = intake_outcome(letter->outcome, &item->status);
+    item->answer      = letter->answer;
+    item->is_replayed = letter->outcome == PUBLISH_REPLAYED;
+    letter_free(&letter->letter);
+    batch->waiting--;
+    batch_end_if_done(batch);
+}
+
+/* --- taking in --- */
+
+/* What one object of the batch says; texts point into it or into the rooms. */
+struct batch_words {
+    struct buf    payload_room, media_room, key_room;
+    struct intake intake;
+    const char   *fault;
+};
+
+static void words_fini(struct batch_words *words)
+{
+    buf_fini(&words->payload_room);
+    buf_fini(&words->media_room);
+    buf_fini(&words->key_room);
+}
+
+static bool words_fault(struct batch_words *words, const char *why)
+{
+    words->fault = why;
+    return false;
+}
+
+static bool read_data(struct batch_words *words, const struct json_doc *doc, const struct json_token *object)
+{
+    const struct json_token *data = json_member(doc, object, SPAN("data"));
+    const struct json_token *b64  = json_member(doc, object, SPAN("data_base64"));
+    struct intake           *intake = &words->intake;
+    struct span              text;
+
+    if ((data == NULL) == (b64 == NULL))
+        return words_fault(words, "a message has one of `data` and `data_base64`");
+    if (b64 != NULL) {
+        intake->media = SPAN("application/octet-stream");
+        if (!json_string(b64, &words->media_room, &text) || !base64_get(text, &words->payload_room))
+            return words_fault(words, "`data_base64` is not base64 (RFC 4648 4)");
+        intake->payload = buf_span(&words->payload_room);
+        buf_clear(&words->media_room);
+        return true;
+    }
+    if (data->type == JSON_STRING) {
+        intake->media = SPAN("text/plain");
+        return json_string(data, &words->payload_room, &intake->payload) ||
+               words_fault(words, "`data` is too long");
+    }
+    intake->media   = SPAN("application/json");
+    intake->payload = data->raw;
+    return true;
+}
+
+static bool read_words(struct batch_words *words, const struct json_doc *doc, const struct json_token *object)
+{
+    const struct json_token *media = json_member(doc, object, SPAN("media"));
+    const struct json_token *key   = json_member(doc, object, SPAN("key"));
+    const struct json_token *ttl   = json_member(doc, object, SPAN("ttl"));
+
+    if (object->type != JSON_OBJECT)
+        return words_fault(words, "a message is an object");
+    if (!read_data(words, doc, object))
+        return false;
+    if (media != NULL && !json_string(media, &words->media_room, &words->intake.media))
+        return words_fault(words, "`media` is a string");
+    if (key != NULL && !json_string(key, &words->key_room, &words->intake.key))
+        return words_fault(words, "`key` is a string");
+    words->intake.has_ttl = ttl != NULL;
+    if (ttl != NULL && !json_u64(ttl, &words->intake.ttl_s))
+        return words_fault(words, "`ttl` is a whole number of seconds");
+    return true;
+}
+
+static void item_publish(struct batch_item *item, struct intake *intake)
+{
+    struct batch   *batch = item->batch;
+    struct message *message;
+    const char     *why;
+
+    intake->name    = item->name;
+    unsigned status = intake_check(intake, &message, &why);
+    if (status != 0) {
+        item_refuse(item, status, why);
+        return;
+    }
+    struct publish_letter *letter = publish_letter_new(&message, intake->key, span_str(intake->identity->name));
+    letter->owner                 = item;
+    letter->answered              = item_answered;
+    batch->waiting++;
+    shard_publish(batch->api->shard, letter);
+}
+
+static void item_to_channel(struct batch_item *item, const struct json_token *channel, struct intake *intake)
+{
+    struct api             *api   = item->batch->api;
+    enum channel_name_fault fault = CHANNEL_NAME_MALFORMED;
+    struct buf              room;
+    struct span             text;
+
+    buf_init(&room, 4096);
+    if (json_string(channel, &room, &text))
+        fault = channel_name_new(api->namespaces, api->hash_key, text, &item->name);
+    buf_fini(&room);
+    if (fault == CHANNEL_NAME_OK)
+        item_publish(item, intake);
+    else
+        item_refuse(item, fault == CHANNEL_NAME_UNKNOWN ? 404 : 400, channel_name_fault_text(fault));
+}
+
+/* "channels": a list, parsed anew from its raw text because it stands below what is kept. */
+static void item_to_channels(struct batch_item *item, const struct json_token *channels, struct intake *intake)
+{
+    static const struct json_limits limits = { .depth_kept = 1 };
+    struct batch                   *batch  = item->batch;
+    struct json_doc                *doc    = &batch->api->inner_doc;
+
+    if (channels->type != JSON_ARRAY || !json_parse(channels->raw, &limits, doc)) {
+        item_refuse(item, 400, "`channels` is a list of channels");
+        return;
+    }
+    const struct json_token *list = json_root(doc);
+    if (list->count == 0 || list->count > batch->cap - batch->count) {
+        item_refuse(item, list->count == 0 ? 400 : 413, "`channels` is empty, or the batch is too long in all");
+        return;
+    }
+    item->inner = list->count;
+    for (const struct json_token *at = json_first(doc, list); at != NULL; at = json_next(doc, list, at))
+        item_to_channel(batch_add(batch), at, intake);
+}
+
+static void batch_take(struct batch *batch, const struct call *call, const struct json_doc *doc,
+                       const struct json_token *object)
+{
+    struct batch_item       *item     = batch_add(batch);
+    const struct json_token *channel  = json_member(doc, object, SPAN("channel"));
+    const struct json_token *channels = json_member(doc, object, SPAN("channels"));
+    struct batch_words       words    = { .intake = { .wall = call->api->shard->wall, .identity = call->identity } };
+
+    buf_init(&words.payload_room, batch->api->limits.batch_bytes_max);
+    buf_init(&words.media_room, batch->api->limits.batch_bytes_max * 2);
+    buf_init(&words.key_room, 4096);
+    if (!read_words(&words, doc, object))
+        item_refuse(item, 400, words.fault);
+    else if ((channel == NULL) == (channels == NULL))
+        item_refuse(item, 400, "a message has one of `channel` and `channels`");
+    else if (channel != NULL)
+        item_to_channel(item, channel, &words.intake);
+    else
+        item_to_channels(item, channels, &words.intake);
+    words_fini(&words);
+}
+
+static struct batch *batch_new(const struct call *call, bool is_ndjson)
+{
+    struct batch *batch = calloc(1, sizeof *batch);
+
+    must(batch != NULL);
+    batch->api       = call->api;
+    batch->exchange  = call->exchange;
+    batch->is_ndjson = is_ndjson;
+    return batch;
+}
+
+/* Items for so many messages, and for the inner results of `channels`. */
+static void batch_make_room(struct batch *batch, size_t messages)
+{
+    batch->cap   = messages + batch->api->limits.batch_messages_max;
+    batch->items = malloc(batch->cap * sizeof batch->items[0]);
+    must(batch->items != NULL);
+}
+
+
+static void serve_json_batch(struct call *call)
+{
+    static const struct json_limits limits = { .depth_kept = 3, .tokens_max = 2000000 };
+    struct json_doc                *doc    = &call->api->doc;
+
+    if (!json_parse(call->request->body, &limits, doc)) {
+        char why[JSON_REASON_BYTES + 40];
+        snprintf(why, sizeof why, "not JSON near byte %zu: %s", doc->fault.at, doc->fault.reason);
+        call_refuse(call, 400, why);
+        return;
+    }
+    const struct json_token *messages = json_member(doc, json_root(doc), SPAN("messages"));
+    if (messages == NULL || messages->type != JSON_ARRAY) {
+        call_refuse(call, 400, "a batch is {\"messages\":[…]}");
+        return;
+    }
+    if (messages->count > call->api->limits.batch_messages_max) {
+        call_refuse(call, 413, "too many messages in one batch (batch_messages_max)");
+        return;
+    }
+    struct batch *batch = batch_new(call, false);
+    batch_make_room(batch, messages->count);
+    for (const struct json_token *at = json_first(doc, messages); at != NULL; at = json_next(doc, messages, at))
+        batch_take(batch, call, doc, at);
+    batch->is_read = true;
+    batch_end_if_done(batch);
+}
+
+static size_t count_lines(struct span body)
+{
+    struct span line;
+    size_t      count = 0;
+
+    while (span_cut(&body, '\n', &line))
+        if (span_trim(line).len > 0)
+            count++;
+    return count;
+}
+
+static void serve_ndjson_batch(struct call *call)
+{
+    static const struct json_limits limits = { .depth_kept = 1 };
+    struct json_doc                *doc    = &call->api->doc;
+    struct span                     rest   = call->request->body, line;
+    size_t                          lines  = count_lines(rest);
+
+    if (lines > call->api->limits.batch_messages_max) {
+        call_refuse(call, 413, "too many messages in one batch (batch_messages_max)");
+        return;
+    }
+    struct batch *batch = batch_new(call, true);
+    batch_make_room(batch, lines);
+    while (span_cut(&rest, '\n', &line)) {
+        if (span_trim(line).len == 0)
+            continue;
+        if (json_parse(line, &limits, doc))
+            batch_take(batch, call, doc, json_root(doc));
+        else
+            item_refuse(batch_add(batch), 400, "this line is not JSON");
+    }
+    batch->is_read = true;
+    batch_end_if_done(batch);
+}
+
+static struct span media_kind(struct span media)
+{
+    struct span kind = SPAN("");
+    span_cut(&media, ';', &kind);
+    return span_trim(kind);
+}
+
+void serve_batch(struct call *call)
+{
+    struct span kind = media_kind(h1_field(call->request->head, SPAN("content-type")));
+
+    if (span_eq_nocase(kind, SPAN("application/x-ndjson")))
+        serve_ndjson_batch(call);
+    else if (kind.len == 0 || json_is_media(kind) || span_eq_nocase(kind, SPAN("application/x-www-form-urlencoded")))
+        serve_json_batch(call);
+    else
+        call_refuse(call, 415, "a batch is application/json or application/x-ndjson");
+}

@@ -1,0 +1,48 @@
+/* call.h - one API request on its way to a handler: its path taken apart. Private to this room. */
+#ifndef API_CALL_H
+#define API_CALL_H
+
+#include "api/api.h"
+
+enum { CALL_SEGMENTS_MAX = 6 };
+
+struct call {
+    struct api                *api;
+    struct http_exchange      *exchange;
+    const struct http_request *request;
+    const struct identity     *identity;
+    struct span                segments[CALL_SEGMENTS_MAX];  /* still encoded */
+    size_t                     segment_count;
+};
+
+void call_refuse(const struct call *call, unsigned status, const char *detail);
+/* 401 with the way to do better, or 403. */
+void call_refuse_rights(const struct call *call, unsigned status, const char *detail);
+
+/* The channel of /v1/channels/{channel}/…; NULL: answered with 400 or 404. The caller owns the reference. */
+struct channel_name *call_channel(const struct call *call);
+
+/* A query parameter, decoded into *room if need be. False: not there, or not decodable. */
+bool call_parameter(const struct call *call, struct span name, struct buf *room, struct span *ret);
+/* A whole number; *ret keeps its value if the parameter isn't there. False: answered with 400. */
+bool call_u64(const struct call *call, struct span name, bool *ret_is_there, uint64_t *ret);
+
+void call_answer_json(const struct call *call, unsigned status, struct span body);
+
+/* Handlers. */
+void serve_publish(struct call *call);
+void serve_batch(struct call *call);
+void serve_history(struct call *call);
+void serve_channel(struct call *call);
+void serve_recall(struct call *call);
+void serve_health(struct call *call);
+void serve_ready(struct call *call);
+void serve_metrics(struct call *call);
+
+/* {"channel","epoch","seq","id","time" - without the closing brace. */
+void put_receipt(struct buf *buf, const struct channel_name *name, const struct append_answer *answer);
+
+/* Retry-After for refusals that pass by themselves, else "". */
+struct span retry_after(unsigned status);
+
+#endif

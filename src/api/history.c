@@ -1,0 +1,177 @@
+/* history.c - what a channel holds: pages of messages, and facts about it. */
+#include <stdlib.h>
+
+#include "api/call.h"
+#include "base/must.h"
+#include "message/epoch.h"
+
+enum { LIMIT_DEFAULT = 100 };
+
+/* Reading needs the right to subscribe. False: answered. */
+static bool may_read(const struct call *call, const struct channel_name *name)
+{
+    if (identity_may(call->identity, name->space->subscribe, RIGHT_SUBSCRIBE))
+        return true;
+    call_refuse_rights(call, call->identity->name[0] == '\0' ? 401 : 403,
+                       "reading this channel needs an API key with the right to subscribe");
+    return false;
+}
+
+static void put_channel_facts(struct buf *buf, const struct store_read *read)
+{
+    buf_put_lit(buf, "{\"channel\":");
+    json_put_string(buf, channel_name_span(read->channel));
+    buf_put_lit(buf, ",\"epoch\":\"");
+    epoch_put(buf, read->epoch);
+    buf_put_lit(buf, "\",\"first\":");
+    buf_put_u64(buf, read->first);
+    buf_put_lit(buf, ",\"head\":");
+    buf_put_u64(buf, read->head);
+}
+
+static void put_page(struct buf *buf, const struct store_read *read)
+{
+    put_channel_facts(buf, read);
+    buf_put_lit(buf, ",\"messages\":[");
+    for (size_t i = 0; i < read->entry_count; i++) {
+        const struct entry *entry = &read->entries[i];
+        if (i > 0)
+            buf_putc(buf, ',');
+        if (entry->message != NULL)
+            json_put_message(buf, entry->message);
+        else
+            json_put_gap(buf, channel_name_span(read->channel), read->epoch, &entry->gap, SPAN(""));
+    }
+    buf_put_lit(buf, "]}");
+}
+
+static void answer_unreadable(struct api *api, struct http_exchange *exchange)
+{
+    http_problem(api->server, exchange, 503, NULL, "the store can't be read just now", retry_after(503));
+}
+
+static void history_came(struct read_letter *letter)
+{
+    struct http_exchange *exchange = letter->owner;
+    struct api           *api      = exchange->owner;
+
+    if (letter->read.rc != RC_OK) {
+        answer_unreadable(api, exchange);
+    } else {
+        buf_clear(&api->room);
+        put_page(&api->room, &letter->read);
+        http_answer(api->server, exchange, &(struct http_answer){
+            .status = 200, .media = SPAN("application/json"), .body = buf_span(&api->room),
+        });
+    }
+    letter_free(&letter->letter);
+}
+
+static void call_read(struct call *call, struct channel_name *name, enum read_way way, uint64_t bound, uint32_t limit,
+                      void (*answered)(struct read_letter *))
+{
+    struct read_letter *letter = read_letter_new(name);
+
+    letter->owner          = call->exchange;
+    letter->answered       = answered;
+    letter->read.way       = way;
+    letter->read.bound     = bound;
+    letter->read.limit     = limit;
+    letter->read.bytes_max = call->api->limits.history_bytes_max;
+    shard_read(call->api->shard, letter);
+}
+
+static void read_page(struct call *call, struct channel_name *name)
+{
+    bool     has_after, has_before, has_limit;
+    uint64_t after = 0, before = 0, limit = LIMIT_DEFAULT;
+
+    if (!call_u64(call, SPAN("after"), &has_after, &after) || !call_u64(call, SPAN("before"), &has_before, &before) ||
+        !call_u64(call, SPAN("limit"), &has_limit, &limit))
+        return;
+    if (has_after && has_before) {
+        call_refuse(call, 400, "after= or before=, not both");
+        return;
+    }
+    if (has_limit && limit == 0) {
+        call_refuse(call, 400, "limit= is 1 or more");
+        return;
+    }
+    if (limit > call->api->limits.history_limit_max)
+        limit = call->api->limits.history_limit_max;
+    /* before=1 asks for what stands before the first message: nothing; a bound of 0 would mean the end. */
+    if (has_before && before <= 1)
+        call_read(call, name, READ_AFTER, UINT64_MAX / 2, (uint32_t)limit, history_came);
+    else
+        call_read(call, name, has_after ? READ_AFTER : READ_BEFORE, has_after ? after : before, (uint32_t)limit,
+                  history_came);
+}
+
+void serve_history(struct call *call)
+{
+    struct channel_name *name = call_channel(call);
+
+    if (name != NULL && may_read(call, name))
+        read_page(call, name);
+    channel_name_unref(name);
+}
+
+/* --- GET /v1/channels/{channel}: what the store says, then how many follow --- */
+
+struct channel_question {
+    struct api           *api;
+    struct http_exchange *exchange;
+    struct read_letter   *read;
+};
+
+static void subscribers_counted(struct count_letter *letter)
+{
+    struct channel_question *question = letter->owner;
+    struct buf              *room     = &question->api->room;
+
+    buf_clear(room);
+    put_channel_facts(room, &question->read->read);
+    buf_put_lit(room, ",\"bytes\":");
+    buf_put_u64(room, question->read->read.bytes);
+    buf_put_lit(room, ",\"subscribers\":");
+    buf_put_u64(room, letter->count);
+    buf_putc(room, '}');
+    http_answer(question->api->server, question->exchange, &(struct http_answer){
+        .status = 200, .media = SPAN("application/json"), .body = buf_span(room),
+    });
+    letter_free(&question->read->letter);
+    letter_free(&letter->letter);
+    free(question);
+}
+
+static void facts_came(struct read_letter *read)
+{
+    struct http_exchange *exchange = read->owner;
+    struct api           *api      = exchange->owner;
+
+    if (read->read.rc != RC_OK || read->read.head == 0) {
+        if (read->read.rc != RC_OK)
+            answer_unreadable(api, exchange);
+        else
+            http_problem(api->server, exchange, 404, NULL, "nothing was ever published in this channel", SPAN(""));
+        letter_free(&read->letter);
+        return;
+    }
+    struct channel_question *question = malloc(sizeof *question);
+    must(question != NULL);
+    *question = (struct channel_question){ api, exchange, read };
+
+    struct count_letter *letter = count_letter_new(read->read.channel);
+    letter->owner               = question;
+    letter->answered            = subscribers_counted;
+    shard_count(api->shard, letter);
+}
+
+void serve_channel(struct call *call)
+{
+    struct channel_name *name = call_channel(call);
+
+    if (name != NULL && may_read(call, name))
+        call_read(call, name, READ_AFTER, 0, 0, facts_came);
+    channel_name_unref(name);
+}

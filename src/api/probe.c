@@ -1,0 +1,90 @@
+/* probe.c - for those who watch: alive, ready, numbers. */
+#include <stdlib.h>
+
+#include "api/call.h"
+#include "base/must.h"
+#include "intake/intake.h"
+
+void serve_health(struct call *call)
+{
+    struct buf *room = &call->api->room;
+
+    buf_clear(room);
+    buf_put_lit(room, "{\"status\":\"ok\",\"version\":");
+    json_put_string(room, span_str(call->api->version));
+    buf_putc(room, '}');
+    call_answer_json(call, 200, buf_span(room));
+}
+
+/* Ready is who has just carried a message: a canary through this loop, the writer and a store. */
+static void canary_came_home(struct publish_letter *letter)
+{
+    struct http_exchange *exchange = letter->owner;
+    struct api           *api      = exchange->owner;
+
+    if (letter->outcome == PUBLISH_DONE)
+        http_answer(api->server, exchange, &(struct http_answer){
+            .status = 200, .media = SPAN("application/json"), .body = SPAN("{\"status\":\"ready\"}"),
+        });
+    else
+        http_problem(api->server, exchange, 503, NULL, "a canary message was not accepted", retry_after(503));
+    letter_free(&letter->letter);
+}
+
+static void send_canary(struct call *call)
+{
+    struct channel_name *name;
+    struct api          *api = call->api;
+
+    must(channel_name_new(api->namespaces, api->hash_key, SPAN("sys:canary"), &name) == CHANNEL_NAME_OK);
+    struct message *message = message_new(name, MESSAGE_PLAIN, NULL, 0, SPAN("text/plain"), SPAN(""));
+    message->time           = api->shard->wall;
+
+    struct publish_letter *letter = publish_letter_new(&message, SPAN(""), SPAN(""));
+    letter->owner                 = call->exchange;
+    letter->answered              = canary_came_home;
+    shard_publish(api->shard, letter);
+    channel_name_unref(name);
+}
+
+void serve_ready(struct call *call)
+{
+    struct api_health health = { 0 };
+
+    call->api->port->health(call->api->ctx, &health);
+    if (health.is_stopping)
+        call_refuse(call, 503, "this node is stopping");
+    else if (health.is_store_broken)
+        call_refuse(call, 503, "the store can't be trusted now; it is being reopened");
+    else if (health.is_store_full)
+        call_refuse(call, 503, "the disk is full: durable publishes are refused");
+    else
+        send_canary(call);
+}
+
+static void stats_came(struct stats_letter *letter)
+{
+    struct http_exchange *exchange = letter->owner;
+    struct api           *api      = exchange->owner;
+
+    buf_clear(&api->room);
+    api->port->put_metrics(api->ctx, &letter->stats, &api->room);
+    http_answer(api->server, exchange, &(struct http_answer){
+        .status = 200, .media = SPAN("text/plain; version=0.0.4; charset=utf-8"), .body = buf_span(&api->room),
+    });
+    letter_free(&letter->letter);
+}
+
+void serve_metrics(struct call *call)
+{
+    if ((call->identity->rights & RIGHT_ADMIN) == 0) {
+        call_refuse_rights(call, call->identity->name[0] == '\0' ? 401 : 403,
+                           "metrics need an API key with the right admin");
+        return;
+    }
+    struct stats_letter *letter = calloc(1, sizeof *letter);
+    must(letter != NULL);
+    letter->owner    = call->exchange;
+    letter->answered = stats_came;
+    shard_ask_stats(call->api->shard, letter);
+}

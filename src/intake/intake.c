@@ -1,0 +1,107 @@
+#include "intake/intake.h"
+
+#include "base/utf8.h"
+#include "codec/json/json.h"
+
+static bool media_is_well_formed(struct span media)
+{
+    if (media.len > MEDIA_BYTES_MAX || memchr(media.at, '/', media.len) == NULL)
+        return false;
+    for (size_t i = 0; i < media.len; i++)
+        if (media.at[i] < 0x20 || media.at[i] > 0x7e)
+            return false;
+    return true;
+}
+
+/* What curl says if it isn't told better, or nobody said anything (design: 4.4). */
+static bool media_is_unsaid(struct span media)
+{
+    return media.len == 0 || span_eq_nocase(media, SPAN("application/x-www-form-urlencoded"));
+}
+
+static bool key_is_well_formed(struct span key)
+{
+    if (key.len > INTAKE_KEY_BYTES_MAX)
+        return false;
+    for (size_t i = 0; i < key.len; i++)
+        if (key.at[i] < 0x20 || key.at[i] == 0x7f)
+            return false;
+    return true;
+}
+
+unsigned intake_check_rights(const struct channel_name *name, const struct identity *identity, const char **ret_why)
+{
+    if (identity_may(identity, name->space->publish, RIGHT_PUBLISH))
+        return 0;
+    *ret_why = name->space->publish == ALLOW_NOBODY ? "only the server itself publishes in this namespace"
+                                                    : "publishing here needs an API key with the right to publish";
+    return identity->name[0] == '\0' && name->space->publish != ALLOW_NOBODY ? 401 : 403;
+}
+
+static unsigned refuse(unsigned status, const char *why, const char **ret_why)
+{
+    *ret_why = why;
+    return status;
+}
+
+static msec expiry_of(const struct intake *intake)
+{
+    uint64_t ttl_s = intake->has_ttl ? intake->ttl_s : intake->name->space->ttl_s_default;
+    return ttl_s == 0 ? 0 : intake->wall + (msec)ttl_s * 1000;
+}
+
+unsigned intake_check(const struct intake *intake, struct message **ret_message, const char **ret_why)
+{
+    struct span media  = intake->media;
+    unsigned    status = intake_check_rights(intake->name, intake->identity, ret_why);
+
+    if (status != 0)
+        return status;
+    if (intake->payload.len > intake->name->space->payload_bytes_max)
+        return refuse(413, "the payload is longer than its namespace takes (payload_bytes_max)", ret_why);
+    if (!key_is_well_formed(intake->key))
+        return refuse(400, "an idempotency key is 1 to 255 bytes without control characters", ret_why);
+    if (intake->has_ttl && (intake->ttl_s == 0 || intake->ttl_s > INTAKE_TTL_S_MAX))
+        return refuse(400, "ttl takes seconds, from 1 to ten years", ret_why);
+    if (media_is_unsaid(media))
+        media = utf8_is_valid(intake->payload) ? SPAN("text/plain") : SPAN("application/octet-stream");
+    else if (!media_is_well_formed(media))
+        return refuse(415, "a media type is type/subtype in visible ASCII, 255 bytes at most", ret_why);
+    else if (json_is_media(media) && !json_is_valid(intake->payload))
+        return refuse(400, "the payload is declared JSON but isn't", ret_why);
+
+    struct message *message = message_new(intake->name, MESSAGE_PLAIN, intake->payload.at,
+                                          (uint32_t)intake->payload.len, media, span_str(intake->identity->name));
+    message->time           = intake->wall;
+    message->expires_at     = expiry_of(intake);
+    *ret_message            = message;
+    return 0;
+}
+
+const char *intake_outcome(enum publish_outcome outcome, unsigned *ret_status)
+{
+    switch (outcome) {
+    case PUBLISH_DONE:
+        *ret_status = 201;
+        return NULL;
+    case PUBLISH_REPLAYED:
+        *ret_status = 200;
+        return NULL;
+    case PUBLISH_KEY_CONFLICT:
+        *ret_status = 422;
+        return "this idempotency key was used with another payload";
+    case PUBLISH_NO_TARGET:
+        *ret_status = 404;
+        return "there is no such message to take back";
+    case PUBLISH_NO_SPACE:
+        *ret_status = 507;
+        return "the disk is full; nothing was stored; free some space, then send it again";
+    case PUBLISH_BUSY:
+        *ret_status = 429;
+        return "too many publishes are waiting for the disk; send it again a little later";
+    case PUBLISH_BROKEN:
+        break;
+    }
+    *ret_status = 503;
+    return "the store can't be written to now; whether this was stored is not known: repeat it with an Idempotency-Key";
+}

@@ -1,0 +1,111 @@
+#include "main/guard.h"
+
+#include <stdio.h>
+
+#include "codec/url/url.h"
+
+void guard_init(struct guard *guard, const struct settings *settings)
+{
+    *guard = (struct guard){
+        .settings = settings,
+        .open     = { .rights = RIGHT_PUBLISH | RIGHT_SUBSCRIBE | RIGHT_ADMIN },
+    };
+    for (size_t i = 0; i < settings->key_count; i++) {
+        guard->holders[i].rights = settings->keys[i].rights;
+        snprintf(guard->holders[i].name, sizeof guard->holders[i].name, "%s", settings->keys[i].name);
+    }
+}
+
+/* Takes as long for a wrong key as for the right one (threat 103). */
+static bool secret_is(const char *secret, struct span token)
+{
+    size_t        len  = strlen(secret);
+    unsigned char diff = len != token.len;
+
+    for (size_t i = 0; i < token.len; i++)
+        diff |= (unsigned char)(secret[i % (len + 1)] ^ token.at[i]);
+    return diff == 0;
+}
+
+const struct identity *guard_identify_token(const struct guard *guard, struct span token)
+{
+    const struct settings *settings = guard->settings;
+    const struct identity *found    = NULL;
+
+    if (settings->key_count == 0)
+        return &guard->open;
+    for (size_t i = 0; i < settings->key_count; i++)
+        if (secret_is(settings->keys[i].secret, token))
+            found = &guard->holders[i];
+    return found;
+}
+
+static struct span bearer_of(const struct h1_head *head)
+{
+    struct span value = h1_field(head, SPAN("authorization"));
+    struct span scheme;
+
+    if (!span_cut(&value, ' ', &scheme) || !span_eq_nocase(scheme, SPAN("bearer")))
+        return SPAN("");
+    return span_trim(value);
+}
+
+const struct identity *guard_identify(const struct guard *guard, const struct h1_head *head, struct span query)
+{
+    struct span            token = bearer_of(head), name, value;
+    const struct identity *found = &guard->stranger;
+    struct buf             room;
+
+    if (guard->settings->key_count == 0)
+        return &guard->open;
+    if (h1_field(head, SPAN("authorization")).at != NULL)
+        return guard_identify_token(guard, token);
+    buf_init(&room, 1024);
+    while (url_query_next(&query, &name, &value))
+        if (span_eq(name, SPAN("access_token")))
+            found = url_decode(value, URL_QUERY, &room, &token) ? guard_identify_token(guard, token) : NULL;
+    buf_fini(&room);
+    return found;
+}
+
+/* --- origins ------------------------------------------------------------------------------------------------- */
+
+/* `rule` is in lower case; ":*" at its end stands for any port, or none. */
+static bool origin_fits(struct span origin, struct span rule)
+{
+    if (span_eq(rule, SPAN("*")) || span_eq_nocase(origin, rule))
+        return true;
+    if (rule.len < 2 || rule.at[rule.len - 1] != '*' || rule.at[rule.len - 2] != ':')
+        return false;
+
+    struct span stem = span_head(rule, rule.len - 2), port;
+    uint64_t    number;
+    if (origin.len < stem.len || !span_eq_nocase(span_head(origin, stem.len), stem))
+        return false;
+    port = span_skip(origin, stem.len);
+    return port.len == 0 || (port.at[0] == ':' && span_u64(span_skip(port, 1), &number) && number <= 65535);
+}
+
+static bool origin_is_own(struct span origin, struct span host)
+{
+    static const struct span schemes[] = { SPAN("http://"), SPAN("https://") };
+
+    for (size_t i = 0; i < sizeof schemes / sizeof schemes[0]; i++)
+        if (span_starts(origin, schemes[i]) && host.len > 0 &&
+            span_eq_nocase(span_skip(origin, schemes[i].len), host))
+            return true;
+    return false;
+}
+
+bool guard_allows_origin(const struct guard *guard, struct span origin, struct span host)
+{
+    const struct settings *settings = guard->settings;
+
+    for (size_t i = 0; i < settings->origin_count; i++)
+        if (origin_fits(origin, span_str(settings->origin_list[i])))
+            return true;
+    if (settings->origin_count > 0)
+        return false;
+    return origin_is_own(origin, host) || origin_fits(origin, SPAN("http://localhost:*")) ||
+           origin_fits(origin, SPAN("http://127.0.0.1:*"));
+}

@@ -1,0 +1,630 @@
+#include "main/house.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/must.h"
+#include "main/config.h"
+#include "main/pages.h"
+#include "reactor/log.h"
+#include "store/mem.h"
+#include "store/rocks.h"
+
+enum { WRITER_TICK_MS = 100, WORKER_TICK_MS = 1000, LISTEN_BACKLOG = 4096, READS_WAITING_MAX = 65536 };
+
+_Static_assert(offsetof(struct letter, next) == offsetof(struct mail, next), "letters travel as mail");
+
+static struct mail *mail_of(struct letter *letter)
+{
+    return (struct mail *)letter;
+}
+
+static struct letter *letter_of(struct mail *mail)
+{
+    return (struct letter *)mail;
+}
+
+static uint64_t random_u64(void)
+{
+    uint64_t value = 0;
+
+    while (value == 0)
+        must(getrandom(&value, sizeof value, 0) == sizeof value);
+    return value;
+}
+
+/* --- the writer's thread ------------------------------------------------------------------------------------- */
+
+static void writer_send(void *ctx, unsigned loop, struct letter *letter)
+{
+    struct house *house = ctx;
+    bundle_add(&house->to_workers[loop], mail_of(letter));
+}
+
+/* From a thread of the store. */
+static void writer_post(void *ctx, struct letter *letter)
+{
+    struct house *house = ctx;
+    struct bundle one   = { NULL, NULL };
+
+    bundle_add(&one, mail_of(letter));
+    mailbox_put(&house->writer_loop.mailbox, &one);
+}
+
+static const struct writer_port house_writer_port = { .send = writer_send, .post = writer_post };
+
+static void writer_on_mail(void *ctx, struct mail *mail)
+{
+    struct house *house = ctx;
+    writer_take(&house->writer, letter_of(mail), house->writer_loop.wall);
+}
+
+static void writer_on_turn_end(void *ctx)
+{
+    struct house *house = ctx;
+
+    writer_turn_end(&house->writer, house->writer_loop.wall);
+    for (unsigned i = 0; i < house->worker_count; i++)
+        mailbox_put(&house->workers[i].loop.mailbox, &house->to_workers[i]);
+    if (counter_get(&house->is_writer_stopping) && writer_is_idle(&house->writer))
+        loop_stop(&house->writer_loop);
+}
+
+static void writer_on_tick(struct timer *timer, msec now)
+{
+    struct house *house = container_of(timer, struct house, writer_tick);
+
+    writer_tend(&house->writer, house->writer_loop.wall);
+    wheel_arm(&house->writer_loop.wheel, timer, now + WRITER_TICK_MS);
+}
+
+static const struct loop_hooks writer_hooks = { .mail = writer_on_mail, .turn_end = writer_on_turn_end };
+
+static void *writer_main(void *ctx)
+{
+    struct house *house = ctx;
+
+    pthread_setname_np(pthread_self(), "lw-writer");
+    house->writer_tick.fire = writer_on_tick;
+    wheel_arm(&house->writer_loop.wheel, &house->writer_tick, house->writer_loop.now + WRITER_TICK_MS);
+    loop_run(&house->writer_loop);
+    wheel_disarm(&house->writer_loop.wheel, &house->writer_tick);
+    return NULL;
+}
+
+/* --- a worker's ports ---------------------------------------------------------------------------------------- */
+
+static void worker_send(void *ctx, struct letter *letter)
+{
+    struct worker *worker = ctx;
+    bundle_add(&worker->to_writer, mail_of(letter));
+}
+
+static void worker_ready(void *ctx, struct subscription *sub)
+{
+    struct worker *worker = ctx;
+    desk_ready(&worker->desk, sub);
+}
+
+static const struct shard_port worker_shard_port = { .send = worker_send, .ready = worker_ready };
+
+static const struct identity *worker_identify(void *ctx, const struct h1_head *head, struct span query)
+{
+    struct worker *worker = ctx;
+    return guard_identify(&worker->house->guard, head, query);
+}
+
+static const struct identity *worker_identify_token(void *ctx, struct span token)
+{
+    struct worker *worker = ctx;
+    return guard_identify_token(&worker->house->guard, token);
+}
+
+/* A random start and steps of an odd constant visit all 2^64 values; mixed so that one tells nothing of the next
+ * without the start. */
+static uint64_t worker_new_key(void *ctx)
+{
+    struct worker  *worker = ctx;
+    struct hash_key key    = worker->house->hash_key;
+
+    worker->key_state += 0x9e3779b97f4a7c15u;
+    return hash_bytes(&key, span_of(&worker->key_state, sizeof worker->key_state));
+}
+
+static const struct desk_port worker_desk_port = {
+    .identify       = worker_identify,
+    .identify_token = worker_identify_token,
+    .new_key        = worker_new_key,
+};
+
+static void worker_put_metrics(void *ctx, const struct writer_stats *stats, struct buf *out)
+{
+    struct worker *worker = ctx;
+    house_put_metrics(worker->house, stats, out);
+}
+
+static void worker_health(void *ctx, struct api_health *ret)
+{
+    struct worker     *worker = ctx;
+    struct house      *house  = worker->house;
+    struct store_stats stats  = { 0 };
+
+    house->durable->ops->stats(house->durable, &stats);
+    *ret = (struct api_health){
+        .is_stopping     = counter_get(&house->is_stopping) != 0,
+        .is_store_full   = stats.is_full,
+        .is_store_broken = stats.is_broken,
+    };
+}
+
+static const struct api_port worker_api_port = {
+    .identify    = worker_identify,
+    .put_metrics = worker_put_metrics,
+    .health      = worker_health,
+};
+
+/* --- requests: whose are they? ------------------------------------------------------------------------------- */
+
+static const struct {
+    struct span path;
+    void (*serve)(struct desk *desk, struct http_exchange *exchange, const struct http_request *request);
+} session_rows[] = {
+    { SPAN("/v1/ws"), session_serve_ws },
+    { SPAN("/v1/subscribe"), session_serve_subscribe },
+    { SPAN("/v1/echo"), session_serve_echo },
+};
+
+static size_t session_row(const struct worker *worker, struct span path)
+{
+    size_t i = 0;
+
+    while (i < sizeof session_rows / sizeof session_rows[0] && !span_eq(path, session_rows[i].path))
+        i++;
+    return i == 2 && !worker->desk.limits.has_echo ? 3 : i;
+}
+
+static struct http_plan worker_plan(void *ctx, const struct http_request *request)
+{
+    struct worker *worker = ctx;
+
+    switch (session_row(worker, request->path)) {
+    case 0:
+    case 1: return (struct http_plan){ .body_bytes_max = 0, .is_alone = true };
+    case 2:
+        return (struct http_plan){ .body_bytes_max = worker->desk.limits.echo_bytes_max,
+                                   .is_alone       = request->head->is_websocket };
+    default: return (struct http_plan){ .body_bytes_max = api_body_bytes_max(&worker->api, request) };
+    }
+}
+
+static void worker_serve(void *ctx, struct http_exchange *exchange, const struct http_request *request)
+{
+    struct worker *worker = ctx;
+    size_t         row    = session_row(worker, request->path);
+
+    if (row < sizeof session_rows / sizeof session_rows[0])
+        session_rows[row].serve(&worker->desk, exchange, request);
+    else
+        api_serve(&worker->api, exchange, request);
+}
+
+static bool worker_origin_is_allowed(void *ctx, struct span origin, struct span host)
+{
+    struct worker *worker = ctx;
+    return guard_allows_origin(&worker->house->guard, origin, host);
+}
+
+static const struct http_service worker_service = {
+    .plan              = worker_plan,
+    .serve             = worker_serve,
+    .origin_is_allowed = worker_origin_is_allowed,
+};
+
+/* --- a worker's turns ---------------------------------------------------------------------------------------- */
+
+size_t house_connection_count(const struct house *house)
+{
+    size_t count = 0;
+
+    for (unsigned i = 0; i < house->worker_count; i++) {
+        const struct worker *worker = &house->workers[i];
+        count += counter_get(&worker->http.counters.conns);
+        for (int transport = 0; transport < TRANSPORT_COUNT; transport++)
+            if (transport != TRANSPORT_POLL)  /* those still count as HTTP connections */
+                count += counter_get(&worker->desk.counters.sessions[transport]);
+    }
+    return count;
+}
+
+static void worker_accepted(void *ctx, int fd)
+{
+    static const char too_many[] = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nContent-Length: 0\r\n"
+                                   "Connection: close\r\n\r\n";
+    struct worker *worker = ctx;
+    uint64_t       max    = worker->house->settings->connections_max;
+
+    if (max == 0 || house_connection_count(worker->house) < max) {
+        http_server_accept(&worker->http, fd);
+        return;
+    }
+    LOG(LOG_WARN, "connection_refused", log_str("why", "connections_max is reached"), log_u64("connections_max", max));
+    counter_add(&worker->refused, 1);
+    /* A fresh socket takes so little, or the client is gone already. */
+    ssize_t put = send(fd, too_many, sizeof too_many - 1, MSG_NOSIGNAL);
+    (void)put;
+    close(fd);
+}
+
+static void worker_stop_listening(struct worker *worker)
+{
+    for (size_t i = 0; i < LISTENS_MAX; i++) {
+        listener_free(worker->listeners[i]);
+        worker->listeners[i] = NULL;
+    }
+}
+
+static void worker_begin_to_leave(struct worker *worker)
+{
+    worker->leave_by = worker->loop.now + worker->house->settings->stop_timeout_s * 1000 + 1;
+    worker_stop_listening(worker);
+    http_server_stop(&worker->http);
+    desk_stop(&worker->desk);
+}
+
+static void worker_leave_if_done(struct worker *worker)
+{
+    bool is_idle = desk_is_idle(&worker->desk) && http_server_is_idle(&worker->http);
+
+    if (!is_idle && worker->loop.now >= worker->leave_by) {
+        desk_close_all(&worker->desk);
+        http_server_fini(&worker->http);
+        is_idle = true;
+    }
+    if (is_idle && worker->shard.away_count == 0)
+        loop_stop(&worker->loop);
+}
+
+static void worker_on_turn_begin(void *ctx)
+{
+    struct worker *worker = ctx;
+    shard_turn_begin(&worker->shard, worker->loop.now, worker->loop.wall);
+}
+
+static void worker_on_mail(void *ctx, struct mail *mail)
+{
+    struct worker *worker = ctx;
+    shard_take(&worker->shard, letter_of(mail));
+}
+
+static void worker_on_turn_end(void *ctx)
+{
+    struct worker *worker = ctx;
+
+    if (counter_get(&worker->house->is_stopping) && worker->leave_by == 0)
+        worker_begin_to_leave(worker);
+    shard_tell(&worker->shard);
+    do {
+        /* Polls answer through their connections, whose next request may follow what has news already. */
+        desk_turn_end(&worker->desk);
+        http_server_turn_end(&worker->http);
+    } while (!list_is_empty(&worker->desk.dirty) || !list_is_empty(&worker->http.dirty));
+    shard_turn_end(&worker->shard);
+    mailbox_put(&worker->house->writer_loop.mailbox, &worker->to_writer);
+    if (worker->leave_by != 0)
+        worker_leave_if_done(worker);
+}
+
+static void worker_on_tick(struct timer *timer, msec now)
+{
+    struct worker *worker = container_of(timer, struct worker, tick);
+    bool           leaves = worker->leave_by != 0;
+
+    shard_tend(&worker->shard);
+    desk_tend(&worker->desk);
+    if (worker->index == 0)
+        log_tell_suppressed();
+    wheel_arm(&worker->loop.wheel, timer, now + (leaves ? WRITER_TICK_MS : WORKER_TICK_MS));
+}
+
+static const struct loop_hooks worker_hooks = {
+    .turn_begin = worker_on_turn_begin,
+    .mail       = worker_on_mail,
+    .turn_end   = worker_on_turn_end,
+};
+
+static void *worker_main(void *ctx)
+{
+    struct worker *worker = ctx;
+    char           name[16];
+
+    snprintf(name, sizeof name, "lw-loop-%u", worker->index % 100);
+    pthread_setname_np(pthread_self(), name);
+    loop_run(&worker->loop);
+    return NULL;
+}
+
+/* --- opening ------------------------------------------------------------------------------------------------- */
+
+static struct http_limits http_limits_of(const struct settings *settings)
+{
+    return (struct http_limits){
+        .h1                   = { (uint32_t)settings->request_target_bytes_max, (uint32_t)settings->request_head_bytes_max },
+        .pipeline_max         = (uint32_t)settings->pipeline_max,
+        .answer_bytes_max     = settings->outbox_bytes_max,
+        .request_timeout_ms   = settings->request_timeout_s * 1000,
+        .keepalive_timeout_ms = settings->keepalive_timeout_s * 1000,
+        .linger_ms            = 2000,
+    };
+}
+
+static struct session_limits session_limits_of(const struct settings *settings)
+{
+    return (struct session_limits){
+        .heartbeat_ms           = settings->heartbeat_s * 1000,
+        .pong_timeout_ms        = settings->pong_timeout_s * 1000,
+        .slow_reader_timeout_ms = settings->slow_reader_timeout_s * 1000,
+        .poll_wait_ms           = settings->poll_wait_s * 1000,
+        .poll_wait_ms_max       = settings->poll_wait_s_max * 1000,
+        .sse_retry_ms           = settings->sse_retry_ms,
+        .close_timeout_ms       = 5000,
+        .channels_max           = (uint32_t)settings->channels_per_connection_max,
+        .frame_bytes_max        = (uint32_t)settings->frame_bytes_max,
+        .waiting_publishes_max  = (uint32_t)settings->pipeline_max,
+        .echo_bytes_max         = 32 * 1024 * 1024,
+        .has_echo               = settings->diagnostic_echo,
+    };
+}
+
+static struct api_limits api_limits_of(const struct settings *settings)
+{
+    size_t payload = 0;
+
+    for (size_t i = 0; i < settings->namespaces.count; i++)
+        if (settings->namespaces.at[i].payload_bytes_max > payload)
+            payload = settings->namespaces.at[i].payload_bytes_max;
+    return (struct api_limits){
+        .payload_bytes_max  = payload,
+        .batch_bytes_max    = settings->batch_bytes_max,
+        .batch_messages_max = (uint32_t)settings->batch_messages_max,
+        .history_limit_max  = settings->history_limit_max < READ_ENTRIES_MAX ? (uint32_t)settings->history_limit_max
+                                                                             : READ_ENTRIES_MAX,
+        .history_bytes_max  = 4 * 1024 * 1024,
+    };
+}
+
+static void worker_furnish(struct worker *worker)
+{
+    struct house               *house    = worker->house;
+    const struct settings      *settings = house->settings;
+    const struct http_limits    http     = http_limits_of(settings);
+    const struct shard_limits   shard    = {
+        .hub = { .window_messages_max = 256, .window_bytes_max = 1024 * 1024, .linger_ms = settings->linger_s * 1000 },
+        .page_count_max = 256,
+        .page_bytes_max = 64 * 1024,
+    };
+
+    http_server_init(&worker->http, &worker->loop, &http, &worker_service, worker);
+    shard_init(&worker->shard, worker->index, &worker_shard_port, worker, &shard);
+    worker->desk.loop       = &worker->loop;
+    worker->desk.server     = &worker->http;
+    worker->desk.shard      = &worker->shard;
+    worker->desk.namespaces = house->namespaces;
+    worker->desk.hash_key   = &house->hash_key;
+    worker->desk.limits     = session_limits_of(settings);
+    worker->desk.port       = &worker_desk_port;
+    worker->desk.ctx        = worker;
+    desk_init(&worker->desk);
+    worker->api.server      = &worker->http;
+    worker->api.shard       = &worker->shard;
+    worker->api.namespaces  = house->namespaces;
+    worker->api.hash_key    = &house->hash_key;
+    worker->api.limits      = api_limits_of(settings);
+    worker->api.port        = &worker_api_port;
+    worker->api.ctx         = worker;
+    worker->api.page_count  = pages_get(&worker->api.pages);
+    worker->api.version     = LONGWIRE_VERSION;
+    api_init(&worker->api);
+}
+
+static enum rc worker_listen(struct worker *worker, char *why, size_t why_size)
+{
+    const struct settings *settings = worker->house->settings;
+
+    for (size_t i = 0; i < settings->listen_count; i++) {
+        const struct listen_address *listen  = &settings->listens[i];
+        struct listener_options      options = {
+            .address            = (const struct sockaddr *)&listen->at,
+            .address_len        = listen->len,
+            .address_text       = listen->text,
+            .congestion_control = settings->congestion_control,
+            .backlog            = LISTEN_BACKLOG,
+            .accepted           = worker_accepted,
+            .ctx                = worker,
+        };
+        enum rc rc = listener_new(&worker->loop, &options, &worker->listeners[i]);
+        if (rc != RC_OK) {
+            snprintf(why, why_size, "can't listen on %s: %s", listen->text,
+                     rc == RC_BUSY ? "the address is in use; is another server running there?" : strerror(errno));
+            return rc;
+        }
+    }
+    return RC_OK;
+}
+
+static enum rc worker_open(struct worker *worker, char *why, size_t why_size)
+{
+    enum rc rc = loop_init(&worker->loop, &worker_hooks, worker);
+    if (rc != RC_OK) {
+        snprintf(why, why_size, "can't make an event loop: %s", rc_text(rc));
+        return rc;
+    }
+    worker->key_state = random_u64();
+    worker_furnish(worker);
+    worker->tick.fire = worker_on_tick;
+    wheel_arm(&worker->loop.wheel, &worker->tick, worker->loop.now + WORKER_TICK_MS);
+    return worker_listen(worker, why, why_size);
+}
+
+static enum rc house_open_stores(struct house *house, char *why, size_t why_size)
+{
+    const struct settings   *settings = house->settings;
+    struct mem_store_options memory   = {
+        .epoch_first = random_u64() >> 1,
+        .id_first    = (uint64_t)clock_wall() << 10,  /* above all of earlier runs, below 2^53 */
+        .hash_key    = { random_u64(), random_u64() },
+        .key_keep_ms = settings->idempotency_window_s * 1000,
+    };
+    house->memory = mem_store_new(&memory);
+    if (settings->store == STORE_MEMORY) {
+        memory.is_unbounded = false;
+        house->durable      = mem_store_new(&memory);
+        return RC_OK;
+    }
+    struct rocks_store_options rocks = {
+        .path               = settings->data,
+        .epoch_new          = random_u64(),
+        .spaces             = house->namespaces,
+        .hash_key           = house->hash_key,
+        .key_keep_ms        = settings->idempotency_window_s * 1000,
+        .write_buffer_bytes = settings->write_buffer_bytes,
+        .block_cache_bytes  = settings->store_memory_bytes,
+        .reserve_bytes      = settings->disk_reserve_bytes,
+        .read_count_max     = READS_WAITING_MAX,
+    };
+    enum rc rc = rocks_store_open(&rocks, &house->durable, why, why_size);
+    if (rc == RC_OK && why[0] != '\0')
+        LOG(LOG_WARN, "store_notice", log_str("notice", why));
+    return rc;
+}
+
+static enum rc house_start_threads(struct house *house)
+{
+    if (pthread_create(&house->writer_thread, NULL, writer_main, house) != 0)
+        return RC_NOMEM;
+    house->is_writer_started = true;
+    for (unsigned i = 0; i < house->worker_count; i++) {
+        if (pthread_create(&house->workers[i].thread, NULL, worker_main, &house->workers[i]) != 0)
+            return RC_NOMEM;
+        house->workers[i].is_started = true;
+    }
+    return RC_OK;
+}
+
+static struct writer_limits writer_limits_of(const struct settings *settings)
+{
+    return (struct writer_limits){
+        .waiting_count_max = (uint32_t)settings->publish_waiting_max,
+        .waiting_bytes_max = settings->publish_waiting_bytes_max,
+        .batch_count_max   = 4096,
+        .batch_bytes_max   = 8 * 1024 * 1024,
+        .tail_bytes_max    = settings->tail_bytes_max,
+        .tail_messages_max = (uint32_t)settings->tail_messages_max,
+    };
+}
+
+static unsigned worker_count_of(const struct settings *settings)
+{
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+
+    if (settings->loops != 0)
+        return (unsigned)settings->loops;
+    return cores < 1 ? 1 : cores > LOOPS_MAX ? LOOPS_MAX : (unsigned)cores;
+}
+
+enum rc house_open(struct house *house, struct settings *settings, char *why, size_t why_size)
+{
+    *house            = (struct house){ .settings = settings, .namespaces = &settings->namespaces };
+    house->hash_key   = (struct hash_key){ random_u64(), random_u64() };
+    house->started_at = clock_wall();
+    guard_init(&house->guard, settings);
+
+    enum rc rc = house_open_stores(house, why, why_size);
+    if (rc != RC_OK)
+        return rc;
+    rc = loop_init(&house->writer_loop, &writer_hooks, house);
+    if (rc != RC_OK) {
+        snprintf(why, why_size, "can't make the writer's loop: %s", rc_text(rc));
+        return rc;
+    }
+    house->worker_count = worker_count_of(settings);
+    house->workers      = calloc(house->worker_count, sizeof house->workers[0]);
+    must(house->workers != NULL);
+    const struct writer_limits limits = writer_limits_of(settings);
+    writer_init(&house->writer, &house_writer_port, house, house->durable, house->memory, &limits, house->worker_count);
+    for (unsigned i = 0; i < house->worker_count; i++) {
+        house->workers[i].house = house;
+        house->workers[i].index = i;
+        rc                      = worker_open(&house->workers[i], why, why_size);
+        if (rc != RC_OK)
+            return rc;
+    }
+    rc = house_start_threads(house);
+    if (rc != RC_OK)
+        snprintf(why, why_size, "can't start threads");
+    return rc;
+}
+
+/* --- closing ------------------------------------------------------------------------------------------------- */
+
+void house_stop(struct house *house)
+{
+    counter_set(&house->is_stopping, 1);
+    for (unsigned i = 0; i < house->worker_count; i++)
+        if (house->workers[i].is_started)
+            mailbox_ring(&house->workers[i].loop.mailbox);
+    for (unsigned i = 0; i < house->worker_count; i++)
+        if (house->workers[i].is_started)
+            pthread_join(house->workers[i].thread, NULL);
+    if (!house->is_writer_started)
+        return;
+    counter_set(&house->is_writer_stopping, 1);
+    mailbox_ring(&house->writer_loop.mailbox);
+    pthread_join(house->writer_thread, NULL);
+}
+
+static void free_mail(struct mailbox *mailbox)
+{
+    struct mail *mail = mailbox_take(mailbox);
+
+    while (mail != NULL) {
+        struct mail *next = mail->next;
+        letter_free(letter_of(mail));
+        mail = next;
+    }
+}
+
+static void worker_close(struct worker *worker)
+{
+    if (worker->loop.input == NULL)
+        return;
+    worker_stop_listening(worker);
+    wheel_disarm(&worker->loop.wheel, &worker->tick);
+    desk_close_all(&worker->desk);
+    http_server_fini(&worker->http);
+    desk_fini(&worker->desk);
+    shard_fini(&worker->shard);
+    api_fini(&worker->api);
+    free_mail(&worker->loop.mailbox);
+    loop_fini(&worker->loop);
+}
+
+void house_close(struct house *house)
+{
+    for (unsigned i = 0; i < house->worker_count; i++)
+        worker_close(&house->workers[i]);
+    if (house->writer_loop.input != NULL) {
+        if (house->workers != NULL)
+            writer_fini(&house->writer);
+        free_mail(&house->writer_loop.mailbox);
+        loop_fini(&house->writer_loop);
+    }
+    free(house->workers);
+    if (house->durable != NULL)
+        house->durable->ops->close(house->durable);
+    if (house->memory != NULL)
+        house->memory->ops->close(house->memory);
+}

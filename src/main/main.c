@@ -1,0 +1,156 @@
+/* main.c - the process: settings, signals, and a few words for whoever started it. */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/must.h"
+#include "main/config.h"
+#include "main/house.h"
+#include "reactor/log.h"
+
+enum { EXIT_CANT_START = 1, EXIT_BAD_SETTINGS = 2 };
+
+extern char **environ;
+
+static void print_to(FILE *stream, const struct buf *text)
+{
+    fwrite(text->at, 1, text->len, stream);
+}
+
+/* As many descriptors as the system lets us have. */
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
+        LOG(LOG_WARN, "descriptor_limit_not_raised", log_errno(errno));
+}
+
+/* Threads inherit this mask: signals come to main alone. */
+static void block_signals(sigset_t *ret_ours)
+{
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN);  /* a write above RLIMIT_FSIZE fails instead (threat 11) */
+    sigemptyset(ret_ours);
+    sigaddset(ret_ours, SIGTERM);
+    sigaddset(ret_ours, SIGINT);
+    sigaddset(ret_ours, SIGHUP);
+    must(pthread_sigmask(SIG_BLOCK, ret_ours, NULL) == 0);
+}
+
+static void log_warnings(const struct buf *say)
+{
+    struct span rest = buf_span(say), line;
+
+    while (span_cut(&rest, '\n', &line))
+        LOG(LOG_WARN, "settings", log_span("notice", line));
+}
+
+static void say_hello(const struct settings *settings, const struct house *house)
+{
+    for (size_t i = 0; i < settings->listen_count; i++)
+        LOG(LOG_INFO, "listening", log_str("http", settings->listens[i].text),
+            log_u64("port", listener_port(house->workers[0].listeners[i])));
+    if (settings->key_count == 0)
+        LOG(LOG_WARN, "open_to_all", log_str("notice", "no [key] is configured: everyone on this machine may publish, "
+                                                       "follow and manage; only loopback addresses are served"));
+    LOG(LOG_INFO, "ready", log_str("version", LONGWIRE_VERSION), log_u64("loops", house->worker_count),
+        log_str("store", settings->store == STORE_MEMORY ? "memory" : settings->data));
+    if (settings->listen_count == 0 || !isatty(STDERR_FILENO))
+        return;
+    unsigned port = listener_port(house->workers[0].listeners[0]);
+    fprintf(stderr,
+            "\n  Longwire is running. In another terminal, try\n\n"
+            "    build/longwire sub topic:hello                                              # follow a channel\n"
+            "    curl -d 'Hello' http://127.0.0.1:%u/v1/channels/topic:hello/messages       # publish to it\n"
+            "    curl -N -H 'Accept: text/event-stream' 'http://127.0.0.1:%u/v1/subscribe?channel=topic:hello&after=0'\n\n"
+            "  or open http://127.0.0.1:%u/ in a browser. Ctrl-C stops the server.\n\n",
+            port, port, port);
+}
+
+static void *stop_house(void *house)
+{
+    house_stop(house);
+    return NULL;
+}
+
+/* Until we are told to go. A second time means: now. */
+static void wait_for_the_end(struct house *house, const sigset_t *ours)
+{
+    pthread_t stopper;
+    int       which;
+
+    do
+        must(sigwait(ours, &which) == 0);
+    while (which == SIGHUP);  /* nothing to reload yet; a lost terminal is no reason to go */
+    LOG(LOG_INFO, "stopping", log_str("signal", which == SIGTERM ? "SIGTERM" : "SIGINT"));
+
+    must(pthread_create(&stopper, NULL, stop_house, house) == 0);
+    for (;;) {
+        struct timespec wait = { .tv_nsec = 20 * 1000 * 1000 };
+        if (pthread_tryjoin_np(stopper, NULL) == 0)
+            return;
+        which = sigtimedwait(ours, NULL, &wait);
+        if (which == SIGTERM || which == SIGINT) {
+            LOG(LOG_WARN, "stopping_at_once", log_str("why", "a second signal"));
+            _exit(EXIT_CANT_START);
+        }
+    }
+}
+
+static int run(struct settings *settings, const struct buf *warnings)
+{
+    static struct house house;
+    char                why[512] = "";
+    sigset_t            ours;
+
+    log_init(settings->log_level, settings->log_format, STDERR_FILENO);
+    block_signals(&ours);
+    raise_descriptor_limit();
+    log_warnings(warnings);
+
+    enum rc rc = house_open(&house, settings, why, sizeof why);
+    if (rc != RC_OK) {
+        LOG(LOG_ERROR, "cant_start", log_str("why", why));
+        house_stop(&house);
+        house_close(&house);
+        return EXIT_CANT_START;
+    }
+    say_hello(settings, &house);
+    wait_for_the_end(&house, &ours);
+    house_close(&house);
+    LOG(LOG_INFO, "stopped");
+    log_tell_suppressed();
+    return EXIT_SUCCESS;
+}
+
+int main(int argc, char **argv)
+{
+    static struct settings settings;
+    struct buf             say;
+    int                    status = EXIT_SUCCESS;
+
+    (void)argc;
+    buf_init(&say, CONFIG_SAY_BYTES_MAX);
+    switch (config_load(argv, environ, &settings, &say)) {
+    case CONFIG_RUN:
+        status = run(&settings, &say);
+        break;
+    case CONFIG_EXIT_OK:
+        print_to(stdout, &say);
+        break;
+    case CONFIG_EXIT_BAD:
+        print_to(stderr, &say);
+        status = EXIT_BAD_SETTINGS;
+        break;
+    }
+    settings_fini(&settings);
+    buf_fini(&say);
+    return status;
+}

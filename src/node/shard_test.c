@@ -1,0 +1,291 @@
+/* A loop's door: letters go out with its number and come back to who asked, or to nobody. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/must.h"
+#include "node/shard.h"
+
+#include <cmocka.h>
+
+enum { LOOP = 3, LETTERS_MAX = 16 };
+
+struct stage {
+    struct namespaces    spaces;
+    struct channel_name *name;
+    struct shard         shard;
+    struct subscription  sub;
+    struct letter       *sent[LETTERS_MAX];
+    size_t               sent_count;
+    unsigned             ready_count;
+};
+
+static const struct hash_key key = { 1, 2 };
+
+static void on_send(void *ctx, struct letter *letter)
+{
+    struct stage *stage = ctx;
+
+    assert_true(stage->sent_count < LETTERS_MAX);
+    assert_int_equal(letter->loop, LOOP);
+    stage->sent[stage->sent_count++] = letter;
+}
+
+static void on_ready(void *ctx, struct subscription *sub)
+{
+    struct stage *stage = ctx;
+
+    assert_ptr_equal(sub, &stage->sub);
+    stage->ready_count++;
+}
+
+static const struct shard_port port = { .send = on_send, .ready = on_ready };
+
+static struct stage *stage_new(void)
+{
+    static const struct shard_limits limits = {
+        .hub = { .window_messages_max = 8, .window_bytes_max = 1 << 20, .linger_ms = 100 },
+        .page_count_max = 7, .page_bytes_max = 777,
+    };
+    struct stage *stage = calloc(1, sizeof *stage);
+
+    must(stage != NULL);
+    namespaces_init(&stage->spaces);
+    assert_int_equal(channel_name_new(&stage->spaces, &key, SPAN("topic:a"), &stage->name), CHANNEL_NAME_OK);
+    shard_init(&stage->shard, LOOP, &port, stage, &limits);
+    shard_turn_begin(&stage->shard, 1000, 500000);
+    return stage;
+}
+
+static void stage_free(struct stage *stage)
+{
+    subscription_close(&stage->sub, &stage->shard.hub, 0);
+    shard_fini(&stage->shard);
+    for (size_t i = 0; i < stage->sent_count; i++)
+        letter_free(stage->sent[i]);
+    channel_name_unref(stage->name);
+    free(stage);
+}
+
+/* The one letter that was sent since, now the caller's. */
+static struct letter *sent(struct stage *stage, enum letter_kind kind)
+{
+    assert_int_equal(stage->sent_count, 1);
+    stage->sent_count = 0;
+    assert_int_equal(stage->sent[0]->kind, kind);
+    return stage->sent[0];
+}
+
+/* A subscription that waits for its first page. */
+static struct read_letter *stage_reading(struct stage *stage)
+{
+    struct entry entry;
+
+    subscription_open(&stage->sub, &stage->shard.hub, stage->name, (struct start){ START_AFTER, 3 }, stage, 0);
+    struct letter        *letter = sent(stage, LETTER_FOLLOW);
+    struct follow_letter *follow = container_of(letter, struct follow_letter, letter);
+    assert_true(channel_name_eq(follow->channel, stage->name));
+    follow->epoch = 9;
+    follow->first = 1;
+    follow->head  = 5;
+    shard_take(&stage->shard, letter);
+    assert_int_equal(stage->ready_count, 1);
+    assert_int_equal(subscription_look(&stage->sub, &stage->shard.hub, 0, &entry), SIGHT_READING);
+    return container_of(sent(stage, LETTER_READ), struct read_letter, letter);
+}
+
+static struct message *message_of(struct stage *stage, uint64_t seq)
+{
+    struct message *message = message_new(stage->name, MESSAGE_PLAIN, "hello", 5, SPAN(""), SPAN(""));
+
+    message->epoch = 9;
+    message->seq   = seq;
+    return message;
+}
+
+static void page_answers(struct stage *stage, struct read_letter *letter, uint64_t seq)
+{
+    letter->read.rc          = RC_OK;
+    letter->read.epoch       = 9;
+    letter->read.head        = 5;
+    letter->read.entries     = calloc(1, sizeof *letter->read.entries);
+    letter->read.entry_count = 1;
+    must(letter->read.entries != NULL);
+    letter->read.entries[0].message = message_of(stage, seq);
+}
+
+static void a_page_is_asked_for_within_bounds_and_dealt_out(void **state)
+{
+    (void)state;
+    struct stage       *stage  = stage_new();
+    struct read_letter *letter = stage_reading(stage);
+    struct entry        entry;
+
+    assert_int_equal(letter->read.way, READ_AFTER);
+    assert_int_equal(letter->read.bound, 3);
+    assert_int_equal(letter->read.limit, 7);
+    assert_int_equal(letter->read.bytes_max, 777);
+    assert_int_equal(letter->read.wall, 500000);
+    assert_true(letter->may_use_tail);
+    assert_int_equal(stage->shard.away_count, 1);
+    page_answers(stage, letter, 4);
+    shard_take(&stage->shard, &letter->letter);
+    assert_int_equal(stage->shard.away_count, 0);
+    assert_int_equal(stage->ready_count, 2);
+    assert_int_equal(subscription_look(&stage->sub, &stage->shard.hub, 0, &entry), SIGHT_ENTRY);
+    assert_int_equal(entry.message->seq, 4);
+    stage_free(stage);
+}
+
+static void a_page_for_one_who_left_is_freed(void **state)
+{
+    (void)state;
+    struct stage       *stage  = stage_new();
+    struct read_letter *letter = stage_reading(stage);
+
+    subscription_close(&stage->sub, &stage->shard.hub, 0);
+    page_answers(stage, letter, 4);
+    shard_take(&stage->shard, &letter->letter);
+    assert_int_equal(stage->shard.away_count, 0);
+    assert_int_equal(stage->ready_count, 1);
+    stage_free(stage);
+}
+
+static void a_failed_page_is_no_news(void **state)
+{
+    (void)state;
+    struct stage       *stage  = stage_new();
+    struct read_letter *letter = stage_reading(stage);
+
+    letter->read.rc = RC_IO;
+    shard_take(&stage->shard, &letter->letter);
+    assert_int_equal(stage->ready_count, 1);
+    shard_tend(&stage->shard);
+    letter_free(sent(stage, LETTER_FOLLOW));
+    stage->shard.away_count = 0;
+    stage_free(stage);
+}
+
+static void deliveries_are_heard_once_a_turn_and_let_go(void **state)
+{
+    (void)state;
+    struct stage          *stage   = stage_new();
+    struct read_letter    *letter  = stage_reading(stage);
+    struct deliver_letter *deliver = calloc(1, sizeof *deliver);
+    struct entry           entry;
+
+    must(deliver != NULL);
+    page_answers(stage, letter, 4);
+    shard_take(&stage->shard, &letter->letter);
+    deliver->letter.kind = LETTER_DELIVER;
+    deliver->count       = 2;
+    deliver->messages[0] = message_of(stage, 6);
+    deliver->messages[1] = message_of(stage, 7);
+    stage->ready_count   = 0;
+    subscription_look(&stage->sub, &stage->shard.hub, 0, &entry);
+    shard_take(&stage->shard, &deliver->letter);
+    assert_int_equal(stage->ready_count, 0);
+    shard_tell(&stage->shard);
+    assert_int_equal(stage->ready_count, 1);
+    shard_turn_end(&stage->shard);
+    assert_int_equal(subscription_head(&stage->sub), 7);
+    stage_free(stage);
+}
+
+/* --- answers --- */
+
+static struct publish_letter *answered_publish;
+static struct stats_letter   *answered_stats;
+
+static void on_published(struct publish_letter *letter)
+{
+    answered_publish = letter;
+}
+
+static void on_stats(struct stats_letter *letter)
+{
+    answered_stats = letter;
+}
+
+static void a_publish_comes_back_though_its_asker_is_gone(void **state)
+{
+    (void)state;
+    struct stage          *stage   = stage_new();
+    struct message        *message = message_of(stage, 0);
+    struct publish_letter *letter  = publish_letter_new(&message, SPAN("key"), SPAN("publisher"));
+
+    assert_null(message);
+    assert_true(span_eq(letter->append.key, SPAN("key")));
+    assert_true(span_eq(letter->append.publisher, SPAN("publisher")));
+    letter->answered = on_published;
+    letter->owner    = stage;
+    shard_publish(&stage->shard, letter);
+    letter->owner = NULL;
+    shard_take(&stage->shard, sent(stage, LETTER_PUBLISH));
+    assert_ptr_equal(answered_publish, letter);
+    assert_null(answered_publish->owner);
+    assert_int_equal(stage->shard.away_count, 0);
+    letter_free(&answered_publish->letter);
+    stage_free(stage);
+}
+
+static void numbers_are_asked_for_and_told(void **state)
+{
+    (void)state;
+    struct stage        *stage  = stage_new();
+    struct stats_letter *letter = calloc(1, sizeof *letter);
+
+    must(letter != NULL);
+    letter->answered = on_stats;
+    shard_ask_stats(&stage->shard, letter);
+    assert_int_equal(stage->shard.away_count, 1);
+    shard_take(&stage->shard, sent(stage, LETTER_STATS));
+    assert_ptr_equal(answered_stats, letter);
+    letter_free(&letter->letter);
+    stage_free(stage);
+}
+
+static void a_lonely_channel_is_unfollowed_by_a_letter_without_answer(void **state)
+{
+    (void)state;
+    struct stage       *stage  = stage_new();
+    struct read_letter *letter = stage_reading(stage);
+
+    subscription_close(&stage->sub, &stage->shard.hub, 1000);
+    letter_free(&letter->letter);
+    shard_turn_begin(&stage->shard, 1100, 500100);
+    shard_tend(&stage->shard);
+    letter_free(sent(stage, LETTER_UNFOLLOW));
+    assert_int_equal(stage->shard.away_count, 1);  /* the page's letter, which this test ate */
+    stage_free(stage);
+}
+
+static void letters_free_all_that_they_own(void **state)
+{
+    (void)state;
+    struct stage       *stage = stage_new();
+    struct read_letter *read  = read_letter_new(stage->name);
+    struct message     *empty = message_of(stage, 0);
+
+    letter_free(NULL);
+    page_answers(stage, read, 4);
+    letter_free(&read->letter);
+    letter_free(&publish_letter_new(&empty, SPAN(""), SPAN(""))->letter);
+    stage_free(stage);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_page_is_asked_for_within_bounds_and_dealt_out),
+        cmocka_unit_test(a_page_for_one_who_left_is_freed),
+        cmocka_unit_test(a_failed_page_is_no_news),
+        cmocka_unit_test(deliveries_are_heard_once_a_turn_and_let_go),
+        cmocka_unit_test(a_publish_comes_back_though_its_asker_is_gone),
+        cmocka_unit_test(numbers_are_asked_for_and_told),
+        cmocka_unit_test(a_lonely_channel_is_unfollowed_by_a_letter_without_answer),
+        cmocka_unit_test(letters_free_all_that_they_own),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

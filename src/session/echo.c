@@ -1,0 +1,180 @@
+/* echo.c - the diagnostic echo (--diagnostic-echo): what comes in goes out, to check proxies, balancers and clients.
+ *
+ * A WebSocket gets each message back as it came, text as text, binary as binary; plain HTTP gets any method's body. */
+#include <stdlib.h>
+
+#include "base/must.h"
+#include "codec/ws/ws.h"
+#include "session/session.h"
+#include "session/transport.h"
+#include "session/ws_switch.h"
+
+enum { FRAGMENTS_MAX = 1 << 20, WAITING_BYTES_MAX = 32 * 1024 * 1024 };
+
+struct echo {
+    struct stream *stream;
+    struct desk   *desk;
+    struct list    link;      /* in desk.echoes */
+    struct timer   timer;     /* silence, and the end of our patience after a Close */
+    struct ws      ws;
+    struct buf     in;        /* what was read and is not fed yet: the cut beginning of a control frame */
+    struct buf     message;   /* what has come of the message under way */
+    struct buf     out;
+    bool           is_closing;
+};
+
+static void echo_free(struct echo *echo)
+{
+    wheel_disarm(&echo->desk->loop->wheel, &echo->timer);
+    counter_sub(&echo->desk->counters.sessions[TRANSPORT_ECHO], 1);
+    list_take(&echo->link);
+    stream_close(echo->stream);
+    buf_fini(&echo->in);
+    buf_fini(&echo->message);
+    buf_fini(&echo->out);
+    free(echo);
+}
+
+static void echo_close(struct echo *echo, uint16_t code, struct span reason)
+{
+    if (echo->is_closing)
+        return;
+    echo->is_closing = true;
+    ws_put_close(&echo->out, code, reason);
+}
+
+static void echo_on_piece(struct echo *echo, enum ws_event event, const struct ws_piece *piece)
+{
+    if (event == WS_FAULT) {
+        echo_close(echo, piece->code, piece->bytes);
+    } else if (event == WS_DATA) {
+        buf_put(&echo->message, piece->bytes);
+        if (piece->is_last) {
+            ws_put_frame(&echo->out, piece->opcode, buf_span(&echo->message));
+            buf_fini(&echo->message);
+        }
+    } else if (piece->opcode == WS_PING) {
+        ws_put_frame(&echo->out, WS_PONG, piece->bytes);
+    } else if (piece->opcode == WS_CLOSE) {
+        echo_close(echo, piece->code, SPAN(""));
+    }
+}
+
+static void echo_feed(struct echo *echo)
+{
+    size_t total = 0;
+
+    while (!echo->is_closing) {
+        struct ws_piece piece;
+        size_t          used  = 0;
+        enum ws_event   event = ws_feed(&echo->ws, echo->in.at + total, echo->in.len - total, &used, &piece);
+        total += used;
+        if (event == WS_MORE)
+            break;
+        echo_on_piece(echo, event, &piece);
+    }
+    buf_drop(&echo->in, echo->is_closing ? echo->in.len : total);
+}
+
+/* False: the echo is gone. */
+static bool echo_flush(struct echo *echo)
+{
+    while (echo->out.len > 0) {
+        ssize_t put = stream_write(echo->stream, buf_span(&echo->out));
+        if (put == STREAM_FAULT) {
+            echo_free(echo);
+            return false;
+        }
+        buf_drop(&echo->out, (size_t)put);
+        if (echo->stream->is_full)
+            return true;
+    }
+    if (echo->is_closing) {
+        stream_shut(echo->stream);
+        wheel_arm(&echo->desk->loop->wheel, &echo->timer, echo->desk->loop->now + echo->desk->limits.close_timeout_ms);
+    }
+    return true;
+}
+
+static void echo_on_readable(struct stream *stream, void *owner)
+{
+    struct echo *echo = owner;
+    struct loop *loop = stream->loop;
+
+    /* Who doesn't take what it is sent back is not read from. */
+    while (echo->out.len < WAITING_BYTES_MAX) {
+        ssize_t got = stream_read(stream, loop->input, LOOP_INPUT_BYTES);
+        if (got == STREAM_LATER)
+            return;
+        if (got <= 0) {
+            echo_free(echo);
+            return;
+        }
+        wheel_arm(&loop->wheel, &echo->timer, loop->now + echo->desk->limits.slow_reader_timeout_ms);
+        buf_put(&echo->in, span_of(loop->input, (size_t)got));
+        echo_feed(echo);
+        if (!echo_flush(echo) || stream_is_drained(stream, (size_t)got, LOOP_INPUT_BYTES))
+            return;
+    }
+}
+
+static void echo_on_writable(struct stream *stream, void *owner)
+{
+    if (echo_flush(owner))
+        stream_more(stream);
+}
+
+static const struct stream_events echo_events = {
+    .on_readable = echo_on_readable,
+    .on_writable = echo_on_writable,
+};
+
+static void echo_on_timer(struct timer *timer, msec now)
+{
+    (void)now;
+    echo_free(container_of(timer, struct echo, timer));
+}
+
+static void echo_open(struct desk *desk, struct http_exchange *exchange, const struct ws_handshake *shake)
+{
+    struct echo *echo = calloc(1, sizeof *echo);
+
+    must(echo != NULL);
+    echo->desk       = desk;
+    echo->timer.fire = echo_on_timer;
+    ws_init(&echo->ws, desk->limits.echo_bytes_max, FRAGMENTS_MAX);
+    buf_init(&echo->in, SIZE_MAX / 2);
+    buf_init(&echo->message, desk->limits.echo_bytes_max);
+    buf_init(&echo->out, SIZE_MAX / 2);
+    ws_put_switch(&echo->out, shake, SPAN(""), desk->server, exchange);
+    echo->stream = http_take_over(desk->server, exchange, &echo->in);
+    stream_hand_over(echo->stream, &echo_events, echo);
+    list_push(&desk->echoes, &echo->link);
+    counter_add(&desk->counters.sessions[TRANSPORT_ECHO], 1);
+    wheel_arm(&desk->loop->wheel, &echo->timer, desk->loop->now + desk->limits.slow_reader_timeout_ms);
+    echo_feed(echo);
+    echo_flush(echo);
+}
+
+void echo_close_all(struct desk *desk)
+{
+    while (!list_is_empty(&desk->echoes))
+        echo_free(container_of(desk->echoes.next, struct echo, link));
+}
+
+void session_serve_echo(struct desk *desk, struct http_exchange *exchange, const struct http_request *request)
+{
+    struct ws_handshake shake;
+    struct span         media = h1_field(request->head, SPAN("content-type"));
+
+    if (request->head->is_websocket) {
+        if (ws_handshake_or_refuse(desk->server, exchange, request, NULL, 0, &shake))
+            echo_open(desk, exchange, &shake);
+        return;
+    }
+    http_answer(desk->server, exchange, &(struct http_answer){
+        .status = 200,
+        .media  = media.len > 0 ? media : SPAN("application/octet-stream"),
+        .body   = request->body,
+    });
+}

@@ -1,0 +1,439 @@
+#include "session/feed.h"
+
+#include <stdlib.h>
+
+#include "base/must.h"
+#include "codec/token/token.h"
+
+enum { OWN_BYTES_MAX = 16 * 1024 * 1024 };  /* far above what sessions let wait; they stop reading long before */
+
+void feed_init(struct feed *feed, struct desk *desk, const struct feed_kind *kind, enum transport transport,
+               enum encoding encoding)
+{
+    *feed = (struct feed){ .desk = desk, .kind = kind, .transport = (uint8_t)transport, .encoding = (uint8_t)encoding };
+    list_init(&feed->dirty);
+    list_push(transport == TRANSPORT_POLL ? &desk->polls : &desk->sessions, &feed->link);
+    counter_add(&desk->counters.sessions[transport], 1);
+}
+
+static void feed_set_lagging(struct feed *feed, bool is_lagging)
+{
+    if (feed->is_lagging == is_lagging)
+        return;
+    feed->is_lagging = is_lagging;
+    if (is_lagging)
+        counter_add(&feed->desk->counters.lagging, 1);
+    else
+        counter_sub(&feed->desk->counters.lagging, 1);
+}
+
+void feed_fini(struct feed *feed)
+{
+    while (feed->subs != NULL)
+        feed_unfollow(feed, feed->subs);
+    feed_set_lagging(feed, false);
+    frame_unref(feed->cut);
+    if (feed->own != NULL)
+        buf_fini(feed->own);
+    free(feed->own);
+    list_take(&feed->dirty);
+    list_take(&feed->link);
+    counter_sub(&feed->desk->counters.sessions[feed->transport], 1);
+}
+
+/* --- subscriptions --- */
+
+struct feed_sub *feed_follow(struct feed *feed, struct wish *wish)
+{
+    struct feed_sub *sub = calloc(1, sizeof *sub);
+
+    must(sub != NULL);
+    sub->next  = feed->subs;
+    feed->subs = sub;
+    feed->sub_count++;
+    feed->unplaced++;
+    subscription_open(&sub->sub, &feed->desk->shard->hub, wish->name, wish->start, feed, feed->desk->loop->now);
+    channel_name_unref(wish->name);
+    wish->name = NULL;
+    return sub;
+}
+
+struct feed_sub *feed_find(const struct feed *feed, struct span channel)
+{
+    for (struct feed_sub *sub = feed->subs; sub != NULL; sub = sub->next)
+        if (span_eq(channel_name_span(subscription_name(&sub->sub)), channel))
+            return sub;
+    return NULL;
+}
+
+static void feed_unlist(struct feed *feed, struct feed_sub *sub)
+{
+    struct feed_sub **at = &feed->ready;
+
+    while (sub->is_listed && *at != sub)
+        at = &(*at)->next_ready;
+    if (sub->is_listed)
+        *at = sub->next_ready;
+    sub->is_listed = false;
+}
+
+void feed_unfollow(struct feed *feed, struct feed_sub *sub)
+{
+    struct feed_sub **at = &feed->subs;
+
+    while (*at != sub)
+        at = &(*at)->next;
+    *at = sub->next;
+    feed->sub_count--;
+    if (!sub->is_told)
+        feed->unplaced--;
+    feed_unlist(feed, sub);
+    subscription_close(&sub->sub, &feed->desk->shard->hub, feed->desk->loop->now);
+    free(sub->ref);
+    free(sub);
+}
+
+void feed_mark(struct feed *feed)
+{
+    if (!list_is_linked(&feed->dirty))
+        list_push(&feed->desk->dirty, &feed->dirty);
+}
+
+static void feed_list(struct feed *feed, struct feed_sub *sub)
+{
+    if (sub->is_listed)
+        return;
+    sub->is_listed  = true;
+    sub->next_ready = feed->ready;
+    feed->ready     = sub;
+}
+
+void desk_ready(struct desk *desk, struct subscription *subscription)
+{
+    struct feed_sub *sub  = container_of(subscription, struct feed_sub, sub);
+    struct feed     *feed = subscription->owner;
+
+    (void)desk;
+    feed_list(feed, sub);
+    if (!feed->is_lagging)
+        feed_mark(feed);
+}
+
+void feed_look_again(struct feed *feed)
+{
+    for (struct feed_sub *sub = feed->subs; sub != NULL; sub = sub->next)
+        if (subscription_is_behind(&sub->sub))
+            feed_list(feed, sub);
+    feed_mark(feed);
+}
+
+bool feed_put_token(const struct feed *feed, struct buf *buf)
+{
+    size_t count = 0;
+
+    if (feed->unplaced > 0 || feed->sub_count == 0)
+        return false;
+    struct place  one    = { 0 };
+    struct place *places = feed->sub_count == 1 ? &one : calloc(feed->sub_count, sizeof *places);
+    must(places != NULL);
+    for (const struct feed_sub *sub = feed->subs; sub != NULL; sub = sub->next)
+        places[count++] = (struct place){ channel_name_span(subscription_name(&sub->sub)),
+                                          subscription_seen_epoch(&sub->sub), subscription_seen(&sub->sub) };
+    token_put(buf, places, count);
+    if (places != &one)
+        free(places);
+    return true;
+}
+
+/* --- own words and what was cut --- */
+
+struct buf *feed_own(struct feed *feed)
+{
+    if (feed->own == NULL) {
+        feed->own = malloc(sizeof *feed->own);
+        must(feed->own != NULL);
+        buf_init(feed->own, OWN_BYTES_MAX);
+    }
+    return feed->own;
+}
+
+size_t feed_waiting(const struct feed *feed)
+{
+    size_t cut = feed->cut == NULL ? 0 : frame_span(feed->cut, feed->is_chunked).len - feed->cut_at;
+    return cut + (feed->own == NULL ? 0 : feed->own->len);
+}
+
+/* False: the socket is full or gone; `is_gone` says which. */
+static bool feed_write(struct feed *feed, struct span bytes, size_t *ret_put, bool *is_gone)
+{
+    struct session_counters *counters = &feed->desk->counters;
+    ssize_t                  put      = stream_write(feed->stream, bytes);
+
+    counter_add(&counters->writes, 1);
+    *is_gone = put == STREAM_FAULT;
+    *ret_put = put < 0 ? 0 : (size_t)put;
+    counter_add(&counters->bytes[feed->transport], *ret_put);
+    return *ret_put == bytes.len;
+}
+
+/* What goes before anything new. False: not all of it went, or the link is gone (*is_gone). */
+static bool feed_flush_waiting(struct feed *feed, bool *is_gone)
+{
+    size_t put;
+
+    *is_gone = false;
+    if (feed->cut != NULL) {
+        struct span rest = span_skip(frame_span(feed->cut, feed->is_chunked), feed->cut_at);
+        bool        all  = feed_write(feed, rest, &put, is_gone);
+        feed->cut_at += (uint32_t)put;
+        if (!all)
+            return false;
+        frame_unref(feed->cut);
+        feed->cut = NULL;
+    }
+    if (feed->own != NULL) {
+        if (feed->own->len > 0) {
+            bool all = feed_write(feed, buf_span(feed->own), &put, is_gone);
+            buf_drop(feed->own, put);
+            if (!all)
+                return false;
+        }
+        buf_fini(feed->own);
+        free(feed->own);
+        feed->own = NULL;
+    }
+    return true;
+}
+
+/* --- drawing --- */
+
+static void scratch_clear(struct scratch *scratch)
+{
+    for (size_t i = 0; i < scratch->count; i++)
+        frame_unref(scratch->marks[i].frame);
+    scratch->count         = 0;
+    scratch->message_count = 0;
+    scratch->channel       = NULL;
+    scratch->oldest        = 0;
+    buf_clear(&scratch->bytes);
+    if (scratch->bytes.cap > 4 * SCRATCH_BYTES)  /* after a large message */
+        buf_fini(&scratch->bytes);
+}
+
+void feed_forget_scratch(struct desk *desk)
+{
+    if (desk->scratch.count > 0)
+        scratch_clear(&desk->scratch);
+}
+
+static void feed_tell_placed(struct feed *feed, struct feed_sub *sub)
+{
+    if (sub->is_told || !subscription_is_placed(&sub->sub))
+        return;
+    sub->is_told = true;
+    feed->unplaced--;
+    if (feed->kind->placed != NULL)
+        feed->kind->placed(feed, sub);
+}
+
+static bool entry_is_pinned(const struct entry *entry)
+{
+    return entry->message == NULL && (entry->gap.why == GAP_AHEAD || entry->gap.why == GAP_EPOCH);
+}
+
+static void scratch_add(struct scratch *scratch, struct feed *feed, struct feed_sub *sub, const struct entry *entry)
+{
+    struct frame        *frame = feed->kind->encode(feed, sub, entry);
+    struct scratch_mark *mark  = &scratch->marks[scratch->count++];
+
+    buf_put(&scratch->bytes, frame_span(frame, feed->is_chunked));
+    must(!buf_is_over(&scratch->bytes));
+    *mark = (struct scratch_mark){
+        .sub        = sub,
+        .frame      = frame,
+        .next       = sub->sub.next,
+        .end        = scratch->bytes.len,
+        .is_pinned  = entry_is_pinned(entry),
+        .is_message = entry->message != NULL,
+    };
+    if (!mark->is_message)
+        return;
+    scratch->message_count++;
+    if (scratch->oldest == 0 || entry->message->time < scratch->oldest)
+        scratch->oldest = entry->message->time;
+}
+
+static bool scratch_has_room(const struct scratch *scratch)
+{
+    return scratch->count < SCRATCH_MARKS_MAX && scratch->bytes.len < SCRATCH_BYTES;
+}
+
+/* Draws one subscription until it has nothing more or the scratch is full. True: it has nothing more for now. */
+static bool feed_gather_sub(struct feed *feed, struct feed_sub *sub)
+{
+    struct scratch *scratch = &feed->desk->scratch;
+    struct hub     *hub     = &feed->desk->shard->hub;
+    struct entry    entry;
+
+    while (scratch_has_room(scratch)) {
+        if (subscription_look(&sub->sub, hub, feed->desk->loop->wall, &entry) != SIGHT_ENTRY)
+            return true;
+        /* The frame carries where the reader stands behind it, so the step comes first; the entry is still borrowed:
+         * a page lets go of what was stepped over, so it is held here. */
+        uint64_t before = sub->sub.next;
+        if (entry.message != NULL)
+            message_ref(entry.message);
+        subscription_step(&sub->sub, &entry);
+        scratch_add(scratch, feed, sub, &entry);
+        scratch->marks[scratch->count - 1].next = before;
+        message_unref(entry.message);
+    }
+    return false;
+}
+
+static void feed_gather(struct feed *feed)
+{
+    struct scratch *scratch = &feed->desk->scratch;
+
+    while (feed->ready != NULL && scratch_has_room(scratch)) {
+        struct feed_sub *sub = feed->ready;
+        if (!feed_gather_sub(feed, sub))
+            return;
+        feed->ready    = sub->next_ready;
+        sub->is_listed = false;
+    }
+}
+
+/* The readers of one channel who stand at one place get the same bytes. */
+static bool feed_may_share(const struct feed *feed)
+{
+    const struct scratch  *scratch = &feed->desk->scratch;
+    const struct feed_sub *sub     = feed->ready;
+
+    return scratch->channel != NULL && feed->sub_count == 1 && sub != NULL &&
+           subscription_name(&sub->sub) == scratch->channel && sub->sub.next == scratch->from &&
+           subscription_head(&sub->sub) + 1 == scratch->to && subscription_epoch(&sub->sub) == scratch->epoch &&
+           feed->encoding == (uint8_t)scratch->encoding && feed->is_chunked == scratch->is_chunked &&
+           subscription_is_plain(&sub->sub);
+}
+
+static void feed_share(struct feed *feed)
+{
+    struct scratch  *scratch = &feed->desk->scratch;
+    struct feed_sub *sub     = feed->ready;
+
+    subscription_skip(&sub->sub, scratch->to);
+    for (size_t i = 0; i < scratch->count; i++)
+        scratch->marks[i].sub = sub;
+    feed->ready    = NULL;
+    sub->is_listed = false;
+}
+
+static void scratch_offer(struct scratch *scratch, const struct feed *feed, uint64_t from)
+{
+    const struct feed_sub *sub = feed->subs;
+
+    if (feed->sub_count != 1 || feed->ready != NULL || scratch->message_count != scratch->count ||
+        feed->encoding == ENCODING_PRIVATE || sub->sub.next != subscription_head(&sub->sub) + 1 ||
+        sub->sub.next - from != scratch->count)
+        return;
+    scratch->channel    = subscription_name(&sub->sub);
+    scratch->epoch      = subscription_epoch(&sub->sub);
+    scratch->from       = from;
+    scratch->to         = sub->sub.next;
+    scratch->encoding   = (enum encoding)feed->encoding;
+    scratch->is_chunked = feed->is_chunked;
+}
+
+/* The socket took `put` bytes only. The frame that was cut is kept, cursors go back over those behind it; what can't
+ * be drawn again becomes words of our own. */
+static void feed_take_back(struct feed *feed, size_t put)
+{
+    struct scratch *scratch = &feed->desk->scratch;
+    size_t          first   = 0;
+
+    while (first < scratch->count && scratch->marks[first].end <= put)
+        first++;
+    size_t begin = first == 0 ? 0 : scratch->marks[first - 1].end;
+    if (put > begin) {
+        feed->cut    = frame_ref(scratch->marks[first].frame);
+        feed->cut_at = (uint32_t)(put - begin);
+        first++;
+    }
+    for (size_t i = scratch->count; i-- > first;) {
+        struct scratch_mark *mark = &scratch->marks[i];
+        scratch->message_count -= mark->is_message;
+        if (mark->is_pinned)
+            buf_put(feed_own(feed), frame_span(mark->frame, feed->is_chunked));
+        else
+            subscription_rewind(&mark->sub->sub, mark->next);
+        feed_list(feed, mark->sub);
+    }
+    for (struct feed_sub *sub = feed->subs; sub != NULL; sub = sub->next)
+        subscription_let_go(&sub->sub);
+}
+
+static void feed_count_sent(struct feed *feed)
+{
+    struct desk *desk = feed->desk;
+
+    counter_add(&desk->counters.delivered[feed->transport], desk->scratch.message_count);
+    if (desk->scratch.message_count > 0)
+        latency_add(&desk->latency, desk->loop->wall - desk->scratch.oldest, desk->scratch.message_count);
+}
+
+/* One write of news. True: all went, and there may be more. */
+static bool feed_send_some(struct feed *feed, bool *is_gone)
+{
+    struct scratch *scratch = &feed->desk->scratch;
+    size_t          put;
+
+    *is_gone = false;
+    if (feed_may_share(feed)) {
+        feed_share(feed);
+    } else {
+        uint64_t from = feed->ready == NULL ? 0 : feed->ready->sub.next;
+        scratch_clear(scratch);
+        feed_gather(feed);
+        if (scratch->count == 0)
+            return false;
+        scratch_offer(scratch, feed, from);
+    }
+    /* Placing may have added words of our own meanwhile; they go first. */
+    bool is_whole = feed_write(feed, buf_span(&scratch->bytes), &put, is_gone);
+    if (!is_whole && !*is_gone) {
+        feed_take_back(feed, put);
+        scratch_clear(scratch);
+        return false;
+    }
+    if (is_whole)
+        feed_count_sent(feed);
+    return is_whole;
+}
+
+void feed_tell_all_placed(struct feed *feed)
+{
+    for (struct feed_sub *sub = feed->ready; feed->unplaced > 0 && sub != NULL; sub = sub->next_ready)
+        feed_tell_placed(feed, sub);
+}
+
+void feed_draw(struct feed *feed)
+{
+    bool is_gone;
+
+    feed_tell_all_placed(feed);
+    bool goes_on = feed_flush_waiting(feed, &is_gone);
+    while (goes_on && !feed->is_over && feed->ready != NULL && !(feed->needs_all && feed->unplaced > 0))
+        goes_on = feed_send_some(feed, &is_gone);
+    if (is_gone) {
+        feed->kind->lost(feed);
+        return;
+    }
+    feed_set_lagging(feed, feed->stream->is_full);
+}
+
+void feed_on_writable(struct feed *feed)
+{
+    feed_set_lagging(feed, false);
+    feed_mark(feed);
+}

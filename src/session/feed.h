@@ -1,0 +1,90 @@
+/* feed.h - one client's subscriptions, and the drawing of their news into its stream.
+ *
+ * Nothing is queued for a client: a turn's news are drawn from the channels and leave in one write. If the socket took
+ * only part of it, the frame that was cut stays (shared, not copied), all later ones are let go and the cursors go
+ * back: the reader lags, costs no more than that, and draws from the log once its socket has room again. */
+#ifndef SESSION_FEED_H
+#define SESSION_FEED_H
+
+#include "session/desk.h"
+#include "session/wish.h"
+
+struct feed;
+
+struct feed_sub {
+    struct subscription sub;         /* sub.owner is its feed */
+    struct feed_sub    *next;        /* in feed.subs */
+    struct feed_sub    *next_ready;  /* in feed.ready */
+    char               *ref;         /* what the client wants echoed when it's placed; owned; NULL: nothing */
+    bool                is_listed;   /* in feed.ready */
+    bool                is_told;     /* placed() was said */
+};
+
+struct feed_kind {
+    /* One entry as a frame; a reference for the caller. */
+    struct frame *(*encode)(struct feed *feed, struct feed_sub *sub, const struct entry *entry);
+    /* The subscription has its place now. May be NULL. */
+    void (*placed)(struct feed *feed, struct feed_sub *sub);
+    /* Something to draw. NULL: feed_draw(). */
+    void (*draw)(struct feed *feed);
+    /* The link is gone: free yourself. */
+    void (*lost)(struct feed *feed);
+    /* The node is stopping: tell the client to come back, end soon. */
+    void (*leave)(struct feed *feed);
+};
+
+struct feed {
+    struct list             dirty;      /* in desk.dirty */
+    struct list             link;       /* in desk.sessions or desk.polls */
+    const struct feed_kind *kind;
+    struct desk            *desk;
+    struct stream          *stream;     /* owned by the session; NULL for polls */
+    struct feed_sub        *subs;
+    struct feed_sub        *ready;
+    struct frame           *cut;        /* half sent: what is left of it goes first */
+    struct buf             *own;        /* the session's own words on their way, or NULL */
+    uint32_t                cut_at;
+    uint32_t                sub_count;
+    uint32_t                unplaced;   /* subscriptions whose channel has not answered */
+    uint8_t                 transport;  /* enum transport */
+    uint8_t                 encoding;   /* enum encoding */
+    bool                    is_chunked;
+    bool                    is_lagging; /* the socket was full when last tried */
+    bool                    needs_all;  /* draws only when all subscriptions are placed: its tokens name them all */
+    bool                    is_over;    /* nothing more is drawn */
+};
+
+void feed_init(struct feed *feed, struct desk *desk, const struct feed_kind *kind, enum transport transport,
+               enum encoding encoding);
+void feed_fini(struct feed *feed);  /* closes all subscriptions */
+
+/* Follows; takes the wish's name reference. */
+struct feed_sub *feed_follow(struct feed *feed, struct wish *wish);
+struct feed_sub *feed_find(const struct feed *feed, struct span channel);
+void             feed_unfollow(struct feed *feed, struct feed_sub *sub);
+
+/* Words of its own, sent before anything that is drawn later. feed_mark() makes them leave this turn. */
+struct buf *feed_own(struct feed *feed);
+void        feed_mark(struct feed *feed);
+
+/* Says placed() for subscriptions whose channels have answered. feed_draw() does it by itself. */
+void feed_tell_all_placed(struct feed *feed);
+/* Draws and sends what there is. May end in kind->lost(). */
+void feed_draw(struct feed *feed);
+
+/* The socket has room again. */
+void feed_on_writable(struct feed *feed);
+
+/* Looks at every subscription again: a heartbeat's chance to notice what was missed. */
+void feed_look_again(struct feed *feed);
+
+/* Bytes that wait for the socket; 0: all has been handed to the kernel. */
+size_t feed_waiting(const struct feed *feed);
+
+/* At the end of a turn: what was drawn for one write is not shared any more. */
+void feed_forget_scratch(struct desk *desk);
+
+/* Where it stands, as a token; false while not all are placed, or there are none. Appends. */
+bool feed_put_token(const struct feed *feed, struct buf *buf);
+
+#endif

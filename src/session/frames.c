@@ -1,0 +1,154 @@
+#include "session/frames.h"
+
+#include <stdlib.h>
+
+#include "base/must.h"
+#include "codec/json/json.h"
+#include "codec/sse/sse.h"
+#include "codec/token/token.h"
+#include "codec/ws/ws.h"
+
+void frames_init(struct frames *frames)
+{
+    memset(frames, 0, sizeof *frames);
+    buf_init(&frames->room, UINT32_MAX / 2);
+    buf_init(&frames->token, TOKEN_TEXT_BYTES_MAX);
+}
+
+void frames_empty(struct frames *frames)
+{
+    for (size_t i = 0; i < FRAMES_CACHED_MAX; i++) {
+        message_unref(frames->slots[i].message);
+        frame_unref(frames->slots[i].frame);
+        frames->slots[i].message = NULL;
+        frames->slots[i].frame   = NULL;
+    }
+    frames->bytes = 0;
+    buf_fini(&frames->room);
+}
+
+void frames_trim(struct frames *frames)
+{
+    if (frames->bytes > FRAMES_CACHED_BYTES_MAX)
+        frames_empty(frames);
+}
+
+void frames_fini(struct frames *frames)
+{
+    frames_empty(frames);
+    buf_fini(&frames->token);
+}
+
+static struct frame *frame_alloc(size_t len)
+{
+    struct frame *frame = malloc(sizeof *frame + len);
+
+    must(frame != NULL && len <= UINT32_MAX);
+    *frame = (struct frame){ .refs = 1, .len = (uint32_t)len };
+    return frame;
+}
+
+struct frame *frame_new(struct span bytes)
+{
+    struct frame *frame = frame_alloc(bytes.len);
+    memcpy(frame->bytes, bytes.at, bytes.len);
+    return frame;
+}
+
+struct frame *frame_new_chunk(struct span inside)
+{
+    char   digits[8];
+    size_t count = 0;
+
+    for (size_t left = inside.len; left != 0; left >>= 4)
+        digits[count++] = "0123456789abcdef"[left & 15];
+
+    struct frame *frame = frame_alloc(count + 2 + inside.len + 2);
+    char         *at    = frame->bytes;
+    while (count > 0)
+        *at++ = digits[--count];
+    *at++             = '\r';
+    *at++             = '\n';
+    frame->chunk_head = (uint8_t)(at - frame->bytes);
+    frame->chunk_tail = 2;
+    memcpy(at, inside.at, inside.len);
+    memcpy(at + inside.len, "\r\n", 2);
+    return frame;
+}
+
+struct frame *frame_ref(struct frame *frame)
+{
+    frame->refs++;
+    return frame;
+}
+
+void frame_unref(struct frame *frame)
+{
+    if (frame != NULL && --frame->refs == 0)
+        free(frame);
+}
+
+static struct span token_of(struct frames *frames, const struct message *message)
+{
+    struct place place = { channel_name_span(message->channel), message->epoch, message->seq };
+
+    buf_clear(&frames->token);
+    token_put(&frames->token, &place, 1);
+    return buf_span(&frames->token);
+}
+
+static struct frame *frames_make(struct frames *frames, const struct message *message, enum encoding encoding)
+{
+    struct buf *room = &frames->room;
+
+    buf_clear(room);
+    switch (encoding) {
+    case ENCODING_WS_JSON: {
+        char head[WS_HEAD_BYTES_MAX];
+        json_put_message(room, message);
+        size_t        head_len = ws_put_head(head, WS_TEXT, room->len);
+        struct frame *frame    = frame_alloc(head_len + room->len);
+        memcpy(frame->bytes, head, head_len);
+        memcpy(frame->bytes + head_len, room->at, room->len);
+        return frame;
+    }
+    case ENCODING_SSE:
+        sse_put_message(room, message, token_of(frames, message));
+        return frame_new_chunk(buf_span(room));
+    case ENCODING_NDJSON:
+        json_put_message_line(room, message, token_of(frames, message));
+        buf_putc(room, '\n');
+        return frame_new_chunk(buf_span(room));
+    case ENCODING_JSON:
+        json_put_message(room, message);
+        break;
+    case ENCODING_PRIVATE:
+        must(!"private frames are made by their feed");
+        break;
+    }
+    return frame_new(buf_span(room));
+}
+
+static size_t slot_of(const struct message *message, enum encoding encoding)
+{
+    uint64_t mixed = ((uint64_t)(uintptr_t)message >> 4) * 0x9e3779b97f4a7c15u + (uint64_t)encoding * 0x85ebca6bu;
+    return (size_t)(mixed >> 32) % FRAMES_CACHED_MAX;
+}
+
+struct frame *frames_get(struct frames *frames, struct message *message, enum encoding encoding)
+{
+    size_t at = slot_of(message, encoding);
+
+    if (frames->slots[at].message == message && frames->slots[at].encoding == encoding)
+        return frame_ref(frames->slots[at].frame);
+
+    if (frames->slots[at].frame != NULL)
+        frames->bytes -= frames->slots[at].frame->len + message_size(frames->slots[at].message);
+    message_unref(frames->slots[at].message);
+    frame_unref(frames->slots[at].frame);
+    frames->slots[at].message  = message_ref(message);
+    frames->slots[at].encoding = encoding;
+    frames->slots[at].frame    = frames_make(frames, message, encoding);
+    frames->bytes += frames->slots[at].frame->len + message_size(message);
+    return frame_ref(frames->slots[at].frame);
+}

@@ -1,0 +1,65 @@
+/* frames.h - messages as they leave: framed once an encoding, then shared by all who get them.
+ *
+ * A frame belongs to one loop; its count needs no atomics. The cache keeps the recent ones, bounded in number and
+ * bytes; what falls out lives on in the outboxes that still hold it. */
+#ifndef SESSION_FRAMES_H
+#define SESSION_FRAMES_H
+
+#include "base/buf.h"
+#include "message/message.h"
+
+enum encoding {
+    ENCODING_WS_JSON,  /* a WebSocket text frame */
+    ENCODING_SSE,      /* an event, its id the token of its one channel */
+    ENCODING_NDJSON,   /* a line, its cursor the token of its one channel */
+    ENCODING_JSON,     /* the bare object */
+    ENCODING_PRIVATE,  /* not from here: differs from reader to reader */
+};
+
+enum { FRAMES_CACHED_MAX = 512, FRAMES_CACHED_BYTES_MAX = 8 * 1024 * 1024 };
+
+/* For streams of HTTP/1.1 a frame stands ready as a chunk (RFC 9112 7.1); for the others its inside is what leaves.
+ *
+ *     [1f4 CR LF][ the event, the line … ][CR LF]
+ *     chunk_head                            2          both 0 for encodings that are never chunked */
+struct frame {
+    uint32_t refs;
+    uint32_t len;
+    uint8_t  chunk_head, chunk_tail;
+    char     bytes[];
+};
+
+struct frames {
+    struct {
+        struct message *message;
+        enum encoding   encoding;
+        struct frame   *frame;
+    } slots[FRAMES_CACHED_MAX];
+    size_t     bytes;
+    struct buf room;   /* where frames are put together */
+    struct buf token;
+};
+
+void frames_init(struct frames *frames);
+void frames_fini(struct frames *frames);
+
+/* The frame of this message, shared with the cache: the caller owns a reference. */
+struct frame *frames_get(struct frames *frames, struct message *message, enum encoding encoding);
+
+/* Lets go of all when they hold too much; at the end of a turn. */
+void frames_trim(struct frames *frames);
+void frames_empty(struct frames *frames);
+
+struct frame *frame_new(struct span bytes);
+struct frame *frame_new_chunk(struct span inside);
+struct frame *frame_ref(struct frame *frame);
+void          frame_unref(struct frame *frame);  /* NULL is fine */
+
+static inline struct span frame_span(const struct frame *frame, bool is_chunked)
+{
+    if (is_chunked)
+        return (struct span){ frame->bytes, frame->len };
+    return (struct span){ frame->bytes + frame->chunk_head, frame->len - frame->chunk_head - frame->chunk_tail };
+}
+
+#endif

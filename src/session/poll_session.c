@@ -1,0 +1,171 @@
+/* poll_session.c - one long poll: answers at once if there is anything, else when there is, else with an empty list.
+ *
+ * {"messages":[…],"cursor":"…"}; a gap stands in the list as its own object. Nothing is marked delivered by an answer:
+ * the client's next cursor says what it has (threat 81). */
+#include <stdlib.h>
+
+#include "base/must.h"
+#include "session/session.h"
+#include "session/transport.h"
+
+enum { POLL_MESSAGES_MAX = 1000, POLL_BYTES_MAX = 1024 * 1024 };
+
+struct poll_session {
+    struct feed           feed;
+    struct timer          timer;
+    struct http_exchange *exchange;
+    msec                  wait_ms;
+};
+
+static struct poll_session *session_of(struct feed *feed)
+{
+    return container_of(feed, struct poll_session, feed);
+}
+
+static void session_free(struct poll_session *session)
+{
+    wheel_disarm(&session->feed.desk->loop->wheel, &session->timer);
+    feed_fini(&session->feed);
+    free(session);
+}
+
+/* Draws all there is into `body`; how many entries that were. */
+static size_t session_gather(struct poll_session *session, struct buf *body, msec *ret_oldest)
+{
+    struct feed     *feed  = &session->feed;
+    struct desk     *desk  = feed->desk;
+    size_t           count = 0;
+    struct feed_sub *sub;
+
+    *ret_oldest = desk->loop->wall;
+    while ((sub = feed->ready) != NULL && count < POLL_MESSAGES_MAX && body->len < POLL_BYTES_MAX) {
+        struct entry entry;
+        if (subscription_look(&sub->sub, &desk->shard->hub, desk->loop->wall, &entry) != SIGHT_ENTRY) {
+            feed->ready    = sub->next_ready;
+            sub->is_listed = false;
+            continue;
+        }
+        if (count++ > 0)
+            buf_putc(body, ',');
+        if (entry.message != NULL) {
+            struct frame *frame = frames_get(&desk->frames, entry.message, ENCODING_JSON);
+            buf_put(body, frame_span(frame, false));
+            frame_unref(frame);
+            counter_add(&desk->counters.delivered[TRANSPORT_POLL], 1);
+            if (entry.message->time < *ret_oldest)
+                *ret_oldest = entry.message->time;
+        } else {
+            counter_add(&desk->counters.gaps, 1);
+            json_put_gap(body, channel_name_span(subscription_name(&sub->sub)), subscription_epoch(&sub->sub),
+                         &entry.gap, SPAN(""));
+        }
+        subscription_step(&sub->sub, &entry);
+    }
+    return count;
+}
+
+static void session_answer(struct poll_session *session, struct buf *body)
+{
+    struct desk *desk  = session->feed.desk;
+    struct buf  *token = &desk->frames.token;
+
+    buf_put_lit(body, "],\"cursor\":");
+    buf_clear(token);
+    if (feed_put_token(&session->feed, token)) {
+        buf_putc(body, '"');
+        buf_put(body, buf_span(token));
+        buf_putc(body, '"');
+    } else {
+        buf_put_lit(body, "null");  /* not one channel has answered: the client asks again as it did now */
+    }
+    buf_putc(body, '}');
+    http_answer(desk->server, session->exchange, &(struct http_answer){
+        .status = 200,
+        .media  = SPAN("application/json"),
+        .fields = SPAN("Cache-Control: no-store\r\n"),
+        .body   = buf_span(body),
+    });
+    counter_add(&desk->counters.bytes[TRANSPORT_POLL], body->len);
+    session_free(session);
+}
+
+static struct buf *session_body(struct poll_session *session)
+{
+    struct buf *body = &session->feed.desk->scratch.bytes;
+
+    feed_forget_scratch(session->feed.desk);
+    buf_clear(body);
+    buf_put_lit(body, "{\"messages\":[");
+    return body;
+}
+
+static bool session_is_up_to_date(const struct feed *feed)
+{
+    for (const struct feed_sub *sub = feed->subs; sub != NULL; sub = sub->next)
+        if (subscription_is_behind(&sub->sub))
+            return false;
+    return true;
+}
+
+static void session_draw(struct feed *feed)
+{
+    struct poll_session *session = session_of(feed);
+    struct desk         *desk    = feed->desk;
+    msec                 oldest;
+
+    feed_tell_all_placed(feed);
+    if (feed->unplaced > 0)
+        return;
+    struct buf *body  = session_body(session);
+    size_t      count = session_gather(session, body, &oldest);
+    if (count > 0)
+        latency_add(&desk->latency, desk->loop->wall - oldest, count);
+    if (count > 0 || (session->wait_ms == 0 && session_is_up_to_date(feed)))
+        session_answer(session, body);
+}
+
+static void session_on_timer(struct timer *timer, msec now)
+{
+    struct poll_session *session = container_of(timer, struct poll_session, timer);
+
+    (void)now;
+    session_answer(session, session_body(session));
+}
+
+static void session_gone(void *owner)
+{
+    struct poll_session *session = owner;
+    /* The exchange outlives its client until it's answered: to nobody. */
+    session_answer(session, session_body(session));
+}
+
+static void session_lost(struct feed *feed)
+{
+    session_gone(session_of(feed));
+}
+
+static const struct feed_kind session_kind = {
+    .draw  = session_draw,
+    .lost  = session_lost,
+    .leave = session_lost,
+};
+
+void session_serve_poll(struct desk *desk, struct http_exchange *exchange, const struct http_request *request,
+                        struct wishes *wishes)
+{
+    struct poll_session *session = calloc(1, sizeof *session);
+
+    (void)request;
+    must(session != NULL);
+    feed_init(&session->feed, desk, &session_kind, TRANSPORT_POLL, ENCODING_JSON);
+    session->timer.fire = session_on_timer;
+    session->exchange   = exchange;
+    session->wait_ms    = desk->is_stopping ? 0 : wishes->wait_ms;
+    exchange->owner     = session;
+    exchange->gone      = session_gone;
+    feed_follow_all(&session->feed, wishes);
+    feed_mark(&session->feed);
+    /* wait=0 still lets the channels answer; should the store be unable to, the client is not kept for long. */
+    wheel_arm(&desk->loop->wheel, &session->timer,
+              desk->loop->now + (session->wait_ms > 0 ? session->wait_ms : desk->limits.close_timeout_ms));
+}

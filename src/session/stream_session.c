@@ -1,0 +1,341 @@
+/* stream_session.c - one client on an endless HTTP answer: SSE, NDJSON or multipart (RFC 9112 7.1 for the chunks). */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/must.h"
+#include "codec/json/json.h"
+#include "codec/multipart/multipart.h"
+#include "codec/sse/sse.h"
+#include "codec/token/token.h"
+#include "reactor/log.h"
+#include "session/session.h"
+#include "session/transport.h"
+
+enum { BOUNDARY_BYTES = 32 };
+
+struct stream_session {
+    struct feed  feed;
+    struct timer timer;     /* heartbeat; while leaving: the end of our patience */
+    msec         stuck_at;  /* since when the socket has taken nothing; 0: it takes */
+    size_t       stuck_len; /* what waited then */
+    bool         is_greeted;
+    char         boundary[BOUNDARY_BYTES + 1];  /* multipart */
+};
+
+static struct stream_session *session_of(struct feed *feed)
+{
+    return container_of(feed, struct stream_session, feed);
+}
+
+static void session_free(struct stream_session *session)
+{
+    wheel_disarm(&session->feed.desk->loop->wheel, &session->timer);
+    stream_close(session->feed.stream);
+    feed_fini(&session->feed);
+    free(session);
+}
+
+static void session_lost(struct feed *feed)
+{
+    session_free(session_of(feed));
+}
+
+/* Puts words of our own as one chunk. */
+static void session_say(struct stream_session *session, struct span words)
+{
+    struct feed *feed = &session->feed;
+
+    if (words.len == 0)
+        return;
+    struct frame *frame = frame_new_chunk(words);
+    buf_put(feed_own(feed), frame_span(frame, feed->is_chunked));
+    frame_unref(frame);
+    feed_mark(feed);
+}
+
+/* --- frames -------------------------------------------------------------------------------------------------- */
+
+static void put_token(struct feed *feed, struct buf *token)
+{
+    buf_clear(token);
+    must(feed_put_token(feed, token));
+}
+
+static struct frame *encode_private(struct stream_session *session, struct feed_sub *sub, const struct entry *entry)
+{
+    struct feed   *feed  = &session->feed;
+    struct frames *desk  = &feed->desk->frames;
+    struct buf    *room  = &desk->room;
+    struct span    name  = channel_name_span(subscription_name(&sub->sub));
+    uint64_t       epoch = subscription_epoch(&sub->sub);
+
+    put_token(feed, &desk->token);
+    buf_clear(room);
+    struct span token = buf_span(&desk->token);
+    switch ((enum transport)feed->transport) {
+    case TRANSPORT_SSE:
+        if (entry->message != NULL)
+            sse_put_message(room, entry->message, token);
+        else
+            sse_put_gap(room, name, epoch, &entry->gap, token);
+        break;
+    case TRANSPORT_MULTIPART:
+        if (entry->message != NULL)
+            multipart_put_message(room, span_str(session->boundary), entry->message, token);
+        else
+            multipart_put_gap(room, span_str(session->boundary), name, epoch, &entry->gap, token);
+        break;
+    case TRANSPORT_NDJSON:
+    case TRANSPORT_WS:
+    case TRANSPORT_POLL:
+    case TRANSPORT_ECHO:
+    case TRANSPORT_COUNT:
+        if (entry->message != NULL)
+            json_put_message_line(room, entry->message, token);
+        else
+            json_put_gap(room, name, epoch, &entry->gap, token);
+        buf_putc(room, '\n');
+        break;
+    }
+    return frame_new_chunk(buf_span(room));
+}
+
+static struct frame *session_encode(struct feed *feed, struct feed_sub *sub, const struct entry *entry)
+{
+    struct stream_session *session = session_of(feed);
+
+    session->is_greeted = true;
+    if (entry->message == NULL)
+        counter_add(&feed->desk->counters.gaps, 1);
+    else if (feed->encoding != ENCODING_PRIVATE)
+        return frames_get(&feed->desk->frames, entry->message, (enum encoding)feed->encoding);
+    return encode_private(session, sub, entry);
+}
+
+/* --- heartbeats ---------------------------------------------------------------------------------------------- */
+
+static void say_ping_line(struct stream_session *session)
+{
+    struct feed *feed = &session->feed;
+    struct buf  *room = &feed->desk->frames.room;
+
+    buf_clear(room);
+    buf_put_lit(room, "{\"type\":\"ping\"");
+    if (feed->unplaced == 0) {
+        put_token(feed, &feed->desk->frames.token);
+        buf_put_lit(room, ",\"cursor\":\"");
+        buf_put(room, buf_span(&feed->desk->frames.token));
+        buf_putc(room, '"');
+    }
+    buf_put_lit(room, "}\n");
+    session_say(session, buf_span(room));
+}
+
+static void session_beat(struct stream_session *session)
+{
+    struct buf *room = &session->feed.desk->frames.room;
+
+    if (session->feed.transport == TRANSPORT_NDJSON) {
+        say_ping_line(session);
+        return;
+    }
+    buf_clear(room);
+    if (session->feed.transport == TRANSPORT_MULTIPART)
+        multipart_put_ping(room, span_str(session->boundary));
+    else
+        sse_put_heartbeat(room);
+    session_say(session, buf_span(room));
+}
+
+/* A reader with nothing to read yet learns its place all the same, so that what comes while it is away is not lost to
+ * it: for EventSource an event without data sets the last event id and nothing else (WHATWG HTML 9.2.6). */
+static void session_greet(struct stream_session *session)
+{
+    struct feed *feed = &session->feed;
+    struct buf  *room = &feed->desk->frames.room;
+
+    session->is_greeted = true;
+    if (feed->transport == TRANSPORT_NDJSON) {
+        say_ping_line(session);
+    } else if (feed->transport == TRANSPORT_SSE) {
+        put_token(feed, &feed->desk->frames.token);
+        buf_clear(room);
+        buf_put_lit(room, "id: ");
+        buf_put(room, buf_span(&feed->desk->frames.token));
+        buf_put_lit(room, "\n\n");
+        session_say(session, buf_span(room));
+    }
+}
+
+static bool feed_is_up_to_date(const struct feed *feed)
+{
+    for (const struct feed_sub *sub = feed->subs; sub != NULL; sub = sub->next)
+        if (subscription_is_behind(&sub->sub))
+            return false;
+    return feed->unplaced == 0;
+}
+
+static void session_placed(struct feed *feed, struct feed_sub *sub)
+{
+    struct stream_session *session = session_of(feed);
+
+    (void)sub;
+    if (!session->is_greeted && feed_is_up_to_date(feed))
+        session_greet(session);
+}
+
+/* Does the socket take anything? Judged at heartbeats. */
+static bool session_is_stuck(struct stream_session *session, msec now)
+{
+    size_t waiting = feed_waiting(&session->feed);
+
+    if (waiting == 0 || waiting != session->stuck_len || session->stuck_at == 0) {
+        session->stuck_len = waiting;
+        session->stuck_at  = waiting == 0 ? 0 : now;
+        return false;
+    }
+    return now - session->stuck_at >= session->feed.desk->limits.slow_reader_timeout_ms;
+}
+
+static void session_on_timer(struct timer *timer, msec now)
+{
+    struct stream_session *session = container_of(timer, struct stream_session, timer);
+    struct desk           *desk    = session->feed.desk;
+
+    if (session->feed.is_over) {
+        session_free(session);
+        return;
+    }
+    if (session_is_stuck(session, now)) {
+        counter_add(&desk->counters.dropped_slow, 1);
+        LOG(LOG_INFO, "slow_reader_closed", log_str("transport", transport_text((enum transport)session->feed.transport)));
+        session_free(session);
+        return;
+    }
+    if (feed_waiting(&session->feed) == 0)
+        session_beat(session);
+    feed_look_again(&session->feed);
+    wheel_arm(&desk->loop->wheel, timer, now + desk->limits.heartbeat_ms);
+}
+
+/* --- the stream ---------------------------------------------------------------------------------------------- */
+
+/* The last words are gone: say so, and wait for the client to close (or for the timer). */
+static void session_draw(struct feed *feed)
+{
+    if (feed->is_over && feed_waiting(feed) == 0)
+        stream_shut(feed->stream);
+    else
+        feed_draw(feed);
+    /* feed may be gone here */
+}
+
+static void session_leave(struct feed *feed)
+{
+    struct stream_session *session = session_of(feed);
+    struct desk           *desk    = feed->desk;
+    struct buf            *room    = &desk->frames.room;
+
+    if (feed->is_over)
+        return;
+    feed->is_over = true;
+    buf_clear(room);
+    if (feed->transport == TRANSPORT_SSE)
+        sse_put_retry(room, desk->limits.sse_retry_ms);
+    if (feed->transport == TRANSPORT_MULTIPART)
+        multipart_put_end(room, span_str(session->boundary));
+    session_say(session, buf_span(room));
+    if (feed->is_chunked)
+        buf_put_lit(feed_own(feed), "0\r\n\r\n");
+    feed_mark(feed);
+    wheel_arm(&desk->loop->wheel, &session->timer, desk->loop->now + desk->limits.close_timeout_ms);
+}
+
+static void session_on_readable(struct stream *stream, void *owner)
+{
+    if (!stream_drain(stream))
+        session_free(owner);
+}
+
+static void session_on_writable(struct stream *stream, void *owner)
+{
+    struct stream_session *session = owner;
+
+    (void)stream;
+    feed_on_writable(&session->feed);
+}
+
+static const struct stream_events session_events = {
+    .on_readable = session_on_readable,
+    .on_writable = session_on_writable,
+};
+
+static const struct feed_kind session_kind = {
+    .encode = session_encode,
+    .placed = session_placed,
+    .draw   = session_draw,
+    .lost   = session_lost,
+    .leave  = session_leave,
+};
+
+static enum encoding encoding_of(enum transport transport, size_t channel_count)
+{
+    /* One channel: the token depends on the message alone and the frame is everybody's. */
+    if (channel_count == 1 && transport == TRANSPORT_SSE)
+        return ENCODING_SSE;
+    if (channel_count == 1 && transport == TRANSPORT_NDJSON)
+        return ENCODING_NDJSON;
+    return ENCODING_PRIVATE;
+}
+
+static void put_stream_head(struct stream_session *session, struct http_exchange *exchange, struct span media,
+                            struct buf *head)
+{
+    buf_put_lit(head, "HTTP/1.1 200 OK\r\n");
+    http_put_date(session->feed.desk->server, head);
+    http_put_cors(exchange, head);
+    buf_put_lit(head, "Content-Type: ");
+    buf_put(head, media);
+    if (session->boundary[0] != '\0')
+        buf_putf(head, "; boundary=%s", session->boundary);
+    /* nginx and its like buffer answers unless told otherwise (threat 84). */
+    buf_put_lit(head, "\r\nCache-Control: no-store\r\nX-Accel-Buffering: no\r\nConnection: close\r\n");
+    if (session->feed.is_chunked)
+        buf_put_lit(head, "Transfer-Encoding: chunked\r\n");
+    buf_put_lit(head, "\r\n");
+}
+
+void session_serve_stream(struct desk *desk, struct http_exchange *exchange, const struct http_request *request,
+                          struct wishes *wishes, enum transport transport, struct span media)
+{
+    struct stream_session *session = calloc(1, sizeof *session);
+    struct buf             unread;
+
+    must(session != NULL);
+    feed_init(&session->feed, desk, &session_kind, transport, encoding_of(transport, wishes->count));
+    session->timer.fire      = session_on_timer;
+    session->feed.needs_all  = true;
+    session->feed.is_chunked = request->head->minor >= 1;
+    if (transport == TRANSPORT_MULTIPART)
+        for (int i = 0; i < BOUNDARY_BYTES; i += 16)
+            snprintf(session->boundary + i, 17, "%016llx", (unsigned long long)desk->port->new_key(desk->ctx));
+
+    put_stream_head(session, exchange, media, feed_own(&session->feed));
+    buf_init(&unread, SIZE_MAX / 2);
+    session->feed.stream = http_take_over(desk->server, exchange, &unread);
+    buf_fini(&unread);  /* nothing that could stand there means anything to a stream */
+    stream_hand_over(session->feed.stream, &session_events, session);
+
+    struct buf *room = &desk->frames.room;
+    buf_clear(room);
+    if (transport == TRANSPORT_SSE)
+        sse_put_retry(room, desk->limits.sse_retry_ms);
+    if (transport == TRANSPORT_MULTIPART)
+        multipart_put_start(room, span_str(session->boundary));
+    session_say(session, buf_span(room));
+    feed_follow_all(&session->feed, wishes);
+    feed_mark(&session->feed);
+    wheel_arm(&desk->loop->wheel, &session->timer, desk->loop->now + desk->limits.heartbeat_ms);
+    if (desk->is_stopping)
+        session_leave(&session->feed);
+}

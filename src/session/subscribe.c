@@ -1,0 +1,128 @@
+/* subscribe.c - GET /v1/subscribe: which transport the client asked for, and what it may follow. */
+#include "base/must.h"
+#include "session/session.h"
+#include "session/transport.h"
+
+void feed_leave(struct feed *feed)
+{
+    feed->kind->leave(feed);
+}
+
+void feed_lose(struct feed *feed)
+{
+    feed->kind->lost(feed);
+}
+
+void feed_follow_all(struct feed *feed, struct wishes *wishes)
+{
+    for (size_t i = 0; i < wishes->count; i++)
+        feed_follow(feed, &wishes->at[i]);
+}
+
+bool stream_drain(struct stream *stream)
+{
+    for (;;) {
+        ssize_t got = stream_read(stream, stream->loop->input, LOOP_INPUT_BYTES);
+        if (got == STREAM_LATER)
+            return true;
+        if (got <= 0)
+            return false;
+        if (stream_is_drained(stream, (size_t)got, LOOP_INPUT_BYTES))
+            return true;
+    }
+}
+
+void refuse_wishes(struct desk *desk, struct http_exchange *exchange, const struct wishes *wishes)
+{
+    http_problem(desk->server, exchange, wishes->fault_status, NULL, wishes->fault,
+                 wishes->fault_status == 401 ? SPAN("WWW-Authenticate: Bearer\r\n") : SPAN(""));
+}
+
+void refuse_identity(struct desk *desk, struct http_exchange *exchange)
+{
+    http_problem(desk->server, exchange, 401, NULL, "this API key is not known here",
+                 SPAN("WWW-Authenticate: Bearer\r\n"));
+}
+
+/* What Accept offers, in our order of preference where the client has none (RFC 9110 12.5.1; weights are not looked at:
+ * nobody who wants two of these has been seen). */
+static const struct {
+    struct span    media;
+    enum transport transport;
+    struct span    answer;
+} media_rows[] = {
+    { SPAN("text/event-stream"), TRANSPORT_SSE, SPAN("text/event-stream") },
+    { SPAN("application/x-ndjson"), TRANSPORT_NDJSON, SPAN("application/x-ndjson") },
+    { SPAN("multipart/mixed"), TRANSPORT_MULTIPART, SPAN("multipart/mixed") },
+    { SPAN("multipart/form-data"), TRANSPORT_MULTIPART, SPAN("multipart/form-data") },
+    { SPAN("application/json"), TRANSPORT_POLL, SPAN("application/json") },
+    { SPAN("*/*"), TRANSPORT_POLL, SPAN("application/json") },
+};
+
+static bool accepts(struct span accept, struct span media)
+{
+    struct span item, kind;
+
+    while (span_cut(&accept, ',', &item)) {
+        item = span_trim(item);
+        if (span_cut(&item, ';', &kind) && span_eq_nocase(span_trim(kind), media))
+            return true;
+    }
+    return false;
+}
+
+static bool choose(struct span accept, enum transport *ret_transport, struct span *ret_answer)
+{
+    if (accept.len == 0)
+        accept = SPAN("*/*");
+    for (size_t i = 0; i < sizeof media_rows / sizeof media_rows[0]; i++) {
+        if (!accepts(accept, media_rows[i].media))
+            continue;
+        *ret_transport = media_rows[i].transport;
+        *ret_answer    = media_rows[i].answer;
+        return true;
+    }
+    return false;
+}
+
+static void serve_wishes(struct desk *desk, struct http_exchange *exchange, const struct http_request *request,
+                         struct wishes *wishes)
+{
+    enum transport transport;
+    struct span    media;
+
+    if (!choose(h1_field(request->head, SPAN("accept")), &transport, &media)) {
+        http_problem(desk->server, exchange, 406, NULL,
+                     "Accept one of text/event-stream, application/x-ndjson, multipart/mixed, application/json", SPAN(""));
+        return;
+    }
+    if (wishes->count == 0) {
+        http_problem(desk->server, exchange, 400, NULL, "name at least one channel=, or a cursor=", SPAN(""));
+        return;
+    }
+    if (transport == TRANSPORT_POLL)
+        session_serve_poll(desk, exchange, request, wishes);
+    else
+        session_serve_stream(desk, exchange, request, wishes, transport, media);
+}
+
+void session_serve_subscribe(struct desk *desk, struct http_exchange *exchange, const struct http_request *request)
+{
+    struct wishes wishes;
+
+    if (request->head->method != H1_GET) {
+        http_problem(desk->server, exchange, 405, NULL, "subscriptions are GET", SPAN("Allow: GET\r\n"));
+        return;
+    }
+    const struct identity *identity = desk->port->identify(desk->ctx, request->head, request->query);
+    if (identity == NULL) {
+        refuse_identity(desk, exchange);
+        return;
+    }
+    wishes_init(&wishes);
+    if (wishes_read(&wishes, desk, request, identity))
+        serve_wishes(desk, exchange, request, &wishes);
+    else
+        refuse_wishes(desk, exchange, &wishes);
+    wishes_fini(&wishes);
+}

@@ -1,0 +1,29 @@
+/* transport.h - what the makers of sessions share. Private to this room. */
+#ifndef SESSION_TRANSPORT_H
+#define SESSION_TRANSPORT_H
+
+#include "session/feed.h"
+
+/* The node is stopping: tell the client to come back and end soon. */
+void feed_leave(struct feed *feed);
+/* As if the link had broken. */
+void feed_lose(struct feed *feed);
+
+/* Answers 401, 403, 404, 400 for wishes that can't be granted. */
+void refuse_wishes(struct desk *desk, struct http_exchange *exchange, const struct wishes *wishes);
+void refuse_identity(struct desk *desk, struct http_exchange *exchange);
+
+/* Follows everything wished for. */
+void feed_follow_all(struct feed *feed, struct wishes *wishes);
+
+void echo_close_all(struct desk *desk);
+
+/* Reads and drops what a client sends that has nothing to say. False: the link has ended. */
+bool stream_drain(struct stream *stream);
+
+void session_serve_stream(struct desk *desk, struct http_exchange *exchange, const struct http_request *request,
+                          struct wishes *wishes, enum transport transport, struct span media);
+void session_serve_poll(struct desk *desk, struct http_exchange *exchange, const struct http_request *request,
+                        struct wishes *wishes);
+
+#endif

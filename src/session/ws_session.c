@@ -1,0 +1,809 @@
+/* ws_session.c - one client on a WebSocket, subprotocol longwire.json.v1 (docs/protocol.md). */
+#include <stdlib.h>
+
+#include "base/base64.h"
+#include "base/must.h"
+#include "base/utf8.h"
+#include "codec/token/token.h"
+#include "codec/ws/ws.h"
+#include "intake/intake.h"
+#include "message/epoch.h"
+#include "reactor/log.h"
+#include "session/session.h"
+#include "session/transport.h"
+#include "session/ws_idle.h"
+#include "session/ws_switch.h"
+
+enum { FRAGMENTS_MAX = 1024, OWN_BYTES_REST = 64 * 1024 };
+
+struct ws_session {
+    struct feed      feed;
+    struct ws        ws;
+    struct timer     timer;
+    struct ws_idle   idle;
+    uint64_t         key;
+    const struct identity *identity;  /* borrowed for the life of the process */
+    struct buf      *in;          /* a message that comes in pieces; NULL mostly */
+    char            *rest;        /* the beginning of a control frame whose end has not come; NULL mostly */
+    uint8_t          rest_len;
+    struct list      publishes;   /* under way: their answers find us, or nobody */
+    uint32_t         publish_count;
+    bool             is_closing;  /* our Close is sent, or on its way */
+    bool             is_answered; /* … and the client's has come: nothing more to wait for */
+    bool             is_resting;  /* too many publishes under way: not read from */
+};
+
+/* A publish of this client on its way. */
+struct ws_publish {
+    struct list            link;
+    struct ws_session     *session;  /* NULL: gone */
+    struct publish_letter *letter;
+    char                  *ref;      /* JSON text to echo, or NULL */
+};
+
+static struct ws_session *session_of(struct feed *feed)
+{
+    return container_of(feed, struct ws_session, feed);
+}
+
+static void session_free(struct ws_session *session)
+{
+    struct list *link;
+
+    while ((link = list_pop(&session->publishes)) != NULL)
+        container_of(link, struct ws_publish, link)->session = NULL;
+    wheel_disarm(&session->feed.desk->loop->wheel, &session->timer);
+    stream_close(session->feed.stream);
+    feed_fini(&session->feed);
+    if (session->in != NULL)
+        buf_fini(session->in);
+    free(session->in);
+    free(session->rest);
+    free(session);
+}
+
+static void session_lost(struct feed *feed)
+{
+    session_free(session_of(feed));
+}
+
+/* --- what we say --------------------------------------------------------------------------------------------- */
+
+static struct buf *say_begin(struct ws_session *session)
+{
+    struct buf *room = &session->feed.desk->frames.room;
+    buf_clear(room);
+    return room;
+}
+
+static void say_end(struct ws_session *session)
+{
+    struct buf *room = &session->feed.desk->frames.room;
+    ws_put_frame(feed_own(&session->feed), WS_TEXT, buf_span(room));
+    feed_mark(&session->feed);
+}
+
+static void put_ref(struct buf *room, struct span ref)
+{
+    if (ref.len == 0)
+        return;
+    buf_put_lit(room, ",\"ref\":");
+    buf_put(room, ref);
+}
+
+static void put_epoch(struct buf *room, uint64_t epoch)
+{
+    buf_put_lit(room, ",\"epoch\":\"");
+    epoch_put(room, epoch);
+    buf_putc(room, '"');
+}
+
+static void say_error(struct ws_session *session, unsigned code, const char *reason, struct span ref)
+{
+    struct buf *room = say_begin(session);
+
+    buf_put_lit(room, "{\"type\":\"error\",\"code\":");
+    buf_put_u64(room, code);
+    buf_put_lit(room, ",\"reason\":");
+    json_put_string(room, span_str(reason));
+    put_ref(room, ref);
+    buf_putc(room, '}');
+    say_end(session);
+}
+
+static void say_connected(struct ws_session *session, bool is_resumed, struct span ref)
+{
+    struct buf *room = say_begin(session);
+
+    buf_putf(room, "{\"type\":\"connected\",\"connection\":\"%016llx\",\"session\":\"%016llx\",\"heartbeat\":%lld,\"resumed\":%s",
+             (unsigned long long)session->key, (unsigned long long)session->key,
+             (long long)(session->feed.desk->limits.heartbeat_ms / 1000), is_resumed ? "true" : "false");
+    put_ref(room, ref);
+    buf_putc(room, '}');
+    say_end(session);
+}
+
+static void session_close(struct ws_session *session, uint16_t code, const char *reason)
+{
+    struct desk *desk = session->feed.desk;
+
+    if (session->is_closing)
+        return;
+    session->is_closing   = true;
+    session->feed.is_over = true;
+    ws_put_close(feed_own(&session->feed), code, span_str(reason));
+    feed_mark(&session->feed);
+    wheel_arm(&desk->loop->wheel, &session->timer, desk->loop->now + desk->limits.close_timeout_ms);
+}
+
+/* The news of a channel's place: `subscribed`, once its head is known. */
+static void session_placed(struct feed *feed, struct feed_sub *sub)
+{
+    struct ws_session *session = session_of(feed);
+    struct buf        *room    = say_begin(session);
+
+    buf_put_lit(room, "{\"type\":\"subscribed\",\"channel\":");
+    json_put_string(room, channel_name_span(subscription_name(&sub->sub)));
+    put_epoch(room, subscription_epoch(&sub->sub));
+    buf_put_lit(room, ",\"head\":");
+    buf_put_u64(room, subscription_head(&sub->sub));
+    put_ref(room, span_str(sub->ref));
+    buf_putc(room, '}');
+    say_end(session);
+    free(sub->ref);
+    sub->ref = NULL;
+}
+
+static struct frame *session_encode(struct feed *feed, struct feed_sub *sub, const struct entry *entry)
+{
+    if (entry->message != NULL)
+        return frames_get(&feed->desk->frames, entry->message, ENCODING_WS_JSON);
+
+    struct buf text, frame;
+    counter_add(&feed->desk->counters.gaps, 1);
+    buf_init(&text, 4096);
+    buf_init(&frame, 4096);
+    json_put_gap(&text, channel_name_span(subscription_name(&sub->sub)), subscription_epoch(&sub->sub), &entry->gap,
+                 SPAN(""));
+    ws_put_frame(&frame, WS_TEXT, buf_span(&text));
+    struct frame *made = frame_new(buf_span(&frame));
+    buf_fini(&text);
+    buf_fini(&frame);
+    return made;
+}
+
+/* --- publishing ---------------------------------------------------------------------------------------------- */
+
+static void ws_publish_free(struct ws_publish *publish)
+{
+    list_take(&publish->link);
+    letter_free(&publish->letter->letter);
+    free(publish->ref);
+    free(publish);
+}
+
+static void say_published(struct ws_session *session, const struct ws_publish *publish)
+{
+    const struct append_answer *answer = &publish->letter->answer;
+    struct buf                 *room   = say_begin(session);
+
+    buf_put_lit(room, "{\"type\":\"published\",\"channel\":");
+    json_put_string(room, channel_name_span(publish->letter->append.message->channel));
+    put_epoch(room, answer->epoch);
+    buf_put_lit(room, ",\"seq\":");
+    buf_put_u64(room, answer->seq);
+    buf_put_lit(room, ",\"id\":");
+    buf_put_u64(room, answer->id);
+    buf_put_lit(room, ",\"time\":");
+    buf_put_u64(room, (uint64_t)answer->time);
+    if (publish->letter->outcome == PUBLISH_REPLAYED)
+        buf_put_lit(room, ",\"replayed\":true");
+    put_ref(room, span_str(publish->ref));
+    buf_putc(room, '}');
+    say_end(session);
+}
+
+static void session_published(struct publish_letter *letter)
+{
+    struct ws_publish *publish = letter->owner;
+    struct ws_session *session = publish->session;
+
+    publish->letter = letter;
+    if (session != NULL) {
+        unsigned    status;
+        const char *detail = intake_outcome(letter->outcome, &status);
+        if (detail == NULL)
+            say_published(session, publish);
+        else
+            say_error(session, status, detail, span_str(publish->ref));
+        session->publish_count--;
+        if (session->is_resting) {
+            session->is_resting = false;
+            stream_more(session->feed.stream);
+        }
+    }
+    ws_publish_free(publish);
+}
+
+/* The payload and its default media type: data as JSON value or text, data_base64 as octets (design: 4.4). */
+static bool read_payload(struct ws_session *session, const struct json_token *root, struct buf *room,
+                         struct span *ret_payload, struct span *ret_media)
+{
+    const struct json_doc   *doc  = &session->feed.desk->doc;
+    const struct json_token *data = json_member(doc, root, SPAN("data"));
+    const struct json_token *b64  = json_member(doc, root, SPAN("data_base64"));
+    struct span              text;
+
+    if ((data == NULL) == (b64 == NULL))
+        return false;
+    if (b64 != NULL) {
+        struct buf plain;
+        buf_init(&plain, session->feed.desk->limits.frame_bytes_max);
+        bool is_read = json_string(b64, room, &text) && base64_get(text, &plain);
+        buf_clear(room);
+        buf_put(room, buf_span(&plain));
+        buf_fini(&plain);
+        *ret_payload = buf_span(room);
+        *ret_media   = SPAN("application/octet-stream");
+        return is_read;
+    }
+    if (data->type == JSON_STRING) {
+        *ret_media = SPAN("text/plain");
+        return json_string(data, room, ret_payload);
+    }
+    *ret_payload = data->raw;
+    *ret_media   = SPAN("application/json");
+    return true;
+}
+
+static void session_send_publish(struct ws_session *session, struct message *message, struct span key, struct span ref)
+{
+    struct ws_publish *publish = calloc(1, sizeof *publish);
+
+    must(publish != NULL);
+    publish->session = session;
+    publish->ref     = ref.len == 0 ? NULL : strndup(ref.at, ref.len);
+    list_push(&session->publishes, &publish->link);
+    session->publish_count++;
+
+    struct publish_letter *letter = publish_letter_new(&message, key, span_str(session->identity->name));
+    letter->owner                 = publish;
+    letter->answered              = session_published;
+    shard_publish(session->feed.desk->shard, letter);
+}
+
+/* --- the client's frames ------------------------------------------------------------------------------------- */
+
+struct request {
+    const struct json_token *root;
+    struct span              ref;   /* raw JSON, bounded */
+    struct buf               room;  /* for decoding, one string at a time */
+};
+
+static bool member_text(struct ws_session *session, struct request *request, struct span name, struct buf *room,
+                        struct span *ret)
+{
+    const struct json_token *token = json_member(&session->feed.desk->doc, request->root, name);
+
+    *ret = SPAN("");
+    return token == NULL || json_string(token, room, ret);
+}
+
+static bool member_u64(struct ws_session *session, struct request *request, struct span name, bool *ret_is_there,
+                       uint64_t *ret)
+{
+    const struct json_token *token = json_member(&session->feed.desk->doc, request->root, name);
+
+    *ret_is_there = token != NULL;
+    return token == NULL || json_u64(token, ret);
+}
+
+static void on_publish(struct ws_session *session, struct request *request)
+{
+    struct desk         *desk = session->feed.desk;
+    struct span          channel, media, media_default, key, payload;
+    uint64_t             ttl = 0;
+    bool                 has_ttl;
+    struct buf           channel_room, media_room, key_room;
+    struct channel_name *name  = NULL;
+    const char          *fault = NULL;
+    unsigned             code  = 400;
+
+    buf_init(&channel_room, 1024);
+    buf_init(&media_room, 1024);
+    buf_init(&key_room, 1024);
+    if (!member_text(session, request, SPAN("channel"), &channel_room, &channel) ||
+        !member_text(session, request, SPAN("media"), &media_room, &media) ||
+        !member_text(session, request, SPAN("key"), &key_room, &key) ||
+        !member_u64(session, request, SPAN("ttl"), &has_ttl, &ttl) ||
+        !read_payload(session, request->root, &request->room, &payload, &media_default)) {
+        fault = "publish takes channel, one of data and data_base64, and perhaps media, ttl, key, ref";
+        goto out;
+    }
+    enum channel_name_fault name_fault = channel_name_new(desk->namespaces, desk->hash_key, channel, &name);
+    if (name_fault != CHANNEL_NAME_OK) {
+        code  = name_fault == CHANNEL_NAME_UNKNOWN ? 404 : 400;
+        fault = channel_name_fault_text(name_fault);
+        goto out;
+    }
+    struct intake intake = {
+        .name = name, .payload = payload, .media = media.len > 0 ? media : media_default, .key = key,
+        .has_ttl = has_ttl, .ttl_s = ttl, .wall = desk->loop->wall, .identity = session->identity,
+    };
+    struct message *message;
+    code = intake_check(&intake, &message, &fault);
+    if (code == 0)
+        session_send_publish(session, message, key, request->ref);
+out:
+    if (fault != NULL)
+        say_error(session, code, fault, request->ref);
+    channel_name_unref(name);
+    buf_fini(&channel_room);
+    buf_fini(&media_room);
+    buf_fini(&key_room);
+}
+
+static bool read_start(struct ws_session *session, struct request *request, struct start *ret)
+{
+    bool        has_after, has_last;
+    uint64_t    after = 0, last = 0;
+    struct span epoch;
+
+    *ret = (struct start){ .kind = START_NOW };
+    if (!member_u64(session, request, SPAN("after"), &has_after, &after) ||
+        !member_u64(session, request, SPAN("last"), &has_last, &last) || (has_after && has_last) ||
+        after > UINT64_MAX / 2 || last > UINT64_MAX / 2)
+        return false;
+    if (has_last)
+        *ret = (struct start){ .kind = START_LAST, .seq = last };
+    if (has_after)
+        *ret = (struct start){ .kind = START_AFTER, .seq = after };
+    buf_clear(&request->room);
+    return member_text(session, request, SPAN("epoch"), &request->room, &epoch) &&
+           (epoch.len == 0 || epoch_get(epoch, &ret->epoch));
+}
+
+/* Follows one more; the answer comes when its head is known. */
+static void session_subscribe(struct ws_session *session, struct span channel, struct start start, struct span ref)
+{
+    struct feed  *feed = &session->feed;
+    struct wishes wishes;
+
+    wishes_init(&wishes);
+    if (feed_find(feed, channel) != NULL)
+        say_error(session, 409, "this connection follows that channel already", ref);
+    else if (feed->sub_count >= feed->desk->limits.channels_max)
+        say_error(session, 400, "too many channels on one connection (channels_per_connection_max)", ref);
+    else if (!wishes_add(&wishes, feed->desk, channel, start, session->identity))
+        say_error(session, wishes.fault_status, wishes.fault, ref);
+    else {
+        struct feed_sub *sub = feed_follow(feed, &wishes.at[0]);
+        sub->ref             = ref.len == 0 ? NULL : strndup(ref.at, ref.len);
+    }
+    wishes_fini(&wishes);
+}
+
+static void on_subscribe(struct ws_session *session, struct request *request)
+{
+    struct buf   room;
+    struct span  channel;
+    struct start start;
+
+    buf_init(&room, 1024);
+    if (!member_text(session, request, SPAN("channel"), &room, &channel) || !read_start(session, request, &start))
+        say_error(session, 400, "subscribe takes channel, perhaps after (with epoch) or last, and ref", request->ref);
+    else
+        session_subscribe(session, channel, start, request->ref);
+    buf_fini(&room);
+}
+
+static void on_unsubscribe(struct ws_session *session, struct request *request)
+{
+    struct feed_sub *sub;
+    struct span      channel;
+
+    if (!member_text(session, request, SPAN("channel"), &request->room, &channel) ||
+        (sub = feed_find(&session->feed, channel)) == NULL) {
+        say_error(session, 404, "this connection does not follow that channel", request->ref);
+        return;
+    }
+    feed_unfollow(&session->feed, sub);
+    struct buf *room = say_begin(session);
+    buf_put_lit(room, "{\"type\":\"unsubscribed\",\"channel\":");
+    json_put_string(room, channel);
+    put_ref(room, request->ref);
+    buf_putc(room, '}');
+    say_end(session);
+}
+
+/* "resume":{"topic:a":{"epoch":"…","seq":42}, …} */
+static void resume_one(struct ws_session *session, const struct json_token *name, const struct json_token *place,
+                       struct span ref)
+{
+    const struct json_doc *doc   = &session->feed.desk->doc;
+    struct start           start = { .kind = START_AFTER };
+    struct buf             name_room, epoch_room;
+    struct span            channel, epoch = SPAN("");
+
+    buf_init(&name_room, 1024);
+    buf_init(&epoch_room, 64);
+    const struct json_token *epoch_token = json_member(doc, place, SPAN("epoch"));
+    if (!json_string(name, &name_room, &channel) || !json_u64(json_member(doc, place, SPAN("seq")), &start.seq) ||
+        (epoch_token != NULL && (!json_string(epoch_token, &epoch_room, &epoch) || !epoch_get(epoch, &start.epoch))))
+        say_error(session, 400, "resume is an object: {\"channel\":{\"epoch\":…,\"seq\":…}}", ref);
+    else
+        session_subscribe(session, channel, start, SPAN(""));
+    buf_fini(&name_room);
+    buf_fini(&epoch_room);
+}
+
+static void on_connect(struct ws_session *session, struct request *request)
+{
+    struct desk             *desk   = session->feed.desk;
+    const struct json_token *resume = json_member(&desk->doc, request->root, SPAN("resume"));
+    struct span              token;
+
+    const struct identity   *identity = session->identity;
+    if (!member_text(session, request, SPAN("token"), &request->room, &token) ||
+        (token.len > 0 && (identity = desk->port->identify_token(desk->ctx, token)) == NULL)) {
+        say_error(session, 401, "this token is not known here", request->ref);
+        session_close(session, WS_CLOSE_POLICY, "token not known");
+        return;
+    }
+    session->identity = identity;
+    say_connected(session, resume != NULL && resume->count > 0, request->ref);
+    const struct json_token *name = resume == NULL ? NULL : json_first(&desk->doc, resume);
+    while (name != NULL) {
+        const struct json_token *place = json_next(&desk->doc, resume, name);
+        resume_one(session, name, place, request->ref);
+        name = json_next(&desk->doc, resume, place);
+    }
+}
+
+static void on_ping(struct ws_session *session, struct request *request)
+{
+    struct buf *room = say_begin(session);
+
+    buf_put_lit(room, "{\"type\":\"pong\"");
+    put_ref(room, request->ref);
+    buf_putc(room, '}');
+    say_end(session);
+}
+
+static void on_cursor(struct ws_session *session, struct request *request)
+{
+    struct buf *token = &session->feed.desk->frames.token;
+
+    buf_clear(token);
+    if (!feed_put_token(&session->feed, token)) {
+        say_error(session, 409, "there is no cursor before every channel has said subscribed", request->ref);
+        return;
+    }
+    struct buf *room = say_begin(session);
+    buf_put_lit(room, "{\"type\":\"cursor\",\"cursor\":\"");
+    buf_put(room, buf_span(token));
+    buf_putc(room, '"');
+    put_ref(room, request->ref);
+    buf_putc(room, '}');
+    say_end(session);
+}
+
+static const struct {
+    struct span type;
+    void      (*carry_out)(struct ws_session *session, struct request *request);
+} request_rows[] = {
+    { SPAN("publish"), on_publish },     { SPAN("subscribe"), on_subscribe }, { SPAN("unsubscribe"), on_unsubscribe },
+    { SPAN("connect"), on_connect },     { SPAN("ping"), on_ping },           { SPAN("cursor"), on_cursor },
+};
+
+static void on_request(struct ws_session *session, struct request *request)
+{
+    struct span type;
+
+    if (!member_text(session, request, SPAN("type"), &request->room, &type)) {
+        say_error(session, 400, "a frame has a type, a string", request->ref);
+        return;
+    }
+    for (size_t i = 0; i < sizeof request_rows / sizeof request_rows[0]; i++)
+        if (span_eq(type, request_rows[i].type)) {
+            buf_clear(&request->room);
+            request_rows[i].carry_out(session, request);
+            return;
+        }
+    say_error(session, 400,
+              "unknown type; this version knows connect, subscribe, unsubscribe, publish, cursor and ping", request->ref);
+}
+
+enum { REF_BYTES_MAX = 256 };
+
+static void session_on_text(struct ws_session *session, struct span text)
+{
+    static const struct json_limits limits  = { .depth_kept = 3, .members_max = 1024 };
+    struct json_doc                *doc     = &session->feed.desk->doc;
+    struct request                  request = { 0 };
+
+    if (!json_parse(text, &limits, doc) || json_root(doc)->type != JSON_OBJECT) {
+        say_error(session, 400, "a frame is one JSON object", SPAN(""));
+        return;
+    }
+    request.root                 = json_root(doc);
+    const struct json_token *ref = json_member(doc, request.root, SPAN("ref"));
+    if (ref != NULL && ref->raw.len <= REF_BYTES_MAX)
+        request.ref = ref->raw;
+    buf_init(&request.room, session->feed.desk->limits.frame_bytes_max);
+    on_request(session, &request);
+    buf_fini(&request.room);
+}
+
+/* --- bytes --------------------------------------------------------------------------------------------------- */
+
+static struct buf *session_in(struct ws_session *session)
+{
+    if (session->in == NULL) {
+        session->in = malloc(sizeof *session->in);
+        must(session->in != NULL);
+        buf_init(session->in, session->feed.desk->limits.frame_bytes_max + LOOP_INPUT_BYTES);
+    }
+    return session->in;
+}
+
+static void session_drop_in(struct ws_session *session)
+{
+    if (session->in != NULL)
+        buf_fini(session->in);
+    free(session->in);
+    session->in = NULL;
+}
+
+static void session_on_data(struct ws_session *session, const struct ws_piece *piece)
+{
+    if (piece->opcode == WS_BINARY) {
+        session_close(session, WS_CLOSE_UNSUPPORTED, "longwire.json.v1 is text; publish octets as data_base64");
+        return;
+    }
+    if (piece->is_first && piece->is_last) {
+        session_on_text(session, piece->bytes);
+        return;
+    }
+    buf_put(session_in(session), piece->bytes);
+    if (piece->is_last) {
+        session_on_text(session, buf_span(session->in));
+        session_drop_in(session);
+    }
+}
+
+static void session_on_control(struct ws_session *session, const struct ws_piece *piece)
+{
+    if (piece->opcode == WS_PING && !session->is_closing && feed_waiting(&session->feed) < OWN_BYTES_REST) {
+        ws_put_frame(feed_own(&session->feed), WS_PONG, piece->bytes);
+        feed_mark(&session->feed);
+    } else if (piece->opcode == WS_CLOSE) {
+        /* RFC 6455 5.5.1: answer with the same code, then the server closes first (7.1.1). */
+        session_close(session, piece->code, "");
+        session->is_answered = true;
+    }
+}
+
+/* Keeps the beginning of a control frame for its rest. */
+static void session_keep_rest(struct ws_session *session, struct span rest)
+{
+    if (rest.len == 0)
+        return;
+    must(rest.len < WS_CONTROL_BYTES_MAX);
+    session->rest = malloc(WS_CONTROL_BYTES_MAX);
+    must(session->rest != NULL);
+    session->rest_len = (uint8_t)rest.len;
+    memcpy(session->rest, rest.at, rest.len);
+}
+
+/* Puts what was kept before the bytes to come; returns how much that is. */
+static size_t session_fetch_rest(struct ws_session *session, char *into)
+{
+    size_t len = session->rest_len;
+
+    if (len > 0)
+        memcpy(into, session->rest, len);
+    free(session->rest);
+    session->rest     = NULL;
+    session->rest_len = 0;
+    return len;
+}
+
+/* Feeds what came to the codec and acts on what it tells. Behind our own Close only the client's Close counts. */
+static void session_take(struct ws_session *session, char *bytes, size_t len)
+{
+    size_t total = 0;
+
+    while (!session->is_answered) {
+        struct ws_piece piece;
+        size_t          used = 0;
+        switch (ws_feed(&session->ws, bytes + total, len - total, &used, &piece)) {
+        case WS_MORE:
+            session_keep_rest(session, span_of(bytes + total + used, len - total - used));
+            return;
+        case WS_DATA:
+            if (!session->is_closing)
+                session_on_data(session, &piece);
+            break;
+        case WS_CONTROL:
+            session_on_control(session, &piece);
+            break;
+        case WS_FAULT:
+            session_close(session, piece.code, piece.bytes.at);
+            break;
+        }
+        total += used;
+    }
+}
+
+/* Too much is owed to this client already: it is read again when some of it is gone. */
+static bool session_must_rest(struct ws_session *session)
+{
+    session->is_resting = session->publish_count >= session->feed.desk->limits.waiting_publishes_max ||
+                          feed_waiting(&session->feed) > OWN_BYTES_REST;
+    return session->is_resting;
+}
+
+static void session_on_readable(struct stream *stream, void *owner)
+{
+    struct ws_session *session = owner;
+    struct loop       *loop    = stream->loop;
+
+    while (!session_must_rest(session)) {
+        size_t  kept = session_fetch_rest(session, loop->input);
+        ssize_t got = stream_read(stream, loop->input + kept, LOOP_INPUT_BYTES - kept);
+        if (got == STREAM_LATER) {
+            session_keep_rest(session, span_of(loop->input, kept));
+            return;
+        }
+        if (got <= 0) {
+            session_free(session);
+            return;
+        }
+        session->idle.heard_at = loop->now;
+        session_take(session, loop->input, kept + (size_t)got);
+        if (session->is_answered && feed_waiting(&session->feed) == 0) {
+            session_free(session);
+            return;
+        }
+        if (stream_is_drained(stream, (size_t)got, LOOP_INPUT_BYTES - kept))
+            return;
+    }
+}
+
+static void session_on_writable(struct stream *stream, void *owner)
+{
+    struct ws_session *session = owner;
+
+    feed_on_writable(&session->feed);
+    if (session->is_resting)
+        stream_more(stream);
+}
+
+static const struct stream_events session_events = {
+    .on_readable = session_on_readable,
+    .on_writable = session_on_writable,
+};
+
+/* --- the life of a session ----------------------------------------------------------------------------------- */
+
+static void session_draw(struct feed *feed)
+{
+    struct ws_session *session = session_of(feed);
+    struct stream     *stream  = feed->stream;
+
+    /* RFC 6455 7.1.1: both Closes are there, so the server ends the connection. */
+    if (session->is_answered && feed_waiting(feed) == 0) {
+        session_free(session);
+        return;
+    }
+    bool ends = session->is_answered;
+    feed_draw(feed);
+    if (ends && !stream->is_closed && !stream->is_full)
+        session_free(session);
+}
+
+static void session_on_timer(struct timer *timer, msec now)
+{
+    struct ws_session *session = container_of(timer, struct ws_session, timer);
+    struct desk       *desk    = session->feed.desk;
+    msec               next    = now;
+
+    if (session->is_closing) {
+        session_free(session);
+        return;
+    }
+    switch (ws_idle_judge(&session->idle, &desk->limits, feed_waiting(&session->feed), now, &next)) {
+    case WS_IDLE_FINE:
+        break;
+    case WS_IDLE_PING:
+        ws_put_frame(feed_own(&session->feed), WS_PING, SPAN(""));
+        feed_mark(&session->feed);
+        break;
+    case WS_IDLE_SILENT:
+        counter_add(&desk->counters.dropped_silent, 1);
+        LOG(LOG_DEBUG, "silent_client_closed");
+        session_free(session);
+        return;
+    case WS_IDLE_SLOW:
+        counter_add(&desk->counters.dropped_slow, 1);
+        LOG(LOG_INFO, "slow_reader_closed", log_str("transport", "websocket"));
+        session_free(session);
+        return;
+    }
+    feed_look_again(&session->feed);
+    wheel_arm(&desk->loop->wheel, timer, next);
+}
+
+static void session_leave(struct feed *feed)
+{
+    struct ws_session *session = session_of(feed);
+    struct buf        *room    = say_begin(session);
+
+    if (session->is_closing)
+        return;
+    buf_put_lit(room, "{\"type\":\"reconnect\",\"after\":");
+    buf_put_u64(room, (uint64_t)feed->desk->limits.sse_retry_ms);
+    buf_putc(room, '}');
+    say_end(session);
+    session_close(session, WS_CLOSE_GOING_AWAY, "the server is stopping; come again");
+}
+
+static const struct feed_kind session_kind = {
+    .encode = session_encode,
+    .placed = session_placed,
+    .draw   = session_draw,
+    .lost   = session_lost,
+    .leave  = session_leave,
+};
+
+static const struct span our_protocols[] = { SPAN("longwire.json.v1") };
+
+static void session_open(struct desk *desk, struct http_exchange *exchange, const struct ws_handshake *shake,
+                         struct wishes *wishes, const struct identity *identity)
+{
+    struct ws_session *session = calloc(1, sizeof *session);
+    struct buf         unread;
+
+    must(session != NULL);
+    feed_init(&session->feed, desk, &session_kind, TRANSPORT_WS, ENCODING_WS_JSON);
+    list_init(&session->publishes);
+    ws_init(&session->ws, desk->limits.frame_bytes_max, FRAGMENTS_MAX);
+    session->identity      = identity;
+    session->timer.fire    = session_on_timer;
+    session->key           = desk->port->new_key(desk->ctx);
+    session->idle.heard_at = session->idle.moved_at = desk->loop->now;
+
+    ws_put_switch(feed_own(&session->feed), shake, our_protocols[0], desk->server, exchange);
+    buf_init(&unread, SIZE_MAX / 2);
+    session->feed.stream = http_take_over(desk->server, exchange, &unread);
+    stream_hand_over(session->feed.stream, &session_events, session);
+    say_connected(session, false, SPAN(""));
+    feed_follow_all(&session->feed, wishes);
+    wheel_arm(&desk->loop->wheel, &session->timer, desk->loop->now + desk->limits.heartbeat_ms);
+    if (unread.len > 0)
+        session_take(session, unread.at, unread.len);
+    buf_fini(&unread);
+    if (desk->is_stopping)
+        session_leave(&session->feed);
+}
+
+void session_serve_ws(struct desk *desk, struct http_exchange *exchange, const struct http_request *request)
+{
+    struct ws_handshake shake;
+    struct wishes       wishes;
+
+    if (!ws_handshake_or_refuse(desk->server, exchange, request, our_protocols, 1, &shake))
+        return;
+    const struct identity *identity = desk->port->identify(desk->ctx, request->head, request->query);
+    if (identity == NULL) {
+        refuse_identity(desk, exchange);
+        return;
+    }
+    wishes_init(&wishes);
+    if (wishes_read(&wishes, desk, request, identity))
+        session_open(desk, exchange, &shake, &wishes, identity);
+    else
+        refuse_wishes(desk, exchange, &wishes);
+    wishes_fini(&wishes);
+}

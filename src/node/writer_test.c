@@ -1,0 +1,654 @@
+/* The writer between loops and stores: groups, answers, heads, hints. The durable store is a hand that the test moves. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/must.h"
+#include "node/writer.h"
+#include "store/mem.h"
+
+#include <cmocka.h>
+
+enum { LOOPS = 2, LETTERS_MAX = 700, WALL = 1000, PAYLOAD = 100, EPOCH = 9 };
+
+/* Holds what it is asked until the test answers. */
+struct hand {
+    struct store         store;
+    struct append_batch *batch;
+    struct list          reads;
+    uint64_t             head;
+    unsigned             tend_count;
+};
+
+struct letters {
+    struct letter *at[LETTERS_MAX];
+    size_t         count;
+};
+
+struct stage {
+    struct namespaces    spaces;
+    struct channel_name *name, *live;
+    struct hand          hand;
+    struct store        *memory;
+    struct writer        writer;
+    struct letters       posted;
+    struct letters       sent[LOOPS];
+};
+
+static const struct hash_key key = { 1, 2 };
+
+/* --- the hand --- */
+
+static struct hand *hand_of(struct store *store)
+{
+    return container_of(store, struct hand, store);
+}
+
+static void hand_append(struct store *store, struct append_batch *batch)
+{
+    assert_null(hand_of(store)->batch);
+    hand_of(store)->batch = batch;
+}
+
+static void hand_read(struct store *store, struct store_read *read)
+{
+    list_push(&hand_of(store)->reads, &read->link);
+}
+
+static void hand_tend(struct store *store, msec wall)
+{
+    assert_int_equal(wall, WALL);
+    hand_of(store)->tend_count++;
+}
+
+static const struct store_ops hand_ops = { .name = "hand", .append = hand_append, .read = hand_read, .tend = hand_tend };
+
+/* Ends the batch under way, each append so. */
+static void hand_ends(struct hand *hand, enum append_outcome outcome)
+{
+    struct append_batch *batch = hand->batch;
+
+    assert_non_null(batch);
+    hand->batch = NULL;
+    for (struct list *link = batch->appends.next; link != &batch->appends; link = link->next) {
+        struct append *append = container_of(link, struct append, link);
+        append->outcome       = outcome;
+        append->first         = (struct append_answer){ EPOCH, 77, 78, 79 };
+        if (outcome != APPEND_DONE)
+            continue;
+        append->message->epoch = EPOCH;
+        append->message->seq   = ++hand->head;
+        append->message->id    = 100 + hand->head;
+    }
+    batch->done(batch);
+}
+
+/* Answers the oldest question. */
+static struct store_read *hand_answers(struct hand *hand, enum rc rc, uint64_t head)
+{
+    struct list *link = list_pop(&hand->reads);
+
+    assert_non_null(link);
+    struct store_read *read = container_of(link, struct store_read, link);
+    read->rc                = rc;
+    read->epoch             = rc == RC_OK ? EPOCH : 0;
+    read->first             = rc == RC_OK ? 1 : 0;
+    read->head              = rc == RC_OK ? head : 0;
+    read->done(read);
+    return read;
+}
+
+/* --- the house --- */
+
+static void letters_push(struct letters *letters, struct letter *letter)
+{
+    assert_true(letters->count < LETTERS_MAX);
+    letters->at[letters->count++] = letter;
+}
+
+static void on_send(void *ctx, unsigned loop, struct letter *letter)
+{
+    assert_true(loop < LOOPS);
+    letters_push(&((struct stage *)ctx)->sent[loop], letter);
+}
+
+static void on_post(void *ctx, struct letter *letter)
+{
+    letters_push(&((struct stage *)ctx)->posted, letter);
+}
+
+static const struct writer_port port = { .send = on_send, .post = on_post };
+
+static const struct writer_limits plenty = {
+    .waiting_count_max = 1000, .waiting_bytes_max = 1 << 20, .batch_count_max = 1000, .batch_bytes_max = 1 << 20,
+    .tail_bytes_max = 1 << 20, .tail_messages_max = 100,
+};
+
+static struct stage *stage_new(const struct writer_limits *limits)
+{
+    struct stage *stage = calloc(1, sizeof *stage);
+
+    must(stage != NULL);
+    namespaces_init(&stage->spaces);
+    assert_int_equal(channel_name_new(&stage->spaces, &key, SPAN("topic:a"), &stage->name), CHANNEL_NAME_OK);
+    assert_int_equal(channel_name_new(&stage->spaces, &key, SPAN("live:a"), &stage->live), CHANNEL_NAME_OK);
+    stage->hand.store.ops = &hand_ops;
+    list_init(&stage->hand.reads);
+    stage->memory = mem_store_new(&(struct mem_store_options){ .epoch_first = 1, .id_first = 1, .hash_key = key });
+    writer_init(&stage->writer, &port, stage, &stage->hand.store, stage->memory, limits, LOOPS);
+    return stage;
+}
+
+static void letters_free(struct letters *letters)
+{
+    while (letters->count > 0)
+        letter_free(letters->at[--letters->count]);
+}
+
+static void stage_free(struct stage *stage)
+{
+    for (int i = 0; i < LOOPS; i++)
+        letters_free(&stage->sent[i]);
+    writer_fini(&stage->writer);
+    stage->memory->ops->close(stage->memory);
+    channel_name_unref(stage->name);
+    channel_name_unref(stage->live);
+    free(stage);
+}
+
+/* The turn of the writer: what the stores have posted, then its end. */
+static void turn(struct stage *stage)
+{
+    for (size_t i = 0; i < stage->posted.count; i++)
+        writer_take(&stage->writer, stage->posted.at[i], WALL);
+    stage->posted.count = 0;
+    writer_turn_end(&stage->writer, WALL);
+}
+
+static void publishes(struct stage *stage, unsigned loop, struct channel_name *channel)
+{
+    char                   payload[PAYLOAD] = { 0 };
+    struct message        *message = message_new(channel, MESSAGE_PLAIN, payload, PAYLOAD, SPAN(""), SPAN(""));
+    struct publish_letter *letter  = publish_letter_new(&message, SPAN(""), SPAN(""));
+
+    letter->letter.loop = loop;
+    writer_take(&stage->writer, &letter->letter, WALL);
+}
+
+static void follows(struct stage *stage, unsigned loop, struct channel_name *channel, enum letter_kind kind)
+{
+    struct follow_letter *letter = calloc(1, sizeof *letter);
+
+    must(letter != NULL);
+    letter->letter  = (struct letter){ .kind = kind, .loop = loop };
+    letter->channel = channel_name_ref(channel);
+    writer_take(&stage->writer, &letter->letter, WALL);
+}
+
+static void reads(struct stage *stage, uint64_t after)
+{
+    struct read_letter *letter = read_letter_new(stage->name);
+
+    letter->may_use_tail   = true;
+    letter->read.bound     = after;
+    letter->read.limit     = 10;
+    letter->read.bytes_max = 1 << 20;
+    writer_take(&stage->writer, &letter->letter, WALL);
+}
+
+/* What came to this loop since, as words; the letters are freed: "published 3", "busy", "head 5", "deliver 1 2",
+ * "page 2". */
+static const char *got(struct stage *stage, unsigned loop, char words[256])
+{
+    static const char *const outcomes[] = {
+        [PUBLISH_DONE] = "published", [PUBLISH_REPLAYED] = "replayed", [PUBLISH_KEY_CONFLICT] = "conflict",
+        [PUBLISH_NO_TARGET] = "no-target", [PUBLISH_NO_SPACE] = "no-space", [PUBLISH_BROKEN] = "broken",
+        [PUBLISH_BUSY] = "busy",
+    };
+    struct letters *letters = &stage->sent[loop];
+    size_t          len     = 0;
+
+    words[0] = '\0';
+    for (size_t i = 0; i < letters->count; i++) {
+        struct letter *letter = letters->at[i];
+        const char    *space  = i == 0 ? "" : " ";
+        if (letter->kind == LETTER_PUBLISH) {
+            struct publish_letter *publish = container_of(letter, struct publish_letter, letter);
+            len += (size_t)snprintf(words + len, 256 - len, "%s%s", space, outcomes[publish->outcome]);
+            if (publish->outcome <= PUBLISH_REPLAYED)
+                len += (size_t)snprintf(words + len, 256 - len, " %d", (int)publish->answer.seq);
+        } else if (letter->kind == LETTER_FOLLOW) {
+            struct follow_letter *follow = container_of(letter, struct follow_letter, letter);
+            len += (size_t)snprintf(words + len, 256 - len, "%shead %d", space, (int)follow->head);
+        } else if (letter->kind == LETTER_DELIVER) {
+            struct deliver_letter *deliver = container_of(letter, struct deliver_letter, letter);
+            len += (size_t)snprintf(words + len, 256 - len, "%sdeliver", space);
+            for (uint32_t j = 0; j < deliver->count && deliver->count < 10; j++)
+                len += (size_t)snprintf(words + len, 256 - len, " %d", (int)deliver->messages[j]->seq);
+        } else {
+            struct read_letter *read = container_of(letter, struct read_letter, letter);
+            assert_int_equal(letter->kind, LETTER_READ);
+            len += (size_t)snprintf(words + len, 256 - len, "%spage %zu", space, read->read.entry_count);
+        }
+    }
+    letters_free(letters);
+    return words;
+}
+
+#define got_is(stage, loop, want) do { char words[256]; assert_string_equal(got(stage, loop, words), want); } while (0)
+
+/* Loop 0 follows the channel, whose head is 5. */
+static struct stage *stage_followed(void)
+{
+    struct stage *stage = stage_new(&plenty);
+
+    stage->hand.head = 5;
+    follows(stage, 0, stage->name, LETTER_FOLLOW);
+    hand_answers(&stage->hand, RC_OK, 5);
+    turn(stage);
+    got_is(stage, 0, "head 5");
+    return stage;
+}
+
+/* --- publishing --- */
+
+static void what_waits_while_the_disk_is_busy_goes_as_one_group(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_new(&plenty);
+
+    publishes(stage, 0, stage->name);
+    assert_null(stage->hand.batch);
+    turn(stage);
+    assert_int_equal(stage->hand.batch->count, 1);
+    publishes(stage, 0, stage->name);
+    publishes(stage, 1, stage->name);
+    turn(stage);
+    assert_int_equal(stage->hand.batch->count, 1);
+    got_is(stage, 0, "");  /* nobody is answered before the sync */
+    hand_ends(&stage->hand, APPEND_DONE);
+    turn(stage);
+    got_is(stage, 0, "published 1");
+    assert_int_equal(stage->hand.batch->count, 2);
+    assert_int_equal(stage->hand.batch->wall, WALL);
+    assert_false(writer_is_idle(&stage->writer));
+    hand_ends(&stage->hand, APPEND_DONE);
+    turn(stage);
+    got_is(stage, 0, "published 2");
+    got_is(stage, 1, "published 3");
+    assert_true(writer_is_idle(&stage->writer));
+    stage_free(stage);
+}
+
+static void groups_are_bounded(void **state)
+{
+    (void)state;
+    struct writer_limits limits[] = { plenty, plenty };
+
+    limits[0].batch_count_max = 2;
+    limits[1].batch_bytes_max = sizeof(struct message) + PAYLOAD + 1;
+    for (int i = 0; i < 2; i++) {
+        struct stage *stage = stage_new(&limits[i]);
+        for (int j = 0; j < 3; j++)
+            publishes(stage, 0, stage->name);
+        turn(stage);
+        assert_int_equal(stage->hand.batch->count, 2);
+        assert_int_equal(stage->writer.waiting_count, 1);
+        assert_int_equal(stage->writer.waiting_bytes, sizeof(struct message) + PAYLOAD);
+        hand_ends(&stage->hand, APPEND_DONE);
+        turn(stage);
+        hand_ends(&stage->hand, APPEND_DONE);
+        turn(stage);
+        got_is(stage, 0, "published 1 published 2 published 3");
+        assert_int_equal(stage->writer.waiting_bytes, 0);
+        stage_free(stage);
+    }
+}
+
+/* Threat 36: what doesn't fit is refused at once, and the rest is not touched. */
+static void too_much_is_refused(void **state)
+{
+    (void)state;
+    struct writer_limits limits[] = { plenty, plenty };
+
+    limits[0].waiting_count_max = 2;
+    limits[1].waiting_bytes_max = 2 * (sizeof(struct message) + PAYLOAD);
+    for (int i = 0; i < 2; i++) {
+        struct stage *stage = stage_new(&limits[i]);
+        for (int j = 0; j < 4; j++)
+            publishes(stage, 0, stage->name);
+        got_is(stage, 0, "busy busy");
+        assert_int_equal(counter_get(&stage->writer.refused), 2);
+        turn(stage);
+        publishes(stage, 0, stage->name);  /* the group has left: there is room */
+        got_is(stage, 0, "");
+        hand_ends(&stage->hand, APPEND_DONE);
+        turn(stage);
+        hand_ends(&stage->hand, APPEND_DONE);
+        turn(stage);
+        got_is(stage, 0, "published 1 published 2 published 3");
+        stage_free(stage);
+    }
+}
+
+static void each_outcome_is_answered(void **state)
+{
+    (void)state;
+    static const struct { enum append_outcome outcome; const char *want; } rows[] = {
+        { APPEND_DONE, "published 6" },         { APPEND_REPLAYED, "replayed 77" }, { APPEND_KEY_CONFLICT, "conflict" },
+        { APPEND_NO_TARGET, "no-target" },      { APPEND_NO_SPACE, "no-space" },    { APPEND_BROKEN, "broken" },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct stage *stage = stage_followed();
+        publishes(stage, 1, stage->name);
+        turn(stage);
+        hand_ends(&stage->hand, rows[i].outcome);
+        turn(stage);
+        got_is(stage, 1, rows[i].want);
+        got_is(stage, 0, rows[i].outcome == APPEND_DONE ? "deliver 6" : "");
+        stage_free(stage);
+    }
+}
+
+static void memory_answers_within_the_turn(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_new(&plenty);
+
+    follows(stage, 0, stage->live, LETTER_FOLLOW);
+    turn(stage);
+    got_is(stage, 0, "head 0");
+    publishes(stage, 1, stage->live);
+    assert_false(writer_is_idle(&stage->writer));
+    turn(stage);
+    got_is(stage, 1, "published 1");
+    got_is(stage, 0, "deliver 1");
+    assert_int_equal(stage->writer.tails.bytes, 0);  /* kept once, by its store */
+    assert_true(writer_is_idle(&stage->writer));
+    stage_free(stage);
+}
+
+static void what_still_waits_at_the_end_is_freed(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_followed();
+
+    publishes(stage, 0, stage->name);
+    publishes(stage, 0, stage->live);
+    follows(stage, 1, stage->live, LETTER_FOLLOW);
+    turn(stage);
+    publishes(stage, 0, stage->name);
+    hand_ends(&stage->hand, APPEND_DONE);
+    for (size_t i = 0; i < stage->posted.count; i++)
+        writer_take(&stage->writer, stage->posted.at[i], WALL);
+    stage_free(stage);  /* with hints that were not sent and a publish that was not given to the store */
+}
+
+/* --- following --- */
+
+static void one_question_answers_all_who_ask(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_new(&plenty);
+
+    follows(stage, 0, stage->name, LETTER_FOLLOW);
+    follows(stage, 1, stage->name, LETTER_FOLLOW);
+    got_is(stage, 0, "");
+    struct store_read *read = container_of(stage->hand.reads.next, struct store_read, link);
+    assert_int_equal(read->limit, 0);
+    hand_answers(&stage->hand, RC_OK, 5);
+    assert_true(list_is_empty(&stage->hand.reads));
+    turn(stage);
+    got_is(stage, 0, "head 5");
+    got_is(stage, 1, "head 5");
+    follows(stage, 1, stage->name, LETTER_FOLLOW);
+    got_is(stage, 1, "head 5");
+    assert_int_equal(stage->writer.tails.followed_count, 1);
+    stage_free(stage);
+}
+
+static void the_head_never_goes_back_to_an_answer_that_was_overtaken(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_new(&plenty);
+
+    stage->hand.head = 7;
+    follows(stage, 0, stage->name, LETTER_FOLLOW);
+    publishes(stage, 1, stage->name);
+    turn(stage);
+    hand_ends(&stage->hand, APPEND_DONE);
+    turn(stage);
+    got_is(stage, 0, "deliver 8");
+    hand_answers(&stage->hand, RC_OK, 7);
+    turn(stage);
+    got_is(stage, 0, "head 8");
+    reads(stage, 7);
+    got_is(stage, 0, "page 1");  /* and the tail still has it */
+    stage_free(stage);
+}
+
+static void a_head_that_cannot_be_read_is_asked_for_again(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_new(&plenty);
+
+    follows(stage, 0, stage->name, LETTER_FOLLOW);
+    hand_answers(&stage->hand, RC_IO, 0);
+    turn(stage);
+    got_is(stage, 0, "");
+    follows(stage, 1, stage->name, LETTER_FOLLOW);
+    assert_true(list_is_empty(&stage->hand.reads));  /* the question is on the table already */
+    writer_tend(&stage->writer, WALL);
+    assert_int_equal(stage->hand.tend_count, 1);
+    hand_answers(&stage->hand, RC_OK, 5);
+    turn(stage);
+    got_is(stage, 0, "head 5");
+    got_is(stage, 1, "head 5");
+    stage_free(stage);
+}
+
+static void unanswered_questions_are_freed_at_the_end(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_new(&plenty);
+
+    follows(stage, 0, stage->name, LETTER_FOLLOW);
+    hand_answers(&stage->hand, RC_IO, 0);
+    turn(stage);
+    stage_free(stage);
+}
+
+static void who_unfollows_hears_nothing_more(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_followed();
+
+    follows(stage, 1, stage->name, LETTER_FOLLOW);
+    follows(stage, 0, stage->name, LETTER_UNFOLLOW);
+    follows(stage, 0, stage->live, LETTER_UNFOLLOW);  /* never followed: fine */
+    publishes(stage, 0, stage->name);
+    turn(stage);
+    hand_ends(&stage->hand, APPEND_DONE);
+    turn(stage);
+    got_is(stage, 0, "published 6");
+    got_is(stage, 1, "head 5 deliver 6");
+    follows(stage, 1, stage->name, LETTER_UNFOLLOW);
+    assert_int_equal(stage->writer.tails.followed_count, 0);
+    stage_free(stage);
+}
+
+static void hints_of_a_turn_travel_together_but_not_too_many(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_followed();
+
+    publishes(stage, 1, stage->name);
+    publishes(stage, 1, stage->name);
+    turn(stage);
+    hand_ends(&stage->hand, APPEND_DONE);
+    turn(stage);
+    got_is(stage, 0, "deliver 6 7");
+
+    for (int i = 0; i < DELIVER_MESSAGES_MAX + 1; i++)
+        publishes(stage, 1, stage->name);
+    turn(stage);
+    hand_ends(&stage->hand, APPEND_DONE);
+    turn(stage);
+    got_is(stage, 0, "deliver deliver 264");
+    stage_free(stage);
+}
+
+/* What a broken store may have written turns up when it reopens; a retry is told "replayed", and who follows must
+ * hear of it by the next beat. */
+static void no_head_is_trusted_that_was_learnt_before_the_store_failed(void **state)
+{
+    (void)state;
+    static const struct { const char *name; enum append_outcome outcomes[2]; unsigned asks; } rows[] = {
+        { "all is well", { APPEND_DONE, APPEND_DONE }, 0 },
+        { "full: nothing was written", { APPEND_NO_SPACE, APPEND_DONE }, 0 },
+        { "broken", { APPEND_BROKEN, APPEND_BROKEN }, 1 },
+        { "broken and back", { APPEND_BROKEN, APPEND_REPLAYED }, 1 },
+        { "broken, then full: still not known", { APPEND_BROKEN, APPEND_NO_SPACE }, 1 },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct stage *stage = stage_followed();
+        for (int j = 0; j < 2; j++) {
+            publishes(stage, 1, stage->name);
+            turn(stage);
+            hand_ends(&stage->hand, rows[i].outcomes[j]);
+            turn(stage);
+        }
+        follows(stage, 0, stage->name, LETTER_FOLLOW);
+        if (list_is_empty(&stage->hand.reads) == (rows[i].asks > 0))
+            fail_msg("%s", rows[i].name);
+        if (rows[i].asks > 0) {
+            letters_free(&stage->sent[0]);
+            hand_answers(&stage->hand, RC_OK, 6);
+            turn(stage);
+            got_is(stage, 0, "head 6");
+        }
+        stage_free(stage);
+    }
+}
+
+static void the_first_good_word_ends_the_trust_in_what_was_learnt_meanwhile(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_followed();
+
+    publishes(stage, 1, stage->name);
+    turn(stage);
+    hand_ends(&stage->hand, APPEND_BROKEN);
+    turn(stage);
+    follows(stage, 0, stage->name, LETTER_FOLLOW);
+    hand_answers(&stage->hand, RC_OK, 5);  /* it has not reopened yet */
+    turn(stage);
+    got_is(stage, 0, "head 5");
+    publishes(stage, 1, stage->name);
+    turn(stage);
+    hand_ends(&stage->hand, APPEND_REPLAYED);
+    turn(stage);
+    follows(stage, 0, stage->name, LETTER_FOLLOW);
+    hand_answers(&stage->hand, RC_OK, 6);
+    turn(stage);
+    got_is(stage, 0, "head 6");
+    stage_free(stage);
+}
+
+/* --- reading --- */
+
+static void the_tail_answers_what_it_has_and_the_store_the_rest(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_followed();
+
+    publishes(stage, 1, stage->name);
+    turn(stage);
+    hand_ends(&stage->hand, APPEND_DONE);
+    turn(stage);
+    got_is(stage, 0, "deliver 6");
+    reads(stage, 5);
+    got_is(stage, 0, "page 1");
+    reads(stage, 4);
+    got_is(stage, 0, "");
+    assert_false(writer_is_idle(&stage->writer));
+    hand_answers(&stage->hand, RC_OK, 6);
+    turn(stage);
+    got_is(stage, 0, "page 0");
+    assert_true(writer_is_idle(&stage->writer));
+    stage_free(stage);
+}
+
+static void a_page_that_knows_more_than_the_tail_is_a_reason_to_ask(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_followed();
+
+    reads(stage, 2);
+    hand_answers(&stage->hand, RC_OK, 6);
+    turn(stage);
+    got_is(stage, 0, "page 0");
+    follows(stage, 1, stage->name, LETTER_FOLLOW);
+    hand_answers(&stage->hand, RC_OK, 6);
+    turn(stage);
+    got_is(stage, 1, "head 6");
+    stage_free(stage);
+}
+
+static void the_memory_store_is_asked_for_its_head_each_time(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_new(&plenty);
+
+    for (int i = 0; i < 2; i++) {
+        follows(stage, 0, stage->live, LETTER_FOLLOW);
+        assert_int_equal(stage->posted.count, 1);
+        turn(stage);
+        got_is(stage, 0, "head 0");
+    }
+    stage_free(stage);
+}
+
+static void it_tells_its_numbers(void **state)
+{
+    (void)state;
+    struct stage        *stage  = stage_followed();
+    struct stats_letter *letter = calloc(1, sizeof *letter);
+
+    must(letter != NULL);
+    letter->letter = (struct letter){ .kind = LETTER_STATS, .loop = 1 };
+    publishes(stage, 0, stage->name);
+    writer_take(&stage->writer, &letter->letter, WALL);
+    assert_int_equal(stage->sent[1].count, 1);
+    assert_int_equal(letter->stats.waiting_count, 1);
+    assert_int_equal(letter->stats.waiting_bytes, sizeof(struct message) + PAYLOAD);
+    assert_int_equal(letter->stats.tail_count, 1);
+    assert_int_equal(letter->stats.followed_count, 1);
+    stage_free(stage);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_waits_while_the_disk_is_busy_goes_as_one_group),
+        cmocka_unit_test(groups_are_bounded),
+        cmocka_unit_test(too_much_is_refused),
+        cmocka_unit_test(each_outcome_is_answered),
+        cmocka_unit_test(memory_answers_within_the_turn),
+        cmocka_unit_test(what_still_waits_at_the_end_is_freed),
+        cmocka_unit_test(one_question_answers_all_who_ask),
+        cmocka_unit_test(the_head_never_goes_back_to_an_answer_that_was_overtaken),
+        cmocka_unit_test(a_head_that_cannot_be_read_is_asked_for_again),
+        cmocka_unit_test(unanswered_questions_are_freed_at_the_end),
+        cmocka_unit_test(who_unfollows_hears_nothing_more),
+        cmocka_unit_test(hints_of_a_turn_travel_together_but_not_too_many),
+        cmocka_unit_test(no_head_is_trusted_that_was_learnt_before_the_store_failed),
+        cmocka_unit_test(the_first_good_word_ends_the_trust_in_what_was_learnt_meanwhile),
+        cmocka_unit_test(the_tail_answers_what_it_has_and_the_store_the_rest),
+        cmocka_unit_test(a_page_that_knows_more_than_the_tail_is_a_reason_to_ask),
+        cmocka_unit_test(the_memory_store_is_asked_for_its_head_each_time),
+        cmocka_unit_test(it_tells_its_numbers),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

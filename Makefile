@@ -149,6 +149,80 @@ bench:
 
 -include $(shell find $(OUT)/obj -name '*.d' 2>/dev/null)
 
-.PHONY: all bench units stories fuzzers clean
+# --- the two commands, and daily ones ------------------------------------------------------------------------------
+JOBS     := -j$(shell nproc)
+SAN      := $(BUILD)/san
+DATA     ?= $(if $(LONGWIRE_DATA),$(LONGWIRE_DATA),./data)
+
+run:
+	@setup/packages run
+	@$(MAKE) --no-print-directory $(JOBS) $(BUILD)/longwired $(BUILD)/longwire
+	@exec $(BUILD)/longwired --data $(DATA) $(ARGS)
+
+# All that the tests run, under ASan and UBSan; what threads share, under TSan too.
+test-build:
+	@$(MAKE) --no-print-directory $(JOBS) FLAVOUR=san $(SAN)/longwired $(SAN)/longwire $(SAN)/longwire-bench units fuzzers \
+	    stories preloads $(SAN)/test/sim/sim
+	@$(MAKE) --no-print-directory $(JOBS) FLAVOUR=tsan tsan-units
+	@$(MAKE) --no-print-directory $(JOBS) clang-check
+
+TSAN_UNITS = $(filter $(OUT)/test/reactor/% $(OUT)/test/store/% $(OUT)/test/node/% $(OUT)/test/message/%,$(UNITS))
+tsan-units: $(TSAN_UNITS)
+
+# Libraries that tests preload into the server: test/lib/preload/x.c becomes OUT/x.so.
+PRELOADS := $(patsubst test/lib/preload/%.c,$(OUT)/%.so,$(wildcard test/lib/preload/*.c))
+$(PRELOADS): $(OUT)/%.so: test/lib/preload/%.c
+	@mkdir -p $(@D)
+	@echo "  cc $<"
+	@$(CC) -D_GNU_SOURCE $(WARN) -O1 -g -fPIC -shared -o $@ $< -ldl
+preloads: $(PRELOADS)
+
+# The other compiler's opinion, without code.
+CLANG_CHECKED := $(patsubst %.c,$(BUILD)/clang/%.ok,$(wildcard src/*/*.c src/*/*/*.c tools/*/*.c test/sim/*.c \
+    test/lib/*.c test/story/*.c))
+$(BUILD)/clang/%.ok: %.c
+	@mkdir -p $(@D)
+	@clang $(CPPFLAGS) -MF $(@:.ok=.d) -MT $@ -Itest -Itools $(WARN) -fno-strict-aliasing -fsyntax-only $<
+	@touch $@
+clang-check: $(CLANG_CHECKED)
+-include $(shell find $(BUILD)/clang -name '*.d' 2>/dev/null)
+
+test:
+	@setup/packages test
+	@$(MAKE) --no-print-directory test-build
+	@test/run $(SAN) checks units fuzz tsan sim system
+
+unit:
+	@$(MAKE) --no-print-directory $(JOBS) FLAVOUR=san units
+	@test/run $(SAN) checks units
+sim:
+	@$(MAKE) --no-print-directory $(JOBS) FLAVOUR=san $(SAN)/test/sim/sim
+	@test/run $(SAN) sim
+system:
+	@$(MAKE) --no-print-directory test-build
+	@test/run $(SAN) system
+
+# A minute of each fuzzer by default: make fuzz FUZZ_SECONDS=600
+FUZZ_SECONDS ?= 60
+fuzz:
+	@setup/packages test
+	@$(MAKE) --no-print-directory $(JOBS) FLAVOUR=fuzz fuzzers
+	@for fuzzer in $$(find $(BUILD)/fuzz/fuzz -name '*_fuzz' -type f); do \
+	    name=$$(basename $$fuzzer _fuzz); mkdir -p $(BUILD)/fuzz/found/$$name; \
+	    echo "$$name: $(FUZZ_SECONDS) s"; \
+	    $$fuzzer -max_total_time=$(FUZZ_SECONDS) -verbosity=0 -print_final_stats=1 \
+	        -artifact_prefix=$(BUILD)/fuzz/found/$$name- $(BUILD)/fuzz/found/$$name test/fuzz/corpus/$$name || exit 1; done
+
+help:
+	@echo 'make run      install what is missing, build, start a server on ./data (DATA=DIR, ARGS="--flag ...")'
+	@echo 'make test     install what the tests need, build with sanitizers, run everything that CI runs'
+	@echo 'make          build longwired, longwire and longwire-bench into build/'
+	@echo 'make unit     unit tests          make system   tests with real processes'
+	@echo 'make sim      the simulator       (SIM_SEEDS=100000)'
+	@echo 'make fuzz     each fuzzer for a minute (FUZZ_SECONDS=600)'
+	@echo 'make bench    benchmarks beside nchan, mosquitto and Redis; writes docs/performance.md'
+	@echo 'make clean'
+
+.PHONY: all bench units stories fuzzers clean run test test-build tsan-units preloads clang-check unit sim system fuzz help
 clean:
 	rm -rf $(BUILD)

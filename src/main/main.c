@@ -62,16 +62,16 @@ static void say_hello(const struct settings *settings, const struct house *house
                                                        "follow and manage; only loopback addresses are served"));
     LOG(LOG_INFO, "ready", log_str("version", LONGWIRE_VERSION), log_u64("loops", house->worker_count),
         log_str("store", settings->store == STORE_MEMORY ? "memory" : settings->data));
-    if (settings->listen_count == 0 || !isatty(STDERR_FILENO))
+    if (settings->listen_count == 0)
         return;
     unsigned port = listener_port(house->workers[0].listeners[0]);
-    fprintf(stderr,
-            "\n  Longwire is running. In another terminal, try\n\n"
-            "    build/longwire sub topic:hello                                              # follow a channel\n"
-            "    curl -d 'Hello' http://127.0.0.1:%u/v1/channels/topic:hello/messages       # publish to it\n"
-            "    curl -N -H 'Accept: text/event-stream' 'http://127.0.0.1:%u/v1/subscribe?channel=topic:hello&after=0'\n\n"
-            "  or open http://127.0.0.1:%u/ in a browser. Ctrl-C stops the server.\n\n",
-            port, port, port);
+    printf("\n  Longwire is running. In another terminal, try\n\n"
+           "    build/longwire sub topic:hello        follow a channel\n"
+           "    curl -d 'Hello' http://127.0.0.1:%u/v1/channels/topic:hello/messages\n"
+           "    curl -N -H 'Accept: text/event-stream' 'http://127.0.0.1:%u/v1/subscribe?channel=topic:hello&after=0'\n\n"
+           "  or open http://127.0.0.1:%u/ in a browser. Ctrl-C stops the server.\n\n",
+           port, port, port);
+    fflush(stdout);
 }
 
 static void *stop_house(void *house)

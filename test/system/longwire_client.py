@@ -1,0 +1,432 @@
+"""Clients for system tests, made of parts that nobody here wrote: http.client, and python3-websockets' protocol
+machine on a plain socket. They keep their own place, come back by themselves and write down what they get.
+
+    api = Api(server.url)
+    api.publish("topic:a", b"one").json["seq"]
+    api.history_all("topic:a")
+    with Reader(server.url, "sse", ["topic:a"]) as reader:     # one of TRANSPORTS
+        reader.wait_for(lambda: reader.count("topic:a") == 1)
+        reader.messages("topic:a")                             # what Loss audits look at
+
+A Reader drops nothing and repairs nothing: what comes twice or out of order stands in its record as it came.
+"""
+import base64
+import collections
+import contextlib
+import http.client
+import json
+import socket
+import threading
+import time
+import urllib.parse
+
+import websockets.client
+import websockets.frames
+import websockets.uri
+
+SECONDS = 60             # longer than any single step may take
+RECV_BYTES = 65536
+COME_BACK_SECONDS = 0.02
+
+Answer = collections.namedtuple("Answer", "status headers body")
+Answer.json = property(lambda self: json.loads(self.body))
+# One line of a reader's record. kind: "message", "recall" or "gap"; payload: bytes, or None for a recall and what is
+# left of its target; for a gap seq is its end, and object says the rest.
+Event = collections.namedtuple("Event", "kind channel epoch seq payload object")
+
+
+def host_and_port(url):
+    parts = urllib.parse.urlsplit(url)
+    return parts.hostname, parts.port
+
+
+def channel_path(channel):
+    return "/v1/channels/" + urllib.parse.quote(channel, safe=":")
+
+
+def payload_of(message):
+    """The bytes that were published, whatever way the JSON carries them; JSON values in their shortest spelling."""
+    if "data_base64" in message:
+        return base64.b64decode(message["data_base64"], validate=True)
+    if "data" not in message:
+        return None
+    if isinstance(message["data"], str) and "json" not in message.get("media", ""):
+        return message["data"].encode()
+    return json.dumps(message["data"], separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def event_of(thing):
+    """A JSON object as its transport gave it; None for pings and the like."""
+    kind = thing.get("type")
+    if kind not in ("message", "recall", "gap"):
+        return None
+    seq = thing["to"] if kind == "gap" else thing["seq"]
+    return Event(kind, thing["channel"], thing["epoch"], seq, payload_of(thing), thing)
+
+
+class Api:
+    """The HTTP calls, over one connection that is kept open; for one thread at a time."""
+
+    def __init__(self, url, token=None, timeout=SECONDS):
+        self.address, self.timeout = host_and_port(url), timeout
+        self.headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        self.connection = None
+
+    def call(self, method, path, body=None, headers=None):
+        """One request, never repeated: an OSError or HTTPException leaves its fate open."""
+        if self.connection is None:
+            self.connection = http.client.HTTPConnection(*self.address, timeout=self.timeout)
+        try:
+            self.connection.request(method, path, body, {**self.headers, **(headers or {})})
+            answer = self.connection.getresponse()
+            return Answer(answer.status, answer.headers, answer.read())
+        except BaseException:
+            self.close()
+            raise
+
+    def get(self, path):
+        return self.call("GET", path)
+
+    def publish(self, channel, payload, media=None, key=None, ttl=None):
+        headers = {"Content-Type": media} if media else {}
+        if key is not None:
+            headers["Idempotency-Key"] = key
+        return self.call("POST", channel_path(channel) + "/messages" + ("" if ttl is None else f"?ttl={ttl}"),
+                         payload, headers)
+
+    def batch(self, messages):
+        """messages: the objects of the batch. Gives the results, one a message."""
+        answer = self.call("POST", "/v1/messages", json.dumps({"messages": messages}),
+                           {"Content-Type": "application/json"})
+        assert answer.status == 200, answer
+        return answer.json["results"]
+
+    def recall(self, channel, seq):
+        return self.call("DELETE", f"{channel_path(channel)}/messages/{seq}")
+
+    def history(self, channel, **query):
+        answer = self.get(f"{channel_path(channel)}/messages?{urllib.parse.urlencode(query)}")
+        assert answer.status == 200, answer
+        return answer.json
+
+    def history_all(self, channel):
+        """Every entry from the first kept one to the head, page by page, as objects."""
+        entries, after = [], 0
+        while True:
+            page = self.history(channel, after=after, limit=1000)
+            entries += page["messages"]
+            if after >= page["head"]:
+                return entries
+            after = event_of(page["messages"][-1]).seq
+
+    def metrics(self):
+        """Every sample of /metrics: {'name{label="value"}': number}."""
+        answer = self.get("/metrics")
+        assert answer.status == 200, answer
+        samples = (line.rsplit(" ", 1) for line in answer.body.decode().splitlines() if not line.startswith("#"))
+        return {name: float(value) for name, value in samples}
+
+    def close(self):
+        if self.connection is not None:
+            self.connection.close()
+            self.connection = None
+
+
+# --- one connection of each transport: generators of JSON objects, that end when the link does ---------------------
+
+def query_of(channels, after):
+    words = []
+    for channel in channels:
+        words.append(("channel", channel))
+        if after is not None:
+            words.append(("after", after))
+    return urllib.parse.urlencode(words)
+
+
+def http_stream(place, accept):
+    """Opens /v1/subscribe from `place`; gives the answer to read from."""
+    connection = http.client.HTTPConnection(*place.address, timeout=SECONDS)
+    connection.connect()
+    place.hold(connection.sock)
+    path = "/v1/subscribe?" + query_of(place.channels, place.after)
+    if place.cursor is not None:
+        path += "&" + urllib.parse.urlencode({"cursor": place.cursor})
+    connection.request("GET", path + place.more_query, headers={"Accept": accept, **place.headers})
+    answer = connection.getresponse()
+    if answer.status != 200:
+        raise RefusedError(answer.status, answer.read())
+    return answer
+
+
+def follow_sse(place):
+    answer, fields = http_stream(place, "text/event-stream"), {}
+    for line in answer:
+        name, colon, value = line.decode().rstrip("\r\n").partition(":")
+        if colon or name:
+            fields[name] = value[1:] if value.startswith(" ") else value
+            continue
+        if "id" in fields:
+            place.cursor = fields["id"]
+        if "data" in fields:
+            yield json.loads(fields["data"])
+        fields = {}
+
+
+def follow_ndjson(place):
+    for line in http_stream(place, "application/x-ndjson"):
+        if not line.endswith(b"\n"):
+            return  # cut off in the middle
+        thing = json.loads(line)
+        place.cursor = thing.pop("cursor", place.cursor)
+        yield thing
+
+
+def read_part(answer):
+    """Headers and body of the next part; None at the end."""
+    headers, line = {}, answer.readline()
+    while line.strip():
+        name, _, value = line.decode().rstrip("\r\n").partition(": ")
+        headers[name.lower()] = value
+        line = answer.readline()
+    if "content-length" not in headers:
+        return None
+    size = int(headers["content-length"])
+    body = answer.read(size)
+    tail = answer.readline() + answer.readline()  # CR LF, then the delimiter that closes the part at once
+    return (headers, body) if len(body) == size and tail.endswith(b"\r\n") else None
+
+
+def object_of_part(headers, body):
+    if headers["content-type"].startswith("application/vnd.longwire."):
+        return json.loads(body)
+    thing = {"channel": urllib.parse.unquote(headers["longwire-channel"]), "epoch": headers["longwire-epoch"],
+             "seq": int(headers["longwire-seq"]), "id": int(headers["longwire-id"]),
+             "time": int(headers["longwire-time"]), "media": headers["content-type"], "type": "message"}
+    if "longwire-recall" in headers:
+        return {**thing, "type": "recall", "target": int(headers["longwire-recall"])}
+    if "longwire-recalled" in headers:
+        return {**thing, "recalled": True}
+    return {**thing, "data_base64": base64.b64encode(body).decode()}
+
+
+def follow_multipart(place):
+    answer = http_stream(place, "multipart/mixed")
+    answer.readline()  # the first delimiter
+    while (part := read_part(answer)) is not None:
+        thing = object_of_part(*part)
+        place.cursor = part[0].get("longwire-cursor", place.cursor)
+        yield thing
+
+
+def follow_poll(place):
+    """One poll after another, a connection each, so that each may meet a server that has gone."""
+    while True:
+        answer = json.loads(http_stream(place, "application/json").read())
+        yield from answer["messages"]
+        place.cursor = answer["cursor"] or place.cursor
+
+
+class WebSocket:
+    """A WebSocket on a socket of its own, frame by frame."""
+
+    def __init__(self, url, headers=None, path="/v1/ws", hold=lambda sock: None, receive_buffer=None):
+        self.sock = socket.socket()
+        hold(self.sock)
+        if receive_buffer is not None:
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        self.sock.settimeout(SECONDS)
+        self.sock.connect(host_and_port(url))
+        self.wire = websockets.client.ClientConnection(websockets.uri.parse_uri("ws" + url[4:] + path),
+                                                       subprotocols=["longwire.json.v1"], max_size=None)
+        request = self.wire.connect()
+        for name, value in (headers or {}).items():
+            request.headers[name] = value
+        self.wire.send_request(request)
+        self.flush()
+        self.events = collections.deque()
+        self.response = next(iter(self.frames()))
+        if self.wire.handshake_exc is not None:
+            status = self.response.status_code if self.response else 0
+            raise RefusedError(status, self.response.body if self.response else b"")
+
+    def flush(self):
+        for data in self.wire.data_to_send():
+            if data:
+                self.sock.sendall(data)
+            else:
+                self.sock.shutdown(socket.SHUT_WR)
+
+    def frames(self):
+        """Every frame as it comes, until the link ends."""
+        while True:
+            while self.events:
+                yield self.events.popleft()
+            data = self.sock.recv(RECV_BYTES)
+            if not data:
+                return
+            self.wire.receive_data(data)
+            with contextlib.suppress(OSError):  # it may be gone; what it said still counts
+                self.flush()
+            self.events.extend(self.wire.events_received())
+
+    def objects(self):
+        text = b""
+        for frame in self.frames():
+            if frame.opcode in (websockets.frames.Opcode.TEXT, websockets.frames.Opcode.CONT):
+                text += frame.data
+                if frame.fin:
+                    yield json.loads(text)
+                    text = b""
+
+    def say(self, thing):
+        self.wire.send_text(json.dumps(thing).encode())
+        self.flush()
+
+    @property
+    def close_code(self):
+        return self.wire.close_rcvd.code if self.wire.close_rcvd else None
+
+    def close(self):
+        self.sock.close()
+
+
+def follow_ws(place):
+    link = WebSocket(place.url, headers=place.headers, hold=place.hold)
+    for channel in place.channels:
+        wish = {"type": "subscribe", "channel": channel}
+        if channel in place.stands:
+            epoch, seq = place.stands[channel]
+            wish.update(after=seq, epoch=epoch)
+        elif place.after is not None:
+            wish["after"] = place.after
+        link.say(wish)
+    for thing in link.objects():
+        yield thing
+        if (event := event_of(thing)) is not None:
+            place.stands[event.channel] = (event.epoch, event.seq)
+
+
+TRANSPORTS = {"ws": follow_ws, "sse": follow_sse, "ndjson": follow_ndjson, "multipart": follow_multipart,
+              "poll": follow_poll}
+
+
+class RefusedError(Exception):
+    """The server said no: status, body."""
+
+
+class Place:
+    """Where a reader stands, and the socket that it has open."""
+
+    def __init__(self, url, channels, after=0, cursor=None, headers=None, more_query=""):
+        self.url, self.address, self.channels = url, host_and_port(url), list(channels)
+        self.after, self.cursor, self.headers, self.more_query = after, cursor, headers or {}, more_query
+        self.stands = {}     # channel: (epoch, seq), for WebSockets
+        self.sock, self.is_over = None, False
+        self.lock = threading.Lock()
+
+    def hold(self, sock):
+        with self.lock:
+            self.sock = sock
+            if self.is_over:
+                raise OSError("the reader has been closed")
+
+    def close(self):
+        with self.lock:
+            self.is_over = True
+            if self.sock is not None:
+                with contextlib.suppress(OSError):
+                    self.sock.shutdown(socket.SHUT_RDWR)
+
+
+def follow(transport, place, on_break=lambda why: None):
+    """Every object that comes, for ever: over new connections from where it stands, whatever happens to the old."""
+    while not place.is_over:
+        try:
+            yield from TRANSPORTS[transport](place)
+            on_break("ended")
+        except (OSError, http.client.HTTPException, ValueError, RefusedError) as why:
+            on_break(why)
+        time.sleep(COME_BACK_SECONDS)
+
+
+class Reader:
+    """A client in a thread of its own, that follows and writes down."""
+
+    def __init__(self, url, transport, channels, **more):
+        self.place, self.transport = Place(url, channels, **more), transport
+        self.events, self.breaks, self.others = [], [], []
+        self.news = threading.Condition()
+        self.thread = threading.Thread(target=self.run)
+
+    def run(self):
+        for thing in follow(self.transport, self.place, self.breaks.append):
+            event = event_of(thing)
+            with self.news:
+                (self.others if event is None else self.events).append(thing if event is None else event)
+                self.news.notify_all()
+
+    def wait_for(self, what, seconds=SECONDS):
+        with self.news:
+            assert self.news.wait_for(what, seconds), (self.transport, len(self.events), self.events[-2:],
+                                                       self.breaks[-5:])
+
+    def of(self, channel):
+        return [event for event in self.events if event.channel == channel]
+
+    def messages(self, channel):
+        return [event for event in self.of(channel) if event.kind == "message"]
+
+    def gaps(self, channel):
+        return [event.object for event in self.of(channel) if event.kind == "gap"]
+
+    def count(self, channel):
+        return len(self.of(channel))
+
+    def head(self, channel):
+        return next((event.seq for event in reversed(self.events) if event.channel == channel), 0)
+
+    def wait_head(self, channel, seq, seconds=SECONDS):
+        self.wait_for(lambda: self.head(channel) >= seq, seconds)
+
+    def close(self):
+        self.place.close()
+        self.thread.join(SECONDS)
+        assert not self.thread.is_alive(), "the reader does not end"
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+# --- the Loss audit -----------------------------------------------------------------------------------------------
+
+def audit_history(api, channel, answered):
+    """`answered`: {payload: (epoch, seq)} of every publish that was acknowledged. All of it is there, once, where it
+    was said to be, and the seqs are dense. Gives history as {seq: payload}."""
+    entries = [event_of(entry) for entry in api.history_all(channel)]
+    assert [entry.seq for entry in entries] == list(range(1, len(entries) + 1)), "seqs are not dense"
+    assert all(entry.kind == "message" for entry in entries), [e.object for e in entries if e.kind != "message"][:3]
+    payloads = {entry.seq: entry.payload for entry in entries}
+    epochs = {entry.seq: entry.epoch for entry in entries}
+    assert len(set(payloads.values())) == len(payloads), "a message is there twice"
+    lost = {payload: place for payload, place in answered.items()
+            if payloads.get(place[1]) != payload or epochs[place[1]] != place[0]}
+    assert not lost, f"{len(lost)} of {len(answered)} acknowledged messages are lost or moved: {list(lost.items())[:3]}"
+    return payloads
+
+
+def audit_reader(reader, channel, history):
+    """The reader's record is history: each message once, in order, none left out. A gap fails: nothing was let go."""
+    got = [(event.kind, event.seq, event.payload) for event in reader.of(channel)]
+    assert got == [("message", seq, payload) for seq, payload in history.items()], (
+        reader.transport, len(got), len(history), first_difference(got, history))
+
+
+def first_difference(got, history):
+    for place, (event, wanted) in enumerate(zip(got, history.items())):
+        if event[1:] != wanted:
+            return {"at": place, "got": got[place:place + 3], "wanted": wanted, "before": got[max(0, place - 2):place]}
+    return "one is shorter"

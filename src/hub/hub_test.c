@@ -737,6 +737,42 @@ static void a_beat_asks_each_head_once_and_in_a_round(void **state)
     stage_free(stage);
 }
 
+/* Who can't read doesn't wait for a whole round. */
+static void a_beat_asks_first_where_a_page_failed(void **state)
+{
+    (void)state;
+    struct stage        *stage = stage_new();
+    struct subscription *subs  = calloc(ROUND, sizeof *subs);
+    struct channel_name *names[ROUND];
+    char                 text[32];
+
+    must(subs != NULL);
+    for (int i = 0; i < ROUND; i++) {
+        snprintf(text, sizeof text, "topic:%d", i);
+        names[i]           = name_of(stage, text);
+        stage->is_counting = true;
+        subscription_open(&subs[i], &stage->hub, names[i], (struct start){ START_NOW }, stage, 0);
+        hub_followed(&stage->hub, names[i], 9, 1, 5);
+    }
+    opens(stage, 0, (struct start){ START_AFTER });  /* one too many for a beat, and the last in line */
+    followed(stage, 9, 1, 5);
+    draws(stage, 0);
+    page_comes(stage, 0, 0, 0, "");
+    hub_tend(&stage->hub, 0);
+    stage->asked[0] = '\0';
+    followed(stage, 9, 1, 5);
+    asked_is(stage, "ready");
+    stage->is_counting = false;
+    hub_tend(&stage->hub, 0);
+    asked_is(stage, "follow follow");  /* the one that was left out, and this one, whose question was answered */
+    for (int i = 0; i < ROUND; i++) {
+        subscription_close(&subs[i], &stage->hub, 0);
+        channel_name_unref(names[i]);
+    }
+    free(subs);
+    stage_free(stage);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -765,6 +801,7 @@ int main(void)
         cmocka_unit_test(a_channel_is_left_at_once_without_lingering),
         cmocka_unit_test(who_comes_while_it_lingers_hears_of_the_new_head),
         cmocka_unit_test(a_beat_asks_each_head_once_and_in_a_round),
+        cmocka_unit_test(a_beat_asks_first_where_a_page_failed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

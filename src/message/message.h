@@ -45,8 +45,8 @@ static inline struct message *message_ref(struct message *message)
 
 void message_unref(struct message *message);  /* NULL is fine */
 
-/* What remains of `message` once the message `recall` has taken it back: its numbers and expiry without its payload, and
- * in `target` the recall's seq. The caller owns it. */
+/* What remains of `message` once the message `recall` has taken it back: its numbers and expiry without its payload,
+ * and in `target` the recall's seq. The caller owns it. */
 struct message *message_recalled(const struct message *message, const struct message *recall);
 
 static inline struct span message_payload(const struct message *message)

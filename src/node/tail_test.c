@@ -90,7 +90,8 @@ static void reads(struct stage *stage, int channel, struct store_read ask, char 
     assert_int_equal(read.epoch, EPOCH);
     assert_int_equal(read.head, tail->head);
     for (size_t i = 0; i < read.entry_count; i++)
-        len += (size_t)snprintf(ret_words + len, 256 - len, "%s%" PRIu64, i == 0 ? "" : " ", read.entries[i].message->seq);
+        len += (size_t)snprintf(ret_words + len, 256 - len, "%s%" PRIu64, i == 0 ? "" : " ",
+                                read.entries[i].message->seq);
     store_read_fini(&read);
 }
 
@@ -106,7 +107,8 @@ static void memory_answers_as_far_back_as_it_reaches(void **state)
         { "beyond the head", { .bound = 99, .limit = 100, .bytes_max = PLENTY }, "store" },
         { "a limit", { .bound = 11, .limit = 2, .bytes_max = PLENTY }, "12 13" },
         { "only the head is wanted", { .bound = 11, .limit = 0, .bytes_max = PLENTY }, "store" },
-        { "bytes for one and a bit", { .bound = 11, .limit = 9, .bytes_max = sizeof(struct message) + PAYLOAD + 1 }, "12 13" },
+        { "bytes for one and a bit", { .bound = 11, .limit = 9, .bytes_max = sizeof(struct message) + PAYLOAD + 1 },
+          "12 13" },
         { "bytes for one", { .bound = 11, .limit = 9, .bytes_max = sizeof(struct message) + PAYLOAD }, "12" },
         { "bytes for none: one all the same", { .bound = 11, .limit = 9 }, "12" },
         { "backwards", { .way = READ_BEFORE, .bound = 14, .limit = 9, .bytes_max = PLENTY }, "store" },

@@ -1,4 +1,5 @@
-/* The writer between loops and stores: groups, answers, heads, hints. The durable store is a hand that the test moves. */
+/* The writer between loops and stores: groups, answers, heads, hints. The durable store is a hand that the test
+ * moves. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -62,7 +63,9 @@ static void hand_tend(struct store *store, msec wall)
     hand_of(store)->tend_count++;
 }
 
-static const struct store_ops hand_ops = { .name = "hand", .append = hand_append, .read = hand_read, .tend = hand_tend };
+static const struct store_ops hand_ops = {
+    .name = "hand", .append = hand_append, .read = hand_read, .tend = hand_tend,
+};
 
 /* Ends the batch under way, each append so. */
 static void hand_ends(struct hand *hand, enum append_outcome outcome)

@@ -2,14 +2,15 @@
  *
  *     sim [--seeds N] [--first SEED]      N seeds from SEED on
  *     sim --seed S [--story]              one seed, its story told
- *     sim --list FILE                     the seeds of a file: one a line, '#' begins a comment
+ *     sim --kept FILE                     the seeds of a file: one a line, and what it once found
  *     sim --plant NAME                    with a bug put in on purpose
- *     sim --self-check                    seeds repeat themselves; every planted bug is found within 100 seeds
+ *     sim --self-test                     seeds repeat themselves; every planted bug is found within 100 seeds
  *
  * Exit status 1 when a promise was broken. The last line is "N passed, N failed". */
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -23,11 +24,18 @@ enum {
     FOUND_STATUS    = 100,  /* exit status of a child that found its bug in the first seed; sanitizers use low ones */
 };
 
+/* Shared between the process that lives the seeds and the one that waits for it. */
+struct progress {
+    uint64_t seed, passed;
+    bool     is_told;  /* the failure has been explained */
+};
+
 struct options {
-    uint64_t    first, count;
-    enum plant  plant;
-    bool        is_told, is_self_check;
-    const char *list;
+    uint64_t         first, count;
+    enum plant       plant;
+    bool             is_told, is_self_test;
+    const char      *kept;
+    struct progress *progress;
 };
 
 static void show_last_lines(const struct story *story)
@@ -56,54 +64,75 @@ static void show_failure(uint64_t seed, enum plant plant, bool is_told)
 }
 
 /* A failed seed is the last: it leaves behind what it held. */
-static _Noreturn void end_failed(uint64_t passed)
-{
-    printf("%" PRIu64 " passed, 1 failed\n", passed);
-    fflush(stdout);
-    _exit(1);
-}
-
-static void live_or_end(uint64_t seed, const struct options *options, uint64_t passed)
+static void live_or_end(uint64_t seed, const struct options *options)
 {
     struct story story = { .is_kept = options->is_told, .is_told = options->is_told };
     char         promise[256];
 
-    if (world_live(seed, options->plant, &story, promise))
+    options->progress->seed = seed;
+    if (world_live(seed, options->plant, &story, promise)) {
+        options->progress->passed++;
         return;
+    }
     show_failure(seed, options->plant, options->is_told);
-    end_failed(passed);
+    options->progress->is_told = true;
+    fflush(stdout);
+    _exit(1);
 }
 
-static int run_seeds(const struct options *options)
+static int live_range(const struct options *options)
 {
     for (uint64_t i = 0; i < options->count; i++)
-        live_or_end(options->first + i, options, i);
-    printf("%" PRIu64 " passed, 0 failed\n", options->count);
+        live_or_end(options->first + i, options);
     return 0;
 }
 
-static int run_list(const struct options *options)
+static int live_kept(const struct options *options)
 {
-    char     line[512];
-    uint64_t passed = 0;
-    FILE    *file   = fopen(options->list, "r");
+    char  line[512];
+    FILE *file = fopen(options->kept, "r");
 
     if (file == NULL) {
-        perror(options->list);
+        perror(options->kept);
+        options->progress->is_told = true;
         return 2;
     }
     while (fgets(line, sizeof line, file) != NULL) {
         char    *end;
         uint64_t seed = strtoull(line, &end, 10);
         if (end != line)
-            live_or_end(seed, options, passed++);
+            live_or_end(seed, options);
     }
     fclose(file);
-    printf("%" PRIu64 " passed, 0 failed\n", passed);
     return 0;
 }
 
-/* --- self-check --- */
+/* In a process of its own, so that one that dies of must() or of a sanitizer has its seed told too. */
+static int run(struct options *options)
+{
+    void *shared = mmap(NULL, sizeof *options->progress, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    int   status;
+
+    if (shared == MAP_FAILED) {
+        perror("mmap");
+        return 2;
+    }
+    options->progress = shared;
+    fflush(stdout);
+    pid_t child = fork();
+    if (child == 0)
+        exit(options->kept != NULL ? live_kept(options) : live_range(options));
+    if (child < 0 || waitpid(child, &status, 0) != child) {
+        perror("fork");
+        return 2;
+    }
+    if (status != 0 && !options->progress->is_told)
+        printf("seed %" PRIu64 " ended the process, status %#x\n", options->progress->seed, (unsigned)status);
+    printf("%" PRIu64 " passed, %d failed\n", options->progress->passed, status != 0);
+    return status != 0;
+}
+
+/* --- self-test --- */
 
 static bool seed_repeats_itself(uint64_t seed)
 {
@@ -114,7 +143,7 @@ static bool seed_repeats_itself(uint64_t seed)
            one.hash == two.hash && one.count == two.count && one.count > 0;
 }
 
-/* After how many seeds the planted bug was found; 0: it was not. In a process of its own, for it leaves things behind. */
+/* After how many seeds the planted bug was found; 0: it was not. In a process of its own: it leaves things behind. */
 static unsigned plant_found_after(enum plant plant)
 {
     fflush(stdout);
@@ -133,10 +162,12 @@ static unsigned plant_found_after(enum plant plant)
     }
     int status;
     waitpid(child, &status, 0);
-    return WIFEXITED(status) && WEXITSTATUS(status) >= FOUND_STATUS ? (unsigned)(WEXITSTATUS(status) - FOUND_STATUS + 1) : 0;
+    if (!WIFEXITED(status) || WEXITSTATUS(status) < FOUND_STATUS)
+        return 0;
+    return (unsigned)(WEXITSTATUS(status) - FOUND_STATUS + 1);
 }
 
-static int run_self_check(void)
+static int run_self_test(void)
 {
     unsigned passed = 0, failed = 0;
 
@@ -184,8 +215,8 @@ static struct options options_of(int argc, char **argv)
     static const struct option longs[] = {
         { "seeds", required_argument, NULL, 'n' },   { "first", required_argument, NULL, 'f' },
         { "seed", required_argument, NULL, 's' },    { "story", no_argument, NULL, 't' },
-        { "plant", required_argument, NULL, 'p' },   { "list", required_argument, NULL, 'l' },
-        { "self-check", no_argument, NULL, 'c' },    { 0 },
+        { "plant", required_argument, NULL, 'p' },   { "kept", required_argument, NULL, 'k' },
+        { "self-test", no_argument, NULL, 'c' },    { 0 },
     };
     struct options options = { .first = 1, .count = SEEDS_DEFAULT };
     int            option;
@@ -197,10 +228,11 @@ static struct options options_of(int argc, char **argv)
         case 's': options.first = number_of(optarg); options.count = 1; break;
         case 't': options.is_told = true; break;
         case 'p': options.plant = plant_of(optarg); break;
-        case 'l': options.list = optarg; break;
-        case 'c': options.is_self_check = true; break;
+        case 'k': options.kept = optarg; break;
+        case 'c': options.is_self_test = true; break;
         default:
-            fprintf(stderr, "usage: sim [--seeds N] [--first SEED] [--seed S] [--story] [--list FILE] [--plant NAME] [--self-check]\n");
+            fputs("usage: sim [--seeds N] [--first SEED] [--seed S] [--story] [--kept FILE] [--plant NAME] "
+                  "[--self-test]\n", stderr);
             exit(2);
         }
     }
@@ -211,7 +243,7 @@ int main(int argc, char **argv)
 {
     struct options options = options_of(argc, argv);
 
-    if (options.is_self_check)
-        return run_self_check();
-    return options.list != NULL ? run_list(&options) : run_seeds(&options);
+    if (options.is_self_test)
+        return run_self_test();
+    return run(&options);
 }

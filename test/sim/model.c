@@ -112,7 +112,8 @@ void model_acked(struct model *model, struct intent *intent, const struct append
     promise(model->world, answer->seq != 0 && answer->epoch != 0, "%u is acknowledged without a number", intent->no);
     if (channel_is_durable(model->world->channels[intent->channel]))
         promise(model->world, store_sim_is_durable(model->world->disk, answer, intent->channel),
-                "acknowledged is durable: %s %" PRIu64 " is not on the disk", name_of(model, intent->channel), answer->seq);
+                "acknowledged is durable: %s %" PRIu64 " is not on the disk", name_of(model, intent->channel),
+                answer->seq);
     model_place_intent(model, intent, answer->epoch, answer->seq);
     intent->state    = INTENT_ACKED;
     intent->acked_at = model->world->now;
@@ -149,7 +150,8 @@ static void model_saw_plain(struct model *model, struct place *place, const stru
         place->intent = no;
     }
     promise(model->world, place->kind == MESSAGE_PLAIN && place->intent == no,
-            "one seq, one message: %s %" PRIu64 " is %d and %d", message->channel->text, message->seq, place->intent, no);
+            "one seq, one message: %s %" PRIu64 " is %d and %d", message->channel->text, message->seq, place->intent,
+            no);
     promise(model->world, place->recalled_at == 0 || since < place->recalled_at + LATE_MS_MAX + BEAT_MS,
             "recalled stays recalled: %s %" PRIu64 " is given to one who came long after", message->channel->text,
             message->seq);
@@ -175,7 +177,8 @@ void model_saw(struct model *model, unsigned channel, const struct message *mess
         break;
     case MESSAGE_RECALLED:
         promise(model->world, message->payload_len == 0 && message->target > message->seq,
-                "what remains of %s %" PRIu64 " names its recall and has no payload", message->channel->text, message->seq);
+                "what remains of %s %" PRIu64 " names its recall and has no payload", message->channel->text,
+                message->seq);
         promise(model->world, place->kind != MESSAGE_RECALL, "%s %" PRIu64 " is a recall taken back",
                 message->channel->text, message->seq);
         break;
@@ -208,14 +211,16 @@ static void model_check_kept(struct model *model, const struct intent *intent)
     }
     if (intent->seq < log.first)
         return;
-    promise(model->world, message != NULL, "acknowledged is kept: %s %" PRIu64 " is lost", name_of(model, intent->channel),
-            intent->seq);
+    promise(model->world, message != NULL, "acknowledged is kept: %s %" PRIu64 " is lost",
+            name_of(model, intent->channel), intent->seq);
     if (message->kind == MESSAGE_RECALLED)
         promise(model->world, intent->is_recall_asked, "%s %" PRIu64 " was taken back by nobody",
                 name_of(model, intent->channel), intent->seq);
     else
-        promise(model->world, intent->is_recall ? message->kind == MESSAGE_RECALL : intent_no_of(message) == (int)intent->no,
-                "acknowledged is kept: %s %" PRIu64 " is another one now", name_of(model, intent->channel), intent->seq);
+        promise(model->world,
+                intent->is_recall ? message->kind == MESSAGE_RECALL : intent_no_of(message) == (int)intent->no,
+                "acknowledged is kept: %s %" PRIu64 " is another one now", name_of(model, intent->channel),
+                intent->seq);
 }
 
 static void model_check_dense(struct model *model, unsigned channel)

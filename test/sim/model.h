@@ -1,9 +1,9 @@
 /* model.h - what must be true, kept as small as can be: who asked for what, what was acknowledged, and what
  * stands at each seq of each life of a log as far as anybody has seen.
  *
- *  - a message that was acknowledged is in the log, durably, at the seq that was said, and at no other (13, 17);
- *  - a seq carries one message, for everybody and for ever (42);
- *  - what was recalled stays recalled, what expired stays expired (18). */
+ *  - a message that was acknowledged is in the log, durably, at the seq that was said, and at no other (threat 17);
+ *  - a seq carries one message, for everybody and for ever (as in threat 42);
+ *  - what was recalled stays recalled, what expired stays expired (threat 18). */
 #ifndef SIM_MODEL_H
 #define SIM_MODEL_H
 

@@ -116,11 +116,13 @@ static void on_answered(struct publish_letter *letter)
 
 static struct message *intent_message(const struct world *world, const struct intent *intent)
 {
-    char            text[PADDING_MAX + 40];
-    int             len     = snprintf(text, sizeof text, "%u and %*s.", intent->no, (int)(intent->no * 37 % PADDING_MAX), "more");
-    struct message *message = message_new(world->channels[intent->channel], intent->is_recall ? MESSAGE_RECALL : MESSAGE_PLAIN,
-                                          text, intent->is_recall ? 0 : (uint32_t)len, SPAN("text/plain"), SPAN("sim"));
+    enum message_kind kind  = intent->is_recall ? MESSAGE_RECALL : MESSAGE_PLAIN;
+    int               width = (int)(intent->no * 37 % PADDING_MAX);
+    char              text[PADDING_MAX + 40];
+    int               len = snprintf(text, sizeof text, "%u and %*s.", intent->no, width, "more");
 
+    struct message *message = message_new(world->channels[intent->channel], kind, text,
+                                          intent->is_recall ? 0 : (uint32_t)len, SPAN("text/plain"), SPAN("sim"));
     message->time       = world_wall(world);
     message->target     = intent->target;
     message->expires_at = intent->expires_at;

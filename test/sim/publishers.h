@@ -1,5 +1,5 @@
-/* publishers.h - back ends: several requests under way, some with an idempotency key, which they repeat until they know;
- * impatient ones repeat while the first is still under way, over another loop. */
+/* publishers.h - back ends: several requests under way, some with an idempotency key, which they repeat until they
+ * know; impatient ones repeat while the first is still under way, over another loop. */
 #ifndef SIM_PUBLISHERS_H
 #define SIM_PUBLISHERS_H
 

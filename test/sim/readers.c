@@ -115,7 +115,8 @@ static void reader_come(struct reader *reader)
          channel_text(reader), reader->loop, start_text(&reader->start), reader->start.seq, reader->start.epoch,
          reader->is_lying ? " (a lie)" : "");
     reader->sub = (struct subscription){ 0 };
-    subscription_open(&reader->sub, reader_hub(reader), world->channels[reader->channel], reader->start, reader, world->now);
+    subscription_open(&reader->sub, reader_hub(reader), world->channels[reader->channel], reader->start, reader,
+                      world->now);
 }
 
 /* What a session would write into a cursor token now is what the reader remembers. */
@@ -168,8 +169,8 @@ static void reader_check_gap(const struct reader *reader, const struct gap *gap,
     promise(world, gap->from <= gap->to, "a gap is something");
     switch (gap->why) {
     case GAP_TRIMMED:
-        promise(world, gap->to < log->first, "reader %u hears of trimmed %" PRIu64 ", but %" PRIu64 " is kept", reader->no,
-                gap->to, log->first);
+        promise(world, gap->to < log->first, "reader %u hears of trimmed %" PRIu64 ", but %" PRIu64 " is kept",
+                reader->no, gap->to, log->first);
         break;
     case GAP_EXPIRED:
         promise(world, model_is_expired(world->model, reader->channel, log->epoch, gap, world_wall(world)),
@@ -194,8 +195,8 @@ static void reader_take_epoch(struct reader *reader, const struct gap *gap, cons
     promise(world, gap->from == 1 && (log->epoch != epoch || gap->to < log->first),
             "reader %u hears that %" PRIu64 " of the new log is not to be had", reader->no, gap->to);
     if (reader->has_place)
-        promise(world, reader->is_lying || reader->epoch < epoch, "epochs rise: reader %u had %" PRIu64 ", hears %" PRIu64,
-                reader->no, reader->epoch, epoch);
+        promise(world, reader->is_lying || reader->epoch < epoch,
+                "epochs rise: reader %u had %" PRIu64 ", hears %" PRIu64, reader->no, reader->epoch, epoch);
     reader->epoch    = epoch;
     reader->seq      = gap->to;
     reader->is_lying = false;
@@ -216,8 +217,8 @@ static void reader_take_next(struct reader *reader, const struct entry *entry, c
 
     if (reader->has_place)
         promise(world, entry_first(entry) == reader->seq + 1,
-                "no hole, nothing twice: reader %u of %s has %" PRIu64 ", gets %" PRIu64, reader->no, channel_text(reader),
-                reader->seq, entry_first(entry));
+                "no hole, nothing twice: reader %u of %s has %" PRIu64 ", gets %" PRIu64, reader->no,
+                channel_text(reader), reader->seq, entry_first(entry));
     else if (log->epoch == subscription_epoch(&reader->sub) && reader->start.kind != START_NOW)
         reader_check_begin(reader, entry, log);
     if (entry->message == NULL) {
@@ -328,6 +329,7 @@ void readers_check_end(struct readers *readers)
         promise(readers->world, reader->epoch == log.epoch && reader->seq == log.head,
                 "calm after healing: reader %u has %" PRIu64 "/%" PRIu64 " of %s, the log %" PRIu64 "/%" PRIu64, i,
                 reader->epoch, reader->seq, channel_text(reader), log.epoch, log.head);
-        promise(readers->world, reader->sub.page == NULL && reader->sub.ticket == NULL, "nothing is held for reader %u", i);
+        promise(readers->world, reader->sub.page == NULL && reader->sub.ticket == NULL,
+                "nothing is held for reader %u", i);
     }
 }

@@ -1,8 +1,8 @@
 /* readers.h - subscribers: each follows one channel over one loop, writes down what it is given, is slow for a while,
  * goes, and comes back on another loop with the place it remembers, or with a false one.
  *
- * What they promise to notice: a seq that doesn't follow the one before, a gap that isn't true, a message past its time,
- * an epoch that goes back (13, 14, 32, 34, 82). */
+ * What they notice: a seq that doesn't follow the one before, a gap that isn't true, a message past its time, an
+ * epoch that goes back (threats 13, 14, 32, 34, 82). */
 #ifndef SIM_READERS_H
 #define SIM_READERS_H
 

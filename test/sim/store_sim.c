@@ -225,7 +225,7 @@ static void sim_break(struct store_sim *sim, struct append_batch *batch)
     sim->broken_until = sim->world->now + 1 + (msec)draw(sim->world, OF_DISK, TROUBLE_MS);
     if (is_written)
         sim_write_batch(sim, batch);
-    tell(sim->world, "disk: sync of %zu failed, %s", batch->count, is_written ? "but they are written" : "they are lost");
+    tell(sim->world, "disk: sync of %zu failed, they are %s", batch->count, is_written ? "written" : "lost");
     batch_fail(batch, APPEND_BROKEN);
 }
 

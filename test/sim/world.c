@@ -11,7 +11,14 @@
 #include "readers.h"
 #include "store_sim.h"
 
-enum { RUN_MS = 1500, HEAL_MS = 3500, HUSH_MS = 150, LEAVE_MS = LINGER_MS + 2 * BEAT_MS + 50, STEP_MS_MAX = 9, CALM_STEP_MS = 15 };
+enum {
+    RUN_MS       = 1500,
+    STEP_MS_MAX  = 9,
+    HEAL_MS      = 3500,
+    HUSH_MS      = 150,
+    LEAVE_MS     = LINGER_MS + 2 * BEAT_MS + 50,
+    CALM_STEP_MS = 15,
+};
 
 const char *plant_text(enum plant plant)
 {

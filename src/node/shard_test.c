@@ -246,6 +246,41 @@ static void numbers_are_asked_for_and_told(void **state)
     stage_free(stage);
 }
 
+static struct count_letter *answered_count;
+
+static void on_counted(struct count_letter *letter)
+{
+    answered_count = letter;
+}
+
+/* A question that goes round: this loop adds its own, whoever asked, and the asker alone is answered. */
+static void subscribers_are_counted_on_the_way(void **state)
+{
+    (void)state;
+    struct stage        *stage  = stage_new();
+    struct count_letter *letter = count_letter_new(stage->name);
+
+    subscription_open(&stage->sub, &stage->shard.hub, stage->name, (struct start){ START_NOW }, stage, 0);
+    letter_free(sent(stage, LETTER_FOLLOW));
+    stage->shard.away_count = 0;
+    letter->answered        = on_counted;
+    shard_count(&stage->shard, letter);
+    assert_int_equal(stage->shard.away_count, 1);
+    assert_int_equal(letter->asker, LOOP);
+    letter->is_going = true;
+    letter->count    = 4;
+    shard_take(&stage->shard, sent(stage, LETTER_COUNT));
+    assert_ptr_equal(sent(stage, LETTER_COUNT), &letter->letter);
+    assert_int_equal(letter->count, 5);
+    assert_null(answered_count);
+    letter->is_home = true;
+    shard_take(&stage->shard, &letter->letter);
+    assert_ptr_equal(answered_count, letter);
+    assert_int_equal(stage->shard.away_count, 0);
+    letter_free(&letter->letter);
+    stage_free(stage);
+}
+
 static void a_lonely_channel_is_unfollowed_by_a_letter_without_answer(void **state)
 {
     (void)state;
@@ -284,6 +319,7 @@ int main(void)
         cmocka_unit_test(deliveries_are_heard_once_a_turn_and_let_go),
         cmocka_unit_test(a_publish_comes_back_though_its_asker_is_gone),
         cmocka_unit_test(numbers_are_asked_for_and_told),
+        cmocka_unit_test(subscribers_are_counted_on_the_way),
         cmocka_unit_test(a_lonely_channel_is_unfollowed_by_a_letter_without_answer),
         cmocka_unit_test(letters_free_all_that_they_own),
     };

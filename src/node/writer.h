@@ -49,7 +49,7 @@ struct writer {
     struct writer_batch      *quick;       /* the memory group, reused */
     bool                      is_busy;
     bool                      is_doubtful;  /* the durable store's last word on a group was APPEND_BROKEN */
-    unsigned                  trust;        /* counts the changes of is_doubtful: a head learnt before one may be wrong */
+    unsigned                  trust;        /* counts the changes of is_doubtful: a head learnt before may be wrong */
     size_t                    asking_count; /* heads and reads under way in the stores */
     struct letter            *unanswered;   /* heads that the store could not tell, to be asked again */
     struct deliver_letter    *delivers[LOOPS_MAX]; /* being filled this turn */

@@ -631,6 +631,37 @@ static void it_tells_its_numbers(void **state)
     stage_free(stage);
 }
 
+/* A count goes to each loop that follows, and home. */
+static void a_count_goes_round(void **state)
+{
+    (void)state;
+    static const struct { const char *name; bool follows[LOOPS]; unsigned way[LOOPS + 1], stops; } rows[] = {
+        { "nobody", { false, false }, { 1 }, 1 },
+        { "the asker alone", { false, true }, { 1, 1 }, 2 },
+        { "another alone", { true, false }, { 0, 1 }, 2 },
+        { "everybody", { true, true }, { 0, 1, 1 }, 3 },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct stage        *stage  = stage_new(&plenty);
+        struct count_letter *letter = count_letter_new(stage->live);
+        for (unsigned loop = 0; loop < LOOPS; loop++)
+            if (rows[i].follows[loop])
+                follows(stage, loop, stage->live, LETTER_FOLLOW);
+        turn(stage);
+        for (unsigned loop = 0; loop < LOOPS; loop++)
+            letters_free(&stage->sent[loop]);
+        letter->asker = 1;
+        for (unsigned stop = 0; stop < rows[i].stops; stop++) {
+            writer_take(&stage->writer, &letter->letter, WALL);
+            if (stage->sent[rows[i].way[stop]].count != 1 || letter->is_home != (stop + 1 == rows[i].stops))
+                fail_msg("%s, stop %u", rows[i].name, stop);
+            stage->sent[rows[i].way[stop]].count = 0;
+        }
+        letter_free(&letter->letter);
+        stage_free(stage);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -652,6 +683,7 @@ int main(void)
         cmocka_unit_test(a_page_that_knows_more_than_the_tail_is_a_reason_to_ask),
         cmocka_unit_test(the_memory_store_is_asked_for_its_head_each_time),
         cmocka_unit_test(it_tells_its_numbers),
+        cmocka_unit_test(a_count_goes_round),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

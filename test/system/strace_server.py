@@ -1,0 +1,52 @@
+"""strace(1) as a maker of faults: system calls of a `longwired` that are held, failed or its last (-e inject=…).
+
+    with strace(server, "inject=fsync,fdatasync:delay_enter=1s"):   # a server that runs, for as long as the block
+    StracedServer("inject=fsync:signal=KILL:when=3")                # from its first instruction on
+"""
+import contextlib
+import os
+import shutil
+import subprocess
+import threading
+
+import pytest
+
+from longwire_server import Server
+
+needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not there")
+
+
+def calls_of(inject):
+    return "trace=" + inject.partition("=")[2].partition(":")[0]
+
+
+@contextlib.contextmanager
+def strace(server, inject):
+    """Holds once every thread there is now is attached to."""
+    command = ["strace", "-f", "-p", str(server.pid), "-o", os.devnull, "-e", calls_of(inject), "-e", inject]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as tracer:
+        line = tracer.stderr.readline()
+        assert "attached" in line, line
+        # What it says of threads that come later is of no interest, but must not fill the pipe.
+        reader = threading.Thread(target=tracer.stderr.read)
+        reader.start()
+        try:
+            yield
+        finally:
+            tracer.terminate()
+            tracer.wait()
+            reader.join()
+
+
+class StracedServer(Server):
+    """The tracer is a grandchild (-D), so pid and exit status are longwired's own."""
+
+    def __init__(self, inject, **more):
+        super().__init__(**more)
+        # LeakSanitizer would want to be the tracer itself.
+        self.env.setdefault("ASAN_OPTIONS", "detect_leaks=0")
+        self.inject = inject
+
+    def command(self):
+        return ["strace", "-D", "-f", "-qq", "--seccomp-bpf", "-o", os.devnull, "-e", calls_of(self.inject),
+                "-e", self.inject, *super().command()]

@@ -1,0 +1,257 @@
+"""What was acknowledged is there, once and in order, whatever happens to the process: kill -9 at random moments, restarts,
+lost data directories (threats 1, 14, 17, 18).
+
+LW_KILL_ROUNDS    rounds of kill -9 under load; 20 unless told otherwise
+LW_SEED           seed of the moments; random unless told, printed with a failure
+"""
+import contextlib
+import http.client
+import os
+import random
+import shutil
+import threading
+import time
+
+import pytest
+
+from longwire_client import TRANSPORTS, Api, Reader, audit_history, audit_reader, event_of
+from longwire_server import Server, is_built
+from strace_server import needs_strace, strace
+
+pytestmark = pytest.mark.skipif(not is_built(), reason="no longwired is built")
+
+KILL_ROUNDS = int(os.environ.get("LW_KILL_ROUNDS", "20"))
+SEED = int(os.environ.get("LW_SEED", random.randrange(1 << 32)))
+RESTART_SECONDS_MAX = 10   # 2 s are promised on a free machine without sanitizers
+BROKEN_LINK = (OSError, http.client.HTTPException)
+
+
+class Publisher(threading.Thread):
+    """Publishes numbered payloads until told to stop, over as many connections as it takes, and writes down what was
+    acknowledged. With keys, a publish whose fate is unknown is repeated until it is known."""
+
+    def __init__(self, url, name, channel, has_keys):
+        super().__init__()
+        self.api, self.name_of, self.channel, self.has_keys = Api(url), name, channel, has_keys
+        self.answered, self.sent, self.refused, self.replayed = {}, 0, [], 0
+        self.is_over = False
+
+    def publish(self, payload):
+        answer = self.api.publish(self.channel, payload, key=payload.decode() if self.has_keys else None)
+        if answer.status not in (200, 201):
+            self.refused.append(answer)
+            return
+        self.replayed += answer.status == 200
+        self.answered[payload] = (answer.json["epoch"], answer.json["seq"])
+
+    def run(self):
+        while not self.is_over:
+            payload = f"{self.name_of}-{self.sent}".encode()
+            self.sent += 1
+            while payload not in self.answered:
+                try:
+                    self.publish(payload)
+                except BROKEN_LINK:
+                    time.sleep(0.005)
+                    if not self.has_keys:
+                        break
+        self.api.close()
+
+
+def test_kill_minus_nine_at_random_moments_loses_nothing():
+    """Threats 1 and 17: 8 publishers, a reader on each transport, all of which come back by themselves."""
+    print(f"LW_SEED={SEED}")
+    rng, channels = random.Random(SEED), ["topic:one", "user:two"]
+    with Server() as server, contextlib.ExitStack() as stack:
+        readers = [stack.enter_context(Reader(server.url, transport, channels)) for transport in TRANSPORTS]
+        publishers = [Publisher(server.url, f"p{i}", channels[i % 2], has_keys=i % 4 < 2) for i in range(8)]
+        stack.callback(lambda: [setattr(publisher, "is_over", True) for publisher in publishers])
+        for publisher in publishers:
+            publisher.start()
+        restarts = []
+        for _ in range(KILL_ROUNDS):
+            time.sleep(rng.uniform(0.05, 0.9))  # the moment is the fault that is injected
+            server.kill()
+            began = time.monotonic()
+            server.start()
+            restarts.append(time.monotonic() - began)
+        for publisher in publishers:
+            publisher.is_over = True
+        for publisher in publishers:
+            publisher.join(60)
+        assert not any(publisher.is_alive() or publisher.refused for publisher in publishers), publishers[0].refused[:1]
+
+        api = Api(server.url)
+        total = 0
+        for channel in channels:
+            mine = [publisher for publisher in publishers if publisher.channel == channel]
+            answered = {payload: place for publisher in mine for payload, place in publisher.answered.items()}
+            history = audit_history(api, channel, answered)
+            total += len(history)
+            for reader in readers:
+                reader.wait_head(channel, len(history))
+                audit_reader(reader, channel, history)
+            for publisher in mine:  # each publisher waited for its answer, so its own order is the log's
+                numbers = [int(payload.split(b"-")[1]) for payload in history.values()
+                           if payload.startswith(publisher.name_of.encode() + b"-")]
+                assert numbers == sorted(numbers)
+                if publisher.has_keys:
+                    assert numbers == list(range(publisher.sent)), publisher.name_of
+        api.close()
+        print(f"{total} messages, {sum(p.replayed for p in publishers)} repeats recognised, "
+              f"slowest restart {max(restarts):.2f} s")
+        assert total >= KILL_ROUNDS and max(restarts) < RESTART_SECONDS_MAX
+        assert all(len(reader.breaks) >= KILL_ROUNDS for reader in readers), "the readers were not cut off"
+
+
+def test_an_idempotency_key_holds_across_kill():
+    """Threat 17: the same answer, and one message."""
+    with Server() as server:
+        api = Api(server.url)
+        first = api.publish("topic:k", b"paid", key="order-1")
+        server.kill()
+        server.start()
+        api.close()
+        again = api.publish("topic:k", b"paid", key="order-1")
+        other = api.publish("topic:k", b"paid twice", key="order-1")
+        assert (first.status, again.status, other.status) == (201, 200, 422)
+        assert again.body == first.body and again.headers["Idempotency-Replayed"] == "true"
+        assert [entry["seq"] for entry in api.history_all("topic:k")] == [1]
+        assert api.publish("topic:k", b"next").json["seq"] == 2
+        api.close()
+
+
+def test_recalls_and_expiry_hold_across_kill():
+    """Threat 18."""
+    with Server() as server:
+        api = Api(server.url)
+        for payload, ttl in ((b"taken back", None), (b"short", 1), (b"long", 3600), (b"kept", None)):
+            assert api.publish("topic:r", payload, ttl=ttl).status == 201
+        assert api.recall("topic:r", 1).status == 200
+        server.kill()
+        time.sleep(1.1)  # the short one's life ends on the wall clock
+        server.start()
+        api.close()
+        taken, short, long, kept, recall = api.history_all("topic:r")
+        assert taken["recalled"] is True and "data" not in taken
+        assert (short["type"], short["from"], short["to"], short["why"]) == ("gap", 2, 2, "expired")
+        assert (long["data"], kept["data"]) == ("long", "kept")
+        assert (recall["type"], recall["target"], recall["seq"]) == ("recall", 1, 5)
+        with Reader(server.url, "sse", ["topic:r"]) as reader:
+            reader.wait_head("topic:r", 5)
+            assert [event.kind for event in reader.of("topic:r")] == ["message", "gap", "message", "message", "recall"]
+            assert reader.of("topic:r")[0].payload is None
+        api.close()
+
+
+@pytest.mark.parametrize("channel, loses", [("topic:gone", True), ("live:gone", False)])
+def test_a_lost_log_has_a_new_epoch_and_readers_hear_of_it(channel, loses):
+    """Threat 14: the data directory deleted between two runs; and memory channels, which every restart empties. Old
+    cursors get a gap, then what is there now, and nothing of it silently skipped because its seq is low."""
+    with Server() as server, contextlib.ExitStack() as stack:
+        readers = [stack.enter_context(Reader(server.url, transport, [channel])) for transport in TRANSPORTS]
+        api = Api(server.url)
+        old = {api.publish(channel, b"old-%d" % i).json["epoch"] for i in range(5)}
+        for reader in readers:
+            reader.wait_head(channel, 5)
+        server.stop()
+        if loses:
+            shutil.rmtree(server.data)
+        server.start()
+        api.close()
+        new = {api.publish(channel, b"new-%d" % i).json["epoch"] for i in range(3)}
+        assert len(old) == len(new) == 1 and old != new
+        for reader in readers:
+            reader.wait_for(lambda r=reader: r.of(channel)[-1].payload == b"new-2")
+            events = reader.of(channel)
+            assert [event.payload for event in events if event.kind == "message"] == (
+                [b"old-%d" % i for i in range(5)] + [b"new-%d" % i for i in range(3)]), reader.transport
+            assert [gap["why"] for gap in reader.gaps(channel)] == ["epoch"], reader.transport
+            assert events[5].kind == "gap" and {event.epoch for event in events[5:]} == new, reader.transport
+        api.close()
+
+
+@pytest.mark.parametrize("kind", ["topic", "user", "device", "group", "all"])
+def test_durable_namespaces_keep_their_epoch_and_go_on_counting(kind):
+    with Server() as server:
+        api = Api(server.url)
+        first = api.publish(f"{kind}:x", b"1").json
+        server.kill()
+        server.start()
+        api.close()
+        second = api.publish(f"{kind}:x", b"2").json
+        assert (second["epoch"], second["seq"]) == (first["epoch"], 2) and second["id"] > first["id"]
+        api.close()
+
+
+SYNC_DELAY_SECONDS = 1.0
+
+
+@needs_strace
+def test_no_answer_before_the_disk_has_it():
+    """Every fsync and fdatasync is held for a second: the durable publish waits it out; memory channels, readers and
+    history don't wait for the disk."""
+    held = f"inject=fsync,fdatasync:delay_enter={int(SYNC_DELAY_SECONDS * 1e6)}"
+    with Server() as server, strace(server, held):
+        api, answers, began = Api(server.url), [], time.monotonic()
+
+        def publish():
+            with contextlib.closing(Api(server.url)) as other:
+                answers.append((other.publish("topic:slow", b"durable").status, time.monotonic() - began))
+        with Reader(server.url, "ws", ["topic:slow", "live:quick"]) as reader:
+            reader.wait_for(lambda: len(reader.others) == 3)  # connected, subscribed twice
+            began, quick, thread = time.monotonic(), 0, threading.Thread(target=publish)
+            thread.start()
+            while not answers:
+                assert api.publish("live:quick", b"memory").status == 201
+                shown = len(api.history_all("topic:slow")) + reader.count("topic:slow")
+                if time.monotonic() - began < SYNC_DELAY_SECONDS:  # so it can't have been durable when we looked
+                    assert shown == 0, "what is not durable is shown"
+                    quick += 1
+            thread.join()
+            reader.wait_head("topic:slow", 1)
+        (status, took), = answers
+        assert status == 201 and took >= SYNC_DELAY_SECONDS
+        assert quick >= 20, f"memory channels and history waited for the disk: {quick} answers in {took:.1f} s"
+        api.close()
+
+
+@needs_strace
+def test_publishes_share_syncs():
+    """64 publishers on a disk whose sync takes 20 ms: many acknowledgements for each sync."""
+    with Server() as server, strace(server, "inject=fsync,fdatasync:delay_enter=20000"):
+        each, count = 20, 64
+
+        def publish(number):
+            with contextlib.closing(Api(server.url)) as api:
+                assert all(api.publish(f"topic:{number}", b"%d" % i).status == 201 for i in range(each))
+                done.append(number)
+        done = []
+        threads = [threading.Thread(target=publish, args=(number,)) for number in range(count)]
+        began = time.monotonic()
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(done) == count
+        with contextlib.closing(Api(server.url)) as api:
+            metrics = api.metrics()
+        published = metrics['longwire_publishes_total{store="durable"}']
+        batches, syncs = metrics["longwire_store_batches_total"], metrics["longwire_store_sync_seconds_count"]
+        print(f"{published:.0f} publishes, {batches:.0f} batches, {syncs:.0f} syncs, {time.monotonic() - began:.1f} s")
+        assert published == each * count
+        assert batches * 4 <= published and syncs * 4 <= published
+
+
+def test_a_batch_is_numbered_in_order_and_survives_kill():
+    with Server() as server:
+        api = Api(server.url)
+        results = api.batch([{"channel": "topic:b", "data": f"m{i}"} for i in range(500)])
+        assert [result["seq"] for result in results] == list(range(1, 501))
+        server.kill()
+        server.start()
+        api.close()
+        answered = {f"m{i}".encode(): (result["epoch"], result["seq"]) for i, result in enumerate(results)}
+        assert [event_of(entry).payload for entry in api.history_all("topic:b")] == [f"m{i}".encode() for i in range(500)]
+        audit_history(api, "topic:b", answered)
+        api.close()

@@ -23,6 +23,7 @@ struct batch {
     struct http_exchange *exchange;
     struct batch_item    *items;
     size_t                count, cap;
+    size_t                inner_left; /* how many inner results there may still be */
     size_t                waiting;    /* letters on their way */
     bool                  is_ndjson;
     bool                  is_read;    /* all has been taken in; the last answer ends it */
@@ -248,11 +249,12 @@ static void item_to_channels(struct batch_item *item, const struct json_token *c
         return;
     }
     const struct json_token *list = json_root(doc);
-    if (list->count == 0 || list->count > batch->cap - batch->count) {
+    if (list->count == 0 || list->count > batch->inner_left) {
         item_refuse(item, list->count == 0 ? 400 : 413, "`channels` is empty, or the batch is too long in all");
         return;
     }
     item->inner = list->count;
+    batch->inner_left -= list->count;
     for (const struct json_token *at = json_first(doc, list); at != NULL; at = json_next(doc, list, at))
         item_to_channel(batch_add(batch), at, intake);
 }
@@ -293,11 +295,11 @@ static struct batch *batch_new(const struct call *call, bool is_ndjson)
 /* Items for so many messages, and for the inner results of `channels`. */
 static void batch_make_room(struct batch *batch, size_t messages)
 {
-    batch->cap   = messages + batch->api->limits.batch_messages_max;
-    batch->items = malloc(batch->cap * sizeof batch->items[0]);
+    batch->inner_left = batch->api->limits.batch_messages_max;
+    batch->cap        = messages + batch->inner_left;
+    batch->items      = malloc(batch->cap * sizeof batch->items[0]);
     must(batch->items != NULL);
 }
-
 
 static void serve_json_batch(struct call *call)
 {
@@ -327,14 +329,25 @@ static void serve_json_batch(struct call *call)
     batch_end_if_done(batch);
 }
 
+/* The next line that isn't empty; lines may end with CR LF. */
+static bool line_next(struct span *rest, struct span *ret_line)
+{
+    while (span_cut(rest, '\n', ret_line)) {
+        if (ret_line->len > 0 && ret_line->at[ret_line->len - 1] == '\r')
+            ret_line->len--;
+        if (span_trim(*ret_line).len > 0)
+            return true;
+    }
+    return false;
+}
+
 static size_t count_lines(struct span body)
 {
     struct span line;
     size_t      count = 0;
 
-    while (span_cut(&body, '\n', &line))
-        if (span_trim(line).len > 0)
-            count++;
+    while (line_next(&body, &line))
+        count++;
     return count;
 }
 
@@ -351,9 +364,7 @@ static void serve_ndjson_batch(struct call *call)
     }
     struct batch *batch = batch_new(call, true);
     batch_make_room(batch, lines);
-    while (span_cut(&rest, '\n', &line)) {
-        if (span_trim(line).len == 0)
-            continue;
+    while (line_next(&rest, &line)) {
         if (json_parse(line, &limits, doc))
             batch_take(batch, call, doc, json_root(doc));
         else

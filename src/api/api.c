@@ -61,24 +61,25 @@ struct channel_name *call_channel(const struct call *call)
     return name;
 }
 
-bool call_parameter(const struct call *call, struct span name, struct buf *room, struct span *ret)
+/* The first parameter of that name, still encoded. */
+static bool call_parameter(const struct call *call, struct span name, struct span *ret_encoded)
 {
-    struct span query = call->request->query, at, value;
+    struct span query = call->request->query, at;
 
-    while (url_query_next(&query, &at, &value))
+    while (url_query_next(&query, &at, ret_encoded))
         if (span_eq(at, name))
-            return url_decode(value, URL_QUERY, room, ret);
+            return true;
     return false;
 }
 
 bool call_u64(const struct call *call, struct span name, bool *ret_is_there, uint64_t *ret)
 {
     struct buf  room;
-    struct span value;
+    struct span encoded, value;
 
     buf_init(&room, 64);
-    *ret_is_there = call_parameter(call, name, &room, &value);
-    bool is_fine  = !*ret_is_there || span_u64(value, ret);
+    *ret_is_there = call_parameter(call, name, &encoded);
+    bool is_fine  = !*ret_is_there || (url_decode(encoded, URL_QUERY, &room, &value) && span_u64(value, ret));
     buf_fini(&room);
     if (!is_fine)
         call_refuse(call, 400, "a number in the query is not a whole number");
@@ -165,6 +166,26 @@ static void serve_route(struct call *call, const struct route *route)
         route->serve(call);
 }
 
+/* RFC 9110 15.5.6: 405 says what is allowed. */
+static void refuse_method(const struct call *call)
+{
+    static const char *const words[] = { [H1_GET] = "GET, HEAD", [H1_POST] = "POST", [H1_DELETE] = "DELETE" };
+    const char              *comma   = "";
+    struct buf               allow;
+
+    buf_init(&allow, 256);
+    buf_put_lit(&allow, "Allow: ");
+    for (size_t i = 0; i < sizeof routes / sizeof routes[0]; i++) {
+        if (!route_fits(&routes[i], call))
+            continue;
+        buf_putf(&allow, "%s%s", comma, words[routes[i].method]);
+        comma = ", ";
+    }
+    buf_put_lit(&allow, "\r\n");
+    http_problem(call->api->server, call->exchange, 405, NULL, "this resource has no such method", buf_span(&allow));
+    buf_fini(&allow);
+}
+
 void api_serve(struct api *api, struct http_exchange *exchange, const struct http_request *request)
 {
     struct call call        = { .api = api, .exchange = exchange, .request = request };
@@ -186,8 +207,10 @@ void api_serve(struct api *api, struct http_exchange *exchange, const struct htt
     }
     if (serve_page(&call))
         return;
-    call_refuse(&call, path_exists ? 405 : 404,
-                path_exists ? "this resource has no such method" : "nothing is here; see /docs/http-api.md");
+    if (path_exists)
+        refuse_method(&call);
+    else
+        call_refuse(&call, 404, "nothing is here; see /docs/http-api.md");
 }
 
 size_t api_body_bytes_max(const struct api *api, const struct http_request *request)

@@ -22,9 +22,7 @@ void call_refuse_rights(const struct call *call, unsigned status, const char *de
 /* The channel of /v1/channels/{channel}/…; NULL: answered with 400 or 404. The caller owns the reference. */
 struct channel_name *call_channel(const struct call *call);
 
-/* A query parameter, decoded into *room if need be. False: not there, or not decodable. */
-bool call_parameter(const struct call *call, struct span name, struct buf *room, struct span *ret);
-/* A whole number; *ret keeps its value if the parameter isn't there. False: answered with 400. */
+/* A query parameter, a whole number; *ret keeps its value if it isn't there. False: answered with 400. */
 bool call_u64(const struct call *call, struct span name, bool *ret_is_there, uint64_t *ret);
 
 void call_answer_json(const struct call *call, unsigned status, struct span body);

@@ -24,7 +24,7 @@ static bool key_is_well_formed(struct span key)
     if (key.len > INTAKE_KEY_BYTES_MAX)
         return false;
     for (size_t i = 0; i < key.len; i++)
-        if (key.at[i] < 0x20 || key.at[i] == 0x7f)
+        if ((unsigned char)key.at[i] < 0x20 || key.at[i] == 0x7f)
             return false;
     return true;
 }

@@ -365,6 +365,52 @@ static void a_cursor_is_whole_at_any_time(void **state)
     stage_free(stage);
 }
 
+/* --- what a session takes back or sends without looking --- */
+
+static void what_a_socket_did_not_take_is_drawn_again(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_at_five();
+
+    delivered(stage, 9, 6);
+    delivered(stage, 9, 7);
+    assert_string_equal(draws(stage, 0), "6 7 .");
+    subscription_rewind(&stage->subs[0], 6);
+    assert_true(subscription_is_behind(&stage->subs[0]));
+    assert_int_equal(subscription_seen(&stage->subs[0]), 5);
+    assert_string_equal(draws(stage, 0), "6 7 .");
+    subscription_rewind(&stage->subs[0], 7);
+    hub_turn_end(&stage->hub);
+    assert_string_equal(draws(stage, 0), "?");
+    asked_is(stage, "read 6");
+    stage_free(stage);
+}
+
+static void only_a_plain_reader_may_skip(void **state)
+{
+    (void)state;
+    struct stage              *stage = stage_new();
+    const struct subscription *sub   = &stage->subs[0];
+
+    opens(stage, 0, (struct start){ START_AFTER, 5, 9 });
+    assert_false(subscription_is_plain(sub));  /* not placed */
+    followed(stage, 9, 1, 5);
+    assert_true(subscription_is_plain(sub));
+    delivered(stage, 9, 6);
+    subscription_skip(&stage->subs[0], 7);
+    assert_int_equal(subscription_seen(sub), 6);
+    assert_string_equal(draws(stage, 0), ".");
+    followed(stage, 9, 1, 8);
+    assert_string_equal(draws(stage, 0), "?");
+    assert_false(subscription_is_plain(sub));  /* reading */
+    page_comes(stage, 0, 9, 8, "7 8");
+    assert_false(subscription_is_plain(sub));  /* has a page */
+    assert_string_equal(draws(stage, 0), "7 8 .");
+    followed(stage, 10, 1, 0);
+    assert_false(subscription_is_plain(sub));  /* has something to be told first */
+    stage_free(stage);
+}
+
 /* --- the live feed --- */
 
 static void hints_may_be_late_doubled_or_missing(void **state)
@@ -483,6 +529,22 @@ static void what_remains_of_a_recalled_message_names_its_recall(void **state)
     assert_int_equal(entry.message->kind, MESSAGE_RECALLED);
     assert_int_equal(entry.message->target, 7);
     assert_int_equal(entry.message->payload_len, 0);
+    stage_free(stage);
+}
+
+/* … and makes room: the bound counts what is held, not what was. */
+static void a_recall_gives_the_windows_bytes_back(void **state)
+{
+    (void)state;
+    struct stage   *stage   = stage_at_five();
+    struct message *message = message_of(stage, MESSAGE_PLAIN, 9, 1);
+
+    stage->limits.window_bytes_max = 4 * message_size(message) - message->payload_len;
+    message_unref(message);
+    for (uint64_t seq = 6; seq <= 8; seq++)
+        delivered(stage, 9, seq);
+    delivered_recall(stage, 9, 9, 6);
+    assert_string_equal(draws(stage, 0), "~6 7 8 !9 .");
     stage_free(stage);
 }
 
@@ -782,6 +844,8 @@ int main(void)
         cmocka_unit_test(a_claim_is_judged_by_an_answer_asked_for_after_it_came),
         cmocka_unit_test(an_answer_under_way_is_too_old_to_judge_a_claim),
         cmocka_unit_test(a_cursor_is_whole_at_any_time),
+        cmocka_unit_test(what_a_socket_did_not_take_is_drawn_again),
+        cmocka_unit_test(only_a_plain_reader_may_skip),
         cmocka_unit_test(hints_may_be_late_doubled_or_missing),
         cmocka_unit_test(the_window_is_bounded_and_lives_for_a_turn),
         cmocka_unit_test(the_window_is_bounded_by_bytes_but_keeps_the_newest),
@@ -789,6 +853,7 @@ int main(void)
         cmocka_unit_test(what_overtakes_the_answer_is_in_the_log),
         cmocka_unit_test(a_recalled_message_is_not_read_from_the_window),
         cmocka_unit_test(what_remains_of_a_recalled_message_names_its_recall),
+        cmocka_unit_test(a_recall_gives_the_windows_bytes_back),
         cmocka_unit_test(expired_neighbours_are_one_gap_over_page_and_window),
         cmocka_unit_test(a_slow_reader_costs_a_cursor),
         cmocka_unit_test(one_page_is_read_at_a_time),

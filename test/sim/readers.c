@@ -18,6 +18,8 @@ struct reader {
 
     bool                has_place;  /* epoch and seq are known: what comes next must be seq + 1 */
     uint64_t            epoch, seq;
+    uint64_t            before;     /* the seq before the last entry … */
+    bool                may_rewind; /* … which may be taken back to there */
     struct start        start;      /* what was asked for at last */
     bool                is_lying;   /* … and it is not what was given */
 };
@@ -240,6 +242,8 @@ static void reader_take(struct reader *reader, const struct entry *entry)
 {
     struct log_now log = world_log(reader->world, reader->channel);
 
+    reader->before     = reader->seq;
+    reader->may_rewind = reader->has_place && entry->message != NULL;
     if (entry->message != NULL)
         tell(reader->world, "reader %u gets %s %" PRIu64, reader->no, channel_text(reader), entry->message->seq);
     else
@@ -263,12 +267,32 @@ static unsigned reader_draw_credit(struct reader *reader)
     return (unsigned)draw(world, OF_READERS, 6);
 }
 
+/* The socket did not take the last frame: it will be drawn again. */
+static void reader_rewind(struct reader *reader)
+{
+    subscription_rewind(&reader->sub, reader->before + 1);
+    tell(reader->world, "reader %u did not get %" PRIu64 " after all", reader->no, reader->seq);
+    reader->seq        = reader->before;
+    reader->may_rewind = false;
+}
+
+static void reader_be_slow(struct reader *reader)
+{
+    if (reader->may_rewind && one_in(reader->world, OF_READERS, 2))
+        reader_rewind(reader);
+    subscription_let_go(&reader->sub);
+    promise(reader->world, reader->sub.page == NULL, "a slow reader costs a cursor");
+    reader->slow_until = reader->world->now + 1 + (msec)draw(reader->world, OF_READERS, SLOW_MS_MAX);
+    reader->is_ready   = true;
+    tell(reader->world, "reader %u is slow", reader->no);
+}
+
 /* The socket takes so much, then it's full for a while: what was read is let go. */
 static void reader_draw(struct reader *reader)
 {
     struct entry entry;
 
-    reader->is_ready = false;
+    reader->is_ready = reader->may_rewind = false;
     for (unsigned credit = reader_draw_credit(reader); credit > 0; credit--) {
         switch (subscription_look(&reader->sub, reader_hub(reader), world_wall(reader->world), &entry)) {
         case SIGHT_ENTRY:
@@ -287,11 +311,7 @@ static void reader_draw(struct reader *reader)
             return;
         }
     }
-    subscription_let_go(&reader->sub);
-    promise(reader->world, reader->sub.page == NULL, "a slow reader costs a cursor");
-    reader->slow_until = reader->world->now + 1 + (msec)draw(reader->world, OF_READERS, SLOW_MS_MAX);
-    reader->is_ready   = true;
-    tell(reader->world, "reader %u is slow", reader->no);
+    reader_be_slow(reader);
 }
 
 static void reader_turn(struct reader *reader)

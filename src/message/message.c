@@ -38,8 +38,8 @@ void message_unref(struct message *message)
 
 struct message *message_recalled(const struct message *message, const struct message *recall)
 {
-    struct message *rest = message_new(message->channel, MESSAGE_RECALLED, NULL, 0, message_media(message),
-                                       message_from(message));
+    /* Media and sender are gone too, as in the stores: a reader must not see which of them it was served from. */
+    struct message *rest = message_new(message->channel, MESSAGE_RECALLED, NULL, 0, SPAN(""), SPAN(""));
     rest->epoch      = message->epoch;
     rest->seq        = message->seq;
     rest->id         = message->id;

@@ -280,6 +280,8 @@ static void what_remains_of_a_recalled_message(void **state)
     struct message *rest = message_recalled(message, recall);
     assert_int_equal(rest->kind, MESSAGE_RECALLED);
     assert_int_equal(rest->payload_len, 0);
+    assert_int_equal(rest->media_len, 0);
+    assert_int_equal(rest->from_len, 0);
     assert_int_equal(rest->epoch, 9);
     assert_int_equal(rest->seq, 42);
     assert_int_equal(rest->id, 4711);

@@ -145,7 +145,7 @@ def test_cursor_of_the_server(server):
 def fits(wanted, got, bound):
     """Is `got` what is wanted? Names that stand for values are bound in `bound`, if all fits."""
     if isinstance(wanted, str) and wanted.startswith("$"):
-        return bound.setdefault(wanted, got) == got
+        return wanted == "$_" or bound.setdefault(wanted, got) == got
     if isinstance(wanted, dict):
         return isinstance(got, dict) and wanted.keys() == got.keys() and \
             all(fits(wanted[name], got[name], bound) for name in wanted)

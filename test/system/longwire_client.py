@@ -330,6 +330,12 @@ class Place:
             if self.is_over:
                 raise OSError("the reader has been closed")
 
+    def let_go(self):
+        with self.lock:
+            if self.sock is not None:
+                self.sock.close()
+            self.sock = None
+
     def close(self):
         with self.lock:
             self.is_over = True
@@ -346,6 +352,7 @@ def follow(transport, place, on_break=lambda why: None):
             on_break("ended")
         except (OSError, http.client.HTTPException, ValueError, RefusedError) as why:
             on_break(why)
+        place.let_go()
         time.sleep(COME_BACK_SECONDS)
 
 

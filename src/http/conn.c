@@ -408,6 +408,7 @@ static void conn_on_writable(struct stream *stream, void *owner)
 }
 
 static const struct stream_events conn_events = {
+    .source      = STREAM_SOURCE,
     .on_readable = conn_on_readable,
     .on_writable = conn_on_writable,
 };

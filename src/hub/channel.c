@@ -6,26 +6,24 @@
 
 enum { WINDOW_FIRST_CAP = 4 };
 
-struct channel *channel_new(struct channel_name *name)
+struct channel *channel_new(struct channel_name *name, struct pool *pool)
 {
-    struct channel *channel = calloc(1, sizeof *channel);
+    struct channel *channel = pool_take(pool);
 
-    must(channel != NULL);
     channel->name = channel_name_ref(name);
     list_init(&channel->subs);
     list_init(&channel->link);
-    list_init(&channel->round);
     return channel;
 }
 
-void channel_free(struct channel *channel)
+void channel_free(struct channel *channel, struct pool *pool)
 {
     if (channel == NULL)
         return;
     must(list_is_empty(&channel->subs));
     channel_window_clear(channel);
     channel_name_unref(channel->name);
-    free(channel);
+    pool_give(pool, channel);
 }
 
 static struct message **window_slot(struct window *window, uint32_t index)

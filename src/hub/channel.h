@@ -17,8 +17,7 @@ struct window {
 
 struct channel {
     struct map_node      node;      /* in hub.channels */
-    struct list          link;      /* in hub.touched or hub.lingering */
-    struct list          round;     /* in hub.round */
+    struct list          link;      /* in hub.touched, hub.lingering or hub.round: in one of them always */
     struct list          subs;
     struct channel_name *name;      /* owns a reference */
     struct window       *window;    /* NULL: nothing in it */
@@ -29,11 +28,12 @@ struct channel {
     uint32_t             sub_count;
     bool                 is_touched;
     bool                 is_lingering;
+    bool                 is_hurried;   /* somebody waits for its head: first in the round */
     bool                 is_asked;     /* port->follow() was said and not answered yet */
 };
 
-struct channel *channel_new(struct channel_name *name);
-void            channel_free(struct channel *channel);  /* NULL is fine */
+struct channel *channel_new(struct channel_name *name, struct pool *pool);
+void            channel_free(struct channel *channel, struct pool *pool);  /* NULL is fine */
 
 static inline bool channel_is_known(const struct channel *channel)
 {

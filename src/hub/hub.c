@@ -35,6 +35,7 @@ void hub_init(struct hub *hub, const struct hub_port *port, void *ctx, const str
 {
     *hub = (struct hub){ .port = port, .ctx = ctx, .limits = limits };
     map_init(&hub->channels);
+    pool_init(&hub->pool, sizeof(struct channel));
     list_init(&hub->touched);
     list_init(&hub->lingering);
     list_init(&hub->round);
@@ -49,9 +50,10 @@ void hub_fini(struct hub *hub)
     while ((link = list_pop(&hub->lingering)) != NULL) {
         struct channel *channel = container_of(link, struct channel, link);
         map_take(&hub->channels, &channel->node);
-        channel_free(channel);
+        channel_free(channel, &hub->pool);
     }
     map_fini(&hub->channels);
+    pool_fini(&hub->pool);
 }
 
 /* --- channels of the hub --- */
@@ -76,20 +78,26 @@ static void hub_ask(struct hub *hub, struct channel *channel)
     hub->port->follow(hub->ctx, channel->name);
 }
 
+/* Where a channel stands that has no news and is not lonely. */
+static void hub_put_in_round(struct hub *hub, struct channel *channel)
+{
+    list_take(&channel->link);
+    list_push(channel->is_hurried ? hub->round.next : &hub->round, &channel->link);
+    channel->is_hurried = channel->is_touched = channel->is_lingering = false;
+}
+
 static struct channel *hub_join(struct hub *hub, struct channel_name *name)
 {
     struct channel *channel = hub_find(hub, name);
 
     if (channel != NULL) {
-        if (channel->is_lingering) {
-            list_take(&channel->link);
-            channel->is_lingering = false;
-        }
+        if (channel->is_lingering)
+            hub_put_in_round(hub, channel);
         return channel;
     }
-    channel = channel_new(name);
+    channel = channel_new(name, &hub->pool);
     map_add(&hub->channels, &channel->node, name->hash);
-    list_push(&hub->round, &channel->round);
+    hub_put_in_round(hub, channel);
     return channel;
 }
 
@@ -97,17 +105,14 @@ static void hub_leave(struct hub *hub, struct channel *channel)
 {
     hub->port->unfollow(hub->ctx, channel->name);
     list_take(&channel->link);
-    list_take(&channel->round);
     map_take(&hub->channels, &channel->node);
-    channel_free(channel);
+    channel_free(channel, &hub->pool);
 }
 
 static void hub_linger(struct hub *hub, struct channel *channel, msec now)
 {
-    if (channel->is_touched) {
-        channel->is_touched = false;
-        list_take(&channel->link);
-    }
+    list_take(&channel->link);
+    channel->is_touched = false;
     channel_window_clear(channel);
     if (hub->limits->linger_ms == 0) {
         hub_leave(hub, channel);
@@ -130,13 +135,14 @@ static void hub_tend_lingering(struct hub *hub, msec now)
 
 static void hub_tend_round(struct hub *hub)
 {
-    size_t count = hub->channels.count < ROUND_COUNT_MAX ? hub->channels.count : ROUND_COUNT_MAX;
+    struct list *last = hub->round.prev, *link = NULL;
 
-    while (count-- > 0) {
-        struct channel *channel = container_of(list_pop(&hub->round), struct channel, round);
-        list_push(&hub->round, &channel->round);
-        if (!channel->is_lingering)
-            hub_ask(hub, channel);
+    for (size_t count = 0; count < ROUND_COUNT_MAX && link != last; count++) {
+        link = list_pop(&hub->round);
+        if (link == NULL)
+            return;
+        list_push(&hub->round, link);
+        hub_ask(hub, container_of(link, struct channel, link));
     }
 }
 
@@ -149,8 +155,9 @@ void hub_tend(struct hub *hub, msec now)
 /* To the front of the round: somebody waits for it. */
 static void hub_hurry(struct hub *hub, struct channel *channel)
 {
-    list_take(&channel->round);
-    list_push(hub->round.next, &channel->round);
+    channel->is_hurried = true;
+    if (!channel->is_touched && !channel->is_lingering)
+        hub_put_in_round(hub, channel);
 }
 
 static void hub_touch(struct hub *hub, struct channel *channel)
@@ -158,6 +165,7 @@ static void hub_touch(struct hub *hub, struct channel *channel)
     if (channel->is_touched || channel->is_lingering)
         return;
     channel->is_touched = true;
+    list_take(&channel->link);
     list_push(&hub->touched, &channel->link);
 }
 
@@ -241,8 +249,18 @@ void subscription_open(struct subscription *sub, struct hub *hub, struct channel
     }
 }
 
+/* To another state; what was claimed makes place for pages. */
+static void subscription_leave(struct subscription *sub, enum subscription_state state)
+{
+    if (sub->state == SUB_AHEAD)
+        sub->page = NULL;
+    sub->state = (uint8_t)state;
+}
+
 void subscription_let_go(struct subscription *sub)
 {
+    if (sub->state == SUB_AHEAD)
+        return;  /* nothing is read before that is told */
     page_free(sub->page);
     sub->page = NULL;
 }
@@ -297,6 +315,11 @@ bool subscription_is_behind(const struct subscription *sub)
 }
 
 /* The entry that covers `seq`, from the page or the window. A page that has nothing to say of it is let go. */
+static struct page *subscription_page(const struct subscription *sub)
+{
+    return sub->state == SUB_AHEAD ? NULL : sub->page;
+}
+
 static bool subscription_find(struct subscription *sub, uint64_t seq, struct entry *ret_entry)
 {
     struct message *live = channel_window_at(sub->channel, seq);
@@ -305,8 +328,9 @@ static bool subscription_find(struct subscription *sub, uint64_t seq, struct ent
         *ret_entry = (struct entry){ .message = live };
         return true;
     }
-    for (size_t i = sub->page == NULL ? 0 : sub->page->at; sub->page != NULL && i < sub->page->count; i++) {
-        const struct entry *entry = &sub->page->entries[i];
+    const struct page *page = subscription_page(sub);
+    for (size_t i = page == NULL ? 0 : page->at; page != NULL && i < page->count; i++) {
+        const struct entry *entry = &page->entries[i];
         uint64_t            first = entry->message != NULL ? entry->message->seq : entry->gap.from;
         if (first <= seq && seq <= entry_last(entry)) {
             *ret_entry = *entry;
@@ -389,7 +413,7 @@ void subscription_step(struct subscription *sub, const struct entry *entry)
         sub->next = entry->gap.from;
     else
         sub->next = entry_last(entry) + 1;
-    sub->state = SUB_PLACED;
+    subscription_leave(sub, SUB_PLACED);
     sub->epoch = sub->channel->epoch;
 
     struct page *page = sub->page;
@@ -453,7 +477,7 @@ static void channel_begin_epoch(struct channel *channel)
         struct subscription *sub = container_of(link, struct subscription, in_channel);
         subscription_let_go(sub);
         if (sub->state != SUB_JOINING)
-            sub->state = SUB_EPOCH;
+            subscription_leave(sub, SUB_EPOCH);
     }
 }
 
@@ -551,7 +575,7 @@ void hub_turn_end(struct hub *hub)
 
     while ((link = list_pop(&hub->touched)) != NULL) {
         struct channel *channel = container_of(link, struct channel, link);
-        channel->is_touched     = false;
+        hub_put_in_round(hub, channel);
         channel_window_clear(channel);
     }
 }

@@ -20,6 +20,7 @@
 
 #include "base/list.h"
 #include "base/map.h"
+#include "base/pool.h"
 #include "message/message.h"
 
 struct hub;
@@ -50,6 +51,7 @@ struct hub {
     void                    *ctx;
     const struct hub_limits *limits;
     struct map               channels;
+    struct pool              pool;       /* where they live */
     struct list              touched;    /* channels with something new this turn */
     struct list              lingering;  /* channels without subscriptions, oldest first */
     struct list              round;      /* all channels, in the order in which their heads are asked anew */
@@ -74,10 +76,12 @@ struct subscription {
     struct channel *channel;      /* NULL: not open */
     void           *owner;        /* the session's; the hub hands it back and never looks at it */
     void           *ticket;       /* of a read under way, else NULL */
-    struct page    *page;         /* what was read and not yet dealt out, else NULL */
+    union {
+        struct page *page;        /* what was read and not yet dealt out, else NULL */
+        uint64_t     claimed;     /* SUB_AHEAD: what the reader said it had */
+    };
     uint64_t        next;         /* the cursor: the seq to deliver next. Before the channel answers: start.seq + 1 */
     uint64_t        epoch;        /* the life of the log that the cursor stands in; before: start.epoch */
-    uint64_t        claimed;      /* SUB_AHEAD: what the reader said it had */
     uint8_t         state;        /* enum subscription_state, in hub.c */
     uint8_t         start_kind;
     uint8_t         answers;      /* SUB_JOINING: this many answers on, one is as new as what it says */

@@ -10,6 +10,7 @@ void tails_init(struct tails *tails, size_t bytes_max, uint32_t messages_max)
 {
     *tails = (struct tails){ .bytes_max = bytes_max, .messages_max = messages_max };
     map_init(&tails->map);
+    pool_init(&tails->pool, sizeof(struct tail));
     list_init(&tails->recent);
 }
 
@@ -30,10 +31,8 @@ struct tail *tails_get(struct tails *tails, struct channel_name *name)
 
     if (tail != NULL)
         return tail;
-    tail = calloc(1, sizeof *tail);
-    must(tail != NULL);
+    tail       = pool_take(&tails->pool);
     tail->name = channel_name_ref(name);
-    list_init(&tail->recent);
     map_add(&tails->map, &tail->node, name->hash);
     return tail;
 }
@@ -59,9 +58,9 @@ void tail_empty(struct tails *tails, struct tail *tail)
         return;
     while (tail->ring->count > 0)
         tail_drop_oldest(tails, tail);
+    list_take(&tail->ring->recent);
     free(tail->ring);
     tail->ring = NULL;
-    list_take(&tail->recent);
 }
 
 void tail_let_go(struct tails *tails, struct tail *tail)
@@ -70,13 +69,13 @@ void tail_let_go(struct tails *tails, struct tail *tail)
         return;
     map_take(&tails->map, &tail->node);
     channel_name_unref(tail->name);
-    free(tail);
+    pool_give(&tails->pool, tail);
 }
 
 static void tails_make_room(struct tails *tails, const struct tail *keep)
 {
     while (tails->bytes > tails->bytes_max && !list_is_empty(&tails->recent)) {
-        struct tail *oldest = container_of(tails->recent.next, struct tail, recent);
+        struct tail *oldest = container_of(tails->recent.next, struct tail_ring, recent)->tail;
         if (oldest == keep) {
             tail_drop_oldest(tails, oldest);
             if (oldest->ring->count == 0)
@@ -95,9 +94,11 @@ static void tail_grow(struct tail *tail)
     struct tail_ring *wider = malloc(sizeof *wider + cap * sizeof wider->at[0]);
 
     must(wider != NULL);
-    *wider = (struct tail_ring){ .cap = cap };
+    *wider = (struct tail_ring){ .tail = tail, .cap = cap };
     for (uint32_t i = 0; ring != NULL && i < ring->count; i++)
         wider->at[wider->count++] = *ring_slot(ring, i);
+    if (ring != NULL)
+        list_take(&ring->recent);
     free(ring);
     tail->ring = wider;
 }
@@ -132,8 +133,8 @@ void tail_take(struct tails *tails, struct tail *tail, struct message *message, 
         tail_drop_oldest(tails, tail);
     *ring_slot(tail->ring, tail->ring->count++) = message_ref(message);
     tails->bytes += message_size(message);
-    list_take(&tail->recent);
-    list_push(&tails->recent, &tail->recent);
+    list_take(&tail->ring->recent);
+    list_push(&tails->recent, &tail->ring->recent);
     if (tails->bytes > tails->bytes_max)
         tails_make_room(tails, tail);
 }
@@ -182,4 +183,5 @@ void tails_fini(struct tails *tails)
         }
     }
     map_fini(&tails->map);
+    pool_fini(&tails->pool);
 }

@@ -6,19 +6,21 @@
 
 #include "base/list.h"
 #include "base/map.h"
+#include "base/pool.h"
 #include "message/message.h"
 #include "node/letter.h"
 
 enum { LOOPS_MAX = 64 };
 
 struct tail_ring {
+    struct list     recent;  /* in tails.recent: least lately written first */
+    struct tail    *tail;
     uint32_t        cap, first, count;
     struct message *at[];
 };
 
 struct tail {
     struct map_node      node;
-    struct list          recent;      /* in tails.recent while it holds messages: least lately written first */
     struct channel_name *name;        /* owns a reference */
     struct tail_ring    *ring;        /* the contiguous end of the log up to head; NULL: nothing */
     uint64_t             epoch;       /* 0: neither the store nor an append has told it yet */
@@ -32,6 +34,7 @@ struct tail {
 
 struct tails {
     struct map  map;
+    struct pool pool;           /* where they live */
     struct list recent;
     size_t      bytes;
     size_t      bytes_max;

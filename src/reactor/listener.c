@@ -46,6 +46,8 @@ static void listener_ready(struct source *source, uint32_t events)
     }
 }
 
+static const struct source_kind listener_kind = { .ready = listener_ready };
+
 static void listener_rested(struct timer *timer, msec now)
 {
     struct listener *listener = container_of(timer, struct listener, rest);
@@ -99,7 +101,7 @@ enum rc listener_new(struct loop *loop, const struct listener_options *options, 
     listener->fd           = -1;
     listener->loop         = loop;
     listener->options      = *options;
-    listener->source.ready = listener_ready;
+    listener->source.kind = &listener_kind;
     listener->rest.fire    = listener_rested;
     rc                     = listener_open(&listener->fd, options);
     if (rc != RC_OK)

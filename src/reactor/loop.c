@@ -38,11 +38,12 @@ static void bell_rang(struct source *source, uint32_t events)
     (void)source, (void)events;  /* being awake is all it's for */
 }
 
+static const struct source_kind bell_kind = { .ready = bell_rang };
+
 enum rc loop_init(struct loop *loop, const struct loop_hooks *hooks, void *ctx)
 {
-    *loop = (struct loop){ .epoll = -1, .hooks = hooks, .ctx = ctx, .bell.ready = bell_rang };
-    list_init(&loop->again);
-    list_init(&loop->closed);
+    *loop = (struct loop){ .epoll = -1, .hooks = hooks, .ctx = ctx, .bell.kind = &bell_kind };
+    pool_init(&loop->streams, sizeof(struct stream));
     loop->now  = clock_now();
     loop->wall = clock_wall();
     wheel_init(&loop->wheel, loop->now);
@@ -64,7 +65,8 @@ out:
 
 void loop_fini(struct loop *loop)
 {
-    stream_bury(loop);
+    stream_bury_all(loop);
+    pool_fini(&loop->streams);
     mailbox_fini(&loop->mailbox);
     free(loop->input);
     if (loop->epoll >= 0)
@@ -87,7 +89,7 @@ void loop_unwatch(struct loop *loop, int fd)
 
 static int loop_wait(struct loop *loop, struct epoll_event *events)
 {
-    int sleep_ms = list_is_empty(&loop->again) ? wheel_sleep_ms(&loop->wheel, loop->now) : 0;
+    int sleep_ms = loop->again == NULL ? wheel_sleep_ms(&loop->wheel, loop->now) : 0;
 
     if (sleep_ms != 0 && !mailbox_may_sleep(&loop->mailbox))
         sleep_ms = 0;
@@ -120,7 +122,7 @@ static void loop_turn(struct loop *loop)
         loop->hooks->turn_begin(loop->ctx);
     for (int i = 0; i < count; i++) {
         struct source *source = events[i].data.ptr;
-        source->ready(source, events[i].events);
+        source->kind->ready(source, events[i].events);
     }
     stream_read_again(loop);
     loop_read_mail(loop);

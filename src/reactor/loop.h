@@ -12,6 +12,7 @@
 #include "base/counter.h"
 #include "base/list.h"
 #include "base/msec.h"
+#include "base/pool.h"
 #include "base/wheel.h"
 #include "reactor/wake.h"
 
@@ -27,8 +28,12 @@ struct loop_hooks {
 };
 
 /* Something with a descriptor. `events` are those of epoll(7). */
-struct source {
+struct source;
+struct source_kind {
     void (*ready)(struct source *source, uint32_t events);
+};
+struct source {
+    const struct source_kind *kind;
 };
 
 struct loop {
@@ -40,8 +45,9 @@ struct loop {
     msec                     wall;    /* since 1970, of this turn */
     const struct loop_hooks *hooks;
     void                    *ctx;
-    struct list              again;   /* streams that have more to read than one turn gives them */
-    struct list              closed;  /* streams to free at the end of the turn: events may still name them */
+    struct pool              streams;
+    struct stream           *again;   /* streams that have more to read than one turn gives them */
+    struct stream           *closed;  /* streams to free at the end of the turn: events may still name them */
     bool                     is_stopping;
     char                    *input;   /* LOOP_INPUT_BYTES, for whoever reads in this turn */
     struct counter           turn_count;

@@ -8,33 +8,35 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-static void stream_ready(struct source *source, uint32_t events)
+static const struct stream_events *events_of(const struct stream *stream)
+{
+    return container_of(stream->source.kind, const struct stream_events, source);
+}
+
+void stream_ready(struct source *source, uint32_t events)
 {
     struct stream *stream = container_of(source, struct stream, source);
 
     if ((events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0)
         stream->is_ended = true;
     if (!stream->is_closed && (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0)
-        stream->events->on_readable(stream, stream->owner);
+        events_of(stream)->on_readable(stream, stream->owner);
     if (!stream->is_closed && (events & EPOLLOUT) != 0 && stream->is_full) {
         stream->is_full = false;
-        stream->events->on_writable(stream, stream->owner);
+        events_of(stream)->on_writable(stream, stream->owner);
     }
 }
 
 enum rc stream_new(struct loop *loop, int fd, const struct stream_events *events, void *owner, struct stream **ret)
 {
-    struct stream *stream = malloc(sizeof *stream);
-    if (stream == NULL)
-        return RC_NOMEM;
+    struct stream *stream = pool_take(&loop->streams);
 
     *stream = (struct stream){
-        .source.ready = stream_ready, .loop = loop, .events = events, .owner = owner, .fd = fd,
+        .source.kind = &events->source, .loop = loop, .owner = owner, .fd = fd,
     };
-    list_init(&stream->link);
     enum rc rc = loop_watch(loop, fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, &stream->source);
     if (rc != RC_OK) {
-        free(stream);
+        pool_give(&loop->streams, stream);
         return rc;
     }
     *ret = stream;
@@ -43,8 +45,8 @@ enum rc stream_new(struct loop *loop, int fd, const struct stream_events *events
 
 void stream_hand_over(struct stream *stream, const struct stream_events *events, void *owner)
 {
-    stream->events = events;
-    stream->owner  = owner;
+    stream->source.kind = &events->source;
+    stream->owner       = owner;
     stream_more(stream);
 }
 
@@ -54,8 +56,10 @@ void stream_close(struct stream *stream)
         return;
     stream->is_closed = true;
     close(stream->fd);  /* leaves the epoll set by itself: we never dup */
-    list_take(&stream->link);
-    list_push(&stream->loop->closed, &stream->link);
+    if (stream->is_again)
+        return;  /* that list will find it */
+    stream->next         = stream->loop->closed;
+    stream->loop->closed = stream;
 }
 
 ssize_t stream_read(struct stream *stream, void *into, size_t len)
@@ -91,29 +95,51 @@ void stream_shut(struct stream *stream)
 
 void stream_more(struct stream *stream)
 {
-    if (!stream->is_closed && !list_is_linked(&stream->link))
-        list_push(&stream->loop->again, &stream->link);
+    if (stream->is_closed || stream->is_again)
+        return;
+    stream->is_again    = true;
+    stream->next        = stream->loop->again;
+    stream->loop->again = stream;
 }
 
 void stream_read_again(struct loop *loop)
 {
-    struct list  now;
-    struct list *link;
+    struct stream *stream = loop->again;
 
-    list_init(&now);
-    list_move(&now, &loop->again);
-    while ((link = list_pop(&now)) != NULL) {
-        struct stream *stream = container_of(link, struct stream, link);
-        stream->events->on_readable(stream, stream->owner);
+    loop->again = NULL;
+    while (stream != NULL) {
+        struct stream *next = stream->next;
+        stream->is_again    = false;
+        if (stream->is_closed) {
+            stream->next = loop->closed;
+            loop->closed = stream;
+        } else {
+            events_of(stream)->on_readable(stream, stream->owner);
+        }
+        stream = next;
+    }
+}
+
+static void streams_free(struct loop *loop, struct stream *stream)
+{
+    while (stream != NULL) {
+        struct stream *next = stream->next;
+        pool_give(&loop->streams, stream);
+        stream = next;
     }
 }
 
 void stream_bury(struct loop *loop)
 {
-    struct list *link;
+    streams_free(loop, loop->closed);
+    loop->closed = NULL;
+}
 
-    while ((link = list_pop(&loop->closed)) != NULL)
-        free(container_of(link, struct stream, link));
+void stream_bury_all(struct loop *loop)
+{
+    streams_free(loop, loop->again);  /* closed, all of them: nobody owns a stream any more */
+    loop->again = NULL;
+    stream_bury(loop);
 }
 
 struct span stream_peer(const struct stream *stream, char *into, size_t len)

@@ -12,21 +12,26 @@
 struct stream;
 
 struct stream_events {
+    struct source_kind source;  /* STREAM_SOURCE */
     void (*on_readable)(struct stream *stream, void *owner);  /* bytes, the end or a fault: read and see */
     void (*on_writable)(struct stream *stream, void *owner);  /* after a short write */
 };
 
 struct stream {
-    struct source               source;
-    struct list                 link;        /* in loop->again or loop->closed */
-    struct loop                *loop;
-    const struct stream_events *events;
-    void                       *owner;
-    int                         fd;
-    bool                        is_full;     /* the last write was short */
-    bool                        is_ended;    /* the peer has closed or broken: read to the end to see */
-    bool                        is_closed;
+    struct source  source;      /* its kind is the beginning of a struct stream_events */
+    struct stream *next;        /* in loop->again or loop->closed */
+    struct loop   *loop;
+    void          *owner;
+    int            fd;
+    bool           is_full;     /* the last write was short */
+    bool           is_ended;    /* the peer has closed or broken: read to the end to see */
+    bool           is_again;    /* in loop->again */
+    bool           is_closed;
 };
+
+/* For the owner's table: .source = STREAM_SOURCE */
+#define STREAM_SOURCE { .ready = stream_ready }
+void stream_ready(struct source *source, uint32_t events);
 
 enum { STREAM_LATER = -1, STREAM_FAULT = -2 };
 
@@ -63,5 +68,6 @@ struct span stream_peer(const struct stream *stream, char *into, size_t len);
 /* The loop's. */
 void stream_read_again(struct loop *loop);
 void stream_bury(struct loop *loop);
+void stream_bury_all(struct loop *loop);
 
 #endif

@@ -33,6 +33,8 @@ void latency_add(struct latency *latency, msec took, uint64_t times)
 
 void desk_init(struct desk *desk)
 {
+    pool_init(&desk->subs, sizeof(struct feed_sub));
+    pool_init(&desk->ws_sessions, ws_session_bytes());
     list_init(&desk->sessions);
     list_init(&desk->polls);
     list_init(&desk->echoes);
@@ -49,6 +51,8 @@ void desk_fini(struct desk *desk)
     buf_fini(&desk->scratch.bytes);
     frames_fini(&desk->frames);
     json_doc_fini(&desk->doc);
+    pool_fini(&desk->subs);
+    pool_fini(&desk->ws_sessions);
 }
 
 void desk_turn_end(struct desk *desk)

@@ -93,6 +93,8 @@ struct desk {
     struct session_limits   limits;
     const struct desk_port *port;
     void                   *ctx;
+    struct pool             subs;        /* where feed_subs live */
+    struct pool             ws_sessions; /* … and WebSocket sessions, by far the most */
     struct list             sessions;  /* feeds with a stream of their own, for stopping */
     struct list             polls;
     struct list             echoes;

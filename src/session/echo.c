@@ -125,6 +125,7 @@ static void echo_on_writable(struct stream *stream, void *owner)
 }
 
 static const struct stream_events echo_events = {
+    .source      = STREAM_SOURCE,
     .on_readable = echo_on_readable,
     .on_writable = echo_on_writable,
 };

@@ -27,15 +27,22 @@ static void feed_set_lagging(struct feed *feed, bool is_lagging)
         counter_sub(&feed->desk->counters.lagging, 1);
 }
 
+static void feed_drop_waiting(struct feed *feed)
+{
+    if (feed->waiting == NULL)
+        return;
+    frame_unref(feed->waiting->cut);
+    buf_fini(&feed->waiting->own);
+    free(feed->waiting);
+    feed->waiting = NULL;
+}
+
 void feed_fini(struct feed *feed)
 {
     while (feed->subs != NULL)
         feed_unfollow(feed, feed->subs);
     feed_set_lagging(feed, false);
-    frame_unref(feed->cut);
-    if (feed->own != NULL)
-        buf_fini(feed->own);
-    free(feed->own);
+    feed_drop_waiting(feed);
     list_take(&feed->dirty);
     list_take(&feed->link);
     counter_sub(&feed->desk->counters.sessions[feed->transport], 1);
@@ -45,9 +52,8 @@ void feed_fini(struct feed *feed)
 
 struct feed_sub *feed_follow(struct feed *feed, struct wish *wish)
 {
-    struct feed_sub *sub = calloc(1, sizeof *sub);
+    struct feed_sub *sub = pool_take(&feed->desk->subs);
 
-    must(sub != NULL);
     sub->next  = feed->subs;
     feed->subs = sub;
     feed->sub_count++;
@@ -90,7 +96,7 @@ void feed_unfollow(struct feed *feed, struct feed_sub *sub)
     feed_unlist(feed, sub);
     subscription_close(&sub->sub, &feed->desk->shard->hub, feed->desk->loop->now);
     free(sub->ref);
-    free(sub);
+    pool_give(&feed->desk->subs, sub);
 }
 
 void feed_mark(struct feed *feed)
@@ -147,20 +153,29 @@ bool feed_put_token(const struct feed *feed, struct buf *buf)
 
 /* --- own words and what was cut --- */
 
+static struct feed_waiting *feed_get_waiting(struct feed *feed)
+{
+    if (feed->waiting == NULL) {
+        feed->waiting = calloc(1, sizeof *feed->waiting);
+        must(feed->waiting != NULL);
+        buf_init(&feed->waiting->own, OWN_BYTES_MAX);
+    }
+    return feed->waiting;
+}
+
 struct buf *feed_own(struct feed *feed)
 {
-    if (feed->own == NULL) {
-        feed->own = malloc(sizeof *feed->own);
-        must(feed->own != NULL);
-        buf_init(feed->own, OWN_BYTES_MAX);
-    }
-    return feed->own;
+    return &feed_get_waiting(feed)->own;
 }
 
 size_t feed_waiting(const struct feed *feed)
 {
-    size_t cut = feed->cut == NULL ? 0 : frame_span(feed->cut, feed->is_chunked).len - feed->cut_at;
-    return cut + (feed->own == NULL ? 0 : feed->own->len);
+    const struct feed_waiting *waiting = feed->waiting;
+
+    if (waiting == NULL)
+        return 0;
+    size_t cut = waiting->cut == NULL ? 0 : frame_span(waiting->cut, feed->is_chunked).len - waiting->cut_at;
+    return cut + waiting->own.len;
 }
 
 /* False: the socket is full or gone; `is_gone` says which. */
@@ -179,29 +194,28 @@ static bool feed_write(struct feed *feed, struct span bytes, size_t *ret_put, bo
 /* What goes before anything new. False: not all of it went, or the link is gone (*is_gone). */
 static bool feed_flush_waiting(struct feed *feed, bool *is_gone)
 {
-    size_t put;
+    struct feed_waiting *waiting = feed->waiting;
+    size_t               put;
 
     *is_gone = false;
-    if (feed->cut != NULL) {
-        struct span rest = span_skip(frame_span(feed->cut, feed->is_chunked), feed->cut_at);
+    if (waiting == NULL)
+        return true;
+    if (waiting->cut != NULL) {
+        struct span rest = span_skip(frame_span(waiting->cut, feed->is_chunked), waiting->cut_at);
         bool        all  = feed_write(feed, rest, &put, is_gone);
-        feed->cut_at += (uint32_t)put;
+        waiting->cut_at += (uint32_t)put;
         if (!all)
             return false;
-        frame_unref(feed->cut);
-        feed->cut = NULL;
+        frame_unref(waiting->cut);
+        waiting->cut = NULL;
     }
-    if (feed->own != NULL) {
-        if (feed->own->len > 0) {
-            bool all = feed_write(feed, buf_span(feed->own), &put, is_gone);
-            buf_drop(feed->own, put);
-            if (!all)
-                return false;
-        }
-        buf_fini(feed->own);
-        free(feed->own);
-        feed->own = NULL;
+    if (waiting->own.len > 0) {
+        bool all = feed_write(feed, buf_span(&waiting->own), &put, is_gone);
+        buf_drop(&waiting->own, put);
+        if (!all)
+            return false;
     }
+    feed_drop_waiting(feed);
     return true;
 }
 
@@ -356,8 +370,9 @@ static void feed_take_back(struct feed *feed, size_t put)
         first++;
     size_t begin = first == 0 ? 0 : scratch->marks[first - 1].end;
     if (put > begin) {
-        feed->cut    = frame_ref(scratch->marks[first].frame);
-        feed->cut_at = (uint32_t)(put - begin);
+        struct feed_waiting *waiting = feed_get_waiting(feed);
+        waiting->cut                 = frame_ref(scratch->marks[first].frame);
+        waiting->cut_at              = (uint32_t)(put - begin);
         first++;
     }
     for (size_t i = scratch->count; i-- > first;) {

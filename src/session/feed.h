@@ -20,6 +20,13 @@ struct feed_sub {
     bool                is_told;     /* placed() was said */
 };
 
+/* What goes out before anything new is drawn. */
+struct feed_waiting {
+    struct frame *cut;     /* half sent: what is left of it goes first; NULL: none */
+    uint32_t      cut_at;
+    struct buf    own;     /* the session's own words */
+};
+
 struct feed_kind {
     /* One entry as a frame; a reference for the caller. */
     struct frame *(*encode)(struct feed *feed, struct feed_sub *sub, const struct entry *entry);
@@ -41,17 +48,15 @@ struct feed {
     struct stream          *stream;     /* owned by the session; NULL for polls */
     struct feed_sub        *subs;
     struct feed_sub        *ready;
-    struct frame           *cut;        /* half sent: what is left of it goes first */
-    struct buf             *own;        /* the session's own words on their way, or NULL */
-    uint32_t                cut_at;
-    uint32_t                sub_count;
-    uint32_t                unplaced;   /* subscriptions whose channel has not answered */
+    struct feed_waiting    *waiting;    /* for the socket; NULL mostly */
+    uint16_t                sub_count;
+    uint16_t                unplaced;   /* subscriptions whose channel has not answered */
     uint8_t                 transport;  /* enum transport */
     uint8_t                 encoding;   /* enum encoding */
-    bool                    is_chunked;
-    bool                    is_lagging; /* the socket was full when last tried */
-    bool                    needs_all;  /* draws only when all subscriptions are placed: its tokens name them all */
-    bool                    is_over;    /* nothing more is drawn */
+    bool                    is_chunked : 1;
+    bool                    is_lagging : 1; /* the socket was full when last tried */
+    bool                    needs_all  : 1; /* draws only when all subscriptions are placed: its tokens name them all */
+    bool                    is_over    : 1; /* nothing more is drawn */
 };
 
 void feed_init(struct feed *feed, struct desk *desk, const struct feed_kind *kind, enum transport transport,

@@ -16,6 +16,9 @@ void refuse_identity(struct desk *desk, struct http_exchange *exchange);
 /* Follows everything wished for. */
 void feed_follow_all(struct feed *feed, struct wishes *wishes);
 
+/* What the desk's pool of them is made for. */
+size_t ws_session_bytes(void);
+
 void echo_close_all(struct desk *desk);
 
 /* Reads and drops what a client sends that has nothing to say. False: the link has ended. */

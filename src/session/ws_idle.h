@@ -4,12 +4,17 @@
 
 #include "session/desk.h"
 
+/* Times are the low 32 bits of a msec: only differences count, and none here reaches 49 days. */
 struct ws_idle {
-    msec     heard_at;   /* any byte from the client */
-    msec     pinged_at;
-    msec     moved_at;   /* the last time that the socket took something, or had nothing to take */
+    uint32_t heard_at;   /* any byte from the client */
+    uint32_t pinged_at;
+    uint32_t moved_at;   /* the last time that the socket took something, or had nothing to take */
     uint32_t waiting;    /* bytes that waited for the socket at the last look */
+    bool     is_pinged;  /* and not heard since */
 };
+
+void ws_idle_init(struct ws_idle *idle, msec now);
+void ws_idle_heard(struct ws_idle *idle, msec now);
 
 enum ws_idle_verdict { WS_IDLE_FINE, WS_IDLE_PING, WS_IDLE_SILENT, WS_IDLE_SLOW };
 

@@ -16,6 +16,15 @@
 
 enum { FRAGMENTS_MAX = 1024, OWN_BYTES_REST = 64 * 1024 };
 
+/* What a client that says something needs for a while; an idle one hasn't got it. */
+struct ws_work {
+    struct buf  in;             /* a message that comes in pieces */
+    struct list publishes;      /* under way: their answers find us, or nobody */
+    uint32_t    publish_count;
+    uint8_t     rest_len;
+    char        rest[WS_CONTROL_BYTES_MAX];  /* the beginning of a control frame whose end has not come */
+};
+
 struct ws_session {
     struct feed      feed;
     struct ws        ws;
@@ -23,11 +32,7 @@ struct ws_session {
     struct ws_idle   idle;
     uint64_t         key;
     const struct identity *identity;  /* borrowed for the life of the process */
-    struct buf      *in;          /* a message that comes in pieces; NULL mostly */
-    char            *rest;        /* the beginning of a control frame whose end has not come; NULL mostly */
-    uint8_t          rest_len;
-    struct list      publishes;   /* under way: their answers find us, or nobody */
-    uint32_t         publish_count;
+    struct ws_work  *work;        /* NULL mostly */
     bool             is_closing;  /* our Close is sent, or on its way */
     bool             is_answered; /* … and the client's has come: nothing more to wait for */
     bool             is_resting;  /* too many publishes under way: not read from */
@@ -46,20 +51,51 @@ static struct ws_session *session_of(struct feed *feed)
     return container_of(feed, struct ws_session, feed);
 }
 
+size_t ws_session_bytes(void)
+{
+    return sizeof(struct ws_session);
+}
+
+static struct ws_work *session_work(struct ws_session *session)
+{
+    if (session->work == NULL) {
+        session->work = calloc(1, sizeof *session->work);
+        must(session->work != NULL);
+        buf_init(&session->work->in, session->feed.desk->limits.frame_bytes_max + LOOP_INPUT_BYTES);
+        list_init(&session->work->publishes);
+    }
+    return session->work;
+}
+
+static void session_drop_work(struct ws_session *session)
+{
+    if (session->work == NULL)
+        return;
+    buf_fini(&session->work->in);
+    free(session->work);
+    session->work = NULL;
+}
+
+static void session_drop_work_if_done(struct ws_session *session)
+{
+    const struct ws_work *work = session->work;
+
+    if (work != NULL && work->in.len == 0 && work->publish_count == 0 && work->rest_len == 0)
+        session_drop_work(session);
+}
+
 static void session_free(struct ws_session *session)
 {
+    struct desk *desk = session->feed.desk;
     struct list *link;
 
-    while ((link = list_pop(&session->publishes)) != NULL)
+    while (session->work != NULL && (link = list_pop(&session->work->publishes)) != NULL)
         container_of(link, struct ws_publish, link)->session = NULL;
+    session_drop_work(session);
     wheel_disarm(&session->feed.desk->loop->wheel, &session->timer);
     stream_close(session->feed.stream);
     feed_fini(&session->feed);
-    if (session->in != NULL)
-        buf_fini(session->in);
-    free(session->in);
-    free(session->rest);
-    free(session);
+    pool_give(&desk->ws_sessions, session);
 }
 
 static void session_lost(struct feed *feed)
@@ -216,11 +252,10 @@ static void session_published(struct publish_letter *letter)
             say_published(session, publish);
         else
             say_error(session, status, detail, span_str(publish->ref));
-        session->publish_count--;
-        if (session->is_resting) {
-            session->is_resting = false;
+        session->work->publish_count--;
+        if (session->is_resting)
             stream_more(session->feed.stream);
-        }
+        session_drop_work_if_done(session);
     }
     ws_publish_free(publish);
 }
@@ -263,8 +298,8 @@ static void session_send_publish(struct ws_session *session, struct message *mes
     must(publish != NULL);
     publish->session = session;
     publish->ref     = ref.len == 0 ? NULL : strndup(ref.at, ref.len);
-    list_push(&session->publishes, &publish->link);
-    session->publish_count++;
+    list_push(&session_work(session)->publishes, &publish->link);
+    session->work->publish_count++;
 
     struct publish_letter *letter = publish_letter_new(&message, key, span_str(session->identity->name));
     letter->owner                 = publish;
@@ -537,24 +572,6 @@ static void session_on_text(struct ws_session *session, struct span text)
 
 /* --- bytes --------------------------------------------------------------------------------------------------- */
 
-static struct buf *session_in(struct ws_session *session)
-{
-    if (session->in == NULL) {
-        session->in = malloc(sizeof *session->in);
-        must(session->in != NULL);
-        buf_init(session->in, session->feed.desk->limits.frame_bytes_max + LOOP_INPUT_BYTES);
-    }
-    return session->in;
-}
-
-static void session_drop_in(struct ws_session *session)
-{
-    if (session->in != NULL)
-        buf_fini(session->in);
-    free(session->in);
-    session->in = NULL;
-}
-
 static void session_on_data(struct ws_session *session, const struct ws_piece *piece)
 {
     if (piece->opcode == WS_BINARY) {
@@ -565,10 +582,11 @@ static void session_on_data(struct ws_session *session, const struct ws_piece *p
         session_on_text(session, piece->bytes);
         return;
     }
-    buf_put(session_in(session), piece->bytes);
+    struct buf *in = &session_work(session)->in;
+    buf_put(in, piece->bytes);
     if (piece->is_last) {
-        session_on_text(session, buf_span(session->in));
-        session_drop_in(session);
+        session_on_text(session, buf_span(in));
+        buf_fini(in);
     }
 }
 
@@ -590,22 +608,19 @@ static void session_keep_rest(struct ws_session *session, struct span rest)
     if (rest.len == 0)
         return;
     must(rest.len < WS_CONTROL_BYTES_MAX);
-    session->rest = malloc(WS_CONTROL_BYTES_MAX);
-    must(session->rest != NULL);
-    session->rest_len = (uint8_t)rest.len;
-    memcpy(session->rest, rest.at, rest.len);
+    session_work(session)->rest_len = (uint8_t)rest.len;
+    memcpy(session->work->rest, rest.at, rest.len);
 }
 
 /* Puts what was kept before the bytes to come; returns how much that is. */
 static size_t session_fetch_rest(struct ws_session *session, char *into)
 {
-    size_t len = session->rest_len;
+    size_t len = session->work == NULL ? 0 : session->work->rest_len;
 
-    if (len > 0)
-        memcpy(into, session->rest, len);
-    free(session->rest);
-    session->rest     = NULL;
-    session->rest_len = 0;
+    if (len > 0) {
+        memcpy(into, session->work->rest, len);
+        session->work->rest_len = 0;
+    }
     return len;
 }
 
@@ -639,36 +654,45 @@ static void session_take(struct ws_session *session, char *bytes, size_t len)
 /* Too much is owed to this client already: it is read again when some of it is gone. */
 static bool session_must_rest(struct ws_session *session)
 {
-    session->is_resting = session->publish_count >= session->feed.desk->limits.waiting_publishes_max ||
+    uint32_t publishes = session->work == NULL ? 0 : session->work->publish_count;
+
+    session->is_resting = publishes >= session->feed.desk->limits.waiting_publishes_max ||
                           feed_waiting(&session->feed) > OWN_BYTES_REST;
     return session->is_resting;
 }
 
-static void session_on_readable(struct stream *stream, void *owner)
+/* Reads all there is. False: the session is gone. */
+static bool session_read(struct ws_session *session)
 {
-    struct ws_session *session = owner;
-    struct loop       *loop    = stream->loop;
+    struct stream *stream = session->feed.stream;
+    struct loop   *loop   = stream->loop;
 
     while (!session_must_rest(session)) {
         size_t  kept = session_fetch_rest(session, loop->input);
-        ssize_t got = stream_read(stream, loop->input + kept, LOOP_INPUT_BYTES - kept);
+        ssize_t got  = stream_read(stream, loop->input + kept, LOOP_INPUT_BYTES - kept);
         if (got == STREAM_LATER) {
             session_keep_rest(session, span_of(loop->input, kept));
-            return;
+            return true;
         }
-        if (got <= 0) {
-            session_free(session);
-            return;
+        if (got > 0) {
+            ws_idle_heard(&session->idle, loop->now);
+            session_take(session, loop->input, kept + (size_t)got);
         }
-        session->idle.heard_at = loop->now;
-        session_take(session, loop->input, kept + (size_t)got);
-        if (session->is_answered && feed_waiting(&session->feed) == 0) {
+        if (got <= 0 || (session->is_answered && feed_waiting(&session->feed) == 0)) {
             session_free(session);
-            return;
+            return false;
         }
         if (stream_is_drained(stream, (size_t)got, LOOP_INPUT_BYTES - kept))
-            return;
+            return true;
     }
+    return true;
+}
+
+static void session_on_readable(struct stream *stream, void *owner)
+{
+    (void)stream;
+    if (session_read(owner))
+        session_drop_work_if_done(owner);
 }
 
 static void session_on_writable(struct stream *stream, void *owner)
@@ -681,6 +705,7 @@ static void session_on_writable(struct stream *stream, void *owner)
 }
 
 static const struct stream_events session_events = {
+    .source      = STREAM_SOURCE,
     .on_readable = session_on_readable,
     .on_writable = session_on_writable,
 };
@@ -697,10 +722,13 @@ static void session_draw(struct feed *feed)
         session_free(session);
         return;
     }
-    bool ends = session->is_answered;
     feed_draw(feed);
-    if (ends && !stream->is_closed && !stream->is_full)
+    if (stream->is_closed || stream->is_full)
+        return;  /* a closed stream had its session freed; a full one tells when to go on */
+    if (session->is_answered)
         session_free(session);
+    else if (session->is_resting)
+        stream_more(stream);
 }
 
 static void session_on_timer(struct timer *timer, msec now)
@@ -762,17 +790,15 @@ static const struct span our_protocols[] = { SPAN("longwire.json.v1") };
 static void session_open(struct desk *desk, struct http_exchange *exchange, const struct ws_handshake *shake,
                          struct wishes *wishes, const struct identity *identity)
 {
-    struct ws_session *session = calloc(1, sizeof *session);
+    struct ws_session *session = pool_take(&desk->ws_sessions);
     struct buf         unread;
 
-    must(session != NULL);
     feed_init(&session->feed, desk, &session_kind, TRANSPORT_WS, ENCODING_WS_JSON);
-    list_init(&session->publishes);
     ws_init(&session->ws, desk->limits.frame_bytes_max, FRAGMENTS_MAX);
     session->identity      = identity;
     session->timer.fire    = session_on_timer;
     session->key           = desk->port->new_key(desk->ctx);
-    session->idle.heard_at = session->idle.moved_at = desk->loop->now;
+    ws_idle_init(&session->idle, desk->loop->now);
 
     ws_put_switch(feed_own(&session->feed), shake, our_protocols[0], desk->server, exchange);
     buf_init(&unread, SIZE_MAX / 2);

@@ -35,15 +35,16 @@ static uint64_t or_default(uint64_t value, uint64_t fallback)
     return value != 0 ? value : fallback;
 }
 
-/* 64 MiB; less where four of them would be a good part of the disk. */
+/* 32 MiB: larger ones miss the processor's caches more, smaller ones are merged more often. Less where four of them
+ * would be a good part of the disk. */
 static uint64_t write_buffer_default(int directory)
 {
     struct statvfs disk;
 
     if (fstatvfs(directory, &disk) != 0)
-        return 64 * MIB;
+        return 32 * MIB;
     uint64_t share = (uint64_t)disk.f_blocks * disk.f_frsize / DISK_SHARE;
-    return share >= 64 * MIB ? 64 * MIB : share < MIB / 4 ? MIB / 4 : share;
+    return share >= 32 * MIB ? 32 * MIB : share < MIB / 4 ? MIB / 4 : share;
 }
 
 static void options_fill(struct rocks_store_options *options, int directory)

@@ -24,7 +24,7 @@ struct rocks_store_options {
     msec               key_keep_ms;        /* idempotency window; 0: 24 hours */
     size_t             channel_count_max;  /* channels known in memory (about 200 bytes each); the one unused for
                                             * longest is let go and found again on disk; 0: 1,000,000 */
-    size_t             write_buffer_bytes; /* of one of four; 0: 64 MiB, or a sixty-fourth of a small disk */
+    size_t             write_buffer_bytes; /* of one of four; 0: 32 MiB, or a sixty-fourth of a small disk */
     size_t             block_cache_bytes;  /* 0: 64 MiB */
     uint64_t           reserve_bytes;      /* free space below which appends are refused; 0: 8 MiB */
     uint64_t           dead_bytes_max;     /* what retention let go before the disk space is taken back; 0: 64 MiB */

@@ -18,6 +18,7 @@ enum {
     BACKGROUND_JOBS     = 2,
     INFO_LOG_BYTES_MAX  = 1 * MIB,
     INFO_LOG_COUNT      = 2,
+    MANIFEST_BYTES      = 64 * 1024,  /* taken from the disk in advance; RocksDB's 4 MiB are a lot on a small one */
     INFO_LOG_WARN       = 2,
     BLOOM_BITS          = 10,
     TIER_CACHE_ONLY     = 1,
@@ -115,6 +116,7 @@ static void database_options(rocksdb_options_t *o, const struct rocks_db_options
     rocksdb_options_set_info_log_level(o, INFO_LOG_WARN);
     rocksdb_options_set_max_log_file_size(o, INFO_LOG_BYTES_MAX);
     rocksdb_options_set_keep_log_file_num(o, INFO_LOG_COUNT);
+    rocksdb_options_set_manifest_preallocation_size(o, MANIFEST_BYTES);
     rocksdb_options_set_stats_dump_period_sec(o, 0);
     rocksdb_options_set_stats_persist_period_sec(o, 0);
     /* One thread writes, so what concurrent writers need only costs. */

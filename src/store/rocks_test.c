@@ -1,10 +1,19 @@
 /* The RocksDB maker: the battery, and what only a disk can do to it. */
+#include <dirent.h>
+#include <errno.h>
 #include <ftw.h>
 #include <setjmp.h>
+#include <signal.h>
+#include <stdatomic.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/must.h"
@@ -13,7 +22,10 @@
 
 #include <cmocka.h>
 
-enum { WHY_BYTES = 400, KIB = 1024 };
+enum {
+    WHY_BYTES = 400, KIB = 1024, MIB = 1024 * 1024, FILE_BYTES_MAX = 16 * 1024 * 1024, NAMES_MAX = 64, PAYLOAD_MAX = 128,
+    DEADLINE_S = 20,
+};
 
 /* --- a directory of its own for each store ---------------------------------------------------------------------- */
 
@@ -72,8 +84,165 @@ static const struct store_maker rocks = { "rocks", open_new, remove_all };
 
 static void reopen(struct bench *bench)
 {
-    bench->store->ops->close(bench->store);
+    bench_shut(bench);
     bench->store = open_at(bench, bench->context);
+}
+
+/* --- files ------------------------------------------------------------------------------------------------------ */
+
+static char *path_of(const struct bench *bench, const char *name)
+{
+    char *path = NULL;
+
+    must(asprintf(&path, "%s/%s", (const char *)bench->context, name) >= 0);
+    return path;
+}
+
+static struct buf file_read(const char *path)
+{
+    struct buf bytes;
+    FILE      *file = fopen(path, "r");
+
+    assert_non_null(file);
+    buf_init(&bytes, FILE_BYTES_MAX);
+    for (int c; (c = fgetc(file)) != EOF;)
+        buf_putc(&bytes, (char)c);
+    fclose(file);
+    return bytes;
+}
+
+static void file_write(const char *path, struct span bytes)
+{
+    FILE *file = fopen(path, "w");
+
+    assert_non_null(file);
+    assert_int_equal(fwrite(bytes.at, 1, bytes.len, file), bytes.len);
+    fclose(file);
+}
+
+static void copy_tree(const char *from, const char *to)
+{
+    char *command = NULL;
+
+    must(asprintf(&command, "rm -rf '%s' && cp -a '%s' '%s'", to, from, to) >= 0);
+    assert_int_equal(system(command), 0);
+    free(command);
+}
+
+/* The files of the database that end in `suffix`, youngest (by number) last; free with names_free(). */
+struct names {
+    char  *at[NAMES_MAX];
+    size_t count;
+};
+
+static int name_order(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static struct names names_of(const char *directory, const char *suffix)
+{
+    struct names names = { .count = 0 };
+    char        *path  = NULL;
+
+    must(asprintf(&path, "%s/db", directory) >= 0);
+    DIR *dir = opendir(path);
+    assert_non_null(dir);
+    for (struct dirent *entry; (entry = readdir(dir)) != NULL;) {
+        const char *end = strrchr(entry->d_name, '.');
+        if (end == NULL || strcmp(end, suffix) != 0)
+            continue;
+        assert_true(names.count < NAMES_MAX);
+        must(asprintf(&names.at[names.count++], "%s/%s", path, entry->d_name) >= 0);
+    }
+    closedir(dir);
+    free(path);
+    qsort(names.at, names.count, sizeof names.at[0], name_order);
+    return names;
+}
+
+static void names_free(struct names *names)
+{
+    for (size_t i = 0; i < names->count; i++)
+        free(names->at[i]);
+}
+
+/* --- what a channel should hold --------------------------------------------------------------------------------- */
+
+/* Payloads that say where they belong, so that a message in a wrong place is noticed. */
+static const char *payload_of(char *text, size_t size, const char *channel, uint64_t seq)
+{
+    snprintf(text, size, "%s #%llu ....................................", channel, (unsigned long long)seq);
+    return text;
+}
+
+static void publish_run(struct bench *bench, const char *channel, uint64_t from, uint64_t to)
+{
+    char text[PAYLOAD_MAX];
+
+    for (uint64_t seq = from; seq <= to; seq++) {
+        const struct publish publish = { .channel = channel, .payload = payload_of(text, sizeof text, channel, seq) };
+        struct published     said    = bench_publish(bench, publish);
+        assert_int_equal(said.outcome, APPEND_DONE);
+        assert_int_equal(said.answer.seq, seq);
+    }
+}
+
+struct audit {
+    uint64_t head, message_count, gap_count;  /* seqs in messages, seqs in gaps */
+    enum rc  rc;
+};
+
+/* Reads all of a channel; each message must be what publish_run() put there, each gap have the one reason. */
+static struct audit channel_audit(struct bench *bench, const char *channel, enum gap_why why_allowed)
+{
+    struct audit audit = { 0 };
+    uint64_t     at    = 0;
+    char         text[PAYLOAD_MAX];
+
+    do {
+        struct store_read read = bench_read(bench, channel, READ_AFTER, at, READ_ENTRIES_MAX, 1 << 20);
+        audit.rc               = read.rc;
+        audit.head             = read.head;
+        for (size_t i = 0; i < read.entry_count; i++) {
+            const struct entry *entry = &read.entries[i];
+            if (entry->message != NULL) {
+                assert_int_equal(entry->message->seq, at + 1);
+                assert_true(span_eq(message_payload(entry->message),
+                                    span_str(payload_of(text, sizeof text, channel, at + 1))));
+                audit.message_count++;
+            } else {
+                assert_int_equal(entry->gap.from, at + 1);
+                assert_int_equal(entry->gap.why, why_allowed);
+                audit.gap_count += entry->gap.to - at;
+            }
+            at = entry_last(entry);
+        }
+        store_read_fini(&read);
+    } while (audit.rc == RC_OK && at < audit.head);
+    return audit;
+}
+
+static void expect_all(struct bench *bench, const char *channel, uint64_t head)
+{
+    struct audit audit = channel_audit(bench, channel, GAP_TRIMMED);
+
+    assert_int_equal(audit.rc, RC_OK);
+    assert_int_equal(audit.head, head);
+    assert_int_equal(audit.message_count, head);
+}
+
+/* Tries the same message until it is taken. */
+static struct published publish_until_done(struct bench *bench, struct publish publish)
+{
+    time_t           until = time(NULL) + DEADLINE_S;
+    struct published said;
+
+    do
+        said = bench_publish(bench, publish);
+    while (said.outcome != APPEND_DONE && time(NULL) < until);
+    assert_int_equal(said.outcome, APPEND_DONE);
+    return said;
 }
 
 /* --- across a reopen -------------------------------------------------------------------------------------------- */
@@ -94,6 +263,666 @@ static void all_is_there_after_a_reopen(void **state)
     assert_true(after.answer.id > before.answer.id);
 }
 
+static void a_key_replays_after_a_reopen_threat_17(void **state)
+{
+    struct bench        *bench = *state;
+    const struct publish once  = { .channel = "topic:a", .payload = "x", .key = "k", .publisher = "p" };
+
+    struct published first = bench_publish(bench, once);
+    reopen(bench);
+    struct published again = bench_publish(bench, once);
+    assert_int_equal(again.outcome, APPEND_REPLAYED);
+    assert_memory_equal(&again.answer, &first.answer, sizeof first.answer);
+    expect_page(bench, "topic:a", READ_AFTER, 0, 10, "1");
+}
+
+static void recall_and_expiry_hold_after_a_reopen_threat_18(void **state)
+{
+    struct bench *bench = *state;
+
+    bench_publish(bench, (struct publish){ .channel = "topic:a", .payload = "one" });
+    bench_publish(bench, (struct publish){ .channel = "topic:a", .payload = "two", .ttl_ms = 1000 });
+    struct published first = bench_publish(bench, (struct publish){ .channel = "topic:a", .recall = 1 });
+    reopen(bench);
+    expect_page(bench, "topic:a", READ_AFTER, 0, 10, "1(recalled) 2 3(recalls 1)");
+    bench->wall += 1000;
+    expect_page(bench, "topic:a", READ_AFTER, 0, 10, "1(recalled) [2-2 expired] 3(recalls 1)");
+    struct published again = bench_publish(bench, (struct publish){ .channel = "topic:a", .recall = 1 });
+    assert_int_equal(again.outcome, APPEND_REPLAYED);
+    assert_memory_equal(&again.answer, &first.answer, sizeof first.answer);
+}
+
+static void bytes_are_remembered(void **state)
+{
+    struct bench *bench = *state;
+
+    for (int i = 0; i < 20; i++)
+        bench_publish(bench, (struct publish){ .channel = "topic:a", .payload = i < 10 ? "0123456789" : "x" });
+    reopen(bench);
+    assert_int_equal(bench_read(bench, "topic:a", READ_AFTER, 0, 0, 1).bytes, 110);
+}
+
+/* --- space ------------------------------------------------------------------------------------------------------ */
+
+static uint64_t disk_bytes(struct bench *bench)
+{
+    struct store_stats stats;
+
+    bench->store->ops->stats(bench->store, &stats);
+    return stats.disk_bytes;
+}
+
+static void publish_kibs(struct bench *bench, const char *channel, size_t count)
+{
+    char text[KIB + 1];
+
+    for (size_t i = 0; i < count; i++) {
+        for (size_t c = 0; c < KIB; c++)
+            text[c] = (char)('!' + (i * 31 + c * (c + i)) % 90);
+        text[KIB] = '\0';
+        assert_int_equal(bench_publish(bench, (struct publish){ .channel = channel, .payload = text }).outcome,
+                         APPEND_DONE);
+    }
+}
+
+static void tend_until_disk_below(struct bench *bench, uint64_t bytes)
+{
+    time_t until = time(NULL) + DEADLINE_S;
+
+    while (disk_bytes(bench) == 0 || disk_bytes(bench) > bytes) {
+        assert_true(time(NULL) < until);
+        bench->store->ops->tend(bench->store, bench->wall);
+        bench_read(bench, "topic:none", READ_AFTER, 0, 0, 1);
+    }
+}
+
+static void trimmed_space_comes_back_and_the_head_stays(void **state)
+{
+    struct bench *bench = *state;
+
+    publish_kibs(bench, "brief:a", 3000);
+    publish_run(bench, "topic:kept", 1, 20);
+    bench->store->ops->tend(bench->store, bench->wall);
+    bench->wall += 2000;
+    tend_until_disk_below(bench, 1500 * KIB);
+    struct store_read info = bench_read(bench, "brief:a", READ_AFTER, 0, 0, 1);
+    assert_int_equal(info.head, 3000);
+    assert_int_equal(info.first, 3001);
+    reopen(bench);
+    info = bench_read(bench, "brief:a", READ_AFTER, 0, 0, 1);
+    assert_int_equal(info.head, 3000);
+    assert_int_equal(info.first, 3001);
+    assert_int_equal(bench_publish(bench, (struct publish){ .channel = "brief:a", .payload = "x" }).answer.seq, 3001);
+    expect_page(bench, "brief:a", READ_AFTER, 0, 10, "[1-3000 trimmed] 3001");
+    expect_all(bench, "topic:kept", 20);
+}
+
+static void expired_payloads_leave_the_disk_but_not_the_log(void **state)
+{
+    struct bench *bench = *state;
+
+    publish_kibs(bench, "few:dead", 1000);  /* so that there is a reason to compact */
+    for (int i = 0; i < 10; i++)
+        bench_publish(bench, (struct publish){ .channel = "topic:a", .payload = "secret", .ttl_ms = i % 2 ? 0 : 1000 });
+    bench->wall += 1000;
+    tend_until_disk_below(bench, 700 * KIB);
+    expect_page(bench, "topic:a", READ_AFTER, 0, 4, "[1-1 expired] 2 [3-3 expired] 4");
+    reopen(bench);
+    expect_page(bench, "topic:a", READ_AFTER, 0, 4, "[1-1 expired] 2 [3-3 expired] 4");
+    assert_int_equal(bench_publish(bench, (struct publish){ .channel = "topic:a", .recall = 1 }).outcome,
+                     APPEND_NO_TARGET);
+}
+
+/* Readers replay a channel while retention eats it: each seq comes as a message or as trimmed, never as damage. */
+struct racer {
+    struct bench *bench;
+    pthread_t     thread;
+    atomic_bool  *is_over;
+    uint64_t      seen;
+};
+
+static void *race_run(void *context)
+{
+    struct racer *racer = context;
+
+    while (!atomic_load(racer->is_over)) {
+        struct audit audit = channel_audit(racer->bench, "few:race", GAP_TRIMMED);
+        must(audit.rc == RC_OK && audit.message_count + audit.gap_count >= audit.head);
+        racer->seen += audit.message_count;
+    }
+    return NULL;
+}
+
+static void retention_may_race_readers_threat_13(void **state)
+{
+    struct bench *bench = *state;
+    struct racer  racers[3];
+    atomic_bool   is_over = false;
+
+    for (size_t i = 0; i < 3; i++) {
+        racers[i] = (struct racer){ .bench = bench, .is_over = &is_over };
+        assert_int_equal(pthread_create(&racers[i].thread, NULL, race_run, &racers[i]), 0);
+    }
+    for (uint64_t from = 1; from < 1500; from += 50) {
+        publish_run(bench, "few:race", from, from + 49);
+        bench->store->ops->tend(bench->store, bench->wall);
+    }
+    atomic_store(&is_over, true);
+    for (size_t i = 0; i < 3; i++) {
+        pthread_join(racers[i].thread, NULL);
+        assert_true(racers[i].seen > 0);
+    }
+}
+
+/* --- the directory ---------------------------------------------------------------------------------------------- */
+
+static enum rc open_fails(struct bench *bench, const char *path, char *ret_why)
+{
+    const struct rocks_store_options options = options_at(bench, path);
+    struct store                    *store   = NULL;
+
+    enum rc rc = rocks_store_open(&options, &store, ret_why, WHY_BYTES);
+    if (rc == RC_OK)
+        store->ops->close(store);
+    else
+        assert_non_null(strstr(ret_why, path));
+    return rc;
+}
+
+static void a_second_opener_is_refused_threat_15(void **state)
+{
+    struct bench *bench = *state;
+    char          why[WHY_BYTES];
+
+    assert_int_equal(open_fails(bench, bench->context, why), RC_BUSY);
+    assert_non_null(strstr(why, "another process"));
+    publish_run(bench, "topic:a", 1, 3);
+
+    char *file = path_of(bench, "lock"), *nowhere = path_of(bench, "no/such");
+    assert_int_equal(open_fails(bench, file, why), RC_IO);
+    assert_int_equal(open_fails(bench, nowhere, why), RC_IO);
+    free(file);
+    free(nowhere);
+}
+
+static int mode_check(const char *path, const struct stat *about, int kind, struct FTW *where)
+{
+    (void)path, (void)where;
+    return (about->st_mode & 0777) != (kind == FTW_D ? 0700 : 0600);
+}
+
+static void nobody_else_may_read_threat_16(void **state)
+{
+    struct bench *bench = *state;
+
+    publish_kibs(bench, "topic:a", 1000);  /* tables too, not only the log */
+    assert_int_equal(nftw(bench->context, mode_check, 16, FTW_PHYS), 0);
+}
+
+static void a_log_that_was_lost_is_never_silently_empty_threat_7(void **state)
+{
+    struct bench *bench = *state;
+    static const struct { const char *name; const char *spoil; enum rc rc; const char *why; } rows[] = {
+        { "no database", "rm -rf '%s/db'", RC_CORRUPT, "exist" },
+        { "no CURRENT", "rm '%s/db/CURRENT'", RC_CORRUPT, "exist" },
+        { "empty CURRENT", ": > '%s/db/CURRENT'", RC_CORRUPT, "CURRENT" },
+        { "no MANIFEST", "rm '%s'/db/MANIFEST-*", RC_IO, "MANIFEST" },
+        { "empty MANIFEST", "for f in '%s'/db/MANIFEST-*; do : > \"$f\"; done", RC_CORRUPT, "" },
+        { "newer format", "echo 'longwire data directory, format 2' > '%s/format'", RC_CORRUPT, "format 2" },
+        { "garbled format", "echo 'hello' > '%s/format'", RC_CORRUPT, "format" },
+        { "empty format", ": > '%s/format'", RC_CORRUPT, "format" },
+        { "no format", "rm '%s/format'", RC_OK, "" },
+        { "no synced", "rm '%s/synced'", RC_OK, "" },
+        { "garbled synced", "echo 'hello' > '%s/synced'", RC_OK, "" },
+    };
+
+    publish_kibs(bench, "topic:bulk", 600);
+    publish_run(bench, "topic:a", 1, 5);
+    bench_shut(bench);
+    char *copy = path_of(bench, "../rocks_test.copy");
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        char  why[WHY_BYTES];
+        char *command = NULL;
+        copy_tree(bench->context, copy);
+        must(asprintf(&command, rows[i].spoil, copy) >= 0);
+        assert_int_equal(system(command), 0);
+        free(command);
+        enum rc rc = open_fails(bench, copy, why);
+        if (rc != rows[i].rc || strstr(why, rows[i].why) == NULL)
+            fail_msg("%s: %s: %s", rows[i].name, rc_text(rc), why);
+        if (rc != RC_OK)
+            continue;
+        bench->store = open_at(bench, copy);
+        expect_all(bench, "topic:a", 5);
+        bench_shut(bench);
+    }
+    directory_remove(copy);
+    free(copy);
+    bench->store = open_at(bench, bench->context);
+}
+
+static void a_log_that_was_reset_has_another_epoch_threat_14(void **state)
+{
+    struct bench *bench = *state;
+
+    struct published before = bench_publish(bench, (struct publish){ .channel = "topic:a", .payload = "x" });
+    bench_shut(bench);
+    directory_remove(bench->context);
+    struct rocks_store_options options = options_at(bench, bench->context);
+    char                       why[WHY_BYTES];
+    options.epoch_new = 4712;
+    assert_int_equal(rocks_store_open(&options, &bench->store, why, sizeof why), RC_OK);
+    struct published after = bench_publish(bench, (struct publish){ .channel = "topic:a", .payload = "x" });
+    assert_int_equal(after.answer.seq, 1);
+    assert_true(after.answer.epoch != before.answer.epoch);
+}
+
+/* --- damage ----------------------------------------------------------------------------------------------------- */
+
+static void flip(const char *path, const struct buf *whole, size_t at)
+{
+    whole->at[at] ^= 0x10;
+    file_write(path, buf_span(whole));
+    whole->at[at] ^= 0x10;
+}
+
+enum { DAMAGE_CHANNELS = 20, DAMAGE_MESSAGES = 60, FLIPS_A_FILE = 30 };
+
+static void damage_channel(char *text, size_t size, int i)
+{
+    snprintf(text, size, "topic:damage-%d", i);
+}
+
+/* All channels, after one byte was flipped; how many seqs came as gaps, or as a channel that can't be read. */
+static uint64_t damage_audit(struct bench *bench)
+{
+    uint64_t gaps = 0;
+
+    for (int i = 0; i < DAMAGE_CHANNELS; i++) {
+        char channel[64];
+        damage_channel(channel, sizeof channel, i);
+        struct audit audit = channel_audit(bench, channel, GAP_CORRUPT);
+        if (audit.rc == RC_OK) {
+            assert_true(audit.head >= DAMAGE_MESSAGES);
+            assert_true(audit.message_count + audit.gap_count == audit.head);
+        }
+        gaps += audit.rc != RC_OK ? DAMAGE_MESSAGES : DAMAGE_MESSAGES - audit.message_count;
+    }
+    return gaps;
+}
+
+/* Opened with the damage, the store reads what it can, owns up to the rest, and takes new messages; or it refuses. */
+static void damage_check(struct bench *bench, const char *path, uint64_t *refused, uint64_t *gaps)
+{
+    const struct rocks_store_options options = options_at(bench, path);
+    char                             why[WHY_BYTES];
+
+    if (rocks_store_open(&options, &bench->store, why, sizeof why) != RC_OK) {
+        assert_non_null(strstr(why, path));
+        ++*refused;
+        return;
+    }
+    uint64_t lost = damage_audit(bench);
+    assert_true(lost < DAMAGE_CHANNELS * DAMAGE_MESSAGES);
+    *gaps += lost;
+    publish_until_done(bench, (struct publish){ .channel = "topic:new", .payload = "x" });
+    bench_shut(bench);
+}
+
+static void damage_prepare(struct bench *bench)
+{
+    char channel[64];
+
+    for (int i = 0; i < DAMAGE_CHANNELS; i++) {
+        damage_channel(channel, sizeof channel, i);
+        publish_run(bench, channel, 1, DAMAGE_MESSAGES);
+    }
+    publish_kibs(bench, "topic:bulk", 600);  /* pushes the rest out of memory, into tables */
+}
+
+static void a_flipped_bit_in_a_table_is_found_threat_6(void **state)
+{
+    struct bench *bench = *state;
+    uint64_t      refused = 0, gaps = 0;
+
+    damage_prepare(bench);
+    bench_shut(bench);
+    char        *copy   = path_of(bench, "../rocks_test.copy");
+    struct names tables = names_of(bench->context, ".sst");
+    assert_true(tables.count > 0);
+    for (size_t i = 0; i < tables.count; i++) {
+        struct buf whole = file_read(tables.at[i]);
+        for (size_t n = 0; n < FLIPS_A_FILE / tables.count + 1; n++) {
+            char *spoiled = NULL;
+            copy_tree(bench->context, copy);
+            must(asprintf(&spoiled, "%s/db/%s", copy, strrchr(tables.at[i], '/') + 1) >= 0);
+            flip(spoiled, &whole, (whole.len - 1) * n / (FLIPS_A_FILE / tables.count + 1));
+            damage_check(bench, copy, &refused, &gaps);
+            free(spoiled);
+        }
+        buf_fini(&whole);
+    }
+    assert_true(gaps > 0);
+    names_free(&tables);
+    directory_remove(copy);
+    free(copy);
+    bench->store = open_at(bench, bench->context);
+    assert_int_equal(damage_audit(bench), 0);
+}
+
+/* Damage in the log, before what was acknowledged last: refused, and the files stay as they are. */
+static void a_flipped_bit_in_the_log_is_refused_threat_6(void **state)
+{
+    struct bench *bench = *state;
+    char          why[WHY_BYTES];
+
+    publish_run(bench, "topic:a", 1, 5);
+    bench_shut(bench);
+    struct names logs = names_of(bench->context, ".log");
+    assert_int_equal(logs.count, 1);
+    struct buf whole = file_read(logs.at[0]);
+    assert_true(whole.len > 300);
+    for (size_t at = 0; at < whole.len; at += 7) {
+        flip(logs.at[0], &whole, at);
+        if (open_fails(bench, bench->context, why) == RC_OK)
+            fail_msg("a flip at %zu of %zu went unnoticed", at, whole.len);
+        struct buf after = file_read(logs.at[0]);
+        assert_int_equal(after.len, whole.len);
+        buf_fini(&after);
+        file_write(logs.at[0], buf_span(&whole));
+    }
+    buf_fini(&whole);
+    names_free(&logs);
+    bench->store = open_at(bench, bench->context);
+    expect_all(bench, "topic:a", 5);
+}
+
+static void a_torn_tail_keeps_whole_commits_threat_4(void **state)
+{
+    struct bench *bench = *state;
+
+    for (int i = 0; i < 3; i++) {
+        struct published     said[2];
+        const struct publish both[2] = { { .channel = "topic:a", .payload = "x" }, { .channel = "topic:b", .payload = "y" } };
+        bench_publish_all(bench, both, 2, said);
+    }
+    uint64_t epoch = bench_read(bench, "topic:a", READ_AFTER, 0, 0, 1).epoch;
+    bench_shut(bench);
+    char        *copy = path_of(bench, "../rocks_test.copy");
+    struct names logs = names_of(bench->context, ".log");
+    assert_int_equal(logs.count, 1);
+    struct buf whole   = file_read(logs.at[0]);
+    uint64_t   head_at[4] = { 0 };
+    for (size_t len = whole.len; len > 100; len -= len > 40 ? 3 : 1) {
+        char *cut = NULL;
+        copy_tree(bench->context, copy);
+        must(asprintf(&cut, "%s/db/%s", copy, strrchr(logs.at[0], '/') + 1) >= 0);
+        file_write(cut, span_of(whole.at, len));
+        free(cut);
+        const struct rocks_store_options options = options_at(bench, copy);
+        char                             why[WHY_BYTES];
+        enum rc                          rc = rocks_store_open(&options, &bench->store, why, sizeof why);
+        if (rc != RC_OK)
+            fail_msg("cut at %zu of %zu: %s", len, whole.len, why);
+        struct store_read a = bench_read(bench, "topic:a", READ_AFTER, 0, 0, 1);
+        struct store_read b = bench_read(bench, "topic:b", READ_AFTER, 0, 0, 1);
+        assert_int_equal(a.head, b.head);
+        head_at[a.head]++;
+        /* What was acknowledged is missing, and that is not kept from anybody. */
+        assert_int_equal(a.head < 3, why[0] != '\0' && a.epoch != epoch && a.head < 3);
+        bench_shut(bench);
+    }
+    assert_true(head_at[1] > 0 && head_at[2] > 0 && head_at[3] > 0);
+    buf_fini(&whole);
+    names_free(&logs);
+    directory_remove(copy);
+    free(copy);
+    bench->store = open_at(bench, bench->context);
+}
+
+/* --- sudden death ----------------------------------------------------------------------------------------------- */
+
+/* The child: publishes to three channels until it is killed, and writes each answer down once it has it. */
+static int child_publish(const char *path)
+{
+    struct bench bench;
+    char         text[PAYLOAD_MAX];
+    const struct store_maker here = { "child", NULL, NULL };
+
+    bench_prepare(&bench, &here);
+    bench.store = open_at(&bench, path);
+    for (uint64_t i = 0;; i++) {
+        char channel[32];
+        snprintf(channel, sizeof channel, "topic:%d", (int)(i % 3));
+        uint64_t head = bench_read(&bench, channel, READ_AFTER, 0, 0, 1).head;
+        struct published said = bench_publish(&bench, (struct publish){
+                            .channel = channel, .payload = payload_of(text, sizeof text, channel, head + 1) });
+        const uint64_t line[3] = { i % 3, said.answer.seq, said.answer.id };
+        if (said.outcome != APPEND_DONE || write(STDOUT_FILENO, line, sizeof line) != sizeof line)
+            return 1;
+    }
+}
+
+static void child_kill_after(const char *path, uint64_t answers, uint64_t *heads, uint64_t *ret_id)
+{
+    int      ends[2];
+    uint64_t line[3];
+
+    assert_int_equal(pipe(ends), 0);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        dup2(ends[1], STDOUT_FILENO);
+        execl("/proc/self/exe", "rocks_test", "--publish", path, NULL);
+        _exit(127);
+    }
+    close(ends[1]);
+    for (uint64_t i = 0; read(ends[0], line, sizeof line) == sizeof line; i++) {
+        assert_int_equal(line[1], heads[line[0]] + 1);
+        heads[line[0]] = line[1];
+        assert_true(line[2] > *ret_id);
+        *ret_id = line[2];
+        if (i == answers)
+            kill(child, SIGKILL);
+    }
+    close(ends[0]);
+    waitpid(child, NULL, 0);
+}
+
+static void what_was_acknowledged_survives_a_kill_threat_1(void **state)
+{
+    struct bench *bench = *state;
+    uint64_t      heads[3] = { 0 }, id = 0;
+
+    for (uint64_t round = 0; round < 6; round++) {
+        bench_shut(bench);
+        child_kill_after(bench->context, 20 + 137 * round, heads, &id);
+        bench->store = open_at(bench, bench->context);
+        for (size_t i = 0; i < 3; i++) {
+            char channel[32];
+            snprintf(channel, sizeof channel, "topic:%zu", i);
+            struct audit audit = channel_audit(bench, channel, GAP_TRIMMED);
+            /* One may have been written without its answer getting out. */
+            assert_true(audit.head == heads[i] || audit.head == heads[i] + 1);
+            assert_int_equal(audit.message_count, audit.head);
+            heads[i] = audit.head;
+        }
+        struct published next = bench_publish(bench, (struct publish){ .channel = "topic:ids", .payload = "x" });
+        assert_true(next.answer.id > id);
+        id = next.answer.id;
+    }
+}
+
+/* --- a disk that fails ------------------------------------------------------------------------------------------ */
+
+/* RocksDB calls these: the program's own definitions come before libc's. */
+static atomic_int sync_error;
+
+int fdatasync(int fd)
+{
+    if ((errno = atomic_load(&sync_error)) != 0)
+        return -1;
+    return (int)syscall(SYS_fdatasync, fd);
+}
+
+int fsync(int fd)
+{
+    if ((errno = atomic_load(&sync_error)) != 0)
+        return -1;
+    return (int)syscall(SYS_fsync, fd);
+}
+
+static void a_failed_sync_is_believed_threat_8(void **state)
+{
+    struct bench      *bench = *state;
+    struct store_stats stats;
+
+    publish_run(bench, "topic:a", 1, 10);
+    atomic_store(&sync_error, EIO);
+    for (int i = 0; i < 5; i++) {
+        assert_int_equal(bench_publish(bench, (struct publish){ .channel = "topic:a", .payload = "lost?" }).outcome,
+                         APPEND_BROKEN);
+        assert_int_equal(bench_publish(bench, (struct publish){ .channel = "topic:b", .payload = "lost?" }).outcome,
+                         APPEND_BROKEN);
+    }
+    bench->store->ops->stats(bench->store, &stats);
+    assert_true(stats.is_broken);
+    atomic_store(&sync_error, 0);
+    struct published said = publish_until_done(bench, (struct publish){ .channel = "topic:a", .payload = "x" });
+    /* The one whose fate was unknown may be there; those that were refused at once are not. */
+    assert_true(said.answer.seq == 11 || said.answer.seq == 12);
+    assert_int_equal(bench_publish(bench, (struct publish){ .channel = "topic:b", .payload = "x" }).answer.seq, 1);
+    bench->store->ops->stats(bench->store, &stats);
+    assert_false(stats.is_broken);
+    reopen(bench);
+    assert_int_equal(bench_read(bench, "topic:a", READ_AFTER, 0, 0, 1).head, said.answer.seq);
+}
+
+static void publish_kib_until(struct bench *bench, enum append_outcome outcome, uint64_t *acknowledged)
+{
+    char text[4 * KIB + 1];
+
+    memset(text, 'x', 4 * KIB);
+    text[4 * KIB] = '\0';
+    for (size_t i = 0; i < 20000; i++) {
+        struct published said = bench_publish(bench, (struct publish){ .channel = "topic:bulk", .payload = text });
+        if (said.outcome == outcome)
+            return;
+        assert_int_equal(said.outcome, APPEND_DONE);
+        assert_int_equal(said.answer.seq, ++*acknowledged);
+    }
+    fail_msg("never");
+}
+
+/* A disk of 24 MiB with a file on it that can be taken away. False: this machine lets us have none. */
+static bool small_disk(char **ret_path)
+{
+    char *path = directory_new();
+
+    if (mount("tmpfs", path, "tmpfs", 0, "size=24m,mode=0700") != 0) {
+        print_message("skipped: a small tmpfs can't be mounted here: %s\n", strerror(errno));
+        directory_remove(path);
+        free(path);
+        return false;
+    }
+    *ret_path = path;
+    return true;
+}
+
+static void filler_write(const char *path, size_t bytes)
+{
+    char *name = NULL, *nothing = calloc(1, bytes);
+
+    must(asprintf(&name, "%s/filler", path) >= 0 && nothing != NULL);
+    file_write(name, span_of(nothing, bytes));
+    free(name);
+    free(nothing);
+}
+
+static void filler_remove(const char *path)
+{
+    char *name = NULL;
+
+    must(asprintf(&name, "%s/filler", path) >= 0);
+    assert_int_equal(unlink(name), 0);
+    free(name);
+}
+
+static void full_disk_story(struct bench *bench, const char *disk, uint64_t reserve_bytes)
+{
+    char                      *path         = NULL;
+    uint64_t                   acknowledged = 0;
+    char                       why[WHY_BYTES];
+    struct store_stats         stats;
+
+    must(asprintf(&path, "%s/data", disk) >= 0);
+    struct rocks_store_options options = options_at(bench, path);
+    options.reserve_bytes              = reserve_bytes;
+    filler_write(disk, 12 * MIB);
+    bench_shut(bench);
+    assert_int_equal(rocks_store_open(&options, &bench->store, why, sizeof why), RC_OK);
+    publish_run(bench, "topic:a", 1, 50);
+    publish_kib_until(bench, APPEND_NO_SPACE, &acknowledged);
+    bench->store->ops->stats(bench->store, &stats);
+    assert_true(stats.is_full && acknowledged > 0);
+    expect_all(bench, "topic:a", 50);
+    assert_int_equal(bench_publish(bench, (struct publish){ .channel = "topic:b", .payload = "x" }).outcome,
+                     APPEND_NO_SPACE);
+
+    filler_remove(disk);
+    char text[PAYLOAD_MAX];
+    publish_until_done(bench, (struct publish){ .channel = "topic:a", .payload = payload_of(text, sizeof text, "topic:a", 51) });
+    expect_all(bench, "topic:a", 51);
+    assert_int_equal(bench_read(bench, "topic:bulk", READ_AFTER, 0, 0, 1).head, acknowledged);
+    bench_shut(bench);
+    assert_int_equal(rocks_store_open(&options, &bench->store, why, sizeof why), RC_OK);
+    assert_int_equal(bench_read(bench, "topic:bulk", READ_AFTER, 0, 0, 1).head, acknowledged);
+    expect_all(bench, "topic:a", 51);
+    bench_shut(bench);
+    bench->store = open_at(bench, bench->context);
+    free(path);
+}
+
+static void full_disk(struct bench *bench, uint64_t reserve_bytes)
+{
+    char *disk = NULL;
+
+    if (!small_disk(&disk))
+        skip();
+    full_disk_story(bench, disk, reserve_bytes);
+    assert_int_equal(umount(disk), 0);
+    directory_remove(disk);
+    free(disk);
+}
+
+static void a_full_disk_refuses_and_recovers_threat_10(void **state)
+{
+    full_disk(*state, 3 * MIB);
+}
+
+/* Without a reserve RocksDB itself runs into the wall. */
+static void a_full_disk_under_rocksdb_too_threat_10(void **state)
+{
+    full_disk(*state, 1);
+}
+
+static void a_file_size_limit_is_a_full_disk_threat_11(void **state)
+{
+    struct bench       *bench        = *state;
+    uint64_t            acknowledged = 0;
+    struct rlimit       before, tight = { 150 * KIB, RLIM_INFINITY };
+
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    publish_run(bench, "topic:a", 1, 10);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &tight), 0);
+    publish_kib_until(bench, APPEND_NO_SPACE, &acknowledged);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    publish_until_done(bench, (struct publish){ .channel = "topic:b", .payload = "x" });
+    expect_all(bench, "topic:a", 10);
+    assert_int_equal(bench_read(bench, "topic:bulk", READ_AFTER, 0, 0, 1).head, acknowledged);
+}
+
 static int setup(void **state)
 {
     struct bench *bench = malloc(sizeof *bench);
@@ -111,10 +940,35 @@ static int teardown(void **state)
     return 0;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    if (argc == 3 && strcmp(argv[1], "--publish") == 0)
+        return child_publish(argv[2]);
+    if (argc == 2)
+        cmocka_set_test_filter(argv[1]);
+
+#define DISK_TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(all_is_there_after_a_reopen, setup, teardown),
+        DISK_TEST(all_is_there_after_a_reopen),
+        DISK_TEST(a_key_replays_after_a_reopen_threat_17),
+        DISK_TEST(recall_and_expiry_hold_after_a_reopen_threat_18),
+        DISK_TEST(bytes_are_remembered),
+        DISK_TEST(trimmed_space_comes_back_and_the_head_stays),
+        DISK_TEST(expired_payloads_leave_the_disk_but_not_the_log),
+        DISK_TEST(retention_may_race_readers_threat_13),
+        DISK_TEST(a_second_opener_is_refused_threat_15),
+        DISK_TEST(nobody_else_may_read_threat_16),
+        DISK_TEST(a_log_that_was_lost_is_never_silently_empty_threat_7),
+        DISK_TEST(a_log_that_was_reset_has_another_epoch_threat_14),
+        DISK_TEST(a_flipped_bit_in_a_table_is_found_threat_6),
+        DISK_TEST(a_flipped_bit_in_the_log_is_refused_threat_6),
+        DISK_TEST(a_torn_tail_keeps_whole_commits_threat_4),
+        DISK_TEST(what_was_acknowledged_survives_a_kill_threat_1),
+        DISK_TEST(a_failed_sync_is_believed_threat_8),
+        DISK_TEST(a_full_disk_refuses_and_recovers_threat_10),
+        DISK_TEST(a_full_disk_under_rocksdb_too_threat_10),
+        DISK_TEST(a_file_size_limit_is_a_full_disk_threat_11),
     };
+#undef DISK_TEST
     return store_battery_run(&rocks) + cmocka_run_group_tests_name("rocks, the disk", tests, NULL, NULL);
 }

@@ -32,7 +32,7 @@ static struct namespace *space_add(struct bench *bench, const char *name)
     return space;
 }
 
-void bench_open(struct bench *bench, const struct store_maker *maker)
+void bench_prepare(struct bench *bench, const struct store_maker *maker)
 {
     *bench = (struct bench){ .maker = maker, .hash_key = { 11, 12 }, .wall = WALL_START * INT64_C(1000) };
     pthread_mutex_init(&bench->lock, NULL);
@@ -41,13 +41,25 @@ void bench_open(struct bench *bench, const struct store_maker *maker)
     space_add(bench, "few")->keep_count   = FEW_COUNT;
     space_add(bench, "brief")->keep_ms    = BRIEF_MS;
     space_add(bench, "light")->keep_bytes = LIGHT_BYTES;
+}
+
+void bench_open(struct bench *bench, const struct store_maker *maker)
+{
+    bench_prepare(bench, maker);
     bench->store = maker->open(bench);
     assert_non_null(bench->store);
 }
 
+void bench_shut(struct bench *bench)
+{
+    if (bench->store != NULL)
+        bench->store->ops->close(bench->store);
+    bench->store = NULL;
+}
+
 void bench_close(struct bench *bench)
 {
-    bench->store->ops->close(bench->store);
+    bench_shut(bench);
     if (bench->maker->clean != NULL)
         bench->maker->clean(bench);
     pthread_mutex_destroy(&bench->lock);

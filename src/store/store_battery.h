@@ -30,7 +30,10 @@ struct bench {
     pthread_cond_t            done;
 };
 
+/* All but the store; bench_open opens that too. */
+void bench_prepare(struct bench *bench, const struct store_maker *maker);
 void bench_open(struct bench *bench, const struct store_maker *maker);
+void bench_shut(struct bench *bench);   /* closes the store alone; bench->store is NULL then */
 void bench_close(struct bench *bench);
 
 /* What to publish; zero means: plain, no key, no expiry, time = bench->wall. */

@@ -1,0 +1,138 @@
+/* faulty_disk.so - a disk that fails on demand, for tests of a whole process.
+ *
+ *   LD_PRELOAD=…/faulty_disk.so FAULTY_DISK_CONTROL=/tmp/control FAULTY_DISK_UNDER=/data server …
+ *
+ * Before each fsync, fdatasync, write or pwrite on a regular file under FAULTY_DISK_UNDER (all files, if it isn't set)
+ * the control file is read. A line there that names the call makes it fail: `fdatasync EIO`, `write ENOSPC`,
+ * `fsync EDQUOT`, `pwrite EFBIG`; a number behind it lets so many calls pass first: `fdatasync EIO 3` (counted from when
+ * the process started to see that line). `sync` stands for fsync and fdatasync, `any` for all four. A missing or empty
+ * control file: all is well. A write that fails with ENOSPC writes half of its bytes first, as a full disk does. */
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { CONTROL_BYTES_MAX = 256, PATH_BYTES_MAX = 4096 };
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static char            line_seen[CONTROL_BYTES_MAX];
+static unsigned long   passed;
+
+static bool is_ours(int fd)
+{
+    const char *under = getenv("FAULTY_DISK_UNDER");
+    char        link[64], path[PATH_BYTES_MAX];
+    struct stat about;
+
+    if (fstat(fd, &about) != 0 || !S_ISREG(about.st_mode))
+        return false;
+    if (under == NULL)
+        return true;
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t len = readlink(link, path, sizeof path);
+    return len >= (ssize_t)strlen(under) && strncmp(path, under, strlen(under)) == 0;
+}
+
+static bool control_read(char *ret_line, size_t size)
+{
+    const char *path = getenv("FAULTY_DISK_CONTROL");
+    int         fd   = path == NULL ? -1 : open(path, O_RDONLY | O_CLOEXEC);
+
+    if (fd < 0)
+        return false;
+    ssize_t len = read(fd, ret_line, size - 1);
+    close(fd);
+    ret_line[len < 0 ? 0 : len] = '\0';
+    return len > 0;
+}
+
+static int errno_of(const char *name)
+{
+    static const struct { const char *name; int number; } known[] = {
+        { "EIO", EIO }, { "ENOSPC", ENOSPC }, { "EDQUOT", EDQUOT }, { "EFBIG", EFBIG }, { "EROFS", EROFS },
+    };
+
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
+        if (strcmp(known[i].name, name) == 0)
+            return known[i].number;
+    return EIO;
+}
+
+static bool names(const char *said, const char *call)
+{
+    bool is_sync = strcmp(call, "fsync") == 0 || strcmp(call, "fdatasync") == 0;
+
+    return strcmp(said, call) == 0 || strcmp(said, "any") == 0 || (is_sync && strcmp(said, "sync") == 0);
+}
+
+/* 0: let it pass; else the errno to fail with. */
+static int fault_of(const char *call, int fd)
+{
+    char          line[CONTROL_BYTES_MAX], said[32], error[32];
+    unsigned long pass_count = 0;
+    int           fault      = 0;
+
+    if (!is_ours(fd) || !control_read(line, sizeof line))
+        return 0;
+    if (sscanf(line, "%31s %31s %lu", said, error, &pass_count) < 2 || !names(said, call))
+        return 0;
+    pthread_mutex_lock(&lock);
+    if (strcmp(line, line_seen) != 0) {
+        memcpy(line_seen, line, sizeof line_seen);
+        passed = 0;
+    }
+    if (passed++ >= pass_count)
+        fault = errno_of(error);
+    pthread_mutex_unlock(&lock);
+    return fault;
+}
+
+#define NEXT(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
+
+int fsync(int fd)
+{
+    int fault = fault_of("fsync", fd);
+
+    if (fault == 0)
+        return NEXT(fsync)(fd);
+    errno = fault;
+    return -1;
+}
+
+int fdatasync(int fd)
+{
+    int fault = fault_of("fdatasync", fd);
+
+    if (fault == 0)
+        return NEXT(fdatasync)(fd);
+    errno = fault;
+    return -1;
+}
+
+ssize_t write(int fd, const void *bytes, size_t count)
+{
+    int fault = fault_of("write", fd);
+
+    if (fault == 0)
+        return NEXT(write)(fd, bytes, count);
+    if (fault == ENOSPC && count > 1)
+        return NEXT(write)(fd, bytes, count / 2);
+    errno = fault;
+    return -1;
+}
+
+ssize_t pwrite(int fd, const void *bytes, size_t count, off_t at)
+{
+    int fault = fault_of("pwrite", fd);
+
+    if (fault == 0)
+        return NEXT(pwrite)(fd, bytes, count, at);
+    errno = fault;
+    return -1;
+}

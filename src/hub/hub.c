@@ -320,6 +320,11 @@ static struct page *subscription_page(const struct subscription *sub)
     return sub->state == SUB_AHEAD ? NULL : sub->page;
 }
 
+bool subscription_is_lean(const struct subscription *sub)
+{
+    return subscription_page(sub) == NULL;
+}
+
 static bool subscription_find(struct subscription *sub, uint64_t seq, struct entry *ret_entry)
 {
     struct message *live = channel_window_at(sub->channel, seq);

@@ -117,6 +117,8 @@ void subscription_skip(struct subscription *sub, uint64_t next);
 
 /* Lets go of what was read and not dealt out: a slow reader costs a cursor. It's read again when wanted. */
 void subscription_let_go(struct subscription *sub);
+/* Does it hold nothing of the log but its place? */
+bool subscription_is_lean(const struct subscription *sub);
 
 bool                 subscription_is_placed(const struct subscription *sub);
 /* Has it anything to deliver, from wherever? */

@@ -281,7 +281,7 @@ static void reader_be_slow(struct reader *reader)
     if (reader->may_rewind && one_in(reader->world, OF_READERS, 2))
         reader_rewind(reader);
     subscription_let_go(&reader->sub);
-    promise(reader->world, reader->sub.page == NULL, "a slow reader costs a cursor");
+    promise(reader->world, subscription_is_lean(&reader->sub), "a slow reader costs a cursor");
     reader->slow_until = reader->world->now + 1 + (msec)draw(reader->world, OF_READERS, SLOW_MS_MAX);
     reader->is_ready   = true;
     tell(reader->world, "reader %u is slow", reader->no);
@@ -349,7 +349,7 @@ void readers_check_end(struct readers *readers)
         promise(readers->world, reader->epoch == log.epoch && reader->seq == log.head,
                 "calm after healing: reader %u has %" PRIu64 "/%" PRIu64 " of %s, the log %" PRIu64 "/%" PRIu64, i,
                 reader->epoch, reader->seq, channel_text(reader), log.epoch, log.head);
-        promise(readers->world, reader->sub.page == NULL && reader->sub.ticket == NULL,
+        promise(readers->world, subscription_is_lean(&reader->sub) && reader->sub.ticket == NULL,
                 "nothing is held for reader %u", i);
     }
 }

@@ -327,8 +327,8 @@ static void writer_head_known(struct writer *writer, struct head_question *quest
     head_question_free(question);
 }
 
-/* Only the durable store is so slow to ask that its word is kept; the other one may begin a log anew unasked. And so may
- * a broken one reopen. */
+/* Only the durable store is so slow to ask that its word is kept; the other one may begin a log anew unasked, and a
+ * broken one reopen. */
 static bool writer_knows_head(const struct writer *writer, const struct tail *tail)
 {
     return tail->first != 0 && !writer->is_doubtful && tail->trust == writer->trust && name_is_durable(tail->name);

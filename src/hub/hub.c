@@ -314,7 +314,6 @@ bool subscription_is_behind(const struct subscription *sub)
     return false;
 }
 
-/* The entry that covers `seq`, from the page or the window. A page that has nothing to say of it is let go. */
 static struct page *subscription_page(const struct subscription *sub)
 {
     return sub->state == SUB_AHEAD ? NULL : sub->page;
@@ -325,6 +324,7 @@ bool subscription_is_lean(const struct subscription *sub)
     return subscription_page(sub) == NULL;
 }
 
+/* The entry that covers `seq`, from the window or the page. */
 static bool subscription_find(struct subscription *sub, uint64_t seq, struct entry *ret_entry)
 {
     struct message *live = channel_window_at(sub->channel, seq);

@@ -1,6 +1,7 @@
 #include "main/house.h"
 
 #include <errno.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/random.h>
@@ -430,12 +431,24 @@ static void worker_furnish(struct worker *worker)
     api_init(&worker->api);
 }
 
+/* With port 0 the first worker's socket is given one by the system; the others share it. */
+static void house_learn_port(struct house *house, size_t at, unsigned port)
+{
+    struct sockaddr_storage *address = &house->listens[at].at;
+
+    house->ports[at] = port;
+    if (address->ss_family == AF_INET6)
+        ((struct sockaddr_in6 *)address)->sin6_port = htons((uint16_t)port);
+    else
+        ((struct sockaddr_in *)address)->sin_port = htons((uint16_t)port);
+}
+
 static enum rc worker_listen(struct worker *worker, char *why, size_t why_size)
 {
     const struct settings *settings = worker->house->settings;
 
     for (size_t i = 0; i < settings->listen_count; i++) {
-        const struct listen_address *listen  = &settings->listens[i];
+        const struct listen_address *listen  = &worker->house->listens[i];
         struct listener_options      options = {
             .address            = (const struct sockaddr *)&listen->at,
             .address_len        = listen->len,
@@ -451,6 +464,8 @@ static enum rc worker_listen(struct worker *worker, char *why, size_t why_size)
                      rc == RC_BUSY ? "the address is in use; is another server running there?" : strerror(errno));
             return rc;
         }
+        if (worker->index == 0)
+            house_learn_port(worker->house, i, listener_port(worker->listeners[i]));
     }
     return RC_OK;
 }
@@ -540,6 +555,7 @@ enum rc house_open(struct house *house, struct settings *settings, char *why, si
     *house            = (struct house){ .settings = settings, .namespaces = &settings->namespaces };
     house->hash_key   = (struct hash_key){ random_u64(), random_u64() };
     house->started_at = clock_wall();
+    memcpy(house->listens, settings->listens, sizeof house->listens);
     guard_init(&house->guard, settings);
 
     enum rc rc = house_open_stores(house, why, why_size);
@@ -616,6 +632,9 @@ void house_close(struct house *house)
 {
     for (unsigned i = 0; i < house->worker_count; i++)
         worker_close(&house->workers[i]);
+    /* The durable store first: its threads ring the writer's bell, and the writer is idle. */
+    if (house->durable != NULL)
+        house->durable->ops->close(house->durable);
     if (house->writer_loop.input != NULL) {
         if (house->workers != NULL)
             writer_fini(&house->writer);
@@ -623,8 +642,6 @@ void house_close(struct house *house)
         loop_fini(&house->writer_loop);
     }
     free(house->workers);
-    if (house->durable != NULL)
-        house->durable->ops->close(house->durable);
     if (house->memory != NULL)
         house->memory->ops->close(house->memory);
 }

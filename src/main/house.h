@@ -53,6 +53,8 @@ struct house {
     struct counter         is_stopping;
     struct counter         is_writer_stopping;
     msec                   started_at;  /* wall clock */
+    struct listen_address  listens[LISTENS_MAX];  /* as in settings, with the ports that were got */
+    unsigned               ports[LISTENS_MAX];
 };
 
 /* Opens stores and sockets and starts all threads. Not RC_OK: `why` is a sentence for the operator; house_close() is

@@ -56,7 +56,7 @@ static void say_hello(const struct settings *settings, const struct house *house
 {
     for (size_t i = 0; i < settings->listen_count; i++)
         LOG(LOG_INFO, "listening", log_str("http", settings->listens[i].text),
-            log_u64("port", listener_port(house->workers[0].listeners[i])));
+            log_u64("port", house->ports[i]));
     if (settings->key_count == 0)
         LOG(LOG_WARN, "open_to_all", log_str("notice", "no [key] is configured: everyone on this machine may publish, "
                                                        "follow and manage; only loopback addresses are served"));
@@ -64,7 +64,7 @@ static void say_hello(const struct settings *settings, const struct house *house
         log_str("store", settings->store == STORE_MEMORY ? "memory" : settings->data));
     if (settings->listen_count == 0)
         return;
-    unsigned port = listener_port(house->workers[0].listeners[0]);
+    unsigned port = house->ports[0];
     printf("\n  Longwire is running. In another terminal, try\n\n"
            "    build/longwire sub topic:hello        follow a channel\n"
            "    curl -d 'Hello' http://127.0.0.1:%u/v1/channels/topic:hello/messages\n"

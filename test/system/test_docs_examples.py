@@ -1,0 +1,155 @@
+"""The examples of the README and docs/http-api.md, run in order against a fresh server, and the OpenAPI document held to
+what the server answers.
+
+A ```sh block under `<!-- run -->` is run; what it prints must have the shape of the block behind it. JSON lines must have the
+same members of the same types, other lines the same text but for numbers, epochs and cursors. A command that goes on for
+ever (a stream) is ended when it has printed all that is expected.
+"""
+import json
+import os
+import re
+import signal
+import subprocess
+import threading
+import urllib.error
+import urllib.request
+
+import jsonschema
+import pytest
+
+from longwire_server import BUILD, ROOT, Server
+
+SECONDS = 20
+PAGES = ["README.md", "docs/http-api.md"]
+
+EXAMPLE = re.compile(r"<!-- (?P<mark>run|kill the server and start it again) -->\n"
+                     r"(?:```sh\n(?P<command>.*?)```\n(?:```(?:json|text)\n(?P<output>.*?)```\n)?)?", re.S)
+
+
+def shape(value):
+    """Values become the names of their types; a list has the shapes of its members."""
+    if isinstance(value, dict):
+        return {name: shape(member) for name, member in value.items()}
+    if isinstance(value, list):
+        return [shape(member) for member in value]
+    return type(value).__name__
+
+
+def line_shape(line):
+    name, mark, rest = line.partition("data: ")
+    if mark and not name:
+        return "data:", line_shape(rest)
+    try:
+        return shape(json.loads(line))
+    except ValueError:
+        return re.sub(r"^id: \S+$", "id: CURSOR", re.sub(r"\b[0-9a-f]{16}\b|[0-9]+", "N", line))
+
+
+def run(command, server, line_count):
+    """The first line_count lines of what it prints, or all if it ends before."""
+    command = command.replace("http://127.0.0.1:8080", server.url).replace("build/longwire ", f"{BUILD}/longwire ")
+    with subprocess.Popen(["sh", "-euc", command.replace("curl ", "curl -sS ")], stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+                          env={**os.environ, "LONGWIRE_SERVER": server.url}) as process:
+        watchdog = threading.Timer(SECONDS, os.killpg, (process.pid, signal.SIGKILL))
+        watchdog.start()
+        lines = []
+        while len(lines) < line_count and (line := process.stdout.readline()):
+            lines.append(line.rstrip("\n"))
+        watchdog.cancel()
+        try:
+            os.killpg(process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass  # it has ended by itself
+        return lines
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_page(page):
+    examples = list(EXAMPLE.finditer((ROOT / page).read_text()))
+    assert len(examples) >= 4
+    with Server() as server:
+        for example in examples:
+            if example["mark"] != "run":
+                server.kill()
+                server.start()
+                continue
+            assert example["output"], f"no output is shown for {example['command']}"
+            wanted = example["output"].rstrip("\n").split("\n")
+            got = run(example["command"], server, len(wanted))
+            assert list(map(line_shape, got)) == list(map(line_shape, wanted)), example["command"]
+
+
+# --- openapi.json ----------------------------------------------------------------------------------------------------
+
+DOCUMENT = json.loads((ROOT / "docs" / "openapi.json").read_text())
+SCHEMAS = {"components": DOCUMENT["components"]}
+
+
+def ask(server, method, path, body=None, headers=None):
+    request = urllib.request.Request(server.url + path, body, headers or {}, method=method)
+    try:
+        with urllib.request.urlopen(request, timeout=SECONDS) as answer:
+            return answer.status, answer.headers, answer.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.headers, error.read()
+
+
+# path of the document, method, path asked for, body, headers, status that must come
+CALLS = [
+    ("/v1/channels/{channel}/messages", "post", "/v1/channels/topic:a/messages", b"x", {"Idempotency-Key": "k"}, 201),
+    ("/v1/channels/{channel}/messages", "post", "/v1/channels/topic:a/messages", b"x", {"Idempotency-Key": "k"}, 200),
+    ("/v1/channels/{channel}/messages", "post", "/v1/channels/topic:a/messages", b"y", {"Idempotency-Key": "k"}, 422),
+    ("/v1/channels/{channel}/messages", "post", "/v1/channels/topic:a/messages?ttl=0", b"y", {}, 400),
+    ("/v1/channels/{channel}/messages", "post", "/v1/channels/topic:a/messages", b"y", {"Content-Type": "?"}, 415),
+    ("/v1/channels/{channel}/messages", "post", "/v1/channels/sys:a/messages", b"y", {}, 403),
+    ("/v1/channels/{channel}/messages", "post", "/v1/channels/nope:a/messages", b"y", {}, 404),
+    ("/v1/channels/{channel}/messages", "post", "/v1/channels/topic:a/messages", b"y" * (1 << 20 | 1), {}, 413),
+    ("/v1/channels/{channel}/messages/{seq}", "delete", "/v1/channels/topic:a/messages/1", None, {}, 200),
+    ("/v1/channels/{channel}/messages/{seq}", "delete", "/v1/channels/topic:a/messages/99", None, {}, 404),
+    ("/v1/messages", "post", "/v1/messages", json.dumps({"messages": [
+        {"channel": "topic:a", "data": 1}, {"channel": "topic:a", "data": "b", "key": "k2"}, {"channel": "topic:a"},
+        {"channel": "topic:a", "data": "b", "key": "k2"}, {"channels": ["topic:b", "nope:c"], "data": {}},
+        {"channel": "topic:a", "data_base64": "AP8="}]}).encode(), {"Content-Type": "application/json"}, 200),
+    ("/v1/messages", "post", "/v1/messages", b"[]", {"Content-Type": "application/json"}, 400),
+    ("/v1/messages", "post", "/v1/messages", b"x", {"Content-Type": "text/plain"}, 415),
+    ("/v1/channels/{channel}/messages", "get", "/v1/channels/topic:a/messages", None, {}, 200),
+    ("/v1/channels/{channel}/messages", "get", "/v1/channels/topic:a/messages?limit=0", None, {}, 400),
+    ("/v1/channels/{channel}", "get", "/v1/channels/topic:a", None, {}, 200),
+    ("/v1/channels/{channel}", "get", "/v1/channels/topic:never", None, {}, 404),
+    ("/v1/subscribe", "get", "/v1/subscribe?channel=topic:a&after=0", None, {}, 200),
+    ("/v1/subscribe", "get", "/v1/subscribe?channel=topic:a&after=99", None, {}, 200),
+    ("/v1/subscribe", "get", "/v1/subscribe", None, {}, 400),
+    ("/v1/subscribe", "get", "/v1/subscribe?channel=topic:a", None, {"Accept": "text/html"}, 406),
+    ("/v1/subscribe", "get", "/v1/subscribe?channel=topic:a", None, {"Origin": "https://other.example"}, 403),
+    ("/v1/ws", "get", "/v1/ws", None, {}, 426),
+    ("/healthz", "get", "/healthz", None, {}, 200),
+    ("/readyz", "get", "/readyz", None, {}, 200),
+    ("/metrics", "get", "/metrics", None, {}, 200),
+    ("/v1/openapi.json", "get", "/v1/openapi.json", None, {}, 200),
+]
+
+
+def response_of(path, method, status):
+    response = DOCUMENT["paths"][path][method]["responses"][str(status)]
+    if "$ref" in response:
+        response = DOCUMENT["components"]["responses"][response["$ref"].rsplit("/", 1)[1]]
+    return response
+
+
+def test_openapi():
+    asked = {(path, method) for path, method, *_ in CALLS}
+    described = {(path, method) for path, item in DOCUMENT["paths"].items() for method in item if method != "parameters"}
+    assert asked == described
+    with Server() as server:
+        for path, method, target, body, headers, status in CALLS:
+            got, fields, text = ask(server, method.upper(), target, body, headers)
+            where = f"{method} {target} {headers}"
+            assert got == status, f"{where}: {got} {text}"
+            response = response_of(path, method, status)
+            media = fields["Content-Type"].split(";")[0]
+            assert media in response["content"], where
+            if media.endswith("json"):
+                schema = {**response["content"][media]["schema"], **SCHEMAS}
+                jsonschema.Draft202012Validator(schema).validate(json.loads(text))
+        assert json.loads(ask(server, "GET", "/v1/openapi.json")[2]) == DOCUMENT

@@ -25,6 +25,8 @@ static enum http_phase conn_phase(const struct http_conn *conn)
 {
     if (conn->is_last && conn->exchange_count == 0)
         return HTTP_LEAVING;
+    if (conn->out.len > 0)
+        return HTTP_SENDING;
     if (conn->exchange_count > 0)
         return HTTP_OWING;
     return conn->pending != NULL || conn->in.len > 0 ? HTTP_READING : HTTP_IDLE;
@@ -44,7 +46,8 @@ static void conn_set_timer(struct http_conn *conn)
     conn->timed = conn->served;
     switch (phase) {
     case HTTP_IDLE: wheel_arm(wheel, &conn->timer, now + limits->keepalive_timeout_ms); break;
-    case HTTP_READING: wheel_arm(wheel, &conn->timer, now + limits->request_timeout_ms); break;
+    case HTTP_READING:
+    case HTTP_SENDING: wheel_arm(wheel, &conn->timer, now + limits->request_timeout_ms); break;
     case HTTP_OWING: wheel_disarm(wheel, &conn->timer); break;
     case HTTP_LEAVING: wheel_arm(wheel, &conn->timer, now + limits->linger_ms); break;
     }
@@ -473,6 +476,22 @@ static bool conn_flush(struct http_conn *conn)
     buf_drop(&conn->out, (size_t)put);
     if (conn->out.len == 0)
         buf_fini(&conn->out);
+    if (put > 0 && conn->phase == HTTP_SENDING)
+        wheel_disarm(&conn->server->loop->wheel, &conn->timer);  /* it takes: its time begins anew */
+    return true;
+}
+
+/* All answers are gone and the last word is said. False: so is the connection. */
+static bool conn_leave(struct http_conn *conn)
+{
+    if (conn->is_eof) {
+        conn_close(conn);
+        return false;
+    }
+    /* RFC 9112 9.6: half-close and wait a little, or a reset could overtake the answer. */
+    if (!conn->is_shut)
+        stream_shut(conn->stream);
+    conn->is_shut = true;
     return true;
 }
 
@@ -491,17 +510,12 @@ void conn_work(struct http_conn *conn)
         conn->is_resting = false;
         stream_more(conn->stream);
     }
+    bool is_blocked = conn->in.len > 0 && !conn_may_parse(conn);
     if (!conn_flush(conn))
         return;
-    if (conn->is_last && conn->exchange_count == 0 && conn->out.len == 0) {
-        if (conn->is_eof) {
-            conn_close(conn);
-            return;
-        }
-        /* RFC 9112 9.6: half-close and wait a little, or a reset could overtake the answer. */
-        if (!conn->is_shut)
-            stream_shut(conn->stream);
-        conn->is_shut = true;
-    }
+    if (is_blocked && conn_may_parse(conn))
+        conn_mark(conn);  /* the answers that were in the way have gone */
+    if (conn->is_last && conn->exchange_count == 0 && conn->out.len == 0 && !conn_leave(conn))
+        return;
     conn_set_timer(conn);
 }

@@ -218,6 +218,7 @@ enum rc rocks_load(struct rocks *rocks, bool must_exist, char *ret_why, size_t w
         .write_buffer_bytes = rocks->options.write_buffer_bytes,
         .block_cache_bytes  = rocks->options.block_cache_bytes,
         .must_exist         = must_exist,
+        .is_cautious        = rocks->is_cautious,
         .make_filter        = rocks_make_filter,
         .context            = &rocks->dead,
         .sequence_min       = synced,

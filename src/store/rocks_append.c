@@ -558,6 +558,7 @@ static void commit_make(struct rocks *rocks, struct commit *commit)
     commit_close_channels(rocks, commit, rc == RC_OK);
     if (rc == RC_OK)
         return;
+    rocks->is_cautious |= rc == RC_CORRUPT;
     commit_fail(commit, rc == RC_NOSPACE ? APPEND_NO_SPACE : APPEND_BROKEN);
     health_set(rocks, rc == RC_NOSPACE ? ROCKS_FULL : ROCKS_BROKEN);
 }

@@ -96,6 +96,7 @@ static rocksdb_options_t *family_options(struct rocks_db *db, const struct rocks
     rocksdb_options_set_level0_stop_writes_trigger(o, LEVEL0_STOP);
     rocksdb_options_set_target_file_size_base(o, options->write_buffer_bytes);
     rocksdb_options_set_max_bytes_for_level_base(o, options->write_buffer_bytes * LEVEL0_COMPACT);
+    rocksdb_options_set_disable_auto_compactions(o, options->is_cautious);
     rocksdb_options_set_compression(o, rocksdb_no_compression);
     rocksdb_options_set_bottommost_compression(o, BOTTOM_COMPRESSION);
     if (options->make_filter != NULL) {
@@ -131,7 +132,8 @@ static void database_options(rocksdb_options_t *o, const struct rocks_db_options
 
 static void db_prepare(struct rocks_db *db, const struct rocks_db_options *options)
 {
-    db->cache = rocksdb_cache_create_lru(options->block_cache_bytes);
+    db->is_cautious = options->is_cautious;
+    db->cache       = rocksdb_cache_create_lru(options->block_cache_bytes);
     for (enum family family = 0; family < FAMILY_COUNT; family++)
         db->options[family] = family_options(db, options, family);
     database_options(db->options[FAMILY_META], options);

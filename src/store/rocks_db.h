@@ -21,7 +21,8 @@ struct rocks_db_options {
     const char                         *path;
     size_t                              write_buffer_bytes;
     size_t                              block_cache_bytes;
-    bool                                must_exist;  /* refuse to make a new one */
+    bool                                must_exist;   /* refuse to make a new one */
+    bool                                is_cautious;  /* no compaction by itself: one met damage */
     rocksdb_compactionfilterfactory_t *(*make_filter)(void *context, enum family family);  /* NULL: no filter */
     void                               *context;
     /* How far acknowledged commits went. A log that is damaged before that is refused (RC_CORRUPT) and not touched; if
@@ -37,6 +38,7 @@ struct rocks_db {
     rocksdb_readoptions_t          *get;        /* any point read */
     rocksdb_readoptions_t          *get_cached; /* … that must not wait for the disk */
     rocksdb_writeoptions_t         *write_synced;
+    bool                            is_cautious;
 };
 
 /* A zeroed db becomes open; on failure it is as before and ret_why a sentence. */

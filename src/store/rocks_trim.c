@@ -419,8 +419,10 @@ static void tend_step(struct rocks *rocks, msec wall)
     pthread_rwlock_rdlock(&rocks->db_lock);
     /* A write that fails here fails for the committer too, which then calls for repair. */
     if (rocks->db.db != NULL && walk_step(rocks, wall) == RC_OK) {
-        reclaim(rocks);
-        reclaim_keys(rocks, wall);
+        if (!rocks->db.is_cautious) {
+            reclaim(rocks);
+            reclaim_keys(rocks, wall);
+        }
         measure(rocks);
     }
     pthread_rwlock_unlock(&rocks->db_lock);

@@ -24,12 +24,12 @@ struct channel {
     uint64_t             epoch;     /* 0: not answered yet */
     uint64_t             first;
     uint64_t             head;
-    msec                 lonely_at; /* since when nobody follows it */
-    uint32_t             sub_count;
-    bool                 is_touched;
-    bool                 is_lingering;
-    bool                 is_hurried;   /* somebody waits for its head: first in the round */
-    bool                 is_asked;     /* port->follow() was said and not answered yet */
+    uint32_t             lonely_at; /* since when nobody follows it: the low 32 bits of a msec */
+    uint32_t             sub_count    : 28;
+    bool                 is_touched   : 1;
+    bool                 is_lingering : 1;
+    bool                 is_hurried   : 1;  /* somebody waits for its head: first in the round */
+    bool                 is_asked     : 1;  /* port->follow() was said and not answered yet */
 };
 
 struct channel *channel_new(struct channel_name *name, struct pool *pool);

@@ -119,7 +119,7 @@ static void hub_linger(struct hub *hub, struct channel *channel, msec now)
         return;
     }
     channel->is_lingering = true;
-    channel->lonely_at    = now;
+    channel->lonely_at    = (uint32_t)now;
     list_push(&hub->lingering, &channel->link);
 }
 
@@ -127,7 +127,7 @@ static void hub_tend_lingering(struct hub *hub, msec now)
 {
     while (!list_is_empty(&hub->lingering)) {
         struct channel *channel = container_of(hub->lingering.next, struct channel, link);
-        if (now - channel->lonely_at < hub->limits->linger_ms)
+        if ((msec)((uint32_t)now - channel->lonely_at) < hub->limits->linger_ms)
             return;
         hub_leave(hub, channel);
     }

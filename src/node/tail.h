@@ -25,10 +25,10 @@ struct tail {
     struct tail_ring    *ring;        /* the contiguous end of the log up to head; NULL: nothing */
     uint64_t             epoch;       /* 0: neither the store nor an append has told it yet */
     uint64_t             first;       /* as the store told it once; 0: not asked yet, `head` stems from an append */
-    unsigned             trust;       /* writer.trust when the store was asked */
     uint64_t             head;
     uint64_t             followers;   /* a bit a loop */
     struct letter       *asking;      /* FOLLOW letters waiting for the head */
+    unsigned             trust;       /* writer.trust when the store was asked */
     bool                 is_asked;    /* the store is being asked for the head */
 };
 

@@ -29,10 +29,10 @@ struct ws_session {
     struct feed      feed;
     struct ws        ws;
     struct timer     timer;
-    struct ws_idle   idle;
     uint64_t         key;
     const struct identity *identity;  /* borrowed for the life of the process */
     struct ws_work  *work;        /* NULL mostly */
+    struct ws_idle   idle;
     bool             is_closing;  /* our Close is sent, or on its way */
     bool             is_answered; /* … and the client's has come: nothing more to wait for */
     bool             is_resting;  /* too many publishes under way: not read from */

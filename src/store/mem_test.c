@@ -34,8 +34,9 @@ static struct store *open_tight(struct bench *bench)
     return mem_store_new(&options);
 }
 
-static const struct store_maker plain = { "mem", open_plain, NULL }, unbounded = { "mem, unbounded", open_unbounded, NULL },
-                                tight = { "mem, tight", open_tight, NULL };
+static const struct store_maker plain     = { "mem", open_plain, NULL };
+static const struct store_maker unbounded = { "mem, unbounded", open_unbounded, NULL };
+static const struct store_maker tight     = { "mem, tight", open_tight, NULL };
 
 static uint64_t epoch_of(struct bench *bench, const char *channel)
 {

@@ -202,8 +202,8 @@ static enum rc loss_check(struct rocks *rocks, uint64_t synced, char *ret_why, s
 {
     if (rocks_db_sequence(&rocks->db) >= synced)
         return RC_OK;
-    snprintf(ret_why, why_size, "the log in %s ends at %llu, but commits up to %llu were acknowledged: the rest is lost, "
-             "so the log has a new epoch", rocks->path, (unsigned long long)rocks_db_sequence(&rocks->db),
+    snprintf(ret_why, why_size, "the log in %s ends at %llu, but commits up to %llu were acknowledged: the rest is "
+             "lost, so the log has a new epoch", rocks->path, (unsigned long long)rocks_db_sequence(&rocks->db),
              (unsigned long long)synced);
     uint64_t epoch = rocks->options.epoch_new != rocks->epoch ? rocks->options.epoch_new : rocks->epoch + 1;
     enum rc  rc    = rocks_epoch_change(rocks, epoch);

@@ -1,42 +1,19 @@
 /* The committer: takes all that waits, numbers it, writes it with one sync, and only then answers. While it
  * waits for the disk the next commit gathers; nothing lingers on purpose. */
-#include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
 #include "base/must.h"
-#include "store/digest.h"
-#include "store/rocks_priv.h"
+#include "store/rocks_commit.h"
 
 enum {
     COMMIT_COUNT_MAX     = 4096,              /* appends in one commit; a larger batch still commits as one */
     COMMIT_BYTES_MAX     = 8 * 1024 * 1024,
     SEQ_BLOCK            = 4096,              /* a channel's row is written once for so many messages */
-    NUMBER_BLOCK         = 65536,             /* ids that a crash may skip */
     ROW_BYTES_MAX        = 1 << 30,
     KEY_BYTES_MAX        = 1 << 16,
     WRITE_BUFFERS        = 4,
     SYNC_BUCKET_US_FIRST = 32,
-};
-
-enum { KEY_DIGEST, KEY_EPOCH, KEY_SEQ, KEY_ID, KEY_TIME, KEY_FORGET_AT, KEY_COUNT };
-
-struct commit_row {
-    struct append        *append;
-    struct rocks_channel *channel;
-    struct map_node       key_node;  /* in commit.keys, if is_keyed */
-    bool                  is_keyed;  /* the append has a key and was numbered */
-    uint32_t              before;    /* the channel's row before this one, counted from 1; 0: none */
-};
-
-struct commit {
-    struct list           batches;
-    struct commit_row    *rows;
-    size_t                row_count, row_cap;
-    struct map            keys;
-    rocksdb_writebatch_t *write;
-    struct buf            value, key;
-    size_t                bytes;
 };
 
 /* --- the queue -------------------------------------------------------------------------------------------------- */
@@ -95,285 +72,6 @@ static void health_set(struct rocks *rocks, enum rocks_health health)
     keeper_need(rocks);
 }
 
-/* --- idempotency keys ------------------------------------------------------------------------------------------- */
-
-/* As it lies on disk: channel number, publisher's length, publisher, key. */
-static struct span key_spell(struct buf *buf, uint64_t number, const struct append *append)
-{
-    struct row_key place = row_key(number, append->publisher.len);
-
-    buf_clear(buf);
-    buf_put(buf, row_key_span(&place));
-    buf_put(buf, append->publisher);
-    buf_put(buf, append->key);
-    must(!buf_is_over(buf));
-    return buf_span(buf);
-}
-
-static uint64_t key_hash(const struct rocks *rocks, const struct append *append)
-{
-    struct hash_key key = rocks->options.hash_key;
-
-    key.k0 ^= append->message->channel->hash;
-    key.k0 ^= hash_bytes(&key, append->publisher);
-    return hash_bytes(&key, append->key);
-}
-
-static bool key_is(const struct map_node *node, const void *key)
-{
-    const struct append *seen = container_of(node, struct commit_row, key_node)->append, *append = key;
-
-    return channel_name_eq(seen->message->channel, append->message->channel) &&
-           span_eq(seen->publisher, append->publisher) && span_eq(seen->key, append->key);
-}
-
-static void append_answer_as(struct append *append, uint64_t digest, struct append_answer first)
-{
-    append->outcome = digest == append_digest(append) ? APPEND_REPLAYED : APPEND_KEY_CONFLICT;
-    if (append->outcome == APPEND_REPLAYED)
-        append->first = first;
-}
-
-static struct append_answer answer_of(const struct message *message)
-{
-    return (struct append_answer){ message->epoch, message->seq, message->id, message->time };
-}
-
-static bool key_is_in_commit(struct rocks *rocks, struct commit *commit, struct append *append)
-{
-    struct map_node *node = map_find(&commit->keys, key_hash(rocks, append), key_is, append);
-    if (node == NULL)
-        return false;
-
-    const struct append *seen = container_of(node, struct commit_row, key_node)->append;
-    append_answer_as(append, append_digest(seen), answer_of(seen->message));
-    return true;
-}
-
-/* True if the key decides the outcome: it was used before, or it can't be told. */
-static bool key_answers(struct rocks *rocks, struct commit *commit, const struct commit_row *row, msec wall)
-{
-    struct append *append = row->append;
-    uint64_t       seen[KEY_COUNT];
-
-    if (key_is_in_commit(rocks, commit, append))
-        return true;
-    if (row->channel->now.number == 0)
-        return false;
-    struct span key = key_spell(&commit->key, row->channel->now.number, append);
-    enum rc     rc  = rocks_db_get_record(&rocks->db, FAMILY_KEYS, rocks->db.get, key, seen, KEY_COUNT);
-    if (rc == RC_GONE || (rc == RC_OK && (msec)seen[KEY_FORGET_AT] <= wall))
-        return false;
-    if (rc != RC_OK)
-        append->outcome = APPEND_BROKEN;
-    else
-        append_answer_as(append, seen[KEY_DIGEST], (struct append_answer){ seen[KEY_EPOCH], seen[KEY_SEQ], seen[KEY_ID],
-                                                                           (msec)seen[KEY_TIME] });
-    return true;
-}
-
-static void key_remember(struct rocks *rocks, struct commit *commit, struct commit_row *row, msec wall)
-{
-    const struct append  *append  = row->append;
-    const struct message *message = append->message;
-    const uint64_t        seen[KEY_COUNT] = {
-        [KEY_DIGEST]    = append_digest(append),
-        [KEY_EPOCH]     = message->epoch,
-        [KEY_SEQ]       = message->seq,
-        [KEY_ID]        = message->id,
-        [KEY_TIME]      = (uint64_t)message->time,
-        [KEY_FORGET_AT] = (uint64_t)(wall + rocks->options.key_keep_ms),
-    };
-
-    struct span key = key_spell(&commit->key, row->channel->change.number, append);
-    rocks_db_put_record(&rocks->db, commit->write, FAMILY_KEYS, key, seen, KEY_COUNT);
-    map_add(&commit->keys, &row->key_node, key_hash(rocks, append));
-    row->is_keyed = true;
-}
-
-/* --- numbers ---------------------------------------------------------------------------------------------------- */
-
-static const struct span numbers_key = { "numbers", 7 }, log_key = { "log", 3 };
-
-enum { LOG_VERSION, LOG_EPOCH, LOG_COUNT, LOG_VERSION_NOW = 1 };
-
-static void numbers_save(struct rocks *rocks, rocksdb_writebatch_t *write)
-{
-    rocks_db_put_record(&rocks->db, write, FAMILY_META, numbers_key, rocks->numbers.ceiling, NUMBER_COUNT);
-}
-
-static uint64_t number_next(struct rocks *rocks, struct commit *commit, size_t kind)
-{
-    struct rocks_numbers *numbers = &rocks->numbers;
-    uint64_t              number  = numbers->next[kind]++;
-
-    if (number >= numbers->ceiling[kind]) {
-        numbers->ceiling[kind] = number + NUMBER_BLOCK;
-        numbers_save(rocks, commit->write);
-    }
-    return number;
-}
-
-static enum rc log_found(struct rocks *rocks, uint64_t epoch)
-{
-    rocksdb_writebatch_t *write         = rocksdb_writebatch_create();
-    const uint64_t        log[LOG_COUNT] = { LOG_VERSION_NOW, epoch };
-
-    rocks_db_put_record(&rocks->db, write, FAMILY_META, log_key, log, LOG_COUNT);
-    numbers_save(rocks, write);
-    enum rc rc = rocks_db_write(&rocks->db, write);
-    rocksdb_writebatch_destroy(write);
-    if (rc == RC_OK)
-        rocks->epoch = epoch;
-    return rc;
-}
-
-enum rc rocks_meta_load(struct rocks *rocks, char *ret_why, size_t why_size)
-{
-    struct rocks_numbers *numbers = &rocks->numbers;
-    uint64_t              log[LOG_COUNT], ceiling[NUMBER_COUNT];
-
-    enum rc rc = rocks_db_get_record(&rocks->db, FAMILY_META, rocks->db.get, log_key, log, LOG_COUNT);
-    if (rc == RC_GONE && rocks_db_sequence(&rocks->db) == 0) {
-        for (size_t i = 0; i < NUMBER_COUNT; i++)
-            numbers->next[i] = numbers->ceiling[i] = 1;
-        rc = log_found(rocks, rocks->options.epoch_new);
-        if (rc != RC_OK)
-            snprintf(ret_why, why_size, "the log in %s can't be founded: %s", rocks->path, rc_text(rc));
-        return rc;
-    }
-    if (rc == RC_OK)
-        rc = rocks_db_get_record(&rocks->db, FAMILY_META, rocks->db.get, numbers_key, ceiling, NUMBER_COUNT);
-    if (rc != RC_OK) {
-        snprintf(ret_why, why_size, "the database in %s has no readable head record: %s", rocks->path, rc_text(rc));
-        return RC_CORRUPT;
-    }
-    if (log[LOG_VERSION] != LOG_VERSION_NOW) {
-        snprintf(ret_why, why_size, "the log in %s has format %llu, this program knows only %d", rocks->path,
-                 (unsigned long long)log[LOG_VERSION], LOG_VERSION_NOW);
-        return RC_CORRUPT;
-    }
-    rocks->epoch = log[LOG_EPOCH];
-    for (size_t i = 0; i < NUMBER_COUNT; i++) {
-        numbers->ceiling[i] = ceiling[i];
-        if (numbers->next[i] < ceiling[i])
-            numbers->next[i] = ceiling[i];
-    }
-    return RC_OK;
-}
-
-enum rc rocks_epoch_change(struct rocks *rocks, uint64_t epoch)
-{
-    return log_found(rocks, epoch);
-}
-
-/* --- recalls ---------------------------------------------------------------------------------------------------- */
-
-static struct row recalled_row(const struct row *old, const struct message *recall)
-{
-    return (struct row){
-        .kind        = MESSAGE_RECALLED,
-        .id          = old->id,
-        .time        = old->time,
-        .expires_at  = old->expires_at,
-        .target      = recall->seq,
-        .answer_id   = recall->id,
-        .answer_time = recall->time,
-    };
-}
-
-/* The numbered row of this commit that stands at `seq`, or the recall in it whose target is `seq`; 0: none. */
-static const struct commit_row *commit_find(const struct commit *commit, const struct rocks_channel *channel,
-                                            uint64_t seq, bool is_recall_of)
-{
-    for (uint32_t at = channel->change.row_last; at != 0; at = commit->rows[at - 1].before) {
-        const struct message *message = commit->rows[at - 1].append->message;
-        if (is_recall_of ? message->kind == MESSAGE_RECALL && message->target == seq : message->seq == seq)
-            return &commit->rows[at - 1];
-    }
-    return NULL;
-}
-
-/* The target as it stands now, in the commit or on disk; *ret_slice holds its bytes, if they must be held. RC_GONE: not
- * there. */
-static enum rc target_find(struct rocks *rocks, const struct commit *commit, const struct rocks_channel *channel,
-                           uint64_t seq, struct row *ret, rocksdb_pinnableslice_t **ret_slice)
-{
-    const struct commit_row *row = commit_find(commit, channel, seq, true);
-    if (row != NULL) {
-        *ret = (struct row){ .kind = MESSAGE_RECALLED, .target = row->append->message->seq,
-                             .answer_id = row->append->message->id, .answer_time = row->append->message->time };
-        return RC_OK;
-    }
-    row = commit_find(commit, channel, seq, false);
-    if (row != NULL) {
-        *ret = row_of_message(row->append->message);
-        return RC_OK;
-    }
-    if (seq > channel->now.head || channel->now.number == 0)
-        return RC_GONE;
-
-    struct row_key           key   = row_key(channel->now.number, seq);
-    rocksdb_pinnableslice_t *slice = NULL;
-    enum rc rc = rocks_db_get(&rocks->db, FAMILY_MESSAGES, rocks->db.get, row_key_span(&key), &slice);
-    if (rc != RC_OK || slice == NULL)
-        return rc == RC_OK || rc == RC_CORRUPT ? RC_GONE : rc;
-    struct span value;
-    value.at = rocksdb_pinnableslice_value(slice, &value.len);
-    if (!row_get(value, channel->now.number, seq, ret)) {
-        rocksdb_pinnableslice_destroy(slice);
-        return RC_GONE;
-    }
-    *ret_slice = slice;
-    return RC_OK;
-}
-
-/* The floor as retention has it at this moment, so that what a reader no longer sees can't be taken back. */
-static enum rc recall_floor(struct rocks *rocks, struct rocks_channel *channel, msec wall, uint64_t *ret)
-{
-    pthread_mutex_lock(&rocks->table.lock);
-    struct rocks_look look = channel->now;
-    pthread_mutex_unlock(&rocks->table.lock);
-
-    uint64_t bytes = look.bytes;
-    enum rc  rc    = look_age(rocks, channel->name->space, wall, &look);
-    if (rc == RC_OK)
-        channel_raise_floor(rocks, channel->name, &look, bytes - look.bytes);
-    *ret = look.floor;
-    return rc;
-}
-
-/* RC_OK: it may be taken back, *ret_old says what it is. Else the outcome is set. */
-static enum rc recall_check(struct rocks *rocks, const struct commit *commit, const struct commit_row *row, msec wall,
-                            struct row *ret_old)
-{
-    struct append           *append = row->append;
-    uint64_t                 target = append->message->target, floor = 0;
-    rocksdb_pinnableslice_t *slice  = NULL;
-
-    append->outcome = APPEND_NO_TARGET;
-    enum rc rc      = recall_floor(rocks, row->channel, wall, &floor);
-    if (rc == RC_OK)
-        rc = target < floor ? RC_GONE : target_find(rocks, commit, row->channel, target, ret_old, &slice);
-    if (rc != RC_OK && rc != RC_GONE)
-        append->outcome = APPEND_BROKEN;
-    if (rc != RC_OK)
-        return rc;
-
-    if (ret_old->kind == MESSAGE_RECALL || ret_old->kind == ROW_EXPIRED ||
-        (ret_old->expires_at != 0 && ret_old->expires_at <= wall)) {
-        rc = RC_GONE;
-    } else if (ret_old->kind == MESSAGE_RECALLED) {
-        append->outcome = APPEND_REPLAYED;
-        append->first = (struct append_answer){ rocks->epoch, ret_old->target, ret_old->answer_id, ret_old->answer_time };
-        rc            = RC_GONE;
-    }
-    row->channel->change.bytes_less += rc == RC_OK ? ret_old->payload.len : 0;
-    ret_old->media = ret_old->from = ret_old->payload = (struct span){ 0 };  /* they end with the slice */
-    rocksdb_pinnableslice_destroy(slice);
-    return rc;
-}
-
 /* --- one commit ------------------------------------------------------------------------------------------------- */
 
 static void commit_put(struct rocks *rocks, struct commit *commit, uint64_t number, uint64_t seq, const struct row *row)
@@ -392,10 +90,10 @@ static void row_number(struct rocks *rocks, struct commit *commit, struct commit
     struct message        *message = row->append->message;
 
     if (change->number == 0)
-        change->number = number_next(rocks, commit, NUMBER_CHANNEL);
+        change->number = number_next(rocks, commit->write, NUMBER_CHANNEL);
     message->epoch = rocks->epoch;
     message->seq   = ++change->head;
-    message->id    = number_next(rocks, commit, message->channel->space->id_kind);
+    message->id    = number_next(rocks, commit->write, message->channel->space->id_kind);
     if (change->head == row->channel->now.head + 1)
         change->first_time = message->time;
     change->bytes_more += message->payload_len;

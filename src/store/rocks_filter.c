@@ -136,18 +136,16 @@ static unsigned char filter_message(void *context, int level, const char *key, s
     return 0;
 }
 
-enum { KEY_NUMBERS = 6, KEY_FORGET_AT = 5 };
-
 static unsigned char filter_key(void *context, int level, const char *key, size_t key_len, const char *value,
                                 size_t value_len, char **ret_value, size_t *ret_len, unsigned char *ret_is_changed)
 {
     struct filter *filter = context;
-    uint64_t       numbers[KEY_NUMBERS];
+    uint64_t       seen[KEY_COUNT];
 
     (void)level, (void)ret_value, (void)ret_len, (void)ret_is_changed;
-    if (!record_get(span_of(value, value_len), span_of(key, key_len), numbers, KEY_NUMBERS))
+    if (!record_get(span_of(value, value_len), span_of(key, key_len), seen, KEY_COUNT))
         return 0;
-    return (msec)numbers[KEY_FORGET_AT] <= filter->wall;
+    return (msec)seen[KEY_FORGET_AT] <= filter->wall;
 }
 
 static struct filter *filter_new(struct dead_floors *dead)

@@ -101,7 +101,7 @@ void look_raise(struct rocks_look *look, uint64_t floor);
 /* Moves the floor up to where count and age allow; reads a few rows. */
 enum rc look_age(struct rocks *rocks, const struct namespace *space, msec wall, struct rocks_look *look) RC_MUST_USE;
 
-/* --- commit (rocks_append.c) ------------------------------------------------------------------------------------ */
+/* --- commit (rocks_append.c, rocks_meta.c; rocks_commit.h) -------------------------------------------------------- */
 
 enum { NUMBER_CHANNEL = ID_KIND_COUNT, NUMBER_COUNT };
 
@@ -116,6 +116,9 @@ enum rocks_health {
     ROCKS_FULL,    /* RocksDB met a full disk: reopened once there is room */
     ROCKS_BROKEN,  /* a write or sync failed: reopened as soon as it can be */
 };
+
+/* What is on disk beside an idempotency key. */
+enum { KEY_DIGEST, KEY_EPOCH, KEY_SEQ, KEY_ID, KEY_TIME, KEY_FORGET_AT, KEY_COUNT };
 
 struct commit_queue {
     pthread_mutex_t   lock;

@@ -86,7 +86,8 @@ void row_put(struct buf *buf, uint64_t number, uint64_t seq, const struct row *r
 {
     const uint8_t         flags = row_flags(row);
     const struct hash_key place = { number, seq };
-    const size_t          len   = ROW_HEAD_BYTES + row_extra_bytes(flags) + row->media.len + row->from.len + row->payload.len;
+    const size_t          fixed = ROW_HEAD_BYTES + row_extra_bytes(flags);
+    const size_t          len   = fixed + row->media.len + row->from.len + row->payload.len;
     char                 *start = buf_room(buf, len);
 
     must(start != NULL);

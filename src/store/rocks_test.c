@@ -25,7 +25,7 @@
 #include <cmocka.h>
 
 enum {
-    WHY_BYTES = 400, KIB = 1024, MIB = 1024 * 1024, FILE_BYTES_MAX = 16 * 1024 * 1024, NAMES_MAX = 64, PAYLOAD_MAX = 128,
+    KIB = 1024, MIB = 1024 * KIB, FILE_BYTES_MAX = 16 * MIB, WHY_BYTES = 400, NAMES_MAX = 64, PAYLOAD_MAX = 128,
     DEADLINE_S = 20,
 };
 
@@ -553,7 +553,7 @@ static uint64_t damage_audit(struct bench *bench)
     return gaps;
 }
 
-/* Retention lets all go, so compaction comes by the damage and stops the database: new messages are taken again soon. */
+/* Retention lets all go, so compaction comes by the damage and stops the database: soon it takes new messages again. */
 static void compaction_meets_damage(struct bench *bench)
 {
     const msec before = bench->wall;
@@ -661,7 +661,8 @@ static void a_torn_tail_keeps_whole_commits_threat_4(void **state)
 
     for (int i = 0; i < 3; i++) {
         struct published     said[2];
-        const struct publish both[2] = { { .channel = "topic:a", .payload = "x" }, { .channel = "topic:b", .payload = "y" } };
+        const struct publish both[2] = { { .channel = "topic:a", .payload = "x" },
+                                         { .channel = "topic:b", .payload = "y" } };
         bench_publish_all(bench, both, 2, said);
     }
     uint64_t epoch = bench_read(bench, "topic:a", READ_AFTER, 0, 0, 1).epoch;
@@ -888,8 +889,9 @@ static void full_disk_story(struct bench *bench, const char *disk, uint64_t rese
     expect_all(bench, "topic:a", 50);
 
     filler_remove(disk);
-    char text[PAYLOAD_MAX];
-    publish_until_done(bench, (struct publish){ .channel = "topic:a", .payload = payload_of(text, sizeof text, "topic:a", 51) });
+    char                 text[PAYLOAD_MAX];
+    const struct publish next = { .channel = "topic:a", .payload = payload_of(text, sizeof text, "topic:a", 51) };
+    publish_until_done(bench, next);
     expect_all(bench, "topic:a", 51);
     assert_int_equal(bench_read(bench, "topic:bulk", READ_AFTER, 0, 0, 1).head, acknowledged);
     bench_shut(bench);

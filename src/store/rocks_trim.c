@@ -1,9 +1,9 @@
 /* The keeper: one step of retention for each tend(), and the repair of a database that failed.
  *
- * Retention walks the channels by name, a bounded number a step, and raises floors. A floor is on disk before the filter
- * hears of it: were its rows gone and the floor lost, the channel's head would be lost with them and seqs would be given
- * twice. Once enough is dead the messages are compacted, slice by slice, and the filter lets the dead rows go: no
- * tombstones, and the space really comes back. */
+ * Retention walks the channels by name, a bounded number a step, and raises floors. A floor is on disk before the
+ * filter hears of it: were its rows gone and the floor lost, the channel's head would be lost with them and seqs would
+ * be given twice. Once enough is dead the messages are compacted, slice by slice, and the filter lets the dead rows go:
+ * no tombstones, and the space really comes back. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -199,7 +199,8 @@ static void look_lighten(struct rocks *rocks, const struct namespace *space, str
         return;
     rocksdb_iterator_t *iterator = rows_from(rocks, look->number, look->floor);
     uint64_t            floor    = look->floor;
-    while (look->bytes - gone > space->keep_bytes && rows++ < TRIM_ROWS_MAX && row_is_of(iterator, look->number, &seq)) {
+    while (look->bytes - gone > space->keep_bytes && rows++ < TRIM_ROWS_MAX &&
+           row_is_of(iterator, look->number, &seq)) {
         struct span value;
         struct row  row;
         value.at = rocksdb_iter_value(iterator, &value.len);
@@ -363,7 +364,8 @@ static void reclaim(struct rocks *rocks)
     uint64_t table_bytes = rocks_db_number(&rocks->db, FAMILY_MESSAGES, "rocksdb.total-sst-files-size") +
                            rocks_db_number(&rocks->db, FAMILY_MESSAGES, "rocksdb.cur-size-all-mem-tables");
     uint64_t rows        = rocks_db_number(&rocks->db, FAMILY_MESSAGES, "rocksdb.estimate-num-keys");
-    uint64_t dead_bytes  = rows == 0 ? 0 : (uint64_t)((double)table_bytes * (double)rocks->keeper.dead_rows / (double)rows);
+    double   dead_share  = rows == 0 ? 0 : (double)rocks->keeper.dead_rows / (double)rows;
+    uint64_t dead_bytes  = (uint64_t)((double)table_bytes * dead_share);
 
     if (dead_bytes >= rocks->options.dead_bytes_max && dead_bytes >= table_bytes / DEAD_SHARE)
         compact_messages(rocks, table_bytes);

@@ -76,8 +76,9 @@ struct store_read {
     uint64_t             first;        /* first kept seq; head + 1 if none is kept */
     uint64_t             head;         /* last seq given; 0: never used */
     uint64_t             bytes;        /* payload bytes kept, about */
-    struct entry        *entries;      /* ascending, neighbours touch: every seq of the page is a message or in a gap. */
-    size_t               entry_count;  /* Freed by store_read_fini(), or taken over by whoever nulls it. */
+    struct entry        *entries;      /* ascending, neighbours touch: every seq of the page is a message or in a
+                                        * gap. Freed by store_read_fini(), or taken over by whoever nulls it. */
+    size_t               entry_count;
     struct list          link;         /* the store's, until it is done */
 };
 
@@ -91,7 +92,8 @@ struct store_stats {
     uint64_t memory_bytes;     /* held by rings, tails, caches, about */
     uint64_t append_count, batch_count, sync_count;
     uint64_t sync_us_sum;
-    uint64_t sync_us_buckets[20]; /* bucket i: syncs that took < 2^(i+5) us (32 us, 64 us, ...); the last also all longer */
+    uint64_t sync_us_buckets[20]; /* bucket i: syncs that took < 2^(i+5) us (32 us, 64 us, ...); the last also all
+                                   * longer ones */
     bool     is_full, is_broken;
 };
 

@@ -291,7 +291,8 @@ static void a_batch_is_numbered_in_its_order(void **state)
 static void what_is_read_is_what_was_written(void **state)
 {
     struct bench *bench = *state;
-    struct published said = bench_publish(bench, (struct publish){ .channel = "topic:a", .payload = "one two", .ttl_ms = 5000 });
+    const struct publish publish = { .channel = "topic:a", .payload = "one two", .ttl_ms = 5000 };
+    struct published said = bench_publish(bench, publish);
     struct store_read read = bench_read(bench, "topic:a", READ_AFTER, 0, 10, BYTES_MAX);
 
     assert_int_equal(read.entry_count, 1);
@@ -600,8 +601,11 @@ static void model_publish(struct bench *bench, struct rng *rng, struct model_log
     bool             is_there  = is_recall && target <= log->head && !log->at[target].is_recall &&
                     (log->at[target].expires_at == 0 || log->at[target].expires_at > bench->wall);
     msec             ttl       = rng_below(rng, 4) == 0 ? (msec)(1 + rng_below(rng, 50)) : 0;
-    struct published said      = bench_publish(bench, (struct publish){
-                                      .channel = channel, .payload = "p", .recall = target, .ttl_ms = is_recall ? 0 : ttl });
+
+    const struct publish publish = {
+        .channel = channel, .payload = "p", .recall = target, .ttl_ms = is_recall ? 0 : ttl
+    };
+    struct published said = bench_publish(bench, publish);
 
     if (is_recall && !is_there) {
         assert_int_equal(said.outcome, APPEND_NO_TARGET);

@@ -1,0 +1,80 @@
+/* The log's head record: its format, its epoch, and the ceilings of all numbers given out. */
+#include <stdio.h>
+
+#include "store/rocks_commit.h"
+
+enum { NUMBER_BLOCK = 65536 };  /* ids that a crash may skip */
+
+static const struct span numbers_key = { "numbers", 7 }, log_key = { "log", 3 };
+
+enum { LOG_VERSION, LOG_EPOCH, LOG_COUNT, LOG_VERSION_NOW = 1 };
+
+static void numbers_save(struct rocks *rocks, rocksdb_writebatch_t *write)
+{
+    rocks_db_put_record(&rocks->db, write, FAMILY_META, numbers_key, rocks->numbers.ceiling, NUMBER_COUNT);
+}
+
+uint64_t number_next(struct rocks *rocks, rocksdb_writebatch_t *write, size_t kind)
+{
+    struct rocks_numbers *numbers = &rocks->numbers;
+    uint64_t              number  = numbers->next[kind]++;
+
+    if (number >= numbers->ceiling[kind]) {
+        numbers->ceiling[kind] = number + NUMBER_BLOCK;
+        numbers_save(rocks, write);
+    }
+    return number;
+}
+
+static enum rc log_found(struct rocks *rocks, uint64_t epoch)
+{
+    rocksdb_writebatch_t *write         = rocksdb_writebatch_create();
+    const uint64_t        log[LOG_COUNT] = { LOG_VERSION_NOW, epoch };
+
+    rocks_db_put_record(&rocks->db, write, FAMILY_META, log_key, log, LOG_COUNT);
+    numbers_save(rocks, write);
+    enum rc rc = rocks_db_write(&rocks->db, write);
+    rocksdb_writebatch_destroy(write);
+    if (rc == RC_OK)
+        rocks->epoch = epoch;
+    return rc;
+}
+
+enum rc rocks_meta_load(struct rocks *rocks, char *ret_why, size_t why_size)
+{
+    struct rocks_numbers *numbers = &rocks->numbers;
+    uint64_t              log[LOG_COUNT], ceiling[NUMBER_COUNT];
+
+    enum rc rc = rocks_db_get_record(&rocks->db, FAMILY_META, rocks->db.get, log_key, log, LOG_COUNT);
+    if (rc == RC_GONE && rocks_db_sequence(&rocks->db) == 0) {
+        for (size_t i = 0; i < NUMBER_COUNT; i++)
+            numbers->next[i] = numbers->ceiling[i] = 1;
+        rc = log_found(rocks, rocks->options.epoch_new);
+        if (rc != RC_OK)
+            snprintf(ret_why, why_size, "the log in %s can't be founded: %s", rocks->path, rc_text(rc));
+        return rc;
+    }
+    if (rc == RC_OK)
+        rc = rocks_db_get_record(&rocks->db, FAMILY_META, rocks->db.get, numbers_key, ceiling, NUMBER_COUNT);
+    if (rc != RC_OK) {
+        snprintf(ret_why, why_size, "the database in %s has no readable head record: %s", rocks->path, rc_text(rc));
+        return RC_CORRUPT;
+    }
+    if (log[LOG_VERSION] != LOG_VERSION_NOW) {
+        snprintf(ret_why, why_size, "the log in %s has format %llu, this program knows only %d", rocks->path,
+                 (unsigned long long)log[LOG_VERSION], LOG_VERSION_NOW);
+        return RC_CORRUPT;
+    }
+    rocks->epoch = log[LOG_EPOCH];
+    for (size_t i = 0; i < NUMBER_COUNT; i++) {
+        numbers->ceiling[i] = ceiling[i];
+        if (numbers->next[i] < ceiling[i])
+            numbers->next[i] = ceiling[i];
+    }
+    return RC_OK;
+}
+
+enum rc rocks_epoch_change(struct rocks *rocks, uint64_t epoch)
+{
+    return log_found(rocks, epoch);
+}

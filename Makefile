@@ -55,6 +55,7 @@ $(OUT)/obj/%.o: src/%.c
 	@mkdir -p $(@D)
 	@echo "  cc $<"
 	@$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
+$(OUT)/obj/main/pages.o: $(wildcard web/*) docs/openapi.json
 
 # --- programs ---------------------------------------------------------------------------------------------------
 PROGRAMS := $(OUT)/longwired $(OUT)/longwire $(OUT)/longwire-bench

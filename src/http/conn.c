@@ -55,10 +55,11 @@ static void conn_set_timer(struct http_conn *conn)
 
 /* --- requests ------------------------------------------------------------------------------------------------ */
 
-static void pending_free(struct http_pending *pending)
+static void pending_free(struct http_pending *pending, struct http_server *server)
 {
     if (pending == NULL)
         return;
+    server->body_bytes -= pending->body.len;
     buf_fini(&pending->head_text);
     buf_fini(&pending->body);
     free(pending);
@@ -165,7 +166,7 @@ void conn_refuse(struct http_conn *conn, unsigned status, const char *detail)
     counter_add(&conn->server->counters.faults, 1);
     conn->is_last     = true;
     exchange->is_last = true;
-    pending_free(conn->pending);
+    pending_free(conn->pending, conn->server);
     conn->pending = NULL;
     http_problem(conn->server, exchange, status, NULL, detail, SPAN(""));
 }
@@ -197,7 +198,15 @@ static bool conn_on_head(struct http_conn *conn, struct span text, bool body_is_
 
 static bool conn_on_body(struct http_conn *conn, struct span piece)
 {
+    struct http_server *server = conn->server;
+
+    if (server->body_bytes + piece.len > server->limits.body_bytes_max) {
+        conn_refuse(conn, 503, "too much is being sent to this server at once; send it again a little later");
+        return false;
+    }
+    size_t before = conn->pending->body.len;
     buf_put(&conn->pending->body, piece);
+    server->body_bytes += conn->pending->body.len - before;
     if (!buf_is_over(&conn->pending->body))
         return true;
     conn_refuse(conn, 413, "the body is longer than this resource takes");
@@ -212,7 +221,7 @@ static void conn_on_end(struct http_conn *conn)
     conn->pending  = NULL;
     conn->is_alone = pending->plan.is_alone;
     conn_serve(conn, &request);
-    pending_free(pending);
+    pending_free(pending, conn->server);
 }
 
 /* A whole request in one piece, as nearly all are: served from where it lies. */
@@ -333,7 +342,7 @@ static void conn_free(struct http_conn *conn)
     list_take(&conn->link);
     list_take(&conn->dirty);
     counter_sub(&conn->server->counters.conns, 1);
-    pending_free(conn->pending);
+    pending_free(conn->pending, conn->server);
     buf_fini(&conn->in);
     buf_fini(&conn->out);
     free(conn);
@@ -515,6 +524,8 @@ void conn_work(struct http_conn *conn)
         return;
     if (is_blocked && conn_may_parse(conn))
         conn_mark(conn);  /* the answers that were in the way have gone */
+    if (conn->server->is_stopping && conn_phase(conn) == HTTP_IDLE)
+        conn->is_last = true;
     if (conn->is_last && conn->exchange_count == 0 && conn->out.len == 0 && !conn_leave(conn))
         return;
     conn_set_timer(conn);

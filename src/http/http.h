@@ -22,6 +22,7 @@ struct http_limits {
     size_t           answer_bytes_max;      /* answers waiting for one client; then it is not read from */
     msec             request_timeout_ms;    /* from a request's first byte to its last: 408 */
     msec             keepalive_timeout_ms;  /* between requests: closed */
+    size_t           body_bytes_max;        /* of all bodies being gathered; then 503 */
     msec             linger_ms;             /* after the last answer, for the client to close first */
 };
 
@@ -90,6 +91,7 @@ struct http_server {
     struct h1_head             head;     /* of the request being parsed */
     char                       date[40]; /* "Date: …\r\n" of this second */
     msec                       date_at;
+    size_t                     body_bytes;   /* of all requests whose end has not come */
     bool                       is_stopping;
     struct http_counters       counters;
 };

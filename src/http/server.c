@@ -107,6 +107,15 @@ static void put_head(struct http_server *server, const struct http_exchange *exc
     buf_put_lit(buf, "\r\n");
 }
 
+/* Nothing else is owed or half read when the server stops: the client is told that this was all. */
+static bool exchange_is_farewell(const struct http_exchange *exchange)
+{
+    const struct http_conn *conn = exchange->conn;
+
+    return conn->server->is_stopping && conn->exchanges.prev == &exchange->link && conn->pending == NULL &&
+           conn->in.len == 0;
+}
+
 void http_answer(struct http_server *server, struct http_exchange *exchange, const struct http_answer *answer)
 {
     struct http_conn *conn = exchange->conn;
@@ -117,7 +126,7 @@ void http_answer(struct http_server *server, struct http_exchange *exchange, con
         return;
     }
     exchange->is_answered = true;
-    if (answer->is_last)
+    if (answer->is_last || exchange_is_farewell(exchange))
         exchange->is_last = true;
     /* What is first in line is written where it leaves from. */
     bool        is_next = conn->exchanges.next == &exchange->link;

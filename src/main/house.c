@@ -359,6 +359,7 @@ static struct http_limits http_limits_of(const struct settings *settings)
         .request_timeout_ms   = settings->request_timeout_s * 1000,
         .keepalive_timeout_ms = settings->keepalive_timeout_s * 1000,
         .linger_ms            = 2000,
+        .body_bytes_max       = settings->publish_waiting_bytes_max,
     };
 }
 
@@ -406,6 +407,8 @@ static void worker_furnish(struct worker *worker)
         .hub = { .window_messages_max = 256, .window_bytes_max = 1024 * 1024, .linger_ms = settings->linger_s * 1000 },
         .page_count_max = 256,
         .page_bytes_max = 64 * 1024,
+        .publish_count_max = (uint32_t)settings->publish_waiting_max,
+        .publish_bytes_max = settings->publish_waiting_bytes_max,
     };
 
     http_server_init(&worker->http, &worker->loop, &http, &worker_service, worker);

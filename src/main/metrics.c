@@ -125,7 +125,7 @@ static void put_writer(struct buf *out, const struct house *house, const struct 
     put_one(out, "longwire_publishes_waiting", "gauge", "Publishes waiting for the disk.", stats->waiting_count);
     put_one(out, "longwire_publishes_waiting_bytes", "gauge", "Their bytes.", stats->waiting_bytes);
     put_one(out, "longwire_publishes_refused_total", "counter", "Publishes answered 429: too many were waiting.",
-            counter_get(&house->writer.refused));
+            counter_get(&house->writer.refused) + SUM(house, shard.refused));
     put_one(out, "longwire_channels_followed", "gauge", "Channels with subscribers on this node.", stats->followed_count);
     put_one(out, "longwire_tail_bytes", "gauge", "Recent durable messages in memory.", stats->tail_bytes);
 }

@@ -112,12 +112,26 @@ void shard_fini(struct shard *shard)
 
 void shard_turn_begin(struct shard *shard, msec now, msec wall)
 {
-    shard->now  = now;
-    shard->wall = wall;
+    shard->now         = now;
+    shard->wall        = wall;
+    shard->is_refusing = false;
 }
 
 void shard_publish(struct shard *shard, struct publish_letter *letter)
 {
+    size_t bytes = message_size(letter->append.message);
+
+    if (shard->publish_count >= shard->limits.publish_count_max ||
+        shard->publish_bytes + bytes > shard->limits.publish_bytes_max)
+        shard->is_refusing = true;
+    if (shard->is_refusing) {
+        counter_add(&shard->refused, 1);
+        letter->outcome = PUBLISH_BUSY;
+        letter->answered(letter);
+        return;
+    }
+    shard->publish_count++;
+    shard->publish_bytes += bytes;
     shard->away_count++;
     shard_send(shard, &letter->letter);
 }
@@ -176,6 +190,8 @@ void shard_take(struct shard *shard, struct letter *letter)
     switch (letter->kind) {
     case LETTER_PUBLISH: {
         struct publish_letter *publish = container_of(letter, struct publish_letter, letter);
+        shard->publish_count--;
+        shard->publish_bytes -= message_size(publish->append.message);
         publish->answered(publish);
         break;
     }

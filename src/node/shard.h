@@ -4,6 +4,7 @@
 #ifndef NODE_SHARD_H
 #define NODE_SHARD_H
 
+#include "base/counter.h"
 #include "hub/hub.h"
 #include "node/letter.h"
 
@@ -18,6 +19,8 @@ struct shard_limits {
     struct hub_limits hub;
     uint32_t          page_count_max;  /* entries read for one subscription at a time */
     size_t            page_bytes_max;
+    uint32_t          publish_count_max;  /* of this loop, on their way at a time; then PUBLISH_BUSY */
+    size_t            publish_bytes_max;
 };
 
 struct shard {
@@ -28,6 +31,10 @@ struct shard {
     unsigned                 loop;
     msec                     now, wall;   /* of this turn */
     size_t                   away_count;  /* letters that will come back answered */
+    uint32_t                 publish_count;  /* of them, publishes */
+    size_t                   publish_bytes;
+    bool                     is_refusing; /* for the rest of the turn: what comes later must not overtake what was refused */
+    struct counter           refused;     /* publishes answered PUBLISH_BUSY here */
 };
 
 void shard_init(struct shard *shard, unsigned loop, const struct shard_port *port, void *ctx,
@@ -37,8 +44,10 @@ void shard_fini(struct shard *shard);
 /* Time for this turn. */
 void shard_turn_begin(struct shard *shard, msec now, msec wall);
 
-/* letter->answered() is called with it in a later turn, also if letter->owner has been nulled since. Takes it. */
+/* letter->answered() is called with it, also if letter->owner has been nulled since: in a later turn or, with too much
+ * on its way already, at once. Takes it. */
 void shard_publish(struct shard *shard, struct publish_letter *letter);
+/* The same for questions, but never at once. */
 void shard_read(struct shard *shard, struct read_letter *letter);
 void shard_count(struct shard *shard, struct count_letter *letter);
 void shard_ask_stats(struct shard *shard, struct stats_letter *letter);

@@ -47,6 +47,7 @@ static struct stage *stage_new(void)
     static const struct shard_limits limits = {
         .hub = { .window_messages_max = 8, .window_bytes_max = 1 << 20, .linger_ms = 100 },
         .page_count_max = 7, .page_bytes_max = 777,
+        .publish_count_max = 2, .publish_bytes_max = 4096,
     };
     struct stage *stage = calloc(1, sizeof *stage);
 
@@ -230,6 +231,56 @@ static void a_publish_comes_back_though_its_asker_is_gone(void **state)
     stage_free(stage);
 }
 
+static void count_busy(struct publish_letter *letter)
+{
+    unsigned *busy_count = letter->owner;
+
+    *busy_count += letter->outcome == PUBLISH_BUSY;
+    letter_free(&letter->letter);
+}
+
+static void publish_bytes(struct stage *stage, uint32_t bytes, unsigned *busy_count)
+{
+    struct message        *message = message_new(stage->name, MESSAGE_PLAIN, NULL, bytes, SPAN(""), SPAN(""));
+    struct publish_letter *letter  = publish_letter_new(&message, SPAN(""), SPAN(""));
+
+    memset(letter->append.message->bytes, 'x', bytes);
+    letter->owner    = busy_count;
+    letter->answered = count_busy;
+    shard_publish(&stage->shard, letter);
+}
+
+/* Threats 21, 36: what is on its way from one loop is bounded, in number and in bytes, whatever the namespace. */
+static void too_much_on_its_way_is_answered_busy_at_once(void **state)
+{
+    (void)state;
+    struct stage *stage      = stage_new();
+    unsigned      busy_count = 0;
+
+    publish_bytes(stage, 10, &busy_count);
+    publish_bytes(stage, 10, &busy_count);
+    assert_int_equal(busy_count, 0);
+    publish_bytes(stage, 10, &busy_count);
+    assert_int_equal(busy_count, 1);
+    assert_int_equal(counter_get(&stage->shard.refused), 1);
+    while (stage->sent_count > 0)
+        shard_take(&stage->shard, stage->sent[--stage->sent_count]);
+    assert_int_equal(stage->shard.publish_bytes, 0);
+    publish_bytes(stage, 10, &busy_count);  /* may not overtake what was refused in this turn */
+    assert_int_equal(busy_count, 2);
+    shard_turn_begin(&stage->shard, 1001, 500001);
+
+    publish_bytes(stage, 3900, &busy_count);
+    publish_bytes(stage, 200, &busy_count);
+    assert_int_equal(busy_count, 3);
+    shard_take(&stage->shard, sent(stage, LETTER_PUBLISH));
+    shard_turn_begin(&stage->shard, 1002, 500002);
+    publish_bytes(stage, 200, &busy_count);
+    assert_int_equal(busy_count, 3);
+    shard_take(&stage->shard, sent(stage, LETTER_PUBLISH));
+    stage_free(stage);
+}
+
 static void numbers_are_asked_for_and_told(void **state)
 {
     (void)state;
@@ -318,6 +369,7 @@ int main(void)
         cmocka_unit_test(a_failed_page_is_no_news),
         cmocka_unit_test(deliveries_are_heard_once_a_turn_and_let_go),
         cmocka_unit_test(a_publish_comes_back_though_its_asker_is_gone),
+        cmocka_unit_test(too_much_on_its_way_is_answered_busy_at_once),
         cmocka_unit_test(numbers_are_asked_for_and_told),
         cmocka_unit_test(subscribers_are_counted_on_the_way),
         cmocka_unit_test(a_lonely_channel_is_unfollowed_by_a_letter_without_answer),

@@ -118,7 +118,9 @@ static void writer_publish(struct writer *writer, struct publish_letter *letter)
     }
     size_t bytes = message_size(append->message);
     if (writer->waiting_count >= writer->limits.waiting_count_max ||
-        bytes > writer->limits.waiting_bytes_max - writer->waiting_bytes) {
+        bytes > writer->limits.waiting_bytes_max - writer->waiting_bytes)
+        writer->is_refusing = true;
+    if (writer->is_refusing) {
         counter_add(&writer->refused, 1);
         writer_answer(writer, letter, PUBLISH_BUSY);
         return;
@@ -478,6 +480,7 @@ void writer_take(struct writer *writer, struct letter *letter, msec wall)
 
 void writer_turn_end(struct writer *writer, msec wall)
 {
+    writer->is_refusing = false;
     writer_submit(writer, wall);
     writer_submit_quick(writer, wall);
     for (unsigned loop = 0; loop < writer->loop_count; loop++) {

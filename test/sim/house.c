@@ -139,6 +139,8 @@ static void house_draw_limits(struct house *house)
         .hub            = { .window_messages_max = is_tight ? 3 : 64, .window_bytes_max = is_tight ? 700 : 1 << 16,
                             .linger_ms = LINGER_MS },
         .page_count_max = is_tight ? 4 : 20,
+        .publish_count_max = is_tight ? 3 : 1000,
+        .publish_bytes_max = 1024 * 1024,
         .page_bytes_max = is_tight ? 1200 : 1 << 16,
     };
 }

@@ -432,7 +432,7 @@ void feed_tell_all_placed(struct feed *feed)
         feed_tell_placed(feed, sub);
 }
 
-void feed_draw(struct feed *feed)
+bool feed_draw(struct feed *feed)
 {
     bool is_gone;
 
@@ -442,9 +442,10 @@ void feed_draw(struct feed *feed)
         goes_on = feed_send_some(feed, &is_gone);
     if (is_gone) {
         feed->kind->lost(feed);
-        return;
+        return false;
     }
     feed_set_lagging(feed, feed->stream->is_full);
+    return true;
 }
 
 void feed_on_writable(struct feed *feed)

@@ -74,8 +74,8 @@ void        feed_mark(struct feed *feed);
 
 /* Says placed() for subscriptions whose channels have answered. feed_draw() does it by itself. */
 void feed_tell_all_placed(struct feed *feed);
-/* Draws and sends what there is. May end in kind->lost(). */
-void feed_draw(struct feed *feed);
+/* Draws and sends what there is. False: it ended in kind->lost(), the feed is gone. */
+bool feed_draw(struct feed *feed);
 
 /* The socket has room again. */
 void feed_on_writable(struct feed *feed);

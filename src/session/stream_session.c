@@ -223,11 +223,8 @@ static void session_on_timer(struct timer *timer, msec now)
 /* The last words are gone: say so, and wait for the client to close (or for the timer). */
 static void session_draw(struct feed *feed)
 {
-    if (feed->is_over && feed_waiting(feed) == 0)
+    if (feed_draw(feed) && feed->is_over && feed_waiting(feed) == 0)
         stream_shut(feed->stream);
-    else
-        feed_draw(feed);
-    /* feed may be gone here */
 }
 
 static void session_leave(struct feed *feed)

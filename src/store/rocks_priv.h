@@ -211,7 +211,7 @@ struct rocks {
     struct dead_floors         dead;
     pthread_t                  committer_thread, keeper_thread, reader_threads[READERS_MAX];
     struct counter             append_count, batch_count, sync_count, sync_us_sum, sync_us_buckets[SYNC_BUCKETS];
-    struct counter             is_full, is_broken;        /* 0 or 1; set by the committer */
+    struct counter             is_full, is_broken;        /* 0 or 1; set by committer and keeper */
     struct counter             disk_bytes, memory_bytes;  /* set by the keeper */
 };
 

@@ -412,8 +412,20 @@ static void measure(struct rocks *rocks)
     counter_set(&rocks->disk_bytes, directory_bytes(rocks->db_path));
 }
 
+/* The committer says it with each commit; while nothing is published it is said here. */
+static void tell_health(struct rocks *rocks)
+{
+    enum rocks_health health     = health_get(rocks);
+    uint64_t          free_bytes = 0;
+    bool is_full = rocks_free_bytes(rocks, &free_bytes) && free_bytes < rocks->options.reserve_bytes;
+
+    counter_set(&rocks->is_full, health == ROCKS_FULL || is_full);
+    counter_set(&rocks->is_broken, health == ROCKS_BROKEN);
+}
+
 static void tend_step(struct rocks *rocks, msec wall)
 {
+    tell_health(rocks);
     pthread_mutex_lock(&rocks->dead.lock);
     rocks->dead.wall = wall;
     pthread_mutex_unlock(&rocks->dead.lock);
@@ -437,10 +449,12 @@ void *rocks_keeper(void *context)
     bool          is_needed = false;
 
     while (keeper_wait(&rocks->keeper, &wall, &is_needed)) {
-        if (is_needed)
+        if (is_needed) {
             repair(rocks);
-        else
+            tell_health(rocks);
+        } else {
             tend_step(rocks, wall);
+        }
     }
     return NULL;
 }

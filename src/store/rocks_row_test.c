@@ -1,0 +1,129 @@
+/* Rows and records: what goes in comes out, and nothing else does. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "store/rocks_row.h"
+
+#include <cmocka.h>
+
+static const struct { const char *name; struct row row; } rows[] = {
+    { "plain", { .kind = MESSAGE_PLAIN, .id = 7, .time = 1700000000000, .media = SPAN("text/plain"),
+                 .from = SPAN("ann"), .payload = SPAN("hello") } },
+    { "nothing but a time", { .kind = MESSAGE_PLAIN, .id = 1, .time = 1 } },
+    { "with expiry", { .kind = MESSAGE_PLAIN, .id = UINT64_MAX, .time = 5, .expires_at = 9, .payload = SPAN("\0\xff") } },
+    { "recall", { .kind = MESSAGE_RECALL, .id = 8, .time = 2, .target = 42 } },
+    { "recalled", { .kind = MESSAGE_RECALLED, .id = 9, .time = 3, .expires_at = 4, .target = 43, .answer_id = 10,
+                    .answer_time = 11 } },
+    { "expired", { .kind = ROW_EXPIRED, .id = 9, .time = 3, .expires_at = 4 } },
+};
+
+enum { NUMBER = 3, SEQ = 77, BYTES_MAX = 4096 };
+
+static bool row_eq(const struct row *a, const struct row *b)
+{
+    return a->kind == b->kind && a->id == b->id && a->target == b->target && a->time == b->time &&
+           a->expires_at == b->expires_at && a->answer_id == b->answer_id && a->answer_time == b->answer_time &&
+           span_eq(a->media, b->media) && span_eq(a->from, b->from) && span_eq(a->payload, b->payload);
+}
+
+static void a_row_comes_back_as_it_was(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct buf buf;
+        struct row back;
+        buf_init(&buf, BYTES_MAX);
+        row_put(&buf, NUMBER, SEQ, &rows[i].row);
+        if (!row_get(buf_span(&buf), NUMBER, SEQ, &back) || !row_eq(&back, &rows[i].row))
+            fail_msg("%s", rows[i].name);
+        buf_fini(&buf);
+    }
+}
+
+static void every_flipped_bit_and_every_cut_is_found_threat_6(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct buf buf;
+        struct row back;
+        buf_init(&buf, BYTES_MAX);
+        row_put(&buf, NUMBER, SEQ, &rows[i].row);
+        for (size_t bit = 0; bit < buf.len * 8; bit++) {
+            buf.at[bit / 8] ^= (char)(1 << bit % 8);
+            if (row_get(buf_span(&buf), NUMBER, SEQ, &back))
+                fail_msg("%s: bit %zu", rows[i].name, bit);
+            buf.at[bit / 8] ^= (char)(1 << bit % 8);
+        }
+        for (size_t len = 0; len < buf.len; len++)
+            if (row_get(span_of(buf.at, len), NUMBER, SEQ, &back))
+                fail_msg("%s: cut at %zu", rows[i].name, len);
+        buf_fini(&buf);
+    }
+}
+
+static void a_row_in_anothers_place_is_found(void **state)
+{
+    struct buf buf;
+    struct row back;
+
+    (void)state;
+    buf_init(&buf, BYTES_MAX);
+    row_put(&buf, NUMBER, SEQ, &rows[0].row);
+    assert_false(row_get(buf_span(&buf), NUMBER, SEQ + 1, &back));
+    assert_false(row_get(buf_span(&buf), NUMBER + 1, SEQ, &back));
+    buf_fini(&buf);
+}
+
+static void keys_sort_by_channel_then_seq(void **state)
+{
+    static const struct { uint64_t number, seq; } ascending[] = {
+        { 1, 1 }, { 1, 255 }, { 1, 256 }, { 1, UINT64_MAX }, { 2, 0 }, { 2, 1 }, { 256, 0 }, { UINT64_MAX, 9 },
+    };
+    uint64_t number, seq;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof ascending / sizeof ascending[0]; i++) {
+        struct row_key key = row_key(ascending[i].number, ascending[i].seq);
+        assert_true(row_key_get(row_key_span(&key), &number, &seq));
+        assert_true(number == ascending[i].number && seq == ascending[i].seq);
+        if (i == 0)
+            continue;
+        struct row_key before = row_key(ascending[i - 1].number, ascending[i - 1].seq);
+        assert_true(memcmp(before.bytes, key.bytes, sizeof key.bytes) < 0);
+    }
+    assert_false(row_key_get(SPAN("short"), &number, &seq));
+}
+
+static void records_know_their_key(void **state)
+{
+    const uint64_t numbers[3] = { 1, 0, UINT64_MAX };
+    uint64_t       back[3];
+    struct buf     buf;
+
+    (void)state;
+    buf_init(&buf, BYTES_MAX);
+    record_put(&buf, SPAN("topic:a"), numbers, 3);
+    assert_true(record_get(buf_span(&buf), SPAN("topic:a"), back, 3));
+    assert_memory_equal(back, numbers, sizeof back);
+    assert_false(record_get(buf_span(&buf), SPAN("topic:b"), back, 3));
+    assert_false(record_get(buf_span(&buf), SPAN("topic:a"), back, 2));
+    for (size_t bit = 0; bit < buf.len * 8; bit++) {
+        buf.at[bit / 8] ^= (char)(1 << bit % 8);
+        assert_false(record_get(buf_span(&buf), SPAN("topic:a"), back, 3));
+        buf.at[bit / 8] ^= (char)(1 << bit % 8);
+    }
+    buf_fini(&buf);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_row_comes_back_as_it_was),
+        cmocka_unit_test(every_flipped_bit_and_every_cut_is_found_threat_6),
+        cmocka_unit_test(a_row_in_anothers_place_is_found),
+        cmocka_unit_test(keys_sort_by_channel_then_seq),
+        cmocka_unit_test(records_know_their_key),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -458,6 +458,7 @@ static enum rc worker_listen(struct worker *worker, char *why, size_t why_size)
             .address_text       = listen->text,
             .congestion_control = settings->congestion_control,
             .backlog            = LISTEN_BACKLOG,
+            .is_first           = worker->index == 0,
             .accepted           = worker_accepted,
             .ctx                = worker,
         };

@@ -79,17 +79,23 @@ static enum rc listener_open(int *ret_fd, const struct listener_options *options
     if (fd < 0)
         return RC_FULL;
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-    setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof one);
+    if (!options->is_first)
+        setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof one);
     if (options->address->sa_family == AF_INET6)
         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof one);
     listener_tune(fd, options);
-    if (bind(fd, options->address, options->address_len) != 0 || listen(fd, options->backlog) != 0) {
-        enum rc rc = rc_of_bind(errno);
-        close(fd);
-        return rc;
-    }
+    if (bind(fd, options->address, options->address_len) != 0)
+        goto refused;
+    /* Only from now on, or we would share the address with another server that shares its own. */
+    setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof one);
+    if (listen(fd, options->backlog) != 0)
+        goto refused;
     *ret_fd = fd;
     return RC_OK;
+refused:;
+    enum rc rc = rc_of_bind(errno);
+    close(fd);
+    return rc;
 }
 
 enum rc listener_new(struct loop *loop, const struct listener_options *options, struct listener **ret)

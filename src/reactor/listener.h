@@ -17,6 +17,7 @@ struct listener_options {
     const char *address_text;        /* for logs: "127.0.0.1:8080" */
     const char *congestion_control;  /* "cubic", "reno", …; "" or one the kernel lacks: as the system has it */
     int         backlog;
+    bool        is_first;            /* of this address in this process: nobody else may listen there */
     /* Takes the descriptor: connected, non-blocking. */
     void      (*accepted)(void *ctx, int fd);
     void       *ctx;

@@ -21,7 +21,7 @@ static void conn_timed_out(struct timer *timer, msec now)
         conn_close(conn);
 }
 
-static enum http_phase conn_phase(const struct http_conn *conn)
+enum http_phase conn_phase(const struct http_conn *conn)
 {
     if (conn->is_last && conn->exchange_count == 0)
         return HTTP_LEAVING;

@@ -47,6 +47,9 @@ struct http_conn {
 void conn_open(struct http_server *server, int fd);  /* takes the descriptor */
 void conn_close(struct http_conn *conn);
 
+/* What it waits for now; conn->phase is what its timer runs for, as of the end of the last turn. */
+enum http_phase conn_phase(const struct http_conn *conn);
+
 /* Something was queued or freed: look at it before the turn ends. */
 void conn_mark(struct http_conn *conn);
 /* The end of the turn: sends, goes on parsing, closes. */

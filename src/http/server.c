@@ -39,7 +39,7 @@ void http_server_stop(struct http_server *server)
     for (struct list *link = server->conns.next, *next; link != &server->conns; link = next) {
         struct http_conn *conn = container_of(link, struct http_conn, link);
         next                   = link->next;
-        if (conn->phase == HTTP_IDLE)
+        if (conn_phase(conn) == HTTP_IDLE)
             conn_close(conn);
     }
 }

@@ -203,7 +203,7 @@ struct rocks {
     uint64_t                   epoch;
     bool                       is_cautious;  /* compaction met damage: RocksDB would stop all writes for it, again and
                                               * again, so it is left alone until the next start */
-    struct rocks_numbers       numbers;  /* the committer's, and whoever holds db_lock for writing */
+    struct rocks_numbers       numbers;  /* the committer's alone, or of whoever holds db_lock for writing */
     struct channel_table       table;
     struct commit_queue        commits;
     struct read_queue          reads;

@@ -553,6 +553,17 @@ static uint64_t damage_audit(struct bench *bench)
     return gaps;
 }
 
+/* Where the end of a log can't be read, new messages come behind all that was ever given, never in its place. */
+static void seqs_are_not_given_twice(struct bench *bench)
+{
+    for (int i = 0; i < DAMAGE_CHANNELS; i++) {
+        char channel[64];
+        damage_channel(channel, sizeof channel, i);
+        struct published said = bench_publish(bench, (struct publish){ .channel = channel, .payload = "new" });
+        assert_true(said.outcome == APPEND_BROKEN || said.answer.seq > DAMAGE_MESSAGES);
+    }
+}
+
 /* Retention lets all go, so compaction comes by the damage and stops the database: soon it takes new messages again. */
 static void compaction_meets_damage(struct bench *bench)
 {
@@ -580,6 +591,7 @@ static void damage_check(struct bench *bench, const char *path, uint64_t *partly
     /* A table of channels that is hurt may take all of these few with it; one of messages only some. */
     if (lost > 0 && lost < DAMAGE_CHANNELS * DAMAGE_MESSAGES) {
         ++*partly;
+        seqs_are_not_given_twice(bench);
         compaction_meets_damage(bench);
     }
     bench_shut(bench);

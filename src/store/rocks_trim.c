@@ -343,11 +343,28 @@ static bool keeper_is_closing(struct keeper *keeper)
     return is_closing;
 }
 
+/* The highest channel number that has rows. */
+static uint64_t last_number(struct rocks *rocks)
+{
+    uint64_t            number = 0, seq = 0;
+    struct span         key;
+    rocksdb_iterator_t *iterator =
+        rocksdb_create_iterator_cf(rocks->db.db, rocks->db.get, rocks->db.families[FAMILY_MESSAGES]);
+
+    rocksdb_iter_seek_to_last(iterator);
+    if (rocksdb_iter_valid(iterator)) {
+        key.at = rocksdb_iter_key(iterator, &key.len);
+        must(row_key_get(key, &number, &seq));
+    }
+    rocksdb_iter_destroy(iterator);
+    return number;
+}
+
 /* In slices of about SLICE_BYTES, so that it never needs room for all of it twice. */
 static void compact_messages(struct rocks *rocks, uint64_t table_bytes)
 {
     uint64_t slices = table_bytes / SLICE_BYTES + 1;
-    uint64_t width  = rocks->numbers.ceiling[NUMBER_CHANNEL] / slices + 1;
+    uint64_t width  = last_number(rocks) / slices + 1;
 
     for (uint64_t i = 0; i < slices; i++) {
         struct row_key from = row_key(i * width, 0), to = row_key((i + 1) * width, 0);

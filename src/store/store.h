@@ -35,7 +35,7 @@ struct append {
     struct list          link;       /* in append_batch.appends, in the order of submission */
     struct message      *message;    /* borrowed; unnumbered; kind PLAIN, or RECALL with its target */
     struct span          key;        /* idempotency key, 1-255 bytes; empty: none */
-    struct span          publisher;  /* scope of the key, with the channel */
+    struct span          publisher;  /* scope of the key, with the channel; at most 1,024 bytes */
     enum append_outcome  outcome;
     struct append_answer first;      /* APPEND_REPLAYED only */
 };

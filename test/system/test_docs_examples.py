@@ -1,5 +1,5 @@
-"""The examples of the README and docs/http-api.md, run in order against a fresh server, and the OpenAPI document held to
-what the server answers.
+"""The examples of the README and docs/http-api.md, run in order against a fresh server; the OpenAPI document held to what
+the server answers; docs/operations.md to the metrics and log events that there are.
 
 A ```sh block under `<!-- run -->` is run; what it prints must have the shape of the block behind it. JSON lines must have the
 same members of the same types, other lines the same text but for numbers, epochs and cursors. A command that goes on for
@@ -153,3 +153,26 @@ def test_openapi():
                 schema = {**response["content"][media]["schema"], **SCHEMAS}
                 jsonschema.Draft202012Validator(schema).validate(json.loads(text))
         assert json.loads(ask(server, "GET", "/v1/openapi.json")[2]) == DOCUMENT
+
+
+# --- operations.md ---------------------------------------------------------------------------------------------------
+
+OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
+
+
+def names_in_table(title):
+    """What stands in backticks in the first column of the table under this heading."""
+    section = re.search(rf"^### {title}\n(.*?)(?=^##)", OPERATIONS, re.S | re.M)[1]
+    return set(re.findall(r"`(\w+)`", " ".join(re.findall(r"^\| (`.*?) \|", section, re.M))))
+
+
+def test_every_metric_is_explained():
+    with Server() as server:
+        text = ask(server, "GET", "/metrics")[2].decode()
+    assert set(re.findall(r"^# TYPE (\w+) ", text, re.M)) == names_in_table("Metrics")
+
+
+def test_every_log_event_is_explained():
+    sources = [path for path in (ROOT / "src").rglob("*.c") if not path.name.endswith("_test.c")]
+    logged = {event for path in sources for event in re.findall(r'LOG\(LOG_\w+,\s*"(\w+)"', path.read_text())}
+    assert logged | {"log_suppressed"} == names_in_table("The log")

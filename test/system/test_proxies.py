@@ -1,0 +1,125 @@
+"""The proxies of docs/operations.md, with the very configuration that stands there: messages come singly, and WebSockets
+pass (threat 84)."""
+import asyncio
+import http.client
+import json
+import re
+import shutil
+import subprocess
+import time
+
+import pytest
+import websockets
+
+from longwire_server import ROOT, Server, free_port
+
+SECONDS = 20
+PAGE = (ROOT / "docs" / "operations.md").read_text()
+
+
+def snippet(language):
+    return re.search(rf"```{language}\n(.*?)```", PAGE, re.S)[1]
+
+
+def nginx(home, server, port):
+    text = snippet("nginx").replace("127.0.0.1:8080", f"127.0.0.1:{server.port}")
+    text = text.replace("listen 8081", f"listen 127.0.0.1:{port}").replace("/var/log/nginx/", f"{home}/")
+    folders = "".join(f"{name}_temp_path {home}/{name};\n" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+    (home / "nginx.conf").write_text(f"daemon off;\nmaster_process off;\npid {home}/pid;\nerror_log {home}/error.log;\n"
+                                     f"events {{}}\nhttp {{\n{folders}{text}}}\n")
+    return ["/usr/sbin/nginx", "-p", str(home), "-c", str(home / "nginx.conf")]
+
+
+def haproxy(home, server, port):
+    text = snippet("haproxy").replace("127.0.0.1:8080", f"127.0.0.1:{server.port}")
+    (home / "haproxy.cfg").write_text(text.replace("127.0.0.1:8082", f"127.0.0.1:{port}"))
+    return ["/usr/sbin/haproxy", "-db", "-f", str(home / "haproxy.cfg")]
+
+
+def ask(port, method, path, body=None, headers=None):
+    link = http.client.HTTPConnection("127.0.0.1", port, timeout=SECONDS)
+    link.request(method, path, body, headers or {})
+    return link.getresponse()
+
+
+def wait_until_it_serves(port, process):
+    deadline = time.monotonic() + SECONDS
+    while True:
+        try:
+            if ask(port, "GET", "/readyz").status == 200:
+                return
+        except OSError:
+            pass
+        assert process.poll() is None and time.monotonic() < deadline, "the proxy does not serve"
+        time.sleep(0.02)
+
+
+@pytest.fixture(name="server", scope="module")
+def server_fixture():
+    with Server() as server:
+        yield server
+
+
+@pytest.fixture(name="port", params=[nginx, haproxy], ids=["nginx", "haproxy"])
+def port_fixture(request, tmp_path, server):
+    port = free_port()
+    command = request.param(tmp_path, server, port)
+    assert shutil.which(command[0]), f"{command[0]} is not installed"
+    with subprocess.Popen(command, stderr=subprocess.STDOUT) as process:
+        try:
+            wait_until_it_serves(port, process)
+            yield port
+        finally:
+            process.kill()
+
+
+def publish(port, channel, text):
+    answer = ask(port, "POST", f"/v1/channels/{channel}/messages", text)
+    assert answer.status == 201
+    return json.loads(answer.read())["seq"]
+
+
+@pytest.mark.parametrize("accept", ["text/event-stream", "application/x-ndjson", "multipart/mixed"])
+def test_each_message_comes_by_itself(port, accept):
+    channel = f"topic:{port}-{accept[:3]}"
+    publish(port, channel, "before")
+    stream = ask(port, "GET", f"/v1/subscribe?channel={channel}&after=0", headers={"Accept": accept})
+    assert stream.status == 200
+    seen = b""
+    for text in ["before", "one", "two", "three"]:
+        if text != "before":
+            publish(port, channel, text)  # only now: what comes was not held back for company
+        while text.encode() not in seen:
+            piece = stream.read1()  # raises after SECONDS
+            assert piece, "the stream ended"
+            seen += piece
+
+
+def test_long_poll(port):
+    channel = f"topic:{port}-poll"
+    publish(port, channel, "one")
+    page = json.loads(ask(port, "GET", f"/v1/subscribe?channel={channel}&after=0").read())
+    assert [message["data"] for message in page["messages"]] == ["one"]
+    publish(port, channel, "two")
+    page = json.loads(ask(port, "GET", f"/v1/subscribe?cursor={page['cursor']}").read())
+    assert [message["data"] for message in page["messages"]] == ["two"]
+
+
+def test_host_is_passed_on(port):
+    """Else a page of the proxy's own origin would be refused."""
+    headers = {"Host": "app.example", "Origin": "https://app.example"}
+    assert ask(port, "GET", "/healthz", headers=headers).status == 200
+    assert ask(port, "GET", "/healthz", headers={**headers, "Origin": "https://other.example"}).status == 403
+
+
+async def follow(port, channel):
+    async with websockets.connect(f"ws://127.0.0.1:{port}/v1/ws?channel={channel}") as link:
+        for want in ["connected", "subscribed"]:
+            assert json.loads(await asyncio.wait_for(link.recv(), SECONDS))["type"] == want
+        await link.send(json.dumps({"type": "publish", "channel": channel, "data": "over a proxy"}))
+        frames = [json.loads(await asyncio.wait_for(link.recv(), SECONDS)) for _ in range(2)]
+        assert sorted(frame["type"] for frame in frames) == ["message", "published"]
+
+
+def test_websocket(port):
+    asyncio.run(follow(port, f"topic:{port}-ws"))

@@ -1,6 +1,7 @@
 /* store-bench - what the RocksDB maker costs, without a server around it.
  *
- *   store-bench DIR [--count N] [--batch B] [--flight F] [--channels C] [--payload P] [--keys] [--reads N]
+ *   store-bench DIR [--count N] [--batch B] [--flight F] [--channels C] [--payload P] [--buffer BYTES] [--keys]
+ *               [--reads N]
  *
  * F batches of B appends each are always under way, to random channels. Prints appends a second and CPU (user and
  * system, all threads) per append; then closes, measures the directory, opens again and reads random pages. */
@@ -20,7 +21,7 @@ enum { KEY_BYTES = 24, PAGE_ENTRIES = 100, PAGE_BYTES_MAX = 1 << 20, WHY_BYTES =
 
 struct settings {
     const char *path;
-    uint64_t    count, batch, flight, channels, payload, reads;
+    uint64_t    count, batch, flight, channels, payload, reads, buffer_bytes;
     bool        has_keys;
 };
 
@@ -249,7 +250,8 @@ static int add_bytes(const char *path, const struct stat *about, int kind, struc
 static void bench_open(struct bench *bench)
 {
     const struct rocks_store_options options = {
-        .path = bench->settings.path, .epoch_new = 1, .spaces = &bench->spaces, .hash_key = bench->hash_key
+        .path = bench->settings.path, .epoch_new = 1, .spaces = &bench->spaces, .hash_key = bench->hash_key,
+        .write_buffer_bytes = bench->settings.buffer_bytes,
     };
     char   why[WHY_BYTES];
     double wall = wall_seconds();
@@ -279,7 +281,7 @@ static struct settings settings_read(int argc, char **argv)
     static const struct option long_options[] = {
         { "count", 1, NULL, 'n' },    { "batch", 1, NULL, 'b' }, { "flight", 1, NULL, 'f' },
         { "channels", 1, NULL, 'c' }, { "payload", 1, NULL, 'p' }, { "reads", 1, NULL, 'r' },
-        { "keys", 0, NULL, 'k' },     { 0 },
+        { "buffer", 1, NULL, 'w' },   { "keys", 0, NULL, 'k' },  { 0 },
     };
 
     for (int option; (option = getopt_long(argc, argv, "", long_options, NULL)) != -1;) {
@@ -291,6 +293,7 @@ static struct settings settings_read(int argc, char **argv)
         case 'c': settings.channels = value; break;
         case 'p': settings.payload = value; break;
         case 'r': settings.reads = value; break;
+        case 'w': settings.buffer_bytes = value; break;
         case 'k': settings.has_keys = true; break;
         default: exit(2);
         }
@@ -305,7 +308,7 @@ int main(int argc, char **argv)
 
     if (bench.settings.path == NULL || bench.settings.batch == 0 || bench.settings.flight == 0) {
         fprintf(stderr, "usage: store-bench DIR [--count N] [--batch B] [--flight F] [--channels C] [--payload P] "
-                        "[--keys] [--reads N]\n");
+                        "[--buffer BYTES] [--keys] [--reads N]\n");
         return 2;
     }
     pthread_mutex_init(&bench.lock, NULL);

@@ -100,6 +100,15 @@ static char *path_of(const struct bench *bench, const char *name)
     return path;
 }
 
+/* Beside the directory, and as unique: several runs may share a machine. */
+static char *copy_path(const struct bench *bench)
+{
+    char *path = NULL;
+
+    must(asprintf(&path, "%s.copy", (const char *)bench->context) >= 0);
+    return path;
+}
+
 static struct buf file_read(const char *path)
 {
     struct buf bytes;
@@ -481,7 +490,7 @@ static void a_log_that_was_lost_is_never_silently_empty_threat_7(void **state)
     publish_kibs(bench, "topic:bulk", 600);
     publish_run(bench, "topic:a", 1, 5);
     bench_shut(bench);
-    char *copy = path_of(bench, "../rocks_test.copy");
+    char *copy = copy_path(bench);
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         char  why[WHY_BYTES];
         char *command = NULL;
@@ -615,7 +624,7 @@ static void a_flipped_bit_in_a_table_is_found_threat_6(void **state)
 
     damage_prepare(bench);
     bench_shut(bench);
-    char        *copy   = path_of(bench, "../rocks_test.copy");
+    char        *copy   = copy_path(bench);
     struct names tables = names_of(bench->context, ".sst");
     assert_true(tables.count > 0);
     for (size_t i = 0; i < tables.count; i++) {
@@ -651,7 +660,7 @@ static void a_flipped_bit_in_the_log_is_refused_or_cut_threats_4_and_6(void **st
     assert_int_equal(stat(logs.at[0], &about), 0);
     bench_shut(bench);  /* writes once more, but nothing that was promised */
     struct buf whole = file_read(logs.at[0]);
-    char      *copy = path_of(bench, "../rocks_test.copy"), *spoiled = NULL;
+    char      *copy = copy_path(bench), *spoiled = NULL;
     must(asprintf(&spoiled, "%s/db/%s", copy, strrchr(logs.at[0], '/') + 1) >= 0);
     assert_true(about.st_size > 300);
     for (size_t at = 0; at < (size_t)about.st_size; at += 7) {
@@ -693,7 +702,7 @@ static void a_torn_tail_keeps_whole_commits_threat_4(void **state)
     }
     uint64_t epoch = bench_read(bench, "topic:a", READ_AFTER, 0, 0, 1).epoch;
     bench_shut(bench);
-    char        *copy = path_of(bench, "../rocks_test.copy");
+    char        *copy = copy_path(bench);
     struct names logs = names_of(bench->context, ".log");
     assert_int_equal(logs.count, 1);
     struct buf whole   = file_read(logs.at[0]);

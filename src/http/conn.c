@@ -224,6 +224,12 @@ static void conn_on_end(struct http_conn *conn)
     pending_free(pending, conn->server);
 }
 
+/* Answers are still to be made, or to be sent: who takes the connection over would lose or overtake them. */
+static bool conn_is_owing(const struct http_conn *conn)
+{
+    return conn->exchange_count > 0 || conn->out.len > 0;
+}
+
 /* A whole request in one piece, as nearly all are: served from where it lies. */
 static bool conn_try_whole(struct http_conn *conn, struct span rest, size_t *ret_used)
 {
@@ -245,7 +251,7 @@ static bool conn_try_whole(struct http_conn *conn, struct span rest, size_t *ret
 
     struct http_request request = request_of(head, body);
     struct http_plan    plan    = server->service->plan(server->ctx, &request);
-    if (body.len > plan.body_bytes_max || (plan.is_alone && conn->exchange_count > 0))
+    if (body.len > plan.body_bytes_max || (plan.is_alone && conn_is_owing(conn)))
         return false;
     conn->h1       = h1;
     conn->is_alone = plan.is_alone;
@@ -265,7 +271,7 @@ static bool conn_may_parse(const struct http_conn *conn)
 /* A request that wants the connection for itself waits until the earlier ones are answered. */
 static bool conn_must_wait(const struct http_conn *conn)
 {
-    return conn->pending != NULL && conn->pending->plan.is_alone && conn->exchange_count > 0;
+    return conn->pending != NULL && conn->pending->plan.is_alone && conn_is_owing(conn);
 }
 
 /* Swallows one event's worth of `input`; *ret_used bytes are done with. False: nothing more can be swallowed now. */
@@ -519,10 +525,10 @@ void conn_work(struct http_conn *conn)
         conn->is_resting = false;
         stream_more(conn->stream);
     }
-    bool is_blocked = conn->in.len > 0 && !conn_may_parse(conn);
+    bool is_blocked = conn_must_wait(conn) || (conn->in.len > 0 && !conn_may_parse(conn));
     if (!conn_flush(conn))
         return;
-    if (is_blocked && conn_may_parse(conn))
+    if (is_blocked && conn_may_parse(conn) && !conn_must_wait(conn))
         conn_mark(conn);  /* the answers that were in the way have gone */
     if (conn->server->is_stopping && conn_phase(conn) == HTTP_IDLE)
         conn->is_last = true;

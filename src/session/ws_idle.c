@@ -32,14 +32,16 @@ enum ws_idle_verdict ws_idle_judge(struct ws_idle *idle, const struct session_li
         *ret_next = now + limits->heartbeat_ms - since(idle->heard_at, now);
         return WS_IDLE_FINE;
     }
-    *ret_next = now + limits->pong_timeout_ms;
+    enum ws_idle_verdict verdict = WS_IDLE_FINE;
     if (!idle->is_pinged) {
         idle->is_pinged = true;
         idle->pinged_at = (uint32_t)now;
-        return WS_IDLE_PING;
+        verdict         = WS_IDLE_PING;
     }
-    if (since(idle->pinged_at, now) >= limits->pong_timeout_ms)
+    msec left = limits->pong_timeout_ms - since(idle->pinged_at, now);
+    if (left <= 0)
         return WS_IDLE_SILENT;
-    *ret_next = now + limits->pong_timeout_ms - since(idle->pinged_at, now);
-    return WS_IDLE_FINE;
+    /* The pong may come at once, and the silence behind it be the shorter of the two. */
+    *ret_next = now + (left < limits->heartbeat_ms ? left : limits->heartbeat_ms);
+    return verdict;
 }

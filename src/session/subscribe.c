@@ -59,13 +59,23 @@ static const struct {
     { SPAN("*/*"), TRANSPORT_POLL, SPAN("application/json") },
 };
 
+/* Is `media` of this range: itself, or TYPE and a star? */
+static bool range_has(struct span range, struct span media)
+{
+    size_t type_len = range.len == 0 ? 0 : range.len - 1;
+
+    if (range.len > 2 && range.at[type_len] == '*' && range.at[type_len - 1] == '/' && media.len > type_len)
+        return span_eq_nocase(span_head(range, type_len), span_head(media, type_len));
+    return span_eq_nocase(range, media);
+}
+
 static bool accepts(struct span accept, struct span media)
 {
-    struct span item, kind;
+    struct span item, range;
 
     while (span_cut(&accept, ',', &item)) {
         item = span_trim(item);
-        if (span_cut(&item, ';', &kind) && span_eq_nocase(span_trim(kind), media))
+        if (span_cut(&item, ';', &range) && range_has(span_trim(range), media))
             return true;
     }
     return false;

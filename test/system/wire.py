@@ -24,7 +24,7 @@ import websockets.connection
 import websockets.frames
 import websockets.uri
 
-SECONDS = 30       # longer than anything may take; what hangs fails
+SECONDS = 20       # longer than anything may take; what hangs fails
 CONT, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
 JSON_MEDIA = re.compile(r"application/json(\s*;.*)?|[^;]+\+json(\s*;.*)?", re.IGNORECASE)
 FIELD_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+): ?([\t\x20-\x7e\x80-\xff]*)")
@@ -78,6 +78,10 @@ class Answer:
 
 class Closed(Exception):
     """The other end has closed or reset the connection."""
+
+
+class Ended(Closed):
+    """The stream was ended in order: by its last chunk."""
 
 
 class Wire:
@@ -291,7 +295,7 @@ class Reader:
         if self.is_chunked:
             piece = self.wire.chunk()
             if piece == b"":
-                raise Closed
+                raise Ended
         else:
             if not self.wire.seen:
                 self.wire.more()
@@ -390,7 +394,8 @@ class Multipart(Reader):
     def part(self):
         """Headers and body of the next part; the delimiter behind it must be there at once."""
         if self.is_over:
-            raise Closed
+            self.fill()
+        assert not self.is_over, "something stands behind the closing delimiter"
         headers = {}
         for line in self.take_until(b"\r\n\r\n").split(b"\r\n"):
             field = FIELD_LINE.fullmatch(line)
@@ -505,7 +510,7 @@ class Ws(Reader):
                 del shake.headers[name]
             shake.headers[name] = value
         self.peer.send_request(shake)
-        self.frames, self.others = [], []
+        self.frames, self.others, self.placed = [], [], 0
         self.pump()
         while self.peer.state is websockets.connection.State.CONNECTING:
             self.more()
@@ -552,12 +557,13 @@ class Ws(Reader):
     def frame(self, kind):
         """The next frame of that type; messages and gaps before it are kept for next()."""
         while True:
-            text = self.frame_text()
-            got = event_of(text)
+            got = event_of(self.frame_text())
+            self.placed += got["type"] == "subscribed"
             if got["type"] == kind:
                 return got
             assert got["type"] in ("message", "gap", "recall", "subscribed"), got
-            self.others.append(got)
+            if got["type"] != "subscribed":
+                self.others.append(got)
 
     def say(self, kind, **members):
         self.say_text(json.dumps({"type": kind, **members}))
@@ -571,11 +577,13 @@ class Ws(Reader):
         return self.frame(answer)
 
     def next(self):
-        while True:
-            got = self.others.pop(0) if self.others else event_of(self.frame_text())
-            if got["type"] in ("message", "gap", "recall"):
+        while not self.others:
+            got = event_of(self.frame_text())
+            self.placed += got["type"] == "subscribed"
+            if got["type"] != "subscribed":
+                assert got["type"] in ("message", "gap", "recall"), got
                 return got
-            assert got["type"] == "subscribed", got
+        return self.others.pop(0)
 
     def one(self):
         frame = self.raw_frame()
@@ -583,9 +591,8 @@ class Ws(Reader):
 
     def settle(self):
         """All the channels that the query named have said subscribed."""
-        wanted = self.query.count("channel=") or 1
-        while sum(other["type"] == "subscribed" for other in self.others) < wanted:
-            self.others.append(event_of(self.frame_text()))
+        while self.placed < max(1, self.query.count("channel=")):
+            self.frame("subscribed")
 
     @property
     def cursor(self):

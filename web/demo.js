@@ -15,7 +15,7 @@ const ANNOUNCE_MS = 3000;
 const at = id => document.getElementById(id);
 const chosen = name => document.querySelector(`input[name=${name}]:checked`).value;
 
-/* --- the books: seqs are dense, so every doubled, lost or swapped message would show ------------------------------- */
+/* --- the books: seqs are dense, so every doubled, lost or swapped message would show ---------------------------- */
 
 class Ledger {
     #next = new Map();   // channel → the seq that has to come next
@@ -38,15 +38,17 @@ class Ledger {
     }
 }
 
-/* --- the rows ------------------------------------------------------------------------------------------------------ */
+/* --- the rows --------------------------------------------------------------------------------------------------- */
 
 const GAP_WORDS = {
-    expired: 'the time to live is over', trimmed: 'the log keeps only newer ones', corrupt: 'the disk gave it back broken',
+    expired: 'the time to live is over',
+    trimmed: 'the log keeps only newer ones',
+    corrupt: 'the disk gave it back broken',
 };
 
 function gapWords({ from, to, why }) {
     if (why === 'epoch') return 'The log began anew: what was read before belongs to its earlier life.';
-    if (why === 'ahead') return `This page had read up to ${to}, but the log ends at ${from - 1}: it goes on from there.`;
+    if (why === 'ahead') return `This page had read up to ${to}, but the log ends at ${from - 1}; on from there.`;
     const what = from === to ? `Message ${from} is` : `Messages ${from} to ${to} are`;
     return `${what} missing: ${GAP_WORDS[why] ?? why}.`;
 }
@@ -54,7 +56,8 @@ function gapWords({ from, to, why }) {
 function payloadText(message) {
     if (message.recalled) return 'recalled';
     if ('data_base64' in message) return message.data_base64;
-    const text = typeof message.data === 'string' && !isJson(message.media) ? message.data : JSON.stringify(message.data);
+    const isText = typeof message.data === 'string' && !isJson(message.media);
+    const text = isText ? message.data : JSON.stringify(message.data);
     const more = text.length - PAYLOAD_SHOWN_MAX;
     return more > 0 ? `${text.slice(0, PAYLOAD_SHOWN_MAX)}… and ${more} more characters` : text;
 }
@@ -64,7 +67,9 @@ function isJson(media) {
 }
 
 function timeText(ms) {
-    return new Date(ms).toLocaleTimeString([], { hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23' });
+    return new Date(ms).toLocaleTimeString([], {
+        hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23',
+    });
 }
 
 const rowKey = (channel, seq) => JSON.stringify([channel, seq]);
@@ -138,7 +143,7 @@ function strike(row) {
     tag.hidden = false;
 }
 
-/* --- the page -------------------------------------------------------------------------------------------------------- */
+/* --- the page --------------------------------------------------------------------------------------------------- */
 
 class Page {
     #reader = null;
@@ -157,7 +162,7 @@ class Page {
         };
         at('transport').onchange = () => this.#reader?.switchTo(chosen('transport'));
         at('drop').onclick = () => { this.#reader.drop(AWAY_MS); at('retry').focus(); };
-        at('retry').onclick = () => { this.#reader.open(); at('connect').focus(); };
+        at('retry').onclick = () => this.#reader.open();
         at('clear').onclick = () => this.#clear();
         at('channels').onchange = () => { at('publish-channel').value = wishedChannels()[0] ?? ''; };
         addEventListener('online', () => { if (this.#state === 'away') this.#reader.open(); });
@@ -261,7 +266,8 @@ class Page {
         at('following').hidden = !isOn;
         at('drop').hidden = state.name !== 'live';
         at('retry').hidden = state.name !== 'away';
-        if (hadFocus?.hidden) at('connect').focus();   // a button that vanishes must not take the keyboard's place along
+        // A button that vanishes must not take the keyboard's place along.
+        if (hadFocus?.hidden) at('connect').focus({ preventScroll: true });
         if (/API key/i.test(state.why)) at('key-box').open = true;
         this.#showCountdown();
     }
@@ -281,7 +287,7 @@ class Page {
     /* A screen reader hears how many came, now and then, not each. */
     #announceMessages() {
         if (this.#unannounced === 0) return;
-        at('announce-messages').textContent = `${this.#unannounced} new ${this.#unannounced === 1 ? 'entry' : 'entries'}`;
+        at('announce-messages').textContent = `new entries: ${this.#unannounced}`;
         this.#unannounced = 0;
     }
 
@@ -339,10 +345,11 @@ function showFailure(error) {
 /* A message travels along the line, from the server to us. */
 function pulse() {
     if (matchMedia('(prefers-reduced-motion: reduce)').matches || at('pulse').getAnimations().length > 0) return;
-    at('pulse').animate([{ left: '100%', opacity: 1 }, { left: '0%', opacity: 1 }], { duration: 450, easing: 'ease-in-out' });
+    at('pulse').animate([{ left: '100%', opacity: 1 }, { left: '0%', opacity: 1 }],
+        { duration: 450, easing: 'ease-in-out' });
 }
 
-/* --- the same with curl ---------------------------------------------------------------------------------------------- */
+/* --- the same with curl ----------------------------------------------------------------------------------------- */
 
 const quoted = text => `'${text.replaceAll("'", "'\\''")}'`;
 
@@ -356,8 +363,8 @@ function commandLines() {
     }
     const subscribe = quoted(`${server}/v1/subscribe?${query}`);
     return {
-        'Publish': `curl ${key}-H 'Content-Type: ${chosen('media')}' --data-binary ${quoted(at('payload').value)} \\\n` +
-            `  ${quoted(messagesUrl(server, channel))}`,
+        'Publish': `curl ${key}-H 'Content-Type: ${chosen('media')}' \\\n` +
+            `  --data-binary ${quoted(at('payload').value)} ${quoted(messagesUrl(server, channel))}`,
         'Follow, as server-sent events': `curl ${key}-N -H 'Accept: text/event-stream' \\\n  ${subscribe}`,
         'Follow, one long poll; go on with the cursor it returns': `curl ${key}${subscribe}`,
         'What the channel holds': `curl ${key}${quoted(messagesUrl(server, channel))}`,

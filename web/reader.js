@@ -135,7 +135,7 @@ export class Reader extends EventTarget {
     }
 }
 
-/* --- transports: each begins in its constructor, says live, then lost or refused once, and is silent after close() --- */
+/* --- transports: each begins in its constructor, says live, then lost or refused once, and is silent after close()  */
 
 /* Frames of JSON both ways. Channels are named in frames, so the key need not stand in a URL. */
 class WebSocketLink {
@@ -285,7 +285,7 @@ class LongPollLink {
 
 const TRANSPORTS = { websocket: WebSocketLink, sse: EventSourceLink, poll: LongPollLink };
 
-/* --- what publishing and reading share --- */
+/* --- what publishing and reading share -------------------------------------------------------------------------- */
 
 /* Resolves with the receipt once the message is durable. Send a key, and a repeat of the call stores nothing twice. */
 export async function publish({ server = location.origin, channel, payload, media = 'text/plain', key = '', once }) {

@@ -252,6 +252,7 @@ static void session_published(struct publish_letter *letter)
             say_published(session, publish);
         else
             say_error(session, status, detail, span_str(publish->ref));
+        list_take(&publish->link);
         session->work->publish_count--;
         if (session->is_resting)
             stream_more(session->feed.stream);

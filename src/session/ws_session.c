@@ -35,6 +35,7 @@ struct ws_session {
     struct ws_idle   idle;
     bool             is_closing;  /* our Close is sent, or on its way */
     bool             is_answered; /* … and the client's has come: nothing more to wait for */
+    bool             is_faulted;  /* the client broke the protocol: what it says now, a Close too, is not understood */
     bool             is_resting;  /* too many publishes under way: not read from */
 };
 
@@ -452,6 +453,8 @@ static void on_unsubscribe(struct ws_session *session, struct request *request)
     say_end(session);
 }
 
+static const char resume_is[] = "resume is an object: {\"channel\":{\"epoch\":…,\"seq\":…}}";
+
 /* "resume":{"topic:a":{"epoch":"…","seq":42}, …} */
 static void resume_one(struct ws_session *session, const struct json_token *name, const struct json_token *place,
                        struct span ref)
@@ -466,7 +469,7 @@ static void resume_one(struct ws_session *session, const struct json_token *name
     const struct json_token *epoch_token = json_member(doc, place, SPAN("epoch"));
     if (!json_string(name, &name_room, &channel) || !json_u64(json_member(doc, place, SPAN("seq")), &start.seq) ||
         (epoch_token != NULL && (!json_string(epoch_token, &epoch_room, &epoch) || !epoch_get(epoch, &start.epoch))))
-        say_error(session, 400, "resume is an object: {\"channel\":{\"epoch\":…,\"seq\":…}}", ref);
+        say_error(session, 400, resume_is, ref);
     else
         session_subscribe(session, channel, start, SPAN(""));
     buf_fini(&name_room);
@@ -487,8 +490,11 @@ static void on_connect(struct ws_session *session, struct request *request)
         return;
     }
     session->identity = identity;
-    say_connected(session, resume != NULL && resume->count > 0, request->ref);
-    const struct json_token *name = resume == NULL ? NULL : json_first(&desk->doc, resume);
+    bool resumes      = resume != NULL && resume->type == JSON_OBJECT && resume->count > 0;
+    say_connected(session, resumes, request->ref);
+    if (resume != NULL && resume->type != JSON_OBJECT && resume->type != JSON_NULL)
+        say_error(session, 400, resume_is, request->ref);
+    const struct json_token *name = resumes ? json_first(&desk->doc, resume) : NULL;
     while (name != NULL) {
         const struct json_token *place = json_next(&desk->doc, resume, name);
         resume_one(session, name, place, request->ref);
@@ -646,6 +652,7 @@ static void session_take(struct ws_session *session, char *bytes, size_t len)
             break;
         case WS_FAULT:
             session_close(session, piece.code, piece.bytes.at);
+            session->is_faulted = true;
             break;
         }
         total += used;
@@ -728,8 +735,24 @@ static void session_draw(struct feed *feed)
         return;  /* a closed stream had its session freed; a full one tells when to go on */
     if (session->is_answered)
         session_free(session);
+    else if (session->is_faulted)
+        stream_shut(stream);  /* RFC 6455 7.1.7; closing at once could overtake our Close with a reset */
     else if (session->is_resting)
         stream_more(stream);
+}
+
+/* While bytes wait for the socket the pong timer rests; a link that died then shows itself by its kernel's silence. */
+static bool session_is_cut_off(const struct ws_session *session)
+{
+    const struct session_limits *limits = &session->feed.desk->limits;
+    return stream_is_dead(session->feed.stream, limits->heartbeat_ms + limits->pong_timeout_ms);
+}
+
+static void session_drop_silent(struct ws_session *session)
+{
+    counter_add(&session->feed.desk->counters.dropped_silent, 1);
+    LOG(LOG_DEBUG, "silent_client_closed", log_str("transport", "websocket"));
+    session_free(session);
 }
 
 static void session_on_timer(struct timer *timer, msec now)
@@ -744,15 +767,16 @@ static void session_on_timer(struct timer *timer, msec now)
     }
     switch (ws_idle_judge(&session->idle, &desk->limits, feed_waiting(&session->feed), now, &next)) {
     case WS_IDLE_FINE:
-        break;
+        if (feed_waiting(&session->feed) == 0 || !session_is_cut_off(session))
+            break;
+        session_drop_silent(session);
+        return;
     case WS_IDLE_PING:
         ws_put_frame(feed_own(&session->feed), WS_PING, SPAN(""));
         feed_mark(&session->feed);
         break;
     case WS_IDLE_SILENT:
-        counter_add(&desk->counters.dropped_silent, 1);
-        LOG(LOG_DEBUG, "silent_client_closed");
-        session_free(session);
+        session_drop_silent(session);
         return;
     case WS_IDLE_SLOW:
         counter_add(&desk->counters.dropped_slow, 1);

@@ -1,8 +1,8 @@
 #include "reactor/stream.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -142,19 +142,12 @@ void stream_bury_all(struct loop *loop)
     stream_bury(loop);
 }
 
-struct span stream_peer(const struct stream *stream, char *into, size_t len)
+bool stream_is_dead(const struct stream *stream, msec silence_ms)
 {
-    struct sockaddr_storage addr;
-    socklen_t               addr_len = sizeof addr;
-    const void             *ip       = NULL;
+    struct tcp_info info = { 0 };
+    socklen_t       len  = sizeof info;
 
-    if (getpeername(stream->fd, (struct sockaddr *)&addr, &addr_len) == 0) {
-        if (addr.ss_family == AF_INET)
-            ip = &((struct sockaddr_in *)&addr)->sin_addr;
-        else if (addr.ss_family == AF_INET6)
-            ip = &((struct sockaddr_in6 *)&addr)->sin6_addr;
-    }
-    if (ip == NULL || inet_ntop(addr.ss_family, ip, into, (socklen_t)len) == NULL)
-        return SPAN("");
-    return span_str(into);
+    if (getsockopt(stream->fd, IPPROTO_TCP, TCP_INFO, &info, &len) != 0)
+        return false;  /* not TCP: a test's socket pair, which can't die in silence */
+    return (info.tcpi_unacked > 0 || info.tcpi_probes > 0) && (msec)info.tcpi_last_ack_recv >= silence_ms;
 }

@@ -62,8 +62,9 @@ void stream_shut(struct stream *stream);
 /* The owner stopped reading before STREAM_LATER: on_readable() again next turn. */
 void stream_more(struct stream *stream);
 
-/* "127.0.0.1", or "" */
-struct span stream_peer(const struct stream *stream, char *into, size_t len);
+/* Is something on its way to the peer (bytes, or probes of its full window) and has its kernel said nothing for so long?
+ * That is a dead link; a slow reader's kernel answers. */
+bool stream_is_dead(const struct stream *stream, msec silence_ms);
 
 /* The loop's. */
 void stream_read_again(struct loop *loop);

@@ -212,6 +212,13 @@ static void session_on_timer(struct timer *timer, msec now)
         session_free(session);
         return;
     }
+    if (stream_is_dead(session->feed.stream, desk->limits.heartbeat_ms + desk->limits.pong_timeout_ms)) {
+        counter_add(&desk->counters.dropped_silent, 1);
+        LOG(LOG_DEBUG, "silent_client_closed",
+            log_str("transport", transport_text((enum transport)session->feed.transport)));
+        session_free(session);
+        return;
+    }
     if (feed_waiting(&session->feed) == 0)
         session_beat(session);
     feed_look_again(&session->feed);

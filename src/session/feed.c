@@ -416,13 +416,13 @@ static bool feed_send_some(struct feed *feed, bool *is_gone)
     }
     /* Placing may have added words of our own meanwhile; they go first. */
     bool is_whole = feed_write(feed, buf_span(&scratch->bytes), &put, is_gone);
-    if (!is_whole && !*is_gone) {
-        feed_take_back(feed, put);
-        scratch_clear(scratch);
+    if (*is_gone)
         return false;
-    }
-    if (is_whole)
-        feed_count_sent(feed);
+    if (!is_whole)
+        feed_take_back(feed, put);
+    feed_count_sent(feed);
+    if (!is_whole)
+        scratch_clear(scratch);
     return is_whole;
 }
 

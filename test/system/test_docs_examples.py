@@ -176,3 +176,37 @@ def test_every_log_event_is_explained():
     sources = [path for path in (ROOT / "src").rglob("*.c") if not path.name.endswith("_test.c")]
     logged = {event for path in sources for event in re.findall(r'LOG\(LOG_\w+,\s*"(\w+)"', path.read_text())}
     assert logged | {"log_suppressed"} == names_in_table("The log")
+
+
+# --- links and names ---------------------------------------------------------------------------------------------------
+
+DOCS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+
+
+def slugs(page):
+    """The anchors that a page has, as GitHub and its like make them."""
+    titles = re.findall(r"^#+ (.*)$", page.read_text(), re.M)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", DOCS, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page):
+    text = re.sub(r"```.*?```", "", page.read_text(), flags=re.S)
+    for target, anchor in re.findall(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]+))?\)", text):
+        there = (page.parent / target).resolve() if target else page
+        assert there.exists(), f"{target} is not there"
+        assert not anchor or anchor in slugs(there), f"{target} has no #{anchor}"
+
+
+@pytest.mark.parametrize("page", [ROOT / "ARCHITECTURE.md", *sorted(ROOT.glob("docs/rooms/*.md"))],
+                         ids=lambda page: str(page.relative_to(ROOT)))
+def test_names_of_the_code_are_there(page):
+    """Functions, settings and files that a page about the code names in backticks."""
+    code = "\n".join(path.read_text() for path in ROOT.glob("src/**/*") if path.suffix in (".c", ".h", ".def"))
+    words = set(re.findall(r"\w+", code))
+    files = {path.name for folder in ("src", "test", "docs") for path in (ROOT / folder).rglob("*")}
+    for name in re.findall(r"`([^`\s]+)`", page.read_text()):
+        if re.fullmatch(r"[a-z0-9]+(_[a-z0-9]+)+(\(\))?", name):
+            assert name.removesuffix("()") in words, f"nothing is called {name}"
+        elif re.fullmatch(r"[\w/]+\.(c|h|py|def)", name):
+            assert name.rsplit("/", 1)[-1] in files, f"there is no {name}"

@@ -372,10 +372,10 @@ void conn_close(struct http_conn *conn)
 
 static void conn_on_eof(struct http_conn *conn)
 {
-    conn->is_eof  = true;
-    conn->is_last = true;
-    /* Answers under way still reach a client that has only stopped sending; who waits for news is taken to be gone. */
-    if (conn->exchange_count == 0 || conn->is_alone)
+    conn->is_eof = true;
+    /* Answers under way, and those to requests that are kept here, still reach a client that has only stopped sending;
+     * who waits for news is taken to be gone. */
+    if (!conn_is_owing(conn) || conn->is_alone)
         conn_close(conn);
     else
         conn_mark(conn);
@@ -528,11 +528,13 @@ void conn_work(struct http_conn *conn)
     bool is_blocked = conn_must_wait(conn) || (conn->in.len > 0 && !conn_may_parse(conn));
     if (!conn_flush(conn))
         return;
-    if (is_blocked && conn_may_parse(conn) && !conn_must_wait(conn))
+    bool goes_on = is_blocked && conn_may_parse(conn) && !conn_must_wait(conn);
+    if (goes_on)
         conn_mark(conn);  /* the answers that were in the way have gone */
     if (conn->server->is_stopping && conn_phase(conn) == HTTP_IDLE)
         conn->is_last = true;
-    if (conn->is_last && conn->exchange_count == 0 && conn->out.len == 0 && !conn_leave(conn))
+    bool is_over = conn->is_last || (conn->is_eof && !goes_on);
+    if (is_over && !conn_is_owing(conn) && !conn_leave(conn))
         return;
     conn_set_timer(conn);
 }

@@ -1,0 +1,503 @@
+"""HTTP/1.1 with ill will: smuggling, slowness, early ends, and payloads that try to break out of their frames.
+threats 47 to 53, 58, 80, 84"""
+import json
+import random
+import subprocess
+import time
+
+import pytest
+
+from longwire_server import Server, free_port
+from wire import (READERS, Closed, Sse, Wire, Ws, fresh, handshake_bytes, history, metric, path_of, publish,
+                  publish_many, query_of, request, request_bytes, wait_until)
+
+
+@pytest.fixture(name="server", scope="module")
+def fixture_server():
+    with Server() as server:
+        yield server
+
+
+def hidden(channel):
+    """A request that must never be seen."""
+    return request_bytes("POST", path_of(channel) + "/messages", b"smuggled")
+
+
+def want_one_refusal(server, data, status=400):
+    """One answer, of that status; then the end. What stands behind `data` is not looked at."""
+    channel = fresh()
+    with Wire(server) as wire:
+        try:
+            wire.send(data + hidden(channel))
+        except OSError:
+            pass  # the server had heard enough
+        answer = wire.answer()
+        answer.want_problem(status)
+        assert answer.field("Connection") == "close"
+        wire.want_closed()
+    assert history(server, channel).json()["head"] == 0
+
+
+POST = b"POST /v1/channels/topic:victim/messages HTTP/1.1\r\nHost: localhost\r\n"
+GET = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n"
+CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"
+
+
+# --- whose end is in doubt ----------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("fields", [  # threats 47, 48
+    b"Content-Length: 6\r\nTransfer-Encoding: chunked", b"Transfer-Encoding: chunked\r\nContent-Length: 6",
+    b"Content-Length: 0\r\nTransfer-Encoding: identity", b"Content-Length: 5\r\nContent-Length: 5",
+    b"Content-Length: 5\r\nContent-Length: 6", b"Content-Length: 5\r\ncontent-length: 5",
+    b"Content-Length: 5,5", b"Content-Length: 5, 5", b"Content-Length: 5 5", b"Content-Length: +5", b"Content-Length: -5",
+    b"Content-Length: 0x5", b"Content-Length: 5_0", b"Content-Length: 5.0", b"Content-Length: 5e0", b"Content-Length: 5;",
+    b"Content-Length:", b"Content-Length: ", b"Content-Length: five", b"Content-Length: \"5\"",
+    b"Content-Length: 18446744073709551616", b"Content-Length: 18446744073709551621",
+    b"Content-Length: 99999999999999999999999999", b"Content-Length: \xb2", b"Content-Length: 5\x0b",
+    b"Transfer-Encoding: xchunked", b"Transfer-Encoding: chunkedx", b"Transfer-Encoding: chunked, identity",
+    b"Transfer-Encoding: chunked, chunked", b"Transfer-Encoding: chunked,",
+    b"Transfer-Encoding: ,chunked", b"Transfer-Encoding: \"chunked\"", b"Transfer-Encoding: chunked;q=1",
+    b"Transfer-Encoding: identity", b"Transfer-Encoding:", b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
+    b"Transfer-Encoding: chunked\r\nTransfer-Encoding: identity", b"Transfer-Encoding: \x0bchunked",
+    b"Transfer-Encoding: chunked\x00", b"Transfer-Encoding: chu nked", b"Transfer-Encoding : chunked",
+    b"Transfer-Encoding\t: chunked", b"Transfer-Encoding\x00: chunked", b" Transfer-Encoding: chunked",
+    b"Transfer-Encoding:\r\n chunked", b"Transfer-Encoding:\n chunked", b"X: y\nTransfer-Encoding: chunked",
+    b"X: y\rTransfer-Encoding: chunked", b"X: y\r\rTransfer-Encoding: chunked", b"Content-Length : 5",
+    b"X: y\nContent-Length: 5", b"Content-Length: 5\nX: y", b"Transfer-Encoding: chunked\r\n\tX"])
+def test_ends_in_doubt(server, fields):
+    want_one_refusal(server, POST + fields + b"\r\n\r\n0\r\n\r\n")
+    want_one_refusal(server, POST + fields + b"\r\n\r\n5\r\nhello\r\n0\r\n\r\n")
+
+
+def test_codings_that_are_not_known(server):  # RFC 9112 6.1
+    want_one_refusal(server, POST + b"Transfer-Encoding: identity, chunked\r\n\r\n0\r\n\r\n", 501)
+    want_one_refusal(server, POST + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 501)
+
+
+def test_chunked_in_http_1_0(server):
+    want_one_refusal(server, CHUNKED.replace(b"HTTP/1.1", b"HTTP/1.0") + b"0\r\n\r\n")
+
+
+@pytest.mark.parametrize("chunks", [  # threat 49
+    b"0x5\r\nhello\r\n", b"5_0\r\n", b" 5\r\nhello\r\n", b"+5\r\nhello\r\n", b"-5\r\nhello\r\n", b"\r\nhello\r\n",
+    b"5\nhello\r\n", b"5\r\nhello\n", b"5\r\nhello0\r\n\r\n", b"5\r\nhello!\r\n", b"g\r\n", b"5 \r\nhello\r\n0\n\r\n",
+    b"00000000000000005\r\nhello\r\n0\r\n\r\n", b"10000000000000005\r\nhello\r\n0\r\n\r\n",
+    b"fffffffffffffffff\r\n", b"5\rhello\r\n", b"5;\x00\r\nhello\r\n", b"5;a\nhello\r\n", b"5;" + b"x" * 1000 + b"\r\nhello\r\n",
+    b"0\r\nX Y: z\r\n\r\n", b"0\r\n X: z\r\n\r\n", b"0\r\nX: z\n\r\n", b"0\r\nX\r\n\r\n", b"0\n\n", b"0\r\nX: \x00\r\n\r\n",
+    b"5\r\n\r\nhello\r\n0\r\n\r\n"])
+def test_chunks_in_doubt(server, chunks):
+    want_one_refusal(server, CHUNKED + chunks)
+
+
+@pytest.mark.parametrize("head, status", [  # threats 49, 50
+    (b"GET /healthz HTTP/1.1\r\n\r\n", 400), (GET + b"Host: localhost\r\n\r\n", 400), (GET + b"Host: other\r\n\r\n", 400),
+    (b"GET /healthz HTTP/1.1\r\nHost:\r\n\r\n", 400), (b"GET /healthz HTTP/1.1\r\nHost: a b\r\n\r\n", 400),
+    (b"GET /healthz HTTP/1.1\r\nHost: a/b\r\n\r\n", 400), (b"GET /healthz HTTP/1.1\r\nHost: a@b\r\n\r\n", 400),
+    (b"GET http://other/healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
+    (b"GET /healthz HTTP/1.1\nHost: localhost\n\n", 400), (GET + b"X: a\nY: b\r\n\r\n", 400), (GET + b"X: a\x00b\r\n\r\n", 400),
+    (GET + b"X: a\rb\r\n\r\n", 400), (GET + b"X : a\r\n\r\n", 400), (GET + b"X: a\r\n b\r\n\r\n", 400),
+    (GET + b"X: a\r\n\tb\r\n\r\n", 400), (GET + b": a\r\n\r\n", 400), (GET + b"no colon\r\n\r\n", 400), (GET + b"X(: a\r\n\r\n", 400),
+    (GET + b"X\x80: a\r\n\r\n", 400), (b"GET /healthz HTTP/1.1\r\n Host: localhost\r\n\r\n", 400), (GET + b"X: \x7f\r\n\r\n", 400),
+    (b"GET  /healthz HTTP/1.1\r\nHost: x\r\n\r\n", 400), (b"GET /healthz  HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+    (b"GET\t/healthz\tHTTP/1.1\r\nHost: x\r\n\r\n", 400), (b" GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+    (b"GET /healthz HTTP/1.1 \r\nHost: x\r\n\r\n", 400), (b"GET /healthz http/1.1\r\nHost: x\r\n\r\n", 400),
+    (b"GET /healthz HTTP/11\r\nHost: x\r\n\r\n", 400), (b"GET /healthz HTTP/1.10\r\nHost: x\r\n\r\n", 400),
+    (b"GET /healthz HTTP/2.0\r\nHost: x\r\n\r\n", 505), (b"GET /healthz HTTP/0.9\r\nHost: x\r\n\r\n", 505),
+    (b"GET /healthz\r\nHost: x\r\n\r\n", 400), (b"GET\r\n\r\n", 400), (b"GET healthz HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+    (b"GET /heal#thz HTTP/1.1\r\nHost: x\r\n\r\n", 400), (b"GET /heal\x80 HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+    (b"GET /heal\x00 HTTP/1.1\r\nHost: x\r\n\r\n", 400), (b"G(T /healthz HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+    (b"\r\n\r\n\r\n" + GET + b"\r\n", 400), (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400),
+    (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505), (b"X" * 17 + b" / HTTP/1.1\r\nHost: x\r\n\r\n", 501),
+    (b"\n" + GET + b"\r\n", 400)])
+def test_heads_in_doubt(server, head, status):
+    want_one_refusal(server, head, status)
+
+
+@pytest.mark.parametrize("head", [
+    b"\r\n" + GET + b"\r\n", b"GET http://localhost/healthz HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    b"GET http://LOCALHOST/healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", GET + b"X:\r\nY: \t a \t \r\nZ: \xff\r\n\r\n",
+    b"GET /healthz HTTP/1.1\r\nhOsT:localhost\r\n\r\n", b"GET /healthz HTTP/1.1\r\nHost: [::1]:80\r\n\r\n",
+    b"GET /healthz HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", GET + b"Content-Length: 0\r\n\r\n",
+    GET + b"Transfer-Encoding: CHUNKED \r\n\r\n0;a=b\r\nTrailer: x\r\n\r\n", GET + b"Content-Length: 0005\r\n\r\nhello",
+    b"GET /healthz HTTP/1.9\r\nHost: x\r\n\r\n", GET + b"Content-Length: 5\r\n\r\nhello",
+    GET + b"Transfer_Encoding: chunked\r\nContent-Length: 2\r\n\r\n0\r"])
+def test_heads_that_are_fine(server, head):
+    """… and the request behind is the next one, whole."""
+    with Wire(server) as wire:
+        wire.send(head + GET + b"\r\n")
+        for _ in range(2):
+            wire.answer().want(200)
+
+
+def test_a_request_in_a_body_is_a_payload(server):  # threat 47: never seen as two
+    channel, victim = fresh(), fresh()
+    inner = hidden(victim)
+    with Wire(server) as wire:
+        wire.send(request_bytes("POST", path_of(channel) + "/messages", inner) +
+                  request_bytes("POST", path_of(channel) + "/messages", transfer_encoding="chunked") +
+                  b"%x\r\n" % len(inner) + inner + b"\r\n0\r\n\r\n" + request_bytes("GET", "/healthz", inner) +
+                  request_bytes("HEAD", "/healthz", inner) + request_bytes("POST", "/nothing", inner))
+        for method, status in ("POST", 201), ("POST", 201), ("GET", 200), ("HEAD", 200), ("POST", 404):
+            wire.answer(method).want(status)
+        assert history(server, channel).json()["messages"][1]["data"].encode() == inner
+        assert history(server, victim).json()["head"] == 0
+
+
+def test_a_refused_body_is_not_a_request(server):  # threat 48: whose end is in doubt is closed
+    channel, victim = fresh(), fresh()
+    inner = hidden(victim)
+    for fields in ({"content_type": "nonsense"}, {"content_length": 2 * 1024 * 1024}):
+        with Wire(server) as wire:
+            wire.send(request_bytes("POST", path_of(channel) + "/messages", inner, **fields))
+            assert wire.answer("POST").status in (413, 415)
+            if "content_length" in fields:
+                wire.want_closed()
+    assert history(server, victim).json()["head"] == 0
+
+
+# --- too much (threat 51) -----------------------------------------------------------------------------------------------
+
+def test_a_request_line_of_a_megabyte(server):
+    want_one_refusal(server, b"GET /" + b"x" * (1 << 20) + b" HTTP/1.1\r\nHost: x\r\n\r\n", 414)
+    want_one_refusal(server, b"GET /" + b"x" * 9000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 414)
+
+
+def test_very_many_fields(server):
+    want_one_refusal(server, GET + b"X: y\r\n" * 10000 + b"\r\n", 431)
+    want_one_refusal(server, GET + b"X: y\r\n" * 64 + b"\r\n", 431)
+    with Wire(server) as wire:
+        wire.send(GET + b"X: y\r\n" * 63 + b"\r\n")
+        wire.answer().want(200)
+
+
+def test_a_very_long_field(server):
+    want_one_refusal(server, GET + b"X: " + b"y" * (1 << 20) + b"\r\n\r\n", 431)
+
+
+def test_memory_stays_flat(server):
+    before = memory_of(server)
+    links = [Wire(server) for _ in range(100)]
+    for link in links:
+        link.send(GET + b"X: " + b"y" * 15000)
+    request(server, "GET", "/healthz").want(200)
+    assert memory_of(server) - before < 32 << 20
+    for link in links:
+        link.close()
+
+
+def memory_of(server):
+    with open(f"/proc/{server.pid}/status", encoding="ascii") as status:
+        return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmRSS"))
+
+
+# --- slow (threat 52) -----------------------------------------------------------------------------------------------------
+
+SLOW = "request_timeout_s = 1\nkeepalive_timeout_s = 1\n"
+
+
+@pytest.fixture(name="hasty", scope="module")
+def fixture_hasty():
+    with Server(config=SLOW) as server:
+        yield server
+
+
+@pytest.mark.parametrize("data", [GET, b"G", POST + b"Content-Length: 10\r\n\r\nhalf", CHUNKED, CHUNKED + b"5\r\nhe",
+                                  GET + b"\r\n" + b"GET /hea"])
+def test_half_a_request_is_408(hasty, data):
+    with Wire(hasty) as wire:
+        start = time.monotonic()
+        wire.send(data)
+        if data.startswith(GET + b"\r\n"):
+            wire.answer().want(200)
+        wire.answer().want_problem(408)
+        wire.want_closed()
+        assert 0.9 < time.monotonic() - start < 10
+
+
+@pytest.mark.parametrize("data", [GET + b"X: " + b"y" * 1000, POST + b"Content-Length: 1000\r\n\r\n" + b"x" * 999])
+def test_a_trickle_is_no_excuse(hasty, data):
+    with Wire(hasty, seconds=0.05) as wire:
+        start, got = time.monotonic(), b""
+        wire.send(data[:-900])
+        for i in range(900):
+            wire.send(data[i - 900:i - 899] or b"x")
+            try:
+                got = wire.socket.recv(65536)
+                break
+            except TimeoutError:
+                pass
+        assert got.startswith(b"HTTP/1.1 408 ")
+        assert 0.9 < time.monotonic() - start < 10
+
+
+def test_idle_connections_are_closed_without_a_word(hasty):
+    with Wire(hasty) as silent, Wire(hasty) as done:
+        done.ask("GET", "/healthz").want(200)
+        start = time.monotonic()
+        silent.want_closed()
+        done.want_closed()
+        assert time.monotonic() - start < 10
+
+
+def test_a_subscriber_and_a_slow_answer_are_not_hurried(hasty):
+    channel = fresh()
+    publish(hasty, channel)
+    with Sse(hasty, query_of((channel, "after=0"))) as sse, Ws(hasty, query_of((channel, "after=0"))) as ws:
+        with Wire(hasty) as poll:
+            assert sse.next()["seq"] == ws.next()["seq"] == 1
+            poll.send(request_bytes("GET", f"/v1/subscribe?wait=3&{query_of((channel, 'after=1'))}"))
+            assert poll.answer().want(200).json()["messages"] == []
+        publish(hasty, channel)
+        assert sse.next()["seq"] == ws.next()["seq"] == 2
+
+
+def test_many_slow_links_hurt_nobody(hasty):
+    links = [Wire(hasty) for _ in range(300)]
+    for i, link in enumerate(links):
+        link.send((GET, POST + b"Content-Length: 100\r\n\r\nx", b"GET ")[i % 3])
+    start = time.monotonic()
+    for _ in range(20):
+        request(hasty, "GET", "/healthz").want(200)
+    assert time.monotonic() - start < 2
+    for link in links:
+        link.answer().want_problem(408)
+        link.close()
+    wait_until(lambda: metric(hasty, "longwire_http_connections") == 1)
+
+
+def test_who_never_reads_an_answer_is_closed(hasty):
+    channel = fresh()
+    publish_many(hasty, channel, [bytes(100000)] * 60)
+    with Wire(hasty, receive_bytes=4096) as wire:
+        wire.send(request_bytes("GET", f"{path_of(channel)}/messages?after=0") * 5)
+        wait_until(lambda: metric(hasty, "longwire_http_connections") > 1)
+        wait_until(lambda: metric(hasty, "longwire_http_connections") == 1)
+
+
+# --- many at once, and early ends (threat 53) -----------------------------------------------------------------------------
+
+def test_a_thousand_pipelined_requests(server):
+    channel, count = fresh(), 1000
+    with Wire(server) as wire:
+        wire.send(b"".join(request_bytes("POST", path_of(channel) + "/messages", b"%d" % i) for i in range(count)))
+        assert [wire.answer("POST").want(201).json()["seq"] for _ in range(count)] == list(range(1, count + 1))
+    page = history(server, channel, "?after=0&limit=1000").json()
+    assert [message["data"] for message in page["messages"]] == [str(i) for i in range(count)]
+
+
+def test_pipelined_requests_that_are_read_late(server):
+    """More answers than fit anywhere: the server stops reading until they are taken."""
+    channel = fresh()
+    publish_many(server, channel, [bytes(50000)] * 20)
+    ask = request_bytes("GET", f"{path_of(channel)}/messages?after=0")
+    with Wire(server, receive_bytes=4096) as wire:
+        wire.send(ask * 15 + GET + b"\r\n")
+        bodies = {wire.answer().want(200).body for _ in range(15)}
+        assert len(bodies) == 1 and len(json.loads(bodies.pop())["messages"]) == 20
+        wire.answer().want(200)
+
+
+@pytest.mark.parametrize("count", [1, 10])
+def test_a_client_that_half_closes_gets_its_answers(server, count):
+    channel = fresh()
+    publish_many(server, channel, [bytes(50000)] * 20)
+    ask = request_bytes("GET", f"{path_of(channel)}/messages?after=0")
+    with Wire(server, receive_bytes=4096) as wire:
+        wire.send(ask * count)
+        wire.socket.shutdown(1)
+        for _ in range(count):
+            assert len(wire.answer().want(200).json()["messages"]) == 20
+        wire.want_closed()
+
+
+def test_pipelined_publishes_before_a_half_close_are_answered(server):
+    channel = fresh()
+    with Wire(server) as wire:
+        wire.send(request_bytes("POST", path_of(channel) + "/messages", b"x") * 20)
+        wire.socket.shutdown(1)
+        assert [wire.answer("POST").want(201).json()["seq"] for _ in range(20)] == list(range(1, 21))
+        wire.want_closed()
+
+
+def test_clients_that_leave_before_their_answers(server):
+    channel, rng, rounds = fresh(), random.Random(53), 200
+    for _ in range(rounds):
+        wire = Wire(server)
+        wire.send(request_bytes("POST", path_of(channel) + "/messages", b"x") * rng.randrange(1, 5) +
+                  request_bytes("GET", f"{path_of(channel)}/messages"))
+        wire.reset() if rng.random() < 0.5 else wire.close()
+    wait_until(lambda: metric(server, "longwire_http_connections") == 1)
+    page = history(server, channel, "?after=0&limit=1000").json()
+    assert [message["seq"] for message in page["messages"]] == list(range(1, page["head"] + 1))
+
+
+def test_requests_cut_at_every_byte(server):
+    channel = fresh()
+    wires = [request_bytes("POST", path_of(channel) + "/messages", b"hello", content_type="text/plain"),
+             request_bytes("POST", path_of(channel) + "/messages", transfer_encoding="chunked") +
+             b"2;x\r\nhe\r\n3\r\nllo\r\n0\r\nT: x\r\n\r\n"]
+    count = 0
+    for data in wires:
+        for cut in range(len(data) + 1):
+            with Wire(server) as wire:
+                wire.send(data[:cut])
+                wire.send(data[cut:])
+                wire.answer("POST").want(201)
+                count += 1
+        for cut in range(len(data)):
+            with Wire(server) as wire:
+                wire.send(data[:cut])
+    messages = history(server, channel, "?after=0&limit=1000").json()["messages"]
+    assert len(messages) == count and {message["data"] for message in messages} == {"hello"}
+
+
+# --- what a publisher writes stays inside its frame (threats 58, 80) --------------------------------------------------------
+
+PIECES = [b"\r", b"\n", b"\r\n", b"\r\n\r\n", b"\x00", b"\xef\xbb\xbf", b"data: forged", b"id: 7", b"event: gap", b": ", b"--",
+          b"\r\n--", b"--\r\n", b"Content-Type: text/html", b"Longwire-Seq: 1", b"0\r\n\r\n", b"5\r\n", b'"', b"\\", b"\\u0000",
+          b"}", b'"}', b"</script>", "\u2028\u2029\u0085".encode(), b"\x1b[2J", b"retry: 1\n", b"\x7f", "😀".encode(), b"]]>"]
+
+
+def test_nothing_breaks_out_of_its_frame(server):
+    channel, rng = fresh(), random.Random(80)
+    sent = []
+    for _ in range(150):
+        payload = b"".join(rng.choice(PIECES) for _ in range(rng.randrange(1, 8)))
+        if rng.random() < 0.3:
+            payload += rng.randbytes(rng.randrange(40))
+        sent.append((rng.choice(["application/octet-stream", "text/plain", "text/event-stream", "multipart/mixed"]), payload))
+    for media, payload in sent:
+        publish(server, channel, payload, media=media)
+    for kind in READERS.values():
+        with kind(server, query_of((channel, "after=0"))) as reader:
+            events = reader.several(len(sent))
+            if reader.media and reader.media.startswith("multipart"):
+                publish(server, channel, b"--" + reader.delimiter + b"\r\n" + reader.delimiter + b"--\r\n", media="text/plain")
+                sent.append(("text/plain", b"--" + reader.delimiter + b"\r\n" + reader.delimiter + b"--\r\n"))
+                events.append(reader.next())
+        assert [(event["media"], event["payload"]) for event in events] == sent
+        assert [event["seq"] for event in events] == list(range(1, len(sent) + 1))
+
+
+def test_json_comes_byte_for_byte_but_for_line_breaks_in_lines(server):
+    channel = fresh()
+    payloads = [b'{"a":\r\n1,\n"b"\r:\t[ ] }', b'\n\n"x"\r\n', b'"\\r\\n\\u0000\\u2028"', b' { "z" : 1.10e+5 } ', b"\t0",
+                '"\u2028\ufeff"'.encode(), b'"--\\r\\n--"', b'["data: x\\n\\n"]']
+    for payload in payloads:
+        publish(server, channel, payload, media="application/json")
+    for name, kind in READERS.items():
+        with kind(server, query_of((channel, "after=0"))) as reader:
+            for payload in payloads:
+                if name in ("sse", "ndjson"):
+                    payload = payload.replace(b"\r", b" ").replace(b"\n", b" ")
+                assert reader.next()["payload"] == payload, name
+
+
+def test_media_types_can_not_carry_lines(server):  # threat 58
+    channel = fresh()
+    bad = ["text/plain\r\nX: y", "text/plain\ndata: x", "text/plain\r", "a/b\x00", "a/b\u2028", "a/b\x85", "\r\n\r\n/", "a/b\x7f"]
+    messages = [{"channel": channel, "data": "x", "media": media} for media in bad]
+    results = request(server, "POST", "/v1/messages", json.dumps({"messages": messages}).encode(),
+                      content_type="application/json").want(200).json()["results"]
+    assert [result["status"] for result in results] == [415] * len(bad)
+    for media in bad:
+        raw = media.encode()
+        if b"\r\n" in raw:
+            continue  # in a head that is simply the next line
+        with Wire(server) as wire:
+            wire.send(POST.replace(b"topic:victim", channel.encode()) + b"Content-Length: 1\r\nContent-Type: " + raw + b"\r\n\r\nx")
+            assert wire.answer("POST").status in (400, 415)
+    assert history(server, channel).json()["head"] == 0
+
+
+def test_odd_media_types_and_names_pass_unbroken(server):  # threat 58
+    channel = fresh() + "\u2028data: x; --\\\" %0d%0a%"
+    media = ["text/plain; a=\"--x\\\"\"; b=data:", "x/y;\\z", "a/b; boundary=--", "application/vnd.longwire.gap+xml"]
+    for text in media:
+        publish(server, channel, b"x", media=text)
+    for kind in READERS.values():
+        with kind(server, query_of((channel, "after=0"))) as reader:
+            events = reader.several(len(media))
+        assert [(event["channel"], event["media"]) for event in events] == [(channel, text) for text in media]
+
+
+@pytest.mark.parametrize("media", ["application/vnd.longwire.gap+json", "application/vnd.longwire.ping+json"])
+def test_a_publisher_can_not_forge_a_part_of_ours(server, media):  # threat 58
+    """A payload of these media types is a message all the same: its part has a seq, and a gap's has none."""
+    channel = fresh()
+    publish(server, channel, b'{"type":"gap","from":1,"to":9}', media=media)
+    for name, kind in READERS.items():
+        if name not in ("multipart", "form-data"):
+            with kind(server, query_of((channel, "after=0"))) as reader:
+                assert reader.next()["type"] == "message"
+        else:
+            with kind(server, query_of((channel, "after=0"))) as reader:
+                headers, _ = reader.part()
+                assert headers["Longwire-Seq"] == "1"
+
+
+def test_origins_are_not_reflected_broken(server):  # threat 58
+    for origin in (b"http://localhost:1\tx", b"http://localhost:\xff", b"http://localhost:1, http://evil.example"):
+        with Wire(server) as wire:
+            answer = wire.ask("GET", "/healthz", origin=origin)
+            assert answer.status in (400, 403) and answer.field("Access-Control-Allow-Origin") is None
+
+
+def test_a_handshake_reflects_nothing_of_ours(server):
+    with Wire(server) as wire:
+        wire.send(handshake_bytes(sec_websocket_protocol="longwire.json.v1, \"x\", chat"))
+        assert wire.head().want(101).field("Sec-WebSocket-Protocol") == "longwire.json.v1"
+
+
+# --- through nginx as it is out of the box (threat 84) ----------------------------------------------------------------------
+
+NGINX = """
+daemon off; master_process off; pid {home}/pid; error_log {home}/error.log;
+events {{}}
+http {{
+    access_log off; client_body_temp_path {home}/a; proxy_temp_path {home}/b; fastcgi_temp_path {home}/c;
+    uwsgi_temp_path {home}/d; scgi_temp_path {home}/e;
+    proxy_read_timeout 3s;
+    server {{ listen 127.0.0.1:{port}; location / {{ proxy_pass http://127.0.0.1:{target}; }} }}
+}}
+"""
+
+
+class Proxy:
+    def __init__(self, home, target):
+        self.port = free_port()
+        (home / "nginx.conf").write_text(NGINX.format(home=home, port=self.port, target=target.port))
+        self.process = subprocess.Popen(["/usr/sbin/nginx", "-p", str(home), "-c", str(home / "nginx.conf")])
+
+    def __enter__(self):
+        wait_until(self.is_there)
+        return self
+
+    def is_there(self):
+        try:
+            return request(self, "GET", "/healthz").status == 200
+        except (OSError, Closed):
+            return False
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        self.process.wait()
+
+
+def test_nginx_with_its_defaults(tmp_path):
+    with Server(config="heartbeat_s = 1\n") as server, Proxy(tmp_path, server) as proxy:
+        publish(proxy, "topic:a", b"1")
+        for name in ("sse", "ndjson", "multipart"):
+            with READERS[name](proxy, query_of(("topic:a", "last=1"))) as reader:
+                assert reader.next()["payload"] == b"1"
+                publish(server, "topic:a", b"singly")
+                assert reader.next()["payload"] == b"singly"  # it came although nothing came behind it
+                if name == "sse":
+                    for _ in range(5):  # longer than proxy_read_timeout
+                        reader.wait_for_beat()
+                publish(server, "topic:a", b"1")
+                assert reader.next()["payload"] == b"1"
+        with READERS["poll"](proxy, query_of("topic:a")) as poll:
+            assert poll.page(wait=1) == []
+            publish(proxy, "topic:a", b"2")
+            assert [event["payload"] for event in poll.page()] == [b"2"]

@@ -23,10 +23,10 @@ static void conn_timed_out(struct timer *timer, msec now)
 
 enum http_phase conn_phase(const struct http_conn *conn)
 {
-    if (conn->is_last && conn->exchange_count == 0)
-        return HTTP_LEAVING;
     if (conn->out.len > 0)
         return HTTP_SENDING;
+    if (conn->is_last && conn->exchange_count == 0)
+        return HTTP_LEAVING;
     if (conn->exchange_count > 0)
         return HTTP_OWING;
     return conn->pending != NULL || conn->in.len > 0 ? HTTP_READING : HTTP_IDLE;

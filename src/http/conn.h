@@ -18,7 +18,7 @@ enum http_phase {
     HTTP_READING,   /* for the rest of a request */
     HTTP_OWING,     /* for the service's answer: no patience of ours */
     HTTP_SENDING,   /* for the client to take some of its answer */
-    HTTP_LEAVING,   /* for the client to take the last answer and close */
+    HTTP_LEAVING,   /* for the client to close: the last answer has left */
 };
 
 struct http_conn {

@@ -137,8 +137,9 @@ static void conn_serve(struct http_conn *conn, const struct http_request *reques
 
     counter_add(&server->counters.requests, 1);
     exchange->is_alone = conn->is_alone;
-    if (server->is_stopping || conn->is_last)
+    if (server->is_stopping)
         exchange->is_last = true;
+    conn->is_last = exchange->is_last;  /* RFC 9112 9.6: nothing behind it is processed, however late its answer comes */
     if (origin.at != NULL) {
         if (!server->service->origin_is_allowed(server->ctx, origin, request->head->host)) {
             counter_add(&server->counters.faults, 1);

@@ -382,10 +382,11 @@ static void conn_on_eof(struct http_conn *conn)
         conn_mark(conn);
 }
 
-/* Input that can't be parsed yet is kept up to this; beyond it the kernel keeps it, and then the client. */
+/* Input that can't be parsed yet is kept up to this; beyond it the kernel keeps it, and then the client. Behind the last
+ * request all is read and dropped, or its end would not be seen, and what stays unread would become a reset. */
 static bool conn_wants_input(const struct http_conn *conn)
 {
-    return conn->in.len < conn->server->limits.h1.head_bytes_max + 1;
+    return conn->is_last || conn->in.len < conn->server->limits.h1.head_bytes_max + 1;
 }
 
 static void conn_on_readable(struct stream *stream, void *owner)

@@ -80,8 +80,9 @@ static struct http_pending *pending_new(const struct h1_head *head, struct span 
     buf_init(&pending->head_text, text.len);
     buf_init(&pending->body, plan->body_bytes_max);
     buf_put(&pending->head_text, text);
-    pending->plan = *plan;
-    pending->head = *head;
+    pending->plan            = *plan;
+    pending->head            = *head;
+    pending->is_continue_due = false;
 
     const char     *to   = pending->head_text.at;
     struct h1_head *kept = &pending->head;
@@ -179,6 +180,15 @@ static struct http_request request_of(const struct h1_head *head, struct span bo
     return request;
 }
 
+/* RFC 9110 10.1.1: who waits for 100 gets it, behind the answers to earlier requests. */
+static void conn_put_continue(struct http_conn *conn)
+{
+    if (conn->pending == NULL || !conn->pending->is_continue_due || conn->exchange_count > 0)
+        return;
+    conn->pending->is_continue_due = false;
+    buf_put_lit(&conn->out, "HTTP/1.1 100 Continue\r\n\r\n");
+}
+
 /* The head is there. False: refused, nothing more is parsed. */
 static bool conn_on_head(struct http_conn *conn, struct span text, bool body_is_near)
 {
@@ -192,8 +202,8 @@ static bool conn_on_head(struct http_conn *conn, struct span text, bool body_is_
         return false;
     }
     conn->pending = pending_new(head, text, &plan);
-    if (head->expects_continue && !body_is_near && conn->exchange_count == 0)
-        buf_put_lit(&conn->out, "HTTP/1.1 100 Continue\r\n\r\n");
+    conn->pending->is_continue_due = head->expects_continue && !body_is_near;
+    conn_put_continue(conn);
     return true;
 }
 
@@ -205,6 +215,7 @@ static bool conn_on_body(struct http_conn *conn, struct span piece)
         conn_refuse(conn, 503, "too much is being sent to this server at once; send it again a little later");
         return false;
     }
+    conn->pending->is_continue_due = false;
     size_t before = conn->pending->body.len;
     buf_put(&conn->pending->body, piece);
     server->body_bytes += conn->pending->body.len - before;
@@ -522,6 +533,7 @@ void conn_work(struct http_conn *conn)
             return;
         }
         conn_queue_answers(conn);
+        conn_put_continue(conn);
     }
     if (conn->is_resting && conn_wants_input(conn)) {
         conn->is_resting = false;

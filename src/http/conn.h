@@ -10,6 +10,7 @@ struct http_pending {
     struct h1_head      head;
     struct buf          body;
     struct http_plan    plan;
+    bool                is_continue_due;  /* the client waits for 100 before it sends the body */
 };
 
 /* What the connection waits for; each has its own patience. */

@@ -8,6 +8,8 @@
 #include "codec/url/url.h"
 #include "reactor/log.h"
 
+enum { READS_A_TURN = 4 };
+
 /* --- time ---------------------------------------------------------------------------------------------------- */
 
 static void conn_timed_out(struct timer *timer, msec now)
@@ -405,9 +407,13 @@ static void conn_on_readable(struct stream *stream, void *owner)
     struct http_conn *conn = owner;
     struct loop      *loop = conn->server->loop;
 
-    for (;;) {
+    for (int reads = 0;; reads++) {
         if (!conn_wants_input(conn)) {
             conn->is_resting = true;
+            break;
+        }
+        if (reads == READS_A_TURN) {
+            stream_more(stream);  /* the others first: who sends without end must not have the loop for itself */
             break;
         }
         ssize_t got = stream_read(stream, loop->input, LOOP_INPUT_BYTES);

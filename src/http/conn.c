@@ -12,17 +12,6 @@ enum { READS_A_TURN = 4 };
 
 /* --- time ---------------------------------------------------------------------------------------------------- */
 
-static void conn_timed_out(struct timer *timer, msec now)
-{
-    struct http_conn *conn = container_of(timer, struct http_conn, timer);
-
-    (void)now;
-    if (conn->phase == HTTP_READING)
-        conn_refuse(conn, 408, "the request did not arrive in time");
-    else
-        conn_close(conn);
-}
-
 enum http_phase conn_phase(const struct http_conn *conn)
 {
     if (conn->out.len > 0)
@@ -32,6 +21,20 @@ enum http_phase conn_phase(const struct http_conn *conn)
     if (conn->exchange_count > 0)
         return HTTP_OWING;
     return conn->pending != NULL || conn->in.len > 0 ? HTTP_READING : HTTP_IDLE;
+}
+
+static void conn_timed_out(struct timer *timer, msec now)
+{
+    struct http_conn *conn = container_of(timer, struct http_conn, timer);
+
+    (void)now;
+    /* After a pause of the process, what it waited for comes in the same turn: the turn's end sets the timer anew. */
+    if (conn_phase(conn) != conn->phase || (conn->phase == HTTP_SENDING && !conn->stream->is_full))
+        return;
+    if (conn->phase == HTTP_READING)
+        conn_refuse(conn, 408, "the request did not arrive in time");
+    else
+        conn_close(conn);
 }
 
 /* The timer runs from the beginning of a phase, or of a request: bytes that trickle in don't prolong it. */

@@ -45,7 +45,8 @@ static void conn_set_timer(struct http_conn *conn)
     msec                      now    = conn->server->loop->now;
     enum http_phase           phase  = conn_phase(conn);
 
-    if (phase == conn->phase && conn->timed == conn->served && timer_is_armed(&conn->timer))
+    bool is_next = conn->timed != conn->served && phase != HTTP_SENDING;  /* who asks on without reading gains nothing */
+    if (phase == conn->phase && !is_next && timer_is_armed(&conn->timer))
         return;
     conn->phase = (uint8_t)phase;
     conn->timed = conn->served;

@@ -1,0 +1,913 @@
+/* One connection's life, over a socket pair in a real loop whose time is the test's own. */
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "http/conn.h"
+
+#include <cmocka.h>
+
+enum {
+    PIPELINE_MAX = 4, ANSWER_BYTES_MAX = 4096, BODY_MAX = 6000, BODIES_MAX = 10000, BIG_BYTES = 2 * 1024 * 1024,
+    REQUEST_MS = 10000, KEEPALIVE_MS = 60000, LINGER_MS = 2000, LATE_MAX = 16,
+};
+
+struct rig {
+    struct loop           loop;
+    struct http_server    server;
+    msec                  now;
+    int                   client;
+    struct buf            served;            /* "GET /now\nPOST /echo\n" */
+    struct http_exchange *late[LATE_MAX];    /* /late and /alone, in the order they were served */
+    size_t                late_count;
+    size_t                gone_count;
+    struct stream        *taken;
+    struct buf            unread;            /* what http_take_over() gave, then what the stream had */
+    struct buf            heard;             /* what the client has read and not told yet */
+    bool                  is_ended;          /* the client has read the end */
+};
+
+/* --- the service --------------------------------------------------------------------------------------------- */
+
+static struct http_plan rig_plan(void *ctx, const struct http_request *request)
+{
+    (void)ctx;
+    return (struct http_plan){
+        .body_bytes_max = BODY_MAX,
+        .is_alone       = span_eq(request->path, SPAN("/alone")) || span_eq(request->path, SPAN("/take")),
+    };
+}
+
+static void rig_gone(void *owner)
+{
+    struct rig *rig = owner;
+    rig->gone_count++;
+}
+
+static void taken_on_readable(struct stream *stream, void *owner)
+{
+    struct rig *rig = owner;
+    char        room[4096];
+    ssize_t     got;
+
+    while ((got = stream_read(stream, room, sizeof room)) > 0)
+        buf_put(&rig->unread, span_of(room, (size_t)got));
+    if (got == STREAM_LATER)
+        return;
+    stream_close(stream);
+    rig->taken = NULL;
+}
+
+static void taken_on_writable(struct stream *stream, void *owner)
+{
+    (void)stream, (void)owner;
+}
+
+static const struct stream_events taken_events = {
+    .source = STREAM_SOURCE, .on_readable = taken_on_readable, .on_writable = taken_on_writable,
+};
+
+static void rig_take(struct rig *rig, struct http_exchange *exchange)
+{
+    rig->taken = http_take_over(&rig->server, exchange, &rig->unread);
+    stream_hand_over(rig->taken, &taken_events, rig);
+    assert_int_equal(stream_write(rig->taken, SPAN("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\ntaken")), 43);
+}
+
+static void answer(struct rig *rig, struct http_exchange *exchange, struct span body, bool is_last)
+{
+    http_answer(&rig->server, exchange, &(struct http_answer){ .status = 200, .body = body, .is_last = is_last });
+}
+
+static void rig_defer(struct rig *rig, struct http_exchange *exchange)
+{
+    assert_true(rig->late_count < LATE_MAX);
+    exchange->owner              = rig;
+    exchange->gone               = rig_gone;
+    rig->late[rig->late_count++] = exchange;
+}
+
+static void rig_serve(void *ctx, struct http_exchange *exchange, const struct http_request *request)
+{
+    struct rig *rig  = ctx;
+    struct span path = request->path;
+
+    buf_put(&rig->served, request->head->method_text);
+    buf_putc(&rig->served, ' ');
+    buf_put(&rig->served, path);
+    buf_putc(&rig->served, '\n');
+    if (span_eq(path, SPAN("/take"))) {
+        rig_take(rig, exchange);
+    } else if (span_eq(path, SPAN("/late")) || span_eq(path, SPAN("/alone"))) {
+        rig_defer(rig, exchange);
+    } else if (span_eq(path, SPAN("/echo"))) {
+        answer(rig, exchange, request->body, false);
+    } else if (span_eq(path, SPAN("/none"))) {
+        http_answer(&rig->server, exchange, &(struct http_answer){ .status = 204 });
+    } else if (span_eq(path, SPAN("/big"))) {
+        char *big = calloc(1, BIG_BYTES);
+        answer(rig, exchange, span_of(big, BIG_BYTES), false);
+        free(big);
+    } else {
+        answer(rig, exchange, SPAN("now"), span_eq(path, SPAN("/last")));
+    }
+}
+
+static bool rig_allows(void *ctx, struct span origin, struct span host)
+{
+    (void)ctx, (void)host;
+    return !span_eq(origin, SPAN("http://evil"));
+}
+
+static const struct http_service rig_service = {
+    .plan = rig_plan, .serve = rig_serve, .origin_is_allowed = rig_allows,
+};
+
+/* --- turns and time ------------------------------------------------------------------------------------------ */
+
+static void rig_turn_begin(void *ctx)
+{
+    struct rig *rig = ctx;
+    rig->loop.now   = rig->now;
+}
+
+static void rig_turn_end(void *ctx)
+{
+    struct rig *rig = ctx;
+    http_server_turn_end(&rig->server);
+    loop_stop(&rig->loop);
+}
+
+static const struct loop_hooks rig_hooks = { .turn_begin = rig_turn_begin, .turn_end = rig_turn_end };
+
+static void rig_turn(struct rig *rig)
+{
+    mailbox_ring(&rig->loop.mailbox);  /* so that it never waits */
+    loop_run(&rig->loop);
+}
+
+static void rig_settle(struct rig *rig)
+{
+    for (int i = 0; i < 4 || rig->loop.again != NULL; i++)
+        rig_turn(rig);
+}
+
+/* Moves the clock; what the client has sent before comes in the very turn that fires the timers. */
+static void rig_pass(struct rig *rig, msec ms)
+{
+    rig->now += ms;
+    rig_turn(rig);
+}
+
+static int rig_connect(struct rig *rig)
+{
+    int ends[2];
+
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends), 0);
+    http_server_accept(&rig->server, ends[1]);
+    return ends[0];
+}
+
+static int rig_open(void **state)
+{
+    static const struct http_limits limits = {
+        .h1                   = { .target_bytes_max = 1024, .head_bytes_max = 2048 },
+        .pipeline_max         = PIPELINE_MAX,
+        .answer_bytes_max     = ANSWER_BYTES_MAX,
+        .request_timeout_ms   = REQUEST_MS,
+        .keepalive_timeout_ms = KEEPALIVE_MS,
+        .body_bytes_max       = BODIES_MAX,
+        .linger_ms            = LINGER_MS,
+    };
+    struct rig *rig = calloc(1, sizeof *rig);
+
+    assert_int_equal(loop_init(&rig->loop, &rig_hooks, rig), RC_OK);
+    rig->now = rig->loop.now;
+    http_server_init(&rig->server, &rig->loop, &limits, &rig_service, rig);
+    buf_init(&rig->served, SIZE_MAX / 2);
+    buf_init(&rig->unread, SIZE_MAX / 2);
+    buf_init(&rig->heard, SIZE_MAX / 2);
+    rig->client = rig_connect(rig);
+    *state      = rig;
+    return 0;
+}
+
+static void rig_answer(struct rig *rig, size_t at, struct span body)
+{
+    struct http_exchange *exchange = rig->late[at];
+
+    assert_non_null(exchange);
+    rig->late[at] = NULL;
+    answer(rig, exchange, body, false);
+}
+
+static int rig_close(void **state)
+{
+    struct rig *rig = *state;
+
+    http_server_fini(&rig->server);
+    for (size_t i = 0; i < rig->late_count; i++)
+        if (rig->late[i] != NULL)
+            rig_answer(rig, i, SPAN("to nobody"));
+    stream_close(rig->taken);
+    loop_fini(&rig->loop);
+    close(rig->client);
+    buf_fini(&rig->served);
+    buf_fini(&rig->unread);
+    buf_fini(&rig->heard);
+    size_t   body_bytes = rig->server.body_bytes;
+    uint64_t conns      = counter_get(&rig->server.counters.conns);
+    free(rig);
+    return body_bytes == 0 && conns == 0 ? 0 : -1;
+}
+
+/* --- the client ---------------------------------------------------------------------------------------------- */
+
+static void client_send(int client, struct span bytes)
+{
+    assert_int_equal(send(client, bytes.at, bytes.len, MSG_NOSIGNAL), bytes.len);
+}
+
+static void rig_say(struct rig *rig, const char *text)
+{
+    client_send(rig->client, span_str(text));
+    rig_settle(rig);
+}
+
+static void rig_say_end(struct rig *rig)
+{
+    assert_int_equal(shutdown(rig->client, SHUT_WR), 0);
+    rig_settle(rig);
+}
+
+static void rig_hear(struct rig *rig)
+{
+    char    room[65536];
+    ssize_t got;
+
+    while ((got = recv(rig->client, room, sizeof room, 0)) > 0)
+        buf_put(&rig->heard, span_of(room, (size_t)got));
+    if (got == 0)
+        rig->is_ended = true;
+}
+
+static bool span_has(struct span text, const char *what)
+{
+    return text.len > 0 && memmem(text.at, text.len, what, strlen(what)) != NULL;
+}
+
+/* "200 now\n", "204\n", "413 close\n": a status, the body unless it is a problem, and whether it's the last. */
+static void tell_answer(struct buf *tale, struct span head, struct span body)
+{
+    buf_put(tale, span_head(span_skip(head, 9), 3));
+    if (body.len > 0 && !span_has(head, "problem+json")) {
+        buf_putc(tale, ' ');
+        if (body.len < 64)
+            buf_put(tale, body);
+        else
+            buf_putf(tale, "#%zu", body.len);
+    }
+    if (span_has(head, "Connection: close"))
+        buf_put_lit(tale, " close");
+    buf_putc(tale, '\n');
+}
+
+/* Tells what the client has heard since it was last asked; "end\n" if the server has closed. */
+static void expect_tale(struct rig *rig, const char *want, bool is_head)
+{
+    struct buf tale;
+
+    rig_hear(rig);
+    buf_init(&tale, 65536);
+    struct span text = buf_span(&rig->heard);
+    const char *end;
+    while (text.len > 0 && (end = memmem(text.at, text.len, "\r\n\r\n", 4)) != NULL) {
+        struct span head   = span_of(text.at, (size_t)(end + 4 - text.at));
+        const char *length = memmem(head.at, head.len, "Content-Length: ", 16);
+        size_t      len    = length == NULL || is_head ? 0 : strtoul(length + 16, NULL, 10);
+        text               = span_skip(text, head.len);
+        assert_true(len <= text.len);
+        tell_answer(&tale, head, span_head(text, len));
+        text = span_skip(text, len);
+    }
+    assert_int_equal(text.len, 0);
+    buf_fini(&rig->heard);
+    if (rig->is_ended)
+        buf_put_lit(&tale, "end\n");
+    buf_putc(&tale, '\0');
+    assert_string_equal(tale.at, want);
+    buf_fini(&tale);
+}
+
+static void expect_answers(struct rig *rig, const char *want)
+{
+    expect_tale(rig, want, false);
+}
+
+static void expect_served(struct rig *rig, const char *want)
+{
+    buf_putc(&rig->served, '\0');
+    assert_string_equal(rig->served.at, want);
+    buf_clear(&rig->served);
+}
+
+#define GET(path)        "GET " path " HTTP/1.1\r\nHost: h\r\n\r\n"
+#define GET_CLOSE(path)  "GET " path " HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
+#define POST(path, len)  "POST " path " HTTP/1.1\r\nHost: h\r\nContent-Length: " len "\r\n"
+
+/* --- answers in order ---------------------------------------------------------------------------------------- */
+
+static void answers_have_the_order_of_the_requests(void **state)  /* threat 53 */
+{
+    struct rig *rig = *state;
+
+    rig_say(rig, GET("/late") GET("/now") GET("/late") GET("/none"));
+    expect_served(rig, "GET /late\nGET /now\nGET /late\nGET /none\n");
+    expect_answers(rig, "");
+    rig_answer(rig, 1, SPAN("third"));
+    rig_settle(rig);
+    expect_answers(rig, "");
+    rig_answer(rig, 0, SPAN("first"));
+    rig_settle(rig);
+    expect_answers(rig, "200 first\n200 now\n200 third\n204\n");
+}
+
+static void a_request_told_in_any_pieces_is_the_same(void **state)
+{
+    struct rig       *rig    = *state;
+    static const char text[] = POST("/echo", "5") "\r\nhello" GET("/now")
+                               "POST /echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
+                               "3\r\nabc\r\n2;x\r\nde\r\n0\r\nT: x\r\n\r\n" GET("/none");
+
+    for (size_t cut = 1; cut < sizeof text - 1; cut++) {
+        client_send(rig->client, span_of(text, cut));
+        rig_settle(rig);
+        client_send(rig->client, span_of(text + cut, sizeof text - 1 - cut));
+        rig_settle(rig);
+        expect_answers(rig, "200 hello\n200 now\n200 abcde\n204\n");
+    }
+    for (size_t i = 0; i < sizeof text - 1; i++) {
+        client_send(rig->client, span_of(text + i, 1));
+        rig_turn(rig);
+    }
+    expect_answers(rig, "200 hello\n200 now\n200 abcde\n204\n");
+    assert_int_equal(rig->server.body_bytes, 0);
+}
+
+static void no_more_than_pipeline_max_requests_are_under_way(void **state)
+{
+    struct rig *rig = *state;
+
+    rig_say(rig, GET("/late") GET("/late") GET("/late") GET("/late") GET("/now") GET("/late"));
+    assert_int_equal(rig->late_count, PIPELINE_MAX);
+    for (size_t i = 0; i < PIPELINE_MAX; i++)
+        rig_answer(rig, i, SPAN("x"));
+    rig_settle(rig);
+    expect_answers(rig, "200 x\n200 x\n200 x\n200 x\n200 now\n");
+    assert_int_equal(rig->late_count, PIPELINE_MAX + 1);
+}
+
+/* More than is kept while nothing can be served; all of it is answered once it can. */
+static void a_client_that_sends_on_is_not_read_from_and_loses_nothing(void **state)
+{
+    struct rig *rig   = *state;
+    size_t      count = 0, answers = 0;
+
+    rig_say(rig, GET("/alone"));
+    while (send(rig->client, GET("/none"), sizeof GET("/none") - 1, MSG_NOSIGNAL) == sizeof GET("/none") - 1) {
+        count++;
+        if (count % 1024 == 0)
+            rig_settle(rig);
+    }
+    rig_settle(rig);
+    expect_served(rig, "GET /alone\n");
+    rig_answer(rig, 0, SPAN("alone"));
+    for (int idle = 0; idle < 4; idle++) {
+        rig_settle(rig);
+        size_t before = rig->heard.len;
+        rig_hear(rig);
+        if (rig->heard.len > before)
+            idle = 0;
+    }
+    for (const char *at = rig->heard.at; at != NULL; answers++) {
+        size_t left = rig->heard.len - (size_t)(at - rig->heard.at);
+        at          = memmem(at, left, "HTTP/1.1 204", 12);
+        at          = at == NULL ? NULL : at + 1;
+    }
+    assert_int_equal(answers - 1, count);
+    buf_clear(&rig->heard);
+}
+
+static void an_alone_request_waits_and_keeps_the_later_ones_waiting(void **state)
+{
+    struct rig *rig = *state;
+
+    rig_say(rig, GET("/late") GET("/alone") GET("/now"));
+    expect_served(rig, "GET /late\n");
+    rig_answer(rig, 0, SPAN("late"));
+    rig_settle(rig);
+    expect_served(rig, "GET /alone\n");
+    rig_answer(rig, 1, SPAN("alone"));
+    rig_settle(rig);
+    expect_served(rig, "GET /now\n");
+    expect_answers(rig, "200 late\n200 alone\n200 now\n");
+}
+
+static void a_stream_is_taken_over_with_what_stands_behind_its_request(void **state)  /* threat 75 */
+{
+    struct rig *rig = *state;
+
+    rig_say(rig, GET("/now") GET("/late") GET("/take") "early");
+    expect_served(rig, "GET /now\nGET /late\n");
+    rig_answer(rig, 0, SPAN("late"));
+    rig_settle(rig);
+    rig_say(rig, "+later");
+    expect_answers(rig, "200 now\n200 late\n200 taken\n");
+    assert_true(span_eq(buf_span(&rig->unread), SPAN("early+later")));
+    assert_int_equal(counter_get(&rig->server.counters.conns), 0);
+    rig_say_end(rig);
+    assert_null(rig->taken);
+}
+
+/* More early bytes than the connection keeps: some it hands over, the rest the stream still has. */
+static void a_stream_taken_over_late_loses_no_byte(void **state)  /* threat 75 */
+{
+    struct rig *rig   = *state;
+    size_t      total = 0;
+    char        early[10000];
+    ssize_t     put;
+
+    memset(early, 'e', sizeof early);
+    rig_say(rig, GET("/late") GET("/take"));
+    while ((put = send(rig->client, early, sizeof early, MSG_NOSIGNAL)) > 0) {
+        total += (size_t)put;
+        rig_turn(rig);
+    }
+    assert_true(total > 2 * LOOP_INPUT_BYTES);
+    rig_answer(rig, 0, SPAN("late"));
+    rig_settle(rig);
+    assert_int_equal(rig->unread.len, total);
+    expect_answers(rig, "200 late\n200 taken\n");
+}
+
+/* Reads a bounded piece a turn, or one fast sender would have the loop for itself. */
+static void a_sender_without_end_leaves_the_turn_to_others(void **state)
+{
+    struct rig *rig = *state;
+    int         wide = 1 << 20, left, total;
+    char       *flood = calloc(1, LOOP_INPUT_BYTES);
+
+    rig_say(rig, GET_CLOSE("/late"));
+    int fd = container_of(rig->server.conns.next, struct http_conn, link)->stream->fd;
+    assert_int_equal(setsockopt(rig->client, SOL_SOCKET, SO_SNDBUF, &wide, sizeof wide), 0);
+    while (send(rig->client, flood, LOOP_INPUT_BYTES, MSG_NOSIGNAL) > 0)
+        ;
+    assert_int_equal(ioctl(fd, FIONREAD, &total), 0);
+    rig_turn(rig);
+    assert_int_equal(ioctl(fd, FIONREAD, &left), 0);
+    assert_true(total > 16 * LOOP_INPUT_BYTES);
+    assert_in_range(total - left, 1, 8 * LOOP_INPUT_BYTES);
+    rig_settle(rig);
+    assert_int_equal(ioctl(fd, FIONREAD, &left), 0);
+    assert_int_equal(left, 0);
+    free(flood);
+}
+
+/* --- bodies -------------------------------------------------------------------------------------------------- */
+
+static void continue_is_said_once_and_only_to_who_waits(void **state)  /* threat 53 */
+{
+    struct rig *rig = *state;
+
+    rig_say(rig, POST("/echo", "3") "Expect: 100-continue\r\n\r\n");
+    expect_answers(rig, "100\n");
+    rig_say(rig, "abc");
+    expect_answers(rig, "200 abc\n");
+    rig_say(rig, POST("/echo", "3") "Expect: 100-continue\r\n\r\nabc");
+    expect_answers(rig, "200 abc\n");
+    rig_say(rig, POST("/echo", "6001") "Expect: 100-continue\r\n\r\n");
+    expect_answers(rig, "413 close\nend\n");
+}
+
+static void continue_comes_when_the_earlier_answers_have_left(void **state)
+{
+    struct rig *rig = *state;
+
+    rig_say(rig, GET("/late") POST("/echo", "3") "Expect: 100-continue\r\n\r\n");
+    expect_answers(rig, "");
+    rig_answer(rig, 0, SPAN("late"));
+    rig_settle(rig);
+    expect_answers(rig, "200 late\n100\n");
+    rig_say(rig, "abc");
+    expect_answers(rig, "200 abc\n");
+}
+
+static void head_none_and_close_are_as_they_should_be(void **state)
+{
+    struct rig *rig = *state;
+
+    client_send(rig->client, SPAN("HEAD /now HTTP/1.1\r\nHost: h\r\n\r\n"));
+    rig_settle(rig);
+    rig_hear(rig);
+    assert_true(span_has(buf_span(&rig->heard), "Content-Length: 3\r\n"));
+    expect_tale(rig, "200\n", true);
+
+    rig_say(rig, GET("/none"));
+    rig_hear(rig);
+    assert_false(span_has(buf_span(&rig->heard), "Content-Length"));
+    expect_answers(rig, "204\n");
+
+    rig_say(rig, "GET /now HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
+    rig_hear(rig);
+    assert_true(span_has(buf_span(&rig->heard), "Connection: keep-alive\r\n"));
+    expect_answers(rig, "200 now\n");
+
+    rig_say(rig, GET("/last"));
+    expect_answers(rig, "200 now close\nend\n");
+}
+
+static void what_is_too_much_is_refused_with_its_status(void **state)  /* threat 51 */
+{
+    static const struct { const char *name, *text, *want; } rows[] = {
+        { "body by its length", POST("/echo", "6001") "\r\n", "413 close\nend\n" },
+        { "not even a head", "GET\r\n\r\n", "400 close\nend\n" },
+        { "after a good one", GET("/now") "nonsense\r\n\r\n", "200 now\n400 close\nend\n" },
+        { "origin", "GET /now HTTP/1.1\r\nHost: h\r\nOrigin: http://evil\r\n\r\n", "403\n" },
+        { "preflight", "OPTIONS /now HTTP/1.1\r\nHost: h\r\nOrigin: http://good\r\n"
+          "Access-Control-Request-Method: PUT\r\n\r\n", "204\n" },
+    };
+    struct rig *rig = *state;
+
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        print_message("%s\n", rows[i].name);
+        close(rig->client);
+        rig_settle(rig);
+        rig->is_ended = false;
+        rig->client   = rig_connect(rig);
+        rig_say(rig, rows[i].text);
+        expect_answers(rig, rows[i].want);
+    }
+}
+
+static void say_many(struct rig *rig, char byte, size_t count)
+{
+    char *many = malloc(count);
+
+    memset(many, byte, count);
+    client_send(rig->client, span_of(many, count));
+    free(many);
+    rig_settle(rig);
+}
+
+static void a_head_without_end_is_431_and_a_chunked_body_without_end_413(void **state)  /* threat 51 */
+{
+    struct rig *rig = *state;
+
+    rig_say(rig, "GET /now HTTP/1.1\r\nHost: h\r\nX: ");
+    say_many(rig, 'x', 3000);
+    expect_answers(rig, "431 close\nend\n");
+
+    close(rig->client);
+    rig->is_ended = false;
+    rig->client   = rig_connect(rig);
+    rig_say(rig, "POST /echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nffff\r\n");
+    say_many(rig, 'x', 5000);
+    expect_answers(rig, "");
+    assert_int_equal(rig->server.body_bytes, 5000);
+    say_many(rig, 'x', 5000);
+    expect_answers(rig, "413 close\nend\n");
+    assert_int_equal(rig->server.body_bytes, 0);
+}
+
+static void all_bodies_together_have_a_maximum(void **state)  /* threat 21 */
+{
+    struct rig *rig   = *state;
+    int         first = rig->client;
+
+    rig_say(rig, POST("/echo", "6000") "\r\n");
+    say_many(rig, 'a', 5999);
+    rig->client = rig_connect(rig);
+    rig_say(rig, POST("/echo", "6000") "\r\n");
+    say_many(rig, 'b', 5999);
+    expect_answers(rig, "503 close\nend\n");
+    assert_int_equal(rig->server.body_bytes, 5999);
+    close(rig->client);
+    rig->client   = first;
+    rig->is_ended = false;
+    rig_say(rig, "a");
+    expect_answers(rig, "200 #6000\n");
+    assert_int_equal(rig->server.body_bytes, 0);
+}
+
+/* --- closing ------------------------------------------------------------------------------------------------- */
+
+/* RFC 9112 9.6: nothing behind it is processed, however late its answer comes. */
+static void nothing_is_served_behind_a_request_that_closes(void **state)
+{
+    struct rig *rig = *state;
+
+    rig_say(rig, GET_CLOSE("/late") GET("/now"));
+    rig_say(rig, GET("/now"));
+    expect_served(rig, "GET /late\n");
+    rig_answer(rig, 0, SPAN("late"));
+    rig_settle(rig);
+    expect_answers(rig, "200 late close\nend\n");
+    rig_say_end(rig);
+    assert_int_equal(counter_get(&rig->server.counters.conns), 0);
+}
+
+/* What stands behind the last answer is read and dropped, so that the client's end is seen and no reset is sent. */
+static void who_sends_on_behind_the_last_request_is_seen_to_leave(void **state)
+{
+    struct rig *rig = *state;
+
+    rig_say(rig, GET("/late") GET("/late") GET("/late") GET("/late"));
+    say_many(rig, 'x', 70000);
+    say_many(rig, 'x', 70000);
+    answer(rig, rig->late[0], SPAN("last"), true);
+    rig->late[0] = NULL;
+    for (size_t i = 1; i < 4; i++)
+        rig_answer(rig, i, SPAN("x"));
+    rig_settle(rig);
+    rig_say_end(rig);
+    assert_int_equal(counter_get(&rig->server.counters.conns), 0);
+}
+
+static void a_client_that_stops_sending_gets_all_its_answers(void **state)
+{
+    static const struct { const char *name, *text, *want; } rows[] = {
+        { "answered at once", GET("/now"), "200 now\nend\n" },
+        { "many at once", GET("/now") GET("/none") GET("/now"), "200 now\n204\n200 now\nend\n" },
+        { "late", GET("/late") GET("/now"), "200 late\n200 now\nend\n" },
+        { "more than may be under way", GET("/late") GET("/now") GET("/now") GET("/now") GET("/now") GET("/now"),
+          "200 late\n200 now\n200 now\n200 now\n200 now\n200 now\nend\n" },
+        { "half a request", GET("/now") "GET /now", "200 now\nend\n" },
+        { "a body that wants more", GET("/late") POST("/echo", "9") "\r\nabc", "200 late\nend\n" },
+        { "nothing", "", "end\n" },
+    };
+    struct rig *rig = *state;
+
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        print_message("%s\n", rows[i].name);
+        client_send(rig->client, span_str(rows[i].text));
+        rig_say_end(rig);
+        if (rig->late_count > 0)
+            rig_answer(rig, 0, SPAN("late"));
+        rig_settle(rig);
+        expect_answers(rig, rows[i].want);
+        close(rig->client);
+        assert_int_equal(counter_get(&rig->server.counters.conns), 0);
+        assert_int_equal(rig->gone_count, 0);
+        rig->late_count = 0;
+        rig->is_ended   = false;
+        rig->client     = rig_connect(rig);
+    }
+}
+
+static void a_big_answer_reaches_a_client_that_stops_sending(void **state)
+{
+    struct rig *rig = *state;
+
+    client_send(rig->client, SPAN(GET("/big")));
+    rig_say_end(rig);
+    while (!rig->is_ended) {
+        rig_hear(rig);
+        rig_turn(rig);
+    }
+    expect_answers(rig, "200 #2097152\nend\n");
+}
+
+static void a_client_gone_is_told_once_and_may_still_be_answered(void **state)  /* threats 77, 81 */
+{
+    struct rig *rig = *state;
+
+    rig_say(rig, GET("/late") GET("/now") GET("/late"));
+    close(rig->client);
+    rig->client = -1;
+    rig_answer(rig, 1, SPAN("answered, unsent"));
+    rig_settle(rig);
+    /* A client that closed looks like one that only stopped sending, until something is sent. */
+    rig_answer(rig, 0, SPAN("late"));
+    rig_settle(rig);
+    assert_int_equal(counter_get(&rig->server.counters.conns), 0);
+
+    rig->client = rig_connect(rig);
+    rig_say(rig, GET("/alone"));
+    close(rig->client);
+    rig->client = -1;
+    rig_settle(rig);
+    assert_int_equal(rig->gone_count, 1);
+    assert_int_equal(counter_get(&rig->server.counters.conns), 0);
+    rig_answer(rig, 2, SPAN("to nobody"));
+    rig_settle(rig);
+    assert_int_equal(rig->gone_count, 1);
+}
+
+/* --- time ---------------------------------------------------------------------------------------------------- */
+
+static void each_wait_has_its_own_patience(void **state)  /* threat 52 */
+{
+    static const struct { const char *name, *text; msec patience; const char *want; } rows[] = {
+        { "nothing yet", "", KEEPALIVE_MS, "end\n" },
+        { "between requests", GET("/none"), KEEPALIVE_MS, "204\nend\n" },
+        { "half a head", "GET /n", REQUEST_MS, "408 close\nend\n" },
+        { "half a body", POST("/echo", "9") "\r\nabc", REQUEST_MS, "408 close\nend\n" },
+        { "half a second request", GET("/none") "GET /n", REQUEST_MS, "204\n408 close\nend\n" },
+    };
+    struct rig *rig = *state;
+
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        print_message("%s\n", rows[i].name);
+        rig_say(rig, rows[i].text);
+        rig_pass(rig, rows[i].patience - 2 * WHEEL_TICK_MS);
+        assert_int_equal(counter_get(&rig->server.counters.conns), 1);
+        rig_pass(rig, 4 * WHEEL_TICK_MS);
+        rig_pass(rig, LINGER_MS + 4 * WHEEL_TICK_MS);
+        assert_int_equal(counter_get(&rig->server.counters.conns), 0);
+        expect_answers(rig, rows[i].want);
+        close(rig->client);
+        rig->is_ended = false;
+        rig->client   = rig_connect(rig);
+    }
+}
+
+static void bytes_that_trickle_in_do_not_prolong_a_request(void **state)  /* threat 52 */
+{
+    struct rig *rig = *state;
+
+    rig_say(rig, "GET /");
+    for (int i = 0; i < 10; i++) {
+        rig_say(rig, "x");
+        rig_pass(rig, REQUEST_MS / 10 + WHEEL_TICK_MS);
+    }
+    rig_settle(rig);
+    expect_answers(rig, "408 close\nend\n");
+}
+
+static void who_waits_for_the_service_is_not_timed_out(void **state)
+{
+    struct rig *rig = *state;
+
+    rig_say(rig, GET("/alone"));
+    rig_pass(rig, 100 * KEEPALIVE_MS);
+    rig_answer(rig, 0, SPAN("at last"));
+    rig_settle(rig);
+    expect_answers(rig, "200 at last\n");
+}
+
+/* After a pause of the process, requests and time-outs come in one turn. */
+static void what_came_in_time_is_not_timed_out_by_a_late_look(void **state)  /* threat 23 */
+{
+    struct rig *rig = *state;
+
+    client_send(rig->client, SPAN(GET("/late")));
+    rig_pass(rig, 2 * KEEPALIVE_MS);
+    rig_answer(rig, 0, SPAN("late"));
+    rig_settle(rig);
+    expect_answers(rig, "200 late\n");
+
+    rig_say(rig, "GET /la");
+    client_send(rig->client, SPAN("te HTTP/1.1\r\nHost: h\r\n\r\n"));
+    rig_pass(rig, 2 * REQUEST_MS);
+    rig_answer(rig, 1, SPAN("late"));
+    rig_settle(rig);
+    expect_answers(rig, "200 late\n");
+
+    rig_say(rig, GET("/big"));
+    rig_hear(rig);
+    rig_pass(rig, 2 * REQUEST_MS);
+    for (int i = 0; i < 100; i++) {
+        rig_hear(rig);
+        rig_turn(rig);
+    }
+    expect_answers(rig, "200 #2097152\n");
+}
+
+static void a_client_that_takes_some_has_time_and_one_that_takes_nothing_has_not(void **state)  /* threat 52 */
+{
+    struct rig *rig = *state;
+
+    rig_say(rig, GET("/late") GET("/big"));
+    rig_answer(rig, 0, SPAN("late"));
+    rig_settle(rig);
+    for (int i = 0; i < 8; i++) {
+        rig_pass(rig, REQUEST_MS - 4 * WHEEL_TICK_MS);
+        rig_hear(rig);
+        rig_settle(rig);
+    }
+    assert_int_equal(counter_get(&rig->server.counters.conns), 1);
+    rig_pass(rig, REQUEST_MS + 4 * WHEEL_TICK_MS);
+    assert_int_equal(counter_get(&rig->server.counters.conns), 0);
+}
+
+/* Only once the last answer has left does the client's time to close begin. */
+static void a_last_answer_has_as_much_time_as_any(void **state)
+{
+    struct rig *rig = *state;
+
+    rig_say(rig, GET_CLOSE("/big"));
+    rig_pass(rig, LINGER_MS + 4 * WHEEL_TICK_MS);
+    while (!rig->is_ended) {
+        rig_hear(rig);
+        rig_turn(rig);
+    }
+    expect_answers(rig, "200 #2097152 close\nend\n");
+    assert_int_equal(counter_get(&rig->server.counters.conns), 1);
+    rig_pass(rig, LINGER_MS + 4 * WHEEL_TICK_MS);
+    assert_int_equal(counter_get(&rig->server.counters.conns), 0);
+}
+
+/* Lets the server's socket run full with small answers that nobody reads. */
+static void fill(struct rig *rig)
+{
+    do
+        rig_say(rig, GET("/echo"));
+    while (!container_of(rig->server.conns.next, struct http_conn, link)->stream->is_full);
+}
+
+/* Requests sent on by a client that reads nothing don't buy it time. */
+static void asking_on_does_not_prolong_not_reading(void **state)  /* threat 52 */
+{
+    struct rig *rig = *state;
+
+    fill(rig);
+    rig_say(rig, GET("/none"));
+    rig_pass(rig, REQUEST_MS / 2);
+    rig_say(rig, GET("/none"));
+    rig_pass(rig, REQUEST_MS / 2 + 4 * WHEEL_TICK_MS);
+    assert_int_equal(counter_get(&rig->server.counters.conns), 0);
+}
+
+/* --- stopping ------------------------------------------------------------------------------------------------ */
+
+static void stopping_lets_what_is_under_way_finish(void **state)  /* threat 24 */
+{
+    struct rig *rig  = *state;
+    int         idle = rig->client;
+
+    rig->client = rig_connect(rig);
+    rig_say(rig, GET("/late") "GET /no");
+    http_server_stop(&rig->server);
+    rig_settle(rig);
+    assert_int_equal(counter_get(&rig->server.counters.conns), 1);
+    assert_int_equal(recv(idle, (char[1]){ 0 }, 1, 0), 0);
+    close(idle);
+    rig_answer(rig, 0, SPAN("late"));
+    rig_say(rig, "w HTTP/1.1\r\nHost: h\r\n\r\n");
+    expect_answers(rig, "200 late\n200 now close\nend\n");
+    rig_say_end(rig);
+    assert_true(http_server_is_idle(&rig->server));
+}
+
+static void the_last_answer_before_stopping_says_so(void **state)
+{
+    struct rig *rig = *state;
+
+    rig_say(rig, GET("/late"));
+    http_server_stop(&rig->server);
+    rig_answer(rig, 0, SPAN("late"));
+    rig_settle(rig);
+    expect_answers(rig, "200 late close\nend\n");
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, rig_open, rig_close)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(answers_have_the_order_of_the_requests),
+        TEST(a_request_told_in_any_pieces_is_the_same),
+        TEST(no_more_than_pipeline_max_requests_are_under_way),
+        TEST(a_client_that_sends_on_is_not_read_from_and_loses_nothing),
+        TEST(an_alone_request_waits_and_keeps_the_later_ones_waiting),
+        TEST(a_stream_is_taken_over_with_what_stands_behind_its_request),
+        TEST(a_stream_taken_over_late_loses_no_byte),
+        TEST(a_sender_without_end_leaves_the_turn_to_others),
+        TEST(continue_is_said_once_and_only_to_who_waits),
+        TEST(continue_comes_when_the_earlier_answers_have_left),
+        TEST(head_none_and_close_are_as_they_should_be),
+        TEST(what_is_too_much_is_refused_with_its_status),
+        TEST(a_head_without_end_is_431_and_a_chunked_body_without_end_413),
+        TEST(all_bodies_together_have_a_maximum),
+        TEST(nothing_is_served_behind_a_request_that_closes),
+        TEST(who_sends_on_behind_the_last_request_is_seen_to_leave),
+        TEST(a_client_that_stops_sending_gets_all_its_answers),
+        TEST(a_big_answer_reaches_a_client_that_stops_sending),
+        TEST(a_client_gone_is_told_once_and_may_still_be_answered),
+        TEST(each_wait_has_its_own_patience),
+        TEST(bytes_that_trickle_in_do_not_prolong_a_request),
+        TEST(who_waits_for_the_service_is_not_timed_out),
+        TEST(what_came_in_time_is_not_timed_out_by_a_late_look),
+        TEST(a_client_that_takes_some_has_time_and_one_that_takes_nothing_has_not),
+        TEST(a_last_answer_has_as_much_time_as_any),
+        TEST(asking_on_does_not_prolong_not_reading),
+        TEST(stopping_lets_what_is_under_way_finish),
+        TEST(the_last_answer_before_stopping_says_so),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -31,20 +31,45 @@ static void canary_came_home(struct publish_letter *letter)
     letter_free(&letter->letter);
 }
 
-static void send_canary(struct call *call)
+static void send_canary(struct api *api, struct http_exchange *exchange)
 {
     struct channel_name *name;
-    struct api          *api = call->api;
 
     must(channel_name_new(api->namespaces, api->hash_key, SPAN("sys:canary"), &name) == CHANNEL_NAME_OK);
     struct message *message = message_new(name, MESSAGE_PLAIN, NULL, 0, SPAN("text/plain"), SPAN(""));
     message->time           = api->shard->wall;
 
     struct publish_letter *letter = publish_letter_new(&message, SPAN(""), SPAN(""));
-    letter->owner                 = call->exchange;
+    letter->owner                 = exchange;
     letter->answered              = canary_came_home;
     shard_publish(api->shard, letter);
     channel_name_unref(name);
+}
+
+enum { SYNC_MS_MAX = 5000 };
+
+/* A disk that takes so long for a sync is no disk to send publishes to. */
+static void disk_was_asked(struct stats_letter *letter)
+{
+    struct http_exchange *exchange = letter->owner;
+    struct api           *api      = exchange->owner;
+
+    if (letter->stats.busy_ms > SYNC_MS_MAX)
+        http_problem(api->server, exchange, 503, NULL, "the disk has been busy with one sync for over five seconds",
+                     retry_after(503));
+    else
+        send_canary(api, exchange);
+    letter_free(&letter->letter);
+}
+
+static void ask_disk(struct call *call)
+{
+    struct stats_letter *letter = calloc(1, sizeof *letter);
+
+    must(letter != NULL);
+    letter->owner    = call->exchange;
+    letter->answered = disk_was_asked;
+    shard_ask_stats(call->api->shard, letter);
 }
 
 void serve_ready(struct call *call)
@@ -59,7 +84,7 @@ void serve_ready(struct call *call)
     else if (health.is_store_full)
         call_refuse(call, 503, "the disk is full: durable publishes are refused");
     else
-        send_canary(call);
+        ask_disk(call);
 }
 
 static void stats_came(struct stats_letter *letter)

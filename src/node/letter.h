@@ -76,6 +76,7 @@ struct deliver_letter {
 struct writer_stats {
     size_t   waiting_count;      /* publishes not yet given to the store */
     size_t   waiting_bytes;
+    msec     busy_ms;            /* how long the durable store has had its present group; 0: it has none */
     size_t   tail_count;         /* channels the writer has in mind */
     size_t   tail_bytes;
     size_t   followed_count;     /* of them, followed by some loop */

@@ -150,6 +150,7 @@ static void writer_submit(struct writer *writer, msec wall)
         batch->count++;
     }
     writer->is_busy = true;
+    writer->busy_at = wall;
     writer->durable->ops->append(writer->durable, batch);
 }
 
@@ -422,6 +423,7 @@ static void writer_tell_stats(struct writer *writer, struct stats_letter *letter
     letter->stats = (struct writer_stats){
         .waiting_count  = writer->waiting_count,
         .waiting_bytes  = writer->waiting_bytes,
+        .busy_ms        = writer->is_busy && writer->wall > writer->busy_at ? writer->wall - writer->busy_at : 0,
         .tail_count     = writer->tails.map.count,
         .tail_bytes     = writer->tails.bytes,
         .followed_count = writer->tails.followed_count,

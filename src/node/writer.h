@@ -48,6 +48,7 @@ struct writer {
     struct writer_batch      *batch;       /* the durable group, reused; under way while is_busy */
     struct writer_batch      *quick;       /* the memory group, reused */
     bool                      is_busy;
+    msec                      busy_at;     /* since when; wall clock */
     bool                      is_refusing; /* for the rest of the turn: what comes later must not overtake what was refused */
     bool                      is_doubtful;  /* the durable store's last word on a group was APPEND_BROKEN */
     unsigned                  trust;        /* counts the changes of is_doubtful: a head learnt before may be wrong */

@@ -635,6 +635,32 @@ static void it_tells_its_numbers(void **state)
     stage_free(stage);
 }
 
+static msec asked_how_long_busy(struct stage *stage, msec wall)
+{
+    struct stats_letter letter = { .letter = { .kind = LETTER_STATS, .loop = 1 } };
+
+    writer_take(&stage->writer, &letter.letter, wall);
+    stage->sent[1].count = 0;
+    return letter.stats.busy_ms;
+}
+
+/* Threat 46: readiness asks how long the disk has had its present group. */
+static void it_tells_how_long_the_disk_has_been_busy(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_new(&plenty);
+
+    assert_int_equal(asked_how_long_busy(stage, WALL + 9000), 0);
+    publishes(stage, 0, stage->name);
+    turn(stage);
+    assert_int_equal(asked_how_long_busy(stage, WALL + 6000), 6000);
+    assert_int_equal(asked_how_long_busy(stage, WALL - 500), 0);  /* the clock was set back */
+    hand_ends(&stage->hand, APPEND_DONE);
+    turn(stage);
+    assert_int_equal(asked_how_long_busy(stage, WALL + 9000), 0);
+    stage_free(stage);
+}
+
 /* A count goes to each loop that follows, and home. */
 static void a_count_goes_round(void **state)
 {
@@ -687,6 +713,7 @@ int main(void)
         cmocka_unit_test(a_page_that_knows_more_than_the_tail_is_a_reason_to_ask),
         cmocka_unit_test(the_memory_store_is_asked_for_its_head_each_time),
         cmocka_unit_test(it_tells_its_numbers),
+        cmocka_unit_test(it_tells_how_long_the_disk_has_been_busy),
         cmocka_unit_test(a_count_goes_round),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

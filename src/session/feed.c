@@ -428,7 +428,8 @@ static bool feed_send_some(struct feed *feed, bool *is_gone)
 
 void feed_tell_all_placed(struct feed *feed)
 {
-    for (struct feed_sub *sub = feed->ready; feed->unplaced > 0 && sub != NULL; sub = sub->next_ready)
+    /* Behind the last words (a Close, the last chunk) nothing may be said any more. */
+    for (struct feed_sub *sub = feed->ready; !feed->is_over && feed->unplaced > 0 && sub != NULL; sub = sub->next_ready)
         feed_tell_placed(feed, sub);
 }
 

@@ -113,9 +113,13 @@ static struct buf *say_begin(struct ws_session *session)
     return room;
 }
 
+/* RFC 6455 5.5.1: nothing is said behind our Close; an answer that was under way then comes too late. */
 static void say_end(struct ws_session *session)
 {
     struct buf *room = &session->feed.desk->frames.room;
+
+    if (session->is_closing)
+        return;
     ws_put_frame(feed_own(&session->feed), WS_TEXT, buf_span(room));
     feed_mark(&session->feed);
 }

@@ -1,0 +1,341 @@
+#include "session/session_battery.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/must.h"
+
+enum { SOCKET_BYTES = 4096 };
+
+static const struct hash_key stage_key = { 1, 2 };
+
+/* --- the writer ---------------------------------------------------------------------------------------------- */
+
+static void stage_send(void *ctx, struct letter *letter)
+{
+    struct stage *stage = ctx;
+
+    letter->next   = NULL;
+    *stage->newest = letter;
+    stage->newest  = &letter->next;
+    stage->read_count += letter->kind == LETTER_READ;
+}
+
+static void stage_ready(void *ctx, struct subscription *sub)
+{
+    struct stage *stage = ctx;
+    desk_ready(&stage->desk, sub);
+}
+
+static const struct shard_port stage_shard_port = { .send = stage_send, .ready = stage_ready };
+
+static struct stage_log *log_of(struct stage *stage, const struct channel_name *name)
+{
+    for (size_t i = 0; i < stage->log_count; i++)
+        if (channel_name_eq(stage->logs[i].name, name))
+            return &stage->logs[i];
+    return stage_log(stage, name->text, 1, 0);
+}
+
+void stage_payload(struct buf *buf, uint64_t seq)
+{
+    size_t len = seq % 23 == 0 ? 70000 : seq % 7 == 0 ? 3000 : seq % 50;
+
+    buf_put_u64(buf, seq);
+    buf_putc(buf, ' ');
+    for (size_t i = 0; i < len; i++)
+        buf_putc(buf, (char)('a' + (seq + i) % 26));
+}
+
+static struct message *message_of(const struct stage_log *log, uint64_t seq)
+{
+    struct buf payload;
+
+    buf_init(&payload, 1 << 20);
+    stage_payload(&payload, seq);
+    struct message *message = message_new(log->name, MESSAGE_PLAIN, payload.at, (uint32_t)payload.len,
+                                          SPAN("text/plain"), SPAN(""));
+    buf_fini(&payload);
+    message->epoch = log->epoch;
+    message->seq   = seq;
+    message->id    = seq;
+    message->time  = 1;
+    return message;
+}
+
+static void answer_read(struct stage *stage, struct store_read *read)
+{
+    const struct stage_log *log   = log_of(stage, read->channel);
+    uint64_t                seq   = read->bound + 1;
+    size_t                  bytes = 0;
+
+    read->rc      = RC_OK;
+    read->epoch   = log->epoch;
+    read->first   = log->first;
+    read->head    = log->head;
+    read->entries = calloc(read->limit, sizeof read->entries[0]);
+    must(read->entries != NULL);
+    if (seq < log->first) {
+        read->entries[read->entry_count++].gap = (struct gap){ seq, log->first - 1, GAP_TRIMMED };
+        seq                                    = log->first;
+    }
+    for (; seq <= log->head && read->entry_count < read->limit && bytes < read->bytes_max; seq++) {
+        struct message *message                    = message_of(log, seq);
+        read->entries[read->entry_count++].message = message;
+        bytes += message_size(message);
+    }
+}
+
+static void deliver(struct stage *stage, struct message *message)
+{
+    struct deliver_letter *letter = calloc(1, sizeof *letter);
+
+    must(letter != NULL);
+    letter->letter.kind = LETTER_DELIVER;
+    letter->count       = 1;
+    letter->messages[0] = message;
+    shard_take(&stage->shard, &letter->letter);
+}
+
+void stage_publish(struct stage *stage, struct stage_log *log)
+{
+    log->head++;
+    if (log->is_followed)
+        deliver(stage, message_of(log, log->head));
+}
+
+static void stage_answer(struct stage *stage, struct letter *letter)
+{
+    struct follow_letter *follow = container_of(letter, struct follow_letter, letter);
+    struct stage_log     *log;
+
+    switch (letter->kind) {
+    case LETTER_FOLLOW:
+        log              = log_of(stage, follow->channel);
+        log->is_followed = true;
+        follow->epoch    = log->epoch;
+        follow->first    = log->first;
+        follow->head     = log->head;
+        shard_take(&stage->shard, letter);
+        break;
+    case LETTER_UNFOLLOW:
+        log_of(stage, follow->channel)->is_followed = false;
+        letter_free(letter);
+        break;
+    case LETTER_READ:
+        stage->read_count--;
+        answer_read(stage, &container_of(letter, struct read_letter, letter)->read);
+        shard_take(&stage->shard, letter);
+        break;
+    case LETTER_PUBLISH: {
+        struct publish_letter *publish = container_of(letter, struct publish_letter, letter);
+        log                            = log_of(stage, publish->append.message->channel);
+        stage_publish(stage, log);
+        publish->outcome = PUBLISH_DONE;
+        publish->answer  = (struct append_answer){ log->epoch, log->head, log->head, 1 };
+        shard_take(&stage->shard, letter);
+        break;
+    }
+    case LETTER_DELIVER:
+    case LETTER_COMMITTED:
+    case LETTER_HEAD:
+    case LETTER_STATS:
+    case LETTER_COUNT:
+        must(!"sessions send none of these");
+    }
+}
+
+/* What FOLLOW, UNFOLLOW and PUBLISH say is answered in the order of asking; pages may come late. */
+static void stage_answer_all(struct stage *stage)
+{
+    struct letter *letter = stage->oldest;
+
+    stage->oldest = NULL;
+    stage->newest = &stage->oldest;
+    while (letter != NULL) {
+        struct letter *next = letter->next;
+        if (letter->kind == LETTER_READ && stage->patience > 1 && rng_below(&stage->rng, stage->patience) != 0) {
+            stage->read_count--;
+            stage_send(stage, letter);
+        } else {
+            stage_answer(stage, letter);
+        }
+        letter = next;
+    }
+}
+
+/* --- the loop ------------------------------------------------------------------------------------------------ */
+
+static void on_turn_begin(void *ctx)
+{
+    struct stage *stage = ctx;
+
+    shard_turn_begin(&stage->shard, stage->loop.now, stage->loop.wall);
+    stage_answer_all(stage);
+}
+
+static void on_turn_end(void *ctx)
+{
+    struct stage *stage = ctx;
+
+    shard_tell(&stage->shard);
+    do {
+        desk_turn_end(&stage->desk);
+        http_server_turn_end(&stage->http);
+    } while (!list_is_empty(&stage->desk.dirty) || !list_is_empty(&stage->http.dirty));
+    shard_turn_end(&stage->shard);
+    loop_stop(&stage->loop);
+}
+
+static const struct loop_hooks stage_hooks = { .turn_begin = on_turn_begin, .turn_end = on_turn_end };
+
+void stage_turn(struct stage *stage)
+{
+    mailbox_ring(&stage->loop.mailbox);  /* it doesn't wait for anybody */
+    loop_run(&stage->loop);
+}
+
+/* --- requests ------------------------------------------------------------------------------------------------ */
+
+static const struct identity *stage_identify(void *ctx, const struct h1_head *head, struct span query)
+{
+    struct stage *stage = ctx;
+
+    (void)head, (void)query;
+    return &stage->everyone;
+}
+
+static const struct identity *stage_identify_token(void *ctx, struct span token)
+{
+    struct stage *stage = ctx;
+    return span_eq(token, SPAN("reader's")) ? &stage->reader : NULL;
+}
+
+static uint64_t stage_new_key(void *ctx)
+{
+    struct stage *stage = ctx;
+    return ++stage->key;
+}
+
+static const struct desk_port stage_desk_port = {
+    .identify = stage_identify, .identify_token = stage_identify_token, .new_key = stage_new_key,
+};
+
+static struct http_plan stage_plan(void *ctx, const struct http_request *request)
+{
+    (void)ctx, (void)request;
+    return (struct http_plan){ .is_alone = true };
+}
+
+static void stage_serve(void *ctx, struct http_exchange *exchange, const struct http_request *request)
+{
+    struct stage *stage = ctx;
+
+    if (span_eq(request->path, SPAN("/v1/ws")))
+        session_serve_ws(&stage->desk, exchange, request);
+    else
+        session_serve_subscribe(&stage->desk, exchange, request);
+}
+
+static const struct http_service stage_service = { .plan = stage_plan, .serve = stage_serve };
+
+int stage_connect(struct stage *stage)
+{
+    int ours, theirs;
+
+    stage_pair(&ours, &theirs);
+    http_server_accept(&stage->http, ours);
+    return theirs;
+}
+
+/* --- sockets ------------------------------------------------------------------------------------------------- */
+
+void stage_pair(int *ret_ours, int *ret_theirs)
+{
+    int pair[2], bytes = SOCKET_BYTES;
+
+    must(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) == 0);
+    must(setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes) == 0);
+    *ret_ours   = pair[0];
+    *ret_theirs = pair[1];
+}
+
+bool stage_read(int fd, struct buf *into)
+{
+    char    bytes[16384];
+    ssize_t got;
+
+    while ((got = recv(fd, bytes, sizeof bytes, 0)) > 0)
+        buf_put(into, span_of(bytes, (size_t)got));
+    return got < 0 && errno == EAGAIN;
+}
+
+/* --- setting up ---------------------------------------------------------------------------------------------- */
+
+struct stage_log *stage_log(struct stage *stage, const char *channel, uint64_t first, uint64_t head)
+{
+    must(stage->log_count < STAGE_LOGS_MAX);
+    struct stage_log *log = &stage->logs[stage->log_count++];
+    *log                  = (struct stage_log){ .epoch = 9, .first = first, .head = head };
+    must(channel_name_new(&stage->spaces, &stage_key, span_str(channel), &log->name) == CHANNEL_NAME_OK);
+    return log;
+}
+
+static void stage_furnish_desk(struct stage *stage)
+{
+    stage->desk.loop       = &stage->loop;
+    stage->desk.server     = &stage->http;
+    stage->desk.shard      = &stage->shard;
+    stage->desk.namespaces = &stage->spaces;
+    stage->desk.hash_key   = &stage_key;
+    stage->desk.port       = &stage_desk_port;
+    stage->desk.ctx        = stage;
+    stage->desk.limits     = (struct session_limits){
+        .heartbeat_ms = 25000, .pong_timeout_ms = 10000, .slow_reader_timeout_ms = 3600000, .poll_wait_ms = 25000,
+        .poll_wait_ms_max = 60000, .sse_retry_ms = 1000, .close_timeout_ms = 5000, .channels_max = 1000,
+        .frame_bytes_max = 1 << 20, .waiting_publishes_max = 256,
+    };
+    desk_init(&stage->desk);
+}
+
+void stage_init(struct stage *stage, uint64_t seed)
+{
+    static const struct http_limits http = {
+        .h1 = { 8192, 16384 }, .pipeline_max = 16, .answer_bytes_max = 1 << 20, .request_timeout_ms = 30000,
+        .keepalive_timeout_ms = 30000, .body_bytes_max = 1 << 20, .linger_ms = 2000,
+    };
+    static const struct shard_limits shard = {
+        .hub = { .window_messages_max = 8, .window_bytes_max = 1 << 20, .linger_ms = 100 },
+        .page_count_max = 16, .page_bytes_max = 64 * 1024, .publish_count_max = 16, .publish_bytes_max = 1 << 20,
+    };
+
+    *stage        = (struct stage){ .rng = { seed }, .patience = 1 };
+    stage->newest = &stage->oldest;
+    stage->everyone.rights = RIGHT_PUBLISH | RIGHT_SUBSCRIBE | RIGHT_ADMIN;
+    stage->reader          = (struct identity){ .rights = RIGHT_SUBSCRIBE, .name = "reader" };
+    namespaces_init(&stage->spaces);
+    must(loop_init(&stage->loop, &stage_hooks, stage) == RC_OK);
+    http_server_init(&stage->http, &stage->loop, &http, &stage_service, stage);
+    shard_init(&stage->shard, 0, &stage_shard_port, stage, &shard);
+    stage_furnish_desk(stage);
+}
+
+void stage_fini(struct stage *stage)
+{
+    desk_close_all(&stage->desk);
+    http_server_fini(&stage->http);
+    stage->patience = 1;
+    stage_turn(stage);  /* what was under way comes home, to nobody */
+    desk_fini(&stage->desk);
+    shard_fini(&stage->shard);
+    while (stage->oldest != NULL) {
+        struct letter *next = stage->oldest->next;
+        letter_free(stage->oldest);
+        stage->oldest = next;
+    }
+    for (size_t i = 0; i < stage->log_count; i++)
+        channel_name_unref(stage->logs[i].name);
+    loop_fini(&stage->loop);
+}

@@ -1,0 +1,53 @@
+/* session_battery.h - what this room's tests stand on: a real loop with its desk, turned by hand, and a few logs in the
+ * writer's place. */
+#ifndef SESSION_SESSION_BATTERY_H
+#define SESSION_SESSION_BATTERY_H
+
+#include "base/rng.h"
+#include "session/session.h"
+
+enum { STAGE_LOGS_MAX = 4 };
+
+struct stage_log {
+    struct channel_name *name;
+    uint64_t             epoch, first, head;
+    bool                 is_followed;
+};
+
+struct stage {
+    struct namespaces  spaces;
+    struct loop        loop;
+    struct http_server http;
+    struct shard       shard;
+    struct desk        desk;
+    struct rng         rng;
+    struct stage_log   logs[STAGE_LOGS_MAX];
+    size_t             log_count;
+    struct letter     *oldest, **newest;  /* letters to the writer, not answered yet */
+    size_t             read_count;        /* READ letters among them */
+    unsigned           patience;          /* one letter in so many is answered in a turn; 1: all */
+    uint64_t           key;               /* the last that new_key gave */
+    struct identity    everyone, reader, stranger;
+};
+
+void stage_init(struct stage *stage, uint64_t seed);
+void stage_fini(struct stage *stage);
+
+/* A log that holds the messages first … head, each saying what stage_payload() does. */
+struct stage_log *stage_log(struct stage *stage, const char *channel, uint64_t first, uint64_t head);
+/* The next message of that log; those who follow get it in the coming turn. */
+void stage_publish(struct stage *stage, struct stage_log *log);
+/* "SEQ xxxx…", most of them short, some longer than any socket's buffer takes. */
+void stage_payload(struct buf *buf, uint64_t seq);
+
+/* One turn of the loop; letters from the turns before are answered first. */
+void stage_turn(struct stage *stage);
+
+/* A connected pair: the desk's end as a stream's descriptor, with a small buffer, and the client's. Non-blocking. */
+void stage_pair(int *ret_ours, int *ret_theirs);
+/* A client of the HTTP server, whose requests go to session_serve_ws() and session_serve_subscribe(). */
+int  stage_connect(struct stage *stage);
+/* Appends all there is to read. False: the other end has closed. */
+bool stage_read(int fd, struct buf *into);
+
+#endif

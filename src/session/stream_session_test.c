@@ -1,0 +1,67 @@
+/* Endless answers, to the byte. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/must.h"
+#include "session/session_battery.h"
+
+#include <cmocka.h>
+
+static void ask(struct stage *stage, int fd, const char *media, const char *query)
+{
+    struct buf request;
+
+    buf_init(&request, 4096);
+    buf_putf(&request, "GET /v1/subscribe?%s HTTP/1.1\r\nHost: a\r\nAccept: %s\r\n\r\n", query, media);
+    must(send(fd, request.at, request.len, MSG_NOSIGNAL) == (ssize_t)request.len);
+    buf_fini(&request);
+    stage_turn(stage);
+}
+
+/* Everything behind the head, until the end. */
+static void read_body(struct stage *stage, int fd, struct buf *ret)
+{
+    buf_init(ret, 1 << 20);
+    for (int i = 0; i < 4; i++)
+        stage_turn(stage);
+    assert_false(stage_read(fd, ret));
+    const char *end = memmem(ret->at, ret->len, "\r\n\r\n", 4);
+    assert_non_null(end);
+    buf_drop(ret, (size_t)(end + 4 - ret->at));
+}
+
+/* A stop comes while a channel has not answered yet: its answer must not speak behind the last chunk (RFC 9112 7.1). */
+static void nothing_follows_the_last_chunk(void **state)
+{
+    (void)state;
+    static const struct { const char *media, *body; } rows[] = {
+        { "text/event-stream", "d\r\nretry: 1000\n\n\r\nd\r\nretry: 1000\n\n\r\n0\r\n\r\n" },
+        { "application/x-ndjson", "0\r\n\r\n" },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct stage stage;
+        struct buf   body;
+
+        stage_init(&stage, i);
+        int fd = stage_connect(&stage);
+        ask(&stage, fd, rows[i].media, "channel=topic:a");
+        assert_non_null(stage.oldest);  /* the channel's head is still being asked for */
+        desk_stop(&stage.desk);
+        read_body(&stage, fd, &body);
+        if (!span_eq(buf_span(&body), span_str(rows[i].body)))
+            fail_msg("%s: %.*s", rows[i].media, SPAN_ARG(buf_span(&body)));
+        buf_fini(&body);
+        close(fd);
+        stage_fini(&stage);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(nothing_follows_the_last_chunk),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

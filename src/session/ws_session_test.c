@@ -1,0 +1,276 @@
+/* A WebSocket client's talk, to the frame. The loop and the sockets are real, the writer is not. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/must.h"
+#include "codec/ws/ws.h"
+#include "session/session_battery.h"
+
+#include <cmocka.h>
+
+/* One client: what it has been sent, frame by frame, as "{…} {…} close 1001 ". */
+struct client {
+    int        fd;
+    struct buf in;     /* bytes not yet told */
+    struct buf told;
+    bool       is_open;
+};
+
+static void client_send(struct client *client, enum ws_opcode opcode, struct span payload)
+{
+    struct buf frame;
+
+    must(payload.len < 65536);
+    buf_init(&frame, 1 << 17);
+    buf_putc(&frame, (char)(0x80 | opcode));
+    if (payload.len < 126) {
+        buf_putc(&frame, (char)(0x80 | payload.len));
+    } else {
+        buf_putc(&frame, (char)(0x80 | 126));
+        buf_putc(&frame, (char)(payload.len >> 8));
+        buf_putc(&frame, (char)payload.len);
+    }
+    buf_put(&frame, span_of("\0\0\0\0", 4));  /* a mask that changes nothing */
+    buf_put(&frame, payload);
+    must(send(client->fd, frame.at, frame.len, MSG_NOSIGNAL) == (ssize_t)frame.len);
+    buf_fini(&frame);
+}
+
+/* Tells one whole frame; false: none is there. Server frames are never masked. */
+static bool client_tell(struct client *client)
+{
+    const unsigned char *at   = (const unsigned char *)client->in.at;
+    size_t               head = 2, len;
+
+    if (client->in.len < 2)
+        return false;
+    len = at[1];
+    if (len == 126) {
+        if (client->in.len < 4)
+            return false;
+        head = 4;
+        len  = (size_t)at[2] << 8 | at[3];
+    }
+    must(at[1] <= 126);
+    if (client->in.len < head + len)
+        return false;
+    if ((at[0] & 15) == WS_CLOSE)
+        buf_putf(&client->told, "close %u ", len < 2 ? 1005u : (unsigned)at[2] << 8 | at[3]);
+    else
+        buf_putf(&client->told, "%.*s ", (int)len, (const char *)at + head);
+    buf_drop(&client->in, head + len);
+    return true;
+}
+
+static void client_read(struct client *client)
+{
+    client->is_open = stage_read(client->fd, &client->in);
+    while (client_tell(client)) {}
+}
+
+static void client_open(struct client *client, struct stage *stage, const char *query)
+{
+    char request[512];
+    int  len = snprintf(request, sizeof request,
+                        "GET /v1/ws%s HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+                        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n", query);
+
+    *client = (struct client){ .fd = stage_connect(stage) };
+    buf_init(&client->in, 1 << 24);
+    buf_init(&client->told, 1 << 24);
+    must(send(client->fd, request, (size_t)len, MSG_NOSIGNAL) == len);
+    for (int i = 0; i < 4; i++)
+        stage_turn(stage);
+    must(stage_read(client->fd, &client->in));
+    const char *end = memmem(client->in.at, client->in.len, "\r\n\r\n", 4);
+    assert_non_null(end);
+    buf_drop(&client->in, (size_t)(end + 4 - client->in.at));
+    while (client_tell(client)) {}
+    buf_clear(&client->told);  /* `connected` and what the query asked for */
+}
+
+static void client_close(struct client *client)
+{
+    close(client->fd);
+    buf_fini(&client->in);
+    buf_fini(&client->told);
+}
+
+static void turns(struct stage *stage, struct client *client, int count)
+{
+    while (count-- > 0) {
+        stage_turn(stage);
+        client_read(client);
+    }
+}
+
+#define ERROR(code, reason, ref)                                                                           \
+    "{\"type\":\"error\",\"code\":" #code ",\"reason\":\"" reason "\"" ref "} "
+#define CONNECTED(resumed)                                                                                 \
+    "{\"type\":\"connected\",\"connection\":\"0000000000000001\",\"session\":\"0000000000000001\","              \
+    "\"heartbeat\":25,\"resumed\":" resumed "} "
+#define RESUME_FAULT ERROR(400, "resume is an object: {\\\"channel\\\":{\\\"epoch\\\":…,\\\"seq\\\":…}}", "")
+#define TOPIC_A "\"channel\":\"topic:a\",\"epoch\":\"0000000000000009\""
+
+static void every_frame_has_its_answer(void **state)
+{
+    (void)state;
+    static const struct { const char *name, *frame, *answer; } rows[] = {
+        { "not JSON", "{", ERROR(400, "a frame is one JSON object", "") },
+        { "not an object", "[{\"ref\":1}]", ERROR(400, "a frame is one JSON object", "") },
+        { "any JSON is a ref", "{\"type\":\"ping\",\"ref\":{\"a\":[\"\\u0022\",null]}}",
+          "{\"type\":\"pong\",\"ref\":{\"a\":[\"\\u0022\",null]}} " },
+        { "type is a number", "{\"type\":1,\"ref\":2}",
+          ERROR(400, "a frame has a type, a string", ",\"ref\":2") },
+        { "no cursor without channels", "{\"type\":\"cursor\"}",
+          ERROR(409, "there is no cursor before every channel has said subscribed", "") },
+        { "not followed", "{\"type\":\"unsubscribe\",\"channel\":\"topic:a\"}",
+          ERROR(404, "this connection does not follow that channel", "") },
+        { "subscribe", "{\"type\":\"subscribe\",\"channel\":\"topic:a\",\"ref\":\"x\"}",
+          "{\"type\":\"subscribed\"," TOPIC_A ",\"head\":0,\"ref\":\"x\"} " },
+        { "publish to the server's own", "{\"type\":\"publish\",\"channel\":\"sys:a\",\"data\":1}",
+          ERROR(403, "only the server itself publishes in this namespace", "") },
+        { "publish", "{\"type\":\"publish\",\"channel\":\"topic:a\",\"data\":1,\"ref\":[]}",
+          "{\"type\":\"published\"," TOPIC_A ",\"seq\":1,\"id\":1,\"time\":1,\"ref\":[]} " },
+        { "a token that is none", "{\"type\":\"connect\",\"token\":\"x\",\"ref\":1}",
+          ERROR(401, "this token is not known here", ",\"ref\":1") "close 1008 " },
+        { "resume, nothing in it", "{\"type\":\"connect\",\"resume\":{}}", CONNECTED("false") },
+        { "resume is a list", "{\"type\":\"connect\",\"resume\":[1]}", CONNECTED("false") RESUME_FAULT },
+        { "resume is a list of pairs", "{\"type\":\"connect\",\"resume\":[\"topic:a\",{\"seq\":0}]}",
+          CONNECTED("false") RESUME_FAULT },
+        { "resume is a word", "{\"type\":\"connect\",\"resume\":\"topic:a\"}", CONNECTED("false") RESUME_FAULT },
+        { "a place is a number", "{\"type\":\"connect\",\"resume\":{\"topic:a\":1}}", CONNECTED("true") RESUME_FAULT },
+        { "a place with another epoch",
+          "{\"type\":\"connect\",\"resume\":{\"topic:a\":{\"seq\":7,\"epoch\":\"0000000000000008\"}}}",
+          CONNECTED("true")
+          "{\"type\":\"subscribed\"," TOPIC_A ",\"head\":0} "
+          "{\"type\":\"gap\"," TOPIC_A ",\"from\":1,\"to\":0,\"why\":\"epoch\"} " },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct stage  stage;
+        struct client client;
+
+        stage_init(&stage, i);
+        client_open(&client, &stage, "");
+        client_send(&client, WS_TEXT, span_str(rows[i].frame));
+        turns(&stage, &client, 4);
+        if (!span_eq(buf_span(&client.told), span_str(rows[i].answer)))
+            fail_msg("%s: %.*s", rows[i].name, SPAN_ARG(buf_span(&client.told)));
+        client_close(&client);
+        stage_fini(&stage);
+    }
+}
+
+/* RFC 6455 5.5.1: no data frame follows a Close. Both answers are late: the Close is already on its way. */
+static void nothing_follows_a_close(void **state)
+{
+    (void)state;
+    static const char *const asked[] = {
+        "{\"type\":\"subscribe\",\"channel\":\"topic:a\"}",
+        "{\"type\":\"publish\",\"channel\":\"topic:a\",\"data\":1}",
+    };
+    for (size_t i = 0; i < sizeof asked / sizeof asked[0]; i++) {
+        struct stage  stage;
+        struct client client;
+
+        stage_init(&stage, i);
+        client_open(&client, &stage, "");
+        client_send(&client, WS_TEXT, span_str(asked[i]));
+        client_send(&client, WS_TEXT, SPAN("{\"type\":\"connect\",\"token\":\"x\"}"));
+        turns(&stage, &client, 4);
+        if (!span_eq(buf_span(&client.told), SPAN(ERROR(401, "this token is not known here", "") "close 1008 ")))
+            fail_msg("%s: %.*s", asked[i], SPAN_ARG(buf_span(&client.told)));
+        client_close(&client);
+        stage_fini(&stage);
+    }
+}
+
+/* The client's Close is answered with its own code, then the server ends the connection; one without a code too. */
+static void a_close_is_answered_and_the_link_ended(void **state)
+{
+    (void)state;
+    static const struct { const char *name; struct span payload; const char *told; } rows[] = {
+        { "normal", SPAN("\x03\xe8"), "close 1000 " },
+        { "no code", SPAN(""), "close 1005 " },
+        { "a private code", SPAN("\x0f\xa0" "bye"), "close 4000 " },
+        { "1005 on the wire", SPAN("\x03\xed"), "close 1002 " },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct stage  stage;
+        struct client client;
+
+        stage_init(&stage, i);
+        client_open(&client, &stage, "?channel=topic:a");
+        client_send(&client, WS_CLOSE, rows[i].payload);
+        turns(&stage, &client, 3);
+        if (!span_eq(buf_span(&client.told), span_str(rows[i].told)))
+            fail_msg("%s: %.*s", rows[i].name, SPAN_ARG(buf_span(&client.told)));
+        if (i < 3)
+            assert_false(client.is_open);  /* after a fault the server waits for the client's Close */
+        client_close(&client);
+        stage_fini(&stage);
+    }
+}
+
+/* More publishes than may be under way: refused at once or not read yet, but every one is answered. */
+static void a_flood_of_publishes_is_answered_to_the_last(void **state)
+{
+    (void)state;
+    enum { PUBLISHES = 600 };
+    struct stage  stage;
+    struct client client;
+    unsigned      published = 0, refused = 0;
+
+    stage_init(&stage, 1);
+    stage.desk.limits.waiting_publishes_max = 4;
+    client_open(&client, &stage, "");
+    for (int i = 0; i < PUBLISHES; i++) {
+        client_send(&client, WS_TEXT, SPAN("{\"type\":\"publish\",\"channel\":\"topic:a\",\"data\":1}"));
+        if (i % 50 == 49)
+            turns(&stage, &client, 1);
+    }
+    turns(&stage, &client, 20);
+    buf_putc(&client.told, '\0');
+    for (const char *at = client.told.at; (at = strstr(at, "{\"type\":\"")) != NULL; at++) {
+        published += strncmp(at, "{\"type\":\"published\"", 19) == 0;
+        refused += strncmp(at, "{\"type\":\"error\",\"code\":429", 25) == 0;
+    }
+    assert_int_equal(published + refused, PUBLISHES);
+    assert_true(published > 0 && refused > 0);
+    client_close(&client);
+    stage_fini(&stage);
+}
+
+/* Cut off with publishes under way: their answers find nobody (threat 77). */
+static void answers_outlive_their_asker(void **state)
+{
+    (void)state;
+    struct stage  stage;
+    struct client client;
+
+    stage_init(&stage, 1);
+    client_open(&client, &stage, "?channel=topic:b&after=0");
+    client_send(&client, WS_TEXT, SPAN("{\"type\":\"publish\",\"channel\":\"topic:a\",\"data\":1,\"ref\":1}"));
+    client_send(&client, WS_TEXT, SPAN("{\"type\":\"subscribe\",\"channel\":\"topic:a\",\"ref\":1}"));
+    client_close(&client);
+    stage_turn(&stage);
+    stage_turn(&stage);
+    assert_true(desk_is_idle(&stage.desk));
+    assert_int_equal(stage.logs[1].head, 1);
+    stage_fini(&stage);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_frame_has_its_answer),
+        cmocka_unit_test(nothing_follows_a_close),
+        cmocka_unit_test(a_close_is_answered_and_the_link_ended),
+        cmocka_unit_test(a_flood_of_publishes_is_answered_to_the_last),
+        cmocka_unit_test(answers_outlive_their_asker),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

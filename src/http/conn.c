@@ -45,7 +45,8 @@ static void conn_set_timer(struct http_conn *conn)
     msec                      now    = conn->server->loop->now;
     enum http_phase           phase  = conn_phase(conn);
 
-    bool is_next = conn->timed != conn->served && phase != HTTP_SENDING;  /* who asks on without reading gains nothing */
+    /* Who asks on without reading gains no time by it. */
+    bool is_next = conn->timed != conn->served && phase != HTTP_SENDING;
     if (phase == conn->phase && !is_next && timer_is_armed(&conn->timer))
         return;
     conn->phase = (uint8_t)phase;
@@ -146,7 +147,7 @@ static void conn_serve(struct http_conn *conn, const struct http_request *reques
     exchange->is_alone = conn->is_alone;
     if (server->is_stopping)
         exchange->is_last = true;
-    conn->is_last = exchange->is_last;  /* RFC 9112 9.6: nothing behind it is processed, however late its answer comes */
+    conn->is_last = exchange->is_last;  /* RFC 9112 9.6: nothing behind it is processed, however late the answer */
     if (origin.at != NULL) {
         if (!server->service->origin_is_allowed(server->ctx, origin, request->head->host)) {
             counter_add(&server->counters.faults, 1);
@@ -399,8 +400,8 @@ static void conn_on_eof(struct http_conn *conn)
         conn_mark(conn);
 }
 
-/* Input that can't be parsed yet is kept up to this; beyond it the kernel keeps it, and then the client. Behind the last
- * request all is read and dropped, or its end would not be seen, and what stays unread would become a reset. */
+/* Input that can't be parsed yet is kept up to this; beyond it the kernel keeps it, and then the client. Behind the
+ * last request all is read and dropped, or its end would not be seen, and what stays unread would become a reset. */
 static bool conn_wants_input(const struct http_conn *conn)
 {
     return conn->is_last || conn->in.len < conn->server->limits.h1.head_bytes_max + 1;

@@ -69,6 +69,7 @@ void loop_fini(struct loop *loop)
     pool_fini(&loop->streams);
     mailbox_fini(&loop->mailbox);
     free(loop->input);
+    loop->input = NULL;
     if (loop->epoll >= 0)
         close(loop->epoll);
 }

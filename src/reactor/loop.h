@@ -49,7 +49,7 @@ struct loop {
     struct stream           *again;   /* streams that have more to read than one turn gives them */
     struct stream           *closed;  /* streams to free at the end of the turn: events may still name them */
     bool                     is_stopping;
-    char                    *input;   /* LOOP_INPUT_BYTES, for whoever reads in this turn */
+    char                    *input;   /* LOOP_INPUT_BYTES, for whoever reads in this turn; NULL: not open */
     struct counter           turn_count;
 };
 

@@ -319,6 +319,28 @@ static void worker_on_turn_end(void *ctx)
         worker_leave_if_done(worker);
 }
 
+/* Says once when publishes begin to be refused, and once when that is over. */
+static void house_watch_store(struct house *house)
+{
+    struct store_stats stats = { 0 };
+
+    house->durable->ops->stats(house->durable, &stats);
+    if (stats.is_full != house->was_store_full) {
+        if (stats.is_full)
+            LOG(LOG_ERROR, "disk_full", log_str("notice", "publishes to durable channels are answered 507 until there is room"));
+        else
+            LOG(LOG_INFO, "disk_has_room", log_str("notice", "publishes are taken again"));
+    }
+    if (stats.is_broken != house->was_store_broken) {
+        if (stats.is_broken)
+            LOG(LOG_ERROR, "store_broken", log_str("notice", "a write or sync failed; the log is being reopened"));
+        else
+            LOG(LOG_INFO, "store_reopened", log_str("notice", "publishes are taken again"));
+    }
+    house->was_store_full   = stats.is_full;
+    house->was_store_broken = stats.is_broken;
+}
+
 static void worker_on_tick(struct timer *timer, msec now)
 {
     struct worker *worker = container_of(timer, struct worker, tick);
@@ -326,8 +348,10 @@ static void worker_on_tick(struct timer *timer, msec now)
 
     shard_tend(&worker->shard);
     desk_tend(&worker->desk);
-    if (worker->index == 0)
+    if (worker->index == 0) {
         log_tell_suppressed();
+        house_watch_store(worker->house);
+    }
     wheel_arm(&worker->loop.wheel, timer, now + (leaves ? WRITER_TICK_MS : WORKER_TICK_MS));
 }
 

@@ -53,6 +53,7 @@ struct house {
     struct counter         is_stopping;
     struct counter         is_writer_stopping;
     msec                   started_at;  /* wall clock */
+    bool                   was_store_full, was_store_broken;  /* as last logged; worker 0's */
     struct listen_address  listens[LISTENS_MAX];  /* as in settings, with the ports that were got */
     unsigned               ports[LISTENS_MAX];
 };

@@ -13,9 +13,9 @@ import urllib.parse
 import pytest
 
 from longwire_server import Server
-from wire import (READERS, SECONDS, STREAMS, Ended, Multipart, Ndjson, Poll, Sse, Wire, Ws, event_of, fresh, handshake_bytes,
-                  history, items_of, members_of, metric, path_of, publish, publish_many, query_of, request,
-                  request_bytes, wait_for_subscribers, wait_until)
+from wire import (READERS, SECONDS, STREAMS, Ended, Multipart, Ndjson, Poll, Sse, Wire, Ws, event_of, fresh,
+                  handshake_bytes, history, items_of, members_of, metric, path_of, publish, publish_many, query_of,
+                  request, request_bytes, wait_for_subscribers, wait_until)
 
 MIXED = bytes(range(256)) * 4
 PAYLOAD_MAX = 1024 * 1024
@@ -62,7 +62,7 @@ def token_of(*places):
     return base64.urlsafe_b64encode(raw + struct.pack("!I", check)).decode().rstrip("=")
 
 
-# --- where to begin ---------------------------------------------------------------------------------------------------
+# --- where to begin --------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("place, seqs", [
     ("after=0", [1, 2, 3, 4, 5]), ("after=3", [4, 5]), ("after=5", []), ("last=2", [4, 5]), ("last=0", []),
@@ -250,7 +250,7 @@ def test_a_cursor_grants_nothing():  # threats 76, 79
         assert [message["data"] for message in answer.json()["messages"]] == ["public"]
 
 
-# --- gaps -------------------------------------------------------------------------------------------------------------
+# --- gaps ------------------------------------------------------------------------------------------------------------
 
 def want_gap(event, channel, first, last, why):
     assert event["type"] == "gap", event
@@ -283,7 +283,14 @@ def test_ahead_in_a_channel_never_used(server, kind):
         assert next_seqs(reader, 1) == [1]
 
 
-SHORT = "tail_messages_max = 1\n[namespace short]\ndurability = memory\nkeep_count = 5\n[namespace few]\nkeep_count = 5\n"
+SHORT = """
+tail_messages_max = 1
+[namespace short]
+durability = memory
+keep_count = 5
+[namespace few]
+keep_count = 5
+"""
 
 
 @pytest.fixture(name="short_server", scope="module")
@@ -328,11 +335,15 @@ def test_a_poll_while_the_ring_wraps(short_server):  # threat 82
             last = 3 + 8 * round_
             publish_many(short_server, channel, [b"%d" % seq for seq in range(last + 1, last + 9)])
             page = poll.page()
-            want_gap(page[0], channel, last + 1, last + 3, "trimmed")
-            assert [event["seq"] for event in page[1:]] == list(range(last + 4, last + 9))
+            # What the ring let go may still be on its way in the live feed: then it comes, and is no gap.
+            first = page[0]["seq"] if page[0]["type"] == "message" else page[1]["seq"]
+            assert last + 1 <= first <= last + 4
+            if first > last + 1:
+                want_gap(page.pop(0), channel, last + 1, first - 1, "trimmed")
+            assert [event["seq"] for event in page] == list(range(first, last + 9))
 
 
-# --- a new life of a log ----------------------------------------------------------------------------------------------
+# --- a new life of a log ---------------------------------------------------------------------------------------------
 
 def test_a_new_data_directory_is_noticed(kind):  # threat 14
     with Server() as server:
@@ -374,7 +385,7 @@ def test_memory_channels_begin_anew_at_each_start_and_durable_ones_do_not():
                 assert (gap["type"], gap["why"], event["seq"]) == ("gap", "epoch", 1)
 
 
-# --- recall -----------------------------------------------------------------------------------------------------------
+# --- recall ----------------------------------------------------------------------------------------------------------
 
 def test_a_recall_comes_in_its_order(server, kind):
     channel = filled(server, 3)
@@ -394,7 +405,7 @@ def test_a_recall_comes_in_its_order(server, kind):
         assert (three["payload"], five["payload"]) == (b"3", b"5")
 
 
-# --- payloads ---------------------------------------------------------------------------------------------------------
+# --- payloads --------------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("payload", [b"", b"x" * PAYLOAD_MAX, bytes(range(256)) * (PAYLOAD_MAX // 256)],
                          ids=["empty", "largest-text", "largest-binary"])
@@ -458,7 +469,7 @@ def test_multipart_as_pythons_email_package_reads_it():
         assert [int(part["Content-Length"]) for part in parts] == [len(payload) for payload in tricky]
 
 
-# --- framing of the answers -------------------------------------------------------------------------------------------
+# --- framing of the answers ------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("accept, media", [
     (None, "application/json"), ("*/*", "application/json"), ("application/json", "application/json"),
@@ -538,7 +549,7 @@ def test_polls_share_a_connection(server):
             assert [event["seq"] for event in poll.page()] == [seq]
 
 
-# --- long polls -------------------------------------------------------------------------------------------------------
+# --- long polls ------------------------------------------------------------------------------------------------------
 
 def test_a_poll_answers_at_once_or_when_there_is_something(server):
     channel = filled(server, 1)
@@ -598,7 +609,7 @@ def test_polls_aborted_just_before_their_answers(server):  # threat 81
     wait_until(lambda: metric(server, "longwire_http_connections") == 1)  # the one that asks
 
 
-# --- heartbeats -------------------------------------------------------------------------------------------------------
+# --- heartbeats ------------------------------------------------------------------------------------------------------
 
 @pytest.fixture(name="beating", scope="module")
 def fixture_beating():
@@ -637,7 +648,7 @@ def test_a_channel_never_used_is_waited_for(server, kind):
         assert next_seqs(reader, 1) == [1]
 
 
-# --- changing from one transport to another (threat 32) -----------------------------------------------------------------
+# --- changing from one transport to another (threat 32) --------------------------------------------------------------
 
 class Publishers(threading.Thread):
     """Publishes to all the channels, round about, until it is told to end."""
@@ -695,7 +706,7 @@ def test_a_reader_that_hops_between_transports_misses_nothing(server, seed):
         assert record[channel] == [(seq, b"%d" % seq) for seq in range(1, count + 1)], (channel, hops)
 
 
-# --- leaving ----------------------------------------------------------------------------------------------------------
+# --- leaving ---------------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("name", [name for name in READERS if name != "poll"])
 def test_readers_that_leave_in_mid_frame(server, name):  # threats 27, 77

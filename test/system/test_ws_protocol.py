@@ -42,7 +42,7 @@ def want_error(ws, code, ref=None):
     assert error.get("ref") == ref, error
 
 
-# --- connect ----------------------------------------------------------------------------------------------------------
+# --- connect ---------------------------------------------------------------------------------------------------------
 
 def test_greeting(server):
     with Ws(server) as one, Ws(server) as two:
@@ -71,7 +71,8 @@ def test_connect_with_a_resume_map(server, ws):
     assert seqs == {channels[0]: [3], channels[1]: [1, 2, 3], channels[2]: ["epoch", 1, 2, 3]}
 
 
-@pytest.mark.parametrize("resume", [{"topic:a": 7}, {"topic:a": {}}, {"topic:a": {"seq": "x"}}, {"topic:a": {"seq": -1}},
+@pytest.mark.parametrize("resume",
+                         [{"topic:a": 7}, {"topic:a": {}}, {"topic:a": {"seq": "x"}}, {"topic:a": {"seq": -1}},
                                     {"topic:a": {"seq": 1, "epoch": "x"}}, {"topic:a": {"seq": 1, "epoch": 5}},
                                     {"topic:a": None}, {"topic:a": {"seq": 1.5}}, [], [1, 2], "x", 5, None])
 def test_what_a_resume_map_may_not_be(ws, resume):
@@ -102,9 +103,10 @@ def test_tokens():
             ws.ask("subscribe", "subscribed", channel="user:a")
 
 
-# --- subscribe --------------------------------------------------------------------------------------------------------
+# --- subscribe -------------------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("place, seqs", [({}, []), ({"after": 0}, [1, 2, 3]), ({"after": 2}, [3]), ({"last": 2}, [2, 3]),
+@pytest.mark.parametrize("place, seqs",
+                         [({}, []), ({"after": 0}, [1, 2, 3]), ({"after": 2}, [3]), ({"last": 2}, [2, 3]),
                                          ({"last": 0}, []), ({"after": 3}, [])])
 def test_subscribe(server, ws, place, seqs):
     channel = fresh()
@@ -147,7 +149,8 @@ def test_unsubscribe(server, ws):
     kept, left = fresh(), fresh()
     for channel in (kept, left):
         ws.ask("subscribe", "subscribed", channel=channel)
-    assert ws.ask("unsubscribe", "unsubscribed", channel=left, ref=7) == {"type": "unsubscribed", "channel": left, "ref": 7}
+    assert ws.ask("unsubscribe", "unsubscribed", channel=left, ref=7) == {"type": "unsubscribed", "channel": left,
+                                                                          "ref": 7}
     publish(server, left)
     publish(server, kept)
     assert ws.next()["channel"] == kept
@@ -198,10 +201,11 @@ def test_very_many_subscriptions(server):  # threat 78
         assert ws.next()["channel"] == "topic:many999"
 
 
-# --- publish ----------------------------------------------------------------------------------------------------------
+# --- publish ---------------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("members, media, payload", [
-    ({"data": "text"}, "text/plain", b"text"), ({"data": ""}, "text/plain", b""), ({"data": 5}, "application/json", b"5"),
+    ({"data": "text"}, "text/plain", b"text"), ({"data": ""}, "text/plain", b""),
+    ({"data": 5}, "application/json", b"5"),
     ({"data": {"a": [1, "é"]}}, "application/json", '{"a": [1, "\\u00e9"]}'.encode()),
     ({"data": None}, "application/json", b"null"), ({"data_base64": "AP8="}, "application/octet-stream", b"\x00\xff"),
     ({"data": "<b>", "media": "text/html"}, "text/html", b"<b>"), ({"data": "x" * 200000}, "text/plain", b"x" * 200000),
@@ -233,10 +237,12 @@ def test_publish_with_key_and_ttl(server, ws):
 @pytest.mark.parametrize("members, code", [
     ({"channel": "topic:a"}, 400), ({"data": 1}, 400), ({"channel": "topic:a", "data": 1, "data_base64": "eA=="}, 400),
     ({"channel": "topic:a", "data_base64": "?"}, 400), ({"channel": "topic:a", "data_base64": 1}, 400),
-    ({"channel": 1, "data": 1}, 400), ({"channel": "nowhere:a", "data": 1}, 404), ({"channel": "sys:a", "data": 1}, 403),
+    ({"channel": 1, "data": 1}, 400), ({"channel": "nowhere:a", "data": 1}, 404),
+    ({"channel": "sys:a", "data": 1}, 403),
     ({"channel": "topic:a", "data": "{", "media": "application/json"}, 400),
     ({"channel": "topic:a", "data": "x", "media": "nonsense"}, 415),
-    ({"channel": "topic:a", "data": "x", "media": "a/b\r\nX: y"}, 415), ({"channel": "topic:a", "data": "x", "media": 1}, 400),
+    ({"channel": "topic:a", "data": "x", "media": "a/b\r\nX: y"}, 415),
+    ({"channel": "topic:a", "data": "x", "media": 1}, 400),
     ({"channel": "topic:a", "data": "x", "ttl": 0}, 400), ({"channel": "topic:a", "data": "x", "ttl": "1"}, 400),
     ({"channel": "topic:a", "data": "x", "key": 1}, 400), ({"channel": "topic:a", "data": "x", "key": "k" * 256}, 400),
     ({"channel": "topic:a", "data": "x" * (1024 * 1024 + 1)}, 413)])
@@ -272,7 +278,7 @@ def test_a_publisher_that_leaves_before_its_answer(server):
     assert wait_until(lambda: metric(server, "longwire_publishes_waiting") == 0) is True
 
 
-# --- ping, cursor, errors -----------------------------------------------------------------------------------------------
+# --- ping, cursor, errors --------------------------------------------------------------------------------------------
 
 def test_ping_and_cursor(server, ws):
     assert ws.ask("ping", "pong", ref=[1]) == {"type": "pong", "ref": [1]}
@@ -290,7 +296,8 @@ def test_ping_and_cursor(server, ws):
         assert other.next()["seq"] == 3
 
 
-@pytest.mark.parametrize("text", ["", " ", "{", "[]", "7", '"ping"', "null", "{}", '{"type":5}', '{"type":null}', '{"type":""}',
+@pytest.mark.parametrize("text",
+                         ["", " ", "{", "[]", "7", '"ping"', "null", "{}", '{"type":5}', '{"type":null}', '{"type":""}',
                                   '{"type":"unknown"}', '{"type":"PING"}', '{"type":"ping"}{}', '{"type":"ping",}',
                                   '{"type":"message","data":1}', "[" * 5000, '{"type":' * 5000, "\ufeff{}",
                                   '{"type":"request"}'])
@@ -314,7 +321,7 @@ def test_a_binary_frame_is_1003(server):  # threat 78
         assert code == 1003 and reason
 
 
-# --- frames: RFC 6455 -------------------------------------------------------------------------------------------------
+# --- frames: RFC 6455 ------------------------------------------------------------------------------------------------
 
 class RawWs(Wire):
     """A WebSocket whose frames the test makes itself."""
@@ -368,8 +375,8 @@ def test_fragments_with_control_frames_between(server):
     with RawWs(server) as ws:
         ws.want_type("connected")
         for cut in range(len(PING_TEXT) + 1):
-            ws.send(ws_frame(TEXT, PING_TEXT[:cut], fin=False) + ws_frame(PING, b"one") + ws_frame(CONT, b"", fin=False) +
-                    ws_frame(PONG, b"unasked") + ws_frame(CONT, PING_TEXT[cut:]))
+            ws.send(ws_frame(TEXT, PING_TEXT[:cut], fin=False) + ws_frame(PING, b"one") +
+                    ws_frame(CONT, b"", fin=False) + ws_frame(PONG, b"unasked") + ws_frame(CONT, PING_TEXT[cut:]))
             ws.want(PONG, b"one")
             assert ws.want_type("pong")["ref"] == 1
 
@@ -385,7 +392,8 @@ def test_a_frame_in_single_bytes(server):
 
 
 @pytest.mark.parametrize("frame, code", [  # threat 73
-    (ws_frame(TEXT, b"{}", mask=None), 1002), (ws_frame(TEXT, b"{}", rsv=4), 1002), (ws_frame(TEXT, b"{}", rsv=1), 1002),
+    (ws_frame(TEXT, b"{}", mask=None), 1002), (ws_frame(TEXT, b"{}", rsv=4), 1002),
+    (ws_frame(TEXT, b"{}", rsv=1), 1002),
     (ws_frame(3, b""), 1002), (ws_frame(7, b""), 1002), (ws_frame(11, b""), 1002), (ws_frame(15, b""), 1002),
     (ws_frame(TEXT, b"12345", form=2), 1002), (ws_frame(TEXT, b"12345", form=8), 1002),
     (ws_frame(PING, b"x" * 126), 1002), (ws_frame(PING, b"x", fin=False), 1002), (ws_frame(CONT, b"x"), 1002),
@@ -401,7 +409,8 @@ def test_broken_frames(server, frame, code):
         ws.want_close(code)
 
 
-@pytest.mark.parametrize("sent, back", [(b"\x03\xe8", 1000), (b"\x03\xe9bye", 1001), (b"\x0b\xb8", 3000), (b"\x13\x87", 4999)])
+@pytest.mark.parametrize("sent, back",
+                         [(b"\x03\xe8", 1000), (b"\x03\xe9bye", 1001), (b"\x0b\xb8", 3000), (b"\x13\x87", 4999)])
 def test_a_close_is_answered_with_its_code(server, sent, back):
     with RawWs(server) as ws:
         ws.want_type("connected")
@@ -438,15 +447,17 @@ def test_too_many_fragments(server):  # threat 72
         ws.want_close(1008)
 
 
-# --- handshake (threat 75) ---------------------------------------------------------------------------------------------
+# --- handshake (threat 75) -------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("fields, status", [
     ({}, 101), ({"upgrade": None}, 426), ({"upgrade": "h2c"}, 426), ({"upgrade": "h2c, WebSocket"}, 101),
     ({"connection": None}, 400), ({"connection": "close"}, 400), ({"connection": "keep-alive, upgrade"}, 101),
-    ({"sec_websocket_version": None}, 426), ({"sec_websocket_version": "8"}, 426), ({"sec_websocket_version": "14"}, 426),
+    ({"sec_websocket_version": None}, 426), ({"sec_websocket_version": "8"}, 426),
+    ({"sec_websocket_version": "14"}, 426),
     ({"sec_websocket_version": "13, 8"}, 426), ({"sec_websocket_version": "013"}, 426),
     ({"sec_websocket_key": None}, 400), ({"sec_websocket_key": ""}, 400), ({"sec_websocket_key": "c2hvcnQ="}, 400),
-    ({"sec_websocket_key": "dGhlIHNhbXBsZSBub25jZQ"}, 400), ({"sec_websocket_key": "bm9uY2VzIGFyZSB0b28gbG9uZw=="}, 400),
+    ({"sec_websocket_key": "dGhlIHNhbXBsZSBub25jZQ"}, 400),
+    ({"sec_websocket_key": "bm9uY2VzIGFyZSB0b28gbG9uZw=="}, 400),
     ({"Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="}, 400), ({"Sec-WebSocket-Version": "13"}, 400),
     ({"sec_websocket_protocol": "longwire.json.v1"}, 101), ({"sec_websocket_protocol": "chat, longwire.json.v1"}, 101),
     ({"sec_websocket_protocol": "chat"}, 400), ({"sec_websocket_protocol": "LONGWIRE.JSON.V1"}, 400),
@@ -509,7 +520,7 @@ def test_a_handshake_behind_pipelined_requests(server):  # threats 53, 75
         assert sorted(kinds) == ["connected", "message", "pong", "subscribed"] and kinds[0] == "connected"
 
 
-# --- silence and floods (threat 74) --------------------------------------------------------------------------------------
+# --- silence and floods (threat 74) ----------------------------------------------------------------------------------
 
 def test_a_client_that_never_answers_a_ping_is_closed(limited):
     before = metric(limited, "longwire_silent_clients_closed_total")
@@ -542,7 +553,8 @@ def test_a_close_that_is_not_answered_leaves_no_link(server):
         wait_until(lambda: metric(server, "longwire_sessions") == before)
 
 
-@pytest.mark.parametrize("frame", [ws_frame(PING, b"p" * 125), ws_frame(TEXT, PING_TEXT)], ids=["ping-frames", "ping-texts"])
+@pytest.mark.parametrize("frame", [ws_frame(PING, b"p" * 125), ws_frame(TEXT, PING_TEXT)],
+                         ids=["ping-frames", "ping-texts"])
 def test_a_flood_that_is_never_read_is_held_back(server, frame):
     """The server stops reading from who doesn't read, so that the client's own sending blocks; others don't notice."""
     with Wire(server, receive_bytes=4096) as wire:
@@ -570,7 +582,7 @@ def test_a_ping_flood_that_is_read_is_answered(server):
                 ws.want(PONG, b"p")
 
 
-# --- leaving at any byte (threat 77) -------------------------------------------------------------------------------------
+# --- leaving at any byte (threat 77) ---------------------------------------------------------------------------------
 
 def test_disconnect_after_every_byte(server):
     channel = fresh()

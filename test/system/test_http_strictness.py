@@ -43,14 +43,16 @@ GET = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n"
 CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"
 
 
-# --- whose end is in doubt ----------------------------------------------------------------------------------------------
+# --- whose end is in doubt -------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("fields", [  # threats 47, 48
     b"Content-Length: 6\r\nTransfer-Encoding: chunked", b"Transfer-Encoding: chunked\r\nContent-Length: 6",
     b"Content-Length: 0\r\nTransfer-Encoding: identity", b"Content-Length: 5\r\nContent-Length: 5",
     b"Content-Length: 5\r\nContent-Length: 6", b"Content-Length: 5\r\ncontent-length: 5",
-    b"Content-Length: 5,5", b"Content-Length: 5, 5", b"Content-Length: 5 5", b"Content-Length: +5", b"Content-Length: -5",
-    b"Content-Length: 0x5", b"Content-Length: 5_0", b"Content-Length: 5.0", b"Content-Length: 5e0", b"Content-Length: 5;",
+    b"Content-Length: 5,5", b"Content-Length: 5, 5", b"Content-Length: 5 5", b"Content-Length: +5",
+    b"Content-Length: -5",
+    b"Content-Length: 0x5", b"Content-Length: 5_0", b"Content-Length: 5.0", b"Content-Length: 5e0",
+    b"Content-Length: 5;",
     b"Content-Length:", b"Content-Length: ", b"Content-Length: five", b"Content-Length: \"5\"",
     b"Content-Length: 18446744073709551616", b"Content-Length: 18446744073709551621",
     b"Content-Length: 99999999999999999999999999", b"Content-Length: \xb2", b"Content-Length: 5\x0b",
@@ -82,22 +84,28 @@ def test_chunked_in_http_1_0(server):
     b"0x5\r\nhello\r\n", b"5_0\r\n", b" 5\r\nhello\r\n", b"+5\r\nhello\r\n", b"-5\r\nhello\r\n", b"\r\nhello\r\n",
     b"5\nhello\r\n", b"5\r\nhello\n", b"5\r\nhello0\r\n\r\n", b"5\r\nhello!\r\n", b"g\r\n", b"5 \r\nhello\r\n0\n\r\n",
     b"00000000000000005\r\nhello\r\n0\r\n\r\n", b"10000000000000005\r\nhello\r\n0\r\n\r\n",
-    b"fffffffffffffffff\r\n", b"5\rhello\r\n", b"5;\x00\r\nhello\r\n", b"5;a\nhello\r\n", b"5;" + b"x" * 1000 + b"\r\nhello\r\n",
-    b"0\r\nX Y: z\r\n\r\n", b"0\r\n X: z\r\n\r\n", b"0\r\nX: z\n\r\n", b"0\r\nX\r\n\r\n", b"0\n\n", b"0\r\nX: \x00\r\n\r\n",
+    b"fffffffffffffffff\r\n", b"5\rhello\r\n", b"5;\x00\r\nhello\r\n", b"5;a\nhello\r\n",
+    b"5;" + b"x" * 1000 + b"\r\nhello\r\n",
+    b"0\r\nX Y: z\r\n\r\n", b"0\r\n X: z\r\n\r\n", b"0\r\nX: z\n\r\n", b"0\r\nX\r\n\r\n", b"0\n\n",
+    b"0\r\nX: \x00\r\n\r\n",
     b"5\r\n\r\nhello\r\n0\r\n\r\n"])
 def test_chunks_in_doubt(server, chunks):
     want_one_refusal(server, CHUNKED + chunks)
 
 
 @pytest.mark.parametrize("head, status", [  # threats 49, 50
-    (b"GET /healthz HTTP/1.1\r\n\r\n", 400), (GET + b"Host: localhost\r\n\r\n", 400), (GET + b"Host: other\r\n\r\n", 400),
+    (b"GET /healthz HTTP/1.1\r\n\r\n", 400), (GET + b"Host: localhost\r\n\r\n", 400),
+    (GET + b"Host: other\r\n\r\n", 400),
     (b"GET /healthz HTTP/1.1\r\nHost:\r\n\r\n", 400), (b"GET /healthz HTTP/1.1\r\nHost: a b\r\n\r\n", 400),
     (b"GET /healthz HTTP/1.1\r\nHost: a/b\r\n\r\n", 400), (b"GET /healthz HTTP/1.1\r\nHost: a@b\r\n\r\n", 400),
     (b"GET http://other/healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
-    (b"GET /healthz HTTP/1.1\nHost: localhost\n\n", 400), (GET + b"X: a\nY: b\r\n\r\n", 400), (GET + b"X: a\x00b\r\n\r\n", 400),
+    (b"GET /healthz HTTP/1.1\nHost: localhost\n\n", 400), (GET + b"X: a\nY: b\r\n\r\n", 400),
+    (GET + b"X: a\x00b\r\n\r\n", 400),
     (GET + b"X: a\rb\r\n\r\n", 400), (GET + b"X : a\r\n\r\n", 400), (GET + b"X: a\r\n b\r\n\r\n", 400),
-    (GET + b"X: a\r\n\tb\r\n\r\n", 400), (GET + b": a\r\n\r\n", 400), (GET + b"no colon\r\n\r\n", 400), (GET + b"X(: a\r\n\r\n", 400),
-    (GET + b"X\x80: a\r\n\r\n", 400), (b"GET /healthz HTTP/1.1\r\n Host: localhost\r\n\r\n", 400), (GET + b"X: \x7f\r\n\r\n", 400),
+    (GET + b"X: a\r\n\tb\r\n\r\n", 400), (GET + b": a\r\n\r\n", 400), (GET + b"no colon\r\n\r\n", 400),
+    (GET + b"X(: a\r\n\r\n", 400),
+    (GET + b"X\x80: a\r\n\r\n", 400), (b"GET /healthz HTTP/1.1\r\n Host: localhost\r\n\r\n", 400),
+    (GET + b"X: \x7f\r\n\r\n", 400),
     (b"GET  /healthz HTTP/1.1\r\nHost: x\r\n\r\n", 400), (b"GET /healthz  HTTP/1.1\r\nHost: x\r\n\r\n", 400),
     (b"GET\t/healthz\tHTTP/1.1\r\nHost: x\r\n\r\n", 400), (b" GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", 400),
     (b"GET /healthz HTTP/1.1 \r\nHost: x\r\n\r\n", 400), (b"GET /healthz http/1.1\r\nHost: x\r\n\r\n", 400),
@@ -155,7 +163,7 @@ def test_a_refused_body_is_not_a_request(server):  # threat 48: whose end is in 
     assert history(server, victim).json()["head"] == 0
 
 
-# --- too much (threat 51) -----------------------------------------------------------------------------------------------
+# --- too much (threat 51) --------------------------------------------------------------------------------------------
 
 def test_a_request_line_of_a_megabyte(server):
     want_one_refusal(server, b"GET /" + b"x" * (1 << 20) + b" HTTP/1.1\r\nHost: x\r\n\r\n", 414)
@@ -190,7 +198,7 @@ def memory_of(server):
         return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmRSS"))
 
 
-# --- slow (threat 52) -----------------------------------------------------------------------------------------------------
+# --- slow (threat 52) ------------------------------------------------------------------------------------------------
 
 SLOW = "request_timeout_s = 1\nkeepalive_timeout_s = 1\n"
 
@@ -274,7 +282,7 @@ def test_who_never_reads_an_answer_is_closed(hasty):
         wait_until(lambda: metric(hasty, "longwire_http_connections") == 1)
 
 
-# --- many at once, and early ends (threat 53) -----------------------------------------------------------------------------
+# --- many at once, and early ends (threat 53) ------------------------------------------------------------------------
 
 def test_a_thousand_pipelined_requests(server):
     channel, count = fresh(), 1000
@@ -351,11 +359,14 @@ def test_requests_cut_at_every_byte(server):
     assert len(messages) == count and {message["data"] for message in messages} == {"hello"}
 
 
-# --- what a publisher writes stays inside its frame (threats 58, 80) --------------------------------------------------------
+# --- what a publisher writes stays inside its frame (threats 58, 80) -------------------------------------------------
 
-PIECES = [b"\r", b"\n", b"\r\n", b"\r\n\r\n", b"\x00", b"\xef\xbb\xbf", b"data: forged", b"id: 7", b"event: gap", b": ", b"--",
-          b"\r\n--", b"--\r\n", b"Content-Type: text/html", b"Longwire-Seq: 1", b"0\r\n\r\n", b"5\r\n", b'"', b"\\", b"\\u0000",
-          b"}", b'"}', b"</script>", "\u2028\u2029\u0085".encode(), b"\x1b[2J", b"retry: 1\n", b"\x7f", "😀".encode(), b"]]>"]
+PIECES = [b"\r", b"\n", b"\r\n", b"\r\n\r\n", b"\x00", b"\xef\xbb\xbf", b"data: forged", b"id: 7", b"event: gap",
+          b": ", b"--",
+          b"\r\n--", b"--\r\n", b"Content-Type: text/html", b"Longwire-Seq: 1", b"0\r\n\r\n", b"5\r\n", b'"', b"\\",
+          b"\\u0000",
+          b"}", b'"}', b"</script>", "\u2028\u2029\u0085".encode(), b"\x1b[2J", b"retry: 1\n", b"\x7f", "😀".encode(),
+          b"]]>"]
 
 
 def test_nothing_breaks_out_of_its_frame(server):
@@ -365,15 +376,16 @@ def test_nothing_breaks_out_of_its_frame(server):
         payload = b"".join(rng.choice(PIECES) for _ in range(rng.randrange(1, 8)))
         if rng.random() < 0.3:
             payload += rng.randbytes(rng.randrange(40))
-        sent.append((rng.choice(["application/octet-stream", "text/plain", "text/event-stream", "multipart/mixed"]), payload))
+        sent.append((rng.choice(["application/octet-stream", "text/plain", "text/event-stream", "multipart/mixed"]),
+                     payload))
     for media, payload in sent:
         publish(server, channel, payload, media=media)
     for kind in READERS.values():
         with kind(server, query_of((channel, "after=0"))) as reader:
             events = reader.several(len(sent))
             if reader.media and reader.media.startswith("multipart"):
-                publish(server, channel, b"--" + reader.delimiter + b"\r\n" + reader.delimiter + b"--\r\n", media="text/plain")
-                sent.append(("text/plain", b"--" + reader.delimiter + b"\r\n" + reader.delimiter + b"--\r\n"))
+                sent.append(("text/plain", b"\r\n" + reader.delimiter + b"\r\n\r\n" + reader.delimiter + b"--\r\n"))
+                publish(server, channel, sent[-1][1], media="text/plain")
                 events.append(reader.next())
         assert [(event["media"], event["payload"]) for event in events] == sent
         assert [event["seq"] for event in events] == list(range(1, len(sent) + 1))
@@ -381,7 +393,8 @@ def test_nothing_breaks_out_of_its_frame(server):
 
 def test_json_comes_byte_for_byte_but_for_line_breaks_in_lines(server):
     channel = fresh()
-    payloads = [b'{"a":\r\n1,\n"b"\r:\t[ ] }', b'\n\n"x"\r\n', b'"\\r\\n\\u0000\\u2028"', b' { "z" : 1.10e+5 } ', b"\t0",
+    payloads = [b'{"a":\r\n1,\n"b"\r:\t[ ] }', b'\n\n"x"\r\n', b'"\\r\\n\\u0000\\u2028"', b' { "z" : 1.10e+5 } ',
+                b"\t0",
                 '"\u2028\ufeff"'.encode(), b'"--\\r\\n--"', b'["data: x\\n\\n"]']
     for payload in payloads:
         publish(server, channel, payload, media="application/json")
@@ -395,7 +408,8 @@ def test_json_comes_byte_for_byte_but_for_line_breaks_in_lines(server):
 
 def test_media_types_can_not_carry_lines(server):  # threat 58
     channel = fresh()
-    bad = ["text/plain\r\nX: y", "text/plain\ndata: x", "text/plain\r", "a/b\x00", "a/b\u2028", "a/b\x85", "\r\n\r\n/", "a/b\x7f"]
+    bad = ["text/plain\r\nX: y", "text/plain\ndata: x", "text/plain\r", "a/b\x00", "a/b\u2028", "a/b\x85", "\r\n\r\n/",
+           "a/b\x7f"]
     messages = [{"channel": channel, "data": "x", "media": media} for media in bad]
     results = request(server, "POST", "/v1/messages", json.dumps({"messages": messages}).encode(),
                       content_type="application/json").want(200).json()["results"]
@@ -405,7 +419,8 @@ def test_media_types_can_not_carry_lines(server):  # threat 58
         if b"\r\n" in raw:
             continue  # in a head that is simply the next line
         with Wire(server) as wire:
-            wire.send(POST.replace(b"topic:victim", channel.encode()) + b"Content-Length: 1\r\nContent-Type: " + raw + b"\r\n\r\nx")
+            head = POST.replace(b"topic:victim", channel.encode()) + b"Content-Length: 1\r\n"
+            wire.send(head + b"Content-Type: " + raw + b"\r\n\r\nx")
             assert wire.answer("POST").status in (400, 415)
     assert history(server, channel).json()["head"] == 0
 
@@ -449,7 +464,7 @@ def test_a_handshake_reflects_nothing_of_ours(server):
         assert wire.head().want(101).field("Sec-WebSocket-Protocol") == "longwire.json.v1"
 
 
-# --- through nginx as it is out of the box (threat 84) ----------------------------------------------------------------------
+# --- through nginx as it is out of the box (threat 84) ---------------------------------------------------------------
 
 NGINX = """
 daemon off; master_process off; pid {home}/pid; error_log {home}/error.log;

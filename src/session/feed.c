@@ -359,12 +359,23 @@ static void scratch_offer(struct scratch *scratch, const struct feed *feed, uint
     scratch->is_chunked = feed->is_chunked;
 }
 
+/* How many marks, from the first on, can't go back: what is told once and all before it, because it claims that. They
+ * fit into the scratch, so that is little. */
+static size_t scratch_pinned(const struct scratch *scratch)
+{
+    size_t count = scratch->count;
+
+    while (count > 0 && !scratch->marks[count - 1].is_pinned)
+        count--;
+    return count;
+}
+
 /* The socket took `put` bytes only. The frame that was cut is kept, cursors go back over those behind it; what can't
  * be drawn again becomes words of our own. */
 static void feed_take_back(struct feed *feed, size_t put)
 {
     struct scratch *scratch = &feed->desk->scratch;
-    size_t          first   = 0;
+    size_t          pinned  = scratch_pinned(scratch), first = 0;
 
     while (first < scratch->count && scratch->marks[first].end <= put)
         first++;
@@ -375,13 +386,12 @@ static void feed_take_back(struct feed *feed, size_t put)
         waiting->cut_at              = (uint32_t)(put - begin);
         first++;
     }
+    for (; first < pinned; first++)
+        buf_put(feed_own(feed), frame_span(scratch->marks[first].frame, feed->is_chunked));
     for (size_t i = scratch->count; i-- > first;) {
         struct scratch_mark *mark = &scratch->marks[i];
         scratch->message_count -= mark->is_message;
-        if (mark->is_pinned)
-            buf_put(feed_own(feed), frame_span(mark->frame, feed->is_chunked));
-        else
-            subscription_rewind(&mark->sub->sub, mark->next);
+        subscription_rewind(&mark->sub->sub, mark->next);
         feed_list(feed, mark->sub);
     }
     for (struct feed_sub *sub = feed->subs; sub != NULL; sub = sub->next)
@@ -414,7 +424,6 @@ static bool feed_send_some(struct feed *feed, bool *is_gone)
             return false;
         scratch_offer(scratch, feed, from);
     }
-    /* Placing may have added words of our own meanwhile; they go first. */
     bool is_whole = feed_write(feed, buf_span(&scratch->bytes), &put, is_gone);
     if (*is_gone)
         return false;

@@ -307,7 +307,7 @@ void stage_init(struct stage *stage, uint64_t seed)
         .keepalive_timeout_ms = 30000, .body_bytes_max = 1 << 20, .linger_ms = 2000,
     };
     static const struct shard_limits shard = {
-        .hub = { .window_messages_max = 8, .window_bytes_max = 1 << 20, .linger_ms = 100 },
+        .hub = { .window_messages_max = 32, .window_bytes_max = 1 << 20, .linger_ms = 100 },
         .page_count_max = 16, .page_bytes_max = 64 * 1024, .publish_count_max = 16, .publish_bytes_max = 1 << 20,
     };
 

@@ -1,6 +1,6 @@
 /* stream.h - one connected byte stream, without buffers of its own: an idle one costs this struct and no more.
  *
- * Read until you are told STREAM_LATER, or call stream_more() to be called again next turn. A write that took less than
+ * Read until you are told STREAM_LATER, or call stream_more() to be called again after the others. A write that took less than
  * it was given has met a full socket: on_writable() comes when there is room. (TLS will be a second maker of
  * this port.) Belongs to its loop's thread. */
 #ifndef REACTOR_STREAM_H
@@ -39,7 +39,8 @@ enum { STREAM_LATER = -1, STREAM_FAULT = -2 };
 enum rc stream_new(struct loop *loop, int fd, const struct stream_events *events, void *owner,
                    struct stream **ret) RC_MUST_USE;
 
-/* Hands a stream to another owner. What it has to read is said to the new one next turn. */
+/* Hands a stream to another owner. What it has to read is said to the new one, but not before this returns to the
+ * loop. */
 void stream_hand_over(struct stream *stream, const struct stream_events *events, void *owner);
 
 /* Closes at once; the struct goes at the end of the turn. NULL is fine. What was written is still sent by the kernel. */
@@ -59,7 +60,7 @@ ssize_t stream_write(struct stream *stream, struct span bytes);
 /* Tells the peer that nothing more will come. */
 void stream_shut(struct stream *stream);
 
-/* The owner stopped reading before STREAM_LATER: on_readable() again next turn. */
+/* The owner stopped reading before STREAM_LATER: on_readable() again, at the end of this turn's events or the next's. */
 void stream_more(struct stream *stream);
 
 /* Is something on its way to the peer (bytes, or probes of its full window) and has its kernel said nothing for so long?

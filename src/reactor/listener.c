@@ -39,9 +39,10 @@ static void listener_ready(struct source *source, uint32_t events)
             listener->options.accepted(listener->options.ctx, fd);
             continue;
         }
-        if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
-            listener_rest(listener, errno);
-        if (errno != EINTR && errno != ECONNABORTED)
+        int why = errno;  /* before a log line changes it */
+        if (why == EMFILE || why == ENFILE || why == ENOBUFS || why == ENOMEM)
+            listener_rest(listener, why);
+        if (why != EINTR && why != ECONNABORTED)
             return;
     }
 }

@@ -53,8 +53,10 @@ static void rig_ready(struct source *source, uint32_t events)
     buf_putc(&rig->story, 'r');
 }
 
-static const struct loop_hooks  rig_hooks = { .turn_begin = rig_turn_begin, .mail = rig_mail, .turn_end = rig_turn_end };
-static const struct source_kind rig_kind  = { .ready = rig_ready };
+static const struct loop_hooks rig_hooks = {
+    .turn_begin = rig_turn_begin, .mail = rig_mail, .turn_end = rig_turn_end,
+};
+static const struct source_kind rig_kind = { .ready = rig_ready };
 
 static void rig_open(struct rig *rig)
 {

@@ -1,8 +1,8 @@
 /* stream.h - one connected byte stream, without buffers of its own: an idle one costs this struct and no more.
  *
- * Read until you are told STREAM_LATER, or call stream_more() to be called again after the others. A write that took less than
- * it was given has met a full socket: on_writable() comes when there is room. (TLS will be a second maker of
- * this port.) Belongs to its loop's thread. */
+ * Read until you are told STREAM_LATER, or call stream_more() to be called again after the others. A write that took
+ * less than it was given has met a full socket: on_writable() comes when there is room. (TLS will be a second maker
+ * of this port.) Belongs to its loop's thread. */
 #ifndef REACTOR_STREAM_H
 #define REACTOR_STREAM_H
 
@@ -60,7 +60,7 @@ ssize_t stream_write(struct stream *stream, struct span bytes);
 /* Tells the peer that nothing more will come. */
 void stream_shut(struct stream *stream);
 
-/* The owner stopped reading before STREAM_LATER: on_readable() again, at the end of this turn's events or the next's. */
+/* The owner stopped reading before STREAM_LATER: on_readable() again, behind this turn's events or the next's. */
 void stream_more(struct stream *stream);
 
 /* Is something on its way to the peer (bytes, or probes of its full window) and has its kernel said nothing for so long?

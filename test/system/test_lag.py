@@ -1,0 +1,198 @@
+"""Readers that stop reading (threat 34): what each costs the server does not grow with what it misses, others don't notice, and
+it gets everything in order when it reads again, or an honest gap.
+
+LW_LAG_MB    megabytes published past the stalled readers; 24 unless told otherwise
+"""
+import contextlib
+import json
+import os
+import pathlib
+import re
+import socket
+import time
+
+import pytest
+
+from longwire_client import Api, Place, Reader, event_of, follow
+from longwire_server import Server, is_built
+
+pytestmark = pytest.mark.skipif(not is_built(), reason="no longwired is built")
+
+LAG_BYTES = int(os.environ.get("LW_LAG_MB", "24")) << 20
+PAYLOAD_BYTES = 2 * 1024
+BATCH = 200
+STALLED = 100
+SECONDS = 60
+# A stalled reader may hold 64 KB. When it came it read a page of as much, which was freed; the allocator may keep that
+# for later (malloc_trim(3) gives back all but some 20 KB a reader), and something for everyone together.
+PER_READER_BYTES_MAX = (64 + 64) * 1024
+ALLOCATOR_BYTES = 4 << 20
+MORE_BYTES_MAX = 16 * 1024    # a reader, when it misses as much again
+SETTLE_SECONDS = 5
+
+
+def stall(server, transport, channel):
+    """Asks for the channel and reads nothing, with little room for what the kernel takes on its behalf."""
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    sock.settimeout(SECONDS)
+    sock.connect(("127.0.0.1", server.port))
+    if transport == "sse":
+        sock.sendall(f"GET /v1/subscribe?channel={channel}&after=1 HTTP/1.1\r\nHost: x\r\n"
+                     "Accept: text/event-stream\r\n\r\n".encode())
+    else:
+        sock.sendall(f"GET /v1/ws?channel={channel}&after=1 HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
+                     "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+                     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode())
+    return sock
+
+
+def rss_bytes(pid):
+    return int(re.search(r"VmRSS:\s+(\d+)", pathlib.Path(f"/proc/{pid}/status").read_text())[1]) * 1024
+
+
+def settled_rss(pid, enough):
+    """What it holds once it has given back what it let go, or after a while."""
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while (now := rss_bytes(pid)) > enough and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return now
+
+
+def wait_metric(api, name, wanted):
+    deadline = time.monotonic() + SECONDS
+    while (now := api.metrics())[name] != wanted:
+        assert time.monotonic() < deadline, (name, now[name])
+        time.sleep(0.02)
+
+
+def publish_much(api, channel, start, count, keep_up=lambda head: None, size=PAYLOAD_BYTES, batch=BATCH):
+    """count messages that carry their number; keep_up(head) waits for those who don't lag."""
+    assert count % batch == 0
+    for at in range(start, start + count, batch):
+        results = api.batch([{"channel": channel, "data": f"{number}-".ljust(size, "x")}
+                             for number in range(at, at + batch)])
+        assert all(result["status"] == 201 for result in results)
+        keep_up(at + batch)
+
+
+def numbers_of(events):
+    return [int(event.payload.partition(b"-")[0]) for event in events if event.kind == "message"]
+
+
+def read_stalled_sse(sock, last):
+    """The rest of what was asked for so long ago."""
+    events, data = [], b""
+    with sock.makefile("rb") as stream:
+        assert stream.readline().startswith(b"HTTP/1.1 200")
+        while stream.readline().strip():
+            pass
+        while not events or events[-1].seq < last:
+            size = int(stream.readline(), 16)
+            data += stream.read(size)
+            assert stream.readline() == b"\r\n"
+            *whole, data = data.split(b"\n\n")
+            events += parse_events(whole)
+    return events
+
+
+def parse_events(blocks):
+    for block in blocks:
+        for line in block.split(b"\n"):
+            if line.startswith(b"data: "):
+                yield event_of(json.loads(line[6:]))
+
+
+@pytest.mark.parametrize("channel", ["topic:lag", "live:lag"])
+@pytest.mark.parametrize("transport", ["ws", "sse"])
+def test_readers_that_stop_cost_a_cursor_and_no_queue(transport, channel):
+    """What the server holds before they come, full of what it keeps for everyone, against what it holds when they have missed
+    half of the traffic, and all of it: the difference is theirs, and no more the second time."""
+    third = LAG_BYTES // PAYLOAD_BYTES // BATCH // 3 * BATCH
+    count = 3 * third
+    flags = ["--tail-bytes-max", "4M", "--store-memory-bytes", "1M", "--write-buffer-bytes", "1M"]
+    config = "[namespace live]\nkeep_count = 256\n"
+    # What ASan keeps of freed memory would drown what is measured.
+    env = {"ASAN_OPTIONS": "quarantine_size_mb=1:thread_local_quarantine_size_kb=64:allocator_release_to_os_interval_ms=100"}
+    with Server(flags=flags, env=env, config=config) as server, contextlib.ExitStack() as stack:
+        api = Api(server.url)
+        good = stack.enter_context(Reader(server.url, "ndjson", [channel]))
+        publish_much(api, channel, 0, third, lambda head: good.wait_head(channel, head))
+        rss = [rss_bytes(server.pid)]
+        stalled = [stack.enter_context(contextlib.closing(stall(server, transport, channel))) for _ in range(STALLED)]
+        for part in (1, 2):
+            publish_much(api, channel, part * third, third, lambda head: good.wait_head(channel, head))
+            wait_metric(api, "longwire_lagging_readers", STALLED)
+            rss.append(settled_rss(server.pid, rss[0] + STALLED * PER_READER_BYTES_MAX + ALLOCATOR_BYTES))
+        metrics = api.metrics()
+        each = [(later - rss[0]) / STALLED for later in rss[1:]]
+        print(f"{each[0] / 1024:.1f}, then {each[1] / 1024:.1f} KB for each of {STALLED} that miss "
+              f"{third * PAYLOAD_BYTES >> 20}, then {2 * third * PAYLOAD_BYTES >> 20} MB")
+        assert max(rss[1:]) <= rss[0] + STALLED * PER_READER_BYTES_MAX + ALLOCATOR_BYTES
+        assert rss[2] <= rss[1] + STALLED * MORE_BYTES_MAX, "it grows with what is missed"
+        assert metrics["longwire_lagging_readers"] == STALLED
+        assert numbers_of(good.of(channel)) == list(range(count)) and not good.gaps(channel)
+        assert good.breaks == []
+        if transport == "sse":
+            for sock in stalled[:2]:
+                check_record(read_stalled_sse(sock, count), channel, count, 2)
+        api.close()
+
+
+def check_record(events, channel, count, next_seq=1):
+    """Each seq once, in order; on a memory channel what its ring let go is a gap that says so."""
+    for event in events:
+        first = event.object["from"] if event.kind == "gap" else event.seq
+        assert first == next_seq, (first, next_seq)
+        next_seq = event.seq + 1
+        if event.kind == "message":
+            assert int(event.payload.partition(b"-")[0]) == event.seq - 1
+        else:
+            assert channel.startswith("live:") and event.object["why"] == "trimmed", event.object
+    assert next_seq == count + 1
+
+
+@pytest.mark.parametrize("transport", ["ws", "sse", "ndjson", "multipart"])
+def test_a_reader_that_pauses_gets_everything_afterwards(transport):
+    """In the middle of a stream: reads some, stops while much is published, reads on over the same link."""
+    channel, count = "topic:pause", 320
+    with Server() as server, contextlib.closing(Api(server.url)) as api:
+        place, breaks = Place(server.url, [channel]), []
+        things = follow(transport, place, breaks.append)
+        publish_much(api, channel, 0, 16, size=65536, batch=16)
+        events = read_until(things, 16)
+        publish_much(api, channel, 16, count - 16, size=65536, batch=16)
+        wait_metric(api, "longwire_lagging_readers", 1)
+        events += read_until(things, count)
+        check_record(events, channel, count)
+        wait_metric(api, "longwire_lagging_readers", 0)
+        assert breaks == []
+        things.close()
+        place.let_go()
+
+
+def read_until(things, seq):
+    events = []
+    for thing in things:
+        if (event := event_of(thing)) is not None:
+            events.append(event)
+            if event.seq >= seq:
+                return events
+    return events
+
+
+def test_a_reader_that_takes_nothing_for_too_long_is_let_go():
+    """slow_reader_timeout: closed and counted; its cursor stays good."""
+    with Server(flags=["--slow-reader-timeout-s", "2", "--heartbeat-s", "1"]) as server:
+        api = Api(server.url)
+        socks = [stall(server, transport, "topic:slow") for transport in ("ws", "sse")]
+        publish_much(api, "topic:slow", 0, 160, size=65536, batch=16)
+        wait_metric(api, "longwire_lagging_readers", 2)
+        wait_metric(api, "longwire_slow_readers_closed_total", 2)
+        wait_metric(api, "longwire_lagging_readers", 0)
+        for sock in socks:
+            sock.close()
+        with Reader(server.url, "ws", ["topic:slow"]) as reader:
+            reader.wait_head("topic:slow", 160)
+            check_record(reader.of("topic:slow"), "topic:slow", 160)
+        api.close()

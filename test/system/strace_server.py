@@ -21,9 +21,11 @@ def calls_of(inject):
 
 
 @contextlib.contextmanager
-def strace(server, inject):
-    """Holds once every thread there is now is attached to."""
+def strace(server, inject, path=None):
+    """Holds once every thread there is now is attached to. With `path`, only calls on that file."""
     command = ["strace", "-f", "-p", str(server.pid), "-o", os.devnull, "-e", calls_of(inject), "-e", inject]
+    if path is not None:
+        command += ["-P", str(path)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as tracer:
         line = tracer.stderr.readline()
         assert "attached" in line, line
@@ -48,5 +50,5 @@ class StracedServer(Server):
         self.inject = inject
 
     def command(self):
-        return ["strace", "-D", "-f", "-qq", "--seccomp-bpf", "-o", os.devnull, "-e", calls_of(self.inject),
+        return ["strace", "-D", "-f", "-qq", "-o", os.devnull, "-e", calls_of(self.inject),
                 "-e", self.inject, *super().command()]

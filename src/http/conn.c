@@ -8,7 +8,7 @@
 #include "codec/url/url.h"
 #include "reactor/log.h"
 
-enum { READS_A_TURN = 4 };
+enum { READS_AT_ONCE = 2 };
 
 /* --- time ---------------------------------------------------------------------------------------------------- */
 
@@ -417,7 +417,7 @@ static void conn_on_readable(struct stream *stream, void *owner)
             conn->is_resting = true;
             break;
         }
-        if (reads == READS_A_TURN) {
+        if (reads == READS_AT_ONCE) {
             stream_more(stream);  /* the others first: who sends without end must not have the loop for itself */
             break;
         }

@@ -372,6 +372,42 @@ static void no_more_than_pipeline_max_requests_are_under_way(void **state)
     assert_int_equal(rig->late_count, PIPELINE_MAX + 1);
 }
 
+static struct http_conn *rig_conn(struct rig *rig)
+{
+    return container_of(rig->server.conns.next, struct http_conn, link);
+}
+
+/* Lets the server's socket run full with small answers that nobody reads; how many. */
+static size_t fill(struct rig *rig)
+{
+    size_t count = 0;
+
+    for (; !rig_conn(rig)->stream->is_full; count++)
+        rig_say(rig, GET("/none"));
+    return count;
+}
+
+static void answers_that_nobody_reads_stop_the_serving(void **state)  /* threat 34 */
+{
+    struct rig *rig   = *state;
+    size_t      count = fill(rig), more = 200;
+
+    buf_clear(&rig->served);
+    for (size_t i = 0; i < more; i++)
+        rig_say(rig, GET("/none"));
+    assert_in_range(rig_conn(rig)->out.len, ANSWER_BYTES_MAX, ANSWER_BYTES_MAX + 200);
+    assert_true(rig->served.len < more * strlen("GET /none\n"));
+    for (int i = 0; i < 8; i++) {
+        rig_hear(rig);
+        rig_settle(rig);
+    }
+    assert_int_equal(rig->served.len, more * strlen("GET /none\n"));
+    rig_hear(rig);
+    size_t each = rig->heard.len / (count + more);
+    assert_int_equal(rig->heard.len, each * (count + more));
+    buf_clear(&rig->heard);
+}
+
 /* More than is kept while nothing can be served; all of it is answered once it can. */
 static void a_client_that_sends_on_is_not_read_from_and_loses_nothing(void **state)
 {
@@ -483,7 +519,7 @@ static void a_sender_without_end_leaves_the_turn_to_others(void **state)
     char       *flood = calloc(1, LOOP_INPUT_BYTES);
 
     rig_say(rig, GET_CLOSE("/late"));
-    int fd = container_of(rig->server.conns.next, struct http_conn, link)->stream->fd;
+    int fd = rig_conn(rig)->stream->fd;
     assert_int_equal(setsockopt(rig->client, SOL_SOCKET, SO_SNDBUF, &wide, sizeof wide), 0);
     while (send(rig->client, flood, LOOP_INPUT_BYTES, MSG_NOSIGNAL) > 0)
         ;
@@ -842,14 +878,6 @@ static void a_last_answer_has_as_much_time_as_any(void **state)
     assert_int_equal(counter_get(&rig->server.counters.conns), 0);
 }
 
-/* Lets the server's socket run full with small answers that nobody reads. */
-static void fill(struct rig *rig)
-{
-    do
-        rig_say(rig, GET("/echo"));
-    while (!container_of(rig->server.conns.next, struct http_conn, link)->stream->is_full);
-}
-
 /* Requests sent on by a client that reads nothing don't buy it time. */
 static void asking_on_does_not_prolong_not_reading(void **state)  /* threat 52 */
 {
@@ -904,6 +932,7 @@ int main(void)
         TEST(a_request_told_in_any_pieces_is_the_same),
         TEST(no_more_than_pipeline_max_requests_are_under_way),
         TEST(a_client_that_sends_on_is_not_read_from_and_loses_nothing),
+        TEST(answers_that_nobody_reads_stop_the_serving),
         TEST(what_was_left_unread_is_read_on_by_itself),
         TEST(an_alone_request_waits_and_keeps_the_later_ones_waiting),
         TEST(a_stream_is_taken_over_with_what_stands_behind_its_request),

@@ -121,7 +121,8 @@ void desk_ready(struct desk *desk, struct subscription *subscription)
 
     (void)desk;
     feed_list(feed, sub);
-    if (!feed->is_lagging)
+    /* Who lags draws nothing, but lets go of the page that came meanwhile. */
+    if (!feed->is_lagging || !subscription_is_lean(subscription))
         feed_mark(feed);
 }
 
@@ -394,8 +395,6 @@ static void feed_take_back(struct feed *feed, size_t put)
         subscription_rewind(&mark->sub->sub, mark->next);
         feed_list(feed, mark->sub);
     }
-    for (struct feed_sub *sub = feed->subs; sub != NULL; sub = sub->next)
-        subscription_let_go(&sub->sub);
 }
 
 static void feed_count_sent(struct feed *feed)
@@ -442,6 +441,13 @@ void feed_tell_all_placed(struct feed *feed)
         feed_tell_placed(feed, sub);
 }
 
+/* A slow reader costs a cursor: what was read for it is read again when there is room. */
+static void feed_let_go(struct feed *feed)
+{
+    for (struct feed_sub *sub = feed->subs; sub != NULL; sub = sub->next)
+        subscription_let_go(&sub->sub);
+}
+
 bool feed_draw(struct feed *feed)
 {
     bool is_gone;
@@ -455,6 +461,8 @@ bool feed_draw(struct feed *feed)
         return false;
     }
     feed_set_lagging(feed, feed->stream->is_full);
+    if (feed->is_lagging)
+        feed_let_go(feed);
     return true;
 }
 

@@ -6,7 +6,7 @@
 #include "base/rng.h"
 #include "session/session.h"
 
-enum { STAGE_LOGS_MAX = 4 };
+enum { STAGE_LOGS_MAX = 64 };
 
 struct stage_log {
     struct channel_name *name;

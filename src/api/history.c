@@ -12,7 +12,7 @@ static bool may_read(const struct call *call, const struct channel_name *name)
 {
     if (identity_may(call->identity, name->space->subscribe, RIGHT_SUBSCRIBE))
         return true;
-    call_refuse_rights(call, call->identity->name[0] == '\0' ? 401 : 403,
+    call_refuse_rights(call, identity_refusal(call->identity, name->space->subscribe),
                        "reading this channel needs an API key with the right to subscribe");
     return false;
 }

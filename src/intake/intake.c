@@ -35,7 +35,7 @@ unsigned intake_check_rights(const struct channel_name *name, const struct ident
         return 0;
     *ret_why = name->space->publish == ALLOW_NOBODY ? "only the server itself publishes in this namespace"
                                                     : "publishing here needs an API key with the right to publish";
-    return identity->name[0] == '\0' && name->space->publish != ALLOW_NOBODY ? 401 : 403;
+    return identity_refusal(identity, name->space->publish);
 }
 
 static unsigned refuse(unsigned status, const char *why, const char **ret_why)

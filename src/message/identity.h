@@ -24,4 +24,10 @@ static inline bool identity_may(const struct identity *identity, enum allowed al
     return false;
 }
 
+/* The HTTP status for whom identity_may() said no to: 401 if a key could change that, else 403. */
+static inline unsigned identity_refusal(const struct identity *identity, enum allowed allowed)
+{
+    return identity->name[0] == '\0' && allowed != ALLOW_NOBODY ? 401 : 403;
+}
+
 #endif

@@ -58,8 +58,9 @@ bool wishes_add(struct wishes *wishes, struct desk *desk, struct span channel, s
     if (fault != CHANNEL_NAME_OK)
         return wishes_fault(wishes, fault == CHANNEL_NAME_UNKNOWN ? 404 : 400, channel_name_fault_text(fault));
     if (!identity_may(identity, name->space->subscribe, RIGHT_SUBSCRIBE)) {
+        unsigned status = identity_refusal(identity, name->space->subscribe);
         channel_name_unref(name);
-        return wishes_fault(wishes, identity->name[0] == '\0' ? 401 : 403,
+        return wishes_fault(wishes, status,
                             "following this channel needs an API key with the right to subscribe");
     }
     wishes_push(wishes, name, start);

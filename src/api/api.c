@@ -219,3 +219,11 @@ size_t api_body_bytes_max(const struct api *api, const struct http_request *requ
         return api->limits.batch_bytes_max;
     return api->limits.payload_bytes_max;
 }
+
+bool api_is_heavy(const struct http_request *request)
+{
+    struct span path = request->path, tail = SPAN("/messages");
+
+    return request->head->method != H1_POST && span_starts(path, SPAN("/v1/channels/")) && path.len > tail.len &&
+           span_eq(span_skip(path, path.len - tail.len), tail);
+}

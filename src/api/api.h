@@ -58,6 +58,9 @@ void api_fini(struct api *api);
 /* How much body this request may bring. */
 size_t api_body_bytes_max(const struct api *api, const struct http_request *request);
 
+/* May its answer be big: a page of history? */
+bool api_is_heavy(const struct http_request *request);
+
 /* Answers, now or later; 404 for what is nobody's. */
 void api_serve(struct api *api, struct http_exchange *exchange, const struct http_request *request);
 

@@ -243,10 +243,16 @@ static void conn_on_end(struct http_conn *conn)
     pending_free(pending, conn->server);
 }
 
-/* Answers are still to be made, or to be sent: who takes the connection over would lose or overtake them. */
+/* Answers are still to be made, or to be sent. */
 static bool conn_is_owing(const struct http_conn *conn)
 {
     return conn->exchange_count > 0 || conn->out.len > 0;
+}
+
+/* Who takes the connection over would lose or overtake what is owed; big answers would heap up behind it. */
+static bool conn_is_in_the_way(const struct http_conn *conn, const struct http_plan *plan)
+{
+    return (plan->is_alone || plan->is_heavy) && conn_is_owing(conn);
 }
 
 /* A whole request in one piece, as nearly all are: served from where it lies. */
@@ -270,7 +276,7 @@ static bool conn_try_whole(struct http_conn *conn, struct span rest, size_t *ret
 
     struct http_request request = request_of(head, body);
     struct http_plan    plan    = server->service->plan(server->ctx, &request);
-    if (body.len > plan.body_bytes_max || (plan.is_alone && conn_is_owing(conn)))
+    if (body.len > plan.body_bytes_max || conn_is_in_the_way(conn, &plan))
         return false;
     conn->h1       = h1;
     conn->is_alone = plan.is_alone;
@@ -287,10 +293,10 @@ static bool conn_may_parse(const struct http_conn *conn)
            conn->out.len < limits->answer_bytes_max;
 }
 
-/* A request that wants the connection for itself waits until the earlier ones are answered. */
+/* Its request is known, but may not be served before the earlier ones are answered. */
 static bool conn_must_wait(const struct http_conn *conn)
 {
-    return conn->pending != NULL && conn->pending->plan.is_alone && conn_is_owing(conn);
+    return conn->pending != NULL && conn_is_in_the_way(conn, &conn->pending->plan);
 }
 
 /* Swallows one event's worth of `input`; *ret_used bytes are done with. False: nothing more can be swallowed now. */

@@ -23,7 +23,7 @@ struct rig {
     msec                  now;
     int                   client;
     struct buf            served;            /* "GET /now\nPOST /echo\n" */
-    struct http_exchange *late[LATE_MAX];    /* /late and /alone, in the order they were served */
+    struct http_exchange *late[LATE_MAX];    /* /late, /alone and /heavy, in the order they were served */
     size_t                late_count;
     size_t                gone_count;
     struct stream        *taken;
@@ -40,6 +40,7 @@ static struct http_plan rig_plan(void *ctx, const struct http_request *request)
     return (struct http_plan){
         .body_bytes_max = BODY_MAX,
         .is_alone       = span_eq(request->path, SPAN("/alone")) || span_eq(request->path, SPAN("/take")),
+        .is_heavy       = span_eq(request->path, SPAN("/heavy")),
     };
 }
 
@@ -103,7 +104,7 @@ static void rig_serve(void *ctx, struct http_exchange *exchange, const struct ht
     buf_putc(&rig->served, '\n');
     if (span_eq(path, SPAN("/take"))) {
         rig_take(rig, exchange);
-    } else if (span_eq(path, SPAN("/late")) || span_eq(path, SPAN("/alone"))) {
+    } else if (span_eq(path, SPAN("/late")) || span_eq(path, SPAN("/alone")) || span_eq(path, SPAN("/heavy"))) {
         rig_defer(rig, exchange);
     } else if (span_eq(path, SPAN("/echo"))) {
         answer(rig, exchange, request->body, false);
@@ -437,6 +438,32 @@ static void a_client_that_sends_on_is_not_read_from_and_loses_nothing(void **sta
     }
     assert_int_equal(answers - 1, count);
     buf_clear(&rig->heard);
+}
+
+/* Whatever a client asks for and doesn't read, one big answer waits for it. */
+static void a_heavy_request_waits_until_the_earlier_answers_have_left(void **state)  /* threats 21, 34 */
+{
+    struct rig *rig = *state;
+    char       *big = calloc(1, BIG_BYTES);
+
+    rig_say(rig, GET("/heavy") GET("/now") GET("/heavy") GET("/heavy"));
+    expect_served(rig, "GET /heavy\nGET /now\n");
+    rig_answer(rig, 0, span_of(big, BIG_BYTES));
+    rig_settle(rig);
+    expect_served(rig, "");
+    for (int i = 0; i < 100; i++) {
+        rig_hear(rig);
+        rig_turn(rig);
+    }
+    expect_served(rig, "GET /heavy\n");
+    expect_answers(rig, "200 #2097152\n200 now\n");
+    rig_answer(rig, 1, SPAN("small"));
+    rig_say_end(rig);
+    expect_served(rig, "GET /heavy\n");
+    rig_answer(rig, 2, SPAN("last"));
+    rig_settle(rig);
+    expect_answers(rig, "200 small\n200 last\nend\n");
+    free(big);
 }
 
 /* The kernel tells of bytes once: what was left with it is asked for again without any new event. */
@@ -933,6 +960,7 @@ int main(void)
         TEST(no_more_than_pipeline_max_requests_are_under_way),
         TEST(a_client_that_sends_on_is_not_read_from_and_loses_nothing),
         TEST(answers_that_nobody_reads_stop_the_serving),
+        TEST(a_heavy_request_waits_until_the_earlier_answers_have_left),
         TEST(what_was_left_unread_is_read_on_by_itself),
         TEST(an_alone_request_waits_and_keeps_the_later_ones_waiting),
         TEST(a_stream_is_taken_over_with_what_stands_behind_its_request),

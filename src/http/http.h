@@ -38,6 +38,8 @@ struct http_plan {
     size_t body_bytes_max;  /* above it: 413 */
     bool   is_alone;        /* wants the connection for itself: served when earlier requests are answered, and no
                              * later one is read before this one is */
+    bool   is_heavy;        /* its answer may be big: served when earlier answers have left, so that one at most waits
+                             * for a client that does not read */
 };
 
 struct http_service {

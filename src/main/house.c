@@ -198,7 +198,9 @@ static struct http_plan worker_plan(void *ctx, const struct http_request *reques
     case 2:
         return (struct http_plan){ .body_bytes_max = worker->desk.limits.echo_bytes_max,
                                    .is_alone       = request->head->is_websocket };
-    default: return (struct http_plan){ .body_bytes_max = api_body_bytes_max(&worker->api, request) };
+    default:
+        return (struct http_plan){ .body_bytes_max = api_body_bytes_max(&worker->api, request),
+                                   .is_heavy       = api_is_heavy(request) };
     }
 }
 

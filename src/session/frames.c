@@ -15,15 +15,21 @@ void frames_init(struct frames *frames)
     buf_init(&frames->token, TOKEN_TEXT_BYTES_MAX);
 }
 
+static void frames_drop(struct frames *frames, size_t at)
+{
+    if (frames->slots[at].frame == NULL)
+        return;
+    frames->bytes -= frames->slots[at].frame->len + message_size(frames->slots[at].message);
+    message_unref(frames->slots[at].message);
+    frame_unref(frames->slots[at].frame);
+    frames->slots[at].message = NULL;
+    frames->slots[at].frame   = NULL;
+}
+
 void frames_empty(struct frames *frames)
 {
-    for (size_t i = 0; i < FRAMES_CACHED_MAX; i++) {
-        message_unref(frames->slots[i].message);
-        frame_unref(frames->slots[i].frame);
-        frames->slots[i].message = NULL;
-        frames->slots[i].frame   = NULL;
-    }
-    frames->bytes = 0;
+    for (size_t i = 0; i < FRAMES_CACHED_MAX; i++)
+        frames_drop(frames, i);
     buf_fini(&frames->room);
 }
 
@@ -142,13 +148,13 @@ struct frame *frames_get(struct frames *frames, struct message *message, enum en
     if (frames->slots[at].message == message && frames->slots[at].encoding == encoding)
         return frame_ref(frames->slots[at].frame);
 
-    if (frames->slots[at].frame != NULL)
-        frames->bytes -= frames->slots[at].frame->len + message_size(frames->slots[at].message);
-    message_unref(frames->slots[at].message);
-    frame_unref(frames->slots[at].frame);
+    frames_drop(frames, at);
     frames->slots[at].message  = message_ref(message);
     frames->slots[at].encoding = encoding;
     frames->slots[at].frame    = frames_make(frames, message, encoding);
     frames->bytes += frames->slots[at].frame->len + message_size(message);
+    for (size_t i = 0; frames->bytes > FRAMES_CACHED_BYTES_MAX && i < FRAMES_CACHED_MAX; i++)
+        if (i != at)
+            frames_drop(frames, i);
     return frame_ref(frames->slots[at].frame);
 }

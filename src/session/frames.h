@@ -43,7 +43,8 @@ struct frames {
 void frames_init(struct frames *frames);
 void frames_fini(struct frames *frames);
 
-/* The frame of this message, shared with the cache: the caller owns a reference. */
+/* The frame of this message, shared with the cache: the caller owns a reference. When they hold too much, others are
+ * let go of; one alone may be longer than all may be together, until frames_trim(). */
 struct frame *frames_get(struct frames *frames, struct message *message, enum encoding encoding);
 
 /* Lets go of all when they hold too much; at the end of a turn. */

@@ -255,3 +255,22 @@ def test_a_batch_is_numbered_in_order_and_survives_kill():
         assert [event_of(entry).payload for entry in api.history_all("topic:b")] == [f"m{i}".encode() for i in range(500)]
         audit_history(api, "topic:b", answered)
         api.close()
+
+
+def test_who_comes_while_news_come_is_not_left_waiting():
+    """A cursor that the loop must ask about first (of another life, or beyond the head), in the midst of deliveries: the
+    reader hears at once, not at its next heartbeat."""
+    with Server() as server, contextlib.ExitStack() as stack:
+        first = stack.enter_context(Reader(server.url, "ndjson", ["live:busy"]))
+        publisher = Publisher(server.url, "p", "live:busy", has_keys=False)
+        stack.callback(publisher.join)
+        stack.callback(lambda: setattr(publisher, "is_over", True))
+        publisher.start()
+        first.wait_for(lambda: first.count("live:busy") > 100)
+        for _ in range(6):
+            with contextlib.ExitStack() as crowd:
+                readers = [crowd.enter_context(Reader(server.url, transport, ["live:busy"], after=10 ** 9))
+                           for transport in ("ws", "sse", "ndjson", "multipart", "poll") for _ in range(4)]
+                for reader in readers:
+                    reader.wait_for(lambda r=reader: len(r.of("live:busy")) > 2, seconds=10)
+                    assert reader.gaps("live:busy")[0]["why"] == "ahead", reader.transport

@@ -21,15 +21,11 @@ void feed_follow_all(struct feed *feed, struct wishes *wishes)
 
 bool stream_drain(struct stream *stream)
 {
-    for (;;) {
-        ssize_t got = stream_read(stream, stream->loop->input, LOOP_INPUT_BYTES);
-        if (got == STREAM_LATER)
-            return true;
-        if (got <= 0)
-            return false;
-        if (stream_is_drained(stream, (size_t)got, LOOP_INPUT_BYTES))
-            return true;
-    }
+    ssize_t got = stream_read(stream, stream->loop->input, LOOP_INPUT_BYTES);
+
+    if (got > 0 && !stream_is_drained(stream, (size_t)got, LOOP_INPUT_BYTES))
+        stream_more(stream);
+    return got > 0 || got == STREAM_LATER;
 }
 
 void refuse_wishes(struct desk *desk, struct http_exchange *exchange, const struct wishes *wishes)

@@ -21,7 +21,7 @@ size_t ws_session_bytes(void);
 
 void echo_close_all(struct desk *desk);
 
-/* Reads and drops what a client sends that has nothing to say. False: the link has ended. */
+/* Reads and drops what a client sends that has nothing to say, once a turn. False: the link has ended. */
 bool stream_drain(struct stream *stream);
 
 void session_serve_stream(struct desk *desk, struct http_exchange *exchange, const struct http_request *request,

@@ -673,30 +673,30 @@ static bool session_must_rest(struct ws_session *session)
     return session->is_resting;
 }
 
-/* Reads all there is. False: the session is gone. */
+/* Reads once: who sends without end gets a turn no longer than others do. False: the session is gone. */
 static bool session_read(struct ws_session *session)
 {
     struct stream *stream = session->feed.stream;
     struct loop   *loop   = stream->loop;
 
-    while (!session_must_rest(session)) {
-        size_t  kept = session_fetch_rest(session, loop->input);
-        ssize_t got  = stream_read(stream, loop->input + kept, LOOP_INPUT_BYTES - kept);
-        if (got == STREAM_LATER) {
-            session_keep_rest(session, span_of(loop->input, kept));
-            return true;
-        }
-        if (got > 0) {
-            ws_idle_heard(&session->idle, loop->now);
-            session_take(session, loop->input, kept + (size_t)got);
-        }
-        if (got <= 0 || (session->is_answered && feed_waiting(&session->feed) == 0)) {
-            session_free(session);
-            return false;
-        }
-        if (stream_is_drained(stream, (size_t)got, LOOP_INPUT_BYTES - kept))
-            return true;
+    if (session_must_rest(session))
+        return true;
+    size_t  kept = session_fetch_rest(session, loop->input);
+    ssize_t got  = stream_read(stream, loop->input + kept, LOOP_INPUT_BYTES - kept);
+    if (got == STREAM_LATER) {
+        session_keep_rest(session, span_of(loop->input, kept));
+        return true;
     }
+    if (got > 0) {
+        ws_idle_heard(&session->idle, loop->now);
+        session_take(session, loop->input, kept + (size_t)got);
+    }
+    if (got <= 0 || (session->is_answered && feed_waiting(&session->feed) == 0)) {
+        session_free(session);
+        return false;
+    }
+    if (!stream_is_drained(stream, (size_t)got, LOOP_INPUT_BYTES - kept))
+        stream_more(stream);
     return true;
 }
 

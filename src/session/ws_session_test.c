@@ -2,7 +2,9 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <linux/sockios.h>
 #include <unistd.h>
 
 #include "base/must.h"
@@ -263,6 +265,39 @@ static void answers_outlive_their_asker(void **state)
     stage_fini(&stage);
 }
 
+/* One client that sends without end must not have the loop for itself: it is read from twice a turn at most. */
+static void a_flood_leaves_turns_to_others(void **state)
+{
+    (void)state;
+    enum { FLOOD_BYTES = 5 * LOOP_INPUT_BYTES / 2, PONG_BYTES = 100 };
+    struct stage  stage;
+    struct client client;
+    static char   pong[PONG_BYTES];
+    int           left = 0, turn_count = 0;
+
+    stage_init(&stage, 1);
+    client_open(&client, &stage, "");
+    struct buf flood;
+    buf_init(&flood, 2 * FLOOD_BYTES);
+    while (flood.len < FLOOD_BYTES) {  /* pongs, unasked for: nothing is owed for them */
+        buf_put(&flood, span_of("\x8a\xe4\0\0\0\0", 6));
+        buf_put(&flood, span_of(pong, PONG_BYTES));
+    }
+    must(send(client.fd, flood.at, flood.len, MSG_NOSIGNAL) == (ssize_t)flood.len);
+    buf_fini(&flood);
+    do {
+        stage_turn(&stage);
+        must(ioctl(client.fd, SIOCOUTQ, &left) == 0);
+        turn_count++;
+    } while (left > 0);
+    assert_int_equal(turn_count, 2);
+    client_send(&client, WS_TEXT, SPAN("{\"type\":\"ping\"}"));
+    turns(&stage, &client, 3);
+    assert_true(span_eq(buf_span(&client.told), SPAN("{\"type\":\"pong\"} ")));
+    client_close(&client);
+    stage_fini(&stage);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -271,6 +306,7 @@ int main(void)
         cmocka_unit_test(a_close_is_answered_and_the_link_ended),
         cmocka_unit_test(a_flood_of_publishes_is_answered_to_the_last),
         cmocka_unit_test(answers_outlive_their_asker),
+        cmocka_unit_test(a_flood_leaves_turns_to_others),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -499,8 +499,6 @@ void conn_queue_answers(struct http_conn *conn)
         if (!exchange->is_answered)
             return;
         buf_put(&conn->out, buf_span(&exchange->answer));
-        if (exchange->is_last)
-            conn->is_last = true;
         list_take(&exchange->link);
         exchange_free(exchange);
         conn->exchange_count--;

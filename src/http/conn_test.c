@@ -704,6 +704,21 @@ static void nothing_is_served_behind_a_request_that_closes(void **state)
     assert_int_equal(counter_get(&rig->server.counters.conns), 0);
 }
 
+/* Nor behind an answer that closes, though it waits for its turn. */
+static void nothing_is_served_behind_an_answer_that_closes(void **state)
+{
+    struct rig *rig = *state;
+
+    rig_say(rig, GET("/late") GET("/late"));
+    answer(rig, rig->late[1], SPAN("last"), true);
+    rig->late[1] = NULL;
+    rig_say(rig, GET("/now"));
+    expect_served(rig, "GET /late\nGET /late\n");
+    rig_answer(rig, 0, SPAN("late"));
+    rig_settle(rig);
+    expect_answers(rig, "200 late\n200 last close\nend\n");
+}
+
 /* What stands behind the last answer is read and dropped, so that the client's end is seen and no reset is sent. */
 static void who_sends_on_behind_the_last_request_is_seen_to_leave(void **state)
 {
@@ -973,6 +988,7 @@ int main(void)
         TEST(a_head_without_end_is_431_and_a_chunked_body_without_end_413),
         TEST(all_bodies_together_have_a_maximum),
         TEST(nothing_is_served_behind_a_request_that_closes),
+        TEST(nothing_is_served_behind_an_answer_that_closes),
         TEST(who_sends_on_behind_the_last_request_is_seen_to_leave),
         TEST(a_client_that_stops_sending_gets_all_its_answers),
         TEST(a_big_answer_reaches_a_client_that_stops_sending),

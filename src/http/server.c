@@ -128,6 +128,8 @@ void http_answer(struct http_server *server, struct http_exchange *exchange, con
     exchange->is_answered = true;
     if (answer->is_last || exchange_is_farewell(exchange))
         exchange->is_last = true;
+    if (exchange->is_last)
+        conn->is_last = true;  /* what is parsed from now on would be answered behind the close, to nobody */
     /* What is first in line is written where it leaves from. */
     bool        is_next = conn->exchanges.next == &exchange->link;
     struct buf *buf     = is_next ? &conn->out : &exchange->answer;

@@ -569,8 +569,12 @@ void hub_tell(struct hub *hub)
 {
     for (struct list *at = hub->touched.next; at != &hub->touched; at = at->next) {
         struct channel *channel = container_of(at, struct channel, link);
-        for (struct list *link = channel->subs.next; link != &channel->subs; link = link->next)
-            subscription_say_ready(container_of(link, struct subscription, in_channel), hub);
+        for (struct list *link = channel->subs.next; link != &channel->subs; link = link->next) {
+            struct subscription *sub = container_of(link, struct subscription, in_channel);
+            /* Who has no place yet can't look; told now, it would not be told when it gets one. */
+            if (sub->state != SUB_JOINING)
+                subscription_say_ready(sub, hub);
+        }
     }
 }
 

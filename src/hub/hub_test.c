@@ -490,6 +490,24 @@ static void ready_is_said_once_until_somebody_looks(void **state)
     stage_free(stage);
 }
 
+/* Whose session looks only when all of its channels have answered would never hear of the place (threat 32). */
+static void ready_is_said_when_it_gets_its_place_whatever_came_before(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_at_five();
+
+    opens(stage, 1, (struct start){ START_AFTER, 7, 9 });
+    asked_is(stage, "follow");
+    delivered(stage, 9, 6);
+    hub_tell(&stage->hub);
+    asked_is(stage, "ready");  /* of the first reader alone */
+    hub_turn_end(&stage->hub);
+    followed(stage, 9, 1, 7);
+    asked_is(stage, "ready");  /* of the second: the first has not looked yet */
+    assert_true(subscription_is_placed(&stage->subs[1]));
+    stage_free(stage);
+}
+
 static void what_overtakes_the_answer_is_in_the_log(void **state)
 {
     (void)state;
@@ -850,6 +868,7 @@ int main(void)
         cmocka_unit_test(the_window_is_bounded_and_lives_for_a_turn),
         cmocka_unit_test(the_window_is_bounded_by_bytes_but_keeps_the_newest),
         cmocka_unit_test(ready_is_said_once_until_somebody_looks),
+        cmocka_unit_test(ready_is_said_when_it_gets_its_place_whatever_came_before),
         cmocka_unit_test(what_overtakes_the_answer_is_in_the_log),
         cmocka_unit_test(a_recalled_message_is_not_read_from_the_window),
         cmocka_unit_test(what_remains_of_a_recalled_message_names_its_recall),

@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/rng.h"
 #include "http/conn.h"
 
 #include <cmocka.h>
@@ -438,6 +439,80 @@ static void a_client_that_sends_on_is_not_read_from_and_loses_nothing(void **sta
     }
     assert_int_equal(answers - 1, count);
     buf_clear(&rig->heard);
+}
+
+/* Twelve requests of any kind; what their answers must be, in order. */
+static void make_requests(struct rng *rng, struct buf *text, struct buf *want)
+{
+    unsigned late = 0;
+
+    for (int i = 0; i < 12; i++) {
+        uint64_t kind = rng_below(rng, 7);
+        if (kind < 3) {
+            buf_put(text, span_str(kind == 0 ? GET("/late") : kind == 1 ? GET("/alone") : GET("/heavy")));
+            buf_putf(want, "200 late %u\n", late++);
+        } else if (kind == 3) {
+            buf_put_lit(text, GET("/none"));
+            buf_put_lit(want, "204\n");
+        } else if (kind == 4) {
+            buf_put_lit(text, POST("/echo", "5") "\r\nwhole");
+            buf_put_lit(want, "200 whole\n");
+        } else if (kind == 5) {
+            buf_put_lit(text, "POST /echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
+                              "3\r\nin \r\n6\r\npieces\r\n0\r\n\r\n");
+            buf_put_lit(want, "200 in pieces\n");
+        } else {
+            buf_put_lit(text, GET("/now"));
+            buf_put_lit(want, "200 now\n");
+        }
+    }
+    buf_putc(want, '\0');
+}
+
+/* One of those that wait, any of them. */
+static void answer_any(struct rig *rig, struct rng *rng)
+{
+    char   body[16];
+    size_t at = rig->late_count == 0 ? 0 : rng_below(rng, rig->late_count);
+
+    if (at >= rig->late_count || rig->late[at] == NULL)
+        return;
+    snprintf(body, sizeof body, "late %zu", at);
+    rig_answer(rig, at, span_str(body));
+}
+
+/* However requests are cut, and whenever and in whichever order the service answers, clients can't tell. */
+static void no_order_of_events_changes_the_order_of_answers(void **state)  /* threat 53 */
+{
+    struct rig *rig = *state;
+    struct rng  rng = { 7 };
+
+    for (int round = 0; round < 400; round++) {
+        struct buf text, want;
+        buf_init(&text, 65536);
+        buf_init(&want, 65536);
+        make_requests(&rng, &text, &want);
+        for (size_t at = 0, len; at < text.len; at += len) {
+            len = 1 + rng_below(&rng, 200);
+            len = len < text.len - at ? len : text.len - at;
+            client_send(rig->client, span_of(text.at + at, len));
+            if (rng_below(&rng, 3) != 0)
+                rig_turn(rig);
+            if (rng_below(&rng, 3) == 0)
+                answer_any(rig, &rng);
+        }
+        for (int i = 0; i < 400; i++) {
+            answer_any(rig, &rng);
+            if (rng_below(&rng, 2) == 0)
+                rig_turn(rig);
+        }
+        rig_settle(rig);
+        expect_answers(rig, want.at);
+        rig->late_count = 0;
+        buf_fini(&text);
+        buf_fini(&want);
+    }
+    assert_int_equal(rig->server.body_bytes, 0);
 }
 
 /* Whatever a client asks for and doesn't read, one big answer waits for it. */
@@ -975,6 +1050,7 @@ int main(void)
         TEST(no_more_than_pipeline_max_requests_are_under_way),
         TEST(a_client_that_sends_on_is_not_read_from_and_loses_nothing),
         TEST(answers_that_nobody_reads_stop_the_serving),
+        TEST(no_order_of_events_changes_the_order_of_answers),
         TEST(a_heavy_request_waits_until_the_earlier_answers_have_left),
         TEST(what_was_left_unread_is_read_on_by_itself),
         TEST(an_alone_request_waits_and_keeps_the_later_ones_waiting),

@@ -472,7 +472,7 @@ static void make_requests(struct rng *rng, struct buf *text, struct buf *want)
 /* One of those that wait, any of them. */
 static void answer_any(struct rig *rig, struct rng *rng)
 {
-    char   body[16];
+    char   body[32];
     size_t at = rig->late_count == 0 ? 0 : rng_below(rng, rig->late_count);
 
     if (at >= rig->late_count || rig->late[at] == NULL)

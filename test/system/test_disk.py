@@ -1,5 +1,6 @@
-"""A disk that fails, fills up, lies or was tampered with: no false acknowledgement, no loss, a word to the operator, and back
-to work by itself (threats 2, 4, 6 to 11, 15, 16; the store's own tests go through every byte, these see the whole process).
+"""A disk that fails, fills up, lies or was tampered with: no false acknowledgement, no loss, a word to the operator,
+and back to work by itself (threats 2, 4, 6 to 11, 15, 16). The store's own tests go through every byte; these see the
+whole process.
 
 LW_KILL_SAMPLE    how many of the system calls to be the last one; 14 unless told otherwise
 LW_SEED           seed of that sample
@@ -126,7 +127,8 @@ aborts = pytest.mark.xfail(strict=True, reason="librocksdb aborts when its LOG f
         ("write EIO", 503), ("any EIO 7", 503), ("write ENOSPC", 507), ("write EDQUOT", 507), ("write EFBIG", 507),
         ("any ENOSPC 5", 503))]])
 def test_a_disk_that_fails_is_not_believed(fault, status, tmp_path):
-    """Threats 8, 10, 11: refused while it fails, in order afterwards, without a restart; nothing acknowledged is lost."""
+    """Threats 8, 10, 11: refused while it fails, in order afterwards, without a restart; nothing that was acknowledged
+    is lost."""
     control = tmp_path / "control"
     data = tmp_path / "data"
     env = {"LD_PRELOAD": str(FAULTY_DISK), "FAULTY_DISK_CONTROL": str(control), "FAULTY_DISK_UNDER": str(data),
@@ -282,8 +284,8 @@ def test_killed_at_any_system_call_it_starts_again():
 # --- the directory ----------------------------------------------------------------------------------------------------
 
 def start_refused(data, wrap=(), said=""):
-    done = subprocess.run([*wrap, LONGWIRED, "--http", "127.0.0.1:0", "--data", str(data)], capture_output=True, text=True,
-                          timeout=SECONDS, check=False)
+    done = subprocess.run([*wrap, LONGWIRED, "--http", "127.0.0.1:0", "--data", str(data)], capture_output=True,
+                          text=True, timeout=SECONDS, check=False)
     assert done.returncode == 1, (done.returncode, done.stderr)
     line, = [line for line in done.stderr.splitlines() if "event=cant_start" in line]
     assert str(data) in line and re.search(said, line), line

@@ -1,5 +1,5 @@
-"""What was acknowledged is there, once and in order, whatever happens to the process: kill -9 at random moments, restarts,
-lost data directories (threats 1, 14, 17, 18).
+"""What was acknowledged is there, once and in order, whatever happens to the process: kill -9 at random moments,
+restarts, lost data directories (threats 1, 14, 17, 18).
 
 LW_KILL_ROUNDS    rounds of kill -9 under load; 20 unless told otherwise
 LW_SEED           seed of the moments; random unless told, printed with a failure
@@ -252,14 +252,15 @@ def test_a_batch_is_numbered_in_order_and_survives_kill():
         server.start()
         api.close()
         answered = {f"m{i}".encode(): (result["epoch"], result["seq"]) for i, result in enumerate(results)}
-        assert [event_of(entry).payload for entry in api.history_all("topic:b")] == [f"m{i}".encode() for i in range(500)]
+        payloads = [event_of(entry).payload for entry in api.history_all("topic:b")]
+        assert payloads == [f"m{i}".encode() for i in range(500)]
         audit_history(api, "topic:b", answered)
         api.close()
 
 
 def test_who_comes_while_news_come_is_not_left_waiting():
-    """A cursor that the loop must ask about first (of another life, or beyond the head), in the midst of deliveries: the
-    reader hears at once, not at its next heartbeat."""
+    """A cursor that the loop must ask about first (of another life, or beyond the head), in the midst of deliveries:
+    the reader hears at once, not at its next heartbeat."""
     with Server() as server, contextlib.ExitStack() as stack:
         first = stack.enter_context(Reader(server.url, "ndjson", ["live:busy"]))
         publisher = Publisher(server.url, "p", "live:busy", has_keys=False)

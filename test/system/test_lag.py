@@ -1,5 +1,5 @@
-"""Readers that stop reading (threat 34): what each costs the server does not grow with what it misses, others don't notice, and
-it gets everything in order when it reads again, or an honest gap.
+"""Readers that stop reading (threat 34): what each costs the server does not grow with what it misses, others don't
+notice, and it gets everything in order when it reads again, or an honest gap.
 
 LW_LAG_MB    megabytes published past the stalled readers; 24 unless told otherwise
 """
@@ -106,14 +106,15 @@ def parse_events(blocks):
 @pytest.mark.parametrize("channel", ["topic:lag", "live:lag"])
 @pytest.mark.parametrize("transport", ["ws", "sse"])
 def test_readers_that_stop_cost_a_cursor_and_no_queue(transport, channel):
-    """What the server holds before they come, full of what it keeps for everyone, against what it holds when they have missed
-    half of the traffic, and all of it: the difference is theirs, and no more the second time."""
+    """What the server holds before they come, full of what it keeps for everyone, against what it holds when they have
+    missed half of the traffic, and all of it: the difference is theirs, and no more the second time."""
     third = LAG_BYTES // PAYLOAD_BYTES // BATCH // 3 * BATCH
     count = 3 * third
     flags = ["--tail-bytes-max", "4M", "--store-memory-bytes", "1M", "--write-buffer-bytes", "1M"]
     config = "[namespace live]\nkeep_count = 256\n"
     # What ASan keeps of freed memory would drown what is measured.
-    env = {"ASAN_OPTIONS": "quarantine_size_mb=1:thread_local_quarantine_size_kb=64:allocator_release_to_os_interval_ms=100"}
+    env = {"ASAN_OPTIONS": "quarantine_size_mb=1:thread_local_quarantine_size_kb=64:"
+                           "allocator_release_to_os_interval_ms=100"}
     with Server(flags=flags, env=env, config=config) as server, contextlib.ExitStack() as stack:
         api = Api(server.url)
         good = stack.enter_context(Reader(server.url, "ndjson", [channel]))

@@ -1,5 +1,5 @@
-"""What an operator relies on: settings, keys, signals, probes, metrics, logs; and the process short of descriptors, paused, or
-told to go (threats 20, 22 to 27, 104, 105, 108)."""
+"""What an operator relies on: settings, keys, signals, probes, metrics, logs; and the process short of descriptors,
+paused, or told to go (threats 20, 22 to 27, 104, 105, 108)."""
 import contextlib
 import http.client
 import json
@@ -187,7 +187,8 @@ def test_who_may_follow_by_websocket(locked, who, status):
 def test_refusals_do_not_tell_what_exists(locked):
     """Threat 104: the same answer whether the thing exists or not."""
     with contextlib.closing(Api(locked.url, SECRETS["adm"])) as api:
-        bodies = {api.get(f"/v1/channels/user:{name}{more}").body for name in ("alice", "nobody") for more in ("", "/messages")}
+        bodies = {api.get(f"/v1/channels/user:{name}{more}").body
+                  for name in ("alice", "nobody") for more in ("", "/messages")}
         assert len(bodies) == 1, bodies
 
 
@@ -205,7 +206,7 @@ def test_open_doors_stay_open(locked):
 
 # --- logs -----------------------------------------------------------------------------------------------------------
 
-LOGFMT = re.compile(r'[a-z_]+=(?:"(?:[^"\\\x00-\x1f]|\\[\\"nrt]|\\u[0-9a-f]{4})*"|[^\s"=\\\x00-\x1f]+)'.replace(" ", ""))
+LOGFMT = re.compile(r'[a-z_]+=(?:"(?:[^"\\\x00-\x1f]|\\[\\"nrt]|\\u[0-9a-f]{4})*"|[^\s"=\\\x00-\x1f]+)')
 
 
 def fields_of_logfmt(line):
@@ -236,12 +237,14 @@ def test_logs_are_what_they_say_they_are_and_hold_no_secret(form):
     with LoggingServer(config=KEYS, flags=["--log-level", "debug", "--log-format", form]) as server:
         for secret in SECRETS.values():
             api = Api(server.url, secret)
-            api.publish("topic:x\n\x1b[31mlevel=error event=forged", b"payload-that-is-private", key="key-that-is-private")
+            api.publish("topic:x\n\x1b[31mlevel=error event=forged", b"payload-that-is-private",
+                        key="key-that-is-private")
             api.get(f"/v1/channels/user:alice?access_token={secret}")
             api.get("/v1/nothing%0alevel=error")
             api.close()
             with socket.create_connection(("127.0.0.1", server.port)) as sock:
-                sock.sendall(f"GET /x\x1b[31m HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {secret}\r\nBad Name: y\r\n\r\n".encode())
+                sock.sendall(f"GET /x\x1b[31m HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {secret}\r\n"
+                             "Bad Name: y\r\n\r\n".encode())
                 assert sock.recv(65536).startswith(b"HTTP/1.1 400")
         server.stop()
         lines = server.lines()
@@ -270,7 +273,8 @@ def test_secrets_are_masked_by_check_and_metrics(tmp_path, locked):
 
 # --- metrics and probes -----------------------------------------------------------------------------------------------
 
-SAMPLE = re.compile(r'([a-z_:][a-z0-9_:]*)(?:\{((?:[a-z_]+="(?:[^"\\\n]|\\[\\"n])*",?)+)\})? (-?[0-9.e+-]+|NaN|[+-]Inf)')
+SAMPLE = re.compile(r'([a-z_:][a-z0-9_:]*)(?:\{((?:[a-z_]+="(?:[^"\\\n]|\\[\\"n])*",?)+)\})?'
+                    r' (-?[0-9.e+-]+|NaN|[+-]Inf)')
 
 
 def families_of(text):
@@ -303,7 +307,8 @@ def families_of(text):
 
 
 def check_histogram(name, samples):
-    buckets = [(float(labels[4:-1]), count) for (sample, labels), count in samples.items() if sample == name + "_bucket"]
+    buckets = [(float(labels[4:-1]), count)
+               for (sample, labels), count in samples.items() if sample == name + "_bucket"]
     assert buckets == sorted(buckets) and [count for _, count in buckets] == sorted(count for _, count in buckets), name
     assert buckets[-1] == (float("inf"), samples[name + "_count", ""]) and (name + "_sum", "") in samples, name
 
@@ -321,7 +326,8 @@ def test_metrics_are_prometheus_text_and_count_right():
         families_of(api.get("/metrics").body.decode())  # with nothing done yet
         before = api.metrics()
         names = {"ws": "websocket", "sse": "sse", "ndjson": "ndjson", "multipart": "multipart", "poll": "poll"}
-        readers = [stack.enter_context(Reader(server.url, transport, ["topic:m", "live:m"])) for transport in TRANSPORTS]
+        readers = [stack.enter_context(Reader(server.url, transport, ["topic:m", "live:m"]))
+                   for transport in TRANSPORTS]
         for number in range(10):
             assert api.publish("topic:m", b"%d" % number).status == 201
             assert api.publish("live:m", b"%d" % number).status == 201
@@ -339,8 +345,9 @@ def test_metrics_are_prometheus_text_and_count_right():
             assert now["longwire_deliveries_total" + label] == 21, transport
             assert now["longwire_sent_bytes_total" + label] > 21 * 50, transport
             assert transport == "poll" or now["longwire_sessions" + label] == 1, transport
-        assert now['longwire_publishes_total{store="durable"}'] - before['longwire_publishes_total{store="durable"}'] == 11
-        assert now['longwire_publishes_total{store="memory"}'] - before['longwire_publishes_total{store="memory"}'] == 10
+        for store, count in (("durable", 11), ("memory", 10)):
+            name = f'longwire_publishes_total{{store="{store}"}}'
+            assert now[name] - before[name] == count
         assert now["longwire_publish_to_socket_seconds_count"] == 21 * len(names)
         assert now["longwire_store_sync_seconds_count"] >= 11 and now["longwire_channels_followed"] == 2
         assert now["longwire_publishes_waiting"] == now["longwire_lagging_readers"] == now["longwire_gaps_total"] == 0
@@ -361,7 +368,7 @@ def test_a_channel_more_is_no_series_more():
         api.close()
 
 
-# --- stopping -----------------------------------------------------------------------------------------------------------
+# --- stopping -----------------------------------------------------------------------------------------------------
 
 def raw_request(server, text):
     sock = socket.create_connection(("127.0.0.1", server.port))
@@ -389,7 +396,8 @@ def test_sigterm_tells_everyone_and_leaves():
     with Server() as server:
         api = Api(server.url)
         link = WebSocket(server.url, path="/v1/ws?channel=topic:s&after=0")
-        socks = {accept: raw_request(server, f"GET /v1/subscribe?channel=topic:s&after=0 HTTP/1.1\nHost: x\nAccept: {accept}\n\n")
+        socks = {accept: raw_request(server, "GET /v1/subscribe?channel=topic:s&after=0 HTTP/1.1\nHost: x\n"
+                                     f"Accept: {accept}\n\n")
                  for accept in ("text/event-stream", "application/x-ndjson", "multipart/mixed", "application/json")}
         wait_metrics(api, lambda now: session_count(now) == 5)
         answers = {}
@@ -458,7 +466,8 @@ def test_publishes_under_way_are_answered_before_it_leaves():
     with Server(env={"ASAN_OPTIONS": "detect_leaks=0"}) as server, contextlib.ExitStack() as stack:
         stack.enter_context(strace(server, "inject=fdatasync,fsync:delay_enter=700000"))
         sock = raw_request(server, "".join(
-            f"POST /v1/channels/topic:h/messages HTTP/1.1\nHost: x\nContent-Length: 3\n\nm{number:02}" for number in range(50)))
+            f"POST /v1/channels/topic:h/messages HTTP/1.1\nHost: x\nContent-Length: 3\n\nm{number:02}"
+            for number in range(50)))
         with contextlib.closing(Api(server.url)) as api:
             wait_metrics(api, lambda now: now["longwire_http_requests_total"] >= 50)
         got = []
@@ -543,7 +552,8 @@ def test_a_second_sigterm_ends_at_once():
 @pytest.mark.parametrize("name", ["SIGHUP", "SIGPIPE"])
 def test_signals_that_must_not_end_it(name):
     """Threat 24: links live on."""
-    with Server() as server, Reader(server.url, "ws", ["topic:h"]) as reader, contextlib.closing(Api(server.url)) as api:
+    with Server() as server, Reader(server.url, "ws", ["topic:h"]) as reader, \
+            contextlib.closing(Api(server.url)) as api:
         assert api.publish("topic:h", b"before").status == 201
         reader.wait_head("topic:h", 1)
         server.process.send_signal(getattr(signal, name))
@@ -561,7 +571,8 @@ def cpu_seconds(pid):
 
 def test_out_of_descriptors():
     """Threat 20: 500 connections where 200 descriptors are allowed: old links live, no busy loop, and it recovers."""
-    with Server() as server, Reader(server.url, "ws", ["topic:d"]) as reader, contextlib.closing(Api(server.url)) as api:
+    with Server() as server, Reader(server.url, "ws", ["topic:d"]) as reader, \
+            contextlib.closing(Api(server.url)) as api:
         assert api.publish("topic:d", b"before").status == 201
         reader.wait_head("topic:d", 1)
         resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (200, 200))

@@ -1,5 +1,5 @@
-"""Retention by age, count and bytes (issue: retention really frees disk; threat 13): what is let go is told of by honest gaps in
-history and to readers, `first` moves on and the head stays, the disk's space comes back."""
+"""Retention by age, count and bytes (threat 13): what is let go is told of by honest gaps in history and to readers,
+`first` moves on and the head stays, the disk's space comes back."""
 import contextlib
 import os
 import threading
@@ -33,7 +33,8 @@ def fixture_server():
 
 
 def publish_many(api, channel, start, count, size=1000):
-    results = api.batch([{"channel": channel, "data": f"{number}-".ljust(size, ".")} for number in range(start, start + count)])
+    results = api.batch([{"channel": channel, "data": f"{number}-".ljust(size, ".")}
+                         for number in range(start, start + count)])
     assert all(result["status"] == 201 for result in results)
 
 
@@ -42,7 +43,7 @@ def number_of(event):
 
 
 def check_events(events, head, next_seq=1, whys=("trimmed", "expired")):
-    """Neighbours touch from next_seq to the head; every message is the one that was published there. Gives their seqs."""
+    """Neighbours touch from next_seq to the head; every message is the one that was published there. Gives the seqs."""
     for event in events:
         first = event.object["from"] if event.kind == "gap" else event.seq
         assert first == next_seq, f"{next_seq} to {first - 1} are missing without a word"
@@ -124,7 +125,8 @@ def directory_bytes(path):
 def test_disk_space_comes_back():
     """By the default thresholds: over 64 MB dead and over a quarter of all. 160 MB of which 1 MB is to be kept."""
     config = "[namespace few]\nkeep_count = 10\n"
-    with Server(config=config, flags=["--write-buffer-bytes", "8M"]) as server, contextlib.closing(Api(server.url)) as api:
+    with Server(config=config, flags=["--write-buffer-bytes", "8M"]) as server, \
+            contextlib.closing(Api(server.url)) as api:
         for start in range(1, 1601, 40):
             publish_many(api, "few:big", start, 40, size=100000)
         deadline, most = time.monotonic() + SECONDS, directory_bytes(server.data)
@@ -137,8 +139,8 @@ def test_disk_space_comes_back():
 
 
 def test_readers_race_retention(server):
-    """Threat 13: readers replay from the first message on while its tail is trimmed away under them, over and over; each ends
-    with all of it or an honest gap."""
+    """Threat 13: readers replay from the first message on while it is trimmed away under them, over and over; each
+    ends with all of it or an honest gap."""
     channel, total, readers_a_time = "light:race", 2000, 5
     is_over, faults, done = threading.Event(), [], []
 

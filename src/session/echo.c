@@ -9,7 +9,7 @@
 #include "session/transport.h"
 #include "session/ws_switch.h"
 
-enum { FRAGMENTS_MAX = 1 << 20, WAITING_BYTES_MAX = 32 * 1024 * 1024 };
+enum { FRAGMENTS_MAX = 1 << 20, WAITING_BYTES_MAX = 32 * 1024 * 1024, READS_A_TURN = 16 };
 
 struct echo {
     struct stream *stream;
@@ -20,7 +20,8 @@ struct echo {
     struct buf     in;        /* what was read and is not fed yet: the cut beginning of a control frame */
     struct buf     message;   /* what has come of the message under way */
     struct buf     out;
-    bool           is_closing;
+    bool           is_closing;  /* our Close is said */
+    bool           is_shut;     /* … and sent: the client has close_timeout_ms to leave */
 };
 
 static void echo_free(struct echo *echo)
@@ -89,7 +90,8 @@ static bool echo_flush(struct echo *echo)
         if (echo->stream->is_full)
             return true;
     }
-    if (echo->is_closing) {
+    if (echo->is_closing && !echo->is_shut) {
+        echo->is_shut = true;
         stream_shut(echo->stream);
         wheel_arm(&echo->desk->loop->wheel, &echo->timer, echo->desk->loop->now + echo->desk->limits.close_timeout_ms);
     }
@@ -101,8 +103,8 @@ static void echo_on_readable(struct stream *stream, void *owner)
     struct echo *echo = owner;
     struct loop *loop = stream->loop;
 
-    /* Who doesn't take what it is sent back is not read from. */
-    while (echo->out.len < WAITING_BYTES_MAX) {
+    /* Who doesn't take what it is sent back is not read from; who never pauses waits for the next turn. */
+    for (int i = 0; i < READS_A_TURN && echo->out.len < WAITING_BYTES_MAX; i++) {
         ssize_t got = stream_read(stream, loop->input, LOOP_INPUT_BYTES);
         if (got == STREAM_LATER)
             return;
@@ -110,12 +112,15 @@ static void echo_on_readable(struct stream *stream, void *owner)
             echo_free(echo);
             return;
         }
-        wheel_arm(&loop->wheel, &echo->timer, loop->now + echo->desk->limits.slow_reader_timeout_ms);
+        if (!echo->is_closing)
+            wheel_arm(&loop->wheel, &echo->timer, loop->now + echo->desk->limits.slow_reader_timeout_ms);
         buf_put(&echo->in, span_of(loop->input, (size_t)got));
         echo_feed(echo);
         if (!echo_flush(echo) || stream_is_drained(stream, (size_t)got, LOOP_INPUT_BYTES))
             return;
     }
+    if (!stream->is_full)
+        stream_more(stream);
 }
 
 static void echo_on_writable(struct stream *stream, void *owner)

@@ -90,7 +90,7 @@ void loop_unwatch(struct loop *loop, int fd)
 
 static int loop_wait(struct loop *loop, struct epoll_event *events)
 {
-    int sleep_ms = loop->again == NULL ? wheel_sleep_ms(&loop->wheel, loop->now) : 0;
+    int sleep_ms = loop->again == NULL ? wheel_sleep_ms(&loop->wheel, clock_now()) : 0;
 
     if (sleep_ms != 0 && !mailbox_may_sleep(&loop->mailbox))
         sleep_ms = 0;

@@ -4,13 +4,13 @@
 #include "api/call.h"
 #include "codec/url/url.h"
 
-enum { ANSWER_BYTES_MAX = 64 * 1024 * 1024, ROOM_BYTES_KEPT = 256 * 1024 };
+enum { ROOM_BYTES_KEPT = 256 * 1024 };
 
 void api_init(struct api *api)
 {
     json_doc_init(&api->doc);
     json_doc_init(&api->inner_doc);
-    buf_init(&api->room, ANSWER_BYTES_MAX);
+    buf_init(&api->room, SIZE_MAX / 2);  /* what goes in has its maximum: history_bytes_max, batch_messages_max */
 }
 
 void api_fini(struct api *api)
@@ -192,6 +192,8 @@ void api_serve(struct api *api, struct http_exchange *exchange, const struct htt
     bool        path_exists = false;
 
     exchange->owner = api;
+    if (api->room.cap > ROOM_BYTES_KEPT)
+        buf_fini(&api->room);  /* after a long answer */
     if (!call_take_apart(&call)) {
         call_refuse(&call, 404, "nothing is here");
         return;

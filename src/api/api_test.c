@@ -1,0 +1,381 @@
+/* The API behind a real connection, the writer played by the test: each row is a request and what comes back. */
+#include "api/api.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/must.h"
+
+#include <cmocka.h>
+
+static const struct hash_key key = { 1, 2 };
+
+struct stage {
+    struct namespaces      spaces;
+    struct loop            loop;
+    struct http_server     http;
+    struct shard           shard;
+    struct api             api;
+    struct letter         *oldest, **newest;  /* letters to the writer */
+    uint64_t               head;
+    const struct identity *who;               /* who asks; NULL: with a key that is none */
+    uint32_t               long_bytes;        /* the log holds one message of so many control characters; 0: none */
+    int                    fd;
+};
+
+static const struct identity stranger = { 0 };
+static const struct identity sender   = { .rights = RIGHT_PUBLISH, .name = "sender" };
+static const struct identity reader   = { .rights = RIGHT_SUBSCRIBE, .name = "reader" };
+static const struct identity everyone = { .rights = RIGHT_PUBLISH | RIGHT_SUBSCRIBE | RIGHT_ADMIN };
+
+static void on_send(void *ctx, struct letter *letter)
+{
+    struct stage *stage = ctx;
+
+    letter->next   = NULL;
+    *stage->newest = letter;
+    stage->newest  = &letter->next;
+}
+
+static void on_ready(void *ctx, struct subscription *sub)
+{
+    (void)ctx, (void)sub;
+    must(!"nobody follows here");
+}
+
+static const struct shard_port shard_port = { .send = on_send, .ready = on_ready };
+
+static void answer_read(const struct stage *stage, struct store_read *read)
+{
+    read->epoch = 9;
+    read->first = 1;
+    read->head  = stage->head;
+    if (stage->long_bytes == 0)
+        return;
+    read->entries     = calloc(1, sizeof *read->entries);
+    read->entry_count = 1;
+    must(read->entries != NULL);
+    read->entries[0].message = message_new(read->channel, MESSAGE_PLAIN, NULL, stage->long_bytes, SPAN("text/plain"),
+                                           SPAN(""));
+    memset(read->entries[0].message->bytes, 1, stage->long_bytes);
+}
+
+static void answer_all(struct stage *stage)
+{
+    struct letter             *letter = stage->oldest;
+    const struct append_answer stored = { 9, 1, 7, 1 };
+
+    stage->oldest = NULL;
+    stage->newest = &stage->oldest;
+    while (letter != NULL) {
+        struct letter *next = letter->next;
+        if (letter->kind == LETTER_PUBLISH)
+            container_of(letter, struct publish_letter, letter)->answer = stored;
+        else if (letter->kind == LETTER_READ)
+            answer_read(stage, &container_of(letter, struct read_letter, letter)->read);
+        else if (letter->kind == LETTER_COUNT)
+            container_of(letter, struct count_letter, letter)->is_home = true;
+        shard_take(&stage->shard, letter);
+        letter = next;
+    }
+}
+
+static void on_turn_begin(void *ctx)
+{
+    struct stage *stage = ctx;
+
+    shard_turn_begin(&stage->shard, stage->loop.now, 1000);
+    answer_all(stage);
+}
+
+static void on_turn_end(void *ctx)
+{
+    struct stage *stage = ctx;
+
+    http_server_turn_end(&stage->http);
+    loop_stop(&stage->loop);
+}
+
+static const struct loop_hooks hooks = { .turn_begin = on_turn_begin, .turn_end = on_turn_end };
+
+static const struct identity *identify(void *ctx, const struct h1_head *head, struct span query)
+{
+    struct stage *stage = ctx;
+
+    (void)head, (void)query;
+    return stage->who;
+}
+
+static void put_metrics(void *ctx, const struct writer_stats *stats, struct buf *out)
+{
+    (void)ctx, (void)stats;
+    buf_put_lit(out, "numbers\n");
+}
+
+static void health(void *ctx, struct api_health *ret)
+{
+    (void)ctx, (void)ret;
+}
+
+static const struct api_port api_port = { .identify = identify, .put_metrics = put_metrics, .health = health };
+
+static struct http_plan plan(void *ctx, const struct http_request *request)
+{
+    struct stage *stage = ctx;
+    return (struct http_plan){ .body_bytes_max = api_body_bytes_max(&stage->api, request) };
+}
+
+static void serve(void *ctx, struct http_exchange *exchange, const struct http_request *request)
+{
+    struct stage *stage = ctx;
+    api_serve(&stage->api, exchange, request);
+}
+
+static const struct http_service service = { .plan = plan, .serve = serve };
+
+static struct stage *stage_new(void)
+{
+    static const struct http_limits http = {
+        .h1 = { 8192, 16384 }, .pipeline_max = 16, .answer_bytes_max = 1 << 20, .request_timeout_ms = 30000,
+        .keepalive_timeout_ms = 30000, .body_bytes_max = 1 << 20, .linger_ms = 2000,
+    };
+    static const struct shard_limits shard = { .publish_count_max = 3, .publish_bytes_max = 1 << 20 };
+    struct stage *stage = calloc(1, sizeof *stage);
+    int           pair[2];
+
+    must(stage != NULL && socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair) == 0);
+    stage->newest = &stage->oldest;
+    stage->who    = &everyone;
+    stage->fd     = pair[1];
+    namespaces_init(&stage->spaces);
+    namespaces_find(&stage->spaces, SPAN("topic"))->payload_bytes_max = 90;
+    must(loop_init(&stage->loop, &hooks, stage) == RC_OK);
+    http_server_init(&stage->http, &stage->loop, &http, &service, stage);
+    shard_init(&stage->shard, 0, &shard_port, stage, &shard);
+    stage->api = (struct api){
+        .server = &stage->http, .shard = &stage->shard, .namespaces = &stage->spaces, .hash_key = &key,
+        .limits = { 1000, 100000, 4, 1000, 100000 }, .port = &api_port, .ctx = stage, .version = "1",
+    };
+    api_init(&stage->api);
+    http_server_accept(&stage->http, pair[0]);
+    return stage;
+}
+
+static void stage_turn(struct stage *stage)
+{
+    mailbox_ring(&stage->loop.mailbox);
+    loop_run(&stage->loop);
+}
+
+static void stage_free(struct stage *stage)
+{
+    close(stage->fd);
+    http_server_fini(&stage->http);
+    stage_turn(stage);
+    shard_fini(&stage->shard);
+    api_fini(&stage->api);
+    loop_fini(&stage->loop);
+    free(stage);
+}
+
+/* One request and its whole answer, from the status on. */
+static void ask(struct stage *stage, const char *method_path, const char *media, const char *body, struct buf *ret)
+{
+    struct buf request;
+    char       bytes[65536];
+    ssize_t    got;
+
+    buf_init(&request, 1 << 17);
+    buf_putf(&request, "%s HTTP/1.1\r\nHost: a\r\nContent-Type: %s\r\nContent-Length: %zu\r\n\r\n%s", method_path,
+             media, strlen(body), body);
+    must(send(stage->fd, request.at, request.len, MSG_NOSIGNAL) == (ssize_t)request.len);
+    buf_fini(&request);
+    buf_clear(ret);
+    for (int turn = 0; turn < 300; turn++) {
+        stage_turn(stage);
+        while ((got = recv(stage->fd, bytes, sizeof bytes, 0)) > 0)
+            buf_put(ret, span_of(bytes, (size_t)got));
+    }
+    must(span_starts(buf_span(ret), SPAN("HTTP/1.1 ")));
+    buf_drop(ret, 9);
+}
+
+static unsigned status_of(struct span answer)
+{
+    uint64_t status;
+    must(span_u64(span_head(answer, 3), &status));
+    return (unsigned)status;
+}
+
+/* Threat 104: each call by each who. 0: a credential that is none of ours. */
+static void each_call_asks_for_its_right(void **state)
+{
+    (void)state;
+    static const struct { const char *call, *body; unsigned stranger, sender, reader, everyone, none; } rows[] = {
+        { "POST /v1/channels/user:a/messages", "x", 401, 201, 403, 201, 401 },
+        { "POST /v1/channels/sys:a/messages", "x", 403, 403, 403, 403, 401 },
+        { "GET /v1/channels/user:a/messages", "", 401, 403, 200, 200, 401 },
+        { "GET /v1/channels/user:a", "", 401, 403, 200, 200, 401 },
+        { "DELETE /v1/channels/user:a/messages/1", "", 401, 200, 403, 200, 401 },
+        { "GET /metrics", "", 401, 403, 403, 200, 401 },
+        { "GET /healthz", "", 200, 200, 200, 200, 200 },
+        { "GET /readyz", "", 200, 200, 200, 200, 200 },
+        { "PUT /v1/messages", "", 405, 405, 405, 405, 405 },
+        { "GET /v1/channels/user:a/messages/1", "", 405, 405, 405, 405, 405 },
+        { "GET /v1/channels//messages", "", 400, 400, 400, 400, 401 },
+        { "GET /v1/channels/*/messages/", "", 405, 405, 405, 405, 405 },
+        { "GET /v1/nothing", "", 404, 404, 404, 404, 404 },
+        { "GET /v1/channels/user:a/messages?after=18446744073709551615", "", 401, 403, 200, 200, 401 },
+        { "GET /v1/channels/user:a/messages?after=18446744073709551616", "", 401, 403, 400, 400, 401 },
+        { "GET /v1/channels/user:a/messages?limit=0", "", 401, 403, 400, 400, 401 },
+        { "GET /v1/channels/user:a/messages?after=1&before=2", "", 401, 403, 400, 400, 401 },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        const struct { const struct identity *who; unsigned want; } columns[] = {
+            { &stranger, rows[i].stranger }, { &sender, rows[i].sender }, { &reader, rows[i].reader },
+            { &everyone, rows[i].everyone }, { NULL, rows[i].none },
+        };
+        for (size_t at = 0; at < sizeof columns / sizeof columns[0]; at++) {
+            struct stage *stage = stage_new();
+            struct buf    answer;
+
+            buf_init(&answer, 1 << 20);
+            stage->head = 1;
+            stage->who  = columns[at].who;
+            namespaces_find(&stage->spaces, SPAN("user"))->publish   = ALLOW_KEY;
+            namespaces_find(&stage->spaces, SPAN("user"))->subscribe = ALLOW_KEY;
+            ask(stage, rows[i].call, "", rows[i].body, &answer);
+            if (status_of(buf_span(&answer)) != columns[at].want)
+                fail_msg("%s, column %zu: %.*s", rows[i].call, at, SPAN_ARG(buf_span(&answer)));
+            buf_fini(&answer);
+            stage_free(stage);
+        }
+    }
+}
+
+#define LONG_TEXT "0123456789abcdefghijklmnopqrstuvwxyz0123456789abcdefghijklmnopqrstuvwxyz0123456789abcdefghijklmno"
+
+/* Threat 57. Statuses in order; the shard takes three publishes at a time, so later ones are refused at once. */
+static void a_batch_answers_each_in_order(void **state)
+{
+    (void)state;
+    static const struct { const char *name, *media, *body, *want; } rows[] = {
+        { "empty", "application/json", "{\"messages\":[]}", "200 " },
+        { "not an object", "application/json", "[]", "400 " },
+        { "two", "application/json",
+          "{\"messages\":[{\"channel\":\"topic:a\",\"data\":1},{\"channel\":\"topic:a\",\"data\":2}]}",
+          "200 201 201 " },
+        { "good, bad, good", "application/json",
+          "{\"messages\":[{\"channel\":\"topic:a\",\"data\":1},7,{\"channel\":\"topic:a\",\"data_base64\":\"eA==\"}]}",
+          "200 201 400 201 " },
+        { "five are too many", "application/json", "{\"messages\":[1,2,3,4,5]}", "413 " },
+        { "busy", "application/json",
+          "{\"messages\":[{\"channel\":\"topic:a\",\"data\":1},"
+          "{\"channels\":[\"topic:a\",\"topic:b\",\"topic:c\",\"x\"],\"data\":2}]}",
+          "200 201 207 201 201 429 400 " },
+        { "all refused at once", "application/json",
+          "{\"messages\":[{\"channel\":\"sys:a\",\"data\":1},{}]}", "200 403 400 " },
+        { "inner ones too many", "application/json",
+          "{\"messages\":[{\"channels\":[\"x\",\"x\",\"x\"],\"data\":2},{\"channels\":[\"x\",\"x\"],\"data\":2}]}",
+          "200 207 400 400 400 413 " },
+        { "empty list", "application/json", "{\"messages\":[{\"channels\":[],\"data\":2}]}", "200 400 " },
+        { "both", "application/json",
+          "{\"messages\":[{\"channels\":[],\"channel\":\"topic:a\",\"data\":2}]}", "200 400 " },
+        { "too long", "application/json",
+          "{\"messages\":[{\"channel\":\"topic:a\",\"data\":\"" LONG_TEXT "\"}]}", "200 413 " },
+        { "lines", "application/x-ndjson; charset=utf-8",
+          "{\"channel\":\"topic:a\",\"data\":1}\r\n\n{\n{\"channels\":[\"topic:a\",\"topic:b\"],\"data\":1}",
+          "200 201 400 207 201 201 " },
+        { "no lines", "application/x-ndjson", "\n\n", "200 " },
+        { "five lines", "application/x-ndjson", "1\n2\n3\n4\n5", "413 " },
+        { "text", "text/plain", "{\"messages\":[]}", "415 " },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct stage *stage = stage_new();
+        struct buf    answer, told;
+
+        buf_init(&answer, 1 << 20);
+        buf_init(&told, 4096);
+        ask(stage, "POST /v1/messages", rows[i].media, rows[i].body, &answer);
+        buf_putf(&told, "%u ", status_of(buf_span(&answer)));
+        buf_putc(&answer, '\0');
+        const char *at = status_of(buf_span(&answer)) == 200 ? answer.at : "";
+        while ((at = strstr(at, "{\"status\":")) != NULL)
+            buf_putf(&told, "%.3s ", at += strlen("{\"status\":"));
+        if (!span_eq(buf_span(&told), span_str(rows[i].want)))
+            fail_msg("%s: %.*s\n%s", rows[i].name, SPAN_ARG(buf_span(&told)), answer.at);
+        buf_fini(&answer);
+        buf_fini(&told);
+        stage_free(stage);
+    }
+}
+
+/* Cut off before the answer: it comes to nobody. */
+static void answers_outlive_their_asker(void **state)
+{
+    (void)state;
+    static const char *const requests[] = {
+        "POST /v1/channels/topic:a/messages HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx",
+        "POST /v1/messages HTTP/1.1\r\nHost: a\r\nContent-Length: 49\r\n\r\n"
+        "{\"messages\":[{\"channels\":[\"topic:a\"],\"data\":1}]}\n",
+        "GET /v1/channels/topic:a HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET /readyz HTTP/1.1\r\nHost: a\r\n\r\n",
+    };
+    for (size_t i = 0; i < sizeof requests / sizeof requests[0]; i++) {
+        struct stage *stage = stage_new();
+
+        stage->head = 1;
+        must(send(stage->fd, requests[i], strlen(requests[i]), MSG_NOSIGNAL) > 0);
+        stage_turn(stage);
+        assert_non_null(stage->oldest);
+        http_server_fini(&stage->http);
+        stage_turn(stage);
+        stage_turn(stage);
+        assert_int_equal(stage->shard.away_count, 0);
+        stage_free(stage);
+    }
+}
+
+/* Control characters take six bytes each. */
+static void a_long_answer_is_whole_and_leaves_no_memory_behind(void **state)
+{
+    (void)state;
+    static const uint32_t lengths[] = { 1024 * 1024, 12 * 1024 * 1024 };
+
+    for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
+        struct stage *stage = stage_new();
+        struct buf    answer;
+        struct span   rest, length;
+        uint64_t      bytes;
+
+        buf_init(&answer, 1 << 27);
+        stage->head       = 1;
+        stage->long_bytes = lengths[i];
+        ask(stage, "GET /v1/channels/topic:a/messages", "", "", &answer);
+        const char *at = memmem(answer.at, answer.len, "Content-Length: ", 16);
+        assert_non_null(at);
+        rest = span_of(at + 16, 20);
+        assert_true(span_cut(&rest, '\r', &length) && span_u64(length, &bytes));
+        assert_true(bytes > UINT64_C(6) * lengths[i]);
+        if (i == 0) {
+            ask(stage, "GET /healthz", "", "", &answer);
+            assert_true(stage->api.room.cap < lengths[i]);
+        }
+        buf_fini(&answer);
+        stage_free(stage);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(each_call_asks_for_its_right),
+        cmocka_unit_test(a_batch_answers_each_in_order),
+        cmocka_unit_test(answers_outlive_their_asker),
+        cmocka_unit_test(a_long_answer_is_whole_and_leaves_no_memory_behind),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

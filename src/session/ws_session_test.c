@@ -166,6 +166,34 @@ static void every_frame_has_its_answer(void **state)
     }
 }
 
+/* A channel that was left before it answered counts no more: the others' cursor is there when they have answered. */
+static void a_channel_can_be_left_before_it_answers(void **state)
+{
+    (void)state;
+    struct stage  stage;
+    struct client client;
+
+    stage_init(&stage, 1);
+    client_open(&client, &stage, "");
+    client_send(&client, WS_TEXT, SPAN("{\"type\":\"subscribe\",\"channel\":\"topic:a\",\"ref\":1}"));
+    client_send(&client, WS_TEXT, SPAN("{\"type\":\"subscribe\",\"channel\":\"topic:b\"}"));
+    client_send(&client, WS_TEXT, SPAN("{\"type\":\"unsubscribe\",\"channel\":\"topic:b\"}"));
+    client_send(&client, WS_TEXT, SPAN("{\"type\":\"subscribe\",\"channel\":\"topic:a\",\"ref\":2}"));
+    client_send(&client, WS_TEXT, SPAN("{\"type\":\"cursor\",\"ref\":3}"));
+    turns(&stage, &client, 4);
+    client_send(&client, WS_TEXT, SPAN("{\"type\":\"cursor\",\"ref\":4}"));
+    turns(&stage, &client, 2);
+    struct span want = SPAN("{\"type\":\"unsubscribed\",\"channel\":\"topic:b\"} "
+                            ERROR(409, "this connection follows that channel already", ",\"ref\":2")
+                            ERROR(409, "there is no cursor before every channel has said subscribed", ",\"ref\":3")
+                            "{\"type\":\"subscribed\"," TOPIC_A ",\"head\":0,\"ref\":1} "
+                            "{\"type\":\"cursor\",\"cursor\":\"");
+    if (!span_starts(buf_span(&client.told), want))
+        fail_msg("%.*s", SPAN_ARG(buf_span(&client.told)));
+    client_close(&client);
+    stage_fini(&stage);
+}
+
 /* RFC 6455 5.5.1: no data frame follows a Close. Both answers are late: the Close is already on its way. */
 static void nothing_follows_a_close(void **state)
 {
@@ -302,6 +330,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_frame_has_its_answer),
+        cmocka_unit_test(a_channel_can_be_left_before_it_answers),
         cmocka_unit_test(nothing_follows_a_close),
         cmocka_unit_test(a_close_is_answered_and_the_link_ended),
         cmocka_unit_test(a_flood_of_publishes_is_answered_to_the_last),

@@ -1,0 +1,160 @@
+/* Long polls, to the byte: at once, when there is news, when the time is up. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/must.h"
+#include "session/session_battery.h"
+
+#include <cmocka.h>
+
+enum { TURNS_MAX = 100000 };
+
+static void ask(int fd, const char *query)
+{
+    struct buf request;
+
+    buf_init(&request, 4096);
+    buf_putf(&request, "GET /v1/subscribe?%s HTTP/1.1\r\nHost: a\r\n\r\n", query);
+    must(send(fd, request.at, request.len, MSG_NOSIGNAL) == (ssize_t)request.len);
+    buf_fini(&request);
+}
+
+/* Turns until the answer is there; its body without the cursor's value, which is an epoch and more. */
+static void answer(struct stage *stage, int fd, struct buf *ret)
+{
+    struct span rest, length;
+    uint64_t    bytes;
+
+    buf_clear(ret);
+    for (int turn = 0; turn < TURNS_MAX && (ret->len == 0 || memmem(ret->at, ret->len, "}", 1) == NULL); turn++) {
+        stage_turn(stage);
+        stage_read(fd, ret);
+    }
+    must(span_starts(buf_span(ret), SPAN("HTTP/1.1 200 OK\r\n")));
+    const char *at   = memmem(ret->at, ret->len, "Content-Length: ", 16);
+    const char *body = memmem(ret->at, ret->len, "\r\n\r\n", 4);
+    must(at != NULL && body != NULL);
+    rest = span_skip(buf_span(ret), (size_t)(at + 16 - ret->at));
+    must(span_cut(&rest, '\r', &length) && span_u64(length, &bytes));
+    buf_drop(ret, (size_t)(body + 4 - ret->at));
+    while (ret->len < bytes) {
+        stage_turn(stage);
+        must(stage_read(fd, ret));
+    }
+    assert_int_equal(ret->len, bytes);
+    const char *cursor = memmem(ret->at, ret->len, ",\"cursor\":\"", 11);
+    if (cursor != NULL)
+        ret->len = (size_t)(cursor + 10 - ret->at);
+}
+
+#define MESSAGE(seq, data)                                                                                 \
+    "{\"type\":\"message\",\"channel\":\"topic:a\",\"epoch\":\"0000000000000009\",\"seq\":" #seq ",\"id\":" #seq  \
+    ",\"time\":1,\"from\":null,\"media\":\"text/plain\",\"data\":\"" data "\"}"
+#define GAP(from, to, why)                                                                                 \
+    "{\"type\":\"gap\",\"channel\":\"topic:a\",\"epoch\":\"0000000000000009\",\"from\":" #from ",\"to\":" #to      \
+    ",\"why\":\"" why "\"}"
+
+static void a_poll_is_answered_when_there_is_something(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name, *query;
+        unsigned    patience;     /* of the store: 1, or so much that it never answers */
+        unsigned    publishes;    /* while it waits */
+        const char *want;
+    } rows[] = {
+        { "nothing, no wait", "channel=topic:a&wait=0", 1, 0, "{\"messages\":[],\"cursor\":" },
+        { "what there is", "channel=topic:a&after=2&wait=0", 1, 0,
+          "{\"messages\":[" MESSAGE(3, "3 def") "," MESSAGE(4, "4 efgh") "],\"cursor\":" },
+        { "what there is, with a wait", "channel=topic:a&last=1&wait=60", 1, 0,
+          "{\"messages\":[" MESSAGE(4, "4 efgh") "],\"cursor\":" },
+        { "what comes", "channel=topic:a&wait=60", 1, 1, "{\"messages\":[" MESSAGE(5, "5 fghij") "],\"cursor\":" },
+        { "ahead", "channel=topic:a&after=6&wait=60", 1, 0, "{\"messages\":[" GAP(5, 6, "ahead") "],\"cursor\":" },
+        { "one of two has some", "channel=topic:b&channel=topic:a&after=1&wait=60", 1, 0,
+          "{\"messages\":[" MESSAGE(2, "2 cd") "," MESSAGE(3, "3 def") "," MESSAGE(4, "4 efgh") "],\"cursor\":" },
+        { "a store that doesn't answer", "channel=topic:a&after=2&wait=0", UINT32_MAX, 0,
+          "{\"messages\":[],\"cursor\":" },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct stage stage;
+        struct buf   body;
+
+        stage_init(&stage, i);
+        stage.desk.limits.close_timeout_ms = 1;
+        stage.patience                     = rows[i].patience;
+        struct stage_log *log              = stage_log(&stage, "topic:a", 1, 4);
+        int fd                             = stage_connect(&stage);
+        buf_init(&body, 1 << 20);
+        ask(fd, rows[i].query);
+        for (unsigned turn = 0; rows[i].publishes > 0 && turn < 4; turn++)
+            stage_turn(&stage);
+        for (unsigned count = 0; count < rows[i].publishes; count++)
+            stage_publish(&stage, log);
+        answer(&stage, fd, &body);
+        if (!span_eq(buf_span(&body), span_str(rows[i].want)))
+            fail_msg("%s: %.*s", rows[i].name, SPAN_ARG(buf_span(&body)));
+        assert_true(desk_is_idle(&stage.desk));
+        buf_fini(&body);
+        close(fd);
+        stage_fini(&stage);
+    }
+}
+
+/* Polls put their answers together where readers' frames are shared: neither must be sent the other's bytes. */
+static void polls_among_streams_get_their_own(void **state)
+{
+    (void)state;
+    enum { CLIENTS = 9 };
+    struct stage stage;
+    struct buf   body[CLIENTS];
+    int          fd[CLIENTS];
+
+    stage_init(&stage, 1);
+    struct stage_log *log = stage_log(&stage, "topic:a", 1, 4);
+    for (int i = 0; i < CLIENTS; i++) {
+        static const char line[] = "GET /v1/subscribe?channel=topic:a HTTP/1.1\r\nHost: a\r\n"
+                                   "Accept: application/x-ndjson\r\n\r\n";
+        fd[i] = stage_connect(&stage);
+        buf_init(&body[i], 1 << 20);
+        if (i % 3 == 1)
+            ask(fd[i], "channel=topic:a&wait=60");
+        else
+            must(send(fd[i], line, sizeof line - 1, MSG_NOSIGNAL) == (ssize_t)sizeof line - 1);
+    }
+    for (int turn = 0; turn < 4; turn++)
+        stage_turn(&stage);
+    for (int i = 0; i < CLIENTS; i++) {
+        stage_read(fd[i], &body[i]);
+        buf_clear(&body[i]);
+    }
+    stage_publish(&stage, log);
+    stage_turn(&stage);
+    for (int i = 0; i < CLIENTS; i++) {
+        if (i % 3 == 1) {
+            answer(&stage, fd[i], &body[i]);
+            assert_true(span_eq(buf_span(&body[i]), SPAN("{\"messages\":[" MESSAGE(5, "5 fghij") "],\"cursor\":")));
+        } else {
+            assert_true(stage_read(fd[i], &body[i]));
+            assert_true(span_eq(buf_span(&body[i]), buf_span(&body[0])));
+            assert_non_null(memmem(body[i].at, body[i].len, "\"data\":\"5 fghij\",\"cursor\":", 26));
+            assert_null(memmem(body[i].at, body[i].len, "messages", 8));
+        }
+    }
+    for (int i = 0; i < CLIENTS; i++) {
+        buf_fini(&body[i]);
+        close(fd[i]);
+    }
+    stage_fini(&stage);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_poll_is_answered_when_there_is_something),
+        cmocka_unit_test(polls_among_streams_get_their_own),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

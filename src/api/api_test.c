@@ -319,8 +319,8 @@ static void answers_outlive_their_asker(void **state)
     (void)state;
     static const char *const requests[] = {
         "POST /v1/channels/topic:a/messages HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx",
-        "POST /v1/messages HTTP/1.1\r\nHost: a\r\nContent-Length: 49\r\n\r\n"
-        "{\"messages\":[{\"channels\":[\"topic:a\"],\"data\":1}]}\n",
+        ("POST /v1/messages HTTP/1.1\r\nHost: a\r\nContent-Length: 49\r\n\r\n"
+         "{\"messages\":[{\"channels\":[\"topic:a\"],\"data\":1}]}\n"),
         "GET /v1/channels/topic:a HTTP/1.1\r\nHost: a\r\n\r\n",
         "GET /readyz HTTP/1.1\r\nHost: a\r\n\r\n",
     };
@@ -349,7 +349,7 @@ static void a_long_answer_is_whole_and_leaves_no_memory_behind(void **state)
         struct stage *stage = stage_new();
         struct buf    answer;
         struct span   rest, length;
-        uint64_t      bytes;
+        uint64_t      bytes = 0;
 
         buf_init(&answer, 1 << 27);
         stage->head       = 1;

@@ -127,7 +127,7 @@ static void reader_take(struct reader *reader, struct span line)
 
     must(line.len > 2 && span_cut(&claims, '|', &what));
     size_t   at   = (size_t)(what.at[0] - 'a');
-    uint64_t next = reader->seen[at] + 1, to;
+    uint64_t next = reader->seen[at] + 1, to = 0;
     assert_true(at < CHANNELS && reader->follows[at]);
     what = span_skip(what, 1);
     buf_init(&want, LINE_BYTES_MAX);

@@ -316,6 +316,7 @@ void stage_init(struct stage *stage, uint64_t seed)
     stage->everyone.rights = RIGHT_PUBLISH | RIGHT_SUBSCRIBE | RIGHT_ADMIN;
     stage->reader          = (struct identity){ .rights = RIGHT_SUBSCRIBE, .name = "reader" };
     namespaces_init(&stage->spaces);
+    namespaces_find(&stage->spaces, SPAN("topic"))->keep_ms = 0;  /* messages are of 1970 */
     must(loop_init(&stage->loop, &stage_hooks, stage) == RC_OK);
     http_server_init(&stage->http, &stage->loop, &http, &stage_service, stage);
     shard_init(&stage->shard, 0, &stage_shard_port, stage, &shard);

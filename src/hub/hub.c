@@ -347,14 +347,15 @@ static bool subscription_find(struct subscription *sub, uint64_t seq, struct ent
     return false;
 }
 
-/* One gap over all neighbours whose time has run out. */
-static void subscription_join_expired(struct subscription *sub, msec wall, struct entry *entry)
+/* One gap over all neighbours whose time has run out for the same reason. */
+static void subscription_join_past(struct subscription *sub, msec wall, enum gap_why why, struct entry *entry)
 {
     struct entry following;
-    struct gap   gap = { entry->message->seq, entry->message->seq, GAP_EXPIRED };
+    struct gap   gap = { entry->message->seq, entry->message->seq, why };
+    enum gap_why its_why;
 
     while (subscription_find(sub, gap.to + 1, &following) && following.message != NULL &&
-           message_is_expired(following.message, wall))
+           message_is_past(following.message, wall, &its_why) && its_why == why)
         gap.to++;
     *entry = (struct entry){ .gap = gap };
 }
@@ -374,17 +375,23 @@ static enum sight subscription_look_told_first(const struct subscription *sub, s
 }
 
 /* Who asked for all that is kept has lost nothing if the log begins later than it did a moment ago. */
-static void subscription_skip_trimmed(struct subscription *sub)
+static void subscription_skip_trimmed(struct subscription *sub, msec wall)
 {
     struct entry entry;
+    enum gap_why why;
 
-    if (subscription_find(sub, sub->next, &entry) && entry.message == NULL && entry.gap.why == GAP_TRIMMED)
+    if (!subscription_find(sub, sub->next, &entry))
+        return;
+    if (entry.message != NULL && message_is_past(entry.message, wall, &why))
+        subscription_join_past(sub, wall, why, &entry);
+    if (entry.message == NULL && entry.gap.why == GAP_TRIMMED)
         subscription_step(sub, &entry);
 }
 
 enum sight subscription_look(struct subscription *sub, struct hub *hub, msec wall, struct entry *ret_entry)
 {
     struct channel *channel = sub->channel;
+    enum gap_why    why;
 
     sub->is_ready = false;
     if (sub->state == SUB_JOINING)
@@ -392,7 +399,7 @@ enum sight subscription_look(struct subscription *sub, struct hub *hub, msec wal
     if (sub->state == SUB_AHEAD || sub->state == SUB_EPOCH)
         return subscription_look_told_first(sub, ret_entry);
     if (sub->state == SUB_FIRST)
-        subscription_skip_trimmed(sub);
+        subscription_skip_trimmed(sub, wall);
     if (sub->next > channel->head) {
         sub->state = SUB_PLACED;  /* it has all that is kept; what comes from now on would be missed */
         return SIGHT_WAIT;
@@ -401,8 +408,8 @@ enum sight subscription_look(struct subscription *sub, struct hub *hub, msec wal
         /* A gap that begins earlier than the cursor: what the reader has seen is not missing. */
         if (ret_entry->message == NULL && ret_entry->gap.from < sub->next)
             ret_entry->gap.from = sub->next;
-        else if (ret_entry->message != NULL && message_is_expired(ret_entry->message, wall))
-            subscription_join_expired(sub, wall, ret_entry);
+        else if (ret_entry->message != NULL && message_is_past(ret_entry->message, wall, &why))
+            subscription_join_past(sub, wall, why, ret_entry);
         return SIGHT_ENTRY;
     }
     if (sub->ticket == NULL) {

@@ -86,6 +86,21 @@ enum gap_why {
 
 const char *gap_why_text(enum gap_why why);
 
+/* Is its time over, by its own life-time or by what its namespace keeps? Then nobody is to have it any more, wherever it
+ * still lies. *ret_why only if so. */
+static inline bool message_is_past(const struct message *message, msec wall, enum gap_why *ret_why)
+{
+    msec keep_ms = message->channel->space->keep_ms;
+
+    if (message_is_expired(message, wall))
+        *ret_why = GAP_EXPIRED;
+    else if (keep_ms != 0 && wall - message->time >= keep_ms)
+        *ret_why = GAP_TRIMMED;
+    else
+        return false;
+    return true;
+}
+
 /* Both ends included. */
 struct gap {
     uint64_t     from, to;

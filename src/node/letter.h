@@ -74,7 +74,7 @@ struct deliver_letter {
 };
 
 struct writer_stats {
-    size_t   waiting_count;      /* publishes not yet given to the store */
+    size_t   waiting_count;      /* publishes that wait for the durable store, its present group included */
     size_t   waiting_bytes;
     msec     busy_ms;            /* how long the durable store has had its present group; 0: it has none */
     size_t   tail_count;         /* channels the writer has in mind */

@@ -149,8 +149,9 @@ static void writer_submit(struct writer *writer, msec wall)
         list_push(&batch->appends, &letter->append.link);
         batch->count++;
     }
-    writer->is_busy = true;
-    writer->busy_at = wall;
+    writer->is_busy     = true;
+    writer->busy_at     = wall;
+    writer->batch_bytes = bytes;
     writer->durable->ops->append(writer->durable, batch);
 }
 
@@ -421,8 +422,8 @@ void writer_tend(struct writer *writer, msec wall)
 static void writer_tell_stats(struct writer *writer, struct stats_letter *letter)
 {
     letter->stats = (struct writer_stats){
-        .waiting_count  = writer->waiting_count,
-        .waiting_bytes  = writer->waiting_bytes,
+        .waiting_count  = writer->waiting_count + (writer->is_busy ? writer->batch->appends.count : 0),
+        .waiting_bytes  = writer->waiting_bytes + (writer->is_busy ? writer->batch_bytes : 0),
         .busy_ms        = writer->is_busy && writer->wall > writer->busy_at ? writer->wall - writer->busy_at : 0,
         .tail_count     = writer->tails.map.count,
         .tail_bytes     = writer->tails.bytes,

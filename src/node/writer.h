@@ -45,6 +45,7 @@ struct writer {
     struct tails              tails;
     struct list               waiting;     /* appends for the durable store */
     size_t                    waiting_count, waiting_bytes;
+    size_t                    batch_bytes; /* of the group under way */
     struct writer_batch      *batch;       /* the durable group, reused; under way while is_busy */
     struct writer_batch      *quick;       /* the memory group, reused */
     bool                      is_busy;

@@ -86,7 +86,6 @@ def test_what_is_let_go_is_told(server, channel, kept):
     api.close()
 
 
-@pytest.mark.xfail(strict=True, reason="node's tail gives messages that keep_age has let go to readers")
 def test_what_is_too_old_is_given_to_nobody(server):
     """By age it is different: nobody is to have it any more, wherever it still lies."""
     with contextlib.closing(Api(server.url)) as api:

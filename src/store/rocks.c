@@ -215,6 +215,7 @@ enum rc rocks_load(struct rocks *rocks, bool must_exist, char *ret_why, size_t w
     const uint64_t                synced  = synced_read(rocks);
     const struct rocks_db_options options = {
         .path               = rocks->db_path,
+        .log_path           = rocks->side_log,
         .write_buffer_bytes = rocks->options.write_buffer_bytes,
         .block_cache_bytes  = rocks->options.block_cache_bytes,
         .must_exist         = must_exist,
@@ -290,6 +291,7 @@ static void threads_stop(struct rocks *rocks)
 static void rocks_free(struct rocks *rocks)
 {
     rocks_db_close(&rocks->db);
+    side_log_remove(rocks->side_log);
     keeper_fini(&rocks->keeper);
     dead_floors_fini(&rocks->dead);
     channel_table_fini(&rocks->table);
@@ -378,6 +380,8 @@ enum rc rocks_store_open(const struct rocks_store_options *options, struct store
     if (rc != RC_OK && rc != RC_GONE)
         goto out;
     const bool is_new = rc == RC_GONE;
+    if (!side_log_open(rocks->path, rocks->side_log))
+        rocks->side_log[0] = '\0';
     options_fill(&rocks->options, rocks->directory_fd);
     rocks->table.count_max = rocks->options.channel_count_max;
     rc                     = rocks_load(rocks, !is_new, ret_why, why_size);

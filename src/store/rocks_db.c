@@ -114,6 +114,8 @@ static void database_options(rocksdb_options_t *o, const struct rocks_db_options
     rocksdb_options_set_create_missing_column_families(o, !options->must_exist);
     rocksdb_options_set_max_background_jobs(o, BACKGROUND_JOBS);
     rocksdb_options_set_max_open_files(o, OPEN_FILES_MAX);
+    if (options->log_path[0] != '\0')
+        rocksdb_options_set_db_log_dir(o, options->log_path);
     rocksdb_options_set_info_log_level(o, INFO_LOG_WARN);
     rocksdb_options_set_max_log_file_size(o, INFO_LOG_BYTES_MAX);
     rocksdb_options_set_keep_log_file_num(o, INFO_LOG_COUNT);

@@ -19,6 +19,7 @@ enum family {
 
 struct rocks_db_options {
     const char                         *path;
+    const char                         *log_path;     /* where RocksDB writes its own log; "": at `path` */
     size_t                              write_buffer_bytes;
     size_t                              block_cache_bytes;
     bool                                must_exist;   /* refuse to make a new one */

@@ -18,6 +18,7 @@
 #include "store/rocks.h"
 #include "store/rocks_db.h"
 #include "store/rocks_row.h"
+#include "store/side_log.h"
 
 enum { READERS_MAX = 16, SYNC_BUCKETS = sizeof(((struct store_stats *)0)->sync_us_buckets) / sizeof(uint64_t) };
 
@@ -197,6 +198,7 @@ struct rocks {
     struct store               store;
     struct rocks_store_options options;
     char                      *path, *db_path;
+    char                       side_log[SIDE_LOG_PATH_BYTES];  /* "": RocksDB logs beside the data */
     int                        directory_fd, lock_fd, synced_fd;
     pthread_rwlock_t           db_lock;
     struct rocks_db            db;

@@ -22,9 +22,7 @@ static void shard_send_follow(struct shard *shard, enum letter_kind kind, struct
 
 static void shard_on_follow(void *ctx, struct channel_name *name)
 {
-    struct shard *shard = ctx;
-    shard->away_count++;
-    shard_send_follow(shard, LETTER_FOLLOW, name);
+    shard_send_follow(ctx, LETTER_FOLLOW, name);
 }
 
 static void shard_on_unfollow(void *ctx, struct channel_name *name)
@@ -186,6 +184,12 @@ void shard_take(struct shard *shard, struct letter *letter)
         shard_take_count(shard, container_of(letter, struct count_letter, letter));
         return;
     }
+    if (letter->kind == LETTER_FOLLOW) {
+        struct follow_letter *follow = container_of(letter, struct follow_letter, letter);
+        hub_followed(&shard->hub, follow->channel, follow->epoch, follow->first, follow->head);
+        letter_free(letter);
+        return;
+    }
     shard->away_count--;
     switch (letter->kind) {
     case LETTER_PUBLISH: {
@@ -205,13 +209,8 @@ void shard_take(struct shard *shard, struct letter *letter)
         stats->answered(stats);
         break;
     }
-    case LETTER_FOLLOW: {
-        struct follow_letter *follow = container_of(letter, struct follow_letter, letter);
-        hub_followed(&shard->hub, follow->channel, follow->epoch, follow->first, follow->head);
-        letter_free(letter);
-        break;
-    }
     case LETTER_DELIVER:
+    case LETTER_FOLLOW:
     case LETTER_COUNT:
     case LETTER_UNFOLLOW:
     case LETTER_COMMITTED:

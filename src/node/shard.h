@@ -30,7 +30,8 @@ struct shard {
     struct shard_limits      limits;
     unsigned                 loop;
     msec                     now, wall;   /* of this turn */
-    size_t                   away_count;  /* letters that will come back answered */
+    size_t                   away_count;  /* letters that come back answered soon, whatever the store does; who asked to
+                                           * follow may have to wait for a store that can't be read */
     uint32_t                 publish_count;  /* of them, publishes */
     size_t                   publish_bytes;
     bool                     is_refusing; /* for the rest of the turn: what comes later must not overtake what was refused */

@@ -206,6 +206,11 @@ system:
 	@$(MAKE) --no-print-directory test-build
 	@test/run $(SAN) system
 
+# Hours rather than minutes: many kills, a gigabyte of lag, thousands of comings and goings, a night's seeds.
+soak:
+	@$(MAKE) --no-print-directory test-build
+	@LW_KILL_ROUNDS=500 LW_KILL_SAMPLE=500 LW_LAG_MB=1024 LW_LEAK_CYCLES=20000 SIM_SEEDS=500000 test/run $(SAN) sim soak
+
 # A minute of each fuzzer by default: make fuzz FUZZ_SECONDS=600
 FUZZ_SECONDS ?= 60
 fuzz:
@@ -224,9 +229,10 @@ help:
 	@echo 'make unit     unit tests          make system   tests with real processes'
 	@echo 'make sim      the simulator       (SIM_SEEDS=100000)'
 	@echo 'make fuzz     each fuzzer for a minute (FUZZ_SECONDS=600)'
+	@echo 'make soak     long runs of what make test does briefly'
 	@echo 'make bench    benchmarks beside nchan, mosquitto and Redis; writes docs/performance.md'
 	@echo 'make clean'
 
-.PHONY: all bench units stories fuzzers clean run test test-build tsan-units base-units preloads clang-check unit sim system fuzz help
+.PHONY: all bench units stories fuzzers clean run test test-build tsan-units base-units preloads clang-check unit sim system soak fuzz help
 clean:
 	rm -rf $(BUILD)

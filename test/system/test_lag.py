@@ -21,14 +21,14 @@ pytestmark = pytest.mark.skipif(not is_built(), reason="no longwired is built")
 LAG_BYTES = int(os.environ.get("LW_LAG_MB", "24")) << 20
 PAYLOAD_BYTES = 2 * 1024
 BATCH = 200
-STALLED = 100
+STALLED = 300  # many: what each holds is to stand out from the 2 MB or so that come and go in the server anyhow
 SECONDS = 60
 # A stalled reader may hold 64 KB. When it came it read a page of as much, which was freed; the allocator may keep that
 # for later (malloc_trim(3) gives back all but some 20 KB a reader), and something for everyone together.
 PER_READER_BYTES_MAX = (64 + 64) * 1024
 ALLOCATOR_BYTES = 4 << 20
 MORE_BYTES_MAX = 16 * 1024    # a reader, when it misses as much again
-SETTLE_SECONDS = 5
+LOOK_SECONDS = 2
 
 
 def stall(server, transport, channel):
@@ -51,12 +51,14 @@ def rss_bytes(pid):
     return int(re.search(r"VmRSS:\s+(\d+)", pathlib.Path(f"/proc/{pid}/status").read_text())[1]) * 1024
 
 
-def settled_rss(pid, enough):
-    """What it holds once it has given back what it let go, or after a while."""
-    deadline = time.monotonic() + SETTLE_SECONDS
-    while (now := rss_bytes(pid)) > enough and time.monotonic() < deadline:
+def held_bytes(pid):
+    """What it holds: the least of many looks. Above that is what comes and goes, of the publisher's batches, RocksDB's
+    work beside and an allocator that gives back late; below what is held it never gets."""
+    deadline, least = time.monotonic() + LOOK_SECONDS, rss_bytes(pid)
+    while time.monotonic() < deadline:
         time.sleep(0.05)
-    return now
+        least = min(least, rss_bytes(pid))
+    return least
 
 
 def wait_metric(api, name, wanted):
@@ -112,26 +114,26 @@ def test_readers_that_stop_cost_a_cursor_and_no_queue(transport, channel):
     count = 3 * third
     flags = ["--tail-bytes-max", "4M", "--store-memory-bytes", "1M", "--write-buffer-bytes", "1M"]
     config = "[namespace live]\nkeep_count = 256\n"
-    # What ASan keeps of freed memory would drown what is measured.
-    env = {"ASAN_OPTIONS": "quarantine_size_mb=1:thread_local_quarantine_size_kb=64:"
+    # ASan is to keep nothing of what was freed: that would count as held.
+    env = {"ASAN_OPTIONS": "quarantine_size_mb=0:thread_local_quarantine_size_kb=0:"
                            "allocator_release_to_os_interval_ms=100"}
     with Server(flags=flags, env=env, config=config) as server, contextlib.ExitStack() as stack:
         api = Api(server.url)
         good = stack.enter_context(Reader(server.url, "ndjson", [channel]))
         publish_much(api, channel, 0, third, lambda head: good.wait_head(channel, head))
-        rss = [rss_bytes(server.pid)]
+        rss = [held_bytes(server.pid)]
         stalled = [stack.enter_context(contextlib.closing(stall(server, transport, channel))) for _ in range(STALLED)]
         for part in (1, 2):
             publish_much(api, channel, part * third, third, lambda head: good.wait_head(channel, head))
             wait_metric(api, "longwire_lagging_readers", STALLED)
-            rss.append(settled_rss(server.pid, rss[0] + STALLED * PER_READER_BYTES_MAX + ALLOCATOR_BYTES))
-        metrics = api.metrics()
+            rss.append(held_bytes(server.pid))
         each = [(later - rss[0]) / STALLED for later in rss[1:]]
         print(f"{each[0] / 1024:.1f}, then {each[1] / 1024:.1f} KB for each of {STALLED} that miss "
               f"{third * PAYLOAD_BYTES >> 20}, then {2 * third * PAYLOAD_BYTES >> 20} MB")
         assert max(rss[1:]) <= rss[0] + STALLED * PER_READER_BYTES_MAX + ALLOCATOR_BYTES
         assert rss[2] <= rss[1] + STALLED * MORE_BYTES_MAX, "it grows with what is missed"
-        assert metrics["longwire_lagging_readers"] == STALLED
+        # Now and then the kernel takes a little more on their behalf: they count as lagging again when that is full too.
+        wait_metric(api, "longwire_lagging_readers", STALLED)
         assert numbers_of(good.of(channel)) == list(range(count)) and not good.gaps(channel)
         assert good.breaks == []
         if transport == "sse":

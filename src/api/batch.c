@@ -59,10 +59,8 @@ static void put_item(struct buf *buf, const struct batch_item *item)
             json_put_string(buf, channel_name_span(item->name));
         }
     } else {
-        /* The receipt's members behind the status: its opening brace becomes the comma. */
-        size_t brace = buf->len;
-        put_receipt(buf, item->name, &item->answer);
-        buf->at[brace] = ',';
+        buf_putc(buf, ',');
+        intake_put_receipt(buf, item->name, &item->answer);
         if (item->is_replayed)
             buf_put_lit(buf, ",\"replayed\":true");
     }

@@ -37,9 +37,6 @@ void serve_health(struct call *call);
 void serve_ready(struct call *call);
 void serve_metrics(struct call *call);
 
-/* {"channel","epoch","seq","id","time" - without the closing brace. */
-void put_receipt(struct buf *buf, const struct channel_name *name, const struct append_answer *answer);
-
 /* Retry-After for refusals that pass by themselves, else "". */
 struct span retry_after(unsigned status);
 

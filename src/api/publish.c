@@ -1,21 +1,6 @@
 /* publish.c - one message in, its seq out once it is durable; and taking one back. */
 #include "api/call.h"
 #include "intake/intake.h"
-#include "message/epoch.h"
-
-void put_receipt(struct buf *buf, const struct channel_name *name, const struct append_answer *answer)
-{
-    buf_put_lit(buf, "{\"channel\":");
-    json_put_string(buf, channel_name_span(name));
-    buf_put_lit(buf, ",\"epoch\":\"");
-    epoch_put(buf, answer->epoch);
-    buf_put_lit(buf, "\",\"seq\":");
-    buf_put_u64(buf, answer->seq);
-    buf_put_lit(buf, ",\"id\":");
-    buf_put_u64(buf, answer->id);
-    buf_put_lit(buf, ",\"time\":");
-    buf_put_u64(buf, (uint64_t)answer->time);
-}
 
 static void publish_answered(struct publish_letter *letter)
 {
@@ -30,7 +15,8 @@ static void publish_answered(struct publish_letter *letter)
         http_problem(api->server, exchange, status, NULL, why, retry_after(status));
     } else {
         buf_clear(&api->room);
-        put_receipt(&api->room, message->channel, &letter->answer);
+        buf_putc(&api->room, '{');
+        intake_put_receipt(&api->room, message->channel, &letter->answer);
         if (is_recall) {
             buf_put_lit(&api->room, ",\"target\":");
             buf_put_u64(&api->room, message->target);

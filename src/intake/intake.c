@@ -2,6 +2,7 @@
 
 #include "base/utf8.h"
 #include "codec/json/json.h"
+#include "message/epoch.h"
 
 static bool media_is_well_formed(struct span media)
 {
@@ -104,4 +105,18 @@ const char *intake_outcome(enum publish_outcome outcome, unsigned *ret_status)
     }
     *ret_status = 503;
     return "the store can't be written to now; whether this was stored is not known: repeat it with an Idempotency-Key";
+}
+
+void intake_put_receipt(struct buf *buf, const struct channel_name *name, const struct append_answer *answer)
+{
+    buf_put_lit(buf, "\"channel\":");
+    json_put_string(buf, channel_name_span(name));
+    buf_put_lit(buf, ",\"epoch\":\"");
+    epoch_put(buf, answer->epoch);
+    buf_put_lit(buf, "\",\"seq\":");
+    buf_put_u64(buf, answer->seq);
+    buf_put_lit(buf, ",\"id\":");
+    buf_put_u64(buf, answer->id);
+    buf_put_lit(buf, ",\"time\":");
+    buf_put_u64(buf, (uint64_t)answer->time);
 }

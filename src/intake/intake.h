@@ -3,6 +3,7 @@
 #ifndef INTAKE_INTAKE_H
 #define INTAKE_INTAKE_H
 
+#include "base/buf.h"
 #include "message/identity.h"
 #include "node/letter.h"
 
@@ -28,5 +29,8 @@ unsigned intake_check_rights(const struct channel_name *name, const struct ident
 
 /* How a publish ended, for its asker: NULL if well, else why not, and its HTTP status. *ret_status: 201 or 200 if well. */
 const char *intake_outcome(enum publish_outcome outcome, unsigned *ret_status);
+
+/* The members of a receipt, for every door's own object: "channel","epoch","seq","id","time". */
+void intake_put_receipt(struct buf *buf, const struct channel_name *name, const struct append_answer *answer);
 
 #endif

@@ -134,6 +134,14 @@ void feed_look_again(struct feed *feed)
     feed_mark(feed);
 }
 
+bool feed_is_up_to_date(const struct feed *feed)
+{
+    for (const struct feed_sub *sub = feed->subs; sub != NULL; sub = sub->next)
+        if (subscription_is_behind(&sub->sub))
+            return false;
+    return feed->unplaced == 0;
+}
+
 bool feed_put_token(const struct feed *feed, struct buf *buf)
 {
     size_t count = 0;

@@ -80,6 +80,9 @@ bool feed_draw(struct feed *feed);
 /* The socket has room again. */
 void feed_on_writable(struct feed *feed);
 
+/* All are placed, and none has anything to deliver. */
+bool feed_is_up_to_date(const struct feed *feed);
+
 /* Looks at every subscription again: a heartbeat's chance to notice what was missed. */
 void feed_look_again(struct feed *feed);
 

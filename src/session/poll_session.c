@@ -99,14 +99,6 @@ static struct buf *session_body(struct poll_session *session)
     return body;
 }
 
-static bool session_is_up_to_date(const struct feed *feed)
-{
-    for (const struct feed_sub *sub = feed->subs; sub != NULL; sub = sub->next)
-        if (subscription_is_behind(&sub->sub))
-            return false;
-    return true;
-}
-
 static void session_draw(struct feed *feed)
 {
     struct poll_session *session = session_of(feed);
@@ -120,7 +112,7 @@ static void session_draw(struct feed *feed)
     size_t      count = session_gather(session, body, &oldest);
     if (count > 0)
         latency_add(&desk->latency, desk->loop->wall - oldest, count);
-    if (count > 0 || (session->wait_ms == 0 && session_is_up_to_date(feed)))
+    if (count > 0 || (session->wait_ms == 0 && feed_is_up_to_date(feed)))
         session_answer(session, body);
 }
 

@@ -167,14 +167,6 @@ static void session_greet(struct stream_session *session)
     }
 }
 
-static bool feed_is_up_to_date(const struct feed *feed)
-{
-    for (const struct feed_sub *sub = feed->subs; sub != NULL; sub = sub->next)
-        if (subscription_is_behind(&sub->sub))
-            return false;
-    return feed->unplaced == 0;
-}
-
 static void session_placed(struct feed *feed, struct feed_sub *sub)
 {
     struct stream_session *session = session_of(feed);

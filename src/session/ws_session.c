@@ -225,18 +225,10 @@ static void ws_publish_free(struct ws_publish *publish)
 
 static void say_published(struct ws_session *session, const struct ws_publish *publish)
 {
-    const struct append_answer *answer = &publish->letter->answer;
-    struct buf                 *room   = say_begin(session);
+    struct buf *room = say_begin(session);
 
-    buf_put_lit(room, "{\"type\":\"published\",\"channel\":");
-    json_put_string(room, channel_name_span(publish->letter->append.message->channel));
-    put_epoch(room, answer->epoch);
-    buf_put_lit(room, ",\"seq\":");
-    buf_put_u64(room, answer->seq);
-    buf_put_lit(room, ",\"id\":");
-    buf_put_u64(room, answer->id);
-    buf_put_lit(room, ",\"time\":");
-    buf_put_u64(room, (uint64_t)answer->time);
+    buf_put_lit(room, "{\"type\":\"published\",");
+    intake_put_receipt(room, publish->letter->append.message->channel, &publish->letter->answer);
     if (publish->letter->outcome == PUBLISH_REPLAYED)
         buf_put_lit(room, ",\"replayed\":true");
     put_ref(room, span_str(publish->ref));

@@ -86,6 +86,8 @@ struct subscription {
     uint8_t         start_kind;
     uint8_t         answers;      /* SUB_JOINING: this many answers on, one is as new as what it says */
     bool            is_ready;     /* port->ready() was said and nobody has looked since */
+    bool            is_listed;    /* this one and the next are the owner's marks, here where there is room for them: */
+    bool            is_told;      /* the hub never looks at them */
 };
 
 enum sight {

@@ -15,6 +15,7 @@
 #include "store/mem.h"
 #include "store/rocks.h"
 
+enum { REST_FROM_MS = 6, REST_PART = 2, REST_MS_MAX = 10 };  /* docs/decisions/0012 */
 enum { WRITER_TICK_MS = 100, WORKER_TICK_MS = 1000, LISTEN_BACKLOG = 4096, READS_WAITING_MAX = 65536 };
 
 _Static_assert(offsetof(struct letter, next) == offsetof(struct mail, next), "letters travel as mail");
@@ -291,16 +292,45 @@ static void worker_leave_if_done(struct worker *worker)
         loop_stop(&worker->loop);
 }
 
+/* After a turn that spent long on sending, deliveries wait for a part of that time: what is published meanwhile then
+ * leaves together, in one write a reader instead of two. With ten thousand readers that is most of the cost; with a
+ * thousand a turn is never long enough to rest from. */
+static void worker_rest(struct worker *worker, msec took)
+{
+    if (took < REST_FROM_MS || worker->leave_by != 0)
+        return;
+    msec rest          = took / REST_PART;
+    worker->rest_until = worker->loop.wake_at = clock_now() + (rest > REST_MS_MAX ? REST_MS_MAX : rest);
+}
+
+static void worker_take_held(struct worker *worker)
+{
+    struct mail *mail = bundle_take(&worker->held);
+
+    worker->rest_until = worker->loop.wake_at = 0;
+    while (mail != NULL) {
+        struct mail *next = mail->next;
+        shard_take(&worker->shard, letter_of(mail));
+        mail = next;
+    }
+}
+
 static void worker_on_turn_begin(void *ctx)
 {
     struct worker *worker = ctx;
     shard_turn_begin(&worker->shard, worker->loop.now, worker->loop.wall);
+    if (worker->rest_until != 0 && (worker->loop.now >= worker->rest_until || worker->leave_by != 0))
+        worker_take_held(worker);
 }
 
 static void worker_on_mail(void *ctx, struct mail *mail)
 {
     struct worker *worker = ctx;
-    shard_take(&worker->shard, letter_of(mail));
+
+    if (worker->rest_until != 0 && letter_of(mail)->kind == LETTER_DELIVER)
+        bundle_add(&worker->held, mail);
+    else
+        shard_take(&worker->shard, letter_of(mail));
 }
 
 static void worker_on_turn_end(void *ctx)
@@ -309,12 +339,16 @@ static void worker_on_turn_end(void *ctx)
 
     if (counter_get(&worker->house->is_stopping) && worker->leave_by == 0)
         worker_begin_to_leave(worker);
+    /* What the turn has read goes to the writer before the long work of sending begins. */
+    mailbox_put(&worker->house->writer_loop.mailbox, &worker->to_writer);
+    msec began = clock_now();
     shard_tell(&worker->shard);
     do {
         /* Polls answer through their connections, whose next request may follow what has news already. */
         desk_turn_end(&worker->desk);
         http_server_turn_end(&worker->http);
     } while (!list_is_empty(&worker->desk.dirty) || !list_is_empty(&worker->http.dirty));
+    worker_rest(worker, clock_now() - began);
     shard_turn_end(&worker->shard);
     mailbox_put(&worker->house->writer_loop.mailbox, &worker->to_writer);
     if (worker->leave_by != 0)
@@ -632,15 +666,18 @@ void house_stop(struct house *house)
     pthread_join(house->writer_thread, NULL);
 }
 
-static void free_mail(struct mailbox *mailbox)
+static void free_letters(struct mail *mail)
 {
-    struct mail *mail = mailbox_take(mailbox);
-
     while (mail != NULL) {
         struct mail *next = mail->next;
         letter_free(letter_of(mail));
         mail = next;
     }
+}
+
+static void free_mail(struct mailbox *mailbox)
+{
+    free_letters(mailbox_take(mailbox));
 }
 
 static void worker_close(struct worker *worker)
@@ -655,6 +692,7 @@ static void worker_close(struct worker *worker)
     shard_fini(&worker->shard);
     api_fini(&worker->api);
     free_mail(&worker->loop.mailbox);
+    free_letters(bundle_take(&worker->held));
     loop_fini(&worker->loop);
 }
 

@@ -32,6 +32,8 @@ struct worker {
     struct listener   *listeners[LISTENS_MAX];
     struct timer       tick;
     uint64_t           key_state;   /* of new_key: random at start */
+    struct bundle      held;        /* deliveries that came while it rests from a long turn */
+    msec               rest_until;  /* 0: it doesn't */
     msec               leave_by;    /* once stopping: when patience ends; 0 before */
     struct counter     refused;     /* connections above connections_max */
 };

@@ -92,6 +92,11 @@ static int loop_wait(struct loop *loop, struct epoll_event *events)
 {
     int sleep_ms = loop->again == NULL ? wheel_sleep_ms(&loop->wheel, clock_now()) : 0;
 
+    if (loop->wake_at != 0 && sleep_ms != 0) {
+        msec left = loop->wake_at - clock_now();
+        if (sleep_ms < 0 || left < sleep_ms)
+            sleep_ms = left < 0 ? 0 : (int)left;
+    }
     if (sleep_ms != 0 && !mailbox_may_sleep(&loop->mailbox))
         sleep_ms = 0;
     int count = epoll_wait(loop->epoll, events, EVENTS_A_TURN, sleep_ms);

@@ -43,6 +43,7 @@ struct loop {
     struct wheel             wheel;
     msec                     now;     /* monotonic, of this turn */
     msec                     wall;    /* since 1970, of this turn */
+    msec                     wake_at; /* sleep no longer than until then, to the millisecond; 0: as long as timers let */
     const struct loop_hooks *hooks;
     void                    *ctx;
     struct pool              streams;

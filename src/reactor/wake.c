@@ -56,13 +56,10 @@ void mailbox_put(struct mailbox *mailbox, struct bundle *bundle)
         mailbox_ring(mailbox);
 }
 
-struct mail *mailbox_take(struct mailbox *mailbox)
+static struct mail *oldest_first(struct mail *newest)
 {
-    if (atomic_load_explicit(&mailbox->newest, memory_order_relaxed) == NULL)
-        return NULL;
-
-    struct mail *newest = atomic_exchange(&mailbox->newest, NULL);
     struct mail *oldest = NULL;
+
     while (newest != NULL) {
         struct mail *next = newest->next;
         newest->next      = oldest;
@@ -70,6 +67,21 @@ struct mail *mailbox_take(struct mailbox *mailbox)
         newest            = next;
     }
     return oldest;
+}
+
+struct mail *bundle_take(struct bundle *bundle)
+{
+    struct mail *oldest = oldest_first(bundle->newest);
+
+    *bundle = (struct bundle){ NULL, NULL };
+    return oldest;
+}
+
+struct mail *mailbox_take(struct mailbox *mailbox)
+{
+    if (atomic_load_explicit(&mailbox->newest, memory_order_relaxed) == NULL)
+        return NULL;
+    return oldest_first(atomic_exchange(&mailbox->newest, NULL));
 }
 
 bool mailbox_may_sleep(struct mailbox *mailbox)

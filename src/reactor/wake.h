@@ -29,6 +29,8 @@ enum rc mailbox_init(struct mailbox *mailbox) RC_MUST_USE;
 void    mailbox_fini(struct mailbox *mailbox);  /* empty by now */
 
 void bundle_add(struct bundle *bundle, struct mail *mail);
+/* All that was added, oldest first, or NULL; the bundle is empty afterwards. */
+struct mail *bundle_take(struct bundle *bundle);
 /* Takes all of the bundle, in its order; wakes the owner. Any thread. */
 void mailbox_put(struct mailbox *mailbox, struct bundle *bundle);
 

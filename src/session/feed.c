@@ -76,11 +76,11 @@ static void feed_unlist(struct feed *feed, struct feed_sub *sub)
 {
     struct feed_sub **at = &feed->ready;
 
-    while (sub->is_listed && *at != sub)
+    while (sub->sub.is_listed && *at != sub)
         at = &(*at)->next_ready;
-    if (sub->is_listed)
+    if (sub->sub.is_listed)
         *at = sub->next_ready;
-    sub->is_listed = false;
+    sub->sub.is_listed = false;
 }
 
 void feed_unfollow(struct feed *feed, struct feed_sub *sub)
@@ -91,7 +91,7 @@ void feed_unfollow(struct feed *feed, struct feed_sub *sub)
         at = &(*at)->next;
     *at = sub->next;
     feed->sub_count--;
-    if (!sub->is_told)
+    if (!sub->sub.is_told)
         feed->unplaced--;
     feed_unlist(feed, sub);
     subscription_close(&sub->sub, &feed->desk->shard->hub, feed->desk->loop->now);
@@ -107,9 +107,9 @@ void feed_mark(struct feed *feed)
 
 static void feed_list(struct feed *feed, struct feed_sub *sub)
 {
-    if (sub->is_listed)
+    if (sub->sub.is_listed)
         return;
-    sub->is_listed  = true;
+    sub->sub.is_listed  = true;
     sub->next_ready = feed->ready;
     feed->ready     = sub;
 }
@@ -251,9 +251,9 @@ void feed_forget_scratch(struct desk *desk)
 
 static void feed_tell_placed(struct feed *feed, struct feed_sub *sub)
 {
-    if (sub->is_told || !subscription_is_placed(&sub->sub))
+    if (sub->sub.is_told || !subscription_is_placed(&sub->sub))
         return;
-    sub->is_told = true;
+    sub->sub.is_told = true;
     feed->unplaced--;
     if (feed->kind->placed != NULL)
         feed->kind->placed(feed, sub);
@@ -323,7 +323,7 @@ static void feed_gather(struct feed *feed)
         if (!feed_gather_sub(feed, sub))
             return;
         feed->ready    = sub->next_ready;
-        sub->is_listed = false;
+        sub->sub.is_listed = false;
     }
 }
 
@@ -349,7 +349,7 @@ static void feed_share(struct feed *feed)
     for (size_t i = 0; i < scratch->count; i++)
         scratch->marks[i].sub = sub;
     feed->ready    = NULL;
-    sub->is_listed = false;
+    sub->sub.is_listed = false;
 }
 
 static void scratch_offer(struct scratch *scratch, const struct feed *feed, uint64_t from)

@@ -12,12 +12,10 @@
 struct feed;
 
 struct feed_sub {
-    struct subscription sub;         /* sub.owner is its feed */
+    struct subscription sub;         /* sub.owner is its feed; is_listed: in feed.ready; is_told: placed() was said */
     struct feed_sub    *next;        /* in feed.subs */
     struct feed_sub    *next_ready;  /* in feed.ready */
     char               *ref;         /* what the client wants echoed when it's placed; owned; NULL: nothing */
-    bool                is_listed;   /* in feed.ready */
-    bool                is_told;     /* placed() was said */
 };
 
 /* What goes out before anything new is drawn. */

@@ -42,7 +42,7 @@ static size_t session_gather(struct poll_session *session, struct buf *body, mse
         struct entry entry;
         if (subscription_look(&sub->sub, &desk->shard->hub, desk->loop->wall, &entry) != SIGHT_ENTRY) {
             feed->ready    = sub->next_ready;
-            sub->is_listed = false;
+            sub->sub.is_listed = false;
             continue;
         }
         if (count++ > 0)

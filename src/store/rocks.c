@@ -22,6 +22,7 @@ enum {
     READER_COUNT        = 2,
     READ_COUNT_MAX      = 65536,
     DISK_SHARE          = 64,
+    WRITE_BUFFERS       = 4,        /* at most so much lies in memory, in write buffers */
     FORMAT_NOW          = 1,
     FORMAT_TEXT_MAX     = 128,
 };
@@ -158,14 +159,18 @@ static enum rc format_write(struct rocks *rocks, char *ret_why, size_t why_size)
     return RC_OK;
 }
 
-bool rocks_free_bytes(const struct rocks *rocks, uint64_t *ret_bytes)
+bool rocks_has_room(struct rocks *rocks, uint64_t bytes)
 {
     struct statvfs disk;
 
     if (fstatvfs(rocks->directory_fd, &disk) != 0)
-        return false;
-    *ret_bytes = (uint64_t)disk.f_bavail * disk.f_frsize;
-    return true;
+        return true;
+    uint64_t free_bytes = (uint64_t)disk.f_bavail * disk.f_frsize;
+    uint64_t need       = bytes + rocks->options.reserve_bytes * (counter_get(&rocks->is_full) ? 2 : 1);
+    /* Asked for only when it gets near, for it takes RocksDB's lock. */
+    if (rocks->db.db != NULL && free_bytes < need + WRITE_BUFFERS * rocks->options.write_buffer_bytes)
+        need += rocks_db_number(&rocks->db, FAMILY_MESSAGES, "rocksdb.cur-size-all-mem-tables");
+    return free_bytes >= need;
 }
 
 /* --- how far acknowledged commits went -------------------------------------------------------------------------- */

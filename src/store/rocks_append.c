@@ -12,7 +12,6 @@ enum {
     SEQ_BLOCK            = 4096,              /* a channel's row is written once for so many messages */
     ROW_BYTES_MAX        = 1 << 30,
     KEY_BYTES_MAX        = 1 << 16,
-    WRITE_BUFFERS        = 4,
     SYNC_BUCKET_US_FIRST = 32,
 };
 
@@ -234,20 +233,8 @@ static enum rc commit_write(struct rocks *rocks, struct commit *commit)
     return rc == RC_OK ? rocks_note_synced(rocks) : rc;
 }
 
-/* Room for this commit, for what still lies in memory and must go to disk, and the reserve. The second is asked for
- * only when it gets near, for it takes RocksDB's lock. */
-static bool has_room(struct rocks *rocks, const struct commit *commit)
-{
-    uint64_t need = rocks->options.reserve_bytes + 2 * commit->bytes, free_bytes = 0;
-
-    if (!rocks_free_bytes(rocks, &free_bytes))
-        return true;
-    if (free_bytes < need + WRITE_BUFFERS * rocks->options.write_buffer_bytes)
-        need += rocks_db_number(&rocks->db, FAMILY_MESSAGES, "rocksdb.cur-size-all-mem-tables");
-    return free_bytes >= need;
-}
-
-static void commit_make(struct rocks *rocks, struct commit *commit)
+/* False: the disk was full. */
+static bool commit_make(struct rocks *rocks, struct commit *commit)
 {
     for (struct list *link = commit->batches.next; link != &commit->batches; link = link->next)
         commit_add_batch(rocks, commit, container_of(link, struct append_batch, link));
@@ -255,10 +242,11 @@ static void commit_make(struct rocks *rocks, struct commit *commit)
     enum rc rc = commit_write(rocks, commit);
     commit_close_channels(rocks, commit, rc == RC_OK);
     if (rc == RC_OK)
-        return;
+        return true;
     rocks->is_cautious |= rc == RC_CORRUPT;
     commit_fail(commit, rc == RC_NOSPACE ? APPEND_NO_SPACE : APPEND_BROKEN);
     health_set(rocks, rc == RC_NOSPACE ? ROCKS_FULL : ROCKS_BROKEN);
+    return rc != RC_NOSPACE;
 }
 
 /* --- answers ---------------------------------------------------------------------------------------------------- */
@@ -295,12 +283,13 @@ static void commit_clear(struct commit *commit)
     rocksdb_writebatch_clear(commit->write);
 }
 
+/* False: there was no room. */
 static bool commit_try(struct rocks *rocks, struct commit *commit)
 {
     pthread_rwlock_rdlock(&rocks->db_lock);
-    bool is_fitting = has_room(rocks, commit);
+    bool is_fitting = rocks_has_room(rocks, 2 * commit->bytes);
     if (is_fitting)
-        commit_make(rocks, commit);
+        is_fitting = commit_make(rocks, commit);
     else
         commit_refuse(commit, APPEND_NO_SPACE);
     pthread_rwlock_unlock(&rocks->db_lock);

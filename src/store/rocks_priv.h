@@ -228,7 +228,9 @@ enum rc rocks_load(struct rocks *rocks, bool must_exist, char *ret_why, size_t w
 /* Notes that all that is in the database now is on disk and may be acknowledged. */
 enum rc rocks_note_synced(struct rocks *rocks) RC_MUST_USE;
 
-/* Free space of the disk; false if the system won't say. */
-bool rocks_free_bytes(const struct rocks *rocks, uint64_t *ret_bytes);
+/* Whether there is room for that much, for what lies in memory and must go to disk too, and for the reserve: once the
+ * disk was full for twice the reserve, or small commits would go on beside refused large ones and what the operator is
+ * told would flicker. True if the system won't say. db_lock is held. */
+bool rocks_has_room(struct rocks *rocks, uint64_t bytes);
 
 #endif

@@ -921,6 +921,8 @@ static void full_disk_story(struct bench *bench, const char *disk, uint64_t rese
     publish_kib_until(bench, APPEND_NO_SPACE, &acknowledged);
     bench->store->ops->stats(bench->store, &stats);
     assert_true(stats.is_full && acknowledged > 0);
+    /* What is smaller and would fit is refused too, until there is room in earnest. */
+    assert_int_equal(bench_publish(bench, (struct publish){ .channel = "topic:a", .payload = "x" }).outcome, APPEND_NO_SPACE);
     expect_all(bench, "topic:a", 50);
 
     filler_remove(disk);

@@ -117,12 +117,12 @@ static enum rocks_health health_get(struct rocks *rocks)
     return health;
 }
 
-/* Opening writes too (what the log holds goes into tables), so it's of no use while the disk is full. */
-static bool has_room_again(struct rocks *rocks)
+static bool has_room(struct rocks *rocks)
 {
-    uint64_t free_bytes = 0;
-
-    return !rocks_free_bytes(rocks, &free_bytes) || free_bytes >= 2 * rocks->options.reserve_bytes;
+    pthread_rwlock_rdlock(&rocks->db_lock);
+    bool has_room = rocks_has_room(rocks, 0);
+    pthread_rwlock_unlock(&rocks->db_lock);
+    return has_room;
 }
 
 /* What RocksDB believes after a failed write or sync can't be trusted, nor what we concluded from it: everything is
@@ -143,7 +143,8 @@ static void repair(struct rocks *rocks)
 {
     struct keeper *keeper = &rocks->keeper;
 
-    if ((health_get(rocks) == ROCKS_FULL && !has_room_again(rocks)) || !reopen(rocks)) {
+    /* Opening writes too (what the log holds goes into tables), so it's of no use while the disk is full. */
+    if ((health_get(rocks) == ROCKS_FULL && !has_room(rocks)) || !reopen(rocks)) {
         keeper->tries++;
         return;
     }
@@ -432,11 +433,9 @@ static void measure(struct rocks *rocks)
 /* The committer says it with each commit; while nothing is published it is said here. */
 static void tell_health(struct rocks *rocks)
 {
-    enum rocks_health health     = health_get(rocks);
-    uint64_t          free_bytes = 0;
-    bool is_full = rocks_free_bytes(rocks, &free_bytes) && free_bytes < rocks->options.reserve_bytes;
+    enum rocks_health health = health_get(rocks);
 
-    counter_set(&rocks->is_full, health == ROCKS_FULL || is_full);
+    counter_set(&rocks->is_full, health == ROCKS_FULL || !has_room(rocks));
     counter_set(&rocks->is_broken, health == ROCKS_BROKEN);
 }
 

@@ -75,7 +75,7 @@ static void put_sessions(struct buf *out, const struct house *house)
                      offsetof(struct worker, desk.counters.bytes));
     put_one(out, "longwire_sends_total", "counter", "System calls that sent frames.", SUM(house, desk.counters.writes));
     put_one(out, "longwire_gaps_total", "counter", "Gaps told to subscribers.", SUM(house, desk.counters.gaps));
-    put_one(out, "longwire_lagging_readers", "gauge", "Readers whose sockets are full now.",
+    put_one(out, "longwire_lagging_readers", "gauge", "Readers whose socket was full and who have not caught up since.",
             SUM(house, desk.counters.lagging));
     put_one(out, "longwire_slow_readers_closed_total", "counter", "Closed after slow_reader_timeout_s.",
             SUM(house, desk.counters.dropped_slow));

@@ -32,7 +32,7 @@ struct session_counters {
     struct counter delivered[TRANSPORT_COUNT];  /* messages handed to the kernel */
     struct counter bytes[TRANSPORT_COUNT];      /* of frames handed to the kernel */
     struct counter gaps;                        /* told to clients */
-    struct counter lagging;                     /* readers whose sockets are full now */
+    struct counter lagging;                     /* readers whose socket was full and who have not caught up since */
     struct counter dropped_slow;                /* closed after slow_reader_timeout */
     struct counter dropped_silent;              /* closed for want of a pong */
     struct counter writes;                      /* system calls that sent frames */
@@ -50,10 +50,13 @@ void latency_add(struct latency *latency, msec took, uint64_t times);
 
 /* What sessions ask of the house. */
 struct desk_port {
-    /* Who sent this request? NULL: it showed a credential that is none of ours (401). Immutable, never freed. */
+    /* Who sent this request? NULL: it showed a credential that is none of ours (401). Borrowed until the loop's next
+     * mail: what lives longer keeps identity->number. */
     const struct identity *(*identify)(void *ctx, const struct h1_head *head, struct span query);
     /* The same for a bare token, as a `connect` frame brings it. */
     const struct identity *(*identify_token)(void *ctx, struct span token);
+    /* The one with this number, as it is by now. NULL: what let it in holds no more. */
+    const struct identity *(*find_identity)(void *ctx, uint32_t number);
     /* A number that was never given before and can't be guessed. */
     uint64_t (*new_key)(void *ctx);
 };

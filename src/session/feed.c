@@ -114,6 +114,12 @@ static void feed_list(struct feed *feed, struct feed_sub *sub)
     feed->ready     = sub;
 }
 
+/* The socket was full when last tried, and has not said that there is room again. */
+static bool feed_is_blocked(const struct feed *feed)
+{
+    return feed->is_lagging && feed->stream->is_full;
+}
+
 void desk_ready(struct desk *desk, struct subscription *subscription)
 {
     struct feed_sub *sub  = container_of(subscription, struct feed_sub, sub);
@@ -121,8 +127,8 @@ void desk_ready(struct desk *desk, struct subscription *subscription)
 
     (void)desk;
     feed_list(feed, sub);
-    /* Who lags draws nothing, but lets go of the page that came meanwhile. */
-    if (!feed->is_lagging || !subscription_is_lean(subscription))
+    /* While the socket is full nothing is drawn, but the page that came meanwhile is let go. */
+    if (!feed_is_blocked(feed) || !subscription_is_lean(subscription))
         feed_mark(feed);
 }
 
@@ -134,12 +140,17 @@ void feed_look_again(struct feed *feed)
     feed_mark(feed);
 }
 
-bool feed_is_up_to_date(const struct feed *feed)
+static bool feed_is_behind(const struct feed *feed)
 {
     for (const struct feed_sub *sub = feed->subs; sub != NULL; sub = sub->next)
         if (subscription_is_behind(&sub->sub))
-            return false;
-    return feed->unplaced == 0;
+            return true;
+    return false;
+}
+
+bool feed_is_up_to_date(const struct feed *feed)
+{
+    return feed->unplaced == 0 && !feed_is_behind(feed);
 }
 
 bool feed_put_token(const struct feed *feed, struct buf *buf)
@@ -468,14 +479,16 @@ bool feed_draw(struct feed *feed)
         feed->kind->lost(feed);
         return false;
     }
-    feed_set_lagging(feed, feed->stream->is_full);
-    if (feed->is_lagging)
+    if (feed->stream->is_full) {
+        feed_set_lagging(feed, true);
         feed_let_go(feed);
+    } else if (feed->is_lagging && !feed_is_behind(feed)) {
+        feed_set_lagging(feed, false);
+    }
     return true;
 }
 
 void feed_on_writable(struct feed *feed)
 {
-    feed_set_lagging(feed, false);
     feed_mark(feed);
 }

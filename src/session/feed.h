@@ -2,7 +2,8 @@
  *
  * Nothing is queued for a client: a turn's news are drawn from the channels and leave in one write. If the socket took
  * only part of it, the frame that was cut stays (shared, not copied), all later ones are let go and the cursors go
- * back: the reader lags, costs no more than that, and draws from the log once its socket has room again. */
+ * back: the reader lags, costs no more than that, and draws from the log once its socket has room again. It lags until
+ * its cursors have reached the heads, however often the socket takes a little meanwhile. */
 #ifndef SESSION_FEED_H
 #define SESSION_FEED_H
 
@@ -52,7 +53,7 @@ struct feed {
     uint8_t                 transport;  /* enum transport */
     uint8_t                 encoding;   /* enum encoding */
     bool                    is_chunked : 1;
-    bool                    is_lagging : 1; /* the socket was full when last tried */
+    bool                    is_lagging : 1; /* frames were let go, and its cursors have not reached the heads since */
     bool                    needs_all  : 1; /* draws only when all subscriptions are placed: its tokens name them all */
     bool                    is_over    : 1; /* nothing more is drawn */
 };

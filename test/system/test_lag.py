@@ -23,6 +23,7 @@ PAYLOAD_BYTES = 2 * 1024
 BATCH = 200
 STALLED = 300  # many: what each holds is to stand out from the 2 MB or so that come and go in the server anyhow
 SECONDS = 60
+RING_COUNT = 3000  # 6 MB: more than the kernel ever takes for one reader (tcp_wmem), so who stopped stays behind
 # A stalled reader may hold 64 KB. When it came it read a page of as much, which was freed; the allocator may keep that
 # for later (malloc_trim(3) gives back all but some 20 KB a reader), and something for everyone together.
 PER_READER_BYTES_MAX = (64 + 64) * 1024
@@ -113,7 +114,7 @@ def test_readers_that_stop_cost_a_cursor_and_no_queue(transport, channel):
     third = LAG_BYTES // PAYLOAD_BYTES // BATCH // 3 * BATCH
     count = 3 * third
     flags = ["--tail-bytes-max", "4M", "--store-memory-bytes", "1M", "--write-buffer-bytes", "1M"]
-    config = "[namespace live]\nkeep_count = 256\n"
+    config = f"[namespace live]\nkeep_count = {RING_COUNT}\n"
     # ASan is to keep nothing of what was freed: that would count as held.
     env = {"ASAN_OPTIONS": "quarantine_size_mb=0:thread_local_quarantine_size_kb=0:"
                            "allocator_release_to_os_interval_ms=100"}
@@ -132,6 +133,7 @@ def test_readers_that_stop_cost_a_cursor_and_no_queue(transport, channel):
               f"{third * PAYLOAD_BYTES >> 20}, then {2 * third * PAYLOAD_BYTES >> 20} MB")
         assert max(rss[1:]) <= rss[0] + STALLED * PER_READER_BYTES_MAX + ALLOCATOR_BYTES
         assert rss[2] <= rss[1] + STALLED * MORE_BYTES_MAX, "it grows with what is missed"
+        assert api.metrics()["longwire_lagging_readers"] == STALLED
         assert numbers_of(good.of(channel)) == list(range(count)) and not good.gaps(channel)
         assert good.breaks == []
         if transport == "sse":

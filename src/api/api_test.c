@@ -3,6 +3,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -313,6 +314,43 @@ static void a_batch_answers_each_in_order(void **state)
     }
 }
 
+static size_t letters_under_way(const struct stage *stage)
+{
+    size_t count = 0;
+
+    for (const struct letter *letter = stage->oldest; letter != NULL; letter = letter->next)
+        count++;
+    return count;
+}
+
+/* Who pipelines batches and doesn't read makes no more than answer_bytes_max of answers wait for it. */
+static void batches_count_for_their_answers_before_they_have_them(void **state)  /* threats 21, 34 */
+{
+    (void)state;
+    static const char *const bodies[] = {
+        "Content-Type: application/json\r\nContent-Length: 48\r\n\r\n"
+        "{\"messages\":[{\"channels\":[\"topic:a\"],\"data\":1}]}",
+        "Content-Type: application/x-ndjson\r\nContent-Length: 32\r\n\r\n{\"channel\":\"topic:abc\",\"data\":1}",
+    };
+    for (size_t i = 0; i < sizeof bodies / sizeof bodies[0]; i++) {
+        struct stage *stage = stage_new();
+        char          text[512];
+
+        stage->http.limits.answer_bytes_max = 100;
+        int len = snprintf(text, sizeof text, "POST /v1/messages HTTP/1.1\r\nHost: a\r\n%s", bodies[i]);
+        for (int batch = 0; batch < 3; batch++)
+            must(send(stage->fd, text, (size_t)len, MSG_NOSIGNAL) == len);
+        for (int batch = 0; batch < 3; batch++) {
+            int turns = 0;
+            do
+                stage_turn(stage);
+            while (stage->oldest == NULL && ++turns < 100);
+            assert_int_equal(letters_under_way(stage), 1);
+        }
+        stage_free(stage);
+    }
+}
+
 /* Cut off before the answer: it comes to nobody. */
 static void answers_outlive_their_asker(void **state)
 {
@@ -374,6 +412,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_call_asks_for_its_right),
         cmocka_unit_test(a_batch_answers_each_in_order),
+        cmocka_unit_test(batches_count_for_their_answers_before_they_have_them),
         cmocka_unit_test(answers_outlive_their_asker),
         cmocka_unit_test(a_long_answer_is_whole_and_leaves_no_memory_behind),
     };

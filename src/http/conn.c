@@ -119,6 +119,12 @@ struct http_exchange *exchange_new(struct http_conn *conn, const struct h1_head 
     return exchange;
 }
 
+void exchange_promise(struct http_exchange *exchange, size_t bytes)
+{
+    exchange->conn->promised += bytes - exchange->promised;
+    exchange->promised = bytes;
+}
+
 void exchange_free(struct http_exchange *exchange)
 {
     buf_fini(&exchange->answer);
@@ -144,7 +150,6 @@ static void conn_serve(struct http_conn *conn, const struct http_request *reques
     struct span           origin   = h1_field(request->head, SPAN("origin"));
 
     counter_add(&server->counters.requests, 1);
-    exchange->is_alone = conn->is_alone;
     if (server->is_stopping)
         exchange->is_last = true;
     conn->is_last = exchange->is_last;  /* RFC 9112 9.6: nothing behind it is processed, however late the answer */
@@ -290,7 +295,7 @@ static bool conn_may_parse(const struct http_conn *conn)
 {
     const struct http_limits *limits = &conn->server->limits;
     return !conn->is_last && !conn->is_alone && conn->exchange_count < limits->pipeline_max &&
-           conn->out.len < limits->answer_bytes_max;
+           conn->out.len + conn->promised < limits->answer_bytes_max;
 }
 
 /* Its request is known, but may not be served before the earlier ones are answered. */
@@ -499,6 +504,7 @@ void conn_queue_answers(struct http_conn *conn)
         if (!exchange->is_answered)
             return;
         buf_put(&conn->out, buf_span(&exchange->answer));
+        exchange_promise(exchange, 0);
         list_take(&exchange->link);
         exchange_free(exchange);
         conn->exchange_count--;

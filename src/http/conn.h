@@ -36,6 +36,7 @@ struct http_conn {
     struct span           unread;     /* what stands behind the request being served */
     uint64_t              served;     /* requests so far */
     uint64_t              timed;      /* `served` when the timer was armed */
+    size_t                promised;   /* bytes of answers that can't go into `out` yet, made or announced */
     uint32_t              exchange_count;
     uint8_t               phase;      /* enum http_phase */
     bool                  is_alone;   /* an exchange has the connection for itself */
@@ -64,5 +65,7 @@ void conn_refuse(struct http_conn *conn, unsigned status, const char *detail);
 
 struct http_exchange *exchange_new(struct http_conn *conn, const struct h1_head *head);
 void                  exchange_free(struct http_exchange *exchange);
+/* From now on it counts for so many bytes in its connection's `promised`. */
+void exchange_promise(struct http_exchange *exchange, size_t bytes);
 
 #endif

@@ -115,6 +115,9 @@ static void rig_serve(void *ctx, struct http_exchange *exchange, const struct ht
         char *big = calloc(1, BIG_BYTES);
         answer(rig, exchange, span_of(big, BIG_BYTES), false);
         free(big);
+    } else if (span_eq(path, SPAN("/promise"))) {
+        http_promise(exchange, ANSWER_BYTES_MAX);
+        rig_defer(rig, exchange);
     } else {
         answer(rig, exchange, SPAN("now"), span_eq(path, SPAN("/last")));
     }
@@ -513,6 +516,37 @@ static void no_order_of_events_changes_the_order_of_answers(void **state)  /* th
         buf_fini(&want);
     }
     assert_int_equal(rig->server.body_bytes, 0);
+}
+
+/* They hold as much memory as those that are on their way. */
+static void answers_behind_an_earlier_one_stop_the_serving(void **state)  /* threats 21, 34 */
+{
+    struct rig *rig = *state;
+
+    rig_say(rig, GET("/late") GET("/now") GET("/big") GET("/now") GET("/big"));
+    expect_served(rig, "GET /late\nGET /now\nGET /big\n");
+    rig_answer(rig, 0, SPAN("late"));
+    for (int i = 0; i < 200; i++) {
+        rig_hear(rig);
+        rig_turn(rig);
+    }
+    expect_served(rig, "GET /now\nGET /big\n");
+    expect_answers(rig, "200 late\n200 now\n200 #2097152\n200 now\n200 #2097152\n");
+}
+
+static void answers_that_are_promised_stop_the_serving(void **state)  /* threats 21, 34 */
+{
+    struct rig *rig = *state;
+
+    rig_say(rig, GET("/promise") GET("/promise") GET("/now"));
+    expect_served(rig, "GET /promise\n");
+    rig_answer(rig, 0, SPAN("less than promised"));
+    rig_settle(rig);
+    expect_served(rig, "GET /promise\n");
+    rig_answer(rig, 1, SPAN("now the next"));
+    rig_settle(rig);
+    expect_served(rig, "GET /now\n");
+    expect_answers(rig, "200 less than promised\n200 now the next\n200 now\n");
 }
 
 /* Whatever a client asks for and doesn't read, one big answer waits for it. */
@@ -1050,6 +1084,8 @@ int main(void)
         TEST(no_more_than_pipeline_max_requests_are_under_way),
         TEST(a_client_that_sends_on_is_not_read_from_and_loses_nothing),
         TEST(answers_that_nobody_reads_stop_the_serving),
+        TEST(answers_behind_an_earlier_one_stop_the_serving),
+        TEST(answers_that_are_promised_stop_the_serving),
         TEST(no_order_of_events_changes_the_order_of_answers),
         TEST(a_heavy_request_waits_until_the_earlier_answers_have_left),
         TEST(what_was_left_unread_is_read_on_by_itself),

@@ -19,7 +19,8 @@ struct http_exchange;
 struct http_limits {
     struct h1_limits h1;
     uint32_t         pipeline_max;          /* requests under way on one connection; then it is not read from */
-    size_t           answer_bytes_max;      /* answers waiting for one client; then it is not read from */
+    size_t           answer_bytes_max;      /* answers waiting for one client, and promised to it; then it is not read
+                                             * from */
     msec             request_timeout_ms;    /* from a request's first byte to its last: 408 */
     msec             keepalive_timeout_ms;  /* between requests: closed */
     size_t           body_bytes_max;        /* of all bodies being gathered; then 503 */
@@ -61,9 +62,9 @@ struct http_exchange {
     void             *owner;
     struct buf        answer;     /* framed, waiting for its turn */
     char             *origin;     /* allowed origin to name in the answer, or NULL */
+    size_t            promised;   /* bytes that it counts for in conn->promised */
     uint8_t           minor;
     bool              is_head;
-    bool              is_alone;
     bool              is_answered;
     bool              is_last;    /* close after it */
 };
@@ -111,6 +112,10 @@ void http_server_turn_end(struct http_server *server);
 /* Idle connections close, the others after their answers; new requests get `Connection: close`. */
 void http_server_stop(struct http_server *server);
 bool http_server_is_idle(const struct http_server *server);
+
+/* Of an exchange that is answered later: its answer will have about so many bytes. They count as waiting already; without
+ * this only their number bounds answers that are still to come. */
+void http_promise(struct http_exchange *exchange, size_t answer_bytes);
 
 /* Ends the exchange. Everything is copied. */
 void http_answer(struct http_server *server, struct http_exchange *exchange, const struct http_answer *answer);

@@ -116,6 +116,13 @@ static bool exchange_is_farewell(const struct http_exchange *exchange)
            conn->in.len == 0;
 }
 
+void http_promise(struct http_exchange *exchange, size_t answer_bytes)
+{
+    must(!exchange->is_answered);
+    if (exchange->conn != NULL)
+        exchange_promise(exchange, answer_bytes);
+}
+
 void http_answer(struct http_server *server, struct http_exchange *exchange, const struct http_answer *answer)
 {
     struct http_conn *conn = exchange->conn;
@@ -138,6 +145,8 @@ void http_answer(struct http_server *server, struct http_exchange *exchange, con
         buf_put(buf, answer->body);
     if (is_next)
         conn_queue_answers(conn);
+    else
+        exchange_promise(exchange, exchange->answer.len);
     conn_mark(conn);
 }
 

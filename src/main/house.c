@@ -279,6 +279,28 @@ static void worker_begin_to_leave(struct worker *worker)
     desk_stop(&worker->desk);
 }
 
+/* Some letters go round all loops, and come back only if all are there: so nobody stops before everybody has left. */
+static bool house_has_left(const struct house *house)
+{
+    for (unsigned i = 0; i < house->worker_count; i++)
+        if (counter_get(&house->workers[i].has_left) == 0)
+            return false;
+    return true;
+}
+
+static void worker_leave(struct worker *worker)
+{
+    struct house *house = worker->house;
+
+    if (counter_get(&worker->has_left) == 0) {
+        counter_set(&worker->has_left, 1);
+        for (unsigned i = 0; i < house->worker_count; i++)
+            mailbox_ring(&house->workers[i].loop.mailbox);
+    }
+    if (house_has_left(house))
+        loop_stop(&worker->loop);
+}
+
 static void worker_leave_if_done(struct worker *worker)
 {
     bool is_idle = desk_is_idle(&worker->desk) && http_server_is_idle(&worker->http);
@@ -289,7 +311,7 @@ static void worker_leave_if_done(struct worker *worker)
         is_idle = true;
     }
     if (is_idle && worker->shard.away_count == 0)
-        loop_stop(&worker->loop);
+        worker_leave(worker);
 }
 
 /* After a turn that spent long on sending, deliveries wait for a part of that time: what is published meanwhile then
@@ -652,6 +674,9 @@ enum rc house_open(struct house *house, struct settings *settings, char *why, si
 
 void house_stop(struct house *house)
 {
+    for (unsigned i = 0; i < house->worker_count; i++)
+        if (!house->workers[i].is_started)
+            counter_set(&house->workers[i].has_left, 1);
     counter_set(&house->is_stopping, 1);
     for (unsigned i = 0; i < house->worker_count; i++)
         if (house->workers[i].is_started)

@@ -35,6 +35,7 @@ struct worker {
     struct bundle      held;        /* deliveries that came while it rests from a long turn */
     msec               rest_until;  /* 0: it doesn't */
     msec               leave_by;    /* once stopping: when patience ends; 0 before */
+    struct counter     has_left;    /* … 1 when it serves nobody any more and has all its letters back */
     struct counter     refused;     /* connections above connections_max */
 };
 

@@ -532,6 +532,31 @@ def test_sigterm_under_load_loses_nothing():
         api.close()
 
 
+def test_it_leaves_while_somebody_asks_who_is_there():
+    """Threat 24: that question goes round all loops; one that had stopped already kept it, and its asker, for ever."""
+    asked = "GET /v1/channels/topic:w HTTP/1.1\nHost: x\n\n" * 20
+    for _ in range(6):
+        with Server(flags=["--loops", "4"]) as server:
+            with contextlib.closing(Api(server.url)) as api:
+                assert api.publish("topic:w", b"x").status == 201
+                for _ in range(24):  # each loop follows the channel, for some seconds after its last reader has gone
+                    with contextlib.closing(WebSocket(server.url, path="/v1/ws?channel=topic:w")) as link:
+                        next(link.objects())
+            sock = raw_request(server, asked)
+
+            def ask(sock=sock):
+                try:
+                    while sock.recv(65536):
+                        sock.sendall(asked.replace("\n", "\r\n").encode())
+                except OSError:
+                    pass
+            thread = threading.Thread(target=ask)
+            thread.start()
+            server.stop()
+            thread.join(SECONDS)
+            sock.close()
+
+
 def test_a_second_sigterm_ends_at_once():
     """Threat 24. The first waits for a client that has half a request under way."""
     with Server(flags=["--stop-timeout-s", "60"]) as server:

@@ -399,6 +399,19 @@ static void house_watch_store(struct house *house)
     house->was_store_broken = stats.is_broken;
 }
 
+/* Says once that somebody has set the clock, and by how much, and once what became of it. */
+static void house_watch_clock(struct house *house)
+{
+    const struct wall_clock *clock = &house->workers[0].loop.wall_clock;
+
+    if (clock->off != 0 && house->was_clock_off == 0)
+        LOG(LOG_WARN, "clock_leapt", log_i64("by_s", clock->off / 1000),
+            log_str("notice", "the wall clock was set; it is believed if it says so for a day, or after a restart"));
+    else if (clock->off == 0 && house->was_clock_off != 0)
+        LOG(LOG_INFO, "clock_agrees", log_str("notice", "the wall clock is believed again"));
+    house->was_clock_off = clock->off;
+}
+
 static void worker_on_tick(struct timer *timer, msec now)
 {
     struct worker *worker = container_of(timer, struct worker, tick);
@@ -409,6 +422,7 @@ static void worker_on_tick(struct timer *timer, msec now)
     if (worker->index == 0) {
         log_tell_suppressed();
         house_watch_store(worker->house);
+        house_watch_clock(worker->house);
     }
     wheel_arm(&worker->loop.wheel, timer, now + (leaves ? WRITER_TICK_MS : WORKER_TICK_MS));
 }
@@ -640,7 +654,7 @@ enum rc house_open(struct house *house, struct settings *settings, char *why, si
 {
     *house            = (struct house){ .settings = settings, .namespaces = &settings->namespaces };
     house->hash_key   = (struct hash_key){ random_u64(), random_u64() };
-    house->started_at = clock_wall();
+    house->started_at = clock_now();
     memcpy(house->listens, settings->listens, sizeof house->listens);
     guard_init(&house->guard, settings);
 

@@ -55,8 +55,9 @@ struct house {
     unsigned               worker_count;
     struct counter         is_stopping;
     struct counter         is_writer_stopping;
-    msec                   started_at;  /* wall clock */
+    msec                   started_at;  /* monotonic */
     bool                   was_store_full, was_store_broken;  /* as last logged; worker 0's */
+    msec                   was_clock_off;                     /* … */
     struct listen_address  listens[LISTENS_MAX];  /* as in settings, with the ports that were got */
     unsigned               ports[LISTENS_MAX];
 };

@@ -133,7 +133,7 @@ static void put_writer(struct buf *out, const struct house *house, const struct 
 void house_put_metrics(struct house *house, const struct writer_stats *stats, struct buf *out)
 {
     put_one(out, "longwire_up_seconds", "gauge", "Since this process started.",
-            (uint64_t)(clock_wall() - house->started_at) / 1000);
+            (uint64_t)(clock_now() - house->started_at) / 1000);
     put_http(out, house);
     put_sessions(out, house);
     put_latency(out, house);

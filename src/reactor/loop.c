@@ -28,6 +28,12 @@ msec clock_wall(void)
     return (msec)(clock_us(CLOCK_REALTIME) / 1000);
 }
 
+/* Goes on while the machine sleeps, as the wall clock does. */
+static msec clock_passed(void)
+{
+    return (msec)(clock_us(CLOCK_BOOTTIME) / 1000);
+}
+
 uint64_t clock_now_us(void)
 {
     return clock_us(CLOCK_MONOTONIC);
@@ -46,6 +52,7 @@ enum rc loop_init(struct loop *loop, const struct loop_hooks *hooks, void *ctx)
     pool_init(&loop->streams, sizeof(struct stream));
     loop->now  = clock_now();
     loop->wall = clock_wall();
+    wall_clock_init(&loop->wall_clock, clock_passed(), loop->wall);
     wheel_init(&loop->wheel, loop->now);
 
     enum rc rc = mailbox_init(&loop->mailbox);
@@ -122,7 +129,7 @@ static void loop_turn(struct loop *loop)
     int                count = loop_wait(loop, events);
 
     loop->now  = clock_now();
-    loop->wall = clock_wall();
+    loop->wall = wall_clock_look(&loop->wall_clock, clock_passed(), clock_wall());
     counter_add(&loop->turn_count, 1);
     if (loop->hooks->turn_begin != NULL)
         loop->hooks->turn_begin(loop->ctx);

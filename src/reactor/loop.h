@@ -15,6 +15,7 @@
 #include "base/pool.h"
 #include "base/wheel.h"
 #include "reactor/wake.h"
+#include "reactor/wall_clock.h"
 
 enum { LOOP_INPUT_BYTES = 64 * 1024 };
 
@@ -42,7 +43,8 @@ struct loop {
     struct mailbox           mailbox;
     struct wheel             wheel;
     msec                     now;     /* monotonic, of this turn */
-    msec                     wall;    /* since 1970, of this turn */
+    msec                     wall;    /* since 1970, of this turn, as wall_clock has it */
+    struct wall_clock        wall_clock;
     msec                     wake_at; /* sleep no longer than until then, to the millisecond; 0: as long as timers let */
     const struct loop_hooks *hooks;
     void                    *ctx;
@@ -64,7 +66,7 @@ void loop_stop(struct loop *loop);  /* from within */
 enum rc loop_watch(struct loop *loop, int fd, uint32_t events, struct source *source) RC_MUST_USE;
 void    loop_unwatch(struct loop *loop, int fd);
 
-/* Monotonic and wall clock, in ms. The only place that asks. */
+/* Monotonic and wall clock, in ms, as the system has them. The only place that asks. */
 msec clock_now(void);
 msec clock_wall(void);
 uint64_t clock_now_us(void);

@@ -132,6 +132,13 @@ void exchange_free(struct http_exchange *exchange)
     free(exchange);
 }
 
+/* WHATWG Fetch 3.2.2 */
+static bool is_preflight(const struct http_exchange *exchange, const struct h1_head *head)
+{
+    return exchange->origin != NULL && head->method == H1_OPTIONS &&
+           h1_field(head, SPAN("access-control-request-method")).at != NULL;
+}
+
 /* CORS preflight (WHATWG Fetch 4.8): the same for everything we serve. */
 static void conn_answer_preflight(struct http_conn *conn, struct http_exchange *exchange)
 {
@@ -141,6 +148,17 @@ static void conn_answer_preflight(struct http_conn *conn, struct http_exchange *
                        "Access-Control-Allow-Headers: Authorization, Content-Type, Idempotency-Key, Last-Event-ID\r\n"
                        "Access-Control-Max-Age: 600\r\n"),
     });
+}
+
+/* Keeps the page's origin, if there is one and it's allowed, for the answer to name. */
+static void exchange_keep_origin(struct http_exchange *exchange, struct span origin, struct span host)
+{
+    const struct http_server *server = exchange->conn->server;
+
+    if (origin.at == NULL || !server->service->origin_is_allowed(server->ctx, origin, host))
+        return;
+    exchange->origin = strndup(origin.at, origin.len);
+    must(exchange->origin != NULL);
 }
 
 static void conn_serve(struct http_conn *conn, const struct http_request *request)
@@ -153,36 +171,32 @@ static void conn_serve(struct http_conn *conn, const struct http_request *reques
     if (server->is_stopping)
         exchange->is_last = true;
     conn->is_last = exchange->is_last;  /* RFC 9112 9.6: nothing behind it is processed, however late the answer */
-    if (origin.at != NULL) {
-        if (!server->service->origin_is_allowed(server->ctx, origin, request->head->host)) {
-            counter_add(&server->counters.faults, 1);
-            http_problem(server, exchange, 403, NULL, "this origin is not allowed; list it in the setting `origins`",
-                         SPAN(""));
-            return;
-        }
-        exchange->origin = strndup(origin.at, origin.len);
-        must(exchange->origin != NULL);
-        if (request->head->method == H1_OPTIONS &&
-            h1_field(request->head, SPAN("access-control-request-method")).at != NULL) {
-            conn_answer_preflight(conn, exchange);
-            return;
-        }
+    exchange_keep_origin(exchange, origin, request->head->host);
+    if (origin.at != NULL && exchange->origin == NULL) {
+        counter_add(&server->counters.faults, 1);
+        http_problem(server, exchange, 403, NULL, "this origin is not allowed; list it in the setting `origins`",
+                     SPAN(""));
+    } else if (is_preflight(exchange, request->head)) {
+        conn_answer_preflight(conn, exchange);
+    } else {
+        server->service->serve(server->ctx, exchange, request);
     }
-    server->service->serve(server->ctx, exchange, request);
 }
 
 void conn_refuse(struct http_conn *conn, unsigned status, const char *detail)
 {
     static const struct h1_head nothing = { .minor = 1 };
-    struct http_exchange       *exchange = exchange_new(conn, &nothing);
+    const struct h1_head       *head     = conn->pending != NULL ? &conn->pending->head : &nothing;
+    struct http_exchange       *exchange = exchange_new(conn, head);
 
     LOG(LOG_DEBUG, "request_refused", log_u64("status", status), log_str("why", detail));
     counter_add(&conn->server->counters.faults, 1);
     conn->is_last     = true;
     exchange->is_last = true;
+    exchange_keep_origin(exchange, h1_field(head, SPAN("origin")), head->host);  /* or its page can't read why */
     pending_free(conn->pending, conn->server);
     conn->pending = NULL;
-    http_problem(conn->server, exchange, status, NULL, detail, SPAN(""));
+    http_problem(conn->server, exchange, status, NULL, detail, status == 503 ? SPAN("Retry-After: 1\r\n") : SPAN(""));
 }
 
 static struct http_request request_of(const struct h1_head *head, struct span body)
@@ -209,11 +223,11 @@ static bool conn_on_head(struct http_conn *conn, struct span text, bool body_is_
     struct http_request   request = request_of(head, SPAN(""));
     struct http_plan      plan    = server->service->plan(server->ctx, &request);
 
+    conn->pending = pending_new(head, text, &plan);
     if (head->has_length && head->content_length > plan.body_bytes_max) {
         conn_refuse(conn, 413, "the body is longer than this resource takes");
         return false;
     }
-    conn->pending = pending_new(head, text, &plan);
     conn->pending->is_continue_due = head->expects_continue && !body_is_near;
     conn_put_continue(conn);
     return true;

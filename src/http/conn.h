@@ -60,7 +60,8 @@ void conn_work(struct http_conn *conn);
 /* Moves answers whose turn has come into `out`. */
 void conn_queue_answers(struct http_conn *conn);
 
-/* Ends the connection's requests with a problem: what the parser or a limit found. */
+/* Ends the connection's requests with a problem: what the parser or a limit found. It answers the request that is
+ * pending; without one nothing is known of it. */
 void conn_refuse(struct http_conn *conn, unsigned status, const char *detail);
 
 struct http_exchange *exchange_new(struct http_conn *conn, const struct h1_head *head);

@@ -746,6 +746,37 @@ static void what_is_too_much_is_refused_with_its_status(void **state)  /* threat
     }
 }
 
+/* RFC 9110 9.3.2: no content for a HEAD; and pages of allowed origins may read why they were refused. */
+static void refusals_fit_what_was_asked(void **state)
+{
+#define ASK(line, field, body) line " /echo HTTP/1.1\r\nHost: h\r\n" field "\r\n" body
+#define LONG    "Content-Length: 6001\r\n"
+#define CHUNKED "Transfer-Encoding: chunked\r\n"
+    static const struct { const char *name, *text; bool is_head, is_named; const char *want; } rows[] = {
+        { "no page", ASK("POST", LONG, ""), false, false, "413 close\nend\n" },
+        { "HEAD", ASK("HEAD", LONG, ""), true, false, "413 close\nend\n" },
+        { "HEAD, at the end of the body", ASK("HEAD", CHUNKED, "0\r\n\n"), true, false, "400 close\nend\n" },
+        { "allowed", ASK("POST", LONG "Origin: http://good\r\n", ""), false, true, "413 close\nend\n" },
+        { "not allowed", ASK("POST", LONG "Origin: http://evil\r\n", ""), false, false, "413 close\nend\n" },
+        { "allowed, in the body", ASK("POST", CHUNKED "Origin: http://good\r\n", "x"), false, true,
+          "400 close\nend\n" },
+    };
+    struct rig *rig = *state;
+
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        print_message("%s\n", rows[i].name);
+        rig_say(rig, rows[i].text);
+        rig_hear(rig);
+        assert_int_equal(span_has(buf_span(&rig->heard), "Access-Control-Allow-Origin: http://good\r\n"),
+                         rows[i].is_named);
+        assert_int_equal(span_has(buf_span(&rig->heard), "Access-Control-"), rows[i].is_named);
+        expect_tale(rig, rows[i].want, rows[i].is_head);
+        close(rig->client);
+        rig->is_ended = false;
+        rig->client   = rig_connect(rig);
+    }
+}
+
 static void say_many(struct rig *rig, char byte, size_t count)
 {
     char *many = malloc(count);
@@ -786,6 +817,8 @@ static void all_bodies_together_have_a_maximum(void **state)  /* threat 21 */
     rig->client = rig_connect(rig);
     rig_say(rig, POST("/echo", "6000") "\r\n");
     say_many(rig, 'b', 5999);
+    rig_hear(rig);
+    assert_true(span_has(buf_span(&rig->heard), "Retry-After: 1\r\n"));
     expect_answers(rig, "503 close\nend\n");
     assert_int_equal(rig->server.body_bytes, 5999);
     close(rig->client);
@@ -1097,6 +1130,7 @@ int main(void)
         TEST(continue_comes_when_the_earlier_answers_have_left),
         TEST(head_none_and_close_are_as_they_should_be),
         TEST(what_is_too_much_is_refused_with_its_status),
+        TEST(refusals_fit_what_was_asked),
         TEST(a_head_without_end_is_431_and_a_chunked_body_without_end_413),
         TEST(all_bodies_together_have_a_maximum),
         TEST(nothing_is_served_behind_a_request_that_closes),

@@ -85,7 +85,7 @@ def test_chunked_in_http_1_0(server):
     b"5\nhello\r\n", b"5\r\nhello\n", b"5\r\nhello0\r\n\r\n", b"5\r\nhello!\r\n", b"g\r\n", b"5 \r\nhello\r\n0\n\r\n",
     b"00000000000000005\r\nhello\r\n0\r\n\r\n", b"10000000000000005\r\nhello\r\n0\r\n\r\n",
     b"fffffffffffffffff\r\n", b"5\rhello\r\n", b"5;\x00\r\nhello\r\n", b"5;a\nhello\r\n",
-    b"5;" + b"x" * 1000 + b"\r\nhello\r\n",
+    b"5;" + b"x" * 1000 + b"\r\nhello\r\n", b"5 x\r\nhello\r\n0 x\r\n\r\n",
     b"0\r\nX Y: z\r\n\r\n", b"0\r\n X: z\r\n\r\n", b"0\r\nX: z\n\r\n", b"0\r\nX\r\n\r\n", b"0\n\n",
     b"0\r\nX: \x00\r\n\r\n",
     b"5\r\n\r\nhello\r\n0\r\n\r\n"])
@@ -111,6 +111,9 @@ def test_chunks_in_doubt(server, chunks):
     (b"GET /healthz HTTP/1.1 \r\nHost: x\r\n\r\n", 400), (b"GET /healthz http/1.1\r\nHost: x\r\n\r\n", 400),
     (b"GET /healthz HTTP/11\r\nHost: x\r\n\r\n", 400), (b"GET /healthz HTTP/1.10\r\nHost: x\r\n\r\n", 400),
     (b"GET /healthz HTTP/2.0\r\nHost: x\r\n\r\n", 505), (b"GET /healthz HTTP/0.9\r\nHost: x\r\n\r\n", 505),
+    (b"GET /healthz HTTP/5.6\r\nHost: x\r\n\r\n", 505), (b"GET /healthz ICE/1.0\r\nHost: x\r\n\r\n", 400),
+    (b"GET /healthz IHTTP/1.0\r\nHost: x\r\n\r\n", 400), (b"PUT /healthz RTSP/1.0\r\nHost: x\r\n\r\n", 400),
+    (GET + b"Connection\r\x1b5\xd5eep-Alive\r\n\r\n", 400), (GET + b"\rZGET /evil HTTP/1.1\r\nHost: x\r\n\r\n", 400),
     (b"GET /healthz\r\nHost: x\r\n\r\n", 400), (b"GET\r\n\r\n", 400), (b"GET healthz HTTP/1.1\r\nHost: x\r\n\r\n", 400),
     (b"GET /heal#thz HTTP/1.1\r\nHost: x\r\n\r\n", 400), (b"GET /heal\x80 HTTP/1.1\r\nHost: x\r\n\r\n", 400),
     (b"GET /heal\x00 HTTP/1.1\r\nHost: x\r\n\r\n", 400), (b"G(T /healthz HTTP/1.1\r\nHost: x\r\n\r\n", 400),
@@ -137,6 +140,45 @@ def test_heads_that_are_fine(server, head):
             wire.answer().want(200)
 
 
+# What the tool `smuggler` tries: a field that might be a Transfer-Encoding to one of two readers, beside a Content-Length.
+SMUGGLERS_PLACES = {
+    "midspace": b"Transfer-Encoding:%cchunked", "postspace": b"Transfer-Encoding%c: chunked",
+    "prespace": b"%cTransfer-Encoding: chunked", "endspace": b"Transfer-Encoding: chunked%c",
+    "xprespace": b"X: X%cTransfer-Encoding: chunked", "endspacex": b"Transfer-Encoding: chunked%cX: X",
+    "rxprespace": b"X: X\r%cTransfer-Encoding: chunked", "xnprespace": b"X: X%c\nTransfer-Encoding: chunked",
+    "endspacerx": b"Transfer-Encoding: chunked\r%cX: X", "endspacexn": b"Transfer-Encoding: chunked%c\nX: X"}
+SMUGGLERS_BYTES = [0x01, 0x04, 0x08, 0x09, 0x0a, 0x0b, 0x0c, 0x0d, 0x1f, 0x20, 0x7f, 0xa0, 0xff]
+SMUGGLERS_FIELDS = {f"{place}-{byte:02x}": text % byte for place, text in SMUGGLERS_PLACES.items()
+                    for byte in SMUGGLERS_BYTES}
+SMUGGLERS_FIELDS |= {
+    "nameprefix1": b" Transfer-Encoding: chunked", "tabprefix1": b"Transfer-Encoding:\tchunked",
+    "tabprefix2": b"Transfer-Encoding\t:\tchunked", "space1": b"Transfer-Encoding : chunked"}
+# In these four it is part of the value of X, to every reader: Content-Length holds.
+SMUGGLERS_HARMLESS = {"xprespace-09", "xprespace-20", "xprespace-a0", "xprespace-ff"}
+
+
+@pytest.mark.parametrize("name", SMUGGLERS_FIELDS)
+def test_smugglers_fields(server, name):  # threat 47
+    assert len(SMUGGLERS_FIELDS) == 134
+    channel, victim = fresh(), fresh()
+    head = f"POST {path_of(channel)}/messages?cb=1 HTTP/1.1\r\n".encode() + SMUGGLERS_FIELDS[name] + \
+        b"\r\nHost: localhost\r\nContent-Type: text/plain\r\n"
+    inner = hidden(victim)
+    by_length = b"0\r\n\r\n" + inner                              # whoever goes by chunks sees a second request
+    by_chunks = b"%x\r\n" % len(inner) + inner + b"\r\n0\r\n\r\n"  # whoever goes by the length does
+    if name in SMUGGLERS_HARMLESS:
+        with Wire(server) as wire:
+            wire.send(head + b"Content-Length: %d\r\n\r\n" % len(by_length) + by_length + GET + b"\r\n")
+            wire.answer("POST").want(201)
+            wire.answer().want(200)
+        assert history(server, channel).json()["messages"][0]["data"].encode() == by_length
+    else:
+        want_one_refusal(server, head + b"Content-Length: %d\r\n\r\n" % len(by_length) + by_length)
+        want_one_refusal(server, head + b"Content-Length: 4\r\n\r\n" + by_chunks)
+        assert history(server, channel).json()["head"] == 0
+    assert history(server, victim).json()["head"] == 0
+
+
 def test_a_request_in_a_body_is_a_payload(server):  # threat 47: never seen as two
     channel, victim = fresh(), fresh()
     inner = hidden(victim)
@@ -161,6 +203,21 @@ def test_a_refused_body_is_not_a_request(server):  # threat 48: whose end is in 
             if "content_length" in fields:
                 wire.want_closed()
     assert history(server, victim).json()["head"] == 0
+
+
+def test_who_is_refused_may_read_why(server):  # a page of an allowed origin, a HEAD
+    target, much = path_of(fresh()) + "/messages", 2 * 1024 * 1024
+    for origin, named in (("http://localhost:1", "http://localhost:1"), ("http://evil.example", None), (None, None)):
+        with Wire(server) as wire:
+            wire.send(request_bytes("POST", target, content_length=much, origin=origin))
+            answer = wire.answer("POST")
+            answer.want_problem(413)
+            assert answer.field("Access-Control-Allow-Origin") == named
+            wire.want_closed()
+    with Wire(server) as wire:
+        wire.send(request_bytes("HEAD", target, content_length=much))
+        wire.answer("HEAD").want(413)
+        wire.want_closed()
 
 
 # --- too much (threat 51) --------------------------------------------------------------------------------------------

@@ -6,9 +6,8 @@
 #ifndef MAIN_CONFIG_H
 #define MAIN_CONFIG_H
 
+#include "base/version.h"
 #include "main/settings.h"
-
-#define LONGWIRE_VERSION "0.1.0"
 
 enum {
     CONFIG_FILE_BYTES_MAX = 1024 * 1024,

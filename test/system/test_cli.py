@@ -123,6 +123,28 @@ def test_help_names_all_commands():
     assert all(f"longwire {command}" in text for command in COMMANDS)
 
 
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_a_command_by_either_word_order(command):
+    assert run("http://127.0.0.1:1", "help", command).stdout == run("http://127.0.0.1:1", command, "--help").stdout
+
+
+def test_version():
+    assert re.fullmatch(r"longwire \d+\.\d+\.\d+\n", run("http://127.0.0.1:1", "--version").stdout.decode())
+
+
+@pytest.mark.parametrize("before, behind", [
+    (["--server", "URL"], []), (["--server=URL"], []), ([], ["--server", "URL"]),
+    (["--key", "s3cret", "--server", "URL"], []), (["--server=URL", "--key=s3cret"], []),
+    (["--key", "s3cret"], ["--server=URL"]),
+])
+def test_common_options_stand_before_the_command_or_behind_it(mock, before, behind):
+    before, behind = ([word.replace("URL", mock.url) for word in words] for words in (before, behind))
+    done = run("http://127.0.0.1:1", *before, "pub", "topic:a", "x", *behind)
+    assert re.fullmatch(r"topic:a 1 \d+\n", done.stdout.decode())
+    if any("s3cret" in word for word in before):
+        assert mock.requests[-1][2]["Authorization"] == "Bearer s3cret"
+
+
 @pytest.mark.parametrize("words, said", [
     ([], "longwire sub CHANNEL"),
     (["subscribe"], 'no command "subscribe"'),
@@ -131,7 +153,10 @@ def test_help_names_all_commands():
     (["sub", "topic:a", "--after", "1", "--last", "1"], "exclude one another"),
     (["sub", "topic:a", "--timeout", "0"], "--timeout needs"),
     (["sub", "topic:a", "--format", "xml"], "json or text"),
-    (["sub", "topic:a", "--nonsense"], "nonsense"),
+    (["sub", "topic:a", "--nonsense"], "longwire: unrecognized option '--nonsense'"),
+    (["--server", "http://127.0.0.1:1"], "longwire sub CHANNEL"),
+    (["--server"], "longwire sub CHANNEL"),
+    (["--nonsense", "info"], 'no command "--nonsense"'),
     (["pub"], "which channel?"),
     (["pub", "topic:a", "two", "words"], "quotes"),
     (["pub", "topic:a", "x", "--rate", "-3"], "--rate needs"),

@@ -159,6 +159,28 @@ static enum rc format_write(struct rocks *rocks, char *ret_why, size_t why_size)
     return RC_OK;
 }
 
+void rocks_health_set(struct rocks *rocks, enum rocks_health health, const char *why)
+{
+    struct commit_queue *commits = &rocks->commits;
+
+    pthread_mutex_lock(&commits->lock);
+    commits->health = health;
+    if (health != ROCKS_WELL) {
+        commits->failure_count++;
+        snprintf(commits->failure, sizeof commits->failure, "%s", why);
+        commits->is_full = health == ROCKS_FULL;
+    }
+    pthread_mutex_unlock(&commits->lock);
+}
+
+static bool full_get(struct commit_queue *commits)
+{
+    pthread_mutex_lock(&commits->lock);
+    bool is_full = commits->is_full;
+    pthread_mutex_unlock(&commits->lock);
+    return is_full;
+}
+
 bool rocks_has_room(struct rocks *rocks, uint64_t bytes)
 {
     struct statvfs disk;
@@ -166,7 +188,7 @@ bool rocks_has_room(struct rocks *rocks, uint64_t bytes)
     if (fstatvfs(rocks->directory_fd, &disk) != 0)
         return true;
     uint64_t free_bytes = (uint64_t)disk.f_bavail * disk.f_frsize;
-    uint64_t need       = bytes + rocks->options.reserve_bytes * (counter_get(&rocks->is_full) ? 2 : 1);
+    uint64_t need       = bytes + rocks->options.reserve_bytes * (full_get(&rocks->commits) ? 2 : 1);
     /* Asked for only when it gets near, for it takes RocksDB's lock. */
     if (rocks->db.db != NULL && free_bytes < need + WRITE_BUFFERS * rocks->options.write_buffer_bytes)
         need += rocks_db_number(&rocks->db, FAMILY_MESSAGES, "rocksdb.cur-size-all-mem-tables");
@@ -339,9 +361,13 @@ static void rocks_stats(struct store *store, struct store_stats *ret_stats)
         .batch_count   = counter_get(&rocks->batch_count),
         .sync_count    = counter_get(&rocks->sync_count),
         .sync_us_sum   = counter_get(&rocks->sync_us_sum),
-        .is_full       = counter_get(&rocks->is_full) != 0,
-        .is_broken     = counter_get(&rocks->is_broken) != 0,
     };
+    pthread_mutex_lock(&rocks->commits.lock);
+    ret_stats->is_full       = rocks->commits.is_full;
+    ret_stats->is_broken     = rocks->commits.health == ROCKS_BROKEN;
+    ret_stats->failure_count = rocks->commits.failure_count;
+    snprintf(ret_stats->failure, sizeof ret_stats->failure, "%s", rocks->commits.failure);
+    pthread_mutex_unlock(&rocks->commits.lock);
     for (size_t i = 0; i < SYNC_BUCKETS; i++)
         ret_stats->sync_us_buckets[i] = counter_get(&rocks->sync_us_buckets[i]);
 }

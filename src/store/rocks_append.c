@@ -1,6 +1,9 @@
 /* The committer: takes all that waits, numbers it, writes it with one sync, and only then answers. While it
  * waits for the disk the next commit gathers; nothing lingers on purpose. */
+#include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "base/must.h"
@@ -61,14 +64,6 @@ static bool commit_gather(struct rocks *rocks, struct commit *commit, enum rocks
     *ret_health = queue->health;
     pthread_mutex_unlock(&queue->lock);
     return count > 0 || !list_is_empty(&commit->batches);
-}
-
-static void health_set(struct rocks *rocks, enum rocks_health health)
-{
-    pthread_mutex_lock(&rocks->commits.lock);
-    rocks->commits.health = health;
-    pthread_mutex_unlock(&rocks->commits.lock);
-    keeper_need(rocks);
 }
 
 /* --- one commit ------------------------------------------------------------------------------------------------- */
@@ -222,15 +217,20 @@ static void sync_count(struct rocks *rocks, uint64_t us)
     counter_add(&rocks->sync_us_buckets[bucket], 1);
 }
 
-static enum rc commit_write(struct rocks *rocks, struct commit *commit)
+static enum rc commit_write(struct rocks *rocks, struct commit *commit, char ret_why[ROCKS_WHY_BYTES])
 {
     if (rocksdb_writebatch_count(commit->write) == 0)
         return RC_OK;
 
     uint64_t from = now_us();
-    enum rc  rc   = rocks_db_write(&rocks->db, commit->write);
+    enum rc  rc   = rocks_db_write(&rocks->db, commit->write, ret_why, ROCKS_WHY_BYTES);
     sync_count(rocks, now_us() - from);
-    return rc == RC_OK ? rocks_note_synced(rocks) : rc;
+    if (rc != RC_OK)
+        return rc;
+    rc = rocks_note_synced(rocks);
+    if (rc != RC_OK)
+        snprintf(ret_why, ROCKS_WHY_BYTES, "the file `synced` can't be written: %s", strerror(errno));
+    return rc;
 }
 
 /* False: the disk was full. */
@@ -239,13 +239,15 @@ static bool commit_make(struct rocks *rocks, struct commit *commit)
     for (struct list *link = commit->batches.next; link != &commit->batches; link = link->next)
         commit_add_batch(rocks, commit, container_of(link, struct append_batch, link));
 
-    enum rc rc = commit_write(rocks, commit);
+    char    why[ROCKS_WHY_BYTES];
+    enum rc rc = commit_write(rocks, commit, why);
     commit_close_channels(rocks, commit, rc == RC_OK);
     if (rc == RC_OK)
         return true;
     rocks->is_cautious |= rc == RC_CORRUPT;
     commit_fail(commit, rc == RC_NOSPACE ? APPEND_NO_SPACE : APPEND_BROKEN);
-    health_set(rocks, rc == RC_NOSPACE ? ROCKS_FULL : ROCKS_BROKEN);
+    rocks_health_set(rocks, rc == RC_NOSPACE ? ROCKS_FULL : ROCKS_BROKEN, why);
+    keeper_need(rocks);
     return rc != RC_NOSPACE;
 }
 
@@ -296,19 +298,22 @@ static bool commit_try(struct rocks *rocks, struct commit *commit)
     return is_fitting;
 }
 
+static void full_set(struct commit_queue *commits, bool is_full)
+{
+    pthread_mutex_lock(&commits->lock);
+    commits->is_full = is_full;
+    pthread_mutex_unlock(&commits->lock);
+}
+
 static void commit_run(struct rocks *rocks, struct commit *commit, enum rocks_health health)
 {
-    bool is_full = health == ROCKS_FULL;
-
     commit_reserve(commit);
     /* Only this thread ever leaves ROCKS_WELL, so while it lasts the database is open; else the keeper may be holding
      * db_lock for long, and nobody has to wait for that to be refused. */
     if (health == ROCKS_WELL)
-        is_full = !commit_try(rocks, commit);
+        full_set(&rocks->commits, !commit_try(rocks, commit));
     else
-        commit_refuse(commit, is_full ? APPEND_NO_SPACE : APPEND_BROKEN);
-    counter_set(&rocks->is_full, is_full);
-    counter_set(&rocks->is_broken, health == ROCKS_BROKEN);
+        commit_refuse(commit, health == ROCKS_FULL ? APPEND_NO_SPACE : APPEND_BROKEN);
     commit_answer(rocks, commit);
     commit_clear(commit);
 }

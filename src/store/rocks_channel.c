@@ -294,7 +294,8 @@ void channel_save(struct rocks *rocks, rocksdb_writebatch_t *batch, const struct
 
 static enum rc save_flush(struct rocks *rocks, rocksdb_writebatch_t *batch)
 {
-    enum rc rc = rocks_db_write(&rocks->db, batch);
+    char    why[ROCKS_WHY_BYTES];
+    enum rc rc = rocks_db_write(&rocks->db, batch, why, sizeof why);
 
     rocksdb_writebatch_clear(batch);
     return rc;

@@ -275,13 +275,14 @@ void rocks_db_put_record(struct rocks_db *db, rocksdb_writebatch_t *batch, enum 
     buf_fini(&value);
 }
 
-enum rc rocks_db_write(struct rocks_db *db, rocksdb_writebatch_t *batch)
+enum rc rocks_db_write(struct rocks_db *db, rocksdb_writebatch_t *batch, char *ret_why, size_t why_size)
 {
     char *status = NULL;
 
     rocksdb_write(db->db, db->write_synced, batch, &status);
     if (status == NULL)
         return RC_OK;
+    snprintf(ret_why, why_size, "%s", status);
     /* A write that found no room left at most half a record, which is cut off when the log is read again. A sync that
      * found none says nothing about what is on disk. */
     bool is_unwritten = says(status, "While appending");

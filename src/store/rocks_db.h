@@ -62,8 +62,9 @@ enum rc rocks_db_get_record(struct rocks_db *db, enum family family, const rocks
 void rocks_db_put_record(struct rocks_db *db, rocksdb_writebatch_t *batch, enum family family, struct span key,
                          const uint64_t *numbers, size_t count);
 
-/* On disk when it returns RC_OK. RC_NOSPACE: nothing was written; all else: perhaps. */
-enum rc rocks_db_write(struct rocks_db *db, rocksdb_writebatch_t *batch) RC_MUST_USE;
+/* On disk when it returns RC_OK. RC_NOSPACE: nothing was written; all else: perhaps. ret_why takes what RocksDB says of
+ * a failure. */
+enum rc rocks_db_write(struct rocks_db *db, rocksdb_writebatch_t *batch, char *ret_why, size_t why_size) RC_MUST_USE;
 
 uint64_t rocks_db_number(struct rocks_db *db, enum family family, const char *property);
 

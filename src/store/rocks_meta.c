@@ -33,7 +33,8 @@ static enum rc log_found(struct rocks *rocks, uint64_t epoch)
 
     rocks_db_put_record(&rocks->db, write, FAMILY_META, log_key, log, LOG_COUNT);
     numbers_save(rocks, write);
-    enum rc rc = rocks_db_write(&rocks->db, write);
+    char    why[ROCKS_WHY_BYTES];
+    enum rc rc = rocks_db_write(&rocks->db, write, why, sizeof why);
     rocksdb_writebatch_destroy(write);
     if (rc == RC_OK)
         rocks->epoch = epoch;

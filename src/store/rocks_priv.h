@@ -121,12 +121,17 @@ enum rocks_health {
 /* What is on disk beside an idempotency key. */
 enum { KEY_DIGEST, KEY_EPOCH, KEY_SEQ, KEY_ID, KEY_TIME, KEY_FORGET_AT, KEY_COUNT };
 
+enum { ROCKS_WHY_BYTES = 160 };
+
 struct commit_queue {
     pthread_mutex_t   lock;
     pthread_cond_t    more;
     struct list       batches;
     bool              is_closing;
     enum rocks_health health;
+    bool              is_full;                   /* the last commit found no room */
+    uint64_t          failure_count;
+    char              failure[ROCKS_WHY_BYTES];  /* of the last one */
 };
 
 void rocks_append(struct store *store, struct append_batch *batch);
@@ -213,7 +218,6 @@ struct rocks {
     struct dead_floors         dead;
     pthread_t                  committer_thread, keeper_thread, reader_threads[READERS_MAX];
     struct counter             append_count, batch_count, sync_count, sync_us_sum, sync_us_buckets[SYNC_BUCKETS];
-    struct counter             is_full, is_broken;        /* 0 or 1; set by committer and keeper */
     struct counter             disk_bytes, memory_bytes;  /* set by the keeper */
 };
 
@@ -227,6 +231,9 @@ enum rc rocks_load(struct rocks *rocks, bool must_exist, char *ret_why, size_t w
 
 /* Notes that all that is in the database now is on disk and may be acknowledged. */
 enum rc rocks_note_synced(struct rocks *rocks) RC_MUST_USE;
+
+/* `why`: of a failure. */
+void rocks_health_set(struct rocks *rocks, enum rocks_health health, const char *why);
 
 /* Whether there is room for that much, for what lies in memory and must go to disk too, and for the reserve: once the
  * disk was full for twice the reserve, or small commits would go on beside refused large ones and what the operator is

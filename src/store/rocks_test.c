@@ -968,12 +968,16 @@ static void a_file_size_limit_is_a_full_disk_threat_11(void **state)
     struct bench       *bench        = *state;
     uint64_t            acknowledged = 0;
     struct rlimit       before, tight = { 150 * KIB, RLIM_INFINITY };
+    struct store_stats  stats;
 
     signal(SIGXFSZ, SIG_IGN);
     assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
     publish_run(bench, "topic:a", 1, 10);
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &tight), 0);
     publish_kib_until(bench, APPEND_NO_SPACE, &acknowledged);
+    bench->store->ops->stats(bench->store, &stats);
+    assert_true(stats.failure_count > 0);
+    assert_non_null(strstr(stats.failure, "File too large"));
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
     publish_until_done(bench, (struct publish){ .channel = "topic:b", .payload = "x" });
     expect_all(bench, "topic:a", 10);

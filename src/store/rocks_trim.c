@@ -153,9 +153,7 @@ static void repair(struct rocks *rocks)
     pthread_mutex_lock(&keeper->lock);
     keeper->is_needed = false;
     pthread_mutex_unlock(&keeper->lock);
-    pthread_mutex_lock(&rocks->commits.lock);
-    rocks->commits.health = ROCKS_WELL;
-    pthread_mutex_unlock(&rocks->commits.lock);
+    rocks_health_set(rocks, ROCKS_WELL, NULL);
 }
 
 /* --- floors ----------------------------------------------------------------------------------------------------- */
@@ -306,6 +304,7 @@ static enum rc walk_step(struct rocks *rocks, msec wall)
 {
     struct walk *walk = calloc(1, sizeof *walk);
     enum rc      rc   = RC_OK;
+    char         why[ROCKS_WHY_BYTES];
 
     must(walk != NULL);
     walk->rocks = rocks;
@@ -313,7 +312,7 @@ static enum rc walk_step(struct rocks *rocks, msec wall)
     walk->write = rocksdb_writebatch_create();
     walk_channels(walk);
     if (rocksdb_writebatch_count(walk->write) > 0)
-        rc = rocks_db_write(&rocks->db, walk->write);
+        rc = rocks_db_write(&rocks->db, walk->write, why, sizeof why);
     if (rc == RC_OK)
         walk_publish(walk);
     rocksdb_writebatch_destroy(walk->write);
@@ -430,18 +429,24 @@ static void measure(struct rocks *rocks)
     counter_set(&rocks->disk_bytes, directory_bytes(rocks->db_path));
 }
 
-/* The committer says it with each commit; while nothing is published it is said here. */
-static void tell_health(struct rocks *rocks)
+/* The committer says it with each commit; while nothing is published it is said here, unless it spoke meanwhile. */
+static void tell_room(struct rocks *rocks)
 {
-    enum rocks_health health = health_get(rocks);
+    struct commit_queue *commits = &rocks->commits;
 
-    counter_set(&rocks->is_full, health == ROCKS_FULL || !has_room(rocks));
-    counter_set(&rocks->is_broken, health == ROCKS_BROKEN);
+    pthread_mutex_lock(&commits->lock);
+    bool was_full = commits->is_full;
+    pthread_mutex_unlock(&commits->lock);
+    bool is_full = !has_room(rocks);
+    pthread_mutex_lock(&commits->lock);
+    if (commits->health == ROCKS_WELL && commits->is_full == was_full)
+        commits->is_full = is_full;
+    pthread_mutex_unlock(&commits->lock);
 }
 
 static void tend_step(struct rocks *rocks, msec wall)
 {
-    tell_health(rocks);
+    tell_room(rocks);
     pthread_mutex_lock(&rocks->dead.lock);
     rocks->dead.wall = wall;
     pthread_mutex_unlock(&rocks->dead.lock);
@@ -467,7 +472,7 @@ void *rocks_keeper(void *context)
     while (keeper_wait(&rocks->keeper, &wall, &is_needed)) {
         if (is_needed) {
             repair(rocks);
-            tell_health(rocks);
+            tell_room(rocks);
         } else {
             tend_step(rocks, wall);
         }

@@ -95,6 +95,8 @@ struct store_stats {
     uint64_t sync_us_buckets[20]; /* bucket i: syncs that took < 2^(i+5) us (32 us, 64 us, ...); the last also all
                                    * longer ones */
     bool     is_full, is_broken;
+    uint64_t failure_count;       /* writes and syncs that failed; some are over before is_broken is ever seen */
+    char     failure[160];        /* what the engine said of the last one; "" if none */
 };
 
 struct store;

@@ -4,14 +4,27 @@
 #include "codec/json/json.h"
 #include "message/epoch.h"
 
+/* One word of visible ASCII without the marks that part a media type. */
+static bool is_media_word(struct span word)
+{
+    for (size_t i = 0; i < word.len; i++)
+        if (word.at[i] <= ' ' || word.at[i] > '~' || strchr("/,;\"", word.at[i]) != NULL)
+            return false;
+    return word.len > 0;
+}
+
+/* type/subtype (RFC 9110 8.3.1); what parameters say is the reader's affair, but they can be passed on. */
 static bool media_is_well_formed(struct span media)
 {
-    if (media.len > MEDIA_BYTES_MAX || memchr(media.at, '/', media.len) == NULL)
-        return false;
+    struct span parameters = media, kind = SPAN(""), type = SPAN("");
+
     for (size_t i = 0; i < media.len; i++)
-        if (media.at[i] < 0x20 || media.at[i] > 0x7e)
+        if (media.at[i] < ' ' || media.at[i] > '~')
             return false;
-    return true;
+    span_cut(&parameters, ';', &kind);
+    kind = span_trim(kind);
+    span_cut(&kind, '/', &type);
+    return media.len <= MEDIA_BYTES_MAX && is_media_word(type) && is_media_word(kind);
 }
 
 /* What curl says if it isn't told better, or nobody said anything (design: 4.4). */

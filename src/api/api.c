@@ -212,7 +212,7 @@ void api_serve(struct api *api, struct http_exchange *exchange, const struct htt
     if (path_exists)
         refuse_method(&call);
     else
-        call_refuse(&call, 404, "nothing is here; see /docs/http-api.md");
+        call_refuse(&call, 404, "nothing is here; GET /v1/openapi.json says what there is");
 }
 
 size_t api_body_bytes_max(const struct api *api, const struct http_request *request)

@@ -244,10 +244,16 @@ size_t house_connection_count(const struct house *house)
     return count;
 }
 
+#define TOO_MANY                                                                                                       \
+    "{\"type\":\"about:blank\",\"title\":\"Service Unavailable\",\"status\":503,"                                            \
+    "\"detail\":\"too many connections (connections_max)\"}"
+
 static void worker_accepted(void *ctx, int fd)
 {
-    static const char too_many[] = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nContent-Length: 0\r\n"
-                                   "Connection: close\r\n\r\n";
+    static const char too_many[] =
+        "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nContent-Type: application/problem+json\r\n"
+        "Content-Length: 115\r\nConnection: close\r\n\r\n" TOO_MANY;
+    _Static_assert(sizeof TOO_MANY - 1 == 115, "Content-Length above");
     struct worker *worker = ctx;
     uint64_t       max    = worker->house->settings->connections_max;
 

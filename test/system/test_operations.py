@@ -7,6 +7,7 @@ import os
 import pathlib
 import re
 import resource
+import select
 import signal
 import socket
 import subprocess
@@ -618,6 +619,34 @@ def test_out_of_descriptors():
             assert other.publish("topic:d", b"after").status == 201
         reader.wait_head("topic:d", 3)
         assert reader.breaks == []
+
+
+def first_answer(server):
+    """Status, fields and body that a fresh connection hears; nothing is asked for if it's turned away unasked."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=SECONDS) as sock:
+        answer = http.client.HTTPResponse(sock)
+        if not select.select([sock], [], [], 0.05)[0]:
+            sock.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        answer.begin()
+        return answer.status, answer.headers, answer.read()
+
+
+def test_a_connection_too_many_is_told_why_and_when_to_come_again():
+    with Server(flags=["--connections-max", "2"]) as server, contextlib.closing(Api(server.url)) as api, \
+            contextlib.closing(Api(server.url)) as other:
+        deadline = time.monotonic() + SECONDS
+        while api.metrics()["longwire_http_connections"] != 1:  # the start's own are closed
+            assert time.monotonic() < deadline
+        assert other.get("/healthz").status == 200
+        status, fields, body = first_answer(server)
+        assert (status, fields["Content-Type"], fields["Retry-After"]) == (503, "application/problem+json", "5")
+        assert json.loads(body) == {"type": "about:blank", "title": "Service Unavailable", "status": 503,
+                                    "detail": "too many connections (connections_max)"}
+        assert api.metrics()["longwire_http_connections_refused_total"] == 1
+        assert "event=connection_refused" in server.log()
+        other.close()
+        while first_answer(server)[0] != 200:
+            assert time.monotonic() < deadline
 
 
 def test_a_pause_is_no_reason_to_drop_anyone():

@@ -149,11 +149,13 @@ static void session_beat(struct stream_session *session)
 
 /* A reader with nothing to read yet learns its place all the same, so that what comes while it is away is not lost to
  * it: for EventSource an event without data sets the last event id and nothing else (WHATWG HTML 9.2.6). */
-static void session_greet(struct stream_session *session)
+static void session_greet_if_new(struct stream_session *session)
 {
     struct feed *feed = &session->feed;
     struct buf  *room = &feed->desk->frames.room;
 
+    if (session->is_greeted || !feed_is_up_to_date(feed))
+        return;
     session->is_greeted = true;
     if (feed->transport == TRANSPORT_NDJSON) {
         say_ping_line(session);
@@ -169,11 +171,8 @@ static void session_greet(struct stream_session *session)
 
 static void session_placed(struct feed *feed, struct feed_sub *sub)
 {
-    struct stream_session *session = session_of(feed);
-
     (void)sub;
-    if (!session->is_greeted && feed_is_up_to_date(feed))
-        session_greet(session);
+    session_greet_if_new(session_of(feed));
 }
 
 /* Does the socket take anything? Judged at heartbeats. */
@@ -219,10 +218,15 @@ static void session_on_timer(struct timer *timer, msec now)
 
 /* --- the stream ---------------------------------------------------------------------------------------------- */
 
-/* The last words are gone: say so, and wait for the client to close (or for the timer). */
 static void session_draw(struct feed *feed)
 {
-    if (feed_draw(feed) && feed->is_over && feed_waiting(feed) == 0)
+    if (!feed_draw(feed))
+        return;
+    /* What a reader was behind by may come to nothing: kept no longer. Its last words are gone: it's told, and has
+     * until the timer to close. */
+    if (!feed->is_over)
+        session_greet_if_new(session_of(feed));
+    else if (feed_waiting(feed) == 0)
         stream_shut(feed->stream);
 }
 

@@ -58,10 +58,45 @@ static void nothing_follows_the_last_chunk(void **state)
     }
 }
 
+/* What is kept no longer by age may still lie there when the reader comes: it's passed over, and the reader has nothing
+ * to read. It learns its place all the same. */
+static void a_reader_with_nothing_to_read_learns_its_place(void **state)
+{
+    (void)state;
+    static const struct { const char *name, *media, *query, *told; } rows[] = {
+        { "from now on", "text/event-stream", "channel=topic:a", "id: " },
+        { "what is too old", "text/event-stream", "channel=topic:a&last=2", "id: " },
+        { "what is too old, and another", "text/event-stream", "channel=topic:a&after=0&channel=topic:b", "id: " },
+        { "lines", "application/x-ndjson", "channel=topic:a&last=2", "{\"type\":\"ping\",\"cursor\":\"" },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct stage stage;
+        struct buf   told;
+
+        stage_init(&stage, i);
+        namespaces_find(&stage.spaces, SPAN("topic"))->keep_ms = 1000;
+        stage_log(&stage, "topic:a", 1, 4);
+        int fd = stage_connect(&stage);
+        buf_init(&told, 1 << 20);
+        ask(&stage, fd, rows[i].media, rows[i].query);
+        for (int turn = 0; turn < 6; turn++)
+            stage_turn(&stage);
+        assert_true(stage_read(fd, &told));
+        const char *at = memmem(told.at, told.len, rows[i].told, strlen(rows[i].told));
+        if (at == NULL)
+            fail_msg("%s: %.*s", rows[i].name, SPAN_ARG(buf_span(&told)));
+        assert_null(memmem(at + 1, (size_t)(told.at + told.len - at - 1), rows[i].told, strlen(rows[i].told)));
+        buf_fini(&told);
+        close(fd);
+        stage_fini(&stage);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nothing_follows_the_last_chunk),
+        cmocka_unit_test(a_reader_with_nothing_to_read_learns_its_place),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -477,6 +477,7 @@ static struct session_limits session_limits_of(const struct settings *settings)
         .close_timeout_ms       = 5000,
         .channels_max           = (uint32_t)settings->channels_per_connection_max,
         .frame_bytes_max        = (uint32_t)settings->frame_bytes_max,
+        .gathered_bytes_max     = settings->publish_waiting_bytes_max,
         .waiting_publishes_max  = (uint32_t)settings->pipeline_max,
         .echo_bytes_max         = 32 * 1024 * 1024,
         .has_echo               = settings->diagnostic_echo,

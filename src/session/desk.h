@@ -17,6 +17,7 @@ struct session_limits {
     msec     close_timeout_ms;      /* for a peer to answer our Close */
     uint32_t channels_max;          /* a connection; at most TOKEN_PLACES_MAX */
     uint32_t frame_bytes_max;       /* a WebSocket message from a client */
+    size_t   gathered_bytes_max;    /* of all of them whose end has not come; then 1013 */
     uint32_t waiting_publishes_max; /* of one WebSocket; then it is not read from */
     uint32_t echo_bytes_max;        /* a message to the echo */
     bool     has_echo;
@@ -105,6 +106,7 @@ struct desk {
     struct frames           frames;
     struct scratch          scratch;
     struct json_doc         doc;
+    size_t                  gathered_bytes;  /* of WebSocket messages whose end has not come */
     struct session_counters counters;
     struct latency          latency;
     bool                    is_stopping;

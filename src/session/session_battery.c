@@ -173,7 +173,8 @@ static void on_turn_begin(void *ctx)
     struct stage *stage = ctx;
 
     shard_turn_begin(&stage->shard, stage->loop.now, stage->loop.wall);
-    stage_answer_all(stage);
+    if (!stage->is_writer_stuck)
+        stage_answer_all(stage);
 }
 
 static void on_turn_end(void *ctx)
@@ -295,7 +296,7 @@ static void stage_furnish_desk(struct stage *stage)
     stage->desk.limits     = (struct session_limits){
         .heartbeat_ms = 25000, .pong_timeout_ms = 10000, .slow_reader_timeout_ms = 3600000, .poll_wait_ms = 25000,
         .poll_wait_ms_max = 60000, .sse_retry_ms = 1000, .close_timeout_ms = 5000, .channels_max = 1000,
-        .frame_bytes_max = 1 << 20, .waiting_publishes_max = 256,
+        .frame_bytes_max = 1 << 20, .gathered_bytes_max = 1 << 20, .waiting_publishes_max = 256,
     };
     desk_init(&stage->desk);
 }
@@ -327,7 +328,8 @@ void stage_fini(struct stage *stage)
 {
     desk_close_all(&stage->desk);
     http_server_fini(&stage->http);
-    stage->patience = 1;
+    stage->patience        = 1;
+    stage->is_writer_stuck = false;
     stage_turn(stage);  /* what was under way comes home, to nobody */
     desk_fini(&stage->desk);
     shard_fini(&stage->shard);

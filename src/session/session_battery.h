@@ -26,6 +26,7 @@ struct stage {
     struct letter     *oldest, **newest;  /* letters to the writer, not answered yet */
     size_t             read_count;        /* READ letters among them */
     unsigned           patience;          /* one letter in so many is answered in a turn; 1: all */
+    bool               is_writer_stuck;   /* no letter at all is answered */
     uint64_t           key;               /* the last that new_key gave */
     struct identity    everyone, reader, stranger;
 };

@@ -14,7 +14,7 @@
 #include "session/ws_idle.h"
 #include "session/ws_switch.h"
 
-enum { FRAGMENTS_MAX = 1024, OWN_BYTES_REST = 64 * 1024 };
+enum { FRAGMENTS_MAX = 1024, OWN_BYTES_REST = 64 * 1024, MEMBERS_MAX = 1024 };
 
 /* What a client that says something needs for a while; an idle one hasn't got it. */
 struct ws_work {
@@ -68,11 +68,17 @@ static struct ws_work *session_work(struct ws_session *session)
     return session->work;
 }
 
+static void session_drop_in(struct ws_session *session)
+{
+    session->feed.desk->gathered_bytes -= session->work->in.len;
+    buf_fini(&session->work->in);
+}
+
 static void session_drop_work(struct ws_session *session)
 {
     if (session->work == NULL)
         return;
-    buf_fini(&session->work->in);
+    session_drop_in(session);
     free(session->work);
     session->work = NULL;
 }
@@ -122,6 +128,15 @@ static void say_end(struct ws_session *session)
         return;
     ws_put_frame(feed_own(&session->feed), WS_TEXT, buf_span(room));
     feed_mark(&session->feed);
+}
+
+static char *ref_new(struct span ref)
+{
+    if (ref.len == 0)
+        return NULL;
+    char *copy = strndup(ref.at, ref.len);
+    must(copy != NULL);
+    return copy;
 }
 
 static void put_ref(struct buf *room, struct span ref)
@@ -295,7 +310,7 @@ static void session_send_publish(struct ws_session *session, struct message *mes
 
     must(publish != NULL);
     publish->session = session;
-    publish->ref     = ref.len == 0 ? NULL : strndup(ref.at, ref.len);
+    publish->ref     = ref_new(ref);
     list_push(&session_work(session)->publishes, &publish->link);
     session->work->publish_count++;
 
@@ -411,7 +426,7 @@ static void session_subscribe(struct ws_session *session, struct span channel, s
         say_error(session, wishes.fault_status, wishes.fault, ref);
     else {
         struct feed_sub *sub = feed_follow(feed, &wishes.at[0]);
-        sub->ref             = ref.len == 0 ? NULL : strndup(ref.at, ref.len);
+        sub->ref             = ref_new(ref);
     }
     wishes_fini(&wishes);
 }
@@ -472,6 +487,25 @@ static void resume_one(struct ws_session *session, const struct json_token *name
     buf_fini(&epoch_room);
 }
 
+/* Parsed anew from its raw text, because its places stand below what is kept of a frame. */
+static void session_resume(struct ws_session *session, struct span resume, struct span ref)
+{
+    static const struct json_limits limits = { .depth_kept = 2, .members_max = MEMBERS_MAX };
+    struct json_doc                *doc    = &session->feed.desk->doc;
+    const struct json_token        *root   = json_parse(resume, &limits, doc) ? json_root(doc) : NULL;
+    bool                            is_map = root != NULL && root->type == JSON_OBJECT;
+    const struct json_token        *name   = is_map ? json_first(doc, root) : NULL;
+
+    say_connected(session, name != NULL, ref);
+    if (!is_map && (root == NULL || root->type != JSON_NULL))
+        say_error(session, 400, resume_is, ref);
+    while (name != NULL) {
+        const struct json_token *place = json_next(doc, root, name);
+        resume_one(session, name, place, ref);
+        name = json_next(doc, root, place);
+    }
+}
+
 static void on_connect(struct ws_session *session, struct request *request)
 {
     struct desk             *desk   = session->feed.desk;
@@ -486,16 +520,7 @@ static void on_connect(struct ws_session *session, struct request *request)
         return;
     }
     session->identity = identity;
-    bool resumes      = resume != NULL && resume->type == JSON_OBJECT && resume->count > 0;
-    say_connected(session, resumes, request->ref);
-    if (resume != NULL && resume->type != JSON_OBJECT && resume->type != JSON_NULL)
-        say_error(session, 400, resume_is, request->ref);
-    const struct json_token *name = resumes ? json_first(&desk->doc, resume) : NULL;
-    while (name != NULL) {
-        const struct json_token *place = json_next(&desk->doc, resume, name);
-        resume_one(session, name, place, request->ref);
-        name = json_next(&desk->doc, resume, place);
-    }
+    session_resume(session, resume == NULL ? SPAN("null") : resume->raw, request->ref);
 }
 
 static void on_ping(struct ws_session *session, struct request *request)
@@ -512,6 +537,10 @@ static void on_cursor(struct ws_session *session, struct request *request)
 {
     struct buf *token = &session->feed.desk->frames.token;
 
+    if (feed_waiting(&session->feed) > OWN_BYTES_REST) {
+        say_error(session, 429, "too much waits to be sent to this client; read it, then ask again", request->ref);
+        return;
+    }
     buf_clear(token);
     if (!feed_put_token(&session->feed, token)) {
         say_error(session, 409, "there is no cursor before every channel has said subscribed", request->ref);
@@ -556,7 +585,8 @@ enum { REF_BYTES_MAX = 256 };
 
 static void session_on_text(struct ws_session *session, struct span text)
 {
-    static const struct json_limits limits  = { .depth_kept = 3, .members_max = 1024 };
+    /* Only the frame's own members are looked at: what is published may be any JSON. */
+    static const struct json_limits limits  = { .depth_kept = 1, .members_max = MEMBERS_MAX };
     struct json_doc                *doc     = &session->feed.desk->doc;
     struct request                  request = { 0 };
 
@@ -575,6 +605,20 @@ static void session_on_text(struct ws_session *session, struct span text)
 
 /* --- bytes --------------------------------------------------------------------------------------------------- */
 
+/* All messages of which only a part is there have a maximum together: a client may leave it at that for ever. */
+static bool session_gather(struct ws_session *session, struct span piece)
+{
+    struct desk *desk = session->feed.desk;
+
+    if (desk->gathered_bytes + piece.len > desk->limits.gathered_bytes_max) {
+        session_close(session, WS_CLOSE_TRY_LATER, "too much is being sent to this server at once; come again later");
+        return false;
+    }
+    buf_put(&session_work(session)->in, piece);
+    desk->gathered_bytes += piece.len;
+    return true;
+}
+
 static void session_on_data(struct ws_session *session, const struct ws_piece *piece)
 {
     if (piece->opcode == WS_BINARY) {
@@ -585,11 +629,9 @@ static void session_on_data(struct ws_session *session, const struct ws_piece *p
         session_on_text(session, piece->bytes);
         return;
     }
-    struct buf *in = &session_work(session)->in;
-    buf_put(in, piece->bytes);
-    if (piece->is_last) {
-        session_on_text(session, buf_span(in));
-        buf_fini(in);
+    if (session_gather(session, piece->bytes) && piece->is_last) {
+        session_on_text(session, buf_span(&session->work->in));
+        session_drop_in(session);
     }
 }
 
@@ -761,6 +803,8 @@ static void session_on_timer(struct timer *timer, msec now)
         session_free(session);
         return;
     }
+    if (session->is_resting)
+        ws_idle_heard(&session->idle, now);  /* whom we don't read can't be heard */
     switch (ws_idle_judge(&session->idle, &desk->limits, feed_waiting(&session->feed), now, &next)) {
     case WS_IDLE_FINE:
         if (feed_waiting(&session->feed) == 0 || !session_is_cut_off(session))

@@ -9,6 +9,7 @@
 
 #include "base/must.h"
 #include "codec/ws/ws.h"
+#include "session/feed.h"
 #include "session/session_battery.h"
 
 #include <cmocka.h>
@@ -21,22 +22,39 @@ struct client {
     bool       is_open;
 };
 
+static void put_frame(struct buf *buf, enum ws_opcode opcode, struct span payload)
+{
+    must(payload.len < 65536);
+    buf_putc(buf, (char)(0x80 | opcode));
+    if (payload.len < 126) {
+        buf_putc(buf, (char)(0x80 | payload.len));
+    } else {
+        buf_putc(buf, (char)(0x80 | 126));
+        buf_putc(buf, (char)(payload.len >> 8));
+        buf_putc(buf, (char)payload.len);
+    }
+    buf_put(buf, span_of("\0\0\0\0", 4));  /* a mask that changes nothing */
+    buf_put(buf, payload);
+}
+
+/* The same text so many times, at once. */
+static void client_flood(struct client *client, struct span text, int count)
+{
+    struct buf frames;
+
+    buf_init(&frames, 1 << 20);
+    while (count-- > 0)
+        put_frame(&frames, WS_TEXT, text);
+    must(send(client->fd, frames.at, frames.len, MSG_NOSIGNAL) == (ssize_t)frames.len);
+    buf_fini(&frames);
+}
+
 static void client_send(struct client *client, enum ws_opcode opcode, struct span payload)
 {
     struct buf frame;
 
-    must(payload.len < 65536);
     buf_init(&frame, 1 << 17);
-    buf_putc(&frame, (char)(0x80 | opcode));
-    if (payload.len < 126) {
-        buf_putc(&frame, (char)(0x80 | payload.len));
-    } else {
-        buf_putc(&frame, (char)(0x80 | 126));
-        buf_putc(&frame, (char)(payload.len >> 8));
-        buf_putc(&frame, (char)payload.len);
-    }
-    buf_put(&frame, span_of("\0\0\0\0", 4));  /* a mask that changes nothing */
-    buf_put(&frame, payload);
+    put_frame(&frame, opcode, payload);
     must(send(client->fd, frame.at, frame.len, MSG_NOSIGNAL) == (ssize_t)frame.len);
     buf_fini(&frame);
 }
@@ -71,6 +89,13 @@ static void client_read(struct client *client)
 {
     client->is_open = stage_read(client->fd, &client->in);
     while (client_tell(client)) {}
+}
+
+static const char *client_story(struct client *client)
+{
+    buf_putc(&client->told, '\0');
+    client->told.len--;
+    return client->told.at;
 }
 
 static void client_open(struct client *client, struct stage *stage, const char *query)
@@ -137,6 +162,8 @@ static void every_frame_has_its_answer(void **state)
           ERROR(403, "only the server itself publishes in this namespace", "") },
         { "publish", "{\"type\":\"publish\",\"channel\":\"topic:a\",\"data\":1,\"ref\":[]}",
           "{\"type\":\"published\"," TOPIC_A ",\"seq\":1,\"id\":1,\"time\":1,\"ref\":[]} " },
+        { "data is any JSON", "{\"type\":\"publish\",\"channel\":\"topic:a\",\"data\":{\"a\":1,\"a\":{\"b\":2,\"b\":3}}}",
+          "{\"type\":\"published\"," TOPIC_A ",\"seq\":1,\"id\":1,\"time\":1} " },
         { "a token that is none", "{\"type\":\"connect\",\"token\":\"x\",\"ref\":1}",
           ERROR(401, "this token is not known here", ",\"ref\":1") "close 1008 " },
         { "resume, nothing in it", "{\"type\":\"connect\",\"resume\":{}}", CONNECTED("false") },
@@ -145,6 +172,8 @@ static void every_frame_has_its_answer(void **state)
           CONNECTED("false") RESUME_FAULT },
         { "resume is a word", "{\"type\":\"connect\",\"resume\":\"topic:a\"}", CONNECTED("false") RESUME_FAULT },
         { "a place is a number", "{\"type\":\"connect\",\"resume\":{\"topic:a\":1}}", CONNECTED("true") RESUME_FAULT },
+        { "a channel twice", "{\"type\":\"connect\",\"resume\":{\"topic:a\":{\"seq\":0},\"topic:a\":{\"seq\":1}}}",
+          CONNECTED("false") RESUME_FAULT },
         { "a place with another epoch",
           "{\"type\":\"connect\",\"resume\":{\"topic:a\":{\"seq\":7,\"epoch\":\"0000000000000008\"}}}",
           CONNECTED("true")
@@ -245,6 +274,106 @@ static void a_close_is_answered_and_the_link_ended(void **state)
     }
 }
 
+/* A token of many channels is long, the question is short: who asks without reading must not fill our memory. */
+static void cursors_asked_for_without_reading_do_not_heap_up(void **state)
+{
+    (void)state;
+    enum { CHANNELS = 60, QUESTIONS = 2000, WAITING_MAX = 512 * 1024 };
+    static const char cursor[] = "{\"type\":\"cursor\",\"cursor\":\"", busy[] = "{\"type\":\"error\",\"code\":429";
+    struct stage  stage;
+    struct client client;
+    unsigned      cursors = 0, refused = 0;
+    char          text[320];
+
+    stage_init(&stage, 1);
+    client_open(&client, &stage, "");
+    for (int i = 0; i < CHANNELS; i++) {
+        snprintf(text, sizeof text, "{\"type\":\"subscribe\",\"channel\":\"topic:%0200d\"}", i);
+        client_send(&client, WS_TEXT, span_str(text));
+        turns(&stage, &client, 4);
+    }
+    client_flood(&client, SPAN("{\"type\":\"cursor\"}"), QUESTIONS);
+    stage_turn(&stage);
+    assert_in_range(feed_waiting(container_of(stage.desk.sessions.next, struct feed, link)), 1, WAITING_MAX);
+    turns(&stage, &client, 400);
+    for (const char *at = client_story(&client); (at = strstr(at, "{\"type\":\"")) != NULL; at++) {
+        cursors += strncmp(at, cursor, sizeof cursor - 1) == 0;
+        refused += strncmp(at, busy, sizeof busy - 1) == 0;
+    }
+    assert_int_equal(cursors + refused, QUESTIONS);
+    assert_true(cursors > 0 && refused > 0);
+    client_close(&client);
+    stage_fini(&stage);
+}
+
+/* Messages that come in pieces have a maximum together, and what was let go of makes room for others. */
+static void messages_whose_end_does_not_come_have_a_maximum(void **state)
+{
+    (void)state;
+    enum { CLIENTS = 4, WHOLE = 600, PART = 500, HEAD = 8 };
+    struct stage  stage;
+    struct client clients[CLIENTS];
+    struct buf    frame, text;
+
+    stage_init(&stage, 1);
+    stage.desk.limits.gathered_bytes_max = 2 * WHOLE;
+    buf_init(&text, WHOLE);
+    buf_init(&frame, WHOLE + HEAD);
+    buf_putf(&text, "{\"type\":\"ping\",\"ref\":1%*s}", WHOLE - 24, "");
+    put_frame(&frame, WS_TEXT, buf_span(&text));
+    for (int i = 0; i < CLIENTS; i++)
+        client_open(&clients[i], &stage, "");
+    for (int i = 0; i < 3; i++)
+        must(send(clients[i].fd, frame.at, PART, MSG_NOSIGNAL) == PART);
+    turns(&stage, &clients[2], 2);
+    assert_string_equal(client_story(&clients[2]), "close 1013 ");
+    must(send(clients[0].fd, frame.at + PART, frame.len - PART, MSG_NOSIGNAL) == (ssize_t)frame.len - PART);
+    client_close(&clients[1]);
+    turns(&stage, &clients[0], 2);
+    assert_string_equal(client_story(&clients[0]), "{\"type\":\"pong\",\"ref\":1} ");
+    assert_int_equal(stage.desk.gathered_bytes, 0);
+    must(send(clients[3].fd, frame.at, PART, MSG_NOSIGNAL) == PART);
+    turns(&stage, &clients[3], 2);
+    assert_int_equal(stage.desk.gathered_bytes, PART - HEAD);
+    client_close(&clients[0]);
+    client_close(&clients[2]);
+    client_close(&clients[3]);
+    buf_fini(&frame);
+    buf_fini(&text);
+    stage_fini(&stage);
+    assert_int_equal(stage.desk.gathered_bytes, 0);
+}
+
+/* Whom we don't read, because the disk takes so long, can't be heard: that is no silence of theirs. */
+static void a_client_that_rests_is_not_silent(void **state)
+{
+    (void)state;
+    enum { BEATS = 4 };
+    struct stage  stage;
+    struct client client;
+
+    stage_init(&stage, 1);
+    stage.desk.limits.waiting_publishes_max = 1;
+    client_open(&client, &stage, "");
+    stage.is_writer_stuck = true;
+    client_send(&client, WS_TEXT, SPAN("{\"type\":\"publish\",\"channel\":\"topic:a\",\"data\":1}"));
+    turns(&stage, &client, 1);
+    client_send(&client, WS_TEXT, SPAN("{\"type\":\"ping\"}"));
+    turns(&stage, &client, 1);
+    msec began = stage.loop.now;
+    for (int beat = 1; beat <= BEATS; beat++) {
+        wheel_turn(&stage.loop.wheel, began + beat * stage.desk.limits.heartbeat_ms);
+        turns(&stage, &client, 1);
+        assert_true(client.is_open);
+    }
+    stage.is_writer_stuck = false;
+    turns(&stage, &client, 3);
+    assert_string_equal(client_story(&client), "{\"type\":\"published\"," TOPIC_A ",\"seq\":1,\"id\":1,\"time\":1} "
+                                                "{\"type\":\"pong\"} ");
+    client_close(&client);
+    stage_fini(&stage);
+}
+
 /* More publishes than may be under way: refused at once or not read yet, but every one is answered. */
 static void a_flood_of_publishes_is_answered_to_the_last(void **state)
 {
@@ -263,8 +392,7 @@ static void a_flood_of_publishes_is_answered_to_the_last(void **state)
             turns(&stage, &client, 1);
     }
     turns(&stage, &client, 20);
-    buf_putc(&client.told, '\0');
-    for (const char *at = client.told.at; (at = strstr(at, "{\"type\":\"")) != NULL; at++) {
+    for (const char *at = client_story(&client); (at = strstr(at, "{\"type\":\"")) != NULL; at++) {
         published += strncmp(at, "{\"type\":\"published\"", 19) == 0;
         refused += strncmp(at, "{\"type\":\"error\",\"code\":429", 25) == 0;
     }
@@ -333,6 +461,9 @@ int main(void)
         cmocka_unit_test(a_channel_can_be_left_before_it_answers),
         cmocka_unit_test(nothing_follows_a_close),
         cmocka_unit_test(a_close_is_answered_and_the_link_ended),
+        cmocka_unit_test(cursors_asked_for_without_reading_do_not_heap_up),
+        cmocka_unit_test(messages_whose_end_does_not_come_have_a_maximum),
+        cmocka_unit_test(a_client_that_rests_is_not_silent),
         cmocka_unit_test(a_flood_of_publishes_is_answered_to_the_last),
         cmocka_unit_test(answers_outlive_their_asker),
         cmocka_unit_test(a_flood_leaves_turns_to_others),

@@ -208,6 +208,8 @@ def test_very_many_subscriptions(server):  # threat 78
     ({"data": 5}, "application/json", b"5"),
     ({"data": {"a": [1, "é"]}}, "application/json", '{"a": [1, "\\u00e9"]}'.encode()),
     ({"data": None}, "application/json", b"null"), ({"data_base64": "AP8="}, "application/octet-stream", b"\x00\xff"),
+    ({"data": [0] * 150000}, "application/json", json.dumps([0] * 150000).encode()),
+    ({"data": {str(i): i for i in range(2000)}}, "application/json", json.dumps({str(i): i for i in range(2000)}).encode()),
     ({"data": "<b>", "media": "text/html"}, "text/html", b"<b>"), ({"data": "x" * 200000}, "text/plain", b"x" * 200000),
     ({"data": "nul\u0000\U0001f600"}, "text/plain", "nul\0😀".encode()),
     ({"data_base64": base64.b64encode(bytes(100000)).decode(), "media": "image/png"}, "image/png", bytes(100000))])

@@ -95,14 +95,29 @@ static char *path_join(const char *path, const char *name)
     return joined;
 }
 
+/* Its name is an entry of the directory above, and outlives a power loss only once that is synced. */
+static bool directory_name_sync(const struct rocks *rocks)
+{
+    int fd = openat(rocks->directory_fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+
+    bool is_synced = fsync(fd) == 0;
+    close(fd);
+    return is_synced;
+}
+
 static enum rc directory_take(struct rocks *rocks, char *ret_why, size_t why_size)
 {
     umask(077);
-    if (mkdir(rocks->path, 0700) != 0 && errno != EEXIST)
+    const bool is_made = mkdir(rocks->path, 0700) == 0;
+    if (!is_made && errno != EEXIST)
         return refuse(rocks, "can't be made", ret_why, why_size);
     rocks->directory_fd = open(rocks->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (rocks->directory_fd < 0)
         return refuse(rocks, "can't be opened", ret_why, why_size);
+    if (is_made && !directory_name_sync(rocks))
+        return refuse(rocks, "the directory it is in can't be synced", ret_why, why_size);
     rocks->lock_fd = openat(rocks->directory_fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (rocks->lock_fd < 0)
         return refuse(rocks, "the file `lock` can't be opened", ret_why, why_size);

@@ -4,7 +4,7 @@
 #include "api/call.h"
 #include "codec/url/url.h"
 
-enum { ROOM_BYTES_KEPT = 256 * 1024 };
+enum { ROOM_BYTES_KEPT = 256 * 1024, DOC_TOKENS_KEPT = 32 * 1024 };
 
 void api_init(struct api *api)
 {
@@ -137,24 +137,25 @@ static bool call_take_apart(struct call *call)
     return true;
 }
 
-static bool serve_page(struct call *call)
+static const struct api_page *find_page(const struct call *call)
 {
     const struct api *api = call->api;
 
-    for (size_t i = 0; i < api->page_count; i++) {
-        const struct api_page *page = &api->pages[i];
-        if (!span_eq(span_str(page->path), call->request->path) || !method_fits(H1_GET, call->request->head->method))
-            continue;
-        http_answer(api->server, call->exchange, &(struct http_answer){
-            .status = 200,
-            .media  = span_str(page->media),
-            .fields = SPAN("Cache-Control: no-cache\r\nContent-Security-Policy: default-src 'self'; frame-ancestors 'none'\r\n"
-                           "X-Content-Type-Options: nosniff\r\nX-Frame-Options: DENY\r\nReferrer-Policy: no-referrer\r\n"),
-            .body   = page->bytes,
-        });
-        return true;
-    }
-    return false;
+    for (size_t i = 0; i < api->page_count; i++)
+        if (span_eq(span_str(api->pages[i].path), call->request->path))
+            return &api->pages[i];
+    return NULL;
+}
+
+static void serve_page(const struct call *call, const struct api_page *page)
+{
+    http_answer(call->api->server, call->exchange, &(struct http_answer){
+        .status = 200,
+        .media  = span_str(page->media),
+        .fields = SPAN("Cache-Control: no-cache\r\nContent-Security-Policy: default-src 'self'; frame-ancestors 'none'\r\n"
+                       "X-Content-Type-Options: nosniff\r\nX-Frame-Options: DENY\r\nReferrer-Policy: no-referrer\r\n"),
+        .body   = page->bytes,
+    });
 }
 
 static void serve_route(struct call *call, const struct route *route)
@@ -167,7 +168,7 @@ static void serve_route(struct call *call, const struct route *route)
 }
 
 /* RFC 9110 15.5.6: 405 says what is allowed. */
-static void refuse_method(const struct call *call)
+static void refuse_method(const struct call *call, bool is_page)
 {
     static const char *const words[] = { [H1_GET] = "GET, HEAD", [H1_POST] = "POST", [H1_DELETE] = "DELETE" };
     const char              *comma   = "";
@@ -175,6 +176,8 @@ static void refuse_method(const struct call *call)
 
     buf_init(&allow, 256);
     buf_put_lit(&allow, "Allow: ");
+    if (is_page)
+        buf_put(&allow, span_str(words[H1_GET]));
     for (size_t i = 0; i < sizeof routes / sizeof routes[0]; i++) {
         if (!route_fits(&routes[i], call))
             continue;
@@ -194,6 +197,8 @@ void api_serve(struct api *api, struct http_exchange *exchange, const struct htt
     exchange->owner = api;
     if (api->room.cap > ROOM_BYTES_KEPT)
         buf_fini(&api->room);  /* after a long answer */
+    if (api->doc.cap > DOC_TOKENS_KEPT)
+        json_doc_fini(&api->doc);  /* after a batch of many values */
     if (!call_take_apart(&call)) {
         call_refuse(&call, 404, "nothing is here");
         return;
@@ -207,10 +212,11 @@ void api_serve(struct api *api, struct http_exchange *exchange, const struct htt
             return;
         }
     }
-    if (serve_page(&call))
-        return;
-    if (path_exists)
-        refuse_method(&call);
+    const struct api_page *page = find_page(&call);
+    if (page != NULL && method_fits(H1_GET, request->head->method))
+        serve_page(&call, page);
+    else if (page != NULL || path_exists)
+        refuse_method(&call, page != NULL);
     else
         call_refuse(&call, 404, "nothing is here; GET /v1/openapi.json says what there is");
 }

@@ -137,6 +137,8 @@ static void serve(void *ctx, struct http_exchange *exchange, const struct http_r
 
 static const struct http_service service = { .plan = plan, .serve = serve };
 
+static const struct api_page page = { "/page", "text/plain", SPAN("a page") };
+
 static struct stage *stage_new(void)
 {
     static const struct http_limits http = {
@@ -159,6 +161,7 @@ static struct stage *stage_new(void)
     stage->api = (struct api){
         .server = &stage->http, .shard = &stage->shard, .namespaces = &stage->spaces, .hash_key = &key,
         .limits = { 1000, 100000, 4, 1000, 100000 }, .port = &api_port, .ctx = stage, .version = "1",
+        .pages = &page, .page_count = 1,
     };
     api_init(&stage->api);
     http_server_accept(&stage->http, pair[0]);
@@ -225,6 +228,8 @@ static void each_call_asks_for_its_right(void **state)
         { "GET /healthz", "", 200, 200, 200, 200, 200 },
         { "GET /readyz", "", 200, 200, 200, 200, 200 },
         { "PUT /v1/messages", "", 405, 405, 405, 405, 405 },
+        { "GET /page", "", 200, 200, 200, 200, 200 },
+        { "POST /page", "", 405, 405, 405, 405, 405 },
         { "GET /v1/channels/user:a/messages/1", "", 405, 405, 405, 405, 405 },
         { "GET /v1/channels//messages", "", 400, 400, 400, 400, 401 },
         { "GET /v1/channels/*/messages/", "", 405, 405, 405, 405, 405 },
@@ -407,6 +412,29 @@ static void a_long_answer_is_whole_and_leaves_no_memory_behind(void **state)
     }
 }
 
+/* A batch of very many JSON values; the next request finds what they took given back. */
+static void a_batch_of_many_values_leaves_no_memory_behind(void **state)
+{
+    (void)state;
+    enum { VALUES = 40000 };
+    struct stage *stage = stage_new();
+    struct buf    body, answer;
+
+    buf_init(&body, 1 << 17);
+    buf_init(&answer, 1 << 17);
+    buf_put_lit(&body, "{\"messages\":[[1");
+    for (int i = 0; i < VALUES; i++)
+        buf_put_lit(&body, ",1");
+    buf_put(&body, span_of("]]}", 4));
+    ask(stage, "POST /v1/messages", "application/json", body.at, &answer);
+    assert_int_equal(status_of(buf_span(&answer)), 200);
+    ask(stage, "GET /healthz", "", "", &answer);
+    assert_in_range(stage->api.doc.cap, 0, VALUES);
+    buf_fini(&body);
+    buf_fini(&answer);
+    stage_free(stage);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -415,6 +443,7 @@ int main(void)
         cmocka_unit_test(batches_count_for_their_answers_before_they_have_them),
         cmocka_unit_test(answers_outlive_their_asker),
         cmocka_unit_test(a_long_answer_is_whole_and_leaves_no_memory_behind),
+        cmocka_unit_test(a_batch_of_many_values_leaves_no_memory_behind),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -30,7 +30,7 @@ struct api_page {
 };
 
 struct api_port {
-    /* Who sent this request? NULL: a credential that is none of ours. Immutable, never freed. */
+    /* Who sent this request? NULL: a credential that is none of ours. Borrowed until serve() returns. */
     const struct identity *(*identify)(void *ctx, const struct h1_head *head, struct span query);
     void (*put_metrics)(void *ctx, const struct writer_stats *stats, struct buf *out);
     void (*health)(void *ctx, struct api_health *ret);

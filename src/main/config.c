@@ -253,15 +253,27 @@ static void secrecy_check(int fd, const char *path, const struct settings *setti
         buf_putf(say, "%s: warning: every user of this machine can read its keys; chmod o-r would end that\n", path);
 }
 
-static bool file_apply(const char *path, struct settings *settings, struct buf *say)
+enum occasion { AT_START, AT_RELOAD };
+
+static bool file_can_be_read_again(int fd, const char *path, struct buf *say)
+{
+    struct stat stat;
+    if (fstat(fd, &stat) == 0 && S_ISREG(stat.st_mode))
+        return true;
+    buf_putf(say, "%s: is no regular file, which alone can be read again; a restart would read it\n", path);
+    return false;
+}
+
+static bool file_apply(const char *path, enum occasion occasion, struct settings *settings, struct buf *say)
 {
     struct buf text;
-    int        fd = open(path, O_RDONLY | O_CLOEXEC);
+    int        fd = open(path, O_RDONLY | O_CLOEXEC | (occasion == AT_RELOAD ? O_NONBLOCK : 0));
     if (fd < 0)
         return file_say(say, path, errno);
 
     buf_init(&text, CONFIG_FILE_BYTES_MAX);
-    bool is_good = file_slurp(fd, path, &text, say) && config_read(settings, path, buf_span(&text), say);
+    bool is_good = (occasion == AT_START || file_can_be_read_again(fd, path, say)) &&
+                   file_slurp(fd, path, &text, say) && config_read(settings, path, buf_span(&text), say);
     if (is_good)
         secrecy_check(fd, path, settings, say);
     if (text.at != NULL)
@@ -271,12 +283,12 @@ static bool file_apply(const char *path, struct settings *settings, struct buf *
     return is_good;
 }
 
-static bool config_file_apply(const struct command_line *line, char *const *env, struct settings *settings,
-                              struct buf *say)
+static bool config_file_apply(const struct command_line *line, char *const *env, enum occasion occasion,
+                              struct settings *settings, struct buf *say)
 {
     struct span path = line->config.len > 0 ? line->config : environment_get(env, SPAN(VARIABLE_HEAD "CONFIG"));
     /* Both end where their string ends, so the span is a C string too. */
-    return path.len == 0 || file_apply(path.at, settings, say);
+    return path.len == 0 || file_apply(path.at, occasion, settings, say);
 }
 
 /* --- all together -------------------------------------------------------------------------------------------- */
@@ -308,6 +320,24 @@ static bool wish_grant(enum wish wish, struct buf *say)
     return false;
 }
 
+static bool sources_apply(const struct command_line *line, char *const *env, enum occasion occasion,
+                          struct settings *settings, struct buf *say)
+{
+    bool is_good = config_file_apply(line, env, occasion, settings, say);
+    is_good &= environment_apply(env, settings, say);
+    is_good &= flags_apply(line, settings, say);
+    return is_good;
+}
+
+bool config_load_again(char *const *argv, char *const *env, struct settings *settings, struct buf *say)
+{
+    struct command_line line = { 0 };
+
+    settings_init(settings);
+    return command_line_read(argv, &line, say) && sources_apply(&line, env, AT_RELOAD, settings, say) &&
+           finish(settings, say);
+}
+
 enum config_verdict config_load(char *const *argv, char *const *env, struct settings *settings, struct buf *say)
 {
     struct command_line line = { 0 };
@@ -316,9 +346,7 @@ enum config_verdict config_load(char *const *argv, char *const *env, struct sett
     bool is_good = command_line_read(argv, &line, say);
     if (wish_grant(line.wish, say))
         return CONFIG_EXIT_OK;
-    is_good &= config_file_apply(&line, env, settings, say);
-    is_good &= environment_apply(env, settings, say);
-    is_good &= flags_apply(&line, settings, say);
+    is_good &= sources_apply(&line, env, AT_START, settings, say);
     /* Holding settings against one another makes sense once each is what was meant. */
     is_good = is_good && finish(settings, say);
     if (!is_good)

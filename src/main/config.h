@@ -24,6 +24,10 @@ enum config_verdict {
  * verdict, settings_fini() is due. */
 enum config_verdict config_load(char *const *argv, char *const *env, struct settings *settings, struct buf *say);
 
+/* The same for a server that runs: only its file can have changed, and only one that lies there can be read again: not
+ * a pipe, whose emptiness would pass for a file without keys. False: `say` says what is wrong, one fault a line. */
+bool config_load_again(char *const *argv, char *const *env, struct settings *settings, struct buf *say);
+
 /* Reads the text of a file into *settings, as config_load() does for --config; `path` is for messages only.
  * False: `say` has a line "path:line: name: what is wrong" for each fault. */
 bool config_read(struct settings *settings, const char *path, struct span text, struct buf *say);

@@ -4,16 +4,46 @@
 
 #include "codec/url/url.h"
 
-void guard_init(struct guard *guard, const struct settings *settings)
+enum { NUMBER_OPEN, NUMBER_STRANGER, NUMBER_FIRST };
+
+/* The number that this key had, or 0: it wasn't there, or could do more then. */
+static uint32_t number_before(const struct guard *before, const struct api_key *key)
+{
+    const struct settings *settings = before->settings;
+
+    for (size_t i = 0; i < settings->key_count; i++)
+        if (strcmp(settings->keys[i].name, key->name) == 0 && strcmp(settings->keys[i].secret, key->secret) == 0 &&
+            (settings->keys[i].rights & ~key->rights) == 0)
+            return before->holders[i].number;
+    return 0;
+}
+
+void guard_init(struct guard *guard, const struct settings *settings, const struct guard *before)
 {
     *guard = (struct guard){
-        .settings = settings,
-        .open     = { .rights = RIGHT_PUBLISH | RIGHT_SUBSCRIBE | RIGHT_ADMIN },
+        .settings    = settings,
+        .open        = { .number = NUMBER_OPEN, .rights = RIGHT_PUBLISH | RIGHT_SUBSCRIBE | RIGHT_ADMIN },
+        .stranger    = { .number = NUMBER_STRANGER },
+        .next_number = before == NULL ? NUMBER_FIRST : before->next_number,
     };
     for (size_t i = 0; i < settings->key_count; i++) {
+        uint32_t number          = before == NULL ? 0 : number_before(before, &settings->keys[i]);
+        guard->holders[i].number = number == 0 ? guard->next_number++ : number;
         guard->holders[i].rights = settings->keys[i].rights;
         snprintf(guard->holders[i].name, sizeof guard->holders[i].name, "%s", settings->keys[i].name);
     }
+}
+
+const struct identity *guard_find(const struct guard *guard, uint32_t number)
+{
+    if (guard->settings->key_count == 0)
+        return number == NUMBER_OPEN ? &guard->open : NULL;
+    if (number == NUMBER_STRANGER)
+        return &guard->stranger;
+    for (size_t i = 0; i < guard->settings->key_count; i++)
+        if (guard->holders[i].number == number)
+            return &guard->holders[i];
+    return NULL;
 }
 
 /* Takes as long for a wrong key as for the right one (threat 103). */

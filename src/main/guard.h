@@ -1,4 +1,7 @@
-/* guard.h - who may come in: API keys and browser origins, as the settings say. Immutable once made; any thread. */
+/* guard.h - who may come in: API keys and browser origins, as the settings say. Immutable once made; any thread.
+ *
+ * Identities are numbered for the life of the process. A key keeps its number over reloads as long as its name and
+ * secret stay and it loses no right; then whoever came in by it need not be judged anew. No number is given twice. */
 #ifndef MAIN_GUARD_H
 #define MAIN_GUARD_H
 
@@ -10,9 +13,14 @@ struct guard {
     struct identity        open;      /* everyone, while there are no keys */
     struct identity        stranger;  /* no key shown, while there are some */
     struct identity        holders[KEYS_MAX];
+    uint32_t               next_number;
 };
 
-void guard_init(struct guard *guard, const struct settings *settings);
+/* `before`: the guard that this one replaces; NULL: it is the first. */
+void guard_init(struct guard *guard, const struct settings *settings, const struct guard *before);
+
+/* The one with this number, with the rights it has by now; NULL: what let it in is gone. */
+const struct identity *guard_find(const struct guard *guard, uint32_t number);
 
 /* By `Authorization: Bearer` or, for browsers that can't set headers, ?access_token= (RFC 6750 2.1, 2.3). NULL: a
  * credential that is none of ours. */

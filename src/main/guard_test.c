@@ -81,7 +81,7 @@ static void a_key_is_known_by_all_of_its_bytes(void **state)
     struct settings *settings = settings_new(true, "");
     struct guard     guard;
 
-    guard_init(&guard, settings);
+    guard_init(&guard, settings, NULL);
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
         if (strcmp(who(&guard, rows[i].authorization, rows[i].query), rows[i].want) != 0)
             fail_msg("%s, %s: %s", rows[i].authorization == NULL ? "-" : rows[i].authorization, rows[i].query,
@@ -102,7 +102,7 @@ static void without_keys_everyone_may(void **state)
     struct guard     guard;
     struct h1_head   none = { 0 };
 
-    guard_init(&guard, settings);
+    guard_init(&guard, settings, NULL);
     assert_int_equal(guard_identify(&guard, &none, SPAN(""))->rights, RIGHT_PUBLISH | RIGHT_SUBSCRIBE | RIGHT_ADMIN);
     assert_string_equal(who(&guard, "Bearer whatever", ""), "");
     assert_ptr_equal(guard_identify_token(&guard, SPAN("x")), &guard.open);
@@ -152,7 +152,7 @@ static void origins_are_compared_whole(void **state)
         struct settings *settings = settings_new(false, rows[i].setting);
         struct guard     guard;
 
-        guard_init(&guard, settings);
+        guard_init(&guard, settings, NULL);
         if (guard_allows_origin(&guard, span_str(rows[i].origin), span_str(rows[i].host)) != rows[i].is_allowed)
             fail_msg("\"%s\": %s at %s", rows[i].setting, rows[i].origin, rows[i].host);
         settings_drop(settings);

@@ -59,10 +59,35 @@ static void writer_post(void *ctx, struct letter *letter)
 
 static const struct writer_port house_writer_port = { .send = writer_send, .post = writer_post };
 
+static struct writer_limits writer_limits_of(const struct settings *settings)
+{
+    return (struct writer_limits){
+        .waiting_count_max = (uint32_t)settings->publish_waiting_max,
+        .waiting_bytes_max = settings->publish_waiting_bytes_max,
+        .batch_count_max   = 4096,
+        .batch_bytes_max   = 8 * 1024 * 1024,
+        .tail_bytes_max    = settings->tail_bytes_max,
+        .tail_messages_max = (uint32_t)settings->tail_messages_max,
+    };
+}
+
+/* The writer needs nothing else of it. Takes it. */
+static void writer_adopt(struct house *house, struct snapshot *snapshot)
+{
+    house->writer.limits = writer_limits_of(&snapshot->settings);
+    counter_set(&house->writer_adopted, snapshot->number);
+    snapshot_unref(snapshot);
+}
+
 static void writer_on_mail(void *ctx, struct mail *mail)
 {
-    struct house *house = ctx;
-    writer_take(&house->writer, letter_of(mail), house->writer_loop.wall);
+    struct house  *house  = ctx;
+    struct letter *letter = letter_of(mail);
+
+    if (letter->kind == LETTER_SNAPSHOT)
+        writer_adopt(house, snapshot_letter_open(letter));
+    else
+        writer_take(&house->writer, letter, house->writer_loop.wall);
 }
 
 static void writer_on_turn_end(void *ctx)
@@ -117,13 +142,19 @@ static const struct shard_port worker_shard_port = { .send = worker_send, .ready
 static const struct identity *worker_identify(void *ctx, const struct h1_head *head, struct span query)
 {
     struct worker *worker = ctx;
-    return guard_identify(&worker->house->guard, head, query);
+    return guard_identify(&worker->snapshot->guard, head, query);
 }
 
 static const struct identity *worker_identify_token(void *ctx, struct span token)
 {
     struct worker *worker = ctx;
-    return guard_identify_token(&worker->house->guard, token);
+    return guard_identify_token(&worker->snapshot->guard, token);
+}
+
+static const struct identity *worker_find_identity(void *ctx, uint32_t number)
+{
+    struct worker *worker = ctx;
+    return guard_find(&worker->snapshot->guard, number);
 }
 
 /* A random start and steps of an odd constant visit all 2^64 values; mixed so that one tells nothing of the next
@@ -140,6 +171,7 @@ static uint64_t worker_new_key(void *ctx)
 static const struct desk_port worker_desk_port = {
     .identify       = worker_identify,
     .identify_token = worker_identify_token,
+    .find_identity  = worker_find_identity,
     .new_key        = worker_new_key,
 };
 
@@ -219,7 +251,7 @@ static void worker_serve(void *ctx, struct http_exchange *exchange, const struct
 static bool worker_origin_is_allowed(void *ctx, struct span origin, struct span host)
 {
     struct worker *worker = ctx;
-    return guard_allows_origin(&worker->house->guard, origin, host);
+    return guard_allows_origin(&worker->snapshot->guard, origin, host);
 }
 
 static const struct http_service worker_service = {
@@ -227,6 +259,82 @@ static const struct http_service worker_service = {
     .serve             = worker_serve,
     .origin_is_allowed = worker_origin_is_allowed,
 };
+
+/* --- what the settings are to a worker ----------------------------------------------------------------------- */
+
+static struct http_limits http_limits_of(const struct settings *settings)
+{
+    return (struct http_limits){
+        .h1                   = { (uint32_t)settings->request_target_bytes_max, (uint32_t)settings->request_head_bytes_max },
+        .pipeline_max         = (uint32_t)settings->pipeline_max,
+        .answer_bytes_max     = settings->outbox_bytes_max,
+        .request_timeout_ms   = settings->request_timeout_s * 1000,
+        .keepalive_timeout_ms = settings->keepalive_timeout_s * 1000,
+        .linger_ms            = 2000,
+        .body_bytes_max       = settings->publish_waiting_bytes_max,
+    };
+}
+
+static struct session_limits session_limits_of(const struct settings *settings)
+{
+    return (struct session_limits){
+        .heartbeat_ms           = settings->heartbeat_s * 1000,
+        .pong_timeout_ms        = settings->pong_timeout_s * 1000,
+        .slow_reader_timeout_ms = settings->slow_reader_timeout_s * 1000,
+        .poll_wait_ms           = settings->poll_wait_s * 1000,
+        .poll_wait_ms_max       = settings->poll_wait_s_max * 1000,
+        .sse_retry_ms           = settings->sse_retry_ms,
+        .close_timeout_ms       = 5000,
+        .channels_max           = (uint32_t)settings->channels_per_connection_max,
+        .frame_bytes_max        = (uint32_t)settings->frame_bytes_max,
+        .gathered_bytes_max     = settings->publish_waiting_bytes_max,
+        .waiting_publishes_max  = (uint32_t)settings->pipeline_max,
+        .echo_bytes_max         = 32 * 1024 * 1024,
+        .has_echo               = settings->diagnostic_echo,
+    };
+}
+
+static struct api_limits api_limits_of(const struct settings *settings)
+{
+    size_t payload = 0;
+
+    for (size_t i = 0; i < settings->namespaces.count; i++)
+        if (settings->namespaces.at[i].payload_bytes_max > payload)
+            payload = settings->namespaces.at[i].payload_bytes_max;
+    return (struct api_limits){
+        .payload_bytes_max  = payload,
+        .batch_bytes_max    = settings->batch_bytes_max,
+        .batch_messages_max = (uint32_t)settings->batch_messages_max,
+        .history_limit_max  = settings->history_limit_max < READ_ENTRIES_MAX ? (uint32_t)settings->history_limit_max
+                                                                             : READ_ENTRIES_MAX,
+        .history_bytes_max  = 4 * 1024 * 1024,
+    };
+}
+
+static struct shard_limits shard_limits_of(const struct settings *settings)
+{
+    return (struct shard_limits){
+        .hub = { .window_messages_max = 256, .window_bytes_max = 1024 * 1024, .linger_ms = settings->linger_s * 1000 },
+        .page_count_max    = 256,
+        .page_bytes_max    = 64 * 1024,
+        .publish_count_max = (uint32_t)settings->publish_waiting_max,
+        .publish_bytes_max = settings->publish_waiting_bytes_max,
+    };
+}
+
+/* Between two requests: nobody holds anything of the old one. Takes it. */
+static void worker_adopt(struct worker *worker, struct snapshot *snapshot)
+{
+    const struct settings *settings = &snapshot->settings;
+
+    snapshot_unref(worker->snapshot);
+    worker->snapshot     = snapshot;
+    worker->http.limits  = http_limits_of(settings);
+    worker->shard.limits = shard_limits_of(settings);
+    worker->desk.limits  = session_limits_of(settings);
+    worker->api.limits   = api_limits_of(settings);
+    counter_set(&worker->adopted, snapshot->number);
+}
 
 /* --- a worker's turns ---------------------------------------------------------------------------------------- */
 
@@ -255,7 +363,7 @@ static void worker_accepted(void *ctx, int fd)
         "Content-Length: 115\r\nConnection: close\r\n\r\n" TOO_MANY;
     _Static_assert(sizeof TOO_MANY - 1 == 115, "Content-Length above");
     struct worker *worker = ctx;
-    uint64_t       max    = worker->house->settings->connections_max;
+    uint64_t       max    = worker->snapshot->settings.connections_max;
 
     if (max == 0 || house_connection_count(worker->house) < max) {
         http_server_accept(&worker->http, fd);
@@ -279,7 +387,7 @@ static void worker_stop_listening(struct worker *worker)
 
 static void worker_begin_to_leave(struct worker *worker)
 {
-    worker->leave_by = worker->loop.now + worker->house->settings->stop_timeout_s * 1000 + 1;
+    worker->leave_by = worker->loop.now + worker->snapshot->settings.stop_timeout_s * 1000 + 1;
     worker_stop_listening(worker);
     http_server_stop(&worker->http);
     desk_stop(&worker->desk);
@@ -354,11 +462,14 @@ static void worker_on_turn_begin(void *ctx)
 static void worker_on_mail(void *ctx, struct mail *mail)
 {
     struct worker *worker = ctx;
+    struct letter *letter = letter_of(mail);
 
-    if (worker->rest_until != 0 && letter_of(mail)->kind == LETTER_DELIVER)
+    if (letter->kind == LETTER_SNAPSHOT)
+        worker_adopt(worker, snapshot_letter_open(letter));
+    else if (worker->rest_until != 0 && letter->kind == LETTER_DELIVER)
         bundle_add(&worker->held, mail);
     else
-        shard_take(&worker->shard, letter_of(mail));
+        shard_take(&worker->shard, letter);
 }
 
 static void worker_on_turn_end(void *ctx)
@@ -452,74 +563,19 @@ static void *worker_main(void *ctx)
 
 /* --- opening ------------------------------------------------------------------------------------------------- */
 
-static struct http_limits http_limits_of(const struct settings *settings)
-{
-    return (struct http_limits){
-        .h1                   = { (uint32_t)settings->request_target_bytes_max, (uint32_t)settings->request_head_bytes_max },
-        .pipeline_max         = (uint32_t)settings->pipeline_max,
-        .answer_bytes_max     = settings->outbox_bytes_max,
-        .request_timeout_ms   = settings->request_timeout_s * 1000,
-        .keepalive_timeout_ms = settings->keepalive_timeout_s * 1000,
-        .linger_ms            = 2000,
-        .body_bytes_max       = settings->publish_waiting_bytes_max,
-    };
-}
-
-static struct session_limits session_limits_of(const struct settings *settings)
-{
-    return (struct session_limits){
-        .heartbeat_ms           = settings->heartbeat_s * 1000,
-        .pong_timeout_ms        = settings->pong_timeout_s * 1000,
-        .slow_reader_timeout_ms = settings->slow_reader_timeout_s * 1000,
-        .poll_wait_ms           = settings->poll_wait_s * 1000,
-        .poll_wait_ms_max       = settings->poll_wait_s_max * 1000,
-        .sse_retry_ms           = settings->sse_retry_ms,
-        .close_timeout_ms       = 5000,
-        .channels_max           = (uint32_t)settings->channels_per_connection_max,
-        .frame_bytes_max        = (uint32_t)settings->frame_bytes_max,
-        .gathered_bytes_max     = settings->publish_waiting_bytes_max,
-        .waiting_publishes_max  = (uint32_t)settings->pipeline_max,
-        .echo_bytes_max         = 32 * 1024 * 1024,
-        .has_echo               = settings->diagnostic_echo,
-    };
-}
-
-static struct api_limits api_limits_of(const struct settings *settings)
-{
-    size_t payload = 0;
-
-    for (size_t i = 0; i < settings->namespaces.count; i++)
-        if (settings->namespaces.at[i].payload_bytes_max > payload)
-            payload = settings->namespaces.at[i].payload_bytes_max;
-    return (struct api_limits){
-        .payload_bytes_max  = payload,
-        .batch_bytes_max    = settings->batch_bytes_max,
-        .batch_messages_max = (uint32_t)settings->batch_messages_max,
-        .history_limit_max  = settings->history_limit_max < READ_ENTRIES_MAX ? (uint32_t)settings->history_limit_max
-                                                                             : READ_ENTRIES_MAX,
-        .history_bytes_max  = 4 * 1024 * 1024,
-    };
-}
-
 static void worker_furnish(struct worker *worker)
 {
-    struct house               *house    = worker->house;
-    const struct settings      *settings = house->settings;
-    const struct http_limits    http     = http_limits_of(settings);
-    const struct shard_limits   shard    = {
-        .hub = { .window_messages_max = 256, .window_bytes_max = 1024 * 1024, .linger_ms = settings->linger_s * 1000 },
-        .page_count_max = 256,
-        .page_bytes_max = 64 * 1024,
-        .publish_count_max = (uint32_t)settings->publish_waiting_max,
-        .publish_bytes_max = settings->publish_waiting_bytes_max,
-    };
+    struct house             *house    = worker->house;
+    const struct settings    *settings = &house->snapshot->settings;
+    const struct http_limits  http     = http_limits_of(settings);
+    const struct shard_limits shard    = shard_limits_of(settings);
 
     http_server_init(&worker->http, &worker->loop, &http, &worker_service, worker);
     shard_init(&worker->shard, worker->index, &worker_shard_port, worker, &shard);
     worker->desk.loop       = &worker->loop;
     worker->desk.server     = &worker->http;
     worker->desk.shard      = &worker->shard;
-    worker->desk.namespaces = house->namespaces;
+    worker->desk.namespaces = &house->namespaces;
     worker->desk.hash_key   = &house->hash_key;
     worker->desk.limits     = session_limits_of(settings);
     worker->desk.port       = &worker_desk_port;
@@ -527,7 +583,7 @@ static void worker_furnish(struct worker *worker)
     desk_init(&worker->desk);
     worker->api.server      = &worker->http;
     worker->api.shard       = &worker->shard;
-    worker->api.namespaces  = house->namespaces;
+    worker->api.namespaces  = &house->namespaces;
     worker->api.hash_key    = &house->hash_key;
     worker->api.limits      = api_limits_of(settings);
     worker->api.port        = &worker_api_port;
@@ -551,7 +607,7 @@ static void house_learn_port(struct house *house, size_t at, unsigned port)
 
 static enum rc worker_listen(struct worker *worker, char *why, size_t why_size)
 {
-    const struct settings *settings = worker->house->settings;
+    const struct settings *settings = &worker->house->snapshot->settings;
 
     for (size_t i = 0; i < settings->listen_count; i++) {
         const struct listen_address *listen  = &worker->house->listens[i];
@@ -585,6 +641,8 @@ static enum rc worker_open(struct worker *worker, char *why, size_t why_size)
         return rc;
     }
     worker->key_state = random_u64();
+    worker->snapshot  = snapshot_ref(worker->house->snapshot);
+    counter_set(&worker->adopted, worker->snapshot->number);
     worker_furnish(worker);
     worker->tick.fire = worker_on_tick;
     wheel_arm(&worker->loop.wheel, &worker->tick, worker->loop.now + WORKER_TICK_MS);
@@ -593,7 +651,7 @@ static enum rc worker_open(struct worker *worker, char *why, size_t why_size)
 
 static enum rc house_open_stores(struct house *house, char *why, size_t why_size)
 {
-    const struct settings   *settings = house->settings;
+    const struct settings   *settings = &house->snapshot->settings;
     struct mem_store_options memory   = {
         .epoch_first = random_u64() >> 1,
         .id_first    = (uint64_t)clock_wall() << 10,  /* above all of earlier runs, below 2^53 */
@@ -609,7 +667,7 @@ static enum rc house_open_stores(struct house *house, char *why, size_t why_size
     struct rocks_store_options rocks = {
         .path               = settings->data,
         .epoch_new          = random_u64(),
-        .spaces             = house->namespaces,
+        .spaces             = &house->namespaces,
         .hash_key           = house->hash_key,
         .key_keep_ms        = settings->idempotency_window_s * 1000,
         .write_buffer_bytes = settings->write_buffer_bytes,
@@ -636,18 +694,6 @@ static enum rc house_start_threads(struct house *house)
     return RC_OK;
 }
 
-static struct writer_limits writer_limits_of(const struct settings *settings)
-{
-    return (struct writer_limits){
-        .waiting_count_max = (uint32_t)settings->publish_waiting_max,
-        .waiting_bytes_max = settings->publish_waiting_bytes_max,
-        .batch_count_max   = 4096,
-        .batch_bytes_max   = 8 * 1024 * 1024,
-        .tail_bytes_max    = settings->tail_bytes_max,
-        .tail_messages_max = (uint32_t)settings->tail_messages_max,
-    };
-}
-
 static unsigned worker_count_of(const struct settings *settings)
 {
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
@@ -657,13 +703,14 @@ static unsigned worker_count_of(const struct settings *settings)
     return cores < 1 ? 1 : cores > LOOPS_MAX ? LOOPS_MAX : (unsigned)cores;
 }
 
-enum rc house_open(struct house *house, struct settings *settings, char *why, size_t why_size)
+enum rc house_open(struct house *house, const struct settings *settings, char *why, size_t why_size)
 {
-    *house            = (struct house){ .settings = settings, .namespaces = &settings->namespaces };
+    *house            = (struct house){ .namespaces = settings->namespaces, .snapshot = snapshot_new(settings, NULL) };
     house->hash_key   = (struct hash_key){ random_u64(), random_u64() };
     house->started_at = clock_now();
     memcpy(house->listens, settings->listens, sizeof house->listens);
-    guard_init(&house->guard, settings);
+    counter_set(&house->snapshot_at, (uint64_t)clock_wall());
+    counter_set(&house->writer_adopted, house->snapshot->number);
 
     enum rc rc = house_open_stores(house, why, why_size);
     if (rc != RC_OK)
@@ -691,6 +738,50 @@ enum rc house_open(struct house *house, struct settings *settings, char *why, si
     return rc;
 }
 
+/* --- reloading ----------------------------------------------------------------------------------------------- */
+
+const struct settings *house_settings(const struct house *house)
+{
+    return &house->snapshot->settings;
+}
+
+static void loop_send_snapshot(struct loop *loop, struct snapshot *snapshot)
+{
+    struct bundle one = { NULL, NULL };
+
+    bundle_add(&one, mail_of(snapshot_letter_new(snapshot)));
+    mailbox_put(&loop->mailbox, &one);
+}
+
+void house_reload(struct house *house, const struct settings *settings)
+{
+    struct snapshot *snapshot = snapshot_new(settings, house->snapshot);
+
+    must(house_has_adopted(house));
+    snapshot_unref(house->snapshot);
+    house->snapshot = snapshot;
+    log_set_level(settings->log_level);
+    loop_send_snapshot(&house->writer_loop, snapshot);
+    for (unsigned i = 0; i < house->worker_count; i++)
+        loop_send_snapshot(&house->workers[i].loop, snapshot);
+    counter_add(&house->reloads_done, 1);
+    counter_set(&house->snapshot_at, (uint64_t)clock_wall());
+}
+
+bool house_has_adopted(const struct house *house)
+{
+    bool has = counter_get(&house->writer_adopted) == house->snapshot->number;
+
+    for (unsigned i = 0; i < house->worker_count; i++)
+        has &= counter_get(&house->workers[i].adopted) == house->snapshot->number;
+    return has;
+}
+
+void house_count_failed_reload(struct house *house)
+{
+    counter_add(&house->reloads_failed, 1);
+}
+
 /* --- closing ------------------------------------------------------------------------------------------------- */
 
 void house_stop(struct house *house)
@@ -715,8 +806,12 @@ void house_stop(struct house *house)
 static void free_letters(struct mail *mail)
 {
     while (mail != NULL) {
-        struct mail *next = mail->next;
-        letter_free(letter_of(mail));
+        struct mail   *next   = mail->next;
+        struct letter *letter = letter_of(mail);
+        if (letter->kind == LETTER_SNAPSHOT)
+            snapshot_unref(snapshot_letter_open(letter));
+        else
+            letter_free(letter);
         mail = next;
     }
 }
@@ -739,6 +834,7 @@ static void worker_close(struct worker *worker)
     api_fini(&worker->api);
     free_mail(&worker->loop.mailbox);
     free_letters(bundle_take(&worker->held));
+    snapshot_unref(worker->snapshot);
     loop_fini(&worker->loop);
 }
 
@@ -758,4 +854,5 @@ void house_close(struct house *house)
     free(house->workers);
     if (house->memory != NULL)
         house->memory->ops->close(house->memory);
+    snapshot_unref(house->snapshot);
 }

@@ -11,7 +11,7 @@
 #include <pthread.h>
 
 #include "api/api.h"
-#include "main/guard.h"
+#include "main/snapshot.h"
 #include "node/writer.h"
 #include "reactor/listener.h"
 #include "session/session.h"
@@ -37,17 +37,19 @@ struct worker {
     msec               leave_by;    /* once stopping: when patience ends; 0 before */
     struct counter     has_left;    /* … 1 when it serves nobody any more and has all its letters back */
     struct counter     refused;     /* connections above connections_max */
+    struct snapshot   *snapshot;    /* owns a reference */
+    struct counter     adopted;     /* its number */
 };
 
 struct house {
-    const struct settings *settings;
-    struct guard           guard;
-    struct namespaces     *namespaces;
+    struct snapshot       *snapshot;    /* the newest; main's thread alone */
+    struct namespaces      namespaces;  /* as at the start: channel names point into them */
     struct hash_key        hash_key;
     struct store          *durable, *memory;
     struct writer          writer;
     struct loop            writer_loop;
     struct timer           writer_tick;
+    struct counter         writer_adopted;
     pthread_t              writer_thread;
     bool                   is_writer_started;
     struct bundle          to_workers[LOOPS_MAX];
@@ -60,11 +62,24 @@ struct house {
     msec                   was_clock_off;                     /* … */
     struct listen_address  listens[LISTENS_MAX];  /* as in settings, with the ports that were got */
     unsigned               ports[LISTENS_MAX];
+    struct counter         reloads_done, reloads_failed;
+    struct counter         snapshot_at;  /* when the configuration in force was read; wall clock */
 };
 
 /* Opens stores and sockets and starts all threads. Not RC_OK: `why` is a sentence for the operator; house_close() is
- * due all the same. The settings outlive the house. */
-enum rc house_open(struct house *house, struct settings *settings, char *why, size_t why_size) RC_MUST_USE;
+ * due all the same. The settings are copied. */
+enum rc house_open(struct house *house, const struct settings *settings, char *why, size_t why_size) RC_MUST_USE;
+
+/* What is in force; main's thread. */
+const struct settings *house_settings(const struct house *house);
+
+/* Sends all loops a new configuration that settings_reload() made of the one in force; main's thread. In force it is
+ * once all have adopted it. Not before they have adopted the last one, and not after house_stop(). */
+void house_reload(struct house *house, const struct settings *settings);
+bool house_has_adopted(const struct house *house);
+
+/* For the metrics. */
+void house_count_failed_reload(struct house *house);
 
 /* Tells clients to come back, finishes writes, ends the threads; within stop_timeout_s and a little. */
 void house_stop(struct house *house);

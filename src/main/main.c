@@ -9,6 +9,7 @@
 #include "base/must.h"
 #include "main/config.h"
 #include "main/house.h"
+#include "main/reload.h"
 #include "reactor/log.h"
 
 enum { EXIT_CANT_START = 1, EXIT_BAD_SETTINGS = 2 };
@@ -80,15 +81,62 @@ static void *stop_house(void *house)
     return NULL;
 }
 
+/* Waits until all loops go by the new configuration; any further SIGHUP waits meanwhile, as one. 0, or a signal to stop
+ * that came before that. */
+static int wait_for_adoption(const struct house *house)
+{
+    const struct timespec slice = { .tv_nsec = 5 * 1000 * 1000 };
+    sigset_t              stops;
+
+    sigemptyset(&stops);
+    sigaddset(&stops, SIGTERM);
+    sigaddset(&stops, SIGINT);
+    while (!house_has_adopted(house)) {
+        int which = sigtimedwait(&stops, NULL, &slice);
+        if (which > 0)
+            return which;
+    }
+    return 0;
+}
+
+/* 0, or a signal to stop that came meanwhile. */
+static int reload(struct house *house, char *const *argv)
+{
+    struct reload reload;
+    int           which = 0;
+
+    reload_init(&reload, argv, environ, house_settings(house));
+    if (reload.settings == NULL) {
+        house_count_failed_reload(house);
+    } else {
+        house_reload(house, reload.settings);
+        which = wait_for_adoption(house);
+        if (which == 0)
+            reload_tell(&reload);
+    }
+    reload_fini(&reload);
+    return which;
+}
+
+/* Until a signal to stop, which it returns. */
+static int wait_and_reload(struct house *house, const sigset_t *ours, char *const *argv)
+{
+    int which;
+
+    do {
+        must(sigwait(ours, &which) == 0);
+        if (which == SIGHUP)
+            which = reload(house, argv);
+    } while (which == 0);
+    return which;
+}
+
 /* Until we are told to go. A second time means: now. */
-static void wait_for_the_end(struct house *house, const sigset_t *ours)
+static void wait_for_the_end(struct house *house, const sigset_t *ours, char *const *argv)
 {
     pthread_t stopper;
-    int       which;
+    int       which = wait_and_reload(house, ours, argv);
 
-    do
-        must(sigwait(ours, &which) == 0);
-    while (which == SIGHUP);  /* nothing to reload yet; a lost terminal is no reason to go */
     LOG(LOG_INFO, "stopping", log_str("signal", which == SIGTERM ? "SIGTERM" : "SIGINT"));
 
     must(pthread_create(&stopper, NULL, stop_house, house) == 0);
@@ -104,7 +152,7 @@ static void wait_for_the_end(struct house *house, const sigset_t *ours)
     }
 }
 
-static int run(struct settings *settings, const struct buf *warnings)
+static int run(const struct settings *settings, const struct buf *warnings, char *const *argv)
 {
     static struct house house;
     char                why[512] = "";
@@ -123,7 +171,7 @@ static int run(struct settings *settings, const struct buf *warnings)
         return EXIT_CANT_START;
     }
     say_hello(settings, &house);
-    wait_for_the_end(&house, &ours);
+    wait_for_the_end(&house, &ours, argv);
     house_close(&house);
     LOG(LOG_INFO, "stopped");
     log_tell_suppressed();
@@ -140,7 +188,7 @@ int main(int argc, char **argv)
     buf_init(&say, CONFIG_SAY_BYTES_MAX);
     switch (config_load(argv, environ, &settings, &say)) {
     case CONFIG_RUN:
-        status = run(&settings, &say);
+        status = run(&settings, &say, argv);
         break;
     case CONFIG_EXIT_OK:
         print_to(stdout, &say);

@@ -130,10 +130,23 @@ static void put_writer(struct buf *out, const struct house *house, const struct 
     put_one(out, "longwire_tail_bytes", "gauge", "Recent durable messages in memory.", stats->tail_bytes);
 }
 
+static void put_config(struct buf *out, const struct house *house)
+{
+    static const char name[] = "longwire_config_reloads_total";
+
+    put_head(out, name, "counter", "Times that the configuration was read again (SIGHUP).");
+    buf_putf(out, "%s{result=\"ok\"} %llu\n%s{result=\"failed\"} %llu\n", name,
+             (unsigned long long)counter_get(&house->reloads_done), name,
+             (unsigned long long)counter_get(&house->reloads_failed));
+    put_one(out, "longwire_config_loaded_timestamp_seconds", "gauge", "When the configuration in force was read.",
+            counter_get(&house->snapshot_at) / 1000);
+}
+
 void house_put_metrics(struct house *house, const struct writer_stats *stats, struct buf *out)
 {
     put_one(out, "longwire_up_seconds", "gauge", "Since this process started.",
             (uint64_t)(clock_now() - house->started_at) / 1000);
+    put_config(out, house);
     put_http(out, house);
     put_sessions(out, house);
     put_latency(out, house);

@@ -362,6 +362,24 @@ static struct namespace_draft draft_of(const struct namespace *space)
     };
 }
 
+bool namespace_is_like(const struct namespace *one, const struct namespace *other)
+{
+    struct namespace_draft drafts[] = { draft_of(one), draft_of(other) };
+    struct buf             texts[2];
+
+    for (size_t i = 0; i < 2; i++) {
+        buf_init(&texts[i], 4096);
+        for (size_t row = 0; row < COUNT_OF(namespace_rows); row++) {
+            value_put(&namespace_rows[row], &drafts[i], &texts[i]);
+            buf_putc(&texts[i], ' ');
+        }
+    }
+    bool is_like = span_eq(buf_span(&texts[0]), buf_span(&texts[1]));
+    buf_fini(&texts[0]);
+    buf_fini(&texts[1]);
+    return is_like;
+}
+
 void section_print_in_force(const struct settings *settings, struct buf *out)
 {
     for (size_t i = 0; i < settings->key_count; i++) {
@@ -416,11 +434,12 @@ static void built_in_print_docs(struct buf *out)
 void section_print_docs(struct buf *out)
 {
     buf_putf(out, "\n## [key NAME]\n\nAn API key, at most %d of them. Keys stand in the file alone: flags and "
-             "environments are read by too many.\n\n", KEYS_MAX);
+             "environments are read by too many. A change takes a reload.\n\n", KEYS_MAX);
     rows_print_docs(key_rows, COUNT_OF(key_rows), out);
     buf_putf(out, "\n## [namespace NAME]\n\nThe policy of a namespace, built in or new, at most %d together; a new one "
              "starts with the policy of `topic`. Another durability brings the retention that fits it: 7 days for "
-             "durable, the last %d messages or 5 minutes for memory.\n\n", NAMESPACES_MAX, RING_COUNT);
+             "durable, the last %d messages or 5 minutes for memory. A change takes a restart.\n\n",
+             NAMESPACES_MAX, RING_COUNT);
     rows_print_docs(namespace_rows, COUNT_OF(namespace_rows), out);
     buf_put_lit(out, "\nBuilt in:\n");
     built_in_print_docs(out);

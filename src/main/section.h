@@ -52,6 +52,9 @@ bool section_close(struct section *section, struct buf *why);
 void section_print_docs(struct buf *out);
 void section_print_in_force(const struct settings *settings, struct buf *out);
 
+/* Have both the same policy, whatever their names? */
+bool namespace_is_like(const struct namespace *one, const struct namespace *other);
+
 /* "publish, subscribe" */
 void rights_put(unsigned rights, struct buf *out);
 

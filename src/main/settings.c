@@ -5,24 +5,24 @@
 #define AT(name) #name, .offset = offsetof(struct settings, name)
 
 const struct value_row setting_rows[SETTING_COUNT] = {
-#define TEXT(name, def, bytes_max, help_text) \
+#define TEXT(name, def, bytes_max, takes, help_text) \
     { AT(name), .kind = VALUE_TEXT, .max = (bytes_max), .text = (def), .help = (help_text) },
-#define CHOICE(name, type, def, all_words, help_text) \
+#define CHOICE(name, type, def, all_words, takes, help_text) \
     { AT(name), .kind = VALUE_CHOICE, .number = (def), .words = (all_words), .help = (help_text) },
-#define SWITCH(name, def, help_text) { AT(name), .kind = VALUE_SWITCH, .number = (def), .help = (help_text) },
-#define COUNT(name, def, least, most, help_text) \
+#define SWITCH(name, def, takes, help_text) { AT(name), .kind = VALUE_SWITCH, .number = (def), .help = (help_text) },
+#define COUNT(name, def, least, most, takes, help_text) \
     { AT(name), .kind = VALUE_COUNT, .min = (least), .max = (most), .number = (def), .help = (help_text) },
-#define BYTES(name, def, least, most, help_text) \
+#define BYTES(name, def, least, most, takes, help_text) \
     { AT(name), .kind = VALUE_BYTES, .min = (least), .max = (most), .number = (def), .help = (help_text) },
-#define SECONDS(name, def, least, most, help_text) \
+#define SECONDS(name, def, least, most, takes, help_text) \
     { AT(name), .kind = VALUE_SECONDS, .min = (least), .max = (most), .number = (def), .help = (help_text) },
-#define MSECS(name, def, least, most, help_text) \
+#define MSECS(name, def, least, most, takes, help_text) \
     { AT(name), .kind = VALUE_MSECS, .min = (least), .max = (most), .number = (def), .help = (help_text) },
 #include "main/settings.def"
 };
 
 /* value.c moves choices as unsigned. */
-#define CHOICE(name, type, def, words, help) \
+#define CHOICE(name, type, def, words, takes, help) \
     _Static_assert(sizeof(type) == sizeof(unsigned), "an enum is as big as an unsigned");
 #include "main/settings.def"
 
@@ -66,6 +66,16 @@ const char *setting_name(enum setting setting)
 bool setting_is_switch(enum setting setting)
 {
     return setting_rows[setting].kind == VALUE_SWITCH;
+}
+
+bool setting_is_reloadable(enum setting setting)
+{
+    enum { TAKES_RESTART, TAKES_RELOAD };
+    static const int rows[SETTING_COUNT] = {
+#define SETTING(name, takes) [SETTING_##name] = TAKES_##takes,
+#include "main/settings.def"
+    };
+    return rows[setting] == TAKES_RELOAD;
 }
 
 bool settings_set(struct settings *settings, enum setting setting, struct span value, struct buf *why)

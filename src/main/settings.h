@@ -2,7 +2,7 @@
  *
  * What they are stands in settings.def, once; where they come from (file, environment, flags) in config.h.
  * Knows no file and no environment. A struct settings is whole in itself, holds no pointer and is never changed
- * once the server runs, so any thread may read it. It is big (about 60 KiB): not for small stacks. */
+ * once threads read it; a reload makes another one. It is big (about 60 KiB): not for small stacks. */
 #ifndef MAIN_SETTINGS_H
 #define MAIN_SETTINGS_H
 
@@ -40,7 +40,7 @@ struct listen_address {
 };
 
 enum setting {
-#define SETTING(name) SETTING_##name,
+#define SETTING(name, takes) SETTING_##name,
 #include "main/settings.def"
     SETTING_COUNT
 };
@@ -48,13 +48,13 @@ enum setting {
 enum setting_source { FROM_DEFAULT, FROM_FILE, FROM_ENVIRONMENT, FROM_FLAG };
 
 struct settings {
-#define TEXT(name, def, bytes_max, help)      char name[(bytes_max) + 1];
-#define CHOICE(name, type, def, words, help)  type name;
-#define SWITCH(name, def, help)               bool name;
-#define COUNT(name, def, min, max, help)      uint64_t name;
-#define BYTES(name, def, min, max, help)      uint64_t name;
-#define SECONDS(name, def, min, max, help)    int64_t name;
-#define MSECS(name, def, min, max, help)      int64_t name;
+#define TEXT(name, def, bytes_max, takes, help)      char name[(bytes_max) + 1];
+#define CHOICE(name, type, def, words, takes, help)  type name;
+#define SWITCH(name, def, takes, help)               bool name;
+#define COUNT(name, def, min, max, takes, help)      uint64_t name;
+#define BYTES(name, def, min, max, takes, help)      uint64_t name;
+#define SECONDS(name, def, min, max, takes, help)    int64_t name;
+#define MSECS(name, def, min, max, takes, help)      int64_t name;
 #include "main/settings.def"
 
     /* `http` and `origins`, taken apart by settings_finish(). An origin is a whole origin in lower case, ends in
@@ -79,6 +79,7 @@ void settings_fini(struct settings *settings);  /* wipes the secrets */
 bool setting_find(struct span name, enum setting *ret_setting);
 const char *setting_name(enum setting setting);
 bool        setting_is_switch(enum setting setting);
+bool        setting_is_reloadable(enum setting setting);  /* else a change takes a restart */
 
 /* Reads `value` into its field. False: it can't be used, nothing changed, and `why` says what is allowed:
  * "must be a number from 0 to 64". */
@@ -87,6 +88,12 @@ bool settings_set(struct settings *settings, enum setting setting, struct span v
 /* After the last settings_set: takes lists apart and holds settings against one another. False: `why` says what
  * doesn't fit, as a whole sentence, settings named. */
 bool settings_finish(struct settings *settings, struct buf *why);
+
+/* A reload, settings_reload.c: moves into *settings, which are in force, what `fresh` has otherwise and what may change
+ * while the server runs. `changed` names that, `kept` what would take a restart, with commas; never a secret. Both were
+ * finished. False: `why` says why not, as a whole sentence, and *settings are half changed: throw them away. */
+bool settings_reload(struct settings *settings, const struct settings *fresh, struct buf *changed, struct buf *kept,
+                     struct buf *why);
 
 /* What can be read by people: the options of --help, a configuration file with every default, the reference
  * for docs/configuration.md, and what is in force and why, secrets masked. */

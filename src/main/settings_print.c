@@ -10,7 +10,7 @@ static const struct {
     enum setting setting;
 } entries[] = {
 #define GROUP(title) { title, SETTING_COUNT },
-#define SETTING(name) { NULL, SETTING_##name },
+#define SETTING(name, takes) { NULL, SETTING_##name },
 #include "main/settings.def"
 };
 
@@ -140,10 +140,12 @@ void settings_print_config(struct buf *out)
 
 /* --- docs ---------------------------------------------------------------------------------------------------- */
 
-#define DOCS_TABLE_HEAD "| setting | default | allowed | meaning |\n|---|---|---|---|\n"
+#define DOCS_TABLE_HEAD "| setting | default | allowed | a change takes | meaning |\n|---|---|---|---|---|\n"
 
-static void row_print_docs(const struct value_row *row, struct buf *out)
+static void setting_print_docs(enum setting setting, struct buf *out)
 {
+    const struct value_row *row = &setting_rows[setting];
+
     buf_putf(out, "| `%s` | ", row->name);
     size_t before = out->len;
     value_put_default(row, out);
@@ -151,7 +153,7 @@ static void row_print_docs(const struct value_row *row, struct buf *out)
         buf_put_lit(out, "(empty)");
     buf_put_lit(out, " | ");
     value_put_allowed(row, out);
-    buf_putf(out, " | %s |\n", row->help);
+    buf_putf(out, " | %s | %s |\n", setting_is_reloadable(setting) ? "reload" : "restart", row->help);
 }
 
 static const char docs_head[] =
@@ -173,7 +175,10 @@ static const char docs_head[] =
     "What can't be understood is refused at the start, with file, line and what is allowed: unknown names and\n"
     "sections, doubles, numbers out of range, broken lines, a key without a secret, an address that other machines\n"
     "can reach while there is no key. `longwired --check` reads everything and prints what is in force and where it\n"
-    "came from; `longwired --print-config` prints a file to start from.\n";
+    "came from; `longwired --print-config` prints a file to start from.\n"
+    "\n"
+    "A change takes a reload (SIGHUP, `systemctl reload`) where the tables say so, else a restart: see\n"
+    "[operations.md](operations.md#reload).\n";
 
 void settings_print_docs(struct buf *out)
 {
@@ -182,7 +187,7 @@ void settings_print_docs(struct buf *out)
         if (entries[i].title != NULL)
             buf_putf(out, "\n## %s\n\n" DOCS_TABLE_HEAD, entries[i].title);
         else
-            row_print_docs(&setting_rows[entries[i].setting], out);
+            setting_print_docs(entries[i].setting, out);
     }
     section_print_docs(out);
 }

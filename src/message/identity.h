@@ -11,6 +11,7 @@ enum { KEY_NAME_BYTES_MAX = 32 };
 
 struct identity {
     unsigned rights;                        /* of its key; all of them while no key is configured */
+    uint32_t number;                        /* by which it is found again as long as it holds, see main/guard.h */
     char     name[KEY_NAME_BYTES_MAX + 1];  /* of its key; "": no key was shown */
 };
 

@@ -72,6 +72,9 @@ void letter_free(struct letter *letter)
     case LETTER_COUNT:
         channel_name_unref(container_of(letter, struct count_letter, letter)->channel);
         break;
+    case LETTER_SNAPSHOT:
+        must(!"main opens these itself");
+        break;
     case LETTER_STATS:
         break;
     }

@@ -18,6 +18,7 @@ enum letter_kind {
     LETTER_HEAD,       /* store → writer: the head of a channel that somebody wants to follow */
     LETTER_STATS,      /* loop → writer → loop: numbers for pages and probes */
     LETTER_COUNT,      /* loop → writer → each loop that follows, one after the other → loop: who is there? */
+    LETTER_SNAPSHOT,   /* main → loop or writer, ends there: a new configuration; main's own, no room below opens it */
 };
 
 struct letter {

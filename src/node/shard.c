@@ -215,6 +215,7 @@ void shard_take(struct shard *shard, struct letter *letter)
     case LETTER_UNFOLLOW:
     case LETTER_COMMITTED:
     case LETTER_HEAD:
+    case LETTER_SNAPSHOT:
         must(!"the writer sends these to no loop");
         break;
     }

@@ -118,7 +118,7 @@ static void writer_publish(struct writer *writer, struct publish_letter *letter)
     }
     size_t bytes = message_size(append->message);
     if (writer->waiting_count >= writer->limits.waiting_count_max ||
-        bytes > writer->limits.waiting_bytes_max - writer->waiting_bytes)
+        writer->waiting_bytes + bytes > writer->limits.waiting_bytes_max)
         writer->is_refusing = true;
     if (writer->is_refusing) {
         counter_add(&writer->refused, 1);
@@ -476,7 +476,8 @@ void writer_take(struct writer *writer, struct letter *letter, msec wall)
         writer_count(writer, container_of(letter, struct count_letter, letter));
         break;
     case LETTER_DELIVER:
-        must(!"loops don't deliver");
+    case LETTER_SNAPSHOT:
+        must(!"loops send none of these");
         break;
     }
 }

@@ -40,7 +40,7 @@ struct writer {
     void                     *ctx;
     struct store             *durable;     /* borrowed */
     struct store             *memory;      /* borrowed; completes inline, for namespaces that are not durable */
-    struct writer_limits      limits;
+    struct writer_limits      limits;      /* may change between two turns, those of the tails excepted */
     unsigned                  loop_count;
     struct tails              tails;
     struct list               waiting;     /* appends for the durable store */

@@ -10,7 +10,7 @@
 
 enum { SECOND_MS = 1000, TAIL_BYTES_MAX = 16 };  /* the tail: `,"cut":true}` and the newline */
 
-enum log_level log_level_least = LOG_WARN;
+struct counter log_level_least = { LOG_WARN };
 
 /* The lock is held for a few instructions, never over a write. Format and descriptor are set before there are
  * other threads. */
@@ -303,9 +303,14 @@ void log_tell_suppressed(void)
 
 void log_init(enum log_level least, enum log_format format, int fd)
 {
-    log_level_least = least;
+    log_set_level(least);
     the_log.format  = format;
     the_log.fd      = fd;
+}
+
+void log_set_level(enum log_level least)
+{
+    counter_set(&log_level_least, (uint64_t)least);
 }
 
 uint64_t log_lost(void)

@@ -15,6 +15,7 @@
 #define REACTOR_LOG_H
 
 #include "base/buf.h"
+#include "base/counter.h"
 #include "base/list.h"
 #include "base/msec.h"
 #include "base/rc.h"
@@ -55,7 +56,7 @@ struct log_site {
 /* Nothing is evaluated or formatted when the level is off. `event` is a literal, [a-z_]+. */
 #define LOG(level, event, ...)                                                                             \
     do {                                                                                                   \
-        if ((level) >= log_level_least) {                                                                  \
+        if (log_is_on(level)) {                                                                            \
             static struct log_site log_site_;                                                              \
             const struct log_field log_fields_[] = { log_str("event", event), ##__VA_ARGS__ };             \
             enum { LOG_FIELDS_ = sizeof log_fields_ / sizeof log_fields_[0] };                             \
@@ -98,9 +99,12 @@ static inline struct log_field log_rc(enum rc rc)
 /* error="Connection reset by peer", from an errno. */
 struct log_field log_errno(int error);
 
-/* Once, before other threads start: from then on level and format stay. Until then only warnings and errors
+/* Once, before other threads start: from then on format and descriptor stay. Until then only warnings and errors
  * go out, as logfmt to standard error. `fd` stays the caller's. */
 void log_init(enum log_level least, enum log_format format, int fd);
+
+/* At any time, by the thread that called log_init(). */
+void log_set_level(enum log_level least);
 
 /* Writes a line for each call site that held something back and whose second is over. Call it about once a
  * second, and at the end. */
@@ -113,7 +117,11 @@ uint64_t log_lost(void);
 const char *log_level_text(enum log_level level);
 
 /* What LOG() is made of. The first field is the event. */
-extern enum log_level log_level_least;
+extern struct counter log_level_least;
+static inline bool log_is_on(enum log_level level)
+{
+    return (uint64_t)level >= counter_get(&log_level_least);
+}
 void log_write(struct log_site *site, enum log_level level, const struct log_field *fields, size_t count);
 
 /* The two judges, pure, so that they can be tested.

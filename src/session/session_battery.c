@@ -143,6 +143,7 @@ static void stage_answer(struct stage *stage, struct letter *letter)
     case LETTER_HEAD:
     case LETTER_STATS:
     case LETTER_COUNT:
+    case LETTER_SNAPSHOT:
         must(!"sessions send none of these");
     }
 }
@@ -214,6 +215,15 @@ static const struct identity *stage_identify_token(void *ctx, struct span token)
     return span_eq(token, SPAN("reader's")) ? &stage->reader : NULL;
 }
 
+static const struct identity *stage_find_identity(void *ctx, uint32_t number)
+{
+    struct stage *stage = ctx;
+
+    if (number == stage->gone)
+        return NULL;
+    return number == stage->reader.number ? &stage->reader : &stage->everyone;
+}
+
 static uint64_t stage_new_key(void *ctx)
 {
     struct stage *stage = ctx;
@@ -221,7 +231,8 @@ static uint64_t stage_new_key(void *ctx)
 }
 
 static const struct desk_port stage_desk_port = {
-    .identify = stage_identify, .identify_token = stage_identify_token, .new_key = stage_new_key,
+    .identify = stage_identify, .identify_token = stage_identify_token,
+    .find_identity = stage_find_identity, .new_key = stage_new_key,
 };
 
 static struct http_plan stage_plan(void *ctx, const struct http_request *request)
@@ -314,8 +325,8 @@ void stage_init(struct stage *stage, uint64_t seed)
 
     *stage        = (struct stage){ .rng = { seed }, .patience = 1 };
     stage->newest = &stage->oldest;
-    stage->everyone.rights = RIGHT_PUBLISH | RIGHT_SUBSCRIBE | RIGHT_ADMIN;
-    stage->reader          = (struct identity){ .rights = RIGHT_SUBSCRIBE, .name = "reader" };
+    stage->everyone = (struct identity){ .rights = RIGHT_PUBLISH | RIGHT_SUBSCRIBE | RIGHT_ADMIN, .number = 1 };
+    stage->reader   = (struct identity){ .rights = RIGHT_SUBSCRIBE, .number = 2, .name = "reader" };
     namespaces_init(&stage->spaces);
     namespaces_find(&stage->spaces, SPAN("topic"))->keep_ms = 0;  /* messages are of 1970 */
     must(loop_init(&stage->loop, &stage_hooks, stage) == RC_OK);

@@ -29,6 +29,7 @@ struct stage {
     bool               is_writer_stuck;   /* no letter at all is answered */
     uint64_t           key;               /* the last that new_key gave */
     struct identity    everyone, reader, stranger;
+    uint32_t           gone;              /* number of an identity that holds no more; 0: all do */
 };
 
 void stage_init(struct stage *stage, uint64_t seed);

@@ -18,6 +18,7 @@ struct stream_session {
     struct timer timer;     /* heartbeat; while leaving: the end of our patience */
     msec         stuck_at;  /* since when the socket has taken nothing; 0: it takes */
     size_t       stuck_len; /* what waited then */
+    uint32_t     holder;    /* number of the identity that it came in by */
     bool         is_greeted;
     char         boundary[BOUNDARY_BYTES + 1];  /* multipart */
 };
@@ -188,6 +189,8 @@ static bool session_is_stuck(struct stream_session *session, msec now)
     return now - session->stuck_at >= session->feed.desk->limits.slow_reader_timeout_ms;
 }
 
+static void session_leave(struct feed *feed);
+
 static void session_on_timer(struct timer *timer, msec now)
 {
     struct stream_session *session = container_of(timer, struct stream_session, timer);
@@ -208,6 +211,10 @@ static void session_on_timer(struct timer *timer, msec now)
         LOG(LOG_DEBUG, "silent_client_closed",
             log_str("transport", transport_text((enum transport)session->feed.transport)));
         session_free(session);
+        return;
+    }
+    if (desk->port->find_identity(desk->ctx, session->holder) == NULL) {
+        session_leave(&session->feed);
         return;
     }
     if (feed_waiting(&session->feed) == 0)
@@ -315,6 +322,7 @@ void session_serve_stream(struct desk *desk, struct http_exchange *exchange, con
     must(session != NULL);
     feed_init(&session->feed, desk, &session_kind, transport, encoding_of(transport, wishes->count));
     session->timer.fire      = session_on_timer;
+    session->holder          = wishes->wisher;
     session->feed.needs_all  = true;
     session->feed.is_chunked = request->head->minor >= 1;
     if (transport == TRANSPORT_MULTIPART)

@@ -172,6 +172,7 @@ bool wishes_read(struct wishes *wishes, struct desk *desk, const struct http_req
 {
     struct wish_reader reader = { .wishes = wishes, .desk = desk, .identity = identity };
 
+    wishes->wisher  = identity->number;
     wishes->wait_ms = desk->limits.poll_wait_ms;
     buf_init(&reader.room, TOKEN_TEXT_BYTES_MAX);
     token_init(&reader.token);

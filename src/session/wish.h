@@ -17,6 +17,7 @@ struct wishes {
     struct wish *at;
     size_t       count, cap;
     msec         wait_ms;       /* of wait=; the default if it isn't said */
+    uint32_t     wisher;        /* identity->number */
     unsigned     fault_status;  /* 0: fine; else why not */
     char         fault[160];
 };

@@ -30,9 +30,9 @@ struct ws_session {
     struct ws        ws;
     struct timer     timer;
     uint64_t         key;
-    const struct identity *identity;  /* borrowed for the life of the process */
     struct ws_work  *work;        /* NULL mostly */
     struct ws_idle   idle;
+    uint32_t         holder;      /* number of the identity that it came in by */
     bool             is_closing;  /* our Close is sent, or on its way */
     bool             is_answered; /* … and the client's has come: nothing more to wait for */
     bool             is_faulted;  /* the client broke the protocol: what it says now, a Close too, is not understood */
@@ -192,6 +192,36 @@ static void session_close(struct ws_session *session, uint16_t code, const char 
     wheel_arm(&desk->loop->wheel, &session->timer, desk->loop->now + desk->limits.close_timeout_ms);
 }
 
+/* Tells the client to come again, and ends. */
+static void session_send_away(struct ws_session *session, uint16_t code, const char *reason)
+{
+    struct buf *room = say_begin(session);
+
+    if (session->is_closing)
+        return;
+    buf_put_lit(room, "{\"type\":\"reconnect\",\"after\":");
+    buf_put_u64(room, (uint64_t)session->feed.desk->limits.sse_retry_ms);
+    buf_putc(room, '}');
+    say_end(session);
+    session_close(session, code, reason);
+}
+
+/* Who it is, with the rights that they have by now; NULL: what let it in holds no more. */
+static const struct identity *session_identity(const struct ws_session *session)
+{
+    const struct desk *desk = session->feed.desk;
+    return desk->port->find_identity(desk->ctx, session->holder);
+}
+
+/* False: what let it in holds no more (docs/decisions/0015), and it has been sent away. */
+static bool session_is_welcome(struct ws_session *session)
+{
+    if (session_identity(session) != NULL)
+        return true;
+    session_send_away(session, WS_CLOSE_POLICY, "the API key was taken away or changed");
+    return false;
+}
+
 /* The news of a channel's place: `subscribed`, once its head is known. */
 static void session_placed(struct feed *feed, struct feed_sub *sub)
 {
@@ -314,7 +344,7 @@ static void session_send_publish(struct ws_session *session, struct message *mes
     list_push(&session_work(session)->publishes, &publish->link);
     session->work->publish_count++;
 
-    struct publish_letter *letter = publish_letter_new(&message, key, span_str(session->identity->name));
+    struct publish_letter *letter = publish_letter_new(&message, key, span_str(session_identity(session)->name));
     letter->owner                 = publish;
     letter->answered              = session_published;
     shard_publish(session->feed.desk->shard, letter);
@@ -376,7 +406,7 @@ static void on_publish(struct ws_session *session, struct request *request)
     }
     struct intake intake = {
         .name = name, .payload = payload, .media = media.len > 0 ? media : media_default, .key = key,
-        .has_ttl = has_ttl, .ttl_s = ttl, .wall = desk->loop->wall, .identity = session->identity,
+        .has_ttl = has_ttl, .ttl_s = ttl, .wall = desk->loop->wall, .identity = session_identity(session),
     };
     struct message *message;
     code = intake_check(&intake, &message, &fault);
@@ -422,7 +452,7 @@ static void session_subscribe(struct ws_session *session, struct span channel, s
         say_error(session, 409, "this connection follows that channel already", ref);
     else if (feed->sub_count >= feed->desk->limits.channels_max)
         say_error(session, 400, "too many channels on one connection (channels_per_connection_max)", ref);
-    else if (!wishes_add(&wishes, feed->desk, channel, start, session->identity))
+    else if (!wishes_add(&wishes, feed->desk, channel, start, session_identity(session)))
         say_error(session, wishes.fault_status, wishes.fault, ref);
     else {
         struct feed_sub *sub = feed_follow(feed, &wishes.at[0]);
@@ -512,14 +542,14 @@ static void on_connect(struct ws_session *session, struct request *request)
     const struct json_token *resume = json_member(&desk->doc, request->root, SPAN("resume"));
     struct span              token;
 
-    const struct identity   *identity = session->identity;
+    const struct identity   *identity = session_identity(session);
     if (!member_text(session, request, SPAN("token"), &request->room, &token) ||
         (token.len > 0 && (identity = desk->port->identify_token(desk->ctx, token)) == NULL)) {
         say_error(session, 401, "this token is not known here", request->ref);
         session_close(session, WS_CLOSE_POLICY, "token not known");
         return;
     }
-    session->identity = identity;
+    session->holder = identity->number;
     session_resume(session, resume == NULL ? SPAN("null") : resume->raw, request->ref);
 }
 
@@ -590,6 +620,8 @@ static void session_on_text(struct ws_session *session, struct span text)
     struct json_doc                *doc     = &session->feed.desk->doc;
     struct request                  request = { 0 };
 
+    if (!session_is_welcome(session))
+        return;
     if (!json_parse(text, &limits, doc) || json_root(doc)->type != JSON_OBJECT) {
         say_error(session, 400, "a frame is one JSON object", SPAN(""));
         return;
@@ -803,6 +835,8 @@ static void session_on_timer(struct timer *timer, msec now)
         session_free(session);
         return;
     }
+    if (!session_is_welcome(session))
+        return;
     if (session->is_resting)
         ws_idle_heard(&session->idle, now);  /* whom we don't read can't be heard */
     switch (ws_idle_judge(&session->idle, &desk->limits, feed_waiting(&session->feed), now, &next)) {
@@ -830,16 +864,7 @@ static void session_on_timer(struct timer *timer, msec now)
 
 static void session_leave(struct feed *feed)
 {
-    struct ws_session *session = session_of(feed);
-    struct buf        *room    = say_begin(session);
-
-    if (session->is_closing)
-        return;
-    buf_put_lit(room, "{\"type\":\"reconnect\",\"after\":");
-    buf_put_u64(room, (uint64_t)feed->desk->limits.sse_retry_ms);
-    buf_putc(room, '}');
-    say_end(session);
-    session_close(session, WS_CLOSE_GOING_AWAY, "the server is stopping; come again");
+    session_send_away(session_of(feed), WS_CLOSE_GOING_AWAY, "the server is stopping; come again");
 }
 
 static const struct feed_kind session_kind = {
@@ -860,9 +885,9 @@ static void session_open(struct desk *desk, struct http_exchange *exchange, cons
 
     feed_init(&session->feed, desk, &session_kind, TRANSPORT_WS, ENCODING_WS_JSON);
     ws_init(&session->ws, desk->limits.frame_bytes_max, FRAGMENTS_MAX);
-    session->identity      = identity;
-    session->timer.fire    = session_on_timer;
-    session->key           = desk->port->new_key(desk->ctx);
+    session->holder     = identity->number;
+    session->timer.fire = session_on_timer;
+    session->key        = desk->port->new_key(desk->ctx);
     ws_idle_init(&session->idle, desk->loop->now);
 
     ws_put_switch(feed_own(&session->feed), shake, our_protocols[0], desk->server, exchange);

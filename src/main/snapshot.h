@@ -1,0 +1,37 @@
+/* snapshot.h - the configuration of one moment, as the loops read it: immutable, shared, gone with its last reader.
+ *
+ * A reload makes a new one and sends it to each loop; a loop lets go of the old one between two requests. So nobody
+ * ever waits for a lock or sees half a change, and what a snapshot lends (identities among it) holds for a turn's
+ * work, not longer. */
+#ifndef MAIN_SNAPSHOT_H
+#define MAIN_SNAPSHOT_H
+
+#include "base/ref.h"
+#include "main/guard.h"
+#include "node/letter.h"
+
+struct snapshot {
+    struct ref      ref;
+    uint64_t        number;  /* 1 at the start, then one more each */
+    struct settings settings;
+    struct guard    guard;
+};
+
+/* Copies the settings. `before`: the one that it replaces; NULL: it is the first. */
+struct snapshot *snapshot_new(const struct settings *settings, const struct snapshot *before);
+struct snapshot *snapshot_ref(struct snapshot *snapshot);
+void             snapshot_unref(struct snapshot *snapshot);  /* NULL is fine; the last one wipes the secrets */
+
+/* The way to a loop. */
+struct snapshot_letter {
+    struct letter    letter;    /* LETTER_SNAPSHOT */
+    struct snapshot *snapshot;  /* owns a reference */
+};
+
+/* Shares the snapshot. */
+struct letter *snapshot_letter_new(struct snapshot *snapshot);
+
+/* Takes the letter; the caller owns the reference. */
+struct snapshot *snapshot_letter_open(struct letter *letter);
+
+#endif

@@ -8,7 +8,7 @@ const PAYLOAD_SHOWN_MAX = 4000;
 const AWAY_MS = 8000;
 const BURST = 5;
 const TRANSPORT_NAMES = { websocket: 'WebSocket', sse: 'server-sent events', poll: 'long poll' };
-const NOT_YET = { name: 'stopped', why: 'not connected yet' };
+const NOT_YET = { name: 'stopped', title: 'Ready', why: 'not connected yet' };
 const STARTS = { now: {}, last: { last: 10 }, first: { after: 0 } };
 const ANNOUNCE_MS = 3000;
 
@@ -255,11 +255,12 @@ class Page {
 
     #showState(state) {
         const NAMES = { connecting: 'Connecting', live: 'Live', away: 'Away', stopped: 'Stopped' };
+        const title = state.title ?? NAMES[state.name];
         const isOn = state.name !== 'stopped';
         const hadFocus = document.activeElement;
         at('wire').dataset.state = state.name;
-        at('state').textContent = NAMES[state.name];
-        at('announce-state').textContent = `${NAMES[state.name]}. ${state.why}`;
+        at('state').textContent = title;
+        at('announce-state').textContent = `${title}. ${state.why}`;
         at('connect').textContent = isOn ? 'Disconnect' : 'Connect';
         at('connect').classList.toggle('primary', !isOn);
         at('wish').hidden = at('key').disabled = isOn;

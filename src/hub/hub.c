@@ -82,6 +82,7 @@ static void hub_ask(struct hub *hub, struct channel *channel)
 static void hub_put_in_round(struct hub *hub, struct channel *channel)
 {
     list_take(&channel->link);
+    hub->lingering_count -= channel->is_lingering;
     list_push(channel->is_hurried ? hub->round.next : &hub->round, &channel->link);
     channel->is_hurried = channel->is_touched = channel->is_lingering = false;
 }
@@ -105,8 +106,14 @@ static void hub_leave(struct hub *hub, struct channel *channel)
 {
     hub->port->unfollow(hub->ctx, channel->name);
     list_take(&channel->link);
+    hub->lingering_count -= channel->is_lingering;
     map_take(&hub->channels, &channel->node);
     channel_free(channel, &hub->pool);
+}
+
+static struct channel *hub_oldest_lingering(const struct hub *hub)
+{
+    return container_of(hub->lingering.next, struct channel, link);
 }
 
 static void hub_linger(struct hub *hub, struct channel *channel, msec now)
@@ -121,12 +128,14 @@ static void hub_linger(struct hub *hub, struct channel *channel, msec now)
     channel->is_lingering = true;
     channel->lonely_at    = (uint32_t)now;
     list_push(&hub->lingering, &channel->link);
+    if (++hub->lingering_count > HUB_LINGERING_MAX)
+        hub_leave(hub, hub_oldest_lingering(hub));
 }
 
 static void hub_tend_lingering(struct hub *hub, msec now)
 {
     while (!list_is_empty(&hub->lingering)) {
-        struct channel *channel = container_of(hub->lingering.next, struct channel, link);
+        struct channel *channel = hub_oldest_lingering(hub);
         if ((msec)((uint32_t)now - channel->lonely_at) < hub->limits->linger_ms)
             return;
         hub_leave(hub, channel);

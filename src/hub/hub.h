@@ -46,6 +46,9 @@ struct hub_limits {
     msec     linger_ms;            /* how long a channel without subscriptions stays followed */
 };
 
+/* Beyond it the oldest is left before its time: who follows and leaves ever new channels must not fill our memory. */
+enum { HUB_LINGERING_MAX = 65536 };
+
 struct hub {
     const struct hub_port   *port;
     void                    *ctx;
@@ -53,9 +56,9 @@ struct hub {
     struct map               channels;
     struct pool              pool;       /* where they live */
     struct list              touched;    /* channels with something new this turn */
-    struct list              lingering;  /* channels without subscriptions, oldest first */
+    struct list              lingering;  /* channels without subscriptions, oldest first; HUB_LINGERING_MAX at most */
     struct list              round;      /* all channels, in the order in which their heads are asked anew */
-    size_t                   subscription_count;
+    size_t                   subscription_count, lingering_count;
 };
 
 enum start_kind {

@@ -58,8 +58,11 @@ static void on_follow(void *ctx, struct channel_name *name)
 
 static void on_unfollow(void *ctx, struct channel_name *name)
 {
+    struct stage *stage = ctx;
+
     (void)name;
-    note(((struct stage *)ctx)->asked, "unfollow");
+    if (!stage->is_counting)
+        note(stage->asked, "unfollow");
 }
 
 static void on_read(void *ctx, struct subscription *sub, uint64_t after, void **ret_ticket)
@@ -774,6 +777,34 @@ static void a_channel_is_left_at_once_without_lingering(void **state)
     stage_free(stage);
 }
 
+static void channels_that_linger_have_a_maximum(void **state)
+{
+    (void)state;
+    enum { CHANNELS = 2 * HUB_LINGERING_MAX };
+    struct stage *stage = stage_new();
+    char          text[32];
+
+    stage->is_counting = true;
+    for (int i = 0; i < CHANNELS; i++) {
+        snprintf(text, sizeof text, "topic:%d", i);
+        struct channel_name *name = name_of(stage, text);
+        subscription_open(&stage->subs[0], &stage->hub, name, (struct start){ 0 }, stage, 0);
+        channel_name_unref(name);
+        subscription_close(&stage->subs[0], &stage->hub, 0);
+        stage->subs[0] = (struct subscription){ 0 };
+    }
+    assert_int_equal(hub_channel_count(&stage->hub), HUB_LINGERING_MAX);
+    stage->is_counting = false;
+    opens(stage, 0, (struct start){ 0 });
+    subscription_close(&stage->subs[0], &stage->hub, 0);
+    asked_is(stage, "follow unfollow");  /* the oldest one */
+    stage->is_counting = true;
+    hub_tend(&stage->hub, 1000);
+    assert_int_equal(hub_channel_count(&stage->hub), 0);
+    assert_int_equal(stage->hub.lingering_count, 0);
+    stage_free(stage);
+}
+
 static void who_comes_while_it_lingers_hears_of_the_new_head(void **state)
 {
     (void)state;
@@ -884,6 +915,7 @@ int main(void)
         cmocka_unit_test(a_page_of_another_life_is_a_reason_to_ask),
         cmocka_unit_test(a_channel_is_left_when_it_was_lonely_for_a_while),
         cmocka_unit_test(a_channel_is_left_at_once_without_lingering),
+        cmocka_unit_test(channels_that_linger_have_a_maximum),
         cmocka_unit_test(who_comes_while_it_lingers_hears_of_the_new_head),
         cmocka_unit_test(a_beat_asks_each_head_once_and_in_a_round),
         cmocka_unit_test(a_beat_asks_first_where_a_page_failed),

@@ -5,6 +5,8 @@
 #include "base/buf.h"
 #include "base/must.h"
 #include "base/rng.h"
+#include "base/utf8.h"
+#include "codec/json/json.h"
 #include "message/message.h"
 
 struct sample {
@@ -32,6 +34,28 @@ static inline void sample_init(struct sample *sample, struct span channel, enum 
 static inline void sample_fini(struct sample *sample)
 {
     message_unref(sample->message);
+}
+
+/* Any bytes as a message: its kind, the lengths of media type and sender, these two, and the payload. False: publishing
+ * would not have let it in. */
+static inline bool sample_of_bytes(struct sample *sample, struct span bytes)
+{
+    if (bytes.len < 3)
+        return false;
+
+    enum message_kind kind  = (enum message_kind)((uint8_t)bytes.at[0] % 3);
+    struct span       rest  = span_skip(bytes, 3);
+    struct span       media = span_head(rest, (uint8_t)bytes.at[1]);
+    rest                    = span_skip(rest, media.len);
+    struct span       from  = span_head(rest, (uint8_t)bytes.at[2] % (FROM_BYTES_MAX + 1));
+    struct span payload     = kind == MESSAGE_PLAIN ? span_skip(rest, from.len) : (struct span){ 0 };
+
+    if (!utf8_is_valid(media) || !utf8_is_valid(from))
+        return false;
+    if (payload.len > 0 && json_is_media(media) && !json_is_valid(payload))
+        return false;
+    sample_init(sample, SPAN("topic:a %\xc3\xa9/b"), kind, payload, media, from);
+    return true;
 }
 
 /* Up to a dozen pieces that mean something to some codec, and single bytes of any value. */

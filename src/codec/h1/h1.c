@@ -211,12 +211,3 @@ struct span h1_field(const struct h1_head *head, struct span name)
             return head->fields[i].value;
     return (struct span){ 0 };
 }
-
-size_t h1_field_count(const struct h1_head *head, struct span name)
-{
-    size_t count = 0;
-
-    for (size_t i = 0; i < head->field_count; i++)
-        count += span_eq_nocase(head->fields[i].name, name);
-    return count;
-}

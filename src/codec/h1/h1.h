@@ -95,7 +95,6 @@ enum h1_event h1_feed(struct h1 *h1, struct span input, struct h1_head *head, si
 /* The first field of that name, in any letter case; { NULL, 0 } if there is none. A field that is there but empty
  * has `at` set. */
 struct span h1_field(const struct h1_head *head, struct span name);
-size_t      h1_field_count(const struct h1_head *head, struct span name);
 
 /* "Not Found" (RFC 9110 15, RFC 6585); "Unknown" for codes that Longwire never sends. */
 const char *h1_status_text(unsigned status);

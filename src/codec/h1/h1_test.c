@@ -473,11 +473,9 @@ static void fields_are_found_by_name_in_any_case(void **state)
     assert_int_equal(h1_feed(&h1, wire, &head, &used, &body), H1_HEAD_DONE);
     assert_int_equal(used, wire.len);
     assert_true(span_eq(h1_field(&head, SPAN("ACCEPT")), SPAN("x")));
-    assert_int_equal(h1_field_count(&head, SPAN("Accept")), 2);
     assert_int_equal(h1_field(&head, SPAN("empty")).len, 0);
     assert_non_null(h1_field(&head, SPAN("empty")).at);
     assert_null(h1_field(&head, SPAN("absent")).at);
-    assert_int_equal(h1_field_count(&head, SPAN("absent")), 0);
     assert_int_equal(h1_feed(&h1, (struct span){ 0 }, &head, &used, &body), H1_END);
     assert_int_equal(h1_feed(&h1, (struct span){ 0 }, &head, &used, &body), H1_MORE);
 }

@@ -8,6 +8,7 @@
 #include "codec/json/json.h"
 #include "codec/sse/sse.h"
 #include "lib/sample.h"
+#include "lib/sse_reader.h"
 
 #include <cmocka.h>
 
@@ -43,26 +44,14 @@ static void lines_are_as_the_standard_wants_them(void **state)
     buf_fini(&buf);
 }
 
-/* A reader after WHATWG HTML 9.2.6, apart from our writer: a line ends with CR LF, LF or CR. */
-static struct span take_line(struct span *rest)
-{
-    size_t len = 0;
-    while (len < rest->len && rest->at[len] != '\r' && rest->at[len] != '\n')
-        len++;
-    struct span line = span_head(*rest, len);
-    bool is_pair = len + 1 < rest->len && rest->at[len] == '\r' && rest->at[len + 1] == '\n';
-    *rest = span_skip(*rest, len + (len < rest->len) + is_pair);
-    return line;
-}
-
 static void expect_event(struct span *rest, struct span id, struct span *ret_data)
 {
-    struct span line = take_line(rest);
-    assert_true(span_starts(line, SPAN("id: ")) && span_eq(span_skip(line, 4), id));
-    line = take_line(rest);
-    assert_true(span_starts(line, SPAN("data: ")));
-    *ret_data = span_skip(line, 6);
-    assert_int_equal(take_line(rest).len, 0);
+    struct sse_event event;
+
+    assert_true(sse_event_next(rest, &event));
+    assert_true(span_eq(event.id, id));
+    assert_null(event.type.at);
+    *ret_data = event.data;
 }
 
 static void no_payload_makes_lines(void **state)

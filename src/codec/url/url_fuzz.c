@@ -11,8 +11,14 @@ static void check_decoding(struct span text, enum url_part part)
     struct span plain;
 
     buf_init(&room, text.len);
-    if (url_decode(text, part, &room, &plain))
-        must(plain.len <= text.len && (plain.len == 0 || memchr(plain.at, '\0', plain.len) == NULL));
+    bool is_fine = url_decode(text, part, &room, &plain);
+    must(!is_fine || (plain.len <= text.len && (plain.len == 0 || memchr(plain.at, '\0', plain.len) == NULL)));
+    size_t len = is_fine ? plain.len : 0;
+    buf_fini(&room);
+    if (len == 0)
+        return;
+    buf_init(&room, len - 1);
+    must(!url_decode(text, part, &room, &plain) || plain.at == text.at);  /* too little room, or none needed */
     buf_fini(&room);
 }
 

@@ -1,10 +1,43 @@
 /* Any bytes, however cut, tell one story; and what ws.h promises for every input holds (ws_tale.h checks it). The first
- * byte chooses the limits, the rest is what the client sends. */
+ * byte chooses the limits, the rest is what the client sends; and what we send. */
 #include <stdio.h>
 
 #include "lib/ws_tale.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len);
+
+/* RFC 6455 5.2: what we send is one whole frame, unmasked, its length in the shortest form. */
+static void check_frame(struct span frame, enum ws_opcode opcode, struct span payload)
+{
+    const uint8_t *at       = (const uint8_t *)frame.at;
+    size_t         head_len = payload.len < 126 ? 2 : 4;
+    size_t         len      = payload.len < 126 ? at[1] : (size_t)at[2] << 8 | at[3];
+
+    must(at[0] == (0x80 | opcode) && (payload.len < 126 || at[1] == 126));
+    must(len == payload.len && span_eq(span_skip(frame, head_len), payload));
+}
+
+static void check_sending(struct span bytes)
+{
+    struct buf frame;
+
+    buf_init(&frame, WS_HEAD_BYTES_MAX + bytes.len);
+    ws_put_frame(&frame, WS_BINARY, bytes);
+    check_frame(buf_span(&frame), WS_BINARY, bytes);
+    buf_fini(&frame);
+    if (!utf8_is_valid(bytes))
+        return;
+    /* A reason is cut between characters, so that it stays text. */
+    buf_init(&frame, 2 + WS_CONTROL_BYTES_MAX);
+    ws_put_close(&frame, WS_CLOSE_POLICY, bytes);
+    struct span reason = span_skip(buf_span(&frame), 4);
+    must(span_starts(bytes, reason) && utf8_is_valid(reason));
+    must(reason.len == bytes.len || reason.len > WS_REASON_BYTES_MAX - 4);
+    buf_clear(&frame);
+    ws_put_close(&frame, WS_CLOSE_NONE, bytes);
+    check_frame(buf_span(&frame), WS_CLOSE, SPAN(""));
+    buf_fini(&frame);
+}
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 {
@@ -14,6 +47,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 
     if (len == 0 || len > 1500)
         return 0;
+    check_sending(span_of(bytes + 1, len - 1));
     struct ws_tale_limits limits = { message_maxima[bytes[0] & 3], fragment_maxima[bytes[0] >> 2 & 3] };
     bool is_held = laws_hold(span_of(bytes + 1, len - 1), ws_tale, &limits, 4, &story);
     if (!is_held)

@@ -1,0 +1,54 @@
+/* sse_reader.h - an event stream as a browser reads it (WHATWG HTML 9.2.6), apart from our writer. For the test and the
+ * fuzzer.
+ *
+ * Stricter in one thing: a field stands once in an event, as nothing of ours needs two. */
+#ifndef LIB_SSE_READER_H
+#define LIB_SSE_READER_H
+
+#include "base/must.h"
+#include "base/span.h"
+
+struct sse_event {
+    struct span id, type, data;  /* `at` is NULL if there is no such field */
+};
+
+/* A line ends with CR LF, LF or CR. */
+static inline struct span sse_line_next(struct span *rest)
+{
+    size_t len = 0;
+
+    while (len < rest->len && rest->at[len] != '\r' && rest->at[len] != '\n')
+        len++;
+    struct span line = span_head(*rest, len);
+    bool is_pair     = len + 1 < rest->len && rest->at[len] == '\r' && rest->at[len + 1] == '\n';
+    *rest            = span_skip(*rest, len + (len < rest->len) + is_pair);
+    return line;
+}
+
+static inline void sse_field_take(struct span line, struct span name, struct span *ret_value)
+{
+    if (!span_starts(line, name))
+        return;
+    must(ret_value->at == NULL);
+    *ret_value = span_skip(line, name.len);
+}
+
+/* The next event with data; comments, `retry:` and what is unknown are passed over. False at the end. */
+static inline bool sse_event_next(struct span *rest, struct sse_event *ret)
+{
+    struct sse_event event = { 0 };
+
+    while (rest->len > 0) {
+        struct span line = sse_line_next(rest);
+        if (line.len == 0 && event.data.at != NULL) {
+            *ret = event;
+            return true;
+        }
+        sse_field_take(line, SPAN("id: "), &event.id);
+        sse_field_take(line, SPAN("event: "), &event.type);
+        sse_field_take(line, SPAN("data: "), &event.data);
+    }
+    return false;
+}
+
+#endif

@@ -180,8 +180,8 @@ static bool variable_take(struct settings *settings, struct span name, struct sp
     struct span  tail = span_skip(name, sizeof VARIABLE_HEAD - 1);
     enum setting setting;
 
-    if (span_eq(tail, SPAN("CONFIG")) || span_eq(tail, SPAN("SERVER")))
-        return true;  /* the first is read elsewhere, the second is for the command line tools */
+    if (span_eq(tail, SPAN("CONFIG")) || span_eq(tail, SPAN("SERVER")) || span_eq(tail, SPAN("KEY")))
+        return true;  /* the first is read elsewhere, the others are for the command line tools */
     if (!variable_find(tail, &setting)) {
         say_line(say, name, SPAN("warning: there is no such setting, so this variable does nothing"));
         return true;
@@ -302,6 +302,8 @@ static bool finish(struct settings *settings, struct buf *say)
         buf_put(say, buf_span(&why));
         buf_putc(say, '\n');
     }
+    if (settings->tcp[0] != '\0')
+        buf_put_lit(say, "tcp: warning: the native protocol is not in this version yet, so nothing listens there\n");
     buf_fini(&why);
     return is_good;
 }

@@ -83,11 +83,10 @@ static bool is_listed(const struct listen_address *list, size_t count, const str
     return false;
 }
 
-static bool listens_read(struct settings *settings, struct span text, struct buf *why)
+static bool addresses_read(struct span text, struct listen_address *list, size_t *ret_count, struct buf *why)
 {
-    struct listen_address list[LISTENS_MAX];
-    size_t                count = 0;
-    struct span           entry;
+    size_t      count = 0;
+    struct span entry;
 
     while (list_next(&text, &entry)) {
         if (count == LISTENS_MAX) {
@@ -101,6 +100,17 @@ static bool listens_read(struct settings *settings, struct span text, struct buf
         }
         count++;
     }
+    *ret_count = count;
+    return true;
+}
+
+static bool listens_read(struct settings *settings, struct span text, struct buf *why)
+{
+    struct listen_address list[LISTENS_MAX];
+    size_t                count;
+
+    if (!addresses_read(text, list, &count, why))
+        return false;
     if (count == 0) {
         buf_put_lit(why, "must name at least one ADDRESS:PORT");
         return false;
@@ -108,6 +118,15 @@ static bool listens_read(struct settings *settings, struct span text, struct buf
     memcpy(settings->listens, list, count * sizeof list[0]);
     settings->listen_count = count;
     return true;
+}
+
+/* Nothing listens there yet. But scripts that give all of the server's addresses should not have to wait for that. */
+static bool tcp_read(struct span text, struct buf *why)
+{
+    struct listen_address list[LISTENS_MAX];
+    size_t                count;
+
+    return addresses_read(text, list, &count, why);
 }
 
 /* --- origins ------------------------------------------------------------------------------------------------- */
@@ -187,10 +206,8 @@ bool setting_text_accept(struct settings *settings, enum setting setting, struct
         return listens_read(settings, text, why);
     if (setting == SETTING_origins)
         return origins_read(settings, text, why);
-    if (setting == SETTING_tcp && text.len > 0) {
-        buf_put_lit(why, "the native protocol is not in this version yet; leave it empty");
-        return false;
-    }
+    if (setting == SETTING_tcp)
+        return tcp_read(text, why);
     if (setting == SETTING_data && text.len == 0) {
         buf_put_lit(why, "must name a directory");
         return false;

@@ -574,10 +574,10 @@ void subscription_read_done(struct subscription *sub, struct hub *hub, uint64_t 
         return;
     subscription_let_go(sub);
     sub->page = page;
-    if (head > channel->head) {
-        channel_hear_head(channel, head);
-        hub_touch(hub, channel);
-    }
+    /* What it knows of is on its way here, and then read from it. Heard of now it would be old news when it comes, and
+     * everybody on this loop would have to read it. Should it be lost, the next beat asks. */
+    if (head > channel->head)
+        hub_hurry(hub, channel);
     subscription_say_ready(sub, hub);
 }
 

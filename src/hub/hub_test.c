@@ -624,7 +624,45 @@ static void one_page_is_read_at_a_time(void **state)
     page_comes(stage, 0, 9, 6, "1 2");  /* and the log has moved on */
     assert_string_equal(draws(stage, 0), "1 2 ?");
     asked_is(stage, "ready read 2");
-    assert_int_equal(subscription_head(&stage->subs[0]), 6);
+    stage_free(stage);
+}
+
+/* Threat 34: or one slow reader's page would make old news of what is on its way to all others. */
+static void a_page_that_knows_more_leaves_the_live_feed_as_it_is(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_at_five();
+
+    opens(stage, 1, (struct start){ START_AFTER, 3 });
+    assert_string_equal(draws(stage, 1), "?");
+    delivered(stage, 9, 6);
+    page_comes(stage, 1, 9, 8, "4 5 6 7 8");
+    assert_string_equal(draws(stage, 0), "6 .");
+    assert_string_equal(draws(stage, 1), "4 5 6 .");
+    hub_turn_end(&stage->hub);
+    delivered(stage, 9, 7);
+    delivered(stage, 9, 8);
+    assert_string_equal(draws(stage, 0), "7 8 .");
+    assert_string_equal(draws(stage, 1), "7 8 .");
+    assert_true(subscription_is_lean(&stage->subs[1]));
+    stage_free(stage);
+}
+
+static void a_page_that_knows_more_is_a_reason_to_ask_first(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_at_five();
+
+    opens(stage, 1, (struct start){ START_AFTER, 3 });
+    assert_string_equal(draws(stage, 1), "?");
+    page_comes(stage, 1, 9, 6, "4 5 6");
+    assert_string_equal(draws(stage, 1), "4 5 .");
+    stage->asked[0] = '\0';
+    hub_tend(&stage->hub, 0);  /* the hint was lost */
+    asked_is(stage, "follow");
+    followed(stage, 9, 1, 6);
+    assert_string_equal(draws(stage, 1), "6 .");
+    assert_string_equal(draws(stage, 0), "?");
     stage_free(stage);
 }
 
@@ -907,6 +945,8 @@ int main(void)
         cmocka_unit_test(expired_neighbours_are_one_gap_over_page_and_window),
         cmocka_unit_test(a_slow_reader_costs_a_cursor),
         cmocka_unit_test(one_page_is_read_at_a_time),
+        cmocka_unit_test(a_page_that_knows_more_leaves_the_live_feed_as_it_is),
+        cmocka_unit_test(a_page_that_knows_more_is_a_reason_to_ask_first),
         cmocka_unit_test(a_log_that_cannot_be_read_is_looked_at_again_at_the_next_beat),
         cmocka_unit_test(a_page_for_one_who_left_is_cancelled),
         cmocka_unit_test(who_was_up_to_date_is_told_of_what_was_trimmed_since),

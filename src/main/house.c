@@ -428,8 +428,8 @@ static void worker_leave_if_done(struct worker *worker)
         worker_leave(worker);
 }
 
-/* After a turn that spent long on sending, deliveries wait for a part of that time: what is published meanwhile then
- * leaves together, in one write a reader instead of two. With ten thousand readers that is most of the cost; with a
+/* After a turn that spent long on sending, deliveries wait for a part of that time, and the heads and pages behind them
+ * too: what is published meanwhile then leaves together, in one write a reader instead of two. With ten thousand readers that is most of the cost; with a
  * thousand a turn is never long enough to rest from. */
 static void worker_rest(struct worker *worker, msec took)
 {
@@ -466,7 +466,7 @@ static void worker_on_mail(void *ctx, struct mail *mail)
 
     if (letter->kind == LETTER_SNAPSHOT)
         worker_adopt(worker, snapshot_letter_open(letter));
-    else if (worker->rest_until != 0 && letter->kind == LETTER_DELIVER)
+    else if (worker->rest_until != 0 && letter_tells_of_log(letter))
         bundle_add(&worker->held, mail);
     else
         shard_take(&worker->shard, letter);

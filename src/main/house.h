@@ -32,7 +32,7 @@ struct worker {
     struct listener   *listeners[LISTENS_MAX];
     struct timer       tick;
     uint64_t           key_state;   /* of new_key: random at start */
-    struct bundle      held;        /* deliveries that came while it rests from a long turn */
+    struct bundle      held;        /* what came of logs while it rests from a long turn */
     msec               rest_until;  /* 0: it doesn't */
     msec               leave_by;    /* once stopping: when patience ends; 0 before */
     struct counter     has_left;    /* … 1 when it serves nobody any more and has all its letters back */

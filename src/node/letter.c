@@ -41,6 +41,11 @@ struct count_letter *count_letter_new(struct channel_name *channel)
     return letter;
 }
 
+bool letter_tells_of_log(const struct letter *letter)
+{
+    return letter->kind == LETTER_DELIVER || letter->kind == LETTER_FOLLOW || letter->kind == LETTER_READ;
+}
+
 void letter_free(struct letter *letter)
 {
     if (letter == NULL)

@@ -109,6 +109,10 @@ struct publish_letter *publish_letter_new(struct message **take_message, struct 
 struct read_letter    *read_letter_new(struct channel_name *channel);
 struct count_letter   *count_letter_new(struct channel_name *channel);
 
+/* Does it speak of a log? Such letters must reach their loop in the order in which they were sent, whatever else may
+ * overtake them: a head or a page that comes before the messages it knows of makes old news of them. */
+bool letter_tells_of_log(const struct letter *letter);
+
 /* Frees it with all that it owns; NULL is fine. */
 void letter_free(struct letter *letter);
 

@@ -116,6 +116,18 @@ static void page_answers(struct stage *stage, struct read_letter *letter, uint64
     letter->read.entries[0].message = message_of(stage, seq);
 }
 
+/* What a loop may keep back, and must keep back together. */
+static void some_letters_speak_of_logs(void **state)
+{
+    (void)state;
+    static const struct { enum letter_kind kind; bool want; } rows[] = {
+        { LETTER_DELIVER, true }, { LETTER_FOLLOW, true }, { LETTER_READ, true },
+        { LETTER_PUBLISH, false }, { LETTER_STATS, false }, { LETTER_COUNT, false },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        assert_int_equal(letter_tells_of_log(&(struct letter){ .kind = rows[i].kind }), rows[i].want);
+}
+
 static void a_page_is_asked_for_within_bounds_and_dealt_out(void **state)
 {
     (void)state;
@@ -364,6 +376,7 @@ static void letters_free_all_that_they_own(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(some_letters_speak_of_logs),
         cmocka_unit_test(a_page_is_asked_for_within_bounds_and_dealt_out),
         cmocka_unit_test(a_page_for_one_who_left_is_freed),
         cmocka_unit_test(a_failed_page_is_no_news),

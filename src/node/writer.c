@@ -162,6 +162,24 @@ static void writer_commit_done(struct append_batch *appends)
     batch->writer->port->post(batch->writer->ctx, &batch->committed);
 }
 
+static void writer_send_delivery(struct writer *writer, unsigned loop)
+{
+    struct deliver_letter *deliver = writer->delivers[loop];
+
+    if (deliver == NULL)
+        return;
+    writer->delivers[loop] = NULL;
+    writer->port->send(writer->ctx, loop, &deliver->letter);
+}
+
+/* A head or a page, behind the messages of this turn that it knows of: before them it would make old news of them, and
+ * all readers of that loop would ask the log. */
+static void writer_send_view(struct writer *writer, struct letter *letter)
+{
+    writer_send_delivery(writer, letter->loop);
+    writer->port->send(writer->ctx, letter->loop, letter);
+}
+
 static void writer_deliver_to(struct writer *writer, unsigned loop, struct message *message)
 {
     struct deliver_letter *deliver = writer->delivers[loop];
@@ -174,10 +192,8 @@ static void writer_deliver_to(struct writer *writer, unsigned loop, struct messa
         writer->delivers[loop] = deliver;
     }
     deliver->messages[deliver->count++] = message_ref(message);
-    if (deliver->count == DELIVER_MESSAGES_MAX) {
-        writer->delivers[loop] = NULL;
-        writer->port->send(writer->ctx, loop, &deliver->letter);
-    }
+    if (deliver->count == DELIVER_MESSAGES_MAX)
+        writer_send_delivery(writer, loop);
 }
 
 /* A message that its store has numbered and, if it's durable, synced. */
@@ -268,7 +284,7 @@ static void writer_tell_head(struct writer *writer, struct tail *tail, struct fo
     letter->epoch = tail->epoch;
     letter->first = tail->first;
     letter->head  = tail->head;
-    writer->port->send(writer->ctx, letter->letter.loop, &letter->letter);
+    writer_send_view(writer, &letter->letter);
 }
 
 static void head_done(struct store_read *read)
@@ -301,17 +317,33 @@ static void writer_ask_head(struct writer *writer, struct tail *tail)
     writer_put_question(writer, question);
 }
 
+static void question_keep(struct head_question *question, struct letter **list)
+{
+    question->letter.next = *list;
+    *list                 = &question->letter;
+}
+
+/* More than was spread so far, because the store shows what it has written before it has said so? Told now, it would
+ * overtake the messages themselves. */
+static bool writer_is_head_early(const struct writer *writer, const struct tail *tail, const struct store_read *read)
+{
+    return writer->is_busy && read->rc == RC_OK && tail->epoch == read->epoch && tail->head < read->head;
+}
+
 static void writer_head_known(struct writer *writer, struct head_question *question)
 {
     struct store_read *read = &question->read;
     struct tail       *tail = tails_find(&writer->tails, read->channel);
 
     must(tail != NULL && tail->is_asked);
+    if (writer_is_head_early(writer, tail, read)) {
+        question_keep(question, &writer->early);
+        return;
+    }
     writer->asking_count--;
     if (read->rc != RC_OK) {
         /* A store that can't be read just now: the askers stay in line until writer_tend() asks again. */
-        question->letter.next = writer->unanswered;
-        writer->unanswered    = &question->letter;
+        question_keep(question, &writer->unanswered);
         return;
     }
     /* Appends may have overtaken the answer: within a life the head only goes forward. */
@@ -329,6 +361,18 @@ static void writer_head_known(struct writer *writer, struct head_question *quest
     }
     tail_let_go(&writer->tails, tail);
     head_question_free(question);
+}
+
+static void writer_look_at_early(struct writer *writer)
+{
+    struct letter *letter = writer->early;
+
+    writer->early = NULL;
+    while (letter != NULL) {
+        struct letter *next = letter->next;
+        writer_head_known(writer, container_of(letter, struct head_question, letter));
+        letter = next;
+    }
 }
 
 /* Only the durable store is so slow to ask that its word is kept; the other one may begin a log anew unasked, and a
@@ -386,11 +430,11 @@ static void writer_read(struct writer *writer, struct read_letter *letter)
         /* The log has more than was spread here: the next loop that asks for the head shall hear of it. */
         if (tail != NULL && read->rc == RC_OK && read->epoch == tail->epoch && read->head > tail->head)
             tail->first = 0;
-        writer->port->send(writer->ctx, letter->letter.loop, &letter->letter);
+        writer_send_view(writer, &letter->letter);
         return;
     }
     if (tail != NULL && letter->may_use_tail && tail_read(tail, read)) {
-        writer->port->send(writer->ctx, letter->letter.loop, &letter->letter);
+        writer_send_view(writer, &letter->letter);
         return;
     }
     letter->is_done = true;
@@ -465,6 +509,7 @@ void writer_take(struct writer *writer, struct letter *letter, msec wall)
         writer->is_busy = false;
         writer_weigh_all(writer, &writer->batch->appends);
         writer_finish(writer, &writer->batch->appends);
+        writer_look_at_early(writer);
         break;
     case LETTER_HEAD:
         writer_head_known(writer, container_of(letter, struct head_question, letter));
@@ -487,11 +532,6 @@ void writer_turn_end(struct writer *writer, msec wall)
     writer->is_refusing = false;
     writer_submit(writer, wall);
     writer_submit_quick(writer, wall);
-    for (unsigned loop = 0; loop < writer->loop_count; loop++) {
-        if (writer->delivers[loop] == NULL)
-            continue;
-        struct deliver_letter *deliver = writer->delivers[loop];
-        writer->delivers[loop]         = NULL;
-        writer->port->send(writer->ctx, loop, &deliver->letter);
-    }
+    for (unsigned loop = 0; loop < writer->loop_count; loop++)
+        writer_send_delivery(writer, loop);
 }

@@ -160,12 +160,18 @@ static void stage_free(struct stage *stage)
     free(stage);
 }
 
-/* The turn of the writer: what the stores have posted, then its end. */
-static void turn(struct stage *stage)
+/* What the stores have posted comes in. */
+static void mail_comes(struct stage *stage)
 {
     for (size_t i = 0; i < stage->posted.count; i++)
         writer_take(&stage->writer, stage->posted.at[i], WALL);
     stage->posted.count = 0;
+}
+
+/* The turn of the writer: its mail, then its end. */
+static void turn(struct stage *stage)
+{
+    mail_comes(stage);
     writer_turn_end(&stage->writer, WALL);
 }
 
@@ -504,6 +510,52 @@ static void hints_of_a_turn_travel_together_but_not_too_many(void **state)
 
 /* What a broken store may have written turns up when it reopens; a retry is told "replayed", and who follows must
  * hear of it by the next beat. */
+/* … or it would make old news of them, and a whole loop of readers would ask the log for what was just coming. */
+static void no_head_and_no_page_overtakes_the_messages_it_knows_of(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_followed();
+
+    publishes(stage, 1, stage->name);
+    turn(stage);
+    hand_ends(&stage->hand, APPEND_DONE);
+    mail_comes(stage);
+    follows(stage, 0, stage->name, LETTER_FOLLOW);
+    writer_turn_end(&stage->writer, WALL);
+    got_is(stage, 0, "deliver 6 head 6");
+
+    publishes(stage, 1, stage->name);
+    writer_turn_end(&stage->writer, WALL);
+    hand_ends(&stage->hand, APPEND_DONE);
+    mail_comes(stage);
+    reads(stage, 6);
+    writer_turn_end(&stage->writer, WALL);
+    got_is(stage, 0, "deliver 7 page 1");
+    stage_free(stage);
+}
+
+/* The store shows what is written a moment before it says that it is. */
+static void a_head_of_the_group_under_way_waits_for_its_end(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_followed();
+
+    publishes(stage, 1, stage->name);
+    turn(stage);
+    reads(stage, 2);
+    hand_answers(&stage->hand, RC_OK, 6);  /* shown already: so the next who asks is told by the store */
+    turn(stage);
+    got_is(stage, 0, "page 0");
+    follows(stage, 0, stage->name, LETTER_FOLLOW);
+    hand_answers(&stage->hand, RC_OK, 6);
+    turn(stage);
+    got_is(stage, 0, "");
+    hand_ends(&stage->hand, APPEND_DONE);
+    turn(stage);
+    got_is(stage, 0, "deliver 6 head 6");
+    stage_free(stage);
+}
+
 static void no_head_is_trusted_that_was_learnt_before_the_store_failed(void **state)
 {
     (void)state;
@@ -707,6 +759,8 @@ int main(void)
         cmocka_unit_test(unanswered_questions_are_freed_at_the_end),
         cmocka_unit_test(who_unfollows_hears_nothing_more),
         cmocka_unit_test(hints_of_a_turn_travel_together_but_not_too_many),
+        cmocka_unit_test(no_head_and_no_page_overtakes_the_messages_it_knows_of),
+        cmocka_unit_test(a_head_of_the_group_under_way_waits_for_its_end),
         cmocka_unit_test(no_head_is_trusted_that_was_learnt_before_the_store_failed),
         cmocka_unit_test(nor_one_that_was_learnt_before_its_first_good_word),
         cmocka_unit_test(the_tail_answers_what_it_has_and_the_store_the_rest),

@@ -8,11 +8,14 @@
 #include "store/mem.h"
 #include "store_sim.h"
 
+enum { REST_MS_MAX = 25 };
+
 /* A letter on its way. */
 struct parcel {
     struct list    link;
     struct letter *letter;
     msec           due;
+    unsigned       turn;      /* of the writer, when it was sent */
     bool           is_stray;  /* may be overtaken */
 };
 
@@ -21,8 +24,18 @@ static void mail_put(struct house *house, struct list *box, struct letter *lette
     struct parcel *parcel = malloc(sizeof *parcel);
 
     must(parcel != NULL);
-    *parcel = (struct parcel){ .letter = letter, .due = house->world->now + delay, .is_stray = is_stray };
+    *parcel = (struct parcel){
+        .letter = letter, .due = house->world->now + delay, .turn = house->turn, .is_stray = is_stray,
+    };
     list_push(box, &parcel->link);
+}
+
+static bool parcel_is_due(const struct house *house, const struct list *box, const struct parcel *parcel)
+{
+    /* A turn takes the mail that is there when it begins. */
+    bool is_of_this_turn = box == &house->writer_mail && parcel->turn == house->turn;
+
+    return parcel->due <= house->world->now && !is_of_this_turn;
 }
 
 /* The first letter that is due; what isn't a stray waits for those before it. */
@@ -30,9 +43,10 @@ static struct letter *mail_take(struct house *house, struct list *box)
 {
     for (struct list *link = box->next; link != box; link = link->next) {
         struct parcel *parcel = container_of(link, struct parcel, link);
-        if (parcel->due > house->world->now && parcel->is_stray)
+        bool           is_due = parcel_is_due(house, box, parcel);
+        if (!is_due && parcel->is_stray)
             continue;
-        if (parcel->due > house->world->now)
+        if (!is_due)
             return NULL;
         struct letter *letter = parcel->letter;
         list_take(link);
@@ -98,7 +112,10 @@ static void house_on_send_to_loop(void *ctx, unsigned loop, struct letter *lette
 static void house_on_post(void *ctx, struct letter *letter)
 {
     struct house *house = ctx;
-    mail_put(house, &house->writer_mail, letter, 0, true);
+    struct world *world = house->world;
+    bool          late  = world->faults.late_answers && !world->is_healing && one_in(world, OF_MAIL, 4);
+
+    mail_put(house, &house->writer_mail, letter, late ? (msec)draw(world, OF_MAIL, LATE_MS_MAX) : 0, true);
 }
 
 static const struct writer_port writer_port = { .send = house_on_send_to_loop, .post = house_on_post };
@@ -137,7 +154,7 @@ static void house_draw_limits(struct house *house)
     };
     house->shard_limits = (struct shard_limits){
         .hub            = { .window_messages_max = is_tight ? 3 : 64, .window_bytes_max = is_tight ? 700 : 1 << 16,
-                            .linger_ms = LINGER_MS },
+                            .linger_ms = house->world->linger_ms },
         .page_count_max = is_tight ? 4 : 20,
         .publish_count_max = is_tight ? 3 : 1000,
         .publish_bytes_max = 1024 * 1024,
@@ -165,6 +182,7 @@ struct house *house_new(struct world *world, unsigned loop_count, unsigned life)
                 loop_count);
     for (unsigned i = 0; i < loop_count; i++) {
         list_init(&house->mail[i]);
+        list_init(&house->held[i]);
         shard_init(&house->shards[i], i, &shard_port, house, &house->shard_limits);
         shard_turn_begin(&house->shards[i], world->now, world_wall(world));
     }
@@ -189,18 +207,24 @@ static void house_drain(struct house *house)
     }
 }
 
-void house_free(struct house *house)
+static void mail_free(struct list *box)
 {
     struct list *link;
 
+    while ((link = list_pop(box)) != NULL) {
+        struct parcel *parcel = container_of(link, struct parcel, link);
+        letter_free(parcel->letter);
+        free(parcel);
+    }
+}
+
+void house_free(struct house *house)
+{
     house->is_dying = true;
     house_drain(house);
     for (unsigned i = 0; i < house->loop_count; i++) {
-        while ((link = list_pop(&house->mail[i])) != NULL) {
-            struct parcel *parcel = container_of(link, struct parcel, link);
-            letter_free(parcel->letter);
-            free(parcel);
-        }
+        mail_free(&house->mail[i]);
+        mail_free(&house->held[i]);
         shard_fini(&house->shards[i]);
     }
     writer_fini(&house->writer);
@@ -213,6 +237,7 @@ void house_writer_turn(struct house *house)
     msec           wall = world_wall(house->world);
     struct letter *letter;
 
+    house->turn++;
     while ((letter = mail_take(house, &house->writer_mail)) != NULL)
         writer_take(&house->writer, letter, wall);
     if (house->tend_at <= house->world->now) {
@@ -229,14 +254,37 @@ static bool house_is_beat(const struct house *house, const struct shard *shard)
     return house->beat_at <= house->world->now;
 }
 
-void house_loop_begin(struct house *house, unsigned loop)
+static bool loop_rests(const struct house *house, unsigned loop)
+{
+    return house->rest_until[loop] > house->world->now && !house->world->is_healing;
+}
+
+static bool letter_waits(const struct house *house, const struct letter *letter)
+{
+    return house->world->plant == PLANT_OVERTAKE ? letter->kind == LETTER_DELIVER : letter_tells_of_log(letter);
+}
+
+static void house_read_mail(struct house *house, unsigned loop)
 {
     struct shard  *shard = &house->shards[loop];
     struct letter *letter;
 
-    shard_turn_begin(shard, house->world->now, world_wall(house->world));
-    while ((letter = mail_take(house, &house->mail[loop])) != NULL)
+    while (!loop_rests(house, loop) && (letter = mail_take(house, &house->held[loop])) != NULL)
         shard_take(shard, letter);
+    while ((letter = mail_take(house, &house->mail[loop])) != NULL) {
+        if (loop_rests(house, loop) && letter_waits(house, letter))
+            mail_put(house, &house->held[loop], letter, 0, false);
+        else
+            shard_take(shard, letter);
+    }
+}
+
+void house_loop_begin(struct house *house, unsigned loop)
+{
+    struct shard *shard = &house->shards[loop];
+
+    shard_turn_begin(shard, house->world->now, world_wall(house->world));
+    house_read_mail(house, loop);
     if (house_is_beat(house, shard)) {
         if (loop == house->loop_count - 1)
             house->beat_at = house->world->now + BEAT_MS;
@@ -247,6 +295,10 @@ void house_loop_begin(struct house *house, unsigned loop)
 
 void house_loop_end(struct house *house, unsigned loop)
 {
+    struct world *world = house->world;
+
+    if (world->faults.rests && one_in(world, OF_MAIL, 5))
+        house->rest_until[loop] = world->now + 1 + (msec)draw(world, OF_MAIL, REST_MS_MAX);
     shard_turn_end(&house->shards[loop]);
 }
 

@@ -1,7 +1,9 @@
 /* house.h - one life of the node: a writer, one to four loops, and the mail between them, which takes time.
  *
- * Letters of one sender arrive in order, but for DELIVER: hints may be lost, doubled or late. A crash ends the life;
- * nobody is answered, and a new house is built on the same disk. */
+ * Letters of one sender arrive in order, but for DELIVER: hints may be lost, doubled or late. What a store answers
+ * comes in any order, and never within the turn that asked. A loop may rest, as after a long turn of sending: what
+ * speaks of logs waits meanwhile, other letters don't. A crash ends the life; nobody is answered, and a new house is
+ * built on the same disk. */
 #ifndef SIM_HOUSE_H
 #define SIM_HOUSE_H
 
@@ -9,7 +11,7 @@
 #include "node/writer.h"
 #include "world.h"
 
-enum { BEAT_MS = 150, WRITER_TEND_MS = 100, LINGER_MS = 400, LATE_MS_MAX = 300 };
+enum { BEAT_MS = 150, WRITER_TEND_MS = 100, LINGER_MS_MAX = 400, LATE_MS_MAX = 300 };
 
 struct house {
     struct world       *world;
@@ -20,7 +22,10 @@ struct house {
     struct list         writer_mail;
     struct shard        shards[LOOPS_SIM_MAX];
     struct list         mail[LOOPS_SIM_MAX];
+    struct list         held[LOOPS_SIM_MAX];        /* while the loop rests */
+    msec                rest_until[LOOPS_SIM_MAX];
     unsigned            loop_count;
+    unsigned            turn;        /* of the writer */
     msec                beat_at, tend_at;
     bool                is_dying;    /* letters go nowhere any more */
 };

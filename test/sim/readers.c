@@ -14,6 +14,7 @@ struct reader {
     struct world       *world;
     unsigned            no, channel, loop;
     bool                is_here, is_ready;
+    bool                is_live;    /* it had all there was when it looked last, and has drawn all it was told of since */
     msec                move_at, slow_until, came_at;
 
     bool                has_place;  /* epoch and seq are known: what comes next must be seq + 1 */
@@ -111,6 +112,7 @@ static void reader_come(struct reader *reader)
 
     reader->start   = reader_draw_start(reader);
     reader->is_here = true;
+    reader->is_live = false;
     reader->came_at = world->now;
     reader->move_at = world->now + (msec)draw(world, OF_READERS, STAY_MS_MAX);
     tell(world, "reader %u comes to %s on loop %u: %s %" PRIu64 " of epoch %" PRIu64 "%s", reader->no,
@@ -282,9 +284,18 @@ static void reader_be_slow(struct reader *reader)
         reader_rewind(reader);
     subscription_let_go(&reader->sub);
     promise(reader->world, subscription_is_lean(&reader->sub), "a slow reader costs a cursor");
+    reader->is_live    = false;
     reader->slow_until = reader->world->now + 1 + (msec)draw(reader->world, OF_READERS, SLOW_MS_MAX);
     reader->is_ready   = true;
     tell(reader->world, "reader %u is slow", reader->no);
+}
+
+/* Every hint comes, in its order, and all of them fit. */
+static bool mail_is_sound(const struct world *world)
+{
+    const struct faults *faults = &world->faults;
+
+    return !faults->lost_hints && !faults->late_hints && !faults->broken && !faults->tight;
 }
 
 /* The socket takes so much, then it's full for a while: what was read is let go. */
@@ -296,6 +307,7 @@ static void reader_draw(struct reader *reader)
     for (unsigned credit = reader_draw_credit(reader); credit > 0; credit--) {
         switch (subscription_look(&reader->sub, reader_hub(reader), world_wall(reader->world), &entry)) {
         case SIGHT_ENTRY:
+            reader->is_live = reader->is_live && entry.message != NULL;
             reader_take(reader, &entry);
             subscription_step(&reader->sub, &entry);
             reader_check_token(reader);
@@ -306,8 +318,12 @@ static void reader_draw(struct reader *reader)
                 reader->epoch     = subscription_seen_epoch(&reader->sub);
                 reader->seq       = subscription_seen(&reader->sub);
             }
+            reader->is_live = subscription_is_placed(&reader->sub);
             return;
         case SIGHT_READING:
+            promise(reader->world, !reader->is_live || !mail_is_sound(reader->world),
+                    "who is up to date is given what comes, and need not ask: reader %u of %s has %" PRIu64, reader->no,
+                    channel_text(reader), reader->seq);
             return;
         }
     }

@@ -16,7 +16,7 @@ enum {
     STEP_MS_MAX  = 9,
     HEAL_MS      = 3500,
     HUSH_MS      = 150,
-    LEAVE_MS     = LINGER_MS + 2 * BEAT_MS + 50,
+    LEAVE_MS     = LINGER_MS_MAX + 2 * BEAT_MS + 50,
     CALM_STEP_MS = 15,
 };
 
@@ -30,6 +30,7 @@ const char *plant_text(enum plant plant)
         [PLANT_SILENT_TRIM] = "silent-trim",
         [PLANT_SKIP_CURSOR] = "skip-cursor",
         [PLANT_NO_BEAT] = "no-beat",
+        [PLANT_OVERTAKE] = "overtake",
     };
     return texts[plant];
 }
@@ -98,7 +99,7 @@ static void world_draw_faults(struct world *world)
     bool *const    all[]  = {
         &faults->crash, &faults->wipe, &faults->torn, &faults->broken, &faults->full, &faults->slow_sync,
         &faults->read_io, &faults->trim, &faults->corrupt, &faults->lost_hints, &faults->doubled_hints,
-        &faults->late_hints, &faults->slow_mail, &faults->slow_readers, &faults->moving_readers,
+        &faults->late_hints, &faults->slow_mail, &faults->late_answers, &faults->rests, &faults->slow_readers, &faults->moving_readers,
         &faults->lying_readers, &faults->impatience, &faults->recalls, &faults->ttl, &faults->tight, &faults->forgetful,
     };
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
@@ -129,6 +130,7 @@ static void world_init(struct world *world)
     world->hash_key = (struct hash_key){ 17, 4 };
     world_draw_faults(world);
     world_make_channels(world);
+    world->linger_ms  = one_in(world, OF_PLAN, 3) ? (msec)draw(world, OF_PLAN, 20) : LINGER_MS_MAX;
     world->disk       = store_sim_new(world);
     world->house      = house_new(world, 1 + (unsigned)draw(world, OF_PLAN, LOOPS_SIM_MAX), 0);
     world->model      = model_new(world);

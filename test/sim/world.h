@@ -32,6 +32,7 @@ enum plant {
     PLANT_SILENT_TRIM,    /* pages begin at the first kept message without a word about those before */
     PLANT_SKIP_CURSOR,    /* a resumed cursor stands one too far */
     PLANT_NO_BEAT,        /* nobody compares cursors with heads while there are readers */
+    PLANT_OVERTAKE,       /* heads and pages don't wait while a loop rests */
     PLANT_COUNT,
 };
 
@@ -40,7 +41,7 @@ const char *plant_text(enum plant plant);
 /* Which faults this seed has; each is drawn for itself. */
 struct faults {
     bool crash, wipe, torn, broken, full, slow_sync, read_io, trim, corrupt;
-    bool lost_hints, doubled_hints, late_hints, slow_mail;
+    bool lost_hints, doubled_hints, late_hints, slow_mail, late_answers, rests;
     bool slow_readers, moving_readers, lying_readers, impatience, recalls, ttl, tight, forgetful;
 };
 
@@ -58,6 +59,7 @@ struct world {
     struct rng           chance[PURPOSE_COUNT];
     struct faults        faults;
     bool                 is_healing;  /* no new faults, no new publishes */
+    msec                 linger_ms;   /* how long loops follow what nobody there reads */
     msec                 now;
     struct story        *story;
     jmp_buf             *broken;      /* where a broken promise ends */

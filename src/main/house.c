@@ -494,26 +494,34 @@ static void worker_on_turn_end(void *ctx)
         worker_leave_if_done(worker);
 }
 
+/* A failure may be mended before anybody looks, so failures are counted, not seen. */
+static void house_watch_failures(struct house *house, const struct store_stats *stats)
+{
+    if (stats->failure_count != house->failures_told) {
+        LOG(LOG_ERROR, "store_failed", log_str("error", stats->failure),
+            log_u64("times", stats->failure_count - house->failures_told),
+            log_str("notice", "publishes under way were answered 503 or 507; the log is read anew from the disk"));
+        house->failures_told   = stats->failure_count;
+        house->is_store_failed = true;
+    }
+    if (house->is_store_failed && !stats->is_broken && !stats->is_full) {
+        LOG(LOG_INFO, "store_reopened", log_str("notice", "publishes are taken again"));
+        house->is_store_failed = false;
+    }
+}
+
 /* Says once when publishes begin to be refused, and once when that is over. */
 static void house_watch_store(struct house *house)
 {
     struct store_stats stats = { 0 };
 
     house->durable->ops->stats(house->durable, &stats);
-    if (stats.is_full != house->was_store_full) {
-        if (stats.is_full)
-            LOG(LOG_ERROR, "disk_full", log_str("notice", "publishes to durable channels are answered 507 until there is room"));
-        else
-            LOG(LOG_INFO, "disk_has_room", log_str("notice", "publishes are taken again"));
-    }
-    if (stats.is_broken != house->was_store_broken) {
-        if (stats.is_broken)
-            LOG(LOG_ERROR, "store_broken", log_str("notice", "a write or sync failed; the log is being reopened"));
-        else
-            LOG(LOG_INFO, "store_reopened", log_str("notice", "publishes are taken again"));
-    }
-    house->was_store_full   = stats.is_full;
-    house->was_store_broken = stats.is_broken;
+    if (stats.is_full && !house->was_store_full)
+        LOG(LOG_ERROR, "disk_full", log_str("notice", "publishes to durable channels are answered 507 until there is room"));
+    else if (!stats.is_full && house->was_store_full)
+        LOG(LOG_INFO, "disk_has_room", log_str("notice", "publishes are taken again"));
+    house->was_store_full = stats.is_full;
+    house_watch_failures(house, &stats);
 }
 
 /* Says once that somebody has set the clock, and by how much, and once what became of it. */

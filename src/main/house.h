@@ -58,7 +58,8 @@ struct house {
     struct counter         is_stopping;
     struct counter         is_writer_stopping;
     msec                   started_at;  /* monotonic */
-    bool                   was_store_full, was_store_broken;  /* as last logged; worker 0's */
+    bool                   was_store_full, is_store_failed;   /* as last logged; worker 0's */
+    uint64_t               failures_told;                     /* … */
     msec                   was_clock_off;                     /* … */
     struct listen_address  listens[LISTENS_MAX];  /* as in settings, with the ports that were got */
     unsigned               ports[LISTENS_MAX];

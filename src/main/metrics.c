@@ -116,6 +116,8 @@ static void put_stores(struct buf *out, const struct house *house)
     put_one(out, "longwire_store_channels", "gauge", "Channels the stores know in memory.",
             durable.channel_count + memory.channel_count);
     put_one(out, "longwire_store_full", "gauge", "1 while publishes are refused for want of disk space.", durable.is_full);
+    put_one(out, "longwire_store_failures_total", "counter", "Writes and syncs of the durable log that failed.",
+            durable.failure_count);
     put_one(out, "longwire_store_broken", "gauge", "1 while the log can't be trusted and is being reopened.",
             durable.is_broken);
 }

@@ -6,6 +6,7 @@ LW_KILL_SAMPLE    how many of the system calls to be the last one; 14 unless tol
 LW_SEED           seed of that sample
 """
 import contextlib
+import errno
 import http.client
 import os
 import pathlib
@@ -146,6 +147,9 @@ def test_a_disk_that_fails_is_not_believed(fault, statuses, tmp_path):
         assert not others, others
         check_problem(next(answer for answer in publishers.refusals if answer.status in statuses))
         audit_all(server, publishers, readers)
+        assert api.metrics()["longwire_store_failures_total"] >= 2
+        wait_until(lambda: "event=store_reopened" in server.log())
+        assert "event=store_failed" in server.log() and os.strerror(getattr(errno, fault.split()[1])) in server.log()
         assert all(reader.breaks == [] or reader.transport == "poll" for reader in readers)
         server.kill()
         server.start()

@@ -38,6 +38,17 @@ void call_refuse_rights(const struct call *call, unsigned status, const char *de
                  status == 401 ? SPAN("WWW-Authenticate: Bearer\r\n") : SPAN(""));
 }
 
+bool call_body_is_plain(const struct call *call)
+{
+    struct span coding = h1_field(call->request->head, SPAN("content-encoding"));
+
+    if (coding.len == 0 || span_eq_nocase(coding, SPAN("identity")))
+        return true;
+    http_problem(call->api->server, call->exchange, 415, NULL, "no Content-Encoding is undone here; send the body as it is",
+                 SPAN("Accept-Encoding: identity\r\n"));
+    return false;
+}
+
 void call_answer_json(const struct call *call, unsigned status, struct span body)
 {
     http_answer(call->api->server, call->exchange, &(struct http_answer){

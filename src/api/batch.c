@@ -391,6 +391,8 @@ void serve_batch(struct call *call)
 {
     struct span kind = media_kind(h1_field(call->request->head, SPAN("content-type")));
 
+    if (!call_body_is_plain(call))
+        return;
     if (span_eq_nocase(kind, SPAN("application/x-ndjson")))
         serve_ndjson_batch(call);
     else if (kind.len == 0 || json_is_media(kind) || span_eq_nocase(kind, SPAN("application/x-www-form-urlencoded")))

@@ -25,6 +25,10 @@ struct channel_name *call_channel(const struct call *call);
 /* A query parameter, a whole number; *ret keeps its value if it isn't there. False: answered with 400. */
 bool call_u64(const struct call *call, struct span name, bool *ret_is_there, uint64_t *ret);
 
+/* The body as it was meant: false, answered with 415, if it came in a coding (RFC 9110 8.4), which would be kept and
+ * passed on without a word of it. */
+bool call_body_is_plain(const struct call *call);
+
 void call_answer_json(const struct call *call, unsigned status, struct span body);
 
 /* Handlers. */

@@ -43,7 +43,7 @@ static void call_publish(const struct call *call, struct message *message, struc
 
 void serve_publish(struct call *call)
 {
-    struct channel_name *name = call_channel(call);
+    struct channel_name *name = call_body_is_plain(call) ? call_channel(call) : NULL;
     struct message      *message;
     const char          *why;
 

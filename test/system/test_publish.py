@@ -1,5 +1,6 @@
 """Publishing over HTTP as the design says it (4.1, 4.4): single, batch, idempotency, expiry, names, refusals, origins."""
 import base64
+import gzip
 import json
 import re
 import subprocess
@@ -384,6 +385,20 @@ def test_media_that_is_none(server, media):
     channel = fresh()
     post(server, channel, b"x", content_type=media).want_problem(415)
     assert stored(server, channel) == []
+
+
+def test_a_body_in_a_coding_is_not_kept_as_if_it_were_plain(server):
+    channel, packed = fresh(), gzip.compress(b'{"channel":"topic:a","data":1}')
+    for coding in ("gzip", "br", "identity, gzip"):
+        for media in ("text/plain", JSON):
+            answer = post(server, channel, packed, content_type=media, content_encoding=coding)
+            answer.want_problem(415)
+            assert answer.field("Accept-Encoding") == "identity"
+        for media in (JSON, "application/x-ndjson"):
+            request(server, "POST", "/v1/messages", packed, content_type=media,
+                    content_encoding=coding).want_problem(415)
+    assert stored(server, channel) == []
+    assert post(server, channel, b"x", content_encoding="Identity").want(201).json()["seq"] == 1
 
 
 KEYS = """

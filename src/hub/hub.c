@@ -311,6 +311,12 @@ uint64_t subscription_head(const struct subscription *sub)
     return sub->channel->head;
 }
 
+uint64_t subscription_first_head(const struct subscription *sub)
+{
+    bool begins_at_head = sub->state == SUB_AHEAD || (sub->state == SUB_PLACED && sub->start_kind == START_NOW);
+    return begins_at_head ? sub->next - 1 : sub->channel->head;
+}
+
 bool subscription_is_behind(const struct subscription *sub)
 {
     switch ((enum subscription_state)sub->state) {

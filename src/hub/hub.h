@@ -131,6 +131,9 @@ bool                 subscription_is_behind(const struct subscription *sub);
 struct channel_name *subscription_name(const struct subscription *sub);   /* borrowed */
 uint64_t             subscription_epoch(const struct subscription *sub);  /* of its channel; once placed */
 uint64_t             subscription_head(const struct subscription *sub);   /* of its channel; once placed */
+/* The head to tell its reader, before it has drawn anything: who begins at the head is told the one it begins behind,
+ * though more may have come since, because that is the place it will want to name when it comes back. */
+uint64_t             subscription_first_head(const struct subscription *sub);
 /* The reader's place, as it will want to name it when it comes back: the last seq that was delivered or stepped over,
  * and the life of the log in which that was so, which is not the channel's while a new one has yet to be told.
  * Before it is placed: what START_AFTER said. */

@@ -232,7 +232,7 @@ static void session_placed(struct feed *feed, struct feed_sub *sub)
     json_put_string(room, channel_name_span(subscription_name(&sub->sub)));
     put_epoch(room, subscription_epoch(&sub->sub));
     buf_put_lit(room, ",\"head\":");
-    buf_put_u64(room, subscription_head(&sub->sub));
+    buf_put_u64(room, subscription_first_head(&sub->sub));
     put_ref(room, span_str(sub->ref));
     buf_putc(room, '}');
     say_end(session);

@@ -223,6 +223,39 @@ static void a_channel_can_be_left_before_it_answers(void **state)
     stage_fini(&stage);
 }
 
+/* What is published in the very turn in which a channel answers is news to its reader: the head that it's told is the one
+ * that it begins behind, since that is where it will want to go on. */
+static void the_head_told_is_where_the_reader_begins(void **state)
+{
+    (void)state;
+    static const struct { const char *name, *place, *head, *gap; } rows[] = {
+        { "from now on", "", "0", "" },
+        { "claims too much", ",\"after\":9", "0",
+          "{\"type\":\"gap\"," TOPIC_A ",\"from\":1,\"to\":9,\"why\":\"ahead\"} " },
+        { "what there is", ",\"after\":0", "1", "" },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct stage  stage;
+        struct client client;
+        char          text[512];
+
+        stage_init(&stage, i);
+        client_open(&client, &stage, "");
+        snprintf(text, sizeof text, "{\"type\":\"subscribe\",\"channel\":\"topic:a\"%s}", rows[i].place);
+        client_send(&client, WS_TEXT, span_str(text));
+        client_send(&client, WS_TEXT, SPAN("{\"type\":\"publish\",\"channel\":\"topic:a\",\"data\":1}"));
+        turns(&stage, &client, 4);
+        snprintf(text, sizeof text,
+                 "{\"type\":\"published\"," TOPIC_A ",\"seq\":1,\"id\":1,\"time\":1} "
+                 "{\"type\":\"subscribed\"," TOPIC_A ",\"head\":%s} %s{\"type\":\"message\"," TOPIC_A ",\"seq\":1,",
+                 rows[i].head, rows[i].gap);
+        if (!span_starts(buf_span(&client.told), span_str(text)))
+            fail_msg("%s: %.*s", rows[i].name, SPAN_ARG(buf_span(&client.told)));
+        client_close(&client);
+        stage_fini(&stage);
+    }
+}
+
 /* RFC 6455 5.5.1: no data frame follows a Close. Both answers are late: the Close is already on its way. */
 static void nothing_follows_a_close(void **state)
 {
@@ -459,6 +492,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_frame_has_its_answer),
         cmocka_unit_test(a_channel_can_be_left_before_it_answers),
+        cmocka_unit_test(the_head_told_is_where_the_reader_begins),
         cmocka_unit_test(nothing_follows_a_close),
         cmocka_unit_test(a_close_is_answered_and_the_link_ended),
         cmocka_unit_test(cursors_asked_for_without_reading_do_not_heap_up),

@@ -49,6 +49,8 @@ static void conn_set_timer(struct http_conn *conn)
     bool is_next = conn->timed != conn->served && phase != HTTP_SENDING;
     if (phase == conn->phase && !is_next && timer_is_armed(&conn->timer))
         return;
+    if (phase != conn->phase)
+        conn->phase_at = now;
     conn->phase = (uint8_t)phase;
     conn->timed = conn->served;
     switch (phase) {
@@ -370,10 +372,22 @@ static void conn_parse_kept(struct http_conn *conn)
         buf_fini(&conn->in);
 }
 
+/* Whatever it is, we have said our last word. RFC 9112 9.6: but a reset while the client still sends could take that word
+ * from it, so as long as it does, we wait on, for the time that a request may take. */
+static void conn_drop_input(struct http_conn *conn)
+{
+    struct loop *loop = conn->server->loop;
+
+    if (conn->phase == HTTP_LEAVING && loop->now - conn->phase_at < conn->server->limits.request_timeout_ms)
+        wheel_disarm(&loop->wheel, &conn->timer);  /* it is armed anew at the end of the turn */
+}
+
 static void conn_take_input(struct http_conn *conn, struct span fresh)
 {
-    if (conn->is_last)
-        return;  /* whatever it is, we have said our last word */
+    if (conn->is_last) {
+        conn_drop_input(conn);
+        return;
+    }
     if (conn->in.len > 0) {
         buf_put(&conn->in, fresh);
         conn_parse_kept(conn);

@@ -19,7 +19,7 @@ enum http_phase {
     HTTP_READING,   /* for the rest of a request */
     HTTP_OWING,     /* for the service's answer: no patience of ours */
     HTTP_SENDING,   /* for the client to take some of its answer */
-    HTTP_LEAVING,   /* for the client to close: the last answer has left */
+    HTTP_LEAVING,   /* for the client to close, or to be still at least: the last answer has left */
 };
 
 struct http_conn {
@@ -36,6 +36,7 @@ struct http_conn {
     struct span           unread;     /* what stands behind the request being served */
     uint64_t              served;     /* requests so far */
     uint64_t              timed;      /* `served` when the timer was armed */
+    msec                  phase_at;   /* when `phase` began */
     size_t                promised;   /* bytes of answers that can't go into `out` yet, made or announced */
     uint32_t              exchange_count;
     uint8_t               phase;      /* enum http_phase */

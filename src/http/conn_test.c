@@ -878,6 +878,31 @@ static void who_sends_on_behind_the_last_request_is_seen_to_leave(void **state)
     assert_int_equal(counter_get(&rig->server.counters.conns), 0);
 }
 
+/* A page reads no answer before all of its upload has left: a reset before that would take the answer from it. */
+static void who_still_sends_what_was_refused_is_heard_out_for_a_while(void **state)
+{
+    struct rig *rig  = *state;
+    msec        each = LINGER_MS - 4 * WHEEL_TICK_MS, said = 0;
+
+    rig_say(rig, POST("/echo", "6001") "\r\n");
+    for (; said < REQUEST_MS; said += each) {
+        assert_int_equal(counter_get(&rig->server.counters.conns), 1);
+        rig_say(rig, "on and on");
+        rig_pass(rig, each);
+    }
+    rig_say(rig, "on and on");
+    rig_pass(rig, LINGER_MS + 4 * WHEEL_TICK_MS);
+    assert_int_equal(counter_get(&rig->server.counters.conns), 0);
+    expect_answers(rig, "413 close\nend\n");
+
+    close(rig->client);
+    rig->is_ended = false;
+    rig->client   = rig_connect(rig);
+    rig_say(rig, POST("/echo", "6001") "\r\nonce");
+    rig_pass(rig, LINGER_MS + 4 * WHEEL_TICK_MS);
+    assert_int_equal(counter_get(&rig->server.counters.conns), 0);
+}
+
 static void a_client_that_stops_sending_gets_all_its_answers(void **state)
 {
     static const struct { const char *name, *text, *want; } rows[] = {
@@ -1136,6 +1161,7 @@ int main(void)
         TEST(nothing_is_served_behind_a_request_that_closes),
         TEST(nothing_is_served_behind_an_answer_that_closes),
         TEST(who_sends_on_behind_the_last_request_is_seen_to_leave),
+        TEST(who_still_sends_what_was_refused_is_heard_out_for_a_while),
         TEST(a_client_that_stops_sending_gets_all_its_answers),
         TEST(a_big_answer_reaches_a_client_that_stops_sending),
         TEST(a_client_gone_is_told_once_and_may_still_be_answered),

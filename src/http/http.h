@@ -24,7 +24,8 @@ struct http_limits {
     msec             request_timeout_ms;    /* from a request's first byte to its last: 408 */
     msec             keepalive_timeout_ms;  /* between requests: closed */
     size_t           body_bytes_max;        /* of all bodies being gathered; then 503 */
-    msec             linger_ms;             /* after the last answer, for the client to close first */
+    msec             linger_ms;             /* after the last answer, for the client to close first; anew with what it
+                                             * still sends, for request_timeout_ms in all */
 };
 
 /* Borrowed until serve() returns. */

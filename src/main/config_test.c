@@ -425,6 +425,38 @@ static void wishes_are_granted_before_anything_can_be_wrong(void **state)
     }
 }
 
+/* Threat 25: what can't be read again is no empty file. */
+static void only_a_file_that_lies_there_is_read_again(void **state)
+{
+    (void)state;
+    char        path[] = "/tmp/longwire-config-XXXXXX";
+    char        fifo[64], gone[64];
+    const char *file = file_with("loops = 2\n", 0600);
+
+    assert_non_null(mkdtemp(path));
+    snprintf(fifo, sizeof fifo, "%s/fifo", path);
+    snprintf(gone, sizeof gone, "%s/gone", path);
+    assert_int_equal(mkfifo(fifo, 0600), 0);
+    const struct { const char *path; bool is_fine; const char *said; } rows[] = {
+        { file, true, "" },
+        { gone, false, ": can't be read: No such file or directory\n" },
+        { path, false, ": is no regular file, which alone can be read again; a restart would read it\n" },
+        { fifo, false, ": is no regular file, which alone can be read again; a restart would read it\n" },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        char *argv[] = { "longwired", "--config", (char *)rows[i].path, "--linger-s", "3", NULL };
+        char *env[]  = { "LONGWIRE_POLL_WAIT_S=4", NULL };
+        buf_clear(&say);
+        assert_int_equal(config_load_again(argv, env, &settings, &say), rows[i].is_fine);
+        if (!rows[i].is_fine)
+            assert_string_equal(said() + strlen(rows[i].path), rows[i].said);
+        assert_int_equal(settings.loops, rows[i].is_fine ? 2 : 0);
+    }
+    unlink(file);
+    unlink(fifo);
+    rmdir(path);
+}
+
 static void secrets_are_wiped_at_the_end(void **state)
 {
     (void)state;
@@ -449,6 +481,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(with_a_key_the_network_may_come, begin, end),
         cmocka_unit_test_setup_teardown(check_says_what_is_in_force_and_from_where, begin, end),
         cmocka_unit_test_setup_teardown(wishes_are_granted_before_anything_can_be_wrong, begin, end),
+        cmocka_unit_test_setup_teardown(only_a_file_that_lies_there_is_read_again, begin, end),
         cmocka_unit_test_setup_teardown(secrets_are_wiped_at_the_end, begin, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -109,6 +109,81 @@ static void without_keys_everyone_may(void **state)
     settings_drop(settings);
 }
 
+/* Who came in by a key is found again by its number after a reload, or isn't: docs/decisions/0015. */
+static void identities_are_found_again_while_they_hold(void **state)
+{
+    (void)state;
+    enum { GONE = 0 };
+    static const struct api_key a = { "a", SECRET_A, RIGHT_PUBLISH }, b = { "b", SECRET_B, RIGHT_SUBSCRIBE };
+    static const struct api_key more   = { "a", SECRET_A, RIGHT_PUBLISH | RIGHT_ADMIN },
+                                less   = { "a", SECRET_A, RIGHT_ADMIN },
+                                secret = { "a", SECRET_A "x", RIGHT_PUBLISH },
+                                name   = { "c", SECRET_A, RIGHT_PUBLISH };
+    static const struct { const char *name; const struct api_key *keys[2]; unsigned rights; } rows[] = {
+        { "the same", { &a, &b }, RIGHT_PUBLISH },
+        { "in another order", { &b, &a }, RIGHT_PUBLISH },
+        { "one is gone", { &b }, GONE },
+        { "a right more", { &more, &b }, RIGHT_PUBLISH | RIGHT_ADMIN },
+        { "a right less", { &less, &b }, GONE },
+        { "another secret", { &secret, &b }, GONE },
+        { "another name", { &name, &b }, GONE },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct settings *before = settings_new(true, ""), *after = settings_new(true, "");
+        struct guard     old, new;
+        struct h1_head   none = { 0 };
+
+        after->key_count = 0;
+        for (size_t key = 0; key < 2 && rows[i].keys[key] != NULL; key++)
+            after->keys[after->key_count++] = *rows[i].keys[key];
+        guard_init(&old, before, NULL);
+        guard_init(&new, after, &old);
+        const struct identity *found_a = guard_find(&new, guard_identify_token(&old, SPAN(SECRET_A))->number);
+        const struct identity *found_b = guard_find(&new, guard_identify_token(&old, SPAN(SECRET_B))->number);
+        if ((found_a == NULL ? GONE : found_a->rights) != rows[i].rights)
+            fail_msg("%s", rows[i].name);
+        assert_true(found_a == NULL || strcmp(found_a->name, "a") == 0);
+        assert_string_equal(found_b->name, "b");
+        assert_ptr_equal(guard_find(&new, guard_identify(&old, &none, SPAN(""))->number), &new.stranger);
+        settings_drop(before);
+        settings_drop(after);
+    }
+}
+
+/* A key that comes back is another one: who came by it before is gone all the same. */
+static void a_number_is_never_given_twice(void **state)
+{
+    (void)state;
+    struct settings *with = settings_new(true, ""), *without = settings_new(true, "");
+    struct guard     guards[3];
+
+    without->key_count = 1;
+    guard_init(&guards[0], with, NULL);
+    guard_init(&guards[1], without, &guards[0]);
+    guard_init(&guards[2], with, &guards[1]);
+    assert_int_equal(guards[2].holders[0].number, guards[0].holders[0].number);
+    assert_int_not_equal(guards[2].holders[1].number, guards[0].holders[1].number);
+    assert_null(guard_find(&guards[2], guards[0].holders[1].number));
+    settings_drop(with);
+    settings_drop(without);
+}
+
+static void with_the_first_key_the_open_house_ends(void **state)
+{
+    (void)state;
+    struct settings *open = settings_new(false, ""), *closed = settings_new(true, "");
+    struct guard     guards[2];
+    struct h1_head   none = { 0 };
+
+    guard_init(&guards[0], open, NULL);
+    guard_init(&guards[1], closed, &guards[0]);
+    uint32_t number = guard_identify(&guards[0], &none, SPAN(""))->number;
+    assert_ptr_equal(guard_find(&guards[0], number), &guards[0].open);
+    assert_null(guard_find(&guards[1], number));
+    settings_drop(open);
+    settings_drop(closed);
+}
+
 static void origins_are_compared_whole(void **state)
 {
     (void)state;
@@ -164,6 +239,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_key_is_known_by_all_of_its_bytes),
         cmocka_unit_test(without_keys_everyone_may),
+        cmocka_unit_test(identities_are_found_again_while_they_hold),
+        cmocka_unit_test(a_number_is_never_given_twice),
+        cmocka_unit_test(with_the_first_key_the_open_house_ends),
         cmocka_unit_test(origins_are_compared_whole),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -341,6 +341,24 @@ static void too_much_is_refused(void **state)
     }
 }
 
+/* A limit may come down while more than that waits: nothing of it is lost, and nothing more is let in. */
+static void a_limit_may_fall_below_what_waits(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_new(&plenty);
+
+    publishes(stage, 0, stage->name);
+    publishes(stage, 0, stage->name);
+    stage->writer.limits.waiting_bytes_max = sizeof(struct message);
+    publishes(stage, 0, stage->name);
+    got_is(stage, 0, "busy");
+    turn(stage);
+    hand_ends(&stage->hand, APPEND_DONE);
+    turn(stage);
+    got_is(stage, 0, "published 1 published 2");
+    stage_free(stage);
+}
+
 static void each_outcome_is_answered(void **state)
 {
     (void)state;
@@ -750,6 +768,7 @@ int main(void)
         cmocka_unit_test(what_waits_while_the_disk_is_busy_goes_as_one_group),
         cmocka_unit_test(groups_are_bounded),
         cmocka_unit_test(too_much_is_refused),
+        cmocka_unit_test(a_limit_may_fall_below_what_waits),
         cmocka_unit_test(each_outcome_is_answered),
         cmocka_unit_test(memory_answers_within_the_turn),
         cmocka_unit_test(what_still_waits_at_the_end_is_freed),

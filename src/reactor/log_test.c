@@ -218,6 +218,12 @@ static void a_level_that_is_off_costs_nothing(void **state)
     struct span line = pipe_take(ends, room, sizeof room);
     assert_int_equal(asked, 1);
     assert_int_equal(count_of(line, " level=warn event=loud n=1 error=\"Connection reset by peer\"\n"), 1);
+
+    log_set_level(LOG_INFO);
+    LOG(LOG_INFO, "quiet_no_more");
+    LOG(LOG_DEBUG, "quiet", log_u64("n", ask()));
+    assert_int_equal(asked, 1);
+    assert_int_equal(count_of(pipe_take(ends, room, sizeof room), " event=quiet_no_more\n"), 1);
 }
 
 static void flood_once(unsigned lines)

@@ -58,6 +58,25 @@ static void nothing_follows_the_last_chunk(void **state)
     }
 }
 
+/* docs/decisions/0015: at the next beat. */
+static void who_came_by_a_key_that_is_gone_is_sent_away(void **state)
+{
+    (void)state;
+    struct stage stage;
+    struct buf   body;
+
+    stage_init(&stage, 1);
+    int fd = stage_connect(&stage);
+    ask(&stage, fd, "application/x-ndjson", "channel=topic:a");
+    stage.gone = stage.everyone.number;
+    wheel_turn(&stage.loop.wheel, stage.loop.now + stage.desk.limits.heartbeat_ms + WHEEL_TICK_MS);
+    read_body(&stage, fd, &body);
+    assert_true(span_eq(buf_span(&body), SPAN("0\r\n\r\n")));
+    buf_fini(&body);
+    close(fd);
+    stage_fini(&stage);
+}
+
 /* What is kept no longer by age may still lie there when the reader comes: it's passed over, and the reader has nothing
  * to read. It learns its place all the same. */
 static void a_reader_with_nothing_to_read_learns_its_place(void **state)
@@ -96,6 +115,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nothing_follows_the_last_chunk),
+        cmocka_unit_test(who_came_by_a_key_that_is_gone_is_sent_away),
         cmocka_unit_test(a_reader_with_nothing_to_read_learns_its_place),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -407,6 +407,37 @@ static void a_client_that_rests_is_not_silent(void **state)
     stage_fini(&stage);
 }
 
+/* docs/decisions/0015: at the next frame, or at the next beat; whom another key let in since stays. */
+static void who_came_by_a_key_that_is_gone_is_sent_away(void **state)
+{
+    (void)state;
+    static const char away[] = "{\"type\":\"reconnect\",\"after\":1000} close 1008 ";
+    static const struct { const char *name, *frame; uint32_t gone; const char *story; } rows[] = {
+        { "says nothing", NULL, 1, away },
+        { "says something", "{\"type\":\"ping\"}", 1, away },
+        { "shows a key that is good", "{\"type\":\"connect\",\"token\":\"reader's\"}", 1, away },
+        { "says nothing, another is gone", NULL, 2, " " },
+        { "says something, another is gone", "{\"type\":\"ping\"}", 2, "{\"type\":\"pong\"} " },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct stage  stage;
+        struct client client;
+
+        stage_init(&stage, 1);
+        client_open(&client, &stage, "");
+        stage.gone = rows[i].gone;
+        if (rows[i].frame != NULL)
+            client_send(&client, WS_TEXT, span_str(rows[i].frame));
+        else
+            wheel_turn(&stage.loop.wheel, stage.loop.now + stage.desk.limits.heartbeat_ms + WHEEL_TICK_MS);
+        turns(&stage, &client, 2);
+        if (strcmp(client_story(&client), rows[i].story) != 0)
+            fail_msg("%s: %s", rows[i].name, client_story(&client));
+        client_close(&client);
+        stage_fini(&stage);
+    }
+}
+
 /* More publishes than may be under way: refused at once or not read yet, but every one is answered. */
 static void a_flood_of_publishes_is_answered_to_the_last(void **state)
 {
@@ -498,6 +529,7 @@ int main(void)
         cmocka_unit_test(cursors_asked_for_without_reading_do_not_heap_up),
         cmocka_unit_test(messages_whose_end_does_not_come_have_a_maximum),
         cmocka_unit_test(a_client_that_rests_is_not_silent),
+        cmocka_unit_test(who_came_by_a_key_that_is_gone_is_sent_away),
         cmocka_unit_test(a_flood_of_publishes_is_answered_to_the_last),
         cmocka_unit_test(answers_outlive_their_asker),
         cmocka_unit_test(a_flood_leaves_turns_to_others),

@@ -1,0 +1,16 @@
+/* limits.h - what the settings mean to each room, in its own terms. What isn't configurable has its number here. */
+#ifndef MAIN_LIMITS_H
+#define MAIN_LIMITS_H
+
+#include "api/api.h"
+#include "main/settings.h"
+#include "node/writer.h"
+#include "session/session.h"
+
+struct http_limits    http_limits_of(const struct settings *settings);
+struct session_limits session_limits_of(const struct settings *settings);
+struct api_limits     api_limits_of(const struct settings *settings);
+struct shard_limits   shard_limits_of(const struct settings *settings);
+struct writer_limits  writer_limits_of(const struct settings *settings);
+
+#endif

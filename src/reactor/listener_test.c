@@ -82,11 +82,12 @@ static struct sockaddr_in loopback(unsigned port)
     };
 }
 
-static enum rc listen_on(struct rig *rig, const struct sockaddr_in *address, bool is_first, struct listener **ret)
+static enum rc listen_at(struct rig *rig, const void *address, unsigned address_len, bool is_first,
+                         struct listener **ret)
 {
     return listener_new(&rig->loop, &(struct listener_options){
-        .address            = (const struct sockaddr *)address,
-        .address_len        = sizeof *address,
+        .address            = address,
+        .address_len        = address_len,
         .address_text       = "the test's",
         .congestion_control = "",
         .backlog            = 512,
@@ -94,6 +95,11 @@ static enum rc listen_on(struct rig *rig, const struct sockaddr_in *address, boo
         .accepted           = rig_accepted,
         .ctx                = rig,
     }, ret);
+}
+
+static enum rc listen_on(struct rig *rig, const struct sockaddr_in *address, bool is_first, struct listener **ret)
+{
+    return listen_at(rig, address, sizeof *address, is_first, ret);
 }
 
 static int connect_to(unsigned port)
@@ -171,6 +177,32 @@ static void an_address_is_one_servers_and_shared_by_its_loops(void **state)
     listener_free(NULL);
 }
 
+/* `[::]` is every IPv6 address and no IPv4 one, whatever the system's default: for that there is 0.0.0.0. */
+static void an_ipv6_address_takes_ipv6_alone(void **state)
+{
+    struct rig         *rig     = *state;
+    struct sockaddr_in6 address = { .sin6_family = AF_INET6, .sin6_addr = in6addr_any };
+    struct listener    *listener;
+
+    if (listen_at(rig, &address, sizeof address, true, &listener) != RC_OK)
+        skip();  /* a machine without IPv6 */
+    address.sin6_addr = in6addr_loopback;
+    address.sin6_port = htons((uint16_t)listener_port(listener));
+    int client = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(connect(client, (struct sockaddr *)&address, sizeof address), 0);
+    loop_run(&rig->loop);
+    assert_int_equal(rig->count, 1);
+
+    struct sockaddr_in beside   = loopback(listener_port(listener));
+    int                stranger = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    (void)connect(stranger, (struct sockaddr *)&beside, sizeof beside);  /* refused, or somebody else's */
+    rig_turn(rig);
+    assert_int_equal(rig->count, 1);
+    listener_free(listener);
+    close(stranger);
+    close(client);
+}
+
 static void without_descriptors_accepting_rests_and_comes_back(void **state)  /* threat 20 */
 {
     struct rig        *rig     = *state;
@@ -217,6 +249,7 @@ int main(void)
         TEST(a_connection_is_ready_to_use_and_hurries),
         TEST(many_at_once_are_all_accepted),
         TEST(an_address_is_one_servers_and_shared_by_its_loops),
+        TEST(an_ipv6_address_takes_ipv6_alone),
         TEST(without_descriptors_accepting_rests_and_comes_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -53,6 +53,42 @@ static void log_warnings(const struct buf *say)
         LOG(LOG_WARN, "settings", log_span("notice", line));
 }
 
+/* An address as it can be typed: one that stands for all of the machine's is reached by loopback too. */
+static void put_url(struct buf *url, const struct listen_address *listen, unsigned port)
+{
+    struct span host = span_str(listen->text);
+
+    while (host.at[host.len - 1] != ':')  /* the port, as configured: perhaps 0 */
+        host.len--;
+    host.len--;
+    if (span_eq(host, SPAN("0.0.0.0")))
+        host = SPAN("127.0.0.1");
+    else if (span_eq(host, SPAN("[::]")))
+        host = SPAN("[::1]");
+    buf_putf(url, "http://%.*s:%u", SPAN_ARG(host), port);
+}
+
+static void say_what_to_try(const struct settings *settings, const struct house *house)
+{
+    bool        needs_key = settings->key_count > 0;
+    const char *bearer    = needs_key ? " -H \"Authorization: Bearer $LONGWIRE_KEY\"" : "";
+    struct buf  url;
+
+    buf_init(&url, LISTEN_TEXT_BYTES_MAX + 32);
+    put_url(&url, &settings->listens[0], house->ports[0]);
+    bool is_default = span_eq(buf_span(&url), SPAN("http://127.0.0.1:8080"));
+    buf_putc(&url, '\0');
+    printf("\n  Longwire is running. In another terminal%s, try\n\n"
+           "    build/longwire sub topic:hello%s%s        follow a channel\n"
+           "    curl%s -d 'Hello' %s/v1/channels/topic:hello/messages\n"
+           "    curl%s -N -H 'Accept: text/event-stream' '%s/v1/subscribe?channel=topic:hello&after=0'\n\n"
+           "  or open %s/ in a browser. Ctrl-C stops the server.\n\n",
+           needs_key ? ", with the secret of a key in LONGWIRE_KEY" : "", is_default ? "" : " --server ",
+           is_default ? "" : url.at, bearer, url.at, bearer, url.at, url.at);
+    fflush(stdout);
+    buf_fini(&url);
+}
+
 static void say_hello(const struct settings *settings, const struct house *house)
 {
     for (size_t i = 0; i < settings->listen_count; i++)
@@ -63,16 +99,8 @@ static void say_hello(const struct settings *settings, const struct house *house
                                                        "follow and manage; only loopback addresses are served"));
     LOG(LOG_INFO, "ready", log_str("version", LONGWIRE_VERSION), log_u64("loops", house->worker_count),
         log_str("store", settings->store == STORE_MEMORY ? "memory" : settings->data));
-    if (settings->listen_count == 0)
-        return;
-    unsigned port = house->ports[0];
-    printf("\n  Longwire is running. In another terminal, try\n\n"
-           "    build/longwire sub topic:hello        follow a channel\n"
-           "    curl -d 'Hello' http://127.0.0.1:%u/v1/channels/topic:hello/messages\n"
-           "    curl -N -H 'Accept: text/event-stream' 'http://127.0.0.1:%u/v1/subscribe?channel=topic:hello&after=0'\n\n"
-           "  or open http://127.0.0.1:%u/ in a browser. Ctrl-C stops the server.\n\n",
-           port, port, port);
-    fflush(stdout);
+    if (settings->listen_count > 0)
+        say_what_to_try(settings, house);
 }
 
 static void *stop_house(void *house)

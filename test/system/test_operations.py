@@ -17,7 +17,7 @@ import time
 import pytest
 
 from longwire_client import TRANSPORTS, Api, Place, Reader, RefusedError, WebSocket, audit_history
-from longwire_server import LONGWIRED, Server, is_built
+from longwire_server import LONGWIRE, LONGWIRED, Server, is_built
 from strace_server import needs_strace, strace
 
 pytestmark = pytest.mark.skipif(not is_built(), reason="no longwired is built")
@@ -100,6 +100,43 @@ def test_no_configuration_means_loopback_and_says_so():
         listening = subprocess.run(["ss", "-Hltnp"], capture_output=True, text=True, check=True).stdout
         mine = [line.split()[3] for line in listening.splitlines() if f"pid={server.pid}," in line]
         assert mine and all(address == f"127.0.0.1:{server.port}" for address in mine)
+
+
+KEYED = "[key app]\nsecret = 0123456789abcdef\nrights = publish, subscribe\n[namespace topic]\nsubscribe = key\n"
+
+
+def try_what_it_says(stdout, shell):
+    said = []
+    while "Ctrl-C" not in "".join(said):
+        said.append(stdout.readline())
+        assert said[-1], said
+    sub, publish, follow = (re.split(" {4,}", line.strip())[0] for line in said if line.startswith("    "))
+    page = re.search(r"open (http://\S+/) in a browser", said[-1])[1]
+
+    assert json.loads(subprocess.check_output(f"{publish} -s", timeout=SECONDS, **shell))["seq"] == 1
+    sub = sub.replace("build/longwire", str(LONGWIRE))
+    assert subprocess.check_output(f"{sub} --after 0 --count 1", timeout=SECONDS, **shell) == "Hello\n"
+    with subprocess.Popen(f"exec {follow} -s", stdout=subprocess.PIPE, **shell) as curl:
+        try:
+            assert any('"data":"Hello"' in line for line in iter(curl.stdout.readline, ""))
+        finally:
+            curl.kill()
+    assert "<title>Longwire" in subprocess.check_output(f"curl -s {page}", timeout=SECONDS, **shell)
+
+
+@pytest.mark.parametrize("host, config", [("127.0.0.1", ""), ("[::1]", ""), ("0.0.0.0", KEYED), ("[::]", KEYED)],
+                         ids=["loopback", "loopback, IPv6", "all, with a key", "all, IPv6, with a key"])
+def test_what_it_says_to_try_works_as_typed(host, config, tmp_path):
+    path = tmp_path / "longwired.conf"
+    path.write_text(config)
+    path.chmod(0o600)
+    words = [LONGWIRED, "--http", f"{host}:0", "--data", str(tmp_path / "data"), "--config", str(path)]
+    shell = {"shell": True, "text": True, "env": {**os.environ, "LONGWIRE_KEY": "0123456789abcdef"}}
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            try_what_it_says(server.stdout, shell)
+        finally:
+            server.terminate()
 
 
 @pytest.mark.parametrize("port_taker", ["longwired", "another program"])

@@ -372,8 +372,8 @@ static void conn_parse_kept(struct http_conn *conn)
         buf_fini(&conn->in);
 }
 
-/* Whatever it is, we have said our last word. RFC 9112 9.6: but a reset while the client still sends could take that word
- * from it, so as long as it does, we wait on, for the time that a request may take. */
+/* Whatever it is, we have said our last word. RFC 9112 9.6: but a reset while the client still sends could take that
+ * word from it, so as long as it does, we wait on, for the time that a request may take. */
 static void conn_drop_input(struct http_conn *conn)
 {
     struct loop *loop = conn->server->loop;

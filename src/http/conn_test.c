@@ -24,7 +24,7 @@ struct rig {
     msec                  now;
     int                   client;
     struct buf            served;            /* "GET /now\nPOST /echo\n" */
-    struct http_exchange *late[LATE_MAX];    /* /late, /alone and /heavy, in the order they were served */
+    struct http_exchange *late[LATE_MAX];    /* /late, /alone, /heavy and /promise, as they were served */
     size_t                late_count;
     size_t                gone_count;
     struct stream        *taken;
@@ -447,20 +447,21 @@ static void a_client_that_sends_on_is_not_read_from_and_loses_nothing(void **sta
 /* Twelve requests of any kind; what their answers must be, in order. */
 static void make_requests(struct rng *rng, struct buf *text, struct buf *want)
 {
-    unsigned late = 0;
+    static const char *const deferred[] = { GET("/late"), GET("/alone"), GET("/heavy"), GET("/promise") };
+    unsigned                 late = 0;
 
     for (int i = 0; i < 12; i++) {
-        uint64_t kind = rng_below(rng, 7);
-        if (kind < 3) {
-            buf_put(text, span_str(kind == 0 ? GET("/late") : kind == 1 ? GET("/alone") : GET("/heavy")));
+        uint64_t kind = rng_below(rng, 8);
+        if (kind < 4) {
+            buf_put(text, span_str(deferred[kind]));
             buf_putf(want, "200 late %u\n", late++);
-        } else if (kind == 3) {
+        } else if (kind == 4) {
             buf_put_lit(text, GET("/none"));
             buf_put_lit(want, "204\n");
-        } else if (kind == 4) {
+        } else if (kind == 5) {
             buf_put_lit(text, POST("/echo", "5") "\r\nwhole");
             buf_put_lit(want, "200 whole\n");
-        } else if (kind == 5) {
+        } else if (kind == 6) {
             buf_put_lit(text, "POST /echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
                               "3\r\nin \r\n6\r\npieces\r\n0\r\n\r\n");
             buf_put_lit(want, "200 in pieces\n");

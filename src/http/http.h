@@ -114,8 +114,8 @@ void http_server_turn_end(struct http_server *server);
 void http_server_stop(struct http_server *server);
 bool http_server_is_idle(const struct http_server *server);
 
-/* Of an exchange that is answered later: its answer will have about so many bytes. They count as waiting already; without
- * this only their number bounds answers that are still to come. */
+/* Of an exchange that is answered later: its answer will have about so many bytes. They count as waiting already;
+ * without this only their number bounds answers that are still to come. */
 void http_promise(struct http_exchange *exchange, size_t answer_bytes);
 
 /* Ends the exchange. Everything is copied. */
@@ -125,13 +125,14 @@ void http_answer(struct http_server *server, struct http_exchange *exchange, con
 void http_problem(struct http_server *server, struct http_exchange *exchange, unsigned status, const char *title,
                   const char *detail, struct span fields);
 
-/* Header lines that an answer to this exchange would carry for browsers: Access-Control-… and Vary; for those who write
- * their own heads after a take-over. */
+/* Header lines that an answer to this exchange would carry for browsers: Access-Control-… and Vary; for those who
+ * write their own heads after a take-over. */
 void http_put_cors(const struct http_exchange *exchange, struct buf *buf);
 void http_put_date(struct http_server *server, struct buf *buf);
 
-/* Hands the stream over and ends the exchange; only within serve(), for a plan that said is_alone. *unread (initialised) gets what
- * the client has sent behind the request. The caller gives the stream a new owner before it returns to the loop. */
+/* Hands the stream over and ends the exchange; only within serve(), for a plan that said is_alone. *unread
+ * (initialised) gets what the client has sent behind the request. The caller gives the stream a new owner before it
+ * returns to the loop. */
 struct stream *http_take_over(struct http_server *server, struct http_exchange *exchange, struct buf *unread);
 
 /* Of a request's own address, for limits and logs. */

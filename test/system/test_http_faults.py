@@ -1,5 +1,5 @@
-"""The network's system calls fail, at every third of them: who is cut off was cut off, nobody hangs, what was acknowledged
-is there, and afterwards all is as it was. threats 20, 53, 77, 81"""
+"""The network's system calls fail, at every third of them: some links are cut, nobody hangs, what was acknowledged is
+there, and afterwards all is as it was. threats 20, 53, 77, 81"""
 import contextlib
 
 import pytest

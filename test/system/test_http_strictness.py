@@ -140,7 +140,7 @@ def test_heads_that_are_fine(server, head):
             wire.answer().want(200)
 
 
-# What the tool `smuggler` tries: a field that might be a Transfer-Encoding to one of two readers, beside a Content-Length.
+# What the tool `smuggler` tries: what might be a Transfer-Encoding to one of two readers, beside a Content-Length.
 SMUGGLERS_PLACES = {
     "midspace": b"Transfer-Encoding:%cchunked", "postspace": b"Transfer-Encoding%c: chunked",
     "prespace": b"%cTransfer-Encoding: chunked", "endspace": b"Transfer-Encoding: chunked%c",

@@ -93,7 +93,7 @@ void desk_stop(struct desk *desk)
     desk->is_stopping = true;
     each_feed(&desk->polls, feed_leave);
     each_feed(&desk->sessions, feed_leave);
-    echo_close_all(desk);
+    echo_leave_all(desk);
 }
 
 void desk_close_all(struct desk *desk)

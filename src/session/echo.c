@@ -162,6 +162,16 @@ static void echo_open(struct desk *desk, struct http_exchange *exchange, const s
     echo_flush(echo);
 }
 
+void echo_leave_all(struct desk *desk)
+{
+    for (struct list *link = desk->echoes.next, *next; link != &desk->echoes; link = next) {
+        struct echo *echo = container_of(link, struct echo, link);
+        next              = link->next;  /* this one may end */
+        echo_close(echo, WS_CLOSE_GOING_AWAY, SPAN("the server is stopping; come again"));
+        echo_flush(echo);
+    }
+}
+
 void echo_close_all(struct desk *desk)
 {
     while (!list_is_empty(&desk->echoes))

@@ -142,12 +142,10 @@ static const struct feed_kind session_kind = {
     .leave = session_lost,
 };
 
-void session_serve_poll(struct desk *desk, struct http_exchange *exchange, const struct http_request *request,
-                        struct wishes *wishes)
+void session_serve_poll(struct desk *desk, struct http_exchange *exchange, struct wishes *wishes)
 {
     struct poll_session *session = calloc(1, sizeof *session);
 
-    (void)request;
     must(session != NULL);
     feed_init(&session->feed, desk, &session_kind, TRANSPORT_POLL, ENCODING_JSON);
     session->timer.fire = session_on_timer;

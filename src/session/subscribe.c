@@ -107,7 +107,7 @@ static void serve_wishes(struct desk *desk, struct http_exchange *exchange, cons
         return;
     }
     if (transport == TRANSPORT_POLL)
-        session_serve_poll(desk, exchange, request, wishes);
+        session_serve_poll(desk, exchange, wishes);
     else
         session_serve_stream(desk, exchange, request, wishes, transport, media);
 }

@@ -19,6 +19,8 @@ void feed_follow_all(struct feed *feed, struct wishes *wishes);
 /* What the desk's pool of them is made for. */
 size_t ws_session_bytes(void);
 
+/* feed_leave() and feed_lose() for echoes. */
+void echo_leave_all(struct desk *desk);
 void echo_close_all(struct desk *desk);
 
 /* Reads and drops what a client sends that has nothing to say, once a turn. False: the link has ended. */
@@ -26,7 +28,6 @@ bool stream_drain(struct stream *stream);
 
 void session_serve_stream(struct desk *desk, struct http_exchange *exchange, const struct http_request *request,
                           struct wishes *wishes, enum transport transport, struct span media);
-void session_serve_poll(struct desk *desk, struct http_exchange *exchange, const struct http_request *request,
-                        struct wishes *wishes);
+void session_serve_poll(struct desk *desk, struct http_exchange *exchange, struct wishes *wishes);
 
 #endif

@@ -2,6 +2,7 @@
 below bears the number of the cases it stands for (1 framing, 2 pings, 3 reserved bits, 4 opcodes, 5 fragmentation,
 6 UTF-8, 7 closing, 9 limits). The suite itself isn't in Debian. threats 70, 72, 73"""
 import random
+import signal
 
 import pytest
 
@@ -367,6 +368,17 @@ def test_frames_of_every_cut(server):
             echo.want(TEXT, b"a\xc3\xa9")
             echo.want(BINARY, b"b" * 130)
             echo.want_end(1000)
+
+
+def test_a_stop_says_so():  # threat 24
+    """RFC 6455 7.4.1: 1001, behind what was to be echoed."""
+    with Server(flags=["--diagnostic-echo"]) as server, Echo(server) as echo:
+        echo.send(ws_frame(TEXT, b"last words"))
+        echo.want(TEXT, b"last words")
+        server.process.send_signal(signal.SIGTERM)
+        echo.want_end(1001)
+        echo.close()
+        assert server.process.wait(30) == 0
 
 
 def test_echoes_leave_nothing_behind(server):

@@ -282,7 +282,7 @@ size_t house_connection_count(const struct house *house)
 }
 
 #define TOO_MANY                                                                                                       \
-    "{\"type\":\"about:blank\",\"title\":\"Service Unavailable\",\"status\":503,"                                            \
+    "{\"type\":\"about:blank\",\"title\":\"Service Unavailable\",\"status\":503,"                                      \
     "\"detail\":\"too many connections (connections_max)\"}"
 
 static void worker_accepted(void *ctx, int fd)

@@ -10,11 +10,13 @@ void api_init(struct api *api)
 {
     json_doc_init(&api->doc);
     json_doc_init(&api->inner_doc);
+    api->page_end = &api->page_first;
     buf_init(&api->room, SIZE_MAX / 2);  /* what goes in has its maximum: history_bytes_max, batch_messages_max */
 }
 
 void api_fini(struct api *api)
 {
+    history_drop(api);
     json_doc_fini(&api->doc);
     json_doc_fini(&api->inner_doc);
     buf_fini(&api->room);

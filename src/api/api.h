@@ -49,6 +49,9 @@ struct api {
     const char            *version;
     struct json_doc        doc, inner_doc;
     struct buf             room;          /* answers are put together here */
+    struct letter         *page_first, **page_end;  /* questions for pages of history, in line */
+    uint32_t               pages_waiting; /* so many */
+    uint32_t               pages_away;         /* … and on their way */
 };
 
 /* Sets up what isn't handed in; the caller has filled in the rest. */

@@ -143,7 +143,8 @@ static struct stage *stage_new(void)
 {
     static const struct http_limits http = {
         .h1 = { 8192, 16384 }, .pipeline_max = 16, .answer_bytes_max = 1 << 20, .request_timeout_ms = 30000,
-        .keepalive_timeout_ms = 30000, .body_bytes_max = 1 << 20, .linger_ms = 2000,
+        .keepalive_timeout_ms = 30000, .body_bytes_max = 1 << 20, .owed_bytes_max = 1 << 30,
+        .linger_ms = 2000,
     };
     static const struct shard_limits shard = { .publish_count_max = 3, .publish_bytes_max = 1 << 20 };
     struct stage *stage = calloc(1, sizeof *stage);
@@ -435,6 +436,61 @@ static void a_batch_of_many_values_leaves_no_memory_behind(void **state)
     stage_free(stage);
 }
 
+/* Threat 21: what would not fit into memory together isn't read together; all are answered, save those who left. */
+static void pages_are_read_a_few_at_a_time(void **state)
+{
+    (void)state;
+    enum { COUNT = 10, AT_ONCE = 4, TURNS = 50 };
+    static const char request[] = "GET /v1/channels/user:a/messages HTTP/1.1\r\nHost: a\r\n\r\n";
+
+    for (int is_leaving = 0; is_leaving < 2; is_leaving++) {
+        struct stage *stage = stage_new();
+        struct buf    answers;
+        char         *bytes = calloc(1, 65536);
+        int           count = 0;
+
+        buf_init(&answers, 1 << 20);
+        for (int i = 0; i < COUNT; i++)
+            must(send(stage->fd, request, strlen(request), MSG_NOSIGNAL) == (ssize_t)strlen(request));
+        stage_turn(stage);
+        assert_int_equal(letters_under_way(stage), AT_ONCE);
+        for (int turn = 0; turn < TURNS && !is_leaving; turn++) {
+            stage_turn(stage);
+            assert_true(letters_under_way(stage) <= AT_ONCE);
+            ssize_t got = recv(stage->fd, bytes, 65536, 0);
+            buf_put(&answers, span_of(bytes, got > 0 ? (size_t)got : 0));
+        }
+        buf_putc(&answers, '\0');
+        for (const char *at = answers.at; (at = strstr(at, "HTTP/1.1 200")) != NULL; at++)
+            count++;
+        assert_int_equal(count, is_leaving ? 0 : COUNT);
+        free(bytes);
+        buf_fini(&answers);
+        stage_free(stage);
+    }
+}
+
+/* Threat 21: and refused while too many wait for clients to read them. */
+static void a_page_that_has_no_room_is_refused(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_new();
+    struct buf    answer;
+
+    buf_init(&answer, 1 << 20);
+    stage->head                       = 1;
+    stage->long_bytes                 = 1000;
+    stage->http.limits.owed_bytes_max = 6000;  /* six bytes are spent on each control character */
+    ask(stage, "GET /v1/channels/user:a/messages", "", "", &answer);
+    assert_int_equal(status_of(buf_span(&answer)), 503);
+    assert_non_null(memmem(answer.at, answer.len, "Retry-After: 1\r\n", 16));
+    stage->http.limits.owed_bytes_max = 7000;
+    ask(stage, "GET /v1/channels/user:a/messages", "", "", &answer);
+    assert_int_equal(status_of(buf_span(&answer)), 200);
+    buf_fini(&answer);
+    stage_free(stage);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -444,6 +500,8 @@ int main(void)
         cmocka_unit_test(answers_outlive_their_asker),
         cmocka_unit_test(a_long_answer_is_whole_and_leaves_no_memory_behind),
         cmocka_unit_test(a_batch_of_many_values_leaves_no_memory_behind),
+        cmocka_unit_test(pages_are_read_a_few_at_a_time),
+        cmocka_unit_test(a_page_that_has_no_room_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -41,6 +41,9 @@ void serve_health(struct call *call);
 void serve_ready(struct call *call);
 void serve_metrics(struct call *call);
 
+/* Nobody is left to be answered: what waits in line is dropped. */
+void history_drop(struct api *api);
+
 /* Retry-After for refusals that pass by themselves, else "". */
 struct span retry_after(unsigned status);
 

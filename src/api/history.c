@@ -5,7 +5,11 @@
 #include "base/must.h"
 #include "message/epoch.h"
 
-enum { LIMIT_DEFAULT = 100 };
+enum {
+    LIMIT_DEFAULT     = 100,
+    PAGES_AT_ONCE     = 4,      /* of one loop; each may hold history_bytes_max */
+    PAGES_WAITING_MAX = 65536,
+};
 
 /* Reading needs the right to subscribe. False: answered. */
 static bool may_read(const struct call *call, const struct channel_name *name)
@@ -50,25 +54,92 @@ static void answer_unreadable(struct api *api, struct http_exchange *exchange)
     http_problem(api->server, exchange, 503, NULL, "the store can't be read just now", retry_after(503));
 }
 
+/* --- pages: a few are read at a time, because a hundred would not fit into memory before the first is answered --- */
+
+static struct read_letter *page_pop(struct api *api)
+{
+    struct letter *letter = api->page_first;
+
+    api->page_first = letter->next;
+    if (api->page_first == NULL)
+        api->page_end = &api->page_first;
+    api->pages_waiting--;
+    return container_of(letter, struct read_letter, letter);
+}
+
+static void page_drop(struct api *api, struct read_letter *letter)
+{
+    http_problem(api->server, letter->owner, 503, NULL, "the server is stopping", SPAN(""));
+    letter_free(&letter->letter);
+}
+
+static void pages_go_on(struct api *api)
+{
+    while (api->pages_away < PAGES_AT_ONCE && api->page_first != NULL) {
+        struct read_letter   *letter   = page_pop(api);
+        struct http_exchange *exchange = letter->owner;
+        if (exchange->conn == NULL) {
+            page_drop(api, letter);
+            continue;
+        }
+        api->pages_away++;
+        shard_read(api->shard, letter);
+    }
+}
+
+void history_drop(struct api *api)
+{
+    while (api->page_first != NULL)
+        page_drop(api, page_pop(api));
+}
+
+static void page_ask(const struct call *call, struct read_letter *letter)
+{
+    struct api *api = call->api;
+
+    if (api->pages_waiting >= PAGES_WAITING_MAX) {
+        call_refuse(call, 503, "too many ask for history; ask again a little later");
+        letter_free(&letter->letter);
+        return;
+    }
+    letter->letter.next = NULL;
+    *api->page_end      = &letter->letter;
+    api->page_end       = &letter->letter.next;
+    api->pages_waiting++;
+    pages_go_on(api);
+}
+
+/* Pages are what clients can ask for most cheaply, and leave unread. */
+static void answer_page(struct api *api, struct http_exchange *exchange)
+{
+    if (http_has_room(api->server, api->room.len))
+        http_answer(api->server, exchange, &(struct http_answer){
+            .status = 200, .media = SPAN("application/json"), .body = buf_span(&api->room),
+        });
+    else
+        http_problem(api->server, exchange, 503, NULL,
+                     "too many answers wait for clients to read them; ask again a little later", retry_after(503));
+}
+
 static void history_came(struct read_letter *letter)
 {
     struct http_exchange *exchange = letter->owner;
     struct api           *api      = exchange->owner;
 
+    api->pages_away--;
     if (letter->read.rc != RC_OK) {
         answer_unreadable(api, exchange);
     } else {
         buf_clear(&api->room);
         put_page(&api->room, &letter->read);
-        http_answer(api->server, exchange, &(struct http_answer){
-            .status = 200, .media = SPAN("application/json"), .body = buf_span(&api->room),
-        });
+        answer_page(api, exchange);
     }
     letter_free(&letter->letter);
+    pages_go_on(api);
 }
 
-static void call_read(struct call *call, struct channel_name *name, enum read_way way, uint64_t bound, uint32_t limit,
-                      void (*answered)(struct read_letter *))
+static struct read_letter *question_new(struct call *call, struct channel_name *name, enum read_way way, uint64_t bound,
+                                        uint32_t limit, void (*answered)(struct read_letter *))
 {
     struct read_letter *letter = read_letter_new(name);
 
@@ -78,7 +149,7 @@ static void call_read(struct call *call, struct channel_name *name, enum read_wa
     letter->read.bound     = bound;
     letter->read.limit     = limit;
     letter->read.bytes_max = call->api->limits.history_bytes_max;
-    shard_read(call->api->shard, letter);
+    return letter;
 }
 
 static void read_page(struct call *call, struct channel_name *name)
@@ -100,11 +171,9 @@ static void read_page(struct call *call, struct channel_name *name)
     if (limit > call->api->limits.history_limit_max)
         limit = call->api->limits.history_limit_max;
     /* before=1 asks for what stands before the first message: nothing; a bound of 0 would mean the end. */
-    if (has_before && before <= 1)
-        call_read(call, name, READ_AFTER, UINT64_MAX / 2, (uint32_t)limit, history_came);
-    else
-        call_read(call, name, has_after ? READ_AFTER : READ_BEFORE, has_after ? after : before, (uint32_t)limit,
-                  history_came);
+    enum read_way way   = has_after || (has_before && before <= 1) ? READ_AFTER : READ_BEFORE;
+    uint64_t      bound = has_after ? after : way == READ_AFTER ? UINT64_MAX / 2 : before;
+    page_ask(call, question_new(call, name, way, bound, (uint32_t)limit, history_came));
 }
 
 void serve_history(struct call *call)
@@ -172,6 +241,6 @@ void serve_channel(struct call *call)
     struct channel_name *name = call_channel(call);
 
     if (name != NULL && may_read(call, name))
-        call_read(call, name, READ_AFTER, 0, 0, facts_came);
+        shard_read(call->api->shard, question_new(call, name, READ_AFTER, 0, 0, facts_came));
     channel_name_unref(name);
 }

@@ -310,8 +310,10 @@ static bool conn_try_whole(struct http_conn *conn, struct span rest, size_t *ret
 static bool conn_may_parse(const struct http_conn *conn)
 {
     const struct http_limits *limits = &conn->server->limits;
+    size_t                    max    = http_has_room(conn->server, 0) ? limits->answer_bytes_max : 1;
+
     return !conn->is_last && !conn->is_alone && conn->exchange_count < limits->pipeline_max &&
-           conn->out.len + conn->promised < limits->answer_bytes_max;
+           conn->out.len + conn->promised < max;
 }
 
 /* Its request is known, but may not be served before the earlier ones are answered. */
@@ -406,6 +408,7 @@ static void conn_free(struct http_conn *conn)
     list_take(&conn->link);
     list_take(&conn->dirty);
     counter_sub(&conn->server->counters.conns, 1);
+    conn->server->owed_bytes -= conn->owed;
     pending_free(conn->pending, conn->server);
     buf_fini(&conn->in);
     buf_fini(&conn->out);
@@ -525,6 +528,14 @@ void conn_mark(struct http_conn *conn)
         list_push(&conn->server->dirty, &conn->dirty);
 }
 
+void conn_count_owed(struct http_conn *conn)
+{
+    size_t owed = conn->out.len + conn->promised;
+
+    conn->server->owed_bytes += owed - conn->owed;
+    conn->owed = owed;
+}
+
 void conn_queue_answers(struct http_conn *conn)
 {
     while (!list_is_empty(&conn->exchanges)) {
@@ -591,6 +602,7 @@ void conn_work(struct http_conn *conn)
     bool is_blocked = conn_must_wait(conn) || (conn->in.len > 0 && !conn_may_parse(conn));
     if (!conn_flush(conn))
         return;
+    conn_count_owed(conn);
     bool goes_on = is_blocked && conn_may_parse(conn) && !conn_must_wait(conn);
     if (goes_on)
         conn_mark(conn);  /* the answers that were in the way have gone */

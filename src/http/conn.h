@@ -37,6 +37,7 @@ struct http_conn {
     uint64_t              served;     /* requests so far */
     uint64_t              timed;      /* `served` when the timer was armed */
     msec                  phase_at;   /* when `phase` began */
+    size_t                owed;       /* what it counts for in server.owed_bytes */
     size_t                promised;   /* bytes of answers that can't go into `out` yet, made or announced */
     uint32_t              exchange_count;
     uint8_t               phase;      /* enum http_phase */
@@ -67,6 +68,9 @@ void conn_refuse(struct http_conn *conn, unsigned status, const char *detail);
 
 struct http_exchange *exchange_new(struct http_conn *conn, const struct h1_head *head);
 void                  exchange_free(struct http_exchange *exchange);
+/* Brings `owed` up to date. */
+void conn_count_owed(struct http_conn *conn);
+
 /* From now on it counts for so many bytes in its connection's `promised`. */
 void exchange_promise(struct http_exchange *exchange, size_t bytes);
 

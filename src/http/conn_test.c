@@ -187,6 +187,7 @@ static int rig_open(void **state)
         .request_timeout_ms   = REQUEST_MS,
         .keepalive_timeout_ms = KEEPALIVE_MS,
         .body_bytes_max       = BODIES_MAX,
+        .owed_bytes_max       = 8 * BIG_BYTES,
         .linger_ms            = LINGER_MS,
     };
     struct rig *rig = calloc(1, sizeof *rig);
@@ -548,6 +549,30 @@ static void answers_that_are_promised_stop_the_serving(void **state)  /* threats
     rig_settle(rig);
     expect_served(rig, "GET /now\n");
     expect_answers(rig, "200 less than promised\n200 now the next\n200 now\n");
+}
+
+/* While too much waits for others, one answer at a time waits for each; whoever reads is served as ever. */
+static void answers_that_others_do_not_read_slow_who_asks_without_reading(void **state)  /* threats 21, 34 */
+{
+    struct rig *rig   = *state;
+    int         other = rig_connect(rig);
+
+    rig->server.limits.owed_bytes_max = BIG_BYTES / 2;
+    client_send(other, SPAN(GET("/big")));
+    rig_settle(rig);
+    assert_false(http_has_room(&rig->server, 0));
+    expect_served(rig, "GET /big\n");
+    rig_say(rig, GET("/late") GET("/now") GET("/now") GET("/now"));
+    expect_served(rig, "GET /late\nGET /now\n");
+    rig_answer(rig, 0, SPAN("late"));
+    rig_settle(rig);
+    expect_served(rig, "GET /now\nGET /now\n");
+    expect_answers(rig, "200 late\n200 now\n200 now\n200 now\n");
+    close(other);
+    rig_settle(rig);
+    assert_int_equal(rig->server.owed_bytes, 0);
+    assert_true(http_has_room(&rig->server, BIG_BYTES / 4));
+    assert_false(http_has_room(&rig->server, BIG_BYTES));
 }
 
 /* Whatever a client asks for and doesn't read, one big answer waits for it. */
@@ -1145,6 +1170,7 @@ int main(void)
         TEST(answers_that_nobody_reads_stop_the_serving),
         TEST(answers_behind_an_earlier_one_stop_the_serving),
         TEST(answers_that_are_promised_stop_the_serving),
+        TEST(answers_that_others_do_not_read_slow_who_asks_without_reading),
         TEST(no_order_of_events_changes_the_order_of_answers),
         TEST(a_heavy_request_waits_until_the_earlier_answers_have_left),
         TEST(what_was_left_unread_is_read_on_by_itself),

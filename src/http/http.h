@@ -21,6 +21,7 @@ struct http_limits {
     uint32_t         pipeline_max;          /* requests under way on one connection; then it is not read from */
     size_t           answer_bytes_max;      /* answers waiting for one client, and promised to it; then it is not read
                                              * from */
+    size_t           owed_bytes_max;        /* answers waiting for all clients; then who is owed any is not read from */
     msec             request_timeout_ms;    /* from a request's first byte to its last: 408 */
     msec             keepalive_timeout_ms;  /* between requests: closed */
     size_t           body_bytes_max;        /* of all bodies being gathered; then 503 */
@@ -96,6 +97,7 @@ struct http_server {
     char                       date[40]; /* "Date: …\r\n" of this second */
     msec                       date_at;
     size_t                     body_bytes;   /* of all requests whose end has not come */
+    size_t                     owed_bytes;   /* of all answers, made or promised, that have not left */
     bool                       is_stopping;
     struct http_counters       counters;
 };
@@ -117,6 +119,10 @@ bool http_server_is_idle(const struct http_server *server);
 /* Of an exchange that is answered later: its answer will have about so many bytes. They count as waiting already;
  * without this only their number bounds answers that are still to come. */
 void http_promise(struct http_exchange *exchange, size_t answer_bytes);
+
+/* Is there room for an answer of so many bytes beside those that wait for their clients? To be asked for what can be
+ * refused (503) instead; http_answer() itself takes anything. */
+bool http_has_room(const struct http_server *server, size_t answer_bytes);
 
 /* Ends the exchange. Everything is copied. */
 void http_answer(struct http_server *server, struct http_exchange *exchange, const struct http_answer *answer);

@@ -119,8 +119,15 @@ static bool exchange_is_farewell(const struct http_exchange *exchange)
 void http_promise(struct http_exchange *exchange, size_t answer_bytes)
 {
     must(!exchange->is_answered);
-    if (exchange->conn != NULL)
-        exchange_promise(exchange, answer_bytes);
+    if (exchange->conn == NULL)
+        return;
+    exchange_promise(exchange, answer_bytes);
+    conn_count_owed(exchange->conn);
+}
+
+bool http_has_room(const struct http_server *server, size_t answer_bytes)
+{
+    return server->owed_bytes + answer_bytes < server->limits.owed_bytes_max;
 }
 
 void http_answer(struct http_server *server, struct http_exchange *exchange, const struct http_answer *answer)
@@ -147,6 +154,7 @@ void http_answer(struct http_server *server, struct http_exchange *exchange, con
         conn_queue_answers(conn);
     else
         exchange_promise(exchange, exchange->answer.len);
+    conn_count_owed(conn);
     conn_mark(conn);
 }
 

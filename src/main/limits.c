@@ -10,6 +10,7 @@ struct http_limits http_limits_of(const struct settings *settings)
         .keepalive_timeout_ms = settings->keepalive_timeout_s * 1000,
         .linger_ms            = 2000,
         .body_bytes_max       = settings->publish_waiting_bytes_max,
+        .owed_bytes_max       = settings->publish_waiting_bytes_max,
     };
 }
 
@@ -26,6 +27,7 @@ struct session_limits session_limits_of(const struct settings *settings)
         .channels_max           = (uint32_t)settings->channels_per_connection_max,
         .frame_bytes_max        = (uint32_t)settings->frame_bytes_max,
         .gathered_bytes_max     = settings->publish_waiting_bytes_max,
+        .gather_timeout_ms      = settings->request_timeout_s * 1000,
         .waiting_publishes_max  = (uint32_t)settings->pipeline_max,
         .echo_bytes_max         = 32 * 1024 * 1024,
         .has_echo               = settings->diagnostic_echo,

@@ -18,6 +18,7 @@ struct session_limits {
     uint32_t channels_max;          /* a connection; at most TOKEN_PLACES_MAX */
     uint32_t frame_bytes_max;       /* a WebSocket message from a client */
     size_t   gathered_bytes_max;    /* of all of them whose end has not come; then 1013 */
+    msec     gather_timeout_ms;     /* for the end to come, and up to a heartbeat more; then 1008 */
     uint32_t waiting_publishes_max; /* of one WebSocket; then it is not read from */
     uint32_t echo_bytes_max;        /* a message to the echo */
     bool     has_echo;

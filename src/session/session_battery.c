@@ -307,7 +307,8 @@ static void stage_furnish_desk(struct stage *stage)
     stage->desk.limits     = (struct session_limits){
         .heartbeat_ms = 25000, .pong_timeout_ms = 10000, .slow_reader_timeout_ms = 3600000, .poll_wait_ms = 25000,
         .poll_wait_ms_max = 60000, .sse_retry_ms = 1000, .close_timeout_ms = 5000, .channels_max = 1000,
-        .frame_bytes_max = 1 << 20, .gathered_bytes_max = 1 << 20, .waiting_publishes_max = 256,
+        .frame_bytes_max = 1 << 20, .gathered_bytes_max = 1 << 20, .gather_timeout_ms = 30000,
+        .waiting_publishes_max = 256,
     };
     desk_init(&stage->desk);
 }
@@ -316,7 +317,8 @@ void stage_init(struct stage *stage, uint64_t seed)
 {
     static const struct http_limits http = {
         .h1 = { 8192, 16384 }, .pipeline_max = 16, .answer_bytes_max = 1 << 20, .request_timeout_ms = 30000,
-        .keepalive_timeout_ms = 30000, .body_bytes_max = 1 << 20, .linger_ms = 2000,
+        .keepalive_timeout_ms = 30000, .body_bytes_max = 1 << 20, .owed_bytes_max = 1 << 26,
+        .linger_ms = 2000,
     };
     static const struct shard_limits shard = {
         .hub = { .window_messages_max = 32, .window_bytes_max = 1 << 20, .linger_ms = 100 },

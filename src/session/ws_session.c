@@ -19,6 +19,7 @@ enum { FRAGMENTS_MAX = 1024, OWN_BYTES_REST = 64 * 1024, MEMBERS_MAX = 1024 };
 /* What a client that says something needs for a while; an idle one hasn't got it. */
 struct ws_work {
     struct buf  in;             /* a message that comes in pieces */
+    msec        in_since;       /* when its first piece came */
     struct list publishes;      /* under way: their answers find us, or nobody */
     uint32_t    publish_count;
     uint8_t     rest_len;
@@ -637,16 +638,19 @@ static void session_on_text(struct ws_session *session, struct span text)
 
 /* --- bytes --------------------------------------------------------------------------------------------------- */
 
-/* All messages of which only a part is there have a maximum together: a client may leave it at that for ever. */
+/* All messages of which only a part is there have a maximum together. */
 static bool session_gather(struct ws_session *session, struct span piece)
 {
-    struct desk *desk = session->feed.desk;
+    struct desk    *desk = session->feed.desk;
+    struct ws_work *work = session_work(session);
 
     if (desk->gathered_bytes + piece.len > desk->limits.gathered_bytes_max) {
         session_close(session, WS_CLOSE_TRY_LATER, "too much is being sent to this server at once; come again later");
         return false;
     }
-    buf_put(&session_work(session)->in, piece);
+    if (work->in.len == 0)
+        work->in_since = desk->loop->now;
+    buf_put(&work->in, piece);
     desk->gathered_bytes += piece.len;
     return true;
 }
@@ -818,6 +822,18 @@ static bool session_is_cut_off(const struct ws_session *session)
     return stream_is_dead(session->feed.stream, limits->heartbeat_ms + limits->pong_timeout_ms);
 }
 
+/* Who begins a message and doesn't end it holds memory that others need. The rest may be there already, and it's up to us
+ * to read it: after a pause of the process, or while publishes are under way. */
+static bool session_is_dawdling(const struct ws_session *session, msec now)
+{
+    const struct ws_work *work    = session->work;
+    bool                  is_ours = session->feed.stream->is_again ||
+                                    (session->is_resting && feed_waiting(&session->feed) == 0);
+
+    return work != NULL && work->in.len > 0 && !is_ours &&
+           now - work->in_since >= session->feed.desk->limits.gather_timeout_ms;
+}
+
 static void session_drop_silent(struct ws_session *session)
 {
     counter_add(&session->feed.desk->counters.dropped_silent, 1);
@@ -837,6 +853,10 @@ static void session_on_timer(struct timer *timer, msec now)
     }
     if (!session_is_welcome(session))
         return;
+    if (session_is_dawdling(session, now)) {
+        session_close(session, WS_CLOSE_POLICY, "the message did not arrive in time");
+        return;
+    }
     if (session->is_resting)
         ws_idle_heard(&session->idle, now);  /* whom we don't read can't be heard */
     switch (ws_idle_judge(&session->idle, &desk->limits, feed_waiting(&session->feed), now, &next)) {

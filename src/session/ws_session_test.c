@@ -518,6 +518,32 @@ static void a_flood_leaves_turns_to_others(void **state)
     stage_fini(&stage);
 }
 
+/* Threats 21, 52: a message that is begun and not ended; who only keeps silent stays. */
+static void who_does_not_end_a_message_is_closed(void **state)
+{
+    (void)state;
+    struct stage  stage;
+    struct client dawdler, idler;
+    msec          deadline = clock_now() + 30000;
+
+    stage_init(&stage, 1);
+    stage.desk.limits.heartbeat_ms      = 1;
+    stage.desk.limits.gather_timeout_ms = 1;
+    client_open(&idler, &stage, "");
+    client_open(&dawdler, &stage, "");
+    must(send(dawdler.fd, "\x01\x81\0\0\0\0{", 7, MSG_NOSIGNAL) == 7);
+    while (strstr(client_story(&dawdler), "close 1008") == NULL) {
+        assert_true(clock_now() < deadline);
+        turns(&stage, &dawdler, 1);
+    }
+    client_send(&idler, WS_TEXT, SPAN("{\"type\":\"ping\"}"));
+    turns(&stage, &idler, 2);
+    assert_non_null(strstr(client_story(&idler), "pong"));
+    client_close(&dawdler);
+    client_close(&idler);
+    stage_fini(&stage);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -533,6 +559,7 @@ int main(void)
         cmocka_unit_test(a_flood_of_publishes_is_answered_to_the_last),
         cmocka_unit_test(answers_outlive_their_asker),
         cmocka_unit_test(a_flood_leaves_turns_to_others),
+        cmocka_unit_test(who_does_not_end_a_message_is_closed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -180,7 +180,7 @@ static void wait_for_the_end(struct house *house, const sigset_t *ours, char *co
     }
 }
 
-static int run(const struct settings *settings, const struct buf *warnings, char *const *argv)
+static int run(struct settings *settings, const struct buf *warnings, char *const *argv)
 {
     static struct house house;
     char                why[512] = "";
@@ -199,6 +199,7 @@ static int run(const struct settings *settings, const struct buf *warnings, char
         return EXIT_CANT_START;
     }
     say_hello(settings, &house);
+    settings_fini(settings);  /* the house has its own, and lets go of a key that is taken out */
     wait_for_the_end(&house, &ours, argv);
     house_close(&house);
     LOG(LOG_INFO, "stopped");

@@ -8,7 +8,7 @@
 #include "session/session.h"
 #include "session/transport.h"
 
-enum { POLL_MESSAGES_MAX = 1000, POLL_BYTES_MAX = 1024 * 1024 };
+enum { POLL_MESSAGES_MAX = 1000, POLL_BYTES_MAX = 1024 * 1024, BODY_BYTES_KEPT = 4 * SCRATCH_BYTES };
 
 struct poll_session {
     struct feed           feed;
@@ -86,6 +86,8 @@ static void session_answer(struct poll_session *session, struct buf *body)
         .body   = buf_span(body),
     });
     counter_add(&desk->counters.bytes[TRANSPORT_POLL], body->len);
+    if (body->cap > BODY_BYTES_KEPT)
+        buf_fini(body);
     session_free(session);
 }
 

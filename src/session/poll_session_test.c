@@ -150,11 +150,34 @@ static void polls_among_streams_get_their_own(void **state)
     stage_fini(&stage);
 }
 
+/* The room that answers are put together in is every reader's, and stays small between them. */
+static void a_long_answer_leaves_no_memory_behind(void **state)
+{
+    (void)state;
+    struct stage stage;
+    struct buf   body;
+
+    stage_init(&stage, 1);
+    stage_log(&stage, "topic:a", 1, 23);
+    stage_log(&stage, "topic:b", 1, 23);
+    stage_log(&stage, "topic:c", 1, 23);
+    int fd = stage_connect(&stage);
+    buf_init(&body, 1 << 22);
+    ask(fd, "channel=topic:a&after=22&channel=topic:b&after=22&channel=topic:c&after=22");
+    answer(&stage, fd, &body);
+    assert_in_range(body.len, 4 * SCRATCH_BYTES, body.max);
+    assert_in_range(stage.desk.scratch.bytes.cap, 0, 4 * SCRATCH_BYTES);
+    buf_fini(&body);
+    close(fd);
+    stage_fini(&stage);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_poll_is_answered_when_there_is_something),
         cmocka_unit_test(polls_among_streams_get_their_own),
+        cmocka_unit_test(a_long_answer_leaves_no_memory_behind),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,13 +1,15 @@
 """HTTP/1.1 with ill will: smuggling, slowness, early ends, and payloads that try to break out of their frames.
 threats 47 to 53, 58, 80, 84"""
+import contextlib
 import json
 import random
+import socket
 import subprocess
 import time
 
 import pytest
 
-from longwire_server import Server, free_port
+from longwire_server import ROOT, Server, free_port
 from wire import (READERS, Closed, Sse, Wire, Ws, fresh, handshake_bytes, history, metric, path_of, publish,
                   publish_many, query_of, request, request_bytes, wait_until)
 
@@ -414,6 +416,35 @@ def test_requests_cut_at_every_byte(server):
                 wire.send(data[:cut])
     messages = history(server, channel, "?after=0&limit=1000").json()["messages"]
     assert len(messages) == count and {message["data"] for message in messages} == {"hello"}
+
+
+CORPUS = ROOT / "test" / "fuzz" / "corpus"
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_the_fuzzers_found_in_any_mixture(server, seed):  # threats 53, 77
+    """Their inputs and honest requests, cut anywhere, left by close and reset: all links end, and nothing else does."""
+    rng, channel = random.Random(seed), fresh()
+    odd = [path.read_bytes() for path in sorted(CORPUS.glob("h1/*")) + sorted(CORPUS.glob("ws/*"))]
+    honest = [GET + b"\r\n", handshake_bytes(f"/v1/ws?channel={channel}"),
+              request_bytes("POST", path_of(channel) + "/messages", b"x"), request_bytes("GET", "/readyz"),
+              request_bytes("GET", "/v1/openapi.json") * 20,
+              request_bytes("GET", "/v1/subscribe?wait=1&" + query_of(channel)),
+              request_bytes("GET", "/v1/subscribe?" + query_of(channel), accept="text/event-stream")]
+    for _ in range(200):
+        data = b"".join(rng.choice(honest if rng.random() < 0.6 else odd) for _ in range(rng.randrange(1, 6)))
+        cut = rng.randrange(len(data) + 1)
+        with Wire(server) as wire, contextlib.suppress(OSError):
+            wire.send(data[:cut])
+            wire.send(data[cut:])
+            if rng.random() < 0.3:
+                wire.socket.shutdown(socket.SHUT_WR)
+            if rng.random() < 0.3:
+                wire.reset()
+    wait_until(lambda: metric(server, "longwire_http_connections") == 1)
+    seqs = [message["seq"] for message in history(server, channel, "?after=0&limit=1000").json()["messages"]]
+    assert seqs == list(range(1, len(seqs) + 1))
+    publish(server, channel)
 
 
 # --- what a publisher writes stays inside its frame (threats 58, 80) -------------------------------------------------

@@ -1,10 +1,21 @@
 #include "base/must.h"
 
+#include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+
+/* What the system didn't give us is no mistake of ours (docs/decisions/0013). */
+static bool is_for_want_of_memory(const char *promise)
+{
+    return errno == ENOMEM && (strstr(promise, "!= NULL") != NULL || strstr(promise, "!= MAP_FAILED") != NULL);
+}
 
 void must_failed(const char *promise, const char *file, int line)
 {
-    fprintf(stderr, "longwire: broken promise: %s (%s:%d)\n", promise, file, line);
+    const char *what = is_for_want_of_memory(promise) ? "out of memory" : "broken promise";
+
+    fprintf(stderr, "longwire: %s: %s (%s:%d)\n", what, promise, file, line);
     abort();
 }

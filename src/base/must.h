@@ -1,4 +1,5 @@
-/* must.h - what we promise ourselves. On in release too: a broken promise ends the process with its text. */
+/* must.h - what we promise ourselves. On in release too: a broken promise ends the process with its text. So does memory
+ * that the system doesn't give: must(at != NULL). */
 #ifndef BASE_MUST_H
 #define BASE_MUST_H
 

@@ -1,9 +1,16 @@
 """What strangers can make the server hold (threat 21): many connections that each begin something large and don't end it,
-or don't read what they asked for. It refuses before its memory is full, and goes on for the others."""
+or don't read what they asked for. It refuses before its memory is full, and goes on for the others. And what is left of one
+whom the system gave no memory (threat 19).
+
+LW_MEMORY_SAMPLE    how many of the allocations to fail, each in a server of its own; 12 unless told otherwise
+LW_SEED             seed of that sample
+"""
 import contextlib
+import http.client
 import json
 import os
 import pathlib
+import random
 import re
 import resource
 import socket
@@ -12,8 +19,8 @@ import time
 
 import pytest
 
-from longwire_client import Api, Reader
-from longwire_server import LONGWIRED, Server, is_built
+from longwire_client import Api, Place, Reader, audit_history, follow_ndjson
+from longwire_server import BUILD, LONGWIRED, Server, is_built
 from wire import handshake_bytes
 
 pytestmark = pytest.mark.skipif(not is_built(), reason="no longwired is built")
@@ -185,3 +192,79 @@ def test_a_flood_does_not_end_it(flood):
         api.close()
         server.stop()
         cage.close()
+
+
+# --- without memory ---------------------------------------------------------------------------------------------------
+
+SHORT_MEMORY = BUILD / "short_memory.so"
+# Sanitizers have a malloc of their own.
+PLAIN = next((folder / "longwired" for folder in (BUILD, BUILD.parent) if (folder / "longwired").exists() and
+              b"__asan_init" not in (folder / "longwired").read_bytes()), None)
+SEED = int(os.environ.get("LW_SEED", random.randrange(1 << 32)))
+SAMPLE = int(os.environ.get("LW_MEMORY_SAMPLE", "12"))
+ALLOCATIONS = 600   # of a few rounds of work
+LAST_WORDS = r"longwire: out of memory: .*\(src/.*:\d+\)|std::bad_alloc"
+
+
+class PlainServer(Server):
+    def command(self):
+        return [str(PLAIN), *super().command()[1:]]
+
+
+class ShortServer(PlainServer):
+    """Told fail(n), its nth allocation from then on fails."""
+
+    def __init__(self, **more):
+        super().__init__(**more)
+        self.control = self.home / "memory"
+        self.control.write_bytes(struct.pack("=q", 0))
+        self.env.update(LD_PRELOAD=str(SHORT_MEMORY), SHORT_MEMORY_CONTROL=str(self.control))
+
+    def fail(self, number):
+        with open(self.control, "r+b") as control:  # in place: the server has it mapped
+            control.write(struct.pack("=q", number))
+
+    def has_failed(self):
+        return struct.unpack("=q", self.control.read_bytes())[0] <= 0
+
+    def has_ended(self):
+        return self.process.poll() is not None
+
+
+def work(server, answered):
+    """A publish, a page of history and a stream; what was acknowledged is written down."""
+    api, payload = Api(server.url), f"message {len(answered)}".encode()
+    with contextlib.suppress(OSError, http.client.HTTPException), contextlib.closing(api):
+        answer = api.publish("topic:m", payload, key=payload.decode())
+        if answer.status in (200, 201):
+            answered[payload] = (answer.json["epoch"], answer.json["seq"])
+        api.get("/v1/channels/topic:m/messages?after=0")
+        place = Place(server.url, ["topic:m"])
+        with contextlib.closing(place):
+            next(follow_ndjson(place), None)
+
+
+@pytest.mark.skipif(PLAIN is None or not SHORT_MEMORY.exists(), reason="needs a build without sanitizers, and short_memory.so")
+def test_no_memory_is_the_end_and_loses_nothing(tmp_path):
+    """Threat 19: fails one allocation after the other. It says what was missing and ends, or goes on; what was acknowledged
+    is there afterwards, once (docs/decisions/0013)."""
+    print("seed", SEED)
+    answered, ended = {}, 0
+    for number in sorted(random.Random(SEED).sample(range(1, ALLOCATIONS), SAMPLE)):
+        with contextlib.ExitStack() as stack:
+            server = ShortServer(data=tmp_path / "data")
+            stack.callback(server.kill)
+            server.start()
+            work(server, answered)
+            server.fail(number)
+            deadline = time.monotonic() + SECONDS
+            while not server.has_failed():
+                assert time.monotonic() < deadline, number
+                work(server, answered)
+            wait_until(lambda at=server: at.has_ended() or at.is_healthy())
+            if server.has_ended():
+                assert re.search(LAST_WORDS, server.log()), (number, server.log()[-1000:])
+                ended += 1
+        with PlainServer(data=tmp_path / "data") as server, contextlib.closing(Api(server.url)) as api:
+            audit_history(api, "topic:m", answered)
+    assert ended > 0

@@ -1,0 +1,81 @@
+/* short_memory.so - one allocation that fails, for tests of a whole process that was built without sanitizers.
+ *
+ *   LD_PRELOAD=…/short_memory.so SHORT_MEMORY_CONTROL=/tmp/control server …
+ *
+ * The control file is there before the process starts and holds a signed 64-bit number in the machine's order: n > 0 lets
+ * n - 1 allocations pass and fails the next one, of whatever thread, library or size; the number counts down to 0, and
+ * from then on there is memory again. Releasing and shrinking never fail. */
+#include <errno.h>
+#include <fcntl.h>
+#include <malloc.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+extern void *__libc_malloc(size_t size);
+extern void *__libc_calloc(size_t count, size_t size);
+extern void *__libc_realloc(void *old, size_t size);
+extern void *__libc_memalign(size_t alignment, size_t size);
+
+static _Atomic int64_t *left;
+
+__attribute__((constructor)) static void control_map(void)
+{
+    const char *path = getenv("SHORT_MEMORY_CONTROL");
+    int         fd   = path == NULL ? -1 : open(path, O_RDWR | O_CLOEXEC);
+    void       *at   = fd < 0 ? MAP_FAILED : mmap(NULL, sizeof *left, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+    if (fd >= 0)
+        close(fd);
+    if (at == MAP_FAILED)
+        abort();  /* a test that believes an allocation fails must not pass because none does */
+    left = at;
+}
+
+static bool fails(void)
+{
+    if (left == NULL || atomic_load(left) <= 0 || atomic_fetch_sub(left, 1) != 1)
+        return false;
+    errno = ENOMEM;
+    return true;
+}
+
+void *malloc(size_t size)
+{
+    return fails() ? NULL : __libc_malloc(size);
+}
+
+void *calloc(size_t count, size_t size)
+{
+    return fails() ? NULL : __libc_calloc(count, size);
+}
+
+void *realloc(void *old, size_t size)
+{
+    bool is_growing = old == NULL || size > malloc_usable_size(old);
+
+    return is_growing && fails() ? NULL : __libc_realloc(old, size);
+}
+
+void *memalign(size_t alignment, size_t size)
+{
+    return fails() ? NULL : __libc_memalign(alignment, size);
+}
+
+void *aligned_alloc(size_t alignment, size_t size)
+{
+    return memalign(alignment, size);
+}
+
+int posix_memalign(void **ret, size_t alignment, size_t size)
+{
+    void *at = memalign(alignment, size);
+
+    if (at == NULL)
+        return ENOMEM;
+    *ret = at;
+    return 0;
+}

@@ -1,6 +1,7 @@
 #include "reactor/log.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <time.h>
 #include <unistd.h>
@@ -12,19 +13,20 @@ enum { SECOND_MS = 1000, TAIL_BYTES_MAX = 16 };  /* the tail: `,"cut":true}` and
 
 struct counter log_level_least = { LOG_WARN };
 
-/* The lock is held for a few instructions, never over a write. Format and descriptor are set before there are
- * other threads. */
+/* `lock` is held for a few instructions, never over a write: for that there is `writing`. Format and descriptor are set
+ * before there are other threads. */
 static struct {
-    pthread_mutex_t lock;
+    pthread_mutex_t lock, writing;
     struct list     sites;  /* all that have ever logged; they are static and stay */
     uint64_t        lost;
     enum log_format format;
     int             fd;
 } the_log = {
-    .lock   = PTHREAD_MUTEX_INITIALIZER,
-    .sites  = { &the_log.sites, &the_log.sites },
-    .format = LOG_LOGFMT,
-    .fd     = STDERR_FILENO,
+    .lock    = PTHREAD_MUTEX_INITIALIZER,
+    .writing = PTHREAD_MUTEX_INITIALIZER,
+    .sites   = { &the_log.sites, &the_log.sites },
+    .format  = LOG_LOGFMT,
+    .fd      = STDERR_FILENO,
 };
 
 static msec clock_ms(clockid_t clock)
@@ -234,13 +236,25 @@ static bool site_may_write(struct log_site *site, const char *event, uint64_t *r
     return may;
 }
 
+/* A reader that has stopped must not stop us, and the descriptor is not ours alone to make non-blocking. A pipe that can
+ * be written to takes PIPE_BUF bytes at once; one line at a time, so that no other takes the room that was seen. */
+static bool line_leaves(struct span line)
+{
+    struct pollfd out     = { .fd = the_log.fd, .events = POLLOUT };
+    ssize_t       written = -1;
+
+    pthread_mutex_lock(&the_log.writing);
+    if (poll(&out, 1, 0) == 1 && (out.revents & POLLOUT) != 0)
+        do
+            written = write(the_log.fd, line.at, line.len);
+        while (written < 0 && errno == EINTR);
+    pthread_mutex_unlock(&the_log.writing);
+    return written == (ssize_t)line.len;
+}
+
 static void line_write(struct span line)
 {
-    ssize_t written;
-    do
-        written = write(the_log.fd, line.at, line.len);
-    while (written < 0 && errno == EINTR);
-    if (written == (ssize_t)line.len)
+    if (line_leaves(line))
         return;
     pthread_mutex_lock(&the_log.lock);
     the_log.lost++;

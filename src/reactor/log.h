@@ -8,7 +8,8 @@
  * mix; what strangers sent can't forge a line, a field or a terminal command, because everything that isn't
  * plain text leaves escaped; one call site writes at most LOG_LINES_A_SECOND_MAX lines a second, so a flood of
  * bad clients can't fill the disk. What was held back is counted: the site's next line carries `suppressed`,
- * and log_tell_suppressed() says it for sites that fell silent. Never log a secret or a payload.
+ * and log_tell_suppressed() says it for sites that fell silent. Nobody waits for who reads the lines: what does not leave
+ * at once is lost, and counted too. Never log a secret or a payload.
  *
  * For floors 2 to 4; dry rooms return and let others tell. Usable from every thread, not from signal handlers. */
 #ifndef REACTOR_LOG_H

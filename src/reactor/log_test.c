@@ -12,6 +12,8 @@
 
 #include <cmocka.h>
 
+enum { DEADLINE_S = 60 };  /* a write that waits is ended by SIGALRM */
+
 static const msec NOON = INT64_C(1772366400123);  /* 2026-03-01T12:00:00.123Z */
 
 static void line_of(enum log_format format, const struct log_field *fields, size_t count, struct buf *line)
@@ -270,6 +272,28 @@ static void lines_that_the_descriptor_refuses_are_counted(void **state)
     assert_int_equal(log_lost() - before, 1);
 }
 
+/* Standard error as others leave it: a write into a full pipe would wait, and with it every client of that thread. */
+static void a_reader_that_stops_stops_nobody(void **state)
+{
+    struct pipe_ends *ends = *state;
+    char              fill[LOG_LINE_BYTES_MAX] = { 0 }, room[65536];
+    uint64_t          before = log_lost();
+
+    log_init(LOG_DEBUG, LOG_LOGFMT, ends->write);
+    while (write(ends->write, fill, sizeof fill) > 0)
+        ;
+    assert_int_equal(fcntl(ends->write, F_SETFL, 0), 0);
+    alarm(DEADLINE_S);
+    LOG(LOG_ERROR, "nobody_reads");
+    assert_int_equal(log_lost() - before, 1);
+    while (pipe_take(ends, room, sizeof room).len > 0)
+        ;
+    LOG(LOG_ERROR, "somebody_reads_again");
+    alarm(0);
+    assert_int_equal(count_of(pipe_take(ends, room, sizeof room), " event=somebody_reads_again\n"), 1);
+    assert_int_equal(log_lost() - before, 1);
+}
+
 enum { THREADS = 4 };
 
 static void *two_lines(void *unused)
@@ -314,6 +338,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_level_that_is_off_costs_nothing, pipe_open, pipe_close),
         cmocka_unit_test_setup_teardown(a_flood_is_held_back_and_told_when_its_second_is_over, pipe_open, pipe_close),
         cmocka_unit_test_setup_teardown(lines_that_the_descriptor_refuses_are_counted, pipe_open, pipe_close),
+        cmocka_unit_test_setup_teardown(a_reader_that_stops_stops_nobody, pipe_open, pipe_close),
         cmocka_unit_test_setup_teardown(lines_of_several_threads_never_mix, pipe_open, pipe_close),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -111,11 +111,40 @@ static void a_reader_with_nothing_to_read_learns_its_place(void **state)
     }
 }
 
+/* RFC 9110 5.3: a list may come in several lines. */
+static void accept_is_all_of_its_lines(void **state)
+{
+    (void)state;
+    static const struct { const char *accept, *status; } rows[] = {
+        { "text/html\r\nAccept: application/x-ndjson;q=0.5, text/plain", "HTTP/1.1 200 OK\r\n" },
+        { "\r\naccept: text/*", "HTTP/1.1 200 OK\r\n" },
+        { "text/html\r\nAccept: text/plain", "HTTP/1.1 406 Not Acceptable\r\n" },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct stage stage;
+        struct buf   told;
+
+        stage_init(&stage, i);
+        int fd = stage_connect(&stage);
+        buf_init(&told, 1 << 20);
+        ask(&stage, fd, rows[i].accept, "channel=topic:a");
+        for (int turn = 0; turn < 4; turn++)
+            stage_turn(&stage);
+        stage_read(fd, &told);
+        if (!span_starts(buf_span(&told), span_str(rows[i].status)))
+            fail_msg("%s: %.*s", rows[i].accept, SPAN_ARG(buf_span(&told)));
+        buf_fini(&told);
+        close(fd);
+        stage_fini(&stage);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nothing_follows_the_last_chunk),
         cmocka_unit_test(who_came_by_a_key_that_is_gone_is_sent_away),
+        cmocka_unit_test(accept_is_all_of_its_lines),
         cmocka_unit_test(a_reader_with_nothing_to_read_learns_its_place),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -65,11 +65,11 @@ static bool range_has(struct span range, struct span media)
     return span_eq_nocase(range, media);
 }
 
-static bool accepts(struct span accept, struct span media)
+static bool line_accepts(struct span line, struct span media)
 {
     struct span item, range;
 
-    while (span_cut(&accept, ',', &item)) {
+    while (span_cut(&line, ',', &item)) {
         item = span_trim(item);
         if (span_cut(&item, ';', &range) && range_has(span_trim(range), media))
             return true;
@@ -77,12 +77,26 @@ static bool accepts(struct span accept, struct span media)
     return false;
 }
 
-static bool choose(struct span accept, enum transport *ret_transport, struct span *ret_answer)
+/* RFC 9110 5.3: a list may come in several lines. 12.5.1: who says nothing takes anything. */
+static bool accepts(const struct h1_head *head, struct span media)
 {
-    if (accept.len == 0)
-        accept = SPAN("*/*");
+    bool says_nothing = true;
+
+    for (size_t i = 0; i < head->field_count; i++) {
+        const struct h1_field *field = &head->fields[i];
+        if (!span_eq_nocase(field->name, SPAN("accept")) || field->value.len == 0)
+            continue;
+        says_nothing = false;
+        if (line_accepts(field->value, media))
+            return true;
+    }
+    return says_nothing && span_eq(media, SPAN("*/*"));
+}
+
+static bool choose(const struct h1_head *head, enum transport *ret_transport, struct span *ret_answer)
+{
     for (size_t i = 0; i < sizeof media_rows / sizeof media_rows[0]; i++) {
-        if (!accepts(accept, media_rows[i].media))
+        if (!accepts(head, media_rows[i].media))
             continue;
         *ret_transport = media_rows[i].transport;
         *ret_answer    = media_rows[i].answer;
@@ -97,7 +111,7 @@ static void serve_wishes(struct desk *desk, struct http_exchange *exchange, cons
     enum transport transport;
     struct span    media;
 
-    if (!choose(h1_field(request->head, SPAN("accept")), &transport, &media)) {
+    if (!choose(request->head, &transport, &media)) {
         http_problem(desk->server, exchange, 406, NULL,
                      "Accept one of text/event-stream, application/x-ndjson, multipart/mixed, application/json", SPAN(""));
         return;

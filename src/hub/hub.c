@@ -403,7 +403,7 @@ static void subscription_skip_trimmed(struct subscription *sub, msec wall)
         subscription_step(sub, &entry);
 }
 
-enum sight subscription_look(struct subscription *sub, struct hub *hub, msec wall, struct entry *ret_entry)
+enum sight subscription_look(struct subscription *sub, msec wall, struct entry *ret_entry)
 {
     struct channel *channel = sub->channel;
     enum gap_why    why;
@@ -427,11 +427,19 @@ enum sight subscription_look(struct subscription *sub, struct hub *hub, msec wal
             subscription_join_past(sub, wall, why, ret_entry);
         return SIGHT_ENTRY;
     }
-    if (sub->ticket == NULL) {
-        subscription_let_go(sub);
-        hub->port->read(hub->ctx, sub, sub->next - 1, &sub->ticket);
-    }
-    return SIGHT_READING;
+    return subscription_is_reading(sub) ? SIGHT_READING : SIGHT_UNREAD;
+}
+
+bool subscription_is_reading(const struct subscription *sub)
+{
+    return sub->ticket != NULL;
+}
+
+void subscription_read(struct subscription *sub, struct hub *hub)
+{
+    must(!subscription_is_reading(sub));
+    subscription_let_go(sub);
+    hub->port->read(hub->ctx, sub, sub->next - 1, &sub->ticket);
 }
 
 void subscription_step(struct subscription *sub, const struct entry *entry)

@@ -10,8 +10,8 @@
  *        (trimmed) [17][18][19] … … … … … … … … … [90][91][92]   head = 92
  *           a             b                                 c  d
  *
- *   d is up to date and waits. c takes 92 from the window. b has to read: the hub asks for a page of the log and
- *   deals it out; meanwhile b waits. a fell off the left: its page begins with the gap, then goes on at 17.
+ *   d is up to date and waits. c takes 92 from the window. b has to read: told so by its owner, the hub asks for a page
+ *   of the log and deals it out; meanwhile b waits. a fell off the left: its page begins with the gap, then goes on at 17.
  *
  * Whatever comes in by hub_deliver() may be late, doubled or missing: it moves the head and fills the window,
  * nothing more. One thread: that of the loop. */
@@ -89,13 +89,15 @@ struct subscription {
     uint8_t         start_kind;
     uint8_t         answers;      /* SUB_JOINING: this many answers on, one is as new as what it says */
     bool            is_ready;     /* port->ready() was said and nobody has looked since */
-    bool            is_listed;    /* this one and the next are the owner's marks, here where there is room for them: */
-    bool            is_told;      /* the hub never looks at them */
+    bool            is_listed;    /* this one and the next two are the owner's marks, here where there is room for */
+    bool            is_in_line;   /* them: the hub never looks at them */
+    bool            is_told;
 };
 
 enum sight {
     SIGHT_ENTRY,   /* *ret_entry is next: deliver it, then subscription_step() */
     SIGHT_WAIT,    /* up to date */
+    SIGHT_UNREAD,  /* only the log has what is next: subscription_read() asks for it, now or when the owner can use it */
     SIGHT_READING, /* the log is being asked; port->ready() will say when */
 };
 
@@ -109,8 +111,12 @@ void subscription_open(struct subscription *sub, struct hub *hub, struct channel
 void subscription_close(struct subscription *sub, struct hub *hub, msec now);  /* not open: fine */
 
 /* Looks, doesn't move. The entry's message is borrowed until the next call into the hub. `wall`: for expiry. */
-enum sight subscription_look(struct subscription *sub, struct hub *hub, msec wall, struct entry *ret_entry);
+enum sight subscription_look(struct subscription *sub, msec wall, struct entry *ret_entry);
 void subscription_step(struct subscription *sub, const struct entry *entry);
+
+/* After SIGHT_UNREAD: asks the log for what is next. */
+void subscription_read(struct subscription *sub, struct hub *hub);
+bool subscription_is_reading(const struct subscription *sub);
 
 /* Back to where it stood, because what was drawn since did not leave after all. Never over an epoch or ahead gap. */
 void subscription_rewind(struct subscription *sub, uint64_t next);

@@ -211,12 +211,17 @@ static const char *draws_some(struct stage *stage, int reader, unsigned count)
 
     stage->drawn[0] = '\0';
     while (count-- > 0) {
-        switch (subscription_look(sub, &stage->hub, WALL, &entry)) {
+        switch (subscription_look(sub, WALL, &entry)) {
         case SIGHT_ENTRY:
             note_entry(stage, &entry);
             subscription_step(sub, &entry);
             break;
         case SIGHT_WAIT: note(stage->drawn, "."); return stage->drawn;
+        case SIGHT_UNREAD:
+            subscription_read(sub, &stage->hub);
+            assert_int_equal(subscription_look(sub, WALL, &entry), SIGHT_READING);
+            note(stage->drawn, "?");
+            return stage->drawn;
         case SIGHT_READING: note(stage->drawn, "?"); return stage->drawn;
         }
     }
@@ -546,7 +551,7 @@ static void what_remains_of_a_recalled_message_names_its_recall(void **state)
 
     delivered(stage, 9, 6);
     delivered_recall(stage, 9, 7, 6);
-    assert_int_equal(subscription_look(&stage->subs[0], &stage->hub, WALL, &entry), SIGHT_ENTRY);
+    assert_int_equal(subscription_look(&stage->subs[0], WALL, &entry), SIGHT_ENTRY);
     assert_int_equal(entry.message->kind, MESSAGE_RECALLED);
     assert_int_equal(entry.message->target, 7);
     assert_int_equal(entry.message->payload_len, 0);

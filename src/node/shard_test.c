@@ -92,7 +92,8 @@ static struct read_letter *stage_reading(struct stage *stage)
     follow->head  = 5;
     shard_take(&stage->shard, letter);
     assert_int_equal(stage->ready_count, 1);
-    assert_int_equal(subscription_look(&stage->sub, &stage->shard.hub, 0, &entry), SIGHT_READING);
+    assert_int_equal(subscription_look(&stage->sub, 0, &entry), SIGHT_UNREAD);
+    subscription_read(&stage->sub, &stage->shard.hub);
     return container_of(sent(stage, LETTER_READ), struct read_letter, letter);
 }
 
@@ -146,7 +147,7 @@ static void a_page_is_asked_for_within_bounds_and_dealt_out(void **state)
     shard_take(&stage->shard, &letter->letter);
     assert_int_equal(stage->shard.away_count, 0);
     assert_int_equal(stage->ready_count, 2);
-    assert_int_equal(subscription_look(&stage->sub, &stage->shard.hub, 0, &entry), SIGHT_ENTRY);
+    assert_int_equal(subscription_look(&stage->sub, 0, &entry), SIGHT_ENTRY);
     assert_int_equal(entry.message->seq, 4);
     stage_free(stage);
 }
@@ -196,7 +197,7 @@ static void deliveries_are_heard_once_a_turn_and_let_go(void **state)
     deliver->messages[0] = message_of(stage, 6);
     deliver->messages[1] = message_of(stage, 7);
     stage->ready_count   = 0;
-    subscription_look(&stage->sub, &stage->shard.hub, 0, &entry);
+    subscription_look(&stage->sub, 0, &entry);
     shard_take(&stage->shard, &deliver->letter);
     assert_int_equal(stage->ready_count, 0);
     shard_tell(&stage->shard);

@@ -48,6 +48,60 @@ void feed_fini(struct feed *feed)
     counter_sub(&feed->desk->counters.sessions[feed->transport], 1);
 }
 
+/* --- who is to be looked at ---
+ *
+ *     ready ──► last ──► first ──► second ──► … ──► last
+ *                        has news                   waits in line for a page
+ *
+ * Those with news are put first. Who turns out to need a page of the log goes to the end and asks when it is first. */
+
+static struct feed_sub *feed_first(const struct feed *feed)
+{
+    return feed->ready == NULL ? NULL : feed->ready->next_ready;
+}
+
+static void feed_list(struct feed *feed, struct feed_sub *sub)
+{
+    if (sub->sub.is_listed)
+        return;
+    sub->sub.is_listed = true;
+    if (feed->ready == NULL)
+        feed->ready = sub;
+    else
+        sub->next_ready = feed->ready->next_ready;
+    feed->ready->next_ready = sub;
+}
+
+static void feed_unlist_next(struct feed *feed, struct feed_sub *before)
+{
+    struct feed_sub *sub = before->next_ready;
+
+    before->next_ready = sub->next_ready;
+    if (sub == before)
+        feed->ready = NULL;
+    else if (sub == feed->ready)
+        feed->ready = before;
+    sub->sub.is_listed = sub->sub.is_in_line = false;
+}
+
+static void feed_unlist(struct feed *feed, struct feed_sub *sub)
+{
+    struct feed_sub *before = feed->ready;
+
+    if (!sub->sub.is_listed)
+        return;
+    while (before->next_ready != sub)
+        before = before->next_ready;
+    feed_unlist_next(feed, before);
+}
+
+/* The first becomes the last. */
+static void feed_stand_in_line(struct feed *feed)
+{
+    feed->ready                 = feed->ready->next_ready;
+    feed->ready->sub.is_in_line = true;
+}
+
 /* --- subscriptions --- */
 
 struct feed_sub *feed_follow(struct feed *feed, struct wish *wish)
@@ -72,17 +126,6 @@ struct feed_sub *feed_find(const struct feed *feed, struct span channel)
     return NULL;
 }
 
-static void feed_unlist(struct feed *feed, struct feed_sub *sub)
-{
-    struct feed_sub **at = &feed->ready;
-
-    while (sub->sub.is_listed && *at != sub)
-        at = &(*at)->next_ready;
-    if (sub->sub.is_listed)
-        *at = sub->next_ready;
-    sub->sub.is_listed = false;
-}
-
 void feed_unfollow(struct feed *feed, struct feed_sub *sub)
 {
     struct feed_sub **at = &feed->subs;
@@ -103,15 +146,6 @@ void feed_mark(struct feed *feed)
 {
     if (!list_is_linked(&feed->dirty))
         list_push(&feed->desk->dirty, &feed->dirty);
-}
-
-static void feed_list(struct feed *feed, struct feed_sub *sub)
-{
-    if (sub->sub.is_listed)
-        return;
-    sub->sub.is_listed  = true;
-    sub->next_ready = feed->ready;
-    feed->ready     = sub;
 }
 
 /* The socket was full when last tried, and has not said that there is room again. */
@@ -302,16 +336,52 @@ static bool scratch_has_room(const struct scratch *scratch)
     return scratch->count < SCRATCH_MARKS_MAX && scratch->bytes.len < SCRATCH_BYTES;
 }
 
-/* Draws one subscription until it has nothing more or the scratch is full. True: it has nothing more for now. */
-static bool feed_gather_sub(struct feed *feed, struct feed_sub *sub)
+/* May it ask for one more page? A socket that was full takes little: of more than one page most would be let go. */
+static bool feed_may_read(const struct feed *feed)
 {
-    struct scratch *scratch = &feed->desk->scratch;
-    struct hub     *hub     = &feed->desk->shard->hub;
-    struct entry    entry;
+    unsigned max = feed->is_lagging ? 1 : FEED_READS_MAX, count = 0;
 
-    while (scratch_has_room(scratch)) {
-        if (subscription_look(&sub->sub, hub, feed->desk->loop->wall, &entry) != SIGHT_ENTRY)
-            return true;
+    if (feed->sub_count <= max)
+        return true;
+    for (const struct feed_sub *sub = feed->subs; sub != NULL && count < max; sub = sub->next)
+        count += subscription_is_reading(&sub->sub);
+    return count < max;
+}
+
+struct feed_sub *feed_look(struct feed *feed, struct entry *ret_entry)
+{
+    msec             wall = feed->desk->loop->wall;
+    struct feed_sub *sub;
+
+    while ((sub = feed_first(feed)) != NULL) {
+        switch (subscription_look(&sub->sub, wall, ret_entry)) {
+        case SIGHT_ENTRY:
+            return sub;
+        case SIGHT_UNREAD:
+            if (!sub->sub.is_in_line) {
+                feed_stand_in_line(feed);
+                continue;
+            }
+            if (!feed_may_read(feed))
+                return NULL;
+            subscription_read(&sub->sub, &feed->desk->shard->hub);
+            break;
+        case SIGHT_WAIT:
+        case SIGHT_READING:
+            break;
+        }
+        feed_unlist_next(feed, feed->ready);
+    }
+    return NULL;
+}
+
+static void feed_gather(struct feed *feed)
+{
+    struct scratch  *scratch = &feed->desk->scratch;
+    struct feed_sub *sub;
+    struct entry     entry;
+
+    while (scratch_has_room(scratch) && (sub = feed_look(feed, &entry)) != NULL) {
         /* The frame carries where the reader stands behind it, so the step comes first; the entry is still borrowed:
          * a page lets go of what was stepped over, so it is held here. */
         uint64_t before = sub->sub.next;
@@ -321,20 +391,6 @@ static bool feed_gather_sub(struct feed *feed, struct feed_sub *sub)
         scratch_add(scratch, feed, sub, &entry);
         scratch->marks[scratch->count - 1].next = before;
         message_unref(entry.message);
-    }
-    return false;
-}
-
-static void feed_gather(struct feed *feed)
-{
-    struct scratch *scratch = &feed->desk->scratch;
-
-    while (feed->ready != NULL && scratch_has_room(scratch)) {
-        struct feed_sub *sub = feed->ready;
-        if (!feed_gather_sub(feed, sub))
-            return;
-        feed->ready    = sub->next_ready;
-        sub->sub.is_listed = false;
     }
 }
 
@@ -359,8 +415,7 @@ static void feed_share(struct feed *feed)
     subscription_skip(&sub->sub, scratch->to);
     for (size_t i = 0; i < scratch->count; i++)
         scratch->marks[i].sub = sub;
-    feed->ready    = NULL;
-    sub->sub.is_listed = false;
+    feed_unlist_next(feed, sub);
 }
 
 static void scratch_offer(struct scratch *scratch, const struct feed *feed, uint64_t from)
@@ -456,8 +511,14 @@ static bool feed_send_some(struct feed *feed, bool *is_gone)
 void feed_tell_all_placed(struct feed *feed)
 {
     /* Behind the last words (a Close, the last chunk) nothing may be said any more. */
-    for (struct feed_sub *sub = feed->ready; !feed->is_over && feed->unplaced > 0 && sub != NULL; sub = sub->next_ready)
+    struct feed_sub *sub = feed->ready;
+
+    if (sub == NULL || feed->unplaced == 0 || feed->is_over)
+        return;
+    do {
+        sub = sub->next_ready;
         feed_tell_placed(feed, sub);
+    } while (!feed->is_over && feed->unplaced > 0 && sub != feed->ready);
 }
 
 /* A slow reader costs a cursor: what was read for it is read again when there is room. */

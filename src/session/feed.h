@@ -13,7 +13,8 @@
 struct feed;
 
 struct feed_sub {
-    struct subscription sub;         /* sub.owner is its feed; is_listed: in feed.ready; is_told: placed() was said */
+    struct subscription sub;         /* sub.owner is its feed; is_listed: in feed.ready; is_in_line: … to ask for a page;
+                                      * is_told: placed() was said */
     struct feed_sub    *next;        /* in feed.subs */
     struct feed_sub    *next_ready;  /* in feed.ready */
     char               *ref;         /* what the client wants echoed when it's placed; owned; NULL: nothing */
@@ -46,7 +47,7 @@ struct feed {
     struct desk            *desk;
     struct stream          *stream;     /* owned by the session; NULL for polls */
     struct feed_sub        *subs;
-    struct feed_sub        *ready;
+    struct feed_sub        *ready;      /* the last in a ring of those to be looked at; NULL: none */
     struct feed_waiting    *waiting;    /* for the socket; NULL mostly */
     uint16_t                sub_count;
     uint16_t                unplaced;   /* subscriptions whose channel has not answered */
@@ -73,6 +74,10 @@ void        feed_mark(struct feed *feed);
 
 /* Says placed() for subscriptions whose channels have answered. feed_draw() does it by itself. */
 void feed_tell_all_placed(struct feed *feed);
+/* What is next, of whichever subscription has something; borrowed and not yet stepped over. NULL: none has. At most
+ * FEED_READS_MAX pages of the log are on their way for a feed, one if it lags: its subscriptions ask in turn. */
+enum { FEED_READS_MAX = 8 };
+struct feed_sub *feed_look(struct feed *feed, struct entry *ret_entry);
 /* Draws and sends what there is. False: it ended in kind->lost(), the feed is gone. */
 bool feed_draw(struct feed *feed);
 

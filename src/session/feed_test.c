@@ -289,6 +289,25 @@ static void what_is_told_once_claims_no_more_than_was_sent(void **state)
     }
 }
 
+/* Follows many logs from a place on; of what comes nothing is read but by reader_skip(). */
+static void reader_follow_many(struct reader *reader, int count, uint64_t head, uint64_t after)
+{
+    for (int i = 0; i < count; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "topic:a%d", i);
+        reader_follow(reader, stage_log(reader->stage, name, 1, head), (struct start){ START_AFTER, after, 9 });
+    }
+}
+
+static void reader_skip(struct reader *reader, size_t len)
+{
+    static char bytes[1 << 20];
+
+    must(len <= sizeof bytes);
+    ssize_t got = recv(reader->fd, bytes, len, 0);
+    assert_int_not_equal(got, 0);
+}
+
 static size_t count_pages(const struct reader *reader)
 {
     size_t count = 0;
@@ -310,11 +329,7 @@ static void a_stalled_reader_of_many_channels_holds_no_pages(void **state)
     stage_init(&stage, 1);
     stage.patience = 3;
     reader_open(&reader, &stage);
-    for (int i = 0; i < MANY; i++) {
-        char name[32];
-        snprintf(name, sizeof name, "topic:a%d", i);
-        reader_follow(&reader, stage_log(&stage, name, 1, 200), (struct start){ START_AFTER, 1, 9 });
-    }
+    reader_follow_many(&reader, MANY, 200, 1);
     for (int turn = 0; turn < 100; turn++) {
         stage_turn(&stage);
         if (reader.feed.stream->is_full)
@@ -322,6 +337,52 @@ static void a_stalled_reader_of_many_channels_holds_no_pages(void **state)
     }
     assert_true(reader.feed.is_lagging);
     assert_int_equal(stage.read_count, 0);
+    /* From then on it has one page on its way at most, whenever its socket takes a little. */
+    for (int turn = 0; turn < 100; turn++) {
+        reader_skip(&reader, 3000);
+        stage_turn(&stage);
+        assert_true(stage.read_count <= 1);
+    }
+    reader_close(&reader);
+    stage_fini(&stage);
+}
+
+/* The cursors that stand lowest and highest. */
+static void span_of_places(const struct reader *reader, uint64_t *ret_low, uint64_t *ret_high)
+{
+    *ret_low = *ret_high = subscription_seen(&reader->feed.subs->sub);
+    for (const struct feed_sub *sub = reader->feed.subs; sub != NULL; sub = sub->next) {
+        uint64_t seen = subscription_seen(&sub->sub);
+        *ret_low      = seen < *ret_low ? seen : *ret_low;
+        *ret_high     = seen > *ret_high ? seen : *ret_high;
+    }
+}
+
+/* Behind by two pages in each of many channels, with room in its socket: a few pages at a time are asked for, and no
+ * channel gets its second before all have their first. */
+static void a_reader_behind_in_many_channels_asks_for_a_few_pages_in_turn(void **state)
+{
+    (void)state;
+    enum { MANY = 60, HEAD = 22, FIRST_PAGE = 17, ROOM_BYTES = 1 << 20 };
+    struct stage  stage;
+    struct reader reader;
+    size_t        most = 0;
+    uint64_t      low = 0, high = 0;
+
+    stage_init(&stage, 1);
+    reader_open(&reader, &stage);
+    must(setsockopt(reader.feed.stream->fd, SOL_SOCKET, SO_SNDBUF, &(int){ ROOM_BYTES }, sizeof(int)) == 0);
+    reader_follow_many(&reader, MANY, HEAD, 1);
+    for (int turn = 0; low < HEAD; turn++) {
+        assert_true(turn < 1000);
+        stage_turn(&stage);
+        reader_skip(&reader, ROOM_BYTES);
+        most = stage.read_count > most ? stage.read_count : most;
+        span_of_places(&reader, &low, &high);
+        assert_true(high <= FIRST_PAGE || low >= FIRST_PAGE);
+    }
+    assert_int_equal(most, FEED_READS_MAX);
+    assert_false(reader.feed.is_lagging);
     reader_close(&reader);
     stage_fini(&stage);
 }
@@ -358,6 +419,7 @@ int main(void)
         cmocka_unit_test(every_reader_gets_everything_once_in_order),
         cmocka_unit_test(what_is_told_once_claims_no_more_than_was_sent),
         cmocka_unit_test(a_stalled_reader_of_many_channels_holds_no_pages),
+        cmocka_unit_test(a_reader_behind_in_many_channels_asks_for_a_few_pages_in_turn),
         cmocka_unit_test(a_reader_lags_until_its_cursor_has_reached_the_head),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -36,15 +36,10 @@ static size_t session_gather(struct poll_session *session, struct buf *body, mse
     struct desk     *desk  = feed->desk;
     size_t           count = 0;
     struct feed_sub *sub;
+    struct entry     entry;
 
     *ret_oldest = desk->loop->wall;
-    while ((sub = feed->ready) != NULL && count < POLL_MESSAGES_MAX && body->len < POLL_BYTES_MAX) {
-        struct entry entry;
-        if (subscription_look(&sub->sub, &desk->shard->hub, desk->loop->wall, &entry) != SIGHT_ENTRY) {
-            feed->ready    = sub->next_ready;
-            sub->sub.is_listed = false;
-            continue;
-        }
+    while (count < POLL_MESSAGES_MAX && body->len < POLL_BYTES_MAX && (sub = feed_look(feed, &entry)) != NULL) {
         if (count++ > 0)
             buf_putc(body, ',');
         if (entry.message != NULL) {

@@ -305,7 +305,7 @@ static void reader_draw(struct reader *reader)
 
     reader->is_ready = reader->may_rewind = false;
     for (unsigned credit = reader_draw_credit(reader); credit > 0; credit--) {
-        switch (subscription_look(&reader->sub, reader_hub(reader), world_wall(reader->world), &entry)) {
+        switch (subscription_look(&reader->sub, world_wall(reader->world), &entry)) {
         case SIGHT_ENTRY:
             reader->is_live = reader->is_live && entry.message != NULL;
             reader_take(reader, &entry);
@@ -319,6 +319,9 @@ static void reader_draw(struct reader *reader)
                 reader->seq       = subscription_seen(&reader->sub);
             }
             reader->is_live = subscription_is_placed(&reader->sub);
+            return;
+        case SIGHT_UNREAD:
+            subscription_read(&reader->sub, reader_hub(reader));
             return;
         case SIGHT_READING:
             promise(reader->world, !reader->is_live || !mail_is_sound(reader->world),

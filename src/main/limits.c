@@ -55,10 +55,12 @@ struct shard_limits shard_limits_of(const struct settings *settings)
 {
     return (struct shard_limits){
         .hub = { .window_messages_max = 256, .window_bytes_max = 1024 * 1024, .linger_ms = settings->linger_s * 1000 },
-        .page_count_max    = 256,
-        .page_bytes_max    = 64 * 1024,
-        .publish_count_max = (uint32_t)settings->publish_waiting_max,
-        .publish_bytes_max = settings->publish_waiting_bytes_max,
+        .page_count_max       = 256,
+        .page_bytes_max       = 64 * 1024,
+        .pages_away_max       = 64,
+        .pages_store_away_max = 8,
+        .publish_count_max    = (uint32_t)settings->publish_waiting_max,
+        .publish_bytes_max    = settings->publish_waiting_bytes_max,
     };
 }
 

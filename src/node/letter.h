@@ -50,10 +50,17 @@ struct publish_letter {
 
 struct writer;
 
+/* Who may answer a READ. */
+enum read_source {
+    READ_STORE,          /* the store: `first` and `bytes` matter too, as they are now */
+    READ_TAIL_OR_STORE,  /* the entries alone matter: memory answers if it can */
+    READ_MEMORY,         /* … and nobody else: RC_BUSY if they are in the durable store only */
+};
+
 struct read_letter {
     struct letter     letter;
     struct store_read read;         /* read.channel: the letter owns a reference */
-    bool              may_use_tail; /* entries matter, `first` and `bytes` don't: memory may answer */
+    enum read_source  source;
     bool              is_done;      /* the writer's: the store has answered */
     struct writer    *writer;       /* the writer's: where the store's answer goes */
     void            (*answered)(struct read_letter *letter);

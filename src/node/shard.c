@@ -35,15 +35,52 @@ static void shard_on_unfollow(void *ctx, struct channel_name *name)
 /* What the page's answer goes to: the subscription, and the hub that knows it. */
 struct page_letter {
     struct read_letter   read;
+    struct list          link;   /* in pages.wanted or pages.cold; in neither while it's away */
     struct shard        *shard;
-    struct subscription *sub;
+    struct subscription *sub;    /* NULL: it ended meanwhile */
 };
+
+static struct page_letter *page_of(struct list *link)
+{
+    return container_of(link, struct page_letter, link);
+}
+
+static bool shard_may_ask_store(const struct shard *shard)
+{
+    return shard->pages.store_away < shard->limits.pages_store_away_max;
+}
+
+static void shard_send_page(struct shard *shard, struct page_letter *page)
+{
+    page->read.source = shard_may_ask_store(shard) ? READ_TAIL_OR_STORE : READ_MEMORY;
+    shard->pages.away++;
+    shard->pages.store_away += page->read.source == READ_TAIL_OR_STORE;
+    shard_read(shard, &page->read);
+}
+
+/* The cold ones go first: they have waited longer. */
+static void shard_send_pages(struct shard *shard)
+{
+    struct pages *pages = &shard->pages;
+
+    while (pages->away < shard->limits.pages_away_max && shard_may_ask_store(shard) && !list_is_empty(&pages->cold))
+        shard_send_page(shard, page_of(list_pop(&pages->cold)));
+    while (pages->away < shard->limits.pages_away_max && !list_is_empty(&pages->wanted))
+        shard_send_page(shard, page_of(list_pop(&pages->wanted)));
+}
 
 static void shard_page_came(struct read_letter *letter)
 {
-    struct page_letter *page = container_of(letter, struct page_letter, read);
-    struct store_read  *read = &letter->read;
+    struct page_letter *page    = container_of(letter, struct page_letter, read);
+    struct store_read  *read    = &letter->read;
+    bool                is_cold = letter->source == READ_MEMORY && read->rc == RC_BUSY;
 
+    page->shard->pages.away--;
+    page->shard->pages.store_away -= letter->source == READ_TAIL_OR_STORE;
+    if (is_cold && page->sub != NULL) {
+        list_push(&page->shard->pages.cold, &page->link);
+        return;
+    }
     if (page->sub != NULL)
         subscription_read_done(page->sub, &page->shard->hub, read->epoch, read->head, &read->entries,
                                read->entry_count);
@@ -56,28 +93,31 @@ static void shard_on_read(void *ctx, struct subscription *sub, uint64_t after, v
     struct page_letter *page  = calloc(1, sizeof *page);
 
     must(page != NULL);
-    page->shard             = shard;
-    page->sub               = sub;
-    page->read.letter.kind  = LETTER_READ;
-    page->read.may_use_tail = true;
-    page->read.answered     = shard_page_came;
-    page->read.read         = (struct store_read){
+    page->shard            = shard;
+    page->sub              = sub;
+    page->read.letter.kind = LETTER_READ;
+    page->read.answered    = shard_page_came;
+    page->read.read        = (struct store_read){
         .channel   = channel_name_ref(subscription_name(sub)),
         .way       = READ_AFTER,
         .bound     = after,
         .limit     = shard->limits.page_count_max,
         .bytes_max = shard->limits.page_bytes_max,
-        .wall      = shard->wall,
     };
+    list_push(&shard->pages.wanted, &page->link);
     *ret_ticket = page;
-    shard_read(shard, &page->read);
 }
 
 static void shard_on_cancel(void *ctx, void *ticket)
 {
     (void)ctx;
     struct page_letter *page = ticket;
-    page->sub                = NULL;
+
+    page->sub = NULL;
+    if (!list_is_linked(&page->link))
+        return;  /* it finds nobody when it comes */
+    list_take(&page->link);
+    letter_free(&page->read.letter);
 }
 
 static void shard_on_ready(void *ctx, struct subscription *sub)
@@ -101,6 +141,8 @@ void shard_init(struct shard *shard, unsigned loop, const struct shard_port *por
 {
     *shard = (struct shard){ .port = port, .ctx = ctx, .limits = *limits, .loop = loop };
     hub_init(&shard->hub, &shard_hub_port, shard, &shard->limits.hub);
+    list_init(&shard->pages.wanted);
+    list_init(&shard->pages.cold);
 }
 
 void shard_fini(struct shard *shard)
@@ -229,6 +271,7 @@ void shard_tell(struct shard *shard)
 void shard_turn_end(struct shard *shard)
 {
     hub_turn_end(&shard->hub);
+    shard_send_pages(shard);
 }
 
 void shard_tend(struct shard *shard)

@@ -19,8 +19,25 @@ struct shard_limits {
     struct hub_limits hub;
     uint32_t          page_count_max;  /* entries read for one subscription at a time */
     size_t            page_bytes_max;
+    uint32_t          pages_away_max;        /* of this loop, at a time; further ones wait for their turn */
+    uint32_t          pages_store_away_max;  /* of them, such as the durable store may have to read */
     uint32_t          publish_count_max;  /* of this loop, on their way at a time; then PUBLISH_BUSY */
     size_t            publish_bytes_max;
+};
+
+/* Pages for subscriptions. A page is held until the turn in which it came has drawn it, and one from the disk is bytes,
+ * where one from memory only shares them. So only so many are away at a time: ten thousand readers that lag cost no
+ * more than a few. What memory has is not held up by what the disk must read:
+ *
+ *     wanted ──► asked for ───────────────────────────────► here
+ *                   │ all of the store's places are taken,    ▲
+ *                   │ and memory has not got it               │
+ *                   └──► cold, waits for a place ──► asked for again */
+struct pages {
+    struct list wanted;
+    struct list cold;
+    uint32_t    away;        /* letters */
+    uint32_t    store_away;  /* of them, those that the store may be reading */
 };
 
 struct shard {
@@ -34,6 +51,7 @@ struct shard {
                                            * follow may have to wait for a store that can't be read */
     uint32_t                 publish_count;  /* of them, publishes */
     size_t                   publish_bytes;
+    struct pages             pages;
     bool                     is_refusing; /* for the rest of the turn: what comes later must not overtake what was refused */
     struct counter           refused;     /* publishes answered PUBLISH_BUSY here */
 };

@@ -36,7 +36,7 @@ static void on_ready(void *ctx, struct subscription *sub)
 {
     struct stage *stage = ctx;
 
-    assert_ptr_equal(sub, &stage->sub);
+    assert_ptr_equal(sub->owner, stage);
     stage->ready_count++;
 }
 
@@ -46,7 +46,7 @@ static struct stage *stage_new(void)
 {
     static const struct shard_limits limits = {
         .hub = { .window_messages_max = 8, .window_bytes_max = 1 << 20, .linger_ms = 100 },
-        .page_count_max = 7, .page_bytes_max = 777,
+        .page_count_max = 7, .page_bytes_max = 777, .pages_away_max = 3, .pages_store_away_max = 1,
         .publish_count_max = 2, .publish_bytes_max = 4096,
     };
     struct stage *stage = calloc(1, sizeof *stage);
@@ -78,11 +78,9 @@ static struct letter *sent(struct stage *stage, enum letter_kind kind)
     return stage->sent[0];
 }
 
-/* A subscription that waits for its first page. */
-static struct read_letter *stage_reading(struct stage *stage)
+/* Follows the channel, whose log ends at 5, from behind 3 on. */
+static void stage_follow(struct stage *stage)
 {
-    struct entry entry;
-
     subscription_open(&stage->sub, &stage->shard.hub, stage->name, (struct start){ START_AFTER, 3 }, stage, 0);
     struct letter        *letter = sent(stage, LETTER_FOLLOW);
     struct follow_letter *follow = container_of(letter, struct follow_letter, letter);
@@ -92,8 +90,26 @@ static struct read_letter *stage_reading(struct stage *stage)
     follow->head  = 5;
     shard_take(&stage->shard, letter);
     assert_int_equal(stage->ready_count, 1);
-    assert_int_equal(subscription_look(&stage->sub, 0, &entry), SIGHT_UNREAD);
-    subscription_read(&stage->sub, &stage->shard.hub);
+}
+
+/* The channel is followed already: it knows its place at once. */
+static void wants_a_page(struct stage *stage, struct subscription *sub)
+{
+    struct entry entry;
+
+    if (sub != &stage->sub)
+        subscription_open(sub, &stage->shard.hub, stage->name, (struct start){ START_AFTER, 3 }, stage, 0);
+    assert_int_equal(subscription_look(sub, 0, &entry), SIGHT_UNREAD);
+    subscription_read(sub, &stage->shard.hub);
+    assert_int_equal(subscription_look(sub, 0, &entry), SIGHT_READING);
+}
+
+/* A subscription that waits for its first page. */
+static struct read_letter *stage_reading(struct stage *stage)
+{
+    stage_follow(stage);
+    wants_a_page(stage, &stage->sub);
+    shard_turn_end(&stage->shard);
     return container_of(sent(stage, LETTER_READ), struct read_letter, letter);
 }
 
@@ -141,7 +157,7 @@ static void a_page_is_asked_for_within_bounds_and_dealt_out(void **state)
     assert_int_equal(letter->read.limit, 7);
     assert_int_equal(letter->read.bytes_max, 777);
     assert_int_equal(letter->read.wall, 500000);
-    assert_true(letter->may_use_tail);
+    assert_int_equal(letter->source, READ_TAIL_OR_STORE);
     assert_int_equal(stage->shard.away_count, 1);
     page_answers(stage, letter, 4);
     shard_take(&stage->shard, &letter->letter);
@@ -178,6 +194,89 @@ static void a_failed_page_is_no_news(void **state)
     shard_tend(&stage->shard);
     letter_free(sent(stage, LETTER_FOLLOW));
     stage->shard.away_count = 0;
+    stage_free(stage);
+}
+
+/* The read letters sent since, as words: "any" may come from the store, "memory" not. They are the caller's now. */
+static void sent_reads(struct stage *stage, struct read_letter *ret_letters[LETTERS_MAX], const char *want)
+{
+    char words[256] = "";
+
+    for (size_t i = 0; i < stage->sent_count; i++) {
+        assert_int_equal(stage->sent[i]->kind, LETTER_READ);
+        ret_letters[i] = container_of(stage->sent[i], struct read_letter, letter);
+        strcat(words, ret_letters[i]->source == READ_MEMORY ? " memory" : " any");
+    }
+    stage->sent_count = 0;
+    assert_string_equal(words, want);
+}
+
+static void page_comes(struct stage *stage, struct read_letter *letter)
+{
+    page_answers(stage, letter, 4);
+    shard_take(&stage->shard, &letter->letter);
+}
+
+static void page_is_cold(struct stage *stage, struct read_letter *letter)
+{
+    letter->read.rc = RC_BUSY;
+    shard_take(&stage->shard, &letter->letter);
+}
+
+/* Three at a time, one of them from the store (threat 34). */
+static void pages_wait_for_their_turn(void **state)
+{
+    (void)state;
+    struct stage       *stage   = stage_new();
+    struct subscription subs[4] = { 0 };
+    struct read_letter *one[LETTERS_MAX], *two[LETTERS_MAX];
+
+    stage_follow(stage);
+    wants_a_page(stage, &stage->sub);
+    for (size_t i = 0; i < 4; i++)
+        wants_a_page(stage, &subs[i]);
+    shard_turn_end(&stage->shard);
+    sent_reads(stage, one, " any memory memory");
+
+    /* What memory has not got waits for the store's place, and takes none of the others'. */
+    page_is_cold(stage, one[1]);
+    shard_turn_end(&stage->shard);
+    sent_reads(stage, two, " memory");
+    page_comes(stage, two[0]);
+    page_comes(stage, one[0]);
+    shard_turn_end(&stage->shard);
+    sent_reads(stage, two, " any memory");
+    page_comes(stage, two[0]);
+    page_comes(stage, two[1]);
+    page_comes(stage, one[2]);
+    assert_int_equal(stage->ready_count, 5 + 5);
+    for (size_t i = 0; i < 4; i++)
+        subscription_close(&subs[i], &stage->shard.hub, 0);
+    stage_free(stage);
+}
+
+/* Whoever goes while its page waits, on its way or in line, leaves nothing behind. */
+static void pages_of_those_who_left_are_not_asked_for(void **state)
+{
+    (void)state;
+    struct stage       *stage   = stage_new();
+    struct subscription subs[3] = { 0 };
+    struct read_letter *one[LETTERS_MAX];
+
+    stage_follow(stage);
+    wants_a_page(stage, &stage->sub);
+    for (size_t i = 0; i < 3; i++)
+        wants_a_page(stage, &subs[i]);
+    shard_turn_end(&stage->shard);
+    sent_reads(stage, one, " any memory memory");
+    page_is_cold(stage, one[1]);
+    for (size_t i = 0; i < 3; i++)
+        subscription_close(&subs[i], &stage->shard.hub, 0);
+    page_is_cold(stage, one[2]);
+    page_comes(stage, one[0]);
+    shard_turn_end(&stage->shard);
+    assert_int_equal(stage->sent_count, 0);
+    assert_int_equal(stage->shard.away_count, 0);
     stage_free(stage);
 }
 
@@ -379,6 +478,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(some_letters_speak_of_logs),
         cmocka_unit_test(a_page_is_asked_for_within_bounds_and_dealt_out),
+        cmocka_unit_test(pages_wait_for_their_turn),
+        cmocka_unit_test(pages_of_those_who_left_are_not_asked_for),
         cmocka_unit_test(a_page_for_one_who_left_is_freed),
         cmocka_unit_test(a_failed_page_is_no_news),
         cmocka_unit_test(deliveries_are_heard_once_a_turn_and_let_go),

@@ -433,7 +433,12 @@ static void writer_read(struct writer *writer, struct read_letter *letter)
         writer_send_view(writer, &letter->letter);
         return;
     }
-    if (tail != NULL && letter->may_use_tail && tail_read(tail, read)) {
+    if (tail != NULL && letter->source != READ_STORE && tail_read(tail, read)) {
+        writer_send_view(writer, &letter->letter);
+        return;
+    }
+    if (letter->source == READ_MEMORY && name_is_durable(read->channel)) {
+        read->rc = RC_BUSY;
         writer_send_view(writer, &letter->letter);
         return;
     }

@@ -195,19 +195,24 @@ static void follows(struct stage *stage, unsigned loop, struct channel_name *cha
     writer_take(&stage->writer, &letter->letter, WALL);
 }
 
-static void reads(struct stage *stage, uint64_t after)
+static void reads_from(struct stage *stage, uint64_t after, enum read_source source)
 {
     struct read_letter *letter = read_letter_new(stage->name);
 
-    letter->may_use_tail   = true;
+    letter->source         = source;
     letter->read.bound     = after;
     letter->read.limit     = 10;
     letter->read.bytes_max = 1 << 20;
     writer_take(&stage->writer, &letter->letter, WALL);
 }
 
+static void reads(struct stage *stage, uint64_t after)
+{
+    reads_from(stage, after, READ_TAIL_OR_STORE);
+}
+
 /* What came to this loop since, as words; the letters are freed: "published 3", "busy", "head 5", "deliver 1 2",
- * "page 2". */
+ * "page 2", "not in memory". */
 static const char *got(struct stage *stage, unsigned loop, char words[256])
 {
     static const char *const outcomes[] = {
@@ -238,7 +243,10 @@ static const char *got(struct stage *stage, unsigned loop, char words[256])
         } else {
             struct read_letter *read = container_of(letter, struct read_letter, letter);
             assert_int_equal(letter->kind, LETTER_READ);
-            len += (size_t)snprintf(words + len, 256 - len, "%spage %zu", space, read->read.entry_count);
+            if (read->read.rc == RC_BUSY)
+                len += (size_t)snprintf(words + len, 256 - len, "%snot in memory", space);
+            else
+                len += (size_t)snprintf(words + len, 256 - len, "%spage %zu", space, read->read.entry_count);
         }
     }
     letters_free(letters);
@@ -657,6 +665,25 @@ static void the_tail_answers_what_it_has_and_the_store_the_rest(void **state)
     stage_free(stage);
 }
 
+/* A loop with enough pages to wait for asks memory alone. */
+static void memory_alone_answers_what_it_has_or_busy(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_followed();
+
+    publishes(stage, 1, stage->name);
+    turn(stage);
+    hand_ends(&stage->hand, APPEND_DONE);
+    turn(stage);
+    got_is(stage, 0, "deliver 6");
+    reads_from(stage, 5, READ_MEMORY);
+    got_is(stage, 0, "page 1");
+    reads_from(stage, 4, READ_MEMORY);
+    got_is(stage, 0, "not in memory");
+    assert_true(writer_is_idle(&stage->writer));
+    stage_free(stage);
+}
+
 static void a_page_that_knows_more_than_the_tail_is_a_reason_to_ask(void **state)
 {
     (void)state;
@@ -783,6 +810,7 @@ int main(void)
         cmocka_unit_test(no_head_is_trusted_that_was_learnt_before_the_store_failed),
         cmocka_unit_test(nor_one_that_was_learnt_before_its_first_good_word),
         cmocka_unit_test(the_tail_answers_what_it_has_and_the_store_the_rest),
+        cmocka_unit_test(memory_alone_answers_what_it_has_or_busy),
         cmocka_unit_test(a_page_that_knows_more_than_the_tail_is_a_reason_to_ask),
         cmocka_unit_test(the_memory_store_is_asked_for_its_head_each_time),
         cmocka_unit_test(it_tells_its_numbers),

@@ -322,7 +322,8 @@ void stage_init(struct stage *stage, uint64_t seed)
     };
     static const struct shard_limits shard = {
         .hub = { .window_messages_max = 32, .window_bytes_max = 1 << 20, .linger_ms = 100 },
-        .page_count_max = 16, .page_bytes_max = 64 * 1024, .publish_count_max = 16, .publish_bytes_max = 1 << 20,
+        .page_count_max = 16, .page_bytes_max = 64 * 1024, .pages_away_max = 64, .pages_store_away_max = 16,
+        .publish_count_max = 16, .publish_bytes_max = 1 << 20,
     };
 
     *stage        = (struct stage){ .rng = { seed }, .patience = 1 };

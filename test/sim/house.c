@@ -159,6 +159,8 @@ static void house_draw_limits(struct house *house)
         .publish_count_max = is_tight ? 3 : 1000,
         .publish_bytes_max = 1024 * 1024,
         .page_bytes_max = is_tight ? 1200 : 1 << 16,
+        .pages_away_max = is_tight ? 5 : 64,
+        .pages_store_away_max = is_tight ? 2 : 16,
     };
 }
 

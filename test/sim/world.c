@@ -12,12 +12,13 @@
 #include "store_sim.h"
 
 enum {
-    RUN_MS       = 1500,
-    STEP_MS_MAX  = 9,
-    HEAL_MS      = 3500,
-    HUSH_MS      = 150,
-    LEAVE_MS     = LINGER_MS_MAX + 2 * BEAT_MS + 50,
-    CALM_STEP_MS = 15,
+    RUN_MS        = 1500,
+    STEP_MS_MAX   = 9,
+    HEAL_MS       = 3500,
+    HEAL_TIGHT_MS = 10000,  /* a few small pages at a time, for everybody */
+    HUSH_MS       = 150,
+    LEAVE_MS      = LINGER_MS_MAX + 2 * BEAT_MS + 50,
+    CALM_STEP_MS  = 15,
 };
 
 const char *plant_text(enum plant plant)
@@ -210,7 +211,7 @@ static void world_heal(struct world *world)
     tell(world, "all faults end");
     world->is_healing = true;
     store_sim_heal(world->disk);
-    world_pass(world, HEAL_MS);
+    world_pass(world, world->faults.tight ? HEAL_TIGHT_MS : HEAL_MS);
     world->house->beat_at = INT64_MAX;  /* so that no letter of a beat is just under way */
     world_pass(world, HUSH_MS);
     model_check_end(world->model);

@@ -206,7 +206,7 @@ system:
 	@$(MAKE) --no-print-directory test-build
 	@test/run $(SAN) system
 
-# Hours rather than minutes: many kills and power cuts, a gigabyte of lag, thousands of comings and goings, a night's seeds.
+# Hours rather than minutes: kills and power cuts, a gigabyte of lag, thousands of comings and goings, a night's seeds.
 soak:
 	@$(MAKE) --no-print-directory test-build
 	@LW_KILL_ROUNDS=500 LW_KILL_SAMPLE=500 LW_POWER_LIVES=200 LW_LAG_MB=1024 LW_LEAK_CYCLES=20000 \

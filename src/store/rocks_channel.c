@@ -23,6 +23,7 @@ static void channel_let_go(struct channel_table *table, struct rocks_channel *ch
     list_take(&channel->link);
     channel_name_unref(channel->name);
     free(channel);
+    table->changes++;
 }
 
 void channel_table_clear(struct channel_table *table)
@@ -78,15 +79,7 @@ static struct rocks_channel *channel_add(struct channel_table *table, struct cha
 
 enum { SAVED_NUMBER, SAVED_CEILING, SAVED_BYTES, SAVED_HEAD, SAVED_FLOOR, SAVED_COUNT };
 
-static enum rc tail_status(const rocksdb_iterator_t *iterator)
-{
-    char *status = NULL;
-
-    rocksdb_iter_get_error(iterator, &status);
-    return rocks_rc(&status);
-}
-
-/* The last row's seq and payload length. RC_GONE: no row; RC_CORRUPT: it can't be read. */
+/* The last row's seq and payload length. RC_GONE: no row; RC_CORRUPT: it is damaged; else it can't be read just now. */
 static enum rc tail_read(struct rocks *rocks, const struct rocks_look *look, uint64_t *ret_seq, uint64_t *ret_bytes)
 {
     struct row_key          from = row_key(look->number, look->floor), to = row_key(look->number + 1, 0);
@@ -99,7 +92,9 @@ static enum rc tail_read(struct rocks *rocks, const struct rocks_look *look, uin
     rocksdb_iterator_t *iterator = rocksdb_create_iterator_cf(rocks->db.db, how, rocks->db.families[FAMILY_MESSAGES]);
     rocksdb_iter_seek_to_last(iterator);
 
-    enum rc rc = RC_GONE;
+    enum rc rc = rocks_iterator_rc(iterator);
+    if (rc == RC_OK)
+        rc = RC_GONE;
     if (rocksdb_iter_valid(iterator)) {
         struct span key, value;
         key.at   = rocksdb_iter_key(iterator, &key.len);
@@ -109,8 +104,6 @@ static enum rc tail_read(struct rocks *rocks, const struct rocks_look *look, uin
             *ret_seq   = seq;
             *ret_bytes = row_get(value, number, seq, &row) ? row.payload.len : 0;
         }
-    } else if (tail_status(iterator) != RC_OK) {
-        rc = RC_CORRUPT;
     }
     rocksdb_iter_destroy(iterator);
     rocksdb_readoptions_destroy(how);
@@ -162,6 +155,8 @@ static enum rc load_ends(struct rocks *rocks, struct rocks_look *look, uint64_t 
             look->head = floor - 1;
         else if (rc == RC_CORRUPT)
             look->head = look->ceiling;
+        else if (rc != RC_OK)
+            return rc;
         rc = floor_load(rocks, look->number, &floor);
     } while (rc != RC_OK || floor != look->floor);
     return RC_OK;
@@ -189,8 +184,9 @@ static enum rc channel_load(struct rocks *rocks, const struct channel_name *name
     rc              = load_ends(rocks, &look, &last_bytes);
     if (rc != RC_OK)
         return rc;
-    look.bytes = bytes_guess(saved, &look, last_bytes);
-    *ret       = look;
+    look.bytes    = bytes_guess(saved, &look, last_bytes);
+    look.is_guess = true;
+    *ret          = look;
     return RC_OK;
 }
 
@@ -220,32 +216,52 @@ static void change_open(struct rocks_channel *channel)
     };
 }
 
-enum rc channel_take(struct rocks *rocks, struct channel_name *name, struct rocks_channel **ret)
+/* The entry in the table, brought in if need be; with RC_OK table.lock is held. */
+static enum rc channel_lock(struct rocks *rocks, struct channel_name *name, struct rocks_channel **ret)
 {
     struct channel_table *table   = &rocks->table;
-    struct rocks_channel *channel = NULL;
     struct rocks_look     look    = { 0 };
     uint64_t              changes = 0;
     bool                  is_loaded = false;
 
     for (;;) {
         pthread_mutex_lock(&table->lock);
-        channel = channel_find(table, name);
-        /* A floor that moved while we read may be one that we read too early: look again. */
-        if (channel == NULL && is_loaded && changes == table->floor_changes)
+        struct rocks_channel *channel = channel_find(table, name);
+        /* What changed while we read we may have read too early: look again. */
+        if (channel == NULL && is_loaded && changes == table->changes)
             channel = channel_add(table, name, &look);
-        if (channel != NULL)
-            change_open(channel);
-        changes = table->floor_changes;
+        if (channel != NULL) {
+            *ret = channel;
+            return RC_OK;
+        }
+        changes = table->changes;
         pthread_mutex_unlock(&table->lock);
-        if (channel != NULL)
-            break;
         enum rc rc = channel_load(rocks, name, rocks->db.get, &look);
         if (rc != RC_OK)
             return rc;
         is_loaded = true;
     }
-    *ret = channel;
+}
+
+enum rc channel_take(struct rocks *rocks, struct channel_name *name, struct rocks_channel **ret)
+{
+    enum rc rc = channel_lock(rocks, name, ret);
+    if (rc != RC_OK)
+        return rc;
+    change_open(*ret);
+    pthread_mutex_unlock(&rocks->table.lock);
+    return RC_OK;
+}
+
+enum rc channel_keep(struct rocks *rocks, struct channel_name *name, struct rocks_look *ret)
+{
+    struct rocks_channel *channel = NULL;
+
+    enum rc rc = channel_lock(rocks, name, &channel);
+    if (rc != RC_OK)
+        return rc;
+    *ret = channel->now;
+    pthread_mutex_unlock(&rocks->table.lock);
     return RC_OK;
 }
 
@@ -265,19 +281,32 @@ void channel_publish(struct rocks_channel *channel)
         now->saved_head = now->head;
 }
 
-void channel_raise_floor(struct rocks *rocks, const struct channel_name *name, const struct rocks_look *look,
-                         uint64_t bytes_less)
+/* Others may have found the same, or more, in the meantime: what they took off `bytes` isn't taken off again. */
+static void look_adopt(struct rocks_look *now, const struct rocks_look *was, const struct rocks_look *look)
+{
+    const uint64_t less = was->bytes - look->bytes;
+
+    if (now->floor > look->floor)
+        return;
+    if (now->floor == was->floor) {
+        now->bytes -= less < now->bytes ? less : now->bytes;
+        now->is_guess = look->is_guess;
+        now->floor    = look->floor;
+    } else {
+        look_raise(now, look->floor);
+    }
+    now->floor_time = look->floor_time;
+}
+
+void channel_raise_floor(struct rocks *rocks, const struct channel_name *name, const struct rocks_look *was,
+                         const struct rocks_look *look)
 {
     struct channel_table *table = &rocks->table;
 
     pthread_mutex_lock(&table->lock);
     struct rocks_channel *channel = channel_find(table, name);
-    if (channel != NULL && channel->now.number == look->number && channel->now.floor <= look->floor) {
-        struct rocks_look *now = &channel->now;
-        now->floor             = look->floor;
-        now->floor_time        = look->floor_time;
-        now->bytes -= bytes_less < now->bytes ? bytes_less : now->bytes;
-    }
+    if (channel != NULL && channel->now.number == look->number)
+        look_adopt(&channel->now, was, look);
     pthread_mutex_unlock(&table->lock);
 }
 
@@ -325,11 +354,12 @@ void look_raise(struct rocks_look *look, uint64_t floor)
 {
     if (floor <= look->floor)
         return;
-    if (floor > look->head)
-        look->bytes = 0;
-    else
+    look->is_guess = floor <= look->head;
+    if (look->is_guess)
         look->bytes = (uint64_t)((double)look->bytes * (double)(look->head + 1 - floor) /
                                  (double)(look->head + 1 - look->floor));
+    else
+        look->bytes = 0;
     look->floor      = floor;
     look->floor_time = FLOOR_TIME_UNKNOWN;
 }

@@ -61,6 +61,14 @@ enum rc rocks_rc(char **status)
     return rc;
 }
 
+enum rc rocks_iterator_rc(const rocksdb_iterator_t *iterator)
+{
+    char *status = NULL;
+
+    rocksdb_iter_get_error(iterator, &status);
+    return rocks_rc(&status);
+}
+
 /* --- options ---------------------------------------------------------------------------------------------------- */
 
 static rocksdb_block_based_table_options_t *table_options(struct rocks_db *db, enum family family)

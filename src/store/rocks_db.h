@@ -71,4 +71,7 @@ uint64_t rocks_db_number(struct rocks_db *db, enum family family, const char *pr
 /* Takes (frees and nulls) a status; NULL is RC_OK. */
 enum rc rocks_rc(char **status);
 
+/* Why it is not valid; RC_OK: it is, or stands behind the last row. */
+enum rc rocks_iterator_rc(const rocksdb_iterator_t *iterator);
+
 #endif

@@ -109,7 +109,8 @@ static bool row_wither(struct filter *filter, uint64_t seq, struct span value)
         return false;
     if (row.expires_at == 0 || row.expires_at > filter->wall)
         return false;
-    struct row husk = { .kind = ROW_EXPIRED, .id = row.id, .time = row.time, .expires_at = row.expires_at };
+    struct row husk = { .kind = ROW_EXPIRED, .id = row.id, .time = row.time, .expires_at = row.expires_at,
+                        .target = row.payload.len };
     buf_clear(&filter->value);
     row_put(&filter->value, filter->number, seq, &husk);
     return true;

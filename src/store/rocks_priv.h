@@ -30,7 +30,8 @@ struct rocks_look {
     uint64_t head;
     uint64_t floor;       /* nothing below it is shown; at least 1 */
     uint64_t ceiling;     /* no seq above it was ever given: the head, should the last rows be unreadable */
-    uint64_t bytes;       /* payload bytes from floor to head, about */
+    uint64_t bytes;       /* payload bytes from floor to head, about; what expired counts until it is below the floor */
+    bool     is_guess;    /* `bytes` was reckoned, not weighed, and may be far off: no reason to let anything go */
     uint64_t saved_head;  /* the head when `bytes` was last written down */
     msec     floor_time;  /* of the message at the floor; FLOOR_TIME_UNKNOWN: it must be read */
 };
@@ -60,7 +61,7 @@ struct channel_table {
     struct map      map;
     struct list     used;
     size_t          count_max;
-    uint64_t        floor_changes;  /* how often a floor on disk was moved; see channel_take() */
+    uint64_t        changes;  /* how often a floor on disk was moved or a channel let go; see channel_lock() */
     struct counter  count;
 };
 
@@ -78,12 +79,16 @@ enum rc channel_look(struct rocks *rocks, struct channel_name *name, const rocks
 /* For the committer: the entry in the table, brought in if need be, with its change opened. */
 enum rc channel_take(struct rocks *rocks, struct channel_name *name, struct rocks_channel **ret) RC_MUST_USE;
 
+/* Brings it into the table, so that what channel_raise_floor() says of it is remembered. */
+enum rc channel_keep(struct rocks *rocks, struct channel_name *name, struct rocks_look *ret) RC_MUST_USE;
+
 /* The commit succeeded: what it changed is true from now on. Called with table.lock held. */
 void channel_publish(struct rocks_channel *channel);
 
-/* Raises the floor of the channel in the table, if it is there. */
-void channel_raise_floor(struct rocks *rocks, const struct channel_name *name, const struct rocks_look *look,
-                         uint64_t bytes_less);
+/* What was found out about a channel that looked as in `was`, a higher floor and fewer bytes, is told to the table, if
+ * the channel is there. */
+void channel_raise_floor(struct rocks *rocks, const struct channel_name *name, const struct rocks_look *was,
+                         const struct rocks_look *look);
 
 /* What is on disk of its floor; 1 if nothing is. */
 enum rc floor_load(struct rocks *rocks, uint64_t number, uint64_t *ret) RC_MUST_USE;

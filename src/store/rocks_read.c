@@ -38,16 +38,13 @@ static bool scan_gap(struct scan *scan, uint64_t from, uint64_t to, enum gap_why
 /* RC_OK: it stands at the first row from that step on, or behind the last; RC_CORRUPT, RC_IO: it can't be read. */
 static enum rc scan_seek(struct scan *scan, uint64_t step)
 {
-    struct row_key key    = row_key(scan->number, scan_seq(scan, step));
-    char          *status = NULL;
+    struct row_key key = row_key(scan->number, scan_seq(scan, step));
 
     if (scan->read->way == READ_AFTER)
         rocksdb_iter_seek(scan->iterator, key.bytes, sizeof key.bytes);
     else
         rocksdb_iter_seek_for_prev(scan->iterator, key.bytes, sizeof key.bytes);
-    if (!rocksdb_iter_valid(scan->iterator))
-        rocksdb_iter_get_error(scan->iterator, &status);
-    return rocks_rc(&status);
+    return rocks_iterator_rc(scan->iterator);
 }
 
 static void scan_next(struct scan *scan)
@@ -127,10 +124,8 @@ static bool scan_take_row(struct scan *scan)
 /* The iterator has no row: is it behind the last one, or can't it read on? */
 static enum rc scan_stuck(struct scan *scan)
 {
-    char *status = NULL;
+    enum rc rc = rocks_iterator_rc(scan->iterator);
 
-    rocksdb_iter_get_error(scan->iterator, &status);
-    enum rc rc = rocks_rc(&status);
     if (rc == RC_CORRUPT)
         return scan_leap(scan);
     if (rc == RC_OK) {
@@ -236,7 +231,7 @@ static enum rc read_look(struct rocks *rocks, struct store_read *read, const roc
     struct rocks_look was = *ret;
     rc                    = look_age(rocks, space, read->wall, ret);
     if (rc == RC_OK && (ret->floor != was.floor || ret->floor_time != was.floor_time))
-        channel_raise_floor(rocks, read->channel, ret, was.bytes - ret->bytes);
+        channel_raise_floor(rocks, read->channel, &was, ret);
     return rc;
 }
 

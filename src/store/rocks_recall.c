@@ -64,13 +64,13 @@ static enum rc target_find(struct rocks *rocks, const struct commit *commit, con
 static enum rc recall_floor(struct rocks *rocks, struct rocks_channel *channel, msec wall, uint64_t *ret)
 {
     pthread_mutex_lock(&rocks->table.lock);
-    struct rocks_look look = channel->now;
+    const struct rocks_look was = channel->now;
     pthread_mutex_unlock(&rocks->table.lock);
 
-    uint64_t bytes = look.bytes;
-    enum rc  rc    = look_age(rocks, channel->name->space, wall, &look);
+    struct rocks_look look = was;
+    enum rc           rc   = look_age(rocks, channel->name->space, wall, &look);
     if (rc == RC_OK)
-        channel_raise_floor(rocks, channel->name, &look, bytes - look.bytes);
+        channel_raise_floor(rocks, channel->name, &was, &look);
     *ret = look.floor;
     return rc;
 }

@@ -14,7 +14,8 @@
 
 enum { ROW_KEY_BYTES = 16, RECORD_NUMBERS_MAX = 8, ROW_VERSION = 1 };
 
-/* Beside the kinds of enum message_kind: what compaction leaves of a message whose time to live ran out. */
+/* Beside the kinds of enum message_kind: what compaction leaves of a message whose time to live ran out. Its `target`
+ * is the length of the payload that was. */
 enum { ROW_EXPIRED = 3 };
 
 struct row_key {
@@ -44,6 +45,12 @@ void row_put(struct buf *buf, uint64_t number, uint64_t seq, const struct row *r
 
 /* False: damaged, or of a version we don't know. */
 bool row_get(struct span value, uint64_t number, uint64_t seq, struct row *ret);
+
+/* What the row counts for in its channel's bytes. */
+static inline uint64_t row_weight(const struct row *row)
+{
+    return row->kind == ROW_EXPIRED ? row->target : row->payload.len;
+}
 
 struct row row_of_message(const struct message *message);
 

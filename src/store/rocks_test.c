@@ -19,7 +19,7 @@
 
 #include "base/must.h"
 #include "base/rng.h"
-#include "store/rocks.h"
+#include "store/rocks_priv.h"
 #include "store/store_battery.h"
 
 #include <cmocka.h>
@@ -382,6 +382,86 @@ static void expired_payloads_leave_the_disk_but_not_the_log(void **state)
     expect_page(bench, "topic:a", READ_AFTER, 0, 4, "[1-1 expired] 2 [3-3 expired] 4");
     assert_int_equal(bench_publish(bench, (struct publish){ .channel = "topic:a", .recall = 1 }).outcome,
                      APPEND_NO_TARGET);
+}
+
+/* As after a crash: a copy of what a running store has on disk. */
+static void crash(struct bench *bench)
+{
+    char *copy = copy_path(bench);
+
+    copy_tree(bench->context, copy);
+    bench_shut(bench);
+    copy_tree(copy, bench->context);
+    directory_remove(copy);
+    free(copy);
+    bench->store = open_at(bench, bench->context);
+}
+
+/* Channels are tended in the order of their names: once this one, which is the last, was, all were. */
+static void tend_light_channels(struct bench *bench)
+{
+    char text[101] = "";
+
+    memset(text, 'z', sizeof text - 1);
+    for (int i = 0; i < 4; i++) {  /* a step writes down what it did after the last channel: the next one sees it */
+        struct published said = bench_publish(bench, (struct publish){ .channel = "light:zzz", .payload = text });
+        bench_tend_until_first(bench, "light:zzz", said.answer.seq);
+    }
+}
+
+static void a_guess_of_bytes_lets_no_message_go(void **state)
+{
+    struct bench *bench = *state;
+
+    for (int i = 0; i < 30; i++)
+        bench_publish(bench, (struct publish){ .channel = "light:a", .payload = "x" });
+    bench_publish(bench, (struct publish){ .channel = "light:a", .payload = "a large one, unlike all others of them" });
+    crash(bench);
+    tend_light_channels(bench);
+    struct store_read info = bench_read(bench, "light:a", READ_AFTER, 0, 0, 1);
+    assert_int_equal(info.first, 1);
+    assert_int_equal(info.bytes, 68);
+
+    /* And the limit holds for what comes. */
+    for (int i = 0; i < 5; i++)
+        bench_publish(bench, (struct publish){ .channel = "light:a", .payload = "0123456789" });
+    bench_tend_until_first(bench, "light:a", 19);
+    assert_int_equal(bench_read(bench, "light:a", READ_AFTER, 0, 0, 1).bytes, 100);
+}
+
+static void two_that_let_the_same_go_count_it_once(void **state)
+{
+    struct bench        *bench = *state;
+    struct rocks        *store = rocks_of(bench->store);
+    struct channel_name *name  = NULL;
+    struct rocks_look    was, look;
+
+    for (int i = 0; i < 10; i++)
+        bench_publish(bench, (struct publish){ .channel = "topic:a", .payload = "0123456789" });
+    assert_int_equal(channel_name_new(&bench->spaces, &bench->hash_key, SPAN("topic:a"), &name), CHANNEL_NAME_OK);
+    assert_int_equal(channel_look(store, name, store->db.get, &was), RC_OK);
+    look = was;
+    look_raise(&look, 6);
+    for (int i = 0; i < 2; i++)
+        channel_raise_floor(store, name, &was, &look);
+    channel_name_unref(name);
+    struct store_read info = bench_read(bench, "topic:a", READ_AFTER, 0, 0, 1);
+    assert_true(info.first == 6 && info.bytes == 50);
+}
+
+static void what_expired_weighs_what_it_weighed(void **state)
+{
+    struct bench *bench = *state;
+
+    publish_kibs(bench, "few:dead", 1000);  /* so that there is a reason to compact */
+    for (int i = 0; i < 5; i++)
+        bench_publish(bench, (struct publish){ .channel = "light:a", .payload = "0123456789", .ttl_ms = 1000 });
+    bench->wall += 1000;
+    tend_until_disk_below(bench, 700 * KIB);
+    for (int i = 0; i < 7; i++)
+        bench_publish(bench, (struct publish){ .channel = "light:a", .payload = "0123456789" });
+    bench_tend_until_first(bench, "light:a", 3);
+    expect_page(bench, "light:a", READ_AFTER, 0, 10, "[1-2 trimmed] [3-5 expired] 6 7 8 9 10 11 12");
 }
 
 /* Readers replay a channel while retention eats it: each seq comes as a message or as trimmed, never as damage. */
@@ -826,6 +906,44 @@ int fsync(int fd)
     return (int)syscall(SYS_fsync, fd);
 }
 
+/* So many reads of files go well, all after them fail; below 0: none fails. */
+static atomic_int reads_left = -1;
+
+ssize_t pread(int fd, void *bytes, size_t count, off_t at)
+{
+    int left = atomic_load(&reads_left);
+
+    if (left == 0) {
+        errno = EIO;
+        return -1;
+    }
+    if (left > 0)
+        atomic_store(&reads_left, left - 1);
+    return syscall(SYS_pread64, fd, bytes, count, at);
+}
+
+static void a_channel_that_can_not_be_read_just_now_keeps_its_numbers(void **state)
+{
+    struct bench *bench  = *state;
+    uint64_t      head   = 10;
+    int           broken = 0;
+
+    publish_run(bench, "topic:a", 1, head);
+    for (int reads = 0; reads < 8; reads++) {
+        reopen(bench);
+        atomic_store(&reads_left, reads);
+        struct store_read info = bench_read(bench, "topic:a", READ_AFTER, 0, 0, 1);
+        assert_true(info.rc == RC_IO || info.head == head);
+        struct published said = bench_publish(bench, (struct publish){ .channel = "topic:a", .payload = "x" });
+        atomic_store(&reads_left, -1);
+        broken += said.outcome == APPEND_BROKEN;
+        head += said.outcome == APPEND_DONE;
+        assert_true(said.outcome == APPEND_BROKEN || said.answer.seq == head);
+        assert_int_equal(bench_read(bench, "topic:a", READ_AFTER, 0, 0, 1).head, head);
+    }
+    assert_true(broken > 0 && head > 10);
+}
+
 static void a_failed_sync_is_believed_threat_8(void **state)
 {
     struct bench      *bench = *state;
@@ -1025,6 +1143,9 @@ int main(int argc, char **argv)
         DISK_TEST(bytes_are_remembered),
         DISK_TEST(trimmed_space_comes_back_and_the_head_stays),
         DISK_TEST(expired_payloads_leave_the_disk_but_not_the_log),
+        DISK_TEST(a_guess_of_bytes_lets_no_message_go),
+        DISK_TEST(two_that_let_the_same_go_count_it_once),
+        DISK_TEST(what_expired_weighs_what_it_weighed),
         DISK_TEST(retention_may_race_readers_threat_13),
         DISK_TEST(a_second_opener_is_refused_threat_15),
         DISK_TEST(nobody_else_may_read_threat_16),
@@ -1034,6 +1155,7 @@ int main(int argc, char **argv)
         DISK_TEST(a_flipped_bit_in_the_log_is_refused_or_cut_threats_4_and_6),
         DISK_TEST(a_torn_tail_keeps_whole_commits_threat_4),
         DISK_TEST(what_was_acknowledged_survives_a_kill_threat_1),
+        DISK_TEST(a_channel_that_can_not_be_read_just_now_keeps_its_numbers),
         DISK_TEST(a_failed_sync_is_believed_threat_8),
         DISK_TEST(a_full_disk_refuses_and_recovers_threat_10),
         DISK_TEST(a_full_disk_under_rocksdb_too_threat_10),

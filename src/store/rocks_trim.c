@@ -107,6 +107,14 @@ static bool keeper_wait(struct keeper *keeper, msec *ret_wall, bool *ret_is_need
     return goes_on;
 }
 
+static bool keeper_is_closing(struct keeper *keeper)
+{
+    pthread_mutex_lock(&keeper->lock);
+    bool is_closing = keeper->is_closing;
+    pthread_mutex_unlock(&keeper->lock);
+    return is_closing;
+}
+
 /* --- repair ----------------------------------------------------------------------------------------------------- */
 
 static enum rocks_health health_get(struct rocks *rocks)
@@ -188,30 +196,82 @@ static bool row_is_of(const rocksdb_iterator_t *iterator, uint64_t number, uint6
     return row_key_get(key, &found, ret_seq) && found == number;
 }
 
-/* Retention by bytes: the oldest rows are weighed until the rest is light enough. */
-static void look_lighten(struct rocks *rocks, const struct namespace *space, struct rocks_look *look)
+/* False: it can't be read, and weighs nothing. */
+static bool row_weigh(const rocksdb_iterator_t *iterator, uint64_t number, uint64_t seq, uint64_t *ret)
 {
-    uint64_t gone = 0, seq = 0;
-    size_t   rows = 0;
+    struct span value;
+    struct row  row;
 
-    if (space->keep_bytes == 0 || look->bytes <= space->keep_bytes || look->floor > look->head)
-        return;
+    value.at = rocksdb_iter_value(iterator, &value.len);
+    if (!row_get(value, number, seq, &row))
+        return false;
+    *ret = row_weight(&row);
+    return true;
+}
+
+/* The oldest rows are weighed until the rest is light enough. */
+static void look_lighten(struct rocks *rocks, uint64_t bytes_max, struct rocks_look *look)
+{
     rocksdb_iterator_t *iterator = rows_from(rocks, look->number, look->floor);
-    uint64_t            floor    = look->floor;
-    while (look->bytes - gone > space->keep_bytes && rows++ < TRIM_ROWS_MAX &&
-           row_is_of(iterator, look->number, &seq)) {
-        struct span value;
-        struct row  row;
-        value.at = rocksdb_iter_value(iterator, &value.len);
-        if (row_get(value, look->number, seq, &row))
-            gone += row.payload.len < look->bytes - gone ? row.payload.len : look->bytes - gone;
-        floor = seq + 1;
+    uint64_t            seq      = 0;
+
+    for (size_t i = 0; look->bytes > bytes_max && i < TRIM_ROWS_MAX && row_is_of(iterator, look->number, &seq); i++) {
+        uint64_t weight = 0;
+        if (!row_weigh(iterator, look->number, seq, &weight) || seq != look->floor)
+            look->is_guess = true;
+        look->bytes -= weight < look->bytes ? weight : look->bytes;
+        look->floor = seq + 1;
         rocksdb_iter_next(iterator);
     }
     rocksdb_iter_destroy(iterator);
-    look->bytes -= gone;
+    look->floor_time = FLOOR_TIME_UNKNOWN;
+}
+
+/* The newest rows are weighed until no more would fit. If a block of them is damaged, or the store is closing, nothing
+ * is let go. */
+static void look_weigh(struct rocks *rocks, uint64_t bytes_max, struct rocks_look *look)
+{
+    struct row_key      key      = row_key(look->number, look->head);
+    uint64_t            floor    = look->floor, bytes = 0, seq = 0;
+    bool                is_whole = true;
+    rocksdb_iterator_t *iterator =
+        rocksdb_create_iterator_cf(rocks->db.db, rocks->db.get, rocks->db.families[FAMILY_MESSAGES]);
+
+    rocksdb_iter_seek_for_prev(iterator, key.bytes, sizeof key.bytes);
+    while (is_whole && row_is_of(iterator, look->number, &seq) && seq >= look->floor) {
+        uint64_t weight = 0;
+        if (row_weigh(iterator, look->number, seq, &weight) && bytes + weight > bytes_max) {
+            floor = seq + 1;
+            break;
+        }
+        bytes += weight;
+        rocksdb_iter_prev(iterator);
+        is_whole = !keeper_is_closing(&rocks->keeper);
+    }
+    is_whole &= rocks_iterator_rc(iterator) == RC_OK;
+    rocksdb_iter_destroy(iterator);
+    if (!is_whole)
+        return;
+    look->bytes      = bytes;
+    look->is_guess   = false;
     look->floor      = floor;
     look->floor_time = FLOOR_TIME_UNKNOWN;
+}
+
+static bool look_is_heavy(const struct namespace *space, const struct rocks_look *look)
+{
+    return space->keep_bytes != 0 && look->bytes > space->keep_bytes;
+}
+
+/* Retention by bytes. */
+static void look_limit_bytes(struct rocks *rocks, const struct namespace *space, struct rocks_look *look)
+{
+    if (!look_is_heavy(space, look))
+        return;
+    if (look->is_guess)
+        look_weigh(rocks, space->keep_bytes, look);
+    else
+        look_lighten(rocks, space->keep_bytes, look);
 }
 
 /* Rows below a floor from an earlier life that may still lie on disk. */
@@ -249,13 +309,16 @@ static void walk_channel(struct walk *walk, struct channel_name *name)
 
     if (channel_look(rocks, name, rocks->db.get, &look) != RC_OK || look.number == 0)
         return;
+    /* It will be weighed: once, if the table knows it then. */
+    if (look_is_heavy(name->space, &look) && look.is_guess && channel_keep(rocks, name, &look) != RC_OK)
+        return;
     struct rocks_look was = look;
     if (look_age(rocks, name->space, walk->wall, &look) != RC_OK ||
         floor_load(rocks, look.number, &saved_floor) != RC_OK)
         return;
-    look_lighten(rocks, name->space, &look);
-    if (look.floor != was.floor || look.floor_time != was.floor_time)
-        channel_raise_floor(rocks, name, &look, was.bytes - look.bytes);
+    look_limit_bytes(rocks, name->space, &look);
+    if (look.floor != was.floor || look.floor_time != was.floor_time || look.bytes != was.bytes)
+        channel_raise_floor(rocks, name, &was, &look);
     if (look.floor > saved_floor || (rocks->keeper.is_first_walk && look.floor > 1))
         walk_note(walk, look.number, saved_floor, look.floor);
 }
@@ -294,7 +357,7 @@ static void walk_publish(struct walk *walk)
     struct rocks *rocks = walk->rocks;
 
     pthread_mutex_lock(&rocks->table.lock);
-    rocks->table.floor_changes++;
+    rocks->table.changes++;
     pthread_mutex_unlock(&rocks->table.lock);
     for (size_t i = 0; i < walk->count; i++)
         dead_floors_set(&rocks->dead, walk->moved[i].number, walk->moved[i].floor);
@@ -333,14 +396,6 @@ static void compact(struct rocks *rocks, enum family family, const struct row_ke
                                  from == NULL ? 0 : ROW_KEY_BYTES, to == NULL ? NULL : to->bytes,
                                  to == NULL ? 0 : ROW_KEY_BYTES);
     rocksdb_compactoptions_destroy(how);
-}
-
-static bool keeper_is_closing(struct keeper *keeper)
-{
-    pthread_mutex_lock(&keeper->lock);
-    bool is_closing = keeper->is_closing;
-    pthread_mutex_unlock(&keeper->lock);
-    return is_closing;
 }
 
 /* The highest channel number that has rows. */

@@ -13,8 +13,8 @@ they were at its last fsync. Of what was done since anything may be left:
     pages     any 4 KiB pages, some names
     torn      the bytes in order, up to one of them; some names
 
-Names in one directory change in order, as on all file systems with a journal, and RocksDB counts on that: its CURRENT is
-there only if the MANIFEST is that it names.
+Names in one directory change in order, as on all file systems with a journal, and RocksDB counts on that: its CURRENT
+is there only if the MANIFEST is that it names.
 """
 import collections
 import os

@@ -117,8 +117,8 @@ class Round:
 
 
 def audit(left, acknowledged, sent, delivered=()):
-    """A server on what is left has all that was acknowledged or delivered, nothing that nobody sent, knows the keys, and
-    goes on in the same life of the log."""
+    """A server on what is left has all that was acknowledged or delivered, nothing that nobody sent, knows the keys,
+    and goes on in the same life of the log."""
     server = Server(data=left / "data", flags=FLAGS)
     try:
         server.start()
@@ -205,7 +205,7 @@ def test_the_audit_finds_out_a_disk_that_lies(tmp_path):
             lying.apply(entry)
     with left_over(honest, "nothing", None, tmp_path) as left:
         audit(left, answers, sent)
-    with left_over(lying, "nothing", None, tmp_path) as left, pytest.raises(AssertionError, match="20 of 20 .* are lost"):
+    with left_over(lying, "nothing", None, tmp_path) as left, pytest.raises(AssertionError, match="20 of 20 .* lost"):
         audit(left, answers, sent)
     lying.thing(disk / "data" / "synced").sync()
     with left_over(lying, "nothing", None, tmp_path) as left, Server(data=left / "data") as server:

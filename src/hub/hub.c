@@ -121,7 +121,7 @@ static void hub_linger(struct hub *hub, struct channel *channel, msec now)
     list_take(&channel->link);
     channel->is_touched = false;
     channel_window_clear(channel);
-    if (hub->limits->linger_ms == 0) {
+    if (hub->limits->linger_ms == 0 && !channel->is_asked) {
         hub_leave(hub, channel);
         return;
     }
@@ -132,13 +132,17 @@ static void hub_linger(struct hub *hub, struct channel *channel, msec now)
         hub_leave(hub, hub_oldest_lingering(hub));
 }
 
+/* Whose answer is under way stays until it has come: followed anew, it would take that for the answer to its new
+ * question. */
 static void hub_tend_lingering(struct hub *hub, msec now)
 {
-    while (!list_is_empty(&hub->lingering)) {
-        struct channel *channel = hub_oldest_lingering(hub);
+    for (struct list *link = hub->lingering.next, *next; link != &hub->lingering; link = next) {
+        struct channel *channel = container_of(link, struct channel, link);
+        next                    = link->next;
         if ((msec)((uint32_t)now - channel->lonely_at) < hub->limits->linger_ms)
             return;
-        hub_leave(hub, channel);
+        if (!channel->is_asked)
+            hub_leave(hub, channel);
     }
 }
 
@@ -395,12 +399,14 @@ static void subscription_skip_trimmed(struct subscription *sub, msec wall)
     struct entry entry;
     enum gap_why why;
 
-    if (!subscription_find(sub, sub->next, &entry))
-        return;
-    if (entry.message != NULL && message_is_past(entry.message, wall, &why))
-        subscription_join_past(sub, wall, why, &entry);
-    if (entry.message == NULL && entry.gap.why == GAP_TRIMMED)
+    while (subscription_find(sub, sub->next, &entry)) {
+        if (entry.message != NULL && message_is_past(entry.message, wall, &why))
+            subscription_join_past(sub, wall, why, &entry);
+        if (entry.message != NULL || entry.gap.why != GAP_TRIMMED)
+            return;
         subscription_step(sub, &entry);
+        sub->state = SUB_FIRST;  /* still: it has been given nothing */
+    }
 }
 
 enum sight subscription_look(struct subscription *sub, msec wall, struct entry *ret_entry)
@@ -442,6 +448,17 @@ void subscription_read(struct subscription *sub, struct hub *hub)
     hub->port->read(hub->ctx, sub, sub->next - 1, &sub->ticket);
 }
 
+/* Lets go of what stands before the cursor. */
+static void subscription_trim_page(struct subscription *sub)
+{
+    struct page *page = sub->page;
+
+    while (page != NULL && page->at < page->count && entry_last(&page->entries[page->at]) < sub->next)
+        message_unref(page->entries[page->at++].message);
+    if (page != NULL && page->at == page->count)
+        subscription_let_go(sub);
+}
+
 void subscription_step(struct subscription *sub, const struct entry *entry)
 {
     if (entry->message == NULL && entry->gap.why == GAP_AHEAD)
@@ -450,12 +467,7 @@ void subscription_step(struct subscription *sub, const struct entry *entry)
         sub->next = entry_last(entry) + 1;
     subscription_leave(sub, SUB_PLACED);
     sub->epoch = sub->channel->epoch;
-
-    struct page *page = sub->page;
-    while (page != NULL && page->at < page->count && entry_last(&page->entries[page->at]) < sub->next)
-        message_unref(page->entries[page->at++].message);
-    if (page != NULL && page->at == page->count)
-        subscription_let_go(sub);
+    subscription_trim_page(sub);
 }
 
 void subscription_rewind(struct subscription *sub, uint64_t next)
@@ -588,6 +600,7 @@ void subscription_read_done(struct subscription *sub, struct hub *hub, uint64_t 
         return;
     subscription_let_go(sub);
     sub->page = page;
+    subscription_trim_page(sub);
     /* What it knows of is on its way here, and then read from it. Heard of now it would be old news when it comes, and
      * everybody on this loop would have to read it. Should it be lost, the next beat asks. */
     if (head > channel->head)

@@ -43,7 +43,7 @@ struct hub_port {
 struct hub_limits {
     uint32_t window_messages_max;  /* live feed kept a channel, for readers who have not drawn it yet */
     size_t   window_bytes_max;
-    msec     linger_ms;            /* how long a channel without subscriptions stays followed */
+    msec     linger_ms;            /* how long a channel without subscriptions stays followed, at least */
 };
 
 /* Beyond it the oldest is left before its time: who follows and leaves ever new channels must not fill our memory. */

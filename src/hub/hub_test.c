@@ -167,7 +167,8 @@ static enum gap_why why_of(char letter)
     }
 }
 
-/* Answers the reader's page with the log that `words` writes; an 'x' behind a seq: it has expired. */
+/* Answers the reader's page with the log that `words` writes; behind a seq an 'x': it has expired, an 'o': it's older
+ * than what is kept. */
 static void page_comes(struct stage *stage, int reader, uint64_t epoch, uint64_t head, const char *words)
 {
     struct entry *entries = calloc(64, sizeof *entries);
@@ -181,6 +182,8 @@ static void page_comes(struct stage *stage, int reader, uint64_t epoch, uint64_t
             entry->message = message_of(stage, MESSAGE_PLAIN, epoch, strtoull(at, &end, 10));
             if (*end == 'x')
                 entry->message->expires_at = WALL;
+            if (*end == 'o')
+                entry->message->time = WALL - stage->name->space->keep_ms;
         } else {
             entry->gap.why  = why_of(*at);
             entry->gap.from = strtoull(at + 1, &end, 10);
@@ -594,6 +597,32 @@ static void expired_neighbours_are_one_gap_over_page_and_window(void **state)
     stage_free(stage);
 }
 
+/* However it was let go: trimmed by the store, or too old by now, over several pages. */
+static void who_asks_for_all_that_is_kept_has_lost_nothing(void **state)
+{
+    (void)state;
+    static const struct { const char *first_page, *drawn, *second_page, *then; } rows[] = {
+        { "t1-2 3 4 5 6", "3 4 5 6 .", NULL, NULL },
+        { "t1-2 3o 4o 5 6", "5 6 .", NULL, NULL },
+        { "1o 2o", "?", "3o 4o 5 6", "5 6 ." },
+        { "t1-2 3o", "?", "4o 5o 6o", "." },
+        { "1o 2x 3", "e2-2 3 ?", "t4-4 5 6", "t4-4 5 6 ." },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct stage *stage = stage_new();
+        opens(stage, 0, (struct start){ START_AFTER });
+        followed(stage, 9, 1, 6);
+        assert_string_equal(draws(stage, 0), "?");
+        page_comes(stage, 0, 9, 6, rows[i].first_page);
+        assert_string_equal(draws(stage, 0), rows[i].drawn);
+        if (rows[i].second_page != NULL) {
+            page_comes(stage, 0, 9, 6, rows[i].second_page);
+            assert_string_equal(draws(stage, 0), rows[i].then);
+        }
+        stage_free(stage);
+    }
+}
+
 /* Threat 34: what was read is let go, and read again from the cursor. */
 static void a_slow_reader_costs_a_cursor(void **state)
 {
@@ -633,6 +662,23 @@ static void one_page_is_read_at_a_time(void **state)
 }
 
 /* Threat 34: or one slow reader's page would make old news of what is on its way to all others. */
+/* … as when a new life was told while it was read. */
+static void a_page_of_what_was_stepped_over_is_not_held(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_new();
+
+    opens(stage, 0, (struct start){ START_AFTER, 3 });
+    followed(stage, 9, 1, 5);
+    assert_string_equal(draws(stage, 0), "?");
+    followed(stage, 10, 7, 6);
+    assert_string_equal(draws(stage, 0), "E1-6 .");
+    page_comes(stage, 0, 10, 6, "t4-6");
+    assert_true(subscription_is_lean(&stage->subs[0]));
+    assert_string_equal(draws(stage, 0), ".");
+    stage_free(stage);
+}
+
 static void a_page_that_knows_more_leaves_the_live_feed_as_it_is(void **state)
 {
     (void)state;
@@ -832,6 +878,8 @@ static void channels_that_linger_have_a_maximum(void **state)
         snprintf(text, sizeof text, "topic:%d", i);
         struct channel_name *name = name_of(stage, text);
         subscription_open(&stage->subs[0], &stage->hub, name, (struct start){ 0 }, stage, 0);
+        hub_followed(&stage->hub, name, 9, 1, 5);
+        stage->asked[0] = '\0';
         channel_name_unref(name);
         subscription_close(&stage->subs[0], &stage->hub, 0);
         stage->subs[0] = (struct subscription){ 0 };
@@ -839,13 +887,42 @@ static void channels_that_linger_have_a_maximum(void **state)
     assert_int_equal(hub_channel_count(&stage->hub), HUB_LINGERING_MAX);
     stage->is_counting = false;
     opens(stage, 0, (struct start){ 0 });
+    followed(stage, 9, 1, 5);
     subscription_close(&stage->subs[0], &stage->hub, 0);
-    asked_is(stage, "follow unfollow");  /* the oldest one */
+    asked_is(stage, "follow ready unfollow");  /* the oldest one */
     stage->is_counting = true;
     hub_tend(&stage->hub, 1000);
     assert_int_equal(hub_channel_count(&stage->hub), 0);
     assert_int_equal(stage->hub.lingering_count, 0);
     stage_free(stage);
+}
+
+/* Forgotten and followed anew it would take the old answer for the new one, and judge by it what a reader claims. */
+static void a_channel_is_not_left_while_its_answer_is_under_way(void **state)
+{
+    (void)state;
+    static const msec lingers[] = { 0, 100 };
+
+    for (size_t i = 0; i < sizeof lingers / sizeof lingers[0]; i++) {
+        struct stage *stage     = stage_new();
+        stage->limits.linger_ms = lingers[i];
+        opens(stage, 0, (struct start){ START_NOW });
+        subscription_close(&stage->subs[0], &stage->hub, 0);
+        hub_tend(&stage->hub, 1000);
+        asked_is(stage, "follow");
+        opens(stage, 1, (struct start){ START_AFTER, 6, 9 });
+        followed(stage, 9, 1, 5);  /* asked for before the reader came, who has had 6 from another loop */
+        asked_is(stage, "follow");
+        assert_false(subscription_is_placed(&stage->subs[1]));
+        followed(stage, 9, 1, 6);
+        assert_string_equal(draws(stage, 1), ".");
+        asked_is(stage, "ready");
+        subscription_close(&stage->subs[1], &stage->hub, 2000);
+        hub_tend(&stage->hub, 3000);
+        asked_is(stage, "unfollow");
+        assert_int_equal(hub_channel_count(&stage->hub), 0);
+        stage_free(stage);
+    }
 }
 
 static void who_comes_while_it_lingers_hears_of_the_new_head(void **state)
@@ -949,7 +1026,9 @@ int main(void)
         cmocka_unit_test(a_recall_gives_the_windows_bytes_back),
         cmocka_unit_test(expired_neighbours_are_one_gap_over_page_and_window),
         cmocka_unit_test(a_slow_reader_costs_a_cursor),
+        cmocka_unit_test(who_asks_for_all_that_is_kept_has_lost_nothing),
         cmocka_unit_test(one_page_is_read_at_a_time),
+        cmocka_unit_test(a_page_of_what_was_stepped_over_is_not_held),
         cmocka_unit_test(a_page_that_knows_more_leaves_the_live_feed_as_it_is),
         cmocka_unit_test(a_page_that_knows_more_is_a_reason_to_ask_first),
         cmocka_unit_test(a_log_that_cannot_be_read_is_looked_at_again_at_the_next_beat),
@@ -961,6 +1040,7 @@ int main(void)
         cmocka_unit_test(a_channel_is_left_when_it_was_lonely_for_a_while),
         cmocka_unit_test(a_channel_is_left_at_once_without_lingering),
         cmocka_unit_test(channels_that_linger_have_a_maximum),
+        cmocka_unit_test(a_channel_is_not_left_while_its_answer_is_under_way),
         cmocka_unit_test(who_comes_while_it_lingers_hears_of_the_new_head),
         cmocka_unit_test(a_beat_asks_each_head_once_and_in_a_round),
         cmocka_unit_test(a_beat_asks_first_where_a_page_failed),

@@ -29,7 +29,8 @@ struct tail {
     uint64_t             followers;   /* a bit a loop */
     struct letter       *asking;      /* FOLLOW letters waiting for the head */
     unsigned             trust;       /* writer.trust when the store was asked */
-    bool                 is_asked;    /* the store is being asked for the head */
+    bool                 is_asked;    /* the store is being asked for the head … */
+    bool                 is_outdated; /* … and has shown more since */
 };
 
 struct tails {

@@ -346,6 +346,11 @@ static void writer_head_known(struct writer *writer, struct head_question *quest
         question_keep(question, &writer->unanswered);
         return;
     }
+    if (tail->is_outdated) {
+        tail->is_outdated = false;
+        writer_put_question(writer, question);
+        return;
+    }
     /* Appends may have overtaken the answer: within a life the head only goes forward. */
     if (tail->epoch != read->epoch || tail->head < read->head) {
         tail_empty(&writer->tails, tail);
@@ -428,8 +433,10 @@ static void writer_read(struct writer *writer, struct read_letter *letter)
     if (letter->is_done) {
         writer->asking_count--;
         /* The log has more than was spread here: the next loop that asks for the head shall hear of it. */
-        if (tail != NULL && read->rc == RC_OK && read->epoch == tail->epoch && read->head > tail->head)
-            tail->first = 0;
+        if (tail != NULL && read->rc == RC_OK && read->epoch == tail->epoch && read->head > tail->head) {
+            tail->first       = 0;
+            tail->is_outdated = tail->is_asked;
+        }
         writer_send_view(writer, &letter->letter);
         return;
     }

@@ -55,7 +55,7 @@ struct writer {
     unsigned                  trust;        /* counts the changes of is_doubtful: a head learnt before may be wrong */
     size_t                    asking_count; /* heads and reads under way in the stores */
     struct letter            *unanswered;   /* heads that the store could not tell, to be asked again */
-    struct letter            *early;        /* heads that are the group's under way, it seems: looked at when it has ended */
+    struct letter            *early;        /* heads that seem to be of the group under way: wait for its end */
     struct deliver_letter    *delivers[LOOPS_MAX]; /* being filled this turn */
     msec                      wall;
     struct counter            refused;      /* publishes answered PUBLISH_BUSY */

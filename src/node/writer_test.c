@@ -700,6 +700,33 @@ static void a_page_that_knows_more_than_the_tail_is_a_reason_to_ask(void **state
     stage_free(stage);
 }
 
+/* Who was shown 7 and comes to another loop must not be told that the log ends at 6. */
+static void a_question_that_a_page_overtakes_is_asked_again(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_followed();
+
+    reads(stage, 2);
+    hand_answers(&stage->hand, RC_OK, 6);
+    turn(stage);
+    got_is(stage, 0, "page 0");
+    follows(stage, 1, stage->name, LETTER_FOLLOW);
+    struct store_read *question = container_of(list_pop(&stage->hand.reads), struct store_read, link);
+    reads(stage, 2);
+    hand_answers(&stage->hand, RC_OK, 7);
+    turn(stage);
+    got_is(stage, 0, "page 0");
+    follows(stage, 1, stage->name, LETTER_FOLLOW);
+    list_push(&stage->hand.reads, &question->link);
+    hand_answers(&stage->hand, RC_OK, 6);
+    turn(stage);
+    got_is(stage, 1, "");
+    hand_answers(&stage->hand, RC_OK, 7);
+    turn(stage);
+    got_is(stage, 1, "head 7 head 7");
+    stage_free(stage);
+}
+
 static void the_memory_store_is_asked_for_its_head_each_time(void **state)
 {
     (void)state;
@@ -812,6 +839,7 @@ int main(void)
         cmocka_unit_test(the_tail_answers_what_it_has_and_the_store_the_rest),
         cmocka_unit_test(memory_alone_answers_what_it_has_or_busy),
         cmocka_unit_test(a_page_that_knows_more_than_the_tail_is_a_reason_to_ask),
+        cmocka_unit_test(a_question_that_a_page_overtakes_is_asked_again),
         cmocka_unit_test(the_memory_store_is_asked_for_its_head_each_time),
         cmocka_unit_test(it_tells_its_numbers),
         cmocka_unit_test(it_tells_how_long_the_disk_has_been_busy),

@@ -113,7 +113,8 @@ static void house_on_post(void *ctx, struct letter *letter)
 {
     struct house *house = ctx;
     struct world *world = house->world;
-    bool          late  = world->faults.late_answers && !world->is_healing && one_in(world, OF_MAIL, 4);
+    bool          late  = world->faults.late_answers && !world->is_healing && !house->is_in_turn &&
+                one_in(world, OF_MAIL, 4);
 
     mail_put(house, &house->writer_mail, letter, late ? (msec)draw(world, OF_MAIL, LATE_MS_MAX) : 0, true);
 }
@@ -124,10 +125,12 @@ static void house_on_send_to_writer(void *ctx, struct letter *letter)
 {
     struct house *house = ctx;
 
+    if (house->world->plant == PLANT_MISCOUNT && letter->kind == LETTER_COUNT)
+        container_of(letter, struct count_letter, letter)->count++;
     if (house->is_dying)
         letter_free(letter);
     else
-        mail_put(house, &house->writer_mail, letter, mail_delay(house), false);
+        mail_put(house, &house->writer_mail, letter, house->delay[letter->loop], false);
 }
 
 static void house_on_ready(void *ctx, struct subscription *sub)
@@ -146,7 +149,7 @@ static void house_draw_limits(struct house *house)
 
     house->writer_limits = (struct writer_limits){
         .waiting_count_max = is_tight ? 4 : 1000,
-        .waiting_bytes_max = is_tight ? 2000 : 1 << 20,
+        .waiting_bytes_max = is_tight ? 500 : 1 << 20,
         .batch_count_max   = is_tight ? 2 : 100,
         .batch_bytes_max   = is_tight ? 600 : 1 << 16,
         .tail_bytes_max    = is_tight ? 1000 : 1 << 16,
@@ -240,13 +243,18 @@ void house_writer_turn(struct house *house)
     struct letter *letter;
 
     house->turn++;
-    while ((letter = mail_take(house, &house->writer_mail)) != NULL)
+    house->is_in_turn = true;
+    while ((letter = mail_take(house, &house->writer_mail)) != NULL) {
         writer_take(&house->writer, letter, wall);
+        if (house->world->plant == PLANT_FORGET_REFUSAL)
+            house->writer.is_refusing = false;
+    }
     if (house->tend_at <= house->world->now) {
         house->tend_at = house->world->now + WRITER_TEND_MS;
         writer_tend(&house->writer, wall);
     }
     writer_turn_end(&house->writer, wall);
+    house->is_in_turn = false;
 }
 
 static bool house_is_beat(const struct house *house, const struct shard *shard)
@@ -285,6 +293,7 @@ void house_loop_begin(struct house *house, unsigned loop)
 {
     struct shard *shard = &house->shards[loop];
 
+    house->delay[loop] = mail_delay(house);
     shard_turn_begin(shard, house->world->now, world_wall(house->world));
     house_read_mail(house, loop);
     if (house_is_beat(house, shard)) {

@@ -1,9 +1,9 @@
 /* house.h - one life of the node: a writer, one to four loops, and the mail between them, which takes time.
  *
  * Letters of one sender arrive in order, but for DELIVER: hints may be lost, doubled or late. What a store answers
- * comes in any order, and never within the turn that asked. A loop may rest, as after a long turn of sending: what
- * speaks of logs waits meanwhile, other letters don't. A crash ends the life; nobody is answered, and a new house is
- * built on the same disk. */
+ * comes in any order, and never within the turn that asked; what is in memory comes in the next. A loop may rest, as
+ * after a long turn of sending: what speaks of logs waits meanwhile, other letters don't. A crash ends the life; nobody
+ * is answered, and a new house is built on the same disk. */
 #ifndef SIM_HOUSE_H
 #define SIM_HOUSE_H
 
@@ -24,8 +24,10 @@ struct house {
     struct list         mail[LOOPS_SIM_MAX];
     struct list         held[LOOPS_SIM_MAX];        /* while the loop rests */
     msec                rest_until[LOOPS_SIM_MAX];
+    msec                delay[LOOPS_SIM_MAX];       /* of what the loop writes in this turn, which goes as one bundle */
     unsigned            loop_count;
     unsigned            turn;        /* of the writer */
+    bool                is_in_turn;  /* the writer's */
     msec                beat_at, tend_at;
     bool                is_dying;    /* letters go nowhere any more */
 };

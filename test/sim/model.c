@@ -16,7 +16,10 @@ struct place {
     uint8_t      kind;     /* PLAIN or RECALL; RECALLED: not known, its remains or less were seen */
     int          intent;
     uint64_t     target;   /* of a RECALL */
-    msec         recalled_at;  /* when its recall was acknowledged, or 0 */
+    msec         time;         /* wall clock; 0: not known */
+    bool         is_recall_asked;
+    uint64_t     recall_seq;   /* what took it back, or 0 */
+    msec         recalled_at;  /* when that was acknowledged, or 0 */
 };
 
 struct model {
@@ -47,7 +50,8 @@ struct intent *model_intent_new(struct model *model, unsigned channel)
     if (model->count == INTENTS_MAX)
         return NULL;
     struct intent *intent = &model->intents[model->count];
-    *intent               = (struct intent){ .no = model->count++, .channel = channel };
+    *intent               = (struct intent){ .no = model->count, .channel = channel, .key_no = model->count };
+    model->count++;
     return intent;
 }
 
@@ -99,12 +103,61 @@ static void model_place_intent(struct model *model, struct intent *intent, uint6
     intent->seq   = seq;
 }
 
-static void model_note_recall(struct model *model, const struct intent *intent, const struct append_answer *answer)
+uint64_t model_acked_head(struct model *model, unsigned channel, uint64_t epoch)
 {
-    struct place *target = model_place(model, intent->channel, answer->epoch, intent->target);
+    uint64_t head = 0;
 
-    if (target->recalled_at == 0)
-        target->recalled_at = model->world->now;
+    for (unsigned i = 0; i < model->count; i++) {
+        const struct intent *intent = &model->intents[i];
+        if (intent->channel == channel && intent->state == INTENT_ACKED && intent->epoch == epoch && intent->seq > head)
+            head = intent->seq;
+    }
+    return head;
+}
+
+void model_recall_asked(struct model *model, unsigned channel, uint64_t epoch, uint64_t seq)
+{
+    model_place(model, channel, epoch, seq)->is_recall_asked = true;
+}
+
+/* A message is taken back by one recall, whoever asks how often. */
+static void model_note_recall(struct model *model, unsigned channel, uint64_t epoch, uint64_t target, uint64_t seq)
+{
+    struct place *place = model_place(model, channel, epoch, target);
+
+    promise(model->world, place->kind != MESSAGE_RECALL, "%s %" PRIu64 " takes a recall back", name_of(model, channel),
+            seq);
+    promise(model->world, place->recall_seq == 0 || place->recall_seq == seq,
+            "%s %" PRIu64 " is taken back by %" PRIu64 " and by %" PRIu64, name_of(model, channel), target,
+            place->recall_seq, seq);
+    place->recall_seq = seq;
+}
+
+static bool place_is_expired(const struct model *model, const struct place *place)
+{
+    const struct intent *intent = place->intent == NO_INTENT ? NULL : &model->intents[place->intent];
+
+    return intent == NULL || (intent->expires_at != 0 && intent->expires_at <= model->world->wall_latest);
+}
+
+static bool place_is_aged(const struct model *model, const struct place *place)
+{
+    msec keep_ms = model->world->channels[place->channel]->space->keep_ms;
+
+    return keep_ms != 0 && (place->time == 0 || place->time + keep_ms <= model->world->wall_latest);
+}
+
+void model_check_no_target(struct model *model, const struct intent *intent)
+{
+    struct log_now      log   = world_log(model->world, intent->channel);
+    const struct place *place = model_place(model, intent->channel, intent->asked_epoch, intent->target);
+
+    promise(model->world,
+            log.epoch != intent->asked_epoch || intent->target == 0 || intent->target > intent->asked_head ||
+                intent->target < log.first || place->kind != MESSAGE_PLAIN || place_is_expired(model, place) ||
+                place_is_aged(model, place),
+            "%s %" PRIu64 " is there, and %u can't take it back", name_of(model, intent->channel), intent->target,
+            intent->no);
 }
 
 void model_acked(struct model *model, struct intent *intent, const struct append_answer *answer)
@@ -119,6 +172,7 @@ void model_acked(struct model *model, struct intent *intent, const struct append
     intent->acked_at = model->world->now;
 
     struct place *place = model_place(model, intent->channel, answer->epoch, answer->seq);
+    place->time         = answer->time;
     if (place_is_unknown(place)) {
         place->kind   = intent->is_recall ? MESSAGE_RECALL : MESSAGE_PLAIN;
         place->target = intent->target;
@@ -130,8 +184,12 @@ void model_acked(struct model *model, struct intent *intent, const struct append
                               : place->intent == (int)intent->no,
             "one seq, one message: %s %" PRIu64 " was %d, is acknowledged as %u", name_of(model, intent->channel),
             answer->seq, place->intent, intent->no);
-    if (intent->is_recall)
-        model_note_recall(model, intent, answer);
+    if (!intent->is_recall)
+        return;
+    model_note_recall(model, intent->channel, answer->epoch, intent->target, answer->seq);
+    struct place *target = model_place(model, intent->channel, answer->epoch, intent->target);
+    if (target->recalled_at == 0)
+        target->recalled_at = model->world->now;
 }
 
 static int intent_no_of(const struct message *message)
@@ -163,6 +221,7 @@ void model_saw(struct model *model, unsigned channel, const struct message *mess
 {
     struct place *place = model_place(model, channel, message->epoch, message->seq);
 
+    place->time = message->time;
     if (place_is_unknown(place) && message->kind == MESSAGE_RECALL) {
         place->kind   = MESSAGE_RECALL;
         place->target = message->target;
@@ -174,6 +233,7 @@ void model_saw(struct model *model, unsigned channel, const struct message *mess
     case MESSAGE_RECALL:
         promise(model->world, place->kind == MESSAGE_RECALL && place->target == message->target,
                 "one seq, one message: %s %" PRIu64 " is a recall", message->channel->text, message->seq);
+        model_note_recall(model, channel, message->epoch, message->target, message->seq);
         break;
     case MESSAGE_RECALLED:
         promise(model->world, message->payload_len == 0 && message->target > message->seq,
@@ -181,21 +241,41 @@ void model_saw(struct model *model, unsigned channel, const struct message *mess
                 message->seq);
         promise(model->world, place->kind != MESSAGE_RECALL, "%s %" PRIu64 " is a recall taken back",
                 message->channel->text, message->seq);
+        model_note_recall(model, channel, message->epoch, message->seq, message->target);
         break;
     }
 }
 
-bool model_is_expired(struct model *model, unsigned channel, uint64_t epoch, const struct gap *gap, msec wall)
+uint64_t model_first_kept(struct model *model, unsigned channel, const struct log_now *log, uint64_t from)
 {
-    for (uint64_t seq = gap->from; seq <= gap->to; seq++) {
-        const struct place *place = model_place(model, channel, epoch, seq);
-        if (place->intent == NO_INTENT)
-            continue;
-        const struct intent *intent = &model->intents[place->intent];
-        if (intent->expires_at == 0 || intent->expires_at > wall)
-            return false;
+    uint64_t seq = from < log->first ? log->first : from;
+
+    while (seq <= log->head && place_is_aged(model, model_place(model, channel, log->epoch, seq)))
+        seq++;
+    return seq;
+}
+
+static bool gap_is_true(struct model *model, const struct place *place, enum gap_why why, const struct log_now *log)
+{
+    switch (why) {
+    case GAP_TRIMMED: return place->seq < log->first || place_is_aged(model, place);
+    case GAP_EXPIRED: return place_is_expired(model, place);
+    case GAP_CORRUPT:
+        return channel_is_durable(model->world->channels[place->channel]) &&
+               store_sim_is_corrupt(model->world->disk, place->channel, place->seq);
+    case GAP_EPOCH:
+    case GAP_AHEAD: return false;  /* told as a place, not as an entry */
     }
-    return true;
+    return false;
+}
+
+void model_check_gap(struct model *model, unsigned channel, const struct gap *gap, const struct log_now *log)
+{
+    promise(model->world, gap->from <= gap->to && gap->to <= log->head, "a gap is something: %" PRIu64 " to %" PRIu64,
+            gap->from, gap->to);
+    for (uint64_t seq = gap->from; seq <= gap->to; seq++)
+        promise(model->world, gap_is_true(model, model_place(model, channel, log->epoch, seq), gap->why, log),
+                "%s %" PRIu64 " is said to be %s, and is not", name_of(model, channel), seq, gap_why_text(gap->why));
 }
 
 /* --- at the end --- */
@@ -214,8 +294,8 @@ static void model_check_kept(struct model *model, const struct intent *intent)
     promise(model->world, message != NULL, "acknowledged is kept: %s %" PRIu64 " is lost",
             name_of(model, intent->channel), intent->seq);
     if (message->kind == MESSAGE_RECALLED)
-        promise(model->world, intent->is_recall_asked, "%s %" PRIu64 " was taken back by nobody",
-                name_of(model, intent->channel), intent->seq);
+        promise(model->world, model_place(model, intent->channel, intent->epoch, intent->seq)->is_recall_asked,
+                "%s %" PRIu64 " was taken back by nobody", name_of(model, intent->channel), intent->seq);
     else
         promise(model->world,
                 intent->is_recall ? message->kind == MESSAGE_RECALL : intent_no_of(message) == (int)intent->no,

@@ -3,7 +3,8 @@
  *
  *  - a message that was acknowledged is in the log, durably, at the seq that was said, and at no other (threat 17);
  *  - a seq carries one message, for everybody and for ever (as in threat 42);
- *  - what was recalled stays recalled, what expired stays expired (threat 18). */
+ *  - what was recalled stays recalled, by one recall; what expired stays expired (threat 18);
+ *  - a gap is what it says. */
 #ifndef SIM_MODEL_H
 #define SIM_MODEL_H
 
@@ -23,9 +24,10 @@ struct intent {
     unsigned          channel;
     bool              is_keyed;
     bool              is_recall;
-    bool              is_recall_asked;  /* somebody takes it back */
+    unsigned          key_no;           /* whose key it shows: its own, or that of another request */
     uint64_t          target;           /* of a recall */
-    uint64_t          target_epoch;
+    uint64_t          asked_epoch;      /* life and head of the log when it was first asked for */
+    uint64_t          asked_head;
     msec              expires_at;       /* as first asked for; 0: never */
     enum intent_state state;
     uint64_t          epoch, seq;       /* once seen or acknowledged */
@@ -42,13 +44,24 @@ struct intent *model_intent_new(struct model *model, unsigned channel);
 /* An acknowledged message of this channel, or NULL. */
 struct intent *model_draw_acked(struct model *model, unsigned channel);
 
+/* The last seq of this life of a log that was acknowledged; 0: none was. */
+uint64_t       model_acked_head(struct model *model, unsigned channel, uint64_t epoch);
+
+/* Somebody takes back what stands there. */
+void model_recall_asked(struct model *model, unsigned channel, uint64_t epoch, uint64_t seq);
+/* The store said that there is nothing to take back. */
+void model_check_no_target(struct model *model, const struct intent *intent);
+
 void model_acked(struct model *model, struct intent *intent, const struct append_answer *answer);
 
 /* A reader that came at `since` was given this. */
 void model_saw(struct model *model, unsigned channel, const struct message *message, msec since);
 
-/* Is every message of this range, as far as is known, past its time? */
-bool model_is_expired(struct model *model, unsigned channel, uint64_t epoch, const struct gap *gap, msec wall);
+/* The first seq from here on that its namespace still keeps, as far as is known. */
+uint64_t model_first_kept(struct model *model, unsigned channel, const struct log_now *log, uint64_t from);
+
+/* Is the gap true for all that is known? */
+void model_check_gap(struct model *model, unsigned channel, const struct gap *gap, const struct log_now *log);
 
 /* Nothing acknowledged is lost, nothing asked for is left open; the logs are dense. */
 void model_check_end(struct model *model);

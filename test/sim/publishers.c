@@ -14,12 +14,18 @@ struct request {
     struct intent         *intent;   /* NULL: free */
     struct publish_letter *letter;   /* under way, or NULL */
     msec                   at;       /* sent, or to be sent again */
+    unsigned               tries;
+    unsigned               burst;    /* asked for in one breath with others of this number, into one channel … */
+    unsigned               place;    /* … as the how many-th of them */
 };
 
 struct publisher {
     struct world  *world;
     unsigned       no, loop;
     msec           next_at;
+    unsigned       burst;          /* the last one */
+    unsigned       burst_refused;  /* the first of it that was refused as one too many */
+    uint64_t       burst_epoch, burst_seq;  /* of its last one that was done */
     struct request requests[REQUESTS_MAX];
 };
 
@@ -75,6 +81,40 @@ static const char *outcome_text(enum publish_outcome outcome)
     return texts[outcome];
 }
 
+/* What is said in one breath is numbered in that order, and nothing overtakes what was refused. */
+static void request_check_order(const struct request *request, const struct publish_letter *letter)
+{
+    struct publisher *publisher = request->publisher;
+
+    if (request->burst == 0 || request->burst != publisher->burst || request->tries != 1)
+        return;
+    if (letter->outcome == PUBLISH_BUSY && request->place < publisher->burst_refused)
+        publisher->burst_refused = request->place;
+    if (letter->outcome != PUBLISH_DONE)
+        return;
+    promise(publisher->world, request->place < publisher->burst_refused, "%u overtakes what was refused",
+            request->intent->no);
+    promise(publisher->world,
+            letter->answer.epoch != publisher->burst_epoch || letter->answer.seq > publisher->burst_seq,
+            "%u is numbered before what was said before it", request->intent->no);
+    publisher->burst_epoch = letter->answer.epoch;
+    publisher->burst_seq   = letter->answer.seq;
+}
+
+/* Another request has this key, and is in the log. */
+static void request_check_key(const struct request *request, enum publish_outcome outcome)
+{
+    const struct intent *intent = request->intent;
+    struct world        *world  = request->publisher->world;
+    bool                 is_own = intent->key_no == intent->no;
+
+    if (outcome == PUBLISH_KEY_CONFLICT)
+        promise(world, !is_own, "%u: the same request is told to be another one", intent->no);
+    else if (!is_own && world_log(world, intent->channel).epoch == intent->asked_epoch)
+        promise(world, outcome != PUBLISH_DONE && outcome != PUBLISH_REPLAYED, "%u shows a key that is taken",
+                intent->no);
+}
+
 static void request_answered(struct request *request, const struct publish_letter *letter)
 {
     struct world *world = request->publisher->world;
@@ -82,6 +122,8 @@ static void request_answered(struct request *request, const struct publish_lette
     tell(world, "publisher %u: %u is %s, %" PRIu64 "/%" PRIu64, request->publisher->no, request->intent->no,
          outcome_text(letter->outcome), letter->answer.epoch, letter->answer.seq);
     request->letter = NULL;
+    request_check_order(request, letter);
+    request_check_key(request, letter->outcome);
     switch (letter->outcome) {
     case PUBLISH_DONE:
     case PUBLISH_REPLAYED:
@@ -89,10 +131,11 @@ static void request_answered(struct request *request, const struct publish_lette
         request_end(request, INTENT_ACKED);
         break;
     case PUBLISH_KEY_CONFLICT:
-        promise(world, false, "%u: the same request is told to be another one", request->intent->no);
+        request_end(request, INTENT_REFUSED);
         break;
     case PUBLISH_NO_TARGET:
         promise(world, request->intent->is_recall, "%u is no recall", request->intent->no);
+        model_check_no_target(world->model, request->intent);
         request_end(request, INTENT_REFUSED);
         break;
     case PUBLISH_NO_SPACE:
@@ -136,7 +179,8 @@ static void request_send(struct request *request)
     struct message   *message   = intent_message(world, request->intent);
     char              key[24];
 
-    snprintf(key, sizeof key, "key-%u", request->intent->no);
+    request->tries++;
+    snprintf(key, sizeof key, "key-%u", request->intent->key_no);
     tell(world, "publisher %u: %u, %s %" PRIu64 ", into %s over loop %u%s", publisher->no, request->intent->no,
          request->intent->is_recall ? "recall of" : "publish", request->intent->target,
          world->channels[request->intent->channel]->text, publisher->loop, request->intent->is_keyed ? ", keyed" : "");
@@ -147,33 +191,75 @@ static void request_send(struct request *request)
     shard_publish(&world->house->shards[publisher->loop], request->letter);
 }
 
-/* Takes back something that was acknowledged, if chance finds it. */
+/* Takes back something that was acknowledged, or whatever stands at a seq: nothing yet, a recall, what is gone or was
+ * taken back already. */
 static void intent_make_recall(struct world *world, struct intent *intent)
 {
-    struct intent *target = model_draw_acked(world->model, intent->channel);
+    bool                 is_wild = one_in(world, OF_PUBLISHERS, 3);
+    const struct intent *acked   = is_wild ? NULL : model_draw_acked(world->model, intent->channel);
+    bool                 is_in   = acked != NULL && acked->epoch == intent->asked_epoch;
 
-    if (target == NULL || target->is_recall_asked || target->epoch != world_log(world, intent->channel).epoch)
-        return;
-    target->is_recall_asked = true;
-    intent->is_recall       = true;
-    intent->target          = target->seq;
+    intent->is_recall = true;
+    intent->target    = is_in ? acked->seq : draw(world, OF_PUBLISHERS, intent->asked_head + 3);
+    model_recall_asked(world->model, intent->channel, intent->asked_epoch, intent->target);
 }
 
-static void publisher_ask(struct publisher *publisher, struct request *request)
+/* With a key under which something else was acknowledged, if chance finds it. */
+static void intent_take_key(struct world *world, struct intent *intent)
 {
-    struct world  *world   = publisher->world;
-    unsigned       channel = (unsigned)draw(world, OF_PUBLISHERS, world->channel_count);
-    struct intent *intent  = model_intent_new(world->model, channel);
+    const struct intent *acked = model_draw_acked(world->model, intent->channel);
 
-    if (intent == NULL)
+    if (acked == NULL || !acked->is_keyed || acked->key_no != acked->no || acked->epoch != intent->asked_epoch)
         return;
-    intent->is_keyed = !one_in(world, OF_PUBLISHERS, 3);
+    intent->is_keyed = true;
+    intent->key_no   = acked->no;
+}
+
+static void intent_draw(struct world *world, struct intent *intent)
+{
+    struct log_now log = world_log(world, intent->channel);
+
+    intent->asked_epoch = log.epoch;
+    intent->asked_head  = log.head;
+    intent->is_keyed    = !one_in(world, OF_PUBLISHERS, 3);
     if (world->faults.recalls && one_in(world, OF_PUBLISHERS, 4))
         intent_make_recall(world, intent);
     if (world->faults.ttl && !intent->is_recall && one_in(world, OF_PUBLISHERS, 3))
         intent->expires_at = world_wall(world) + 1 + (msec)draw(world, OF_PUBLISHERS, TTL_MS_MAX);
+    if (world->faults.key_reuse && channel_is_durable(world->channels[intent->channel]) &&
+        one_in(world, OF_PUBLISHERS, 8))
+        intent_take_key(world, intent);
+}
+
+static bool publisher_ask(struct publisher *publisher, struct request *request, unsigned channel)
+{
+    struct world  *world  = publisher->world;
+    struct intent *intent = model_intent_new(world->model, channel);
+
+    if (intent == NULL)
+        return false;
+    intent_draw(world, intent);
     *request = (struct request){ .publisher = publisher, .intent = intent };
-    request_send(request);
+    return true;
+}
+
+/* As much as it can have under way, in one breath. */
+static void publisher_burst(struct publisher *publisher)
+{
+    unsigned channel = (unsigned)draw(publisher->world, OF_PUBLISHERS, publisher->world->channel_count);
+    unsigned place   = 0;
+
+    publisher->burst++;
+    publisher->burst_refused = REQUESTS_MAX;
+    publisher->burst_epoch   = publisher->burst_seq = 0;
+    for (unsigned i = 0; i < REQUESTS_MAX; i++) {
+        struct request *request = &publisher->requests[i];
+        if (request->intent != NULL || !publisher_ask(publisher, request, channel))
+            continue;
+        request->burst = publisher->burst;
+        request->place = place++;
+        request_send(request);
+    }
 }
 
 static void request_turn(struct request *request)
@@ -199,12 +285,15 @@ static void publisher_turn(struct publisher *publisher)
 
     if (is_due)
         publisher->next_at = world->now + (msec)draw(world, OF_PUBLISHERS, PAUSE_MS_MAX);
+    if (is_due && one_in(world, OF_PUBLISHERS, 6))
+        publisher_burst(publisher);
     for (unsigned i = 0; i < REQUESTS_MAX; i++) {
         struct request *request = &publisher->requests[i];
+        unsigned        channel = (unsigned)draw(world, OF_PUBLISHERS, world->channel_count);
         if (request->intent != NULL)
             request_turn(request);
-        else if (is_due && one_in(world, OF_PUBLISHERS, 3))
-            publisher_ask(publisher, request);
+        else if (is_due && one_in(world, OF_PUBLISHERS, 3) && publisher_ask(publisher, request, channel))
+            request_send(request);
     }
 }
 

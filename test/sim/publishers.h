@@ -1,5 +1,6 @@
 /* publishers.h - back ends: several requests under way, some with an idempotency key, which they repeat until they
- * know; impatient ones repeat while the first is still under way, over another loop. */
+ * know; impatient ones repeat while the first is still under way, over another loop. Some come in one breath, as in a
+ * batch. Recalls take back whatever stands at a seq, and some requests show a key that is taken. */
 #ifndef SIM_PUBLISHERS_H
 #define SIM_PUBLISHERS_H
 

@@ -7,14 +7,14 @@
 #include "model.h"
 #include "store_sim.h"
 
-enum { SLOW_MS_MAX = 400, STAY_MS_MAX = 600, AWAY_MS_MAX = 200, LIE_SEQS = 5000, LIE_EPOCH = 7777777 };
+enum { SLOW_MS_MAX = 400, STAY_MS_MAX = 600, AWAY_MS_MAX = 200, LIE_EPOCH = 7777777 };
 
 struct reader {
     struct subscription sub;
     struct world       *world;
     unsigned            no, channel, loop;
     bool                is_here, is_ready;
-    bool                is_live;    /* it had all there was when it looked last, and has drawn all it was told of since */
+    bool                is_live;    /* it had all there was when it looked last, and was never slow since */
     msec                move_at, slow_until, came_at;
 
     bool                has_place;  /* epoch and seq are known: what comes next must be seq + 1 */
@@ -22,11 +22,13 @@ struct reader {
     uint64_t            before;     /* the seq before the last entry … */
     bool                may_rewind; /* … which may be taken back to there */
     struct start        start;      /* what was asked for at last */
-    bool                is_lying;   /* … and it is not what was given */
+    bool                is_lying;   /* … and it is not what was given … */
+    bool                is_lying_about_epoch;
 };
 
 struct readers {
     struct world *world;
+    msec          moved_at;
     unsigned      count;
     struct reader at[READERS_MAX];
 };
@@ -80,12 +82,18 @@ static struct start reader_start_anew(struct reader *reader)
 
 static struct start reader_start_lying(struct reader *reader)
 {
-    reader->is_lying  = true;
+    static const uint64_t lies[] = { 1, 2, 5000, UINT64_C(1) << 53, UINT64_MAX };
+    uint64_t              lie    = lies[draw(reader->world, OF_READERS, sizeof lies / sizeof lies[0])];
+
     reader->has_place = true;
-    if (one_in(reader->world, OF_READERS, 2))
+    if (reader->is_lying)
+        return (struct start){ .kind = START_AFTER, .seq = reader->seq, .epoch = reader->epoch };
+    reader->is_lying             = true;
+    reader->is_lying_about_epoch = one_in(reader->world, OF_READERS, 2);
+    if (reader->is_lying_about_epoch)
         reader->epoch += LIE_EPOCH;
     else
-        reader->seq += LIE_SEQS;
+        reader->seq = lie == UINT64_MAX ? lie : reader->seq + lie;
     return (struct start){ .kind = START_AFTER, .seq = reader->seq, .epoch = reader->epoch };
 }
 
@@ -113,7 +121,7 @@ static void reader_come(struct reader *reader)
     reader->start   = reader_draw_start(reader);
     reader->is_here = true;
     reader->is_live = false;
-    reader->came_at = world->now;
+    reader->came_at = world->readers->moved_at = world->now;
     reader->move_at = world->now + (msec)draw(world, OF_READERS, STAY_MS_MAX);
     tell(world, "reader %u comes to %s on loop %u: %s %" PRIu64 " of epoch %" PRIu64 "%s", reader->no,
          channel_text(reader), reader->loop, start_text(&reader->start), reader->start.seq, reader->start.epoch,
@@ -142,6 +150,7 @@ static void reader_go(struct reader *reader)
     tell(world, "reader %u goes, has %" PRIu64 " of epoch %" PRIu64, reader->no, reader->seq, reader->epoch);
     subscription_close(&reader->sub, reader_hub(reader), world->now);
     reader->is_here = reader->is_ready = false;
+    world->readers->moved_at = world->now;
     reader->move_at = world->now + (msec)draw(world, OF_READERS, AWAY_MS_MAX);
     reader->loop    = (unsigned)draw(world, OF_READERS, world->house->loop_count);
 }
@@ -160,35 +169,9 @@ static void reader_check_begin(const struct reader *reader, const struct entry *
 
     if (reader->start.kind == START_LAST)
         wanted = log->head < reader->start.seq ? 1 : log->head - reader->start.seq + 1;
-    if (wanted < log->first)
-        wanted = log->first;
+    wanted = model_first_kept(reader->world->model, reader->channel, log, wanted);
     promise(reader->world, entry_first(entry) <= wanted, "reader %u asked for all from %" PRIu64 ", gets %" PRIu64,
             reader->no, wanted, entry_first(entry));
-}
-
-static void reader_check_gap(const struct reader *reader, const struct gap *gap, const struct log_now *log)
-{
-    struct world *world = reader->world;
-
-    promise(world, gap->from <= gap->to, "a gap is something");
-    switch (gap->why) {
-    case GAP_TRIMMED:
-        promise(world, gap->to < log->first, "reader %u hears of trimmed %" PRIu64 ", but %" PRIu64 " is kept",
-                reader->no, gap->to, log->first);
-        break;
-    case GAP_EXPIRED:
-        promise(world, model_is_expired(world->model, reader->channel, log->epoch, gap, world_wall(world)),
-                "reader %u hears of expired messages that live", reader->no);
-        break;
-    case GAP_CORRUPT:
-        for (uint64_t seq = gap->from; seq <= gap->to; seq++)
-            promise(world, channel_is_durable(world->channels[reader->channel]) &&
-                    store_sim_is_corrupt(world->disk, reader->channel, seq), "%" PRIu64 " is not corrupt", seq);
-        break;
-    case GAP_EPOCH:
-    case GAP_AHEAD:
-        promise(world, false, "told as a place, not as an entry");
-    }
 }
 
 static void reader_take_epoch(struct reader *reader, const struct gap *gap, const struct log_now *log)
@@ -219,6 +202,9 @@ static void reader_take_next(struct reader *reader, const struct entry *entry, c
 {
     struct world *world = reader->world;
 
+    /* A small lie may have come true in the meantime. */
+    promise(world, !reader->is_lying || !reader->is_lying_about_epoch, "reader %u lies, and is believed", reader->no);
+    reader->is_lying = false;
     if (reader->has_place)
         promise(world, entry_first(entry) == reader->seq + 1,
                 "no hole, nothing twice: reader %u of %s has %" PRIu64 ", gets %" PRIu64, reader->no,
@@ -226,14 +212,18 @@ static void reader_take_next(struct reader *reader, const struct entry *entry, c
     else if (log->epoch == subscription_epoch(&reader->sub) && reader->start.kind != START_NOW)
         reader_check_begin(reader, entry, log);
     if (entry->message == NULL) {
+        promise(world, reader->has_place || reader->start.kind == START_NOW || entry->gap.why != GAP_TRIMMED,
+                "who asks for all that is kept has lost nothing: reader %u hears of trimmed %" PRIu64, reader->no,
+                entry->gap.from);
         if (log->epoch == subscription_epoch(&reader->sub))
-            reader_check_gap(reader, &entry->gap, log);
+            model_check_gap(world->model, reader->channel, &entry->gap, log);
     } else {
+        enum gap_why why;
         promise(world, !reader->has_place || entry->message->epoch == reader->epoch,
                 "reader %u gets a message of epoch %" PRIu64 " in epoch %" PRIu64, reader->no, entry->message->epoch,
                 reader->epoch);
-        promise(world, !message_is_expired(entry->message, world_wall(world)), "expired is not delivered: %s %" PRIu64,
-                channel_text(reader), entry->message->seq);
+        promise(world, !message_is_past(entry->message, world_wall(world), &why),
+                "what is over is not delivered: %s %" PRIu64, channel_text(reader), entry->message->seq);
         model_saw(world->model, reader->channel, entry->message, reader->came_at);
     }
     reader->epoch = subscription_epoch(&reader->sub);
@@ -302,10 +292,11 @@ static bool mail_is_sound(const struct world *world)
 static void reader_draw(struct reader *reader)
 {
     struct entry entry;
+    msec         wall = reader->world->plant == PLANT_OLD_CLOCK ? 0 : world_wall(reader->world);
 
     reader->is_ready = reader->may_rewind = false;
     for (unsigned credit = reader_draw_credit(reader); credit > 0; credit--) {
-        switch (subscription_look(&reader->sub, world_wall(reader->world), &entry)) {
+        switch (subscription_look(&reader->sub, wall, &entry)) {
         case SIGHT_ENTRY:
             reader->is_live = reader->is_live && entry.message != NULL;
             reader_take(reader, &entry);
@@ -319,14 +310,16 @@ static void reader_draw(struct reader *reader)
                 reader->seq       = subscription_seen(&reader->sub);
             }
             reader->is_live = subscription_is_placed(&reader->sub);
+            if (reader->is_live && !reader->is_lying_about_epoch)
+                reader->is_lying = false;
             return;
         case SIGHT_UNREAD:
-            subscription_read(&reader->sub, reader_hub(reader));
-            return;
-        case SIGHT_READING:
             promise(reader->world, !reader->is_live || !mail_is_sound(reader->world),
                     "who is up to date is given what comes, and need not ask: reader %u of %s has %" PRIu64, reader->no,
                     channel_text(reader), reader->seq);
+            subscription_read(&reader->sub, reader_hub(reader));
+            return;
+        case SIGHT_READING:
             return;
         }
     }
@@ -357,6 +350,20 @@ void readers_cut(struct readers *readers)
     for (unsigned i = 0; i < readers->count; i++)
         if (readers->at[i].is_here)
             reader_go(&readers->at[i]);
+}
+
+size_t readers_here(const struct readers *readers, unsigned channel)
+{
+    size_t count = 0;
+
+    for (unsigned i = 0; i < readers->count; i++)
+        count += readers->at[i].is_here && readers->at[i].channel == channel;
+    return count;
+}
+
+msec readers_moved_at(const struct readers *readers)
+{
+    return readers->moved_at;
 }
 
 void readers_check_end(struct readers *readers)

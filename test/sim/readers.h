@@ -1,8 +1,9 @@
 /* readers.h - subscribers: each follows one channel over one loop, writes down what it is given, is slow for a while,
- * goes, and comes back on another loop with the place it remembers, or with a false one.
+ * goes, and comes back on another loop with the place it remembers, or with a false one: one too far, or
+ * 2^53, or 2^64 - 1.
  *
  * What they notice: a seq that doesn't follow the one before, a gap that isn't true, a message past its time, an
- * epoch that goes back (threats 13, 14, 32, 34, 82). */
+ * epoch that goes back, and a log that has to be asked for what was just coming (threats 13, 14, 32, 34, 82). */
 #ifndef SIM_READERS_H
 #define SIM_READERS_H
 
@@ -17,6 +18,10 @@ void reader_on_ready(void *owner);
 void readers_turn(struct readers *readers, unsigned loop);
 /* The node is going down under them: their links are cut. */
 void readers_cut(struct readers *readers);
+
+size_t readers_here(const struct readers *readers, unsigned channel);
+/* When one of them came or went the last time. */
+msec   readers_moved_at(const struct readers *readers);
 
 /* Everybody is there and has all there is. */
 void readers_check_end(struct readers *readers);

@@ -4,8 +4,10 @@
 #include <stdlib.h>
 
 #include "base/must.h"
+#include "house.h"
 #include "store/digest.h"
 #include "store/page.h"
+#include "store/retention.h"
 
 enum { SYNC_MS = 2, SYNC_SLOW_MS = 60, READ_MS = 3, TROUBLE_MS = 150, SYNCS_LOST_MAX = 40 };
 
@@ -156,7 +158,7 @@ static enum append_outcome sim_judge(struct store_sim *sim, struct append *appen
     const struct log    *log     = &sim->logs[record->channel];
     const struct record *earlier = record->key[0] == '\0' ? NULL : sim_find_key(sim, record->channel, record->key);
 
-    if (earlier != NULL && earlier->digest != record->digest)
+    if (earlier != NULL && earlier->digest != record->digest && sim->world->plant != PLANT_FORGET_DIGEST)
         return APPEND_KEY_CONFLICT;
     if (earlier != NULL) {
         append->first = answer_of(earlier->message);
@@ -169,6 +171,8 @@ static enum append_outcome sim_judge(struct store_sim *sim, struct append *appen
     const struct message *target = seq == 0 || seq > log->head ? NULL : log->at[seq - 1];
     if (target == NULL || target->kind == MESSAGE_RECALL || message_is_expired(target, wall))
         return APPEND_NO_TARGET;
+    if (sim->world->plant == PLANT_RECALL_TWICE)
+        return APPEND_DONE;
     if (target->kind == MESSAGE_RECALLED && target->target >= log->first) {
         append->first = answer_of(log->at[target->target - 1]);
         return APPEND_REPLAYED;
@@ -273,6 +277,31 @@ static bool sim_put(const struct store_sim *sim, unsigned channel, struct page *
     return true;
 }
 
+static void sim_fill_up(const struct store_sim *sim, unsigned channel, struct page *page, uint64_t low, uint64_t high)
+{
+    const struct store_read *read = page->read;
+
+    if (low < read->first) {
+        if (sim->world->plant != PLANT_SILENT_TRIM)
+            page_put_gap(page, (struct gap){ low, high < read->first ? high : read->first - 1, GAP_TRIMMED });
+        low = read->first;
+    }
+    while (low <= high && sim_put(sim, channel, page, low, read->wall))
+        low++;
+}
+
+static void sim_fill_down(const struct store_sim *sim, unsigned channel, struct page *page, uint64_t low, uint64_t high)
+{
+    const struct store_read *read = page->read;
+
+    if (sim->world->plant == PLANT_SHORT_HISTORY)
+        high--;
+    while (high >= low && high >= read->first && sim_put(sim, channel, page, high, read->wall))
+        high--;
+    if (high >= low && high < read->first)
+        page_put_gap(page, (struct gap){ low, high, GAP_TRIMMED });
+}
+
 static void sim_fill(const struct store_sim *sim, unsigned channel, struct store_read *read)
 {
     const struct log *log = &sim->logs[channel];
@@ -286,13 +315,10 @@ static void sim_fill(const struct store_sim *sim, unsigned channel, struct store
     page_init(&page, read);
     if (!page_range(read, &low, &high))
         return;
-    if (low < read->first) {
-        if (sim->world->plant != PLANT_SILENT_TRIM)
-            page_put_gap(&page, (struct gap){ low, read->first - 1, GAP_TRIMMED });
-        low = read->first;
-    }
-    while (low <= high && sim_put(sim, channel, &page, low, read->wall))
-        low++;
+    if (read->way == READ_AFTER)
+        sim_fill_up(sim, channel, &page, low, high);
+    else
+        sim_fill_down(sim, channel, &page, low, high);
     page_finish(&page);
 }
 
@@ -309,7 +335,11 @@ static void sim_read(struct store *store, struct store_read *read)
 {
     struct store_sim *sim = sim_of(store);
 
-    must(read->way == READ_AFTER);
+    if (sim->world->house->is_dying) {
+        read->rc = RC_IO;
+        read->done(read);
+        return;
+    }
     if (list_is_empty(&sim->reads))
         sim->read_due = sim->world->now + (msec)draw(sim->world, OF_DISK, READ_MS);
     list_push(&sim->reads, &read->link);
@@ -317,19 +347,29 @@ static void sim_read(struct store *store, struct store_read *read)
 
 /* --- the rest of the port --- */
 
+/* Where the log begins by what its namespace keeps. */
+static uint64_t log_first_wanted(const struct log *log, const struct namespace *space, msec wall)
+{
+    uint64_t first = log->first;
+
+    if (space->keep_count != 0 && log->shown >= first + space->keep_count)
+        first = log->shown - space->keep_count + 1;
+    while (first <= log->shown && retention_is_over(space, log->at[first - 1]->time, wall))
+        first++;
+    return first;
+}
+
 static void sim_tend(struct store *store, msec wall)
 {
     struct store_sim *sim = sim_of(store);
 
-    (void)wall;
     for (unsigned i = 0; i < sim->world->channel_count; i++) {
-        const struct log *log  = &sim->logs[i];
-        uint64_t          keep = sim->world->channels[i]->space->keep_count;
-        if (!channel_is_durable(sim->world->channels[i]) || keep == 0 || log->shown < log->first + keep ||
-            sim->is_broken)
+        const struct channel_name *name  = sim->world->channels[i];
+        uint64_t                   first = log_first_wanted(&sim->logs[i], name->space, wall);
+        if (!channel_is_durable(name) || first == sim->logs[i].first || sim->is_broken)
             continue;
-        tell(sim->world, "disk: trims %s up to %" PRIu64, sim->world->channels[i]->text, log->shown - keep);
-        sim_write(sim, (struct record){ .channel = i, .first = log->shown - keep + 1, .is_synced = true });
+        tell(sim->world, "disk: trims %s up to %" PRIu64, name->text, first - 1);
+        sim_write(sim, (struct record){ .channel = i, .first = first, .is_synced = true });
     }
 }
 

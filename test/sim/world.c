@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "askers.h"
 #include "base/must.h"
 #include "house.h"
 #include "model.h"
@@ -19,6 +20,9 @@ enum {
     HUSH_MS       = 150,
     LEAVE_MS      = LINGER_MS_MAX + 2 * BEAT_MS + 50,
     CALM_STEP_MS  = 15,
+    KEEP_MS_MIN   = 100,
+    KEEP_MS_MAX   = 900,
+    CLOCK_MS_MAX  = 3000,
 };
 
 const char *plant_text(enum plant plant)
@@ -32,6 +36,12 @@ const char *plant_text(enum plant plant)
         [PLANT_SKIP_CURSOR] = "skip-cursor",
         [PLANT_NO_BEAT] = "no-beat",
         [PLANT_OVERTAKE] = "overtake",
+        [PLANT_SHORT_HISTORY] = "short-history",
+        [PLANT_MISCOUNT] = "miscount",
+        [PLANT_RECALL_TWICE] = "recall-twice",
+        [PLANT_OLD_CLOCK] = "old-clock",
+        [PLANT_FORGET_REFUSAL] = "forget-refusal",
+        [PLANT_FORGET_DIGEST] = "forget-digest",
     };
     return texts[plant];
 }
@@ -100,8 +110,10 @@ static void world_draw_faults(struct world *world)
     bool *const    all[]  = {
         &faults->crash, &faults->wipe, &faults->torn, &faults->broken, &faults->full, &faults->slow_sync,
         &faults->read_io, &faults->trim, &faults->corrupt, &faults->lost_hints, &faults->doubled_hints,
-        &faults->late_hints, &faults->slow_mail, &faults->late_answers, &faults->rests, &faults->slow_readers, &faults->moving_readers,
+        &faults->late_hints, &faults->slow_mail, &faults->late_answers, &faults->rests,
+        &faults->slow_readers, &faults->moving_readers,
         &faults->lying_readers, &faults->impatience, &faults->recalls, &faults->ttl, &faults->tight, &faults->forgetful,
+        &faults->aging, &faults->clock_jumps, &faults->key_reuse,
     };
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
         *all[i] = one_in(world, OF_PLAN, 3);
@@ -116,6 +128,10 @@ static void world_make_channels(struct world *world)
     namespaces_find(&world->spaces, SPAN("topic"))->keep_count = keep;
     if (keep != 0)
         namespaces_find(&world->spaces, SPAN("live"))->keep_count = keep;
+    if (world->faults.aging) {
+        namespaces_find(&world->spaces, SPAN("topic"))->keep_ms = KEEP_MS_MIN + (msec)draw(world, OF_PLAN, KEEP_MS_MAX);
+        namespaces_find(&world->spaces, SPAN("live"))->keep_ms  = KEEP_MS_MIN + (msec)draw(world, OF_PLAN, KEEP_MS_MAX);
+    }
     world->channel_count = 1 + (unsigned)draw(world, OF_PLAN, CHANNELS_MAX);
     for (unsigned i = 0; i < world->channel_count; i++)
         must(channel_name_new(&world->spaces, &world->hash_key, span_str(names[i]), &world->channels[i]) ==
@@ -137,10 +153,12 @@ static void world_init(struct world *world)
     world->model      = model_new(world);
     world->readers    = readers_new(world);
     world->publishers = publishers_new(world);
+    world->askers     = askers_new(world);
 }
 
 static void world_fini(struct world *world)
 {
+    askers_free(world->askers);
     publishers_free(world->publishers);
     readers_free(world->readers);
     model_free(world->model);
@@ -161,9 +179,26 @@ static void world_crash(struct world *world, unsigned life)
     world->house->is_dying = true;
     readers_cut(world->readers);
     publishers_cut(world->publishers);
+    askers_cut(world->askers);
     store_sim_crash(world->disk, is_wiped);
     house_free(world->house);
     world->house = house_new(world, loop_count, life);
+}
+
+bool world_is_hushed(const struct world *world)
+{
+    return world->house->beat_at == INT64_MAX;
+}
+
+/* Somebody sets it, a leap forth or back. */
+static void world_set_clock(struct world *world)
+{
+    if (world->faults.clock_jumps && !world->is_healing && one_in(world, OF_CLOCK, 60)) {
+        world->wall_shift = (msec)draw(world, OF_CLOCK, CLOCK_MS_MAX) - CLOCK_MS_MAX / 2;
+        tell(world, "the clock is set to %lld ms", (long long)world->wall_shift);
+    }
+    if (world_wall(world) > world->wall_latest)
+        world->wall_latest = world_wall(world);
 }
 
 /* It may be killed between any two of these. */
@@ -172,6 +207,7 @@ static bool world_step(struct world *world)
     uint64_t killed_at = world->faults.crash && !world->is_healing && one_in(world, OF_NODE, 80)
                              ? draw(world, OF_NODE, 2 + world->house->loop_count) : UINT64_MAX;
 
+    world_set_clock(world);
     store_sim_turn(world->disk);
     if (killed_at == 0)
         return false;
@@ -181,6 +217,7 @@ static bool world_step(struct world *world)
             return false;
         house_loop_begin(world->house, loop);
         publishers_turn(world->publishers, loop);
+        askers_turn(world->askers, loop);
         readers_turn(world->readers, loop);
         house_loop_end(world->house, loop);
     }

@@ -21,7 +21,7 @@ enum {
 };
 
 /* What chance is asked for. */
-enum purpose { OF_PLAN, OF_MAIL, OF_DISK, OF_NODE, OF_PUBLISHERS, OF_READERS, PURPOSE_COUNT };
+enum purpose { OF_PLAN, OF_MAIL, OF_DISK, OF_NODE, OF_PUBLISHERS, OF_READERS, OF_ASKERS, OF_CLOCK, PURPOSE_COUNT };
 
 /* A bug put in on purpose, to show that it would be found (threat 114). */
 enum plant {
@@ -33,6 +33,12 @@ enum plant {
     PLANT_SKIP_CURSOR,    /* a resumed cursor stands one too far */
     PLANT_NO_BEAT,        /* nobody compares cursors with heads while there are readers */
     PLANT_OVERTAKE,       /* heads and pages don't wait while a loop rests */
+    PLANT_SHORT_HISTORY,  /* a page before a bound misses the message next to it */
+    PLANT_MISCOUNT,       /* each loop that is asked who is there counts one too many */
+    PLANT_RECALL_TWICE,   /* what was taken back can be taken back again */
+    PLANT_OLD_CLOCK,      /* readers are served by a clock that stopped */
+    PLANT_FORGET_REFUSAL, /* what is small enough overtakes what was refused */
+    PLANT_FORGET_DIGEST,  /* a key that is taken answers for any payload */
     PLANT_COUNT,
 };
 
@@ -43,6 +49,7 @@ struct faults {
     bool crash, wipe, torn, broken, full, slow_sync, read_io, trim, corrupt;
     bool lost_hints, doubled_hints, late_hints, slow_mail, late_answers, rests;
     bool slow_readers, moving_readers, lying_readers, impatience, recalls, ttl, tight, forgetful;
+    bool aging, clock_jumps, key_reuse;
 };
 
 struct story {
@@ -61,6 +68,8 @@ struct world {
     bool                 is_healing;  /* no new faults, no new publishes */
     msec                 linger_ms;   /* how long loops follow what nobody there reads */
     msec                 now;
+    msec                 wall_shift;  /* the wall clock is set now and then */
+    msec                 wall_latest; /* the latest that it has shown: by then what has expired may have been let go */
     struct story        *story;
     jmp_buf             *broken;      /* where a broken promise ends */
     char                 promise[256];
@@ -75,13 +84,17 @@ struct world {
     struct model        *model;
     struct publishers   *publishers;
     struct readers      *readers;
+    struct askers       *askers;
 };
 
 /* 2001-09-09, so that wall and monotonic time can't be mistaken for one another. */
 static inline msec world_wall(const struct world *world)
 {
-    return INT64_C(1000000000000) + world->now;
+    return INT64_C(1000000000000) + world->now + world->wall_shift;
 }
+
+/* All is as it should be at the end; nobody asks anything any more. */
+bool world_is_hushed(const struct world *world);
 
 static inline uint64_t draw(struct world *world, enum purpose purpose, uint64_t below)
 {

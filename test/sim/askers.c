@@ -1,0 +1,226 @@
+#include "askers.h"
+
+#include <stdlib.h>
+
+#include "base/must.h"
+#include "house.h"
+#include "model.h"
+#include "readers.h"
+
+enum { ASKERS_MAX = 2, PAUSE_MS_MAX = 80, LIMIT_MAX = 12, CALM_MS = 700 };
+
+struct asker {
+    struct world  *world;
+    unsigned       no, loop, channel;
+    struct letter *letter;     /* under way, or NULL */
+    msec           next_at, asked_at;
+    uint64_t       bound;
+    uint64_t       acked;      /* the last seq that was acknowledged when it asked … */
+    uint64_t       epoch;      /* … in this life of the log */
+};
+
+struct askers {
+    unsigned     count;
+    struct asker at[ASKERS_MAX];
+};
+
+struct askers *askers_new(struct world *world)
+{
+    struct askers *askers = calloc(1, sizeof *askers);
+
+    must(askers != NULL);
+    askers->count = (unsigned)draw(world, OF_ASKERS, ASKERS_MAX + 1);
+    for (unsigned i = 0; i < askers->count; i++)
+        askers->at[i] = (struct asker){ .world = world, .no = i };
+    return askers;
+}
+
+void askers_free(struct askers *askers)
+{
+    free(askers);
+}
+
+static const char *channel_text(const struct asker *asker)
+{
+    return asker->world->channels[asker->channel]->text;
+}
+
+/* --- history --- */
+
+static uint64_t entry_first(const struct entry *entry)
+{
+    return entry->message != NULL ? entry->message->seq : entry->gap.from;
+}
+
+static void history_check_entry(const struct asker *asker, const struct store_read *read, const struct entry *entry)
+{
+    struct world  *world = asker->world;
+    struct log_now log   = world_log(world, asker->channel);
+
+    if (entry->message == NULL) {
+        if (log.epoch == read->epoch)
+            model_check_gap(world->model, asker->channel, &entry->gap, &log);
+        return;
+    }
+    promise(world, entry->message->epoch == read->epoch, "history of %s mixes epochs", channel_text(asker));
+    promise(world, !message_is_expired(entry->message, read->wall), "history of %s shows what has expired",
+            channel_text(asker));
+    model_saw(world->model, asker->channel, entry->message, asker->asked_at);
+}
+
+/* Begins or ends where it was asked to. */
+static void history_check_edge(const struct asker *asker, const struct store_read *read)
+{
+    uint64_t end      = asker->bound == 0 || asker->bound > read->head ? read->head : asker->bound - 1;
+    bool     is_empty = read->way == READ_AFTER ? asker->bound >= read->head : end == 0;
+
+    promise(asker->world, is_empty == (read->entry_count == 0), "history of %s: %zu entries, asked from %" PRIu64,
+            channel_text(asker), read->entry_count, asker->bound);
+    if (is_empty)
+        return;
+    if (read->way == READ_AFTER)
+        promise(asker->world, entry_first(&read->entries[0]) == asker->bound + 1, "history of %s begins at %" PRIu64,
+                channel_text(asker), entry_first(&read->entries[0]));
+    else
+        promise(asker->world, entry_last(&read->entries[read->entry_count - 1]) == end,
+                "history of %s ends at %" PRIu64 ", not at %" PRIu64, channel_text(asker),
+                entry_last(&read->entries[read->entry_count - 1]), end);
+}
+
+static void history_check(const struct asker *asker, const struct store_read *read)
+{
+    struct world *world = asker->world;
+
+    promise(world, read->first <= read->head + 1, "%s begins within itself", channel_text(asker));
+    promise(world, read->epoch != asker->epoch || read->head >= asker->acked,
+            "history of %s ends at %" PRIu64 ", but %" PRIu64 " was acknowledged", channel_text(asker), read->head,
+            asker->acked);
+    history_check_edge(asker, read);
+    for (size_t i = 0; i < read->entry_count; i++) {
+        if (i > 0)
+            promise(world, entry_first(&read->entries[i]) == entry_last(&read->entries[i - 1]) + 1,
+                    "history of %s has a hole at %" PRIu64, channel_text(asker), entry_first(&read->entries[i]));
+        history_check_entry(asker, read, &read->entries[i]);
+    }
+}
+
+static void history_came(struct read_letter *letter)
+{
+    struct asker *asker = letter->owner;
+
+    if (asker != NULL && letter->read.rc == RC_OK)
+        history_check(asker, &letter->read);
+    if (asker != NULL)
+        asker->letter = NULL;
+    letter_free(&letter->letter);
+}
+
+static void ask_history(struct asker *asker)
+{
+    struct world       *world  = asker->world;
+    struct log_now      log    = world_log(world, asker->channel);
+    struct read_letter *letter = read_letter_new(world->channels[asker->channel]);
+
+    asker->bound           = draw(world, OF_ASKERS, log.head + 3);
+    asker->epoch           = log.epoch;
+    asker->acked           = model_acked_head(world->model, asker->channel, log.epoch);
+    letter->read.way       = one_in(world, OF_ASKERS, 2) ? READ_BEFORE : READ_AFTER;
+    letter->read.bound     = asker->bound;
+    letter->read.limit     = 1 + (uint32_t)draw(world, OF_ASKERS, LIMIT_MAX);
+    letter->read.bytes_max = 4096;
+    letter->answered       = history_came;
+    letter->owner          = asker;
+    asker->letter          = &letter->letter;
+    shard_read(&world->house->shards[asker->loop], letter);
+}
+
+/* --- who is there? --- */
+
+static void count_came(struct count_letter *letter)
+{
+    struct asker *asker = letter->owner;
+
+    if (asker != NULL) {
+        struct world *world = asker->world;
+        size_t        here  = readers_here(world->readers, asker->channel);
+        /* Comings and goings take their time to be known everywhere. */
+        if (readers_moved_at(world->readers) + CALM_MS <= asker->asked_at && world->is_healing)
+            promise(world, letter->count == here, "%" PRIu64 " of %zu readers of %s are counted", letter->count, here,
+                    channel_text(asker));
+        asker->letter = NULL;
+    }
+    letter_free(&letter->letter);
+}
+
+static void ask_count(struct asker *asker)
+{
+    struct count_letter *letter = count_letter_new(asker->world->channels[asker->channel]);
+
+    letter->answered = count_came;
+    letter->owner    = asker;
+    asker->letter    = &letter->letter;
+    shard_count(&asker->world->house->shards[asker->loop], letter);
+}
+
+/* --- how is the node? --- */
+
+static void stats_came(struct stats_letter *letter)
+{
+    struct asker *asker = letter->owner;
+
+    if (asker != NULL) {
+        const struct writer_limits *limits = &asker->world->house->writer_limits;
+        promise(asker->world, letter->stats.waiting_count <= limits->waiting_count_max + limits->batch_count_max,
+                "%zu publishes wait", letter->stats.waiting_count);
+        promise(asker->world, letter->stats.followed_count <= asker->world->channel_count, "%zu channels are followed",
+                letter->stats.followed_count);
+        asker->letter = NULL;
+    }
+    letter_free(&letter->letter);
+}
+
+static void ask_stats(struct asker *asker)
+{
+    struct stats_letter *letter = calloc(1, sizeof *letter);
+
+    must(letter != NULL);
+    letter->answered = stats_came;
+    letter->owner    = asker;
+    asker->letter    = &letter->letter;
+    shard_ask_stats(&asker->world->house->shards[asker->loop], letter);
+}
+
+/* --- turns --- */
+
+static void asker_turn(struct asker *asker)
+{
+    struct world *world = asker->world;
+
+    if (asker->letter != NULL || asker->next_at > world->now || world_is_hushed(world))
+        return;
+    asker->next_at  = world->now + (msec)draw(world, OF_ASKERS, PAUSE_MS_MAX);
+    asker->asked_at = world->now;
+    asker->channel  = (unsigned)draw(world, OF_ASKERS, world->channel_count);
+    switch (draw(world, OF_ASKERS, 4)) {
+    case 0: ask_count(asker); break;
+    case 1: ask_stats(asker); break;
+    default: ask_history(asker); break;
+    }
+}
+
+void askers_turn(struct askers *askers, unsigned loop)
+{
+    for (unsigned i = 0; i < askers->count; i++) {
+        struct asker *asker = &askers->at[i];
+        if (asker->letter == NULL)
+            asker->loop = (unsigned)draw(asker->world, OF_ASKERS, asker->world->house->loop_count);
+        if (asker->loop == loop)
+            asker_turn(asker);
+    }
+}
+
+void askers_cut(struct askers *askers)
+{
+    for (unsigned i = 0; i < askers->count; i++)
+        askers->at[i].letter = NULL;
+}

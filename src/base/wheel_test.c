@@ -74,11 +74,75 @@ static void a_thousand_random_timers_fire_in_time(void **state)
     }
 }
 
+enum { MEDDLERS = 50 };
+
+/* Arms and disarms itself and others when it fires. */
+struct meddler {
+    struct timer  timer;
+    struct crowd *crowd;
+};
+
+struct crowd {
+    struct wheel   wheel;
+    struct rng     rng;
+    unsigned       fired;
+    struct meddler at[MEDDLERS];
+};
+
+/* From at once to farther than the rings reach. */
+static void crowd_arm_one(struct crowd *crowd, msec now)
+{
+    msec delay = (msec)rng_below(&crowd->rng, UINT64_C(1) << rng_below(&crowd->rng, 32));
+
+    wheel_arm(&crowd->wheel, &crowd->at[rng_below(&crowd->rng, MEDDLERS)].timer, now + delay);
+}
+
+static void meddler_fire(struct timer *timer, msec now)
+{
+    struct crowd *crowd = container_of(timer, struct meddler, timer)->crowd;
+
+    crowd->fired++;
+    assert_false(timer_is_armed(timer));
+    assert_true(timer->at <= now);
+    if (rng_below(&crowd->rng, 2) == 0)
+        wheel_arm(&crowd->wheel, timer, now + (msec)rng_below(&crowd->rng, 40));
+    wheel_disarm(&crowd->wheel, &crowd->at[rng_below(&crowd->rng, MEDDLERS)].timer);
+    crowd_arm_one(crowd, now);
+    crowd_arm_one(crowd, now);
+}
+
+static void timers_may_meddle_with_timers_whatever_the_leaps(void **state)
+{
+    (void)state;
+    static struct crowd crowd = { .rng = { 11 } };
+    msec                now   = 777;
+
+    wheel_init(&crowd.wheel, now);
+    for (int i = 0; i < MEDDLERS; i++) {
+        crowd.at[i] = (struct meddler){ .timer.fire = meddler_fire, .crowd = &crowd };
+        wheel_arm(&crowd.wheel, &crowd.at[i].timer, now + i * 1000);
+    }
+    for (int turn = 0; turn < 20000; turn++) {
+        now += 1 + (msec)rng_below(&crowd.rng, UINT64_C(1) << rng_below(&crowd.rng, 23));
+        wheel_turn(&crowd.wheel, now);
+        size_t armed = 0;
+        for (int i = 0; i < MEDDLERS; i++) {
+            armed += timer_is_armed(&crowd.at[i].timer);
+            assert_true(!timer_is_armed(&crowd.at[i].timer) || crowd.at[i].timer.at > now - WHEEL_TICK_MS);
+        }
+        assert_int_equal(armed, crowd.wheel.count);
+        if (armed == 0)
+            crowd_arm_one(&crowd, now);
+    }
+    assert_true(crowd.fired > 10000);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(fires_once_never_early_and_one_tick_late_at_most),
         cmocka_unit_test(a_thousand_random_timers_fire_in_time),
+        cmocka_unit_test(timers_may_meddle_with_timers_whatever_the_leaps),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

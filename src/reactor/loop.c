@@ -9,7 +9,7 @@
 #include "base/must.h"
 #include "reactor/stream.h"
 
-enum { EVENTS_A_TURN = 512 };
+enum { EVENTS_A_TURN = 512, LATE_MS = 1000 };
 
 static uint64_t clock_us(clockid_t clock)
 {
@@ -95,7 +95,8 @@ void loop_unwatch(struct loop *loop, int fd)
     epoll_ctl(loop->epoll, EPOLL_CTL_DEL, fd, NULL);
 }
 
-static int loop_wait(struct loop *loop, struct epoll_event *events)
+/* *ret_until: when it was to be awake at the latest. */
+static int loop_wait(struct loop *loop, struct epoll_event *events, msec *ret_until)
 {
     int sleep_ms = loop->again == NULL ? wheel_sleep_ms(&loop->wheel, clock_now()) : 0;
 
@@ -106,7 +107,8 @@ static int loop_wait(struct loop *loop, struct epoll_event *events)
     }
     if (sleep_ms != 0 && !mailbox_may_sleep(&loop->mailbox))
         sleep_ms = 0;
-    int count = epoll_wait(loop->epoll, events, EVENTS_A_TURN, sleep_ms);
+    *ret_until = clock_now() + (sleep_ms < 0 ? INT64_MAX / 2 : sleep_ms);
+    int count  = epoll_wait(loop->epoll, events, EVENTS_A_TURN, sleep_ms);
     mailbox_is_awake(&loop->mailbox);
     must(count >= 0 || errno == EINTR);
     return count < 0 ? 0 : count;
@@ -126,10 +128,12 @@ static void loop_read_mail(struct loop *loop)
 static void loop_turn(struct loop *loop)
 {
     struct epoll_event events[EVENTS_A_TURN];
-    int                count = loop_wait(loop, events);
+    msec               until;
+    int                count = loop_wait(loop, events, &until);
 
     loop->now  = clock_now();
     loop->wall = wall_clock_look(&loop->wall_clock, clock_passed(), clock_wall());
+    bool is_late = loop->now > until + LATE_MS;
     counter_add(&loop->turn_count, 1);
     if (loop->hooks->turn_begin != NULL)
         loop->hooks->turn_begin(loop->ctx);
@@ -139,7 +143,10 @@ static void loop_turn(struct loop *loop)
     }
     stream_read_again(loop);
     loop_read_mail(loop);
-    wheel_turn(&loop->wheel, loop->now);
+    /* After a pause of the process (SIGSTOP, a machine that slept) what came meanwhile may not be among these events:
+     * it is seen by the next turn, at once, before timers judge that nothing did. */
+    if (!is_late)
+        wheel_turn(&loop->wheel, loop->now);
     if (loop->hooks->turn_end != NULL)
         loop->hooks->turn_end(loop->ctx);
     stream_bury(loop);

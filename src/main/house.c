@@ -771,6 +771,7 @@ static void worker_close(struct worker *worker)
     api_fini(&worker->api);
     free_mail(&worker->loop.mailbox);
     free_letters(bundle_take(&worker->held));
+    free_letters(bundle_take(&worker->to_writer));  /* who was cut off at the end unfollowed */
     snapshot_unref(worker->snapshot);
     loop_fini(&worker->loop);
 }

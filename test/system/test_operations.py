@@ -500,6 +500,18 @@ def test_clients_that_do_not_leave_are_left():
         api.close()
 
 
+def test_who_is_cut_off_at_the_end_leaves_nothing_behind():
+    """Threat 24. LeakSanitizer looks: what loops still had to say to the writer then is nobody's."""
+    with Server(flags=["--linger-s", "0", "--stop-timeout-s", "0", "--loops", "1"]) as server:
+        api = Api(server.url)
+        link = WebSocket(server.url, path="/v1/ws?channel=topic:z")
+        next(link.objects())
+        wait_metrics(api, lambda now: session_count(now) == 1)
+        api.close()
+        server.stop()
+        link.close()
+
+
 def test_who_has_an_answer_is_left_sooner():
     """Threat 24: polls and connections that are kept for a next request, whose clients don't close."""
     with Server() as server:

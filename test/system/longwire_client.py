@@ -244,7 +244,9 @@ class WebSocket:
         self.wire.send_request(request)
         self.flush()
         self.events = collections.deque()
-        self.response = next(iter(self.frames()))
+        self.response = next(self.frames(), None)
+        if self.response is None:
+            raise ConnectionError("closed before it answered")
         if self.wire.handshake_exc is not None:
             status = self.response.status_code if self.response else 0
             raise RefusedError(status, self.response.body if self.response else b"")

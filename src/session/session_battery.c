@@ -199,6 +199,12 @@ void stage_turn(struct stage *stage)
     loop_run(&stage->loop);
 }
 
+void stage_pass(struct stage *stage, msec ms)
+{
+    stage->loop.now += ms;
+    wheel_turn(&stage->loop.wheel, stage->loop.now);
+}
+
 /* --- requests ------------------------------------------------------------------------------------------------ */
 
 static const struct identity *stage_identify(void *ctx, const struct h1_head *head, struct span query)

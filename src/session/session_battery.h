@@ -45,6 +45,9 @@ void stage_payload(struct buf *buf, uint64_t seq);
 /* One turn of the loop; letters from the turns before are answered first. */
 void stage_turn(struct stage *stage);
 
+/* So much time passes, and timers fire. The next turn has the clock's own time again. */
+void stage_pass(struct stage *stage, msec ms);
+
 /* A connected pair: the desk's end as a stream's descriptor, with a small buffer, and the client's. Non-blocking. */
 void stage_pair(int *ret_ours, int *ret_theirs);
 /* A client of the HTTP server, whose requests go to session_serve_ws() and session_serve_subscribe(). */

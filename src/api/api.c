@@ -24,6 +24,16 @@ void api_fini(struct api *api)
 
 /* --- what handlers share --- */
 
+bool is_stranger(const struct api *api, const struct identity *identity)
+{
+    if (identity->name[0] != '\0' || (identity->rights & RIGHT_PUBLISH) != 0)
+        return false;
+    for (size_t i = 0; i < api->namespaces->count; i++)
+        if (api->namespaces->at[i].publish == ALLOW_ANYONE)
+            return false;
+    return true;
+}
+
 struct span retry_after(unsigned status)
 {
     return status == 429 || status == 503 || status == 507 ? SPAN("Retry-After: 1\r\n") : SPAN("");
@@ -239,6 +249,14 @@ size_t api_body_bytes_max(const struct api *api, const struct http_request *requ
     if (span_eq(request->path, SPAN("/v1/messages")))
         return api->limits.batch_bytes_max;
     return api->limits.payload_bytes_max;
+}
+
+bool api_is_unwelcome(const struct api *api, const struct http_request *request)
+{
+    if (request->head->method != H1_POST)
+        return false;
+    const struct identity *identity = api->port->identify(api->ctx, request->head, request->query);
+    return identity == NULL || is_stranger(api, identity);
 }
 
 bool api_is_heavy(const struct http_request *request)

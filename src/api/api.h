@@ -64,6 +64,9 @@ size_t api_body_bytes_max(const struct api *api, const struct http_request *requ
 /* May its answer be big: a page of history? */
 bool api_is_heavy(const struct http_request *request);
 
+/* A publish by a stranger, where none of their publishes is taken? Nothing is gathered on a stranger's word. */
+bool api_is_unwelcome(const struct api *api, const struct http_request *request);
+
 /* Answers, now or later; 404 for what is nobody's. */
 void api_serve(struct api *api, struct http_exchange *exchange, const struct http_request *request);
 

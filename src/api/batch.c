@@ -393,7 +393,9 @@ void serve_batch(struct call *call)
 
     if (!call_body_is_plain(call))
         return;
-    if (span_eq_nocase(kind, SPAN("application/x-ndjson")))
+    if (is_stranger(call->api, call->identity))
+        call_refuse_rights(call, 401, "publishing needs an API key with the right to publish");
+    else if (span_eq_nocase(kind, SPAN("application/x-ndjson")))
         serve_ndjson_batch(call);
     else if (kind.len == 0 || json_is_media(kind) || span_eq_nocase(kind, SPAN("application/x-www-form-urlencoded")))
         serve_json_batch(call);

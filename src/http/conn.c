@@ -225,6 +225,11 @@ static bool conn_on_head(struct http_conn *conn, struct span text, bool body_is_
     struct http_request   request = request_of(head, SPAN(""));
     struct http_plan      plan    = server->service->plan(server->ctx, &request);
 
+    if (server->service->is_unwelcome != NULL && server->service->is_unwelcome(server->ctx, &request)) {
+        server->head.is_keep_alive = false;
+        conn_serve(conn, &request);
+        return false;
+    }
     conn->pending = pending_new(head, text, &plan);
     if (head->has_length && head->content_length > plan.body_bytes_max) {
         conn_refuse(conn, 413, "the body is longer than this resource takes");

@@ -45,6 +45,12 @@ static struct http_plan rig_plan(void *ctx, const struct http_request *request)
     };
 }
 
+static bool rig_is_unwelcome(void *ctx, const struct http_request *request)
+{
+    (void)ctx;
+    return span_eq(request->path, SPAN("/unwelcome"));
+}
+
 static void rig_gone(void *owner)
 {
     struct rig *rig = owner;
@@ -130,7 +136,7 @@ static bool rig_allows(void *ctx, struct span origin, struct span host)
 }
 
 static const struct http_service rig_service = {
-    .plan = rig_plan, .serve = rig_serve, .origin_is_allowed = rig_allows,
+    .plan = rig_plan, .is_unwelcome = rig_is_unwelcome, .serve = rig_serve, .origin_is_allowed = rig_allows,
 };
 
 /* --- turns and time ------------------------------------------------------------------------------------------ */
@@ -712,6 +718,27 @@ static void continue_is_said_once_and_only_to_who_waits(void **state)  /* threat
     expect_answers(rig, "413 close\nend\n");
 }
 
+static void who_is_unwelcome_is_answered_before_the_body(void **state)  /* threats 51, 52 */
+{
+    static const char *const heads[] = {
+        POST("/unwelcome", "3") "\r\n", POST("/unwelcome", "6001") "\r\na",
+        POST("/unwelcome", "3") "Expect: 100-continue\r\n\r\n",
+        "POST /unwelcome HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n",
+    };
+    struct rig *rig = *state;
+
+    for (size_t i = 0; i < sizeof heads / sizeof heads[0]; i++) {
+        rig_say(rig, heads[i]);
+        expect_answers(rig, "200 now close\nend\n");
+        assert_int_equal(rig->server.body_bytes, 0);
+        rig_close(state);
+        rig_open(state);
+        rig = *state;
+    }
+    rig_say(rig, POST("/unwelcome", "3") "\r\nabc" GET("/now"));
+    expect_answers(rig, "200 now\n200 now\n");
+}
+
 static void continue_comes_when_the_earlier_answers_have_left(void **state)
 {
     struct rig *rig = *state;
@@ -1179,6 +1206,7 @@ int main(void)
         TEST(a_stream_taken_over_late_loses_no_byte),
         TEST(a_sender_without_end_leaves_the_turn_to_others),
         TEST(continue_is_said_once_and_only_to_who_waits),
+        TEST(who_is_unwelcome_is_answered_before_the_body),
         TEST(continue_comes_when_the_earlier_answers_have_left),
         TEST(head_none_and_close_are_as_they_should_be),
         TEST(what_is_too_much_is_refused_with_its_status),

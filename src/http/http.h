@@ -47,6 +47,9 @@ struct http_plan {
 
 struct http_service {
     struct http_plan (*plan)(void *ctx, const struct http_request *request);
+    /* Of a head whose body has not come: will it be refused whatever the body says? Then it's served without one, and
+     * the connection closes. NULL: none is. */
+    bool (*is_unwelcome)(void *ctx, const struct http_request *request);
     /* Answers, defers (sets exchange->owner and gone) or takes the connection over. */
     void (*serve)(void *ctx, struct http_exchange *exchange, const struct http_request *request);
     /* May a page of this origin use us? `host` is the Host it asked for. */

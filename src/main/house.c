@@ -226,6 +226,14 @@ static struct http_plan worker_plan(void *ctx, const struct http_request *reques
     }
 }
 
+static bool worker_is_unwelcome(void *ctx, const struct http_request *request)
+{
+    struct worker *worker = ctx;
+
+    return session_row(worker, request->path) == sizeof session_rows / sizeof session_rows[0] &&
+           api_is_unwelcome(&worker->api, request);
+}
+
 static void worker_serve(void *ctx, struct http_exchange *exchange, const struct http_request *request)
 {
     struct worker *worker = ctx;
@@ -245,6 +253,7 @@ static bool worker_origin_is_allowed(void *ctx, struct span origin, struct span 
 
 static const struct http_service worker_service = {
     .plan              = worker_plan,
+    .is_unwelcome      = worker_is_unwelcome,
     .serve             = worker_serve,
     .origin_is_allowed = worker_origin_is_allowed,
 };

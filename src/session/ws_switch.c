@@ -8,6 +8,9 @@ bool ws_handshake_or_refuse(struct http_server *server, struct http_exchange *ex
     struct ws_handshake   shake = { 0 };
     const char           *why;
 
+    /* RFC 9110 7.8: an Upgrade is named in Connection too. */
+    struct span fields = SPAN("Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n");
+
     for (size_t i = 0; i < head->field_count; i++)
         ws_handshake_see(&shake, head->fields[i].name, head->fields[i].value, ours, ours_count);
     switch (ws_check_handshake(&shake, ours_count, &why)) {
@@ -17,7 +20,7 @@ bool ws_handshake_or_refuse(struct http_server *server, struct http_exchange *ex
         http_problem(server, exchange, 400, NULL, why, SPAN(""));
         return false;
     case WS_OFFER_UPGRADE:
-        http_problem(server, exchange, 426, NULL, why, SPAN("Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"));
+        http_problem(server, exchange, 426, NULL, why, fields);
         return false;
     }
     if (!head->is_websocket) {

@@ -478,6 +478,7 @@ def test_handshakes(server, fields, status):
             answer.want_problem(status)
             if status == 426:
                 assert (answer.field("Upgrade"), answer.field("Sec-WebSocket-Version")) == ("websocket", "13")
+                assert "Upgrade" in answer.field("Connection")
 
 
 @pytest.mark.parametrize("method, minor, status", [("POST", 1, 400), ("GET", 0, 400), ("HEAD", 1, 400)])

@@ -133,7 +133,9 @@ static void loop_turn(struct loop *loop)
 
     loop->now  = clock_now();
     loop->wall = wall_clock_look(&loop->wall_clock, clock_passed(), clock_wall());
-    bool is_late = loop->now > until + LATE_MS;
+    /* Not twice in a row: if each turn came late, no timer would ever fire. */
+    bool is_late   = loop->now > until + LATE_MS && !loop->was_late;
+    loop->was_late = is_late;
     counter_add(&loop->turn_count, 1);
     if (loop->hooks->turn_begin != NULL)
         loop->hooks->turn_begin(loop->ctx);

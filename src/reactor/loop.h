@@ -51,6 +51,7 @@ struct loop {
     struct pool              streams;
     struct stream           *again;   /* streams that have more to read than one turn gives them */
     struct stream           *closed;  /* streams to free at the end of the turn: events may still name them */
+    bool                     was_late; /* the last turn came after a pause of the process, and fired no timer */
     bool                     is_stopping;
     char                    *input;   /* LOOP_INPUT_BYTES, for whoever reads in this turn; NULL: not open */
     struct counter           turn_count;

@@ -3,6 +3,8 @@
 #include <stdarg.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/buf.h"
@@ -10,17 +12,38 @@
 
 #include <cmocka.h>
 
+/* --- time that leaps: what these hide goes on in between ------------------------------------------------------- */
+
+static time_t leapt_s, leap_in_wait_s;
+
+int clock_gettime(clockid_t clock, struct timespec *ret)
+{
+    int result = (int)syscall(SYS_clock_gettime, clock, ret);
+    ret->tv_sec += leapt_s;
+    return result;
+}
+
+int epoll_wait(int epoll, struct epoll_event *events, int max, int timeout_ms)
+{
+    leapt_s += leap_in_wait_s;
+    return epoll_pwait(epoll, events, max, timeout_ms, NULL);
+}
+
+/* --- the rig -------------------------------------------------------------------------------------------------- */
+
 struct rig {
     struct loop   loop;
     struct buf    story;      /* who was called, a letter each */
     struct timer  timer;
     struct source pipe;
     int           turns_left;
+    time_t        turn_s;     /* what a turn takes */
 };
 
 static void rig_turn_begin(void *ctx)
 {
     struct rig *rig = ctx;
+    leapt_s += rig->turn_s;
     buf_putc(&rig->story, 'b');
 }
 
@@ -135,6 +158,34 @@ static void a_timer_wakes_the_loop_and_never_early(void **state)
     rig_close(&rig);
 }
 
+/* A turn after a pause fires none, so that what came meanwhile is seen first. But however often it's paused, and however
+ * long its turns take, time passes. */
+static void timers_fire_however_late_the_turns_are(void **state)  /* threat 23 */
+{
+    static const struct { time_t turn_s, leap_in_wait_s; const char *turns[4]; } rows[] = {
+        { 0, 0, { "bte", "bte", "bte", "bte" } },
+        { 5, 0, { "bte", "bte", "bte", "bte" } },
+        { 0, 5, { "be", "bte", "be", "bte" } },
+        { 5, 5, { "be", "bte", "be", "bte" } },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct rig rig;
+        rig_open(&rig);
+        rig.turn_s     = rows[i].turn_s;
+        leap_in_wait_s = rows[i].leap_in_wait_s;
+        for (int turn = 0; turn < 4; turn++) {
+            rig.loop.wheel.tick -= 2;  /* or the timer isn't due yet */
+            wheel_arm(&rig.loop.wheel, &rig.timer, rig.loop.now - WHEEL_TICK_MS);
+            rig_run(&rig, 1, rows[i].turns[turn]);
+        }
+        leap_in_wait_s = 0;
+        wheel_disarm(&rig.loop.wheel, &rig.timer);
+        rig_close(&rig);
+    }
+}
+
 /* A ring that came while the loop was busy is not lost for its next sleep. */
 static void every_ring_is_heard_once(void **state)
 {
@@ -180,6 +231,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_turn_is_what_the_kernel_says_then_mail_then_timers),
         cmocka_unit_test(a_timer_wakes_the_loop_and_never_early),
+        cmocka_unit_test(timers_fire_however_late_the_turns_are),
         cmocka_unit_test(every_ring_is_heard_once),
         cmocka_unit_test(a_loop_that_could_not_be_made_leaves_nothing),
     };

@@ -605,6 +605,8 @@ void subscription_read_done(struct subscription *sub, struct hub *hub, uint64_t 
      * everybody on this loop would have to read it. Should it be lost, the next beat asks. */
     if (head > channel->head)
         hub_hurry(hub, channel);
+    /* Also to who heard it of news and has not looked since: it holds a page now, which it may want to let go. */
+    sub->is_ready = false;
     subscription_say_ready(sub, hub);
 }
 

@@ -347,6 +347,34 @@ static void a_stalled_reader_of_many_channels_holds_no_pages(void **state)
     stage_fini(&stage);
 }
 
+/* The same with news in between: they have it listed already when its page comes, and still the page is let go. */
+static void a_stalled_reader_holds_no_page_that_comes_behind_news(void **state)
+{
+    (void)state;
+    struct stage  stage;
+    struct reader reader;
+
+    stage_init(&stage, 1);
+    struct stage_log *log = stage_log(&stage, "topic:a", 1, 200);
+    reader_open(&reader, &stage);
+    reader_follow(&reader, log, (struct start){ START_AFTER, 1, 9 });
+    for (int turn = 0; !reader.feed.stream->is_full || stage.read_count == 0; turn++) {
+        assert_true(turn < 1000);
+        reader_read(&reader, 1000);
+        stage_turn(&stage);
+    }
+    stage.is_writer_stuck = true;
+    stage_publish(&stage, log);
+    stage_turn(&stage);
+    stage.is_writer_stuck = false;
+    stage_turn(&stage);
+    assert_int_equal(stage.read_count, 0);
+    assert_int_equal(count_pages(&reader), 0);
+    readers_finish(&stage, &reader, 1);
+    reader_close(&reader);
+    stage_fini(&stage);
+}
+
 /* The cursors that stand lowest and highest. */
 static void span_of_places(const struct reader *reader, uint64_t *ret_low, uint64_t *ret_high)
 {
@@ -419,6 +447,7 @@ int main(void)
         cmocka_unit_test(every_reader_gets_everything_once_in_order),
         cmocka_unit_test(what_is_told_once_claims_no_more_than_was_sent),
         cmocka_unit_test(a_stalled_reader_of_many_channels_holds_no_pages),
+        cmocka_unit_test(a_stalled_reader_holds_no_page_that_comes_behind_news),
         cmocka_unit_test(a_reader_behind_in_many_channels_asks_for_a_few_pages_in_turn),
         cmocka_unit_test(a_reader_lags_until_its_cursor_has_reached_the_head),
     };

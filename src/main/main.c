@@ -1,5 +1,6 @@
 /* main.c - the process: settings, signals, and a few words for whoever started it. */
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,6 +21,16 @@ extern char **environ;
 static void print_to(FILE *stream, const struct buf *text)
 {
     fwrite(text->at, 1, text->len, stream);
+}
+
+/* Where the caller left some closed, what is opened first would get their numbers, and all that we say: files of the
+ * store would. */
+static bool fill_standard_descriptors(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) != fd)
+            return false;
+    return true;
 }
 
 /* As many descriptors as the system lets us have. */
@@ -219,6 +230,8 @@ int main(int argc, char **argv)
     int                    status = EXIT_SUCCESS;
 
     (void)argc;
+    if (!fill_standard_descriptors())
+        return EXIT_CANT_START;  /* and nowhere to say why */
     buf_init(&say, CONFIG_SAY_BYTES_MAX);
     switch (config_load(argv, environ, &settings, &say)) {
     case CONFIG_RUN:

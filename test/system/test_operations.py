@@ -645,6 +645,22 @@ def test_a_second_sigterm_ends_at_once():
         sock.close()
 
 
+def test_without_standard_descriptors_its_words_reach_no_file_of_its_own(tmp_path):
+    """What it opens first would get their numbers, and what it logs would be written there: into `synced`, for one."""
+    words = [LONGWIRED, "--http", "127.0.0.1:0", "--data", str(tmp_path / "data")]
+    with subprocess.Popen(["sh", "-c", 'exec "$@" 0<&- 1>&- 2>&-', "sh", *words]) as process:
+        try:
+            deadline = time.monotonic() + SECONDS
+            while not (tmp_path / "data" / "synced").exists():
+                assert process.poll() is None and time.monotonic() < deadline
+                time.sleep(0.01)
+        finally:
+            process.terminate()
+        assert process.wait(SECONDS) == 0
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert not [path for path in files if re.search(rb"event=|Longwire is running", path.read_bytes())]
+
+
 @pytest.mark.parametrize("name", ["SIGHUP", "SIGPIPE"])
 def test_signals_that_must_not_end_it(name):
     """Threat 24: links live on."""

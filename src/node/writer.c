@@ -330,6 +330,19 @@ static bool writer_is_head_early(const struct writer *writer, const struct tail 
     return writer->is_busy && read->rc == RC_OK && tail->epoch == read->epoch && tail->head < read->head;
 }
 
+/* A store that can't be read just now: the askers stay in line until writer_tend() asks again. */
+static void writer_head_unread(struct writer *writer, struct tail *tail, struct head_question *question)
+{
+    if (tail->asking != NULL) {
+        question_keep(question, &writer->unanswered);
+        return;
+    }
+    tail->is_asked = tail->is_outdated = false;
+    tail->first    = 0;
+    tail_let_go(&writer->tails, tail);
+    head_question_free(question);
+}
+
 static void writer_head_known(struct writer *writer, struct head_question *question)
 {
     struct store_read *read = &question->read;
@@ -342,8 +355,7 @@ static void writer_head_known(struct writer *writer, struct head_question *quest
     }
     writer->asking_count--;
     if (read->rc != RC_OK) {
-        /* A store that can't be read just now: the askers stay in line until writer_tend() asks again. */
-        question_keep(question, &writer->unanswered);
+        writer_head_unread(writer, tail, question);
         return;
     }
     if (tail->is_outdated) {
@@ -404,6 +416,23 @@ static void writer_follow(struct writer *writer, struct follow_letter *letter)
         writer_ask_head(writer, tail);
 }
 
+/* Nobody on that loop waits for the head any more. Kept, all that comes and goes while the store can't be read would
+ * gather here. */
+static void tail_forget_askers(struct tail *tail, unsigned loop)
+{
+    struct letter **at = &tail->asking;
+
+    while (*at != NULL) {
+        struct letter *letter = *at;
+        if (letter->loop == loop) {
+            *at = letter->next;
+            letter_free(letter);
+        } else {
+            at = &letter->next;
+        }
+    }
+}
+
 static void writer_unfollow(struct writer *writer, struct follow_letter *letter)
 {
     struct tail *tail = tails_find(&writer->tails, letter->channel);
@@ -412,6 +441,7 @@ static void writer_unfollow(struct writer *writer, struct follow_letter *letter)
         tail->followers &= ~(UINT64_C(1) << letter->letter.loop);
         if (tail->followers == 0)
             writer->tails.followed_count--;
+        tail_forget_askers(tail, letter->letter.loop);
         tail_let_go(&writer->tails, tail);
     }
     letter_free(&letter->letter);

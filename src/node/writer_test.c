@@ -513,6 +513,36 @@ static void who_unfollows_hears_nothing_more(void **state)
     stage_free(stage);
 }
 
+/* Many may have come and gone by the time the store can be read again. */
+static void who_unfollows_waits_for_no_head_any_more(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_new(&plenty);
+
+    follows(stage, 0, stage->name, LETTER_FOLLOW);
+    follows(stage, 1, stage->name, LETTER_FOLLOW);
+    follows(stage, 0, stage->name, LETTER_UNFOLLOW);
+    hand_answers(&stage->hand, RC_IO, 0);
+    turn(stage);
+    follows(stage, 1, stage->name, LETTER_UNFOLLOW);
+    writer_tend(&stage->writer, WALL);
+    hand_answers(&stage->hand, RC_IO, 0);
+    turn(stage);
+    assert_int_equal(stage->writer.tails.map.count, 0);
+    writer_tend(&stage->writer, WALL);
+    assert_true(list_is_empty(&stage->hand.reads));
+    assert_true(writer_is_idle(&stage->writer));
+
+    follows(stage, 0, stage->name, LETTER_FOLLOW);
+    follows(stage, 1, stage->name, LETTER_FOLLOW);
+    follows(stage, 0, stage->name, LETTER_UNFOLLOW);
+    hand_answers(&stage->hand, RC_OK, 5);
+    turn(stage);
+    got_is(stage, 0, "");
+    got_is(stage, 1, "head 5");
+    stage_free(stage);
+}
+
 static void hints_of_a_turn_travel_together_but_not_too_many(void **state)
 {
     (void)state;
@@ -831,6 +861,7 @@ int main(void)
         cmocka_unit_test(a_head_that_cannot_be_read_is_asked_for_again),
         cmocka_unit_test(unanswered_questions_are_freed_at_the_end),
         cmocka_unit_test(who_unfollows_hears_nothing_more),
+        cmocka_unit_test(who_unfollows_waits_for_no_head_any_more),
         cmocka_unit_test(hints_of_a_turn_travel_together_but_not_too_many),
         cmocka_unit_test(no_head_and_no_page_overtakes_the_messages_it_knows_of),
         cmocka_unit_test(a_head_of_the_group_under_way_waits_for_its_end),

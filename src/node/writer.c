@@ -396,7 +396,8 @@ static void writer_look_at_early(struct writer *writer)
  * broken one reopen. */
 static bool writer_knows_head(const struct writer *writer, const struct tail *tail)
 {
-    return tail->first != 0 && !writer->is_doubtful && tail->trust == writer->trust && name_is_durable(tail->name);
+    return tail->first != 0 && !tail->is_asked && !writer->is_doubtful && tail->trust == writer->trust &&
+           name_is_durable(tail->name);
 }
 
 static void writer_follow(struct writer *writer, struct follow_letter *letter)

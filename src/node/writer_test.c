@@ -664,10 +664,14 @@ static void nor_one_that_was_learnt_before_its_first_good_word(void **state)
     turn(stage);
     hand_ends(&stage->hand, APPEND_REPLAYED);
     turn(stage);
+    letters_free(&stage->sent[1]);
     follows(stage, 0, stage->name, LETTER_FOLLOW);
+    follows(stage, 1, stage->name, LETTER_FOLLOW);  /* not even while the question is under way */
+    got_is(stage, 1, "");
     hand_answers(&stage->hand, RC_OK, 6);
     turn(stage);
     got_is(stage, 0, "head 6");
+    got_is(stage, 1, "head 6");
     stage_free(stage);
 }
 

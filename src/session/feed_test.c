@@ -415,6 +415,35 @@ static void a_reader_behind_in_many_channels_asks_for_a_few_pages_in_turn(void *
     stage_fini(&stage);
 }
 
+/* The pages that it asked for could not be read: those that stand in line behind them get their turn by a beat. */
+static void who_stands_in_line_behind_pages_that_failed_is_not_forgotten(void **state)
+{
+    (void)state;
+    enum { MANY = 60, HEAD = 22, ROOM_BYTES = 1 << 20 };
+    struct stage  stage;
+    struct reader reader;
+    uint64_t      low = 0, high = 0;
+
+    stage_init(&stage, 1);
+    stage.is_unreadable = true;
+    reader_open(&reader, &stage);
+    must(setsockopt(reader.feed.stream->fd, SOL_SOCKET, SO_SNDBUF, &(int){ ROOM_BYTES }, sizeof(int)) == 0);
+    reader_follow_many(&reader, MANY, HEAD, 1);
+    for (int turn = 0; low < HEAD; turn++) {
+        assert_true(turn < 1000);
+        stage.is_unreadable = turn < 100;
+        if (turn % 10 == 0)
+            shard_tend(&stage.shard);
+        stage_turn(&stage);
+        assert_true(stage.read_count <= FEED_READS_MAX);
+        if (turn >= 100)
+            reader_skip(&reader, ROOM_BYTES);
+        span_of_places(&reader, &low, &high);
+    }
+    reader_close(&reader);
+    stage_fini(&stage);
+}
+
 /* The socket takes a little now and then: that is not the end of its lag, but having caught up is. */
 static void a_reader_lags_until_its_cursor_has_reached_the_head(void **state)
 {
@@ -449,6 +478,7 @@ int main(void)
         cmocka_unit_test(a_stalled_reader_of_many_channels_holds_no_pages),
         cmocka_unit_test(a_stalled_reader_holds_no_page_that_comes_behind_news),
         cmocka_unit_test(a_reader_behind_in_many_channels_asks_for_a_few_pages_in_turn),
+        cmocka_unit_test(who_stands_in_line_behind_pages_that_failed_is_not_forgotten),
         cmocka_unit_test(a_reader_lags_until_its_cursor_has_reached_the_head),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

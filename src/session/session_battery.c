@@ -71,7 +71,9 @@ static void answer_read(struct stage *stage, struct store_read *read)
     uint64_t                seq   = read->bound + 1;
     size_t                  bytes = 0;
 
-    read->rc      = RC_OK;
+    read->rc = stage->is_unreadable ? RC_IO : RC_OK;
+    if (read->rc != RC_OK)
+        return;
     read->epoch   = log->epoch;
     read->first   = log->first;
     read->head    = log->head;

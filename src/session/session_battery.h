@@ -27,6 +27,7 @@ struct stage {
     size_t             read_count;        /* READ letters among them */
     unsigned           patience;          /* one letter in so many is answered in a turn; 1: all */
     bool               is_writer_stuck;   /* no letter at all is answered */
+    bool               is_unreadable;     /* READ is answered, but the log can't be read */
     uint64_t           key;               /* the last that new_key gave */
     struct identity    everyone, reader, stranger;
     uint32_t           gone;              /* number of an identity that holds no more; 0: all do */

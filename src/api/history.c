@@ -112,7 +112,7 @@ static void page_ask(const struct call *call, struct read_letter *letter)
 /* Pages are what clients can ask for most cheaply, and leave unread. */
 static void answer_page(struct api *api, struct http_exchange *exchange)
 {
-    if (http_has_room(api->server, api->room.len))
+    if (http_has_room(api->server))
         http_answer(api->server, exchange, &(struct http_answer){
             .status = 200, .media = SPAN("application/json"), .body = buf_span(&api->room),
         });

@@ -315,7 +315,7 @@ static bool conn_try_whole(struct http_conn *conn, struct span rest, size_t *ret
 static bool conn_may_parse(const struct http_conn *conn)
 {
     const struct http_limits *limits = &conn->server->limits;
-    size_t                    max    = http_has_room(conn->server, 0) ? limits->answer_bytes_max : 1;
+    size_t                    max    = http_has_room(conn->server) ? limits->answer_bytes_max : 1;
 
     return !conn->is_last && !conn->is_alone && conn->exchange_count < limits->pipeline_max &&
            conn->out.len + conn->promised < max;

@@ -123,9 +123,10 @@ bool http_server_is_idle(const struct http_server *server);
  * without this only their number bounds answers that are still to come. */
 void http_promise(struct http_exchange *exchange, size_t answer_bytes);
 
-/* Is there room for an answer of so many bytes beside those that wait for their clients? To be asked for what can be
- * refused (503) instead; http_answer() itself takes anything. */
-bool http_has_room(const struct http_server *server, size_t answer_bytes);
+/* Is there room for one more answer beside those that wait for their clients? However long it is: an answer longer than
+ * the maximum could never be given otherwise. To be asked for what can be refused (503) instead; http_answer() itself
+ * takes anything. */
+bool http_has_room(const struct http_server *server);
 
 /* Ends the exchange. Everything is copied. */
 void http_answer(struct http_server *server, struct http_exchange *exchange, const struct http_answer *answer);

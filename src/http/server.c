@@ -125,9 +125,9 @@ void http_promise(struct http_exchange *exchange, size_t answer_bytes)
     conn_count_owed(exchange->conn);
 }
 
-bool http_has_room(const struct http_server *server, size_t answer_bytes)
+bool http_has_room(const struct http_server *server)
 {
-    return server->owed_bytes + answer_bytes < server->limits.owed_bytes_max;
+    return server->owed_bytes < server->limits.owed_bytes_max;
 }
 
 void http_answer(struct http_server *server, struct http_exchange *exchange, const struct http_answer *answer)

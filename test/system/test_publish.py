@@ -401,6 +401,16 @@ def test_a_body_in_a_coding_is_not_kept_as_if_it_were_plain(server):
     assert post(server, channel, b"x", content_encoding="Identity").want(201).json()["seq"] == 1
 
 
+def test_a_page_longer_than_what_may_wait_is_a_page():
+    """Of no use would be to ask again: on a machine set small, all that was published can still be read."""
+    with Server(flags=["--publish-waiting-bytes-max", "1M"]) as server:
+        channel = fresh()
+        for _ in range(4):
+            post(server, channel, b"x" * 500000).want(201)
+        messages = request(server, "GET", path_of(channel) + "/messages?after=0").want(200).json()["messages"]
+        assert [message["seq"] for message in messages] == [1, 2, 3, 4]
+
+
 KEYS = """
 [key backend]
 secret = 0123456789abcdef-backend

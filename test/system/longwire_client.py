@@ -21,6 +21,7 @@ import time
 import urllib.parse
 
 import websockets.client
+import websockets.exceptions
 import websockets.frames
 import websockets.uri
 
@@ -281,7 +282,10 @@ class WebSocket:
                     text = b""
 
     def say(self, thing):
-        self.wire.send_text(json.dumps(thing).encode())
+        try:
+            self.wire.send_text(json.dumps(thing).encode())
+        except websockets.exceptions.InvalidState as why:  # its Close came with what was read before
+            raise ConnectionResetError(str(why)) from why
         self.flush()
 
     @property

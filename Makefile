@@ -35,21 +35,21 @@ endif
 CFLAGS += $(WARN) $(HARD) -fno-strict-aliasing $(CFLAGS_FLAVOUR)
 CPPFLAGS += -D_GNU_SOURCE -Isrc -I$(OUT)/gen -MMD -MP
 
-# --- rooms ------------------------------------------------------------------------------------------------------
-# One archive a room; what a room may be linked with is what src/ROOMS lets it see.
-ROOMS    := base message codec hub store route reactor node http intake session api main
+# --- modules ---------------------------------------------------------------------------------------------------
+# One archive a module; what a module may be linked with is what src/MODULES lets it see.
+MODULES  := base message codec hub store route settings reactor node http publish auth session api main
 LIBS     := -lrocksdb -lyajl -lcrypto -linih -lpthread -lm
 sources   = $(filter-out %_test.c %_fuzz.c %_battery.c src/main/main.c,$(wildcard src/$(1)/*.c src/$(1)/*/*.c))
 objects   = $(patsubst src/%.c,$(OUT)/obj/%.o,$(call sources,$(1)))
-sees      = $(1) $(shell sed -n 's/^$(1)://p' src/ROOMS)
-archives  = $(foreach room,$(call sees,$(1)),$(if $(call sources,$(room)),$(OUT)/lib$(room).a))
+sees      = $(1) $(shell sed -n 's/^$(1)://p' src/MODULES)
+archives  = $(foreach module,$(call sees,$(1)),$(if $(call sources,$(module)),$(OUT)/lib$(module).a))
 
-define room_rules
+define module_rules
 $(OUT)/lib$(1).a: $(call objects,$(1))
 	@rm -f $$@
 	@ar rcs $$@ $$^
 endef
-$(foreach room,$(ROOMS),$(eval $(call room_rules,$(room))))
+$(foreach module,$(MODULES),$(eval $(call module_rules,$(module))))
 
 $(OUT)/obj/%.o: src/%.c
 	@mkdir -p $(@D)
@@ -62,7 +62,7 @@ PROGRAMS := $(OUT)/longwired $(OUT)/longwire $(OUT)/longwire-bench
 
 all: $(PROGRAMS)
 
-$(OUT)/longwired: $(OUT)/obj/main/main.o $(foreach room,$(ROOMS),$(if $(call sources,$(room)),$(OUT)/lib$(room).a))
+$(OUT)/longwired: $(OUT)/obj/main/main.o $(foreach module,$(MODULES),$(if $(call sources,$(module)),$(OUT)/lib$(module).a))
 	@echo "  ld $@"
 	@$(CC) $(LINK) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIBS)
 
@@ -114,16 +114,16 @@ units: $(UNITS) $(BENCH_UNITS)
 
 # The simulator sees all but main.
 SIM_SRC = $(wildcard test/sim/*.c)
-$(OUT)/test/sim/sim: $(patsubst test/%.c,$(OUT)/obj/test/%.o,$(SIM_SRC)) $(foreach room,base message hub store route node,$(if $(call sources,$(room)),$(OUT)/lib$(room).a))
+$(OUT)/test/sim/sim: $(patsubst test/%.c,$(OUT)/obj/test/%.o,$(SIM_SRC)) $(foreach module,base message hub store route node,$(if $(call sources,$(module)),$(OUT)/lib$(module).a))
 	@mkdir -p $(@D)
 	@$(CC) $(LINK) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIBS)
 
-# Story programs: test/story/*.c, each tells on its output what a codec makes of its input, for the differential tests.
-STORIES := $(patsubst test/%.c,$(OUT)/test/%,$(wildcard test/story/*.c))
-$(STORIES): $(OUT)/test/%: $(OUT)/obj/test/%.o $(OUT)/obj/test/lib/laws.o $(call archives,codec)
+# Story programs: test/transcript/*.c, each tells on its output what a codec makes of its input, for the differential tests.
+TRANSCRIPTS := $(patsubst test/%.c,$(OUT)/test/%,$(wildcard test/transcript/*.c))
+$(TRANSCRIPTS): $(OUT)/test/%: $(OUT)/obj/test/%.o $(OUT)/obj/test/lib/laws.o $(call archives,codec)
 	@mkdir -p $(@D)
 	@$(CC) $(LINK) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIBS)
-stories: $(STORIES)
+transcripts: $(TRANSCRIPTS)
 
 # --- fuzzers: src/codec/…/x_fuzz.c; libFuzzer with FLAVOUR=fuzz, else a replayer of the corpus ---------------------
 FUZZ_SRC := $(wildcard src/*/*_fuzz.c src/*/*/*_fuzz.c)
@@ -163,7 +163,7 @@ run:
 # All that the tests run, under ASan and UBSan; what threads share, under TSan too.
 test-build:
 	@$(MAKE) --no-print-directory $(JOBS) FLAVOUR=san $(SAN)/longwired $(SAN)/longwire $(SAN)/longwire-bench units fuzzers \
-	    stories preloads $(SAN)/test/sim/sim
+	    transcripts preloads $(SAN)/test/sim/sim
 	@$(MAKE) --no-print-directory $(JOBS) FLAVOUR=tsan $(BUILD)/tsan/longwired tsan-units
 	@$(MAKE) --no-print-directory $(JOBS) base-units $(BUILD)/longwired
 	@$(MAKE) --no-print-directory $(JOBS) clang-check
@@ -183,7 +183,7 @@ preloads: $(PRELOADS)
 
 # The other compiler's opinion, without code.
 CLANG_CHECKED := $(patsubst %.c,$(BUILD)/clang/%.ok,$(wildcard src/*/*.c src/*/*/*.c tools/*/*.c test/sim/*.c \
-    test/lib/*.c test/story/*.c))
+    test/lib/*.c test/transcript/*.c))
 $(BUILD)/clang/%.ok: %.c
 	@mkdir -p $(@D)
 	@clang $(CPPFLAGS) -MF $(@:.ok=.d) -MT $@ -Itest -Itools $(WARN) -fno-strict-aliasing -fsyntax-only $<
@@ -234,6 +234,6 @@ help:
 	@echo 'make bench    benchmarks beside nchan, mosquitto and Redis; writes docs/performance.md'
 	@echo 'make clean'
 
-.PHONY: all bench units stories fuzzers clean run test test-build tsan-units base-units preloads clang-check unit sim system soak fuzz help
+.PHONY: all bench units transcripts fuzzers clean run test test-build tsan-units base-units preloads clang-check unit sim system soak fuzz help
 clean:
 	rm -rf $(BUILD)

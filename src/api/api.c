@@ -11,7 +11,7 @@ void api_init(struct api *api)
     json_doc_init(&api->doc);
     json_doc_init(&api->inner_doc);
     api->page_end = &api->page_first;
-    buf_init(&api->room, SIZE_MAX / 2);  /* what goes in has its maximum: history_bytes_max, batch_messages_max */
+    buf_init(&api->scratch, SIZE_MAX / 2);  /* what goes in has its maximum: history_bytes_max, batch_messages_max */
 }
 
 void api_fini(struct api *api)
@@ -19,7 +19,7 @@ void api_fini(struct api *api)
     history_drop(api);
     json_doc_fini(&api->doc);
     json_doc_fini(&api->inner_doc);
-    buf_fini(&api->room);
+    buf_fini(&api->scratch);
 }
 
 /* --- what handlers share --- */
@@ -72,13 +72,13 @@ struct channel_name *call_channel(const struct call *call)
 {
     struct channel_name    *name = NULL;
     struct span             plain;
-    struct buf              room;
+    struct buf              scratch;
     enum channel_name_fault fault = CHANNEL_NAME_MALFORMED;
 
-    buf_init(&room, 4096);
-    if (url_decode(call->segments[2], URL_PATH, &room, &plain))
+    buf_init(&scratch, 4096);
+    if (url_decode(call->segments[2], URL_PATH, &scratch, &plain))
         fault = channel_name_new(call->api->namespaces, call->api->hash_key, plain, &name);
-    buf_fini(&room);
+    buf_fini(&scratch);
     if (fault != CHANNEL_NAME_OK)
         call_refuse(call, fault == CHANNEL_NAME_UNKNOWN ? 404 : 400, channel_name_fault_text(fault));
     return name;
@@ -97,13 +97,13 @@ static bool call_parameter(const struct call *call, struct span name, struct spa
 
 bool call_u64(const struct call *call, struct span name, bool *ret_is_there, uint64_t *ret)
 {
-    struct buf  room;
+    struct buf  scratch;
     struct span encoded, value;
 
-    buf_init(&room, 64);
+    buf_init(&scratch, 64);
     *ret_is_there = call_parameter(call, name, &encoded);
-    bool is_fine  = !*ret_is_there || (url_decode(encoded, URL_QUERY, &room, &value) && span_u64(value, ret));
-    buf_fini(&room);
+    bool is_fine  = !*ret_is_there || (url_decode(encoded, URL_QUERY, &scratch, &value) && span_u64(value, ret));
+    buf_fini(&scratch);
     if (!is_fine)
         call_refuse(call, 400, "a number in the query is not a whole number");
     return is_fine;
@@ -218,8 +218,8 @@ void api_serve(struct api *api, struct http_exchange *exchange, const struct htt
     bool        path_exists = false;
 
     exchange->owner = api;
-    if (api->room.cap > ROOM_BYTES_KEPT)
-        buf_fini(&api->room);  /* after a long answer */
+    if (api->scratch.cap > ROOM_BYTES_KEPT)
+        buf_fini(&api->scratch);  /* after a long answer */
     if (api->doc.cap > DOC_TOKENS_KEPT)
         json_doc_fini(&api->doc);  /* after a batch of many values */
     if (!call_take_apart(&call)) {

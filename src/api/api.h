@@ -1,4 +1,4 @@
-/* api.h - This room is the HTTP interface of back ends and operators: publish, history, channels, health, metrics, pages
+/* api.h - This module is the HTTP interface of back ends and operators: publish, history, channels, health, metrics, pages
  * (design: 4.1). It refuses to hold connections open: what follows a channel is a session.
  *
  * One `struct api` a loop. */
@@ -48,8 +48,8 @@ struct api {
     size_t                 page_count;
     const char            *version;
     struct json_doc        doc, inner_doc;
-    struct buf             room;          /* answers are put together here */
-    struct letter         *page_first, **page_end;  /* questions for pages of history, in line */
+    struct buf             scratch;          /* answers are put together here */
+    struct command         *page_first, **page_end;  /* questions for pages of history, in line */
     uint32_t               pages_waiting; /* so many */
     uint32_t               pages_away;         /* … and on their way */
 };

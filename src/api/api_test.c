@@ -20,7 +20,7 @@ struct stage {
     struct http_server     http;
     struct shard           shard;
     struct api             api;
-    struct letter         *oldest, **newest;  /* letters to the writer */
+    struct command         *oldest, **newest;  /* commands to the writer */
     uint64_t               head;
     const struct identity *who;               /* who asks; NULL: with a key that is none */
     uint32_t               long_bytes;        /* the log holds one message of so many control characters; 0: none */
@@ -32,13 +32,13 @@ static const struct identity sender   = { .rights = RIGHT_PUBLISH, .name = "send
 static const struct identity reader   = { .rights = RIGHT_SUBSCRIBE, .name = "reader" };
 static const struct identity everyone = { .rights = RIGHT_PUBLISH | RIGHT_SUBSCRIBE | RIGHT_ADMIN };
 
-static void on_send(void *ctx, struct letter *letter)
+static void on_send(void *ctx, struct command *command)
 {
     struct stage *stage = ctx;
 
-    letter->next   = NULL;
-    *stage->newest = letter;
-    stage->newest  = &letter->next;
+    command->next   = NULL;
+    *stage->newest = command;
+    stage->newest  = &command->next;
 }
 
 static void on_ready(void *ctx, struct subscription *sub)
@@ -66,21 +66,21 @@ static void answer_read(const struct stage *stage, struct store_read *read)
 
 static void answer_all(struct stage *stage)
 {
-    struct letter             *letter = stage->oldest;
+    struct command             *command = stage->oldest;
     const struct append_answer stored = { 9, 1, 7, 1 };
 
     stage->oldest = NULL;
     stage->newest = &stage->oldest;
-    while (letter != NULL) {
-        struct letter *next = letter->next;
-        if (letter->kind == LETTER_PUBLISH)
-            container_of(letter, struct publish_letter, letter)->answer = stored;
-        else if (letter->kind == LETTER_READ)
-            answer_read(stage, &container_of(letter, struct read_letter, letter)->read);
-        else if (letter->kind == LETTER_COUNT)
-            container_of(letter, struct count_letter, letter)->is_home = true;
-        shard_take(&stage->shard, letter);
-        letter = next;
+    while (command != NULL) {
+        struct command *next = command->next;
+        if (command->kind == COMMAND_PUBLISH)
+            container_of(command, struct publish_command, command)->answer = stored;
+        else if (command->kind == COMMAND_READ)
+            answer_read(stage, &container_of(command, struct read_command, command)->read);
+        else if (command->kind == COMMAND_COUNT)
+            container_of(command, struct count_command, command)->is_home = true;
+        shard_take(&stage->shard, command);
+        command = next;
     }
 }
 
@@ -320,11 +320,11 @@ static void a_batch_answers_each_in_order(void **state)
     }
 }
 
-static size_t letters_under_way(const struct stage *stage)
+static size_t commands_under_way(const struct stage *stage)
 {
     size_t count = 0;
 
-    for (const struct letter *letter = stage->oldest; letter != NULL; letter = letter->next)
+    for (const struct command *command = stage->oldest; command != NULL; command = command->next)
         count++;
     return count;
 }
@@ -351,7 +351,7 @@ static void batches_count_for_their_answers_before_they_have_them(void **state) 
             do
                 stage_turn(stage);
             while (stage->oldest == NULL && ++turns < 100);
-            assert_int_equal(letters_under_way(stage), 1);
+            assert_int_equal(commands_under_way(stage), 1);
         }
         stage_free(stage);
     }
@@ -406,7 +406,7 @@ static void a_long_answer_is_whole_and_leaves_no_memory_behind(void **state)
         assert_true(bytes > UINT64_C(6) * lengths[i]);
         if (i == 0) {
             ask(stage, "GET /healthz", "", "", &answer);
-            assert_true(stage->api.room.cap < lengths[i]);
+            assert_true(stage->api.scratch.cap < lengths[i]);
         }
         buf_fini(&answer);
         stage_free(stage);
@@ -453,10 +453,10 @@ static void pages_are_read_a_few_at_a_time(void **state)
         for (int i = 0; i < COUNT; i++)
             must(send(stage->fd, request, strlen(request), MSG_NOSIGNAL) == (ssize_t)strlen(request));
         stage_turn(stage);
-        assert_int_equal(letters_under_way(stage), AT_ONCE);
+        assert_int_equal(commands_under_way(stage), AT_ONCE);
         for (int turn = 0; turn < TURNS && !is_leaving; turn++) {
             stage_turn(stage);
-            assert_true(letters_under_way(stage) <= AT_ONCE);
+            assert_true(commands_under_way(stage) <= AT_ONCE);
             ssize_t got = recv(stage->fd, bytes, 65536, 0);
             buf_put(&answers, span_of(bytes, got > 0 ? (size_t)got : 0));
         }

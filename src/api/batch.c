@@ -5,7 +5,7 @@
 #include "api/call.h"
 #include "base/base64.h"
 #include "base/must.h"
-#include "intake/intake.h"
+#include "publish/publish_check.h"
 
 /* One message's fate. */
 struct batch_item {
@@ -24,14 +24,14 @@ struct batch {
     struct batch_item    *items;
     size_t                count, cap;
     size_t                inner_left; /* how many inner results there may still be */
-    size_t                waiting;    /* letters on their way */
+    size_t                waiting;    /* commands on their way */
     bool                  is_ndjson;
     bool                  is_read;    /* all has been taken in; the last answer ends it */
 };
 
 static struct batch_item *batch_add(struct batch *batch)
 {
-    must(batch->count < batch->cap);  /* items don't move: letters point at them */
+    must(batch->count < batch->cap);  /* items don't move: commands point at them */
     struct batch_item *item = &batch->items[batch->count++];
     *item                   = (struct batch_item){ .batch = batch };
     return item;
@@ -60,7 +60,7 @@ static void put_item(struct buf *buf, const struct batch_item *item)
         }
     } else {
         buf_putc(buf, ',');
-        intake_put_receipt(buf, item->name, &item->answer);
+        publish_put_receipt(buf, item->name, &item->answer);
         if (item->is_replayed)
             buf_put_lit(buf, ",\"replayed\":true");
     }
@@ -104,12 +104,12 @@ static void batch_end_if_done(struct batch *batch)
     if (!batch->is_read || batch->waiting > 0)
         return;
 
-    struct buf *room = &batch->api->room;
-    put_results(batch, room);
+    struct buf *scratch = &batch->api->scratch;
+    put_results(batch, scratch);
     http_answer(batch->api->server, batch->exchange, &(struct http_answer){
         .status = 200,
         .media  = batch->is_ndjson ? SPAN("application/x-ndjson") : SPAN("application/json"),
-        .body   = buf_span(room),
+        .body   = buf_span(scratch),
     });
     for (size_t i = 0; i < batch->count; i++)
         channel_name_unref(batch->items[i].name);
@@ -127,15 +127,15 @@ static void batch_seal(struct batch *batch)
     batch_end_if_done(batch);
 }
 
-static void item_answered(struct publish_letter *letter)
+static void item_answered(struct publish_command *command)
 {
-    struct batch_item *item  = letter->owner;
+    struct batch_item *item  = command->owner;
     struct batch      *batch = item->batch;
 
-    item->why         = intake_outcome(letter->outcome, &item->status);
-    item->answer      = letter->answer;
-    item->is_replayed = letter->outcome == PUBLISH_REPLAYED;
-    letter_free(&letter->letter);
+    item->why         = publish_explain(command->outcome, &item->status);
+    item->answer      = command->answer;
+    item->is_replayed = command->outcome == PUBLISH_REPLAYED;
+    command_free(&command->command);
     batch->waiting--;
     batch_end_if_done(batch);
 }
@@ -144,16 +144,16 @@ static void item_answered(struct publish_letter *letter)
 
 /* What one object of the batch says; texts point into it or into the rooms. */
 struct batch_words {
-    struct buf    payload_room, media_room, key_room;
-    struct intake intake;
+    struct buf    payload_scratch, media_scratch, key_scratch;
+    struct publish_request publish_request;
     const char   *fault;
 };
 
 static void words_fini(struct batch_words *words)
 {
-    buf_fini(&words->payload_room);
-    buf_fini(&words->media_room);
-    buf_fini(&words->key_room);
+    buf_fini(&words->payload_scratch);
+    buf_fini(&words->media_scratch);
+    buf_fini(&words->key_scratch);
 }
 
 static bool words_fault(struct batch_words *words, const char *why)
@@ -166,26 +166,26 @@ static bool read_data(struct batch_words *words, const struct json_doc *doc, con
 {
     const struct json_token *data = json_member(doc, object, SPAN("data"));
     const struct json_token *b64  = json_member(doc, object, SPAN("data_base64"));
-    struct intake           *intake = &words->intake;
+    struct publish_request           *publish_request = &words->publish_request;
     struct span              text;
 
     if ((data == NULL) == (b64 == NULL))
         return words_fault(words, "a message has one of `data` and `data_base64`");
     if (b64 != NULL) {
-        intake->media = SPAN("application/octet-stream");
-        if (!json_string(b64, &words->media_room, &text) || !base64_get(text, &words->payload_room))
+        publish_request->media = SPAN("application/octet-stream");
+        if (!json_string(b64, &words->media_scratch, &text) || !base64_get(text, &words->payload_scratch))
             return words_fault(words, "`data_base64` is not base64 (RFC 4648 4)");
-        intake->payload = buf_span(&words->payload_room);
-        buf_clear(&words->media_room);
+        publish_request->payload = buf_span(&words->payload_scratch);
+        buf_clear(&words->media_scratch);
         return true;
     }
     if (data->type == JSON_STRING) {
-        intake->media = SPAN("text/plain");
-        return json_string(data, &words->payload_room, &intake->payload) ||
+        publish_request->media = SPAN("text/plain");
+        return json_string(data, &words->payload_scratch, &publish_request->payload) ||
                words_fault(words, "`data` is too long");
     }
-    intake->media   = SPAN("application/json");
-    intake->payload = data->raw;
+    publish_request->media   = SPAN("application/json");
+    publish_request->payload = data->raw;
     return true;
 }
 
@@ -199,54 +199,54 @@ static bool read_words(struct batch_words *words, const struct json_doc *doc, co
         return words_fault(words, "a message is an object");
     if (!read_data(words, doc, object))
         return false;
-    if (media != NULL && !json_string(media, &words->media_room, &words->intake.media))
+    if (media != NULL && !json_string(media, &words->media_scratch, &words->publish_request.media))
         return words_fault(words, "`media` is a string");
-    if (key != NULL && !json_string(key, &words->key_room, &words->intake.key))
+    if (key != NULL && !json_string(key, &words->key_scratch, &words->publish_request.key))
         return words_fault(words, "`key` is a string");
-    words->intake.has_ttl = ttl != NULL;
-    if (ttl != NULL && !json_u64(ttl, &words->intake.ttl_s))
+    words->publish_request.has_ttl = ttl != NULL;
+    if (ttl != NULL && !json_u64(ttl, &words->publish_request.ttl_s))
         return words_fault(words, "`ttl` is a whole number of seconds");
     return true;
 }
 
-static void item_publish(struct batch_item *item, struct intake *intake)
+static void item_publish(struct batch_item *item, struct publish_request *publish_request)
 {
     struct batch   *batch = item->batch;
     struct message *message;
     const char     *why;
 
-    intake->name    = item->name;
-    unsigned status = intake_check(intake, &message, &why);
+    publish_request->name    = item->name;
+    unsigned status = publish_check(publish_request, &message, &why);
     if (status != 0) {
         item_refuse(item, status, why);
         return;
     }
-    struct publish_letter *letter = publish_letter_new(&message, intake->key, span_str(intake->identity->name));
-    letter->owner                 = item;
-    letter->answered              = item_answered;
+    struct publish_command *command = publish_command_new(&message, publish_request->key, span_str(publish_request->identity->name));
+    command->owner                 = item;
+    command->answered              = item_answered;
     batch->waiting++;
-    shard_publish(batch->api->shard, letter);
+    shard_publish(batch->api->shard, command);
 }
 
-static void item_to_channel(struct batch_item *item, const struct json_token *channel, struct intake *intake)
+static void item_to_channel(struct batch_item *item, const struct json_token *channel, struct publish_request *publish_request)
 {
     struct api             *api   = item->batch->api;
     enum channel_name_fault fault = CHANNEL_NAME_MALFORMED;
-    struct buf              room;
+    struct buf              scratch;
     struct span             text;
 
-    buf_init(&room, 4096);
-    if (json_string(channel, &room, &text))
+    buf_init(&scratch, 4096);
+    if (json_string(channel, &scratch, &text))
         fault = channel_name_new(api->namespaces, api->hash_key, text, &item->name);
-    buf_fini(&room);
+    buf_fini(&scratch);
     if (fault == CHANNEL_NAME_OK)
-        item_publish(item, intake);
+        item_publish(item, publish_request);
     else
         item_refuse(item, fault == CHANNEL_NAME_UNKNOWN ? 404 : 400, channel_name_fault_text(fault));
 }
 
 /* "channels": a list, parsed anew from its raw text because it stands below what is kept. */
-static void item_to_channels(struct batch_item *item, const struct json_token *channels, struct intake *intake)
+static void item_to_channels(struct batch_item *item, const struct json_token *channels, struct publish_request *publish_request)
 {
     static const struct json_limits limits = { .depth_kept = 1 };
     struct batch                   *batch  = item->batch;
@@ -264,7 +264,7 @@ static void item_to_channels(struct batch_item *item, const struct json_token *c
     item->inner = list->count;
     batch->inner_left -= list->count;
     for (const struct json_token *at = json_first(doc, list); at != NULL; at = json_next(doc, list, at))
-        item_to_channel(batch_add(batch), at, intake);
+        item_to_channel(batch_add(batch), at, publish_request);
 }
 
 static void batch_take(struct batch *batch, const struct call *call, const struct json_doc *doc,
@@ -273,19 +273,19 @@ static void batch_take(struct batch *batch, const struct call *call, const struc
     struct batch_item       *item     = batch_add(batch);
     const struct json_token *channel  = json_member(doc, object, SPAN("channel"));
     const struct json_token *channels = json_member(doc, object, SPAN("channels"));
-    struct batch_words       words    = { .intake = { .wall = call->api->shard->wall, .identity = call->identity } };
+    struct batch_words       words    = { .publish_request = { .wall = call->api->shard->wall, .identity = call->identity } };
 
-    buf_init(&words.payload_room, batch->api->limits.batch_bytes_max);
-    buf_init(&words.media_room, batch->api->limits.batch_bytes_max * 2);
-    buf_init(&words.key_room, 4096);
+    buf_init(&words.payload_scratch, batch->api->limits.batch_bytes_max);
+    buf_init(&words.media_scratch, batch->api->limits.batch_bytes_max * 2);
+    buf_init(&words.key_scratch, 4096);
     if (!read_words(&words, doc, object))
         item_refuse(item, 400, words.fault);
     else if ((channel == NULL) == (channels == NULL))
         item_refuse(item, 400, "a message has one of `channel` and `channels`");
     else if (channel != NULL)
-        item_to_channel(item, channel, &words.intake);
+        item_to_channel(item, channel, &words.publish_request);
     else
-        item_to_channels(item, channels, &words.intake);
+        item_to_channels(item, channels, &words.publish_request);
     words_fini(&words);
 }
 

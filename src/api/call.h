@@ -1,4 +1,4 @@
-/* call.h - one API request on its way to a handler: its path taken apart. Private to this room. */
+/* call.h - one API request on its way to a handler: its path taken apart. Private to this module. */
 #ifndef API_CALL_H
 #define API_CALL_H
 

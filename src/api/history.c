@@ -56,34 +56,34 @@ static void answer_unreadable(struct api *api, struct http_exchange *exchange)
 
 /* --- pages: a few are read at a time, because a hundred would not fit into memory before the first is answered --- */
 
-static struct read_letter *page_pop(struct api *api)
+static struct read_command *page_pop(struct api *api)
 {
-    struct letter *letter = api->page_first;
+    struct command *command = api->page_first;
 
-    api->page_first = letter->next;
+    api->page_first = command->next;
     if (api->page_first == NULL)
         api->page_end = &api->page_first;
     api->pages_waiting--;
-    return container_of(letter, struct read_letter, letter);
+    return container_of(command, struct read_command, command);
 }
 
-static void page_drop(struct api *api, struct read_letter *letter)
+static void page_drop(struct api *api, struct read_command *command)
 {
-    http_problem(api->server, letter->owner, 503, NULL, "the server is stopping", SPAN(""));
-    letter_free(&letter->letter);
+    http_problem(api->server, command->owner, 503, NULL, "the server is stopping", SPAN(""));
+    command_free(&command->command);
 }
 
 static void pages_go_on(struct api *api)
 {
     while (api->pages_away < PAGES_AT_ONCE && api->page_first != NULL) {
-        struct read_letter   *letter   = page_pop(api);
-        struct http_exchange *exchange = letter->owner;
+        struct read_command   *command   = page_pop(api);
+        struct http_exchange *exchange = command->owner;
         if (exchange->conn == NULL) {
-            page_drop(api, letter);
+            page_drop(api, command);
             continue;
         }
         api->pages_away++;
-        shard_read(api->shard, letter);
+        shard_read(api->shard, command);
     }
 }
 
@@ -93,18 +93,18 @@ void history_drop(struct api *api)
         page_drop(api, page_pop(api));
 }
 
-static void page_ask(const struct call *call, struct read_letter *letter)
+static void page_ask(const struct call *call, struct read_command *command)
 {
     struct api *api = call->api;
 
     if (api->pages_waiting >= PAGES_WAITING_MAX) {
         call_refuse(call, 503, "too many ask for history; ask again a little later");
-        letter_free(&letter->letter);
+        command_free(&command->command);
         return;
     }
-    letter->letter.next = NULL;
-    *api->page_end      = &letter->letter;
-    api->page_end       = &letter->letter.next;
+    command->command.next = NULL;
+    *api->page_end      = &command->command;
+    api->page_end       = &command->command.next;
     api->pages_waiting++;
     pages_go_on(api);
 }
@@ -114,42 +114,42 @@ static void answer_page(struct api *api, struct http_exchange *exchange)
 {
     if (http_has_room(api->server))
         http_answer(api->server, exchange, &(struct http_answer){
-            .status = 200, .media = SPAN("application/json"), .body = buf_span(&api->room),
+            .status = 200, .media = SPAN("application/json"), .body = buf_span(&api->scratch),
         });
     else
         http_problem(api->server, exchange, 503, NULL,
                      "too many answers wait for clients to read them; ask again a little later", retry_after(503));
 }
 
-static void history_came(struct read_letter *letter)
+static void history_came(struct read_command *command)
 {
-    struct http_exchange *exchange = letter->owner;
+    struct http_exchange *exchange = command->owner;
     struct api           *api      = exchange->owner;
 
     api->pages_away--;
-    if (letter->read.rc != RC_OK) {
+    if (command->read.rc != RC_OK) {
         answer_unreadable(api, exchange);
     } else {
-        buf_clear(&api->room);
-        put_page(&api->room, &letter->read);
+        buf_clear(&api->scratch);
+        put_page(&api->scratch, &command->read);
         answer_page(api, exchange);
     }
-    letter_free(&letter->letter);
+    command_free(&command->command);
     pages_go_on(api);
 }
 
-static struct read_letter *question_new(struct call *call, struct channel_name *name, enum read_way way, uint64_t bound,
-                                        uint32_t limit, void (*answered)(struct read_letter *))
+static struct read_command *question_new(struct call *call, struct channel_name *name, enum read_way way, uint64_t bound,
+                                        uint32_t limit, void (*answered)(struct read_command *))
 {
-    struct read_letter *letter = read_letter_new(name);
+    struct read_command *command = read_command_new(name);
 
-    letter->owner          = call->exchange;
-    letter->answered       = answered;
-    letter->read.way       = way;
-    letter->read.bound     = bound;
-    letter->read.limit     = limit;
-    letter->read.bytes_max = call->api->limits.history_bytes_max;
-    return letter;
+    command->owner          = call->exchange;
+    command->answered       = answered;
+    command->read.way       = way;
+    command->read.bound     = bound;
+    command->read.limit     = limit;
+    command->read.bytes_max = call->api->limits.history_bytes_max;
+    return command;
 }
 
 static void read_page(struct call *call, struct channel_name *name)
@@ -190,30 +190,30 @@ void serve_history(struct call *call)
 struct channel_question {
     struct api           *api;
     struct http_exchange *exchange;
-    struct read_letter   *read;
+    struct read_command   *read;
 };
 
-static void subscribers_counted(struct count_letter *letter)
+static void subscribers_counted(struct count_command *command)
 {
-    struct channel_question *question = letter->owner;
-    struct buf              *room     = &question->api->room;
+    struct channel_question *question = command->owner;
+    struct buf              *scratch     = &question->api->scratch;
 
-    buf_clear(room);
-    put_channel_facts(room, &question->read->read);
-    buf_put_lit(room, ",\"bytes\":");
-    buf_put_u64(room, question->read->read.bytes);
-    buf_put_lit(room, ",\"subscribers\":");
-    buf_put_u64(room, letter->count);
-    buf_putc(room, '}');
+    buf_clear(scratch);
+    put_channel_facts(scratch, &question->read->read);
+    buf_put_lit(scratch, ",\"bytes\":");
+    buf_put_u64(scratch, question->read->read.bytes);
+    buf_put_lit(scratch, ",\"subscribers\":");
+    buf_put_u64(scratch, command->count);
+    buf_putc(scratch, '}');
     http_answer(question->api->server, question->exchange, &(struct http_answer){
-        .status = 200, .media = SPAN("application/json"), .body = buf_span(room),
+        .status = 200, .media = SPAN("application/json"), .body = buf_span(scratch),
     });
-    letter_free(&question->read->letter);
-    letter_free(&letter->letter);
+    command_free(&question->read->command);
+    command_free(&command->command);
     free(question);
 }
 
-static void facts_came(struct read_letter *read)
+static void facts_came(struct read_command *read)
 {
     struct http_exchange *exchange = read->owner;
     struct api           *api      = exchange->owner;
@@ -223,17 +223,17 @@ static void facts_came(struct read_letter *read)
             answer_unreadable(api, exchange);
         else
             http_problem(api->server, exchange, 404, NULL, "nothing was ever published in this channel", SPAN(""));
-        letter_free(&read->letter);
+        command_free(&read->command);
         return;
     }
     struct channel_question *question = malloc(sizeof *question);
     must(question != NULL);
     *question = (struct channel_question){ api, exchange, read };
 
-    struct count_letter *letter = count_letter_new(read->read.channel);
-    letter->owner               = question;
-    letter->answered            = subscribers_counted;
-    shard_count(api->shard, letter);
+    struct count_command *command = count_command_new(read->read.channel);
+    command->owner               = question;
+    command->answered            = subscribers_counted;
+    shard_count(api->shard, command);
 }
 
 void serve_channel(struct call *call)

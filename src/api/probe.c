@@ -3,32 +3,32 @@
 
 #include "api/call.h"
 #include "base/must.h"
-#include "intake/intake.h"
+#include "publish/publish_check.h"
 
 void serve_health(struct call *call)
 {
-    struct buf *room = &call->api->room;
+    struct buf *scratch = &call->api->scratch;
 
-    buf_clear(room);
-    buf_put_lit(room, "{\"status\":\"ok\",\"version\":");
-    json_put_string(room, span_str(call->api->version));
-    buf_putc(room, '}');
-    call_answer_json(call, 200, buf_span(room));
+    buf_clear(scratch);
+    buf_put_lit(scratch, "{\"status\":\"ok\",\"version\":");
+    json_put_string(scratch, span_str(call->api->version));
+    buf_putc(scratch, '}');
+    call_answer_json(call, 200, buf_span(scratch));
 }
 
 /* Ready is who has just carried a message: a canary through this loop, the writer and a store. */
-static void canary_came_home(struct publish_letter *letter)
+static void canary_came_home(struct publish_command *command)
 {
-    struct http_exchange *exchange = letter->owner;
+    struct http_exchange *exchange = command->owner;
     struct api           *api      = exchange->owner;
 
-    if (letter->outcome == PUBLISH_DONE)
+    if (command->outcome == PUBLISH_DONE)
         http_answer(api->server, exchange, &(struct http_answer){
             .status = 200, .media = SPAN("application/json"), .body = SPAN("{\"status\":\"ready\"}"),
         });
     else
         http_problem(api->server, exchange, 503, NULL, "a canary message was not accepted", retry_after(503));
-    letter_free(&letter->letter);
+    command_free(&command->command);
 }
 
 static void send_canary(struct api *api, struct http_exchange *exchange)
@@ -39,37 +39,37 @@ static void send_canary(struct api *api, struct http_exchange *exchange)
     struct message *message = message_new(name, MESSAGE_PLAIN, NULL, 0, SPAN("text/plain"), SPAN(""));
     message->time           = api->shard->wall;
 
-    struct publish_letter *letter = publish_letter_new(&message, SPAN(""), SPAN(""));
-    letter->owner                 = exchange;
-    letter->answered              = canary_came_home;
-    shard_publish(api->shard, letter);
+    struct publish_command *command = publish_command_new(&message, SPAN(""), SPAN(""));
+    command->owner                 = exchange;
+    command->answered              = canary_came_home;
+    shard_publish(api->shard, command);
     channel_name_unref(name);
 }
 
 enum { SYNC_MS_MAX = 5000 };
 
 /* A disk that takes so long for a sync is no disk to send publishes to. */
-static void disk_was_asked(struct stats_letter *letter)
+static void disk_was_asked(struct stats_command *command)
 {
-    struct http_exchange *exchange = letter->owner;
+    struct http_exchange *exchange = command->owner;
     struct api           *api      = exchange->owner;
 
-    if (letter->stats.busy_ms > SYNC_MS_MAX)
+    if (command->stats.busy_ms > SYNC_MS_MAX)
         http_problem(api->server, exchange, 503, NULL, "the disk has been busy with one sync for over five seconds",
                      retry_after(503));
     else
         send_canary(api, exchange);
-    letter_free(&letter->letter);
+    command_free(&command->command);
 }
 
 static void ask_disk(struct call *call)
 {
-    struct stats_letter *letter = calloc(1, sizeof *letter);
+    struct stats_command *command = calloc(1, sizeof *command);
 
-    must(letter != NULL);
-    letter->owner    = call->exchange;
-    letter->answered = disk_was_asked;
-    shard_ask_stats(call->api->shard, letter);
+    must(command != NULL);
+    command->owner    = call->exchange;
+    command->answered = disk_was_asked;
+    shard_ask_stats(call->api->shard, command);
 }
 
 void serve_ready(struct call *call)
@@ -87,17 +87,17 @@ void serve_ready(struct call *call)
         ask_disk(call);
 }
 
-static void stats_came(struct stats_letter *letter)
+static void stats_came(struct stats_command *command)
 {
-    struct http_exchange *exchange = letter->owner;
+    struct http_exchange *exchange = command->owner;
     struct api           *api      = exchange->owner;
 
-    buf_clear(&api->room);
-    api->port->put_metrics(api->ctx, &letter->stats, &api->room);
+    buf_clear(&api->scratch);
+    api->port->put_metrics(api->ctx, &command->stats, &api->scratch);
     http_answer(api->server, exchange, &(struct http_answer){
-        .status = 200, .media = SPAN("text/plain; version=0.0.4; charset=utf-8"), .body = buf_span(&api->room),
+        .status = 200, .media = SPAN("text/plain; version=0.0.4; charset=utf-8"), .body = buf_span(&api->scratch),
     });
-    letter_free(&letter->letter);
+    command_free(&command->command);
 }
 
 void serve_metrics(struct call *call)
@@ -107,9 +107,9 @@ void serve_metrics(struct call *call)
                            "metrics need an API key with the right admin");
         return;
     }
-    struct stats_letter *letter = calloc(1, sizeof *letter);
-    must(letter != NULL);
-    letter->owner    = call->exchange;
-    letter->answered = stats_came;
-    shard_ask_stats(call->api->shard, letter);
+    struct stats_command *command = calloc(1, sizeof *command);
+    must(command != NULL);
+    command->owner    = call->exchange;
+    command->answered = stats_came;
+    shard_ask_stats(call->api->shard, command);
 }

@@ -1,44 +1,44 @@
 /* publish.c - one message in, its seq out once it is durable; and taking one back. */
 #include "api/call.h"
-#include "intake/intake.h"
+#include "publish/publish_check.h"
 
-static void publish_answered(struct publish_letter *letter)
+static void publish_answered(struct publish_command *command)
 {
-    struct http_exchange *exchange = letter->owner;
+    struct http_exchange *exchange = command->owner;
     struct api           *api      = exchange->owner;
-    const struct message *message  = letter->append.message;
+    const struct message *message  = command->append.message;
     bool                  is_recall = message->kind == MESSAGE_RECALL;
     unsigned              status;
-    const char           *why = intake_outcome(letter->outcome, &status);
+    const char           *why = publish_explain(command->outcome, &status);
 
     if (why != NULL) {
         http_problem(api->server, exchange, status, NULL, why, retry_after(status));
     } else {
-        buf_clear(&api->room);
-        buf_putc(&api->room, '{');
-        intake_put_receipt(&api->room, message->channel, &letter->answer);
+        buf_clear(&api->scratch);
+        buf_putc(&api->scratch, '{');
+        publish_put_receipt(&api->scratch, message->channel, &command->answer);
         if (is_recall) {
-            buf_put_lit(&api->room, ",\"target\":");
-            buf_put_u64(&api->room, message->target);
+            buf_put_lit(&api->scratch, ",\"target\":");
+            buf_put_u64(&api->scratch, message->target);
         }
-        buf_putc(&api->room, '}');
+        buf_putc(&api->scratch, '}');
         http_answer(api->server, exchange, &(struct http_answer){
             .status = is_recall ? 200 : status,
             .media  = SPAN("application/json"),
-            .fields = letter->outcome == PUBLISH_REPLAYED && !is_recall ? SPAN("Idempotency-Replayed: true\r\n") : SPAN(""),
-            .body   = buf_span(&api->room),
+            .fields = command->outcome == PUBLISH_REPLAYED && !is_recall ? SPAN("Idempotency-Replayed: true\r\n") : SPAN(""),
+            .body   = buf_span(&api->scratch),
         });
     }
-    letter_free(&letter->letter);
+    command_free(&command->command);
 }
 
 static void call_publish(const struct call *call, struct message *message, struct span key)
 {
-    struct publish_letter *letter = publish_letter_new(&message, key, span_str(call->identity->name));
+    struct publish_command *command = publish_command_new(&message, key, span_str(call->identity->name));
 
-    letter->owner    = call->exchange;
-    letter->answered = publish_answered;
-    shard_publish(call->api->shard, letter);
+    command->owner    = call->exchange;
+    command->answered = publish_answered;
+    shard_publish(call->api->shard, command);
 }
 
 void serve_publish(struct call *call)
@@ -49,7 +49,7 @@ void serve_publish(struct call *call)
 
     if (name == NULL)
         return;
-    struct intake intake = {
+    struct publish_request publish_request = {
         .name     = name,
         .payload  = call->request->body,
         .media    = h1_field(call->request->head, SPAN("content-type")),
@@ -57,10 +57,10 @@ void serve_publish(struct call *call)
         .wall     = call->api->shard->wall,
         .identity = call->identity,
     };
-    if (call_u64(call, SPAN("ttl"), &intake.has_ttl, &intake.ttl_s)) {
-        unsigned status = intake_check(&intake, &message, &why);
+    if (call_u64(call, SPAN("ttl"), &publish_request.has_ttl, &publish_request.ttl_s)) {
+        unsigned status = publish_check(&publish_request, &message, &why);
         if (status == 0)
-            call_publish(call, message, intake.key);
+            call_publish(call, message, publish_request.key);
         else
             call_refuse_rights(call, status, why);
     }
@@ -79,7 +79,7 @@ void serve_recall(struct call *call)
     struct channel_name *name = call_channel(call);
     if (name == NULL)
         return;
-    unsigned status = intake_check_rights(name, call->identity, &why);
+    unsigned status = publish_check_rights(name, call->identity, &why);
     if (status == 0) {
         struct message *message = message_new(name, MESSAGE_RECALL, NULL, 0, SPAN(""), span_str(call->identity->name));
         message->target         = target;

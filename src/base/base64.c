@@ -7,7 +7,7 @@ static void put(struct buf *buf, struct span bytes, const char *letters, bool is
 {
     size_t tail = bytes.len % 3;
     size_t len  = bytes.len / 3 * 4 + (tail == 0 ? 0 : is_padded ? 4 : tail + 1);
-    char  *to   = buf_room(buf, len);
+    char  *to   = buf_extend(buf, len);
     if (to == NULL)
         return;
 

@@ -47,29 +47,29 @@ static bool buf_reserve(struct buf *buf, size_t more)
     return true;
 }
 
-char *buf_room(struct buf *buf, size_t count)
+char *buf_extend(struct buf *buf, size_t count)
 {
     if (!buf_reserve(buf, count))
         return NULL;
-    char *room = buf->at + buf->len;
+    char *scratch = buf->at + buf->len;
     buf->len += count;
-    return room;
+    return scratch;
 }
 
 void buf_put(struct buf *buf, struct span bytes)
 {
     if (bytes.len == 0)
         return;
-    char *room = buf_room(buf, bytes.len);
-    if (room != NULL)
-        memcpy(room, bytes.at, bytes.len);
+    char *scratch = buf_extend(buf, bytes.len);
+    if (scratch != NULL)
+        memcpy(scratch, bytes.at, bytes.len);
 }
 
 void buf_putc(struct buf *buf, char byte)
 {
-    char *room = buf_room(buf, 1);
-    if (room != NULL)
-        *room = byte;
+    char *scratch = buf_extend(buf, 1);
+    if (scratch != NULL)
+        *scratch = byte;
 }
 
 void buf_put_u64(struct buf *buf, uint64_t value)

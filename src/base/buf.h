@@ -1,7 +1,7 @@
 /* buf.h - bytes that grow, up to a maximum fixed at birth.
  *
  * Overflow is sticky: once a put did not fit, nothing more is taken and buf_is_over() says so; check once,
- * at the end. A failed malloc ends the process (house rule: small memory is never half there). */
+ * at the end. A failed malloc ends the process (server rule: small memory is never half there). */
 #ifndef BASE_BUF_H
 #define BASE_BUF_H
 
@@ -25,7 +25,7 @@ void buf_put_u64(struct buf *buf, uint64_t value);
 void buf_putf(struct buf *buf, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* `count` writable bytes at the end, counted in at once; NULL (and over) when they would not fit. */
-char *buf_room(struct buf *buf, size_t count);
+char *buf_extend(struct buf *buf, size_t count);
 
 /* Makes it empty, keeps the memory, forgets an overflow. */
 void buf_clear(struct buf *buf);

@@ -1,4 +1,4 @@
-/* conn.h - one HTTP/1.1 connection: what it has read, what it owes. Private to this room. */
+/* conn.h - one HTTP/1.1 connection: what it has read, what it owes. Private to this module. */
 #ifndef HTTP_CONN_H
 #define HTTP_CONN_H
 

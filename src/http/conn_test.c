@@ -274,28 +274,28 @@ static bool span_has(struct span text, const char *what)
 }
 
 /* "200 now\n", "204\n", "413 close\n": a status, the body unless it is a problem, and whether it's the last. */
-static void tell_answer(struct buf *tale, struct span head, struct span body)
+static void tell_answer(struct buf *run, struct span head, struct span body)
 {
-    buf_put(tale, span_head(span_skip(head, 9), 3));
+    buf_put(run, span_head(span_skip(head, 9), 3));
     if (body.len > 0 && !span_has(head, "problem+json")) {
-        buf_putc(tale, ' ');
+        buf_putc(run, ' ');
         if (body.len < 64)
-            buf_put(tale, body);
+            buf_put(run, body);
         else
-            buf_putf(tale, "#%zu", body.len);
+            buf_putf(run, "#%zu", body.len);
     }
     if (span_has(head, "Connection: close"))
-        buf_put_lit(tale, " close");
-    buf_putc(tale, '\n');
+        buf_put_lit(run, " close");
+    buf_putc(run, '\n');
 }
 
 /* Tells what the client has heard since it was last asked; "end\n" if the server has closed. */
-static void expect_tale(struct rig *rig, const char *want, bool is_head)
+static void expect_transcript(struct rig *rig, const char *want, bool is_head)
 {
-    struct buf tale;
+    struct buf run;
 
     rig_hear(rig);
-    buf_init(&tale, 65536);
+    buf_init(&run, 65536);
     struct span text = buf_span(&rig->heard);
     const char *end;
     while (text.len > 0 && (end = memmem(text.at, text.len, "\r\n\r\n", 4)) != NULL) {
@@ -304,21 +304,21 @@ static void expect_tale(struct rig *rig, const char *want, bool is_head)
         size_t      len    = length == NULL || is_head ? 0 : strtoul(length + 16, NULL, 10);
         text               = span_skip(text, head.len);
         assert_true(len <= text.len);
-        tell_answer(&tale, head, span_head(text, len));
+        tell_answer(&run, head, span_head(text, len));
         text = span_skip(text, len);
     }
     assert_int_equal(text.len, 0);
     buf_fini(&rig->heard);
     if (rig->is_ended)
-        buf_put_lit(&tale, "end\n");
-    buf_putc(&tale, '\0');
-    assert_string_equal(tale.at, want);
-    buf_fini(&tale);
+        buf_put_lit(&run, "end\n");
+    buf_putc(&run, '\0');
+    assert_string_equal(run.at, want);
+    buf_fini(&run);
 }
 
 static void expect_answers(struct rig *rig, const char *want)
 {
-    expect_tale(rig, want, false);
+    expect_transcript(rig, want, false);
 }
 
 static void expect_served(struct rig *rig, const char *want)
@@ -759,7 +759,7 @@ static void head_none_and_close_are_as_they_should_be(void **state)
     rig_settle(rig);
     rig_hear(rig);
     assert_true(span_has(buf_span(&rig->heard), "Content-Length: 3\r\n"));
-    expect_tale(rig, "200\n", true);
+    expect_transcript(rig, "200\n", true);
 
     rig_say(rig, GET("/none"));
     rig_hear(rig);
@@ -822,7 +822,7 @@ static void refusals_fit_what_was_asked(void **state)
         assert_int_equal(span_has(buf_span(&rig->heard), "Access-Control-Allow-Origin: http://good\r\n"),
                          rows[i].is_named);
         assert_int_equal(span_has(buf_span(&rig->heard), "Access-Control-"), rows[i].is_named);
-        expect_tale(rig, rows[i].want, rows[i].is_head);
+        expect_transcript(rig, rows[i].want, rows[i].is_head);
         close(rig->client);
         rig->is_ended = false;
         rig->client   = rig_connect(rig);

@@ -1,4 +1,4 @@
-/* http.h - This room is HTTP connections of one loop: requests in, answers out, in order. It refuses to know what is
+/* http.h - This module is HTTP connections of one loop: requests in, answers out, in order. It refuses to know what is
  * asked for; a service, handed in, does.
  *
  * A request is served when all of its body is there. Its exchange is answered at once or later; answers leave in the

@@ -159,7 +159,7 @@ static void hub_tend_round(struct hub *hub)
     }
 }
 
-void hub_tend(struct hub *hub, msec now)
+void hub_tick(struct hub *hub, msec now)
 {
     hub_tend_lingering(hub, now);
     hub_tend_round(hub);
@@ -379,7 +379,7 @@ static void subscription_join_past(struct subscription *sub, msec wall, enum gap
     *entry = (struct entry){ .gap = gap };
 }
 
-static enum sight subscription_look_told_first(const struct subscription *sub, struct entry *ret_entry)
+static enum look_result subscription_look_told_first(const struct subscription *sub, struct entry *ret_entry)
 {
     const struct channel *channel = sub->channel;
     struct gap            gap;
@@ -390,7 +390,7 @@ static enum sight subscription_look_told_first(const struct subscription *sub, s
         /* Of the new log, what stands before its first kept message is not to be had; often that is nothing. */
         gap = (struct gap){ 1, channel->first == 0 ? 0 : channel->first - 1, GAP_EPOCH };
     *ret_entry = (struct entry){ .gap = gap };
-    return SIGHT_ENTRY;
+    return LOOK_ENTRY;
 }
 
 /* Who asked for all that is kept has lost nothing if the log begins later than it did a moment ago. */
@@ -409,21 +409,21 @@ static void subscription_skip_trimmed(struct subscription *sub, msec wall)
     }
 }
 
-enum sight subscription_look(struct subscription *sub, msec wall, struct entry *ret_entry)
+enum look_result subscription_look(struct subscription *sub, msec wall, struct entry *ret_entry)
 {
     struct channel *channel = sub->channel;
     enum gap_why    why;
 
     sub->is_ready = false;
     if (sub->state == SUB_JOINING)
-        return SIGHT_WAIT;
+        return LOOK_WAIT;
     if (sub->state == SUB_AHEAD || sub->state == SUB_EPOCH)
         return subscription_look_told_first(sub, ret_entry);
     if (sub->state == SUB_FIRST)
         subscription_skip_trimmed(sub, wall);
     if (sub->next > channel->head) {
         sub->state = SUB_PLACED;  /* it has all that is kept; what comes from now on would be missed */
-        return SIGHT_WAIT;
+        return LOOK_WAIT;
     }
     if (subscription_find(sub, sub->next, ret_entry)) {
         /* A gap that begins earlier than the cursor: what the reader has seen is not missing. */
@@ -431,9 +431,9 @@ enum sight subscription_look(struct subscription *sub, msec wall, struct entry *
             ret_entry->gap.from = sub->next;
         else if (ret_entry->message != NULL && message_is_past(ret_entry->message, wall, &why))
             subscription_join_past(sub, wall, why, ret_entry);
-        return SIGHT_ENTRY;
+        return LOOK_ENTRY;
     }
-    return subscription_is_reading(sub) ? SIGHT_READING : SIGHT_UNREAD;
+    return subscription_is_reading(sub) ? LOOK_READING : LOOK_UNREAD;
 }
 
 bool subscription_is_reading(const struct subscription *sub)

@@ -1,7 +1,7 @@
-/* hub.h - This room decides who gets what next. It refuses to know sockets, frames, stores and time.
+/* hub.h - This module decides who gets what next. It refuses to know sockets, frames, stores and time.
  *
  * One hub belongs to one loop: the channels that somebody on this loop follows, and their subscriptions.
- * A channel is a log; a subscription is a cursor in it. The one rule of the house lives in subscription_look():
+ * A channel is a log; a subscription is a cursor in it. The one rule of the server lives in subscription_look():
  *
  *     A subscription delivers message `cursor + 1` and nothing else. It gets it from the live feed if that is
  *     what arrives, and from the log otherwise. If the log no longer has it, the client is told of the gap.
@@ -26,7 +26,7 @@
 struct hub;
 struct subscription;
 
-/* What the hub asks of the house. None of these may call back into the hub before it returns. */
+/* What the hub asks of the server. None of these may call back into the hub before it returns. */
 struct hub_port {
     /* Follow this channel for us: answer with hub_followed(), and hub_deliver() everything that comes after. Said
      * again for a channel that is followed already: answer with its head of now. */
@@ -94,11 +94,11 @@ struct subscription {
     bool            is_told;
 };
 
-enum sight {
-    SIGHT_ENTRY,   /* *ret_entry is next: deliver it, then subscription_step() */
-    SIGHT_WAIT,    /* up to date */
-    SIGHT_UNREAD,  /* only the log has what is next: subscription_read() asks for it, now or when the owner can use it */
-    SIGHT_READING, /* the log is being asked; port->ready() will say when */
+enum look_result {
+    LOOK_ENTRY,   /* *ret_entry is next: deliver it, then subscription_step() */
+    LOOK_WAIT,    /* up to date */
+    LOOK_UNREAD,  /* only the log has what is next: subscription_read() asks for it, now or when the owner can use it */
+    LOOK_READING, /* the log is being asked; port->ready() will say when */
 };
 
 void hub_init(struct hub *hub, const struct hub_port *port, void *ctx, const struct hub_limits *limits);
@@ -111,10 +111,10 @@ void subscription_open(struct subscription *sub, struct hub *hub, struct channel
 void subscription_close(struct subscription *sub, struct hub *hub, msec now);  /* not open: fine */
 
 /* Looks, doesn't move. The entry's message is borrowed until the next call into the hub. `wall`: for expiry. */
-enum sight subscription_look(struct subscription *sub, msec wall, struct entry *ret_entry);
+enum look_result subscription_look(struct subscription *sub, msec wall, struct entry *ret_entry);
 void subscription_step(struct subscription *sub, const struct entry *entry);
 
-/* After SIGHT_UNREAD: asks the log for what is next. */
+/* After LOOK_UNREAD: asks the log for what is next. */
 void subscription_read(struct subscription *sub, struct hub *hub);
 bool subscription_is_reading(const struct subscription *sub);
 
@@ -175,7 +175,7 @@ void hub_turn_end(struct hub *hub);
 /* The heartbeat, about once a second: unfollows what nobody has followed for linger_ms, and asks some channels' heads
  * anew, so that a lost hint costs one beat. At most 1,000 a call, in a round, those whose log could not be read
  * first. */
-void hub_tend(struct hub *hub, msec now);
+void hub_tick(struct hub *hub, msec now);
 
 size_t hub_channel_count(const struct hub *hub);
 /* How many follow this channel on this loop. */

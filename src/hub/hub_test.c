@@ -2,7 +2,7 @@
  *
  * Logs and what readers are given are written as words: `7` a message, `!7` a recall, `~7` what remains of a message
  * taken back, `t3-5` a gap (t trimmed, e expired, c corrupt, a ahead, E epoch); `.` up to date, `?` waits for a page.
- * What the hub asks of the house is written down too: "follow", "unfollow", "read 3" (what stands behind 3),
+ * What the hub asks of the server is written down too: "follow", "unfollow", "read 3" (what stands behind 3),
  * "cancel", "ready". */
 #include <inttypes.h>
 #include <setjmp.h>
@@ -31,7 +31,7 @@ struct stage {
 
 static const struct hash_key key = { 1, 2 };
 
-/* --- the house --- */
+/* --- the server --- */
 
 static void note(char text[4096], const char *format, ...) __attribute__((format(printf, 2, 3)));
 static void note(char text[4096], const char *format, ...)
@@ -157,13 +157,13 @@ static void delivered_recall(struct stage *stage, uint64_t epoch, uint64_t seq, 
     message_unref(message);
 }
 
-static enum gap_why why_of(char letter)
+static enum gap_why why_of(char command)
 {
-    switch (letter) {
+    switch (command) {
     case 't': return GAP_TRIMMED;
     case 'e': return GAP_EXPIRED;
     case 'c': return GAP_CORRUPT;
-    default: fail_msg("no gap of a page: %c", letter); return GAP_EPOCH;
+    default: fail_msg("no gap of a page: %c", command); return GAP_EPOCH;
     }
 }
 
@@ -196,14 +196,14 @@ static void page_comes(struct stage *stage, int reader, uint64_t epoch, uint64_t
 
 static void note_entry(struct stage *stage, const struct entry *entry)
 {
-    static const char letters[] = { [GAP_EXPIRED] = 'e', [GAP_TRIMMED] = 't', [GAP_EPOCH] = 'E', [GAP_AHEAD] = 'a',
+    static const char commands[] = { [GAP_EXPIRED] = 'e', [GAP_TRIMMED] = 't', [GAP_EPOCH] = 'E', [GAP_AHEAD] = 'a',
                                     [GAP_CORRUPT] = 'c' };
     static const char *const marks[] = { [MESSAGE_PLAIN] = "", [MESSAGE_RECALL] = "!", [MESSAGE_RECALLED] = "~" };
 
     if (entry->message != NULL)
         note(stage->drawn, "%s%" PRIu64, marks[entry->message->kind], entry->message->seq);
     else
-        note(stage->drawn, "%c%" PRIu64 "-%" PRIu64, letters[entry->gap.why], entry->gap.from, entry->gap.to);
+        note(stage->drawn, "%c%" PRIu64 "-%" PRIu64, commands[entry->gap.why], entry->gap.from, entry->gap.to);
 }
 
 /* Draws at most so many entries. */
@@ -215,17 +215,17 @@ static const char *draws_some(struct stage *stage, int reader, unsigned count)
     stage->drawn[0] = '\0';
     while (count-- > 0) {
         switch (subscription_look(sub, WALL, &entry)) {
-        case SIGHT_ENTRY:
+        case LOOK_ENTRY:
             note_entry(stage, &entry);
             subscription_step(sub, &entry);
             break;
-        case SIGHT_WAIT: note(stage->drawn, "."); return stage->drawn;
-        case SIGHT_UNREAD:
+        case LOOK_WAIT: note(stage->drawn, "."); return stage->drawn;
+        case LOOK_UNREAD:
             subscription_read(sub, &stage->hub);
-            assert_int_equal(subscription_look(sub, WALL, &entry), SIGHT_READING);
+            assert_int_equal(subscription_look(sub, WALL, &entry), LOOK_READING);
             note(stage->drawn, "?");
             return stage->drawn;
-        case SIGHT_READING: note(stage->drawn, "?"); return stage->drawn;
+        case LOOK_READING: note(stage->drawn, "?"); return stage->drawn;
         }
     }
     return stage->drawn;
@@ -554,7 +554,7 @@ static void what_remains_of_a_recalled_message_names_its_recall(void **state)
 
     delivered(stage, 9, 6);
     delivered_recall(stage, 9, 7, 6);
-    assert_int_equal(subscription_look(&stage->subs[0], WALL, &entry), SIGHT_ENTRY);
+    assert_int_equal(subscription_look(&stage->subs[0], WALL, &entry), LOOK_ENTRY);
     assert_int_equal(entry.message->kind, MESSAGE_RECALLED);
     assert_int_equal(entry.message->target, 7);
     assert_int_equal(entry.message->payload_len, 0);
@@ -709,7 +709,7 @@ static void a_page_that_knows_more_is_a_reason_to_ask_first(void **state)
     page_comes(stage, 1, 9, 6, "4 5 6");
     assert_string_equal(draws(stage, 1), "4 5 .");
     stage->asked[0] = '\0';
-    hub_tend(&stage->hub, 0);  /* the hint was lost */
+    hub_tick(&stage->hub, 0);  /* the hint was lost */
     asked_is(stage, "follow");
     followed(stage, 9, 1, 6);
     assert_string_equal(draws(stage, 1), "6 .");
@@ -728,7 +728,7 @@ static void a_log_that_cannot_be_read_is_looked_at_again_at_the_next_beat(void *
     stage->asked[0] = '\0';
     page_comes(stage, 0, 0, 0, "");
     asked_is(stage, "");
-    hub_tend(&stage->hub, 0);
+    hub_tick(&stage->hub, 0);
     asked_is(stage, "follow");
     followed(stage, 9, 1, 2);
     asked_is(stage, "ready");
@@ -834,7 +834,7 @@ static void a_channel_is_left_when_it_was_lonely_for_a_while(void **state)
     struct stage *stage = stage_at_five();
 
     subscription_close(&stage->subs[0], &stage->hub, 1000);
-    hub_tend(&stage->hub, 1099);
+    hub_tick(&stage->hub, 1099);
     asked_is(stage, "");
     opens(stage, 0, (struct start){ START_NOW });
     asked_is(stage, "ready");
@@ -843,7 +843,7 @@ static void a_channel_is_left_when_it_was_lonely_for_a_while(void **state)
     delivered(stage, 9, 6);
     hub_tell(&stage->hub);
     hub_turn_end(&stage->hub);
-    hub_tend(&stage->hub, 2100);
+    hub_tick(&stage->hub, 2100);
     asked_is(stage, "unfollow");
     assert_int_equal(hub_channel_count(&stage->hub), 0);
     assert_int_equal(hub_subscriber_count(&stage->hub, stage->name), 0);
@@ -891,7 +891,7 @@ static void channels_that_linger_have_a_maximum(void **state)
     subscription_close(&stage->subs[0], &stage->hub, 0);
     asked_is(stage, "follow ready unfollow");  /* the oldest one */
     stage->is_counting = true;
-    hub_tend(&stage->hub, 1000);
+    hub_tick(&stage->hub, 1000);
     assert_int_equal(hub_channel_count(&stage->hub), 0);
     assert_int_equal(stage->hub.lingering_count, 0);
     stage_free(stage);
@@ -908,7 +908,7 @@ static void a_channel_is_not_left_while_its_answer_is_under_way(void **state)
         stage->limits.linger_ms = lingers[i];
         opens(stage, 0, (struct start){ START_NOW });
         subscription_close(&stage->subs[0], &stage->hub, 0);
-        hub_tend(&stage->hub, 1000);
+        hub_tick(&stage->hub, 1000);
         asked_is(stage, "follow");
         opens(stage, 1, (struct start){ START_AFTER, 6, 9 });
         followed(stage, 9, 1, 5);  /* asked for before the reader came, who has had 6 from another loop */
@@ -918,7 +918,7 @@ static void a_channel_is_not_left_while_its_answer_is_under_way(void **state)
         assert_string_equal(draws(stage, 1), ".");
         asked_is(stage, "ready");
         subscription_close(&stage->subs[1], &stage->hub, 2000);
-        hub_tend(&stage->hub, 3000);
+        hub_tick(&stage->hub, 3000);
         asked_is(stage, "unfollow");
         assert_int_equal(hub_channel_count(&stage->hub), 0);
         stage_free(stage);
@@ -956,7 +956,7 @@ static void a_beat_asks_each_head_once_and_in_a_round(void **state)
     }
     for (int beat = 1; beat <= 4; beat++) {
         stage->follow_count = 0;
-        hub_tend(&stage->hub, 0);
+        hub_tick(&stage->hub, 0);
         assert_int_equal(stage->follow_count, beat < 3 ? ROUND : beat == 3 ? CHANNELS - 2 * ROUND : 0);
     }
     for (int i = 0; i < CHANNELS; i++) {
@@ -990,12 +990,12 @@ static void a_beat_asks_first_where_a_page_failed(void **state)
     followed(stage, 9, 1, 5);
     draws(stage, 0);
     page_comes(stage, 0, 0, 0, "");
-    hub_tend(&stage->hub, 0);
+    hub_tick(&stage->hub, 0);
     stage->asked[0] = '\0';
     followed(stage, 9, 1, 5);
     asked_is(stage, "ready");
     stage->is_counting = false;
-    hub_tend(&stage->hub, 0);
+    hub_tick(&stage->hub, 0);
     asked_is(stage, "follow follow");  /* the one that was left out, and this one, whose question was answered */
     for (int i = 0; i < ROUND; i++) {
         subscription_close(&subs[i], &stage->hub, 0);

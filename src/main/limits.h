@@ -3,7 +3,7 @@
 #define MAIN_LIMITS_H
 
 #include "api/api.h"
-#include "main/settings.h"
+#include "settings/settings.h"
 #include "node/writer.h"
 #include "session/session.h"
 

@@ -9,8 +9,8 @@
 
 #include "base/heap.h"
 #include "base/must.h"
-#include "main/config.h"
-#include "main/house.h"
+#include "settings/config.h"
+#include "main/server.h"
 #include "main/reload.h"
 #include "reactor/log.h"
 
@@ -80,14 +80,14 @@ static void put_url(struct buf *url, const struct listen_address *listen, unsign
     buf_putf(url, "http://%.*s:%u", SPAN_ARG(host), port);
 }
 
-static void say_what_to_try(const struct settings *settings, const struct house *house)
+static void say_what_to_try(const struct settings *settings, const struct server *server)
 {
     bool        needs_key = settings->key_count > 0;
     const char *bearer    = needs_key ? " -H \"Authorization: Bearer $LONGWIRE_KEY\"" : "";
     struct buf  url;
 
     buf_init(&url, LISTEN_TEXT_BYTES_MAX + 32);
-    put_url(&url, &settings->listens[0], house->ports[0]);
+    put_url(&url, &settings->listens[0], server->ports[0]);
     bool is_default = span_eq(buf_span(&url), SPAN("http://127.0.0.1:8080"));
     buf_putc(&url, '\0');
     printf("\n  Longwire is running. In another terminal%s, try\n\n"
@@ -101,29 +101,29 @@ static void say_what_to_try(const struct settings *settings, const struct house 
     buf_fini(&url);
 }
 
-static void say_hello(const struct settings *settings, const struct house *house)
+static void say_hello(const struct settings *settings, const struct server *server)
 {
     for (size_t i = 0; i < settings->listen_count; i++)
         LOG(LOG_INFO, "listening", log_str("http", settings->listens[i].text),
-            log_u64("port", house->ports[i]));
+            log_u64("port", server->ports[i]));
     if (settings->key_count == 0)
         LOG(LOG_WARN, "open_to_all", log_str("notice", "no [key] is configured: everyone on this machine may publish, "
                                                        "follow and manage; only loopback addresses are served"));
-    LOG(LOG_INFO, "ready", log_str("version", LONGWIRE_VERSION), log_u64("loops", house->worker_count),
+    LOG(LOG_INFO, "ready", log_str("version", LONGWIRE_VERSION), log_u64("loops", server->worker_count),
         log_str("store", settings->store == STORE_MEMORY ? "memory" : settings->data));
     if (settings->listen_count > 0)
-        say_what_to_try(settings, house);
+        say_what_to_try(settings, server);
 }
 
-static void *stop_house(void *house)
+static void *stop_house(void *server)
 {
-    house_stop(house);
+    server_stop(server);
     return NULL;
 }
 
 /* Waits until all loops go by the new configuration; any further SIGHUP waits meanwhile, as one. 0, or a signal to stop
  * that came before that. */
-static int wait_for_adoption(const struct house *house)
+static int wait_for_adoption(const struct server *server)
 {
     const struct timespec slice = { .tv_nsec = 5 * 1000 * 1000 };
     sigset_t              stops;
@@ -131,7 +131,7 @@ static int wait_for_adoption(const struct house *house)
     sigemptyset(&stops);
     sigaddset(&stops, SIGTERM);
     sigaddset(&stops, SIGINT);
-    while (!house_has_adopted(house)) {
+    while (!server_has_adopted(server)) {
         int which = sigtimedwait(&stops, NULL, &slice);
         if (which > 0)
             return which;
@@ -140,17 +140,17 @@ static int wait_for_adoption(const struct house *house)
 }
 
 /* 0, or a signal to stop that came meanwhile. */
-static int reload(struct house *house, char *const *argv)
+static int reload(struct server *server, char *const *argv)
 {
     struct reload reload;
     int           which = 0;
 
-    reload_init(&reload, argv, environ, house_settings(house));
+    reload_init(&reload, argv, environ, server_settings(server));
     if (reload.settings == NULL) {
-        house_count_failed_reload(house);
+        server_count_failed_reload(server);
     } else {
-        house_reload(house, reload.settings);
-        which = wait_for_adoption(house);
+        server_reload(server, reload.settings);
+        which = wait_for_adoption(server);
         if (which == 0)
             reload_tell(&reload);
     }
@@ -159,7 +159,7 @@ static int reload(struct house *house, char *const *argv)
 }
 
 /* Until a signal to stop, which it returns. */
-static int wait_and_reload(struct house *house, const sigset_t *ours, char *const *argv)
+static int wait_and_reload(struct server *server, const sigset_t *ours, char *const *argv)
 {
     const struct timespec minute = { .tv_sec = 60 };
     struct heap_watch     heap   = { 0 };
@@ -167,7 +167,7 @@ static int wait_and_reload(struct house *house, const sigset_t *ours, char *cons
     for (;;) {
         int which = sigtimedwait(ours, NULL, &minute);
         if (which == SIGHUP)
-            which = reload(house, argv);
+            which = reload(server, argv);
         else if (which < 0)
             heap_give_back(&heap);
         if (which > 0)
@@ -176,14 +176,14 @@ static int wait_and_reload(struct house *house, const sigset_t *ours, char *cons
 }
 
 /* Until we are told to go. A second time means: now. */
-static void wait_for_the_end(struct house *house, const sigset_t *ours, char *const *argv)
+static void wait_for_the_end(struct server *server, const sigset_t *ours, char *const *argv)
 {
     pthread_t stopper;
-    int       which = wait_and_reload(house, ours, argv);
+    int       which = wait_and_reload(server, ours, argv);
 
     LOG(LOG_INFO, "stopping", log_str("signal", which == SIGTERM ? "SIGTERM" : "SIGINT"));
 
-    must(pthread_create(&stopper, NULL, stop_house, house) == 0);
+    must(pthread_create(&stopper, NULL, stop_house, server) == 0);
     for (;;) {
         struct timespec wait = { .tv_nsec = 20 * 1000 * 1000 };
         if (pthread_tryjoin_np(stopper, NULL) == 0)
@@ -198,7 +198,7 @@ static void wait_for_the_end(struct house *house, const sigset_t *ours, char *co
 
 static int run(struct settings *settings, const struct buf *warnings, char *const *argv)
 {
-    static struct house house;
+    static struct server server;
     char                why[512] = "";
     sigset_t            ours;
 
@@ -207,17 +207,17 @@ static int run(struct settings *settings, const struct buf *warnings, char *cons
     raise_descriptor_limit();
     log_warnings(warnings);
 
-    enum rc rc = house_open(&house, settings, why, sizeof why);
+    enum rc rc = server_open(&server, settings, why, sizeof why);
     if (rc != RC_OK) {
         LOG(LOG_ERROR, "cant_start", log_str("why", why));
-        house_stop(&house);
-        house_close(&house);
+        server_stop(&server);
+        server_close(&server);
         return EXIT_CANT_START;
     }
-    say_hello(settings, &house);
-    settings_fini(settings);  /* the house has its own, and lets go of a key that is taken out */
-    wait_for_the_end(&house, &ours, argv);
-    house_close(&house);
+    say_hello(settings, &server);
+    settings_fini(settings);  /* the server has its own, and lets go of a key that is taken out */
+    wait_for_the_end(&server, &ours, argv);
+    server_close(&server);
     LOG(LOG_INFO, "stopped");
     log_tell_suppressed();
     return EXIT_SUCCESS;

@@ -1,6 +1,7 @@
 /* metrics.c - the numbers of a node as Prometheus text (exposition format 0.0.4). No label names a channel or a user: the
  * series stay as few with a million channels (threat 109). */
-#include "main/house.h"
+#include "reactor/log.h"
+#include "main/server.h"
 #include "store/store.h"
 
 static void put_head(struct buf *out, const char *name, const char *kind, const char *help)
@@ -15,39 +16,39 @@ static void put_one(struct buf *out, const char *name, const char *kind, const c
 }
 
 /* Sums one counter over all workers; `at` is its offset in struct worker. */
-static uint64_t sum(const struct house *house, size_t at)
+static uint64_t sum(const struct server *server, size_t at)
 {
     uint64_t total = 0;
 
-    for (unsigned i = 0; i < house->worker_count; i++)
-        total += counter_get((const struct counter *)((const char *)&house->workers[i] + at));
+    for (unsigned i = 0; i < server->worker_count; i++)
+        total += counter_get((const struct counter *)((const char *)&server->workers[i] + at));
     return total;
 }
 
-#define SUM(house, member) sum((house), offsetof(struct worker, member))
+#define SUM(server, member) sum((server), offsetof(struct worker, member))
 
-static void put_by_transport(struct buf *out, const struct house *house, const char *name, const char *kind,
+static void put_by_transport(struct buf *out, const struct server *server, const char *name, const char *kind,
                              const char *help, size_t at)
 {
     put_head(out, name, kind, help);
     for (size_t transport = 0; transport < TRANSPORT_COUNT; transport++)
         buf_putf(out, "%s{transport=\"%s\"} %llu\n", name, transport_text((enum transport)transport),
-                 (unsigned long long)sum(house, at + transport * sizeof(struct counter)));
+                 (unsigned long long)sum(server, at + transport * sizeof(struct counter)));
 }
 
-static void put_latency(struct buf *out, const struct house *house)
+static void put_latency(struct buf *out, const struct server *server)
 {
     static const char name[] = "longwire_publish_to_socket_seconds";
     uint64_t          seen   = 0;
 
     put_head(out, name, "histogram", "From accepting a publish to handing it to a subscriber's socket.");
     for (size_t i = 0; i + 1 < LATENCY_BUCKETS; i++) {
-        seen += sum(house, offsetof(struct worker, desk.latency.buckets) + i * sizeof(struct counter));
+        seen += sum(server, offsetof(struct worker, sessions.latency.buckets) + i * sizeof(struct counter));
         buf_putf(out, "%s_bucket{le=\"%g\"} %llu\n", name, (double)(1u << i) / 1000, (unsigned long long)seen);
     }
     buf_putf(out, "%s_bucket{le=\"+Inf\"} %llu\n%s_sum %g\n%s_count %llu\n", name,
-             (unsigned long long)SUM(house, desk.latency.count), name, (double)SUM(house, desk.latency.sum_ms) / 1000,
-             name, (unsigned long long)SUM(house, desk.latency.count));
+             (unsigned long long)SUM(server, sessions.latency.count), name, (double)SUM(server, sessions.latency.sum_ms) / 1000,
+             name, (unsigned long long)SUM(server, sessions.latency.count));
 }
 
 static void put_sync(struct buf *out, const struct store_stats *stats)
@@ -65,34 +66,34 @@ static void put_sync(struct buf *out, const struct store_stats *stats)
              name, (double)stats->sync_us_sum / 1e6, name, (unsigned long long)stats->sync_count);
 }
 
-static void put_sessions(struct buf *out, const struct house *house)
+static void put_sessions(struct buf *out, const struct server *server)
 {
-    put_by_transport(out, house, "longwire_sessions", "gauge", "Clients that follow channels now.",
-                     offsetof(struct worker, desk.counters.sessions));
-    put_by_transport(out, house, "longwire_deliveries_total", "counter", "Messages handed to subscribers' sockets.",
-                     offsetof(struct worker, desk.counters.delivered));
-    put_by_transport(out, house, "longwire_sent_bytes_total", "counter", "Framed bytes handed to subscribers' sockets.",
-                     offsetof(struct worker, desk.counters.bytes));
-    put_one(out, "longwire_sends_total", "counter", "System calls that sent frames.", SUM(house, desk.counters.writes));
-    put_one(out, "longwire_gaps_total", "counter", "Gaps told to subscribers.", SUM(house, desk.counters.gaps));
+    put_by_transport(out, server, "longwire_sessions", "gauge", "Clients that follow channels now.",
+                     offsetof(struct worker, sessions.counters.sessions));
+    put_by_transport(out, server, "longwire_deliveries_total", "counter", "Messages handed to subscribers' sockets.",
+                     offsetof(struct worker, sessions.counters.delivered));
+    put_by_transport(out, server, "longwire_sent_bytes_total", "counter", "Framed bytes handed to subscribers' sockets.",
+                     offsetof(struct worker, sessions.counters.bytes));
+    put_one(out, "longwire_sends_total", "counter", "System calls that sent frames.", SUM(server, sessions.counters.writes));
+    put_one(out, "longwire_gaps_total", "counter", "Gaps told to subscribers.", SUM(server, sessions.counters.gaps));
     put_one(out, "longwire_lagging_readers", "gauge", "Readers whose socket was full and who have not caught up since.",
-            SUM(house, desk.counters.lagging));
+            SUM(server, sessions.counters.lagging));
     put_one(out, "longwire_slow_readers_closed_total", "counter", "Closed after slow_reader_timeout_s.",
-            SUM(house, desk.counters.dropped_slow));
+            SUM(server, sessions.counters.dropped_slow));
     put_one(out, "longwire_silent_clients_closed_total", "counter", "Closed for want of a pong.",
-            SUM(house, desk.counters.dropped_silent));
+            SUM(server, sessions.counters.dropped_silent));
 }
 
-static void put_http(struct buf *out, const struct house *house)
+static void put_http(struct buf *out, const struct server *server)
 {
     put_one(out, "longwire_http_connections", "gauge", "HTTP connections now, long polls among them.",
-            SUM(house, http.counters.conns));
-    put_one(out, "longwire_http_connections_total", "counter", "Connections accepted.", SUM(house, http.counters.accepted));
+            SUM(server, http.counters.conns));
+    put_one(out, "longwire_http_connections_total", "counter", "Connections accepted.", SUM(server, http.counters.accepted));
     put_one(out, "longwire_http_connections_refused_total", "counter", "Connections above connections_max.",
-            SUM(house, refused));
-    put_one(out, "longwire_http_requests_total", "counter", "Requests served.", SUM(house, http.counters.requests));
+            SUM(server, refused));
+    put_one(out, "longwire_http_requests_total", "counter", "Requests served.", SUM(server, http.counters.requests));
     put_one(out, "longwire_http_faults_total", "counter", "Requests refused by the parser, by limits or by origin.",
-            SUM(house, http.counters.faults));
+            SUM(server, http.counters.faults));
 }
 
 static void put_store(struct buf *out, const char *kind, const struct store_stats *stats)
@@ -100,12 +101,12 @@ static void put_store(struct buf *out, const char *kind, const struct store_stat
     buf_putf(out, "longwire_publishes_total{store=\"%s\"} %llu\n", kind, (unsigned long long)stats->append_count);
 }
 
-static void put_stores(struct buf *out, const struct house *house)
+static void put_stores(struct buf *out, const struct server *server)
 {
     struct store_stats durable = { 0 }, memory = { 0 };
 
-    house->durable->ops->stats(house->durable, &durable);
-    house->memory->ops->stats(house->memory, &memory);
+    server->durable->ops->stats(server->durable, &durable);
+    server->memory->ops->stats(server->memory, &memory);
     put_head(out, "longwire_publishes_total", "counter", "Messages appended.");
     put_store(out, "durable", &durable);
     put_store(out, "memory", &memory);
@@ -122,37 +123,37 @@ static void put_stores(struct buf *out, const struct house *house)
             durable.is_broken);
 }
 
-static void put_writer(struct buf *out, const struct house *house, const struct writer_stats *stats)
+static void put_writer(struct buf *out, const struct server *server, const struct writer_stats *stats)
 {
     put_one(out, "longwire_publishes_waiting", "gauge", "Publishes waiting for the disk.", stats->waiting_count);
     put_one(out, "longwire_publishes_waiting_bytes", "gauge", "Their bytes.", stats->waiting_bytes);
     put_one(out, "longwire_publishes_refused_total", "counter", "Publishes answered 429: too many were waiting.",
-            counter_get(&house->writer.refused) + SUM(house, shard.refused));
+            counter_get(&server->writer.refused) + SUM(server, shard.refused));
     put_one(out, "longwire_channels_followed", "gauge", "Channels with subscribers on this node.", stats->followed_count);
     put_one(out, "longwire_tail_bytes", "gauge", "Recent durable messages in memory.", stats->tail_bytes);
 }
 
-static void put_config(struct buf *out, const struct house *house)
+static void put_config(struct buf *out, const struct server *server)
 {
     static const char name[] = "longwire_config_reloads_total";
 
     put_head(out, name, "counter", "Times that the configuration was read again (SIGHUP).");
     buf_putf(out, "%s{result=\"ok\"} %llu\n%s{result=\"failed\"} %llu\n", name,
-             (unsigned long long)counter_get(&house->reloads_done), name,
-             (unsigned long long)counter_get(&house->reloads_failed));
+             (unsigned long long)counter_get(&server->reloads_done), name,
+             (unsigned long long)counter_get(&server->reloads_failed));
     put_one(out, "longwire_config_loaded_timestamp_seconds", "gauge", "When the configuration in force was read.",
-            counter_get(&house->snapshot_at) / 1000);
+            counter_get(&server->snapshot_at) / 1000);
 }
 
-void house_put_metrics(struct house *house, const struct writer_stats *stats, struct buf *out)
+void server_put_metrics(struct server *server, const struct writer_stats *stats, struct buf *out)
 {
     put_one(out, "longwire_up_seconds", "gauge", "Since this process started.",
-            (uint64_t)(clock_now() - house->started_at) / 1000);
-    put_config(out, house);
-    put_http(out, house);
-    put_sessions(out, house);
-    put_latency(out, house);
-    put_writer(out, house, stats);
-    put_stores(out, house);
+            (uint64_t)(clock_now() - server->started_at) / 1000);
+    put_config(out, server);
+    put_http(out, server);
+    put_sessions(out, server);
+    put_latency(out, server);
+    put_writer(out, server, stats);
+    put_stores(out, server);
     put_one(out, "longwire_log_lines_lost_total", "counter", "Log lines that could not be written.", log_lost());
 }

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 
 #include "base/must.h"
-#include "main/config.h"
+#include "settings/config.h"
 #include "reactor/log.h"
 
 enum { NAMES_BYTES_MAX = 64 * 1024, WHY_BYTES_MAX = 2048 };

@@ -5,7 +5,7 @@
 #ifndef MAIN_RELOAD_H
 #define MAIN_RELOAD_H
 
-#include "main/settings.h"
+#include "settings/settings.h"
 
 /* What came of it. */
 struct reload {

@@ -12,7 +12,7 @@ struct snapshot *snapshot_new(const struct settings *settings, const struct snap
     ref_init(&snapshot->ref);
     snapshot->number   = before == NULL ? 1 : before->number + 1;
     snapshot->settings = *settings;
-    guard_init(&snapshot->guard, &snapshot->settings, before == NULL ? NULL : &before->guard);
+    access_init(&snapshot->access, &snapshot->settings, before == NULL ? NULL : &before->access);
     return snapshot;
 }
 
@@ -30,22 +30,22 @@ void snapshot_unref(struct snapshot *snapshot)
     free(snapshot);
 }
 
-struct letter *snapshot_letter_new(struct snapshot *snapshot)
+struct command *snapshot_command_new(struct snapshot *snapshot)
 {
-    struct snapshot_letter *letter = calloc(1, sizeof *letter);
+    struct snapshot_command *command = calloc(1, sizeof *command);
 
-    must(letter != NULL);
-    letter->letter.kind = LETTER_SNAPSHOT;
-    letter->snapshot    = snapshot_ref(snapshot);
-    return &letter->letter;
+    must(command != NULL);
+    command->command.kind = COMMAND_SNAPSHOT;
+    command->snapshot    = snapshot_ref(snapshot);
+    return &command->command;
 }
 
-struct snapshot *snapshot_letter_open(struct letter *letter)
+struct snapshot *snapshot_command_open(struct command *command)
 {
-    struct snapshot_letter *opened   = container_of(letter, struct snapshot_letter, letter);
+    struct snapshot_command *opened   = container_of(command, struct snapshot_command, command);
     struct snapshot        *snapshot = opened->snapshot;
 
-    must(letter->kind == LETTER_SNAPSHOT);
+    must(command->kind == COMMAND_SNAPSHOT);
     free(opened);
     return snapshot;
 }

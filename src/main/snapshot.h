@@ -7,14 +7,14 @@
 #define MAIN_SNAPSHOT_H
 
 #include "base/ref.h"
-#include "main/guard.h"
-#include "node/letter.h"
+#include "auth/access.h"
+#include "node/command.h"
 
 struct snapshot {
     struct ref      ref;
     uint64_t        number;  /* 1 at the start, then one more each */
     struct settings settings;
-    struct guard    guard;
+    struct access    access;
 };
 
 /* Copies the settings. `before`: the one that it replaces; NULL: it is the first. */
@@ -23,15 +23,15 @@ struct snapshot *snapshot_ref(struct snapshot *snapshot);
 void             snapshot_unref(struct snapshot *snapshot);  /* NULL is fine; the last one wipes the secrets */
 
 /* The way to a loop. */
-struct snapshot_letter {
-    struct letter    letter;    /* LETTER_SNAPSHOT */
+struct snapshot_command {
+    struct command    command;    /* COMMAND_SNAPSHOT */
     struct snapshot *snapshot;  /* owns a reference */
 };
 
 /* Shares the snapshot. */
-struct letter *snapshot_letter_new(struct snapshot *snapshot);
+struct command *snapshot_command_new(struct snapshot *snapshot);
 
-/* Takes the letter; the caller owns the reference. */
-struct snapshot *snapshot_letter_open(struct letter *letter);
+/* Takes the command; the caller owns the reference. */
+struct snapshot *snapshot_command_open(struct command *command);
 
 #endif

@@ -4,7 +4,7 @@ static const char hex[] = "0123456789abcdef";
 
 void epoch_put(struct buf *buf, uint64_t epoch)
 {
-    char *to = buf_room(buf, EPOCH_TEXT_BYTES);
+    char *to = buf_extend(buf, EPOCH_TEXT_BYTES);
     if (to == NULL)
         return;
     for (int shift = 60; shift >= 0; shift -= 4)

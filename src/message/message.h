@@ -1,8 +1,8 @@
-/* message.h - This room is what travels: messages, the names of channels, the policy of namespaces, gaps.
+/* message.h - This module is what travels: messages, the names of channels, the policy of namespaces, gaps.
  *
  * A message is one immutable block, reference-counted across threads: its body is copied once, when it
  * comes in, and never again. Until its store has numbered it, exactly one owner holds it and may write the
- * numbers; from then on nobody writes. This room does no I/O and asks for no time. */
+ * numbers; from then on nobody writes. This module does no I/O and asks for no time. */
 #ifndef MESSAGE_MESSAGE_H
 #define MESSAGE_MESSAGE_H
 

@@ -4,45 +4,45 @@
 
 #include "base/must.h"
 
-static void shard_send(struct shard *shard, struct letter *letter)
+static void shard_send(struct shard *shard, struct command *command)
 {
-    letter->loop = shard->loop;
-    shard->port->send(shard->ctx, letter);
+    command->loop = shard->loop;
+    shard->port->send(shard->ctx, command);
 }
 
-static void shard_send_follow(struct shard *shard, enum letter_kind kind, struct channel_name *name)
+static void shard_send_follow(struct shard *shard, enum command_kind kind, struct channel_name *name)
 {
-    struct follow_letter *letter = calloc(1, sizeof *letter);
+    struct follow_command *command = calloc(1, sizeof *command);
 
-    must(letter != NULL);
-    letter->letter.kind = kind;
-    letter->channel     = channel_name_ref(name);
-    shard_send(shard, &letter->letter);
+    must(command != NULL);
+    command->command.kind = kind;
+    command->channel     = channel_name_ref(name);
+    shard_send(shard, &command->command);
 }
 
 static void shard_on_follow(void *ctx, struct channel_name *name)
 {
-    shard_send_follow(ctx, LETTER_FOLLOW, name);
+    shard_send_follow(ctx, COMMAND_FOLLOW, name);
 }
 
 static void shard_on_unfollow(void *ctx, struct channel_name *name)
 {
-    shard_send_follow(ctx, LETTER_UNFOLLOW, name);
+    shard_send_follow(ctx, COMMAND_UNFOLLOW, name);
 }
 
 /* --- pages for subscriptions --- */
 
 /* What the page's answer goes to: the subscription, and the hub that knows it. */
-struct page_letter {
-    struct read_letter   read;
+struct page_command {
+    struct read_command   read;
     struct list          link;   /* in pages.wanted or pages.cold; in neither while it's away */
     struct shard        *shard;
     struct subscription *sub;    /* NULL: it ended meanwhile */
 };
 
-static struct page_letter *page_of(struct list *link)
+static struct page_command *page_of(struct list *link)
 {
-    return container_of(link, struct page_letter, link);
+    return container_of(link, struct page_command, link);
 }
 
 static bool shard_may_ask_store(const struct shard *shard)
@@ -50,7 +50,7 @@ static bool shard_may_ask_store(const struct shard *shard)
     return shard->pages.store_away < shard->limits.pages_store_away_max;
 }
 
-static void shard_send_page(struct shard *shard, struct page_letter *page)
+static void shard_send_page(struct shard *shard, struct page_command *page)
 {
     page->read.source = shard_may_ask_store(shard) ? READ_TAIL_OR_STORE : READ_MEMORY;
     shard->pages.away++;
@@ -69,14 +69,14 @@ static void shard_send_pages(struct shard *shard)
         shard_send_page(shard, page_of(list_pop(&pages->wanted)));
 }
 
-static void shard_page_came(struct read_letter *letter)
+static void shard_page_came(struct read_command *command)
 {
-    struct page_letter *page    = container_of(letter, struct page_letter, read);
-    struct store_read  *read    = &letter->read;
-    bool                is_cold = letter->source == READ_MEMORY && read->rc == RC_BUSY;
+    struct page_command *page    = container_of(command, struct page_command, read);
+    struct store_read  *read    = &command->read;
+    bool                is_cold = command->source == READ_MEMORY && read->rc == RC_BUSY;
 
     page->shard->pages.away--;
-    page->shard->pages.store_away -= letter->source == READ_TAIL_OR_STORE;
+    page->shard->pages.store_away -= command->source == READ_TAIL_OR_STORE;
     if (is_cold && page->sub != NULL) {
         list_push(&page->shard->pages.cold, &page->link);
         return;
@@ -84,18 +84,18 @@ static void shard_page_came(struct read_letter *letter)
     if (page->sub != NULL)
         subscription_read_done(page->sub, &page->shard->hub, read->epoch, read->head, &read->entries,
                                read->entry_count);
-    letter_free(&letter->letter);
+    command_free(&command->command);
 }
 
 static void shard_on_read(void *ctx, struct subscription *sub, uint64_t after, void **ret_ticket)
 {
     struct shard       *shard = ctx;
-    struct page_letter *page  = calloc(1, sizeof *page);
+    struct page_command *page  = calloc(1, sizeof *page);
 
     must(page != NULL);
     page->shard            = shard;
     page->sub              = sub;
-    page->read.letter.kind = LETTER_READ;
+    page->read.command.kind = COMMAND_READ;
     page->read.answered    = shard_page_came;
     page->read.read        = (struct store_read){
         .channel   = channel_name_ref(subscription_name(sub)),
@@ -111,13 +111,13 @@ static void shard_on_read(void *ctx, struct subscription *sub, uint64_t after, v
 static void shard_on_cancel(void *ctx, void *ticket)
 {
     (void)ctx;
-    struct page_letter *page = ticket;
+    struct page_command *page = ticket;
 
     page->sub = NULL;
     if (!list_is_linked(&page->link))
         return;  /* it finds nobody when it comes */
     list_take(&page->link);
-    letter_free(&page->read.letter);
+    command_free(&page->read.command);
 }
 
 static void shard_on_ready(void *ctx, struct subscription *sub)
@@ -157,107 +157,107 @@ void shard_turn_begin(struct shard *shard, msec now, msec wall)
     shard->is_refusing = false;
 }
 
-void shard_publish(struct shard *shard, struct publish_letter *letter)
+void shard_publish(struct shard *shard, struct publish_command *command)
 {
-    size_t bytes = message_size(letter->append.message);
+    size_t bytes = message_size(command->append.message);
 
     if (shard->publish_count >= shard->limits.publish_count_max ||
         shard->publish_bytes + bytes > shard->limits.publish_bytes_max)
         shard->is_refusing = true;
     if (shard->is_refusing) {
         counter_add(&shard->refused, 1);
-        letter->outcome = PUBLISH_BUSY;
-        letter->answered(letter);
+        command->outcome = PUBLISH_BUSY;
+        command->answered(command);
         return;
     }
     shard->publish_count++;
     shard->publish_bytes += bytes;
     shard->away_count++;
-    shard_send(shard, &letter->letter);
+    shard_send(shard, &command->command);
 }
 
-void shard_read(struct shard *shard, struct read_letter *letter)
+void shard_read(struct shard *shard, struct read_command *command)
 {
     shard->away_count++;
-    letter->read.wall = shard->wall;
-    shard_send(shard, &letter->letter);
+    command->read.wall = shard->wall;
+    shard_send(shard, &command->command);
 }
 
-void shard_ask_stats(struct shard *shard, struct stats_letter *letter)
+void shard_ask_stats(struct shard *shard, struct stats_command *command)
 {
     shard->away_count++;
-    letter->letter.kind = LETTER_STATS;
-    shard_send(shard, &letter->letter);
+    command->command.kind = COMMAND_STATS;
+    shard_send(shard, &command->command);
 }
 
-void shard_count(struct shard *shard, struct count_letter *letter)
+void shard_count(struct shard *shard, struct count_command *command)
 {
     shard->away_count++;
-    letter->asker = shard->loop;
-    shard_send(shard, &letter->letter);
+    command->asker = shard->loop;
+    shard_send(shard, &command->command);
 }
 
 /* Another loop's question, or the answer to ours. */
-static void shard_take_count(struct shard *shard, struct count_letter *letter)
+static void shard_take_count(struct shard *shard, struct count_command *command)
 {
-    if (letter->is_home) {
+    if (command->is_home) {
         shard->away_count--;
-        letter->answered(letter);
+        command->answered(command);
         return;
     }
-    letter->count += hub_subscriber_count(&shard->hub, letter->channel);
-    shard_send(shard, &letter->letter);
+    command->count += hub_subscriber_count(&shard->hub, command->channel);
+    shard_send(shard, &command->command);
 }
 
-static void shard_take_deliveries(struct shard *shard, struct deliver_letter *letter)
+static void shard_take_deliveries(struct shard *shard, struct deliver_command *command)
 {
-    for (uint32_t i = 0; i < letter->count; i++)
-        hub_deliver(&shard->hub, letter->messages[i]);
-    letter_free(&letter->letter);
+    for (uint32_t i = 0; i < command->count; i++)
+        hub_deliver(&shard->hub, command->messages[i]);
+    command_free(&command->command);
 }
 
-void shard_take(struct shard *shard, struct letter *letter)
+void shard_take(struct shard *shard, struct command *command)
 {
-    if (letter->kind == LETTER_DELIVER) {
-        shard_take_deliveries(shard, container_of(letter, struct deliver_letter, letter));
+    if (command->kind == COMMAND_DELIVER) {
+        shard_take_deliveries(shard, container_of(command, struct deliver_command, command));
         return;
     }
-    if (letter->kind == LETTER_COUNT) {
-        shard_take_count(shard, container_of(letter, struct count_letter, letter));
+    if (command->kind == COMMAND_COUNT) {
+        shard_take_count(shard, container_of(command, struct count_command, command));
         return;
     }
-    if (letter->kind == LETTER_FOLLOW) {
-        struct follow_letter *follow = container_of(letter, struct follow_letter, letter);
+    if (command->kind == COMMAND_FOLLOW) {
+        struct follow_command *follow = container_of(command, struct follow_command, command);
         hub_followed(&shard->hub, follow->channel, follow->epoch, follow->first, follow->head);
-        letter_free(letter);
+        command_free(command);
         return;
     }
     shard->away_count--;
-    switch (letter->kind) {
-    case LETTER_PUBLISH: {
-        struct publish_letter *publish = container_of(letter, struct publish_letter, letter);
+    switch (command->kind) {
+    case COMMAND_PUBLISH: {
+        struct publish_command *publish = container_of(command, struct publish_command, command);
         shard->publish_count--;
         shard->publish_bytes -= message_size(publish->append.message);
         publish->answered(publish);
         break;
     }
-    case LETTER_READ: {
-        struct read_letter *read = container_of(letter, struct read_letter, letter);
+    case COMMAND_READ: {
+        struct read_command *read = container_of(command, struct read_command, command);
         read->answered(read);
         break;
     }
-    case LETTER_STATS: {
-        struct stats_letter *stats = container_of(letter, struct stats_letter, letter);
+    case COMMAND_STATS: {
+        struct stats_command *stats = container_of(command, struct stats_command, command);
         stats->answered(stats);
         break;
     }
-    case LETTER_DELIVER:
-    case LETTER_FOLLOW:
-    case LETTER_COUNT:
-    case LETTER_UNFOLLOW:
-    case LETTER_COMMITTED:
-    case LETTER_HEAD:
-    case LETTER_SNAPSHOT:
+    case COMMAND_DELIVER:
+    case COMMAND_FOLLOW:
+    case COMMAND_COUNT:
+    case COMMAND_UNFOLLOW:
+    case COMMAND_COMMITTED:
+    case COMMAND_HEAD:
+    case COMMAND_SNAPSHOT:
         must(!"the writer sends these to no loop");
         break;
     }
@@ -274,7 +274,7 @@ void shard_turn_end(struct shard *shard)
     shard_send_pages(shard);
 }
 
-void shard_tend(struct shard *shard)
+void shard_tick(struct shard *shard)
 {
-    hub_tend(&shard->hub, shard->now);
+    hub_tick(&shard->hub, shard->now);
 }

@@ -1,4 +1,4 @@
-/* shard.h - one loop's share of the node: its hub, and its letters to and from the writer.
+/* shard.h - one loop's share of the node: its hub, and its commands to and from the writer.
  *
  * Sessions and the API talk to this and to nothing else of the node. One thread: that of the loop. */
 #ifndef NODE_SHARD_H
@@ -6,11 +6,11 @@
 
 #include "base/counter.h"
 #include "hub/hub.h"
-#include "node/letter.h"
+#include "node/command.h"
 
 struct shard_port {
-    /* To the writer; takes the letter. */
-    void (*send)(void *ctx, struct letter *letter);
+    /* To the writer; takes the command. */
+    void (*send)(void *ctx, struct command *command);
     /* A subscription has something to say; draw it before the turn ends. */
     void (*ready)(void *ctx, struct subscription *sub);
 };
@@ -36,7 +36,7 @@ struct shard_limits {
 struct pages {
     struct list wanted;
     struct list cold;
-    uint32_t    away;        /* letters */
+    uint32_t    away;        /* commands */
     uint32_t    store_away;  /* of them, those that the store may be reading */
 };
 
@@ -47,7 +47,7 @@ struct shard {
     struct shard_limits      limits;
     unsigned                 loop;
     msec                     now, wall;   /* of this turn */
-    size_t                   away_count;  /* letters that come back answered soon, whatever the store does; who asked to
+    size_t                   away_count;  /* commands that come back answered soon, whatever the store does; who asked to
                                            * follow may have to wait for a store that can't be read */
     uint32_t                 publish_count;  /* of them, publishes */
     size_t                   publish_bytes;
@@ -63,22 +63,22 @@ void shard_fini(struct shard *shard);
 /* Time for this turn. */
 void shard_turn_begin(struct shard *shard, msec now, msec wall);
 
-/* letter->answered() is called with it, also if letter->owner has been nulled since: in a later turn or, with too much
+/* command->answered() is called with it, also if command->owner has been nulled since: in a later turn or, with too much
  * on its way already, at once. Takes it. */
-void shard_publish(struct shard *shard, struct publish_letter *letter);
+void shard_publish(struct shard *shard, struct publish_command *command);
 /* The same for questions, but never at once. */
-void shard_read(struct shard *shard, struct read_letter *letter);
-void shard_count(struct shard *shard, struct count_letter *letter);
-void shard_ask_stats(struct shard *shard, struct stats_letter *letter);
+void shard_read(struct shard *shard, struct read_command *command);
+void shard_count(struct shard *shard, struct count_command *command);
+void shard_ask_stats(struct shard *shard, struct stats_command *command);
 
-/* One letter from the writer. Takes it. */
-void shard_take(struct shard *shard, struct letter *letter);
+/* One command from the writer. Takes it. */
+void shard_take(struct shard *shard, struct command *command);
 
-/* After the letters of a turn: says ready() for what came; then, when the owners have drawn, lets go of it. */
+/* After the commands of a turn: says ready() for what came; then, when the owners have drawn, lets go of it. */
 void shard_tell(struct shard *shard);
 void shard_turn_end(struct shard *shard);
 
 /* Now and then, about once a second. */
-void shard_tend(struct shard *shard);
+void shard_tick(struct shard *shard);
 
 #endif

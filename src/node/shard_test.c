@@ -1,4 +1,4 @@
-/* A loop's door: letters go out with its number and come back to who asked, or to nobody. */
+/* A loop's door: commands go out with its number and come back to who asked, or to nobody. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -16,20 +16,20 @@ struct stage {
     struct channel_name *name;
     struct shard         shard;
     struct subscription  sub;
-    struct letter       *sent[LETTERS_MAX];
+    struct command       *sent[LETTERS_MAX];
     size_t               sent_count;
     unsigned             ready_count;
 };
 
 static const struct hash_key key = { 1, 2 };
 
-static void on_send(void *ctx, struct letter *letter)
+static void on_send(void *ctx, struct command *command)
 {
     struct stage *stage = ctx;
 
     assert_true(stage->sent_count < LETTERS_MAX);
-    assert_int_equal(letter->loop, LOOP);
-    stage->sent[stage->sent_count++] = letter;
+    assert_int_equal(command->loop, LOOP);
+    stage->sent[stage->sent_count++] = command;
 }
 
 static void on_ready(void *ctx, struct subscription *sub)
@@ -64,13 +64,13 @@ static void stage_free(struct stage *stage)
     subscription_close(&stage->sub, &stage->shard.hub, 0);
     shard_fini(&stage->shard);
     for (size_t i = 0; i < stage->sent_count; i++)
-        letter_free(stage->sent[i]);
+        command_free(stage->sent[i]);
     channel_name_unref(stage->name);
     free(stage);
 }
 
-/* The one letter that was sent since, now the caller's. */
-static struct letter *sent(struct stage *stage, enum letter_kind kind)
+/* The one command that was sent since, now the caller's. */
+static struct command *sent(struct stage *stage, enum command_kind kind)
 {
     assert_int_equal(stage->sent_count, 1);
     stage->sent_count = 0;
@@ -82,13 +82,13 @@ static struct letter *sent(struct stage *stage, enum letter_kind kind)
 static void stage_follow(struct stage *stage)
 {
     subscription_open(&stage->sub, &stage->shard.hub, stage->name, (struct start){ START_AFTER, 3 }, stage, 0);
-    struct letter        *letter = sent(stage, LETTER_FOLLOW);
-    struct follow_letter *follow = container_of(letter, struct follow_letter, letter);
+    struct command        *command = sent(stage, COMMAND_FOLLOW);
+    struct follow_command *follow = container_of(command, struct follow_command, command);
     assert_true(channel_name_eq(follow->channel, stage->name));
     follow->epoch = 9;
     follow->first = 1;
     follow->head  = 5;
-    shard_take(&stage->shard, letter);
+    shard_take(&stage->shard, command);
     assert_int_equal(stage->ready_count, 1);
 }
 
@@ -99,18 +99,18 @@ static void wants_a_page(struct stage *stage, struct subscription *sub)
 
     if (sub != &stage->sub)
         subscription_open(sub, &stage->shard.hub, stage->name, (struct start){ START_AFTER, 3 }, stage, 0);
-    assert_int_equal(subscription_look(sub, 0, &entry), SIGHT_UNREAD);
+    assert_int_equal(subscription_look(sub, 0, &entry), LOOK_UNREAD);
     subscription_read(sub, &stage->shard.hub);
-    assert_int_equal(subscription_look(sub, 0, &entry), SIGHT_READING);
+    assert_int_equal(subscription_look(sub, 0, &entry), LOOK_READING);
 }
 
 /* A subscription that waits for its first page. */
-static struct read_letter *stage_reading(struct stage *stage)
+static struct read_command *stage_reading(struct stage *stage)
 {
     stage_follow(stage);
     wants_a_page(stage, &stage->sub);
     shard_turn_end(&stage->shard);
-    return container_of(sent(stage, LETTER_READ), struct read_letter, letter);
+    return container_of(sent(stage, COMMAND_READ), struct read_command, command);
 }
 
 static struct message *message_of(struct stage *stage, uint64_t seq)
@@ -122,48 +122,48 @@ static struct message *message_of(struct stage *stage, uint64_t seq)
     return message;
 }
 
-static void page_answers(struct stage *stage, struct read_letter *letter, uint64_t seq)
+static void page_answers(struct stage *stage, struct read_command *command, uint64_t seq)
 {
-    letter->read.rc          = RC_OK;
-    letter->read.epoch       = 9;
-    letter->read.head        = 5;
-    letter->read.entries     = calloc(1, sizeof *letter->read.entries);
-    letter->read.entry_count = 1;
-    must(letter->read.entries != NULL);
-    letter->read.entries[0].message = message_of(stage, seq);
+    command->read.rc          = RC_OK;
+    command->read.epoch       = 9;
+    command->read.head        = 5;
+    command->read.entries     = calloc(1, sizeof *command->read.entries);
+    command->read.entry_count = 1;
+    must(command->read.entries != NULL);
+    command->read.entries[0].message = message_of(stage, seq);
 }
 
 /* What a loop may keep back, and must keep back together. */
-static void some_letters_speak_of_logs(void **state)
+static void some_commands_speak_of_logs(void **state)
 {
     (void)state;
-    static const struct { enum letter_kind kind; bool want; } rows[] = {
-        { LETTER_DELIVER, true }, { LETTER_FOLLOW, true }, { LETTER_READ, true },
-        { LETTER_PUBLISH, false }, { LETTER_STATS, false }, { LETTER_COUNT, false },
+    static const struct { enum command_kind kind; bool want; } rows[] = {
+        { COMMAND_DELIVER, true }, { COMMAND_FOLLOW, true }, { COMMAND_READ, true },
+        { COMMAND_PUBLISH, false }, { COMMAND_STATS, false }, { COMMAND_COUNT, false },
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
-        assert_int_equal(letter_tells_of_log(&(struct letter){ .kind = rows[i].kind }), rows[i].want);
+        assert_int_equal(command_tells_of_log(&(struct command){ .kind = rows[i].kind }), rows[i].want);
 }
 
 static void a_page_is_asked_for_within_bounds_and_dealt_out(void **state)
 {
     (void)state;
     struct stage       *stage  = stage_new();
-    struct read_letter *letter = stage_reading(stage);
+    struct read_command *command = stage_reading(stage);
     struct entry        entry;
 
-    assert_int_equal(letter->read.way, READ_AFTER);
-    assert_int_equal(letter->read.bound, 3);
-    assert_int_equal(letter->read.limit, 7);
-    assert_int_equal(letter->read.bytes_max, 777);
-    assert_int_equal(letter->read.wall, 500000);
-    assert_int_equal(letter->source, READ_TAIL_OR_STORE);
+    assert_int_equal(command->read.way, READ_AFTER);
+    assert_int_equal(command->read.bound, 3);
+    assert_int_equal(command->read.limit, 7);
+    assert_int_equal(command->read.bytes_max, 777);
+    assert_int_equal(command->read.wall, 500000);
+    assert_int_equal(command->source, READ_TAIL_OR_STORE);
     assert_int_equal(stage->shard.away_count, 1);
-    page_answers(stage, letter, 4);
-    shard_take(&stage->shard, &letter->letter);
+    page_answers(stage, command, 4);
+    shard_take(&stage->shard, &command->command);
     assert_int_equal(stage->shard.away_count, 0);
     assert_int_equal(stage->ready_count, 2);
-    assert_int_equal(subscription_look(&stage->sub, 0, &entry), SIGHT_ENTRY);
+    assert_int_equal(subscription_look(&stage->sub, 0, &entry), LOOK_ENTRY);
     assert_int_equal(entry.message->seq, 4);
     stage_free(stage);
 }
@@ -172,11 +172,11 @@ static void a_page_for_one_who_left_is_freed(void **state)
 {
     (void)state;
     struct stage       *stage  = stage_new();
-    struct read_letter *letter = stage_reading(stage);
+    struct read_command *command = stage_reading(stage);
 
     subscription_close(&stage->sub, &stage->shard.hub, 0);
-    page_answers(stage, letter, 4);
-    shard_take(&stage->shard, &letter->letter);
+    page_answers(stage, command, 4);
+    shard_take(&stage->shard, &command->command);
     assert_int_equal(stage->shard.away_count, 0);
     assert_int_equal(stage->ready_count, 1);
     stage_free(stage);
@@ -186,41 +186,41 @@ static void a_failed_page_is_no_news(void **state)
 {
     (void)state;
     struct stage       *stage  = stage_new();
-    struct read_letter *letter = stage_reading(stage);
+    struct read_command *command = stage_reading(stage);
 
-    letter->read.rc = RC_IO;
-    shard_take(&stage->shard, &letter->letter);
+    command->read.rc = RC_IO;
+    shard_take(&stage->shard, &command->command);
     assert_int_equal(stage->ready_count, 1);
-    shard_tend(&stage->shard);
-    letter_free(sent(stage, LETTER_FOLLOW));
+    shard_tick(&stage->shard);
+    command_free(sent(stage, COMMAND_FOLLOW));
     stage->shard.away_count = 0;
     stage_free(stage);
 }
 
-/* The read letters sent since, as words: "any" may come from the store, "memory" not. They are the caller's now. */
-static void sent_reads(struct stage *stage, struct read_letter *ret_letters[LETTERS_MAX], const char *want)
+/* The read commands sent since, as words: "any" may come from the store, "memory" not. They are the caller's now. */
+static void sent_reads(struct stage *stage, struct read_command *ret_commands[LETTERS_MAX], const char *want)
 {
     char words[256] = "";
 
     for (size_t i = 0; i < stage->sent_count; i++) {
-        assert_int_equal(stage->sent[i]->kind, LETTER_READ);
-        ret_letters[i] = container_of(stage->sent[i], struct read_letter, letter);
-        strcat(words, ret_letters[i]->source == READ_MEMORY ? " memory" : " any");
+        assert_int_equal(stage->sent[i]->kind, COMMAND_READ);
+        ret_commands[i] = container_of(stage->sent[i], struct read_command, command);
+        strcat(words, ret_commands[i]->source == READ_MEMORY ? " memory" : " any");
     }
     stage->sent_count = 0;
     assert_string_equal(words, want);
 }
 
-static void page_comes(struct stage *stage, struct read_letter *letter)
+static void page_comes(struct stage *stage, struct read_command *command)
 {
-    page_answers(stage, letter, 4);
-    shard_take(&stage->shard, &letter->letter);
+    page_answers(stage, command, 4);
+    shard_take(&stage->shard, &command->command);
 }
 
-static void page_is_cold(struct stage *stage, struct read_letter *letter)
+static void page_is_cold(struct stage *stage, struct read_command *command)
 {
-    letter->read.rc = RC_BUSY;
-    shard_take(&stage->shard, &letter->letter);
+    command->read.rc = RC_BUSY;
+    shard_take(&stage->shard, &command->command);
 }
 
 /* Three at a time, one of them from the store (threat 34). */
@@ -229,7 +229,7 @@ static void pages_wait_for_their_turn(void **state)
     (void)state;
     struct stage       *stage   = stage_new();
     struct subscription subs[4] = { 0 };
-    struct read_letter *one[LETTERS_MAX], *two[LETTERS_MAX];
+    struct read_command *one[LETTERS_MAX], *two[LETTERS_MAX];
 
     stage_follow(stage);
     wants_a_page(stage, &stage->sub);
@@ -261,7 +261,7 @@ static void pages_of_those_who_left_are_not_asked_for(void **state)
     (void)state;
     struct stage       *stage   = stage_new();
     struct subscription subs[3] = { 0 };
-    struct read_letter *one[LETTERS_MAX];
+    struct read_command *one[LETTERS_MAX];
 
     stage_follow(stage);
     wants_a_page(stage, &stage->sub);
@@ -284,20 +284,20 @@ static void deliveries_are_heard_once_a_turn_and_let_go(void **state)
 {
     (void)state;
     struct stage          *stage   = stage_new();
-    struct read_letter    *letter  = stage_reading(stage);
-    struct deliver_letter *deliver = calloc(1, sizeof *deliver);
+    struct read_command    *command  = stage_reading(stage);
+    struct deliver_command *deliver = calloc(1, sizeof *deliver);
     struct entry           entry;
 
     must(deliver != NULL);
-    page_answers(stage, letter, 4);
-    shard_take(&stage->shard, &letter->letter);
-    deliver->letter.kind = LETTER_DELIVER;
+    page_answers(stage, command, 4);
+    shard_take(&stage->shard, &command->command);
+    deliver->command.kind = COMMAND_DELIVER;
     deliver->count       = 2;
     deliver->messages[0] = message_of(stage, 6);
     deliver->messages[1] = message_of(stage, 7);
     stage->ready_count   = 0;
     subscription_look(&stage->sub, 0, &entry);
-    shard_take(&stage->shard, &deliver->letter);
+    shard_take(&stage->shard, &deliver->command);
     assert_int_equal(stage->ready_count, 0);
     shard_tell(&stage->shard);
     assert_int_equal(stage->ready_count, 1);
@@ -308,17 +308,17 @@ static void deliveries_are_heard_once_a_turn_and_let_go(void **state)
 
 /* --- answers --- */
 
-static struct publish_letter *answered_publish;
-static struct stats_letter   *answered_stats;
+static struct publish_command *answered_publish;
+static struct stats_command   *answered_stats;
 
-static void on_published(struct publish_letter *letter)
+static void on_published(struct publish_command *command)
 {
-    answered_publish = letter;
+    answered_publish = command;
 }
 
-static void on_stats(struct stats_letter *letter)
+static void on_stats(struct stats_command *command)
 {
-    answered_stats = letter;
+    answered_stats = command;
 }
 
 static void a_publish_comes_back_though_its_asker_is_gone(void **state)
@@ -326,40 +326,40 @@ static void a_publish_comes_back_though_its_asker_is_gone(void **state)
     (void)state;
     struct stage          *stage   = stage_new();
     struct message        *message = message_of(stage, 0);
-    struct publish_letter *letter  = publish_letter_new(&message, SPAN("key"), SPAN("publisher"));
+    struct publish_command *command  = publish_command_new(&message, SPAN("key"), SPAN("publisher"));
 
     assert_null(message);
-    assert_true(span_eq(letter->append.key, SPAN("key")));
-    assert_true(span_eq(letter->append.publisher, SPAN("publisher")));
-    letter->answered = on_published;
-    letter->owner    = stage;
-    shard_publish(&stage->shard, letter);
-    letter->owner = NULL;
-    shard_take(&stage->shard, sent(stage, LETTER_PUBLISH));
-    assert_ptr_equal(answered_publish, letter);
+    assert_true(span_eq(command->append.key, SPAN("key")));
+    assert_true(span_eq(command->append.publisher, SPAN("publisher")));
+    command->answered = on_published;
+    command->owner    = stage;
+    shard_publish(&stage->shard, command);
+    command->owner = NULL;
+    shard_take(&stage->shard, sent(stage, COMMAND_PUBLISH));
+    assert_ptr_equal(answered_publish, command);
     assert_null(answered_publish->owner);
     assert_int_equal(stage->shard.away_count, 0);
-    letter_free(&answered_publish->letter);
+    command_free(&answered_publish->command);
     stage_free(stage);
 }
 
-static void count_busy(struct publish_letter *letter)
+static void count_busy(struct publish_command *command)
 {
-    unsigned *busy_count = letter->owner;
+    unsigned *busy_count = command->owner;
 
-    *busy_count += letter->outcome == PUBLISH_BUSY;
-    letter_free(&letter->letter);
+    *busy_count += command->outcome == PUBLISH_BUSY;
+    command_free(&command->command);
 }
 
 static void publish_bytes(struct stage *stage, uint32_t bytes, unsigned *busy_count)
 {
     struct message        *message = message_new(stage->name, MESSAGE_PLAIN, NULL, bytes, SPAN(""), SPAN(""));
-    struct publish_letter *letter  = publish_letter_new(&message, SPAN(""), SPAN(""));
+    struct publish_command *command  = publish_command_new(&message, SPAN(""), SPAN(""));
 
-    memset(letter->append.message->bytes, 'x', bytes);
-    letter->owner    = busy_count;
-    letter->answered = count_busy;
-    shard_publish(&stage->shard, letter);
+    memset(command->append.message->bytes, 'x', bytes);
+    command->owner    = busy_count;
+    command->answered = count_busy;
+    shard_publish(&stage->shard, command);
 }
 
 /* Threats 21, 36: what is on its way from one loop is bounded, in number and in bytes, whatever the namespace. */
@@ -385,11 +385,11 @@ static void too_much_on_its_way_is_answered_busy_at_once(void **state)
     publish_bytes(stage, 3900, &busy_count);
     publish_bytes(stage, 200, &busy_count);
     assert_int_equal(busy_count, 3);
-    shard_take(&stage->shard, sent(stage, LETTER_PUBLISH));
+    shard_take(&stage->shard, sent(stage, COMMAND_PUBLISH));
     shard_turn_begin(&stage->shard, 1002, 500002);
     publish_bytes(stage, 200, &busy_count);
     assert_int_equal(busy_count, 3);
-    shard_take(&stage->shard, sent(stage, LETTER_PUBLISH));
+    shard_take(&stage->shard, sent(stage, COMMAND_PUBLISH));
     stage_free(stage);
 }
 
@@ -397,23 +397,23 @@ static void numbers_are_asked_for_and_told(void **state)
 {
     (void)state;
     struct stage        *stage  = stage_new();
-    struct stats_letter *letter = calloc(1, sizeof *letter);
+    struct stats_command *command = calloc(1, sizeof *command);
 
-    must(letter != NULL);
-    letter->answered = on_stats;
-    shard_ask_stats(&stage->shard, letter);
+    must(command != NULL);
+    command->answered = on_stats;
+    shard_ask_stats(&stage->shard, command);
     assert_int_equal(stage->shard.away_count, 1);
-    shard_take(&stage->shard, sent(stage, LETTER_STATS));
-    assert_ptr_equal(answered_stats, letter);
-    letter_free(&letter->letter);
+    shard_take(&stage->shard, sent(stage, COMMAND_STATS));
+    assert_ptr_equal(answered_stats, command);
+    command_free(&command->command);
     stage_free(stage);
 }
 
-static struct count_letter *answered_count;
+static struct count_command *answered_count;
 
-static void on_counted(struct count_letter *letter)
+static void on_counted(struct count_command *command)
 {
-    answered_count = letter;
+    answered_count = command;
 }
 
 /* A question that goes round: this loop adds its own, whoever asked, and the asker alone is answered. */
@@ -421,62 +421,62 @@ static void subscribers_are_counted_on_the_way(void **state)
 {
     (void)state;
     struct stage        *stage  = stage_new();
-    struct count_letter *letter = count_letter_new(stage->name);
+    struct count_command *command = count_command_new(stage->name);
 
     subscription_open(&stage->sub, &stage->shard.hub, stage->name, (struct start){ START_NOW }, stage, 0);
-    letter_free(sent(stage, LETTER_FOLLOW));
+    command_free(sent(stage, COMMAND_FOLLOW));
     assert_int_equal(stage->shard.away_count, 0);  /* a store that can't be read may never answer that */
-    letter->answered = on_counted;
-    shard_count(&stage->shard, letter);
+    command->answered = on_counted;
+    shard_count(&stage->shard, command);
     assert_int_equal(stage->shard.away_count, 1);
-    assert_int_equal(letter->asker, LOOP);
-    letter->is_going = true;
-    letter->count    = 4;
-    shard_take(&stage->shard, sent(stage, LETTER_COUNT));
-    assert_ptr_equal(sent(stage, LETTER_COUNT), &letter->letter);
-    assert_int_equal(letter->count, 5);
+    assert_int_equal(command->asker, LOOP);
+    command->is_going = true;
+    command->count    = 4;
+    shard_take(&stage->shard, sent(stage, COMMAND_COUNT));
+    assert_ptr_equal(sent(stage, COMMAND_COUNT), &command->command);
+    assert_int_equal(command->count, 5);
     assert_null(answered_count);
-    letter->is_home = true;
-    shard_take(&stage->shard, &letter->letter);
-    assert_ptr_equal(answered_count, letter);
+    command->is_home = true;
+    shard_take(&stage->shard, &command->command);
+    assert_ptr_equal(answered_count, command);
     assert_int_equal(stage->shard.away_count, 0);
-    letter_free(&letter->letter);
+    command_free(&command->command);
     stage_free(stage);
 }
 
-static void a_lonely_channel_is_unfollowed_by_a_letter_without_answer(void **state)
+static void a_lonely_channel_is_unfollowed_by_a_command_without_answer(void **state)
 {
     (void)state;
     struct stage       *stage  = stage_new();
-    struct read_letter *letter = stage_reading(stage);
+    struct read_command *command = stage_reading(stage);
 
     subscription_close(&stage->sub, &stage->shard.hub, 1000);
-    letter_free(&letter->letter);
+    command_free(&command->command);
     shard_turn_begin(&stage->shard, 1100, 500100);
-    shard_tend(&stage->shard);
-    letter_free(sent(stage, LETTER_UNFOLLOW));
-    assert_int_equal(stage->shard.away_count, 1);  /* the page's letter, which this test ate */
+    shard_tick(&stage->shard);
+    command_free(sent(stage, COMMAND_UNFOLLOW));
+    assert_int_equal(stage->shard.away_count, 1);  /* the page's command, which this test ate */
     stage_free(stage);
 }
 
-static void letters_free_all_that_they_own(void **state)
+static void commands_free_all_that_they_own(void **state)
 {
     (void)state;
     struct stage       *stage = stage_new();
-    struct read_letter *read  = read_letter_new(stage->name);
+    struct read_command *read  = read_command_new(stage->name);
     struct message     *empty = message_of(stage, 0);
 
-    letter_free(NULL);
+    command_free(NULL);
     page_answers(stage, read, 4);
-    letter_free(&read->letter);
-    letter_free(&publish_letter_new(&empty, SPAN(""), SPAN(""))->letter);
+    command_free(&read->command);
+    command_free(&publish_command_new(&empty, SPAN(""), SPAN(""))->command);
     stage_free(stage);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(some_letters_speak_of_logs),
+        cmocka_unit_test(some_commands_speak_of_logs),
         cmocka_unit_test(a_page_is_asked_for_within_bounds_and_dealt_out),
         cmocka_unit_test(pages_wait_for_their_turn),
         cmocka_unit_test(pages_of_those_who_left_are_not_asked_for),
@@ -487,8 +487,8 @@ int main(void)
         cmocka_unit_test(too_much_on_its_way_is_answered_busy_at_once),
         cmocka_unit_test(numbers_are_asked_for_and_told),
         cmocka_unit_test(subscribers_are_counted_on_the_way),
-        cmocka_unit_test(a_lonely_channel_is_unfollowed_by_a_letter_without_answer),
-        cmocka_unit_test(letters_free_all_that_they_own),
+        cmocka_unit_test(a_lonely_channel_is_unfollowed_by_a_command_without_answer),
+        cmocka_unit_test(commands_free_all_that_they_own),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

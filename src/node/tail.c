@@ -173,9 +173,9 @@ void tails_fini(struct tails *tails)
             struct tail *tail = container_of(tails->map.slots[i], struct tail, node);
             tail_empty(tails, tail);
             while (tail->asking != NULL) {
-                struct letter *letter = tail->asking;
-                tail->asking          = letter->next;
-                letter_free(letter);
+                struct command *command = tail->asking;
+                tail->asking          = command->next;
+                command_free(command);
             }
             tail->followers = 0;
             tail->is_asked  = false;

@@ -4,16 +4,16 @@
 
 #include "base/must.h"
 
-/* A group of appends on its way, and the letter that tells of its end. */
+/* A group of appends on its way, and the command that tells of its end. */
 struct writer_batch {
     struct append_batch appends;
-    struct letter       committed;
+    struct command       committed;
     struct writer      *writer;
 };
 
 /* A head that the store is asked for. */
 struct head_question {
-    struct letter     letter;
+    struct command     command;
     struct store_read read;     /* read.channel: owns a reference */
     struct writer    *writer;
 };
@@ -24,9 +24,9 @@ static void head_question_free(struct head_question *question)
     free(question);
 }
 
-static struct publish_letter *publish_of(struct list *link)
+static struct publish_command *publish_of(struct list *link)
 {
-    return container_of(link, struct publish_letter, append.link);
+    return container_of(link, struct publish_command, append.link);
 }
 
 static struct writer_batch *writer_batch_new(struct writer *writer, void (*done)(struct append_batch *))
@@ -35,7 +35,7 @@ static struct writer_batch *writer_batch_new(struct writer *writer, void (*done)
 
     must(batch != NULL);
     batch->writer         = writer;
-    batch->committed.kind = LETTER_COMMITTED;
+    batch->committed.kind = COMMAND_COMMITTED;
     batch->appends.done   = done;
     list_init(&batch->appends.appends);
     return batch;
@@ -61,7 +61,7 @@ static void free_publishes(struct list *appends)
 {
     struct list *link;
     while ((link = list_pop(appends)) != NULL)
-        letter_free(&publish_of(link)->letter);
+        command_free(&publish_of(link)->command);
 }
 
 void writer_fini(struct writer *writer)
@@ -69,13 +69,13 @@ void writer_fini(struct writer *writer)
     must(!writer->is_busy && writer->asking_count == 0);
     for (unsigned i = 0; i < writer->loop_count; i++)
         if (writer->delivers[i] != NULL)
-            letter_free(&writer->delivers[i]->letter);
+            command_free(&writer->delivers[i]->command);
     free_publishes(&writer->waiting);
     free_publishes(&writer->quick->appends.appends);
     while (writer->unanswered != NULL) {
-        struct letter *letter = writer->unanswered;
-        writer->unanswered    = letter->next;
-        head_question_free(container_of(letter, struct head_question, letter));
+        struct command *command = writer->unanswered;
+        writer->unanswered    = command->next;
+        head_question_free(container_of(command, struct head_question, command));
     }
     free(writer->batch);
     free(writer->quick);
@@ -100,15 +100,15 @@ static struct store *writer_store_of(const struct writer *writer, const struct c
 
 /* --- publishing --- */
 
-static void writer_answer(struct writer *writer, struct publish_letter *letter, enum publish_outcome outcome)
+static void writer_answer(struct writer *writer, struct publish_command *command, enum publish_outcome outcome)
 {
-    letter->outcome = outcome;
-    writer->port->send(writer->ctx, letter->letter.loop, &letter->letter);
+    command->outcome = outcome;
+    writer->port->send(writer->ctx, command->command.loop, &command->command);
 }
 
-static void writer_publish(struct writer *writer, struct publish_letter *letter)
+static void writer_publish(struct writer *writer, struct publish_command *command)
 {
-    struct append *append = &letter->append;
+    struct append *append = &command->append;
 
     append->outcome = APPEND_WAITING;
     if (!name_is_durable(append->message->channel)) {
@@ -122,7 +122,7 @@ static void writer_publish(struct writer *writer, struct publish_letter *letter)
         writer->is_refusing = true;
     if (writer->is_refusing) {
         counter_add(&writer->refused, 1);
-        writer_answer(writer, letter, PUBLISH_BUSY);
+        writer_answer(writer, command, PUBLISH_BUSY);
         return;
     }
     list_push(&writer->waiting, &append->link);
@@ -141,12 +141,12 @@ static void writer_submit(struct writer *writer, msec wall)
     batch->wall  = wall;
     while (!list_is_empty(&writer->waiting) && batch->count < writer->limits.batch_count_max &&
            bytes < writer->limits.batch_bytes_max) {
-        struct publish_letter *letter = publish_of(list_pop(&writer->waiting));
-        size_t                 size   = message_size(letter->append.message);
+        struct publish_command *command = publish_of(list_pop(&writer->waiting));
+        size_t                 size   = message_size(command->append.message);
         bytes += size;
         writer->waiting_bytes -= size;
         writer->waiting_count--;
-        list_push(&batch->appends, &letter->append.link);
+        list_push(&batch->appends, &command->append.link);
         batch->count++;
     }
     writer->is_busy     = true;
@@ -164,30 +164,30 @@ static void writer_commit_done(struct append_batch *appends)
 
 static void writer_send_delivery(struct writer *writer, unsigned loop)
 {
-    struct deliver_letter *deliver = writer->delivers[loop];
+    struct deliver_command *deliver = writer->delivers[loop];
 
     if (deliver == NULL)
         return;
     writer->delivers[loop] = NULL;
-    writer->port->send(writer->ctx, loop, &deliver->letter);
+    writer->port->send(writer->ctx, loop, &deliver->command);
 }
 
 /* A head or a page, behind the messages of this turn that it knows of: before them it would make old news of them, and
  * all readers of that loop would ask the log. */
-static void writer_send_view(struct writer *writer, struct letter *letter)
+static void writer_send_view(struct writer *writer, struct command *command)
 {
-    writer_send_delivery(writer, letter->loop);
-    writer->port->send(writer->ctx, letter->loop, letter);
+    writer_send_delivery(writer, command->loop);
+    writer->port->send(writer->ctx, command->loop, command);
 }
 
 static void writer_deliver_to(struct writer *writer, unsigned loop, struct message *message)
 {
-    struct deliver_letter *deliver = writer->delivers[loop];
+    struct deliver_command *deliver = writer->delivers[loop];
 
     if (deliver == NULL) {
         deliver = malloc(sizeof *deliver);
         must(deliver != NULL);
-        deliver->letter = (struct letter){ .kind = LETTER_DELIVER, .loop = loop };
+        deliver->command = (struct command){ .kind = COMMAND_DELIVER, .loop = loop };
         deliver->count  = 0;
         writer->delivers[loop] = deliver;
     }
@@ -248,16 +248,16 @@ static void writer_finish(struct writer *writer, struct append_batch *batch)
     struct list *link;
 
     while ((link = list_pop(&batch->appends)) != NULL) {
-        struct publish_letter *letter  = publish_of(link);
-        struct message        *message = letter->append.message;
+        struct publish_command *command  = publish_of(link);
+        struct message        *message = command->append.message;
 
-        if (letter->append.outcome == APPEND_DONE) {
-            letter->answer = (struct append_answer){ message->epoch, message->seq, message->id, message->time };
+        if (command->append.outcome == APPEND_DONE) {
+            command->answer = (struct append_answer){ message->epoch, message->seq, message->id, message->time };
             writer_spread(writer, message);
         } else {
-            letter->answer = letter->append.first;
+            command->answer = command->append.first;
         }
-        writer_answer(writer, letter, outcome_of(&letter->append));
+        writer_answer(writer, command, outcome_of(&command->append));
     }
     batch->count = 0;
 }
@@ -279,18 +279,18 @@ static void writer_submit_quick(struct writer *writer, msec wall)
 
 /* --- following --- */
 
-static void writer_tell_head(struct writer *writer, struct tail *tail, struct follow_letter *letter)
+static void writer_tell_head(struct writer *writer, struct tail *tail, struct follow_command *command)
 {
-    letter->epoch = tail->epoch;
-    letter->first = tail->first;
-    letter->head  = tail->head;
-    writer_send_view(writer, &letter->letter);
+    command->epoch = tail->epoch;
+    command->first = tail->first;
+    command->head  = tail->head;
+    writer_send_view(writer, &command->command);
 }
 
 static void head_done(struct store_read *read)
 {
     struct head_question *question = container_of(read, struct head_question, read);
-    question->writer->port->post(question->writer->ctx, &question->letter);
+    question->writer->port->post(question->writer->ctx, &question->command);
 }
 
 static void writer_put_question(struct writer *writer, struct head_question *question)
@@ -307,7 +307,7 @@ static void writer_ask_head(struct writer *writer, struct tail *tail)
     struct head_question *question = calloc(1, sizeof *question);
 
     must(question != NULL);
-    question->letter.kind  = LETTER_HEAD;
+    question->command.kind  = COMMAND_HEAD;
     question->writer       = writer;
     question->read.channel = channel_name_ref(tail->name);
     question->read.way     = READ_AFTER;
@@ -317,10 +317,10 @@ static void writer_ask_head(struct writer *writer, struct tail *tail)
     writer_put_question(writer, question);
 }
 
-static void question_keep(struct head_question *question, struct letter **list)
+static void question_keep(struct head_question *question, struct command **list)
 {
-    question->letter.next = *list;
-    *list                 = &question->letter;
+    question->command.next = *list;
+    *list                 = &question->command;
 }
 
 /* More than was spread so far, because the store shows what it has written before it has said so? Told now, it would
@@ -330,7 +330,7 @@ static bool writer_is_head_early(const struct writer *writer, const struct tail 
     return writer->is_busy && read->rc == RC_OK && tail->epoch == read->epoch && tail->head < read->head;
 }
 
-/* A store that can't be read just now: the askers stay in line until writer_tend() asks again. */
+/* A store that can't be read just now: the askers stay in line until writer_tick() asks again. */
 static void writer_head_unread(struct writer *writer, struct tail *tail, struct head_question *question)
 {
     if (tail->asking != NULL) {
@@ -372,9 +372,9 @@ static void writer_head_known(struct writer *writer, struct head_question *quest
     tail->epoch    = read->epoch;
     tail->first    = read->first;
     while (tail->asking != NULL) {
-        struct letter *letter = tail->asking;
-        tail->asking          = letter->next;
-        writer_tell_head(writer, tail, container_of(letter, struct follow_letter, letter));
+        struct command *command = tail->asking;
+        tail->asking          = command->next;
+        writer_tell_head(writer, tail, container_of(command, struct follow_command, command));
     }
     tail_let_go(&writer->tails, tail);
     head_question_free(question);
@@ -382,13 +382,13 @@ static void writer_head_known(struct writer *writer, struct head_question *quest
 
 static void writer_look_at_early(struct writer *writer)
 {
-    struct letter *letter = writer->early;
+    struct command *command = writer->early;
 
     writer->early = NULL;
-    while (letter != NULL) {
-        struct letter *next = letter->next;
-        writer_head_known(writer, container_of(letter, struct head_question, letter));
-        letter = next;
+    while (command != NULL) {
+        struct command *next = command->next;
+        writer_head_known(writer, container_of(command, struct head_question, command));
+        command = next;
     }
 }
 
@@ -400,19 +400,19 @@ static bool writer_knows_head(const struct writer *writer, const struct tail *ta
            name_is_durable(tail->name);
 }
 
-static void writer_follow(struct writer *writer, struct follow_letter *letter)
+static void writer_follow(struct writer *writer, struct follow_command *command)
 {
-    struct tail *tail = tails_get(&writer->tails, letter->channel);
+    struct tail *tail = tails_get(&writer->tails, command->channel);
 
     if (tail->followers == 0)
         writer->tails.followed_count++;
-    tail->followers |= UINT64_C(1) << letter->letter.loop;
+    tail->followers |= UINT64_C(1) << command->command.loop;
     if (writer_knows_head(writer, tail)) {
-        writer_tell_head(writer, tail, letter);
+        writer_tell_head(writer, tail, command);
         return;
     }
-    letter->letter.next = tail->asking;
-    tail->asking        = &letter->letter;
+    command->command.next = tail->asking;
+    tail->asking        = &command->command;
     if (!tail->is_asked)
         writer_ask_head(writer, tail);
 }
@@ -421,67 +421,67 @@ static void writer_follow(struct writer *writer, struct follow_letter *letter)
  * gather here. */
 static void tail_forget_askers(struct tail *tail, unsigned loop)
 {
-    struct letter **at = &tail->asking;
+    struct command **at = &tail->asking;
 
     while (*at != NULL) {
-        struct letter *letter = *at;
-        if (letter->loop == loop) {
-            *at = letter->next;
-            letter_free(letter);
+        struct command *command = *at;
+        if (command->loop == loop) {
+            *at = command->next;
+            command_free(command);
         } else {
-            at = &letter->next;
+            at = &command->next;
         }
     }
 }
 
-static void writer_unfollow(struct writer *writer, struct follow_letter *letter)
+static void writer_unfollow(struct writer *writer, struct follow_command *command)
 {
-    struct tail *tail = tails_find(&writer->tails, letter->channel);
+    struct tail *tail = tails_find(&writer->tails, command->channel);
 
     if (tail != NULL && tail->followers != 0) {
-        tail->followers &= ~(UINT64_C(1) << letter->letter.loop);
+        tail->followers &= ~(UINT64_C(1) << command->command.loop);
         if (tail->followers == 0)
             writer->tails.followed_count--;
-        tail_forget_askers(tail, letter->letter.loop);
+        tail_forget_askers(tail, command->command.loop);
         tail_let_go(&writer->tails, tail);
     }
-    letter_free(&letter->letter);
+    command_free(&command->command);
 }
 
 /* --- reading --- */
 
 static void read_done(struct store_read *read)
 {
-    struct read_letter *letter = container_of(read, struct read_letter, read);
-    letter->writer->port->post(letter->writer->ctx, &letter->letter);
+    struct read_command *command = container_of(read, struct read_command, read);
+    command->writer->port->post(command->writer->ctx, &command->command);
 }
 
-static void writer_read(struct writer *writer, struct read_letter *letter)
+static void writer_read(struct writer *writer, struct read_command *command)
 {
-    struct store_read *read = &letter->read;
+    struct store_read *read = &command->read;
     struct tail       *tail = tails_find(&writer->tails, read->channel);
 
-    if (letter->is_done) {
+    if (command->is_done) {
         writer->asking_count--;
         /* The log has more than was spread here: the next loop that asks for the head shall hear of it. */
         if (tail != NULL && read->rc == RC_OK && read->epoch == tail->epoch && read->head > tail->head) {
             tail->first       = 0;
             tail->is_outdated = tail->is_asked;
         }
-        writer_send_view(writer, &letter->letter);
+        writer_send_view(writer, &command->command);
         return;
     }
-    if (tail != NULL && letter->source != READ_STORE && tail_read(tail, read)) {
-        writer_send_view(writer, &letter->letter);
+    if (tail != NULL && command->source != READ_STORE && tail_read(tail, read)) {
+        writer_send_view(writer, &command->command);
         return;
     }
-    if (letter->source == READ_MEMORY && name_is_durable(read->channel)) {
+    if (command->source == READ_MEMORY && name_is_durable(read->channel)) {
         read->rc = RC_BUSY;
-        writer_send_view(writer, &letter->letter);
+        writer_send_view(writer, &command->command);
         return;
     }
-    letter->is_done = true;
-    letter->writer  = writer;
+    command->is_done = true;
+    command->writer  = writer;
     read->done      = read_done;
     writer->asking_count++;
 
@@ -491,24 +491,24 @@ static void writer_read(struct writer *writer, struct read_letter *letter)
 
 /* --- turns --- */
 
-void writer_tend(struct writer *writer, msec wall)
+void writer_tick(struct writer *writer, msec wall)
 {
-    struct letter *letter = writer->unanswered;
+    struct command *command = writer->unanswered;
 
     writer->wall       = wall;
     writer->unanswered = NULL;
-    while (letter != NULL) {
-        struct letter *next = letter->next;
-        writer_put_question(writer, container_of(letter, struct head_question, letter));
-        letter = next;
+    while (command != NULL) {
+        struct command *next = command->next;
+        writer_put_question(writer, container_of(command, struct head_question, command));
+        command = next;
     }
-    writer->durable->ops->tend(writer->durable, wall);
-    writer->memory->ops->tend(writer->memory, wall);
+    writer->durable->ops->tick(writer->durable, wall);
+    writer->memory->ops->tick(writer->memory, wall);
 }
 
-static void writer_tell_stats(struct writer *writer, struct stats_letter *letter)
+static void writer_tell_stats(struct writer *writer, struct stats_command *command)
 {
-    letter->stats = (struct writer_stats){
+    command->stats = (struct writer_stats){
         .waiting_count  = writer->waiting_count + (writer->is_busy ? writer->batch->appends.count : 0),
         .waiting_bytes  = writer->waiting_bytes + (writer->is_busy ? writer->batch_bytes : 0),
         .busy_ms        = writer->is_busy && writer->wall > writer->busy_at ? writer->wall - writer->busy_at : 0,
@@ -516,55 +516,55 @@ static void writer_tell_stats(struct writer *writer, struct stats_letter *letter
         .tail_bytes     = writer->tails.bytes,
         .followed_count = writer->tails.followed_count,
     };
-    writer->port->send(writer->ctx, letter->letter.loop, &letter->letter);
+    writer->port->send(writer->ctx, command->command.loop, &command->command);
 }
 
-static void writer_count(struct writer *writer, struct count_letter *letter)
+static void writer_count(struct writer *writer, struct count_command *command)
 {
-    if (!letter->is_going) {
-        const struct tail *tail = tails_find(&writer->tails, letter->channel);
-        letter->is_going        = true;
-        letter->to_visit        = tail == NULL ? 0 : tail->followers;
+    if (!command->is_going) {
+        const struct tail *tail = tails_find(&writer->tails, command->channel);
+        command->is_going        = true;
+        command->to_visit        = tail == NULL ? 0 : tail->followers;
     }
-    letter->is_home = letter->to_visit == 0;
-    unsigned loop   = letter->is_home ? letter->asker : (unsigned)__builtin_ctzll(letter->to_visit);
-    letter->to_visit &= letter->to_visit - 1;
-    writer->port->send(writer->ctx, loop, &letter->letter);
+    command->is_home = command->to_visit == 0;
+    unsigned loop   = command->is_home ? command->asker : (unsigned)__builtin_ctzll(command->to_visit);
+    command->to_visit &= command->to_visit - 1;
+    writer->port->send(writer->ctx, loop, &command->command);
 }
 
-void writer_take(struct writer *writer, struct letter *letter, msec wall)
+void writer_take(struct writer *writer, struct command *command, msec wall)
 {
     writer->wall = wall;
-    switch (letter->kind) {
-    case LETTER_PUBLISH:
-        writer_publish(writer, container_of(letter, struct publish_letter, letter));
+    switch (command->kind) {
+    case COMMAND_PUBLISH:
+        writer_publish(writer, container_of(command, struct publish_command, command));
         break;
-    case LETTER_READ:
-        writer_read(writer, container_of(letter, struct read_letter, letter));
+    case COMMAND_READ:
+        writer_read(writer, container_of(command, struct read_command, command));
         break;
-    case LETTER_FOLLOW:
-        writer_follow(writer, container_of(letter, struct follow_letter, letter));
+    case COMMAND_FOLLOW:
+        writer_follow(writer, container_of(command, struct follow_command, command));
         break;
-    case LETTER_UNFOLLOW:
-        writer_unfollow(writer, container_of(letter, struct follow_letter, letter));
+    case COMMAND_UNFOLLOW:
+        writer_unfollow(writer, container_of(command, struct follow_command, command));
         break;
-    case LETTER_COMMITTED:
+    case COMMAND_COMMITTED:
         writer->is_busy = false;
         writer_weigh_all(writer, &writer->batch->appends);
         writer_finish(writer, &writer->batch->appends);
         writer_look_at_early(writer);
         break;
-    case LETTER_HEAD:
-        writer_head_known(writer, container_of(letter, struct head_question, letter));
+    case COMMAND_HEAD:
+        writer_head_known(writer, container_of(command, struct head_question, command));
         break;
-    case LETTER_STATS:
-        writer_tell_stats(writer, container_of(letter, struct stats_letter, letter));
+    case COMMAND_STATS:
+        writer_tell_stats(writer, container_of(command, struct stats_command, command));
         break;
-    case LETTER_COUNT:
-        writer_count(writer, container_of(letter, struct count_letter, letter));
+    case COMMAND_COUNT:
+        writer_count(writer, container_of(command, struct count_command, command));
         break;
-    case LETTER_DELIVER:
-    case LETTER_SNAPSHOT:
+    case COMMAND_DELIVER:
+    case COMMAND_SNAPSHOT:
         must(!"loops send none of these");
         break;
     }

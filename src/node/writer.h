@@ -1,4 +1,4 @@
-/* writer.h - This room is one node put together: hub, store and route. It has no thread and no socket of its own, so
+/* writer.h - This module is one node put together: hub, store and route. It has no thread and no socket of its own, so
  * a test can hold forty of them.
  *
  * The writer owns the tail of every log: it takes publishes from all loops, gives them to the store as a group, and
@@ -14,14 +14,14 @@
 #define NODE_WRITER_H
 
 #include "base/counter.h"
-#include "node/letter.h"
+#include "node/command.h"
 #include "node/tail.h"
 
 struct writer_port {
-    /* To a loop; takes the letter. */
-    void (*send)(void *ctx, unsigned loop, struct letter *letter);
+    /* To a loop; takes the command. */
+    void (*send)(void *ctx, unsigned loop, struct command *command);
     /* Back to this writer: writer_take() in its next turn. Called on any thread, by the store's completion. */
-    void (*post)(void *ctx, struct letter *letter);
+    void (*post)(void *ctx, struct command *command);
 };
 
 struct writer_limits {
@@ -54,9 +54,9 @@ struct writer {
     bool                      is_doubtful;  /* the durable store's last word on a group was APPEND_BROKEN */
     unsigned                  trust;        /* counts the changes of is_doubtful: a head learnt before may be wrong */
     size_t                    asking_count; /* heads and reads under way in the stores */
-    struct letter            *unanswered;   /* heads that the store could not tell, to be asked again */
-    struct letter            *early;        /* heads that seem to be of the group under way: wait for its end */
-    struct deliver_letter    *delivers[LOOPS_MAX]; /* being filled this turn */
+    struct command            *unanswered;   /* heads that the store could not tell, to be asked again */
+    struct command            *early;        /* heads that seem to be of the group under way: wait for its end */
+    struct deliver_command    *delivers[LOOPS_MAX]; /* being filled this turn */
     msec                      wall;
     struct counter            refused;      /* publishes answered PUBLISH_BUSY */
 };
@@ -66,14 +66,14 @@ void writer_init(struct writer *writer, const struct writer_port *port, void *ct
 /* Nothing is under way in the stores any more. What still waits is freed unanswered. */
 void writer_fini(struct writer *writer);
 
-/* Carries out one letter, from a loop or from the store. Takes it. `wall`: now. */
-void writer_take(struct writer *writer, struct letter *letter, msec wall);
+/* Carries out one command, from a loop or from the store. Takes it. `wall`: now. */
+void writer_take(struct writer *writer, struct command *command, msec wall);
 
-/* After the letters of one turn: gives what has gathered to the store and sends what is to be delivered. */
+/* After the commands of one turn: gives what has gathered to the store and sends what is to be delivered. */
 void writer_turn_end(struct writer *writer, msec wall);
 
 /* About ten times a second: asks the store again for what it could not tell, lets it do its housekeeping. */
-void writer_tend(struct writer *writer, msec wall);
+void writer_tick(struct writer *writer, msec wall);
 
 /* Nothing waits and nothing is under way. */
 bool writer_is_idle(const struct writer *writer);

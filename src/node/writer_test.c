@@ -19,11 +19,11 @@ struct hand {
     struct append_batch *batch;
     struct list          reads;
     uint64_t             head;
-    unsigned             tend_count;
+    unsigned             tick_count;
 };
 
-struct letters {
-    struct letter *at[LETTERS_MAX];
+struct commands {
+    struct command *at[LETTERS_MAX];
     size_t         count;
 };
 
@@ -33,8 +33,8 @@ struct stage {
     struct hand          hand;
     struct store        *memory;
     struct writer        writer;
-    struct letters       posted;
-    struct letters       sent[LOOPS];
+    struct commands       posted;
+    struct commands       sent[LOOPS];
 };
 
 static const struct hash_key key = { 1, 2 };
@@ -57,14 +57,14 @@ static void hand_read(struct store *store, struct store_read *read)
     list_push(&hand_of(store)->reads, &read->link);
 }
 
-static void hand_tend(struct store *store, msec wall)
+static void hand_tick(struct store *store, msec wall)
 {
     assert_int_equal(wall, WALL);
-    hand_of(store)->tend_count++;
+    hand_of(store)->tick_count++;
 }
 
 static const struct store_ops hand_ops = {
-    .name = "hand", .append = hand_append, .read = hand_read, .tend = hand_tend,
+    .name = "hand", .append = hand_append, .read = hand_read, .tick = hand_tick,
 };
 
 /* Ends the batch under way, each append so. */
@@ -102,23 +102,23 @@ static struct store_read *hand_answers(struct hand *hand, enum rc rc, uint64_t h
     return read;
 }
 
-/* --- the house --- */
+/* --- the server --- */
 
-static void letters_push(struct letters *letters, struct letter *letter)
+static void commands_push(struct commands *commands, struct command *command)
 {
-    assert_true(letters->count < LETTERS_MAX);
-    letters->at[letters->count++] = letter;
+    assert_true(commands->count < LETTERS_MAX);
+    commands->at[commands->count++] = command;
 }
 
-static void on_send(void *ctx, unsigned loop, struct letter *letter)
+static void on_send(void *ctx, unsigned loop, struct command *command)
 {
     assert_true(loop < LOOPS);
-    letters_push(&((struct stage *)ctx)->sent[loop], letter);
+    commands_push(&((struct stage *)ctx)->sent[loop], command);
 }
 
-static void on_post(void *ctx, struct letter *letter)
+static void on_post(void *ctx, struct command *command)
 {
-    letters_push(&((struct stage *)ctx)->posted, letter);
+    commands_push(&((struct stage *)ctx)->posted, command);
 }
 
 static const struct writer_port port = { .send = on_send, .post = on_post };
@@ -143,16 +143,16 @@ static struct stage *stage_new(const struct writer_limits *limits)
     return stage;
 }
 
-static void letters_free(struct letters *letters)
+static void commands_free(struct commands *commands)
 {
-    while (letters->count > 0)
-        letter_free(letters->at[--letters->count]);
+    while (commands->count > 0)
+        command_free(commands->at[--commands->count]);
 }
 
 static void stage_free(struct stage *stage)
 {
     for (int i = 0; i < LOOPS; i++)
-        letters_free(&stage->sent[i]);
+        commands_free(&stage->sent[i]);
     writer_fini(&stage->writer);
     stage->memory->ops->close(stage->memory);
     channel_name_unref(stage->name);
@@ -179,31 +179,31 @@ static void publishes(struct stage *stage, unsigned loop, struct channel_name *c
 {
     char                   payload[PAYLOAD] = { 0 };
     struct message        *message = message_new(channel, MESSAGE_PLAIN, payload, PAYLOAD, SPAN(""), SPAN(""));
-    struct publish_letter *letter  = publish_letter_new(&message, SPAN(""), SPAN(""));
+    struct publish_command *command  = publish_command_new(&message, SPAN(""), SPAN(""));
 
-    letter->letter.loop = loop;
-    writer_take(&stage->writer, &letter->letter, WALL);
+    command->command.loop = loop;
+    writer_take(&stage->writer, &command->command, WALL);
 }
 
-static void follows(struct stage *stage, unsigned loop, struct channel_name *channel, enum letter_kind kind)
+static void follows(struct stage *stage, unsigned loop, struct channel_name *channel, enum command_kind kind)
 {
-    struct follow_letter *letter = calloc(1, sizeof *letter);
+    struct follow_command *command = calloc(1, sizeof *command);
 
-    must(letter != NULL);
-    letter->letter  = (struct letter){ .kind = kind, .loop = loop };
-    letter->channel = channel_name_ref(channel);
-    writer_take(&stage->writer, &letter->letter, WALL);
+    must(command != NULL);
+    command->command  = (struct command){ .kind = kind, .loop = loop };
+    command->channel = channel_name_ref(channel);
+    writer_take(&stage->writer, &command->command, WALL);
 }
 
 static void reads_from(struct stage *stage, uint64_t after, enum read_source source)
 {
-    struct read_letter *letter = read_letter_new(stage->name);
+    struct read_command *command = read_command_new(stage->name);
 
-    letter->source         = source;
-    letter->read.bound     = after;
-    letter->read.limit     = 10;
-    letter->read.bytes_max = 1 << 20;
-    writer_take(&stage->writer, &letter->letter, WALL);
+    command->source         = source;
+    command->read.bound     = after;
+    command->read.limit     = 10;
+    command->read.bytes_max = 1 << 20;
+    writer_take(&stage->writer, &command->command, WALL);
 }
 
 static void reads(struct stage *stage, uint64_t after)
@@ -211,7 +211,7 @@ static void reads(struct stage *stage, uint64_t after)
     reads_from(stage, after, READ_TAIL_OR_STORE);
 }
 
-/* What came to this loop since, as words; the letters are freed: "published 3", "busy", "head 5", "deliver 1 2",
+/* What came to this loop since, as words; the commands are freed: "published 3", "busy", "head 5", "deliver 1 2",
  * "page 2", "not in memory". */
 static const char *got(struct stage *stage, unsigned loop, char words[256])
 {
@@ -220,36 +220,36 @@ static const char *got(struct stage *stage, unsigned loop, char words[256])
         [PUBLISH_NO_TARGET] = "no-target", [PUBLISH_NO_SPACE] = "no-space", [PUBLISH_BROKEN] = "broken",
         [PUBLISH_BUSY] = "busy",
     };
-    struct letters *letters = &stage->sent[loop];
+    struct commands *commands = &stage->sent[loop];
     size_t          len     = 0;
 
     words[0] = '\0';
-    for (size_t i = 0; i < letters->count; i++) {
-        struct letter *letter = letters->at[i];
+    for (size_t i = 0; i < commands->count; i++) {
+        struct command *command = commands->at[i];
         const char    *space  = i == 0 ? "" : " ";
-        if (letter->kind == LETTER_PUBLISH) {
-            struct publish_letter *publish = container_of(letter, struct publish_letter, letter);
+        if (command->kind == COMMAND_PUBLISH) {
+            struct publish_command *publish = container_of(command, struct publish_command, command);
             len += (size_t)snprintf(words + len, 256 - len, "%s%s", space, outcomes[publish->outcome]);
             if (publish->outcome <= PUBLISH_REPLAYED)
                 len += (size_t)snprintf(words + len, 256 - len, " %d", (int)publish->answer.seq);
-        } else if (letter->kind == LETTER_FOLLOW) {
-            struct follow_letter *follow = container_of(letter, struct follow_letter, letter);
+        } else if (command->kind == COMMAND_FOLLOW) {
+            struct follow_command *follow = container_of(command, struct follow_command, command);
             len += (size_t)snprintf(words + len, 256 - len, "%shead %d", space, (int)follow->head);
-        } else if (letter->kind == LETTER_DELIVER) {
-            struct deliver_letter *deliver = container_of(letter, struct deliver_letter, letter);
+        } else if (command->kind == COMMAND_DELIVER) {
+            struct deliver_command *deliver = container_of(command, struct deliver_command, command);
             len += (size_t)snprintf(words + len, 256 - len, "%sdeliver", space);
             for (uint32_t j = 0; j < deliver->count && deliver->count < 10; j++)
                 len += (size_t)snprintf(words + len, 256 - len, " %d", (int)deliver->messages[j]->seq);
         } else {
-            struct read_letter *read = container_of(letter, struct read_letter, letter);
-            assert_int_equal(letter->kind, LETTER_READ);
+            struct read_command *read = container_of(command, struct read_command, command);
+            assert_int_equal(command->kind, COMMAND_READ);
             if (read->read.rc == RC_BUSY)
                 len += (size_t)snprintf(words + len, 256 - len, "%snot in memory", space);
             else
                 len += (size_t)snprintf(words + len, 256 - len, "%spage %zu", space, read->read.entry_count);
         }
     }
-    letters_free(letters);
+    commands_free(commands);
     return words;
 }
 
@@ -261,7 +261,7 @@ static struct stage *stage_followed(void)
     struct stage *stage = stage_new(&plenty);
 
     stage->hand.head = 5;
-    follows(stage, 0, stage->name, LETTER_FOLLOW);
+    follows(stage, 0, stage->name, COMMAND_FOLLOW);
     hand_answers(&stage->hand, RC_OK, 5);
     turn(stage);
     got_is(stage, 0, "head 5");
@@ -391,7 +391,7 @@ static void memory_answers_within_the_turn(void **state)
     (void)state;
     struct stage *stage = stage_new(&plenty);
 
-    follows(stage, 0, stage->live, LETTER_FOLLOW);
+    follows(stage, 0, stage->live, COMMAND_FOLLOW);
     turn(stage);
     got_is(stage, 0, "head 0");
     publishes(stage, 1, stage->live);
@@ -411,7 +411,7 @@ static void what_still_waits_at_the_end_is_freed(void **state)
 
     publishes(stage, 0, stage->name);
     publishes(stage, 0, stage->live);
-    follows(stage, 1, stage->live, LETTER_FOLLOW);
+    follows(stage, 1, stage->live, COMMAND_FOLLOW);
     turn(stage);
     publishes(stage, 0, stage->name);
     hand_ends(&stage->hand, APPEND_DONE);
@@ -427,8 +427,8 @@ static void one_question_answers_all_who_ask(void **state)
     (void)state;
     struct stage *stage = stage_new(&plenty);
 
-    follows(stage, 0, stage->name, LETTER_FOLLOW);
-    follows(stage, 1, stage->name, LETTER_FOLLOW);
+    follows(stage, 0, stage->name, COMMAND_FOLLOW);
+    follows(stage, 1, stage->name, COMMAND_FOLLOW);
     got_is(stage, 0, "");
     struct store_read *read = container_of(stage->hand.reads.next, struct store_read, link);
     assert_int_equal(read->limit, 0);
@@ -437,7 +437,7 @@ static void one_question_answers_all_who_ask(void **state)
     turn(stage);
     got_is(stage, 0, "head 5");
     got_is(stage, 1, "head 5");
-    follows(stage, 1, stage->name, LETTER_FOLLOW);
+    follows(stage, 1, stage->name, COMMAND_FOLLOW);
     got_is(stage, 1, "head 5");
     assert_int_equal(stage->writer.tails.followed_count, 1);
     stage_free(stage);
@@ -449,7 +449,7 @@ static void the_head_never_goes_back_to_an_answer_that_was_overtaken(void **stat
     struct stage *stage = stage_new(&plenty);
 
     stage->hand.head = 7;
-    follows(stage, 0, stage->name, LETTER_FOLLOW);
+    follows(stage, 0, stage->name, COMMAND_FOLLOW);
     publishes(stage, 1, stage->name);
     turn(stage);
     hand_ends(&stage->hand, APPEND_DONE);
@@ -468,14 +468,14 @@ static void a_head_that_cannot_be_read_is_asked_for_again(void **state)
     (void)state;
     struct stage *stage = stage_new(&plenty);
 
-    follows(stage, 0, stage->name, LETTER_FOLLOW);
+    follows(stage, 0, stage->name, COMMAND_FOLLOW);
     hand_answers(&stage->hand, RC_IO, 0);
     turn(stage);
     got_is(stage, 0, "");
-    follows(stage, 1, stage->name, LETTER_FOLLOW);
+    follows(stage, 1, stage->name, COMMAND_FOLLOW);
     assert_true(list_is_empty(&stage->hand.reads));  /* the question is on the table already */
-    writer_tend(&stage->writer, WALL);
-    assert_int_equal(stage->hand.tend_count, 1);
+    writer_tick(&stage->writer, WALL);
+    assert_int_equal(stage->hand.tick_count, 1);
     hand_answers(&stage->hand, RC_OK, 5);
     turn(stage);
     got_is(stage, 0, "head 5");
@@ -488,7 +488,7 @@ static void unanswered_questions_are_freed_at_the_end(void **state)
     (void)state;
     struct stage *stage = stage_new(&plenty);
 
-    follows(stage, 0, stage->name, LETTER_FOLLOW);
+    follows(stage, 0, stage->name, COMMAND_FOLLOW);
     hand_answers(&stage->hand, RC_IO, 0);
     turn(stage);
     stage_free(stage);
@@ -499,16 +499,16 @@ static void who_unfollows_hears_nothing_more(void **state)
     (void)state;
     struct stage *stage = stage_followed();
 
-    follows(stage, 1, stage->name, LETTER_FOLLOW);
-    follows(stage, 0, stage->name, LETTER_UNFOLLOW);
-    follows(stage, 0, stage->live, LETTER_UNFOLLOW);  /* never followed: fine */
+    follows(stage, 1, stage->name, COMMAND_FOLLOW);
+    follows(stage, 0, stage->name, COMMAND_UNFOLLOW);
+    follows(stage, 0, stage->live, COMMAND_UNFOLLOW);  /* never followed: fine */
     publishes(stage, 0, stage->name);
     turn(stage);
     hand_ends(&stage->hand, APPEND_DONE);
     turn(stage);
     got_is(stage, 0, "published 6");
     got_is(stage, 1, "head 5 deliver 6");
-    follows(stage, 1, stage->name, LETTER_UNFOLLOW);
+    follows(stage, 1, stage->name, COMMAND_UNFOLLOW);
     assert_int_equal(stage->writer.tails.followed_count, 0);
     stage_free(stage);
 }
@@ -519,23 +519,23 @@ static void who_unfollows_waits_for_no_head_any_more(void **state)
     (void)state;
     struct stage *stage = stage_new(&plenty);
 
-    follows(stage, 0, stage->name, LETTER_FOLLOW);
-    follows(stage, 1, stage->name, LETTER_FOLLOW);
-    follows(stage, 0, stage->name, LETTER_UNFOLLOW);
+    follows(stage, 0, stage->name, COMMAND_FOLLOW);
+    follows(stage, 1, stage->name, COMMAND_FOLLOW);
+    follows(stage, 0, stage->name, COMMAND_UNFOLLOW);
     hand_answers(&stage->hand, RC_IO, 0);
     turn(stage);
-    follows(stage, 1, stage->name, LETTER_UNFOLLOW);
-    writer_tend(&stage->writer, WALL);
+    follows(stage, 1, stage->name, COMMAND_UNFOLLOW);
+    writer_tick(&stage->writer, WALL);
     hand_answers(&stage->hand, RC_IO, 0);
     turn(stage);
     assert_int_equal(stage->writer.tails.map.count, 0);
-    writer_tend(&stage->writer, WALL);
+    writer_tick(&stage->writer, WALL);
     assert_true(list_is_empty(&stage->hand.reads));
     assert_true(writer_is_idle(&stage->writer));
 
-    follows(stage, 0, stage->name, LETTER_FOLLOW);
-    follows(stage, 1, stage->name, LETTER_FOLLOW);
-    follows(stage, 0, stage->name, LETTER_UNFOLLOW);
+    follows(stage, 0, stage->name, COMMAND_FOLLOW);
+    follows(stage, 1, stage->name, COMMAND_FOLLOW);
+    follows(stage, 0, stage->name, COMMAND_UNFOLLOW);
     hand_answers(&stage->hand, RC_OK, 5);
     turn(stage);
     got_is(stage, 0, "");
@@ -576,7 +576,7 @@ static void no_head_and_no_page_overtakes_the_messages_it_knows_of(void **state)
     turn(stage);
     hand_ends(&stage->hand, APPEND_DONE);
     mail_comes(stage);
-    follows(stage, 0, stage->name, LETTER_FOLLOW);
+    follows(stage, 0, stage->name, COMMAND_FOLLOW);
     writer_turn_end(&stage->writer, WALL);
     got_is(stage, 0, "deliver 6 head 6");
 
@@ -602,7 +602,7 @@ static void a_head_of_the_group_under_way_waits_for_its_end(void **state)
     hand_answers(&stage->hand, RC_OK, 6);  /* shown already: so the next who asks is told by the store */
     turn(stage);
     got_is(stage, 0, "page 0");
-    follows(stage, 0, stage->name, LETTER_FOLLOW);
+    follows(stage, 0, stage->name, COMMAND_FOLLOW);
     hand_answers(&stage->hand, RC_OK, 6);
     turn(stage);
     got_is(stage, 0, "");
@@ -630,11 +630,11 @@ static void no_head_is_trusted_that_was_learnt_before_the_store_failed(void **st
             hand_ends(&stage->hand, rows[i].outcomes[j]);
             turn(stage);
         }
-        follows(stage, 0, stage->name, LETTER_FOLLOW);
+        follows(stage, 0, stage->name, COMMAND_FOLLOW);
         if (list_is_empty(&stage->hand.reads) == (rows[i].asks > 0))
             fail_msg("%s", rows[i].name);
         if (rows[i].asks > 0) {
-            letters_free(&stage->sent[0]);
+            commands_free(&stage->sent[0]);
             hand_answers(&stage->hand, RC_OK, 6);
             turn(stage);
             got_is(stage, 0, "head 6");
@@ -652,11 +652,11 @@ static void nor_one_that_was_learnt_before_its_first_good_word(void **state)
     turn(stage);
     hand_ends(&stage->hand, APPEND_BROKEN);
     turn(stage);
-    follows(stage, 0, stage->name, LETTER_FOLLOW);
+    follows(stage, 0, stage->name, COMMAND_FOLLOW);
     hand_answers(&stage->hand, RC_OK, 5);  /* it has not reopened yet */
     turn(stage);
     got_is(stage, 0, "head 5");
-    follows(stage, 0, stage->name, LETTER_FOLLOW);
+    follows(stage, 0, stage->name, COMMAND_FOLLOW);
     hand_answers(&stage->hand, RC_OK, 5);  /* nor now, but it might have, without a publish to tell */
     turn(stage);
     got_is(stage, 0, "head 5");
@@ -664,9 +664,9 @@ static void nor_one_that_was_learnt_before_its_first_good_word(void **state)
     turn(stage);
     hand_ends(&stage->hand, APPEND_REPLAYED);
     turn(stage);
-    letters_free(&stage->sent[1]);
-    follows(stage, 0, stage->name, LETTER_FOLLOW);
-    follows(stage, 1, stage->name, LETTER_FOLLOW);  /* not even while the question is under way */
+    commands_free(&stage->sent[1]);
+    follows(stage, 0, stage->name, COMMAND_FOLLOW);
+    follows(stage, 1, stage->name, COMMAND_FOLLOW);  /* not even while the question is under way */
     got_is(stage, 1, "");
     hand_answers(&stage->hand, RC_OK, 6);
     turn(stage);
@@ -727,7 +727,7 @@ static void a_page_that_knows_more_than_the_tail_is_a_reason_to_ask(void **state
     hand_answers(&stage->hand, RC_OK, 6);
     turn(stage);
     got_is(stage, 0, "page 0");
-    follows(stage, 1, stage->name, LETTER_FOLLOW);
+    follows(stage, 1, stage->name, COMMAND_FOLLOW);
     hand_answers(&stage->hand, RC_OK, 6);
     turn(stage);
     got_is(stage, 1, "head 6");
@@ -744,13 +744,13 @@ static void a_question_that_a_page_overtakes_is_asked_again(void **state)
     hand_answers(&stage->hand, RC_OK, 6);
     turn(stage);
     got_is(stage, 0, "page 0");
-    follows(stage, 1, stage->name, LETTER_FOLLOW);
+    follows(stage, 1, stage->name, COMMAND_FOLLOW);
     struct store_read *question = container_of(list_pop(&stage->hand.reads), struct store_read, link);
     reads(stage, 2);
     hand_answers(&stage->hand, RC_OK, 7);
     turn(stage);
     got_is(stage, 0, "page 0");
-    follows(stage, 1, stage->name, LETTER_FOLLOW);
+    follows(stage, 1, stage->name, COMMAND_FOLLOW);
     list_push(&stage->hand.reads, &question->link);
     hand_answers(&stage->hand, RC_OK, 6);
     turn(stage);
@@ -767,7 +767,7 @@ static void the_memory_store_is_asked_for_its_head_each_time(void **state)
     struct stage *stage = stage_new(&plenty);
 
     for (int i = 0; i < 2; i++) {
-        follows(stage, 0, stage->live, LETTER_FOLLOW);
+        follows(stage, 0, stage->live, COMMAND_FOLLOW);
         assert_int_equal(stage->posted.count, 1);
         turn(stage);
         got_is(stage, 0, "head 0");
@@ -779,27 +779,27 @@ static void it_tells_its_numbers(void **state)
 {
     (void)state;
     struct stage        *stage  = stage_followed();
-    struct stats_letter *letter = calloc(1, sizeof *letter);
+    struct stats_command *command = calloc(1, sizeof *command);
 
-    must(letter != NULL);
-    letter->letter = (struct letter){ .kind = LETTER_STATS, .loop = 1 };
+    must(command != NULL);
+    command->command = (struct command){ .kind = COMMAND_STATS, .loop = 1 };
     publishes(stage, 0, stage->name);
-    writer_take(&stage->writer, &letter->letter, WALL);
+    writer_take(&stage->writer, &command->command, WALL);
     assert_int_equal(stage->sent[1].count, 1);
-    assert_int_equal(letter->stats.waiting_count, 1);
-    assert_int_equal(letter->stats.waiting_bytes, sizeof(struct message) + PAYLOAD);
-    assert_int_equal(letter->stats.tail_count, 1);
-    assert_int_equal(letter->stats.followed_count, 1);
+    assert_int_equal(command->stats.waiting_count, 1);
+    assert_int_equal(command->stats.waiting_bytes, sizeof(struct message) + PAYLOAD);
+    assert_int_equal(command->stats.tail_count, 1);
+    assert_int_equal(command->stats.followed_count, 1);
     stage_free(stage);
 }
 
 static msec asked_how_long_busy(struct stage *stage, msec wall)
 {
-    struct stats_letter letter = { .letter = { .kind = LETTER_STATS, .loop = 1 } };
+    struct stats_command command = { .command = { .kind = COMMAND_STATS, .loop = 1 } };
 
-    writer_take(&stage->writer, &letter.letter, wall);
+    writer_take(&stage->writer, &command.command, wall);
     stage->sent[1].count = 0;
-    return letter.stats.busy_ms;
+    return command.stats.busy_ms;
 }
 
 /* Threat 46: readiness asks how long the disk has had its present group. */
@@ -831,21 +831,21 @@ static void a_count_goes_round(void **state)
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct stage        *stage  = stage_new(&plenty);
-        struct count_letter *letter = count_letter_new(stage->live);
+        struct count_command *command = count_command_new(stage->live);
         for (unsigned loop = 0; loop < LOOPS; loop++)
             if (rows[i].follows[loop])
-                follows(stage, loop, stage->live, LETTER_FOLLOW);
+                follows(stage, loop, stage->live, COMMAND_FOLLOW);
         turn(stage);
         for (unsigned loop = 0; loop < LOOPS; loop++)
-            letters_free(&stage->sent[loop]);
-        letter->asker = 1;
+            commands_free(&stage->sent[loop]);
+        command->asker = 1;
         for (unsigned stop = 0; stop < rows[i].stops; stop++) {
-            writer_take(&stage->writer, &letter->letter, WALL);
-            if (stage->sent[rows[i].way[stop]].count != 1 || letter->is_home != (stop + 1 == rows[i].stops))
+            writer_take(&stage->writer, &command->command, WALL);
+            if (stage->sent[rows[i].way[stop]].count != 1 || command->is_home != (stop + 1 == rows[i].stops))
                 fail_msg("%s, stop %u", rows[i].name, stop);
             stage->sent[rows[i].way[stop]].count = 0;
         }
-        letter_free(&letter->letter);
+        command_free(&command->command);
         stage_free(stage);
     }
 }

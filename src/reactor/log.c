@@ -263,8 +263,8 @@ static void line_write(struct span line)
 
 static void fields_write(enum log_level level, const struct log_field *fields, size_t count)
 {
-    char       room[LOG_LINE_BYTES_MAX];
-    struct buf line = { .at = room, .cap = sizeof room, .max = sizeof room };  /* full-grown: never mallocs */
+    char       scratch[LOG_LINE_BYTES_MAX];
+    struct buf line = { .at = scratch, .cap = sizeof scratch, .max = sizeof scratch };  /* full-grown: never mallocs */
 
     log_line_put(&line, the_log.format, level, clock_ms(CLOCK_REALTIME), fields, count);
     line_write(buf_span(&line));

@@ -11,18 +11,16 @@
  * and log_tell_suppressed() says it for sites that fell silent. Nobody waits for who reads the lines: what does not leave
  * at once is lost, and counted too. Never log a secret or a payload.
  *
- * For floors 2 to 4; dry rooms return and let others tell. Usable from every thread, not from signal handlers. */
+ * For the layers 2 to 4. Pure modules return their outcome, and their callers log it. Usable from every thread, not from signal handlers. */
 #ifndef REACTOR_LOG_H
 #define REACTOR_LOG_H
 
 #include "base/buf.h"
 #include "base/counter.h"
 #include "base/list.h"
+#include "base/log_level.h"
 #include "base/msec.h"
 #include "base/rc.h"
-
-enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
-enum log_format { LOG_LOGFMT, LOG_JSON };
 
 enum {
     LOG_LINE_BYTES_MAX     = 4096,  /* PIPE_BUF on Linux: a pipe takes such a line whole */

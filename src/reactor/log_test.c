@@ -185,10 +185,10 @@ static int pipe_close(void **state)
     return 0;
 }
 
-static struct span pipe_take(const struct pipe_ends *ends, char *room, size_t bytes_max)
+static struct span pipe_take(const struct pipe_ends *ends, char *scratch, size_t bytes_max)
 {
-    ssize_t len = read(ends->read, room, bytes_max);
-    return span_of(room, len < 0 ? 0 : (size_t)len);
+    ssize_t len = read(ends->read, scratch, bytes_max);
+    return span_of(scratch, len < 0 ? 0 : (size_t)len);
 }
 
 static size_t count_of(struct span text, const char *what)
@@ -209,15 +209,15 @@ static uint64_t ask(void)
 static void a_level_that_is_off_costs_nothing(void **state)
 {
     struct pipe_ends *ends = *state;
-    char              room[LOG_LINE_BYTES_MAX];
+    char              scratch[LOG_LINE_BYTES_MAX];
 
     log_init(LOG_WARN, LOG_LOGFMT, ends->write);
     LOG(LOG_INFO, "quiet", log_u64("n", ask()));
     assert_int_equal(asked, 0);
-    assert_int_equal(pipe_take(ends, room, sizeof room).len, 0);
+    assert_int_equal(pipe_take(ends, scratch, sizeof scratch).len, 0);
 
     LOG(LOG_WARN, "loud", log_u64("n", ask()), log_errno(ECONNRESET));
-    struct span line = pipe_take(ends, room, sizeof room);
+    struct span line = pipe_take(ends, scratch, sizeof scratch);
     assert_int_equal(asked, 1);
     assert_int_equal(count_of(line, " level=warn event=loud n=1 error=\"Connection reset by peer\"\n"), 1);
 
@@ -225,7 +225,7 @@ static void a_level_that_is_off_costs_nothing(void **state)
     LOG(LOG_INFO, "quiet_no_more");
     LOG(LOG_DEBUG, "quiet", log_u64("n", ask()));
     assert_int_equal(asked, 1);
-    assert_int_equal(count_of(pipe_take(ends, room, sizeof room), " event=quiet_no_more\n"), 1);
+    assert_int_equal(count_of(pipe_take(ends, scratch, sizeof scratch), " event=quiet_no_more\n"), 1);
 }
 
 static void flood_once(unsigned lines)
@@ -238,25 +238,25 @@ static void flood_once(unsigned lines)
 static void a_flood_is_held_back_and_told_when_its_second_is_over(void **state)
 {
     struct pipe_ends *ends = *state;
-    char              room[65536];
+    char              scratch[65536];
 
     log_init(LOG_DEBUG, LOG_LOGFMT, ends->write);
     flood_once(10000);
-    struct span text = pipe_take(ends, room, sizeof room);
+    struct span text = pipe_take(ends, scratch, sizeof scratch);
     /* The clock may have gone over into a next second meanwhile, hardly into a fourth. */
     assert_in_range(count_of(text, "event=flood"), LOG_LINES_A_SECOND_MAX, 4 * LOG_LINES_A_SECOND_MAX);
 
     /* Waits for the event with a deadline: within two seconds the site's silence is told. */
     for (int tries = 0; tries < 200; tries++) {
         log_tell_suppressed();
-        text = pipe_take(ends, room, sizeof room);
+        text = pipe_take(ends, scratch, sizeof scratch);
         if (text.len > 0)
             break;
         usleep(10 * 1000);
     }
     assert_int_equal(count_of(text, "event=log_suppressed of=flood suppressed=99"), 1);
     log_tell_suppressed();
-    assert_int_equal(pipe_take(ends, room, sizeof room).len, 0);
+    assert_int_equal(pipe_take(ends, scratch, sizeof scratch).len, 0);
 }
 
 static void lines_that_the_descriptor_refuses_are_counted(void **state)
@@ -276,7 +276,7 @@ static void lines_that_the_descriptor_refuses_are_counted(void **state)
 static void a_reader_that_stops_stops_nobody(void **state)
 {
     struct pipe_ends *ends = *state;
-    char              fill[LOG_LINE_BYTES_MAX] = { 0 }, room[65536];
+    char              fill[LOG_LINE_BYTES_MAX] = { 0 }, scratch[65536];
     uint64_t          before = log_lost();
 
     log_init(LOG_DEBUG, LOG_LOGFMT, ends->write);
@@ -286,11 +286,11 @@ static void a_reader_that_stops_stops_nobody(void **state)
     alarm(DEADLINE_S);
     LOG(LOG_ERROR, "nobody_reads");
     assert_int_equal(log_lost() - before, 1);
-    while (pipe_take(ends, room, sizeof room).len > 0)
+    while (pipe_take(ends, scratch, sizeof scratch).len > 0)
         ;
     LOG(LOG_ERROR, "somebody_reads_again");
     alarm(0);
-    assert_int_equal(count_of(pipe_take(ends, room, sizeof room), " event=somebody_reads_again\n"), 1);
+    assert_int_equal(count_of(pipe_take(ends, scratch, sizeof scratch), " event=somebody_reads_again\n"), 1);
     assert_int_equal(log_lost() - before, 1);
 }
 
@@ -308,7 +308,7 @@ static void lines_of_several_threads_never_mix(void **state)
 {
     struct pipe_ends *ends = *state;
     pthread_t         threads[THREADS];
-    char              room[65536];
+    char              scratch[65536];
 
     log_init(LOG_DEBUG, LOG_LOGFMT, ends->write);
     for (int i = 0; i < THREADS; i++)
@@ -316,7 +316,7 @@ static void lines_of_several_threads_never_mix(void **state)
     for (int i = 0; i < THREADS; i++)
         pthread_join(threads[i], NULL);
 
-    struct span text = pipe_take(ends, room, sizeof room), line;
+    struct span text = pipe_take(ends, scratch, sizeof scratch), line;
     int         lines = 0;
     while (span_cut(&text, '\n', &line)) {
         assert_true(span_starts(line, SPAN("time=")));

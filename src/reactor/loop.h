@@ -1,4 +1,4 @@
-/* loop.h - This room touches the world: one thread's epoll, its streams, timers and mail. It refuses to know what the
+/* loop.h - This module touches the world: one thread's epoll, its streams, timers and mail. It refuses to know what the
  * bytes mean.
  *
  * A turn: wait, handle what the kernel says, read the mail, fire timers, then turn_end(), where everything that

@@ -33,7 +33,7 @@ int epoll_wait(int epoll, struct epoll_event *events, int max, int timeout_ms)
 
 struct rig {
     struct loop   loop;
-    struct buf    story;      /* who was called, a letter each */
+    struct buf    transcript;      /* who was called, a letter each */
     struct timer  timer;
     struct source pipe;
     int           turns_left;
@@ -44,20 +44,20 @@ static void rig_turn_begin(void *ctx)
 {
     struct rig *rig = ctx;
     leapt_s += rig->turn_s;
-    buf_putc(&rig->story, 'b');
+    buf_putc(&rig->transcript, 'b');
 }
 
 static void rig_mail(void *ctx, struct mail *mail)
 {
     struct rig *rig = ctx;
     (void)mail;
-    buf_putc(&rig->story, 'm');
+    buf_putc(&rig->transcript, 'm');
 }
 
 static void rig_turn_end(void *ctx)
 {
     struct rig *rig = ctx;
-    buf_putc(&rig->story, 'e');
+    buf_putc(&rig->transcript, 'e');
     if (--rig->turns_left == 0)
         loop_stop(&rig->loop);
 }
@@ -66,14 +66,14 @@ static void rig_fired(struct timer *timer, msec now)
 {
     struct rig *rig = container_of(timer, struct rig, timer);
     assert_true(now >= timer->at);
-    buf_putc(&rig->story, 't');
+    buf_putc(&rig->transcript, 't');
 }
 
 static void rig_ready(struct source *source, uint32_t events)
 {
     struct rig *rig = container_of(source, struct rig, pipe);
     assert_true((events & EPOLLIN) != 0);
-    buf_putc(&rig->story, 'r');
+    buf_putc(&rig->transcript, 'r');
 }
 
 static const struct loop_hooks rig_hooks = {
@@ -84,7 +84,7 @@ static const struct source_kind rig_kind = { .ready = rig_ready };
 static void rig_open(struct rig *rig)
 {
     *rig = (struct rig){ .timer.fire = rig_fired, .pipe.kind = &rig_kind };
-    buf_init(&rig->story, 1000);
+    buf_init(&rig->transcript, 1000);
     assert_int_equal(loop_init(&rig->loop, &rig_hooks, rig), RC_OK);
 }
 
@@ -92,14 +92,14 @@ static void rig_run(struct rig *rig, int turns, const char *want)
 {
     rig->turns_left = turns;
     loop_run(&rig->loop);
-    buf_putc(&rig->story, '\0');
-    assert_string_equal(rig->story.at, want);
-    buf_clear(&rig->story);
+    buf_putc(&rig->transcript, '\0');
+    assert_string_equal(rig->transcript.at, want);
+    buf_clear(&rig->transcript);
 }
 
 static void rig_close(struct rig *rig)
 {
-    buf_fini(&rig->story);
+    buf_fini(&rig->transcript);
     loop_fini(&rig->loop);
 }
 
@@ -214,8 +214,8 @@ static void a_loop_that_could_not_be_made_leaves_nothing(void **state)  /* threa
     assert_true(next >= 0);
     close(next);
     assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
-    for (rlim_t room = 0; room < 2; room++) {
-        tight = (struct rlimit){ (rlim_t)next + room, before.rlim_max };
+    for (rlim_t scratch = 0; scratch < 2; scratch++) {
+        tight = (struct rlimit){ (rlim_t)next + scratch, before.rlim_max };
         assert_int_equal(setrlimit(RLIMIT_NOFILE, &tight), 0);
         enum rc rc = loop_init(&loop, &rig_hooks, NULL);
         assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);

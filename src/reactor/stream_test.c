@@ -37,7 +37,7 @@ static void peer_close(struct peer *peer)
 static void peer_on_readable(struct stream *stream, void *owner)
 {
     struct peer *peer = owner;
-    char         room[1000];
+    char         scratch[1000];
 
     assert_ptr_equal(peer->stream, stream);
     peer->readable++;
@@ -46,9 +46,9 @@ static void peer_on_readable(struct stream *stream, void *owner)
         if (peer->victim == peer)
             return;
     }
-    size_t len = peer->piece != 0 ? peer->piece : sizeof room;
-    while ((peer->last = stream_read(stream, room, len)) > 0) {
-        buf_put(&peer->got, span_of(room, (size_t)peer->last));
+    size_t len = peer->piece != 0 ? peer->piece : sizeof scratch;
+    while ((peer->last = stream_read(stream, scratch, len)) > 0) {
+        buf_put(&peer->got, span_of(scratch, (size_t)peer->last));
         if (peer->piece != 0) {
             stream_more(stream);
             return;
@@ -292,12 +292,12 @@ static void a_peer_is_told_that_nothing_more_comes(void **state)
 {
     struct rig  *rig  = *state;
     struct peer *peer = &rig->peers[0];
-    char         room[8];
+    char         scratch[8];
 
     assert_int_equal(stream_write(peer->stream, SPAN("bye")), 3);
     stream_shut(peer->stream);
-    assert_int_equal(recv(peer->far, room, sizeof room, 0), 3);
-    assert_int_equal(recv(peer->far, room, sizeof room, 0), 0);
+    assert_int_equal(recv(peer->far, scratch, sizeof scratch, 0), 3);
+    assert_int_equal(recv(peer->far, scratch, sizeof scratch, 0), 0);
     far_say(peer, "heard");
     rig_turn(rig);
     expect_got(peer, "heard");

@@ -14,13 +14,13 @@
 
 enum { STEPS_MAX = 5 };
 
-/* Each story begins at BEGIN, in truth and on the clock; `wall` is what it's taken for. */
+/* Each transcript begins at BEGIN, in truth and on the clock; `wall` is what it's taken for. */
 #define BEGIN (20000 * DAY)
 
 static const struct {
     const char *name;
     struct { msec passed, says, wall, off; } steps[STEPS_MAX];  /* all but `off` behind the beginning */
-} stories[] = {
+} transcripts[] = {
     { "a good clock", { { 1, 1, 1, 0 }, { DAY, DAY, DAY, 0 }, { 9 * DAY, 9 * DAY, 9 * DAY, 0 } } },
     { "a slow one is followed", { { HOUR, HOUR - 5, HOUR - 5, 0 }, { 2 * HOUR, 2 * HOUR - 10, 2 * HOUR - 10, 0 } } },
     { "small steps too, both ways, however many", {
@@ -47,19 +47,19 @@ static const struct {
     { "the process slept through a leap", { { 3 * DAY, 3 * DAY + HOUR, 3 * DAY, HOUR } } },
 };
 
-static void test_stories(void **state)
+static void test_transcripts(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < sizeof stories / sizeof stories[0]; i++) {
+    for (size_t i = 0; i < sizeof transcripts / sizeof transcripts[0]; i++) {
         struct wall_clock clock;
         wall_clock_init(&clock, 77, BEGIN);
         for (size_t step = 0; step < STEPS_MAX; step++) {
-            msec passed = stories[i].steps[step].passed, says = stories[i].steps[step].says;
+            msec passed = transcripts[i].steps[step].passed, says = transcripts[i].steps[step].says;
             if (passed == 0 && says == 0)
                 break;
             msec wall = wall_clock_look(&clock, 77 + passed, BEGIN + says) - BEGIN;
-            if (wall != stories[i].steps[step].wall || clock.off != stories[i].steps[step].off)
-                fail_msg("%s, step %zu: %lld, off by %lld", stories[i].name, step, (long long)wall,
+            if (wall != transcripts[i].steps[step].wall || clock.off != transcripts[i].steps[step].off)
+                fail_msg("%s, step %zu: %lld, off by %lld", transcripts[i].name, step, (long long)wall,
                          (long long)clock.off);
         }
     }
@@ -67,6 +67,6 @@ static void test_stories(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_stories) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_transcripts) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -13,8 +13,8 @@ enum { FRAGMENTS_MAX = 1 << 20, WAITING_BYTES_MAX = 32 * 1024 * 1024, READS_A_TU
 
 struct echo {
     struct stream *stream;
-    struct desk   *desk;
-    struct list    link;      /* in desk.echoes */
+    struct session_worker   *worker;
+    struct list    link;      /* in worker.echoes */
     struct timer   timer;     /* silence, and the end of our patience after a Close */
     struct ws      ws;
     struct buf     in;        /* what was read and is not fed yet: the cut beginning of a control frame */
@@ -26,8 +26,8 @@ struct echo {
 
 static void echo_free(struct echo *echo)
 {
-    wheel_disarm(&echo->desk->loop->wheel, &echo->timer);
-    counter_sub(&echo->desk->counters.sessions[TRANSPORT_ECHO], 1);
+    wheel_disarm(&echo->worker->loop->wheel, &echo->timer);
+    counter_sub(&echo->worker->counters.sessions[TRANSPORT_ECHO], 1);
     list_take(&echo->link);
     stream_close(echo->stream);
     buf_fini(&echo->in);
@@ -93,7 +93,7 @@ static bool echo_flush(struct echo *echo)
     if (echo->is_closing && !echo->is_shut) {
         echo->is_shut = true;
         stream_shut(echo->stream);
-        wheel_arm(&echo->desk->loop->wheel, &echo->timer, echo->desk->loop->now + echo->desk->limits.close_timeout_ms);
+        wheel_arm(&echo->worker->loop->wheel, &echo->timer, echo->worker->loop->now + echo->worker->limits.close_timeout_ms);
     }
     return true;
 }
@@ -113,7 +113,7 @@ static void echo_on_readable(struct stream *stream, void *owner)
             return;
         }
         if (!echo->is_closing)
-            wheel_arm(&loop->wheel, &echo->timer, loop->now + echo->desk->limits.slow_reader_timeout_ms);
+            wheel_arm(&loop->wheel, &echo->timer, loop->now + echo->worker->limits.slow_reader_timeout_ms);
         buf_put(&echo->in, span_of(loop->input, (size_t)got));
         echo_feed(echo);
         if (!echo_flush(echo) || stream_is_drained(stream, (size_t)got, LOOP_INPUT_BYTES))
@@ -141,30 +141,30 @@ static void echo_on_timer(struct timer *timer, msec now)
     echo_free(container_of(timer, struct echo, timer));
 }
 
-static void echo_open(struct desk *desk, struct http_exchange *exchange, const struct ws_handshake *shake)
+static void echo_open(struct session_worker *worker, struct http_exchange *exchange, const struct ws_handshake *shake)
 {
     struct echo *echo = calloc(1, sizeof *echo);
 
     must(echo != NULL);
-    echo->desk       = desk;
+    echo->worker       = worker;
     echo->timer.fire = echo_on_timer;
-    ws_init(&echo->ws, desk->limits.echo_bytes_max, FRAGMENTS_MAX);
+    ws_init(&echo->ws, worker->limits.echo_bytes_max, FRAGMENTS_MAX);
     buf_init(&echo->in, SIZE_MAX / 2);
-    buf_init(&echo->message, desk->limits.echo_bytes_max);
+    buf_init(&echo->message, worker->limits.echo_bytes_max);
     buf_init(&echo->out, SIZE_MAX / 2);
-    ws_put_switch(&echo->out, shake, SPAN(""), desk->server, exchange);
-    echo->stream = http_take_over(desk->server, exchange, &echo->in);
+    ws_put_switch(&echo->out, shake, SPAN(""), worker->server, exchange);
+    echo->stream = http_take_over(worker->server, exchange, &echo->in);
     stream_hand_over(echo->stream, &echo_events, echo);
-    list_push(&desk->echoes, &echo->link);
-    counter_add(&desk->counters.sessions[TRANSPORT_ECHO], 1);
-    wheel_arm(&desk->loop->wheel, &echo->timer, desk->loop->now + desk->limits.slow_reader_timeout_ms);
+    list_push(&worker->echoes, &echo->link);
+    counter_add(&worker->counters.sessions[TRANSPORT_ECHO], 1);
+    wheel_arm(&worker->loop->wheel, &echo->timer, worker->loop->now + worker->limits.slow_reader_timeout_ms);
     echo_feed(echo);
     echo_flush(echo);
 }
 
-void echo_leave_all(struct desk *desk)
+void echo_leave_all(struct session_worker *worker)
 {
-    for (struct list *link = desk->echoes.next, *next; link != &desk->echoes; link = next) {
+    for (struct list *link = worker->echoes.next, *next; link != &worker->echoes; link = next) {
         struct echo *echo = container_of(link, struct echo, link);
         next              = link->next;  /* this one may end */
         echo_close(echo, WS_CLOSE_GOING_AWAY, SPAN("the server is stopping; come again"));
@@ -172,23 +172,23 @@ void echo_leave_all(struct desk *desk)
     }
 }
 
-void echo_close_all(struct desk *desk)
+void echo_close_all(struct session_worker *worker)
 {
-    while (!list_is_empty(&desk->echoes))
-        echo_free(container_of(desk->echoes.next, struct echo, link));
+    while (!list_is_empty(&worker->echoes))
+        echo_free(container_of(worker->echoes.next, struct echo, link));
 }
 
-void session_serve_echo(struct desk *desk, struct http_exchange *exchange, const struct http_request *request)
+void session_serve_echo(struct session_worker *worker, struct http_exchange *exchange, const struct http_request *request)
 {
     struct ws_handshake shake;
     struct span         media = h1_field(request->head, SPAN("content-type"));
 
     if (request->head->is_websocket) {
-        if (ws_handshake_or_refuse(desk->server, exchange, request, NULL, 0, &shake))
-            echo_open(desk, exchange, &shake);
+        if (ws_handshake_or_refuse(worker->server, exchange, request, NULL, 0, &shake))
+            echo_open(worker, exchange, &shake);
         return;
     }
-    http_answer(desk->server, exchange, &(struct http_answer){
+    http_answer(worker->server, exchange, &(struct http_answer){
         .status = 200,
         .media  = media.len > 0 ? media : SPAN("application/octet-stream"),
         .body   = request->body,

@@ -7,13 +7,13 @@
 
 enum { OWN_BYTES_MAX = 16 * 1024 * 1024 };  /* far above what sessions let wait; they stop reading long before */
 
-void feed_init(struct feed *feed, struct desk *desk, const struct feed_kind *kind, enum transport transport,
+void feed_init(struct feed *feed, struct session_worker *worker, const struct feed_kind *kind, enum transport transport,
                enum encoding encoding)
 {
-    *feed = (struct feed){ .desk = desk, .kind = kind, .transport = (uint8_t)transport, .encoding = (uint8_t)encoding };
+    *feed = (struct feed){ .worker = worker, .kind = kind, .transport = (uint8_t)transport, .encoding = (uint8_t)encoding };
     list_init(&feed->dirty);
-    list_push(transport == TRANSPORT_POLL ? &desk->polls : &desk->sessions, &feed->link);
-    counter_add(&desk->counters.sessions[transport], 1);
+    list_push(transport == TRANSPORT_POLL ? &worker->polls : &worker->sessions, &feed->link);
+    counter_add(&worker->counters.sessions[transport], 1);
 }
 
 static void feed_set_lagging(struct feed *feed, bool is_lagging)
@@ -22,9 +22,9 @@ static void feed_set_lagging(struct feed *feed, bool is_lagging)
         return;
     feed->is_lagging = is_lagging;
     if (is_lagging)
-        counter_add(&feed->desk->counters.lagging, 1);
+        counter_add(&feed->worker->counters.lagging, 1);
     else
-        counter_sub(&feed->desk->counters.lagging, 1);
+        counter_sub(&feed->worker->counters.lagging, 1);
 }
 
 static void feed_drop_waiting(struct feed *feed)
@@ -45,7 +45,7 @@ void feed_fini(struct feed *feed)
     feed_drop_waiting(feed);
     list_take(&feed->dirty);
     list_take(&feed->link);
-    counter_sub(&feed->desk->counters.sessions[feed->transport], 1);
+    counter_sub(&feed->worker->counters.sessions[feed->transport], 1);
 }
 
 /* --- who is to be looked at ---
@@ -104,15 +104,15 @@ static void feed_stand_in_line(struct feed *feed)
 
 /* --- subscriptions --- */
 
-struct feed_sub *feed_follow(struct feed *feed, struct wish *wish)
+struct feed_sub *feed_follow(struct feed *feed, struct subscribe_request *wish)
 {
-    struct feed_sub *sub = pool_take(&feed->desk->subs);
+    struct feed_sub *sub = pool_take(&feed->worker->subs);
 
     sub->next  = feed->subs;
     feed->subs = sub;
     feed->sub_count++;
     feed->unplaced++;
-    subscription_open(&sub->sub, &feed->desk->shard->hub, wish->name, wish->start, feed, feed->desk->loop->now);
+    subscription_open(&sub->sub, &feed->worker->shard->hub, wish->name, wish->start, feed, feed->worker->loop->now);
     channel_name_unref(wish->name);
     wish->name = NULL;
     return sub;
@@ -137,15 +137,15 @@ void feed_unfollow(struct feed *feed, struct feed_sub *sub)
     if (!sub->sub.is_told)
         feed->unplaced--;
     feed_unlist(feed, sub);
-    subscription_close(&sub->sub, &feed->desk->shard->hub, feed->desk->loop->now);
+    subscription_close(&sub->sub, &feed->worker->shard->hub, feed->worker->loop->now);
     free(sub->ref);
-    pool_give(&feed->desk->subs, sub);
+    pool_give(&feed->worker->subs, sub);
 }
 
 void feed_mark(struct feed *feed)
 {
     if (!list_is_linked(&feed->dirty))
-        list_push(&feed->desk->dirty, &feed->dirty);
+        list_push(&feed->worker->dirty, &feed->dirty);
 }
 
 /* The socket was full when last tried, and has not said that there is room again. */
@@ -154,12 +154,12 @@ static bool feed_is_blocked(const struct feed *feed)
     return feed->is_lagging && feed->stream->is_full;
 }
 
-void desk_ready(struct desk *desk, struct subscription *subscription)
+void session_worker_ready(struct session_worker *worker, struct subscription *subscription)
 {
     struct feed_sub *sub  = container_of(subscription, struct feed_sub, sub);
     struct feed     *feed = subscription->owner;
 
-    (void)desk;
+    (void)worker;
     feed_list(feed, sub);
     /* While the socket is full nothing is drawn, but the page that came meanwhile is let go. */
     if (!feed_is_blocked(feed) || !subscription_is_lean(subscription))
@@ -235,7 +235,7 @@ size_t feed_waiting(const struct feed *feed)
 /* False: the socket is full or gone; `is_gone` says which. */
 static bool feed_write(struct feed *feed, struct span bytes, size_t *ret_put, bool *is_gone)
 {
-    struct session_counters *counters = &feed->desk->counters;
+    struct session_counters *counters = &feed->worker->counters;
     ssize_t                  put      = stream_write(feed->stream, bytes);
 
     counter_add(&counters->writes, 1);
@@ -288,10 +288,10 @@ static void scratch_clear(struct scratch *scratch)
         buf_fini(&scratch->bytes);
 }
 
-void feed_forget_scratch(struct desk *desk)
+void feed_forget_scratch(struct session_worker *worker)
 {
-    if (desk->scratch.count > 0)
-        scratch_clear(&desk->scratch);
+    if (worker->scratch.count > 0)
+        scratch_clear(&worker->scratch);
 }
 
 static void feed_tell_placed(struct feed *feed, struct feed_sub *sub)
@@ -350,24 +350,24 @@ static bool feed_may_read(const struct feed *feed)
 
 struct feed_sub *feed_look(struct feed *feed, struct entry *ret_entry)
 {
-    msec             wall = feed->desk->loop->wall;
+    msec             wall = feed->worker->loop->wall;
     struct feed_sub *sub;
 
     while ((sub = feed_first(feed)) != NULL) {
         switch (subscription_look(&sub->sub, wall, ret_entry)) {
-        case SIGHT_ENTRY:
+        case LOOK_ENTRY:
             return sub;
-        case SIGHT_UNREAD:
+        case LOOK_UNREAD:
             if (!sub->sub.is_in_line) {
                 feed_stand_in_line(feed);
                 continue;
             }
             if (!feed_may_read(feed))
                 return NULL;
-            subscription_read(&sub->sub, &feed->desk->shard->hub);
+            subscription_read(&sub->sub, &feed->worker->shard->hub);
             break;
-        case SIGHT_WAIT:
-        case SIGHT_READING:
+        case LOOK_WAIT:
+        case LOOK_READING:
             break;
         }
         feed_unlist_next(feed, feed->ready);
@@ -377,7 +377,7 @@ struct feed_sub *feed_look(struct feed *feed, struct entry *ret_entry)
 
 static void feed_gather(struct feed *feed)
 {
-    struct scratch  *scratch = &feed->desk->scratch;
+    struct scratch  *scratch = &feed->worker->scratch;
     struct feed_sub *sub;
     struct entry     entry;
 
@@ -397,7 +397,7 @@ static void feed_gather(struct feed *feed)
 /* The readers of one channel who stand at one place get the same bytes. */
 static bool feed_may_share(const struct feed *feed)
 {
-    const struct scratch  *scratch = &feed->desk->scratch;
+    const struct scratch  *scratch = &feed->worker->scratch;
     const struct feed_sub *sub     = feed->ready;
 
     return scratch->channel != NULL && feed->sub_count == 1 && sub != NULL &&
@@ -409,7 +409,7 @@ static bool feed_may_share(const struct feed *feed)
 
 static void feed_share(struct feed *feed)
 {
-    struct scratch  *scratch = &feed->desk->scratch;
+    struct scratch  *scratch = &feed->worker->scratch;
     struct feed_sub *sub     = feed->ready;
 
     subscription_skip(&sub->sub, scratch->to);
@@ -449,7 +449,7 @@ static size_t scratch_pinned(const struct scratch *scratch)
  * be drawn again becomes words of our own. */
 static void feed_take_back(struct feed *feed, size_t put)
 {
-    struct scratch *scratch = &feed->desk->scratch;
+    struct scratch *scratch = &feed->worker->scratch;
     size_t          pinned  = scratch_pinned(scratch), first = 0;
 
     while (first < scratch->count && scratch->marks[first].end <= put)
@@ -473,17 +473,17 @@ static void feed_take_back(struct feed *feed, size_t put)
 
 static void feed_count_sent(struct feed *feed)
 {
-    struct desk *desk = feed->desk;
+    struct session_worker *worker = feed->worker;
 
-    counter_add(&desk->counters.delivered[feed->transport], desk->scratch.message_count);
-    if (desk->scratch.message_count > 0)
-        latency_add(&desk->latency, desk->loop->wall - desk->scratch.oldest, desk->scratch.message_count);
+    counter_add(&worker->counters.delivered[feed->transport], worker->scratch.message_count);
+    if (worker->scratch.message_count > 0)
+        latency_add(&worker->latency, worker->loop->wall - worker->scratch.oldest, worker->scratch.message_count);
 }
 
 /* One write of news. True: all went, and there may be more. */
 static bool feed_send_some(struct feed *feed, bool *is_gone)
 {
-    struct scratch *scratch = &feed->desk->scratch;
+    struct scratch *scratch = &feed->worker->scratch;
     size_t          put;
 
     *is_gone = false;

@@ -7,8 +7,8 @@
 #ifndef SESSION_FEED_H
 #define SESSION_FEED_H
 
-#include "session/desk.h"
-#include "session/wish.h"
+#include "session/session_worker.h"
+#include "session/subscribe_request.h"
 
 struct feed;
 
@@ -41,10 +41,10 @@ struct feed_kind {
 };
 
 struct feed {
-    struct list             dirty;      /* in desk.dirty */
-    struct list             link;       /* in desk.sessions or desk.polls */
+    struct list             dirty;      /* in worker.dirty */
+    struct list             link;       /* in worker.sessions or worker.polls */
     const struct feed_kind *kind;
-    struct desk            *desk;
+    struct session_worker            *worker;
     struct stream          *stream;     /* owned by the session; NULL for polls */
     struct feed_sub        *subs;
     struct feed_sub        *ready;      /* the last in a ring of those to be looked at; NULL: none */
@@ -59,12 +59,12 @@ struct feed {
     bool                    is_over    : 1; /* nothing more is drawn */
 };
 
-void feed_init(struct feed *feed, struct desk *desk, const struct feed_kind *kind, enum transport transport,
+void feed_init(struct feed *feed, struct session_worker *worker, const struct feed_kind *kind, enum transport transport,
                enum encoding encoding);
 void feed_fini(struct feed *feed);  /* closes all subscriptions */
 
 /* Follows; takes the wish's name reference. */
-struct feed_sub *feed_follow(struct feed *feed, struct wish *wish);
+struct feed_sub *feed_follow(struct feed *feed, struct subscribe_request *wish);
 struct feed_sub *feed_find(const struct feed *feed, struct span channel);
 void             feed_unfollow(struct feed *feed, struct feed_sub *sub);
 
@@ -94,7 +94,7 @@ void feed_look_again(struct feed *feed);
 size_t feed_waiting(const struct feed *feed);
 
 /* At the end of a turn: what was drawn for one write is not shared any more. */
-void feed_forget_scratch(struct desk *desk);
+void feed_forget_scratch(struct session_worker *worker);
 
 /* Where it stands, as a token; false while not all are placed, or there are none. Appends. */
 bool feed_put_token(const struct feed *feed, struct buf *buf);

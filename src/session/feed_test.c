@@ -99,13 +99,13 @@ static void reader_open(struct reader *reader, struct stage *stage)
     *reader = (struct reader){ .stage = stage };
     buf_init(&reader->in, 1 << 24);
     stage_pair(&ours, &reader->fd);
-    feed_init(&reader->feed, &stage->desk, &kind, TRANSPORT_NDJSON, ENCODING_NDJSON);
+    feed_init(&reader->feed, &stage->worker, &kind, TRANSPORT_NDJSON, ENCODING_NDJSON);
     must(stream_new(&stage->loop, ours, &events, reader, &reader->feed.stream) == RC_OK);
 }
 
 static void reader_follow(struct reader *reader, struct stage_log *log, struct start start)
 {
-    struct wish wish = { channel_name_ref(log->name), start };
+    struct subscribe_request wish = { channel_name_ref(log->name), start };
     size_t      at   = (size_t)(log - reader->stage->logs);
 
     feed_follow(&reader->feed, &wish);
@@ -433,7 +433,7 @@ static void who_stands_in_line_behind_pages_that_failed_is_not_forgotten(void **
         assert_true(turn < 1000);
         stage.is_unreadable = turn < 100;
         if (turn % 10 == 0)
-            shard_tend(&stage.shard);
+            shard_tick(&stage.shard);
         stage_turn(&stage);
         assert_true(stage.read_count <= FEED_READS_MAX);
         if (turn >= 100)
@@ -459,13 +459,13 @@ static void a_reader_lags_until_its_cursor_has_reached_the_head(void **state)
     while (!reader.feed.stream->is_full)
         stage_turn(&stage);
     while (subscription_is_behind(&reader.feed.subs->sub)) {
-        assert_int_equal(counter_get(&stage.desk.counters.lagging), 1);
+        assert_int_equal(counter_get(&stage.worker.counters.lagging), 1);
         reader_read(&reader, 3000);
         stage_turn(&stage);
     }
     readers_finish(&stage, &reader, 1);
     stage_turn(&stage);
-    assert_int_equal(counter_get(&stage.desk.counters.lagging), 0);
+    assert_int_equal(counter_get(&stage.worker.counters.lagging), 0);
     reader_close(&reader);
     stage_fini(&stage);
 }

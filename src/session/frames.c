@@ -11,7 +11,7 @@
 void frames_init(struct frames *frames)
 {
     memset(frames, 0, sizeof *frames);
-    buf_init(&frames->room, UINT32_MAX / 2);
+    buf_init(&frames->scratch, UINT32_MAX / 2);
     buf_init(&frames->token, TOKEN_TEXT_BYTES_MAX);
 }
 
@@ -30,7 +30,7 @@ void frames_empty(struct frames *frames)
 {
     for (size_t i = 0; i < FRAMES_CACHED_MAX; i++)
         frames_drop(frames, i);
-    buf_fini(&frames->room);
+    buf_fini(&frames->scratch);
 }
 
 void frames_trim(struct frames *frames)
@@ -105,34 +105,34 @@ static struct span token_of(struct frames *frames, const struct message *message
 
 static struct frame *frames_make(struct frames *frames, const struct message *message, enum encoding encoding)
 {
-    struct buf *room = &frames->room;
+    struct buf *scratch = &frames->scratch;
 
-    buf_clear(room);
+    buf_clear(scratch);
     switch (encoding) {
     case ENCODING_WS_JSON: {
         char head[WS_HEAD_BYTES_MAX];
-        json_put_message(room, message);
-        size_t        head_len = ws_put_head(head, WS_TEXT, room->len);
-        struct frame *frame    = frame_alloc(head_len + room->len);
+        json_put_message(scratch, message);
+        size_t        head_len = ws_put_head(head, WS_TEXT, scratch->len);
+        struct frame *frame    = frame_alloc(head_len + scratch->len);
         memcpy(frame->bytes, head, head_len);
-        memcpy(frame->bytes + head_len, room->at, room->len);
+        memcpy(frame->bytes + head_len, scratch->at, scratch->len);
         return frame;
     }
     case ENCODING_SSE:
-        sse_put_message(room, message, token_of(frames, message));
-        return frame_new_chunk(buf_span(room));
+        sse_put_message(scratch, message, token_of(frames, message));
+        return frame_new_chunk(buf_span(scratch));
     case ENCODING_NDJSON:
-        json_put_message_line(room, message, token_of(frames, message));
-        buf_putc(room, '\n');
-        return frame_new_chunk(buf_span(room));
+        json_put_message_line(scratch, message, token_of(frames, message));
+        buf_putc(scratch, '\n');
+        return frame_new_chunk(buf_span(scratch));
     case ENCODING_JSON:
-        json_put_message(room, message);
+        json_put_message(scratch, message);
         break;
     case ENCODING_PRIVATE:
         must(!"private frames are made by their feed");
         break;
     }
-    return frame_new(buf_span(room));
+    return frame_new(buf_span(scratch));
 }
 
 static size_t slot_of(const struct message *message, enum encoding encoding)

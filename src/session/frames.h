@@ -36,7 +36,7 @@ struct frames {
         struct frame   *frame;
     } slots[FRAMES_CACHED_MAX];
     size_t     bytes;
-    struct buf room;   /* where frames are put together */
+    struct buf scratch;   /* where frames are put together */
     struct buf token;
 };
 

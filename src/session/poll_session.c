@@ -24,7 +24,7 @@ static struct poll_session *session_of(struct feed *feed)
 
 static void session_free(struct poll_session *session)
 {
-    wheel_disarm(&session->feed.desk->loop->wheel, &session->timer);
+    wheel_disarm(&session->feed.worker->loop->wheel, &session->timer);
     feed_fini(&session->feed);
     free(session);
 }
@@ -33,24 +33,24 @@ static void session_free(struct poll_session *session)
 static size_t session_gather(struct poll_session *session, struct buf *body, msec *ret_oldest)
 {
     struct feed     *feed  = &session->feed;
-    struct desk     *desk  = feed->desk;
+    struct session_worker     *worker  = feed->worker;
     size_t           count = 0;
     struct feed_sub *sub;
     struct entry     entry;
 
-    *ret_oldest = desk->loop->wall;
+    *ret_oldest = worker->loop->wall;
     while (count < POLL_MESSAGES_MAX && body->len < POLL_BYTES_MAX && (sub = feed_look(feed, &entry)) != NULL) {
         if (count++ > 0)
             buf_putc(body, ',');
         if (entry.message != NULL) {
-            struct frame *frame = frames_get(&desk->frames, entry.message, ENCODING_JSON);
+            struct frame *frame = frames_get(&worker->frames, entry.message, ENCODING_JSON);
             buf_put(body, frame_span(frame, false));
             frame_unref(frame);
-            counter_add(&desk->counters.delivered[TRANSPORT_POLL], 1);
+            counter_add(&worker->counters.delivered[TRANSPORT_POLL], 1);
             if (entry.message->time < *ret_oldest)
                 *ret_oldest = entry.message->time;
         } else {
-            counter_add(&desk->counters.gaps, 1);
+            counter_add(&worker->counters.gaps, 1);
             json_put_gap(body, channel_name_span(subscription_name(&sub->sub)), subscription_epoch(&sub->sub),
                          &entry.gap, SPAN(""));
         }
@@ -61,8 +61,8 @@ static size_t session_gather(struct poll_session *session, struct buf *body, mse
 
 static void session_answer(struct poll_session *session, struct buf *body)
 {
-    struct desk *desk  = session->feed.desk;
-    struct buf  *token = &desk->frames.token;
+    struct session_worker *worker  = session->feed.worker;
+    struct buf  *token = &worker->frames.token;
 
     buf_put_lit(body, "],\"cursor\":");
     buf_clear(token);
@@ -74,13 +74,13 @@ static void session_answer(struct poll_session *session, struct buf *body)
         buf_put_lit(body, "null");  /* not one channel has answered: the client asks again as it did now */
     }
     buf_putc(body, '}');
-    http_answer(desk->server, session->exchange, &(struct http_answer){
+    http_answer(worker->server, session->exchange, &(struct http_answer){
         .status = 200,
         .media  = SPAN("application/json"),
         .fields = SPAN("Cache-Control: no-store\r\n"),
         .body   = buf_span(body),
     });
-    counter_add(&desk->counters.bytes[TRANSPORT_POLL], body->len);
+    counter_add(&worker->counters.bytes[TRANSPORT_POLL], body->len);
     if (body->cap > BODY_BYTES_KEPT)
         buf_fini(body);
     session_free(session);
@@ -88,9 +88,9 @@ static void session_answer(struct poll_session *session, struct buf *body)
 
 static struct buf *session_body(struct poll_session *session)
 {
-    struct buf *body = &session->feed.desk->scratch.bytes;
+    struct buf *body = &session->feed.worker->scratch.bytes;
 
-    feed_forget_scratch(session->feed.desk);
+    feed_forget_scratch(session->feed.worker);
     buf_clear(body);
     buf_put_lit(body, "{\"messages\":[");
     return body;
@@ -99,7 +99,7 @@ static struct buf *session_body(struct poll_session *session)
 static void session_draw(struct feed *feed)
 {
     struct poll_session *session = session_of(feed);
-    struct desk         *desk    = feed->desk;
+    struct session_worker         *worker    = feed->worker;
     msec                 oldest;
 
     feed_tell_all_placed(feed);
@@ -108,7 +108,7 @@ static void session_draw(struct feed *feed)
     struct buf *body  = session_body(session);
     size_t      count = session_gather(session, body, &oldest);
     if (count > 0)
-        latency_add(&desk->latency, desk->loop->wall - oldest, count);
+        latency_add(&worker->latency, worker->loop->wall - oldest, count);
     if (count > 0 || (session->wait_ms == 0 && feed_is_up_to_date(feed)))
         session_answer(session, body);
 }
@@ -139,20 +139,20 @@ static const struct feed_kind session_kind = {
     .leave = session_lost,
 };
 
-void session_serve_poll(struct desk *desk, struct http_exchange *exchange, struct wishes *wishes)
+void session_serve_poll(struct session_worker *worker, struct http_exchange *exchange, struct subscribe_requests *requests)
 {
     struct poll_session *session = calloc(1, sizeof *session);
 
     must(session != NULL);
-    feed_init(&session->feed, desk, &session_kind, TRANSPORT_POLL, ENCODING_JSON);
+    feed_init(&session->feed, worker, &session_kind, TRANSPORT_POLL, ENCODING_JSON);
     session->timer.fire = session_on_timer;
     session->exchange   = exchange;
-    session->wait_ms    = desk->is_stopping ? 0 : wishes->wait_ms;
+    session->wait_ms    = worker->is_stopping ? 0 : requests->wait_ms;
     exchange->owner     = session;
     exchange->gone      = session_gone;
-    feed_follow_all(&session->feed, wishes);
+    feed_follow_all(&session->feed, requests);
     feed_mark(&session->feed);
     /* wait=0 still lets the channels answer; should the store be unable to, the client is not kept for long. */
-    wheel_arm(&desk->loop->wheel, &session->timer,
-              desk->loop->now + (session->wait_ms > 0 ? session->wait_ms : desk->limits.close_timeout_ms));
+    wheel_arm(&worker->loop->wheel, &session->timer,
+              worker->loop->now + (session->wait_ms > 0 ? session->wait_ms : worker->limits.close_timeout_ms));
 }

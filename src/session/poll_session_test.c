@@ -83,7 +83,7 @@ static void a_poll_is_answered_when_there_is_something(void **state)
         struct buf   body;
 
         stage_init(&stage, i);
-        stage.desk.limits.close_timeout_ms = 1;
+        stage.worker.limits.close_timeout_ms = 1;
         stage.patience                     = rows[i].patience;
         struct stage_log *log              = stage_log(&stage, "topic:a", 1, 4);
         int fd                             = stage_connect(&stage);
@@ -96,7 +96,7 @@ static void a_poll_is_answered_when_there_is_something(void **state)
         answer(&stage, fd, &body);
         if (!span_eq(buf_span(&body), span_str(rows[i].want)))
             fail_msg("%s: %.*s", rows[i].name, SPAN_ARG(buf_span(&body)));
-        assert_true(desk_is_idle(&stage.desk));
+        assert_true(session_worker_is_idle(&stage.worker));
         buf_fini(&body);
         close(fd);
         stage_fini(&stage);
@@ -150,7 +150,7 @@ static void polls_among_streams_get_their_own(void **state)
     stage_fini(&stage);
 }
 
-/* The room that answers are put together in is every reader's, and stays small between them. */
+/* The module that answers are put together in is every reader's, and stays small between them. */
 static void a_long_answer_leaves_no_memory_behind(void **state)
 {
     (void)state;
@@ -166,7 +166,7 @@ static void a_long_answer_leaves_no_memory_behind(void **state)
     ask(fd, "channel=topic:a&after=22&channel=topic:b&after=22&channel=topic:c&after=22");
     answer(&stage, fd, &body);
     assert_in_range(body.len, 4 * SCRATCH_BYTES, body.max);
-    assert_in_range(stage.desk.scratch.bytes.cap, 0, 4 * SCRATCH_BYTES);
+    assert_in_range(stage.worker.scratch.bytes.cap, 0, 4 * SCRATCH_BYTES);
     buf_fini(&body);
     close(fd);
     stage_fini(&stage);

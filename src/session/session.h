@@ -1,19 +1,19 @@
-/* session.h - This room is one client: what it follows, how its news are framed, and when it has been silent too long.
+/* session.h - This module is one client: what it follows, how its news are framed, and when it has been silent too long.
  * It refuses to know what is kept where (node) and how bytes travel (reactor).
  *
  * The doors that main opens to requests; each takes the exchange. */
 #ifndef SESSION_SESSION_H
 #define SESSION_SESSION_H
 
-#include "session/desk.h"
+#include "session/session_worker.h"
 
 /* GET /v1/ws. */
-void session_serve_ws(struct desk *desk, struct http_exchange *exchange, const struct http_request *request);
+void session_serve_ws(struct session_worker *worker, struct http_exchange *exchange, const struct http_request *request);
 
 /* GET /v1/subscribe: SSE, NDJSON, multipart or long poll, as Accept says. */
-void session_serve_subscribe(struct desk *desk, struct http_exchange *exchange, const struct http_request *request);
+void session_serve_subscribe(struct session_worker *worker, struct http_exchange *exchange, const struct http_request *request);
 
 /* /v1/echo: WebSocket or any method; only with limits.has_echo. */
-void session_serve_echo(struct desk *desk, struct http_exchange *exchange, const struct http_request *request);
+void session_serve_echo(struct session_worker *worker, struct http_exchange *exchange, const struct http_request *request);
 
 #endif

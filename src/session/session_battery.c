@@ -13,20 +13,20 @@ static const struct hash_key stage_key = { 1, 2 };
 
 /* --- the writer ---------------------------------------------------------------------------------------------- */
 
-static void stage_send(void *ctx, struct letter *letter)
+static void stage_send(void *ctx, struct command *command)
 {
     struct stage *stage = ctx;
 
-    letter->next   = NULL;
-    *stage->newest = letter;
-    stage->newest  = &letter->next;
-    stage->read_count += letter->kind == LETTER_READ;
+    command->next   = NULL;
+    *stage->newest = command;
+    stage->newest  = &command->next;
+    stage->read_count += command->kind == COMMAND_READ;
 }
 
 static void stage_ready(void *ctx, struct subscription *sub)
 {
     struct stage *stage = ctx;
-    desk_ready(&stage->desk, sub);
+    session_worker_ready(&stage->worker, sub);
 }
 
 static const struct shard_port stage_shard_port = { .send = stage_send, .ready = stage_ready };
@@ -92,13 +92,13 @@ static void answer_read(struct stage *stage, struct store_read *read)
 
 static void deliver(struct stage *stage, struct message *message)
 {
-    struct deliver_letter *letter = calloc(1, sizeof *letter);
+    struct deliver_command *command = calloc(1, sizeof *command);
 
-    must(letter != NULL);
-    letter->letter.kind = LETTER_DELIVER;
-    letter->count       = 1;
-    letter->messages[0] = message;
-    shard_take(&stage->shard, &letter->letter);
+    must(command != NULL);
+    command->command.kind = COMMAND_DELIVER;
+    command->count       = 1;
+    command->messages[0] = message;
+    shard_take(&stage->shard, &command->command);
 }
 
 void stage_publish(struct stage *stage, struct stage_log *log)
@@ -108,44 +108,44 @@ void stage_publish(struct stage *stage, struct stage_log *log)
         deliver(stage, message_of(log, log->head));
 }
 
-static void stage_answer(struct stage *stage, struct letter *letter)
+static void stage_answer(struct stage *stage, struct command *command)
 {
-    struct follow_letter *follow = container_of(letter, struct follow_letter, letter);
+    struct follow_command *follow = container_of(command, struct follow_command, command);
     struct stage_log     *log;
 
-    switch (letter->kind) {
-    case LETTER_FOLLOW:
+    switch (command->kind) {
+    case COMMAND_FOLLOW:
         log              = log_of(stage, follow->channel);
         log->is_followed = true;
         follow->epoch    = log->epoch;
         follow->first    = log->first;
         follow->head     = log->head;
-        shard_take(&stage->shard, letter);
+        shard_take(&stage->shard, command);
         break;
-    case LETTER_UNFOLLOW:
+    case COMMAND_UNFOLLOW:
         log_of(stage, follow->channel)->is_followed = false;
-        letter_free(letter);
+        command_free(command);
         break;
-    case LETTER_READ:
+    case COMMAND_READ:
         stage->read_count--;
-        answer_read(stage, &container_of(letter, struct read_letter, letter)->read);
-        shard_take(&stage->shard, letter);
+        answer_read(stage, &container_of(command, struct read_command, command)->read);
+        shard_take(&stage->shard, command);
         break;
-    case LETTER_PUBLISH: {
-        struct publish_letter *publish = container_of(letter, struct publish_letter, letter);
+    case COMMAND_PUBLISH: {
+        struct publish_command *publish = container_of(command, struct publish_command, command);
         log                            = log_of(stage, publish->append.message->channel);
         stage_publish(stage, log);
         publish->outcome = PUBLISH_DONE;
         publish->answer  = (struct append_answer){ log->epoch, log->head, log->head, 1 };
-        shard_take(&stage->shard, letter);
+        shard_take(&stage->shard, command);
         break;
     }
-    case LETTER_DELIVER:
-    case LETTER_COMMITTED:
-    case LETTER_HEAD:
-    case LETTER_STATS:
-    case LETTER_COUNT:
-    case LETTER_SNAPSHOT:
+    case COMMAND_DELIVER:
+    case COMMAND_COMMITTED:
+    case COMMAND_HEAD:
+    case COMMAND_STATS:
+    case COMMAND_COUNT:
+    case COMMAND_SNAPSHOT:
         must(!"sessions send none of these");
     }
 }
@@ -153,19 +153,19 @@ static void stage_answer(struct stage *stage, struct letter *letter)
 /* What FOLLOW, UNFOLLOW and PUBLISH say is answered in the order of asking; pages may come late. */
 static void stage_answer_all(struct stage *stage)
 {
-    struct letter *letter = stage->oldest;
+    struct command *command = stage->oldest;
 
     stage->oldest = NULL;
     stage->newest = &stage->oldest;
-    while (letter != NULL) {
-        struct letter *next = letter->next;
-        if (letter->kind == LETTER_READ && stage->patience > 1 && rng_below(&stage->rng, stage->patience) != 0) {
+    while (command != NULL) {
+        struct command *next = command->next;
+        if (command->kind == COMMAND_READ && stage->patience > 1 && rng_below(&stage->rng, stage->patience) != 0) {
             stage->read_count--;
-            stage_send(stage, letter);
+            stage_send(stage, command);
         } else {
-            stage_answer(stage, letter);
+            stage_answer(stage, command);
         }
-        letter = next;
+        command = next;
     }
 }
 
@@ -186,9 +186,9 @@ static void on_turn_end(void *ctx)
 
     shard_tell(&stage->shard);
     do {
-        desk_turn_end(&stage->desk);
+        session_worker_turn_end(&stage->worker);
         http_server_turn_end(&stage->http);
-    } while (!list_is_empty(&stage->desk.dirty) || !list_is_empty(&stage->http.dirty));
+    } while (!list_is_empty(&stage->worker.dirty) || !list_is_empty(&stage->http.dirty));
     shard_turn_end(&stage->shard);
     loop_stop(&stage->loop);
 }
@@ -238,7 +238,7 @@ static uint64_t stage_new_key(void *ctx)
     return ++stage->key;
 }
 
-static const struct desk_port stage_desk_port = {
+static const struct session_port stage_desk_port = {
     .identify = stage_identify, .identify_token = stage_identify_token,
     .find_identity = stage_find_identity, .new_key = stage_new_key,
 };
@@ -254,9 +254,9 @@ static void stage_serve(void *ctx, struct http_exchange *exchange, const struct 
     struct stage *stage = ctx;
 
     if (span_eq(request->path, SPAN("/v1/ws")))
-        session_serve_ws(&stage->desk, exchange, request);
+        session_serve_ws(&stage->worker, exchange, request);
     else
-        session_serve_subscribe(&stage->desk, exchange, request);
+        session_serve_subscribe(&stage->worker, exchange, request);
 }
 
 static const struct http_service stage_service = { .plan = stage_plan, .serve = stage_serve };
@@ -305,20 +305,20 @@ struct stage_log *stage_log(struct stage *stage, const char *channel, uint64_t f
 
 static void stage_furnish_desk(struct stage *stage)
 {
-    stage->desk.loop       = &stage->loop;
-    stage->desk.server     = &stage->http;
-    stage->desk.shard      = &stage->shard;
-    stage->desk.namespaces = &stage->spaces;
-    stage->desk.hash_key   = &stage_key;
-    stage->desk.port       = &stage_desk_port;
-    stage->desk.ctx        = stage;
-    stage->desk.limits     = (struct session_limits){
+    stage->worker.loop       = &stage->loop;
+    stage->worker.server     = &stage->http;
+    stage->worker.shard      = &stage->shard;
+    stage->worker.namespaces = &stage->spaces;
+    stage->worker.hash_key   = &stage_key;
+    stage->worker.port       = &stage_desk_port;
+    stage->worker.ctx        = stage;
+    stage->worker.limits     = (struct session_limits){
         .heartbeat_ms = 25000, .pong_timeout_ms = 10000, .slow_reader_timeout_ms = 3600000, .poll_wait_ms = 25000,
         .poll_wait_ms_max = 60000, .sse_retry_ms = 1000, .close_timeout_ms = 5000, .channels_max = 1000,
         .frame_bytes_max = 1 << 20, .gathered_bytes_max = 1 << 20, .gather_timeout_ms = 30000,
         .waiting_publishes_max = 256,
     };
-    desk_init(&stage->desk);
+    session_worker_init(&stage->worker);
 }
 
 void stage_init(struct stage *stage, uint64_t seed)
@@ -348,16 +348,16 @@ void stage_init(struct stage *stage, uint64_t seed)
 
 void stage_fini(struct stage *stage)
 {
-    desk_close_all(&stage->desk);
+    session_worker_close_all(&stage->worker);
     http_server_fini(&stage->http);
     stage->patience        = 1;
     stage->is_writer_stuck = false;
     stage_turn(stage);  /* what was under way comes home, to nobody */
-    desk_fini(&stage->desk);
+    session_worker_fini(&stage->worker);
     shard_fini(&stage->shard);
     while (stage->oldest != NULL) {
-        struct letter *next = stage->oldest->next;
-        letter_free(stage->oldest);
+        struct command *next = stage->oldest->next;
+        command_free(stage->oldest);
         stage->oldest = next;
     }
     for (size_t i = 0; i < stage->log_count; i++)

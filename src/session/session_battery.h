@@ -1,4 +1,4 @@
-/* session_battery.h - what this room's tests stand on: a real loop with its desk, turned by hand, and a few logs in the
+/* session_battery.h - what this module's tests stand on: a real loop with its worker, turned by hand, and a few logs in the
  * writer's place. */
 #ifndef SESSION_SESSION_BATTERY_H
 #define SESSION_SESSION_BATTERY_H
@@ -19,14 +19,14 @@ struct stage {
     struct loop        loop;
     struct http_server http;
     struct shard       shard;
-    struct desk        desk;
+    struct session_worker        worker;
     struct rng         rng;
     struct stage_log   logs[STAGE_LOGS_MAX];
     size_t             log_count;
-    struct letter     *oldest, **newest;  /* letters to the writer, not answered yet */
-    size_t             read_count;        /* READ letters among them */
-    unsigned           patience;          /* one letter in so many is answered in a turn; 1: all */
-    bool               is_writer_stuck;   /* no letter at all is answered */
+    struct command     *oldest, **newest;  /* commands to the writer, not answered yet */
+    size_t             read_count;        /* READ commands among them */
+    unsigned           patience;          /* one command in so many is answered in a turn; 1: all */
+    bool               is_writer_stuck;   /* no command at all is answered */
     bool               is_unreadable;     /* READ is answered, but the log can't be read */
     uint64_t           key;               /* the last that new_key gave */
     struct identity    everyone, reader, stranger;
@@ -43,13 +43,13 @@ void stage_publish(struct stage *stage, struct stage_log *log);
 /* "SEQ xxxx…", most of them short, some longer than any socket's buffer takes. */
 void stage_payload(struct buf *buf, uint64_t seq);
 
-/* One turn of the loop; letters from the turns before are answered first. */
+/* One turn of the loop; commands from the turns before are answered first. */
 void stage_turn(struct stage *stage);
 
 /* So much time passes, and timers fire. The next turn has the clock's own time again. */
 void stage_pass(struct stage *stage, msec ms);
 
-/* A connected pair: the desk's end as a stream's descriptor, with a small buffer, and the client's. Non-blocking. */
+/* A connected pair: the worker's end as a stream's descriptor, with a small buffer, and the client's. Non-blocking. */
 void stage_pair(int *ret_ours, int *ret_theirs);
 /* A client of the HTTP server, whose requests go to session_serve_ws() and session_serve_subscribe(). */
 int  stage_connect(struct stage *stage);

@@ -30,7 +30,7 @@ static struct stream_session *session_of(struct feed *feed)
 
 static void session_free(struct stream_session *session)
 {
-    wheel_disarm(&session->feed.desk->loop->wheel, &session->timer);
+    wheel_disarm(&session->feed.worker->loop->wheel, &session->timer);
     stream_close(session->feed.stream);
     feed_fini(&session->feed);
     free(session);
@@ -65,26 +65,26 @@ static void put_token(struct feed *feed, struct buf *token)
 static struct frame *encode_private(struct stream_session *session, struct feed_sub *sub, const struct entry *entry)
 {
     struct feed   *feed  = &session->feed;
-    struct frames *desk  = &feed->desk->frames;
-    struct buf    *room  = &desk->room;
+    struct frames *worker  = &feed->worker->frames;
+    struct buf    *scratch  = &worker->scratch;
     struct span    name  = channel_name_span(subscription_name(&sub->sub));
     uint64_t       epoch = subscription_epoch(&sub->sub);
 
-    put_token(feed, &desk->token);
-    buf_clear(room);
-    struct span token = buf_span(&desk->token);
+    put_token(feed, &worker->token);
+    buf_clear(scratch);
+    struct span token = buf_span(&worker->token);
     switch ((enum transport)feed->transport) {
     case TRANSPORT_SSE:
         if (entry->message != NULL)
-            sse_put_message(room, entry->message, token);
+            sse_put_message(scratch, entry->message, token);
         else
-            sse_put_gap(room, name, epoch, &entry->gap, token);
+            sse_put_gap(scratch, name, epoch, &entry->gap, token);
         break;
     case TRANSPORT_MULTIPART:
         if (entry->message != NULL)
-            multipart_put_message(room, span_str(session->boundary), entry->message, token);
+            multipart_put_message(scratch, span_str(session->boundary), entry->message, token);
         else
-            multipart_put_gap(room, span_str(session->boundary), name, epoch, &entry->gap, token);
+            multipart_put_gap(scratch, span_str(session->boundary), name, epoch, &entry->gap, token);
         break;
     case TRANSPORT_NDJSON:
     case TRANSPORT_WS:
@@ -92,13 +92,13 @@ static struct frame *encode_private(struct stream_session *session, struct feed_
     case TRANSPORT_ECHO:
     case TRANSPORT_COUNT:
         if (entry->message != NULL)
-            json_put_message_line(room, entry->message, token);
+            json_put_message_line(scratch, entry->message, token);
         else
-            json_put_gap(room, name, epoch, &entry->gap, token);
-        buf_putc(room, '\n');
+            json_put_gap(scratch, name, epoch, &entry->gap, token);
+        buf_putc(scratch, '\n');
         break;
     }
-    return frame_new_chunk(buf_span(room));
+    return frame_new_chunk(buf_span(scratch));
 }
 
 static struct frame *session_encode(struct feed *feed, struct feed_sub *sub, const struct entry *entry)
@@ -107,9 +107,9 @@ static struct frame *session_encode(struct feed *feed, struct feed_sub *sub, con
 
     session->is_greeted = true;
     if (entry->message == NULL)
-        counter_add(&feed->desk->counters.gaps, 1);
+        counter_add(&feed->worker->counters.gaps, 1);
     else if (feed->encoding != ENCODING_PRIVATE)
-        return frames_get(&feed->desk->frames, entry->message, (enum encoding)feed->encoding);
+        return frames_get(&feed->worker->frames, entry->message, (enum encoding)feed->encoding);
     return encode_private(session, sub, entry);
 }
 
@@ -118,34 +118,34 @@ static struct frame *session_encode(struct feed *feed, struct feed_sub *sub, con
 static void say_ping_line(struct stream_session *session)
 {
     struct feed *feed = &session->feed;
-    struct buf  *room = &feed->desk->frames.room;
+    struct buf  *scratch = &feed->worker->frames.scratch;
 
-    buf_clear(room);
-    buf_put_lit(room, "{\"type\":\"ping\"");
+    buf_clear(scratch);
+    buf_put_lit(scratch, "{\"type\":\"ping\"");
     if (feed->unplaced == 0) {
-        put_token(feed, &feed->desk->frames.token);
-        buf_put_lit(room, ",\"cursor\":\"");
-        buf_put(room, buf_span(&feed->desk->frames.token));
-        buf_putc(room, '"');
+        put_token(feed, &feed->worker->frames.token);
+        buf_put_lit(scratch, ",\"cursor\":\"");
+        buf_put(scratch, buf_span(&feed->worker->frames.token));
+        buf_putc(scratch, '"');
     }
-    buf_put_lit(room, "}\n");
-    session_say(session, buf_span(room));
+    buf_put_lit(scratch, "}\n");
+    session_say(session, buf_span(scratch));
 }
 
 static void session_beat(struct stream_session *session)
 {
-    struct buf *room = &session->feed.desk->frames.room;
+    struct buf *scratch = &session->feed.worker->frames.scratch;
 
     if (session->feed.transport == TRANSPORT_NDJSON) {
         say_ping_line(session);
         return;
     }
-    buf_clear(room);
+    buf_clear(scratch);
     if (session->feed.transport == TRANSPORT_MULTIPART)
-        multipart_put_ping(room, span_str(session->boundary));
+        multipart_put_ping(scratch, span_str(session->boundary));
     else
-        sse_put_heartbeat(room);
-    session_say(session, buf_span(room));
+        sse_put_heartbeat(scratch);
+    session_say(session, buf_span(scratch));
 }
 
 /* A reader with nothing to read yet learns its place all the same, so that what comes while it is away is not lost to
@@ -153,7 +153,7 @@ static void session_beat(struct stream_session *session)
 static void session_greet_if_new(struct stream_session *session)
 {
     struct feed *feed = &session->feed;
-    struct buf  *room = &feed->desk->frames.room;
+    struct buf  *scratch = &feed->worker->frames.scratch;
 
     if (session->is_greeted || !feed_is_up_to_date(feed))
         return;
@@ -161,12 +161,12 @@ static void session_greet_if_new(struct stream_session *session)
     if (feed->transport == TRANSPORT_NDJSON) {
         say_ping_line(session);
     } else if (feed->transport == TRANSPORT_SSE) {
-        put_token(feed, &feed->desk->frames.token);
-        buf_clear(room);
-        buf_put_lit(room, "id: ");
-        buf_put(room, buf_span(&feed->desk->frames.token));
-        buf_put_lit(room, "\n\n");
-        session_say(session, buf_span(room));
+        put_token(feed, &feed->worker->frames.token);
+        buf_clear(scratch);
+        buf_put_lit(scratch, "id: ");
+        buf_put(scratch, buf_span(&feed->worker->frames.token));
+        buf_put_lit(scratch, "\n\n");
+        session_say(session, buf_span(scratch));
     }
 }
 
@@ -186,7 +186,7 @@ static bool session_is_stuck(struct stream_session *session, msec now)
         session->stuck_at  = waiting == 0 ? 0 : now;
         return false;
     }
-    return now - session->stuck_at >= session->feed.desk->limits.slow_reader_timeout_ms;
+    return now - session->stuck_at >= session->feed.worker->limits.slow_reader_timeout_ms;
 }
 
 static void session_leave(struct feed *feed);
@@ -194,33 +194,33 @@ static void session_leave(struct feed *feed);
 static void session_on_timer(struct timer *timer, msec now)
 {
     struct stream_session *session = container_of(timer, struct stream_session, timer);
-    struct desk           *desk    = session->feed.desk;
+    struct session_worker           *worker    = session->feed.worker;
 
     if (session->feed.is_over) {
         session_free(session);
         return;
     }
     if (session_is_stuck(session, now)) {
-        counter_add(&desk->counters.dropped_slow, 1);
+        counter_add(&worker->counters.dropped_slow, 1);
         LOG(LOG_INFO, "slow_reader_closed", log_str("transport", transport_text((enum transport)session->feed.transport)));
         session_free(session);
         return;
     }
-    if (stream_is_dead(session->feed.stream, desk->limits.heartbeat_ms + desk->limits.pong_timeout_ms)) {
-        counter_add(&desk->counters.dropped_silent, 1);
+    if (stream_is_dead(session->feed.stream, worker->limits.heartbeat_ms + worker->limits.pong_timeout_ms)) {
+        counter_add(&worker->counters.dropped_silent, 1);
         LOG(LOG_DEBUG, "silent_client_closed",
             log_str("transport", transport_text((enum transport)session->feed.transport)));
         session_free(session);
         return;
     }
-    if (desk->port->find_identity(desk->ctx, session->holder) == NULL) {
+    if (worker->port->find_identity(worker->ctx, session->holder) == NULL) {
         session_leave(&session->feed);
         return;
     }
     if (feed_waiting(&session->feed) == 0)
         session_beat(session);
     feed_look_again(&session->feed);
-    wheel_arm(&desk->loop->wheel, timer, now + desk->limits.heartbeat_ms);
+    wheel_arm(&worker->loop->wheel, timer, now + worker->limits.heartbeat_ms);
 }
 
 /* --- the stream ---------------------------------------------------------------------------------------------- */
@@ -240,22 +240,22 @@ static void session_draw(struct feed *feed)
 static void session_leave(struct feed *feed)
 {
     struct stream_session *session = session_of(feed);
-    struct desk           *desk    = feed->desk;
-    struct buf            *room    = &desk->frames.room;
+    struct session_worker           *worker    = feed->worker;
+    struct buf            *scratch    = &worker->frames.scratch;
 
     if (feed->is_over)
         return;
     feed->is_over = true;
-    buf_clear(room);
+    buf_clear(scratch);
     if (feed->transport == TRANSPORT_SSE)
-        sse_put_retry(room, desk->limits.sse_retry_ms);
+        sse_put_retry(scratch, worker->limits.sse_retry_ms);
     if (feed->transport == TRANSPORT_MULTIPART)
-        multipart_put_end(room, span_str(session->boundary));
-    session_say(session, buf_span(room));
+        multipart_put_end(scratch, span_str(session->boundary));
+    session_say(session, buf_span(scratch));
     if (feed->is_chunked)
         buf_put_lit(feed_own(feed), "0\r\n\r\n");
     feed_mark(feed);
-    wheel_arm(&desk->loop->wheel, &session->timer, desk->loop->now + desk->limits.close_timeout_ms);
+    wheel_arm(&worker->loop->wheel, &session->timer, worker->loop->now + worker->limits.close_timeout_ms);
 }
 
 static void session_on_readable(struct stream *stream, void *owner)
@@ -300,7 +300,7 @@ static void put_stream_head(struct stream_session *session, struct http_exchange
                             struct buf *head)
 {
     buf_put_lit(head, "HTTP/1.1 200 OK\r\n");
-    http_put_date(session->feed.desk->server, head);
+    http_put_date(session->feed.worker->server, head);
     http_put_cors(exchange, head);
     buf_put_lit(head, "Content-Type: ");
     buf_put(head, media);
@@ -313,38 +313,38 @@ static void put_stream_head(struct stream_session *session, struct http_exchange
     buf_put_lit(head, "\r\n");
 }
 
-void session_serve_stream(struct desk *desk, struct http_exchange *exchange, const struct http_request *request,
-                          struct wishes *wishes, enum transport transport, struct span media)
+void session_serve_stream(struct session_worker *worker, struct http_exchange *exchange, const struct http_request *request,
+                          struct subscribe_requests *requests, enum transport transport, struct span media)
 {
     struct stream_session *session = calloc(1, sizeof *session);
     struct buf             unread;
 
     must(session != NULL);
-    feed_init(&session->feed, desk, &session_kind, transport, encoding_of(transport, wishes->count));
+    feed_init(&session->feed, worker, &session_kind, transport, encoding_of(transport, requests->count));
     session->timer.fire      = session_on_timer;
-    session->holder          = wishes->wisher;
+    session->holder          = requests->asker;
     session->feed.needs_all  = true;
     session->feed.is_chunked = request->head->minor >= 1;
     if (transport == TRANSPORT_MULTIPART)
         for (int i = 0; i < BOUNDARY_BYTES; i += 16)
-            snprintf(session->boundary + i, 17, "%016llx", (unsigned long long)desk->port->new_key(desk->ctx));
+            snprintf(session->boundary + i, 17, "%016llx", (unsigned long long)worker->port->new_key(worker->ctx));
 
     put_stream_head(session, exchange, media, feed_own(&session->feed));
     buf_init(&unread, SIZE_MAX / 2);
-    session->feed.stream = http_take_over(desk->server, exchange, &unread);
+    session->feed.stream = http_take_over(worker->server, exchange, &unread);
     buf_fini(&unread);  /* nothing that could stand there means anything to a stream */
     stream_hand_over(session->feed.stream, &session_events, session);
 
-    struct buf *room = &desk->frames.room;
-    buf_clear(room);
+    struct buf *scratch = &worker->frames.scratch;
+    buf_clear(scratch);
     if (transport == TRANSPORT_SSE)
-        sse_put_retry(room, desk->limits.sse_retry_ms);
+        sse_put_retry(scratch, worker->limits.sse_retry_ms);
     if (transport == TRANSPORT_MULTIPART)
-        multipart_put_start(room, span_str(session->boundary));
-    session_say(session, buf_span(room));
-    feed_follow_all(&session->feed, wishes);
+        multipart_put_start(scratch, span_str(session->boundary));
+    session_say(session, buf_span(scratch));
+    feed_follow_all(&session->feed, requests);
     feed_mark(&session->feed);
-    wheel_arm(&desk->loop->wheel, &session->timer, desk->loop->now + desk->limits.heartbeat_ms);
-    if (desk->is_stopping)
+    wheel_arm(&worker->loop->wheel, &session->timer, worker->loop->now + worker->limits.heartbeat_ms);
+    if (worker->is_stopping)
         session_leave(&session->feed);
 }

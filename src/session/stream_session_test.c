@@ -48,7 +48,7 @@ static void nothing_follows_the_last_chunk(void **state)
         int fd = stage_connect(&stage);
         ask(&stage, fd, rows[i].media, "channel=topic:a");
         assert_non_null(stage.oldest);  /* the channel's head is still being asked for */
-        desk_stop(&stage.desk);
+        session_worker_stop(&stage.worker);
         read_body(&stage, fd, &body);
         if (!span_eq(buf_span(&body), span_str(rows[i].body)))
             fail_msg("%s: %.*s", rows[i].media, SPAN_ARG(buf_span(&body)));
@@ -69,7 +69,7 @@ static void who_came_by_a_key_that_is_gone_is_sent_away(void **state)
     int fd = stage_connect(&stage);
     ask(&stage, fd, "application/x-ndjson", "channel=topic:a");
     stage.gone = stage.everyone.number;
-    stage_pass(&stage, stage.desk.limits.heartbeat_ms + WHEEL_TICK_MS);
+    stage_pass(&stage, stage.worker.limits.heartbeat_ms + WHEEL_TICK_MS);
     read_body(&stage, fd, &body);
     assert_true(span_eq(buf_span(&body), SPAN("0\r\n\r\n")));
     buf_fini(&body);

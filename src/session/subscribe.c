@@ -13,10 +13,10 @@ void feed_lose(struct feed *feed)
     feed->kind->lost(feed);
 }
 
-void feed_follow_all(struct feed *feed, struct wishes *wishes)
+void feed_follow_all(struct feed *feed, struct subscribe_requests *requests)
 {
-    for (size_t i = 0; i < wishes->count; i++)
-        feed_follow(feed, &wishes->at[i]);
+    for (size_t i = 0; i < requests->count; i++)
+        feed_follow(feed, &requests->at[i]);
 }
 
 bool stream_drain(struct stream *stream)
@@ -28,15 +28,15 @@ bool stream_drain(struct stream *stream)
     return got > 0 || got == STREAM_LATER;
 }
 
-void refuse_wishes(struct desk *desk, struct http_exchange *exchange, const struct wishes *wishes)
+void refuse_wishes(struct session_worker *worker, struct http_exchange *exchange, const struct subscribe_requests *requests)
 {
-    http_problem(desk->server, exchange, wishes->fault_status, NULL, wishes->fault,
-                 wishes->fault_status == 401 ? SPAN("WWW-Authenticate: Bearer\r\n") : SPAN(""));
+    http_problem(worker->server, exchange, requests->fault_status, NULL, requests->fault,
+                 requests->fault_status == 401 ? SPAN("WWW-Authenticate: Bearer\r\n") : SPAN(""));
 }
 
-void refuse_identity(struct desk *desk, struct http_exchange *exchange)
+void refuse_identity(struct session_worker *worker, struct http_exchange *exchange)
 {
-    http_problem(desk->server, exchange, 401, NULL, "this API key is not known here",
+    http_problem(worker->server, exchange, 401, NULL, "this API key is not known here",
                  SPAN("WWW-Authenticate: Bearer\r\n"));
 }
 
@@ -105,44 +105,44 @@ static bool choose(const struct h1_head *head, enum transport *ret_transport, st
     return false;
 }
 
-static void serve_wishes(struct desk *desk, struct http_exchange *exchange, const struct http_request *request,
-                         struct wishes *wishes)
+static void serve_wishes(struct session_worker *worker, struct http_exchange *exchange, const struct http_request *request,
+                         struct subscribe_requests *requests)
 {
     enum transport transport;
     struct span    media;
 
     if (!choose(request->head, &transport, &media)) {
-        http_problem(desk->server, exchange, 406, NULL,
+        http_problem(worker->server, exchange, 406, NULL,
                      "Accept one of text/event-stream, application/x-ndjson, multipart/mixed, application/json", SPAN(""));
         return;
     }
-    if (wishes->count == 0) {
-        http_problem(desk->server, exchange, 400, NULL, "name at least one channel=, or a cursor=", SPAN(""));
+    if (requests->count == 0) {
+        http_problem(worker->server, exchange, 400, NULL, "name at least one channel=, or a cursor=", SPAN(""));
         return;
     }
     if (transport == TRANSPORT_POLL)
-        session_serve_poll(desk, exchange, wishes);
+        session_serve_poll(worker, exchange, requests);
     else
-        session_serve_stream(desk, exchange, request, wishes, transport, media);
+        session_serve_stream(worker, exchange, request, requests, transport, media);
 }
 
-void session_serve_subscribe(struct desk *desk, struct http_exchange *exchange, const struct http_request *request)
+void session_serve_subscribe(struct session_worker *worker, struct http_exchange *exchange, const struct http_request *request)
 {
-    struct wishes wishes;
+    struct subscribe_requests requests;
 
     if (request->head->method != H1_GET) {
-        http_problem(desk->server, exchange, 405, NULL, "subscriptions are GET", SPAN("Allow: GET\r\n"));
+        http_problem(worker->server, exchange, 405, NULL, "subscriptions are GET", SPAN("Allow: GET\r\n"));
         return;
     }
-    const struct identity *identity = desk->port->identify(desk->ctx, request->head, request->query);
+    const struct identity *identity = worker->port->identify(worker->ctx, request->head, request->query);
     if (identity == NULL) {
-        refuse_identity(desk, exchange);
+        refuse_identity(worker, exchange);
         return;
     }
-    wishes_init(&wishes);
-    if (wishes_read(&wishes, desk, request, identity))
-        serve_wishes(desk, exchange, request, &wishes);
+    subscribe_requests_init(&requests);
+    if (subscribe_requests_read(&requests, worker, request, identity))
+        serve_wishes(worker, exchange, request, &requests);
     else
-        refuse_wishes(desk, exchange, &wishes);
-    wishes_fini(&wishes);
+        refuse_wishes(worker, exchange, &requests);
+    subscribe_requests_fini(&requests);
 }

@@ -1,4 +1,4 @@
-/* transport.h - what the makers of sessions share. Private to this room. */
+/* transport.h - what the makers of sessions share. Private to this module. */
 #ifndef SESSION_TRANSPORT_H
 #define SESSION_TRANSPORT_H
 
@@ -9,25 +9,25 @@ void feed_leave(struct feed *feed);
 /* As if the link had broken. */
 void feed_lose(struct feed *feed);
 
-/* Answers 401, 403, 404, 400 for wishes that can't be granted. */
-void refuse_wishes(struct desk *desk, struct http_exchange *exchange, const struct wishes *wishes);
-void refuse_identity(struct desk *desk, struct http_exchange *exchange);
+/* Answers 401, 403, 404, 400 for requests that can't be granted. */
+void refuse_wishes(struct session_worker *worker, struct http_exchange *exchange, const struct subscribe_requests *requests);
+void refuse_identity(struct session_worker *worker, struct http_exchange *exchange);
 
 /* Follows everything wished for. */
-void feed_follow_all(struct feed *feed, struct wishes *wishes);
+void feed_follow_all(struct feed *feed, struct subscribe_requests *requests);
 
-/* What the desk's pool of them is made for. */
+/* What the worker's pool of them is made for. */
 size_t ws_session_bytes(void);
 
 /* feed_leave() and feed_lose() for echoes. */
-void echo_leave_all(struct desk *desk);
-void echo_close_all(struct desk *desk);
+void echo_leave_all(struct session_worker *worker);
+void echo_close_all(struct session_worker *worker);
 
 /* Reads and drops what a client sends that has nothing to say, once a turn. False: the link has ended. */
 bool stream_drain(struct stream *stream);
 
-void session_serve_stream(struct desk *desk, struct http_exchange *exchange, const struct http_request *request,
-                          struct wishes *wishes, enum transport transport, struct span media);
-void session_serve_poll(struct desk *desk, struct http_exchange *exchange, struct wishes *wishes);
+void session_serve_stream(struct session_worker *worker, struct http_exchange *exchange, const struct http_request *request,
+                          struct subscribe_requests *requests, enum transport transport, struct span media);
+void session_serve_poll(struct session_worker *worker, struct http_exchange *exchange, struct subscribe_requests *requests);
 
 #endif

@@ -2,7 +2,7 @@
 #ifndef SESSION_WS_IDLE_H
 #define SESSION_WS_IDLE_H
 
-#include "session/desk.h"
+#include "session/session_worker.h"
 
 /* Times are the low 32 bits of a msec: only differences count, and none here reaches 49 days. */
 struct ws_idle {

@@ -6,7 +6,7 @@
 #include "base/utf8.h"
 #include "codec/token/token.h"
 #include "codec/ws/ws.h"
-#include "intake/intake.h"
+#include "publish/publish_check.h"
 #include "message/epoch.h"
 #include "reactor/log.h"
 #include "session/session.h"
@@ -44,7 +44,7 @@ struct ws_session {
 struct ws_publish {
     struct list            link;
     struct ws_session     *session;  /* NULL: gone */
-    struct publish_letter *letter;
+    struct publish_command *command;
     char                  *ref;      /* JSON text to echo, or NULL */
 };
 
@@ -63,7 +63,7 @@ static struct ws_work *session_work(struct ws_session *session)
     if (session->work == NULL) {
         session->work = calloc(1, sizeof *session->work);
         must(session->work != NULL);
-        buf_init(&session->work->in, session->feed.desk->limits.frame_bytes_max + LOOP_INPUT_BYTES);
+        buf_init(&session->work->in, session->feed.worker->limits.frame_bytes_max + LOOP_INPUT_BYTES);
         list_init(&session->work->publishes);
     }
     return session->work;
@@ -71,7 +71,7 @@ static struct ws_work *session_work(struct ws_session *session)
 
 static void session_drop_in(struct ws_session *session)
 {
-    session->feed.desk->gathered_bytes -= session->work->in.len;
+    session->feed.worker->gathered_bytes -= session->work->in.len;
     buf_fini(&session->work->in);
 }
 
@@ -94,16 +94,16 @@ static void session_drop_work_if_done(struct ws_session *session)
 
 static void session_free(struct ws_session *session)
 {
-    struct desk *desk = session->feed.desk;
+    struct session_worker *worker = session->feed.worker;
     struct list *link;
 
     while (session->work != NULL && (link = list_pop(&session->work->publishes)) != NULL)
         container_of(link, struct ws_publish, link)->session = NULL;
     session_drop_work(session);
-    wheel_disarm(&session->feed.desk->loop->wheel, &session->timer);
+    wheel_disarm(&session->feed.worker->loop->wheel, &session->timer);
     stream_close(session->feed.stream);
     feed_fini(&session->feed);
-    pool_give(&desk->ws_sessions, session);
+    pool_give(&worker->ws_sessions, session);
 }
 
 static void session_lost(struct feed *feed)
@@ -115,19 +115,19 @@ static void session_lost(struct feed *feed)
 
 static struct buf *say_begin(struct ws_session *session)
 {
-    struct buf *room = &session->feed.desk->frames.room;
-    buf_clear(room);
-    return room;
+    struct buf *scratch = &session->feed.worker->frames.scratch;
+    buf_clear(scratch);
+    return scratch;
 }
 
 /* RFC 6455 5.5.1: nothing is said behind our Close; an answer that was under way then comes too late. */
 static void say_end(struct ws_session *session)
 {
-    struct buf *room = &session->feed.desk->frames.room;
+    struct buf *scratch = &session->feed.worker->frames.scratch;
 
     if (session->is_closing)
         return;
-    ws_put_frame(feed_own(&session->feed), WS_TEXT, buf_span(room));
+    ws_put_frame(feed_own(&session->feed), WS_TEXT, buf_span(scratch));
     feed_mark(&session->feed);
 }
 
@@ -140,49 +140,49 @@ static char *ref_new(struct span ref)
     return copy;
 }
 
-static void put_ref(struct buf *room, struct span ref)
+static void put_ref(struct buf *scratch, struct span ref)
 {
     if (ref.len == 0)
         return;
-    buf_put_lit(room, ",\"ref\":");
-    buf_put(room, ref);
+    buf_put_lit(scratch, ",\"ref\":");
+    buf_put(scratch, ref);
 }
 
-static void put_epoch(struct buf *room, uint64_t epoch)
+static void put_epoch(struct buf *scratch, uint64_t epoch)
 {
-    buf_put_lit(room, ",\"epoch\":\"");
-    epoch_put(room, epoch);
-    buf_putc(room, '"');
+    buf_put_lit(scratch, ",\"epoch\":\"");
+    epoch_put(scratch, epoch);
+    buf_putc(scratch, '"');
 }
 
 static void say_error(struct ws_session *session, unsigned code, const char *reason, struct span ref)
 {
-    struct buf *room = say_begin(session);
+    struct buf *scratch = say_begin(session);
 
-    buf_put_lit(room, "{\"type\":\"error\",\"code\":");
-    buf_put_u64(room, code);
-    buf_put_lit(room, ",\"reason\":");
-    json_put_string(room, span_str(reason));
-    put_ref(room, ref);
-    buf_putc(room, '}');
+    buf_put_lit(scratch, "{\"type\":\"error\",\"code\":");
+    buf_put_u64(scratch, code);
+    buf_put_lit(scratch, ",\"reason\":");
+    json_put_string(scratch, span_str(reason));
+    put_ref(scratch, ref);
+    buf_putc(scratch, '}');
     say_end(session);
 }
 
 static void say_connected(struct ws_session *session, bool is_resumed, struct span ref)
 {
-    struct buf *room = say_begin(session);
+    struct buf *scratch = say_begin(session);
 
-    buf_putf(room, "{\"type\":\"connected\",\"connection\":\"%016llx\",\"session\":\"%016llx\",\"heartbeat\":%lld,\"resumed\":%s",
+    buf_putf(scratch, "{\"type\":\"connected\",\"connection\":\"%016llx\",\"session\":\"%016llx\",\"heartbeat\":%lld,\"resumed\":%s",
              (unsigned long long)session->key, (unsigned long long)session->key,
-             (long long)(session->feed.desk->limits.heartbeat_ms / 1000), is_resumed ? "true" : "false");
-    put_ref(room, ref);
-    buf_putc(room, '}');
+             (long long)(session->feed.worker->limits.heartbeat_ms / 1000), is_resumed ? "true" : "false");
+    put_ref(scratch, ref);
+    buf_putc(scratch, '}');
     say_end(session);
 }
 
 static void session_close(struct ws_session *session, uint16_t code, const char *reason)
 {
-    struct desk *desk = session->feed.desk;
+    struct session_worker *worker = session->feed.worker;
 
     if (session->is_closing)
         return;
@@ -190,19 +190,19 @@ static void session_close(struct ws_session *session, uint16_t code, const char 
     session->feed.is_over = true;
     ws_put_close(feed_own(&session->feed), code, span_str(reason));
     feed_mark(&session->feed);
-    wheel_arm(&desk->loop->wheel, &session->timer, desk->loop->now + desk->limits.close_timeout_ms);
+    wheel_arm(&worker->loop->wheel, &session->timer, worker->loop->now + worker->limits.close_timeout_ms);
 }
 
 /* Tells the client to come again, and ends. */
 static void session_send_away(struct ws_session *session, uint16_t code, const char *reason)
 {
-    struct buf *room = say_begin(session);
+    struct buf *scratch = say_begin(session);
 
     if (session->is_closing)
         return;
-    buf_put_lit(room, "{\"type\":\"reconnect\",\"after\":");
-    buf_put_u64(room, (uint64_t)session->feed.desk->limits.sse_retry_ms);
-    buf_putc(room, '}');
+    buf_put_lit(scratch, "{\"type\":\"reconnect\",\"after\":");
+    buf_put_u64(scratch, (uint64_t)session->feed.worker->limits.sse_retry_ms);
+    buf_putc(scratch, '}');
     say_end(session);
     session_close(session, code, reason);
 }
@@ -210,8 +210,8 @@ static void session_send_away(struct ws_session *session, uint16_t code, const c
 /* Who it is, with the rights that they have by now; NULL: what let it in holds no more. */
 static const struct identity *session_identity(const struct ws_session *session)
 {
-    const struct desk *desk = session->feed.desk;
-    return desk->port->find_identity(desk->ctx, session->holder);
+    const struct session_worker *worker = session->feed.worker;
+    return worker->port->find_identity(worker->ctx, session->holder);
 }
 
 /* False: what let it in holds no more (docs/decisions/0015), and it has been sent away. */
@@ -227,15 +227,15 @@ static bool session_is_welcome(struct ws_session *session)
 static void session_placed(struct feed *feed, struct feed_sub *sub)
 {
     struct ws_session *session = session_of(feed);
-    struct buf        *room    = say_begin(session);
+    struct buf        *scratch    = say_begin(session);
 
-    buf_put_lit(room, "{\"type\":\"subscribed\",\"channel\":");
-    json_put_string(room, channel_name_span(subscription_name(&sub->sub)));
-    put_epoch(room, subscription_epoch(&sub->sub));
-    buf_put_lit(room, ",\"head\":");
-    buf_put_u64(room, subscription_first_head(&sub->sub));
-    put_ref(room, span_str(sub->ref));
-    buf_putc(room, '}');
+    buf_put_lit(scratch, "{\"type\":\"subscribed\",\"channel\":");
+    json_put_string(scratch, channel_name_span(subscription_name(&sub->sub)));
+    put_epoch(scratch, subscription_epoch(&sub->sub));
+    buf_put_lit(scratch, ",\"head\":");
+    buf_put_u64(scratch, subscription_first_head(&sub->sub));
+    put_ref(scratch, span_str(sub->ref));
+    buf_putc(scratch, '}');
     say_end(session);
     free(sub->ref);
     sub->ref = NULL;
@@ -244,10 +244,10 @@ static void session_placed(struct feed *feed, struct feed_sub *sub)
 static struct frame *session_encode(struct feed *feed, struct feed_sub *sub, const struct entry *entry)
 {
     if (entry->message != NULL)
-        return frames_get(&feed->desk->frames, entry->message, ENCODING_WS_JSON);
+        return frames_get(&feed->worker->frames, entry->message, ENCODING_WS_JSON);
 
     struct buf text, frame;
-    counter_add(&feed->desk->counters.gaps, 1);
+    counter_add(&feed->worker->counters.gaps, 1);
     buf_init(&text, 4096);
     buf_init(&frame, 4096);
     json_put_gap(&text, channel_name_span(subscription_name(&sub->sub)), subscription_epoch(&sub->sub), &entry->gap,
@@ -264,33 +264,33 @@ static struct frame *session_encode(struct feed *feed, struct feed_sub *sub, con
 static void ws_publish_free(struct ws_publish *publish)
 {
     list_take(&publish->link);
-    letter_free(&publish->letter->letter);
+    command_free(&publish->command->command);
     free(publish->ref);
     free(publish);
 }
 
 static void say_published(struct ws_session *session, const struct ws_publish *publish)
 {
-    struct buf *room = say_begin(session);
+    struct buf *scratch = say_begin(session);
 
-    buf_put_lit(room, "{\"type\":\"published\",");
-    intake_put_receipt(room, publish->letter->append.message->channel, &publish->letter->answer);
-    if (publish->letter->outcome == PUBLISH_REPLAYED)
-        buf_put_lit(room, ",\"replayed\":true");
-    put_ref(room, span_str(publish->ref));
-    buf_putc(room, '}');
+    buf_put_lit(scratch, "{\"type\":\"published\",");
+    publish_put_receipt(scratch, publish->command->append.message->channel, &publish->command->answer);
+    if (publish->command->outcome == PUBLISH_REPLAYED)
+        buf_put_lit(scratch, ",\"replayed\":true");
+    put_ref(scratch, span_str(publish->ref));
+    buf_putc(scratch, '}');
     say_end(session);
 }
 
-static void session_published(struct publish_letter *letter)
+static void session_published(struct publish_command *command)
 {
-    struct ws_publish *publish = letter->owner;
+    struct ws_publish *publish = command->owner;
     struct ws_session *session = publish->session;
 
-    publish->letter = letter;
+    publish->command = command;
     if (session != NULL) {
         unsigned    status;
-        const char *detail = intake_outcome(letter->outcome, &status);
+        const char *detail = publish_explain(command->outcome, &status);
         if (detail == NULL)
             say_published(session, publish);
         else
@@ -305,10 +305,10 @@ static void session_published(struct publish_letter *letter)
 }
 
 /* The payload and its default media type: data as JSON value or text, data_base64 as octets (design: 4.4). */
-static bool read_payload(struct ws_session *session, const struct json_token *root, struct buf *room,
+static bool read_payload(struct ws_session *session, const struct json_token *root, struct buf *scratch,
                          struct span *ret_payload, struct span *ret_media)
 {
-    const struct json_doc   *doc  = &session->feed.desk->doc;
+    const struct json_doc   *doc  = &session->feed.worker->doc;
     const struct json_token *data = json_member(doc, root, SPAN("data"));
     const struct json_token *b64  = json_member(doc, root, SPAN("data_base64"));
     struct span              text;
@@ -317,18 +317,18 @@ static bool read_payload(struct ws_session *session, const struct json_token *ro
         return false;
     if (b64 != NULL) {
         struct buf plain;
-        buf_init(&plain, session->feed.desk->limits.frame_bytes_max);
-        bool is_read = json_string(b64, room, &text) && base64_get(text, &plain);
-        buf_clear(room);
-        buf_put(room, buf_span(&plain));
+        buf_init(&plain, session->feed.worker->limits.frame_bytes_max);
+        bool is_read = json_string(b64, scratch, &text) && base64_get(text, &plain);
+        buf_clear(scratch);
+        buf_put(scratch, buf_span(&plain));
         buf_fini(&plain);
-        *ret_payload = buf_span(room);
+        *ret_payload = buf_span(scratch);
         *ret_media   = SPAN("application/octet-stream");
         return is_read;
     }
     if (data->type == JSON_STRING) {
         *ret_media = SPAN("text/plain");
-        return json_string(data, room, ret_payload);
+        return json_string(data, scratch, ret_payload);
     }
     *ret_payload = data->raw;
     *ret_media   = SPAN("application/json");
@@ -345,10 +345,10 @@ static void session_send_publish(struct ws_session *session, struct message *mes
     list_push(&session_work(session)->publishes, &publish->link);
     session->work->publish_count++;
 
-    struct publish_letter *letter = publish_letter_new(&message, key, span_str(session_identity(session)->name));
-    letter->owner                 = publish;
-    letter->answered              = session_published;
-    shard_publish(session->feed.desk->shard, letter);
+    struct publish_command *command = publish_command_new(&message, key, span_str(session_identity(session)->name));
+    command->owner                 = publish;
+    command->answered              = session_published;
+    shard_publish(session->feed.worker->shard, command);
 }
 
 /* --- the client's frames ------------------------------------------------------------------------------------- */
@@ -356,22 +356,22 @@ static void session_send_publish(struct ws_session *session, struct message *mes
 struct request {
     const struct json_token *root;
     struct span              ref;   /* raw JSON, bounded */
-    struct buf               room;  /* for decoding, one string at a time */
+    struct buf               scratch;  /* for decoding, one string at a time */
 };
 
-static bool member_text(struct ws_session *session, struct request *request, struct span name, struct buf *room,
+static bool member_text(struct ws_session *session, struct request *request, struct span name, struct buf *scratch,
                         struct span *ret)
 {
-    const struct json_token *token = json_member(&session->feed.desk->doc, request->root, name);
+    const struct json_token *token = json_member(&session->feed.worker->doc, request->root, name);
 
     *ret = SPAN("");
-    return token == NULL || json_string(token, room, ret);
+    return token == NULL || json_string(token, scratch, ret);
 }
 
 static bool member_u64(struct ws_session *session, struct request *request, struct span name, bool *ret_is_there,
                        uint64_t *ret)
 {
-    const struct json_token *token = json_member(&session->feed.desk->doc, request->root, name);
+    const struct json_token *token = json_member(&session->feed.worker->doc, request->root, name);
 
     *ret_is_there = token != NULL;
     return token == NULL || json_u64(token, ret);
@@ -379,38 +379,38 @@ static bool member_u64(struct ws_session *session, struct request *request, stru
 
 static void on_publish(struct ws_session *session, struct request *request)
 {
-    struct desk         *desk = session->feed.desk;
+    struct session_worker         *worker = session->feed.worker;
     struct span          channel, media, media_default, key, payload;
     uint64_t             ttl = 0;
     bool                 has_ttl;
-    struct buf           channel_room, media_room, key_room;
+    struct buf           channel_room, media_scratch, key_scratch;
     struct channel_name *name  = NULL;
     const char          *fault = NULL;
     unsigned             code  = 400;
 
     buf_init(&channel_room, 1024);
-    buf_init(&media_room, 1024);
-    buf_init(&key_room, 1024);
+    buf_init(&media_scratch, 1024);
+    buf_init(&key_scratch, 1024);
     if (!member_text(session, request, SPAN("channel"), &channel_room, &channel) ||
-        !member_text(session, request, SPAN("media"), &media_room, &media) ||
-        !member_text(session, request, SPAN("key"), &key_room, &key) ||
+        !member_text(session, request, SPAN("media"), &media_scratch, &media) ||
+        !member_text(session, request, SPAN("key"), &key_scratch, &key) ||
         !member_u64(session, request, SPAN("ttl"), &has_ttl, &ttl) ||
-        !read_payload(session, request->root, &request->room, &payload, &media_default)) {
+        !read_payload(session, request->root, &request->scratch, &payload, &media_default)) {
         fault = "publish takes channel, one of data and data_base64, and perhaps media, ttl, key, ref";
         goto out;
     }
-    enum channel_name_fault name_fault = channel_name_new(desk->namespaces, desk->hash_key, channel, &name);
+    enum channel_name_fault name_fault = channel_name_new(worker->namespaces, worker->hash_key, channel, &name);
     if (name_fault != CHANNEL_NAME_OK) {
         code  = name_fault == CHANNEL_NAME_UNKNOWN ? 404 : 400;
         fault = channel_name_fault_text(name_fault);
         goto out;
     }
-    struct intake intake = {
+    struct publish_request publish_request = {
         .name = name, .payload = payload, .media = media.len > 0 ? media : media_default, .key = key,
-        .has_ttl = has_ttl, .ttl_s = ttl, .wall = desk->loop->wall, .identity = session_identity(session),
+        .has_ttl = has_ttl, .ttl_s = ttl, .wall = worker->loop->wall, .identity = session_identity(session),
     };
     struct message *message;
-    code = intake_check(&intake, &message, &fault);
+    code = publish_check(&publish_request, &message, &fault);
     if (code == 0)
         session_send_publish(session, message, key, request->ref);
 out:
@@ -418,8 +418,8 @@ out:
         say_error(session, code, fault, request->ref);
     channel_name_unref(name);
     buf_fini(&channel_room);
-    buf_fini(&media_room);
-    buf_fini(&key_room);
+    buf_fini(&media_scratch);
+    buf_fini(&key_scratch);
 }
 
 static bool read_start(struct ws_session *session, struct request *request, struct start *ret)
@@ -437,8 +437,8 @@ static bool read_start(struct ws_session *session, struct request *request, stru
         *ret = (struct start){ .kind = START_LAST, .seq = last };
     if (has_after)
         *ret = (struct start){ .kind = START_AFTER, .seq = after };
-    buf_clear(&request->room);
-    return member_text(session, request, SPAN("epoch"), &request->room, &epoch) &&
+    buf_clear(&request->scratch);
+    return member_text(session, request, SPAN("epoch"), &request->scratch, &epoch) &&
            (epoch.len == 0 || epoch_get(epoch, &ret->epoch));
 }
 
@@ -446,34 +446,34 @@ static bool read_start(struct ws_session *session, struct request *request, stru
 static void session_subscribe(struct ws_session *session, struct span channel, struct start start, struct span ref)
 {
     struct feed  *feed = &session->feed;
-    struct wishes wishes;
+    struct subscribe_requests requests;
 
-    wishes_init(&wishes);
+    subscribe_requests_init(&requests);
     if (feed_find(feed, channel) != NULL)
         say_error(session, 409, "this connection follows that channel already", ref);
-    else if (feed->sub_count >= feed->desk->limits.channels_max)
+    else if (feed->sub_count >= feed->worker->limits.channels_max)
         say_error(session, 400, "too many channels on one connection (channels_per_connection_max)", ref);
-    else if (!wishes_add(&wishes, feed->desk, channel, start, session_identity(session)))
-        say_error(session, wishes.fault_status, wishes.fault, ref);
+    else if (!subscribe_requests_add(&requests, feed->worker, channel, start, session_identity(session)))
+        say_error(session, requests.fault_status, requests.fault, ref);
     else {
-        struct feed_sub *sub = feed_follow(feed, &wishes.at[0]);
+        struct feed_sub *sub = feed_follow(feed, &requests.at[0]);
         sub->ref             = ref_new(ref);
     }
-    wishes_fini(&wishes);
+    subscribe_requests_fini(&requests);
 }
 
 static void on_subscribe(struct ws_session *session, struct request *request)
 {
-    struct buf   room;
+    struct buf   scratch;
     struct span  channel;
     struct start start;
 
-    buf_init(&room, 1024);
-    if (!member_text(session, request, SPAN("channel"), &room, &channel) || !read_start(session, request, &start))
+    buf_init(&scratch, 1024);
+    if (!member_text(session, request, SPAN("channel"), &scratch, &channel) || !read_start(session, request, &start))
         say_error(session, 400, "subscribe takes channel, perhaps after (with epoch) or last, and ref", request->ref);
     else
         session_subscribe(session, channel, start, request->ref);
-    buf_fini(&room);
+    buf_fini(&scratch);
 }
 
 static void on_unsubscribe(struct ws_session *session, struct request *request)
@@ -481,17 +481,17 @@ static void on_unsubscribe(struct ws_session *session, struct request *request)
     struct feed_sub *sub;
     struct span      channel;
 
-    if (!member_text(session, request, SPAN("channel"), &request->room, &channel) ||
+    if (!member_text(session, request, SPAN("channel"), &request->scratch, &channel) ||
         (sub = feed_find(&session->feed, channel)) == NULL) {
         say_error(session, 404, "this connection does not follow that channel", request->ref);
         return;
     }
     feed_unfollow(&session->feed, sub);
-    struct buf *room = say_begin(session);
-    buf_put_lit(room, "{\"type\":\"unsubscribed\",\"channel\":");
-    json_put_string(room, channel);
-    put_ref(room, request->ref);
-    buf_putc(room, '}');
+    struct buf *scratch = say_begin(session);
+    buf_put_lit(scratch, "{\"type\":\"unsubscribed\",\"channel\":");
+    json_put_string(scratch, channel);
+    put_ref(scratch, request->ref);
+    buf_putc(scratch, '}');
     say_end(session);
 }
 
@@ -501,20 +501,20 @@ static const char resume_is[] = "resume is an object: {\"channel\":{\"epoch\":â€
 static void resume_one(struct ws_session *session, const struct json_token *name, const struct json_token *place,
                        struct span ref)
 {
-    const struct json_doc *doc   = &session->feed.desk->doc;
+    const struct json_doc *doc   = &session->feed.worker->doc;
     struct start           start = { .kind = START_AFTER };
-    struct buf             name_room, epoch_room;
+    struct buf             name_scratch, epoch_room;
     struct span            channel, epoch = SPAN("");
 
-    buf_init(&name_room, 1024);
+    buf_init(&name_scratch, 1024);
     buf_init(&epoch_room, 64);
     const struct json_token *epoch_token = json_member(doc, place, SPAN("epoch"));
-    if (!json_string(name, &name_room, &channel) || !json_u64(json_member(doc, place, SPAN("seq")), &start.seq) ||
+    if (!json_string(name, &name_scratch, &channel) || !json_u64(json_member(doc, place, SPAN("seq")), &start.seq) ||
         (epoch_token != NULL && (!json_string(epoch_token, &epoch_room, &epoch) || !epoch_get(epoch, &start.epoch))))
         say_error(session, 400, resume_is, ref);
     else
         session_subscribe(session, channel, start, SPAN(""));
-    buf_fini(&name_room);
+    buf_fini(&name_scratch);
     buf_fini(&epoch_room);
 }
 
@@ -522,7 +522,7 @@ static void resume_one(struct ws_session *session, const struct json_token *name
 static void session_resume(struct ws_session *session, struct span resume, struct span ref)
 {
     static const struct json_limits limits = { .depth_kept = 2, .members_max = MEMBERS_MAX };
-    struct json_doc                *doc    = &session->feed.desk->doc;
+    struct json_doc                *doc    = &session->feed.worker->doc;
     const struct json_token        *root   = json_parse(resume, &limits, doc) ? json_root(doc) : NULL;
     bool                            is_map = root != NULL && root->type == JSON_OBJECT;
     const struct json_token        *name   = is_map ? json_first(doc, root) : NULL;
@@ -539,13 +539,13 @@ static void session_resume(struct ws_session *session, struct span resume, struc
 
 static void on_connect(struct ws_session *session, struct request *request)
 {
-    struct desk             *desk   = session->feed.desk;
-    const struct json_token *resume = json_member(&desk->doc, request->root, SPAN("resume"));
+    struct session_worker             *worker   = session->feed.worker;
+    const struct json_token *resume = json_member(&worker->doc, request->root, SPAN("resume"));
     struct span              token;
 
     const struct identity   *identity = session_identity(session);
-    if (!member_text(session, request, SPAN("token"), &request->room, &token) ||
-        (token.len > 0 && (identity = desk->port->identify_token(desk->ctx, token)) == NULL)) {
+    if (!member_text(session, request, SPAN("token"), &request->scratch, &token) ||
+        (token.len > 0 && (identity = worker->port->identify_token(worker->ctx, token)) == NULL)) {
         say_error(session, 401, "this token is not known here", request->ref);
         session_close(session, WS_CLOSE_POLICY, "token not known");
         return;
@@ -556,17 +556,17 @@ static void on_connect(struct ws_session *session, struct request *request)
 
 static void on_ping(struct ws_session *session, struct request *request)
 {
-    struct buf *room = say_begin(session);
+    struct buf *scratch = say_begin(session);
 
-    buf_put_lit(room, "{\"type\":\"pong\"");
-    put_ref(room, request->ref);
-    buf_putc(room, '}');
+    buf_put_lit(scratch, "{\"type\":\"pong\"");
+    put_ref(scratch, request->ref);
+    buf_putc(scratch, '}');
     say_end(session);
 }
 
 static void on_cursor(struct ws_session *session, struct request *request)
 {
-    struct buf *token = &session->feed.desk->frames.token;
+    struct buf *token = &session->feed.worker->frames.token;
 
     if (feed_waiting(&session->feed) > OWN_BYTES_REST) {
         say_error(session, 429, "too much waits to be sent to this client; read it, then ask again", request->ref);
@@ -577,12 +577,12 @@ static void on_cursor(struct ws_session *session, struct request *request)
         say_error(session, 409, "there is no cursor before every channel has said subscribed", request->ref);
         return;
     }
-    struct buf *room = say_begin(session);
-    buf_put_lit(room, "{\"type\":\"cursor\",\"cursor\":\"");
-    buf_put(room, buf_span(token));
-    buf_putc(room, '"');
-    put_ref(room, request->ref);
-    buf_putc(room, '}');
+    struct buf *scratch = say_begin(session);
+    buf_put_lit(scratch, "{\"type\":\"cursor\",\"cursor\":\"");
+    buf_put(scratch, buf_span(token));
+    buf_putc(scratch, '"');
+    put_ref(scratch, request->ref);
+    buf_putc(scratch, '}');
     say_end(session);
 }
 
@@ -598,13 +598,13 @@ static void on_request(struct ws_session *session, struct request *request)
 {
     struct span type;
 
-    if (!member_text(session, request, SPAN("type"), &request->room, &type)) {
+    if (!member_text(session, request, SPAN("type"), &request->scratch, &type)) {
         say_error(session, 400, "a frame has a type, a string", request->ref);
         return;
     }
     for (size_t i = 0; i < sizeof request_rows / sizeof request_rows[0]; i++)
         if (span_eq(type, request_rows[i].type)) {
-            buf_clear(&request->room);
+            buf_clear(&request->scratch);
             request_rows[i].carry_out(session, request);
             return;
         }
@@ -618,7 +618,7 @@ static void session_on_text(struct ws_session *session, struct span text)
 {
     /* Only the frame's own members are looked at: what is published may be any JSON. */
     static const struct json_limits limits  = { .depth_kept = 1, .members_max = MEMBERS_MAX };
-    struct json_doc                *doc     = &session->feed.desk->doc;
+    struct json_doc                *doc     = &session->feed.worker->doc;
     struct request                  request = { 0 };
 
     if (!session_is_welcome(session))
@@ -631,9 +631,9 @@ static void session_on_text(struct ws_session *session, struct span text)
     const struct json_token *ref = json_member(doc, request.root, SPAN("ref"));
     if (ref != NULL && ref->raw.len <= REF_BYTES_MAX)
         request.ref = ref->raw;
-    buf_init(&request.room, session->feed.desk->limits.frame_bytes_max);
+    buf_init(&request.scratch, session->feed.worker->limits.frame_bytes_max);
     on_request(session, &request);
-    buf_fini(&request.room);
+    buf_fini(&request.scratch);
 }
 
 /* --- bytes --------------------------------------------------------------------------------------------------- */
@@ -641,17 +641,17 @@ static void session_on_text(struct ws_session *session, struct span text)
 /* All messages of which only a part is there have a maximum together. */
 static bool session_gather(struct ws_session *session, struct span piece)
 {
-    struct desk    *desk = session->feed.desk;
+    struct session_worker    *worker = session->feed.worker;
     struct ws_work *work = session_work(session);
 
-    if (desk->gathered_bytes + piece.len > desk->limits.gathered_bytes_max) {
+    if (worker->gathered_bytes + piece.len > worker->limits.gathered_bytes_max) {
         session_close(session, WS_CLOSE_TRY_LATER, "too much is being sent to this server at once; come again later");
         return false;
     }
     if (work->in.len == 0)
-        work->in_since = desk->loop->now;
+        work->in_since = worker->loop->now;
     buf_put(&work->in, piece);
-    desk->gathered_bytes += piece.len;
+    worker->gathered_bytes += piece.len;
     return true;
 }
 
@@ -738,7 +738,7 @@ static bool session_must_rest(struct ws_session *session)
 {
     uint32_t publishes = session->work == NULL ? 0 : session->work->publish_count;
 
-    session->is_resting = publishes >= session->feed.desk->limits.waiting_publishes_max ||
+    session->is_resting = publishes >= session->feed.worker->limits.waiting_publishes_max ||
                           feed_waiting(&session->feed) > OWN_BYTES_REST;
     return session->is_resting;
 }
@@ -818,7 +818,7 @@ static void session_draw(struct feed *feed)
 /* While bytes wait for the socket the pong timer rests; a link that died then shows itself by its kernel's silence. */
 static bool session_is_cut_off(const struct ws_session *session)
 {
-    const struct session_limits *limits = &session->feed.desk->limits;
+    const struct session_limits *limits = &session->feed.worker->limits;
     return stream_is_dead(session->feed.stream, limits->heartbeat_ms + limits->pong_timeout_ms);
 }
 
@@ -831,12 +831,12 @@ static bool session_is_dawdling(const struct ws_session *session, msec now)
                                     (session->is_resting && feed_waiting(&session->feed) == 0);
 
     return work != NULL && work->in.len > 0 && !is_ours &&
-           now - work->in_since >= session->feed.desk->limits.gather_timeout_ms;
+           now - work->in_since >= session->feed.worker->limits.gather_timeout_ms;
 }
 
 static void session_drop_silent(struct ws_session *session)
 {
-    counter_add(&session->feed.desk->counters.dropped_silent, 1);
+    counter_add(&session->feed.worker->counters.dropped_silent, 1);
     LOG(LOG_DEBUG, "silent_client_closed", log_str("transport", "websocket"));
     session_free(session);
 }
@@ -844,7 +844,7 @@ static void session_drop_silent(struct ws_session *session)
 static void session_on_timer(struct timer *timer, msec now)
 {
     struct ws_session *session = container_of(timer, struct ws_session, timer);
-    struct desk       *desk    = session->feed.desk;
+    struct session_worker       *worker    = session->feed.worker;
     msec               next    = now;
 
     if (session->is_closing) {
@@ -859,7 +859,7 @@ static void session_on_timer(struct timer *timer, msec now)
     }
     if (session->is_resting)
         ws_idle_heard(&session->idle, now);  /* whom we don't read can't be heard */
-    switch (ws_idle_judge(&session->idle, &desk->limits, feed_waiting(&session->feed), now, &next)) {
+    switch (ws_idle_judge(&session->idle, &worker->limits, feed_waiting(&session->feed), now, &next)) {
     case WS_IDLE_FINE:
         if (feed_waiting(&session->feed) == 0 || !session_is_cut_off(session))
             break;
@@ -873,13 +873,13 @@ static void session_on_timer(struct timer *timer, msec now)
         session_drop_silent(session);
         return;
     case WS_IDLE_SLOW:
-        counter_add(&desk->counters.dropped_slow, 1);
+        counter_add(&worker->counters.dropped_slow, 1);
         LOG(LOG_INFO, "slow_reader_closed", log_str("transport", "websocket"));
         session_free(session);
         return;
     }
     feed_look_again(&session->feed);
-    wheel_arm(&desk->loop->wheel, timer, next);
+    wheel_arm(&worker->loop->wheel, timer, next);
 }
 
 static void session_leave(struct feed *feed)
@@ -897,49 +897,49 @@ static const struct feed_kind session_kind = {
 
 static const struct span our_protocols[] = { SPAN("longwire.json.v1") };
 
-static void session_open(struct desk *desk, struct http_exchange *exchange, const struct ws_handshake *shake,
-                         struct wishes *wishes, const struct identity *identity)
+static void session_open(struct session_worker *worker, struct http_exchange *exchange, const struct ws_handshake *shake,
+                         struct subscribe_requests *requests, const struct identity *identity)
 {
-    struct ws_session *session = pool_take(&desk->ws_sessions);
+    struct ws_session *session = pool_take(&worker->ws_sessions);
     struct buf         unread;
 
-    feed_init(&session->feed, desk, &session_kind, TRANSPORT_WS, ENCODING_WS_JSON);
-    ws_init(&session->ws, desk->limits.frame_bytes_max, FRAGMENTS_MAX);
+    feed_init(&session->feed, worker, &session_kind, TRANSPORT_WS, ENCODING_WS_JSON);
+    ws_init(&session->ws, worker->limits.frame_bytes_max, FRAGMENTS_MAX);
     session->holder     = identity->number;
     session->timer.fire = session_on_timer;
-    session->key        = desk->port->new_key(desk->ctx);
-    ws_idle_init(&session->idle, desk->loop->now);
+    session->key        = worker->port->new_key(worker->ctx);
+    ws_idle_init(&session->idle, worker->loop->now);
 
-    ws_put_switch(feed_own(&session->feed), shake, our_protocols[0], desk->server, exchange);
+    ws_put_switch(feed_own(&session->feed), shake, our_protocols[0], worker->server, exchange);
     buf_init(&unread, SIZE_MAX / 2);
-    session->feed.stream = http_take_over(desk->server, exchange, &unread);
+    session->feed.stream = http_take_over(worker->server, exchange, &unread);
     stream_hand_over(session->feed.stream, &session_events, session);
     say_connected(session, false, SPAN(""));
-    feed_follow_all(&session->feed, wishes);
-    wheel_arm(&desk->loop->wheel, &session->timer, desk->loop->now + desk->limits.heartbeat_ms);
+    feed_follow_all(&session->feed, requests);
+    wheel_arm(&worker->loop->wheel, &session->timer, worker->loop->now + worker->limits.heartbeat_ms);
     if (unread.len > 0)
         session_take(session, unread.at, unread.len);
     buf_fini(&unread);
-    if (desk->is_stopping)
+    if (worker->is_stopping)
         session_leave(&session->feed);
 }
 
-void session_serve_ws(struct desk *desk, struct http_exchange *exchange, const struct http_request *request)
+void session_serve_ws(struct session_worker *worker, struct http_exchange *exchange, const struct http_request *request)
 {
     struct ws_handshake shake;
-    struct wishes       wishes;
+    struct subscribe_requests       requests;
 
-    if (!ws_handshake_or_refuse(desk->server, exchange, request, our_protocols, 1, &shake))
+    if (!ws_handshake_or_refuse(worker->server, exchange, request, our_protocols, 1, &shake))
         return;
-    const struct identity *identity = desk->port->identify(desk->ctx, request->head, request->query);
+    const struct identity *identity = worker->port->identify(worker->ctx, request->head, request->query);
     if (identity == NULL) {
-        refuse_identity(desk, exchange);
+        refuse_identity(worker, exchange);
         return;
     }
-    wishes_init(&wishes);
-    if (wishes_read(&wishes, desk, request, identity))
-        session_open(desk, exchange, &shake, &wishes, identity);
+    subscribe_requests_init(&requests);
+    if (subscribe_requests_read(&requests, worker, request, identity))
+        session_open(worker, exchange, &shake, &requests, identity);
     else
-        refuse_wishes(desk, exchange, &wishes);
-    wishes_fini(&wishes);
+        refuse_wishes(worker, exchange, &requests);
+    subscribe_requests_fini(&requests);
 }

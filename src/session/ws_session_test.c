@@ -91,7 +91,7 @@ static void client_read(struct client *client)
     while (client_tell(client)) {}
 }
 
-static const char *client_story(struct client *client)
+static const char *client_transcript(struct client *client)
 {
     buf_putc(&client->told, '\0');
     client->told.len--;
@@ -327,9 +327,9 @@ static void cursors_asked_for_without_reading_do_not_heap_up(void **state)
     }
     client_flood(&client, SPAN("{\"type\":\"cursor\"}"), QUESTIONS);
     stage_turn(&stage);
-    assert_in_range(feed_waiting(container_of(stage.desk.sessions.next, struct feed, link)), 1, WAITING_MAX);
+    assert_in_range(feed_waiting(container_of(stage.worker.sessions.next, struct feed, link)), 1, WAITING_MAX);
     turns(&stage, &client, 400);
-    for (const char *at = client_story(&client); (at = strstr(at, "{\"type\":\"")) != NULL; at++) {
+    for (const char *at = client_transcript(&client); (at = strstr(at, "{\"type\":\"")) != NULL; at++) {
         cursors += strncmp(at, cursor, sizeof cursor - 1) == 0;
         refused += strncmp(at, busy, sizeof busy - 1) == 0;
     }
@@ -349,7 +349,7 @@ static void messages_whose_end_does_not_come_have_a_maximum(void **state)
     struct buf    frame, text;
 
     stage_init(&stage, 1);
-    stage.desk.limits.gathered_bytes_max = 2 * WHOLE;
+    stage.worker.limits.gathered_bytes_max = 2 * WHOLE;
     buf_init(&text, WHOLE);
     buf_init(&frame, WHOLE + HEAD);
     buf_putf(&text, "{\"type\":\"ping\",\"ref\":1%*s}", WHOLE - 24, "");
@@ -359,22 +359,22 @@ static void messages_whose_end_does_not_come_have_a_maximum(void **state)
     for (int i = 0; i < 3; i++)
         must(send(clients[i].fd, frame.at, PART, MSG_NOSIGNAL) == PART);
     turns(&stage, &clients[2], 2);
-    assert_string_equal(client_story(&clients[2]), "close 1013 ");
+    assert_string_equal(client_transcript(&clients[2]), "close 1013 ");
     must(send(clients[0].fd, frame.at + PART, frame.len - PART, MSG_NOSIGNAL) == (ssize_t)frame.len - PART);
     client_close(&clients[1]);
     turns(&stage, &clients[0], 2);
-    assert_string_equal(client_story(&clients[0]), "{\"type\":\"pong\",\"ref\":1} ");
-    assert_int_equal(stage.desk.gathered_bytes, 0);
+    assert_string_equal(client_transcript(&clients[0]), "{\"type\":\"pong\",\"ref\":1} ");
+    assert_int_equal(stage.worker.gathered_bytes, 0);
     must(send(clients[3].fd, frame.at, PART, MSG_NOSIGNAL) == PART);
     turns(&stage, &clients[3], 2);
-    assert_int_equal(stage.desk.gathered_bytes, PART - HEAD);
+    assert_int_equal(stage.worker.gathered_bytes, PART - HEAD);
     client_close(&clients[0]);
     client_close(&clients[2]);
     client_close(&clients[3]);
     buf_fini(&frame);
     buf_fini(&text);
     stage_fini(&stage);
-    assert_int_equal(stage.desk.gathered_bytes, 0);
+    assert_int_equal(stage.worker.gathered_bytes, 0);
 }
 
 /* Whom we don't read, because the disk takes so long, can't be heard: that is no silence of theirs. */
@@ -386,7 +386,7 @@ static void a_client_that_rests_is_not_silent(void **state)
     struct client client;
 
     stage_init(&stage, 1);
-    stage.desk.limits.waiting_publishes_max = 1;
+    stage.worker.limits.waiting_publishes_max = 1;
     client_open(&client, &stage, "");
     stage.is_writer_stuck = true;
     client_send(&client, WS_TEXT, SPAN("{\"type\":\"publish\",\"channel\":\"topic:a\",\"data\":1}"));
@@ -395,13 +395,13 @@ static void a_client_that_rests_is_not_silent(void **state)
     turns(&stage, &client, 1);
     msec began = stage.loop.now;
     for (int beat = 1; beat <= BEATS; beat++) {
-        stage_pass(&stage, began + beat * stage.desk.limits.heartbeat_ms - stage.loop.now);
+        stage_pass(&stage, began + beat * stage.worker.limits.heartbeat_ms - stage.loop.now);
         turns(&stage, &client, 1);
         assert_true(client.is_open);
     }
     stage.is_writer_stuck = false;
     turns(&stage, &client, 3);
-    assert_string_equal(client_story(&client), "{\"type\":\"published\"," TOPIC_A ",\"seq\":1,\"id\":1,\"time\":1} "
+    assert_string_equal(client_transcript(&client), "{\"type\":\"published\"," TOPIC_A ",\"seq\":1,\"id\":1,\"time\":1} "
                                                 "{\"type\":\"pong\"} ");
     client_close(&client);
     stage_fini(&stage);
@@ -412,7 +412,7 @@ static void who_came_by_a_key_that_is_gone_is_sent_away(void **state)
 {
     (void)state;
     static const char away[] = "{\"type\":\"reconnect\",\"after\":1000} close 1008 ";
-    static const struct { const char *name, *frame; uint32_t gone; const char *story; } rows[] = {
+    static const struct { const char *name, *frame; uint32_t gone; const char *transcript; } rows[] = {
         { "says nothing", NULL, 1, away },
         { "says something", "{\"type\":\"ping\"}", 1, away },
         { "shows a key that is good", "{\"type\":\"connect\",\"token\":\"reader's\"}", 1, away },
@@ -429,10 +429,10 @@ static void who_came_by_a_key_that_is_gone_is_sent_away(void **state)
         if (rows[i].frame != NULL)
             client_send(&client, WS_TEXT, span_str(rows[i].frame));
         else
-            stage_pass(&stage, stage.desk.limits.heartbeat_ms + WHEEL_TICK_MS);
+            stage_pass(&stage, stage.worker.limits.heartbeat_ms + WHEEL_TICK_MS);
         turns(&stage, &client, 2);
-        if (strcmp(client_story(&client), rows[i].story) != 0)
-            fail_msg("%s: %s", rows[i].name, client_story(&client));
+        if (strcmp(client_transcript(&client), rows[i].transcript) != 0)
+            fail_msg("%s: %s", rows[i].name, client_transcript(&client));
         client_close(&client);
         stage_fini(&stage);
     }
@@ -448,7 +448,7 @@ static void a_flood_of_publishes_is_answered_to_the_last(void **state)
     unsigned      published = 0, refused = 0;
 
     stage_init(&stage, 1);
-    stage.desk.limits.waiting_publishes_max = 4;
+    stage.worker.limits.waiting_publishes_max = 4;
     client_open(&client, &stage, "");
     for (int i = 0; i < PUBLISHES; i++) {
         client_send(&client, WS_TEXT, SPAN("{\"type\":\"publish\",\"channel\":\"topic:a\",\"data\":1}"));
@@ -456,7 +456,7 @@ static void a_flood_of_publishes_is_answered_to_the_last(void **state)
             turns(&stage, &client, 1);
     }
     turns(&stage, &client, 20);
-    for (const char *at = client_story(&client); (at = strstr(at, "{\"type\":\"")) != NULL; at++) {
+    for (const char *at = client_transcript(&client); (at = strstr(at, "{\"type\":\"")) != NULL; at++) {
         published += strncmp(at, "{\"type\":\"published\"", 19) == 0;
         refused += strncmp(at, "{\"type\":\"error\",\"code\":429", 25) == 0;
     }
@@ -480,7 +480,7 @@ static void answers_outlive_their_asker(void **state)
     client_close(&client);
     stage_turn(&stage);
     stage_turn(&stage);
-    assert_true(desk_is_idle(&stage.desk));
+    assert_true(session_worker_is_idle(&stage.worker));
     assert_int_equal(stage.logs[1].head, 1);
     stage_fini(&stage);
 }
@@ -527,18 +527,18 @@ static void who_does_not_end_a_message_is_closed(void **state)
     msec          deadline = clock_now() + 30000;
 
     stage_init(&stage, 1);
-    stage.desk.limits.heartbeat_ms      = 1;
-    stage.desk.limits.gather_timeout_ms = 1;
+    stage.worker.limits.heartbeat_ms      = 1;
+    stage.worker.limits.gather_timeout_ms = 1;
     client_open(&idler, &stage, "");
     client_open(&dawdler, &stage, "");
     must(send(dawdler.fd, "\x01\x81\0\0\0\0{", 7, MSG_NOSIGNAL) == 7);
-    while (strstr(client_story(&dawdler), "close 1008") == NULL) {
+    while (strstr(client_transcript(&dawdler), "close 1008") == NULL) {
         assert_true(clock_now() < deadline);
         turns(&stage, &dawdler, 1);
     }
     client_send(&idler, WS_TEXT, SPAN("{\"type\":\"ping\"}"));
     turns(&stage, &idler, 2);
-    assert_non_null(strstr(client_story(&idler), "pong"));
+    assert_non_null(strstr(client_transcript(&idler), "pong"));
     client_close(&dawdler);
     client_close(&idler);
     stage_fini(&stage);

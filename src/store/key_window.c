@@ -104,7 +104,7 @@ void key_window_add(struct key_window *window, const struct append *append, msec
     list_push(&window->oldest_first, &used->link);
 }
 
-void key_window_tend(struct key_window *window, msec wall, size_t count_max)
+void key_window_tick(struct key_window *window, msec wall, size_t count_max)
 {
     for (size_t i = 0; i < count_max; i++) {
         struct used_key *used = oldest_key(window);

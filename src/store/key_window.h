@@ -27,6 +27,6 @@ bool key_window_answers(struct key_window *window, struct append *append, msec w
 void key_window_add(struct key_window *window, const struct append *append, msec wall);
 
 /* Forgets up to count_max keys whose time is over. */
-void key_window_tend(struct key_window *window, msec wall, size_t count_max);
+void key_window_tick(struct key_window *window, msec wall, size_t count_max);
 
 #endif

@@ -15,7 +15,7 @@ enum {
     CHANNEL_COUNT_MAX = 1000000,
     KEY_COUNT_MAX     = 1000000,
     RING_BYTES_MAX    = 256 * 1024 * 1024,
-    TEND_COUNT        = 10000,  /* channels, and keys, that one step of tend looks at */
+    TICK_COUNT        = 10000,  /* channels, and keys, that one step of tend looks at */
 };
 
 struct mem_channel {
@@ -344,18 +344,18 @@ static void mem_read(struct store *store, struct store_read *read)
 
 /* --- the rest of the port --------------------------------------------------------------------------------------- */
 
-static void mem_tend(struct store *store, msec wall)
+static void mem_tick(struct store *store, msec wall)
 {
     struct mem  *mem  = mem_of(store);
     struct list *link = mem->hand != NULL ? mem->hand : mem->holding.next;
 
-    for (size_t i = 0; i < TEND_COUNT && link != &mem->holding; i++) {
+    for (size_t i = 0; i < TICK_COUNT && link != &mem->holding; i++) {
         struct mem_channel *channel = container_of(link, struct mem_channel, link);
         link                        = link->next;
         channel_trim(mem, channel, wall);
     }
     mem->hand = link == &mem->holding ? NULL : link;
-    key_window_tend(&mem->keys, wall, TEND_COUNT);
+    key_window_tick(&mem->keys, wall, TICK_COUNT);
     counters_set(mem);
 }
 
@@ -386,7 +386,7 @@ static const struct store_ops mem_ops = {
     .name   = "mem",
     .append = mem_append,
     .read   = mem_read,
-    .tend   = mem_tend,
+    .tick   = mem_tick,
     .stats  = mem_stats,
     .close  = mem_close,
 };

@@ -131,7 +131,7 @@ static void tend_empties_rings_by_age(void **state)
         bench_publish(&bench, (struct publish){ .channel = channel, .payload = "0123456789" });
     }
     bench.wall += 5 * 60 * 1000;
-    bench.store->ops->tend(bench.store, bench.wall);
+    bench.store->ops->tick(bench.store, bench.wall);
     bench.store->ops->stats(bench.store, &stats);
     assert_int_equal(stats.channel_count, 50);
     assert_true(stats.memory_bytes < 50 * 110 + 64 * 8);

@@ -391,7 +391,7 @@ static const struct store_ops rocks_ops = {
     .name   = "rocks",
     .append = rocks_append,
     .read   = rocks_read,
-    .tend   = rocks_tend,
+    .tick   = rocks_tick,
     .stats  = rocks_stats,
     .close  = rocks_close,
 };

@@ -198,7 +198,7 @@ struct keeper {
 
 void  keeper_init(struct keeper *keeper);
 void  keeper_fini(struct keeper *keeper);
-void  rocks_tend(struct store *store, msec wall);
+void  rocks_tick(struct store *store, msec wall);
 void *rocks_keeper(void *rocks);
 void  keeper_need(struct rocks *rocks);
 

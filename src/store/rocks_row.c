@@ -88,7 +88,7 @@ void row_put(struct buf *buf, uint64_t number, uint64_t seq, const struct row *r
     const struct hash_key place = { number, seq };
     const size_t          fixed = ROW_HEAD_BYTES + row_extra_bytes(flags);
     const size_t          len   = fixed + row->media.len + row->from.len + row->payload.len;
-    char                 *start = buf_room(buf, len);
+    char                 *start = buf_extend(buf, len);
 
     must(start != NULL);
     char *at = start + CHECKSUM_BYTES;
@@ -192,7 +192,7 @@ static struct hash_key record_place(struct span key)
 void record_put(struct buf *buf, struct span key, const uint64_t *numbers, size_t count)
 {
     const struct hash_key place = record_place(key);
-    char                 *start = buf_room(buf, CHECKSUM_BYTES + 8 * count);
+    char                 *start = buf_extend(buf, CHECKSUM_BYTES + 8 * count);
 
     must(start != NULL && count <= RECORD_NUMBERS_MAX);
     char *at = start + CHECKSUM_BYTES;

@@ -342,7 +342,7 @@ static void tend_until_disk_below(struct bench *bench, uint64_t bytes)
 
     while (disk_bytes(bench) == 0 || disk_bytes(bench) > bytes) {
         assert_true(time(NULL) < until);
-        bench->store->ops->tend(bench->store, bench->wall);
+        bench->store->ops->tick(bench->store, bench->wall);
         bench_read(bench, "topic:none", READ_AFTER, 0, 0, 1);
     }
 }
@@ -353,7 +353,7 @@ static void trimmed_space_comes_back_and_the_head_stays(void **state)
 
     publish_kibs(bench, "brief:a", 3000);
     publish_run(bench, "topic:kept", 1, 20);
-    bench->store->ops->tend(bench->store, bench->wall);
+    bench->store->ops->tick(bench->store, bench->wall);
     bench->wall += 2000;
     tend_until_disk_below(bench, 1500 * KIB);
     struct store_read info = bench_read(bench, "brief:a", READ_AFTER, 0, 0, 1);
@@ -496,7 +496,7 @@ static void retention_may_race_readers_threat_13(void **state)
     }
     for (uint64_t from = 1; from < 1500; from += 50) {
         publish_run(bench, "few:race", from, from + 49);
-        bench->store->ops->tend(bench->store, bench->wall);
+        bench->store->ops->tick(bench->store, bench->wall);
     }
     atomic_store(&is_over, true);
     for (size_t i = 0; i < 3; i++) {
@@ -660,7 +660,7 @@ static void compaction_meets_damage(struct bench *bench)
 
     bench->wall += 8 * 24 * 3600 * INT64_C(1000);
     for (int i = 0; i < 20; i++) {
-        bench->store->ops->tend(bench->store, bench->wall);
+        bench->store->ops->tick(bench->store, bench->wall);
         publish_until_done(bench, (struct publish){ .channel = "topic:new", .payload = "x" });
     }
     bench->wall = before;
@@ -1022,7 +1022,7 @@ static void filler_remove(const char *path)
     free(name);
 }
 
-static void full_disk_story(struct bench *bench, const char *disk, uint64_t reserve_bytes)
+static void full_disk_transcript(struct bench *bench, const char *disk, uint64_t reserve_bytes)
 {
     char                      *path         = NULL;
     uint64_t                   acknowledged = 0;
@@ -1069,7 +1069,7 @@ static void full_disk(struct bench *bench, uint64_t reserve_bytes)
 
     if (!small_disk(&disk))
         skip();
-    full_disk_story(bench, disk, reserve_bytes);
+    full_disk_transcript(bench, disk, reserve_bytes);
     assert_int_equal(umount(disk), 0);
     directory_remove(disk);
     free(disk);

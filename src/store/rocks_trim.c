@@ -48,7 +48,7 @@ void keeper_fini(struct keeper *keeper)
     pthread_mutex_destroy(&keeper->lock);
 }
 
-void rocks_tend(struct store *store, msec wall)
+void rocks_tick(struct store *store, msec wall)
 {
     struct keeper *keeper = &rocks_of(store)->keeper;
 

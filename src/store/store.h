@@ -1,4 +1,4 @@
-/* store.h - This room keeps the logs: it numbers messages, keeps them, reads them back and lets them go.
+/* store.h - This module keeps the logs: it numbers messages, keeps them, reads them back and lets them go.
  *
  * A port with several makers: mem (bounded rings; single-threaded, completes inline) and rocks (RocksDB, durable).
  * PostgreSQL comes later, so nothing here assumes that one process sees every append: the *store* gives seqs,
@@ -106,7 +106,7 @@ struct store_ops {
     void (*append)(struct store *store, struct append_batch *batch);
     void (*read)(struct store *store, struct store_read *read);
     /* One bounded step of retention; call it about once a second. Never blocks long. */
-    void (*tend)(struct store *store, msec wall);
+    void (*tick)(struct store *store, msec wall);
     void (*stats)(struct store *store, struct store_stats *ret_stats);  /* any thread */
     /* Completes what is under way, then frees the store. */
     void (*close)(struct store *store);

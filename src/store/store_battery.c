@@ -13,7 +13,7 @@
 
 enum {
     DEADLINE_S    = 60,
-    STORY_MAX     = 64 * 1024,
+    TRANSCRIPT_MAX     = 64 * 1024,
     BYTES_MAX     = 1 << 20,
     WALL_START    = 1700000000,
     FEW_COUNT     = 3,
@@ -201,39 +201,39 @@ struct store_read bench_read(struct bench *bench, const char *channel, enum read
     return mine.read;
 }
 
-static void story_put(struct buf *story, const struct entry *entry)
+static void transcript_put(struct buf *transcript, const struct entry *entry)
 {
     const struct message *message = entry->message;
 
-    if (story->len > 0)
-        buf_putc(story, ' ');
+    if (transcript->len > 0)
+        buf_putc(transcript, ' ');
     if (message == NULL)
-        buf_putf(story, "[%llu-%llu %s]", (unsigned long long)entry->gap.from, (unsigned long long)entry->gap.to,
+        buf_putf(transcript, "[%llu-%llu %s]", (unsigned long long)entry->gap.from, (unsigned long long)entry->gap.to,
                  gap_why_text(entry->gap.why));
     else
-        buf_put_u64(story, message->seq);
+        buf_put_u64(transcript, message->seq);
     if (message != NULL && message->kind == MESSAGE_RECALL)
-        buf_putf(story, "(recalls %llu)", (unsigned long long)message->target);
+        buf_putf(transcript, "(recalls %llu)", (unsigned long long)message->target);
     if (message != NULL && message->kind == MESSAGE_RECALLED)
-        buf_put_lit(story, "(recalled)");
+        buf_put_lit(transcript, "(recalled)");
 }
 
 void bench_expect_page(struct bench *bench, const char *channel, enum read_way way, uint64_t bound, uint32_t limit,
-                       const char *story, const char *file, int line)
+                       const char *transcript, const char *file, int line)
 {
     struct store_read read = bench_read(bench, channel, way, bound, limit, BYTES_MAX);
     struct buf        told;
 
-    buf_init(&told, STORY_MAX);
+    buf_init(&told, TRANSCRIPT_MAX);
     for (size_t i = 0; i < read.entry_count; i++)
-        story_put(&told, &read.entries[i]);
-    bool is_same = read.rc == RC_OK && span_eq(buf_span(&told), span_str(story));
+        transcript_put(&told, &read.entries[i]);
+    bool is_same = read.rc == RC_OK && span_eq(buf_span(&told), span_str(transcript));
     if (!is_same)
         print_error("%s:%d: %s: got \"%.*s\" (%s), expected \"%s\"\n", file, line, channel, SPAN_ARG(buf_span(&told)),
-                    rc_text(read.rc), story);
+                    rc_text(read.rc), transcript);
     buf_fini(&told);
     store_read_fini(&read);
-    _assert_true(is_same, "the page tells the story", file, line);
+    _assert_true(is_same, "the page tells the transcript", file, line);
 }
 
 void bench_tend_until_first(struct bench *bench, const char *channel, uint64_t first)
@@ -242,7 +242,7 @@ void bench_tend_until_first(struct bench *bench, const char *channel, uint64_t f
     uint64_t        seen;
 
     do {
-        bench->store->ops->tend(bench->store, bench->wall);
+        bench->store->ops->tick(bench->store, bench->wall);
         struct store_read read = bench_read(bench, channel, READ_AFTER, 0, 0, 1);
         seen                   = read.first;
         clock_gettime(CLOCK_REALTIME, &now);
@@ -341,7 +341,7 @@ static void fill(struct bench *bench, const char *channel, size_t count)
 static void pages_go_both_ways(void **state)
 {
     struct bench *bench = *state;
-    static const struct { enum read_way way; uint64_t bound; uint32_t limit; const char *story; } rows[] = {
+    static const struct { enum read_way way; uint64_t bound; uint32_t limit; const char *transcript; } rows[] = {
         { READ_AFTER, 0, 3, "1 2 3" },
         { READ_AFTER, 3, 3, "4 5 6" },
         { READ_AFTER, 7, 10, "8" },
@@ -361,7 +361,7 @@ static void pages_go_both_ways(void **state)
     fill(bench, "topic:a", 8);
     fill(bench, "topic:b", 3);  /* a neighbour never shows */
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
-        expect_page(bench, "topic:a", rows[i].way, rows[i].bound, rows[i].limit, rows[i].story);
+        expect_page(bench, "topic:a", rows[i].way, rows[i].bound, rows[i].limit, rows[i].transcript);
 }
 
 static void a_page_stops_after_the_entry_that_reaches_bytes_max(void **state)

@@ -58,11 +58,11 @@ void bench_publish_all(struct bench *bench, const struct publish *publishes, siz
 struct store_read bench_read(struct bench *bench, const char *channel, enum read_way way, uint64_t bound,
                              uint32_t limit, size_t bytes_max);
 
-/* The page, told as text, is `story`; so that the failing line is named, a macro. */
-#define expect_page(bench, channel, way, bound, limit, story) \
-    bench_expect_page(bench, channel, way, bound, limit, story, __FILE__, __LINE__)
+/* The page, told as text, is `transcript`; so that the failing line is named, a macro. */
+#define expect_page(bench, channel, way, bound, limit, transcript) \
+    bench_expect_page(bench, channel, way, bound, limit, transcript, __FILE__, __LINE__)
 void bench_expect_page(struct bench *bench, const char *channel, enum read_way way, uint64_t bound, uint32_t limit,
-                       const char *story, const char *file, int line);
+                       const char *transcript, const char *file, int line);
 
 /* Tends, again and again, until the channel's first kept seq is `first`; fails at a deadline. */
 void bench_tend_until_first(struct bench *bench, const char *channel, uint64_t first);

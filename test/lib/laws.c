@@ -8,7 +8,7 @@
 #include "base/rng.h"
 
 enum {
-    STORY_BYTES_MAX = 1 << 24,
+    TRANSCRIPT_BYTES_MAX = 1 << 24,
     PLACES_MAX      = 8,     /* cuts of one random draw */
     SINGLE_CUTS_MAX = 1024,
 };
@@ -18,7 +18,7 @@ enum {
  *   | room, writable … [input] | forbidden page | */
 struct fence {
     char  *at;
-    size_t room;
+    size_t scratch;
     size_t page;
 };
 
@@ -35,15 +35,15 @@ struct cuts {
 static void fence_init(struct fence *fence, size_t bytes_max)
 {
     fence->page = (size_t)sysconf(_SC_PAGESIZE);
-    fence->room = (bytes_max / fence->page + 1) * fence->page;
-    fence->at   = mmap(NULL, fence->room + fence->page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    fence->scratch = (bytes_max / fence->page + 1) * fence->page;
+    fence->at   = mmap(NULL, fence->scratch + fence->page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     must(fence->at != MAP_FAILED);
-    must(mprotect(fence->at + fence->room, fence->page, PROT_NONE) == 0);
+    must(mprotect(fence->at + fence->scratch, fence->page, PROT_NONE) == 0);
 }
 
 static void fence_fini(struct fence *fence)
 {
-    must(munmap(fence->at, fence->room + fence->page) == 0);
+    must(munmap(fence->at, fence->scratch + fence->page) == 0);
 }
 
 static size_t piece_end(struct cuts *cuts)
@@ -61,7 +61,7 @@ bool cuts_next(struct cuts *cuts, size_t kept, struct span *ret_input)
 
     size_t end   = piece_end(cuts);
     size_t piece = end - cuts->given;
-    char  *to    = cuts->fence.at + cuts->fence.room - piece - kept;
+    char  *to    = cuts->fence.at + cuts->fence.scratch - piece - kept;
     memmove(to, cuts->input.at + cuts->input.len - kept, kept);
     memcpy(to + kept, cuts->wire.at + cuts->given, piece);
     cuts->given = end;
@@ -73,33 +73,33 @@ bool cuts_next(struct cuts *cuts, size_t kept, struct span *ret_input)
 /* A battery at work: one wire, told again and again. */
 struct law {
     struct span  wire;
-    void       (*tell)(struct cuts *cuts, void *context, struct buf *story);
+    void       (*tell)(struct cuts *cuts, void *context, struct buf *transcript);
     void        *context;
     struct fence fence;
     struct buf   whole;  /* or, once a cut made a difference, the explanation */
 };
 
-static void tell_cut(struct law *law, const size_t *places, size_t count, size_t step, struct buf *story)
+static void tell_cut(struct law *law, const size_t *places, size_t count, size_t step, struct buf *transcript)
 {
     struct cuts cuts = { .wire = law->wire, .places = places, .place_count = count, .step = step,
                          .input = span_of(law->fence.at, 0), .fence = law->fence };
-    law->tell(&cuts, law->context, story);
-    must(!buf_is_over(story));
+    law->tell(&cuts, law->context, transcript);
+    must(!buf_is_over(transcript));
 }
 
 static bool is_same(struct law *law, const char *how, const size_t *places, size_t count, size_t step)
 {
-    struct buf story;
+    struct buf transcript;
 
-    buf_init(&story, STORY_BYTES_MAX);
-    tell_cut(law, places, count, step, &story);
-    bool is_same = span_eq(buf_span(&story), buf_span(&law->whole));
+    buf_init(&transcript, TRANSCRIPT_BYTES_MAX);
+    tell_cut(law, places, count, step, &transcript);
+    bool is_same = span_eq(buf_span(&transcript), buf_span(&law->whole));
     if (!is_same) {
-        buf_putf(&law->whole, "\nis the story of the whole; %s (first at %zu) makes it\n", how,
+        buf_putf(&law->whole, "\nis the transcript of the whole; %s (first at %zu) makes it\n", how,
                  count > 0 ? places[0] : step);
-        buf_put(&law->whole, buf_span(&story));
+        buf_put(&law->whole, buf_span(&transcript));
     }
-    buf_fini(&story);
+    buf_fini(&transcript);
     return is_same;
 }
 
@@ -133,27 +133,27 @@ static bool random_cuts_hold(struct law *law, unsigned draws)
     return true;
 }
 
-bool laws_hold(struct span wire, void (*tell)(struct cuts *cuts, void *context, struct buf *story), void *context,
-               unsigned draws, struct buf *ret_story)
+bool laws_hold(struct span wire, void (*tell)(struct cuts *cuts, void *context, struct buf *transcript), void *context,
+               unsigned draws, struct buf *ret_transcript)
 {
     struct law law = { .wire = wire, .tell = tell, .context = context };
 
     fence_init(&law.fence, wire.len);
-    buf_init(&law.whole, 2 * STORY_BYTES_MAX);
+    buf_init(&law.whole, 2 * TRANSCRIPT_BYTES_MAX);
     tell_cut(&law, NULL, 0, 0, &law.whole);
     bool is_held = single_cuts_hold(&law) && is_same(&law, "a byte at a time", NULL, 0, 1) &&
                    random_cuts_hold(&law, draws);
     fence_fini(&law.fence);
-    *ret_story = law.whole;
+    *ret_transcript = law.whole;
     return is_held;
 }
 
-void laws_tell(struct span wire, void (*tell)(struct cuts *cuts, void *context, struct buf *story), void *context,
-               struct buf *story)
+void laws_tell(struct span wire, void (*tell)(struct cuts *cuts, void *context, struct buf *transcript), void *context,
+               struct buf *transcript)
 {
     struct law law = { .wire = wire, .tell = tell, .context = context };
 
     fence_init(&law.fence, wire.len);
-    tell_cut(&law, NULL, 0, 0, story);
+    tell_cut(&law, NULL, 0, 0, transcript);
     fence_fini(&law.fence);
 }

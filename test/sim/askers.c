@@ -3,7 +3,7 @@
 #include <stdlib.h>
 
 #include "base/must.h"
-#include "house.h"
+#include "sim_node.h"
 #include "model.h"
 #include "readers.h"
 
@@ -12,7 +12,7 @@ enum { ASKERS_MAX = 2, PAUSE_MS_MAX = 80, LIMIT_MAX = 12, CALM_MS = 700 };
 struct asker {
     struct world  *world;
     unsigned       no, loop, channel;
-    struct letter *letter;     /* under way, or NULL */
+    struct command *command;     /* under way, or NULL */
     msec           next_at, asked_at;
     uint64_t       bound;
     uint64_t       acked;      /* the last seq that was acknowledged when it asked … */
@@ -104,90 +104,90 @@ static void history_check(const struct asker *asker, const struct store_read *re
     }
 }
 
-static void history_came(struct read_letter *letter)
+static void history_came(struct read_command *command)
 {
-    struct asker *asker = letter->owner;
+    struct asker *asker = command->owner;
 
-    if (asker != NULL && letter->read.rc == RC_OK)
-        history_check(asker, &letter->read);
+    if (asker != NULL && command->read.rc == RC_OK)
+        history_check(asker, &command->read);
     if (asker != NULL)
-        asker->letter = NULL;
-    letter_free(&letter->letter);
+        asker->command = NULL;
+    command_free(&command->command);
 }
 
 static void ask_history(struct asker *asker)
 {
     struct world       *world  = asker->world;
     struct log_now      log    = world_log(world, asker->channel);
-    struct read_letter *letter = read_letter_new(world->channels[asker->channel]);
+    struct read_command *command = read_command_new(world->channels[asker->channel]);
 
     asker->bound           = draw(world, OF_ASKERS, log.head + 3);
     asker->epoch           = log.epoch;
     asker->acked           = model_acked_head(world->model, asker->channel, log.epoch);
-    letter->read.way       = one_in(world, OF_ASKERS, 2) ? READ_BEFORE : READ_AFTER;
-    letter->read.bound     = asker->bound;
-    letter->read.limit     = 1 + (uint32_t)draw(world, OF_ASKERS, LIMIT_MAX);
-    letter->read.bytes_max = 4096;
-    letter->answered       = history_came;
-    letter->owner          = asker;
-    asker->letter          = &letter->letter;
-    shard_read(&world->house->shards[asker->loop], letter);
+    command->read.way       = one_in(world, OF_ASKERS, 2) ? READ_BEFORE : READ_AFTER;
+    command->read.bound     = asker->bound;
+    command->read.limit     = 1 + (uint32_t)draw(world, OF_ASKERS, LIMIT_MAX);
+    command->read.bytes_max = 4096;
+    command->answered       = history_came;
+    command->owner          = asker;
+    asker->command          = &command->command;
+    shard_read(&world->sim_node->shards[asker->loop], command);
 }
 
 /* --- who is there? --- */
 
-static void count_came(struct count_letter *letter)
+static void count_came(struct count_command *command)
 {
-    struct asker *asker = letter->owner;
+    struct asker *asker = command->owner;
 
     if (asker != NULL) {
         struct world *world = asker->world;
         size_t        here  = readers_here(world->readers, asker->channel);
         /* Comings and goings take their time to be known everywhere. */
         if (readers_moved_at(world->readers) + CALM_MS <= asker->asked_at && world->is_healing)
-            promise(world, letter->count == here, "%" PRIu64 " of %zu readers of %s are counted", letter->count, here,
+            promise(world, command->count == here, "%" PRIu64 " of %zu readers of %s are counted", command->count, here,
                     channel_text(asker));
-        asker->letter = NULL;
+        asker->command = NULL;
     }
-    letter_free(&letter->letter);
+    command_free(&command->command);
 }
 
 static void ask_count(struct asker *asker)
 {
-    struct count_letter *letter = count_letter_new(asker->world->channels[asker->channel]);
+    struct count_command *command = count_command_new(asker->world->channels[asker->channel]);
 
-    letter->answered = count_came;
-    letter->owner    = asker;
-    asker->letter    = &letter->letter;
-    shard_count(&asker->world->house->shards[asker->loop], letter);
+    command->answered = count_came;
+    command->owner    = asker;
+    asker->command    = &command->command;
+    shard_count(&asker->world->sim_node->shards[asker->loop], command);
 }
 
 /* --- how is the node? --- */
 
-static void stats_came(struct stats_letter *letter)
+static void stats_came(struct stats_command *command)
 {
-    struct asker *asker = letter->owner;
+    struct asker *asker = command->owner;
 
     if (asker != NULL) {
-        const struct writer_limits *limits = &asker->world->house->writer_limits;
-        promise(asker->world, letter->stats.waiting_count <= limits->waiting_count_max + limits->batch_count_max,
-                "%zu publishes wait", letter->stats.waiting_count);
-        promise(asker->world, letter->stats.followed_count <= asker->world->channel_count, "%zu channels are followed",
-                letter->stats.followed_count);
-        asker->letter = NULL;
+        const struct writer_limits *limits = &asker->world->sim_node->writer_limits;
+        promise(asker->world, command->stats.waiting_count <= limits->waiting_count_max + limits->batch_count_max,
+                "%zu publishes wait", command->stats.waiting_count);
+        promise(asker->world, command->stats.followed_count <= asker->world->channel_count, "%zu channels are followed",
+                command->stats.followed_count);
+        asker->command = NULL;
     }
-    letter_free(&letter->letter);
+    command_free(&command->command);
 }
 
 static void ask_stats(struct asker *asker)
 {
-    struct stats_letter *letter = calloc(1, sizeof *letter);
+    struct stats_command *command = calloc(1, sizeof *command);
 
-    must(letter != NULL);
-    letter->answered = stats_came;
-    letter->owner    = asker;
-    asker->letter    = &letter->letter;
-    shard_ask_stats(&asker->world->house->shards[asker->loop], letter);
+    must(command != NULL);
+    command->answered = stats_came;
+    command->owner    = asker;
+    asker->command    = &command->command;
+    shard_ask_stats(&asker->world->sim_node->shards[asker->loop], command);
 }
 
 /* --- turns --- */
@@ -196,7 +196,7 @@ static void asker_turn(struct asker *asker)
 {
     struct world *world = asker->world;
 
-    if (asker->letter != NULL || asker->next_at > world->now || world_is_hushed(world))
+    if (asker->command != NULL || asker->next_at > world->now || world_is_hushed(world))
         return;
     asker->next_at  = world->now + (msec)draw(world, OF_ASKERS, PAUSE_MS_MAX);
     asker->asked_at = world->now;
@@ -212,8 +212,8 @@ void askers_turn(struct askers *askers, unsigned loop)
 {
     for (unsigned i = 0; i < askers->count; i++) {
         struct asker *asker = &askers->at[i];
-        if (asker->letter == NULL)
-            asker->loop = (unsigned)draw(asker->world, OF_ASKERS, asker->world->house->loop_count);
+        if (asker->command == NULL)
+            asker->loop = (unsigned)draw(asker->world, OF_ASKERS, asker->world->sim_node->loop_count);
         if (asker->loop == loop)
             asker_turn(asker);
     }
@@ -222,5 +222,5 @@ void askers_turn(struct askers *askers, unsigned loop)
 void askers_cut(struct askers *askers)
 {
     for (unsigned i = 0; i < askers->count; i++)
-        askers->at[i].letter = NULL;
+        askers->at[i].command = NULL;
 }

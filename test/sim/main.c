@@ -1,7 +1,7 @@
 /* sim - lives seeds of the simulated node and says which promise broke.
  *
  *     sim [--seeds N] [--first SEED]      N seeds from SEED on
- *     sim --seed S [--story]              one seed, its story told
+ *     sim --seed S [--transcript]              one seed, its transcript told
  *     sim --kept FILE                     the seeds of a file: one a line, and what it once found
  *     sim --plant NAME                    with a bug put in on purpose
  *     sim --self-test                     seeds repeat themselves; every planted bug is found within 100 seeds
@@ -38,39 +38,39 @@ struct options {
     struct progress *progress;
 };
 
-static void show_last_lines(const struct story *story)
+static void show_last_lines(const struct transcript *transcript)
 {
-    unsigned from = story->count > LINES_SHOWN ? story->count - LINES_SHOWN : 0;
+    unsigned from = transcript->count > LINES_SHOWN ? transcript->count - LINES_SHOWN : 0;
 
-    for (unsigned i = from; i < story->count; i++)
-        puts(story->lines[i % LINES_SHOWN]);
+    for (unsigned i = from; i < transcript->count; i++)
+        puts(transcript->lines[i % LINES_SHOWN]);
 }
 
-/* Lives it once more, keeping the story this time. */
+/* Lives it once more, keeping the transcript this time. */
 static void show_failure(uint64_t seed, enum plant plant, bool is_told)
 {
-    struct story story = { .is_kept = true };
+    struct transcript transcript = { .is_kept = true };
     char         promise[256];
 
-    if (world_live(seed, plant, &story, promise)) {
+    if (world_live(seed, plant, &transcript, promise)) {
         printf("seed %" PRIu64 " failed, but not when it was repeated: the simulator itself is at fault\n", seed);
         return;
     }
     if (!is_told)
-        show_last_lines(&story);
+        show_last_lines(&transcript);
     printf("seed %" PRIu64 ": %s\n", seed, promise);
-    printf("to repeat it: sim --seed %" PRIu64 " --story%s%s\n", seed, plant == PLANT_NONE ? "" : " --plant ",
+    printf("to repeat it: sim --seed %" PRIu64 " --transcript%s%s\n", seed, plant == PLANT_NONE ? "" : " --plant ",
            plant == PLANT_NONE ? "" : plant_text(plant));
 }
 
 /* A failed seed is the last: it leaves behind what it held. */
 static void live_or_end(uint64_t seed, const struct options *options)
 {
-    struct story story = { .is_kept = options->is_told, .is_told = options->is_told };
+    struct transcript transcript = { .is_kept = options->is_told, .is_told = options->is_told };
     char         promise[256];
 
     options->progress->seed = seed;
-    if (world_live(seed, options->plant, &story, promise)) {
+    if (world_live(seed, options->plant, &transcript, promise)) {
         options->progress->passed++;
         return;
     }
@@ -136,7 +136,7 @@ static int run(struct options *options)
 
 static bool seed_repeats_itself(uint64_t seed)
 {
-    struct story one = { .is_kept = true }, two = { .is_kept = true };
+    struct transcript one = { .is_kept = true }, two = { .is_kept = true };
     char         promise[256];
 
     return world_live(seed, PLANT_NONE, &one, promise) && world_live(seed, PLANT_NONE, &two, promise) &&
@@ -153,10 +153,10 @@ static unsigned plant_found_after(enum plant plant)
         exit(2);
     }
     if (child == 0) {
-        struct story story = { 0 };
+        struct transcript transcript = { 0 };
         char         promise[256];
         for (int i = 0; i < PLANT_SEEDS_MAX; i++)
-            if (!world_live((uint64_t)i + 1, plant, &story, promise))
+            if (!world_live((uint64_t)i + 1, plant, &transcript, promise))
                 _exit(FOUND_STATUS + i);
         _exit(0);
     }
@@ -214,7 +214,7 @@ static struct options options_of(int argc, char **argv)
 {
     static const struct option longs[] = {
         { "seeds", required_argument, NULL, 'n' },   { "first", required_argument, NULL, 'f' },
-        { "seed", required_argument, NULL, 's' },    { "story", no_argument, NULL, 't' },
+        { "seed", required_argument, NULL, 's' },    { "transcript", no_argument, NULL, 't' },
         { "plant", required_argument, NULL, 'p' },   { "kept", required_argument, NULL, 'k' },
         { "self-test", no_argument, NULL, 'c' },    { 0 },
     };
@@ -231,7 +231,7 @@ static struct options options_of(int argc, char **argv)
         case 'k': options.kept = optarg; break;
         case 'c': options.is_self_test = true; break;
         default:
-            fputs("usage: sim [--seeds N] [--first SEED] [--seed S] [--story] [--kept FILE] [--plant NAME] "
+            fputs("usage: sim [--seeds N] [--first SEED] [--seed S] [--transcript] [--kept FILE] [--plant NAME] "
                   "[--self-test]\n", stderr);
             exit(2);
         }

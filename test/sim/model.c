@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 #include "base/must.h"
-#include "house.h"
+#include "sim_node.h"
 #include "store_sim.h"
 
 enum { NO_INTENT = -1 };

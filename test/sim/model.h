@@ -8,7 +8,7 @@
 #ifndef SIM_MODEL_H
 #define SIM_MODEL_H
 
-#include "node/letter.h"
+#include "node/command.h"
 #include "world.h"
 
 enum intent_state {

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 #include "base/must.h"
-#include "house.h"
+#include "sim_node.h"
 #include "model.h"
 
 enum { REQUESTS_MAX = 6, PAUSE_MS_MAX = 50, RETRY_MS_MAX = 120, PATIENCE_MS = 25, TTL_MS_MAX = 500, PADDING_MAX = 200 };
@@ -12,7 +12,7 @@ enum { REQUESTS_MAX = 6, PAUSE_MS_MAX = 50, RETRY_MS_MAX = 120, PATIENCE_MS = 25
 struct request {
     struct publisher      *publisher;
     struct intent         *intent;   /* NULL: free */
-    struct publish_letter *letter;   /* under way, or NULL */
+    struct publish_command *command;   /* under way, or NULL */
     msec                   at;       /* sent, or to be sent again */
     unsigned               tries;
     unsigned               burst;    /* asked for in one breath with others of this number, into one channel … */
@@ -42,7 +42,7 @@ struct publishers *publishers_new(struct world *world)
     publishers->count = 1 + (unsigned)draw(world, OF_PLAN, PUBLISHERS_MAX);
     for (unsigned i = 0; i < publishers->count; i++)
         publishers->at[i] = (struct publisher){
-            .world = world, .no = i, .loop = (unsigned)draw(world, OF_PLAN, world->house->loop_count),
+            .world = world, .no = i, .loop = (unsigned)draw(world, OF_PLAN, world->sim_node->loop_count),
         };
     return publishers;
 }
@@ -82,23 +82,23 @@ static const char *outcome_text(enum publish_outcome outcome)
 }
 
 /* What is said in one breath is numbered in that order, and nothing overtakes what was refused. */
-static void request_check_order(const struct request *request, const struct publish_letter *letter)
+static void request_check_order(const struct request *request, const struct publish_command *command)
 {
     struct publisher *publisher = request->publisher;
 
     if (request->burst == 0 || request->burst != publisher->burst || request->tries != 1)
         return;
-    if (letter->outcome == PUBLISH_BUSY && request->place < publisher->burst_refused)
+    if (command->outcome == PUBLISH_BUSY && request->place < publisher->burst_refused)
         publisher->burst_refused = request->place;
-    if (letter->outcome != PUBLISH_DONE)
+    if (command->outcome != PUBLISH_DONE)
         return;
     promise(publisher->world, request->place < publisher->burst_refused, "%u overtakes what was refused",
             request->intent->no);
     promise(publisher->world,
-            letter->answer.epoch != publisher->burst_epoch || letter->answer.seq > publisher->burst_seq,
+            command->answer.epoch != publisher->burst_epoch || command->answer.seq > publisher->burst_seq,
             "%u is numbered before what was said before it", request->intent->no);
-    publisher->burst_epoch = letter->answer.epoch;
-    publisher->burst_seq   = letter->answer.seq;
+    publisher->burst_epoch = command->answer.epoch;
+    publisher->burst_seq   = command->answer.seq;
 }
 
 /* Another request has this key, and is in the log. */
@@ -115,19 +115,19 @@ static void request_check_key(const struct request *request, enum publish_outcom
                 intent->no);
 }
 
-static void request_answered(struct request *request, const struct publish_letter *letter)
+static void request_answered(struct request *request, const struct publish_command *command)
 {
     struct world *world = request->publisher->world;
 
     tell(world, "publisher %u: %u is %s, %" PRIu64 "/%" PRIu64, request->publisher->no, request->intent->no,
-         outcome_text(letter->outcome), letter->answer.epoch, letter->answer.seq);
-    request->letter = NULL;
-    request_check_order(request, letter);
-    request_check_key(request, letter->outcome);
-    switch (letter->outcome) {
+         outcome_text(command->outcome), command->answer.epoch, command->answer.seq);
+    request->command = NULL;
+    request_check_order(request, command);
+    request_check_key(request, command->outcome);
+    switch (command->outcome) {
     case PUBLISH_DONE:
     case PUBLISH_REPLAYED:
-        model_acked(world->model, request->intent, &letter->answer);
+        model_acked(world->model, request->intent, &command->answer);
         request_end(request, INTENT_ACKED);
         break;
     case PUBLISH_KEY_CONFLICT:
@@ -148,11 +148,11 @@ static void request_answered(struct request *request, const struct publish_lette
     }
 }
 
-static void on_answered(struct publish_letter *letter)
+static void on_answered(struct publish_command *command)
 {
-    if (letter->owner != NULL)
-        request_answered(letter->owner, letter);
-    letter_free(&letter->letter);
+    if (command->owner != NULL)
+        request_answered(command->owner, command);
+    command_free(&command->command);
 }
 
 /* --- asking --- */
@@ -184,11 +184,11 @@ static void request_send(struct request *request)
     tell(world, "publisher %u: %u, %s %" PRIu64 ", into %s over loop %u%s", publisher->no, request->intent->no,
          request->intent->is_recall ? "recall of" : "publish", request->intent->target,
          world->channels[request->intent->channel]->text, publisher->loop, request->intent->is_keyed ? ", keyed" : "");
-    request->letter = publish_letter_new(&message, request->intent->is_keyed ? span_str(key) : SPAN(""), SPAN("sim"));
-    request->letter->answered = on_answered;
-    request->letter->owner    = request;
+    request->command = publish_command_new(&message, request->intent->is_keyed ? span_str(key) : SPAN(""), SPAN("sim"));
+    request->command->answered = on_answered;
+    request->command->owner    = request;
     request->at               = world->now;
-    shard_publish(&world->house->shards[publisher->loop], request->letter);
+    shard_publish(&world->sim_node->shards[publisher->loop], request->command);
 }
 
 /* Takes back something that was acknowledged, or whatever stands at a seq: nothing yet, a recall, what is gone or was
@@ -267,13 +267,13 @@ static void request_turn(struct request *request)
     struct publisher *publisher = request->publisher;
     struct world     *world     = publisher->world;
 
-    if (request->letter == NULL && request->at <= world->now) {
+    if (request->command == NULL && request->at <= world->now) {
         request_send(request);
-    } else if (request->letter != NULL && request->intent->is_keyed && !request->intent->is_recall &&
+    } else if (request->command != NULL && request->intent->is_keyed && !request->intent->is_recall &&
                world->faults.impatience && !world->is_healing && request->at + PATIENCE_MS <= world->now) {
         tell(world, "publisher %u: %u takes too long", publisher->no, request->intent->no);
-        request->letter->owner = NULL;
-        publisher->loop        = (unsigned)draw(world, OF_PUBLISHERS, world->house->loop_count);
+        request->command->owner = NULL;
+        publisher->loop        = (unsigned)draw(world, OF_PUBLISHERS, world->sim_node->loop_count);
         request_send(request);
     }
 }
@@ -309,8 +309,8 @@ void publishers_cut(struct publishers *publishers)
     for (unsigned i = 0; i < publishers->count; i++) {
         for (unsigned j = 0; j < REQUESTS_MAX; j++) {
             struct request *request = &publishers->at[i].requests[j];
-            bool            is_away = request->letter != NULL;
-            request->letter         = NULL;
+            bool            is_away = request->command != NULL;
+            request->command         = NULL;
             /* A recall names a seq, and a seq may mean another message in the next life of a log. */
             if (request->intent != NULL && request->intent->is_recall)
                 request_end(request, INTENT_UNKNOWN);

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 
 #include "base/must.h"
-#include "house.h"
+#include "sim_node.h"
 #include "model.h"
 #include "store_sim.h"
 
@@ -65,7 +65,7 @@ static const char *channel_text(const struct reader *reader)
 
 static struct hub *reader_hub(const struct reader *reader)
 {
-    return &reader->world->house->shards[reader->loop].hub;
+    return &reader->world->sim_node->shards[reader->loop].hub;
 }
 
 /* --- coming and going --- */
@@ -152,7 +152,7 @@ static void reader_go(struct reader *reader)
     reader->is_here = reader->is_ready = false;
     world->readers->moved_at = world->now;
     reader->move_at = world->now + (msec)draw(world, OF_READERS, AWAY_MS_MAX);
-    reader->loop    = (unsigned)draw(world, OF_READERS, world->house->loop_count);
+    reader->loop    = (unsigned)draw(world, OF_READERS, world->sim_node->loop_count);
 }
 
 /* --- what it is given --- */
@@ -297,13 +297,13 @@ static void reader_draw(struct reader *reader)
     reader->is_ready = reader->may_rewind = false;
     for (unsigned credit = reader_draw_credit(reader); credit > 0; credit--) {
         switch (subscription_look(&reader->sub, wall, &entry)) {
-        case SIGHT_ENTRY:
+        case LOOK_ENTRY:
             reader->is_live = reader->is_live && entry.message != NULL;
             reader_take(reader, &entry);
             subscription_step(&reader->sub, &entry);
             reader_check_token(reader);
             break;
-        case SIGHT_WAIT:
+        case LOOK_WAIT:
             if (subscription_is_placed(&reader->sub) && !reader->has_place) {
                 reader->has_place = true;
                 reader->epoch     = subscription_seen_epoch(&reader->sub);
@@ -313,13 +313,13 @@ static void reader_draw(struct reader *reader)
             if (reader->is_live && !reader->is_lying_about_epoch)
                 reader->is_lying = false;
             return;
-        case SIGHT_UNREAD:
+        case LOOK_UNREAD:
             promise(reader->world, !reader->is_live || !mail_is_sound(reader->world),
                     "who is up to date is given what comes, and need not ask: reader %u of %s has %" PRIu64, reader->no,
                     channel_text(reader), reader->seq);
             subscription_read(&reader->sub, reader_hub(reader));
             return;
-        case SIGHT_READING:
+        case LOOK_READING:
             return;
         }
     }

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 #include "base/must.h"
-#include "house.h"
+#include "sim_node.h"
 #include "store/digest.h"
 #include "store/page.h"
 #include "store/retention.h"
@@ -335,7 +335,7 @@ static void sim_read(struct store *store, struct store_read *read)
 {
     struct store_sim *sim = sim_of(store);
 
-    if (sim->world->house->is_dying) {
+    if (sim->world->sim_node->is_dying) {
         read->rc = RC_IO;
         read->done(read);
         return;
@@ -359,7 +359,7 @@ static uint64_t log_first_wanted(const struct log *log, const struct namespace *
     return first;
 }
 
-static void sim_tend(struct store *store, msec wall)
+static void sim_tick(struct store *store, msec wall)
 {
     struct store_sim *sim = sim_of(store);
 
@@ -384,7 +384,7 @@ static void sim_close(struct store *store)
 }
 
 static const struct store_ops sim_ops = {
-    .name = "sim", .append = sim_append, .read = sim_read, .tend = sim_tend, .stats = sim_stats, .close = sim_close,
+    .name = "sim", .append = sim_append, .read = sim_read, .tick = sim_tick, .stats = sim_stats, .close = sim_close,
 };
 
 /* --- the seed's hand --- */

@@ -6,7 +6,7 @@
 
 #include "askers.h"
 #include "base/must.h"
-#include "house.h"
+#include "sim_node.h"
 #include "model.h"
 #include "publishers.h"
 #include "readers.h"
@@ -46,22 +46,22 @@ const char *plant_text(enum plant plant)
     return texts[plant];
 }
 
-/* --- the story --- */
+/* --- the transcript --- */
 
 void tell(struct world *world, const char *format, ...)
 {
-    struct story *story = world->story;
+    struct transcript *transcript = world->transcript;
     va_list       args;
 
-    if (!story->is_kept)
+    if (!transcript->is_kept)
         return;
-    char *line = story->lines[story->count++ % (sizeof story->lines / sizeof story->lines[0])];
-    int   at   = snprintf(line, sizeof story->lines[0], "%5lld ms  ", (long long)world->now);
+    char *line = transcript->lines[transcript->count++ % (sizeof transcript->lines / sizeof transcript->lines[0])];
+    int   at   = snprintf(line, sizeof transcript->lines[0], "%5lld ms  ", (long long)world->now);
     va_start(args, format);
-    vsnprintf(line + at, sizeof story->lines[0] - (size_t)at, format, args);
+    vsnprintf(line + at, sizeof transcript->lines[0] - (size_t)at, format, args);
     va_end(args);
-    story->hash = hash_bytes(&(struct hash_key){ story->hash, 0 }, span_str(line));
-    if (story->is_told)
+    transcript->hash = hash_bytes(&(struct hash_key){ transcript->hash, 0 }, span_str(line));
+    if (transcript->is_told)
         puts(line);
 }
 
@@ -89,7 +89,7 @@ struct log_now world_log(struct world *world, unsigned channel)
 
     if (channel_is_durable(world->channels[channel]))
         return store_sim_log(world->disk, channel);
-    world->house->memory->ops->read(world->house->memory, &read);
+    world->sim_node->memory->ops->read(world->sim_node->memory, &read);
     return (struct log_now){ read.epoch, read.first, read.head };
 }
 
@@ -149,7 +149,7 @@ static void world_init(struct world *world)
     world_make_channels(world);
     world->linger_ms  = one_in(world, OF_PLAN, 3) ? (msec)draw(world, OF_PLAN, 20) : LINGER_MS_MAX;
     world->disk       = store_sim_new(world);
-    world->house      = house_new(world, 1 + (unsigned)draw(world, OF_PLAN, LOOPS_SIM_MAX), 0);
+    world->sim_node      = sim_node_new(world, 1 + (unsigned)draw(world, OF_PLAN, LOOPS_SIM_MAX), 0);
     world->model      = model_new(world);
     world->readers    = readers_new(world);
     world->publishers = publishers_new(world);
@@ -162,7 +162,7 @@ static void world_fini(struct world *world)
     publishers_free(world->publishers);
     readers_free(world->readers);
     model_free(world->model);
-    house_free(world->house);
+    sim_node_free(world->sim_node);
     store_sim_free(world->disk);
     for (unsigned i = 0; i < world->channel_count; i++)
         channel_name_unref(world->channels[i]);
@@ -172,22 +172,22 @@ static void world_fini(struct world *world)
 
 static void world_crash(struct world *world, unsigned life)
 {
-    unsigned loop_count = world->house->loop_count;
+    unsigned loop_count = world->sim_node->loop_count;
     bool     is_wiped   = world->faults.wipe && one_in(world, OF_NODE, 2);
 
     tell(world, "the node is killed%s", is_wiped ? ", and its disk wiped" : "");
-    world->house->is_dying = true;
+    world->sim_node->is_dying = true;
     readers_cut(world->readers);
     publishers_cut(world->publishers);
     askers_cut(world->askers);
     store_sim_crash(world->disk, is_wiped);
-    house_free(world->house);
-    world->house = house_new(world, loop_count, life);
+    sim_node_free(world->sim_node);
+    world->sim_node = sim_node_new(world, loop_count, life);
 }
 
 bool world_is_hushed(const struct world *world)
 {
-    return world->house->beat_at == INT64_MAX;
+    return world->sim_node->beat_at == INT64_MAX;
 }
 
 /* Somebody sets it, a leap forth or back. */
@@ -205,23 +205,23 @@ static void world_set_clock(struct world *world)
 static bool world_step(struct world *world)
 {
     uint64_t killed_at = world->faults.crash && !world->is_healing && one_in(world, OF_NODE, 80)
-                             ? draw(world, OF_NODE, 2 + world->house->loop_count) : UINT64_MAX;
+                             ? draw(world, OF_NODE, 2 + world->sim_node->loop_count) : UINT64_MAX;
 
     world_set_clock(world);
     store_sim_turn(world->disk);
     if (killed_at == 0)
         return false;
-    house_writer_turn(world->house);
-    for (unsigned loop = 0; loop < world->house->loop_count; loop++) {
+    sim_node_writer_turn(world->sim_node);
+    for (unsigned loop = 0; loop < world->sim_node->loop_count; loop++) {
         if (killed_at == loop + 1)
             return false;
-        house_loop_begin(world->house, loop);
+        sim_node_loop_begin(world->sim_node, loop);
         publishers_turn(world->publishers, loop);
         askers_turn(world->askers, loop);
         readers_turn(world->readers, loop);
-        house_loop_end(world->house, loop);
+        sim_node_loop_end(world->sim_node, loop);
     }
-    house_check_bounds(world->house);
+    sim_node_check_bounds(world->sim_node);
     return killed_at == UINT64_MAX;
 }
 
@@ -249,12 +249,12 @@ static void world_heal(struct world *world)
     world->is_healing = true;
     store_sim_heal(world->disk);
     world_pass(world, world->faults.tight ? HEAL_TIGHT_MS : HEAL_MS);
-    world->house->beat_at = INT64_MAX;  /* so that no letter of a beat is just under way */
+    world->sim_node->beat_at = INT64_MAX;  /* so that no command of a beat is just under way */
     world_pass(world, HUSH_MS);
     model_check_end(world->model);
     readers_check_end(world->readers);
-    house_check_quiet(world->house);
-    world->house->beat_at = world->now;
+    sim_node_check_quiet(world->sim_node);
+    world->sim_node->beat_at = world->now;
 }
 
 static void world_leave(struct world *world)
@@ -263,16 +263,16 @@ static void world_leave(struct world *world)
     readers_cut(world->readers);
     for (msec until = world->now + LEAVE_MS; world->now < until; world->now += CALM_STEP_MS) {
         store_sim_turn(world->disk);
-        house_writer_turn(world->house);
-        for (unsigned loop = 0; loop < world->house->loop_count; loop++) {
-            house_loop_begin(world->house, loop);
-            house_loop_end(world->house, loop);
+        sim_node_writer_turn(world->sim_node);
+        for (unsigned loop = 0; loop < world->sim_node->loop_count; loop++) {
+            sim_node_loop_begin(world->sim_node, loop);
+            sim_node_loop_end(world->sim_node, loop);
         }
     }
-    house_check_empty(world->house);
+    sim_node_check_empty(world->sim_node);
 }
 
-bool world_live(uint64_t seed, enum plant plant, struct story *story, char ret_promise[256])
+bool world_live(uint64_t seed, enum plant plant, struct transcript *transcript, char ret_promise[256])
 {
     jmp_buf       broken;
     struct world *world = calloc(1, sizeof *world);
@@ -280,7 +280,7 @@ bool world_live(uint64_t seed, enum plant plant, struct story *story, char ret_p
     must(world != NULL);
     world->seed   = seed;
     world->plant  = plant;
-    world->story  = story;
+    world->transcript  = transcript;
     world->broken = &broken;
     if (setjmp(broken) != 0) {
         memcpy(ret_promise, world->promise, sizeof world->promise);

@@ -52,7 +52,7 @@ struct faults {
     bool aging, clock_jumps, key_reuse;
 };
 
-struct story {
+struct transcript {
     bool     is_told;    /* printed as it happens */
     bool     is_kept;    /* the last lines are kept, and all of them hashed */
     uint64_t hash;
@@ -70,7 +70,7 @@ struct world {
     msec                 now;
     msec                 wall_shift;  /* the wall clock is set now and then */
     msec                 wall_latest; /* the latest that it has shown: by then what has expired may have been let go */
-    struct story        *story;
+    struct transcript        *transcript;
     jmp_buf             *broken;      /* where a broken promise ends */
     char                 promise[256];
 
@@ -80,7 +80,7 @@ struct world {
     unsigned             channel_count;
 
     struct store_sim    *disk;        /* outlives crashes */
-    struct house        *house;       /* this life of the node */
+    struct sim_node        *sim_node;       /* this life of the node */
     struct model        *model;
     struct publishers   *publishers;
     struct readers      *readers;
@@ -120,7 +120,7 @@ struct log_now world_log(struct world *world, unsigned channel);
 
 unsigned world_channel_of(const struct world *world, const struct channel_name *name);
 
-/* A line of the story. */
+/* A line of the transcript. */
 void tell(struct world *world, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* Ends the seed. */
@@ -129,6 +129,6 @@ _Noreturn void promise_broken(struct world *world, const char *format, ...) __at
 #define promise(world, holds, ...) ((holds) ? (void)0 : promise_broken(world, __VA_ARGS__))
 
 /* Lives one seed to its end. False: a promise was broken, and is told in ret_promise. */
-bool world_live(uint64_t seed, enum plant plant, struct story *story, char ret_promise[256]);
+bool world_live(uint64_t seed, enum plant plant, struct transcript *transcript, char ret_promise[256]);
 
 #endif

@@ -198,7 +198,7 @@ def test_links_lead_somewhere(page):
         assert not anchor or anchor in slugs(there), f"{target} has no #{anchor}"
 
 
-@pytest.mark.parametrize("page", [ROOT / "ARCHITECTURE.md", *sorted(ROOT.glob("docs/rooms/*.md"))],
+@pytest.mark.parametrize("page", [ROOT / "ARCHITECTURE.md", *sorted(ROOT.glob("docs/modules/*.md"))],
                          ids=lambda page: str(page.relative_to(ROOT)))
 def test_names_of_the_code_are_there(page):
     """Functions, settings and files that a page about the code names in backticks."""

@@ -19,7 +19,7 @@ from pathlib import Path
 import h11
 
 ROOT = Path(__file__).resolve().parents[2]
-STORY = ROOT / os.environ.get("LW_BUILD", "build/san") / "test" / "story" / "h1_story"
+TRANSCRIPT = ROOT / os.environ.get("LW_BUILD", "build/san") / "test" / "transcript" / "h1_transcript"
 CASES = 8000
 SEED = int(os.environ.get("LW_SEED", "1"))
 
@@ -88,12 +88,12 @@ def draw(seed):
 
 # --- the two tellers --------------------------------------------------------------------------------------------------
 
-def our_stories(wires):
+def our_transcripts(wires):
     batch = b"".join(b"%d\n%s" % (len(wire), wire) for wire in wires)
-    done = subprocess.run([STORY], input=batch, capture_output=True, timeout=300, check=True)
-    stories = [json.loads(line) for line in done.stdout.splitlines()]
-    assert len(stories) == len(wires)
-    return stories
+    done = subprocess.run([TRANSCRIPT], input=batch, capture_output=True, timeout=300, check=True)
+    transcripts = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(transcripts) == len(wires)
+    return transcripts
 
 
 def answer(connection):
@@ -167,7 +167,7 @@ def judge(wire, ours, theirs):
 def test_threat_47_what_we_take_h11_takes_and_means_the_same():
     wires = [draw(SEED * CASES + i) for i in range(CASES)]
     alike = refused = 0
-    for wire, ours in zip(wires, our_stories(wires)):
+    for wire, ours in zip(wires, our_transcripts(wires)):
         alike += judge(wire, ours, their_story(wire))
         refused += ours["fault"] != 0
     # The inputs are worth their time only if both kinds are many.
@@ -178,7 +178,7 @@ def test_threat_47_what_we_take_h11_takes_and_means_the_same():
 def test_sound_requests_are_taken_by_both():
     wires = [b"\r\n".join([line, b"Host: a", field, b"Content-Length: 5", b"", b"hello"])
              for line in LINES for field in FIELDS if not line.startswith(b"OPTIONS")]
-    for wire, ours in zip(wires, our_stories(wires)):
+    for wire, ours in zip(wires, our_transcripts(wires)):
         theirs = their_story(wire)
         assert ours["fault"] == 0 and theirs["fault"] is None, wire
         assert judge(wire, ours, theirs) == 1, wire

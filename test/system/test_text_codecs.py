@@ -20,7 +20,7 @@ from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
 ROOT = Path(__file__).resolve().parents[2]
-STORY = ROOT / os.environ.get("LW_BUILD", "build/san") / "test" / "story" / "text_story"
+TRANSCRIPT = ROOT / os.environ.get("LW_BUILD", "build/san") / "test" / "transcript" / "text_transcript"
 
 DEPTH_MAX = 64
 VALID_CASES = 20000
@@ -34,7 +34,7 @@ PIECES = [b"\r", b"\n", b"\r\n", b"\0", b"\xef\xbb\xbf", b"\n\ndata: forged\n\n"
 def story(codec, cases):
     """Each case: channel, media, from, payload, all bytes."""
     wire = b"".join(b"%d %d %d %d\n" % tuple(map(len, case)) + b"".join(case) for case in cases)
-    return subprocess.run([STORY, codec], input=wire, stdout=subprocess.PIPE, timeout=120, check=True).stdout
+    return subprocess.run([TRANSCRIPT, codec], input=wire, stdout=subprocess.PIPE, timeout=120, check=True).stdout
 
 
 # --- reading ---------------------------------------------------------------------------------------------------------

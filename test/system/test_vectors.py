@@ -16,7 +16,7 @@ import websockets
 from longwire_server import BUILD, ROOT, Server
 
 SECONDS = 20
-STORY = BUILD / "test" / "story"
+TRANSCRIPT = BUILD / "test" / "transcript"
 
 
 def vectors(name, list_name="cases"):
@@ -57,7 +57,7 @@ def test_message(case, codec):
     parts = [case["channel"].encode(), case["media"].encode(), (case["from"] or "").encode(),
              base64.b64decode(case["payload_base64"])]
     wire = b"%d %d %d %d\n" % tuple(map(len, parts)) + b"".join(parts)
-    told = subprocess.run([STORY / "text_story", codec], input=wire, stdout=subprocess.PIPE, timeout=SECONDS,
+    told = subprocess.run([TRANSCRIPT / "text_transcript", codec], input=wire, stdout=subprocess.PIPE, timeout=SECONDS,
                           check=True).stdout
     if codec == "multipart":
         start = b"--BOUNDARY\r\n"
@@ -70,9 +70,9 @@ def test_message(case, codec):
 @named(vectors("ws_frames.json"))
 def test_websocket_frames(case):
     wire = bytes.fromhex(case["hex"])
-    told = subprocess.run([STORY / "ws_story"], input=b"%d %d %d\n" % (len(wire), 1 << 20, 16) + wire,
+    told = subprocess.run([TRANSCRIPT / "ws_transcript"], input=b"%d %d %d\n" % (len(wire), 1 << 20, 16) + wire,
                           stdout=subprocess.PIPE, timeout=SECONDS, check=True).stdout
-    assert json.loads(told)["tale"] == case["tale"]
+    assert json.loads(told)["transcript"] == case["transcript"]
 
 
 def shake(server, key):

@@ -30,7 +30,7 @@ import wsproto.events
 import wsproto.frame_protocol
 
 ROOT = Path(__file__).resolve().parents[2]
-STORY = ROOT / os.environ.get("LW_BUILD", "build/san") / "test" / "story" / "ws_story"
+TRANSCRIPT = ROOT / os.environ.get("LW_BUILD", "build/san") / "test" / "transcript" / "ws_transcript"
 
 CONT, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
 FIN, RSV1, MASK = 0x80, 0x40, 0x80
@@ -139,7 +139,7 @@ def draw_sequence(rng):
 
 
 def word_of(name, payload, code=None):
-    """One event, spelled as ws_story does it."""
+    """One event, spelled as ws_transcript does it."""
     plain = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_."
     text = "".join(chr(byte) if byte in plain else f"%{byte:02x}" for byte in payload)
     return f"{name}({text})" if code is None else f"{name}({code},{text})"
@@ -209,8 +209,8 @@ def tale_of_websockets(wire, message_bytes_max):
 def tales_of_ours(cases):
     """cases: (wire, message_bytes_max, fragments_max)"""
     given = b"".join(b"%d %d %d\n" % (len(wire), size, fragments) + wire for wire, size, fragments in cases)
-    told = subprocess.run([STORY], input=given, stdout=subprocess.PIPE, check=True, timeout=120)
-    tales = [json.loads(line)["tale"] for line in told.stdout.splitlines()]
+    told = subprocess.run([TRANSCRIPT], input=given, stdout=subprocess.PIPE, check=True, timeout=120)
+    tales = [json.loads(line)["transcript"] for line in told.stdout.splitlines()]
     assert len(tales) == len(cases)
     return tales
 

@@ -13,7 +13,7 @@ static void crew_on_payload(struct crew *crew, const struct conn *conn, struct s
     if (payload.len < PAYLOAD_BYTES || !payload_read(payload, &stamp) || stamp.stream >= crew->crowd->streams)
         die("a payload came garbled: %.*s", SPAN_ARG(payload));
     struct track *track = &crew->tracks[(size_t)conn->index * crew->crowd->streams + stamp.stream];
-    tally_take(&crew->tally, &crew->crowd->ledger, track, conn->voice.channel, &stamp, crew->loop.now_ns);
+    tally_take(&crew->tally, &crew->crowd->log, track, conn->voice.channel, &stamp, crew->loop.now_ns);
 }
 
 static void crew_on_heard(struct conn *conn, const struct note *note)
@@ -87,7 +87,7 @@ void crowd_open(struct crowd *crowd, const struct crowd_plan *plan)
     if (crews > plan->reader_count)
         crews = plan->reader_count;
     *crowd = (struct crowd){ .crew_count = crews, .streams = plan->streams };
-    crowd->ledger.finishers = plan->shape == CROWD_APART ? 1 : crews;
+    crowd->log.finishers = plan->shape == CROWD_APART ? 1 : crews;
     crowd->crews            = calloc(crews, sizeof *crowd->crews);
     must(crowd->crews != NULL);
 

@@ -7,7 +7,7 @@
 
 #include <pthread.h>
 
-#include "bench/ledger.h"
+#include "bench/delivery_log.h"
 #include "bench/loop.h"
 #include "bench/options.h"
 
@@ -23,7 +23,7 @@ struct crew {
 };
 
 struct crowd {
-    struct ledger ledger;
+    struct delivery_log log;
     struct crew  *crews;
     unsigned      crew_count;
     uint32_t      streams;

@@ -39,7 +39,7 @@ void scenario_prefix(const struct options *options, const char *normal_namespace
 
 static uint64_t in_flight(const struct delivery *delivery)
 {
-    return delivery->publisher.published - atomic_load(&delivery->crowd.ledger.completed);
+    return delivery->publisher.published - atomic_load(&delivery->crowd.log.completed);
 }
 
 /* A channel keeps to one line, so that its messages stay in order; one channel alone uses all lines in turn. */
@@ -63,7 +63,7 @@ static uint64_t publish_due(struct delivery *delivery, uint64_t *next_ns)
         return TURN_NS;
     }
     for (; *next_ns <= now; *next_ns += delivery->interval_ns) {
-        if (in_flight(delivery) >= LEDGER_SLOTS / 2)
+        if (in_flight(delivery) >= DELIVERY_LOG_SLOTS / 2)
             die("the server can't keep up with the rate");
         /* Stamped with when it should have been, so that no delay of ours is hidden. */
         publish_one(delivery, *next_ns);
@@ -74,14 +74,14 @@ static uint64_t publish_due(struct delivery *delivery, uint64_t *next_ns)
 /* Publishes for so long, then waits until everything has arrived or nothing more does. */
 static struct books deliver_for(struct delivery *delivery, uint64_t length_ns)
 {
-    uint64_t before = delivery->publisher.published, seen = atomic_load(&delivery->crowd.ledger.completed);
+    uint64_t before = delivery->publisher.published, seen = atomic_load(&delivery->crowd.log.completed);
     uint64_t next = clock_ns(), until = next + length_ns, moved = next;
     while (clock_ns() < until || in_flight(delivery) > 0) {
         uint64_t wait = clock_ns() < until ? publish_due(delivery, &next) : TURN_NS;
         publisher_flush(&delivery->publisher);
         crowd_turn(&delivery->crowd, wait);
 
-        uint64_t now = clock_ns(), completed = atomic_load(&delivery->crowd.ledger.completed);
+        uint64_t now = clock_ns(), completed = atomic_load(&delivery->crowd.log.completed);
         if (completed != seen || in_flight(delivery) == 0)
             moved = now;
         else if (now - moved > STALL_NS)

@@ -77,7 +77,7 @@ static const struct {
     { "batch, one refused", "longwire", "batch", true, SPAN(BODY("31") "[{\"status\":201},{\"status\":507}]"), "F" },
 };
 
-static void tell(struct buf *story, const struct note *note)
+static void tell(struct buf *transcript, const struct note *note)
 {
     struct stamp stamp;
     switch (note->heard) {
@@ -85,31 +85,31 @@ static void tell(struct buf *story, const struct note *note)
     case HEARD_NOISE:
         break;
     case HEARD_READY:
-        buf_putc(story, 'R');
+        buf_putc(transcript, 'R');
         break;
     case HEARD_PAYLOAD:
         assert_true(note->payload.len >= PAYLOAD_BYTES && payload_read(note->payload, &stamp));
-        buf_put_u64(story, stamp.seq);
+        buf_put_u64(transcript, stamp.seq);
         break;
     case HEARD_ACK:
-        buf_putc(story, 'A');
-        buf_put_u64(story, note->count);
+        buf_putc(transcript, 'A');
+        buf_put_u64(transcript, note->count);
         break;
     case HEARD_FAULT:
-        buf_putc(story, 'F');
+        buf_putc(transcript, 'F');
         break;
     }
 }
 
 /* Hears all that is whole; returns how much that was. */
-static size_t hear_all(struct voice *voice, struct span bytes, struct buf *story, bool *is_over)
+static size_t hear_all(struct voice *voice, struct span bytes, struct buf *transcript, bool *is_over)
 {
     size_t used = 0;
     while (used < bytes.len && !*is_over) {
         struct note note = { 0 };
         used += voice->dialect->hear(voice, span_skip(bytes, used), &note);
         assert_true(used <= bytes.len);
-        tell(story, &note);
+        tell(transcript, &note);
         *is_over = note.heard == HEARD_FAULT;
         if (note.heard == HEARD_NOTHING)
             break;
@@ -123,24 +123,24 @@ static void row_test(size_t i, struct span wire, size_t cut)
     struct voice               voice  = { .naming = &naming, .channel = 3 };
     voice.dialect = rows[i].is_publisher ? dialect_publisher(rows[i].peer, rows[i].transport)
                                          : dialect_subscriber(rows[i].peer, rows[i].transport);
-    struct buf story;
+    struct buf transcript;
     bool       is_over = false;
     assert_non_null(voice.dialect);
     buf_init(&voice.out, 4096);
-    buf_init(&story, 4096);
+    buf_init(&transcript, 4096);
 
     /* In a block of its own size, so that a sanitizer sees who reads beyond what has come. */
     char *come = malloc(cut + 1);
     assert_non_null(come);
     memcpy(come + 1, wire.at, cut);
-    size_t used = hear_all(&voice, span_of(come + 1, cut), &story, &is_over);
+    size_t used = hear_all(&voice, span_of(come + 1, cut), &transcript, &is_over);
     free(come);
     if (!is_over)
-        used += hear_all(&voice, span_skip(wire, used), &story, &is_over);
+        used += hear_all(&voice, span_skip(wire, used), &transcript, &is_over);
     bool says_it = span_starts(buf_span(&voice.out), span_str(rows[i].says)) && (rows[i].says != NULL || voice.out.len == 0);
-    if (!span_eq(buf_span(&story), span_str(rows[i].want)) || !says_it || (!is_over && used != wire.len))
-        fail_msg("%s, cut at %zu: %.*s", rows[i].name, cut, SPAN_ARG(buf_span(&story)));
-    buf_fini(&story);
+    if (!span_eq(buf_span(&transcript), span_str(rows[i].want)) || !says_it || (!is_over && used != wire.len))
+        fail_msg("%s, cut at %zu: %.*s", rows[i].name, cut, SPAN_ARG(buf_span(&transcript)));
+    buf_fini(&transcript);
     buf_fini(&voice.out);
 }
 

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "bench/die.h"
-#include "bench/floor.h"
+#include "bench/baseline.h"
 #include "bench/options.h"
 #include "bench/scenario.h"
 
@@ -25,14 +25,14 @@ static const struct {
 static const struct {
     const char *peer, *transport;
 } usual[] = {
-    { "longwire", "ws" },   { "nchan", "ws" },  { "floor", "ws" },
+    { "longwire", "ws" },   { "nchan", "ws" },  { "baseline", "ws" },
     { "mosquitto", "tcp" }, { "redis", "tcp" }, { "nats", "tcp" },
 };
 
 static int help(void)
 {
     puts("longwire-bench SCENARIO --peer PEER --server IPV4:PORT --pid PID [options]\n"
-         "longwire-bench floor --server IPV4:PORT [--coalesced]     serves as the least a server can be\n\n"
+         "longwire-bench baseline --server IPV4:PORT [--coalesced]     serves as the least a server can be\n\n"
          "Prints one line of JSON; server_cpu_us is the server's processor time for each\n"
          "delivery, publish or connection.\n"
          "Exit status: 0 exact; 1 messages were lost, doubled, late or strayed; 2 it could not be measured.\n"
@@ -58,8 +58,8 @@ int main(int argc, char **argv)
     if (argc < 2 || strcmp(argv[1], "--help") == 0)
         return help();
     options_read(&options, argc - 2, argv + 2);
-    if (strcmp(argv[1], "floor") == 0)
-        floor_serve(&options);
+    if (strcmp(argv[1], "baseline") == 0)
+        baseline_serve(&options);
     if (options.transport == NULL)
         options.transport = usual_transport(options.peer);
     if (options.pid == 0)

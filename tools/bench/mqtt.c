@@ -33,10 +33,10 @@ static void mqtt_put_text(struct buf *out, struct span text)
     buf_put(out, text);
 }
 
-static struct span mqtt_topic(const struct voice *voice, uint32_t channel, char *room, size_t room_bytes)
+static struct span mqtt_topic(const struct voice *voice, uint32_t channel, char *scratch, size_t room_bytes)
 {
-    int len = snprintf(room, room_bytes, "%s%u", voice->naming->prefix, channel);
-    return span_of(room, (size_t)len);
+    int len = snprintf(scratch, room_bytes, "%s%u", voice->naming->prefix, channel);
+    return span_of(scratch, (size_t)len);
 }
 
 /* CONNECT (3.1): protocol level 4, clean session, keep-alive 0. */
@@ -52,8 +52,8 @@ static void mqtt_connect(struct voice *voice)
 /* SUBSCRIBE (3.8) need not wait for CONNACK (3.1.4). */
 static void mqtt_greet_subscriber(struct voice *voice)
 {
-    char        room[256];
-    struct span topic = mqtt_topic(voice, voice->channel, room, sizeof room);
+    char        scratch[256];
+    struct span topic = mqtt_topic(voice, voice->channel, scratch, sizeof scratch);
     mqtt_connect(voice);
     mqtt_put_head(&voice->out, 0x82, 2 + 2 + topic.len + 1);
     mqtt_put_u16(&voice->out, 1);
@@ -121,9 +121,9 @@ static size_t mqtt_hear_publisher(struct voice *voice, struct span bytes, struct
 
 static void mqtt_publish(struct voice *voice, const struct outgoing *messages, size_t count)
 {
-    char room[256];
+    char scratch[256];
     for (size_t i = 0; i < count; i++) {
-        struct span topic = mqtt_topic(voice, messages[i].channel, room, sizeof room);
+        struct span topic = mqtt_topic(voice, messages[i].channel, scratch, sizeof scratch);
         mqtt_put_head(&voice->out, 0x30, 2 + topic.len + PAYLOAD_BYTES);
         mqtt_put_text(&voice->out, topic);
         buf_put(&voice->out, span_of(messages[i].payload, PAYLOAD_BYTES));
@@ -133,9 +133,9 @@ static void mqtt_publish(struct voice *voice, const struct outgoing *messages, s
 /* QoS 1 (3.3.2.2): a packet identifier from 1 to 65535, free again after its PUBACK. */
 static void mqtt_publish_acked(struct voice *voice, const struct outgoing *messages, size_t count)
 {
-    char room[256];
+    char scratch[256];
     for (size_t i = 0; i < count; i++) {
-        struct span topic = mqtt_topic(voice, messages[i].channel, room, sizeof room);
+        struct span topic = mqtt_topic(voice, messages[i].channel, scratch, sizeof scratch);
         voice->left       = voice->left % 65535 + 1;
         mqtt_put_head(&voice->out, 0x32, 2 + topic.len + 2 + PAYLOAD_BYTES);
         mqtt_put_text(&voice->out, topic);

@@ -8,7 +8,7 @@
 
 #include "base/span.h"
 #include "bench/die.h"
-#include "bench/ledger.h"
+#include "bench/delivery_log.h"
 
 enum option_kind { OPTION_TEXT, OPTION_NUMBER, OPTION_FLAG };
 
@@ -23,15 +23,15 @@ struct option_row {
 
 #define AT(field) offsetof(struct options, field)
 static const struct option_row rows[] = {
-    { "--peer", OPTION_TEXT, AT(peer), "longwire", 0, 0, "longwire, nchan, mosquitto, redis, nats or floor" },
+    { "--peer", OPTION_TEXT, AT(peer), "longwire", 0, 0, "longwire, nchan, mosquitto, redis, nats or baseline" },
     { "--transport", OPTION_TEXT, AT(transport), NULL, 0, 0, "ws, sse, poll or tcp; by default the peer's first" },
-    { "--server", OPTION_TEXT, AT(server), "127.0.0.1:8080", 0, 0, "the server's address; where the floor listens" },
+    { "--server", OPTION_TEXT, AT(server), "127.0.0.1:8080", 0, 0, "the server's address; where the baseline listens" },
     { "--namespace", OPTION_TEXT, AT(namespace), NULL, 0, 0, "what channel names begin with" },
     { "--pid", OPTION_NUMBER, AT(pid), NULL, 1, 1u << 22, "the server's first process; its descendants count too" },
     { "--subscribers", OPTION_NUMBER, AT(subscribers), "1000", 1, 50000, "readers" },
     { "--connections", OPTION_NUMBER, AT(connections), "10000", 1, 1000000, "idle: held; connect: made and closed" },
     { "--channels", OPTION_NUMBER, AT(channels), "10000", 1, 1000000, "durable: channels to publish into at random" },
-    { "--in-flight", OPTION_NUMBER, AT(in_flight), "16", 1, LEDGER_SLOTS / 2, "messages on the way" },
+    { "--in-flight", OPTION_NUMBER, AT(in_flight), "16", 1, DELIVERY_LOG_SLOTS / 2, "messages on the way" },
     { "--publishers", OPTION_NUMBER, AT(publishers), "1", 1, 64, "publisher connections, each pipelined" },
     { "--batch", OPTION_NUMBER, AT(batch), "1", 1, 10000, "durable: messages in a request" },
     { "--at-once", OPTION_NUMBER, AT(at_once), "64", 1, 4096, "connections that are being made at once" },
@@ -40,8 +40,8 @@ static const struct option_row rows[] = {
     { "--warmup-ms", OPTION_NUMBER, AT(warmup_ms), "500", 1, 3600000, "how long to publish before that, unmeasured" },
     { "--settle-ms", OPTION_NUMBER, AT(settle_ms), "200", 0, 3600000, "rest before the server is read" },
     { "--threads", OPTION_NUMBER, AT(threads), "1", 1, 64, "threads that the readers are spread over" },
-    { "--coalesced", OPTION_FLAG, AT(is_coalesced), NULL, 0, 0, "floor: one send per reader and turn" },
-    { "--spoil", OPTION_TEXT, AT(spoil), NULL, 0, 0, "floor: lose, double or swap a message in a hundred" },
+    { "--coalesced", OPTION_FLAG, AT(is_coalesced), NULL, 0, 0, "baseline: one send per reader and turn" },
+    { "--spoil", OPTION_TEXT, AT(spoil), NULL, 0, 0, "baseline: lose, double or swap a message in a hundred" },
 };
 
 static void option_set(struct options *options, const struct option_row *row, const char *text)

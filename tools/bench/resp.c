@@ -3,10 +3,10 @@
 
 #include <stdio.h>
 
-static struct span resp_channel(const struct voice *voice, uint32_t channel, char *room, size_t room_bytes)
+static struct span resp_channel(const struct voice *voice, uint32_t channel, char *scratch, size_t room_bytes)
 {
-    int len = snprintf(room, room_bytes, "%s%u", voice->naming->prefix, channel);
-    return span_of(room, (size_t)len);
+    int len = snprintf(scratch, room_bytes, "%s%u", voice->naming->prefix, channel);
+    return span_of(scratch, (size_t)len);
 }
 
 static void resp_put(struct buf *out, struct span text)
@@ -20,10 +20,10 @@ static void resp_put(struct buf *out, struct span text)
 
 static void resp_greet_subscriber(struct voice *voice)
 {
-    char room[256];
+    char scratch[256];
     buf_put_lit(&voice->out, "*2\r\n");
     resp_put(&voice->out, SPAN("SUBSCRIBE"));
-    resp_put(&voice->out, resp_channel(voice, voice->channel, room, sizeof room));
+    resp_put(&voice->out, resp_channel(voice, voice->channel, scratch, sizeof scratch));
 }
 
 static void resp_greet_publisher(struct voice *voice)
@@ -110,20 +110,20 @@ static size_t resp_hear_publisher(struct voice *voice, struct span bytes, struct
 
 static void resp_publish(struct voice *voice, const struct outgoing *messages, size_t count)
 {
-    char room[256];
+    char scratch[256];
     for (size_t i = 0; i < count; i++) {
         buf_put_lit(&voice->out, "*3\r\n$7\r\nPUBLISH\r\n");
-        resp_put(&voice->out, resp_channel(voice, messages[i].channel, room, sizeof room));
+        resp_put(&voice->out, resp_channel(voice, messages[i].channel, scratch, sizeof scratch));
         resp_put(&voice->out, span_of(messages[i].payload, PAYLOAD_BYTES));
     }
 }
 
 static void resp_publish_acked(struct voice *voice, const struct outgoing *messages, size_t count)
 {
-    char room[256];
+    char scratch[256];
     for (size_t i = 0; i < count; i++) {
         buf_put_lit(&voice->out, "*5\r\n$4\r\nXADD\r\n");
-        resp_put(&voice->out, resp_channel(voice, messages[i].channel, room, sizeof room));
+        resp_put(&voice->out, resp_channel(voice, messages[i].channel, scratch, sizeof scratch));
         buf_put_lit(&voice->out, "$1\r\n*\r\n$1\r\nd\r\n");
         resp_put(&voice->out, span_of(messages[i].payload, PAYLOAD_BYTES));
     }

@@ -1,4 +1,4 @@
-/* Subscribers over WebSocket (RFC 6455): Longwire, nchan and the floor. */
+/* Subscribers over WebSocket (RFC 6455): Longwire, nchan and the baseline. */
 #include <endian.h>
 
 #include "bench/dialect.h"
@@ -30,7 +30,7 @@ static void nchan_greet(struct voice *voice)
     ws_upgrade(voice, "/sub/", "");
 }
 
-static void floor_greet(struct voice *voice)
+static void baseline_greet(struct voice *voice)
 {
     ws_upgrade(voice, "/", "");
 }
@@ -113,7 +113,7 @@ static size_t ws_hear_frame(struct voice *voice, struct span bytes, struct note 
     return frame.wire_bytes;
 }
 
-/* The floor and nchan subscribe with the handshake itself; Longwire says "subscribed" in a frame. */
+/* The baseline and nchan subscribe with the handshake itself; Longwire says "subscribed" in a frame. */
 static size_t ws_hear_handshake(struct voice *voice, struct span bytes, bool is_ready_with_it, struct note *ret_note)
 {
     struct http_head head;
@@ -149,6 +149,6 @@ static size_t plain_hear(struct voice *voice, struct span bytes, struct note *re
 const struct dialect ws_dialects[] = {
     { "longwire", "ws", false, longwire_greet, longwire_hear, NULL },
     { "nchan", "ws", false, nchan_greet, plain_hear, NULL },
-    { "floor", "ws", false, floor_greet, plain_hear, NULL },
+    { "baseline", "ws", false, baseline_greet, plain_hear, NULL },
     { 0 },
 };

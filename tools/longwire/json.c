@@ -167,7 +167,7 @@ bool json_object(struct span input, struct json_field *fields, size_t count, str
     /* Decoded text is never longer than its source: with that much room at hand the buffer does not move, and
      * spans into it stay good. */
     buf_clear(decoded);
-    if (buf_room(decoded, input.len) == NULL)
+    if (buf_extend(decoded, input.len) == NULL)
         return false;
     buf_clear(decoded);
 

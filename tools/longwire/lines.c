@@ -38,10 +38,10 @@ static bool is_readable(int fd)
 static bool lines_read(struct lines *lines)
 {
     size_t  before = lines->input.len;
-    char   *room   = buf_room(&lines->input, READ_BYTES);
+    char   *scratch   = buf_extend(&lines->input, READ_BYTES);
     ssize_t got;
     do
-        got = read(lines->fd, room, READ_BYTES);
+        got = read(lines->fd, scratch, READ_BYTES);
     while (got < 0 && errno == EINTR);
 
     lines->input.len = before + (size_t)(got > 0 ? got : 0);

@@ -141,12 +141,12 @@ static bool pub_acknowledged(struct pub *pub, struct item *item, struct span jso
 
 /* --- one message ------------------------------------------------------------------------------------------------ */
 
-static const char *pub_key(const struct pub *pub, const struct item *item, char *room, size_t size)
+static const char *pub_key(const struct pub *pub, const struct item *item, char *scratch, size_t size)
 {
     if (pub->data != NULL)
         return pub->key != NULL ? pub->key : pub->random_key;
-    snprintf(room, size, "%s-%llu", pub->key != NULL ? pub->key : pub->random_key, (unsigned long long)item->number);
-    return room;
+    snprintf(scratch, size, "%s-%llu", pub->key != NULL ? pub->key : pub->random_key, (unsigned long long)item->number);
+    return scratch;
 }
 
 static void pub_send_one(struct pub *pub, struct item *item, struct http_answer *ret)

@@ -1,22 +1,22 @@
-/* Any bytes, however cut, tell one story; and what h1.h promises for every input holds (h1_tale.h checks it). Limits
+/* Any bytes, however cut, tell one transcript; and what h1.h promises for every input holds (h1_transcript.h checks it). Limits
  * are small, so that they are reached. */
 #include <stdio.h>
 
-#include "lib/h1_tale.h"
+#include "lib/h1_transcript.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len);
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 {
     struct h1_limits limits = { .target_bytes_max = 100, .head_bytes_max = 400 };
-    struct buf       story;
+    struct buf       transcript;
 
     if (len > 1500)
         return 0;
-    bool is_held = laws_hold(span_of(bytes, len), h1_tale, &limits, 4, &story);
+    bool is_held = laws_hold(span_of(bytes, len), h1_transcript, &limits, 4, &transcript);
     if (!is_held)
-        fprintf(stderr, "%.*s\n", SPAN_ARG(buf_span(&story)));
+        fprintf(stderr, "%.*s\n", SPAN_ARG(buf_span(&transcript)));
     must(is_held);
-    buf_fini(&story);
+    buf_fini(&transcript);
     return 0;
 }

@@ -1,11 +1,11 @@
-/* What the parser takes and refuses, and the laws: no cut changes the story, no byte behind the input is read.
+/* What the parser takes and refuses, and the laws: no cut changes the transcript, no byte behind the input is read.
  * Every row runs through the laws' battery, so each refusal is also shown byte by byte. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "lib/h1_tale.h"
+#include "lib/h1_transcript.h"
 
 #include <cmocka.h>
 
@@ -26,22 +26,22 @@ struct row {
     const char *name;
     struct span wire;
     unsigned    status;  /* 0: taken */
-    struct span part;    /* of its story (h1_tale.h) */
+    struct span part;    /* of its transcript (h1_transcript.h) */
 };
 
 static void expect_row(const struct row *row, const struct h1_limits *limits)
 {
-    struct buf story;
+    struct buf transcript;
     char       fault[32];
 
     int len = snprintf(fault, sizeof fault, "],\"fault\":%u,", row->status);
-    if (!laws_hold(row->wire, h1_tale, (void *)limits, 8, &story))
-        fail_msg("%s: %.*s", row->name, SPAN_ARG(buf_span(&story)));
-    if (memmem(story.at, story.len, fault, (size_t)len) == NULL)
-        fail_msg("%s: no %s in %.*s", row->name, fault, SPAN_ARG(buf_span(&story)));
-    if (memmem(story.at, story.len, row->part.at, row->part.len) == NULL)
-        fail_msg("%s: no %.*s in %.*s", row->name, SPAN_ARG(row->part), SPAN_ARG(buf_span(&story)));
-    buf_fini(&story);
+    if (!laws_hold(row->wire, h1_transcript, (void *)limits, 8, &transcript))
+        fail_msg("%s: %.*s", row->name, SPAN_ARG(buf_span(&transcript)));
+    if (memmem(transcript.at, transcript.len, fault, (size_t)len) == NULL)
+        fail_msg("%s: no %s in %.*s", row->name, fault, SPAN_ARG(buf_span(&transcript)));
+    if (memmem(transcript.at, transcript.len, row->part.at, row->part.len) == NULL)
+        fail_msg("%s: no %.*s in %.*s", row->name, SPAN_ARG(row->part), SPAN_ARG(buf_span(&transcript)));
+    buf_fini(&transcript);
 }
 
 static void expect_rows(const struct row *rows, size_t count)
@@ -339,16 +339,16 @@ static void threat_47_53_requests_follow_one_another(void **state)
           CHUNKS("0\r\nTransfer-Encoding: chunked\r\n\r\nGET /2 HTTP/1.1\r\nHost: a\r\n\r\n"), 2 },
     };
     for (size_t i = 0; i < COUNT(rows); i++) {
-        struct buf story;
+        struct buf transcript;
         unsigned   count = 0;
-        if (!laws_hold(rows[i].wire, h1_tale, (void *)&usual, 50, &story))
-            fail_msg("%s: %.*s", rows[i].name, SPAN_ARG(buf_span(&story)));
-        buf_putc(&story, '\0');
-        for (const char *at = story.at; (at = strstr(at, "\"is_whole\":true")) != NULL; at++)
+        if (!laws_hold(rows[i].wire, h1_transcript, (void *)&usual, 50, &transcript))
+            fail_msg("%s: %.*s", rows[i].name, SPAN_ARG(buf_span(&transcript)));
+        buf_putc(&transcript, '\0');
+        for (const char *at = transcript.at; (at = strstr(at, "\"is_whole\":true")) != NULL; at++)
             count++;
-        if (count != rows[i].count || strstr(story.at, "\"fault\":0,") == NULL)
-            fail_msg("%s: %u requests in %s", rows[i].name, count, story.at);
-        buf_fini(&story);
+        if (count != rows[i].count || strstr(transcript.at, "\"fault\":0,") == NULL)
+            fail_msg("%s: %u requests in %s", rows[i].name, count, transcript.at);
+        buf_fini(&transcript);
     }
 }
 

@@ -131,7 +131,7 @@ static void put_as_line(struct buf *buf, struct span json)
         buf_put(buf, json);
         return;
     }
-    char *to = buf_room(buf, json.len);
+    char *to = buf_extend(buf, json.len);
     if (to == NULL)
         return;
     for (size_t i = 0; i < json.len; i++)

@@ -19,14 +19,14 @@ static bool is_ours(struct span name)
 /* `text` percent-encoded is `value`. */
 static void check_encoded(struct span value, struct span text)
 {
-    struct buf  room;
+    struct buf  scratch;
     struct span plain;
 
     if (text.len > 0 && memchr(text.at, '\0', text.len) != NULL)
         return;  /* url_decode() takes none */
-    buf_init(&room, value.len);
-    must(url_decode(value, URL_PATH, &room, &plain) && span_eq(plain, text));
-    buf_fini(&room);
+    buf_init(&scratch, value.len);
+    must(url_decode(value, URL_PATH, &scratch, &plain) && span_eq(plain, text));
+    buf_fini(&scratch);
 }
 
 static void check_message(const struct part *part, const struct message *message)

@@ -109,7 +109,7 @@ static void the_form_stays(void **state)
 }
 
 /* Threat 79: garbage, a changed letter, a cut, another version. */
-static void a_changed_letter_is_refused(void **state)
+static void a_changed_command_is_refused(void **state)
 {
     (void)state;
     static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
@@ -229,7 +229,7 @@ int main(void)
         cmocka_unit_test(the_largest_set_fits_exactly),
         cmocka_unit_test(the_stem_writes_the_same),
         cmocka_unit_test(the_form_stays),
-        cmocka_unit_test(a_changed_letter_is_refused),
+        cmocka_unit_test(a_changed_command_is_refused),
         cmocka_unit_test(a_wrong_form_is_refused),
         cmocka_unit_test(garbage_and_a_megabyte_are_refused),
     };

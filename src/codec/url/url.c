@@ -81,13 +81,13 @@ static int escaped_byte(struct span text)
     return high < 0 || low < 0 ? -1 : high << 4 | low;
 }
 
-bool url_decode(struct span text, enum url_part part, struct buf *room, struct span *ret_plain)
+bool url_decode(struct span text, enum url_part part, struct buf *scratch, struct span *ret_plain)
 {
     if (is_plain(text, part)) {
         *ret_plain = text;
         return true;
     }
-    buf_clear(room);
+    buf_clear(scratch);
     for (size_t i = 0; i < text.len; i++) {
         int byte = (unsigned char)text.at[i];
         if (byte == '%') {
@@ -99,10 +99,10 @@ bool url_decode(struct span text, enum url_part part, struct buf *room, struct s
         /* RFC 3986 7.3: NUL hides the rest of a name from those who end theirs with it. */
         if (byte <= 0)
             return false;
-        buf_putc(room, (char)byte);
+        buf_putc(scratch, (char)byte);
     }
-    if (buf_is_over(room))
+    if (buf_is_over(scratch))
         return false;
-    *ret_plain = buf_span(room);
+    *ret_plain = buf_span(scratch);
     return true;
 }

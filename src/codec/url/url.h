@@ -23,8 +23,8 @@ bool url_query_next(struct span *rest, struct span *ret_name, struct span *ret_v
 enum url_part { URL_PATH, URL_QUERY };
 
 /* *ret_plain: the bytes meant by `text`. It is `text` itself where there is nothing to decode; else the bytes are in
- * `room`, which is emptied first, and stay until that is next written to. In a query a `+` is a space (WHATWG URL 5.1).
+ * `scratch`, which is emptied first, and stay until that is next written to. In a query a `+` is a space (WHATWG URL 5.1).
  * False, with *ret_plain as it was: a `%` without two hex digits, a NUL, encoded or plain, or no room. */
-bool url_decode(struct span text, enum url_part part, struct buf *room, struct span *ret_plain);
+bool url_decode(struct span text, enum url_part part, struct buf *scratch, struct span *ret_plain);
 
 #endif

@@ -7,19 +7,19 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len);
 
 static void check_decoding(struct span text, enum url_part part)
 {
-    struct buf  room;
+    struct buf  scratch;
     struct span plain;
 
-    buf_init(&room, text.len);
-    bool is_fine = url_decode(text, part, &room, &plain);
+    buf_init(&scratch, text.len);
+    bool is_fine = url_decode(text, part, &scratch, &plain);
     must(!is_fine || (plain.len <= text.len && (plain.len == 0 || memchr(plain.at, '\0', plain.len) == NULL)));
     size_t len = is_fine ? plain.len : 0;
-    buf_fini(&room);
+    buf_fini(&scratch);
     if (len == 0)
         return;
-    buf_init(&room, len - 1);
-    must(!url_decode(text, part, &room, &plain) || plain.at == text.at);  /* too little room, or none needed */
-    buf_fini(&room);
+    buf_init(&scratch, len - 1);
+    must(!url_decode(text, part, &scratch, &plain) || plain.at == text.at);  /* too little room, or none needed */
+    buf_fini(&scratch);
 }
 
 static void check_path(struct span path)

@@ -124,17 +124,17 @@ static void threat_54_decoding_takes_what_is_well_formed(void **state)
         { SPAN("%7E"), URL_PATH, SPAN("~") },
         { SPAN(""), URL_QUERY, SPAN("") },
     };
-    struct buf room;
+    struct buf scratch;
 
-    buf_init(&room, 100);
+    buf_init(&scratch, 100);
     for (size_t i = 0; i < COUNT(rows); i++) {
         struct span plain;
-        if (!url_decode(rows[i].text, rows[i].part, &room, &plain))
+        if (!url_decode(rows[i].text, rows[i].part, &scratch, &plain))
             fail_msg("%s", rows[i].text.at);
         expect_span(rows[i].text.at, plain, rows[i].want);
     }
     assert_false(utf8_is_valid(SPAN("\xc0\xaf")));
-    buf_fini(&room);
+    buf_fini(&scratch);
 }
 
 static void threat_54_decoding_refuses_what_is_not(void **state)
@@ -144,35 +144,35 @@ static void threat_54_decoding_refuses_what_is_not(void **state)
         SPAN("%"), SPAN("a%"), SPAN("a%2"), SPAN("%zz"), SPAN("%2g"), SPAN("%g2"), SPAN("%%20"), SPAN("% 20"),
         SPAN("%00"), SPAN("a%00b"), SPAN("%u0041"), SPAN("%+1"), SPAN("a\0b"), SPAN("%-1"),
     };
-    struct buf  room;
+    struct buf  scratch;
     struct span plain = SPAN("as it was");
 
-    buf_init(&room, 100);
+    buf_init(&scratch, 100);
     for (size_t i = 0; i < COUNT(rows); i++) {
-        if (url_decode(rows[i], URL_PATH, &room, &plain) || url_decode(rows[i], URL_QUERY, &room, &plain))
+        if (url_decode(rows[i], URL_PATH, &scratch, &plain) || url_decode(rows[i], URL_QUERY, &scratch, &plain))
             fail_msg("%s", rows[i].at);
         expect_span(rows[i].at, plain, SPAN("as it was"));
     }
-    buf_fini(&room);
+    buf_fini(&scratch);
 }
 
 static void decoding_copies_only_where_it_must(void **state)
 {
     (void)state;
     struct span text = SPAN("topic:prices"), plain;
-    struct buf  room;
+    struct buf  scratch;
 
-    buf_init(&room, 4);
-    assert_true(url_decode(text, URL_QUERY, &room, &plain));
+    buf_init(&scratch, 4);
+    assert_true(url_decode(text, URL_QUERY, &scratch, &plain));
     assert_ptr_equal(plain.at, text.at);
-    assert_int_equal(room.cap, 0);
+    assert_int_equal(scratch.cap, 0);
 
-    assert_true(url_decode(SPAN("%61bcd"), URL_PATH, &room, &plain));
-    assert_ptr_equal(plain.at, room.at);
-    assert_false(url_decode(SPAN("%61bcde"), URL_PATH, &room, &plain));
-    assert_true(url_decode(SPAN("%61"), URL_PATH, &room, &plain));
+    assert_true(url_decode(SPAN("%61bcd"), URL_PATH, &scratch, &plain));
+    assert_ptr_equal(plain.at, scratch.at);
+    assert_false(url_decode(SPAN("%61bcde"), URL_PATH, &scratch, &plain));
+    assert_true(url_decode(SPAN("%61"), URL_PATH, &scratch, &plain));
     expect_span("after an overflow", plain, SPAN("a"));
-    buf_fini(&room);
+    buf_fini(&scratch);
 }
 
 int main(void)

@@ -1,8 +1,8 @@
-/* Any bytes, however cut, tell one story; and what ws.h promises for every input holds (ws_tale.h checks it). The first
+/* Any bytes, however cut, tell one transcript; and what ws.h promises for every input holds (ws_transcript.h checks it). The first
  * byte chooses the limits, the rest is what the client sends; and what we send. */
 #include <stdio.h>
 
-#include "lib/ws_tale.h"
+#include "lib/ws_transcript.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len);
 
@@ -43,16 +43,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 {
     static const uint64_t message_maxima[]  = { 20, 125, 300, UINT32_MAX };
     static const uint32_t fragment_maxima[] = { 1, 2, 5, 1000 };
-    struct buf            story;
+    struct buf            transcript;
 
     if (len == 0 || len > 1500)
         return 0;
     check_sending(span_of(bytes + 1, len - 1));
-    struct ws_tale_limits limits = { message_maxima[bytes[0] & 3], fragment_maxima[bytes[0] >> 2 & 3] };
-    bool is_held = laws_hold(span_of(bytes + 1, len - 1), ws_tale, &limits, 4, &story);
+    struct ws_transcript_limits limits = { message_maxima[bytes[0] & 3], fragment_maxima[bytes[0] >> 2 & 3] };
+    bool is_held = laws_hold(span_of(bytes + 1, len - 1), ws_transcript, &limits, 4, &transcript);
     if (!is_held)
-        fprintf(stderr, "%.*s\n", SPAN_ARG(buf_span(&story)));
+        fprintf(stderr, "%.*s\n", SPAN_ARG(buf_span(&transcript)));
     must(is_held);
-    buf_fini(&story);
+    buf_fini(&transcript);
     return 0;
 }

@@ -1,11 +1,11 @@
 /* RFC 6455 as tables: every rule with the byte at which it is broken, Autobahn's sections 1 to 7 and 9 in our words,
- * and the law that no cut of the bytes changes the tale (lib/laws.h). */
+ * and the law that no cut of the bytes changes the run (lib/laws.h). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 
 #include "base/rng.h"
-#include "lib/ws_tale.h"
+#include "lib/ws_transcript.h"
 
 #include <cmocka.h>
 
@@ -31,16 +31,16 @@ static void client_put(struct buf *wire, uint8_t first, struct span payload, uin
     assert_false(buf_is_over(wire));
 }
 
-static struct ws_tale_limits usual_limits = { MESSAGE_BYTES_MAX, FRAGMENTS_MAX };
+static struct ws_transcript_limits usual_limits = { MESSAGE_BYTES_MAX, FRAGMENTS_MAX };
 
 /* Whole, cut in two anywhere, byte by byte and cut at random. */
-static void expect_for_every_cut(const char *name, struct span wire, struct ws_tale_limits limits, struct span want)
+static void expect_for_every_cut(const char *name, struct span wire, struct ws_transcript_limits limits, struct span want)
 {
-    struct buf story;
+    struct buf transcript;
 
-    if (!laws_hold(wire, ws_tale, &limits, RANDOM_CUTS, &story) || !span_eq(buf_span(&story), want))
-        fail_msg("%s: %.*s instead of %.*s", name, SPAN_ARG(buf_span(&story)), SPAN_ARG(want));
-    buf_fini(&story);
+    if (!laws_hold(wire, ws_transcript, &limits, RANDOM_CUTS, &transcript) || !span_eq(buf_span(&transcript), want))
+        fail_msg("%s: %.*s instead of %.*s", name, SPAN_ARG(buf_span(&transcript)), SPAN_ARG(want));
+    buf_fini(&transcript);
 }
 
 /* Feeds bytes one at a time, as long as all is well; returns how many were fed. *ret_code: the fault's, or 0. */
@@ -128,7 +128,7 @@ static void every_first_byte_is_known_or_a_fault(void **state)
     }
 }
 
-/* --- whole stories --- */
+/* --- whole transcripts --- */
 
 struct frame {
     uint8_t     first;
@@ -252,21 +252,21 @@ static void every_form_of_length_comes_through(void **state)
     for (size_t i = 0; i < sizeof payload; i++)
         payload[i] = (char)('a' + i % 23);
     for (size_t i = 0; i < COUNT(sizes); i++) {
-        struct buf wire, want, story;
+        struct buf wire, want, transcript;
         int        size = (int)sizes[i];
 
         buf_init(&wire, WIRE_BYTES_MAX);
         buf_init(&want, WIRE_BYTES_MAX);
-        buf_init(&story, WIRE_BYTES_MAX);
+        buf_init(&transcript, WIRE_BYTES_MAX);
         client_put(&wire, FIN | WS_BINARY, span_of(payload, sizes[i]), 0x80ff017fu);
         client_put(&wire, FIN | WS_TEXT, span_of(payload, sizes[i]), 0);
         buf_putf(&want, "binary(%.*s) text(%.*s)", size, payload, size, payload);
-        laws_tell(buf_span(&wire), ws_tale, &usual_limits, &story);
-        if (!span_eq(buf_span(&story), buf_span(&want)))
+        laws_tell(buf_span(&wire), ws_transcript, &usual_limits, &transcript);
+        if (!span_eq(buf_span(&transcript), buf_span(&want)))
             fail_msg("%d bytes", size);
         buf_fini(&wire);
         buf_fini(&want);
-        buf_fini(&story);
+        buf_fini(&transcript);
     }
 }
 
@@ -286,8 +286,8 @@ static void a_message_is_too_big_by_its_head(void **state)
         { "the highest limit", { WS_TEXT, SPAN("a") }, { FIN | WS_CONT, SPAN("b") }, UINT32_MAX, "text(ab)" },
     };
     for (size_t i = 0; i < COUNT(rows); i++) {
-        struct ws_tale_limits limits = { rows[i].max, FRAGMENTS_MAX };
-        struct buf            wire, story;
+        struct ws_transcript_limits limits = { rows[i].max, FRAGMENTS_MAX };
+        struct buf            wire, transcript;
 
         buf_init(&wire, WIRE_BYTES_MAX);
         client_put(&wire, rows[i].before.first, rows[i].before.payload, 1);
@@ -296,11 +296,11 @@ static void a_message_is_too_big_by_its_head(void **state)
 
         /* Without the last frame's mask and payload, a fault must show already. */
         size_t without = rows[i].last.payload.len + 4;
-        buf_init(&story, WIRE_BYTES_MAX);
-        laws_tell(span_head(buf_span(&wire), wire.len - without), ws_tale, &limits, &story);
+        buf_init(&transcript, WIRE_BYTES_MAX);
+        laws_tell(span_head(buf_span(&wire), wire.len - without), ws_transcript, &limits, &transcript);
         if (strstr(rows[i].want, "fault") != NULL)
-            assert_true(span_eq(buf_span(&story), span_str(rows[i].want)));
-        buf_fini(&story);
+            assert_true(span_eq(buf_span(&transcript), span_str(rows[i].want)));
+        buf_fini(&transcript);
         buf_fini(&wire);
     }
 }
@@ -314,7 +314,7 @@ static void fragments_can_be_forbidden(void **state)
     client_put(&wire, FIN | WS_TEXT, SPAN("whole"), 3);
     client_put(&wire, WS_TEXT, SPAN("half"), 3);
     client_put(&wire, WS_CONT, SPAN("."), 3);
-    expect_for_every_cut("one frame a message", buf_span(&wire), (struct ws_tale_limits){ MESSAGE_BYTES_MAX, 1 },
+    expect_for_every_cut("one frame a message", buf_span(&wire), (struct ws_transcript_limits){ MESSAGE_BYTES_MAX, 1 },
                          SPAN("text(whole) fault(1008)"));
     buf_fini(&wire);
 }
@@ -491,24 +491,24 @@ static void put_random_frame(struct buf *wire, struct rng *rng)
     client_put(wire, firsts[rng_below(rng, COUNT(firsts))], span_of(payload, len), (uint32_t)rng_next(rng));
 }
 
-static void no_cut_of_random_frames_changes_the_tale(void **state)
+static void no_cut_of_random_frames_changes_the_transcript(void **state)
 {
     (void)state;
     enum { ROUNDS = 60, FRAMES_MAX = 8 };
     struct rng rng = { 6455 };
 
     for (int round = 0; round < ROUNDS; round++) {
-        struct ws_tale_limits limits = { 400, 4 };
-        struct buf            wire, story;
+        struct ws_transcript_limits limits = { 400, 4 };
+        struct buf            wire, transcript;
 
         buf_init(&wire, WIRE_BYTES_MAX);
         for (uint64_t count = 1 + rng_below(&rng, FRAMES_MAX); count > 0; count--)
             put_random_frame(&wire, &rng);
         if (rng_below(&rng, 2) == 0)
             wire.at[rng_below(&rng, wire.len)] ^= (char)(1 << rng_below(&rng, 8));
-        if (!laws_hold(buf_span(&wire), ws_tale, &limits, RANDOM_CUTS, &story))
-            fail_msg("round %d: %.*s", round, SPAN_ARG(buf_span(&story)));
-        buf_fini(&story);
+        if (!laws_hold(buf_span(&wire), ws_transcript, &limits, RANDOM_CUTS, &transcript))
+            fail_msg("round %d: %.*s", round, SPAN_ARG(buf_span(&transcript)));
+        buf_fini(&transcript);
         buf_fini(&wire);
     }
 }
@@ -528,12 +528,12 @@ static void a_link_cut_off_at_any_byte_told_what_was_whole(void **state)
     client_put(&wire, FIN | WS_CLOSE, SPAN("\x03\xe9" "bye"), 0xddeeff00u);
 
     for (size_t len = 0; len <= wire.len; len++) {
-        struct buf story;
-        buf_init(&story, WIRE_BYTES_MAX);
-        laws_tell(span_head(buf_span(&wire), len), ws_tale, &usual_limits, &story);
-        assert_true(span_starts(span_str(want), buf_span(&story)) && story.len >= told);
-        told = story.len;
-        buf_fini(&story);
+        struct buf transcript;
+        buf_init(&transcript, WIRE_BYTES_MAX);
+        laws_tell(span_head(buf_span(&wire), len), ws_transcript, &usual_limits, &transcript);
+        assert_true(span_starts(span_str(want), buf_span(&transcript)) && transcript.len >= told);
+        told = transcript.len;
+        buf_fini(&transcript);
     }
     assert_int_equal(told, sizeof want - 1);
     buf_fini(&wire);
@@ -736,7 +736,7 @@ int main(void)
         cmocka_unit_test(data_is_handed_out_as_it_comes),
         cmocka_unit_test(a_cut_control_frame_is_left_untouched),
         cmocka_unit_test(unmasking_agrees_with_the_plain_way),
-        cmocka_unit_test(no_cut_of_random_frames_changes_the_tale),
+        cmocka_unit_test(no_cut_of_random_frames_changes_the_transcript),
         cmocka_unit_test(a_link_cut_off_at_any_byte_told_what_was_whole),
         cmocka_unit_test(heads_take_their_shortest_form),
         cmocka_unit_test(closes_hold_what_fits_of_their_reason),

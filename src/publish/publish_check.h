@@ -1,0 +1,36 @@
+/* publish_request.h - This module judges what is to be published, the same for all doors (HTTP, batch, WebSocket): is the channel
+ * theirs to publish to, the payload small enough, JSON if it says so? It refuses to know how it came in. */
+#ifndef PUBLISH_PUBLISH_CHECK_H
+#define PUBLISH_PUBLISH_CHECK_H
+
+#include "base/buf.h"
+#include "message/identity.h"
+#include "node/command.h"
+
+enum { PUBLISH_KEY_BYTES_MAX = 255, PUBLISH_TTL_S_MAX = 10 * 366 * 24 * 3600 };
+
+/* All borrowed. */
+struct publish_request {
+    struct channel_name   *name;
+    struct span            payload;
+    struct span            media;     /* empty, or a form's: text/plain if it is UTF-8, else application/octet-stream */
+    struct span            key;       /* Idempotency-Key; empty: none */
+    bool                   has_ttl;
+    uint64_t               ttl_s;
+    msec                   wall;
+    const struct identity *identity;
+};
+
+/* 0: *ret_message is the message, the caller's. Else the HTTP status of the refusal, and *ret_why in words (static). */
+unsigned publish_check(const struct publish_request *publish_request, struct message **ret_message, const char **ret_why);
+
+/* May they take back or publish here? 0, 401 or 403. */
+unsigned publish_check_rights(const struct channel_name *name, const struct identity *identity, const char **ret_why);
+
+/* How a publish ended, for its asker: NULL if well, else why not, and its HTTP status. *ret_status: 201 or 200 if well. */
+const char *publish_explain(enum publish_outcome outcome, unsigned *ret_status);
+
+/* The members of a receipt, for every door's own object: "channel","epoch","seq","id","time". */
+void publish_put_receipt(struct buf *buf, const struct channel_name *name, const struct append_answer *answer);
+
+#endif

@@ -1,0 +1,360 @@
+#include "settings/config_priv.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { FLAGS_MAX = 256, WHY_BYTES_MAX = 2048, NAME_BYTES_MAX = 64 };
+
+#define VARIABLE_HEAD "LONGWIRE_"
+
+enum wish { SUBSCRIBE_RUN, SUBSCRIBE_CHECK, SUBSCRIBE_HELP, SUBSCRIBE_VERSION, SUBSCRIBE_PRINT_CONFIG, SUBSCRIBE_PRINT_DOCS };
+
+/* What the command line says, before it is weighed against the rest. Borrows from argv. */
+struct command_line {
+    enum wish   wish;
+    struct span config;                /* path; empty: none */
+    bool        is_given[SETTING_COUNT];
+    struct span value[SETTING_COUNT];
+};
+
+void config_say_name(struct buf *say, struct span name)
+{
+    struct span shown = span_head(name, NAME_BYTES_MAX);
+    for (size_t i = 0; i < shown.len; i++) {
+        bool is_plain = shown.at[i] >= ' ' && shown.at[i] < 0x7f;
+        buf_put(say, is_plain ? span_of(&shown.at[i], 1) : SPAN("?"));
+    }
+}
+
+static void say_line(struct buf *say, struct span name, struct span what)
+{
+    config_say_name(say, name);
+    buf_put_lit(say, ": ");
+    buf_put(say, what);
+    buf_putc(say, '\n');
+}
+
+/* --- flags --------------------------------------------------------------------------------------------------- */
+
+static bool wish_find(struct span name, enum wish *ret_wish)
+{
+    static const struct { struct span name; enum wish wish; } wishes[] = {
+        { SPAN("check"), SUBSCRIBE_CHECK },
+        { SPAN("help"), SUBSCRIBE_HELP },
+        { SPAN("version"), SUBSCRIBE_VERSION },
+        { SPAN("print-config"), SUBSCRIBE_PRINT_CONFIG },
+        { SPAN("print-docs"), SUBSCRIBE_PRINT_DOCS },
+    };
+    for (size_t i = 0; i < sizeof wishes / sizeof wishes[0]; i++)
+        if (span_eq(wishes[i].name, name)) {
+            *ret_wish = wishes[i].wish;
+            return true;
+        }
+    return false;
+}
+
+/* One flag on its way from argv into the command line. */
+struct flag {
+    struct span whole;      /* "--http", for messages */
+    struct span name;       /* "http" */
+    struct span value;
+    bool        has_value;
+};
+
+static bool setting_flag_take(struct command_line *line, const struct flag *flag, enum setting setting, struct buf *say)
+{
+    if (!flag->has_value && !setting_is_switch(setting)) {
+        say_line(say, flag->whole, SPAN("needs a value"));
+        return false;
+    }
+    if (line->is_given[setting]) {
+        say_line(say, flag->whole, SPAN("is given twice; a list is one value, with commas"));
+        return false;
+    }
+    line->is_given[setting] = true;
+    line->value[setting]    = flag->has_value ? flag->value : SPAN("true");
+    return true;
+}
+
+static bool config_flag_take(struct command_line *line, const struct flag *flag, struct buf *say)
+{
+    if (!flag->has_value || flag->value.len == 0 || line->config.len > 0) {
+        say_line(say, flag->whole, SPAN("needs the path of one file, once"));
+        return false;
+    }
+    line->config = flag->value;
+    return true;
+}
+
+static bool flag_take(struct command_line *line, const struct flag *flag, struct buf *say)
+{
+    enum setting setting;
+    if (span_eq(flag->name, SPAN("config")))
+        return config_flag_take(line, flag, say);
+    if (setting_find(flag->name, &setting))
+        return setting_flag_take(line, flag, setting, say);
+    say_line(say, flag->whole, SPAN("there is no such flag; longwired --help lists them all"));
+    return false;
+}
+
+/* Takes `--name=value` apart, or finds the value in the next argument. */
+static struct flag flag_at(char *const *argv, int *at)
+{
+    struct span argument = span_str(argv[*at]), value = argument;
+    struct flag flag     = { 0 };
+
+    flag.has_value = strchr(argv[*at], '=') != NULL;
+    span_cut(&value, '=', &flag.whole);
+    flag.name  = span_skip(flag.whole, 2);
+    flag.value = value;
+    if (!flag.has_value && argv[*at + 1] != NULL && !span_starts(span_str(argv[*at + 1]), SPAN("--"))) {
+        flag.has_value = true;
+        flag.value     = span_str(argv[++*at]);
+    }
+    return flag;
+}
+
+static bool command_line_read(char *const *argv, struct command_line *line, struct buf *say)
+{
+    bool is_good = true;
+
+    for (int i = 1; argv[0] != NULL && argv[i] != NULL; i++) {
+        struct span argument = span_str(argv[i]);
+        if (!span_starts(argument, SPAN("--"))) {
+            say_line(say, argument, SPAN("is not a flag; flags begin with --, and longwired --help lists them all"));
+            is_good = false;
+            continue;
+        }
+        if (wish_find(span_skip(argument, 2), &line->wish))
+            continue;
+        struct flag flag = flag_at(argv, &i);
+        is_good &= flag_take(line, &flag, say);
+    }
+    return is_good;
+}
+
+static bool flags_apply(const struct command_line *line, struct settings *settings, struct buf *say)
+{
+    bool       is_good = true;
+    struct buf why;
+
+    buf_init(&why, WHY_BYTES_MAX);
+    for (enum setting setting = 0; setting < SETTING_COUNT; setting++) {
+        if (!line->is_given[setting])
+            continue;
+        if (settings_set(settings, setting, line->value[setting], &why)) {
+            settings->source_of[setting] = FROM_FLAG;
+            continue;
+        }
+        buf_putf(say, "--%s: %.*s\n", setting_name(setting), SPAN_ARG(buf_span(&why)));
+        buf_clear(&why);
+        is_good = false;
+    }
+    buf_fini(&why);
+    return is_good;
+}
+
+/* --- environment --------------------------------------------------------------------------------------------- */
+
+/* The setting that LONGWIRE_NAME stands for. */
+static bool variable_find(struct span name, enum setting *ret_setting)
+{
+    char lower[NAME_BYTES_MAX];
+
+    if (name.len > sizeof lower)
+        return false;
+    for (size_t i = 0; i < name.len; i++) {
+        if (islower((unsigned char)name.at[i]) || name.at[i] == '-')
+            return false;
+        lower[i] = (char)tolower((unsigned char)name.at[i]);
+    }
+    return setting_find(span_of(lower, name.len), ret_setting);
+}
+
+static bool variable_take(struct settings *settings, struct span name, struct span value, struct buf *why,
+                          struct buf *say)
+{
+    struct span  tail = span_skip(name, sizeof VARIABLE_HEAD - 1);
+    enum setting setting;
+
+    if (span_eq(tail, SPAN("CONFIG")) || span_eq(tail, SPAN("SERVER")) || span_eq(tail, SPAN("KEY")))
+        return true;  /* the first is read elsewhere, the others are for the command line tools */
+    if (!variable_find(tail, &setting)) {
+        say_line(say, name, SPAN("warning: there is no such setting, so this variable does nothing"));
+        return true;
+    }
+    if (!settings_set(settings, setting, value, why)) {
+        say_line(say, name, buf_span(why));
+        return false;
+    }
+    settings->source_of[setting] = FROM_ENVIRONMENT;
+    return true;
+}
+
+static bool environment_apply(char *const *env, struct settings *settings, struct buf *say)
+{
+    bool       is_good = true;
+    struct buf why;
+
+    buf_init(&why, WHY_BYTES_MAX);
+    for (; *env != NULL; env++) {
+        struct span value = span_str(*env), name;
+        if (!span_starts(value, SPAN(VARIABLE_HEAD)) || !span_cut(&value, '=', &name))
+            continue;
+        is_good &= variable_take(settings, name, value, &why, say);
+        buf_clear(&why);
+    }
+    buf_fini(&why);
+    return is_good;
+}
+
+static struct span environment_get(char *const *env, struct span name)
+{
+    for (; *env != NULL; env++) {
+        struct span value = span_str(*env), head;
+        if (span_cut(&value, '=', &head) && span_eq(head, name))
+            return value;
+    }
+    return SPAN("");
+}
+
+/* --- file ---------------------------------------------------------------------------------------------------- */
+
+static bool file_say(struct buf *say, const char *path, int error)
+{
+    buf_putf(say, "%s: can't be read: %s\n", path, strerrordesc_np(error));
+    return false;
+}
+
+/* All of it; *text is over its maximum if the file is. */
+static bool file_slurp(int fd, const char *path, struct buf *text, struct buf *say)
+{
+    char    piece[4096];
+    ssize_t len;
+
+    while ((len = read(fd, piece, sizeof piece)) > 0 && !buf_is_over(text))
+        buf_put(text, span_of(piece, (size_t)len));
+    if (len < 0)
+        return file_say(say, path, errno);
+    if (buf_is_over(text)) {
+        buf_putf(say, "%s: may be at most %d bytes long\n", path, CONFIG_FILE_BYTES_MAX);
+        return false;
+    }
+    return true;
+}
+
+static void secrecy_check(int fd, const char *path, const struct settings *settings, struct buf *say)
+{
+    struct stat stat;
+    if (settings->key_count > 0 && fstat(fd, &stat) == 0 && S_ISREG(stat.st_mode) && (stat.st_mode & S_IROTH))
+        buf_putf(say, "%s: warning: every user of this machine can read its keys; chmod o-r would end that\n", path);
+}
+
+enum occasion { AT_START, AT_RELOAD };
+
+static bool file_can_be_read_again(int fd, const char *path, struct buf *say)
+{
+    struct stat stat;
+    if (fstat(fd, &stat) == 0 && S_ISREG(stat.st_mode))
+        return true;
+    buf_putf(say, "%s: is no regular file, which alone can be read again; a restart would read it\n", path);
+    return false;
+}
+
+static bool file_apply(const char *path, enum occasion occasion, struct settings *settings, struct buf *say)
+{
+    struct buf text;
+    int        fd = open(path, O_RDONLY | O_CLOEXEC | (occasion == AT_RELOAD ? O_NONBLOCK : 0));
+    if (fd < 0)
+        return file_say(say, path, errno);
+
+    buf_init(&text, CONFIG_FILE_BYTES_MAX);
+    bool is_good = (occasion == AT_START || file_can_be_read_again(fd, path, say)) &&
+                   file_slurp(fd, path, &text, say) && config_read(settings, path, buf_span(&text), say);
+    if (is_good)
+        secrecy_check(fd, path, settings, say);
+    if (text.at != NULL)
+        explicit_bzero(text.at, text.cap);
+    buf_fini(&text);
+    close(fd);
+    return is_good;
+}
+
+static bool config_file_apply(const struct command_line *line, char *const *env, enum occasion occasion,
+                              struct settings *settings, struct buf *say)
+{
+    struct span path = line->config.len > 0 ? line->config : environment_get(env, SPAN(VARIABLE_HEAD "CONFIG"));
+    /* Both end where their string ends, so the span is a C string too. */
+    return path.len == 0 || file_apply(path.at, occasion, settings, say);
+}
+
+/* --- all together -------------------------------------------------------------------------------------------- */
+
+static bool finish(struct settings *settings, struct buf *say)
+{
+    struct buf why;
+    buf_init(&why, WHY_BYTES_MAX);
+    bool is_good = settings_finish(settings, &why);
+    if (!is_good) {
+        buf_put(say, buf_span(&why));
+        buf_putc(say, '\n');
+    }
+    if (settings->tcp[0] != '\0')
+        buf_put_lit(say, "tcp: warning: the native protocol is not in this version yet, so nothing listens there\n");
+    buf_fini(&why);
+    return is_good;
+}
+
+/* Wishes that need no settings. False: this one does. */
+static bool wish_grant(enum wish wish, struct buf *say)
+{
+    switch (wish) {
+    case SUBSCRIBE_RUN:
+    case SUBSCRIBE_CHECK: return false;
+    case SUBSCRIBE_HELP: buf_clear(say); settings_print_help(say); return true;
+    case SUBSCRIBE_VERSION: buf_clear(say); buf_put_lit(say, "longwired " LONGWIRE_VERSION "\n"); return true;
+    case SUBSCRIBE_PRINT_CONFIG: buf_clear(say); settings_print_config(say); return true;
+    case SUBSCRIBE_PRINT_DOCS: buf_clear(say); settings_print_docs(say); return true;
+    }
+    return false;
+}
+
+static bool sources_apply(const struct command_line *line, char *const *env, enum occasion occasion,
+                          struct settings *settings, struct buf *say)
+{
+    bool is_good = config_file_apply(line, env, occasion, settings, say);
+    is_good &= environment_apply(env, settings, say);
+    is_good &= flags_apply(line, settings, say);
+    return is_good;
+}
+
+bool config_load_again(char *const *argv, char *const *env, struct settings *settings, struct buf *say)
+{
+    struct command_line line = { 0 };
+
+    settings_init(settings);
+    return command_line_read(argv, &line, say) && sources_apply(&line, env, AT_RELOAD, settings, say) &&
+           finish(settings, say);
+}
+
+enum config_verdict config_load(char *const *argv, char *const *env, struct settings *settings, struct buf *say)
+{
+    struct command_line line = { 0 };
+
+    settings_init(settings);
+    bool is_good = command_line_read(argv, &line, say);
+    if (wish_grant(line.wish, say))
+        return CONFIG_EXIT_OK;
+    is_good &= sources_apply(&line, env, AT_START, settings, say);
+    /* Holding settings against one another makes sense once each is what was meant. */
+    is_good = is_good && finish(settings, say);
+    if (!is_good)
+        return CONFIG_EXIT_BAD;
+    if (line.wish != SUBSCRIBE_CHECK)
+        return CONFIG_RUN;
+    settings_print_in_force(settings, say);
+    return CONFIG_EXIT_OK;
+}

@@ -1,0 +1,488 @@
+/* From where settings come: the order, every sentence of refusal, keys and namespaces. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "settings/config.h"
+
+#include <cmocka.h>
+
+#define SECRET "correct-horse-battery"
+
+static struct settings settings;
+static struct buf      say;
+static char           *nothing[] = { NULL };
+
+static const char *said(void)
+{
+    buf_putc(&say, '\0');
+    return say.at;
+}
+
+static int begin(void **state)
+{
+    (void)state;
+    settings_init(&settings);
+    buf_init(&say, CONFIG_SAY_BYTES_MAX);
+    return 0;
+}
+
+static int end(void **state)
+{
+    (void)state;
+    settings_fini(&settings);
+    buf_fini(&say);
+    return 0;
+}
+
+static bool reads(const char *text)
+{
+    settings_init(&settings);
+    buf_clear(&say);
+    return config_read(&settings, "f", span_str(text), &say);
+}
+
+static enum config_verdict load(char *const *argv, char *const *env)
+{
+    buf_clear(&say);
+    return config_load(argv, env, &settings, &say);
+}
+
+/* threat 26: whatever can't be understood is refused, with its place and what is allowed. */
+static void a_file_is_refused_with_line_name_and_what_is_allowed(void **state)
+{
+    (void)state;
+    static const struct { const char *text, *say; } rows[] = {
+        { "lops = 1", "f:1: lops: there is no such setting; longwired --help lists them all\n" },
+        { "\n\x1b[2J = 1", "f:2: ?[2J: there is no such setting; longwired --help lists them all\n" },
+        { "; a\nloops = 65\n", "f:2: loops: must be a number from 0 to 64\n" },
+        { "loops = 2 # two\n", "f:1: loops: must be a number from 0 to 64\n" },
+        { "loops =\n", "f:1: loops: must be a number from 0 to 64\n" },
+        { "loops = 1\r\nloops = 1\r\n", "f:2: loops: stands in this file twice\n" },
+        { "log-level = info\nlog_level = info\n", "f:2: log_level: stands in this file twice\n" },
+        { "loops 1\n", "f:1: must be \"name = value\", a [section] or a comment\n" },
+        { "http = 127.0.0.1:80,\n  127.0.0.1:81\nloops = 99",
+          "f:2: 127.0.0.1: there is no such setting; longwired --help lists them all\n"
+          "f:3: loops: must be a number from 0 to 64\n" },
+        { "[limits]\nloops = 99", "f:1: limits: unknown section; there are [key NAME] and [namespace NAME]\n" },
+        { "[]\n", "f:1: unknown section; there are [key NAME] and [namespace NAME]\n" },
+        { "[key a\nsecret = " SECRET, "f:1: a section's heading must be [key NAME] or [namespace NAME]\n" },
+        { "[key a] b\n", "f:1: a section's heading must be [key NAME] or [namespace NAME]\n" },
+        { "[key]\n", "f:1: key: a key's name must be 1 to 32 letters, digits and -._\n" },
+        { "[key a b]\n", "f:1: key a b: a key's name must be 1 to 32 letters, digits and -._\n" },
+        { "[key 123456789012345678901234567890123]\n",
+          "f:1: key 123456789012345678901234567890123: a key's name must be 1 to 32 letters, digits and -._\n" },
+        { "loops = 1\n[key a]\n",
+          "f:2: secret must be there: 16 to 128 letters, digits and -._~+/, with = only at the end\n" },
+        { "[key a]\nrights = admin\n\n[key b]\n",
+          "f:1: secret must be there: 16 to 128 letters, digits and -._~+/, with = only at the end\n"
+          "f:4: secret must be there: 16 to 128 letters, digits and -._~+/, with = only at the end\n" },
+        { "[key a]\nsecret = fifteen-letters\nrights = admin\n",
+          "f:1: secret must be there: 16 to 128 letters, digits and -._~+/, with = only at the end\n" },
+        { "[key a]\nsecret = sixteen letters!\nrights = admin\n",
+          "f:1: secret must be there: 16 to 128 letters, digits and -._~+/, with = only at the end\n" },
+        { "[key a]\nsecret = ================\nrights = admin\n",
+          "f:1: secret must be there: 16 to 128 letters, digits and -._~+/, with = only at the end\n" },
+        { "[key a]\nsecret = " SECRET "\n",
+          "f:1: rights must be there: one or more of publish, subscribe, admin, with commas between\n" },
+        { "[key a]\nsecret = " SECRET "\nrights =\n",
+          "f:1: rights must be there: one or more of publish, subscribe, admin, with commas between\n" },
+        { "[key a]\nsecret = " SECRET "\nrights = publish, all\n",
+          "f:1: rights must be there: one or more of publish, subscribe, admin, with commas between\n" },
+        { "[key a]\nsecret = " SECRET "\nsecret = " SECRET "\nrights = admin",
+          "f:3: secret: stands in this section twice\n" },
+        { "[key a]\nsecret = " SECRET "\nrights = admin\nloops = 1",
+          "f:4: loops: unknown here; there are: secret, rights\n" },
+        { "[key a]\nsecret = " SECRET "\nrights = admin\n[key a]\nrights = admin",
+          "f:4: key a: this key has a section already\n" },
+        { "[key a]\nsecret = " SECRET "\nrights = admin\n[key b]\nrights = admin\nsecret = " SECRET,
+          "f:4: another key has this secret already\n" },
+        { "[namespace News]\n", "f:1: namespace News: a namespace's name must be a small letter, then up to 31 small "
+                                "letters, digits, - and _\n" },
+        { "[namespace n]\n[namespace n]\n", "f:2: namespace n: this namespace has a section already\n" },
+        { "[namespace topic]\n[namespace topic]\n", "f:2: namespace topic: this namespace has a section already\n" },
+        { "[namespace n]\nkeep = 1",
+          "f:2: keep: unknown here; there are: durability, keep_age, keep_count, keep_bytes, payload_bytes_max, "
+          "ttl_default, subscribe, publish\n" },
+        { "[namespace n]\ndurability = eternal", "f:2: durability: must be one of: durable, memory, none\n" },
+        { "[namespace n]\nkeep_age = 3651d", "f:2: keep_age: must be a time from 0 to 3650d\n" },
+        { "[namespace n]\nkeep_count = 1T", "f:2: keep_count: must be a number from 0 to 1099511627776\n" },
+        { "[namespace n]\nkeep_bytes = 1025T", "f:2: keep_bytes: must be a size from 0 to 1024T\n" },
+        { "[namespace n]\npayload_bytes_max = 0", "f:2: payload_bytes_max: must be a size from 1 to 64M\n" },
+        { "[namespace n]\nttl_default = soon", "f:2: ttl_default: must be a time from 0 to 3650d\n" },
+        { "[namespace n]\nsubscribe = all", "f:2: subscribe: must be one of: anyone, key, nobody\n" },
+        { "[namespace n]\npublish = all", "f:2: publish: must be one of: anyone, key, nobody\n" },
+        { "[namespace n]\nkeep_age = 5m\ndurability = none",
+          "f:1: with durability none nothing is kept: leave out keep_age, keep_count and keep_bytes\n" },
+        { "[namespace live]\nkeep_count = 0",
+          "f:1: with durability memory keep_count or keep_bytes must be above 0, or memory would fill up\n" },
+        { "[namespace sys]\npublish = anyone", "f:1: into sys the server alone publishes: publish must be nobody\n" },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        if (reads(rows[i].text))
+            fail_msg("taken: %s", rows[i].text);
+        assert_string_equal(said(), rows[i].say);
+        assert_null(strstr(say.at, SECRET));
+    }
+}
+
+static void what_is_no_text_is_refused(void **state)
+{
+    (void)state;
+    static char long_line[10000], many_lines[400];
+
+    assert_false(config_read(&settings, "f", SPAN("loops = 1\0\n"), &say));
+    assert_string_equal(said(), "f:1: a line must be text; this one has a NUL byte\n");
+
+    memset(long_line, 'a', sizeof long_line - 1);
+    memcpy(long_line, "data = ", 7);
+    assert_false(reads(long_line));
+    assert_string_equal(said(), "f:1: a line may be at most 8192 bytes long\n");
+
+    for (size_t i = 0; i < sizeof many_lines / 4; i++)
+        memcpy(many_lines + 4 * i, "x=1\n", 4);
+    many_lines[sizeof many_lines - 1] = '\0';
+    assert_false(reads(many_lines));
+    assert_non_null(strstr(said(), "f:20: x: there is"));
+    assert_null(strstr(say.at, "f:21:"));
+    assert_non_null(strstr(say.at, "f: too many faults, the rest was not read\n"));
+}
+
+static void a_file_says_what_it_says(void **state)
+{
+    (void)state;
+    static char origins[4200] = "origins = https://a.example";
+
+    assert_true(reads("\xef\xbb\xbfloops = 2   ; two\r\n"
+                      "# a comment\n"
+                      "  heartbeat-s = 1m\n"
+                      "outbox_bytes_max=1M\n"
+                      "origins = \n"
+                      "[ key  app ]  ; the application\n"
+                      "rights = publish,subscribe\n"
+                      "secret = " SECRET "==\n"
+                      "[key op.s]\n"
+                      "secret = another-secret-of-mine\n"
+                      "rights = admin"));
+    assert_int_equal(settings.loops, 2);
+    assert_int_equal(settings.line_of[SETTING_loops], 1);
+    assert_int_equal(settings.heartbeat_s, 60);
+    assert_int_equal(settings.line_of[SETTING_heartbeat_s], 3);
+    assert_int_equal(settings.outbox_bytes_max, 1024 * 1024);
+    assert_int_equal(settings.key_count, 2);
+    assert_string_equal(settings.keys[0].name, "app");
+    assert_string_equal(settings.keys[0].secret, SECRET "==");
+    assert_int_equal(settings.keys[0].rights, RIGHT_PUBLISH | RIGHT_SUBSCRIBE);
+    assert_string_equal(settings.keys[1].name, "op.s");
+    assert_int_equal(settings.keys[1].rights, RIGHT_ADMIN);
+
+    /* Far longer than the lines inih takes by itself. */
+    for (int i = 0; i < 60; i++)
+        sprintf(origins + strlen(origins), ", https://a-rather-long-name-number-%d.example", i);
+    assert_true(reads(origins));
+    assert_int_equal(settings.origin_count, 61);
+}
+
+static void namespaces_get_their_policy(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *name;
+        enum durability durability;
+        enum id_kind id_kind;
+        msec keep_ms;
+        uint64_t keep_count, keep_bytes;
+        enum allowed subscribe, publish;
+    } rows[] = {
+        { "[namespace news]", "news", DURABLE, ID_OPEN, 604800000, 0, 0, ALLOW_ANYONE, ALLOW_KEY },
+        { "[namespace news]\nkeep_age=30d\nkeep_bytes=64M\nkeep_count=10\nsubscribe=key\npublish=nobody", "news",
+          DURABLE, ID_OPEN, INT64_C(2592000000), 10, 64 << 20, ALLOW_KEY, ALLOW_NOBODY },
+        { "[namespace news]\ndurability=memory", "news", MEMORY, ID_MEMORY, 300000, 1000, 0, ALLOW_ANYONE, ALLOW_KEY },
+        { "[namespace news]\nkeep_count=5\ndurability=memory\nkeep_age=0", "news", MEMORY, ID_MEMORY, 0, 5, 0,
+          ALLOW_ANYONE, ALLOW_KEY },
+        { "[namespace news]\ndurability=none\nkeep_age=0", "news", NONE, ID_MEMORY, 0, 0, 0, ALLOW_ANYONE, ALLOW_KEY },
+        { "[namespace user]\nkeep_age=90", "user", DURABLE, ID_DIRECT, 90000, 0, 0, ALLOW_KEY, ALLOW_KEY },
+        { "[namespace user]\ndurability=memory", "user", MEMORY, ID_MEMORY, 300000, 1000, 0, ALLOW_KEY, ALLOW_KEY },
+        { "[namespace live]\ndurability=durable", "live", DURABLE, ID_OPEN, 604800000, 0, 0, ALLOW_ANYONE, ALLOW_KEY },
+        { "[namespace live]\ndurability=memory\nkeep_age=10m", "live", MEMORY, ID_MEMORY, 600000, 1000, 0, ALLOW_ANYONE,
+          ALLOW_KEY },
+        { "[namespace sys]\nsubscribe=key", "sys", MEMORY, ID_MEMORY, 300000, 1000, 0, ALLOW_KEY, ALLOW_NOBODY },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        if (!reads(rows[i].text))
+            fail_msg("%s: %s", rows[i].text, said());
+        const struct namespace *space = namespaces_find(&settings.namespaces, span_str(rows[i].name));
+        if (space->durability != rows[i].durability || space->id_kind != rows[i].id_kind ||
+            space->keep_ms != rows[i].keep_ms || space->keep_count != rows[i].keep_count ||
+            space->keep_bytes != rows[i].keep_bytes || space->subscribe != rows[i].subscribe ||
+            space->publish != rows[i].publish)
+            fail_msg("%s is misread", rows[i].text);
+    }
+    assert_true(reads("[namespace a]\npayload_bytes_max = 64M\nttl_default = 1d\n"));
+    const struct namespace *space = namespaces_find(&settings.namespaces, SPAN("a"));
+    assert_int_equal(space->payload_bytes_max, 64 << 20);
+    assert_int_equal(space->ttl_s_default, 86400);
+}
+
+static void payloads_must_fit_into_what_may_wait(void **state)
+{
+    (void)state;
+    assert_true(reads("publish_waiting_bytes_max = 1M\n[namespace a]\npayload_bytes_max = 2M\n"));
+    assert_false(settings_finish(&settings, &say));
+    assert_string_equal(said(), "[namespace a]: payload_bytes_max must not be above publish_waiting_bytes_max, or its "
+                                "largest messages could never be published");
+}
+
+/* --- order --------------------------------------------------------------------------------------------------- */
+
+/* A file that is gone at the test's end. */
+static const char *file_with(const char *text, mode_t mode)
+{
+    static char path[64];
+    strcpy(path, "/tmp/longwire-config-XXXXXX");
+    int fd = mkstemp(path);
+    assert_true(fd >= 0 && fchmod(fd, mode) == 0);
+    assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+    close(fd);
+    return path;
+}
+
+static void flags_beat_environment_beats_file_beats_default(void **state)
+{
+    (void)state;
+    const char *path = file_with("loops = 2\n", 0600);
+    char        config[96];
+    snprintf(config, sizeof config, "LONGWIRE_CONFIG=%s", path);
+
+    for (unsigned bits = 0; bits < 8; bits++) {
+        char *argv[] = { "longwired", bits & 4 ? "--loops=4" : NULL, NULL };
+        char *env[3] = { "PATH=/bin" }, **next = env + 1;
+        if (bits & 1)
+            *next++ = config;
+        if (bits & 2)
+            *next++ = "LONGWIRE_LOOPS=3";
+        char *env_whole[] = { env[0], env[1], next == env + 3 ? env[2] : NULL, NULL };
+
+        static const struct { uint64_t loops; enum setting_source source; } wants[8] = {
+            { 0, FROM_DEFAULT }, { 2, FROM_FILE }, { 3, FROM_ENVIRONMENT }, { 3, FROM_ENVIRONMENT },
+            { 4, FROM_FLAG },    { 4, FROM_FLAG }, { 4, FROM_FLAG },        { 4, FROM_FLAG },
+        };
+        if (load(argv, env_whole) != CONFIG_RUN || settings.loops != wants[bits].loops ||
+            settings.source_of[SETTING_loops] != wants[bits].source)
+            fail_msg("case %u: %s", bits, said());
+    }
+
+    char *other[] = { "longwired", "--config", "/nonexistent/longwire.conf", NULL };
+    char *env[]   = { config, NULL };
+    assert_int_equal(load(other, env), CONFIG_EXIT_BAD);
+    assert_string_equal(said(), "/nonexistent/longwire.conf: can't be read: No such file or directory\n");
+    unlink(path);
+}
+
+static void flags_come_in_all_their_forms(void **state)
+{
+    (void)state;
+    char *argv[] = { "longwired", "--http", "127.0.0.1:0", "--data=/a=b", "--log_level", "warn", "--log-format=json",
+                     "--diagnostic-echo", "--store", "memory", NULL };
+    assert_int_equal(load(argv, nothing), CONFIG_RUN);
+    assert_int_equal(say.len, 0);
+    assert_string_equal(settings.http, "127.0.0.1:0");
+    assert_string_equal(settings.data, "/a=b");
+    assert_int_equal(settings.log_level, LOG_WARN);
+    assert_int_equal(settings.log_format, LOG_JSON);
+    assert_int_equal(settings.store, STORE_MEMORY);
+    assert_true(settings.diagnostic_echo);
+
+    char *off[] = { "longwired", "--diagnostic-echo", "off", NULL };
+    assert_int_equal(load(off, nothing), CONFIG_RUN);
+    assert_false(settings.diagnostic_echo);
+}
+
+/* threat 26 */
+static void flags_and_variables_are_refused_by_name(void **state)
+{
+    (void)state;
+    static const struct { const char *one, *two, *env, *say; } rows[] = {
+        { "--lops", "1", NULL, "--lops: there is no such flag; longwired --help lists them all\n" },
+        { "-v", NULL, NULL, "-v: is not a flag; flags begin with --, and longwired --help lists them all\n" },
+        { "serve", NULL, NULL, "serve: is not a flag; flags begin with --, and longwired --help lists them all\n" },
+        { "--loops", NULL, NULL, "--loops: needs a value\n" },
+        { "--loops", "--check", NULL, "--loops: needs a value\n" },
+        { "--loops=99", NULL, NULL, "--loops: must be a number from 0 to 64\n" },
+        { "--loops=", NULL, NULL, "--loops: must be a number from 0 to 64\n" },
+        { "--http=127.0.0.1:1", "--http=127.0.0.1:2", NULL,
+          "--http: is given twice; a list is one value, with commas\n" },
+        { "--tcp", "7400", NULL, "--tcp: must be different numeric ADDRESS:PORT with commas between, like "
+          "127.0.0.1:8080, [::1]:8080\n" },
+        { "--config", NULL, NULL, "--config: needs the path of one file, once\n" },
+        { "--config=/a", "--config=/b", NULL, "--config: needs the path of one file, once\n"
+          "/a: can't be read: No such file or directory\n" },
+        { "--config", "/", NULL, "/: can't be read: Is a directory\n" },
+        { "--secret=" SECRET, NULL, NULL, "--secret: there is no such flag; longwired --help lists them all\n" },
+        { NULL, NULL, "LONGWIRE_LOOPS=99", "LONGWIRE_LOOPS: must be a number from 0 to 64\n" },
+        /* threat 105 */
+        { "--http=0.0.0.0:8080", NULL, NULL,
+          "http: 0.0.0.0:8080 can be reached from other machines, but no API key is configured, so that anyone could "
+          "publish; add a [key NAME] section to the configuration file, or listen on 127.0.0.1\n" },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        char *argv[] = { "longwired", (char *)rows[i].one, (char *)rows[i].two, NULL };
+        char *env[]  = { (char *)rows[i].env, NULL };
+        if (load(argv, env) != CONFIG_EXIT_BAD)
+            fail_msg("%s%s is taken", rows[i].one != NULL ? rows[i].one : "", rows[i].env != NULL ? rows[i].env : "");
+        assert_string_equal(said(), rows[i].say);
+    }
+}
+
+static void variables_that_platforms_make_are_only_warned_of(void **state)
+{
+    (void)state;
+    char *argv[] = { "longwired", NULL };
+    char *env[]  = { "LONGWIRE_SERVER=http://a", "LONGWIRE_KEY=a", "LONGWIRE_PORT=tcp://10.0.0.1:80", "LONGWIRE_loops=9",
+                     "LONG=1", NULL };
+    assert_int_equal(load(argv, env), CONFIG_RUN);
+    assert_string_equal(said(), "LONGWIRE_PORT: warning: there is no such setting, so this variable does nothing\n"
+                                "LONGWIRE_loops: warning: there is no such setting, so this variable does nothing\n");
+    assert_int_equal(settings.loops, 0);
+}
+
+/* The flags that everyone scripts against are --http, --tcp, --data and --config: all four are taken today. */
+static void an_address_for_the_native_protocol_is_only_warned_of(void **state)
+{
+    (void)state;
+    static const char warning[] =
+        "tcp: warning: the native protocol is not in this version yet, so nothing listens there\n";
+    char *flags[] = { "longwired", "--http=127.0.0.1:1", "--tcp", "127.0.0.1:7400", "--data=/a", NULL };
+    char *none[]  = { "longwired", NULL };
+    char *env[]   = { "LONGWIRE_TCP=127.0.0.1:7400, [::1]:7400", NULL };
+
+    assert_int_equal(load(flags, nothing), CONFIG_RUN);
+    assert_string_equal(said(), warning);
+    assert_int_equal(load(none, env), CONFIG_RUN);
+    assert_string_equal(said(), warning);
+}
+
+/* threat 105 */
+static void with_a_key_the_network_may_come(void **state)
+{
+    (void)state;
+    const char *path = file_with("http = 0.0.0.0:8080\n[key app]\nsecret = " SECRET "\nrights = publish\n", 0644);
+    char *argv[] = { "longwired", "--config", (char *)path, NULL };
+    char  want[200];
+
+    assert_int_equal(load(argv, nothing), CONFIG_RUN);
+    snprintf(want, sizeof want,
+             "%s: warning: every user of this machine can read its keys; chmod o-r would end that\n", path);
+    assert_string_equal(said(), want);
+    assert_false(settings.listens[0].is_loopback);
+    unlink(path);
+}
+
+/* threat 108: secrets stay where they are. */
+static void check_says_what_is_in_force_and_from_where(void **state)
+{
+    (void)state;
+    const char *path = file_with("loops = 2\n[key app]\nsecret = " SECRET "\nrights = publish, admin\n", 0600);
+    char *argv[] = { "longwired", "--check", "--heartbeat-s=30", "--config", (char *)path, NULL };
+    char *env[]  = { "LONGWIRE_LOG_LEVEL=debug", NULL };
+
+    assert_int_equal(load(argv, env), CONFIG_EXIT_OK);
+    static const char *const parts[] = {
+        "http = 127.0.0.1:8080                        ; default\n",
+        "loops = 2                                    ; file, line 1\n",
+        "log_level = debug                            ; LONGWIRE_LOG_LEVEL\n",
+        "heartbeat_s = 30s                            ; --heartbeat-s\n",
+        "[key app]\nsecret = ****************\nrights = publish, admin\n",
+        "[namespace live]\ndurability = memory\nkeep_age = 5m\nkeep_count = 1000\n",
+    };
+    said();
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
+        if (strstr(say.at, parts[i]) == NULL)
+            fail_msg("missing: %s in\n%s", parts[i], say.at);
+    assert_null(strstr(say.at, SECRET));
+    unlink(path);
+}
+
+static void subscribe_requests_are_granted_before_anything_can_be_wrong(void **state)
+{
+    (void)state;
+    static const struct { const char *flag, *head; } rows[] = {
+        { "--help", "longwired - the Longwire push server\n\nUsage: " },
+        { "--version", "longwired " LONGWIRE_VERSION "\n" },
+        { "--print-config", "; Configuration of longwired" },
+        { "--print-docs", "# Configuration\n" },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        char *argv[] = { "longwired", "--lops", (char *)rows[i].flag, NULL };
+        char *env[]  = { "LONGWIRE_LOOPS=many", NULL };
+        assert_int_equal(load(argv, env), CONFIG_EXIT_OK);
+        if (!span_starts(buf_span(&say), span_str(rows[i].head)))
+            fail_msg("%s: %s", rows[i].flag, said());
+    }
+}
+
+/* Threat 25: what can't be read again is no empty file. */
+static void only_a_file_that_lies_there_is_read_again(void **state)
+{
+    (void)state;
+    char        path[] = "/tmp/longwire-config-XXXXXX";
+    char        fifo[64], gone[64];
+    const char *file = file_with("loops = 2\n", 0600);
+
+    assert_non_null(mkdtemp(path));
+    snprintf(fifo, sizeof fifo, "%s/fifo", path);
+    snprintf(gone, sizeof gone, "%s/gone", path);
+    assert_int_equal(mkfifo(fifo, 0600), 0);
+    const struct { const char *path; bool is_fine; const char *said; } rows[] = {
+        { file, true, "" },
+        { gone, false, ": can't be read: No such file or directory\n" },
+        { path, false, ": is no regular file, which alone can be read again; a restart would read it\n" },
+        { fifo, false, ": is no regular file, which alone can be read again; a restart would read it\n" },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        char *argv[] = { "longwired", "--config", (char *)rows[i].path, "--linger-s", "3", NULL };
+        char *env[]  = { "LONGWIRE_POLL_WAIT_S=4", NULL };
+        buf_clear(&say);
+        assert_int_equal(config_load_again(argv, env, &settings, &say), rows[i].is_fine);
+        if (!rows[i].is_fine)
+            assert_string_equal(said() + strlen(rows[i].path), rows[i].said);
+        assert_int_equal(settings.loops, rows[i].is_fine ? 2 : 0);
+    }
+    unlink(file);
+    unlink(fifo);
+    rmdir(path);
+}
+
+static void secrets_are_wiped_at_the_end(void **state)
+{
+    (void)state;
+    assert_true(reads("[key app]\nsecret = " SECRET "\nrights = publish\n"));
+    settings_fini(&settings);
+    assert_null(memmem(&settings, sizeof settings, SECRET, strlen(SECRET)));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(a_file_is_refused_with_line_name_and_what_is_allowed, begin, end),
+        cmocka_unit_test_setup_teardown(what_is_no_text_is_refused, begin, end),
+        cmocka_unit_test_setup_teardown(a_file_says_what_it_says, begin, end),
+        cmocka_unit_test_setup_teardown(namespaces_get_their_policy, begin, end),
+        cmocka_unit_test_setup_teardown(payloads_must_fit_into_what_may_wait, begin, end),
+        cmocka_unit_test_setup_teardown(flags_beat_environment_beats_file_beats_default, begin, end),
+        cmocka_unit_test_setup_teardown(flags_come_in_all_their_forms, begin, end),
+        cmocka_unit_test_setup_teardown(flags_and_variables_are_refused_by_name, begin, end),
+        cmocka_unit_test_setup_teardown(variables_that_platforms_make_are_only_warned_of, begin, end),
+        cmocka_unit_test_setup_teardown(an_address_for_the_native_protocol_is_only_warned_of, begin, end),
+        cmocka_unit_test_setup_teardown(with_a_key_the_network_may_come, begin, end),
+        cmocka_unit_test_setup_teardown(check_says_what_is_in_force_and_from_where, begin, end),
+        cmocka_unit_test_setup_teardown(subscribe_requests_are_granted_before_anything_can_be_wrong, begin, end),
+        cmocka_unit_test_setup_teardown(only_a_file_that_lies_there_is_read_again, begin, end),
+        cmocka_unit_test_setup_teardown(secrets_are_wiped_at_the_end, begin, end),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,446 @@
+#include "settings/section.h"
+
+#include <ctype.h>
+
+#include "base/must.h"
+#include "settings/unit.h"
+#include "settings/value.h"
+
+enum {
+    YEARS_10_S        = 10 * 365 * 24 * 3600,
+    PAYLOAD_BYTES_MAX = 64 * 1024 * 1024,
+    RING_COUNT        = 1000,           /* what a namespace keeps that becomes one of memory … */
+    RING_MS           = 5 * 60 * 1000,  /* … like live: */
+};
+#define KEEP_COUNT_MAX (UINT64_C(1) << 40)
+#define KEEP_BYTES_MAX (UINT64_C(1) << 50)
+#define DURABLE_MS     (INT64_C(7) * 24 * 3600 * 1000)
+#define ALLOWED_WORDS  "anyone|key|nobody"
+#define COUNT_OF(array) (sizeof(array) / sizeof(array)[0])
+
+enum { KEY_SECRET, KEY_RIGHTS };
+
+static const struct value_row key_rows[] = {
+    [KEY_SECRET] = { "secret", VALUE_TEXT, offsetof(struct key_draft, secret), .max = KEY_SECRET_BYTES_MAX,
+                     .help = "What clients send as Authorization: Bearer. 16 to 128 letters, digits and -._~+/=." },
+    [KEY_RIGHTS] = { "rights", VALUE_TEXT, offsetof(struct key_draft, rights), .max = 63,
+                     .help = "What its holder may do: publish, subscribe, admin, with commas between." },
+};
+
+enum { DURABILITY, KEEP_AGE, KEEP_COUNT, KEEP_BYTES, PAYLOAD_BYTES, TTL, SUBSCRIBE, PUBLISH };
+
+#define AT(member) offsetof(struct namespace_draft, member)
+static const struct value_row namespace_rows[] = {
+    [DURABILITY] = { "durability", VALUE_CHOICE, AT(durability), .words = "durable|memory|none",
+                     .help = "durable: acknowledged once it is on disk. memory: a bounded ring, gone with the process. "
+                             "none: passed on to who is there, never kept." },
+    [KEEP_AGE] = { "keep_age", VALUE_SECONDS, AT(keep_age), .max = YEARS_10_S,
+                   .help = "How long messages are kept; 0: not limited by age." },
+    [KEEP_COUNT] = { "keep_count", VALUE_COUNT, AT(keep_count), .max = KEEP_COUNT_MAX,
+                     .help = "How many messages a channel keeps; 0: not limited by count." },
+    [KEEP_BYTES] = { "keep_bytes", VALUE_BYTES, AT(keep_bytes), .max = KEEP_BYTES_MAX,
+                     .help = "How many payload bytes a channel keeps; 0: not limited by bytes." },
+    [PAYLOAD_BYTES] = { "payload_bytes_max", VALUE_BYTES, AT(payload_bytes_max), .min = 1, .max = PAYLOAD_BYTES_MAX,
+                        .help = "Largest payload of one message; above it 413." },
+    [TTL] = { "ttl_default", VALUE_SECONDS, AT(ttl_default), .max = YEARS_10_S,
+              .help = "Life of a message that was published without ttl=; 0: as long as it is kept." },
+    [SUBSCRIBE] = { "subscribe", VALUE_CHOICE, AT(subscribe), .words = ALLOWED_WORDS,
+                    .help = "Who may read: anyone, holders of a key with the right, nobody. Without any key, everyone "
+                            "on this machine may." },
+    [PUBLISH] = { "publish", VALUE_CHOICE, AT(publish), .words = ALLOWED_WORDS, .help = "Who may publish, likewise." },
+};
+#undef AT
+
+void section_init(struct section *section, struct settings *settings)
+{
+    *section = (struct section){ .settings = settings };
+}
+
+void section_fini(struct section *section)
+{
+    explicit_bzero(section, sizeof *section);
+}
+
+/* --- opening ------------------------------------------------------------------------------------------------- */
+
+static bool key_name_is_valid(struct span name)
+{
+    for (size_t i = 0; i < name.len; i++)
+        if (!isalnum((unsigned char)name.at[i]) && name.at[i] != '-' && name.at[i] != '_' && name.at[i] != '.')
+            return false;
+    return name.len > 0 && name.len <= KEY_NAME_BYTES_MAX;
+}
+
+static bool key_open(struct section *section, struct span name, struct buf *why)
+{
+    const struct settings *settings = section->settings;
+
+    if (!key_name_is_valid(name)) {
+        buf_putf(why, "a key's name must be 1 to %d letters, digits and -._", KEY_NAME_BYTES_MAX);
+        return false;
+    }
+    for (size_t i = 0; i < settings->key_count; i++)
+        if (span_eq(span_str(settings->keys[i].name), name)) {
+            buf_put_lit(why, "this key has a section already");
+            return false;
+        }
+    if (settings->key_count == KEYS_MAX) {
+        buf_putf(why, "there may be at most %d keys", KEYS_MAX);
+        return false;
+    }
+    memset(section->key_name, 0, sizeof section->key_name);
+    memcpy(section->key_name, name.at, name.len);
+    section->kind = SECTION_KEY;
+    return true;
+}
+
+static bool namespace_find(struct namespaces *set, struct span name, struct namespace **ret_space, struct buf *why)
+{
+    *ret_space = namespaces_find(set, name);
+    if (*ret_space != NULL)
+        return true;
+
+    enum rc rc = namespaces_add(set, name, ret_space);
+    if (rc == RC_BAD)
+        buf_putf(why, "a namespace's name must be a small letter, then up to %d small letters, digits, - and _",
+                 NAMESPACE_NAME_BYTES_MAX - 1);
+    else if (rc != RC_OK)
+        buf_putf(why, "there may be at most %d namespaces", NAMESPACES_MAX);
+    return rc == RC_OK;
+}
+
+static bool namespace_open(struct section *section, struct span name, struct buf *why)
+{
+    struct namespaces *set = &section->settings->namespaces;
+    struct namespace  *space;
+
+    if (!namespace_find(set, name, &space, why))
+        return false;
+    bool *is_opened = &section->is_opened[space - set->at];
+    if (*is_opened) {
+        buf_put_lit(why, "this namespace has a section already");
+        return false;
+    }
+    *is_opened     = true;
+    section->space = space;
+    section->kind  = SECTION_NAMESPACE;
+    return true;
+}
+
+bool section_open(struct section *section, struct span heading, struct buf *why)
+{
+    struct span name = heading, kind;
+
+    section->kind = SECTION_BROKEN;
+    section->seen = 0;
+    span_cut(&name, ' ', &kind);
+    name = span_trim(name);
+    if (span_eq(kind, SPAN("key")))
+        return key_open(section, name, why);
+    if (span_eq(kind, SPAN("namespace")))
+        return namespace_open(section, name, why);
+    buf_put_lit(why, "unknown section; there are [key NAME] and [namespace NAME]");
+    return false;
+}
+
+/* --- reading a line ------------------------------------------------------------------------------------------ */
+
+static void names_put(const struct value_row *rows, size_t count, struct buf *out)
+{
+    for (size_t i = 0; i < count; i++)
+        buf_putf(out, "%s%s", i == 0 ? "" : ", ", rows[i].name);
+}
+
+static bool row_set(struct section *section, const struct value_row *rows, size_t count, void *draft,
+                    struct span name, struct span value, struct buf *why)
+{
+    size_t found = value_find(rows, count, name);
+    if (found == count) {
+        buf_put_lit(why, "unknown here; there are: ");
+        names_put(rows, count, why);
+        return false;
+    }
+    if (section->seen & 1u << found) {
+        buf_put_lit(why, "stands in this section twice");
+        return false;
+    }
+    section->seen |= 1u << found;
+    return value_set(&rows[found], draft, value, why);
+}
+
+bool section_set(struct section *section, struct span name, struct span value, struct buf *why)
+{
+    if (section->kind == SECTION_KEY)
+        return row_set(section, key_rows, COUNT_OF(key_rows), &section->key_draft, name, value, why);
+    must(section->kind == SECTION_NAMESPACE);
+    return row_set(section, namespace_rows, COUNT_OF(namespace_rows), &section->namespace_draft, name, value, why);
+}
+
+static bool is_seen(const struct section *section, int row)
+{
+    return section->seen & 1u << row;
+}
+
+/* --- closing a key ------------------------------------------------------------------------------------------- */
+
+static const struct { struct span name; enum key_right right; } right_words[] = {
+    { SPAN("publish"), RIGHT_PUBLISH },
+    { SPAN("subscribe"), RIGHT_SUBSCRIBE },
+    { SPAN("admin"), RIGHT_ADMIN },
+};
+
+static unsigned right_read(struct span word)
+{
+    for (size_t i = 0; i < COUNT_OF(right_words); i++)
+        if (span_eq(right_words[i].name, word))
+            return right_words[i].right;
+    return 0;
+}
+
+/* 0: not a list of rights; none at all neither (threat 26: empty is nobody, and then there's no use in it). */
+static unsigned rights_read(struct span list)
+{
+    struct span word;
+    unsigned    rights = 0;
+
+    while (span_cut(&list, ',', &word)) {
+        unsigned right = right_read(span_trim(word));
+        if (right == 0)
+            return 0;
+        rights |= right;
+    }
+    return rights;
+}
+
+/* The token68 of RFC 9110 11.2: what can stand behind "Bearer ". */
+static bool secret_is_valid(struct span secret)
+{
+    size_t len = secret.len;
+    while (len > 0 && secret.at[len - 1] == '=')
+        len--;
+    for (size_t i = 0; i < len; i++)
+        if (!isalnum((unsigned char)secret.at[i]) && strchr("-._~+/", secret.at[i]) == NULL)
+            return false;
+    return len > 0 && secret.len >= KEY_SECRET_BYTES_MIN;
+}
+
+static bool secret_is_taken(const struct settings *settings, const char *secret)
+{
+    for (size_t i = 0; i < settings->key_count; i++)
+        if (strcmp(settings->keys[i].secret, secret) == 0)
+            return true;
+    return false;
+}
+
+static bool key_close(struct section *section, struct buf *why)
+{
+    struct settings *settings = section->settings;
+    const char      *secret   = section->key_draft.secret;
+    unsigned         rights   = is_seen(section, KEY_RIGHTS) ? rights_read(span_str(section->key_draft.rights)) : 0;
+
+    if (!is_seen(section, KEY_SECRET) || !secret_is_valid(span_str(secret))) {
+        buf_putf(why, "secret must be there: %d to %d letters, digits and -._~+/, with = only at the end",
+                 KEY_SECRET_BYTES_MIN, KEY_SECRET_BYTES_MAX);
+        return false;
+    }
+    if (secret_is_taken(settings, secret)) {
+        buf_put_lit(why, "another key has this secret already");
+        return false;
+    }
+    if (rights == 0) {
+        buf_put_lit(why, "rights must be there: one or more of publish, subscribe, admin, with commas between");
+        return false;
+    }
+    struct api_key *key = &settings->keys[settings->key_count++];
+    *key                = (struct api_key){ .rights = rights };
+    memcpy(key->name, section->key_name, sizeof key->name);
+    memcpy(key->secret, secret, sizeof key->secret);
+    return true;
+}
+
+/* --- closing a namespace ------------------------------------------------------------------------------------- */
+
+/* Another durability brings the retention that fits it; ids of what isn't durable count for themselves. */
+static void durability_change(struct namespace *space, enum durability durability)
+{
+    if (space->durability == durability)
+        return;
+    if (durability != DURABLE)
+        space->id_kind = ID_MEMORY;
+    else if (space->id_kind == ID_MEMORY)
+        space->id_kind = ID_OPEN;
+    space->durability = durability;
+    space->keep_ms    = durability == DURABLE ? DURABLE_MS : durability == MEMORY ? RING_MS : 0;
+    space->keep_count = durability == MEMORY ? RING_COUNT : 0;
+    space->keep_bytes = 0;
+}
+
+static void draft_apply(const struct section *section, struct namespace *space)
+{
+    const struct namespace_draft *draft = &section->namespace_draft;
+
+    if (is_seen(section, DURABILITY))
+        durability_change(space, draft->durability);
+    if (is_seen(section, KEEP_AGE))
+        space->keep_ms = draft->keep_age * UNIT_S;
+    if (is_seen(section, KEEP_COUNT))
+        space->keep_count = draft->keep_count;
+    if (is_seen(section, KEEP_BYTES))
+        space->keep_bytes = draft->keep_bytes;
+    if (is_seen(section, PAYLOAD_BYTES))
+        space->payload_bytes_max = (uint32_t)draft->payload_bytes_max;
+    if (is_seen(section, TTL))
+        space->ttl_s_default = (uint32_t)draft->ttl_default;
+    if (is_seen(section, SUBSCRIBE))
+        space->subscribe = draft->subscribe;
+    if (is_seen(section, PUBLISH))
+        space->publish = draft->publish;
+}
+
+static bool namespace_is_sound(const struct namespace *space, struct buf *why)
+{
+    if (space->durability == NONE && (space->keep_ms != 0 || space->keep_count != 0 || space->keep_bytes != 0)) {
+        buf_put_lit(why, "with durability none nothing is kept: leave out keep_age, keep_count and keep_bytes");
+        return false;
+    }
+    if (space->durability == MEMORY && space->keep_count == 0 && space->keep_bytes == 0) {
+        buf_put_lit(why, "with durability memory keep_count or keep_bytes must be above 0, or memory would fill up");
+        return false;
+    }
+    if (strcmp(space->name, "sys") == 0 && space->publish != ALLOW_NOBODY) {
+        buf_put_lit(why, "into sys the server alone publishes: publish must be nobody");
+        return false;
+    }
+    return true;
+}
+
+static bool namespace_close(struct section *section, struct buf *why)
+{
+    draft_apply(section, section->space);
+    return namespace_is_sound(section->space, why);
+}
+
+bool section_close(struct section *section, struct buf *why)
+{
+    bool is_good = true;
+
+    if (section->kind == SECTION_KEY)
+        is_good = key_close(section, why);
+    else if (section->kind == SECTION_NAMESPACE)
+        is_good = namespace_close(section, why);
+    section->kind = SECTION_NONE;
+    explicit_bzero(section->key_draft.secret, sizeof section->key_draft.secret);
+    return is_good;
+}
+
+/* --- printing ------------------------------------------------------------------------------------------------ */
+
+void rights_put(unsigned rights, struct buf *out)
+{
+    bool is_first = true;
+    for (size_t i = 0; i < COUNT_OF(right_words); i++) {
+        if (!(rights & right_words[i].right))
+            continue;
+        if (!is_first)
+            buf_put_lit(out, ", ");
+        buf_put(out, right_words[i].name);
+        is_first = false;
+    }
+}
+
+static struct namespace_draft draft_of(const struct namespace *space)
+{
+    return (struct namespace_draft){
+        .durability        = space->durability,
+        .keep_age          = space->keep_ms / UNIT_S,
+        .keep_count        = space->keep_count,
+        .keep_bytes        = space->keep_bytes,
+        .payload_bytes_max = space->payload_bytes_max,
+        .ttl_default       = space->ttl_s_default,
+        .subscribe         = space->subscribe,
+        .publish           = space->publish,
+    };
+}
+
+bool namespace_is_like(const struct namespace *one, const struct namespace *other)
+{
+    struct namespace_draft drafts[] = { draft_of(one), draft_of(other) };
+    struct buf             texts[2];
+
+    for (size_t i = 0; i < 2; i++) {
+        buf_init(&texts[i], 4096);
+        for (size_t row = 0; row < COUNT_OF(namespace_rows); row++) {
+            value_put(&namespace_rows[row], &drafts[i], &texts[i]);
+            buf_putc(&texts[i], ' ');
+        }
+    }
+    bool is_like = span_eq(buf_span(&texts[0]), buf_span(&texts[1]));
+    buf_fini(&texts[0]);
+    buf_fini(&texts[1]);
+    return is_like;
+}
+
+void section_print_in_force(const struct settings *settings, struct buf *out)
+{
+    for (size_t i = 0; i < settings->key_count; i++) {
+        buf_putf(out, "\n[key %s]\nsecret = ****************\nrights = ", settings->keys[i].name);
+        rights_put(settings->keys[i].rights, out);
+        buf_putc(out, '\n');
+    }
+    for (size_t i = 0; i < settings->namespaces.count; i++) {
+        struct namespace_draft draft = draft_of(&settings->namespaces.at[i]);
+        buf_putf(out, "\n[namespace %s]\n", settings->namespaces.at[i].name);
+        for (size_t row = 0; row < COUNT_OF(namespace_rows); row++) {
+            buf_putf(out, "%s = ", namespace_rows[row].name);
+            value_put(&namespace_rows[row], &draft, out);
+            buf_putc(out, '\n');
+        }
+    }
+}
+
+static void rows_print_docs(const struct value_row *rows, size_t count, struct buf *out)
+{
+    buf_put_lit(out, "| line | allowed | meaning |\n|---|---|---|\n");
+    for (size_t i = 0; i < count; i++) {
+        buf_putf(out, "| `%s` | ", rows[i].name);
+        value_put_allowed(&rows[i], out);
+        buf_putf(out, " | %s |\n", rows[i].help);
+    }
+}
+
+static void built_in_print_docs(struct buf *out)
+{
+    struct namespaces set;
+    namespaces_init(&set);
+
+    buf_put_lit(out, "\n|");
+    for (size_t row = 0; row < COUNT_OF(namespace_rows); row++)
+        buf_putf(out, " | `%s`", namespace_rows[row].name);
+    buf_put_lit(out, " |\n|---");
+    for (size_t row = 0; row < COUNT_OF(namespace_rows); row++)
+        buf_put_lit(out, "|---");
+    buf_put_lit(out, "|\n");
+    for (size_t i = 0; i < set.count; i++) {
+        struct namespace_draft draft = draft_of(&set.at[i]);
+        buf_putf(out, "| `%s`", set.at[i].name);
+        for (size_t row = 0; row < COUNT_OF(namespace_rows); row++) {
+            buf_put_lit(out, " | ");
+            value_put(&namespace_rows[row], &draft, out);
+        }
+        buf_put_lit(out, " |\n");
+    }
+}
+
+void section_print_docs(struct buf *out)
+{
+    buf_putf(out, "\n## [key NAME]\n\nAn API key, at most %d of them. Keys stand in the file alone: flags and "
+             "environments are read by too many. A change takes a reload.\n\n", KEYS_MAX);
+    rows_print_docs(key_rows, COUNT_OF(key_rows), out);
+    buf_putf(out, "\n## [namespace NAME]\n\nThe policy of a namespace, built in or new, at most %d together; a new one "
+             "starts with the policy of `topic`. Another durability brings the retention that fits it: 7 days for "
+             "durable, the last %d messages or 5 minutes for memory. A change takes a restart.\n\n",
+             NAMESPACES_MAX, RING_COUNT);
+    rows_print_docs(namespace_rows, COUNT_OF(namespace_rows), out);
+    buf_put_lit(out, "\nBuilt in:\n");
+    built_in_print_docs(out);
+}

@@ -1,0 +1,61 @@
+/* section.h - one [key NAME] or [namespace NAME] section of the configuration file, while it is being read.
+ *
+ * A section is judged when it ends: its lines may come in any order. */
+#ifndef SETTINGS_SECTION_H
+#define SETTINGS_SECTION_H
+
+#include "settings/settings.h"
+
+enum section_kind {
+    SECTION_NONE,     /* before the first heading */
+    SECTION_KEY,
+    SECTION_NAMESPACE,
+    SECTION_BROKEN,   /* its heading was refused; its lines are passed over, one fault is enough */
+};
+
+struct key_draft {
+    char secret[KEY_SECRET_BYTES_MAX + 1];
+    char rights[64];
+};
+
+struct namespace_draft {
+    enum durability durability;
+    int64_t         keep_age, ttl_default;  /* seconds */
+    uint64_t        keep_count, keep_bytes, payload_bytes_max;
+    enum allowed    subscribe, publish;
+};
+
+struct section {
+    enum section_kind      kind;
+    struct settings       *settings;
+    unsigned               seen;                       /* bits: which of its lines were there */
+    bool                   is_opened[NAMESPACES_MAX];  /* namespaces that had their section already */
+    char                   key_name[KEY_NAME_BYTES_MAX + 1];
+    struct namespace      *space;
+    struct key_draft       key_draft;
+    struct namespace_draft namespace_draft;
+};
+
+void section_init(struct section *section, struct settings *settings);
+void section_fini(struct section *section);  /* wipes the secret */
+
+/* Opens the section of this heading ("key app"), the last one being closed. False: `why` says what is wrong. */
+bool section_open(struct section *section, struct span heading, struct buf *why);
+
+/* One line in a key or namespace section. False: `why` says what is wrong, and never holds a secret. */
+bool section_set(struct section *section, struct span name, struct span value, struct buf *why);
+
+/* Takes what was read into the settings. False: `why` says what is missing or contradicts. */
+bool section_close(struct section *section, struct buf *why);
+
+/* "[key NAME]" and "[namespace NAME]" for docs/configuration.md, and those that are in force. */
+void section_print_docs(struct buf *out);
+void section_print_in_force(const struct settings *settings, struct buf *out);
+
+/* Have both the same policy, whatever their names? */
+bool namespace_is_like(const struct namespace *one, const struct namespace *other);
+
+/* "publish, subscribe" */
+void rights_put(unsigned rights, struct buf *out);
+
+#endif

@@ -1,0 +1,108 @@
+/* settings.h - the numbers and words that the server runs by: their table, their limits, their help.
+ *
+ * What they are stands in settings.def, once; where they come from (file, environment, flags) in config.h.
+ * Knows no file and no environment. A struct settings is whole in itself, holds no pointer and is never changed
+ * once threads read it; a reload makes another one. It is big (about 60 KiB): not for small stacks. */
+#ifndef SETTINGS_SETTINGS_H
+#define SETTINGS_SETTINGS_H
+
+#include <sys/socket.h>
+
+#include "base/buf.h"
+#include "message/identity.h"
+#include "base/log_level.h"
+
+enum store_kind { STORE_ROCKS, STORE_MEMORY };
+
+enum {
+    LISTENS_MAX           = 16,
+    LISTEN_TEXT_BYTES_MAX = 63,
+    ORIGINS_MAX           = 64,
+    ORIGIN_BYTES_MAX      = 255,
+    KEYS_MAX              = 64,
+    KEY_SECRET_BYTES_MIN  = 16,
+    KEY_SECRET_BYTES_MAX  = 128,
+};
+
+/* A [key NAME] section. */
+struct api_key {
+    char     name[KEY_NAME_BYTES_MAX + 1];
+    char     secret[KEY_SECRET_BYTES_MAX + 1];
+    unsigned rights;
+};
+
+/* One address of `http`, ready for bind(2). */
+struct listen_address {
+    struct sockaddr_storage at;
+    socklen_t               len;
+    char                    text[LISTEN_TEXT_BYTES_MAX + 1];  /* as configured: "127.0.0.1:8080" */
+    bool                    is_loopback;
+};
+
+enum setting {
+#define SETTING(name, takes) SETTING_##name,
+#include "settings/settings.def"
+    SETTING_COUNT
+};
+
+enum setting_source { FROM_DEFAULT, FROM_FILE, FROM_ENVIRONMENT, FROM_FLAG };
+
+struct settings {
+#define TEXT(name, def, bytes_max, takes, help)      char name[(bytes_max) + 1];
+#define CHOICE(name, type, def, words, takes, help)  type name;
+#define SWITCH(name, def, takes, help)               bool name;
+#define COUNT(name, def, min, max, takes, help)      uint64_t name;
+#define BYTES(name, def, min, max, takes, help)      uint64_t name;
+#define SECONDS(name, def, min, max, takes, help)    int64_t name;
+#define MSECS(name, def, min, max, takes, help)      int64_t name;
+#include "settings/settings.def"
+
+    /* `http` and `origins`, taken apart by settings_finish(). An origin is a whole origin in lower case, ends in
+     * ":*" for any port, or is "*" for all. */
+    struct listen_address listens[LISTENS_MAX];
+    size_t                listen_count;
+    char                  origin_list[ORIGINS_MAX][ORIGIN_BYTES_MAX + 1];
+    size_t                origin_count;
+
+    struct api_key    keys[KEYS_MAX];
+    size_t            key_count;
+    struct namespaces namespaces;
+
+    enum setting_source source_of[SETTING_COUNT];
+    unsigned            line_of[SETTING_COUNT];  /* in the file, for those FROM_FILE */
+};
+
+void settings_init(struct settings *settings);  /* all defaults; listens and origins are taken apart */
+void settings_fini(struct settings *settings);  /* wipes the secrets */
+
+/* The setting with this name; '-' and '_' are the same. False: there is none. */
+bool setting_find(struct span name, enum setting *ret_setting);
+const char *setting_name(enum setting setting);
+bool        setting_is_switch(enum setting setting);
+bool        setting_is_reloadable(enum setting setting);  /* else a change takes a restart */
+
+/* Reads `value` into its field. False: it can't be used, nothing changed, and `why` says what is allowed:
+ * "must be a number from 0 to 64". */
+bool settings_set(struct settings *settings, enum setting setting, struct span value, struct buf *why);
+
+/* After the last settings_set: takes lists apart and holds settings against one another. False: `why` says what
+ * doesn't fit, as a whole sentence, settings named. */
+bool settings_finish(struct settings *settings, struct buf *why);
+
+/* A reload, settings_reload.c: moves into *settings, which are in force, what `fresh` has otherwise and what may change
+ * while the server runs. `changed` names that, `kept` what would take a restart, with commas; never a secret. Both were
+ * finished. False: `why` says why not, as a whole sentence, and *settings are half changed: throw them away. */
+bool settings_reload(struct settings *settings, const struct settings *fresh, struct buf *changed, struct buf *kept,
+                     struct buf *why);
+
+/* What can be read by people: the options of --help, a configuration file with every default, the reference
+ * for docs/configuration.md, and what is in force and why, secrets masked. */
+void settings_print_help(struct buf *out);
+void settings_print_config(struct buf *out);
+void settings_print_docs(struct buf *out);
+void settings_print_in_force(const struct settings *settings, struct buf *out);
+
+/* One value as it would be written in the file. */
+void setting_print(const struct settings *settings, enum setting setting, struct buf *out);
+
+#endif

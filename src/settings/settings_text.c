@@ -1,0 +1,220 @@
+/* Texts that mean more than themselves: listen addresses, browser origins, names. */
+#include <arpa/inet.h>
+#include <ctype.h>
+#include <netinet/in.h>
+
+#include "settings/settings_priv.h"
+
+/* The next entry of a list with commas, spaces around it taken off; an empty list has none. */
+static bool list_next(struct span *rest, struct span *ret_entry)
+{
+    if (!span_cut(rest, ',', ret_entry))
+        return false;
+    *ret_entry = span_trim(*ret_entry);
+    return true;
+}
+
+/* --- addresses ----------------------------------------------------------------------------------------------- */
+
+static bool port_read(struct span text, uint64_t least, uint64_t *ret_port)
+{
+    return span_u64(text, ret_port) && *ret_port >= least && *ret_port <= UINT16_MAX;
+}
+
+static void host_copy(struct span host, char *ret, size_t bytes_max)
+{
+    size_t len = host.len < bytes_max ? host.len : bytes_max - 1;
+    memcpy(ret, host.at, len);
+    ret[len] = '\0';
+}
+
+static bool ipv6_read(struct span host, uint16_t port, struct listen_address *ret)
+{
+    struct sockaddr_in6 at = { .sin6_family = AF_INET6, .sin6_port = htons(port) };
+    char                text[INET6_ADDRSTRLEN + 1];
+
+    host_copy(span_head(span_skip(host, 1), host.len - 2), text, sizeof text);
+    if (inet_pton(AF_INET6, text, &at.sin6_addr) != 1)
+        return false;
+    memcpy(&ret->at, &at, sizeof at);
+    ret->len         = sizeof at;
+    ret->is_loopback = IN6_IS_ADDR_LOOPBACK(&at.sin6_addr);
+    return true;
+}
+
+static bool ipv4_read(struct span host, uint16_t port, struct listen_address *ret)
+{
+    struct sockaddr_in at = { .sin_family = AF_INET, .sin_port = htons(port) };
+    char               text[INET_ADDRSTRLEN + 1];
+
+    host_copy(span_eq(host, SPAN("localhost")) ? SPAN("127.0.0.1") : host, text, sizeof text);
+    if (inet_pton(AF_INET, text, &at.sin_addr) != 1)
+        return false;
+    memcpy(&ret->at, &at, sizeof at);
+    ret->len         = sizeof at;
+    ret->is_loopback = ntohl(at.sin_addr.s_addr) >> 24 == 127;
+    return true;
+}
+
+/* Never asks a name server: what a name means can change between two starts. */
+static bool address_read(struct span text, struct listen_address *ret)
+{
+    size_t   colon = text.len;
+    uint64_t port;
+
+    while (colon > 0 && text.at[colon - 1] != ':')
+        colon--;
+    if (colon < 2 || text.len > LISTEN_TEXT_BYTES_MAX || !port_read(span_skip(text, colon), 0, &port))
+        return false;
+
+    struct span host = span_head(text, colon - 1);
+    *ret = (struct listen_address){ 0 };
+    memcpy(ret->text, text.at, text.len);
+    if (host.at[0] == '[' && host.at[host.len - 1] == ']')
+        return ipv6_read(host, (uint16_t)port, ret);
+    return ipv4_read(host, (uint16_t)port, ret);
+}
+
+static bool is_listed(const struct listen_address *list, size_t count, const struct listen_address *address)
+{
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(list[i].text, address->text) == 0)
+            return true;
+    return false;
+}
+
+static bool addresses_read(struct span text, struct listen_address *list, size_t *ret_count, struct buf *why)
+{
+    size_t      count = 0;
+    struct span entry;
+
+    while (list_next(&text, &entry)) {
+        if (count == LISTENS_MAX) {
+            buf_putf(why, "must be at most %d addresses", LISTENS_MAX);
+            return false;
+        }
+        if (!address_read(entry, &list[count]) || is_listed(list, count, &list[count])) {
+            buf_put_lit(why, "must be different numeric ADDRESS:PORT with commas between, like 127.0.0.1:8080, "
+                             "[::1]:8080");
+            return false;
+        }
+        count++;
+    }
+    *ret_count = count;
+    return true;
+}
+
+static bool listens_read(struct settings *settings, struct span text, struct buf *why)
+{
+    struct listen_address list[LISTENS_MAX];
+    size_t                count;
+
+    if (!addresses_read(text, list, &count, why))
+        return false;
+    if (count == 0) {
+        buf_put_lit(why, "must name at least one ADDRESS:PORT");
+        return false;
+    }
+    memcpy(settings->listens, list, count * sizeof list[0]);
+    settings->listen_count = count;
+    return true;
+}
+
+/* Nothing listens there yet. But scripts that give all of the server's addresses should not have to wait for that. */
+static bool tcp_read(struct span text, struct buf *why)
+{
+    struct listen_address list[LISTENS_MAX];
+    size_t                count;
+
+    return addresses_read(text, list, &count, why);
+}
+
+/* --- origins ------------------------------------------------------------------------------------------------- */
+
+static bool host_is_valid(struct span host)
+{
+    if (host.len == 0)
+        return false;
+    for (size_t i = 0; i < host.len; i++)
+        if (!isalnum((unsigned char)host.at[i]) && strchr("-._[]:", host.at[i]) == NULL)
+            return false;
+    return true;
+}
+
+/* RFC 6454 7: scheme "://" host [ ":" port ], and our "*" for any port. */
+static bool origin_is_valid(struct span origin)
+{
+    struct span  rest   = span_starts(origin, SPAN("https://")) ? span_skip(origin, 8)
+                          : span_starts(origin, SPAN("http://")) ? span_skip(origin, 7)
+                                                                 : SPAN("");
+    const char  *bracket = rest.len == 0 ? NULL : memchr(rest.at, ']', rest.len);
+    size_t       from    = bracket == NULL ? 0 : (size_t)(bracket - rest.at);
+    const char  *colon   = rest.len == from ? NULL : memchr(rest.at + from, ':', rest.len - from);
+    struct span  host    = colon == NULL ? rest : span_head(rest, (size_t)(colon - rest.at));
+    struct span  port    = colon == NULL ? SPAN("*") : span_skip(rest, host.len + 1);
+    uint64_t     number;
+
+    return host_is_valid(host) && (span_eq(port, SPAN("*")) || port_read(port, 1, &number));
+}
+
+static bool origin_read(struct span text, char *ret)
+{
+    if (text.len > ORIGIN_BYTES_MAX)
+        return false;
+    memset(ret, 0, ORIGIN_BYTES_MAX + 1);
+    for (size_t i = 0; i < text.len; i++)
+        ret[i] = (char)tolower((unsigned char)text.at[i]);
+    return strcmp(ret, "*") == 0 || origin_is_valid(span_str(ret));
+}
+
+static bool origins_read(struct settings *settings, struct span text, struct buf *why)
+{
+    char        list[ORIGINS_MAX][ORIGIN_BYTES_MAX + 1];
+    size_t      count = 0;
+    struct span entry;
+
+    while (list_next(&text, &entry)) {
+        if (count == ORIGINS_MAX) {
+            buf_putf(why, "must be at most %d origins", ORIGINS_MAX);
+            return false;
+        }
+        if (!origin_read(entry, list[count])) {
+            buf_put_lit(why, "must be origins with commas between, like https://app.example or http://localhost:*, "
+                             "without a path; or * for all");
+            return false;
+        }
+        count++;
+    }
+    memcpy(settings->origin_list, list, count * sizeof list[0]);
+    settings->origin_count = count;
+    return true;
+}
+
+/* --- names --------------------------------------------------------------------------------------------------- */
+
+static bool congestion_is_valid(struct span name)
+{
+    for (size_t i = 0; i < name.len; i++)
+        if (!isalnum((unsigned char)name.at[i]) && name.at[i] != '_' && name.at[i] != '-')
+            return false;
+    return name.len > 0;
+}
+
+bool setting_text_accept(struct settings *settings, enum setting setting, struct span text, struct buf *why)
+{
+    if (setting == SETTING_http)
+        return listens_read(settings, text, why);
+    if (setting == SETTING_origins)
+        return origins_read(settings, text, why);
+    if (setting == SETTING_tcp)
+        return tcp_read(text, why);
+    if (setting == SETTING_data && text.len == 0) {
+        buf_put_lit(why, "must name a directory");
+        return false;
+    }
+    if (setting == SETTING_congestion_control && !congestion_is_valid(text)) {
+        buf_put_lit(why, "must be the name of a congestion control, like cubic or bbr");
+        return false;
+    }
+    return true;
+}

@@ -1,0 +1,347 @@
+#include "sim_node.h"
+
+#include <stdlib.h>
+
+#include "base/must.h"
+#include "hub/channel.h"
+#include "readers.h"
+#include "store/mem.h"
+#include "store_sim.h"
+
+enum { REST_MS_MAX = 25 };
+
+/* A command on its way. */
+struct parcel {
+    struct list    link;
+    struct command *command;
+    msec           due;
+    unsigned       turn;      /* of the writer, when it was sent */
+    bool           is_stray;  /* may be overtaken */
+};
+
+static void mail_put(struct sim_node *sim_node, struct list *box, struct command *command, msec delay, bool is_stray)
+{
+    struct parcel *parcel = malloc(sizeof *parcel);
+
+    must(parcel != NULL);
+    *parcel = (struct parcel){
+        .command = command, .due = sim_node->world->now + delay, .turn = sim_node->turn, .is_stray = is_stray,
+    };
+    list_push(box, &parcel->link);
+}
+
+static bool parcel_is_due(const struct sim_node *sim_node, const struct list *box, const struct parcel *parcel)
+{
+    /* A turn takes the mail that is there when it begins. */
+    bool is_of_this_turn = box == &sim_node->writer_mail && parcel->turn == sim_node->turn;
+
+    return parcel->due <= sim_node->world->now && !is_of_this_turn;
+}
+
+/* The first command that is due; what isn't a stray waits for those before it. */
+static struct command *mail_take(struct sim_node *sim_node, struct list *box)
+{
+    for (struct list *link = box->next; link != box; link = link->next) {
+        struct parcel *parcel = container_of(link, struct parcel, link);
+        bool           is_due = parcel_is_due(sim_node, box, parcel);
+        if (!is_due && parcel->is_stray)
+            continue;
+        if (!is_due)
+            return NULL;
+        struct command *command = parcel->command;
+        list_take(link);
+        free(parcel);
+        return command;
+    }
+    return NULL;
+}
+
+static msec mail_delay(struct sim_node *sim_node)
+{
+    if (!sim_node->world->faults.slow_mail || sim_node->world->is_healing)
+        return 0;
+    return one_in(sim_node->world, OF_MAIL, 4) ? (msec)draw(sim_node->world, OF_MAIL, 40) : 0;
+}
+
+/* --- hints --- */
+
+static struct command *deliver_copy(const struct deliver_command *deliver)
+{
+    struct deliver_command *copy = malloc(sizeof *copy);
+
+    must(copy != NULL);
+    *copy = *deliver;
+    for (uint32_t i = 0; i < copy->count; i++)
+        message_ref(copy->messages[i]);
+    return &copy->command;
+}
+
+static void sim_node_send_hint(struct sim_node *sim_node, unsigned loop, struct command *command)
+{
+    struct world *world = sim_node->world;
+    struct list  *box   = &sim_node->mail[loop];
+
+    if (world->faults.lost_hints && !world->is_healing && one_in(world, OF_MAIL, 6)) {
+        tell(world, "mail: a hint to loop %u is lost", loop);
+        command_free(command);
+        return;
+    }
+    if (world->faults.doubled_hints && !world->is_healing && one_in(world, OF_MAIL, 6))
+        mail_put(sim_node, box, deliver_copy(container_of(command, struct deliver_command, command)),
+                 (msec)draw(world, OF_MAIL, LATE_MS_MAX), true);
+    if (world->faults.late_hints && !world->is_healing && one_in(world, OF_MAIL, 4))
+        mail_put(sim_node, box, command, (msec)draw(world, OF_MAIL, LATE_MS_MAX), true);
+    else
+        mail_put(sim_node, box, command, mail_delay(sim_node), false);
+}
+
+/* --- ports --- */
+
+static void sim_node_on_send_to_loop(void *ctx, unsigned loop, struct command *command)
+{
+    struct sim_node *sim_node = ctx;
+
+    if (sim_node->is_dying)
+        command_free(command);
+    else if (command->kind == COMMAND_DELIVER)
+        sim_node_send_hint(sim_node, loop, command);
+    else
+        mail_put(sim_node, &sim_node->mail[loop], command, mail_delay(sim_node), false);
+}
+
+static void sim_node_on_post(void *ctx, struct command *command)
+{
+    struct sim_node *sim_node = ctx;
+    struct world *world = sim_node->world;
+    bool          late  = world->faults.late_answers && !world->is_healing && !sim_node->is_in_turn &&
+                one_in(world, OF_MAIL, 4);
+
+    mail_put(sim_node, &sim_node->writer_mail, command, late ? (msec)draw(world, OF_MAIL, LATE_MS_MAX) : 0, true);
+}
+
+static const struct writer_port writer_port = { .send = sim_node_on_send_to_loop, .post = sim_node_on_post };
+
+static void sim_node_on_send_to_writer(void *ctx, struct command *command)
+{
+    struct sim_node *sim_node = ctx;
+
+    if (sim_node->world->plant == PLANT_MISCOUNT && command->kind == COMMAND_COUNT)
+        container_of(command, struct count_command, command)->count++;
+    if (sim_node->is_dying)
+        command_free(command);
+    else
+        mail_put(sim_node, &sim_node->writer_mail, command, sim_node->delay[command->loop], false);
+}
+
+static void sim_node_on_ready(void *ctx, struct subscription *sub)
+{
+    (void)ctx;
+    reader_on_ready(sub->owner);
+}
+
+static const struct shard_port shard_port = { .send = sim_node_on_send_to_writer, .ready = sim_node_on_ready };
+
+/* --- life --- */
+
+static void sim_node_draw_limits(struct sim_node *sim_node)
+{
+    bool is_tight = sim_node->world->faults.tight;
+
+    sim_node->writer_limits = (struct writer_limits){
+        .waiting_count_max = is_tight ? 4 : 1000,
+        .waiting_bytes_max = is_tight ? 500 : 1 << 20,
+        .batch_count_max   = is_tight ? 2 : 100,
+        .batch_bytes_max   = is_tight ? 600 : 1 << 16,
+        .tail_bytes_max    = is_tight ? 1000 : 1 << 16,
+        .tail_messages_max = is_tight ? 5 : 64,
+    };
+    sim_node->shard_limits = (struct shard_limits){
+        .hub            = { .window_messages_max = is_tight ? 3 : 64, .window_bytes_max = is_tight ? 700 : 1 << 16,
+                            .linger_ms = sim_node->world->linger_ms },
+        .page_count_max = is_tight ? 4 : 20,
+        .publish_count_max = is_tight ? 3 : 1000,
+        .publish_bytes_max = 1024 * 1024,
+        .page_bytes_max = is_tight ? 1200 : 1 << 16,
+        .pages_away_max = is_tight ? 5 : 64,
+        .pages_store_away_max = is_tight ? 2 : 16,
+    };
+}
+
+struct sim_node *sim_node_new(struct world *world, unsigned loop_count, unsigned life)
+{
+    struct sim_node             *sim_node   = calloc(1, sizeof *sim_node);
+    struct mem_store_options  options = {
+         .epoch_first       = 1 + life * UINT64_C(1000000),
+         .id_first          = 1,
+         .hash_key          = world->hash_key,
+         .channel_count_max = world->faults.forgetful ? 1 : 0,
+    };
+
+    must(sim_node != NULL);
+    sim_node->world      = world;
+    sim_node->loop_count = loop_count;
+    sim_node->memory     = mem_store_new(&options);
+    sim_node_draw_limits(sim_node);
+    list_init(&sim_node->writer_mail);
+    writer_init(&sim_node->writer, &writer_port, sim_node, store_sim_port(world->disk), sim_node->memory, &sim_node->writer_limits,
+                loop_count);
+    for (unsigned i = 0; i < loop_count; i++) {
+        list_init(&sim_node->mail[i]);
+        list_init(&sim_node->held[i]);
+        shard_init(&sim_node->shards[i], i, &shard_port, sim_node, &sim_node->shard_limits);
+        shard_turn_begin(&sim_node->shards[i], world->now, world_wall(world));
+    }
+    return sim_node;
+}
+
+/* The writer must have back what its own structures lent to the store; nobody hears of the rest. */
+static void sim_node_drain(struct sim_node *sim_node)
+{
+    struct list *link;
+
+    while ((link = list_pop(&sim_node->writer_mail)) != NULL) {
+        struct parcel *parcel  = container_of(link, struct parcel, link);
+        struct command *command  = parcel->command;
+        bool           is_back = command->kind == COMMAND_COMMITTED || command->kind == COMMAND_HEAD ||
+                       (command->kind == COMMAND_READ && container_of(command, struct read_command, command)->is_done);
+        free(parcel);
+        if (is_back)
+            writer_take(&sim_node->writer, command, world_wall(sim_node->world));
+        else
+            command_free(command);
+    }
+}
+
+static void mail_free(struct list *box)
+{
+    struct list *link;
+
+    while ((link = list_pop(box)) != NULL) {
+        struct parcel *parcel = container_of(link, struct parcel, link);
+        command_free(parcel->command);
+        free(parcel);
+    }
+}
+
+void sim_node_free(struct sim_node *sim_node)
+{
+    sim_node->is_dying = true;
+    sim_node_drain(sim_node);
+    for (unsigned i = 0; i < sim_node->loop_count; i++) {
+        mail_free(&sim_node->mail[i]);
+        mail_free(&sim_node->held[i]);
+        shard_fini(&sim_node->shards[i]);
+    }
+    writer_fini(&sim_node->writer);
+    sim_node->memory->ops->close(sim_node->memory);
+    free(sim_node);
+}
+
+void sim_node_writer_turn(struct sim_node *sim_node)
+{
+    msec           wall = world_wall(sim_node->world);
+    struct command *command;
+
+    sim_node->turn++;
+    sim_node->is_in_turn = true;
+    while ((command = mail_take(sim_node, &sim_node->writer_mail)) != NULL) {
+        writer_take(&sim_node->writer, command, wall);
+        if (sim_node->world->plant == PLANT_FORGET_REFUSAL)
+            sim_node->writer.is_refusing = false;
+    }
+    if (sim_node->tick_at <= sim_node->world->now) {
+        sim_node->tick_at = sim_node->world->now + WRITER_TEND_MS;
+        writer_tick(&sim_node->writer, wall);
+    }
+    writer_turn_end(&sim_node->writer, wall);
+    sim_node->is_in_turn = false;
+}
+
+static bool sim_node_is_beat(const struct sim_node *sim_node, const struct shard *shard)
+{
+    if (sim_node->world->plant == PLANT_NO_BEAT && shard->hub.subscription_count > 0)
+        return false;
+    return sim_node->beat_at <= sim_node->world->now;
+}
+
+static bool loop_rests(const struct sim_node *sim_node, unsigned loop)
+{
+    return sim_node->rest_until[loop] > sim_node->world->now && !sim_node->world->is_healing;
+}
+
+static bool command_waits(const struct sim_node *sim_node, const struct command *command)
+{
+    return sim_node->world->plant == PLANT_OVERTAKE ? command->kind == COMMAND_DELIVER : command_tells_of_log(command);
+}
+
+static void sim_node_read_mail(struct sim_node *sim_node, unsigned loop)
+{
+    struct shard  *shard = &sim_node->shards[loop];
+    struct command *command;
+
+    while (!loop_rests(sim_node, loop) && (command = mail_take(sim_node, &sim_node->held[loop])) != NULL)
+        shard_take(shard, command);
+    while ((command = mail_take(sim_node, &sim_node->mail[loop])) != NULL) {
+        if (loop_rests(sim_node, loop) && command_waits(sim_node, command))
+            mail_put(sim_node, &sim_node->held[loop], command, 0, false);
+        else
+            shard_take(shard, command);
+    }
+}
+
+void sim_node_loop_begin(struct sim_node *sim_node, unsigned loop)
+{
+    struct shard *shard = &sim_node->shards[loop];
+
+    sim_node->delay[loop] = mail_delay(sim_node);
+    shard_turn_begin(shard, sim_node->world->now, world_wall(sim_node->world));
+    sim_node_read_mail(sim_node, loop);
+    if (sim_node_is_beat(sim_node, shard)) {
+        if (loop == sim_node->loop_count - 1)
+            sim_node->beat_at = sim_node->world->now + BEAT_MS;
+        shard_tick(shard);
+    }
+    shard_tell(shard);
+}
+
+void sim_node_loop_end(struct sim_node *sim_node, unsigned loop)
+{
+    struct world *world = sim_node->world;
+
+    if (world->faults.rests && one_in(world, OF_MAIL, 5))
+        sim_node->rest_until[loop] = world->now + 1 + (msec)draw(world, OF_MAIL, REST_MS_MAX);
+    shard_turn_end(&sim_node->shards[loop]);
+}
+
+/* --- checks --- */
+
+void sim_node_check_bounds(struct sim_node *sim_node)
+{
+    const struct writer *writer = &sim_node->writer;
+
+    promise(sim_node->world, writer->waiting_count <= writer->limits.waiting_count_max, "the writer's queue is bounded");
+    promise(sim_node->world, writer->waiting_bytes <= writer->limits.waiting_bytes_max, "the writer's queue is bounded");
+    promise(sim_node->world, writer->tails.bytes <= writer->limits.tail_bytes_max, "tails are bounded");
+    for (unsigned i = 0; i < sim_node->loop_count; i++)
+        promise(sim_node->world, list_is_empty(&sim_node->shards[i].hub.touched), "windows live for a turn");
+}
+
+void sim_node_check_quiet(struct sim_node *sim_node)
+{
+    promise(sim_node->world, writer_is_idle(&sim_node->writer), "the writer comes to rest");
+    promise(sim_node->world, sim_node->writer.waiting_bytes == 0, "nothing waits, but %zu bytes are counted",
+            sim_node->writer.waiting_bytes);
+    for (unsigned i = 0; i < sim_node->loop_count; i++)
+        promise(sim_node->world, sim_node->shards[i].away_count == 0, "loop %u gets every command back, %zu are away", i,
+                sim_node->shards[i].away_count);
+}
+
+void sim_node_check_empty(struct sim_node *sim_node)
+{
+    for (unsigned i = 0; i < sim_node->loop_count; i++) {
+        promise(sim_node->world, hub_channel_count(&sim_node->shards[i].hub) == 0, "loop %u lets go of its channels", i);
+        promise(sim_node->world, sim_node->shards[i].hub.subscription_count == 0, "loop %u counts its subscriptions", i);
+    }
+    promise(sim_node->world, sim_node->writer.tails.followed_count == 0, "the writer counts its followers, %zu are left",
+            sim_node->writer.tails.followed_count);
+}

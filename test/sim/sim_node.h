@@ -1,0 +1,51 @@
+/* sim_node.h - one life of the node: a writer, one to four loops, and the mail between them, which takes time.
+ *
+ * Letters of one sender arrive in order, but for DELIVER: hints may be lost, doubled or late. What a store answers
+ * comes in any order, and never within the turn that asked; what is in memory comes in the next. A loop may rest, as
+ * after a long turn of sending: what speaks of logs waits meanwhile, other commands don't. A crash ends the life; nobody
+ * is answered, and a new sim_node is built on the same disk. */
+#ifndef SIM_HOUSE_H
+#define SIM_HOUSE_H
+
+#include "node/shard.h"
+#include "node/writer.h"
+#include "world.h"
+
+enum { BEAT_MS = 150, WRITER_TEND_MS = 100, LINGER_MS_MAX = 400, LATE_MS_MAX = 300 };
+
+struct sim_node {
+    struct world       *world;
+    struct store       *memory;
+    struct writer       writer;
+    struct writer_limits writer_limits;
+    struct shard_limits  shard_limits;
+    struct list         writer_mail;
+    struct shard        shards[LOOPS_SIM_MAX];
+    struct list         mail[LOOPS_SIM_MAX];
+    struct list         held[LOOPS_SIM_MAX];        /* while the loop rests */
+    msec                rest_until[LOOPS_SIM_MAX];
+    msec                delay[LOOPS_SIM_MAX];       /* of what the loop writes in this turn, which goes as one bundle */
+    unsigned            loop_count;
+    unsigned            turn;        /* of the writer */
+    bool                is_in_turn;  /* the writer's */
+    msec                beat_at, tick_at;
+    bool                is_dying;    /* commands go nowhere any more */
+};
+
+struct sim_node *sim_node_new(struct world *world, unsigned loop_count, unsigned life);
+/* Nobody is subscribed any more. What is under way in the disk must have been answered by then. */
+void sim_node_free(struct sim_node *sim_node);
+
+void sim_node_writer_turn(struct sim_node *sim_node);
+/* Mail, and the heartbeat if it's due; then the caller draws, then sim_node_loop_end(). */
+void sim_node_loop_begin(struct sim_node *sim_node, unsigned loop);
+void sim_node_loop_end(struct sim_node *sim_node, unsigned loop);
+
+/* Bounds that hold at every step. */
+void sim_node_check_bounds(struct sim_node *sim_node);
+/* Nothing is under way, waiting or held. */
+void sim_node_check_quiet(struct sim_node *sim_node);
+/* … and nobody is followed. */
+void sim_node_check_empty(struct sim_node *sim_node);
+
+#endif

@@ -1,0 +1,116 @@
+/* Reads cases, each behind a line of four decimal numbers (the lengths of channel, media, from and payload) and made of
+ * those four one behind the other, and writes what the codec named by the argument makes of them:
+ *
+ *   valid      a line for each payload: "1 1" if json_is_valid() and json_parse() take it, "0 0" if neither does
+ *   ndjson     each message as one line, with the cursor "CURSOR"
+ *   sse        an event stream of them, with that cursor
+ *   multipart  the same as parts between `BOUNDARY`
+ *
+ * Ends at the end of input; exit status 2 if that, or the argument, isn't well-formed. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "codec/json/json.h"
+#include "codec/multipart/multipart.h"
+#include "codec/sse/sse.h"
+#include "lib/sample.h"
+
+enum { PART_BYTES_MAX = 1 << 20, OUTPUT_BYTES_MAX = 8 << 20 };
+
+static const struct span boundary = { "BOUNDARY", 8 }, cursor = { "CURSOR", 6 };
+
+struct parts {
+    struct span channel, media, from, payload;
+};
+
+static void put_valid(struct buf *out, const struct parts *parts)
+{
+    const struct json_limits limits = { .depth_kept = JSON_DEPTH_DEFAULT };
+    struct json_doc          doc;
+
+    json_doc_init(&doc);
+    buf_putf(out, "%d %d\n", json_is_valid(parts->payload), json_parse(parts->payload, &limits, &doc));
+    json_doc_fini(&doc);
+}
+
+static void put_message(struct buf *out, const char *codec, const struct parts *parts)
+{
+    struct sample sample;
+
+    sample_init(&sample, parts->channel, MESSAGE_PLAIN, parts->payload, parts->media, parts->from);
+    if (strcmp(codec, "sse") == 0) {
+        sse_put_message(out, sample.message, cursor);
+    } else if (strcmp(codec, "multipart") == 0) {
+        multipart_put_message(out, boundary, sample.message, cursor);
+    } else {
+        json_put_message_line(out, sample.message, cursor);
+        buf_putc(out, '\n');
+    }
+    sample_fini(&sample);
+}
+
+static bool read_case(struct buf *scratch, struct parts *ret_parts)
+{
+    size_t channel, media, from, payload;
+
+    if (scanf("%zu %zu %zu %zu", &channel, &media, &from, &payload) != 4 || getchar() != '\n')
+        return false;
+    if (channel > PART_BYTES_MAX || media > PART_BYTES_MAX || from > PART_BYTES_MAX || payload > PART_BYTES_MAX)
+        return false;
+    size_t len = channel + media + from + payload;
+    buf_clear(scratch);
+    char *at = buf_extend(scratch, len);
+    if (fread(at, 1, len, stdin) != len)
+        return false;
+    ret_parts->channel = span_of(at, channel);
+    ret_parts->media   = span_of(at + channel, media);
+    ret_parts->from    = span_of(at + channel + media, from);
+    ret_parts->payload = span_of(at + channel + media + from, payload);
+    return true;
+}
+
+static void write_out(struct buf *out)
+{
+    must(!buf_is_over(out));
+    fwrite(out->at, 1, out->len, stdout);
+    buf_clear(out);
+}
+
+static int run(const char *codec, struct buf *scratch, struct buf *out)
+{
+    bool         is_multipart = strcmp(codec, "multipart") == 0;
+    struct parts parts;
+
+    if (is_multipart)
+        multipart_put_start(out, boundary);
+    for (int next = getchar(); next != EOF; next = getchar()) {
+        ungetc(next, stdin);
+        if (!read_case(scratch, &parts))
+            return 2;
+        if (strcmp(codec, "valid") == 0)
+            put_valid(out, &parts);
+        else
+            put_message(out, codec, &parts);
+        write_out(out);
+    }
+    if (is_multipart)
+        multipart_put_end(out, boundary);
+    write_out(out);
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    static const char *codecs[] = { "valid", "ndjson", "sse", "multipart" };
+    struct buf scratch, out;
+    int status = 2;
+
+    buf_init(&scratch, 4 * (size_t)PART_BYTES_MAX);
+    buf_init(&out, OUTPUT_BYTES_MAX);
+    for (size_t i = 0; argc == 2 && i < sizeof codecs / sizeof codecs[0]; i++)
+        if (strcmp(argv[1], codecs[i]) == 0)
+            status = run(argv[1], &scratch, &out);
+    buf_fini(&out);
+    buf_fini(&scratch);
+    return status;
+}

@@ -1,0 +1,15 @@
+/* baseline.h - the baseline: the least that a server can do to pass messages on, as a measure for the others.
+ *
+ * One thread, one epoll, no limits, no timers, no HTTP beyond a canned answer to a WebSocket handshake. Readers come
+ * as WebSockets on /…-N and follow channel N; publishers send bare payloads (raw.c). Per delivery one send(), or,
+ * coalesced, one send() per reader and turn of the loop. A reader whose socket is full ends the program: in the
+ * bench's loops it never is. */
+#ifndef BENCH_BASELINE_H
+#define BENCH_BASELINE_H
+
+#include "bench/options.h"
+
+/* Serves until killed. */
+_Noreturn void baseline_serve(const struct options *options);
+
+#endif

@@ -38,7 +38,7 @@ CPPFLAGS += -D_GNU_SOURCE -Isrc -I$(OUT)/gen -MMD -MP
 # --- modules ---------------------------------------------------------------------------------------------------
 # One archive a module; what a module may be linked with is what src/MODULES lets it see.
 MODULES  := base message codec hub store route settings reactor node http publish auth session api main
-LIBS     := -lrocksdb -lyajl -lcrypto -linih -lpthread -lm
+LIBS     := -lrocksdb -lcrypto -linih -lpthread -lm
 sources   = $(filter-out %_test.c %_fuzz.c %_battery.c src/main/main.c,$(wildcard src/$(1)/*.c src/$(1)/*/*.c))
 objects   = $(patsubst src/%.c,$(OUT)/obj/%.o,$(call sources,$(1)))
 sees      = $(1) $(shell sed -n 's/^$(1)://p' src/MODULES)
@@ -72,9 +72,9 @@ $(OUT)/obj/tools/%.o: tools/%.c
 	@mkdir -p $(@D)
 	@echo "  cc $<"
 	@$(CC) $(CPPFLAGS) -Itools $(CFLAGS) -c -o $@ $<
-$(OUT)/longwire: $(patsubst tools/%.c,$(OUT)/obj/tools/%.o,$(filter-out %_test.c,$(TOOL_SRC))) $(OUT)/libbase.a
+$(OUT)/longwire: $(patsubst tools/%.c,$(OUT)/obj/tools/%.o,$(filter-out %_test.c,$(TOOL_SRC))) $(call archives,codec)
 	@echo "  ld $@"
-	@$(CC) $(LINK) -o $@ $^ -lcurl -lyajl
+	@$(CC) $(LINK) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group -lcurl
 $(OUT)/longwire-bench: $(patsubst tools/%.c,$(OUT)/obj/tools/%.o,$(filter-out %_test.c,$(BENCH_SRC))) $(OUT)/libbase.a
 	@echo "  ld $@"
 	@$(CC) $(LINK) -o $@ $^ -lpthread -lm

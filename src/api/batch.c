@@ -1,5 +1,4 @@
 /* batch.c - many messages in one call, JSON or NDJSON: one answer a message, in order, each for itself (design: 4.4). */
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "api/call.h"
@@ -315,9 +314,8 @@ static void serve_json_batch(struct call *call)
     struct json_doc                *doc    = &call->api->doc;
 
     if (!json_parse(call->request->body, &limits, doc)) {
-        char why[JSON_REASON_BYTES + 40];
-        snprintf(why, sizeof why, "not JSON near byte %zu: %s", doc->fault.at, doc->fault.reason);
-        call_refuse(call, 400, why);
+        char why[JSON_FAULT_BYTES];
+        call_refuse(call, 400, json_fault_say("a batch that is not JSON", &doc->fault, why));
         return;
     }
     const struct json_token *messages = json_member(doc, json_root(doc), SPAN("messages"));

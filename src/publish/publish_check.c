@@ -81,7 +81,7 @@ unsigned publish_check(const struct publish_request *publish_request, struct mes
         media = utf8_is_valid(publish_request->payload) ? SPAN("text/plain") : SPAN("application/octet-stream");
     else if (!media_is_well_formed(media))
         return refuse(415, "a media type is type/subtype in visible ASCII, 255 bytes at most", ret_why);
-    else if (json_is_media(media) && !json_is_valid(publish_request->payload))
+    else if (json_is_media(media) && !json_is_valid(publish_request->payload, NULL))
         return refuse(400, "the payload is declared JSON but isn't", ret_why);
 
     struct message *message = message_new(publish_request->name, MESSAGE_PLAIN, publish_request->payload.at,

@@ -52,7 +52,7 @@ static inline bool sample_of_bytes(struct sample *sample, struct span bytes)
 
     if (!utf8_is_valid(media) || !utf8_is_valid(from))
         return false;
-    if (payload.len > 0 && json_is_media(media) && !json_is_valid(payload))
+    if (payload.len > 0 && json_is_media(media) && !json_is_valid(payload, NULL))
         return false;
     sample_init(sample, SPAN("topic:a %\xc3\xa9/b"), kind, payload, media, from);
     return true;

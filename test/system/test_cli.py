@@ -602,6 +602,29 @@ def test_history_of_a_channel_never_used_is_empty(server):
     assert lines(server, "history", "topic:never", "--all") == []
 
 
+def test_what_the_server_takes_the_tool_reads(server):  # threat 55: 64 deep there stands deeper in a page of history
+    deep = b"[" * 64 + b"]" * 64
+    doubled = b'{"a":1,"a":2,"\\u0061":1e308}'
+    run(server, "pub", "topic:a", "-", "--media", "application/json", stdin=deep + b"\n" + doubled)
+    wanted = [deep.decode(), doubled.decode()]
+    assert lines(server, "history", "topic:a") == wanted
+    assert lines(server, "sub", "topic:a", "--after", "0", "--count", "2") == wanted
+    assert "HTTP 400" in run(server, "pub", "topic:a", "[" + deep.decode() + "]", "--media", "application/json",
+                             code=1).stderr.decode()
+
+
+def test_history_of_payloads_that_grow_as_json(server):  # each byte becomes \u0001
+    payloads = [b"\1" * (1 << 20)] * 5
+    run(server, "pub", "topic:a", "-q", stdin=b"\n".join(payloads))
+    assert run(server, "history", "topic:a", "--all").stdout.split(b"\n")[:-1] == payloads
+
+
+def test_a_page_of_history_that_is_no_page(mock):
+    for body in ({"messages": {}}, {"messages": [1]}, {}, []):
+        mock.faults.append(lambda request, body=body: request.answer(200, body) is None)
+        assert b"can't be understood" in run(mock, "history", "topic:a", code=1).stderr
+
+
 def test_info_of_the_server(server):
     out = lines(server, "info")
     assert out[0] == f"server {server.url}"

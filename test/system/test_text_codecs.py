@@ -15,6 +15,7 @@ import json
 import math
 import os
 import random
+import re
 import subprocess
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
@@ -115,7 +116,7 @@ def broken(payload, rng):
     return payload[:at] + piece + payload[at + rng.randrange(3):]
 
 
-def test_threat_55_json_is_what_python_takes_but_for_known_differences():
+def json_cases():
     rng = random.Random(55)
     payloads = [b"[" * depth + b"]" * depth for depth in (1, 63, 64, 65, 200)]
     payloads += [b'{"a":' * depth + b"1" + b"}" * depth for depth in (63, 64, 65)]
@@ -123,6 +124,11 @@ def test_threat_55_json_is_what_python_takes_but_for_known_differences():
     while len(payloads) < VALID_CASES:
         payload = random_value(rng).encode()
         payloads.append(broken(payload, rng) if rng.random() < 0.5 else payload)
+    return payloads
+
+
+def test_threat_55_json_is_what_python_takes_but_for_known_differences():
+    payloads = json_cases()
     answers = story("valid", [(b"", b"", b"", payload) for payload in payloads]).decode().splitlines()
     assert len(answers) == len(payloads)
     for payload, answer in zip(payloads, answers):
@@ -131,6 +137,26 @@ def test_threat_55_json_is_what_python_takes_but_for_known_differences():
     assert sum(answer == "1 1" for answer in answers) > VALID_CASES // 4
     assert sum(answer == "0 0" for answer in answers) > VALID_CASES // 4
     assert sum(answer == "1 0" for answer in answers) > 10
+
+
+def value_of(text):
+    """Members in order, doubled ones too, and numbers as they are written."""
+    return json.loads(text, parse_int=str, parse_float=str, object_pairs_hook=lambda pairs: ("object", pairs))
+
+
+def test_threat_55_tokens_say_what_python_reads():
+    payloads = json_cases()
+    lines = story("tokens", [(b"", b"", b"", payload) for payload in payloads]).decode().split("\n")
+    assert lines.pop() == "" and len(lines) == len(payloads)
+    compared = 0
+    for payload, line in zip(payloads, lines):
+        whole, one_level = line.split("\t")
+        if python_takes(payload, True):
+            assert value_of(whole) == value_of(one_level) == value_of(payload), payload
+            compared += 1
+        else:
+            assert re.fullmatch(r"refused: .* \(byte \d+(; at most \d+)?\)", whole), (payload, whole)
+    assert compared > VALID_CASES // 4
 
 
 # --- writing ---------------------------------------------------------------------------------------------------------

@@ -2,6 +2,8 @@
  * those four one behind the other, and writes what the codec named by the argument makes of them:
  *
  *   valid      a line for each payload: "1 1" if json_is_valid() and json_parse() take it, "0 0" if neither does
+ *   tokens     a line for each payload: the value put together again from its tokens, and again from the raw text of
+ *              what stands one level below, a tab between; or the fault
  *   ndjson     each message as one line, with the cursor "CURSOR"
  *   sse        an event stream of them, with that cursor
  *   multipart  the same as parts between `BOUNDARY`
@@ -29,7 +31,73 @@ static void put_valid(struct buf *out, const struct parts *parts)
     struct json_doc          doc;
 
     json_doc_init(&doc);
-    buf_putf(out, "%d %d\n", json_is_valid(parts->payload), json_parse(parts->payload, &limits, &doc));
+    buf_putf(out, "%d %d\n", json_is_valid(parts->payload, NULL), json_parse(parts->payload, &limits, &doc));
+    json_doc_fini(&doc);
+}
+
+static void put_string(struct buf *out, const struct json_token *token)
+{
+    struct buf  scratch;
+    struct span text;
+
+    buf_init(&scratch, token->raw.len);
+    must(json_string(token, &scratch, &text));
+    json_put_string(out, text);
+    buf_fini(&scratch);
+}
+
+/* Strings are decoded and escaped anew, and what is not kept stands as it is; spaces go. */
+static void put_token(struct buf *out, const struct json_doc *doc, const struct json_token *token)
+{
+    bool is_object = token->type == JSON_OBJECT, is_container = is_object || token->type == JSON_ARRAY;
+    uint32_t at    = 0;
+
+    if (token->type == JSON_STRING) {
+        put_string(out, token);
+    } else if (!is_container || !token->is_kept) {
+        buf_put(out, token->raw);
+    } else {
+        buf_putc(out, is_object ? '{' : '[');
+        for (const struct json_token *child = json_first(doc, token); child != NULL; child = json_next(doc, token, child)) {
+            if (at > 0)
+                buf_putc(out, is_object && at % 2 == 1 ? ':' : ',');
+            put_token(out, doc, child);
+            at++;
+        }
+        must(at == token->count * (is_object ? 2 : 1));
+        buf_putc(out, is_object ? '}' : ']');
+    }
+}
+
+/* Line breaks can only stand between tokens. */
+static void put_value_line(struct buf *out, const struct json_doc *doc)
+{
+    size_t from = out->len;
+
+    put_token(out, doc, json_root(doc));
+    for (size_t i = from; i < out->len; i++)
+        if (strchr("\r\n\t", out->at[i]) != NULL && out->at[i] != '\0')
+            out->at[i] = ' ';
+}
+
+static void put_tokens(struct buf *out, const struct parts *parts)
+{
+    static const uint32_t depths_kept[] = { JSON_DEPTH_DEFAULT, 1 };
+    char                  fault[JSON_FAULT_BYTES];
+    struct json_doc       doc;
+
+    json_doc_init(&doc);
+    for (size_t i = 0; i < 2; i++) {
+        struct json_limits limits = { .depth_kept = depths_kept[i] };
+        if (i > 0)
+            buf_putc(out, '\t');
+        if (json_parse(parts->payload, &limits, &doc)) {
+            put_value_line(out, &doc);
+        } else {
+            buf_put(out, span_str(json_fault_say("refused", &doc.fault, fault)));
+        }
+    }
+    buf_putc(out, '\n');
     json_doc_fini(&doc);
 }
 
@@ -89,6 +157,8 @@ static int run(const char *codec, struct buf *scratch, struct buf *out)
             return 2;
         if (strcmp(codec, "valid") == 0)
             put_valid(out, &parts);
+        else if (strcmp(codec, "tokens") == 0)
+            put_tokens(out, &parts);
         else
             put_message(out, codec, &parts);
         write_out(out);
@@ -101,7 +171,7 @@ static int run(const char *codec, struct buf *scratch, struct buf *out)
 
 int main(int argc, char **argv)
 {
-    static const char *codecs[] = { "valid", "ndjson", "sse", "multipart" };
+    static const char *codecs[] = { "valid", "tokens", "ndjson", "sse", "multipart" };
     struct buf scratch, out;
     int status = 2;
 

@@ -32,6 +32,10 @@ static const char help[] =
 
 enum { LIMIT_DEFAULT = 100, PAGE_MAX = 1000, PATH_BYTES_MAX = 64 * 1024, CHANNEL_BYTES_MAX = 1024 };
 
+/* A page as it is kept here: 4 MiB of payload and the entry that reaches that, each byte as \u0000 at worst, and what
+ * stands around the payloads of PAGE_MAX entries. */
+enum { PAGE_BYTES_MAX = 6 * 4 * 1024 * 1024 + ENTRY_BYTES_MAX + PAGE_MAX * 2048 };
+
 /* "Before the end": more than any head, and a number every JSON reader can hold. */
 #define SEQ_BEYOND_ALL 9007199254740991u
 
@@ -46,7 +50,6 @@ struct history {
     struct http      http;
     struct printer   printer;
     struct buf       decoded;
-    struct json_list list;        /* of the page that is being read */
     uint64_t         page_count;  /* entries in it */
     uint64_t         count;       /* entries printed in all */
     uint64_t         last_seq;    /* of the last entry seen; at first `after` */
@@ -79,12 +82,6 @@ static bool history_on_entry(void *arg, struct span line)
     return true;
 }
 
-static bool history_on_piece(void *arg, struct span piece)
-{
-    struct history *history = arg;
-    return json_list_feed(&history->list, piece);
-}
-
 /* All of them are read forwards, whatever the bound: pages ascend. */
 static void history_put_path(const struct history *history, struct buf *path)
 {
@@ -114,17 +111,17 @@ static void history_page(struct history *history)
     struct http_answer  answer;
     struct buf          path;
     struct http_request request = {
-        .method = "GET", .accept = "application/json", .sink = history_on_piece, .sink_arg = history,
+        .method = "GET", .accept = "application/json", .body_bytes_max = PAGE_BYTES_MAX,
     };
     buf_init(&path, PATH_BYTES_MAX);
     history_put_path(history, &path);
     request.path        = path.at;
     history->page_count = 0;
     uint64_t before     = history->last_seq;
-    json_list_init(&history->list, "messages", ENTRY_BYTES_MAX, history_on_entry, history);
 
     http_ask(&history->http, &request, &answer);
-    bool is_whole = answer.end == HTTP_DONE && http_is_2xx(&answer) && json_list_end(&history->list);
+    bool is_whole = answer.end == HTTP_DONE && http_is_2xx(&answer) &&
+                    elements_each(buf_span(&answer.body), "messages", history_on_entry, history);
     if (!history->is_over && !is_whole)
         history_leave(history, http_complain(&history->http, &answer));
     /* An empty page is the end; one that does not lead on must be, too. */
@@ -132,7 +129,6 @@ static void history_page(struct history *history)
         history_leave(history, EXIT_FINE);
     history_flush(history);
 
-    json_list_fini(&history->list);
     http_answer_fini(&answer);
     buf_fini(&path);
 }

@@ -6,7 +6,6 @@
 #include <stdlib.h>
 
 #include "base/must.h"
-#include "longwire/json.h"
 #include "longwire/print.h"
 
 enum { RECEIVE_BYTES = 64 * 1024 };
@@ -258,7 +257,7 @@ void http_ask(struct http *http, const struct http_request *request, struct http
     CURLcode           code    = CURLE_OK;
 
     *ret = (struct http_answer){ .retry_after_ms = -1 };
-    buf_init(&ret->body, HTTP_BODY_BYTES_MAX);
+    buf_init(&ret->body, request->body_bytes_max != 0 ? request->body_bytes_max : HTTP_BODY_BYTES_MAX);
     easy_set_up(http, request, &call, headers, error);
 
     must(curl_multi_add_handle(http->multi, http->easy) == CURLM_OK);
@@ -290,15 +289,15 @@ bool http_sleep(const struct http *http, msec ms, msec until)
 
 void http_say_problem(const char *where, int status, struct span body)
 {
-    struct json_field fields[] = { { .name = "title" }, { .name = "detail" } };
+    struct field fields[] = { { .name = "title" }, { .name = "detail" } };
     struct buf        decoded, text;
 
     buf_init(&decoded, HTTP_BODY_BYTES_MAX);
     buf_init(&text, HTTP_BODY_BYTES_MAX);
-    bool is_problem = json_object(body, fields, 2, &decoded) && fields[0].kind == JSON_STRING;
+    bool is_problem = fields_read(body, fields, 2, &decoded) && field_is_string(&fields[0]);
     if (is_problem) {
         put_visible(&text, fields[0].text);
-        if (fields[1].kind == JSON_STRING && fields[1].text.len > 0) {
+        if (field_is_string(&fields[1]) && fields[1].text.len > 0) {
             buf_put_lit(&text, ": ");
             put_visible(&text, fields[1].text);
         }

@@ -11,7 +11,7 @@
 #include "longwire/cli.h"
 
 enum {
-    HTTP_BODY_BYTES_MAX = 4 * 1024 * 1024,   /* of an answer that is kept whole; a longer one is broken */
+    HTTP_BODY_BYTES_MAX = 4 * 1024 * 1024,   /* of an answer that is kept whole, unless the request says otherwise */
     HTTP_QUIET_MS       = 60 * 1000,         /* no byte for this long: the link is dead */
     HTTP_CONNECT_MS     = 10 * 1000,
 };
@@ -39,6 +39,7 @@ struct http_request {
     struct span   body;
     http_sink_fn *sink;             /* NULL: the body is kept in the answer */
     void         *sink_arg;
+    size_t        body_bytes_max;   /* of an answer that is kept; a longer one is broken. 0: HTTP_BODY_BYTES_MAX */
     msec          quiet_ms;         /* 0: HTTP_QUIET_MS */
     msec          until;            /* monotonic; 0: no deadline */
 };

@@ -39,10 +39,9 @@ static const char recall_help[] =
     "  longwire recall topic:prices 42\n";
 
 /* Puts what an answer says into `text`: each field a line, or what isn't JSON as it is. */
-static void on_field(void *arg, struct span name, enum json_kind kind, struct span value)
+static void on_field(void *arg, struct span name, struct span value)
 {
     struct buf *text = arg;
-    (void)kind;
     put_visible(text, name);
     buf_putc(text, ' ');
     put_visible(text, value);
@@ -52,7 +51,7 @@ static void on_field(void *arg, struct span name, enum json_kind kind, struct sp
 static void put_fields(struct buf *text, struct span body)
 {
     size_t before = text->len;
-    if (json_each(body, on_field, text))
+    if (fields_each(body, on_field, text))
         return;
     text->len = before;
     body      = span_trim(body);

@@ -18,9 +18,9 @@ static const char *const field_names[FIELD_COUNT] = {
     [FIELD_RECALLED] = "recalled",
 };
 
-static enum entry_type type_of(const struct json_field *field)
+static enum entry_type type_of(const struct field *field)
 {
-    if (field->kind != JSON_STRING)
+    if (!field_is_string(field))
         return ENTRY_OTHER;
     if (span_eq(field->text, SPAN("message")))
         return ENTRY_MESSAGE;
@@ -36,7 +36,7 @@ bool entry_read(struct span line, struct buf *decoded, struct entry_view *ret)
     struct entry_view entry = { .line = line };
     for (size_t i = 0; i < FIELD_COUNT; i++)
         entry.at[i].name = field_names[i];
-    if (!json_object(line, entry.at, FIELD_COUNT, decoded))
+    if (!fields_read(line, entry.at, FIELD_COUNT, decoded))
         return false;
     entry.type = type_of(&entry.at[FIELD_TYPE]);
     *ret       = entry;
@@ -46,7 +46,7 @@ bool entry_read(struct span line, struct buf *decoded, struct entry_view *ret)
 uint64_t entry_last_seq(const struct entry_view *entry)
 {
     uint64_t seq = 0;
-    (void)json_u64(&entry->at[entry->type == ENTRY_GAP ? FIELD_TO : FIELD_SEQ], &seq);
+    (void)field_u64(&entry->at[entry->type == ENTRY_GAP ? FIELD_TO : FIELD_SEQ], &seq);
     return seq;
 }
 
@@ -94,13 +94,13 @@ void put_visible(struct buf *buf, struct span text)
     }
 }
 
-static void put_time(struct buf *buf, const struct json_field *field)
+static void put_time(struct buf *buf, const struct field *field)
 {
     uint64_t  ms = 0;
     struct tm local;
     char      clock[32];
 
-    (void)json_u64(field, &ms);
+    (void)field_u64(field, &ms);
     time_t seconds = (time_t)(ms / 1000);
     if (ms == 0 || localtime_r(&seconds, &local) == NULL) {
         buf_put_lit(buf, "-");
@@ -113,10 +113,10 @@ static void put_time(struct buf *buf, const struct json_field *field)
 /* The bytes that were published; false: there are none to show (recalled, or not what was promised). */
 static bool put_payload(struct buf *buf, const struct entry_view *entry)
 {
-    const struct json_field *base64 = &entry->at[FIELD_BASE64];
-    if (base64->kind == JSON_STRING)
+    const struct field *base64 = &entry->at[FIELD_BASE64];
+    if (field_is_string(base64))
         return base64_get(base64->text, buf);
-    if (entry->at[FIELD_DATA].kind == JSON_ABSENT)
+    if (!entry->at[FIELD_DATA].is_there)
         return false;
     buf_put(buf, entry->at[FIELD_DATA].text);
     return true;

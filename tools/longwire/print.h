@@ -6,7 +6,7 @@
 #ifndef LONGWIRE_PRINT_H
 #define LONGWIRE_PRINT_H
 
-#include "longwire/json.h"
+#include "longwire/fields.h"
 
 enum format { FORMAT_TEXT, FORMAT_JSON };
 
@@ -23,10 +23,10 @@ enum {
 struct entry_view {
     enum entry_type   type;
     struct span       line;
-    struct json_field at[FIELD_COUNT];
+    struct field      at[FIELD_COUNT];
 };
 
-/* False: not a JSON object. `decoded` as in json_object(). */
+/* False: not a JSON object. `decoded` as in fields_read(). */
 bool entry_read(struct span line, struct buf *decoded, struct entry_view *ret);
 
 /* Where reading on begins: the seq of a message or a recall, the `to` of a gap; 0 if there is none. */

@@ -55,7 +55,6 @@ enum {
     BATCH_COUNT_MAX = 100,         /* fewer once a server has said that is too many */
     BATCH_BYTES_MAX = 512 * 1024,  /* of the request's body */
     KEY_BYTES_MAX   = 200,
-    MEDIA_BYTES_MAX = 255,
     TTL_S_MAX       = 10 * 366 * 24 * 3600,
 };
 
@@ -100,7 +99,7 @@ struct pub {
 
 /* --- one answer ------------------------------------------------------------------------------------------------- */
 
-static void pub_print(struct pub *pub, const struct json_field *seq, const struct json_field *id)
+static void pub_print(struct pub *pub, const struct field *seq, const struct field *id)
 {
     struct buf line;
     if (pub->is_quiet || pub->is_count_only)
@@ -129,8 +128,8 @@ static void pub_refused(struct pub *pub, struct item *item, int status, struct s
 /* `json` is the 201's object for this item. False: it is none. */
 static bool pub_acknowledged(struct pub *pub, struct item *item, struct span json)
 {
-    struct json_field fields[] = { { .name = "seq" }, { .name = "id" } };
-    if (!json_object(json, fields, 2, &pub->decoded) || fields[0].kind == JSON_ABSENT)
+    struct field fields[] = { { .name = "seq" }, { .name = "id" } };
+    if (!fields_read(json, fields, 2, &pub->decoded) || !fields[0].is_there)
         return false;
     pub_print(pub, &fields[0], &fields[1]);
     item->is_done = true;
@@ -239,11 +238,11 @@ static void pub_put_batch(struct pub *pub)
 static bool pub_on_result(void *arg, struct span result)
 {
     struct pub       *pub      = arg;
-    struct json_field fields[] = { { .name = "status" } };
+    struct field fields[] = { { .name = "status" } };
     uint64_t          status   = 0;
     struct item      *item     = pub_next_waiting(pub, pub->result_at);
 
-    if (item == NULL || !json_object(result, fields, 1, &pub->decoded) || !json_u64(&fields[0], &status))
+    if (item == NULL || !fields_read(result, fields, 1, &pub->decoded) || !field_u64(&fields[0], &status))
         return false;
     pub->result_at = index_after(pub, item);
     if (status / 100 == 2)
@@ -257,13 +256,9 @@ static bool pub_on_result(void *arg, struct span result)
 
 static bool pub_take_results(struct pub *pub, struct span body)
 {
-    struct json_list list;
     pub->result_at  = 0;
     pub->is_put_off = false;
-    json_list_init(&list, "results", HTTP_BODY_BYTES_MAX, pub_on_result, pub);
-    bool is_good = json_list_feed(&list, body) && json_list_end(&list);
-    json_list_fini(&list);
-    return is_good && pub->result_at > 0;
+    return elements_each(body, "results", pub_on_result, pub) && pub->result_at > 0;
 }
 
 static void pub_send_batch(struct pub *pub, struct http_answer *ret)

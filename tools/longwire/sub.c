@@ -128,7 +128,7 @@ static bool sub_on_object(void *arg, struct span line)
         say("the server sent a line that is not a JSON object; is it Longwire that runs at %s?", sub->target.server);
         return sub_leave(sub, EXIT_REFUSED);
     }
-    if (entry.at[FIELD_CURSOR].kind == JSON_STRING && !sub_take_cursor(sub, entry.at[FIELD_CURSOR].text))
+    if (field_is_string(&entry.at[FIELD_CURSOR]) && !sub_take_cursor(sub, entry.at[FIELD_CURSOR].text))
         return false;
     backoff_reset(&sub->backoff);
     printer_put(&sub->printer, &entry);
@@ -243,15 +243,12 @@ static void sub_stream(struct sub *sub, struct http_answer *ret)
 /* Takes the place from a poll's answer, and what stands in its list. */
 static bool sub_take_place(struct sub *sub, struct span body)
 {
-    struct json_field field = { .name = "cursor" };
-    struct json_list  list;
+    struct field field   = { .name = "cursor" };
+    bool         is_good = elements_each(body, "messages", sub_on_object, sub);
 
-    json_list_init(&list, "messages", ENTRY_BYTES_MAX, sub_on_object, sub);
-    bool is_good = json_list_feed(&list, body) && json_list_end(&list);
-    json_list_fini(&list);
     if (sub->is_over)
         return false;
-    is_good = is_good && json_object(body, &field, 1, &sub->decoded) && field.kind == JSON_STRING;
+    is_good = is_good && fields_read(body, &field, 1, &sub->decoded) && field_is_string(&field);
     return is_good && sub_take_cursor(sub, field.text);
 }
 

@@ -1,9 +1,9 @@
-/* json.h - JSON (RFC 8259): texts from strangers become a flat array of tokens; messages become objects.
+/* json.h - JSON (RFC 8259): texts become a flat array of tokens; messages become objects. The server and the command line
+ * tool both read with it (docs/decisions/0017-one-json-reader.md says why no library does).
  *
  * Reading is strict: one value, UTF-8, no BOM, no comments; \u escapes of surrogates come in pairs; a number
  * must fit into a double (1e999 doesn't); a kept object names a member once. A value is never converted unless
  * asked for: tokens are slices of the text, byte for byte, so that `data` can be passed on as it came.
- * The grammar is yajl's; what yajl lets through beyond RFC 8259 is checked here.
  *
  * Writing appends to a struct buf: whoever made the buf checks buf_is_over() at the end. */
 #ifndef CODEC_JSON_JSON_H
@@ -28,28 +28,34 @@ enum json_type { JSON_OBJECT, JSON_ARRAY, JSON_STRING, JSON_NUMBER, JSON_TRUE, J
 struct json_token {
     struct span    raw;      /* of the text; a string's with its quotes */
     enum json_type type;
-    bool           is_kept;  /* containers: its members are tokens too; else its raw may be parsed for itself */
+    bool           is_kept;      /* containers: its members are tokens too; else its raw may be parsed for itself */
+    bool           has_escapes;  /* strings: what it says isn't what stands between its quotes */
     uint32_t       count;    /* children: an array's values, an object's members (a key and a value each) */
     uint32_t       next;     /* index of the first token behind this one and all below it */
 };
 
-enum { JSON_DEPTH_DEFAULT = 64, JSON_TOKENS_DEFAULT = 100000, JSON_MEMBERS_DEFAULT = 64 };
+enum { JSON_DEPTH_DEFAULT = 64, JSON_DEPTH_MAX = 256, JSON_TOKENS_DEFAULT = 100000, JSON_MEMBERS_DEFAULT = 64 };
 
 /* Zero stands for the default, but for depth_kept. What is beyond a limit is a fault. */
 struct json_limits {
-    uint32_t depth_max;    /* containers in one another */
+    uint32_t depth_max;    /* containers in one another; JSON_DEPTH_MAX at most */
     uint32_t depth_kept;   /* so many levels of containers become tokens; 0: the text becomes one token */
     uint32_t tokens_max;
     uint32_t members_max;  /* of one kept object; they are compared with one another */
 };
 
-enum { JSON_REASON_BYTES = 96 };
-
-/* Why a text was refused, in words for a person, and the byte near which. */
+/* Why a text was refused. */
 struct json_fault {
-    char   reason[JSON_REASON_BYTES];
-    size_t at;
+    const char *reason;  /* in words for a person; a literal. NULL: it was not refused */
+    size_t      at;      /* index of the byte that can't stand there, or of the first byte of what can't */
+    uint32_t    limit;   /* the maximum that was passed; 0: it was not for a limit */
 };
+
+enum { JSON_FAULT_BYTES = 256 };
+
+/* "WHAT: nested too deeply (byte 64; at most 64)", or only WHAT if there is no reason. Returns ret_text; what doesn't fit
+ * is cut off. */
+const char *json_fault_say(const char *what, const struct json_fault *fault, char ret_text[JSON_FAULT_BYTES]);
 
 /* One parsed text after the other; memory is kept between them. One thread at a time. */
 struct json_doc {
@@ -63,18 +69,19 @@ void json_doc_init(struct json_doc *doc);  /* holds no memory until the first pa
 void json_doc_fini(struct json_doc *doc);
 
 /* The tokens point into `text` and hold until the next parse. False: doc->fault says why, and there are none.
- * Never recurses; holds memory for the tokens, and for as long as it runs for the longest string with escapes. */
+ * Never recurses. Allocates memory for the tokens alone, and none if an earlier parse needed as many. */
 bool json_parse(struct span text, const struct json_limits *limits, struct json_doc *doc);
 
-/* As json_parse(), but only whether; duplicate keys pass. Allocates nothing for common texts. */
-bool json_is_valid(struct span text);
+/* As json_parse(), but only whether; duplicate keys pass. Allocates nothing. `ret_fault` may be NULL. */
+bool json_is_valid(struct span text, struct json_fault *ret_fault);
 
 static inline const struct json_token *json_root(const struct json_doc *doc)
 {
     return &doc->tokens[0];
 }
 
-/* The value of the member `name` (plain, not escaped), or NULL: no such member, not an object, not kept. */
+/* The value of the member `name`, or NULL: no such member, not an object, not kept. `name` is what the key says, not
+ * how it is escaped, and has no backslash. */
 const struct json_token *json_member(const struct json_doc *doc, const struct json_token *object, struct span name);
 
 /* A container's children in order; NULL at the end. In an object keys and values take turns. */

@@ -1,331 +1,331 @@
+#include <stdio.h>
 #include <stdlib.h>
-#include <yajl/yajl_parse.h>
 
 #include "base/must.h"
+#include "base/utf8.h"
 #include "codec/json/json_priv.h"
-
-/* --- memory for yajl: a few hundred bytes that live as long as one parse ------------------------------------ */
-
-struct arena {
-    _Alignas(16) char bytes[1024];
-    size_t used;
-};
-
-static bool arena_has(const struct arena *arena, const void *block)
-{
-    return (const char *)block >= arena->bytes && (const char *)block < arena->bytes + sizeof arena->bytes;
-}
-
-static void *arena_malloc(void *ctx, size_t size)
-{
-    struct arena *arena = ctx;
-    size_t        whole = (size + 15) & ~(size_t)15;
-    void         *block;
-
-    if (size <= sizeof arena->bytes && whole <= sizeof arena->bytes - arena->used) {
-        block = arena->bytes + arena->used;
-        arena->used += whole;
-    } else {
-        block = malloc(size);
-        must(block != NULL);
-    }
-    return block;
-}
-
-static void *arena_realloc(void *ctx, void *old, size_t size)
-{
-    struct arena *arena = ctx;
-    void         *block;
-
-    if (old == NULL)
-        return arena_malloc(ctx, size);
-    if (!arena_has(arena, old)) {
-        block = realloc(old, size);
-        must(block != NULL);
-        return block;
-    }
-    /* The old size isn't known, but no block reaches beyond what is used. */
-    size_t most = arena->used - (size_t)((char *)old - arena->bytes);
-    block       = malloc(size);
-    must(block != NULL);
-    memcpy(block, old, size < most ? size : most);
-    return block;
-}
-
-static void arena_free(void *ctx, void *block)
-{
-    if (!arena_has(ctx, block))
-        free(block);
-}
 
 /* --- one parse ---------------------------------------------------------------------------------------------- */
 
 enum { NO_TOKEN = UINT32_MAX };
 
 struct reader {
-    struct span        text;
+    struct json_place  place;
     struct json_limits limits;
-    struct json_doc   *doc;           /* NULL: only whether it's valid */
-    struct json_fault *fault;
-    yajl_handle        yajl;
-    bool               is_finishing;  /* the text is fed; yajl looks at what it held back */
-    size_t             end;           /* of the last token that yajl told us of */
-    uint32_t           depth;         /* containers open */
-    uint32_t           open;          /* the innermost of them that is a token; its `next` names the one around it */
+    struct json_doc   *doc;    /* NULL: only whether it's valid */
+    uint32_t           depth;  /* containers open */
+    uint32_t           open;   /* the innermost of them that is a token; its `next` names the one around it */
+    uint64_t           objects[JSON_DEPTH_MAX / 64];  /* a bit for each open container: is it an object? */
 };
+
+static bool refuse_limit(struct reader *reader, size_t at, const char *reason, uint32_t limit)
+{
+    json_refuse(&reader->place, at, reason);
+    reader->place.fault->limit = limit;
+    return false;
+}
 
 static bool reader_keeps(const struct reader *reader)
 {
     return reader->doc != NULL && reader->depth <= reader->limits.depth_kept;
 }
 
-/* How far yajl has come: the end of the token it tells of. What ends with the text it tells of afterwards only. */
-static size_t reader_at(const struct reader *reader)
+static void doc_grow(struct json_doc *doc)
 {
-    return reader->is_finishing ? reader->text.len : yajl_get_bytes_consumed(reader->yajl);
-}
-
-static int refuse(struct reader *reader, const char *reason)
-{
-    json_fault_set(reader->fault, reader_at(reader), reason);
-    return 0;
-}
-
-/* yajl tells where a token ends, and only spaces, commas and colons stand between two. */
-static struct span reader_slice(struct reader *reader)
-{
-    size_t start = json_skip_space(reader->text, reader->end);
-    size_t end   = reader_at(reader);
-
-    while (start < end && (reader->text.at[start] == ',' || reader->text.at[start] == ':'))
-        start = json_skip_space(reader->text, start + 1);
-    must(start < end && end <= reader->text.len);
-    reader->end = end;
-    return span_of(reader->text.at + start, end - start);
-}
-
-static bool doc_grow(struct json_doc *doc, uint32_t tokens_max)
-{
-    if (doc->count >= tokens_max)
-        return false;
     if (doc->count < doc->cap)
-        return true;
+        return;
     uint32_t           cap    = doc->cap == 0 ? 32 : doc->cap * 2;
     struct json_token *tokens = realloc(doc->tokens, cap * sizeof *tokens);
     must(tokens != NULL);
     doc->tokens = tokens;
     doc->cap    = cap;
+}
+
+/* A token for what stands from `start` to the place; a container's end is not known yet. */
+static bool add_token(struct reader *reader, enum json_type type, size_t start, bool has_escapes)
+{
+    struct json_doc *doc = reader->doc;
+    if (doc->count >= reader->limits.tokens_max)
+        return refuse_limit(reader, start, "too many values", reader->limits.tokens_max);
+    doc_grow(doc);
+    uint32_t index     = doc->count++;
+    doc->tokens[index] = (struct json_token){
+        .raw         = span_of(reader->place.text.at + start, reader->place.at - start),
+        .type        = type,
+        .has_escapes = has_escapes,
+        .next        = index + 1,
+    };
     return true;
 }
 
-static int add_token(struct reader *reader, enum json_type type)
-{
-    struct json_doc *doc = reader->doc;
-    if (!doc_grow(doc, reader->limits.tokens_max))
-        return refuse(reader, "too many values");
-
-    uint32_t index     = doc->count++;
-    doc->tokens[index] = (struct json_token){ .raw = reader_slice(reader), .type = type, .next = index + 1 };
-    return 1;
-}
-
-static int on_value(struct reader *reader, enum json_type type)
+static bool add_value(struct reader *reader, enum json_type type, size_t start, bool has_escapes)
 {
     if (!reader_keeps(reader))
-        return 1;
-    if (!add_token(reader, type))
-        return 0;
+        return true;
     if (reader->open != NO_TOKEN)
         reader->doc->tokens[reader->open].count++;
-    return 1;
+    return add_token(reader, type, start, has_escapes);
 }
 
-static int on_start(struct reader *reader, enum json_type type)
+/* --- containers --------------------------------------------------------------------------------------------- */
+
+static bool is_in_object(const struct reader *reader)
 {
-    if (reader->depth >= reader->limits.depth_max)
-        return refuse(reader, "nested too deeply");
-    if (!on_value(reader, type))
-        return 0;
+    uint32_t inner = reader->depth - 1;
+    return (reader->objects[inner / 64] >> inner % 64 & 1) != 0;
+}
+
+static bool open_container(struct reader *reader, bool is_object)
+{
+    uint32_t depth = reader->depth;
+    uint64_t bit   = (uint64_t)1 << depth % 64;
+
+    if (depth >= reader->limits.depth_max)
+        return refuse_limit(reader, reader->place.at, "nested too deeply", reader->limits.depth_max);
+    size_t start = reader->place.at++;
+    if (!add_value(reader, is_object ? JSON_OBJECT : JSON_ARRAY, start, false))
+        return false;
     if (reader_keeps(reader)) {
         uint32_t           index = reader->doc->count - 1;
         struct json_token *token = &reader->doc->tokens[index];
-        token->is_kept = reader->depth < reader->limits.depth_kept;
+        token->is_kept = depth < reader->limits.depth_kept;
         token->next    = reader->open;
         reader->open   = index;
     }
+    reader->objects[depth / 64] = is_object ? reader->objects[depth / 64] | bit : reader->objects[depth / 64] & ~bit;
     reader->depth++;
-    return 1;
-}
-
-static int on_end(struct reader *reader)
-{
-    reader->depth--;
-    if (!reader_keeps(reader))
-        return 1;
-    struct json_token *token  = &reader->doc->tokens[reader->open];
-    uint32_t           around = token->next;
-    reader->end    = reader_at(reader);
-    token->raw.len = (size_t)(reader->text.at + reader->end - token->raw.at);
-    token->next    = reader->doc->count;
-    reader->open   = around;
-    return 1;
-}
-
-static struct span inside(const struct json_token *string)
-{
-    return span_of(string->raw.at + 1, string->raw.len - 2);
-}
-
-static bool says(const struct json_token *string, struct span name)
-{
-    struct span rest = inside(string);
-    char        room[4];
-
-    while (rest.len > 0) {
-        struct span piece = json_string_piece(&rest, room);
-        if (!span_starts(name, piece))
-            return false;
-        name = span_skip(name, piece.len);
-    }
-    return name.len == 0;
-}
-
-/* Index of the key, among the tokens from `first` to before `end`, which are keys and whole values. */
-static uint32_t find_key(const struct json_doc *doc, uint32_t first, uint32_t end, struct span name)
-{
-    for (uint32_t key = first; key < end; key = doc->tokens[key + 1].next)
-        if (says(&doc->tokens[key], name))
-            return key;
-    return NO_TOKEN;
-}
-
-/* --- what yajl calls ---------------------------------------------------------------------------------------- */
-
-static int on_key(void *ctx, const unsigned char *name, size_t len)
-{
-    struct reader *reader = ctx;
-    if (!reader_keeps(reader))
-        return 1;
-
-    const struct json_doc *doc = reader->doc;
-    if (doc->tokens[reader->open].count >= reader->limits.members_max)
-        return refuse(reader, "too many members in an object");
-    if (find_key(doc, reader->open + 1, doc->count, span_of(name, len)) != NO_TOKEN)
-        return refuse(reader, "a member comes twice");
-    return add_token(reader, JSON_STRING);
-}
-
-static int on_null(void *ctx)
-{
-    return on_value(ctx, JSON_NULL);
-}
-
-static int on_boolean(void *ctx, int is_true)
-{
-    return on_value(ctx, is_true ? JSON_TRUE : JSON_FALSE);
-}
-
-static int on_number(void *ctx, const char *digits, size_t len)
-{
-    struct reader *reader = ctx;
-    if (!json_number_is_finite(span_of(digits, len)))
-        return refuse(reader, "a number too large for a double");
-    return on_value(reader, JSON_NUMBER);
-}
-
-static int on_string(void *ctx, const unsigned char *at, size_t len)
-{
-    (void)at, (void)len;
-    return on_value(ctx, JSON_STRING);
-}
-
-static int on_start_map(void *ctx)
-{
-    return on_start(ctx, JSON_OBJECT);
-}
-
-static int on_start_array(void *ctx)
-{
-    return on_start(ctx, JSON_ARRAY);
-}
-
-static int on_end_container(void *ctx)
-{
-    return on_end(ctx);
-}
-
-static const yajl_callbacks for_tokens = {
-    .yajl_null        = on_null,
-    .yajl_boolean     = on_boolean,
-    .yajl_number      = on_number,
-    .yajl_string      = on_string,
-    .yajl_start_map   = on_start_map,
-    .yajl_map_key     = on_key,
-    .yajl_end_map     = on_end_container,
-    .yajl_start_array = on_start_array,
-    .yajl_end_array   = on_end_container,
-};
-
-/* Without a string callback yajl needn't decode escapes. */
-static const yajl_callbacks for_validity = {
-    .yajl_number      = on_number,
-    .yajl_start_map   = on_start_map,
-    .yajl_end_map     = on_end_container,
-    .yajl_start_array = on_start_array,
-    .yajl_end_array   = on_end_container,
-};
-
-/* The reason in yajl's words, without its line end; ours stands already if a callback refused. */
-static bool explain(struct reader *reader, yajl_status status)
-{
-    if (status == yajl_status_client_canceled)
-        return false;
-    unsigned char *words = yajl_get_error(reader->yajl, 0, NULL, 0);
-    words[strcspn((char *)words, "\n")] = '\0';
-    refuse(reader, (char *)words);
-    yajl_free_error(reader->yajl, words);
-    return false;
-}
-
-/* yajl's own check for bytes behind the value lets an unfinished string pass, so it's told to stop there and the
- * rest is looked at here. */
-static bool feed(struct reader *reader)
-{
-    yajl_status status = yajl_parse(reader->yajl, (const unsigned char *)reader->text.at, reader->text.len);
-    size_t      at     = yajl_get_bytes_consumed(reader->yajl);
-    if (status != yajl_status_ok)
-        return explain(reader, status);
-
-    reader->is_finishing = true;
-    status               = yajl_complete_parse(reader->yajl);
-    if (status != yajl_status_ok)
-        return explain(reader, status);
-
-    at = json_skip_space(reader->text, at);
-    if (at < reader->text.len) {
-        json_fault_set(reader->fault, at, "more than one value");
-        return false;
-    }
     return true;
 }
 
-static bool reader_run(struct reader *reader, const yajl_callbacks *callbacks)
+static void close_container(struct reader *reader)
 {
-    if (!json_text_check(reader->text, reader->fault))
-        return false;
+    reader->place.at++;
+    reader->depth--;
+    if (!reader_keeps(reader))
+        return;
+    struct json_token *token  = &reader->doc->tokens[reader->open];
+    uint32_t           around = token->next;
+    token->raw.len = (size_t)(reader->place.text.at + reader->place.at - token->raw.at);
+    token->next    = reader->doc->count;
+    reader->open   = around;
+}
 
-    struct arena     arena;
-    yajl_alloc_funcs memory = { .malloc = arena_malloc, .realloc = arena_realloc, .free = arena_free, .ctx = &arena };
-    arena.used   = 0;
-    reader->yajl = yajl_alloc(callbacks, &memory, reader);
-    yajl_config(reader->yajl, yajl_dont_validate_strings, 1);  /* UTF-8 is checked before, and more strictly */
-    yajl_config(reader->yajl, yajl_allow_trailing_garbage, 1); /* see feed() */
-    bool is_valid = feed(reader);
-    yajl_free(reader->yajl);
-    return is_valid;
+/* --- names -------------------------------------------------------------------------------------------------- */
+
+static struct span inside(struct span string)
+{
+    return span_of(string.at + 1, string.len - 2);
+}
+
+/* Do the insides of two strings say the same, however it is escaped? */
+static bool says_same(struct span a, struct span b)
+{
+    struct span piece_a = { 0 }, piece_b = { 0 };
+    char        scratch_a[4], scratch_b[4];
+
+    for (;;) {
+        if (piece_a.len == 0 && a.len > 0)
+            piece_a = json_string_piece(&a, scratch_a);
+        if (piece_b.len == 0 && b.len > 0)
+            piece_b = json_string_piece(&b, scratch_b);
+        size_t both = piece_a.len < piece_b.len ? piece_a.len : piece_b.len;
+        if (both == 0)
+            return piece_a.len == piece_b.len;
+        if (memcmp(piece_a.at, piece_b.at, both) != 0)
+            return false;
+        piece_a = span_skip(piece_a, both);
+        piece_b = span_skip(piece_b, both);
+    }
+}
+
+/* Index of the key, among the tokens from `first` to before `end`, which are keys and whole values. */
+static uint32_t find_key(const struct json_doc *doc, uint32_t first, uint32_t end, struct span name, bool has_escapes)
+{
+    for (uint32_t key = first; key < end; key = doc->tokens[key + 1].next) {
+        struct span other = inside(doc->tokens[key].raw);
+        if (has_escapes || doc->tokens[key].has_escapes ? says_same(name, other) : span_eq(name, other))
+            return key;
+    }
+    return NO_TOKEN;
+}
+
+/* Stands at the key's quote. */
+static bool read_key(struct reader *reader)
+{
+    size_t start = reader->place.at;
+    bool   has_escapes;
+
+    if (!json_scan_string(&reader->place, &has_escapes))
+        return false;
+    if (!reader_keeps(reader))
+        return true;
+
+    const struct json_doc *doc  = reader->doc;
+    struct span            name = inside(span_of(reader->place.text.at + start, reader->place.at - start));
+    if (doc->tokens[reader->open].count >= reader->limits.members_max)
+        return refuse_limit(reader, start, "too many members in an object", reader->limits.members_max);
+    if (find_key(doc, reader->open + 1, doc->count, name, has_escapes) != NO_TOKEN)
+        return json_refuse(&reader->place, start, "a member comes twice");
+    return add_token(reader, JSON_STRING, start, has_escapes);
+}
+
+/* --- the grammar (RFC 8259 2 to 5) -------------------------------------------------------------------------- */
+
+/* What may come next, spaces aside. */
+enum expected {
+    EXPECT_VALUE,
+    EXPECT_VALUE_OR_END,  /* behind [ */
+    EXPECT_KEY,
+    EXPECT_KEY_OR_END,    /* behind { */
+    EXPECT_COLON,
+    EXPECT_COMMA_OR_END,  /* behind a value in a container */
+    EXPECT_NOTHING,       /* behind the text's value */
+};
+
+static bool read_literal(struct reader *reader, enum json_type type, struct span literal)
+{
+    size_t start = reader->place.at;
+
+    if (!span_starts(span_skip(reader->place.text, start), literal))
+        return json_refuse(&reader->place, start, "not a value");
+    reader->place.at = start + literal.len;
+    return add_value(reader, type, start, false);
+}
+
+/* A value that is no container. */
+static bool read_scalar(struct reader *reader)
+{
+    size_t start       = reader->place.at;
+    bool   has_escapes = false;
+
+    switch (reader->place.text.at[start]) {
+    case '"':
+        return json_scan_string(&reader->place, &has_escapes) && add_value(reader, JSON_STRING, start, has_escapes);
+    case 't': return read_literal(reader, JSON_TRUE, SPAN("true"));
+    case 'f': return read_literal(reader, JSON_FALSE, SPAN("false"));
+    case 'n': return read_literal(reader, JSON_NULL, SPAN("null"));
+    case '-':
+    case '0' ... '9':
+        return json_scan_number(&reader->place) && add_value(reader, JSON_NUMBER, start, false);
+    default:
+        return json_refuse(&reader->place, start, "not a value");
+    }
+}
+
+static enum expected behind_value(const struct reader *reader)
+{
+    return reader->depth == 0 ? EXPECT_NOTHING : EXPECT_COMMA_OR_END;
+}
+
+static bool read_value(struct reader *reader, enum expected *ret_next)
+{
+    char c = reader->place.text.at[reader->place.at];
+
+    if (c == '{' || c == '[') {
+        *ret_next = c == '{' ? EXPECT_KEY_OR_END : EXPECT_VALUE_OR_END;
+        return open_container(reader, c == '{');
+    }
+    *ret_next = behind_value(reader);
+    return read_scalar(reader);
+}
+
+static bool read_mark(struct reader *reader, char mark, const char *reason)
+{
+    if (reader->place.text.at[reader->place.at] != mark)
+        return json_refuse(&reader->place, reader->place.at, reason);
+    reader->place.at++;
+    return true;
+}
+
+/* The comma or the end of the innermost container. */
+static bool read_comma_or_end(struct reader *reader, enum expected *ret_next)
+{
+    bool is_object = is_in_object(reader);
+
+    if (reader->place.text.at[reader->place.at] == (is_object ? '}' : ']')) {
+        close_container(reader);
+        *ret_next = behind_value(reader);
+        return true;
+    }
+    *ret_next = is_object ? EXPECT_KEY : EXPECT_VALUE;
+    return read_mark(reader, ',', is_object ? "a comma or the end of the object belongs here"
+                                            : "a comma or the end of the array belongs here");
+}
+
+/* All moves of the grammar. The place stands at a byte that is no space. */
+static bool read_next(struct reader *reader, enum expected *expected)
+{
+    char c = reader->place.text.at[reader->place.at];
+
+    switch (*expected) {
+    case EXPECT_VALUE_OR_END:
+        return c == ']' ? read_comma_or_end(reader, expected) : read_value(reader, expected);
+    case EXPECT_VALUE:
+        return read_value(reader, expected);
+    case EXPECT_KEY_OR_END:
+    case EXPECT_KEY:
+        if (c == '}' && *expected == EXPECT_KEY_OR_END)
+            return read_comma_or_end(reader, expected);
+        *expected = EXPECT_COLON;
+        return c == '"' ? read_key(reader) : json_refuse(&reader->place, reader->place.at,
+                                                         "the name of a member belongs here, a string");
+    case EXPECT_COLON:
+        *expected = EXPECT_VALUE;
+        return read_mark(reader, ':', "a colon belongs here");
+    case EXPECT_COMMA_OR_END:
+        return read_comma_or_end(reader, expected);
+    case EXPECT_NOTHING:
+        break;
+    }
+    return json_refuse(&reader->place, reader->place.at, "more than one value");
+}
+
+/* Outside of strings all is ASCII; so the text is UTF-8 if all of it is. */
+static bool check_utf8(struct json_place *place)
+{
+    struct span text = place->text;
+
+    if (span_starts(text, SPAN("\xef\xbb\xbf")))
+        return json_refuse(place, 0, "a byte order mark, which JSON has none of");
+    if (utf8_is_valid(text))
+        return true;
+
+    struct utf8 utf8 = { 0 };
+    size_t      at   = 0;
+    while (at < text.len && utf8_feed(&utf8, span_of(text.at + at, 1)))
+        at++;
+    return json_refuse(place, at, "not UTF-8");
+}
+
+static bool read_text(struct reader *reader)
+{
+    enum expected      expected = EXPECT_VALUE;
+    struct json_place *place    = &reader->place;
+
+    if (!check_utf8(place))
+        return false;
+    for (json_scan_space(place); place->at < place->text.len; json_scan_space(place))
+        if (!read_next(reader, &expected))
+            return false;
+    if (expected == EXPECT_NOTHING)
+        return true;
+    return json_refuse(place, place->at, reader->depth == 0 ? "nothing there" : json_ends_early);
 }
 
 /* --- the doors ---------------------------------------------------------------------------------------------- */
+
+const char *json_fault_say(const char *what, const struct json_fault *fault, char ret_text[JSON_FAULT_BYTES])
+{
+    char limit[32] = "";
+
+    if (fault->limit != 0)
+        snprintf(limit, sizeof limit, "; at most %u", fault->limit);
+    if (fault->reason == NULL)
+        snprintf(ret_text, JSON_FAULT_BYTES, "%s", what);
+    else
+        snprintf(ret_text, JSON_FAULT_BYTES, "%s: %s (byte %zu%s)", what, fault->reason, fault->at, limit);
+    return ret_text;
+}
 
 static uint32_t or_default(uint32_t value, uint32_t otherwise)
 {
@@ -346,9 +346,8 @@ void json_doc_fini(struct json_doc *doc)
 bool json_parse(struct span text, const struct json_limits *limits, struct json_doc *doc)
 {
     struct reader reader = {
-        .text   = text,
+        .place  = { .text = text, .fault = &doc->fault },
         .doc    = doc,
-        .fault  = &doc->fault,
         .open   = NO_TOKEN,
         .limits = {
             .depth_max   = or_default(limits->depth_max, JSON_DEPTH_DEFAULT),
@@ -357,20 +356,24 @@ bool json_parse(struct span text, const struct json_limits *limits, struct json_
             .members_max = or_default(limits->members_max, JSON_MEMBERS_DEFAULT),
         },
     };
+    must(limits->depth_max <= JSON_DEPTH_MAX);
     doc->count = 0;
-    if (reader_run(&reader, &for_tokens))
+    doc->fault = (struct json_fault){ .reason = NULL };
+    if (read_text(&reader))
         return true;
     doc->count = 0;
     return false;
 }
 
-bool json_is_valid(struct span text)
+bool json_is_valid(struct span text, struct json_fault *ret_fault)
 {
-    struct json_fault fault;
+    struct json_fault unwanted;
     struct reader     reader = {
-        .text = text, .fault = &fault, .open = NO_TOKEN, .limits = { .depth_max = JSON_DEPTH_DEFAULT },
+        .place  = { .text = text, .fault = ret_fault != NULL ? ret_fault : &unwanted },
+        .open   = NO_TOKEN,
+        .limits = { .depth_max = JSON_DEPTH_DEFAULT },
     };
-    return reader_run(&reader, &for_validity);
+    return read_text(&reader);
 }
 
 static uint32_t index_of(const struct json_doc *doc, const struct json_token *token)
@@ -382,7 +385,7 @@ const struct json_token *json_member(const struct json_doc *doc, const struct js
 {
     if (object->type != JSON_OBJECT || !object->is_kept)
         return NULL;
-    uint32_t key = find_key(doc, index_of(doc, object) + 1, object->next, name);
+    uint32_t key = find_key(doc, index_of(doc, object) + 1, object->next, name, false);
     return key == NO_TOKEN ? NULL : &doc->tokens[key + 1];
 }
 
@@ -401,15 +404,15 @@ bool json_string(const struct json_token *token, struct buf *scratch, struct spa
 {
     if (token == NULL || token->type != JSON_STRING)
         return false;
-    struct span rest = inside(token);
-    if (rest.len == 0 || memchr(rest.at, '\\', rest.len) == NULL) {
+    struct span rest = inside(token->raw);
+    if (!token->has_escapes) {
         *ret_text = rest;
         return true;
     }
     size_t start = scratch->len;
-    char   room[4];
+    char   piece[4];
     while (rest.len > 0)
-        buf_put(scratch, json_string_piece(&rest, room));
+        buf_put(scratch, json_string_piece(&rest, piece));
     if (buf_is_over(scratch))
         return false;
     *ret_text = span_skip(buf_span(scratch), start);

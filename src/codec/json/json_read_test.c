@@ -7,6 +7,7 @@
 #include "base/must.h"
 #include "base/rng.h"
 #include "codec/json/json.h"
+#include "lib/laws.h"
 
 #include <cmocka.h>
 
@@ -28,9 +29,15 @@ static void the_grammar_is_rfc_8259(void **state)
         { "a pair of surrogates", SPAN("\"\\ud83d\\uDE00\""), true },
         { "a backslash, then what looks like a surrogate", SPAN("\"\\\\ud800\""), true },
         { "DEL in a string", SPAN("\"\x7f\""), true },
+        { "minus zero", SPAN("-0"), true },
+        { "zero with a fraction and an exponent", SPAN("0.0E+0"), true },
+        { "everything close together", SPAN("{\"\":[{},[],\"\",-1,true,null]}"), true },
+        { "spaces everywhere", SPAN(" { \"\" : [ { } , [ ] , \"\" , -1 , true , null ] } "), true },
+        { "an escaped quote, an escaped backslash", SPAN("[\"\\\"\",\"\\\\\"]"), true },
         { "four bytes of UTF-8", SPAN("\"\xf0\x9f\x98\x80\""), true },
         { "greatest double", SPAN("1.7976931348623157e308"), true },
         { "rounds to the greatest double", SPAN("1.79769313486231580e308"), true },
+        { "the last that rounds to it", SPAN("1.7976931348623158079e308"), true },
         { "large only on the face of it", SPAN("0.00001e310"), true },
         { "zero with any exponent", SPAN("0e999999999999999999999"), true },
         { "too small is zero", SPAN("1e-999999999999999999999"), true },
@@ -39,6 +46,7 @@ static void the_grammar_is_rfc_8259(void **state)
         { "overflow", SPAN("1e999"), false },
         { "overflow below zero", SPAN("[-1E+400]"), false },
         { "just above the greatest double", SPAN("1.7976931348623159e308"), false },
+        { "the first that doesn't", SPAN("1.7976931348623158080e308"), false },
         { "exponent of many digits", SPAN("1e99999999999999999999999999"), false },
         { "NaN", SPAN("NaN"), false },
         { "Infinity", SPAN("-Infinity"), false },
@@ -62,6 +70,35 @@ static void the_grammar_is_rfc_8259(void **state)
         { "minus alone", SPAN("-"), false },
         { "exponent without digits", SPAN("1e"), false },
         { "hexadecimal", SPAN("0x10"), false },
+        { "exponent with a sign alone", SPAN("1e+"), false },
+        { "point, then an exponent", SPAN("1.e5"), false },
+        { "minus and a leading zero", SPAN("-012"), false },
+        { "two minuses", SPAN("--1"), false },
+        { "two points", SPAN("1.2.3"), false },
+        { "two exponents", SPAN("1e5e5"), false },
+        { "digits of another script", SPAN("\xd9\xa1"), false },
+        { "only a comma", SPAN("[,]"), false },
+        { "comma first", SPAN("[,1]"), false },
+        { "comma first in an object", SPAN("{,\"a\":1}"), false },
+        { "two commas", SPAN("[1,,2]"), false },
+        { "colon in an array", SPAN("[1:2]"), false },
+        { "two colons", SPAN("{\"a\"::1}"), false },
+        { "name without a value", SPAN("{\"a\"}"), false },
+        { "colon without a value", SPAN("{\"a\":}"), false },
+        { "comma for a colon", SPAN("{\"a\",1}"), false },
+        { "value for a name", SPAN("{[]:1}"), false },
+        { "number for a name", SPAN("{1:1}"), false },
+        { "end without a beginning", SPAN("]"), false },
+        { "one end too many", SPAN("[1]]"), false },
+        { "array ends an object", SPAN("{\"a\":1]"), false },
+        { "object ends an array within an object", SPAN("{\"a\":[1}}"), false },
+        { "words run together", SPAN("[truefalse]"), false },
+        { "string and word", SPAN("[\"a\"true]"), false },
+        { "escaped space", SPAN("\"\\ \""), false },
+        { "escaped NUL", SPAN("\"\\0\""), false },
+        { "a backslash, then NUL", SPAN("\"\\\0\""), false },
+        { "upper-case escape", SPAN("\"\\U0041\""), false },
+        { "unit separator in a long string", SPAN("\"0123456\x1f" "0123456789\""), false },
         { "cut in a string", SPAN("\"abc"), false },
         { "cut in an escape", SPAN("\"abc\\"), false },
         { "cut in a unicode escape", SPAN("\"\\u12"), false },
@@ -103,7 +140,7 @@ static void the_grammar_is_rfc_8259(void **state)
         struct span span = { text, rows[i].text.len };
         if (json_parse(span, &all_kept, &doc) != rows[i].is_valid)
             fail_msg("json_parse: %s", rows[i].name);
-        if (json_is_valid(span) != rows[i].is_valid)
+        if (json_is_valid(span, NULL) != rows[i].is_valid)
             fail_msg("json_is_valid: %s", rows[i].name);
         if (!rows[i].is_valid && (doc.fault.reason[0] == '\0' || doc.fault.at > span.len || doc.count != 0))
             fail_msg("fault: %s: \"%s\" at %zu", rows[i].name, doc.fault.reason, doc.fault.at);
@@ -116,24 +153,60 @@ static void faults_say_what_and_where(void **state)
 {
     (void)state;
     static const struct { struct span text; const char *reason; size_t at; } rows[] = {
-        { SPAN("{\"a\":1,\"b\":2,\"a\":3}"), "a member comes twice", 16 },
-        { SPAN("[1,1e999]"), "a number too large for a double", 8 },
-        { SPAN("1e999"), "a number too large for a double", 5 },
+        { SPAN("{\"a\":1,\"b\":2,\"a\":3}"), "a member comes twice", 13 },
+        { SPAN("[1,1e999]"), "a number too large for a double", 3 },
+        { SPAN("1e999"), "a number too large for a double", 0 },
+        { SPAN("[1, 01]"), "not a number as JSON writes it", 4 },
+        { SPAN("[1, -]"), "not a number as JSON writes it", 4 },
         { SPAN("[\"a\",\"\\ud800\"]"), "a surrogate without its pair", 6 },
+        { SPAN("[\"a\\x\"]"), "an escape that JSON doesn't know", 3 },
+        { SPAN("[\"a\\u12x4\"]"), "an escape without its four hexadecimal digits", 3 },
         { SPAN("[\"\xff\"]"), "not UTF-8", 2 },
+        { SPAN("\xef\xbb\xbf{}"), "a byte order mark, which JSON has none of", 0 },
+        { SPAN("[\"a\nb\"]"), "a control character in a string, not written as an escape", 3 },
+        { SPAN("[1,\0]"), "not a value", 3 },
+        { SPAN("[NaN]"), "not a value", 1 },
+        { SPAN("[1,]"), "not a value", 3 },
+        { SPAN("{\"a\":1,}"), "the name of a member belongs here, a string", 7 },
+        { SPAN("{a:1}"), "the name of a member belongs here, a string", 1 },
+        { SPAN("{\"a\" 1}"), "a colon belongs here", 5 },
+        { SPAN("{\"a\":1]"), "a comma or the end of the object belongs here", 6 },
+        { SPAN("[1 2]"), "a comma or the end of the array belongs here", 3 },
         { SPAN("1 2"), "more than one value", 2 },
         { SPAN(""), "nothing there", 0 },
-        { SPAN("[1,"), "parse error: premature EOF", 3 },
+        { SPAN("  "), "nothing there", 2 },
+        { SPAN("[1,"), "the text ends too early", 3 },
+        { SPAN("[\"abc"), "the text ends too early", 5 },
+        { SPAN("[\"abc\\"), "the text ends too early", 6 },
     };
-    struct json_doc doc;
+    struct json_doc   doc;
+    struct json_fault fault;
 
     json_doc_init(&doc);
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         assert_false(json_parse(rows[i].text, &all_kept, &doc));
         assert_string_equal(doc.fault.reason, rows[i].reason);
         assert_int_equal(doc.fault.at, rows[i].at);
+        assert_int_equal(doc.fault.limit, 0);
+        /* Both doors say the same, but for what only kept objects refuse. */
+        if (!json_is_valid(rows[i].text, &fault)) {
+            assert_string_equal(fault.reason, rows[i].reason);
+            assert_int_equal(fault.at, rows[i].at);
+        }
     }
     json_doc_fini(&doc);
+}
+
+static void faults_are_said_in_a_sentence(void **state)
+{
+    (void)state;
+    char text[JSON_FAULT_BYTES];
+
+    json_fault_say("not JSON", &(struct json_fault){ .reason = "not UTF-8", .at = 7 }, text);
+    assert_string_equal(text, "not JSON: not UTF-8 (byte 7)");
+    json_fault_say("not JSON", &(struct json_fault){ .reason = "nested too deeply", .at = 64, .limit = 64 }, text);
+    assert_string_equal(text, "not JSON: nested too deeply (byte 64; at most 64)");
+    assert_string_equal(json_fault_say("no object", &(struct json_fault){ .reason = NULL }, text), "no object");
 }
 
 static void tokens_are_slices_of_the_text(void **state)
@@ -213,7 +286,7 @@ static void names_are_compared_decoded(void **state)
     assert_false(json_parse(SPAN("[{\"\\u0061\":{\"x\":1},\"a\":2}]"), &all_kept, &doc));
     /* Below what is kept the value is the publisher's own. */
     assert_true(json_parse(SPAN("{\"data\":{\"a\":1,\"a\":2}}"), &(struct json_limits){ .depth_kept = 1 }, &doc));
-    assert_true(json_is_valid(SPAN("{\"a\":1,\"a\":2}")));
+    assert_true(json_is_valid(SPAN("{\"a\":1,\"a\":2}"), NULL));
     json_doc_fini(&doc);
 }
 
@@ -286,9 +359,12 @@ static void repeat(struct buf *buf, size_t count, struct span piece)
 static void depth_is_limited(void **state)
 {
     (void)state;
-    static const struct { size_t depth; bool is_valid; } rows[] = { { 64, true }, { 65, false }, { 100000, false } };
+    static const struct { size_t depth; bool is_valid; } rows[] = {
+        { 63, true }, { 64, true }, { 65, false }, { JSON_DEPTH_MAX, false }, { JSON_DEPTH_MAX + 1, false }, { 100000, false },
+    };
     struct json_doc doc;
     struct buf text;
+    bool is_read;
 
     json_doc_init(&doc);
     buf_init(&text, 1 << 20);
@@ -296,14 +372,18 @@ static void depth_is_limited(void **state)
         buf_clear(&text);
         repeat(&text, rows[i].depth, SPAN("["));
         repeat(&text, rows[i].depth, SPAN("]"));
-        assert_int_equal(json_is_valid(buf_span(&text)), rows[i].is_valid);
+        assert_int_equal(json_is_valid(buf_span(&text), NULL), rows[i].is_valid);
         assert_int_equal(json_parse(buf_span(&text), &all_kept, &doc), rows[i].is_valid);
         assert_int_equal(json_parse(buf_span(&text), &(struct json_limits){ .depth_kept = 1 }, &doc), rows[i].is_valid);
-        if (!rows[i].is_valid)
+        if (!rows[i].is_valid) {
             assert_string_equal(doc.fault.reason, "nested too deeply");
+            assert_int_equal(doc.fault.at, 64);
+            assert_int_equal(doc.fault.limit, 64);
+        }
         /* Deeper is a matter of the limit alone. */
-        assert_true(json_parse(buf_span(&text), &(struct json_limits){ .depth_max = 100000, .depth_kept = 2 }, &doc));
-        assert_int_equal(doc.count, 3);
+        is_read = json_parse(buf_span(&text), &(struct json_limits){ .depth_max = JSON_DEPTH_MAX, .depth_kept = 2 }, &doc);
+        assert_int_equal(is_read, rows[i].depth <= JSON_DEPTH_MAX);
+        assert_int_equal(doc.count, is_read ? 3 : 0);
     }
     buf_fini(&text);
     json_doc_fini(&doc);
@@ -350,7 +430,7 @@ static void long_values_pass(void **state)
     buf_put_lit(&text, "\"");
     repeat(&text, 1 << 20, SPAN("0123456789"));
     buf_put_lit(&text, "\"");
-    assert_true(json_is_valid(buf_span(&text)));
+    assert_true(json_is_valid(buf_span(&text), NULL));
     assert_true(json_parse(buf_span(&text), &all_kept, &doc));
     assert_true(json_string(json_root(&doc), &back, &said));
     assert_int_equal(said.len, 10 << 20);
@@ -360,7 +440,7 @@ static void long_values_pass(void **state)
     buf_put_lit(&text, "[\"");
     repeat(&text, 1 << 20, SPAN("\\u00e9\\n"));
     buf_put_lit(&text, "\"]");
-    assert_true(json_is_valid(buf_span(&text)));
+    assert_true(json_is_valid(buf_span(&text), NULL));
     assert_true(json_parse(buf_span(&text), &all_kept, &doc));
     assert_true(json_string(json_first(&doc, json_root(&doc)), &back, &said));
     assert_int_equal(said.len, 3 << 20);
@@ -369,18 +449,18 @@ static void long_values_pass(void **state)
     buf_put_lit(&text, "0.");
     repeat(&text, 1000000, SPAN("0"));
     buf_put_lit(&text, "1e1000308");
-    assert_true(json_is_valid(buf_span(&text)));
+    assert_true(json_is_valid(buf_span(&text), NULL));
     text.len--;
     buf_put_lit(&text, "9");
-    assert_true(json_is_valid(buf_span(&text)));
+    assert_true(json_is_valid(buf_span(&text), NULL));
     buf_put_lit(&text, "9");
-    assert_false(json_is_valid(buf_span(&text)));
+    assert_false(json_is_valid(buf_span(&text), NULL));
 
     buf_clear(&text);
     repeat(&text, 308, SPAN("9"));
-    assert_true(json_is_valid(buf_span(&text)));
+    assert_true(json_is_valid(buf_span(&text), NULL));
     buf_put_lit(&text, "9");
-    assert_false(json_is_valid(buf_span(&text)));
+    assert_false(json_is_valid(buf_span(&text), NULL));
     buf_fini(&back);
     buf_fini(&text);
     json_doc_fini(&doc);
@@ -409,7 +489,7 @@ static void every_slice_parses_alone(void **state)
         if (!json_parse(buf_span(&text), &all_kept, &doc))
             continue;
         accepted++;
-        assert_true(json_is_valid(buf_span(&text)));
+        assert_true(json_is_valid(buf_span(&text), NULL));
         for (uint32_t i = 0; i < doc.count; i++) {
             assert_true(json_parse(doc.tokens[i].raw, &all_kept, &alone));
             assert_true(span_eq(json_root(&alone)->raw, doc.tokens[i].raw));
@@ -423,11 +503,52 @@ static void every_slice_parses_alone(void **state)
     json_doc_fini(&doc);
 }
 
+static void tell_tokens(struct cuts *cuts, void *context, struct buf *story)
+{
+    struct json_doc doc;
+    struct span     text;
+
+    (void)context;
+    json_doc_init(&doc);
+    if (!cuts_next(cuts, 0, &text))
+        text = SPAN("");
+    if (json_parse(text, &all_kept, &doc))
+        for (uint32_t i = 0; i < doc.count; i++)
+            buf_putf(story, "%d %.*s\n", doc.tokens[i].type, SPAN_ARG(doc.tokens[i].raw));
+    else
+        buf_putf(story, "%s %zu\n", doc.fault.reason, doc.fault.at);
+    if (json_is_valid(text, NULL) != (doc.count > 0))
+        fail_msg("%.*s", SPAN_ARG(text));
+    json_doc_fini(&doc);
+}
+
+/* A law: each text, and so each beginning of one, ends at a forbidden page. None of these beginnings is JSON. */
+static void no_byte_behind_the_text_is_read(void **state)
+{
+    (void)state;
+    struct span text = SPAN("{\"a\":[1,-2.5e+30,true,false,null,{}],\"long enough for eight bytes\\n at a time\":\"\\ud83d\\ude00"
+                            "\xf0\x9f\x98\x80\"}");
+    struct buf  story;
+
+    buf_init(&story, 4096);
+    for (size_t len = 0; len < text.len; len++) {
+        buf_clear(&story);
+        laws_tell(span_head(text, len), tell_tokens, NULL, &story);
+        if (memchr(story.at, '{', story.len) != NULL)
+            fail_msg("%zu bytes: %.*s", len, SPAN_ARG(buf_span(&story)));
+    }
+    buf_clear(&story);
+    laws_tell(text, tell_tokens, NULL, &story);
+    assert_int_equal(story.at[0], '0' + JSON_OBJECT);
+    buf_fini(&story);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_grammar_is_rfc_8259),
         cmocka_unit_test(faults_say_what_and_where),
+        cmocka_unit_test(faults_are_said_in_a_sentence),
         cmocka_unit_test(tokens_are_slices_of_the_text),
         cmocka_unit_test(children_come_in_order_at_every_depth),
         cmocka_unit_test(names_are_compared_decoded),
@@ -437,6 +558,7 @@ int main(void)
         cmocka_unit_test(tokens_and_members_are_limited),
         cmocka_unit_test(long_values_pass),
         cmocka_unit_test(every_slice_parses_alone),
+        cmocka_unit_test(no_byte_behind_the_text_is_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

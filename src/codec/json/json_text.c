@@ -1,46 +1,81 @@
-#include <stdio.h>
-
-#include "base/utf8.h"
 #include "codec/json/json_priv.h"
 
-void json_fault_set(struct json_fault *fault, size_t at, const char *reason)
+const char json_ends_early[] = "the text ends too early";
+
+bool json_refuse(struct json_place *place, size_t at, const char *reason)
 {
-    snprintf(fault->reason, sizeof fault->reason, "%s", reason);
-    fault->at = at;
+    *place->fault = (struct json_fault){ .reason = reason, .at = at };
+    return false;
 }
 
-size_t json_skip_space(struct span text, size_t at)
+void json_scan_space(struct json_place *place)
 {
+    struct span text = place->text;
+    size_t      at   = place->at;
+
     while (at < text.len && (text.at[at] == ' ' || text.at[at] == '\n' || text.at[at] == '\r' || text.at[at] == '\t'))
         at++;
-    return at;
+    place->at = at;
 }
 
-/* Four hex digits at `at`, or -1. */
-static int32_t hex4(struct span text, size_t at)
-{
-    int32_t value = 0;
+/* --- strings ------------------------------------------------------------------------------------------------ */
 
-    if (at > text.len || text.len - at < 4)
-        return -1;
-    for (size_t i = at; i < at + 4; i++) {
-        char c = text.at[i];
-        int  digit = c >= '0' && c <= '9' ? c - '0'
-                   : c >= 'a' && c <= 'f' ? c - 'a' + 10
-                   : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-        if (digit < 0)
-            return -1;
-        value = value << 4 | digit;
-    }
-    return value;
+static uint64_t all_bytes(unsigned char byte)
+{
+    return 0x0101010101010101u * byte;
+}
+
+/* Is any byte of the word below `limit`, which is at most 0x80? (Hacker's Delight 6-1: exact as a yes or no.) */
+static bool has_below(uint64_t word, unsigned char limit)
+{
+    return ((word - all_bytes(limit)) & ~word & all_bytes(0x80)) != 0;
+}
+
+static bool word_is_plain(uint64_t word)
+{
+    return !has_below(word, 0x20) && !has_below(word ^ all_bytes('"'), 1) && !has_below(word ^ all_bytes('\\'), 1);
+}
+
+/* RFC 8259 7: only these must be escaped. */
+static bool is_plain(char c)
+{
+    return (unsigned char)c >= 0x20 && c != '"' && c != '\\';
+}
+
+/* Eight bytes at a time. */
+size_t json_plain_len(struct span text)
+{
+    size_t   i = 0;
+    uint64_t word;
+
+    while (i + 8 <= text.len && (memcpy(&word, text.at + i, 8), word_is_plain(word)))
+        i += 8;
+    while (i < text.len && is_plain(text.at[i]))
+        i++;
+    return i;
+}
+
+static int hex_digit(char c)
+{
+    return c >= '0' && c <= '9' ? c - '0'
+         : c >= 'a' && c <= 'f' ? c - 'a' + 10
+         : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
 }
 
 /* The code unit of the escape \uXXXX at `at`, or -1: another escape, or none. */
 static int32_t unit_at(struct span text, size_t at)
 {
+    int32_t unit = 0;
+
     if (at > text.len || text.len - at < 6 || text.at[at] != '\\' || text.at[at + 1] != 'u')
         return -1;
-    return hex4(text, at + 2);
+    for (size_t i = at + 2; i < at + 6; i++) {
+        int digit = hex_digit(text.at[i]);
+        if (digit < 0)
+            return -1;
+        unit = unit << 4 | digit;
+    }
+    return unit;
 }
 
 static bool is_high(int32_t unit)
@@ -53,62 +88,115 @@ static bool is_low(int32_t unit)
     return unit >= 0xdc00 && unit <= 0xdfff;
 }
 
-/* RFC 8259 8.2 leaves lone surrogates open; they can't be written as UTF-8, so they are refused. yajl would make them
- * question marks. In JSON every backslash begins an escape, so no grammar is needed to find them. */
-static bool check_surrogates(struct span text, struct json_fault *ret_fault)
+/* Stands at a backslash. RFC 8259 8.2 leaves lone surrogates open; they can't be written as UTF-8, so they are
+ * refused. */
+static bool scan_escape(struct json_place *place)
 {
-    size_t at = 0;
+    static const char letters[] = "\"\\/bfnrt";
+    struct span       text      = place->text;
+    size_t            at        = place->at;
 
-    while (at < text.len) {
-        const char *backslash = memchr(text.at + at, '\\', text.len - at);
-        if (backslash == NULL)
-            return true;
-        at           = (size_t)(backslash - text.at);
-        int32_t unit = unit_at(text, at);
-        if (is_low(unit) || (is_high(unit) && !is_low(unit_at(text, at + 6)))) {
-            json_fault_set(ret_fault, at, "a surrogate without its pair");
-            return false;
-        }
-        at += is_high(unit) ? 12 : unit >= 0 ? 6 : 2;
+    if (text.len - at < 2)
+        return json_refuse(place, text.len, json_ends_early);
+    if (text.at[at + 1] != 'u') {
+        place->at = at + 2;
+        return memchr(letters, text.at[at + 1], sizeof letters - 1) != NULL ||
+               json_refuse(place, at, "an escape that JSON doesn't know");
     }
+    int32_t unit = unit_at(text, at);
+    if (unit < 0)
+        return json_refuse(place, at, "an escape without its four hexadecimal digits");
+    if (is_low(unit) || (is_high(unit) && !is_low(unit_at(text, at + 6))))
+        return json_refuse(place, at, "a surrogate without its pair");
+    place->at = at + (is_high(unit) ? 12 : 6);
     return true;
 }
 
-static bool check_utf8(struct span text, struct json_fault *ret_fault)
+bool json_scan_string(struct json_place *place, bool *ret_has_escapes)
 {
-    if (utf8_is_valid(text))
-        return true;
+    struct span text        = place->text;
+    bool        has_escapes = false;
 
-    struct utf8 utf8 = { 0 };
-    size_t      at   = 0;
-    while (at < text.len && utf8_feed(&utf8, (struct span){ text.at + at, 1 }))
-        at++;
-    json_fault_set(ret_fault, at, "not UTF-8");
-    return false;
-}
-
-/* yajl takes vertical tab and form feed for space. Within strings they'd be a fault too (RFC 8259 7), so they can
- * stand nowhere. */
-static bool check_spaces(struct span text, struct json_fault *ret_fault)
-{
-    for (const char *odd = "\v\f"; *odd != '\0'; odd++) {
-        const char *at = memchr(text.at, *odd, text.len);
-        if (at != NULL) {
-            json_fault_set(ret_fault, (size_t)(at - text.at), "a control character");
+    place->at++;
+    for (;;) {
+        place->at += json_plain_len(span_skip(text, place->at));
+        if (place->at == text.len)
+            return json_refuse(place, text.len, json_ends_early);
+        if (text.at[place->at] == '"')
+            break;
+        if (text.at[place->at] != '\\')
+            return json_refuse(place, place->at, "a control character in a string, not written as an escape");
+        has_escapes = true;
+        if (!scan_escape(place))
             return false;
-        }
     }
+    place->at++;
+    *ret_has_escapes = has_escapes;
     return true;
 }
 
-bool json_text_check(struct span text, struct json_fault *ret_fault)
+static struct span put_utf8(uint32_t c, char scratch[4])
 {
-    if (text.len == 0) {
-        json_fault_set(ret_fault, 0, "nothing there");
-        return false;
+    size_t len = 0;
+
+    if (c < 0x80) {
+        scratch[len++] = (char)c;
+    } else if (c < 0x800) {
+        scratch[len++] = (char)(0xc0 | c >> 6);
+        scratch[len++] = (char)(0x80 | (c & 0x3f));
+    } else if (c < 0x10000) {
+        scratch[len++] = (char)(0xe0 | c >> 12);
+        scratch[len++] = (char)(0x80 | (c >> 6 & 0x3f));
+        scratch[len++] = (char)(0x80 | (c & 0x3f));
+    } else {
+        scratch[len++] = (char)(0xf0 | c >> 18);
+        scratch[len++] = (char)(0x80 | (c >> 12 & 0x3f));
+        scratch[len++] = (char)(0x80 | (c >> 6 & 0x3f));
+        scratch[len++] = (char)(0x80 | (c & 0x3f));
     }
-    return check_utf8(text, ret_fault) && check_spaces(text, ret_fault) && check_surrogates(text, ret_fault);
+    return span_of(scratch, len);
 }
+
+static char short_escape(char letter)
+{
+    switch (letter) {
+    case 'b': return '\b';
+    case 'f': return '\f';
+    case 'n': return '\n';
+    case 'r': return '\r';
+    case 't': return '\t';
+    default: return letter;  /* " \ / stand for themselves */
+    }
+}
+
+static struct span take(struct span *rest, size_t count)
+{
+    struct span head = span_head(*rest, count);
+    *rest            = span_skip(*rest, head.len);
+    return head;
+}
+
+struct span json_string_piece(struct span *rest, char scratch[4])
+{
+    const char *backslash = memchr(rest->at, '\\', rest->len);
+    size_t      run       = backslash == NULL ? rest->len : (size_t)(backslash - rest->at);
+    if (run > 0)
+        return take(rest, run);
+
+    int32_t unit = unit_at(*rest, 0);
+    if (unit < 0) {
+        scratch[0] = short_escape(rest->at[1]);
+        take(rest, 2);
+        return span_of(scratch, 1);
+    }
+    uint32_t c = (uint32_t)unit;
+    if (is_high(unit))
+        c = 0x10000 + ((c - 0xd800) << 10) + ((uint32_t)unit_at(*rest, 6) - 0xdc00);
+    take(rest, is_high(unit) ? 12 : 6);
+    return put_utf8(c, scratch);
+}
+
+/* --- numbers ------------------------------------------------------------------------------------------------ */
 
 /* A number as 0.DIGITS × 10^(magnitude + 1), by its first digits: enough to hold it against the greatest double. */
 enum { DECIMAL_DIGITS = 20 };
@@ -147,17 +235,13 @@ static int64_t exponent_of(struct span digits)
     return is_minus ? -value : value;
 }
 
-static bool has_exponent(struct span number)
-{
-    return memchr(number.at, 'e', number.len) != NULL || memchr(number.at, 'E', number.len) != NULL;
-}
-
-bool json_number_is_finite(struct span number)
+/* Does a number of JSON's grammar fit into a double, however it is written? */
+static bool is_finite(struct span number, bool has_exponent)
 {
     enum { MAGNITUDE_MAX = 308 };
     static const char greatest[] = "17976931348623158079";  /* what still rounds down to the greatest double */
 
-    if (number.len <= MAGNITUDE_MAX && !has_exponent(number))
+    if (number.len <= MAGNITUDE_MAX && !has_exponent)
         return true;
 
     struct decimal decimal     = { .count = 0 };
@@ -179,63 +263,61 @@ bool json_number_is_finite(struct span number)
     return decimal.magnitude == MAGNITUDE_MAX && memcmp(decimal.digits, greatest, DECIMAL_DIGITS) <= 0;
 }
 
-static struct span put_utf8(uint32_t c, char room[4])
+static char byte_at(struct span text, size_t at)
 {
-    size_t len = 0;
-
-    if (c < 0x80) {
-        room[len++] = (char)c;
-    } else if (c < 0x800) {
-        room[len++] = (char)(0xc0 | c >> 6);
-        room[len++] = (char)(0x80 | (c & 0x3f));
-    } else if (c < 0x10000) {
-        room[len++] = (char)(0xe0 | c >> 12);
-        room[len++] = (char)(0x80 | (c >> 6 & 0x3f));
-        room[len++] = (char)(0x80 | (c & 0x3f));
-    } else {
-        room[len++] = (char)(0xf0 | c >> 18);
-        room[len++] = (char)(0x80 | (c >> 12 & 0x3f));
-        room[len++] = (char)(0x80 | (c >> 6 & 0x3f));
-        room[len++] = (char)(0x80 | (c & 0x3f));
-    }
-    return span_of(room, len);
+    return at < text.len ? text.at[at] : '\0';
 }
 
-static char short_escape(char letter)
+/* The end of the digits that begin at `at`. */
+static size_t skip_digits(struct span text, size_t at)
 {
-    switch (letter) {
-    case 'b': return '\b';
-    case 'f': return '\f';
-    case 'n': return '\n';
-    case 'r': return '\r';
-    case 't': return '\t';
-    default: return letter;  /* " \ / stand for themselves */
-    }
+    while (at < text.len && text.at[at] >= '0' && text.at[at] <= '9')
+        at++;
+    return at;
 }
 
-static struct span take(struct span *rest, size_t count)
+/* RFC 8259 6: [ minus ] int [ frac ] [ exp ]. The end of the longest number at `at`; `at` itself: none begins there. */
+static size_t number_end(struct span text, size_t at, bool *ret_has_exponent)
 {
-    struct span head = span_head(*rest, count);
-    *rest            = span_skip(*rest, head.len);
-    return head;
+    size_t whole = at + (byte_at(text, at) == '-');
+    size_t end   = byte_at(text, whole) == '0' ? whole + 1 : skip_digits(text, whole);
+    if (end == whole)
+        return at;
+
+    if (byte_at(text, end) == '.') {
+        size_t fraction = skip_digits(text, end + 1);
+        if (fraction == end + 1)
+            return at;
+        end = fraction;
+    }
+    *ret_has_exponent = byte_at(text, end) == 'e' || byte_at(text, end) == 'E';
+    if (*ret_has_exponent) {
+        size_t sign     = end + 1;
+        size_t digits   = sign + (byte_at(text, sign) == '+' || byte_at(text, sign) == '-');
+        size_t exponent = skip_digits(text, digits);
+        if (exponent == digits)
+            return at;
+        end = exponent;
+    }
+    return end;
 }
 
-struct span json_string_piece(struct span *rest, char room[4])
+static bool is_number_char(char c)
 {
-    const char *backslash = memchr(rest->at, '\\', rest->len);
-    size_t      run       = backslash == NULL ? rest->len : (size_t)(backslash - rest->at);
-    if (run > 0)
-        return take(rest, run);
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '.' || c == '-' || c == '+';
+}
 
-    int32_t unit = unit_at(*rest, 0);
-    if (unit < 0) {
-        room[0] = short_escape(rest->at[1]);
-        take(rest, 2);
-        return span_of(room, 1);
-    }
-    uint32_t c = (uint32_t)unit;
-    if (is_high(unit))
-        c = 0x10000 + ((c - 0xd800) << 10) + ((uint32_t)unit_at(*rest, 6) - 0xdc00);
-    take(rest, is_high(unit) ? 12 : 6);
-    return put_utf8(c, room);
+bool json_scan_number(struct json_place *place)
+{
+    bool   has_exponent = false;
+    size_t start        = place->at;
+    size_t end          = number_end(place->text, start, &has_exponent);
+
+    /* A number ends at the end of its word: 01 and 1x are none. */
+    if (end == start || is_number_char(byte_at(place->text, end)))
+        return json_refuse(place, start, "not a number as JSON writes it");
+    if (!is_finite(span_of(place->text.at + start, end - start), has_exponent))
+        return json_refuse(place, start, "a number too large for a double");
+    place->at = end;
+    return true;
 }

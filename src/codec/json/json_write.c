@@ -1,7 +1,7 @@
 #include "base/base64.h"
 #include "base/must.h"
 #include "base/utf8.h"
-#include "codec/json/json.h"
+#include "codec/json/json_priv.h"
 #include "message/epoch.h"
 
 /* RFC 6839 3.1: a subtype that ends in +json is JSON. */
@@ -18,41 +18,6 @@ bool json_is_media(struct span media)
 }
 
 /* --- strings ------------------------------------------------------------------------------------------------ */
-
-static uint64_t all_bytes(unsigned char byte)
-{
-    return 0x0101010101010101u * byte;
-}
-
-/* Is any byte of the word below `limit`, which is at most 0x80? (Hacker's Delight 6-1: exact as a yes or no.) */
-static bool has_below(uint64_t word, unsigned char limit)
-{
-    return ((word - all_bytes(limit)) & ~word & all_bytes(0x80)) != 0;
-}
-
-static bool word_is_plain(uint64_t word)
-{
-    return !has_below(word, 0x20) && !has_below(word ^ all_bytes('"'), 1) && !has_below(word ^ all_bytes('\\'), 1);
-}
-
-/* RFC 8259 7: only these must be escaped. */
-static bool is_plain(char c)
-{
-    return (unsigned char)c >= 0x20 && c != '"' && c != '\\';
-}
-
-/* How many bytes from the start need no escape; eight at a time. */
-static size_t plain_len(struct span text)
-{
-    size_t   i = 0;
-    uint64_t word;
-
-    while (i + 8 <= text.len && (memcpy(&word, text.at + i, 8), word_is_plain(word)))
-        i += 8;
-    while (i < text.len && is_plain(text.at[i]))
-        i++;
-    return i;
-}
 
 static void put_escape(struct buf *buf, char c)
 {
@@ -77,7 +42,7 @@ void json_put_string(struct buf *buf, struct span text)
 {
     buf_putc(buf, '"');
     while (text.len > 0) {
-        size_t len = plain_len(text);
+        size_t len = json_plain_len(text);
         buf_put(buf, span_head(text, len));
         text = span_skip(text, len);
         if (text.len > 0) {

@@ -28,6 +28,7 @@ import websockets.uri
 SECONDS = 60             # longer than any single step may take
 RECV_BYTES = 65536
 COME_BACK_SECONDS = 0.02
+BROKEN_LINK = (OSError, http.client.HTTPException)
 
 Answer = collections.namedtuple("Answer", "status headers body")
 Answer.json = property(lambda self: json.loads(self.body))
@@ -411,6 +412,51 @@ class Reader:
         return self
 
     def __exit__(self, *_):
+        self.close()
+
+
+class Publisher(threading.Thread):
+    """Publishes numbered payloads until it is closed, over as many connections as it takes, and writes down what was
+    acknowledged. With keys, a publish whose fate is unknown is repeated until it is known."""
+
+    def __init__(self, url, name, channel, has_keys):
+        super().__init__()
+        self.api, self.name_of, self.channel, self.has_keys = Api(url), name, channel, has_keys
+        self.answered, self.sent, self.refused, self.replayed = {}, 0, [], 0
+        self.is_over = self.is_given_up = False
+
+    def publish(self, payload):
+        answer = self.api.publish(self.channel, payload, key=payload.decode() if self.has_keys else None)
+        if answer.status not in (200, 201):
+            self.refused.append(answer)
+            return
+        self.replayed += answer.status == 200
+        self.answered[payload] = (answer.json["epoch"], answer.json["seq"])
+
+    def run(self):
+        while not self.is_over:
+            payload = f"{self.name_of}-{self.sent}".encode()
+            self.sent += 1
+            while payload not in self.answered and not self.is_given_up:
+                try:
+                    self.publish(payload)
+                except BROKEN_LINK:
+                    time.sleep(COME_BACK_SECONDS)
+                    if not self.has_keys:
+                        break
+        self.api.close()
+
+    def close(self):
+        """Returns once the fate of the last publish is known."""
+        self.is_over = True
+        self.join()
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, kind, *_):
+        self.is_given_up = kind is not None     # there may be no server any more to tell its fate
         self.close()
 
 

@@ -7,7 +7,11 @@
 
 The programs are taken from the folder that LW_BUILD names (default: build/ of this checkout). What the server
 logs is kept in a file; every error raised here carries its end.
+
+A healthy server must run until the test ends it with stop(), kill() or terminate(), or says may_end(). If its process
+ends earlier, the main thread raises ServerError at once, whatever it waits for at that moment (conftest.py).
 """
+import contextlib
 import os
 import pathlib
 import shutil
@@ -33,6 +37,27 @@ SANITIZER_WORDS = ("ERROR: AddressSanitizer", "runtime error:", "WARNING: Thread
 
 class ServerError(AssertionError):
     """The server did not do what a test needs; the text holds the end of its log."""
+
+
+must_run = set()        # the servers whose process must not end now
+
+
+def check_servers():
+    """Raises ServerError if the process of a server has ended that must run."""
+    for server in list(must_run):
+        server.check_running()
+
+
+@contextlib.contextmanager
+def watched_servers():
+    """While it holds, the end of a server that must run raises ServerError in the main thread. The signal of the ended
+    child interrupts every wait of that thread: for a lock, a socket, another process, a sleep."""
+    before = signal.signal(signal.SIGCHLD, lambda *_: check_servers())
+    try:
+        check_servers()
+        yield
+    finally:
+        signal.signal(signal.SIGCHLD, before)
 
 
 def is_built():
@@ -88,7 +113,8 @@ class Server:
         return command + self.flags
 
     def start(self, wait=True):
-        """Starts it and returns once GET /healthz answers 200; raises if it exits before, or takes too long."""
+        """Starts it and returns once GET /healthz answers 200; raises if it exits before, or takes too long. With
+        wait=False the test itself looks whether the process still runs."""
         assert self.process is None, "it is running already"
         self.data.mkdir(parents=True, exist_ok=True)
         with open(self.log_path, "ab") as log:
@@ -115,13 +141,34 @@ class Server:
                 self.kill()
                 self.fail(f"longwired was not healthy within {START_SECONDS} s")
             time.sleep(0.01)
+        must_run.add(self)
+        self.check_running()
+
+    def check_running(self):
+        """Raises if the process has ended; once, from then on the server counts as stopped."""
+        if self.process.poll() is not None:
+            status, self.process = self.process.returncode, None
+            must_run.discard(self)
+            self.fail(f"longwired ended by itself with status {status}")
+
+    def may_end(self):
+        """From now on the test itself looks whether the process still runs."""
+        must_run.discard(self)
+
+    def terminate(self):
+        """SIGTERM, without waiting: gives the process, which is the caller's from now on."""
+        must_run.discard(self)
+        process, self.process = self.process, None
+        process.send_signal(signal.SIGTERM)
+        return process
 
     def stop(self):
         """SIGTERM; it must leave with status 0, in time, and without a sanitizer's complaint."""
-        if self.process is None:
-            return
-        process, self.process = self.process, None
-        process.send_signal(signal.SIGTERM)
+        if self.process is not None:
+            self.wait_stopped(self.terminate())
+
+    def wait_stopped(self, process):
+        """For a process that terminate() gave: it must leave as stop() says."""
         try:
             status = process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
@@ -134,6 +181,7 @@ class Server:
 
     def kill(self):
         """SIGKILL: no chance to tidy up."""
+        must_run.discard(self)
         if self.process is not None:
             self.process.kill()
             self.process.wait()

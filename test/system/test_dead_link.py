@@ -1,19 +1,25 @@
 """Links that die without a word (threats 29, 30): a server and a client in network namespaces of their own, and the
 cable between them unplugged. The server must notice within its heartbeats, and the reader find everything later."""
+import contextlib
 import json
 import os
-import signal
 import subprocess
-import tempfile
 import time
 
 import pytest
 
-from longwire_server import LONGWIRED, is_built
+from longwire_server import LONGWIRED, Server, is_built
 
 SERVER, CLIENT = f"lw-s-{os.getpid()}", f"lw-c-{os.getpid()}"
 ADDRESS, PORT = "10.77.77.1", 8080
 SECRET = "a-key-of-the-dead-link-test"
+CONFIG = f"""
+heartbeat_s = 1
+pong_timeout_s = 1
+[key test]
+secret = {SECRET}
+rights = publish, subscribe, admin
+"""
 AUTH = ["-H", f"Authorization: Bearer {SECRET}"]
 NOTICE_SECONDS = 30  # heartbeat 1 s and grace 1 s, on a machine that may be busy
 
@@ -39,41 +45,43 @@ pytestmark = [pytest.mark.skipif(not is_built(), reason="longwired is not built"
               pytest.mark.skipif(not may_make_namespaces(), reason="may not make network namespaces here")]
 
 
+class FarServer(Server):
+    """On the other host: is_healthy() asks from there."""
+
+    def command(self):
+        _, _, _, *more = super().command()
+        return ["ip", "netns", "exec", SERVER, str(LONGWIRED), "--http", f"127.0.0.1:{PORT},{ADDRESS}:{PORT}", *more]
+
+    def is_healthy(self):
+        return curl(SERVER, f"http://127.0.0.1:{PORT}/healthz") != ""
+
+
+def curl(namespace, *words):
+    done = within(namespace, "curl", "-sf", "-m", "10", *AUTH, *words, stdout=subprocess.PIPE, text=True)
+    return done.communicate()[0]
+
+
 class Wire:
     """Two hosts and the cable between them, and a server on one."""
 
-    def __init__(self):
-        self.home = tempfile.TemporaryDirectory(prefix="longwire-dead-link-")
-        self.config = os.path.join(self.home.name, "longwire.conf")
-        with open(self.config, "w", encoding="utf-8") as config:
-            config.write("heartbeat_s = 1\npong_timeout_s = 1\n"
-                         f"[key test]\nsecret = {SECRET}\nrights = publish, subscribe, admin\n")
-
     def __enter__(self):
-        for name in (SERVER, CLIENT):
-            ip("netns", "add", name)
-            ip("-n", name, "link", "set", "lo", "up")
-        ip("link", "add", "lw-wire-s", "netns", SERVER, "type", "veth", "peer", "name", "lw-wire-c", "netns", CLIENT)
-        ip("-n", SERVER, "addr", "add", f"{ADDRESS}/30", "dev", "lw-wire-s")
-        ip("-n", CLIENT, "addr", "add", "10.77.77.2/30", "dev", "lw-wire-c")
-        ip("-n", SERVER, "link", "set", "lw-wire-s", "up")
-        self.plug()
-        self.server = within(SERVER, str(LONGWIRED), "--http", f"127.0.0.1:{PORT},{ADDRESS}:{PORT}", "--config",
-                             self.config, "--data", os.path.join(self.home.name, "data"), stderr=subprocess.DEVNULL,
-                             stdout=subprocess.DEVNULL)
-        try:
-            self.until(lambda: self.curl(SERVER, "http://127.0.0.1:8080/healthz") != "", "the server to start")
-        except AssertionError:
-            self.__exit__(None, None, None)
-            raise
+        with contextlib.ExitStack() as stack:
+            for name in (SERVER, CLIENT):
+                ip("netns", "add", name)
+                stack.callback(ip, "netns", "del", name, check=False)
+                ip("-n", name, "link", "set", "lo", "up")
+            ip("link", "add", "lw-wire-s", "netns", SERVER, "type", "veth",
+               "peer", "name", "lw-wire-c", "netns", CLIENT)
+            ip("-n", SERVER, "addr", "add", f"{ADDRESS}/30", "dev", "lw-wire-s")
+            ip("-n", CLIENT, "addr", "add", "10.77.77.2/30", "dev", "lw-wire-c")
+            ip("-n", SERVER, "link", "set", "lw-wire-s", "up")
+            self.plug()
+            stack.enter_context(FarServer(config=CONFIG))
+            self.stack = stack.pop_all()
         return self
 
-    def __exit__(self, kind, value, trace):
-        self.server.send_signal(signal.SIGTERM)
-        self.server.wait(30)
-        for name in (SERVER, CLIENT):
-            ip("netns", "del", name, check=False)
-        self.home.cleanup()
+    def __exit__(self, *why):
+        self.stack.__exit__(*why)
 
     def plug(self):
         ip("-n", CLIENT, "link", "set", "lw-wire-c", "up")
@@ -88,22 +96,17 @@ class Wire:
             assert time.monotonic() < deadline, f"waited {NOTICE_SECONDS} s for {what}"
             time.sleep(0.05)
 
-    @staticmethod
-    def curl(namespace, *words):
-        done = within(namespace, "curl", "-sf", "-m", "10", *AUTH, *words, stdout=subprocess.PIPE, text=True)
-        return done.communicate()[0]
-
     def publish(self, text):
-        assert self.curl(SERVER, "-d", text, "http://127.0.0.1:8080/v1/channels/topic:wire/messages") != ""
+        assert curl(SERVER, "-d", text, "http://127.0.0.1:8080/v1/channels/topic:wire/messages") != ""
 
     def metric(self, name):
-        for line in self.curl(SERVER, "http://127.0.0.1:8080/metrics").splitlines():
+        for line in curl(SERVER, "http://127.0.0.1:8080/metrics").splitlines():
             if line.startswith(name + " "):
                 return int(line.rsplit(" ", 1)[1])
         raise AssertionError(f"no metric {name}")
 
     def seqs(self, after):
-        page = json.loads(self.curl(CLIENT, f"http://{ADDRESS}:{PORT}/v1/channels/topic:wire/messages?after={after}"))
+        page = json.loads(curl(CLIENT, f"http://{ADDRESS}:{PORT}/v1/channels/topic:wire/messages?after={after}"))
         return [message["seq"] for message in page["messages"]]
 
 
@@ -133,7 +136,7 @@ def test_a_link_that_dies_without_a_word_is_noticed(wire, transport):
         wire.until(lambda: wire.metric(name) == 0, "the server to notice")
         assert wire.metric("longwire_silent_clients_closed_total") == closed + 1
         wire.plug()
-        wire.until(lambda: wire.curl(CLIENT, f"http://{ADDRESS}:{PORT}/healthz") != "", "the cable to work again")
+        wire.until(lambda: curl(CLIENT, f"http://{ADDRESS}:{PORT}/healthz") != "", "the cable to work again")
         seqs = wire.seqs(0)
         assert seqs == list(range(1, len(seqs) + 1)) and seqs
     finally:

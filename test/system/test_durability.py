@@ -5,7 +5,6 @@ LW_KILL_ROUNDS    rounds of kill -9 under load; 20 unless told otherwise
 LW_SEED           seed of the moments; random unless told, printed with a failure
 """
 import contextlib
-import http.client
 import os
 import random
 import shutil
@@ -14,7 +13,7 @@ import time
 
 import pytest
 
-from longwire_client import TRANSPORTS, Api, Reader, audit_history, audit_reader, event_of
+from longwire_client import TRANSPORTS, Api, Publisher, Reader, audit_history, audit_reader, event_of
 from longwire_server import Server, is_built
 from strace_server import needs_strace, strace
 
@@ -23,39 +22,6 @@ pytestmark = pytest.mark.skipif(not is_built(), reason="no longwired is built")
 KILL_ROUNDS = int(os.environ.get("LW_KILL_ROUNDS", "20"))
 SEED = int(os.environ.get("LW_SEED", random.randrange(1 << 32)))
 RESTART_SECONDS_MAX = 10   # 2 s are promised on a free machine without sanitizers
-BROKEN_LINK = (OSError, http.client.HTTPException)
-
-
-class Publisher(threading.Thread):
-    """Publishes numbered payloads until told to stop, over as many connections as it takes, and writes down what was
-    acknowledged. With keys, a publish whose fate is unknown is repeated until it is known."""
-
-    def __init__(self, url, name, channel, has_keys):
-        super().__init__()
-        self.api, self.name_of, self.channel, self.has_keys = Api(url), name, channel, has_keys
-        self.answered, self.sent, self.refused, self.replayed = {}, 0, [], 0
-        self.is_over = False
-
-    def publish(self, payload):
-        answer = self.api.publish(self.channel, payload, key=payload.decode() if self.has_keys else None)
-        if answer.status not in (200, 201):
-            self.refused.append(answer)
-            return
-        self.replayed += answer.status == 200
-        self.answered[payload] = (answer.json["epoch"], answer.json["seq"])
-
-    def run(self):
-        while not self.is_over:
-            payload = f"{self.name_of}-{self.sent}".encode()
-            self.sent += 1
-            while payload not in self.answered:
-                try:
-                    self.publish(payload)
-                except BROKEN_LINK:
-                    time.sleep(0.005)
-                    if not self.has_keys:
-                        break
-        self.api.close()
 
 
 def test_kill_minus_nine_at_random_moments_loses_nothing():
@@ -64,10 +30,8 @@ def test_kill_minus_nine_at_random_moments_loses_nothing():
     rng, channels = random.Random(SEED), ["topic:one", "user:two"]
     with Server() as server, contextlib.ExitStack() as stack:
         readers = [stack.enter_context(Reader(server.url, transport, channels)) for transport in TRANSPORTS]
-        publishers = [Publisher(server.url, f"p{i}", channels[i % 2], has_keys=i % 4 < 2) for i in range(8)]
-        stack.callback(lambda: [setattr(publisher, "is_over", True) for publisher in publishers])
-        for publisher in publishers:
-            publisher.start()
+        publishers = [stack.enter_context(Publisher(server.url, f"p{i}", channels[i % 2], has_keys=i % 4 < 2))
+                      for i in range(8)]
         restarts = []
         for _ in range(KILL_ROUNDS):
             time.sleep(rng.uniform(0.05, 0.9))  # the moment is the fault that is injected
@@ -78,8 +42,8 @@ def test_kill_minus_nine_at_random_moments_loses_nothing():
         for publisher in publishers:
             publisher.is_over = True
         for publisher in publishers:
-            publisher.join(60)
-        assert not any(publisher.is_alive() or publisher.refused for publisher in publishers), publishers[0].refused[:1]
+            publisher.close()
+            assert publisher.refused == [], publisher.refused[:1]
 
         api = Api(server.url)
         total = 0
@@ -263,10 +227,7 @@ def test_who_comes_while_news_come_is_not_left_waiting():
     the reader hears at once, not at its next heartbeat."""
     with Server() as server, contextlib.ExitStack() as stack:
         first = stack.enter_context(Reader(server.url, "ndjson", ["live:busy"]))
-        publisher = Publisher(server.url, "p", "live:busy", has_keys=False)
-        stack.callback(publisher.join)
-        stack.callback(lambda: setattr(publisher, "is_over", True))
-        publisher.start()
+        stack.enter_context(Publisher(server.url, "p", "live:busy", has_keys=False))
         first.wait_for(lambda: first.count("live:busy") > 100)
         for _ in range(6):
             with contextlib.ExitStack() as crowd:

@@ -2,7 +2,6 @@
 below bears the number of the cases it stands for (1 framing, 2 pings, 3 reserved bits, 4 opcodes, 5 fragmentation,
 6 UTF-8, 7 closing, 9 limits). The suite itself isn't in Debian. threats 70, 72, 73"""
 import random
-import signal
 
 import pytest
 
@@ -375,10 +374,10 @@ def test_a_stop_says_so():  # threat 24
     with Server(flags=["--diagnostic-echo"]) as server, Echo(server) as echo:
         echo.send(ws_frame(TEXT, b"last words"))
         echo.want(TEXT, b"last words")
-        server.process.send_signal(signal.SIGTERM)
+        process = server.terminate()
         echo.want_end(1001)
         echo.close()
-        assert server.process.wait(30) == 0
+        server.wait_stopped(process)
 
 
 def test_echoes_leave_nothing_behind(server):

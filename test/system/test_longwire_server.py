@@ -1,11 +1,20 @@
-"""longwire_server.py itself, with a few lines of Python in the place of `longwired`."""
+"""longwire_server.py and conftest.py themselves, mostly with a few lines of Python in the place of `longwired`."""
+import contextlib
 import os
+import select
+import signal
+import socket
+import subprocess
 import sys
+import threading
+import time
 
 import pytest
 
 import longwire_server
-from longwire_server import Server, ServerError
+from longwire_client import Publisher, Reader
+from longwire_server import Server, ServerError, is_built
+from wire import wait_until
 
 HEALTHY = """#!{python}
 import http.server, os, signal, sys
@@ -83,3 +92,79 @@ def test_a_server_that_does_not_stop_is_killed_and_raises(install, monkeypatch):
     with pytest.raises(ServerError, match="did not stop"):
         server.close()
     assert not os.path.exists(f"/proc/{pid}")
+
+
+# --- waits that would be in vain ------------------------------------------------------------------------------------------
+
+def lock():
+    held = threading.Lock()
+    held.acquire()
+    held.acquire()
+
+
+def thread():
+    other = threading.Thread(target=threading.Event().wait, daemon=True)
+    other.start()
+    other.join()
+
+
+def silent_socket():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        with socket.create_connection(listener.getsockname()) as sock:
+            sock.recv(1)
+
+
+WAITS = {"a lock": lock, "a thread": thread, "a socket": silent_socket, "a sleep": lambda: time.sleep(3600),
+         "another process": lambda: subprocess.run(["sleep", "3600"], check=True),
+         "an event of a test": lambda: wait_until(lambda: False, 3600),
+         "a descriptor": lambda: select.select([], [], [])}
+
+
+@pytest.mark.parametrize("wait", WAITS.values(), ids=WAITS)
+def test_a_server_that_ends_by_itself_ends_every_wait(install, wait):
+    """With its exit status and the end of its log; nothing else interrupts these waits."""
+    install(HEALTHY)
+    with Server() as server:
+        with pytest.raises(ServerError, match=r"ended by itself with status -6(.|\n)*started with"):
+            with subprocess.Popen(["sh", "-c", f"kill -ABRT {server.pid}"]):
+                wait()
+        assert server.process is None
+
+
+@pytest.mark.skipif(not is_built(), reason="no longwired is built")
+def test_a_real_server_that_dies_under_readers_and_publishers():
+    """Threads that would publish and come back for ever are told to give up."""
+    with contextlib.ExitStack() as stack:
+        with pytest.raises(ServerError, match="ended by itself with status -9"):
+            server = stack.enter_context(Server())
+            reader = stack.enter_context(Reader(server.url, "ws", ["live:x"]))
+            publisher = stack.enter_context(Publisher(server.url, "p", "live:x", has_keys=True))
+            reader.wait_head("live:x", 10)
+            os.kill(server.pid, signal.SIGKILL)
+            publisher.join()
+
+
+HANGS = """
+import threading, time
+def test_fine():
+    pass
+def test_sleeps():
+    time.sleep(3600)
+def test_hangs_at_its_end():
+    try:
+        time.sleep(3600)
+    finally:
+        threading.Event().wait()
+"""
+
+
+def test_a_test_that_hangs_fails_and_the_next_one_runs(tmp_path):
+    (tmp_path / "test_hang.py").write_text(HANGS)
+    words = [sys.executable, "-m", "pytest", "-p", "conftest", "-p", "no:cacheprovider", "-c", "/dev/null", "--rootdir",
+             str(tmp_path), str(tmp_path)]
+    environment = {**os.environ, "LW_TEST_SECONDS": "1", "LW_RUNNING_TEST": str(tmp_path / "running"),
+                   "PYTHONPATH": os.path.dirname(__file__)}
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+    assert "2 failed, 1 passed" in done.stdout, done.stdout
+    assert done.stdout.count("TooLongError: the test takes longer than 1 s") >= 2
+    assert (tmp_path / "running").read_text() == "test_hang.py::test_hangs_at_its_end\n"

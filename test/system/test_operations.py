@@ -16,9 +16,10 @@ import time
 
 import pytest
 
-from longwire_client import TRANSPORTS, Api, Place, Reader, RefusedError, WebSocket, audit_history
+from longwire_client import TRANSPORTS, Api, Place, Publisher, Reader, RefusedError, WebSocket, audit_history
 from longwire_server import LONGWIRE, LONGWIRED, Server, is_built
 from strace_server import needs_strace, strace
+from wire import wait_until
 
 pytestmark = pytest.mark.skipif(not is_built(), reason="no longwired is built")
 
@@ -545,10 +546,9 @@ def test_publishes_under_way_are_answered_before_it_leaves():
         got = []
         thread = threading.Thread(target=lambda: got.append(read_all(sock)))
         thread.start()
-        process, server.process = server.process, None
-        process.send_signal(signal.SIGTERM)
+        process = server.terminate()
         thread.join(SECONDS)
-        assert process.wait(SECONDS) == 0
+        server.wait_stopped(process)
         receipts = [json.loads(body) for body in re.findall(rb"\r\n\r\n(\{.*?\})", got[0])]
         assert got[0].count(b"HTTP/1.1 201") == 50 and len(receipts) == 50
         server.start()
@@ -562,42 +562,19 @@ def test_sigterm_under_load_loses_nothing():
     """Threats 24 and 45: stops and starts while it is published to; LA clean, every publish answered or refused."""
     with Server() as server, contextlib.ExitStack() as stack:
         readers = [stack.enter_context(Reader(server.url, transport, ["topic:l"])) for transport in TRANSPORTS]
-        answered, replayed, is_over = {}, [], threading.Event()
-
-        def publish(name):
-            api, number = Api(server.url), 0
-            while not is_over.is_set():
-                payload = f"{name}-{number}".encode()
-                number += 1
-                while payload not in answered:
-                    try:
-                        answer = api.publish("topic:l", payload, key=payload.decode())
-                    except (OSError, http.client.HTTPException):
-                        time.sleep(0.005)
-                        continue
-                    assert answer.status in (200, 201), answer
-                    answered[payload] = (answer.json["epoch"], answer.json["seq"])
-                    if answer.status == 200:
-                        replayed.append(payload)
-            api.close()
-        threads = [threading.Thread(target=publish, args=(f"p{i}",)) for i in range(4)]
-        for thread in threads:
-            thread.start()
-        stack.callback(is_over.set)
+        publishers = [stack.enter_context(Publisher(server.url, f"p{i}", "topic:l", has_keys=True)) for i in range(4)]
         for _ in range(3):
-            goal = len(answered) + 50
-            deadline = time.monotonic() + SECONDS
-            while len(answered) < goal:
-                assert time.monotonic() < deadline
-                time.sleep(0.01)
+            goal = sum(len(publisher.answered) for publisher in publishers) + 50
+            wait_until(lambda at=goal: sum(len(publisher.answered) for publisher in publishers) >= at)
             server.restart()
-        is_over.set()
-        for thread in threads:
-            thread.join(SECONDS)
+        for publisher in publishers:
+            publisher.close()
+            assert publisher.refused == [], publisher.refused[:1]
+        answered = {payload: place for publisher in publishers for payload, place in publisher.answered.items()}
         api = Api(server.url)
         history = audit_history(api, "topic:l", answered)
         assert len(history) == len(answered)
-        assert replayed == [], "stored, and yet not answered before it left"
+        assert not any(publisher.replayed for publisher in publishers), "stored, and yet not answered before it left"
         for reader in readers:
             reader.wait_head("topic:l", len(history))
             assert [event.payload for event in reader.messages("topic:l")] == list(history.values())
@@ -635,8 +612,7 @@ def test_a_second_sigterm_ends_at_once():
         sock = raw_request(server, "POST /v1/channels/topic:x/messages HTTP/1.1\nHost: x\nContent-Length: 9\n"
                            "Expect: 100-continue\n\n")
         assert sock.recv(65536).startswith(b"HTTP/1.1 100")
-        process, server.process = server.process, None
-        process.send_signal(signal.SIGTERM)
+        process = server.terminate()
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(0.5)
         process.send_signal(signal.SIGTERM)
@@ -671,7 +647,7 @@ def test_signals_that_must_not_end_it(name):
         server.process.send_signal(getattr(signal, name))
         assert api.publish("topic:h", b"after").status == 201
         reader.wait_head("topic:h", 2)
-        assert reader.breaks == [] and server.process.poll() is None
+        assert reader.breaks == []
 
 
 # --- short of descriptors, paused, moved in time ----------------------------------------------------------------------

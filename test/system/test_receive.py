@@ -4,7 +4,6 @@ import base64
 import email.parser
 import json
 import random
-import signal
 import struct
 import threading
 import time
@@ -13,7 +12,7 @@ import urllib.parse
 import pytest
 
 from longwire_server import Server
-from wire import (READERS, SECONDS, STREAMS, Ended, Multipart, Ndjson, Poll, Sse, Wire, Ws, event_of, fresh,
+from wire import (READERS, STREAMS, Ended, Multipart, Ndjson, Poll, Sse, Wire, Ws, event_of, fresh,
                   handshake_bytes, history, items_of, members_of, metric, path_of, publish, publish_many, query_of,
                   request, request_bytes, wait_for_subscribers, wait_until)
 
@@ -455,13 +454,13 @@ def test_multipart_as_pythons_email_package_reads_it():
         with Multipart(server, query_of(("topic:a", "after=0"))) as reader:
             while reader.text.count(reader.delimiter) < len(heard):
                 reader.fill()
-            server.process.send_signal(signal.SIGTERM)
+            process = server.terminate()
             with pytest.raises(Ended):
                 while True:
                     reader.fill()
             raw = reader.delimiter + b"\r\n" + reader.text
             head = b"Content-Type: " + reader.answer.field("Content-Type").encode() + b"\r\n\r\n"
-        assert server.process.wait(SECONDS) == 0
+        server.wait_stopped(process)
         message = email.parser.BytesParser().parsebytes(head + raw)
         assert message.is_multipart() and not message.defects
         parts = [part for part in message.get_payload() if part["Longwire-Seq"]]
@@ -733,7 +732,7 @@ def test_a_stop_ends_every_stream_properly():  # threat 24
         poll = readers.pop("poll")
         poll.wire.send(request_bytes("GET", "/v1/subscribe?cursor=" + poll.cursor, accept="application/json"))
         wait_for_subscribers(server, "channel=topic:a", len(readers) + 1)
-        server.process.send_signal(signal.SIGTERM)
+        process = server.terminate()
         assert poll.wire.answer().want(200).json()["messages"] == []
         socket = readers.pop("ws")
         assert socket.frame("reconnect")["after"] >= 0
@@ -746,7 +745,7 @@ def test_a_stop_ends_every_stream_properly():  # threat 24
         assert readers["sse"].retry is not None
         for reader in [poll, socket, *readers.values()]:
             reader.wire.close()
-        assert server.process.wait(SECONDS) == 0
+        server.wait_stopped(process)
 
 
 def test_history_and_readers_say_the_same(server):

@@ -1,0 +1,84 @@
+"""No system test waits in vain: it fails at once when a server ends that must run, and after LW_TEST_SECONDS in any
+case. What cannot be interrupted ends pytest; then the file that LW_RUNNING_TEST names says which test was running, and
+where each thread stood.
+
+LW_TEST_SECONDS   the longest that one test may take; 300 unless told otherwise
+LW_RUNNING_TEST   a file for the name of the running test; none unless told otherwise
+"""
+import faulthandler
+import os
+import signal
+import tempfile
+
+import pytest
+
+from longwire_server import watched_servers
+
+TEST_SECONDS = int(os.environ.get("LW_TEST_SECONDS", "300"))
+AGAIN_SECONDS = min(10, TEST_SECONDS)   # the end of an interrupted test may hang too
+GRACE_SECONDS = 60
+NOTES_PATH = os.environ.get("LW_RUNNING_TEST")
+notes = open(NOTES_PATH, "w", encoding="utf-8") if NOTES_PATH else tempfile.TemporaryFile("w", encoding="utf-8")
+
+
+class TooLongError(AssertionError):
+    """A test takes longer than any test may."""
+
+
+class Alarm:
+    """Raises in the test that takes too long; not in pytest's own code, which would end with it."""
+
+    def __init__(self):
+        self.is_in_test = False
+        signal.signal(signal.SIGALRM, self.ring)
+
+    def ring(self, *_):
+        if self.is_in_test:
+            raise TooLongError(f"the test takes longer than {TEST_SECONDS} s (LW_TEST_SECONDS)")
+
+
+alarm = Alarm()
+
+
+def end_within(seconds):
+    """Unless it is called again before, pytest ends then, and the stacks of its threads stand in the file."""
+    faulthandler.dump_traceback_later(seconds, exit=True, file=notes)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_protocol(item):
+    notes.seek(0)
+    notes.truncate()
+    notes.write(item.nodeid + "\n")
+    notes.flush()
+    end_within(TEST_SECONDS + GRACE_SECONDS)
+    signal.setitimer(signal.ITIMER_REAL, TEST_SECONDS, AGAIN_SECONDS)
+    yield
+    signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def in_test():
+    with watched_servers():
+        alarm.is_in_test = True
+        yield
+        alarm.is_in_test = False
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_setup():
+    yield from in_test()
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_call():
+    yield from in_test()
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_teardown():
+    yield from in_test()
+
+
+def pytest_unconfigure():
+    """A thread that never ends would keep the process after the last test."""
+    end_within(GRACE_SECONDS)

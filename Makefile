@@ -94,7 +94,7 @@ $(OUT)/obj/test/%.o: test/%.c
 	@mkdir -p $(@D)
 	@echo "  cc $<"
 	@$(CC) $(CPPFLAGS) -Itest $(CFLAGS) -c -o $@ $<
-$(OUT)/obj/%_test.o $(OUT)/obj/%_fuzz.o: CPPFLAGS += -Itest
+$(OUT)/obj/%_test.o $(OUT)/obj/%_battery.o $(OUT)/obj/%_fuzz.o: CPPFLAGS += -Itest
 
 define unit_rule
 $(OUT)/test/$(1): $(OUT)/obj/$(1).o $(call batteries,$(firstword $(subst /, ,$(1)))) $(call archives,$(firstword $(subst /, ,$(1)))) $(TEST_LIB_OBJ)

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/must.h"
+#include "lib/hand_clock.h"
 
 #include <cmocka.h>
 

@@ -10,6 +10,7 @@
 
 #include "base/rng.h"
 #include "http/conn.h"
+#include "lib/hand_clock.h"
 
 #include <cmocka.h>
 
@@ -21,7 +22,6 @@ enum {
 struct rig {
     struct loop           loop;
     struct http_server    server;
-    msec                  now;
     int                   client;
     struct buf            served;            /* "GET /now\nPOST /echo\n" */
     struct http_exchange *late[LATE_MAX];    /* /late, /alone, /heavy and /promise, as they were served */
@@ -141,12 +141,6 @@ static const struct http_service rig_service = {
 
 /* --- turns and time ------------------------------------------------------------------------------------------ */
 
-static void rig_turn_begin(void *ctx)
-{
-    struct rig *rig = ctx;
-    rig->loop.now   = rig->now;
-}
-
 static void rig_turn_end(void *ctx)
 {
     struct rig *rig = ctx;
@@ -154,7 +148,7 @@ static void rig_turn_end(void *ctx)
     loop_stop(&rig->loop);
 }
 
-static const struct loop_hooks rig_hooks = { .turn_begin = rig_turn_begin, .turn_end = rig_turn_end };
+static const struct loop_hooks rig_hooks = { .turn_end = rig_turn_end };
 
 static void rig_turn(struct rig *rig)
 {
@@ -171,7 +165,7 @@ static void rig_settle(struct rig *rig)
 /* Moves the clock; what the client has sent before comes in the very turn that fires the timers. */
 static void rig_pass(struct rig *rig, msec ms)
 {
-    rig->now += ms;
+    hand_clock_pass(ms);
     rig_turn(rig);
 }
 
@@ -199,7 +193,6 @@ static int rig_open(void **state)
     struct rig *rig = calloc(1, sizeof *rig);
 
     assert_int_equal(loop_init(&rig->loop, &rig_hooks, rig), RC_OK);
-    rig->now = rig->loop.now;
     http_server_init(&rig->server, &rig->loop, &limits, &rig_service, rig);
     buf_init(&rig->served, SIZE_MAX / 2);
     buf_init(&rig->unread, SIZE_MAX / 2);

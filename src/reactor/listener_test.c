@@ -12,6 +12,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "lib/hand_clock.h"
 #include "reactor/listener.h"
 
 #include <cmocka.h>
@@ -20,16 +21,9 @@ enum { CONNECTIONS_MAX = 300, DEADLINE_S = 60 };
 
 struct rig {
     struct loop loop;
-    msec        now;
     int         accepted[CONNECTIONS_MAX];
     size_t      count, turns;
 };
-
-static void rig_turn_begin(void *ctx)
-{
-    struct rig *rig = ctx;
-    rig->loop.now   = rig->now;
-}
 
 static void rig_turn_end(void *ctx)
 {
@@ -38,7 +32,7 @@ static void rig_turn_end(void *ctx)
     loop_stop(&rig->loop);
 }
 
-static const struct loop_hooks rig_hooks = { .turn_begin = rig_turn_begin, .turn_end = rig_turn_end };
+static const struct loop_hooks rig_hooks = { .turn_end = rig_turn_end };
 
 static void rig_accepted(void *ctx, int fd)
 {
@@ -52,7 +46,6 @@ static int rig_open(void **state)
     struct rig *rig = calloc(1, sizeof *rig);
 
     assert_int_equal(loop_init(&rig->loop, &rig_hooks, rig), RC_OK);
-    rig->now = rig->loop.now;
     alarm(DEADLINE_S);  /* a connection that is never accepted is waited for without end */
     *state = rig;
     return 0;
@@ -228,7 +221,7 @@ static void without_descriptors_accepting_rests_and_comes_back(void **state)  /*
     assert_int_equal(epoll_wait(rig->loop.epoll, &event, 1, 0), 0);
     assert_int_equal(rig->loop.wheel.count, 1);
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
-    rig->now += 100 + 2 * WHEEL_TICK_MS;
+    hand_clock_pass(100 + 2 * WHEEL_TICK_MS);
     rig_turn(rig);
     assert_int_equal(rig->loop.wheel.count, 0);
     loop_run(&rig->loop);

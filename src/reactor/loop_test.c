@@ -3,30 +3,25 @@
 #include <stdarg.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "lib/hand_clock.h"
 #include "reactor/loop.h"
 
 #include <cmocka.h>
 
-/* --- time that leaps: what these hide goes on in between ------------------------------------------------------- */
+/* --- waits take no time: they move the clock -------------------------------------------------------------------- */
 
-static time_t leapt_s, leap_in_wait_s;
-
-int clock_gettime(clockid_t clock, struct timespec *ret)
-{
-    int result = (int)syscall(SYS_clock_gettime, clock, ret);
-    ret->tv_sec += leapt_s;
-    return result;
-}
+static msec pause_in_wait_ms;  /* beside what was asked for: as if the process had been stopped meanwhile */
 
 int epoll_wait(int epoll, struct epoll_event *events, int max, int timeout_ms)
 {
-    leapt_s += leap_in_wait_s;
-    return epoll_pwait(epoll, events, max, timeout_ms, NULL);
+    int count = epoll_pwait(epoll, events, max, 0, NULL);
+
+    assert_true(count > 0 || timeout_ms >= 0);  /* else it would wait for ever */
+    hand_clock_pass(pause_in_wait_ms + (count > 0 ? 0 : timeout_ms));
+    return count;
 }
 
 /* --- the rig -------------------------------------------------------------------------------------------------- */
@@ -37,13 +32,13 @@ struct rig {
     struct timer  timer;
     struct source pipe;
     int           turns_left;
-    time_t        turn_s;     /* what a turn takes */
+    msec          turn_ms;    /* what a turn takes */
 };
 
 static void rig_turn_begin(void *ctx)
 {
     struct rig *rig = ctx;
-    leapt_s += rig->turn_s;
+    hand_clock_pass(rig->turn_ms);
     buf_putc(&rig->transcript, 'b');
 }
 
@@ -162,25 +157,25 @@ static void a_timer_wakes_the_loop_and_never_early(void **state)
  * long its turns take, time passes. */
 static void timers_fire_however_late_the_turns_are(void **state)  /* threat 23 */
 {
-    static const struct { time_t turn_s, leap_in_wait_s; const char *turns[4]; } rows[] = {
+    static const struct { msec turn_ms, pause_in_wait_ms; const char *turns[4]; } rows[] = {
         { 0, 0, { "bte", "bte", "bte", "bte" } },
-        { 5, 0, { "bte", "bte", "bte", "bte" } },
-        { 0, 5, { "be", "bte", "be", "bte" } },
-        { 5, 5, { "be", "bte", "be", "bte" } },
+        { 5000, 0, { "bte", "bte", "bte", "bte" } },
+        { 0, 5000, { "be", "bte", "be", "bte" } },
+        { 5000, 5000, { "be", "bte", "be", "bte" } },
     };
 
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct rig rig;
         rig_open(&rig);
-        rig.turn_s     = rows[i].turn_s;
-        leap_in_wait_s = rows[i].leap_in_wait_s;
+        rig.turn_ms      = rows[i].turn_ms;
+        pause_in_wait_ms = rows[i].pause_in_wait_ms;
         for (int turn = 0; turn < 4; turn++) {
             rig.loop.wheel.tick -= 2;  /* or the timer isn't due yet */
             wheel_arm(&rig.loop.wheel, &rig.timer, rig.loop.now - WHEEL_TICK_MS);
             rig_run(&rig, 1, rows[i].turns[turn]);
         }
-        leap_in_wait_s = 0;
+        pause_in_wait_ms = 0;
         wheel_disarm(&rig.loop.wheel, &rig.timer);
         rig_close(&rig);
     }

@@ -1,4 +1,5 @@
 /* Long polls, to the byte: at once, when there is news, when the time is up. */
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -10,7 +11,7 @@
 
 #include <cmocka.h>
 
-enum { TURNS_MAX = 100000 };
+enum { TURNS_MAX = 100000, CLOSE_TIMEOUT_MS = 5000 };
 
 static void ask(int fd, const char *query)
 {
@@ -50,6 +51,15 @@ static void answer(struct stage *stage, int fd, struct buf *ret)
         ret->len = (size_t)(cursor + 10 - ret->at);
 }
 
+static void expect_silence(struct stage *stage, int fd)
+{
+    char byte;
+
+    for (int turn = 0; turn < 4; turn++)
+        stage_turn(stage);
+    assert_true(recv(fd, &byte, 1, MSG_PEEK) < 0 && errno == EAGAIN);
+}
+
 #define MESSAGE(seq, data)                                                                                 \
     "{\"type\":\"message\",\"channel\":\"topic:a\",\"epoch\":\"0000000000000009\",\"seq\":" #seq ",\"id\":" #seq  \
     ",\"time\":1,\"from\":null,\"media\":\"text/plain\",\"data\":\"" data "\"}"
@@ -64,18 +74,20 @@ static void a_poll_is_answered_when_there_is_something(void **state)
         const char *name, *query;
         unsigned    patience;     /* of the store: 1, or so much that it never answers */
         unsigned    publishes;    /* while it waits */
+        msec        passes;       /* while it waits */
         const char *want;
     } rows[] = {
-        { "nothing, no wait", "channel=topic:a&wait=0", 1, 0, "{\"messages\":[],\"cursor\":" },
-        { "what there is", "channel=topic:a&after=2&wait=0", 1, 0,
+        { "nothing, no wait", "channel=topic:a&wait=0", 1, 0, 0, "{\"messages\":[],\"cursor\":" },
+        { "what there is", "channel=topic:a&after=2&wait=0", 1, 0, 0,
           "{\"messages\":[" MESSAGE(3, "3 def") "," MESSAGE(4, "4 efgh") "],\"cursor\":" },
-        { "what there is, with a wait", "channel=topic:a&last=1&wait=60", 1, 0,
+        { "what there is, with a wait", "channel=topic:a&last=1&wait=60", 1, 0, 0,
           "{\"messages\":[" MESSAGE(4, "4 efgh") "],\"cursor\":" },
-        { "what comes", "channel=topic:a&wait=60", 1, 1, "{\"messages\":[" MESSAGE(5, "5 fghij") "],\"cursor\":" },
-        { "ahead", "channel=topic:a&after=6&wait=60", 1, 0, "{\"messages\":[" GAP(5, 6, "ahead") "],\"cursor\":" },
-        { "one of two has some", "channel=topic:b&channel=topic:a&after=1&wait=60", 1, 0,
+        { "what comes", "channel=topic:a&wait=60", 1, 1, 0, "{\"messages\":[" MESSAGE(5, "5 fghij") "],\"cursor\":" },
+        { "ahead", "channel=topic:a&after=6&wait=60", 1, 0, 0, "{\"messages\":[" GAP(5, 6, "ahead") "],\"cursor\":" },
+        { "one of two has some", "channel=topic:b&channel=topic:a&after=1&wait=60", 1, 0, 0,
           "{\"messages\":[" MESSAGE(2, "2 cd") "," MESSAGE(3, "3 def") "," MESSAGE(4, "4 efgh") "],\"cursor\":" },
-        { "a store that doesn't answer", "channel=topic:a&after=2&wait=0", UINT32_MAX, 0,
+        { "nothing for so long", "channel=topic:a&wait=60", 1, 0, 60000, "{\"messages\":[],\"cursor\":" },
+        { "a store that doesn't answer", "channel=topic:a&after=2&wait=0", UINT32_MAX, 0, CLOSE_TIMEOUT_MS,
           "{\"messages\":[],\"cursor\":" },
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
@@ -83,14 +95,19 @@ static void a_poll_is_answered_when_there_is_something(void **state)
         struct buf   body;
 
         stage_init(&stage, i);
-        stage.worker.limits.close_timeout_ms = 1;
-        stage.patience                     = rows[i].patience;
-        struct stage_log *log              = stage_log(&stage, "topic:a", 1, 4);
-        int fd                             = stage_connect(&stage);
+        stage.worker.limits.close_timeout_ms = CLOSE_TIMEOUT_MS;
+        stage.patience                       = rows[i].patience;
+        struct stage_log *log                = stage_log(&stage, "topic:a", 1, 4);
+        int               fd                 = stage_connect(&stage);
         buf_init(&body, 1 << 20);
         ask(fd, rows[i].query);
-        for (unsigned turn = 0; rows[i].publishes > 0 && turn < 4; turn++)
-            stage_turn(&stage);
+        if (rows[i].publishes > 0 || rows[i].passes > 0)
+            expect_silence(&stage, fd);
+        if (rows[i].passes > 0) {
+            stage_pass(&stage, rows[i].passes - 1);
+            expect_silence(&stage, fd);
+            stage_pass(&stage, 1 + WHEEL_TICK_MS);
+        }
         for (unsigned count = 0; count < rows[i].publishes; count++)
             stage_publish(&stage, log);
         answer(&stage, fd, &body);

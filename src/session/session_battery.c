@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/must.h"
+#include "lib/hand_clock.h"
 
 enum { SOCKET_BYTES = 4096 };
 
@@ -203,6 +204,7 @@ void stage_turn(struct stage *stage)
 
 void stage_pass(struct stage *stage, msec ms)
 {
+    hand_clock_pass(ms);
     stage->loop.now += ms;
     wheel_turn(&stage->loop.wheel, stage->loop.now);
 }

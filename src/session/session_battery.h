@@ -46,7 +46,7 @@ void stage_payload(struct buf *buf, uint64_t seq);
 /* One turn of the loop; commands from the turns before are answered first. */
 void stage_turn(struct stage *stage);
 
-/* So much time passes, and timers fire. The next turn has the clock's own time again. */
+/* So much time passes, and timers fire. No other time passes: turns take none. */
 void stage_pass(struct stage *stage, msec ms);
 
 /* A connected pair: the worker's end as a stream's descriptor, with a small buffer, and the client's. Non-blocking. */

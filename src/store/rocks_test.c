@@ -26,7 +26,7 @@
 
 enum {
     KIB = 1024, MIB = 1024 * KIB, FILE_BYTES_MAX = 16 * MIB, WHY_BYTES = 400, NAMES_MAX = 64, PAYLOAD_MAX = 128,
-    DEADLINE_S = 20,
+    DEADLINE_S = 120,
 };
 
 /* --- a directory of its own for each store ---------------------------------------------------------------------- */

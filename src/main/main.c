@@ -23,8 +23,9 @@ static void print_to(FILE *stream, const struct buf *text)
     fwrite(text->at, 1, text->len, stream);
 }
 
-/* Where the caller left some closed, what is opened first would get their numbers, and all that we say: files of the
- * store would. */
+/* Opens those of the three standard descriptors that are closed, as /dev/null. If the caller left one closed, the next
+ * file that we open would get its number, and our messages would be written into that file: it could be one of the
+ * store's. */
 static bool fill_standard_descriptors(void)
 {
     for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
@@ -115,7 +116,7 @@ static void say_hello(const struct settings *settings, const struct server *serv
         say_what_to_try(settings, server);
 }
 
-static void *stop_house(void *server)
+static void *stop_server(void *server)
 {
     server_stop(server);
     return NULL;
@@ -183,7 +184,7 @@ static void wait_for_the_end(struct server *server, const sigset_t *ours, char *
 
     LOG(LOG_INFO, "stopping", log_str("signal", which == SIGTERM ? "SIGTERM" : "SIGINT"));
 
-    must(pthread_create(&stopper, NULL, stop_house, server) == 0);
+    must(pthread_create(&stopper, NULL, stop_server, server) == 0);
     for (;;) {
         struct timespec wait = { .tv_nsec = 20 * 1000 * 1000 };
         if (pthread_tryjoin_np(stopper, NULL) == 0)

@@ -105,8 +105,8 @@ static void put_stores(struct buf *out, const struct server *server)
 {
     struct store_stats durable = { 0 }, memory = { 0 };
 
-    server->durable->ops->stats(server->durable, &durable);
-    server->memory->ops->stats(server->memory, &memory);
+    server->stores.durable->ops->stats(server->stores.durable, &durable);
+    server->stores.memory->ops->stats(server->stores.memory, &memory);
     put_head(out, "longwire_publishes_total", "counter", "Messages appended.");
     put_store(out, "durable", &durable);
     put_store(out, "memory", &memory);
@@ -128,7 +128,7 @@ static void put_writer(struct buf *out, const struct server *server, const struc
     put_one(out, "longwire_publishes_waiting", "gauge", "Publishes waiting for the disk.", stats->waiting_count);
     put_one(out, "longwire_publishes_waiting_bytes", "gauge", "Their bytes.", stats->waiting_bytes);
     put_one(out, "longwire_publishes_refused_total", "counter", "Publishes answered 429: too many were waiting.",
-            counter_get(&server->writer.refused) + SUM(server, shard.refused));
+            counter_get(&server->writer.writer.refused) + SUM(server, shard.refused));
     put_one(out, "longwire_channels_followed", "gauge", "Channels with subscribers on this node.", stats->followed_count);
     put_one(out, "longwire_tail_bytes", "gauge", "Recent durable messages in memory.", stats->tail_bytes);
 }

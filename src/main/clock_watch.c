@@ -1,0 +1,15 @@
+#include "main/clock_watch.h"
+
+#include "reactor/log.h"
+
+void clock_watch_look(struct clock_watch *watch, const struct wall_clock *clock)
+{
+    bool is_doubted = clock->off != 0;
+
+    if (is_doubted && !watch->was_doubted)
+        LOG(LOG_WARN, "clock_leapt", log_i64("by_s", clock->off / 1000),
+            log_str("notice", "the wall clock was set; it is believed if it says so for a day, or after a restart"));
+    else if (!is_doubted && watch->was_doubted)
+        LOG(LOG_INFO, "clock_agrees", log_str("notice", "the wall clock is believed again"));
+    watch->was_doubted = is_doubted;
+}

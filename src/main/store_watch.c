@@ -1,0 +1,28 @@
+#include "main/store_watch.h"
+
+#include "reactor/log.h"
+
+static void look_at_failures(struct store_watch *watch, const struct store_stats *stats)
+{
+    if (stats->failure_count != watch->failures_told) {
+        LOG(LOG_ERROR, "store_failed", log_str("error", stats->failure),
+            log_u64("times", stats->failure_count - watch->failures_told),
+            log_str("notice", "publishes under way were answered 503 or 507; the log is read anew from the disk"));
+        watch->failures_told = stats->failure_count;
+        watch->was_failed    = true;
+    }
+    if (watch->was_failed && !stats->is_broken && !stats->is_full) {
+        LOG(LOG_INFO, "store_reopened", log_str("notice", "publishes are taken again"));
+        watch->was_failed = false;
+    }
+}
+
+void store_watch_look(struct store_watch *watch, const struct store_stats *stats)
+{
+    if (stats->is_full && !watch->was_full)
+        LOG(LOG_ERROR, "disk_full", log_str("notice", "publishes to durable channels are answered 507 until there is room"));
+    else if (!stats->is_full && watch->was_full)
+        LOG(LOG_INFO, "disk_has_room", log_str("notice", "publishes are taken again"));
+    watch->was_full = stats->is_full;
+    look_at_failures(watch, stats);
+}

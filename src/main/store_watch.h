@@ -1,0 +1,19 @@
+/* store_watch.h - tells the log when the durable store begins and ceases to refuse publishes.
+ *
+ * One notice for each change, however often it looks. A failure may be repaired between two looks, so failures are
+ * recognised by their count. One thread. */
+#ifndef MAIN_STORE_WATCH_H
+#define MAIN_STORE_WATCH_H
+
+#include "store/store.h"
+
+/* What was logged last. Zeroed: the store works, and nothing was logged. */
+struct store_watch {
+    bool     was_full;
+    bool     was_failed;
+    uint64_t failures_told;
+};
+
+void store_watch_look(struct store_watch *watch, const struct store_stats *stats);
+
+#endif

@@ -1,0 +1,23 @@
+/* stores.h - opens the two stores of a server, as the settings want them. */
+#ifndef MAIN_STORES_H
+#define MAIN_STORES_H
+
+#include "settings/settings.h"
+#include "store/store.h"
+
+/* The store of durable namespaces and the store of all others. With `store = memory` both are in memory. */
+struct stores {
+    struct store *durable, *memory;
+};
+
+/* The namespaces are borrowed for the stores' life. Not RC_OK: `why` is a sentence for the operator, and
+ * both closes are due all the same. RC_OK may leave a notice in `why`, which has been logged. */
+enum rc stores_open(struct stores *stores, const struct settings *settings, struct namespaces *namespaces,
+                    struct hash_key hash_key, char *why, size_t why_size) RC_MUST_USE;
+
+/* Two steps, because the writer must outlive the durable store, whose threads send it commands, and must be gone before
+ * the memory store, which runs inside the writer. A store that is not open is skipped. */
+void stores_close_durable(struct stores *stores);
+void stores_close_memory(struct stores *stores);
+
+#endif

@@ -1,0 +1,200 @@
+#include "main/worker.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/must.h"
+#include "base/version.h"
+#include "main/command_mail.h"
+#include "main/limits.h"
+#include "main/pages.h"
+#include "main/random.h"
+#include "main/routes.h"
+#include "main/server.h"
+#include "main/worker_priv.h"
+#include "reactor/log.h"
+
+enum { LISTEN_BACKLOG = 4096 };
+
+/* --- listening and accepting --------------------------------------------------------------------------------- */
+
+#define TOO_MANY                                                                                                       \
+    "{\"type\":\"about:blank\",\"title\":\"Service Unavailable\",\"status\":503,"                                      \
+    "\"detail\":\"too many connections (connections_max)\"}"
+
+static void refuse_connection(int fd)
+{
+    static const char too_many[] =
+        "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nContent-Type: application/problem+json\r\n"
+        "Content-Length: 115\r\nConnection: close\r\n\r\n" TOO_MANY;
+    _Static_assert(sizeof TOO_MANY - 1 == 115, "Content-Length above");
+
+    /* The buffer of a new socket has room for so little; if the send fails, the client is gone already. */
+    ssize_t put = send(fd, too_many, sizeof too_many - 1, MSG_NOSIGNAL);
+    (void)put;
+    close(fd);
+}
+
+static void worker_accepted(void *ctx, int fd)
+{
+    struct worker *worker = ctx;
+    uint64_t       max    = worker->snapshot->settings.connections_max;
+
+    if (max == 0 || server_connection_count(worker->server) < max) {
+        http_server_accept(&worker->http, fd);
+        return;
+    }
+    LOG(LOG_WARN, "connection_refused", log_str("why", "connections_max is reached"), log_u64("connections_max", max));
+    counter_add(&worker->refused, 1);
+    refuse_connection(fd);
+}
+
+static enum rc worker_listen(struct worker *worker, char *why, size_t why_size)
+{
+    const struct settings *settings = &worker->server->snapshot->settings;
+
+    for (size_t i = 0; i < settings->listen_count; i++) {
+        const struct listen_address *listen  = &worker->server->listens[i];
+        struct listener_options      options = {
+            .address            = (const struct sockaddr *)&listen->at,
+            .address_len        = listen->len,
+            .address_text       = listen->text,
+            .congestion_control = settings->congestion_control,
+            .backlog            = LISTEN_BACKLOG,
+            .is_first           = worker->index == 0,
+            .accepted           = worker_accepted,
+            .ctx                = worker,
+        };
+        enum rc rc = listener_new(&worker->loop, &options, &worker->listeners[i]);
+        if (rc != RC_OK) {
+            snprintf(why, why_size, "can't listen on %s: %s", listen->text,
+                     rc == RC_BUSY ? "the address is in use; is another server running there?" : strerror(errno));
+            return rc;
+        }
+        if (worker->index == 0)
+            server_learn_port(worker->server, i, listener_port(worker->listeners[i]));
+    }
+    return RC_OK;
+}
+
+void worker_stop_listening(struct worker *worker)
+{
+    for (size_t i = 0; i < LISTENS_MAX; i++) {
+        listener_free(worker->listeners[i]);
+        worker->listeners[i] = NULL;
+    }
+}
+
+/* --- opening ------------------------------------------------------------------------------------------------- */
+
+static void worker_init_sessions(struct worker *worker, const struct settings *settings)
+{
+    struct session_worker *sessions = &worker->sessions;
+
+    sessions->loop       = &worker->loop;
+    sessions->server     = &worker->http;
+    sessions->shard      = &worker->shard;
+    sessions->namespaces = &worker->server->namespaces;
+    sessions->hash_key   = &worker->server->hash_key;
+    sessions->limits     = session_limits_of(settings);
+    sessions->port       = &worker_session_port;
+    sessions->ctx        = worker;
+    session_worker_init(sessions);
+}
+
+static void worker_init_api(struct worker *worker, const struct settings *settings)
+{
+    struct api *api = &worker->api;
+
+    api->server     = &worker->http;
+    api->shard      = &worker->shard;
+    api->namespaces = &worker->server->namespaces;
+    api->hash_key   = &worker->server->hash_key;
+    api->limits     = api_limits_of(settings);
+    api->port       = &worker_api_port;
+    api->ctx        = worker;
+    api->page_count = pages_get(&api->pages);
+    api->version    = LONGWIRE_VERSION;
+    api_init(api);
+}
+
+static void worker_init_modules(struct worker *worker)
+{
+    const struct settings    *settings = &worker->snapshot->settings;
+    const struct http_limits  http     = http_limits_of(settings);
+    const struct shard_limits shard    = shard_limits_of(settings);
+
+    http_server_init(&worker->http, &worker->loop, &http, &worker_service, worker);
+    shard_init(&worker->shard, worker->index, &worker_shard_port, worker, &shard);
+    worker_init_sessions(worker, settings);
+    worker_init_api(worker, settings);
+}
+
+enum rc worker_open(struct worker *worker, struct server *server, unsigned index, char *why, size_t why_size)
+{
+    worker->server = server;
+    worker->index  = index;
+
+    enum rc rc = loop_init(&worker->loop, &worker_hooks, worker);
+    if (rc != RC_OK) {
+        snprintf(why, why_size, "can't make an event loop: %s", rc_text(rc));
+        return rc;
+    }
+    worker->key_state = random_u64();
+    worker->snapshot  = snapshot_ref(server->snapshot);
+    counter_set(&worker->adopted, worker->snapshot->number);
+    worker_init_modules(worker);
+    worker_arm_tick(worker);
+    return worker_listen(worker, why, why_size);
+}
+
+static void *worker_main(void *ctx)
+{
+    struct worker *worker = ctx;
+    char           name[16];
+
+    snprintf(name, sizeof name, "lw-loop-%u", worker->index % 100);
+    pthread_setname_np(pthread_self(), name);
+    loop_run(&worker->loop);
+    return NULL;
+}
+
+enum rc worker_start(struct worker *worker)
+{
+    must(!worker->is_started && worker->loop.input != NULL);
+    if (pthread_create(&worker->thread, NULL, worker_main, worker) != 0)
+        return RC_NOMEM;
+    worker->is_started = true;
+    return RC_OK;
+}
+
+void worker_join(struct worker *worker)
+{
+    if (!worker->is_started)
+        return;
+    must(pthread_join(worker->thread, NULL) == 0);
+    worker->is_started = false;
+}
+
+/* --- closing ------------------------------------------------------------------------------------------------- */
+
+void worker_close(struct worker *worker)
+{
+    must(!worker->is_started);
+    if (worker->loop.input == NULL)
+        return;
+    worker_stop_listening(worker);
+    wheel_disarm(&worker->loop.wheel, &worker->tick);
+    session_worker_close_all(&worker->sessions);
+    http_server_fini(&worker->http);
+    session_worker_fini(&worker->sessions);
+    shard_fini(&worker->shard);
+    api_fini(&worker->api);
+    command_mail_free(mailbox_take(&worker->loop.mailbox));
+    command_mail_free(bundle_take(&worker->held));
+    command_mail_free(bundle_take(&worker->to_writer));  /* sessions that were closed above have unfollowed */
+    snapshot_unref(worker->snapshot);
+    loop_fini(&worker->loop);
+}

@@ -1,0 +1,60 @@
+/* worker.h - a worker: one loop on one thread, and all that stands on it: listeners, HTTP connections, sessions, API, and
+ * the loop's shard of the node.
+ *
+ *   worker.c        open, accept, start, close
+ *   worker_turn.c   what happens in a turn: mail, deliveries, the rest after a long turn, leaving
+ *   worker_ports.c  what shard, sessions and API ask of the server
+ *   routes.c        which handler serves a request
+ *
+ * What a worker owns is touched by its own thread alone, from start to stop; counters may be read by any thread. */
+#ifndef MAIN_WORKER_H
+#define MAIN_WORKER_H
+
+#include <pthread.h>
+
+#include "api/api.h"
+#include "main/clock_watch.h"
+#include "main/snapshot.h"
+#include "main/store_watch.h"
+#include "reactor/listener.h"
+#include "session/session.h"
+
+struct server;
+
+struct worker {
+    struct server        *server;
+    unsigned              index;
+    pthread_t             thread;
+    bool                  is_started;
+    struct loop           loop;
+    struct http_server    http;
+    struct shard          shard;
+    struct session_worker sessions;
+    struct api            api;
+    struct bundle         to_writer;   /* commands that this turn sends */
+    struct listener      *listeners[LISTENS_MAX];
+    struct timer          tick;
+    uint64_t              key_state;   /* of new_key(): random at start */
+    struct bundle         held;        /* commands about logs that came during a rest */
+    msec                  rest_until;  /* monotonic; 0: the worker does not rest */
+    msec                  leave_by;    /* monotonic, once stopping: then what is still open is closed; 0 before */
+    struct counter        has_left;    /* 1: serves nobody any more, and has all its commands back */
+    struct counter        refused;     /* connections above connections_max */
+    struct snapshot      *snapshot;    /* the configuration that this loop goes by; owns a reference */
+    struct counter        adopted;     /* number of that snapshot */
+    struct store_watch    store_watch; /* worker 0 watches for all */
+    struct clock_watch    clock_watch; /* … */
+};
+
+/* Opens the loop and the listeners; server->snapshot, namespaces, stores and addresses are in place. Not RC_OK: `why` is a
+ * sentence for the operator, and worker_close() is due all the same. */
+enum rc worker_open(struct worker *worker, struct server *server, unsigned index, char *why, size_t why_size) RC_MUST_USE;
+enum rc worker_start(struct worker *worker) RC_MUST_USE;
+
+/* Returns when the thread has ended; at once if none was started. */
+void worker_join(struct worker *worker);
+
+/* The thread has ended. Closes what is left; a zeroed worker is fine. */
+void worker_close(struct worker *worker);
+
+#endif

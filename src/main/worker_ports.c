@@ -1,0 +1,81 @@
+/* worker_ports.c - what shard, sessions and API ask of the server. */
+#include "base/hash.h"
+#include "main/command_mail.h"
+#include "main/server.h"
+#include "main/worker_priv.h"
+
+static void worker_send(void *ctx, struct command *command)
+{
+    struct worker *worker = ctx;
+    bundle_add(&worker->to_writer, mail_of(command));
+}
+
+static void worker_ready(void *ctx, struct subscription *sub)
+{
+    struct worker *worker = ctx;
+    session_worker_ready(&worker->sessions, sub);
+}
+
+const struct shard_port worker_shard_port = { .send = worker_send, .ready = worker_ready };
+
+static const struct identity *worker_identify(void *ctx, const struct h1_head *head, struct span query)
+{
+    struct worker *worker = ctx;
+    return access_identify(&worker->snapshot->access, head, query);
+}
+
+static const struct identity *worker_identify_token(void *ctx, struct span token)
+{
+    struct worker *worker = ctx;
+    return access_identify_token(&worker->snapshot->access, token);
+}
+
+static const struct identity *worker_find_identity(void *ctx, uint32_t number)
+{
+    struct worker *worker = ctx;
+    return access_find(&worker->snapshot->access, number);
+}
+
+/* The state starts at random and takes steps of an odd constant, so it visits all 2^64 values before it repeats one.
+ * Keys are hashes of the state under a secret: who knows one key does not know the next. */
+static uint64_t worker_new_key(void *ctx)
+{
+    struct worker  *worker = ctx;
+    struct hash_key secret = worker->server->hash_key;
+
+    worker->key_state += 0x9e3779b97f4a7c15u;
+    return hash_bytes(&secret, span_of(&worker->key_state, sizeof worker->key_state));
+}
+
+const struct session_port worker_session_port = {
+    .identify       = worker_identify,
+    .identify_token = worker_identify_token,
+    .find_identity  = worker_find_identity,
+    .new_key        = worker_new_key,
+};
+
+static void worker_put_metrics(void *ctx, const struct writer_stats *stats, struct buf *out)
+{
+    struct worker *worker = ctx;
+    server_put_metrics(worker->server, stats, out);
+}
+
+static void worker_health(void *ctx, struct api_health *ret)
+{
+    struct worker     *worker = ctx;
+    struct server     *server = worker->server;
+    struct store_stats stats  = { 0 };
+
+    server->stores.durable->ops->stats(server->stores.durable, &stats);
+    *ret = (struct api_health){
+        .is_stopping     = counter_get(&server->is_stopping) != 0,
+        .is_store_full   = stats.is_full,
+        .is_store_broken = stats.is_broken,
+    };
+}
+
+const struct api_port worker_api_port = {
+    .identify    = worker_identify,
+    .put_metrics = worker_put_metrics,
+    .health      = worker_health,
+};

@@ -1,0 +1,19 @@
+/* worker_priv.h - between the files of a worker. */
+#ifndef MAIN_WORKER_PRIV_H
+#define MAIN_WORKER_PRIV_H
+
+#include "main/worker.h"
+
+/* worker_turn.c; ctx is the worker. */
+extern const struct loop_hooks worker_hooks;
+void worker_arm_tick(struct worker *worker);
+
+/* worker_ports.c; ctx is the worker. */
+extern const struct shard_port   worker_shard_port;
+extern const struct session_port worker_session_port;
+extern const struct api_port     worker_api_port;
+
+/* worker.c */
+void worker_stop_listening(struct worker *worker);
+
+#endif

@@ -1,0 +1,176 @@
+/* worker_turn.c - what happens in one turn of a worker's loop, once a second, and while the server stops. */
+#include "base/must.h"
+#include "main/command_mail.h"
+#include "main/limits.h"
+#include "main/server.h"
+#include "main/worker_priv.h"
+#include "reactor/log.h"
+
+enum { REST_FROM_MS = 6, REST_PART = 2, REST_MS_MAX = 10 };  /* docs/decisions/0012 */
+enum { WORKER_TICK_MS = 1000, LEAVING_TICK_MS = 100 };
+
+/* --- a new configuration ------------------------------------------------------------------------------------- */
+
+/* Happens between two requests, when nobody holds anything of the old configuration. Takes the snapshot. */
+static void worker_adopt(struct worker *worker, struct snapshot *snapshot)
+{
+    const struct settings *settings = &snapshot->settings;
+
+    must(snapshot->number > worker->snapshot->number);
+    snapshot_unref(worker->snapshot);
+    worker->snapshot        = snapshot;
+    worker->http.limits     = http_limits_of(settings);
+    worker->shard.limits    = shard_limits_of(settings);
+    worker->sessions.limits = session_limits_of(settings);
+    worker->api.limits      = api_limits_of(settings);
+    counter_set(&worker->adopted, snapshot->number);
+}
+
+/* --- leaving ------------------------------------------------------------------------------------------------- */
+
+static void worker_begin_to_leave(struct worker *worker)
+{
+    worker->leave_by = worker->loop.now + worker->snapshot->settings.stop_timeout_s * 1000 + 1;
+    worker_stop_listening(worker);
+    http_server_stop(&worker->http);
+    session_worker_stop(&worker->sessions);
+}
+
+/* Some commands go round all loops, and come back only if all loops run. So no loop stops before all have left. */
+static void worker_leave(struct worker *worker)
+{
+    if (counter_get(&worker->has_left) == 0) {
+        counter_set(&worker->has_left, 1);
+        server_wake_workers(worker->server);
+    }
+    if (server_has_left(worker->server))
+        loop_stop(&worker->loop);
+}
+
+static void worker_leave_if_done(struct worker *worker)
+{
+    bool is_idle = session_worker_is_idle(&worker->sessions) && http_server_is_idle(&worker->http);
+
+    if (!is_idle && worker->loop.now >= worker->leave_by) {
+        session_worker_close_all(&worker->sessions);
+        http_server_fini(&worker->http);
+        is_idle = true;
+    }
+    if (is_idle && worker->shard.away_count == 0)
+        worker_leave(worker);
+}
+
+/* --- the rest after a long turn ------------------------------------------------------------------------------ */
+
+/* After a turn that spent long on sending, deliveries wait for a part of that time, and so do the heads and pages that
+ * were sent after them. What is published meanwhile then leaves together, in one write a reader instead of two. With
+ * ten thousand readers these writes are most of the cost; with a thousand no turn is long enough to cause a rest. */
+static void worker_rest(struct worker *worker, msec took)
+{
+    if (took < REST_FROM_MS || worker->leave_by != 0)
+        return;
+    msec rest          = took / REST_PART;
+    worker->rest_until = worker->loop.wake_at = clock_now() + (rest > REST_MS_MAX ? REST_MS_MAX : rest);
+}
+
+static void worker_take_held(struct worker *worker)
+{
+    struct mail *mail = bundle_take(&worker->held);
+
+    worker->rest_until = worker->loop.wake_at = 0;
+    while (mail != NULL) {
+        struct mail *next = mail->next;
+        shard_take(&worker->shard, command_of(mail));
+        mail = next;
+    }
+}
+
+/* --- a turn -------------------------------------------------------------------------------------------------- */
+
+static void worker_on_turn_begin(void *ctx)
+{
+    struct worker *worker = ctx;
+
+    shard_turn_begin(&worker->shard, worker->loop.now, worker->loop.wall);
+    if (worker->rest_until != 0 && (worker->loop.now >= worker->rest_until || worker->leave_by != 0))
+        worker_take_held(worker);
+}
+
+static void worker_on_mail(void *ctx, struct mail *mail)
+{
+    struct worker  *worker  = ctx;
+    struct command *command = command_of(mail);
+
+    if (command->kind == COMMAND_SNAPSHOT)
+        worker_adopt(worker, snapshot_command_open(command));
+    else if (worker->rest_until != 0 && command_tells_of_log(command))
+        bundle_add(&worker->held, mail);
+    else
+        shard_take(&worker->shard, command);
+}
+
+static void worker_send_news(struct worker *worker)
+{
+    msec began = clock_now();
+
+    shard_tell(&worker->shard);
+    do {
+        /* A poll answers through its HTTP connection, whose next request may follow a channel that has news already. */
+        session_worker_turn_end(&worker->sessions);
+        http_server_turn_end(&worker->http);
+    } while (!list_is_empty(&worker->sessions.dirty) || !list_is_empty(&worker->http.dirty));
+    worker_rest(worker, clock_now() - began);
+    shard_turn_end(&worker->shard);
+}
+
+static void worker_on_turn_end(void *ctx)
+{
+    struct worker        *worker = ctx;
+    struct writer_thread *writer = &worker->server->writer;
+
+    if (counter_get(&worker->server->is_stopping) && worker->leave_by == 0)
+        worker_begin_to_leave(worker);
+    /* What the turn has read goes to the writer before the long work of sending begins. */
+    writer_thread_send(writer, &worker->to_writer);
+    worker_send_news(worker);
+    writer_thread_send(writer, &worker->to_writer);
+    if (worker->leave_by != 0)
+        worker_leave_if_done(worker);
+}
+
+const struct loop_hooks worker_hooks = {
+    .turn_begin = worker_on_turn_begin,
+    .mail       = worker_on_mail,
+    .turn_end   = worker_on_turn_end,
+};
+
+/* --- once a second ------------------------------------------------------------------------------------------- */
+
+static void worker_watch(struct worker *worker)
+{
+    struct store      *durable = worker->server->stores.durable;
+    struct store_stats stats   = { 0 };
+
+    durable->ops->stats(durable, &stats);
+    store_watch_look(&worker->store_watch, &stats);
+    clock_watch_look(&worker->clock_watch, &worker->loop.wall_clock);
+    log_tell_suppressed();
+}
+
+static void worker_on_tick(struct timer *timer, msec now)
+{
+    struct worker *worker = container_of(timer, struct worker, tick);
+    bool           leaves = worker->leave_by != 0;
+
+    shard_tick(&worker->shard);
+    session_worker_tick(&worker->sessions);
+    if (worker->index == 0)
+        worker_watch(worker);
+    wheel_arm(&worker->loop.wheel, timer, now + (leaves ? LEAVING_TICK_MS : WORKER_TICK_MS));
+}
+
+void worker_arm_tick(struct worker *worker)
+{
+    worker->tick.fire = worker_on_tick;
+    wheel_arm(&worker->loop.wheel, &worker->tick, worker->loop.now + WORKER_TICK_MS);
+}

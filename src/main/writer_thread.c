@@ -1,0 +1,137 @@
+#include "main/writer_thread.h"
+
+#include <stdio.h>
+
+#include "base/must.h"
+#include "main/command_mail.h"
+#include "main/limits.h"
+
+enum { WRITER_TICK_MS = 100 };
+
+static void writer_send(void *ctx, unsigned loop, struct command *command)
+{
+    struct writer_thread *thread = ctx;
+
+    must(loop < thread->writer.loop_count);
+    bundle_add(&thread->bundles[loop], mail_of(command));
+}
+
+/* On a thread of the store. */
+static void writer_post(void *ctx, struct command *command)
+{
+    struct writer_thread *thread = ctx;
+
+    command_mail_put(&thread->loop.mailbox, command);
+}
+
+static const struct writer_port writer_thread_port = { .send = writer_send, .post = writer_post };
+
+/* The writer needs nothing of a configuration but its limits. Takes the snapshot. */
+static void writer_adopt(struct writer_thread *thread, struct snapshot *snapshot)
+{
+    must(snapshot->number > counter_get(&thread->adopted));
+    thread->writer.limits = writer_limits_of(&snapshot->settings);
+    counter_set(&thread->adopted, snapshot->number);
+    snapshot_unref(snapshot);
+}
+
+static void writer_on_mail(void *ctx, struct mail *mail)
+{
+    struct writer_thread *thread  = ctx;
+    struct command       *command = command_of(mail);
+
+    if (command->kind == COMMAND_SNAPSHOT)
+        writer_adopt(thread, snapshot_command_open(command));
+    else
+        writer_take(&thread->writer, command, thread->loop.wall);
+}
+
+static void writer_on_turn_end(void *ctx)
+{
+    struct writer_thread *thread = ctx;
+
+    writer_turn_end(&thread->writer, thread->loop.wall);
+    for (unsigned i = 0; i < thread->writer.loop_count; i++)
+        mailbox_put(thread->mailboxes[i], &thread->bundles[i]);
+    if (counter_get(&thread->is_stopping) && writer_is_idle(&thread->writer))
+        loop_stop(&thread->loop);
+}
+
+static void writer_on_tick(struct timer *timer, msec now)
+{
+    struct writer_thread *thread = container_of(timer, struct writer_thread, tick);
+
+    writer_tick(&thread->writer, thread->loop.wall);
+    wheel_arm(&thread->loop.wheel, timer, now + WRITER_TICK_MS);
+}
+
+static const struct loop_hooks writer_thread_hooks = { .mail = writer_on_mail, .turn_end = writer_on_turn_end };
+
+static void *writer_main(void *ctx)
+{
+    struct writer_thread *thread = ctx;
+
+    pthread_setname_np(pthread_self(), "lw-writer");
+    thread->tick.fire = writer_on_tick;
+    wheel_arm(&thread->loop.wheel, &thread->tick, thread->loop.now + WRITER_TICK_MS);
+    loop_run(&thread->loop);
+    wheel_disarm(&thread->loop.wheel, &thread->tick);
+    return NULL;
+}
+
+enum rc writer_thread_open(struct writer_thread *thread, const struct snapshot *snapshot, const struct stores *stores,
+                           unsigned loop_count, char *why, size_t why_size)
+{
+    const struct writer_limits limits = writer_limits_of(&snapshot->settings);
+    enum rc                    rc     = loop_init(&thread->loop, &writer_thread_hooks, thread);
+
+    must(loop_count > 0 && loop_count <= LOOPS_MAX);
+    if (rc != RC_OK) {
+        snprintf(why, why_size, "can't make the writer's loop: %s", rc_text(rc));
+        return rc;
+    }
+    counter_set(&thread->adopted, snapshot->number);
+    writer_init(&thread->writer, &writer_thread_port, thread, stores->durable, stores->memory, &limits, loop_count);
+    return RC_OK;
+}
+
+void writer_thread_connect(struct writer_thread *thread, unsigned loop, struct mailbox *mailbox)
+{
+    must(loop < thread->writer.loop_count && !thread->is_started);
+    thread->mailboxes[loop] = mailbox;
+}
+
+enum rc writer_thread_start(struct writer_thread *thread)
+{
+    for (unsigned i = 0; i < thread->writer.loop_count; i++)
+        must(thread->mailboxes[i] != NULL);
+    if (pthread_create(&thread->thread, NULL, writer_main, thread) != 0)
+        return RC_NOMEM;
+    thread->is_started = true;
+    return RC_OK;
+}
+
+void writer_thread_stop(struct writer_thread *thread)
+{
+    if (!thread->is_started)
+        return;
+    counter_set(&thread->is_stopping, 1);
+    mailbox_ring(&thread->loop.mailbox);
+    must(pthread_join(thread->thread, NULL) == 0);
+    thread->is_started = false;
+}
+
+void writer_thread_close(struct writer_thread *thread)
+{
+    must(!thread->is_started);
+    if (thread->loop.input == NULL)
+        return;
+    writer_fini(&thread->writer);
+    command_mail_free(mailbox_take(&thread->loop.mailbox));
+    loop_fini(&thread->loop);
+}
+
+void writer_thread_send(struct writer_thread *thread, struct bundle *bundle)
+{
+    mailbox_put(&thread->loop.mailbox, bundle);
+}

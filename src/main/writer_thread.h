@@ -1,0 +1,49 @@
+/* writer_thread.h - the thread of the writer: a loop without streams that carries commands between the workers' loops
+ * and `struct writer` (node/writer.h).
+ *
+ *     workers ──mailbox──▶ writer ──one bundle a turn──▶ each worker's mailbox
+ *     stores  ──mailbox──▶
+ *
+ * open, connect every loop, start, stop, close, in this order. What is not said to be the writer's thread's is
+ * main's thread's. */
+#ifndef MAIN_WRITER_THREAD_H
+#define MAIN_WRITER_THREAD_H
+
+#include <pthread.h>
+
+#include "main/snapshot.h"
+#include "main/stores.h"
+#include "node/writer.h"
+#include "reactor/loop.h"
+
+struct writer_thread {
+    struct writer   writer;
+    struct loop     loop;
+    struct timer    tick;
+    struct mailbox *mailboxes[LOOPS_MAX];  /* of the workers' loops; borrowed */
+    struct bundle   bundles[LOOPS_MAX];    /* what this turn sends to each of them */
+    struct counter  adopted;               /* number of the configuration that the writer goes by */
+    struct counter  is_stopping;
+    pthread_t       thread;
+    bool            is_started;
+};
+
+/* The stores are borrowed until close. Not RC_OK: `why` is a sentence for the operator. */
+enum rc writer_thread_open(struct writer_thread *thread, const struct snapshot *snapshot, const struct stores *stores,
+                           unsigned loop_count, char *why, size_t why_size) RC_MUST_USE;
+
+/* Where commands for this loop go. Borrowed until close. */
+void writer_thread_connect(struct writer_thread *thread, unsigned loop, struct mailbox *mailbox);
+
+enum rc writer_thread_start(struct writer_thread *thread) RC_MUST_USE;
+
+/* No loop sends anything any more. Returns when the writer has finished what waits in it; nothing if not started. */
+void writer_thread_stop(struct writer_thread *thread);
+
+/* The thread has ended and the durable store is closed: its threads send to this mailbox. A zeroed thread is fine. */
+void writer_thread_close(struct writer_thread *thread);
+
+/* Sends commands to the writer and empties the bundle. Any thread. */
+void writer_thread_send(struct writer_thread *thread, struct bundle *bundle);
+
+#endif

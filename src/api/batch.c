@@ -12,6 +12,7 @@ struct batch_item {
     struct channel_name *name;        /* owns a reference; NULL if it was refused before */
     struct append_answer answer;
     const char          *why;         /* NULL: stored */
+    struct json_fault    json_fault;  /* what `why` says of JSON, in detail */
     unsigned             status;
     uint32_t             inner;       /* of one with `channels`: how many items behind it are its own results */
     bool                 is_replayed;
@@ -42,17 +43,25 @@ static void item_refuse(struct batch_item *item, unsigned status, const char *wh
     item->why    = why;
 }
 
+static void item_refuse_json(struct batch_item *item, const char *why, const struct json_fault *fault)
+{
+    item_refuse(item, 400, why);
+    item->json_fault = *fault;
+}
+
 /* --- the answer --- */
 
 static void put_item(struct buf *buf, const struct batch_item *item)
 {
+    char detail[JSON_FAULT_BYTES];
+
     buf_put_lit(buf, "{\"status\":");
     buf_put_u64(buf, item->status);
     if (item->why != NULL) {
         buf_put_lit(buf, ",\"title\":");
         json_put_string(buf, span_str(h1_status_text(item->status)));
         buf_put_lit(buf, ",\"detail\":");
-        json_put_string(buf, span_str(item->why));
+        json_put_string(buf, span_str(json_fault_say(item->why, &item->json_fault, detail)));
         if (item->name != NULL) {
             buf_put_lit(buf, ",\"channel\":");
             json_put_string(buf, channel_name_span(item->name));
@@ -215,7 +224,7 @@ static void item_publish(struct batch_item *item, struct publish_request *publis
     const char     *why;
 
     publish_request->name    = item->name;
-    unsigned status = publish_check(publish_request, &message, &why);
+    unsigned status = publish_check(publish_request, &message, &why, &item->json_fault);
     if (status != 0) {
         item_refuse(item, status, why);
         return;
@@ -315,7 +324,7 @@ static void serve_json_batch(struct call *call)
 
     if (!json_parse(call->request->body, &limits, doc)) {
         char why[JSON_FAULT_BYTES];
-        call_refuse(call, 400, json_fault_say("a batch that is not JSON", &doc->fault, why));
+        call_refuse(call, 400, json_fault_say("the batch is not JSON", &doc->fault, why));
         return;
     }
     const struct json_token *messages = json_member(doc, json_root(doc), SPAN("messages"));
@@ -373,7 +382,7 @@ static void serve_ndjson_batch(struct call *call)
         if (json_parse(line, &limits, doc))
             batch_take(batch, call, doc, json_root(doc));
         else
-            item_refuse(batch_add(batch), 400, "this line is not JSON");
+            item_refuse_json(batch_add(batch), "this line is not JSON", &doc->fault);
     }
     batch_seal(batch);
 }

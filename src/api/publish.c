@@ -46,6 +46,8 @@ void serve_publish(struct call *call)
     struct channel_name *name = call_body_is_plain(call) ? call_channel(call) : NULL;
     struct message      *message;
     const char          *why;
+    struct json_fault    json_fault;
+    char                 detail[JSON_FAULT_BYTES];
 
     if (name == NULL)
         return;
@@ -58,11 +60,11 @@ void serve_publish(struct call *call)
         .identity = call->identity,
     };
     if (call_u64(call, SPAN("ttl"), &publish_request.has_ttl, &publish_request.ttl_s)) {
-        unsigned status = publish_check(&publish_request, &message, &why);
+        unsigned status = publish_check(&publish_request, &message, &why, &json_fault);
         if (status == 0)
             call_publish(call, message, publish_request.key);
         else
-            call_refuse_rights(call, status, why);
+            call_refuse_rights(call, status, json_fault_say(why, &json_fault, detail));
     }
     channel_name_unref(name);
 }

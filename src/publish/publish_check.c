@@ -1,7 +1,6 @@
 #include "publish/publish_check.h"
 
 #include "base/utf8.h"
-#include "codec/json/json.h"
 #include "message/epoch.h"
 
 /* One word of visible ASCII without the marks that part a media type. */
@@ -64,11 +63,13 @@ static msec expiry_of(const struct publish_request *publish_request)
     return ttl_s == 0 ? 0 : publish_request->wall + (msec)ttl_s * 1000;
 }
 
-unsigned publish_check(const struct publish_request *publish_request, struct message **ret_message, const char **ret_why)
+unsigned publish_check(const struct publish_request *publish_request, struct message **ret_message, const char **ret_why,
+                       struct json_fault *ret_json_fault)
 {
     struct span media  = publish_request->media;
     unsigned    status = publish_check_rights(publish_request->name, publish_request->identity, ret_why);
 
+    *ret_json_fault = (struct json_fault){ .reason = NULL };
     if (status != 0)
         return status;
     if (publish_request->payload.len > publish_request->name->space->payload_bytes_max)
@@ -81,7 +82,7 @@ unsigned publish_check(const struct publish_request *publish_request, struct mes
         media = utf8_is_valid(publish_request->payload) ? SPAN("text/plain") : SPAN("application/octet-stream");
     else if (!media_is_well_formed(media))
         return refuse(415, "a media type is type/subtype in visible ASCII, 255 bytes at most", ret_why);
-    else if (json_is_media(media) && !json_is_valid(publish_request->payload, NULL))
+    else if (json_is_media(media) && !json_is_valid(publish_request->payload, ret_json_fault))
         return refuse(400, "the payload is declared JSON but isn't", ret_why);
 
     struct message *message = message_new(publish_request->name, MESSAGE_PLAIN, publish_request->payload.at,

@@ -4,6 +4,7 @@
 #define PUBLISH_PUBLISH_CHECK_H
 
 #include "base/buf.h"
+#include "codec/json/json.h"
 #include "message/identity.h"
 #include "node/command.h"
 
@@ -21,8 +22,11 @@ struct publish_request {
     const struct identity *identity;
 };
 
-/* 0: *ret_message is the message, the caller's. Else the HTTP status of the refusal, and *ret_why in words (static). */
-unsigned publish_check(const struct publish_request *publish_request, struct message **ret_message, const char **ret_why);
+/* 0: *ret_message is the message, the caller's. Else the HTTP status of the refusal, and *ret_why in words (static), to
+ * which *ret_json_fault adds what is wrong with a payload that is declared JSON, and nothing in other refusals:
+ * json_fault_say() puts both together. */
+unsigned publish_check(const struct publish_request *publish_request, struct message **ret_message, const char **ret_why,
+                       struct json_fault *ret_json_fault);
 
 /* May they take back or publish here? 0, 401 or 403. */
 unsigned publish_check_rights(const struct channel_name *name, const struct identity *identity, const char **ret_why);

@@ -3,6 +3,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/must.h"
@@ -91,7 +92,8 @@ static void a_publish_is_judged(void **state)
                                     rows[i].ttl_s, 1000, &sender };
         struct message *message = NULL;
         const char     *why     = NULL;
-        unsigned        status  = publish_check(&publish_request, &message, &why);
+        struct json_fault json_fault;
+        unsigned        status  = publish_check(&publish_request, &message, &why, &json_fault);
         if (status != rows[i].status || (status == 0) != (message != NULL) || (status != 0) != (why != NULL))
             fail_msg("%s: %u", rows[i].name, status);
         if (message == NULL)
@@ -121,7 +123,8 @@ static void a_default_life_time_can_be_overruled(void **state)
         };
         struct message *message;
         const char     *why;
-        assert_int_equal(publish_check(&publish_request, &message, &why), 0);
+        struct json_fault json_fault;
+        assert_int_equal(publish_check(&publish_request, &message, &why, &json_fault), 0);
         assert_int_equal(message->expires_at, rows[i].expires_at);
         message_unref(message);
     }
@@ -151,11 +154,12 @@ static void a_namespace_says_who_may(void **state)
         struct publish_request   publish_request = { .name = setting.name, .wall = 1000, .identity = rows[i].who, .key = SPAN("a\nb") };
         struct message *message;
         const char     *why = NULL;
+        struct json_fault json_fault;
 
         space_of(&setting)->publish = rows[i].allowed;
         if (publish_check_rights(setting.name, rows[i].who, &why) != rows[i].status)
             fail_msg("%s", rows[i].name);
-        if (publish_check(&publish_request, &message, &why) != (rows[i].status == 0 ? 400 : rows[i].status))
+        if (publish_check(&publish_request, &message, &why, &json_fault) != (rows[i].status == 0 ? 400 : rows[i].status))
             fail_msg("%s: rights don't come first", rows[i].name);
     }
     channel_name_unref(setting.name);
@@ -176,11 +180,50 @@ static void every_outcome_has_its_status(void **state)
     }
 }
 
+/* What is refused as JSON says why, where, and which limit was passed. */
+static void a_payload_that_is_no_json_says_why(void **state)
+{
+    (void)state;
+    static const struct { struct span payload; const char *detail; } rows[] = {
+        { SPAN("{\"a\":[1,2}"), "a comma or the end of the array belongs here (byte 9)" },
+        { SPAN("1e400"), "a number too large for a double (byte 0)" },
+        { SPAN("\"half \\ud83d\""), "a surrogate without its pair (byte 6)" },
+        { SPAN("\xef\xbb\xbf{}"), "a byte order mark, which JSON has none of (byte 0)" },
+        { SPAN(""), "nothing there (byte 0)" },
+        { SPAN("[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[1]"), "nested too deeply (byte 64; at most 64)" },
+    };
+    struct setting setting;
+
+    setting_init(&setting);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct publish_request publish_request = {
+            .name = setting.name, .payload = rows[i].payload, .media = SPAN("application/json"), .identity = &sender,
+        };
+        char              want[JSON_FAULT_BYTES], detail[JSON_FAULT_BYTES];
+        struct message   *message;
+        const char       *why;
+        struct json_fault json_fault;
+
+        assert_int_equal(publish_check(&publish_request, &message, &why, &json_fault), 400);
+        snprintf(want, sizeof want, "the payload is declared JSON but isn't: %s", rows[i].detail);
+        assert_string_equal(json_fault_say(why, &json_fault, detail), want);
+    }
+    /* Other refusals say nothing of JSON. */
+    struct publish_request not_media = { .name = setting.name, .media = SPAN("json"), .identity = &sender };
+    struct message        *message;
+    const char            *why;
+    struct json_fault      json_fault = { .reason = "not asked" };
+    assert_int_equal(publish_check(&not_media, &message, &why, &json_fault), 415);
+    assert_null(json_fault.reason);
+    channel_name_unref(setting.name);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_publish_is_judged),
         cmocka_unit_test(a_default_life_time_can_be_overruled),
+        cmocka_unit_test(a_payload_that_is_no_json_says_why),
         cmocka_unit_test(a_namespace_says_who_may),
         cmocka_unit_test(every_outcome_has_its_status),
     };

@@ -386,6 +386,8 @@ static void on_publish(struct ws_session *session, struct request *request)
     struct buf           channel_room, media_scratch, key_scratch;
     struct channel_name *name  = NULL;
     const char          *fault = NULL;
+    struct json_fault    json_fault = { .reason = NULL };
+    char                 detail[JSON_FAULT_BYTES];
     unsigned             code  = 400;
 
     buf_init(&channel_room, 1024);
@@ -410,12 +412,12 @@ static void on_publish(struct ws_session *session, struct request *request)
         .has_ttl = has_ttl, .ttl_s = ttl, .wall = worker->loop->wall, .identity = session_identity(session),
     };
     struct message *message;
-    code = publish_check(&publish_request, &message, &fault);
+    code = publish_check(&publish_request, &message, &fault, &json_fault);
     if (code == 0)
         session_send_publish(session, message, key, request->ref);
 out:
     if (fault != NULL)
-        say_error(session, code, fault, request->ref);
+        say_error(session, code, json_fault_say(fault, &json_fault, detail), request->ref);
     channel_name_unref(name);
     buf_fini(&channel_room);
     buf_fini(&media_scratch);
@@ -624,7 +626,8 @@ static void session_on_text(struct ws_session *session, struct span text)
     if (!session_is_welcome(session))
         return;
     if (!json_parse(text, &limits, doc) || json_root(doc)->type != JSON_OBJECT) {
-        say_error(session, 400, "a frame is one JSON object", SPAN(""));
+        char reason[JSON_FAULT_BYTES];
+        say_error(session, 400, json_fault_say("a frame is one JSON object", &doc->fault, reason), SPAN(""));
         return;
     }
     request.root                 = json_root(doc);

@@ -146,7 +146,9 @@ static void every_frame_has_its_answer(void **state)
 {
     (void)state;
     static const struct { const char *name, *frame, *answer; } rows[] = {
-        { "not JSON", "{", ERROR(400, "a frame is one JSON object", "") },
+        { "not JSON", "{", ERROR(400, "a frame is one JSON object: the text ends too early (byte 1)", "") },
+        { "a member twice", "{\"type\":\"ping\",\"type\":1}",
+          ERROR(400, "a frame is one JSON object: a member comes twice (byte 15)", "") },
         { "not an object", "[{\"ref\":1}]", ERROR(400, "a frame is one JSON object", "") },
         { "any JSON is a ref", "{\"type\":\"ping\",\"ref\":{\"a\":[\"\\u0022\",null]}}",
           "{\"type\":\"pong\",\"ref\":{\"a\":[\"\\u0022\",null]}} " },

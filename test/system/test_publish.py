@@ -103,6 +103,27 @@ def test_what_is_declared_json_is_json(server, payload):
     assert stored(server, channel) == []
 
 
+@pytest.mark.parametrize("payload, why", [
+    (b"", "nothing there (byte 0)"),
+    (b"[" * 65 + b"]" * 65, "nested too deeply (byte 64; at most 64)"),
+    (b"[1e400]", "a number too large for a double (byte 1)"),
+    (b'"a\\ud83d"', "a surrogate without its pair (byte 2)"),
+    (b"\xef\xbb\xbf{}", "a byte order mark, which JSON has none of (byte 0)"),
+    (b'["\xff"]', "not UTF-8 (byte 2)"),
+])
+def test_what_is_no_json_says_why(server, payload, why):  # threat 55
+    channel = fresh()
+    problem = post(server, channel, payload, content_type=JSON).want_problem(400)
+    assert problem["detail"] == "the payload is declared JSON but isn't: " + why
+    message = {"channel": channel, "data_base64": base64.b64encode(payload).decode(), "media": JSON}
+    assert batch(server, [message]).want(200).json()["results"][0]["detail"] == problem["detail"]
+    if payload:
+        answer = request(server, "POST", "/v1/messages", payload, content_type="application/x-ndjson").want(200)
+        assert json.loads(answer.body)["detail"] == "this line is not JSON: " + why
+    problem = request(server, "POST", "/v1/messages", payload, content_type=JSON).want_problem(400)
+    assert problem["detail"] == "the batch is not JSON: " + why
+
+
 def test_json_oddities_that_are_json(server):  # threat 55
     channel = fresh()
     payloads = [b"1e999", b'"\\ud800"', b'{"a":1,"a":2}', b"-0", b'"' + b"x" * 500000 + b'"', b"[" * 100 + b"]" * 100]

@@ -31,8 +31,7 @@ CFLAGS_FLAVOUR := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined,fu
 LINK   += -fsanitize=address,undefined
 endif
 
-# A letter travels as mail: two structs that begin alike share their bytes, which strict aliasing would not see.
-CFLAGS += $(WARN) $(HARD) -fno-strict-aliasing $(CFLAGS_FLAVOUR)
+CFLAGS += $(WARN) $(HARD) $(CFLAGS_FLAVOUR)
 CPPFLAGS += -D_GNU_SOURCE -Isrc -I$(OUT)/gen -MMD -MP
 
 # --- modules ---------------------------------------------------------------------------------------------------
@@ -186,7 +185,7 @@ CLANG_CHECKED := $(patsubst %.c,$(BUILD)/clang/%.ok,$(wildcard src/*/*.c src/*/*
     test/lib/*.c test/transcript/*.c))
 $(BUILD)/clang/%.ok: %.c
 	@mkdir -p $(@D)
-	@clang $(CPPFLAGS) -MF $(@:.ok=.d) -MT $@ -Itest -Itools $(WARN) -fno-strict-aliasing -fsyntax-only $<
+	@clang $(CPPFLAGS) -MF $(@:.ok=.d) -MT $@ -Itest -Itools $(WARN) -fsyntax-only $<
 	@touch $@
 clang-check: $(CLANG_CHECKED)
 -include $(shell find $(BUILD)/clang -name '*.d' 2>/dev/null)

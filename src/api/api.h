@@ -49,7 +49,7 @@ struct api {
     const char            *version;
     struct json_doc        doc, inner_doc;
     struct buf             scratch;          /* answers are put together here */
-    struct command         *page_first, **page_end;  /* questions for pages of history, in line */
+    struct mail           *page_first, **page_end;  /* questions for pages of history, in line */
     uint32_t               pages_waiting; /* so many */
     uint32_t               pages_away;         /* … and on their way */
 };

@@ -21,7 +21,7 @@ struct stage {
     struct http_server     http;
     struct shard           shard;
     struct api             api;
-    struct command         *oldest, **newest;  /* commands to the writer */
+    struct mail           *oldest, **newest;  /* commands to the writer */
     uint64_t               head;
     const struct identity *who;               /* who asks; NULL: with a key that is none */
     uint32_t               long_bytes;        /* the log holds one message of so many control characters; 0: none */
@@ -37,9 +37,9 @@ static void on_send(void *ctx, struct command *command)
 {
     struct stage *stage = ctx;
 
-    command->next   = NULL;
-    *stage->newest = command;
-    stage->newest  = &command->next;
+    command->mail.next = NULL;
+    *stage->newest     = &command->mail;
+    stage->newest      = &command->mail.next;
 }
 
 static void on_ready(void *ctx, struct subscription *sub)
@@ -67,21 +67,21 @@ static void answer_read(const struct stage *stage, struct store_read *read)
 
 static void answer_all(struct stage *stage)
 {
-    struct command             *command = stage->oldest;
+    struct mail               *mail   = stage->oldest;
     const struct append_answer stored = { 9, 1, 7, 1 };
 
     stage->oldest = NULL;
     stage->newest = &stage->oldest;
-    while (command != NULL) {
-        struct command *next = command->next;
-        if (command->kind == COMMAND_PUBLISH)
+    while (mail != NULL) {
+        struct command *command = command_of(mail);
+        mail                    = mail->next;
+        if (command->kind == &publish_kind)
             container_of(command, struct publish_command, command)->answer = stored;
-        else if (command->kind == COMMAND_READ)
+        else if (command->kind == &read_kind)
             answer_read(stage, &container_of(command, struct read_command, command)->read);
-        else if (command->kind == COMMAND_COUNT)
+        else if (command->kind == &count_kind)
             container_of(command, struct count_command, command)->is_home = true;
         shard_take(&stage->shard, command);
-        command = next;
     }
 }
 
@@ -325,7 +325,7 @@ static size_t commands_under_way(const struct stage *stage)
 {
     size_t count = 0;
 
-    for (const struct command *command = stage->oldest; command != NULL; command = command->next)
+    for (const struct mail *mail = stage->oldest; mail != NULL; mail = mail->next)
         count++;
     return count;
 }

@@ -58,9 +58,9 @@ static void answer_unreadable(struct api *api, struct http_exchange *exchange)
 
 static struct read_command *page_pop(struct api *api)
 {
-    struct command *command = api->page_first;
+    struct command *command = command_of(api->page_first);
 
-    api->page_first = command->next;
+    api->page_first = command->mail.next;
     if (api->page_first == NULL)
         api->page_end = &api->page_first;
     api->pages_waiting--;
@@ -102,9 +102,9 @@ static void page_ask(const struct call *call, struct read_command *command)
         command_free(&command->command);
         return;
     }
-    command->command.next = NULL;
-    *api->page_end      = &command->command;
-    api->page_end       = &command->command.next;
+    command->command.mail.next = NULL;
+    *api->page_end             = &command->command.mail;
+    api->page_end              = &command->command.mail.next;
     api->pages_waiting++;
     pages_go_on(api);
 }

@@ -1,13 +1,10 @@
-/* command_mail.h - commands as the mail of loops: reactor carries mail and does not know commands, node writes commands
- * and does not know mailboxes. This is the one place where one becomes the other. */
+/* command_mail.h - commands in the mailboxes of loops: reactor carries mail and does not know commands, node writes
+ * commands and does not know mailboxes. */
 #ifndef MAIN_COMMAND_MAIL_H
 #define MAIN_COMMAND_MAIL_H
 
 #include "node/command.h"
 #include "reactor/wake.h"
-
-struct mail    *mail_of(struct command *command);
-struct command *command_of(struct mail *mail);
 
 /* Puts one command into a mailbox and wakes its owner. Takes the command. Any thread. */
 void command_mail_put(struct mailbox *mailbox, struct command *command);

@@ -30,22 +30,36 @@ void snapshot_unref(struct snapshot *snapshot)
     free(snapshot);
 }
 
+struct snapshot_command {
+    struct command   command;
+    struct snapshot *snapshot;  /* owns a reference */
+};
+
+static void snapshot_command_free(struct command *command)
+{
+    snapshot_unref(snapshot_command_open(command));
+}
+
+static const struct command_kind snapshot_kind = {
+    .name = "snapshot", .free = snapshot_command_free, .at_loop = worker_adopt, .at_writer = writer_thread_adopt,
+};
+
 struct command *snapshot_command_new(struct snapshot *snapshot)
 {
     struct snapshot_command *command = calloc(1, sizeof *command);
 
     must(command != NULL);
-    command->command.kind = COMMAND_SNAPSHOT;
-    command->snapshot    = snapshot_ref(snapshot);
+    command->command.kind = &snapshot_kind;
+    command->snapshot     = snapshot_ref(snapshot);
     return &command->command;
 }
 
 struct snapshot *snapshot_command_open(struct command *command)
 {
     struct snapshot_command *opened   = container_of(command, struct snapshot_command, command);
-    struct snapshot        *snapshot = opened->snapshot;
+    struct snapshot         *snapshot = opened->snapshot;
 
-    must(command->kind == COMMAND_SNAPSHOT);
+    must(command->kind == &snapshot_kind);
     free(opened);
     return snapshot;
 }

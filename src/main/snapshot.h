@@ -22,14 +22,12 @@ struct snapshot *snapshot_new(const struct settings *settings, const struct snap
 struct snapshot *snapshot_ref(struct snapshot *snapshot);
 void             snapshot_unref(struct snapshot *snapshot);  /* NULL is fine; the last one wipes the secrets */
 
-/* The way to a loop. */
-struct snapshot_command {
-    struct command    command;    /* COMMAND_SNAPSHOT */
-    struct snapshot *snapshot;  /* owns a reference */
-};
-
-/* Shares the snapshot. */
+/* How it travels to the loops and to the writer. Shares the snapshot. */
 struct command *snapshot_command_new(struct snapshot *snapshot);
+
+/* What it does there (worker_turn.c, writer_thread.c). Takes the command. */
+void worker_adopt(struct command *command, struct shard *shard);
+void writer_thread_adopt(struct command *command, struct writer *writer);
 
 /* Takes the command; the caller owns the reference. */
 struct snapshot *snapshot_command_open(struct command *command);

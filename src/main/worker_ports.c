@@ -1,13 +1,12 @@
 /* worker_ports.c - what shard, sessions and API ask of the server. */
 #include "base/hash.h"
-#include "main/command_mail.h"
 #include "main/server.h"
 #include "main/worker_priv.h"
 
 static void worker_send(void *ctx, struct command *command)
 {
     struct worker *worker = ctx;
-    bundle_add(&worker->to_writer, mail_of(command));
+    bundle_add(&worker->to_writer, &command->mail);
 }
 
 static void worker_ready(void *ctx, struct subscription *sub)

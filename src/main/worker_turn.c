@@ -1,6 +1,5 @@
 /* worker_turn.c - what happens in one turn of a worker's loop, once a second, and while the server stops. */
 #include "base/must.h"
-#include "main/command_mail.h"
 #include "main/limits.h"
 #include "main/server.h"
 #include "main/worker_priv.h"
@@ -11,9 +10,11 @@ enum { WORKER_TICK_MS = 1000, LEAVING_TICK_MS = 100 };
 
 /* --- a new configuration ------------------------------------------------------------------------------------- */
 
-/* Happens between two requests, when nobody holds anything of the old configuration. Takes the snapshot. */
-static void worker_adopt(struct worker *worker, struct snapshot *snapshot)
+/* Happens between two requests, when nobody holds anything of the old configuration. */
+void worker_adopt(struct command *command, struct shard *shard)
 {
+    struct worker         *worker   = container_of(shard, struct worker, shard);
+    struct snapshot       *snapshot = snapshot_command_open(command);
     const struct settings *settings = &snapshot->settings;
 
     must(snapshot->number > worker->snapshot->number);
@@ -101,9 +102,7 @@ static void worker_on_mail(void *ctx, struct mail *mail)
     struct worker  *worker  = ctx;
     struct command *command = command_of(mail);
 
-    if (command->kind == COMMAND_SNAPSHOT)
-        worker_adopt(worker, snapshot_command_open(command));
-    else if (worker->rest_until != 0 && command_tells_of_log(command))
+    if (worker->rest_until != 0 && command->kind->is_of_log)
         bundle_add(&worker->held, mail);
     else
         shard_take(&worker->shard, command);

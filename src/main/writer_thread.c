@@ -13,7 +13,7 @@ static void writer_send(void *ctx, unsigned loop, struct command *command)
     struct writer_thread *thread = ctx;
 
     must(loop < thread->writer.loop_count);
-    bundle_add(&thread->bundles[loop], mail_of(command));
+    bundle_add(&thread->bundles[loop], &command->mail);
 }
 
 /* On a thread of the store. */
@@ -26,9 +26,12 @@ static void writer_post(void *ctx, struct command *command)
 
 static const struct writer_port writer_thread_port = { .send = writer_send, .post = writer_post };
 
-/* The writer needs nothing of a configuration but its limits. Takes the snapshot. */
-static void writer_adopt(struct writer_thread *thread, struct snapshot *snapshot)
+/* The writer needs nothing of a configuration but its limits. */
+void writer_thread_adopt(struct command *command, struct writer *writer)
 {
+    struct writer_thread *thread   = container_of(writer, struct writer_thread, writer);
+    struct snapshot      *snapshot = snapshot_command_open(command);
+
     must(snapshot->number > counter_get(&thread->adopted));
     thread->writer.limits = writer_limits_of(&snapshot->settings);
     counter_set(&thread->adopted, snapshot->number);
@@ -37,13 +40,9 @@ static void writer_adopt(struct writer_thread *thread, struct snapshot *snapshot
 
 static void writer_on_mail(void *ctx, struct mail *mail)
 {
-    struct writer_thread *thread  = ctx;
-    struct command       *command = command_of(mail);
+    struct writer_thread *thread = ctx;
 
-    if (command->kind == COMMAND_SNAPSHOT)
-        writer_adopt(thread, snapshot_command_open(command));
-    else
-        writer_take(&thread->writer, command, thread->loop.wall);
+    writer_take(&thread->writer, command_of(mail), thread->loop.wall);
 }
 
 static void writer_on_turn_end(void *ctx)

@@ -3,13 +3,14 @@
 #include <stdlib.h>
 
 #include "base/must.h"
+#include "node/command_priv.h"
 
 struct publish_command *publish_command_new(struct message **take_message, struct span key, struct span publisher)
 {
     struct publish_command *command = calloc(1, sizeof *command + key.len + publisher.len);
 
     must(command != NULL);
-    command->command.kind      = COMMAND_PUBLISH;
+    command->command.kind      = &publish_kind;
     command->append.message   = *take_message;
     command->append.key       = span_of(command->words, key.len);
     command->append.publisher = span_of(command->words + key.len, publisher.len);
@@ -26,7 +27,7 @@ struct read_command *read_command_new(struct channel_name *channel)
     struct read_command *command = calloc(1, sizeof *command);
 
     must(command != NULL);
-    command->command.kind  = COMMAND_READ;
+    command->command.kind  = &read_kind;
     command->read.channel = channel_name_ref(channel);
     return command;
 }
@@ -36,52 +37,68 @@ struct count_command *count_command_new(struct channel_name *channel)
     struct count_command *command = calloc(1, sizeof *command);
 
     must(command != NULL);
-    command->command.kind = COMMAND_COUNT;
+    command->command.kind = &count_kind;
     command->channel     = channel_name_ref(channel);
     return command;
 }
 
-bool command_tells_of_log(const struct command *command)
-{
-    return command->kind == COMMAND_DELIVER || command->kind == COMMAND_FOLLOW || command->kind == COMMAND_READ;
-}
-
 void command_free(struct command *command)
 {
-    if (command == NULL)
-        return;
-    switch (command->kind) {
-    case COMMAND_PUBLISH:
-        message_unref(container_of(command, struct publish_command, command)->append.message);
-        break;
-    case COMMAND_READ: {
-        struct read_command *read = container_of(command, struct read_command, command);
-        store_read_fini(&read->read);
-        channel_name_unref(read->read.channel);
-        break;
-    }
-    case COMMAND_FOLLOW:
-    case COMMAND_UNFOLLOW:
-        channel_name_unref(container_of(command, struct follow_command, command)->channel);
-        break;
-    case COMMAND_DELIVER: {
-        struct deliver_command *deliver = container_of(command, struct deliver_command, command);
-        for (uint32_t i = 0; i < deliver->count; i++)
-            message_unref(deliver->messages[i]);
-        break;
-    }
-    case COMMAND_COMMITTED:
-    case COMMAND_HEAD:
-        must(!"these live inside the writer's own structures");
-        break;
-    case COMMAND_COUNT:
-        channel_name_unref(container_of(command, struct count_command, command)->channel);
-        break;
-    case COMMAND_SNAPSHOT:
-        must(!"main opens these itself");
-        break;
-    case COMMAND_STATS:
-        break;
-    }
-    free(command);
+    if (command != NULL)
+        command->kind->free(command);
 }
+
+static void publish_free(struct command *command)
+{
+    struct publish_command *publish = container_of(command, struct publish_command, command);
+
+    message_unref(publish->append.message);
+    free(publish);
+}
+
+static void read_free(struct command *command)
+{
+    struct read_command *read = container_of(command, struct read_command, command);
+
+    store_read_fini(&read->read);
+    channel_name_unref(read->read.channel);
+    free(read);
+}
+
+static void follow_free(struct command *command)
+{
+    struct follow_command *follow = container_of(command, struct follow_command, command);
+
+    channel_name_unref(follow->channel);
+    free(follow);
+}
+
+static void deliver_free(struct command *command)
+{
+    struct deliver_command *deliver = container_of(command, struct deliver_command, command);
+
+    for (uint32_t i = 0; i < deliver->count; i++)
+        message_unref(deliver->messages[i]);
+    free(deliver);
+}
+
+static void stats_free(struct command *command)
+{
+    free(container_of(command, struct stats_command, command));
+}
+
+static void count_free(struct command *command)
+{
+    struct count_command *count = container_of(command, struct count_command, command);
+
+    channel_name_unref(count->channel);
+    free(count);
+}
+
+const struct command_kind publish_kind  = { "publish", publish_free, shard_take_publish, writer_take_publish, false };
+const struct command_kind read_kind     = { "read", read_free, shard_take_read, writer_take_read, true };
+const struct command_kind follow_kind   = { "follow", follow_free, shard_take_follow, writer_take_follow, true };
+const struct command_kind unfollow_kind = { "unfollow", follow_free, NULL, writer_take_unfollow, false };
+const struct command_kind deliver_kind  = { "deliver", deliver_free, shard_take_deliver, NULL, true };
+const struct command_kind stats_kind    = { "stats", stats_free, shard_take_stats, writer_take_stats, false };
+const struct command_kind count_kind    = { "count", count_free, shard_take_count, writer_take_count, false };

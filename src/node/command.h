@@ -1,31 +1,48 @@
-/* command.h - what loops and the writer tell each other. Between threads go only commands.
+/* command.h - what loops and the writer send each other. Between threads go only commands.
  *
- * A loop writes a command, the writer carries it out and sends the same command back as its answer: no answer
- * needs memory that its question did not bring. DELIVER alone is written by the writer. Whoever holds a
- * command owns it. */
-#ifndef NODE_LETTER_H
-#define NODE_LETTER_H
+ * A loop sends a command, the writer carries it out and sends the same command back as its answer: an answer needs no
+ * memory that its question did not bring. DELIVER alone begins at the writer. Whoever holds a command owns it.
+ *
+ * A command brings the table of its kind along: what happens to it at a loop, at the writer, and when nobody wants it
+ * any more. A module above this one adds a command of its own by a struct that holds a `struct command` and a table;
+ * nothing here knows of it. It finds its own structures from the shard or the writer that it is handed
+ * (container_of), or carries what it needs. */
+#ifndef NODE_COMMAND_H
+#define NODE_COMMAND_H
 
+#include "base/mail.h"
 #include "store/store.h"
 
-enum command_kind {
-    COMMAND_PUBLISH,    /* loop → writer → loop, answered */
-    COMMAND_READ,       /* loop → writer → loop, answered; both histories and the hub's pages */
-    COMMAND_FOLLOW,     /* loop → writer → loop, answered once the head is known */
-    COMMAND_UNFOLLOW,   /* loop → writer, ends there */
-    COMMAND_DELIVER,    /* writer → loop, ends there */
-    COMMAND_COMMITTED,  /* store → writer: a batch is done */
-    COMMAND_HEAD,       /* store → writer: the head of a channel that somebody wants to follow */
-    COMMAND_STATS,      /* loop → writer → loop: numbers for pages and probes */
-    COMMAND_COUNT,      /* loop → writer → each loop that follows, one after the other → loop: who is there? */
-    COMMAND_SNAPSHOT,   /* main → loop or writer, ends there: a new configuration; main's own, no room below opens it */
+struct command;
+struct shard;
+struct writer;
+
+struct command_kind {
+    const char *name;  /* for traces and broken promises */
+    /* Frees the command with all that it owns. */
+    void (*free)(struct command *command);
+    /* Carries it out there. Takes it. NULL: this kind is never sent there. */
+    void (*at_loop)(struct command *command, struct shard *shard);
+    void (*at_writer)(struct command *command, struct writer *writer);
+    /* It tells a loop of a log: messages, a head or a page. A loop may let such commands wait, but they must not
+     * overtake one another: a head or a page that comes before the messages it counts makes the loop drop those
+     * messages as old, and all its readers read the log. */
+    bool is_of_log;
 };
 
 struct command {
-    struct command   *next;  /* in a mailbox or a bundle */
-    enum command_kind kind;
-    unsigned         loop;  /* who wrote it, and gets the answer */
+    struct mail                mail;  /* in a mailbox, a bundle or a list */
+    const struct command_kind *kind;
+    unsigned                   loop;  /* who sent it, and gets the answer */
 };
+
+extern const struct command_kind publish_kind;   /* loop, writer, loop */
+extern const struct command_kind read_kind;      /* loop, writer, loop: history, and the hub's pages */
+extern const struct command_kind follow_kind;    /* loop, writer, loop: answered once the head is known */
+extern const struct command_kind unfollow_kind;  /* loop, writer */
+extern const struct command_kind deliver_kind;   /* writer, loop */
+extern const struct command_kind stats_kind;     /* loop, writer, loop: numbers for pages and probes */
+extern const struct command_kind count_kind;     /* loop, writer, each loop that follows in turn, loop: who is there? */
 
 /* How a publish ended: the store's outcomes, and one of our own. */
 enum publish_outcome {
@@ -47,8 +64,6 @@ struct publish_command {
     void                *owner;     /* the asker's; NULL once the asker is gone */
     char                 words[];   /* what append.key and append.publisher point at */
 };
-
-struct writer;
 
 /* Who may answer a READ. */
 enum read_source {
@@ -76,7 +91,7 @@ struct follow_command {
 enum { DELIVER_MESSAGES_MAX = 256 };
 
 struct deliver_command {
-    struct command   command;
+    struct command  command;
     uint32_t        count;
     struct message *messages[DELIVER_MESSAGES_MAX];  /* owns a reference each */
 };
@@ -116,9 +131,10 @@ struct publish_command *publish_command_new(struct message **take_message, struc
 struct read_command    *read_command_new(struct channel_name *channel);
 struct count_command   *count_command_new(struct channel_name *channel);
 
-/* Does it speak of a log? Such commands must reach their loop in the order in which they were sent, whatever else may
- * overtake them: a head or a page that comes before the messages it knows of makes old news of them. */
-bool command_tells_of_log(const struct command *command);
+static inline struct command *command_of(struct mail *mail)
+{
+    return container_of(mail, struct command, mail);
+}
 
 /* Frees it with all that it owns; NULL is fine. */
 void command_free(struct command *command);

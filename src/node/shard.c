@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/must.h"
+#include "node/command_priv.h"
 
 static void shard_send(struct shard *shard, struct command *command)
 {
@@ -10,7 +11,7 @@ static void shard_send(struct shard *shard, struct command *command)
     shard->port->send(shard->ctx, command);
 }
 
-static void shard_send_follow(struct shard *shard, enum command_kind kind, struct channel_name *name)
+static void shard_send_follow(struct shard *shard, const struct command_kind *kind, struct channel_name *name)
 {
     struct follow_command *command = calloc(1, sizeof *command);
 
@@ -22,12 +23,12 @@ static void shard_send_follow(struct shard *shard, enum command_kind kind, struc
 
 static void shard_on_follow(void *ctx, struct channel_name *name)
 {
-    shard_send_follow(ctx, COMMAND_FOLLOW, name);
+    shard_send_follow(ctx, &follow_kind, name);
 }
 
 static void shard_on_unfollow(void *ctx, struct channel_name *name)
 {
-    shard_send_follow(ctx, COMMAND_UNFOLLOW, name);
+    shard_send_follow(ctx, &unfollow_kind, name);
 }
 
 /* --- pages for subscriptions --- */
@@ -95,7 +96,7 @@ static void shard_on_read(void *ctx, struct subscription *sub, uint64_t after, v
     must(page != NULL);
     page->shard            = shard;
     page->sub              = sub;
-    page->read.command.kind = COMMAND_READ;
+    page->read.command.kind = &read_kind;
     page->read.answered    = shard_page_came;
     page->read.read        = (struct store_read){
         .channel   = channel_name_ref(subscription_name(sub)),
@@ -186,7 +187,7 @@ void shard_read(struct shard *shard, struct read_command *command)
 void shard_ask_stats(struct shard *shard, struct stats_command *command)
 {
     shard->away_count++;
-    command->command.kind = COMMAND_STATS;
+    command->command.kind = &stats_kind;
     shard_send(shard, &command->command);
 }
 
@@ -197,70 +198,69 @@ void shard_count(struct shard *shard, struct count_command *command)
     shard_send(shard, &command->command);
 }
 
+/* --- what the writer sends ------------------------------------------------------------------------------------ */
+
 /* Another loop's question, or the answer to ours. */
-static void shard_take_count(struct shard *shard, struct count_command *command)
+void shard_take_count(struct command *command, struct shard *shard)
 {
-    if (command->is_home) {
+    struct count_command *count = container_of(command, struct count_command, command);
+
+    if (count->is_home) {
         shard->away_count--;
-        command->answered(command);
+        count->answered(count);
         return;
     }
-    command->count += hub_subscriber_count(&shard->hub, command->channel);
-    shard_send(shard, &command->command);
+    count->count += hub_subscriber_count(&shard->hub, count->channel);
+    shard_send(shard, command);
 }
 
-static void shard_take_deliveries(struct shard *shard, struct deliver_command *command)
+void shard_take_deliver(struct command *command, struct shard *shard)
 {
-    for (uint32_t i = 0; i < command->count; i++)
-        hub_deliver(&shard->hub, command->messages[i]);
-    command_free(&command->command);
+    struct deliver_command *deliver = container_of(command, struct deliver_command, command);
+
+    for (uint32_t i = 0; i < deliver->count; i++)
+        hub_deliver(&shard->hub, deliver->messages[i]);
+    command_free(command);
+}
+
+void shard_take_follow(struct command *command, struct shard *shard)
+{
+    struct follow_command *follow = container_of(command, struct follow_command, command);
+
+    hub_followed(&shard->hub, follow->channel, follow->epoch, follow->first, follow->head);
+    command_free(command);
+}
+
+void shard_take_publish(struct command *command, struct shard *shard)
+{
+    struct publish_command *publish = container_of(command, struct publish_command, command);
+
+    shard->away_count--;
+    shard->publish_count--;
+    shard->publish_bytes -= message_size(publish->append.message);
+    publish->answered(publish);
+}
+
+void shard_take_read(struct command *command, struct shard *shard)
+{
+    struct read_command *read = container_of(command, struct read_command, command);
+
+    shard->away_count--;
+    read->answered(read);
+}
+
+void shard_take_stats(struct command *command, struct shard *shard)
+{
+    struct stats_command *stats = container_of(command, struct stats_command, command);
+
+    shard->away_count--;
+    stats->answered(stats);
 }
 
 void shard_take(struct shard *shard, struct command *command)
 {
-    if (command->kind == COMMAND_DELIVER) {
-        shard_take_deliveries(shard, container_of(command, struct deliver_command, command));
-        return;
-    }
-    if (command->kind == COMMAND_COUNT) {
-        shard_take_count(shard, container_of(command, struct count_command, command));
-        return;
-    }
-    if (command->kind == COMMAND_FOLLOW) {
-        struct follow_command *follow = container_of(command, struct follow_command, command);
-        hub_followed(&shard->hub, follow->channel, follow->epoch, follow->first, follow->head);
-        command_free(command);
-        return;
-    }
-    shard->away_count--;
-    switch (command->kind) {
-    case COMMAND_PUBLISH: {
-        struct publish_command *publish = container_of(command, struct publish_command, command);
-        shard->publish_count--;
-        shard->publish_bytes -= message_size(publish->append.message);
-        publish->answered(publish);
-        break;
-    }
-    case COMMAND_READ: {
-        struct read_command *read = container_of(command, struct read_command, command);
-        read->answered(read);
-        break;
-    }
-    case COMMAND_STATS: {
-        struct stats_command *stats = container_of(command, struct stats_command, command);
-        stats->answered(stats);
-        break;
-    }
-    case COMMAND_DELIVER:
-    case COMMAND_FOLLOW:
-    case COMMAND_COUNT:
-    case COMMAND_UNFOLLOW:
-    case COMMAND_COMMITTED:
-    case COMMAND_HEAD:
-    case COMMAND_SNAPSHOT:
-        must(!"the writer sends these to no loop");
-        break;
-    }
+    must(command->kind->at_loop != NULL);
+    command->kind->at_loop(command, shard);
 }
 
 void shard_tell(struct shard *shard)

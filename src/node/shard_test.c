@@ -70,11 +70,11 @@ static void stage_free(struct stage *stage)
 }
 
 /* The one command that was sent since, now the caller's. */
-static struct command *sent(struct stage *stage, enum command_kind kind)
+static struct command *sent(struct stage *stage, const struct command_kind *kind)
 {
     assert_int_equal(stage->sent_count, 1);
     stage->sent_count = 0;
-    assert_int_equal(stage->sent[0]->kind, kind);
+    assert_ptr_equal(stage->sent[0]->kind, kind);
     return stage->sent[0];
 }
 
@@ -82,7 +82,7 @@ static struct command *sent(struct stage *stage, enum command_kind kind)
 static void stage_follow(struct stage *stage)
 {
     subscription_open(&stage->sub, &stage->shard.hub, stage->name, (struct start){ START_AFTER, 3 }, stage, 0);
-    struct command        *command = sent(stage, COMMAND_FOLLOW);
+    struct command        *command = sent(stage, &follow_kind);
     struct follow_command *follow = container_of(command, struct follow_command, command);
     assert_true(channel_name_eq(follow->channel, stage->name));
     follow->epoch = 9;
@@ -110,7 +110,7 @@ static struct read_command *stage_reading(struct stage *stage)
     stage_follow(stage);
     wants_a_page(stage, &stage->sub);
     shard_turn_end(&stage->shard);
-    return container_of(sent(stage, COMMAND_READ), struct read_command, command);
+    return container_of(sent(stage, &read_kind), struct read_command, command);
 }
 
 static struct message *message_of(struct stage *stage, uint64_t seq)
@@ -137,12 +137,12 @@ static void page_answers(struct stage *stage, struct read_command *command, uint
 static void some_commands_speak_of_logs(void **state)
 {
     (void)state;
-    static const struct { enum command_kind kind; bool want; } rows[] = {
-        { COMMAND_DELIVER, true }, { COMMAND_FOLLOW, true }, { COMMAND_READ, true },
-        { COMMAND_PUBLISH, false }, { COMMAND_STATS, false }, { COMMAND_COUNT, false },
+    static const struct { const struct command_kind *kind; bool want; } rows[] = {
+        { &deliver_kind, true }, { &follow_kind, true }, { &read_kind, true },
+        { &publish_kind, false }, { &stats_kind, false }, { &count_kind, false },
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
-        assert_int_equal(command_tells_of_log(&(struct command){ .kind = rows[i].kind }), rows[i].want);
+        assert_int_equal(rows[i].kind->is_of_log, rows[i].want);
 }
 
 static void a_page_is_asked_for_within_bounds_and_dealt_out(void **state)
@@ -192,7 +192,7 @@ static void a_failed_page_is_no_news(void **state)
     shard_take(&stage->shard, &command->command);
     assert_int_equal(stage->ready_count, 1);
     shard_tick(&stage->shard);
-    command_free(sent(stage, COMMAND_FOLLOW));
+    command_free(sent(stage, &follow_kind));
     stage->shard.away_count = 0;
     stage_free(stage);
 }
@@ -203,7 +203,7 @@ static void sent_reads(struct stage *stage, struct read_command *ret_commands[LE
     char words[256] = "";
 
     for (size_t i = 0; i < stage->sent_count; i++) {
-        assert_int_equal(stage->sent[i]->kind, COMMAND_READ);
+        assert_ptr_equal(stage->sent[i]->kind, &read_kind);
         ret_commands[i] = container_of(stage->sent[i], struct read_command, command);
         strcat(words, ret_commands[i]->source == READ_MEMORY ? " memory" : " any");
     }
@@ -291,7 +291,7 @@ static void deliveries_are_heard_once_a_turn_and_let_go(void **state)
     must(deliver != NULL);
     page_answers(stage, command, 4);
     shard_take(&stage->shard, &command->command);
-    deliver->command.kind = COMMAND_DELIVER;
+    deliver->command.kind = &deliver_kind;
     deliver->count       = 2;
     deliver->messages[0] = message_of(stage, 6);
     deliver->messages[1] = message_of(stage, 7);
@@ -335,7 +335,7 @@ static void a_publish_comes_back_though_its_asker_is_gone(void **state)
     command->owner    = stage;
     shard_publish(&stage->shard, command);
     command->owner = NULL;
-    shard_take(&stage->shard, sent(stage, COMMAND_PUBLISH));
+    shard_take(&stage->shard, sent(stage, &publish_kind));
     assert_ptr_equal(answered_publish, command);
     assert_null(answered_publish->owner);
     assert_int_equal(stage->shard.away_count, 0);
@@ -385,11 +385,11 @@ static void too_much_on_its_way_is_answered_busy_at_once(void **state)
     publish_bytes(stage, 3900, &busy_count);
     publish_bytes(stage, 200, &busy_count);
     assert_int_equal(busy_count, 3);
-    shard_take(&stage->shard, sent(stage, COMMAND_PUBLISH));
+    shard_take(&stage->shard, sent(stage, &publish_kind));
     shard_turn_begin(&stage->shard, 1002, 500002);
     publish_bytes(stage, 200, &busy_count);
     assert_int_equal(busy_count, 3);
-    shard_take(&stage->shard, sent(stage, COMMAND_PUBLISH));
+    shard_take(&stage->shard, sent(stage, &publish_kind));
     stage_free(stage);
 }
 
@@ -403,7 +403,7 @@ static void numbers_are_asked_for_and_told(void **state)
     command->answered = on_stats;
     shard_ask_stats(&stage->shard, command);
     assert_int_equal(stage->shard.away_count, 1);
-    shard_take(&stage->shard, sent(stage, COMMAND_STATS));
+    shard_take(&stage->shard, sent(stage, &stats_kind));
     assert_ptr_equal(answered_stats, command);
     command_free(&command->command);
     stage_free(stage);
@@ -424,7 +424,7 @@ static void subscribers_are_counted_on_the_way(void **state)
     struct count_command *command = count_command_new(stage->name);
 
     subscription_open(&stage->sub, &stage->shard.hub, stage->name, (struct start){ START_NOW }, stage, 0);
-    command_free(sent(stage, COMMAND_FOLLOW));
+    command_free(sent(stage, &follow_kind));
     assert_int_equal(stage->shard.away_count, 0);  /* a store that can't be read may never answer that */
     command->answered = on_counted;
     shard_count(&stage->shard, command);
@@ -432,8 +432,8 @@ static void subscribers_are_counted_on_the_way(void **state)
     assert_int_equal(command->asker, LOOP);
     command->is_going = true;
     command->count    = 4;
-    shard_take(&stage->shard, sent(stage, COMMAND_COUNT));
-    assert_ptr_equal(sent(stage, COMMAND_COUNT), &command->command);
+    shard_take(&stage->shard, sent(stage, &count_kind));
+    assert_ptr_equal(sent(stage, &count_kind), &command->command);
     assert_int_equal(command->count, 5);
     assert_null(answered_count);
     command->is_home = true;
@@ -454,7 +454,7 @@ static void a_lonely_channel_is_unfollowed_by_a_command_without_answer(void **st
     command_free(&command->command);
     shard_turn_begin(&stage->shard, 1100, 500100);
     shard_tick(&stage->shard);
-    command_free(sent(stage, COMMAND_UNFOLLOW));
+    command_free(sent(stage, &unfollow_kind));
     assert_int_equal(stage->shard.away_count, 1);  /* the page's command, which this test ate */
     stage_free(stage);
 }

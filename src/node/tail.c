@@ -173,8 +173,8 @@ void tails_fini(struct tails *tails)
             struct tail *tail = container_of(tails->map.slots[i], struct tail, node);
             tail_empty(tails, tail);
             while (tail->asking != NULL) {
-                struct command *command = tail->asking;
-                tail->asking          = command->next;
+                struct command *command = command_of(tail->asking);
+                tail->asking            = command->mail.next;
                 command_free(command);
             }
             tail->followers = 0;

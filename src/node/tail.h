@@ -27,7 +27,7 @@ struct tail {
     uint64_t             first;       /* as the store told it once; 0: not asked yet, `head` stems from an append */
     uint64_t             head;
     uint64_t             followers;   /* a bit a loop */
-    struct command       *asking;      /* FOLLOW commands waiting for the head */
+    struct mail         *asking;      /* FOLLOW commands waiting for the head */
     unsigned             trust;       /* writer.trust when the store was asked */
     bool                 is_asked;    /* the store is being asked for the head … */
     bool                 is_outdated; /* … and has shown more since */

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/must.h"
+#include "node/command_priv.h"
 
 /* A group of appends on its way, and the command that tells of its end. */
 struct writer_batch {
@@ -17,6 +18,10 @@ struct head_question {
     struct store_read read;     /* read.channel: owns a reference */
     struct writer    *writer;
 };
+
+/* What the stores send the writer. */
+static const struct command_kind committed_kind;
+static const struct command_kind head_kind;
 
 static void head_question_free(struct head_question *question)
 {
@@ -35,7 +40,7 @@ static struct writer_batch *writer_batch_new(struct writer *writer, void (*done)
 
     must(batch != NULL);
     batch->writer         = writer;
-    batch->committed.kind = COMMAND_COMMITTED;
+    batch->committed.kind = &committed_kind;
     batch->appends.done   = done;
     list_init(&batch->appends.appends);
     return batch;
@@ -73,8 +78,8 @@ void writer_fini(struct writer *writer)
     free_publishes(&writer->waiting);
     free_publishes(&writer->quick->appends.appends);
     while (writer->unanswered != NULL) {
-        struct command *command = writer->unanswered;
-        writer->unanswered    = command->next;
+        struct command *command = command_of(writer->unanswered);
+        writer->unanswered      = command->mail.next;
         head_question_free(container_of(command, struct head_question, command));
     }
     free(writer->batch);
@@ -106,9 +111,10 @@ static void writer_answer(struct writer *writer, struct publish_command *command
     writer->port->send(writer->ctx, command->command.loop, &command->command);
 }
 
-static void writer_publish(struct writer *writer, struct publish_command *command)
+void writer_take_publish(struct command *command, struct writer *writer)
 {
-    struct append *append = &command->append;
+    struct publish_command *publish = container_of(command, struct publish_command, command);
+    struct append          *append  = &publish->append;
 
     append->outcome = APPEND_WAITING;
     if (!name_is_durable(append->message->channel)) {
@@ -122,7 +128,7 @@ static void writer_publish(struct writer *writer, struct publish_command *comman
         writer->is_refusing = true;
     if (writer->is_refusing) {
         counter_add(&writer->refused, 1);
-        writer_answer(writer, command, PUBLISH_BUSY);
+        writer_answer(writer, publish, PUBLISH_BUSY);
         return;
     }
     list_push(&writer->waiting, &append->link);
@@ -187,7 +193,7 @@ static void writer_deliver_to(struct writer *writer, unsigned loop, struct messa
     if (deliver == NULL) {
         deliver = malloc(sizeof *deliver);
         must(deliver != NULL);
-        deliver->command = (struct command){ .kind = COMMAND_DELIVER, .loop = loop };
+        deliver->command = (struct command){ .kind = &deliver_kind, .loop = loop };
         deliver->count  = 0;
         writer->delivers[loop] = deliver;
     }
@@ -307,7 +313,7 @@ static void writer_ask_head(struct writer *writer, struct tail *tail)
     struct head_question *question = calloc(1, sizeof *question);
 
     must(question != NULL);
-    question->command.kind  = COMMAND_HEAD;
+    question->command.kind = &head_kind;
     question->writer       = writer;
     question->read.channel = channel_name_ref(tail->name);
     question->read.way     = READ_AFTER;
@@ -317,10 +323,10 @@ static void writer_ask_head(struct writer *writer, struct tail *tail)
     writer_put_question(writer, question);
 }
 
-static void question_keep(struct head_question *question, struct command **list)
+static void question_keep(struct head_question *question, struct mail **list)
 {
-    question->command.next = *list;
-    *list                 = &question->command;
+    question->command.mail.next = *list;
+    *list                       = &question->command.mail;
 }
 
 /* More than was spread so far, because the store shows what it has written before it has said so? Told now, it would
@@ -343,10 +349,11 @@ static void writer_head_unread(struct writer *writer, struct tail *tail, struct 
     head_question_free(question);
 }
 
-static void writer_head_known(struct writer *writer, struct head_question *question)
+static void writer_take_head(struct command *command, struct writer *writer)
 {
-    struct store_read *read = &question->read;
-    struct tail       *tail = tails_find(&writer->tails, read->channel);
+    struct head_question *question = container_of(command, struct head_question, command);
+    struct store_read    *read     = &question->read;
+    struct tail          *tail     = tails_find(&writer->tails, read->channel);
 
     must(tail != NULL && tail->is_asked);
     if (writer_is_head_early(writer, tail, read)) {
@@ -372,9 +379,9 @@ static void writer_head_known(struct writer *writer, struct head_question *quest
     tail->epoch    = read->epoch;
     tail->first    = read->first;
     while (tail->asking != NULL) {
-        struct command *command = tail->asking;
-        tail->asking          = command->next;
-        writer_tell_head(writer, tail, container_of(command, struct follow_command, command));
+        struct command *follow = command_of(tail->asking);
+        tail->asking           = follow->mail.next;
+        writer_tell_head(writer, tail, container_of(follow, struct follow_command, command));
     }
     tail_let_go(&writer->tails, tail);
     head_question_free(question);
@@ -382,13 +389,13 @@ static void writer_head_known(struct writer *writer, struct head_question *quest
 
 static void writer_look_at_early(struct writer *writer)
 {
-    struct command *command = writer->early;
+    struct mail *mail = writer->early;
 
     writer->early = NULL;
-    while (command != NULL) {
-        struct command *next = command->next;
-        writer_head_known(writer, container_of(command, struct head_question, command));
-        command = next;
+    while (mail != NULL) {
+        struct mail *next = mail->next;
+        writer_take_head(command_of(mail), writer);
+        mail = next;
     }
 }
 
@@ -400,19 +407,20 @@ static bool writer_knows_head(const struct writer *writer, const struct tail *ta
            name_is_durable(tail->name);
 }
 
-static void writer_follow(struct writer *writer, struct follow_command *command)
+void writer_take_follow(struct command *command, struct writer *writer)
 {
-    struct tail *tail = tails_get(&writer->tails, command->channel);
+    struct follow_command *follow = container_of(command, struct follow_command, command);
+    struct tail           *tail   = tails_get(&writer->tails, follow->channel);
 
     if (tail->followers == 0)
         writer->tails.followed_count++;
-    tail->followers |= UINT64_C(1) << command->command.loop;
+    tail->followers |= UINT64_C(1) << command->loop;
     if (writer_knows_head(writer, tail)) {
-        writer_tell_head(writer, tail, command);
+        writer_tell_head(writer, tail, follow);
         return;
     }
-    command->command.next = tail->asking;
-    tail->asking        = &command->command;
+    command->mail.next = tail->asking;
+    tail->asking       = &command->mail;
     if (!tail->is_asked)
         writer_ask_head(writer, tail);
 }
@@ -421,31 +429,32 @@ static void writer_follow(struct writer *writer, struct follow_command *command)
  * gather here. */
 static void tail_forget_askers(struct tail *tail, unsigned loop)
 {
-    struct command **at = &tail->asking;
+    struct mail **at = &tail->asking;
 
     while (*at != NULL) {
-        struct command *command = *at;
+        struct command *command = command_of(*at);
         if (command->loop == loop) {
-            *at = command->next;
+            *at = command->mail.next;
             command_free(command);
         } else {
-            at = &command->next;
+            at = &command->mail.next;
         }
     }
 }
 
-static void writer_unfollow(struct writer *writer, struct follow_command *command)
+void writer_take_unfollow(struct command *command, struct writer *writer)
 {
-    struct tail *tail = tails_find(&writer->tails, command->channel);
+    struct follow_command *unfollow = container_of(command, struct follow_command, command);
+    struct tail           *tail     = tails_find(&writer->tails, unfollow->channel);
 
     if (tail != NULL && tail->followers != 0) {
-        tail->followers &= ~(UINT64_C(1) << command->command.loop);
+        tail->followers &= ~(UINT64_C(1) << command->loop);
         if (tail->followers == 0)
             writer->tails.followed_count--;
-        tail_forget_askers(tail, command->command.loop);
+        tail_forget_askers(tail, command->loop);
         tail_let_go(&writer->tails, tail);
     }
-    command_free(&command->command);
+    command_free(command);
 }
 
 /* --- reading --- */
@@ -456,32 +465,33 @@ static void read_done(struct store_read *read)
     command->writer->port->post(command->writer->ctx, &command->command);
 }
 
-static void writer_read(struct writer *writer, struct read_command *command)
+void writer_take_read(struct command *command, struct writer *writer)
 {
-    struct store_read *read = &command->read;
-    struct tail       *tail = tails_find(&writer->tails, read->channel);
+    struct read_command *asked = container_of(command, struct read_command, command);
+    struct store_read   *read  = &asked->read;
+    struct tail         *tail  = tails_find(&writer->tails, read->channel);
 
-    if (command->is_done) {
+    if (asked->is_done) {
         writer->asking_count--;
         /* The log has more than was spread here: the next loop that asks for the head shall hear of it. */
         if (tail != NULL && read->rc == RC_OK && read->epoch == tail->epoch && read->head > tail->head) {
             tail->first       = 0;
             tail->is_outdated = tail->is_asked;
         }
-        writer_send_view(writer, &command->command);
+        writer_send_view(writer, command);
         return;
     }
-    if (tail != NULL && command->source != READ_STORE && tail_read(tail, read)) {
-        writer_send_view(writer, &command->command);
+    if (tail != NULL && asked->source != READ_STORE && tail_read(tail, read)) {
+        writer_send_view(writer, command);
         return;
     }
-    if (command->source == READ_MEMORY && name_is_durable(read->channel)) {
+    if (asked->source == READ_MEMORY && name_is_durable(read->channel)) {
         read->rc = RC_BUSY;
-        writer_send_view(writer, &command->command);
+        writer_send_view(writer, command);
         return;
     }
-    command->is_done = true;
-    command->writer  = writer;
+    asked->is_done = true;
+    asked->writer  = writer;
     read->done      = read_done;
     writer->asking_count++;
 
@@ -493,22 +503,24 @@ static void writer_read(struct writer *writer, struct read_command *command)
 
 void writer_tick(struct writer *writer, msec wall)
 {
-    struct command *command = writer->unanswered;
+    struct mail *mail = writer->unanswered;
 
     writer->wall       = wall;
     writer->unanswered = NULL;
-    while (command != NULL) {
-        struct command *next = command->next;
-        writer_put_question(writer, container_of(command, struct head_question, command));
-        command = next;
+    while (mail != NULL) {
+        struct mail *next = mail->next;
+        writer_put_question(writer, container_of(command_of(mail), struct head_question, command));
+        mail = next;
     }
     writer->durable->ops->tick(writer->durable, wall);
     writer->memory->ops->tick(writer->memory, wall);
 }
 
-static void writer_tell_stats(struct writer *writer, struct stats_command *command)
+void writer_take_stats(struct command *command, struct writer *writer)
 {
-    command->stats = (struct writer_stats){
+    struct stats_command *stats = container_of(command, struct stats_command, command);
+
+    stats->stats = (struct writer_stats){
         .waiting_count  = writer->waiting_count + (writer->is_busy ? writer->batch->appends.count : 0),
         .waiting_bytes  = writer->waiting_bytes + (writer->is_busy ? writer->batch_bytes : 0),
         .busy_ms        = writer->is_busy && writer->wall > writer->busy_at ? writer->wall - writer->busy_at : 0,
@@ -516,58 +528,49 @@ static void writer_tell_stats(struct writer *writer, struct stats_command *comma
         .tail_bytes     = writer->tails.bytes,
         .followed_count = writer->tails.followed_count,
     };
-    writer->port->send(writer->ctx, command->command.loop, &command->command);
+    writer->port->send(writer->ctx, command->loop, command);
 }
 
-static void writer_count(struct writer *writer, struct count_command *command)
+void writer_take_count(struct command *command, struct writer *writer)
 {
-    if (!command->is_going) {
-        const struct tail *tail = tails_find(&writer->tails, command->channel);
-        command->is_going        = true;
-        command->to_visit        = tail == NULL ? 0 : tail->followers;
+    struct count_command *count = container_of(command, struct count_command, command);
+
+    if (!count->is_going) {
+        const struct tail *tail = tails_find(&writer->tails, count->channel);
+        count->is_going         = true;
+        count->to_visit         = tail == NULL ? 0 : tail->followers;
     }
-    command->is_home = command->to_visit == 0;
-    unsigned loop   = command->is_home ? command->asker : (unsigned)__builtin_ctzll(command->to_visit);
-    command->to_visit &= command->to_visit - 1;
-    writer->port->send(writer->ctx, loop, &command->command);
+    count->is_home = count->to_visit == 0;
+    unsigned loop  = count->is_home ? count->asker : (unsigned)__builtin_ctzll(count->to_visit);
+    count->to_visit &= count->to_visit - 1;
+    writer->port->send(writer->ctx, loop, command);
 }
+
+/* The durable store has done with the group under way. */
+static void writer_take_committed(struct command *command, struct writer *writer)
+{
+    must(command == &writer->batch->committed);
+    writer->is_busy = false;
+    writer_weigh_all(writer, &writer->batch->appends);
+    writer_finish(writer, &writer->batch->appends);
+    writer_look_at_early(writer);
+}
+
+/* These two live inside the writer's own structures and come back to it always. */
+static void never_free(struct command *command)
+{
+    (void)command;
+    must(!"the writer takes what the stores send it");
+}
+
+static const struct command_kind committed_kind = { "committed", never_free, NULL, writer_take_committed, false };
+static const struct command_kind head_kind      = { "head", never_free, NULL, writer_take_head, false };
 
 void writer_take(struct writer *writer, struct command *command, msec wall)
 {
+    must(command->kind->at_writer != NULL);
     writer->wall = wall;
-    switch (command->kind) {
-    case COMMAND_PUBLISH:
-        writer_publish(writer, container_of(command, struct publish_command, command));
-        break;
-    case COMMAND_READ:
-        writer_read(writer, container_of(command, struct read_command, command));
-        break;
-    case COMMAND_FOLLOW:
-        writer_follow(writer, container_of(command, struct follow_command, command));
-        break;
-    case COMMAND_UNFOLLOW:
-        writer_unfollow(writer, container_of(command, struct follow_command, command));
-        break;
-    case COMMAND_COMMITTED:
-        writer->is_busy = false;
-        writer_weigh_all(writer, &writer->batch->appends);
-        writer_finish(writer, &writer->batch->appends);
-        writer_look_at_early(writer);
-        break;
-    case COMMAND_HEAD:
-        writer_head_known(writer, container_of(command, struct head_question, command));
-        break;
-    case COMMAND_STATS:
-        writer_tell_stats(writer, container_of(command, struct stats_command, command));
-        break;
-    case COMMAND_COUNT:
-        writer_count(writer, container_of(command, struct count_command, command));
-        break;
-    case COMMAND_DELIVER:
-    case COMMAND_SNAPSHOT:
-        must(!"loops send none of these");
-        break;
-    }
+    command->kind->at_writer(command, writer);
 }
 
 void writer_turn_end(struct writer *writer, msec wall)

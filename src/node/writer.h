@@ -54,8 +54,8 @@ struct writer {
     bool                      is_doubtful;  /* the durable store's last word on a group was APPEND_BROKEN */
     unsigned                  trust;        /* counts the changes of is_doubtful: a head learnt before may be wrong */
     size_t                    asking_count; /* heads and reads under way in the stores */
-    struct command            *unanswered;   /* heads that the store could not tell, to be asked again */
-    struct command            *early;        /* heads that seem to be of the group under way: wait for its end */
+    struct mail               *unanswered;   /* heads that the store could not tell, to be asked again */
+    struct mail               *early;        /* heads that seem to be of the group under way: wait for its end */
     struct deliver_command    *delivers[LOOPS_MAX]; /* being filled this turn */
     msec                      wall;
     struct counter            refused;      /* publishes answered PUBLISH_BUSY */

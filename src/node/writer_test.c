@@ -185,7 +185,7 @@ static void publishes(struct stage *stage, unsigned loop, struct channel_name *c
     writer_take(&stage->writer, &command->command, WALL);
 }
 
-static void follows(struct stage *stage, unsigned loop, struct channel_name *channel, enum command_kind kind)
+static void follows(struct stage *stage, unsigned loop, struct channel_name *channel, const struct command_kind *kind)
 {
     struct follow_command *command = calloc(1, sizeof *command);
 
@@ -227,22 +227,22 @@ static const char *got(struct stage *stage, unsigned loop, char words[256])
     for (size_t i = 0; i < commands->count; i++) {
         struct command *command = commands->at[i];
         const char    *space  = i == 0 ? "" : " ";
-        if (command->kind == COMMAND_PUBLISH) {
+        if (command->kind == &publish_kind) {
             struct publish_command *publish = container_of(command, struct publish_command, command);
             len += (size_t)snprintf(words + len, 256 - len, "%s%s", space, outcomes[publish->outcome]);
             if (publish->outcome <= PUBLISH_REPLAYED)
                 len += (size_t)snprintf(words + len, 256 - len, " %d", (int)publish->answer.seq);
-        } else if (command->kind == COMMAND_FOLLOW) {
+        } else if (command->kind == &follow_kind) {
             struct follow_command *follow = container_of(command, struct follow_command, command);
             len += (size_t)snprintf(words + len, 256 - len, "%shead %d", space, (int)follow->head);
-        } else if (command->kind == COMMAND_DELIVER) {
+        } else if (command->kind == &deliver_kind) {
             struct deliver_command *deliver = container_of(command, struct deliver_command, command);
             len += (size_t)snprintf(words + len, 256 - len, "%sdeliver", space);
             for (uint32_t j = 0; j < deliver->count && deliver->count < 10; j++)
                 len += (size_t)snprintf(words + len, 256 - len, " %d", (int)deliver->messages[j]->seq);
         } else {
             struct read_command *read = container_of(command, struct read_command, command);
-            assert_int_equal(command->kind, COMMAND_READ);
+            assert_ptr_equal(command->kind, &read_kind);
             if (read->read.rc == RC_BUSY)
                 len += (size_t)snprintf(words + len, 256 - len, "%snot in memory", space);
             else
@@ -261,7 +261,7 @@ static struct stage *stage_followed(void)
     struct stage *stage = stage_new(&plenty);
 
     stage->hand.head = 5;
-    follows(stage, 0, stage->name, COMMAND_FOLLOW);
+    follows(stage, 0, stage->name, &follow_kind);
     hand_answers(&stage->hand, RC_OK, 5);
     turn(stage);
     got_is(stage, 0, "head 5");
@@ -391,7 +391,7 @@ static void memory_answers_within_the_turn(void **state)
     (void)state;
     struct stage *stage = stage_new(&plenty);
 
-    follows(stage, 0, stage->live, COMMAND_FOLLOW);
+    follows(stage, 0, stage->live, &follow_kind);
     turn(stage);
     got_is(stage, 0, "head 0");
     publishes(stage, 1, stage->live);
@@ -411,7 +411,7 @@ static void what_still_waits_at_the_end_is_freed(void **state)
 
     publishes(stage, 0, stage->name);
     publishes(stage, 0, stage->live);
-    follows(stage, 1, stage->live, COMMAND_FOLLOW);
+    follows(stage, 1, stage->live, &follow_kind);
     turn(stage);
     publishes(stage, 0, stage->name);
     hand_ends(&stage->hand, APPEND_DONE);
@@ -427,8 +427,8 @@ static void one_question_answers_all_who_ask(void **state)
     (void)state;
     struct stage *stage = stage_new(&plenty);
 
-    follows(stage, 0, stage->name, COMMAND_FOLLOW);
-    follows(stage, 1, stage->name, COMMAND_FOLLOW);
+    follows(stage, 0, stage->name, &follow_kind);
+    follows(stage, 1, stage->name, &follow_kind);
     got_is(stage, 0, "");
     struct store_read *read = container_of(stage->hand.reads.next, struct store_read, link);
     assert_int_equal(read->limit, 0);
@@ -437,7 +437,7 @@ static void one_question_answers_all_who_ask(void **state)
     turn(stage);
     got_is(stage, 0, "head 5");
     got_is(stage, 1, "head 5");
-    follows(stage, 1, stage->name, COMMAND_FOLLOW);
+    follows(stage, 1, stage->name, &follow_kind);
     got_is(stage, 1, "head 5");
     assert_int_equal(stage->writer.tails.followed_count, 1);
     stage_free(stage);
@@ -449,7 +449,7 @@ static void the_head_never_goes_back_to_an_answer_that_was_overtaken(void **stat
     struct stage *stage = stage_new(&plenty);
 
     stage->hand.head = 7;
-    follows(stage, 0, stage->name, COMMAND_FOLLOW);
+    follows(stage, 0, stage->name, &follow_kind);
     publishes(stage, 1, stage->name);
     turn(stage);
     hand_ends(&stage->hand, APPEND_DONE);
@@ -468,11 +468,11 @@ static void a_head_that_cannot_be_read_is_asked_for_again(void **state)
     (void)state;
     struct stage *stage = stage_new(&plenty);
 
-    follows(stage, 0, stage->name, COMMAND_FOLLOW);
+    follows(stage, 0, stage->name, &follow_kind);
     hand_answers(&stage->hand, RC_IO, 0);
     turn(stage);
     got_is(stage, 0, "");
-    follows(stage, 1, stage->name, COMMAND_FOLLOW);
+    follows(stage, 1, stage->name, &follow_kind);
     assert_true(list_is_empty(&stage->hand.reads));  /* the question is on the table already */
     writer_tick(&stage->writer, WALL);
     assert_int_equal(stage->hand.tick_count, 1);
@@ -488,7 +488,7 @@ static void unanswered_questions_are_freed_at_the_end(void **state)
     (void)state;
     struct stage *stage = stage_new(&plenty);
 
-    follows(stage, 0, stage->name, COMMAND_FOLLOW);
+    follows(stage, 0, stage->name, &follow_kind);
     hand_answers(&stage->hand, RC_IO, 0);
     turn(stage);
     stage_free(stage);
@@ -499,16 +499,16 @@ static void who_unfollows_hears_nothing_more(void **state)
     (void)state;
     struct stage *stage = stage_followed();
 
-    follows(stage, 1, stage->name, COMMAND_FOLLOW);
-    follows(stage, 0, stage->name, COMMAND_UNFOLLOW);
-    follows(stage, 0, stage->live, COMMAND_UNFOLLOW);  /* never followed: fine */
+    follows(stage, 1, stage->name, &follow_kind);
+    follows(stage, 0, stage->name, &unfollow_kind);
+    follows(stage, 0, stage->live, &unfollow_kind);  /* never followed: fine */
     publishes(stage, 0, stage->name);
     turn(stage);
     hand_ends(&stage->hand, APPEND_DONE);
     turn(stage);
     got_is(stage, 0, "published 6");
     got_is(stage, 1, "head 5 deliver 6");
-    follows(stage, 1, stage->name, COMMAND_UNFOLLOW);
+    follows(stage, 1, stage->name, &unfollow_kind);
     assert_int_equal(stage->writer.tails.followed_count, 0);
     stage_free(stage);
 }
@@ -519,12 +519,12 @@ static void who_unfollows_waits_for_no_head_any_more(void **state)
     (void)state;
     struct stage *stage = stage_new(&plenty);
 
-    follows(stage, 0, stage->name, COMMAND_FOLLOW);
-    follows(stage, 1, stage->name, COMMAND_FOLLOW);
-    follows(stage, 0, stage->name, COMMAND_UNFOLLOW);
+    follows(stage, 0, stage->name, &follow_kind);
+    follows(stage, 1, stage->name, &follow_kind);
+    follows(stage, 0, stage->name, &unfollow_kind);
     hand_answers(&stage->hand, RC_IO, 0);
     turn(stage);
-    follows(stage, 1, stage->name, COMMAND_UNFOLLOW);
+    follows(stage, 1, stage->name, &unfollow_kind);
     writer_tick(&stage->writer, WALL);
     hand_answers(&stage->hand, RC_IO, 0);
     turn(stage);
@@ -533,9 +533,9 @@ static void who_unfollows_waits_for_no_head_any_more(void **state)
     assert_true(list_is_empty(&stage->hand.reads));
     assert_true(writer_is_idle(&stage->writer));
 
-    follows(stage, 0, stage->name, COMMAND_FOLLOW);
-    follows(stage, 1, stage->name, COMMAND_FOLLOW);
-    follows(stage, 0, stage->name, COMMAND_UNFOLLOW);
+    follows(stage, 0, stage->name, &follow_kind);
+    follows(stage, 1, stage->name, &follow_kind);
+    follows(stage, 0, stage->name, &unfollow_kind);
     hand_answers(&stage->hand, RC_OK, 5);
     turn(stage);
     got_is(stage, 0, "");
@@ -576,7 +576,7 @@ static void no_head_and_no_page_overtakes_the_messages_it_knows_of(void **state)
     turn(stage);
     hand_ends(&stage->hand, APPEND_DONE);
     mail_comes(stage);
-    follows(stage, 0, stage->name, COMMAND_FOLLOW);
+    follows(stage, 0, stage->name, &follow_kind);
     writer_turn_end(&stage->writer, WALL);
     got_is(stage, 0, "deliver 6 head 6");
 
@@ -602,7 +602,7 @@ static void a_head_of_the_group_under_way_waits_for_its_end(void **state)
     hand_answers(&stage->hand, RC_OK, 6);  /* shown already: so the next who asks is told by the store */
     turn(stage);
     got_is(stage, 0, "page 0");
-    follows(stage, 0, stage->name, COMMAND_FOLLOW);
+    follows(stage, 0, stage->name, &follow_kind);
     hand_answers(&stage->hand, RC_OK, 6);
     turn(stage);
     got_is(stage, 0, "");
@@ -630,7 +630,7 @@ static void no_head_is_trusted_that_was_learnt_before_the_store_failed(void **st
             hand_ends(&stage->hand, rows[i].outcomes[j]);
             turn(stage);
         }
-        follows(stage, 0, stage->name, COMMAND_FOLLOW);
+        follows(stage, 0, stage->name, &follow_kind);
         if (list_is_empty(&stage->hand.reads) == (rows[i].asks > 0))
             fail_msg("%s", rows[i].name);
         if (rows[i].asks > 0) {
@@ -652,11 +652,11 @@ static void nor_one_that_was_learnt_before_its_first_good_word(void **state)
     turn(stage);
     hand_ends(&stage->hand, APPEND_BROKEN);
     turn(stage);
-    follows(stage, 0, stage->name, COMMAND_FOLLOW);
+    follows(stage, 0, stage->name, &follow_kind);
     hand_answers(&stage->hand, RC_OK, 5);  /* it has not reopened yet */
     turn(stage);
     got_is(stage, 0, "head 5");
-    follows(stage, 0, stage->name, COMMAND_FOLLOW);
+    follows(stage, 0, stage->name, &follow_kind);
     hand_answers(&stage->hand, RC_OK, 5);  /* nor now, but it might have, without a publish to tell */
     turn(stage);
     got_is(stage, 0, "head 5");
@@ -665,8 +665,8 @@ static void nor_one_that_was_learnt_before_its_first_good_word(void **state)
     hand_ends(&stage->hand, APPEND_REPLAYED);
     turn(stage);
     commands_free(&stage->sent[1]);
-    follows(stage, 0, stage->name, COMMAND_FOLLOW);
-    follows(stage, 1, stage->name, COMMAND_FOLLOW);  /* not even while the question is under way */
+    follows(stage, 0, stage->name, &follow_kind);
+    follows(stage, 1, stage->name, &follow_kind);  /* not even while the question is under way */
     got_is(stage, 1, "");
     hand_answers(&stage->hand, RC_OK, 6);
     turn(stage);
@@ -727,7 +727,7 @@ static void a_page_that_knows_more_than_the_tail_is_a_reason_to_ask(void **state
     hand_answers(&stage->hand, RC_OK, 6);
     turn(stage);
     got_is(stage, 0, "page 0");
-    follows(stage, 1, stage->name, COMMAND_FOLLOW);
+    follows(stage, 1, stage->name, &follow_kind);
     hand_answers(&stage->hand, RC_OK, 6);
     turn(stage);
     got_is(stage, 1, "head 6");
@@ -744,13 +744,13 @@ static void a_question_that_a_page_overtakes_is_asked_again(void **state)
     hand_answers(&stage->hand, RC_OK, 6);
     turn(stage);
     got_is(stage, 0, "page 0");
-    follows(stage, 1, stage->name, COMMAND_FOLLOW);
+    follows(stage, 1, stage->name, &follow_kind);
     struct store_read *question = container_of(list_pop(&stage->hand.reads), struct store_read, link);
     reads(stage, 2);
     hand_answers(&stage->hand, RC_OK, 7);
     turn(stage);
     got_is(stage, 0, "page 0");
-    follows(stage, 1, stage->name, COMMAND_FOLLOW);
+    follows(stage, 1, stage->name, &follow_kind);
     list_push(&stage->hand.reads, &question->link);
     hand_answers(&stage->hand, RC_OK, 6);
     turn(stage);
@@ -767,7 +767,7 @@ static void the_memory_store_is_asked_for_its_head_each_time(void **state)
     struct stage *stage = stage_new(&plenty);
 
     for (int i = 0; i < 2; i++) {
-        follows(stage, 0, stage->live, COMMAND_FOLLOW);
+        follows(stage, 0, stage->live, &follow_kind);
         assert_int_equal(stage->posted.count, 1);
         turn(stage);
         got_is(stage, 0, "head 0");
@@ -782,7 +782,7 @@ static void it_tells_its_numbers(void **state)
     struct stats_command *command = calloc(1, sizeof *command);
 
     must(command != NULL);
-    command->command = (struct command){ .kind = COMMAND_STATS, .loop = 1 };
+    command->command = (struct command){ .kind = &stats_kind, .loop = 1 };
     publishes(stage, 0, stage->name);
     writer_take(&stage->writer, &command->command, WALL);
     assert_int_equal(stage->sent[1].count, 1);
@@ -795,7 +795,7 @@ static void it_tells_its_numbers(void **state)
 
 static msec asked_how_long_busy(struct stage *stage, msec wall)
 {
-    struct stats_command command = { .command = { .kind = COMMAND_STATS, .loop = 1 } };
+    struct stats_command command = { .command = { .kind = &stats_kind, .loop = 1 } };
 
     writer_take(&stage->writer, &command.command, wall);
     stage->sent[1].count = 0;
@@ -834,7 +834,7 @@ static void a_count_goes_round(void **state)
         struct count_command *command = count_command_new(stage->live);
         for (unsigned loop = 0; loop < LOOPS; loop++)
             if (rows[i].follows[loop])
-                follows(stage, loop, stage->live, COMMAND_FOLLOW);
+                follows(stage, loop, stage->live, &follow_kind);
         turn(stage);
         for (unsigned loop = 0; loop < LOOPS; loop++)
             commands_free(&stage->sent[loop]);

@@ -24,14 +24,6 @@ void mailbox_fini(struct mailbox *mailbox)
     close(mailbox->bell);
 }
 
-void bundle_add(struct bundle *bundle, struct mail *mail)
-{
-    mail->next     = bundle->newest;
-    bundle->newest = mail;
-    if (bundle->oldest == NULL)
-        bundle->oldest = mail;
-}
-
 void mailbox_ring(struct mailbox *mailbox)
 {
     uint64_t one = 1;
@@ -56,32 +48,11 @@ void mailbox_put(struct mailbox *mailbox, struct bundle *bundle)
         mailbox_ring(mailbox);
 }
 
-static struct mail *oldest_first(struct mail *newest)
-{
-    struct mail *oldest = NULL;
-
-    while (newest != NULL) {
-        struct mail *next = newest->next;
-        newest->next      = oldest;
-        oldest            = newest;
-        newest            = next;
-    }
-    return oldest;
-}
-
-struct mail *bundle_take(struct bundle *bundle)
-{
-    struct mail *oldest = oldest_first(bundle->newest);
-
-    *bundle = (struct bundle){ NULL, NULL };
-    return oldest;
-}
-
 struct mail *mailbox_take(struct mailbox *mailbox)
 {
     if (atomic_load_explicit(&mailbox->newest, memory_order_relaxed) == NULL)
         return NULL;
-    return oldest_first(atomic_exchange(&mailbox->newest, NULL));
+    return mail_oldest_first(atomic_exchange(&mailbox->newest, NULL));
 }
 
 bool mailbox_may_sleep(struct mailbox *mailbox)

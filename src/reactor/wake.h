@@ -1,4 +1,4 @@
-/* wake.h - mail between threads: a mailbox that many put into and one empties, and the bell beside it.
+/* wake.h - a mailbox between threads: many put mail into it and one thread empties it; and the bell beside it.
  *
  * Putting takes one atomic exchange for a whole bundle, and rings (one eventfd write) only if the owner sleeps. */
 #ifndef REACTOR_WAKE_H
@@ -7,17 +7,8 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
+#include "base/mail.h"
 #include "base/rc.h"
-
-/* The first member of whatever is mailed. */
-struct mail {
-    struct mail *next;
-};
-
-/* Mail gathered by one thread on its way to one mailbox: newest first. Zeroed: empty. */
-struct bundle {
-    struct mail *newest, *oldest;
-};
 
 struct mailbox {
     _Atomic(struct mail *) newest;
@@ -28,9 +19,6 @@ struct mailbox {
 enum rc mailbox_init(struct mailbox *mailbox) RC_MUST_USE;
 void    mailbox_fini(struct mailbox *mailbox);  /* empty by now */
 
-void bundle_add(struct bundle *bundle, struct mail *mail);
-/* All that was added, oldest first, or NULL; the bundle is empty afterwards. */
-struct mail *bundle_take(struct bundle *bundle);
 /* Takes all of the bundle, in its order; wakes the owner. Any thread. */
 void mailbox_put(struct mailbox *mailbox, struct bundle *bundle);
 

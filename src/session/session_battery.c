@@ -18,10 +18,10 @@ static void stage_send(void *ctx, struct command *command)
 {
     struct stage *stage = ctx;
 
-    command->next   = NULL;
-    *stage->newest = command;
-    stage->newest  = &command->next;
-    stage->read_count += command->kind == COMMAND_READ;
+    command->mail.next = NULL;
+    *stage->newest     = &command->mail;
+    stage->newest      = &command->mail.next;
+    stage->read_count += command->kind == &read_kind;
 }
 
 static void stage_ready(void *ctx, struct subscription *sub)
@@ -96,7 +96,7 @@ static void deliver(struct stage *stage, struct message *message)
     struct deliver_command *command = calloc(1, sizeof *command);
 
     must(command != NULL);
-    command->command.kind = COMMAND_DELIVER;
+    command->command.kind = &deliver_kind;
     command->count       = 1;
     command->messages[0] = message;
     shard_take(&stage->shard, &command->command);
@@ -109,64 +109,60 @@ void stage_publish(struct stage *stage, struct stage_log *log)
         deliver(stage, message_of(log, log->head));
 }
 
+static void stage_answer_follow(struct stage *stage, struct follow_command *follow)
+{
+    struct stage_log *log = log_of(stage, follow->channel);
+
+    log->is_followed = true;
+    follow->epoch    = log->epoch;
+    follow->first    = log->first;
+    follow->head     = log->head;
+    shard_take(&stage->shard, &follow->command);
+}
+
+static void stage_answer_publish(struct stage *stage, struct publish_command *publish)
+{
+    struct stage_log *log = log_of(stage, publish->append.message->channel);
+
+    stage_publish(stage, log);
+    publish->outcome = PUBLISH_DONE;
+    publish->answer  = (struct append_answer){ log->epoch, log->head, log->head, 1 };
+    shard_take(&stage->shard, &publish->command);
+}
+
 static void stage_answer(struct stage *stage, struct command *command)
 {
-    struct follow_command *follow = container_of(command, struct follow_command, command);
-    struct stage_log     *log;
-
-    switch (command->kind) {
-    case COMMAND_FOLLOW:
-        log              = log_of(stage, follow->channel);
-        log->is_followed = true;
-        follow->epoch    = log->epoch;
-        follow->first    = log->first;
-        follow->head     = log->head;
-        shard_take(&stage->shard, command);
-        break;
-    case COMMAND_UNFOLLOW:
-        log_of(stage, follow->channel)->is_followed = false;
+    if (command->kind == &follow_kind) {
+        stage_answer_follow(stage, container_of(command, struct follow_command, command));
+    } else if (command->kind == &unfollow_kind) {
+        log_of(stage, container_of(command, struct follow_command, command)->channel)->is_followed = false;
         command_free(command);
-        break;
-    case COMMAND_READ:
+    } else if (command->kind == &read_kind) {
         stage->read_count--;
         answer_read(stage, &container_of(command, struct read_command, command)->read);
         shard_take(&stage->shard, command);
-        break;
-    case COMMAND_PUBLISH: {
-        struct publish_command *publish = container_of(command, struct publish_command, command);
-        log                            = log_of(stage, publish->append.message->channel);
-        stage_publish(stage, log);
-        publish->outcome = PUBLISH_DONE;
-        publish->answer  = (struct append_answer){ log->epoch, log->head, log->head, 1 };
-        shard_take(&stage->shard, command);
-        break;
-    }
-    case COMMAND_DELIVER:
-    case COMMAND_COMMITTED:
-    case COMMAND_HEAD:
-    case COMMAND_STATS:
-    case COMMAND_COUNT:
-    case COMMAND_SNAPSHOT:
-        must(!"sessions send none of these");
+    } else {
+        must(command->kind == &publish_kind);
+        stage_answer_publish(stage, container_of(command, struct publish_command, command));
     }
 }
 
 /* What FOLLOW, UNFOLLOW and PUBLISH say is answered in the order of asking; pages may come late. */
 static void stage_answer_all(struct stage *stage)
 {
-    struct command *command = stage->oldest;
+    struct mail *mail = stage->oldest;
 
     stage->oldest = NULL;
     stage->newest = &stage->oldest;
-    while (command != NULL) {
-        struct command *next = command->next;
-        if (command->kind == COMMAND_READ && stage->patience > 1 && rng_below(&stage->rng, stage->patience) != 0) {
+    while (mail != NULL) {
+        struct command *command = command_of(mail);
+        mail                    = mail->next;
+        if (command->kind == &read_kind && stage->patience > 1 && rng_below(&stage->rng, stage->patience) != 0) {
             stage->read_count--;
             stage_send(stage, command);
         } else {
             stage_answer(stage, command);
         }
-        command = next;
     }
 }
 
@@ -358,8 +354,8 @@ void stage_fini(struct stage *stage)
     session_worker_fini(&stage->worker);
     shard_fini(&stage->shard);
     while (stage->oldest != NULL) {
-        struct command *next = stage->oldest->next;
-        command_free(stage->oldest);
+        struct mail *next = stage->oldest->next;
+        command_free(command_of(stage->oldest));
         stage->oldest = next;
     }
     for (size_t i = 0; i < stage->log_count; i++)

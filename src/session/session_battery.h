@@ -23,7 +23,7 @@ struct stage {
     struct rng         rng;
     struct stage_log   logs[STAGE_LOGS_MAX];
     size_t             log_count;
-    struct command     *oldest, **newest;  /* commands to the writer, not answered yet */
+    struct mail        *oldest, **newest;  /* commands to the writer, not answered yet */
     size_t             read_count;        /* READ commands among them */
     unsigned           patience;          /* one command in so many is answered in a turn; 1: all */
     bool               is_writer_stuck;   /* no command at all is answered */

@@ -103,7 +103,7 @@ static void sim_node_on_send_to_loop(void *ctx, unsigned loop, struct command *c
 
     if (sim_node->is_dying)
         command_free(command);
-    else if (command->kind == COMMAND_DELIVER)
+    else if (command->kind == &deliver_kind)
         sim_node_send_hint(sim_node, loop, command);
     else
         mail_put(sim_node, &sim_node->mail[loop], command, mail_delay(sim_node), false);
@@ -125,7 +125,7 @@ static void sim_node_on_send_to_writer(void *ctx, struct command *command)
 {
     struct sim_node *sim_node = ctx;
 
-    if (sim_node->world->plant == PLANT_MISCOUNT && command->kind == COMMAND_COUNT)
+    if (sim_node->world->plant == PLANT_MISCOUNT && command->kind == &count_kind)
         container_of(command, struct count_command, command)->count++;
     if (sim_node->is_dying)
         command_free(command);
@@ -194,21 +194,15 @@ struct sim_node *sim_node_new(struct world *world, unsigned loop_count, unsigned
     return sim_node;
 }
 
-/* The writer must have back what its own structures lent to the store; nobody hears of the rest. */
+/* The writer must have back what it lent to the store. What it sends goes nowhere any more. */
 static void sim_node_drain(struct sim_node *sim_node)
 {
     struct list *link;
 
     while ((link = list_pop(&sim_node->writer_mail)) != NULL) {
-        struct parcel *parcel  = container_of(link, struct parcel, link);
-        struct command *command  = parcel->command;
-        bool           is_back = command->kind == COMMAND_COMMITTED || command->kind == COMMAND_HEAD ||
-                       (command->kind == COMMAND_READ && container_of(command, struct read_command, command)->is_done);
+        struct parcel *parcel = container_of(link, struct parcel, link);
+        writer_take(&sim_node->writer, parcel->command, world_wall(sim_node->world));
         free(parcel);
-        if (is_back)
-            writer_take(&sim_node->writer, command, world_wall(sim_node->world));
-        else
-            command_free(command);
     }
 }
 
@@ -271,7 +265,7 @@ static bool loop_rests(const struct sim_node *sim_node, unsigned loop)
 
 static bool command_waits(const struct sim_node *sim_node, const struct command *command)
 {
-    return sim_node->world->plant == PLANT_OVERTAKE ? command->kind == COMMAND_DELIVER : command_tells_of_log(command);
+    return sim_node->world->plant == PLANT_OVERTAKE ? command->kind == &deliver_kind : command->kind->is_of_log;
 }
 
 static void sim_node_read_mail(struct sim_node *sim_node, unsigned loop)

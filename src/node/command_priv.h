@@ -1,0 +1,21 @@
+/* command_priv.h - what the node's own kinds of commands do at a loop (shard.c) and at the writer. Private to the node. */
+#ifndef NODE_COMMAND_PRIV_H
+#define NODE_COMMAND_PRIV_H
+
+#include "node/command.h"
+
+void shard_take_publish(struct command *command, struct shard *shard);
+void shard_take_read(struct command *command, struct shard *shard);
+void shard_take_follow(struct command *command, struct shard *shard);
+void shard_take_deliver(struct command *command, struct shard *shard);
+void shard_take_stats(struct command *command, struct shard *shard);
+void shard_take_count(struct command *command, struct shard *shard);
+
+void writer_take_publish(struct command *command, struct writer *writer);
+void writer_take_read(struct command *command, struct writer *writer);
+void writer_take_follow(struct command *command, struct writer *writer);
+void writer_take_unfollow(struct command *command, struct writer *writer);
+void writer_take_stats(struct command *command, struct writer *writer);
+void writer_take_count(struct command *command, struct writer *writer);
+
+#endif

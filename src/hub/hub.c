@@ -470,10 +470,29 @@ void subscription_step(struct subscription *sub, const struct entry *entry)
     subscription_trim_page(sub);
 }
 
-void subscription_rewind(struct subscription *sub, uint64_t next)
+struct subscription_mark subscription_mark(const struct subscription *sub)
 {
-    must(next <= sub->next);
-    sub->next = next;
+    must(sub->state != SUB_JOINING);
+    return (struct subscription_mark){
+        .next    = sub->next,
+        .epoch   = sub->epoch,
+        .claimed = sub->state == SUB_AHEAD ? sub->claimed : 0,
+        .state   = sub->state,
+    };
+}
+
+void subscription_rewind(struct subscription *sub, const struct subscription_mark *mark)
+{
+    must(mark->state == SUB_EPOCH || mark->next <= sub->next);
+    sub->next  = mark->next;
+    sub->epoch = mark->epoch;
+    if (sub->state == SUB_EPOCH)
+        return;
+    if (mark->state == SUB_AHEAD && sub->state != SUB_AHEAD) {
+        subscription_let_go(sub);  /* what was claimed takes the page's place */
+        sub->claimed = mark->claimed;
+    }
+    sub->state = mark->state;
 }
 
 bool subscription_is_plain(const struct subscription *sub)
@@ -598,6 +617,11 @@ void subscription_read_done(struct subscription *sub, struct hub *hub, uint64_t 
     }
     if (page == NULL)
         return;
+    if (sub->state == SUB_AHEAD) {
+        /* It was rewound to before a gap that must be told first, and the gap's claim stands where a page would. */
+        page_free(page);
+        return;
+    }
     subscription_let_go(sub);
     sub->page = page;
     subscription_trim_page(sub);

@@ -118,8 +118,17 @@ void subscription_step(struct subscription *sub, const struct entry *entry);
 void subscription_read(struct subscription *sub, struct hub *hub);
 bool subscription_is_reading(const struct subscription *sub);
 
-/* Back to where it stood, because what was drawn since did not leave after all. Never over an epoch or ahead gap. */
-void subscription_rewind(struct subscription *sub, uint64_t next);
+/* Where a subscription stands, gaps that are still to be told included. Only hub.c looks inside. */
+struct subscription_mark {
+    uint64_t next, epoch, claimed;
+    uint8_t  state;
+};
+
+/* Of a placed one. */
+struct subscription_mark subscription_mark(const struct subscription *sub);
+/* Back to where it stood, because what was drawn since did not leave after all: it is drawn again. If the log has begun
+ * a new life since the mark, the reader is told of that instead of what the mark still had to tell. */
+void subscription_rewind(struct subscription *sub, const struct subscription_mark *mark);
 
 /* Readers who stand at the same place of one channel are often sent the same bytes. Plain: placed, nothing to be told
  * first, nothing read from the log. Such a one may skip to `next` without looking, if all between was sent to it. */

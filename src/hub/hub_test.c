@@ -378,6 +378,14 @@ static void a_cursor_is_whole_at_any_time(void **state)
 
 /* --- what a session takes back or sends without looking --- */
 
+static void rewind_to(struct subscription *sub, uint64_t next)
+{
+    struct subscription_mark mark = subscription_mark(sub);
+
+    mark.next = next;
+    subscription_rewind(sub, &mark);
+}
+
 static void what_a_socket_did_not_take_is_drawn_again(void **state)
 {
     (void)state;
@@ -386,15 +394,86 @@ static void what_a_socket_did_not_take_is_drawn_again(void **state)
     delivered(stage, 9, 6);
     delivered(stage, 9, 7);
     assert_string_equal(draws(stage, 0), "6 7 .");
-    subscription_rewind(&stage->subs[0], 6);
+    rewind_to(&stage->subs[0], 6);
     assert_true(subscription_is_behind(&stage->subs[0]));
     assert_int_equal(subscription_seen(&stage->subs[0]), 5);
     assert_string_equal(draws(stage, 0), "6 7 .");
-    subscription_rewind(&stage->subs[0], 7);
+    rewind_to(&stage->subs[0], 7);
     hub_turn_end(&stage->hub);
     assert_string_equal(draws(stage, 0), "?");
     asked_is(stage, "read 6");
     stage_free(stage);
+}
+
+/* A gap that says "your place means nothing here" was drawn and did not leave: it is told again, whatever page came in
+ * between. */
+static void a_gap_that_did_not_leave_is_told_again(void **state)
+{
+    (void)state;
+    static const struct { const char *name; struct start start; uint64_t first; const char *gap, *page, *again; } rows[] = {
+        { "ahead", { START_AFTER, 9, 0 }, 1, "a6-9", "6", "a6-9 ?" },
+        { "another life", { START_AFTER, 3, 8 }, 3, "E1-2", "3 4 5", "E1-2 ?" },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct stage        *stage = stage_new();
+        struct subscription *sub   = &stage->subs[0];
+
+        opens(stage, 0, rows[i].start);
+        followed(stage, 9, rows[i].first, 5);
+        followed(stage, 9, rows[i].first, 5);
+        struct subscription_mark before = subscription_mark(sub);
+        assert_string_equal(draws_some(stage, 0, 1), rows[i].gap);
+        followed(stage, 9, rows[i].first, 6);
+        assert_string_equal(draws(stage, 0), "?");
+        subscription_rewind(sub, &before);
+        page_comes(stage, 0, 9, 6, rows[i].page);
+        assert_string_equal(draws(stage, 0), rows[i].again);
+        stage_free(stage);
+    }
+}
+
+/* Who asked for all that is kept and was not given the first of it after all has lost nothing if that is trimmed now. */
+static void the_first_kept_that_did_not_leave_may_be_trimmed(void **state)
+{
+    (void)state;
+    struct stage        *stage = stage_new();
+    struct subscription *sub   = &stage->subs[0];
+
+    opens(stage, 0, (struct start){ START_AFTER, 0, 0 });
+    followed(stage, 9, 3, 5);
+    assert_string_equal(draws(stage, 0), "?");
+    page_comes(stage, 0, 9, 5, "3 4 5");
+    struct subscription_mark before = subscription_mark(sub);
+    assert_string_equal(draws_some(stage, 0, 1), "3");
+    subscription_rewind(sub, &before);
+    subscription_let_go(sub);
+    assert_string_equal(draws(stage, 0), "?");
+    page_comes(stage, 0, 9, 5, "t3-3 4 5");
+    assert_string_equal(draws(stage, 0), "4 5 .");
+    stage_free(stage);
+}
+
+/* Between drawing a gap and taking it back the log began yet another life: that one is told. */
+static void a_newer_life_is_told_instead(void **state)
+{
+    (void)state;
+    static const struct { const char *name; struct start start; } rows[] = {
+        { "ahead", { START_AFTER, 9, 9 } },
+        { "another life", { START_AFTER, 3, 8 } },
+        { "a message", { START_AFTER, 5, 9 } },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct stage *stage = stage_new();
+
+        opens(stage, 0, rows[i].start);
+        followed(stage, 9, 1, 5);
+        struct subscription_mark before = subscription_mark(&stage->subs[0]);
+        draws_some(stage, 0, 1);
+        followed(stage, 10, 1, 0);
+        subscription_rewind(&stage->subs[0], &before);
+        assert_string_equal(draws(stage, 0), "E1-0 .");
+        stage_free(stage);
+    }
 }
 
 static void only_a_plain_reader_may_skip(void **state)
@@ -1014,6 +1093,9 @@ int main(void)
         cmocka_unit_test(an_answer_under_way_is_too_old_to_judge_a_claim),
         cmocka_unit_test(a_cursor_is_whole_at_any_time),
         cmocka_unit_test(what_a_socket_did_not_take_is_drawn_again),
+        cmocka_unit_test(a_gap_that_did_not_leave_is_told_again),
+        cmocka_unit_test(the_first_kept_that_did_not_leave_may_be_trimmed),
+        cmocka_unit_test(a_newer_life_is_told_instead),
         cmocka_unit_test(only_a_plain_reader_may_skip),
         cmocka_unit_test(hints_may_be_late_doubled_or_missing),
         cmocka_unit_test(the_window_is_bounded_and_lives_for_a_turn),

@@ -262,7 +262,9 @@ static unsigned reader_draw_credit(struct reader *reader)
 /* The socket did not take the last frame: it will be drawn again. */
 static void reader_rewind(struct reader *reader)
 {
-    subscription_rewind(&reader->sub, reader->before + 1);
+    struct subscription_mark mark = subscription_mark(&reader->sub);
+    mark.next                     = reader->before + 1;
+    subscription_rewind(&reader->sub, &mark);
     tell(reader->world, "reader %u did not get %" PRIu64 " after all", reader->no, reader->seq);
     reader->seq        = reader->before;
     reader->may_rewind = false;

@@ -164,9 +164,9 @@ static void echo_open(struct session_worker *worker, struct http_exchange *excha
 
 void echo_leave_all(struct session_worker *worker)
 {
-    for (struct list *link = worker->echoes.next, *next; link != &worker->echoes; link = next) {
-        struct echo *echo = container_of(link, struct echo, link);
-        next              = link->next;  /* this one may end */
+    for (struct list *at = worker->echoes.next, *next; at != &worker->echoes; at = next) {
+        struct echo *echo = container_of(at, struct echo, link);
+        next              = at->next;  /* this one may end */
         echo_close(echo, WS_CLOSE_GOING_AWAY, SPAN("the server is stopping; come again"));
         echo_flush(echo);
     }

@@ -129,7 +129,7 @@ static struct frame *frames_make(struct frames *frames, const struct message *me
         json_put_message(scratch, message);
         break;
     case ENCODING_PRIVATE:
-        must(!"private frames are made by their feed");
+        must(!"private frames are made by their session");
         break;
     }
     return frame_new(buf_span(scratch));

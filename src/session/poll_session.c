@@ -8,38 +8,42 @@
 #include "session/session.h"
 #include "session/transport.h"
 
-enum { POLL_MESSAGES_MAX = 1000, POLL_BYTES_MAX = 1024 * 1024, BODY_BYTES_KEPT = 4 * SCRATCH_BYTES };
+enum { POLL_MESSAGES_MAX = 1000, POLL_BYTES_MAX = 1024 * 1024, BODY_BYTES_KEPT = 4 * FRAME_BATCH_BYTES };
 
 struct poll_session {
-    struct feed           feed;
+    struct link           link;
+    struct reader         reader;
     struct timer          timer;
     struct http_exchange *exchange;
     msec                  wait_ms;
 };
 
-static struct poll_session *session_of(struct feed *feed)
+static struct poll_session *session_of(struct link *link)
 {
-    return container_of(feed, struct poll_session, feed);
+    return container_of(link, struct poll_session, link);
 }
 
 static void session_free(struct poll_session *session)
 {
-    wheel_disarm(&session->feed.worker->loop->wheel, &session->timer);
-    feed_fini(&session->feed);
+    struct session_worker *worker = session->link.worker;
+
+    wheel_disarm(&session->link.worker->loop->wheel, &session->timer);
+    link_fini(&session->link);
+    reader_fini(&session->reader, &worker->readers, worker->loop->now);
     free(session);
 }
 
 /* Draws all there is into `body`; how many entries that were. */
 static size_t session_gather(struct poll_session *session, struct buf *body, msec *ret_oldest)
 {
-    struct feed     *feed  = &session->feed;
-    struct session_worker     *worker  = feed->worker;
+    struct link     *link  = &session->link;
+    struct session_worker     *worker  = link->worker;
     size_t           count = 0;
-    struct feed_sub *sub;
+    struct reader_sub *sub;
     struct entry     entry;
 
     *ret_oldest = worker->loop->wall;
-    while (count < POLL_MESSAGES_MAX && body->len < POLL_BYTES_MAX && (sub = feed_look(feed, &entry)) != NULL) {
+    while (count < POLL_MESSAGES_MAX && body->len < POLL_BYTES_MAX && (sub = link_look(link, &entry)) != NULL) {
         if (count++ > 0)
             buf_putc(body, ',');
         if (entry.message != NULL) {
@@ -61,12 +65,12 @@ static size_t session_gather(struct poll_session *session, struct buf *body, mse
 
 static void session_answer(struct poll_session *session, struct buf *body)
 {
-    struct session_worker *worker  = session->feed.worker;
+    struct session_worker *worker  = session->link.worker;
     struct buf  *token = &worker->frames.token;
 
     buf_put_lit(body, "],\"cursor\":");
     buf_clear(token);
-    if (feed_put_token(&session->feed, token)) {
+    if (link_put_token(&session->link, token)) {
         buf_putc(body, '"');
         buf_put(body, buf_span(token));
         buf_putc(body, '"');
@@ -88,28 +92,27 @@ static void session_answer(struct poll_session *session, struct buf *body)
 
 static struct buf *session_body(struct poll_session *session)
 {
-    struct buf *body = &session->feed.worker->scratch.bytes;
+    struct buf *body = &session->link.worker->batch.bytes;
 
-    feed_forget_scratch(session->feed.worker);
-    buf_clear(body);
+    frame_batch_clear(&session->link.worker->batch);  /* what was drawn for another link must not be shared any more */
     buf_put_lit(body, "{\"messages\":[");
     return body;
 }
 
-static void session_draw(struct feed *feed)
+static void session_draw(struct link *link)
 {
-    struct poll_session *session = session_of(feed);
-    struct session_worker         *worker    = feed->worker;
+    struct poll_session *session = session_of(link);
+    struct session_worker         *worker    = link->worker;
     msec                 oldest;
 
-    feed_tell_all_placed(feed);
-    if (feed->unplaced > 0)
+    link_tell_all_placed(link);
+    if (link->reader->unplaced_count > 0)
         return;
     struct buf *body  = session_body(session);
     size_t      count = session_gather(session, body, &oldest);
     if (count > 0)
         latency_add(&worker->latency, worker->loop->wall - oldest, count);
-    if (count > 0 || (session->wait_ms == 0 && feed_is_up_to_date(feed)))
+    if (count > 0 || (session->wait_ms == 0 && reader_is_up_to_date(link->reader)))
         session_answer(session, body);
 }
 
@@ -128,12 +131,12 @@ static void session_gone(void *owner)
     session_answer(session, session_body(session));
 }
 
-static void session_lost(struct feed *feed)
+static void session_lost(struct link *link)
 {
-    session_gone(session_of(feed));
+    session_gone(session_of(link));
 }
 
-static const struct feed_kind session_kind = {
+static const struct link_kind session_kind = {
     .draw  = session_draw,
     .lost  = session_lost,
     .leave = session_lost,
@@ -144,14 +147,15 @@ void session_serve_poll(struct session_worker *worker, struct http_exchange *exc
     struct poll_session *session = calloc(1, sizeof *session);
 
     must(session != NULL);
-    feed_init(&session->feed, worker, &session_kind, TRANSPORT_POLL, ENCODING_JSON);
+    reader_init(&session->reader);
+    link_init(&session->link, worker, &session_kind, &session->reader, TRANSPORT_POLL, ENCODING_JSON);
     session->timer.fire = session_on_timer;
     session->exchange   = exchange;
     session->wait_ms    = worker->is_stopping ? 0 : requests->wait_ms;
     exchange->owner     = session;
     exchange->gone      = session_gone;
-    feed_follow_all(&session->feed, requests);
-    feed_mark(&session->feed);
+    link_follow_all(&session->link, requests);
+    link_mark(&session->link);
     /* wait=0 still lets the channels answer; should the store be unable to, the client is not kept for long. */
     wheel_arm(&worker->loop->wheel, &session->timer,
               worker->loop->now + (session->wait_ms > 0 ? session->wait_ms : worker->limits.close_timeout_ms));

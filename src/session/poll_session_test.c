@@ -182,8 +182,8 @@ static void a_long_answer_leaves_no_memory_behind(void **state)
     buf_init(&body, 1 << 22);
     ask(fd, "channel=topic:a&after=22&channel=topic:b&after=22&channel=topic:c&after=22");
     answer(&stage, fd, &body);
-    assert_in_range(body.len, 4 * SCRATCH_BYTES, body.max);
-    assert_in_range(stage.worker.scratch.bytes.cap, 0, 4 * SCRATCH_BYTES);
+    assert_in_range(body.len, 4 * FRAME_BATCH_BYTES, body.max);
+    assert_in_range(stage.worker.batch.bytes.cap, 0, 4 * FRAME_BATCH_BYTES);
     buf_fini(&body);
     close(fd);
     stage_fini(&stage);

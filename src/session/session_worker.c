@@ -1,7 +1,7 @@
 #include "session/session_worker.h"
 
 #include "base/must.h"
-#include "session/feed.h"
+#include "session/link.h"
 #include "session/transport.h"
 
 const char *transport_text(enum transport transport)
@@ -33,40 +33,45 @@ void latency_add(struct latency *latency, msec took, uint64_t times)
 
 void session_worker_init(struct session_worker *worker)
 {
-    pool_init(&worker->subs, sizeof(struct feed_sub));
+    reader_shared_init(&worker->readers, &worker->shard->hub);
     pool_init(&worker->ws_sessions, ws_session_bytes());
-    list_init(&worker->sessions);
+    list_init(&worker->links);
     list_init(&worker->polls);
     list_init(&worker->echoes);
     list_init(&worker->dirty);
     frames_init(&worker->frames);
-    buf_init(&worker->scratch.bytes, SIZE_MAX / 2);
+    frame_batch_init(&worker->batch);
     json_doc_init(&worker->doc);
 }
 
 void session_worker_fini(struct session_worker *worker)
 {
     must(session_worker_is_idle(worker));
-    feed_forget_scratch(worker);
-    buf_fini(&worker->scratch.bytes);
+    frame_batch_fini(&worker->batch);
     frames_fini(&worker->frames);
     json_doc_fini(&worker->doc);
-    pool_fini(&worker->subs);
+    reader_shared_fini(&worker->readers);
     pool_fini(&worker->ws_sessions);
+}
+
+void session_worker_ready(struct session_worker *worker, struct subscription *sub)
+{
+    (void)worker;
+    link_on_ready(sub);
 }
 
 void session_worker_turn_end(struct session_worker *worker)
 {
-    struct list *link;
+    struct list *at;
 
-    while ((link = list_pop(&worker->dirty)) != NULL) {
-        struct feed *feed = container_of(link, struct feed, dirty);
-        if (feed->kind->draw != NULL)
-            feed->kind->draw(feed);
+    while ((at = list_pop(&worker->dirty)) != NULL) {
+        struct link *link = container_of(at, struct link, in_dirty);
+        if (link->kind->draw != NULL)
+            link->kind->draw(link);
         else
-            feed_draw(feed);
+            link_draw(link);
     }
-    feed_forget_scratch(worker);
+    frame_batch_clear(&worker->batch);  /* what was drawn for one write is not shared any more */
     frames_trim(&worker->frames);
 }
 
@@ -77,28 +82,37 @@ void session_worker_tick(struct session_worker *worker)
 
 bool session_worker_is_idle(const struct session_worker *worker)
 {
-    return list_is_empty(&worker->sessions) && list_is_empty(&worker->polls) && list_is_empty(&worker->echoes);
+    return list_is_empty(&worker->links) && list_is_empty(&worker->polls) && list_is_empty(&worker->echoes);
 }
 
-static void each_feed(struct list *feeds, void (*act)(struct feed *feed))
+static void leave_all(struct list *links)
 {
-    for (struct list *link = feeds->next, *next; link != feeds; link = next) {
-        next = link->next;  /* acting may end this feed, and only this one */
-        act(container_of(link, struct feed, link));
+    for (struct list *at = links->next, *next; at != links; at = next) {
+        struct link *link = container_of(at, struct link, in_worker);
+        next              = at->next;  /* leaving may end this link, and only this one */
+        link->kind->leave(link);
+    }
+}
+
+static void lose_all(struct list *links)
+{
+    while (!list_is_empty(links)) {
+        struct link *link = container_of(links->next, struct link, in_worker);
+        link->kind->lost(link);
     }
 }
 
 void session_worker_stop(struct session_worker *worker)
 {
     worker->is_stopping = true;
-    each_feed(&worker->polls, feed_leave);
-    each_feed(&worker->sessions, feed_leave);
+    leave_all(&worker->polls);
+    leave_all(&worker->links);
     echo_leave_all(worker);
 }
 
 void session_worker_close_all(struct session_worker *worker)
 {
-    each_feed(&worker->polls, feed_lose);
-    each_feed(&worker->sessions, feed_lose);
+    lose_all(&worker->polls);
+    lose_all(&worker->links);
     echo_close_all(worker);
 }

@@ -6,7 +6,7 @@
 #include "http/http.h"
 #include "message/identity.h"
 #include "node/shard.h"
-#include "session/frames.h"
+#include "session/frame_batch.h"
 
 struct session_limits {
     msec     heartbeat_ms;
@@ -63,32 +63,6 @@ struct session_port {
     uint64_t (*new_key)(void *ctx);
 };
 
-/* Frames drawn for one write, and what they were drawn from: readers of one channel that stand at the same place are
- * sent the same bytes without drawing again. */
-struct scratch_mark {
-    struct feed_sub *sub;
-    struct frame    *frame;     /* owns a reference */
-    uint64_t         next;      /* where the subscription stood before */
-    size_t           end;       /* of the frame, in bytes */
-    bool             is_pinned; /* can't be drawn a second time */
-    bool             is_message;
-};
-
-enum { SCRATCH_MARKS_MAX = 256, SCRATCH_BYTES = 32 * 1024 };
-
-struct scratch {
-    struct buf             bytes;
-    struct scratch_mark    marks[SCRATCH_MARKS_MAX];
-    size_t                 count;
-    size_t                 message_count;
-    /* Shareable: all of one channel's news from `from` on, up to its head, and nothing else. */
-    const struct channel_name *channel;  /* NULL: not shareable */
-    uint64_t               epoch, from, to;
-    enum encoding          encoding;
-    bool                   is_chunked;
-    msec                   oldest;       /* time of the oldest message in it */
-};
-
 struct session_worker {
     struct loop            *loop;
     struct http_server     *server;
@@ -98,14 +72,14 @@ struct session_worker {
     struct session_limits   limits;
     const struct session_port *port;
     void                   *ctx;
-    struct pool             subs;        /* where feed_subs live */
-    struct pool             ws_sessions; /* … and WebSocket sessions, by far the most */
-    struct list             sessions;  /* feeds with a stream of their own, for stopping */
+    struct reader_shared    readers;
+    struct pool             ws_sessions; /* where WebSocket sessions live, by far the most */
+    struct list             links;     /* those with a stream of their own, for stopping */
     struct list             polls;
     struct list             echoes;
-    struct list             dirty;     /* feeds with something to draw this turn */
+    struct list             dirty;     /* links with something to draw this turn */
     struct frames           frames;
-    struct scratch          scratch;
+    struct frame_batch      batch;
     struct json_doc         doc;
     size_t                  gathered_bytes;  /* of WebSocket messages whose end has not come */
     struct session_counters counters;

@@ -14,66 +14,69 @@
 enum { BOUNDARY_BYTES = 32 };
 
 struct stream_session {
-    struct feed  feed;
+    struct link   link;
+    struct reader reader;
     struct timer timer;     /* heartbeat; while leaving: the end of our patience */
     msec         stuck_at;  /* since when the socket has taken nothing; 0: it takes */
     size_t       stuck_len; /* what waited then */
-    uint32_t     holder;    /* number of the identity that it came in by */
     bool         is_greeted;
     char         boundary[BOUNDARY_BYTES + 1];  /* multipart */
 };
 
-static struct stream_session *session_of(struct feed *feed)
+static struct stream_session *session_of(struct link *link)
 {
-    return container_of(feed, struct stream_session, feed);
+    return container_of(link, struct stream_session, link);
 }
 
 static void session_free(struct stream_session *session)
 {
-    wheel_disarm(&session->feed.worker->loop->wheel, &session->timer);
-    stream_close(session->feed.stream);
-    feed_fini(&session->feed);
+    struct session_worker *worker = session->link.worker;
+
+    wheel_disarm(&session->link.worker->loop->wheel, &session->timer);
+    stream_close(session->link.stream);
+    link_fini(&session->link);
+    reader_fini(&session->reader, &worker->readers, worker->loop->now);
     free(session);
 }
 
-static void session_lost(struct feed *feed)
+static void session_lost(struct link *link)
 {
-    session_free(session_of(feed));
+    session_free(session_of(link));
 }
 
 /* Puts words of our own as one chunk. */
 static void session_say(struct stream_session *session, struct span words)
 {
-    struct feed *feed = &session->feed;
+    struct link *link = &session->link;
 
     if (words.len == 0)
         return;
     struct frame *frame = frame_new_chunk(words);
-    buf_put(feed_own(feed), frame_span(frame, feed->is_chunked));
+    buf_put(link_words(link), frame_span(frame, link->is_chunked));
     frame_unref(frame);
-    feed_mark(feed);
+    link_mark(link);
 }
 
 /* --- frames -------------------------------------------------------------------------------------------------- */
 
-static void put_token(struct feed *feed, struct buf *token)
+static void put_token(struct link *link, struct buf *token)
 {
     buf_clear(token);
-    must(feed_put_token(feed, token));
+    must(link_put_token(link, token));
 }
 
-static struct frame *encode_private(struct stream_session *session, struct feed_sub *sub, const struct entry *entry)
+static struct frame *encode_private(struct stream_session *session, struct reader_sub *sub, const struct entry *entry)
 {
-    struct feed   *feed  = &session->feed;
-    struct frames *worker  = &feed->worker->frames;
+    struct link   *link  = &session->link;
+    struct frames *worker  = &link->worker->frames;
     struct buf    *scratch  = &worker->scratch;
     struct span    name  = channel_name_span(subscription_name(&sub->sub));
     uint64_t       epoch = subscription_epoch(&sub->sub);
 
-    put_token(feed, &worker->token);
+    put_token(link, &worker->token);
     buf_clear(scratch);
     struct span token = buf_span(&worker->token);
-    switch ((enum transport)feed->transport) {
+    switch ((enum transport)link->transport) {
     case TRANSPORT_SSE:
         if (entry->message != NULL)
             sse_put_message(scratch, entry->message, token);
@@ -101,15 +104,13 @@ static struct frame *encode_private(struct stream_session *session, struct feed_
     return frame_new_chunk(buf_span(scratch));
 }
 
-static struct frame *session_encode(struct feed *feed, struct feed_sub *sub, const struct entry *entry)
+static struct frame *session_encode(struct link *link, struct reader_sub *sub, const struct entry *entry)
 {
-    struct stream_session *session = session_of(feed);
+    struct stream_session *session = session_of(link);
 
     session->is_greeted = true;
-    if (entry->message == NULL)
-        counter_add(&feed->worker->counters.gaps, 1);
-    else if (feed->encoding != ENCODING_PRIVATE)
-        return frames_get(&feed->worker->frames, entry->message, (enum encoding)feed->encoding);
+    if (entry->message != NULL && link->encoding != ENCODING_PRIVATE)
+        return frames_get(&link->worker->frames, entry->message, (enum encoding)link->encoding);
     return encode_private(session, sub, entry);
 }
 
@@ -117,15 +118,15 @@ static struct frame *session_encode(struct feed *feed, struct feed_sub *sub, con
 
 static void say_ping_line(struct stream_session *session)
 {
-    struct feed *feed = &session->feed;
-    struct buf  *scratch = &feed->worker->frames.scratch;
+    struct link *link = &session->link;
+    struct buf  *scratch = &link->worker->frames.scratch;
 
     buf_clear(scratch);
     buf_put_lit(scratch, "{\"type\":\"ping\"");
-    if (feed->unplaced == 0) {
-        put_token(feed, &feed->worker->frames.token);
+    if (link->reader->unplaced_count == 0) {
+        put_token(link, &link->worker->frames.token);
         buf_put_lit(scratch, ",\"cursor\":\"");
-        buf_put(scratch, buf_span(&feed->worker->frames.token));
+        buf_put(scratch, buf_span(&link->worker->frames.token));
         buf_putc(scratch, '"');
     }
     buf_put_lit(scratch, "}\n");
@@ -134,14 +135,14 @@ static void say_ping_line(struct stream_session *session)
 
 static void session_beat(struct stream_session *session)
 {
-    struct buf *scratch = &session->feed.worker->frames.scratch;
+    struct buf *scratch = &session->link.worker->frames.scratch;
 
-    if (session->feed.transport == TRANSPORT_NDJSON) {
+    if (session->link.transport == TRANSPORT_NDJSON) {
         say_ping_line(session);
         return;
     }
     buf_clear(scratch);
-    if (session->feed.transport == TRANSPORT_MULTIPART)
+    if (session->link.transport == TRANSPORT_MULTIPART)
         multipart_put_ping(scratch, span_str(session->boundary));
     else
         sse_put_heartbeat(scratch);
@@ -152,109 +153,109 @@ static void session_beat(struct stream_session *session)
  * it: for EventSource an event without data sets the last event id and nothing else (WHATWG HTML 9.2.6). */
 static void session_greet_if_new(struct stream_session *session)
 {
-    struct feed *feed = &session->feed;
-    struct buf  *scratch = &feed->worker->frames.scratch;
+    struct link *link = &session->link;
+    struct buf  *scratch = &link->worker->frames.scratch;
 
-    if (session->is_greeted || !feed_is_up_to_date(feed))
+    if (session->is_greeted || !reader_is_up_to_date(link->reader))
         return;
     session->is_greeted = true;
-    if (feed->transport == TRANSPORT_NDJSON) {
+    if (link->transport == TRANSPORT_NDJSON) {
         say_ping_line(session);
-    } else if (feed->transport == TRANSPORT_SSE) {
-        put_token(feed, &feed->worker->frames.token);
+    } else if (link->transport == TRANSPORT_SSE) {
+        put_token(link, &link->worker->frames.token);
         buf_clear(scratch);
         buf_put_lit(scratch, "id: ");
-        buf_put(scratch, buf_span(&feed->worker->frames.token));
+        buf_put(scratch, buf_span(&link->worker->frames.token));
         buf_put_lit(scratch, "\n\n");
         session_say(session, buf_span(scratch));
     }
 }
 
-static void session_placed(struct feed *feed, struct feed_sub *sub)
+static void session_placed(struct link *link, struct reader_sub *sub)
 {
     (void)sub;
-    session_greet_if_new(session_of(feed));
+    session_greet_if_new(session_of(link));
 }
 
 /* Does the socket take anything? Judged at heartbeats. */
 static bool session_is_stuck(struct stream_session *session, msec now)
 {
-    size_t waiting = feed_waiting(&session->feed);
+    size_t waiting = link_waiting_bytes(&session->link);
 
     if (waiting == 0 || waiting != session->stuck_len || session->stuck_at == 0) {
         session->stuck_len = waiting;
         session->stuck_at  = waiting == 0 ? 0 : now;
         return false;
     }
-    return now - session->stuck_at >= session->feed.worker->limits.slow_reader_timeout_ms;
+    return now - session->stuck_at >= session->link.worker->limits.slow_reader_timeout_ms;
 }
 
-static void session_leave(struct feed *feed);
+static void session_leave(struct link *link);
 
 static void session_on_timer(struct timer *timer, msec now)
 {
     struct stream_session *session = container_of(timer, struct stream_session, timer);
-    struct session_worker           *worker    = session->feed.worker;
+    struct session_worker           *worker    = session->link.worker;
 
-    if (session->feed.is_over) {
+    if (session->link.is_over) {
         session_free(session);
         return;
     }
     if (session_is_stuck(session, now)) {
         counter_add(&worker->counters.dropped_slow, 1);
-        LOG(LOG_INFO, "slow_reader_closed", log_str("transport", transport_text((enum transport)session->feed.transport)));
+        LOG(LOG_INFO, "slow_reader_closed", log_str("transport", transport_text((enum transport)session->link.transport)));
         session_free(session);
         return;
     }
-    if (stream_is_dead(session->feed.stream, worker->limits.heartbeat_ms + worker->limits.pong_timeout_ms)) {
+    if (stream_is_dead(session->link.stream, worker->limits.heartbeat_ms + worker->limits.pong_timeout_ms)) {
         counter_add(&worker->counters.dropped_silent, 1);
         LOG(LOG_DEBUG, "silent_client_closed",
-            log_str("transport", transport_text((enum transport)session->feed.transport)));
+            log_str("transport", transport_text((enum transport)session->link.transport)));
         session_free(session);
         return;
     }
-    if (worker->port->find_identity(worker->ctx, session->holder) == NULL) {
-        session_leave(&session->feed);
+    if (worker->port->find_identity(worker->ctx, session->link.holder) == NULL) {
+        session_leave(&session->link);
         return;
     }
-    if (feed_waiting(&session->feed) == 0)
+    if (link_waiting_bytes(&session->link) == 0)
         session_beat(session);
-    feed_look_again(&session->feed);
+    link_look_again(&session->link);
     wheel_arm(&worker->loop->wheel, timer, now + worker->limits.heartbeat_ms);
 }
 
 /* --- the stream ---------------------------------------------------------------------------------------------- */
 
-static void session_draw(struct feed *feed)
+static void session_draw(struct link *link)
 {
-    if (!feed_draw(feed))
+    if (!link_draw(link))
         return;
     /* What a reader was behind by may come to nothing: kept no longer. Its last words are gone: it's told, and has
      * until the timer to close. */
-    if (!feed->is_over)
-        session_greet_if_new(session_of(feed));
-    else if (feed_waiting(feed) == 0)
-        stream_shut(feed->stream);
+    if (!link->is_over)
+        session_greet_if_new(session_of(link));
+    else if (link_waiting_bytes(link) == 0)
+        stream_shut(link->stream);
 }
 
-static void session_leave(struct feed *feed)
+static void session_leave(struct link *link)
 {
-    struct stream_session *session = session_of(feed);
-    struct session_worker           *worker    = feed->worker;
+    struct stream_session *session = session_of(link);
+    struct session_worker           *worker    = link->worker;
     struct buf            *scratch    = &worker->frames.scratch;
 
-    if (feed->is_over)
+    if (link->is_over)
         return;
-    feed->is_over = true;
+    link->is_over = true;
     buf_clear(scratch);
-    if (feed->transport == TRANSPORT_SSE)
+    if (link->transport == TRANSPORT_SSE)
         sse_put_retry(scratch, worker->limits.sse_retry_ms);
-    if (feed->transport == TRANSPORT_MULTIPART)
+    if (link->transport == TRANSPORT_MULTIPART)
         multipart_put_end(scratch, span_str(session->boundary));
     session_say(session, buf_span(scratch));
-    if (feed->is_chunked)
-        buf_put_lit(feed_own(feed), "0\r\n\r\n");
-    feed_mark(feed);
+    if (link->is_chunked)
+        buf_put_lit(link_words(link), "0\r\n\r\n");
+    link_mark(link);
     wheel_arm(&worker->loop->wheel, &session->timer, worker->loop->now + worker->limits.close_timeout_ms);
 }
 
@@ -269,7 +270,7 @@ static void session_on_writable(struct stream *stream, void *owner)
     struct stream_session *session = owner;
 
     (void)stream;
-    feed_on_writable(&session->feed);
+    link_on_writable(&session->link);
 }
 
 static const struct stream_events session_events = {
@@ -278,7 +279,7 @@ static const struct stream_events session_events = {
     .on_writable = session_on_writable,
 };
 
-static const struct feed_kind session_kind = {
+static const struct link_kind session_kind = {
     .encode = session_encode,
     .placed = session_placed,
     .draw   = session_draw,
@@ -300,7 +301,7 @@ static void put_stream_head(struct stream_session *session, struct http_exchange
                             struct buf *head)
 {
     buf_put_lit(head, "HTTP/1.1 200 OK\r\n");
-    http_put_date(session->feed.worker->server, head);
+    http_put_date(session->link.worker->server, head);
     http_put_cors(exchange, head);
     buf_put_lit(head, "Content-Type: ");
     buf_put(head, media);
@@ -308,7 +309,7 @@ static void put_stream_head(struct stream_session *session, struct http_exchange
         buf_putf(head, "; boundary=%s", session->boundary);
     /* nginx and its like buffer answers unless told otherwise (threat 84). */
     buf_put_lit(head, "\r\nCache-Control: no-store\r\nX-Accel-Buffering: no\r\nConnection: close\r\n");
-    if (session->feed.is_chunked)
+    if (session->link.is_chunked)
         buf_put_lit(head, "Transfer-Encoding: chunked\r\n");
     buf_put_lit(head, "\r\n");
 }
@@ -320,20 +321,21 @@ void session_serve_stream(struct session_worker *worker, struct http_exchange *e
     struct buf             unread;
 
     must(session != NULL);
-    feed_init(&session->feed, worker, &session_kind, transport, encoding_of(transport, requests->count));
+    reader_init(&session->reader);
+    link_init(&session->link, worker, &session_kind, &session->reader, transport, encoding_of(transport, requests->count));
     session->timer.fire      = session_on_timer;
-    session->holder          = requests->asker;
-    session->feed.needs_all  = true;
-    session->feed.is_chunked = request->head->minor >= 1;
+    session->link.holder          = requests->asker;
+    session->link.needs_all  = true;
+    session->link.is_chunked = request->head->minor >= 1;
     if (transport == TRANSPORT_MULTIPART)
         for (int i = 0; i < BOUNDARY_BYTES; i += 16)
             snprintf(session->boundary + i, 17, "%016llx", (unsigned long long)worker->port->new_key(worker->ctx));
 
-    put_stream_head(session, exchange, media, feed_own(&session->feed));
+    put_stream_head(session, exchange, media, link_words(&session->link));
     buf_init(&unread, SIZE_MAX / 2);
-    session->feed.stream = http_take_over(worker->server, exchange, &unread);
+    session->link.stream = http_take_over(worker->server, exchange, &unread);
     buf_fini(&unread);  /* nothing that could stand there means anything to a stream */
-    stream_hand_over(session->feed.stream, &session_events, session);
+    stream_hand_over(session->link.stream, &session_events, session);
 
     struct buf *scratch = &worker->frames.scratch;
     buf_clear(scratch);
@@ -342,9 +344,9 @@ void session_serve_stream(struct session_worker *worker, struct http_exchange *e
     if (transport == TRANSPORT_MULTIPART)
         multipart_put_start(scratch, span_str(session->boundary));
     session_say(session, buf_span(scratch));
-    feed_follow_all(&session->feed, requests);
-    feed_mark(&session->feed);
+    link_follow_all(&session->link, requests);
+    link_mark(&session->link);
     wheel_arm(&worker->loop->wheel, &session->timer, worker->loop->now + worker->limits.heartbeat_ms);
     if (worker->is_stopping)
-        session_leave(&session->feed);
+        session_leave(&session->link);
 }

@@ -3,20 +3,10 @@
 #include "session/session.h"
 #include "session/transport.h"
 
-void feed_leave(struct feed *feed)
-{
-    feed->kind->leave(feed);
-}
-
-void feed_lose(struct feed *feed)
-{
-    feed->kind->lost(feed);
-}
-
-void feed_follow_all(struct feed *feed, struct subscribe_requests *requests)
+void link_follow_all(struct link *link, const struct subscribe_requests *requests)
 {
     for (size_t i = 0; i < requests->count; i++)
-        feed_follow(feed, &requests->at[i]);
+        link_follow(link, requests->at[i].name, requests->at[i].start);
 }
 
 bool stream_drain(struct stream *stream)
@@ -28,7 +18,7 @@ bool stream_drain(struct stream *stream)
     return got > 0 || got == STREAM_LATER;
 }
 
-void refuse_wishes(struct session_worker *worker, struct http_exchange *exchange, const struct subscribe_requests *requests)
+void refuse_requests(struct session_worker *worker, struct http_exchange *exchange, const struct subscribe_requests *requests)
 {
     http_problem(worker->server, exchange, requests->fault_status, NULL, requests->fault,
                  requests->fault_status == 401 ? SPAN("WWW-Authenticate: Bearer\r\n") : SPAN(""));
@@ -105,7 +95,7 @@ static bool choose(const struct h1_head *head, enum transport *ret_transport, st
     return false;
 }
 
-static void serve_wishes(struct session_worker *worker, struct http_exchange *exchange, const struct http_request *request,
+static void serve_requests(struct session_worker *worker, struct http_exchange *exchange, const struct http_request *request,
                          struct subscribe_requests *requests)
 {
     enum transport transport;
@@ -141,8 +131,8 @@ void session_serve_subscribe(struct session_worker *worker, struct http_exchange
     }
     subscribe_requests_init(&requests);
     if (subscribe_requests_read(&requests, worker, request, identity))
-        serve_wishes(worker, exchange, request, &requests);
+        serve_requests(worker, exchange, request, &requests);
     else
-        refuse_wishes(worker, exchange, &requests);
+        refuse_requests(worker, exchange, &requests);
     subscribe_requests_fini(&requests);
 }

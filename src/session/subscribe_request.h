@@ -1,9 +1,9 @@
-/* request.h - what a client wants to follow, and from where: the parameters of a subscription (design: 4.2, 4.4).
+/* subscribe_request.h - what a client wants to follow, and from where: the parameters of a subscription (design: 4.2, 4.4).
  *
  * Last-Event-ID beats cursor=, which beats after= and last=. With channel= beside a cursor the listed channels are
  * followed, from the cursor's place where it has one. */
-#ifndef SESSION_WISH_H
-#define SESSION_WISH_H
+#ifndef SESSION_SUBSCRIBE_REQUEST_H
+#define SESSION_SUBSCRIBE_REQUEST_H
 
 #include "hub/hub.h"
 #include "session/session_worker.h"

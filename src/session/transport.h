@@ -2,24 +2,20 @@
 #ifndef SESSION_TRANSPORT_H
 #define SESSION_TRANSPORT_H
 
-#include "session/feed.h"
-
-/* The node is stopping: tell the client to come back and end soon. */
-void feed_leave(struct feed *feed);
-/* As if the link had broken. */
-void feed_lose(struct feed *feed);
+#include "session/link.h"
+#include "session/subscribe_request.h"
 
 /* Answers 401, 403, 404, 400 for requests that can't be granted. */
-void refuse_wishes(struct session_worker *worker, struct http_exchange *exchange, const struct subscribe_requests *requests);
+void refuse_requests(struct session_worker *worker, struct http_exchange *exchange, const struct subscribe_requests *requests);
 void refuse_identity(struct session_worker *worker, struct http_exchange *exchange);
 
-/* Follows everything wished for. */
-void feed_follow_all(struct feed *feed, struct subscribe_requests *requests);
+/* Follows everything asked for. */
+void link_follow_all(struct link *link, const struct subscribe_requests *requests);
 
 /* What the worker's pool of them is made for. */
 size_t ws_session_bytes(void);
 
-/* feed_leave() and feed_lose() for echoes. */
+/* link_kind.leave and .lost for all echoes. */
 void echo_leave_all(struct session_worker *worker);
 void echo_close_all(struct session_worker *worker);
 

@@ -19,11 +19,11 @@ void ws_idle_heard(struct ws_idle *idle, msec now)
 enum ws_idle_verdict ws_idle_judge(struct ws_idle *idle, const struct session_limits *limits, size_t waiting, msec now,
                                    msec *ret_next)
 {
-    uint32_t waits = waiting > UINT32_MAX ? UINT32_MAX : (uint32_t)waiting;
+    uint32_t waits = waiting > INT32_MAX ? INT32_MAX : (uint32_t)waiting;
 
     if (waits == 0 || waits != idle->waiting)
         idle->moved_at = (uint32_t)now;
-    idle->waiting = waits;
+    idle->waiting = waits & INT32_MAX;
     *ret_next     = now + limits->heartbeat_ms;
     if (waits > 0)
         return since(idle->moved_at, now) >= limits->slow_reader_timeout_ms ? WS_IDLE_SLOW : WS_IDLE_FINE;

@@ -9,8 +9,8 @@ struct ws_idle {
     uint32_t heard_at;   /* any byte from the client */
     uint32_t pinged_at;
     uint32_t moved_at;   /* the last time that the socket took something, or had nothing to take */
-    uint32_t waiting;    /* bytes that waited for the socket at the last look */
-    bool     is_pinged;  /* and not heard since */
+    uint32_t waiting   : 31;  /* bytes that waited for the socket at the last look */
+    bool     is_pinged : 1;   /* and not heard since */
 };
 
 void ws_idle_init(struct ws_idle *idle, msec now);

@@ -21,24 +21,25 @@ struct ws_work {
     struct buf  in;             /* a message that comes in pieces */
     msec        in_since;       /* when its first piece came */
     struct list publishes;      /* under way: their answers find us, or nobody */
+    struct list refs;           /* of subscriptions whose channels have not answered */
     uint32_t    publish_count;
     uint8_t     rest_len;
     char        rest[WS_CONTROL_BYTES_MAX];  /* the beginning of a control frame whose end has not come */
 };
 
 struct ws_session {
-    struct feed      feed;
+    struct link      link;
+    struct reader    reader;
     struct ws        ws;
     struct timer     timer;
     uint64_t         key;
     struct ws_work  *work;        /* NULL mostly */
     struct ws_idle   idle;
-    uint32_t         holder;      /* number of the identity that it came in by */
-    bool             is_closing;  /* our Close is sent, or on its way */
-    bool             is_answered; /* â€¦ and the client's has come: nothing more to wait for */
-    bool             is_faulted;  /* the client broke the protocol: what it says now, a Close too, is not understood */
-    bool             is_resting;  /* too many publishes under way: not read from */
 };
+
+/* link.is_over: our Close is sent, or on its way. is_answered: the client's Close has come as well; there is nothing more
+ * to wait for. is_faulted: the client broke the protocol; what it says now, a Close too, is not understood. is_resting:
+ * too many publishes are under way, or too many words wait; the client is not read from. */
 
 /* A publish of this client on its way. */
 struct ws_publish {
@@ -48,9 +49,16 @@ struct ws_publish {
     char                  *ref;      /* JSON text to echo, or NULL */
 };
 
-static struct ws_session *session_of(struct feed *feed)
+/* What a client wants echoed when a channel that it follows has answered. */
+struct subscribe_ref {
+    struct list              link;
+    const struct reader_sub *sub;
+    char                     text[];
+};
+
+static struct ws_session *session_of(struct link *link)
 {
-    return container_of(feed, struct ws_session, feed);
+    return container_of(link, struct ws_session, link);
 }
 
 size_t ws_session_bytes(void)
@@ -63,15 +71,16 @@ static struct ws_work *session_work(struct ws_session *session)
     if (session->work == NULL) {
         session->work = calloc(1, sizeof *session->work);
         must(session->work != NULL);
-        buf_init(&session->work->in, session->feed.worker->limits.frame_bytes_max + LOOP_INPUT_BYTES);
+        buf_init(&session->work->in, session->link.worker->limits.frame_bytes_max + LOOP_INPUT_BYTES);
         list_init(&session->work->publishes);
+        list_init(&session->work->refs);
     }
     return session->work;
 }
 
 static void session_drop_in(struct ws_session *session)
 {
-    session->feed.worker->gathered_bytes -= session->work->in.len;
+    session->link.worker->gathered_bytes -= session->work->in.len;
     buf_fini(&session->work->in);
 }
 
@@ -88,34 +97,38 @@ static void session_drop_work_if_done(struct ws_session *session)
 {
     const struct ws_work *work = session->work;
 
-    if (work != NULL && work->in.len == 0 && work->publish_count == 0 && work->rest_len == 0)
+    if (work != NULL && work->in.len == 0 && work->publish_count == 0 && work->rest_len == 0 &&
+        list_is_empty(&work->refs))
         session_drop_work(session);
 }
 
 static void session_free(struct ws_session *session)
 {
-    struct session_worker *worker = session->feed.worker;
-    struct list *link;
+    struct session_worker *worker = session->link.worker;
+    struct list           *at;
 
-    while (session->work != NULL && (link = list_pop(&session->work->publishes)) != NULL)
-        container_of(link, struct ws_publish, link)->session = NULL;
+    while (session->work != NULL && (at = list_pop(&session->work->publishes)) != NULL)
+        container_of(at, struct ws_publish, link)->session = NULL;
+    while (session->work != NULL && (at = list_pop(&session->work->refs)) != NULL)
+        free(container_of(at, struct subscribe_ref, link));
     session_drop_work(session);
-    wheel_disarm(&session->feed.worker->loop->wheel, &session->timer);
-    stream_close(session->feed.stream);
-    feed_fini(&session->feed);
+    wheel_disarm(&session->link.worker->loop->wheel, &session->timer);
+    stream_close(session->link.stream);
+    link_fini(&session->link);
+    reader_fini(&session->reader, &worker->readers, worker->loop->now);
     pool_give(&worker->ws_sessions, session);
 }
 
-static void session_lost(struct feed *feed)
+static void session_lost(struct link *link)
 {
-    session_free(session_of(feed));
+    session_free(session_of(link));
 }
 
 /* --- what we say --------------------------------------------------------------------------------------------- */
 
 static struct buf *say_begin(struct ws_session *session)
 {
-    struct buf *scratch = &session->feed.worker->frames.scratch;
+    struct buf *scratch = &session->link.worker->frames.scratch;
     buf_clear(scratch);
     return scratch;
 }
@@ -123,12 +136,12 @@ static struct buf *say_begin(struct ws_session *session)
 /* RFC 6455 5.5.1: nothing is said behind our Close; an answer that was under way then comes too late. */
 static void say_end(struct ws_session *session)
 {
-    struct buf *scratch = &session->feed.worker->frames.scratch;
+    struct buf *scratch = &session->link.worker->frames.scratch;
 
-    if (session->is_closing)
+    if (session->link.is_over)
         return;
-    ws_put_frame(feed_own(&session->feed), WS_TEXT, buf_span(scratch));
-    feed_mark(&session->feed);
+    ws_put_frame(link_words(&session->link), WS_TEXT, buf_span(scratch));
+    link_mark(&session->link);
 }
 
 static char *ref_new(struct span ref)
@@ -174,7 +187,7 @@ static void say_connected(struct ws_session *session, bool is_resumed, struct sp
 
     buf_putf(scratch, "{\"type\":\"connected\",\"connection\":\"%016llx\",\"session\":\"%016llx\",\"heartbeat\":%lld,\"resumed\":%s",
              (unsigned long long)session->key, (unsigned long long)session->key,
-             (long long)(session->feed.worker->limits.heartbeat_ms / 1000), is_resumed ? "true" : "false");
+             (long long)(session->link.worker->limits.heartbeat_ms / 1000), is_resumed ? "true" : "false");
     put_ref(scratch, ref);
     buf_putc(scratch, '}');
     say_end(session);
@@ -182,14 +195,13 @@ static void say_connected(struct ws_session *session, bool is_resumed, struct sp
 
 static void session_close(struct ws_session *session, uint16_t code, const char *reason)
 {
-    struct session_worker *worker = session->feed.worker;
+    struct session_worker *worker = session->link.worker;
 
-    if (session->is_closing)
+    if (session->link.is_over)
         return;
-    session->is_closing   = true;
-    session->feed.is_over = true;
-    ws_put_close(feed_own(&session->feed), code, span_str(reason));
-    feed_mark(&session->feed);
+    session->link.is_over = true;
+    ws_put_close(link_words(&session->link), code, span_str(reason));
+    link_mark(&session->link);
     wheel_arm(&worker->loop->wheel, &session->timer, worker->loop->now + worker->limits.close_timeout_ms);
 }
 
@@ -198,10 +210,10 @@ static void session_send_away(struct ws_session *session, uint16_t code, const c
 {
     struct buf *scratch = say_begin(session);
 
-    if (session->is_closing)
+    if (session->link.is_over)
         return;
     buf_put_lit(scratch, "{\"type\":\"reconnect\",\"after\":");
-    buf_put_u64(scratch, (uint64_t)session->feed.worker->limits.sse_retry_ms);
+    buf_put_u64(scratch, (uint64_t)session->link.worker->limits.sse_retry_ms);
     buf_putc(scratch, '}');
     say_end(session);
     session_close(session, code, reason);
@@ -210,8 +222,8 @@ static void session_send_away(struct ws_session *session, uint16_t code, const c
 /* Who it is, with the rights that they have by now; NULL: what let it in holds no more. */
 static const struct identity *session_identity(const struct ws_session *session)
 {
-    const struct session_worker *worker = session->feed.worker;
-    return worker->port->find_identity(worker->ctx, session->holder);
+    const struct session_worker *worker = session->link.worker;
+    return worker->port->find_identity(worker->ctx, session->link.holder);
 }
 
 /* False: what let it in holds no more (docs/decisions/0015), and it has been sent away. */
@@ -223,10 +235,40 @@ static bool session_is_welcome(struct ws_session *session)
     return false;
 }
 
-/* The news of a channel's place: `subscribed`, once its head is known. */
-static void session_placed(struct feed *feed, struct feed_sub *sub)
+/* --- subscribe refs --- */
+
+static void session_keep_ref(struct ws_session *session, const struct reader_sub *sub, struct span text)
 {
-    struct ws_session *session = session_of(feed);
+    struct subscribe_ref *ref = text.len == 0 ? NULL : calloc(1, sizeof *ref + text.len + 1);
+
+    if (text.len == 0)
+        return;
+    must(ref != NULL);
+    ref->sub = sub;
+    memcpy(ref->text, text.at, text.len);
+    list_push(&session_work(session)->refs, &ref->link);
+}
+
+/* The ref that was kept for this subscription, the caller's to free; NULL: none was. */
+static struct subscribe_ref *session_take_ref(struct ws_session *session, const struct reader_sub *sub)
+{
+    struct list *refs = session->work == NULL ? NULL : &session->work->refs;
+
+    for (struct list *at = refs == NULL ? NULL : refs->next; at != refs; at = at->next) {
+        struct subscribe_ref *ref = container_of(at, struct subscribe_ref, link);
+        if (ref->sub != sub)
+            continue;
+        list_take(at);
+        return ref;
+    }
+    return NULL;
+}
+
+/* The news of a channel's place: `subscribed`, once its head is known. */
+static void session_placed(struct link *link, struct reader_sub *sub)
+{
+    struct ws_session *session = session_of(link);
+    struct subscribe_ref *ref = session_take_ref(session, sub);
     struct buf        *scratch    = say_begin(session);
 
     buf_put_lit(scratch, "{\"type\":\"subscribed\",\"channel\":");
@@ -234,20 +276,19 @@ static void session_placed(struct feed *feed, struct feed_sub *sub)
     put_epoch(scratch, subscription_epoch(&sub->sub));
     buf_put_lit(scratch, ",\"head\":");
     buf_put_u64(scratch, subscription_first_head(&sub->sub));
-    put_ref(scratch, span_str(sub->ref));
+    put_ref(scratch, ref == NULL ? SPAN("") : span_str(ref->text));
     buf_putc(scratch, '}');
     say_end(session);
-    free(sub->ref);
-    sub->ref = NULL;
+    free(ref);
+    session_drop_work_if_done(session);
 }
 
-static struct frame *session_encode(struct feed *feed, struct feed_sub *sub, const struct entry *entry)
+static struct frame *session_encode(struct link *link, struct reader_sub *sub, const struct entry *entry)
 {
     if (entry->message != NULL)
-        return frames_get(&feed->worker->frames, entry->message, ENCODING_WS_JSON);
+        return frames_get(&link->worker->frames, entry->message, ENCODING_WS_JSON);
 
     struct buf text, frame;
-    counter_add(&feed->worker->counters.gaps, 1);
     buf_init(&text, 4096);
     buf_init(&frame, 4096);
     json_put_gap(&text, channel_name_span(subscription_name(&sub->sub)), subscription_epoch(&sub->sub), &entry->gap,
@@ -297,8 +338,8 @@ static void session_published(struct publish_command *command)
             say_error(session, status, detail, span_str(publish->ref));
         list_take(&publish->link);
         session->work->publish_count--;
-        if (session->is_resting)
-            stream_more(session->feed.stream);
+        if (session->link.is_resting)
+            stream_more(session->link.stream);
         session_drop_work_if_done(session);
     }
     ws_publish_free(publish);
@@ -308,7 +349,7 @@ static void session_published(struct publish_command *command)
 static bool read_payload(struct ws_session *session, const struct json_token *root, struct buf *scratch,
                          struct span *ret_payload, struct span *ret_media)
 {
-    const struct json_doc   *doc  = &session->feed.worker->doc;
+    const struct json_doc   *doc  = &session->link.worker->doc;
     const struct json_token *data = json_member(doc, root, SPAN("data"));
     const struct json_token *b64  = json_member(doc, root, SPAN("data_base64"));
     struct span              text;
@@ -317,7 +358,7 @@ static bool read_payload(struct ws_session *session, const struct json_token *ro
         return false;
     if (b64 != NULL) {
         struct buf plain;
-        buf_init(&plain, session->feed.worker->limits.frame_bytes_max);
+        buf_init(&plain, session->link.worker->limits.frame_bytes_max);
         bool is_read = json_string(b64, scratch, &text) && base64_get(text, &plain);
         buf_clear(scratch);
         buf_put(scratch, buf_span(&plain));
@@ -348,7 +389,7 @@ static void session_send_publish(struct ws_session *session, struct message *mes
     struct publish_command *command = publish_command_new(&message, key, span_str(session_identity(session)->name));
     command->owner                 = publish;
     command->answered              = session_published;
-    shard_publish(session->feed.worker->shard, command);
+    shard_publish(session->link.worker->shard, command);
 }
 
 /* --- the client's frames ------------------------------------------------------------------------------------- */
@@ -362,7 +403,7 @@ struct request {
 static bool member_text(struct ws_session *session, struct request *request, struct span name, struct buf *scratch,
                         struct span *ret)
 {
-    const struct json_token *token = json_member(&session->feed.worker->doc, request->root, name);
+    const struct json_token *token = json_member(&session->link.worker->doc, request->root, name);
 
     *ret = SPAN("");
     return token == NULL || json_string(token, scratch, ret);
@@ -371,7 +412,7 @@ static bool member_text(struct ws_session *session, struct request *request, str
 static bool member_u64(struct ws_session *session, struct request *request, struct span name, bool *ret_is_there,
                        uint64_t *ret)
 {
-    const struct json_token *token = json_member(&session->feed.worker->doc, request->root, name);
+    const struct json_token *token = json_member(&session->link.worker->doc, request->root, name);
 
     *ret_is_there = token != NULL;
     return token == NULL || json_u64(token, ret);
@@ -379,7 +420,7 @@ static bool member_u64(struct ws_session *session, struct request *request, stru
 
 static void on_publish(struct ws_session *session, struct request *request)
 {
-    struct session_worker         *worker = session->feed.worker;
+    struct session_worker         *worker = session->link.worker;
     struct span          channel, media, media_default, key, payload;
     uint64_t             ttl = 0;
     bool                 has_ttl;
@@ -447,19 +488,18 @@ static bool read_start(struct ws_session *session, struct request *request, stru
 /* Follows one more; the answer comes when its head is known. */
 static void session_subscribe(struct ws_session *session, struct span channel, struct start start, struct span ref)
 {
-    struct feed  *feed = &session->feed;
+    struct link  *link = &session->link;
     struct subscribe_requests requests;
 
     subscribe_requests_init(&requests);
-    if (feed_find(feed, channel) != NULL)
+    if (reader_find(link->reader, channel) != NULL)
         say_error(session, 409, "this connection follows that channel already", ref);
-    else if (feed->sub_count >= feed->worker->limits.channels_max)
+    else if (link->reader->sub_count >= link->worker->limits.channels_max)
         say_error(session, 400, "too many channels on one connection (channels_per_connection_max)", ref);
-    else if (!subscribe_requests_add(&requests, feed->worker, channel, start, session_identity(session)))
+    else if (!subscribe_requests_add(&requests, link->worker, channel, start, session_identity(session)))
         say_error(session, requests.fault_status, requests.fault, ref);
     else {
-        struct feed_sub *sub = feed_follow(feed, &requests.at[0]);
-        sub->ref             = ref_new(ref);
+        session_keep_ref(session, link_follow(link, requests.at[0].name, requests.at[0].start), ref);
     }
     subscribe_requests_fini(&requests);
 }
@@ -480,15 +520,16 @@ static void on_subscribe(struct ws_session *session, struct request *request)
 
 static void on_unsubscribe(struct ws_session *session, struct request *request)
 {
-    struct feed_sub *sub;
+    struct reader_sub *sub;
     struct span      channel;
 
     if (!member_text(session, request, SPAN("channel"), &request->scratch, &channel) ||
-        (sub = feed_find(&session->feed, channel)) == NULL) {
+        (sub = reader_find(&session->reader, channel)) == NULL) {
         say_error(session, 404, "this connection does not follow that channel", request->ref);
         return;
     }
-    feed_unfollow(&session->feed, sub);
+    free(session_take_ref(session, sub));
+    link_unfollow(&session->link, sub);
     struct buf *scratch = say_begin(session);
     buf_put_lit(scratch, "{\"type\":\"unsubscribed\",\"channel\":");
     json_put_string(scratch, channel);
@@ -503,7 +544,7 @@ static const char resume_is[] = "resume is an object: {\"channel\":{\"epoch\":â€
 static void resume_one(struct ws_session *session, const struct json_token *name, const struct json_token *place,
                        struct span ref)
 {
-    const struct json_doc *doc   = &session->feed.worker->doc;
+    const struct json_doc *doc   = &session->link.worker->doc;
     struct start           start = { .kind = START_AFTER };
     struct buf             name_scratch, epoch_room;
     struct span            channel, epoch = SPAN("");
@@ -524,7 +565,7 @@ static void resume_one(struct ws_session *session, const struct json_token *name
 static void session_resume(struct ws_session *session, struct span resume, struct span ref)
 {
     static const struct json_limits limits = { .depth_kept = 2, .members_max = MEMBERS_MAX };
-    struct json_doc                *doc    = &session->feed.worker->doc;
+    struct json_doc                *doc    = &session->link.worker->doc;
     const struct json_token        *root   = json_parse(resume, &limits, doc) ? json_root(doc) : NULL;
     bool                            is_map = root != NULL && root->type == JSON_OBJECT;
     const struct json_token        *name   = is_map ? json_first(doc, root) : NULL;
@@ -541,7 +582,7 @@ static void session_resume(struct ws_session *session, struct span resume, struc
 
 static void on_connect(struct ws_session *session, struct request *request)
 {
-    struct session_worker             *worker   = session->feed.worker;
+    struct session_worker             *worker   = session->link.worker;
     const struct json_token *resume = json_member(&worker->doc, request->root, SPAN("resume"));
     struct span              token;
 
@@ -552,7 +593,7 @@ static void on_connect(struct ws_session *session, struct request *request)
         session_close(session, WS_CLOSE_POLICY, "token not known");
         return;
     }
-    session->holder = identity->number;
+    session->link.holder = identity->number;
     session_resume(session, resume == NULL ? SPAN("null") : resume->raw, request->ref);
 }
 
@@ -568,14 +609,14 @@ static void on_ping(struct ws_session *session, struct request *request)
 
 static void on_cursor(struct ws_session *session, struct request *request)
 {
-    struct buf *token = &session->feed.worker->frames.token;
+    struct buf *token = &session->link.worker->frames.token;
 
-    if (feed_waiting(&session->feed) > OWN_BYTES_REST) {
+    if (link_waiting_bytes(&session->link) > OWN_BYTES_REST) {
         say_error(session, 429, "too much waits to be sent to this client; read it, then ask again", request->ref);
         return;
     }
     buf_clear(token);
-    if (!feed_put_token(&session->feed, token)) {
+    if (!link_put_token(&session->link, token)) {
         say_error(session, 409, "there is no cursor before every channel has said subscribed", request->ref);
         return;
     }
@@ -620,7 +661,7 @@ static void session_on_text(struct ws_session *session, struct span text)
 {
     /* Only the frame's own members are looked at: what is published may be any JSON. */
     static const struct json_limits limits  = { .depth_kept = 1, .members_max = MEMBERS_MAX };
-    struct json_doc                *doc     = &session->feed.worker->doc;
+    struct json_doc                *doc     = &session->link.worker->doc;
     struct request                  request = { 0 };
 
     if (!session_is_welcome(session))
@@ -634,7 +675,7 @@ static void session_on_text(struct ws_session *session, struct span text)
     const struct json_token *ref = json_member(doc, request.root, SPAN("ref"));
     if (ref != NULL && ref->raw.len <= REF_BYTES_MAX)
         request.ref = ref->raw;
-    buf_init(&request.scratch, session->feed.worker->limits.frame_bytes_max);
+    buf_init(&request.scratch, session->link.worker->limits.frame_bytes_max);
     on_request(session, &request);
     buf_fini(&request.scratch);
 }
@@ -644,7 +685,7 @@ static void session_on_text(struct ws_session *session, struct span text)
 /* All messages of which only a part is there have a maximum together. */
 static bool session_gather(struct ws_session *session, struct span piece)
 {
-    struct session_worker    *worker = session->feed.worker;
+    struct session_worker    *worker = session->link.worker;
     struct ws_work *work = session_work(session);
 
     if (worker->gathered_bytes + piece.len > worker->limits.gathered_bytes_max) {
@@ -676,13 +717,13 @@ static void session_on_data(struct ws_session *session, const struct ws_piece *p
 
 static void session_on_control(struct ws_session *session, const struct ws_piece *piece)
 {
-    if (piece->opcode == WS_PING && !session->is_closing && feed_waiting(&session->feed) < OWN_BYTES_REST) {
-        ws_put_frame(feed_own(&session->feed), WS_PONG, piece->bytes);
-        feed_mark(&session->feed);
+    if (piece->opcode == WS_PING && !session->link.is_over && link_waiting_bytes(&session->link) < OWN_BYTES_REST) {
+        ws_put_frame(link_words(&session->link), WS_PONG, piece->bytes);
+        link_mark(&session->link);
     } else if (piece->opcode == WS_CLOSE) {
         /* RFC 6455 5.5.1: answer with the same code, then the server closes first (7.1.1). */
         session_close(session, piece->code, "");
-        session->is_answered = true;
+        session->link.is_answered = true;
     }
 }
 
@@ -713,7 +754,7 @@ static void session_take(struct ws_session *session, char *bytes, size_t len)
 {
     size_t total = 0;
 
-    while (!session->is_answered) {
+    while (!session->link.is_answered) {
         struct ws_piece piece;
         size_t          used = 0;
         switch (ws_feed(&session->ws, bytes + total, len - total, &used, &piece)) {
@@ -721,7 +762,7 @@ static void session_take(struct ws_session *session, char *bytes, size_t len)
             session_keep_rest(session, span_of(bytes + total + used, len - total - used));
             return;
         case WS_DATA:
-            if (!session->is_closing)
+            if (!session->link.is_over)
                 session_on_data(session, &piece);
             break;
         case WS_CONTROL:
@@ -729,7 +770,7 @@ static void session_take(struct ws_session *session, char *bytes, size_t len)
             break;
         case WS_FAULT:
             session_close(session, piece.code, piece.bytes.at);
-            session->is_faulted = true;
+            session->link.is_faulted = true;
             break;
         }
         total += used;
@@ -741,15 +782,15 @@ static bool session_must_rest(struct ws_session *session)
 {
     uint32_t publishes = session->work == NULL ? 0 : session->work->publish_count;
 
-    session->is_resting = publishes >= session->feed.worker->limits.waiting_publishes_max ||
-                          feed_waiting(&session->feed) > OWN_BYTES_REST;
-    return session->is_resting;
+    session->link.is_resting = publishes >= session->link.worker->limits.waiting_publishes_max ||
+                          link_waiting_bytes(&session->link) > OWN_BYTES_REST;
+    return session->link.is_resting;
 }
 
 /* Reads once: who sends without end gets a turn no longer than others do. False: the session is gone. */
 static bool session_read(struct ws_session *session)
 {
-    struct stream *stream = session->feed.stream;
+    struct stream *stream = session->link.stream;
     struct loop   *loop   = stream->loop;
 
     if (session_must_rest(session))
@@ -764,7 +805,7 @@ static bool session_read(struct ws_session *session)
         ws_idle_heard(&session->idle, loop->now);
         session_take(session, loop->input, kept + (size_t)got);
     }
-    if (got <= 0 || (session->is_answered && feed_waiting(&session->feed) == 0)) {
+    if (got <= 0 || (session->link.is_answered && link_waiting_bytes(&session->link) == 0)) {
         session_free(session);
         return false;
     }
@@ -784,8 +825,8 @@ static void session_on_writable(struct stream *stream, void *owner)
 {
     struct ws_session *session = owner;
 
-    feed_on_writable(&session->feed);
-    if (session->is_resting)
+    link_on_writable(&session->link);
+    if (session->link.is_resting)
         stream_more(stream);
 }
 
@@ -797,32 +838,32 @@ static const struct stream_events session_events = {
 
 /* --- the life of a session ----------------------------------------------------------------------------------- */
 
-static void session_draw(struct feed *feed)
+static void session_draw(struct link *link)
 {
-    struct ws_session *session = session_of(feed);
-    struct stream     *stream  = feed->stream;
+    struct ws_session *session = session_of(link);
+    struct stream     *stream  = link->stream;
 
     /* RFC 6455 7.1.1: both Closes are there, so the server ends the connection. */
-    if (session->is_answered && feed_waiting(feed) == 0) {
+    if (session->link.is_answered && link_waiting_bytes(link) == 0) {
         session_free(session);
         return;
     }
-    feed_draw(feed);
+    link_draw(link);
     if (stream->is_closed || stream->is_full)
         return;  /* a closed stream had its session freed; a full one tells when to go on */
-    if (session->is_answered)
+    if (session->link.is_answered)
         session_free(session);
-    else if (session->is_faulted)
+    else if (session->link.is_faulted)
         stream_shut(stream);  /* RFC 6455 7.1.7; closing at once could overtake our Close with a reset */
-    else if (session->is_resting)
+    else if (session->link.is_resting)
         stream_more(stream);
 }
 
 /* While bytes wait for the socket the pong timer rests; a link that died then shows itself by its kernel's silence. */
 static bool session_is_cut_off(const struct ws_session *session)
 {
-    const struct session_limits *limits = &session->feed.worker->limits;
-    return stream_is_dead(session->feed.stream, limits->heartbeat_ms + limits->pong_timeout_ms);
+    const struct session_limits *limits = &session->link.worker->limits;
+    return stream_is_dead(session->link.stream, limits->heartbeat_ms + limits->pong_timeout_ms);
 }
 
 /* Who begins a message and doesn't end it holds memory that others need. The rest may be there already, and it's up to us
@@ -830,16 +871,16 @@ static bool session_is_cut_off(const struct ws_session *session)
 static bool session_is_dawdling(const struct ws_session *session, msec now)
 {
     const struct ws_work *work    = session->work;
-    bool                  is_ours = session->feed.stream->is_again ||
-                                    (session->is_resting && feed_waiting(&session->feed) == 0);
+    bool                  is_ours = session->link.stream->is_again ||
+                                    (session->link.is_resting && link_waiting_bytes(&session->link) == 0);
 
     return work != NULL && work->in.len > 0 && !is_ours &&
-           now - work->in_since >= session->feed.worker->limits.gather_timeout_ms;
+           now - work->in_since >= session->link.worker->limits.gather_timeout_ms;
 }
 
 static void session_drop_silent(struct ws_session *session)
 {
-    counter_add(&session->feed.worker->counters.dropped_silent, 1);
+    counter_add(&session->link.worker->counters.dropped_silent, 1);
     LOG(LOG_DEBUG, "silent_client_closed", log_str("transport", "websocket"));
     session_free(session);
 }
@@ -847,10 +888,10 @@ static void session_drop_silent(struct ws_session *session)
 static void session_on_timer(struct timer *timer, msec now)
 {
     struct ws_session *session = container_of(timer, struct ws_session, timer);
-    struct session_worker       *worker    = session->feed.worker;
+    struct session_worker       *worker    = session->link.worker;
     msec               next    = now;
 
-    if (session->is_closing) {
+    if (session->link.is_over) {
         session_free(session);
         return;
     }
@@ -860,17 +901,17 @@ static void session_on_timer(struct timer *timer, msec now)
         session_close(session, WS_CLOSE_POLICY, "the message did not arrive in time");
         return;
     }
-    if (session->is_resting)
+    if (session->link.is_resting)
         ws_idle_heard(&session->idle, now);  /* whom we don't read can't be heard */
-    switch (ws_idle_judge(&session->idle, &worker->limits, feed_waiting(&session->feed), now, &next)) {
+    switch (ws_idle_judge(&session->idle, &worker->limits, link_waiting_bytes(&session->link), now, &next)) {
     case WS_IDLE_FINE:
-        if (feed_waiting(&session->feed) == 0 || !session_is_cut_off(session))
+        if (link_waiting_bytes(&session->link) == 0 || !session_is_cut_off(session))
             break;
         session_drop_silent(session);
         return;
     case WS_IDLE_PING:
-        ws_put_frame(feed_own(&session->feed), WS_PING, SPAN(""));
-        feed_mark(&session->feed);
+        ws_put_frame(link_words(&session->link), WS_PING, SPAN(""));
+        link_mark(&session->link);
         break;
     case WS_IDLE_SILENT:
         session_drop_silent(session);
@@ -881,16 +922,16 @@ static void session_on_timer(struct timer *timer, msec now)
         session_free(session);
         return;
     }
-    feed_look_again(&session->feed);
+    link_look_again(&session->link);
     wheel_arm(&worker->loop->wheel, timer, next);
 }
 
-static void session_leave(struct feed *feed)
+static void session_leave(struct link *link)
 {
-    session_send_away(session_of(feed), WS_CLOSE_GOING_AWAY, "the server is stopping; come again");
+    session_send_away(session_of(link), WS_CLOSE_GOING_AWAY, "the server is stopping; come again");
 }
 
-static const struct feed_kind session_kind = {
+static const struct link_kind session_kind = {
     .encode = session_encode,
     .placed = session_placed,
     .draw   = session_draw,
@@ -906,25 +947,26 @@ static void session_open(struct session_worker *worker, struct http_exchange *ex
     struct ws_session *session = pool_take(&worker->ws_sessions);
     struct buf         unread;
 
-    feed_init(&session->feed, worker, &session_kind, TRANSPORT_WS, ENCODING_WS_JSON);
+    reader_init(&session->reader);
+    link_init(&session->link, worker, &session_kind, &session->reader, TRANSPORT_WS, ENCODING_WS_JSON);
     ws_init(&session->ws, worker->limits.frame_bytes_max, FRAGMENTS_MAX);
-    session->holder     = identity->number;
+    session->link.holder     = identity->number;
     session->timer.fire = session_on_timer;
     session->key        = worker->port->new_key(worker->ctx);
     ws_idle_init(&session->idle, worker->loop->now);
 
-    ws_put_switch(feed_own(&session->feed), shake, our_protocols[0], worker->server, exchange);
+    ws_put_switch(link_words(&session->link), shake, our_protocols[0], worker->server, exchange);
     buf_init(&unread, SIZE_MAX / 2);
-    session->feed.stream = http_take_over(worker->server, exchange, &unread);
-    stream_hand_over(session->feed.stream, &session_events, session);
+    session->link.stream = http_take_over(worker->server, exchange, &unread);
+    stream_hand_over(session->link.stream, &session_events, session);
     say_connected(session, false, SPAN(""));
-    feed_follow_all(&session->feed, requests);
+    link_follow_all(&session->link, requests);
     wheel_arm(&worker->loop->wheel, &session->timer, worker->loop->now + worker->limits.heartbeat_ms);
     if (unread.len > 0)
         session_take(session, unread.at, unread.len);
     buf_fini(&unread);
     if (worker->is_stopping)
-        session_leave(&session->feed);
+        session_leave(&session->link);
 }
 
 void session_serve_ws(struct session_worker *worker, struct http_exchange *exchange, const struct http_request *request)
@@ -943,6 +985,6 @@ void session_serve_ws(struct session_worker *worker, struct http_exchange *excha
     if (subscribe_requests_read(&requests, worker, request, identity))
         session_open(worker, exchange, &shake, &requests, identity);
     else
-        refuse_wishes(worker, exchange, &requests);
+        refuse_requests(worker, exchange, &requests);
     subscribe_requests_fini(&requests);
 }

@@ -9,7 +9,7 @@
 
 #include "base/must.h"
 #include "codec/ws/ws.h"
-#include "session/feed.h"
+#include "session/link.h"
 #include "session/session_battery.h"
 
 #include <cmocka.h>
@@ -329,7 +329,7 @@ static void cursors_asked_for_without_reading_do_not_heap_up(void **state)
     }
     client_flood(&client, SPAN("{\"type\":\"cursor\"}"), QUESTIONS);
     stage_turn(&stage);
-    assert_in_range(feed_waiting(container_of(stage.worker.sessions.next, struct feed, link)), 1, WAITING_MAX);
+    assert_in_range(link_waiting_bytes(container_of(stage.worker.links.next, struct link, in_worker)), 1, WAITING_MAX);
     turns(&stage, &client, 400);
     for (const char *at = client_transcript(&client); (at = strstr(at, "{\"type\":\"")) != NULL; at++) {
         cursors += strncmp(at, cursor, sizeof cursor - 1) == 0;

@@ -1,0 +1,372 @@
+#include "session/link.h"
+
+#include <stdlib.h>
+
+#include "base/must.h"
+#include "codec/token/token.h"
+
+enum { WORDS_BYTES_MAX = 16 * 1024 * 1024 };  /* far above what sessions let wait; they stop reading long before */
+
+void link_init(struct link *link, struct session_worker *worker, const struct link_kind *kind, struct reader *reader,
+               enum transport transport, enum encoding encoding)
+{
+    must(reader->owner == NULL);
+    *link = (struct link){ .worker = worker, .kind = kind, .reader = reader, .transport = (uint8_t)transport,
+                           .encoding = (uint8_t)encoding };
+    reader->owner = link;
+    list_init(&link->in_dirty);
+    list_push(transport == TRANSPORT_POLL ? &worker->polls : &worker->links, &link->in_worker);
+    counter_add(&worker->counters.sessions[transport], 1);
+}
+
+static void link_set_lagging(struct link *link, bool is_lagging)
+{
+    if (link->is_lagging == is_lagging)
+        return;
+    link->is_lagging = is_lagging;
+    if (is_lagging)
+        counter_add(&link->worker->counters.lagging, 1);
+    else
+        counter_sub(&link->worker->counters.lagging, 1);
+}
+
+static void link_drop_waiting(struct link *link)
+{
+    if (link->waiting == NULL)
+        return;
+    frame_unref(link->waiting->cut);
+    buf_fini(&link->waiting->words);
+    free(link->waiting);
+    link->waiting = NULL;
+}
+
+void link_fini(struct link *link)
+{
+    struct link_waiting *waiting = link->waiting;
+
+    must(link->reader->owner == link);
+    if (waiting != NULL && waiting->cut != NULL && waiting->cut_sub != NULL)
+        reader_rewind(link->reader, waiting->cut_sub, &waiting->cut_before);
+    reader_let_go(link->reader);
+    link->reader->owner = NULL;
+    link_set_lagging(link, false);
+    link_drop_waiting(link);
+    list_take(&link->in_dirty);
+    list_take(&link->in_worker);
+    counter_sub(&link->worker->counters.sessions[link->transport], 1);
+}
+
+/* --- subscriptions --- */
+
+struct reader_sub *link_follow(struct link *link, struct channel_name *name, struct start start)
+{
+    return reader_follow(link->reader, &link->worker->readers, name, start, link->worker->loop->now);
+}
+
+void link_unfollow(struct link *link, struct reader_sub *sub)
+{
+    if (link->waiting != NULL && link->waiting->cut_sub == sub)
+        link->waiting->cut_sub = NULL;
+    reader_unfollow(link->reader, &link->worker->readers, sub, link->worker->loop->now);
+}
+
+void link_mark(struct link *link)
+{
+    if (!list_is_linked(&link->in_dirty))
+        list_push(&link->worker->dirty, &link->in_dirty);
+}
+
+/* The stream was full when last tried, and has not said that there is room again. */
+static bool link_is_blocked(const struct link *link)
+{
+    return link->is_lagging && link->stream->is_full;
+}
+
+void link_on_ready(struct subscription *sub)
+{
+    struct link *link = reader_ready(sub)->owner;
+
+    /* While the stream is full nothing is drawn, but the page that came meanwhile is let go. */
+    if (link != NULL && (!link_is_blocked(link) || !subscription_is_lean(sub)))
+        link_mark(link);
+}
+
+void link_look_again(struct link *link)
+{
+    reader_look_again(link->reader);
+    link_mark(link);
+}
+
+bool link_put_token(const struct link *link, struct buf *buf)
+{
+    const struct reader *reader = link->reader;
+    size_t               count  = 0;
+
+    if (reader->unplaced_count > 0 || reader->sub_count == 0)
+        return false;
+    struct place  one    = { 0 };
+    struct place *places = reader->sub_count == 1 ? &one : calloc(reader->sub_count, sizeof *places);
+    must(places != NULL);
+    for (const struct reader_sub *sub = reader->subs; sub != NULL; sub = sub->next)
+        places[count++] = (struct place){ channel_name_span(subscription_name(&sub->sub)),
+                                          subscription_seen_epoch(&sub->sub), subscription_seen(&sub->sub) };
+    token_put(buf, places, count);
+    if (places != &one)
+        free(places);
+    return true;
+}
+
+static void link_tell_placed(struct link *link, struct reader_sub *sub)
+{
+    if (reader_note_placed(link->reader, sub) && link->kind->placed != NULL)
+        link->kind->placed(link, sub);
+}
+
+void link_tell_all_placed(struct link *link)
+{
+    struct reader     *reader = link->reader;
+    struct reader_sub *sub    = reader->ready;
+
+    /* Behind the last words (a Close, the last chunk) nothing may be said any more. */
+    if (sub == NULL || reader->unplaced_count == 0 || link->is_over)
+        return;
+    do {
+        sub = sub->next_ready;
+        link_tell_placed(link, sub);
+    } while (!link->is_over && reader->unplaced_count > 0 && sub != reader->ready);
+}
+
+/* --- what waits for the stream --- */
+
+static struct link_waiting *link_get_waiting(struct link *link)
+{
+    if (link->waiting == NULL) {
+        link->waiting = calloc(1, sizeof *link->waiting);
+        must(link->waiting != NULL);
+        buf_init(&link->waiting->words, WORDS_BYTES_MAX);
+    }
+    return link->waiting;
+}
+
+struct buf *link_words(struct link *link)
+{
+    return &link_get_waiting(link)->words;
+}
+
+size_t link_waiting_bytes(const struct link *link)
+{
+    const struct link_waiting *waiting = link->waiting;
+
+    if (waiting == NULL)
+        return 0;
+    size_t cut = waiting->cut == NULL ? 0 : frame_span(waiting->cut, link->is_chunked).len - waiting->cut_at;
+    return cut + waiting->words.len;
+}
+
+/* False: the stream is full or gone; `is_gone` says which. */
+static bool link_write(struct link *link, struct span bytes, size_t *ret_put, bool *is_gone)
+{
+    struct session_counters *counters = &link->worker->counters;
+    ssize_t                  put      = stream_write(link->stream, bytes);
+
+    counter_add(&counters->writes, 1);
+    *is_gone = put == STREAM_FAULT;
+    *ret_put = put < 0 ? 0 : (size_t)put;
+    counter_add(&counters->bytes[link->transport], *ret_put);
+    return *ret_put == bytes.len;
+}
+
+/* What goes before anything new. False: not all of it went, or the stream is gone (*is_gone). */
+static bool link_flush_waiting(struct link *link, bool *is_gone)
+{
+    struct link_waiting *waiting = link->waiting;
+    size_t               put;
+
+    *is_gone = false;
+    if (waiting == NULL)
+        return true;
+    if (waiting->cut != NULL) {
+        struct span rest = span_skip(frame_span(waiting->cut, link->is_chunked), waiting->cut_at);
+        bool        all  = link_write(link, rest, &put, is_gone);
+        waiting->cut_at += (uint32_t)put;
+        if (!all)
+            return false;
+        frame_unref(waiting->cut);
+        waiting->cut = NULL;
+    }
+    if (waiting->words.len > 0) {
+        bool all = link_write(link, buf_span(&waiting->words), &put, is_gone);
+        buf_drop(&waiting->words, put);
+        if (!all)
+            return false;
+    }
+    link_drop_waiting(link);
+    return true;
+}
+
+/* --- drawing --- */
+
+struct reader_sub *link_look(struct link *link, struct entry *ret_entry)
+{
+    struct session_worker *worker = link->worker;
+
+    /* A stream that was full takes little: of more than one page most would be let go. */
+    return reader_look(link->reader, &worker->readers, worker->loop->wall, link->is_lagging ? 1 : READER_READS_MAX,
+                       ret_entry);
+}
+
+static void link_gather(struct link *link)
+{
+    struct frame_batch *batch = &link->worker->batch;
+    struct reader_sub  *sub;
+    struct entry        entry;
+
+    while (frame_batch_has_room(batch) && (sub = link_look(link, &entry)) != NULL) {
+        /* The frame carries where the reader stands behind it, so the step comes first. The entry is borrowed, and a
+         * page lets go of what was stepped over, so its message is held here. */
+        struct subscription_mark before = subscription_mark(&sub->sub);
+        if (entry.message != NULL)
+            message_ref(entry.message);
+        subscription_step(&sub->sub, &entry);
+        frame_batch_add(batch, sub, &before, &entry, link->kind->encode(link, sub, &entry), link->is_chunked);
+        message_unref(entry.message);
+    }
+}
+
+/* The readers of one channel that stand at one place get the same bytes. */
+static bool link_may_share(const struct link *link)
+{
+    const struct frame_batch *batch  = &link->worker->batch;
+    const struct reader      *reader = link->reader;
+    const struct reader_sub  *sub    = reader->ready;
+
+    return batch->channel != NULL && reader->sub_count == 1 && sub != NULL &&
+           subscription_name(&sub->sub) == batch->channel && sub->sub.next == batch->from &&
+           subscription_head(&sub->sub) + 1 == batch->to && subscription_epoch(&sub->sub) == batch->epoch &&
+           link->encoding == (uint8_t)batch->encoding && link->is_chunked == batch->is_chunked &&
+           subscription_is_plain(&sub->sub);
+}
+
+static void link_share(struct link *link)
+{
+    struct frame_batch      *batch = &link->worker->batch;
+    struct reader_sub       *sub   = link->reader->ready;
+    struct subscription_mark mark  = subscription_mark(&sub->sub);
+
+    reader_skip_first(link->reader, batch->to);
+    for (size_t i = 0; i < batch->count; i++) {
+        mark.next              = batch->marks[i].before.next;
+        batch->marks[i].sub    = sub;
+        batch->marks[i].before = mark;
+    }
+}
+
+/* What was drawn for this link may be for others too. */
+static void link_offer_batch(const struct link *link, uint64_t from)
+{
+    struct frame_batch      *batch  = &link->worker->batch;
+    const struct reader     *reader = link->reader;
+    const struct reader_sub *sub    = reader->subs;
+
+    if (reader->sub_count != 1 || reader->ready != NULL || batch->message_count != batch->count ||
+        link->encoding == ENCODING_PRIVATE || sub->sub.next != subscription_head(&sub->sub) + 1 ||
+        sub->sub.next - from != batch->count)
+        return;
+    batch->channel    = subscription_name(&sub->sub);
+    batch->epoch      = subscription_epoch(&sub->sub);
+    batch->from       = from;
+    batch->to         = sub->sub.next;
+    batch->encoding   = (enum encoding)link->encoding;
+    batch->is_chunked = link->is_chunked;
+}
+
+static void link_count_sent(struct link *link, size_t frame_count)
+{
+    struct session_worker    *worker        = link->worker;
+    const struct frame_batch *batch         = &worker->batch;
+    size_t                    message_count = batch->message_count;
+
+    for (size_t i = frame_count; i < batch->count; i++)
+        message_count -= batch->marks[i].is_message;
+    counter_add(&worker->counters.delivered[link->transport], message_count);
+    counter_add(&worker->counters.gaps, frame_count - message_count);
+    if (message_count > 0)
+        latency_add(&worker->latency, worker->loop->wall - batch->oldest, message_count);
+}
+
+/* The stream took `put` bytes only. The frame that was cut is kept, and places go back over those behind it. Returns how
+ * many frames went or were begun. */
+static size_t link_take_back(struct link *link, size_t put)
+{
+    struct frame_batch *batch = &link->worker->batch;
+    size_t              first = frame_batch_at(batch, put), begin = frame_batch_begin(batch, first);
+
+    if (put > begin) {
+        struct frame_mark   *mark    = &batch->marks[first++];
+        struct link_waiting *waiting = link_get_waiting(link);
+        must(waiting->cut == NULL);
+        waiting->cut        = frame_ref(mark->frame);
+        waiting->cut_at     = (uint32_t)(put - begin);
+        waiting->cut_sub    = mark->sub;
+        waiting->cut_before = mark->before;
+    }
+    for (size_t i = batch->count; i-- > first;)
+        reader_rewind(link->reader, batch->marks[i].sub, &batch->marks[i].before);
+    return first;
+}
+
+/* One write of news. True: all went, and there may be more. */
+static bool link_send_some(struct link *link, bool *is_gone)
+{
+    struct frame_batch *batch = &link->worker->batch;
+    size_t              put;
+
+    *is_gone = false;
+    if (link_may_share(link)) {
+        link_share(link);
+    } else {
+        uint64_t from = link->reader->ready == NULL ? 0 : link->reader->ready->sub.next;
+        frame_batch_clear(batch);
+        link_gather(link);
+        if (batch->count == 0)
+            return false;
+        link_offer_batch(link, from);
+    }
+    bool is_whole = link_write(link, buf_span(&batch->bytes), &put, is_gone);
+    if (is_whole) {
+        link_count_sent(link, batch->count);
+        return true;
+    }
+    size_t count = link_take_back(link, put);
+    if (!*is_gone)
+        link_count_sent(link, count);
+    frame_batch_clear(batch);
+    return false;
+}
+
+bool link_draw(struct link *link)
+{
+    struct reader *reader = link->reader;
+    bool           is_gone;
+
+    link_tell_all_placed(link);
+    bool goes_on = link_flush_waiting(link, &is_gone);
+    while (goes_on && !link->is_over && reader->ready != NULL && !(link->needs_all && reader->unplaced_count > 0))
+        goes_on = link_send_some(link, &is_gone);
+    if (is_gone) {
+        link->kind->lost(link);
+        return false;
+    }
+    if (link->stream->is_full) {
+        link_set_lagging(link, true);
+        reader_let_go(reader);
+    } else if (link->is_lagging && !reader_is_behind(reader)) {
+        link_set_lagging(link, false);
+    }
+    return true;
+}
+
+void link_on_writable(struct link *link)
+{
+    link_mark(link);
+}

@@ -1,0 +1,94 @@
+/* link.h - one connection of a client, as far as every kind of stream has it: what is drawn from its reader into the
+ * stream, what was cut there, and whether it lags.
+ *
+ * Nothing is queued for a client. At the end of a turn its news are drawn from the channels and leave in one write. If
+ * the stream took only a part, the frame that was cut stays (shared, not copied), all later ones are let go, and their
+ * places go back: the link lags, costs no more than that, and draws from the log once its stream has room again. It
+ * lags until its reader has reached the heads, however often the stream takes a little meanwhile.
+ *
+ * A link ends by link_fini(), and its reader stands where the last whole frame left it: another link may go on with it.
+ * What was said over the link beside messages (answers, pings) ends with the link. */
+#ifndef SESSION_LINK_H
+#define SESSION_LINK_H
+
+#include "session/session_worker.h"
+
+struct link;
+
+/* What goes out before anything new is drawn. */
+struct link_waiting {
+    struct frame            *cut;       /* half sent: what is left of it goes first; NULL: none */
+    uint32_t                 cut_at;
+    struct reader_sub       *cut_sub;   /* whose frame it is; NULL: no longer followed */
+    struct subscription_mark cut_before;  /* where that subscription stood before the frame */
+    struct buf               words;     /* what is said beside messages */
+};
+
+struct link_kind {
+    /* One entry as a frame; a reference for the caller. The subscription has stepped over the entry. */
+    struct frame *(*encode)(struct link *link, struct reader_sub *sub, const struct entry *entry);
+    /* The subscription's channel has answered. May be NULL. */
+    void (*placed)(struct link *link, struct reader_sub *sub);
+    /* Something to draw. NULL: link_draw(). */
+    void (*draw)(struct link *link);
+    /* The stream is gone: free yourself. */
+    void (*lost)(struct link *link);
+    /* The server is stopping: tell the client to come back, and end soon. */
+    void (*leave)(struct link *link);
+};
+
+struct link {
+    struct list             in_dirty;   /* of worker.dirty */
+    struct list             in_worker;  /* of worker.links or worker.polls */
+    const struct link_kind *kind;
+    struct session_worker  *worker;
+    struct stream          *stream;     /* owned by whoever opened the link; NULL for polls */
+    struct reader          *reader;     /* borrowed */
+    struct link_waiting    *waiting;    /* for the stream; NULL mostly */
+    uint8_t                 transport;  /* enum transport */
+    uint8_t                 encoding;   /* enum encoding */
+    bool                    is_chunked  : 1;
+    bool                    is_lagging  : 1; /* frames were let go, and the reader has not reached the heads since */
+    bool                    needs_all   : 1; /* draws only when all subscriptions are placed: its tokens name them all */
+    bool                    is_over     : 1; /* nothing more is drawn or told: the last words are sent or on their way */
+    bool                    is_answered : 1; /* this one and the next two are the WebSocket's, here where there is room */
+    bool                    is_faulted  : 1; /* for them: link.c never looks at them */
+    bool                    is_resting  : 1;
+    uint32_t                holder;          /* number of the identity that the client came in by */
+};
+
+/* The reader has no other link. */
+void link_init(struct link *link, struct session_worker *worker, const struct link_kind *kind, struct reader *reader,
+               enum transport transport, enum encoding encoding);
+/* Leaves the reader behind its last whole frame, without a link. */
+void link_fini(struct link *link);
+
+/* Follows one more channel. */
+struct reader_sub *link_follow(struct link *link, struct channel_name *name, struct start start);
+void               link_unfollow(struct link *link, struct reader_sub *sub);
+
+/* Words beside messages, sent before anything that is drawn later. link_mark() makes them leave this turn. */
+struct buf *link_words(struct link *link);
+void        link_mark(struct link *link);
+
+/* Says placed() for subscriptions whose channels have answered. link_draw() does it by itself. */
+void link_tell_all_placed(struct link *link);
+/* As reader_look(), with the pages that this link may ask for. */
+struct reader_sub *link_look(struct link *link, struct entry *ret_entry);
+/* Draws and sends what there is. False: it ended in kind->lost(), the link is gone. */
+bool link_draw(struct link *link);
+
+/* The stream has room again. */
+void link_on_writable(struct link *link);
+/* hub_port.ready was said for this subscription. */
+void link_on_ready(struct subscription *sub);
+/* A heartbeat's chance to notice what was missed. */
+void link_look_again(struct link *link);
+
+/* Bytes that wait for the stream; 0: all has been handed to the kernel. */
+size_t link_waiting_bytes(const struct link *link);
+
+/* Where the reader stands, as a token; false while not all channels have answered, or there are none. Appends. */
+bool link_put_token(const struct link *link, struct buf *buf);
+
+#endif

@@ -1,0 +1,216 @@
+#include "session/reader.h"
+
+#include "base/must.h"
+
+void reader_shared_init(struct reader_shared *shared, struct hub *hub)
+{
+    shared->hub = hub;
+    pool_init(&shared->subs, sizeof(struct reader_sub));
+}
+
+void reader_shared_fini(struct reader_shared *shared)
+{
+    pool_fini(&shared->subs);
+}
+
+void reader_init(struct reader *reader)
+{
+    *reader = (struct reader){ 0 };
+}
+
+void reader_fini(struct reader *reader, struct reader_shared *shared, msec now)
+{
+    must(reader->owner == NULL);
+    while (reader->subs != NULL)
+        reader_unfollow(reader, shared, reader->subs, now);
+    must(reader->ready == NULL && reader->sub_count == 0 && reader->unplaced_count == 0);
+}
+
+/* --- which subscription is looked at next ---
+ *
+ *     ready ──► last ──► first ──► second ──► … ──► last
+ *                        has news                   waits in line for a page
+ *
+ * A subscription with news is put first. One that turns out to need a page of the log goes to the end, and asks for the
+ * page when it is first again. */
+
+static void reader_list(struct reader *reader, struct reader_sub *sub)
+{
+    if (sub->sub.is_listed)
+        return;
+    sub->sub.is_listed = true;
+    if (reader->ready == NULL)
+        reader->ready = sub;
+    else
+        sub->next_ready = reader->ready->next_ready;
+    reader->ready->next_ready = sub;
+}
+
+static void reader_unlist_next(struct reader *reader, struct reader_sub *before)
+{
+    struct reader_sub *sub = before->next_ready;
+
+    must(sub->sub.is_listed);
+    before->next_ready = sub->next_ready;
+    if (sub == before)
+        reader->ready = NULL;
+    else if (sub == reader->ready)
+        reader->ready = before;
+    sub->sub.is_listed = sub->sub.is_in_line = false;
+}
+
+static void reader_unlist(struct reader *reader, struct reader_sub *sub)
+{
+    struct reader_sub *before = reader->ready;
+
+    if (!sub->sub.is_listed)
+        return;
+    while (before->next_ready != sub)
+        before = before->next_ready;
+    reader_unlist_next(reader, before);
+}
+
+/* The first becomes the last. */
+static void reader_stand_in_line(struct reader *reader)
+{
+    reader->ready                 = reader->ready->next_ready;
+    reader->ready->sub.is_in_line = true;
+}
+
+/* --- subscriptions --- */
+
+struct reader_sub *reader_follow(struct reader *reader, struct reader_shared *shared, struct channel_name *name,
+                                 struct start start, msec now)
+{
+    struct reader_sub *sub = pool_take(&shared->subs);
+
+    must(reader->sub_count < UINT16_MAX);
+    sub->next    = reader->subs;
+    reader->subs = sub;
+    reader->sub_count++;
+    reader->unplaced_count++;
+    subscription_open(&sub->sub, shared->hub, name, start, reader, now);
+    return sub;
+}
+
+struct reader_sub *reader_find(const struct reader *reader, struct span channel)
+{
+    for (struct reader_sub *sub = reader->subs; sub != NULL; sub = sub->next)
+        if (span_eq(channel_name_span(subscription_name(&sub->sub)), channel))
+            return sub;
+    return NULL;
+}
+
+void reader_unfollow(struct reader *reader, struct reader_shared *shared, struct reader_sub *sub, msec now)
+{
+    struct reader_sub **at = &reader->subs;
+
+    must(sub->sub.owner == reader);
+    while (*at != sub)
+        at = &(*at)->next;
+    *at = sub->next;
+    reader->sub_count--;
+    if (!sub->sub.is_told)
+        reader->unplaced_count--;
+    reader_unlist(reader, sub);
+    subscription_close(&sub->sub, shared->hub, now);
+    pool_give(&shared->subs, sub);
+}
+
+struct reader *reader_ready(struct subscription *subscription)
+{
+    struct reader *reader = subscription->owner;
+
+    reader_list(reader, container_of(subscription, struct reader_sub, sub));
+    if (reader->owner == NULL)
+        subscription_let_go(subscription);
+    return reader;
+}
+
+void reader_look_again(struct reader *reader)
+{
+    for (struct reader_sub *sub = reader->subs; sub != NULL; sub = sub->next)
+        if (subscription_is_behind(&sub->sub))
+            reader_list(reader, sub);
+}
+
+bool reader_note_placed(struct reader *reader, struct reader_sub *sub)
+{
+    if (sub->sub.is_told || !subscription_is_placed(&sub->sub))
+        return false;
+    sub->sub.is_told = true;
+    reader->unplaced_count--;
+    return true;
+}
+
+bool reader_is_behind(const struct reader *reader)
+{
+    for (const struct reader_sub *sub = reader->subs; sub != NULL; sub = sub->next)
+        if (subscription_is_behind(&sub->sub))
+            return true;
+    return false;
+}
+
+bool reader_is_up_to_date(const struct reader *reader)
+{
+    return reader->unplaced_count == 0 && !reader_is_behind(reader);
+}
+
+/* --- what is next --- */
+
+static bool reader_may_read(const struct reader *reader, unsigned reads_max)
+{
+    unsigned count = 0;
+
+    if (reader->sub_count <= reads_max)
+        return true;
+    for (const struct reader_sub *sub = reader->subs; sub != NULL && count < reads_max; sub = sub->next)
+        count += subscription_is_reading(&sub->sub);
+    return count < reads_max;
+}
+
+struct reader_sub *reader_look(struct reader *reader, struct reader_shared *shared, msec wall, unsigned reads_max,
+                               struct entry *ret_entry)
+{
+    struct reader_sub *sub;
+
+    while ((sub = reader_first(reader)) != NULL) {
+        switch (subscription_look(&sub->sub, wall, ret_entry)) {
+        case LOOK_ENTRY:
+            return sub;
+        case LOOK_UNREAD:
+            if (!sub->sub.is_in_line) {
+                reader_stand_in_line(reader);
+                continue;
+            }
+            if (!reader_may_read(reader, reads_max))
+                return NULL;
+            subscription_read(&sub->sub, shared->hub);
+            break;
+        case LOOK_WAIT:
+        case LOOK_READING:
+            break;
+        }
+        reader_unlist_next(reader, reader->ready);
+    }
+    return NULL;
+}
+
+void reader_skip_first(struct reader *reader, uint64_t next)
+{
+    subscription_skip(&reader_first(reader)->sub, next);
+    reader_unlist_next(reader, reader->ready);
+}
+
+void reader_rewind(struct reader *reader, struct reader_sub *sub, const struct subscription_mark *mark)
+{
+    must(sub->sub.owner == reader);
+    subscription_rewind(&sub->sub, mark);
+    reader_list(reader, sub);
+}
+
+void reader_let_go(struct reader *reader)
+{
+    for (struct reader_sub *sub = reader->subs; sub != NULL; sub = sub->next)
+        subscription_let_go(&sub->sub);
+}

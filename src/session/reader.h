@@ -1,0 +1,84 @@
+/* reader.h - one client: what it follows, where it stands in each channel, and what it is to be given next. Pure: it
+ * knows the hub and what is handed in; no stream, no loop, no clock.
+ *
+ * A reader outlives its link. A link draws from it what is next. What was drawn and was not sent goes back by
+ * reader_rewind(), and the next link draws it again. A reader without a link keeps its places and nothing else.
+ *
+ *     reader ── subs ──► reader_sub ──► reader_sub      each a subscription: one channel and a place in it
+ *        │                   ▲
+ *        └───── ready ───────┘                          those that have something to say; see reader.c
+ *
+ * One thread: that of the hub's loop. */
+#ifndef SESSION_READER_H
+#define SESSION_READER_H
+
+#include "base/pool.h"
+#include "hub/hub.h"
+
+/* What all readers of one loop share. */
+struct reader_shared {
+    struct hub *hub;
+    struct pool subs;   /* where reader_subs live */
+};
+
+struct reader_sub {
+    struct subscription sub;         /* sub.owner: its reader. is_listed: it is in reader.ready; is_in_line: it waits
+                                      * there to ask for a page; is_told: reader_note_placed() has said true */
+    struct reader_sub  *next;        /* in reader.subs */
+    struct reader_sub  *next_ready;  /* in reader.ready */
+};
+
+struct reader {
+    struct reader_sub *subs;
+    struct reader_sub *ready;         /* the last in a ring of those that are to be looked at; NULL: none */
+    void              *owner;         /* the link that draws; NULL: none does now */
+    uint16_t           sub_count;
+    uint16_t           unplaced_count;  /* subscriptions whose channel has not answered, or was not noted yet */
+};
+
+void reader_shared_init(struct reader_shared *shared, struct hub *hub);
+void reader_shared_fini(struct reader_shared *shared);  /* all readers are gone */
+
+void reader_init(struct reader *reader);
+void reader_fini(struct reader *reader, struct reader_shared *shared, msec now);  /* closes all subscriptions */
+
+/* Follows one more channel; shares the name. Which channels are allowed, and how many, is the caller's to check. */
+struct reader_sub *reader_follow(struct reader *reader, struct reader_shared *shared, struct channel_name *name,
+                                 struct start start, msec now);
+struct reader_sub *reader_find(const struct reader *reader, struct span channel);
+void reader_unfollow(struct reader *reader, struct reader_shared *shared, struct reader_sub *sub, msec now);
+
+/* hub_port.ready was said for this subscription: it is to be looked at. Returns its reader. Without a link the reader
+ * keeps no page. */
+struct reader *reader_ready(struct subscription *subscription);
+/* All subscriptions that are behind are to be looked at: a heartbeat's chance to notice what was missed. */
+void reader_look_again(struct reader *reader);
+
+/* Has its channel answered since this was last asked? True once a subscription. */
+bool reader_note_placed(struct reader *reader, struct reader_sub *sub);
+
+/* What is next, of whichever subscription has something: borrowed, and not stepped over. NULL: none has. At most
+ * `reads_max` pages of the log are on their way for one reader: its subscriptions ask in turn. `wall`: for expiry. */
+enum { READER_READS_MAX = 8 };
+struct reader_sub *reader_look(struct reader *reader, struct reader_shared *shared, msec wall, unsigned reads_max,
+                               struct entry *ret_entry);
+
+/* The subscription that would be looked at first; NULL: none. */
+static inline struct reader_sub *reader_first(const struct reader *reader)
+{
+    return reader->ready == NULL ? NULL : reader->ready->next_ready;
+}
+/* The first one was sent all before `next` (see subscription_skip()) and has nothing more to say. */
+void reader_skip_first(struct reader *reader, uint64_t next);
+
+/* Takes back what was drawn since the mark. */
+void reader_rewind(struct reader *reader, struct reader_sub *sub, const struct subscription_mark *mark);
+/* Lets go of all pages: a reader that cannot be sent anything costs its places alone. They are read again. */
+void reader_let_go(struct reader *reader);
+
+/* Has any subscription something to deliver? */
+bool reader_is_behind(const struct reader *reader);
+/* All are placed, and none has anything to deliver. */
+bool reader_is_up_to_date(const struct reader *reader);
+
+#endif

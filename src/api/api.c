@@ -24,16 +24,6 @@ void api_fini(struct api *api)
 
 /* --- what handlers share --- */
 
-bool is_stranger(const struct api *api, const struct identity *identity)
-{
-    if (identity->name[0] != '\0' || (identity->rights & RIGHT_PUBLISH) != 0)
-        return false;
-    for (size_t i = 0; i < api->namespaces->count; i++)
-        if (api->namespaces->at[i].publish == ALLOW_ANYONE)
-            return false;
-    return true;
-}
-
 struct span retry_after(unsigned status)
 {
     return status == 429 || status == 503 || status == 507 ? SPAN("Retry-After: 1\r\n") : SPAN("");
@@ -44,10 +34,12 @@ void call_refuse(const struct call *call, unsigned status, const char *detail)
     http_problem(call->api->server, call->exchange, status, NULL, detail, retry_after(status));
 }
 
-void call_refuse_rights(const struct call *call, unsigned status, const char *detail)
+bool call_passes(const struct call *call, struct verdict verdict)
 {
-    http_problem(call->api->server, call->exchange, status, NULL, detail,
-                 status == 401 ? SPAN("WWW-Authenticate: Bearer\r\n") : SPAN(""));
+    if (verdict.status != 0)
+        http_problem(call->api->server, call->exchange, verdict.status, NULL, verdict.reason,
+                     verdict.status == 401 ? SPAN("WWW-Authenticate: Bearer\r\n") : SPAN(""));
+    return verdict.status == 0;
 }
 
 bool call_body_is_plain(const struct call *call)
@@ -70,17 +62,15 @@ void call_answer_json(const struct call *call, unsigned status, struct span body
 
 struct channel_name *call_channel(const struct call *call)
 {
-    struct channel_name    *name = NULL;
-    struct span             plain;
-    struct buf              scratch;
-    enum channel_name_fault fault = CHANNEL_NAME_MALFORMED;
+    struct channel_name *name = NULL;
+    struct span          plain;
+    struct buf           scratch;
 
     buf_init(&scratch, 4096);
-    if (url_decode(call->segments[2], URL_PATH, &scratch, &plain))
-        fault = channel_name_new(call->api->namespaces, call->api->hash_key, plain, &name);
+    if (!url_decode(call->segments[2], URL_PATH, &scratch, &plain))
+        plain = SPAN("");  /* which is no channel name either */
+    call_passes(call, may_name(call->api->namespaces, call->api->hash_key, plain, &name));
     buf_fini(&scratch);
-    if (fault != CHANNEL_NAME_OK)
-        call_refuse(call, fault == CHANNEL_NAME_UNKNOWN ? 404 : 400, channel_name_fault_text(fault));
     return name;
 }
 
@@ -185,7 +175,7 @@ static void serve_route(struct call *call, const struct route *route)
 {
     call->identity = call->api->port->identify(call->api->ctx, call->request->head, call->request->query);
     if (call->identity == NULL && !route->is_open)
-        call_refuse_rights(call, 401, "this API key is not known here");
+        call_passes(call, (struct verdict){ 401, "this API key is not known here" });
     else
         route->serve(call);
 }
@@ -256,7 +246,7 @@ bool api_is_unwelcome(const struct api *api, const struct http_request *request)
     if (request->head->method != H1_POST)
         return false;
     const struct identity *identity = api->port->identify(api->ctx, request->head, request->query);
-    return identity == NULL || is_stranger(api, identity);
+    return identity == NULL || may_publish_at_all(identity, api->namespaces).status != 0;
 }
 
 bool api_is_heavy(const struct http_request *request)

@@ -5,9 +5,9 @@
 #ifndef API_API_H
 #define API_API_H
 
+#include "auth/may.h"
 #include "codec/json/json.h"
 #include "http/http.h"
-#include "message/identity.h"
 #include "node/shard.h"
 
 struct api_limits {

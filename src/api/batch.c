@@ -221,12 +221,11 @@ static void item_publish(struct batch_item *item, struct publish_request *publis
 {
     struct batch   *batch = item->batch;
     struct message *message;
-    const char     *why;
 
-    publish_request->name    = item->name;
-    unsigned status = publish_check(publish_request, &message, &why, &item->json_fault);
-    if (status != 0) {
-        item_refuse(item, status, why);
+    publish_request->name  = item->name;
+    struct verdict verdict = publish_check(publish_request, &message, &item->json_fault);
+    if (verdict.status != 0) {
+        item_refuse(item, verdict.status, verdict.reason);
         return;
     }
     struct publish_command *command = publish_command_new(&message, publish_request->key, span_str(publish_request->identity->name));
@@ -238,19 +237,19 @@ static void item_publish(struct batch_item *item, struct publish_request *publis
 
 static void item_to_channel(struct batch_item *item, const struct json_token *channel, struct publish_request *publish_request)
 {
-    struct api             *api   = item->batch->api;
-    enum channel_name_fault fault = CHANNEL_NAME_MALFORMED;
-    struct buf              scratch;
-    struct span             text;
+    struct api *api = item->batch->api;
+    struct buf  scratch;
+    struct span text;
 
     buf_init(&scratch, 4096);
-    if (json_string(channel, &scratch, &text))
-        fault = channel_name_new(api->namespaces, api->hash_key, text, &item->name);
+    if (!json_string(channel, &scratch, &text))
+        text = SPAN("");  /* which is no channel name either */
+    struct verdict verdict = may_name(api->namespaces, api->hash_key, text, &item->name);
     buf_fini(&scratch);
-    if (fault == CHANNEL_NAME_OK)
+    if (verdict.status == 0)
         item_publish(item, publish_request);
     else
-        item_refuse(item, fault == CHANNEL_NAME_UNKNOWN ? 404 : 400, channel_name_fault_text(fault));
+        item_refuse(item, verdict.status, verdict.reason);
 }
 
 /* "channels": a list, parsed anew from its raw text because it stands below what is kept. */
@@ -400,9 +399,9 @@ void serve_batch(struct call *call)
 
     if (!call_body_is_plain(call))
         return;
-    if (is_stranger(call->api, call->identity))
-        call_refuse_rights(call, 401, "publishing needs an API key with the right to publish");
-    else if (span_eq_nocase(kind, SPAN("application/x-ndjson")))
+    if (!call_passes(call, may_publish_at_all(call->identity, call->api->namespaces)))
+        return;
+    if (span_eq_nocase(kind, SPAN("application/x-ndjson")))
         serve_ndjson_batch(call);
     else if (kind.len == 0 || json_is_media(kind) || span_eq_nocase(kind, SPAN("application/x-www-form-urlencoded")))
         serve_json_batch(call);

@@ -16,11 +16,9 @@ struct call {
 };
 
 void call_refuse(const struct call *call, unsigned status, const char *detail);
-/* 401 with the way to do better, or 403. */
-void call_refuse_rights(const struct call *call, unsigned status, const char *detail);
 
-/* Somebody without a key, where a publish takes one in every namespace. */
-bool is_stranger(const struct api *api, const struct identity *identity);
+/* True: the verdict is yes. False: answered with its refusal; a 401 names the scheme that would do (RFC 9110 11.6.1). */
+bool call_passes(const struct call *call, struct verdict verdict);
 
 /* The channel of /v1/channels/{channel}/…; NULL: answered with 400 or 404. The caller owns the reference. */
 struct channel_name *call_channel(const struct call *call);

@@ -11,16 +11,6 @@ enum {
     PAGES_WAITING_MAX = 65536,
 };
 
-/* Reading needs the right to subscribe. False: answered. */
-static bool may_read(const struct call *call, const struct channel_name *name)
-{
-    if (identity_may(call->identity, name->space->subscribe, RIGHT_SUBSCRIBE))
-        return true;
-    call_refuse_rights(call, identity_refusal(call->identity, name->space->subscribe),
-                       "reading this channel needs an API key with the right to subscribe");
-    return false;
-}
-
 static void put_channel_facts(struct buf *buf, const struct store_read *read)
 {
     buf_put_lit(buf, "{\"channel\":");
@@ -180,7 +170,7 @@ void serve_history(struct call *call)
 {
     struct channel_name *name = call_channel(call);
 
-    if (name != NULL && may_read(call, name))
+    if (name != NULL && call_passes(call, may(call->identity, name, ACTION_HISTORY)))
         read_page(call, name);
     channel_name_unref(name);
 }
@@ -240,7 +230,7 @@ void serve_channel(struct call *call)
 {
     struct channel_name *name = call_channel(call);
 
-    if (name != NULL && may_read(call, name))
+    if (name != NULL && call_passes(call, may(call->identity, name, ACTION_CHANNEL_INFO)))
         shard_read(call->api->shard, question_new(call, name, READ_AFTER, 0, 0, facts_came));
     channel_name_unref(name);
 }

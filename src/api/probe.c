@@ -102,11 +102,8 @@ static void stats_came(struct stats_command *command)
 
 void serve_metrics(struct call *call)
 {
-    if ((call->identity->rights & RIGHT_ADMIN) == 0) {
-        call_refuse_rights(call, call->identity->name[0] == '\0' ? 401 : 403,
-                           "metrics need an API key with the right admin");
+    if (!call_passes(call, may(call->identity, NULL, ACTION_METRICS)))
         return;
-    }
     struct stats_command *command = calloc(1, sizeof *command);
     must(command != NULL);
     command->owner    = call->exchange;

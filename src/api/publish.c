@@ -45,13 +45,12 @@ void serve_publish(struct call *call)
 {
     struct channel_name *name = call_body_is_plain(call) ? call_channel(call) : NULL;
     struct message      *message;
-    const char          *why;
     struct json_fault    json_fault;
     char                 detail[JSON_FAULT_BYTES];
 
     if (name == NULL)
         return;
-    struct publish_request publish_request = {
+    struct publish_request request = {
         .name     = name,
         .payload  = call->request->body,
         .media    = h1_field(call->request->head, SPAN("content-type")),
@@ -59,20 +58,19 @@ void serve_publish(struct call *call)
         .wall     = call->api->shard->wall,
         .identity = call->identity,
     };
-    if (call_u64(call, SPAN("ttl"), &publish_request.has_ttl, &publish_request.ttl_s)) {
-        unsigned status = publish_check(&publish_request, &message, &why, &json_fault);
-        if (status == 0)
-            call_publish(call, message, publish_request.key);
-        else
-            call_refuse_rights(call, status, json_fault_say(why, &json_fault, detail));
+    if (call_u64(call, SPAN("ttl"), &request.has_ttl, &request.ttl_s)) {
+        struct verdict verdict = publish_check(&request, &message, &json_fault);
+        if (verdict.status != 0)
+            verdict.reason = json_fault_say(verdict.reason, &json_fault, detail);
+        if (call_passes(call, verdict))
+            call_publish(call, message, request.key);
     }
     channel_name_unref(name);
 }
 
 void serve_recall(struct call *call)
 {
-    uint64_t    target = 0;
-    const char *why;
+    uint64_t target = 0;
 
     if (!span_u64(call->segments[4], &target) || target == 0) {
         call_refuse(call, 400, "a seq is a whole number from 1");
@@ -81,14 +79,11 @@ void serve_recall(struct call *call)
     struct channel_name *name = call_channel(call);
     if (name == NULL)
         return;
-    unsigned status = publish_check_rights(name, call->identity, &why);
-    if (status == 0) {
+    if (call_passes(call, may(call->identity, name, ACTION_RECALL))) {
         struct message *message = message_new(name, MESSAGE_RECALL, NULL, 0, SPAN(""), span_str(call->identity->name));
         message->target         = target;
         message->time           = call->api->shard->wall;
         call_publish(call, message, SPAN(""));
-    } else {
-        call_refuse_rights(call, status, why);
     }
     channel_name_unref(name);
 }

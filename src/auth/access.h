@@ -5,6 +5,7 @@
 #ifndef AUTH_ACCESS_H
 #define AUTH_ACCESS_H
 
+#include "auth/identity.h"
 #include "codec/h1/h1.h"
 #include "settings/settings.h"
 

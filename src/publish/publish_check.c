@@ -1,5 +1,6 @@
 #include "publish/publish_check.h"
 
+#include "base/must.h"
 #include "base/utf8.h"
 #include "message/epoch.h"
 
@@ -12,7 +13,7 @@ static bool is_media_word(struct span word)
     return word.len > 0;
 }
 
-/* type/subtype (RFC 9110 8.3.1); what parameters say is the reader's affair, but they can be passed on. */
+/* type/subtype (RFC 9110 8.3.1); the parameters mean nothing to us; they are checked so that they can be passed on. */
 static bool media_is_well_formed(struct span media)
 {
     struct span parameters = media, kind = SPAN(""), type = SPAN("");
@@ -26,7 +27,7 @@ static bool media_is_well_formed(struct span media)
     return media.len <= MEDIA_BYTES_MAX && is_media_word(type) && is_media_word(kind);
 }
 
-/* What curl says if it isn't told better, or nobody said anything (design: 4.4). */
+/* No media type was named, or only the one that curl names by itself (design: 4.4). */
 static bool media_is_unsaid(struct span media)
 {
     return media.len == 0 || span_eq_nocase(media, SPAN("application/x-www-form-urlencoded"));
@@ -42,55 +43,61 @@ static bool key_is_well_formed(struct span key)
     return true;
 }
 
-unsigned publish_check_rights(const struct channel_name *name, const struct identity *identity, const char **ret_why)
+static struct verdict refuse(unsigned status, const char *why)
 {
-    if (identity_may(identity, name->space->publish, RIGHT_PUBLISH))
-        return 0;
-    *ret_why = name->space->publish == ALLOW_NOBODY ? "only the server itself publishes in this namespace"
-                                                    : "publishing here needs an API key with the right to publish";
-    return identity_refusal(identity, name->space->publish);
+    return (struct verdict){ status, why };
 }
 
-static unsigned refuse(unsigned status, const char *why, const char **ret_why)
+static msec expiry_of(const struct publish_request *request)
 {
-    *ret_why = why;
-    return status;
+    uint64_t ttl_s = request->has_ttl ? request->ttl_s : request->name->space->ttl_s_default;
+    return ttl_s == 0 ? 0 : request->wall + (msec)ttl_s * 1000;
 }
 
-static msec expiry_of(const struct publish_request *publish_request)
+/* Replaces *media by the default if nothing was said. */
+static struct verdict check_media(struct span payload, struct span *media, struct json_fault *ret_json_fault)
 {
-    uint64_t ttl_s = publish_request->has_ttl ? publish_request->ttl_s : publish_request->name->space->ttl_s_default;
-    return ttl_s == 0 ? 0 : publish_request->wall + (msec)ttl_s * 1000;
+    if (media_is_unsaid(*media))
+        *media = utf8_is_valid(payload) ? SPAN("text/plain") : SPAN("application/octet-stream");
+    else if (!media_is_well_formed(*media))
+        return refuse(415, "a media type is type/subtype in visible ASCII, 255 bytes at most");
+    else if (json_is_media(*media) && !json_is_valid(payload, ret_json_fault))
+        return refuse(400, "the payload is declared JSON but isn't");
+    return (struct verdict){ 0 };
 }
 
-unsigned publish_check(const struct publish_request *publish_request, struct message **ret_message, const char **ret_why,
-                       struct json_fault *ret_json_fault)
+/* `media` as in check_media(). */
+static struct verdict check_all(const struct publish_request *request, struct span *media, struct json_fault *ret_json_fault)
 {
-    struct span media  = publish_request->media;
-    unsigned    status = publish_check_rights(publish_request->name, publish_request->identity, ret_why);
+    struct verdict verdict = may(request->identity, request->name, ACTION_PUBLISH);
 
-    *ret_json_fault = (struct json_fault){ .reason = NULL };
-    if (status != 0)
-        return status;
-    if (publish_request->payload.len > publish_request->name->space->payload_bytes_max)
-        return refuse(413, "the payload is longer than its namespace takes (payload_bytes_max)", ret_why);
-    if (!key_is_well_formed(publish_request->key))
-        return refuse(400, "an idempotency key is 1 to 255 bytes without control characters", ret_why);
-    if (publish_request->has_ttl && (publish_request->ttl_s == 0 || publish_request->ttl_s > PUBLISH_TTL_S_MAX))
-        return refuse(400, "ttl takes seconds, from 1 to ten years", ret_why);
-    if (media_is_unsaid(media))
-        media = utf8_is_valid(publish_request->payload) ? SPAN("text/plain") : SPAN("application/octet-stream");
-    else if (!media_is_well_formed(media))
-        return refuse(415, "a media type is type/subtype in visible ASCII, 255 bytes at most", ret_why);
-    else if (json_is_media(media) && !json_is_valid(publish_request->payload, ret_json_fault))
-        return refuse(400, "the payload is declared JSON but isn't", ret_why);
+    if (verdict.status != 0)
+        return verdict;
+    if (request->payload.len > request->name->space->payload_bytes_max)
+        return refuse(413, "the payload is longer than its namespace takes (payload_bytes_max)");
+    if (!key_is_well_formed(request->key))
+        return refuse(400, "an idempotency key is 1 to 255 bytes without control characters");
+    if (request->has_ttl && (request->ttl_s == 0 || request->ttl_s > PUBLISH_TTL_S_MAX))
+        return refuse(400, "ttl takes seconds, from 1 to ten years");
+    return check_media(request->payload, media, ret_json_fault);
+}
 
-    struct message *message = message_new(publish_request->name, MESSAGE_PLAIN, publish_request->payload.at,
-                                          (uint32_t)publish_request->payload.len, media, span_str(publish_request->identity->name));
-    message->time           = publish_request->wall;
-    message->expires_at     = expiry_of(publish_request);
+struct verdict publish_check(const struct publish_request *request, struct message **ret_message,
+                             struct json_fault *ret_json_fault)
+{
+    must(request->name != NULL && request->identity != NULL);
+    *ret_json_fault        = (struct json_fault){ .reason = NULL };
+    struct span    media   = request->media;
+    struct verdict verdict = check_all(request, &media, ret_json_fault);
+
+    if (verdict.status != 0)
+        return verdict;
+    struct message *message = message_new(request->name, MESSAGE_PLAIN, request->payload.at,
+                                          (uint32_t)request->payload.len, media, span_str(request->identity->name));
+    message->time           = request->wall;
+    message->expires_at     = expiry_of(request);
     *ret_message            = message;
-    return 0;
+    return verdict;
 }
 
 const char *publish_explain(enum publish_outcome outcome, unsigned *ret_status)

@@ -1,11 +1,11 @@
-/* publish_request.h - This module judges what is to be published, the same for all doors (HTTP, batch, WebSocket): is the channel
- * theirs to publish to, the payload small enough, JSON if it says so? It refuses to know how it came in. */
+/* publish_check.h - This module judges what is to be published, the same for HTTP, batches and WebSockets: may the caller
+ * publish in the channel, is the payload short enough, is it JSON if it says so? It refuses to know how it came in. */
 #ifndef PUBLISH_PUBLISH_CHECK_H
 #define PUBLISH_PUBLISH_CHECK_H
 
+#include "auth/may.h"
 #include "base/buf.h"
 #include "codec/json/json.h"
-#include "message/identity.h"
 #include "node/command.h"
 
 enum { PUBLISH_KEY_BYTES_MAX = 255, PUBLISH_TTL_S_MAX = 10 * 366 * 24 * 3600 };
@@ -22,14 +22,11 @@ struct publish_request {
     const struct identity *identity;
 };
 
-/* 0: *ret_message is the message, the caller's. Else the HTTP status of the refusal, and *ret_why in words (static), to
- * which *ret_json_fault adds what is wrong with a payload that is declared JSON, and nothing in other refusals:
- * json_fault_say() puts both together. */
-unsigned publish_check(const struct publish_request *publish_request, struct message **ret_message, const char **ret_why,
-                       struct json_fault *ret_json_fault);
-
-/* May they take back or publish here? 0, 401 or 403. */
-unsigned publish_check_rights(const struct channel_name *name, const struct identity *identity, const char **ret_why);
+/* Status 0: *ret_message is the message; the caller owns it. Else the HTTP status of the refusal, and why. *ret_json_fault
+ * adds what is wrong with a payload that is declared JSON, and nothing to other refusals: json_fault_say() puts both
+ * together. */
+struct verdict publish_check(const struct publish_request *request, struct message **ret_message,
+                             struct json_fault *ret_json_fault);
 
 /* How a publish ended, for its asker: NULL if well, else why not, and its HTTP status. *ret_status: 201 or 200 if well. */
 const char *publish_explain(enum publish_outcome outcome, unsigned *ret_status);

@@ -88,14 +88,14 @@ static void a_publish_is_judged(void **state)
     setting_init(&setting);
     space_of(&setting)->payload_bytes_max = 10;
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        struct publish_request   publish_request  = { setting.name, rows[i].payload, rows[i].media, rows[i].key, rows[i].has_ttl,
-                                    rows[i].ttl_s, 1000, &sender };
-        struct message *message = NULL;
-        const char     *why     = NULL;
-        struct json_fault json_fault;
-        unsigned        status  = publish_check(&publish_request, &message, &why, &json_fault);
-        if (status != rows[i].status || (status == 0) != (message != NULL) || (status != 0) != (why != NULL))
-            fail_msg("%s: %u", rows[i].name, status);
+        struct publish_request request = { setting.name, rows[i].payload, rows[i].media, rows[i].key, rows[i].has_ttl,
+                                           rows[i].ttl_s, 1000, &sender };
+        struct message        *message = NULL;
+        struct json_fault      json_fault;
+        struct verdict         verdict = publish_check(&request, &message, &json_fault);
+        if (verdict.status != rows[i].status || (verdict.status == 0) != (message != NULL) ||
+            (verdict.status != 0) != (verdict.reason != NULL))
+            fail_msg("%s: %u", rows[i].name, verdict.status);
         if (message == NULL)
             continue;
         if (!span_eq(message_media(message), span_str(rows[i].kept)))
@@ -118,13 +118,12 @@ static void a_default_life_time_can_be_overruled(void **state)
     setting_init(&setting);
     space_of(&setting)->ttl_s_default = 60;
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        struct publish_request publish_request = {
+        struct publish_request request = {
             .name = setting.name, .has_ttl = rows[i].has_ttl, .ttl_s = 7, .wall = 1000, .identity = &sender,
         };
         struct message *message;
-        const char     *why;
-        struct json_fault json_fault;
-        assert_int_equal(publish_check(&publish_request, &message, &why, &json_fault), 0);
+        struct json_fault      json_fault;
+        assert_int_equal(publish_check(&request, &message, &json_fault).status, 0);
         assert_int_equal(message->expires_at, rows[i].expires_at);
         message_unref(message);
     }
@@ -151,15 +150,12 @@ static void a_namespace_says_who_may(void **state)
 
     setting_init(&setting);
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        struct publish_request   publish_request = { .name = setting.name, .wall = 1000, .identity = rows[i].who, .key = SPAN("a\nb") };
-        struct message *message;
-        const char     *why = NULL;
-        struct json_fault json_fault;
+        struct publish_request request = { .name = setting.name, .wall = 1000, .identity = rows[i].who, .key = SPAN("a\nb") };
+        struct message        *message;
+        struct json_fault      json_fault;
 
         space_of(&setting)->publish = rows[i].allowed;
-        if (publish_check_rights(setting.name, rows[i].who, &why) != rows[i].status)
-            fail_msg("%s", rows[i].name);
-        if (publish_check(&publish_request, &message, &why, &json_fault) != (rows[i].status == 0 ? 400 : rows[i].status))
+        if (publish_check(&request, &message, &json_fault).status != (rows[i].status == 0 ? 400 : rows[i].status))
             fail_msg("%s: rights don't come first", rows[i].name);
     }
     channel_name_unref(setting.name);
@@ -201,19 +197,18 @@ static void a_payload_that_is_no_json_says_why(void **state)
         };
         char              want[JSON_FAULT_BYTES], detail[JSON_FAULT_BYTES];
         struct message   *message;
-        const char       *why;
         struct json_fault json_fault;
 
-        assert_int_equal(publish_check(&publish_request, &message, &why, &json_fault), 400);
+        struct verdict verdict = publish_check(&publish_request, &message, &json_fault);
+        assert_int_equal(verdict.status, 400);
         snprintf(want, sizeof want, "the payload is declared JSON but isn't: %s", rows[i].detail);
-        assert_string_equal(json_fault_say(why, &json_fault, detail), want);
+        assert_string_equal(json_fault_say(verdict.reason, &json_fault, detail), want);
     }
     /* Other refusals say nothing of JSON. */
     struct publish_request not_media = { .name = setting.name, .media = SPAN("json"), .identity = &sender };
     struct message        *message;
-    const char            *why;
     struct json_fault      json_fault = { .reason = "not asked" };
-    assert_int_equal(publish_check(&not_media, &message, &why, &json_fault), 415);
+    assert_int_equal(publish_check(&not_media, &message, &json_fault).status, 415);
     assert_null(json_fault.reason);
     channel_name_unref(setting.name);
 }

@@ -2,9 +2,9 @@
 #ifndef SESSION_SESSION_WORKER_H
 #define SESSION_SESSION_WORKER_H
 
+#include "auth/may.h"
 #include "codec/json/json.h"
 #include "http/http.h"
-#include "message/identity.h"
 #include "node/shard.h"
 #include "session/frame_batch.h"
 

@@ -47,21 +47,19 @@ static void subscribe_requests_push(struct subscribe_requests *requests, struct 
 bool subscribe_requests_add(struct subscribe_requests *requests, struct session_worker *worker, struct span channel, struct start start,
                 const struct identity *identity)
 {
-    struct channel_name    *name;
-    enum channel_name_fault fault;
+    struct channel_name *name;
 
     if (requests->count >= worker->limits.channels_max)
         return subscribe_requests_fault(requests, 400, "too many channels on one connection (channels_per_connection_max)");
     if (subscribe_requests_find(requests, channel) != NULL)
         return subscribe_requests_fault(requests, 400, "a channel is named twice");
-    fault = channel_name_new(worker->namespaces, worker->hash_key, channel, &name);
-    if (fault != CHANNEL_NAME_OK)
-        return subscribe_requests_fault(requests, fault == CHANNEL_NAME_UNKNOWN ? 404 : 400, channel_name_fault_text(fault));
-    if (!identity_may(identity, name->space->subscribe, RIGHT_SUBSCRIBE)) {
-        unsigned status = identity_refusal(identity, name->space->subscribe);
+    struct verdict verdict = may_name(worker->namespaces, worker->hash_key, channel, &name);
+    if (verdict.status != 0)
+        return subscribe_requests_fault(requests, verdict.status, verdict.reason);
+    verdict = may(identity, name, ACTION_SUBSCRIBE);
+    if (verdict.status != 0) {
         channel_name_unref(name);
-        return subscribe_requests_fault(requests, status,
-                            "following this channel needs an API key with the right to subscribe");
+        return subscribe_requests_fault(requests, verdict.status, verdict.reason);
     }
     subscribe_requests_push(requests, name, start);
     return true;

@@ -442,18 +442,19 @@ static void on_publish(struct ws_session *session, struct request *request)
         fault = "publish takes channel, one of data and data_base64, and perhaps media, ttl, key, ref";
         goto out;
     }
-    enum channel_name_fault name_fault = channel_name_new(worker->namespaces, worker->hash_key, channel, &name);
-    if (name_fault != CHANNEL_NAME_OK) {
-        code  = name_fault == CHANNEL_NAME_UNKNOWN ? 404 : 400;
-        fault = channel_name_fault_text(name_fault);
+    struct verdict verdict = may_name(worker->namespaces, worker->hash_key, channel, &name);
+    code                   = verdict.status;
+    fault                  = verdict.reason;
+    if (code != 0)
         goto out;
-    }
     struct publish_request publish_request = {
         .name = name, .payload = payload, .media = media.len > 0 ? media : media_default, .key = key,
         .has_ttl = has_ttl, .ttl_s = ttl, .wall = worker->loop->wall, .identity = session_identity(session),
     };
     struct message *message;
-    code = publish_check(&publish_request, &message, &fault, &json_fault);
+    verdict = publish_check(&publish_request, &message, &json_fault);
+    code    = verdict.status;
+    fault   = verdict.reason;
     if (code == 0)
         session_send_publish(session, message, key, request->ref);
 out:

@@ -9,7 +9,8 @@
 #include <sys/socket.h>
 
 #include "base/buf.h"
-#include "message/identity.h"
+#include "message/key_right.h"
+#include "message/namespace.h"
 #include "base/log_level.h"
 
 enum store_kind { STORE_ROCKS, STORE_MEMORY };

@@ -72,7 +72,7 @@ def test_websocket_frames(case):
     wire = bytes.fromhex(case["hex"])
     told = subprocess.run([TRANSCRIPT / "ws_transcript"], input=b"%d %d %d\n" % (len(wire), 1 << 20, 16) + wire,
                           stdout=subprocess.PIPE, timeout=SECONDS, check=True).stdout
-    assert json.loads(told)["transcript"] == case["transcript"]
+    assert json.loads(told)["transcript"] == case["tale"]
 
 
 def shake(server, key):

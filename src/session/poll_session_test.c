@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -23,8 +24,8 @@ static void ask(int fd, const char *query)
     buf_fini(&request);
 }
 
-/* Turns until the answer is there; its body without the cursor's value, which is an epoch and more. */
-static void answer(struct stage *stage, int fd, struct buf *ret)
+/* Turns until the answer is there; its body. */
+static void whole_answer(struct stage *stage, int fd, struct buf *ret)
 {
     struct span rest, length;
     uint64_t    bytes;
@@ -46,6 +47,12 @@ static void answer(struct stage *stage, int fd, struct buf *ret)
         must(stage_read(fd, ret));
     }
     assert_int_equal(ret->len, bytes);
+}
+
+/* The body without the cursor's value, which is an epoch and more. */
+static void answer(struct stage *stage, int fd, struct buf *ret)
+{
+    whole_answer(stage, fd, ret);
     const char *cursor = memmem(ret->at, ret->len, ",\"cursor\":\"", 11);
     if (cursor != NULL)
         ret->len = (size_t)(cursor + 10 - ret->at);
@@ -189,12 +196,153 @@ static void a_long_answer_leaves_no_memory_behind(void **state)
     stage_fini(&stage);
 }
 
+/* --- many channels, one poll after the other ---------------------------------------------------------------------- */
+
+enum { POLL_OBJECTS_MAX = 1000, POLL_BYTES_MAX = 1 << 20, POLLS_MAX = 400 };
+
+/* What a client has had of each channel: everything up to and with `at`. */
+struct tally {
+    uint64_t at[STAGE_LOGS_MAX];
+    size_t   objects, bytes;    /* of the last answer; bytes: without its last object */
+};
+
+static uint64_t number_behind(struct span object, const char *name)
+{
+    const char *at = memmem(object.at, object.len, name, strlen(name));
+    uint64_t    number;
+
+    must(at != NULL);
+    struct span text = span_skip(object, (size_t)(at - object.at) + strlen(name));
+    size_t      len  = 0;
+    while (len < text.len && text.at[len] >= '0' && text.at[len] <= '9')
+        len++;
+    must(span_u64(span_head(text, len), &number));
+    return number;
+}
+
+/* No message or gap is left out, comes twice or out of order. */
+static void tally_object(struct tally *tally, struct span object)
+{
+    bool      is_gap = memmem(object.at, object.len, "\"why\":", 6) != NULL;
+    uint64_t *at     = &tally->at[number_behind(object, "\"channel\":\"topic:")];
+    uint64_t  first  = number_behind(object, is_gap ? ",\"from\":" : "\"seq\":");
+
+    if (first != *at + 1)
+        fail_msg("behind %lu: %.*s", (unsigned long)*at, SPAN_ARG(span_head(object, object.len < 300 ? object.len : 300)));
+    *at = is_gap ? number_behind(object, ",\"to\":") : first;
+    tally->objects++;
+}
+
+/* Reads {"messages":[…],"cursor":"…"}; ret_query becomes what the next poll asks. Payloads hold no braces. */
+static void tally_answer(struct tally *tally, struct span body, struct buf *ret_query)
+{
+    const struct span head = SPAN("{\"messages\":[");
+
+    must(span_starts(body, head));
+    tally->objects = 0;
+    tally->bytes   = head.len;
+    for (body = span_skip(body, head.len); body.at[0] != ']'; body = span_skip(body, body.at[0] == ',')) {
+        const char *end = memchr(body.at, '}', body.len);
+        must(body.at[0] == '{' && end != NULL);
+        struct span object = span_head(body, (size_t)(end + 1 - body.at));
+        body               = span_skip(body, object.len);
+        tally_object(tally, object);
+        tally->bytes += body.at[0] == ']' ? 0 : object.len + 1;
+    }
+    must(span_starts(body, SPAN("],\"cursor\":\"")) && body.at[body.len - 1] == '}');
+    body = span_head(span_skip(body, 12), body.len - 14);
+    buf_clear(ret_query);
+    buf_putf(ret_query, "cursor=%.*s&wait=0", SPAN_ARG(body));
+}
+
+/* A reader of all channels keeps their news in memory, where a poll finds them all at once. */
+static void follow_all(struct stage *stage, int fd)
+{
+    struct buf request;
+
+    buf_init(&request, 1 << 14);
+    buf_put_lit(&request, "GET /v1/subscribe?channel=topic:0");
+    for (size_t n = 1; n < stage->log_count; n++)
+        buf_putf(&request, "&channel=topic:%zu", n);
+    buf_put_lit(&request, " HTTP/1.1\r\nHost: a\r\nAccept: application/x-ndjson\r\n\r\n");
+    must(send(fd, request.at, request.len, MSG_NOSIGNAL) == (ssize_t)request.len);
+    buf_fini(&request);
+    for (int turn = 0; turn < 4; turn++)
+        stage_turn(stage);
+}
+
+static void no_poll_is_too_large_and_none_leaves_anything_out(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        size_t      channels;
+        uint64_t    after, first, head; /* of each channel: where the client stands, and what the log holds */
+        unsigned    news;               /* what comes then: it is in memory */
+        bool        meets_objects_max, meets_bytes_max;
+    } rows[] = {
+        { "few", 3, 0, 1, 0, 5, false, false },
+        { "as many as fit", 50, 0, 1, 0, 20, true, false },
+        { "one too many in each", 50, 0, 1, 0, 21, true, false },
+        { "far more objects", STAGE_LOGS_MAX, 0, 1, 0, 22, true, false },
+        { "large ones", 40, 22, 1, 22, 1, false, true },
+        { "large ones among small ones", STAGE_LOGS_MAX, 20, 1, 20, 8, false, true },
+        { "pages of the log come first", 40, 0, 1, 23, 20, false, false },
+        { "gaps come first", 40, 1, 7, 20, 12, false, false },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct stage stage;
+        struct tally tally = { 0 };
+        struct buf   query, body;
+        bool         has_met_objects = false, has_met_bytes = false;
+        size_t       polls = 0;
+
+        stage_init(&stage, i);
+        buf_init(&query, 1 << 14);
+        buf_init(&body, 1 << 22);
+        for (size_t n = 0; n < rows[i].channels; n++) {
+            char name[32];
+            snprintf(name, sizeof name, "topic:%zu", n);
+            stage_log(&stage, name, rows[i].first, rows[i].head);
+            buf_putf(&query, "channel=%s&after=%d&", name, (int)rows[i].after);
+            tally.at[n] = rows[i].after;
+        }
+        buf_put_lit(&query, "wait=0");
+        int follower = stage_connect(&stage), fd = stage_connect(&stage);
+        follow_all(&stage, follower);
+        for (unsigned round = 0; round < rows[i].news; round++)
+            for (size_t n = 0; n < rows[i].channels; n++)
+                stage_publish(&stage, &stage.logs[n]);
+        do {
+            buf_putc(&query, '\0');
+            ask(fd, query.at);
+            whole_answer(&stage, fd, &body);
+            tally_answer(&tally, buf_span(&body), &query);
+            if (tally.objects > POLL_OBJECTS_MAX || tally.bytes >= POLL_BYTES_MAX)
+                fail_msg("%s: %zu objects, %zu bytes before the last", rows[i].name, tally.objects, tally.bytes);
+            has_met_objects |= tally.objects == POLL_OBJECTS_MAX;
+            has_met_bytes |= body.len >= POLL_BYTES_MAX;
+        } while (tally.objects > 0 && ++polls < POLLS_MAX);
+        for (size_t n = 0; n < rows[i].channels; n++)
+            if (tally.at[n] != stage.logs[n].head)
+                fail_msg("%s: channel %zu ends at %lu", rows[i].name, n, (unsigned long)tally.at[n]);
+        if (has_met_objects != rows[i].meets_objects_max || has_met_bytes != rows[i].meets_bytes_max)
+            fail_msg("%s: met %d and %d", rows[i].name, has_met_objects, has_met_bytes);
+        buf_fini(&query);
+        buf_fini(&body);
+        close(follower);
+        close(fd);
+        stage_fini(&stage);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_poll_is_answered_when_there_is_something),
         cmocka_unit_test(polls_among_streams_get_their_own),
         cmocka_unit_test(a_long_answer_leaves_no_memory_behind),
+        cmocka_unit_test(no_poll_is_too_large_and_none_leaves_anything_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

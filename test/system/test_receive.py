@@ -573,6 +573,35 @@ def test_a_poll_that_nothing_comes_for_is_answered_in_time(server):
         assert poll.cursor == token_of((channel, history(server, channel).json()["epoch"], 1))
 
 
+def poll_to_the_end(server, channels):
+    """All events from the first on, and (objects, bytes) of each answer."""
+    heard, sizes = [], []
+    with Poll(server, query_of(*[(channel, "after=0") for channel in channels])) as poll:
+        while page := poll.page(wait=0):
+            assert len(page) <= 1000 and sum(len(event["payload"]) for event in page[:-1]) < 1 << 20
+            sizes.append((len(page), poll.page_bytes))
+            heard += page
+    return heard, sizes
+
+
+@pytest.mark.parametrize("payload_bytes, each, least_objects, least_bytes", [(10, 250, 1000, 0), (200000, 3, 1, 1 << 20)])
+def test_a_poll_ends_at_its_maximum_and_the_next_goes_on(server, payload_bytes, each, least_objects, least_bytes):
+    """1,000 objects, or the one that reaches 1 MiB, over 8 channels: nothing is left out, doubled or out of order."""
+    channels, met = [fresh() for _ in range(8)], False
+    for channel in channels:
+        publish_many(server, channel, [(b"%d " % seq).ljust(payload_bytes, b".") for seq in range(1, each + 1)])
+    for _ in range(50):  # a poll is answered with those pages of the log that have come: mostly with all
+        heard, sizes = poll_to_the_end(server, channels)
+        assert len(heard) == len(channels) * each, sizes
+        for channel in channels:
+            mine = [(event["seq"], event["payload"].split()[0]) for event in heard if event["channel"] == channel]
+            assert mine == [(seq, b"%d" % seq) for seq in range(1, each + 1)], (channel, sizes)
+        met = any(count >= least_objects and size >= least_bytes for count, size in sizes)
+        if met:
+            break
+    assert met, sizes
+
+
 def test_two_polls_with_one_cursor(server):  # threat 82
     channel = filled(server, 2)
     query = query_of((channel, "after=2"))

@@ -444,6 +444,7 @@ class FormData(Multipart):
 class Poll(Reader):
     """Asks again, with the cursor that the last answer gave."""
     media = "application/json"
+    page_bytes = None   # of the last answer
 
     def open(self):
         self.waiting = []
@@ -456,6 +457,7 @@ class Poll(Reader):
         query = "cursor=" + self.cursor if self.cursor else self.query
         answer = self.ask(query if wait is None else f"{query}&wait={wait}").want(200)
         assert answer.field("Content-Type") == "application/json"
+        self.page_bytes = len(answer.body)
         members = members_of(answer.body.decode())
         assert list(members) == ["messages", "cursor"]
         if members["cursor"][0] is not None:

@@ -1,5 +1,10 @@
 #include "main/limits.h"
 
+/* The store reads at most READ_ENTRIES_MAX entries at a time: a setting must not promise more. */
+#define COUNT(name, def, least, most, takes, help) enum { name##_at_most = (most) };
+#include "settings/settings.def"
+_Static_assert((int)history_limit_max_at_most == (int)READ_ENTRIES_MAX, "a page of history is one read");
+
 struct http_limits http_limits_of(const struct settings *settings)
 {
     return (struct http_limits){
@@ -45,8 +50,7 @@ struct api_limits api_limits_of(const struct settings *settings)
         .payload_bytes_max  = payload,
         .batch_bytes_max    = settings->batch_bytes_max,
         .batch_messages_max = (uint32_t)settings->batch_messages_max,
-        .history_limit_max  = settings->history_limit_max < READ_ENTRIES_MAX ? (uint32_t)settings->history_limit_max
-                                                                             : READ_ENTRIES_MAX,
+        .history_limit_max  = (uint32_t)settings->history_limit_max,
         .history_bytes_max  = 4 * 1024 * 1024,
     };
 }

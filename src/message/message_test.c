@@ -328,9 +328,6 @@ static void words_for_people(void **state)
 
     for (int why = GAP_EXPIRED; why <= GAP_CORRUPT; why++)
         assert_string_equal(gap_why_text((enum gap_why)why), whys[why]);
-    assert_string_equal(durability_text(DURABLE), "durable");
-    assert_string_equal(durability_text(MEMORY), "memory");
-    assert_string_equal(durability_text(NONE), "none");
 }
 
 int main(void)

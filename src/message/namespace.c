@@ -71,13 +71,3 @@ enum rc namespaces_add(struct namespaces *set, struct span name, struct namespac
     *ret = space;
     return RC_OK;
 }
-
-const char *durability_text(enum durability durability)
-{
-    switch (durability) {
-    case DURABLE: return "durable";
-    case MEMORY: return "memory";
-    case NONE: return "none";
-    }
-    return "unknown";
-}

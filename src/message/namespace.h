@@ -56,6 +56,4 @@ struct namespace *namespaces_find(struct namespaces *set, struct span name);
  * RC_FULL: NAMESPACES_MAX are. */
 enum rc namespaces_add(struct namespaces *set, struct span name, struct namespace **ret) RC_MUST_USE;
 
-const char *durability_text(enum durability durability);
-
 #endif

@@ -148,7 +148,6 @@ static void field_put(struct buf *line, enum log_format format, const struct log
     case LOG_TEXT: text_put(line, format, field->text); break;
     case LOG_U64: buf_put_u64(line, field->u64); break;
     case LOG_I64: buf_putf(line, "%lld", (long long)field->i64); break;
-    case LOG_BOOL: buf_put(line, field->is_true ? SPAN("true") : SPAN("false")); break;
     }
 }
 

@@ -20,7 +20,6 @@
 #include "base/list.h"
 #include "base/log_level.h"
 #include "base/msec.h"
-#include "base/rc.h"
 
 enum {
     LOG_LINE_BYTES_MAX     = 4096,  /* PIPE_BUF on Linux: a pipe takes such a line whole */
@@ -29,7 +28,7 @@ enum {
     LOG_FIELDS_MAX         = 24,    /* of one line, the event among them */
 };
 
-enum log_kind { LOG_TEXT, LOG_U64, LOG_I64, LOG_BOOL };
+enum log_kind { LOG_TEXT, LOG_U64, LOG_I64 };
 
 /* Borrows its texts until LOG() returns. `name` is ours, [a-z_]+, never a stranger's. */
 struct log_field {
@@ -39,7 +38,6 @@ struct log_field {
         struct span text;
         uint64_t    u64;
         int64_t     i64;
-        bool        is_true;
     };
 };
 
@@ -82,17 +80,6 @@ static inline struct log_field log_u64(const char *name, uint64_t value)
 static inline struct log_field log_i64(const char *name, int64_t value)
 {
     return (struct log_field){ .name = name, .kind = LOG_I64, .i64 = value };
-}
-
-static inline struct log_field log_bool(const char *name, bool is_true)
-{
-    return (struct log_field){ .name = name, .kind = LOG_BOOL, .is_true = is_true };
-}
-
-/* error="no space" */
-static inline struct log_field log_rc(enum rc rc)
-{
-    return log_str("error", rc_text(rc));
 }
 
 /* error="Connection reset by peer", from an errno. */

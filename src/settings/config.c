@@ -6,7 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { FLAGS_MAX = 256, WHY_BYTES_MAX = 2048, NAME_BYTES_MAX = 64 };
+enum { WHY_BYTES_MAX = 2048, NAME_BYTES_MAX = 64 };
 
 #define VARIABLE_HEAD "LONGWIRE_"
 

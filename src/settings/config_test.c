@@ -60,6 +60,7 @@ static void a_file_is_refused_with_line_name_and_what_is_allowed(void **state)
         { "lops = 1", "f:1: lops: there is no such setting; longwired --help lists them all\n" },
         { "\n\x1b[2J = 1", "f:2: ?[2J: there is no such setting; longwired --help lists them all\n" },
         { "; a\nloops = 65\n", "f:2: loops: must be a number from 0 to 64\n" },
+        { "\nhistory_limit_max = 1001\n", "f:2: history_limit_max: must be a number from 1 to 1000\n" },
         { "loops = 2 # two\n", "f:1: loops: must be a number from 0 to 64\n" },
         { "loops =\n", "f:1: loops: must be a number from 0 to 64\n" },
         { "loops = 1\r\nloops = 1\r\n", "f:2: loops: stands in this file twice\n" },

@@ -401,8 +401,6 @@ static void options_fill(struct mem_store_options *options)
         options->key_count_max = KEY_COUNT_MAX;
     if (options->key_keep_ms == 0)
         options->key_keep_ms = KEY_KEEP_MS;
-    if (options->is_unbounded)
-        options->channel_count_max = options->ring_bytes_max = options->key_count_max = SIZE_MAX;
 }
 
 struct store *mem_store_new(const struct mem_store_options *options)

@@ -23,8 +23,6 @@ struct mem_store_options {
     size_t          ring_bytes_max;     /* 0: 256 MiB */
     size_t          key_count_max;      /* 0: 1,000,000 */
     msec            key_keep_ms;        /* 0: 24 hours */
-    bool            is_unbounded;       /* stands in for a durable store in the simulator: the three bounds above are
-                                         * off, so the epoch never changes; retention is the namespace's */
 };
 
 /* Freed by its close. */

@@ -15,15 +15,6 @@ static struct store *open_plain(struct bench *bench)
     return mem_store_new(&options);
 }
 
-static struct store *open_unbounded(struct bench *bench)
-{
-    const struct mem_store_options options = {
-        .epoch_first = 78, .id_first = 1, .hash_key = bench->hash_key, .channel_count_max = 1, .is_unbounded = true
-    };
-
-    return mem_store_new(&options);
-}
-
 static struct store *open_tight(struct bench *bench)
 {
     const struct mem_store_options options = {
@@ -35,7 +26,6 @@ static struct store *open_tight(struct bench *bench)
 }
 
 static const struct store_maker plain     = { "mem", open_plain, NULL };
-static const struct store_maker unbounded = { "mem, unbounded", open_unbounded, NULL };
 static const struct store_maker tight     = { "mem, tight", open_tight, NULL };
 
 static uint64_t epoch_of(struct bench *bench, const char *channel)
@@ -165,6 +155,6 @@ int main(void)
         cmocka_unit_test(tend_empties_rings_by_age),
         cmocka_unit_test(what_is_never_kept_is_numbered),
     };
-    return store_battery_run(&plain) + store_battery_run(&unbounded) +
+    return store_battery_run(&plain) +
            cmocka_run_group_tests_name("mem, its bounds", tests, NULL, NULL);
 }

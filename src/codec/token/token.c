@@ -45,26 +45,6 @@ static size_t place_write(struct span channel, uint64_t epoch, uint8_t *to)
     return 1 + channel.len + big_endian_write(epoch, EPOCH_BYTES, to + 1 + channel.len);
 }
 
-void token_stem_init(struct token_stem *stem, struct span channel, uint64_t epoch)
-{
-    stem->bytes[0] = TOKEN_VERSION;
-    stem->bytes[1] = 1;
-    stem->len      = (uint16_t)(2 + place_write(channel, epoch, stem->bytes + 2));
-    stem->checksum = checksum_add(checksum_start, span_of(stem->bytes, stem->len));
-}
-
-void token_stem_put(const struct token_stem *stem, struct buf *buf, uint64_t seq)
-{
-    uint8_t bytes[sizeof stem->bytes + VARINT_BYTES_MAX + CHECKSUM_BYTES];
-
-    memcpy(bytes, stem->bytes, stem->len);
-    size_t   seq_len  = varint_write(seq, bytes + stem->len);
-    uint32_t checksum = checksum_add(stem->checksum, span_of(bytes + stem->len, seq_len));
-    size_t   len      = stem->len + seq_len;
-    len += big_endian_write(checksum, CHECKSUM_BYTES, bytes + len);
-    base64url_put(buf, span_of(bytes, len));
-}
-
 void token_put(struct buf *buf, const struct place *places, size_t count)
 {
     must(count > 0 && count <= TOKEN_PLACES_MAX);

@@ -29,16 +29,6 @@ struct place {
 /* 1 to TOKEN_PLACES_MAX places, channels of 1 to TOKEN_CHANNEL_BYTES_MAX bytes; any such set has a token. */
 void token_put(struct buf *buf, const struct place *places, size_t count);
 
-/* For a reader of one channel: all but the seq is made ready once. Writes what token_put() would. */
-struct token_stem {
-    uint8_t  bytes[3 + TOKEN_CHANNEL_BYTES_MAX + 8];
-    uint16_t len;
-    uint32_t checksum;  /* of bytes[0 … len) */
-};
-
-void token_stem_init(struct token_stem *stem, struct span channel, uint64_t epoch);
-void token_stem_put(const struct token_stem *stem, struct buf *buf, uint64_t seq);
-
 /* A token taken apart. */
 struct token {
     struct place *places;  /* owned; their channels point into bytes */

@@ -6,19 +6,6 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len);
 
-/* The short way to write a token of one place writes the same. */
-static void check_stem(const struct place *place, struct span text)
-{
-    struct token_stem stem;
-    struct buf        again;
-
-    buf_init(&again, TOKEN_TEXT_BYTES_MAX);
-    token_stem_init(&stem, place->channel, place->epoch);
-    token_stem_put(&stem, &again, place->seq);
-    must(span_eq(buf_span(&again), text));
-    buf_fini(&again);
-}
-
 static void check(struct span text)
 {
     struct token token;
@@ -30,8 +17,6 @@ static void check(struct span text)
         must(token.count > 0 && token.count <= TOKEN_PLACES_MAX);
         token_put(&again, token.places, token.count);
         must(span_eq(buf_span(&again), text));
-        if (token.count == 1)
-            check_stem(&token.places[0], text);
     } else {
         must(token.count == 0);
     }

@@ -69,32 +69,6 @@ static void the_largest_set_fits_exactly(void **state)
     free(places);
 }
 
-static void the_stem_writes_the_same(void **state)
-{
-    (void)state;
-    static const uint64_t seqs[] = { 0, 1, 127, 128, 16383, 16384, UINT32_MAX, UINT64_MAX };
-    struct buf one, other;
-    struct token_stem stem;
-
-    buf_init(&one, TOKEN_TEXT_BYTES_MAX);
-    buf_init(&other, TOKEN_TEXT_BYTES_MAX);
-    memset(name_bytes, 'n', sizeof name_bytes);
-    for (size_t len = 1; len <= sizeof name_bytes; len++) {
-        struct place place = { span_of(name_bytes, len), 0x1122334455667788, 0 };
-        token_stem_init(&stem, place.channel, place.epoch);
-        for (size_t i = 0; i < sizeof seqs / sizeof seqs[0]; i++) {
-            place.seq = seqs[i];
-            buf_clear(&one);
-            buf_clear(&other);
-            token_put(&one, &place, 1);
-            token_stem_put(&stem, &other, place.seq);
-            assert_true(span_eq(buf_span(&one), buf_span(&other)));
-        }
-    }
-    buf_fini(&other);
-    buf_fini(&one);
-}
-
 /* The form is a contract: clients keep tokens over an upgrade of the server. */
 static void the_form_stays(void **state)
 {
@@ -227,7 +201,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(places_come_back),
         cmocka_unit_test(the_largest_set_fits_exactly),
-        cmocka_unit_test(the_stem_writes_the_same),
         cmocka_unit_test(the_form_stays),
         cmocka_unit_test(a_changed_command_is_refused),
         cmocka_unit_test(a_wrong_form_is_refused),

@@ -1,10 +1,6 @@
 #include "hub/channel.h"
 
-#include <stdlib.h>
-
 #include "base/must.h"
-
-enum { WINDOW_FIRST_CAP = 4 };
 
 struct channel *channel_new(struct channel_name *name, struct pool *pool)
 {
@@ -26,55 +22,18 @@ void channel_free(struct channel *channel, struct pool *pool)
     pool_give(pool, channel);
 }
 
-static struct message **window_slot(struct window *window, uint32_t index)
-{
-    return &window->ring[(window->first + index) & (window->cap - 1)];
-}
-
 struct message *channel_window_at(const struct channel *channel, uint64_t seq)
 {
-    struct window *window = channel->window;
+    uint32_t count = message_ring_count(channel->window);
 
-    if (window == NULL || seq > channel->head || channel->head - seq >= window->count)
+    if (seq > channel->head || channel->head - seq >= count)
         return NULL;
-    return *window_slot(window, window->count - 1 - (uint32_t)(channel->head - seq));
+    return message_ring_at(channel->window, count - 1 - (uint32_t)(channel->head - seq));
 }
 
 void channel_window_clear(struct channel *channel)
 {
-    if (channel->window == NULL)
-        return;
-    for (uint32_t i = 0; i < channel->window->count; i++)
-        message_unref(*window_slot(channel->window, i));
-    free(channel->window);
-    channel->window = NULL;
-}
-
-static void window_drop_oldest(struct window *window)
-{
-    struct message *message = *window_slot(window, 0);
-
-    window->bytes -= message_size(message);
-    message_unref(message);
-    window->first++;
-    window->count--;
-}
-
-static struct window *window_grown(struct window *window)
-{
-    uint32_t       cap   = window == NULL ? WINDOW_FIRST_CAP : window->cap * 2;
-    struct window *wider = malloc(sizeof *wider + cap * sizeof wider->ring[0]);
-
-    must(wider != NULL);
-    *wider = (struct window){ .cap = cap };
-    if (window != NULL) {
-        for (uint32_t i = 0; i < window->count; i++)
-            wider->ring[i] = *window_slot(window, i);
-        wider->count = window->count;
-        wider->bytes = window->bytes;
-        free(window);
-    }
-    return wider;
+    message_ring_clear(&channel->window);
 }
 
 /* A message taken back must not be read from the window any more: what remains of it takes its place. */
@@ -84,11 +43,14 @@ static void window_recall(struct channel *channel, const struct message *recall)
     if (old == NULL)
         return;
 
-    struct window   *window = channel->window;
-    struct message **slot   = window_slot(window, window->count - 1 - (uint32_t)(channel->head - recall->target));
-    *slot                   = message_recalled(old, recall);
-    window->bytes -= message_size(old) - message_size(*slot);
-    message_unref(old);
+    struct message *rest = message_recalled(old, recall);
+    uint32_t        last = message_ring_count(channel->window) - 1;
+    message_unref(message_ring_swap(channel->window, last - (uint32_t)(channel->head - recall->target), &rest));
+}
+
+static bool window_is_too_big(const struct message_ring *window, const struct hub_limits *limits)
+{
+    return window->count > 1 && (window->count > limits->window_messages_max || window->bytes > limits->window_bytes_max);
 }
 
 bool channel_take_live(struct channel *channel, struct message *message, const struct hub_limits *limits)
@@ -100,16 +62,11 @@ bool channel_take_live(struct channel *channel, struct message *message, const s
         channel_window_clear(channel);
     if (message->kind == MESSAGE_RECALL)
         window_recall(channel, message);
-    if (channel->window == NULL || channel->window->count == channel->window->cap)
-        channel->window = window_grown(channel->window);
 
-    struct window *window                = channel->window;
-    *window_slot(window, window->count) = message_ref(message);
-    window->count++;
-    window->bytes += message_size(message);
+    struct message *live = message_ref(message);
+    message_ring_push(&channel->window, &live);
     channel->head = message->seq;
-    while (window->count > 1 &&
-           (window->count > limits->window_messages_max || window->bytes > limits->window_bytes_max))
-        window_drop_oldest(window);
+    while (window_is_too_big(channel->window, limits))
+        message_unref(message_ring_pop(&channel->window));
     return true;
 }

@@ -4,23 +4,15 @@
 #define HUB_CHANNEL_H
 
 #include "hub/hub.h"
-
-/* The window is the contiguous end of the live feed, [head - count + 1, head], in a ring that grows by need and is
- * let go as soon as everybody has drawn it. */
-struct window {
-    uint32_t        cap;    /* a power of two */
-    uint32_t        first;  /* where the oldest stands */
-    uint32_t        count;
-    size_t          bytes;
-    struct message *ring[];
-};
+#include "message/message_ring.h"
 
 struct channel {
     struct map_node      node;      /* in hub.channels */
     struct list          link;      /* in hub.touched, hub.lingering or hub.round: in one of them always */
     struct list          subs;
     struct channel_name *name;      /* owns a reference */
-    struct window       *window;    /* NULL: nothing in it */
+    struct message_ring *window;    /* the contiguous end of the live feed, [head - count + 1, head]; let go as soon as
+                                     * everybody has drawn it */
     uint64_t             epoch;     /* 0: not answered yet */
     uint64_t             first;
     uint64_t             head;

@@ -4,8 +4,6 @@
 
 #include "base/must.h"
 
-enum { RING_FIRST_CAP = 8 };
-
 void tails_init(struct tails *tails, size_t bytes_max, uint32_t messages_max)
 {
     *tails = (struct tails){ .bytes_max = bytes_max, .messages_max = messages_max };
@@ -37,30 +35,30 @@ struct tail *tails_get(struct tails *tails, struct channel_name *name)
     return tail;
 }
 
-static struct message **ring_slot(struct tail_ring *ring, uint32_t index)
+static uint32_t tail_count(const struct tail *tail)
 {
-    return &ring->at[(ring->first + index) & (ring->cap - 1)];
+    return tail->ring == NULL ? 0 : message_ring_count(tail->ring->messages);
 }
 
+/* The last one out frees the ring. */
 static void tail_drop_oldest(struct tails *tails, struct tail *tail)
 {
-    struct message *message = *ring_slot(tail->ring, 0);
+    struct message *message = message_ring_pop(&tail->ring->messages);
 
+    must(tails->bytes >= message_size(message));
     tails->bytes -= message_size(message);
     message_unref(message);
-    tail->ring->first++;
-    tail->ring->count--;
+    if (tail->ring->messages != NULL)
+        return;
+    list_take(&tail->ring->recent);
+    free(tail->ring);
+    tail->ring = NULL;
 }
 
 void tail_empty(struct tails *tails, struct tail *tail)
 {
-    if (tail->ring == NULL)
-        return;
-    while (tail->ring->count > 0)
+    while (tail->ring != NULL)
         tail_drop_oldest(tails, tail);
-    list_take(&tail->ring->recent);
-    free(tail->ring);
-    tail->ring = NULL;
 }
 
 void tail_let_go(struct tails *tails, struct tail *tail)
@@ -78,8 +76,6 @@ static void tails_make_room(struct tails *tails, const struct tail *keep)
         struct tail *oldest = container_of(tails->recent.next, struct tail_ring, recent)->tail;
         if (oldest == keep) {
             tail_drop_oldest(tails, oldest);
-            if (oldest->ring->count == 0)
-                tail_empty(tails, oldest);
             continue;
         }
         tail_empty(tails, oldest);
@@ -87,33 +83,44 @@ static void tails_make_room(struct tails *tails, const struct tail *keep)
     }
 }
 
-static void tail_grow(struct tail *tail)
+static struct tail_ring *tail_ring_new(struct tail *tail)
 {
-    struct tail_ring *ring  = tail->ring;
-    uint32_t          cap   = ring == NULL ? RING_FIRST_CAP : ring->cap * 2;
-    struct tail_ring *wider = malloc(sizeof *wider + cap * sizeof wider->at[0]);
+    struct tail_ring *ring = calloc(1, sizeof *ring);
 
-    must(wider != NULL);
-    *wider = (struct tail_ring){ .tail = tail, .cap = cap };
-    for (uint32_t i = 0; ring != NULL && i < ring->count; i++)
-        wider->at[wider->count++] = *ring_slot(ring, i);
-    if (ring != NULL)
-        list_take(&ring->recent);
-    free(ring);
-    tail->ring = wider;
+    must(ring != NULL);
+    ring->tail = tail;
+    return ring;
 }
 
 static void tail_recall(struct tails *tails, struct tail *tail, const struct message *recall)
 {
+    uint32_t count  = tail_count(tail);
     uint64_t target = recall->target;
 
-    if (tail->ring == NULL || target > tail->head || tail->head - target >= tail->ring->count)
+    if (target > tail->head || tail->head - target >= count)
         return;
-    struct message **slot = ring_slot(tail->ring, tail->ring->count - 1 - (uint32_t)(tail->head - target));
-    struct message  *old  = *slot;
-    *slot                 = message_recalled(old, recall);
-    tails->bytes -= message_size(old) - message_size(*slot);
+    uint32_t        at   = count - 1 - (uint32_t)(tail->head - target);
+    struct message *rest = message_recalled(message_ring_at(tail->ring->messages, at), recall);
+    size_t          size = message_size(rest);
+    struct message *old  = message_ring_swap(tail->ring->messages, at, &rest);
+    tails->bytes -= message_size(old) - size;
     message_unref(old);
+}
+
+static void tail_keep(struct tails *tails, struct tail *tail, struct message *message)
+{
+    struct message *kept = message_ref(message);
+
+    if (tail_count(tail) >= tails->messages_max)
+        tail_drop_oldest(tails, tail);
+    if (tail->ring == NULL)
+        tail->ring = tail_ring_new(tail);
+    message_ring_push(&tail->ring->messages, &kept);
+    tails->bytes += message_size(message);
+    list_take(&tail->ring->recent);
+    list_push(&tails->recent, &tail->ring->recent);
+    if (tails->bytes > tails->bytes_max)
+        tails_make_room(tails, tail);
 }
 
 void tail_take(struct tails *tails, struct tail *tail, struct message *message, bool is_kept)
@@ -124,38 +131,27 @@ void tail_take(struct tails *tails, struct tail *tail, struct message *message, 
     if (message->kind == MESSAGE_RECALL)
         tail_recall(tails, tail, message);
     tail->head = message->seq;
-    if (!is_kept)
-        return;
-
-    if (tail->ring == NULL || (tail->ring->count == tail->ring->cap && tail->ring->cap < tails->messages_max))
-        tail_grow(tail);
-    else if (tail->ring->count >= tails->messages_max || tail->ring->count == tail->ring->cap)
-        tail_drop_oldest(tails, tail);
-    *ring_slot(tail->ring, tail->ring->count++) = message_ref(message);
-    tails->bytes += message_size(message);
-    list_take(&tail->ring->recent);
-    list_push(&tails->recent, &tail->ring->recent);
-    if (tails->bytes > tails->bytes_max)
-        tails_make_room(tails, tail);
+    if (is_kept)
+        tail_keep(tails, tail, message);
 }
 
 bool tail_read(const struct tail *tail, struct store_read *read)
 {
-    struct tail_ring *ring = tail->ring;
+    uint32_t held = tail_count(tail);
 
-    if (ring == NULL || read->way != READ_AFTER || read->limit == 0 || read->bound >= tail->head ||
-        tail->head - read->bound > ring->count)
+    if (held == 0 || read->way != READ_AFTER || read->limit == 0 || read->bound >= tail->head ||
+        tail->head - read->bound > held)
         return false;
 
-    uint32_t at    = ring->count - (uint32_t)(tail->head - read->bound);
-    uint32_t count = ring->count - at < read->limit ? ring->count - at : read->limit;
+    uint32_t at    = held - (uint32_t)(tail->head - read->bound);
+    uint32_t count = held - at < read->limit ? held - at : read->limit;
     size_t   bytes = 0;
 
     read->entries = malloc(count * sizeof read->entries[0]);
     must(read->entries != NULL);
     read->entry_count = 0;
     while (read->entry_count < count && (read->entry_count == 0 || bytes < read->bytes_max)) {
-        struct message *message = *ring_slot(ring, at++);
+        struct message *message = message_ring_at(tail->ring->messages, at++);
         bytes += message_size(message);
         read->entries[read->entry_count++] = (struct entry){ .message = message_ref(message) };
     }

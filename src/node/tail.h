@@ -7,22 +7,22 @@
 #include "base/list.h"
 #include "base/map.h"
 #include "base/pool.h"
-#include "message/message.h"
+#include "message/message_ring.h"
 #include "node/command.h"
 
 enum { LOOPS_MAX = 64 };
 
+/* What only a tail that holds messages needs. */
 struct tail_ring {
-    struct list     recent;  /* in tails.recent: least lately written first */
-    struct tail    *tail;
-    uint32_t        cap, first, count;
-    struct message *at[];
+    struct list          recent;    /* in tails.recent: least lately written first */
+    struct tail         *tail;
+    struct message_ring *messages;  /* the contiguous end of the log up to head; never empty between two calls */
 };
 
 struct tail {
     struct map_node      node;
     struct channel_name *name;        /* owns a reference */
-    struct tail_ring    *ring;        /* the contiguous end of the log up to head; NULL: nothing */
+    struct tail_ring    *ring;        /* NULL: it holds no message */
     uint64_t             epoch;       /* 0: neither the store nor an append has told it yet */
     uint64_t             first;       /* as the store told it once; 0: not asked yet, `head` stems from an append */
     uint64_t             head;

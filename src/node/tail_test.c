@@ -69,7 +69,7 @@ static void takes(struct stage *stage, int channel, uint64_t from, uint64_t to)
 static uint32_t kept(const struct stage *stage, int channel)
 {
     const struct tail *tail = tails_find(&stage->tails, stage->names[channel]);
-    return tail == NULL || tail->ring == NULL ? 0 : tail->ring->count;
+    return tail == NULL || tail->ring == NULL ? 0 : message_ring_count(tail->ring->messages);
 }
 
 /* The page as "4 5 6", or "store" if memory can't tell. */

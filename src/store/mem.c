@@ -4,10 +4,10 @@
 
 #include "base/counter.h"
 #include "base/must.h"
+#include "message/message_ring.h"
 #include "store/key_window.h"
 #include "store/page.h"
 #include "store/retention.h"
-#include "store/ring.h"
 
 #define KEY_KEEP_MS (24 * 3600 * INT64_C(1000))
 
@@ -25,7 +25,7 @@ struct mem_channel {
     uint64_t             epoch;
     uint64_t             head;
     uint64_t             bytes;  /* payload bytes in the ring */
-    struct ring          ring;   /* seqs head - ring.count + 1 … head */
+    struct message_ring *ring;   /* seqs head - count + 1 … head */
 };
 
 struct mem {
@@ -63,7 +63,7 @@ static struct mem_channel *channel_find(const struct mem *mem, const struct chan
 
 static uint64_t channel_first(const struct mem_channel *channel)
 {
-    return channel->head - channel->ring.count + 1;
+    return channel->head - message_ring_count(channel->ring) + 1;
 }
 
 /* Borrowed; NULL if it isn't kept. */
@@ -71,7 +71,7 @@ static struct message *channel_get(const struct mem_channel *channel, uint64_t s
 {
     if (seq < channel_first(channel) || seq > channel->head)
         return NULL;
-    return ring_get(&channel->ring, (uint32_t)(seq - channel_first(channel)));
+    return message_ring_at(channel->ring, (uint32_t)(seq - channel_first(channel)));
 }
 
 static void channel_unlink(struct mem *mem, struct mem_channel *channel)
@@ -85,17 +85,17 @@ static void channel_unlink(struct mem *mem, struct mem_channel *channel)
 static void channel_relink(struct mem *mem, struct mem_channel *channel)
 {
     channel_unlink(mem, channel);
-    list_push(channel->ring.count > 0 ? &mem->holding : &mem->idle, &channel->link);
+    list_push(channel->ring != NULL ? &mem->holding : &mem->idle, &channel->link);
 }
 
 static void channel_drop_oldest(struct mem *mem, struct mem_channel *channel)
 {
-    struct message *message = ring_pop(&channel->ring);
+    struct message *message = message_ring_pop(&channel->ring);
 
     channel->bytes -= message->payload_len;
     mem->ring_bytes -= message_size(message) + sizeof(struct message *);
     message_unref(message);
-    if (channel->ring.count == 0)
+    if (channel->ring == NULL)
         channel_relink(mem, channel);
 }
 
@@ -103,11 +103,11 @@ static bool channel_keeps_too_much(const struct mem_channel *channel, msec wall)
 {
     const struct namespace *space = channel->name->space;
 
-    if (channel->ring.count == 0)
+    if (channel->ring == NULL)
         return false;
-    return (space->keep_count != 0 && channel->ring.count > space->keep_count) ||
+    return (space->keep_count != 0 && message_ring_count(channel->ring) > space->keep_count) ||
            (space->keep_bytes != 0 && channel->bytes > space->keep_bytes) ||
-           retention_is_over(space, ring_get(&channel->ring, 0)->time, wall);
+           retention_is_over(space, message_ring_at(channel->ring, 0)->time, wall);
 }
 
 static void channel_trim(struct mem *mem, struct mem_channel *channel, msec wall)
@@ -118,7 +118,7 @@ static void channel_trim(struct mem *mem, struct mem_channel *channel, msec wall
 
 static void channel_forget(struct mem *mem, struct mem_channel *channel)
 {
-    while (channel->ring.count > 0)
+    while (channel->ring != NULL)
         channel_drop_oldest(mem, channel);
     /* Its seqs will be given again: whoever remembers them must be able to tell. */
     if (channel->head > 0)
@@ -170,10 +170,10 @@ static struct message *tombstone_new(const struct message *old, const struct mes
 static void channel_recall(struct mem *mem, struct mem_channel *channel, const struct message *recall)
 {
     uint32_t        at   = (uint32_t)(recall->target - channel_first(channel));
-    struct message *grave = tombstone_new(ring_get(&channel->ring, at), recall);
+    struct message *grave = tombstone_new(message_ring_at(channel->ring, at), recall);
 
     mem->ring_bytes += message_size(grave);
-    struct message *old = ring_swap(&channel->ring, at, &grave);
+    struct message *old = message_ring_swap(channel->ring, at, &grave);
     channel->bytes -= old->payload_len;
     mem->ring_bytes -= message_size(old);
     message_unref(old);
@@ -210,7 +210,7 @@ static void channel_keep(struct mem *mem, struct mem_channel *channel, struct me
 
     channel->bytes += message->payload_len;
     mem->ring_bytes += message_size(message) + sizeof(struct message *);
-    ring_push(&channel->ring, &kept);
+    message_ring_push(&channel->ring, &kept);
 }
 
 static void append_one(struct mem *mem, struct append *append, msec wall)

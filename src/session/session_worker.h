@@ -13,7 +13,8 @@ struct session_limits {
     msec     pong_timeout_ms;
     msec     slow_reader_timeout_ms;
     msec     poll_wait_ms, poll_wait_ms_max;
-    msec     sse_retry_ms;
+    msec     sse_retry_ms;          /* told to SSE clients … */
+    msec     reconnect_ms;          /* … and to WebSocket clients: when to come again */
     msec     close_timeout_ms;      /* for a peer to answer our Close */
     uint32_t channels_max;          /* a connection; at most TOKEN_PLACES_MAX */
     uint32_t frame_bytes_max;       /* a WebSocket message from a client */

@@ -213,7 +213,7 @@ static void session_send_away(struct ws_session *session, uint16_t code, const c
     if (session->link.is_over)
         return;
     buf_put_lit(scratch, "{\"type\":\"reconnect\",\"after\":");
-    buf_put_u64(scratch, (uint64_t)session->link.worker->limits.sse_retry_ms);
+    buf_put_u64(scratch, (uint64_t)session->link.worker->limits.reconnect_ms);
     buf_putc(scratch, '}');
     say_end(session);
     session_close(session, code, reason);

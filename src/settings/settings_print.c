@@ -180,6 +180,21 @@ static const char docs_head[] =
     "A change takes a reload (SIGHUP, `systemctl reload`) where the tables say so, else a restart: see\n"
     "[operations.md](operations.md#reload).\n";
 
+static const char docs_tail[] =
+    "\n"
+    "## Meanings that have changed\n"
+    "\n"
+    "A setting has one meaning ([decision 23](decisions/0023-one-setting-one-meaning.md)). These had several; each kept\n"
+    "the one that it names, and the other one got a setting of its own, with the same default:\n"
+    "\n"
+    "| if you have set | also for | then set |\n"
+    "|---|---|---|\n"
+    "| `pipeline_max` | publishes under way on one WebSocket | `publishes_per_connection_max` |\n"
+    "| `request_timeout_s` | WebSocket messages that come in pieces | `frame_timeout_s` |\n"
+    "| `sse_retry_ms` | `after` of a WebSocket's `reconnect` | `reconnect_ms` |\n"
+    "\n"
+    "`history_limit_max` above 1,000 was cut to 1,000 in silence; now it is refused at the start.\n";
+
 void settings_print_docs(struct buf *out)
 {
     buf_put(out, span_str(docs_head));
@@ -190,6 +205,7 @@ void settings_print_docs(struct buf *out)
             setting_print_docs(entries[i].setting, out);
     }
     section_print_docs(out);
+    buf_put(out, span_str(docs_tail));
 }
 
 /* --- --check ------------------------------------------------------------------------------------------------- */

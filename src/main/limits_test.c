@@ -1,0 +1,102 @@
+/* What each setting changes in the modules: a setting has one meaning (docs/decisions/0023). */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "main/limits.h"
+
+#include <cmocka.h>
+
+struct limits {
+    struct http_limits    http;
+    struct session_limits session;
+    struct api_limits     api;
+    struct shard_limits   shard;
+    struct writer_limits  writer;
+};
+
+#define FIELD(member) { #member, offsetof(struct limits, member), sizeof(((struct limits *)NULL)->member) }
+
+static const struct { const char *name; size_t offset, size; } fields[] = {
+    FIELD(http.pipeline_max), FIELD(http.answer_bytes_max), FIELD(http.owed_bytes_max), FIELD(http.request_timeout_ms),
+    FIELD(http.keepalive_timeout_ms), FIELD(http.body_bytes_max), FIELD(http.linger_ms),
+    FIELD(session.heartbeat_ms), FIELD(session.pong_timeout_ms), FIELD(session.slow_reader_timeout_ms),
+    FIELD(session.poll_wait_ms), FIELD(session.poll_wait_ms_max), FIELD(session.sse_retry_ms),
+    FIELD(session.reconnect_ms), FIELD(session.close_timeout_ms), FIELD(session.channels_max),
+    FIELD(session.frame_bytes_max), FIELD(session.gathered_bytes_max), FIELD(session.gather_timeout_ms),
+    FIELD(session.waiting_publishes_max), FIELD(session.echo_bytes_max), FIELD(session.has_echo),
+    FIELD(api.payload_bytes_max), FIELD(api.batch_bytes_max), FIELD(api.batch_messages_max),
+    FIELD(api.history_limit_max), FIELD(api.history_bytes_max), FIELD(shard.hub.linger_ms),
+    FIELD(shard.page_count_max), FIELD(shard.page_bytes_max), FIELD(shard.publish_count_max),
+    FIELD(shard.publish_bytes_max), FIELD(writer.waiting_count_max), FIELD(writer.waiting_bytes_max),
+    FIELD(writer.batch_count_max), FIELD(writer.batch_bytes_max), FIELD(writer.tail_bytes_max),
+    FIELD(writer.tail_messages_max),
+};
+
+static struct limits limits_of(const struct settings *settings)
+{
+    struct limits limits;
+
+    memset(&limits, 0, sizeof limits);
+    limits.http    = http_limits_of(settings);
+    limits.session = session_limits_of(settings);
+    limits.api     = api_limits_of(settings);
+    limits.shard   = shard_limits_of(settings);
+    limits.writer  = writer_limits_of(settings);
+    return limits;
+}
+
+static void put_changed(const struct limits *one, const struct limits *other, struct buf *out)
+{
+    for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++)
+        if (memcmp((const char *)one + fields[i].offset, (const char *)other + fields[i].offset, fields[i].size) != 0)
+            buf_putf(out, "%s%s", out->len == 0 ? "" : " ", fields[i].name);
+    buf_putc(out, '\0');
+}
+
+static void a_setting_changes_what_it_names(void **state)
+{
+    (void)state;
+    static const struct { const char *name, *value, *changed; } rows[] = {
+        { "pipeline_max", "9", "http.pipeline_max" },
+        { "publishes_per_connection_max", "9", "session.waiting_publishes_max" },
+        { "request_timeout_s", "9", "http.request_timeout_ms" },
+        { "frame_timeout_s", "9", "session.gather_timeout_ms" },
+        { "sse_retry_ms", "9", "session.sse_retry_ms" },
+        { "reconnect_ms", "9", "session.reconnect_ms" },
+        { "keepalive_timeout_s", "9", "http.keepalive_timeout_ms" },
+        { "outbox_bytes_max", "9K", "http.answer_bytes_max" },
+        { "heartbeat_s", "9", "session.heartbeat_ms" },
+        { "history_limit_max", "9", "api.history_limit_max" },
+        { "history_limit_max", "1000", "" },
+        { "linger_s", "9", "shard.hub.linger_ms" },
+        { "publish_waiting_max", "99", "shard.publish_count_max writer.waiting_count_max" },
+        { "publish_waiting_bytes_max", "9M", "http.owed_bytes_max http.body_bytes_max session.gathered_bytes_max "
+                                             "shard.publish_bytes_max writer.waiting_bytes_max" },
+    };
+    static struct settings settings;
+    struct buf             why, changed;
+    enum setting           setting;
+
+    buf_init(&why, 1024);
+    buf_init(&changed, 4096);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        settings_init(&settings);
+        struct limits before = limits_of(&settings);
+        assert_true(setting_find(span_str(rows[i].name), &setting));
+        assert_true(settings_set(&settings, setting, span_str(rows[i].value), &why));
+        struct limits after = limits_of(&settings);
+        buf_clear(&changed);
+        put_changed(&before, &after, &changed);
+        if (strcmp(changed.at, rows[i].changed) != 0)
+            fail_msg("%s changes \"%s\", not \"%s\"", rows[i].name, changed.at, rows[i].changed);
+    }
+    buf_fini(&why);
+    buf_fini(&changed);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = { cmocka_unit_test(a_setting_changes_what_it_names) };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

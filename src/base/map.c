@@ -17,7 +17,7 @@ void map_fini(struct map *map)
     map_init(map);
 }
 
-static struct map_node **slot_of(const struct map *map, uint64_t hash)
+static struct map_node **map_slot(const struct map *map, uint64_t hash)
 {
     return &map->slots[hash & (map->slot_count - 1)];
 }
@@ -26,7 +26,7 @@ struct map_node *map_find(const struct map *map, uint64_t hash, map_is *is, cons
 {
     if (map->count == 0)
         return NULL;
-    for (struct map_node *node = *slot_of(map, hash); node != NULL; node = node->next)
+    for (struct map_node *node = *map_slot(map, hash); node != NULL; node = node->next)
         if (node->hash == hash && is(node, key))
             return node;
     return NULL;
@@ -43,7 +43,7 @@ static void map_grow(struct map *map)
         struct map_node *node = map->slots[i];
         while (node != NULL) {
             struct map_node  *next = node->next;
-            struct map_node **slot = slot_of(&wider, node->hash);
+            struct map_node **slot = map_slot(&wider, node->hash);
             node->next             = *slot;
             *slot                  = node;
             node                   = next;
@@ -58,7 +58,7 @@ void map_add(struct map *map, struct map_node *node, uint64_t hash)
     if (map->count >= map->slot_count)
         map_grow(map);
 
-    struct map_node **slot = slot_of(map, hash);
+    struct map_node **slot = map_slot(map, hash);
     node->hash             = hash;
     node->next             = *slot;
     *slot                  = node;
@@ -67,7 +67,7 @@ void map_add(struct map *map, struct map_node *node, uint64_t hash)
 
 void map_take(struct map *map, struct map_node *node)
 {
-    struct map_node **at = slot_of(map, node->hash);
+    struct map_node **at = map_slot(map, node->hash);
 
     while (*at != NULL && *at != node)
         at = &(*at)->next;

@@ -4,20 +4,20 @@
  * only the second byte's range depends on the first):
  *
  *   bits 16-17 bytes to come · bits 8-15 highest next byte · bits 0-7 lowest next byte */
-static uint32_t expect(uint32_t count, uint32_t low, uint32_t high)
+static uint32_t utf8_expect(uint32_t count, uint32_t low, uint32_t high)
 {
     return count << 16 | high << 8 | low;
 }
 
 static uint32_t after_first(unsigned char c)
 {
-    if (c >= 0xc2 && c <= 0xdf) return expect(1, 0x80, 0xbf);
-    if (c == 0xe0)              return expect(2, 0xa0, 0xbf);
-    if (c == 0xed)              return expect(2, 0x80, 0x9f);
-    if (c >= 0xe1 && c <= 0xef) return expect(2, 0x80, 0xbf);
-    if (c == 0xf0)              return expect(3, 0x90, 0xbf);
-    if (c == 0xf4)              return expect(3, 0x80, 0x8f);
-    if (c >= 0xf1 && c <= 0xf3) return expect(3, 0x80, 0xbf);
+    if (c >= 0xc2 && c <= 0xdf) return utf8_expect(1, 0x80, 0xbf);
+    if (c == 0xe0)              return utf8_expect(2, 0xa0, 0xbf);
+    if (c == 0xed)              return utf8_expect(2, 0x80, 0x9f);
+    if (c >= 0xe1 && c <= 0xef) return utf8_expect(2, 0x80, 0xbf);
+    if (c == 0xf0)              return utf8_expect(3, 0x90, 0xbf);
+    if (c == 0xf4)              return utf8_expect(3, 0x80, 0x8f);
+    if (c >= 0xf1 && c <= 0xf3) return utf8_expect(3, 0x80, 0xbf);
     return 0;
 }
 
@@ -46,7 +46,7 @@ bool utf8_feed(struct utf8 *utf8, struct span piece)
         if (c < (state & 0xff) || c > (state >> 8 & 0xff))
             return false;
         uint32_t left = (state >> 16) - 1;
-        state         = left == 0 ? 0 : expect(left, 0x80, 0xbf);
+        state         = left == 0 ? 0 : utf8_expect(left, 0x80, 0xbf);
     }
     utf8->state = state;
     return true;

@@ -4,14 +4,14 @@
 #include "main/server.h"
 #include "store/store.h"
 
-static void put_head(struct buf *out, const char *name, const char *kind, const char *help)
+static void put_metric_head(struct buf *out, const char *name, const char *kind, const char *help)
 {
     buf_putf(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, kind);
 }
 
 static void put_one(struct buf *out, const char *name, const char *kind, const char *help, uint64_t value)
 {
-    put_head(out, name, kind, help);
+    put_metric_head(out, name, kind, help);
     buf_putf(out, "%s %llu\n", name, (unsigned long long)value);
 }
 
@@ -30,7 +30,7 @@ static uint64_t sum(const struct server *server, size_t at)
 static void put_by_transport(struct buf *out, const struct server *server, const char *name, const char *kind,
                              const char *help, size_t at)
 {
-    put_head(out, name, kind, help);
+    put_metric_head(out, name, kind, help);
     for (size_t transport = 0; transport < TRANSPORT_COUNT; transport++)
         buf_putf(out, "%s{transport=\"%s\"} %llu\n", name, transport_text((enum transport)transport),
                  (unsigned long long)sum(server, at + transport * sizeof(struct counter)));
@@ -41,7 +41,7 @@ static void put_latency(struct buf *out, const struct server *server)
     static const char name[] = "longwire_publish_to_socket_seconds";
     uint64_t          seen   = 0;
 
-    put_head(out, name, "histogram", "From accepting a publish to handing it to a subscriber's socket.");
+    put_metric_head(out, name, "histogram", "From accepting a publish to handing it to a subscriber's socket.");
     for (size_t i = 0; i + 1 < LATENCY_BUCKETS; i++) {
         seen += sum(server, offsetof(struct worker, sessions.latency.buckets) + i * sizeof(struct counter));
         buf_putf(out, "%s_bucket{le=\"%g\"} %llu\n", name, (double)(1u << i) / 1000, (unsigned long long)seen);
@@ -57,7 +57,7 @@ static void put_sync(struct buf *out, const struct store_stats *stats)
     const size_t      count  = sizeof stats->sync_us_buckets / sizeof stats->sync_us_buckets[0];
     uint64_t          seen   = 0;
 
-    put_head(out, name, "histogram", "One synced commit of the log.");
+    put_metric_head(out, name, "histogram", "One synced commit of the log.");
     for (size_t i = 0; i + 1 < count; i++) {
         seen += stats->sync_us_buckets[i];
         buf_putf(out, "%s_bucket{le=\"%g\"} %llu\n", name, (double)(UINT64_C(32) << i) / 1e6, (unsigned long long)seen);
@@ -107,7 +107,7 @@ static void put_stores(struct buf *out, const struct server *server)
 
     server->stores.durable->ops->stats(server->stores.durable, &durable);
     server->stores.memory->ops->stats(server->stores.memory, &memory);
-    put_head(out, "longwire_publishes_total", "counter", "Messages appended.");
+    put_metric_head(out, "longwire_publishes_total", "counter", "Messages appended.");
     put_store(out, "durable", &durable);
     put_store(out, "memory", &memory);
     put_one(out, "longwire_store_batches_total", "counter", "Groups committed to the durable log.", durable.batch_count);
@@ -137,7 +137,7 @@ static void put_config(struct buf *out, const struct server *server)
 {
     static const char name[] = "longwire_config_reloads_total";
 
-    put_head(out, name, "counter", "Times that the configuration was read again (SIGHUP).");
+    put_metric_head(out, name, "counter", "Times that the configuration was read again (SIGHUP).");
     buf_putf(out, "%s{result=\"ok\"} %llu\n%s{result=\"failed\"} %llu\n", name,
              (unsigned long long)counter_get(&server->reloads_done), name,
              (unsigned long long)counter_get(&server->reloads_failed));

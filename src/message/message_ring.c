@@ -11,7 +11,7 @@ static void must_be_whole(const struct message_ring *ring)
     must(ring->count > 0 && ring->count <= ring->cap && ring->start < ring->cap);
 }
 
-static uint32_t slot_of(const struct message_ring *ring, uint32_t index)
+static uint32_t ring_slot(const struct message_ring *ring, uint32_t index)
 {
     return (ring->start + index) & (ring->cap - 1);
 }
@@ -32,7 +32,7 @@ static void ring_grow(struct message_ring **ring)
     must(old->cap <= UINT32_MAX / 2);
     struct message_ring *wider = ring_new(old->cap * 2);
     for (uint32_t i = 0; i < old->count; i++)
-        wider->slots[i] = old->slots[slot_of(old, i)];
+        wider->slots[i] = old->slots[ring_slot(old, i)];
     wider->count = old->count;
     wider->bytes = old->bytes;
     free(old);
@@ -47,7 +47,7 @@ void message_ring_push(struct message_ring **ring, struct message **take)
         ring_grow(ring);
 
     struct message_ring *to            = *ring;
-    to->slots[slot_of(to, to->count++)] = *take;
+    to->slots[ring_slot(to, to->count++)] = *take;
     to->bytes += message_size(*take);
     *take = NULL;
     must_be_whole(to);
@@ -60,7 +60,7 @@ struct message *message_ring_pop(struct message_ring **ring)
     must(from != NULL);
     must_be_whole(from);
     struct message *message = from->slots[from->start];
-    from->start             = slot_of(from, 1);
+    from->start             = ring_slot(from, 1);
     from->bytes -= message_size(message);
     if (--from->count > 0)
         return message;
@@ -74,14 +74,14 @@ struct message *message_ring_at(const struct message_ring *ring, uint32_t index)
 {
     must(index < message_ring_count(ring));
     must_be_whole(ring);
-    return ring->slots[slot_of(ring, index)];
+    return ring->slots[ring_slot(ring, index)];
 }
 
 struct message *message_ring_swap(struct message_ring *ring, uint32_t index, struct message **take)
 {
     struct message *old = message_ring_at(ring, index);
 
-    ring->slots[slot_of(ring, index)] = *take;
+    ring->slots[ring_slot(ring, index)] = *take;
     ring->bytes += message_size(*take);
     ring->bytes -= message_size(old);
     *take = NULL;

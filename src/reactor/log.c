@@ -55,7 +55,7 @@ static size_t character_at(struct span text, uint32_t *ret_point)
 
 /* Neither moves the cursor nor turns the line around: no C0 and C1 controls (ESC and the one-character CSI
  * among them), no line and paragraph separators, no bidirectional overrides, nothing of no width. */
-static bool is_plain(uint32_t point)
+static bool log_is_plain(uint32_t point)
 {
     return point >= 0x20 && !(point >= 0x7f && point <= 0x9f) && !(point >= 0x200b && point <= 0x200f) &&
            !(point >= 0x2028 && point <= 0x202e) && !(point >= 0x2060 && point <= 0x206f) && point != 0x61c &&
@@ -89,7 +89,7 @@ static void quoted_put(struct buf *line, enum log_format format, struct span tex
             buf_put_lit(line, "\\ufffd");
         else if (len == 0)
             buf_putf(line, "\\x%02x", (unsigned char)text.at[0]);
-        else if (point == '"' || point == '\\' || !is_plain(point))
+        else if (point == '"' || point == '\\' || !log_is_plain(point))
             escape_put(line, point);
         else
             buf_put(line, span_head(text, len));

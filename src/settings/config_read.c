@@ -83,7 +83,7 @@ static bool line_is_for_inih(struct reading *reading, struct span line)
 
 /* The ini_reader: one line for each call, so that we always know its number; NULL at the end. Indentation goes:
  * inih would join such a line to the one before, and a forgotten name would change another setting. */
-static char *line_next(char *scratch, int bytes_max, void *stream)
+static char *config_line_next(char *scratch, int bytes_max, void *stream)
 {
     struct reading *reading = stream;
     struct span     line;
@@ -151,7 +151,7 @@ static int inih_run(struct reading *reading)
     ini_use_stack     = false;
     ini_max_line      = LINE_BYTES_MAX + INIH_ROOM;
     ini_initial_alloc = LINE_BYTES_MAX + INIH_ROOM;
-    return ini_parse_stream(line_next, reading, pair_take, reading);
+    return ini_parse_stream(config_line_next, reading, pair_take, reading);
 }
 
 static struct span without_bom(struct span text)

@@ -1,6 +1,7 @@
 /* Chunked bodies (RFC 9112 7.1), a byte at a time but for the data itself. */
 #include "codec/h1/h1_priv.h"
 
+#include "base/hex.h"
 #include "base/must.h"
 
 /* The byte fits. */
@@ -11,7 +12,7 @@ static enum h1_event go(struct h1 *h1, enum h1_state next)
 }
 
 /* The one byte that may stand here, or none. */
-static enum h1_event expect(struct h1 *h1, char byte, char wanted, enum h1_state next)
+static enum h1_event chunk_expect(struct h1 *h1, char byte, char wanted, enum h1_state next)
 {
     if (byte != wanted)
         return h1_fault(h1, 400, "chunk framing must be CR LF");
@@ -23,14 +24,6 @@ static enum h1_event begin_chunk(struct h1 *h1)
     h1->left        = 0;
     h1->digit_count = 0;
     return go(h1, H1_STATE_CHUNK_SIZE);
-}
-
-static int hex_digit(char byte)
-{
-    if (byte >= '0' && byte <= '9')
-        return byte - '0';
-    char lower = (char)(byte | 0x20);
-    return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
 }
 
 /* RFC 9112 7.1: chunk-size is hex digits alone; no sign, no 0x, no space. 16 of them fill 64 bits. */
@@ -68,12 +61,12 @@ static enum h1_event step_extra(struct h1 *h1, char byte)
 
 static enum h1_event step_size_lf(struct h1 *h1, char byte)
 {
-    return expect(h1, byte, '\n', h1->left == 0 ? H1_STATE_TRAILER_BEGIN : H1_STATE_CHUNK_DATA);
+    return chunk_expect(h1, byte, '\n', h1->left == 0 ? H1_STATE_TRAILER_BEGIN : H1_STATE_CHUNK_DATA);
 }
 
 static enum h1_event step_data_lf(struct h1 *h1, char byte)
 {
-    enum h1_event event = expect(h1, byte, '\n', H1_STATE_CHUNK_SIZE);
+    enum h1_event event = chunk_expect(h1, byte, '\n', H1_STATE_CHUNK_SIZE);
     return event == H1_MORE ? begin_chunk(h1) : event;
 }
 
@@ -120,8 +113,8 @@ static enum h1_event step_trailer(struct h1 *h1, char byte)
     if (h1->state == H1_STATE_TRAILER_VALUE)
         return step_trailer_value(h1, byte);
     if (h1->state == H1_STATE_TRAILER_LF)
-        return expect(h1, byte, '\n', H1_STATE_TRAILER_BEGIN);
-    return expect(h1, byte, '\n', H1_STATE_END);
+        return chunk_expect(h1, byte, '\n', H1_STATE_TRAILER_BEGIN);
+    return chunk_expect(h1, byte, '\n', H1_STATE_END);
 }
 
 static enum h1_event step(struct h1 *h1, char byte)
@@ -130,7 +123,7 @@ static enum h1_event step(struct h1 *h1, char byte)
     case H1_STATE_CHUNK_SIZE:    return step_size(h1, byte);
     case H1_STATE_CHUNK_EXTRA:   return step_extra(h1, byte);
     case H1_STATE_CHUNK_SIZE_LF: return step_size_lf(h1, byte);
-    case H1_STATE_CHUNK_DATA_CR: return expect(h1, byte, '\r', H1_STATE_CHUNK_DATA_LF);
+    case H1_STATE_CHUNK_DATA_CR: return chunk_expect(h1, byte, '\r', H1_STATE_CHUNK_DATA_LF);
     case H1_STATE_CHUNK_DATA_LF: return step_data_lf(h1, byte);
     case H1_STATE_TRAILER_BEGIN:
     case H1_STATE_TRAILER_NAME:

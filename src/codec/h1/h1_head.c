@@ -7,7 +7,7 @@ struct meaning {
     bool wants_close, wants_keep_alive, wants_upgrade, wants_websocket;
 };
 
-static bool refuse(struct h1 *h1, unsigned status, const char *reason)
+static bool h1_refuse(struct h1 *h1, unsigned status, const char *reason)
 {
     h1_fault(h1, status, reason);
     return false;
@@ -31,13 +31,13 @@ static enum h1_method method_of(struct span text)
 static bool parse_method(struct h1 *h1, struct span text, struct h1_head *head)
 {
     if (text.len == 0 || h1_run_of(text, H1_BYTE_TOKEN) != text.len)
-        return refuse(h1, 400, "method is not a token");
+        return h1_refuse(h1, 400, "method is not a token");
     /* RFC 9112 3: a method longer than any that we know is 501. */
     if (text.len > H1_METHOD_BYTES_MAX)
-        return refuse(h1, 501, "method not known");
+        return h1_refuse(h1, 501, "method not known");
     /* RFC 9110 9.3.6, 9.1: we are no proxy. */
     if (span_eq(text, SPAN("CONNECT")))
-        return refuse(h1, 501, "CONNECT is for proxies");
+        return h1_refuse(h1, 501, "CONNECT is for proxies");
     head->method_text = text;
     head->method      = method_of(text);
     return true;
@@ -49,10 +49,10 @@ static bool parse_version(struct h1 *h1, struct span text, struct h1_head *head)
     bool is_version = text.len == 8 && span_starts(text, SPAN("HTTP/")) && text.at[6] == '.' &&
                       text.at[5] >= '0' && text.at[5] <= '9' && text.at[7] >= '0' && text.at[7] <= '9';
     if (!is_version)
-        return refuse(h1, 400, "request line does not end with a version");
+        return h1_refuse(h1, 400, "request line does not end with a version");
     /* RFC 9110 15.6.6. HTTP/2's preface (RFC 9113 3.4) ends here. */
     if (text.at[5] != '1')
-        return refuse(h1, 505, "only HTTP/1.0 and 1.1 are spoken here");
+        return h1_refuse(h1, 505, "only HTTP/1.0 and 1.1 are spoken here");
     /* RFC 9110 2.5: a higher minor version is read as the highest that we know. */
     head->minor = text.at[7] != '0';
     return true;
@@ -64,15 +64,15 @@ static bool parse_request_line(struct h1 *h1, struct span line, struct h1_head *
     struct span method, target, rest = line;
 
     if (!span_cut(&rest, ' ', &method) || !span_cut(&rest, ' ', &target) || rest.len == 0)
-        return refuse(h1, 400, "request line is not method, target, version");
+        return h1_refuse(h1, 400, "request line is not method, target, version");
     if (!parse_method(h1, method, head))
         return false;
     if (target.len == 0 || h1_run_of(target, H1_BYTE_TARGET) != target.len)
-        return refuse(h1, 400, "target holds a byte that it must not");
+        return h1_refuse(h1, 400, "target holds a byte that it must not");
     if (!parse_version(h1, rest, head))
         return false;
     if (target.len > h1->limits->target_bytes_max)
-        return refuse(h1, 414, "target too long");
+        return h1_refuse(h1, 414, "target too long");
     head->target = target;
     return true;
 }
@@ -112,9 +112,9 @@ static bool take_host(struct h1 *h1, struct span value, struct meaning *meaning,
 {
     /* RFC 9112 3.2: more than one Host, or an invalid one, is 400. */
     if (meaning->has_host)
-        return refuse(h1, 400, "Host repeated");
+        return h1_refuse(h1, 400, "Host repeated");
     if (!is_authority(value))
-        return refuse(h1, 400, "Host is not a host and port");
+        return h1_refuse(h1, 400, "Host is not a host and port");
     meaning->has_host = true;
     head->host        = value;
     return true;
@@ -145,9 +145,9 @@ static bool check_absolute_form(struct h1 *h1, struct span authority, const stru
                                 struct h1_head *head)
 {
     if (!is_authority(authority))
-        return refuse(h1, 400, "target's authority is not a host and port");
+        return h1_refuse(h1, 400, "target's authority is not a host and port");
     if (meaning->has_host && !span_eq_nocase(authority, head->host))
-        return refuse(h1, 400, "target and Host name different servers");
+        return h1_refuse(h1, 400, "target and Host name different servers");
     head->host = authority;
     return true;
 }
@@ -158,7 +158,7 @@ static bool check_target(struct h1 *h1, const struct meaning *meaning, struct h1
 
     /* RFC 9112 3.2: HTTP/1.1 needs a Host. */
     if (head->minor > 0 && !meaning->has_host)
-        return refuse(h1, 400, "no Host");
+        return h1_refuse(h1, 400, "no Host");
     if (head->target.at[0] == '/')
         return true;
     if (absolute_authority(head->target, &authority))
@@ -166,7 +166,7 @@ static bool check_target(struct h1 *h1, const struct meaning *meaning, struct h1
     /* RFC 9112 3.2.4: asterisk-form is for OPTIONS alone. */
     if (span_eq(head->target, SPAN("*")) && head->method == H1_OPTIONS)
         return true;
-    return refuse(h1, 400, "target is neither a path nor an absolute http URI");
+    return h1_refuse(h1, 400, "target is neither a path nor an absolute http URI");
 }
 
 /* --- framing: RFC 9112 6 ---------------------------------------------------------------------------------------- */
@@ -175,10 +175,10 @@ static bool take_length(struct h1 *h1, struct span value, struct h1_head *head)
 {
     /* RFC 9110 8.6 would let equal ones pass; RFC 9112 6.3 leaves refusing open, and that is safer. */
     if (head->has_length)
-        return refuse(h1, 400, "Content-Length repeated");
+        return h1_refuse(h1, 400, "Content-Length repeated");
     /* RFC 9112 6.3: an invalid Content-Length is an unrecoverable error. */
     if (!span_u64(value, &head->content_length))
-        return refuse(h1, 400, "Content-Length is not a number");
+        return h1_refuse(h1, 400, "Content-Length is not a number");
     head->has_length = true;
     return true;
 }
@@ -192,7 +192,7 @@ static struct span last_element(struct span list)
 static bool take_coding(struct h1 *h1, struct span value, struct meaning *meaning, struct h1_head *head)
 {
     if (meaning->has_coding)
-        return refuse(h1, 400, "Transfer-Encoding repeated");
+        return h1_refuse(h1, 400, "Transfer-Encoding repeated");
     meaning->has_coding = true;
     if (span_eq_nocase(value, SPAN("chunked"))) {
         head->is_chunked = true;
@@ -200,26 +200,26 @@ static bool take_coding(struct h1 *h1, struct span value, struct meaning *meanin
     }
     /* RFC 9112 6.3: unless chunked comes last, the length can't be known: 400, and close. */
     if (!span_eq_nocase(last_element(value), SPAN("chunked")))
-        return refuse(h1, 400, "Transfer-Encoding does not end with chunked");
+        return h1_refuse(h1, 400, "Transfer-Encoding does not end with chunked");
     /* RFC 9112 6.1: chunked at most once. */
     struct span rest = value, element;
     for (size_t count = 0; span_cut(&rest, ',', &element);) {
         count += span_eq_nocase(span_trim(element), SPAN("chunked"));
         if (count > 1 || span_trim(element).len == 0)
-            return refuse(h1, 400, "Transfer-Encoding is malformed");
+            return h1_refuse(h1, 400, "Transfer-Encoding is malformed");
     }
     /* RFC 9112 6.1: codings that aren't understood are 501. */
-    return refuse(h1, 501, "transfer coding not known");
+    return h1_refuse(h1, 501, "transfer coding not known");
 }
 
 static bool check_framing(struct h1 *h1, const struct meaning *meaning, const struct h1_head *head)
 {
     /* RFC 9112 6.1, 6.3: both together ought to be handled as an error: one of two readers would be wrong. */
     if (meaning->has_coding && head->has_length)
-        return refuse(h1, 400, "Transfer-Encoding beside Content-Length");
+        return h1_refuse(h1, 400, "Transfer-Encoding beside Content-Length");
     /* RFC 9112 6.1: an HTTP/1.0 sender doesn't know chunks; its framing is faulty. */
     if (meaning->has_coding && head->minor == 0)
-        return refuse(h1, 400, "Transfer-Encoding in HTTP/1.0");
+        return h1_refuse(h1, 400, "Transfer-Encoding in HTTP/1.0");
     return true;
 }
 
@@ -233,7 +233,7 @@ static bool take_connection(struct h1 *h1, struct span value, struct meaning *me
     while (span_cut(&rest, ',', &element)) {
         element = span_trim(element);
         if (h1_run_of(element, H1_BYTE_TOKEN) != element.len)
-            return refuse(h1, 400, "Connection is not a list of tokens");
+            return h1_refuse(h1, 400, "Connection is not a list of tokens");
         meaning->wants_close      |= span_eq_nocase(element, SPAN("close"));
         meaning->wants_keep_alive |= span_eq_nocase(element, SPAN("keep-alive"));
         meaning->wants_upgrade    |= span_eq_nocase(element, SPAN("upgrade"));
@@ -255,7 +255,7 @@ static bool take_expect(struct h1 *h1, struct span value, struct h1_head *head)
 {
     /* RFC 9110 10.1.1: 100-continue is the only expectation there is. */
     if (!span_eq_nocase(value, SPAN("100-continue")))
-        return refuse(h1, 417, "expectation not known");
+        return h1_refuse(h1, 417, "expectation not known");
     /* RFC 9110 10.1.1: in HTTP/1.0 it is ignored. */
     head->expects_continue = head->minor > 0;
     return true;
@@ -292,11 +292,11 @@ static bool parse_field(struct h1 *h1, struct span line, struct h1_field *ret_fi
     if (name_len == 0) {
         /* RFC 9112 5.2: obs-fold is 400; 2.2: so is white space before the first field. */
         bool is_fold = line.at[0] == ' ' || line.at[0] == '\t';
-        return refuse(h1, 400, is_fold ? "line begins with white space" : "field without a name");
+        return h1_refuse(h1, 400, is_fold ? "line begins with white space" : "field without a name");
     }
     /* RFC 9112 5.1: no white space between name and colon. */
     if (name_len == line.len || line.at[name_len] != ':')
-        return refuse(h1, 400, "field name is not a token with a colon behind it");
+        return h1_refuse(h1, 400, "field name is not a token with a colon behind it");
     ret_field->name  = span_head(line, name_len);
     ret_field->value = span_trim(span_skip(line, name_len + 1));
     return true;

@@ -1,5 +1,7 @@
 #include "codec/json/json_priv.h"
 
+#include "base/hex.h"
+
 const char json_ends_early[] = "the text ends too early";
 
 bool json_refuse(struct json_place *place, size_t at, const char *reason)
@@ -53,13 +55,6 @@ size_t json_plain_len(struct span text)
     while (i < text.len && is_plain(text.at[i]))
         i++;
     return i;
-}
-
-static int hex_digit(char c)
-{
-    return c >= '0' && c <= '9' ? c - '0'
-         : c >= 'a' && c <= 'f' ? c - 'a' + 10
-         : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
 }
 
 /* The code unit of the escape \uXXXX at `at`, or -1: another escape, or none. */

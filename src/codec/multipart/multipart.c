@@ -57,7 +57,7 @@ static void put_media(struct buf *buf, struct span media)
     buf_put_lit(buf, "\r\n");
 }
 
-static void put_cursor(struct buf *buf, struct span cursor)
+static void put_part_cursor(struct buf *buf, struct span cursor)
 {
     if (cursor.len > 0)
         put_encoded(buf, SPAN("Longwire-Cursor: "), cursor);
@@ -106,7 +106,7 @@ void multipart_put_message(struct buf *buf, struct span boundary, const struct m
     put_media(buf, message_media(message));
     put_number(buf, SPAN("Content-Length: "), payload.len);
     put_message_headers(buf, message);
-    put_cursor(buf, cursor);
+    put_part_cursor(buf, cursor);
     put_body(buf, boundary, payload);
     buf_put_lit(buf, "\r\n");
 }
@@ -124,7 +124,7 @@ void multipart_put_gap(struct buf *buf, struct span boundary, struct span channe
     must(!buf_is_over(&body));
     buf_put_lit(buf, "Content-Type: application/vnd.longwire.gap+json\r\n");
     put_number(buf, SPAN("Content-Length: "), body.len);
-    put_cursor(buf, cursor);
+    put_part_cursor(buf, cursor);
     put_body(buf, boundary, buf_span(&body));
     buf_put_lit(buf, "\r\n");
     buf_fini(&body);

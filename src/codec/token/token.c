@@ -67,7 +67,7 @@ void token_put(struct buf *buf, const struct place *places, size_t count)
 
 /* --- reading: each takes its part off *rest, or says false ---------------------------------------------------- */
 
-static bool take(struct span *rest, size_t len, struct span *ret)
+static bool token_take(struct span *rest, size_t len, struct span *ret)
 {
     if (rest->len < len)
         return false;
@@ -80,7 +80,7 @@ static bool take_big_endian(struct span *rest, size_t len, uint64_t *ret)
 {
     struct span bytes;
 
-    if (!take(rest, len, &bytes))
+    if (!token_take(rest, len, &bytes))
         return false;
     *ret = 0;
     for (size_t i = 0; i < len; i++)
@@ -112,7 +112,7 @@ static bool take_place(struct span *rest, struct place *ret)
     uint64_t len;
 
     return take_big_endian(rest, 1, &len) && len > 0 && len <= TOKEN_CHANNEL_BYTES_MAX &&
-           take(rest, len, &ret->channel) && take_big_endian(rest, EPOCH_BYTES, &ret->epoch) &&
+           token_take(rest, len, &ret->channel) && take_big_endian(rest, EPOCH_BYTES, &ret->epoch) &&
            take_varint(rest, &ret->seq);
 }
 

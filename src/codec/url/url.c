@@ -1,5 +1,7 @@
 #include "codec/url/url.h"
 
+#include "base/hex.h"
+
 /* What stands behind "scheme://authority", for targets of that form; the whole for others. */
 static struct span behind_authority(struct span target)
 {
@@ -56,20 +58,12 @@ bool url_query_next(struct span *rest, struct span *ret_name, struct span *ret_v
     return true;
 }
 
-static bool is_plain(struct span text, enum url_part part)
+static bool url_is_plain(struct span text, enum url_part part)
 {
     for (size_t i = 0; i < text.len; i++)
         if (text.at[i] == '%' || text.at[i] == '\0' || (text.at[i] == '+' && part == URL_QUERY))
             return false;
     return true;
-}
-
-static int hex_digit(char byte)
-{
-    if (byte >= '0' && byte <= '9')
-        return byte - '0';
-    char lower = (char)(byte | 0x20);
-    return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
 }
 
 /* RFC 3986 2.1: "%" HEXDIG HEXDIG. The byte, or -1. */
@@ -83,7 +77,7 @@ static int escaped_byte(struct span text)
 
 bool url_decode(struct span text, enum url_part part, struct buf *scratch, struct span *ret_plain)
 {
-    if (is_plain(text, part)) {
+    if (url_is_plain(text, part)) {
         *ret_plain = text;
         return true;
     }

@@ -117,7 +117,7 @@ static enum ws_event end_length(struct ws *ws, struct ws_piece *ret_piece)
     return WS_MORE;
 }
 
-static enum ws_event take_length(struct ws *ws, uint8_t byte, struct ws_piece *ret_piece)
+static enum ws_event ws_take_length(struct ws *ws, uint8_t byte, struct ws_piece *ret_piece)
 {
     uint8_t len = byte & 0x7f;
 
@@ -176,7 +176,7 @@ static enum ws_event take_head_byte(struct ws *ws, uint8_t byte, struct ws_piece
 {
     switch ((enum step)ws->step) {
     case STEP_OPCODE:    return take_opcode(ws, byte, ret_piece);
-    case STEP_LENGTH:    return take_length(ws, byte, ret_piece);
+    case STEP_LENGTH:    return ws_take_length(ws, byte, ret_piece);
     case STEP_LENGTH_16: return take_long_length(ws, byte, LENGTH_IN_16, ret_piece);
     case STEP_LENGTH_64: return take_long_length(ws, byte, UINT16_MAX + 1, ret_piece);
     case STEP_MASK:      return take_mask(ws, byte);

@@ -100,7 +100,7 @@ void ws_handshake_see(struct ws_handshake *shake, struct span name, struct span 
     }
 }
 
-static enum ws_offer refuse(enum ws_offer offer, const char *reason, const char **ret_reason)
+static enum ws_offer handshake_refuse(enum ws_offer offer, const char *reason, const char **ret_reason)
 {
     *ret_reason = reason;
     return offer;
@@ -110,24 +110,24 @@ enum ws_offer ws_check_handshake(const struct ws_handshake *shake, size_t ours_c
 {
     /* 4.2.1 points 3 and 4. RFC 9110 15.5.22: whoever came without them is told what to upgrade to. */
     if (!shake->is_upgrade)
-        return refuse(WS_OFFER_UPGRADE, "Upgrade must name websocket", ret_reason);
+        return handshake_refuse(WS_OFFER_UPGRADE, "Upgrade must name websocket", ret_reason);
     if (!shake->is_connection)
-        return refuse(WS_OFFER_BAD, "Connection must name Upgrade", ret_reason);
+        return handshake_refuse(WS_OFFER_BAD, "Connection must name Upgrade", ret_reason);
 
     /* 4.2.1 point 6, 11.3.5: once, and 13. 4.4: else we say which version we speak. */
     if (shake->version_count > 1)
-        return refuse(WS_OFFER_BAD, "more than one Sec-WebSocket-Version", ret_reason);
+        return handshake_refuse(WS_OFFER_BAD, "more than one Sec-WebSocket-Version", ret_reason);
     if (!span_eq(shake->version, SPAN("13")))
-        return refuse(WS_OFFER_UPGRADE, "Sec-WebSocket-Version must be 13", ret_reason);
+        return handshake_refuse(WS_OFFER_UPGRADE, "Sec-WebSocket-Version must be 13", ret_reason);
 
     /* 4.2.1 point 5, 11.3.1: once, and 16 bytes. */
     if (shake->key_count != 1)
-        return refuse(WS_OFFER_BAD, "Sec-WebSocket-Key must stand there once", ret_reason);
+        return handshake_refuse(WS_OFFER_BAD, "Sec-WebSocket-Key must stand there once", ret_reason);
     if (!ws_key_is_valid(shake->key))
-        return refuse(WS_OFFER_BAD, "Sec-WebSocket-Key must be 16 bytes in base64", ret_reason);
+        return handshake_refuse(WS_OFFER_BAD, "Sec-WebSocket-Key must be 16 bytes in base64", ret_reason);
 
     /* 4.2.2 leaves it to us: a client that insists on a language we don't speak is told so, not left guessing. */
     if (ours_count > 0 && shake->is_protocol_asked && !shake->is_protocol_found)
-        return refuse(WS_OFFER_BAD, "no subprotocol in common", ret_reason);
+        return handshake_refuse(WS_OFFER_BAD, "no subprotocol in common", ret_reason);
     return WS_OFFER_OK;
 }

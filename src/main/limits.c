@@ -5,6 +5,25 @@
 #include "settings/settings.def"
 _Static_assert((int)history_limit_max_at_most == (int)READ_ENTRIES_MAX, "a page of history is one read");
 
+/* Bounds that no setting changes; docs/limits.md says what happens at each. */
+enum {
+    KIB = 1024,
+    MIB = 1024 * KIB,
+
+    CLIENT_CLOSE_MS_MAX      = 2000,      /* for an HTTP client to close after its last answer */
+    WS_CLOSE_MS_MAX          = 5000,      /* for a WebSocket client to answer our Close */
+    ECHO_MESSAGE_BYTES_MAX   = 32 * MIB,
+    HISTORY_PAGE_BYTES_MAX   = 4 * MIB,
+    WINDOW_MESSAGES_MAX      = 256,       /* live messages that a loop holds of one channel */
+    WINDOW_BYTES_MAX         = 1 * MIB,
+    READER_PAGE_COUNT_MAX    = 256,       /* entries of the log that are read for one subscription at a time */
+    READER_PAGE_BYTES_MAX    = 64 * KIB,
+    LOOP_PAGES_MAX           = 64,        /* such pages under way, a loop */
+    LOOP_STORE_PAGES_MAX     = 8,         /* of them, such as come from the disk */
+    GROUP_COUNT_MAX          = 4096,      /* appends that are synced together */
+    GROUP_BYTES_MAX          = 8 * MIB,
+};
+
 struct http_limits http_limits_of(const struct settings *settings)
 {
     return (struct http_limits){
@@ -13,7 +32,7 @@ struct http_limits http_limits_of(const struct settings *settings)
         .answer_bytes_max     = settings->outbox_bytes_max,
         .request_timeout_ms   = settings->request_timeout_s * 1000,
         .keepalive_timeout_ms = settings->keepalive_timeout_s * 1000,
-        .linger_ms            = 2000,
+        .linger_ms            = CLIENT_CLOSE_MS_MAX,
         .body_bytes_max       = settings->publish_waiting_bytes_max,
         .owed_bytes_max       = settings->publish_waiting_bytes_max,
     };
@@ -29,13 +48,13 @@ struct session_limits session_limits_of(const struct settings *settings)
         .poll_wait_ms_max       = settings->poll_wait_s_max * 1000,
         .sse_retry_ms           = settings->sse_retry_ms,
         .reconnect_ms           = settings->reconnect_ms,
-        .close_timeout_ms       = 5000,
+        .close_timeout_ms       = WS_CLOSE_MS_MAX,
         .channels_max           = (uint32_t)settings->channels_per_connection_max,
         .frame_bytes_max        = (uint32_t)settings->frame_bytes_max,
         .gathered_bytes_max     = settings->publish_waiting_bytes_max,
         .gather_timeout_ms      = settings->frame_timeout_s * 1000,
         .waiting_publishes_max  = (uint32_t)settings->publishes_per_connection_max,
-        .echo_bytes_max         = 32 * 1024 * 1024,
+        .echo_bytes_max         = ECHO_MESSAGE_BYTES_MAX,
         .has_echo               = settings->diagnostic_echo,
     };
 }
@@ -52,18 +71,20 @@ struct api_limits api_limits_of(const struct settings *settings)
         .batch_bytes_max    = settings->batch_bytes_max,
         .batch_messages_max = (uint32_t)settings->batch_messages_max,
         .history_limit_max  = (uint32_t)settings->history_limit_max,
-        .history_bytes_max  = 4 * 1024 * 1024,
+        .history_bytes_max  = HISTORY_PAGE_BYTES_MAX,
     };
 }
 
 struct shard_limits shard_limits_of(const struct settings *settings)
 {
     return (struct shard_limits){
-        .hub = { .window_messages_max = 256, .window_bytes_max = 1024 * 1024, .linger_ms = settings->linger_s * 1000 },
-        .page_count_max       = 256,
-        .page_bytes_max       = 64 * 1024,
-        .pages_away_max       = 64,
-        .pages_store_away_max = 8,
+        .hub = { .window_messages_max = WINDOW_MESSAGES_MAX,
+                 .window_bytes_max    = WINDOW_BYTES_MAX,
+                 .linger_ms           = settings->linger_s * 1000 },
+        .page_count_max       = READER_PAGE_COUNT_MAX,
+        .page_bytes_max       = READER_PAGE_BYTES_MAX,
+        .pages_away_max       = LOOP_PAGES_MAX,
+        .pages_store_away_max = LOOP_STORE_PAGES_MAX,
         .publish_count_max    = (uint32_t)settings->publish_waiting_max,
         .publish_bytes_max    = settings->publish_waiting_bytes_max,
     };
@@ -74,8 +95,8 @@ struct writer_limits writer_limits_of(const struct settings *settings)
     return (struct writer_limits){
         .waiting_count_max = (uint32_t)settings->publish_waiting_max,
         .waiting_bytes_max = settings->publish_waiting_bytes_max,
-        .batch_count_max   = 4096,
-        .batch_bytes_max   = 8 * 1024 * 1024,
+        .batch_count_max   = GROUP_COUNT_MAX,
+        .batch_bytes_max   = GROUP_BYTES_MAX,
         .tail_bytes_max    = settings->tail_bytes_max,
         .tail_messages_max = (uint32_t)settings->tail_messages_max,
     };

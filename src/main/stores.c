@@ -6,9 +6,6 @@
 #include "store/mem.h"
 #include "store/rocks.h"
 
-/* Reads that wait for the durable store; further ones fail with RC_FULL (docs/operations.md). */
-enum { READS_WAITING_MAX = 65536 };
-
 static enum rc open_rocks(struct stores *stores, const struct settings *settings, struct namespaces *namespaces,
                           struct hash_key hash_key, char *why, size_t why_size)
 {
@@ -21,7 +18,6 @@ static enum rc open_rocks(struct stores *stores, const struct settings *settings
         .write_buffer_bytes = settings->write_buffer_bytes,
         .block_cache_bytes  = settings->store_memory_bytes,
         .reserve_bytes      = settings->disk_reserve_bytes,
-        .read_count_max     = READS_WAITING_MAX,
     };
     enum rc rc = rocks_store_open(&options, &stores->durable, why, why_size);
 

@@ -9,7 +9,7 @@
 #include "session/transport.h"
 #include "session/ws_switch.h"
 
-enum { FRAGMENTS_MAX = 1 << 20, WAITING_BYTES_MAX = 32 * 1024 * 1024, READS_A_TURN = 16 };
+enum { ECHO_FRAGMENTS_MAX = 1 << 20, WAITING_BYTES_MAX = 32 * 1024 * 1024, READS_A_TURN = 16 };
 
 struct echo {
     struct stream *stream;
@@ -148,7 +148,7 @@ static void echo_open(struct session_worker *worker, struct http_exchange *excha
     must(echo != NULL);
     echo->worker       = worker;
     echo->timer.fire = echo_on_timer;
-    ws_init(&echo->ws, worker->limits.echo_bytes_max, FRAGMENTS_MAX);
+    ws_init(&echo->ws, worker->limits.echo_bytes_max, ECHO_FRAGMENTS_MAX);
     buf_init(&echo->in, SIZE_MAX / 2);
     buf_init(&echo->message, worker->limits.echo_bytes_max);
     buf_init(&echo->out, SIZE_MAX / 2);

@@ -14,7 +14,7 @@
 #include "session/ws_idle.h"
 #include "session/ws_switch.h"
 
-enum { FRAGMENTS_MAX = 1024, OWN_BYTES_REST = 64 * 1024, MEMBERS_MAX = 1024 };
+enum { WS_FRAGMENTS_MAX = 1024, OWN_BYTES_REST = 64 * 1024, MEMBERS_MAX = 1024 };
 
 /* What a client that says something needs for a while; an idle one hasn't got it. */
 struct ws_work {
@@ -950,7 +950,7 @@ static void session_open(struct session_worker *worker, struct http_exchange *ex
 
     reader_init(&session->reader);
     link_init(&session->link, worker, &session_kind, &session->reader, TRANSPORT_WS, ENCODING_WS_JSON);
-    ws_init(&session->ws, worker->limits.frame_bytes_max, FRAGMENTS_MAX);
+    ws_init(&session->ws, worker->limits.frame_bytes_max, WS_FRAGMENTS_MAX);
     session->link.holder     = identity->number;
     session->timer.fire = session_on_timer;
     session->key        = worker->port->new_key(worker->ctx);

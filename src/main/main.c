@@ -16,6 +16,9 @@
 
 enum { EXIT_CANT_START = 1, EXIT_BAD_SETTINGS = 2 };
 
+/* Beyond stop_timeout_s: to let clients close their ends (five seconds), and to close the store. */
+enum { STOP_MORE_MS = 15000 };
+
 extern char **environ;
 
 static void print_to(FILE *stream, const struct buf *text)
@@ -119,7 +122,14 @@ static void say_hello(const struct settings *settings, const struct server *serv
 static void *stop_server(void *server)
 {
     server_stop(server);
+    server_close(server);
     return NULL;
+}
+
+static void stop_at_once(const char *why)
+{
+    LOG(LOG_WARN, "stopping_at_once", log_str("why", why));
+    _exit(EXIT_CANT_START);
 }
 
 /* Waits until all loops go by the new configuration; any further SIGHUP waits meanwhile, as one. 0, or a signal to stop
@@ -176,24 +186,24 @@ static int wait_and_reload(struct server *server, const sigset_t *ours, char *co
     }
 }
 
-/* Until we are told to go. A second time means: now. */
+/* Until we are told to go, and the server is closed. A second time means: now. So does a store that never finishes what
+ * it was asked to write: its threads cannot be ended, and what was acknowledged is safe without them. */
 static void wait_for_the_end(struct server *server, const sigset_t *ours, char *const *argv)
 {
     pthread_t stopper;
-    int       which = wait_and_reload(server, ours, argv);
+    int       which   = wait_and_reload(server, ours, argv);
+    msec      patient = clock_now() + server_settings(server)->stop_timeout_s * 1000 + STOP_MORE_MS;
 
     LOG(LOG_INFO, "stopping", log_str("signal", which == SIGTERM ? "SIGTERM" : "SIGINT"));
 
     must(pthread_create(&stopper, NULL, stop_server, server) == 0);
-    for (;;) {
+    while (pthread_tryjoin_np(stopper, NULL) != 0) {
         struct timespec wait = { .tv_nsec = 20 * 1000 * 1000 };
-        if (pthread_tryjoin_np(stopper, NULL) == 0)
-            return;
-        which = sigtimedwait(ours, NULL, &wait);
-        if (which == SIGTERM || which == SIGINT) {
-            LOG(LOG_WARN, "stopping_at_once", log_str("why", "a second signal"));
-            _exit(EXIT_CANT_START);
-        }
+        which                = sigtimedwait(ours, NULL, &wait);
+        if (which == SIGTERM || which == SIGINT)
+            stop_at_once("a second signal");
+        if (clock_now() > patient)
+            stop_at_once("the store does not finish");
     }
 }
 
@@ -218,7 +228,6 @@ static int run(struct settings *settings, const struct buf *warnings, char *cons
     say_hello(settings, &server);
     settings_fini(settings);  /* the server has its own, and lets go of a key that is taken out */
     wait_for_the_end(&server, &ours, argv);
-    server_close(&server);
     LOG(LOG_INFO, "stopped");
     log_tell_suppressed();
     return EXIT_SUCCESS;

@@ -175,6 +175,111 @@ def test_it_stops_though_its_log_cannot_be_read(tmp_path):
         reader.close()
 
 
+class HangingServer(Server):
+    """hang() makes its disk take whatever is written and never finish a sync, until go_on()."""
+
+    def __init__(self, home, **more):
+        self.control, data = home / "control", home / "data"
+        super().__init__(data=data, env={
+            "LD_PRELOAD": str(FAULTY_DISK), "FAULTY_DISK_CONTROL": str(self.control), "FAULTY_DISK_UNDER": str(data),
+            "ASAN_OPTIONS": "verify_asan_link_order=0"}, **more)
+
+    def hang(self):
+        self.control.write_text("sync HANG")
+
+    def go_on(self):
+        self.control.unlink(missing_ok=True)
+
+
+class Waiting:
+    """Publishes on connections of their own that wait for their answers."""
+
+    def __init__(self, server, channel, count):
+        self.answers = {}
+        self.threads = [threading.Thread(target=self.publish, args=(server, channel, b"waiting-%d" % number))
+                        for number in range(count)]
+
+    def publish(self, server, channel, payload):
+        with contextlib.closing(Api(server.url)) as api, contextlib.suppress(OSError, http.client.HTTPException):
+            self.answers[payload] = api.publish(channel, payload)
+
+    def __enter__(self):
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def wait(self):
+        for thread in self.threads:
+            thread.join()
+
+    def __exit__(self, *_):
+        self.wait()
+
+
+WAITING_MAX = 16
+
+
+@needs_faulty_disk
+def test_a_disk_that_never_finishes(tmp_path):
+    """A batch that never completes: publishes wait, publish_waiting_max of them; the others hear so. Everything that
+    needs no disk goes on, and when the disk does too, whoever waited is answered."""
+    with HangingServer(tmp_path, flags=["--publish-waiting-max", str(WAITING_MAX)]) as server, \
+            contextlib.ExitStack() as stack:
+        readers = [stack.enter_context(Reader(server.url, transport, ["topic:h", "live:h"]))
+                   for transport in TRANSPORTS]
+        api = Api(server.url)
+        assert api.publish("topic:h", b"before").status == 201
+        for reader in readers:
+            reader.wait_head("topic:h", 1)
+        server.hang()
+        waiting = stack.enter_context(Waiting(server, "topic:h", 4 * WAITING_MAX))
+        stack.callback(server.go_on)
+        wait_until(lambda: len(waiting.answers) + api.metrics()["longwire_publishes_waiting"] == 4 * WAITING_MAX)
+        refused = list(waiting.answers.values())
+        assert WAITING_MAX <= 4 * WAITING_MAX - len(refused) < 4 * WAITING_MAX
+        assert {answer.status for answer in refused} == {429}
+        check_problem(refused[0])
+        for number in range(1, 21):
+            assert api.publish("live:h", b"%d" % number).status == 201
+        for reader in readers:
+            reader.wait_head("live:h", 20)
+            assert reader.count("topic:h") == 1, "delivered before it was durable"
+        assert [entry["seq"] for entry in api.history_all("topic:h")] == [1]
+        assert api.get("/healthz").status == 200
+        assert len(waiting.answers) == len(refused), "answered before it was durable"
+        server.go_on()
+        waiting.wait()
+        taken = {payload: answer for payload, answer in waiting.answers.items() if answer not in refused}
+        assert {answer.status for answer in taken.values()} == {201}
+        answered = {payload: (answer.json["epoch"], answer.json["seq"]) for payload, answer in taken.items()}
+        history = audit_history(api, "topic:h", answered)
+        assert len(history) == 1 + len(taken), "what was refused is there"
+        for reader in readers:
+            reader.wait_head("topic:h", len(history))
+            assert [event.payload for event in reader.messages("topic:h")] == list(history.values())
+        api.close()
+
+
+@needs_faulty_disk
+def test_it_stops_though_its_disk_never_finishes(tmp_path):
+    """Threat 24: after stop_timeout_s and a little, with status 1 and a word in the log. Nobody was told that the message
+    is there."""
+    with HangingServer(tmp_path, flags=["--stop-timeout-s", "1"]) as server, contextlib.closing(Api(server.url)) as api:
+        assert api.publish("topic:h", b"before").status == 201
+        server.hang()
+        with Waiting(server, "topic:h", 3) as waiting:
+            wait_until(lambda: api.metrics()["longwire_publishes_waiting"] == 3)
+            assert server.terminate().wait(SECONDS) == 1
+        assert "event=stopping_at_once" in server.log()
+        assert not [answer for answer in waiting.answers.values() if answer.status == 201]
+        server.go_on()
+        server.start()
+        with contextlib.closing(Api(server.url)) as after:
+            audit_history(after, "topic:h", {})
+            assert after.history("topic:h")["head"] >= 1
+            assert after.publish("topic:h", b"goes on").status == 201
+
+
 @needs_strace
 def test_interrupted_calls_change_nothing():
     """Threat 9: every third write of the log comes back with EINTR. (Short writes: only a preload could make them.)"""

@@ -6,7 +6,8 @@
  * the control file is read. A line there that names the call makes it fail: `fdatasync EIO`, `write ENOSPC`,
  * `fsync EDQUOT`, `pwrite EFBIG`; a number behind it lets so many calls pass first: `fdatasync EIO 3` (counted from when
  * the process started to see that line). `sync` stands for fsync and fdatasync, `any` for all four. A missing or empty
- * control file: all is well. A write that fails with ENOSPC writes half of its bytes first, as a full disk does. */
+ * control file: all is well. A write that fails with ENOSPC writes half of its bytes first, as a full disk does. In the
+ * place of an error HANG makes the call wait as long as the control file names it. */
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -18,7 +19,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { CONTROL_BYTES_MAX = 256, PATH_BYTES_MAX = 4096 };
+enum { CONTROL_BYTES_MAX = 256, PATH_BYTES_MAX = 4096, HANG = -1, HANG_US = 2000 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static char            line_seen[CONTROL_BYTES_MAX];
@@ -56,6 +57,7 @@ static int errno_of(const char *name)
 {
     static const struct { const char *name; int number; } known[] = {
         { "EIO", EIO }, { "ENOSPC", ENOSPC }, { "EDQUOT", EDQUOT }, { "EFBIG", EFBIG }, { "EROFS", EROFS },
+        { "HANG", HANG },
     };
 
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
@@ -71,8 +73,8 @@ static bool names(const char *said, const char *call)
     return strcmp(said, call) == 0 || strcmp(said, "any") == 0 || (is_sync && strcmp(said, "sync") == 0);
 }
 
-/* 0: let it pass; else the errno to fail with. */
-static int fault_of(const char *call, int fd)
+/* 0: let it pass; else the errno to fail with, or HANG. */
+static int fault_now(const char *call, int fd)
 {
     char          line[CONTROL_BYTES_MAX], said[32], error[32];
     unsigned long pass_count = 0;
@@ -90,6 +92,16 @@ static int fault_of(const char *call, int fd)
     if (passed++ >= pass_count)
         fault = errno_of(error);
     pthread_mutex_unlock(&lock);
+    return fault;
+}
+
+/* 0: let it pass; else the errno to fail with. */
+static int fault_of(const char *call, int fd)
+{
+    int fault;
+
+    while ((fault = fault_now(call, fd)) == HANG)
+        usleep(HANG_US);
     return fault;
 }
 

@@ -41,7 +41,7 @@ void session_worker_init(struct session_worker *worker)
     list_init(&worker->dirty);
     frames_init(&worker->frames);
     frame_batch_init(&worker->batch);
-    json_doc_init(&worker->doc);
+    dialect_scratch_init(&worker->dialect_scratch);
 }
 
 void session_worker_fini(struct session_worker *worker)
@@ -49,7 +49,7 @@ void session_worker_fini(struct session_worker *worker)
     must(session_worker_is_idle(worker));
     frame_batch_fini(&worker->batch);
     frames_fini(&worker->frames);
-    json_doc_fini(&worker->doc);
+    dialect_scratch_fini(&worker->dialect_scratch);
     reader_shared_fini(&worker->readers);
     pool_fini(&worker->ws_sessions);
 }
@@ -78,6 +78,7 @@ void session_worker_turn_end(struct session_worker *worker)
 void session_worker_tick(struct session_worker *worker)
 {
     frames_empty(&worker->frames);
+    dialect_scratch_trim(&worker->dialect_scratch);
 }
 
 bool session_worker_is_idle(const struct session_worker *worker)

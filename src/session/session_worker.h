@@ -3,9 +3,9 @@
 #define SESSION_SESSION_WORKER_H
 
 #include "auth/may.h"
-#include "codec/json/json.h"
 #include "http/http.h"
 #include "node/shard.h"
+#include "session/dialect.h"
 #include "session/frame_batch.h"
 
 struct session_limits {
@@ -13,8 +13,8 @@ struct session_limits {
     msec     pong_timeout_ms;
     msec     slow_reader_timeout_ms;
     msec     poll_wait_ms, poll_wait_ms_max;
-    msec     sse_retry_ms;          /* told to SSE clients … */
-    msec     reconnect_ms;          /* … and to WebSocket clients: when to come again */
+    msec     sse_retry_ms;          /* what a stream of events is told to wait before it comes again */
+    msec     reconnect_ms;          /* what a WebSocket client is told to wait before it comes again */
     msec     close_timeout_ms;      /* for a peer to answer our Close */
     uint32_t channels_max;          /* a connection; at most TOKEN_PLACES_MAX */
     uint32_t frame_bytes_max;       /* a WebSocket message from a client */
@@ -81,7 +81,7 @@ struct session_worker {
     struct list             dirty;     /* links with something to draw this turn */
     struct frames           frames;
     struct frame_batch      batch;
-    struct json_doc         doc;
+    struct dialect_scratch  dialect_scratch;
     size_t                  gathered_bytes;  /* of WebSocket messages whose end has not come */
     struct session_counters counters;
     struct latency          latency;

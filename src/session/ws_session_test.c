@@ -15,7 +15,7 @@
 #include <cmocka.h>
 
 /* One client: what it has been sent, frame by frame, as "{…} {…} close 1001 ". */
-struct client {
+struct ws_client {
     int        fd;
     struct buf in;     /* bytes not yet told */
     struct buf told;
@@ -38,7 +38,7 @@ static void put_frame(struct buf *buf, enum ws_opcode opcode, struct span payloa
 }
 
 /* The same text so many times, at once. */
-static void client_flood(struct client *client, struct span text, int count)
+static void ws_client_flood(struct ws_client *client, struct span text, int count)
 {
     struct buf frames;
 
@@ -49,7 +49,7 @@ static void client_flood(struct client *client, struct span text, int count)
     buf_fini(&frames);
 }
 
-static void client_send(struct client *client, enum ws_opcode opcode, struct span payload)
+static void ws_client_send(struct ws_client *client, enum ws_opcode opcode, struct span payload)
 {
     struct buf frame;
 
@@ -60,7 +60,7 @@ static void client_send(struct client *client, enum ws_opcode opcode, struct spa
 }
 
 /* Tells one whole frame; false: none is there. Server frames are never masked. */
-static bool client_tell(struct client *client)
+static bool ws_client_tell(struct ws_client *client)
 {
     const unsigned char *at   = (const unsigned char *)client->in.at;
     size_t               head = 2, len;
@@ -85,27 +85,27 @@ static bool client_tell(struct client *client)
     return true;
 }
 
-static void client_read(struct client *client)
+static void ws_client_read(struct ws_client *client)
 {
     client->is_open = stage_read(client->fd, &client->in);
-    while (client_tell(client)) {}
+    while (ws_client_tell(client)) {}
 }
 
-static const char *client_transcript(struct client *client)
+static const char *ws_client_transcript(struct ws_client *client)
 {
     buf_putc(&client->told, '\0');
     client->told.len--;
     return client->told.at;
 }
 
-static void client_open(struct client *client, struct stage *stage, const char *query)
+static void ws_client_open(struct ws_client *client, struct stage *stage, const char *query)
 {
     char request[512];
     int  len = snprintf(request, sizeof request,
                         "GET /v1/ws%s HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
                         "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n", query);
 
-    *client = (struct client){ .fd = stage_connect(stage) };
+    *client = (struct ws_client){ .fd = stage_connect(stage) };
     buf_init(&client->in, 1 << 24);
     buf_init(&client->told, 1 << 24);
     must(send(client->fd, request, (size_t)len, MSG_NOSIGNAL) == len);
@@ -115,22 +115,22 @@ static void client_open(struct client *client, struct stage *stage, const char *
     const char *end = memmem(client->in.at, client->in.len, "\r\n\r\n", 4);
     assert_non_null(end);
     buf_drop(&client->in, (size_t)(end + 4 - client->in.at));
-    while (client_tell(client)) {}
+    while (ws_client_tell(client)) {}
     buf_clear(&client->told);  /* `connected` and what the query asked for */
 }
 
-static void client_close(struct client *client)
+static void ws_client_close(struct ws_client *client)
 {
     close(client->fd);
     buf_fini(&client->in);
     buf_fini(&client->told);
 }
 
-static void turns(struct stage *stage, struct client *client, int count)
+static void turns(struct stage *stage, struct ws_client *client, int count)
 {
     while (count-- > 0) {
         stage_turn(stage);
-        client_read(client);
+        ws_client_read(client);
     }
 }
 
@@ -184,15 +184,15 @@ static void every_frame_has_its_answer(void **state)
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct stage  stage;
-        struct client client;
+        struct ws_client client;
 
         stage_init(&stage, i);
-        client_open(&client, &stage, "");
-        client_send(&client, WS_TEXT, span_str(rows[i].frame));
+        ws_client_open(&client, &stage, "");
+        ws_client_send(&client, WS_TEXT, span_str(rows[i].frame));
         turns(&stage, &client, 4);
         if (!span_eq(buf_span(&client.told), span_str(rows[i].answer)))
             fail_msg("%s: %.*s", rows[i].name, SPAN_ARG(buf_span(&client.told)));
-        client_close(&client);
+        ws_client_close(&client);
         stage_fini(&stage);
     }
 }
@@ -202,17 +202,17 @@ static void a_channel_can_be_left_before_it_answers(void **state)
 {
     (void)state;
     struct stage  stage;
-    struct client client;
+    struct ws_client client;
 
     stage_init(&stage, 1);
-    client_open(&client, &stage, "");
-    client_send(&client, WS_TEXT, SPAN("{\"type\":\"subscribe\",\"channel\":\"topic:a\",\"ref\":1}"));
-    client_send(&client, WS_TEXT, SPAN("{\"type\":\"subscribe\",\"channel\":\"topic:b\"}"));
-    client_send(&client, WS_TEXT, SPAN("{\"type\":\"unsubscribe\",\"channel\":\"topic:b\"}"));
-    client_send(&client, WS_TEXT, SPAN("{\"type\":\"subscribe\",\"channel\":\"topic:a\",\"ref\":2}"));
-    client_send(&client, WS_TEXT, SPAN("{\"type\":\"cursor\",\"ref\":3}"));
+    ws_client_open(&client, &stage, "");
+    ws_client_send(&client, WS_TEXT, SPAN("{\"type\":\"subscribe\",\"channel\":\"topic:a\",\"ref\":1}"));
+    ws_client_send(&client, WS_TEXT, SPAN("{\"type\":\"subscribe\",\"channel\":\"topic:b\"}"));
+    ws_client_send(&client, WS_TEXT, SPAN("{\"type\":\"unsubscribe\",\"channel\":\"topic:b\"}"));
+    ws_client_send(&client, WS_TEXT, SPAN("{\"type\":\"subscribe\",\"channel\":\"topic:a\",\"ref\":2}"));
+    ws_client_send(&client, WS_TEXT, SPAN("{\"type\":\"cursor\",\"ref\":3}"));
     turns(&stage, &client, 4);
-    client_send(&client, WS_TEXT, SPAN("{\"type\":\"cursor\",\"ref\":4}"));
+    ws_client_send(&client, WS_TEXT, SPAN("{\"type\":\"cursor\",\"ref\":4}"));
     turns(&stage, &client, 2);
     struct span want = SPAN("{\"type\":\"unsubscribed\",\"channel\":\"topic:b\"} "
                             ERROR(409, "this connection follows that channel already", ",\"ref\":2")
@@ -221,7 +221,7 @@ static void a_channel_can_be_left_before_it_answers(void **state)
                             "{\"type\":\"cursor\",\"cursor\":\"");
     if (!span_starts(buf_span(&client.told), want))
         fail_msg("%.*s", SPAN_ARG(buf_span(&client.told)));
-    client_close(&client);
+    ws_client_close(&client);
     stage_fini(&stage);
 }
 
@@ -238,14 +238,14 @@ static void the_head_told_is_where_the_reader_begins(void **state)
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct stage  stage;
-        struct client client;
+        struct ws_client client;
         char          text[512];
 
         stage_init(&stage, i);
-        client_open(&client, &stage, "");
+        ws_client_open(&client, &stage, "");
         snprintf(text, sizeof text, "{\"type\":\"subscribe\",\"channel\":\"topic:a\"%s}", rows[i].place);
-        client_send(&client, WS_TEXT, span_str(text));
-        client_send(&client, WS_TEXT, SPAN("{\"type\":\"publish\",\"channel\":\"topic:a\",\"data\":1}"));
+        ws_client_send(&client, WS_TEXT, span_str(text));
+        ws_client_send(&client, WS_TEXT, SPAN("{\"type\":\"publish\",\"channel\":\"topic:a\",\"data\":1}"));
         turns(&stage, &client, 4);
         snprintf(text, sizeof text,
                  "{\"type\":\"published\"," TOPIC_A ",\"seq\":1,\"id\":1,\"time\":1} "
@@ -253,7 +253,7 @@ static void the_head_told_is_where_the_reader_begins(void **state)
                  rows[i].head, rows[i].gap);
         if (!span_starts(buf_span(&client.told), span_str(text)))
             fail_msg("%s: %.*s", rows[i].name, SPAN_ARG(buf_span(&client.told)));
-        client_close(&client);
+        ws_client_close(&client);
         stage_fini(&stage);
     }
 }
@@ -268,16 +268,16 @@ static void nothing_follows_a_close(void **state)
     };
     for (size_t i = 0; i < sizeof asked / sizeof asked[0]; i++) {
         struct stage  stage;
-        struct client client;
+        struct ws_client client;
 
         stage_init(&stage, i);
-        client_open(&client, &stage, "");
-        client_send(&client, WS_TEXT, span_str(asked[i]));
-        client_send(&client, WS_TEXT, SPAN("{\"type\":\"connect\",\"token\":\"x\"}"));
+        ws_client_open(&client, &stage, "");
+        ws_client_send(&client, WS_TEXT, span_str(asked[i]));
+        ws_client_send(&client, WS_TEXT, SPAN("{\"type\":\"connect\",\"token\":\"x\"}"));
         turns(&stage, &client, 4);
         if (!span_eq(buf_span(&client.told), SPAN(ERROR(401, "this token is not known here", "") "close 1008 ")))
             fail_msg("%s: %.*s", asked[i], SPAN_ARG(buf_span(&client.told)));
-        client_close(&client);
+        ws_client_close(&client);
         stage_fini(&stage);
     }
 }
@@ -294,17 +294,17 @@ static void a_close_is_answered_and_the_link_ended(void **state)
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct stage  stage;
-        struct client client;
+        struct ws_client client;
 
         stage_init(&stage, i);
-        client_open(&client, &stage, "?channel=topic:a");
-        client_send(&client, WS_CLOSE, rows[i].payload);
+        ws_client_open(&client, &stage, "?channel=topic:a");
+        ws_client_send(&client, WS_CLOSE, rows[i].payload);
         turns(&stage, &client, 3);
         if (!span_eq(buf_span(&client.told), span_str(rows[i].told)))
             fail_msg("%s: %.*s", rows[i].name, SPAN_ARG(buf_span(&client.told)));
         if (i < 3)
             assert_false(client.is_open);  /* after a fault the server waits for the client's Close */
-        client_close(&client);
+        ws_client_close(&client);
         stage_fini(&stage);
     }
 }
@@ -316,28 +316,28 @@ static void cursors_asked_for_without_reading_do_not_heap_up(void **state)
     enum { CHANNELS = 60, QUESTIONS = 2000, WAITING_MAX = 512 * 1024 };
     static const char cursor[] = "{\"type\":\"cursor\",\"cursor\":\"", busy[] = "{\"type\":\"error\",\"code\":429";
     struct stage  stage;
-    struct client client;
+    struct ws_client client;
     unsigned      cursors = 0, refused = 0;
     char          text[320];
 
     stage_init(&stage, 1);
-    client_open(&client, &stage, "");
+    ws_client_open(&client, &stage, "");
     for (int i = 0; i < CHANNELS; i++) {
         snprintf(text, sizeof text, "{\"type\":\"subscribe\",\"channel\":\"topic:%0200d\"}", i);
-        client_send(&client, WS_TEXT, span_str(text));
+        ws_client_send(&client, WS_TEXT, span_str(text));
         turns(&stage, &client, 4);
     }
-    client_flood(&client, SPAN("{\"type\":\"cursor\"}"), QUESTIONS);
+    ws_client_flood(&client, SPAN("{\"type\":\"cursor\"}"), QUESTIONS);
     stage_turn(&stage);
     assert_in_range(link_waiting_bytes(container_of(stage.worker.links.next, struct link, in_worker)), 1, WAITING_MAX);
     turns(&stage, &client, 400);
-    for (const char *at = client_transcript(&client); (at = strstr(at, "{\"type\":\"")) != NULL; at++) {
+    for (const char *at = ws_client_transcript(&client); (at = strstr(at, "{\"type\":\"")) != NULL; at++) {
         cursors += strncmp(at, cursor, sizeof cursor - 1) == 0;
         refused += strncmp(at, busy, sizeof busy - 1) == 0;
     }
     assert_int_equal(cursors + refused, QUESTIONS);
     assert_true(cursors > 0 && refused > 0);
-    client_close(&client);
+    ws_client_close(&client);
     stage_fini(&stage);
 }
 
@@ -347,7 +347,7 @@ static void messages_whose_end_does_not_come_have_a_maximum(void **state)
     (void)state;
     enum { CLIENTS = 4, WHOLE = 600, PART = 500, HEAD = 8 };
     struct stage  stage;
-    struct client clients[CLIENTS];
+    struct ws_client clients[CLIENTS];
     struct buf    frame, text;
 
     stage_init(&stage, 1);
@@ -357,22 +357,22 @@ static void messages_whose_end_does_not_come_have_a_maximum(void **state)
     buf_putf(&text, "{\"type\":\"ping\",\"ref\":1%*s}", WHOLE - 24, "");
     put_frame(&frame, WS_TEXT, buf_span(&text));
     for (int i = 0; i < CLIENTS; i++)
-        client_open(&clients[i], &stage, "");
+        ws_client_open(&clients[i], &stage, "");
     for (int i = 0; i < 3; i++)
         must(send(clients[i].fd, frame.at, PART, MSG_NOSIGNAL) == PART);
     turns(&stage, &clients[2], 2);
-    assert_string_equal(client_transcript(&clients[2]), "close 1013 ");
+    assert_string_equal(ws_client_transcript(&clients[2]), "close 1013 ");
     must(send(clients[0].fd, frame.at + PART, frame.len - PART, MSG_NOSIGNAL) == (ssize_t)frame.len - PART);
-    client_close(&clients[1]);
+    ws_client_close(&clients[1]);
     turns(&stage, &clients[0], 2);
-    assert_string_equal(client_transcript(&clients[0]), "{\"type\":\"pong\",\"ref\":1} ");
+    assert_string_equal(ws_client_transcript(&clients[0]), "{\"type\":\"pong\",\"ref\":1} ");
     assert_int_equal(stage.worker.gathered_bytes, 0);
     must(send(clients[3].fd, frame.at, PART, MSG_NOSIGNAL) == PART);
     turns(&stage, &clients[3], 2);
     assert_int_equal(stage.worker.gathered_bytes, PART - HEAD);
-    client_close(&clients[0]);
-    client_close(&clients[2]);
-    client_close(&clients[3]);
+    ws_client_close(&clients[0]);
+    ws_client_close(&clients[2]);
+    ws_client_close(&clients[3]);
     buf_fini(&frame);
     buf_fini(&text);
     stage_fini(&stage);
@@ -385,15 +385,15 @@ static void a_client_that_rests_is_not_silent(void **state)
     (void)state;
     enum { BEATS = 4 };
     struct stage  stage;
-    struct client client;
+    struct ws_client client;
 
     stage_init(&stage, 1);
     stage.worker.limits.waiting_publishes_max = 1;
-    client_open(&client, &stage, "");
+    ws_client_open(&client, &stage, "");
     stage.is_writer_stuck = true;
-    client_send(&client, WS_TEXT, SPAN("{\"type\":\"publish\",\"channel\":\"topic:a\",\"data\":1}"));
+    ws_client_send(&client, WS_TEXT, SPAN("{\"type\":\"publish\",\"channel\":\"topic:a\",\"data\":1}"));
     turns(&stage, &client, 1);
-    client_send(&client, WS_TEXT, SPAN("{\"type\":\"ping\"}"));
+    ws_client_send(&client, WS_TEXT, SPAN("{\"type\":\"ping\"}"));
     turns(&stage, &client, 1);
     msec began = stage.loop.now;
     for (int beat = 1; beat <= BEATS; beat++) {
@@ -403,9 +403,9 @@ static void a_client_that_rests_is_not_silent(void **state)
     }
     stage.is_writer_stuck = false;
     turns(&stage, &client, 3);
-    assert_string_equal(client_transcript(&client), "{\"type\":\"published\"," TOPIC_A ",\"seq\":1,\"id\":1,\"time\":1} "
+    assert_string_equal(ws_client_transcript(&client), "{\"type\":\"published\"," TOPIC_A ",\"seq\":1,\"id\":1,\"time\":1} "
                                                 "{\"type\":\"pong\"} ");
-    client_close(&client);
+    ws_client_close(&client);
     stage_fini(&stage);
 }
 
@@ -423,19 +423,19 @@ static void who_came_by_a_key_that_is_gone_is_sent_away(void **state)
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct stage  stage;
-        struct client client;
+        struct ws_client client;
 
         stage_init(&stage, 1);
-        client_open(&client, &stage, "");
+        ws_client_open(&client, &stage, "");
         stage.gone = rows[i].gone;
         if (rows[i].frame != NULL)
-            client_send(&client, WS_TEXT, span_str(rows[i].frame));
+            ws_client_send(&client, WS_TEXT, span_str(rows[i].frame));
         else
             stage_pass(&stage, stage.worker.limits.heartbeat_ms + WHEEL_TICK_MS);
         turns(&stage, &client, 2);
-        if (strcmp(client_transcript(&client), rows[i].transcript) != 0)
-            fail_msg("%s: %s", rows[i].name, client_transcript(&client));
-        client_close(&client);
+        if (strcmp(ws_client_transcript(&client), rows[i].transcript) != 0)
+            fail_msg("%s: %s", rows[i].name, ws_client_transcript(&client));
+        ws_client_close(&client);
         stage_fini(&stage);
     }
 }
@@ -446,25 +446,25 @@ static void a_flood_of_publishes_is_answered_to_the_last(void **state)
     (void)state;
     enum { PUBLISHES = 600 };
     struct stage  stage;
-    struct client client;
+    struct ws_client client;
     unsigned      published = 0, refused = 0;
 
     stage_init(&stage, 1);
     stage.worker.limits.waiting_publishes_max = 4;
-    client_open(&client, &stage, "");
+    ws_client_open(&client, &stage, "");
     for (int i = 0; i < PUBLISHES; i++) {
-        client_send(&client, WS_TEXT, SPAN("{\"type\":\"publish\",\"channel\":\"topic:a\",\"data\":1}"));
+        ws_client_send(&client, WS_TEXT, SPAN("{\"type\":\"publish\",\"channel\":\"topic:a\",\"data\":1}"));
         if (i % 50 == 49)
             turns(&stage, &client, 1);
     }
     turns(&stage, &client, 20);
-    for (const char *at = client_transcript(&client); (at = strstr(at, "{\"type\":\"")) != NULL; at++) {
+    for (const char *at = ws_client_transcript(&client); (at = strstr(at, "{\"type\":\"")) != NULL; at++) {
         published += strncmp(at, "{\"type\":\"published\"", 19) == 0;
         refused += strncmp(at, "{\"type\":\"error\",\"code\":429", 25) == 0;
     }
     assert_int_equal(published + refused, PUBLISHES);
     assert_true(published > 0 && refused > 0);
-    client_close(&client);
+    ws_client_close(&client);
     stage_fini(&stage);
 }
 
@@ -473,13 +473,13 @@ static void answers_outlive_their_asker(void **state)
 {
     (void)state;
     struct stage  stage;
-    struct client client;
+    struct ws_client client;
 
     stage_init(&stage, 1);
-    client_open(&client, &stage, "?channel=topic:b&after=0");
-    client_send(&client, WS_TEXT, SPAN("{\"type\":\"publish\",\"channel\":\"topic:a\",\"data\":1,\"ref\":1}"));
-    client_send(&client, WS_TEXT, SPAN("{\"type\":\"subscribe\",\"channel\":\"topic:a\",\"ref\":1}"));
-    client_close(&client);
+    ws_client_open(&client, &stage, "?channel=topic:b&after=0");
+    ws_client_send(&client, WS_TEXT, SPAN("{\"type\":\"publish\",\"channel\":\"topic:a\",\"data\":1,\"ref\":1}"));
+    ws_client_send(&client, WS_TEXT, SPAN("{\"type\":\"subscribe\",\"channel\":\"topic:a\",\"ref\":1}"));
+    ws_client_close(&client);
     stage_turn(&stage);
     stage_turn(&stage);
     assert_true(session_worker_is_idle(&stage.worker));
@@ -493,12 +493,12 @@ static void a_flood_leaves_turns_to_others(void **state)
     (void)state;
     enum { FLOOD_BYTES = 5 * LOOP_INPUT_BYTES / 2, PONG_BYTES = 100 };
     struct stage  stage;
-    struct client client;
+    struct ws_client client;
     static char   pong[PONG_BYTES];
     int           left = 0, turn_count = 0;
 
     stage_init(&stage, 1);
-    client_open(&client, &stage, "");
+    ws_client_open(&client, &stage, "");
     struct buf flood;
     buf_init(&flood, 2 * FLOOD_BYTES);
     while (flood.len < FLOOD_BYTES) {  /* pongs, unasked for: nothing is owed for them */
@@ -513,10 +513,10 @@ static void a_flood_leaves_turns_to_others(void **state)
         turn_count++;
     } while (left > 0);
     assert_int_equal(turn_count, 2);
-    client_send(&client, WS_TEXT, SPAN("{\"type\":\"ping\"}"));
+    ws_client_send(&client, WS_TEXT, SPAN("{\"type\":\"ping\"}"));
     turns(&stage, &client, 3);
     assert_true(span_eq(buf_span(&client.told), SPAN("{\"type\":\"pong\"} ")));
-    client_close(&client);
+    ws_client_close(&client);
     stage_fini(&stage);
 }
 
@@ -526,26 +526,26 @@ static void who_does_not_end_a_message_is_closed(void **state)
     (void)state;
     enum { BEAT_MS = 1000 };
     struct stage  stage;
-    struct client dawdler, idler;
+    struct ws_client dawdler, idler;
 
     stage_init(&stage, 1);
     stage.worker.limits.heartbeat_ms      = BEAT_MS;
     stage.worker.limits.gather_timeout_ms = 2 * BEAT_MS;
-    client_open(&idler, &stage, "");
-    client_open(&dawdler, &stage, "");
+    ws_client_open(&idler, &stage, "");
+    ws_client_open(&dawdler, &stage, "");
     must(send(dawdler.fd, "\x01\x81\0\0\0\0{", 7, MSG_NOSIGNAL) == 7);
     turns(&stage, &dawdler, 1);
     stage_pass(&stage, BEAT_MS + WHEEL_TICK_MS);
     turns(&stage, &dawdler, 1);
-    assert_null(strstr(client_transcript(&dawdler), "close"));
+    assert_null(strstr(ws_client_transcript(&dawdler), "close"));
     stage_pass(&stage, BEAT_MS + WHEEL_TICK_MS);
     turns(&stage, &dawdler, 1);
-    assert_non_null(strstr(client_transcript(&dawdler), "close 1008"));
-    client_send(&idler, WS_TEXT, SPAN("{\"type\":\"ping\"}"));
+    assert_non_null(strstr(ws_client_transcript(&dawdler), "close 1008"));
+    ws_client_send(&idler, WS_TEXT, SPAN("{\"type\":\"ping\"}"));
     turns(&stage, &idler, 2);
-    assert_non_null(strstr(client_transcript(&idler), "pong"));
-    client_close(&dawdler);
-    client_close(&idler);
+    assert_non_null(strstr(ws_client_transcript(&idler), "pong"));
+    ws_client_close(&dawdler);
+    ws_client_close(&idler);
     stage_fini(&stage);
 }
 

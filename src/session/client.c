@@ -1,0 +1,231 @@
+#include "session/client.h"
+
+#include <stdlib.h>
+
+#include "base/must.h"
+
+void client_init(struct client *client, struct session_worker *worker, const struct client_kind *kind,
+                 const struct identity *identity)
+{
+    reader_init(&client->reader);
+    link_init(&client->link, worker, &kind->link, &client->reader, kind->transport, kind->dialect->encoding);
+    client->link.holder = identity->number;
+    client->key         = worker->port->new_key(worker->ctx);
+    client->work        = NULL;
+}
+
+/* --- what it needs while it says something -------------------------------------------------------------------- */
+
+struct client_work *client_get_work(struct client *client)
+{
+    if (client->work == NULL) {
+        client->work = calloc(1, sizeof *client->work);
+        must(client->work != NULL);
+        buf_init(&client->work->in, client->link.worker->limits.frame_bytes_max + LOOP_INPUT_BYTES);
+        list_init(&client->work->publishes);
+        list_init(&client->work->refs);
+    }
+    return client->work;
+}
+
+void client_drop_gathered(struct client *client)
+{
+    client->link.worker->gathered_bytes -= client->work->in.len;
+    buf_fini(&client->work->in);
+}
+
+static void client_drop_work(struct client *client)
+{
+    client_drop_gathered(client);
+    free(client->work);
+    client->work = NULL;
+}
+
+void client_drop_work_if_done(struct client *client)
+{
+    const struct client_work *work = client->work;
+
+    if (work != NULL && work->in.len == 0 && work->publish_count == 0 && work->rest_len == 0 &&
+        list_is_empty(&work->refs))
+        client_drop_work(client);
+}
+
+void client_fini(struct client *client)
+{
+    struct session_worker *worker = client->link.worker;
+    struct list           *at;
+
+    if (client->work != NULL) {
+        client_forget_publishes(client);
+        while ((at = list_pop(&client->work->refs)) != NULL)
+            free(container_of(at, struct subscribe_ref, in_work));
+        client_drop_work(client);
+    }
+    link_fini(&client->link);
+    reader_fini(&client->reader, &worker->readers, worker->loop->now);
+}
+
+/* --- what goes out ---------------------------------------------------------------------------------------------- */
+
+void client_say(struct client *client, const struct client_event *event)
+{
+    const struct client_kind *kind    = client_kind(client);
+    struct buf               *scratch = &client->link.worker->frames.scratch;
+
+    /* RFC 6455 5.5.1: nothing is said behind our Close. An answer that was under way then comes too late. */
+    if (client->link.is_over)
+        return;
+    buf_clear(scratch);
+    kind->dialect->put_event(scratch, event);
+    kind->put_frame(link_words(&client->link), buf_span(scratch));
+    link_mark(&client->link);
+}
+
+void client_say_error(struct client *client, unsigned code, const char *reason, struct span ref)
+{
+    client_say(client, &(struct client_event){ .kind = EVENT_ERROR, .ref = ref, .error = { code, reason } });
+}
+
+void client_say_connected(struct client *client, bool is_resumed, struct span ref)
+{
+    client_say(client, &(struct client_event){
+        .kind = EVENT_CONNECTED, .ref = ref,
+        .connected = { client->key, client->link.worker->limits.heartbeat_ms, is_resumed },
+    });
+}
+
+void client_send_away(struct client *client, enum client_close why, const char *reason)
+{
+    client_say(client, &(struct client_event){
+        .kind = EVENT_RECONNECT, .reconnect_after_ms = client->link.worker->limits.reconnect_ms,
+    });
+    client_kind(client)->close(client, why, reason);
+}
+
+struct frame *client_encode(struct link *link, struct reader_sub *sub, const struct entry *entry)
+{
+    struct client *client = container_of(link, struct client, link);
+    struct buf     text, framed;
+
+    if (entry->message != NULL)
+        return frames_get(&link->worker->frames, entry->message, (enum encoding)link->encoding);
+    buf_init(&text, 4096);
+    buf_init(&framed, 4096);
+    client_kind(client)->dialect->put_gap(&text, channel_name_span(subscription_name(&sub->sub)),
+                                          subscription_epoch(&sub->sub), &entry->gap);
+    client_kind(client)->put_frame(&framed, buf_span(&text));
+    struct frame *frame = frame_new(buf_span(&framed));
+    buf_fini(&text);
+    buf_fini(&framed);
+    return frame;
+}
+
+/* `subscribed` is said once the channel's head is known. */
+void client_placed(struct link *link, struct reader_sub *sub)
+{
+    struct client        *client = container_of(link, struct client, link);
+    struct subscribe_ref *ref    = client_take_ref(client, sub);
+
+    client_say(client, &(struct client_event){
+        .kind       = EVENT_SUBSCRIBED,
+        .ref        = ref == NULL ? SPAN("") : span_str(ref->text),
+        .subscribed = { channel_name_span(subscription_name(&sub->sub)), subscription_epoch(&sub->sub),
+                        subscription_first_head(&sub->sub) },
+    });
+    free(ref);
+    client_drop_work_if_done(client);
+}
+
+/* --- who it is ---------------------------------------------------------------------------------------------- */
+
+const struct identity *client_identity(const struct client *client)
+{
+    const struct session_worker *worker = client->link.worker;
+    return worker->port->find_identity(worker->ctx, client->link.holder);
+}
+
+bool client_is_welcome(struct client *client)
+{
+    if (client_identity(client) != NULL)
+        return true;
+    client_send_away(client, CLIENT_CLOSE_POLICY, "the API key was taken away or changed");
+    return false;
+}
+
+/* --- what comes in -------------------------------------------------------------------------------------------- */
+
+void client_take(struct client *client, struct span frame)
+{
+    struct client_command command;
+    struct client_fault   fault;
+
+    if (!client_is_welcome(client))
+        return;
+    if (client_kind(client)->dialect->read(&client->link.worker->dialect_scratch, frame, &command, &fault)) {
+        client_carry_out(client, &command);
+        return;
+    }
+    client_say_error(client, fault.code, fault.reason, command.ref);
+    if (fault.close_reason != NULL)
+        client_kind(client)->close(client, CLIENT_CLOSE_POLICY, fault.close_reason);
+}
+
+bool client_gather(struct client *client, struct span piece)
+{
+    struct session_worker *worker = client->link.worker;
+    struct client_work    *work   = client_get_work(client);
+
+    if (worker->gathered_bytes + piece.len > worker->limits.gathered_bytes_max)
+        return false;
+    if (work->in.len == 0)
+        work->in_since = worker->loop->now;
+    buf_put(&work->in, piece);
+    must(!buf_is_over(&work->in));
+    worker->gathered_bytes += piece.len;
+    return true;
+}
+
+struct span client_gathered(const struct client *client)
+{
+    return buf_span(&client->work->in);
+}
+
+/* Who begins a frame and doesn't end it holds memory that others need. But the rest may be there already, and it is the
+ * server that has not read it: after a pause of the process, or while the client rests for its publishes under way. */
+bool client_is_dawdling(const struct client *client, msec now)
+{
+    const struct client_work *work    = client->work;
+    const struct link        *link    = &client->link;
+    bool                      is_ours = link->stream->is_again || (link->is_resting && link_waiting_bytes(link) == 0);
+
+    return work != NULL && work->in.len > 0 && !is_ours &&
+           now - work->in_since >= link->worker->limits.gather_timeout_ms;
+}
+
+void client_keep_rest(struct client *client, struct span rest)
+{
+    if (rest.len == 0)
+        return;
+    must(rest.len <= CLIENT_REST_BYTES_MAX);
+    client_get_work(client)->rest_len = (uint8_t)rest.len;
+    memcpy(client->work->rest, rest.at, rest.len);
+}
+
+size_t client_fetch_rest(struct client *client, char *into)
+{
+    size_t len = client->work == NULL ? 0 : client->work->rest_len;
+
+    if (len > 0) {
+        memcpy(into, client->work->rest, len);
+        client->work->rest_len = 0;
+    }
+    return len;
+}
+
+bool client_owes_too_much(const struct client *client)
+{
+    uint32_t publishes = client->work == NULL ? 0 : client->work->publish_count;
+
+    return publishes >= client->link.worker->limits.waiting_publishes_max ||
+           link_waiting_bytes(&client->link) > CLIENT_WORDS_BYTES_REST;
+}

@@ -1,0 +1,124 @@
+/* client.h - a client that talks back: a link whose other end sends commands (client_command.h), over whatever transport
+ * and in whatever dialect. Private to this module; ws_session.c is the one transport of this kind now.
+ *
+ * What the transport does: it hands each whole frame to client_take(), and frames and closes as client_kind says. What
+ * is here: the commands, their answers, the publishes under way. */
+#ifndef SESSION_CLIENT_H
+#define SESSION_CLIENT_H
+
+#include "session/dialect.h"
+#include "session/link.h"
+
+enum {
+    CLIENT_REST_BYTES_MAX  = 125,        /* of a frame's beginning that the transport keeps; ws_session.c needs most */
+    CLIENT_WORDS_BYTES_REST = 64 * 1024, /* words that wait for a client; above it, it is not read from */
+};
+
+/* What a client that says something needs for a while; an idle one hasn't got it. */
+struct client_work {
+    struct buf  in;             /* a frame that comes in pieces */
+    msec        in_since;       /* when its first piece came */
+    struct list publishes;      /* under way: their answers find us, or nobody */
+    struct list refs;           /* of subscriptions whose channels have not answered */
+    uint32_t    publish_count;
+    uint8_t     rest_len;
+    char        rest[CLIENT_REST_BYTES_MAX];  /* the transport's: the beginning of a frame whose end has not come */
+};
+
+/* Why the server ends a link. */
+enum client_close {
+    CLIENT_CLOSE_POLICY,      /* it may not be here */
+    CLIENT_CLOSE_GOING_AWAY,  /* the server stops */
+};
+
+struct client {
+    struct link         link;
+    struct reader       reader;
+    uint64_t            key;    /* names the connection */
+    struct client_work *work;   /* NULL mostly */
+};
+
+struct client_kind {
+    struct link_kind      link;   /* its encode and placed are client_encode() and client_placed() */
+    const struct dialect *dialect;
+    enum transport        transport;
+    /* Puts one frame into link_words(). */
+    void (*put_frame)(struct buf *words, struct span frame);
+    /* Says why, then ends the link; nothing is said behind that. */
+    void (*close)(struct client *client, enum client_close why, const char *reason);
+    /* Some of what was under way has been answered: is the client to be read again? */
+    void (*answered)(struct client *client);
+};
+
+void client_init(struct client *client, struct session_worker *worker, const struct client_kind *kind,
+                 const struct identity *identity);
+void client_fini(struct client *client);
+
+static inline const struct client_kind *client_kind(const struct client *client)
+{
+    return container_of(client->link.kind, const struct client_kind, link);
+}
+
+/* link_kind's. */
+struct frame *client_encode(struct link *link, struct reader_sub *sub, const struct entry *entry);
+void          client_placed(struct link *link, struct reader_sub *sub);
+
+/* --- what comes in --- */
+
+/* One whole frame: a command, which is carried out, or a fault, which is answered. */
+void client_take(struct client *client, struct span frame);
+
+/* Of a frame that comes in pieces: keeps one more. All frames of which only a part is there have a maximum together
+ * (gathered_bytes_max). False: this piece is beyond it, and is not kept. */
+bool        client_gather(struct client *client, struct span piece);
+struct span client_gathered(const struct client *client);
+void        client_drop_gathered(struct client *client);
+/* Has it begun a frame, and not ended it for gather_timeout_ms? */
+bool        client_is_dawdling(const struct client *client, msec now);
+
+/* Keeps the beginning of a frame, at most CLIENT_REST_BYTES_MAX; fetched again before the bytes to come. */
+void   client_keep_rest(struct client *client, struct span rest);
+size_t client_fetch_rest(struct client *client, char *into);
+
+/* Is too much owed to it already, in publishes under way or in words that wait? */
+bool client_owes_too_much(const struct client *client);
+
+struct client_work *client_get_work(struct client *client);
+void                client_drop_work_if_done(struct client *client);
+
+/* --- what goes out --- */
+
+void client_say(struct client *client, const struct client_event *event);
+void client_say_error(struct client *client, unsigned code, const char *reason, struct span ref);
+void client_say_connected(struct client *client, bool is_resumed, struct span ref);
+/* Tells it to come again, and ends the link. */
+void client_send_away(struct client *client, enum client_close why, const char *reason);
+
+/* --- who it is --- */
+
+/* With the rights that they have by now; NULL: what let it in holds no more. */
+const struct identity *client_identity(const struct client *client);
+/* False: what let it in holds no more (docs/decisions/0015), and it has been sent away. */
+bool client_is_welcome(struct client *client);
+
+/* --- parts of it, each in a file of its own --- */
+
+/* commands.c */
+void client_carry_out(struct client *client, const struct client_command *command);
+
+/* subscribe_ref.c: what is to be echoed when the channel has answered. The taken one is the caller's to free; NULL: none
+ * was kept. */
+struct subscribe_ref {
+    struct list              in_work;
+    const struct reader_sub *sub;
+    char                     text[];
+};
+void                  client_keep_ref(struct client *client, const struct reader_sub *sub, struct span text);
+struct subscribe_ref *client_take_ref(struct client *client, const struct reader_sub *sub);
+
+/* client_publish.c: takes the message. */
+void client_send_publish(struct client *client, struct message *message, struct span key, struct span ref);
+/* The answers of what is under way will find nobody. */
+void client_forget_publishes(struct client *client);
+
+#endif

@@ -1,0 +1,90 @@
+/* client_command.h - what a client asks for, and what it is told beside messages: the same for every wire. A dialect
+ * (dialect.h) reads commands and writes events; commands.c carries commands out. Pure.
+ *
+ * All spans are borrowed: a command's until the next read of its dialect, an event's until it is written. */
+#ifndef SESSION_CLIENT_COMMAND_H
+#define SESSION_CLIENT_COMMAND_H
+
+#include "hub/hub.h"
+#include "message/message.h"
+#include "store/store.h"
+
+enum client_command_kind {
+    CLIENT_CONNECT,
+    CLIENT_SUBSCRIBE,
+    CLIENT_UNSUBSCRIBE,
+    CLIENT_PUBLISH,
+    CLIENT_CURSOR,
+    CLIENT_PING,
+    CLIENT_COMMAND_COUNT
+};
+
+/* One channel that a client had before, and where it stood. */
+struct client_place {
+    struct span  channel;
+    struct start start;
+    const char  *fault;   /* NULL, or why this one can't be read */
+};
+
+struct client_connect {
+    struct span                token;       /* empty: none was shown */
+    const struct client_place *places;
+    size_t                     place_count;
+    bool                       is_resuming; /* it named at least one channel */
+};
+
+struct client_subscribe {
+    struct span  channel;
+    struct start start;
+};
+
+struct client_publish {
+    struct span channel, payload, media, key;  /* key empty: none */
+    bool        has_ttl;
+    uint64_t    ttl_s;
+};
+
+struct client_command {
+    enum client_command_kind kind;
+    struct span              ref;   /* to be echoed in the answer, in the dialect's own form; empty: none */
+    union {
+        struct client_connect   connect;
+        struct client_subscribe subscribe;
+        struct span             unsubscribe;  /* the channel; one that can't be read is empty */
+        struct client_publish   publish;
+    };
+};
+
+/* Why a frame is no command. */
+struct client_fault {
+    unsigned    code;
+    const char *reason;
+    const char *close_reason;  /* NULL, or: the link ends, with this reason */
+};
+
+enum client_event_kind {
+    EVENT_CONNECTED,
+    EVENT_SUBSCRIBED,
+    EVENT_UNSUBSCRIBED,
+    EVENT_PUBLISHED,
+    EVENT_CURSOR,
+    EVENT_PONG,
+    EVENT_ERROR,
+    EVENT_RECONNECT,
+};
+
+struct client_event {
+    enum client_event_kind kind;
+    struct span            ref;   /* of the command that it answers; empty: none */
+    union {
+        struct { uint64_t key; msec heartbeat_ms; bool is_resumed; } connected;
+        struct { struct span channel; uint64_t epoch, head; } subscribed;
+        struct span unsubscribed;   /* the channel */
+        struct { const struct channel_name *channel; const struct append_answer *answer; bool is_replayed; } published;
+        struct span cursor;         /* the token */
+        struct { unsigned code; const char *reason; } error;
+        msec        reconnect_after_ms;
+    };
+};
+
+#endif

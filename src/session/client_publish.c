@@ -1,0 +1,71 @@
+/* client_publish.c - the publishes of a client that are under way: to the writer and back. */
+#include <stdlib.h>
+
+#include "base/must.h"
+#include "publish/publish_check.h"
+#include "session/client.h"
+
+/* Lives until the writer has answered, also when its client is gone by then. */
+struct publish_under_way {
+    struct list             in_work;
+    struct client          *client;  /* NULL: gone */
+    size_t                  ref_len;
+    char                    ref[];
+};
+
+static void say_published(struct client *client, const struct publish_command *command, struct span ref)
+{
+    unsigned    status;
+    const char *why = publish_explain(command->outcome, &status);
+
+    if (why != NULL) {
+        client_say_error(client, status, why, ref);
+        return;
+    }
+    client_say(client, &(struct client_event){
+        .kind = EVENT_PUBLISHED, .ref = ref,
+        .published = { command->append.message->channel, &command->answer, command->outcome == PUBLISH_REPLAYED },
+    });
+}
+
+static void on_published(struct publish_command *command)
+{
+    struct publish_under_way *publish = command->owner;
+    struct client            *client  = publish->client;
+
+    if (client != NULL) {
+        say_published(client, command, span_of(publish->ref, publish->ref_len));
+        list_take(&publish->in_work);
+        client->work->publish_count--;
+        client_kind(client)->answered(client);
+        client_drop_work_if_done(client);
+    }
+    command_free(&command->command);
+    free(publish);
+}
+
+void client_send_publish(struct client *client, struct message *message, struct span key, struct span ref)
+{
+    struct publish_under_way *publish = calloc(1, sizeof *publish + ref.len);
+
+    must(publish != NULL);
+    publish->client  = client;
+    publish->ref_len = ref.len;
+    if (ref.len > 0)
+        memcpy(publish->ref, ref.at, ref.len);
+    list_push(&client_get_work(client)->publishes, &publish->in_work);
+    client->work->publish_count++;
+
+    struct publish_command *command = publish_command_new(&message, key, span_str(client_identity(client)->name));
+    command->owner                  = publish;
+    command->answered               = on_published;
+    shard_publish(client->link.worker->shard, command);
+}
+
+void client_forget_publishes(struct client *client)
+{
+    struct list *at;
+
+    while ((at = list_pop(&client->work->publishes)) != NULL)
+        container_of(at, struct publish_under_way, in_work)->client = NULL;
+}

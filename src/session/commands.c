@@ -1,0 +1,141 @@
+/* commands.c - what each command of a client does, whatever wire it came over. */
+#include <stdlib.h>
+
+#include "base/must.h"
+#include "publish/publish_check.h"
+#include "session/client.h"
+#include "session/subscribe_request.h"
+
+/* Follows one more channel; the answer comes when its head is known. */
+static void client_subscribe(struct client *client, struct span channel, struct start start, struct span ref)
+{
+    struct session_worker    *worker = client->link.worker;
+    struct reader            *reader = client->link.reader;
+    struct subscribe_requests requests;
+
+    subscribe_requests_init(&requests);
+    if (reader_find(reader, channel) != NULL)
+        client_say_error(client, 409, "this connection follows that channel already", ref);
+    else if (reader->sub_count >= worker->limits.channels_max)
+        client_say_error(client, 400, "too many channels on one connection (channels_per_connection_max)", ref);
+    else if (!subscribe_requests_add(&requests, worker, channel, start, client_identity(client)))
+        client_say_error(client, requests.fault_status, requests.fault, ref);
+    else
+        client_keep_ref(client, link_follow(&client->link, requests.at[0].name, requests.at[0].start), ref);
+    subscribe_requests_fini(&requests);
+}
+
+static void on_subscribe(struct client *client, const struct client_command *command)
+{
+    client_subscribe(client, command->subscribe.channel, command->subscribe.start, command->ref);
+}
+
+static void on_unsubscribe(struct client *client, const struct client_command *command)
+{
+    struct reader_sub *sub = reader_find(client->link.reader, command->unsubscribe);
+
+    if (sub == NULL) {
+        client_say_error(client, 404, "this connection does not follow that channel", command->ref);
+        return;
+    }
+    free(client_take_ref(client, sub));
+    link_unfollow(&client->link, sub);
+    client_say(client, &(struct client_event){
+        .kind = EVENT_UNSUBSCRIBED, .ref = command->ref, .unsubscribed = command->unsubscribe,
+    });
+}
+
+/* `connected` comes first, then what is wrong with the places, or what became of them. */
+static void client_resume(struct client *client, const struct client_connect *connect, struct span ref)
+{
+    client_say_connected(client, connect->is_resuming, ref);
+    for (size_t i = 0; i < connect->place_count; i++) {
+        const struct client_place *place = &connect->places[i];
+        if (place->fault != NULL)
+            client_say_error(client, 400, place->fault, ref);
+        else
+            client_subscribe(client, place->channel, place->start, SPAN(""));
+    }
+}
+
+static void on_connect(struct client *client, const struct client_command *command)
+{
+    struct session_worker *worker = client->link.worker;
+    struct span            token  = command->connect.token;
+
+    const struct identity *identity = token.len == 0 ? client_identity(client)
+                                                     : worker->port->identify_token(worker->ctx, token);
+    if (identity == NULL) {
+        client_say_error(client, 401, "this token is not known here", command->ref);
+        client_kind(client)->close(client, CLIENT_CLOSE_POLICY, "token not known");
+        return;
+    }
+    client->link.holder = identity->number;
+    client_resume(client, &command->connect, command->ref);
+}
+
+/* *ret_message is the message, the caller's, if the verdict is well. */
+static struct verdict check_publish(struct client *client, const struct client_publish *publish,
+                                    struct message **ret_message, struct json_fault *ret_fault)
+{
+    struct session_worker *worker = client->link.worker;
+    struct channel_name   *name;
+    struct verdict         verdict = may_name(worker->namespaces, worker->hash_key, publish->channel, &name);
+
+    if (verdict.status != 0)
+        return verdict;
+    struct publish_request request = {
+        .name = name, .payload = publish->payload, .media = publish->media, .key = publish->key,
+        .has_ttl = publish->has_ttl, .ttl_s = publish->ttl_s, .wall = worker->loop->wall,
+        .identity = client_identity(client),
+    };
+    verdict = publish_check(&request, ret_message, ret_fault);
+    channel_name_unref(name);
+    return verdict;
+}
+
+static void on_publish(struct client *client, const struct client_command *command)
+{
+    struct message   *message;
+    struct json_fault json_fault = { .reason = NULL };
+    char              detail[JSON_FAULT_BYTES];
+    struct verdict    verdict = check_publish(client, &command->publish, &message, &json_fault);
+
+    if (verdict.status == 0)
+        client_send_publish(client, message, command->publish.key, command->ref);
+    else
+        client_say_error(client, verdict.status, json_fault_say(verdict.reason, &json_fault, detail), command->ref);
+}
+
+static void on_ping(struct client *client, const struct client_command *command)
+{
+    client_say(client, &(struct client_event){ .kind = EVENT_PONG, .ref = command->ref });
+}
+
+/* A token of many channels is long, and the question is short: a client that asks without reading is refused. */
+static void on_cursor(struct client *client, const struct client_command *command)
+{
+    struct buf *token = &client->link.worker->frames.token;
+
+    if (link_waiting_bytes(&client->link) > CLIENT_WORDS_BYTES_REST) {
+        client_say_error(client, 429, "too much waits to be sent to this client; read it, then ask again", command->ref);
+        return;
+    }
+    buf_clear(token);
+    if (!link_put_token(&client->link, token)) {
+        client_say_error(client, 409, "there is no cursor before every channel has said subscribed", command->ref);
+        return;
+    }
+    client_say(client, &(struct client_event){ .kind = EVENT_CURSOR, .ref = command->ref, .cursor = buf_span(token) });
+}
+
+void client_carry_out(struct client *client, const struct client_command *command)
+{
+    static void (*const carry_out[CLIENT_COMMAND_COUNT])(struct client *, const struct client_command *) = {
+        [CLIENT_CONNECT] = on_connect, [CLIENT_SUBSCRIBE] = on_subscribe, [CLIENT_UNSUBSCRIBE] = on_unsubscribe,
+        [CLIENT_PUBLISH] = on_publish, [CLIENT_CURSOR] = on_cursor,       [CLIENT_PING] = on_ping,
+    };
+
+    must(command->kind < CLIENT_COMMAND_COUNT);
+    carry_out[command->kind](client, command);
+}

@@ -1,0 +1,361 @@
+/* json_dialect.c - commands and events as JSON objects, subprotocol longwire.json.v1 (docs/protocol.md). */
+#include <stdlib.h>
+
+#include "base/base64.h"
+#include "base/must.h"
+#include "message/epoch.h"
+#include "publish/publish_check.h"
+#include "session/dialect.h"
+
+enum { MEMBERS_MAX = 1024, REF_BYTES_MAX = 256, STRINGS_BYTES_SPARE = 64 };
+
+void dialect_scratch_init(struct dialect_scratch *scratch)
+{
+    *scratch = (struct dialect_scratch){ 0 };
+    json_doc_init(&scratch->doc);
+    buf_init(&scratch->strings, SIZE_MAX / 2);
+}
+
+void dialect_scratch_trim(struct dialect_scratch *scratch)
+{
+    buf_fini(&scratch->strings);
+    free(scratch->places);
+    scratch->places    = NULL;
+    scratch->place_max = 0;
+}
+
+void dialect_scratch_fini(struct dialect_scratch *scratch)
+{
+    dialect_scratch_trim(scratch);
+    json_doc_fini(&scratch->doc);
+}
+
+/* --- reading ------------------------------------------------------------------------------------------------- */
+
+/* One frame that is being read. */
+struct json_reading {
+    struct dialect_scratch  *scratch;
+    const struct json_token *root;
+    struct client_command   *command;
+    struct client_fault     *fault;
+};
+
+static bool refuse(struct json_reading *reading, unsigned code, const char *reason)
+{
+    *reading->fault = (struct client_fault){ .code = code, .reason = reason };
+    return false;
+}
+
+/* Strings without escapes stay where they are. All others, and decoded octets, fit into what is reserved here, so that
+ * what was decoded before never moves. */
+static void reserve_strings(struct dialect_scratch *scratch, size_t frame_bytes)
+{
+    buf_clear(&scratch->strings);
+    must(buf_extend(&scratch->strings, 2 * frame_bytes + STRINGS_BYTES_SPARE) != NULL);
+    buf_clear(&scratch->strings);
+}
+
+/* A member that may be absent: empty then. */
+static bool member_text(struct json_reading *reading, struct span name, struct span *ret)
+{
+    const struct json_token *token = json_member(&reading->scratch->doc, reading->root, name);
+
+    *ret = SPAN("");
+    return token == NULL || json_string(token, &reading->scratch->strings, ret);
+}
+
+static bool member_u64(struct json_reading *reading, struct span name, bool *ret_is_there, uint64_t *ret)
+{
+    const struct json_token *token = json_member(&reading->scratch->doc, reading->root, name);
+
+    *ret_is_there = token != NULL;
+    return token == NULL || json_u64(token, ret);
+}
+
+static bool read_octets(struct json_reading *reading, const struct json_token *token, struct span *ret)
+{
+    struct buf *strings = &reading->scratch->strings;
+    struct span text;
+
+    if (!json_string(token, strings, &text))
+        return false;
+    size_t begin = strings->len;
+    if (!base64_get(text, strings))
+        return false;
+    *ret = span_skip(buf_span(strings), begin);
+    return true;
+}
+
+/* The payload and its default media type: data as JSON value or text, data_base64 as octets. */
+static bool read_payload(struct json_reading *reading, struct span *ret_payload, struct span *ret_media)
+{
+    const struct json_doc   *doc  = &reading->scratch->doc;
+    const struct json_token *data = json_member(doc, reading->root, SPAN("data"));
+    const struct json_token *b64  = json_member(doc, reading->root, SPAN("data_base64"));
+
+    if ((data == NULL) == (b64 == NULL))
+        return false;
+    if (b64 != NULL) {
+        *ret_media = SPAN("application/octet-stream");
+        return read_octets(reading, b64, ret_payload);
+    }
+    if (data->type == JSON_STRING) {
+        *ret_media = SPAN("text/plain");
+        return json_string(data, &reading->scratch->strings, ret_payload);
+    }
+    *ret_payload = data->raw;
+    *ret_media   = SPAN("application/json");
+    return true;
+}
+
+static bool read_publish(struct json_reading *reading)
+{
+    struct client_publish *publish = &reading->command->publish;
+    struct span            media_default;
+
+    reading->command->kind = CLIENT_PUBLISH;
+    if (!member_text(reading, SPAN("channel"), &publish->channel) ||
+        !member_text(reading, SPAN("media"), &publish->media) || !member_text(reading, SPAN("key"), &publish->key) ||
+        !member_u64(reading, SPAN("ttl"), &publish->has_ttl, &publish->ttl_s) ||
+        !read_payload(reading, &publish->payload, &media_default))
+        return refuse(reading, 400, "publish takes channel, one of data and data_base64, and perhaps media, ttl, key, ref");
+    if (publish->media.len == 0)
+        publish->media = media_default;
+    return true;
+}
+
+static bool read_start(struct json_reading *reading, struct start *ret)
+{
+    bool        has_after, has_last;
+    uint64_t    after = 0, last = 0;
+    struct span epoch;
+
+    *ret = (struct start){ .kind = START_NOW };
+    if (!member_u64(reading, SPAN("after"), &has_after, &after) || !member_u64(reading, SPAN("last"), &has_last, &last) ||
+        (has_after && has_last) || after > UINT64_MAX / 2 || last > UINT64_MAX / 2)
+        return false;
+    if (has_last)
+        *ret = (struct start){ .kind = START_LAST, .seq = last };
+    if (has_after)
+        *ret = (struct start){ .kind = START_AFTER, .seq = after };
+    return member_text(reading, SPAN("epoch"), &epoch) && (epoch.len == 0 || epoch_get(epoch, &ret->epoch));
+}
+
+static bool read_subscribe(struct json_reading *reading)
+{
+    struct client_subscribe *subscribe = &reading->command->subscribe;
+
+    reading->command->kind = CLIENT_SUBSCRIBE;
+    if (!member_text(reading, SPAN("channel"), &subscribe->channel) || !read_start(reading, &subscribe->start))
+        return refuse(reading, 400, "subscribe takes channel, perhaps after (with epoch) or last, and ref");
+    return true;
+}
+
+static bool read_unsubscribe(struct json_reading *reading)
+{
+    struct span *channel = &reading->command->unsubscribe;
+
+    reading->command->kind = CLIENT_UNSUBSCRIBE;
+    if (!member_text(reading, SPAN("channel"), channel))
+        *channel = SPAN("");  /* no channel is called so */
+    return true;
+}
+
+static const char resume_is[] = "resume is an object: {\"channel\":{\"epoch\":…,\"seq\":…}}";
+
+static void read_resume_place(struct dialect_scratch *scratch, const struct json_token *name, const struct json_token *place,
+                       struct client_place *ret)
+{
+    const struct json_doc   *doc         = &scratch->doc;
+    const struct json_token *epoch_token = json_member(doc, place, SPAN("epoch"));
+    struct span              epoch       = SPAN("");
+
+    *ret = (struct client_place){ .start = { .kind = START_AFTER } };
+    if (!json_string(name, &scratch->strings, &ret->channel) ||
+        !json_u64(json_member(doc, place, SPAN("seq")), &ret->start.seq) ||
+        (epoch_token != NULL &&
+         (!json_string(epoch_token, &scratch->strings, &epoch) || !epoch_get(epoch, &ret->start.epoch))))
+        ret->fault = resume_is;
+}
+
+static struct client_place *scratch_places(struct dialect_scratch *scratch, size_t count)
+{
+    if (count > scratch->place_max) {
+        free(scratch->places);
+        scratch->places    = calloc(count, sizeof scratch->places[0]);
+        scratch->place_max = count;
+        must(scratch->places != NULL);
+    }
+    return scratch->places;
+}
+
+/* "resume":{"topic:a":{"epoch":"…","seq":42}, …}. Parsed anew from its raw text, because its places stand below what is
+ * kept of a frame. */
+static void read_resume(struct dialect_scratch *scratch, struct span resume, struct client_connect *connect)
+{
+    static const struct json_limits limits = { .depth_kept = 2, .members_max = MEMBERS_MAX };
+    struct json_doc                *doc    = &scratch->doc;
+    const struct json_token        *root   = json_parse(resume, &limits, doc) ? json_root(doc) : NULL;
+    struct client_place            *places = scratch_places(scratch, root == NULL ? 1 : root->count / 2 + 1);
+
+    connect->places = places;
+    if (root == NULL || root->type != JSON_OBJECT) {
+        places[0]            = (struct client_place){ .fault = resume_is };
+        connect->place_count = root == NULL || root->type != JSON_NULL;
+        return;
+    }
+    for (const struct json_token *name = json_first(doc, root), *place; name != NULL; name = json_next(doc, root, place)) {
+        place = json_next(doc, root, name);
+        read_resume_place(scratch, name, place, &places[connect->place_count++]);
+    }
+    connect->is_resuming = connect->place_count > 0;
+}
+
+static bool read_connect(struct json_reading *reading)
+{
+    struct client_connect   *connect = &reading->command->connect;
+    const struct json_token *resume  = json_member(&reading->scratch->doc, reading->root, SPAN("resume"));
+
+    reading->command->kind = CLIENT_CONNECT;
+    if (!member_text(reading, SPAN("token"), &connect->token)) {
+        refuse(reading, 401, "this token is not known here");
+        reading->fault->close_reason = "token not known";
+        return false;
+    }
+    if (resume != NULL)
+        read_resume(reading->scratch, resume->raw, connect);
+    return true;
+}
+
+static bool read_cursor(struct json_reading *reading)
+{
+    reading->command->kind = CLIENT_CURSOR;
+    return true;
+}
+
+static bool read_ping(struct json_reading *reading)
+{
+    reading->command->kind = CLIENT_PING;
+    return true;
+}
+
+static const struct {
+    struct span type;
+    bool      (*read)(struct json_reading *reading);
+} command_rows[] = {
+    { SPAN("publish"), read_publish }, { SPAN("subscribe"), read_subscribe }, { SPAN("unsubscribe"), read_unsubscribe },
+    { SPAN("connect"), read_connect }, { SPAN("ping"), read_ping },           { SPAN("cursor"), read_cursor },
+};
+
+static bool read_type(struct json_reading *reading)
+{
+    struct span type;
+
+    if (!member_text(reading, SPAN("type"), &type))
+        return refuse(reading, 400, "a frame has a type, a string");
+    for (size_t i = 0; i < sizeof command_rows / sizeof command_rows[0]; i++)
+        if (span_eq(type, command_rows[i].type))
+            return command_rows[i].read(reading);
+    return refuse(reading, 400,
+                  "unknown type; this version knows connect, subscribe, unsubscribe, publish, cursor and ping");
+}
+
+static bool json_dialect_read(struct dialect_scratch *scratch, struct span frame, struct client_command *ret_command,
+                              struct client_fault *ret_fault)
+{
+    /* Only the frame's own members are looked at: what is published may be any JSON. */
+    static const struct json_limits limits  = { .depth_kept = 1, .members_max = MEMBERS_MAX };
+    struct json_doc                *doc     = &scratch->doc;
+    struct json_reading             reading = { scratch, NULL, ret_command, ret_fault };
+
+    *ret_command = (struct client_command){ 0 };
+    if (!json_parse(frame, &limits, doc))
+        return refuse(&reading, 400, json_fault_say("a frame is one JSON object", &doc->fault, scratch->reason));
+    reading.root = json_root(doc);
+    if (reading.root->type != JSON_OBJECT)
+        return refuse(&reading, 400, "a frame is one JSON object");
+    const struct json_token *ref = json_member(doc, reading.root, SPAN("ref"));
+    if (ref != NULL && ref->raw.len <= REF_BYTES_MAX)
+        ret_command->ref = ref->raw;
+    reserve_strings(scratch, frame.len);
+    const char *reserved = scratch->strings.at;
+    bool        is_read  = read_type(&reading);
+    must(scratch->strings.at == reserved);
+    return is_read;
+}
+
+/* --- writing ------------------------------------------------------------------------------------------------- */
+
+static void put_connected(struct buf *buf, const struct client_event *event)
+{
+    unsigned long long key = event->connected.key;
+
+    buf_putf(buf, "{\"type\":\"connected\",\"connection\":\"%016llx\",\"session\":\"%016llx\",\"heartbeat\":%lld,\"resumed\":%s",
+             key, key, (long long)(event->connected.heartbeat_ms / 1000), event->connected.is_resumed ? "true" : "false");
+}
+
+static void put_subscribed(struct buf *buf, const struct client_event *event)
+{
+    buf_put_lit(buf, "{\"type\":\"subscribed\",\"channel\":");
+    json_put_string(buf, event->subscribed.channel);
+    buf_put_lit(buf, ",\"epoch\":\"");
+    epoch_put(buf, event->subscribed.epoch);
+    buf_put_lit(buf, "\",\"head\":");
+    buf_put_u64(buf, event->subscribed.head);
+}
+
+static void put_published(struct buf *buf, const struct client_event *event)
+{
+    buf_put_lit(buf, "{\"type\":\"published\",");
+    publish_put_receipt(buf, event->published.channel, event->published.answer);
+    if (event->published.is_replayed)
+        buf_put_lit(buf, ",\"replayed\":true");
+}
+
+static void put_error(struct buf *buf, const struct client_event *event)
+{
+    buf_put_lit(buf, "{\"type\":\"error\",\"code\":");
+    buf_put_u64(buf, event->error.code);
+    buf_put_lit(buf, ",\"reason\":");
+    json_put_string(buf, span_str(event->error.reason));
+}
+
+static void json_dialect_put_event(struct buf *buf, const struct client_event *event)
+{
+    switch (event->kind) {
+    case EVENT_CONNECTED: put_connected(buf, event); break;
+    case EVENT_SUBSCRIBED: put_subscribed(buf, event); break;
+    case EVENT_UNSUBSCRIBED:
+        buf_put_lit(buf, "{\"type\":\"unsubscribed\",\"channel\":");
+        json_put_string(buf, event->unsubscribed);
+        break;
+    case EVENT_PUBLISHED: put_published(buf, event); break;
+    case EVENT_CURSOR:
+        buf_put_lit(buf, "{\"type\":\"cursor\",\"cursor\":");
+        json_put_string(buf, event->cursor);
+        break;
+    case EVENT_PONG: buf_put_lit(buf, "{\"type\":\"pong\""); break;
+    case EVENT_ERROR: put_error(buf, event); break;
+    case EVENT_RECONNECT:
+        buf_put_lit(buf, "{\"type\":\"reconnect\",\"after\":");
+        buf_put_u64(buf, (uint64_t)event->reconnect_after_ms);
+        break;
+    }
+    if (event->ref.len > 0) {
+        buf_put_lit(buf, ",\"ref\":");
+        buf_put(buf, event->ref);
+    }
+    buf_putc(buf, '}');
+}
+
+static void json_dialect_put_gap(struct buf *buf, struct span channel, uint64_t epoch, const struct gap *gap)
+{
+    json_put_gap(buf, channel, epoch, gap, SPAN(""));
+}
+
+const struct dialect json_dialect = {
+    .encoding  = ENCODING_WS_JSON,
+    .read      = json_dialect_read,
+    .put_event = json_dialect_put_event,
+    .put_gap   = json_dialect_put_gap,
+};

@@ -1,0 +1,98 @@
+/* ws_input.c - what a WebSocket client sends: bytes, pieces, messages (RFC 6455). */
+#include "base/must.h"
+#include "session/ws_session.h"
+
+_Static_assert((int)WS_CONTROL_BYTES_MAX <= (int)CLIENT_REST_BYTES_MAX, "ws_feed() leaves the beginning of a control frame");
+
+static void ws_session_on_data(struct ws_session *session, const struct ws_piece *piece)
+{
+    struct client *client = &session->client;
+
+    if (piece->opcode == WS_BINARY) {
+        ws_session_close(session, WS_CLOSE_UNSUPPORTED, "longwire.json.v1 is text; publish octets as data_base64");
+        return;
+    }
+    if (piece->is_first && piece->is_last) {
+        client_take(client, piece->bytes);
+        return;
+    }
+    if (!client_gather(client, piece->bytes)) {
+        ws_session_close(session, WS_CLOSE_TRY_LATER, "too much is being sent to this server at once; come again later");
+        return;
+    }
+    if (piece->is_last) {
+        client_take(client, client_gathered(client));
+        client_drop_gathered(client);
+    }
+}
+
+static void ws_session_on_control(struct ws_session *session, const struct ws_piece *piece)
+{
+    struct link *link = &session->client.link;
+
+    if (piece->opcode == WS_PING && !link->is_over && link_waiting_bytes(link) < CLIENT_WORDS_BYTES_REST) {
+        ws_put_frame(link_words(link), WS_PONG, piece->bytes);
+        link_mark(link);
+    } else if (piece->opcode == WS_CLOSE) {
+        /* RFC 6455 5.5.1: answer with the same code, then the server closes first (7.1.1). */
+        ws_session_close(session, piece->code, "");
+        link->is_answered = true;
+    }
+}
+
+/* Behind our own Close only the client's Close counts. */
+void ws_session_take(struct ws_session *session, char *bytes, size_t len)
+{
+    struct link *link  = &session->client.link;
+    size_t       total = 0;
+
+    while (!link->is_answered) {
+        struct ws_piece piece;
+        size_t          used = 0;
+        switch (ws_feed(&session->ws, bytes + total, len - total, &used, &piece)) {
+        case WS_MORE:
+            client_keep_rest(&session->client, span_of(bytes + total + used, len - total - used));
+            return;
+        case WS_DATA:
+            if (!link->is_over)
+                ws_session_on_data(session, &piece);
+            break;
+        case WS_CONTROL:
+            ws_session_on_control(session, &piece);
+            break;
+        case WS_FAULT:
+            ws_session_close(session, piece.code, piece.bytes.at);
+            link->is_faulted = true;
+            break;
+        }
+        total += used;
+    }
+}
+
+bool ws_session_read(struct ws_session *session)
+{
+    struct client *client = &session->client;
+    struct link   *link   = &client->link;
+    struct loop   *loop   = link->worker->loop;
+
+    link->is_resting = client_owes_too_much(client);
+    if (link->is_resting)
+        return true;
+    size_t  kept = client_fetch_rest(client, loop->input);
+    ssize_t got  = stream_read(link->stream, loop->input + kept, LOOP_INPUT_BYTES - kept);
+    if (got == STREAM_LATER) {
+        client_keep_rest(client, span_of(loop->input, kept));
+        return true;
+    }
+    if (got > 0) {
+        ws_idle_heard(&session->idle, loop->now);
+        ws_session_take(session, loop->input, kept + (size_t)got);
+    }
+    if (got <= 0 || (link->is_answered && link_waiting_bytes(link) == 0)) {
+        ws_session_free(session);
+        return false;
+    }
+    if (!stream_is_drained(link->stream, (size_t)got, LOOP_INPUT_BYTES - kept))
+        stream_more(link->stream);
+    return true;
+}

@@ -6,6 +6,7 @@
 #include "base/must.h"
 #include "message/message_ring.h"
 #include "store/key_window.h"
+#include "store/ledger_mem.h"
 #include "store/page.h"
 #include "store/retention.h"
 
@@ -14,8 +15,10 @@
 enum {
     CHANNEL_COUNT_MAX = 1000000,
     KEY_COUNT_MAX     = 1000000,
+    MEM_ROW_COUNT_MAX = 1000000,
+    MEM_ROW_BYTES_MAX = 256 * 1024 * 1024,
     RING_BYTES_MAX    = 256 * 1024 * 1024,
-    TICK_COUNT        = 10000,  /* channels, and keys, that one step of tend looks at */
+    TICK_COUNT        = 10000,  /* channels, keys and rows that one step of tend looks at */
 };
 
 struct mem_channel {
@@ -36,6 +39,7 @@ struct mem {
     struct list              idle;     /* the one that has kept nothing for longest comes first */
     struct list             *hand;     /* where tend goes on in `holding`; NULL: from its start */
     struct key_window        keys;
+    struct ledger_mem        ledger;
     uint64_t                 epoch;    /* of channels that begin now */
     uint64_t                 id_next[ID_KIND_COUNT];
     size_t                   ring_bytes;
@@ -213,12 +217,30 @@ static void channel_keep(struct mem *mem, struct mem_channel *channel, struct me
     message_ring_push(&channel->ring, &kept);
 }
 
+/* False, with the outcome set, if the rows that the append carries can't be written. */
+static bool mem_carried_is_possible(struct mem *mem, struct append *append, msec wall)
+{
+    ledger_carried_check(append->write);
+    enum ledger_outcome outcome = ledger_mem_judge(&mem->ledger, append->write, wall);
+
+    append->outcome = outcome == LEDGER_STALE ? APPEND_STALE : APPEND_NO_SPACE;
+    return outcome == LEDGER_DONE;
+}
+
+static void mem_carried_apply(struct mem *mem, struct append *append, msec wall)
+{
+    ledger_mem_apply(&mem->ledger, append->write, append->message->seq, wall);
+    append->write->outcome = LEDGER_DONE;
+}
+
 static void append_one(struct mem *mem, struct append *append, msec wall)
 {
     struct message     *message = append->message;
     struct mem_channel *channel = channel_find(mem, message->channel);
 
     if (append->key.len > 0 && key_window_answers(&mem->keys, append, wall))
+        return;
+    if (append->write != NULL && !mem_carried_is_possible(mem, append, wall))
         return;
     if (channel != NULL)
         channel_trim(mem, channel, wall);
@@ -236,6 +258,8 @@ static void append_one(struct mem *mem, struct append *append, msec wall)
     channel_trim(mem, channel, wall);
     if (append->key.len > 0)
         key_window_add(&mem->keys, append, wall);
+    if (append->write != NULL)
+        mem_carried_apply(mem, append, wall);
     append->outcome = APPEND_DONE;
     counter_add(&mem->append_count, 1);
 }
@@ -249,9 +273,10 @@ static void rings_bound(struct mem *mem)
 static void counters_set(struct mem *mem)
 {
     size_t slots = mem->channels.slot_count * sizeof(struct map_node *);
+    size_t rows  = mem->ledger.bytes;
 
     counter_set(&mem->channel_count, mem->channels.count);
-    counter_set(&mem->memory_bytes, mem->ring_bytes + slots + mem->channels.count * sizeof(struct mem_channel));
+    counter_set(&mem->memory_bytes, mem->ring_bytes + slots + rows + mem->channels.count * sizeof(struct mem_channel));
 }
 
 static void mem_append(struct store *store, struct append_batch *batch)
@@ -356,6 +381,7 @@ static void mem_tick(struct store *store, msec wall)
     }
     mem->hand = link == &mem->holding ? NULL : link;
     key_window_tick(&mem->keys, wall, TICK_COUNT);
+    ledger_mem_tick(&mem->ledger, wall, TICK_COUNT);
     counters_set(mem);
 }
 
@@ -379,6 +405,7 @@ static void mem_close(struct store *store)
         channel_forget(mem, channel);
     map_fini(&mem->channels);
     key_window_fini(&mem->keys);
+    ledger_mem_fini(&mem->ledger);
     free(mem);
 }
 
@@ -401,6 +428,10 @@ static void options_fill(struct mem_store_options *options)
         options->key_count_max = KEY_COUNT_MAX;
     if (options->key_keep_ms == 0)
         options->key_keep_ms = KEY_KEEP_MS;
+    if (options->row_count_max == 0)
+        options->row_count_max = MEM_ROW_COUNT_MAX;
+    if (options->row_bytes_max == 0)
+        options->row_bytes_max = MEM_ROW_BYTES_MAX;
 }
 
 struct store *mem_store_new(const struct mem_store_options *options)
@@ -419,5 +450,7 @@ struct store *mem_store_new(const struct mem_store_options *options)
     list_init(&mem->holding);
     list_init(&mem->idle);
     key_window_init(&mem->keys, &options->hash_key, mem->options.key_keep_ms, mem->options.key_count_max);
+    ledger_mem_init(&mem->ledger, &options->hash_key, mem->options.row_count_max, mem->options.row_bytes_max);
+    mem->store.ledger = &mem->ledger.ledger;
     return &mem->store;
 }

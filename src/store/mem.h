@@ -9,7 +9,9 @@
  * - channel_count_max: the channel that has kept nothing for longest is forgotten (or, if all keep something, the
  *   one published to longest ago). Should it come back, it has a new epoch. While channels are being forgotten a
  *   channel never used may be told a new epoch between two looks; its readers then see a gap that held nothing.
- * - key_count_max: the oldest idempotency key is forgotten before its window is over. */
+ * - key_count_max: the oldest idempotency key is forgotten before its window is over.
+ * - row_count_max, row_bytes_max, of the ledger: a write that would add more is refused, LEDGER_NO_SPACE or
+ *   APPEND_NO_SPACE. */
 #ifndef STORE_MEM_H
 #define STORE_MEM_H
 
@@ -23,6 +25,8 @@ struct mem_store_options {
     size_t          ring_bytes_max;     /* 0: 256 MiB */
     size_t          key_count_max;      /* 0: 1,000,000 */
     msec            key_keep_ms;        /* 0: 24 hours */
+    size_t          row_count_max;      /* 0: 1,000,000 */
+    size_t          row_bytes_max;      /* 0: 256 MiB */
 };
 
 /* Freed by its close. */

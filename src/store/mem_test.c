@@ -3,8 +3,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "store/ledger_battery.h"
 #include "store/mem.h"
-#include "store/store_battery.h"
 
 #include <cmocka.h>
 
@@ -19,7 +19,7 @@ static struct store *open_tight(struct bench *bench)
 {
     const struct mem_store_options options = {
         .epoch_first = 1, .id_first = 1, .hash_key = bench->hash_key,
-        .channel_count_max = 3, .ring_bytes_max = 2000, .key_count_max = 2,
+        .channel_count_max = 3, .ring_bytes_max = 2000, .key_count_max = 2, .row_count_max = 3, .row_bytes_max = 600,
     };
 
     return mem_store_new(&options);
@@ -145,6 +145,55 @@ static void what_is_never_kept_is_numbered(void **state)
     bench_close(&bench);
 }
 
+static void a_full_ledger_refuses_what_would_add(void **state)
+{
+    struct bench         bench;
+    char                 long_value[800] = "";
+    struct ledger_change changes[] = { bench_put(KIND_SESSION, "d", 1, "x"), bench_put(KIND_SESSION, "a", 2, "y") };
+    struct ledger_write  write     = { .changes = changes, .count = 2 };
+
+    (void)state;
+    bench_open(&bench, &tight);
+    memset(long_value, 'x', sizeof long_value - 1);
+    assert_int_equal(bench_change(&bench, bench_put(KIND_SESSION, "a", 1, "x")), LEDGER_DONE);
+    assert_int_equal(bench_change(&bench, bench_put(KIND_SESSION, "b", 1, "x")), LEDGER_DONE);
+    assert_int_equal(bench_change(&bench, bench_put(KIND_SESSION, "b", 2, long_value)), LEDGER_NO_SPACE);
+    assert_int_equal(bench_change(&bench, bench_put(KIND_SESSION, "c", 1, "x")), LEDGER_DONE);
+    assert_int_equal(bench_write(&bench, changes, 2), LEDGER_NO_SPACE);
+    const struct publish join = { .channel = "live:a", .payload = "x", .write = &write };
+    assert_int_equal(bench_publish(&bench, join).outcome, APPEND_NO_SPACE);
+    expect_page(&bench, "live:a", READ_AFTER, 0, 10, "");
+    expect_row(&bench, KIND_SESSION, "a", "1 x");
+    expect_row(&bench, KIND_SESSION, "b", "1 x");
+    expect_row(&bench, KIND_SESSION, "d", "none");
+
+    /* What replaces a row, or makes its own room, still goes. */
+    changes[1] = (struct ledger_change){ .op = LEDGER_DELETE, .key = bench_key(KIND_SESSION, "b") };
+    assert_int_equal(bench_write(&bench, changes, 2), LEDGER_DONE);
+    assert_int_equal(bench_change(&bench, bench_put(KIND_SESSION, "a", 3, "z")), LEDGER_DONE);
+    bench_close(&bench);
+}
+
+static void the_tick_drops_rows_that_expired(void **state)
+{
+    struct bench         bench;
+    struct ledger_change change = bench_put(KIND_SESSION, "a", 1, "x");
+
+    (void)state;
+    bench_open(&bench, &tight);
+    for (int i = 0; i < 3; i++) {
+        const char *keys[]  = { "a", "b", "c" };
+        change.key          = bench_key(KIND_SESSION, keys[i]);
+        change.expires_at   = bench.wall + 10;
+        assert_int_equal(bench_change(&bench, change), LEDGER_DONE);
+    }
+    bench.wall += 10;
+    assert_int_equal(bench_change(&bench, bench_put(KIND_SESSION, "d", 1, "x")), LEDGER_NO_SPACE);
+    bench.store->ops->tend(bench.store, bench.wall);
+    assert_int_equal(bench_change(&bench, bench_put(KIND_SESSION, "d", 1, "x")), LEDGER_DONE);
+    bench_close(&bench);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -154,7 +203,9 @@ int main(void)
         cmocka_unit_test(the_oldest_key_is_forgotten_when_there_are_too_many),
         cmocka_unit_test(tend_empties_rings_by_age),
         cmocka_unit_test(what_is_never_kept_is_numbered),
+        cmocka_unit_test(a_full_ledger_refuses_what_would_add),
+        cmocka_unit_test(the_tick_drops_rows_that_expired),
     };
-    return store_battery_run(&plain) +
+    return store_battery_run(&plain) + ledger_battery_run(&plain) +
            cmocka_run_group_tests_name("mem, its bounds", tests, NULL, NULL);
 }

@@ -13,6 +13,7 @@
 
 #include "base/list.h"
 #include "message/message.h"
+#include "store/ledger.h"
 
 enum append_outcome {
     APPEND_WAITING,
@@ -20,6 +21,7 @@ enum append_outcome {
     APPEND_REPLAYED,      /* the key was used within its window with the same payload: `first` is that answer */
     APPEND_KEY_CONFLICT,  /* … with another payload */
     APPEND_NO_TARGET,     /* recall of a seq that is not there (never was, trimmed, or itself a recall) */
+    APPEND_STALE,         /* a condition of the ledger write it carries did not hold: nothing was written */
     APPEND_NO_SPACE,      /* the disk is full: nothing was written; will work again by itself */
     APPEND_BROKEN,        /* the store can't be trusted now: perhaps written, perhaps not; reopens by itself */
 };
@@ -36,11 +38,15 @@ struct append {
     struct message      *message;    /* borrowed; unnumbered; kind PLAIN, or RECALL with its target */
     struct span          key;        /* idempotency key, 1-255 bytes; empty: none */
     struct span          publisher;  /* scope of the key, with the channel; at most 1,024 bytes */
+    struct ledger_write *write;      /* borrowed; rows of store->ledger that change if and only if this append is
+                                      * numbered, in the same commit; NULL: none. Of its own outcomes it is given only
+                                      * LEDGER_STALE (with APPEND_STALE) and LEDGER_DONE (with APPEND_DONE) */
     enum append_outcome  outcome;
     struct append_answer first;      /* APPEND_REPLAYED only */
 };
 
-/* Two requests with one key are the same if kind, target, payload and media are. What remains of a message that
+/* An append's key is asked first, then the conditions of its write, then whether its recall has a target.
+ * Two requests with one key are the same if kind, target, payload and media are. What remains of a message that
  * was taken back (MESSAGE_RECALLED) keeps its seq, id, time and expiry, and names its recall's seq as `target`.
  *
  * Commits as one: after a crash of `rocks` either all of it or nothing is there. Within a batch, appends to one
@@ -114,6 +120,7 @@ struct store_ops {
 
 struct store {
     const struct store_ops *ops;
+    struct ledger          *ledger;  /* the rows that commit with this log (ledger.h), closed with it; NULL: it has none */
 };
 
 #endif

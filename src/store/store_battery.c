@@ -83,7 +83,7 @@ static struct timespec deadline(void)
     return at;
 }
 
-static void bench_wait(struct bench *bench, const bool *is_done)
+void bench_wait(struct bench *bench, const bool *is_done)
 {
     struct timespec until  = deadline();
     int             failed = 0;
@@ -95,7 +95,7 @@ static void bench_wait(struct bench *bench, const bool *is_done)
     must(failed == 0);
 }
 
-static void bench_say_done(struct bench *bench, bool *is_done)
+void bench_say_done(struct bench *bench, bool *is_done)
 {
     pthread_mutex_lock(&bench->lock);
     *is_done = true;
@@ -124,6 +124,7 @@ static void append_fill(struct bench *bench, const struct publish *publish, stru
 
     *append         = (struct append){ .key = span_str(publish->key), .publisher = span_str(publish->publisher) };
     append->message = message_new(name, kind, payload.at, (uint32_t)payload.len, SPAN("text/plain"), SPAN("ann"));
+    append->write               = publish->write;
     append->message->target     = publish->recall;
     append->message->time       = bench->wall;
     append->message->expires_at = publish->ttl_ms == 0 ? 0 : bench->wall + publish->ttl_ms;

@@ -36,11 +36,17 @@ void bench_open(struct bench *bench, const struct store_maker *maker);
 void bench_shut(struct bench *bench);   /* closes the store alone; bench->store is NULL then */
 void bench_close(struct bench *bench);
 
+/* For those who submit by themselves: waits until bench_say_done(is_done), from whichever thread; ends the process at a
+ * deadline. */
+void bench_wait(struct bench *bench, const bool *is_done);
+void bench_say_done(struct bench *bench, bool *is_done);
+
 /* What to publish; zero means: plain, no key, no expiry, time = bench->wall. */
 struct publish {
     const char *channel, *payload, *key, *publisher;
     uint64_t    recall;  /* take back this seq instead */
     msec        ttl_ms;
+    struct ledger_write *write;  /* carried; NULL: none */
 };
 
 struct published {

@@ -1,0 +1,45 @@
+/* ledger_rule.h - what a row's generation decides, the same for all makers. */
+#ifndef STORE_LEDGER_RULE_H
+#define STORE_LEDGER_RULE_H
+
+#include "store/ledger.h"
+
+/* Of a row that stands in the ledger: 0 once it has expired. */
+static inline uint64_t ledger_generation(uint64_t generation, msec expires_at, msec wall)
+{
+    return expires_at != 0 && expires_at <= wall ? 0 : generation;
+}
+
+static inline bool ledger_change_holds(const struct ledger_change *change, uint64_t now)
+{
+    return !change->is_conditional || change->if_generation == now;
+}
+
+/* What the row's generation becomes; `seq` is that of the append which carries the change. */
+static inline uint64_t ledger_change_generation(const struct ledger_change *change, uint64_t seq)
+{
+    return change->takes_seq ? seq : change->generation;
+}
+
+/* Whether the change, whose conditions hold, writes its row. */
+static inline bool ledger_change_puts(const struct ledger_change *change, uint64_t seq, uint64_t now)
+{
+    return change->op == LEDGER_PUT || (change->op == LEDGER_RAISE && ledger_change_generation(change, seq) > now);
+}
+
+/* Whether the decision needs to know what stands there. */
+static inline bool ledger_change_asks(const struct ledger_change *change)
+{
+    return change->is_conditional || change->op == LEDGER_RAISE;
+}
+
+static inline size_t ledger_change_bytes(const struct ledger_change *change)
+{
+    return change->key.bytes.len + change->value.len;
+}
+
+/* The write is refused by its change at `at`: tells why, with a copy of the row's value. */
+void ledger_write_refuse(struct ledger_write *write, size_t at, uint64_t generation, msec expires_at,
+                         struct span value);
+
+#endif

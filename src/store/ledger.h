@@ -1,31 +1,33 @@
 /* ledger.h - This port keeps what is not a message: rows of state, each with a kind, a key and a generation.
  *
  * Whoever owns state that must outlive a process (sessions, places, group members, stored answers, revocations) gives
- * its rows a kind and decides what their bytes mean. The ledger refuses to know that, and it never asks the time: `wall`
- * is handed in.
+ * its rows a kind and decides what their bytes mean. The ledger refuses to know that, and it never asks the time:
+ * `wall` is handed in.
  *
  * Makers: ledger_mem.h in the memory store, and a column family beside the log in the RocksDB store. A ledger is opened
- * and closed with its store (store->ledger), and an append to the log can carry a write to it (store.h): both commit, or
- * neither does. PostgreSQL comes later. So nothing here assumes that one process sees every change: what has to hold is
- * said as a condition of the write, and the engine decides. All makers pass one battery, ledger_battery.h.
+ * and closed with its store (store->ledger), and an append to the log can carry a write to it (store.h): both commit,
+ * or neither does. PostgreSQL comes later. So nothing here assumes that one process sees every change: what has to hold
+ * is said as a condition of the write, and the engine decides. All makers pass one battery, ledger_battery.h.
  *
  * Generations. The owner gives a row a number with each put, not 0; 0 means that there is no row. A number that only
- * rises makes a row comparable: a session's generation, a lease's number, an acknowledged seq. When a row is deleted its
- * generation is forgotten with it, so a row whose old generations must stay refused is not deleted but overwritten.
+ * rises makes a row comparable: a session's generation, a lease's number, an acknowledged seq. When a row is deleted
+ * its generation is forgotten with it, so a row whose old generations must stay refused is not deleted but overwritten.
+ * If a store lost acknowledged commits its log takes a new epoch, and generations that were lost may be given a second
+ * time: who hands them out binds them to the epoch.
  *
  * Expiry. From the millisecond `expires_at` on nobody is given the row, and conditions treat it as absent; its space
- * comes back later. Nobody is told: an owner that has something to do at the end of a row keeps it without an expiry and
- * deletes it.
+ * comes back later. Nobody is told: an owner that has something to do at the end of a row keeps it without an expiry
+ * and deletes it.
  *
  * Threads. With the memory maker all calls come from the store's one thread, and done() is called before the call
  * returns. With RocksDB they may come from any thread; done() is called on a thread of the store, before or after the
- * call returns, and must not wait. No lock is held then: done() may submit more. After close() began nothing may be
- * submitted; close() completes what is under way.
+ * call returns (what is refused because too much waits: within the call), and must not wait. No lock is held then, so
+ * done() may submit more. After close() began nothing may be submitted; close() completes what is under way.
  *
  * Order. The writes of one ledger apply in the order in which they were submitted, and their batches are done() in that
- * order; reads are done() in any order. A read that is submitted after a write's done() sees that write. There is no
- * order between a batch and a write that an append carries: who needs one waits for the first one's done(). A ledger
- * that is spread over several databases is several ledgers. */
+ * order, but for LEDGER_BUSY, which comes at once; reads are done() in any order. A read that is submitted after a
+ * write's done() sees that write. There is no order between a batch and a write that an append carries: who needs one
+ * waits for the first one's done(). A ledger that is spread over several databases is several ledgers. */
 #ifndef STORE_LEDGER_H
 #define STORE_LEDGER_H
 
@@ -38,12 +40,12 @@
 #include "base/rc.h"
 #include "base/span.h"
 
-/* More than these is a mistake of ours, and ends the process at the call. */
+/* More than these is a mistake of ours, and ends the process. */
 enum {
     LEDGER_KEY_BYTES_MAX     = 512,
     LEDGER_VALUE_BYTES_MAX   = 64 * 1024,        /* what is larger is a message in a log, and its row names the seq */
     LEDGER_WRITE_COUNT_MAX   = 64,               /* changes that commit as one */
-    LEDGER_BATCH_COUNT_MAX   = 4096,             /* changes of all writes of a batch */
+    LEDGER_BATCH_COUNT_MAX   = 1024,             /* changes of all writes of a batch */
     LEDGER_BATCH_BYTES_MAX   = 8 * 1024 * 1024,  /* of their keys and values */
     LEDGER_READ_COUNT_MAX    = 1000,             /* keys of a get, rows of a scan's page */
 };
@@ -139,13 +141,15 @@ struct ledger_read {
     void                   (*done)(struct ledger_read *read);
 
     enum rc                  rc;          /* RC_OK; RC_IO: the engine can't be asked; RC_FULL: too many reads wait;
-                                           * RC_CORRUPT: a row is damaged (SCAN: the one at `next`, the first of this
-                                           * page, so who goes on from there has left it out) */
-    struct ledger_row       *rows;        /* GET: of the first row_count keys, in their order; where there is none,
-                                           * generation is 0. Freed by ledger_read_fini() */
+                                           * RC_CORRUPT: what comes first is damaged: the row of the first key (GET) or
+                                           * the row at `next` (SCAN), so that who goes on from there leaves it out */
+    struct ledger_row       *rows;        /* GET: of the first row_count keys, in their order; where there is no row,
+                                           * generation is 0. Fewer than key_count: ask for the rest in another read.
+                                           * Freed by ledger_read_fini() */
     size_t                   row_count;
     struct span              next;        /* SCAN: the `after` of the next page, as long as this one is kept; empty:
-                                           * this was the last. A page may be short, even empty, and have a next */
+                                           * this was the last. A page may be short, even empty, and have a next.
+                                           * With RC_CORRUPT and no next, nothing behind can be read either */
     char                    *bytes;       /* what rows and next point into */
     struct list              link;        /* the ledger's, until it is done */
 };

@@ -29,7 +29,8 @@ uint64_t bench_generation(struct bench *bench, uint8_t kind, const char *key);
 
 /* The row, told as "generation value", or "none", is `story`. */
 #define expect_row(bench, kind, key, story) bench_expect_row(bench, kind, key, story, __FILE__, __LINE__)
-void bench_expect_row(struct bench *bench, uint8_t kind, const char *key, const char *story, const char *file, int line);
+void bench_expect_row(struct bench *bench, uint8_t kind, const char *key, const char *story, const char *file,
+                      int line);
 
 /* Runs all tests; the number of failures, as cmocka counts them. */
 int ledger_battery_run(const struct store_maker *maker);

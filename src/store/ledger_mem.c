@@ -38,17 +38,11 @@ static struct span mem_row_key_of(const struct mem_row *row)
     return span_of(mem_row_key_bytes(row), row->key_len);
 }
 
-static int bytes_order(struct span a, struct span b)
-{
-    size_t len   = a.len < b.len ? a.len : b.len;
-    int    order = len == 0 ? 0 : memcmp(a.at, b.at, len);
-
-    return order != 0 ? order : (a.len > b.len) - (a.len < b.len);
-}
-
 static int mem_row_order(const struct mem_row *row, const struct ledger_key *key)
 {
-    return row->kind != key->kind ? (row->kind > key->kind ? 1 : -1) : bytes_order(mem_row_key_of(row), key->bytes);
+    if (row->kind != key->kind)
+        return row->kind > key->kind ? 1 : -1;
+    return ledger_key_order(mem_row_key_of(row), key->bytes);
 }
 
 /* The first row whose key is not below this one; NULL: there is none. */
@@ -140,7 +134,8 @@ static uint64_t mem_row_generation(const struct mem_row *row, msec wall)
 /* --- writing ---------------------------------------------------------------------------------------------------- */
 
 /* What the change takes (rows and bytes), less what it gives back. */
-static void mem_change_weigh(const struct ledger_change *change, const struct mem_row *row, int64_t *rows, int64_t *bytes)
+static void mem_change_weigh(const struct ledger_change *change, const struct mem_row *row, int64_t *rows,
+                             int64_t *bytes)
 {
     size_t before = row == NULL ? 0 : mem_row_bytes(row->key_len, row->value_len), after = before;
 
@@ -173,7 +168,8 @@ enum ledger_outcome ledger_mem_judge(struct ledger_mem *mem, struct ledger_write
         }
         mem_change_weigh(change, row, &rows, &bytes);
     }
-    bool is_fitting = is_within(mem->row_count, rows, mem->row_count_max) && is_within(mem->bytes, bytes, mem->bytes_max);
+    bool is_fitting = is_within(mem->row_count, rows, mem->row_count_max) &&
+                      is_within(mem->bytes, bytes, mem->bytes_max);
     return is_fitting ? LEDGER_DONE : LEDGER_NO_SPACE;
 }
 
@@ -244,7 +240,7 @@ static bool mem_row_is_meant(const struct mem_row *row, const struct ledger_read
 
 static void mem_scan(struct ledger_mem *mem, struct ledger_page *page, const struct ledger_read *read)
 {
-    bool              is_behind = bytes_order(read->after, read->prefix) > 0;
+    bool              is_behind = ledger_key_order(read->after, read->prefix) > 0;
     struct ledger_key from      = { read->kind, is_behind ? read->after : read->prefix };
     struct mem_path   path;
     struct span       last = { 0 };

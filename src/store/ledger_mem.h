@@ -4,8 +4,8 @@
  * order of their keys. A row's height comes from the keyed hash of its key, so that strangers who choose names can't
  * choose a bad shape.
  *
- * At row_count_max rows, or bytes_max bytes, a write that would add is LEDGER_NO_SPACE; one that replaces or deletes still
- * succeeds if it needs no more than it frees. */
+ * At row_count_max rows, or bytes_max bytes, a write that would add is LEDGER_NO_SPACE; one that replaces or deletes
+ * still succeeds if it needs no more than it frees. */
 #ifndef STORE_LEDGER_MEM_H
 #define STORE_LEDGER_MEM_H
 

@@ -5,16 +5,25 @@
 #include "base/must.h"
 
 enum {
-    ROWS_FIRST = 8,
-    SKIP_MAX   = 10000,
-    /* A page may be full but for one byte when the last row comes, and have a continuation. */
-    PAGE_BYTES_MAX = LEDGER_READ_COUNT_MAX * (LEDGER_KEY_BYTES_MAX + LEDGER_VALUE_BYTES_MAX) + LEDGER_KEY_BYTES_MAX,
+    ROWS_FIRST      = 8,
+    LEDGER_SKIP_MAX = 10000,
+    /* All rows at their largest, and the continuation. */
+    LEDGER_PAGE_BYTES_MAX =
+        LEDGER_READ_COUNT_MAX * (LEDGER_KEY_BYTES_MAX + LEDGER_VALUE_BYTES_MAX) + LEDGER_KEY_BYTES_MAX,
 };
+
+void ledger_read_refuse(struct ledger_read *read, enum rc rc)
+{
+    struct ledger_page page;
+
+    ledger_page_init(&page, read);
+    ledger_page_finish(&page, rc);
+}
 
 void ledger_page_init(struct ledger_page *page, struct ledger_read *read)
 {
     *page = (struct ledger_page){ .read = read };
-    buf_init(&page->bytes, PAGE_BYTES_MAX);
+    buf_init(&page->bytes, LEDGER_PAGE_BYTES_MAX);
 }
 
 bool ledger_page_is_full(const struct ledger_page *page)
@@ -22,7 +31,7 @@ bool ledger_page_is_full(const struct ledger_page *page)
     const struct ledger_read *read = page->read;
     size_t                    max  = read->way == LEDGER_GET ? read->key_count : read->limit;
 
-    return page->row_count >= max || page->skip_count >= SKIP_MAX ||
+    return page->row_count >= max || page->skip_count >= LEDGER_SKIP_MAX ||
            (page->row_count > 0 && page->bytes.len >= read->bytes_max);
 }
 

@@ -18,8 +18,8 @@ struct ledger_page {
 
 void ledger_page_init(struct ledger_page *page, struct ledger_read *read);
 
-/* True once no further row is taken: the limit or bytes_max is reached, or so many rows were skipped that the page is
- * rather short than late. */
+/* True once no further row is taken: the limit or bytes_max is reached, or 10,000 rows were skipped. Such a page is
+ * short, and the scan goes on with the next one. */
 bool ledger_page_is_full(const struct ledger_page *page);
 
 /* Copies the row's key and value; only while the page is not full. */
@@ -33,5 +33,8 @@ void ledger_page_continue(struct ledger_page *page, struct span key);
 
 /* The read owns all of it now. With another rc than RC_OK it has no rows. */
 void ledger_page_finish(struct ledger_page *page, enum rc rc);
+
+/* It can't be answered: no rows. */
+void ledger_read_refuse(struct ledger_read *read, enum rc rc);
 
 #endif

@@ -4,6 +4,15 @@
 
 #include "store/ledger.h"
 
+/* Keys of a kind order bytewise, a short one before its continuations: below 0, 0, above 0. */
+static inline int ledger_key_order(struct span a, struct span b)
+{
+    size_t len   = a.len < b.len ? a.len : b.len;
+    int    order = len == 0 ? 0 : memcmp(a.at, b.at, len);
+
+    return order != 0 ? order : (a.len > b.len) - (a.len < b.len);
+}
+
 /* Of a row that stands in the ledger: 0 once it has expired. */
 static inline uint64_t ledger_generation(uint64_t generation, msec expires_at, msec wall)
 {

@@ -189,7 +189,7 @@ static void the_tick_drops_rows_that_expired(void **state)
     }
     bench.wall += 10;
     assert_int_equal(bench_change(&bench, bench_put(KIND_SESSION, "d", 1, "x")), LEDGER_NO_SPACE);
-    bench.store->ops->tend(bench.store, bench.wall);
+    bench.store->ops->tick(bench.store, bench.wall);
     assert_int_equal(bench_change(&bench, bench_put(KIND_SESSION, "d", 1, "x")), LEDGER_DONE);
     bench_close(&bench);
 }

@@ -22,8 +22,9 @@ enum {
     READER_COUNT        = 2,
     READ_COUNT_MAX      = 65536,
     DISK_SHARE          = 64,
-    WRITE_BUFFERS       = 4,        /* at most so much lies in memory, in write buffers */
-    FORMAT_NOW          = 1,
+    WRITE_BUFFERS       = 6,        /* at most so much lies in memory, in write buffers of messages and ledger */
+    CHANGE_COUNT_MAX    = 65536,
+    FORMAT_NOW          = 2,        /* 1: without the ledger; made to be 2 when it is opened */
     FORMAT_TEXT_MAX     = 128,
 };
 
@@ -58,6 +59,7 @@ static void options_fill(struct rocks_store_options *options, int directory)
     options->dead_bytes_max     = or_default(options->dead_bytes_max, 64 * MIB);
     options->reader_count       = or_default(options->reader_count, READER_COUNT);
     options->read_count_max     = or_default(options->read_count_max, READ_COUNT_MAX);
+    options->change_count_max   = or_default(options->change_count_max, CHANGE_COUNT_MAX);
     if (options->channel_count_max < CHANNEL_COUNT_MIN)
         options->channel_count_max = CHANNEL_COUNT_MIN;
     if (options->reader_count > READERS_MAX)
@@ -149,11 +151,12 @@ static enum rc format_check(struct rocks *rocks, char *ret_why, size_t why_size)
         snprintf(ret_why, why_size, "the data directory %s: the file `format` is not what it should be", rocks->path);
         return RC_CORRUPT;
     }
-    if (format != FORMAT_NOW) {
-        snprintf(ret_why, why_size, "the data directory %s has format %llu; this program knows only %d", rocks->path,
-                 (unsigned long long)format, FORMAT_NOW);
+    if (format < 1 || format > FORMAT_NOW) {
+        snprintf(ret_why, why_size, "the data directory %s has format %llu; this program knows only 1 to %d",
+                 rocks->path, (unsigned long long)format, FORMAT_NOW);
         return RC_CORRUPT;
     }
+    rocks->is_format_1 = format == 1;
     return RC_OK;
 }
 
@@ -171,6 +174,7 @@ static enum rc format_write(struct rocks *rocks, char *ret_why, size_t why_size)
     if (!is_written || renameat(rocks->directory_fd, "format.new", rocks->directory_fd, "format") != 0 ||
         fsync(rocks->directory_fd) != 0)
         return refuse(rocks, "the file `format` can't be written", ret_why, why_size);
+    rocks->is_format_1 = false;
     return RC_OK;
 }
 
@@ -206,7 +210,8 @@ bool rocks_has_room(struct rocks *rocks, uint64_t bytes)
     uint64_t need       = bytes + rocks->options.reserve_bytes * (full_get(&rocks->commits) ? 2 : 1);
     /* Asked for only when it gets near, for it takes RocksDB's lock. */
     if (rocks->db.db != NULL && free_bytes < need + WRITE_BUFFERS * rocks->options.write_buffer_bytes)
-        need += rocks_db_number(&rocks->db, FAMILY_MESSAGES, "rocksdb.cur-size-all-mem-tables");
+        need += rocks_db_number(&rocks->db, FAMILY_MESSAGES, "rocksdb.cur-size-all-mem-tables") +
+                rocks_db_number(&rocks->db, FAMILY_LEDGER, "rocksdb.cur-size-all-mem-tables");
     return free_bytes >= need;
 }
 
@@ -262,6 +267,7 @@ enum rc rocks_load(struct rocks *rocks, bool must_exist, char *ret_why, size_t w
         .block_cache_bytes  = rocks->options.block_cache_bytes,
         .must_exist         = must_exist,
         .is_cautious        = rocks->is_cautious,
+        .is_format_1        = rocks->is_format_1,
         .make_filter        = rocks_make_filter,
         .context            = &rocks->dead,
         .sequence_min       = synced,
@@ -290,9 +296,11 @@ static void queues_init(struct rocks *rocks)
     pthread_mutex_init(&rocks->commits.lock, NULL);
     pthread_cond_init(&rocks->commits.more, NULL);
     list_init(&rocks->commits.batches);
+    list_init(&rocks->commits.ledger_batches);
     pthread_mutex_init(&rocks->reads.lock, NULL);
     pthread_cond_init(&rocks->reads.more, NULL);
     list_init(&rocks->reads.reads);
+    list_init(&rocks->reads.ledger_reads);
     keeper_init(&rocks->keeper);
 }
 
@@ -402,6 +410,8 @@ static struct rocks *rocks_new(const struct rocks_store_options *options)
 
     must(rocks != NULL && options->epoch_new != 0);
     rocks->store.ops    = &rocks_ops;
+    rocks->store.ledger = &rocks->ledger;
+    rocks->ledger.ops   = &rocks_ledger_ops;
     rocks->options      = *options;
     rocks->path         = strdup(options->path);
     rocks->db_path      = path_join(options->path, "db");
@@ -431,7 +441,7 @@ enum rc rocks_store_open(const struct rocks_store_options *options, struct store
     options_fill(&rocks->options, rocks->directory_fd);
     rocks->table.count_max = rocks->options.channel_count_max;
     rc                     = rocks_load(rocks, !is_new, ret_why, why_size);
-    if (rc == RC_OK && is_new)
+    if (rc == RC_OK && (is_new || rocks->is_format_1))
         rc = format_write(rocks, ret_why, why_size);
     if (rc != RC_OK)
         goto out;

@@ -9,7 +9,13 @@
  * becomes 077: RocksDB makes files at any time and nobody else may read them.
  *
  * When the disk is full appends are APPEND_NO_SPACE, reads go on; after a failed write or sync appends are
- * APPEND_BROKEN at once until the database has been closed, opened and read anew. Both pass by themselves. */
+ * APPEND_BROKEN at once until the database has been closed, opened and read anew. Both pass by themselves.
+ *
+ * The ledger's writes go into the same synced write as the appends of their moment. After a failed write or sync they
+ * are LEDGER_AWAY, the ones that it carried LEDGER_BROKEN. While the database is closed the ledger's reads are RC_IO.
+ *
+ * A directory of an earlier version is opened and gets what it lacks; from then on the earlier version refuses it, and
+ * says why. */
 #ifndef STORE_ROCKS_H
 #define STORE_ROCKS_H
 
@@ -30,6 +36,7 @@ struct rocks_store_options {
     uint64_t           dead_bytes_max;     /* what retention let go before the disk space is taken back; 0: 64 MiB */
     size_t             reader_count;       /* threads, 1 … 16; 0: 2 */
     size_t             read_count_max;     /* reads that may wait: RC_FULL beyond; 0: 65,536 */
+    size_t             change_count_max;   /* changes of the ledger that may wait: LEDGER_BUSY beyond; 0: 65,536 */
 };
 
 /* RC_BUSY: another process has it; RC_DENIED, RC_NOSPACE, RC_IO: the system says no; RC_CORRUPT: damaged, of another

@@ -7,11 +7,13 @@
 #include <time.h>
 
 #include "base/must.h"
+#include "store/ledger_rule.h"
 #include "store/rocks_commit.h"
 
 enum {
     COMMIT_COUNT_MAX     = 4096,              /* appends in one commit; a larger batch still commits as one */
-    COMMIT_BYTES_MAX     = 8 * 1024 * 1024,
+    COMMIT_CHANGES_MAX   = 1024,              /* changes of the ledger beside them: about 5 ms */
+    COMMIT_BYTES_MAX     = 8 * 1024 * 1024,   /* of appends, and as much of changes */
     SEQ_BLOCK            = 4096,              /* a channel's row is written once for so many messages */
     ROW_BYTES_MAX        = 1 << 30,
     KEY_BYTES_MAX        = 1 << 16,
@@ -32,38 +34,90 @@ void rocks_append(struct store *store, struct append_batch *batch)
     pthread_mutex_unlock(&queue->lock);
 }
 
-static size_t batch_bytes(const struct append_batch *batch)
+static size_t write_bytes(const struct ledger_write *write)
 {
     size_t bytes = 0;
 
-    for (const struct list *link = batch->appends.next; link != &batch->appends; link = link->next)
-        bytes += message_size(container_of(link, struct append, link)->message);
+    for (size_t i = 0; i < write->count; i++)
+        bytes += ledger_change_bytes(&write->changes[i]);
     return bytes;
+}
+
+static size_t ledger_batch_bytes(const struct ledger_batch *batch)
+{
+    size_t bytes = 0;
+
+    for (const struct list *link = batch->writes.next; link != &batch->writes; link = link->next)
+        bytes += write_bytes(container_of(link, struct ledger_write, link));
+    return bytes;
+}
+
+static size_t batch_bytes(const struct append_batch *batch, size_t *ret_change_count)
+{
+    size_t bytes = 0, change_count = 0;
+
+    for (const struct list *link = batch->appends.next; link != &batch->appends; link = link->next) {
+        const struct append *append = container_of(link, struct append, link);
+        bytes += message_size(append->message);
+        if (append->write == NULL)
+            continue;
+        bytes += write_bytes(append->write);
+        change_count += append->write->count;
+    }
+    *ret_change_count = change_count;
+    return bytes;
+}
+
+static void gather_batches(struct commit_queue *queue, struct commit *commit)
+{
+    while (!list_is_empty(&queue->batches)) {
+        struct append_batch *batch        = container_of(queue->batches.next, struct append_batch, link);
+        size_t               change_count = 0, bytes = batch_bytes(batch, &change_count);
+        if (commit->count > 0 &&
+            (commit->count + batch->count > COMMIT_COUNT_MAX || commit->bytes + bytes > COMMIT_BYTES_MAX))
+            return;
+        list_take(&batch->link);
+        list_push(&commit->batches, &batch->link);
+        commit->count += batch->count;
+        commit->bytes += bytes;
+        commit->change_count += change_count;
+    }
+}
+
+/* At least one, beside however many appends: neither keeps the other waiting for more than one commit. */
+static void gather_ledger_batches(struct commit_queue *queue, struct commit *commit)
+{
+    size_t count = 0, bytes = 0;
+
+    while (!list_is_empty(&queue->ledger_batches)) {
+        struct ledger_batch *batch = container_of(queue->ledger_batches.next, struct ledger_batch, link);
+        size_t               more  = ledger_batch_bytes(batch);
+        if (count > 0 && (count + batch->change_count > COMMIT_CHANGES_MAX || bytes + more > COMMIT_BYTES_MAX))
+            break;
+        list_take(&batch->link);
+        list_push(&commit->ledger_batches, &batch->link);
+        count += batch->change_count;
+        bytes += more;
+    }
+    queue->change_count -= count;
+    commit->change_count += count;
+    commit->bytes += bytes;
 }
 
 /* Waits for batches and moves them into the commit, at least one, as long as they fit. False: the end. */
 static bool commit_gather(struct rocks *rocks, struct commit *commit, enum rocks_health *ret_health)
 {
     struct commit_queue *queue = &rocks->commits;
-    size_t               count = 0;
 
-    commit->bytes = 0;
+    commit->count = commit->bytes = commit->change_count = 0;
     pthread_mutex_lock(&queue->lock);
-    while (list_is_empty(&queue->batches) && !queue->is_closing)
+    while (list_is_empty(&queue->batches) && list_is_empty(&queue->ledger_batches) && !queue->is_closing)
         pthread_cond_wait(&queue->more, &queue->lock);
-    while (!list_is_empty(&queue->batches)) {
-        struct append_batch *batch = container_of(queue->batches.next, struct append_batch, link);
-        size_t               bytes = batch_bytes(batch);
-        if (count > 0 && (count + batch->count > COMMIT_COUNT_MAX || commit->bytes + bytes > COMMIT_BYTES_MAX))
-            break;
-        list_take(&batch->link);
-        list_push(&commit->batches, &batch->link);
-        count += batch->count;
-        commit->bytes += bytes;
-    }
+    gather_batches(queue, commit);
+    gather_ledger_batches(queue, commit);
     *ret_health = queue->health;
     pthread_mutex_unlock(&queue->lock);
-    return count > 0 || !list_is_empty(&commit->batches);
+    return !list_is_empty(&commit->batches) || !list_is_empty(&commit->ledger_batches);
 }
 
 /* --- one commit ------------------------------------------------------------------------------------------------- */
@@ -115,13 +169,27 @@ static void change_save(struct rocks *rocks, struct commit *commit, struct rocks
     change->is_saved = true;
 }
 
+/* False, with the outcome set, if the rows that the append carries can't be written. */
+static bool carried_is_possible(struct rocks *rocks, struct commit *commit, struct append *append, msec wall,
+                                struct ledger_before *ret_before)
+{
+    ledger_carried_check(append->write);
+    enum ledger_outcome outcome = ledger_judge(rocks, commit, append->write, wall, ret_before);
+
+    append->outcome = outcome == LEDGER_STALE ? APPEND_STALE : APPEND_BROKEN;
+    return outcome == LEDGER_DONE;
+}
+
 static void row_decide(struct rocks *rocks, struct commit *commit, struct commit_row *row, msec wall)
 {
-    struct append  *append  = row->append;
-    struct message *message = append->message;
-    struct row      old     = { 0 };
+    struct append       *append  = row->append;
+    struct message      *message = append->message;
+    struct row           old     = { 0 };
+    struct ledger_before before;
 
     if (append->key.len > 0 && key_answers(rocks, commit, row, wall))
+        return;
+    if (append->write != NULL && !carried_is_possible(rocks, commit, append, wall, &before))
         return;
     if (message->kind == MESSAGE_RECALL && recall_check(rocks, commit, row, wall, &old) != RC_OK)
         return;
@@ -136,6 +204,10 @@ static void row_decide(struct rocks *rocks, struct commit *commit, struct commit
     change_save(rocks, commit, row->channel);
     if (append->key.len > 0)
         key_remember(rocks, commit, row, wall);
+    if (append->write != NULL) {
+        ledger_put(rocks, commit, append->write, &before, message->seq);
+        append->write->outcome = LEDGER_DONE;
+    }
     append->outcome = APPEND_DONE;
 }
 
@@ -149,14 +221,11 @@ static struct commit_row *commit_row_new(struct commit *commit, struct append *a
 
 static void commit_reserve(struct commit *commit)
 {
-    size_t count = 0;
-
-    for (struct list *link = commit->batches.next; link != &commit->batches; link = link->next)
-        count += container_of(link, struct append_batch, link)->count;
-    if (count <= commit->row_cap)
+    ledger_reserve(commit);
+    if (commit->count <= commit->row_cap)
         return;
-    commit->row_cap = count;
-    commit->rows    = reallocarray(commit->rows, count, sizeof *commit->rows);
+    commit->row_cap = commit->count;
+    commit->rows    = reallocarray(commit->rows, commit->count, sizeof *commit->rows);
     must(commit->rows != NULL);
 }
 
@@ -238,6 +307,8 @@ static bool commit_make(struct rocks *rocks, struct commit *commit)
 {
     for (struct list *link = commit->batches.next; link != &commit->batches; link = link->next)
         commit_add_batch(rocks, commit, container_of(link, struct append_batch, link));
+    for (struct list *link = commit->ledger_batches.next; link != &commit->ledger_batches; link = link->next)
+        ledger_commit_batch(rocks, commit, container_of(link, struct ledger_batch, link));
 
     char    why[ROCKS_WHY_BYTES];
     enum rc rc = commit_write(rocks, commit, why);
@@ -246,6 +317,7 @@ static bool commit_make(struct rocks *rocks, struct commit *commit)
         return true;
     rocks->is_cautious |= rc == RC_CORRUPT;
     commit_fail(commit, rc == RC_NOSPACE ? APPEND_NO_SPACE : APPEND_BROKEN);
+    ledger_fail(commit, rc == RC_NOSPACE ? LEDGER_NO_SPACE : LEDGER_BROKEN);
     rocks_health_set(rocks, rc == RC_NOSPACE ? ROCKS_FULL : ROCKS_BROKEN, why);
     keeper_need(rocks);
     return rc != RC_NOSPACE;
@@ -253,8 +325,9 @@ static bool commit_make(struct rocks *rocks, struct commit *commit)
 
 /* --- answers ---------------------------------------------------------------------------------------------------- */
 
-static void commit_refuse(struct commit *commit, enum append_outcome outcome)
+static void commit_refuse(struct commit *commit, enum append_outcome outcome, enum ledger_outcome ledger_outcome)
 {
+    ledger_fail(commit, ledger_outcome);
     for (struct list *at = commit->batches.next; at != &commit->batches; at = at->next) {
         struct append_batch *batch = container_of(at, struct append_batch, link);
         for (struct list *link = batch->appends.next; link != &batch->appends; link = link->next)
@@ -274,6 +347,7 @@ static void commit_answer(struct rocks *rocks, struct commit *commit)
         counter_add(&rocks->batch_count, 1);
         batch->done(batch);
     }
+    ledger_answer(commit);
 }
 
 static void commit_clear(struct commit *commit)
@@ -282,6 +356,7 @@ static void commit_clear(struct commit *commit)
         if (commit->rows[i].is_keyed)
             map_take(&commit->keys, &commit->rows[i].key_node);
     commit->row_count = 0;
+    ledger_clear(commit);
     rocksdb_writebatch_clear(commit->write);
 }
 
@@ -293,7 +368,7 @@ static bool commit_try(struct rocks *rocks, struct commit *commit)
     if (is_fitting)
         is_fitting = commit_make(rocks, commit);
     else
-        commit_refuse(commit, APPEND_NO_SPACE);
+        commit_refuse(commit, APPEND_NO_SPACE, LEDGER_NO_SPACE);
     pthread_rwlock_unlock(&rocks->db_lock);
     return is_fitting;
 }
@@ -312,8 +387,10 @@ static void commit_run(struct rocks *rocks, struct commit *commit, enum rocks_he
      * db_lock for long, and nobody has to wait for that to be refused. */
     if (health == ROCKS_WELL)
         full_set(&rocks->commits, !commit_try(rocks, commit));
+    else if (health == ROCKS_FULL)
+        commit_refuse(commit, APPEND_NO_SPACE, LEDGER_NO_SPACE);
     else
-        commit_refuse(commit, health == ROCKS_FULL ? APPEND_NO_SPACE : APPEND_BROKEN);
+        commit_refuse(commit, APPEND_BROKEN, LEDGER_AWAY);
     commit_answer(rocks, commit);
     commit_clear(commit);
 }
@@ -325,7 +402,9 @@ void *rocks_committer(void *context)
     enum rocks_health health = ROCKS_WELL;
 
     list_init(&commit.batches);
+    list_init(&commit.ledger_batches);
     map_init(&commit.keys);
+    map_init(&commit.marked);
     buf_init(&commit.value, ROW_BYTES_MAX);
     buf_init(&commit.key, KEY_BYTES_MAX);
     while (commit_gather(rocks, &commit, &health))
@@ -335,6 +414,8 @@ void *rocks_committer(void *context)
     buf_fini(&commit.value);
     buf_fini(&commit.key);
     map_fini(&commit.keys);
+    map_fini(&commit.marked);
+    free(commit.marks);
     free(commit.rows);
     return NULL;
 }

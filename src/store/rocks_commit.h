@@ -13,14 +13,25 @@ struct commit_row {
     uint32_t              before;    /* the channel's row before this one, counted from 1; 0: none */
 };
 
+/* A row of the ledger as this commit leaves it: what comes later in the commit must see it. */
+struct commit_mark {
+    struct map_node             node;        /* in commit.marked */
+    const struct ledger_change *change;
+    uint64_t                    generation;  /* 0: deleted */
+};
+
 struct commit {
-    struct list           batches;
+    struct list           batches, ledger_batches;
     struct commit_row    *rows;
     size_t                row_count, row_cap;
     struct map            keys;
+    struct commit_mark   *marks;
+    size_t                mark_count, mark_cap;
+    struct map            marked;
     rocksdb_writebatch_t *write;
     struct buf            value, key;
-    size_t                bytes;
+    size_t                count, bytes;       /* appends; bytes of all */
+    size_t                change_count;       /* changes of the ledger, carried ones too */
 };
 
 /* --- idempotency keys (rocks_key.c) ----------------------------------------------------------------------------- */
@@ -39,6 +50,30 @@ enum rc recall_check(struct rocks *rocks, const struct commit *commit, const str
 
 /* What remains of `old` once `recall` is numbered. */
 struct row recalled_row(const struct row *old, const struct message *recall);
+
+/* --- the ledger (rocks_ledger.c) -------------------------------------------------------------------------------- */
+
+/* Makes room for as many marks as the commit can need. */
+void ledger_reserve(struct commit *commit);
+
+/* Decides all writes of a batch, and puts those that are possible. */
+void ledger_commit_batch(struct rocks *rocks, struct commit *commit, const struct ledger_batch *batch);
+
+/* What stands where the changes of one write go: their generations before it. */
+struct ledger_before {
+    uint64_t generations[LEDGER_WRITE_COUNT_MAX];
+};
+
+/* LEDGER_DONE: the write is possible, and ledger_put() makes it so. Another outcome: it is not. */
+enum ledger_outcome ledger_judge(struct rocks *rocks, struct commit *commit, struct ledger_write *write, msec wall,
+                                 struct ledger_before *ret_before);
+void ledger_put(struct rocks *rocks, struct commit *commit, const struct ledger_write *write,
+                const struct ledger_before *before, uint64_t seq);
+
+/* All writes of the commit, carried ones too, had this outcome. */
+void ledger_fail(struct commit *commit, enum ledger_outcome outcome);
+void ledger_answer(struct commit *commit);
+void ledger_clear(struct commit *commit);
 
 /* --- numbers (rocks_meta.c) ------------------------------------------------------------------------------------- */
 

@@ -10,7 +10,8 @@ enum {
     MIB                 = 1024 * 1024,
     BLOCK_BYTES         = 16 * 1024,
     WRITE_BUFFER_COUNT  = 4,
-    SMALL_BUFFER_SHARE  = 8,   /* families beside the messages get an eighth of a write buffer */
+    SMALL_BUFFER_SHARE  = 8,   /* families beside the messages get an eighth of a write buffer … */
+    LEDGER_BUFFER_SHARE = 2,   /* … but the ledger half of one: a row that is put again and again is written out once */
     LEVEL0_COMPACT      = 8,   /* few, large merges: CPU counts more here than the reads of cold history */
     LEVEL0_SLOWDOWN     = 40,
     LEVEL0_STOP         = 64,
@@ -27,7 +28,7 @@ enum {
     BOTTOM_COMPRESSION  = rocksdb_lz4_compression,
 };
 
-static const char *const family_names[FAMILY_COUNT] = { "default", "messages", "channels", "floors", "keys" };
+static const char *const family_names[FAMILY_COUNT] = { "default", "messages", "channels", "floors", "keys", "ledger" };
 
 /* --- statuses --------------------------------------------------------------------------------------------------- */
 
@@ -86,18 +87,22 @@ static rocksdb_block_based_table_options_t *table_options(struct rocks_db *db, e
     return table;
 }
 
+static size_t family_buffer_bytes(const struct rocks_db_options *options, enum family family)
+{
+    if (family == FAMILY_MESSAGES)
+        return options->write_buffer_bytes;
+    return options->write_buffer_bytes / (family == FAMILY_LEDGER ? LEDGER_BUFFER_SHARE : SMALL_BUFFER_SHARE);
+}
+
 static rocksdb_options_t *family_options(struct rocks_db *db, const struct rocks_db_options *options,
                                          enum family family)
 {
     rocksdb_options_t                   *o     = rocksdb_options_create();
     rocksdb_block_based_table_options_t *table = table_options(db, family);
-    size_t                               bytes = options->write_buffer_bytes;
 
-    if (family != FAMILY_MESSAGES)
-        bytes = bytes / SMALL_BUFFER_SHARE;
     rocksdb_options_set_block_based_table_factory(o, table);
     rocksdb_block_based_options_destroy(table);
-    rocksdb_options_set_write_buffer_size(o, bytes);
+    rocksdb_options_set_write_buffer_size(o, family_buffer_bytes(options, family));
     rocksdb_options_set_max_write_buffer_number(o, WRITE_BUFFER_COUNT);
     rocksdb_options_set_level0_file_num_compaction_trigger(o, LEVEL0_COMPACT);
     rocksdb_options_set_level0_slowdown_writes_trigger(o, LEVEL0_SLOWDOWN);
@@ -186,31 +191,49 @@ static char *db_try(struct rocks_db *db, const struct rocks_db_options *options)
     return status;
 }
 
+/* Whether all families are there but the last, FAMILY_LEDGER. */
+static bool db_lacks_ledger(struct rocks_db *db, const struct rocks_db_options *options)
+{
+    size_t count  = 0, known = 0, ledgers = 0;
+    char  *status = NULL;
+    char **names  = rocksdb_list_column_families(db->options[FAMILY_META], options->path, &count, &status);
+
+    if (rocks_rc(&status) != RC_OK)
+        return false;
+    for (size_t i = 0; i < count; i++) {
+        for (enum family family = 0; family < FAMILY_LEDGER; family++)
+            known += strcmp(names[i], family_names[family]) == 0;
+        ledgers += strcmp(names[i], family_names[FAMILY_LEDGER]) == 0;
+    }
+    rocksdb_list_column_families_destroy(names, count);
+    return known == FAMILY_LEDGER && ledgers == 0;
+}
+
 /* Looks, without changing a byte, how far the database reaches up to the first thing that doesn't fit. */
-static uint64_t db_reach(struct rocks_db *db, const struct rocks_db_options *options)
+static uint64_t db_reach(struct rocks_db *db, const struct rocks_db_options *options, int family_count)
 {
     rocksdb_column_family_handle_t *families[FAMILY_COUNT];
     char                           *status = NULL;
     rocksdb_t                      *look;
 
-    look = rocksdb_open_for_read_only_column_families(db->options[FAMILY_META], options->path, FAMILY_COUNT,
+    look = rocksdb_open_for_read_only_column_families(db->options[FAMILY_META], options->path, family_count,
                                                       family_names, const_options(db), families, 0, &status);
     if (rocks_rc(&status) != RC_OK)
         return 0;
     uint64_t reach = rocksdb_get_latest_sequence_number(look);
-    for (enum family family = 0; family < FAMILY_COUNT; family++)
+    for (int family = 0; family < family_count; family++)
         rocksdb_column_family_handle_destroy(families[family]);
     rocksdb_close(look);
     return reach;
 }
 
 /* The end of the log may be torn by a crash: fine, as long as nothing acknowledged stood there. */
-static char *db_try_torn(struct rocks_db *db, const struct rocks_db_options *options, char *status)
+static char *db_try_torn(struct rocks_db *db, const struct rocks_db_options *options, int family_count, char *status)
 {
     if (rc_of(status) != RC_CORRUPT)
         return status;
     rocksdb_options_set_wal_recovery_mode(db->options[FAMILY_META], WAL_POINT_IN_TIME);
-    if (db_reach(db, options) < options->sequence_min)
+    if (db_reach(db, options, family_count) < options->sequence_min)
         return status;
     rocksdb_free(status);
     return db_try(db, options);
@@ -218,12 +241,17 @@ static char *db_try_torn(struct rocks_db *db, const struct rocks_db_options *opt
 
 enum rc rocks_db_open(struct rocks_db *db, const struct rocks_db_options *options, char *ret_why, size_t why_size)
 {
-    enum rc rc = RC_OK;
+    int     family_count = FAMILY_COUNT;
+    enum rc rc           = RC_OK;
 
     db_prepare(db, options);
+    if (options->is_format_1 && db_lacks_ledger(db, options)) {
+        rocksdb_options_set_create_missing_column_families(db->options[FAMILY_META], 1);
+        family_count = FAMILY_LEDGER;
+    }
     char *status = db_try(db, options);
     if (status != NULL)
-        status = db_try_torn(db, options, status);
+        status = db_try_torn(db, options, family_count, status);
     if (status != NULL) {
         snprintf(ret_why, why_size, "the database in %s can't be opened: %s", options->path, status);
         rc = rocks_rc(&status);

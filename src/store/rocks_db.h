@@ -14,6 +14,7 @@ enum family {
     FAMILY_CHANNELS,  /* name -> number, ceiling, bytes; written by the committer alone */
     FAMILY_FLOORS,    /* channel number -> floor; written by the keeper alone */
     FAMILY_KEYS,      /* channel number, publisher, key -> answer */
+    FAMILY_LEDGER,    /* kind, key -> row of the ledger; written by the committer alone; format 1 lacks it */
     FAMILY_COUNT
 };
 
@@ -24,6 +25,7 @@ struct rocks_db_options {
     size_t                              block_cache_bytes;
     bool                                must_exist;   /* refuse to make a new one */
     bool                                is_cautious;  /* no compaction by itself: one met damage */
+    bool                                is_format_1;  /* may lack FAMILY_LEDGER, and it alone: then it is made */
     rocksdb_compactionfilterfactory_t *(*make_filter)(void *context, enum family family);  /* NULL: no filter */
     void                               *context;
     /* How far acknowledged commits went. A log that is damaged before that is refused (RC_CORRUPT) and not touched; if

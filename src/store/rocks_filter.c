@@ -149,6 +149,20 @@ static unsigned char filter_key(void *context, int level, const char *key, size_
     return (msec)seen[KEY_FORGET_AT] <= filter->wall;
 }
 
+/* A row of the ledger that has expired. What can't be read stays, and is found damaged by whoever asks. */
+static unsigned char filter_ledger_row(void *context, int level, const char *key, size_t key_len, const char *value,
+                                       size_t value_len, char **ret_value, size_t *ret_len,
+                                       unsigned char *ret_is_changed)
+{
+    struct filter *filter = context;
+    struct cell    cell;
+
+    (void)level, (void)ret_value, (void)ret_len, (void)ret_is_changed;
+    if (!cell_get(span_of(value, value_len), span_of(key, key_len), &cell))
+        return 0;
+    return cell.expires_at != 0 && cell.expires_at <= filter->wall;
+}
+
 static struct filter *filter_new(struct dead_floors *dead)
 {
     struct filter *filter = calloc(1, sizeof *filter);
@@ -172,6 +186,12 @@ static rocksdb_compactionfilter_t *make_key_filter(void *dead, rocksdb_compactio
     return rocksdb_compactionfilter_create(filter_new(dead), filter_free, filter_key, filter_name);
 }
 
+static rocksdb_compactionfilter_t *make_ledger_filter(void *dead, rocksdb_compactionfiltercontext_t *context)
+{
+    (void)context;
+    return rocksdb_compactionfilter_create(filter_new(dead), filter_free, filter_ledger_row, filter_name);
+}
+
 static void factory_free(void *context)
 {
     (void)context;  /* the floors are the store's */
@@ -183,5 +203,7 @@ rocksdb_compactionfilterfactory_t *rocks_make_filter(void *dead, enum family fam
         return rocksdb_compactionfilterfactory_create(dead, factory_free, make_message_filter, filter_name);
     if (family == FAMILY_KEYS)
         return rocksdb_compactionfilterfactory_create(dead, factory_free, make_key_filter, filter_name);
+    if (family == FAMILY_LEDGER)
+        return rocksdb_compactionfilterfactory_create(dead, factory_free, make_ledger_filter, filter_name);
     return NULL;
 }

@@ -1,4 +1,5 @@
-/* What a compaction may take away: rows below their channel's floor, payloads whose time is up, keys to be forgotten.
+/* What a compaction may take away: rows below their channel's floor, payloads whose time is up, keys to be forgotten,
+ * rows of the ledger that have expired.
  *
  * The makers of filters that RocksDB exports are replaced here by structs, so that each decision can be asked for. */
 #include <endian.h>
@@ -340,6 +341,45 @@ static void keys_are_forgotten_in_time(void **state)
     dead_floors_fini(&dead);
 }
 
+/* --- the ledger ------------------------------------------------------------------------------------------------- */
+
+static void rows_of_the_ledger_go_when_they_expire(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        msec        expires_at;
+        const char *key;  /* the row was written for "a key" */
+        enum fate   want;
+    } rows[] = {
+        { "never", 0, "a key", KEPT },
+        { "later", WALL + 1, "a key", KEPT },
+        { "now", WALL, "a key", DROPPED },
+        { "long ago", 1, "a key", DROPPED },
+        { "long ago, in another's place", 1, "another key", KEPT },
+    };
+    struct dead_floors dead;
+
+    dead_floors_init(&dead, COUNT_MAX);
+    dead.wall = WALL;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        rocksdb_compactionfilter_t *filter = compaction_begin(&dead, FAMILY_LEDGER);
+        const struct cell           cell   = { 7, rows[i].expires_at, SPAN("value") };
+        struct span                 changed;
+        struct buf                  value;
+        buf_init(&value, BYTES_MAX);
+        cell_put(&value, SPAN("a key"), &cell);
+        enum fate fate = fate_of(filter, span_str(rows[i].key), buf_span(&value), &changed);
+        if (fate != rows[i].want)
+            fail_msg("%s: %d", rows[i].name, (int)fate);
+        value.at[value.len - 1] ^= 1;  /* what can't be read stays */
+        assert_int_equal(fate_of(filter, span_str(rows[i].key), buf_span(&value), &changed), KEPT);
+        buf_fini(&value);
+        compaction_end(filter);
+    }
+    dead_floors_fini(&dead);
+}
+
 static void other_families_are_not_filtered(void **state)
 {
     (void)state;
@@ -347,7 +387,7 @@ static void other_families_are_not_filtered(void **state)
 
     dead_floors_init(&dead, COUNT_MAX);
     for (int family = 0; family < FAMILY_COUNT; family++)
-        if (family != FAMILY_MESSAGES && family != FAMILY_KEYS)
+        if (family != FAMILY_MESSAGES && family != FAMILY_KEYS && family != FAMILY_LEDGER)
             assert_null(rocks_make_filter(&dead, (enum family)family));
     dead_floors_fini(&dead);
 }
@@ -361,6 +401,7 @@ int main(void)
         cmocka_unit_test(the_clock_is_looked_at_with_each_channel),
         cmocka_unit_test(more_floors_than_may_be_noted_wait),
         cmocka_unit_test(keys_are_forgotten_in_time),
+        cmocka_unit_test(rows_of_the_ledger_go_when_they_expire),
         cmocka_unit_test(other_families_are_not_filtered),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,8 +1,8 @@
 /* rocks_priv.h - the parts of the RocksDB maker, and who may touch what.
  *
- * Threads: the committer (rocks_append.c) numbers and writes; readers (rocks_read.c) answer reads; the keeper
- * (rocks_trim.c) moves floors, takes space back, and closes and reopens a database that failed. RocksDB's own threads
- * call the filter (rocks_filter.c).
+ * Threads: the committer (rocks_append.c, rocks_ledger.c) numbers and writes; readers (rocks_read.c,
+ * rocks_ledger_read.c) answer reads; the keeper (rocks_trim.c) moves floors, takes space back, and closes and reopens a
+ * database that failed. RocksDB's own threads call the filter (rocks_filter.c).
  *
  * Locks, in the order they are taken; none is held over a done():
  *   db_lock     whoever uses `db` holds it for reading, the keeper for writing while it reopens
@@ -132,6 +132,8 @@ struct commit_queue {
     pthread_mutex_t   lock;
     pthread_cond_t    more;
     struct list       batches;
+    struct list       ledger_batches;
+    size_t            change_count;              /* in ledger_batches */
     bool              is_closing;
     enum rocks_health health;
     bool              is_full;                   /* the last commit found no room */
@@ -154,12 +156,37 @@ struct read_queue {
     pthread_mutex_t lock;
     pthread_cond_t  more;
     struct list     reads;
-    size_t          count;
+    struct list     ledger_reads;
+    size_t          count;             /* of both */
+    bool            is_ledgers_turn;   /* while both have some, they take turns */
     bool            is_closing;
 };
 
 void  rocks_read(struct store *store, struct store_read *read);
 void *rocks_reader(void *rocks);
+
+/* --- the ledger (rocks_ledger.c, rocks_ledger_read.c) ------------------------------------------------------------- */
+
+extern const struct ledger_ops rocks_ledger_ops;
+
+/* Kind and key, as they lie on disk. */
+struct ledger_disk_key {
+    char   bytes[1 + LEDGER_KEY_BYTES_MAX];
+    size_t len;
+};
+
+static inline struct span ledger_disk_key_span(const struct ledger_disk_key *key)
+{
+    return span_of(key->bytes, key->len);
+}
+
+void ledger_disk_key_set(struct ledger_disk_key *key, uint8_t kind, struct span bytes);
+
+void rocks_ledger_write(struct ledger *ledger, struct ledger_batch *batch);
+void rocks_ledger_read(struct ledger *ledger, struct ledger_read *read);
+
+/* Answers it, but for done(); db_lock is held for reading. */
+void ledger_read_serve(struct rocks *rocks, struct ledger_read *read);
 
 /* --- retention and repair (rocks_trim.c, rocks_filter.c) -------------------------------------------------------- */
 
@@ -192,7 +219,7 @@ struct keeper {
     struct buf      walk_from;      /* name of the channel where the walk goes on */
     bool            is_first_walk;  /* since open: floors from before may have rows that were never taken back */
     uint64_t        dead_rows;
-    msec            keys_at;        /* when expired keys were last taken out */
+    msec            keys_at;        /* when expired keys and rows were last taken out */
     uint32_t        tries;          /* to reopen, without success */
 };
 
@@ -206,6 +233,7 @@ void  keeper_need(struct rocks *rocks);
 
 struct rocks {
     struct store               store;
+    struct ledger              ledger;
     struct rocks_store_options options;
     char                      *path, *db_path;
     char                       side_log[SIDE_LOG_PATH_BYTES];  /* "": RocksDB logs beside the data */
@@ -213,6 +241,7 @@ struct rocks {
     pthread_rwlock_t           db_lock;
     struct rocks_db            db;
     uint64_t                   epoch;
+    bool                       is_format_1;  /* the directory is of that format still */
     bool                       is_cautious;  /* compaction met damage: RocksDB would stop all writes for it, again and
                                               * again, so it is left alone until the next start */
     struct rocks_numbers       numbers;  /* the committer's alone, or of whoever holds db_lock for writing */
@@ -229,6 +258,11 @@ struct rocks {
 static inline struct rocks *rocks_of(struct store *store)
 {
     return container_of(store, struct rocks, store);
+}
+
+static inline struct rocks *rocks_of_ledger(struct ledger *ledger)
+{
+    return container_of(ledger, struct rocks, ledger);
 }
 
 /* Opens the database and reads what stands in it; db_lock is held for writing, or no thread runs yet. */

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "base/must.h"
+#include "store/ledger_page.h"
 #include "store/page.h"
 #include "store/retention.h"
 #include "store/rocks_priv.h"
@@ -280,14 +281,15 @@ static bool read_at_once(struct rocks *rocks, struct store_read *read)
     return read->rc != RC_BUSY;
 }
 
-static bool read_queue_up(struct rocks *rocks, struct store_read *read)
+/* Into one of the queue's two lists. */
+static bool read_queue_up(struct rocks *rocks, struct list *reads, struct list *link)
 {
     struct read_queue *queue = &rocks->reads;
 
     pthread_mutex_lock(&queue->lock);
     bool has_room = queue->count < rocks->options.read_count_max;
     if (has_room) {
-        list_push(&queue->reads, &read->link);
+        list_push(reads, link);
         queue->count++;
         pthread_cond_signal(&queue->more);
     }
@@ -302,34 +304,66 @@ void rocks_read(struct store *store, struct store_read *read)
     read->entries     = NULL;
     read->entry_count = 0;
     if (!read_at_once(rocks, read)) {
-        if (read_queue_up(rocks, read))
+        if (read_queue_up(rocks, &rocks->reads.reads, &read->link))
             return;
         read->rc = RC_FULL;
     }
     read->done(read);
 }
 
-static struct store_read *read_take(struct read_queue *queue)
+void rocks_ledger_read(struct ledger *ledger, struct ledger_read *read)
+{
+    struct rocks *rocks = rocks_of_ledger(ledger);
+
+    ledger_read_check(read);
+    if (read_queue_up(rocks, &rocks->reads.ledger_reads, &read->link))
+        return;
+    ledger_read_refuse(read, RC_FULL);
+    read->done(read);
+}
+
+/* Which of the lists is served next. */
+static bool queue_serves_ledger(struct read_queue *queue)
+{
+    if (list_is_empty(&queue->reads) || list_is_empty(&queue->ledger_reads))
+        return list_is_empty(&queue->reads);
+    queue->is_ledgers_turn = !queue->is_ledgers_turn;
+    return queue->is_ledgers_turn;
+}
+
+/* Waits for a read of the one or the other kind. False: the end. */
+static bool read_take(struct read_queue *queue, struct store_read **ret_read, struct ledger_read **ret_ledger_read)
 {
     pthread_mutex_lock(&queue->lock);
-    while (list_is_empty(&queue->reads) && !queue->is_closing)
+    while (queue->count == 0 && !queue->is_closing)
         pthread_cond_wait(&queue->more, &queue->lock);
-    struct list *link = list_pop(&queue->reads);
+    bool         is_ledgers = queue_serves_ledger(queue);
+    struct list *link       = list_pop(is_ledgers ? &queue->ledger_reads : &queue->reads);
     if (link != NULL)
         queue->count--;
     pthread_mutex_unlock(&queue->lock);
-    return link == NULL ? NULL : container_of(link, struct store_read, link);
+    *ret_read        = link == NULL || is_ledgers ? NULL : container_of(link, struct store_read, link);
+    *ret_ledger_read = link == NULL || !is_ledgers ? NULL : container_of(link, struct ledger_read, link);
+    return link != NULL;
 }
 
 void *rocks_reader(void *context)
 {
-    struct rocks *rocks = context;
+    struct rocks       *rocks       = context;
+    struct store_read  *read        = NULL;
+    struct ledger_read *ledger_read = NULL;
 
-    for (struct store_read *read; (read = read_take(&rocks->reads)) != NULL;) {
+    while (read_take(&rocks->reads, &read, &ledger_read)) {
         pthread_rwlock_rdlock(&rocks->db_lock);
-        read->rc = rocks->db.db == NULL ? RC_IO : read_serve(rocks, read, rocks->db.get);
+        if (ledger_read != NULL)
+            ledger_read_serve(rocks, ledger_read);
+        else
+            read->rc = rocks->db.db == NULL ? RC_IO : read_serve(rocks, read, rocks->db.get);
         pthread_rwlock_unlock(&rocks->db_lock);
-        read->done(read);
+        if (ledger_read != NULL)
+            ledger_read->done(ledger_read);
+        else
+            read->done(read);
     }
     return NULL;
 }

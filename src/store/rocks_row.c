@@ -4,7 +4,8 @@
 
 #include "base/must.h"
 
-enum { FLAG_EXPIRES = 1, FLAG_TARGET = 2, FLAG_ANSWER = 4, CHECKSUM_BYTES = 4, ROW_HEAD_BYTES = 24 };
+enum { FLAG_EXPIRES = 1, FLAG_TARGET = 2, FLAG_ANSWER = 4, CHECKSUM_BYTES = 4, ROW_HEAD_BYTES = 24,
+       CELL_HEAD_BYTES = 14 };
 
 static void put_u32(char *at, uint32_t value)
 {
@@ -187,6 +188,45 @@ static struct hash_key record_place(struct span key)
     static const struct hash_key plain = { 0 };
 
     return (struct hash_key){ hash_bytes(&plain, key), key.len };
+}
+
+void cell_put(struct buf *buf, struct span key, const struct cell *cell)
+{
+    const struct hash_key place = record_place(key);
+    const uint8_t         flags = cell->expires_at != 0 ? FLAG_EXPIRES : 0;
+    const size_t          len   = CELL_HEAD_BYTES + row_extra_bytes(flags) + cell->value.len;
+    char                 *start = buf_extend(buf, len);
+
+    must(start != NULL);
+    char *at = start + CHECKSUM_BYTES;
+    *at++    = CELL_VERSION;
+    *at++    = (char)flags;
+    at       = put_u64(at, cell->generation);
+    if (flags & FLAG_EXPIRES)
+        at = put_u64(at, (uint64_t)cell->expires_at);
+    put_span(at, cell->value);
+    put_u32(start, checksum(&place, span_of(start + CHECKSUM_BYTES, len - CHECKSUM_BYTES)));
+}
+
+bool cell_get(struct span bytes, struct span key, struct cell *ret)
+{
+    const struct hash_key place = record_place(key);
+    uint64_t              expires_at = 0;
+
+    if (bytes.len < CELL_HEAD_BYTES || get_u32(bytes.at) != checksum(&place, span_skip(bytes, CHECKSUM_BYTES)))
+        return false;
+    const char   *at    = bytes.at + CHECKSUM_BYTES;
+    const uint8_t flags = (uint8_t)at[1];
+    const size_t  head  = CELL_HEAD_BYTES + row_extra_bytes(flags);
+    if (at[0] != CELL_VERSION || (flags & ~FLAG_EXPIRES) != 0 || bytes.len < head)
+        return false;
+
+    at = get_u64(at + 2, &ret->generation);
+    if (flags & FLAG_EXPIRES)
+        get_u64(at, &expires_at);
+    ret->expires_at = (msec)expires_at;
+    ret->value      = span_skip(bytes, head);
+    return true;
 }
 
 void record_put(struct buf *buf, struct span key, const uint64_t *numbers, size_t count)

@@ -19,8 +19,8 @@
 
 #include "base/must.h"
 #include "base/rng.h"
+#include "store/ledger_battery.h"
 #include "store/rocks_priv.h"
-#include "store/store_battery.h"
 
 #include <cmocka.h>
 
@@ -559,7 +559,7 @@ static void a_log_that_was_lost_is_never_silently_empty_threat_7(void **state)
         { "empty CURRENT", ": > '%s/db/CURRENT'", RC_CORRUPT, "CURRENT" },
         { "no MANIFEST", "rm '%s'/db/MANIFEST-*", RC_IO, "MANIFEST" },
         { "empty MANIFEST", "for f in '%s'/db/MANIFEST-*; do : > \"$f\"; done", RC_CORRUPT, "" },
-        { "newer format", "echo 'longwire data directory, format 2' > '%s/format'", RC_CORRUPT, "format 2" },
+        { "newer format", "echo 'longwire data directory, format 3' > '%s/format'", RC_CORRUPT, "format 3" },
         { "garbled format", "echo 'hello' > '%s/format'", RC_CORRUPT, "format" },
         { "empty format", ": > '%s/format'", RC_CORRUPT, "format" },
         { "no format", "rm '%s/format'", RC_OK, "" },
@@ -772,11 +772,14 @@ static void a_flipped_bit_in_the_log_is_refused_or_cut_threats_4_and_6(void **st
 
 static void a_torn_tail_keeps_whole_commits_threat_4(void **state)
 {
-    struct bench *bench = *state;
+    struct bench        *bench  = *state;
+    struct ledger_change change = bench_put(KIND_PLACE, "torn", 0, "x");
+    struct ledger_write  write  = { .changes = &change, .count = 1 };
 
+    change.takes_seq = true;
     for (int i = 0; i < 3; i++) {
         struct published     said[2];
-        const struct publish both[2] = { { .channel = "topic:a", .payload = "x" },
+        const struct publish both[2] = { { .channel = "topic:a", .payload = "x", .write = &write },
                                          { .channel = "topic:b", .payload = "y" } };
         bench_publish_all(bench, both, 2, said);
     }
@@ -801,6 +804,7 @@ static void a_torn_tail_keeps_whole_commits_threat_4(void **state)
         struct store_read a = bench_read(bench, "topic:a", READ_AFTER, 0, 0, 1);
         struct store_read b = bench_read(bench, "topic:b", READ_AFTER, 0, 0, 1);
         assert_int_equal(a.head, b.head);
+        assert_int_equal(bench_generation(bench, KIND_PLACE, "torn"), a.head);
         head_at[a.head]++;
         /* What was acknowledged is missing, and that is not kept from anybody. */
         assert_int_equal(a.head < 3, why[0] != '\0' && a.epoch != epoch && a.head < 3);
@@ -816,7 +820,8 @@ static void a_torn_tail_keeps_whole_commits_threat_4(void **state)
 
 /* --- sudden death ----------------------------------------------------------------------------------------------- */
 
-/* The child: publishes to three channels until it is killed, and writes each answer down once it has it. */
+/* The child: publishes to three channels until it is killed, and writes each answer down once it has it. Each message
+ * carries a row of the ledger that takes its seq. */
 static int child_publish(const char *path)
 {
     struct bench bench;
@@ -828,9 +833,12 @@ static int child_publish(const char *path)
     for (uint64_t i = 0;; i++) {
         char channel[32];
         snprintf(channel, sizeof channel, "topic:%d", (int)(i % 3));
+        struct ledger_change change  = bench_put(KIND_PLACE, channel, 0, "carried");
+        struct ledger_write  carried = { .changes = &change, .count = 1 };
+        change.takes_seq             = true;
         uint64_t head = bench_read(&bench, channel, READ_AFTER, 0, 0, 1).head;
         struct published said = bench_publish(&bench, (struct publish){
-                            .channel = channel, .payload = payload_of(text, sizeof text, channel, head + 1) });
+            .channel = channel, .payload = payload_of(text, sizeof text, channel, head + 1), .write = &carried });
         const uint64_t line[3] = { i % 3, said.answer.seq, said.answer.id };
         if (said.outcome != APPEND_DONE || write(STDOUT_FILENO, line, sizeof line) != sizeof line)
             return 1;
@@ -879,6 +887,7 @@ static void what_was_acknowledged_survives_a_kill_threat_1(void **state)
             /* One may have been written without its answer getting out. */
             assert_true(audit.head == heads[i] || audit.head == heads[i] + 1);
             assert_int_equal(audit.message_count, audit.head);
+            assert_int_equal(bench_generation(bench, KIND_PLACE, channel), audit.head);
             heads[i] = audit.head;
         }
         struct published next = bench_publish(bench, (struct publish){ .channel = "topic:ids", .payload = "x" });
@@ -892,8 +901,46 @@ static void what_was_acknowledged_survives_a_kill_threat_1(void **state)
 /* RocksDB calls these: the program's own definitions come before libc's. */
 static atomic_int sync_error;
 
+/* While it is held, a sync waits. */
+struct sync_gate {
+    pthread_mutex_t lock;
+    pthread_cond_t  moved;
+    bool            is_held;
+    unsigned        waiting;
+};
+
+static struct sync_gate sync_gate = { PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false, 0 };
+
+static void sync_pass(void)
+{
+    pthread_mutex_lock(&sync_gate.lock);
+    sync_gate.waiting++;
+    pthread_cond_broadcast(&sync_gate.moved);
+    while (sync_gate.is_held)
+        pthread_cond_wait(&sync_gate.moved, &sync_gate.lock);
+    sync_gate.waiting--;
+    pthread_mutex_unlock(&sync_gate.lock);
+}
+
+static void sync_hold(bool is_held)
+{
+    pthread_mutex_lock(&sync_gate.lock);
+    sync_gate.is_held = is_held;
+    pthread_cond_broadcast(&sync_gate.moved);
+    pthread_mutex_unlock(&sync_gate.lock);
+}
+
+static void sync_wait_held(void)
+{
+    pthread_mutex_lock(&sync_gate.lock);
+    while (sync_gate.waiting == 0)
+        pthread_cond_wait(&sync_gate.moved, &sync_gate.lock);
+    pthread_mutex_unlock(&sync_gate.lock);
+}
+
 int fdatasync(int fd)
 {
+    sync_pass();
     if ((errno = atomic_load(&sync_error)) != 0)
         return -1;
     return (int)syscall(SYS_fdatasync, fd);
@@ -1022,6 +1069,16 @@ static void filler_remove(const char *path)
     free(name);
 }
 
+static void full_disk_refuses_rows(struct bench *bench)
+{
+    struct ledger_change change = bench_put(KIND_SESSION, "full", 9, "refused");
+    struct ledger_write  write  = { .changes = &change, .count = 1 };
+    const struct publish join   = { .channel = "topic:a", .payload = "x", .write = &write };
+
+    assert_int_equal(bench_change(bench, change), LEDGER_NO_SPACE);
+    assert_int_equal(bench_publish(bench, join).outcome, APPEND_NO_SPACE);
+}
+
 static void full_disk_transcript(struct bench *bench, const char *disk, uint64_t reserve_bytes)
 {
     char                      *path         = NULL;
@@ -1036,6 +1093,7 @@ static void full_disk_transcript(struct bench *bench, const char *disk, uint64_t
     bench_shut(bench);
     assert_int_equal(rocks_store_open(&options, &bench->store, why, sizeof why), RC_OK);
     publish_run(bench, "topic:a", 1, 50);
+    assert_int_equal(bench_change(bench, bench_put(KIND_SESSION, "full", 1, "before")), LEDGER_DONE);
     publish_kib_until(bench, APPEND_NO_SPACE, &acknowledged);
     assert_true(acknowledged > 0);
     /* What is smaller and would fit is refused too, until there is room in earnest. Without a reserve that may be at once,
@@ -1045,14 +1103,17 @@ static void full_disk_transcript(struct bench *bench, const char *disk, uint64_t
         assert_true(stats.is_full);
         const struct publish small = { .channel = "topic:a", .payload = "x" };
         assert_int_equal(bench_publish(bench, small).outcome, APPEND_NO_SPACE);
+        full_disk_refuses_rows(bench);
     }
     expect_all(bench, "topic:a", 50);
+    expect_row(bench, KIND_SESSION, "full", "1 before");
 
     filler_remove(disk);
     char                 text[PAYLOAD_MAX];
     const struct publish next = { .channel = "topic:a", .payload = payload_of(text, sizeof text, "topic:a", 51) };
     publish_until_done(bench, next);
     expect_all(bench, "topic:a", 51);
+    assert_int_equal(bench_change(bench, change_if(bench_put(KIND_SESSION, "full", 2, "after"), 1)), LEDGER_DONE);
     assert_int_equal(bench_read(bench, "topic:bulk", READ_AFTER, 0, 0, 1).head, acknowledged);
     bench_shut(bench);
     assert_int_equal(rocks_store_open(&options, &bench->store, why, sizeof why), RC_OK);
@@ -1105,6 +1166,406 @@ static void a_file_size_limit_is_a_full_disk_threat_11(void **state)
     publish_until_done(bench, (struct publish){ .channel = "topic:b", .payload = "x" });
     expect_all(bench, "topic:a", 10);
     assert_int_equal(bench_read(bench, "topic:bulk", READ_AFTER, 0, 0, 1).head, acknowledged);
+}
+
+/* --- the ledger ------------------------------------------------------------------------------------------------- */
+
+static void rows_are_there_after_a_reopen(void **state)
+{
+    struct bench        *bench = *state;
+    struct ledger_change ended = bench_put(KIND_SESSION, "c", 3, "x");
+
+    ended.expires_at = bench->wall + 1000;
+    assert_int_equal(bench_change(bench, bench_put(KIND_SESSION, "a", 1, "one")), LEDGER_DONE);
+    assert_int_equal(bench_change(bench, bench_put(KIND_SESSION, "b", 2, "two")), LEDGER_DONE);
+    assert_int_equal(bench_change(bench, ended), LEDGER_DONE);
+    reopen(bench);
+    assert_int_equal(bench_change(bench, change_if(bench_put(KIND_SESSION, "a", 2, "again"), 1)), LEDGER_DONE);
+    struct ledger_change gone = { .op = LEDGER_DELETE, .key = bench_key(KIND_SESSION, "b") };
+    assert_int_equal(bench_change(bench, gone), LEDGER_DONE);
+    reopen(bench);
+    expect_row(bench, KIND_SESSION, "a", "2 again");
+    expect_row(bench, KIND_SESSION, "b", "none");
+    expect_row(bench, KIND_SESSION, "c", "3 x");
+    bench->wall += 1000;
+    expect_row(bench, KIND_SESSION, "c", "none");
+}
+
+static void a_failed_sync_leaves_rows_settled_once_it_is_over(void **state)
+{
+    struct bench        *bench   = *state;
+    struct ledger_change unknown = bench_put(KIND_SESSION, "a", 2, "unknown");
+    struct ledger_write  write   = { .changes = &unknown, .count = 1 };
+    const struct publish join    = { .channel = "topic:a", .payload = "x", .write = &write };
+    time_t               until   = time(NULL) + DEADLINE_S;
+    enum ledger_outcome  outcome;
+
+    assert_int_equal(bench_change(bench, bench_put(KIND_SESSION, "a", 1, "known")), LEDGER_DONE);
+    atomic_store(&sync_error, EIO);
+    assert_int_equal(bench_change(bench, unknown), LEDGER_BROKEN);
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(bench_change(bench, bench_put(KIND_SESSION, "b", 9, "never")), LEDGER_AWAY);
+    assert_int_equal(bench_publish(bench, join).outcome, APPEND_BROKEN);
+    atomic_store(&sync_error, 0);
+
+    /* Who asks with a condition learns what stands, whichever it is. */
+    do {
+        outcome = bench_change(bench, change_if(bench_put(KIND_SESSION, "a", 3, "mine"), 2));
+        assert_true(outcome != LEDGER_BROKEN && time(NULL) < until);
+    } while (outcome == LEDGER_AWAY);
+    assert_true(outcome == LEDGER_DONE || outcome == LEDGER_STALE);
+    expect_row(bench, KIND_SESSION, "a", outcome == LEDGER_DONE ? "3 mine" : "1 known");
+    expect_row(bench, KIND_SESSION, "b", "none");
+    expect_page(bench, "topic:a", READ_AFTER, 0, 10, "");
+}
+
+/* A batch that is submitted and not waited for. */
+struct pending {
+    struct bench        *bench;
+    struct ledger_batch  batch;
+    struct ledger_write  write;
+    struct ledger_change changes[4];
+    bool                 is_done;
+};
+
+static void on_pending_done(struct ledger_batch *batch)
+{
+    struct pending *pending = container_of(batch, struct pending, batch);
+
+    bench_say_done(pending->bench, &pending->is_done);
+}
+
+static void pending_submit(struct pending *pending, struct bench *bench, const char *key, size_t count)
+{
+    static const char *const values[] = { "x", "y", "z", "last" };
+
+    *pending = (struct pending){ .bench = bench, .batch = { .wall = bench->wall, .done = on_pending_done } };
+    for (size_t i = 0; i < count; i++)
+        pending->changes[i] = bench_put((uint8_t)(i + 1), key, 1, values[i]);
+    pending->write = (struct ledger_write){ .changes = pending->changes, .count = count };
+    list_init(&pending->batch.writes);
+    list_push(&pending->batch.writes, &pending->write.link);
+    pending->batch.change_count = count;
+    bench->store->ledger->ops->write(bench->store->ledger, &pending->batch);
+}
+
+static void pending_expect(struct pending *pending, enum ledger_outcome outcome)
+{
+    bench_wait(pending->bench, &pending->is_done);
+    assert_int_equal(pending->write.outcome, outcome);
+}
+
+static void too_many_changes_that_wait_are_refused(void **state)
+{
+    struct bench              *bench   = *state;
+    struct rocks_store_options options = options_at(bench, bench->context);
+    struct pending             first, waiting, refused;
+    char                       why[WHY_BYTES];
+
+    options.change_count_max = 4;
+    bench_shut(bench);
+    assert_int_equal(rocks_store_open(&options, &bench->store, why, sizeof why), RC_OK);
+    sync_hold(true);
+    pending_submit(&first, bench, "a", 1);
+    sync_wait_held();
+    pending_submit(&waiting, bench, "b", 4);
+    pending_submit(&refused, bench, "c", 1);
+    pending_expect(&refused, LEDGER_BUSY);
+    sync_hold(false);
+    pending_expect(&first, LEDGER_DONE);
+    pending_expect(&waiting, LEDGER_DONE);
+    expect_row(bench, 1, "c", "none");
+    pending_submit(&refused, bench, "c", 1);
+    pending_expect(&refused, LEDGER_DONE);
+}
+
+static uint64_t sync_count_of(struct bench *bench)
+{
+    struct store_stats stats;
+
+    bench->store->ops->stats(bench->store, &stats);
+    return stats.sync_count;
+}
+
+static void *publish_in_background(void *bench)
+{
+    must(bench_publish(bench, (struct publish){ .channel = "topic:b", .payload = "x" }).outcome == APPEND_DONE);
+    return NULL;
+}
+
+static bool append_is_waiting(struct rocks *rocks_store)
+{
+    pthread_mutex_lock(&rocks_store->commits.lock);
+    bool is_waiting = !list_is_empty(&rocks_store->commits.batches);
+    pthread_mutex_unlock(&rocks_store->commits.lock);
+    return is_waiting;
+}
+
+static void appends_and_rows_of_a_moment_share_a_sync(void **state)
+{
+    struct bench  *bench = *state;
+    struct pending first, second, third;
+    pthread_t      publisher;
+
+    uint64_t before = sync_count_of(bench);
+    sync_hold(true);
+    pending_submit(&first, bench, "a", 1);
+    sync_wait_held();
+    pending_submit(&second, bench, "b", 1);
+    pending_submit(&third, bench, "c", 1);
+    assert_int_equal(pthread_create(&publisher, NULL, publish_in_background, bench), 0);
+    while (!append_is_waiting(rocks_of(bench->store)))
+        sched_yield();
+    sync_hold(false);
+    pthread_join(publisher, NULL);
+    pending_expect(&first, LEDGER_DONE);
+    pending_expect(&second, LEDGER_DONE);
+    pending_expect(&third, LEDGER_DONE);
+    assert_int_equal(sync_count_of(bench), before + 2);
+}
+
+/* --- rows that can't be read --- */
+
+static void a_row_that_can_not_be_read_just_now_is_not_taken_for_absent(void **state)
+{
+    struct bench *bench      = *state;
+    uint64_t      generation = 1;
+    int           away       = 0;
+
+    assert_int_equal(bench_change(bench, bench_put(KIND_SESSION, "a", 1, "x")), LEDGER_DONE);
+    for (int reads = 0; reads < 8; reads++) {
+        reopen(bench);
+        atomic_store(&reads_left, reads);
+        assert_true(bench_change(bench, change_if(bench_put(KIND_SESSION, "a", 99, "no"), 0)) != LEDGER_DONE);
+        enum ledger_outcome outcome =
+            bench_change(bench, change_if(bench_put(KIND_SESSION, "a", generation + 1, "y"), generation));
+        atomic_store(&reads_left, -1);
+        assert_true(outcome == LEDGER_AWAY || outcome == LEDGER_DONE);
+        away += outcome == LEDGER_AWAY;
+        generation += outcome == LEDGER_DONE;
+        assert_int_equal(bench_generation(bench, KIND_SESSION, "a"), generation);
+    }
+    assert_true(away > 0 && generation > 1);
+}
+
+static rocksdb_column_family_handle_t *ledger_family(struct bench *bench)
+{
+    return rocks_of(bench->store)->db.families[FAMILY_LEDGER];
+}
+
+static void row_spoil(struct bench *bench, uint8_t kind, const char *key)
+{
+    struct ledger_disk_key  place;
+    rocksdb_writeoptions_t *how    = rocksdb_writeoptions_create();
+    char                   *status = NULL;
+
+    ledger_disk_key_set(&place, kind, span_str(key));
+    rocksdb_put_cf(rocks_of(bench->store)->db.db, how, ledger_family(bench), place.bytes, place.len, "spoiled", 7,
+                   &status);
+    rocksdb_writeoptions_destroy(how);
+    assert_null(status);
+}
+
+static void expect_scan(struct bench *bench, struct span after, enum rc rc, const char *first, const char *next)
+{
+    struct ledger_read read = bench_scan(bench, KIND_SESSION, SPAN(""), after, 10);
+
+    assert_int_equal(read.rc, rc);
+    assert_true(span_eq(read.row_count == 0 ? SPAN("") : read.rows[0].key, span_str(first)));
+    assert_true(span_eq(read.next, span_str(next)));
+    ledger_read_fini(&read);
+}
+
+static void a_damaged_row_is_told_and_hides_no_other(void **state)
+{
+    struct bench        *bench  = *state;
+    struct ledger_change change = change_if(bench_put(KIND_SESSION, "b", 2, "x"), 1);
+    struct ledger_write  write  = { .changes = &change, .count = 1 };
+    const struct publish join   = { .channel = "topic:a", .payload = "x", .write = &write };
+
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(bench_change(bench, bench_put(KIND_SESSION, i == 0 ? "a" : i == 1 ? "b" : "c", 1, "x")),
+                         LEDGER_DONE);
+    row_spoil(bench, KIND_SESSION, "b");
+    expect_scan(bench, SPAN(""), RC_OK, "a", "a");
+    expect_scan(bench, SPAN("a"), RC_CORRUPT, "", "b");
+    expect_scan(bench, SPAN("b"), RC_OK, "c", "");
+    expect_row(bench, KIND_SESSION, "a", "1 x");
+    assert_int_equal(bench_change(bench, change), LEDGER_BROKEN);
+    assert_int_equal(bench_publish(bench, join).outcome, APPEND_BROKEN);
+    expect_page(bench, "topic:a", READ_AFTER, 0, 10, "");
+
+    assert_int_equal(bench_change(bench, bench_put(KIND_SESSION, "b", 7, "mended")), LEDGER_DONE);
+    expect_row(bench, KIND_SESSION, "b", "7 mended");
+}
+
+/* --- space --- */
+
+static size_t rows_on_disk(struct bench *bench)
+{
+    struct rocks_db    *db       = &rocks_of(bench->store)->db;
+    rocksdb_iterator_t *iterator = rocksdb_create_iterator_cf(db->db, db->get, ledger_family(bench));
+    size_t              count    = 0;
+
+    for (rocksdb_iter_seek_to_first(iterator); rocksdb_iter_valid(iterator); rocksdb_iter_next(iterator))
+        count++;
+    rocksdb_iter_destroy(iterator);
+    return count;
+}
+
+static void ledger_flush(struct bench *bench)
+{
+    rocksdb_flushoptions_t *how    = rocksdb_flushoptions_create();
+    char                   *status = NULL;
+
+    rocksdb_flush_cf(rocks_of(bench->store)->db.db, how, ledger_family(bench), &status);
+    rocksdb_flushoptions_destroy(how);
+    assert_null(status);
+}
+
+static void the_space_of_expired_rows_comes_back(void **state)
+{
+    struct bench        *bench  = *state;
+    struct ledger_change change = bench_put(KIND_SESSION, "a", 2, "ends");
+    time_t               until  = time(NULL) + DEADLINE_S;
+
+    change.expires_at = bench->wall + 1000;
+    bench->store->ops->tick(bench->store, bench->wall);
+    assert_int_equal(bench_change(bench, bench_put(KIND_SESSION, "a", 1, "older, without an end")), LEDGER_DONE);
+    assert_int_equal(bench_change(bench, bench_put(KIND_SESSION, "b", 1, "stays")), LEDGER_DONE);
+    ledger_flush(bench);
+    assert_int_equal(bench_change(bench, change), LEDGER_DONE);
+    ledger_flush(bench);
+    assert_int_equal(rows_on_disk(bench), 2);
+    while (rows_on_disk(bench) > 1) {
+        assert_true(time(NULL) < until);
+        bench->wall += 24 * 3600 * INT64_C(1000);  /* a window of idempotency keys: then what expired is taken out */
+        bench->store->ops->tick(bench->store, bench->wall);
+        bench_read(bench, "topic:none", READ_AFTER, 0, 0, 1);
+    }
+    expect_row(bench, KIND_SESSION, "b", "1 stays");
+    bench->wall = change.expires_at - 1;
+    expect_row(bench, KIND_SESSION, "a", "none");
+}
+
+/* --- many threads --- */
+
+enum { RAISERS = 3, RAISES = 60 };
+
+/* Raises a generation that others raise too, as the links of one session would on several nodes. */
+static void *raise_run(void *context)
+{
+    struct bench *bench = context;
+
+    for (int i = 0; i < RAISES;) {
+        uint64_t            seen    = bench_generation(bench, KIND_SESSION, "shared");
+        enum ledger_outcome outcome = bench_change(
+            bench, change_if(bench_put(KIND_SESSION, "shared", seen + 1, "x"), seen));
+        must(outcome == LEDGER_DONE || outcome == LEDGER_STALE);
+        i += outcome == LEDGER_DONE;
+    }
+    return NULL;
+}
+
+static void no_raise_is_lost_among_many_threads(void **state)
+{
+    struct bench *bench = *state;
+    pthread_t     raisers[RAISERS];
+
+    for (size_t i = 0; i < RAISERS; i++)
+        assert_int_equal(pthread_create(&raisers[i], NULL, raise_run, bench), 0);
+    publish_run(bench, "topic:a", 1, 50);
+    for (size_t i = 0; i < RAISERS; i++)
+        pthread_join(raisers[i], NULL);
+    assert_int_equal(bench_generation(bench, KIND_SESSION, "shared"), RAISERS * RAISES);
+    expect_all(bench, "topic:a", 50);
+}
+
+/* --- directories of format 1 --- */
+
+/* As an earlier version left it: without the ledger; or, if a family is named, without that too. */
+static void make_format_1(struct bench *bench, enum family lost)
+{
+    struct rocks_db *db     = &rocks_of(bench->store)->db;
+    char            *status = NULL, *format = path_of(bench, "format");
+
+    rocksdb_drop_column_family(db->db, db->families[FAMILY_LEDGER], &status);
+    assert_null(status);
+    if (lost != FAMILY_COUNT)
+        rocksdb_drop_column_family(db->db, db->families[lost], &status);
+    assert_null(status);
+    bench_shut(bench);
+    file_write(format, SPAN("longwire data directory, format 1\n"));
+    free(format);
+}
+
+static void expect_format(struct bench *bench, struct span text)
+{
+    char      *path = path_of(bench, "format");
+    struct buf said = file_read(path);
+
+    assert_true(span_eq(buf_span(&said), text));
+    buf_fini(&said);
+    free(path);
+}
+
+static void a_directory_of_format_1_gets_a_ledger(void **state)
+{
+    struct bench *bench = *state;
+
+    publish_run(bench, "topic:a", 1, 20);
+    make_format_1(bench, FAMILY_COUNT);
+    bench->store = open_at(bench, bench->context);
+    expect_format(bench, SPAN("longwire data directory, format 2\n"));
+    expect_all(bench, "topic:a", 20);
+    assert_int_equal(bench_change(bench, bench_put(KIND_SESSION, "a", 1, "x")), LEDGER_DONE);
+    reopen(bench);
+    expect_row(bench, KIND_SESSION, "a", "1 x");
+
+    /* A crash before the new format was written down: the ledger is there already. */
+    bench_shut(bench);
+    char *format = path_of(bench, "format");
+    file_write(format, SPAN("longwire data directory, format 1\n"));
+    free(format);
+    bench->store = open_at(bench, bench->context);
+    expect_row(bench, KIND_SESSION, "a", "1 x");
+    expect_format(bench, SPAN("longwire data directory, format 2\n"));
+}
+
+static void a_directory_of_format_1_with_a_torn_log_gets_a_ledger_too(void **state)
+{
+    struct bench *bench = *state;
+
+    publish_run(bench, "topic:a", 1, 20);
+    make_format_1(bench, FAMILY_COUNT);
+    /* What close wrote last was promised to nobody. */
+    struct names logs  = names_of(bench->context, ".log");
+    struct buf   whole = file_read(logs.at[logs.count - 1]);
+    flip(logs.at[logs.count - 1], &whole, whole.len - 5);
+    buf_fini(&whole);
+    names_free(&logs);
+    bench->store = open_at(bench, bench->context);
+    expect_all(bench, "topic:a", 20);
+    assert_int_equal(bench_change(bench, bench_put(KIND_SESSION, "a", 1, "x")), LEDGER_DONE);
+}
+
+static void a_ledger_that_was_lost_is_never_silently_empty(void **state)
+{
+    struct bench *bench = *state;
+    char          why[WHY_BYTES];
+
+    make_format_1(bench, FAMILY_KEYS);
+    assert_int_not_equal(open_fails(bench, bench->context, why), RC_OK);
+    assert_non_null(strstr(why, "keys"));
+
+    directory_remove(bench->context);
+    bench->store = open_at(bench, bench->context);
+    make_format_1(bench, FAMILY_COUNT);
+    char *format = path_of(bench, "format");
+    file_write(format, SPAN("longwire data directory, format 2\n"));
+    free(format);
+    assert_int_not_equal(open_fails(bench, bench->context, why), RC_OK);
+    assert_non_null(strstr(why, "ledger"));
 }
 
 static int setup(void **state)
@@ -1160,7 +1621,19 @@ int main(int argc, char **argv)
         DISK_TEST(a_full_disk_refuses_and_recovers_threat_10),
         DISK_TEST(a_full_disk_under_rocksdb_too_threat_10),
         DISK_TEST(a_file_size_limit_is_a_full_disk_threat_11),
+        DISK_TEST(rows_are_there_after_a_reopen),
+        DISK_TEST(a_failed_sync_leaves_rows_settled_once_it_is_over),
+        DISK_TEST(too_many_changes_that_wait_are_refused),
+        DISK_TEST(appends_and_rows_of_a_moment_share_a_sync),
+        DISK_TEST(a_row_that_can_not_be_read_just_now_is_not_taken_for_absent),
+        DISK_TEST(a_damaged_row_is_told_and_hides_no_other),
+        DISK_TEST(the_space_of_expired_rows_comes_back),
+        DISK_TEST(no_raise_is_lost_among_many_threads),
+        DISK_TEST(a_directory_of_format_1_gets_a_ledger),
+        DISK_TEST(a_directory_of_format_1_with_a_torn_log_gets_a_ledger_too),
+        DISK_TEST(a_ledger_that_was_lost_is_never_silently_empty),
     };
 #undef DISK_TEST
-    return store_battery_run(&rocks) + cmocka_run_group_tests_name("rocks, the disk", tests, NULL, NULL);
+    return store_battery_run(&rocks) + ledger_battery_run(&rocks) +
+           cmocka_run_group_tests_name("rocks, the disk", tests, NULL, NULL);
 }

@@ -18,7 +18,7 @@ enum {
     WALK_COUNT       = 1000,    /* channels a step */
     TRIM_ROWS_MAX    = 100000,  /* rows weighed for one channel in one step */
     DEAD_SHARE       = 4,       /* compact when a quarter of all is dead (and dead_bytes_max) */
-    KEYS_SHARE       = 4,       /* expired keys are taken out so often in one window */
+    KEYS_SHARE       = 4,       /* what expired is taken out so often in one window of idempotency keys */
     RETRY_MS_FIRST   = 100,
     RETRY_DOUBLINGS  = 6,       /* up to 6.4 s */
     WHY_BYTES        = 400,
@@ -443,7 +443,14 @@ static void reclaim(struct rocks *rocks)
         compact_messages(rocks, table_bytes);
 }
 
-static void reclaim_keys(struct rocks *rocks, msec wall)
+static void reclaim_family(struct rocks *rocks, enum family family)
+{
+    if (rocks_db_number(&rocks->db, family, "rocksdb.total-sst-files-size") >= rocks->options.dead_bytes_max)
+        compact(rocks, family, NULL, NULL);
+}
+
+/* What expires row by row: idempotency keys, and rows of the ledger. */
+static void reclaim_expired(struct rocks *rocks, msec wall)
 {
     struct keeper *keeper = &rocks->keeper;
 
@@ -452,8 +459,8 @@ static void reclaim_keys(struct rocks *rocks, msec wall)
     if (wall - keeper->keys_at < rocks->options.key_keep_ms / KEYS_SHARE)
         return;
     keeper->keys_at = wall;
-    if (rocks_db_number(&rocks->db, FAMILY_KEYS, "rocksdb.total-sst-files-size") >= rocks->options.dead_bytes_max)
-        compact(rocks, FAMILY_KEYS, NULL, NULL);
+    reclaim_family(rocks, FAMILY_KEYS);
+    reclaim_family(rocks, FAMILY_LEDGER);
 }
 
 /* --- numbers for stats ------------------------------------------------------------------------------------------ */
@@ -511,7 +518,7 @@ static void tend_step(struct rocks *rocks, msec wall)
     if (rocks->db.db != NULL && walk_step(rocks, wall) == RC_OK) {
         if (!rocks->db.is_cautious) {
             reclaim(rocks);
-            reclaim_keys(rocks, wall);
+            reclaim_expired(rocks, wall);
         }
         measure(rocks);
     }

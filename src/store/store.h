@@ -120,7 +120,7 @@ struct store_ops {
 
 struct store {
     const struct store_ops *ops;
-    struct ledger          *ledger;  /* the rows that commit with this log (ledger.h), closed with it; NULL: it has none */
+    struct ledger          *ledger;  /* rows that commit with this log (ledger.h), closed with it; NULL: it has none */
 };
 
 #endif

@@ -188,6 +188,7 @@ static void sim_append_one(struct store_sim *sim, struct append *append, msec wa
     };
     struct log *log = &sim->logs[record.channel];
 
+    must(append->write == NULL);
     snprintf(record.key, sizeof record.key, "%.*s", SPAN_ARG(append->key));
     append->outcome = sim_judge(sim, append, &record, wall);
     if (append->outcome != APPEND_DONE)

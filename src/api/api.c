@@ -150,6 +150,20 @@ static bool call_take_apart(struct call *call)
     return true;
 }
 
+/* NULL: none, and *ret_path_exists says whether there is one for another method. */
+static const struct route *find_route(const struct call *call, bool *ret_path_exists)
+{
+    *ret_path_exists = false;
+    for (size_t i = 0; i < sizeof routes / sizeof routes[0]; i++) {
+        if (!route_fits(&routes[i], call))
+            continue;
+        *ret_path_exists = true;
+        if (method_fits(routes[i].method, call->request->head->method))
+            return &routes[i];
+    }
+    return NULL;
+}
+
 static const struct api_page *find_page(const struct call *call)
 {
     const struct api *api = call->api;
@@ -173,9 +187,9 @@ static void serve_page(const struct call *call, const struct api_page *page)
 
 static void serve_route(struct call *call, const struct route *route)
 {
-    call->identity = call->api->port->identify(call->api->ctx, call->request->head, call->request->query);
+    call->identity = call->exchange->caller.identity;
     if (call->identity == NULL && !route->is_open)
-        call_passes(call, (struct verdict){ 401, "this API key is not known here" });
+        http_refuse_caller(call->api->server, call->exchange);
     else
         route->serve(call);
 }
@@ -204,8 +218,9 @@ static void refuse_method(const struct call *call, bool is_page)
 
 void api_serve(struct api *api, struct http_exchange *exchange, const struct http_request *request)
 {
-    struct call call        = { .api = api, .exchange = exchange, .request = request };
-    bool        path_exists = false;
+    struct call         call = { .api = api, .exchange = exchange, .request = request };
+    const struct route *route;
+    bool                path_exists;
 
     exchange->owner = api;
     if (api->scratch.cap > ROOM_BYTES_KEPT)
@@ -216,14 +231,9 @@ void api_serve(struct api *api, struct http_exchange *exchange, const struct htt
         call_refuse(&call, 404, "nothing is here");
         return;
     }
-    for (size_t i = 0; i < sizeof routes / sizeof routes[0]; i++) {
-        if (!route_fits(&routes[i], &call))
-            continue;
-        path_exists = true;
-        if (method_fits(routes[i].method, request->head->method)) {
-            serve_route(&call, &routes[i]);
-            return;
-        }
+    if ((route = find_route(&call, &path_exists)) != NULL) {
+        serve_route(&call, route);
+        return;
     }
     const struct api_page *page = find_page(&call);
     if (page != NULL && method_fits(H1_GET, request->head->method))
@@ -241,12 +251,20 @@ size_t api_body_bytes_max(const struct api *api, const struct http_request *requ
     return api->limits.payload_bytes_max;
 }
 
-bool api_is_unwelcome(const struct api *api, const struct http_request *request)
+bool api_needs_caller(const struct http_request *request)
+{
+    struct call         call  = { .request = request };
+    bool                path_exists;
+    const struct route *route = call_take_apart(&call) ? find_route(&call, &path_exists) : NULL;
+
+    return route != NULL && !route->is_open;
+}
+
+bool api_is_unwelcome(const struct api *api, const struct http_request *request, const struct http_caller *caller)
 {
     if (request->head->method != H1_POST)
         return false;
-    const struct identity *identity = api->port->identify(api->ctx, request->head, request->query);
-    return identity == NULL || may_publish_at_all(identity, api->namespaces).status != 0;
+    return caller->identity == NULL || may_publish_at_all(caller->identity, api->namespaces).status != 0;
 }
 
 bool api_is_heavy(const struct http_request *request)

@@ -30,8 +30,6 @@ struct api_page {
 };
 
 struct api_port {
-    /* Who sent this request? NULL: a credential that is none of ours. Borrowed until serve() returns. */
-    const struct identity *(*identify)(void *ctx, const struct h1_head *head, struct span query);
     void (*put_metrics)(void *ctx, const struct writer_stats *stats, struct buf *out);
     void (*health)(void *ctx, struct api_health *ret);
 };
@@ -64,8 +62,11 @@ size_t api_body_bytes_max(const struct api *api, const struct http_request *requ
 /* May its answer be big: a page of history? */
 bool api_is_heavy(const struct http_request *request);
 
-/* A publish by a stranger, where none of their publishes is taken? Nothing is gathered on a stranger's word. */
-bool api_is_unwelcome(const struct api *api, const struct http_request *request);
+/* Is it for something that needs to know who asks? */
+bool api_needs_caller(const struct http_request *request);
+
+/* Is it refused whatever its body says? No body is gathered for somebody who may publish nothing. */
+bool api_is_unwelcome(const struct api *api, const struct http_request *request, const struct http_caller *caller);
 
 /* Answers, now or later; 404 for what is nobody's. */
 void api_serve(struct api *api, struct http_exchange *exchange, const struct http_request *request);

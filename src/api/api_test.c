@@ -23,15 +23,15 @@ struct stage {
     struct api             api;
     struct mail           *oldest, **newest;  /* commands to the writer */
     uint64_t               head;
-    const struct identity *who;               /* who asks; NULL: with a key that is none */
+    struct identity       *who;               /* who asks; NULL: with a key that is none */
     uint32_t               long_bytes;        /* the log holds one message of so many control characters; 0: none */
     int                    fd;
 };
 
-static const struct identity stranger = { 0 };
-static const struct identity sender   = { .rights = RIGHT_PUBLISH, .name = "sender" };
-static const struct identity reader   = { .rights = RIGHT_SUBSCRIBE, .name = "reader" };
-static const struct identity everyone = { .rights = RIGHT_PUBLISH | RIGHT_SUBSCRIBE | RIGHT_ADMIN };
+static struct identity stranger = { .refs = 1 };
+static struct identity sender   = { .refs = 1, .rights = RIGHT_PUBLISH, .name = "sender" };
+static struct identity reader   = { .refs = 1, .rights = RIGHT_SUBSCRIBE, .name = "reader" };
+static struct identity everyone = { .refs = 1, .rights = KEY_RIGHTS_ALL };
 
 static void on_send(void *ctx, struct command *command)
 {
@@ -103,14 +103,6 @@ static void on_turn_end(void *ctx)
 
 static const struct loop_hooks hooks = { .turn_begin = on_turn_begin, .turn_end = on_turn_end };
 
-static const struct identity *identify(void *ctx, const struct h1_head *head, struct span query)
-{
-    struct stage *stage = ctx;
-
-    (void)head, (void)query;
-    return stage->who;
-}
-
 static void put_metrics(void *ctx, const struct writer_stats *stats, struct buf *out)
 {
     (void)ctx, (void)stats;
@@ -122,12 +114,37 @@ static void health(void *ctx, struct api_health *ret)
     (void)ctx, (void)ret;
 }
 
-static const struct api_port api_port = { .identify = identify, .put_metrics = put_metrics, .health = health };
+static const struct api_port api_port = { .put_metrics = put_metrics, .health = health };
 
 static struct http_plan plan(void *ctx, const struct http_request *request)
 {
     struct stage *stage = ctx;
-    return (struct http_plan){ .body_bytes_max = api_body_bytes_max(&stage->api, request) };
+    return (struct http_plan){ .body_bytes_max = api_body_bytes_max(&stage->api, request),
+                               .needs_caller   = api_needs_caller(request) };
+}
+
+static void *on_identify(void *ctx, struct http_conn *conn, const struct http_request *request, struct http_caller *ret)
+{
+    struct stage *stage = ctx;
+
+    (void)conn, (void)request;
+    if (stage->who != NULL)
+        ret->identity = identity_ref(stage->who);
+    else
+        *ret = (struct http_caller){ .status = 401, .reason = "this API key is not known here" };
+    return NULL;
+}
+
+static void on_forget(void *ctx, struct identity *identity)
+{
+    (void)ctx;
+    identity_unref(identity);
+}
+
+static bool is_unwelcome(void *ctx, const struct http_request *request, const struct http_caller *caller)
+{
+    struct stage *stage = ctx;
+    return api_is_unwelcome(&stage->api, request, caller);
 }
 
 static void serve(void *ctx, struct http_exchange *exchange, const struct http_request *request)
@@ -136,7 +153,9 @@ static void serve(void *ctx, struct http_exchange *exchange, const struct http_r
     api_serve(&stage->api, exchange, request);
 }
 
-static const struct http_service service = { .plan = plan, .serve = serve };
+static const struct http_service service = {
+    .plan = plan, .identify = on_identify, .forget = on_forget, .is_unwelcome = is_unwelcome, .serve = serve,
+};
 
 static const struct api_page page = { "/page", "text/plain", SPAN("a page") };
 
@@ -242,7 +261,7 @@ static void each_call_asks_for_its_right(void **state)
         { "GET /v1/channels/user:a/messages?after=1&before=2", "", 401, 403, 400, 400, 401 },
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        const struct { const struct identity *who; unsigned want; } columns[] = {
+        const struct { struct identity *who; unsigned want; } columns[] = {
             { &stranger, rows[i].stranger }, { &sender, rows[i].sender }, { &reader, rows[i].reader },
             { &everyone, rows[i].everyone }, { NULL, rows[i].none },
         };

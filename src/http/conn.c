@@ -12,13 +12,19 @@ enum { READS_AT_ONCE = 2 };
 
 /* --- time ---------------------------------------------------------------------------------------------------- */
 
+/* Is the sender of its request being found out? */
+static bool conn_is_identifying(const struct http_conn *conn)
+{
+    return conn->pending != NULL && conn->pending->identification != NULL;
+}
+
 enum http_phase conn_phase(const struct http_conn *conn)
 {
     if (conn->out.len > 0)
         return HTTP_SENDING;
     if (conn->is_last && conn->exchange_count == 0)
         return HTTP_LEAVING;
-    if (conn->exchange_count > 0)
+    if (conn->exchange_count > 0 || conn_is_identifying(conn))
         return HTTP_OWING;
     return conn->pending != NULL || conn->in.len > 0 ? HTTP_READING : HTTP_IDLE;
 }
@@ -64,10 +70,20 @@ static void conn_set_timer(struct http_conn *conn)
 
 /* --- requests ------------------------------------------------------------------------------------------------ */
 
+void caller_forget(struct http_caller *caller, struct http_server *server)
+{
+    if (caller->identity != NULL)
+        server->service->forget(server->ctx, caller->identity);
+    *caller = (struct http_caller){ .identity = NULL };
+}
+
 static void pending_free(struct http_pending *pending, struct http_server *server)
 {
     if (pending == NULL)
         return;
+    if (pending->identification != NULL)
+        server->service->cancel_identify(server->ctx, pending->identification);
+    caller_forget(&pending->caller, server);
     server->body_bytes -= pending->body.len;
     buf_fini(&pending->head_text);
     buf_fini(&pending->body);
@@ -90,6 +106,8 @@ static struct http_pending *pending_new(const struct h1_head *head, struct span 
     buf_init(&pending->body, plan->body_bytes_max);
     buf_put(&pending->head_text, text);
     pending->plan            = *plan;
+    pending->caller          = (struct http_caller){ .identity = NULL };
+    pending->identification  = NULL;
     pending->head            = *head;
     pending->is_continue_due = false;
 
@@ -163,12 +181,15 @@ static void exchange_keep_origin(struct http_exchange *exchange, struct span ori
     must(exchange->origin != NULL);
 }
 
-static void conn_serve(struct http_conn *conn, const struct http_request *request)
+/* Takes the caller's reference. */
+static void conn_serve(struct http_conn *conn, const struct http_request *request, struct http_caller *caller)
 {
     struct http_server   *server   = conn->server;
     struct http_exchange *exchange = exchange_new(conn, request->head);
     struct span           origin   = h1_field(request->head, SPAN("origin"));
 
+    exchange->caller = *caller;
+    *caller          = (struct http_caller){ .identity = NULL };
     counter_add(&server->counters.requests, 1);
     if (server->is_stopping)
         exchange->is_last = true;
@@ -208,6 +229,18 @@ static struct http_request request_of(const struct h1_head *head, struct span bo
     return request;
 }
 
+/* With the body that has come. */
+static void conn_serve_pending(struct http_conn *conn)
+{
+    struct http_pending *pending = conn->pending;
+    struct http_request  request = request_of(&pending->head, buf_span(&pending->body));
+
+    conn->pending  = NULL;
+    conn->is_alone = pending->plan.is_alone;
+    conn_serve(conn, &request, &pending->caller);
+    pending_free(pending, conn->server);
+}
+
 /* RFC 9110 10.1.1: who waits for 100 gets it, behind the answers to earlier requests. */
 static void conn_put_continue(struct http_conn *conn)
 {
@@ -217,27 +250,57 @@ static void conn_put_continue(struct http_conn *conn)
     buf_put_lit(&conn->out, "HTTP/1.1 100 Continue\r\n\r\n");
 }
 
-/* The head is there. False: refused, nothing more is parsed. */
-static bool conn_on_head(struct http_conn *conn, struct span text, bool body_is_near)
+/* Who sent this head? NULL: *ret says it. A page whose origin is refused, or one that only asks (preflight), is nobody. */
+static void *conn_identify(struct http_conn *conn, const struct http_plan *plan, const struct http_request *request,
+                           struct http_caller *ret)
 {
-    struct http_server   *server  = conn->server;
-    const struct h1_head *head    = &server->head;
-    struct http_request   request = request_of(head, SPAN(""));
-    struct http_plan      plan    = server->service->plan(server->ctx, &request);
+    const struct http_server  *server  = conn->server;
+    const struct http_service *service = server->service;
+    struct span                origin  = h1_field(request->head, SPAN("origin"));
 
-    if (server->service->is_unwelcome != NULL && server->service->is_unwelcome(server->ctx, &request)) {
-        server->head.is_keep_alive = false;
-        conn_serve(conn, &request);
+    *ret = (struct http_caller){ .identity = NULL };
+    if (!plan->needs_caller || service->identify == NULL ||
+        (origin.at != NULL && !service->origin_is_allowed(server->ctx, origin, request->head->host)))
+        return NULL;
+    return service->identify(server->ctx, conn, request, ret);
+}
+
+static bool conn_is_unwelcome(const struct http_conn *conn)
+{
+    const struct http_server  *server  = conn->server;
+    const struct http_pending *pending = conn->pending;
+    struct http_request        request = request_of(&pending->head, SPAN(""));
+
+    return server->service->is_unwelcome != NULL &&
+           server->service->is_unwelcome(server->ctx, &request, &pending->caller);
+}
+
+/* Its sender is known. False: refused, nothing more is parsed. */
+static bool conn_begin_body(struct http_conn *conn, bool body_is_near)
+{
+    struct http_pending *pending = conn->pending;
+
+    if (conn_is_unwelcome(conn)) {
+        pending->head.is_keep_alive = false;
+        conn_serve_pending(conn);
         return false;
     }
-    conn->pending = pending_new(head, text, &plan);
-    if (head->has_length && head->content_length > plan.body_bytes_max) {
+    if (pending->head.has_length && pending->head.content_length > pending->plan.body_bytes_max) {
         conn_refuse(conn, 413, "the body is longer than this resource takes");
         return false;
     }
-    conn->pending->is_continue_due = head->expects_continue && !body_is_near;
+    pending->is_continue_due = pending->head.expects_continue && !body_is_near;
     conn_put_continue(conn);
     return true;
+}
+
+void http_identified(struct http_conn *conn, const struct http_caller *caller)
+{
+    must(conn_is_identifying(conn));
+    conn->pending->identification = NULL;
+    conn->pending->caller         = *caller;
+    conn_begin_body(conn, conn->in.len > 0);
+    conn_mark(conn);
 }
 
 static bool conn_on_body(struct http_conn *conn, struct span piece)
@@ -258,17 +321,6 @@ static bool conn_on_body(struct http_conn *conn, struct span piece)
     return false;
 }
 
-static void conn_on_end(struct http_conn *conn)
-{
-    struct http_pending *pending = conn->pending;
-    struct http_request  request = request_of(&pending->head, buf_span(&pending->body));
-
-    conn->pending  = NULL;
-    conn->is_alone = pending->plan.is_alone;
-    conn_serve(conn, &request);
-    pending_free(pending, conn->server);
-}
-
 /* Answers are still to be made, or to be sent. */
 static bool conn_is_owing(const struct http_conn *conn)
 {
@@ -282,7 +334,8 @@ static bool conn_is_in_the_way(const struct http_conn *conn, const struct http_p
 }
 
 /* A whole request in one piece, as nearly all are: served from where it lies. */
-static bool conn_try_whole(struct http_conn *conn, struct span rest, size_t *ret_used)
+static bool conn_try_whole(struct http_conn *conn, const struct http_plan *plan, struct http_caller *caller,
+                           struct span rest, size_t *ret_used)
 {
     struct http_server   *server = conn->server;
     const struct h1_head *head   = &server->head;
@@ -301,15 +354,31 @@ static bool conn_try_whole(struct http_conn *conn, struct span rest, size_t *ret
         return false;
 
     struct http_request request = request_of(head, body);
-    struct http_plan    plan    = server->service->plan(server->ctx, &request);
-    if (body.len > plan.body_bytes_max || conn_is_in_the_way(conn, &plan))
+    if (body.len > plan->body_bytes_max || conn_is_in_the_way(conn, plan))
         return false;
     conn->h1       = h1;
-    conn->is_alone = plan.is_alone;
+    conn->is_alone = plan->is_alone;
     *ret_used      = used + end_used;
     conn->unread   = span_skip(rest, *ret_used);
-    conn_serve(conn, &request);
+    conn_serve(conn, &request, caller);
     return true;
+}
+
+/* The head is there. False: nothing more can be swallowed now. */
+static bool conn_on_head(struct http_conn *conn, struct span text, struct span behind, size_t *ret_used)
+{
+    struct http_server  *server  = conn->server;
+    struct http_request  request = request_of(&server->head, SPAN(""));
+    struct http_plan     plan    = server->service->plan(server->ctx, &request);
+    struct http_caller   caller;
+    void                *identification = conn_identify(conn, &plan, &request, &caller);
+
+    if (identification == NULL && conn_try_whole(conn, &plan, &caller, behind, ret_used))
+        return true;
+    conn->pending                 = pending_new(&server->head, text, &plan);
+    conn->pending->caller         = caller;
+    conn->pending->identification = identification;
+    return identification == NULL && conn_begin_body(conn, behind.len > 0);
 }
 
 static bool conn_may_parse(const struct http_conn *conn)
@@ -321,10 +390,10 @@ static bool conn_may_parse(const struct http_conn *conn)
            conn->out.len + conn->promised < max;
 }
 
-/* Its request is known, but may not be served before the earlier ones are answered. */
+/* Its request is known, but may not be served before its sender is known, or the earlier ones are answered. */
 static bool conn_must_wait(const struct http_conn *conn)
 {
-    return conn->pending != NULL && conn_is_in_the_way(conn, &conn->pending->plan);
+    return conn_is_identifying(conn) || (conn->pending != NULL && conn_is_in_the_way(conn, &conn->pending->plan));
 }
 
 /* Swallows one event's worth of `input`; *ret_used bytes are done with. False: nothing more can be swallowed now. */
@@ -337,18 +406,16 @@ static bool conn_swallow(struct http_conn *conn, struct span input, size_t *ret_
     case H1_MORE:
         return false;
     case H1_HEAD_DONE: {
-        struct span behind = span_skip(input, *ret_used);
-        size_t      whole  = 0;
-        if (!conn_try_whole(conn, behind, &whole))
-            return conn_on_head(conn, span_head(input, *ret_used), behind.len > 0);
+        size_t whole   = 0;
+        bool   goes_on = conn_on_head(conn, span_head(input, *ret_used), span_skip(input, *ret_used), &whole);
         *ret_used += whole;
-        return true;
+        return goes_on;
     }
     case H1_BODY:
         return conn_on_body(conn, body);
     case H1_END:
         conn->unread = span_skip(input, *ret_used);
-        conn_on_end(conn);
+        conn_serve_pending(conn);
         return true;
     case H1_FAULT:
         conn_refuse(conn, conn->h1.fault_status, conn->h1.fault_reason);

@@ -10,6 +10,8 @@ struct http_pending {
     struct h1_head      head;
     struct buf          body;
     struct http_plan    plan;
+    struct http_caller  caller;
+    void               *identification;   /* under way; NULL: none, `caller` is final */
     bool                is_continue_due;  /* the client waits for 100 before it sends the body */
 };
 
@@ -68,6 +70,7 @@ void conn_refuse(struct http_conn *conn, unsigned status, const char *detail);
 
 struct http_exchange *exchange_new(struct http_conn *conn, const struct h1_head *head);
 void                  exchange_free(struct http_exchange *exchange);
+void                  caller_forget(struct http_caller *caller, struct http_server *server);
 /* Brings `owed` up to date. */
 void conn_count_owed(struct http_conn *conn);
 

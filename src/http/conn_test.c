@@ -45,9 +45,9 @@ static struct http_plan rig_plan(void *ctx, const struct http_request *request)
     };
 }
 
-static bool rig_is_unwelcome(void *ctx, const struct http_request *request)
+static bool rig_is_unwelcome(void *ctx, const struct http_request *request, const struct http_caller *caller)
 {
-    (void)ctx;
+    (void)ctx, (void)caller;
     return span_eq(request->path, SPAN("/unwelcome"));
 }
 

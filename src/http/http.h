@@ -15,6 +15,8 @@
 
 struct http_server;
 struct http_exchange;
+struct http_conn;
+struct identity;  /* who sent a request; this module only carries it */
 
 struct http_limits {
     struct h1_limits h1;
@@ -36,6 +38,13 @@ struct http_request {
     struct span           body;
 };
 
+/* Who sent a request. */
+struct http_caller {
+    struct identity *identity;  /* owns a reference; NULL: nobody asked, or it is not known */
+    unsigned         status;    /* of the refusal, where somebody asked and it is not known; else 0 */
+    const char      *reason;    /* … and why not (static) */
+};
+
 /* What the service makes of a head, before any body is taken in. */
 struct http_plan {
     size_t body_bytes_max;  /* above it: 413 */
@@ -43,20 +52,25 @@ struct http_plan {
                              * later one is read before this one is */
     bool   is_heavy;        /* its answer may be big: served when earlier answers have left, so that one at most waits
                              * for a client that does not read */
+    bool   needs_caller;    /* who sent it is found out first */
 };
 
 struct http_service {
     struct http_plan (*plan)(void *ctx, const struct http_request *request);
+    /* Who sent this head? NULL: *ret says it. Else it takes time, and this is the handle to cancel it by; the service calls
+     * http_identified() once, later, and until then the request waits. It holds its head, and nothing behind the head is
+     * parsed. If the client goes away the identification is cancelled. NULL: nobody is ever identified. */
+    void *(*identify)(void *ctx, struct http_conn *conn, const struct http_request *request, struct http_caller *ret);
+    void (*cancel_identify)(void *ctx, void *identification);
+    void (*forget)(void *ctx, struct identity *identity);  /* lets go of a reference; NULL is fine */
     /* Of a head whose body has not come: will it be refused whatever the body says? Then it's served without one, and
      * the connection closes. NULL: none is. */
-    bool (*is_unwelcome)(void *ctx, const struct http_request *request);
+    bool (*is_unwelcome)(void *ctx, const struct http_request *request, const struct http_caller *caller);
     /* Answers, defers (sets exchange->owner and gone) or takes the connection over. */
     void (*serve)(void *ctx, struct http_exchange *exchange, const struct http_request *request);
     /* May a page of this origin use us? `host` is the Host it asked for. */
     bool (*origin_is_allowed)(void *ctx, struct span origin, struct span host);
 };
-
-struct http_conn;
 
 /* One request on its way to its answer. Lives until it is answered; if its client goes away before, gone(owner) is
  * called once, then the exchange may still be answered, to nobody. */
@@ -65,6 +79,7 @@ struct http_exchange {
     struct http_conn *conn;       /* NULL: the client is gone */
     void            (*gone)(void *owner);
     void             *owner;
+    struct http_caller caller;    /* until it is answered */
     struct buf        answer;     /* framed, waiting for its turn */
     char             *origin;     /* allowed origin to name in the answer, or NULL */
     size_t            promised;   /* bytes that it counts for in conn->promised */
@@ -122,6 +137,12 @@ bool http_server_is_idle(const struct http_server *server);
 /* Of an exchange that is answered later: its answer will have about so many bytes. They count as waiting already;
  * without this only their number bounds answers that are still to come. */
 void http_promise(struct http_exchange *exchange, size_t answer_bytes);
+
+/* Ends the identification that service->identify() began for this connection; takes the caller's reference. */
+void http_identified(struct http_conn *conn, const struct http_caller *caller);
+
+/* Answers that the caller of this exchange is not known: caller.status and reason, with the way to do better. */
+void http_refuse_caller(struct http_server *server, struct http_exchange *exchange);
 
 /* Is there room for one more answer beside those that wait for their clients? However long it is: an answer longer than
  * the maximum could never be given otherwise. To be asked for what can be refused (503) instead; http_answer() itself

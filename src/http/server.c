@@ -135,6 +135,7 @@ void http_answer(struct http_server *server, struct http_exchange *exchange, con
     struct http_conn *conn = exchange->conn;
 
     must(!exchange->is_answered);
+    caller_forget(&exchange->caller, server);
     if (conn == NULL) {
         exchange_free(exchange);
         return;
@@ -174,12 +175,23 @@ void http_problem(struct http_server *server, struct http_exchange *exchange, un
     buf_fini(&body);
 }
 
+void http_refuse_caller(struct http_server *server, struct http_exchange *exchange)
+{
+    const struct http_caller caller = exchange->caller;
+
+    must(caller.identity == NULL && caller.status >= 400);
+    http_problem(server, exchange, caller.status, NULL, caller.reason,
+                 caller.status == 401 ? SPAN("WWW-Authenticate: Bearer\r\n") :
+                 caller.status == 503 ? SPAN("Retry-After: 1\r\n") : SPAN(""));
+}
+
 struct stream *http_take_over(struct http_server *server, struct http_exchange *exchange, struct buf *unread)
 {
     struct http_conn *conn   = exchange->conn;
     struct stream    *stream = conn->stream;
 
     must(conn->server == server && conn->is_alone && conn->exchange_count == 1);
+    caller_forget(&exchange->caller, server);
     buf_put(unread, conn->unread);
     list_take(&exchange->link);
     exchange_free(exchange);

@@ -10,6 +10,8 @@ enum {
     KIB = 1024,
     MIB = 1024 * KIB,
 
+    IDENTIFY_COUNT_MAX       = 4096,      /* requests and links of a loop whose sender is being identified */
+    IDENTIFY_MS_MAX          = 5000,
     CLIENT_CLOSE_MS_MAX      = 2000,      /* for an HTTP client to close after its last answer */
     WS_CLOSE_MS_MAX          = 5000,      /* for a WebSocket client to answer our Close */
     ECHO_MESSAGE_BYTES_MAX   = 32 * MIB,
@@ -23,6 +25,11 @@ enum {
     GROUP_COUNT_MAX          = 4096,      /* appends that are synced together */
     GROUP_BYTES_MAX          = 8 * MIB,
 };
+
+struct identifier_limits identifier_limits_all(void)
+{
+    return (struct identifier_limits){ .count_max = IDENTIFY_COUNT_MAX, .timeout_ms = IDENTIFY_MS_MAX };
+}
 
 struct http_limits http_limits_of(const struct settings *settings)
 {

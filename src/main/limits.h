@@ -1,4 +1,4 @@
-/* limits.h - what the settings mean to each room, in its own terms. What isn't configurable has its number here. */
+/* limits.h - what the settings mean to each module, in its own terms. What isn't configurable has its number here. */
 #ifndef MAIN_LIMITS_H
 #define MAIN_LIMITS_H
 
@@ -7,6 +7,7 @@
 #include "node/writer.h"
 #include "session/session.h"
 
+struct identifier_limits identifier_limits_all(void);
 struct http_limits    http_limits_of(const struct settings *settings);
 struct session_limits session_limits_of(const struct settings *settings);
 struct api_limits     api_limits_of(const struct settings *settings);

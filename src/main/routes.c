@@ -1,11 +1,15 @@
 #include "main/routes.h"
 
+#include "auth/credential.h"
+#include "auth/origin.h"
 #include "main/worker.h"
+
+enum { TOKEN_BYTES_MAX = 1024 };  /* of ?access_token=, decoded; the longest secret is KEY_SECRET_BYTES_MAX */
 
 static struct http_plan plan_follow(const struct worker *worker, const struct http_request *request)
 {
-    (void)worker, (void)request;
-    return (struct http_plan){ .body_bytes_max = 0, .is_alone = true };
+    (void)worker;
+    return (struct http_plan){ .is_alone = true, .needs_caller = request->head->method == H1_GET };
 }
 
 static struct http_plan plan_echo(const struct worker *worker, const struct http_request *request)
@@ -21,6 +25,7 @@ static struct http_plan plan_api(const struct worker *worker, const struct http_
     return (struct http_plan){
         .body_bytes_max = api_body_bytes_max(&worker->api, request),
         .is_heavy       = api_is_heavy(request),
+        .needs_caller   = api_needs_caller(request),
     };
 }
 
@@ -56,11 +61,64 @@ static struct http_plan worker_plan(void *ctx, const struct http_request *reques
     return route != NULL ? route->plan(worker, request) : plan_api(worker, request);
 }
 
-static bool worker_is_unwelcome(void *ctx, const struct http_request *request)
+/* --- who asks -------------------------------------------------------------------------------------------------- */
+
+static struct http_caller caller_of(const struct identified *answer)
+{
+    return (struct http_caller){ answer->identity, answer->refusal.status, answer->refusal.reason };
+}
+
+static void worker_identified(void *owner, const struct identified *answer)
+{
+    struct http_caller caller = caller_of(answer);
+    http_identified(owner, &caller);
+}
+
+static void *worker_identify(void *ctx, struct http_conn *conn, const struct http_request *request,
+                             struct http_caller *ret)
+{
+    struct worker    *worker = ctx;
+    struct identified answer;
+    struct buf        scratch;
+
+    buf_init(&scratch, TOKEN_BYTES_MAX);
+    struct credential      credential = credential_of_request(h1_field(request->head, SPAN("authorization")),
+                                                              request->query, &scratch);
+    struct identification *under_way  = identify(&worker->keys.identifier, &credential, worker->loop.now,
+                                                 worker_identified, conn, &answer);
+    buf_fini(&scratch);
+    *ret = caller_of(&answer);
+    return under_way;
+}
+
+static void worker_cancel_identify(void *ctx, void *identification)
+{
+    (void)ctx;
+    identify_cancel(identification);
+}
+
+static void worker_forget(void *ctx, struct identity *identity)
+{
+    (void)ctx;
+    identity_unref(identity);
+}
+
+static bool worker_is_unwelcome(void *ctx, const struct http_request *request, const struct http_caller *caller)
 {
     const struct worker *worker = ctx;
 
-    return find_session_route(worker, request->path) == NULL && api_is_unwelcome(&worker->api, request);
+    return find_session_route(worker, request->path) == NULL && api_is_unwelcome(&worker->api, request, caller);
+}
+
+/* A reload may have revoked the identity while the body came: handlers get none then. */
+static void refuse_if_revoked(struct http_exchange *exchange)
+{
+    struct http_caller *caller = &exchange->caller;
+
+    if (caller->identity == NULL || !caller->identity->is_revoked)
+        return;
+    identity_unref(caller->identity);
+    *caller = (struct http_caller){ .status = 401, .reason = "this API key is not known here" };
 }
 
 static void worker_serve(void *ctx, struct http_exchange *exchange, const struct http_request *request)
@@ -68,6 +126,7 @@ static void worker_serve(void *ctx, struct http_exchange *exchange, const struct
     struct worker              *worker = ctx;
     const struct session_route *route  = find_session_route(worker, request->path);
 
+    refuse_if_revoked(exchange);
     if (route != NULL)
         route->serve(&worker->sessions, exchange, request);
     else
@@ -77,11 +136,14 @@ static void worker_serve(void *ctx, struct http_exchange *exchange, const struct
 static bool worker_origin_is_allowed(void *ctx, struct span origin, struct span host)
 {
     const struct worker *worker = ctx;
-    return access_allows_origin(&worker->snapshot->access, origin, host);
+    return origin_is_allowed(&worker->snapshot->settings, origin, host);
 }
 
 const struct http_service worker_service = {
     .plan              = worker_plan,
+    .identify          = worker_identify,
+    .cancel_identify   = worker_cancel_identify,
+    .forget            = worker_forget,
     .is_unwelcome      = worker_is_unwelcome,
     .serve             = worker_serve,
     .origin_is_allowed = worker_origin_is_allowed,

@@ -12,7 +12,6 @@ struct snapshot *snapshot_new(const struct settings *settings, const struct snap
     ref_init(&snapshot->ref);
     snapshot->number   = before == NULL ? 1 : before->number + 1;
     snapshot->settings = *settings;
-    access_init(&snapshot->access, &snapshot->settings, before == NULL ? NULL : &before->access);
     return snapshot;
 }
 

@@ -1,20 +1,19 @@
 /* snapshot.h - the configuration of one moment, as the loops read it: immutable, shared, gone with its last reader.
  *
  * A reload makes a new one and sends it to each loop; a loop lets go of the old one between two requests. So nobody
- * ever waits for a lock or sees half a change, and what a snapshot lends (identities among it) holds for a turn's
- * work, not longer. */
+ * ever waits for a lock or sees half a change. Identities are no part of it: each loop has its own, which the new keys
+ * may revoke (auth/key_identifier.h). */
 #ifndef MAIN_SNAPSHOT_H
 #define MAIN_SNAPSHOT_H
 
 #include "base/ref.h"
-#include "auth/access.h"
 #include "node/command.h"
+#include "settings/settings.h"
 
 struct snapshot {
     struct ref      ref;
     uint64_t        number;  /* 1 at the start, then one more each */
     struct settings settings;
-    struct access    access;
 };
 
 /* Copies the settings. `before`: the one that it replaces; NULL: it is the first. */

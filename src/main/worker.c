@@ -99,6 +99,7 @@ static void worker_init_sessions(struct worker *worker, const struct settings *s
     sessions->namespaces = &worker->server->namespaces;
     sessions->hash_key   = &worker->server->hash_key;
     sessions->limits     = session_limits_of(settings);
+    sessions->identifier = &worker->keys.identifier;
     sessions->port       = &worker_session_port;
     sessions->ctx        = worker;
     session_worker_init(sessions);
@@ -126,6 +127,9 @@ static void worker_init_modules(struct worker *worker)
     const struct http_limits  http     = http_limits_of(settings);
     const struct shard_limits shard    = shard_limits_of(settings);
 
+    const struct identifier_limits identifying = identifier_limits_all();
+
+    key_identifier_init(&worker->keys, &worker->loop.wheel, &identifying, settings);
     http_server_init(&worker->http, &worker->loop, &http, &worker_service, worker);
     shard_init(&worker->shard, worker->index, &worker_shard_port, worker, &shard);
     worker_init_sessions(worker, settings);
@@ -192,6 +196,7 @@ void worker_close(struct worker *worker)
     session_worker_fini(&worker->sessions);
     shard_fini(&worker->shard);
     api_fini(&worker->api);
+    key_identifier_fini(&worker->keys);
     command_mail_free(mailbox_take(&worker->loop.mailbox));
     command_mail_free(bundle_take(&worker->held));
     command_mail_free(bundle_take(&worker->to_writer));  /* sessions that were closed above have unfollowed */

@@ -13,6 +13,7 @@
 #include <pthread.h>
 
 #include "api/api.h"
+#include "auth/key_identifier.h"
 #include "main/clock_watch.h"
 #include "main/snapshot.h"
 #include "main/store_watch.h"
@@ -29,6 +30,7 @@ struct worker {
     struct loop           loop;
     struct http_server    http;
     struct shard          shard;
+    struct key_identifier keys;        /* who asks */
     struct session_worker sessions;
     struct api            api;
     struct bundle         to_writer;   /* commands that this turn sends */

@@ -17,24 +17,6 @@ static void worker_ready(void *ctx, struct subscription *sub)
 
 const struct shard_port worker_shard_port = { .send = worker_send, .ready = worker_ready };
 
-static const struct identity *worker_identify(void *ctx, const struct h1_head *head, struct span query)
-{
-    struct worker *worker = ctx;
-    return access_identify(&worker->snapshot->access, head, query);
-}
-
-static const struct identity *worker_identify_token(void *ctx, struct span token)
-{
-    struct worker *worker = ctx;
-    return access_identify_token(&worker->snapshot->access, token);
-}
-
-static const struct identity *worker_find_identity(void *ctx, uint32_t number)
-{
-    struct worker *worker = ctx;
-    return access_find(&worker->snapshot->access, number);
-}
-
 /* The state starts at random and takes steps of an odd constant, so it visits all 2^64 values before it repeats one.
  * Keys are hashes of the state under a secret: who knows one key does not know the next. */
 static uint64_t worker_new_key(void *ctx)
@@ -46,12 +28,7 @@ static uint64_t worker_new_key(void *ctx)
     return hash_bytes(&secret, span_of(&worker->key_state, sizeof worker->key_state));
 }
 
-const struct session_port worker_session_port = {
-    .identify       = worker_identify,
-    .identify_token = worker_identify_token,
-    .find_identity  = worker_find_identity,
-    .new_key        = worker_new_key,
-};
+const struct session_port worker_session_port = { .new_key = worker_new_key };
 
 static void worker_put_metrics(void *ctx, const struct writer_stats *stats, struct buf *out)
 {
@@ -74,7 +51,6 @@ static void worker_health(void *ctx, struct api_health *ret)
 }
 
 const struct api_port worker_api_port = {
-    .identify    = worker_identify,
     .put_metrics = worker_put_metrics,
     .health      = worker_health,
 };

@@ -18,6 +18,7 @@ void worker_adopt(struct command *command, struct shard *shard)
     const struct settings *settings = &snapshot->settings;
 
     must(snapshot->number > worker->snapshot->number);
+    key_identifier_adopt(&worker->keys, settings);
     snapshot_unref(worker->snapshot);
     worker->snapshot        = snapshot;
     worker->http.limits     = http_limits_of(settings);

@@ -5,11 +5,11 @@
 #include "base/must.h"
 
 void client_init(struct client *client, struct session_worker *worker, const struct client_kind *kind,
-                 const struct identity *identity)
+                 struct identity *identity)
 {
     reader_init(&client->reader);
     link_init(&client->link, worker, &kind->link, &client->reader, kind->transport, kind->dialect->encoding);
-    client->link.holder = identity->number;
+    client->link.holder = identity_ref(identity);
     client->key         = worker->port->new_key(worker->ctx);
     client->work        = NULL;
 }
@@ -45,7 +45,7 @@ void client_drop_work_if_done(struct client *client)
 {
     const struct client_work *work = client->work;
 
-    if (work != NULL && work->in.len == 0 && work->publish_count == 0 && work->rest_len == 0 &&
+    if (work != NULL && work->connecting == NULL && work->in.len == 0 && work->publish_count == 0 && work->rest_len == 0 &&
         list_is_empty(&work->refs))
         client_drop_work(client);
 }
@@ -56,6 +56,7 @@ void client_fini(struct client *client)
     struct list           *at;
 
     if (client->work != NULL) {
+        client_cancel_connect(client);
         client_forget_publishes(client);
         while ((at = list_pop(&client->work->refs)) != NULL)
             free(container_of(at, struct subscribe_ref, in_work));
@@ -140,8 +141,7 @@ void client_placed(struct link *link, struct reader_sub *sub)
 
 const struct identity *client_identity(const struct client *client)
 {
-    const struct session_worker *worker = client->link.worker;
-    return worker->port->find_identity(worker->ctx, client->link.holder);
+    return client->link.holder->is_revoked ? NULL : client->link.holder;
 }
 
 bool client_is_welcome(struct client *client)
@@ -163,6 +163,8 @@ void client_take(struct client *client, struct span frame)
         return;
     if (client_kind(client)->dialect->read(&client->link.worker->dialect_scratch, frame, &command, &fault)) {
         client_carry_out(client, &command);
+        if (client_is_identifying(client))
+            client_keep_connect(client, frame);
         return;
     }
     client_say_error(client, fault.code, fault.reason, command.ref);
@@ -227,5 +229,6 @@ bool client_owes_too_much(const struct client *client)
     uint32_t publishes = client->work == NULL ? 0 : client->work->publish_count;
 
     return publishes >= client->link.worker->limits.waiting_publishes_max ||
-           link_waiting_bytes(&client->link) > CLIENT_WORDS_BYTES_REST;
+           link_waiting_bytes(&client->link) > CLIENT_WORDS_BYTES_REST ||
+           client_behind_bytes(client) >= CLIENT_BEHIND_BYTES_REST;
 }

@@ -12,6 +12,7 @@
 enum {
     CLIENT_REST_BYTES_MAX  = 125,        /* of a frame's beginning that the transport keeps; ws_session.c needs most */
     CLIENT_WORDS_BYTES_REST = 64 * 1024, /* words that wait for a client; above it, it is not read from */
+    CLIENT_BEHIND_BYTES_REST = 4 * 1024, /* that wait behind a `connect`; from there on, it is not read from */
 };
 
 /* What a client that says something needs for a while; an idle one hasn't got it. */
@@ -20,6 +21,7 @@ struct client_work {
     msec        in_since;       /* when its first piece came */
     struct list publishes;      /* under way: their answers find us, or nobody */
     struct list refs;           /* of subscriptions whose channels have not answered */
+    struct client_connecting *connecting;  /* the token of a `connect` is being identified; NULL: none is */
     uint32_t    publish_count;
     uint8_t     rest_len;
     char        rest[CLIENT_REST_BYTES_MAX];  /* the transport's: the beginning of a frame whose end has not come */
@@ -29,6 +31,7 @@ struct client_work {
 enum client_close {
     CLIENT_CLOSE_POLICY,      /* it may not be here */
     CLIENT_CLOSE_GOING_AWAY,  /* the server stops */
+    CLIENT_CLOSE_TRY_LATER,   /* the server can't now */
 };
 
 struct client {
@@ -48,10 +51,12 @@ struct client_kind {
     void (*close)(struct client *client, enum client_close why, const char *reason);
     /* Some of what was under way has been answered: is the client to be read again? */
     void (*answered)(struct client *client);
+    /* Nothing waits for a `connect` any more: takes the bytes that came behind it, and reads on. */
+    void (*go_on)(struct client *client, char *bytes, size_t len);
 };
 
 void client_init(struct client *client, struct session_worker *worker, const struct client_kind *kind,
-                 const struct identity *identity);
+                 struct identity *identity);
 void client_fini(struct client *client);
 
 static inline const struct client_kind *client_kind(const struct client *client)
@@ -80,7 +85,7 @@ bool        client_is_dawdling(const struct client *client, msec now);
 void   client_keep_rest(struct client *client, struct span rest);
 size_t client_fetch_rest(struct client *client, char *into);
 
-/* Is too much owed to it already, in publishes under way or in words that wait? */
+/* Is too much owed to it already, in publishes under way, in words that wait, or behind a `connect`? */
 bool client_owes_too_much(const struct client *client);
 
 struct client_work *client_get_work(struct client *client);
@@ -105,6 +110,17 @@ bool client_is_welcome(struct client *client);
 
 /* commands.c */
 void client_carry_out(struct client *client, const struct client_command *command);
+/* Says `connected`, and follows what the client had before. */
+void client_resume(struct client *client, const struct client_connect *connect, struct span ref);
+
+/* client_connect.c: the token of a `connect` is identified, at once or later. */
+void   client_connect(struct client *client, const struct client_command *command);
+bool   client_is_identifying(const struct client *client);
+/* While it is: keeps the frame of the `connect`; keeps bytes that came behind it, false: they are beyond gathered_bytes_max. */
+void   client_keep_connect(struct client *client, struct span frame);
+bool   client_keep_behind(struct client *client, struct span bytes);
+size_t client_behind_bytes(const struct client *client);
+void   client_cancel_connect(struct client *client);
 
 /* subscribe_ref.c: what is to be echoed when the channel has answered. The taken one is the caller's to free; NULL: none
  * was kept. */

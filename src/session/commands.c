@@ -46,7 +46,7 @@ static void on_unsubscribe(struct client *client, const struct client_command *c
 }
 
 /* `connected` comes first, then what is wrong with the places, or what became of them. */
-static void client_resume(struct client *client, const struct client_connect *connect, struct span ref)
+void client_resume(struct client *client, const struct client_connect *connect, struct span ref)
 {
     client_say_connected(client, connect->is_resuming, ref);
     for (size_t i = 0; i < connect->place_count; i++) {
@@ -56,22 +56,6 @@ static void client_resume(struct client *client, const struct client_connect *co
         else
             client_subscribe(client, place->channel, place->start, SPAN(""));
     }
-}
-
-static void on_connect(struct client *client, const struct client_command *command)
-{
-    struct session_worker *worker = client->link.worker;
-    struct span            token  = command->connect.token;
-
-    const struct identity *identity = token.len == 0 ? client_identity(client)
-                                                     : worker->port->identify_token(worker->ctx, token);
-    if (identity == NULL) {
-        client_say_error(client, 401, "this token is not known here", command->ref);
-        client_kind(client)->close(client, CLIENT_CLOSE_POLICY, "token not known");
-        return;
-    }
-    client->link.holder = identity->number;
-    client_resume(client, &command->connect, command->ref);
 }
 
 /* *ret_message is the message, the caller's, if the verdict is well. */
@@ -132,7 +116,7 @@ static void on_cursor(struct client *client, const struct client_command *comman
 void client_carry_out(struct client *client, const struct client_command *command)
 {
     static void (*const carry_out[CLIENT_COMMAND_COUNT])(struct client *, const struct client_command *) = {
-        [CLIENT_CONNECT] = on_connect, [CLIENT_SUBSCRIBE] = on_subscribe, [CLIENT_UNSUBSCRIBE] = on_unsubscribe,
+        [CLIENT_CONNECT] = client_connect, [CLIENT_SUBSCRIBE] = on_subscribe, [CLIENT_UNSUBSCRIBE] = on_unsubscribe,
         [CLIENT_PUBLISH] = on_publish, [CLIENT_CURSOR] = on_cursor,       [CLIENT_PING] = on_ping,
     };
 

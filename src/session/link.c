@@ -45,6 +45,7 @@ void link_fini(struct link *link)
     struct link_waiting *waiting = link->waiting;
 
     must(link->reader->owner == link);
+    identity_unref(link->holder);
     if (waiting != NULL && waiting->cut != NULL && waiting->cut_sub != NULL)
         reader_rewind(link->reader, waiting->cut_sub, &waiting->cut_before);
     reader_let_go(link->reader);

@@ -54,7 +54,7 @@ struct link {
     bool                    is_answered : 1; /* this one and the next two are the WebSocket's, here where there is room */
     bool                    is_faulted  : 1; /* for them: link.c never looks at them */
     bool                    is_resting  : 1;
-    uint32_t                holder;          /* number of the identity that the client came in by */
+    struct identity        *holder;          /* who the client is; owns a reference. NULL for polls */
 };
 
 /* The reader has no other link. */

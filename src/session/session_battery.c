@@ -7,6 +7,7 @@
 
 #include "base/must.h"
 #include "lib/hand_clock.h"
+#include "lib/held_identifier.h"
 
 enum { SOCKET_BYTES = 4096 };
 
@@ -207,27 +208,40 @@ void stage_pass(struct stage *stage, msec ms)
 
 /* --- requests ------------------------------------------------------------------------------------------------ */
 
-static const struct identity *stage_identify(void *ctx, const struct h1_head *head, struct span query)
+static struct http_caller stage_caller(const struct identified *answer)
 {
-    struct stage *stage = ctx;
-
-    (void)head, (void)query;
-    return &stage->everyone;
+    return (struct http_caller){ answer->identity, answer->refusal.status, answer->refusal.reason };
 }
 
-static const struct identity *stage_identify_token(void *ctx, struct span token)
+static void stage_identified(void *owner, const struct identified *answer)
 {
-    struct stage *stage = ctx;
-    return span_eq(token, SPAN("reader's")) ? &stage->reader : NULL;
+    struct http_caller caller = stage_caller(answer);
+    http_identified(owner, &caller);
 }
 
-static const struct identity *stage_find_identity(void *ctx, uint32_t number)
+static void *stage_identify(void *ctx, struct http_conn *conn, const struct http_request *request,
+                            struct http_caller *ret)
 {
-    struct stage *stage = ctx;
+    struct stage     *stage      = ctx;
+    struct credential credential = { .kind = CREDENTIAL_NONE };
+    struct identified answer;
 
-    if (number == stage->gone)
-        return NULL;
-    return number == stage->reader.number ? &stage->reader : &stage->everyone;
+    (void)request;
+    void *under_way = identify(&stage->identifier->identifier, &credential, stage->loop.now, stage_identified, conn, &answer);
+    *ret            = stage_caller(&answer);
+    return under_way;
+}
+
+static void stage_cancel_identify(void *ctx, void *identification)
+{
+    (void)ctx;
+    identify_cancel(identification);
+}
+
+static void stage_forget(void *ctx, struct identity *identity)
+{
+    (void)ctx;
+    identity_unref(identity);
 }
 
 static uint64_t stage_new_key(void *ctx)
@@ -236,15 +250,12 @@ static uint64_t stage_new_key(void *ctx)
     return ++stage->key;
 }
 
-static const struct session_port stage_desk_port = {
-    .identify = stage_identify, .identify_token = stage_identify_token,
-    .find_identity = stage_find_identity, .new_key = stage_new_key,
-};
+static const struct session_port stage_desk_port = { .new_key = stage_new_key };
 
 static struct http_plan stage_plan(void *ctx, const struct http_request *request)
 {
     (void)ctx, (void)request;
-    return (struct http_plan){ .is_alone = true };
+    return (struct http_plan){ .is_alone = true, .needs_caller = true };
 }
 
 static void stage_serve(void *ctx, struct http_exchange *exchange, const struct http_request *request)
@@ -257,7 +268,10 @@ static void stage_serve(void *ctx, struct http_exchange *exchange, const struct 
         session_serve_subscribe(&stage->worker, exchange, request);
 }
 
-static const struct http_service stage_service = { .plan = stage_plan, .serve = stage_serve };
+static const struct http_service stage_service = {
+    .plan = stage_plan, .identify = stage_identify, .cancel_identify = stage_cancel_identify, .forget = stage_forget,
+    .serve = stage_serve,
+};
 
 int stage_connect(struct stage *stage)
 {
@@ -316,6 +330,7 @@ static void stage_furnish_desk(struct stage *stage)
         .frame_bytes_max = 1 << 20, .gathered_bytes_max = 1 << 20, .gather_timeout_ms = 30000,
         .waiting_publishes_max = 256,
     };
+    stage->worker.identifier = &stage->identifier->identifier;
     session_worker_init(&stage->worker);
 }
 
@@ -334,11 +349,12 @@ void stage_init(struct stage *stage, uint64_t seed)
 
     *stage        = (struct stage){ .rng = { seed }, .patience = 1 };
     stage->newest = &stage->oldest;
-    stage->everyone = (struct identity){ .rights = RIGHT_PUBLISH | RIGHT_SUBSCRIBE | RIGHT_ADMIN, .number = 1 };
-    stage->reader   = (struct identity){ .rights = RIGHT_SUBSCRIBE, .number = 2, .name = "reader" };
     namespaces_init(&stage->spaces);
     namespaces_find(&stage->spaces, SPAN("topic"))->keep_ms = 0;  /* messages are of 1970 */
     must(loop_init(&stage->loop, &stage_hooks, stage) == RC_OK);
+    stage->identifier = malloc(sizeof *stage->identifier);
+    must(stage->identifier != NULL);
+    held_identifier_init(stage->identifier, &stage->loop.wheel, HELD_MAX, 5000);
     http_server_init(&stage->http, &stage->loop, &http, &stage_service, stage);
     shard_init(&stage->shard, 0, &stage_shard_port, stage, &shard);
     stage_furnish_desk(stage);
@@ -352,6 +368,8 @@ void stage_fini(struct stage *stage)
     stage->is_writer_stuck = false;
     stage_turn(stage);  /* what was under way comes home, to nobody */
     session_worker_fini(&stage->worker);
+    held_identifier_fini(stage->identifier);
+    free(stage->identifier);
     shard_fini(&stage->shard);
     while (stage->oldest != NULL) {
         struct mail *next = stage->oldest->next;

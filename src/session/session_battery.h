@@ -29,8 +29,7 @@ struct stage {
     bool               is_writer_stuck;   /* no command at all is answered */
     bool               is_unreadable;     /* READ is answered, but the log can't be read */
     uint64_t           key;               /* the last that new_key gave */
-    struct identity    everyone, reader, stranger;
-    uint32_t           gone;              /* number of an identity that holds no more; 0: all do */
+    struct held_identifier *identifier;   /* of lib/held_identifier.h: answers at once unless it is told to be slow */
 };
 
 void stage_init(struct stage *stage, uint64_t seed);

@@ -2,7 +2,7 @@
 #ifndef SESSION_SESSION_WORKER_H
 #define SESSION_SESSION_WORKER_H
 
-#include "auth/may.h"
+#include "auth/identify.h"
 #include "http/http.h"
 #include "node/shard.h"
 #include "session/dialect.h"
@@ -53,13 +53,6 @@ void latency_add(struct latency *latency, msec took, uint64_t times);
 
 /* What sessions ask of the server. */
 struct session_port {
-    /* Who sent this request? NULL: it showed a credential that is none of ours (401). Borrowed until the loop's next
-     * mail: what lives longer keeps identity->number. */
-    const struct identity *(*identify)(void *ctx, const struct h1_head *head, struct span query);
-    /* The same for a bare token, as a `connect` frame brings it. */
-    const struct identity *(*identify_token)(void *ctx, struct span token);
-    /* The one with this number, as it is by now. NULL: what let it in holds no more. */
-    const struct identity *(*find_identity)(void *ctx, uint32_t number);
     /* A number that was never given before and can't be guessed. */
     uint64_t (*new_key)(void *ctx);
 };
@@ -71,6 +64,7 @@ struct session_worker {
     struct namespaces      *namespaces;
     const struct hash_key  *hash_key;
     struct session_limits   limits;
+    struct identifier      *identifier;   /* for the tokens of `connect` commands */
     const struct session_port *port;
     void                   *ctx;
     struct reader_shared    readers;

@@ -214,7 +214,7 @@ static void session_on_timer(struct timer *timer, msec now)
         session_free(session);
         return;
     }
-    if (worker->port->find_identity(worker->ctx, session->link.holder) == NULL) {
+    if (session->link.holder->is_revoked) {  /* docs/decisions/0015 */
         session_leave(&session->link);
         return;
     }
@@ -324,7 +324,7 @@ void session_serve_stream(struct session_worker *worker, struct http_exchange *e
     reader_init(&session->reader);
     link_init(&session->link, worker, &session_kind, &session->reader, transport, encoding_of(transport, requests->count));
     session->timer.fire      = session_on_timer;
-    session->link.holder          = requests->asker;
+    session->link.holder     = identity_ref(exchange->caller.identity);
     session->link.needs_all  = true;
     session->link.is_chunked = request->head->minor >= 1;
     if (transport == TRANSPORT_MULTIPART)

@@ -7,6 +7,8 @@
 #include "base/must.h"
 #include "session/session_battery.h"
 
+#include "lib/held_identifier.h"
+
 #include <cmocka.h>
 
 static void ask(struct stage *stage, int fd, const char *media, const char *query)
@@ -68,7 +70,7 @@ static void who_came_by_a_key_that_is_gone_is_sent_away(void **state)
     stage_init(&stage, 1);
     int fd = stage_connect(&stage);
     ask(&stage, fd, "application/x-ndjson", "channel=topic:a");
-    stage.gone = stage.everyone.number;
+    stage.identifier->everyone->is_revoked = true;
     stage_pass(&stage, stage.worker.limits.heartbeat_ms + WHEEL_TICK_MS);
     read_body(&stage, fd, &body);
     assert_true(span_eq(buf_span(&body), SPAN("0\r\n\r\n")));

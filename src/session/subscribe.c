@@ -24,12 +24,6 @@ void refuse_requests(struct session_worker *worker, struct http_exchange *exchan
                  requests->fault_status == 401 ? SPAN("WWW-Authenticate: Bearer\r\n") : SPAN(""));
 }
 
-void refuse_identity(struct session_worker *worker, struct http_exchange *exchange)
-{
-    http_problem(worker->server, exchange, 401, NULL, "this API key is not known here",
-                 SPAN("WWW-Authenticate: Bearer\r\n"));
-}
-
 /* What Accept offers, in our order of preference where the client has none (RFC 9110 12.5.1; weights are not looked at:
  * nobody who wants two of these has been seen). */
 static const struct {
@@ -124,13 +118,12 @@ void session_serve_subscribe(struct session_worker *worker, struct http_exchange
         http_problem(worker->server, exchange, 405, NULL, "subscriptions are GET", SPAN("Allow: GET\r\n"));
         return;
     }
-    const struct identity *identity = worker->port->identify(worker->ctx, request->head, request->query);
-    if (identity == NULL) {
-        refuse_identity(worker, exchange);
+    if (exchange->caller.identity == NULL) {
+        http_refuse_caller(worker->server, exchange);
         return;
     }
     subscribe_requests_init(&requests);
-    if (subscribe_requests_read(&requests, worker, request, identity))
+    if (subscribe_requests_read(&requests, worker, request, exchange->caller.identity))
         serve_requests(worker, exchange, request, &requests);
     else
         refuse_requests(worker, exchange, &requests);

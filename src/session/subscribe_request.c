@@ -170,7 +170,6 @@ bool subscribe_requests_read(struct subscribe_requests *requests, struct session
 {
     struct subscribe_reader reader = { .requests = requests, .worker = worker, .identity = identity };
 
-    requests->asker  = identity->number;
     requests->wait_ms = worker->limits.poll_wait_ms;
     buf_init(&reader.scratch, TOKEN_TEXT_BYTES_MAX);
     token_init(&reader.token);

@@ -17,7 +17,6 @@ struct subscribe_requests {
     struct subscribe_request *at;
     size_t       count, cap;
     msec         wait_ms;       /* of wait=; the default if it isn't said */
-    uint32_t     asker;        /* identity->number */
     unsigned     fault_status;  /* 0: fine; else why not */
     char         fault[160];
 };

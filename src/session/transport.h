@@ -7,7 +7,6 @@
 
 /* Answers 401, 403, 404, 400 for requests that can't be granted. */
 void refuse_requests(struct session_worker *worker, struct http_exchange *exchange, const struct subscribe_requests *requests);
-void refuse_identity(struct session_worker *worker, struct http_exchange *exchange);
 
 /* Follows everything asked for. */
 void link_follow_all(struct link *link, const struct subscribe_requests *requests);

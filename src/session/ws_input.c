@@ -40,6 +40,12 @@ static void ws_session_on_control(struct ws_session *session, const struct ws_pi
     }
 }
 
+static void ws_session_keep_behind(struct ws_session *session, struct span bytes)
+{
+    if (!client_keep_behind(&session->client, bytes))
+        ws_session_close(session, WS_CLOSE_TRY_LATER, "too much is being sent to this server at once; come again later");
+}
+
 /* Behind our own Close only the client's Close counts. */
 void ws_session_take(struct ws_session *session, char *bytes, size_t len)
 {
@@ -49,6 +55,10 @@ void ws_session_take(struct ws_session *session, char *bytes, size_t len)
     while (!link->is_answered) {
         struct ws_piece piece;
         size_t          used = 0;
+        if (client_is_identifying(&session->client)) {
+            ws_session_keep_behind(session, span_of(bytes + total, len - total));
+            return;
+        }
         switch (ws_feed(&session->ws, bytes + total, len - total, &used, &piece)) {
         case WS_MORE:
             client_keep_rest(&session->client, span_of(bytes + total + used, len - total - used));

@@ -52,6 +52,7 @@ static void ws_close_client(struct client *client, enum client_close why, const 
 {
     static const uint16_t codes[] = {
         [CLIENT_CLOSE_POLICY] = WS_CLOSE_POLICY, [CLIENT_CLOSE_GOING_AWAY] = WS_CLOSE_GOING_AWAY,
+        [CLIENT_CLOSE_TRY_LATER] = WS_CLOSE_TRY_LATER,
     };
     ws_session_close(container_of(client, struct ws_session, client), codes[why], reason);
 }
@@ -72,6 +73,14 @@ static void ws_answered(struct client *client)
 {
     if (client->link.is_resting)
         stream_more(client->link.stream);
+}
+
+static void ws_go_on(struct client *client, char *bytes, size_t len)
+{
+    if (len > 0)
+        ws_session_take(container_of(client, struct ws_session, client), bytes, len);
+    ws_answered(client);
+    link_mark(&client->link);
 }
 
 static void ws_on_readable(struct stream *stream, void *owner)
@@ -208,6 +217,7 @@ static const struct client_kind ws_json_kind = {
     .put_frame = ws_put_text,
     .close     = ws_close_client,
     .answered  = ws_answered,
+    .go_on     = ws_go_on,
 };
 
 static const struct span our_protocols[] = { SPAN("longwire.json.v1") };
@@ -234,12 +244,11 @@ static void ws_session_start(struct ws_session *session, struct http_exchange *e
 }
 
 static void ws_session_open(struct session_worker *worker, struct http_exchange *exchange,
-                            const struct ws_handshake *shake, const struct subscribe_requests *requests,
-                            const struct identity *identity)
+                            const struct ws_handshake *shake, const struct subscribe_requests *requests)
 {
     struct ws_session *session = pool_take(&worker->ws_sessions);
 
-    client_init(&session->client, worker, &ws_json_kind, identity);
+    client_init(&session->client, worker, &ws_json_kind, exchange->caller.identity);
     ws_init(&session->ws, worker->limits.frame_bytes_max, WS_FRAGMENTS_MAX);
     ws_idle_init(&session->idle, worker->loop->now);
     session->timer.fire = ws_on_timer;
@@ -254,14 +263,13 @@ void session_serve_ws(struct session_worker *worker, struct http_exchange *excha
 
     if (!ws_handshake_or_refuse(worker->server, exchange, request, our_protocols, 1, &shake))
         return;
-    const struct identity *identity = worker->port->identify(worker->ctx, request->head, request->query);
-    if (identity == NULL) {
-        refuse_identity(worker, exchange);
+    if (exchange->caller.identity == NULL) {
+        http_refuse_caller(worker->server, exchange);
         return;
     }
     subscribe_requests_init(&requests);
-    if (subscribe_requests_read(&requests, worker, request, identity))
-        ws_session_open(worker, exchange, &shake, &requests, identity);
+    if (subscribe_requests_read(&requests, worker, request, exchange->caller.identity))
+        ws_session_open(worker, exchange, &shake, &requests);
     else
         refuse_requests(worker, exchange, &requests);
     subscribe_requests_fini(&requests);

@@ -12,6 +12,8 @@
 #include "session/link.h"
 #include "session/session_battery.h"
 
+#include "lib/held_identifier.h"
+
 #include <cmocka.h>
 
 /* One client: what it has been sent, frame by frame, as "{…} {…} close 1001 ". */
@@ -414,12 +416,12 @@ static void who_came_by_a_key_that_is_gone_is_sent_away(void **state)
 {
     (void)state;
     static const char away[] = "{\"type\":\"reconnect\",\"after\":1000} close 1008 ";
-    static const struct { const char *name, *frame; uint32_t gone; const char *transcript; } rows[] = {
-        { "says nothing", NULL, 1, away },
-        { "says something", "{\"type\":\"ping\"}", 1, away },
-        { "shows a key that is good", "{\"type\":\"connect\",\"token\":\"reader's\"}", 1, away },
-        { "says nothing, another is gone", NULL, 2, " " },
-        { "says something, another is gone", "{\"type\":\"ping\"}", 2, "{\"type\":\"pong\"} " },
+    static const struct { const char *name, *frame; bool is_gone; const char *transcript; } rows[] = {
+        { "says nothing", NULL, true, away },
+        { "says something", "{\"type\":\"ping\"}", true, away },
+        { "shows a key that is good", "{\"type\":\"connect\",\"token\":\"reader's\"}", true, away },
+        { "says nothing, another is gone", NULL, false, " " },
+        { "says something, another is gone", "{\"type\":\"ping\"}", false, "{\"type\":\"pong\"} " },
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct stage  stage;
@@ -427,7 +429,7 @@ static void who_came_by_a_key_that_is_gone_is_sent_away(void **state)
 
         stage_init(&stage, 1);
         ws_client_open(&client, &stage, "");
-        stage.gone = rows[i].gone;
+        (rows[i].is_gone ? stage.identifier->everyone : stage.identifier->reader)->is_revoked = true;
         if (rows[i].frame != NULL)
             ws_client_send(&client, WS_TEXT, span_str(rows[i].frame));
         else
@@ -549,6 +551,151 @@ static void who_does_not_end_a_message_is_closed(void **state)
     stage_fini(&stage);
 }
 
+/* --- a `connect` whose token takes time to be identified --------------------------------------------------------- */
+
+#define CONNECT(token, ref) "{\"type\":\"connect\",\"token\":\"" token "\",\"ref\":" ref "}"
+#define PING(ref)           "{\"type\":\"ping\",\"ref\":" ref "}"
+#define PONG(ref)           "{\"type\":\"pong\",\"ref\":" ref "} "
+#define WELCOME(ref)                                                                                       \
+    "{\"type\":\"connected\",\"connection\":\"0000000000000001\",\"session\":\"0000000000000001\","              \
+    "\"heartbeat\":25,\"resumed\":false,\"ref\":" ref "} "
+
+static void frames_wait_in_order_behind_a_slow_connect(void **state)
+{
+    struct stage  stage;
+    struct ws_client client, other;
+
+    (void)state;
+    stage_init(&stage, 1);
+    ws_client_open(&client, &stage, "");
+    ws_client_open(&other, &stage, "");
+    stage.identifier->is_slow = true;
+    ws_client_send(&client, WS_TEXT, SPAN(PING("1")));
+    ws_client_send(&client, WS_TEXT, SPAN(CONNECT("reader's", "2")));
+    ws_client_send(&client, WS_TEXT, SPAN("{\"type\":\"publish\",\"channel\":\"topic:a\",\"data\":1,\"ref\":3}"));
+    turns(&stage, &client, 2);
+    ws_client_send(&client, WS_TEXT, SPAN(CONNECT("another's", "4")));
+    ws_client_send(&client, WS_TEXT, SPAN(PING("5")));
+    turns(&stage, &client, 2);
+    assert_string_equal(ws_client_transcript(&client), PONG("1"));
+    ws_client_send(&other, WS_TEXT, SPAN(PING("6")));  /* stalls nobody */
+    turns(&stage, &other, 2);
+    assert_string_equal(ws_client_transcript(&other), PONG("6"));
+
+    held_answer(stage.identifier);
+    turns(&stage, &client, 2);
+    assert_string_equal(ws_client_transcript(&client), PONG("1") WELCOME("2")
+                        ERROR(403, "publishing here needs an API key with the right to publish", ",\"ref\":3"));
+    assert_int_equal(stage.identifier->held_count, 1);
+    held_answer(stage.identifier);
+    turns(&stage, &client, 2);
+    assert_non_null(strstr(ws_client_transcript(&client), ERROR(401, "this token is not known here", ",\"ref\":4")
+                                                       "close 1008 "));
+    ws_client_close(&client);
+    ws_client_close(&other);
+    stage_fini(&stage);
+}
+
+static void a_token_that_is_not_known_in_time_is_503(void **state)
+{
+    struct stage  stage;
+    struct ws_client client;
+
+    (void)state;
+    stage_init(&stage, 1);
+    ws_client_open(&client, &stage, "");
+    stage.identifier->is_slow = true;
+    ws_client_send(&client, WS_TEXT, SPAN(CONNECT("reader's", "1")));
+    turns(&stage, &client, 2);
+    stage_pass(&stage, 5000 + WHEEL_TICK_MS);
+    turns(&stage, &client, 2);
+    assert_string_equal(ws_client_transcript(&client),
+                        ERROR(503, "who you are could not be found out in time; try again a little later", ",\"ref\":1")
+                        "close 1013 ");
+    ws_client_close(&client);
+    stage_fini(&stage);
+}
+
+static void who_leaves_during_a_connect_cancels_it(void **state)
+{
+    struct stage  stage;
+    struct ws_client client;
+
+    (void)state;
+    stage_init(&stage, 1);
+    ws_client_open(&client, &stage, "");
+    stage.identifier->is_slow = true;
+    ws_client_send(&client, WS_TEXT, SPAN(CONNECT("reader's", "1")));
+    ws_client_send(&client, WS_TEXT, SPAN(PING("2")));
+    turns(&stage, &client, 2);
+    assert_int_equal(stage.identifier->held_count, 1);
+    ws_client_close(&client);
+    for (int i = 0; i < 3; i++)
+        stage_turn(&stage);
+    assert_int_equal(stage.identifier->cancelled_count, 1);
+    assert_int_equal(stage.worker.gathered_bytes, 0);
+    stage_fini(&stage);
+}
+
+/* The server's stop says so at once, and its end ends what is under way. */
+static void a_stop_does_not_wait_for_a_connect(void **state)
+{
+    struct stage  stage;
+    struct ws_client client;
+
+    (void)state;
+    stage_init(&stage, 1);
+    ws_client_open(&client, &stage, "");
+    stage.identifier->is_slow = true;
+    ws_client_send(&client, WS_TEXT, SPAN(CONNECT("reader's", "1")));
+    turns(&stage, &client, 2);
+    session_worker_stop(&stage.worker);
+    turns(&stage, &client, 2);
+    assert_string_equal(ws_client_transcript(&client), "{\"type\":\"reconnect\",\"after\":1000} close 1001 ");
+    held_answer(stage.identifier);
+    turns(&stage, &client, 2);
+    assert_string_equal(ws_client_transcript(&client), "{\"type\":\"reconnect\",\"after\":1000} close 1001 ");
+    ws_client_close(&client);
+    stage_fini(&stage);
+}
+
+/* What the client sends on is read only until a little of it waits, and is carried out to the last afterwards. */
+static void little_is_held_behind_a_connect(void **state)
+{
+    enum { PINGS = 6000 };
+    struct stage  stage;
+    struct ws_client client;
+    struct buf    frames;
+    size_t        sent = 0;
+
+    (void)state;
+    stage_init(&stage, 1);
+    ws_client_open(&client, &stage, "");
+    stage.identifier->is_slow = true;
+    ws_client_send(&client, WS_TEXT, SPAN(CONNECT("reader's", "1")));
+    buf_init(&frames, 1 << 20);
+    for (int i = 0; i < PINGS; i++)
+        put_frame(&frames, WS_TEXT, SPAN(PING("0")));
+    for (int i = 0; i < 100; i++) {
+        ssize_t put = send(client.fd, frames.at + sent, frames.len - sent, MSG_NOSIGNAL);
+        sent += put > 0 ? (size_t)put : 0;
+        turns(&stage, &client, 1);
+    }
+    assert_true(stage.worker.gathered_bytes <= 4096 + LOOP_INPUT_BYTES);
+    assert_string_equal(ws_client_transcript(&client), "");
+    held_answer(stage.identifier);
+    for (int i = 0; i < 1000 && client.told.len < PINGS * strlen(PONG("0")) + strlen(WELCOME("1")); i++) {
+        ssize_t put = send(client.fd, frames.at + sent, frames.len - sent, MSG_NOSIGNAL);
+        sent += put > 0 ? (size_t)put : 0;
+        turns(&stage, &client, 1);
+    }
+    assert_int_equal(client.told.len, PINGS * strlen(PONG("0")) + strlen(WELCOME("1")));
+    assert_int_equal(stage.worker.gathered_bytes, 0);
+    buf_fini(&frames);
+    ws_client_close(&client);
+    stage_fini(&stage);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -565,6 +712,11 @@ int main(void)
         cmocka_unit_test(answers_outlive_their_asker),
         cmocka_unit_test(a_flood_leaves_turns_to_others),
         cmocka_unit_test(who_does_not_end_a_message_is_closed),
+        cmocka_unit_test(frames_wait_in_order_behind_a_slow_connect),
+        cmocka_unit_test(a_token_that_is_not_known_in_time_is_503),
+        cmocka_unit_test(who_leaves_during_a_connect_cancels_it),
+        cmocka_unit_test(a_stop_does_not_wait_for_a_connect),
+        cmocka_unit_test(little_is_held_behind_a_connect),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

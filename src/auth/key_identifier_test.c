@@ -1,0 +1,259 @@
+/* Who is known by what they show, and what a reload makes of those who are inside. */
+#include "auth/key_identifier.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/must.h"
+
+#include <cmocka.h>
+
+#define SECRET_A "0123456789abcdef"
+#define SECRET_B "0123456789abcdefg"
+
+static struct settings *settings_new(bool has_keys)
+{
+    struct settings *settings = malloc(sizeof *settings);
+    struct buf       why;
+
+    must(settings != NULL);
+    settings_init(settings);
+    if (has_keys) {
+        settings->keys[0]   = (struct api_key){ "a", SECRET_A, RIGHT_PUBLISH };
+        settings->keys[1]   = (struct api_key){ "b", SECRET_B, RIGHT_SUBSCRIBE };
+        settings->key_count = 2;
+    }
+    buf_init(&why, 1024);
+    must(settings_finish(settings, &why));
+    buf_fini(&why);
+    return settings;
+}
+
+static void settings_drop(struct settings *settings)
+{
+    settings_fini(settings);
+    free(settings);
+}
+
+static const struct identifier_limits limits = { 1, 1000 };
+
+static struct key_identifier *keys_new(const struct settings *settings)
+{
+    struct key_identifier *keys = malloc(sizeof *keys);
+
+    must(keys != NULL);
+    key_identifier_init(keys, NULL, &limits, settings);  /* no timer is ever armed */
+    return keys;
+}
+
+static void keys_free(struct key_identifier *keys)
+{
+    key_identifier_fini(keys);
+    free(keys);
+}
+
+static void never(void *owner, const struct identified *answer)
+{
+    (void)owner, (void)answer;
+    must(!"keys are known at once");
+}
+
+/* A reference; NULL: refused with 401. */
+static struct identity *identity_of(struct key_identifier *keys, const struct credential *credential)
+{
+    struct identified answer;
+
+    assert_null(identify(&keys->identifier, credential, 0, never, NULL, &answer));
+    assert_int_equal(answer.refusal.status, answer.identity == NULL ? 401 : 0);
+    return answer.identity;
+}
+
+static struct identity *holder_of(struct key_identifier *keys, const char *token)
+{
+    struct credential credential = token == NULL ? (struct credential){ .kind = CREDENTIAL_NONE }
+                                                 : credential_of_token(span_str(token));
+    return identity_of(keys, &credential);
+}
+
+/* "nobody" for a credential that is none of ours, "" for a stranger, else the key's name. */
+static void expect_who(struct key_identifier *keys, const char *authorization, const char *query, const char *want)
+{
+    struct span value = authorization == NULL ? (struct span){ NULL, 0 } : span_str(authorization);
+    struct buf  scratch;
+
+    buf_init(&scratch, 1024);
+    struct credential credential = credential_of_request(value, span_str(query), &scratch);
+    struct identity  *identity   = identity_of(keys, &credential);
+    const char       *got        = identity == NULL ? "nobody" : identity->name;
+    if (strcmp(got, want) != 0)
+        fail_msg("%s, %s: %s", authorization == NULL ? "-" : authorization, query, got);
+    identity_unref(identity);
+    buf_fini(&scratch);
+}
+
+static void a_key_is_known_by_all_of_its_bytes(void **state)
+{
+    (void)state;
+    static const struct { const char *authorization, *query, *want; } rows[] = {
+        { NULL, "", "" },
+        { NULL, "channel=topic:a", "" },
+        { "Bearer " SECRET_A, "", "a" },
+        { "bEARER   " SECRET_A, "", "a" },
+        { "Bearer " SECRET_B, "", "b" },
+        { "Bearer " SECRET_B "h", "", "nobody" },
+        { "Bearer 0123456789abcde", "", "nobody" },
+        { "Bearer 0123456789abcdeF", "", "nobody" },
+        { "Bearer 1", "", "nobody" },
+        { "Bearer " SECRET_A " " SECRET_A, "", "nobody" },
+        { "Bearer", "", "nobody" },
+        { "Bearer ", "", "nobody" },
+        { "", "", "nobody" },
+        { SECRET_A, "", "nobody" },
+        { "Basic " SECRET_A, "", "nobody" },
+        { "Basic x", "access_token=" SECRET_A, "nobody" },  /* what the header says counts */
+        { "Bearer " SECRET_B, "access_token=" SECRET_A, "b" },
+        { NULL, "access_token=" SECRET_A, "a" },
+        { NULL, "x=y&access_token=%30123456789abcdef", "a" },
+        { NULL, "access_token=", "nobody" },
+        { NULL, "access_token", "nobody" },
+        { NULL, "access_token=%", "nobody" },
+        { NULL, "access_token=" SECRET_A "%00", "nobody" },
+        { NULL, "Access_token=" SECRET_A, "" },
+        { NULL, "channel=%26access_token=" SECRET_A, "" },
+    };
+    struct settings       *settings = settings_new(true);
+    struct key_identifier *keys     = keys_new(settings);
+
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        expect_who(keys, rows[i].authorization, rows[i].query, rows[i].want);
+    static const struct { const char *token; unsigned rights; } tokens[] = {
+        { SECRET_A, RIGHT_PUBLISH }, { SECRET_B, RIGHT_SUBSCRIBE }, { NULL, 0 },
+    };
+    for (size_t i = 0; i < sizeof tokens / sizeof tokens[0]; i++) {
+        struct identity *identity = holder_of(keys, tokens[i].token);
+        assert_int_equal(identity->rights, tokens[i].rights);
+        identity_unref(identity);
+    }
+    struct credential longer = credential_of_token(SPAN(SECRET_A "\0"));
+    assert_null(identity_of(keys, &longer));
+    assert_null(holder_of(keys, ""));
+    keys_free(keys);
+    settings_drop(settings);
+}
+
+static void without_keys_everyone_may(void **state)
+{
+    (void)state;
+    struct settings       *settings = settings_new(false);
+    struct key_identifier *keys     = keys_new(settings);
+    struct identity       *unasked = holder_of(keys, NULL), *asked = holder_of(keys, "x");
+
+    assert_int_equal(unasked->rights, KEY_RIGHTS_ALL);
+    assert_ptr_equal(unasked, asked);
+    assert_int_equal(unasked->refs, 3);
+    identity_unref(unasked);
+    identity_unref(asked);
+    expect_who(keys, "Bearer whatever", "", "");
+    expect_who(keys, "Basic whatever", "access_token=%", "");
+    keys_free(keys);
+    settings_drop(settings);
+}
+
+/* docs/decisions/0015 */
+static void a_reload_revokes_who_lost_something(void **state)
+{
+    (void)state;
+    enum { GONE = 0 };
+    static const struct api_key a = { "a", SECRET_A, RIGHT_PUBLISH }, b = { "b", SECRET_B, RIGHT_SUBSCRIBE };
+    static const struct api_key more   = { "a", SECRET_A, RIGHT_PUBLISH | RIGHT_ADMIN },
+                                less   = { "a", SECRET_A, RIGHT_ADMIN },
+                                secret = { "a", SECRET_A "x", RIGHT_PUBLISH },
+                                name   = { "c", SECRET_A, RIGHT_PUBLISH };
+    static const struct { const char *name; const struct api_key *keys[2]; unsigned rights; } rows[] = {
+        { "the same", { &a, &b }, RIGHT_PUBLISH },
+        { "in another order", { &b, &a }, RIGHT_PUBLISH },
+        { "one is gone", { &b }, GONE },
+        { "a right more", { &more, &b }, RIGHT_PUBLISH | RIGHT_ADMIN },
+        { "a right less", { &less, &b }, GONE },
+        { "another secret", { &secret, &b }, GONE },
+        { "another name", { &name, &b }, GONE },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct settings       *before = settings_new(true), *after = settings_new(true);
+        struct key_identifier *keys = keys_new(before);
+        struct identity       *held_a = holder_of(keys, SECRET_A), *held_b = holder_of(keys, SECRET_B),
+                              *stranger = holder_of(keys, NULL);
+
+        after->key_count = 0;
+        for (size_t key = 0; key < 2 && rows[i].keys[key] != NULL; key++)
+            after->keys[after->key_count++] = *rows[i].keys[key];
+        key_identifier_adopt(keys, after);
+        settings_drop(before);
+        if (held_a->is_revoked != (rows[i].rights == GONE) || (!held_a->is_revoked && held_a->rights != rows[i].rights))
+            fail_msg("%s", rows[i].name);
+        assert_string_equal(held_a->name, "a");
+        struct identity *again_b = holder_of(keys, SECRET_B), *again = holder_of(keys, NULL);
+        assert_true(!held_b->is_revoked && again_b == held_b);
+        assert_true(!stranger->is_revoked && again == stranger);
+        struct identity *all[] = { held_a, held_b, stranger, again_b, again };
+        for (size_t at = 0; at < sizeof all / sizeof all[0]; at++)
+            identity_unref(all[at]);
+        keys_free(keys);
+        settings_drop(after);
+    }
+}
+
+/* A key that comes back is another one: whoever came by it before is revoked all the same. */
+static void a_revoked_identity_stays_revoked(void **state)
+{
+    (void)state;
+    struct settings       *with = settings_new(true), *without = settings_new(true);
+    struct key_identifier *keys = keys_new(with);
+    struct identity       *held_a = holder_of(keys, SECRET_A), *held_b = holder_of(keys, SECRET_B);
+
+    without->key_count = 1;
+    key_identifier_adopt(keys, without);
+    assert_null(holder_of(keys, SECRET_B));
+    key_identifier_adopt(keys, with);
+    struct identity *new_b = holder_of(keys, SECRET_B);
+    assert_true(held_b->is_revoked && !held_a->is_revoked && !new_b->is_revoked && new_b != held_b);
+    assert_int_equal(held_b->refs, 1);
+    identity_unref(held_a);
+    identity_unref(held_b);
+    identity_unref(new_b);
+    keys_free(keys);
+    settings_drop(with);
+    settings_drop(without);
+}
+
+static void with_the_first_key_everybody_is_revoked(void **state)
+{
+    (void)state;
+    struct settings       *open = settings_new(false), *closed = settings_new(true);
+    struct key_identifier *keys = keys_new(open);
+    struct identity       *before = holder_of(keys, NULL);
+
+    key_identifier_adopt(keys, closed);
+    struct identity *after = holder_of(keys, NULL);
+    assert_true(before->is_revoked && !after->is_revoked);
+    assert_int_equal(after->rights, 0);
+    identity_unref(before);
+    identity_unref(after);
+    keys_free(keys);
+    settings_drop(open);
+    settings_drop(closed);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_key_is_known_by_all_of_its_bytes),
+        cmocka_unit_test(without_keys_everyone_may),
+        cmocka_unit_test(a_reload_revokes_who_lost_something),
+        cmocka_unit_test(a_revoked_identity_stays_revoked),
+        cmocka_unit_test(with_the_first_key_everybody_is_revoked),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

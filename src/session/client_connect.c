@@ -1,0 +1,131 @@
+/* client_connect.c - a `connect` command: who shows its token is found out, at once or later.
+ *
+ * While it takes time, what the client sends behind the command waits, and is taken in order afterwards. The command's
+ * frame is kept as it came and read again then, because a command borrows what it points to. */
+#include <stdlib.h>
+
+#include "base/must.h"
+#include "session/client.h"
+
+struct client_connecting {
+    struct identification *identification;
+    struct buf             frame;
+    struct buf             behind;
+};
+
+bool client_is_identifying(const struct client *client)
+{
+    return client->work != NULL && client->work->connecting != NULL;
+}
+
+size_t client_behind_bytes(const struct client *client)
+{
+    return client_is_identifying(client) ? client->work->connecting->behind.len : 0;
+}
+
+static void connecting_free(struct client_connecting *connecting, struct session_worker *worker)
+{
+    worker->gathered_bytes -= connecting->frame.len + connecting->behind.len;
+    buf_fini(&connecting->frame);
+    buf_fini(&connecting->behind);
+    free(connecting);
+}
+
+void client_cancel_connect(struct client *client)
+{
+    struct client_connecting *connecting = client->work->connecting;
+
+    if (connecting == NULL)
+        return;
+    identify_cancel(connecting->identification);
+    connecting_free(connecting, client->link.worker);
+    client->work->connecting = NULL;
+}
+
+/* Takes the answer's reference. */
+static void client_connected(struct client *client, const struct identified *answer, const struct client_command *command)
+{
+    if (answer->identity != NULL) {
+        identity_unref(client->link.holder);
+        client->link.holder = answer->identity;
+        client_resume(client, &command->connect, command->ref);
+    } else if (answer->refusal.status == 401) {
+        client_say_error(client, 401, "this token is not known here", command->ref);
+        client_kind(client)->close(client, CLIENT_CLOSE_POLICY, "token not known");
+    } else {
+        client_say_error(client, answer->refusal.status, answer->refusal.reason, command->ref);
+        client_kind(client)->close(client, CLIENT_CLOSE_TRY_LATER, "the token was not identified in time; come again later");
+    }
+}
+
+static void client_connected_late(struct client *client, const struct identified *answer, struct span frame)
+{
+    struct client_command command;
+    struct client_fault   fault;
+
+    if (client->link.is_over) {
+        identity_unref(answer->identity);
+        return;
+    }
+    must(client_kind(client)->dialect->read(&client->link.worker->dialect_scratch, frame, &command, &fault));
+    client_connected(client, answer, &command);
+}
+
+static void on_identified(void *owner, const struct identified *answer)
+{
+    struct client            *client     = owner;
+    struct client_connecting *connecting = client->work->connecting;
+
+    must(connecting != NULL);
+    client->work->connecting = NULL;
+    client_connected_late(client, answer, buf_span(&connecting->frame));
+    client_kind(client)->go_on(client, connecting->behind.at, connecting->behind.len);
+    connecting_free(connecting, client->link.worker);
+    client_drop_work_if_done(client);
+}
+
+void client_connect(struct client *client, const struct client_command *command)
+{
+    struct session_worker *worker     = client->link.worker;
+    struct credential      credential = credential_of_token(command->connect.token);
+    struct identified      answer;
+
+    if (credential.token.len == 0) {
+        client_resume(client, &command->connect, command->ref);
+        return;
+    }
+    struct identification *identification = identify(worker->identifier, &credential, worker->loop->now, on_identified,
+                                                     client, &answer);
+    if (identification == NULL) {
+        client_connected(client, &answer, command);
+        return;
+    }
+    struct client_connecting *connecting = calloc(1, sizeof *connecting);
+    must(connecting != NULL && !client_is_identifying(client));
+    connecting->identification = identification;
+    buf_init(&connecting->frame, worker->limits.frame_bytes_max + LOOP_INPUT_BYTES);
+    buf_init(&connecting->behind, CLIENT_BEHIND_BYTES_REST + LOOP_INPUT_BYTES);
+    client_get_work(client)->connecting = connecting;
+}
+
+void client_keep_connect(struct client *client, struct span frame)
+{
+    struct client_connecting *connecting = client->work->connecting;
+
+    must(connecting->frame.len == 0);
+    buf_put(&connecting->frame, frame);
+    must(!buf_is_over(&connecting->frame));
+    client->link.worker->gathered_bytes += frame.len;
+}
+
+bool client_keep_behind(struct client *client, struct span bytes)
+{
+    struct session_worker    *worker     = client->link.worker;
+    struct client_connecting *connecting = client->work->connecting;
+
+    if (worker->gathered_bytes + bytes.len > worker->limits.gathered_bytes_max)
+        return false;
+    buf_put(&connecting->behind, bytes);
+    worker->gathered_bytes += bytes.len;
+    return true;
+}

@@ -25,7 +25,8 @@ import websockets.exceptions
 import websockets.frames
 import websockets.uri
 
-SECONDS = 60             # longer than any single step may take
+from waiting import SECONDS
+
 RECV_BYTES = 65536
 COME_BACK_SECONDS = 0.02
 BROKEN_LINK = (OSError, http.client.HTTPException)

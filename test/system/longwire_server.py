@@ -23,13 +23,14 @@ import time
 import urllib.error
 import urllib.request
 
+from waiting import SECONDS
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("LW_BUILD", ROOT / "build")).resolve()
 LONGWIRED = BUILD / "longwired"
 LONGWIRE = BUILD / "longwire"
 
-START_SECONDS = 30      # sanitizer builds on a busy machine
-STOP_SECONDS = 30
+START_SECONDS = STOP_SECONDS = SECONDS
 LOG_TAIL_BYTES = 8000
 SANITIZER_WORDS = ("ERROR: AddressSanitizer", "runtime error:", "WARNING: ThreadSanitizer",
                    "ERROR: LeakSanitizer", "broken promise")

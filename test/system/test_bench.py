@@ -1,19 +1,18 @@
-"""The bench notices a server that isn't exact. Its floor can be told to lose, double or swap a message in a hundred."""
+"""The bench notices a server that isn't exact. Its baseline can be told to lose, double or swap a message in a hundred."""
 import json
 import subprocess
-import time
 
 import pytest
 
 from longwire_server import BUILD, free_port
+from waiting import SECONDS, wait_until
 
 BENCH = BUILD / "longwire-bench"
-SECONDS = 60
 
 EXACT, INEXACT, BROKEN = 0, 1, 2
 
 
-class Floor:
+class Baseline:
     """The bench's own least server."""
 
     def __init__(self, *words):
@@ -21,7 +20,7 @@ class Floor:
 
     def __enter__(self):
         self.address = f"127.0.0.1:{free_port()}"
-        self.process = subprocess.Popen([BENCH, "floor", "--server", self.address, *self.words])
+        self.process = subprocess.Popen([BENCH, "baseline", "--server", self.address, *self.words])
         return self
 
     def __exit__(self, *_):
@@ -29,16 +28,15 @@ class Floor:
         self.process.wait()
 
     def bench(self, *words):
-        """The exit code and the line of figures; tried again while the floor doesn't listen yet."""
-        deadline = time.monotonic() + SECONDS
-        while True:
-            done = subprocess.run([BENCH, *words, "--peer", "floor", "--server", self.address,
+        """The exit code and the line of figures; tried again while the baseline doesn't listen yet."""
+        def measure():
+            done = subprocess.run([BENCH, *words, "--peer", "baseline", "--server", self.address,
                                    "--pid", str(self.process.pid), "--seconds-ms", "300", "--settle-ms", "0"],
                                   capture_output=True, text=True, timeout=SECONDS, check=False)
-            if "Connection refused" not in done.stderr:
-                return done.returncode, json.loads(done.stdout) if done.stdout else done.stderr
-            assert time.monotonic() < deadline and self.process.poll() is None, done.stderr
-            time.sleep(0.02)
+            assert self.process.poll() is None, done.stderr
+            return None if "Connection refused" in done.stderr else done
+        done = wait_until(measure)
+        return done.returncode, json.loads(done.stdout) if done.stdout else done.stderr
 
 
 FANOUT = ["fanout", "--subscribers", "50"]
@@ -48,9 +46,9 @@ UNICAST = ["unicast", "--subscribers", "50", "--publishers", "4", "--in-flight",
 @pytest.mark.parametrize("scenario", [FANOUT, FANOUT + ["--threads", "3", "--publishers", "4"],
                                       FANOUT + ["--in-flight", "1"], ["rate", "--subscribers", "50"],
                                       UNICAST, UNICAST + ["--threads", "3"]], ids=" ".join)
-@pytest.mark.parametrize("floor", [[], ["--coalesced"]], ids=["send each", "coalesced"])
-def test_an_exact_server_is_found_exact(scenario, floor):
-    with Floor(*floor) as server:
+@pytest.mark.parametrize("baseline", [[], ["--coalesced"]], ids=["send each", "coalesced"])
+def test_an_exact_server_is_found_exact(scenario, baseline):
+    with Baseline(*baseline) as server:
         code, figures = server.bench(*scenario)
     assert code == EXACT, figures
     readers = 1 if scenario[0] == "unicast" else 50
@@ -62,7 +60,7 @@ def test_an_exact_server_is_found_exact(scenario, floor):
 @pytest.mark.parametrize("spoil, shown", [("lose", "lost"), ("double", "doubled"), ("swap", "out_of_order")])
 @pytest.mark.parametrize("threads", ["1", "2"])
 def test_a_single_bad_message_in_a_hundred_is_noticed(spoil, shown, threads):
-    with Floor("--coalesced", "--spoil", spoil) as server:
+    with Baseline("--coalesced", "--spoil", spoil) as server:
         code, figures = server.bench(*FANOUT, "--threads", threads)
     assert code == INEXACT, figures
     others = {"lost", "doubled", "out_of_order", "strayed"} - {shown}
@@ -70,7 +68,7 @@ def test_a_single_bad_message_in_a_hundred_is_noticed(spoil, shown, threads):
 
 
 def test_connections_come_and_go():
-    with Floor() as server:
+    with Baseline() as server:
         code, figures = server.bench("connect", "--connections", "500")
         assert code == EXACT and figures["server_cpu_us"] > 0, figures
         code, figures = server.bench("idle", "--connections", "500")
@@ -80,6 +78,6 @@ def test_connections_come_and_go():
 @pytest.mark.parametrize("words", [["fanout", "--subscribers", "0"], ["fanout", "--transport", "poll"],
                                    ["durable", "--batch", "5"], ["nothing"], ["fanout", "--no-such-option", "1"]])
 def test_what_cannot_be_measured_is_refused(words):
-    with Floor() as server:
+    with Baseline() as server:
         code, reason = server.bench(*words)
     assert code == BROKEN and reason.startswith("longwire-bench: ")

@@ -16,8 +16,8 @@ import pytest
 from cut_link import Link
 from longwire_server import LONGWIRE, Server, free_port, is_built
 from mock_server import Mock
+from waiting import SECONDS, wait_until
 
-SECONDS = 60  # longer than anything may take; what hangs is ended and fails
 COMMANDS = ["sub", "pub", "history", "info", "recall"]
 
 
@@ -48,13 +48,6 @@ def lines(server, *words, **more):
 
 def objects(server, *words, **more):
     return [json.loads(line) for line in lines(server, *words, "--format", "json", **more)]
-
-
-def wait_until(what):
-    deadline = time.monotonic() + SECONDS
-    while not what():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 class Running:
@@ -461,8 +454,8 @@ def test_sub_takes_silence_for_a_dead_link(mock):  # threat 29: the client's par
 
 def test_sub_heartbeats_keep_the_link(mock):
     mock.heartbeat = 0.1
-    with Running(mock, "sub", "topic:a", "--after", "0", "--silence", "2", "--count", "1", "--format", "json") as sub:
-        time.sleep(3)  # longer than the silence that would end it: what is awaited is that nothing happens
+    with Running(mock, "sub", "topic:a", "--after", "0", "--silence", "4", "--count", "1", "--format", "json") as sub:
+        time.sleep(5)  # longer than the silence that would end it: what is awaited is that nothing happens
         mock.publish("topic:a", b"x")
         assert len(sub.end()) == 1
         assert sub.err == []

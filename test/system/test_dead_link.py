@@ -4,11 +4,11 @@ import contextlib
 import json
 import os
 import subprocess
-import time
 
 import pytest
 
 from longwire_server import LONGWIRED, Server, is_built
+from waiting import wait_until
 
 SERVER, CLIENT = f"lw-s-{os.getpid()}", f"lw-c-{os.getpid()}"
 ADDRESS, PORT = "10.77.77.1", 8080
@@ -21,7 +21,6 @@ secret = {SECRET}
 rights = publish, subscribe, admin
 """
 AUTH = ["-H", f"Authorization: Bearer {SECRET}"]
-NOTICE_SECONDS = 30  # heartbeat 1 s and grace 1 s, on a machine that may be busy
 
 
 def ip(*words, check=True):
@@ -89,13 +88,6 @@ class Wire:
     def unplug(self):
         ip("-n", CLIENT, "link", "set", "lw-wire-c", "down")
 
-    @staticmethod
-    def until(happens, what):
-        deadline = time.monotonic() + NOTICE_SECONDS
-        while not happens():
-            assert time.monotonic() < deadline, f"waited {NOTICE_SECONDS} s for {what}"
-            time.sleep(0.05)
-
     def publish(self, text):
         assert curl(SERVER, "-d", text, "http://127.0.0.1:8080/v1/channels/topic:wire/messages") != ""
 
@@ -129,14 +121,14 @@ def test_a_link_that_dies_without_a_word_is_noticed(wire, transport):
                    f"ws://{ADDRESS}:{PORT}/v1/ws?channel=topic:wire&access_token={SECRET}"]
     reader = within(CLIENT, *command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        wire.until(lambda: wire.metric(name) == 1, "the reader to come")
+        wait_until(lambda: wire.metric(name) == 1, lambda: "the reader to come")
         closed = wire.metric("longwire_silent_clients_closed_total")
         wire.unplug()
         wire.publish("while the cable was out")
-        wire.until(lambda: wire.metric(name) == 0, "the server to notice")
+        wait_until(lambda: wire.metric(name) == 0, lambda: "the server to notice")
         assert wire.metric("longwire_silent_clients_closed_total") == closed + 1
         wire.plug()
-        wire.until(lambda: curl(CLIENT, f"http://{ADDRESS}:{PORT}/healthz") != "", "the cable to work again")
+        wait_until(lambda: curl(CLIENT, f"http://{ADDRESS}:{PORT}/healthz") != "", lambda: "the cable to work again")
         seqs = wire.seqs(0)
         assert seqs == list(range(1, len(seqs) + 1)) and seqs
     finally:

@@ -11,13 +11,13 @@ import pathlib
 import shutil
 import subprocess
 import tempfile
-import time
 import urllib.parse
 import urllib.request
 
 import pytest
 
 from longwire_server import Server, is_built
+from waiting import SECONDS, wait_until
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="python3-selenium is not installed")
 from selenium.webdriver.chrome.service import Service
@@ -31,7 +31,6 @@ pytestmark = [
     pytest.mark.skipif(not CHROMIUM or not CHROMEDRIVER, reason="chromium and chromium-driver are not installed"),
 ]
 
-SECONDS = 30    # longer than anything may take
 TRANSPORTS = ["websocket", "sse", "poll"]
 DESKTOP, PHONE, NARROW = (1280, 900), (390, 844), (320, 640)
 SECRET = "a-secret-for-the-page"
@@ -122,10 +121,7 @@ class Page:
         return self.browser.execute_script("return document.activeElement.id")
 
     def until(self, what, why):
-        deadline = time.monotonic() + SECONDS
-        while not what():
-            assert time.monotonic() < deadline, f"{why()}"
-            time.sleep(0.02)
+        wait_until(what, why)
 
     def until_state(self, state):
         self.until(lambda: self.at("wire").get_attribute("data-state") == state,

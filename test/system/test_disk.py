@@ -22,25 +22,16 @@ import urllib.request
 
 import pytest
 
+from hanging_server import FAULTY_DISK, HangingServer, Waiting, needs_faulty_disk
 from longwire_client import TRANSPORTS, Api, Reader, audit_history, audit_reader, event_of
-from longwire_server import BUILD, LONGWIRED, Server, is_built
+from longwire_server import LONGWIRED, Server, is_built
 from strace_server import StracedServer, needs_strace, strace
+from waiting import SECONDS, wait_until
 
 pytestmark = pytest.mark.skipif(not is_built(), reason="no longwired is built")
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount")
 
-FAULTY_DISK = BUILD / "faulty_disk.so"
-needs_faulty_disk = pytest.mark.skipif(not FAULTY_DISK.exists(), reason="faulty_disk.so is not built")
-SECONDS = 30
 SEED = int(os.environ.get("LW_SEED", random.randrange(1 << 32)))
-
-
-def wait_until(what, seconds=SECONDS):
-    deadline = time.monotonic() + seconds
-    while not (got := what()):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    return got
 
 
 class Publishers:
@@ -175,47 +166,6 @@ def test_it_stops_though_its_log_cannot_be_read(tmp_path):
         reader.close()
 
 
-class HangingServer(Server):
-    """hang() makes its disk take whatever is written and never finish a sync, until go_on()."""
-
-    def __init__(self, home, **more):
-        self.control, data = home / "control", home / "data"
-        super().__init__(data=data, env={
-            "LD_PRELOAD": str(FAULTY_DISK), "FAULTY_DISK_CONTROL": str(self.control), "FAULTY_DISK_UNDER": str(data),
-            "ASAN_OPTIONS": "verify_asan_link_order=0"}, **more)
-
-    def hang(self):
-        self.control.write_text("sync HANG")
-
-    def go_on(self):
-        self.control.unlink(missing_ok=True)
-
-
-class Waiting:
-    """Publishes on connections of their own that wait for their answers."""
-
-    def __init__(self, server, channel, count):
-        self.answers = {}
-        self.threads = [threading.Thread(target=self.publish, args=(server, channel, b"waiting-%d" % number))
-                        for number in range(count)]
-
-    def publish(self, server, channel, payload):
-        with contextlib.closing(Api(server.url)) as api, contextlib.suppress(OSError, http.client.HTTPException):
-            self.answers[payload] = api.publish(channel, payload)
-
-    def __enter__(self):
-        for thread in self.threads:
-            thread.start()
-        return self
-
-    def wait(self):
-        for thread in self.threads:
-            thread.join()
-
-    def __exit__(self, *_):
-        self.wait()
-
-
 WAITING_MAX = 16
 
 
@@ -262,8 +212,8 @@ def test_a_disk_that_never_finishes(tmp_path):
 
 @needs_faulty_disk
 def test_it_stops_though_its_disk_never_finishes(tmp_path):
-    """Threat 24: after stop_timeout_s and a little, with status 1 and a word in the log. Nobody was told that the message
-    is there."""
+    """Threat 24: after stop_timeout_s and a little, with status 1 and a word in the log. Nobody was told that the
+    message is there."""
     with HangingServer(tmp_path, flags=["--stop-timeout-s", "1"]) as server, contextlib.closing(Api(server.url)) as api:
         assert api.publish("topic:h", b"before").status == 201
         server.hang()

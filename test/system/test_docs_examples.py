@@ -18,8 +18,8 @@ import jsonschema
 import pytest
 
 from longwire_server import BUILD, ROOT, Server
+from waiting import SECONDS
 
-SECONDS = 20
 PAGES = ["README.md", "docs/http-api.md"]
 
 EXAMPLE = re.compile(r"<!-- (?P<mark>run|kill the server and start it again) -->\n"

@@ -8,20 +8,19 @@ import contextlib
 import os
 import random
 import shutil
-import threading
 import time
 
 import pytest
 
+from hanging_server import HangingServer, Waiting, needs_faulty_disk
 from longwire_client import TRANSPORTS, Api, Publisher, Reader, audit_history, audit_reader, event_of
 from longwire_server import Server, is_built
-from strace_server import needs_strace, strace
+from waiting import wait_until
 
 pytestmark = pytest.mark.skipif(not is_built(), reason="no longwired is built")
 
 KILL_ROUNDS = int(os.environ.get("LW_KILL_ROUNDS", "20"))
 SEED = int(os.environ.get("LW_SEED", random.randrange(1 << 32)))
-RESTART_SECONDS_MAX = 10   # 2 s are promised on a free machine without sanitizers
 
 
 def test_kill_minus_nine_at_random_moments_loses_nothing():
@@ -64,7 +63,7 @@ def test_kill_minus_nine_at_random_moments_loses_nothing():
         api.close()
         print(f"{total} messages, {sum(p.replayed for p in publishers)} repeats recognised, "
               f"slowest restart {max(restarts):.2f} s")
-        assert total >= KILL_ROUNDS and max(restarts) < RESTART_SECONDS_MAX
+        assert total >= KILL_ROUNDS
         assert all(len(reader.breaks) >= KILL_ROUNDS for reader in readers), "the readers were not cut off"
 
 
@@ -148,63 +147,41 @@ def test_durable_namespaces_keep_their_epoch_and_go_on_counting(kind):
         api.close()
 
 
-SYNC_DELAY_SECONDS = 1.0
-
-
-@needs_strace
-def test_no_answer_before_the_disk_has_it():
-    """Every fsync and fdatasync is held for a second: the durable publish waits it out; memory channels, readers and
-    history don't wait for the disk."""
-    held = f"inject=fsync,fdatasync:delay_enter={int(SYNC_DELAY_SECONDS * 1e6)}"
-    with Server() as server, strace(server, held):
-        api, answers, began = Api(server.url), [], time.monotonic()
-
-        def publish():
-            with contextlib.closing(Api(server.url)) as other:
-                answers.append((other.publish("topic:slow", b"durable").status, time.monotonic() - began))
-        with Reader(server.url, "ws", ["topic:slow", "live:quick"]) as reader:
-            reader.wait_for(lambda: len(reader.others) == 3)  # connected, subscribed twice
-            began, quick, thread = time.monotonic(), 0, threading.Thread(target=publish)
-            thread.start()
-            while not answers:
+@needs_faulty_disk
+def test_no_answer_before_the_disk_has_it(tmp_path):
+    """While no fsync and no fdatasync comes to its end the durable publish waits; memory channels, readers and history
+    don't wait for the disk."""
+    with HangingServer(tmp_path) as server, contextlib.closing(Api(server.url)) as api, \
+            Reader(server.url, "ws", ["topic:slow", "live:quick"]) as reader:
+        reader.wait_for(lambda: len(reader.others) == 3)  # connected, subscribed twice
+        server.hang()
+        with Waiting(server, "topic:slow", 1) as waiting:
+            wait_until(lambda: api.metrics()["longwire_publishes_waiting"] == 1)
+            for number in range(1, 21):
                 assert api.publish("live:quick", b"memory").status == 201
-                shown = len(api.history_all("topic:slow")) + reader.count("topic:slow")
-                if time.monotonic() - began < SYNC_DELAY_SECONDS:  # so it can't have been durable when we looked
-                    assert shown == 0, "what is not durable is shown"
-                    quick += 1
-            thread.join()
-            reader.wait_head("topic:slow", 1)
-        (status, took), = answers
-        assert status == 201 and took >= SYNC_DELAY_SECONDS
-        assert quick >= 20, f"memory channels and history waited for the disk: {quick} answers in {took:.1f} s"
-        api.close()
+                reader.wait_head("live:quick", number)
+                shown = len(api.history_all("topic:slow")) + reader.count("topic:slow") + len(waiting.answers)
+                assert shown == 0, "what is not durable is shown"
+            server.go_on()
+        assert [answer.status for answer in waiting.answers.values()] == [201]
+        reader.wait_head("topic:slow", 1)
 
 
-@needs_strace
-def test_publishes_share_syncs():
-    """64 publishers on a disk whose sync takes 20 ms: many acknowledgements for each sync."""
-    with Server() as server, strace(server, "inject=fsync,fdatasync:delay_enter=20000"):
-        each, count = 20, 64
-
-        def publish(number):
-            with contextlib.closing(Api(server.url)) as api:
-                assert all(api.publish(f"topic:{number}", b"%d" % i).status == 201 for i in range(each))
-                done.append(number)
-        done = []
-        threads = [threading.Thread(target=publish, args=(number,)) for number in range(count)]
-        began = time.monotonic()
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert len(done) == count
-        with contextlib.closing(Api(server.url)) as api:
-            metrics = api.metrics()
-        published = metrics['longwire_publishes_total{store="durable"}']
-        batches, syncs = metrics["longwire_store_batches_total"], metrics["longwire_store_sync_seconds_count"]
-        print(f"{published:.0f} publishes, {batches:.0f} batches, {syncs:.0f} syncs, {time.monotonic() - began:.1f} s")
-        assert published == each * count
-        assert batches * 4 <= published and syncs * 4 <= published
+@needs_faulty_disk
+def test_publishes_share_syncs(tmp_path):
+    """Whoever comes while a sync is under way shares the next one."""
+    count = 64
+    with HangingServer(tmp_path) as server, contextlib.closing(Api(server.url)) as api:
+        before = api.metrics()
+        server.hang()
+        with Waiting(server, "topic:many", count) as waiting:
+            wait_until(lambda: api.metrics()["longwire_publishes_waiting"] == count)
+            server.go_on()
+        assert [answer.status for answer in waiting.answers.values()] == [201] * count
+        after = api.metrics()
+    done = {name: after[name] - before[name] for name in (
+        'longwire_publishes_total{store="durable"}', "longwire_store_batches_total", "longwire_store_sync_seconds_count")}
+    assert list(done.values()) == [count, 2, 2], done
 
 
 def test_a_batch_is_numbered_in_order_and_survives_kill():
@@ -225,7 +202,7 @@ def test_a_batch_is_numbered_in_order_and_survives_kill():
 def test_who_comes_while_news_come_is_not_left_waiting():
     """A cursor that the loop must ask about first (of another life, or beyond the head), in the midst of deliveries:
     the reader hears at once, not at its next heartbeat."""
-    with Server() as server, contextlib.ExitStack() as stack:
+    with Server(flags=["--heartbeat-s", "3600"]) as server, contextlib.ExitStack() as stack:
         first = stack.enter_context(Reader(server.url, "ndjson", ["live:busy"]))
         stack.enter_context(Publisher(server.url, "p", "live:busy", has_keys=False))
         first.wait_for(lambda: first.count("live:busy") > 100)
@@ -234,5 +211,5 @@ def test_who_comes_while_news_come_is_not_left_waiting():
                 readers = [crowd.enter_context(Reader(server.url, transport, ["live:busy"], after=10 ** 9))
                            for transport in ("ws", "sse", "ndjson", "multipart", "poll") for _ in range(4)]
                 for reader in readers:
-                    reader.wait_for(lambda r=reader: len(r.of("live:busy")) > 2, seconds=10)
+                    reader.wait_for(lambda r=reader: len(r.of("live:busy")) > 2)
                     assert reader.gaps("live:busy")[0]["why"] == "ahead", reader.transport

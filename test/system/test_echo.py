@@ -6,8 +6,9 @@ import random
 import pytest
 
 from longwire_server import Server
+from waiting import wait_until
 from wire import (BINARY, CLOSE, CONT, PING, PONG, TEXT, Wire, Ws, fresh, handshake_bytes, metric, path_of, request,
-                  request_bytes, wait_until, ws_frame)
+                  request_bytes, ws_frame)
 
 MB = 1024 * 1024
 ECHO_MAX = 32 * MB

@@ -6,7 +6,8 @@ import pytest
 
 from longwire_server import Server
 from strace_server import needs_strace, strace
-from wire import (READERS, Closed, Wire, fresh, history, metric, path_of, publish, query_of, request_bytes, wait_until)
+from waiting import wait_until
+from wire import READERS, Closed, Wire, fresh, history, metric, path_of, publish, query_of, request_bytes
 
 pytestmark = needs_strace
 ROUNDS = 6

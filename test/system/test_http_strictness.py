@@ -10,8 +10,9 @@ import time
 import pytest
 
 from longwire_server import ROOT, Server, free_port
+from waiting import wait_until
 from wire import (READERS, Closed, Sse, Wire, Ws, fresh, handshake_bytes, history, metric, path_of, publish,
-                  publish_many, query_of, request, request_bytes, wait_until)
+                  publish_many, query_of, request, request_bytes)
 
 
 @pytest.fixture(name="server", scope="module")
@@ -278,7 +279,7 @@ def test_half_a_request_is_408(hasty, data):
             wire.answer().want(200)
         wire.answer().want_problem(408)
         wire.want_closed()
-        assert 0.9 < time.monotonic() - start < 10
+        assert time.monotonic() - start > 0.9
 
 
 @pytest.mark.parametrize("data", [GET + b"X: " + b"y" * 1000, POST + b"Content-Length: 1000\r\n\r\n" + b"x" * 999])
@@ -294,16 +295,14 @@ def test_a_trickle_is_no_excuse(hasty, data):
             except TimeoutError:
                 pass
         assert got.startswith(b"HTTP/1.1 408 ")
-        assert 0.9 < time.monotonic() - start < 10
+        assert time.monotonic() - start > 0.9
 
 
 def test_idle_connections_are_closed_without_a_word(hasty):
     with Wire(hasty) as silent, Wire(hasty) as done:
         done.ask("GET", "/healthz").want(200)
-        start = time.monotonic()
         silent.want_closed()
         done.want_closed()
-        assert time.monotonic() - start < 10
 
 
 def test_a_subscriber_and_a_slow_answer_are_not_hurried(hasty):
@@ -558,7 +557,7 @@ events {{}}
 http {{
     access_log off; client_body_temp_path {home}/a; proxy_temp_path {home}/b; fastcgi_temp_path {home}/c;
     uwsgi_temp_path {home}/d; scgi_temp_path {home}/e;
-    proxy_read_timeout 3s;
+    proxy_read_timeout 6s;
     server {{ listen 127.0.0.1:{port}; location / {{ proxy_pass http://127.0.0.1:{target}; }} }}
 }}
 """
@@ -594,7 +593,7 @@ def test_nginx_with_its_defaults(tmp_path):
                 publish(server, "topic:a", b"singly")
                 assert reader.next()["payload"] == b"singly"  # it came although nothing came behind it
                 if name == "sse":
-                    for _ in range(5):  # longer than proxy_read_timeout
+                    for _ in range(8):  # longer than proxy_read_timeout
                         reader.wait_for_beat()
                 publish(server, "topic:a", b"1")
                 assert reader.next()["payload"] == b"1"

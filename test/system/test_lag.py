@@ -15,6 +15,7 @@ import pytest
 
 from longwire_client import Api, Place, Reader, event_of, follow
 from longwire_server import Server, is_built
+from waiting import SECONDS, wait_until
 
 pytestmark = pytest.mark.skipif(not is_built(), reason="no longwired is built")
 
@@ -22,7 +23,6 @@ LAG_BYTES = int(os.environ.get("LW_LAG_MB", "24")) << 20
 PAYLOAD_BYTES = 2 * 1024
 BATCH = 200
 STALLED = 300  # many: what each holds is to stand out from the 2 MB or so that come and go in the server anyhow
-SECONDS = 60
 RING_COUNT = 3000  # 6 MB: more than the kernel ever takes for one reader (tcp_wmem), so who stopped stays behind
 PER_READER_BYTES_MAX = 64 * 1024  # all that the server grew by, its own warming up to reading the log included
 MORE_BYTES_MAX = 16 * 1024    # a reader, when it misses as much again
@@ -60,10 +60,7 @@ def held_bytes(pid):
 
 
 def wait_metric(api, name, wanted):
-    deadline = time.monotonic() + SECONDS
-    while (now := api.metrics())[name] != wanted:
-        assert time.monotonic() < deadline, (name, now[name])
-        time.sleep(0.02)
+    wait_until(lambda: api.metrics()[name] == wanted, lambda: (name, api.metrics()[name]))
 
 
 def publish_much(api, channel, start, count, keep_up=lambda head: None, size=PAYLOAD_BYTES, batch=BATCH):

@@ -14,7 +14,7 @@ import pytest
 import longwire_server
 from longwire_client import Publisher, Reader
 from longwire_server import Server, ServerError, is_built
-from wire import wait_until
+from waiting import wait_until
 
 HEALTHY = """#!{python}
 import http.server, os, signal, sys

@@ -15,17 +15,16 @@ import re
 import resource
 import socket
 import struct
-import time
 
 import pytest
 
 from longwire_client import Api, Place, Reader, audit_history, follow_ndjson
 from longwire_server import BUILD, LONGWIRED, Server, is_built
+from waiting import SECONDS, wait_until
 from wire import handshake_bytes
 
 pytestmark = pytest.mark.skipif(not is_built(), reason="no longwired is built")
 
-SECONDS = 30
 MB = 1024 * 1024
 LIMIT_MB = 256
 # What an operator of so small a machine would write (docs/operations.md, "How much machine").
@@ -36,13 +35,6 @@ CGROUPS = pathlib.Path("/sys/fs/cgroup")
 
 def is_sanitized():
     return b"__asan_init" in LONGWIRED.read_bytes()
-
-
-def wait_until(what):
-    deadline = time.monotonic() + SECONDS
-    while not what():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 class Cage:
@@ -259,10 +251,7 @@ def test_no_memory_is_the_end_and_loses_nothing(tmp_path):
             work(server, answered)
             server.may_end()
             server.fail_allocation(number)
-            deadline = time.monotonic() + SECONDS
-            while not server.has_failed():
-                assert time.monotonic() < deadline, number
-                work(server, answered)
+            wait_until(lambda at=server: work(at, answered) or at.has_failed(), lambda at=number: at)
             wait_until(lambda at=server: at.has_ended() or at.is_healthy())
             if server.has_ended():
                 assert re.search(LAST_WORDS, server.log()), (number, server.log()[-1000:])

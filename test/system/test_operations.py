@@ -19,11 +19,10 @@ import pytest
 from longwire_client import TRANSPORTS, Api, Place, Publisher, Reader, RefusedError, WebSocket, audit_history
 from longwire_server import LONGWIRE, LONGWIRED, Server, is_built
 from strace_server import needs_strace, strace
-from wire import wait_until
+from waiting import SECONDS, wait_until
 
 pytestmark = pytest.mark.skipif(not is_built(), reason="no longwired is built")
 
-SECONDS = 30
 
 
 def run(*words, env=None, config=None, tmp_path=None):
@@ -383,10 +382,7 @@ def check_histogram(name, samples):
 
 
 def wait_metrics(api, what):
-    deadline = time.monotonic() + SECONDS
-    while not what(now := api.metrics()):
-        assert time.monotonic() < deadline, now
-        time.sleep(0.01)
+    wait_until(lambda: what(api.metrics()), api.metrics)
 
 
 def test_metrics_are_prometheus_text_and_count_right():
@@ -626,10 +622,8 @@ def test_without_standard_descriptors_its_words_reach_no_file_of_its_own(tmp_pat
     words = [LONGWIRED, "--http", "127.0.0.1:0", "--data", str(tmp_path / "data")]
     with subprocess.Popen(["sh", "-c", 'exec "$@" 0<&- 1>&- 2>&-', "sh", *words]) as process:
         try:
-            deadline = time.monotonic() + SECONDS
-            while not (tmp_path / "data" / "synced").exists():
-                assert process.poll() is None and time.monotonic() < deadline
-                time.sleep(0.01)
+            wait_until(lambda: (tmp_path / "data" / "synced").exists() or process.poll() is not None)
+            assert process.poll() is None
         finally:
             process.terminate()
         assert process.wait(SECONDS) == 0
@@ -674,10 +668,7 @@ def test_out_of_descriptors():
         reader.wait_head("topic:d", 1)
         resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (200, 200))
         crowd = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(500)]
-        deadline = time.monotonic() + SECONDS
-        while "accepting_rests" not in server.log():
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        wait_until(lambda: "accepting_rests" in server.log())
         # Ten tries a second and listener, and the clocks' ticks; who doesn't rest turns ten thousand times.
         assert 0 < turns_in_a_second(server) < 1000
         assert api.publish("topic:d", b"meanwhile").status == 201
@@ -703,9 +694,7 @@ def first_answer(server):
 def test_a_connection_too_many_is_told_why_and_when_to_come_again():
     with Server(flags=["--connections-max", "2"]) as server, contextlib.closing(Api(server.url)) as api, \
             contextlib.closing(Api(server.url)) as other:
-        deadline = time.monotonic() + SECONDS
-        while api.metrics()["longwire_http_connections"] != 1:  # the start's own are closed
-            assert time.monotonic() < deadline
+        wait_metrics(api, lambda now: now["longwire_http_connections"] == 1)  # the start's own are closed
         assert other.get("/healthz").status == 200
         status, fields, body = first_answer(server)
         assert (status, fields["Content-Type"], fields["Retry-After"]) == (503, "application/problem+json", "5")
@@ -714,11 +703,10 @@ def test_a_connection_too_many_is_told_why_and_when_to_come_again():
         assert api.metrics()["longwire_http_connections_refused_total"] == 1
         assert "event=connection_refused" in server.log()
         other.close()
-        while first_answer(server)[0] != 200:
-            assert time.monotonic() < deadline
+        wait_until(lambda: first_answer(server)[0] == 200)
 
 
-PAUSE = int(os.environ.get("LW_PAUSE_SECONDS", "5"))
+PAUSE = int(os.environ.get("LW_PAUSE_SECONDS", "8"))
 
 
 class Paused:

@@ -1,19 +1,19 @@
 """The proxies of docs/operations.md, with the very configuration that stands there: messages come singly, and WebSockets
 pass (threat 84)."""
 import asyncio
+import contextlib
 import http.client
 import json
 import re
 import shutil
 import subprocess
-import time
 
 import pytest
 import websockets
 
 from longwire_server import ROOT, Server, free_port
+from waiting import SECONDS, wait_until
 
-SECONDS = 20
 PAGE = (ROOT / "docs" / "operations.md").read_text()
 
 
@@ -43,15 +43,12 @@ def ask(port, method, path, body=None, headers=None):
 
 
 def wait_until_it_serves(port, process):
-    deadline = time.monotonic() + SECONDS
-    while True:
-        try:
-            if ask(port, "GET", "/readyz").status == 200:
-                return
-        except OSError:
-            pass
-        assert process.poll() is None and time.monotonic() < deadline, "the proxy does not serve"
-        time.sleep(0.02)
+    def serves():
+        assert process.poll() is None, "the proxy has ended"
+        with contextlib.suppress(OSError):
+            return ask(port, "GET", "/readyz").status == 200
+        return False
+    wait_until(serves)
 
 
 @pytest.fixture(name="server", scope="module")

@@ -12,10 +12,10 @@ import pytest
 
 from longwire_client import TRANSPORTS, Api, Reader, RefusedError, WebSocket
 from longwire_server import Server, is_built
+from waiting import SECONDS, wait_until
 
 pytestmark = pytest.mark.skipif(not is_built(), reason="no longwired is built")
 
-SECONDS = 30
 OLD, NEW, OPS = "old-secret-0123456789", "new-secret-0123456789", "ops-secret-0123456789"
 
 
@@ -54,10 +54,7 @@ class Reloadable(Server):
         path.rename(self.config_path)
 
     def wait_for(self, what):
-        deadline = time.monotonic() + SECONDS
-        while not what():
-            assert time.monotonic() < deadline, self.log()
-            time.sleep(0.005)
+        wait_until(what, self.log)
 
     def hang_up(self):
         """SIGHUP; what the log says of it: event, rest of the line."""
@@ -362,11 +359,11 @@ def test_a_storm_of_reloads_under_load():
                 goal = len(answered) + 5
                 server.wait_for(lambda: len(answered) >= goal or failures)
             server.write(BASE + key("old", OLD) + key("new", NEW))
-            deadline = time.monotonic() + SECONDS
             with contextlib.closing(Api(server.url, NEW)) as api:
-                while api.publish("topic:end", b"x").status != 201:  # the last of the storm may read before the writing
-                    assert time.monotonic() < deadline
+                def is_let_in():  # the last of the storm may have read the file before it was written
                     server.process.send_signal(signal.SIGHUP)
+                    return api.publish("topic:end", b"x").status == 201
+                wait_until(is_let_in)
         finally:
             stop.set()
             for thread in threads:

@@ -4,8 +4,8 @@ import shutil
 import urllib.request
 
 from longwire_server import Server
+from waiting import SECONDS
 
-SECONDS = 20
 CHANNEL = "/v1/channels/topic:a/messages"
 
 

@@ -11,10 +11,10 @@ import pytest
 
 from longwire_client import TRANSPORTS, Api, Reader, event_of
 from longwire_server import Server, is_built
+from waiting import SECONDS, wait_until
 
 pytestmark = pytest.mark.skipif(not is_built(), reason="no longwired is built")
 
-SECONDS = 30
 CONFIG = """
 [namespace few]
 keep_count = 50
@@ -59,13 +59,10 @@ def check_events(events, head, next_seq=1, whys=("trimmed", "expired")):
 
 def wait_kept(api, channel, at_most):
     """Until retention, which runs beside, has let go of the rest."""
-    deadline = time.monotonic() + SECONDS
-    while True:
+    def page_of_few():
         page = api.history(channel, after=0, limit=1000)
-        if sum(entry["type"] == "message" for entry in page["messages"]) <= at_most:
-            return page
-        assert time.monotonic() < deadline, (page["first"], page["head"])
-        time.sleep(0.05)
+        return page if sum(entry["type"] == "message" for entry in page["messages"]) <= at_most else None
+    return wait_until(page_of_few)
 
 
 @pytest.mark.parametrize("channel, kept", [("few:a", 50), ("light:a", 50), ("young:a", 0), ("ring:a", 50)])
@@ -136,11 +133,8 @@ def test_disk_space_comes_back():
         assert most >= count * 100000 * 9 // 10
         server.config = "[namespace few]\nkeep_count = 10\n"
         server.restart()
-        deadline = time.monotonic() + SECONDS
-        while (now := directory_bytes(server.data)) > at_most:
-            assert time.monotonic() < deadline, f"{now >> 20} MB of {most >> 20} MB"
-            time.sleep(0.1)
-        print(f"{most >> 20} MB, then {now >> 20} MB")
+        wait_until(lambda: directory_bytes(server.data) <= at_most,
+                   lambda: f"{directory_bytes(server.data) >> 20} MB of {most >> 20} MB")
         with contextlib.closing(Api(server.url)) as api:
             messages = check_events([event_of(entry) for entry in wait_kept(api, "few:big", 10)["messages"]], count)
         assert messages == list(range(count - 9, count + 1))

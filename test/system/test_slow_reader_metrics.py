@@ -1,25 +1,17 @@
 """What a slow reader got is counted like what others got: the frames of a write that the socket took only in part."""
 import re
 import socket
-import time
 import urllib.request
 
 from longwire_server import Server
+from waiting import SECONDS, wait_until
 
-SECONDS = 30
 COUNT, BYTES = 200, 100_000
 
 
 def metric(server, name):
     with urllib.request.urlopen(server.url + "/metrics", timeout=SECONDS) as answer:
         return int(re.search(rf"^{re.escape(name)} (\d+)$", answer.read().decode(), re.M)[1])
-
-
-def wait_until(is_so, what):
-    deadline = time.monotonic() + SECONDS
-    while not is_so():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.02)
 
 
 def test_deliveries_of_a_slow_reader_are_counted():

@@ -9,12 +9,12 @@ import pytest
 
 from longwire_client import TRANSPORTS, Api, Reader, audit_history, audit_reader
 from longwire_server import BUILD, Server, is_built
+from waiting import wait_until
 
 LEAPING_CLOCK = BUILD / "leaping_clock.so"
 pytestmark = [pytest.mark.skipif(not is_built(), reason="no longwired is built"),
               pytest.mark.skipif(not LEAPING_CLOCK.exists(), reason="leaping_clock.so is not built")]
 
-SECONDS = 30
 HOUR = 3600
 YEARS = 10 * 365 * 24 * HOUR  # 315,360,000 seconds
 CONFIG = """
@@ -36,14 +36,6 @@ class LeapingServer(Server):
     def leap(self, seconds):
         with open(self.control, "r+b") as control:  # in place: the server has it mapped
             control.write(struct.pack("=q", seconds))
-
-
-def wait_until(what, seconds=SECONDS):
-    deadline = time.monotonic() + seconds
-    while not (got := what()):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    return got
 
 
 class Publisher:

@@ -14,8 +14,8 @@ import pytest
 import websockets
 
 from longwire_server import BUILD, ROOT, Server
+from waiting import SECONDS
 
-SECONDS = 20
 TRANSCRIPT = BUILD / "test" / "transcript"
 
 

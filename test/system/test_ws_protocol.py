@@ -7,12 +7,11 @@ import time
 import pytest
 
 from longwire_server import Server
+from waiting import wait_until
 from wire import (BINARY, CLOSE, CONT, PING, PONG, TEXT, Wire, Ws, fresh, handshake_bytes, history, metric, path_of,
-                  publish, publish_many, query_of, request, request_bytes, wait_until, ws_frame)
+                  publish, publish_many, query_of, request, request_bytes, ws_frame)
 
 LIMITS = """
-heartbeat_s = 1
-pong_timeout_s = 1
 frame_bytes_max = 64K
 channels_per_connection_max = 3
 """
@@ -525,21 +524,20 @@ def test_a_handshake_behind_pipelined_requests(server):  # threats 53, 75
 
 # --- silence and floods (threat 74) ----------------------------------------------------------------------------------
 
-def test_a_client_that_never_answers_a_ping_is_closed(limited):
-    before = metric(limited, "longwire_silent_clients_closed_total")
-    with RawWs(limited) as ws:
+def test_a_client_that_never_answers_a_ping_is_closed():
+    with Server(config="heartbeat_s = 1\npong_timeout_s = 1\n") as server, RawWs(server) as ws:
         ws.want_type("connected")
         start = time.monotonic()
         ws.want(PING)
         ws.rest()
-        assert 1.5 < time.monotonic() - start + 1 < 15
-    assert metric(limited, "longwire_silent_clients_closed_total") == before + 1
+        assert time.monotonic() - start > 0.5
+        assert metric(server, "longwire_silent_clients_closed_total") == 1
 
 
-def test_a_client_that_answers_stays(limited):
-    with RawWs(limited) as ws:
+def test_a_client_that_answers_stays():
+    with Server(config="heartbeat_s = 1\npong_timeout_s = 5\n") as server, RawWs(server) as ws:
         ws.want_type("connected")
-        for _ in range(4):
+        for _ in range(7):  # longer than pong_timeout_s
             ws.send(ws_frame(PONG, ws.want(PING)))
         ws.send(ws_frame(TEXT, PING_TEXT))
         ws.want_type("pong")

@@ -16,7 +16,6 @@ import os
 import re
 import socket
 import struct
-import time
 import urllib.parse
 
 import websockets.client
@@ -24,7 +23,8 @@ import websockets.connection
 import websockets.frames
 import websockets.uri
 
-SECONDS = 20       # longer than anything may take; what hangs fails
+from waiting import SECONDS, wait_until
+
 CONT, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
 JSON_MEDIA = re.compile(r"application/json(\s*;.*)?|[^;]+\+json(\s*;.*)?", re.IGNORECASE)
 FIELD_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+): ?([\t\x20-\x7e\x80-\xff]*)")
@@ -641,14 +641,6 @@ def handshake_bytes(path="/v1/ws", **fields):
 
 
 # --- waiting ----------------------------------------------------------------------------------------------------------
-
-def wait_until(what, seconds=SECONDS):
-    deadline = time.monotonic() + seconds
-    while not (value := what()):
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.01)
-    return value
-
 
 def metric(server, name):
     """The sum of a metric over its labels."""

@@ -196,16 +196,18 @@ static void read_resume(struct dialect_scratch *scratch, struct span resume, str
     static const struct json_limits limits = { .depth_kept = 2, .members_max = MEMBERS_MAX };
     struct json_doc                *doc    = &scratch->doc;
     const struct json_token        *root   = json_parse(resume, &limits, doc) ? json_root(doc) : NULL;
-    struct client_place            *places = scratch_places(scratch, root == NULL ? 1 : root->count / 2 + 1);
+    bool                            is_map = root != NULL && root->type == JSON_OBJECT;
+    struct client_place            *places = scratch_places(scratch, is_map ? (size_t)root->count + 1 : 1);
 
     connect->places = places;
-    if (root == NULL || root->type != JSON_OBJECT) {
+    if (!is_map) {
         places[0]            = (struct client_place){ .fault = resume_is };
         connect->place_count = root == NULL || root->type != JSON_NULL;
         return;
     }
     for (const struct json_token *name = json_first(doc, root), *place; name != NULL; name = json_next(doc, root, place)) {
         place = json_next(doc, root, name);
+        must(connect->place_count < scratch->place_max);
         read_resume_place(scratch, name, place, &places[connect->place_count++]);
     }
     connect->is_resuming = connect->place_count > 0;

@@ -1,0 +1,191 @@
+/* The JSON dialect alone: what a frame becomes, and what an event is written as. No client, no link. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/must.h"
+#include "session/dialect.h"
+
+#include <cmocka.h>
+
+enum { TEXT_BYTES_MAX = 1 << 16 };
+
+static void put_start(struct buf *into, const struct start *start)
+{
+    static const char *const kinds[] = { [START_NOW] = "now", [START_AFTER] = "after", [START_LAST] = "last" };
+
+    buf_putf(into, "%s %llu epoch %llx", kinds[start->kind], (unsigned long long)start->seq,
+             (unsigned long long)start->epoch);
+}
+
+static void put_connect(struct buf *into, const struct client_connect *connect)
+{
+    buf_putf(into, "connect token(%.*s)%s", SPAN_ARG(connect->token), connect->is_resuming ? " resumes" : "");
+    for (size_t i = 0; i < connect->place_count; i++) {
+        const struct client_place *place = &connect->places[i];
+        if (place->fault != NULL) {
+            buf_put_lit(into, "; faulty");
+            continue;
+        }
+        buf_putf(into, "; %.*s ", SPAN_ARG(place->channel));
+        put_start(into, &place->start);
+    }
+}
+
+static void put_publish(struct buf *into, const struct client_publish *publish)
+{
+    buf_putf(into, "publish %.*s (%.*s) %.*s key(%.*s)", SPAN_ARG(publish->channel), SPAN_ARG(publish->payload),
+             SPAN_ARG(publish->media), SPAN_ARG(publish->key));
+    if (publish->has_ttl)
+        buf_putf(into, " ttl %llu", (unsigned long long)publish->ttl_s);
+}
+
+static void put_command(struct buf *into, const struct client_command *command)
+{
+    switch (command->kind) {
+    case CLIENT_CONNECT: put_connect(into, &command->connect); break;
+    case CLIENT_SUBSCRIBE:
+        buf_putf(into, "subscribe %.*s ", SPAN_ARG(command->subscribe.channel));
+        put_start(into, &command->subscribe.start);
+        break;
+    case CLIENT_UNSUBSCRIBE: buf_putf(into, "unsubscribe %.*s", SPAN_ARG(command->unsubscribe)); break;
+    case CLIENT_PUBLISH: put_publish(into, &command->publish); break;
+    case CLIENT_CURSOR: buf_put_lit(into, "cursor"); break;
+    case CLIENT_PING: buf_put_lit(into, "ping"); break;
+    case CLIENT_COMMAND_COUNT: fail();
+    }
+}
+
+/* What the dialect makes of a frame, in words. */
+static void put_reading(struct buf *into, struct dialect_scratch *scratch, struct span frame)
+{
+    struct client_command command;
+    struct client_fault   fault;
+
+    if (json_dialect.read(scratch, frame, &command, &fault))
+        put_command(into, &command);
+    else
+        buf_putf(into, "%u %s%s", fault.code, fault.reason, fault.close_reason == NULL ? "" : ", and ends");
+    if (command.ref.len > 0)
+        buf_putf(into, " ref %.*s", SPAN_ARG(command.ref));
+}
+
+static void a_frame_becomes_a_command(void **state)
+{
+    (void)state;
+    static const char publish_takes[] =
+        "400 publish takes channel, one of data and data_base64, and perhaps media, ttl, key, ref";
+    static const char subscribe_takes[] = "400 subscribe takes channel, perhaps after (with epoch) or last, and ref";
+    static const struct { const char *frame, *want; } rows[] = {
+        { "{\"type\":\"ping\",\"ref\":[1]}", "ping ref [1]" },
+        { "{\"type\":\"cursor\"}", "cursor" },
+        { "{\"type\":\"subscribe\",\"channel\":\"topic:a\"}", "subscribe topic:a now 0 epoch 0" },
+        { "{\"type\":\"subscribe\",\"channel\":\"topic:\\u0061\",\"after\":7,\"epoch\":\"00000000000000ff\"}",
+          "subscribe topic:a after 7 epoch ff" },
+        { "{\"type\":\"subscribe\",\"channel\":\"topic:a\",\"last\":3,\"ref\":\"x\"}", "subscribe topic:a last 3 epoch 0 ref \"x\"" },
+        { "{\"type\":\"subscribe\",\"channel\":\"topic:a\",\"last\":3,\"after\":3}", subscribe_takes },
+        { "{\"type\":\"subscribe\",\"channel\":\"topic:a\",\"after\":-1}", subscribe_takes },
+        { "{\"type\":\"subscribe\",\"channel\":\"topic:a\",\"after\":9223372036854775808}", subscribe_takes },
+        { "{\"type\":\"unsubscribe\",\"channel\":\"topic:a\"}", "unsubscribe topic:a" },
+        { "{\"type\":\"unsubscribe\",\"channel\":7}", "unsubscribe " },
+        { "{\"type\":\"publish\",\"channel\":\"topic:a\",\"data\":{\"b\": [1]}}",
+          "publish topic:a ({\"b\": [1]}) application/json key()" },
+        { "{\"type\":\"publish\",\"channel\":\"topic:a\",\"data\":\"\\u00e9\\n\",\"key\":\"k\\t\",\"ttl\":5}",
+          "publish topic:a (é\n) text/plain key(k\t) ttl 5" },
+        { "{\"type\":\"publish\",\"channel\":\"topic:a\",\"data_base64\":\"aGk\\u003d\",\"media\":\"image\\/png\"}",
+          "publish topic:a (hi) image/png key()" },
+        { "{\"type\":\"publish\",\"channel\":\"topic:a\",\"data_base64\":\"aGk\"}", publish_takes },
+        { "{\"type\":\"publish\",\"channel\":\"topic:a\",\"data\":1,\"data_base64\":\"\"}", publish_takes },
+        { "{\"type\":\"publish\",\"channel\":\"topic:a\"}", publish_takes },
+        { "{\"type\":\"connect\"}", "connect token()" },
+        { "{\"type\":\"connect\",\"token\":\"t\",\"resume\":null}", "connect token(t)" },
+        { "{\"type\":\"connect\",\"token\":7,\"ref\":1}", "401 this token is not known here, and ends ref 1" },
+        { "{\"type\":\"connect\",\"resume\":{}}", "connect token()" },
+        { "{\"type\":\"connect\",\"resume\":[]}", "connect token(); faulty" },
+        { "{\"type\":\"connect\",\"resume\":{\"topic:\\u0061\":{\"seq\":4},\"topic:b\":{\"seq\":5,\"epoch\":\"000000000000000a\"},"
+          "\"topic:c\":1}}",
+          "connect token() resumes; topic:a after 4 epoch 0; topic:b after 5 epoch a; faulty" },
+        { "{\"type\":\"connect\",\"token\":\"\\u0074\",\"resume\":{\"topic:\\u0061\":{\"seq\":4}}}",
+          "connect token(t) resumes; topic:a after 4 epoch 0" },
+        { "[]", "400 a frame is one JSON object" },
+        { "{\"type\":\"x\",\"ref\":0}",
+          "400 unknown type; this version knows connect, subscribe, unsubscribe, publish, cursor and ping ref 0" },
+        { "{\"ref\":0}",
+          "400 unknown type; this version knows connect, subscribe, unsubscribe, publish, cursor and ping ref 0" },
+        { "{\"type\":null}", "400 a frame has a type, a string" },
+    };
+    struct dialect_scratch scratch;
+    struct buf             said;
+
+    dialect_scratch_init(&scratch);
+    buf_init(&said, TEXT_BYTES_MAX);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        buf_clear(&said);
+        put_reading(&said, &scratch, span_str(rows[i].frame));
+        if (!span_eq(buf_span(&said), span_str(rows[i].want)))
+            fail_msg("%s: %.*s", rows[i].frame, SPAN_ARG(buf_span(&said)));
+        if (i % 7 == 0)
+            dialect_scratch_trim(&scratch);
+    }
+    buf_fini(&said);
+    dialect_scratch_fini(&scratch);
+}
+
+/* Longer than may be: the answer has none, rather than half of one. */
+static void a_ref_has_a_maximum(void **state)
+{
+    (void)state;
+    struct dialect_scratch scratch;
+    struct client_command  command;
+    struct client_fault    fault;
+    char                   frame[400];
+
+    dialect_scratch_init(&scratch);
+    for (int digits = 255; digits <= 257; digits++) {
+        int len = snprintf(frame, sizeof frame, "{\"type\":\"ping\",\"ref\":1%0*d}", digits - 1, 0);
+        assert_true(json_dialect.read(&scratch, span_of(frame, (size_t)len), &command, &fault));
+        assert_int_equal(command.ref.len, digits <= 256 ? digits : 0);
+    }
+    dialect_scratch_fini(&scratch);
+}
+
+static void an_event_becomes_an_object(void **state)
+{
+    (void)state;
+    static const struct { struct client_event event; const char *want; } rows[] = {
+        { { .kind = EVENT_CONNECTED, .connected = { 0xab, 25000, true } },
+          "{\"type\":\"connected\",\"connection\":\"00000000000000ab\",\"session\":\"00000000000000ab\",\"heartbeat\":25,"
+          "\"resumed\":true}" },
+        { { .kind = EVENT_SUBSCRIBED, .ref = SPAN("7"), .subscribed = { SPAN("topic:\"a"), 9, 4 } },
+          "{\"type\":\"subscribed\",\"channel\":\"topic:\\\"a\",\"epoch\":\"0000000000000009\",\"head\":4,\"ref\":7}" },
+        { { .kind = EVENT_UNSUBSCRIBED, .unsubscribed = SPAN("topic:a") },
+          "{\"type\":\"unsubscribed\",\"channel\":\"topic:a\"}" },
+        { { .kind = EVENT_CURSOR, .ref = SPAN("{}"), .cursor = SPAN("AQ") },
+          "{\"type\":\"cursor\",\"cursor\":\"AQ\",\"ref\":{}}" },
+        { { .kind = EVENT_PONG }, "{\"type\":\"pong\"}" },
+        { { .kind = EVENT_ERROR, .error = { 404, "not \"here\"" } },
+          "{\"type\":\"error\",\"code\":404,\"reason\":\"not \\\"here\\\"\"}" },
+        { { .kind = EVENT_RECONNECT, .reconnect_after_ms = 1500 }, "{\"type\":\"reconnect\",\"after\":1500}" },
+    };
+    struct buf said;
+
+    buf_init(&said, TEXT_BYTES_MAX);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        buf_clear(&said);
+        json_dialect.put_event(&said, &rows[i].event);
+        if (!span_eq(buf_span(&said), span_str(rows[i].want)))
+            fail_msg("%s: %.*s", rows[i].want, SPAN_ARG(buf_span(&said)));
+    }
+    buf_fini(&said);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_frame_becomes_a_command),
+        cmocka_unit_test(a_ref_has_a_maximum),
+        cmocka_unit_test(an_event_becomes_an_object),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

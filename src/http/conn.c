@@ -7,6 +7,7 @@
 #include "base/must.h"
 #include "codec/url/url.h"
 #include "reactor/log.h"
+#include "reactor/stream_tcp.h"
 
 enum { READS_AT_ONCE = 2 };
 
@@ -564,7 +565,6 @@ static void conn_on_writable(struct stream *stream, void *owner)
 }
 
 static const struct stream_events conn_events = {
-    .source      = STREAM_SOURCE,
     .on_readable = conn_on_readable,
     .on_writable = conn_on_writable,
 };
@@ -573,12 +573,13 @@ void conn_open(struct http_server *server, int fd)
 {
     struct http_conn *conn = calloc(1, sizeof *conn);
 
-    if (conn == NULL || stream_new(server->loop, fd, &conn_events, conn, &conn->stream) != RC_OK) {
+    if (conn == NULL || stream_tcp_new(server->loop, fd, &conn->stream) != RC_OK) {
         LOG(LOG_WARN, "connection_refused", log_str("why", "no memory for one more"));
         close(fd);
         free(conn);
         return;
     }
+    stream_start(conn->stream, &conn_events, conn);
     conn->server     = server;
     conn->timer.fire = conn_timed_out;
     h1_init(&conn->h1, &server->limits.h1);

@@ -77,7 +77,7 @@ static void taken_on_writable(struct stream *stream, void *owner)
 }
 
 static const struct stream_events taken_events = {
-    .source = STREAM_SOURCE, .on_readable = taken_on_readable, .on_writable = taken_on_writable,
+    .on_readable = taken_on_readable, .on_writable = taken_on_writable,
 };
 
 static void rig_take(struct rig *rig, struct http_exchange *exchange)
@@ -679,7 +679,7 @@ static void a_sender_without_end_leaves_the_turn_to_others(void **state)
     char       *flood = calloc(1, LOOP_INPUT_BYTES);
 
     rig_say(rig, GET_CLOSE("/late"));
-    int fd = rig_conn(rig)->stream->fd;
+    int fd = rig_conn(rig)->stream->number;
     assert_int_equal(setsockopt(rig->client, SOL_SOCKET, SO_SNDBUF, &wide, sizeof wide), 0);
     while (send(rig->client, flood, LOOP_INPUT_BYTES, MSG_NOSIGNAL) > 0)
         ;

@@ -11,7 +11,7 @@
 
 #include "base/buf.h"
 #include "codec/h1/h1.h"
-#include "reactor/stream.h"
+#include "reactor/loop.h"
 
 struct http_server;
 struct http_exchange;

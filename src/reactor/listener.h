@@ -6,7 +6,7 @@
 #ifndef REACTOR_LISTENER_H
 #define REACTOR_LISTENER_H
 
-#include "reactor/stream.h"
+#include "reactor/loop.h"
 
 struct listener;
 struct sockaddr;

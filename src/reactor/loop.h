@@ -1,25 +1,27 @@
-/* loop.h - This module touches the world: one thread's epoll, its streams, timers and mail. It refuses to know what the
+/* loop.h - This module touches the world: one thread's epoll, its streams, timers and mail. It doesn't know what the
  * bytes mean.
  *
  * A turn: wait, handle what the kernel says, read the mail, fire timers, then turn_end(), where everything that
  * the turn has gathered for a stream leaves in one write. Descriptors are watched once, edge-triggered, for both
- * directions; nothing ever touches epoll around a write. */
+ * directions; nothing ever touches epoll around a write.
+ *
+ * The turn itself and the time of it (loop.c) need no kernel. loop_epoll.c makes a loop that waits in epoll; loop_sim.h
+ * makes one that a test or the simulator turns by hand, with its own clock. Code that stands on a loop can't tell them
+ * apart, as long as it takes the time from `now` and `wall`. */
 #ifndef REACTOR_LOOP_H
 #define REACTOR_LOOP_H
 
-#include <sys/types.h>
+#include <pthread.h>
 
 #include "base/counter.h"
 #include "base/list.h"
 #include "base/msec.h"
-#include "base/pool.h"
 #include "base/wheel.h"
+#include "reactor/stream.h"
 #include "reactor/wake.h"
 #include "reactor/wall_clock.h"
 
 enum { LOOP_INPUT_BYTES = 64 * 1024 };
-
-struct loop;
 
 /* What a loop does besides its streams. Any may be NULL. */
 struct loop_hooks {
@@ -28,35 +30,31 @@ struct loop_hooks {
     void (*turn_end)(void *ctx);
 };
 
-/* Something with a descriptor. `events` are those of epoll(7). */
-struct source;
-struct source_kind {
-    void (*ready)(struct source *source, uint32_t events);
-};
-struct source {
-    const struct source_kind *kind;
-};
-
 struct loop {
-    int                      epoll;
-    struct source            bell;
-    struct mailbox           mailbox;
     struct wheel             wheel;
     msec                     now;     /* monotonic, of this turn */
     msec                     wall;    /* since 1970, of this turn, as wall_clock has it */
-    struct wall_clock        wall_clock;
-    msec                     wake_at; /* sleep no longer than until then, to the millisecond; 0: as long as timers let */
     const struct loop_hooks *hooks;
     void                    *ctx;
-    struct pool              streams;
     struct stream           *again;   /* streams that have more to read than one turn gives them */
     struct stream           *closed;  /* streams to free at the end of the turn: events may still name them */
-    bool                     was_late; /* the last turn came after a pause of the process, and fired no timer */
-    bool                     is_stopping;
     char                    *input;   /* LOOP_INPUT_BYTES, for whoever reads in this turn; NULL: not open */
+    struct mailbox           mailbox;
     struct counter           turn_count;
+    pthread_t                thread;  /* of loop_run(), while it runs */
+    bool                     is_running;
+    bool                     is_stopping;
+    bool                     was_late; /* the last turn came after a pause of the process, and fired no timer */
+
+    /* Of loop_epoll.c: */
+    int                      epoll;
+    struct source            bell;
+    struct wall_clock        wall_clock;
+    msec                     wake_at; /* sleep no longer than until then, to the millisecond; 0: as long as timers let */
+    struct stream_maker      tcp;
 };
 
+/* A loop over epoll. */
 enum rc loop_init(struct loop *loop, const struct loop_hooks *hooks, void *ctx) RC_MUST_USE;
 void    loop_fini(struct loop *loop);
 
@@ -64,12 +62,33 @@ void    loop_fini(struct loop *loop);
 void loop_run(struct loop *loop);
 void loop_stop(struct loop *loop);  /* from within */
 
+/* May this thread touch what belongs to the loop? While the loop runs, only its own may. */
+static inline bool loop_is_here(const struct loop *loop)
+{
+    return !loop->is_running || pthread_equal(loop->thread, pthread_self());
+}
+
 enum rc loop_watch(struct loop *loop, int fd, uint32_t events, struct source *source) RC_MUST_USE;
 void    loop_unwatch(struct loop *loop, int fd);
 
 /* Monotonic and wall clock, in ms, as the system has them. The only place that asks. */
 msec clock_now(void);
 msec clock_wall(void);
-uint64_t clock_now_us(void);
+
+/* --- what the makers of loops share (loop.c) ----------------------------------------------------------------- */
+
+/* Sets up what needs no kernel, at this time. */
+void loop_begin(struct loop *loop, const struct loop_hooks *hooks, void *ctx, msec now, msec wall);
+void loop_end(struct loop *loop);
+
+/* The two halves of a turn. Between them the maker tells its streams what has become of them. */
+void loop_turn_begin(struct loop *loop, msec now, msec wall);
+void loop_turn_end(struct loop *loop, bool fires_timers);
+
+/* on_readable() for all who have asked for it (stream.c). */
+void loop_read_again(struct loop *loop);
+/* Gives back streams that were closed in this turn; all, when nobody owns one any more. */
+void loop_bury(struct loop *loop);
+void loop_bury_all(struct loop *loop);
 
 #endif

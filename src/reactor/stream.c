@@ -1,52 +1,73 @@
+/* stream.c - what the streams of all makers have in common: who is told what, and who is told again. */
 #include "reactor/stream.h"
 
-#include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <stdlib.h>
-#include <sys/epoll.h>
-#include <sys/socket.h>
-#include <unistd.h>
+#include "base/must.h"
+#include "reactor/loop.h"
 
-static const struct stream_events *events_of(const struct stream *stream)
+static struct stream_maker *maker_of(const struct stream *stream)
 {
-    return container_of(stream->source.kind, const struct stream_events, source);
+    return container_of(stream->source.kind, struct stream_maker, source);
 }
 
-void stream_ready(struct source *source, uint32_t events)
+struct loop *stream_loop(const struct stream *stream)
 {
-    struct stream *stream = container_of(source, struct stream, source);
+    return maker_of(stream)->loop;
+}
 
-    if ((events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0)
+/* --- for makers ---------------------------------------------------------------------------------------------- */
+
+void stream_maker_init(struct stream_maker *maker, const struct stream_ops *ops, struct loop *loop, size_t stream_bytes)
+{
+    *maker = (struct stream_maker){ .ops = ops, .loop = loop };
+    pool_init(&maker->pool, stream_bytes);
+}
+
+void stream_maker_fini(struct stream_maker *maker)
+{
+    pool_fini(&maker->pool);
+}
+
+struct stream *stream_make(struct stream_maker *maker, int number)
+{
+    must(loop_is_here(maker->loop));
+    struct stream *stream = pool_take(&maker->pool);
+
+    *stream = (struct stream){ .source.kind = &maker->source, .number = number };
+    return stream;
+}
+
+void stream_unmake(struct stream *stream)
+{
+    must(stream->events == NULL && !stream->is_again);
+    pool_give(&maker_of(stream)->pool, stream);
+}
+
+void stream_tell(struct stream *stream, unsigned news)
+{
+    if ((news & STREAM_IS_ENDED) != 0)
         stream->is_ended = true;
-    if (!stream->is_closed && (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0)
-        events_of(stream)->on_readable(stream, stream->owner);
-    if (!stream->is_closed && (events & EPOLLOUT) != 0 && stream->is_full) {
+    if (!stream->is_closed && (news & (STREAM_IS_READABLE | STREAM_IS_ENDED)) != 0)
+        stream->events->on_readable(stream, stream->owner);
+    if (!stream->is_closed && (news & STREAM_IS_WRITABLE) != 0 && stream->is_full) {
         stream->is_full = false;
-        events_of(stream)->on_writable(stream, stream->owner);
+        stream->events->on_writable(stream, stream->owner);
     }
 }
 
-enum rc stream_new(struct loop *loop, int fd, const struct stream_events *events, void *owner, struct stream **ret)
-{
-    struct stream *stream = pool_take(&loop->streams);
+/* --- for owners ---------------------------------------------------------------------------------------------- */
 
-    *stream = (struct stream){
-        .source.kind = &events->source, .loop = loop, .owner = owner, .fd = fd,
-    };
-    enum rc rc = loop_watch(loop, fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, &stream->source);
-    if (rc != RC_OK) {
-        pool_give(&loop->streams, stream);
-        return rc;
-    }
-    *ret = stream;
-    return RC_OK;
+void stream_start(struct stream *stream, const struct stream_events *events, void *owner)
+{
+    must(stream->events == NULL && loop_is_here(stream_loop(stream)));
+    stream->events = events;
+    stream->owner  = owner;
 }
 
 void stream_hand_over(struct stream *stream, const struct stream_events *events, void *owner)
 {
-    stream->source.kind = &events->source;
-    stream->owner       = owner;
+    must(loop_is_here(stream_loop(stream)));
+    stream->events = events;
+    stream->owner  = owner;
     stream_more(stream);
 }
 
@@ -54,55 +75,56 @@ void stream_close(struct stream *stream)
 {
     if (stream == NULL || stream->is_closed)
         return;
+    struct loop *loop = stream_loop(stream);
+    must(loop_is_here(loop));
+    maker_of(stream)->ops->close(stream);
     stream->is_closed = true;
-    close(stream->fd);  /* leaves the epoll set by itself: we never dup */
     if (stream->is_again)
-        return;  /* that list will find it */
-    stream->next         = stream->loop->closed;
-    stream->loop->closed = stream;
+        return;  /* loop_read_again() will find it in its list */
+    stream->next = loop->closed;
+    loop->closed = stream;
 }
 
 ssize_t stream_read(struct stream *stream, void *into, size_t len)
 {
-    for (;;) {
-        ssize_t got = recv(stream->fd, into, len, 0);
-        if (got >= 0)
-            return got;
-        if (errno != EINTR)
-            return errno == EAGAIN || errno == EWOULDBLOCK ? STREAM_LATER : STREAM_FAULT;
-    }
+    return stream->is_closed ? STREAM_FAULT : maker_of(stream)->ops->read(stream, into, len);
+}
+
+bool stream_is_drained(const struct stream *stream, size_t got, size_t len)
+{
+    return got < len && !stream->is_ended && maker_of(stream)->ops->is_drained_by_short_read;
 }
 
 ssize_t stream_write(struct stream *stream, struct span bytes)
 {
-    for (;;) {
-        ssize_t put = send(stream->fd, bytes.at, bytes.len, MSG_NOSIGNAL);
-        if (put == (ssize_t)bytes.len)
-            return put;
-        if (put < 0 && errno == EINTR)
-            continue;
-        if (put < 0 && errno != EAGAIN && errno != EWOULDBLOCK)
-            return STREAM_FAULT;
-        stream->is_full = true;
-        return put < 0 ? 0 : put;
-    }
+    must(bytes.len >= stream->repeat);
+    return stream->is_closed ? STREAM_FAULT : maker_of(stream)->ops->write(stream, bytes);
 }
 
 void stream_shut(struct stream *stream)
 {
-    shutdown(stream->fd, SHUT_WR);
+    if (!stream->is_closed)
+        maker_of(stream)->ops->shut(stream);
 }
 
 void stream_more(struct stream *stream)
 {
     if (stream->is_closed || stream->is_again)
         return;
-    stream->is_again    = true;
-    stream->next        = stream->loop->again;
-    stream->loop->again = stream;
+    struct loop *loop = stream_loop(stream);
+    stream->is_again  = true;
+    stream->next      = loop->again;
+    loop->again       = stream;
 }
 
-void stream_read_again(struct loop *loop)
+bool stream_is_dead(const struct stream *stream, msec silence_ms)
+{
+    return !stream->is_closed && maker_of(stream)->ops->is_dead(stream, silence_ms);
+}
+
+/* --- for loops ----------------------------------------------------------------------------------------------- */
+
+void loop_read_again(struct loop *loop)
 {
     struct stream *stream = loop->again;
 
@@ -114,40 +136,31 @@ void stream_read_again(struct loop *loop)
             stream->next = loop->closed;
             loop->closed = stream;
         } else {
-            events_of(stream)->on_readable(stream, stream->owner);
+            stream->events->on_readable(stream, stream->owner);
         }
         stream = next;
     }
 }
 
-static void streams_free(struct loop *loop, struct stream *stream)
+static void streams_free(struct stream *stream)
 {
     while (stream != NULL) {
         struct stream *next = stream->next;
-        pool_give(&loop->streams, stream);
+        must(stream->is_closed);
+        pool_give(&maker_of(stream)->pool, stream);
         stream = next;
     }
 }
 
-void stream_bury(struct loop *loop)
+void loop_bury(struct loop *loop)
 {
-    streams_free(loop, loop->closed);
+    streams_free(loop->closed);
     loop->closed = NULL;
 }
 
-void stream_bury_all(struct loop *loop)
+void loop_bury_all(struct loop *loop)
 {
-    streams_free(loop, loop->again);  /* closed, all of them: nobody owns a stream any more */
+    streams_free(loop->again);  /* closed, all of them: nobody owns a stream any more */
     loop->again = NULL;
-    stream_bury(loop);
-}
-
-bool stream_is_dead(const struct stream *stream, msec silence_ms)
-{
-    struct tcp_info info = { 0 };
-    socklen_t       len  = sizeof info;
-
-    if (getsockopt(stream->fd, IPPROTO_TCP, TCP_INFO, &info, &len) != 0)
-        return false;  /* not TCP: a test's socket pair, which can't die in silence */
-    return (info.tcpi_unacked > 0 || info.tcpi_probes > 0) && (msec)info.tcpi_last_ack_recv >= silence_ms;
+    loop_bury(loop);
 }

@@ -1,75 +1,120 @@
-/* stream.h - one connected byte stream, without buffers of its own: an idle one costs this struct and no more.
+/* stream.h - a port: one connected byte stream, without buffers of its own. An idle stream costs this struct and what
+ * its maker adds.
  *
- * Read until you are told STREAM_LATER, or call stream_more() to be called again after the others. A write that took
- * less than it was given has met a full socket: on_writable() comes when there is room. (TLS will be a second maker
- * of this port.) Belongs to its loop's thread. */
+ * The makers are stream_tcp.h (sockets) and loop_sim.h (simulated links, for tests). stream_battery.c holds all of them to
+ * this contract:
+ *
+ * Reading. on_readable() tells of bytes, of the end or of a fault, once. The owner then reads until stream_read() returns
+ * STREAM_LATER or stream_is_drained() is true. An owner that stops earlier calls stream_more(), now or at any later time,
+ * and gets another on_readable(). No other event can be relied on: bytes may wait inside the maker (TLS has decrypted
+ * them) while the descriptor is silent. A short read does not mean that there is nothing more; only stream_is_drained()
+ * knows that.
+ *
+ * Writing. A write that takes less than it was given has met a full stream: `is_full` is set, and on_writable() comes when
+ * there is room. Bytes that were taken are the maker's, and are sent even if the stream is closed. Of the bytes that
+ * were not taken, the first `repeat` have to be the first bytes of the next write too, unchanged, though they may lie
+ * elsewhere: SSL_write() has encrypted them already. The rest may be replaced. TCP has no such bytes.
+ *
+ * Closing. stream_shut() closes our direction: the peer reads the end behind all that was taken, and may still send.
+ * stream_close() closes both. After it the stream tells nothing more; reads and writes return STREAM_FAULT, the other calls
+ * do nothing. The struct remains until the end of the turn.
+ *
+ * A stream belongs to the thread of its loop. */
 #ifndef REACTOR_STREAM_H
 #define REACTOR_STREAM_H
 
-#include "base/span.h"
-#include "reactor/loop.h"
+#include <sys/types.h>
 
+#include "base/msec.h"
+#include "base/pool.h"
+#include "base/span.h"
+#include "reactor/source.h"
+
+struct loop;
 struct stream;
 
+/* What an owner is told. */
 struct stream_events {
-    struct source_kind source;  /* STREAM_SOURCE */
-    void (*on_readable)(struct stream *stream, void *owner);  /* bytes, the end or a fault: read and see */
+    void (*on_readable)(struct stream *stream, void *owner);
     void (*on_writable)(struct stream *stream, void *owner);  /* after a short write */
 };
 
-struct stream {
-    struct source  source;      /* its kind is the beginning of a struct stream_events */
-    struct stream *next;        /* in loop->again or loop->closed */
-    struct loop   *loop;
-    void          *owner;
-    int            fd;
-    bool           is_full;     /* the last write was short */
-    bool           is_ended;    /* the peer has closed or broken: read to the end to see */
-    bool           is_again;    /* in loop->again */
-    bool           is_closed;
+/* What a maker does for a stream. Calls never come for a closed stream. */
+struct stream_ops {
+    ssize_t (*read)(struct stream *stream, void *into, size_t len);
+    ssize_t (*write)(struct stream *stream, struct span bytes);  /* sets is_full and repeat */
+    void    (*shut)(struct stream *stream);
+    void    (*close)(struct stream *stream);  /* lets go of everything below; the loop gives the struct back to the pool */
+    bool    (*is_dead)(const struct stream *stream, msec silence_ms);
+    bool    is_drained_by_short_read;         /* a read that fills less than its room has taken all there is */
 };
 
-/* For the owner's table: .source = STREAM_SOURCE */
-#define STREAM_SOURCE { .ready = stream_ready }
-void stream_ready(struct source *source, uint32_t events);
+/* What the streams of one kind on one loop share. */
+struct stream_maker {
+    struct source_kind       source;  /* what the loop calls when one of their descriptors is ready */
+    const struct stream_ops *ops;
+    struct loop             *loop;
+    struct pool              pool;    /* the streams; each begins with a struct stream */
+};
+
+struct stream {
+    struct source               source;  /* its kind is the beginning of its struct stream_maker */
+    const struct stream_events *events;
+    struct stream              *next;    /* in loop->again or loop->closed */
+    void                       *owner;
+    int                         number;  /* the maker's: a descriptor, a stream id */
+    bool                        is_full : 1;    /* the last write was short */
+    bool                        is_ended : 1;   /* the peer has closed or broken: read to the end to see */
+    bool                        is_again : 1;   /* in loop->again */
+    bool                        is_closed : 1;
+    uint16_t                    repeat;  /* after a short write: so many bytes come again in the next */
+};
+
+_Static_assert(sizeof(struct stream) == 40, "every idle connection pays for a stream");
 
 enum { STREAM_LATER = -1, STREAM_FAULT = -2 };
 
-/* Takes the descriptor (connected, non-blocking) on RC_OK only. */
-enum rc stream_new(struct loop *loop, int fd, const struct stream_events *events, void *owner,
-                   struct stream **ret) RC_MUST_USE;
+/* --- for owners ---------------------------------------------------------------------------------------------- */
 
-/* Hands a stream to another owner. What it has to read is said to the new one, but not before this returns to the
+/* The first owner of a new stream, in the turn that made it. */
+void stream_start(struct stream *stream, const struct stream_events *events, void *owner);
+/* A later owner. It is told to read, because the earlier one may have left something, but not before this returns to the
  * loop. */
 void stream_hand_over(struct stream *stream, const struct stream_events *events, void *owner);
 
-/* Closes at once; the struct goes at the end of the turn. NULL is fine. What was written is still sent by the kernel. */
+/* NULL is fine. */
 void stream_close(struct stream *stream);
 
 /* Bytes read, 0 at the end, STREAM_LATER, STREAM_FAULT. */
 ssize_t stream_read(struct stream *stream, void *into, size_t len);
 /* After a read of `got` bytes into room for `len`: is there nothing more for now? Saves the read that would only say
  * STREAM_LATER. */
-static inline bool stream_is_drained(const struct stream *stream, size_t got, size_t len)
-{
-    return got < len && !stream->is_ended;
-}
-
-/* Bytes taken, 0 … len; STREAM_FAULT: the link is gone. */
-ssize_t stream_write(struct stream *stream, struct span bytes);
-/* Tells the peer that nothing more will come. */
-void stream_shut(struct stream *stream);
-
+bool stream_is_drained(const struct stream *stream, size_t got, size_t len);
 /* The owner stopped reading before STREAM_LATER: on_readable() again, behind this turn's events or the next's. */
 void stream_more(struct stream *stream);
+
+/* Bytes taken, 0 … len; STREAM_FAULT: the link is gone, or our direction is shut. */
+ssize_t stream_write(struct stream *stream, struct span bytes);
+void    stream_shut(struct stream *stream);
 
 /* Is something on its way to the peer (bytes, or probes of its full window) and has its kernel said nothing for so long?
  * That is a dead link; a slow reader's kernel answers. */
 bool stream_is_dead(const struct stream *stream, msec silence_ms);
 
-/* The loop's. */
-void stream_read_again(struct loop *loop);
-void stream_bury(struct loop *loop);
-void stream_bury_all(struct loop *loop);
+struct loop *stream_loop(const struct stream *stream);
+
+/* --- for makers ---------------------------------------------------------------------------------------------- */
+
+enum stream_news { STREAM_IS_READABLE = 1, STREAM_IS_WRITABLE = 2, STREAM_IS_ENDED = 4 };
+
+void stream_maker_init(struct stream_maker *maker, const struct stream_ops *ops, struct loop *loop, size_t stream_bytes);
+void stream_maker_fini(struct stream_maker *maker);  /* all its streams are closed and buried */
+
+/* A zeroed one from the pool, without an owner. */
+struct stream *stream_make(struct stream_maker *maker, int number);
+/* Takes back one that was never owned. */
+void stream_unmake(struct stream *stream);
+/* What has become of it, a set of enum stream_news: tells the owner. */
+void stream_tell(struct stream *stream, unsigned news);
 
 #endif

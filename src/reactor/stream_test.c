@@ -7,7 +7,9 @@
 #include <unistd.h>
 
 #include "base/buf.h"
-#include "reactor/stream.h"
+#include "reactor/loop.h"
+#include "reactor/stream_battery.h"
+#include "reactor/stream_tcp.h"
 
 #include <cmocka.h>
 
@@ -66,7 +68,7 @@ static void peer_on_writable(struct stream *stream, void *owner)
 }
 
 static const struct stream_events peer_events = {
-    .source = STREAM_SOURCE, .on_readable = peer_on_readable, .on_writable = peer_on_writable,
+    .on_readable = peer_on_readable, .on_writable = peer_on_writable,
 };
 
 static void rig_turn_end(void *ctx)
@@ -90,7 +92,8 @@ static void peer_open(struct rig *rig, struct peer *peer)
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends), 0);
     *peer = (struct peer){ .far = ends[0], .last = STREAM_LATER };
     buf_init(&peer->got, SIZE_MAX / 2);
-    assert_int_equal(stream_new(&rig->loop, ends[1], &peer_events, peer, &peer->stream), RC_OK);
+    assert_int_equal(stream_tcp_new(&rig->loop, ends[1], &peer->stream), RC_OK);
+    stream_start(peer->stream, &peer_events, peer);
 }
 
 static int rig_open(void **state)
@@ -116,7 +119,7 @@ static int rig_close(void **state)
     }
     rig_turn(rig);
     rig_turn(rig);
-    bool is_clean = rig->loop.streams.count == 0 && rig->loop.again == NULL && rig->loop.closed == NULL;
+    bool is_clean = rig->loop.tcp.pool.count == 0 && rig->loop.again == NULL && rig->loop.closed == NULL;
     loop_fini(&rig->loop);
     free(rig);
     return is_clean ? 0 : -1;
@@ -219,7 +222,7 @@ static void who_is_closed_hears_nothing_more(void **state)  /* threat 77 */
     rig_turn(rig);
     assert_int_equal(rig->peers[0].readable + rig->peers[1].readable, 1);
     assert_int_equal(rig->peers[2].readable, 1);
-    assert_int_equal(rig->loop.streams.count, 1);
+    assert_int_equal(rig->loop.tcp.pool.count, 1);
 }
 
 /* The same among those who asked to be told again. */
@@ -239,7 +242,7 @@ static void who_is_closed_while_waiting_to_be_told_again_hears_nothing_more(void
     for (size_t i = 0; i < PEERS; i++)
         calls += rig->peers[i].readable;
     assert_int_equal(calls, 2);
-    assert_int_equal(rig->loop.streams.count, 1);
+    assert_int_equal(rig->loop.tcp.pool.count, 1);
 
     /* Between two turns, and asked again after the end. */
     struct stream *stream = rig->peers[1].stream;
@@ -249,7 +252,7 @@ static void who_is_closed_while_waiting_to_be_told_again_hears_nothing_more(void
     stream_more(stream);
     rig_turn(rig);
     rig_turn(rig);
-    assert_int_equal(rig->loop.streams.count, 0);
+    assert_int_equal(rig->loop.tcp.pool.count, 0);
 }
 
 static void a_new_owner_is_told_what_the_old_one_left(void **state)
@@ -307,14 +310,95 @@ static void what_can_not_be_watched_stays_the_callers(void **state)
 {
     struct rig    *rig    = *state;
     struct stream *stream = NULL;
-    size_t         count  = rig->loop.streams.count;
+    size_t         count  = rig->loop.tcp.pool.count;
     int            plain  = memfd_create("plain", MFD_CLOEXEC);  /* a regular file: epoll(7) takes none */
 
-    assert_int_not_equal(stream_new(&rig->loop, plain, &peer_events, rig, &stream), RC_OK);
+    assert_int_not_equal(stream_tcp_new(&rig->loop, plain, &stream), RC_OK);
     assert_null(stream);
-    assert_int_equal(rig->loop.streams.count, count);
+    assert_int_equal(rig->loop.tcp.pool.count, count);
     assert_int_equal(close(plain), 0);
 }
+
+/* --- the battery, over a socket pair ------------------------------------------------------------------------- */
+
+struct far_socket {
+    struct loop loop;
+    int         fd;
+};
+
+static void far_on_turn_end(void *ctx)
+{
+    struct far_socket *far = ctx;
+    loop_stop(&far->loop);
+}
+
+static const struct loop_hooks far_hooks = { .turn_end = far_on_turn_end };
+
+static void far_open(struct battery_rig *rig)
+{
+    struct far_socket *far = calloc(1, sizeof *far);
+    int                ends[2];
+
+    assert_int_equal(loop_init(&far->loop, &far_hooks, far), RC_OK);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends), 0);
+    assert_int_equal(stream_tcp_new(&far->loop, ends[1], &rig->stream), RC_OK);
+    far->fd      = ends[0];
+    rig->far_end = far;
+    rig->loop    = &far->loop;
+}
+
+static void far_close(struct battery_rig *rig)
+{
+    struct far_socket *far = rig->far_end;
+
+    if (far->fd >= 0)
+        close(far->fd);
+    loop_fini(&far->loop);
+    free(far);
+}
+
+static void far_turn(struct battery_rig *rig)
+{
+    mailbox_ring(&rig->loop->mailbox);  /* so that it never waits */
+    loop_run(rig->loop);
+}
+
+static void far_send(struct battery_rig *rig, struct span bytes)
+{
+    struct far_socket *far = rig->far_end;
+    assert_int_equal(send(far->fd, bytes.at, bytes.len, MSG_NOSIGNAL), bytes.len);
+}
+
+static void far_end(struct battery_rig *rig)
+{
+    struct far_socket *far = rig->far_end;
+    assert_int_equal(shutdown(far->fd, SHUT_WR), 0);
+}
+
+/* Closing with bytes unread resets the link. */
+static void far_reset(struct battery_rig *rig)
+{
+    struct far_socket *far = rig->far_end;
+
+    close(far->fd);
+    far->fd = -1;
+}
+
+static bool far_take_all(struct battery_rig *rig, struct buf *into)
+{
+    struct far_socket *far = rig->far_end;
+    char               room[65536];
+    ssize_t            got;
+
+    while ((got = recv(far->fd, room, sizeof room, 0)) > 0)
+        buf_put(into, span_of(room, (size_t)got));
+    return got == 0;
+}
+
+static const struct battery_far socket_far = {
+    .name = "stream_tcp", .open = far_open, .close = far_close, .turn = far_turn, .send = far_send, .end = far_end,
+    .reset = far_reset, .take = far_take_all,
+};
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, rig_open, rig_close)
 
@@ -331,5 +415,5 @@ int main(void)
         TEST(a_peer_is_told_that_nothing_more_comes),
         TEST(what_can_not_be_watched_stays_the_callers),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, NULL, NULL) + stream_battery_run(&socket_far);
 }

@@ -101,7 +101,7 @@ static bool echo_flush(struct echo *echo)
 static void echo_on_readable(struct stream *stream, void *owner)
 {
     struct echo *echo = owner;
-    struct loop *loop = stream->loop;
+    struct loop *loop = stream_loop(stream);
 
     /* Who doesn't take what it is sent back is not read from; who never pauses waits for the next turn. */
     for (int i = 0; i < READS_A_TURN && echo->out.len < WAITING_BYTES_MAX; i++) {
@@ -130,7 +130,6 @@ static void echo_on_writable(struct stream *stream, void *owner)
 }
 
 static const struct stream_events echo_events = {
-    .source      = STREAM_SOURCE,
     .on_readable = echo_on_readable,
     .on_writable = echo_on_writable,
 };

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/must.h"
+#include "reactor/stream_tcp.h"
 #include "session/session_battery.h"
 #include "session/transport.h"
 
@@ -91,7 +92,7 @@ static void on_writable(struct stream *stream, void *owner)
 }
 
 static const struct stream_events events = {
-    .source = STREAM_SOURCE, .on_readable = on_readable, .on_writable = on_writable,
+    .on_readable = on_readable, .on_writable = on_writable,
 };
 
 static void subscriber_open(struct subscriber *subscriber, struct stage *stage)
@@ -103,7 +104,8 @@ static void subscriber_open(struct subscriber *subscriber, struct stage *stage)
     stage_pair(&ours, &subscriber->fd);
     reader_init(&subscriber->reader);
     link_init(&subscriber->link, &stage->worker, &kind, &subscriber->reader, TRANSPORT_NDJSON, ENCODING_NDJSON);
-    must(stream_new(&stage->loop, ours, &events, subscriber, &subscriber->link.stream) == RC_OK);
+    must(stream_tcp_new(&stage->loop, ours, &subscriber->link.stream) == RC_OK);
+    stream_start(subscriber->link.stream, &events, subscriber);
 }
 
 static void subscriber_follow(struct subscriber *subscriber, struct stage_log *log, struct start start)
@@ -401,7 +403,7 @@ static void a_reader_behind_in_many_channels_asks_for_a_few_pages_in_turn(void *
 
     stage_init(&stage, 1);
     subscriber_open(&subscriber, &stage);
-    must(setsockopt(subscriber.link.stream->fd, SOL_SOCKET, SO_SNDBUF, &(int){ ROOM_BYTES }, sizeof(int)) == 0);
+    must(setsockopt(subscriber.link.stream->number, SOL_SOCKET, SO_SNDBUF, &(int){ ROOM_BYTES }, sizeof(int)) == 0);
     subscriber_follow_many(&subscriber, MANY, HEAD, 1);
     for (int turn = 0; low < HEAD; turn++) {
         assert_true(turn < 1000);
@@ -429,7 +431,7 @@ static void who_stands_in_line_behind_pages_that_failed_is_not_forgotten(void **
     stage_init(&stage, 1);
     stage.is_unreadable = true;
     subscriber_open(&subscriber, &stage);
-    must(setsockopt(subscriber.link.stream->fd, SOL_SOCKET, SO_SNDBUF, &(int){ ROOM_BYTES }, sizeof(int)) == 0);
+    must(setsockopt(subscriber.link.stream->number, SOL_SOCKET, SO_SNDBUF, &(int){ ROOM_BYTES }, sizeof(int)) == 0);
     subscriber_follow_many(&subscriber, MANY, HEAD, 1);
     for (int turn = 0; low < HEAD; turn++) {
         assert_true(turn < 1000);

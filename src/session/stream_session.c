@@ -274,7 +274,6 @@ static void session_on_writable(struct stream *stream, void *owner)
 }
 
 static const struct stream_events session_events = {
-    .source      = STREAM_SOURCE,
     .on_readable = session_on_readable,
     .on_writable = session_on_writable,
 };

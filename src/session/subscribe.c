@@ -11,7 +11,7 @@ void link_follow_all(struct link *link, const struct subscribe_requests *request
 
 bool stream_drain(struct stream *stream)
 {
-    ssize_t got = stream_read(stream, stream->loop->input, LOOP_INPUT_BYTES);
+    ssize_t got = stream_read(stream, stream_loop(stream)->input, LOOP_INPUT_BYTES);
 
     if (got > 0 && !stream_is_drained(stream, (size_t)got, LOOP_INPUT_BYTES))
         stream_more(stream);

@@ -199,7 +199,6 @@ static void ws_on_timer(struct timer *timer, msec now)
 /* --- opening -------------------------------------------------------------------------------------------------- */
 
 static const struct stream_events ws_session_events = {
-    .source      = STREAM_SOURCE,
     .on_readable = ws_on_readable,
     .on_writable = ws_on_writable,
 };

@@ -1,0 +1,98 @@
+#include "reactor/stream_tcp.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* `number` is the descriptor. */
+
+static void tcp_ready(struct source *source, uint32_t events)
+{
+    struct stream *stream = container_of(source, struct stream, source);
+    unsigned       news   = 0;
+
+    if ((events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0)
+        news |= STREAM_IS_ENDED;
+    if ((events & EPOLLIN) != 0)
+        news |= STREAM_IS_READABLE;
+    if ((events & EPOLLOUT) != 0)
+        news |= STREAM_IS_WRITABLE;
+    stream_tell(stream, news);
+}
+
+static ssize_t tcp_read(struct stream *stream, void *into, size_t len)
+{
+    for (;;) {
+        ssize_t got = recv(stream->number, into, len, 0);
+        if (got >= 0)
+            return got;
+        if (errno != EINTR)
+            return errno == EAGAIN || errno == EWOULDBLOCK ? STREAM_LATER : STREAM_FAULT;
+    }
+}
+
+static ssize_t tcp_write(struct stream *stream, struct span bytes)
+{
+    for (;;) {
+        ssize_t put = send(stream->number, bytes.at, bytes.len, MSG_NOSIGNAL);
+        if (put == (ssize_t)bytes.len)
+            return put;
+        if (put < 0 && errno == EINTR)
+            continue;
+        if (put < 0 && errno != EAGAIN && errno != EWOULDBLOCK)
+            return STREAM_FAULT;
+        stream->is_full = true;
+        return put < 0 ? 0 : put;
+    }
+}
+
+static void tcp_shut(struct stream *stream)
+{
+    shutdown(stream->number, SHUT_WR);
+}
+
+static void tcp_close(struct stream *stream)
+{
+    close(stream->number);  /* leaves the epoll set by itself, because we never dup a socket */
+}
+
+static bool tcp_is_dead(const struct stream *stream, msec silence_ms)
+{
+    struct tcp_info info = { 0 };
+    socklen_t       len  = sizeof info;
+
+    if (getsockopt(stream->number, IPPROTO_TCP, TCP_INFO, &info, &len) != 0)
+        return false;  /* not TCP: a test's socket pair, which can't die in silence */
+    return (info.tcpi_unacked > 0 || info.tcpi_probes > 0) && (msec)info.tcpi_last_ack_recv >= silence_ms;
+}
+
+static const struct stream_ops tcp_ops = {
+    .read                     = tcp_read,
+    .write                    = tcp_write,
+    .shut                     = tcp_shut,
+    .close                    = tcp_close,
+    .is_dead                  = tcp_is_dead,
+    .is_drained_by_short_read = true,
+};
+
+void stream_tcp_maker_init(struct stream_maker *maker, struct loop *loop)
+{
+    stream_maker_init(maker, &tcp_ops, loop, sizeof(struct stream));
+    maker->source.ready = tcp_ready;
+}
+
+enum rc stream_tcp_new(struct loop *loop, int fd, struct stream **ret)
+{
+    struct stream *stream = stream_make(&loop->tcp, fd);
+
+    enum rc rc = loop_watch(loop, fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, &stream->source);
+    if (rc != RC_OK) {
+        stream_unmake(stream);
+        return rc;
+    }
+    *ret = stream;
+    return RC_OK;
+}

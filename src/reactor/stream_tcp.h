@@ -1,0 +1,15 @@
+/* stream_tcp.h - the maker of streams over sockets (stream.h). */
+#ifndef REACTOR_STREAM_TCP_H
+#define REACTOR_STREAM_TCP_H
+
+#include "base/rc.h"
+#include "reactor/loop.h"
+#include "reactor/stream.h"
+
+/* Takes the descriptor (connected, non-blocking) on RC_OK only. The caller starts the stream in the same turn. */
+enum rc stream_tcp_new(struct loop *loop, int fd, struct stream **ret) RC_MUST_USE;
+
+/* The loop's. */
+void stream_tcp_maker_init(struct stream_maker *maker, struct loop *loop);
+
+#endif

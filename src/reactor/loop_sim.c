@@ -4,7 +4,7 @@
 
 #include "base/must.h"
 
-enum { RECORD_BYTES_MAX = 16384 };  /* what a layer has encrypted ahead; as much as TLS (RFC 8446 5.1) */
+enum { RECORD_BYTES_MAX = 16384 };  /* what a layer holds; as much as a record of TLS (RFC 8446 5.1) */
 
 /* What is on its way, in one direction. */
 struct sim_packet {
@@ -25,7 +25,7 @@ struct sim_link {
     msec             in_end_at;  /* when the far end's end arrives; -1: it has not ended */
     uint64_t         in_bytes, out_bytes;  /* read and written by the near end so far */
     size_t           out_waiting;          /* written and not taken */
-    struct buf       repeat;     /* what a layered wire wants again */
+    struct buf       held;       /* what a layer has taken and could not send yet */
     bool             is_end_told;
     bool             is_shut;    /* the near end has ended */
     bool             is_reset;
@@ -173,36 +173,49 @@ static size_t sim_link_room(const struct sim_link *link)
     return link->wire.room_bytes > link->out_waiting ? link->wire.room_bytes - link->out_waiting : 0;
 }
 
-/* The owner keeps the contract: what has to come again is there, and the same. */
-static void sim_link_check_repeat(struct sim_link *link, struct span bytes)
+/* Puts bytes on the wire; breaks the link where the script says so. */
+static void sim_link_put(struct sim_link *link, struct span bytes)
 {
-    must(bytes.len >= link->repeat.len && span_eq(span_head(bytes, link->repeat.len), buf_span(&link->repeat)));
-    buf_clear(&link->repeat);
+    if (bytes.len > 0)
+        packet_send(link, &link->out, bytes);
+    link->out_waiting += bytes.len;
+    link->out_bytes += bytes.len;
+    if (link->wire.cut_out_at > 0 && link->out_bytes >= link->wire.cut_out_at)
+        sim_link_break(link);
+}
+
+/* How many of `len` bytes the wire takes now. */
+static size_t sim_link_fit(const struct sim_link *link, size_t len)
+{
+    size_t room = sim_link_room(link);
+    return before_cut(write_part(&link->wire, len < room ? len : room), link->wire.cut_out_at, link->out_bytes);
+}
+
+/* What a layer holds goes as soon as there is room, whether or not the near end is still there. */
+static void sim_link_flush(struct sim_link *link)
+{
+    if (link->held.len == 0 || link->is_reset || link->is_let_go)
+        return;
+    size_t put = sim_link_fit(link, link->held.len);
+    sim_link_put(link, span_head(buf_span(&link->held), put));
+    buf_drop(&link->held, put);
 }
 
 static ssize_t sim_stream_write(struct stream *stream, struct span bytes)
 {
     struct sim_link *link = sim_link_of(stream);
-    size_t           room = sim_link_room(link);
 
     if (link->is_reset || link->is_shut || link->is_let_go)
         return STREAM_FAULT;
-    sim_link_check_repeat(link, bytes);
-    size_t put = write_part(&link->wire, bytes.len < room ? bytes.len : room);
-    put        = before_cut(put, link->wire.cut_out_at, link->out_bytes);
-    if (put > 0)
-        packet_send(link, &link->out, span_head(bytes, put));
-    link->out_waiting += put;
-    link->out_bytes += put;
-    stream->repeat = 0;
-    if (put < bytes.len)
-        stream->is_full = true;
-    if (put < bytes.len && link->wire.is_layered) {
-        buf_put(&link->repeat, span_head(span_skip(bytes, put), RECORD_BYTES_MAX));
-        stream->repeat = (uint16_t)link->repeat.len;
+    size_t put = link->held.len > 0 ? 0 : sim_link_fit(link, bytes.len);
+    sim_link_put(link, span_head(bytes, put));
+    if (link->wire.is_layered && link->held.len == 0 && put < bytes.len && !link->is_reset) {
+        struct span record = span_head(span_skip(bytes, put), RECORD_BYTES_MAX);
+        buf_put(&link->held, record);
+        put += record.len;
     }
-    if (link->wire.cut_out_at > 0 && link->out_bytes >= link->wire.cut_out_at)
-        sim_link_break(link);
+    if (link->held.len > 0 || put < bytes.len)
+        stream->is_full = true;
     return (ssize_t)put;
 }
 
@@ -253,7 +266,7 @@ struct sim_link *sim_link_new(struct loop_sim *sim, const struct sim_wire *wire,
     link->in_end_at = -1;
     list_init(&link->in);
     list_init(&link->out);
-    buf_init(&link->repeat, RECORD_BYTES_MAX);
+    buf_init(&link->held, RECORD_BYTES_MAX);
     list_push(&sim->links, &link->link);
     container_of(stream, struct sim_stream, stream)->link = link;
     *ret = stream;
@@ -314,7 +327,7 @@ size_t sim_take(struct sim_link *link, struct buf *into, size_t bytes_max)
 
 enum sim_end sim_link_end(const struct sim_link *link)
 {
-    if (!list_is_empty(&link->out))
+    if (!list_is_empty(&link->out) || (link->held.len > 0 && !link->is_reset))
         return SIM_OPEN;
     return link->is_reset ? SIM_RESET : link->is_shut ? SIM_ENDED : SIM_OPEN;
 }
@@ -347,7 +360,7 @@ static unsigned sim_link_news(struct sim_link *link, bool is_told)
         link->is_end_told   = is_end_due;
         link->is_reset_told = link->is_reset;
     }
-    if (link->stream->is_full && (sim_link_room(link) > 0 || link->is_reset || link->is_let_go))
+    if (link->stream->is_full && ((sim_link_room(link) > 0 && link->held.len == 0) || link->is_reset || link->is_let_go))
         news |= STREAM_IS_WRITABLE;
     return news;
 }
@@ -362,7 +375,7 @@ static void sim_links_bury(struct loop_sim *sim)
         list_take(&link->link);
         packets_drop(&link->in);
         packets_drop(&link->out);
-        buf_fini(&link->repeat);
+        buf_fini(&link->held);
         free(link);
     }
 }
@@ -394,7 +407,8 @@ void loop_sim_turn(struct loop_sim *sim, msec now)
     loop_turn_begin(&sim->loop, now, now + sim->wall_offset);
     for (struct list *at = sim->links.next; at != &sim->links; at = at->next) {
         struct sim_link *link = container_of(at, struct sim_link, link);
-        unsigned         news = link->stream == NULL ? 0 : sim_link_news(link, true);
+        sim_link_flush(link);
+        unsigned news = link->stream == NULL ? 0 : sim_link_news(link, true);
         if (news != 0)
             stream_tell(link->stream, news);
     }
@@ -409,6 +423,8 @@ bool loop_sim_is_quiet(const struct loop_sim *sim)
     for (struct list *at = sim->links.next; at != &sim->links; at = at->next) {
         struct sim_link *link = container_of(at, struct sim_link, link);
         if (link->stream != NULL && sim_link_news(link, false) != 0)
+            return false;
+        if (link->held.len > 0 && sim_link_room(link) > 0 && !link->is_reset && !link->is_let_go)
             return false;
     }
     return true;

@@ -43,8 +43,8 @@ struct sim_wire {
     msec        delay_ms;         /* each way */
     uint64_t    cut_in_at;        /* the link breaks when the near end has read so many bytes; 0: never */
     uint64_t    cut_out_at;       /* … or has written so many */
-    bool        is_layered;       /* as with TLS: a short read says nothing, and a short write wants the same bytes again.
-                                   * Fixed when the link is made */
+    bool        is_layered;       /* as with TLS: a short read says nothing, and what is written in excess of the room is
+                                   * held inside, up to a record. Fixed when the link is made */
     bool        is_dead;          /* the far kernel has fallen silent: see stream_is_dead() */
 };
 

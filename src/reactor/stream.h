@@ -10,10 +10,11 @@
  * them) while the descriptor is silent. A short read does not mean that there is nothing more; only stream_is_drained()
  * knows that.
  *
- * Writing. A write that takes less than it was given has met a full stream: `is_full` is set, and on_writable() comes when
- * there is room. Bytes that were taken are the maker's, and are sent even if the stream is closed. Of the bytes that
- * were not taken, the first `repeat` have to be the first bytes of the next write too, unchanged, though they may lie
- * elsewhere: SSL_write() has encrypted them already. The rest may be replaced. TCP has no such bytes.
+ * Writing. Bytes that a write takes are the maker's: it sends them by itself, even if the stream is closed meanwhile.
+ * Bytes that it does not take are forgotten, and the next write may bring others. So a maker that has to repeat bytes
+ * (SSL_write() has encrypted them, and wants the same bytes again) counts them as taken, and repeats them itself. `is_full`
+ * is set when a write was short, and while the maker holds bytes that it could not send yet. Then on_writable() comes when
+ * there is room.
  *
  * Closing. stream_shut() closes our direction: the peer reads the end behind all that was taken, and may still send.
  * stream_close() closes both. After it the stream tells nothing more; reads and writes return STREAM_FAULT, the other calls
@@ -36,15 +37,16 @@ struct stream;
 /* What an owner is told. */
 struct stream_events {
     void (*on_readable)(struct stream *stream, void *owner);
-    void (*on_writable)(struct stream *stream, void *owner);  /* after a short write */
+    void (*on_writable)(struct stream *stream, void *owner);  /* it was full */
 };
 
 /* What a maker does for a stream. Calls never come for a closed stream. */
 struct stream_ops {
     ssize_t (*read)(struct stream *stream, void *into, size_t len);
-    ssize_t (*write)(struct stream *stream, struct span bytes);  /* sets is_full and repeat */
+    ssize_t (*write)(struct stream *stream, struct span bytes);  /* sets is_full */
     void    (*shut)(struct stream *stream);
-    void    (*close)(struct stream *stream);  /* lets go of everything below; the loop gives the struct back to the pool */
+    /* What it holds is still sent. The struct goes back to the pool at the end of the turn. */
+    void    (*close)(struct stream *stream);
     bool    (*is_dead)(const struct stream *stream, msec silence_ms);
     bool    is_drained_by_short_read;         /* a read that fills less than its room has taken all there is */
 };
@@ -63,11 +65,10 @@ struct stream {
     struct stream              *next;    /* in loop->again or loop->closed */
     void                       *owner;
     int                         number;  /* the maker's: a descriptor, a stream id */
-    bool                        is_full : 1;    /* the last write was short */
+    bool                        is_full : 1;    /* wait for on_writable() */
     bool                        is_ended : 1;   /* the peer has closed or broken: read to the end to see */
     bool                        is_again : 1;   /* in loop->again */
     bool                        is_closed : 1;
-    uint16_t                    repeat;  /* after a short write: so many bytes come again in the next */
 };
 
 _Static_assert(sizeof(struct stream) == 40, "every idle connection pays for a stream");

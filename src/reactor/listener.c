@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/must.h"
 #include "reactor/log.h"
 
 enum { ACCEPTS_A_TURN = 128, REST_MS = 100 };
@@ -33,6 +34,7 @@ static void listener_ready(struct source *source, uint32_t events)
     struct listener *listener = container_of(source, struct listener, source);
 
     (void)events;
+    must(loop_is_here(listener->loop));
     for (int i = 0; i < ACCEPTS_A_TURN; i++) {
         int fd = accept4(listener->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
@@ -87,7 +89,7 @@ static enum rc listener_open(int *ret_fd, const struct listener_options *options
     listener_tune(fd, options);
     if (bind(fd, options->address, options->address_len) != 0)
         goto refused;
-    /* Only from now on, or we would share the address with another server that shares its own. */
+    /* Set after bind(): set before it, we would share the address with another server that shares it too. */
     setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof one);
     if (listen(fd, options->backlog) != 0)
         goto refused;
@@ -127,6 +129,7 @@ void listener_free(struct listener *listener)
 {
     if (listener == NULL)
         return;
+    must(loop_is_here(listener->loop));
     wheel_disarm(&listener->loop->wheel, &listener->rest);
     if (listener->fd >= 0)
         close(listener->fd);

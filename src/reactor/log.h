@@ -4,14 +4,15 @@
  *
  *     time=2026-03-01T12:00:00.000Z level=info event=listening address=127.0.0.1 port=8080
  *
- * Always true: a line is one write(2) of at most LOG_LINE_BYTES_MAX bytes, so lines of several threads never
- * mix; what strangers sent can't forge a line, a field or a terminal command, because everything that isn't
- * plain text leaves escaped; one call site writes at most LOG_LINES_A_SECOND_MAX lines a second, so a flood of
- * bad clients can't fill the disk. What was held back is counted: the site's next line carries `suppressed`,
- * and log_tell_suppressed() says it for sites that fell silent. Nobody waits for who reads the lines: what does not leave
- * at once is lost, and counted too. Never log a secret or a payload.
+ * A line is one write(2) of at most LOG_LINE_BYTES_MAX bytes, so lines of several threads never mix. What clients sent can't
+ * forge a line, a field or a terminal command: everything that isn't plain text is escaped. One call site writes at most
+ * LOG_LINES_A_SECOND_MAX lines a second, so a flood of bad clients can't fill the disk. Lines that are held back are counted:
+ * the next line of the site carries `suppressed`, and log_tell_suppressed() writes it for sites that fell silent. The server
+ * never waits for the reader of its log: a line that can't be written at once is lost, and counted too. Never log a secret or
+ * a payload.
  *
- * For the layers 2 to 4. Pure modules return their outcome, and their callers log it. Usable from every thread, not from signal handlers. */
+ * For the layers 2 to 4: pure modules return their outcome, and their callers log it. Any thread may use it; signal handlers
+ * may not. */
 #ifndef REACTOR_LOG_H
 #define REACTOR_LOG_H
 

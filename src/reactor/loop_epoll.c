@@ -11,7 +11,7 @@
 
 enum { EVENTS_A_TURN = 512, LATE_MS = 1000 };
 
-static msec clock_ms(clockid_t clock)
+static msec system_clock_ms(clockid_t clock)
 {
     struct timespec at;
     must(clock_gettime(clock, &at) == 0);
@@ -20,18 +20,18 @@ static msec clock_ms(clockid_t clock)
 
 msec clock_now(void)
 {
-    return clock_ms(CLOCK_MONOTONIC);
+    return system_clock_ms(CLOCK_MONOTONIC);
 }
 
 msec clock_wall(void)
 {
-    return clock_ms(CLOCK_REALTIME);
+    return system_clock_ms(CLOCK_REALTIME);
 }
 
 /* Goes on while the machine sleeps, as the wall clock does. */
 static msec clock_passed(void)
 {
-    return clock_ms(CLOCK_BOOTTIME);
+    return system_clock_ms(CLOCK_BOOTTIME);
 }
 
 static void bell_rang(struct source *source, uint32_t events)
@@ -76,6 +76,7 @@ enum rc loop_watch(struct loop *loop, int fd, uint32_t events, struct source *so
 {
     struct epoll_event event = { .events = events, .data.ptr = source };
 
+    must(loop_is_here(loop) && source->kind != NULL);
     if (epoll_ctl(loop->epoll, EPOLL_CTL_ADD, fd, &event) == 0)
         return RC_OK;
     return errno == ENOSPC ? RC_FULL : RC_NOMEM;
@@ -83,6 +84,7 @@ enum rc loop_watch(struct loop *loop, int fd, uint32_t events, struct source *so
 
 void loop_unwatch(struct loop *loop, int fd)
 {
+    must(loop_is_here(loop));
     epoll_ctl(loop->epoll, EPOLL_CTL_DEL, fd, NULL);
 }
 

@@ -18,6 +18,7 @@ struct loop *stream_loop(const struct stream *stream)
 
 void stream_maker_init(struct stream_maker *maker, const struct stream_ops *ops, struct loop *loop, size_t stream_bytes)
 {
+    must(stream_bytes >= sizeof(struct stream));
     *maker = (struct stream_maker){ .ops = ops, .loop = loop };
     pool_init(&maker->pool, stream_bytes);
 }
@@ -44,6 +45,8 @@ void stream_unmake(struct stream *stream)
 
 void stream_tell(struct stream *stream, unsigned news)
 {
+    must(loop_is_here(stream_loop(stream)));
+    must(stream->events != NULL || stream->is_closed);
     if ((news & STREAM_IS_ENDED) != 0)
         stream->is_ended = true;
     if (!stream->is_closed && (news & (STREAM_IS_READABLE | STREAM_IS_ENDED)) != 0)
@@ -65,10 +68,11 @@ void stream_start(struct stream *stream, const struct stream_events *events, voi
 
 void stream_hand_over(struct stream *stream, const struct stream_events *events, void *owner)
 {
-    must(loop_is_here(stream_loop(stream)));
+    must(loop_is_here(stream_loop(stream)) && !stream->is_closed);
+    if (stream->events != NULL)
+        stream_more(stream);
     stream->events = events;
     stream->owner  = owner;
-    stream_more(stream);
 }
 
 void stream_close(struct stream *stream)
@@ -87,6 +91,7 @@ void stream_close(struct stream *stream)
 
 ssize_t stream_read(struct stream *stream, void *into, size_t len)
 {
+    must(loop_is_here(stream_loop(stream)) && len > 0);  /* or 0 would not be the end */
     return stream->is_closed ? STREAM_FAULT : maker_of(stream)->ops->read(stream, into, len);
 }
 
@@ -97,6 +102,7 @@ bool stream_is_drained(const struct stream *stream, size_t got, size_t len)
 
 ssize_t stream_write(struct stream *stream, struct span bytes)
 {
+    must(loop_is_here(stream_loop(stream)));
     return stream->is_closed ? STREAM_FAULT : maker_of(stream)->ops->write(stream, bytes);
 }
 
@@ -111,6 +117,7 @@ void stream_more(struct stream *stream)
     if (stream->is_closed || stream->is_again)
         return;
     struct loop *loop = stream_loop(stream);
+    must(loop_is_here(loop));
     stream->is_again  = true;
     stream->next      = loop->again;
     loop->again       = stream;

@@ -80,7 +80,7 @@ enum { STREAM_LATER = -1, STREAM_FAULT = -2 };
 /* The first owner of a new stream, in the turn that made it. */
 void stream_start(struct stream *stream, const struct stream_events *events, void *owner);
 /* A later owner. It is told to read, because the earlier one may have left something, but not before this returns to the
- * loop. */
+ * loop. Without an earlier one it is as stream_start(). */
 void stream_hand_over(struct stream *stream, const struct stream_events *events, void *owner);
 
 /* NULL is fine. */

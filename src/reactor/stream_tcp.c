@@ -9,7 +9,7 @@
 
 /* `number` is the descriptor. */
 
-static void tcp_ready(struct source *source, uint32_t events)
+static void stream_tcp_ready(struct source *source, uint32_t events)
 {
     struct stream *stream = container_of(source, struct stream, source);
     unsigned       news   = 0;
@@ -23,7 +23,7 @@ static void tcp_ready(struct source *source, uint32_t events)
     stream_tell(stream, news);
 }
 
-static ssize_t tcp_read(struct stream *stream, void *into, size_t len)
+static ssize_t stream_tcp_read(struct stream *stream, void *into, size_t len)
 {
     for (;;) {
         ssize_t got = recv(stream->number, into, len, 0);
@@ -34,7 +34,7 @@ static ssize_t tcp_read(struct stream *stream, void *into, size_t len)
     }
 }
 
-static ssize_t tcp_write(struct stream *stream, struct span bytes)
+static ssize_t stream_tcp_write(struct stream *stream, struct span bytes)
 {
     for (;;) {
         ssize_t put = send(stream->number, bytes.at, bytes.len, MSG_NOSIGNAL);
@@ -49,17 +49,17 @@ static ssize_t tcp_write(struct stream *stream, struct span bytes)
     }
 }
 
-static void tcp_shut(struct stream *stream)
+static void stream_tcp_shut(struct stream *stream)
 {
     shutdown(stream->number, SHUT_WR);
 }
 
-static void tcp_close(struct stream *stream)
+static void stream_tcp_close(struct stream *stream)
 {
     close(stream->number);  /* leaves the epoll set by itself, because we never dup a socket */
 }
 
-static bool tcp_is_dead(const struct stream *stream, msec silence_ms)
+static bool stream_tcp_is_dead(const struct stream *stream, msec silence_ms)
 {
     struct tcp_info info = { 0 };
     socklen_t       len  = sizeof info;
@@ -69,19 +69,19 @@ static bool tcp_is_dead(const struct stream *stream, msec silence_ms)
     return (info.tcpi_unacked > 0 || info.tcpi_probes > 0) && (msec)info.tcpi_last_ack_recv >= silence_ms;
 }
 
-static const struct stream_ops tcp_ops = {
-    .read                     = tcp_read,
-    .write                    = tcp_write,
-    .shut                     = tcp_shut,
-    .close                    = tcp_close,
-    .is_dead                  = tcp_is_dead,
+static const struct stream_ops stream_tcp_ops = {
+    .read                     = stream_tcp_read,
+    .write                    = stream_tcp_write,
+    .shut                     = stream_tcp_shut,
+    .close                    = stream_tcp_close,
+    .is_dead                  = stream_tcp_is_dead,
     .is_drained_by_short_read = true,
 };
 
 void stream_tcp_maker_init(struct stream_maker *maker, struct loop *loop)
 {
-    stream_maker_init(maker, &tcp_ops, loop, sizeof(struct stream));
-    maker->source.ready = tcp_ready;
+    stream_maker_init(maker, &stream_tcp_ops, loop, sizeof(struct stream));
+    maker->source.ready = stream_tcp_ready;
 }
 
 enum rc stream_tcp_new(struct loop *loop, int fd, struct stream **ret)

@@ -36,6 +36,7 @@ void mailbox_put(struct mailbox *mailbox, struct bundle *bundle)
 {
     if (bundle->newest == NULL)
         return;
+    must(bundle->oldest != NULL && bundle->oldest->next == NULL);
 
     struct mail *newest = atomic_load_explicit(&mailbox->newest, memory_order_relaxed);
     do

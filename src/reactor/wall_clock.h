@@ -1,9 +1,10 @@
 /* wall_clock.h - what time it is, though somebody may set the clock.
  *
- * Messages are stamped, expire and are let go by the wall clock, and what was let go doesn't come back. So a clock that
- * leaps, further than WALL_CLOCK_LEAP_MS either way from where the time that has passed should have taken it, is doubted:
- * time goes on as if nothing had happened until the clock has returned, or has stood by its word for WALL_CLOCK_BELIEF_MS.
- * Smaller steps are followed at once (docs/decisions/0014). Asks for no time itself. */
+ * Messages are stamped, expire and are deleted by the wall clock, and a message that was deleted doesn't come back. So a
+ * clock that leaps is doubted: one that is more than WALL_CLOCK_LEAP_MS away, in either direction, from the time that it
+ * should show by the time that has passed. Then time goes on as if nothing had happened, until the clock has returned or has
+ * kept to its new time for WALL_CLOCK_BELIEF_MS. Smaller steps are followed at once (docs/decisions/0014). This module
+ * asks for no time itself. */
 #ifndef REACTOR_WALL_CLOCK_H
 #define REACTOR_WALL_CLOCK_H
 
@@ -15,10 +16,10 @@
 #define WALL_CLOCK_BELIEF_MS (24 * 3600 * INT64_C(1000))
 
 struct wall_clock {
-    msec passed;      /* of the last look, by a clock that nobody sets */
-    msec wall;        /* what that look said */
-    msec off;         /* how far the clock was from it; 0: it isn't doubted */
-    msec doubted_at;  /* since when it stands by its word, as `passed` */
+    msec passed;      /* at the last look, by a clock that nobody sets */
+    msec wall;        /* what the last look returned */
+    msec off;         /* how far the clock was from that; 0: it isn't doubted */
+    msec doubted_at;  /* since when it keeps to its new time, as `passed` */
 };
 
 /* What the clock says now is believed. */

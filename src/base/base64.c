@@ -66,7 +66,7 @@ static bool get(struct span text, struct buf *ret, const char *letters)
             buf_putc(ret, (char)(bits >> count));
         }
     }
-    /* RFC 4648 3.5: the bits that mean nothing must be zero, or one value had two spellings. */
+    /* RFC 4648 3.5: unused bits must be zero. Else one value would have two spellings. */
     return count != 6 && (bits & ((1u << count) - 1)) == 0 && !buf_is_over(ret);
 }
 

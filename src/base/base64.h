@@ -7,8 +7,8 @@
 void base64_put(struct buf *buf, struct span bytes);
 void base64url_put(struct buf *buf, struct span bytes);
 
-/* Strict: no spaces, right padding (standard) or none (URL-safe), unused bits zero. False: not base64, or it
- * does not fit into *ret; what was put is taken back. */
+/* Strict: no spaces; the padding is right (standard) or there is none (URL-safe); unused bits are zero. False: the text
+ * is not base64, or its bytes do not fit into *ret. Then *ret holds what it held before. */
 bool base64_get(struct span text, struct buf *ret);
 bool base64url_get(struct span text, struct buf *ret);
 

@@ -31,6 +31,7 @@ static bool buf_reserve(struct buf *buf, size_t more)
         buf->is_over = true;
         return false;
     }
+    must(buf->len <= buf->cap && buf->cap <= buf->max);
     size_t want = buf->len + more;
     if (want <= buf->cap)
         return true;
@@ -97,7 +98,7 @@ void buf_putf(struct buf *buf, const char *format, ...)
         buf_put(buf, span_of(small, (size_t)len));
         return;
     }
-    /* One byte more than is kept: vsnprintf insists on writing its NUL. */
+    /* One byte more than the buffer keeps: vsnprintf always writes a NUL. */
     if (!buf_reserve(buf, (size_t)len + 1))
         return;
     va_start(args, format);

@@ -1,5 +1,7 @@
-/* counter.h - a number that one thread counts up and others may read for metrics. No lock prefix: the one
- * writer loads and stores, relaxed; a reader may see it a moment late, never torn. */
+/* counter.h - a number that one thread writes and all threads may read, for metrics.
+ *
+ * The writer loads and stores it, relaxed, without a locked instruction. A reader may see an old value, but never half
+ * of one. */
 #ifndef BASE_COUNTER_H
 #define BASE_COUNTER_H
 

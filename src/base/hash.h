@@ -1,5 +1,5 @@
-/* hash.h - SipHash-1-3 (Aumasson and Bernstein): a keyed hash, so that strangers who choose names can't
- * choose collisions. The key is handed in: random on a server, fixed in the simulator. */
+/* hash.h - SipHash-1-3 (Aumasson and Bernstein): a keyed hash, so that somebody who chooses names can't
+ * choose collisions. The caller hands the key in: a random one in the server, a fixed one in the simulator. */
 #ifndef BASE_HASH_H
 #define BASE_HASH_H
 

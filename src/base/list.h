@@ -1,10 +1,12 @@
-/* list.h - an intrusive ring of links. The head is a link of its own; an empty list points at itself.
- * A link that is in no list is either zero or points at itself; list_take() leaves it so. */
+/* list.h - an intrusive, doubly linked ring. The head is a link of its own; an empty list points at itself.
+ * A link that is in no list is zero or points at itself; list_take() leaves it so. A link is in one list at most. */
 #ifndef BASE_LIST_H
 #define BASE_LIST_H
 
 #include <stdbool.h>
 #include <stddef.h>
+
+#include "base/must.h"
 
 struct list {
     struct list *prev, *next;
@@ -29,6 +31,7 @@ static inline bool list_is_linked(const struct list *link)
 
 static inline void list_push(struct list *list, struct list *link)  /* at the end */
 {
+    must(!list_is_linked(link));
     link->prev       = list->prev;
     link->next       = list;
     list->prev->next = link;

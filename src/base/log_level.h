@@ -1,4 +1,4 @@
-/* log_level.h - how much the server says about itself, and in which form: what the settings name and the log obeys. */
+/* log_level.h - which lines the log writes, and in which form. Settings and log share these words. */
 #ifndef BASE_LOG_LEVEL_H
 #define BASE_LOG_LEVEL_H
 

@@ -1,7 +1,10 @@
 #include "base/mail.h"
 
+#include "base/must.h"
+
 void bundle_add(struct bundle *bundle, struct mail *mail)
 {
+    must((bundle->newest == NULL) == (bundle->oldest == NULL));
     mail->next     = bundle->newest;
     bundle->newest = mail;
     if (bundle->oldest == NULL)

@@ -55,6 +55,7 @@ static void map_grow(struct map *map)
 
 void map_add(struct map *map, struct map_node *node, uint64_t hash)
 {
+    must((map->slot_count & (map->slot_count - 1)) == 0);
     if (map->count >= map->slot_count)
         map_grow(map);
 
@@ -67,6 +68,7 @@ void map_add(struct map *map, struct map_node *node, uint64_t hash)
 
 void map_take(struct map *map, struct map_node *node)
 {
+    must(map->count > 0);
     struct map_node **at = map_slot(map, node->hash);
 
     while (*at != NULL && *at != node)

@@ -1,5 +1,5 @@
-/* msec.h - time as a number. Dry rooms never ask for it: `now` is read once a turn and handed down.
- * Monotonic where it measures how long, wall clock (since 1970) where it stands in a message. */
+/* msec.h - time as a number of milliseconds. Pure modules never ask for it: the loop reads the clock once a turn and
+ * hands `now` down. A duration is measured by the monotonic clock; a message carries wall clock time (since 1970). */
 #ifndef BASE_MSEC_H
 #define BASE_MSEC_H
 

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What the system didn't give us is no mistake of ours (docs/decisions/0013). */
+/* A lack of memory is not a mistake in our code, so the message must not call it one (docs/decisions/0013). */
 static bool is_for_want_of_memory(const char *promise)
 {
     return errno == ENOMEM && (strstr(promise, "!= NULL") != NULL || strstr(promise, "!= MAP_FAILED") != NULL);

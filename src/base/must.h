@@ -1,5 +1,5 @@
-/* must.h - what we promise ourselves. On in release too: a broken promise ends the process with its text. So does memory
- * that the system doesn't give: must(at != NULL). */
+/* must.h - assertions that are on in release too. A broken one ends the process with its text, and so does memory that
+ * the system does not give: must(at != NULL). */
 #ifndef BASE_MUST_H
 #define BASE_MUST_H
 

@@ -21,7 +21,7 @@ enum { SLAB_BYTES = 64 * 1024 };
  *
  *   | slab | object | object | … | object | (rest) |
  *
- * Free objects are chained through their first word; those never used stand behind `fresh`. */
+ * Free objects are chained through their first word; objects that were never used begin at number `fresh`. */
 struct slab {
     struct list link;   /* in pool.roomy, while there is a free place */
     void       *free;
@@ -55,6 +55,7 @@ void *pool_take(struct pool *pool)
 
 void pool_give(struct pool *pool, void *object)
 {
+    must(object == NULL || pool->count > 0);
     if (object != NULL)
         pool->count--;
     free(object);
@@ -67,7 +68,7 @@ static uint32_t slab_places(const struct pool *pool)
     return (uint32_t)((SLAB_BYTES - sizeof(struct slab)) / pool->object_bytes);
 }
 
-/* Twice as much as is wanted always has an aligned half in it; the ends go back. */
+/* Twice the size always holds one slab that begins at a multiple of its size. What lies around that slab goes back. */
 static struct slab *slab_new(void)
 {
     char *raw = mmap(NULL, 2 * SLAB_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -96,6 +97,7 @@ void *pool_take(struct pool *pool)
 
     struct slab *slab   = container_of(pool->roomy.next, struct slab, link);
     void        *object = slab->free;
+    must(slab->used < slab_places(pool));
     if (object != NULL) {
         memcpy(&slab->free, object, sizeof slab->free);
         memset(object, 0, pool->object_bytes);
@@ -115,13 +117,14 @@ void pool_give(struct pool *pool, void *object)
         return;
 
     struct slab *slab = (struct slab *)((uintptr_t)object & ~(uintptr_t)(SLAB_BYTES - 1));
+    must(pool->count > 0 && slab->used > 0);
     memcpy(object, &slab->free, sizeof slab->free);
     slab->free = object;
     slab->used--;
     pool->count--;
     if (!list_is_linked(&slab->link))
         list_push(&pool->roomy, &slab->link);
-    /* One empty slab is kept, so that a single object coming and going costs no system call. */
+    /* The pool keeps one empty slab, so that a single object that comes and goes costs no system call. */
     if (slab->used == 0 && pool->roomy.next != pool->roomy.prev) {
         list_take(&slab->link);
         munmap(slab, SLAB_BYTES);

@@ -1,7 +1,7 @@
-/* pool.h - many objects of one size, without a header each: what an idle connection consists of.
+/* pool.h - many objects of one size, without a header each. The structs of an idle connection live in pools.
  *
- * Slabs of 64 KiB straight from the system; one that falls empty goes back there. An object comes zeroed. One thread.
- * Under AddressSanitizer every object is a malloc of its own, so that its misuse is seen. */
+ * A pool takes slabs of 64 KiB from the system and gives back those that have become empty. An object comes zeroed. One
+ * thread. Under AddressSanitizer every object is a malloc of its own, so that the sanitizer sees its misuse. */
 #ifndef BASE_POOL_H
 #define BASE_POOL_H
 
@@ -13,7 +13,7 @@ struct pool {
     struct list roomy;    /* slabs with a free place */
 };
 
-/* 8 … 4096 bytes an object. Holds nothing until the first take. */
+/* Objects of 8 to 4,096 bytes. Holds no memory until the first take. */
 void  pool_init(struct pool *pool, size_t object_bytes);
 void  pool_fini(struct pool *pool);  /* all objects are back */
 

@@ -1,10 +1,11 @@
-/* ref.h - a count of owners, shared between threads. Here and in reactor/wake.c live all our atomics, but for
- * the counters of base/counter.h. */
+/* ref.h - a count of owners, shared between threads. All atomics are here, in reactor/wake.c and in base/counter.h. */
 #ifndef BASE_REF_H
 #define BASE_REF_H
 
 #include <stdatomic.h>
 #include <stdbool.h>
+
+#include "base/must.h"
 
 struct ref {
     atomic_uint count;
@@ -17,16 +18,19 @@ static inline void ref_init(struct ref *ref)
 
 static inline void ref_get(struct ref *ref)
 {
-    atomic_fetch_add_explicit(&ref->count, 1, memory_order_relaxed);
+    must(atomic_fetch_add_explicit(&ref->count, 1, memory_order_relaxed) > 0);
 }
 
 /* True for the last owner, who then frees the thing. */
 static inline bool ref_put(struct ref *ref)
 {
-    if (atomic_fetch_sub_explicit(&ref->count, 1, memory_order_release) != 1)
+    unsigned before = atomic_fetch_sub_explicit(&ref->count, 1, memory_order_release);
+
+    must(before > 0);
+    if (before != 1)
         return false;
-    /* Pairs with the release of the others: what they wrote is seen before the free. An acquiring load, not
-     * a fence: ThreadSanitizer understands it. */
+    /* Pairs with the release of the other owners: the free comes after all that they wrote. It is an acquiring load and
+     * not a fence, because ThreadSanitizer understands the load. */
     (void)atomic_load_explicit(&ref->count, memory_order_acquire);
     return true;
 }

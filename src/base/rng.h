@@ -1,4 +1,5 @@
-/* rng.h - repeatable chance (SplitMix64). Not for secrets. The seed is handed in. */
+/* rng.h - random numbers that repeat (SplitMix64), for tests and the simulator. Not for secrets. The caller hands the
+ * seed in. */
 #ifndef BASE_RNG_H
 #define BASE_RNG_H
 

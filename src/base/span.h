@@ -1,7 +1,7 @@
-/* span.h - borrowed bytes: a place and a length.
+/* span.h - borrowed bytes: an address and a length.
  *
- * A span owns nothing and is valid as long as what it points into. It may hold any byte, NUL included.
- * An empty span may point anywhere, NULL too. */
+ * A span owns nothing. It is valid as long as the memory that it points into. It may hold any byte, NUL included.
+ * An empty span may point anywhere, and to NULL too. */
 #ifndef BASE_SPAN_H
 #define BASE_SPAN_H
 
@@ -9,6 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+
+#include "base/must.h"
 
 struct span {
     const char *at;
@@ -42,6 +44,7 @@ static inline bool span_starts(struct span span, struct span head)
 /* What is left after the first `count` bytes; count <= span.len. */
 static inline struct span span_skip(struct span span, size_t count)
 {
+    must(count <= span.len);
     return (struct span){ span.at + count, span.len - count };
 }
 
@@ -50,14 +53,14 @@ static inline struct span span_head(struct span span, size_t count)
     return (struct span){ span.at, count < span.len ? count : span.len };
 }
 
-/* ASCII letters compare without case; all other bytes as they are. */
+/* ASCII letters are compared without their case, all other bytes as they are. */
 bool span_eq_nocase(struct span a, struct span b);
 
 /* Without spaces and tabs at both ends (the OWS of RFC 9110 5.6.3). */
 struct span span_trim(struct span span);
 
-/* Cuts at the first `mark`: *ret_head is what stood before it, *rest what follows. Without a mark the whole
- * is the head and *rest becomes empty. False, and nothing changes, when *rest is empty already. */
+/* Cuts at the first `mark`: *ret_head is what stands before it, and *rest becomes what follows. Without a mark, all of it
+ * is the head and *rest becomes empty. False, and nothing changes, if *rest is empty already. */
 bool span_cut(struct span *rest, char mark, struct span *ret_head);
 
 /* One or more decimal digits and nothing else; false on overflow. *ret_value changes only on success. */

@@ -1,7 +1,7 @@
 #include "base/utf8.h"
 
-/* The state holds how many bytes are still to come and which range the next one must be in (RFC 3629 4:
- * only the second byte's range depends on the first):
+/* The state says how many bytes of the character are still to come, and in which range the next one must be (RFC 3629 4:
+ * only the range of the second byte depends on the first):
  *
  *   bits 16-17 bytes to come · bits 8-15 highest next byte · bits 0-7 lowest next byte */
 static uint32_t utf8_expect(uint32_t count, uint32_t low, uint32_t high)
@@ -25,8 +25,9 @@ bool utf8_feed(struct utf8 *utf8, struct span piece)
 {
     uint32_t state = utf8->state;
 
+    must(state >> 16 <= 3);
     for (size_t i = 0; i < piece.len; i++) {
-        /* Eight plain ASCII bytes at a time where nothing is open. */
+        /* Between characters, eight ASCII bytes at a time. */
         if (state == 0) {
             uint64_t word;
             while (i + 8 <= piece.len && (memcpy(&word, piece.at + i, 8), (word & 0x8080808080808080u) == 0))

@@ -1,4 +1,5 @@
-/* utf8.h - is it UTF-8 (RFC 3629)? In one go, or piece by piece: no cut changes the answer. */
+/* utf8.h - checks that bytes are UTF-8 (RFC 3629), at once or piece by piece. The answer does not depend on where the
+ * pieces were cut. */
 #ifndef BASE_UTF8_H
 #define BASE_UTF8_H
 
@@ -8,8 +9,8 @@ struct utf8 {
     uint32_t state;  /* 0: between characters */
 };
 
-/* False as soon as no continuation could make it valid (overlong, surrogate, above U+10FFFF, stray byte).
- * Start with a zeroed struct; after the last piece ask utf8_is_whole(). */
+/* False as soon as nothing that follows could make the text valid (overlong, surrogate, above U+10FFFF, stray byte).
+ * Begin with a zeroed struct; after the last piece ask utf8_is_whole(). */
 bool utf8_feed(struct utf8 *utf8, struct span piece);
 
 static inline bool utf8_is_whole(const struct utf8 *utf8)

@@ -1,4 +1,4 @@
-/* version.h - what this is, for --version, /healthz and the log. */
+/* version.h - the version, as --version, /healthz and the log show it. */
 #ifndef BASE_VERSION_H
 #define BASE_VERSION_H
 

@@ -9,7 +9,7 @@
  *   ring 2   …                            one slot 4,096 ticks     (70 min)
  *   ring 3   …                            one slot 262,144 ticks   (75 h)
  *
- * When a ring comes round, the next slot of the ring above is dealt out again below. */
+ * When a ring has gone round once, the timers of the next slot of the ring above are placed again in the rings below. */
 
 enum { SLOT_BITS = 6, SLOT_MASK = WHEEL_SLOTS - 1 };
 
@@ -46,6 +46,7 @@ static void wheel_place(struct wheel *wheel, struct timer *timer)
 
 void wheel_arm(struct wheel *wheel, struct timer *timer, msec at)
 {
+    must(timer->fire != NULL);
     wheel_disarm(wheel, timer);
     timer->at = at;
     wheel_place(wheel, timer);
@@ -56,6 +57,7 @@ void wheel_disarm(struct wheel *wheel, struct timer *timer)
 {
     if (!timer_is_armed(timer))
         return;
+    must(wheel->count > 0);
     list_take(&timer->link);
     wheel->count--;
 }
@@ -69,7 +71,7 @@ static void wheel_deal(struct wheel *wheel, int ring)
     list_move(&moved, &wheel->slots[ring][wheel->tick >> SLOT_BITS * ring & SLOT_MASK]);
     while ((link = list_pop(&moved)) != NULL) {
         struct timer *timer = container_of(link, struct timer, link);
-        /* What is due on this very tick goes where the turn will look next. */
+        /* A timer that is due at this tick goes into the slot that wheel_turn() empties next. */
         if (tick_of(timer->at) <= wheel->tick)
             list_push(&wheel->slots[0][wheel->tick & SLOT_MASK], &timer->link);
         else
@@ -86,10 +88,11 @@ static void wheel_fire(struct wheel *wheel, msec now)
     list_move(&due, &wheel->slots[0][wheel->tick & SLOT_MASK]);
     while ((link = list_pop(&due)) != NULL) {
         struct timer *timer = container_of(link, struct timer, link);
-        if (tick_of(timer->at) > wheel->tick) {  /* was farther than the outer ring reaches */
+        if (tick_of(timer->at) > wheel->tick) {  /* it was due later than the outer ring reaches */
             wheel_place(wheel, timer);
             continue;
         }
+        must(wheel->count > 0);
         wheel->count--;
         timer->fire(timer, now);
     }
@@ -118,7 +121,7 @@ int wheel_sleep_ms(const struct wheel *wheel, msec now)
 {
     if (wheel->count == 0)
         return -1;
-    /* Look one ring ahead; with nothing there, sleep until it comes round and is dealt out again. */
+    /* Look one ring ahead. If it is empty, sleep until it has gone round and is filled from the ring above. */
     uint64_t tick = wheel->tick + 1;
     while ((tick & SLOT_MASK) != 0 && list_is_empty(&wheel->slots[0][tick & SLOT_MASK]))
         tick++;

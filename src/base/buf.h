@@ -1,7 +1,7 @@
 /* buf.h - a row of bytes that grows, up to a maximum that is fixed at its start.
  *
- * An overflow stays: after a put that did not fit, the buffer takes nothing more, and buf_is_over() is true. So a writer
- * checks once, at the end. A failed malloc ends the process (docs/decisions/0013). */
+ * An overflow stays: after a put that did not fit, the buffer takes nothing more, and buf_is_over() is true. So a
+ * writer checks once, at the end. A failed malloc ends the process (docs/decisions/0013). */
 #ifndef BASE_BUF_H
 #define BASE_BUF_H
 
@@ -24,8 +24,8 @@ void buf_putc(struct buf *buf, char byte);
 void buf_put_u64(struct buf *buf, uint64_t value);
 void buf_putf(struct buf *buf, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* `count` writable bytes at the end; they belong to the buffer from now on. NULL, and the buffer is over, if they do not
- * fit. */
+/* `count` writable bytes at the end; they belong to the buffer from now on. NULL, and the buffer is over, if they do
+ * not fit. */
 char *buf_extend(struct buf *buf, size_t count);
 
 /* Empties the buffer, keeps its memory, forgets an overflow. */

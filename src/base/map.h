@@ -1,7 +1,8 @@
 /* map.h - a hash map of intrusive nodes: chained, doubling, 8 to 16 bytes a slot and 16 a node.
  *
- * The caller makes the hash (hash.h, with a seed that was handed in) and compares keys itself. On purpose a map can't
- * be walked: nodes that must be walked stand in a list too, so that no order depends on a seed. One thread at a time. */
+ * The caller makes the hash (hash.h, with a seed that was handed in) and compares keys itself. On purpose a map
+ * can't be walked: nodes that must be walked stand in a list too, so that no order depends on a seed. One thread at
+ * a time. */
 #ifndef BASE_MAP_H
 #define BASE_MAP_H
 

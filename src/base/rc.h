@@ -1,5 +1,5 @@
-/* rc.h - how a call ended that depends on the system or on a bound of ours. Bad input from a peer is a verdict of a codec,
- * not an rc; our own mistakes are must(). */
+/* rc.h - how a call ended that depends on the system or on a bound of ours. Bad input from a peer is a verdict of a
+ * codec, not an rc; our own mistakes are must(). */
 #ifndef BASE_RC_H
 #define BASE_RC_H
 

@@ -59,8 +59,8 @@ bool span_eq_nocase(struct span a, struct span b);
 /* Without spaces and tabs at both ends (the OWS of RFC 9110 5.6.3). */
 struct span span_trim(struct span span);
 
-/* Cuts at the first `mark`: *ret_head is what stands before it, and *rest becomes what follows. Without a mark, all of it
- * is the head and *rest becomes empty. False, and nothing changes, if *rest is empty already. */
+/* Cuts at the first `mark`: *ret_head is what stands before it, and *rest becomes what follows. Without a mark, all
+ * of it is the head and *rest becomes empty. False, and nothing changes, if *rest is empty already. */
 bool span_cut(struct span *rest, char mark, struct span *ret_head);
 
 /* One or more decimal digits and nothing else; false on overflow. *ret_value changes only on success. */

@@ -1,7 +1,7 @@
 #include "base/utf8.h"
 
-/* The state says how many bytes of the character are still to come, and in which range the next one must be (RFC 3629 4:
- * only the range of the second byte depends on the first):
+/* The state says how many bytes of the character are still to come, and in which range the next one must be (RFC
+ * 3629 4: only the range of the second byte depends on the first):
  *
  *   bits 16-17 bytes to come · bits 8-15 highest next byte · bits 0-7 lowest next byte */
 static uint32_t utf8_expect(uint32_t count, uint32_t low, uint32_t high)

@@ -9,7 +9,8 @@
  *   ring 2   …                            one slot 4,096 ticks     (70 min)
  *   ring 3   …                            one slot 262,144 ticks   (75 h)
  *
- * When a ring has gone round once, the timers of the next slot of the ring above are placed again in the rings below. */
+ * When a ring has gone round once, the timers of the next slot of the ring above are placed again in the rings
+ * below. */
 
 enum { SLOT_BITS = 6, SLOT_MASK = WHEEL_SLOTS - 1 };
 

@@ -1,7 +1,8 @@
 /* wheel.h - timers by the hundred thousand: arm, disarm and fire in constant time.
  *
- * Four rings of 64 slots, 16 ms a tick. A timer fires up to 16 ms late, and never early. A timer that is due in more than
- * three days is placed again when three days are over. The caller hands the time in; it only goes forward. One thread. */
+ * Four rings of 64 slots, 16 ms a tick. A timer fires up to 16 ms late, and never early. A timer that is due in more
+ * than three days is placed again when three days are over. The caller hands the time in; it only goes forward. One
+ * thread. */
 #ifndef BASE_WHEEL_H
 #define BASE_WHEEL_H
 
@@ -36,8 +37,8 @@ static inline bool timer_is_armed(const struct timer *timer)
 /* Fires all that is due. */
 void wheel_turn(struct wheel *wheel, msec now);
 
-/* How long the loop may sleep before wheel_turn() has work: 0 or more, or -1 if there is no timer. The answer is never too
- * long. It may be too short when the next timer is far ahead. */
+/* How long the loop may sleep before wheel_turn() has work: 0 or more, or -1 if there is no timer. The answer is
+ * never too long. It may be too short when the next timer is far ahead. */
 int wheel_sleep_ms(const struct wheel *wheel, msec now);
 
 #endif

@@ -1,4 +1,5 @@
-/* limits.h - what the settings mean to each module, in its own terms. What isn't configurable has its number here. */
+/* limits.h - the bounds of each module, from the settings. A bound that no setting changes has its number in
+ * limits.c. */
 #ifndef MAIN_LIMITS_H
 #define MAIN_LIMITS_H
 

@@ -1,4 +1,4 @@
-/* main.c - the process: settings, signals, and a few words for whoever started it. */
+/* main.c - the process: settings, signals, and a few lines for the person who started it. */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -37,7 +37,7 @@ static bool fill_standard_descriptors(void)
     return true;
 }
 
-/* As many descriptors as the system lets us have. */
+/* Raises the limit of open files as far as the system allows. */
 static void raise_descriptor_limit(void)
 {
     struct rlimit limit;
@@ -53,7 +53,7 @@ static void raise_descriptor_limit(void)
 static void block_signals(sigset_t *ret_ours)
 {
     signal(SIGPIPE, SIG_IGN);
-    signal(SIGXFSZ, SIG_IGN);  /* a write above RLIMIT_FSIZE fails instead (threat 11) */
+    signal(SIGXFSZ, SIG_IGN);  /* so that a write above RLIMIT_FSIZE fails, and the process lives on (threat 11) */
     sigemptyset(ret_ours);
     sigaddset(ret_ours, SIGTERM);
     sigaddset(ret_ours, SIGINT);
@@ -69,12 +69,12 @@ static void log_warnings(const struct buf *say)
         LOG(LOG_WARN, "settings", log_span("notice", line));
 }
 
-/* An address as it can be typed: one that stands for all of the machine's is reached by loopback too. */
+/* An address that can be typed. An address that stands for all addresses of the machine is shown as loopback. */
 static void put_url(struct buf *url, const struct listen_address *listen, unsigned port)
 {
     struct span host = span_str(listen->text);
 
-    while (host.at[host.len - 1] != ':')  /* the port, as configured: perhaps 0 */
+    while (host.at[host.len - 1] != ':')  /* drops the configured port, which may be 0 */
         host.len--;
     host.len--;
     if (span_eq(host, SPAN("0.0.0.0")))
@@ -132,8 +132,8 @@ static void stop_at_once(const char *why)
     _exit(EXIT_CANT_START);
 }
 
-/* Waits until all loops go by the new configuration; any further SIGHUP waits meanwhile, as one. 0, or a signal to stop
- * that came before that. */
+/* Waits until all loops have adopted the new configuration. Further SIGHUPs wait meanwhile, as one. 0, or a signal to
+ * stop that came before that. */
 static int wait_for_adoption(const struct server *server)
 {
     const struct timespec slice = { .tv_nsec = 5 * 1000 * 1000 };
@@ -169,7 +169,7 @@ static int reload(struct server *server, char *const *argv)
     return which;
 }
 
-/* Until a signal to stop, which it returns. */
+/* Waits for a signal to stop, and returns it. */
 static int wait_and_reload(struct server *server, const sigset_t *ours, char *const *argv)
 {
     const struct timespec minute = { .tv_sec = 60 };
@@ -186,8 +186,8 @@ static int wait_and_reload(struct server *server, const sigset_t *ours, char *co
     }
 }
 
-/* Until we are told to go, and the server is closed. A second time means: now. So does a store that never finishes what
- * it was asked to write: its threads cannot be ended, and what was acknowledged is safe without them. */
+/* Waits for a signal to stop, then stops and closes the server. The process ends at once if a second signal comes, or if
+ * a store never finishes a write: its threads can't be ended, and what was acknowledged is on the disk already. */
 static void wait_for_the_end(struct server *server, const sigset_t *ours, char *const *argv)
 {
     pthread_t stopper;
@@ -226,7 +226,7 @@ static int run(struct settings *settings, const struct buf *warnings, char *cons
         return EXIT_CANT_START;
     }
     say_hello(settings, &server);
-    settings_fini(settings);  /* the server has its own, and lets go of a key that is taken out */
+    settings_fini(settings);  /* the server has a copy; here the secrets are wiped */
     wait_for_the_end(&server, &ours, argv);
     LOG(LOG_INFO, "stopped");
     log_tell_suppressed();
@@ -241,7 +241,7 @@ int main(int argc, char **argv)
 
     (void)argc;
     if (!fill_standard_descriptors())
-        return EXIT_CANT_START;  /* and nowhere to say why */
+        return EXIT_CANT_START;  /* there is no descriptor on which to say why */
     buf_init(&say, CONFIG_SAY_BYTES_MAX);
     switch (config_load(argv, environ, &settings, &say)) {
     case CONFIG_RUN:

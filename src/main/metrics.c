@@ -1,5 +1,5 @@
-/* metrics.c - the numbers of a node as Prometheus text (exposition format 0.0.4). No label names a channel or a user: the
- * series stay as few with a million channels (threat 109). */
+/* metrics.c - the numbers of a node as Prometheus text (exposition format 0.0.4). No label names a channel or a
+ * user, so that a million channels make no more series than one (threat 109). */
 #include "reactor/log.h"
 #include "main/server.h"
 #include "store/store.h"

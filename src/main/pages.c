@@ -1,6 +1,6 @@
 #include "main/pages.h"
 
-/* The assembler takes the files in as they are. */
+/* The assembler copies the files into the binary, byte for byte. */
 #define PAGE_BYTES(name, file)                                                                             \
     __asm__(".section .rodata\n"                                                                           \
             ".balign 16\n"                                                                                 \

@@ -31,7 +31,7 @@ static bool is_warning(struct span line)
     return memmem(line.at, line.len, mark, sizeof mark - 1) != NULL;
 }
 
-/* The first fault, which names file and line, and how many there are: `longwired --check` tells them all. */
+/* Logs the first fault, with file and line, and the count of faults. `longwired --check` shows all of them. */
 static void log_failure(struct span said)
 {
     struct span first = SPAN(""), line;

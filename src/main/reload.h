@@ -1,24 +1,25 @@
-/* reload.h - SIGHUP: the configuration is read again, as at the start, and what may change while the server runs changes.
+/* reload.h - SIGHUP: the configuration is read again, as at the start, and the settings that may change while the
+ * server runs do change.
  *
- * Whatever is wrong with it leaves everything as it was: nothing is taken by halves, and nobody is let in who wasn't
- * before for want of a file. Says in the log what came of it. */
+ * If anything is wrong with the configuration, all stays as it was. No change is applied by halves, and a missing or
+ * empty file lets nobody in who could not enter before. The log says how the reload ended. */
 #ifndef MAIN_RELOAD_H
 #define MAIN_RELOAD_H
 
 #include "settings/settings.h"
 
-/* What came of it. */
+/* How a reload ended. */
 struct reload {
-    struct settings *settings;  /* to be in force from now on; NULL: the old ones stay */
-    struct buf       changed;   /* names: what is new in them */
-    struct buf       kept;      /* names: what would take a restart */
+    struct settings *settings;  /* the new ones; NULL: the old ones stay in force */
+    struct buf       changed;   /* names of the settings that have changed */
+    struct buf       kept;      /* names of those that differ but take a restart */
 };
 
-/* Reads all sources again and weighs them against what is in force; logs `reload_failed` if they can't be used. */
+/* Reads all sources again and compares them with what is in force. Logs `reload_failed` if they can't be used. */
 void reload_init(struct reload *reload, char *const *argv, char *const *env, const struct settings *in_force);
 void reload_fini(struct reload *reload);  /* wipes the secrets */
 
-/* Once it is in force everywhere: `reloaded`, and `restart_needed` for what is kept. */
+/* When the new settings are in force on all loops: logs `reloaded`, and `restart_needed` for `kept`. */
 void reload_tell(const struct reload *reload);
 
 #endif

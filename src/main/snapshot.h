@@ -1,8 +1,9 @@
-/* snapshot.h - the configuration of one moment, as the loops read it: immutable, shared, gone with its last reader.
+/* snapshot.h - the configuration of one moment, as the loops read it. It is immutable, shared, and freed with its last
+ * reader.
  *
- * A reload makes a new one and sends it to each loop; a loop lets go of the old one between two requests. So nobody
- * ever waits for a lock or sees half a change. Identities are no part of it: each loop has its own, which the new keys
- * may revoke (auth/key_identifier.h). */
+ * A reload makes a new one and sends it to each loop; a loop drops the old one between two requests. So no thread waits
+ * for a lock or sees half a change. Identities are no part of it: each loop has its own, which the new keys may revoke
+ * (auth/key_identifier.h). */
 #ifndef MAIN_SNAPSHOT_H
 #define MAIN_SNAPSHOT_H
 

@@ -1,7 +1,7 @@
 /* channel_name.h - `namespace:name`, checked once and shared from then on.
  *
- * Immutable and reference-counted across threads: loops, writer and stores keep the same few bytes. Equality
- * is by bytes; two objects may well spell the same name. */
+ * Immutable and reference-counted across threads: loops, writer and stores share one copy. Names are equal if their
+ * bytes are; two objects may hold the same name. */
 #ifndef MESSAGE_CHANNEL_NAME_H
 #define MESSAGE_CHANNEL_NAME_H
 
@@ -25,8 +25,8 @@ enum channel_name_fault {
     CHANNEL_NAME_UNKNOWN,    /* no such namespace: 404 */
 };
 
-/* `text` is plain, not percent-encoded. *ret only on CHANNEL_NAME_OK; the caller owns one reference.
- * All names that are ever compared must be made with the same key. */
+/* `text` is not percent-encoded. *ret is written only on CHANNEL_NAME_OK; the caller owns one reference. All names
+ * that are compared with each other must be made with the same key. */
 enum channel_name_fault channel_name_new(struct namespaces *set, const struct hash_key *key, struct span text,
                                          struct channel_name **ret);
 

@@ -8,8 +8,8 @@ enum { EPOCH_TEXT_BYTES = 16 };
 
 void epoch_put(struct buf *buf, uint64_t epoch);
 
-/* Exactly what epoch_put() writes and nothing else, so that an epoch has one spelling. *ret_epoch changes only
- * on success. */
+/* Reads exactly what epoch_put() writes and nothing else, so that an epoch has one spelling. *ret_epoch changes only on
+ * success. */
 bool epoch_get(struct span text, uint64_t *ret_epoch);
 
 #endif

@@ -38,7 +38,7 @@ void message_unref(struct message *message)
 
 struct message *message_recalled(const struct message *message, const struct message *recall)
 {
-    /* Media and sender are gone too, as in the stores: a reader must not see which of them it was served from. */
+    /* Media type and sender are dropped too, as the stores do: the answer must not depend on where it was read from. */
     struct message *rest = message_new(message->channel, MESSAGE_RECALLED, NULL, 0, SPAN(""), SPAN(""));
     rest->epoch      = message->epoch;
     rest->seq        = message->seq;

@@ -1,8 +1,9 @@
-/* message.h - This module is what travels: messages, the names of channels, the policy of namespaces, gaps.
+/* message.h - This module is what the server delivers: messages, gaps, the names of channels, the policy of
+ * namespaces. It refuses I/O and never asks for the time.
  *
- * A message is one immutable block, reference-counted across threads: its body is copied once, when it
- * comes in, and never again. Until its store has numbered it, exactly one owner holds it and may write the
- * numbers; from then on nobody writes. This module does no I/O and asks for no time. */
+ * A message is one immutable block, reference-counted across threads. Its body is copied once, when it comes in, and
+ * never again. Until its store has numbered it, exactly one owner holds it and may write the numbers; from then on
+ * nobody writes. */
 #ifndef MESSAGE_MESSAGE_H
 #define MESSAGE_MESSAGE_H
 
@@ -10,8 +11,8 @@
 
 enum message_kind {
     MESSAGE_PLAIN,
-    MESSAGE_RECALL,    /* tells that `target` was taken back; no payload */
-    MESSAGE_RECALLED,  /* what remains at its own seq of a message taken back; no payload */
+    MESSAGE_RECALL,    /* says that the message at `target` was recalled; no payload */
+    MESSAGE_RECALLED,  /* what remains of a recalled message, at its own seq; no payload */
 };
 
 enum { MEDIA_BYTES_MAX = 255, FROM_BYTES_MAX = 200 };
@@ -26,14 +27,14 @@ struct message {
     uint64_t             epoch;
     uint64_t             seq;          /* dense in its channel, from 1; 0: not numbered yet */
     uint64_t             id;
-    uint64_t             target;       /* of a recall: the seq taken back; of what was recalled: its recall's seq */
+    uint64_t             target;       /* RECALL: the seq that it recalls; RECALLED: the seq of its recall */
     msec                 time;         /* wall clock, when it was accepted */
-    msec                 expires_at;   /* wall clock; 0: no life-time of its own */
+    msec                 expires_at;   /* wall clock; 0: no lifetime of its own */
     char                 bytes[];      /* payload, media, from */
 };
 
-/* Owns one reference. `payload` may be NULL: then the caller writes payload_len bytes at ->bytes before it hands
- * the message on. Lengths must keep the bounds above. Takes its own reference to the name. */
+/* The caller owns one reference. `payload` may be NULL: then the caller writes payload_len bytes at ->bytes before
+ * it hands the message on. Lengths must keep the bounds above. The message takes a reference to the name. */
 struct message *message_new(struct channel_name *channel, enum message_kind kind, const char *payload,
                             uint32_t payload_len, struct span media, struct span from);
 
@@ -45,8 +46,8 @@ static inline struct message *message_ref(struct message *message)
 
 void message_unref(struct message *message);  /* NULL is fine */
 
-/* What remains of `message` once the message `recall` has taken it back: its numbers and expiry without its payload,
- * and in `target` the recall's seq. The caller owns it. */
+/* What remains of `message` after the message `recall` has recalled it: its numbers and its expiry without its
+ * payload, and the recall's seq in `target`. The caller owns the result. */
 struct message *message_recalled(const struct message *message, const struct message *recall);
 
 static inline struct span message_payload(const struct message *message)
@@ -69,25 +70,25 @@ static inline bool message_is_expired(const struct message *message, msec wall)
     return message->expires_at != 0 && message->expires_at <= wall;
 }
 
-/* The memory it holds, for bounds. */
+/* The memory that it takes, for bounds. */
 static inline size_t message_size(const struct message *message)
 {
     return sizeof *message + message->payload_len + message->media_len + message->from_len;
 }
 
-/* Why a reader is not given what it asked for. */
+/* Why a reader does not get what it asked for. */
 enum gap_why {
-    GAP_EXPIRED,  /* its time to live ran out */
-    GAP_TRIMMED,  /* retention let it go */
+    GAP_EXPIRED,  /* its time to live is over */
+    GAP_TRIMMED,  /* retention has removed it */
     GAP_EPOCH,    /* the log was lost or reset: old seqs mean nothing */
-    GAP_AHEAD,    /* asked for what was never written */
-    GAP_CORRUPT,  /* a checksum doesn't fit */
+    GAP_AHEAD,    /* the reader asked for what was never written */
+    GAP_CORRUPT,  /* a checksum is wrong */
 };
 
 const char *gap_why_text(enum gap_why why);
 
-/* Is its time over, by its own life-time or by what its namespace keeps? Then nobody is to have it any more, wherever it
- * still lies. *ret_why only if so. */
+/* Is its time over, by its own lifetime or by what its namespace keeps? Then no reader may get it any more, even
+ * where it is still stored. *ret_why is written only if so. */
 static inline bool message_is_past(const struct message *message, msec wall, enum gap_why *ret_why)
 {
     msec keep_ms = message->channel->space->keep_ms;
@@ -113,7 +114,7 @@ struct entry {
     struct gap      gap;
 };
 
-/* The last seq that the entry speaks of. After a gap of GAP_AHEAD a reader goes on at gap.from, which is head + 1. */
+/* The last seq that the entry covers. After a gap of GAP_AHEAD a reader goes on at gap.from, which is head + 1. */
 static inline uint64_t entry_last(const struct entry *entry)
 {
     return entry->message != NULL ? entry->message->seq : entry->gap.to;

@@ -26,8 +26,7 @@ void namespaces_init(struct namespaces *set)
             space->keep_ms = 7 * DAY_MS;
         else
             space->id_kind = ID_MEMORY;
-        /* Who publishes to everyone or to a person holds a key, once there are keys; what is a person's own
-         * is not read by strangers. */
+        /* Once there are keys, publishing takes one. A person's own channels are not open to strangers. */
         if (space->publish == ALLOW_ANYONE)
             space->publish = ALLOW_KEY;
         if (space->id_kind == ID_DIRECT || space->id_kind == ID_GROUP || space->durability == NONE)

@@ -1,7 +1,7 @@
-/* namespace.h - policy by name: what a channel of this namespace keeps, for how long, and for whom.
+/* namespace.h - the policy of a namespace: what its channels keep, for how long, and for whom.
  *
- * The set is made once at start (built in, then configured) and immutable afterwards, so any thread may read
- * it without a lock. It outlives all channel names. */
+ * The set is made once at the start (built in, then configured) and is immutable afterwards, so any thread may read it
+ * without a lock. It outlives all channel names. */
 #ifndef MESSAGE_NAMESPACE_H
 #define MESSAGE_NAMESPACE_H
 
@@ -10,12 +10,12 @@
 #include "base/span.h"
 
 enum durability {
-    DURABLE,  /* acknowledged after fsync, kept by retention */
-    MEMORY,   /* a bounded ring, gone with the process */
-    NONE,     /* passed on to who is there, never kept */
+    DURABLE,  /* acknowledged after fsync, kept as long as retention says */
+    MEMORY,   /* a bounded ring that is lost with the process */
+    NONE,     /* delivered to the readers of the moment, never kept */
 };
 
-/* Who may do it. While no API key is configured at all, everyone on loopback may do everything. */
+/* Who may do something. While no API key is configured, everyone on loopback may do everything. */
 enum allowed {
     ALLOW_ANYONE,
     ALLOW_KEY,     /* holders of an API key with that right */
@@ -52,8 +52,8 @@ void namespaces_init(struct namespaces *set);
 /* The one with this name, or NULL. */
 struct namespace *namespaces_find(struct namespaces *set, struct span name);
 
-/* A new one with topic:'s policy. RC_BAD: the name is not [a-z][a-z0-9_-]{0,31}; RC_BUSY: it's there already;
- * RC_FULL: NAMESPACES_MAX are. */
+/* Adds a namespace with the policy of `topic`. RC_BAD: the name is not [a-z][a-z0-9_-]{0,31}; RC_BUSY: it exists
+ * already; RC_FULL: there are NAMESPACES_MAX. */
 enum rc namespaces_add(struct namespaces *set, struct span name, struct namespace **ret) RC_MUST_USE;
 
 #endif

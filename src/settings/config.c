@@ -10,14 +10,14 @@ enum { WHY_BYTES_MAX = 2048, NAME_BYTES_MAX = 64 };
 
 #define VARIABLE_HEAD "LONGWIRE_"
 
-enum wish { SUBSCRIBE_RUN, SUBSCRIBE_CHECK, SUBSCRIBE_HELP, SUBSCRIBE_VERSION, SUBSCRIBE_PRINT_CONFIG, SUBSCRIBE_PRINT_DOCS };
+enum run_mode { MODE_RUN, MODE_CHECK, MODE_HELP, MODE_VERSION, MODE_PRINT_CONFIG, MODE_PRINT_DOCS };
 
-/* What the command line says, before it is weighed against the rest. Borrows from argv. */
+/* What the command line says. It is applied after file and environment. Borrows from argv. */
 struct command_line {
-    enum wish   wish;
-    struct span config;                /* path; empty: none */
-    bool        is_given[SETTING_COUNT];
-    struct span value[SETTING_COUNT];
+    enum run_mode mode;
+    struct span   config;                /* path; empty: none */
+    bool          is_given[SETTING_COUNT];
+    struct span   value[SETTING_COUNT];
 };
 
 void config_say_name(struct buf *say, struct span name)
@@ -39,18 +39,18 @@ static void say_line(struct buf *say, struct span name, struct span what)
 
 /* --- flags --------------------------------------------------------------------------------------------------- */
 
-static bool wish_find(struct span name, enum wish *ret_wish)
+static bool run_mode_find(struct span name, enum run_mode *ret_mode)
 {
-    static const struct { struct span name; enum wish wish; } wishes[] = {
-        { SPAN("check"), SUBSCRIBE_CHECK },
-        { SPAN("help"), SUBSCRIBE_HELP },
-        { SPAN("version"), SUBSCRIBE_VERSION },
-        { SPAN("print-config"), SUBSCRIBE_PRINT_CONFIG },
-        { SPAN("print-docs"), SUBSCRIBE_PRINT_DOCS },
+    static const struct { struct span name; enum run_mode mode; } modes[] = {
+        { SPAN("check"), MODE_CHECK },
+        { SPAN("help"), MODE_HELP },
+        { SPAN("version"), MODE_VERSION },
+        { SPAN("print-config"), MODE_PRINT_CONFIG },
+        { SPAN("print-docs"), MODE_PRINT_DOCS },
     };
-    for (size_t i = 0; i < sizeof wishes / sizeof wishes[0]; i++)
-        if (span_eq(wishes[i].name, name)) {
-            *ret_wish = wishes[i].wish;
+    for (size_t i = 0; i < sizeof modes / sizeof modes[0]; i++)
+        if (span_eq(modes[i].name, name)) {
+            *ret_mode = modes[i].mode;
             return true;
         }
     return false;
@@ -128,7 +128,7 @@ static bool command_line_read(char *const *argv, struct command_line *line, stru
             is_good = false;
             continue;
         }
-        if (wish_find(span_skip(argument, 2), &line->wish))
+        if (run_mode_find(span_skip(argument, 2), &line->mode))
             continue;
         struct flag flag = flag_at(argv, &i);
         is_good &= flag_take(line, &flag, say);
@@ -181,7 +181,7 @@ static bool variable_take(struct settings *settings, struct span name, struct sp
     enum setting setting;
 
     if (span_eq(tail, SPAN("CONFIG")) || span_eq(tail, SPAN("SERVER")) || span_eq(tail, SPAN("KEY")))
-        return true;  /* the first is read elsewhere, the others are for the command line tools */
+        return true;  /* config_file_apply() reads the first, the command line tools the others */
     if (!variable_find(tail, &setting)) {
         say_line(say, name, SPAN("warning: there is no such setting, so this variable does nothing"));
         return true;
@@ -229,7 +229,7 @@ static bool file_say(struct buf *say, const char *path, int error)
     return false;
 }
 
-/* All of it; *text is over its maximum if the file is. */
+/* Reads the whole file. A file above the maximum of *text is refused. */
 static bool file_slurp(int fd, const char *path, struct buf *text, struct buf *say)
 {
     char    piece[4096];
@@ -260,7 +260,7 @@ static bool file_can_be_read_again(int fd, const char *path, struct buf *say)
     struct stat stat;
     if (fstat(fd, &stat) == 0 && S_ISREG(stat.st_mode))
         return true;
-    buf_putf(say, "%s: is no regular file, which alone can be read again; a restart would read it\n", path);
+    buf_putf(say, "%s: is no regular file, and a reload reads only regular files; a restart would read it\n", path);
     return false;
 }
 
@@ -287,7 +287,7 @@ static bool config_file_apply(const struct command_line *line, char *const *env,
                               struct settings *settings, struct buf *say)
 {
     struct span path = line->config.len > 0 ? line->config : environment_get(env, SPAN(VARIABLE_HEAD "CONFIG"));
-    /* Both end where their string ends, so the span is a C string too. */
+    /* Both spans end where their string ends, so they are C strings too. */
     return path.len == 0 || file_apply(path.at, occasion, settings, say);
 }
 
@@ -308,16 +308,16 @@ static bool finish(struct settings *settings, struct buf *say)
     return is_good;
 }
 
-/* Wishes that need no settings. False: this one does. */
-static bool wish_grant(enum wish wish, struct buf *say)
+/* Prints what needs no settings. False: this mode needs them. */
+static bool run_mode_print(enum run_mode mode, struct buf *say)
 {
-    switch (wish) {
-    case SUBSCRIBE_RUN:
-    case SUBSCRIBE_CHECK: return false;
-    case SUBSCRIBE_HELP: buf_clear(say); settings_print_help(say); return true;
-    case SUBSCRIBE_VERSION: buf_clear(say); buf_put_lit(say, "longwired " LONGWIRE_VERSION "\n"); return true;
-    case SUBSCRIBE_PRINT_CONFIG: buf_clear(say); settings_print_config(say); return true;
-    case SUBSCRIBE_PRINT_DOCS: buf_clear(say); settings_print_docs(say); return true;
+    switch (mode) {
+    case MODE_RUN:
+    case MODE_CHECK: return false;
+    case MODE_HELP: buf_clear(say); settings_print_help(say); return true;
+    case MODE_VERSION: buf_clear(say); buf_put_lit(say, "longwired " LONGWIRE_VERSION "\n"); return true;
+    case MODE_PRINT_CONFIG: buf_clear(say); settings_print_config(say); return true;
+    case MODE_PRINT_DOCS: buf_clear(say); settings_print_docs(say); return true;
     }
     return false;
 }
@@ -346,14 +346,14 @@ enum config_verdict config_load(char *const *argv, char *const *env, struct sett
 
     settings_init(settings);
     bool is_good = command_line_read(argv, &line, say);
-    if (wish_grant(line.wish, say))
+    if (run_mode_print(line.mode, say))
         return CONFIG_EXIT_OK;
     is_good &= sources_apply(&line, env, AT_START, settings, say);
-    /* Holding settings against one another makes sense once each is what was meant. */
+    /* Settings are compared with each other only if each of them is right. */
     is_good = is_good && finish(settings, say);
     if (!is_good)
         return CONFIG_EXIT_BAD;
-    if (line.wish != SUBSCRIBE_CHECK)
+    if (line.mode != MODE_CHECK)
         return CONFIG_RUN;
     settings_print_in_force(settings, say);
     return CONFIG_EXIT_OK;

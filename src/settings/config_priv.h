@@ -4,7 +4,8 @@
 
 #include "settings/config.h"
 
-/* A name as it was given, which may be anything, for a message that goes to a terminal: cut, and only ASCII. */
+/* Writes a name as it was given, for a message that goes to a terminal. The name may be anything, so it is cut and
+ * only its ASCII characters are shown. */
 void config_say_name(struct buf *say, struct span name);
 
 #endif

@@ -1,5 +1,5 @@
-/* The configuration file. inih knows lines, comments and `name = value`; what stands around that is ours: line
- * numbers, headings (inih keeps an empty section to itself), lengths, and that no fault hides another. */
+/* The configuration file. inih reads comments and `name = value`. The rest is done here: line numbers, headings
+ * (inih does not report an empty section), the length of lines, and that one fault does not hide another. */
 #include <ini.h>
 
 #include "base/must.h"
@@ -8,8 +8,8 @@
 
 enum {
     LINE_BYTES_MAX = 8 * 1024,
-    INIH_ROOM      = 3,   /* inih's own words: for CR, LF and NUL */
-    FAULTS_MAX     = 20,  /* then we stop reading */
+    INIH_ROOM      = 3,   /* what inih adds to a line: CR, LF and NUL */
+    FAULTS_MAX     = 20,  /* then reading stops */
     WHY_BYTES_MAX  = 2048,
 };
 
@@ -63,7 +63,7 @@ static void heading_take(struct reading *reading, struct span line)
         fault(reading, reading->line, span_trim(heading), buf_span(&reading->why));
 }
 
-/* Is there a line that inih should read? Headings and what can't be a line are dealt with here. */
+/* Is this a line that inih should read? Headings, and what can't be a line, are handled here. */
 static bool line_is_for_inih(struct reading *reading, struct span line)
 {
     if (line.len > LINE_BYTES_MAX) {
@@ -81,8 +81,8 @@ static bool line_is_for_inih(struct reading *reading, struct span line)
     return true;
 }
 
-/* The ini_reader: one line for each call, so that we always know its number; NULL at the end. Indentation goes:
- * inih would join such a line to the one before, and a forgotten name would change another setting. */
+/* The ini_reader: one line for each call, so that its number is always known; NULL at the end. Indentation is removed:
+ * inih would append an indented line to the one before it, and a forgotten name would change another setting. */
 static char *config_line_next(char *scratch, int bytes_max, void *stream)
 {
     struct reading *reading = stream;
@@ -124,11 +124,12 @@ static void setting_take(struct reading *reading, struct span name, struct span 
     reading->settings->line_of[setting]   = reading->line;
 }
 
-/* The ini_handler: one `name = value`. Always "fine", so that what inih calls a fault is a broken line. */
+/* The ini_handler: one `name = value`. It always returns success, so that a fault which inih reports is a broken
+ * line. */
 static int pair_take(void *user, const char *section, const char *name, const char *value)
 {
     struct reading *reading = user;
-    (void)section;  /* headings don't get that far */
+    (void)section;  /* always empty: inih gets no headings */
 
     switch (reading->section.kind) {
     case SECTION_NONE:
@@ -145,7 +146,7 @@ static int pair_take(void *user, const char *section, const char *name, const ch
     return 1;
 }
 
-/* inih's options are variables of its library; by itself it would cut lines at 200 bytes and read on. */
+/* The options of inih are variables of its library. By default it would cut lines at 200 bytes and go on. */
 static int inih_run(struct reading *reading)
 {
     ini_use_stack     = false;

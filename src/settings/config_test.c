@@ -121,7 +121,7 @@ static void a_file_is_refused_with_line_name_and_what_is_allowed(void **state)
           "f:1: with durability none nothing is kept: leave out keep_age, keep_count and keep_bytes\n" },
         { "[namespace live]\nkeep_count = 0",
           "f:1: with durability memory keep_count or keep_bytes must be above 0, or memory would fill up\n" },
-        { "[namespace sys]\npublish = anyone", "f:1: into sys the server alone publishes: publish must be nobody\n" },
+        { "[namespace sys]\npublish = anyone", "f:1: only the server publishes to sys: publish must be nobody\n" },
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         if (reads(rows[i].text))
@@ -441,8 +441,8 @@ static void only_a_file_that_lies_there_is_read_again(void **state)
     const struct { const char *path; bool is_fine; const char *said; } rows[] = {
         { file, true, "" },
         { gone, false, ": can't be read: No such file or directory\n" },
-        { path, false, ": is no regular file, which alone can be read again; a restart would read it\n" },
-        { fifo, false, ": is no regular file, which alone can be read again; a restart would read it\n" },
+        { path, false, ": is no regular file, and a reload reads only regular files; a restart would read it\n" },
+        { fifo, false, ": is no regular file, and a reload reads only regular files; a restart would read it\n" },
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         char *argv[] = { "longwired", "--config", (char *)rows[i].path, "--linger-s", "3", NULL };

@@ -33,21 +33,22 @@ enum { DURABILITY, KEEP_AGE, KEEP_COUNT, KEEP_BYTES, PAYLOAD_BYTES, TTL, SUBSCRI
 static const struct value_row namespace_rows[] = {
     [DURABILITY] = { "durability", VALUE_CHOICE, AT(durability), .words = "durable|memory|none",
                      .help = "durable: acknowledged once it is on disk. memory: a bounded ring, gone with the process. "
-                             "none: passed on to who is there, never kept." },
+                             "none: delivered to the readers of the moment, never kept." },
     [KEEP_AGE] = { "keep_age", VALUE_SECONDS, AT(keep_age), .max = YEARS_10_S,
-                   .help = "How long messages are kept; 0: not limited by age." },
+                   .help = "How long messages are kept; 0: age is no limit." },
     [KEEP_COUNT] = { "keep_count", VALUE_COUNT, AT(keep_count), .max = KEEP_COUNT_MAX,
-                     .help = "How many messages a channel keeps; 0: not limited by count." },
+                     .help = "How many messages a channel keeps; 0: their count is no limit." },
     [KEEP_BYTES] = { "keep_bytes", VALUE_BYTES, AT(keep_bytes), .max = KEEP_BYTES_MAX,
-                     .help = "How many payload bytes a channel keeps; 0: not limited by bytes." },
+                     .help = "How many payload bytes a channel keeps; 0: their bytes are no limit." },
     [PAYLOAD_BYTES] = { "payload_bytes_max", VALUE_BYTES, AT(payload_bytes_max), .min = 1, .max = PAYLOAD_BYTES_MAX,
                         .help = "Largest payload of one message; above it 413." },
     [TTL] = { "ttl_default", VALUE_SECONDS, AT(ttl_default), .max = YEARS_10_S,
-              .help = "Life of a message that was published without ttl=; 0: as long as it is kept." },
+              .help = "Lifetime of a message that is published without ttl=; 0: as long as it is kept." },
     [SUBSCRIBE] = { "subscribe", VALUE_CHOICE, AT(subscribe), .words = ALLOWED_WORDS,
-                    .help = "Who may read: anyone, holders of a key with the right, nobody. Without any key, everyone "
-                            "on this machine may." },
-    [PUBLISH] = { "publish", VALUE_CHOICE, AT(publish), .words = ALLOWED_WORDS, .help = "Who may publish, likewise." },
+                    .help = "Who may read: anyone, holders of a key with that right, nobody. While no key is "
+                            "configured, everyone on this machine may." },
+    [PUBLISH] = { "publish", VALUE_CHOICE, AT(publish), .words = ALLOWED_WORDS,
+                  .help = "Who may publish: the same words." },
 };
 #undef AT
 
@@ -197,7 +198,8 @@ static unsigned right_read(struct span word)
     return 0;
 }
 
-/* 0: not a list of rights; none at all neither (threat 26: empty is nobody, and then there's no use in it). */
+/* 0: not a list of rights, or an empty one. A key without rights would be of no use, and might be meant to have all
+ * (threat 26). */
 static unsigned rights_read(struct span list)
 {
     struct span word;
@@ -260,7 +262,8 @@ static bool key_close(struct section *section, struct buf *why)
 
 /* --- closing a namespace ------------------------------------------------------------------------------------- */
 
-/* Another durability brings the retention that fits it; ids of what isn't durable count for themselves. */
+/* Another durability brings the retention that fits it. Messages that are not durable have ids of a kind of their
+ * own. */
 static void durability_change(struct namespace *space, enum durability durability)
 {
     if (space->durability == durability)
@@ -308,7 +311,7 @@ static bool namespace_is_sound(const struct namespace *space, struct buf *why)
         return false;
     }
     if (strcmp(space->name, "sys") == 0 && space->publish != ALLOW_NOBODY) {
-        buf_put_lit(why, "into sys the server alone publishes: publish must be nobody");
+        buf_put_lit(why, "only the server publishes to sys: publish must be nobody");
         return false;
     }
     return true;
@@ -433,8 +436,8 @@ static void built_in_print_docs(struct buf *out)
 
 void section_print_docs(struct buf *out)
 {
-    buf_putf(out, "\n## [key NAME]\n\nAn API key, at most %d of them. Keys stand in the file alone: flags and "
-             "environments are read by too many. A change takes a reload.\n\n", KEYS_MAX);
+    buf_putf(out, "\n## [key NAME]\n\nAn API key, at most %d of them. Keys stand only in the file: too many "
+             "programs can read flags and environments. A change takes a reload.\n\n", KEYS_MAX);
     rows_print_docs(key_rows, COUNT_OF(key_rows), out);
     buf_putf(out, "\n## [namespace NAME]\n\nThe policy of a namespace, built in or new, at most %d together; a new one "
              "starts with the policy of `topic`. Another durability brings the retention that fits it: 7 days for "

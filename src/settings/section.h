@@ -1,6 +1,6 @@
 /* section.h - one [key NAME] or [namespace NAME] section of the configuration file, while it is being read.
  *
- * A section is judged when it ends: its lines may come in any order. */
+ * Its lines may come in any order, so a section is checked when it ends. */
 #ifndef SETTINGS_SECTION_H
 #define SETTINGS_SECTION_H
 
@@ -10,7 +10,7 @@ enum section_kind {
     SECTION_NONE,     /* before the first heading */
     SECTION_KEY,
     SECTION_NAMESPACE,
-    SECTION_BROKEN,   /* its heading was refused; its lines are passed over, one fault is enough */
+    SECTION_BROKEN,   /* its heading was refused; its lines are skipped, because one fault is enough */
 };
 
 struct key_draft {
@@ -28,8 +28,8 @@ struct namespace_draft {
 struct section {
     enum section_kind      kind;
     struct settings       *settings;
-    unsigned               seen;                       /* bits: which of its lines were there */
-    bool                   is_opened[NAMESPACES_MAX];  /* namespaces that had their section already */
+    unsigned               seen;                       /* a bit for each of its lines that was there */
+    bool                   is_opened[NAMESPACES_MAX];  /* namespaces that have had their section */
     char                   key_name[KEY_NAME_BYTES_MAX + 1];
     struct namespace      *space;
     struct key_draft       key_draft;
@@ -39,20 +39,20 @@ struct section {
 void section_init(struct section *section, struct settings *settings);
 void section_fini(struct section *section);  /* wipes the secret */
 
-/* Opens the section of this heading ("key app"), the last one being closed. False: `why` says what is wrong. */
+/* Opens the section of this heading ("key app"); the one before is closed. False: `why` says what is wrong. */
 bool section_open(struct section *section, struct span heading, struct buf *why);
 
 /* One line in a key or namespace section. False: `why` says what is wrong, and never holds a secret. */
 bool section_set(struct section *section, struct span name, struct span value, struct buf *why);
 
-/* Takes what was read into the settings. False: `why` says what is missing or contradicts. */
+/* Takes what was read into the settings. False: `why` says what is missing or contradictory. */
 bool section_close(struct section *section, struct buf *why);
 
 /* "[key NAME]" and "[namespace NAME]" for docs/configuration.md, and those that are in force. */
 void section_print_docs(struct buf *out);
 void section_print_in_force(const struct settings *settings, struct buf *out);
 
-/* Have both the same policy, whatever their names? */
+/* Do both have the same policy? Their names don't matter. */
 bool namespace_is_like(const struct namespace *one, const struct namespace *other);
 
 /* "publish, subscribe" */

@@ -21,7 +21,7 @@ const struct value_row setting_rows[SETTING_COUNT] = {
 #include "settings/settings.def"
 };
 
-/* value.c moves choices as unsigned. */
+/* value.c copies choices as unsigned. */
 #define CHOICE(name, type, def, words, takes, help) \
     _Static_assert(sizeof(type) == sizeof(unsigned), "an enum is as big as an unsigned");
 #include "settings/settings.def"
@@ -80,9 +80,10 @@ bool setting_is_reloadable(enum setting setting)
 
 bool settings_set(struct settings *settings, enum setting setting, struct span value, struct buf *why)
 {
+    must(setting < SETTING_COUNT);
     const struct value_row *row = &setting_rows[setting];
 
-    /* What is no text at all is value_set()'s to refuse. */
+    /* value_set() refuses what is no text at all. */
     if (row->kind == VALUE_TEXT && value_is_text(row, value) && !setting_text_accept(settings, setting, value, why))
         return false;
     return value_set(row, settings, value, why);
@@ -90,7 +91,7 @@ bool settings_set(struct settings *settings, enum setting setting, struct span v
 
 /* --- one setting against another ----------------------------------------------------------------------------- */
 
-/* Threat 105: nobody opens a server to the network by leaving something out. */
+/* Threat 105: a server is not opened to the network because a line is missing. */
 static bool network_has_keys(const struct settings *settings, struct buf *why)
 {
     for (size_t i = 0; i < settings->listen_count && settings->key_count == 0; i++) {

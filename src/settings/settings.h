@@ -1,8 +1,10 @@
-/* settings.h - the numbers and words that the server runs by: their table, their limits, their help.
+/* settings.h - This module is the configuration: every setting with its range and its help, and where its value
+ * comes from. It refuses to guess, and to start or change anything: it makes a struct settings, and main hands the
+ * parts on.
  *
- * What they are stands in settings.def, once; where they come from (file, environment, flags) in config.h.
- * Knows no file and no environment. A struct settings is whole in itself, holds no pointer and is never changed
- * once threads read it; a reload makes another one. It is big (about 60 KiB): not for small stacks. */
+ * settings.def has each setting once; config.h reads file, environment and flags. This header knows no file and no
+ * environment. A struct settings holds no pointer and never changes once threads read it: a reload makes another
+ * one. It is big (about 60 KiB), so it does not fit on small stacks. */
 #ifndef SETTINGS_SETTINGS_H
 #define SETTINGS_SETTINGS_H
 
@@ -58,8 +60,8 @@ struct settings {
 #define MSECS(name, def, min, max, takes, help)      int64_t name;
 #include "settings/settings.def"
 
-    /* `http` and `origins`, taken apart by settings_finish(). An origin is a whole origin in lower case, ends in
-     * ":*" for any port, or is "*" for all. */
+    /* `http` and `origins` as lists, made by settings_set(). An origin is a whole origin in lower case, or ends in ":*"
+     * for any port, or is "*" for all. */
     struct listen_address listens[LISTENS_MAX];
     size_t                listen_count;
     char                  origin_list[ORIGINS_MAX][ORIGIN_BYTES_MAX + 1];
@@ -73,7 +75,7 @@ struct settings {
     unsigned            line_of[SETTING_COUNT];  /* in the file, for those FROM_FILE */
 };
 
-void settings_init(struct settings *settings);  /* all defaults; listens and origins are taken apart */
+void settings_init(struct settings *settings);  /* all defaults */
 void settings_fini(struct settings *settings);  /* wipes the secrets */
 
 /* The setting with this name; '-' and '_' are the same. False: there is none. */
@@ -82,28 +84,29 @@ const char *setting_name(enum setting setting);
 bool        setting_is_switch(enum setting setting);
 bool        setting_is_reloadable(enum setting setting);  /* else a change takes a restart */
 
-/* Reads `value` into its field. False: it can't be used, nothing changed, and `why` says what is allowed:
+/* Reads `value` into its field. False: the value can't be used, nothing changed, and `why` says what is allowed:
  * "must be a number from 0 to 64". */
 bool settings_set(struct settings *settings, enum setting setting, struct span value, struct buf *why);
 
-/* After the last settings_set: takes lists apart and holds settings against one another. False: `why` says what
- * doesn't fit, as a whole sentence, settings named. */
+/* After the last settings_set(): compares settings with each other. False: `why` says what does not fit, as a whole
+ * sentence that names the settings. */
 bool settings_finish(struct settings *settings, struct buf *why);
 
-/* A reload, settings_reload.c: moves into *settings, which are in force, what `fresh` has otherwise and what may change
- * while the server runs. `changed` names that, `kept` what would take a restart, with commas; never a secret. Both were
- * finished. False: `why` says why not, as a whole sentence, and *settings are half changed: throw them away. */
+/* A reload, in settings_reload.c. *settings are in force; `fresh` was read now; both were finished. What differs and
+ * may change while the server runs is taken from `fresh` into *settings. `changed` names these settings, with
+ * commas, and `kept` names those that differ but take a restart; neither holds a secret. False: `why` says why not,
+ * as a whole sentence, and *settings are half changed, so that the caller must drop them. */
 bool settings_reload(struct settings *settings, const struct settings *fresh, struct buf *changed, struct buf *kept,
                      struct buf *why);
 
-/* What can be read by people: the options of --help, a configuration file with every default, the reference
- * for docs/configuration.md, and what is in force and why, secrets masked. */
+/* Texts for people: the options of --help, a configuration file with every default, docs/configuration.md, and the
+ * settings in force with their source. Secrets are masked. */
 void settings_print_help(struct buf *out);
 void settings_print_config(struct buf *out);
 void settings_print_docs(struct buf *out);
 void settings_print_in_force(const struct settings *settings, struct buf *out);
 
-/* One value as it would be written in the file. */
+/* One value as it would stand in the file. */
 void setting_print(const struct settings *settings, enum setting setting, struct buf *out);
 
 #endif

@@ -7,8 +7,8 @@
 
 extern const struct value_row setting_rows[SETTING_COUNT];
 
-/* Texts that mean more than themselves: is this one usable, and what does it say? Addresses and origins go into
- * *settings, taken apart. False: nothing changed, `why` says what is allowed. */
+/* For texts that have a form of their own: checks the text, and puts addresses and origins into *settings as lists.
+ * False: nothing changed, and `why` says what is allowed. */
 bool setting_text_accept(struct settings *settings, enum setting setting, struct span text, struct buf *why);
 
 #endif

@@ -1,4 +1,4 @@
-/* What a configuration that was read again changes in the one in force. */
+/* A reload: which settings of the configuration that was read again replace those in force. */
 #include "base/must.h"
 #include "settings/section.h"
 #include "settings/settings_priv.h"
@@ -13,7 +13,7 @@ static void name_add(struct buf *list, const char *kind, const char *name, const
 static void setting_take_over(struct settings *settings, enum setting setting, struct span value,
                               const struct settings *fresh, struct buf *why)
 {
-    must(settings_set(settings, setting, value, why));  /* it was taken once already */
+    must(settings_set(settings, setting, value, why));  /* it was accepted when it was read */
     settings->source_of[setting] = fresh->source_of[setting];
     settings->line_of[setting]   = fresh->line_of[setting];
 }
@@ -100,7 +100,7 @@ static void namespaces_compare(const struct settings *settings, const struct set
 bool settings_reload(struct settings *settings, const struct settings *fresh, struct buf *changed, struct buf *kept,
                      struct buf *why)
 {
-    /* CVE-2017-7652: a file that is half written, or empty, must not let everyone in. */
+    /* CVE-2017-7652: a file that is empty or half written must not let everyone in. */
     if (settings->key_count > 0 && fresh->key_count == 0) {
         buf_put_lit(why, "there is no [key] any more, so that everyone would be let in; only a restart does that");
         return false;
@@ -108,6 +108,6 @@ bool settings_reload(struct settings *settings, const struct settings *fresh, st
     each_setting_reload(settings, fresh, changed, kept, why);
     keys_reload(settings, fresh, changed);
     namespaces_compare(settings, fresh, kept);
-    /* What waits for a restart may not go together with what doesn't. */
+    /* A setting that waits for a restart may not fit one that has changed. */
     return settings_finish(settings, why);
 }

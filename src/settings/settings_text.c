@@ -1,11 +1,11 @@
-/* Texts that mean more than themselves: listen addresses, browser origins, names. */
+/* Texts that have a form of their own: listen addresses, browser origins, names. */
 #include <arpa/inet.h>
 #include <ctype.h>
 #include <netinet/in.h>
 
 #include "settings/settings_priv.h"
 
-/* The next entry of a list with commas, spaces around it taken off; an empty list has none. */
+/* The next entry of a list with commas, without the spaces around it. An empty list has none. */
 static bool list_next(struct span *rest, struct span *ret_entry)
 {
     if (!span_cut(rest, ',', ret_entry))
@@ -56,7 +56,7 @@ static bool ipv4_read(struct span host, uint16_t port, struct listen_address *re
     return true;
 }
 
-/* Never asks a name server: what a name means can change between two starts. */
+/* Only numeric addresses: what a name server says can change between two starts. */
 static bool address_read(struct span text, struct listen_address *ret)
 {
     size_t   colon = text.len;

@@ -5,7 +5,7 @@ struct unit {
     uint64_t    size;
 };
 
-/* Largest first, so that the first one that divides is the shortest form. */
+/* The largest first, so that the first one that divides gives the shortest form. */
 static const struct unit sizes[] = {
     { "T", UINT64_C(1) << 40 },
     { "G", UINT64_C(1) << 30 },

@@ -1,4 +1,4 @@
-/* unit.h - sizes and times as people write them: 64K, 8M, 1G; 500ms, 30s, 5m, 2h, 7d. */
+/* unit.h - reads and writes sizes and times as people do: 64K, 8M, 1G; 500ms, 30s, 5m, 2h, 7d. */
 #ifndef SETTINGS_UNIT_H
 #define SETTINGS_UNIT_H
 

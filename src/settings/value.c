@@ -100,7 +100,7 @@ static bool field_set(const struct value_row *row, void *field, struct span text
     case VALUE_MSECS:
         if (!number_read(row, text, &number))
             return false;
-        /* uint64_t and int64_t alike: no maximum is beyond INT64_MAX. */
+        /* The same bytes for uint64_t and int64_t, because no maximum is above INT64_MAX. */
         memcpy(field, &number, sizeof number);
         return true;
     }
@@ -109,6 +109,8 @@ static bool field_set(const struct value_row *row, void *field, struct span text
 
 bool value_set(const struct value_row *row, void *base, struct span text, struct buf *why)
 {
+    must(row->kind != VALUE_CHOICE || row->words != NULL);
+    must(row->max <= INT64_MAX && row->min <= row->max);
     if (field_set(row, field_of(row, base), text))
         return true;
     buf_put_lit(why, "must be ");

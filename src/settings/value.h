@@ -1,7 +1,7 @@
-/* value.h - one configurable value: how it is read from text, what it may be, and how it is written again.
+/* value.h - one configurable value: how it is read from text, what it may be, and how it is written.
  *
- * A row says where in a struct the value lives and which bounds it has; the struct's type is the business of
- * whoever owns the rows. */
+ * A row says where in a struct the value is and which bounds it has. The owner of the rows knows the type of the
+ * struct. */
 #ifndef SETTINGS_VALUE_H
 #define SETTINGS_VALUE_H
 
@@ -9,7 +9,7 @@
 
 enum value_kind {
     VALUE_TEXT,     /* char[max + 1]: no control characters */
-    VALUE_CHOICE,   /* an enum whose constants stand in the order of `words` */
+    VALUE_CHOICE,   /* an enum whose constants have the order of `words` */
     VALUE_SWITCH,   /* bool: true or false, also on, off, yes, no, 1, 0 */
     VALUE_COUNT,    /* uint64_t */
     VALUE_BYTES,    /* uint64_t */
@@ -22,7 +22,7 @@ struct value_row {
     enum value_kind kind;
     size_t          offset;
     uint64_t        min, max;      /* of numbers, in the field's unit; max: of a text's bytes */
-    uint64_t        number;        /* the default, but for texts */
+    uint64_t        number;        /* the default, if it is no text */
     const char     *text;          /* the default of a text */
     const char     *words;         /* of a choice: "a|b|c" */
     const char     *help;          /* sentences */
@@ -34,7 +34,7 @@ bool value_set(const struct value_row *row, void *base, struct span text, struct
 /* Is it a text that this row takes: short enough, without control characters? */
 bool value_is_text(const struct value_row *row, struct span text);
 
-/* As it would be written in a file: the value of a struct, or the default. */
+/* Writes the value in a struct, or the default, as it would stand in a file. */
 void value_put(const struct value_row *row, const void *base, struct buf *out);
 void value_put_default(const struct value_row *row, struct buf *out);
 

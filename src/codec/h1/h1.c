@@ -45,6 +45,7 @@ enum h1_event h1_body_piece(struct h1 *h1, struct span input, enum h1_state next
 {
     if (input.len == 0)
         return H1_MORE;
+    must(h1->left > 0);
 
     struct span piece = span_head(input, h1->left < input.len ? (size_t)h1->left : input.len);
     h1->left -= piece.len;
@@ -57,7 +58,7 @@ enum h1_event h1_body_piece(struct h1 *h1, struct span input, enum h1_state next
 
 /* --- finding the lines of a head ------------------------------------------------------------------------------ */
 
-/* The top bit of the first byte that is below space, or DEL; bits above it may be set by borrowing. */
+/* The top bit of the first byte that is below space, or is DEL. Bits above that one may be set too, by the borrow. */
 static uint64_t control_bits(uint64_t word)
 {
     const uint64_t ones        = 0x0101010101010101u;
@@ -87,13 +88,13 @@ static size_t find_control(struct span text, size_t at)
     return at + h1_run_of(span_skip(text, at), H1_BYTE_VALUE);
 }
 
-/* Longest request line that could hold a target we take: method, target, version, two spaces. */
+/* The longest request line with a target that we accept: method, target, version, two spaces. */
 static size_t request_line_max(const struct h1 *h1)
 {
     return H1_METHOD_BYTES_MAX + 1 + (size_t)h1->limits->target_bytes_max + 1 + sizeof "HTTP/1.1" - 1;
 }
 
-/* What stands at h1->scanned, a control character or the end of what came, can it end a line? */
+/* At h1->scanned there is a control character, or the end of what has come. Can a line end there? */
 static enum h1_event check_line_end(struct h1 *h1, struct span text)
 {
     size_t at = h1->scanned;
@@ -104,7 +105,8 @@ static enum h1_event check_line_end(struct h1 *h1, struct span text)
     if (at == text.len)
         return H1_MORE;
 
-    /* RFC 9112 2.2: a recipient may take a bare LF for a line's end; two that differ in that can be smuggled past. */
+    /* RFC 9112 2.2: a recipient may take a bare LF as the end of a line. Between two recipients that differ in this, a
+     * request can be smuggled. */
     if (text.at[at] == '\n')
         return h1_fault(h1, 400, "line ends with a bare LF");
     /* RFC 9110 5.5: CR, LF, NUL and other controls are no part of a value. */
@@ -118,9 +120,9 @@ static enum h1_event check_line_end(struct h1 *h1, struct span text)
     return H1_HEAD_DONE;
 }
 
-/* Walks on from where the last look ended. H1_HEAD_DONE: the empty line is found, h1->scanned is behind it.
- * Fills in only the lines that it walks over. Stops at the earliest byte that is wrong, so that no cut of the
- * input changes what is told. */
+/* Goes on where the last call ended. H1_HEAD_DONE: it has found the empty line, and h1->scanned is behind that line.
+ * Fills in only the lines that it passes. Stops at the first byte that is wrong, so that the answer does not depend
+ * on where the input was cut. */
 static enum h1_event head_scan(struct h1 *h1, struct span text, struct span *lines)
 {
     for (;;) {
@@ -150,7 +152,8 @@ static void head_scan_again(struct h1 *h1, struct span text, struct span *lines)
     must(event == H1_HEAD_DONE);
 }
 
-/* RFC 9112 2.2: an empty line before a request is to be ignored; one is, so that it can't go on for ever. */
+/* RFC 9112 2.2: an empty line before a request is to be ignored. We ignore one, so that a client can't send them for
+ * ever. */
 static size_t skip_empty_line(struct h1 *h1, struct span input)
 {
     if (h1->had_empty_line || !span_starts(input, SPAN("\r\n")))
@@ -168,7 +171,7 @@ static enum h1_event feed_head(struct h1 *h1, struct span input, struct h1_head 
     *ret_used = skipped;
     if (text.len == 0)
         return H1_MORE;
-    /* Another protocol on our port (TLS begins with 0x16) is told at its first byte. */
+    /* Another protocol on our port shows at its first byte (TLS begins with 0x16). */
     if (!h1_byte_is(text.at[0], H1_BYTE_TOKEN) && text.at[0] != '\r')
         return h1_fault(h1, 400, "no method where a request begins");
 
@@ -181,6 +184,7 @@ static enum h1_event feed_head(struct h1 *h1, struct span input, struct h1_head 
         return event;
     if (is_resumed)
         head_scan_again(h1, text, lines);
+    must(h1->scanned <= text.len);
 
     *ret_used += h1->scanned;
     return h1_head_parse(h1, lines, h1->line_count, head);

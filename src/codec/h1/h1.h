@@ -1,17 +1,17 @@
 /* h1.h - HTTP/1.1 and 1.0 requests, strictly: bytes in, events out (RFC 9112, RFC 9110).
  *
- * A request whose end could be read in two ways is refused, never guessed at: that is the whole defence against
- * smuggling. It copies nothing, allocates nothing, and doesn't know what a path or a status means to us; bodies
- * of any length pass through in pieces, so their maximum is the caller's to hold.
+ * A request whose end could be read in two ways is refused and never guessed: this is the whole defence against
+ * request smuggling. The parser copies nothing, allocates nothing, and does not know what a path or a status means
+ * to us. Bodies of any length pass through in pieces, so the caller holds their maximum.
  *
- * Stricter than the RFCs ask, on purpose:
+ * On purpose it is stricter than the RFCs ask:
  *   - Content-Length stands at most once, even if equal, and never as a list;
  *   - Transfer-Encoding is one line that says `chunked`, never in HTTP/1.0, never beside Content-Length;
  *   - a line ends with CR LF only; one empty line may stand before a request, not two;
  *   - Host is there, once, not empty; an absolute-form target must name the same authority, letter case aside;
  *   - a target is visible ASCII without `#`;
- *   - chunk extensions are read over, H1_CHUNK_EXTRA_MAX bytes of them in one request; trailers are checked like
- *     fields and dropped. */
+ *   - chunk extensions are skipped, at most H1_CHUNK_EXTRA_MAX bytes of them in one request; trailers are checked
+ *     like fields and dropped. */
 #ifndef CODEC_H1_H1_H
 #define CODEC_H1_H1_H
 
@@ -39,8 +39,8 @@ struct h1_head {
     uint8_t        minor;            /* 0: HTTP/1.0; 1: HTTP/1.1 (1.2 to 1.9 count as 1.1, RFC 9110 2.5) */
     bool           is_chunked;
     bool           has_length;
-    bool           is_keep_alive;    /* the client would like to send another request here */
-    bool           expects_continue; /* it waits for 100 before it sends the body */
+    bool           is_keep_alive;    /* the client may send another request on this connection */
+    bool           expects_continue; /* the client waits for 100 before it sends the body */
     bool           is_websocket;     /* GET, 1.1, Connection: upgrade, Upgrade: websocket, and no body */
     uint64_t       content_length;   /* 0 without has_length */
     struct span    method_text, target;
@@ -70,7 +70,7 @@ struct h1 {
     enum h1_state           state;
     bool                    had_empty_line;  /* before this request's head */
 
-    /* How far an incomplete head was looked through, so that no byte is looked at twice for each that comes. */
+    /* How far an incomplete head was read, so that its bytes are not read again for each byte that comes. */
     uint32_t scanned, line_at, line_count;
 
     uint64_t left;         /* of the body or of the chunk */
@@ -84,12 +84,12 @@ struct h1 {
 /* `limits` is borrowed for as long as h1 is in use. Holds nothing, so there is no fini. */
 void h1_init(struct h1 *h1, const struct h1_limits *limits);
 
-/* Looks at `input`: all bytes that came and were not swallowed yet. *ret_used is how many of them this call
- * swallowed, whatever the event. Call again with what is left until it says H1_MORE (or H1_FAULT): an H1_END may
- * be due without any input left.
- * H1_MORE in a head swallows nothing (save the one empty line before it): keep the bytes and come again with the
- * same beginning and more behind it. H1_MORE in a body has swallowed all.
- * *head is written to by H1_HEAD_DONE, and may be half written after H1_FAULT. */
+/* `input`: all bytes that have come and were not consumed yet. *ret_used: how many of them this call has consumed,
+ * whatever the event. Call again with the rest until the event is H1_MORE or H1_FAULT: an H1_END may be due when no
+ * input is left.
+ * H1_MORE in a head consumes nothing but the one empty line before the head: keep the bytes, and call again with the
+ * same bytes and those that follow. H1_MORE in a body has consumed all.
+ * H1_HEAD_DONE writes *head; after H1_FAULT it may be half written. */
 enum h1_event h1_feed(struct h1 *h1, struct span input, struct h1_head *head, size_t *ret_used, struct span *ret_body);
 
 /* The first field of that name, in any letter case; { NULL, 0 } if there is none. A field that is there but empty

@@ -1,17 +1,17 @@
-/* Chunked bodies (RFC 9112 7.1), a byte at a time but for the data itself. */
+/* Chunked bodies (RFC 9112 7.1): the data in pieces, all else byte by byte. */
 #include "codec/h1/h1_priv.h"
 
 #include "base/hex.h"
 #include "base/must.h"
 
-/* The byte fits. */
+/* The byte is right here. */
 static enum h1_event go(struct h1 *h1, enum h1_state next)
 {
     h1->state = next;
     return H1_MORE;
 }
 
-/* The one byte that may stand here, or none. */
+/* Only one byte may stand here: `wanted`. */
 static enum h1_event chunk_expect(struct h1 *h1, char byte, char wanted, enum h1_state next)
 {
     if (byte != wanted)

@@ -1,7 +1,7 @@
 /* What the lines of a head mean, and whether they may stand together. */
 #include "codec/h1/h1_priv.h"
 
-/* What is gathered on the way and weighed at the end, when all fields are known. */
+/* What the fields say. It is gathered from field to field and judged when all fields are known. */
 struct meaning {
     bool has_host, has_coding;
     bool wants_close, wants_keep_alive, wants_upgrade, wants_websocket;
@@ -58,7 +58,8 @@ static bool parse_version(struct h1 *h1, struct span text, struct h1_head *head)
     return true;
 }
 
-/* RFC 9112 3: one space each, and no white space within; leniency here is what smuggling lives on. */
+/* RFC 9112 3: one space between the parts, and no white space within them. A lenient parser could be used for request
+ * smuggling. */
 static bool parse_request_line(struct h1 *h1, struct span line, struct h1_head *head)
 {
     struct span method, target, rest = line;
@@ -139,8 +140,8 @@ static bool absolute_authority(struct span target, struct span *ret_authority)
     return true;
 }
 
-/* RFC 9112 3.2.2 lets an absolute-form target overrule Host; two names for one request are a smuggler's, so they
- * must agree. RFC 9110 4.2.4: user information in it is an error; is_authority() doesn't know `@`. */
+/* RFC 9112 3.2.2 lets an absolute-form target overrule Host. Two names for one request serve smuggling, so here they
+ * must agree. RFC 9110 4.2.4: user information in the target is an error; is_authority() does not accept `@`. */
 static bool check_absolute_form(struct h1 *h1, struct span authority, const struct meaning *meaning,
                                 struct h1_head *head)
 {
@@ -173,7 +174,7 @@ static bool check_target(struct h1 *h1, const struct meaning *meaning, struct h1
 
 static bool take_length(struct h1 *h1, struct span value, struct h1_head *head)
 {
-    /* RFC 9110 8.6 would let equal ones pass; RFC 9112 6.3 leaves refusing open, and that is safer. */
+    /* RFC 9110 8.6 would let equal ones pass; RFC 9112 6.3 allows us to refuse them, and that is safer. */
     if (head->has_length)
         return h1_refuse(h1, 400, "Content-Length repeated");
     /* RFC 9112 6.3: an invalid Content-Length is an unrecoverable error. */
@@ -214,7 +215,7 @@ static bool take_coding(struct h1 *h1, struct span value, struct meaning *meanin
 
 static bool check_framing(struct h1 *h1, const struct meaning *meaning, const struct h1_head *head)
 {
-    /* RFC 9112 6.1, 6.3: both together ought to be handled as an error: one of two readers would be wrong. */
+    /* RFC 9112 6.1, 6.3: both together ought to be an error, because two readers could choose differently. */
     if (meaning->has_coding && head->has_length)
         return h1_refuse(h1, 400, "Transfer-Encoding beside Content-Length");
     /* RFC 9112 6.1: an HTTP/1.0 sender doesn't know chunks; its framing is faulty. */
@@ -241,7 +242,7 @@ static bool take_connection(struct h1 *h1, struct span value, struct meaning *me
     return true;
 }
 
-/* RFC 9110 7.8: a list of protocols that the client would rather speak; what we don't know is not for us. */
+/* RFC 9110 7.8: a list of protocols that the client prefers. Those that we don't know are ignored. */
 static bool take_upgrade(struct span value, struct meaning *meaning)
 {
     struct span rest = value, element;
@@ -265,7 +266,7 @@ static bool take_meaning(struct h1 *h1, const struct h1_field *field, struct mea
 {
     struct span name = field->name;
 
-    /* By length first: most fields end here, without a comparison. */
+    /* The length decides first: most fields need no comparison. */
     switch (name.len) {
     case 4:
         return !span_eq_nocase(name, SPAN("Host")) || take_host(h1, field->value, meaning, head);
@@ -284,7 +285,7 @@ static bool take_meaning(struct h1 *h1, const struct h1_field *field, struct mea
     }
 }
 
-/* RFC 9112 5: field-name ":" OWS field-value OWS. The value's bytes were checked when the line's end was sought. */
+/* RFC 9112 5: field-name ":" OWS field-value OWS. head_scan() has checked the bytes of the value. */
 static bool parse_field(struct h1 *h1, struct span line, struct h1_field *ret_field)
 {
     size_t name_len = h1_run_of(line, H1_BYTE_TOKEN);
@@ -306,7 +307,7 @@ static void settle(struct h1 *h1, const struct meaning *meaning, struct h1_head 
 {
     /* RFC 9112 9.3 */
     head->is_keep_alive = !meaning->wants_close && (head->minor > 0 || meaning->wants_keep_alive);
-    /* RFC 6455 4.2.1. With a body it would be open where the frames begin. */
+    /* RFC 6455 4.2.1. With a body it would be unclear where the frames begin. */
     head->is_websocket  = meaning->wants_upgrade && meaning->wants_websocket && head->method == H1_GET &&
                           head->minor > 0 && !head->is_chunked && head->content_length == 0;
     h1->left = head->content_length;
@@ -320,6 +321,7 @@ enum h1_event h1_head_parse(struct h1 *h1, const struct span *lines, size_t line
 {
     struct meaning meaning = { 0 };
 
+    must(line_count > 0 && line_count <= H1_FIELDS_MAX + 1);
     memset(head, 0, offsetof(struct h1_head, fields));
     if (!parse_request_line(h1, lines[0], head))
         return H1_FAULT;

@@ -27,10 +27,10 @@ static inline size_t h1_run_of(struct span text, unsigned kind)
     return len;
 }
 
-/* Writes down why, for good; always H1_FAULT. `reason` is static. */
+/* Keeps status and reason; nothing can be fed afterwards. Always H1_FAULT. `reason` is static. */
 enum h1_event h1_fault(struct h1 *h1, unsigned status, const char *reason);
 
-/* Gets ready for the next request; what this one was is forgotten. */
+/* Gets ready for the next request and forgets this one. */
 void h1_begin(struct h1 *h1);
 
 /* The next piece of h1->left bytes of body; once they are over, the state is `next`. */

@@ -21,7 +21,7 @@ static void must_be_boundary(struct span boundary)
         must(is_boundary_byte(boundary.at[i]));
 }
 
-/* A value from outside: what isn't visible ASCII becomes %XX, and so does the percent sign itself. */
+/* A value from outside: each byte that is not visible ASCII becomes %XX, and so does the percent sign. */
 static void put_encoded(struct buf *buf, struct span name, struct span value)
 {
     static const char hex[] = "0123456789ABCDEF";
@@ -46,7 +46,7 @@ static void put_number(struct buf *buf, struct span name, uint64_t value)
     buf_put_lit(buf, "\r\n");
 }
 
-/* Publishing has checked the media type; one that could end the line all the same is not passed on. */
+/* Publishing has checked the media type. Still, one that could end the line is replaced here. */
 static void put_media(struct buf *buf, struct span media)
 {
     bool is_fit = media.len > 0;
@@ -81,7 +81,7 @@ static void put_message_headers(struct buf *buf, const struct message *message)
         buf_put_lit(buf, "Longwire-Recalled: true\r\n");
 }
 
-/* The headers' empty line, the body, and the delimiter that closes it. */
+/* The empty line that ends the headers, the body, and the delimiter that ends the body. */
 static void put_body(struct buf *buf, struct span boundary, struct span body)
 {
     buf_put_lit(buf, "\r\n");

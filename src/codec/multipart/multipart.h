@@ -1,13 +1,13 @@
-/* multipart.h - a stream of parts (RFC 2046 5.1), writing only: a part is a payload as it was published.
+/* multipart.h - writes a stream of parts (RFC 2046 5.1). A part is a payload, byte for byte as it was published.
  *
  *   --BOUNDARY CRLF                        multipart_put_start
  *   Content-Type: … CRLF … CRLF CRLF       a part: headers,
  *   payload                                the body, Content-Length bytes,
- *   CRLF --BOUNDARY CRLF                   and the delimiter at once, so that no reader waits for the next part
+ *   CRLF --BOUNDARY CRLF                   and at once the delimiter, so that no reader waits for the next part
  *
- * The boundary is random for each connection: no publisher knows it, and readers that count Content-Length never
- * look for it. Header values taken from channel names and senders are percent-encoded (RFC 3986 2.1) where a
- * byte is not visible ASCII, or is `%`: they can't end a line. */
+ * The boundary is random for each connection, so no publisher knows it; readers that count Content-Length never search
+ * for it. In header values that come from channel names and senders, each byte that is not visible ASCII, and `%`, is
+ * percent-encoded (RFC 3986 2.1), so that no value can end its line. */
 #ifndef CODEC_MULTIPART_MULTIPART_H
 #define CODEC_MULTIPART_MULTIPART_H
 
@@ -31,7 +31,7 @@ void multipart_put_gap(struct buf *buf, struct span boundary, struct span channe
 /* application/vnd.longwire.ping+json: {"type":"ping"}. */
 void multipart_put_ping(struct buf *buf, struct span boundary);
 
-/* The delimiter before has begun a part already; a last ping fills it, then the closing delimiter. */
+/* The last delimiter has begun a part already. A ping fills that part, and the closing delimiter follows. */
 void multipart_put_end(struct buf *buf, struct span boundary);
 
 #endif

@@ -9,7 +9,7 @@ enum { TOKEN_VERSION = 1, CHECKSUM_BYTES = 4, EPOCH_BYTES = 8, VARINT_BYTES_MAX 
 
 static const uint32_t checksum_start = 0x811c9dc5;
 
-/* FNV-1a, 32 bits: can go on where it stopped, and a change within one byte never goes unseen. */
+/* FNV-1a, 32 bits. It can be continued, and it always notices a change within one byte. */
 static uint32_t checksum_add(uint32_t checksum, struct span bytes)
 {
     for (size_t i = 0; i < bytes.len; i++)
@@ -36,7 +36,7 @@ static size_t big_endian_write(uint64_t value, size_t len, uint8_t *to)
     return len;
 }
 
-/* A place but for its seq. */
+/* A place without its seq. */
 static size_t place_write(struct span channel, uint64_t epoch, uint8_t *to)
 {
     must(channel.len > 0 && channel.len <= TOKEN_CHANNEL_BYTES_MAX);
@@ -65,7 +65,7 @@ void token_put(struct buf *buf, const struct place *places, size_t count)
     buf_fini(&whole);
 }
 
-/* --- reading: each takes its part off *rest, or says false ---------------------------------------------------- */
+/* --- reading: each function takes its part from *rest, or is false --------------------------------------------- */
 
 static bool token_take(struct span *rest, size_t len, struct span *ret)
 {
@@ -88,7 +88,7 @@ static bool take_big_endian(struct span *rest, size_t len, uint64_t *ret)
     return true;
 }
 
-/* Only the shortest form: a token has one spelling. */
+/* Only the shortest form is accepted, so that a token has one spelling. */
 static bool take_varint(struct span *rest, uint64_t *ret)
 {
     uint64_t value = 0;
@@ -134,7 +134,7 @@ static bool take_places(struct span rest, struct token *ret)
 
     if (!take_checksum(&rest) || !take_big_endian(&rest, 1, &version) || version != TOKEN_VERSION)
         return false;
-    /* Nothing is allocated on a stranger's word: so many places must be there. */
+    /* Memory is not allocated because a client claims a count: the bytes for so many places must be there. */
     if (!take_varint(&rest, &count) || count == 0 || count > TOKEN_PLACES_MAX || count > rest.len / PLACE_BYTES_MIN)
         return false;
     free(ret->places);

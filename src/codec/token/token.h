@@ -1,12 +1,13 @@
-/* token.h - the cursor token: where a reader stands in all its channels, as one opaque word.
+/* token.h - the cursor token: the places of a reader in all its channels, as one opaque word.
  *
  * base64url (no padding) of
  *
  *   version 1 · count varint · count × { channel length 1, channel, epoch 8 big-endian, seq varint } · checksum 4
  *
  * `seq` is the last one delivered. varint: seven bits a byte, lowest first, the shortest form only. The checksum
- * (FNV-1a, big-endian, of all before it) is against garbage and typing errors, not against forgers: a token grants
- * nothing, rights are checked for each channel as if it had been named. */
+ * (FNV-1a, big-endian, of all that stands before it) finds garbage and typing errors. It is no protection against
+ * forgery, and need not be: a token grants nothing, because the rights to each channel are checked as if the client
+ * had named the channel. */
 #ifndef CODEC_TOKEN_TOKEN_H
 #define CODEC_TOKEN_TOKEN_H
 
@@ -26,7 +27,7 @@ struct place {
     uint64_t    seq;
 };
 
-/* 1 to TOKEN_PLACES_MAX places, channels of 1 to TOKEN_CHANNEL_BYTES_MAX bytes; any such set has a token. */
+/* 1 to TOKEN_PLACES_MAX places, with channels of 1 to TOKEN_CHANNEL_BYTES_MAX bytes. Every such set has a token. */
 void token_put(struct buf *buf, const struct place *places, size_t count);
 
 /* A token taken apart. */
@@ -39,8 +40,8 @@ struct token {
 void token_init(struct token *token);  /* holds no memory until the first get */
 void token_fini(struct token *token);
 
-/* False: not a token we made, and *ret holds no places. The channel names are whatever stood there: check them, and
- * that none comes twice, as for channels named in a URL. */
+/* False: this is no token of ours, and *ret holds no places. The channel names may be anything: check them, and that
+ * none stands there twice, as for channels that a URL names. */
 bool token_get(struct span text, struct token *ret);
 
 #endif

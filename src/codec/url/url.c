@@ -2,10 +2,10 @@
 
 #include "base/hex.h"
 
-/* What stands behind "scheme://authority", for targets of that form; the whole for others. */
+/* What follows "scheme://authority" in a target of that form; all of any other target. */
 static struct span behind_authority(struct span target)
 {
-    /* RFC 9112 3.2.1: origin-form begins with a slash, whatever comes later in it. */
+    /* RFC 9112 3.2.1: a target that begins with a slash is in origin-form, whatever follows. */
     if (target.len == 0 || target.at[0] == '/')
         return target;
     const char *mark = memmem(target.at, target.len, "://", 3);

@@ -1,15 +1,15 @@
 /* url.h - the target of a request: its path, its query, and the percent-encoding in both (RFC 3986).
  *
- * Cuts first and decodes afterwards, so that an encoded `/`, `&` or `=` is data and never a mark. Nothing is
- * normalised: `..`, `.` and empty segments are names like any other; a path here leads to no file. Says nothing about
- * UTF-8; who gives the bytes a meaning checks that. */
+ * It cuts first and decodes afterwards, so that an encoded `/`, `&` or `=` is data and never a separator. It normalises
+ * nothing: `..`, `.` and empty segments are names like any other, because no path leads to a file. It does not check
+ * UTF-8; the caller that gives the bytes a meaning does. */
 #ifndef CODEC_URL_URL_H
 #define CODEC_URL_URL_H
 
 #include "base/buf.h"
 
 /* Origin-form and absolute-form alike (RFC 9112 3.2.1, 3.2.2), as h1 lets them through: "http://a?b" has the path "/".
- * The query is what stands behind the first `?`; empty if there is none. "*" is its own path. */
+ * The query is what follows the first `?`; empty if there is none. The path of "*" is "*". */
 void url_split(struct span target, struct span *ret_path, struct span *ret_query);
 
 /* Walks along a path; begin with *rest = path. Every `/` begins a segment, which may be empty: "/a//b/" has four, "/"
@@ -17,14 +17,15 @@ void url_split(struct span target, struct span *ret_path, struct span *ret_query
 bool url_segment_next(struct span *rest, struct span *ret_segment);
 
 /* Walks along a query's `name=value` pairs in their order; begin with *rest = query. Without `=` the value is empty;
- * nothing between two `&` is passed over. False at the end. Both are still encoded. */
+ * an empty pair between two `&` is skipped. False at the end. Both are still encoded. */
 bool url_query_next(struct span *rest, struct span *ret_name, struct span *ret_value);
 
 enum url_part { URL_PATH, URL_QUERY };
 
-/* *ret_plain: the bytes meant by `text`. It is `text` itself where there is nothing to decode; else the bytes are in
- * `scratch`, which is emptied first, and stay until that is next written to. In a query a `+` is a space (WHATWG URL 5.1).
- * False, with *ret_plain as it was: a `%` without two hex digits, a NUL, encoded or plain, or no room. */
+/* *ret_plain: the bytes that `text` means. It is `text` itself if there is nothing to decode. Else the bytes are in
+ * `scratch`, which is emptied first, and are valid until `scratch` is written to again. In a query, `+` is a space
+ * (WHATWG URL 5.1). False, and *ret_plain is unchanged: a `%` without two hex digits, a NUL (encoded or not), or
+ * `scratch` is too small. */
 bool url_decode(struct span text, enum url_part part, struct buf *scratch, struct span *ret_plain);
 
 #endif

@@ -9,8 +9,8 @@
  *   |FIN RSV opcode|MASK len|  2 or 8 length bytes  | 4 mask bytes | payload |
  *      STEP_OPCODE   STEP_LENGTH  STEP_LENGTH_16/_64     STEP_MASK   STEP_PAYLOAD
  *
- * Up to the payload bytes are taken one at a time, each judged at once: so no cut of the input can matter and no head
- * has to be kept. */
+ * Before the payload, bytes are taken one at a time and each is checked at once. So it does not matter where the
+ * network cut the input, and no head has to be kept. */
 enum step {
     STEP_OPCODE,
     STEP_LENGTH,
@@ -110,7 +110,7 @@ static enum ws_event end_length(struct ws *ws, struct ws_piece *ret_piece)
     next_step(ws, STEP_MASK, 4);
     if (is_control(ws))
         return WS_MORE;
-    /* 10.4, 7.4.1: refused by what the head says, before a byte of it came. */
+    /* 10.4, 7.4.1: the head says that the message is too big, so it is refused before any of its payload comes. */
     if (ws->frame_left > ws->message_room)
         return ws_fault(ws, ret_piece, WS_CLOSE_TOO_BIG, "message too big");
     ws->message_room -= ws->frame_left;
@@ -149,7 +149,7 @@ static enum ws_event take_long_length(struct ws *ws, uint8_t byte, uint32_t leas
     if (ws->to_come == 8 && (byte & 0x80) != 0)
         return ws_fault(ws, ret_piece, WS_CLOSE_PROTOCOL, "length above 2^63");
 
-    /* Above 4 GiB, so above any message_bytes_max, whatever follows; and the shift would lose bits. */
+    /* The shift below would lose bits. The length is above 4 GiB already, and so above any message_bytes_max. */
     if (ws->frame_left >> 24 != 0)
         return ws_fault(ws, ret_piece, WS_CLOSE_TOO_BIG, "message too big");
 
@@ -165,7 +165,7 @@ static enum ws_event take_long_length(struct ws *ws, uint8_t byte, uint32_t leas
 
 static enum ws_event take_mask(struct ws *ws, uint8_t byte)
 {
-    /* The first byte ends up lowest. */
+    /* After four shifts the first byte is the lowest. */
     ws->mask = ws->mask >> 8 | (uint32_t)byte << 24;
     if (--ws->to_come == 0)
         next_step(ws, STEP_PAYLOAD, 0);
@@ -188,7 +188,7 @@ static enum ws_event take_head_byte(struct ws *ws, uint8_t byte, struct ws_piece
 
 /* --- the payload --- */
 
-/* 5.3, eight bytes at a time. Leaves the mask turned for the byte behind. */
+/* 5.3, eight bytes at a time. Afterwards the mask is rotated for the byte that follows. */
 static void unmask(struct ws *ws, char *at, size_t len)
 {
     uint64_t pair = htole64((uint64_t)ws->mask << 32 | ws->mask);
@@ -206,7 +206,7 @@ static void unmask(struct ws *ws, char *at, size_t len)
     }
 }
 
-/* Nothing to tell (WS_MORE) when no byte came yet, and for an empty fragment that isn't the last. */
+/* WS_MORE if no byte has come yet, and for an empty fragment that is not the last. */
 static enum ws_event take_data(struct ws *ws, char *input, size_t len, size_t *ret_used, struct ws_piece *ret_piece)
 {
     size_t count = len < ws->frame_left ? len : ws->frame_left;
@@ -236,8 +236,8 @@ static enum ws_event take_data(struct ws *ws, char *input, size_t len, size_t *r
     return WS_DATA;
 }
 
-/* 7.4: what may stand in a Close frame. 1004, 1005, 1006 and 1015 are words for the API, never for the wire; what
- * lies between the registered codes and 3000 is kept for the protocol itself; above 4999 nothing is defined. */
+/* 7.4: the codes that a Close frame may have. 1004, 1005, 1006 and 1015 are for APIs and never on the wire. The codes
+ * between the registered ones and 3000 are reserved for the protocol itself; above 4999 nothing is defined. */
 static bool is_wire_code(uint16_t code)
 {
     if (code >= 3000)
@@ -303,7 +303,7 @@ enum ws_event ws_feed(struct ws *ws, char *input, size_t len, size_t *ret_used, 
         }
     } while (event == WS_MORE && ws->step < STEP_PAYLOAD && at < len);
 
-    /* What stands behind a fault, or behind a close that came earlier, is nobody's. */
+    /* What follows a fault, or a close that came earlier, is ignored. */
     bool is_ignored = ws->step == STEP_OVER && event != WS_CONTROL;
     *ret_used       = is_ignored ? len : at;
     return event;

@@ -1,8 +1,8 @@
 /* ws.h - the server's side of WebSocket (RFC 6455): bytes in, events out; frames and handshake answers back.
  *
- * Holds no socket, allocates nothing, keeps no copy of what passes through: payload is unmasked where it lies and
- * handed on as spans into the caller's bytes. Extensions are refused (we offer none, so every reserved bit is a
- * fault). Liveness, ping floods and the closing timer are the session's affair. One `struct ws` is 32 bytes. */
+ * Holds no socket, allocates nothing and keeps no copy of payload: it unmasks payload in place and hands it on as
+ * spans into the caller's bytes. It offers no extension, so every reserved bit is a fault. Silent clients, floods of
+ * pings and the time to close are the session's concern. One `struct ws` is 32 bytes. */
 #ifndef CODEC_WS_WS_H
 #define CODEC_WS_WS_H
 
@@ -35,27 +35,27 @@ enum {
 enum {
     WS_HEAD_BYTES_MAX    = 10,   /* of a server's frame: it has no masking key */
     WS_CONTROL_BYTES_MAX = 125,  /* RFC 6455 5.5 */
-    WS_REASON_BYTES_MAX  = 123,  /* what the close code leaves of them */
+    WS_REASON_BYTES_MAX  = 123,  /* a close code takes two of those bytes */
     WS_ACCEPT_BYTES      = 28,
 };
 
 /* --- what the client sends --- */
 
-/* Where one link stands in its client's bytes. Only ws.c looks inside. */
+/* How far one link's bytes have been read. Only ws.c looks inside. */
 struct ws {
     uint32_t    message_bytes_max;
     uint32_t    message_room;    /* bytes by which the message under way may still grow */
     uint32_t    frame_left;      /* payload bytes of this frame still to come */
-    uint32_t    mask;            /* turned so that its lowest byte belongs to the next payload byte */
+    uint32_t    mask;            /* rotated: its lowest byte belongs to the next payload byte */
     uint32_t    fragments_max;
     uint32_t    fragments_left;  /* frames the message under way may still have */
     struct utf8 utf8;            /* of the text message under way; zero between messages */
     uint8_t     step;
-    uint8_t     to_come;         /* bytes of this step still to come, in the steps that take several */
+    uint8_t     to_come;         /* bytes of this step still to come, if it takes several */
     uint8_t     opcode;          /* of this frame */
     uint8_t     message  : 2;    /* WS_TEXT, WS_BINARY, or 0 between messages */
     uint8_t     is_fin   : 1;    /* this frame is the last of its message */
-    uint8_t     is_first : 1;    /* nothing of this message was handed out yet */
+    uint8_t     is_first : 1;    /* no piece of this message was handed out yet */
 };
 
 /* `message_bytes_max` (below 4 GiB): payload of one data message over all its frames; above it, 1009.
@@ -63,9 +63,9 @@ struct ws {
 void ws_init(struct ws *ws, uint64_t message_bytes_max, uint32_t fragments_max);
 
 enum ws_event {
-    WS_MORE,     /* nothing to tell before more bytes come */
-    WS_DATA,     /* a piece of a text or binary message, in order; fragments don't show */
-    WS_CONTROL,  /* a ping, a pong or a close, whole; may stand between the pieces of a message */
+    WS_MORE,     /* no event before more bytes come */
+    WS_DATA,     /* a piece of a text or binary message, in order; the fragments can't be seen */
+    WS_CONTROL,  /* a whole ping, pong or close; it may come between the pieces of a message */
     WS_FAULT,    /* the client broke a rule: send a close with `code` and `bytes`, then end the connection */
 };
 
@@ -77,16 +77,16 @@ struct ws_piece {
     struct span    bytes;     /* payload; the reason for CLOSE; a static text for a fault */
 };
 
-/* Swallows from the front of `input` up to the next event, unmasking in place. *ret_used bytes are done with; the
- * caller feeds what follows them next. *ret_piece is written unless WS_MORE is told; its bytes lie in `input`.
+/* Consumes `input` from its front up to the next event, and unmasks in place. *ret_used bytes are consumed; the caller
+ * feeds what follows them next. *ret_piece is written unless the event is WS_MORE; its bytes lie in `input`.
  *
- * WS_MORE with *ret_used < len: the rest, at most 124 bytes, is the untouched beginning of a control frame's
- * payload. The caller keeps it and feeds it again with what comes behind; so nobody needs a place for a cut control
- * frame on every link. A piece of data is empty only when it is the last of its message.
+ * WS_MORE with *ret_used < len: the rest, at most 124 bytes, is the beginning of a control frame's payload and has not
+ * been changed. The caller keeps the rest and feeds it again together with the bytes that follow. So no link needs a
+ * buffer of its own for a cut control frame. A piece of data is empty only if it is the last of its message.
  *
- * Text is checked as it comes: a piece may end inside a character, but no piece holds a byte after which the message
- * can't be UTF-8 any more, and is_last is told of whole characters only. Faults are told at the first byte that shows
- * them. After a close or a fault all further input is swallowed and ignored (RFC 6455 1.4, 7.1.7). */
+ * Text is checked as it comes. A piece may end inside a character, but no piece holds a byte after which the message
+ * can't be UTF-8, and a piece with is_last ends with a whole character. A fault is reported at the first byte that
+ * shows it. After a close or a fault, further input is consumed and ignored (RFC 6455 1.4, 7.1.7). */
 enum ws_event ws_feed(struct ws *ws, char *input, size_t len, size_t *ret_used, struct ws_piece *ret_piece);
 
 /* --- what the server sends: never masked (5.1), never fragmented --- */
@@ -97,8 +97,8 @@ size_t ws_put_head(char head[static WS_HEAD_BYTES_MAX], enum ws_opcode opcode, u
 /* Control frames: at most WS_CONTROL_BYTES_MAX of payload. */
 void ws_put_frame(struct buf *buf, enum ws_opcode opcode, struct span payload);
 
-/* `reason` must be UTF-8; what is beyond WS_REASON_BYTES_MAX is cut off between two characters. WS_CLOSE_NONE gives
- * a close without code and reason, so a client's close is answered with its own code in every case (5.5.1). */
+/* `reason` must be UTF-8; it is cut at WS_REASON_BYTES_MAX, between two characters. WS_CLOSE_NONE gives a close without
+ * code and reason, so that a client's close can always be answered with the client's own code (5.5.1). */
 void ws_put_close(struct buf *buf, uint16_t code, struct span reason);
 
 /* --- the opening handshake (4.2) --- */
@@ -109,8 +109,8 @@ bool ws_key_is_valid(struct span key);
 /* The value of Sec-WebSocket-Accept for this key. */
 void ws_accept(struct span key, char ret_accept[static WS_ACCEPT_BYTES]);
 
-/* What a request's header lines say about an upgrade. Zero it, show it every line, then ask. The spans are borrowed
- * from the request. */
+/* What a request's header lines say about an upgrade. Zero it, call ws_handshake_see() for each line, then
+ * ws_check_handshake(). The spans are borrowed from the request. */
 struct ws_handshake {
     struct span key;
     struct span version;
@@ -129,14 +129,14 @@ enum ws_offer {
     WS_OFFER_UPGRADE,  /* 426 with `Upgrade: websocket` and `Sec-WebSocket-Version: 13` */
 };
 
-/* `ours` are the subprotocols we speak, compared as they are, the client's order of preference counting. Without any
- * (`ours_count` 0) what the client asks for is passed over. */
+/* `ours` are the subprotocols that the server speaks. They are compared byte by byte, in the client's order of
+ * preference. If the server has none (`ours_count` 0), what the client asks for is ignored. */
 void ws_handshake_see(struct ws_handshake *shake, struct span name, struct span value, const struct span *ours,
                       size_t ours_count);
 
-/* Method (GET), HTTP version (1.1) and Host are the caller's to check. A client that names subprotocols, none of them
- * ours, is refused; one that names none gets the default without a word. *ret_reason: why not, a static text; written
- * unless WS_OFFER_OK. */
+/* The caller checks method (GET), HTTP version (1.1) and Host. A client that names only subprotocols that the server
+ * does not speak is refused; a client that names none gets the default, and the answer names none. *ret_reason: why
+ * the handshake is refused, a static text; written unless WS_OFFER_OK. */
 enum ws_offer ws_check_handshake(const struct ws_handshake *shake, size_t ours_count, const char **ret_reason);
 
 #endif

@@ -1,8 +1,8 @@
 /* The opening handshake, RFC 6455 4.2. */
 #include "codec/ws/ws.h"
 
-/* OpenSSL 3 calls its plain SHA-1 deprecated in favour of one that looks its algorithm up by name at every call, which
- * costs several times the hash. */
+/* OpenSSL 3 deprecates its plain SHA-1. The function that it recommends looks the algorithm up by name at every
+ * call, and that costs several times the hash. */
 #define OPENSSL_SUPPRESS_DEPRECATED
 #include <openssl/sha.h>
 
@@ -11,7 +11,7 @@
 
 enum { NONCE_BYTES = 16 };
 
-/* A buf over memory of fixed size: its maximum is its capacity, so it never grows and never allocates. */
+/* A buf over memory of fixed size. Its maximum is its capacity, so it never grows and never allocates. */
 static struct buf buf_over(char *at, size_t size)
 {
     return (struct buf){ .at = at, .cap = size, .max = size };
@@ -42,7 +42,7 @@ void ws_accept(struct span key, char ret_accept[static WS_ACCEPT_BYTES])
     must(text.len == WS_ACCEPT_BYTES);
 }
 
-/* RFC 9110 5.6.1: elements between commas, spaces around them and empty ones don't count. */
+/* RFC 9110 5.6.1: elements stand between commas. Spaces around an element and empty elements don't count. */
 static bool next_element(struct span *list, struct span *ret_element)
 {
     struct span element;
@@ -95,7 +95,7 @@ void ws_handshake_see(struct ws_handshake *shake, struct span name, struct span 
         shake->version = span_trim(value);
         shake->version_count++;
     } else if (span_eq_nocase(name, SPAN("Sec-WebSocket-Protocol"))) {
-        /* 11.3.4: may stand on several lines, which is the same as one long one. */
+        /* 11.3.4: the field may stand on several lines, which mean the same as one long line. */
         see_protocols(shake, value, ours, ours_count);
     }
 }
@@ -108,25 +108,25 @@ static enum ws_offer handshake_refuse(enum ws_offer offer, const char *reason, c
 
 enum ws_offer ws_check_handshake(const struct ws_handshake *shake, size_t ours_count, const char **ret_reason)
 {
-    /* 4.2.1 points 3 and 4. RFC 9110 15.5.22: whoever came without them is told what to upgrade to. */
+    /* 4.2.1 points 3 and 4. RFC 9110 15.5.22: a request without them is told what to upgrade to. */
     if (!shake->is_upgrade)
         return handshake_refuse(WS_OFFER_UPGRADE, "Upgrade must name websocket", ret_reason);
     if (!shake->is_connection)
         return handshake_refuse(WS_OFFER_BAD, "Connection must name Upgrade", ret_reason);
 
-    /* 4.2.1 point 6, 11.3.5: once, and 13. 4.4: else we say which version we speak. */
+    /* 4.2.1 point 6, 11.3.5: the version stands there once and is 13. 4.4: else the answer says which one we speak. */
     if (shake->version_count > 1)
         return handshake_refuse(WS_OFFER_BAD, "more than one Sec-WebSocket-Version", ret_reason);
     if (!span_eq(shake->version, SPAN("13")))
         return handshake_refuse(WS_OFFER_UPGRADE, "Sec-WebSocket-Version must be 13", ret_reason);
 
-    /* 4.2.1 point 5, 11.3.1: once, and 16 bytes. */
+    /* 4.2.1 point 5, 11.3.1: the key stands there once and is 16 bytes. */
     if (shake->key_count != 1)
         return handshake_refuse(WS_OFFER_BAD, "Sec-WebSocket-Key must stand there once", ret_reason);
     if (!ws_key_is_valid(shake->key))
         return handshake_refuse(WS_OFFER_BAD, "Sec-WebSocket-Key must be 16 bytes in base64", ret_reason);
 
-    /* 4.2.2 leaves it to us: a client that insists on a language we don't speak is told so, not left guessing. */
+    /* 4.2.2 leaves the answer to the server. A client that insists on a protocol that we don't speak is told so. */
     if (ours_count > 0 && shake->is_protocol_asked && !shake->is_protocol_found)
         return handshake_refuse(WS_OFFER_BAD, "no subprotocol in common", ret_reason);
     return WS_OFFER_OK;

@@ -186,8 +186,9 @@ static int wait_and_reload(struct server *server, const sigset_t *ours, char *co
     }
 }
 
-/* Waits for a signal to stop, then stops and closes the server. The process ends at once if a second signal comes, or if
- * a store never finishes a write: its threads can't be ended, and what was acknowledged is on the disk already. */
+/* Waits for a signal to stop, then stops and closes the server. The process ends at once if a second signal comes,
+ * or if a store never finishes a write: its threads can't be ended, and what was acknowledged is on the disk
+ * already. */
 static void wait_for_the_end(struct server *server, const sigset_t *ours, char *const *argv)
 {
     pthread_t stopper;

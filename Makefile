@@ -83,7 +83,7 @@ $(OUT)/store-bench: $(patsubst tools/%.c,$(OUT)/obj/tools/%.o,$(STORE_BENCH_SRC)
 	@echo "  ld $@"
 	@$(CC) $(LINK) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIBS)
 
-# --- unit tests: src/ROOM/…/x_test.c becomes OUT/test/ROOM/…/x_test; src/ROOM/x_battery.c is linked to all of ROOM's ----
+# --- unit tests: src/MODULE/…/x_test.c becomes OUT/test/MODULE/…/x_test; src/MODULE/x_battery.c is linked to all of them
 TEST_LIB_SRC = $(filter-out %_test.c,$(wildcard test/lib/*.c))
 TEST_LIB_OBJ = $(patsubst test/%.c,$(OUT)/obj/test/%.o,$(TEST_LIB_SRC))
 UNIT_SRC    := $(wildcard src/*/*_test.c src/*/*/*_test.c)
@@ -117,7 +117,7 @@ $(OUT)/test/sim/sim: $(patsubst test/%.c,$(OUT)/obj/test/%.o,$(SIM_SRC)) $(forea
 	@mkdir -p $(@D)
 	@$(CC) $(LINK) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIBS)
 
-# Story programs: test/transcript/*.c, each tells on its output what a codec makes of its input, for the differential tests.
+# Transcript programs: test/transcript/*.c. Each writes what a codec makes of its input, for the differential tests.
 TRANSCRIPTS := $(patsubst test/%.c,$(OUT)/test/%,$(wildcard test/transcript/*.c))
 $(TRANSCRIPTS): $(OUT)/test/%: $(OUT)/obj/test/%.o $(OUT)/obj/test/lib/laws.o $(call archives,codec)
 	@mkdir -p $(@D)

@@ -164,7 +164,7 @@ class Page {
         at('drop').onclick = () => { this.#reader.drop(AWAY_MS); at('retry').focus(); };
         at('retry').onclick = () => this.#reader.open();
         at('clear').onclick = () => this.#clear();
-        at('channels').onchange = () => { at('publish-channel').value = wishedChannels()[0] ?? ''; };
+        at('channels').onchange = () => { at('publish-channel').value = requestedChannels()[0] ?? ''; };
         addEventListener('online', () => { if (this.#state === 'away') this.#reader.open(); });
         document.addEventListener('input', showCommands);
         at('curl-box').ontoggle = showCommands;
@@ -189,7 +189,7 @@ class Page {
         this.#wasAway = false;
         this.#heads.clear();
         this.#reader = new Reader({
-            channels: wishedChannels(), start: STARTS[at('start').value], transport: chosen('transport'),
+            channels: requestedChannels(), start: STARTS[at('start').value], transport: chosen('transport'),
             key: at('key').value,
         });
         this.#reader.addEventListener('entry', event => this.#onEntry(event.detail));
@@ -263,7 +263,7 @@ class Page {
         at('announce-state').textContent = `${title}. ${state.why}`;
         at('connect').textContent = isOn ? 'Disconnect' : 'Connect';
         at('connect').classList.toggle('primary', !isOn);
-        at('wish').hidden = at('key').disabled = isOn;
+        at('request').hidden = at('key').disabled = isOn;
         at('following').hidden = !isOn;
         at('drop').hidden = state.name !== 'live';
         at('retry').hidden = state.name !== 'away';
@@ -334,7 +334,7 @@ class Page {
     }
 }
 
-function wishedChannels() {
+function requestedChannels() {
     return [...new Set(at('channels').value.split(/\s+/).filter(Boolean))];
 }
 
@@ -358,7 +358,7 @@ function commandLines() {
     const [server, key] = [location.origin, at('key').value ? `-H "Authorization: Bearer $LONGWIRE_KEY" ` : ''];
     const channel = at('publish-channel').value.trim();
     const query = new URLSearchParams();
-    for (const name of wishedChannels()) {
+    for (const name of requestedChannels()) {
         query.append('channel', name);
         for (const [how, value] of Object.entries(STARTS[at('start').value])) query.append(how, value);
     }
@@ -369,7 +369,7 @@ function commandLines() {
         'Follow, as server-sent events': `curl ${key}-N -H 'Accept: text/event-stream' \\\n  ${subscribe}`,
         'Follow, one long poll; go on with the cursor it returns': `curl ${key}${subscribe}`,
         'What the channel holds': `curl ${key}${quoted(messagesUrl(server, channel))}`,
-        'Follow on a WebSocket': `longwire sub --server ${server} ${wishedChannels().map(quoted).join(' ')}`,
+        'Follow on a WebSocket': `longwire sub --server ${server} ${requestedChannels().map(quoted).join(' ')}`,
     };
 }
 

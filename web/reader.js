@@ -109,7 +109,7 @@ export class Reader extends EventTarget {
         this.#enter('live');
     }
 
-    /* leastMs: the server's wish, when it has one. */
+    /* leastMs: what the server asks for, if it asks. */
     #onLost(why, leastMs = 0) {
         this.#leave();
         const ceiling = Math.min(BACK_OFF.capMs, BACK_OFF.firstMs * BACK_OFF.factor ** this.#failures++);

@@ -150,7 +150,7 @@ static void item_answered(struct publish_command *command)
 
 /* --- taking in --- */
 
-/* What one object of the batch says; texts point into it or into the rooms. */
+/* What one object of the batch says; texts point into it or into the scratch buffers. */
 struct batch_words {
     struct buf    payload_scratch, media_scratch, key_scratch;
     struct publish_request publish_request;

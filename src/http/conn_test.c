@@ -60,11 +60,11 @@ static void rig_gone(void *owner)
 static void taken_on_readable(struct stream *stream, void *owner)
 {
     struct rig *rig = owner;
-    char        room[4096];
+    char        scratch[4096];
     ssize_t     got;
 
-    while ((got = stream_read(stream, room, sizeof room)) > 0)
-        buf_put(&rig->unread, span_of(room, (size_t)got));
+    while ((got = stream_read(stream, scratch, sizeof scratch)) > 0)
+        buf_put(&rig->unread, span_of(scratch, (size_t)got));
     if (got == STREAM_LATER)
         return;
     stream_close(stream);
@@ -252,11 +252,11 @@ static void rig_say_end(struct rig *rig)
 
 static void rig_hear(struct rig *rig)
 {
-    char    room[65536];
+    char    scratch[65536];
     ssize_t got;
 
-    while ((got = recv(rig->client, room, sizeof room, 0)) > 0)
-        buf_put(&rig->heard, span_of(room, (size_t)got));
+    while ((got = recv(rig->client, scratch, sizeof scratch, 0)) > 0)
+        buf_put(&rig->heard, span_of(scratch, (size_t)got));
     if (got == 0)
         rig->is_ended = true;
 }

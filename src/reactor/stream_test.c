@@ -387,11 +387,11 @@ static void far_reset(struct battery_rig *rig)
 static bool far_take_all(struct battery_rig *rig, struct buf *into)
 {
     struct far_socket *far = rig->far_end;
-    char               room[65536];
+    char               scratch[65536];
     ssize_t            got;
 
-    while ((got = recv(far->fd, room, sizeof room, 0)) > 0)
-        buf_put(into, span_of(room, (size_t)got));
+    while ((got = recv(far->fd, scratch, sizeof scratch, 0)) > 0)
+        buf_put(into, span_of(scratch, (size_t)got));
     return got == 0;
 }
 

@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-enum { STORY_MAX = 128 * 1024, PAGE_BYTES = 1 << 20, TEXT_MAX = 64 };
+enum { TRANSCRIPT_MAX = 128 * 1024, PAGE_BYTES = 1 << 20, TEXT_MAX = 64 };
 
 /* --- short ways ------------------------------------------------------------------------------------------------- */
 
@@ -140,28 +140,28 @@ uint64_t bench_generation(struct bench *bench, uint8_t kind, const char *key)
     return generation;
 }
 
-static void row_tell(struct buf *story, const struct ledger_row *row)
+static void row_tell(struct buf *transcript, const struct ledger_row *row)
 {
     if (row->generation == 0)
-        buf_put_lit(story, "none");
+        buf_put_lit(transcript, "none");
     else
-        buf_putf(story, "%llu %.*s", (unsigned long long)row->generation, SPAN_ARG(row->value));
+        buf_putf(transcript, "%llu %.*s", (unsigned long long)row->generation, SPAN_ARG(row->value));
 }
 
-void bench_expect_row(struct bench *bench, uint8_t kind, const char *key, const char *story, const char *file,
+void bench_expect_row(struct bench *bench, uint8_t kind, const char *key, const char *transcript, const char *file,
                       int line)
 {
     struct ledger_key  name = bench_key(kind, key);
     struct ledger_read read = get_rows(bench, &name, 1);
     struct buf         told;
 
-    buf_init(&told, STORY_MAX);
+    buf_init(&told, TRANSCRIPT_MAX);
     if (read.row_count == 1)
         row_tell(&told, &read.rows[0]);
-    bool is_same = read.rc == RC_OK && span_eq(buf_span(&told), span_str(story));
+    bool is_same = read.rc == RC_OK && span_eq(buf_span(&told), span_str(transcript));
     if (!is_same)
         print_error("%s:%d: %s: got \"%.*s\" (%s), expected \"%s\"\n", file, line, key, SPAN_ARG(buf_span(&told)),
-                    rc_text(read.rc), story);
+                    rc_text(read.rc), transcript);
     buf_fini(&told);
     ledger_read_fini(&read);
     _assert_true(is_same, "the row is as told", file, line);
@@ -169,20 +169,20 @@ void bench_expect_row(struct bench *bench, uint8_t kind, const char *key, const 
 
 /* A page told as "key:generation …", with "+" at its end if there is a next one. */
 static void expect_rows(struct bench *bench, uint8_t kind, const char *prefix, const char *after, uint32_t limit,
-                        const char *story)
+                        const char *transcript)
 {
     struct ledger_read read = bench_scan(bench, kind, span_str(prefix), span_str(after), limit);
     struct buf         told;
 
     assert_int_equal(read.rc, RC_OK);
-    buf_init(&told, STORY_MAX);
+    buf_init(&told, TRANSCRIPT_MAX);
     for (size_t i = 0; i < read.row_count; i++)
         buf_putf(&told, "%s%.*s:%llu", i == 0 ? "" : " ", SPAN_ARG(read.rows[i].key),
                  (unsigned long long)read.rows[i].generation);
     if (read.next.len > 0)
         buf_put_lit(&told, "+");
     buf_putc(&told, '\0');
-    assert_string_equal(told.at, story);
+    assert_string_equal(told.at, transcript);
     buf_fini(&told);
     ledger_read_fini(&read);
 }

@@ -27,9 +27,9 @@ struct ledger_read bench_scan(struct bench *bench, uint8_t kind, struct span pre
 /* Of one row; 0: there is none. Fails unless it can be read. */
 uint64_t bench_generation(struct bench *bench, uint8_t kind, const char *key);
 
-/* The row, told as "generation value", or "none", is `story`. */
-#define expect_row(bench, kind, key, story) bench_expect_row(bench, kind, key, story, __FILE__, __LINE__)
-void bench_expect_row(struct bench *bench, uint8_t kind, const char *key, const char *story, const char *file,
+/* The row, told as "generation value", or "none", is `transcript`. */
+#define expect_row(bench, kind, key, transcript) bench_expect_row(bench, kind, key, transcript, __FILE__, __LINE__)
+void bench_expect_row(struct bench *bench, uint8_t kind, const char *key, const char *transcript, const char *file,
                       int line);
 
 /* Runs all tests; the number of failures, as cmocka counts them. */

@@ -1,6 +1,6 @@
 /* mem.h - logs in memory: bounded rings for namespaces that keep nothing longer than the process lives.
  *
- * Single-threaded and dry: no clock, no chance; epochs and ids start where the caller says. Every call completes
+ * Single-threaded and pure: no clock, no randomness; epochs and ids start where the caller says. Every call completes
  * inline. What a channel keeps is its namespace's keep_count, keep_ms and keep_bytes; NONE keeps nothing, but
  * numbers all the same. An idle channel costs about 100 bytes and its name.
  *

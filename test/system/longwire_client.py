@@ -301,13 +301,13 @@ class WebSocket:
 def follow_ws(place):
     link = WebSocket(place.url, headers=place.headers, hold=place.hold)
     for channel in place.channels:
-        wish = {"type": "subscribe", "channel": channel}
+        request = {"type": "subscribe", "channel": channel}
         if channel in place.stands:
             epoch, seq = place.stands[channel]
-            wish.update(after=seq, epoch=epoch)
+            request.update(after=seq, epoch=epoch)
         elif place.after is not None:
-            wish["after"] = place.after
-        link.say(wish)
+            request["after"] = place.after
+        link.say(request)
     for thing in link.objects():
         yield thing
         if (event := event_of(thing)) is not None:

@@ -102,29 +102,29 @@ def answer(connection):
     connection.send(h11.EndOfMessage())
 
 
-def their_story(wire):
+def their_transcript(wire):
     connection = h11.Connection(h11.SERVER, max_incomplete_event_size=1 << 20)
-    story = {"requests": [], "fault": None}
+    transcript = {"requests": [], "fault": None}
     connection.receive_data(wire)
     try:
         while True:
             event = connection.next_event()
             if isinstance(event, h11.Request):
-                story["requests"].append({"head": event, "body": b"", "is_whole": False, "is_keep_alive": False})
+                transcript["requests"].append({"head": event, "body": b"", "is_whole": False, "is_keep_alive": False})
             elif isinstance(event, h11.Data):
-                story["requests"][-1]["body"] += bytes(event.data)
+                transcript["requests"][-1]["body"] += bytes(event.data)
             elif isinstance(event, h11.EndOfMessage):
-                story["requests"][-1]["is_whole"] = True
+                transcript["requests"][-1]["is_whole"] = True
                 answer(connection)
                 if connection.our_state is not h11.DONE or connection.their_state is not h11.DONE:
-                    return story
-                story["requests"][-1]["is_keep_alive"] = True
+                    return transcript
+                transcript["requests"][-1]["is_keep_alive"] = True
                 connection.start_next_cycle()
             else:
-                return story
+                return transcript
     except h11.RemoteProtocolError as error:
-        story["fault"] = str(error)
-        return story
+        transcript["fault"] = str(error)
+        return transcript
 
 
 # --- comparing --------------------------------------------------------------------------------------------------------
@@ -148,7 +148,7 @@ def is_known_lenient(theirs):
 def judge(wire, ours, theirs):
     """How many requests both meant alike; fails where we took something that h11 did not, or not so."""
     for i, request_ours in enumerate(ours["requests"]):
-        # Where our story breaks off with a fault inside a body, h11 may have got further: we are the stricter.
+        # Where our transcript breaks off with a fault inside a body, h11 may have got further: we are the stricter.
         is_broken_off = not request_ours["is_whole"] and ours["fault"] != 0
         if i == len(theirs["requests"]):
             assert is_known_lenient(theirs), (wire, request_ours, theirs["fault"])
@@ -168,7 +168,7 @@ def test_threat_47_what_we_take_h11_takes_and_means_the_same():
     wires = [draw(SEED * CASES + i) for i in range(CASES)]
     alike = refused = 0
     for wire, ours in zip(wires, our_transcripts(wires)):
-        alike += judge(wire, ours, their_story(wire))
+        alike += judge(wire, ours, their_transcript(wire))
         refused += ours["fault"] != 0
     # The inputs are worth their time only if both kinds are many.
     assert alike > CASES // 4, alike
@@ -179,6 +179,6 @@ def test_sound_requests_are_taken_by_both():
     wires = [b"\r\n".join([line, b"Host: a", field, b"Content-Length: 5", b"", b"hello"])
              for line in LINES for field in FIELDS if not line.startswith(b"OPTIONS")]
     for wire, ours in zip(wires, our_transcripts(wires)):
-        theirs = their_story(wire)
+        theirs = their_transcript(wire)
         assert ours["fault"] == 0 and theirs["fault"] is None, wire
         assert judge(wire, ours, theirs) == 1, wire

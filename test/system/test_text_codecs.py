@@ -32,7 +32,7 @@ PIECES = [b"\r", b"\n", b"\r\n", b"\0", b"\xef\xbb\xbf", b"\n\ndata: forged\n\n"
           b"\xed\xa0\x80", "😀".encode(), b"\x7f", b"\x85", b"plain words", b"\x0b\x0c\x1c\x1d\x1e"]
 
 
-def story(codec, cases):
+def transcript(codec, cases):
     """Each case: channel, media, from, payload, all bytes."""
     wire = b"".join(b"%d %d %d %d\n" % tuple(map(len, case)) + b"".join(case) for case in cases)
     return subprocess.run([TRANSCRIPT, codec], input=wire, stdout=subprocess.PIPE, timeout=120, check=True).stdout
@@ -129,7 +129,7 @@ def json_cases():
 
 def test_threat_55_json_is_what_python_takes_but_for_known_differences():
     payloads = json_cases()
-    answers = story("valid", [(b"", b"", b"", payload) for payload in payloads]).decode().splitlines()
+    answers = transcript("valid", [(b"", b"", b"", payload) for payload in payloads]).decode().splitlines()
     assert len(answers) == len(payloads)
     for payload, answer in zip(payloads, answers):
         want = f"{python_takes(payload, False):d} {python_takes(payload, True):d}"
@@ -146,7 +146,7 @@ def value_of(text):
 
 def test_threat_55_tokens_say_what_python_reads():
     payloads = json_cases()
-    lines = story("tokens", [(b"", b"", b"", payload) for payload in payloads]).decode().split("\n")
+    lines = transcript("tokens", [(b"", b"", b"", payload) for payload in payloads]).decode().split("\n")
     assert lines.pop() == "" and len(lines) == len(payloads)
     compared = 0
     for payload, line in zip(payloads, lines):
@@ -207,7 +207,7 @@ def is_utf8(payload):
 
 def test_threat_80_ndjson_reads_back():
     cases = random_cases()
-    lines = story("ndjson", cases).split(b"\n")
+    lines = transcript("ndjson", cases).split(b"\n")
     assert lines.pop() == b""
     assert len(lines) == len(cases)
     for line, case in zip(lines, cases):
@@ -228,7 +228,7 @@ def sse_events(stream):
 
 def test_threat_80_sse_reads_back():
     cases = random_cases()
-    events = list(sse_events(story("sse", cases)))
+    events = list(sse_events(transcript("sse", cases)))
     assert len(events) == len(cases)
     for event, case in zip(events, cases):
         assert set(event) == {b"id", b"data"} and event[b"id"] == [b"CURSOR"] and len(event[b"data"]) == 1
@@ -238,7 +238,7 @@ def test_threat_80_sse_reads_back():
 def test_threat_58_80_multipart_reads_back():
     cases = random_cases()
     head = b"Content-Type: multipart/mixed; boundary=BOUNDARY\r\n\r\n"
-    whole = email.parser.BytesParser(policy=email.policy.HTTP).parsebytes(head + story("multipart", cases))
+    whole = email.parser.BytesParser(policy=email.policy.HTTP).parsebytes(head + transcript("multipart", cases))
     parts = whole.get_payload()
     assert whole.defects == [] and len(parts) == len(cases) + 1
     assert parts.pop().get_content_type() == "application/vnd.longwire.ping+json"

@@ -167,7 +167,7 @@ def level_ground(monkeypatch):
     monkeypatch.setattr(wsproto.frame_protocol, "getincrementaldecoder", lambda _: PromptDecoder)
 
 
-def tale_of_wsproto(wire):
+def transcript_of_wsproto(wire):
     connection = wsproto.connection.Connection(wsproto.connection.ConnectionType.SERVER)
     connection.receive_data(wire)
     words, message = [], b""
@@ -191,7 +191,7 @@ def tale_of_wsproto(wire):
     return " ".join(words)
 
 
-def tale_of_websockets(wire, message_bytes_max):
+def transcript_of_websockets(wire, message_bytes_max):
     connection = websockets.connection.Connection(websockets.connection.Side.SERVER, max_size=message_bytes_max)
     connection.receive_data(wire)
     words, message, opcode = [], b"", None
@@ -206,13 +206,13 @@ def tale_of_websockets(wire, message_bytes_max):
     return " ".join(words)
 
 
-def tales_of_ours(cases):
+def transcripts_of_ours(cases):
     """cases: (wire, message_bytes_max, fragments_max)"""
     given = b"".join(b"%d %d %d\n" % (len(wire), size, fragments) + wire for wire, size, fragments in cases)
     told = subprocess.run([TRANSCRIPT], input=given, stdout=subprocess.PIPE, check=True, timeout=120)
-    tales = [json.loads(line)["transcript"] for line in told.stdout.splitlines()]
-    assert len(tales) == len(cases)
-    return tales
+    transcripts = [json.loads(line)["transcript"] for line in told.stdout.splitlines()]
+    assert len(transcripts) == len(cases)
+    return transcripts
 
 
 @pytest.mark.parametrize("seed", [6455, 8441])
@@ -220,10 +220,10 @@ def test_same_messages_and_close_codes_as_wsproto(seed):
     rng = random.Random(seed)
     wires = [draw_sequence(rng) for _ in range(CASES)]
     endings = set()
-    whole = tales_of_ours([(wire, NO_LIMIT, MANY_FRAGMENTS) for wire in wires])
-    shorter = tales_of_ours([(wire[:-OPEN_BYTES_MAX], NO_LIMIT, MANY_FRAGMENTS) for wire in wires])
+    whole = transcripts_of_ours([(wire, NO_LIMIT, MANY_FRAGMENTS) for wire in wires])
+    shorter = transcripts_of_ours([(wire[:-OPEN_BYTES_MAX], NO_LIMIT, MANY_FRAGMENTS) for wire in wires])
     for wire, ours, early in zip(wires, whole, shorter):
-        theirs = tale_of_wsproto(wire)
+        theirs = transcript_of_wsproto(wire)
         endings.add(ours.rsplit(" ", 1)[-1].split(",")[0])
         if "fault(1009)" in ours or "fault" not in early:
             ours, theirs = FAULT.sub("", ours), FAULT.sub("", theirs)
@@ -243,7 +243,7 @@ def test_same_sizes_as_websockets():
             frames += message_frames(rng.choice([TEXT, BINARY]), b"m" * size, rng, may_ping=False)
         cases.append((b"".join(frames), limit, MANY_FRAGMENTS))
     endings = set()
-    for (wire, limit, _), ours in zip(cases, tales_of_ours(cases)):
-        assert ours == tale_of_websockets(wire, limit), (limit, wire.hex()[:400])
+    for (wire, limit, _), ours in zip(cases, transcripts_of_ours(cases)):
+        assert ours == transcript_of_websockets(wire, limit), (limit, wire.hex()[:400])
         endings.add("fault" in ours)
     assert endings == {True, False}

@@ -1,5 +1,5 @@
 /* backoff.h - how long to wait before the next try: exponential, with full jitter, so that a thousand clients
- * which lost the same server do not return in one moment. Dry: chance is handed in. */
+ * which lost the same server do not return in one moment. Pure: the caller hands the random number in. */
 #ifndef LONGWIRE_BACKOFF_H
 #define LONGWIRE_BACKOFF_H
 

@@ -154,7 +154,7 @@ static enum option_next history_option(struct history *history, int option, int 
     return is_good ? OPTION_TAKEN : OPTION_END;
 }
 
-/* False, and it has been said, if the wishes do not go together. */
+/* False, and it has been said, if the options do not go together. */
 static bool history_is_sound(struct history *history)
 {
     if (history->has_after && history->has_before) {

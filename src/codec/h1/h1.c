@@ -99,7 +99,7 @@ static enum h1_event check_line_end(struct h1 *h1, struct span text)
 {
     size_t at = h1->scanned;
 
-    /* RFC 9112 3: a target longer than we wish to parse is 414. */
+    /* RFC 9112 3: a target longer than we want to parse is 414. */
     if (h1->line_count == 0 && at > request_line_max(h1))
         return h1_fault(h1, 414, "request line too long");
     if (at == text.len)

@@ -503,7 +503,7 @@ static void every_slice_parses_alone(void **state)
     json_doc_fini(&doc);
 }
 
-static void tell_tokens(struct cuts *cuts, void *context, struct buf *story)
+static void tell_tokens(struct cuts *cuts, void *context, struct buf *transcript)
 {
     struct json_doc doc;
     struct span     text;
@@ -514,9 +514,9 @@ static void tell_tokens(struct cuts *cuts, void *context, struct buf *story)
         text = SPAN("");
     if (json_parse(text, &all_kept, &doc))
         for (uint32_t i = 0; i < doc.count; i++)
-            buf_putf(story, "%d %.*s\n", doc.tokens[i].type, SPAN_ARG(doc.tokens[i].raw));
+            buf_putf(transcript, "%d %.*s\n", doc.tokens[i].type, SPAN_ARG(doc.tokens[i].raw));
     else
-        buf_putf(story, "%s %zu\n", doc.fault.reason, doc.fault.at);
+        buf_putf(transcript, "%s %zu\n", doc.fault.reason, doc.fault.at);
     if (json_is_valid(text, NULL) != (doc.count > 0))
         fail_msg("%.*s", SPAN_ARG(text));
     json_doc_fini(&doc);
@@ -528,19 +528,19 @@ static void no_byte_behind_the_text_is_read(void **state)
     (void)state;
     struct span text = SPAN("{\"a\":[1,-2.5e+30,true,false,null,{}],\"long enough for eight bytes\\n at a time\":\"\\ud83d\\ude00"
                             "\xf0\x9f\x98\x80\"}");
-    struct buf  story;
+    struct buf  transcript;
 
-    buf_init(&story, 4096);
+    buf_init(&transcript, 4096);
     for (size_t len = 0; len < text.len; len++) {
-        buf_clear(&story);
-        laws_tell(span_head(text, len), tell_tokens, NULL, &story);
-        if (memchr(story.at, '{', story.len) != NULL)
-            fail_msg("%zu bytes: %.*s", len, SPAN_ARG(buf_span(&story)));
+        buf_clear(&transcript);
+        laws_tell(span_head(text, len), tell_tokens, NULL, &transcript);
+        if (memchr(transcript.at, '{', transcript.len) != NULL)
+            fail_msg("%zu bytes: %.*s", len, SPAN_ARG(buf_span(&transcript)));
     }
-    buf_clear(&story);
-    laws_tell(text, tell_tokens, NULL, &story);
-    assert_int_equal(story.at[0], '0' + JSON_OBJECT);
-    buf_fini(&story);
+    buf_clear(&transcript);
+    laws_tell(text, tell_tokens, NULL, &transcript);
+    assert_int_equal(transcript.at[0], '0' + JSON_OBJECT);
+    buf_fini(&transcript);
 }
 
 int main(void)

@@ -24,22 +24,22 @@ static void check_json(struct span raw, struct span payload, bool is_line)
 
 static void check_text(const struct json_token *token, struct span text)
 {
-    struct buf  room;
+    struct buf  scratch;
     struct span said;
 
-    buf_init(&room, text.len);
-    must(json_string(token, &room, &said) && span_eq(said, text));
-    buf_fini(&room);
+    buf_init(&scratch, text.len);
+    must(json_string(token, &scratch, &said) && span_eq(said, text));
+    buf_fini(&scratch);
 }
 
 static void check_base64(const struct json_token *token, struct span bytes)
 {
-    struct buf room;
+    struct buf scratch;
 
-    buf_init(&room, bytes.len);
+    buf_init(&scratch, bytes.len);
     must(!utf8_is_valid(bytes) && token != NULL);
-    must(base64_get(span_of(token->raw.at + 1, token->raw.len - 2), &room) && span_eq(buf_span(&room), bytes));
-    buf_fini(&room);
+    must(base64_get(span_of(token->raw.at + 1, token->raw.len - 2), &scratch) && span_eq(buf_span(&scratch), bytes));
+    buf_fini(&scratch);
 }
 
 static void check_payload(const struct json_doc *doc, const struct message *message, bool is_line)

@@ -139,7 +139,7 @@ struct frame {
 #define TEXT_125  HUNDRED "0123456789012345678901234"
 #define REASON_123 HUNDRED "01234567890123456789012"
 
-static void stories_are_the_same_for_every_cut(void **state)
+static void transcripts_are_the_same_for_every_cut(void **state)
 {
     (void)state;
     static const struct { const char *name; struct frame frames[11]; const char *want; } rows[] = {
@@ -726,7 +726,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_head_that_breaks_a_rule_is_a_fault_at_that_byte),
         cmocka_unit_test(every_first_byte_is_known_or_a_fault),
-        cmocka_unit_test(stories_are_the_same_for_every_cut),
+        cmocka_unit_test(transcripts_are_the_same_for_every_cut),
         cmocka_unit_test(every_form_of_length_comes_through),
         cmocka_unit_test(a_message_is_too_big_by_its_head),
         cmocka_unit_test(fragments_can_be_forbidden),

@@ -166,7 +166,4 @@ void http_put_date(struct http_server *server, struct buf *buf);
  * returns to the loop. */
 struct stream *http_take_over(struct http_server *server, struct http_exchange *exchange, struct buf *unread);
 
-/* Of a request's own address, for limits and logs. */
-struct stream *http_exchange_stream(const struct http_exchange *exchange);
-
 #endif

@@ -199,8 +199,3 @@ struct stream *http_take_over(struct http_server *server, struct http_exchange *
     conn->stream         = NULL;  /* whoever called serve() frees the connection now */
     return stream;
 }
-
-struct stream *http_exchange_stream(const struct http_exchange *exchange)
-{
-    return exchange->conn == NULL ? NULL : exchange->conn->stream;
-}

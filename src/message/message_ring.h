@@ -23,11 +23,6 @@ static inline uint32_t message_ring_count(const struct message_ring *ring)
     return ring == NULL ? 0 : ring->count;
 }
 
-static inline size_t message_ring_bytes(const struct message_ring *ring)
-{
-    return ring == NULL ? 0 : ring->bytes;
-}
-
 /* May move the ring. */
 void message_ring_push(struct message_ring **ring, struct message **take);
 

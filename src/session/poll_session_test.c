@@ -228,7 +228,7 @@ static void tally_object(struct tally *tally, struct span object)
     uint64_t  first  = number_behind(object, is_gap ? ",\"from\":" : "\"seq\":");
 
     if (first != *at + 1)
-        fail_msg("behind %lu: %.*s", (unsigned long)*at, SPAN_ARG(span_head(object, object.len < 300 ? object.len : 300)));
+        fail_msg("behind %lu: %.*s", (unsigned long)*at, SPAN_ARG(object));
     *at = is_gap ? number_behind(object, ",\"to\":") : first;
     tally->objects++;
 }

@@ -583,7 +583,8 @@ def poll_to_the_end(server, channels):
     return heard, sizes
 
 
-@pytest.mark.parametrize("payload_bytes, each, least_objects, least_bytes", [(10, 250, 1000, 0), (200000, 3, 1, 1 << 20)])
+@pytest.mark.parametrize("payload_bytes, each, least_objects, least_bytes", [
+    (10, 250, 1000, 0), (200000, 3, 1, 1 << 20)])
 def test_a_poll_ends_at_its_maximum_and_the_next_goes_on(server, payload_bytes, each, least_objects, least_bytes):
     """1,000 objects, or the one that reaches 1 MiB, over 8 channels: nothing is left out, doubled or out of order."""
     channels, met = [fresh() for _ in range(8)], False

@@ -44,7 +44,7 @@ extern const struct command_kind deliver_kind;   /* writer, loop */
 extern const struct command_kind stats_kind;     /* loop, writer, loop: numbers for pages and probes */
 extern const struct command_kind count_kind;     /* loop, writer, each loop that follows in turn, loop: who is there? */
 
-/* How a publish ended: the store's outcomes, and one of our own. */
+/* How a publish ended: the store's outcomes, and one of the node's own. */
 enum publish_outcome {
     PUBLISH_DONE,
     PUBLISH_REPLAYED,
@@ -52,6 +52,7 @@ enum publish_outcome {
     PUBLISH_NO_TARGET,
     PUBLISH_NO_SPACE,
     PUBLISH_BROKEN,
+    PUBLISH_AWAY,  /* the engine can't be reached, or has not come to it in time: certainly not stored: 503 */
     PUBLISH_BUSY,  /* too much is waiting in the writer already: 429 */
 };
 

@@ -226,6 +226,7 @@ static enum publish_outcome outcome_of(const struct append *append)
     case APPEND_NO_TARGET: return PUBLISH_NO_TARGET;
     case APPEND_NO_SPACE: return PUBLISH_NO_SPACE;
     case APPEND_STALE: must(!"a publish carries no ledger write"); break;
+    case APPEND_AWAY: return PUBLISH_AWAY;
     case APPEND_WAITING: must(!"a store completes every append of a batch"); break;
     case APPEND_BROKEN: break;
     }

@@ -121,6 +121,9 @@ const char *publish_explain(enum publish_outcome outcome, unsigned *ret_status)
     case PUBLISH_BUSY:
         *ret_status = 429;
         return "too many publishes are waiting for the disk; send it again a little later";
+    case PUBLISH_AWAY:
+        *ret_status = 503;
+        return "the store can't be reached; nothing was stored; send it again a little later";
     case PUBLISH_BROKEN:
         break;
     }

@@ -167,6 +167,7 @@ static void every_outcome_has_its_status(void **state)
     static const struct { enum publish_outcome outcome; unsigned status; } rows[] = {
         { PUBLISH_DONE, 201 },     { PUBLISH_REPLAYED, 200 }, { PUBLISH_KEY_CONFLICT, 422 }, { PUBLISH_NO_TARGET, 404 },
         { PUBLISH_NO_SPACE, 507 }, { PUBLISH_BROKEN, 503 },   { PUBLISH_BUSY, 429 },
+        { PUBLISH_AWAY, 503 },
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         unsigned    status = 0;

@@ -367,6 +367,25 @@ static void mem_read(struct store *store, struct store_read *read)
     read->done(read);
 }
 
+static void mem_heads(struct store *store, struct store_heads *question)
+{
+    struct mem *mem = mem_of(store);
+
+    must(question->count >= 1 && question->count <= STORE_HEADS_MAX);
+    for (size_t i = 0; i < question->count; i++) {
+        struct mem_channel *channel = channel_find(mem, question->names[i]);
+        if (channel != NULL)
+            channel_trim(mem, channel, question->wall);
+        question->heads[i] = (struct store_head){
+            .rc    = RC_OK,
+            .epoch = channel == NULL ? mem->epoch : channel->epoch,
+            .first = channel == NULL ? 1 : channel_first(channel),
+            .head  = channel == NULL ? 0 : channel->head,
+        };
+    }
+    question->done(question);
+}
+
 /* --- the rest of the port --------------------------------------------------------------------------------------- */
 
 static void mem_tick(struct store *store, msec wall)
@@ -413,6 +432,7 @@ static const struct store_ops mem_ops = {
     .name   = "mem",
     .append = mem_append,
     .read   = mem_read,
+    .heads  = mem_heads,
     .tick   = mem_tick,
     .stats  = mem_stats,
     .close  = mem_close,
@@ -440,8 +460,8 @@ struct store *mem_store_new(const struct mem_store_options *options)
 
     struct mem *mem = calloc(1, sizeof *mem);
     must(mem != NULL);
-    mem->store.ops = &mem_ops;
-    mem->options   = *options;
+    mem->store   = (struct store){ .ops = &mem_ops, .batches_max = 1, .has_one_writer = false };
+    mem->options = *options;
     options_fill(&mem->options);
     mem->epoch = options->epoch_first;
     for (size_t i = 0; i < ID_KIND_COUNT; i++)

@@ -299,8 +299,8 @@ static void queues_init(struct rocks *rocks)
     list_init(&rocks->commits.ledger_batches);
     pthread_mutex_init(&rocks->reads.lock, NULL);
     pthread_cond_init(&rocks->reads.more, NULL);
-    list_init(&rocks->reads.reads);
-    list_init(&rocks->reads.ledger_reads);
+    for (size_t i = 0; i < READ_JOB_COUNT; i++)
+        list_init(&rocks->reads.jobs[i]);
     keeper_init(&rocks->keeper);
 }
 
@@ -399,6 +399,7 @@ static const struct store_ops rocks_ops = {
     .name   = "rocks",
     .append = rocks_append,
     .read   = rocks_read,
+    .heads  = rocks_heads,
     .tick   = rocks_tick,
     .stats  = rocks_stats,
     .close  = rocks_close,
@@ -409,8 +410,9 @@ static struct rocks *rocks_new(const struct rocks_store_options *options)
     struct rocks *rocks = calloc(1, sizeof *rocks);
 
     must(rocks != NULL && options->epoch_new != 0);
-    rocks->store.ops    = &rocks_ops;
-    rocks->store.ledger = &rocks->ledger;
+    rocks->store        = (struct store){
+               .ops = &rocks_ops, .ledger = &rocks->ledger, .batches_max = 1, .has_one_writer = true,
+    };
     rocks->ledger.ops   = &rocks_ledger_ops;
     rocks->options      = *options;
     rocks->path         = strdup(options->path);

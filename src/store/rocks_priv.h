@@ -152,16 +152,24 @@ enum rc rocks_epoch_change(struct rocks *rocks, uint64_t epoch) RC_MUST_USE;
 
 /* --- reads (rocks_read.c) --------------------------------------------------------------------------------------- */
 
+/* What the readers do: their structs' links stand in the queue. */
+enum read_job {
+    READ_JOB_PAGE,    /* struct store_read */
+    READ_JOB_HEADS,   /* struct store_heads */
+    READ_JOB_LEDGER,  /* struct ledger_read */
+    READ_JOB_COUNT,
+};
+
 struct read_queue {
     pthread_mutex_t lock;
     pthread_cond_t  more;
-    struct list     reads;
-    struct list     ledger_reads;
-    size_t          count;             /* of both */
-    bool            is_ledgers_turn;   /* while both have some, they take turns */
+    struct list     jobs[READ_JOB_COUNT];
+    size_t          count;  /* of all kinds */
+    unsigned        turn;   /* the kind that is looked at first: they take turns */
     bool            is_closing;
 };
 
+void  rocks_heads(struct store *store, struct store_heads *question);
 void  rocks_read(struct store *store, struct store_read *read);
 void *rocks_reader(void *rocks);
 

@@ -281,15 +281,15 @@ static bool read_at_once(struct rocks *rocks, struct store_read *read)
     return read->rc != RC_BUSY;
 }
 
-/* Into one of the queue's two lists. */
-static bool read_queue_up(struct rocks *rocks, struct list *reads, struct list *link)
+/* False: too many wait already. */
+static bool read_queue_up(struct rocks *rocks, enum read_job job, struct list *link)
 {
     struct read_queue *queue = &rocks->reads;
 
     pthread_mutex_lock(&queue->lock);
     bool has_room = queue->count < rocks->options.read_count_max;
     if (has_room) {
-        list_push(reads, link);
+        list_push(&queue->jobs[job], link);
         queue->count++;
         pthread_cond_signal(&queue->more);
     }
@@ -304,7 +304,7 @@ void rocks_read(struct store *store, struct store_read *read)
     read->entries     = NULL;
     read->entry_count = 0;
     if (!read_at_once(rocks, read)) {
-        if (read_queue_up(rocks, &rocks->reads.reads, &read->link))
+        if (read_queue_up(rocks, READ_JOB_PAGE, &read->link))
             return;
         read->rc = RC_FULL;
     }
@@ -316,54 +316,117 @@ void rocks_ledger_read(struct ledger *ledger, struct ledger_read *read)
     struct rocks *rocks = rocks_of_ledger(ledger);
 
     ledger_read_check(read);
-    if (read_queue_up(rocks, &rocks->reads.ledger_reads, &read->link))
+    if (read_queue_up(rocks, READ_JOB_LEDGER, &read->link))
         return;
     ledger_read_refuse(read, RC_FULL);
     read->done(read);
 }
 
-/* Which of the lists is served next. */
-static bool queue_serves_ledger(struct read_queue *queue)
+/* --- heads, many in one question ---------------------------------------------------------------------------------- */
+
+/* db_lock is held for reading. RC_BUSY: some are not known in memory. */
+static enum rc heads_serve(struct rocks *rocks, struct store_heads *question, const rocksdb_readoptions_t *how)
 {
-    if (list_is_empty(&queue->reads) || list_is_empty(&queue->ledger_reads))
-        return list_is_empty(&queue->reads);
-    queue->is_ledgers_turn = !queue->is_ledgers_turn;
-    return queue->is_ledgers_turn;
+    for (size_t i = 0; i < question->count; i++) {
+        struct store_read  read = { .channel = question->names[i], .wall = question->wall };
+        struct store_head *head = &question->heads[i];
+        head->rc                = rocks->db.db == NULL ? RC_IO : read_serve(rocks, &read, how);
+        if (head->rc == RC_BUSY)
+            return RC_BUSY;
+        head->epoch = read.epoch;
+        head->first = read.first;
+        head->head  = read.head;
+    }
+    return RC_OK;
 }
 
-/* Waits for a read of the one or the other kind. False: the end. */
-static bool read_take(struct read_queue *queue, struct store_read **ret_read, struct ledger_read **ret_ledger_read)
+static bool heads_at_once(struct rocks *rocks, struct store_heads *question)
+{
+    if (pthread_rwlock_tryrdlock(&rocks->db_lock) != 0)
+        return false;
+    enum rc rc = rocks->db.db == NULL ? RC_BUSY : heads_serve(rocks, question, rocks->db.get_cached);
+    pthread_rwlock_unlock(&rocks->db_lock);
+    return rc == RC_OK;
+}
+
+void rocks_heads(struct store *store, struct store_heads *question)
+{
+    struct rocks *rocks = rocks_of(store);
+
+    must(question->count >= 1 && question->count <= STORE_HEADS_MAX);
+    if (!heads_at_once(rocks, question)) {
+        if (read_queue_up(rocks, READ_JOB_HEADS, &question->link))
+            return;
+        for (size_t i = 0; i < question->count; i++)
+            question->heads[i].rc = RC_FULL;
+    }
+    question->done(question);
+}
+
+/* --- the readers' threads ----------------------------------------------------------------------------------------- */
+
+/* The next job, of the kinds in turn. NULL: none waits. */
+static struct list *queue_pop(struct read_queue *queue, enum read_job *ret_job)
+{
+    for (unsigned i = 0; i < READ_JOB_COUNT; i++) {
+        unsigned job = queue->turn++ % READ_JOB_COUNT;
+        if (list_is_empty(&queue->jobs[job]))
+            continue;
+        *ret_job = (enum read_job)job;
+        return list_pop(&queue->jobs[job]);
+    }
+    return NULL;
+}
+
+/* Waits for a job. NULL: all is done and the store closes. */
+static struct list *read_take(struct read_queue *queue, enum read_job *ret_job)
 {
     pthread_mutex_lock(&queue->lock);
     while (queue->count == 0 && !queue->is_closing)
         pthread_cond_wait(&queue->more, &queue->lock);
-    bool         is_ledgers = queue_serves_ledger(queue);
-    struct list *link       = list_pop(is_ledgers ? &queue->ledger_reads : &queue->reads);
+    struct list *link = queue_pop(queue, ret_job);
     if (link != NULL)
         queue->count--;
     pthread_mutex_unlock(&queue->lock);
-    *ret_read        = link == NULL || is_ledgers ? NULL : container_of(link, struct store_read, link);
-    *ret_ledger_read = link == NULL || !is_ledgers ? NULL : container_of(link, struct ledger_read, link);
-    return link != NULL;
+    return link;
+}
+
+static void read_do_page(struct rocks *rocks, struct store_read *read)
+{
+    pthread_rwlock_rdlock(&rocks->db_lock);
+    read->rc = rocks->db.db == NULL ? RC_IO : read_serve(rocks, read, rocks->db.get);
+    pthread_rwlock_unlock(&rocks->db_lock);
+    read->done(read);
+}
+
+static void read_do_heads(struct rocks *rocks, struct store_heads *question)
+{
+    pthread_rwlock_rdlock(&rocks->db_lock);
+    heads_serve(rocks, question, rocks->db.get);
+    pthread_rwlock_unlock(&rocks->db_lock);
+    question->done(question);
+}
+
+static void read_do_ledger(struct rocks *rocks, struct ledger_read *read)
+{
+    pthread_rwlock_rdlock(&rocks->db_lock);
+    ledger_read_serve(rocks, read);
+    pthread_rwlock_unlock(&rocks->db_lock);
+    read->done(read);
 }
 
 void *rocks_reader(void *context)
 {
-    struct rocks       *rocks       = context;
-    struct store_read  *read        = NULL;
-    struct ledger_read *ledger_read = NULL;
+    struct rocks *rocks = context;
+    enum read_job job   = READ_JOB_PAGE;
 
-    while (read_take(&rocks->reads, &read, &ledger_read)) {
-        pthread_rwlock_rdlock(&rocks->db_lock);
-        if (ledger_read != NULL)
-            ledger_read_serve(rocks, ledger_read);
-        else
-            read->rc = rocks->db.db == NULL ? RC_IO : read_serve(rocks, read, rocks->db.get);
-        pthread_rwlock_unlock(&rocks->db_lock);
-        if (ledger_read != NULL)
-            ledger_read->done(ledger_read);
-        else
-            read->done(read);
+    for (struct list *link; (link = read_take(&rocks->reads, &job)) != NULL;) {
+        switch (job) {
+        case READ_JOB_PAGE: read_do_page(rocks, container_of(link, struct store_read, link)); break;
+        case READ_JOB_HEADS: read_do_heads(rocks, container_of(link, struct store_heads, link)); break;
+        case READ_JOB_LEDGER: read_do_ledger(rocks, container_of(link, struct ledger_read, link)); break;
+        case READ_JOB_COUNT: must(!"a job"); break;
+        }
     }
     return NULL;
 }

@@ -6,8 +6,8 @@
  * may do what. All makers pass one battery, store_battery.h.
  *
  * Completion is asynchronous: done() may be called before the call returns (mem) or later on a thread of the
- * store's own (rocks). Whoever submits must cope with both. Batches of one store complete in the order they
- * were submitted; reads in any order. */
+ * store's own (rocks). Whoever submits must cope with both. Order is promised per channel, not per store: a channel's
+ * appends go into one batch at a time, and batches, reads and questions complete in any order. */
 #ifndef STORE_STORE_H
 #define STORE_STORE_H
 
@@ -24,6 +24,7 @@ enum append_outcome {
     APPEND_STALE,         /* a condition of the ledger write it carries did not hold: nothing was written */
     APPEND_NO_SPACE,      /* the disk is full: nothing was written; will work again by itself */
     APPEND_BROKEN,        /* the store can't be trusted now: perhaps written, perhaps not; reopens by itself */
+    APPEND_AWAY,          /* the engine can't be reached: certainly not written; is looked for again by itself */
 };
 
 /* What the first answer to an idempotency key was. */
@@ -92,6 +93,24 @@ struct store_read {
  * trimmed or corrupt stands in it as a gap. A bound beyond head gives no entries; the caller compares with head. */
 void store_read_fini(struct store_read *read);
 
+/* Where one log ends. */
+struct store_head {
+    enum rc  rc;                  /* as in store_read */
+    uint64_t epoch, first, head;  /* as in store_read; with RC_OK only */
+};
+
+enum { STORE_HEADS_MAX = 1000 };
+
+/* Where many logs end, in one question. The owner keeps it, and all it points at, until done(). */
+struct store_heads {
+    struct channel_name **names;  /* borrowed */
+    struct store_head    *heads;  /* the answers, in the order of the names */
+    size_t                count;  /* 1 … STORE_HEADS_MAX */
+    msec                  wall;
+    void                (*done)(struct store_heads *question);
+    struct list           link;   /* the store's, until it is done */
+};
+
 struct store_stats {
     uint64_t channel_count;
     uint64_t disk_bytes;       /* of all files; 0 for memory */
@@ -111,6 +130,7 @@ struct store_ops {
     const char *name;
     void (*append)(struct store *store, struct append_batch *batch);
     void (*read)(struct store *store, struct store_read *read);
+    void (*heads)(struct store *store, struct store_heads *question);
     /* One bounded step of retention; call it about once a second. Never blocks long. */
     void (*tick)(struct store *store, msec wall);
     void (*stats)(struct store *store, struct store_stats *ret_stats);  /* any thread */
@@ -118,9 +138,17 @@ struct store_ops {
     void (*close)(struct store *store);
 };
 
+/* Set by the maker; they don't change while it is open. */
 struct store {
     const struct store_ops *ops;
     struct ledger          *ledger;  /* rows that commit with this log (ledger.h), closed with it; NULL: it has none */
+    uint32_t                batches_max;     /* so many batches under way at a time are of use; 1 … STORE_BATCHES_MAX */
+    bool                    has_one_writer;  /* A log changes only by appends that this process submits, so that what the
+                                              * last completion said is the log's head. False: other processes append,
+                                              * or logs begin anew by themselves (mem forgets channels). Then a head is
+                                              * old as soon as it is told, and must be asked for again. */
 };
+
+enum { STORE_BATCHES_MAX = 64 };
 
 #endif

@@ -691,6 +691,59 @@ static void random_walks_agree_with_a_tiny_model(void **state)
 
 /* --- all of them ------------------------------------------------------------------------------------------------ */
 
+struct bench_question {
+    struct store_heads question;
+    struct bench      *bench;
+    bool               is_done;
+};
+
+static void on_heads_done(struct store_heads *question)
+{
+    struct bench_question *mine = container_of(question, struct bench_question, question);
+
+    bench_say_done(mine->bench, &mine->is_done);
+}
+
+/* One question for many heads: the same answers as a question for each. */
+static void heads_are_told_in_bulk(void **state)
+{
+    struct bench         *bench = *state;
+    struct bench_question mine  = { .bench = bench, .question = { .wall = bench->wall, .done = on_heads_done } };
+    static struct channel_name *names[STORE_HEADS_MAX];
+    static struct store_head    heads[STORE_HEADS_MAX];
+    char                        text[32];
+
+    for (size_t i = 0; i < STORE_HEADS_MAX; i++) {
+        snprintf(text, sizeof text, "few:c%zu", i);
+        names[i] = name_new(bench, text);
+        for (size_t j = 0; j < (i % 100 == 7 ? 5 : 0); j++)
+            assert_int_equal(bench_publish(bench, (struct publish){ .channel = text }).outcome, APPEND_DONE);
+    }
+    mine.question.names = names;
+    mine.question.heads = heads;
+    mine.question.count = STORE_HEADS_MAX;
+    bench->store->ops->heads(bench->store, &mine.question);
+    bench_wait(bench, &mine.is_done);
+    for (size_t i = 0; i < STORE_HEADS_MAX; i++) {
+        struct store_read read = bench_read(bench, names[i]->text, READ_AFTER, 0, 0, BYTES_MAX);
+        assert_int_equal(heads[i].rc, RC_OK);
+        assert_int_equal(heads[i].epoch, read.epoch);
+        assert_int_equal(heads[i].first, read.first);
+        assert_int_equal(heads[i].head, read.head);
+        assert_int_equal(heads[i].head, i % 100 == 7 ? 5 : 0);
+        assert_int_equal(heads[i].first, i % 100 == 7 ? 3 : 1);
+        store_read_fini(&read);
+        channel_name_unref(names[i]);
+    }
+}
+
+static void a_store_says_how_it_is_used(void **state)
+{
+    const struct store *store = ((struct bench *)*state)->store;
+
+    assert_in_range(store->batches_max, 1, STORE_BATCHES_MAX);
+}
+
 static int setup(void **state)
 {
     struct bench *bench = malloc(sizeof *bench);
@@ -727,6 +780,8 @@ int store_battery_run(const struct store_maker *maker)
         BATTERY_TEST(what_is_not_there_cannot_be_recalled),
         BATTERY_TEST(a_batch_may_recall_what_it_brought),
         BATTERY_TEST(what_expired_is_a_gap),
+        BATTERY_TEST(heads_are_told_in_bulk),
+        BATTERY_TEST(a_store_says_how_it_is_used),
         BATTERY_TEST(retention_by_count),
         BATTERY_TEST(retention_by_age),
         BATTERY_TEST(retention_by_bytes),

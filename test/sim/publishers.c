@@ -76,7 +76,7 @@ static const char *outcome_text(enum publish_outcome outcome)
     static const char *const texts[] = {
         [PUBLISH_DONE] = "done", [PUBLISH_REPLAYED] = "replayed", [PUBLISH_KEY_CONFLICT] = "key conflict",
         [PUBLISH_NO_TARGET] = "no target", [PUBLISH_NO_SPACE] = "no space", [PUBLISH_BROKEN] = "broken",
-        [PUBLISH_BUSY] = "busy",
+        [PUBLISH_BUSY] = "busy", [PUBLISH_AWAY] = "away",
     };
     return texts[outcome];
 }
@@ -139,6 +139,7 @@ static void request_answered(struct request *request, const struct publish_comma
         request_end(request, INTENT_REFUSED);
         break;
     case PUBLISH_NO_SPACE:
+    case PUBLISH_AWAY:
     case PUBLISH_BUSY:
         request_failed(request, true);
         break;

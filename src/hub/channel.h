@@ -8,7 +8,7 @@
 
 struct channel {
     struct map_node      node;      /* in hub.channels */
-    struct list          link;      /* in hub.touched, hub.lingering or hub.round: in one of them always */
+    struct list          link;      /* in hub.touched, hub.lingering or hub.hurried, or in none */
     struct list          subs;
     struct channel_name *name;      /* owns a reference */
     struct message_ring *window;    /* the contiguous end of the live feed, [head - count + 1, head]; let go as soon as
@@ -20,7 +20,7 @@ struct channel {
     uint32_t             sub_count    : 28;
     bool                 is_touched   : 1;
     bool                 is_lingering : 1;
-    bool                 is_hurried   : 1;  /* somebody waits for its head: first in the round */
+    bool                 is_hurried   : 1;  /* its head is to be asked for at the next heartbeat */
     bool                 is_asked     : 1;  /* port->follow() was said and not answered yet */
 };
 

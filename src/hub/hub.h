@@ -57,7 +57,7 @@ struct hub {
     struct pool              pool;       /* where they live */
     struct list              touched;    /* channels with something new this turn */
     struct list              lingering;  /* channels without subscriptions, oldest first; HUB_LINGERING_MAX at most */
-    struct list              round;      /* all channels, in the order in which their heads are asked anew */
+    struct list              hurried;    /* channels whose heads are asked for at the next heartbeat */
     size_t                   subscription_count, lingering_count;
 };
 
@@ -80,12 +80,12 @@ struct subscription {
     void           *owner;        /* the session's; the hub hands it back and never looks at it */
     void           *ticket;       /* of a read under way, else NULL */
     union {
-        struct page *page;        /* what was read and not yet dealt out, else NULL */
+        struct hub_page *page;        /* what was read and not yet dealt out, else NULL */
         uint64_t     claimed;     /* SUB_AHEAD: what the reader said it had */
     };
     uint64_t        next;         /* the cursor: the seq to deliver next. Before the channel answers: start.seq + 1 */
     uint64_t        epoch;        /* the life of the log that the cursor stands in; before: start.epoch */
-    uint8_t         state;        /* enum subscription_state, in hub.c */
+    uint8_t         state;        /* enum subscription_state, in hub_priv.h */
     uint8_t         start_kind;
     uint8_t         answers;      /* SUB_JOINING: this many answers on, one is as new as what it says */
     bool            is_ready;     /* port->ready() was said and nobody has looked since */
@@ -118,7 +118,7 @@ void subscription_step(struct subscription *sub, const struct entry *entry);
 void subscription_read(struct subscription *sub, struct hub *hub);
 bool subscription_is_reading(const struct subscription *sub);
 
-/* Where a subscription stands, gaps that are still to be told included. Only hub.c looks inside. */
+/* Where a subscription stands, gaps that are still to be told included. Only subscription.c looks inside. */
 struct subscription_mark {
     uint64_t next, epoch, claimed;
     uint8_t  state;
@@ -163,8 +163,12 @@ static inline uint64_t subscription_seen_epoch(const struct subscription *sub)
 
 /* --- what comes in --- */
 
-/* The answer to port->follow(), or news of a head without its messages (a heartbeat's comparison). */
+/* The answer to port->follow(). */
 void hub_followed(struct hub *hub, const struct channel_name *name, uint64_t epoch, uint64_t first, uint64_t head);
+
+/* News of a head without its messages. It may be late, so that another life of the log is a reason to ask, and a head
+ * never steps back for it. */
+void hub_head_moved(struct hub *hub, const struct channel_name *name, uint64_t epoch, uint64_t head);
 
 /* A message that its store has numbered. Shares it. Unknown channel: ignored. From another life of the log: a hint
  * to ask, not to be believed, since it may be late. */
@@ -181,9 +185,8 @@ void hub_tell(struct hub *hub);
 /* Lets go of windows that everybody has drawn. After the owners have drawn, once a turn. */
 void hub_turn_end(struct hub *hub);
 
-/* The heartbeat, about once a second: unfollows what nobody has followed for linger_ms, and asks some channels' heads
- * anew, so that a lost hint costs one beat. At most 1,000 a call, in a round, those whose log could not be read
- * first. */
+/* The heartbeat, about once a second: unfollows what nobody has followed for linger_ms, and asks for the heads of
+ * channels whose log could not be read or has shown more than their head, 1,000 a call at most. */
 void hub_tick(struct hub *hub, msec now);
 
 size_t hub_channel_count(const struct hub *hub);

@@ -24,6 +24,9 @@ enum {
     LOOP_STORE_PAGES_MAX     = 8,         /* of them, such as come from the disk */
     GROUP_COUNT_MAX          = 4096,      /* appends that are synced together */
     GROUP_BYTES_MAX          = 8 * MIB,
+    GROUP_MS_MAX             = 10000,     /* how long such a group, or the wait for one, may take */
+    DELIVERIES_COUNT_MAX     = 65536,     /* messages that one loop has not taken from the writer yet */
+    DELIVERIES_BYTES_MAX     = 64 * MIB,
 };
 
 struct identifier_limits identifier_limits_all(void)
@@ -100,11 +103,14 @@ struct shard_limits shard_limits_of(const struct settings *settings)
 struct writer_limits writer_limits_of(const struct settings *settings)
 {
     return (struct writer_limits){
-        .waiting_count_max = (uint32_t)settings->publish_waiting_max,
-        .waiting_bytes_max = settings->publish_waiting_bytes_max,
-        .batch_count_max   = GROUP_COUNT_MAX,
-        .batch_bytes_max   = GROUP_BYTES_MAX,
-        .tail_bytes_max    = settings->tail_bytes_max,
-        .tail_messages_max = (uint32_t)settings->tail_messages_max,
+        .waiting_count_max  = (uint32_t)settings->publish_waiting_max,
+        .waiting_bytes_max  = settings->publish_waiting_bytes_max,
+        .batch_count_max    = GROUP_COUNT_MAX,
+        .batch_bytes_max    = GROUP_BYTES_MAX,
+        .deadline_ticks     = GROUP_MS_MAX / WRITER_TICK_MS,
+        .delivery_count_max = DELIVERIES_COUNT_MAX,
+        .delivery_bytes_max = DELIVERIES_BYTES_MAX,
+        .tail_bytes_max     = settings->tail_bytes_max,
+        .tail_messages_max  = (uint32_t)settings->tail_messages_max,
     };
 }

@@ -8,6 +8,9 @@
 #include "node/writer.h"
 #include "session/session.h"
 
+/* How often the writer has its tick: its deadlines are counted in ticks. */
+enum { WRITER_TICK_MS = 100 };
+
 struct identifier_limits identifier_limits_all(void);
 struct http_limits    http_limits_of(const struct settings *settings);
 struct session_limits session_limits_of(const struct settings *settings);

@@ -6,8 +6,6 @@
 #include "main/command_mail.h"
 #include "main/limits.h"
 
-enum { WRITER_TICK_MS = 100 };
-
 static void writer_send(void *ctx, unsigned loop, struct command *command)
 {
     struct writer_thread *thread = ctx;

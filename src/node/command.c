@@ -10,6 +10,7 @@ struct publish_command *publish_command_new(struct message **take_message, struc
     struct publish_command *command = calloc(1, sizeof *command + key.len + publisher.len);
 
     must(command != NULL);
+    ref_init(&command->ref);
     command->command.kind      = &publish_kind;
     command->append.message   = *take_message;
     command->append.key       = span_of(command->words, key.len);
@@ -52,6 +53,8 @@ static void publish_free(struct command *command)
 {
     struct publish_command *publish = container_of(command, struct publish_command, command);
 
+    if (publish->is_late && !ref_put(&publish->ref))
+        return;
     message_unref(publish->append.message);
     free(publish);
 }
@@ -73,13 +76,37 @@ static void follow_free(struct command *command)
     free(follow);
 }
 
+static void hint_taken(const struct hint *hint)
+{
+    if (hint->account == NULL)
+        return;
+    counter_add(&hint->account->taken_count, hint->count);
+    counter_add(&hint->account->taken_bytes, hint->bytes);
+}
+
 static void deliver_free(struct command *command)
 {
-    struct deliver_command *deliver = container_of(command, struct deliver_command, command);
+    struct deliver_command *deliver = container_of(command, struct deliver_command, hint.command);
 
-    for (uint32_t i = 0; i < deliver->count; i++)
+    for (uint32_t i = 0; i < deliver->hint.count; i++)
         message_unref(deliver->messages[i]);
+    hint_taken(&deliver->hint);
     free(deliver);
+}
+
+static void moved_free(struct command *command)
+{
+    struct moved_command *moved = container_of(command, struct moved_command, hint.command);
+
+    for (uint32_t i = 0; i < moved->hint.count; i++)
+        channel_name_unref(moved->heads[i].channel);
+    hint_taken(&moved->hint);
+    free(moved);
+}
+
+static void heartbeat_free(struct command *command)
+{
+    free(container_of(command, struct heartbeat_command, command));
 }
 
 static void stats_free(struct command *command)
@@ -95,10 +122,13 @@ static void count_free(struct command *command)
     free(count);
 }
 
-const struct command_kind publish_kind  = { "publish", publish_free, shard_take_publish, writer_take_publish, false };
-const struct command_kind read_kind     = { "read", read_free, shard_take_read, writer_take_read, true };
-const struct command_kind follow_kind   = { "follow", follow_free, shard_take_follow, writer_take_follow, true };
-const struct command_kind unfollow_kind = { "unfollow", follow_free, NULL, writer_take_unfollow, false };
-const struct command_kind deliver_kind  = { "deliver", deliver_free, shard_take_deliver, NULL, true };
-const struct command_kind stats_kind    = { "stats", stats_free, shard_take_stats, writer_take_stats, false };
-const struct command_kind count_kind    = { "count", count_free, shard_take_count, writer_take_count, false };
+const struct command_kind publish_kind   = { "publish", publish_free, shard_take_publish, writer_take_publish, false };
+const struct command_kind read_kind      = { "read", read_free, shard_take_read, writer_take_read, true };
+const struct command_kind follow_kind    = { "follow", follow_free, shard_take_follow, writer_take_follow, true };
+const struct command_kind unfollow_kind  = { "unfollow", follow_free, NULL, writer_take_unfollow, false };
+const struct command_kind deliver_kind   = { "deliver", deliver_free, shard_take_deliver, NULL, true };
+const struct command_kind moved_kind     = { "moved", moved_free, shard_take_moved, NULL, true };
+const struct command_kind heartbeat_kind = { "heartbeat", heartbeat_free, shard_take_heartbeat, writer_take_heartbeat,
+                                             true };
+const struct command_kind stats_kind     = { "stats", stats_free, shard_take_stats, writer_take_stats, false };
+const struct command_kind count_kind     = { "count", count_free, shard_take_count, writer_take_count, false };

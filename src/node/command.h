@@ -10,7 +10,9 @@
 #ifndef NODE_COMMAND_H
 #define NODE_COMMAND_H
 
+#include "base/counter.h"
 #include "base/mail.h"
+#include "base/ref.h"
 #include "store/store.h"
 
 struct command;
@@ -41,6 +43,8 @@ extern const struct command_kind read_kind;      /* loop, writer, loop: history,
 extern const struct command_kind follow_kind;    /* loop, writer, loop: answered once the head is known */
 extern const struct command_kind unfollow_kind;  /* loop, writer */
 extern const struct command_kind deliver_kind;   /* writer, loop */
+extern const struct command_kind moved_kind;     /* writer, loop */
+extern const struct command_kind heartbeat_kind; /* loop, writer, loop: has every hint come? */
 extern const struct command_kind stats_kind;     /* loop, writer, loop: numbers for pages and probes */
 extern const struct command_kind count_kind;     /* loop, writer, each loop that follows in turn, loop: who is there? */
 
@@ -63,6 +67,10 @@ struct publish_command {
     struct append_answer answer;    /* PUBLISH_DONE and PUBLISH_REPLAYED */
     void               (*answered)(struct publish_command *command);  /* on the loop; takes the command */
     void                *owner;     /* the asker's; NULL once the asker is gone */
+    uint32_t             tick;      /* the writer's: when it came */
+    bool                 is_late;   /* its deadline passed while the store had it: it was answered, and the store still
+                                     * holds `append`. Then `ref` says who is the last to let go */
+    struct ref           ref;
     char                 words[];   /* what append.key and append.publisher point at */
 };
 
@@ -89,18 +97,51 @@ struct follow_command {
     uint64_t             epoch, first, head;
 };
 
-enum { DELIVER_MESSAGES_MAX = 256 };
+/* What the writer has sent one loop, and what of it the loop has taken. The loop counts what it frees, so that an
+ * acknowledgement costs no command and no system call. */
+struct loop_account {
+    uint64_t       number;       /* of the last hint; the writer's */
+    uint64_t       sent_count, sent_bytes;
+    char           apart[64];    /* the two threads write to cache lines of their own */
+    struct counter taken_count, taken_bytes;  /* the loop's */
+};
+
+/* What DELIVER and MOVED have in common. They are hints: a loop that misses one sees that a number is missing. */
+struct hint {
+    struct command       command;
+    struct loop_account *account;  /* counts what is taken; NULL: nobody does */
+    uint64_t             number;   /* hints to one loop are numbered from 1 */
+    uint64_t             bytes;
+    uint32_t             count;
+};
+
+enum { DELIVER_MESSAGES_MAX = 256, MOVED_HEADS_MAX = 256 };
 
 struct deliver_command {
-    struct command  command;
-    uint32_t        count;
+    struct hint     hint;
     struct message *messages[DELIVER_MESSAGES_MAX];  /* owns a reference each */
 };
 
+/* The heads of these logs have moved; the messages don't come. */
+struct moved_command {
+    struct hint hint;
+    struct moved_head {
+        struct channel_name *channel;  /* owns a reference */
+        uint64_t             epoch, first, head;
+    } heads[MOVED_HEADS_MAX];
+};
+
+/* The loop asks what the last hint was, and learns whether one is missing. */
+struct heartbeat_command {
+    struct command command;
+    bool           is_hint_lost;  /* … and one is: tell me all the heads that I follow */
+    uint64_t       number;        /* the answer */
+};
+
 struct writer_stats {
-    size_t   waiting_count;      /* publishes that wait for the durable store, its present group included */
+    size_t   waiting_count;      /* publishes that wait for the durable store, or are with it */
     size_t   waiting_bytes;
-    msec     busy_ms;            /* how long the durable store has had its present group; 0: it has none */
+    msec     busy_ms;            /* how long the durable store has had its oldest batch; 0: it has none */
     size_t   tail_count;         /* channels the writer has in mind */
     size_t   tail_bytes;
     size_t   followed_count;     /* of them, followed by some loop */
@@ -113,7 +154,7 @@ struct stats_command {
     void               *owner;
 };
 
-/* Goes round the loops that follow a channel, by way of the writer, and home to its asker. */
+/* Visits the loops that follow a channel, each by way of the writer, and then goes home to its asker. */
 struct count_command {
     struct command        command;
     struct channel_name *channel;   /* owns a reference */

@@ -8,6 +8,8 @@ void shard_take_publish(struct command *command, struct shard *shard);
 void shard_take_read(struct command *command, struct shard *shard);
 void shard_take_follow(struct command *command, struct shard *shard);
 void shard_take_deliver(struct command *command, struct shard *shard);
+void shard_take_moved(struct command *command, struct shard *shard);
+void shard_take_heartbeat(struct command *command, struct shard *shard);
 void shard_take_stats(struct command *command, struct shard *shard);
 void shard_take_count(struct command *command, struct shard *shard);
 
@@ -15,6 +17,7 @@ void writer_take_publish(struct command *command, struct writer *writer);
 void writer_take_read(struct command *command, struct writer *writer);
 void writer_take_follow(struct command *command, struct writer *writer);
 void writer_take_unfollow(struct command *command, struct writer *writer);
+void writer_take_heartbeat(struct command *command, struct writer *writer);
 void writer_take_stats(struct command *command, struct writer *writer);
 void writer_take_count(struct command *command, struct writer *writer);
 

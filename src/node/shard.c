@@ -214,13 +214,65 @@ void shard_take_count(struct command *command, struct shard *shard)
     shard_send(shard, command);
 }
 
+/* Hints are numbered from 1. A number that is skipped was lost, or is late: what it brings may be missed either way. */
+static void shard_note_hint(struct shard *shard, uint64_t number)
+{
+    if (number <= shard->hint_number)
+        return;
+    if (number != shard->hint_number + 1)
+        shard->is_hint_lost = true;
+    shard->hint_number = number;
+}
+
 void shard_take_deliver(struct command *command, struct shard *shard)
 {
-    struct deliver_command *deliver = container_of(command, struct deliver_command, command);
+    struct deliver_command *deliver = container_of(command, struct deliver_command, hint.command);
 
-    for (uint32_t i = 0; i < deliver->count; i++)
+    shard_note_hint(shard, deliver->hint.number);
+    for (uint32_t i = 0; i < deliver->hint.count; i++)
         hub_deliver(&shard->hub, deliver->messages[i]);
     command_free(command);
+}
+
+void shard_take_moved(struct command *command, struct shard *shard)
+{
+    struct moved_command *moved = container_of(command, struct moved_command, hint.command);
+
+    shard_note_hint(shard, moved->hint.number);
+    for (uint32_t i = 0; i < moved->hint.count; i++) {
+        const struct moved_head *head = &moved->heads[i];
+        if (head->epoch != 0)
+            hub_head_moved(&shard->hub, head->channel, head->epoch, head->head);
+    }
+    command_free(command);
+}
+
+static void shard_send_heartbeat(struct shard *shard)
+{
+    struct heartbeat_command *heartbeat = calloc(1, sizeof *heartbeat);
+
+    must(heartbeat != NULL);
+    heartbeat->command.kind = &heartbeat_kind;
+    heartbeat->is_hint_lost = shard->is_hint_lost;
+    shard->is_hint_lost     = false;
+    shard->is_beating       = true;
+    shard_send(shard, &heartbeat->command);
+}
+
+/* The answer comes behind all hints that were sent before it: if one of them has not come by now, it is lost. */
+void shard_take_heartbeat(struct command *command, struct shard *shard)
+{
+    struct heartbeat_command *heartbeat = container_of(command, struct heartbeat_command, command);
+
+    must(shard->is_beating);
+    shard->is_beating = false;
+    if (heartbeat->number > shard->hint_number) {
+        shard->hint_number  = heartbeat->number;
+        shard->is_hint_lost = true;
+    }
+    command_free(command);
+    if (shard->is_hint_lost)
+        shard_send_heartbeat(shard);
 }
 
 void shard_take_follow(struct command *command, struct shard *shard)
@@ -277,4 +329,6 @@ void shard_turn_end(struct shard *shard)
 void shard_tick(struct shard *shard)
 {
     hub_tick(&shard->hub, shard->now);
+    if (!shard->is_beating)
+        shard_send_heartbeat(shard);
 }

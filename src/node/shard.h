@@ -52,6 +52,9 @@ struct shard {
     uint32_t                 publish_count;  /* of them, publishes */
     size_t                   publish_bytes;
     struct pages             pages;
+    uint64_t                 hint_number; /* of the newest hint that came */
+    bool                     is_hint_lost; /* one before it did not: all heads are asked for at the next heartbeat */
+    bool                     is_beating;  /* a heartbeat is under way */
     bool                     is_refusing; /* for the rest of the turn: what comes later must not overtake what was refused */
     struct counter           refused;     /* publishes answered PUBLISH_BUSY here */
 };
@@ -78,7 +81,8 @@ void shard_take(struct shard *shard, struct command *command);
 void shard_tell(struct shard *shard);
 void shard_turn_end(struct shard *shard);
 
-/* Now and then, about once a second. */
+/* The heartbeat, about once a second: has every hint come? It costs one command, however many channels are followed; if
+ * one was lost, the writer tells all heads that this loop follows. */
 void shard_tick(struct shard *shard);
 
 #endif

@@ -9,15 +9,16 @@
 
 #include <cmocka.h>
 
-enum { LOOP = 3, LETTERS_MAX = 16 };
+enum { LOOP = 3, COMMANDS_MAX = 16 };
 
 struct stage {
     struct namespaces    spaces;
     struct channel_name *name;
     struct shard         shard;
     struct subscription  sub;
-    struct command       *sent[LETTERS_MAX];
+    struct command       *sent[COMMANDS_MAX];
     size_t               sent_count;
+    struct heartbeat_command *heartbeat;  /* under way, or NULL */
     unsigned             ready_count;
 };
 
@@ -27,8 +28,13 @@ static void on_send(void *ctx, struct command *command)
 {
     struct stage *stage = ctx;
 
-    assert_true(stage->sent_count < LETTERS_MAX);
+    assert_true(stage->sent_count < COMMANDS_MAX);
     assert_int_equal(command->loop, LOOP);
+    if (command->kind == &heartbeat_kind) {
+        assert_null(stage->heartbeat);
+        stage->heartbeat = container_of(command, struct heartbeat_command, command);
+        return;
+    }
     stage->sent[stage->sent_count++] = command;
 }
 
@@ -65,6 +71,8 @@ static void stage_free(struct stage *stage)
     shard_fini(&stage->shard);
     for (size_t i = 0; i < stage->sent_count; i++)
         command_free(stage->sent[i]);
+    if (stage->heartbeat != NULL)
+        command_free(&stage->heartbeat->command);
     channel_name_unref(stage->name);
     free(stage);
 }
@@ -198,7 +206,7 @@ static void a_failed_page_is_no_news(void **state)
 }
 
 /* The read commands sent since, as words: "any" may come from the store, "memory" not. They are the caller's now. */
-static void sent_reads(struct stage *stage, struct read_command *ret_commands[LETTERS_MAX], const char *want)
+static void sent_reads(struct stage *stage, struct read_command *ret_commands[COMMANDS_MAX], const char *want)
 {
     char words[256] = "";
 
@@ -229,7 +237,7 @@ static void pages_wait_for_their_turn(void **state)
     (void)state;
     struct stage       *stage   = stage_new();
     struct subscription subs[4] = { 0 };
-    struct read_command *one[LETTERS_MAX], *two[LETTERS_MAX];
+    struct read_command *one[COMMANDS_MAX], *two[COMMANDS_MAX];
 
     stage_follow(stage);
     wants_a_page(stage, &stage->sub);
@@ -261,7 +269,7 @@ static void pages_of_those_who_left_are_not_asked_for(void **state)
     (void)state;
     struct stage       *stage   = stage_new();
     struct subscription subs[3] = { 0 };
-    struct read_command *one[LETTERS_MAX];
+    struct read_command *one[COMMANDS_MAX];
 
     stage_follow(stage);
     wants_a_page(stage, &stage->sub);
@@ -291,13 +299,13 @@ static void deliveries_are_heard_once_a_turn_and_let_go(void **state)
     must(deliver != NULL);
     page_answers(stage, command, 4);
     shard_take(&stage->shard, &command->command);
-    deliver->command.kind = &deliver_kind;
-    deliver->count       = 2;
+    deliver->hint.command.kind = &deliver_kind;
+    deliver->hint.count       = 2;
     deliver->messages[0] = message_of(stage, 6);
     deliver->messages[1] = message_of(stage, 7);
     stage->ready_count   = 0;
     subscription_look(&stage->sub, 0, &entry);
-    shard_take(&stage->shard, &deliver->command);
+    shard_take(&stage->shard, &deliver->hint.command);
     assert_int_equal(stage->ready_count, 0);
     shard_tell(&stage->shard);
     assert_int_equal(stage->ready_count, 1);
@@ -459,6 +467,92 @@ static void a_lonely_channel_is_unfollowed_by_a_command_without_answer(void **st
     stage_free(stage);
 }
 
+static void hint_comes(struct stage *stage, uint64_t number, uint64_t seq)
+{
+    struct deliver_command *deliver = calloc(1, sizeof *deliver);
+
+    must(deliver != NULL);
+    deliver->hint        = (struct hint){ .command = { .kind = &deliver_kind }, .number = number, .count = 1 };
+    deliver->messages[0] = message_of(stage, seq);
+    shard_take(&stage->shard, &deliver->hint.command);
+}
+
+/* The heartbeat costs one command. It says that a hint is missing if a number was skipped, or if the writer has sent more
+ * than came. */
+static void a_heartbeat_finds_out_that_a_hint_was_lost(void **state)
+{
+    (void)state;
+    static const struct { const char *name; uint64_t hints[4], sent; bool is_lost_before, is_lost_after; } rows[] = {
+        { "nothing was sent", { 0 }, 0, false, false },
+        { "all came", { 1, 2, 3 }, 3, false, false },
+        { "one is skipped", { 1, 3 }, 3, true, false },
+        { "twice, and late", { 1, 2, 2, 1 }, 2, false, false },
+        { "the last is missing", { 1, 2 }, 3, false, true },
+        { "the only one is missing", { 0 }, 1, false, true },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct stage *stage = stage_new();
+        for (size_t j = 0; j < 4 && rows[i].hints[j] != 0; j++)
+            hint_comes(stage, rows[i].hints[j], 6);
+        shard_tick(&stage->shard);
+        shard_tick(&stage->shard);  /* one at a time */
+        struct heartbeat_command *heartbeat = stage->heartbeat;
+        stage->heartbeat                    = NULL;
+        if (heartbeat->is_hint_lost != rows[i].is_lost_before)
+            fail_msg("%s: before", rows[i].name);
+        heartbeat->number = rows[i].sent;
+        shard_take(&stage->shard, &heartbeat->command);
+        if ((stage->heartbeat != NULL && stage->heartbeat->is_hint_lost) != rows[i].is_lost_after)
+            fail_msg("%s: after", rows[i].name);
+        stage_free(stage);
+    }
+}
+
+/* The loop counts what it has taken, however it lets go of it. */
+static void what_is_taken_is_counted(void **state)
+{
+    (void)state;
+    struct stage           *stage   = stage_new();
+    struct loop_account     account = { 0 };
+    struct deliver_command *deliver = calloc(1, sizeof *deliver);
+    struct moved_command   *moved   = calloc(1, sizeof *moved);
+
+    must(deliver != NULL && moved != NULL);
+    deliver->hint = (struct hint){ { .kind = &deliver_kind }, .account = &account, .number = 1, .bytes = 70, .count = 1 };
+    deliver->messages[0] = message_of(stage, 6);
+    moved->hint = (struct hint){ { .kind = &moved_kind }, .account = &account, .number = 2, .bytes = 30, .count = 1 };
+    moved->heads[0] = (struct moved_head){ channel_name_ref(stage->name), 9, 1, 7 };
+    shard_take(&stage->shard, &deliver->hint.command);
+    assert_int_equal(counter_get(&account.taken_count), 1);
+    assert_int_equal(counter_get(&account.taken_bytes), 70);
+    command_free(&moved->hint.command);
+    assert_int_equal(counter_get(&account.taken_count), 2);
+    assert_int_equal(counter_get(&account.taken_bytes), 100);
+    stage_free(stage);
+}
+
+static void a_moved_head_makes_readers_read(void **state)
+{
+    (void)state;
+    struct stage         *stage = stage_new();
+    struct moved_command *moved = calloc(1, sizeof *moved);
+    struct entry          entry;
+
+    must(moved != NULL);
+    subscription_open(&stage->sub, &stage->shard.hub, stage->name, (struct start){ START_NOW }, stage, 0);
+    struct follow_command *follow = container_of(sent(stage, &follow_kind), struct follow_command, command);
+    follow->epoch                 = 9;
+    follow->first                 = 1;
+    follow->head                  = 5;
+    shard_take(&stage->shard, &follow->command);
+    assert_int_equal(subscription_look(&stage->sub, 0, &entry), LOOK_WAIT);
+    moved->hint     = (struct hint){ { .kind = &moved_kind }, .number = 1, .count = 1 };
+    moved->heads[0] = (struct moved_head){ channel_name_ref(stage->name), 9, 1, 7 };
+    shard_take(&stage->shard, &moved->hint.command);
+    assert_int_equal(subscription_look(&stage->sub, 0, &entry), LOOK_UNREAD);
+    stage_free(stage);
+}
+
 static void commands_free_all_that_they_own(void **state)
 {
     (void)state;
@@ -488,6 +582,9 @@ int main(void)
         cmocka_unit_test(numbers_are_asked_for_and_told),
         cmocka_unit_test(subscribers_are_counted_on_the_way),
         cmocka_unit_test(a_lonely_channel_is_unfollowed_by_a_command_without_answer),
+        cmocka_unit_test(a_heartbeat_finds_out_that_a_hint_was_lost),
+        cmocka_unit_test(what_is_taken_is_counted),
+        cmocka_unit_test(a_moved_head_makes_readers_read),
         cmocka_unit_test(commands_free_all_that_they_own),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -10,6 +10,7 @@ void tails_init(struct tails *tails, size_t bytes_max, uint32_t messages_max)
     map_init(&tails->map);
     pool_init(&tails->pool, sizeof(struct tail));
     list_init(&tails->recent);
+    list_init(&tails->owed);
 }
 
 static bool tail_has_name(const struct map_node *node, const void *key)
@@ -61,9 +62,34 @@ void tail_empty(struct tails *tails, struct tail *tail)
         tail_drop_oldest(tails, tail);
 }
 
+struct tail_owed *tail_owe(struct tails *tails, struct tail *tail)
+{
+    if (tail->owed != NULL)
+        return tail->owed;
+    tail->owed = calloc(1, sizeof *tail->owed);
+    must(tail->owed != NULL);
+    tail->owed->tail = tail;
+    list_push(&tails->owed, &tail->owed->link);
+    return tail->owed;
+}
+
+void tail_settle(struct tail *tail)
+{
+    if (tail->owed == NULL || tail->owed->askers != NULL || tail->owed->moved != 0)
+        return;
+    list_take(&tail->owed->link);
+    free(tail->owed);
+    tail->owed = NULL;
+}
+
+bool tail_is_asked(const struct tail *tail)
+{
+    return tail->head_state == HEAD_ASKED || tail->head_state == HEAD_ASKED_AGAIN;
+}
+
 void tail_let_go(struct tails *tails, struct tail *tail)
 {
-    if (tail->followers != 0 || tail->ring != NULL || tail->asking != NULL || tail->is_asked)
+    if (tail->followers != 0 || tail->ring != NULL || tail->owed != NULL || tail_is_asked(tail))
         return;
     map_take(&tails->map, &tail->node);
     channel_name_unref(tail->name);
@@ -125,6 +151,7 @@ static void tail_keep(struct tails *tails, struct tail *tail, struct message *me
 
 void tail_take(struct tails *tails, struct tail *tail, struct message *message, bool is_kept)
 {
+    must(tail->epoch != message->epoch || message->seq > tail->head);
     if (tail->epoch != message->epoch || message->seq != tail->head + 1)
         tail_empty(tails, tail);
     tail->epoch = message->epoch;
@@ -162,19 +189,28 @@ bool tail_read(const struct tail *tail, struct store_read *read)
     return true;
 }
 
+static void tail_free_owed(struct tail *tail)
+{
+    if (tail->owed == NULL)
+        return;
+    while (tail->owed->askers != NULL) {
+        struct command *command = command_of(tail->owed->askers);
+        tail->owed->askers      = command->mail.next;
+        command_free(command);
+    }
+    tail->owed->moved = 0;
+    tail_settle(tail);
+}
+
 void tails_fini(struct tails *tails)
 {
     for (size_t i = 0; i < tails->map.slot_count; i++) {
         while (tails->map.slots[i] != NULL) {
             struct tail *tail = container_of(tails->map.slots[i], struct tail, node);
             tail_empty(tails, tail);
-            while (tail->asking != NULL) {
-                struct command *command = command_of(tail->asking);
-                tail->asking            = command->mail.next;
-                command_free(command);
-            }
-            tail->followers = 0;
-            tail->is_asked  = false;
+            tail_free_owed(tail);
+            tail->followers  = 0;
+            tail->head_state = HEAD_UNKNOWN;
             tail_let_go(tails, tail);
         }
     }

@@ -1,6 +1,6 @@
 /* tail.h - the recent end of one log, and which loops follow it. Private to the writer.
  *
- * A tail that nobody follows and that holds no messages is let go: it knew nothing that the store does not. */
+ * A tail that nobody follows and that holds no messages is let go: it knows nothing that the store does not. */
 #ifndef NODE_TAIL_H
 #define NODE_TAIL_H
 
@@ -9,6 +9,7 @@
 #include "base/pool.h"
 #include "message/message_ring.h"
 #include "node/command.h"
+#include "node/head_state.h"
 
 enum { LOOPS_MAX = 64 };
 
@@ -19,28 +20,36 @@ struct tail_ring {
     struct message_ring *messages;  /* the contiguous end of the log up to head; never empty between two calls */
 };
 
+/* What the writer owes to loops about one tail. Few tails have one at any time, so it is not part of the tail. */
+struct tail_owed {
+    struct list  link;    /* in tails.owed */
+    struct tail *tail;
+    struct mail *askers;  /* FOLLOW commands that wait for the head */
+    uint64_t     moved;   /* a bit a loop: it is to be told that the head has moved … */
+    uint32_t     tick;    /* … not before the second tick after this one */
+};
+
+/* Each idle connection may have a channel of its own, and so a tail: keep it small. */
 struct tail {
     struct map_node      node;
     struct channel_name *name;        /* owns a reference */
     struct tail_ring    *ring;        /* NULL: it holds no message */
+    struct tail_owed    *owed;        /* NULL: nothing */
     uint64_t             epoch;       /* 0: neither the store nor an append has told it yet */
-    uint64_t             first;       /* as the store told it once; 0: not asked yet, `head` stems from an append */
-    uint64_t             head;
+    uint64_t             first;       /* as the store told it once; 0: it has not, `head` stems from an append */
+    uint64_t             head;        /* within a life of the log it only goes forward */
     uint64_t             followers;   /* a bit a loop */
-    struct mail         *asking;      /* FOLLOW commands waiting for the head */
-    unsigned             trust;       /* writer.trust when the store was asked */
-    bool                 is_asked;    /* the store is being asked for the head … */
-    bool                 is_outdated; /* … and has shown more since */
+    uint8_t              head_state;  /* enum head_state */
 };
 
 struct tails {
     struct map  map;
     struct pool pool;           /* where they live */
     struct list recent;
+    struct list owed;
     size_t      bytes;
     size_t      bytes_max;
     uint32_t    messages_max;   /* a channel */
-    size_t      followed_count;
 };
 
 void tails_init(struct tails *tails, size_t bytes_max, uint32_t messages_max);
@@ -49,14 +58,21 @@ void tails_fini(struct tails *tails);
 struct tail *tails_find(const struct tails *tails, const struct channel_name *name);
 struct tail *tails_get(struct tails *tails, struct channel_name *name);  /* found or made */
 
-/* Moves the head to this message and keeps it, if `is_kept`, while there is room; others' oldest make place. A message
- * that does not follow the head empties the tail first. */
+/* Moves the head to this message, which is newer or of another life of the log, and keeps the message, if `is_kept`,
+ * while there is room; the oldest of other tails make place. A message that does not follow the head empties the tail
+ * first. */
 void tail_take(struct tails *tails, struct tail *tail, struct message *message, bool is_kept);
 
 /* Fills the answer of a READ_AFTER from memory. False: the tail does not reach back that far, ask the store. */
 bool tail_read(const struct tail *tail, struct store_read *read);
 
 void tail_empty(struct tails *tails, struct tail *tail);
+
+/* What is owed, made if there was nothing; tail_settle() frees it once there is nothing any more. */
+struct tail_owed *tail_owe(struct tails *tails, struct tail *tail);
+void              tail_settle(struct tail *tail);
+
+bool tail_is_asked(const struct tail *tail);
 
 /* Frees it if it knows nothing worth keeping. */
 void tail_let_go(struct tails *tails, struct tail *tail);

@@ -269,10 +269,10 @@ static void a_tail_that_knows_nothing_is_let_go(void **state)
     struct tail  *tail  = tails_get(&stage->tails, stage->names[0]);
 
     assert_ptr_equal(tails_get(&stage->tails, stage->names[0]), tail);
-    tail->is_asked = true;
+    tail->head_state = HEAD_ASKED;
     tail_let_go(&stage->tails, tail);
     assert_non_null(tails_find(&stage->tails, stage->names[0]));
-    tail->is_asked = false;
+    tail->head_state = HEAD_KNOWN;
     tail_let_go(&stage->tails, tail);
     assert_null(tails_find(&stage->tails, stage->names[0]));
     stage_free(stage);

@@ -1,15 +1,19 @@
 /* writer.h - This module is one node put together: hub, store and route. It has no thread and no socket of its own, so
  * a test can hold forty of them.
  *
- * The writer owns the tail of every log: it takes publishes from all loops, gives them to the store as a group, and
- * only when the store says that they are durable answers the publishers and hands the messages to the loops
- * that follow. While one group is being synced the next one fills: no timer, no lingering.
+ * The writer knows the recent end of every log that somebody here follows. It takes publishes from all loops, gives
+ * them to the store in batches, and only when the store says that they are durable answers the publishers and hands
+ * the messages to the loops that follow. While one batch is being synced the next one fills: no timer, no lingering.
  *
  *     loops ──PUBLISH──▶ waiting ──batch──▶ store ──COMMITTED──▶ answers to publishers
  *                                                            └─▶ DELIVER to the loops that follow
  *
- * A loop that follows is told the head at that very moment: every later message will come to it, everything up
- * to it is in the log. One thread. */
+ * It need not be the only writer of its store: other processes may append to the same logs, and what they append
+ * comes by writer_hear(), or is found at the heartbeat. So order is promised per channel, not per store: appends are
+ * grouped by their channel's hash into lanes, each with one batch under way (docs/decisions/0018).
+ *
+ * To follow is to register, then to ask: a loop that follows is noted first and told the head after that. Every later
+ * message will come to it, everything up to that head is in the log. One thread. */
 #ifndef NODE_WRITER_H
 #define NODE_WRITER_H
 
@@ -27,40 +31,66 @@ struct writer_port {
 struct writer_limits {
     uint32_t waiting_count_max;   /* publishes that wait for the store, then PUBLISH_BUSY */
     size_t   waiting_bytes_max;
-    uint32_t batch_count_max;     /* appends in one group */
+    uint32_t batch_count_max;     /* appends in one batch */
     size_t   batch_bytes_max;
+    uint32_t deadline_ticks;      /* of a publish: see writer_tick() */
+    uint64_t delivery_count_max;  /* messages that one loop has not taken yet; then it is told heads alone */
+    uint64_t delivery_bytes_max;
     size_t   tail_bytes_max;
     uint32_t tail_messages_max;
 };
 
+struct head_question;
 struct writer_batch;
+
+/* The appends of some channels. */
+struct lane {
+    struct list          waiting;
+    struct writer_batch *batch;      /* reused; under way while is_busy */
+    struct mail         *early;      /* answers that wait for the end of the batch under way */
+    size_t               batch_bytes;
+    msec                 busy_at;    /* since when; wall clock */
+    uint32_t             busy_tick;  /* … in ticks */
+    bool                 is_busy;
+    bool                 is_late;    /* the deadline of the batch under way has passed, and all of it was answered */
+};
+
+/* One store, and the question after heads that gathers for it in this turn. */
+struct writer_store {
+    struct store         *store;
+    struct head_question *gathering;     /* NULL: nothing to ask yet */
+    uint32_t              away_count;    /* questions under way */
+    size_t                followed_count; /* channels of this store that some loop follows */
+};
 
 struct writer {
     const struct writer_port *port;
     void                     *ctx;
-    struct store             *durable;     /* borrowed */
-    struct store             *memory;      /* borrowed; completes inline, for namespaces that are not durable */
+    struct writer_store       durable;
+    struct writer_store       memory;      /* completes inline; for namespaces that are not durable */
     struct writer_limits      limits;      /* may change between two turns, those of the tails excepted */
     unsigned                  loop_count;
     struct tails              tails;
-    struct list               waiting;     /* appends for the durable store */
-    size_t                    waiting_count, waiting_bytes;
-    size_t                    batch_bytes; /* of the group under way */
-    struct writer_batch      *batch;       /* the durable group, reused; under way while is_busy */
-    struct writer_batch      *quick;       /* the memory group, reused */
-    bool                      is_busy;
-    msec                      busy_at;     /* since when; wall clock */
+    struct lane               lanes[STORE_BATCHES_MAX];
+    uint32_t                  lane_count;  /* store->batches_max of the durable one */
+    size_t                    waiting_count, waiting_bytes;  /* in all lanes */
+    struct writer_batch      *quick;       /* the memory store's batch, reused */
     bool                      is_refusing; /* for the rest of the turn: what comes later must not overtake what was refused */
-    bool                      is_doubtful;  /* the durable store's last word on a group was APPEND_BROKEN */
-    unsigned                  trust;        /* counts the changes of is_doubtful: a head learnt before may be wrong */
-    size_t                    asking_count; /* heads and reads under way in the stores */
-    struct mail               *unanswered;   /* heads that the store could not tell, to be asked again */
-    struct mail               *early;        /* heads that seem to be of the group under way: wait for its end */
-    struct deliver_command    *delivers[LOOPS_MAX]; /* being filled this turn */
+    bool                      is_doubtful; /* the durable store's last word on a batch was APPEND_BROKEN: what it was told
+                                            * to write may turn up when it reopens, so no head is believed meanwhile */
+    size_t                    read_count;  /* reads under way in the stores */
+    struct loop_account       accounts[LOOPS_MAX];
+    struct deliver_command   *delivers[LOOPS_MAX]; /* being filled this turn */
+    uint32_t                  tick;        /* counts writer_tick() */
+    uint32_t                  doubt_ticks; /* for so many ticks more, heads of a store with one writer are compared too */
+    size_t                    slot;        /* where the heartbeat's walk over the tails stands */
+    bool                      has_unasked; /* somebody waits for a head that there was no room to ask for */
     msec                      wall;
-    struct counter            refused;      /* publishes answered PUBLISH_BUSY */
+    struct counter            refused;     /* publishes answered PUBLISH_BUSY */
+    struct counter            late;        /* publishes answered because their deadline passed */
 };
 
+/* The stores are borrowed. */
 void writer_init(struct writer *writer, const struct writer_port *port, void *ctx, struct store *durable,
                  struct store *memory, const struct writer_limits *limits, unsigned loop_count);
 /* Nothing is under way in the stores any more. What still waits is freed unanswered. */
@@ -69,11 +99,26 @@ void writer_fini(struct writer *writer);
 /* Carries out one command, from a loop or from the store. Takes it. `wall`: now. */
 void writer_take(struct writer *writer, struct command *command, msec wall);
 
+/* A message that somebody else has appended to the durable store, numbered; it may come late, twice, or not at all.
+ * Shares it. A head never steps back for it; from another life of the log it is a reason to ask, not to be believed.
+ * Between writer_take() and writer_turn_end(). */
+void writer_hear(struct writer *writer, struct message *message);
+
 /* After the commands of one turn: gives what has gathered to the store and sends what is to be delivered. */
 void writer_turn_end(struct writer *writer, msec wall);
 
-/* About ten times a second: asks the store again for what it could not tell, lets it do its housekeeping. */
+/* About ten times a second: a slice of the heartbeat, deadlines, and the stores' housekeeping.
+ *
+ * The heartbeat compares the head of each followed channel with the store, once in HEARTBEAT_TICKS, where the store
+ * has other writers; else the head in memory is believed and nothing is compared.
+ *
+ * Publishes don't wait for ever. One that has waited limits.deadline_ticks for its turn behind a batch is answered
+ * PUBLISH_AWAY: it was never given to the store, so it is certainly not stored. A batch that the store has had for so
+ * long is answered PUBLISH_BROKEN: perhaps stored. Should the store complete it later, its messages are delivered like
+ * any other. Its lane waits for it all the same: the store still holds it, and a channel has one batch at a time. */
 void writer_tick(struct writer *writer, msec wall);
+
+enum { HEARTBEAT_TICKS = 10 };
 
 /* Nothing waits and nothing is under way. */
 bool writer_is_idle(const struct writer *writer);

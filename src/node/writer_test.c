@@ -6,24 +6,25 @@
 #include <stdlib.h>
 
 #include "base/must.h"
-#include "node/writer.h"
+#include "node/writer_priv.h"
 #include "store/mem.h"
 
 #include <cmocka.h>
 
-enum { LOOPS = 2, LETTERS_MAX = 700, WALL = 1000, PAYLOAD = 100, EPOCH = 9 };
+enum { LOOPS = 2, COMMANDS_MAX = 3000, WALL = 1000, PAYLOAD = 100, EPOCH = 9, HAND_BATCHES_MAX = 4 };
 
 /* Holds what it is asked until the test answers. */
 struct hand {
     struct store         store;
-    struct append_batch *batch;
-    struct list          reads;
+    struct append_batch *batches[HAND_BATCHES_MAX];
+    size_t               batch_count;
+    struct list          reads, questions;
     uint64_t             head;
     unsigned             tick_count;
 };
 
 struct commands {
-    struct command *at[LETTERS_MAX];
+    struct command *at[COMMANDS_MAX];
     size_t         count;
 };
 
@@ -48,8 +49,15 @@ static struct hand *hand_of(struct store *store)
 
 static void hand_append(struct store *store, struct append_batch *batch)
 {
-    assert_null(hand_of(store)->batch);
-    hand_of(store)->batch = batch;
+    struct hand *hand = hand_of(store);
+
+    assert_true(hand->batch_count < store->batches_max);
+    hand->batches[hand->batch_count++] = batch;
+}
+
+static void hand_heads(struct store *store, struct store_heads *question)
+{
+    list_push(&hand_of(store)->questions, &question->link);
 }
 
 static void hand_read(struct store *store, struct store_read *read)
@@ -64,16 +72,22 @@ static void hand_tick(struct store *store, msec wall)
 }
 
 static const struct store_ops hand_ops = {
-    .name = "hand", .append = hand_append, .read = hand_read, .tick = hand_tick,
+    .name = "hand", .append = hand_append, .read = hand_read, .heads = hand_heads, .tick = hand_tick,
 };
 
-/* Ends the batch under way, each append so. */
-static void hand_ends(struct hand *hand, enum append_outcome outcome)
+/* The oldest batch under way, or NULL. */
+static struct append_batch *hand_batch(const struct hand *hand)
 {
-    struct append_batch *batch = hand->batch;
+    return hand->batch_count == 0 ? NULL : hand->batches[0];
+}
 
-    assert_non_null(batch);
-    hand->batch = NULL;
+/* Ends one of the batches under way, each append so. */
+static void hand_ends_the(struct hand *hand, size_t at, enum append_outcome outcome)
+{
+    assert_true(at < hand->batch_count);
+    struct append_batch *batch = hand->batches[at];
+
+    memmove(&hand->batches[at], &hand->batches[at + 1], (--hand->batch_count - at) * sizeof hand->batches[0]);
     for (struct list *link = batch->appends.next; link != &batch->appends; link = link->next) {
         struct append *append = container_of(link, struct append, link);
         append->outcome       = outcome;
@@ -87,7 +101,24 @@ static void hand_ends(struct hand *hand, enum append_outcome outcome)
     batch->done(batch);
 }
 
-/* Answers the oldest question. */
+static void hand_ends(struct hand *hand, enum append_outcome outcome)
+{
+    hand_ends_the(hand, 0, outcome);
+}
+
+/* Answers the oldest question after heads, each head so. */
+static void hand_tells(struct hand *hand, enum rc rc, uint64_t head)
+{
+    struct list *link = list_pop(&hand->questions);
+
+    assert_non_null(link);
+    struct store_heads *question = container_of(link, struct store_heads, link);
+    for (size_t i = 0; i < question->count; i++)
+        question->heads[i] = (struct store_head){ rc, EPOCH, 1, head };
+    question->done(question);
+}
+
+/* Answers the oldest read. */
 static struct store_read *hand_answers(struct hand *hand, enum rc rc, uint64_t head)
 {
     struct list *link = list_pop(&hand->reads);
@@ -106,7 +137,7 @@ static struct store_read *hand_answers(struct hand *hand, enum rc rc, uint64_t h
 
 static void commands_push(struct commands *commands, struct command *command)
 {
-    assert_true(commands->count < LETTERS_MAX);
+    assert_true(commands->count < COMMANDS_MAX);
     commands->at[commands->count++] = command;
 }
 
@@ -125,10 +156,12 @@ static const struct writer_port port = { .send = on_send, .post = on_post };
 
 static const struct writer_limits plenty = {
     .waiting_count_max = 1000, .waiting_bytes_max = 1 << 20, .batch_count_max = 1000, .batch_bytes_max = 1 << 20,
-    .tail_bytes_max = 1 << 20, .tail_messages_max = 100,
+    .tail_bytes_max = 1 << 20, .tail_messages_max = 100, .deadline_ticks = 5, .delivery_count_max = 1000,
+    .delivery_bytes_max = 1 << 20,
 };
 
-static struct stage *stage_new(const struct writer_limits *limits)
+/* Over a store that has other writers, too, or so many batches at a time. */
+static struct stage *stage_over(const struct writer_limits *limits, bool has_one_writer, uint32_t batches_max)
 {
     struct stage *stage = calloc(1, sizeof *stage);
 
@@ -136,28 +169,23 @@ static struct stage *stage_new(const struct writer_limits *limits)
     namespaces_init(&stage->spaces);
     assert_int_equal(channel_name_new(&stage->spaces, &key, SPAN("topic:a"), &stage->name), CHANNEL_NAME_OK);
     assert_int_equal(channel_name_new(&stage->spaces, &key, SPAN("live:a"), &stage->live), CHANNEL_NAME_OK);
-    stage->hand.store.ops = &hand_ops;
+    stage->hand.store = (struct store){ &hand_ops, batches_max, has_one_writer };
     list_init(&stage->hand.reads);
+    list_init(&stage->hand.questions);
     stage->memory = mem_store_new(&(struct mem_store_options){ .epoch_first = 1, .id_first = 1, .hash_key = key });
     writer_init(&stage->writer, &port, stage, &stage->hand.store, stage->memory, limits, LOOPS);
     return stage;
+}
+
+static struct stage *stage_new(const struct writer_limits *limits)
+{
+    return stage_over(limits, true, 1);
 }
 
 static void commands_free(struct commands *commands)
 {
     while (commands->count > 0)
         command_free(commands->at[--commands->count]);
-}
-
-static void stage_free(struct stage *stage)
-{
-    for (int i = 0; i < LOOPS; i++)
-        commands_free(&stage->sent[i]);
-    writer_fini(&stage->writer);
-    stage->memory->ops->close(stage->memory);
-    channel_name_unref(stage->name);
-    channel_name_unref(stage->live);
-    free(stage);
 }
 
 /* What the stores have posted comes in. */
@@ -168,11 +196,46 @@ static void mail_comes(struct stage *stage)
     stage->posted.count = 0;
 }
 
+static void stage_free(struct stage *stage)
+{
+    /* A store answers everything before it is closed. */
+    while (!list_is_empty(&stage->hand.questions)) {
+        hand_tells(&stage->hand, RC_IO, 0);
+        mail_comes(stage);
+        writer_put_questions(&stage->writer);
+    }
+    for (int i = 0; i < LOOPS; i++)
+        commands_free(&stage->sent[i]);
+    writer_fini(&stage->writer);
+    stage->memory->ops->close(stage->memory);
+    channel_name_unref(stage->name);
+    channel_name_unref(stage->live);
+    free(stage);
+}
+
 /* The turn of the writer: its mail, then its end. */
 static void turn(struct stage *stage)
 {
     mail_comes(stage);
     writer_turn_end(&stage->writer, WALL);
+}
+
+/* So many tenths of a second pass. */
+static void ticks(struct stage *stage, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        writer_tick(&stage->writer, WALL);
+        turn(stage);
+    }
+}
+
+static size_t questions_count(const struct stage *stage)
+{
+    size_t count = 0;
+
+    for (struct list *link = stage->hand.questions.next; link != &stage->hand.questions; link = link->next)
+        count++;
+    return count;
 }
 
 static void publishes(struct stage *stage, unsigned loop, struct channel_name *channel)
@@ -193,6 +256,7 @@ static void follows(struct stage *stage, unsigned loop, struct channel_name *cha
     command->command  = (struct command){ .kind = kind, .loop = loop };
     command->channel = channel_name_ref(channel);
     writer_take(&stage->writer, &command->command, WALL);
+    writer_put_questions(&stage->writer);  /* as at the turn's end */
 }
 
 static void reads_from(struct stage *stage, uint64_t after, enum read_source source)
@@ -212,13 +276,13 @@ static void reads(struct stage *stage, uint64_t after)
 }
 
 /* What came to this loop since, as words; the commands are freed: "published 3", "busy", "head 5", "deliver 1 2",
- * "page 2", "not in memory". */
+ * "page 2", "not in memory", "moved 7", "heartbeat 2". */
 static const char *got(struct stage *stage, unsigned loop, char words[256])
 {
     static const char *const outcomes[] = {
         [PUBLISH_DONE] = "published", [PUBLISH_REPLAYED] = "replayed", [PUBLISH_KEY_CONFLICT] = "conflict",
         [PUBLISH_NO_TARGET] = "no-target", [PUBLISH_NO_SPACE] = "no-space", [PUBLISH_BROKEN] = "broken",
-        [PUBLISH_BUSY] = "busy",
+        [PUBLISH_BUSY] = "busy", [PUBLISH_AWAY] = "away",
     };
     struct commands *commands = &stage->sent[loop];
     size_t          len     = 0;
@@ -236,10 +300,18 @@ static const char *got(struct stage *stage, unsigned loop, char words[256])
             struct follow_command *follow = container_of(command, struct follow_command, command);
             len += (size_t)snprintf(words + len, 256 - len, "%shead %d", space, (int)follow->head);
         } else if (command->kind == &deliver_kind) {
-            struct deliver_command *deliver = container_of(command, struct deliver_command, command);
+            struct deliver_command *deliver = container_of(command, struct deliver_command, hint.command);
             len += (size_t)snprintf(words + len, 256 - len, "%sdeliver", space);
-            for (uint32_t j = 0; j < deliver->count && deliver->count < 10; j++)
+            for (uint32_t j = 0; j < deliver->hint.count && deliver->hint.count < 10; j++)
                 len += (size_t)snprintf(words + len, 256 - len, " %d", (int)deliver->messages[j]->seq);
+        } else if (command->kind == &moved_kind) {
+            struct moved_command *moved = container_of(command, struct moved_command, hint.command);
+            len += (size_t)snprintf(words + len, 256 - len, "%smoved", space);
+            for (uint32_t j = 0; j < moved->hint.count && moved->hint.count < 10; j++)
+                len += (size_t)snprintf(words + len, 256 - len, " %d", (int)moved->heads[j].head);
+        } else if (command->kind == &heartbeat_kind) {
+            struct heartbeat_command *heartbeat = container_of(command, struct heartbeat_command, command);
+            len += (size_t)snprintf(words + len, 256 - len, "%sheartbeat %d", space, (int)heartbeat->number);
         } else {
             struct read_command *read = container_of(command, struct read_command, command);
             assert_ptr_equal(command->kind, &read_kind);
@@ -262,7 +334,7 @@ static struct stage *stage_followed(void)
 
     stage->hand.head = 5;
     follows(stage, 0, stage->name, &follow_kind);
-    hand_answers(&stage->hand, RC_OK, 5);
+    hand_tells(&stage->hand, RC_OK, 5);
     turn(stage);
     got_is(stage, 0, "head 5");
     return stage;
@@ -276,19 +348,19 @@ static void what_waits_while_the_disk_is_busy_goes_as_one_group(void **state)
     struct stage *stage = stage_new(&plenty);
 
     publishes(stage, 0, stage->name);
-    assert_null(stage->hand.batch);
+    assert_null(hand_batch(&stage->hand));
     turn(stage);
-    assert_int_equal(stage->hand.batch->count, 1);
+    assert_int_equal(hand_batch(&stage->hand)->count, 1);
     publishes(stage, 0, stage->name);
     publishes(stage, 1, stage->name);
     turn(stage);
-    assert_int_equal(stage->hand.batch->count, 1);
+    assert_int_equal(hand_batch(&stage->hand)->count, 1);
     got_is(stage, 0, "");  /* nobody is answered before the sync */
     hand_ends(&stage->hand, APPEND_DONE);
     turn(stage);
     got_is(stage, 0, "published 1");
-    assert_int_equal(stage->hand.batch->count, 2);
-    assert_int_equal(stage->hand.batch->wall, WALL);
+    assert_int_equal(hand_batch(&stage->hand)->count, 2);
+    assert_int_equal(hand_batch(&stage->hand)->wall, WALL);
     assert_false(writer_is_idle(&stage->writer));
     hand_ends(&stage->hand, APPEND_DONE);
     turn(stage);
@@ -310,7 +382,7 @@ static void groups_are_bounded(void **state)
         for (int j = 0; j < 3; j++)
             publishes(stage, 0, stage->name);
         turn(stage);
-        assert_int_equal(stage->hand.batch->count, 2);
+        assert_int_equal(hand_batch(&stage->hand)->count, 2);
         assert_int_equal(stage->writer.waiting_count, 1);
         assert_int_equal(stage->writer.waiting_bytes, sizeof(struct message) + PAYLOAD);
         hand_ends(&stage->hand, APPEND_DONE);
@@ -373,6 +445,7 @@ static void each_outcome_is_answered(void **state)
     static const struct { enum append_outcome outcome; const char *want; } rows[] = {
         { APPEND_DONE, "published 6" },         { APPEND_REPLAYED, "replayed 77" }, { APPEND_KEY_CONFLICT, "conflict" },
         { APPEND_NO_TARGET, "no-target" },      { APPEND_NO_SPACE, "no-space" },    { APPEND_BROKEN, "broken" },
+        { APPEND_AWAY, "away" },
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct stage *stage = stage_followed();
@@ -430,16 +503,14 @@ static void one_question_answers_all_who_ask(void **state)
     follows(stage, 0, stage->name, &follow_kind);
     follows(stage, 1, stage->name, &follow_kind);
     got_is(stage, 0, "");
-    struct store_read *read = container_of(stage->hand.reads.next, struct store_read, link);
-    assert_int_equal(read->limit, 0);
-    hand_answers(&stage->hand, RC_OK, 5);
-    assert_true(list_is_empty(&stage->hand.reads));
+    hand_tells(&stage->hand, RC_OK, 5);
+    assert_true(list_is_empty(&stage->hand.questions));
     turn(stage);
     got_is(stage, 0, "head 5");
     got_is(stage, 1, "head 5");
     follows(stage, 1, stage->name, &follow_kind);
     got_is(stage, 1, "head 5");
-    assert_int_equal(stage->writer.tails.followed_count, 1);
+    assert_int_equal(stage->writer.durable.followed_count, 1);
     stage_free(stage);
 }
 
@@ -455,7 +526,7 @@ static void the_head_never_goes_back_to_an_answer_that_was_overtaken(void **stat
     hand_ends(&stage->hand, APPEND_DONE);
     turn(stage);
     got_is(stage, 0, "deliver 8");
-    hand_answers(&stage->hand, RC_OK, 7);
+    hand_tells(&stage->hand, RC_OK, 7);
     turn(stage);
     got_is(stage, 0, "head 8");
     reads(stage, 7);
@@ -469,14 +540,15 @@ static void a_head_that_cannot_be_read_is_asked_for_again(void **state)
     struct stage *stage = stage_new(&plenty);
 
     follows(stage, 0, stage->name, &follow_kind);
-    hand_answers(&stage->hand, RC_IO, 0);
+    hand_tells(&stage->hand, RC_IO, 0);
     turn(stage);
     got_is(stage, 0, "");
-    follows(stage, 1, stage->name, &follow_kind);
-    assert_true(list_is_empty(&stage->hand.reads));  /* the question is on the table already */
-    writer_tick(&stage->writer, WALL);
+    assert_true(list_is_empty(&stage->hand.questions));  /* not in a loop: at the next tick, or when another asks */
+    ticks(stage, 1);
     assert_int_equal(stage->hand.tick_count, 1);
-    hand_answers(&stage->hand, RC_OK, 5);
+    follows(stage, 1, stage->name, &follow_kind);
+    assert_int_equal(questions_count(stage), 1);  /* one at a time */
+    hand_tells(&stage->hand, RC_OK, 5);
     turn(stage);
     got_is(stage, 0, "head 5");
     got_is(stage, 1, "head 5");
@@ -489,7 +561,7 @@ static void unanswered_questions_are_freed_at_the_end(void **state)
     struct stage *stage = stage_new(&plenty);
 
     follows(stage, 0, stage->name, &follow_kind);
-    hand_answers(&stage->hand, RC_IO, 0);
+    hand_tells(&stage->hand, RC_IO, 0);
     turn(stage);
     stage_free(stage);
 }
@@ -509,7 +581,7 @@ static void who_unfollows_hears_nothing_more(void **state)
     got_is(stage, 0, "published 6");
     got_is(stage, 1, "head 5 deliver 6");
     follows(stage, 1, stage->name, &unfollow_kind);
-    assert_int_equal(stage->writer.tails.followed_count, 0);
+    assert_int_equal(stage->writer.durable.followed_count, 0);
     stage_free(stage);
 }
 
@@ -522,21 +594,18 @@ static void who_unfollows_waits_for_no_head_any_more(void **state)
     follows(stage, 0, stage->name, &follow_kind);
     follows(stage, 1, stage->name, &follow_kind);
     follows(stage, 0, stage->name, &unfollow_kind);
-    hand_answers(&stage->hand, RC_IO, 0);
+    hand_tells(&stage->hand, RC_IO, 0);
     turn(stage);
     follows(stage, 1, stage->name, &unfollow_kind);
-    writer_tick(&stage->writer, WALL);
-    hand_answers(&stage->hand, RC_IO, 0);
-    turn(stage);
     assert_int_equal(stage->writer.tails.map.count, 0);
-    writer_tick(&stage->writer, WALL);
-    assert_true(list_is_empty(&stage->hand.reads));
+    ticks(stage, 1);
+    assert_true(list_is_empty(&stage->hand.questions));
     assert_true(writer_is_idle(&stage->writer));
 
     follows(stage, 0, stage->name, &follow_kind);
     follows(stage, 1, stage->name, &follow_kind);
     follows(stage, 0, stage->name, &unfollow_kind);
-    hand_answers(&stage->hand, RC_OK, 5);
+    hand_tells(&stage->hand, RC_OK, 5);
     turn(stage);
     got_is(stage, 0, "");
     got_is(stage, 1, "head 5");
@@ -603,7 +672,7 @@ static void a_head_of_the_group_under_way_waits_for_its_end(void **state)
     turn(stage);
     got_is(stage, 0, "page 0");
     follows(stage, 0, stage->name, &follow_kind);
-    hand_answers(&stage->hand, RC_OK, 6);
+    hand_tells(&stage->hand, RC_OK, 6);
     turn(stage);
     got_is(stage, 0, "");
     hand_ends(&stage->hand, APPEND_DONE);
@@ -631,11 +700,11 @@ static void no_head_is_trusted_that_was_learnt_before_the_store_failed(void **st
             turn(stage);
         }
         follows(stage, 0, stage->name, &follow_kind);
-        if (list_is_empty(&stage->hand.reads) == (rows[i].asks > 0))
+        if (list_is_empty(&stage->hand.questions) == (rows[i].asks > 0))
             fail_msg("%s", rows[i].name);
         if (rows[i].asks > 0) {
             commands_free(&stage->sent[0]);
-            hand_answers(&stage->hand, RC_OK, 6);
+            hand_tells(&stage->hand, RC_OK, 6);
             turn(stage);
             got_is(stage, 0, "head 6");
         }
@@ -653,11 +722,11 @@ static void nor_one_that_was_learnt_before_its_first_good_word(void **state)
     hand_ends(&stage->hand, APPEND_BROKEN);
     turn(stage);
     follows(stage, 0, stage->name, &follow_kind);
-    hand_answers(&stage->hand, RC_OK, 5);  /* it has not reopened yet */
+    hand_tells(&stage->hand, RC_OK, 5);  /* it has not reopened yet */
     turn(stage);
     got_is(stage, 0, "head 5");
     follows(stage, 0, stage->name, &follow_kind);
-    hand_answers(&stage->hand, RC_OK, 5);  /* nor now, but it might have, without a publish to tell */
+    hand_tells(&stage->hand, RC_OK, 5);  /* nor now, but it might have, without a publish to tell */
     turn(stage);
     got_is(stage, 0, "head 5");
     publishes(stage, 1, stage->name);
@@ -668,10 +737,408 @@ static void nor_one_that_was_learnt_before_its_first_good_word(void **state)
     follows(stage, 0, stage->name, &follow_kind);
     follows(stage, 1, stage->name, &follow_kind);  /* not even while the question is under way */
     got_is(stage, 1, "");
-    hand_answers(&stage->hand, RC_OK, 6);
+    hand_tells(&stage->hand, RC_OK, 6);
     turn(stage);
     got_is(stage, 0, "head 6");
     got_is(stage, 1, "head 6");
+    stage_free(stage);
+}
+
+/* --- several writers: others append to the same logs --- */
+
+static struct message *message_of(struct stage *stage, uint64_t epoch, uint64_t seq)
+{
+    struct message *message = message_new(stage->name, MESSAGE_PLAIN, "others", 6, SPAN(""), SPAN(""));
+
+    message->epoch = epoch;
+    message->seq   = seq;
+    return message;
+}
+
+static void hears(struct stage *stage, uint64_t epoch, uint64_t seq)
+{
+    struct message *message = message_of(stage, epoch, seq);
+
+    writer_hear(&stage->writer, message);
+    message_unref(message);
+    turn(stage);
+}
+
+/* Loop 0 follows the channel of a store with other writers, whose head is 5. */
+static struct stage *stage_shared(void)
+{
+    struct stage *stage = stage_over(&plenty, false, 1);
+
+    stage->hand.head = 5;
+    follows(stage, 0, stage->name, &follow_kind);
+    hand_tells(&stage->hand, RC_OK, 5);
+    turn(stage);
+    got_is(stage, 0, "head 5");
+    return stage;
+}
+
+/* Head and epoch as the next who follows is told them, if the store confirms them. */
+static void a_head_never_steps_back_for_what_is_heard(void **state)
+{
+    (void)state;
+    static const struct { const char *name; uint64_t seqs[4], head; const char *got; } rows[] = {
+        { "in order", { 6, 7 }, 7, "deliver 6 deliver 7" },
+        { "twice", { 6, 6 }, 6, "deliver 6 deliver 6" },  /* the hub drops it */
+        { "late", { 7, 6 }, 7, "deliver 7 deliver 6" },
+        { "a hole", { 8 }, 8, "deliver 8" },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct stage *stage = stage_shared();
+        for (size_t j = 0; j < 4 && rows[i].seqs[j] != 0; j++)
+            hears(stage, EPOCH, rows[i].seqs[j]);
+        got_is(stage, 0, rows[i].got);
+        if (tails_find(&stage->writer.tails, stage->name)->head != rows[i].head)
+            fail_msg("%s", rows[i].name);
+        stage_free(stage);
+    }
+}
+
+static void another_life_that_is_heard_of_is_asked_about(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_shared();
+
+    hears(stage, EPOCH - 1, 77);
+    assert_int_equal(tails_find(&stage->writer.tails, stage->name)->epoch, EPOCH);
+    assert_int_equal(tails_find(&stage->writer.tails, stage->name)->head, 5);
+    got_is(stage, 0, "deliver 77");  /* the hub asks, too */
+    ticks(stage, HEARTBEAT_TICKS);
+    hand_tells(&stage->hand, RC_OK, 5);
+    turn(stage);
+    got_is(stage, 0, "");
+    stage_free(stage);
+}
+
+static void what_nobody_follows_is_not_kept(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_shared();
+
+    hears(stage, EPOCH, 6);
+    assert_true(stage->writer.tails.bytes > 0);
+    follows(stage, 0, stage->name, &unfollow_kind);
+    assert_int_equal(stage->writer.tails.map.count, 0);
+    hears(stage, EPOCH, 7);
+    publishes(stage, 1, stage->name);
+    turn(stage);
+    hand_ends(&stage->hand, APPEND_DONE);
+    turn(stage);
+    assert_int_equal(stage->writer.tails.map.count, 0);
+    stage_free(stage);
+}
+
+/* In memory the head is 5, and whoever follows may be the first to hear that others have appended. */
+static void each_who_follows_asks_a_store_with_other_writers(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_shared();
+
+    follows(stage, 1, stage->name, &follow_kind);
+    got_is(stage, 1, "");
+    hand_tells(&stage->hand, RC_OK, 7);
+    turn(stage);
+    got_is(stage, 1, "head 7");
+    got_is(stage, 0, "");  /* the messages may be on their way: it is told if they are lost */
+    ticks(stage, 2);
+    got_is(stage, 0, "moved 7");
+    got_is(stage, 1, "");
+    stage_free(stage);
+}
+
+/* Register, then ask: an answer to a question from before the log was followed is not good enough. */
+static void a_question_from_before_the_log_was_followed_is_asked_again(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_over(&plenty, false, 1);
+
+    follows(stage, 0, stage->name, &follow_kind);
+    follows(stage, 0, stage->name, &unfollow_kind);
+    follows(stage, 1, stage->name, &follow_kind);
+    hand_tells(&stage->hand, RC_OK, 5);
+    turn(stage);
+    got_is(stage, 1, "");
+    hand_tells(&stage->hand, RC_OK, 6);
+    turn(stage);
+    got_is(stage, 1, "head 6");
+    got_is(stage, 0, "");
+    stage_free(stage);
+}
+
+/* The heartbeat: within a second each followed head is compared with the store, where others append; never where this
+ * process is the only one. */
+static void a_lost_message_of_others_is_found_by_the_heartbeat(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_shared();
+
+    ticks(stage, HEARTBEAT_TICKS);
+    assert_int_equal(questions_count(stage), 1);
+    hand_tells(&stage->hand, RC_OK, 6);
+    turn(stage);
+    ticks(stage, 2);
+    got_is(stage, 0, "moved 6");
+    stage_free(stage);
+
+    stage = stage_followed();
+    ticks(stage, 3 * HEARTBEAT_TICKS);
+    assert_int_equal(questions_count(stage), 0);
+    stage_free(stage);
+}
+
+/* 2,500 channels, in questions of 1,000: each is asked about once in a heartbeat, none is left out. */
+static void many_heads_are_compared_in_bulk(void **state)
+{
+    (void)state;
+    enum { CHANNELS = 2500 };
+    struct stage        *stage = stage_over(&plenty, false, 1);
+    struct channel_name *names[CHANNELS];
+    size_t               asked = 0, questions = 0;
+    char                 text[32];
+
+    for (int i = 0; i < CHANNELS; i++) {
+        snprintf(text, sizeof text, "topic:%d", i);
+        assert_int_equal(channel_name_new(&stage->spaces, &key, span_str(text), &names[i]), CHANNEL_NAME_OK);
+        struct follow_command *command = calloc(1, sizeof *command);
+        must(command != NULL);
+        command->command = (struct command){ .kind = &follow_kind };
+        command->channel = names[i];
+        writer_take(&stage->writer, &command->command, WALL);
+    }
+    turn(stage);
+    assert_int_equal(questions_count(stage), 3);
+    for (int i = 0; i < 3; i++) {
+        hand_tells(&stage->hand, RC_OK, 5);
+        mail_comes(stage);
+        commands_free(&stage->sent[0]);
+    }
+    for (int tick = 0; tick < HEARTBEAT_TICKS; tick++) {
+        ticks(stage, 1);
+        while (!list_is_empty(&stage->hand.questions)) {
+            asked += container_of(stage->hand.questions.next, struct store_heads, link)->count;
+            questions++;
+            hand_tells(&stage->hand, RC_OK, 5);
+            mail_comes(stage);
+        }
+    }
+    assert_in_range(asked, CHANNELS, CHANNELS + CHANNELS / 5);  /* a slice of the map may be begun twice */
+    assert_in_range(questions, 3, HEARTBEAT_TICKS + 2);
+    stage_free(stage);
+}
+
+/* --- several batches at a time --- */
+
+static struct channel_name *name_in_another_lane(struct stage *stage)
+{
+    struct channel_name *name = NULL;
+    char                 text[32];
+
+    for (int i = 0; name == NULL; i++) {
+        snprintf(text, sizeof text, "topic:x%d", i);
+        assert_int_equal(channel_name_new(&stage->spaces, &key, span_str(text), &name), CHANNEL_NAME_OK);
+        if (writer_lane_of(&stage->writer, name) != writer_lane_of(&stage->writer, stage->name))
+            return name;
+        channel_name_unref(name);
+        name = NULL;
+    }
+    return name;
+}
+
+static void order_is_promised_a_channel_and_not_a_store(void **state)
+{
+    (void)state;
+    struct stage        *stage = stage_over(&plenty, true, 2);
+    struct channel_name *other = name_in_another_lane(stage);
+
+    publishes(stage, 0, stage->name);
+    turn(stage);
+    publishes(stage, 0, stage->name);
+    publishes(stage, 1, other);
+    turn(stage);
+    assert_int_equal(stage->hand.batch_count, 2);
+    assert_int_equal(stage->hand.batches[1]->count, 1);
+    hand_ends_the(&stage->hand, 1, APPEND_DONE);  /* the younger one first */
+    turn(stage);
+    got_is(stage, 1, "published 1");
+    got_is(stage, 0, "");
+    hand_ends(&stage->hand, APPEND_DONE);
+    turn(stage);
+    got_is(stage, 0, "published 2");
+    hand_ends(&stage->hand, APPEND_DONE);
+    turn(stage);
+    got_is(stage, 0, "published 3");
+    channel_name_unref(other);
+    stage_free(stage);
+}
+
+/* --- deadlines: a batch that the store does not complete --- */
+
+static void a_batch_that_takes_too_long_is_answered_and_is_delivered_when_it_ends(void **state)
+{
+    (void)state;
+    static const struct { enum append_outcome outcome; const char *got; } rows[] = {
+        { APPEND_DONE, "deliver 6" }, { APPEND_BROKEN, "" }, { APPEND_REPLAYED, "" }, { APPEND_AWAY, "" },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct stage *stage = stage_followed();
+        publishes(stage, 1, stage->name);
+        turn(stage);
+        ticks(stage, 2);
+        publishes(stage, 1, stage->name);
+        ticks(stage, 2);
+        got_is(stage, 1, "");
+        ticks(stage, 1);
+        got_is(stage, 1, "broken");  /* perhaps stored */
+        ticks(stage, 2);
+        got_is(stage, 1, "away");    /* certainly not: the store never had it */
+        assert_int_equal(counter_get(&stage->writer.late), 2);
+        assert_false(writer_is_idle(&stage->writer));
+        hand_ends(&stage->hand, rows[i].outcome);
+        turn(stage);
+        got_is(stage, 1, "");
+        got_is(stage, 0, rows[i].got);
+        assert_true(writer_is_idle(&stage->writer));
+        stage_free(stage);
+    }
+}
+
+/* The loop may let go of its answer before or after the store does. */
+static void who_lets_go_last_frees_a_late_publish(void **state)
+{
+    (void)state;
+    for (int is_loop_first = 0; is_loop_first < 2; is_loop_first++) {
+        struct stage *stage = stage_new(&plenty);
+        publishes(stage, 0, stage->name);
+        turn(stage);
+        ticks(stage, 5);
+        if (is_loop_first)
+            got_is(stage, 0, "broken");
+        hand_ends(&stage->hand, APPEND_DONE);
+        turn(stage);
+        if (!is_loop_first)
+            got_is(stage, 0, "broken");
+        stage_free(stage);
+    }
+}
+
+/* Who follows waits for the batch under way, but not beyond its deadline. */
+static void nobody_waits_for_a_batch_beyond_its_deadline(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_over(&plenty, false, 1);
+
+    stage->hand.head = 5;
+    follows(stage, 0, stage->name, &follow_kind);
+    hand_tells(&stage->hand, RC_OK, 5);
+    turn(stage);
+    got_is(stage, 0, "head 5");
+    publishes(stage, 1, stage->name);
+    turn(stage);
+    follows(stage, 0, stage->name, &follow_kind);
+    hand_tells(&stage->hand, RC_OK, 6);
+    turn(stage);
+    got_is(stage, 0, "");
+    ticks(stage, 5);
+    got_is(stage, 0, "head 6");
+    got_is(stage, 1, "broken");
+    hand_ends(&stage->hand, APPEND_DONE);
+    turn(stage);
+    got_is(stage, 0, "deliver 6");
+    stage_free(stage);
+}
+
+/* --- slow loops --- */
+
+static void a_loop_that_takes_nothing_is_told_heads_alone(void **state)
+{
+    (void)state;
+    struct writer_limits limits = plenty;
+    char                 taken[256];
+
+    limits.delivery_count_max = 4;
+    struct stage *stage = stage_over(&limits, true, 1);
+    stage->hand.head    = 5;
+    for (unsigned loop = 0; loop < 2; loop++)
+        follows(stage, loop, stage->name, &follow_kind);
+    hand_tells(&stage->hand, RC_OK, 5);
+    turn(stage);
+    got_is(stage, 0, "head 5");
+    got_is(stage, 1, "head 5");
+    for (int i = 0; i < 6; i++) {
+        publishes(stage, 1, stage->live);  /* answered to loop 1 at once, which takes all */
+        publishes(stage, 1, stage->name);
+        turn(stage);
+        hand_ends(&stage->hand, APPEND_DONE);
+        turn(stage);
+        got(stage, 1, taken);
+    }
+    ticks(stage, 5);
+    assert_int_equal(stage->sent[0].count, 4);  /* 6 7 8 9, and nothing more while they wait */
+    got_is(stage, 1, "");
+    got_is(stage, 0, "deliver 6 deliver 7 deliver 8 deliver 9");
+    ticks(stage, 1);
+    got_is(stage, 0, "moved 11");
+    publishes(stage, 1, stage->name);
+    turn(stage);
+    hand_ends(&stage->hand, APPEND_DONE);
+    turn(stage);
+    got_is(stage, 0, "deliver 12");
+    stage_free(stage);
+}
+
+static void what_is_owed_to_a_loop_is_forgotten_when_it_unfollows(void **state)
+{
+    (void)state;
+    struct writer_limits limits = plenty;
+
+    limits.delivery_bytes_max = 2;
+    struct stage *stage = stage_over(&limits, true, 1);
+    follows(stage, 0, stage->name, &follow_kind);
+    hand_tells(&stage->hand, RC_OK, 0);
+    turn(stage);
+    for (int i = 0; i < 2; i++) {
+        publishes(stage, 1, stage->name);
+        turn(stage);
+        hand_ends(&stage->hand, APPEND_DONE);
+        turn(stage);
+    }
+    assert_false(list_is_empty(&stage->writer.tails.owed));
+    follows(stage, 0, stage->name, &unfollow_kind);
+    assert_true(list_is_empty(&stage->writer.tails.owed));
+    got_is(stage, 0, "head 0 deliver 1");
+    ticks(stage, 3);
+    got_is(stage, 0, "");
+    stage_free(stage);
+}
+
+static void beats(struct stage *stage, unsigned loop, bool is_hint_lost)
+{
+    struct heartbeat_command *command = calloc(1, sizeof *command);
+
+    must(command != NULL);
+    command->command      = (struct command){ .kind = &heartbeat_kind, .loop = loop };
+    command->is_hint_lost = is_hint_lost;
+    writer_take(&stage->writer, &command->command, WALL);
+}
+
+static void a_loop_that_has_lost_a_hint_is_told_all_heads(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_followed();
+
+    publishes(stage, 1, stage->name);
+    turn(stage);
+    hand_ends(&stage->hand, APPEND_DONE);
+    mail_comes(stage);
+    beats(stage, 0, false);
+    got_is(stage, 0, "deliver 6 heartbeat 1");  /* behind the hints that it counts */
+    beats(stage, 0, true);
+    ticks(stage, 2);
+    got_is(stage, 0, "heartbeat 1 moved 6");
     stage_free(stage);
 }
 
@@ -728,7 +1195,7 @@ static void a_page_that_knows_more_than_the_tail_is_a_reason_to_ask(void **state
     turn(stage);
     got_is(stage, 0, "page 0");
     follows(stage, 1, stage->name, &follow_kind);
-    hand_answers(&stage->hand, RC_OK, 6);
+    hand_tells(&stage->hand, RC_OK, 6);
     turn(stage);
     got_is(stage, 1, "head 6");
     stage_free(stage);
@@ -745,17 +1212,17 @@ static void a_question_that_a_page_overtakes_is_asked_again(void **state)
     turn(stage);
     got_is(stage, 0, "page 0");
     follows(stage, 1, stage->name, &follow_kind);
-    struct store_read *question = container_of(list_pop(&stage->hand.reads), struct store_read, link);
+    struct list *question = list_pop(&stage->hand.questions);
     reads(stage, 2);
     hand_answers(&stage->hand, RC_OK, 7);
     turn(stage);
     got_is(stage, 0, "page 0");
     follows(stage, 1, stage->name, &follow_kind);
-    list_push(&stage->hand.reads, &question->link);
-    hand_answers(&stage->hand, RC_OK, 6);
+    list_push(&stage->hand.questions, question);
+    hand_tells(&stage->hand, RC_OK, 6);
     turn(stage);
     got_is(stage, 1, "");
-    hand_answers(&stage->hand, RC_OK, 7);
+    hand_tells(&stage->hand, RC_OK, 7);
     turn(stage);
     got_is(stage, 1, "head 7 head 7");
     stage_free(stage);
@@ -871,6 +1338,20 @@ int main(void)
         cmocka_unit_test(a_head_of_the_group_under_way_waits_for_its_end),
         cmocka_unit_test(no_head_is_trusted_that_was_learnt_before_the_store_failed),
         cmocka_unit_test(nor_one_that_was_learnt_before_its_first_good_word),
+        cmocka_unit_test(a_head_never_steps_back_for_what_is_heard),
+        cmocka_unit_test(another_life_that_is_heard_of_is_asked_about),
+        cmocka_unit_test(what_nobody_follows_is_not_kept),
+        cmocka_unit_test(each_who_follows_asks_a_store_with_other_writers),
+        cmocka_unit_test(a_question_from_before_the_log_was_followed_is_asked_again),
+        cmocka_unit_test(a_lost_message_of_others_is_found_by_the_heartbeat),
+        cmocka_unit_test(many_heads_are_compared_in_bulk),
+        cmocka_unit_test(order_is_promised_a_channel_and_not_a_store),
+        cmocka_unit_test(a_batch_that_takes_too_long_is_answered_and_is_delivered_when_it_ends),
+        cmocka_unit_test(who_lets_go_last_frees_a_late_publish),
+        cmocka_unit_test(nobody_waits_for_a_batch_beyond_its_deadline),
+        cmocka_unit_test(a_loop_that_takes_nothing_is_told_heads_alone),
+        cmocka_unit_test(what_is_owed_to_a_loop_is_forgotten_when_it_unfollows),
+        cmocka_unit_test(a_loop_that_has_lost_a_hint_is_told_all_heads),
         cmocka_unit_test(the_tail_answers_what_it_has_and_the_store_the_rest),
         cmocka_unit_test(memory_alone_answers_what_it_has_or_busy),
         cmocka_unit_test(a_page_that_knows_more_than_the_tail_is_a_reason_to_ask),

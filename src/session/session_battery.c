@@ -97,10 +97,11 @@ static void deliver(struct stage *stage, struct message *message)
     struct deliver_command *command = calloc(1, sizeof *command);
 
     must(command != NULL);
-    command->command.kind = &deliver_kind;
-    command->count       = 1;
-    command->messages[0] = message;
-    shard_take(&stage->shard, &command->command);
+    command->hint.command.kind = &deliver_kind;
+    command->hint.count        = 1;
+    command->hint.number       = ++stage->hint_number;
+    command->messages[0]       = message;
+    shard_take(&stage->shard, &command->hint.command);
 }
 
 void stage_publish(struct stage *stage, struct stage_log *log)
@@ -141,6 +142,9 @@ static void stage_answer(struct stage *stage, struct command *command)
     } else if (command->kind == &read_kind) {
         stage->read_count--;
         answer_read(stage, &container_of(command, struct read_command, command)->read);
+        shard_take(&stage->shard, command);
+    } else if (command->kind == &heartbeat_kind) {
+        container_of(command, struct heartbeat_command, command)->number = stage->hint_number;
         shard_take(&stage->shard, command);
     } else {
         must(command->kind == &publish_kind);

@@ -24,6 +24,7 @@ struct stage {
     struct stage_log   logs[STAGE_LOGS_MAX];
     size_t             log_count;
     struct mail        *oldest, **newest;  /* commands to the writer, not answered yet */
+    uint64_t            hint_number;
     size_t             read_count;        /* READ commands among them */
     unsigned           patience;          /* one command in so many is answered in a turn; 1: all */
     bool               is_writer_stuck;   /* no command at all is answered */

@@ -287,7 +287,8 @@ static bool mail_is_sound(const struct world *world)
 {
     const struct faults *faults = &world->faults;
 
-    return !faults->lost_hints && !faults->late_hints && !faults->broken && !faults->tight;
+    return !faults->lost_hints && !faults->late_hints && !faults->broken && !faults->tight &&
+           !faults->stuck;
 }
 
 /* The socket takes so much, then it's full for a while: what was read is let go. */

@@ -65,15 +65,41 @@ static msec mail_delay(struct sim_node *sim_node)
 
 /* --- hints --- */
 
+/* What comes twice is taken once. */
 static struct command *deliver_copy(const struct deliver_command *deliver)
 {
     struct deliver_command *copy = malloc(sizeof *copy);
 
     must(copy != NULL);
-    *copy = *deliver;
-    for (uint32_t i = 0; i < copy->count; i++)
+    *copy              = *deliver;
+    copy->hint.account = NULL;
+    for (uint32_t i = 0; i < copy->hint.count; i++)
         message_ref(copy->messages[i]);
-    return &copy->command;
+    return &copy->hint.command;
+}
+
+static struct command *moved_copy(const struct moved_command *moved)
+{
+    struct moved_command *copy = malloc(sizeof *copy);
+
+    must(copy != NULL);
+    *copy              = *moved;
+    copy->hint.account = NULL;
+    for (uint32_t i = 0; i < copy->hint.count; i++)
+        channel_name_ref(copy->heads[i].channel);
+    return &copy->hint.command;
+}
+
+static bool command_is_hint(const struct command *command)
+{
+    return command->kind == &deliver_kind || command->kind == &moved_kind;
+}
+
+static struct command *hint_copy(const struct command *command)
+{
+    return command->kind == &deliver_kind
+               ? deliver_copy(container_of(command, struct deliver_command, hint.command))
+               : moved_copy(container_of(command, struct moved_command, hint.command));
 }
 
 static void sim_node_send_hint(struct sim_node *sim_node, unsigned loop, struct command *command)
@@ -87,8 +113,7 @@ static void sim_node_send_hint(struct sim_node *sim_node, unsigned loop, struct 
         return;
     }
     if (world->faults.doubled_hints && !world->is_healing && one_in(world, OF_MAIL, 6))
-        mail_put(sim_node, box, deliver_copy(container_of(command, struct deliver_command, command)),
-                 (msec)draw(world, OF_MAIL, LATE_MS_MAX), true);
+        mail_put(sim_node, box, hint_copy(command), (msec)draw(world, OF_MAIL, LATE_MS_MAX), true);
     if (world->faults.late_hints && !world->is_healing && one_in(world, OF_MAIL, 4))
         mail_put(sim_node, box, command, (msec)draw(world, OF_MAIL, LATE_MS_MAX), true);
     else
@@ -103,7 +128,7 @@ static void sim_node_on_send_to_loop(void *ctx, unsigned loop, struct command *c
 
     if (sim_node->is_dying)
         command_free(command);
-    else if (command->kind == &deliver_kind)
+    else if (command_is_hint(command))
         sim_node_send_hint(sim_node, loop, command);
     else
         mail_put(sim_node, &sim_node->mail[loop], command, mail_delay(sim_node), false);
@@ -152,8 +177,11 @@ static void sim_node_draw_limits(struct sim_node *sim_node)
         .waiting_bytes_max = is_tight ? 500 : 1 << 20,
         .batch_count_max   = is_tight ? 2 : 100,
         .batch_bytes_max   = is_tight ? 600 : 1 << 16,
-        .tail_bytes_max    = is_tight ? 1000 : 1 << 16,
-        .tail_messages_max = is_tight ? 5 : 64,
+        .deadline_ticks     = 25 + (uint32_t)draw(sim_node->world, OF_NODE, 30),
+        .delivery_count_max = is_tight ? 4 : 1000,
+        .delivery_bytes_max = is_tight ? 1500 : 1 << 20,
+        .tail_bytes_max     = is_tight ? 1000 : 1 << 16,
+        .tail_messages_max  = is_tight ? 5 : 64,
     };
     sim_node->shard_limits = (struct shard_limits){
         .hub            = { .window_messages_max = is_tight ? 3 : 64, .window_bytes_max = is_tight ? 700 : 1 << 16,
@@ -244,7 +272,7 @@ void sim_node_writer_turn(struct sim_node *sim_node)
             sim_node->writer.is_refusing = false;
     }
     if (sim_node->tick_at <= sim_node->world->now) {
-        sim_node->tick_at = sim_node->world->now + WRITER_TEND_MS;
+        sim_node->tick_at = sim_node->world->now + WRITER_TICK_MS;
         writer_tick(&sim_node->writer, wall);
     }
     writer_turn_end(&sim_node->writer, wall);
@@ -265,7 +293,7 @@ static bool loop_rests(const struct sim_node *sim_node, unsigned loop)
 
 static bool command_waits(const struct sim_node *sim_node, const struct command *command)
 {
-    return sim_node->world->plant == PLANT_OVERTAKE ? command->kind == &deliver_kind : command->kind->is_of_log;
+    return sim_node->world->plant == PLANT_OVERTAKE ? command_is_hint(command) : command->kind->is_of_log;
 }
 
 static void sim_node_read_mail(struct sim_node *sim_node, unsigned loop)
@@ -316,13 +344,19 @@ void sim_node_check_bounds(struct sim_node *sim_node)
     promise(sim_node->world, writer->waiting_count <= writer->limits.waiting_count_max, "the writer's queue is bounded");
     promise(sim_node->world, writer->waiting_bytes <= writer->limits.waiting_bytes_max, "the writer's queue is bounded");
     promise(sim_node->world, writer->tails.bytes <= writer->limits.tail_bytes_max, "tails are bounded");
-    for (unsigned i = 0; i < sim_node->loop_count; i++)
+    for (unsigned i = 0; i < sim_node->loop_count; i++) {
+        const struct loop_account *account = &writer->accounts[i];
         promise(sim_node->world, list_is_empty(&sim_node->shards[i].hub.touched), "windows live for a turn");
+        promise(sim_node->world, account->sent_count - counter_get(&account->taken_count) <=
+                                     writer->limits.delivery_count_max + DELIVER_MESSAGES_MAX,
+                "what waits for loop %u is bounded", i);
+    }
 }
 
 void sim_node_check_quiet(struct sim_node *sim_node)
 {
     promise(sim_node->world, writer_is_idle(&sim_node->writer), "the writer comes to rest");
+    promise(sim_node->world, list_is_empty(&sim_node->writer.tails.owed), "nothing is owed to loops");
     promise(sim_node->world, sim_node->writer.waiting_bytes == 0, "nothing waits, but %zu bytes are counted",
             sim_node->writer.waiting_bytes);
     for (unsigned i = 0; i < sim_node->loop_count; i++)
@@ -336,6 +370,8 @@ void sim_node_check_empty(struct sim_node *sim_node)
         promise(sim_node->world, hub_channel_count(&sim_node->shards[i].hub) == 0, "loop %u lets go of its channels", i);
         promise(sim_node->world, sim_node->shards[i].hub.subscription_count == 0, "loop %u counts its subscriptions", i);
     }
-    promise(sim_node->world, sim_node->writer.tails.followed_count == 0, "the writer counts its followers, %zu are left",
-            sim_node->writer.tails.followed_count);
+    const struct writer *writer = &sim_node->writer;
+    promise(sim_node->world, writer->durable.followed_count + writer->memory.followed_count == 0,
+            "the writer counts its followers, %zu and %zu are left", writer->durable.followed_count,
+            writer->memory.followed_count);
 }

@@ -1,6 +1,6 @@
 /* sim_node.h - one life of the node: a writer, one to four loops, and the mail between them, which takes time.
  *
- * Letters of one sender arrive in order, but for DELIVER: hints may be lost, doubled or late. What a store answers
+ * Commands of one sender arrive in order, but for DELIVER and MOVED: hints may be lost, doubled or late. What a store answers
  * comes in any order, and never within the turn that asked; what is in memory comes in the next. A loop may rest, as
  * after a long turn of sending: what speaks of logs waits meanwhile, other commands don't. A crash ends the life; nobody
  * is answered, and a new sim_node is built on the same disk. */
@@ -11,7 +11,7 @@
 #include "node/writer.h"
 #include "world.h"
 
-enum { BEAT_MS = 150, WRITER_TEND_MS = 100, LINGER_MS_MAX = 400, LATE_MS_MAX = 300 };
+enum { BEAT_MS = 150, WRITER_TICK_MS = 15, LINGER_MS_MAX = 400, LATE_MS_MAX = 300 };
 
 struct sim_node {
     struct world       *world;

@@ -9,7 +9,7 @@
 #include "store/page.h"
 #include "store/retention.h"
 
-enum { SYNC_MS = 2, SYNC_SLOW_MS = 60, READ_MS = 3, TROUBLE_MS = 150, SYNCS_LOST_MAX = 40 };
+enum { SYNC_MS = 2, SYNC_SLOW_MS = 60, READ_MS = 3, TROUBLE_MS = 150, STUCK_MS_MAX = 900, LANES_MAX = 3 };
 
 /* One thing written: a numbered message with its key, or where a log now begins. */
 struct record {
@@ -37,9 +37,10 @@ struct store_sim {
     struct log     logs[CHANNELS_MAX];
     uint64_t       id;
     unsigned       wipes;
-    struct list    batches, reads;
+    struct list    batches, reads, questions;
+    struct list    stuck;      /* batches that take much longer than anybody waits */
     msec           batch_due, read_due;
-    msec           full_until, broken_until, io_until;
+    msec           full_until, away_until, broken_until, io_until, stuck_until;
     bool           is_broken;
     struct store_stats stats;
 };
@@ -238,6 +239,9 @@ static void sim_finish_batch(struct store_sim *sim, struct append_batch *batch)
 {
     if (sim->is_broken) {
         batch_fail(batch, APPEND_BROKEN);
+    } else if (sim->away_until > sim->world->now) {
+        tell(sim->world, "disk: away, %zu refused", batch->count);
+        batch_fail(batch, APPEND_AWAY);
     } else if (sim->full_until > sim->world->now) {
         tell(sim->world, "disk: full, %zu refused", batch->count);
         batch_fail(batch, APPEND_NO_SPACE);
@@ -255,9 +259,26 @@ static void sim_append(struct store *store, struct append_batch *batch)
     struct store_sim *sim  = sim_of(store);
     bool              slow = sim->world->faults.slow_sync && one_in(sim->world, OF_DISK, 3);
 
+    if (sim->world->faults.stuck && !sim->world->is_healing && one_in(sim->world, OF_DISK, 25)) {
+        sim->stuck_until = sim->world->now + (msec)draw(sim->world, OF_DISK, STUCK_MS_MAX);
+        tell(sim->world, "disk: a batch of %zu is stuck", batch->count);
+        list_push(&sim->stuck, &batch->link);
+        return;
+    }
     if (list_is_empty(&sim->batches))
         sim->batch_due = sim->world->now + (msec)draw(sim->world, OF_DISK, slow ? SYNC_SLOW_MS : SYNC_MS);
     list_push(&sim->batches, &batch->link);
+}
+
+/* Batches of several lanes complete in any order. */
+static struct append_batch *sim_pop_batch(struct store_sim *sim)
+{
+    struct list *link = sim->batches.next;
+
+    while (link->next != &sim->batches && one_in(sim->world, OF_DISK, 2))
+        link = link->next;
+    list_take(link);
+    return container_of(link, struct append_batch, link);
 }
 
 /* --- reading --- */
@@ -346,6 +367,35 @@ static void sim_read(struct store *store, struct store_read *read)
     list_push(&sim->reads, &read->link);
 }
 
+static void sim_finish_question(struct store_sim *sim, struct store_heads *question)
+{
+    for (size_t i = 0; i < question->count; i++) {
+        struct store_read read = { .channel = question->names[i], .wall = question->wall };
+        sim_fill(sim, world_channel_of(sim->world, question->names[i]), &read);
+        if (sim->io_until > sim->world->now)
+            read.rc = RC_IO;
+        if (sim->world->plant == PLANT_SKIP_HEADS && i % 2 == 1)
+            read.head = 0;  /* as if nobody had ever written there */
+        question->heads[i] = (struct store_head){ read.rc, read.epoch, read.first, read.head };
+    }
+    question->done(question);
+}
+
+static void sim_heads(struct store *store, struct store_heads *question)
+{
+    struct store_sim *sim = sim_of(store);
+
+    if (sim->world->sim_node->is_dying) {
+        for (size_t i = 0; i < question->count; i++)
+            question->heads[i].rc = RC_IO;
+        question->done(question);
+        return;
+    }
+    if (list_is_empty(&sim->reads) && list_is_empty(&sim->questions))
+        sim->read_due = sim->world->now + (msec)draw(sim->world, OF_DISK, READ_MS);
+    list_push(&sim->questions, &question->link);
+}
+
 /* --- the rest of the port --- */
 
 /* Where the log begins by what its namespace keeps. */
@@ -385,7 +435,7 @@ static void sim_close(struct store *store)
 }
 
 static const struct store_ops sim_ops = {
-    .name = "sim", .append = sim_append, .read = sim_read, .tick = sim_tick, .stats = sim_stats, .close = sim_close,
+    .name = "sim", .append = sim_append, .read = sim_read, .heads = sim_heads, .tick = sim_tick, .stats = sim_stats, .close = sim_close,
 };
 
 /* --- the seed's hand --- */
@@ -395,17 +445,21 @@ struct store_sim *store_sim_new(struct world *world)
     struct store_sim *sim = calloc(1, sizeof *sim);
 
     must(sim != NULL);
-    sim->store.ops = &sim_ops;
+    sim->store     = (struct store){
+            .ops = &sim_ops, .batches_max = 1 + (uint32_t)draw(world, OF_PLAN, LANES_MAX), .has_one_writer = true,
+    };
     sim->world     = world;
     list_init(&sim->batches);
+    list_init(&sim->stuck);
     list_init(&sim->reads);
+    list_init(&sim->questions);
     sim_forget(sim);
     return sim;
 }
 
 void store_sim_free(struct store_sim *sim)
 {
-    must(list_is_empty(&sim->batches) && list_is_empty(&sim->reads));
+    must(list_is_empty(&sim->batches) && list_is_empty(&sim->reads) && list_is_empty(&sim->stuck));
     journal_cut(sim, 0);
     sim_forget(sim);
     free(sim->journal);
@@ -435,6 +489,10 @@ static void sim_draw_trouble(struct store_sim *sim)
         sim->full_until = world->now + (msec)draw(world, OF_DISK, TROUBLE_MS);
         tell(world, "disk: full");
     }
+    if (world->faults.away && one_in(world, OF_DISK, 100)) {
+        sim->away_until = world->now + (msec)draw(world, OF_DISK, TROUBLE_MS);
+        tell(world, "disk: away");
+    }
     if (world->faults.read_io && one_in(world, OF_DISK, 60)) {
         sim->io_until = world->now + (msec)draw(world, OF_DISK, TROUBLE_MS);
         tell(world, "disk: can't be read");
@@ -453,8 +511,12 @@ void store_sim_turn(struct store_sim *sim)
         tell(sim->world, "disk: reopens");
         sim_reopen(sim);
     }
-    while (sim->batch_due <= sim->world->now && (link = list_pop(&sim->batches)) != NULL)
+    while (sim->batch_due <= sim->world->now && !list_is_empty(&sim->batches))
+        sim_finish_batch(sim, sim_pop_batch(sim));
+    while (sim->stuck_until <= sim->world->now && (link = list_pop(&sim->stuck)) != NULL)
         sim_finish_batch(sim, container_of(link, struct append_batch, link));
+    while (sim->read_due <= sim->world->now && (link = list_pop(&sim->questions)) != NULL)
+        sim_finish_question(sim, container_of(link, struct store_heads, link));
     while (sim->read_due <= sim->world->now && (link = list_pop(&sim->reads)) != NULL)
         sim_finish_read(sim, container_of(link, struct store_read, link));
 }
@@ -464,6 +526,7 @@ void store_sim_crash(struct store_sim *sim, bool is_wiped)
     struct list *link;
     bool         is_kept = sim->world->faults.torn && !sim->is_broken;
 
+    list_move(&sim->batches, &sim->stuck);
     while ((link = list_pop(&sim->batches)) != NULL) {
         struct append_batch *batch = container_of(link, struct append_batch, link);
         is_kept                    = is_kept && one_in(sim->world, OF_DISK, 2);
@@ -478,6 +541,12 @@ void store_sim_crash(struct store_sim *sim, bool is_wiped)
         read->rc                = RC_IO;
         read->done(read);
     }
+    while ((link = list_pop(&sim->questions)) != NULL) {
+        struct store_heads *question = container_of(link, struct store_heads, link);
+        for (size_t i = 0; i < question->count; i++)
+            question->heads[i].rc = RC_IO;
+        question->done(question);
+    }
     if (is_wiped) {
         journal_cut(sim, 0);
         sim->wipes++;
@@ -487,7 +556,7 @@ void store_sim_crash(struct store_sim *sim, bool is_wiped)
 
 void store_sim_heal(struct store_sim *sim)
 {
-    sim->full_until = sim->io_until = sim->world->now;
+    sim->full_until = sim->away_until = sim->io_until = sim->stuck_until = sim->world->now;
     if (sim->is_broken)
         sim_reopen(sim);
 }

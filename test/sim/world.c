@@ -42,6 +42,7 @@ const char *plant_text(enum plant plant)
         [PLANT_OLD_CLOCK] = "old-clock",
         [PLANT_FORGET_REFUSAL] = "forget-refusal",
         [PLANT_FORGET_DIGEST] = "forget-digest",
+        [PLANT_SKIP_HEADS] = "skip-heads",
     };
     return texts[plant];
 }
@@ -114,6 +115,7 @@ static void world_draw_faults(struct world *world)
         &faults->slow_readers, &faults->moving_readers,
         &faults->lying_readers, &faults->impatience, &faults->recalls, &faults->ttl, &faults->tight, &faults->forgetful,
         &faults->aging, &faults->clock_jumps, &faults->key_reuse,
+        &faults->stuck, &faults->away,
     };
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
         *all[i] = one_in(world, OF_PLAN, 3);
@@ -249,12 +251,12 @@ static void world_heal(struct world *world)
     world->is_healing = true;
     store_sim_heal(world->disk);
     world_pass(world, world->faults.tight ? HEAL_TIGHT_MS : HEAL_MS);
-    world->sim_node->beat_at = INT64_MAX;  /* so that no command of a beat is just under way */
+    world->sim_node->beat_at = world->sim_node->tick_at = INT64_MAX;  /* no command of a heartbeat is under way then */
     world_pass(world, HUSH_MS);
     model_check_end(world->model);
     readers_check_end(world->readers);
     sim_node_check_quiet(world->sim_node);
-    world->sim_node->beat_at = world->now;
+    world->sim_node->beat_at = world->sim_node->tick_at = world->now;
 }
 
 static void world_leave(struct world *world)

@@ -39,6 +39,7 @@ enum plant {
     PLANT_OLD_CLOCK,      /* readers are served by a clock that stopped */
     PLANT_FORGET_REFUSAL, /* what is small enough overtakes what was refused */
     PLANT_FORGET_DIGEST,  /* a key that is taken answers for any payload */
+    PLANT_SKIP_HEADS,     /* a question after many heads misses every other one */
     PLANT_COUNT,
 };
 
@@ -49,7 +50,7 @@ struct faults {
     bool crash, wipe, torn, broken, full, slow_sync, read_io, trim, corrupt;
     bool lost_hints, doubled_hints, late_hints, slow_mail, late_answers, rests;
     bool slow_readers, moving_readers, lying_readers, impatience, recalls, ttl, tight, forgetful;
-    bool aging, clock_jumps, key_reuse;
+    bool aging, clock_jumps, key_reuse, stuck, away;
 };
 
 struct transcript {

@@ -1,0 +1,32 @@
+/* hub_priv.h - what channels (hub.c) and subscriptions (subscription.c) ask of each other. Private to the hub. */
+#ifndef HUB_HUB_PRIV_H
+#define HUB_HUB_PRIV_H
+
+#include "hub/channel.h"
+#include "hub/hub.h"
+
+enum subscription_state {
+    SUB_JOINING,  /* the channel has not answered yet */
+    SUB_FIRST,    /* placed at the first kept message; if retention has moved on since, that is no gap */
+    SUB_PLACED,   /* `next` is a place in the channel's log */
+    SUB_AHEAD,    /* … but the reader claimed to have more than there is: to be told first */
+    SUB_EPOCH,    /* … but the reader's place was in another life of the log: to be told first */
+};
+
+/* --- hub.c --- */
+
+/* The channel, followed from now on if it was not. */
+struct channel *hub_join(struct hub *hub, struct channel_name *name);
+/* Its last subscription has gone. */
+void hub_linger(struct hub *hub, struct channel *channel, msec now);
+/* What is its head now? One question a channel at a time. */
+void hub_ask(struct hub *hub, struct channel *channel);
+/* Its head is asked for at the next heartbeat. */
+void hub_ask_soon(struct hub *hub, struct channel *channel);
+
+/* --- subscription.c --- */
+void subscription_hear(struct subscription *sub, struct hub *hub);
+void subscription_say_ready(struct subscription *sub, struct hub *hub);
+void subscription_leave(struct subscription *sub, enum subscription_state state);
+
+#endif

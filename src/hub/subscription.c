@@ -1,0 +1,413 @@
+/* subscription.c - readers in logs, and the one rule: a subscription delivers message `cursor + 1` and nothing else. */
+#include <stdlib.h>
+
+#include "base/must.h"
+#include "hub/hub_priv.h"
+
+/* Part of the log, read for one subscription. */
+struct hub_page {
+    size_t       count, at;
+    struct entry entries[];
+};
+
+static void page_free(struct hub_page *page)
+{
+    if (page == NULL)
+        return;
+    for (size_t i = page->at; i < page->count; i++)
+        message_unref(page->entries[i].message);
+    free(page);
+}
+
+void subscription_say_ready(struct subscription *sub, struct hub *hub)
+{
+    if (sub->is_ready)
+        return;
+    sub->is_ready = true;
+    hub->port->ready(hub->ctx, sub);
+}
+
+/* --- its place in the log ------------------------------------------------------------------------------------- */
+
+/* Does the reader name a place that this loop has not heard of? The reader may be right: another loop may have
+ * delivered those messages already, and this loop is late. */
+static bool subscription_is_doubtful(const struct subscription *sub)
+{
+    const struct channel *channel = sub->channel;
+
+    return sub->start_kind == START_AFTER &&
+           ((sub->epoch != 0 && sub->epoch != channel->epoch) || sub->next - 1 > channel->head);
+}
+
+/* The channel has answered: where does the reader stand? */
+static void subscription_place(struct subscription *sub)
+{
+    const struct channel *channel = sub->channel;
+    uint64_t              seq     = sub->next - 1;
+
+    sub->state = SUB_PLACED;
+    switch ((enum start_kind)sub->start_kind) {
+    case START_NOW:
+        sub->next = channel->head + 1;
+        break;
+    case START_LAST:
+        sub->next = channel->head < seq ? 1 : channel->head - seq + 1;
+        if (sub->next < channel->first)
+            sub->next = channel->first;
+        sub->state = SUB_FIRST;
+        break;
+    case START_AFTER:
+        if (sub->epoch != 0 && sub->epoch != channel->epoch) {
+            sub->state = SUB_EPOCH;
+            return;  /* cursor and epoch stay what they were until it is told */
+        }
+        if (seq > channel->head) {
+            sub->state   = SUB_AHEAD;
+            sub->claimed = seq;
+            sub->next    = channel->head + 1;
+        } else if (seq == 0 && sub->epoch == 0) {
+            sub->next  = channel->first;
+            sub->state = SUB_FIRST;
+        } else {
+            sub->next = seq + 1;
+        }
+        break;
+    }
+    sub->epoch = channel->epoch;
+}
+
+/* The head is known. Places the subscription, unless what its reader says can only be judged by an answer that was asked
+ * for after the reader came. */
+void subscription_hear(struct subscription *sub, struct hub *hub)
+{
+    if (sub->answers > 0)
+        sub->answers--;
+    if (sub->answers > 0 && subscription_is_doubtful(sub)) {
+        hub_ask(hub, sub->channel);
+        return;
+    }
+    subscription_place(sub);
+    subscription_say_ready(sub, hub);
+}
+
+/* --- its life ------------------------------------------------------------------------------------------------ */
+
+void subscription_open(struct subscription *sub, struct hub *hub, struct channel_name *name, struct start start,
+                       void *owner, msec now)
+{
+    (void)now;
+    must(sub->channel == NULL);
+    sub->channel    = hub_join(hub, name);
+    sub->owner      = owner;
+    sub->start_kind = (uint8_t)start.kind;
+    sub->next       = start.seq + 1;
+    sub->epoch      = start.epoch;
+    sub->state      = SUB_JOINING;
+    sub->answers    = sub->channel->is_asked ? 2 : 1;
+    list_push(&sub->channel->subs, &sub->in_channel);
+    sub->channel->sub_count++;
+    hub->subscription_count++;
+    if (channel_is_known(sub->channel) && !subscription_is_doubtful(sub)) {
+        subscription_place(sub);
+        subscription_say_ready(sub, hub);
+    } else {
+        hub_ask(hub, sub->channel);
+    }
+}
+
+/* To another state. Pages stand where the claim of SUB_AHEAD stood. */
+void subscription_leave(struct subscription *sub, enum subscription_state state)
+{
+    if (sub->state == SUB_AHEAD)
+        sub->page = NULL;
+    sub->state = (uint8_t)state;
+}
+
+void subscription_let_go(struct subscription *sub)
+{
+    if (sub->state == SUB_AHEAD)
+        return;  /* nothing is read before that is told */
+    page_free(sub->page);
+    sub->page = NULL;
+}
+
+void subscription_close(struct subscription *sub, struct hub *hub, msec now)
+{
+    struct channel *channel = sub->channel;
+
+    if (channel == NULL)
+        return;
+    if (sub->ticket != NULL)
+        hub->port->cancel(hub->ctx, sub->ticket);
+    sub->ticket = NULL;
+    subscription_let_go(sub);
+    list_take(&sub->in_channel);
+    sub->channel = NULL;
+    hub->subscription_count--;
+    if (--channel->sub_count == 0)
+        hub_linger(hub, channel, now);
+}
+
+/* --- what is said of it --------------------------------------------------------------------------------------- */
+
+bool subscription_is_placed(const struct subscription *sub)
+{
+    return sub->state != SUB_JOINING;
+}
+
+struct channel_name *subscription_name(const struct subscription *sub)
+{
+    return sub->channel->name;
+}
+
+uint64_t subscription_epoch(const struct subscription *sub)
+{
+    return sub->channel->epoch;
+}
+
+uint64_t subscription_head(const struct subscription *sub)
+{
+    return sub->channel->head;
+}
+
+uint64_t subscription_first_head(const struct subscription *sub)
+{
+    bool begins_at_head = sub->state == SUB_AHEAD || (sub->state == SUB_PLACED && sub->start_kind == START_NOW);
+    return begins_at_head ? sub->next - 1 : sub->channel->head;
+}
+
+bool subscription_is_behind(const struct subscription *sub)
+{
+    switch ((enum subscription_state)sub->state) {
+    case SUB_JOINING: return false;
+    case SUB_AHEAD:
+    case SUB_EPOCH: return true;
+    case SUB_FIRST:
+    case SUB_PLACED: return sub->next <= sub->channel->head;
+    }
+    return false;
+}
+
+/* --- what is next --------------------------------------------------------------------------------------------- */
+
+static struct hub_page *subscription_page(const struct subscription *sub)
+{
+    return sub->state == SUB_AHEAD ? NULL : sub->page;
+}
+
+bool subscription_is_lean(const struct subscription *sub)
+{
+    return subscription_page(sub) == NULL;
+}
+
+/* The entry that covers `seq`, from the window or the page. */
+static bool subscription_find(struct subscription *sub, uint64_t seq, struct entry *ret_entry)
+{
+    struct message *live = channel_window_at(sub->channel, seq);
+
+    if (live != NULL) {
+        *ret_entry = (struct entry){ .message = live };
+        return true;
+    }
+    const struct hub_page *page = subscription_page(sub);
+    for (size_t i = page == NULL ? 0 : page->at; page != NULL && i < page->count; i++) {
+        const struct entry *entry = &page->entries[i];
+        uint64_t            first = entry->message != NULL ? entry->message->seq : entry->gap.from;
+        if (first <= seq && seq <= entry_last(entry)) {
+            *ret_entry = *entry;
+            return true;
+        }
+        if (first > seq)
+            break;
+    }
+    return false;
+}
+
+/* Joins neighbours that are past for the same reason into one gap. */
+static void subscription_join_past(struct subscription *sub, msec wall, enum gap_why why, struct entry *entry)
+{
+    struct entry following;
+    struct gap   gap = { entry->message->seq, entry->message->seq, why };
+    enum gap_why its_why;
+
+    while (subscription_find(sub, gap.to + 1, &following) && following.message != NULL &&
+           message_is_past(following.message, wall, &its_why) && its_why == why)
+        gap.to++;
+    *entry = (struct entry){ .gap = gap };
+}
+
+static enum look_result subscription_look_told_first(const struct subscription *sub, struct entry *ret_entry)
+{
+    const struct channel *channel = sub->channel;
+    struct gap            gap;
+
+    if (sub->state == SUB_AHEAD)
+        gap = (struct gap){ sub->next, sub->claimed, GAP_AHEAD };
+    else
+        /* What stands in the new log before its first kept message can't be delivered. Often that is nothing. */
+        gap = (struct gap){ 1, channel->first == 0 ? 0 : channel->first - 1, GAP_EPOCH };
+    *ret_entry = (struct entry){ .gap = gap };
+    return LOOK_ENTRY;
+}
+
+/* A reader that asked for all that is kept has lost nothing if the log begins later than it did a moment ago. */
+static void subscription_skip_trimmed(struct subscription *sub, msec wall)
+{
+    struct entry entry;
+    enum gap_why why;
+
+    while (subscription_find(sub, sub->next, &entry)) {
+        if (entry.message != NULL && message_is_past(entry.message, wall, &why))
+            subscription_join_past(sub, wall, why, &entry);
+        if (entry.message != NULL || entry.gap.why != GAP_TRIMMED)
+            return;
+        subscription_step(sub, &entry);
+        sub->state = SUB_FIRST;  /* it has been given nothing yet, and so remains at its beginning */
+    }
+}
+
+enum look_result subscription_look(struct subscription *sub, msec wall, struct entry *ret_entry)
+{
+    struct channel *channel = sub->channel;
+    enum gap_why    why;
+
+    sub->is_ready = false;
+    if (sub->state == SUB_JOINING)
+        return LOOK_WAIT;
+    if (sub->state == SUB_AHEAD || sub->state == SUB_EPOCH)
+        return subscription_look_told_first(sub, ret_entry);
+    if (sub->state == SUB_FIRST)
+        subscription_skip_trimmed(sub, wall);
+    if (sub->next > channel->head) {
+        sub->state = SUB_PLACED;  /* it has all that is kept; from now on a trimmed message is one that it missed */
+        return LOOK_WAIT;
+    }
+    if (subscription_find(sub, sub->next, ret_entry)) {
+        /* The gap may begin before the cursor. The reader has those messages, they are not missing. */
+        if (ret_entry->message == NULL && ret_entry->gap.from < sub->next)
+            ret_entry->gap.from = sub->next;
+        else if (ret_entry->message != NULL && message_is_past(ret_entry->message, wall, &why))
+            subscription_join_past(sub, wall, why, ret_entry);
+        return LOOK_ENTRY;
+    }
+    return subscription_is_reading(sub) ? LOOK_READING : LOOK_UNREAD;
+}
+
+bool subscription_is_reading(const struct subscription *sub)
+{
+    return sub->ticket != NULL;
+}
+
+void subscription_read(struct subscription *sub, struct hub *hub)
+{
+    must(!subscription_is_reading(sub));
+    subscription_let_go(sub);
+    hub->port->read(hub->ctx, sub, sub->next - 1, &sub->ticket);
+}
+
+/* Lets go of the entries before the cursor. */
+static void subscription_trim_page(struct subscription *sub)
+{
+    struct hub_page *page = sub->page;
+
+    while (page != NULL && page->at < page->count && entry_last(&page->entries[page->at]) < sub->next)
+        message_unref(page->entries[page->at++].message);
+    if (page != NULL && page->at == page->count)
+        subscription_let_go(sub);
+}
+
+void subscription_step(struct subscription *sub, const struct entry *entry)
+{
+    if (entry->message == NULL && entry->gap.why == GAP_AHEAD)
+        sub->next = entry->gap.from;
+    else
+        sub->next = entry_last(entry) + 1;
+    subscription_leave(sub, SUB_PLACED);
+    sub->epoch = sub->channel->epoch;
+    subscription_trim_page(sub);
+}
+
+struct subscription_mark subscription_mark(const struct subscription *sub)
+{
+    must(sub->state != SUB_JOINING);
+    return (struct subscription_mark){
+        .next    = sub->next,
+        .epoch   = sub->epoch,
+        .claimed = sub->state == SUB_AHEAD ? sub->claimed : 0,
+        .state   = sub->state,
+    };
+}
+
+void subscription_rewind(struct subscription *sub, const struct subscription_mark *mark)
+{
+    must(mark->state == SUB_EPOCH || mark->next <= sub->next);
+    sub->next  = mark->next;
+    sub->epoch = mark->epoch;
+    if (sub->state == SUB_EPOCH)
+        return;
+    if (mark->state == SUB_AHEAD && sub->state != SUB_AHEAD) {
+        subscription_let_go(sub);  /* what was claimed takes the page's place */
+        sub->claimed = mark->claimed;
+    }
+    sub->state = mark->state;
+}
+
+bool subscription_is_plain(const struct subscription *sub)
+{
+    return sub->state == SUB_PLACED && sub->page == NULL && sub->ticket == NULL;
+}
+
+void subscription_skip(struct subscription *sub, uint64_t next)
+{
+    must(subscription_is_plain(sub) && next >= sub->next && next <= sub->channel->head + 1);
+    sub->next     = next;
+    sub->is_ready = false;
+}
+
+static struct hub_page *page_new(struct entry *entries, size_t count)
+{
+    struct hub_page *page = malloc(sizeof *page + count * sizeof page->entries[0]);
+
+    must(page != NULL);
+    page->count = count;
+    page->at    = 0;
+    memcpy(page->entries, entries, count * sizeof page->entries[0]);
+    return page;
+}
+
+void subscription_read_done(struct subscription *sub, struct hub *hub, uint64_t epoch, uint64_t head,
+                            struct entry **entries, size_t entry_count)
+{
+    struct channel *channel = sub->channel;
+    struct hub_page    *page    = entry_count == 0 ? NULL : page_new(*entries, entry_count);
+
+    free(*entries);
+    *entries    = NULL;
+    sub->ticket = NULL;
+    if (page == NULL)
+        hub_ask_soon(hub, channel);
+    if (epoch != 0 && epoch != channel->epoch) {
+        page_free(page);
+        hub_ask(hub, channel);
+        return;
+    }
+    if (page == NULL)
+        return;
+    if (sub->state == SUB_AHEAD) {
+        /* It was rewound to before a gap that must be told first, and the gap's claim stands where a page would. */
+        page_free(page);
+        return;
+    }
+    subscription_let_go(sub);
+    sub->page = page;
+    subscription_trim_page(sub);
+    /* The page shows a newer head than ours. Don't take it over: those messages are already in our mailbox; if the head
+     * moved first they would be dropped as old and every reader here would fetch them from the log. Should they be lost,
+     * the next heartbeat asks for the head. */
+    if (head > channel->head)
+        hub_ask_soon(hub, channel);
+    /* Said also to an owner that was told "ready" before and has not looked since: it holds a page now, which it may
+     * want to let go. */
+    sub->is_ready = false;
+    subscription_say_ready(sub, hub);
+}

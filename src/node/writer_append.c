@@ -1,0 +1,307 @@
+/* writer_append.c - publishes on their way into the stores: lanes, batches, deadlines, answers. */
+#include <stdlib.h>
+
+#include "base/must.h"
+#include "node/writer_priv.h"
+
+/* Appends that go to the store together, and the command that tells of their end. While the store has the batch, its
+ * list of appends is the store's alone; the writer looks at `publishes`. */
+struct writer_batch {
+    struct append_batch      appends;
+    struct command           committed;
+    struct writer           *writer;
+    struct lane             *lane;       /* NULL: the memory store's */
+    struct publish_command **publishes;
+    size_t                   count, cap;
+};
+
+static const struct command_kind committed_kind;
+
+static struct publish_command *publish_of(struct list *link)
+{
+    return container_of(link, struct publish_command, append.link);
+}
+
+static struct writer_batch *writer_batch_new(struct writer *writer, struct lane *lane, void (*done)(struct append_batch *))
+{
+    struct writer_batch *batch = calloc(1, sizeof *batch);
+
+    must(batch != NULL);
+    batch->writer         = writer;
+    batch->lane           = lane;
+    batch->committed.kind = &committed_kind;
+    batch->appends.done   = done;
+    list_init(&batch->appends.appends);
+    return batch;
+}
+
+static void writer_batch_free(struct writer_batch *batch)
+{
+    for (size_t i = 0; i < batch->count; i++)
+        command_free(&batch->publishes[i]->command);
+    free(batch->publishes);
+    free(batch);
+}
+
+static void writer_batch_add(struct writer_batch *batch, struct publish_command *publish)
+{
+    if (batch->count == batch->cap) {
+        batch->cap       = batch->cap == 0 ? 64 : batch->cap * 2;
+        batch->publishes = reallocarray(batch->publishes, batch->cap, sizeof batch->publishes[0]);
+        must(batch->publishes != NULL);
+    }
+    batch->publishes[batch->count++] = publish;
+    list_push(&batch->appends.appends, &publish->append.link);
+    batch->appends.count = batch->count;
+}
+
+static void writer_commit_done(struct append_batch *appends);
+static void writer_quick_done(struct append_batch *appends);
+
+void writer_append_init(struct writer *writer)
+{
+    writer->lane_count = writer->durable.store->batches_max;
+    must(writer->lane_count >= 1 && writer->lane_count <= STORE_BATCHES_MAX);
+    for (uint32_t i = 0; i < writer->lane_count; i++) {
+        list_init(&writer->lanes[i].waiting);
+        writer->lanes[i].batch = writer_batch_new(writer, &writer->lanes[i], writer_commit_done);
+    }
+    writer->quick = writer_batch_new(writer, NULL, writer_quick_done);
+}
+
+void writer_append_fini(struct writer *writer)
+{
+    for (uint32_t i = 0; i < writer->lane_count; i++) {
+        struct lane *lane = &writer->lanes[i];
+        struct list *link;
+        must(!lane->is_busy && lane->early == NULL);
+        while ((link = list_pop(&lane->waiting)) != NULL)
+            command_free(&publish_of(link)->command);
+        writer_batch_free(lane->batch);
+    }
+    writer_batch_free(writer->quick);
+}
+
+bool writer_has_waiting_quick(const struct writer *writer)
+{
+    return writer->quick->count > 0;
+}
+
+size_t writer_batch_count(const struct lane *lane)
+{
+    return lane->batch->count;
+}
+
+static void writer_answer(struct writer *writer, struct publish_command *publish, enum publish_outcome outcome)
+{
+    publish->outcome = outcome;
+    writer->port->send(writer->ctx, publish->command.loop, &publish->command);
+}
+
+/* --- coming in ------------------------------------------------------------------------------------------------ */
+
+/* What was refused must not be overtaken by what comes later in the same turn and happens to fit. */
+static bool writer_refuses(struct writer *writer, size_t bytes)
+{
+    if (writer->waiting_count >= writer->limits.waiting_count_max ||
+        writer->waiting_bytes + bytes > writer->limits.waiting_bytes_max)
+        writer->is_refusing = true;
+    return writer->is_refusing;
+}
+
+void writer_take_publish(struct command *command, struct writer *writer)
+{
+    struct publish_command *publish = container_of(command, struct publish_command, command);
+    struct channel_name    *name    = publish->append.message->channel;
+    size_t                  bytes   = message_size(publish->append.message);
+
+    publish->append.outcome = APPEND_WAITING;
+    publish->tick           = writer->tick;
+    if (!name_is_durable(name)) {
+        writer_batch_add(writer->quick, publish);
+        return;
+    }
+    if (writer_refuses(writer, bytes)) {
+        counter_add(&writer->refused, 1);
+        writer_answer(writer, publish, PUBLISH_BUSY);
+        return;
+    }
+    list_push(&writer_lane_of(writer, name)->waiting, &publish->append.link);
+    writer->waiting_count++;
+    writer->waiting_bytes += bytes;
+}
+
+/* --- to the stores -------------------------------------------------------------------------------------------- */
+
+static struct publish_command *lane_pop(struct writer *writer, struct lane *lane)
+{
+    struct publish_command *publish = publish_of(list_pop(&lane->waiting));
+
+    writer->waiting_count--;
+    writer->waiting_bytes -= message_size(publish->append.message);
+    return publish;
+}
+
+static void lane_submit(struct writer *writer, struct lane *lane, msec wall)
+{
+    struct writer_batch *batch = lane->batch;
+
+    if (lane->is_busy || list_is_empty(&lane->waiting))
+        return;
+    must(batch->count == 0 && list_is_empty(&batch->appends.appends));
+    lane->batch_bytes = 0;
+    while (!list_is_empty(&lane->waiting) && batch->count < writer->limits.batch_count_max &&
+           lane->batch_bytes < writer->limits.batch_bytes_max) {
+        struct publish_command *publish = lane_pop(writer, lane);
+        lane->batch_bytes += message_size(publish->append.message);
+        writer_batch_add(batch, publish);
+    }
+    batch->appends.wall = wall;
+    lane->is_late       = false;
+    lane->is_busy       = true;
+    lane->busy_at       = wall;
+    lane->busy_tick     = writer->tick;
+    writer->durable.store->ops->append(writer->durable.store, &batch->appends);
+}
+
+void writer_submit(struct writer *writer, msec wall)
+{
+    for (uint32_t i = 0; i < writer->lane_count; i++)
+        lane_submit(writer, &writer->lanes[i], wall);
+    if (writer->quick->count == 0)
+        return;
+    writer->quick->appends.wall = wall;
+    writer->memory.store->ops->append(writer->memory.store, &writer->quick->appends);
+}
+
+/* --- their ends ----------------------------------------------------------------------------------------------- */
+
+static enum publish_outcome outcome_of(const struct append *append)
+{
+    switch (append->outcome) {
+    case APPEND_DONE: return PUBLISH_DONE;
+    case APPEND_REPLAYED: return PUBLISH_REPLAYED;
+    case APPEND_KEY_CONFLICT: return PUBLISH_KEY_CONFLICT;
+    case APPEND_NO_TARGET: return PUBLISH_NO_TARGET;
+    case APPEND_NO_SPACE: return PUBLISH_NO_SPACE;
+    case APPEND_AWAY: return PUBLISH_AWAY;
+    case APPEND_STALE: must(!"a publish carries no ledger write"); break;
+    case APPEND_WAITING: must(!"a store completes every append of a batch"); break;
+    case APPEND_BROKEN: break;
+    }
+    return PUBLISH_BROKEN;
+}
+
+static void publish_finish(struct writer *writer, struct publish_command *publish, bool is_late)
+{
+    struct message *message = publish->append.message;
+
+    if (publish->append.outcome == APPEND_DONE)
+        writer_spread(writer, message);
+    if (is_late) {
+        command_free(&publish->command);  /* it was answered; the loop lets go of it, too */
+        return;
+    }
+    if (publish->append.outcome == APPEND_DONE)
+        publish->answer = (struct append_answer){ message->epoch, message->seq, message->id, message->time };
+    else
+        publish->answer = publish->append.first;
+    writer_answer(writer, publish, outcome_of(&publish->append));
+}
+
+static void writer_batch_finish(struct writer_batch *batch)
+{
+    size_t count   = batch->count;
+    bool   is_late = batch->lane != NULL && batch->lane->is_late;
+
+    list_init(&batch->appends.appends);
+    batch->count = batch->appends.count = 0;
+    for (size_t i = 0; i < count; i++)
+        publish_finish(batch->writer, batch->publishes[i], is_late);
+}
+
+/* What a broken store says not to know may be in the log all the same, and turns up when the store has reopened. So no
+ * head is believed that was learnt before the store's first good word after that: a message might wait unseen until
+ * the next one comes. */
+static void writer_doubt(struct writer *writer, const struct writer_batch *batch)
+{
+    for (size_t i = 0; i < batch->count; i++) {
+        enum append_outcome outcome   = batch->publishes[i]->append.outcome;
+        bool                is_broken = outcome == APPEND_BROKEN;
+        if (is_broken == writer->is_doubtful || outcome == APPEND_NO_SPACE || outcome == APPEND_AWAY)
+            continue;
+        writer->is_doubtful = is_broken;
+        writer_outdate_all(writer);
+    }
+}
+
+/* On a thread of the store. */
+static void writer_commit_done(struct append_batch *appends)
+{
+    struct writer_batch *batch = container_of(appends, struct writer_batch, appends);
+    batch->writer->port->post(batch->writer->ctx, &batch->committed);
+}
+
+static void writer_take_committed(struct command *command, struct writer *writer)
+{
+    struct writer_batch *batch = container_of(command, struct writer_batch, committed);
+
+    must(batch->writer == writer && batch->lane->is_busy);
+    batch->lane->is_busy = false;
+    writer_doubt(writer, batch);
+    writer_batch_finish(batch);
+    writer_take_early(writer, batch->lane);
+}
+
+static void writer_quick_done(struct append_batch *appends)
+{
+    writer_batch_finish(container_of(appends, struct writer_batch, appends));
+}
+
+static const struct command_kind committed_kind = {
+    .name = "committed", .free = never_free, .at_writer = writer_take_committed,
+};
+
+/* --- deadlines ------------------------------------------------------------------------------------------------ */
+
+/* Ticks are counted, and no clock is asked: when the wall clock is set, no publish must fail for it. */
+static bool writer_is_over(const struct writer *writer, uint32_t tick)
+{
+    return writer->tick - tick >= writer->limits.deadline_ticks;
+}
+
+/* The store has it: it is perhaps stored. The store still holds the appends, so that each publish now has two owners.
+ * Who waits for a head waits no longer for the messages of this batch. */
+static void writer_batch_answer_late(struct writer_batch *batch)
+{
+    batch->lane->is_late = true;
+    counter_add(&batch->writer->late, batch->count);
+    for (size_t i = 0; i < batch->count; i++) {
+        struct publish_command *publish = batch->publishes[i];
+        publish->is_late                = true;
+        ref_get(&publish->ref);
+        writer_answer(batch->writer, publish, PUBLISH_BROKEN);
+    }
+    writer_take_early(batch->writer, batch->lane);
+}
+
+/* They came in this order, so the first is the oldest. They were never given to the store. */
+static void lane_answer_late(struct writer *writer, struct lane *lane)
+{
+    while (!list_is_empty(&lane->waiting) && writer_is_over(writer, publish_of(lane->waiting.next)->tick)) {
+        counter_add(&writer->late, 1);
+        writer_answer(writer, lane_pop(writer, lane), PUBLISH_AWAY);
+    }
+}
+
+void writer_tick_deadlines(struct writer *writer)
+{
+    for (uint32_t i = 0; i < writer->lane_count; i++) {
+        struct lane *lane = &writer->lanes[i];
+        if (!lane->is_busy)
+            continue;
+        lane_answer_late(writer, lane);
+        if (!lane->is_late && writer_is_over(writer, lane->busy_tick))
+            writer_batch_answer_late(lane->batch);
+    }
+}

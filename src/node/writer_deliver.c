@@ -1,0 +1,250 @@
+/* writer_deliver.c - what loops are told of the logs that they follow: messages, and heads that have moved.
+ *
+ * A loop that is slow must not make memory grow: beyond delivery_count_max or delivery_bytes_max that it has not taken,
+ * it is sent no more messages. It is told that the heads have moved once it has caught up by half, and reads the log. */
+#include <stdlib.h>
+
+#include "base/must.h"
+#include "node/writer_priv.h"
+
+enum { MOVED_COMMANDS_MAX = 40 };  /* a loop and tick: 10,240 heads */
+
+/* --- hints ---------------------------------------------------------------------------------------------------- */
+
+static uint64_t account_count(const struct loop_account *account)
+{
+    return account->sent_count - counter_get(&account->taken_count);
+}
+
+static uint64_t account_bytes(const struct loop_account *account)
+{
+    return account->sent_bytes - counter_get(&account->taken_bytes);
+}
+
+static bool loop_is_full(const struct writer *writer, unsigned loop)
+{
+    const struct loop_account *account = &writer->accounts[loop];
+
+    return account_count(account) >= writer->limits.delivery_count_max ||
+           account_bytes(account) >= writer->limits.delivery_bytes_max;
+}
+
+static bool loop_has_caught_up(const struct writer *writer, unsigned loop)
+{
+    const struct loop_account *account = &writer->accounts[loop];
+
+    return account_count(account) <= writer->limits.delivery_count_max / 2 &&
+           account_bytes(account) <= writer->limits.delivery_bytes_max / 2;
+}
+
+static void hint_send(struct writer *writer, unsigned loop, struct hint *hint)
+{
+    struct loop_account *account = &writer->accounts[loop];
+
+    hint->command.loop = loop;
+    hint->account      = account;
+    hint->number       = ++account->number;
+    account->sent_count += hint->count;
+    account->sent_bytes += hint->bytes;
+    writer->port->send(writer->ctx, loop, &hint->command);
+}
+
+/* --- messages ------------------------------------------------------------------------------------------------- */
+
+static void writer_send_delivery(struct writer *writer, unsigned loop)
+{
+    struct deliver_command *deliver = writer->delivers[loop];
+
+    if (deliver == NULL)
+        return;
+    writer->delivers[loop] = NULL;
+    hint_send(writer, loop, &deliver->hint);
+}
+
+void writer_send_deliveries(struct writer *writer)
+{
+    for (unsigned loop = 0; loop < writer->loop_count; loop++)
+        writer_send_delivery(writer, loop);
+}
+
+void writer_send_view(struct writer *writer, struct command *command)
+{
+    writer_send_delivery(writer, command->loop);
+    writer->port->send(writer->ctx, command->loop, command);
+}
+
+/* NULL: the loop has enough to do. That is looked at once a command, not once a message. */
+static struct deliver_command *writer_delivery(struct writer *writer, unsigned loop)
+{
+    struct deliver_command *deliver = writer->delivers[loop];
+
+    if (deliver != NULL)
+        return deliver;
+    if (loop_is_full(writer, loop))
+        return NULL;
+    deliver = malloc(sizeof *deliver);
+    must(deliver != NULL);
+    deliver->hint          = (struct hint){ .command = { .kind = &deliver_kind } };
+    writer->delivers[loop] = deliver;
+    return deliver;
+}
+
+static void writer_deliver_to(struct writer *writer, unsigned loop, struct tail *tail, struct message *message)
+{
+    struct deliver_command *deliver = writer_delivery(writer, loop);
+
+    if (deliver == NULL) {
+        writer_owe_head(writer, tail, UINT64_C(1) << loop);
+        return;
+    }
+    deliver->messages[deliver->hint.count++] = message_ref(message);
+    deliver->hint.bytes += message_size(message);
+    if (deliver->hint.count == DELIVER_MESSAGES_MAX)
+        writer_send_delivery(writer, loop);
+}
+
+/* Where others append too, messages come in any order, and late ones of a former life of the log among them. Only the
+ * store can say which life is the present one. */
+static void writer_take_in(struct writer *writer, struct tail *tail, struct message *message)
+{
+    const struct store *store   = writer_store_of(writer, message->channel)->store;
+    bool                is_kept = name_is_durable(message->channel) && (store->has_one_writer || tail->followers != 0);
+
+    if (tail->epoch == message->epoch && message->seq <= tail->head)
+        return;
+    if (tail->epoch != 0 && tail->epoch != message->epoch && !store->has_one_writer)
+        writer_outdate(writer, tail);
+    else
+        tail_take(&writer->tails, tail, message, is_kept);
+}
+
+void writer_spread(struct writer *writer, struct message *message)
+{
+    const struct store *store = writer_store_of(writer, message->channel)->store;
+    struct tail        *tail  = store->has_one_writer ? tails_get(&writer->tails, message->channel)
+                                                      : tails_find(&writer->tails, message->channel);
+    if (tail == NULL)
+        return;
+
+    /* What is old for the tail may be new for a loop: the head may have come from the store before the message. */
+    writer_take_in(writer, tail, message);
+    for (uint64_t left = tail->followers; left != 0; left &= left - 1)
+        writer_deliver_to(writer, (unsigned)__builtin_ctzll(left), tail, message);
+    tail_let_go(&writer->tails, tail);
+}
+
+void writer_hear(struct writer *writer, struct message *message)
+{
+    must(message->seq != 0 && message->epoch != 0);
+    writer_spread(writer, message);
+}
+
+/* --- heads without messages ----------------------------------------------------------------------------------- */
+
+void writer_owe_head(struct writer *writer, struct tail *tail, uint64_t loops)
+{
+    if (loops == 0)
+        return;
+    struct tail_owed *owed = tail_owe(&writer->tails, tail);
+    if (owed->moved == 0)
+        owed->tick = writer->tick;
+    owed->moved |= loops;
+}
+
+static void moved_add(struct moved_command *moved, const struct tail *tail)
+{
+    moved->heads[moved->hint.count++] = (struct moved_head){
+        channel_name_ref(tail->name), tail->epoch, tail->first, tail->head,
+    };
+    moved->hint.bytes += sizeof moved->heads[0];
+}
+
+static struct moved_command *moved_new(void)
+{
+    struct moved_command *moved = malloc(sizeof *moved);
+
+    must(moved != NULL);
+    moved->hint = (struct hint){ .command = { .kind = &moved_kind } };
+    return moved;
+}
+
+static void moved_send(struct writer *writer, unsigned loop, struct moved_command *moved)
+{
+    writer_send_delivery(writer, loop);
+    hint_send(writer, loop, &moved->hint);
+}
+
+static bool owed_is_due(const struct writer *writer, unsigned loop, const struct tail_owed *owed)
+{
+    return (owed->moved & UINT64_C(1) << loop) != 0 && writer->tick - owed->tick >= 2;
+}
+
+static void writer_tell_moved(struct writer *writer, unsigned loop)
+{
+    struct moved_command *moved = NULL;
+    struct list          *next;
+    int                   count = 0;
+
+    for (struct list *link = writer->tails.owed.next; link != &writer->tails.owed; link = next) {
+        struct tail_owed *owed = container_of(link, struct tail_owed, link);
+        struct tail      *tail = owed->tail;
+        next                   = link->next;
+        if (!owed_is_due(writer, loop, owed))
+            continue;
+        if (moved == NULL && (count++ == MOVED_COMMANDS_MAX || !loop_has_caught_up(writer, loop)))
+            return;
+        moved = moved == NULL ? moved_new() : moved;
+        moved_add(moved, tail);
+        owed->moved &= ~(UINT64_C(1) << loop);
+        tail_settle(tail);
+        tail_let_go(&writer->tails, tail);
+        if (moved->hint.count < MOVED_HEADS_MAX)
+            continue;
+        moved_send(writer, loop, moved);
+        moved = NULL;
+    }
+    if (moved != NULL)
+        moved_send(writer, loop, moved);
+}
+
+void writer_tick_moved(struct writer *writer)
+{
+    if (list_is_empty(&writer->tails.owed))
+        return;
+    for (unsigned loop = 0; loop < writer->loop_count; loop++)
+        writer_tell_moved(writer, loop);
+}
+
+/* --- a loop's heartbeat --------------------------------------------------------------------------------------- */
+
+static void writer_owe_all(struct writer *writer, unsigned loop)
+{
+    uint64_t bit = UINT64_C(1) << loop;
+
+    for (size_t i = 0; i < writer->tails.map.slot_count; i++) {
+        for (struct map_node *node = writer->tails.map.slots[i]; node != NULL; node = node->next) {
+            struct tail *tail = container_of(node, struct tail, node);
+            if ((tail->followers & bit) != 0)
+                writer_owe_head(writer, tail, bit);
+        }
+    }
+}
+
+void writer_take_heartbeat(struct command *command, struct writer *writer)
+{
+    struct heartbeat_command *heartbeat = container_of(command, struct heartbeat_command, command);
+
+    must(command->loop < writer->loop_count);
+    if (heartbeat->is_hint_lost)
+        writer_owe_all(writer, command->loop);
+    writer_send_delivery(writer, command->loop);
+    heartbeat->number = writer->accounts[command->loop].number;
+    writer->port->send(writer->ctx, command->loop, command);
+}
+
+void writer_deliver_fini(struct writer *writer)
+{
+    for (unsigned i = 0; i < writer->loop_count; i++)
+        if (writer->delivers[i] != NULL)
+            command_free(&writer->delivers[i]->hint.command);
+}

@@ -1,0 +1,386 @@
+/* writer_follow.c - who follows which log, and where it ends: questions to the stores, many heads in each; the
+ * heartbeat. */
+#include <stdlib.h>
+
+#include "base/must.h"
+#include "node/writer_priv.h"
+
+/* Questions under way at a time, to each store. What finds no room waits for the next tick or the next answer. */
+enum { QUESTIONS_AWAY_MAX = 8 };
+
+struct head_question {
+    struct command       command;
+    struct writer       *writer;
+    struct writer_store *from;
+    struct store_heads   heads;
+    struct tail         *tails[STORE_HEADS_MAX];   /* ASKED, so that they stay until they are answered */
+    struct channel_name *names[STORE_HEADS_MAX];   /* theirs */
+    struct store_head    answers[STORE_HEADS_MAX];
+};
+
+/* An answer that shows more than was delivered, while the batch that may bring it is under way. */
+struct early_answer {
+    struct mail       mail;  /* in lane.early */
+    struct tail      *tail;  /* ASKED still */
+    struct store_head answer;
+};
+
+static const struct command_kind question_kind;
+
+/* --- questions ------------------------------------------------------------------------------------------------ */
+
+static void heads_done(struct store_heads *heads)
+{
+    struct head_question *question = container_of(heads, struct head_question, heads);
+    question->writer->port->post(question->writer->ctx, &question->command);
+}
+
+static struct head_question *head_question_new(struct writer *writer, struct writer_store *from)
+{
+    struct head_question *question = malloc(sizeof *question);  /* not zeroed: most of it is never touched */
+
+    must(question != NULL);
+    question->command = (struct command){ .kind = &question_kind };
+    question->writer  = writer;
+    question->from    = from;
+    question->heads   = (struct store_heads){ .names = question->names, .heads = question->answers, .done = heads_done };
+    return question;
+}
+
+static void head_question_put(struct writer *writer, struct writer_store *from)
+{
+    struct head_question *question = from->gathering;
+
+    if (question == NULL)
+        return;
+    from->gathering      = NULL;
+    question->heads.wall = writer->wall;
+    from->away_count++;
+    from->store->ops->heads(from->store, &question->heads);
+}
+
+void writer_put_questions(struct writer *writer)
+{
+    head_question_put(writer, &writer->durable);
+    head_question_put(writer, &writer->memory);
+}
+
+static bool store_has_room(const struct writer_store *from)
+{
+    return from->gathering != NULL || from->away_count < QUESTIONS_AWAY_MAX;
+}
+
+static void head_question_add(struct writer *writer, struct tail *tail)
+{
+    struct writer_store *from = writer_store_of(writer, tail->name);
+
+    if (from->gathering == NULL)
+        from->gathering = head_question_new(writer, from);
+    struct head_question *question          = from->gathering;
+    question->tails[question->heads.count]  = tail;
+    question->names[question->heads.count]  = tail->name;
+    question->heads.count++;
+    if (question->heads.count == STORE_HEADS_MAX)
+        head_question_put(writer, from);
+}
+
+/* The one place where a head's state moves. */
+static void tail_move(struct writer *writer, struct tail *tail, enum head_event event)
+{
+    bool is_to_ask;
+
+    tail->head_state = (uint8_t)head_state_after((enum head_state)tail->head_state, event, &is_to_ask);
+    if (is_to_ask)
+        head_question_add(writer, tail);
+}
+
+static void tail_want(struct writer *writer, struct tail *tail)
+{
+    if (tail_is_asked(tail))
+        return;
+    if (store_has_room(writer_store_of(writer, tail->name))) {
+        tail_move(writer, tail, HEAD_WANT);
+        return;
+    }
+    writer->has_unasked = true;
+    writer->doubt_ticks = 2 * HEARTBEAT_TICKS;
+}
+
+void writer_outdate(struct writer *writer, struct tail *tail)
+{
+    tail_move(writer, tail, HEAD_OUTDATE);
+    writer->doubt_ticks = 2 * HEARTBEAT_TICKS;
+}
+
+void writer_outdate_all(struct writer *writer)
+{
+    for (size_t i = 0; i < writer->tails.map.slot_count; i++) {
+        for (struct map_node *node = writer->tails.map.slots[i]; node != NULL; node = node->next) {
+            struct tail *tail = container_of(node, struct tail, node);
+            if (name_is_durable(tail->name))
+                tail_move(writer, tail, HEAD_OUTDATE);
+        }
+    }
+    writer->doubt_ticks = 2 * HEARTBEAT_TICKS;
+}
+
+/* Is the head in memory the log's? Not if others append to it, and not while the store may yet show what it said not
+ * to know. */
+static bool writer_believes(struct writer *writer, const struct tail *tail)
+{
+    const struct writer_store *from = writer_store_of(writer, tail->name);
+
+    return tail->head_state == HEAD_KNOWN && from->store->has_one_writer && !writer->is_doubtful;
+}
+
+/* --- answers -------------------------------------------------------------------------------------------------- */
+
+static void writer_tell_head(struct writer *writer, const struct tail *tail, struct follow_command *follow)
+{
+    follow->epoch = tail->epoch;
+    follow->first = tail->first;
+    follow->head  = tail->head;
+    writer_send_view(writer, &follow->command);
+}
+
+/* Says which loops were told. */
+static uint64_t writer_tell_askers(struct writer *writer, struct tail *tail)
+{
+    uint64_t told = 0;
+
+    while (tail->owed != NULL && tail->owed->askers != NULL) {
+        struct command *command = command_of(tail->owed->askers);
+        tail->owed->askers      = command->mail.next;
+        told |= UINT64_C(1) << command->loop;
+        writer_tell_head(writer, tail, container_of(command, struct follow_command, command));
+    }
+    return told;
+}
+
+/* The store shows what it has written before it says so. Told now, the head would overtake the messages themselves. */
+static bool answer_is_early(struct writer *writer, const struct tail *tail, const struct store_head *answer)
+{
+    const struct lane *lane = writer_lane_of(writer, tail->name);
+
+    return answer->rc == RC_OK && name_is_durable(tail->name) && lane->is_busy && !lane->is_late &&
+           answer->epoch == tail->epoch && answer->head > tail->head;
+}
+
+static void writer_keep_early(struct writer *writer, struct tail *tail, const struct store_head *answer)
+{
+    struct lane         *lane  = writer_lane_of(writer, tail->name);
+    struct early_answer *early = malloc(sizeof *early);
+
+    must(early != NULL);
+    *early      = (struct early_answer){ .mail = { lane->early }, .tail = tail, .answer = *answer };
+    lane->early = &early->mail;
+}
+
+/* The log has more than was delivered here. Who has asked is told at once. The others may be sent the messages yet, by
+ * whoever appended them: they are told a little later that the head has moved, in case that is lost. Appends may have
+ * overtaken the answer: within a life of the log the head only goes forward. */
+static void writer_adopt_head(struct writer *writer, struct tail *tail, const struct store_head *answer)
+{
+    bool     has_moved = tail->epoch != answer->epoch || tail->head < answer->head;
+    uint64_t told;
+
+    if (has_moved) {
+        tail_empty(&writer->tails, tail);
+        tail->head = answer->head;
+    }
+    tail->epoch = answer->epoch;
+    tail->first = answer->first;
+    told        = writer_tell_askers(writer, tail);
+    if (has_moved)
+        writer_owe_head(writer, tail, tail->followers & ~told);
+    tail_settle(tail);
+}
+
+static void writer_head_answered(struct writer *writer, struct tail *tail, const struct store_head *answer)
+{
+    must(tail_is_asked(tail));
+    if (answer_is_early(writer, tail, answer)) {
+        writer_keep_early(writer, tail, answer);
+        return;
+    }
+    if (answer->rc != RC_OK) {
+        tail_move(writer, tail, HEAD_FAIL);
+        writer->doubt_ticks = 2 * HEARTBEAT_TICKS;
+    } else if (tail->head_state == HEAD_ASKED_AGAIN) {
+        tail_move(writer, tail, HEAD_ANSWER);
+        return;
+    } else {
+        tail_move(writer, tail, HEAD_ANSWER);
+        writer_adopt_head(writer, tail, answer);
+    }
+    tail_let_go(&writer->tails, tail);
+}
+
+void writer_take_early(struct writer *writer, struct lane *lane)
+{
+    struct mail *mail = lane->early;
+
+    lane->early = NULL;
+    while (mail != NULL) {
+        struct early_answer *early = container_of(mail, struct early_answer, mail);
+        mail                       = mail->next;
+        writer_head_answered(writer, early->tail, &early->answer);
+        free(early);
+    }
+}
+
+static void writer_ask_owed(struct writer *writer)
+{
+    for (struct list *link = writer->tails.owed.next; link != &writer->tails.owed; link = link->next) {
+        struct tail_owed *owed = container_of(link, struct tail_owed, link);
+        if (owed->askers != NULL)
+            tail_want(writer, owed->tail);
+    }
+}
+
+static void writer_take_heads(struct command *command, struct writer *writer)
+{
+    struct head_question *question = container_of(command, struct head_question, command);
+
+    must(question->from->away_count > 0);
+    question->from->away_count--;
+    for (size_t i = 0; i < question->heads.count; i++)
+        writer_head_answered(writer, question->tails[i], &question->answers[i]);
+    free(question);
+    if (!writer->has_unasked)
+        return;
+    writer->has_unasked = false;
+    writer_ask_owed(writer);
+}
+
+static const struct command_kind question_kind = {
+    .name = "heads", .free = never_free, .at_writer = writer_take_heads,
+};
+
+/* --- following ------------------------------------------------------------------------------------------------ */
+
+/* Register first, then ask: what was asked for before the log was followed may lack what came between, where others
+ * append too. */
+static void writer_register(struct writer *writer, struct tail *tail, unsigned loop)
+{
+    struct writer_store *from = writer_store_of(writer, tail->name);
+
+    if (tail->followers == 0) {
+        from->followed_count++;
+        if (!from->store->has_one_writer)
+            tail_move(writer, tail, HEAD_OUTDATE);
+    }
+    tail->followers |= UINT64_C(1) << loop;
+}
+
+void writer_take_follow(struct command *command, struct writer *writer)
+{
+    struct follow_command *follow = container_of(command, struct follow_command, command);
+    struct tail           *tail   = tails_get(&writer->tails, follow->channel);
+
+    must(command->loop < writer->loop_count);
+    writer_register(writer, tail, command->loop);
+    if (writer_believes(writer, tail)) {
+        writer_tell_head(writer, tail, follow);
+        return;
+    }
+    struct tail_owed *owed = tail_owe(&writer->tails, tail);
+    command->mail.next     = owed->askers;
+    owed->askers           = &command->mail;
+    tail_want(writer, tail);
+}
+
+/* An unfollow no longer waits for the channel's head. While the store can't be read, waiting commands would pile up in
+ * the writer without bound. */
+static void owed_forget_loop(struct tail_owed *owed, unsigned loop)
+{
+    struct mail **at = &owed->askers;
+
+    while (*at != NULL) {
+        struct command *command = command_of(*at);
+        if (command->loop == loop) {
+            *at = command->mail.next;
+            command_free(command);
+        } else {
+            at = &command->mail.next;
+        }
+    }
+    owed->moved &= ~(UINT64_C(1) << loop);
+}
+
+/* Nobody follows: nobody sends us what others append, so that what is in memory grows old. */
+static void writer_unregister(struct writer *writer, struct tail *tail)
+{
+    struct writer_store *from = writer_store_of(writer, tail->name);
+
+    must(from->followed_count > 0);
+    from->followed_count--;
+    if (from->store->has_one_writer)
+        return;
+    tail_move(writer, tail, HEAD_OUTDATE);
+    tail_empty(&writer->tails, tail);
+}
+
+void writer_take_unfollow(struct command *command, struct writer *writer)
+{
+    struct follow_command *unfollow = container_of(command, struct follow_command, command);
+    struct tail           *tail     = tails_find(&writer->tails, unfollow->channel);
+    uint64_t               bit      = UINT64_C(1) << command->loop;
+
+    if (tail != NULL && (tail->followers & bit) != 0) {
+        tail->followers &= ~bit;
+        if (tail->owed != NULL)
+            owed_forget_loop(tail->owed, command->loop);
+        tail_settle(tail);
+        if (tail->followers == 0)
+            writer_unregister(writer, tail);
+        tail_let_go(&writer->tails, tail);
+    }
+    command_free(command);
+}
+
+/* --- the heartbeat -------------------------------------------------------------------------------------------- */
+
+static bool writer_has_to_compare(struct writer *writer)
+{
+    return writer->doubt_ticks > 0 || writer->is_doubtful ||
+           (!writer->durable.store->has_one_writer && writer->durable.followed_count > 0) ||
+           writer->memory.followed_count > 0;
+}
+
+/* A slice of all tails; all of them in HEARTBEAT_TICKS. A map that grows meanwhile doubles its slots: what stood in a
+ * slot ahead still stands ahead. */
+static void writer_walk(struct writer *writer)
+{
+    const struct map *map  = &writer->tails.map;
+    size_t            left = (map->slot_count + HEARTBEAT_TICKS - 1) / HEARTBEAT_TICKS;
+
+    for (; left > 0; left--) {
+        if (writer->slot >= map->slot_count)
+            writer->slot = 0;
+        for (struct map_node *node = map->slots[writer->slot]; node != NULL; node = node->next) {
+            struct tail *tail = container_of(node, struct tail, node);
+            if (tail->followers != 0 && !writer_believes(writer, tail))
+                tail_want(writer, tail);
+        }
+        writer->slot++;
+    }
+}
+
+void writer_tick_heads(struct writer *writer)
+{
+    writer->has_unasked = false;
+    writer_ask_owed(writer);
+    if (!writer_has_to_compare(writer))
+        return;
+    if (writer->doubt_ticks > 0)
+        writer->doubt_ticks--;
+    writer_walk(writer);
+}
+
+void writer_follow_fini(struct writer *writer)
+{
+    must(writer->durable.away_count == 0 && writer->memory.away_count == 0);
+    free(writer->durable.gathering);
+    free(writer->memory.gathering);
+}

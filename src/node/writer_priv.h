@@ -1,0 +1,59 @@
+/* writer_priv.h - what the parts of the writer ask of each other. Private to the node.
+ *
+ *     writer.c          life, turns, numbers       writer_append.c   publishes, lanes, deadlines
+ *     writer_follow.c   who follows; heads         writer_deliver.c  messages and moved heads to the loops
+ *     writer_read.c     pages */
+#ifndef NODE_WRITER_PRIV_H
+#define NODE_WRITER_PRIV_H
+
+#include "node/command_priv.h"
+#include "node/writer.h"
+
+static inline bool name_is_durable(const struct channel_name *name)
+{
+    return name->space->durability == DURABLE;
+}
+
+static inline struct writer_store *writer_store_of(struct writer *writer, const struct channel_name *name)
+{
+    return name_is_durable(name) ? &writer->durable : &writer->memory;
+}
+
+static inline struct lane *writer_lane_of(struct writer *writer, const struct channel_name *name)
+{
+    return &writer->lanes[(name->hash >> 32) % writer->lane_count];
+}
+
+/* A command of a kind that lives inside the writer's own structures is never freed as a command. */
+void never_free(struct command *command);
+
+/* --- writer_append.c --- */
+void writer_append_init(struct writer *writer);
+void writer_append_fini(struct writer *writer);
+void writer_submit(struct writer *writer, msec wall);
+void writer_tick_deadlines(struct writer *writer);
+bool writer_has_waiting_quick(const struct writer *writer);
+size_t writer_batch_count(const struct lane *lane);  /* appends in the batch under way */
+
+/* --- writer_follow.c --- */
+void writer_follow_fini(struct writer *writer);
+void writer_put_questions(struct writer *writer);
+void writer_tick_heads(struct writer *writer);
+/* The batch under way in this lane has ended: looks at the answers that waited for it. */
+void writer_take_early(struct writer *writer, struct lane *lane);
+/* What is known of this head may be old: it is asked for within a heartbeat, or as soon as somebody wants it. */
+void writer_outdate(struct writer *writer, struct tail *tail);
+void writer_outdate_all(struct writer *writer);
+
+/* --- writer_deliver.c --- */
+/* A message that its store has numbered and, if it's durable, synced: to the tail and to the loops that follow. */
+void writer_spread(struct writer *writer, struct message *message);
+/* A command that tells a loop of a log, behind the messages of this turn that it counts. */
+void writer_send_view(struct writer *writer, struct command *command);
+void writer_send_deliveries(struct writer *writer);
+/* Tells loops that the head has moved without the messages: by one of the next ticks. */
+void writer_owe_head(struct writer *writer, struct tail *tail, uint64_t loops);
+void writer_tick_moved(struct writer *writer);
+void writer_deliver_fini(struct writer *writer);
+
+#endif

@@ -1,0 +1,56 @@
+/* writer_read.c - pages: from the tail if it has them, else from the store. */
+#include "base/must.h"
+#include "node/writer_priv.h"
+
+static void read_done(struct store_read *read)
+{
+    struct read_command *command = container_of(read, struct read_command, read);
+    command->writer->port->post(command->writer->ctx, &command->command);
+}
+
+static void writer_read_came(struct writer *writer, struct read_command *asked)
+{
+    const struct store_read *read = &asked->read;
+    struct tail             *tail = tails_find(&writer->tails, read->channel);
+
+    must(writer->read_count > 0);
+    writer->read_count--;
+    if (tail != NULL && read->rc == RC_OK && read->epoch == tail->epoch && read->head > tail->head)
+        writer_outdate(writer, tail);
+    writer_send_view(writer, &asked->command);
+}
+
+/* What others append to a log is not sent to a writer that nobody follows it at: its tail may lack a recall. */
+static bool writer_tail_serves(struct writer *writer, const struct tail *tail)
+{
+    return tail != NULL && (tail->followers != 0 || writer_store_of(writer, tail->name)->store->has_one_writer);
+}
+
+static void writer_read_store(struct writer *writer, struct read_command *asked)
+{
+    struct store *store = writer_store_of(writer, asked->read.channel)->store;
+
+    asked->is_done   = true;
+    asked->writer    = writer;
+    asked->read.done = read_done;
+    writer->read_count++;
+    store->ops->read(store, &asked->read);
+}
+
+void writer_take_read(struct command *command, struct writer *writer)
+{
+    struct read_command *asked = container_of(command, struct read_command, command);
+    struct store_read   *read  = &asked->read;
+    struct tail         *tail  = tails_find(&writer->tails, read->channel);
+
+    if (asked->is_done) {
+        writer_read_came(writer, asked);
+    } else if (asked->source != READ_STORE && writer_tail_serves(writer, tail) && tail_read(tail, read)) {
+        writer_send_view(writer, command);
+    } else if (asked->source == READ_MEMORY && name_is_durable(read->channel)) {
+        read->rc = RC_BUSY;
+        writer_send_view(writer, command);
+    } else {
+        writer_read_store(writer, asked);
+    }
+}

@@ -1,24 +1,26 @@
 #include "node/head_state.h"
 
+#include <stdbool.h>
+
 #include "base/must.h"
 
-enum head_state head_state_after(enum head_state state, enum head_event event, bool *ret_is_to_ask)
+enum head_state head_state_after(enum head_state state, enum head_event event)
 {
-    bool is_asked = state == HEAD_ASKED || state == HEAD_ASKED_AGAIN;
+    bool is_put = state == HEAD_ASKED || state == HEAD_ASKED_AGAIN;
 
-    *ret_is_to_ask = false;
     switch (event) {
     case HEAD_WANT:
-        *ret_is_to_ask = !is_asked;
-        return is_asked ? state : HEAD_ASKED;
+        return is_put ? state : HEAD_GATHERED;
     case HEAD_OUTDATE:
-        return is_asked ? HEAD_ASKED_AGAIN : HEAD_UNKNOWN;
+        return is_put ? HEAD_ASKED_AGAIN : state == HEAD_GATHERED ? HEAD_GATHERED : HEAD_UNKNOWN;
+    case HEAD_PUT:
+        must(state == HEAD_GATHERED);
+        return HEAD_ASKED;
     case HEAD_ANSWER:
-        must(is_asked);
-        *ret_is_to_ask = state == HEAD_ASKED_AGAIN;
-        return *ret_is_to_ask ? HEAD_ASKED : HEAD_KNOWN;
+        must(is_put);
+        return state == HEAD_ASKED_AGAIN ? HEAD_GATHERED : HEAD_KNOWN;
     case HEAD_FAIL:
-        must(is_asked);
+        must(is_put);
         return HEAD_UNKNOWN;
     }
     must(!"a head event");

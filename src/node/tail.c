@@ -84,7 +84,7 @@ void tail_settle(struct tail *tail)
 
 bool tail_is_asked(const struct tail *tail)
 {
-    return tail->head_state == HEAD_ASKED || tail->head_state == HEAD_ASKED_AGAIN;
+    return tail->head_state != HEAD_UNKNOWN && tail->head_state != HEAD_KNOWN;
 }
 
 void tail_let_go(struct tails *tails, struct tail *tail)

@@ -13,7 +13,7 @@ struct head_question {
     struct writer       *writer;
     struct writer_store *from;
     struct store_heads   heads;
-    struct tail         *tails[STORE_HEADS_MAX];   /* ASKED, so that they stay until they are answered */
+    struct tail         *tails[STORE_HEADS_MAX];   /* being asked for, so that they stay until they are answered */
     struct channel_name *names[STORE_HEADS_MAX];   /* theirs */
     struct store_head    answers[STORE_HEADS_MAX];
 };
@@ -47,6 +47,8 @@ static struct head_question *head_question_new(struct writer *writer, struct wri
     return question;
 }
 
+static void tail_move(struct writer *writer, struct tail *tail, enum head_event event);
+
 static void head_question_put(struct writer *writer, struct writer_store *from)
 {
     struct head_question *question = from->gathering;
@@ -55,6 +57,8 @@ static void head_question_put(struct writer *writer, struct writer_store *from)
         return;
     from->gathering      = NULL;
     question->heads.wall = writer->wall;
+    for (size_t i = 0; i < question->heads.count; i++)
+        tail_move(writer, question->tails[i], HEAD_PUT);
     from->away_count++;
     from->store->ops->heads(from->store, &question->heads);
 }
@@ -87,10 +91,11 @@ static void head_question_add(struct writer *writer, struct tail *tail)
 /* The one place where a head's state moves. */
 static void tail_move(struct writer *writer, struct tail *tail, enum head_event event)
 {
-    bool is_to_ask;
+    enum head_state was = (enum head_state)tail->head_state;
+    enum head_state now = head_state_after(was, event);
 
-    tail->head_state = (uint8_t)head_state_after((enum head_state)tail->head_state, event, &is_to_ask);
-    if (is_to_ask)
+    tail->head_state = (uint8_t)now;
+    if (now == HEAD_GATHERED && was != HEAD_GATHERED)
         head_question_add(writer, tail);
 }
 
@@ -206,12 +211,10 @@ static void writer_head_answered(struct writer *writer, struct tail *tail, const
     if (answer->rc != RC_OK) {
         tail_move(writer, tail, HEAD_FAIL);
         writer->doubt_ticks = 2 * HEARTBEAT_TICKS;
-    } else if (tail->head_state == HEAD_ASKED_AGAIN) {
-        tail_move(writer, tail, HEAD_ANSWER);
-        return;
     } else {
         tail_move(writer, tail, HEAD_ANSWER);
-        writer_adopt_head(writer, tail, answer);
+        if (tail->head_state == HEAD_KNOWN)
+            writer_adopt_head(writer, tail, answer);
     }
     tail_let_go(&writer->tails, tail);
 }
@@ -259,18 +262,17 @@ static const struct command_kind question_kind = {
 
 /* --- following ------------------------------------------------------------------------------------------------ */
 
-/* Register first, then ask: what was asked for before the log was followed may lack what came between, where others
- * append too. */
+/* Register first, then ask. Where others append too, a question that is under way already will not do: its answer may lack
+ * what was appended since, and a reader that comes from another node may have that already. */
 static void writer_register(struct writer *writer, struct tail *tail, unsigned loop)
 {
     struct writer_store *from = writer_store_of(writer, tail->name);
 
-    if (tail->followers == 0) {
+    if (tail->followers == 0)
         from->followed_count++;
-        if (!from->store->has_one_writer)
-            tail_move(writer, tail, HEAD_OUTDATE);
-    }
     tail->followers |= UINT64_C(1) << loop;
+    if (!from->store->has_one_writer)
+        tail_move(writer, tail, HEAD_OUTDATE);
 }
 
 void writer_take_follow(struct command *command, struct writer *writer)

@@ -169,7 +169,7 @@ static struct stage *stage_over(const struct writer_limits *limits, bool has_one
     namespaces_init(&stage->spaces);
     assert_int_equal(channel_name_new(&stage->spaces, &key, SPAN("topic:a"), &stage->name), CHANNEL_NAME_OK);
     assert_int_equal(channel_name_new(&stage->spaces, &key, SPAN("live:a"), &stage->live), CHANNEL_NAME_OK);
-    stage->hand.store = (struct store){ &hand_ops, batches_max, has_one_writer };
+    stage->hand.store = (struct store){ .ops = &hand_ops, .batches_max = batches_max, .has_one_writer = has_one_writer };
     list_init(&stage->hand.reads);
     list_init(&stage->hand.questions);
     stage->memory = mem_store_new(&(struct mem_store_options){ .epoch_first = 1, .id_first = 1, .hash_key = key });
@@ -199,8 +199,9 @@ static void mail_comes(struct stage *stage)
 static void stage_free(struct stage *stage)
 {
     /* A store answers everything before it is closed. */
-    while (!list_is_empty(&stage->hand.questions)) {
-        hand_tells(&stage->hand, RC_IO, 0);
+    while (!list_is_empty(&stage->hand.questions) || stage->posted.count > 0) {
+        if (!list_is_empty(&stage->hand.questions))
+            hand_tells(&stage->hand, RC_IO, 0);
         mail_comes(stage);
         writer_put_questions(&stage->writer);
     }
@@ -488,8 +489,7 @@ static void what_still_waits_at_the_end_is_freed(void **state)
     turn(stage);
     publishes(stage, 0, stage->name);
     hand_ends(&stage->hand, APPEND_DONE);
-    for (size_t i = 0; i < stage->posted.count; i++)
-        writer_take(&stage->writer, stage->posted.at[i], WALL);
+    mail_comes(stage);
     stage_free(stage);  /* with hints that were not sent and a publish that was not given to the store */
 }
 
@@ -866,6 +866,24 @@ static void a_question_from_before_the_log_was_followed_is_asked_again(void **st
     turn(stage);
     got_is(stage, 1, "head 6");
     got_is(stage, 0, "");
+    stage_free(stage);
+}
+
+/* A reader that has 7 comes from another node while the heartbeat's question is under way. */
+static void an_answer_must_be_asked_for_after_the_follower_came(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_shared();
+
+    ticks(stage, HEARTBEAT_TICKS);
+    assert_int_equal(questions_count(stage), 1);
+    follows(stage, 1, stage->name, &follow_kind);
+    hand_tells(&stage->hand, RC_OK, 6);
+    turn(stage);
+    got_is(stage, 1, "");
+    hand_tells(&stage->hand, RC_OK, 7);
+    turn(stage);
+    got_is(stage, 1, "head 7");
     stage_free(stage);
 }
 
@@ -1343,6 +1361,7 @@ int main(void)
         cmocka_unit_test(what_nobody_follows_is_not_kept),
         cmocka_unit_test(each_who_follows_asks_a_store_with_other_writers),
         cmocka_unit_test(a_question_from_before_the_log_was_followed_is_asked_again),
+        cmocka_unit_test(an_answer_must_be_asked_for_after_the_follower_came),
         cmocka_unit_test(a_lost_message_of_others_is_found_by_the_heartbeat),
         cmocka_unit_test(many_heads_are_compared_in_bulk),
         cmocka_unit_test(order_is_promised_a_channel_and_not_a_store),

@@ -131,7 +131,7 @@ static void ask_history(struct asker *asker)
     command->answered       = history_came;
     command->owner          = asker;
     asker->command          = &command->command;
-    shard_read(&world->sim_node->shards[asker->loop], command);
+    shard_read(world_shard(world, asker->loop), command);
 }
 
 /* --- who is there? --- */
@@ -142,7 +142,7 @@ static void count_came(struct count_command *command)
 
     if (asker != NULL) {
         struct world *world = asker->world;
-        size_t        here  = readers_here(world->readers, asker->channel);
+        size_t        here  = readers_here(world->readers, asker->channel, world_loops_of(world, asker->loop));
         /* Comings and goings take their time to be known everywhere. */
         if (readers_moved_at(world->readers) + CALM_MS <= asker->asked_at && world->is_healing)
             promise(world, command->count == here, "%" PRIu64 " of %zu readers of %s are counted", command->count, here,
@@ -159,7 +159,7 @@ static void ask_count(struct asker *asker)
     command->answered = count_came;
     command->owner    = asker;
     asker->command    = &command->command;
-    shard_count(&asker->world->sim_node->shards[asker->loop], command);
+    shard_count(world_shard(asker->world, asker->loop), command);
 }
 
 /* --- how is the node? --- */
@@ -169,7 +169,7 @@ static void stats_came(struct stats_command *command)
     struct asker *asker = command->owner;
 
     if (asker != NULL) {
-        const struct writer_limits *limits = &asker->world->sim_node->writer_limits;
+        const struct writer_limits *limits = &asker->world->nodes[0]->writer_limits;
         promise(asker->world, command->stats.waiting_count <= limits->waiting_count_max + STORE_BATCHES_MAX * limits->batch_count_max,
                 "%zu publishes wait", command->stats.waiting_count);
         promise(asker->world, command->stats.followed_count <= asker->world->channel_count, "%zu channels are followed",
@@ -187,7 +187,7 @@ static void ask_stats(struct asker *asker)
     command->answered = stats_came;
     command->owner    = asker;
     asker->command    = &command->command;
-    shard_ask_stats(&asker->world->sim_node->shards[asker->loop], command);
+    shard_ask_stats(world_shard(asker->world, asker->loop), command);
 }
 
 /* --- turns --- */
@@ -213,14 +213,15 @@ void askers_turn(struct askers *askers, unsigned loop)
     for (unsigned i = 0; i < askers->count; i++) {
         struct asker *asker = &askers->at[i];
         if (asker->command == NULL)
-            asker->loop = (unsigned)draw(asker->world, OF_ASKERS, asker->world->sim_node->loop_count);
+            asker->loop = (unsigned)draw(asker->world, OF_ASKERS, asker->world->loop_count);
         if (asker->loop == loop)
             asker_turn(asker);
     }
 }
 
-void askers_cut(struct askers *askers)
+void askers_cut(struct askers *askers, struct loop_range range)
 {
     for (unsigned i = 0; i < askers->count; i++)
-        askers->at[i].command = NULL;
+        if (loop_is_in(range, askers->at[i].loop))
+            askers->at[i].command = NULL;
 }

@@ -11,7 +11,7 @@ struct askers *askers_new(struct world *world);
 void           askers_free(struct askers *askers);
 
 void askers_turn(struct askers *askers, unsigned loop);
-/* The node is gone, and every answer with it. */
-void askers_cut(struct askers *askers);
+/* A node is gone, and every answer with it. */
+void askers_cut(struct askers *askers, struct loop_range range);
 
 #endif

@@ -14,7 +14,7 @@ struct request {
     struct intent         *intent;   /* NULL: free */
     struct publish_command *command;   /* under way, or NULL */
     msec                   at;       /* sent, or to be sent again */
-    unsigned               tries;
+    unsigned               tries, loop;
     unsigned               burst;    /* asked for in one breath with others of this number, into one channel … */
     unsigned               place;    /* … as the how many-th of them */
 };
@@ -42,7 +42,7 @@ struct publishers *publishers_new(struct world *world)
     publishers->count = 1 + (unsigned)draw(world, OF_PLAN, PUBLISHERS_MAX);
     for (unsigned i = 0; i < publishers->count; i++)
         publishers->at[i] = (struct publisher){
-            .world = world, .no = i, .loop = (unsigned)draw(world, OF_PLAN, world->sim_node->loop_count),
+            .world = world, .no = i, .loop = (unsigned)draw(world, OF_PLAN, world->loop_count),
         };
     return publishers;
 }
@@ -189,7 +189,8 @@ static void request_send(struct request *request)
     request->command->answered = on_answered;
     request->command->owner    = request;
     request->at               = world->now;
-    shard_publish(&world->sim_node->shards[publisher->loop], request->command);
+    request->loop = publisher->loop;
+    shard_publish(world_shard(world, publisher->loop), request->command);
 }
 
 /* Takes back something that was acknowledged, or whatever stands at a seq: nothing yet, a recall, what is gone or was
@@ -274,7 +275,7 @@ static void request_turn(struct request *request)
                world->faults.impatience && !world->is_healing && request->at + PATIENCE_MS <= world->now) {
         tell(world, "publisher %u: %u takes too long", publisher->no, request->intent->no);
         request->command->owner = NULL;
-        publisher->loop        = (unsigned)draw(world, OF_PUBLISHERS, world->sim_node->loop_count);
+        publisher->loop        = (unsigned)draw(world, OF_PUBLISHERS, world->loop_count);
         request_send(request);
     }
 }
@@ -305,12 +306,14 @@ void publishers_turn(struct publishers *publishers, unsigned loop)
             publisher_turn(&publishers->at[i]);
 }
 
-void publishers_cut(struct publishers *publishers)
+void publishers_cut(struct publishers *publishers, struct loop_range range)
 {
     for (unsigned i = 0; i < publishers->count; i++) {
         for (unsigned j = 0; j < REQUESTS_MAX; j++) {
             struct request *request = &publishers->at[i].requests[j];
             bool            is_away = request->command != NULL;
+            if (is_away && !loop_is_in(range, request->loop))
+                continue;
             request->command         = NULL;
             /* A recall names a seq, and a seq may mean another message in the next life of a log. */
             if (request->intent != NULL && request->intent->is_recall)

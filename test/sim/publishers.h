@@ -10,7 +10,7 @@ struct publishers *publishers_new(struct world *world);
 void               publishers_free(struct publishers *publishers);
 
 void publishers_turn(struct publishers *publishers, unsigned loop);
-/* The node is gone, and every answer with it. */
-void publishers_cut(struct publishers *publishers);
+/* A node is gone, and every answer with it. */
+void publishers_cut(struct publishers *publishers, struct loop_range range);
 
 #endif

@@ -65,7 +65,7 @@ static const char *channel_text(const struct reader *reader)
 
 static struct hub *reader_hub(const struct reader *reader)
 {
-    return &reader->world->sim_node->shards[reader->loop].hub;
+    return &world_shard(reader->world, reader->loop)->hub;
 }
 
 /* --- coming and going --- */
@@ -152,7 +152,7 @@ static void reader_go(struct reader *reader)
     reader->is_here = reader->is_ready = false;
     world->readers->moved_at = world->now;
     reader->move_at = world->now + (msec)draw(world, OF_READERS, AWAY_MS_MAX);
-    reader->loop    = (unsigned)draw(world, OF_READERS, world->sim_node->loop_count);
+    reader->loop    = (unsigned)draw(world, OF_READERS, world->loop_count);
 }
 
 /* --- what it is given --- */
@@ -288,7 +288,7 @@ static bool mail_is_sound(const struct world *world)
     const struct faults *faults = &world->faults;
 
     return !faults->lost_hints && !faults->late_hints && !faults->broken && !faults->tight &&
-           !faults->stuck;
+           !faults->stuck && world->node_count == 1;
 }
 
 /* The socket takes so much, then it's full for a while: what was read is let go. */
@@ -348,19 +348,19 @@ void readers_turn(struct readers *readers, unsigned loop)
             reader_turn(&readers->at[i]);
 }
 
-void readers_cut(struct readers *readers)
+void readers_cut(struct readers *readers, struct loop_range range)
 {
     for (unsigned i = 0; i < readers->count; i++)
-        if (readers->at[i].is_here)
+        if (readers->at[i].is_here && loop_is_in(range, readers->at[i].loop))
             reader_go(&readers->at[i]);
 }
 
-size_t readers_here(const struct readers *readers, unsigned channel)
+size_t readers_here(const struct readers *readers, unsigned channel, struct loop_range range)
 {
     size_t count = 0;
 
     for (unsigned i = 0; i < readers->count; i++)
-        count += readers->at[i].is_here && readers->at[i].channel == channel;
+        count += readers->at[i].is_here && readers->at[i].channel == channel && loop_is_in(range, readers->at[i].loop);
     return count;
 }
 

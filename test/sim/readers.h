@@ -16,10 +16,11 @@ void reader_on_ready(void *owner);
 
 /* Those of this loop come, go, and draw. */
 void readers_turn(struct readers *readers, unsigned loop);
-/* The node is going down under them: their links are cut. */
-void readers_cut(struct readers *readers);
+/* A node is going down under them: their links are cut. */
+void readers_cut(struct readers *readers, struct loop_range range);
 
-size_t readers_here(const struct readers *readers, unsigned channel);
+/* On these loops. */
+size_t readers_here(const struct readers *readers, unsigned channel, struct loop_range range);
 /* When one of them came or went the last time. */
 msec   readers_moved_at(const struct readers *readers);
 

@@ -8,7 +8,7 @@
 #include "store/mem.h"
 #include "store_sim.h"
 
-enum { REST_MS_MAX = 25 };
+enum { REST_MS_MAX = 25, ASK_FIRST_MS = 400 };
 
 /* A command on its way. */
 struct parcel {
@@ -120,12 +120,105 @@ static void sim_node_send_hint(struct sim_node *sim_node, unsigned loop, struct 
         mail_put(sim_node, box, command, mail_delay(sim_node), false);
 }
 
+/* --- the bus --- */
+
+struct bus_frame {
+    struct list     link;
+    struct message *message;  /* owns a reference */
+    msec            due;
+};
+
+static void bus_put(struct sim_node *to, struct message *message, msec delay)
+{
+    struct bus_frame *frame = malloc(sizeof *frame);
+
+    must(frame != NULL);
+    *frame = (struct bus_frame){ .message = message_ref(message), .due = to->world->now + delay };
+    list_push(&to->bus, &frame->link);
+}
+
+static void bus_frame_free(struct bus_frame *frame)
+{
+    message_unref(frame->message);
+    free(frame);
+}
+
+static bool sim_node_is_registered(const struct sim_node *node, const struct channel_name *channel)
+{
+    msec at = node->followed_at[world_channel_of(node->world, channel)];
+
+    if (node->world->plant == PLANT_ASK_FIRST && at >= 0)
+        at += ASK_FIRST_MS;
+    return at >= 0 && at <= node->world->now;
+}
+
+void sim_node_tell_others(struct sim_node *sim_node, struct message *message)
+{
+    struct world *world = sim_node->world;
+
+    for (unsigned i = 0; world->has_bus && i < world->node_count; i++) {
+        struct sim_node *other = world->nodes[i];
+        if (other == sim_node || !sim_node_is_registered(other, message->channel))
+            continue;
+        if (world->faults.lost_bus && !world->is_healing && one_in(world, OF_BUS, 4)) {
+            tell(world, "bus: %s %" PRIu64 " to node %u is lost", message->channel->text, message->seq, i);
+            continue;
+        }
+        bool is_late = world->faults.late_bus && !world->is_healing && one_in(world, OF_BUS, 4);
+        bus_put(other, message, is_late ? (msec)draw(world, OF_BUS, LATE_MS_MAX) : (msec)draw(world, OF_BUS, 3));
+        if (world->faults.doubled_bus && !world->is_healing && one_in(world, OF_BUS, 4))
+            bus_put(other, message, (msec)draw(world, OF_BUS, LATE_MS_MAX));
+    }
+}
+
+/* The planted bug: the head goes back to where the message stands. */
+static void sim_node_step_back(struct sim_node *sim_node, const struct message *message)
+{
+    struct tail *tail = tails_find(&sim_node->writer.tails, message->channel);
+
+    if (sim_node->world->plant != PLANT_STEP_BACK || tail == NULL || tail->epoch != message->epoch ||
+        tail->head < message->seq)
+        return;
+    tail_empty(&sim_node->writer.tails, tail);
+    tail->head = message->seq - 1;
+}
+
+static void sim_node_hear_bus(struct sim_node *sim_node)
+{
+    struct list *next;
+
+    for (struct list *link = sim_node->bus.next; link != &sim_node->bus; link = next) {
+        struct bus_frame *frame = container_of(link, struct bus_frame, link);
+        next                    = link->next;
+        if (frame->due > sim_node->world->now)
+            continue;
+        list_take(link);
+        sim_node_step_back(sim_node, frame->message);
+        writer_hear(&sim_node->writer, frame->message);
+        bus_frame_free(frame);
+    }
+}
+
+static void sim_node_note_followed(struct sim_node *sim_node)
+{
+    for (unsigned i = 0; i < sim_node->world->channel_count; i++) {
+        const struct tail *tail = tails_find(&sim_node->writer.tails, sim_node->world->channels[i]);
+        if (tail == NULL || tail->followers == 0)
+            sim_node->followed_at[i] = -1;
+        else if (sim_node->followed_at[i] < 0)
+            sim_node->followed_at[i] = sim_node->world->now;
+    }
+}
+
 /* --- ports --- */
 
 static void sim_node_on_send_to_loop(void *ctx, unsigned loop, struct command *command)
 {
     struct sim_node *sim_node = ctx;
 
+    if (sim_node->world->plant == PLANT_LATE_REFUSED && command->kind == &publish_kind &&
+        container_of(command, struct publish_command, command)->is_late)
+        container_of(command, struct publish_command, command)->outcome = PUBLISH_AWAY;
     if (sim_node->is_dying)
         command_free(command);
     else if (command_is_hint(command))
@@ -195,7 +288,7 @@ static void sim_node_draw_limits(struct sim_node *sim_node)
     };
 }
 
-struct sim_node *sim_node_new(struct world *world, unsigned loop_count, unsigned life)
+struct sim_node *sim_node_new(struct world *world, unsigned no, unsigned life)
 {
     struct sim_node             *sim_node   = calloc(1, sizeof *sim_node);
     struct mem_store_options  options = {
@@ -207,13 +300,16 @@ struct sim_node *sim_node_new(struct world *world, unsigned loop_count, unsigned
 
     must(sim_node != NULL);
     sim_node->world      = world;
-    sim_node->loop_count = loop_count;
+    sim_node->no         = no;
     sim_node->memory     = mem_store_new(&options);
     sim_node_draw_limits(sim_node);
     list_init(&sim_node->writer_mail);
-    writer_init(&sim_node->writer, &writer_port, sim_node, store_sim_port(world->disk), sim_node->memory, &sim_node->writer_limits,
-                loop_count);
-    for (unsigned i = 0; i < loop_count; i++) {
+    list_init(&sim_node->bus);
+    for (unsigned i = 0; i < CHANNELS_MAX; i++)
+        sim_node->followed_at[i] = -1;
+    writer_init(&sim_node->writer, &writer_port, sim_node, store_sim_port(world->disk, no), sim_node->memory,
+                &sim_node->writer_limits, world->loops_a_node);
+    for (unsigned i = 0; i < world->loops_a_node; i++) {
         list_init(&sim_node->mail[i]);
         list_init(&sim_node->held[i]);
         shard_init(&sim_node->shards[i], i, &shard_port, sim_node, &sim_node->shard_limits);
@@ -234,6 +330,14 @@ static void sim_node_drain(struct sim_node *sim_node)
     }
 }
 
+static void bus_free(struct sim_node *sim_node)
+{
+    struct list *link;
+
+    while ((link = list_pop(&sim_node->bus)) != NULL)
+        bus_frame_free(container_of(link, struct bus_frame, link));
+}
+
 static void mail_free(struct list *box)
 {
     struct list *link;
@@ -249,7 +353,8 @@ void sim_node_free(struct sim_node *sim_node)
 {
     sim_node->is_dying = true;
     sim_node_drain(sim_node);
-    for (unsigned i = 0; i < sim_node->loop_count; i++) {
+    bus_free(sim_node);
+    for (unsigned i = 0; i < sim_node->world->loops_a_node; i++) {
         mail_free(&sim_node->mail[i]);
         mail_free(&sim_node->held[i]);
         shard_fini(&sim_node->shards[i]);
@@ -259,6 +364,25 @@ void sim_node_free(struct sim_node *sim_node)
     free(sim_node);
 }
 
+/* The planted bug: what a loop is owed is forgotten. And without a heartbeat, the walk over the tails stands still. */
+static void sim_node_plant_tick(struct sim_node *sim_node)
+{
+    struct list *link, *next;
+
+    if (sim_node->world->is_sure) {
+        sim_node->writer.slot        = 0;
+        sim_node->writer.doubt_ticks = 0;
+    }
+    if (sim_node->world->plant != PLANT_DROP_OWED)
+        return;
+    for (link = sim_node->writer.tails.owed.next; link != &sim_node->writer.tails.owed; link = next) {
+        struct tail_owed *owed = container_of(link, struct tail_owed, link);
+        next                   = link->next;
+        owed->moved            = 0;
+        tail_settle(owed->tail);
+    }
+}
+
 void sim_node_writer_turn(struct sim_node *sim_node)
 {
     msec           wall = world_wall(sim_node->world);
@@ -266,6 +390,7 @@ void sim_node_writer_turn(struct sim_node *sim_node)
 
     sim_node->turn++;
     sim_node->is_in_turn = true;
+    sim_node_hear_bus(sim_node);
     while ((command = mail_take(sim_node, &sim_node->writer_mail)) != NULL) {
         writer_take(&sim_node->writer, command, wall);
         if (sim_node->world->plant == PLANT_FORGET_REFUSAL)
@@ -273,8 +398,10 @@ void sim_node_writer_turn(struct sim_node *sim_node)
     }
     if (sim_node->tick_at <= sim_node->world->now) {
         sim_node->tick_at = sim_node->world->now + WRITER_TICK_MS;
+        sim_node_plant_tick(sim_node);
         writer_tick(&sim_node->writer, wall);
     }
+    sim_node_note_followed(sim_node);
     writer_turn_end(&sim_node->writer, wall);
     sim_node->is_in_turn = false;
 }
@@ -283,7 +410,7 @@ static bool sim_node_is_beat(const struct sim_node *sim_node, const struct shard
 {
     if (sim_node->world->plant == PLANT_NO_BEAT && shard->hub.subscription_count > 0)
         return false;
-    return sim_node->beat_at <= sim_node->world->now;
+    return sim_node->beat_at <= sim_node->world->now && !sim_node->world->is_sure;
 }
 
 static bool loop_rests(const struct sim_node *sim_node, unsigned loop)
@@ -319,7 +446,7 @@ void sim_node_loop_begin(struct sim_node *sim_node, unsigned loop)
     shard_turn_begin(shard, sim_node->world->now, world_wall(sim_node->world));
     sim_node_read_mail(sim_node, loop);
     if (sim_node_is_beat(sim_node, shard)) {
-        if (loop == sim_node->loop_count - 1)
+        if (loop == sim_node->world->loops_a_node - 1)
             sim_node->beat_at = sim_node->world->now + BEAT_MS;
         shard_tick(shard);
     }
@@ -337,14 +464,30 @@ void sim_node_loop_end(struct sim_node *sim_node, unsigned loop)
 
 /* --- checks --- */
 
+/* Within a life of a log, and as long as the writer remembers it. */
+static void sim_node_check_heads(struct sim_node *sim_node)
+{
+    for (unsigned i = 0; i < sim_node->world->channel_count; i++) {
+        const struct tail *tail = tails_find(&sim_node->writer.tails, sim_node->world->channels[i]);
+        struct log_now     now  = { 0 };
+        if (tail != NULL)
+            now = (struct log_now){ tail->epoch, tail->first, tail->head };
+        promise(sim_node->world, now.epoch != sim_node->told[i].epoch || now.head >= sim_node->told[i].head,
+                "the head of %s steps back to %" PRIu64 " in the writer's memory", sim_node->world->channels[i]->text,
+                now.head);
+        sim_node->told[i] = now;
+    }
+}
+
 void sim_node_check_bounds(struct sim_node *sim_node)
 {
+    sim_node_check_heads(sim_node);
     const struct writer *writer = &sim_node->writer;
 
     promise(sim_node->world, writer->waiting_count <= writer->limits.waiting_count_max, "the writer's queue is bounded");
     promise(sim_node->world, writer->waiting_bytes <= writer->limits.waiting_bytes_max, "the writer's queue is bounded");
     promise(sim_node->world, writer->tails.bytes <= writer->limits.tail_bytes_max, "tails are bounded");
-    for (unsigned i = 0; i < sim_node->loop_count; i++) {
+    for (unsigned i = 0; i < sim_node->world->loops_a_node; i++) {
         const struct loop_account *account = &writer->accounts[i];
         promise(sim_node->world, list_is_empty(&sim_node->shards[i].hub.touched), "windows live for a turn");
         promise(sim_node->world, account->sent_count - counter_get(&account->taken_count) <=
@@ -359,14 +502,14 @@ void sim_node_check_quiet(struct sim_node *sim_node)
     promise(sim_node->world, list_is_empty(&sim_node->writer.tails.owed), "nothing is owed to loops");
     promise(sim_node->world, sim_node->writer.waiting_bytes == 0, "nothing waits, but %zu bytes are counted",
             sim_node->writer.waiting_bytes);
-    for (unsigned i = 0; i < sim_node->loop_count; i++)
+    for (unsigned i = 0; i < sim_node->world->loops_a_node; i++)
         promise(sim_node->world, sim_node->shards[i].away_count == 0, "loop %u gets every command back, %zu are away", i,
                 sim_node->shards[i].away_count);
 }
 
 void sim_node_check_empty(struct sim_node *sim_node)
 {
-    for (unsigned i = 0; i < sim_node->loop_count; i++) {
+    for (unsigned i = 0; i < sim_node->world->loops_a_node; i++) {
         promise(sim_node->world, hub_channel_count(&sim_node->shards[i].hub) == 0, "loop %u lets go of its channels", i);
         promise(sim_node->world, sim_node->shards[i].hub.subscription_count == 0, "loop %u counts its subscriptions", i);
     }

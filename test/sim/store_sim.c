@@ -29,25 +29,37 @@ struct log {
     struct message *at[4096]; /* by seq - 1 */
 };
 
+/* One node's connection to it. */
+struct sim_port {
+    struct store      store;
+    struct store_sim *sim;
+    unsigned          node;
+    struct list       batches, reads, questions;
+    struct list       stuck;   /* batches that take much longer than anybody waits */
+    msec              batch_due, read_due, stuck_until;
+};
+
 struct store_sim {
-    struct store   store;
+    struct sim_port ports[NODES_MAX];
     struct world  *world;
     struct record *journal;
     size_t         journal_count, journal_cap;
     struct log     logs[CHANNELS_MAX];
     uint64_t       id;
     unsigned       wipes;
-    struct list    batches, reads, questions;
-    struct list    stuck;      /* batches that take much longer than anybody waits */
-    msec           batch_due, read_due;
-    msec           full_until, away_until, broken_until, io_until, stuck_until;
+    msec           full_until, away_until, broken_until, io_until;
     bool           is_broken;
     struct store_stats stats;
 };
 
+static struct sim_port *port_of(struct store *store)
+{
+    return container_of(store, struct sim_port, store);
+}
+
 static struct store_sim *sim_of(struct store *store)
 {
-    return container_of(store, struct store_sim, store);
+    return port_of(store)->sim;
 }
 
 /* --- the journal, and memory as its reading --- */
@@ -235,8 +247,19 @@ static void sim_break(struct store_sim *sim, struct append_batch *batch)
     batch_fail(batch, APPEND_BROKEN);
 }
 
-static void sim_finish_batch(struct store_sim *sim, struct append_batch *batch)
+static void sim_tell_others(struct sim_port *port, const struct append_batch *batch)
 {
+    for (struct list *link = batch->appends.next; link != &batch->appends; link = link->next) {
+        const struct append *append = container_of(link, struct append, link);
+        if (append->outcome == APPEND_DONE)
+            sim_node_tell_others(port->sim->world->nodes[port->node], append->message);
+    }
+}
+
+static void port_finish_batch(struct sim_port *port, struct append_batch *batch)
+{
+    struct store_sim *sim = port->sim;
+
     if (sim->is_broken) {
         batch_fail(batch, APPEND_BROKEN);
     } else if (sim->away_until > sim->world->now) {
@@ -250,32 +273,34 @@ static void sim_finish_batch(struct store_sim *sim, struct append_batch *batch)
     } else {
         sim_write_batch(sim, batch);
         sim_show(sim);
+        sim_tell_others(port, batch);
     }
     batch->done(batch);
 }
 
 static void sim_append(struct store *store, struct append_batch *batch)
 {
-    struct store_sim *sim  = sim_of(store);
-    bool              slow = sim->world->faults.slow_sync && one_in(sim->world, OF_DISK, 3);
+    struct sim_port *port  = port_of(store);
+    struct world    *world = port->sim->world;
+    bool             slow  = world->faults.slow_sync && one_in(world, OF_DISK, 3);
 
-    if (sim->world->faults.stuck && !sim->world->is_healing && one_in(sim->world, OF_DISK, 25)) {
-        sim->stuck_until = sim->world->now + (msec)draw(sim->world, OF_DISK, STUCK_MS_MAX);
-        tell(sim->world, "disk: a batch of %zu is stuck", batch->count);
-        list_push(&sim->stuck, &batch->link);
+    if (world->faults.stuck && !world->is_healing && one_in(world, OF_DISK, 25)) {
+        port->stuck_until = world->now + (msec)draw(world, OF_DISK, STUCK_MS_MAX);
+        tell(world, "disk: a batch of %zu is stuck", batch->count);
+        list_push(&port->stuck, &batch->link);
         return;
     }
-    if (list_is_empty(&sim->batches))
-        sim->batch_due = sim->world->now + (msec)draw(sim->world, OF_DISK, slow ? SYNC_SLOW_MS : SYNC_MS);
-    list_push(&sim->batches, &batch->link);
+    if (list_is_empty(&port->batches))
+        port->batch_due = world->now + (msec)draw(world, OF_DISK, slow ? SYNC_SLOW_MS : SYNC_MS);
+    list_push(&port->batches, &batch->link);
 }
 
 /* Batches of several lanes complete in any order. */
-static struct append_batch *sim_pop_batch(struct store_sim *sim)
+static struct append_batch *port_pop_batch(struct sim_port *port)
 {
-    struct list *link = sim->batches.next;
+    struct list *link = port->batches.next;
 
-    while (link->next != &sim->batches && one_in(sim->world, OF_DISK, 2))
+    while (link->next != &port->batches && one_in(port->sim->world, OF_DISK, 2))
         link = link->next;
     list_take(link);
     return container_of(link, struct append_batch, link);
@@ -353,18 +378,28 @@ static void sim_finish_read(struct store_sim *sim, struct store_read *read)
     read->done(read);
 }
 
+static bool port_is_cut(const struct sim_port *port)
+{
+    return port->sim->world->nodes[port->node]->is_dying;
+}
+
+static void port_put_read(struct sim_port *port, struct list *list, struct list *link)
+{
+    if (list_is_empty(&port->reads) && list_is_empty(&port->questions))
+        port->read_due = port->sim->world->now + (msec)draw(port->sim->world, OF_DISK, READ_MS);
+    list_push(list, link);
+}
+
 static void sim_read(struct store *store, struct store_read *read)
 {
-    struct store_sim *sim = sim_of(store);
+    struct sim_port *port = port_of(store);
 
-    if (sim->world->sim_node->is_dying) {
+    if (port_is_cut(port)) {
         read->rc = RC_IO;
         read->done(read);
         return;
     }
-    if (list_is_empty(&sim->reads))
-        sim->read_due = sim->world->now + (msec)draw(sim->world, OF_DISK, READ_MS);
-    list_push(&sim->reads, &read->link);
+    port_put_read(port, &port->reads, &read->link);
 }
 
 static void sim_finish_question(struct store_sim *sim, struct store_heads *question)
@@ -383,17 +418,15 @@ static void sim_finish_question(struct store_sim *sim, struct store_heads *quest
 
 static void sim_heads(struct store *store, struct store_heads *question)
 {
-    struct store_sim *sim = sim_of(store);
+    struct sim_port *port = port_of(store);
 
-    if (sim->world->sim_node->is_dying) {
+    if (port_is_cut(port)) {
         for (size_t i = 0; i < question->count; i++)
             question->heads[i].rc = RC_IO;
         question->done(question);
         return;
     }
-    if (list_is_empty(&sim->reads) && list_is_empty(&sim->questions))
-        sim->read_due = sim->world->now + (msec)draw(sim->world, OF_DISK, READ_MS);
-    list_push(&sim->questions, &question->link);
+    port_put_read(port, &port->questions, &question->link);
 }
 
 /* --- the rest of the port --- */
@@ -440,35 +473,49 @@ static const struct store_ops sim_ops = {
 
 /* --- the seed's hand --- */
 
+static void port_init(struct store_sim *sim, unsigned node, uint32_t batches_max, bool has_one_writer)
+{
+    struct sim_port *port = &sim->ports[node];
+
+    port->store = (struct store){ .ops = &sim_ops, .batches_max = batches_max, .has_one_writer = has_one_writer };
+    port->sim   = sim;
+    port->node  = node;
+    list_init(&port->batches);
+    list_init(&port->stuck);
+    list_init(&port->reads);
+    list_init(&port->questions);
+}
+
+/* A store with one node may still have to assume that there are others. */
 struct store_sim *store_sim_new(struct world *world)
 {
-    struct store_sim *sim = calloc(1, sizeof *sim);
+    struct store_sim *sim            = calloc(1, sizeof *sim);
+    uint32_t          batches_max    = 1 + (uint32_t)draw(world, OF_PLAN, LANES_MAX);
+    bool              has_one_writer = world->node_count == 1 && !one_in(world, OF_PLAN, 4);
 
     must(sim != NULL);
-    sim->store     = (struct store){
-            .ops = &sim_ops, .batches_max = 1 + (uint32_t)draw(world, OF_PLAN, LANES_MAX), .has_one_writer = true,
-    };
-    sim->world     = world;
-    list_init(&sim->batches);
-    list_init(&sim->stuck);
-    list_init(&sim->reads);
-    list_init(&sim->questions);
+    sim->world = world;
+    for (unsigned i = 0; i < NODES_MAX; i++)
+        port_init(sim, i, batches_max, has_one_writer || world->plant == PLANT_ONE_WRITER);
     sim_forget(sim);
     return sim;
 }
 
 void store_sim_free(struct store_sim *sim)
 {
-    must(list_is_empty(&sim->batches) && list_is_empty(&sim->reads) && list_is_empty(&sim->stuck));
+    for (unsigned i = 0; i < NODES_MAX; i++) {
+        const struct sim_port *port = &sim->ports[i];
+        must(list_is_empty(&port->batches) && list_is_empty(&port->reads) && list_is_empty(&port->stuck));
+    }
     journal_cut(sim, 0);
     sim_forget(sim);
     free(sim->journal);
     free(sim);
 }
 
-struct store *store_sim_port(struct store_sim *sim)
+struct store *store_sim_port(struct store_sim *sim, unsigned node)
 {
-    return &sim->store;
+    return &sim->ports[node].store;
 }
 
 static void sim_rot(struct store_sim *sim)
@@ -501,33 +548,40 @@ static void sim_draw_trouble(struct store_sim *sim)
         sim_rot(sim);
 }
 
-void store_sim_turn(struct store_sim *sim)
+static void port_turn(struct sim_port *port)
 {
+    msec         now = port->sim->world->now;
     struct list *link;
 
+    while (port->batch_due <= now && !list_is_empty(&port->batches))
+        port_finish_batch(port, port_pop_batch(port));
+    while (port->stuck_until <= now && (link = list_pop(&port->stuck)) != NULL)
+        port_finish_batch(port, container_of(link, struct append_batch, link));
+    while (port->read_due <= now && (link = list_pop(&port->questions)) != NULL)
+        sim_finish_question(port->sim, container_of(link, struct store_heads, link));
+    while (port->read_due <= now && (link = list_pop(&port->reads)) != NULL)
+        sim_finish_read(port->sim, container_of(link, struct store_read, link));
+}
+
+void store_sim_turn(struct store_sim *sim)
+{
     if (!sim->world->is_healing)
         sim_draw_trouble(sim);
     if (sim->is_broken && sim->broken_until <= sim->world->now) {
         tell(sim->world, "disk: reopens");
         sim_reopen(sim);
     }
-    while (sim->batch_due <= sim->world->now && !list_is_empty(&sim->batches))
-        sim_finish_batch(sim, sim_pop_batch(sim));
-    while (sim->stuck_until <= sim->world->now && (link = list_pop(&sim->stuck)) != NULL)
-        sim_finish_batch(sim, container_of(link, struct append_batch, link));
-    while (sim->read_due <= sim->world->now && (link = list_pop(&sim->questions)) != NULL)
-        sim_finish_question(sim, container_of(link, struct store_heads, link));
-    while (sim->read_due <= sim->world->now && (link = list_pop(&sim->reads)) != NULL)
-        sim_finish_read(sim, container_of(link, struct store_read, link));
+    for (unsigned i = 0; i < sim->world->node_count; i++)
+        port_turn(&sim->ports[i]);
 }
 
-void store_sim_crash(struct store_sim *sim, bool is_wiped)
+static void port_cut_batches(struct sim_port *port, bool is_kept)
 {
-    struct list *link;
-    bool         is_kept = sim->world->faults.torn && !sim->is_broken;
+    struct store_sim *sim = port->sim;
+    struct list      *link;
 
-    list_move(&sim->batches, &sim->stuck);
-    while ((link = list_pop(&sim->batches)) != NULL) {
+    list_move(&port->batches, &port->stuck);
+    while ((link = list_pop(&port->batches)) != NULL) {
         struct append_batch *batch = container_of(link, struct append_batch, link);
         is_kept                    = is_kept && one_in(sim->world, OF_DISK, 2);
         if (is_kept)
@@ -536,17 +590,40 @@ void store_sim_crash(struct store_sim *sim, bool is_wiped)
         batch_fail(batch, APPEND_BROKEN);
         batch->done(batch);
     }
-    while ((link = list_pop(&sim->reads)) != NULL) {
+}
+
+/* Everything that a node has under way is answered, to nobody that counts. */
+static void port_cut(struct sim_port *port, bool is_kept)
+{
+    struct list *link;
+
+    port_cut_batches(port, is_kept);
+    while ((link = list_pop(&port->reads)) != NULL) {
         struct store_read *read = container_of(link, struct store_read, link);
         read->rc                = RC_IO;
         read->done(read);
     }
-    while ((link = list_pop(&sim->questions)) != NULL) {
+    while ((link = list_pop(&port->questions)) != NULL) {
         struct store_heads *question = container_of(link, struct store_heads, link);
         for (size_t i = 0; i < question->count; i++)
             question->heads[i].rc = RC_IO;
         question->done(question);
     }
+}
+
+void store_sim_cut_node(struct store_sim *sim, unsigned node)
+{
+    bool is_kept = !sim->is_broken && sim->full_until <= sim->world->now && sim->away_until <= sim->world->now;
+
+    port_cut(&sim->ports[node], is_kept);
+    if (!sim->is_broken)
+        sim_show(sim);
+}
+
+void store_sim_crash(struct store_sim *sim, bool is_wiped)
+{
+    for (unsigned i = 0; i < sim->world->node_count; i++)
+        port_cut(&sim->ports[i], sim->world->faults.torn && !sim->is_broken);
     if (is_wiped) {
         journal_cut(sim, 0);
         sim->wipes++;
@@ -556,7 +633,9 @@ void store_sim_crash(struct store_sim *sim, bool is_wiped)
 
 void store_sim_heal(struct store_sim *sim)
 {
-    sim->full_until = sim->away_until = sim->io_until = sim->stuck_until = sim->world->now;
+    sim->full_until = sim->away_until = sim->io_until = sim->world->now;
+    for (unsigned i = 0; i < NODES_MAX; i++)
+        sim->ports[i].stuck_until = sim->world->now;
     if (sim->is_broken)
         sim_reopen(sim);
 }

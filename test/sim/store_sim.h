@@ -14,7 +14,8 @@ struct store_sim;
 
 struct store_sim *store_sim_new(struct world *world);
 void              store_sim_free(struct store_sim *sim);
-struct store     *store_sim_port(struct store_sim *sim);
+/* As this node sees it: several have it open at once. */
+struct store     *store_sim_port(struct store_sim *sim, unsigned node);
 
 /* Draws what breaks and heals, and completes what is due. */
 void store_sim_turn(struct store_sim *sim);
@@ -22,6 +23,9 @@ void store_sim_turn(struct store_sim *sim);
 /* The process is gone: everything under way is answered (to nobody that counts), and the disk is read anew. With
  * `is_wiped` there is nothing on it, and the logs begin new lives. */
 void store_sim_crash(struct store_sim *sim, bool is_wiped);
+
+/* One node is gone, the store lives on: what that node had under way is written or not. */
+void store_sim_cut_node(struct store_sim *sim, unsigned node);
 
 /* Ends whatever is wrong with it. */
 void store_sim_heal(struct store_sim *sim);

@@ -43,6 +43,11 @@ const char *plant_text(enum plant plant)
         [PLANT_FORGET_REFUSAL] = "forget-refusal",
         [PLANT_FORGET_DIGEST] = "forget-digest",
         [PLANT_SKIP_HEADS] = "skip-heads",
+        [PLANT_ONE_WRITER] = "one-writer",
+        [PLANT_STEP_BACK] = "step-back",
+        [PLANT_ASK_FIRST] = "ask-first",
+        [PLANT_DROP_OWED] = "drop-owed",
+        [PLANT_LATE_REFUSED] = "late-refused",
     };
     return texts[plant];
 }
@@ -90,8 +95,22 @@ struct log_now world_log(struct world *world, unsigned channel)
 
     if (channel_is_durable(world->channels[channel]))
         return store_sim_log(world->disk, channel);
-    world->sim_node->memory->ops->read(world->sim_node->memory, &read);
+    must(world->node_count == 1);
+    world->nodes[0]->memory->ops->read(world->nodes[0]->memory, &read);
     return (struct log_now){ read.epoch, read.first, read.head };
+}
+
+struct loop_range world_loops_of(const struct world *world, unsigned loop)
+{
+    unsigned first = loop - loop % world->loops_a_node;
+
+    return (struct loop_range){ first, first + world->loops_a_node };
+}
+
+struct shard *world_shard(const struct world *world, unsigned loop)
+{
+    must(loop < world->loop_count);
+    return &world->nodes[loop / world->loops_a_node]->shards[loop % world->loops_a_node];
 }
 
 unsigned world_channel_of(const struct world *world, const struct channel_name *name)
@@ -115,16 +134,37 @@ static void world_draw_faults(struct world *world)
         &faults->slow_readers, &faults->moving_readers,
         &faults->lying_readers, &faults->impatience, &faults->recalls, &faults->ttl, &faults->tight, &faults->forgetful,
         &faults->aging, &faults->clock_jumps, &faults->key_reuse,
-        &faults->stuck, &faults->away,
+        &faults->stuck, &faults->away, &faults->lost_bus, &faults->doubled_bus, &faults->late_bus,
     };
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
         *all[i] = one_in(world, OF_PLAN, 3);
 }
 
+/* In some worlds nothing is ever lost. There no heartbeat is needed, and there is none, so that nothing hides what should
+ * have been told at once. */
+static void world_draw_nodes(struct world *world)
+{
+    struct faults *faults = &world->faults;
+
+    world->node_count   = 1 + one_in(world, OF_PLAN, 3);
+    world->loops_a_node = 1 + (unsigned)draw(world, OF_PLAN, world->node_count == 1 ? LOOPS_SIM_MAX : 2);
+    world->loop_count   = world->node_count * world->loops_a_node;
+    world->is_sure      = one_in(world, OF_PLAN, 3);
+    world->has_bus      = world->is_sure || one_in(world, OF_PLAN, 2);
+    if (!world->is_sure)
+        return;
+    faults->crash = faults->broken = faults->away = faults->stuck = faults->read_io = faults->forgetful = false;
+    faults->lost_hints = faults->doubled_hints = faults->late_hints = false;
+    faults->lost_bus = faults->doubled_bus = faults->late_bus = false;
+}
+
 static void world_make_channels(struct world *world)
 {
-    static const char *const names[CHANNELS_MAX] = { "topic:a", "live:a", "topic:b", "live:b", "conn:a" };
-    uint64_t                 keep                = world->faults.trim ? 3 + draw(world, OF_PLAN, 30) : 0;
+    /* Memory belongs to a node alone. */
+    static const char *const names[NODES_MAX][CHANNELS_MAX] = {
+        { "topic:a", "live:a", "topic:b", "live:b", "conn:a" }, { "topic:a", "topic:b", "topic:c", "user:a", "topic:d" },
+    };
+    uint64_t keep = world->faults.trim ? 3 + draw(world, OF_PLAN, 30) : 0;
 
     namespaces_init(&world->spaces);
     namespaces_find(&world->spaces, SPAN("topic"))->keep_count = keep;
@@ -136,7 +176,7 @@ static void world_make_channels(struct world *world)
     }
     world->channel_count = 1 + (unsigned)draw(world, OF_PLAN, CHANNELS_MAX);
     for (unsigned i = 0; i < world->channel_count; i++)
-        must(channel_name_new(&world->spaces, &world->hash_key, span_str(names[i]), &world->channels[i]) ==
+        must(channel_name_new(&world->spaces, &world->hash_key, span_str(names[world->node_count - 1][i]), &world->channels[i]) ==
              CHANNEL_NAME_OK);
 }
 
@@ -148,10 +188,12 @@ static void world_init(struct world *world)
     }
     world->hash_key = (struct hash_key){ 17, 4 };
     world_draw_faults(world);
+    world_draw_nodes(world);
     world_make_channels(world);
     world->linger_ms  = one_in(world, OF_PLAN, 3) ? (msec)draw(world, OF_PLAN, 20) : LINGER_MS_MAX;
     world->disk       = store_sim_new(world);
-    world->sim_node      = sim_node_new(world, 1 + (unsigned)draw(world, OF_PLAN, LOOPS_SIM_MAX), 0);
+    for (unsigned i = 0; i < world->node_count; i++)
+        world->nodes[i] = sim_node_new(world, i, world->life_count++);
     world->model      = model_new(world);
     world->readers    = readers_new(world);
     world->publishers = publishers_new(world);
@@ -164,7 +206,8 @@ static void world_fini(struct world *world)
     publishers_free(world->publishers);
     readers_free(world->readers);
     model_free(world->model);
-    sim_node_free(world->sim_node);
+    for (unsigned i = 0; i < world->node_count; i++)
+        sim_node_free(world->nodes[i]);
     store_sim_free(world->disk);
     for (unsigned i = 0; i < world->channel_count; i++)
         channel_name_unref(world->channels[i]);
@@ -172,24 +215,54 @@ static void world_fini(struct world *world)
 
 /* --- its life --- */
 
-static void world_crash(struct world *world, unsigned life)
+static void world_cut_loops(struct world *world, struct loop_range range)
 {
-    unsigned loop_count = world->sim_node->loop_count;
-    bool     is_wiped   = world->faults.wipe && one_in(world, OF_NODE, 2);
+    for (unsigned loop = range.first; loop < range.end; loop += world->loops_a_node)
+        world->nodes[loop / world->loops_a_node]->is_dying = true;
+    readers_cut(world->readers, range);
+    publishers_cut(world->publishers, range);
+    askers_cut(world->askers, range);
+}
 
-    tell(world, "the node is killed%s", is_wiped ? ", and its disk wiped" : "");
-    world->sim_node->is_dying = true;
-    readers_cut(world->readers);
-    publishers_cut(world->publishers);
-    askers_cut(world->askers);
+static void world_start_again(struct world *world, struct loop_range range)
+{
+    for (unsigned loop = range.first; loop < range.end; loop += world->loops_a_node) {
+        unsigned i = loop / world->loops_a_node;
+        sim_node_free(world->nodes[i]);
+        world->nodes[i] = sim_node_new(world, i, world->life_count++);
+    }
+}
+
+/* One of two nodes is killed; the store and the other node go on. */
+static void world_kill_node(struct world *world)
+{
+    unsigned          node  = (unsigned)draw(world, OF_NODE, world->node_count);
+    struct loop_range range = world_loops_of(world, node * world->loops_a_node);
+
+    tell(world, "node %u is killed", node);
+    world_cut_loops(world, range);
+    store_sim_cut_node(world->disk, node);
+    world_start_again(world, range);
+}
+
+static void world_crash(struct world *world)
+{
+    struct loop_range all      = { 0, world->loop_count };
+    bool              is_wiped = world->faults.wipe && one_in(world, OF_NODE, 2);
+
+    if (world->node_count > 1 && !one_in(world, OF_NODE, 3)) {
+        world_kill_node(world);
+        return;
+    }
+    tell(world, "everything is killed%s", is_wiped ? ", and the disk wiped" : "");
+    world_cut_loops(world, all);
     store_sim_crash(world->disk, is_wiped);
-    sim_node_free(world->sim_node);
-    world->sim_node = sim_node_new(world, loop_count, life);
+    world_start_again(world, all);
 }
 
 bool world_is_hushed(const struct world *world)
 {
-    return world->sim_node->beat_at == INT64_MAX;
+    return world->nodes[0]->beat_at == INT64_MAX;
 }
 
 /* Somebody sets it, a leap forth or back. */
@@ -207,33 +280,34 @@ static void world_set_clock(struct world *world)
 static bool world_step(struct world *world)
 {
     uint64_t killed_at = world->faults.crash && !world->is_healing && one_in(world, OF_NODE, 80)
-                             ? draw(world, OF_NODE, 2 + world->sim_node->loop_count) : UINT64_MAX;
+                             ? draw(world, OF_NODE, 2 + world->loop_count) : UINT64_MAX;
 
     world_set_clock(world);
     store_sim_turn(world->disk);
     if (killed_at == 0)
         return false;
-    sim_node_writer_turn(world->sim_node);
-    for (unsigned loop = 0; loop < world->sim_node->loop_count; loop++) {
+    for (unsigned loop = 0; loop < world->loop_count; loop++) {
+        struct sim_node *node = world->nodes[loop / world->loops_a_node];
+        unsigned         own  = loop % world->loops_a_node;
+        if (own == 0)
+            sim_node_writer_turn(node);
         if (killed_at == loop + 1)
             return false;
-        sim_node_loop_begin(world->sim_node, loop);
+        sim_node_loop_begin(node, own);
         publishers_turn(world->publishers, loop);
         askers_turn(world->askers, loop);
         readers_turn(world->readers, loop);
-        sim_node_loop_end(world->sim_node, loop);
+        sim_node_loop_end(node, own);
+        sim_node_check_bounds(node);
     }
-    sim_node_check_bounds(world->sim_node);
     return killed_at == UINT64_MAX;
 }
 
 static void world_run(struct world *world)
 {
-    unsigned life = 0;
-
     while (world->now < RUN_MS) {
         if (!world_step(world))
-            world_crash(world, ++life);
+            world_crash(world);
         world->now += 1 + (msec)draw(world, OF_NODE, STEP_MS_MAX);
     }
 }
@@ -244,6 +318,12 @@ static void world_pass(struct world *world, msec span)
         world_step(world);
 }
 
+static void world_set_ticks(struct world *world, msec at)
+{
+    for (unsigned i = 0; i < world->node_count; i++)
+        world->nodes[i]->beat_at = world->nodes[i]->tick_at = at;
+}
+
 /* All faults end; a while later everything must be everywhere, and nothing left over. */
 static void world_heal(struct world *world)
 {
@@ -251,27 +331,33 @@ static void world_heal(struct world *world)
     world->is_healing = true;
     store_sim_heal(world->disk);
     world_pass(world, world->faults.tight ? HEAL_TIGHT_MS : HEAL_MS);
-    world->sim_node->beat_at = world->sim_node->tick_at = INT64_MAX;  /* no command of a heartbeat is under way then */
+    world_set_ticks(world, INT64_MAX);  /* no command of a heartbeat is under way then */
     world_pass(world, HUSH_MS);
     model_check_end(world->model);
     readers_check_end(world->readers);
-    sim_node_check_quiet(world->sim_node);
-    world->sim_node->beat_at = world->sim_node->tick_at = world->now;
+    for (unsigned i = 0; i < world->node_count; i++)
+        sim_node_check_quiet(world->nodes[i]);
+    world->is_sure = false;  /* the heartbeat says who has been lonely for long enough */
+    world_set_ticks(world, world->now);
 }
 
 static void world_leave(struct world *world)
 {
     tell(world, "everybody leaves");
-    readers_cut(world->readers);
+    readers_cut(world->readers, (struct loop_range){ 0, world->loop_count });
     for (msec until = world->now + LEAVE_MS; world->now < until; world->now += CALM_STEP_MS) {
         store_sim_turn(world->disk);
-        sim_node_writer_turn(world->sim_node);
-        for (unsigned loop = 0; loop < world->sim_node->loop_count; loop++) {
-            sim_node_loop_begin(world->sim_node, loop);
-            sim_node_loop_end(world->sim_node, loop);
+        for (unsigned loop = 0; loop < world->loop_count; loop++) {
+            struct sim_node *node = world->nodes[loop / world->loops_a_node];
+            unsigned         own  = loop % world->loops_a_node;
+            if (own == 0)
+                sim_node_writer_turn(node);
+            sim_node_loop_begin(node, own);
+            sim_node_loop_end(node, own);
         }
     }
-    sim_node_check_empty(world->sim_node);
+    for (unsigned i = 0; i < world->node_count; i++)
+        sim_node_check_empty(world->nodes[i]);
 }
 
 bool world_live(uint64_t seed, enum plant plant, struct transcript *transcript, char ret_promise[256])

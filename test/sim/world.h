@@ -1,4 +1,6 @@
-/* world.h - one seed's world: a node, its disk, publishers, subscribers, a clock that stands still between steps.
+/* world.h - one seed's world: one or two nodes on one disk, publishers, subscribers, a clock that stands still between
+ * steps. Two nodes are two writers of the same logs, with or without a bus on which each tells the other what it has
+ * appended.
  *
  * Everything is drawn from the seed, in streams split by purpose, so that one more fault of the mail doesn't change
  * what the publishers say. What must hold is said with promise(): the first broken one ends the seed. */
@@ -15,13 +17,14 @@
 
 enum {
     CHANNELS_MAX   = 5,
-    LOOPS_SIM_MAX  = 4,
+    LOOPS_SIM_MAX  = 4,  /* a node */
+    NODES_MAX      = 2,
     READERS_MAX    = 8,
     PUBLISHERS_MAX = 3,
 };
 
 /* What chance is asked for. */
-enum purpose { OF_PLAN, OF_MAIL, OF_DISK, OF_NODE, OF_PUBLISHERS, OF_READERS, OF_ASKERS, OF_CLOCK, PURPOSE_COUNT };
+enum purpose { OF_PLAN, OF_MAIL, OF_DISK, OF_NODE, OF_PUBLISHERS, OF_READERS, OF_ASKERS, OF_CLOCK, OF_BUS, PURPOSE_COUNT };
 
 /* A bug put in on purpose, to show that it would be found (threat 114). */
 enum plant {
@@ -40,6 +43,11 @@ enum plant {
     PLANT_FORGET_REFUSAL, /* what is small enough overtakes what was refused */
     PLANT_FORGET_DIGEST,  /* a key that is taken answers for any payload */
     PLANT_SKIP_HEADS,     /* a question after many heads misses every other one */
+    PLANT_ONE_WRITER,     /* a head in memory is believed though another node appends */
+    PLANT_STEP_BACK,      /* a head steps back for what is heard late */
+    PLANT_ASK_FIRST,      /* the head is asked for a while before the log is followed */
+    PLANT_DROP_OWED,      /* what a slow loop is not sent, it is not told of either */
+    PLANT_LATE_REFUSED,   /* a publish whose deadline passed in the store is said not to be stored */
     PLANT_COUNT,
 };
 
@@ -51,6 +59,7 @@ struct faults {
     bool lost_hints, doubled_hints, late_hints, slow_mail, late_answers, rests;
     bool slow_readers, moving_readers, lying_readers, impatience, recalls, ttl, tight, forgetful;
     bool aging, clock_jumps, key_reuse, stuck, away;
+    bool lost_bus, doubled_bus, late_bus;
 };
 
 struct transcript {
@@ -67,11 +76,13 @@ struct world {
     struct rng           chance[PURPOSE_COUNT];
     struct faults        faults;
     bool                 is_healing;  /* no new faults, no new publishes */
+    bool                 is_sure;     /* nothing is lost on its way, and so there is no heartbeat */
+    bool                 has_bus;
     msec                 linger_ms;   /* how long loops follow what nobody there reads */
     msec                 now;
     msec                 wall_shift;  /* the wall clock is set now and then */
     msec                 wall_latest; /* the latest that it has shown: by then what has expired may have been let go */
-    struct transcript        *transcript;
+    struct transcript   *transcript;
     jmp_buf             *broken;      /* where a broken promise ends */
     char                 promise[256];
 
@@ -81,7 +92,11 @@ struct world {
     unsigned             channel_count;
 
     struct store_sim    *disk;        /* outlives crashes */
-    struct sim_node        *sim_node;       /* this life of the node */
+    struct sim_node     *nodes[NODES_MAX];  /* this life of each */
+    unsigned             node_count;
+    unsigned             loop_count;  /* of all nodes together: 0 … loops_a_node - 1 are the first node's, and so on */
+    unsigned             loops_a_node;
+    unsigned             life_count;
     struct model        *model;
     struct publishers   *publishers;
     struct readers      *readers;
@@ -117,6 +132,19 @@ static inline bool channel_is_durable(const struct channel_name *channel)
 struct log_now {
     uint64_t epoch, first, head;
 };
+/* The loops of one node, [first, end), or of all. */
+struct loop_range {
+    unsigned first, end;
+};
+struct loop_range world_loops_of(const struct world *world, unsigned loop);
+
+static inline bool loop_is_in(struct loop_range range, unsigned loop)
+{
+    return loop >= range.first && loop < range.end;
+}
+
+struct shard *world_shard(const struct world *world, unsigned loop);
+
 struct log_now world_log(struct world *world, unsigned channel);
 
 unsigned world_channel_of(const struct world *world, const struct channel_name *name);

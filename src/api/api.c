@@ -24,9 +24,11 @@ void api_fini(struct api *api)
 
 /* --- what handlers share --- */
 
-struct span retry_after(unsigned status)
+struct http_fields retry_after(unsigned status)
 {
-    return status == 429 || status == 503 || status == 507 ? SPAN("Retry-After: 1\r\n") : SPAN("");
+    static const struct http_field soon = { SPAN("Retry-After"), SPAN("1") };
+
+    return status == 429 || status == 503 || status == 507 ? (struct http_fields){ &soon, 1 } : HTTP_NO_FIELDS;
 }
 
 void call_refuse(const struct call *call, unsigned status, const char *detail)
@@ -38,18 +40,18 @@ bool call_passes(const struct call *call, struct verdict verdict)
 {
     if (verdict.status != 0)
         http_problem(call->api->server, call->exchange, verdict.status, NULL, verdict.reason,
-                     verdict.status == 401 ? SPAN("WWW-Authenticate: Bearer\r\n") : SPAN(""));
+                     verdict.status == 401 ? HTTP_FIELDS({ SPAN("WWW-Authenticate"), SPAN("Bearer") }) : HTTP_NO_FIELDS);
     return verdict.status == 0;
 }
 
 bool call_body_is_plain(const struct call *call)
 {
-    struct span coding = h1_field(call->request->head, SPAN("content-encoding"));
+    struct span coding = request_field(call->request->head, SPAN("content-encoding"));
 
     if (coding.len == 0 || span_eq_nocase(coding, SPAN("identity")))
         return true;
     http_problem(call->api->server, call->exchange, 415, NULL, "no Content-Encoding is undone here; send the body as it is",
-                 SPAN("Accept-Encoding: identity\r\n"));
+                 HTTP_FIELDS({ SPAN("Accept-Encoding"), SPAN("identity") }));
     return false;
 }
 
@@ -104,18 +106,18 @@ bool call_u64(const struct call *call, struct span name, bool *ret_is_there, uin
 /* `*` stands for one segment of any content; *rest for all that follow. */
 static const struct route {
     const char    *path;
-    enum h1_method method;
+    enum http_method method;
     void         (*serve)(struct call *call);
     bool           is_open;  /* needs no credential at all: probes */
 } routes[] = {
-    { "v1/channels/*/messages",   H1_POST,   serve_publish, false },
-    { "v1/messages",              H1_POST,   serve_batch,   false },
-    { "v1/channels/*/messages",   H1_GET,    serve_history, false },
-    { "v1/channels/*",            H1_GET,    serve_channel, false },
-    { "v1/channels/*/messages/*", H1_DELETE, serve_recall,  false },
-    { "healthz",                  H1_GET,    serve_health,  true },
-    { "readyz",                   H1_GET,    serve_ready,   true },
-    { "metrics",                  H1_GET,    serve_metrics, false },
+    { "v1/channels/*/messages",   HTTP_POST,   serve_publish, false },
+    { "v1/messages",              HTTP_POST,   serve_batch,   false },
+    { "v1/channels/*/messages",   HTTP_GET,    serve_history, false },
+    { "v1/channels/*",            HTTP_GET,    serve_channel, false },
+    { "v1/channels/*/messages/*", HTTP_DELETE, serve_recall,  false },
+    { "healthz",                  HTTP_GET,    serve_health,  true },
+    { "readyz",                   HTTP_GET,    serve_ready,   true },
+    { "metrics",                  HTTP_GET,    serve_metrics, false },
 };
 
 static bool route_fits(const struct route *route, const struct call *call)
@@ -133,9 +135,9 @@ static bool route_fits(const struct route *route, const struct call *call)
     return at == call->segment_count;
 }
 
-static bool method_fits(enum h1_method wanted, enum h1_method method)
+static bool method_fits(enum http_method wanted, enum http_method method)
 {
-    return method == wanted || (wanted == H1_GET && method == H1_HEAD);
+    return method == wanted || (wanted == HTTP_GET && method == HTTP_HEAD);
 }
 
 static bool call_take_apart(struct call *call)
@@ -179,8 +181,11 @@ static void serve_page(const struct call *call, const struct api_page *page)
     http_answer(call->api->server, call->exchange, &(struct http_answer){
         .status = 200,
         .media  = span_str(page->media),
-        .fields = SPAN("Cache-Control: no-cache\r\nContent-Security-Policy: default-src 'self'; frame-ancestors 'none'\r\n"
-                       "X-Content-Type-Options: nosniff\r\nX-Frame-Options: DENY\r\nReferrer-Policy: no-referrer\r\n"),
+        .fields = HTTP_FIELDS({ SPAN("Cache-Control"), SPAN("no-cache") },
+                              { SPAN("Content-Security-Policy"), SPAN("default-src 'self'; frame-ancestors 'none'") },
+                              { SPAN("X-Content-Type-Options"), SPAN("nosniff") },
+                              { SPAN("X-Frame-Options"), SPAN("DENY") },
+                              { SPAN("Referrer-Policy"), SPAN("no-referrer") }),
         .body   = page->bytes,
     });
 }
@@ -197,22 +202,21 @@ static void serve_route(struct call *call, const struct route *route)
 /* RFC 9110 15.5.6: 405 says what is allowed. */
 static void refuse_method(const struct call *call, bool is_page)
 {
-    static const char *const words[] = { [H1_GET] = "GET, HEAD", [H1_POST] = "POST", [H1_DELETE] = "DELETE" };
+    static const char *const words[] = { [HTTP_GET] = "GET, HEAD", [HTTP_POST] = "POST", [HTTP_DELETE] = "DELETE" };
     const char              *comma   = "";
     struct buf               allow;
 
     buf_init(&allow, 256);
-    buf_put_lit(&allow, "Allow: ");
     if (is_page)
-        buf_put(&allow, span_str(words[H1_GET]));
+        buf_put(&allow, span_str(words[HTTP_GET]));
     for (size_t i = 0; i < sizeof routes / sizeof routes[0]; i++) {
         if (!route_fits(&routes[i], call))
             continue;
         buf_putf(&allow, "%s%s", comma, words[routes[i].method]);
         comma = ", ";
     }
-    buf_put_lit(&allow, "\r\n");
-    http_problem(call->api->server, call->exchange, 405, NULL, "this resource has no such method", buf_span(&allow));
+    http_problem(call->api->server, call->exchange, 405, NULL, "this resource has no such method",
+                 HTTP_FIELDS({ SPAN("Allow"), buf_span(&allow) }));
     buf_fini(&allow);
 }
 
@@ -236,7 +240,7 @@ void api_serve(struct api *api, struct http_exchange *exchange, const struct htt
         return;
     }
     const struct api_page *page = find_page(&call);
-    if (page != NULL && method_fits(H1_GET, request->head->method))
+    if (page != NULL && method_fits(HTTP_GET, request->head->method))
         serve_page(&call, page);
     else if (page != NULL || path_exists)
         refuse_method(&call, page != NULL);
@@ -262,7 +266,7 @@ bool api_needs_caller(const struct http_request *request)
 
 bool api_is_unwelcome(const struct api *api, const struct http_request *request, const struct http_caller *caller)
 {
-    if (request->head->method != H1_POST)
+    if (request->head->method != HTTP_POST)
         return false;
     return caller->identity == NULL || may_publish_at_all(caller->identity, api->namespaces).status != 0;
 }
@@ -271,6 +275,6 @@ bool api_is_heavy(const struct http_request *request)
 {
     struct span path = request->path, tail = SPAN("/messages");
 
-    return request->head->method != H1_POST && span_starts(path, SPAN("/v1/channels/")) && path.len > tail.len &&
+    return request->head->method != HTTP_POST && span_starts(path, SPAN("/v1/channels/")) && path.len > tail.len &&
            span_eq(span_skip(path, path.len - tail.len), tail);
 }

@@ -395,7 +395,7 @@ static struct span media_kind(struct span media)
 
 void serve_batch(struct call *call)
 {
-    struct span kind = media_kind(h1_field(call->request->head, SPAN("content-type")));
+    struct span kind = media_kind(request_field(call->request->head, SPAN("content-type")));
 
     if (!call_body_is_plain(call))
         return;

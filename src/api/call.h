@@ -46,6 +46,6 @@ void serve_metrics(struct call *call);
 void history_drop(struct api *api);
 
 /* Retry-After for refusals that pass by themselves, else "". */
-struct span retry_after(unsigned status);
+struct http_fields retry_after(unsigned status);
 
 #endif

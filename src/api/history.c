@@ -59,7 +59,7 @@ static struct read_command *page_pop(struct api *api)
 
 static void page_drop(struct api *api, struct read_command *command)
 {
-    http_problem(api->server, command->owner, 503, NULL, "the server is stopping", SPAN(""));
+    http_problem(api->server, command->owner, 503, NULL, "the server is stopping", HTTP_NO_FIELDS);
     command_free(&command->command);
 }
 
@@ -68,7 +68,7 @@ static void pages_go_on(struct api *api)
     while (api->pages_away < PAGES_AT_ONCE && api->page_first != NULL) {
         struct read_command   *command   = page_pop(api);
         struct http_exchange *exchange = command->owner;
-        if (exchange->conn == NULL) {
+        if (exchange->is_gone) {
             page_drop(api, command);
             continue;
         }
@@ -212,7 +212,7 @@ static void facts_came(struct read_command *read)
         if (read->read.rc != RC_OK)
             answer_unreadable(api, exchange);
         else
-            http_problem(api->server, exchange, 404, NULL, "nothing was ever published in this channel", SPAN(""));
+            http_problem(api->server, exchange, 404, NULL, "nothing was ever published in this channel", HTTP_NO_FIELDS);
         command_free(&read->command);
         return;
     }

@@ -25,7 +25,8 @@ static void publish_answered(struct publish_command *command)
         http_answer(api->server, exchange, &(struct http_answer){
             .status = is_recall ? 200 : status,
             .media  = SPAN("application/json"),
-            .fields = command->outcome == PUBLISH_REPLAYED && !is_recall ? SPAN("Idempotency-Replayed: true\r\n") : SPAN(""),
+            .fields = command->outcome == PUBLISH_REPLAYED && !is_recall ? HTTP_FIELDS({ SPAN("Idempotency-Replayed"), SPAN("true") })
+                                                                             : HTTP_NO_FIELDS,
             .body   = buf_span(&api->scratch),
         });
     }
@@ -53,8 +54,8 @@ void serve_publish(struct call *call)
     struct publish_request request = {
         .name     = name,
         .payload  = call->request->body,
-        .media    = h1_field(call->request->head, SPAN("content-type")),
-        .key      = h1_field(call->request->head, SPAN("idempotency-key")),
+        .media    = request_field(call->request->head, SPAN("content-type")),
+        .key      = request_field(call->request->head, SPAN("idempotency-key")),
         .wall     = call->api->shard->wall,
         .identity = call->identity,
     };

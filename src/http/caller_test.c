@@ -6,7 +6,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "http/conn.h"
+#include "http/h1_conn.h"
 #include "lib/hand_clock.h"
 
 #include <cmocka.h>
@@ -290,7 +290,7 @@ static void it_holds_little_while_it_waits(void **state)
         assert_int_equal(send(stand->clients[0], early, sizeof early, MSG_NOSIGNAL), sizeof early);
         stand_turns(stand);
     }
-    struct http_conn *conn = stand->asked[0];
+    struct h1_conn *conn = container_of(stand->asked[0], struct h1_conn, http);
     assert_true(conn->in.len <= HEAD_BYTES_MAX + LOOP_INPUT_BYTES);
     assert_int_equal(conn->pending->body.len, 0);
     tell_ann(stand, 0);

@@ -9,7 +9,8 @@
 #include <unistd.h>
 
 #include "base/rng.h"
-#include "http/conn.h"
+#include "http/h1_conn.h"
+#include "http/ws_upgrade.h"
 #include "lib/hand_clock.h"
 
 #include <cmocka.h>
@@ -28,7 +29,7 @@ struct rig {
     size_t                late_count;
     size_t                gone_count;
     struct stream        *taken;
-    struct buf            unread;            /* what http_take_over() gave, then what the stream had */
+    struct buf            unread;            /* what http_open_websocket() gave, then what the stream had */
     struct buf            heard;             /* what the client has read and not told yet */
     bool                  is_ended;          /* the client has read the end */
 };
@@ -40,7 +41,8 @@ static struct http_plan rig_plan(void *ctx, const struct http_request *request)
     (void)ctx;
     return (struct http_plan){
         .body_bytes_max = BODY_MAX,
-        .is_alone       = span_eq(request->path, SPAN("/alone")) || span_eq(request->path, SPAN("/take")),
+        .is_alone       = span_eq(request->path, SPAN("/alone")) || span_eq(request->path, SPAN("/take")) ||
+                          span_eq(request->path, SPAN("/stream")),
         .is_heavy       = span_eq(request->path, SPAN("/heavy")),
     };
 }
@@ -82,9 +84,35 @@ static const struct stream_events taken_events = {
 
 static void rig_take(struct rig *rig, struct http_exchange *exchange)
 {
-    rig->taken = http_take_over(&rig->server, exchange, &rig->unread);
+    const struct ws_handshake shake = { .key = SPAN("dGhlIHNhbXBsZSBub25jZQ==") };
+    struct buf                first;
+
+    buf_init(&first, 1024);
+    rig->taken = http_open_websocket(&rig->server, exchange, &shake, SPAN(""), &first, &rig->unread);
     stream_hand_over(rig->taken, &taken_events, rig);
-    assert_int_equal(stream_write(rig->taken, SPAN("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\ntaken")), 43);
+    assert_int_equal(stream_write(rig->taken, buf_span(&first)), first.len);
+    buf_fini(&first);
+}
+
+/* Two parts of a body, and its end, in the stream's own framing. */
+static void rig_stream(struct rig *rig, struct http_exchange *exchange)
+{
+    struct buf bytes;
+    bool       is_chunked;
+
+    buf_init(&bytes, 1024);
+    rig->taken = http_open_stream(&rig->server, exchange,
+                                  &(struct http_answer){
+                                      .status = 200, .media = SPAN("text/plain"),
+                                      .fields = HTTP_FIELDS({ SPAN("Cache-Control"), SPAN("no-store") }),
+                                  },
+                                  &bytes, &is_chunked);
+    stream_hand_over(rig->taken, &taken_events, rig);
+    buf_put(&bytes, is_chunked ? SPAN("3\r\none\r\n") : SPAN("one"));
+    http_put_body_end(is_chunked, &bytes);
+    assert_int_equal(stream_write(rig->taken, buf_span(&bytes)), bytes.len);
+    buf_fini(&bytes);
+    stream_shut(rig->taken);
 }
 
 static void answer(struct rig *rig, struct http_exchange *exchange, struct span body, bool is_last)
@@ -111,6 +139,8 @@ static void rig_serve(void *ctx, struct http_exchange *exchange, const struct ht
     buf_putc(&rig->served, '\n');
     if (span_eq(path, SPAN("/take"))) {
         rig_take(rig, exchange);
+    } else if (span_eq(path, SPAN("/stream"))) {
+        rig_stream(rig, exchange);
     } else if (span_eq(path, SPAN("/late")) || span_eq(path, SPAN("/alone")) || span_eq(path, SPAN("/heavy"))) {
         rig_defer(rig, exchange);
     } else if (span_eq(path, SPAN("/echo"))) {
@@ -377,9 +407,9 @@ static void no_more_than_pipeline_max_requests_are_under_way(void **state)
     assert_int_equal(rig->late_count, PIPELINE_MAX + 1);
 }
 
-static struct http_conn *rig_conn(struct rig *rig)
+static struct h1_conn *rig_conn(struct rig *rig)
 {
-    return container_of(rig->server.conns.next, struct http_conn, link);
+    return container_of(rig->server.conns.next, struct h1_conn, http.link);
 }
 
 /* Lets the server's socket run full with small answers that nobody reads; how many. */
@@ -387,7 +417,7 @@ static size_t fill(struct rig *rig)
 {
     size_t count = 0;
 
-    for (; !rig_conn(rig)->stream->is_full; count++)
+    for (; !rig_conn(rig)->http.stream->is_full; count++)
         rig_say(rig, GET("/none"));
     return count;
 }
@@ -643,7 +673,7 @@ static void a_stream_is_taken_over_with_what_stands_behind_its_request(void **st
     rig_answer(rig, 0, SPAN("late"));
     rig_settle(rig);
     rig_say(rig, "+later");
-    expect_answers(rig, "200 now\n200 late\n200 taken\n");
+    expect_answers(rig, "200 now\n200 late\n101\n");
     assert_true(span_eq(buf_span(&rig->unread), SPAN("early+later")));
     assert_int_equal(counter_get(&rig->server.counters.conns), 0);
     rig_say_end(rig);
@@ -668,7 +698,56 @@ static void a_stream_taken_over_late_loses_no_byte(void **state)  /* threat 75 *
     rig_answer(rig, 0, SPAN("late"));
     rig_settle(rig);
     assert_int_equal(rig->unread.len, total);
-    expect_answers(rig, "200 late\n200 taken\n");
+    expect_answers(rig, "200 late\n101\n");
+}
+
+/* All that the client has heard, without the date. */
+static void expect_heard(struct rig *rig, const char *want)
+{
+    rig_hear(rig);
+    const char *date = memmem(rig->heard.at, rig->heard.len, "Date: ", 6);
+    assert_non_null(date);
+    size_t begin = (size_t)(date - rig->heard.at), end = begin + strlen("Date: Thu, 01 Jan 1970 00:00:00 GMT\r\n");
+    struct buf rest;
+    buf_init(&rest, 4096);
+    buf_put(&rest, span_head(buf_span(&rig->heard), begin));
+    buf_put(&rest, span_skip(buf_span(&rig->heard), end));
+    buf_putc(&rest, '\0');
+    assert_string_equal(rest.at, want);
+    buf_fini(&rest);
+    buf_clear(&rig->heard);
+}
+
+static void a_websocket_is_answered_101(void **state)
+{
+    struct rig *rig = *state;
+
+    rig_say(rig, "GET /take HTTP/1.1\r\nHost: h\r\nOrigin: http://good\r\n\r\n");
+    expect_heard(rig, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                      "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nAccess-Control-Allow-Origin: http://good\r\n"
+                      "Access-Control-Expose-Headers: Idempotency-Replayed, Retry-After\r\nVary: Origin\r\n\r\n");
+}
+
+/* HTTP/1.1 is told the end of a body by its last chunk, HTTP/1.0 by that of the connection. */
+static void a_stream_is_framed_as_its_client_can_read_it(void **state)
+{
+    struct rig *rig = *state;
+
+    rig_say(rig, GET("/now") GET("/stream") GET("/now"));
+    expect_served(rig, "GET /now\nGET /stream\n");
+    rig_hear(rig);
+    size_t first = (size_t)((char *)memmem(rig->heard.at, rig->heard.len, "now", 3) + 3 - rig->heard.at);
+    buf_drop(&rig->heard, first);
+    expect_heard(rig, "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nCache-Control: no-store\r\nConnection: close\r\n"
+                      "Transfer-Encoding: chunked\r\n\r\n3\r\none\r\n0\r\n\r\n");
+    assert_true(rig->is_ended);
+    assert_int_equal(counter_get(&rig->server.counters.conns), 0);
+    close(rig->client);
+    rig_settle(rig);
+    assert_null(rig->taken);
+    rig->client = rig_connect(rig);
+    rig_say(rig, "GET /stream HTTP/1.0\r\n\r\n");
+    expect_heard(rig, "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nCache-Control: no-store\r\nConnection: close\r\n\r\none");
 }
 
 /* Reads a bounded piece a turn, or one fast sender would have the loop for itself. */
@@ -679,7 +758,7 @@ static void a_sender_without_end_leaves_the_turn_to_others(void **state)
     char       *flood = calloc(1, LOOP_INPUT_BYTES);
 
     rig_say(rig, GET_CLOSE("/late"));
-    int fd = rig_conn(rig)->stream->number;
+    int fd = rig_conn(rig)->http.stream->number;
     assert_int_equal(setsockopt(rig->client, SOL_SOCKET, SO_SNDBUF, &wide, sizeof wide), 0);
     while (send(rig->client, flood, LOOP_INPUT_BYTES, MSG_NOSIGNAL) > 0)
         ;
@@ -1196,6 +1275,8 @@ int main(void)
         TEST(an_alone_request_waits_and_keeps_the_later_ones_waiting),
         TEST(a_stream_is_taken_over_with_what_stands_behind_its_request),
         TEST(a_stream_taken_over_late_loses_no_byte),
+        TEST(a_websocket_is_answered_101),
+        TEST(a_stream_is_framed_as_its_client_can_read_it),
         TEST(a_sender_without_end_leaves_the_turn_to_others),
         TEST(continue_is_said_once_and_only_to_who_waits),
         TEST(who_is_unwelcome_is_answered_before_the_body),

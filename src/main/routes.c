@@ -2,14 +2,14 @@
 
 #include "auth/credential.h"
 #include "auth/origin.h"
-#include "main/worker.h"
+#include "main/worker_priv.h"
 
 enum { TOKEN_BYTES_MAX = 1024 };  /* of ?access_token=, decoded; the longest secret is KEY_SECRET_BYTES_MAX */
 
 static struct http_plan plan_follow(const struct worker *worker, const struct http_request *request)
 {
     (void)worker;
-    return (struct http_plan){ .is_alone = true, .needs_caller = request->head->method == H1_GET };
+    return (struct http_plan){ .is_alone = true, .needs_caller = request->head->method == HTTP_GET };
 }
 
 static struct http_plan plan_echo(const struct worker *worker, const struct http_request *request)
@@ -82,7 +82,7 @@ static void *worker_identify(void *ctx, struct http_conn *conn, const struct htt
     struct buf        scratch;
 
     buf_init(&scratch, TOKEN_BYTES_MAX);
-    struct credential      credential = credential_of_request(h1_field(request->head, SPAN("authorization")),
+    struct credential      credential = credential_of_request(request_field(request->head, SPAN("authorization")),
                                                               request->query, &scratch);
     struct identification *under_way  = identify(&worker->keys.identifier, &credential, worker->loop.now,
                                                  worker_identified, conn, &answer);
@@ -140,6 +140,7 @@ static bool worker_origin_is_allowed(void *ctx, struct span origin, struct span 
 }
 
 const struct http_service worker_service = {
+    .admit             = worker_admit,
     .plan              = worker_plan,
     .identify          = worker_identify,
     .cancel_identify   = worker_cancel_identify,

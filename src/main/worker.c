@@ -2,8 +2,7 @@
 
 #include <errno.h>
 #include <stdio.h>
-#include <sys/socket.h>
-#include <unistd.h>
+#include <string.h>
 
 #include "base/must.h"
 #include "base/version.h"
@@ -20,35 +19,28 @@ enum { LISTEN_BACKLOG = 4096 };
 
 /* --- listening and accepting --------------------------------------------------------------------------------- */
 
-#define TOO_MANY                                                                                                       \
-    "{\"type\":\"about:blank\",\"title\":\"Service Unavailable\",\"status\":503,"                                      \
-    "\"detail\":\"too many connections (connections_max)\"}"
-
-static void refuse_connection(int fd)
+bool worker_admit(void *ctx, struct http_refusal *ret_refusal)
 {
-    static const char too_many[] =
-        "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nContent-Type: application/problem+json\r\n"
-        "Content-Length: 115\r\nConnection: close\r\n\r\n" TOO_MANY;
-    _Static_assert(sizeof TOO_MANY - 1 == 115, "Content-Length above");
+    static const struct http_field later  = { SPAN("Retry-After"), SPAN("5") };
+    struct worker                 *worker = ctx;
+    uint64_t                       max    = worker->snapshot->settings.connections_max;
 
-    /* The buffer of a new socket has room for so little; if the send fails, the client is gone already. */
-    ssize_t put = send(fd, too_many, sizeof too_many - 1, MSG_NOSIGNAL);
-    (void)put;
-    close(fd);
+    if (max == 0 || server_connection_count(worker->server) < max)
+        return true;
+    LOG(LOG_WARN, "connection_refused", log_str("why", "connections_max is reached"), log_u64("connections_max", max));
+    counter_add(&worker->refused, 1);
+    *ret_refusal = (struct http_refusal){
+        .status = 503,
+        .detail = "too many connections (connections_max)",
+        .fields = { &later, 1 },
+    };
+    return false;
 }
 
 static void worker_accepted(void *ctx, int fd)
 {
     struct worker *worker = ctx;
-    uint64_t       max    = worker->snapshot->settings.connections_max;
-
-    if (max == 0 || server_connection_count(worker->server) < max) {
-        http_server_accept(&worker->http, fd);
-        return;
-    }
-    LOG(LOG_WARN, "connection_refused", log_str("why", "connections_max is reached"), log_u64("connections_max", max));
-    counter_add(&worker->refused, 1);
-    refuse_connection(fd);
+    http_server_accept(&worker->http, fd);
 }
 
 static enum rc worker_listen(struct worker *worker, char *why, size_t why_size)

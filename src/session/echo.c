@@ -5,9 +5,9 @@
 
 #include "base/must.h"
 #include "codec/ws/ws.h"
+#include "http/ws_upgrade.h"
 #include "session/session.h"
 #include "session/transport.h"
-#include "session/ws_switch.h"
 
 enum { ECHO_FRAGMENTS_MAX = 1 << 20, WAITING_BYTES_MAX = 32 * 1024 * 1024, READS_A_TURN = 16 };
 
@@ -151,8 +151,7 @@ static void echo_open(struct session_worker *worker, struct http_exchange *excha
     buf_init(&echo->in, SIZE_MAX / 2);
     buf_init(&echo->message, worker->limits.echo_bytes_max);
     buf_init(&echo->out, SIZE_MAX / 2);
-    ws_put_switch(&echo->out, shake, SPAN(""), worker->server, exchange);
-    echo->stream = http_take_over(worker->server, exchange, &echo->in);
+    echo->stream = http_open_websocket(worker->server, exchange, shake, SPAN(""), &echo->out, &echo->in);
     stream_hand_over(echo->stream, &echo_events, echo);
     list_push(&worker->echoes, &echo->link);
     counter_add(&worker->counters.sessions[TRANSPORT_ECHO], 1);
@@ -180,7 +179,7 @@ void echo_close_all(struct session_worker *worker)
 void session_serve_echo(struct session_worker *worker, struct http_exchange *exchange, const struct http_request *request)
 {
     struct ws_handshake shake;
-    struct span         media = h1_field(request->head, SPAN("content-type"));
+    struct span         media = request_field(request->head, SPAN("content-type"));
 
     if (request->head->is_websocket) {
         if (ws_handshake_or_refuse(worker->server, exchange, request, NULL, 0, &shake))

@@ -81,7 +81,7 @@ static void session_answer(struct poll_session *session, struct buf *body)
     http_answer(worker->server, session->exchange, &(struct http_answer){
         .status = 200,
         .media  = SPAN("application/json"),
-        .fields = SPAN("Cache-Control: no-store\r\n"),
+        .fields = HTTP_FIELDS({ SPAN("Cache-Control"), SPAN("no-store") }),
         .body   = buf_span(body),
     });
     counter_add(&worker->counters.bytes[TRANSPORT_POLL], body->len);

@@ -253,8 +253,7 @@ static void session_leave(struct link *link)
     if (link->transport == TRANSPORT_MULTIPART)
         multipart_put_end(scratch, span_str(session->boundary));
     session_say(session, buf_span(scratch));
-    if (link->is_chunked)
-        buf_put_lit(link_words(link), "0\r\n\r\n");
+    http_put_body_end(link->is_chunked, link_words(link));
     link_mark(link);
     wheel_arm(&worker->loop->wheel, &session->timer, worker->loop->now + worker->limits.close_timeout_ms);
 }
@@ -296,28 +295,32 @@ static enum encoding encoding_of(enum transport transport, size_t channel_count)
     return ENCODING_PRIVATE;
 }
 
-static void put_stream_head(struct stream_session *session, struct http_exchange *exchange, struct span media,
-                            struct buf *head)
+/* The answer's head; the stream of its body becomes the session's. */
+static void open_stream(struct stream_session *session, struct http_exchange *exchange, struct span media)
 {
-    buf_put_lit(head, "HTTP/1.1 200 OK\r\n");
-    http_put_date(session->link.worker->server, head);
-    http_put_cors(exchange, head);
-    buf_put_lit(head, "Content-Type: ");
-    buf_put(head, media);
-    if (session->boundary[0] != '\0')
-        buf_putf(head, "; boundary=%s", session->boundary);
     /* nginx and its like buffer answers unless told otherwise (threat 84). */
-    buf_put_lit(head, "\r\nCache-Control: no-store\r\nX-Accel-Buffering: no\r\nConnection: close\r\n");
-    if (session->link.is_chunked)
-        buf_put_lit(head, "Transfer-Encoding: chunked\r\n");
-    buf_put_lit(head, "\r\n");
+    const struct http_fields fields = HTTP_FIELDS({ SPAN("Cache-Control"), SPAN("no-store") },
+                                                  { SPAN("X-Accel-Buffering"), SPAN("no") });
+    struct http_server *server = session->link.worker->server;
+    struct buf          whole;
+    bool                is_chunked;
+
+    buf_init(&whole, 256);
+    buf_put(&whole, media);
+    if (session->boundary[0] != '\0')
+        buf_putf(&whole, "; boundary=%s", session->boundary);
+    session->link.stream = http_open_stream(server, exchange,
+        &(struct http_answer){ .status = 200, .media = buf_span(&whole), .fields = fields },
+        link_words(&session->link), &is_chunked);
+    session->link.is_chunked = is_chunked;
+    buf_fini(&whole);
+    stream_hand_over(session->link.stream, &session_events, session);
 }
 
-void session_serve_stream(struct session_worker *worker, struct http_exchange *exchange, const struct http_request *request,
-                          struct subscribe_requests *requests, enum transport transport, struct span media)
+void session_serve_stream(struct session_worker *worker, struct http_exchange *exchange, struct subscribe_requests *requests,
+                          enum transport transport, struct span media)
 {
     struct stream_session *session = calloc(1, sizeof *session);
-    struct buf             unread;
 
     must(session != NULL);
     reader_init(&session->reader);
@@ -325,16 +328,11 @@ void session_serve_stream(struct session_worker *worker, struct http_exchange *e
     session->timer.fire      = session_on_timer;
     session->link.holder     = identity_ref(exchange->caller.identity);
     session->link.needs_all  = true;
-    session->link.is_chunked = request->head->minor >= 1;
     if (transport == TRANSPORT_MULTIPART)
         for (int i = 0; i < BOUNDARY_BYTES; i += 16)
             snprintf(session->boundary + i, 17, "%016llx", (unsigned long long)worker->port->new_key(worker->ctx));
 
-    put_stream_head(session, exchange, media, link_words(&session->link));
-    buf_init(&unread, SIZE_MAX / 2);
-    session->link.stream = http_take_over(worker->server, exchange, &unread);
-    buf_fini(&unread);  /* nothing that could stand there means anything to a stream */
-    stream_hand_over(session->link.stream, &session_events, session);
+    open_stream(session, exchange, media);
 
     struct buf *scratch = &worker->frames.scratch;
     buf_clear(scratch);

@@ -21,7 +21,7 @@ bool stream_drain(struct stream *stream)
 void refuse_requests(struct session_worker *worker, struct http_exchange *exchange, const struct subscribe_requests *requests)
 {
     http_problem(worker->server, exchange, requests->fault_status, NULL, requests->fault,
-                 requests->fault_status == 401 ? SPAN("WWW-Authenticate: Bearer\r\n") : SPAN(""));
+                 requests->fault_status == 401 ? HTTP_FIELDS({ SPAN("WWW-Authenticate"), SPAN("Bearer") }) : HTTP_NO_FIELDS);
 }
 
 /* What Accept offers, in our order of preference where the client has none (RFC 9110 12.5.1; weights are not looked at:
@@ -62,12 +62,12 @@ static bool line_accepts(struct span line, struct span media)
 }
 
 /* RFC 9110 5.3: a list may come in several lines. 12.5.1: who says nothing takes anything. */
-static bool accepts(const struct h1_head *head, struct span media)
+static bool accepts(const struct request_head *head, struct span media)
 {
     bool says_nothing = true;
 
     for (size_t i = 0; i < head->field_count; i++) {
-        const struct h1_field *field = &head->fields[i];
+        const struct http_field *field = &head->fields[i];
         if (!span_eq_nocase(field->name, SPAN("accept")) || field->value.len == 0)
             continue;
         says_nothing = false;
@@ -77,7 +77,7 @@ static bool accepts(const struct h1_head *head, struct span media)
     return says_nothing && span_eq(media, SPAN("*/*"));
 }
 
-static bool choose(const struct h1_head *head, enum transport *ret_transport, struct span *ret_answer)
+static bool choose(const struct request_head *head, enum transport *ret_transport, struct span *ret_answer)
 {
     for (size_t i = 0; i < sizeof media_rows / sizeof media_rows[0]; i++) {
         if (!accepts(head, media_rows[i].media))
@@ -97,25 +97,26 @@ static void serve_requests(struct session_worker *worker, struct http_exchange *
 
     if (!choose(request->head, &transport, &media)) {
         http_problem(worker->server, exchange, 406, NULL,
-                     "Accept one of text/event-stream, application/x-ndjson, multipart/mixed, application/json", SPAN(""));
+                     "Accept one of text/event-stream, application/x-ndjson, multipart/mixed, application/json", HTTP_NO_FIELDS);
         return;
     }
     if (requests->count == 0) {
-        http_problem(worker->server, exchange, 400, NULL, "name at least one channel=, or a cursor=", SPAN(""));
+        http_problem(worker->server, exchange, 400, NULL, "name at least one channel=, or a cursor=", HTTP_NO_FIELDS);
         return;
     }
     if (transport == TRANSPORT_POLL)
         session_serve_poll(worker, exchange, requests);
     else
-        session_serve_stream(worker, exchange, request, requests, transport, media);
+        session_serve_stream(worker, exchange, requests, transport, media);
 }
 
 void session_serve_subscribe(struct session_worker *worker, struct http_exchange *exchange, const struct http_request *request)
 {
     struct subscribe_requests requests;
 
-    if (request->head->method != H1_GET) {
-        http_problem(worker->server, exchange, 405, NULL, "subscriptions are GET", SPAN("Allow: GET\r\n"));
+    if (request->head->method != HTTP_GET) {
+        http_problem(worker->server, exchange, 405, NULL, "subscriptions are GET",
+                     HTTP_FIELDS({ SPAN("Allow"), SPAN("GET") }));
         return;
     }
     if (exchange->caller.identity == NULL) {

@@ -141,7 +141,7 @@ static bool read_query(struct subscribe_reader *reader, struct span query)
 /* What the browser's EventSource brings back beats what stands in its old URL. */
 static bool read_event_id(struct subscribe_reader *reader, const struct http_request *request)
 {
-    struct span id = h1_field(request->head, SPAN("last-event-id")), query = request->query, name, value;
+    struct span id = request_field(request->head, SPAN("last-event-id")), query = request->query, name, value;
 
     while (id.len == 0 && url_query_next(&query, &name, &value))
         if (span_eq(name, SPAN("last_event_id")) && !url_decode(value, URL_QUERY, &reader->scratch, &id))

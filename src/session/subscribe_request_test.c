@@ -33,10 +33,10 @@ static const struct identity sender   = { .rights = RIGHT_PUBLISH, .name = "send
 static void tell(struct setting *setting, const char *query, const char *event_id, const struct identity *identity,
                  struct buf *ret)
 {
-    struct h1_head head = { .field_count = event_id != NULL };
+    struct request_head head = { .field_count = event_id != NULL };
     struct subscribe_requests  requests;
 
-    head.fields[0] = (struct h1_field){ SPAN("Last-Event-ID"), span_str(event_id) };
+    head.fields[0] = (struct http_field){ SPAN("Last-Event-ID"), span_str(event_id) };
     struct http_request request = { .head = &head, .query = span_str(query) };
     subscribe_requests_init(&requests);
     buf_clear(ret);

@@ -21,8 +21,8 @@ void echo_close_all(struct session_worker *worker);
 /* Reads and drops what a client sends that has nothing to say, once a turn. False: the link has ended. */
 bool stream_drain(struct stream *stream);
 
-void session_serve_stream(struct session_worker *worker, struct http_exchange *exchange, const struct http_request *request,
-                          struct subscribe_requests *requests, enum transport transport, struct span media);
+void session_serve_stream(struct session_worker *worker, struct http_exchange *exchange, struct subscribe_requests *requests,
+                          enum transport transport, struct span media);
 void session_serve_poll(struct session_worker *worker, struct http_exchange *exchange, struct subscribe_requests *requests);
 
 #endif

@@ -1,10 +1,10 @@
 /* ws_session.c - the life of a client on a WebSocket: opening, silence, closing (docs/protocol.md). */
 #include "base/must.h"
+#include "http/ws_upgrade.h"
 #include "reactor/log.h"
 #include "session/session.h"
 #include "session/transport.h"
 #include "session/ws_session.h"
-#include "session/ws_switch.h"
 
 enum { WS_FRAGMENTS_MAX = 1024 };
 
@@ -223,14 +223,14 @@ static const struct span our_protocols[] = { SPAN("longwire.json.v1") };
 
 /* What the client sent behind its request is taken as well. */
 static void ws_session_start(struct ws_session *session, struct http_exchange *exchange,
-                             const struct subscribe_requests *requests)
+                             const struct ws_handshake *shake, const struct subscribe_requests *requests)
 {
     struct link           *link   = &session->client.link;
     struct session_worker *worker = link->worker;
     struct buf             unread;
 
     buf_init(&unread, SIZE_MAX / 2);
-    link->stream = http_take_over(worker->server, exchange, &unread);
+    link->stream = http_open_websocket(worker->server, exchange, shake, our_protocols[0], link_words(link), &unread);
     stream_hand_over(link->stream, &ws_session_events, session);
     client_say_connected(&session->client, false, SPAN(""));
     link_follow_all(link, requests);
@@ -251,8 +251,7 @@ static void ws_session_open(struct session_worker *worker, struct http_exchange 
     ws_init(&session->ws, worker->limits.frame_bytes_max, WS_FRAGMENTS_MAX);
     ws_idle_init(&session->idle, worker->loop->now);
     session->timer.fire = ws_on_timer;
-    ws_put_switch(link_words(&session->client.link), shake, our_protocols[0], worker->server, exchange);
-    ws_session_start(session, exchange, requests);
+    ws_session_start(session, exchange, shake, requests);
 }
 
 void session_serve_ws(struct session_worker *worker, struct http_exchange *exchange, const struct http_request *request)

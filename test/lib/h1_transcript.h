@@ -32,11 +32,11 @@ static inline void h1_transcript_fact(struct buf *transcript, const char *key, b
 
 static inline void h1_transcript_fields(struct buf *transcript, const struct h1_head *head)
 {
-    must(head->field_count <= H1_FIELDS_MAX);
+    must(head->request.field_count <= REQUEST_FIELDS_MAX);
     buf_put_lit(transcript, ",\"fields\":[");
-    for (size_t i = 0; i < head->field_count; i++) {
-        const struct h1_field *field = &head->fields[i];
-        must(field->name.len > 0 && h1_field(head, field->name).at != NULL);
+    for (size_t i = 0; i < head->request.field_count; i++) {
+        const struct http_field *field = &head->request.fields[i];
+        must(field->name.len > 0 && request_field(&head->request, field->name).at != NULL);
         buf_put(transcript, i > 0 ? SPAN(",{") : SPAN("{"));
         h1_transcript_put(transcript, "name", field->name);
         buf_putc(transcript, ',');
@@ -49,17 +49,17 @@ static inline void h1_transcript_fields(struct buf *transcript, const struct h1_
 static inline void h1_transcript_head(struct buf *transcript, const struct h1_head *head, bool is_first)
 {
     buf_put(transcript, is_first ? SPAN("{") : SPAN(",{"));
-    h1_transcript_put(transcript, "method", head->method_text);
-    buf_putf(transcript, ",\"method_number\":%d,\"minor\":%d,\"length\":%llu,", head->method, head->minor,
+    h1_transcript_put(transcript, "method", head->request.method_text);
+    buf_putf(transcript, ",\"method_number\":%d,\"minor\":%d,\"length\":%llu,", head->request.method, head->minor,
              (unsigned long long)head->content_length);
-    h1_transcript_put(transcript, "target", head->target);
+    h1_transcript_put(transcript, "target", head->request.target);
     buf_putc(transcript, ',');
-    h1_transcript_put(transcript, "host", head->host);
+    h1_transcript_put(transcript, "host", head->request.host);
     h1_transcript_fact(transcript, "is_chunked", head->is_chunked);
     h1_transcript_fact(transcript, "has_length", head->has_length);
     h1_transcript_fact(transcript, "is_keep_alive", head->is_keep_alive);
     h1_transcript_fact(transcript, "expects_continue", head->expects_continue);
-    h1_transcript_fact(transcript, "is_websocket", head->is_websocket);
+    h1_transcript_fact(transcript, "is_websocket", head->request.is_websocket);
     h1_transcript_fields(transcript, head);
 }
 
@@ -100,7 +100,7 @@ static inline enum h1_event h1_transcript_feed(struct h1_transcript *run, struct
             return event;
         must(used <= input->len);
         if (event == H1_HEAD_DONE) {
-            must(!run->is_inside && h1_transcript_is_in(*input, head.method_text) && h1_transcript_is_in(*input, head.target));
+            must(!run->is_inside && h1_transcript_is_in(*input, head.request.method_text) && h1_transcript_is_in(*input, head.request.target));
             h1_transcript_head(transcript, &head, run->request_count++ == 0);
             run->is_inside = true;
         }

@@ -135,7 +135,7 @@ static enum h1_event head_scan(struct h1 *h1, struct span text, struct span *lin
         bool is_empty = at == h1->line_at;
         if (is_empty && h1->line_count == 0)
             return h1_fault(h1, 400, "more than one empty line before the request");
-        if (!is_empty && h1->line_count > H1_FIELDS_MAX)
+        if (!is_empty && h1->line_count > REQUEST_FIELDS_MAX)
             return h1_fault(h1, 431, "too many fields");
         if (!is_empty)
             lines[h1->line_count++] = span_of(text.at + h1->line_at, at - h1->line_at);
@@ -164,7 +164,7 @@ static size_t skip_empty_line(struct h1 *h1, struct span input)
 
 static enum h1_event feed_head(struct h1 *h1, struct span input, struct h1_head *head, size_t *ret_used)
 {
-    struct span lines[H1_FIELDS_MAX + 1];
+    struct span lines[REQUEST_FIELDS_MAX + 1];
     size_t      skipped = skip_empty_line(h1, input);
     struct span text    = span_head(span_skip(input, skipped), h1->limits->head_bytes_max);
 
@@ -206,12 +206,4 @@ enum h1_event h1_feed(struct h1 *h1, struct span input, struct h1_head *head, si
     if (h1->state == H1_STATE_BODY)
         return h1_body_piece(h1, input, H1_STATE_END, ret_used, ret_body);
     return h1_chunk_feed(h1, input, ret_used, ret_body);
-}
-
-struct span h1_field(const struct h1_head *head, struct span name)
-{
-    for (size_t i = 0; i < head->field_count; i++)
-        if (span_eq_nocase(head->fields[i].name, name))
-            return head->fields[i].value;
-    return (struct span){ 0 };
 }

@@ -15,10 +15,9 @@
 #ifndef CODEC_H1_H1_H
 #define CODEC_H1_H1_H
 
-#include "base/span.h"
+#include "codec/request_head.h"
 
 enum {
-    H1_FIELDS_MAX       = 64,   /* in a head, and in a trailer section: 431 above */
     H1_METHOD_BYTES_MAX = 16,   /* 501 above */
     H1_CHUNK_EXTRA_MAX  = 256,  /* bytes of chunk extensions in one request: 400 above */
 };
@@ -28,25 +27,15 @@ struct h1_limits {
     uint32_t head_bytes_max;    /* 431 above; holds for a trailer section too */
 };
 
-struct h1_field {
-    struct span name, value;    /* the value without white space around it */
-};
-
-enum h1_method { H1_GET, H1_HEAD, H1_POST, H1_PUT, H1_DELETE, H1_OPTIONS, H1_PATCH, H1_OTHER };
-
 struct h1_head {
-    enum h1_method method;
-    uint8_t        minor;            /* 0: HTTP/1.0; 1: HTTP/1.1 (1.2 to 1.9 count as 1.1, RFC 9110 2.5) */
-    bool           is_chunked;
-    bool           has_length;
-    bool           is_keep_alive;    /* the client may send another request on this connection */
-    bool           expects_continue; /* the client waits for 100 before it sends the body */
-    bool           is_websocket;     /* GET, 1.1, Connection: upgrade, Upgrade: websocket, and no body */
-    uint64_t       content_length;   /* 0 without has_length */
-    struct span    method_text, target;
-    struct span    host;             /* of Host, or of the target; empty only in HTTP/1.0 */
-    size_t         field_count;
-    struct h1_field fields[H1_FIELDS_MAX];  /* in the order they came; field_count of them are set */
+    uint8_t  minor;             /* 0: HTTP/1.0; 1: HTTP/1.1 (1.2 to 1.9 count as 1.1, RFC 9110 2.5) */
+    bool     is_chunked;
+    bool     has_length;
+    bool     is_keep_alive;     /* the client may send another request on this connection */
+    bool     expects_continue;  /* the client waits for 100 before it sends the body */
+    uint64_t content_length;    /* 0 without has_length */
+    /* host: of Host, or of the target. is_websocket: GET, 1.1, Connection: upgrade, Upgrade: websocket, and no body. */
+    struct request_head request;
 };
 
 enum h1_event {
@@ -91,10 +80,6 @@ void h1_init(struct h1 *h1, const struct h1_limits *limits);
  * same bytes and those that follow. H1_MORE in a body has consumed all.
  * H1_HEAD_DONE writes *head; after H1_FAULT it may be half written. */
 enum h1_event h1_feed(struct h1 *h1, struct span input, struct h1_head *head, size_t *ret_used, struct span *ret_body);
-
-/* The first field of that name, in any letter case; { NULL, 0 } if there is none. A field that is there but empty
- * has `at` set. */
-struct span h1_field(const struct h1_head *head, struct span name);
 
 /* "Not Found" (RFC 9110 15, RFC 6585); "Unknown" for codes that Longwire never sends. */
 const char *h1_status_text(unsigned status);

@@ -76,7 +76,7 @@ static enum h1_event step_trailer_begin(struct h1 *h1, char byte)
         return go(h1, H1_STATE_LAST_LF);
     if (!h1_byte_is(byte, H1_BYTE_TOKEN))
         return h1_fault(h1, 400, "trailer field without a name");
-    if (++h1->trailer_count > H1_FIELDS_MAX)
+    if (++h1->trailer_count > REQUEST_FIELDS_MAX)
         return h1_fault(h1, 431, "too many trailer fields");
     return go(h1, H1_STATE_TRAILER_NAME);
 }

@@ -15,17 +15,17 @@ static bool h1_refuse(struct h1 *h1, unsigned status, const char *reason)
 
 /* --- request line: RFC 9112 3 ---------------------------------------------------------------------------------- */
 
-static enum h1_method method_of(struct span text)
+static enum http_method method_of(struct span text)
 {
-    static const struct { struct span text; enum h1_method method; } rows[] = {
-        { SPAN("GET"), H1_GET },         { SPAN("POST"), H1_POST },       { SPAN("HEAD"), H1_HEAD },
-        { SPAN("PUT"), H1_PUT },         { SPAN("DELETE"), H1_DELETE },   { SPAN("OPTIONS"), H1_OPTIONS },
-        { SPAN("PATCH"), H1_PATCH },
+    static const struct { struct span text; enum http_method method; } rows[] = {
+        { SPAN("GET"), HTTP_GET }, { SPAN("POST"), HTTP_POST },     { SPAN("HEAD"), HTTP_HEAD },
+        { SPAN("PUT"), HTTP_PUT }, { SPAN("DELETE"), HTTP_DELETE }, { SPAN("OPTIONS"), HTTP_OPTIONS },
+        { SPAN("PATCH"), HTTP_PATCH },
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
         if (span_eq(rows[i].text, text))
             return rows[i].method;
-    return H1_OTHER;
+    return HTTP_OTHER;
 }
 
 static bool parse_method(struct h1 *h1, struct span text, struct h1_head *head)
@@ -38,8 +38,8 @@ static bool parse_method(struct h1 *h1, struct span text, struct h1_head *head)
     /* RFC 9110 9.3.6, 9.1: we are no proxy. */
     if (span_eq(text, SPAN("CONNECT")))
         return h1_refuse(h1, 501, "CONNECT is for proxies");
-    head->method_text = text;
-    head->method      = method_of(text);
+    head->request.method_text = text;
+    head->request.method      = method_of(text);
     return true;
 }
 
@@ -74,7 +74,7 @@ static bool parse_request_line(struct h1 *h1, struct span line, struct h1_head *
         return false;
     if (target.len > h1->limits->target_bytes_max)
         return h1_refuse(h1, 414, "target too long");
-    head->target = target;
+    head->request.target = target;
     return true;
 }
 
@@ -117,7 +117,7 @@ static bool take_host(struct h1 *h1, struct span value, struct meaning *meaning,
     if (!is_authority(value))
         return h1_refuse(h1, 400, "Host is not a host and port");
     meaning->has_host = true;
-    head->host        = value;
+    head->request.host        = value;
     return true;
 }
 
@@ -147,9 +147,9 @@ static bool check_absolute_form(struct h1 *h1, struct span authority, const stru
 {
     if (!is_authority(authority))
         return h1_refuse(h1, 400, "target's authority is not a host and port");
-    if (meaning->has_host && !span_eq_nocase(authority, head->host))
+    if (meaning->has_host && !span_eq_nocase(authority, head->request.host))
         return h1_refuse(h1, 400, "target and Host name different servers");
-    head->host = authority;
+    head->request.host = authority;
     return true;
 }
 
@@ -160,12 +160,12 @@ static bool check_target(struct h1 *h1, const struct meaning *meaning, struct h1
     /* RFC 9112 3.2: HTTP/1.1 needs a Host. */
     if (head->minor > 0 && !meaning->has_host)
         return h1_refuse(h1, 400, "no Host");
-    if (head->target.at[0] == '/')
+    if (head->request.target.at[0] == '/')
         return true;
-    if (absolute_authority(head->target, &authority))
+    if (absolute_authority(head->request.target, &authority))
         return check_absolute_form(h1, authority, meaning, head);
     /* RFC 9112 3.2.4: asterisk-form is for OPTIONS alone. */
-    if (span_eq(head->target, SPAN("*")) && head->method == H1_OPTIONS)
+    if (span_eq(head->request.target, SPAN("*")) && head->request.method == HTTP_OPTIONS)
         return true;
     return h1_refuse(h1, 400, "target is neither a path nor an absolute http URI");
 }
@@ -262,7 +262,7 @@ static bool take_expect(struct h1 *h1, struct span value, struct h1_head *head)
     return true;
 }
 
-static bool take_meaning(struct h1 *h1, const struct h1_field *field, struct meaning *meaning, struct h1_head *head)
+static bool take_meaning(struct h1 *h1, const struct http_field *field, struct meaning *meaning, struct h1_head *head)
 {
     struct span name = field->name;
 
@@ -286,7 +286,7 @@ static bool take_meaning(struct h1 *h1, const struct h1_field *field, struct mea
 }
 
 /* RFC 9112 5: field-name ":" OWS field-value OWS. head_scan() has checked the bytes of the value. */
-static bool parse_field(struct h1 *h1, struct span line, struct h1_field *ret_field)
+static bool parse_field(struct h1 *h1, struct span line, struct http_field *ret_field)
 {
     size_t name_len = h1_run_of(line, H1_BYTE_TOKEN);
 
@@ -308,8 +308,9 @@ static void settle(struct h1 *h1, const struct meaning *meaning, struct h1_head 
     /* RFC 9112 9.3 */
     head->is_keep_alive = !meaning->wants_close && (head->minor > 0 || meaning->wants_keep_alive);
     /* RFC 6455 4.2.1. With a body it would be unclear where the frames begin. */
-    head->is_websocket  = meaning->wants_upgrade && meaning->wants_websocket && head->method == H1_GET &&
-                          head->minor > 0 && !head->is_chunked && head->content_length == 0;
+    head->request.is_websocket = meaning->wants_upgrade && meaning->wants_websocket &&
+                                 head->request.method == HTTP_GET && head->minor > 0 && !head->is_chunked &&
+                                 head->content_length == 0;
     h1->left = head->content_length;
     if (head->is_chunked)
         h1->state = H1_STATE_CHUNK_SIZE;
@@ -321,12 +322,12 @@ enum h1_event h1_head_parse(struct h1 *h1, const struct span *lines, size_t line
 {
     struct meaning meaning = { 0 };
 
-    must(line_count > 0 && line_count <= H1_FIELDS_MAX + 1);
-    memset(head, 0, offsetof(struct h1_head, fields));
+    must(line_count > 0 && line_count <= REQUEST_FIELDS_MAX + 1);
+    memset(head, 0, offsetof(struct h1_head, request.fields));
     if (!parse_request_line(h1, lines[0], head))
         return H1_FAULT;
     for (size_t i = 1; i < line_count; i++) {
-        struct h1_field *field = &head->fields[head->field_count++];
+        struct http_field *field = &head->request.fields[head->request.field_count++];
         if (!parse_field(h1, lines[i], field) || !take_meaning(h1, field, &meaning, head))
             return H1_FAULT;
     }

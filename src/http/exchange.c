@@ -1,0 +1,185 @@
+/* exchange.c - one request and its answer, in any version of HTTP. */
+#include <stdlib.h>
+
+#include "base/must.h"
+#include "codec/json/json.h"
+#include "http/version.h"
+#include "http/ws_upgrade.h"
+#include "reactor/log.h"
+
+/* Keeps the page's origin, if there is one and it's allowed, for the answer to name. */
+static void exchange_keep_origin(struct http_exchange *exchange, const struct request_head *head)
+{
+    const struct http_server *server = exchange->server;
+    struct span               origin = request_field(head, SPAN("origin"));
+
+    if (origin.at == NULL || !server->service->origin_is_allowed(server->ctx, origin, head->host))
+        return;
+    exchange->origin = strndup(origin.at, origin.len);
+    must(exchange->origin != NULL);
+}
+
+void exchange_init(struct http_exchange *exchange, const struct http_version *version, struct http_server *server,
+                   const struct request_head *head)
+{
+    *exchange = (struct http_exchange){ .version = version, .server = server, .is_head = head->method == HTTP_HEAD };
+    exchange_keep_origin(exchange, head);
+}
+
+void exchange_fini(struct http_exchange *exchange)
+{
+    free(exchange->origin);
+}
+
+/* WHATWG Fetch 3.2.2 */
+static bool is_preflight(const struct http_exchange *exchange, const struct request_head *head)
+{
+    return exchange->origin != NULL && head->method == HTTP_OPTIONS &&
+           request_field(head, SPAN("access-control-request-method")).at != NULL;
+}
+
+/* CORS preflight (WHATWG Fetch 4.8): the same for everything we serve. */
+static void exchange_answer_preflight(struct http_exchange *exchange)
+{
+    http_answer(exchange->server, exchange, &(struct http_answer){
+        .status = 204,
+        .fields = HTTP_FIELDS({ SPAN("Access-Control-Allow-Methods"), SPAN("GET, POST, PUT, DELETE") },
+                              { SPAN("Access-Control-Allow-Headers"),
+                                SPAN("Authorization, Content-Type, Idempotency-Key, Last-Event-ID") },
+                              { SPAN("Access-Control-Max-Age"), SPAN("600") }),
+    });
+}
+
+void exchange_serve(struct http_exchange *exchange, const struct http_request *request, struct http_caller *caller)
+{
+    struct http_server *server = exchange->server;
+
+    must(!exchange->is_answered && loop_is_here(server->loop));
+    exchange->caller = *caller;
+    *caller          = (struct http_caller){ .identity = NULL };
+    counter_add(&server->counters.requests, 1);
+    if (request_field(request->head, SPAN("origin")).at != NULL && exchange->origin == NULL) {
+        counter_add(&server->counters.faults, 1);
+        http_problem(server, exchange, 403, NULL, "this origin is not allowed; list it in the setting `origins`",
+                     HTTP_NO_FIELDS);
+    } else if (is_preflight(exchange, request->head)) {
+        exchange_answer_preflight(exchange);
+    } else {
+        server->service->serve(server->ctx, exchange, request);
+    }
+}
+
+void exchange_refuse(struct http_exchange *exchange, unsigned status, const char *detail)
+{
+    LOG(LOG_DEBUG, "request_refused", log_u64("status", status), log_str("why", detail));
+    counter_add(&exchange->server->counters.faults, 1);
+    http_problem(exchange->server, exchange, status, NULL, detail,
+                 status == 503 ? HTTP_FIELDS({ SPAN("Retry-After"), SPAN("1") }) : HTTP_NO_FIELDS);
+}
+
+void exchange_tell_gone(struct http_exchange *exchange)
+{
+    must(!exchange->is_answered && !exchange->is_gone);
+    exchange->is_gone = true;
+    if (exchange->gone != NULL)
+        exchange->gone(exchange->owner);
+}
+
+/* --- who sent it --------------------------------------------------------------------------------------------- */
+
+void http_caller_forget(struct http_caller *caller, struct http_server *server)
+{
+    if (caller->identity != NULL)
+        server->service->forget(server->ctx, caller->identity);
+    *caller = (struct http_caller){ .identity = NULL };
+}
+
+void *http_identify(struct http_conn *conn, const struct http_plan *plan, const struct http_request *request,
+                    struct http_caller *ret)
+{
+    const struct http_server  *server  = conn->server;
+    const struct http_service *service = server->service;
+    struct span                origin  = request_field(request->head, SPAN("origin"));
+
+    *ret = (struct http_caller){ .identity = NULL };
+    if (!plan->needs_caller || service->identify == NULL ||
+        (origin.at != NULL && !service->origin_is_allowed(server->ctx, origin, request->head->host)))
+        return NULL;
+    return service->identify(server->ctx, conn, request, ret);
+}
+
+void http_identified(struct http_conn *conn, const struct http_caller *caller)
+{
+    must(loop_is_here(conn->server->loop));
+    conn->version->identified(conn, caller);
+}
+
+void http_refuse_caller(struct http_server *server, struct http_exchange *exchange)
+{
+    const struct http_caller caller = exchange->caller;
+
+    must(caller.identity == NULL && caller.status >= 400);
+    http_problem(server, exchange, caller.status, NULL, caller.reason,
+                 caller.status == 401 ? HTTP_FIELDS({ SPAN("WWW-Authenticate"), SPAN("Bearer") }) :
+                 caller.status == 503 ? HTTP_FIELDS({ SPAN("Retry-After"), SPAN("1") }) : HTTP_NO_FIELDS);
+}
+
+/* --- how it ends --------------------------------------------------------------------------------------------- */
+
+/* Each exchange ends once, on its own thread. */
+static void exchange_end(struct http_server *server, struct http_exchange *exchange)
+{
+    must(exchange->server == server && loop_is_here(server->loop));
+    must(!exchange->is_answered);
+    http_caller_forget(&exchange->caller, server);
+    exchange->is_answered = true;
+}
+
+void http_answer(struct http_server *server, struct http_exchange *exchange, const struct http_answer *answer)
+{
+    exchange_end(server, exchange);
+    exchange->version->answer(exchange, answer);
+}
+
+void http_put_problem(struct buf *buf, unsigned status, const char *title, const char *detail)
+{
+    json_put_problem(buf, status, span_str(title != NULL ? title : h1_status_text(status)), span_str(detail));
+}
+
+void http_problem(struct http_server *server, struct http_exchange *exchange, unsigned status, const char *title,
+                  const char *detail, struct http_fields fields)
+{
+    struct buf body;
+
+    buf_init(&body, 4096);
+    http_put_problem(&body, status, title, detail);
+    http_answer(server, exchange, &(struct http_answer){
+        .status = status,
+        .media  = SPAN("application/problem+json"),
+        .fields = fields,
+        .body   = buf_span(&body),
+    });
+    buf_fini(&body);
+}
+
+struct stream *http_open_stream(struct http_server *server, struct http_exchange *exchange,
+                                const struct http_answer *head, struct buf *first, bool *ret_is_chunked)
+{
+    must(head->body.len == 0);
+    exchange_end(server, exchange);
+    return exchange->version->open_stream(exchange, head, first, ret_is_chunked);
+}
+
+struct stream *http_open_websocket(struct http_server *server, struct http_exchange *exchange,
+                                   const struct ws_handshake *shake, struct span protocol, struct buf *first,
+                                   struct buf *unread)
+{
+    exchange_end(server, exchange);
+    return exchange->version->open_websocket(exchange, shake, protocol, first, unread);
+}
+
+void http_promise(struct http_exchange *exchange, size_t answer_bytes)
+{
+    must(!exchange->is_answered && loop_is_here(exchange->server->loop));
+    exchange->version->promise(exchange, answer_bytes);
+}

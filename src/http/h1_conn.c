@@ -1,0 +1,246 @@
+/* h1_conn.c - the life of an HTTP/1.1 connection: read, parse, send, leave. */
+#include "http/h1_conn.h"
+
+#include <stdlib.h>
+
+#include "base/must.h"
+
+enum { READS_AT_ONCE = 2 };
+
+static struct h1_conn *h1_conn_of(struct http_conn *conn)
+{
+    return container_of(conn, struct h1_conn, http);
+}
+
+/* Our last answer has left, so what the client still sends means nothing to us. RFC 9112 9.6: but if we closed while it
+ * sends, a reset could take that answer from it. So we wait on while it sends, for as long as a request may take. */
+static void h1_conn_drop_input(struct h1_conn *conn)
+{
+    struct loop *loop = conn->http.server->loop;
+
+    if (conn->phase == H1_LEAVING && loop->now - conn->phase_at < conn->http.server->limits.request_timeout_ms)
+        wheel_disarm(&loop->wheel, &conn->timer);  /* the end of the turn arms it again */
+}
+
+static void h1_conn_take_input(struct h1_conn *conn, struct span fresh)
+{
+    if (conn->is_last) {
+        h1_conn_drop_input(conn);
+        return;
+    }
+    if (conn->in.len > 0) {
+        buf_put(&conn->in, fresh);
+        h1_conn_parse_kept(conn);
+    } else {
+        size_t used = h1_conn_parse(conn, fresh);
+        if (conn->http.stream != NULL && !conn->is_last)
+            buf_put(&conn->in, span_skip(fresh, used));
+    }
+}
+
+/* --- the stream ---------------------------------------------------------------------------------------------- */
+
+static void h1_conn_free(struct h1_conn *conn)
+{
+    must(list_is_empty(&conn->exchanges) && conn->http.server->owed_bytes >= conn->owed);
+    wheel_disarm(&conn->http.server->loop->wheel, &conn->timer);
+    list_take(&conn->http.link);
+    list_take(&conn->http.dirty);
+    counter_sub(&conn->http.server->counters.conns, 1);
+    conn->http.server->owed_bytes -= conn->owed;
+    h1_pending_free(conn->pending, conn->http.server);
+    buf_fini(&conn->in);
+    buf_fini(&conn->out);
+    free(conn);
+}
+
+void h1_conn_close(struct h1_conn *conn)
+{
+    while (!list_is_empty(&conn->exchanges))
+        h1_exchange_orphan(container_of(conn->exchanges.next, struct h1_exchange, link));
+    stream_close(conn->http.stream);
+    h1_conn_free(conn);
+}
+
+static void h1_conn_on_eof(struct h1_conn *conn)
+{
+    conn->is_eof = true;
+    /* A client that has only stopped sending still gets the answers that are under way, and those to requests that are
+     * kept here. A client that waits for news is taken to be gone. */
+    if (!h1_conn_is_owing(conn) || conn->is_alone)
+        h1_conn_close(conn);
+    else
+        http_conn_mark(&conn->http);
+}
+
+/* Input that can't be parsed yet is kept up to this length. Beyond it the kernel keeps it, and then the client does.
+ * Behind the last request everything is read and dropped: else we would not see the client's end, and closing with bytes
+ * unread would reset the link. */
+static bool h1_conn_wants_input(const struct h1_conn *conn)
+{
+    return conn->is_last || conn->in.len < conn->http.server->limits.h1.head_bytes_max + 1;
+}
+
+static void h1_conn_on_readable(struct stream *stream, void *owner)
+{
+    struct h1_conn *conn = owner;
+    struct loop    *loop = conn->http.server->loop;
+
+    must(conn->http.stream == stream);
+    for (int reads = 0;; reads++) {
+        if (!h1_conn_wants_input(conn)) {
+            conn->is_resting = true;
+            break;
+        }
+        if (reads == READS_AT_ONCE) {
+            stream_more(stream);  /* the other connections first: a client that sends without end gets a part of the turn */
+            break;
+        }
+        ssize_t got = stream_read(stream, loop->input, LOOP_INPUT_BYTES);
+        if (got == STREAM_LATER)
+            break;
+        if (got == STREAM_FAULT) {
+            h1_conn_close(conn);
+            return;
+        }
+        if (got == 0) {
+            h1_conn_on_eof(conn);
+            return;
+        }
+        h1_conn_take_input(conn, span_of(loop->input, (size_t)got));
+        if (conn->http.stream == NULL) {
+            h1_conn_free(conn);
+            return;
+        }
+        if (stream_is_drained(stream, (size_t)got, LOOP_INPUT_BYTES))
+            break;
+    }
+    http_conn_mark(&conn->http);
+}
+
+static void h1_conn_on_writable(struct stream *stream, void *owner)
+{
+    struct h1_conn *conn = owner;
+
+    (void)stream;
+    http_conn_mark(&conn->http);
+}
+
+static const struct stream_events h1_conn_events = {
+    .on_readable = h1_conn_on_readable,
+    .on_writable = h1_conn_on_writable,
+};
+
+static void h1_open(struct http_server *server, struct stream *stream)
+{
+    struct h1_conn *conn = calloc(1, sizeof *conn);
+
+    must(conn != NULL && server->loop == stream_loop(stream));
+    conn->http       = (struct http_conn){ .version = &http_version_1, .server = server, .stream = stream };
+    conn->timer.fire = h1_conn_timed_out;
+    h1_init(&conn->h1, &server->limits.h1);
+    buf_init(&conn->in, server->limits.h1.head_bytes_max + 2 * LOOP_INPUT_BYTES);
+    buf_init(&conn->out, SIZE_MAX / 2);
+    list_init(&conn->exchanges);
+    list_init(&conn->http.dirty);
+    list_push(&server->conns, &conn->http.link);
+    counter_add(&server->counters.conns, 1);
+    stream_hand_over(stream, &h1_conn_events, conn);
+    h1_conn_set_timer(conn);
+}
+
+/* --- the end of a turn --------------------------------------------------------------------------------------- */
+
+/* False: the link is gone, and so is the connection. */
+static bool h1_conn_flush(struct h1_conn *conn)
+{
+    if (conn->out.len == 0 || conn->http.stream->is_full)
+        return true;
+    ssize_t put = stream_write(conn->http.stream, buf_span(&conn->out));
+    if (put == STREAM_FAULT) {
+        h1_conn_close(conn);
+        return false;
+    }
+    buf_drop(&conn->out, (size_t)put);
+    if (conn->out.len == 0)
+        buf_fini(&conn->out);
+    if (put > 0 && conn->phase == H1_SENDING)
+        wheel_disarm(&conn->http.server->loop->wheel, &conn->timer);  /* the client has taken some: the timeout begins again */
+    return true;
+}
+
+/* All answers have left, the last one too. False: the connection is gone. */
+static bool h1_conn_leave(struct h1_conn *conn)
+{
+    if (conn->is_eof) {
+        h1_conn_close(conn);
+        return false;
+    }
+    /* RFC 9112 9.6: close our half and wait a little, or a reset could overtake the answer. */
+    if (!conn->is_shut)
+        stream_shut(conn->http.stream);
+    conn->is_shut = true;
+    return true;
+}
+
+static void h1_work(struct http_conn *http)
+{
+    struct h1_conn *conn = h1_conn_of(http);
+
+    must((conn->exchange_count == 0) == list_is_empty(&conn->exchanges));
+    h1_conn_queue_answers(conn);
+    if (conn->in.len > 0 || conn->pending != NULL) {
+        h1_conn_parse_kept(conn);
+        if (conn->http.stream == NULL) {
+            h1_conn_free(conn);
+            return;
+        }
+        h1_conn_queue_answers(conn);
+        h1_conn_put_continue(conn);
+    }
+    if (conn->is_resting && h1_conn_wants_input(conn)) {
+        conn->is_resting = false;
+        stream_more(conn->http.stream);
+    }
+    bool is_blocked = h1_conn_must_wait(conn) || (conn->in.len > 0 && !h1_conn_may_parse(conn));
+    if (!h1_conn_flush(conn))
+        return;
+    h1_conn_count_owed(conn);
+    bool goes_on = is_blocked && h1_conn_may_parse(conn) && !h1_conn_must_wait(conn);
+    if (goes_on)
+        http_conn_mark(&conn->http);  /* the answers that were in the way have left */
+    if (conn->http.server->is_stopping && h1_conn_phase(conn) == H1_IDLE)
+        conn->is_last = true;
+    bool is_over = conn->is_last || (conn->is_eof && !goes_on);
+    if (is_over && !h1_conn_is_owing(conn) && !h1_conn_leave(conn))
+        return;
+    h1_conn_set_timer(conn);
+}
+
+static void h1_close(struct http_conn *http)
+{
+    h1_conn_close(h1_conn_of(http));
+}
+
+static void h1_stop(struct http_conn *http)
+{
+    if (h1_conn_phase(h1_conn_of(http)) == H1_IDLE)
+        h1_close(http);
+}
+
+static void h1_identified(struct http_conn *http, const struct http_caller *caller)
+{
+    h1_conn_identified(h1_conn_of(http), caller);
+}
+
+const struct http_version http_version_1 = {
+    .open           = h1_open,
+    .close          = h1_close,
+    .work           = h1_work,
+    .stop           = h1_stop,
+    .identified     = h1_identified,
+    .answer         = h1_answer,
+    .open_stream    = h1_open_stream,
+    .open_websocket = h1_open_websocket,
+    .promise        = h1_promise,
+};

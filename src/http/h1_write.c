@@ -1,0 +1,143 @@
+#include "http/h1_write.h"
+
+#include <time.h>
+
+#include "base/must.h"
+
+/* A line break in a name or a value would begin another field, or another answer. */
+static bool is_one_line(struct span text)
+{
+    return text.len == 0 || (memchr(text.at, '\r', text.len) == NULL && memchr(text.at, '\n', text.len) == NULL);
+}
+
+static void put_field(struct buf *buf, struct span name, struct span value)
+{
+    must(is_one_line(name) && is_one_line(value));
+    buf_put(buf, name);
+    buf_put_lit(buf, ": ");
+    buf_put(buf, value);
+    buf_put_lit(buf, "\r\n");
+}
+
+static void put_fields(struct buf *buf, struct http_fields fields)
+{
+    for (size_t i = 0; i < fields.count; i++)
+        put_field(buf, fields.at[i].name, fields.at[i].value);
+}
+
+static void put_status(struct buf *buf, unsigned status)
+{
+    buf_put_lit(buf, "HTTP/1.1 ");
+    buf_put_u64(buf, status);
+    buf_putc(buf, ' ');
+    buf_put(buf, span_str(h1_status_text(status)));
+    buf_put_lit(buf, "\r\n");
+}
+
+static void put_date(struct buf *buf, struct http_server *server)
+{
+    msec second = server->loop->wall / 1000;
+
+    if (second != server->date_at || server->date[0] == '\0') {
+        time_t    at = (time_t)second;
+        struct tm parts;
+        gmtime_r(&at, &parts);
+        strftime(server->date, sizeof server->date, "%a, %d %b %Y %H:%M:%S GMT", &parts);
+        server->date_at = second;
+    }
+    put_field(buf, SPAN("Date"), span_str(server->date));
+}
+
+/* WHATWG Fetch 3.2: what lets the page at this origin read the answer. */
+static void put_cors(struct buf *buf, const struct http_exchange *exchange)
+{
+    if (exchange->origin == NULL)
+        return;
+    put_field(buf, SPAN("Access-Control-Allow-Origin"), span_str(exchange->origin));
+    put_field(buf, SPAN("Access-Control-Expose-Headers"), SPAN("Idempotency-Replayed, Retry-After"));
+    put_field(buf, SPAN("Vary"), SPAN("Origin"));
+}
+
+/* What all heads begin with, but for 101. */
+static void put_head(struct buf *buf, const struct http_exchange *exchange, const struct http_answer *answer)
+{
+    put_status(buf, answer->status);
+    put_date(buf, exchange->server);
+    put_cors(buf, exchange);
+    if (answer->media.len > 0)
+        put_field(buf, SPAN("Content-Type"), answer->media);
+    put_fields(buf, answer->fields);
+}
+
+static bool status_has_body(unsigned status)
+{
+    return status != 204 && status != 304;  /* RFC 9110 6.4.1 */
+}
+
+void h1_put_answer(struct buf *buf, const struct h1_exchange *exchange, const struct http_answer *answer)
+{
+    put_head(buf, &exchange->http, answer);
+    if (status_has_body(answer->status)) {
+        buf_put_lit(buf, "Content-Length: ");
+        buf_put_u64(buf, answer->body.len);
+        buf_put_lit(buf, "\r\n");
+    }
+    if (exchange->is_last)
+        put_field(buf, SPAN("Connection"), SPAN("close"));
+    else if (exchange->minor == 0)
+        put_field(buf, SPAN("Connection"), SPAN("keep-alive"));
+    buf_put_lit(buf, "\r\n");
+    if (!exchange->http.is_head && status_has_body(answer->status))
+        buf_put(buf, answer->body);
+}
+
+void h1_put_stream_head(struct buf *buf, const struct h1_exchange *exchange, const struct http_answer *head,
+                        bool is_chunked)
+{
+    put_head(buf, &exchange->http, head);
+    put_field(buf, SPAN("Connection"), SPAN("close"));
+    if (is_chunked)
+        put_field(buf, SPAN("Transfer-Encoding"), SPAN("chunked"));
+    buf_put_lit(buf, "\r\n");
+}
+
+void h1_put_switch(struct buf *buf, const struct h1_exchange *exchange, struct span accept, struct span protocol)
+{
+    put_status(buf, 101);
+    put_field(buf, SPAN("Upgrade"), SPAN("websocket"));
+    put_field(buf, SPAN("Connection"), SPAN("Upgrade"));
+    put_date(buf, exchange->http.server);
+    put_field(buf, SPAN("Sec-WebSocket-Accept"), accept);
+    if (protocol.len > 0)
+        put_field(buf, SPAN("Sec-WebSocket-Protocol"), protocol);
+    put_cors(buf, &exchange->http);
+    buf_put_lit(buf, "\r\n");
+}
+
+void h1_put_continue(struct buf *buf)
+{
+    put_status(buf, 100);
+    buf_put_lit(buf, "\r\n");
+}
+
+void h1_put_refusal(struct buf *buf, struct http_server *server, const struct http_refusal *refusal)
+{
+    const struct h1_exchange nobody = { .http.server = server, .minor = 1, .is_last = true };
+    struct buf               body;
+
+    buf_init(&body, 4096);
+    http_put_problem(&body, refusal->status, NULL, refusal->detail);
+    h1_put_answer(buf, &nobody, &(struct http_answer){
+        .status = refusal->status,
+        .media  = SPAN("application/problem+json"),
+        .fields = refusal->fields,
+        .body   = buf_span(&body),
+    });
+    buf_fini(&body);
+}
+
+void http_put_body_end(bool is_chunked, struct buf *buf)
+{
+    if (is_chunked)
+        buf_put_lit(buf, "0\r\n\r\n");
+}

@@ -1,0 +1,18 @@
+/* h1_write.h - what HTTP/1.1 answers look like on the wire (RFC 9112). Private to this module. */
+#ifndef HTTP_H1_WRITE_H
+#define HTTP_H1_WRITE_H
+
+#include "http/h1_conn.h"
+
+/* A whole answer: for a HEAD request, and for a status that has no body, the head alone. */
+void h1_put_answer(struct buf *buf, const struct h1_exchange *exchange, const struct http_answer *answer);
+/* The head of an answer whose body ends with the connection. */
+void h1_put_stream_head(struct buf *buf, const struct h1_exchange *exchange, const struct http_answer *head,
+                        bool is_chunked);
+/* 101: from here on it is a WebSocket (RFC 6455 4.2.2). `protocol` empty: none was agreed on. */
+void h1_put_switch(struct buf *buf, const struct h1_exchange *exchange, struct span accept, struct span protocol);
+void h1_put_continue(struct buf *buf);
+/* An answer to a connection that has not asked yet, and is closed. */
+void h1_put_refusal(struct buf *buf, struct http_server *server, const struct http_refusal *refusal);
+
+#endif

@@ -1,0 +1,60 @@
+/* version.h - a port: what a version of HTTP does for connections and exchanges. HTTP/1.1 is h1_conn.h. Private to this
+ * module. */
+#ifndef HTTP_VERSION_H
+#define HTTP_VERSION_H
+
+#include "codec/ws/ws.h"
+#include "http/http.h"
+
+/* What connections of all versions have; each version's own struct begins with it. */
+struct http_conn {
+    struct list                link;     /* in server.conns */
+    struct list                dirty;    /* in server.dirty */
+    const struct http_version *version;
+    struct http_server        *server;
+    struct stream             *stream;   /* NULL: a session has it now */
+};
+
+struct http_version {
+    /* Takes the stream, which may have had an owner before. */
+    void (*open)(struct http_server *server, struct stream *stream);
+    void (*close)(struct http_conn *conn);  /* at once; who waits for an answer is told that its client is gone */
+    void (*work)(struct http_conn *conn);   /* the end of the turn: sends, goes on parsing, closes */
+    void (*stop)(struct http_conn *conn);   /* the server stops: closes if nothing is under way */
+    void (*identified)(struct http_conn *conn, const struct http_caller *caller);  /* see http_identified() */
+
+    /* Each ends the exchange, and is called once. The client may be gone already: then the answer goes to nobody. */
+    void (*answer)(struct http_exchange *exchange, const struct http_answer *answer);
+    /* The client is there, and the plan said is_alone. See http_open_stream() and http_open_websocket(). */
+    struct stream *(*open_stream)(struct http_exchange *exchange, const struct http_answer *head, struct buf *first,
+                                  bool *ret_is_chunked);
+    struct stream *(*open_websocket)(struct http_exchange *exchange, const struct ws_handshake *shake,
+                                     struct span protocol, struct buf *first, struct buf *unread);
+
+    void (*promise)(struct http_exchange *exchange, size_t answer_bytes);  /* see http_promise() */
+};
+
+/* Something was queued or freed: work() before the turn ends. */
+void http_conn_mark(struct http_conn *conn);
+
+/* The parts of an exchange that have no version. */
+void exchange_init(struct http_exchange *exchange, const struct http_version *version, struct http_server *server,
+                   const struct request_head *head);
+void exchange_fini(struct http_exchange *exchange);
+/* Refuses what no service may see, answers what is the same for all services, and hands the rest to the service. Takes the
+ * caller's reference. */
+void exchange_serve(struct http_exchange *exchange, const struct http_request *request, struct http_caller *caller);
+/* The client has gone before its answer. */
+void exchange_tell_gone(struct http_exchange *exchange);
+/* Answers with a problem, without the service: what the parser or a limit found. */
+void exchange_refuse(struct http_exchange *exchange, unsigned status, const char *detail);
+
+/* Who sent this head? As service->identify(), for a plan that asks. A page whose origin is refused is nobody. */
+void *http_identify(struct http_conn *conn, const struct http_plan *plan, const struct http_request *request,
+                    struct http_caller *ret);
+void  http_caller_forget(struct http_caller *caller, struct http_server *server);
+
+/* The body of an RFC 9457 problem. `title` NULL: the status's own text. */
+void http_put_problem(struct buf *buf, unsigned status, const char *title, const char *detail);
+
+#endif

@@ -359,6 +359,9 @@ static void nobody_is_asked_about_for_a_refused_origin(void **state)
     expect(stand, 0, "403,");
     say(stand, 0, "OPTIONS /now HTTP/1.1\r\nHost: h\r\nOrigin: http://good\r\nAccess-Control-Request-Method: GET\r\n\r\n");
     expect(stand, 0, "204,");
+    /* … and nobody's rights are judged: a body that is too long is refused as that (test_who_is_refused_may_read_why). */
+    say(stand, 0, POST("/who", "200001") "Origin: http://evil\r\n\r\n");
+    expect(stand, 0, "413,end");
     assert_int_equal(stand->asked_count, 0);
 }
 

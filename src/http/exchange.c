@@ -7,13 +7,18 @@
 #include "http/ws_upgrade.h"
 #include "reactor/log.h"
 
+bool http_is_foreign(const struct http_server *server, const struct request_head *head)
+{
+    struct span origin = request_field(head, SPAN("origin"));
+    return origin.at != NULL && !server->service->origin_is_allowed(server->ctx, origin, head->host);
+}
+
 /* Keeps the page's origin, if there is one and it's allowed, for the answer to name. */
 static void exchange_keep_origin(struct http_exchange *exchange, const struct request_head *head)
 {
-    const struct http_server *server = exchange->server;
-    struct span               origin = request_field(head, SPAN("origin"));
+    struct span origin = request_field(head, SPAN("origin"));
 
-    if (origin.at == NULL || !server->service->origin_is_allowed(server->ctx, origin, head->host))
+    if (origin.at == NULL || http_is_foreign(exchange->server, head))
         return;
     exchange->origin = strndup(origin.at, origin.len);
     must(exchange->origin != NULL);
@@ -99,11 +104,9 @@ void *http_identify(struct http_conn *conn, const struct http_plan *plan, const 
 {
     const struct http_server  *server  = conn->server;
     const struct http_service *service = server->service;
-    struct span                origin  = request_field(request->head, SPAN("origin"));
 
     *ret = (struct http_caller){ .identity = NULL };
-    if (!plan->needs_caller || service->identify == NULL ||
-        (origin.at != NULL && !service->origin_is_allowed(server->ctx, origin, request->head->host)))
+    if (!plan->needs_caller || service->identify == NULL || http_is_foreign(server, request->head))
         return NULL;
     return service->identify(server->ctx, conn, request, ret);
 }

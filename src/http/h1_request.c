@@ -94,13 +94,14 @@ void h1_conn_put_continue(struct h1_conn *conn)
     h1_put_continue(&conn->out);
 }
 
+/* Of a page whose origin is refused nobody was asked who sent it, so the service is not asked about it either. */
 static bool h1_conn_is_unwelcome(const struct h1_conn *conn)
 {
     const struct http_server *server  = conn->http.server;
     const struct h1_pending  *pending = conn->pending;
     struct http_request       request = request_of(&pending->head, SPAN(""));
 
-    return server->service->is_unwelcome != NULL &&
+    return server->service->is_unwelcome != NULL && !http_is_foreign(server, request.head) &&
            server->service->is_unwelcome(server->ctx, &request, &pending->caller);
 }
 

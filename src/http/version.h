@@ -49,6 +49,8 @@ void exchange_tell_gone(struct http_exchange *exchange);
 /* Answers with a problem, without the service: what the parser or a limit found. */
 void exchange_refuse(struct http_exchange *exchange, unsigned status, const char *detail);
 
+/* Was it sent by a page whose origin is not allowed? */
+bool http_is_foreign(const struct http_server *server, const struct request_head *head);
 /* Who sent this head? As service->identify(), for a plan that asks. A page whose origin is refused is nobody. */
 void *http_identify(struct http_conn *conn, const struct http_plan *plan, const struct http_request *request,
                     struct http_caller *ret);

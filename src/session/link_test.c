@@ -69,7 +69,7 @@ static void on_lost(struct link *link)
 
     stream_close(link->stream);
     link_fini(link);
-    reader_fini(&subscriber->reader, &subscriber->stage->worker.readers, subscriber->stage->loop.now);
+    reader_fini(&subscriber->reader, &subscriber->stage->worker.readers, subscriber->stage->sim.loop.now);
     subscriber->is_gone = true;
 }
 
@@ -104,7 +104,7 @@ static void subscriber_open(struct subscriber *subscriber, struct stage *stage)
     stage_pair(&ours, &subscriber->fd);
     reader_init(&subscriber->reader);
     link_init(&subscriber->link, &stage->worker, &kind, &subscriber->reader, TRANSPORT_NDJSON, ENCODING_NDJSON);
-    must(stream_tcp_new(&stage->loop, ours, &subscriber->link.stream) == RC_OK);
+    must(stream_tcp_new(&stage->sim.loop, ours, &subscriber->link.stream) == RC_OK);
     stream_start(subscriber->link.stream, &events, subscriber);
 }
 

@@ -177,7 +177,7 @@ static void on_turn_begin(void *ctx)
 {
     struct stage *stage = ctx;
 
-    shard_turn_begin(&stage->shard, stage->loop.now, stage->loop.wall);
+    shard_turn_begin(&stage->shard, stage->sim.loop.now, stage->sim.loop.wall);
     if (!stage->is_writer_stuck)
         stage_answer_all(stage);
 }
@@ -192,22 +192,26 @@ static void on_turn_end(void *ctx)
         http_server_turn_end(&stage->http);
     } while (!list_is_empty(&stage->worker.dirty) || !list_is_empty(&stage->http.dirty));
     shard_turn_end(&stage->shard);
-    loop_stop(&stage->loop);
+    loop_stop(&stage->sim.loop);
 }
 
 static const struct loop_hooks stage_hooks = { .turn_begin = on_turn_begin, .turn_end = on_turn_end };
 
 void stage_turn(struct stage *stage)
 {
-    mailbox_ring(&stage->loop.mailbox);  /* it doesn't wait for anybody */
-    loop_run(&stage->loop);
+    if (stage->is_simulated) {
+        loop_sim_turn(&stage->sim, stage->sim.loop.now);
+        return;
+    }
+    mailbox_ring(&stage->sim.loop.mailbox);  /* it doesn't wait for anybody */
+    loop_run(&stage->sim.loop);
 }
 
 void stage_pass(struct stage *stage, msec ms)
 {
     hand_clock_pass(ms);
-    stage->loop.now += ms;
-    wheel_turn(&stage->loop.wheel, stage->loop.now);
+    stage->sim.loop.now += ms;
+    wheel_turn(&stage->sim.loop.wheel, stage->sim.loop.now);
 }
 
 /* --- requests ------------------------------------------------------------------------------------------------ */
@@ -231,7 +235,7 @@ static void *stage_identify(void *ctx, struct http_conn *conn, const struct http
     struct identified answer;
 
     (void)request;
-    void *under_way = identify(&stage->identifier->identifier, &credential, stage->loop.now, stage_identified, conn, &answer);
+    void *under_way = identify(&stage->identifier->identifier, &credential, stage->sim.loop.now, stage_identified, conn, &answer);
     *ret            = stage_caller(&answer);
     return under_way;
 }
@@ -286,6 +290,16 @@ int stage_connect(struct stage *stage)
     return theirs;
 }
 
+struct sim_link *stage_link(struct stage *stage, const struct sim_wire *wire)
+{
+    struct stream   *stream;
+    struct sim_link *link = sim_link_new(&stage->sim, wire, &stream);
+
+    must(stage->is_simulated);
+    http_server_open(&stage->http, stream);
+    return link;
+}
+
 /* --- sockets ------------------------------------------------------------------------------------------------- */
 
 void stage_pair(int *ret_ours, int *ret_theirs)
@@ -321,7 +335,7 @@ struct stage_log *stage_log(struct stage *stage, const char *channel, uint64_t f
 
 static void stage_furnish_desk(struct stage *stage)
 {
-    stage->worker.loop       = &stage->loop;
+    stage->worker.loop       = &stage->sim.loop;
     stage->worker.server     = &stage->http;
     stage->worker.shard      = &stage->shard;
     stage->worker.namespaces = &stage->spaces;
@@ -338,7 +352,7 @@ static void stage_furnish_desk(struct stage *stage)
     session_worker_init(&stage->worker);
 }
 
-void stage_init(struct stage *stage, uint64_t seed)
+static void stage_begin(struct stage *stage, uint64_t seed, bool is_simulated)
 {
     static const struct http_limits http = {
         .h1 = { 8192, 16384 }, .pipeline_max = 16, .answer_bytes_max = 1 << 20, .request_timeout_ms = 30000,
@@ -355,13 +369,27 @@ void stage_init(struct stage *stage, uint64_t seed)
     stage->newest = &stage->oldest;
     namespaces_init(&stage->spaces);
     namespaces_find(&stage->spaces, SPAN("topic"))->keep_ms = 0;  /* messages are of 1970 */
-    must(loop_init(&stage->loop, &stage_hooks, stage) == RC_OK);
+    stage->is_simulated = is_simulated;
+    if (is_simulated)
+        loop_sim_init(&stage->sim, &stage_hooks, stage, clock_now(), clock_wall());
+    else
+        must(loop_init(&stage->sim.loop, &stage_hooks, stage) == RC_OK);
     stage->identifier = malloc(sizeof *stage->identifier);
     must(stage->identifier != NULL);
-    held_identifier_init(stage->identifier, &stage->loop.wheel, HELD_MAX, 5000);
-    http_server_init(&stage->http, &stage->loop, &http, &stage_service, stage);
+    held_identifier_init(stage->identifier, &stage->sim.loop.wheel, HELD_MAX, 5000);
+    http_server_init(&stage->http, &stage->sim.loop, &http, &stage_service, stage);
     shard_init(&stage->shard, 0, &stage_shard_port, stage, &shard);
     stage_furnish_desk(stage);
+}
+
+void stage_init(struct stage *stage, uint64_t seed)
+{
+    stage_begin(stage, seed, false);
+}
+
+void stage_init_simulated(struct stage *stage, uint64_t seed)
+{
+    stage_begin(stage, seed, true);
 }
 
 void stage_fini(struct stage *stage)
@@ -382,5 +410,8 @@ void stage_fini(struct stage *stage)
     }
     for (size_t i = 0; i < stage->log_count; i++)
         channel_name_unref(stage->logs[i].name);
-    loop_fini(&stage->loop);
+    if (stage->is_simulated)
+        loop_sim_fini(&stage->sim);
+    else
+        loop_fini(&stage->sim.loop);
 }

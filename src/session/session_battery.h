@@ -4,6 +4,7 @@
 #define SESSION_SESSION_BATTERY_H
 
 #include "base/rng.h"
+#include "reactor/loop_sim.h"
 #include "session/session.h"
 
 enum { STAGE_LOGS_MAX = 64 };
@@ -16,7 +17,8 @@ struct stage_log {
 
 struct stage {
     struct namespaces  spaces;
-    struct loop        loop;
+    struct loop_sim    sim;               /* its loop is a real one, unless is_simulated */
+    bool               is_simulated;
     struct http_server http;
     struct shard       shard;
     struct session_worker        worker;
@@ -34,6 +36,8 @@ struct stage {
 };
 
 void stage_init(struct stage *stage, uint64_t seed);
+/* Without a kernel: clients come by stage_link(). */
+void stage_init_simulated(struct stage *stage, uint64_t seed);
 void stage_fini(struct stage *stage);
 
 /* A log that holds the messages first … head, each saying what stage_payload() does. */
@@ -53,6 +57,8 @@ void stage_pass(struct stage *stage, msec ms);
 void stage_pair(int *ret_ours, int *ret_theirs);
 /* A client of the HTTP server, whose requests go to session_serve_ws() and session_serve_subscribe(). */
 int  stage_connect(struct stage *stage);
+/* The same over a simulated link, whose far end is the client's. */
+struct sim_link *stage_link(struct stage *stage, const struct sim_wire *wire);
 /* Appends all there is to read. False: the other end has closed. */
 bool stage_read(int fd, struct buf *into);
 

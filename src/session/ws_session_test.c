@@ -397,9 +397,9 @@ static void a_client_that_rests_is_not_silent(void **state)
     turns(&stage, &client, 1);
     ws_client_send(&client, WS_TEXT, SPAN("{\"type\":\"ping\"}"));
     turns(&stage, &client, 1);
-    msec began = stage.loop.now;
+    msec began = stage.sim.loop.now;
     for (int beat = 1; beat <= BEATS; beat++) {
-        stage_pass(&stage, began + beat * stage.worker.limits.heartbeat_ms - stage.loop.now);
+        stage_pass(&stage, began + beat * stage.worker.limits.heartbeat_ms - stage.sim.loop.now);
         turns(&stage, &client, 1);
         assert_true(client.is_open);
     }

@@ -72,10 +72,10 @@ static void speaker_flush(struct speaker *speaker)
 
 static void speaker_on_readable(struct stream *stream, void *owner)
 {
-    char    room[512];
+    char    scratch[512];
     ssize_t got;
 
-    while ((got = stream_read(stream, room, sizeof room)) > 0)
+    while ((got = stream_read(stream, scratch, sizeof scratch)) > 0)
         ;
     if (got != STREAM_LATER)
         speaker_close(owner);

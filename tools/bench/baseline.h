@@ -1,4 +1,4 @@
-/* baseline.h - the baseline: the least that a server can do to pass messages on, as a measure for the others.
+/* baseline.h - the baseline: a server that does the least that delivering a message takes, to compare others with.
  *
  * One thread, one epoll, no limits, no timers, no HTTP beyond a canned answer to a WebSocket handshake. Readers come
  * as WebSockets on /…-N and follow channel N; publishers send bare payloads (raw.c). Per delivery one send(), or,

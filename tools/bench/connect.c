@@ -1,4 +1,4 @@
-/* What it costs to come and go: connect, subscribe, close, again and again, --at-once at a time. Each connection
+/* What a short connection costs: connect, subscribe, close, again and again, --at-once at a time. Each connection
  * follows one of CHANNEL_COUNT channels. It closes as soon as its subscription is confirmed, with a plain TCP close,
  * whatever the protocol. */
 #include <stdlib.h>

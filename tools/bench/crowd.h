@@ -1,4 +1,4 @@
-/* crowd.h - the readers of a run: connected, subscribed, and each delivery to each of them in the books.
+/* crowd.h - the readers of a run: connected, subscribed, and every delivery to every one of them recorded.
  *
  * They are spread over crews, one a thread. The first crew has no thread: it runs on the caller's, in crowd_turn(),
  * and the publisher shares its loop; so with one crew nothing ever crosses a thread. */

@@ -42,7 +42,7 @@ static uint64_t in_flight(const struct delivery *delivery)
     return delivery->publisher.published - atomic_load(&delivery->crowd.log.completed);
 }
 
-/* A channel keeps to one line, so that its messages stay in order; one channel alone uses all lines in turn. */
+/* A channel uses one line, so that its messages stay in order. A single channel uses all lines in turn. */
 static void publish_one(struct delivery *delivery, uint64_t time_ns)
 {
     struct publisher *publisher = &delivery->publisher;
@@ -130,7 +130,7 @@ static void report_setting(struct report *report, const char *scenario, const st
     report_count(report, "publishers", options->publishers);
 }
 
-/* The warm-up is in the books too: what goes wrong there is wrong. */
+/* The warm-up is recorded too: what goes wrong there counts as wrong. */
 static int deliver(struct delivery *delivery, const char *scenario)
 {
     const struct options *options = delivery->options;

@@ -1,4 +1,4 @@
-/* log.h - the books of a run: what was published, what each reader got, and whether the two agree.
+/* delivery_log.h - the record of a run: what was published, what each reader got, and whether the two agree.
  *
  * Exact, not sampled. Every (reader, stream) has a track, so each single delivery is known to be new, late or
  * doubled; what was published but never came is the difference at the end. The log also knows when a message has
@@ -47,7 +47,7 @@ struct tally {
 void tally_take(struct tally *tally, struct delivery_log *log, struct track *track, uint32_t channel,
                 const struct stamp *stamp, uint64_t now_ns);
 
-/* What happened up to now stays true, but the next phase counts from nothing. Only while nothing is on the way. */
+/* Begins a new phase, which counts from 0. Only while nothing is under way. */
 void tally_restart(struct tally *tally);
 
 #endif

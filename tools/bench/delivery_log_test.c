@@ -1,4 +1,4 @@
-/* The books: a lost, doubled, late or stray delivery must show, or every figure of the bench is in doubt. */
+/* The record must show a lost, doubled, late or stray delivery. Else no figure of the bench could be trusted. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>

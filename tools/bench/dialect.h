@@ -1,4 +1,4 @@
-/* dialect.h - how each peer is spoken to: bytes in, what was heard out; no socket and no clock in here.
+/* dialect.h - the protocol of each peer: bytes in, what they mean out. No socket and no clock in here.
  *
  * A dialect is one protocol of one peer in one role, subscriber or publisher. It knows no more of its protocol than a
  * bench needs and trusts the server's framing, but whatever it can't explain is HEARD_FAULT, never skipped. */

@@ -1,8 +1,8 @@
-/* die.h - how a measurement ends that can't go on.
+/* die.h - ends a measurement that can't go on.
  *
- * A figure from a run in which anything went wrong is worth nothing, so nothing is tried again: the tool says
- * what happened on stderr and ends with EXIT_BROKEN. EXIT_INEXACT is for runs that came to their end but in
- * which messages were lost, doubled, out of order or strayed. */
+ * A figure is worth nothing if anything went wrong in its run, so nothing is tried again: the tool prints the reason on
+ * stderr and ends with EXIT_BROKEN. EXIT_INEXACT is for a run that came to its end, but in which messages were lost,
+ * doubled, out of order, or delivered to the wrong reader. */
 #ifndef BENCH_DIE_H
 #define BENCH_DIE_H
 

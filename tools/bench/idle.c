@@ -1,4 +1,4 @@
-/* What a connection costs that does nothing: the server's memory before and after, by the number of connections. */
+/* What an idle connection costs: the server's memory before and after, divided by the number of connections. */
 #include <stdlib.h>
 #include <time.h>
 
@@ -8,7 +8,7 @@
 #include "bench/report.h"
 #include "bench/scenario.h"
 
-/* Answers pings meanwhile: a connection that is dropped would be a cheap one. */
+/* Answers pings meanwhile: a connection that the server drops would seem to cost nothing. */
 static void idle_for(struct crowd *crowd, uint64_t length_ns)
 {
     uint64_t until = clock_ns() + length_ns;

@@ -1,4 +1,4 @@
-/* loop.h - many connections to a server on one epoll, as light as can be: the bench must not be what is measured.
+/* loop.h - many connections to a server on one epoll, as light as possible, so that the bench does not measure itself.
  *
  * All connections of a loop share one inbox; a connection has memory of its own only while half a frame waits in it.
  * A loop and its connections belong to one thread, which may change only between turns. A connection that the server

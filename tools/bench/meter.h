@@ -12,10 +12,11 @@ struct meter {
     uint64_t    server_ns, client_ns, wall_ns;  /* readings at the start; differences after the stop */
 };
 
-/* Looks the server's processes up, rests, and reads. */
+/* Finds the server's processes, waits a moment, and reads. */
 void meter_start(struct meter *meter, const struct options *options);
 
-/* The wall clock stops at once. The server is read after a rest, so that what it still has to tidy up is its own. */
+/* The wall clock stops at once. The server is read a moment later, so that work which it still has to do is counted
+ * too. */
 void meter_stop(struct meter *meter);
 
 /* The fields common to all scenarios: what one of `count` things (deliveries, publishes, connections) took.

@@ -16,7 +16,7 @@ struct backoff {
 /* With a seed from the system's randomness. */
 void backoff_init(struct backoff *backoff);
 
-/* Something went well: the next wait is short again. */
+/* After a success: the next wait is short again. */
 static inline void backoff_reset(struct backoff *backoff)
 {
     backoff->tries = 0;

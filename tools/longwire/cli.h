@@ -1,7 +1,6 @@
-/* cli.h - what all commands of `longwire` share: exit codes, the common options, one voice for complaints.
+/* cli.h - what all commands of `longwire` share: exit codes, the common options, one way to report errors.
  *
- * Standard output carries results alone; everything said to a person goes to standard error and begins with
- * "longwire: ". */
+ * Standard output carries only results. Messages to the user go to standard error and begin with "longwire: ". */
 #ifndef LONGWIRE_CLI_H
 #define LONGWIRE_CLI_H
 
@@ -14,12 +13,12 @@
 enum exit_code {
     EXIT_FINE      = 0,
     EXIT_REFUSED   = 1,   /* the server said no, or its answer can't be used, or output can't be written */
-    EXIT_UNREACHED = 2,   /* the server is not there, or the link was lost and may not be tried again */
+    EXIT_UNREACHED = 2,   /* the server can't be reached, or the link was lost and --retry does not allow another try */
     EXIT_TIMEOUT   = 3,   /* --timeout ran out first */
     EXIT_USAGE     = 64,  /* the command line makes no sense (EX_USAGE of sysexits.h) */
 };
 
-/* Where the server is and who asks. Both borrowed from the command line or the environment. */
+/* The server's address, and the key to show there. Both are borrowed from the command line or the environment. */
 struct target {
     const char *server;  /* "http://host:port" */
     const char *key;     /* API key; NULL: none */
@@ -47,7 +46,7 @@ enum { OPTION_SERVER = 256, OPTION_KEY, OPTION_HELP };
     "  3   --timeout ran out first\n"                                               \
     "  64  the command line can't be understood\n"
 
-/* What to do after an option has been looked at. */
+/* What to do after an option was handled. */
 enum option_next {
     OPTION_TAKEN,  /* go on with the next */
     OPTION_END,    /* leave with *ret_exit */
@@ -56,18 +55,18 @@ enum option_next {
 /* From the environment, then the defaults. */
 void target_init(struct target *target);
 
-/* For an option the command does not know itself: a common one is taken, --help prints `help`, anything else
- * is complained about (getopt_long has said what). */
+/* For an option that is not one of the command's own. A common option is taken; --help prints `help`; anything else
+ * is an error, which getopt_long() has printed. */
 enum option_next target_option(struct target *target, int option, const char *help, int *ret_exit);
 
-/* False, and it has been said, unless the address and the key can be used. */
+/* False if the address or the key can't be used; the reason has been printed. */
 bool target_is_sound(const struct target *target);
 
-/* No space, no control character, no byte beyond ASCII: fit for a URL or a header as it is. */
+/* Only visible ASCII, so that it can stand in a URL or a header unchanged? */
 bool cli_is_visible(struct span text);
 
-/* Numbers from the command line; false, and it has been said, if `text` isn't one. `name` is for the complaint:
- * "--after". A time is in seconds, fractions allowed, above 0 and at most a year. */
+/* Numbers from the command line. False if `text` is no number; the reason has been printed. `name` stands in that
+ * message: "--after". A time is in seconds, may have a fraction, and is above 0 and at most a year. */
 bool cli_u64(const char *name, const char *text, uint64_t *ret);
 bool cli_seconds(const char *name, const char *text, msec *ret_ms);
 

@@ -1,13 +1,13 @@
-/* fields.h - what the server says, as the server's own JSON reader (codec/json) reads it: the fields of an object, the
+/* fields.h - reads the server's answers with the server's own JSON reader (codec/json): the fields of an object, the
  * elements of a list.
  *
- * Values are found, not rebuilt: raw bytes are handed on as they came. */
+ * It finds values and does not rebuild them: their raw bytes are handed on as they came. */
 #ifndef LONGWIRE_FIELDS_H
 #define LONGWIRE_FIELDS_H
 
 #include "codec/json/json.h"
 
-/* A field of an object that somebody wants. `name` is filled in by whoever asks, the rest by fields_read(). */
+/* A field that the caller looks for. The caller fills in `name`, fields_read() fills in the rest. */
 struct field {
     const char    *name;
     bool           is_there;

@@ -124,7 +124,7 @@ static void history_page(struct history *history)
                     elements_each(buf_span(&answer.body), "messages", history_on_entry, history);
     if (!history->is_over && !is_whole)
         history_leave(history, http_complain(&history->http, &answer));
-    /* An empty page is the end; one that does not lead on must be, too. */
+    /* An empty page is the end. So is a page that does not lead further, or this would not end. */
     if (!history->is_over && (!history->is_all || history->page_count == 0 || history->last_seq <= before))
         history_leave(history, EXIT_FINE);
     history_flush(history);
@@ -154,7 +154,7 @@ static enum option_next history_option(struct history *history, int option, int 
     return is_good ? OPTION_TAKEN : OPTION_END;
 }
 
-/* False, and it has been said, if the options do not go together. */
+/* False if the options contradict each other; the reason has been printed. */
 static bool history_is_sound(struct history *history)
 {
     if (history->has_after && history->has_before) {

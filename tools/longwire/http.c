@@ -114,7 +114,7 @@ static struct curl_slist *headers_new(const struct http_request *request)
     return headers;
 }
 
-/* A proxy from the environment is not meant for this very machine. */
+/* A proxy from the environment is not for servers on this machine. */
 static bool is_loopback(const char *server)
 {
     const char *host = strstr(server, "://") + 3;
@@ -158,7 +158,7 @@ static void easy_set_up(struct http *http, const struct http_request *request, s
     buf_fini(&url);  /* libcurl has its own copy */
 }
 
-/* How long we may wait before somebody's patience ends; *ret_end says whose it was when the answer is 0. */
+/* How long the wait may still last. If it is 0, *ret_end says which limit was reached. */
 static msec patience(const struct http_request *request, msec heard_at, msec now, enum http_end *ret_end)
 {
     msec quiet_ms = request->quiet_ms > 0 ? request->quiet_ms : HTTP_QUIET_MS;
@@ -171,7 +171,7 @@ static msec patience(const struct http_request *request, msec heard_at, msec now
     return left > 0 ? left : 0;
 }
 
-/* Turns the crank until the answer is there (HTTP_DONE: *ret_code says how it went) or patience ends. */
+/* Runs libcurl until the answer is there (HTTP_DONE: *ret_code says how it ended) or a limit is reached. */
 static enum http_end crank(struct http *http, struct call *call, CURLcode *ret_code)
 {
     for (;;) {

@@ -1,7 +1,7 @@
-/* http.h - requests to one server, one at a time, over a connection that is kept: a thin layer over libcurl.
+/* http.h - requests to one server, one at a time, over one kept connection: a thin layer over libcurl.
  *
- * Long streams are handed on while they arrive. Waiting ends at a deadline, at a silence, or when a byte
- * can be read from stop_fd (Ctrl-C); nothing here sleeps longer. */
+ * Long streams are handed on while they arrive. A wait ends at its deadline, after a silence, or when stop_fd becomes
+ * readable (Ctrl-C); nothing here waits longer. */
 #ifndef LONGWIRE_HTTP_H
 #define LONGWIRE_HTTP_H
 
@@ -22,7 +22,7 @@ struct http {
     const char *server;   /* borrowed */
     size_t      server_len;  /* without slashes at its end */
     const char *key;      /* borrowed; NULL: none */
-    int         stop_fd;  /* readable: stop; -1: nobody will say so */
+    int         stop_fd;  /* readable: stop; -1: none */
 };
 
 /* False ends the request. `piece` is borrowed. Only a 2xx answer's body comes here. */
@@ -45,13 +45,13 @@ struct http_request {
 };
 
 enum http_end {
-    HTTP_DONE,         /* the answer came whole */
-    HTTP_UNREACHED,    /* no connection, so nothing was asked */
+    HTTP_DONE,         /* the whole answer came */
+    HTTP_UNREACHED,    /* no connection: nothing was sent */
     HTTP_BROKEN,       /* the link ended too early: whether the request was carried out is unknown */
     HTTP_SILENT,       /* … or fell silent */
     HTTP_TIMEOUT,      /* `until` came */
-    HTTP_STOPPED,      /* the sink said so */
-    HTTP_INTERRUPTED,  /* stop_fd said so */
+    HTTP_STOPPED,      /* the sink returned false */
+    HTTP_INTERRUPTED,  /* stop_fd became readable */
 };
 
 struct http_answer {
@@ -75,20 +75,20 @@ static inline bool http_is_2xx(const struct http_answer *answer)
     return answer->status / 100 == 2;
 }
 
-/* Not now, but perhaps later: 408, 425, 429, 502, 503, 504, 507. */
+/* May the same request succeed later? 408, 425, 429, 502, 503, 504, 507. */
 bool http_is_later(int status);
 
-/* Says in one sentence why the request failed, and which exit code that is. `answer` did not succeed. */
+/* Prints in one sentence why the request failed, and returns the exit code. `answer` is no success. */
 int http_complain(const struct http *http, const struct http_answer *answer);
 
 /* The same for a problem (RFC 9457) in `body`, for instance one entry of a batch. `where` stands before it:
  * "line 7: ", or "". */
 void http_say_problem(const char *where, int status, struct span body);
 
-/* Waits, at most until `until` (0: no limit). False: stop_fd said stop. */
+/* Waits, at most until `until` (0: no limit). False: stop_fd became readable. */
 bool http_sleep(const struct http *http, msec ms, msec until);
 
-/* Percent-encodes all but RFC 3986's unreserved characters: fit for a path segment and for a query value. */
+/* Percent-encodes all but RFC 3986's unreserved characters, for a path segment or a query value. */
 void http_put_encoded(struct buf *buf, struct span text);
 
 #endif

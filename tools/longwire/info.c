@@ -101,7 +101,7 @@ static int info_channel(struct http *http, const char *channel, enum format form
     return exit_code;
 }
 
-/* One of the two health pages. 503 is an answer, too: it says what is amiss. */
+/* One of the two health pages. 503 is an answer too: it says what is wrong. */
 static int info_health(struct http *http, const char *path, const char *word, enum format format, struct buf *text)
 {
     struct http_request request = { .method = "GET", .path = path, .accept = "application/json" };

@@ -1,15 +1,15 @@
 /* lines.h - standard input as lines: any bytes, NUL too, up to a maximum a line; the last one needs no newline.
  *
- * Takes what is there without waiting for more, so that lines which come one by one leave one by one, and lines
- * that have piled up leave together. */
+ * It takes what can be read and does not wait for more. So lines that come one by one leave one by one, and lines
+ * that have accumulated leave together. */
 #ifndef LONGWIRE_LINES_H
 #define LONGWIRE_LINES_H
 
 #include "base/buf.h"
 
 enum {
-    LINE_BYTES_MAX  = 16 * 1024 * 1024,  /* above what servers take, so that the refusal is theirs, with a reason */
-    LINES_BYTES     = 256 * 1024,        /* we stop reading ahead here, once there is a whole line */
+    LINE_BYTES_MAX  = 16 * 1024 * 1024,  /* more than a server takes, so that the server refuses, with a reason */
+    LINES_BYTES     = 256 * 1024,        /* no more is read ahead than this, once there is a whole line */
 };
 
 struct lines {

@@ -1,8 +1,8 @@
 /* print.h - how entries of a log look on standard output.
  *
  * json: the object as the server sent it, a line each. text on a terminal: `channel  seq  time  payload`, with
- * control characters made visible, for a payload must not steer a terminal. text into a pipe or file: the
- * payload's bytes and a newline, nothing else. What is not a message (gap, recall) goes to standard error in text. */
+ * control characters made visible, because a payload must not control a terminal. text into a pipe or file: the
+ * payload's bytes and a newline, nothing else. In text, what is not a message (gap, recall) goes to standard error. */
 #ifndef LONGWIRE_PRINT_H
 #define LONGWIRE_PRINT_H
 
@@ -39,7 +39,7 @@ struct printer {
     struct buf  scratch;
 };
 
-/* False, and it has been said, if `text` names no format. */
+/* False if `text` names no format; the reason has been printed. */
 bool format_parse(const char *text, enum format *ret);
 
 void printer_init(struct printer *printer, enum format format);
@@ -53,14 +53,14 @@ void printer_write(struct printer *printer, struct span text);
 
 enum printed {
     PRINTED,
-    PRINTED_CLOSED,  /* the reader has gone (EPIPE): time to leave, quietly */
-    PRINTED_FAILED,  /* it can't be written; it has been said why */
+    PRINTED_CLOSED,  /* the reader has gone (EPIPE): leave without a message */
+    PRINTED_FAILED,  /* it can't be written; the reason has been printed */
 };
 
-/* Brings to the reader what has been put. */
+/* Writes out what has been put. */
 enum printed printer_flush(struct printer *printer);
 
-/* `text` with all that could steer a terminal as \xNN. */
+/* `text`, with all that could control a terminal written as \xNN. */
 void put_visible(struct buf *buf, struct span text);
 
 #endif

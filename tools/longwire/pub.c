@@ -1,7 +1,8 @@
 /* pub.c - `longwire pub`: publishes one message, or each line of standard input.
  *
- * One request is on its way at a time, so order is kept; what piles up meanwhile goes as a batch. Each message
- * has an idempotency key from its first try on: whatever happens to an answer, asking again doubles nothing. */
+ * One request is under way at a time, so the order is kept; lines that come meanwhile go as a batch. Each message
+ * has an idempotency key from its first try on, so that a repeated request never publishes twice, even if an answer
+ * was lost. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -165,8 +166,8 @@ static void pub_send_one(struct pub *pub, struct item *item, struct http_answer 
 
 /* --- a batch ---------------------------------------------------------------------------------------------------- */
 
-/* As a string where that says the same bytes, else as base64: with a media type of its own a string would be
- * read as text of that type only by those who agree what that means; octets are octets. */
+/* As a string if that means the same bytes, else as base64. With a media type of its own a string could be
+ * understood in different ways; base64 can't. */
 static void pub_put_data(struct buf *body, const struct pub *pub, struct span data)
 {
     if (pub->media == NULL && utf8_is_valid(data)) {
@@ -365,7 +366,8 @@ static int pub_items(struct pub *pub)
 
 /* --- lines ------------------------------------------------------------------------------------------------------ */
 
-/* How many may go now; waits until it is at least one. After a pause at most a second's worth is made up for. */
+/* How many may be sent now; waits until it is at least one. After a pause, at most the messages of one second are
+ * caught up. */
 static size_t pub_due(struct pub *pub)
 {
     if (pub->rate <= 0)
@@ -434,7 +436,7 @@ static const struct option options[] = {
     CLI_COMMON_OPTIONS,
 };
 
-/* What becomes a header must be one line of plain characters. */
+/* A value that becomes a header must be one line of visible characters. */
 static bool is_header_value(const char *name, const char *text, size_t bytes_max)
 {
     size_t len = strlen(text);

@@ -1,9 +1,9 @@
 /* sub.c - `longwire sub`: follows channels over the NDJSON stream and comes back by itself when the link is lost.
  *
  * The cursor travels as Last-Event-ID: a header has more room than a URL, and many channels make long cursors.
- * Nothing is lost or repeated because each object carries the cursor behind it: what was printed is before the
- * cursor, and the next connection begins at the cursor. The one moment without a cursor is the beginning of
- * following "from now on"; there the place is asked for first, by a poll that does not wait. */
+ * Nothing is lost or repeated, because each object carries the cursor after it: what was printed is before that
+ * cursor, and the next connection begins at it. Only a reader that follows "from now on" has no cursor at first. It
+ * asks for its place with a poll that does not wait. */
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -90,7 +90,7 @@ static bool sub_leave(struct sub *sub, int exit_code)
 
 /* --- what comes in ---------------------------------------------------------------------------------------------- */
 
-/* False: it can't be one. It becomes a header, so it must not break out of it. */
+/* False: this can't be a cursor. It becomes a header, so it must not end the line. */
 static bool sub_keep_cursor(struct sub *sub, struct span cursor)
 {
     buf_clear(&sub->cursor);
@@ -252,7 +252,7 @@ static bool sub_take_place(struct sub *sub, struct span body)
     return is_good && sub_take_cursor(sub, field.text);
 }
 
-/* "From now on" gets a name: the cursor of now. */
+/* For "from now on": asks for the cursor of this moment. */
 static void sub_find_place(struct sub *sub, struct http_answer *ret)
 {
     struct http_request request = { .accept = "application/json" };
@@ -267,7 +267,7 @@ static void sub_find_place(struct sub *sub, struct http_answer *ret)
 
 /* --- one connection after the other ------------------------------------------------------------------------------ */
 
-/* A connection has ended: is it worth another? If not, it has been said why. */
+/* A connection has ended. True: try again. False: the reason has been printed. */
 static bool sub_goes_on(struct sub *sub, const struct http_answer *answer)
 {
     bool is_lost = answer->end == HTTP_BROKEN || answer->end == HTTP_SILENT || answer->end == HTTP_UNREACHED;
@@ -409,7 +409,7 @@ static bool sub_parse(struct sub *sub, int argc, char **argv, int *ret_exit)
     return target_is_sound(&sub->target);
 }
 
-/* Ctrl-C and SIGTERM become something to wait for. */
+/* Ctrl-C and SIGTERM become a descriptor that can be waited for. */
 static int stop_fd_open(void)
 {
     sigset_t set;

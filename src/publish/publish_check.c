@@ -43,7 +43,7 @@ static bool key_is_well_formed(struct span key)
     return true;
 }
 
-static struct verdict refuse(unsigned status, const char *why)
+static struct verdict publish_refuse(unsigned status, const char *why)
 {
     return (struct verdict){ status, why };
 }
@@ -60,9 +60,9 @@ static struct verdict check_media(struct span payload, struct span *media, struc
     if (media_is_unsaid(*media))
         *media = utf8_is_valid(payload) ? SPAN("text/plain") : SPAN("application/octet-stream");
     else if (!media_is_well_formed(*media))
-        return refuse(415, "a media type is type/subtype in visible ASCII, 255 bytes at most");
+        return publish_refuse(415, "a media type is type/subtype in visible ASCII, 255 bytes at most");
     else if (json_is_media(*media) && !json_is_valid(payload, ret_json_fault))
-        return refuse(400, "the payload is declared JSON but isn't");
+        return publish_refuse(400, "the payload is declared JSON but isn't");
     return (struct verdict){ 0 };
 }
 
@@ -74,11 +74,11 @@ static struct verdict check_all(const struct publish_request *request, struct sp
     if (verdict.status != 0)
         return verdict;
     if (request->payload.len > request->name->space->payload_bytes_max)
-        return refuse(413, "the payload is longer than its namespace takes (payload_bytes_max)");
+        return publish_refuse(413, "the payload is longer than its namespace takes (payload_bytes_max)");
     if (!key_is_well_formed(request->key))
-        return refuse(400, "an idempotency key is 1 to 255 bytes without control characters");
+        return publish_refuse(400, "an idempotency key is 1 to 255 bytes without control characters");
     if (request->has_ttl && (request->ttl_s == 0 || request->ttl_s > PUBLISH_TTL_S_MAX))
-        return refuse(400, "ttl takes seconds, from 1 to ten years");
+        return publish_refuse(400, "ttl takes seconds, from 1 to ten years");
     return check_media(request->payload, media, ret_json_fault);
 }
 

@@ -44,7 +44,7 @@ void key_window_fini(struct key_window *window)
     map_fini(&window->map);
 }
 
-static uint64_t key_hash(const struct key_window *window, const struct append *append)
+static uint64_t used_key_hash(const struct key_window *window, const struct append *append)
 {
     struct hash_key key = window->hash_key;
 
@@ -53,7 +53,7 @@ static uint64_t key_hash(const struct key_window *window, const struct append *a
     return hash_bytes(&key, append->key);
 }
 
-static bool key_is(const struct map_node *node, const void *key)
+static bool used_key_is(const struct map_node *node, const void *key)
 {
     const struct used_key *used   = container_of(node, struct used_key, node);
     const struct append   *append = key;
@@ -65,7 +65,7 @@ static bool key_is(const struct map_node *node, const void *key)
 
 bool key_window_answers(struct key_window *window, struct append *append, msec wall)
 {
-    struct map_node *node = map_find(&window->map, key_hash(window, append), key_is, append);
+    struct map_node *node = map_find(&window->map, used_key_hash(window, append), used_key_is, append);
     if (node == NULL)
         return false;
 
@@ -100,7 +100,7 @@ void key_window_add(struct key_window *window, const struct append *append, msec
     if (append->publisher.len > 0)
         memcpy(used->bytes, append->publisher.at, append->publisher.len);
     memcpy(used->bytes + append->publisher.len, append->key.at, append->key.len);
-    map_add(&window->map, &used->node, key_hash(window, append));
+    map_add(&window->map, &used->node, used_key_hash(window, append));
     list_push(&window->oldest_first, &used->link);
 }
 

@@ -53,14 +53,14 @@ static struct mem *mem_of(struct store *store)
 
 /* --- channels --------------------------------------------------------------------------------------------------- */
 
-static bool channel_is(const struct map_node *node, const void *name)
+static bool mem_channel_is(const struct map_node *node, const void *name)
 {
     return channel_name_eq(container_of(node, struct mem_channel, node)->name, name);
 }
 
-static struct mem_channel *channel_find(const struct mem *mem, const struct channel_name *name)
+static struct mem_channel *mem_channel_find(const struct mem *mem, const struct channel_name *name)
 {
-    struct map_node *node = map_find(&mem->channels, name->hash, channel_is, name);
+    struct map_node *node = map_find(&mem->channels, name->hash, mem_channel_is, name);
 
     return node == NULL ? NULL : container_of(node, struct mem_channel, node);
 }
@@ -140,7 +140,7 @@ static struct mem_channel *channel_longest_unused(struct mem *mem)
     return list_is_empty(list) ? NULL : container_of(list->next, struct mem_channel, link);
 }
 
-static struct mem_channel *channel_new(struct mem *mem, struct channel_name *name)
+static struct mem_channel *mem_channel_new(struct mem *mem, struct channel_name *name)
 {
     if (mem->channels.count >= mem->options.channel_count_max)
         channel_forget(mem, channel_longest_unused(mem));
@@ -208,7 +208,7 @@ static void message_number(struct mem *mem, struct mem_channel *channel, struct 
     message->id    = mem->id_next[channel->name->space->id_kind]++;
 }
 
-static void channel_keep(struct mem *mem, struct mem_channel *channel, struct message *message)
+static void mem_channel_keep(struct mem *mem, struct mem_channel *channel, struct message *message)
 {
     struct message *kept = message_ref(message);
 
@@ -236,7 +236,7 @@ static void mem_carried_apply(struct mem *mem, struct append *append, msec wall)
 static void append_one(struct mem *mem, struct append *append, msec wall)
 {
     struct message     *message = append->message;
-    struct mem_channel *channel = channel_find(mem, message->channel);
+    struct mem_channel *channel = mem_channel_find(mem, message->channel);
 
     if (append->key.len > 0 && key_window_answers(&mem->keys, append, wall))
         return;
@@ -247,11 +247,11 @@ static void append_one(struct mem *mem, struct append *append, msec wall)
     if (message->kind == MESSAGE_RECALL && !recall_is_possible(channel, append, wall))
         return;
     if (channel == NULL)
-        channel = channel_new(mem, message->channel);
+        channel = mem_channel_new(mem, message->channel);
 
     message_number(mem, channel, message);
     if (message->channel->space->durability != NONE)
-        channel_keep(mem, channel, message);
+        mem_channel_keep(mem, channel, message);
     if (message->kind == MESSAGE_RECALL)
         channel_recall(mem, channel, message);
     channel_relink(mem, channel);
@@ -353,7 +353,7 @@ static void mem_read(struct store *store, struct store_read *read)
 {
     static const struct mem_channel never_used = { 0 };
     struct mem                     *mem        = mem_of(store);
-    struct mem_channel             *known      = channel_find(mem, read->channel);
+    struct mem_channel             *known      = mem_channel_find(mem, read->channel);
 
     if (known != NULL)
         channel_trim(mem, known, read->wall);
@@ -373,7 +373,7 @@ static void mem_heads(struct store *store, struct store_heads *question)
 
     must(question->count >= 1 && question->count <= STORE_HEADS_MAX);
     for (size_t i = 0; i < question->count; i++) {
-        struct mem_channel *channel = channel_find(mem, question->names[i]);
+        struct mem_channel *channel = mem_channel_find(mem, question->names[i]);
         if (channel != NULL)
             channel_trim(mem, channel, question->wall);
         question->heads[i] = (struct store_head){
@@ -438,7 +438,7 @@ static const struct store_ops mem_ops = {
     .close  = mem_close,
 };
 
-static void options_fill(struct mem_store_options *options)
+static void mem_options_fill(struct mem_store_options *options)
 {
     if (options->channel_count_max == 0)
         options->channel_count_max = CHANNEL_COUNT_MAX;
@@ -462,7 +462,7 @@ struct store *mem_store_new(const struct mem_store_options *options)
     must(mem != NULL);
     mem->store   = (struct store){ .ops = &mem_ops, .batches_max = 1, .has_one_writer = false };
     mem->options = *options;
-    options_fill(&mem->options);
+    mem_options_fill(&mem->options);
     mem->epoch = options->epoch_first;
     for (size_t i = 0; i < ID_KIND_COUNT; i++)
         mem->id_next[i] = options->id_first;

@@ -32,7 +32,7 @@ enum {
 
 /* --- options ---------------------------------------------------------------------------------------------------- */
 
-static uint64_t or_default(uint64_t value, uint64_t fallback)
+static uint64_t option_or(uint64_t value, uint64_t fallback)
 {
     return value != 0 ? value : fallback;
 }
@@ -52,14 +52,14 @@ static uint64_t write_buffer_default(int directory)
 static void options_fill(struct rocks_store_options *options, int directory)
 {
     options->key_keep_ms        = options->key_keep_ms != 0 ? options->key_keep_ms : KEY_KEEP_MS;
-    options->channel_count_max  = or_default(options->channel_count_max, CHANNEL_COUNT_MAX);
-    options->write_buffer_bytes = or_default(options->write_buffer_bytes, write_buffer_default(directory));
-    options->block_cache_bytes  = or_default(options->block_cache_bytes, 64 * MIB);
-    options->reserve_bytes      = or_default(options->reserve_bytes, 8 * MIB);
-    options->dead_bytes_max     = or_default(options->dead_bytes_max, 64 * MIB);
-    options->reader_count       = or_default(options->reader_count, READER_COUNT);
-    options->read_count_max     = or_default(options->read_count_max, READ_COUNT_MAX);
-    options->change_count_max   = or_default(options->change_count_max, CHANGE_COUNT_MAX);
+    options->channel_count_max  = option_or(options->channel_count_max, CHANNEL_COUNT_MAX);
+    options->write_buffer_bytes = option_or(options->write_buffer_bytes, write_buffer_default(directory));
+    options->block_cache_bytes  = option_or(options->block_cache_bytes, 64 * MIB);
+    options->reserve_bytes      = option_or(options->reserve_bytes, 8 * MIB);
+    options->dead_bytes_max     = option_or(options->dead_bytes_max, 64 * MIB);
+    options->reader_count       = option_or(options->reader_count, READER_COUNT);
+    options->read_count_max     = option_or(options->read_count_max, READ_COUNT_MAX);
+    options->change_count_max   = option_or(options->change_count_max, CHANGE_COUNT_MAX);
     if (options->channel_count_max < CHANNEL_COUNT_MIN)
         options->channel_count_max = CHANNEL_COUNT_MIN;
     if (options->reader_count > READERS_MAX)
@@ -78,7 +78,7 @@ static enum rc rc_of_errno(int error)
     }
 }
 
-static enum rc refuse(const struct rocks *rocks, const char *what, char *ret_why, size_t why_size)
+static enum rc rocks_refuse(const struct rocks *rocks, const char *what, char *ret_why, size_t why_size)
 {
     int error = errno;
 
@@ -114,20 +114,20 @@ static enum rc directory_take(struct rocks *rocks, char *ret_why, size_t why_siz
     umask(077);
     const bool is_made = mkdir(rocks->path, 0700) == 0;
     if (!is_made && errno != EEXIST)
-        return refuse(rocks, "can't be made", ret_why, why_size);
+        return rocks_refuse(rocks, "can't be made", ret_why, why_size);
     rocks->directory_fd = open(rocks->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (rocks->directory_fd < 0)
-        return refuse(rocks, "can't be opened", ret_why, why_size);
+        return rocks_refuse(rocks, "can't be opened", ret_why, why_size);
     if (is_made && !directory_name_sync(rocks))
-        return refuse(rocks, "the directory it is in can't be synced", ret_why, why_size);
+        return rocks_refuse(rocks, "the directory it is in can't be synced", ret_why, why_size);
     rocks->lock_fd = openat(rocks->directory_fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (rocks->lock_fd < 0)
-        return refuse(rocks, "the file `lock` can't be opened", ret_why, why_size);
+        return rocks_refuse(rocks, "the file `lock` can't be opened", ret_why, why_size);
     if (flock(rocks->lock_fd, LOCK_EX | LOCK_NB) != 0)
-        return refuse(rocks, "can't be locked", ret_why, why_size);
+        return rocks_refuse(rocks, "can't be locked", ret_why, why_size);
     rocks->synced_fd = openat(rocks->directory_fd, "synced", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (rocks->synced_fd < 0)
-        return refuse(rocks, "the file `synced` can't be opened", ret_why, why_size);
+        return rocks_refuse(rocks, "the file `synced` can't be opened", ret_why, why_size);
     return RC_OK;
 }
 
@@ -139,11 +139,11 @@ static enum rc format_check(struct rocks *rocks, char *ret_why, size_t why_size)
 
     int fd = openat(rocks->directory_fd, "format", O_RDONLY | O_CLOEXEC);
     if (fd < 0)
-        return errno == ENOENT ? RC_GONE : refuse(rocks, "the file `format` can't be opened", ret_why, why_size);
+        return errno == ENOENT ? RC_GONE : rocks_refuse(rocks, "the file `format` can't be opened", ret_why, why_size);
     ssize_t len = read(fd, text, sizeof text);
     close(fd);
     if (len < 0)
-        return refuse(rocks, "the file `format` can't be read", ret_why, why_size);
+        return rocks_refuse(rocks, "the file `format` can't be read", ret_why, why_size);
 
     struct span said = { text, (size_t)len }, line;
     if (!span_cut(&said, '\n', &line) || !span_starts(line, SPAN(FORMAT_HEAD)) ||
@@ -168,12 +168,12 @@ static enum rc format_write(struct rocks *rocks, char *ret_why, size_t why_size)
 
     int fd = openat(rocks->directory_fd, "format.new", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (fd < 0)
-        return refuse(rocks, "the file `format` can't be made", ret_why, why_size);
+        return rocks_refuse(rocks, "the file `format` can't be made", ret_why, why_size);
     bool is_written = write(fd, text, (size_t)len) == len && fsync(fd) == 0;
     close(fd);
     if (!is_written || renameat(rocks->directory_fd, "format.new", rocks->directory_fd, "format") != 0 ||
         fsync(rocks->directory_fd) != 0)
-        return refuse(rocks, "the file `format` can't be written", ret_why, why_size);
+        return rocks_refuse(rocks, "the file `format` can't be written", ret_why, why_size);
     rocks->is_format_1 = false;
     return RC_OK;
 }

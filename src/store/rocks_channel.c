@@ -80,7 +80,7 @@ static struct rocks_channel *channel_add(struct channel_table *table, struct cha
 enum { SAVED_NUMBER, SAVED_CEILING, SAVED_BYTES, SAVED_HEAD, SAVED_FLOOR, SAVED_COUNT };
 
 /* The last row's seq and payload length. RC_GONE: no row; RC_CORRUPT: it is damaged; else it can't be read just now. */
-static enum rc tail_read(struct rocks *rocks, const struct rocks_look *look, uint64_t *ret_seq, uint64_t *ret_bytes)
+static enum rc last_row_read(struct rocks *rocks, const struct rocks_look *look, uint64_t *ret_seq, uint64_t *ret_bytes)
 {
     struct row_key          from = row_key(look->number, look->floor), to = row_key(look->number + 1, 0);
     rocksdb_readoptions_t  *how = rocksdb_readoptions_create();
@@ -150,7 +150,7 @@ static enum rc load_ends(struct rocks *rocks, struct rocks_look *look, uint64_t 
         if (rc != RC_OK)
             return rc;
         look->floor = floor;
-        rc          = tail_read(rocks, look, &look->head, ret_last_bytes);
+        rc          = last_row_read(rocks, look, &look->head, ret_last_bytes);
         if (rc == RC_GONE)
             look->head = floor - 1;
         else if (rc == RC_CORRUPT)

@@ -9,7 +9,7 @@
 
 enum { NO_TOKEN = UINT32_MAX };
 
-struct reader {
+struct json_reader {
     struct json_place  place;
     struct json_limits limits;
     struct json_doc   *doc;    /* NULL: only whether it's valid */
@@ -18,14 +18,14 @@ struct reader {
     uint64_t           objects[JSON_DEPTH_MAX / 64];  /* a bit for each open container: is it an object? */
 };
 
-static bool refuse_limit(struct reader *reader, size_t at, const char *reason, uint32_t limit)
+static bool refuse_limit(struct json_reader *reader, size_t at, const char *reason, uint32_t limit)
 {
     json_refuse(&reader->place, at, reason);
     reader->place.fault->limit = limit;
     return false;
 }
 
-static bool reader_keeps(const struct reader *reader)
+static bool reader_keeps(const struct json_reader *reader)
 {
     return reader->doc != NULL && reader->depth <= reader->limits.depth_kept;
 }
@@ -42,7 +42,7 @@ static void doc_grow(struct json_doc *doc)
 }
 
 /* A token for what stands from `start` to the place; a container's end is not known yet. */
-static bool add_token(struct reader *reader, enum json_type type, size_t start, bool has_escapes)
+static bool add_token(struct json_reader *reader, enum json_type type, size_t start, bool has_escapes)
 {
     struct json_doc *doc = reader->doc;
     if (doc->count >= reader->limits.tokens_max)
@@ -58,7 +58,7 @@ static bool add_token(struct reader *reader, enum json_type type, size_t start, 
     return true;
 }
 
-static bool add_value(struct reader *reader, enum json_type type, size_t start, bool has_escapes)
+static bool add_value(struct json_reader *reader, enum json_type type, size_t start, bool has_escapes)
 {
     if (!reader_keeps(reader))
         return true;
@@ -69,13 +69,13 @@ static bool add_value(struct reader *reader, enum json_type type, size_t start, 
 
 /* --- containers --------------------------------------------------------------------------------------------- */
 
-static bool is_in_object(const struct reader *reader)
+static bool is_in_object(const struct json_reader *reader)
 {
     uint32_t inner = reader->depth - 1;
     return (reader->objects[inner / 64] >> inner % 64 & 1) != 0;
 }
 
-static bool open_container(struct reader *reader, bool is_object)
+static bool open_container(struct json_reader *reader, bool is_object)
 {
     uint32_t depth = reader->depth;
     uint64_t bit   = (uint64_t)1 << depth % 64;
@@ -97,7 +97,7 @@ static bool open_container(struct reader *reader, bool is_object)
     return true;
 }
 
-static void close_container(struct reader *reader)
+static void close_container(struct json_reader *reader)
 {
     reader->place.at++;
     reader->depth--;
@@ -150,7 +150,7 @@ static uint32_t find_key(const struct json_doc *doc, uint32_t first, uint32_t en
 }
 
 /* Stands at the key's quote. */
-static bool read_key(struct reader *reader)
+static bool read_key(struct json_reader *reader)
 {
     size_t start = reader->place.at;
     bool   has_escapes;
@@ -182,7 +182,7 @@ enum expected {
     EXPECT_NOTHING,       /* behind the text's value */
 };
 
-static bool read_literal(struct reader *reader, enum json_type type, struct span literal)
+static bool read_literal(struct json_reader *reader, enum json_type type, struct span literal)
 {
     size_t start = reader->place.at;
 
@@ -193,7 +193,7 @@ static bool read_literal(struct reader *reader, enum json_type type, struct span
 }
 
 /* A value that is no container. */
-static bool read_scalar(struct reader *reader)
+static bool read_scalar(struct json_reader *reader)
 {
     size_t start       = reader->place.at;
     bool   has_escapes = false;
@@ -212,12 +212,12 @@ static bool read_scalar(struct reader *reader)
     }
 }
 
-static enum expected behind_value(const struct reader *reader)
+static enum expected behind_value(const struct json_reader *reader)
 {
     return reader->depth == 0 ? EXPECT_NOTHING : EXPECT_COMMA_OR_END;
 }
 
-static bool read_value(struct reader *reader, enum expected *ret_next)
+static bool read_value(struct json_reader *reader, enum expected *ret_next)
 {
     char c = reader->place.text.at[reader->place.at];
 
@@ -229,7 +229,7 @@ static bool read_value(struct reader *reader, enum expected *ret_next)
     return read_scalar(reader);
 }
 
-static bool read_mark(struct reader *reader, char mark, const char *reason)
+static bool read_mark(struct json_reader *reader, char mark, const char *reason)
 {
     if (reader->place.text.at[reader->place.at] != mark)
         return json_refuse(&reader->place, reader->place.at, reason);
@@ -238,7 +238,7 @@ static bool read_mark(struct reader *reader, char mark, const char *reason)
 }
 
 /* The comma or the end of the innermost container. */
-static bool read_comma_or_end(struct reader *reader, enum expected *ret_next)
+static bool read_comma_or_end(struct json_reader *reader, enum expected *ret_next)
 {
     bool is_object = is_in_object(reader);
 
@@ -253,7 +253,7 @@ static bool read_comma_or_end(struct reader *reader, enum expected *ret_next)
 }
 
 /* All moves of the grammar. The place stands at a byte that is no space. */
-static bool read_next(struct reader *reader, enum expected *expected)
+static bool read_next(struct json_reader *reader, enum expected *expected)
 {
     char c = reader->place.text.at[reader->place.at];
 
@@ -297,7 +297,7 @@ static bool check_utf8(struct json_place *place)
     return json_refuse(place, at, "not UTF-8");
 }
 
-static bool read_text(struct reader *reader)
+static bool read_text(struct json_reader *reader)
 {
     enum expected      expected = EXPECT_VALUE;
     struct json_place *place    = &reader->place;
@@ -345,7 +345,7 @@ void json_doc_fini(struct json_doc *doc)
 
 bool json_parse(struct span text, const struct json_limits *limits, struct json_doc *doc)
 {
-    struct reader reader = {
+    struct json_reader reader = {
         .place  = { .text = text, .fault = &doc->fault },
         .doc    = doc,
         .open   = NO_TOKEN,
@@ -368,7 +368,7 @@ bool json_parse(struct span text, const struct json_limits *limits, struct json_
 bool json_is_valid(struct span text, struct json_fault *ret_fault)
 {
     struct json_fault unwanted;
-    struct reader     reader = {
+    struct json_reader     reader = {
         .place  = { .text = text, .fault = ret_fault != NULL ? ret_fault : &unwanted },
         .open   = NO_TOKEN,
         .limits = { .depth_max = JSON_DEPTH_DEFAULT },

@@ -69,7 +69,7 @@ static void put_place(struct buf *buf, struct span type, struct span channel, ui
     buf_putc(buf, '"');
 }
 
-static void put_head(struct buf *buf, const struct message *message)
+static void put_message_members(struct buf *buf, const struct message *message)
 {
     struct span from = message_from(message);
 
@@ -135,7 +135,7 @@ static void put_cursor(struct buf *buf, struct span cursor)
 
 static void put_message(struct buf *buf, const struct message *message, enum layout layout, struct span cursor)
 {
-    put_head(buf, message);
+    put_message_members(buf, message);
     switch ((enum message_kind)message->kind) {
     case MESSAGE_PLAIN:
         put_payload(buf, message, layout);

@@ -17,6 +17,7 @@ struct snapshot *snapshot_new(const struct settings *settings, const struct snap
 
 struct snapshot *snapshot_ref(struct snapshot *snapshot)
 {
+    must(snapshot->number > 0);
     ref_get(&snapshot->ref);
     return snapshot;
 }

@@ -32,6 +32,7 @@ void worker_adopt(struct command *command, struct shard *shard)
 
 static void worker_begin_to_leave(struct worker *worker)
 {
+    must(worker->leave_by == 0);
     worker->leave_by = worker->loop.now + worker->snapshot->settings.stop_timeout_s * 1000 + 1;
     worker_stop_listening(worker);
     http_server_stop(&worker->http);
@@ -41,6 +42,7 @@ static void worker_begin_to_leave(struct worker *worker)
 /* Some commands go round all loops, and come back only if all loops run. So no loop stops before all have left. */
 static void worker_leave(struct worker *worker)
 {
+    must(worker->leave_by != 0 && worker->shard.away_count == 0);
     if (counter_get(&worker->has_left) == 0) {
         counter_set(&worker->has_left, 1);
         server_wake_workers(worker->server);
@@ -77,6 +79,7 @@ static void worker_rest(struct worker *worker, msec took)
 
 static void worker_take_held(struct worker *worker)
 {
+    must(worker->rest_until != 0);
     struct mail *mail = bundle_take(&worker->held);
 
     worker->rest_until = worker->loop.wake_at = 0;

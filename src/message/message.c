@@ -38,6 +38,7 @@ void message_unref(struct message *message)
 
 struct message *message_recalled(const struct message *message, const struct message *recall)
 {
+    must(recall->kind == MESSAGE_RECALL);
     /* Media type and sender are dropped too, as the stores do: the answer must not depend on where it was read from. */
     struct message *rest = message_new(message->channel, MESSAGE_RECALLED, NULL, 0, SPAN(""), SPAN(""));
     rest->epoch      = message->epoch;

@@ -132,6 +132,7 @@ bool section_open(struct section *section, struct span heading, struct buf *why)
 {
     struct span name = heading, kind;
 
+    must(section->kind == SECTION_NONE);
     section->kind = SECTION_BROKEN;
     section->seen = 0;
     span_cut(&name, ' ', &kind);
@@ -179,6 +180,7 @@ bool section_set(struct section *section, struct span name, struct span value, s
 
 static bool is_seen(const struct section *section, int row)
 {
+    must(row >= 0 && row < (int)(8 * sizeof section->seen));
     return section->seen & 1u << row;
 }
 

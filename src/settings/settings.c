@@ -45,6 +45,7 @@ void settings_init(struct settings *settings)
 
 void settings_fini(struct settings *settings)
 {
+    must(settings->key_count <= KEYS_MAX);
     explicit_bzero(settings->keys, sizeof settings->keys);
     settings->key_count = 0;
 }
@@ -60,11 +61,13 @@ bool setting_find(struct span name, enum setting *ret_setting)
 
 const char *setting_name(enum setting setting)
 {
+    must(setting < SETTING_COUNT);
     return setting_rows[setting].name;
 }
 
 bool setting_is_switch(enum setting setting)
 {
+    must(setting < SETTING_COUNT);
     return setting_rows[setting].kind == VALUE_SWITCH;
 }
 
@@ -75,6 +78,7 @@ bool setting_is_reloadable(enum setting setting)
 #define SETTING(name, takes) [SETTING_##name] = TAKES_##takes,
 #include "settings/settings.def"
     };
+    must(setting < SETTING_COUNT);
     return rows[setting] == TAKES_RELOAD;
 }
 
@@ -121,6 +125,8 @@ static bool payloads_fit(const struct settings *settings, struct buf *why)
 
 bool settings_finish(struct settings *settings, struct buf *why)
 {
+    must(settings->listen_count <= LISTENS_MAX && settings->origin_count <= ORIGINS_MAX);
+    must(settings->namespaces.count <= NAMESPACES_MAX);
     if (settings->request_target_bytes_max > settings->request_head_bytes_max) {
         buf_put_lit(why, "request_target_bytes_max must not be above request_head_bytes_max: the target is a part "
                          "of the head");

@@ -100,6 +100,7 @@ static void namespaces_compare(const struct settings *settings, const struct set
 bool settings_reload(struct settings *settings, const struct settings *fresh, struct buf *changed, struct buf *kept,
                      struct buf *why)
 {
+    must(settings != fresh);
     /* CVE-2017-7652: a file that is empty or half written must not let everyone in. */
     if (settings->key_count > 0 && fresh->key_count == 0) {
         buf_put_lit(why, "there is no [key] any more, so that everyone would be let in; only a restart does that");

@@ -1,5 +1,7 @@
 #include "settings/unit.h"
 
+#include "base/must.h"
+
 struct unit {
     const char *name;
     uint64_t    size;
@@ -77,5 +79,6 @@ void unit_put_bytes(struct buf *buf, uint64_t bytes)
 
 void unit_put_time(struct buf *buf, msec ms)
 {
+    must(ms >= 0);
     quantity_put(buf, (uint64_t)ms, times, COUNT_OF(times));
 }

@@ -211,6 +211,8 @@ static enum ws_event take_data(struct ws *ws, char *input, size_t len, size_t *r
 {
     size_t count = len < ws->frame_left ? len : ws->frame_left;
 
+    must(ws->message == WS_TEXT || ws->message == WS_BINARY);
+
     *ret_used = count;
     unmask(ws, input, count);
     ws->frame_left -= (uint32_t)count;
@@ -273,6 +275,7 @@ static enum ws_event take_close(struct ws *ws, struct span payload, struct ws_pi
 static enum ws_event take_control(struct ws *ws, char *input, size_t len, size_t *ret_used,
                                   struct ws_piece *ret_piece)
 {
+    must(ws->frame_left <= WS_CONTROL_BYTES_MAX);
     *ret_used = 0;
     if (len < ws->frame_left)
         return WS_MORE;
@@ -305,7 +308,8 @@ enum ws_event ws_feed(struct ws *ws, char *input, size_t len, size_t *ret_used, 
 
     /* What follows a fault, or a close that came earlier, is ignored. */
     bool is_ignored = ws->step == STEP_OVER && event != WS_CONTROL;
-    *ret_used       = is_ignored ? len : at;
+    must(at <= len);
+    *ret_used = is_ignored ? len : at;
     return event;
 }
 

@@ -14,6 +14,7 @@ enum {
     IDENTIFY_MS_MAX          = 5000,
     CLIENT_CLOSE_MS_MAX      = 2000,      /* for an HTTP client to close after its last answer */
     WS_CLOSE_MS_MAX          = 5000,      /* for a WebSocket client to answer our Close */
+    POLL_STORE_MS_MAX        = 5000,      /* for the store to say what there is, of a poll that does not wait */
     ECHO_MESSAGE_BYTES_MAX   = 32 * MIB,
     HISTORY_PAGE_BYTES_MAX   = 4 * MIB,
     WINDOW_MESSAGES_MAX      = 256,       /* live messages that a loop holds of one channel */
@@ -58,6 +59,7 @@ struct session_limits session_limits_of(const struct settings *settings)
         .poll_wait_ms_max       = settings->poll_wait_s_max * 1000,
         .sse_retry_ms           = settings->sse_retry_ms,
         .reconnect_ms           = settings->reconnect_ms,
+        .poll_store_timeout_ms  = POLL_STORE_MS_MAX,
         .close_timeout_ms       = WS_CLOSE_MS_MAX,
         .channels_max           = (uint32_t)settings->channels_per_connection_max,
         .frame_bytes_max        = (uint32_t)settings->frame_bytes_max,
@@ -65,6 +67,7 @@ struct session_limits session_limits_of(const struct settings *settings)
         .gather_timeout_ms      = settings->frame_timeout_s * 1000,
         .waiting_publishes_max  = (uint32_t)settings->publishes_per_connection_max,
         .echo_bytes_max         = ECHO_MESSAGE_BYTES_MAX,
+        .echo_silence_ms        = settings->slow_reader_timeout_s * 1000,
         .has_echo               = settings->diagnostic_echo,
     };
 }

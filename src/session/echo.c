@@ -7,7 +7,7 @@
 #include "codec/ws/ws.h"
 #include "http/ws_upgrade.h"
 #include "session/session.h"
-#include "session/transport.h"
+#include "session/serve.h"
 
 enum { ECHO_FRAGMENTS_MAX = 1 << 20, WAITING_BYTES_MAX = 32 * 1024 * 1024, READS_A_TURN = 16 };
 
@@ -15,13 +15,13 @@ struct echo {
     struct stream *stream;
     struct session_worker   *worker;
     struct list    link;      /* in worker.echoes */
-    struct timer   timer;     /* silence, and the end of our patience after a Close */
+    struct timer   timer;     /* the end of silence; behind our Close: the end of our patience */
     struct ws      ws;
     struct buf     in;        /* what was read and is not fed yet: the cut beginning of a control frame */
     struct buf     message;   /* what has come of the message under way */
     struct buf     out;
-    bool           is_closing;  /* our Close is said */
-    bool           is_shut;     /* … and sent: the client has close_timeout_ms to leave */
+    bool           is_closing;  /* our Close is in `out` */
+    bool           is_shut;     /* our Close is sent: the client has close_timeout_ms to leave */
 };
 
 static void echo_free(struct echo *echo)
@@ -103,7 +103,7 @@ static void echo_on_readable(struct stream *stream, void *owner)
     struct echo *echo = owner;
     struct loop *loop = stream_loop(stream);
 
-    /* Who doesn't take what it is sent back is not read from; who never pauses waits for the next turn. */
+    /* A client that doesn't take what is sent back is not read from. One that never pauses waits for the next turn. */
     for (int i = 0; i < READS_A_TURN && echo->out.len < WAITING_BYTES_MAX; i++) {
         ssize_t got = stream_read(stream, loop->input, LOOP_INPUT_BYTES);
         if (got == STREAM_LATER)
@@ -113,7 +113,7 @@ static void echo_on_readable(struct stream *stream, void *owner)
             return;
         }
         if (!echo->is_closing)
-            wheel_arm(&loop->wheel, &echo->timer, loop->now + echo->worker->limits.slow_reader_timeout_ms);
+            wheel_arm(&loop->wheel, &echo->timer, loop->now + echo->worker->limits.echo_silence_ms);
         buf_put(&echo->in, span_of(loop->input, (size_t)got));
         echo_feed(echo);
         if (!echo_flush(echo) || stream_is_drained(stream, (size_t)got, LOOP_INPUT_BYTES))
@@ -155,7 +155,7 @@ static void echo_open(struct session_worker *worker, struct http_exchange *excha
     stream_hand_over(echo->stream, &echo_events, echo);
     list_push(&worker->echoes, &echo->link);
     counter_add(&worker->counters.sessions[TRANSPORT_ECHO], 1);
-    wheel_arm(&worker->loop->wheel, &echo->timer, worker->loop->now + worker->limits.slow_reader_timeout_ms);
+    wheel_arm(&worker->loop->wheel, &echo->timer, worker->loop->now + worker->limits.echo_silence_ms);
     echo_feed(echo);
     echo_flush(echo);
 }

@@ -1,7 +1,8 @@
-/* frames.h - messages as they leave: framed once an encoding, then shared by all who get them.
+/* frames.h - messages as they leave: a message is framed once for each encoding, and the frame is shared by all links that
+ * send it. So a frame depends on the message and the encoding, and on nothing that differs from link to link.
  *
- * A frame belongs to one loop; its count needs no atomics. The cache keeps the recent ones, bounded in number and
- * bytes; what falls out lives on in the outboxes that still hold it. */
+ * A frame belongs to one loop; its count needs no atomics. The cache keeps the recent frames, bounded in number and
+ * bytes. A frame that leaves the cache lives on in the links that still hold it. */
 #ifndef SESSION_FRAMES_H
 #define SESSION_FRAMES_H
 
@@ -13,12 +14,12 @@ enum encoding {
     ENCODING_SSE,      /* an event, its id the token of its one channel */
     ENCODING_NDJSON,   /* a line, its cursor the token of its one channel */
     ENCODING_JSON,     /* the bare object */
-    ENCODING_PRIVATE,  /* not from here: differs from reader to reader */
+    ENCODING_PRIVATE,  /* differs from link to link, and is not made here */
 };
 
 enum { FRAMES_CACHED_MAX = 512, FRAMES_CACHED_BYTES_MAX = 8 * 1024 * 1024 };
 
-/* For streams of HTTP/1.1 a frame stands ready as a chunk (RFC 9112 7.1); for the others its inside is what leaves.
+/* For streams of HTTP/1.1 a frame stands ready as a chunk (RFC 9112 7.1). On other streams only its inside is sent.
  *
  *     [1f4 CR LF][ the event, the line … ][CR LF]
  *     chunk_head                            2          both 0 for encodings that are never chunked */
@@ -43,11 +44,11 @@ struct frames {
 void frames_init(struct frames *frames);
 void frames_fini(struct frames *frames);
 
-/* The frame of this message, shared with the cache: the caller owns a reference. When they hold too much, others are
- * let go of; one alone may be longer than all may be together, until frames_trim(). */
+/* The frame of this message, shared with the cache: the caller owns a reference. When the cache holds too much it lets go of
+ * other frames. One frame alone may be longer than all may be together, until frames_trim(). */
 struct frame *frames_get(struct frames *frames, struct message *message, enum encoding encoding);
 
-/* Lets go of all when they hold too much; at the end of a turn. */
+/* Lets go of all frames if the cache holds too much; at the end of a turn. */
 void frames_trim(struct frames *frames);
 void frames_empty(struct frames *frames);
 

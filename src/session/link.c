@@ -45,11 +45,11 @@ void link_fini(struct link *link)
     struct link_waiting *waiting = link->waiting;
 
     must(link->reader->owner == link);
-    identity_unref(link->holder);
     if (waiting != NULL && waiting->cut != NULL && waiting->cut_sub != NULL)
         reader_rewind(link->reader, waiting->cut_sub, &waiting->cut_before);
     reader_let_go(link->reader);
     link->reader->owner = NULL;
+    identity_unref(link->holder);
     link_set_lagging(link, false);
     link_drop_waiting(link);
     list_take(&link->in_dirty);
@@ -154,14 +154,32 @@ struct buf *link_words(struct link *link)
     return &link_get_waiting(link)->words;
 }
 
+static struct span link_cut_rest(const struct link *link)
+{
+    return span_skip(frame_span(link->waiting->cut, link->is_chunked), link->waiting->cut_at);
+}
+
 size_t link_waiting_bytes(const struct link *link)
 {
     const struct link_waiting *waiting = link->waiting;
 
     if (waiting == NULL)
         return 0;
-    size_t cut = waiting->cut == NULL ? 0 : frame_span(waiting->cut, link->is_chunked).len - waiting->cut_at;
-    return cut + waiting->words.len;
+    return (waiting->cut == NULL ? 0 : link_cut_rest(link).len) + waiting->words.len;
+}
+
+bool link_is_stuck(struct link *link, msec now)
+{
+    struct link_waiting *waiting = link->waiting;
+    size_t               bytes   = link_waiting_bytes(link);
+
+    if (bytes == 0)
+        return false;
+    if (bytes != waiting->stuck_bytes) {
+        waiting->stuck_bytes = bytes;
+        waiting->stuck_at    = now;
+    }
+    return now - waiting->stuck_at >= link->worker->limits.slow_reader_timeout_ms;
 }
 
 /* False: the stream is full or gone; `is_gone` says which. */
@@ -187,9 +205,8 @@ static bool link_flush_waiting(struct link *link, bool *is_gone)
     if (waiting == NULL)
         return true;
     if (waiting->cut != NULL) {
-        struct span rest = span_skip(frame_span(waiting->cut, link->is_chunked), waiting->cut_at);
-        bool        all  = link_write(link, rest, &put, is_gone);
-        waiting->cut_at += (uint32_t)put;
+        bool all = link_write(link, link_cut_rest(link), &put, is_gone);
+        waiting->cut_at += put;
         if (!all)
             return false;
         frame_unref(waiting->cut);
@@ -307,7 +324,7 @@ static size_t link_take_back(struct link *link, size_t put)
         struct link_waiting *waiting = link_get_waiting(link);
         must(waiting->cut == NULL);
         waiting->cut        = frame_ref(mark->frame);
-        waiting->cut_at     = (uint32_t)(put - begin);
+        waiting->cut_at     = put - begin;
         waiting->cut_sub    = mark->sub;
         waiting->cut_before = mark->before;
     }
@@ -336,7 +353,7 @@ static bool link_send_some(struct link *link, bool *is_gone)
     bool is_whole = link_write(link, buf_span(&batch->bytes), &put, is_gone);
     if (is_whole) {
         link_count_sent(link, batch->count);
-        return true;
+        return !link->stream->is_full;  /* the maker may hold bytes that it could not send yet */
     }
     size_t count = link_take_back(link, put);
     if (!*is_gone)

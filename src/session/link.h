@@ -17,11 +17,13 @@ struct link;
 
 /* What goes out before anything new is drawn. */
 struct link_waiting {
-    struct frame            *cut;       /* half sent: what is left of it goes first; NULL: none */
-    uint32_t                 cut_at;
-    struct reader_sub       *cut_sub;   /* whose frame it is; NULL: no longer followed */
+    struct frame            *cut;         /* half sent: what is left of it goes first; NULL: none */
+    size_t                   cut_at;      /* bytes of it that were taken */
+    struct reader_sub       *cut_sub;     /* whose frame it is; NULL: no longer followed */
     struct subscription_mark cut_before;  /* where that subscription stood before the frame */
-    struct buf               words;     /* what is said beside messages */
+    struct buf               words;       /* what is said beside messages */
+    size_t                   stuck_bytes; /* of link_is_stuck(): so many waited … */
+    msec                     stuck_at;    /* … at that time, and at every look since */
 };
 
 struct link_kind {
@@ -87,6 +89,8 @@ void link_look_again(struct link *link);
 
 /* Bytes that wait for the stream; 0: all has been handed to the kernel. */
 size_t link_waiting_bytes(const struct link *link);
+/* Has the stream taken nothing for slow_reader_timeout_ms, though bytes waited at every look? To be asked at heartbeats. */
+bool   link_is_stuck(struct link *link, msec now);
 
 /* Where the reader stands, as a token; false while not all channels have answered, or there are none. Appends. */
 bool link_put_token(const struct link *link, struct buf *buf);

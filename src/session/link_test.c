@@ -10,7 +10,7 @@
 #include "base/must.h"
 #include "reactor/stream_tcp.h"
 #include "session/session_battery.h"
-#include "session/transport.h"
+#include "session/serve.h"
 
 #include <cmocka.h>
 
@@ -474,6 +474,37 @@ static void a_reader_lags_until_its_cursor_has_reached_the_head(void **state)
     stage_fini(&stage);
 }
 
+/* Judged at heartbeats: whether anything was taken between two of them, not how much waits. */
+static void a_stream_that_takes_nothing_is_stuck(void **state)
+{
+    (void)state;
+    struct stage      stage;
+    struct subscriber subscriber;
+
+    stage_init(&stage, 1);
+    struct stage_log *log  = stage_log(&stage, "topic:a", 1, 200);
+    const msec        most = stage.worker.limits.slow_reader_timeout_ms;
+    subscriber_open(&subscriber, &stage);
+    subscriber_follow(&subscriber, log, (struct start){ START_AFTER, 1, 9 });
+    assert_false(link_is_stuck(&subscriber.link, 0));
+    for (stage_turn(&stage); link_waiting_bytes(&subscriber.link) == 0; stage_turn(&stage))
+        if (subscriber.link.stream->is_full)
+            subscriber_read(&subscriber, 1000);  /* it was full between two frames */
+    assert_false(link_is_stuck(&subscriber.link, 2 * most));
+    assert_false(link_is_stuck(&subscriber.link, 3 * most - 1));
+    assert_true(link_is_stuck(&subscriber.link, 3 * most));
+    size_t before = link_waiting_bytes(&subscriber.link);
+    while (link_waiting_bytes(&subscriber.link) == before) {
+        subscriber_read(&subscriber, 3000);
+        stage_turn(&stage);
+    }
+    assert_false(link_is_stuck(&subscriber.link, 4 * most));
+    subscribers_finish(&stage, &subscriber, 1);
+    assert_false(link_is_stuck(&subscriber.link, 9 * most));
+    subscriber_close(&subscriber);
+    stage_fini(&stage);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -484,6 +515,7 @@ int main(void)
         cmocka_unit_test(a_reader_behind_in_many_channels_asks_for_a_few_pages_in_turn),
         cmocka_unit_test(who_stands_in_line_behind_pages_that_failed_is_not_forgotten),
         cmocka_unit_test(a_reader_lags_until_its_cursor_has_reached_the_head),
+        cmocka_unit_test(a_stream_that_takes_nothing_is_stuck),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,12 +1,13 @@
-/* poll_session.c - one long poll: answers at once if there is anything, else when there is, else with an empty list.
+/* poll_session.c - one long poll. It is answered at once if there is anything, else as soon as there is something, else with
+ * an empty list when the client's time is up.
  *
- * {"messages":[…],"cursor":"…"}; a gap stands in the list as its own object. Nothing is marked delivered by an answer:
- * the client's next cursor says what it has (threat 81). */
+ * {"messages":[…],"cursor":"…"}; a gap stands in the list as its own object. An answer marks nothing as delivered: the
+ * client's next cursor says what it has (threat 81). */
 #include <stdlib.h>
 
 #include "base/must.h"
 #include "session/session.h"
-#include "session/transport.h"
+#include "session/serve.h"
 
 enum { POLL_MESSAGES_MAX = 1000, POLL_BYTES_MAX = 1024 * 1024, BODY_BYTES_KEPT = 4 * FRAME_BATCH_BYTES };
 
@@ -18,12 +19,12 @@ struct poll_session {
     msec                  wait_ms;
 };
 
-static struct poll_session *session_of(struct link *link)
+static struct poll_session *poll_session_of(struct link *link)
 {
     return container_of(link, struct poll_session, link);
 }
 
-static void session_free(struct poll_session *session)
+static void poll_session_free(struct poll_session *session)
 {
     struct session_worker *worker = session->link.worker;
 
@@ -34,7 +35,7 @@ static void session_free(struct poll_session *session)
 }
 
 /* Draws all there is into `body`; how many entries that were. */
-static size_t session_gather(struct poll_session *session, struct buf *body, msec *ret_oldest)
+static size_t poll_session_gather(struct poll_session *session, struct buf *body, msec *ret_oldest)
 {
     struct link     *link  = &session->link;
     struct session_worker     *worker  = link->worker;
@@ -63,7 +64,7 @@ static size_t session_gather(struct poll_session *session, struct buf *body, mse
     return count;
 }
 
-static void session_answer(struct poll_session *session, struct buf *body)
+static void poll_session_answer(struct poll_session *session, struct buf *body)
 {
     struct session_worker *worker  = session->link.worker;
     struct buf  *token = &worker->frames.token;
@@ -87,10 +88,10 @@ static void session_answer(struct poll_session *session, struct buf *body)
     counter_add(&worker->counters.bytes[TRANSPORT_POLL], body->len);
     if (body->cap > BODY_BYTES_KEPT)
         buf_fini(body);
-    session_free(session);
+    poll_session_free(session);
 }
 
-static struct buf *session_body(struct poll_session *session)
+static struct buf *poll_session_body(struct poll_session *session)
 {
     struct buf *body = &session->link.worker->batch.bytes;
 
@@ -99,64 +100,65 @@ static struct buf *session_body(struct poll_session *session)
     return body;
 }
 
-static void session_draw(struct link *link)
+static void poll_session_draw(struct link *link)
 {
-    struct poll_session *session = session_of(link);
+    struct poll_session *session = poll_session_of(link);
     struct session_worker         *worker    = link->worker;
     msec                 oldest;
 
     link_tell_all_placed(link);
     if (link->reader->unplaced_count > 0)
         return;
-    struct buf *body  = session_body(session);
-    size_t      count = session_gather(session, body, &oldest);
+    struct buf *body  = poll_session_body(session);
+    size_t      count = poll_session_gather(session, body, &oldest);
     if (count > 0)
         latency_add(&worker->latency, worker->loop->wall - oldest, count);
     if (count > 0 || (session->wait_ms == 0 && reader_is_up_to_date(link->reader)))
-        session_answer(session, body);
+        poll_session_answer(session, body);
 }
 
-static void session_on_timer(struct timer *timer, msec now)
+static void poll_session_on_timer(struct timer *timer, msec now)
 {
     struct poll_session *session = container_of(timer, struct poll_session, timer);
 
     (void)now;
-    session_answer(session, session_body(session));
+    poll_session_answer(session, poll_session_body(session));
 }
 
-static void session_gone(void *owner)
+static void poll_session_gone(void *owner)
 {
     struct poll_session *session = owner;
     /* The exchange outlives its client until it's answered: to nobody. */
-    session_answer(session, session_body(session));
+    poll_session_answer(session, poll_session_body(session));
 }
 
-static void session_lost(struct link *link)
+static void poll_session_lost(struct link *link)
 {
-    session_gone(session_of(link));
+    poll_session_gone(poll_session_of(link));
 }
 
-static const struct link_kind session_kind = {
-    .draw  = session_draw,
-    .lost  = session_lost,
-    .leave = session_lost,
+static const struct link_kind poll_session_kind = {
+    .draw  = poll_session_draw,
+    .lost  = poll_session_lost,
+    .leave = poll_session_lost,
 };
 
-void session_serve_poll(struct session_worker *worker, struct http_exchange *exchange, struct subscribe_requests *requests)
+void session_serve_poll(struct session_worker *worker, struct http_exchange *exchange,
+                        const struct subscribe_requests *requests)
 {
     struct poll_session *session = calloc(1, sizeof *session);
 
     must(session != NULL);
     reader_init(&session->reader);
-    link_init(&session->link, worker, &session_kind, &session->reader, TRANSPORT_POLL, ENCODING_JSON);
-    session->timer.fire = session_on_timer;
+    link_init(&session->link, worker, &poll_session_kind, &session->reader, TRANSPORT_POLL, ENCODING_JSON);
+    session->timer.fire = poll_session_on_timer;
     session->exchange   = exchange;
     session->wait_ms    = worker->is_stopping ? 0 : requests->wait_ms;
     exchange->owner     = session;
-    exchange->gone      = session_gone;
+    exchange->gone      = poll_session_gone;
     link_follow_all(&session->link, requests);
     link_mark(&session->link);
     /* wait=0 still lets the channels answer; should the store be unable to, the client is not kept for long. */
     wheel_arm(&worker->loop->wheel, &session->timer,
-              worker->loop->now + (session->wait_ms > 0 ? session->wait_ms : worker->limits.close_timeout_ms));
+              worker->loop->now + (session->wait_ms > 0 ? session->wait_ms : worker->limits.poll_store_timeout_ms));
 }

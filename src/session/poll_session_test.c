@@ -102,7 +102,7 @@ static void a_poll_is_answered_when_there_is_something(void **state)
         struct buf   body;
 
         stage_init(&stage, i);
-        stage.worker.limits.close_timeout_ms = CLOSE_TIMEOUT_MS;
+        stage.worker.limits.poll_store_timeout_ms = CLOSE_TIMEOUT_MS;
         stage.patience                       = rows[i].patience;
         struct stage_log *log                = stage_log(&stage, "topic:a", 1, 4);
         int               fd                 = stage_connect(&stage);

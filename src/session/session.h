@@ -1,7 +1,7 @@
-/* session.h - This module is one client: what it follows, how its news are framed, and when it has been silent too long.
- * It refuses to know what is kept where (node) and how bytes travel (reactor).
+/* session.h - This module is one client: what it follows, how its news is framed, what it may ask for, and when it has been
+ * silent too long. It doesn't know where messages are kept (node) and how bytes travel (reactor).
  *
- * The doors that main opens to requests; each takes the exchange. */
+ * These are the doors that main opens to requests. Each takes the exchange. */
 #ifndef SESSION_SESSION_H
 #define SESSION_SESSION_H
 

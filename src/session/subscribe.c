@@ -1,7 +1,7 @@
 /* subscribe.c - GET /v1/subscribe: which transport the client asked for, and what it may follow. */
 #include "base/must.h"
 #include "session/session.h"
-#include "session/transport.h"
+#include "session/serve.h"
 
 void link_follow_all(struct link *link, const struct subscribe_requests *requests)
 {
@@ -24,19 +24,19 @@ void refuse_requests(struct session_worker *worker, struct http_exchange *exchan
                  requests->fault_status == 401 ? HTTP_FIELDS({ SPAN("WWW-Authenticate"), SPAN("Bearer") }) : HTTP_NO_FIELDS);
 }
 
-/* What Accept offers, in our order of preference where the client has none (RFC 9110 12.5.1; weights are not looked at:
- * nobody who wants two of these has been seen). */
-static const struct {
-    struct span    media;
-    enum transport transport;
-    struct span    answer;
+/* What Accept may name, in our order of preference. The client's weights are not looked at (RFC 9110 12.5.1), because no
+ * client is known that wants two of these. */
+static const struct media_row {
+    struct span                 range;   /* what Accept names */
+    const struct stream_format *format;  /* NULL: a long poll */
+    struct span                 media;   /* of the answer */
 } media_rows[] = {
-    { SPAN("text/event-stream"), TRANSPORT_SSE, SPAN("text/event-stream") },
-    { SPAN("application/x-ndjson"), TRANSPORT_NDJSON, SPAN("application/x-ndjson") },
-    { SPAN("multipart/mixed"), TRANSPORT_MULTIPART, SPAN("multipart/mixed") },
-    { SPAN("multipart/form-data"), TRANSPORT_MULTIPART, SPAN("multipart/form-data") },
-    { SPAN("application/json"), TRANSPORT_POLL, SPAN("application/json") },
-    { SPAN("*/*"), TRANSPORT_POLL, SPAN("application/json") },
+    { SPAN("text/event-stream"), &sse_format, SPAN("text/event-stream") },
+    { SPAN("application/x-ndjson"), &ndjson_format, SPAN("application/x-ndjson") },
+    { SPAN("multipart/mixed"), &multipart_format, SPAN("multipart/mixed") },
+    { SPAN("multipart/form-data"), &multipart_format, SPAN("multipart/form-data") },
+    { SPAN("application/json"), NULL, SPAN("application/json") },
+    { SPAN("*/*"), NULL, SPAN("application/json") },
 };
 
 /* Is `media` of this range: itself, or TYPE and a star? */
@@ -61,7 +61,7 @@ static bool line_accepts(struct span line, struct span media)
     return false;
 }
 
-/* RFC 9110 5.3: a list may come in several lines. 12.5.1: who says nothing takes anything. */
+/* RFC 9110 5.3: a list may come in several lines. 12.5.1: a client that says nothing takes anything. */
 static bool accepts(const struct request_head *head, struct span media)
 {
     bool says_nothing = true;
@@ -77,37 +77,30 @@ static bool accepts(const struct request_head *head, struct span media)
     return says_nothing && span_eq(media, SPAN("*/*"));
 }
 
-static bool choose(const struct request_head *head, enum transport *ret_transport, struct span *ret_answer)
+/* NULL: nothing that Accept names. */
+static const struct media_row *choose_media(const struct request_head *head)
 {
-    for (size_t i = 0; i < sizeof media_rows / sizeof media_rows[0]; i++) {
-        if (!accepts(head, media_rows[i].media))
-            continue;
-        *ret_transport = media_rows[i].transport;
-        *ret_answer    = media_rows[i].answer;
-        return true;
-    }
-    return false;
+    for (size_t i = 0; i < sizeof media_rows / sizeof media_rows[0]; i++)
+        if (accepts(head, media_rows[i].range))
+            return &media_rows[i];
+    return NULL;
 }
 
-static void serve_requests(struct session_worker *worker, struct http_exchange *exchange, const struct http_request *request,
-                         struct subscribe_requests *requests)
+static void serve_requests(struct session_worker *worker, struct http_exchange *exchange,
+                           const struct http_request *request, const struct subscribe_requests *requests)
 {
-    enum transport transport;
-    struct span    media;
+    const struct media_row *row = choose_media(request->head);
 
-    if (!choose(request->head, &transport, &media)) {
+    if (row == NULL)
         http_problem(worker->server, exchange, 406, NULL,
-                     "Accept one of text/event-stream, application/x-ndjson, multipart/mixed, application/json", HTTP_NO_FIELDS);
-        return;
-    }
-    if (requests->count == 0) {
+                     "Accept one of text/event-stream, application/x-ndjson, multipart/mixed, application/json",
+                     HTTP_NO_FIELDS);
+    else if (requests->count == 0)
         http_problem(worker->server, exchange, 400, NULL, "name at least one channel=, or a cursor=", HTTP_NO_FIELDS);
-        return;
-    }
-    if (transport == TRANSPORT_POLL)
+    else if (row->format == NULL)
         session_serve_poll(worker, exchange, requests);
     else
-        session_serve_stream(worker, exchange, requests, transport, media);
+        session_serve_stream(worker, exchange, requests, row->format, row->media);
 }
 
 void session_serve_subscribe(struct session_worker *worker, struct http_exchange *exchange, const struct http_request *request)

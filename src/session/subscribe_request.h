@@ -1,4 +1,4 @@
-/* subscribe_request.h - what a client wants to follow, and from where: the parameters of a subscription (design: 4.2, 4.4).
+/* subscribe_request.h - what a client wants to follow, and from where: the parameters of GET /v1/subscribe and /v1/ws.
  *
  * Last-Event-ID beats cursor=, which beats after= and last=. With channel= beside a cursor the listed channels are
  * followed, from the cursor's place where it has one. */

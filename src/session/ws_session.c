@@ -3,7 +3,7 @@
 #include "http/ws_upgrade.h"
 #include "reactor/log.h"
 #include "session/session.h"
-#include "session/transport.h"
+#include "session/serve.h"
 #include "session/ws_session.h"
 
 enum { WS_FRAGMENTS_MAX = 1024 };
@@ -152,9 +152,13 @@ static bool ws_session_judge_silence(struct ws_session *session, msec now, msec 
 {
     struct link *link = &session->client.link;
 
+    if (link_is_stuck(link, now)) {
+        ws_session_drop_slow(session);
+        return false;
+    }
     if (link->is_resting)
         ws_idle_heard(&session->idle, now);  /* a client that is not read can't be heard */
-    switch (ws_idle_judge(&session->idle, &link->worker->limits, link_waiting_bytes(link), now, ret_next)) {
+    switch (ws_idle_judge(&session->idle, &link->worker->limits, link_waiting_bytes(link) > 0, now, ret_next)) {
     case WS_IDLE_FINE:
         if (!ws_session_is_cut_off(session))
             return true;
@@ -166,9 +170,6 @@ static bool ws_session_judge_silence(struct ws_session *session, msec now, msec 
         return true;
     case WS_IDLE_SILENT:
         ws_session_drop_silent(session);
-        return false;
-    case WS_IDLE_SLOW:
-        ws_session_drop_slow(session);
         return false;
     }
     return true;

@@ -1,8 +1,8 @@
-/* transport.h - what the makers of sessions share. Private to this module. */
-#ifndef SESSION_TRANSPORT_H
-#define SESSION_TRANSPORT_H
+/* serve.h - what the doors of session.h share: each makes the sessions of some transports. Private to this module. */
+#ifndef SESSION_SERVE_H
+#define SESSION_SERVE_H
 
-#include "session/link.h"
+#include "session/stream_format.h"
 #include "session/subscribe_request.h"
 
 /* Answers 401, 403, 404, 400 for requests that can't be granted. */
@@ -21,8 +21,10 @@ void echo_close_all(struct session_worker *worker);
 /* Reads and drops what a client sends that has nothing to say, once a turn. False: the link has ended. */
 bool stream_drain(struct stream *stream);
 
-void session_serve_stream(struct session_worker *worker, struct http_exchange *exchange, struct subscribe_requests *requests,
-                          enum transport transport, struct span media);
-void session_serve_poll(struct session_worker *worker, struct http_exchange *exchange, struct subscribe_requests *requests);
+void session_serve_stream(struct session_worker *worker, struct http_exchange *exchange,
+                          const struct subscribe_requests *requests, const struct stream_format *format,
+                          struct span media);
+void session_serve_poll(struct session_worker *worker, struct http_exchange *exchange,
+                        const struct subscribe_requests *requests);
 
 #endif

@@ -1,0 +1,144 @@
+#include "session/stream_format.h"
+
+#include "base/must.h"
+#include "codec/json/json.h"
+#include "codec/multipart/multipart.h"
+#include "codec/sse/sse.h"
+
+/* --- server-sent events --- */
+
+static void sse_format_put_retry(struct buf *buf, const struct stream_piece *piece)
+{
+    sse_put_retry(buf, piece->retry_ms);
+}
+
+static void sse_format_put_message(struct buf *buf, const struct stream_piece *piece, const struct message *message)
+{
+    sse_put_message(buf, message, piece->token);
+}
+
+static void sse_format_put_gap(struct buf *buf, const struct stream_piece *piece, struct span channel, uint64_t epoch,
+                               const struct gap *gap)
+{
+    sse_put_gap(buf, channel, epoch, gap, piece->token);
+}
+
+static void sse_format_put_heartbeat(struct buf *buf, const struct stream_piece *piece)
+{
+    (void)piece;
+    sse_put_heartbeat(buf);
+}
+
+/* For EventSource an event without data sets the last event id and nothing else (WHATWG HTML 9.2.6). */
+static void sse_format_put_place(struct buf *buf, const struct stream_piece *piece)
+{
+    buf_put_lit(buf, "id: ");
+    buf_put(buf, piece->token);
+    buf_put_lit(buf, "\n\n");
+}
+
+const struct stream_format sse_format = {
+    .transport     = TRANSPORT_SSE,
+    .shared        = ENCODING_SSE,
+    .put_start     = sse_format_put_retry,
+    .put_message   = sse_format_put_message,
+    .put_gap       = sse_format_put_gap,
+    .put_heartbeat = sse_format_put_heartbeat,
+    .put_place     = sse_format_put_place,
+    .put_end       = sse_format_put_retry,
+};
+
+/* --- lines of JSON --- */
+
+static void ndjson_format_put_message(struct buf *buf, const struct stream_piece *piece, const struct message *message)
+{
+    json_put_message_line(buf, message, piece->token);
+    buf_putc(buf, '\n');
+}
+
+static void ndjson_format_put_gap(struct buf *buf, const struct stream_piece *piece, struct span channel, uint64_t epoch,
+                                  const struct gap *gap)
+{
+    json_put_gap(buf, channel, epoch, gap, piece->token);
+    buf_putc(buf, '\n');
+}
+
+static void ndjson_format_put_ping(struct buf *buf, const struct stream_piece *piece)
+{
+    buf_put_lit(buf, "{\"type\":\"ping\"");
+    if (piece->token.len > 0) {
+        buf_put_lit(buf, ",\"cursor\":\"");
+        buf_put(buf, piece->token);
+        buf_putc(buf, '"');
+    }
+    buf_put_lit(buf, "}\n");
+}
+
+const struct stream_format ndjson_format = {
+    .transport     = TRANSPORT_NDJSON,
+    .shared        = ENCODING_NDJSON,
+    .put_message   = ndjson_format_put_message,
+    .put_gap       = ndjson_format_put_gap,
+    .put_heartbeat = ndjson_format_put_ping,
+    .put_place     = ndjson_format_put_ping,
+};
+
+/* --- multipart --- */
+
+static void multipart_format_put_start(struct buf *buf, const struct stream_piece *piece)
+{
+    multipart_put_start(buf, piece->boundary);
+}
+
+static void multipart_format_put_message(struct buf *buf, const struct stream_piece *piece, const struct message *message)
+{
+    multipart_put_message(buf, piece->boundary, message, piece->token);
+}
+
+static void multipart_format_put_gap(struct buf *buf, const struct stream_piece *piece, struct span channel,
+                                     uint64_t epoch, const struct gap *gap)
+{
+    multipart_put_gap(buf, piece->boundary, channel, epoch, gap, piece->token);
+}
+
+static void multipart_format_put_heartbeat(struct buf *buf, const struct stream_piece *piece)
+{
+    multipart_put_ping(buf, piece->boundary);
+}
+
+static void multipart_format_put_end(struct buf *buf, const struct stream_piece *piece)
+{
+    multipart_put_end(buf, piece->boundary);
+}
+
+const struct stream_format multipart_format = {
+    .transport     = TRANSPORT_MULTIPART,
+    .shared        = ENCODING_PRIVATE,
+    .has_boundary  = true,
+    .put_start     = multipart_format_put_start,
+    .put_message   = multipart_format_put_message,
+    .put_gap       = multipart_format_put_gap,
+    .put_heartbeat = multipart_format_put_heartbeat,
+    .put_end       = multipart_format_put_end,
+};
+
+/* --- frames --- */
+
+struct frame *stream_format_encode(const struct stream_format *format, struct span boundary, struct link *link,
+                                   const struct reader_sub *sub, const struct entry *entry)
+{
+    struct frames *frames = &link->worker->frames;
+
+    if (entry->message != NULL && link->encoding != ENCODING_PRIVATE)
+        return frames_get(frames, entry->message, (enum encoding)link->encoding);
+    buf_clear(&frames->token);
+    must(link_put_token(link, &frames->token));
+    struct stream_piece piece = { .boundary = boundary, .token = buf_span(&frames->token) };
+    buf_clear(&frames->scratch);
+    if (entry->message != NULL)
+        format->put_message(&frames->scratch, &piece, entry->message);
+    else
+        format->put_gap(&frames->scratch, &piece, channel_name_span(subscription_name(&sub->sub)),
+                        subscription_epoch(&sub->sub), &entry->gap);
+    return frame_new_chunk(buf_span(&frames->scratch));
+}

@@ -299,6 +299,17 @@ void sim_send(struct sim_link *link, struct span bytes)
         packet_send(link, &link->in, bytes);
 }
 
+size_t sim_unread(const struct sim_link *link)
+{
+    size_t total = 0;
+
+    for (const struct list *at = link->in.next; at != &link->in; at = at->next) {
+        const struct sim_packet *packet = container_of(at, struct sim_packet, link);
+        total += packet->len - packet->begin;
+    }
+    return total;
+}
+
 void sim_send_end(struct sim_link *link)
 {
     if (link->in_end_at < 0)

@@ -61,6 +61,7 @@ struct sim_wire *sim_link_wire(struct sim_link *link);
 
 /* The far end speaks. */
 void sim_send(struct sim_link *link, struct span bytes);
+size_t sim_unread(const struct sim_link *link);  /* what it has said and the near end has not read */
 void sim_send_end(struct sim_link *link);  /* nothing more from it, but it still reads */
 /* The link breaks: nothing more passes in either direction, what has not arrived is lost. */
 void sim_reset(struct sim_link *link);

@@ -7,7 +7,6 @@
 
 #include "base/must.h"
 #include "codec/ws/ws.h"
-#include "reactor/loop_sim.h"
 #include "session/client.h"
 #include "session/session_battery.h"
 #include "session/serve.h"
@@ -36,8 +35,6 @@ struct cut_link {
 
 struct cut_stage {
     struct stage    stage;
-    struct loop_sim wires;
-    msec            now;
     struct reader   reader;
 };
 
@@ -193,7 +190,7 @@ static void cut_link_open(struct cut_link *cut, struct cut_stage *cut_stage, con
         link_init(link, worker, &stream_kind, &cut_stage->reader, format->stream->transport,
                   cut_stage->reader.sub_count > 1 ? ENCODING_PRIVATE : format->stream->shared);
     link->needs_all = format->stream != NULL;
-    cut->far        = sim_link_new(&cut_stage->wires, wire, &link->stream);
+    cut->far        = sim_link_new(&cut_stage->stage.sim, wire, &link->stream);
     stream_start(link->stream, &cut_link_events, cut);
     link_mark(link);
 }
@@ -205,18 +202,15 @@ static void cut_link_run(struct cut_link *cut, struct cut_stage *cut_stage, stru
         if (turn > 10 && reader_is_up_to_date(&cut_stage->reader) && link_waiting_bytes(&cut->client.link) == 0)
             break;
         stage_turn(&cut_stage->stage);
-        loop_sim_turn(&cut_stage->wires, ++cut_stage->now);
     }
     sim_take(cut->far, got, SIZE_MAX);
     if (!cut->is_lost)
         cut_link_lost(&cut->client.link);
     sim_link_free(cut->far);
-    loop_sim_turn(&cut_stage->wires, ++cut_stage->now);
+    stage_turn(&cut_stage->stage);
 }
 
 /* --- the reader --- */
-
-static const struct loop_hooks no_hooks = { NULL, NULL, NULL };
 
 static void cut_stage_init(struct cut_stage *cut_stage, unsigned channels)
 {
@@ -227,8 +221,6 @@ static void cut_stage_init(struct cut_stage *cut_stage, unsigned channels)
     };
 
     stage_init(&cut_stage->stage, 1);
-    loop_sim_init(&cut_stage->wires, &no_hooks, NULL, 0, 0);
-    cut_stage->now = 0;
     reader_init(&cut_stage->reader);
     for (unsigned i = 0; i < channels; i++)
         reader_follow(&cut_stage->reader, &cut_stage->stage.worker.readers,
@@ -238,7 +230,6 @@ static void cut_stage_init(struct cut_stage *cut_stage, unsigned channels)
 static void cut_stage_fini(struct cut_stage *cut_stage)
 {
     reader_fini(&cut_stage->reader, &cut_stage->stage.worker.readers, 0);
-    loop_sim_fini(&cut_stage->wires);
     stage_fini(&cut_stage->stage);
 }
 

@@ -1,14 +1,11 @@
-/* Drawing into sockets that fill: whatever stalls, every subscriber gets each of its channels' messages in order, once, and
+/* Drawing into streams that fill: whatever stalls, every subscriber gets each of its channels' messages in order, once, and
  * no frame claims more than was sent before it (threats 34, 82). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include "base/must.h"
-#include "reactor/stream_tcp.h"
 #include "session/session_battery.h"
 #include "session/serve.h"
 
@@ -23,7 +20,7 @@ struct subscriber {
     struct link   link;
     struct reader reader;
     struct stage *stage;
-    int           fd;
+    struct sim_link *far;
     bool          is_gone;
     struct buf    in;
     uint64_t      seen[CHANNELS];     /* by what came out of the socket */
@@ -97,14 +94,11 @@ static const struct stream_events events = {
 
 static void subscriber_open(struct subscriber *subscriber, struct stage *stage)
 {
-    int ours;
-
     *subscriber = (struct subscriber){ .stage = stage };
     buf_init(&subscriber->in, 1 << 24);
-    stage_pair(&ours, &subscriber->fd);
     reader_init(&subscriber->reader);
     link_init(&subscriber->link, &stage->worker, &kind, &subscriber->reader, TRANSPORT_NDJSON, ENCODING_NDJSON);
-    must(stream_tcp_new(&stage->sim.loop, ours, &subscriber->link.stream) == RC_OK);
+    subscriber->far = stage_stream(stage, &subscriber->link.stream);
     stream_start(subscriber->link.stream, &events, subscriber);
 }
 
@@ -157,16 +151,13 @@ static void subscriber_take(struct subscriber *subscriber, struct span line)
     }
 }
 
-/* Reads up to `len` bytes of what waits in the socket. */
+/* Reads up to `len` bytes of what has arrived. */
 static void subscriber_read(struct subscriber *subscriber, size_t len)
 {
-    static char bytes[100000];
-    ssize_t     got = recv(subscriber->fd, bytes, len < sizeof bytes ? len : sizeof bytes, 0);
-    size_t      done = 0;
+    size_t done = 0;
 
-    if (got <= 0)
+    if (sim_take(subscriber->far, &subscriber->in, len) == 0)
         return;
-    buf_put(&subscriber->in, span_of(bytes, (size_t)got));
     for (const char *end; (end = memchr(subscriber->in.at + done, '\n', subscriber->in.len - done)) != NULL;) {
         subscriber_take(subscriber, span_of(subscriber->in.at + done, (size_t)(end - subscriber->in.at) - done));
         done = (size_t)(end + 1 - subscriber->in.at);
@@ -178,7 +169,7 @@ static void subscriber_close(struct subscriber *subscriber)
 {
     if (!subscriber->is_gone)
         on_lost(&subscriber->link);
-    close(subscriber->fd);
+    sim_link_free(subscriber->far);
     buf_fini(&subscriber->in);
 }
 
@@ -245,7 +236,7 @@ static void stalls(uint64_t seed)
             if (!subscribers[i].is_gone && rng_below(&stage.rng, 1 + i) == 0)
                 subscriber_read(&subscribers[i], 1 + rng_below(&stage.rng, i % 2 == 0 ? 300 : 80000));
         if (rng_below(&stage.rng, 40) == 0)
-            shutdown(subscribers[rng_below(&stage.rng, SUBSCRIBERS_MAX)].fd, SHUT_RDWR);
+            sim_reset(subscribers[rng_below(&stage.rng, SUBSCRIBERS_MAX)].far);
     }
     subscribers_finish(&stage, subscribers, SUBSCRIBERS_MAX);
     for (size_t i = 0; i < SUBSCRIBERS_MAX; i++)
@@ -305,11 +296,9 @@ static void subscriber_follow_many(struct subscriber *subscriber, int count, uin
 
 static void subscriber_skip(struct subscriber *subscriber, size_t len)
 {
-    static char bytes[1 << 20];
-
-    must(len <= sizeof bytes);
-    ssize_t got = recv(subscriber->fd, bytes, len, 0);
-    assert_int_not_equal(got, 0);
+    sim_take(subscriber->far, &subscriber->in, len);
+    assert_int_equal(sim_link_end(subscriber->far), SIM_OPEN);
+    buf_clear(&subscriber->in);
 }
 
 static size_t count_pages(const struct subscriber *subscriber)
@@ -403,7 +392,7 @@ static void a_reader_behind_in_many_channels_asks_for_a_few_pages_in_turn(void *
 
     stage_init(&stage, 1);
     subscriber_open(&subscriber, &stage);
-    must(setsockopt(subscriber.link.stream->number, SOL_SOCKET, SO_SNDBUF, &(int){ ROOM_BYTES }, sizeof(int)) == 0);
+    sim_link_wire(subscriber.far)->room_bytes = ROOM_BYTES;
     subscriber_follow_many(&subscriber, MANY, HEAD, 1);
     for (int turn = 0; low < HEAD; turn++) {
         assert_true(turn < 1000);
@@ -431,7 +420,7 @@ static void who_stands_in_line_behind_pages_that_failed_is_not_forgotten(void **
     stage_init(&stage, 1);
     stage.is_unreadable = true;
     subscriber_open(&subscriber, &stage);
-    must(setsockopt(subscriber.link.stream->number, SOL_SOCKET, SO_SNDBUF, &(int){ ROOM_BYTES }, sizeof(int)) == 0);
+    sim_link_wire(subscriber.far)->room_bytes = ROOM_BYTES;
     subscriber_follow_many(&subscriber, MANY, HEAD, 1);
     for (int turn = 0; low < HEAD; turn++) {
         assert_true(turn < 1000);

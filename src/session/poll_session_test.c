@@ -1,11 +1,8 @@
 /* Long polls, to the byte: at once, when there is news, when the time is up. */
-#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include "base/must.h"
 #include "session/session_battery.h"
@@ -14,18 +11,18 @@
 
 enum { TURNS_MAX = 100000, CLOSE_TIMEOUT_MS = 5000 };
 
-static void ask(int fd, const char *query)
+static void ask(struct sim_link *far, const char *query)
 {
     struct buf request;
 
     buf_init(&request, 4096);
     buf_putf(&request, "GET /v1/subscribe?%s HTTP/1.1\r\nHost: a\r\n\r\n", query);
-    must(send(fd, request.at, request.len, MSG_NOSIGNAL) == (ssize_t)request.len);
+    sim_send(far, span_of(request.at, (size_t)request.len));
     buf_fini(&request);
 }
 
 /* Turns until the answer is there; its body. */
-static void whole_answer(struct stage *stage, int fd, struct buf *ret)
+static void whole_answer(struct stage *stage, struct sim_link *far, struct buf *ret)
 {
     struct span rest, length;
     uint64_t    bytes;
@@ -33,7 +30,7 @@ static void whole_answer(struct stage *stage, int fd, struct buf *ret)
     buf_clear(ret);
     for (int turn = 0; turn < TURNS_MAX && (ret->len == 0 || memmem(ret->at, ret->len, "}", 1) == NULL); turn++) {
         stage_turn(stage);
-        stage_read(fd, ret);
+        stage_read(far, ret);
     }
     must(span_starts(buf_span(ret), SPAN("HTTP/1.1 200 OK\r\n")));
     const char *at   = memmem(ret->at, ret->len, "Content-Length: ", 16);
@@ -44,27 +41,30 @@ static void whole_answer(struct stage *stage, int fd, struct buf *ret)
     buf_drop(ret, (size_t)(body + 4 - ret->at));
     while (ret->len < bytes) {
         stage_turn(stage);
-        must(stage_read(fd, ret));
+        must(stage_read(far, ret));
     }
     assert_int_equal(ret->len, bytes);
 }
 
 /* The body without the cursor's value, which is an epoch and more. */
-static void answer(struct stage *stage, int fd, struct buf *ret)
+static void answer(struct stage *stage, struct sim_link *far, struct buf *ret)
 {
-    whole_answer(stage, fd, ret);
+    whole_answer(stage, far, ret);
     const char *cursor = memmem(ret->at, ret->len, ",\"cursor\":\"", 11);
     if (cursor != NULL)
         ret->len = (size_t)(cursor + 10 - ret->at);
 }
 
-static void expect_silence(struct stage *stage, int fd)
+static void expect_silence(struct stage *stage, struct sim_link *far)
 {
-    char byte;
+    struct buf said;
 
+    buf_init(&said, 1 << 20);
     for (int turn = 0; turn < 4; turn++)
         stage_turn(stage);
-    assert_true(recv(fd, &byte, 1, MSG_PEEK) < 0 && errno == EAGAIN);
+    assert_true(stage_read(far, &said));
+    assert_int_equal(said.len, 0);
+    buf_fini(&said);
 }
 
 #define MESSAGE(seq, data)                                                                                 \
@@ -105,24 +105,24 @@ static void a_poll_is_answered_when_there_is_something(void **state)
         stage.worker.limits.poll_store_timeout_ms = CLOSE_TIMEOUT_MS;
         stage.patience                       = rows[i].patience;
         struct stage_log *log                = stage_log(&stage, "topic:a", 1, 4);
-        int               fd                 = stage_connect(&stage);
+        struct sim_link *far = stage_connect(&stage);
         buf_init(&body, 1 << 20);
-        ask(fd, rows[i].query);
+        ask(far, rows[i].query);
         if (rows[i].publishes > 0 || rows[i].passes > 0)
-            expect_silence(&stage, fd);
+            expect_silence(&stage, far);
         if (rows[i].passes > 0) {
             stage_pass(&stage, rows[i].passes - 1);
-            expect_silence(&stage, fd);
+            expect_silence(&stage, far);
             stage_pass(&stage, 1 + WHEEL_TICK_MS);
         }
         for (unsigned count = 0; count < rows[i].publishes; count++)
             stage_publish(&stage, log);
-        answer(&stage, fd, &body);
+        answer(&stage, far, &body);
         if (!span_eq(buf_span(&body), span_str(rows[i].want)))
             fail_msg("%s: %.*s", rows[i].name, SPAN_ARG(buf_span(&body)));
         assert_true(session_worker_is_idle(&stage.worker));
         buf_fini(&body);
-        close(fd);
+        sim_link_free(far);
         stage_fini(&stage);
     }
 }
@@ -134,34 +134,34 @@ static void polls_among_streams_get_their_own(void **state)
     enum { CLIENTS = 9 };
     struct stage stage;
     struct buf   body[CLIENTS];
-    int          fd[CLIENTS];
+    struct sim_link *far[CLIENTS];
 
     stage_init(&stage, 1);
     struct stage_log *log = stage_log(&stage, "topic:a", 1, 4);
     for (int i = 0; i < CLIENTS; i++) {
         static const char line[] = "GET /v1/subscribe?channel=topic:a HTTP/1.1\r\nHost: a\r\n"
                                    "Accept: application/x-ndjson\r\n\r\n";
-        fd[i] = stage_connect(&stage);
+        far[i] = stage_connect(&stage);
         buf_init(&body[i], 1 << 20);
         if (i % 3 == 1)
-            ask(fd[i], "channel=topic:a&wait=60");
+            ask(far[i], "channel=topic:a&wait=60");
         else
-            must(send(fd[i], line, sizeof line - 1, MSG_NOSIGNAL) == (ssize_t)sizeof line - 1);
+            sim_send(far[i], span_of(line, (size_t)sizeof line - 1));
     }
     for (int turn = 0; turn < 4; turn++)
         stage_turn(&stage);
     for (int i = 0; i < CLIENTS; i++) {
-        stage_read(fd[i], &body[i]);
+        stage_read(far[i], &body[i]);
         buf_clear(&body[i]);
     }
     stage_publish(&stage, log);
     stage_turn(&stage);
     for (int i = 0; i < CLIENTS; i++) {
         if (i % 3 == 1) {
-            answer(&stage, fd[i], &body[i]);
+            answer(&stage, far[i], &body[i]);
             assert_true(span_eq(buf_span(&body[i]), SPAN("{\"messages\":[" MESSAGE(5, "5 fghij") "],\"cursor\":")));
         } else {
-            assert_true(stage_read(fd[i], &body[i]));
+            assert_true(stage_read(far[i], &body[i]));
             assert_true(span_eq(buf_span(&body[i]), buf_span(&body[0])));
             assert_non_null(memmem(body[i].at, body[i].len, "\"data\":\"5 fghij\",\"cursor\":", 26));
             assert_null(memmem(body[i].at, body[i].len, "messages", 8));
@@ -169,7 +169,7 @@ static void polls_among_streams_get_their_own(void **state)
     }
     for (int i = 0; i < CLIENTS; i++) {
         buf_fini(&body[i]);
-        close(fd[i]);
+        sim_link_free(far[i]);
     }
     stage_fini(&stage);
 }
@@ -185,14 +185,14 @@ static void a_long_answer_leaves_no_memory_behind(void **state)
     stage_log(&stage, "topic:a", 1, 23);
     stage_log(&stage, "topic:b", 1, 23);
     stage_log(&stage, "topic:c", 1, 23);
-    int fd = stage_connect(&stage);
+    struct sim_link *far = stage_connect(&stage);
     buf_init(&body, 1 << 22);
-    ask(fd, "channel=topic:a&after=22&channel=topic:b&after=22&channel=topic:c&after=22");
-    answer(&stage, fd, &body);
+    ask(far, "channel=topic:a&after=22&channel=topic:b&after=22&channel=topic:c&after=22");
+    answer(&stage, far, &body);
     assert_in_range(body.len, 4 * FRAME_BATCH_BYTES, body.max);
     assert_in_range(stage.worker.batch.bytes.cap, 0, 4 * FRAME_BATCH_BYTES);
     buf_fini(&body);
-    close(fd);
+    sim_link_free(far);
     stage_fini(&stage);
 }
 
@@ -256,7 +256,7 @@ static void tally_answer(struct tally *tally, struct span body, struct buf *ret_
 }
 
 /* A reader of all channels keeps their news in memory, where a poll finds them all at once. */
-static void follow_all(struct stage *stage, int fd)
+static void follow_all(struct stage *stage, struct sim_link *far)
 {
     struct buf request;
 
@@ -265,7 +265,7 @@ static void follow_all(struct stage *stage, int fd)
     for (size_t n = 1; n < stage->log_count; n++)
         buf_putf(&request, "&channel=topic:%zu", n);
     buf_put_lit(&request, " HTTP/1.1\r\nHost: a\r\nAccept: application/x-ndjson\r\n\r\n");
-    must(send(fd, request.at, request.len, MSG_NOSIGNAL) == (ssize_t)request.len);
+    sim_send(far, span_of(request.at, (size_t)request.len));
     buf_fini(&request);
     for (int turn = 0; turn < 4; turn++)
         stage_turn(stage);
@@ -308,15 +308,15 @@ static void no_poll_is_too_large_and_none_leaves_anything_out(void **state)
             tally.at[n] = rows[i].after;
         }
         buf_put_lit(&query, "wait=0");
-        int follower = stage_connect(&stage), fd = stage_connect(&stage);
+        struct sim_link *follower = stage_connect(&stage), *far = stage_connect(&stage);
         follow_all(&stage, follower);
         for (unsigned round = 0; round < rows[i].news; round++)
             for (size_t n = 0; n < rows[i].channels; n++)
                 stage_publish(&stage, &stage.logs[n]);
         do {
             buf_putc(&query, '\0');
-            ask(fd, query.at);
-            whole_answer(&stage, fd, &body);
+            ask(far, query.at);
+            whole_answer(&stage, far, &body);
             tally_answer(&tally, buf_span(&body), &query);
             if (tally.objects > POLL_OBJECTS_MAX || tally.bytes >= POLL_BYTES_MAX)
                 fail_msg("%s: %zu objects, %zu bytes before the last", rows[i].name, tally.objects, tally.bytes);
@@ -330,8 +330,8 @@ static void no_poll_is_too_large_and_none_leaves_anything_out(void **state)
             fail_msg("%s: met %d and %d", rows[i].name, has_met_objects, has_met_bytes);
         buf_fini(&query);
         buf_fini(&body);
-        close(follower);
-        close(fd);
+        sim_link_free(follower);
+        sim_link_free(far);
         stage_fini(&stage);
     }
 }

@@ -1,15 +1,13 @@
 #include "session/session_battery.h"
 
-#include <errno.h>
 #include <stdlib.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include "base/must.h"
-#include "lib/hand_clock.h"
 #include "lib/held_identifier.h"
 
-enum { SOCKET_BYTES = 4096 };
+enum { STAGE_BEGINS_MS = 1000 };
+
+#define STAGE_BEGINS_WALL_MS INT64_C(1700000000000)
 
 static const struct hash_key stage_key = { 1, 2 };
 
@@ -192,24 +190,17 @@ static void on_turn_end(void *ctx)
         http_server_turn_end(&stage->http);
     } while (!list_is_empty(&stage->worker.dirty) || !list_is_empty(&stage->http.dirty));
     shard_turn_end(&stage->shard);
-    loop_stop(&stage->sim.loop);
 }
 
 static const struct loop_hooks stage_hooks = { .turn_begin = on_turn_begin, .turn_end = on_turn_end };
 
 void stage_turn(struct stage *stage)
 {
-    if (stage->is_simulated) {
-        loop_sim_turn(&stage->sim, stage->sim.loop.now);
-        return;
-    }
-    mailbox_ring(&stage->sim.loop.mailbox);  /* it doesn't wait for anybody */
-    loop_run(&stage->sim.loop);
+    loop_sim_turn(&stage->sim, stage->sim.loop.now);
 }
 
 void stage_pass(struct stage *stage, msec ms)
 {
-    hand_clock_pass(ms);
     stage->sim.loop.now += ms;
     wheel_turn(&stage->sim.loop.wheel, stage->sim.loop.now);
 }
@@ -281,45 +272,33 @@ static const struct http_service stage_service = {
     .serve = stage_serve,
 };
 
-int stage_connect(struct stage *stage)
-{
-    int ours, theirs;
+/* --- links --------------------------------------------------------------------------------------------------- */
 
-    stage_pair(&ours, &theirs);
-    http_server_accept(&stage->http, ours);
-    return theirs;
+static const struct sim_wire stage_wire = { .room_bytes = STAGE_ROOM_BYTES };
+
+struct sim_link *stage_stream(struct stage *stage, struct stream **ret)
+{
+    return sim_link_new(&stage->sim, &stage_wire, ret);
 }
 
 struct sim_link *stage_link(struct stage *stage, const struct sim_wire *wire)
 {
     struct stream   *stream;
-    struct sim_link *link = sim_link_new(&stage->sim, wire, &stream);
+    struct sim_link *far = sim_link_new(&stage->sim, wire, &stream);
 
-    must(stage->is_simulated);
     http_server_open(&stage->http, stream);
-    return link;
+    return far;
 }
 
-/* --- sockets ------------------------------------------------------------------------------------------------- */
-
-void stage_pair(int *ret_ours, int *ret_theirs)
+struct sim_link *stage_connect(struct stage *stage)
 {
-    int pair[2], bytes = SOCKET_BYTES;
-
-    must(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) == 0);
-    must(setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes) == 0);
-    *ret_ours   = pair[0];
-    *ret_theirs = pair[1];
+    return stage_link(stage, &stage_wire);
 }
 
-bool stage_read(int fd, struct buf *into)
+bool stage_read(struct sim_link *far, struct buf *into)
 {
-    char    bytes[16384];
-    ssize_t got;
-
-    while ((got = recv(fd, bytes, sizeof bytes, 0)) > 0)
-        buf_put(into, span_of(bytes, (size_t)got));
-    return got < 0 && errno == EAGAIN;
+    sim_take(far, into, SIZE_MAX);
+    return sim_link_end(far) == SIM_OPEN;
 }
 
 /* --- setting up ---------------------------------------------------------------------------------------------- */
@@ -353,7 +332,7 @@ static void stage_furnish_desk(struct stage *stage)
     session_worker_init(&stage->worker);
 }
 
-static void stage_begin(struct stage *stage, uint64_t seed, bool is_simulated)
+void stage_init(struct stage *stage, uint64_t seed)
 {
     static const struct http_limits http = {
         .h1 = { 8192, 16384 }, .pipeline_max = 16, .answer_bytes_max = 1 << 20, .request_timeout_ms = 30000,
@@ -370,27 +349,13 @@ static void stage_begin(struct stage *stage, uint64_t seed, bool is_simulated)
     stage->newest = &stage->oldest;
     namespaces_init(&stage->spaces);
     namespaces_find(&stage->spaces, SPAN("topic"))->keep_ms = 0;  /* messages are of 1970 */
-    stage->is_simulated = is_simulated;
-    if (is_simulated)
-        loop_sim_init(&stage->sim, &stage_hooks, stage, clock_now(), clock_wall());
-    else
-        must(loop_init(&stage->sim.loop, &stage_hooks, stage) == RC_OK);
+    loop_sim_init(&stage->sim, &stage_hooks, stage, STAGE_BEGINS_MS, STAGE_BEGINS_WALL_MS);
     stage->identifier = malloc(sizeof *stage->identifier);
     must(stage->identifier != NULL);
     held_identifier_init(stage->identifier, &stage->sim.loop.wheel, HELD_MAX, 5000);
     http_server_init(&stage->http, &stage->sim.loop, &http, &stage_service, stage);
     shard_init(&stage->shard, 0, &stage_shard_port, stage, &shard);
     stage_furnish_desk(stage);
-}
-
-void stage_init(struct stage *stage, uint64_t seed)
-{
-    stage_begin(stage, seed, false);
-}
-
-void stage_init_simulated(struct stage *stage, uint64_t seed)
-{
-    stage_begin(stage, seed, true);
 }
 
 void stage_fini(struct stage *stage)
@@ -411,8 +376,5 @@ void stage_fini(struct stage *stage)
     }
     for (size_t i = 0; i < stage->log_count; i++)
         channel_name_unref(stage->logs[i].name);
-    if (stage->is_simulated)
-        loop_sim_fini(&stage->sim);
-    else
-        loop_fini(&stage->sim.loop);
+    loop_sim_fini(&stage->sim);
 }

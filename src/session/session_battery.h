@@ -1,5 +1,5 @@
-/* session_battery.h - what this module's tests stand on: a real loop with its worker, turned by hand, and a few logs in the
- * writer's place. */
+/* session_battery.h - what this module's tests stand on: a worker on a simulated loop, turned by hand, whose clients are the
+ * far ends of simulated links, and a few logs in the writer's place. */
 #ifndef SESSION_SESSION_BATTERY_H
 #define SESSION_SESSION_BATTERY_H
 
@@ -7,7 +7,7 @@
 #include "reactor/loop_sim.h"
 #include "session/session.h"
 
-enum { STAGE_LOGS_MAX = 64 };
+enum { STAGE_LOGS_MAX = 64, STAGE_ROOM_BYTES = 4096 };
 
 struct stage_log {
     struct channel_name *name;
@@ -17,11 +17,10 @@ struct stage_log {
 
 struct stage {
     struct namespaces  spaces;
-    struct loop_sim    sim;               /* its loop is a real one, unless is_simulated */
-    bool               is_simulated;
+    struct loop_sim    sim;
     struct http_server http;
     struct shard       shard;
-    struct session_worker        worker;
+    struct session_worker worker;
     struct rng         rng;
     struct stage_log   logs[STAGE_LOGS_MAX];
     size_t             log_count;
@@ -36,8 +35,6 @@ struct stage {
 };
 
 void stage_init(struct stage *stage, uint64_t seed);
-/* Without a kernel: clients come by stage_link(). */
-void stage_init_simulated(struct stage *stage, uint64_t seed);
 void stage_fini(struct stage *stage);
 
 /* A log that holds the messages first … head, each saying what stage_payload() does. */
@@ -53,13 +50,13 @@ void stage_turn(struct stage *stage);
 /* So much time passes, and timers fire. No other time passes: turns take none. */
 void stage_pass(struct stage *stage, msec ms);
 
-/* A connected pair: the worker's end as a stream's descriptor, with a small buffer, and the client's. Non-blocking. */
-void stage_pair(int *ret_ours, int *ret_theirs);
+/* A link: the client's end, and the worker's, to be started in the same turn. STAGE_ROOM_BYTES fit into it. */
+struct sim_link *stage_stream(struct stage *stage, struct stream **ret);
 /* A client of the HTTP server, whose requests go to session_serve_ws() and session_serve_subscribe(). */
-int  stage_connect(struct stage *stage);
-/* The same over a simulated link, whose far end is the client's. */
+struct sim_link *stage_connect(struct stage *stage);
+/* The same over a wire of any kind. */
 struct sim_link *stage_link(struct stage *stage, const struct sim_wire *wire);
 /* Appends all there is to read. False: the other end has closed. */
-bool stage_read(int fd, struct buf *into);
+bool stage_read(struct sim_link *far, struct buf *into);
 
 #endif

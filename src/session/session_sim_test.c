@@ -34,7 +34,7 @@ static void hear(struct span request, const struct sim_wire *wire, struct buf *r
 {
     struct stage stage;
 
-    stage_init_simulated(&stage, 1);
+    stage_init(&stage, 1);
     struct stage_log *log  = stage_log(&stage, "topic:a", 1, HEAD / 2);
     struct sim_link  *link = stage_link(&stage, wire);
     sim_send(link, request);

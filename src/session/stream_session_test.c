@@ -1,8 +1,6 @@
 /* Endless answers, to the byte. */
 #include <setjmp.h>
 #include <stdarg.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include "base/must.h"
 #include "session/session_battery.h"
@@ -11,24 +9,24 @@
 
 #include <cmocka.h>
 
-static void ask(struct stage *stage, int fd, const char *media, const char *query)
+static void ask(struct stage *stage, struct sim_link *far, const char *media, const char *query)
 {
     struct buf request;
 
     buf_init(&request, 4096);
     buf_putf(&request, "GET /v1/subscribe?%s HTTP/1.1\r\nHost: a\r\nAccept: %s\r\n\r\n", query, media);
-    must(send(fd, request.at, request.len, MSG_NOSIGNAL) == (ssize_t)request.len);
+    sim_send(far, span_of(request.at, (size_t)request.len));
     buf_fini(&request);
     stage_turn(stage);
 }
 
 /* Everything behind the head, until the end. */
-static void read_body(struct stage *stage, int fd, struct buf *ret)
+static void read_body(struct stage *stage, struct sim_link *far, struct buf *ret)
 {
     buf_init(ret, 1 << 20);
     for (int i = 0; i < 4; i++)
         stage_turn(stage);
-    assert_false(stage_read(fd, ret));
+    assert_false(stage_read(far, ret));
     const char *end = memmem(ret->at, ret->len, "\r\n\r\n", 4);
     assert_non_null(end);
     buf_drop(ret, (size_t)(end + 4 - ret->at));
@@ -47,15 +45,15 @@ static void nothing_follows_the_last_chunk(void **state)
         struct buf   body;
 
         stage_init(&stage, i);
-        int fd = stage_connect(&stage);
-        ask(&stage, fd, rows[i].media, "channel=topic:a");
+        struct sim_link *far = stage_connect(&stage);
+        ask(&stage, far, rows[i].media, "channel=topic:a");
         assert_non_null(stage.oldest);  /* the channel's head is still being asked for */
         session_worker_stop(&stage.worker);
-        read_body(&stage, fd, &body);
+        read_body(&stage, far, &body);
         if (!span_eq(buf_span(&body), span_str(rows[i].body)))
             fail_msg("%s: %.*s", rows[i].media, SPAN_ARG(buf_span(&body)));
         buf_fini(&body);
-        close(fd);
+        sim_link_free(far);
         stage_fini(&stage);
     }
 }
@@ -68,14 +66,14 @@ static void who_came_by_a_key_that_is_gone_is_sent_away(void **state)
     struct buf   body;
 
     stage_init(&stage, 1);
-    int fd = stage_connect(&stage);
-    ask(&stage, fd, "application/x-ndjson", "channel=topic:a");
+    struct sim_link *far = stage_connect(&stage);
+    ask(&stage, far, "application/x-ndjson", "channel=topic:a");
     stage.identifier->everyone->is_revoked = true;
     stage_pass(&stage, stage.worker.limits.heartbeat_ms + WHEEL_TICK_MS);
-    read_body(&stage, fd, &body);
+    read_body(&stage, far, &body);
     assert_true(span_eq(buf_span(&body), SPAN("0\r\n\r\n")));
     buf_fini(&body);
-    close(fd);
+    sim_link_free(far);
     stage_fini(&stage);
 }
 
@@ -97,18 +95,18 @@ static void a_reader_with_nothing_to_read_learns_its_place(void **state)
         stage_init(&stage, i);
         namespaces_find(&stage.spaces, SPAN("topic"))->keep_ms = 1000;
         stage_log(&stage, "topic:a", 1, 4);
-        int fd = stage_connect(&stage);
+        struct sim_link *far = stage_connect(&stage);
         buf_init(&told, 1 << 20);
-        ask(&stage, fd, rows[i].media, rows[i].query);
+        ask(&stage, far, rows[i].media, rows[i].query);
         for (int turn = 0; turn < 6; turn++)
             stage_turn(&stage);
-        assert_true(stage_read(fd, &told));
+        assert_true(stage_read(far, &told));
         const char *at = memmem(told.at, told.len, rows[i].told, strlen(rows[i].told));
         if (at == NULL)
             fail_msg("%s: %.*s", rows[i].name, SPAN_ARG(buf_span(&told)));
         assert_null(memmem(at + 1, (size_t)(told.at + told.len - at - 1), rows[i].told, strlen(rows[i].told)));
         buf_fini(&told);
-        close(fd);
+        sim_link_free(far);
         stage_fini(&stage);
     }
 }
@@ -127,16 +125,16 @@ static void accept_is_all_of_its_lines(void **state)
         struct buf   told;
 
         stage_init(&stage, i);
-        int fd = stage_connect(&stage);
+        struct sim_link *far = stage_connect(&stage);
         buf_init(&told, 1 << 20);
-        ask(&stage, fd, rows[i].accept, "channel=topic:a");
+        ask(&stage, far, rows[i].accept, "channel=topic:a");
         for (int turn = 0; turn < 4; turn++)
             stage_turn(&stage);
-        stage_read(fd, &told);
+        stage_read(far, &told);
         if (!span_starts(buf_span(&told), span_str(rows[i].status)))
             fail_msg("%s: %.*s", rows[i].accept, SPAN_ARG(buf_span(&told)));
         buf_fini(&told);
-        close(fd);
+        sim_link_free(far);
         stage_fini(&stage);
     }
 }

@@ -1,11 +1,7 @@
-/* A WebSocket client's talk, to the frame. The loop and the sockets are real, the writer is not. */
+/* A WebSocket client's talk, to the frame. The writer is simulated, and so are loop and links. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <sys/ioctl.h>
-#include <sys/socket.h>
-#include <linux/sockios.h>
-#include <unistd.h>
 
 #include "base/must.h"
 #include "codec/ws/ws.h"
@@ -18,7 +14,7 @@
 
 /* One client: what it has been sent, frame by frame, as "{…} {…} close 1001 ". */
 struct ws_client {
-    int        fd;
+    struct sim_link *far;
     struct buf in;     /* bytes not yet told */
     struct buf told;
     bool       is_open;
@@ -47,7 +43,7 @@ static void ws_client_flood(struct ws_client *client, struct span text, int coun
     buf_init(&frames, 1 << 20);
     while (count-- > 0)
         put_frame(&frames, WS_TEXT, text);
-    must(send(client->fd, frames.at, frames.len, MSG_NOSIGNAL) == (ssize_t)frames.len);
+    sim_send(client->far, span_of(frames.at, (size_t)frames.len));
     buf_fini(&frames);
 }
 
@@ -57,7 +53,7 @@ static void ws_client_send(struct ws_client *client, enum ws_opcode opcode, stru
 
     buf_init(&frame, 1 << 17);
     put_frame(&frame, opcode, payload);
-    must(send(client->fd, frame.at, frame.len, MSG_NOSIGNAL) == (ssize_t)frame.len);
+    sim_send(client->far, span_of(frame.at, (size_t)frame.len));
     buf_fini(&frame);
 }
 
@@ -89,7 +85,7 @@ static bool ws_client_tell(struct ws_client *client)
 
 static void ws_client_read(struct ws_client *client)
 {
-    client->is_open = stage_read(client->fd, &client->in);
+    client->is_open = stage_read(client->far, &client->in);
     while (ws_client_tell(client)) {}
 }
 
@@ -107,13 +103,13 @@ static void ws_client_open(struct ws_client *client, struct stage *stage, const 
                         "GET /v1/ws%s HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
                         "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n", query);
 
-    *client = (struct ws_client){ .fd = stage_connect(stage) };
+    *client = (struct ws_client){ .far = stage_connect(stage) };
     buf_init(&client->in, 1 << 24);
     buf_init(&client->told, 1 << 24);
-    must(send(client->fd, request, (size_t)len, MSG_NOSIGNAL) == len);
+    sim_send(client->far, span_of(request, (size_t)len));
     for (int i = 0; i < 4; i++)
         stage_turn(stage);
-    must(stage_read(client->fd, &client->in));
+    must(stage_read(client->far, &client->in));
     const char *end = memmem(client->in.at, client->in.len, "\r\n\r\n", 4);
     assert_non_null(end);
     buf_drop(&client->in, (size_t)(end + 4 - client->in.at));
@@ -123,7 +119,7 @@ static void ws_client_open(struct ws_client *client, struct stage *stage, const 
 
 static void ws_client_close(struct ws_client *client)
 {
-    close(client->fd);
+    sim_link_free(client->far);
     buf_fini(&client->in);
     buf_fini(&client->told);
 }
@@ -361,15 +357,15 @@ static void messages_whose_end_does_not_come_have_a_maximum(void **state)
     for (int i = 0; i < CLIENTS; i++)
         ws_client_open(&clients[i], &stage, "");
     for (int i = 0; i < 3; i++)
-        must(send(clients[i].fd, frame.at, PART, MSG_NOSIGNAL) == PART);
+        sim_send(clients[i].far, span_of(frame.at, (size_t)PART));
     turns(&stage, &clients[2], 2);
     assert_string_equal(ws_client_transcript(&clients[2]), "close 1013 ");
-    must(send(clients[0].fd, frame.at + PART, frame.len - PART, MSG_NOSIGNAL) == (ssize_t)frame.len - PART);
+    sim_send(clients[0].far, span_of(frame.at + PART, (size_t)frame.len - PART));
     ws_client_close(&clients[1]);
     turns(&stage, &clients[0], 2);
     assert_string_equal(ws_client_transcript(&clients[0]), "{\"type\":\"pong\",\"ref\":1} ");
     assert_int_equal(stage.worker.gathered_bytes, 0);
-    must(send(clients[3].fd, frame.at, PART, MSG_NOSIGNAL) == PART);
+    sim_send(clients[3].far, span_of(frame.at, (size_t)PART));
     turns(&stage, &clients[3], 2);
     assert_int_equal(stage.worker.gathered_bytes, PART - HEAD);
     ws_client_close(&clients[0]);
@@ -497,7 +493,7 @@ static void a_flood_leaves_turns_to_others(void **state)
     struct stage  stage;
     struct ws_client client;
     static char   pong[PONG_BYTES];
-    int           left = 0, turn_count = 0;
+    int           turn_count = 0;
 
     stage_init(&stage, 1);
     ws_client_open(&client, &stage, "");
@@ -507,13 +503,12 @@ static void a_flood_leaves_turns_to_others(void **state)
         buf_put(&flood, span_of("\x8a\xe4\0\0\0\0", 6));
         buf_put(&flood, span_of(pong, PONG_BYTES));
     }
-    must(send(client.fd, flood.at, flood.len, MSG_NOSIGNAL) == (ssize_t)flood.len);
+    sim_send(client.far, span_of(flood.at, (size_t)flood.len));
     buf_fini(&flood);
     do {
         stage_turn(&stage);
-        must(ioctl(client.fd, SIOCOUTQ, &left) == 0);
         turn_count++;
-    } while (left > 0);
+    } while (sim_unread(client.far) > 0);
     assert_int_equal(turn_count, 2);
     ws_client_send(&client, WS_TEXT, SPAN("{\"type\":\"ping\"}"));
     turns(&stage, &client, 3);
@@ -535,7 +530,7 @@ static void who_does_not_end_a_message_is_closed(void **state)
     stage.worker.limits.gather_timeout_ms = 2 * BEAT_MS;
     ws_client_open(&idler, &stage, "");
     ws_client_open(&dawdler, &stage, "");
-    must(send(dawdler.fd, "\x01\x81\0\0\0\0{", 7, MSG_NOSIGNAL) == 7);
+    sim_send(dawdler.far, span_of("\x01\x81\0\0\0\0{", (size_t)7));
     turns(&stage, &dawdler, 1);
     stage_pass(&stage, BEAT_MS + WHEEL_TICK_MS);
     turns(&stage, &dawdler, 1);
@@ -659,6 +654,17 @@ static void a_stop_does_not_wait_for_a_connect(void **state)
     stage_fini(&stage);
 }
 
+/* As much as a kernel would take that holds so many bytes which the server has not read. */
+static size_t send_some(struct ws_client *client, struct span bytes)
+{
+    enum { HELD_BYTES_MAX = 200 * 1024 };
+    size_t room = HELD_BYTES_MAX - sim_unread(client->far);
+
+    bytes = span_head(bytes, bytes.len < room ? bytes.len : room);
+    sim_send(client->far, bytes);
+    return bytes.len;
+}
+
 /* What the client sends on is read only until a little of it waits, and is carried out to the last afterwards. */
 static void little_is_held_behind_a_connect(void **state)
 {
@@ -677,16 +683,14 @@ static void little_is_held_behind_a_connect(void **state)
     for (int i = 0; i < PINGS; i++)
         put_frame(&frames, WS_TEXT, SPAN(PING("0")));
     for (int i = 0; i < 100; i++) {
-        ssize_t put = send(client.fd, frames.at + sent, frames.len - sent, MSG_NOSIGNAL);
-        sent += put > 0 ? (size_t)put : 0;
+        sent += send_some(&client, span_skip(buf_span(&frames), sent));
         turns(&stage, &client, 1);
     }
     assert_true(stage.worker.gathered_bytes <= 4096 + LOOP_INPUT_BYTES);
     assert_string_equal(ws_client_transcript(&client), "");
     held_answer(stage.identifier);
     for (int i = 0; i < 1000 && client.told.len < PINGS * strlen(PONG("0")) + strlen(WELCOME("1")); i++) {
-        ssize_t put = send(client.fd, frames.at + sent, frames.len - sent, MSG_NOSIGNAL);
-        sent += put > 0 ? (size_t)put : 0;
+        sent += send_some(&client, span_skip(buf_span(&frames), sent));
         turns(&stage, &client, 1);
     }
     assert_int_equal(client.told.len, PINGS * strlen(PONG("0")) + strlen(WELCOME("1")));

@@ -34,7 +34,7 @@ static void poll_session_free(struct poll_session *session)
     free(session);
 }
 
-/* Draws all there is into `body`; how many entries that were. */
+/* Draws all there is into `body`; returns how many entries that were. */
 static size_t poll_session_gather(struct poll_session *session, struct buf *body, msec *ret_oldest)
 {
     struct link     *link  = &session->link;
@@ -76,7 +76,7 @@ static void poll_session_answer(struct poll_session *session, struct buf *body)
         buf_put(body, buf_span(token));
         buf_putc(body, '"');
     } else {
-        buf_put_lit(body, "null");  /* not one channel has answered: the client asks again as it did now */
+        buf_put_lit(body, "null");  /* some channel has not answered: the client asks again as it did now */
     }
     buf_putc(body, '}');
     http_answer(worker->server, session->exchange, &(struct http_answer){
@@ -128,7 +128,7 @@ static void poll_session_on_timer(struct timer *timer, msec now)
 static void poll_session_gone(void *owner)
 {
     struct poll_session *session = owner;
-    /* The exchange outlives its client until it's answered: to nobody. */
+    /* The client is gone, but its exchange lives until it is answered. Nobody reads that answer. */
     poll_session_answer(session, poll_session_body(session));
 }
 
@@ -148,7 +148,7 @@ void session_serve_poll(struct session_worker *worker, struct http_exchange *exc
 {
     struct poll_session *session = calloc(1, sizeof *session);
 
-    must(session != NULL);
+    must(session != NULL && loop_is_here(worker->loop));
     reader_init(&session->reader);
     link_init(&session->link, worker, &poll_session_kind, &session->reader, TRANSPORT_POLL, ENCODING_JSON);
     session->timer.fire = poll_session_on_timer;
@@ -158,7 +158,7 @@ void session_serve_poll(struct session_worker *worker, struct http_exchange *exc
     exchange->gone      = poll_session_gone;
     link_follow_all(&session->link, requests);
     link_mark(&session->link);
-    /* wait=0 still lets the channels answer; should the store be unable to, the client is not kept for long. */
+    /* A poll with wait=0 waits for the channels to answer as well. If the store can't, the client is not kept for long. */
     wheel_arm(&worker->loop->wheel, &session->timer,
               worker->loop->now + (session->wait_ms > 0 ? session->wait_ms : worker->limits.poll_store_timeout_ms));
 }

@@ -249,7 +249,7 @@ static uint64_t stage_new_key(void *ctx)
     return ++stage->key;
 }
 
-static const struct session_port stage_desk_port = { .new_key = stage_new_key };
+static const struct session_port stage_session_port = { .new_key = stage_new_key };
 
 static struct http_plan stage_plan(void *ctx, const struct http_request *request)
 {
@@ -312,14 +312,14 @@ struct stage_log *stage_log(struct stage *stage, const char *channel, uint64_t f
     return log;
 }
 
-static void stage_furnish_desk(struct stage *stage)
+static void stage_furnish_worker(struct stage *stage)
 {
     stage->worker.loop       = &stage->sim.loop;
     stage->worker.server     = &stage->http;
     stage->worker.shard      = &stage->shard;
     stage->worker.namespaces = &stage->spaces;
     stage->worker.hash_key   = &stage_key;
-    stage->worker.port       = &stage_desk_port;
+    stage->worker.port       = &stage_session_port;
     stage->worker.ctx        = stage;
     stage->worker.limits     = (struct session_limits){
         .heartbeat_ms = 25000, .pong_timeout_ms = 10000, .slow_reader_timeout_ms = 3600000, .poll_wait_ms = 25000,
@@ -355,7 +355,7 @@ void stage_init(struct stage *stage, uint64_t seed)
     held_identifier_init(stage->identifier, &stage->sim.loop.wheel, HELD_MAX, 5000);
     http_server_init(&stage->http, &stage->sim.loop, &http, &stage_service, stage);
     shard_init(&stage->shard, 0, &stage_shard_port, stage, &shard);
-    stage_furnish_desk(stage);
+    stage_furnish_worker(stage);
 }
 
 void stage_fini(struct stage *stage)
@@ -364,7 +364,7 @@ void stage_fini(struct stage *stage)
     http_server_fini(&stage->http);
     stage->patience        = 1;
     stage->is_writer_stuck = false;
-    stage_turn(stage);  /* what was under way comes home, to nobody */
+    stage_turn(stage);  /* what was under way is answered, to nobody */
     session_worker_fini(&stage->worker);
     held_identifier_fini(stage->identifier);
     free(stage->identifier);

@@ -37,6 +37,7 @@ void session_worker_turn_end(struct session_worker *worker)
 {
     struct list *at;
 
+    must(loop_is_here(worker->loop));
     while ((at = list_pop(&worker->dirty)) != NULL) {
         struct link *link = container_of(at, struct link, in_dirty);
         if (link->kind->draw != NULL)
@@ -78,6 +79,7 @@ static void lose_all(struct list *links)
 
 void session_worker_stop(struct session_worker *worker)
 {
+    must(loop_is_here(worker->loop));
     worker->is_stopping = true;
     leave_all(&worker->polls);
     leave_all(&worker->links);

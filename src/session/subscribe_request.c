@@ -44,8 +44,8 @@ static void subscribe_requests_push(struct subscribe_requests *requests, struct 
     requests->at[requests->count++] = (struct subscribe_request){ name, start };
 }
 
-bool subscribe_requests_add(struct subscribe_requests *requests, struct session_worker *worker, struct span channel, struct start start,
-                const struct identity *identity)
+bool subscribe_requests_add(struct subscribe_requests *requests, struct session_worker *worker, struct span channel,
+                            struct start start, const struct identity *identity)
 {
     struct channel_name *name;
 
@@ -68,19 +68,19 @@ bool subscribe_requests_add(struct subscribe_requests *requests, struct session_
 /* --- a request's parameters --- */
 
 struct subscribe_reader {
-    struct subscribe_requests         *requests;
-    struct session_worker           *worker;
-    const struct identity *identity;
-    struct buf             scratch;       /* for decoding */
-    struct token           token;
-    bool                   has_token;
+    struct subscribe_requests *requests;
+    struct session_worker     *worker;
+    const struct identity     *identity;
+    struct buf                 scratch;    /* for decoding */
+    struct token               token;
+    bool                       has_token;
 };
 
 static bool read_token(struct subscribe_reader *reader, struct span text)
 {
     if (!token_get(text, &reader->token))
         return subscribe_requests_fault(reader->requests, 400,
-                            "not a cursor: use what `cursor`, `id:` or Longwire-Cursor gave you, unchanged");
+                                        "not a cursor: use what `cursor`, `id:` or Longwire-Cursor gave you, unchanged");
     reader->has_token = true;
     return true;
 }
@@ -89,7 +89,7 @@ static bool read_token(struct subscribe_reader *reader, struct span text)
 static bool read_place(struct subscribe_reader *reader, enum start_kind kind, struct span value)
 {
     struct subscribe_requests *requests = reader->requests;
-    struct start   start  = { .kind = kind };
+    struct start               start    = { .kind = kind };
 
     if (requests->count == 0)
         return subscribe_requests_fault(requests, 400, "after= and last= belong to the channel= before them; there is none");
@@ -116,7 +116,8 @@ static bool read_parameter(struct subscribe_reader *reader, struct span name, st
     if (!url_decode(encoded, URL_QUERY, &reader->scratch, &value))
         return subscribe_requests_fault(reader->requests, 400, "a parameter is not properly percent-encoded");
     if (span_eq(name, SPAN("channel")))
-        return subscribe_requests_add(reader->requests, reader->worker, value, (struct start){ .kind = START_NOW }, reader->identity);
+        return subscribe_requests_add(reader->requests, reader->worker, value, (struct start){ .kind = START_NOW },
+                                      reader->identity);
     if (span_eq(name, SPAN("after")))
         return read_place(reader, START_AFTER, value);
     if (span_eq(name, SPAN("last")))
@@ -154,19 +155,20 @@ static bool apply_token(struct subscribe_reader *reader)
     bool has_list = reader->requests->count > 0;
 
     for (size_t i = 0; reader->has_token && i < reader->token.count; i++) {
-        const struct place *place = &reader->token.places[i];
-        struct start        start = { START_AFTER, place->seq, place->epoch };
-        struct subscribe_request        *request  = subscribe_requests_find(reader->requests, place->channel);
+        const struct place       *place   = &reader->token.places[i];
+        struct start              start   = { START_AFTER, place->seq, place->epoch };
+        struct subscribe_request *request = subscribe_requests_find(reader->requests, place->channel);
         if (request != NULL && has_list)
             request->start = start;
-        else if (!has_list && !subscribe_requests_add(reader->requests, reader->worker, place->channel, start, reader->identity))
+        else if (!has_list &&
+                 !subscribe_requests_add(reader->requests, reader->worker, place->channel, start, reader->identity))
             return false;
     }
     return true;
 }
 
-bool subscribe_requests_read(struct subscribe_requests *requests, struct session_worker *worker, const struct http_request *request,
-                 const struct identity *identity)
+bool subscribe_requests_read(struct subscribe_requests *requests, struct session_worker *worker,
+                             const struct http_request *request, const struct identity *identity)
 {
     struct subscribe_reader reader = { .requests = requests, .worker = worker, .identity = identity };
 

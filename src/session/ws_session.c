@@ -260,6 +260,7 @@ void session_serve_ws(struct session_worker *worker, struct http_exchange *excha
     struct ws_handshake       shake;
     struct subscribe_requests requests;
 
+    must(loop_is_here(worker->loop));
     if (!ws_handshake_or_refuse(worker->server, exchange, request, our_protocols, 1, &shake))
         return;
     if (exchange->caller.identity == NULL) {

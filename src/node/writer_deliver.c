@@ -120,9 +120,9 @@ static void writer_take_in(struct writer *writer, struct tail *tail, struct mess
 
 void writer_spread(struct writer *writer, struct message *message)
 {
-    const struct store *store = writer_store_of(writer, message->channel)->store;
-    struct tail        *tail  = store->has_one_writer ? tails_get(&writer->tails, message->channel)
-                                                      : tails_find(&writer->tails, message->channel);
+    bool         is_kept = name_is_durable(message->channel) && writer->durable.store->has_one_writer;
+    struct tail *tail    = is_kept ? tails_get(&writer->tails, message->channel)
+                                   : tails_find(&writer->tails, message->channel);
     if (tail == NULL)
         return;
 

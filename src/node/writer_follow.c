@@ -347,7 +347,7 @@ static bool writer_has_to_compare(struct writer *writer)
 {
     return writer->doubt_ticks > 0 || writer->is_doubtful ||
            (!writer->durable.store->has_one_writer && writer->durable.followed_count > 0) ||
-           writer->memory.followed_count > 0;
+           (!writer->memory.store->has_one_writer && writer->memory.followed_count > 0);
 }
 
 /* A slice of all tails; all of them in HEARTBEAT_TICKS. A map that grows meanwhile doubles its slots: what stood in a

@@ -1246,17 +1246,29 @@ static void a_question_that_a_page_overtakes_is_asked_again(void **state)
     stage_free(stage);
 }
 
-static void the_memory_store_is_asked_for_its_head_each_time(void **state)
+/* mem says so once it has forgotten a channel: from then on any log there may begin anew, and nobody tells. */
+static void memory_is_believed_until_it_forgets(void **state)
 {
     (void)state;
     struct stage *stage = stage_new(&plenty);
 
+    follows(stage, 0, stage->live, &follow_kind);
+    turn(stage);
+    got_is(stage, 0, "head 0");
+    follows(stage, 0, stage->live, &follow_kind);
+    got_is(stage, 0, "head 0");
+    ticks(stage, HEARTBEAT_TICKS);
+    assert_int_equal(stage->posted.count, 0);
+    stage->memory->has_one_writer = false;
     for (int i = 0; i < 2; i++) {
         follows(stage, 0, stage->live, &follow_kind);
         assert_int_equal(stage->posted.count, 1);
         turn(stage);
         got_is(stage, 0, "head 0");
     }
+    publishes(stage, 1, stage->live);
+    turn(stage);
+    got_is(stage, 0, "deliver 1");
     stage_free(stage);
 }
 
@@ -1375,7 +1387,7 @@ int main(void)
         cmocka_unit_test(memory_alone_answers_what_it_has_or_busy),
         cmocka_unit_test(a_page_that_knows_more_than_the_tail_is_a_reason_to_ask),
         cmocka_unit_test(a_question_that_a_page_overtakes_is_asked_again),
-        cmocka_unit_test(the_memory_store_is_asked_for_its_head_each_time),
+        cmocka_unit_test(memory_is_believed_until_it_forgets),
         cmocka_unit_test(it_tells_its_numbers),
         cmocka_unit_test(it_tells_how_long_the_disk_has_been_busy),
         cmocka_unit_test(a_count_goes_round),

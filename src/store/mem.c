@@ -122,6 +122,7 @@ static void channel_trim(struct mem *mem, struct mem_channel *channel, msec wall
 
 static void channel_forget(struct mem *mem, struct mem_channel *channel)
 {
+    mem->store.has_one_writer = false;  /* this log may begin anew, and nobody is told */
     while (channel->ring != NULL)
         channel_drop_oldest(mem, channel);
     /* Its seqs will be given again: whoever remembers them must be able to tell. */
@@ -460,7 +461,7 @@ struct store *mem_store_new(const struct mem_store_options *options)
 
     struct mem *mem = calloc(1, sizeof *mem);
     must(mem != NULL);
-    mem->store   = (struct store){ .ops = &mem_ops, .batches_max = 1, .has_one_writer = false };
+    mem->store   = (struct store){ .ops = &mem_ops, .batches_max = 1, .has_one_writer = true };
     mem->options = *options;
     mem_options_fill(&mem->options);
     mem->epoch = options->epoch_first;

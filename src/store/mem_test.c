@@ -42,6 +42,7 @@ static void a_channel_that_was_let_go_comes_back_with_a_new_epoch(void **state)
     bench_open(&bench, &tight);
     bench_publish(&bench, (struct publish){ .channel = "live:0", .payload = "x" });
     uint64_t before = epoch_of(&bench, "live:0");
+    assert_true(bench.store->has_one_writer);
     for (int i = 1; i <= 3; i++) {
         snprintf(channel, sizeof channel, "live:%d", i);
         bench_publish(&bench, (struct publish){ .channel = channel, .payload = "x" });
@@ -50,6 +51,7 @@ static void a_channel_that_was_let_go_comes_back_with_a_new_epoch(void **state)
     struct published again = bench_publish(&bench, (struct publish){ .channel = "live:0", .payload = "x" });
     assert_int_equal(again.answer.seq, 1);
     assert_true(again.answer.epoch > before);
+    assert_false(bench.store->has_one_writer);  /* whoever has a head in mind must ask again */
     expect_page(&bench, "live:3", READ_AFTER, 0, 10, "1");
     bench_close(&bench);
 }

@@ -138,15 +138,16 @@ struct store_ops {
     void (*close)(struct store *store);
 };
 
-/* Set by the maker; they don't change while it is open. */
+/* Set by the maker. */
 struct store {
     const struct store_ops *ops;
     struct ledger          *ledger;  /* rows that commit with this log (ledger.h), closed with it; NULL: it has none */
     uint32_t                batches_max;     /* so many batches under way at a time are of use; 1 … STORE_BATCHES_MAX */
     bool                    has_one_writer;  /* A log changes only by appends that this process submits, so that what the
                                               * last completion said is the log's head. False: other processes append,
-                                              * or logs begin anew by themselves (mem forgets channels). Then a head is
-                                              * old as soon as it is told, and must be asked for again. */
+                                              * or logs begin anew by themselves (mem, once it has forgotten a channel).
+                                              * Then a head is old as soon as it is told, and must be asked for again.
+                                              * May become false while it is open, on the thread that calls; never true */
 };
 
 enum { STORE_BATCHES_MAX = 64 };

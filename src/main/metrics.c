@@ -129,6 +129,8 @@ static void put_writer(struct buf *out, const struct server *server, const struc
     put_one(out, "longwire_publishes_waiting_bytes", "gauge", "Their bytes.", stats->waiting_bytes);
     put_one(out, "longwire_publishes_refused_total", "counter", "Publishes answered 429: too many were waiting.",
             counter_get(&server->writer.writer.refused) + SUM(server, shard.refused));
+    put_one(out, "longwire_publishes_late_total", "counter", "Publishes answered 503: the store did not complete them in time.",
+            counter_get(&server->writer.writer.late));
     put_one(out, "longwire_channels_followed", "gauge", "Channels with subscribers on this node.", stats->followed_count);
     put_one(out, "longwire_tail_bytes", "gauge", "Recent durable messages in memory.", stats->tail_bytes);
 }

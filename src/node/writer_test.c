@@ -633,9 +633,7 @@ static void hints_of_a_turn_travel_together_but_not_too_many(void **state)
     stage_free(stage);
 }
 
-/* What a broken store may have written turns up when it reopens; a retry is told "replayed", and who follows must
- * hear of it by the next beat. */
-/* … or it would make old news of them, and a whole loop of readers would ask the log for what was just coming. */
+/* A loop drops messages that its head counts already, and then all its readers fetch them from the log. */
 static void no_head_and_no_page_overtakes_the_messages_it_knows_of(void **state)
 {
     (void)state;
@@ -681,6 +679,8 @@ static void a_head_of_the_group_under_way_waits_for_its_end(void **state)
     stage_free(stage);
 }
 
+/* What a broken store may have written turns up when it reopens; a retry is told "replayed", and loops that follow must hear
+ * of it within a heartbeat. */
 static void no_head_is_trusted_that_was_learnt_before_the_store_failed(void **state)
 {
     (void)state;
@@ -1133,7 +1133,7 @@ static void what_is_owed_to_a_loop_is_forgotten_when_it_unfollows(void **state)
     stage_free(stage);
 }
 
-static void beats(struct stage *stage, unsigned loop, bool is_hint_lost)
+static void heartbeat_comes(struct stage *stage, unsigned loop, bool is_hint_lost)
 {
     struct heartbeat_command *command = calloc(1, sizeof *command);
 
@@ -1152,9 +1152,9 @@ static void a_loop_that_has_lost_a_hint_is_told_all_heads(void **state)
     turn(stage);
     hand_ends(&stage->hand, APPEND_DONE);
     mail_comes(stage);
-    beats(stage, 0, false);
+    heartbeat_comes(stage, 0, false);
     got_is(stage, 0, "deliver 6 heartbeat 1");  /* behind the hints that it counts */
-    beats(stage, 0, true);
+    heartbeat_comes(stage, 0, true);
     ticks(stage, 2);
     got_is(stage, 0, "heartbeat 1 moved 6");
     stage_free(stage);

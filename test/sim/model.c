@@ -210,7 +210,7 @@ static void model_saw_plain(struct model *model, struct place *place, const stru
     promise(model->world, place->kind == MESSAGE_PLAIN && place->intent == no,
             "one seq, one message: %s %" PRIu64 " is %d and %d", message->channel->text, message->seq, place->intent,
             no);
-    promise(model->world, place->recalled_at == 0 || since < place->recalled_at + LATE_MS_MAX + BEAT_MS,
+    promise(model->world, place->recalled_at == 0 || since < place->recalled_at + LATE_MS_MAX + HEARTBEAT_MS,
             "recalled stays recalled: %s %" PRIu64 " is given to one who came long after", message->channel->text,
             message->seq);
     promise(model->world, model->intents[no].state != INTENT_REFUSED, "refused is not written: %d was", no);

@@ -406,11 +406,11 @@ void sim_node_writer_turn(struct sim_node *sim_node)
     sim_node->is_in_turn = false;
 }
 
-static bool sim_node_is_beat(const struct sim_node *sim_node, const struct shard *shard)
+static bool sim_node_is_heartbeat_due(const struct sim_node *sim_node, const struct shard *shard)
 {
-    if (sim_node->world->plant == PLANT_NO_BEAT && shard->hub.subscription_count > 0)
+    if (sim_node->world->plant == PLANT_NO_HEARTBEAT && shard->hub.subscription_count > 0)
         return false;
-    return sim_node->beat_at <= sim_node->world->now && !sim_node->world->is_sure;
+    return sim_node->heartbeat_at <= sim_node->world->now && !sim_node->world->is_sure;
 }
 
 static bool loop_rests(const struct sim_node *sim_node, unsigned loop)
@@ -445,9 +445,9 @@ void sim_node_loop_begin(struct sim_node *sim_node, unsigned loop)
     sim_node->delay[loop] = mail_delay(sim_node);
     shard_turn_begin(shard, sim_node->world->now, world_wall(sim_node->world));
     sim_node_read_mail(sim_node, loop);
-    if (sim_node_is_beat(sim_node, shard)) {
+    if (sim_node_is_heartbeat_due(sim_node, shard)) {
         if (loop == sim_node->world->loops_a_node - 1)
-            sim_node->beat_at = sim_node->world->now + BEAT_MS;
+            sim_node->heartbeat_at = sim_node->world->now + HEARTBEAT_MS;
         shard_tick(shard);
     }
     shard_tell(shard);

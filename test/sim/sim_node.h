@@ -7,14 +7,14 @@
  *
  * What another node has appended comes over the bus, if there is one: late, twice, in another order or not at all, and
  * only what this node followed when it was sent. */
-#ifndef SIM_HOUSE_H
-#define SIM_HOUSE_H
+#ifndef SIM_NODE_H
+#define SIM_NODE_H
 
 #include "node/shard.h"
 #include "node/writer.h"
 #include "world.h"
 
-enum { BEAT_MS = 150, WRITER_TICK_MS = 15, LINGER_MS_MAX = 400, LATE_MS_MAX = 300 };
+enum { HEARTBEAT_MS = 150, WRITER_TICK_MS = 15, LINGER_MS_MAX = 400, LATE_MS_MAX = 300 };
 
 struct sim_node {
     struct world       *world;
@@ -34,7 +34,7 @@ struct sim_node {
     msec                delay[LOOPS_SIM_MAX];       /* of what the loop writes in this turn, which goes as one bundle */
     unsigned            turn;        /* of the writer */
     bool                is_in_turn;  /* the writer's */
-    msec                beat_at, tick_at;
+    msec                heartbeat_at, tick_at;
     bool                is_dying;    /* commands go nowhere any more */
 };
 

@@ -18,7 +18,7 @@ enum {
     HEAL_MS       = 3500,
     HEAL_TIGHT_MS = 10000,  /* a few small pages at a time, for everybody */
     HUSH_MS       = 150,
-    LEAVE_MS      = LINGER_MS_MAX + 2 * BEAT_MS + 50,
+    LEAVE_MS      = LINGER_MS_MAX + 2 * HEARTBEAT_MS + 50,
     CALM_STEP_MS  = 15,
     KEEP_MS_MIN   = 100,
     KEEP_MS_MAX   = 900,
@@ -34,7 +34,7 @@ const char *plant_text(enum plant plant)
         [PLANT_DOUBLE_NUMBER] = "double-number",
         [PLANT_SILENT_TRIM] = "silent-trim",
         [PLANT_SKIP_CURSOR] = "skip-cursor",
-        [PLANT_NO_BEAT] = "no-beat",
+        [PLANT_NO_HEARTBEAT] = "no-heartbeat",
         [PLANT_OVERTAKE] = "overtake",
         [PLANT_SHORT_HISTORY] = "short-history",
         [PLANT_MISCOUNT] = "miscount",
@@ -262,7 +262,7 @@ static void world_crash(struct world *world)
 
 bool world_is_hushed(const struct world *world)
 {
-    return world->nodes[0]->beat_at == INT64_MAX;
+    return world->nodes[0]->heartbeat_at == INT64_MAX;
 }
 
 /* Somebody sets it, a leap forth or back. */
@@ -321,7 +321,7 @@ static void world_pass(struct world *world, msec span)
 static void world_set_ticks(struct world *world, msec at)
 {
     for (unsigned i = 0; i < world->node_count; i++)
-        world->nodes[i]->beat_at = world->nodes[i]->tick_at = at;
+        world->nodes[i]->heartbeat_at = world->nodes[i]->tick_at = at;
 }
 
 /* All faults end; a while later everything must be everywhere, and nothing left over. */

@@ -34,7 +34,7 @@ enum plant {
     PLANT_DOUBLE_NUMBER,  /* now and then a seq is given twice */
     PLANT_SILENT_TRIM,    /* pages begin at the first kept message without a word about those before */
     PLANT_SKIP_CURSOR,    /* a resumed cursor stands one too far */
-    PLANT_NO_BEAT,        /* nobody compares cursors with heads while there are readers */
+    PLANT_NO_HEARTBEAT,        /* nobody compares cursors with heads while there are readers */
     PLANT_OVERTAKE,       /* heads and pages don't wait while a loop rests */
     PLANT_SHORT_HISTORY,  /* a page before a bound misses the message next to it */
     PLANT_MISCOUNT,       /* each loop that is asked who is there counts one too many */

@@ -2,9 +2,9 @@
 #include <stdlib.h>
 
 #include "api/call.h"
-#include "base/base64.h"
 #include "base/must.h"
 #include "publish/publish_check.h"
+#include "publish/publish_json.h"
 
 /* One message's fate. */
 struct batch_item {
@@ -25,6 +25,7 @@ struct batch {
     size_t                count, cap;
     size_t                inner_left; /* how many inner results there may still be */
     size_t                waiting;    /* commands on their way */
+    struct buf            strings;    /* of the message being read, decoded; while all are taken in */
     bool                  is_ndjson;
     bool                  is_read;    /* all has been taken in; the last answer ends it */
 };
@@ -132,6 +133,7 @@ static void batch_seal(struct batch *batch)
 
     http_promise(batch->exchange, batch->count * RESULT_BYTES);
     batch->is_read = true;
+    buf_fini(&batch->strings);
     batch_end_if_done(batch);
 }
 
@@ -149,73 +151,6 @@ static void item_answered(struct publish_command *command)
 }
 
 /* --- taking in --- */
-
-/* What one object of the batch says; texts point into it or into the scratch buffers. */
-struct batch_words {
-    struct buf    payload_scratch, media_scratch, key_scratch;
-    struct publish_request publish_request;
-    const char   *fault;
-};
-
-static void words_fini(struct batch_words *words)
-{
-    buf_fini(&words->payload_scratch);
-    buf_fini(&words->media_scratch);
-    buf_fini(&words->key_scratch);
-}
-
-static bool words_fault(struct batch_words *words, const char *why)
-{
-    words->fault = why;
-    return false;
-}
-
-static bool read_data(struct batch_words *words, const struct json_doc *doc, const struct json_token *object)
-{
-    const struct json_token *data = json_member(doc, object, SPAN("data"));
-    const struct json_token *b64  = json_member(doc, object, SPAN("data_base64"));
-    struct publish_request           *publish_request = &words->publish_request;
-    struct span              text;
-
-    if ((data == NULL) == (b64 == NULL))
-        return words_fault(words, "a message has one of `data` and `data_base64`");
-    if (b64 != NULL) {
-        publish_request->media = SPAN("application/octet-stream");
-        if (!json_string(b64, &words->media_scratch, &text) || !base64_get(text, &words->payload_scratch))
-            return words_fault(words, "`data_base64` is not base64 (RFC 4648 4)");
-        publish_request->payload = buf_span(&words->payload_scratch);
-        buf_clear(&words->media_scratch);
-        return true;
-    }
-    if (data->type == JSON_STRING) {
-        publish_request->media = SPAN("text/plain");
-        return json_string(data, &words->payload_scratch, &publish_request->payload) ||
-               words_fault(words, "`data` is too long");
-    }
-    publish_request->media   = SPAN("application/json");
-    publish_request->payload = data->raw;
-    return true;
-}
-
-static bool read_words(struct batch_words *words, const struct json_doc *doc, const struct json_token *object)
-{
-    const struct json_token *media = json_member(doc, object, SPAN("media"));
-    const struct json_token *key   = json_member(doc, object, SPAN("key"));
-    const struct json_token *ttl   = json_member(doc, object, SPAN("ttl"));
-
-    if (object->type != JSON_OBJECT)
-        return words_fault(words, "a message is an object");
-    if (!read_data(words, doc, object))
-        return false;
-    if (media != NULL && !json_string(media, &words->media_scratch, &words->publish_request.media))
-        return words_fault(words, "`media` is a string");
-    if (key != NULL && !json_string(key, &words->key_scratch, &words->publish_request.key))
-        return words_fault(words, "`key` is a string");
-    words->publish_request.has_ttl = ttl != NULL;
-    if (ttl != NULL && !json_u64(ttl, &words->publish_request.ttl_s))
-        return words_fault(words, "`ttl` is a whole number of seconds");
-    return true;
-}
 
 static void item_publish(struct batch_item *item, struct publish_request *publish_request)
 {
@@ -280,20 +215,24 @@ static void batch_take(struct batch *batch, const struct call *call, const struc
     struct batch_item       *item     = batch_add(batch);
     const struct json_token *channel  = json_member(doc, object, SPAN("channel"));
     const struct json_token *channels = json_member(doc, object, SPAN("channels"));
-    struct batch_words       words    = { .publish_request = { .wall = call->api->shard->wall, .identity = call->identity } };
+    struct publish_json      said;
 
-    buf_init(&words.payload_scratch, batch->api->limits.batch_bytes_max);
-    buf_init(&words.media_scratch, batch->api->limits.batch_bytes_max * 2);
-    buf_init(&words.key_scratch, 4096);
-    if (!read_words(&words, doc, object))
-        item_refuse(item, 400, words.fault);
-    else if ((channel == NULL) == (channels == NULL))
-        item_refuse(item, 400, "a message has one of `channel` and `channels`");
-    else if (channel != NULL)
-        item_to_channel(item, channel, &words.publish_request);
+    publish_json_reserve(&batch->strings, object->raw.len);
+    const char *fault = publish_json_read(doc, object, &batch->strings, &said);
+    if (fault == NULL && (channel == NULL) == (channels == NULL))
+        fault = "a message has one of `channel` and `channels`";
+    if (fault != NULL) {
+        item_refuse(item, 400, fault);
+        return;
+    }
+    struct publish_request request = {
+        .payload = said.payload, .media = said.media, .key = said.key, .has_ttl = said.has_ttl, .ttl_s = said.ttl_s,
+        .wall = call->api->shard->wall, .identity = call->identity,
+    };
+    if (channel != NULL)
+        item_to_channel(item, channel, &request);
     else
-        item_to_channels(item, channels, &words.publish_request);
-    words_fini(&words);
+        item_to_channels(item, channels, &request);
 }
 
 static struct batch *batch_new(const struct call *call, bool is_ndjson)
@@ -304,6 +243,7 @@ static struct batch *batch_new(const struct call *call, bool is_ndjson)
     batch->api       = call->api;
     batch->exchange  = call->exchange;
     batch->is_ndjson = is_ndjson;
+    buf_init(&batch->strings, SIZE_MAX / 2);  /* twice what one message takes: batch_bytes_max bounds it */
     return batch;
 }
 

@@ -1,13 +1,13 @@
 /* json_dialect.c - commands and events as JSON objects, subprotocol longwire.json.v1 (docs/protocol.md). */
 #include <stdlib.h>
 
-#include "base/base64.h"
 #include "base/must.h"
 #include "message/epoch.h"
 #include "publish/publish_check.h"
+#include "publish/publish_json.h"
 #include "session/dialect.h"
 
-enum { MEMBERS_MAX = 1024, REF_BYTES_MAX = 256, STRINGS_BYTES_SPARE = 64 };
+enum { MEMBERS_MAX = 1024, REF_BYTES_MAX = 256 };
 
 void dialect_scratch_init(struct dialect_scratch *scratch)
 {
@@ -46,15 +46,6 @@ static bool refuse(struct json_reading *reading, unsigned code, const char *reas
     return false;
 }
 
-/* Strings without escapes stay where they are. All others, and decoded octets, fit into what is reserved here, so that
- * what was decoded before never moves. */
-static void reserve_strings(struct dialect_scratch *scratch, size_t frame_bytes)
-{
-    buf_clear(&scratch->strings);
-    must(buf_extend(&scratch->strings, 2 * frame_bytes + STRINGS_BYTES_SPARE) != NULL);
-    buf_clear(&scratch->strings);
-}
-
 /* A member that may be absent: empty then. */
 static bool member_text(struct json_reading *reading, struct span name, struct span *ret)
 {
@@ -72,55 +63,20 @@ static bool member_u64(struct json_reading *reading, struct span name, bool *ret
     return token == NULL || json_u64(token, ret);
 }
 
-static bool read_octets(struct json_reading *reading, const struct json_token *token, struct span *ret)
-{
-    struct buf *strings = &reading->scratch->strings;
-    struct span text;
-
-    if (!json_string(token, strings, &text))
-        return false;
-    size_t begin = strings->len;
-    if (!base64_get(text, strings))
-        return false;
-    *ret = span_skip(buf_span(strings), begin);
-    return true;
-}
-
-/* The payload and its default media type: data as JSON value or text, data_base64 as octets. */
-static bool read_payload(struct json_reading *reading, struct span *ret_payload, struct span *ret_media)
-{
-    const struct json_doc   *doc  = &reading->scratch->doc;
-    const struct json_token *data = json_member(doc, reading->root, SPAN("data"));
-    const struct json_token *b64  = json_member(doc, reading->root, SPAN("data_base64"));
-
-    if ((data == NULL) == (b64 == NULL))
-        return false;
-    if (b64 != NULL) {
-        *ret_media = SPAN("application/octet-stream");
-        return read_octets(reading, b64, ret_payload);
-    }
-    if (data->type == JSON_STRING) {
-        *ret_media = SPAN("text/plain");
-        return json_string(data, &reading->scratch->strings, ret_payload);
-    }
-    *ret_payload = data->raw;
-    *ret_media   = SPAN("application/json");
-    return true;
-}
-
 static bool read_publish(struct json_reading *reading)
 {
     struct client_publish *publish = &reading->command->publish;
-    struct span            media_default;
+    struct publish_json    said;
 
     reading->command->kind = CLIENT_PUBLISH;
     if (!member_text(reading, SPAN("channel"), &publish->channel) ||
-        !member_text(reading, SPAN("media"), &publish->media) || !member_text(reading, SPAN("key"), &publish->key) ||
-        !member_u64(reading, SPAN("ttl"), &publish->has_ttl, &publish->ttl_s) ||
-        !read_payload(reading, &publish->payload, &media_default))
+        publish_json_read(&reading->scratch->doc, reading->root, &reading->scratch->strings, &said) != NULL)
         return refuse(reading, 400, "publish takes channel, one of data and data_base64, and perhaps media, ttl, key, ref");
-    if (publish->media.len == 0)
-        publish->media = media_default;
+    publish->payload = said.payload;
+    publish->media   = said.media;
+    publish->key     = said.key;
+    publish->has_ttl = said.has_ttl;
+    publish->ttl_s   = said.ttl_s;
     return true;
 }
 
@@ -279,7 +235,7 @@ static bool json_dialect_read(struct dialect_scratch *scratch, struct span frame
     const struct json_token *ref = json_member(doc, reading.root, SPAN("ref"));
     if (ref != NULL && ref->raw.len <= REF_BYTES_MAX)
         ret_command->ref = ref->raw;
-    reserve_strings(scratch, frame.len);
+    publish_json_reserve(&scratch->strings, frame.len);  /* no other command says more */
     const char *reserved = scratch->strings.at;
     bool        is_read  = read_type(&reading);
     must(scratch->strings.at == reserved);

@@ -157,25 +157,10 @@ static struct mem_channel *mem_channel_new(struct mem *mem, struct channel_name 
 
 /* --- append ----------------------------------------------------------------------------------------------------- */
 
-/* What remains of a message that `recall` takes back. */
-static struct message *tombstone_new(const struct message *old, const struct message *recall)
-{
-    struct message *tombstone =
-        message_new(old->channel, MESSAGE_RECALLED, NULL, 0, (struct span){ 0 }, (struct span){ 0 });
-
-    tombstone->epoch      = old->epoch;
-    tombstone->seq        = old->seq;
-    tombstone->id         = old->id;
-    tombstone->time       = old->time;
-    tombstone->expires_at = old->expires_at;
-    tombstone->target     = recall->seq;
-    return tombstone;
-}
-
 static void channel_recall(struct mem *mem, struct mem_channel *channel, const struct message *recall)
 {
     uint32_t        at   = (uint32_t)(recall->target - channel_first(channel));
-    struct message *grave = tombstone_new(message_ring_at(channel->ring, at), recall);
+    struct message *grave = message_recalled(message_ring_at(channel->ring, at), recall);
 
     mem->ring_bytes += message_size(grave);
     struct message *old = message_ring_swap(channel->ring, at, &grave);

@@ -1,10 +1,12 @@
 """SIGHUP: the configuration read again while the server runs, links living on (threats 24, 25)."""
 import contextlib
+import http.client
 import itertools
 import os
 import re
 import resource
 import signal
+import socket
 import threading
 import time
 
@@ -189,6 +191,20 @@ def test_a_right_that_a_key_loses_ends_what_it_was_used_for():
         assert [thing["type"] for thing in things] == ["reconnect"]
         assert link.close_code == 1008
         link.close()
+
+
+def test_a_key_that_goes_while_a_body_comes_is_refused():
+    """docs/decisions/0015, 0022: who sends a request is known before its body comes, and looked at again behind it."""
+    with Reloadable(BASE + key("old", OLD)) as server, \
+            socket.create_connection(("127.0.0.1", server.port), timeout=SECONDS) as sock:
+        sock.sendall(f"POST /v1/channels/{PRIVATE}/messages HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {OLD}\r\n"
+                     "Content-Length: 6\r\nExpect: 100-continue\r\n\r\n".encode())
+        assert sock.recv(65536).startswith(b"HTTP/1.1 100 ")
+        server.reload(BASE)
+        sock.sendall(b"abcdef")
+        answer = http.client.HTTPResponse(sock)
+        answer.begin()
+        assert answer.status == 401 and b"this API key is not known here" in answer.read()
 
 
 def test_settings_change_or_wait_for_a_restart():

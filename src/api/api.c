@@ -1,7 +1,8 @@
-/* api.c - which request is whose. */
+/* api.c - routes: which handler serves a request. */
 #include "api/api.h"
 
 #include "api/call.h"
+#include "base/must.h"
 #include "codec/url/url.h"
 
 enum { ROOM_BYTES_KEPT = 256 * 1024, DOC_TOKENS_KEPT = 32 * 1024 };
@@ -11,7 +12,7 @@ void api_init(struct api *api)
     json_doc_init(&api->doc);
     json_doc_init(&api->inner_doc);
     api->page_end = &api->page_first;
-    buf_init(&api->scratch, SIZE_MAX / 2);  /* what goes in has its maximum: history_bytes_max, batch_messages_max */
+    buf_init(&api->scratch, SIZE_MAX / 2);  /* history_bytes_max and batch_messages_max bound what is put in */
 }
 
 void api_fini(struct api *api)
@@ -22,93 +23,12 @@ void api_fini(struct api *api)
     buf_fini(&api->scratch);
 }
 
-/* --- what handlers share --- */
-
-struct http_fields retry_after(unsigned status)
-{
-    static const struct http_field soon = { SPAN("Retry-After"), SPAN("1") };
-
-    return status == 429 || status == 503 || status == 507 ? (struct http_fields){ &soon, 1 } : HTTP_NO_FIELDS;
-}
-
-void call_refuse(const struct call *call, unsigned status, const char *detail)
-{
-    http_problem(call->api->server, call->exchange, status, NULL, detail, retry_after(status));
-}
-
-bool call_passes(const struct call *call, struct verdict verdict)
-{
-    if (verdict.status != 0)
-        http_problem(call->api->server, call->exchange, verdict.status, NULL, verdict.reason,
-                     verdict.status == 401 ? HTTP_FIELDS({ SPAN("WWW-Authenticate"), SPAN("Bearer") }) : HTTP_NO_FIELDS);
-    return verdict.status == 0;
-}
-
-bool call_body_is_plain(const struct call *call)
-{
-    struct span coding = request_field(call->request->head, SPAN("content-encoding"));
-
-    if (coding.len == 0 || span_eq_nocase(coding, SPAN("identity")))
-        return true;
-    http_problem(call->api->server, call->exchange, 415, NULL, "no Content-Encoding is undone here; send the body as it is",
-                 HTTP_FIELDS({ SPAN("Accept-Encoding"), SPAN("identity") }));
-    return false;
-}
-
-void call_answer_json(const struct call *call, unsigned status, struct span body)
-{
-    http_answer(call->api->server, call->exchange, &(struct http_answer){
-        .status = status, .media = SPAN("application/json"), .body = body,
-    });
-}
-
-struct channel_name *call_channel(const struct call *call)
-{
-    struct channel_name *name = NULL;
-    struct span          plain;
-    struct buf           scratch;
-
-    buf_init(&scratch, 4096);
-    if (!url_decode(call->segments[2], URL_PATH, &scratch, &plain))
-        plain = SPAN("");  /* which is no channel name either */
-    call_passes(call, may_name(call->api->namespaces, call->api->hash_key, plain, &name));
-    buf_fini(&scratch);
-    return name;
-}
-
-/* The first parameter of that name, still encoded. */
-static bool call_parameter(const struct call *call, struct span name, struct span *ret_encoded)
-{
-    struct span query = call->request->query, at;
-
-    while (url_query_next(&query, &at, ret_encoded))
-        if (span_eq(at, name))
-            return true;
-    return false;
-}
-
-bool call_u64(const struct call *call, struct span name, bool *ret_is_there, uint64_t *ret)
-{
-    struct buf  scratch;
-    struct span encoded, value;
-
-    buf_init(&scratch, 64);
-    *ret_is_there = call_parameter(call, name, &encoded);
-    bool is_fine  = !*ret_is_there || (url_decode(encoded, URL_QUERY, &scratch, &value) && span_u64(value, ret));
-    buf_fini(&scratch);
-    if (!is_fine)
-        call_refuse(call, 400, "a number in the query is not a whole number");
-    return is_fine;
-}
-
-/* --- routes --- */
-
-/* `*` stands for one segment of any content; *rest for all that follow. */
+/* A `*` in the path stands for one segment of any content. */
 static const struct route {
     const char    *path;
     enum http_method method;
     void         (*serve)(struct call *call);
-    bool           is_open;  /* needs no credential at all: probes */
+    bool           is_open;  /* a probe: no credential is asked for */
 } routes[] = {
     { "v1/channels/*/messages",   HTTP_POST,   serve_publish, false },
     { "v1/messages",              HTTP_POST,   serve_batch,   false },
@@ -152,7 +72,7 @@ static bool call_take_apart(struct call *call)
     return true;
 }
 
-/* NULL: none, and *ret_path_exists says whether there is one for another method. */
+/* NULL: no route fits; *ret_path_exists says whether one fits for another method. */
 static const struct route *find_route(const struct call *call, bool *ret_path_exists)
 {
     *ret_path_exists = false;
@@ -193,6 +113,7 @@ static void serve_page(const struct call *call, const struct api_page *page)
 static void serve_route(struct call *call, const struct route *route)
 {
     call->identity = call->exchange->caller.identity;
+    must(call->identity == NULL || !call->identity->is_revoked);
     if (call->identity == NULL && !route->is_open)
         http_refuse_caller(call->api->server, call->exchange);
     else
@@ -226,11 +147,12 @@ void api_serve(struct api *api, struct http_exchange *exchange, const struct htt
     const struct route *route;
     bool                path_exists;
 
+    must(!exchange->is_answered);
     exchange->owner = api;
     if (api->scratch.cap > ROOM_BYTES_KEPT)
-        buf_fini(&api->scratch);  /* after a long answer */
+        buf_fini(&api->scratch);  /* a long answer has grown it */
     if (api->doc.cap > DOC_TOKENS_KEPT)
-        json_doc_fini(&api->doc);  /* after a batch of many values */
+        json_doc_fini(&api->doc);  /* a batch of many values has grown it */
     if (!call_take_apart(&call)) {
         call_refuse(&call, 404, "nothing is here");
         return;

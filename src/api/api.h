@@ -1,7 +1,7 @@
 /* api.h - This module is the HTTP interface of back ends and operators: publish, history, channels, health, metrics, pages
- * (design: 4.1). It refuses to hold connections open: what follows a channel is a session.
+ * (design: 4.1). It refuses to hold connections open: a request that follows a channel is a session's.
  *
- * One `struct api` a loop. */
+ * Each loop has a `struct api` of its own, and only its thread calls these functions. */
 #ifndef API_API_H
 #define API_API_H
 
@@ -22,7 +22,7 @@ struct api_health {
     bool is_stopping, is_store_full, is_store_broken;
 };
 
-/* What is served as it is, from within the binary. */
+/* A file that is built into the binary. */
 struct api_page {
     const char *path;   /* "/", "/demo.js" */
     const char *media;
@@ -46,29 +46,29 @@ struct api {
     size_t                 page_count;
     const char            *version;
     struct json_doc        doc, inner_doc;
-    struct buf             scratch;          /* answers are put together here */
-    struct mail           *page_first, **page_end;  /* questions for pages of history, in line */
-    uint32_t               pages_waiting; /* so many */
-    uint32_t               pages_away;         /* … and on their way */
+    struct buf             scratch;          /* for an answer that is being written */
+    struct mail           *page_first, **page_end;  /* reads of history that wait in line */
+    uint32_t               pages_waiting; /* how many wait */
+    uint32_t               pages_away;         /* how many are being read */
 };
 
-/* Sets up what isn't handed in; the caller has filled in the rest. */
+/* The caller has filled in server, shard, namespaces, hash_key, limits, port, ctx, pages and version. */
 void api_init(struct api *api);
 void api_fini(struct api *api);
 
 /* How much body this request may bring. */
 size_t api_body_bytes_max(const struct api *api, const struct http_request *request);
 
-/* May its answer be big: a page of history? */
+/* Can its answer be long? A page of history can. */
 bool api_is_heavy(const struct http_request *request);
 
-/* Is it for something that needs to know who asks? */
+/* Does its handler need to know who asks? */
 bool api_needs_caller(const struct http_request *request);
 
 /* Is it refused whatever its body says? No body is gathered for somebody who may publish nothing. */
 bool api_is_unwelcome(const struct api *api, const struct http_request *request, const struct http_caller *caller);
 
-/* Answers, now or later; 404 for what is nobody's. */
+/* Answers, now or later; with 404 if no handler serves it. */
 void api_serve(struct api *api, struct http_exchange *exchange, const struct http_request *request);
 
 #endif

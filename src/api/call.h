@@ -1,4 +1,5 @@
-/* call.h - one API request on its way to a handler: its path taken apart. Private to this module. */
+/* call.h - one API request on its way to a handler, with its path taken apart; and what handlers share. Private to this
+ * module. */
 #ifndef API_CALL_H
 #define API_CALL_H
 
@@ -23,11 +24,11 @@ bool call_passes(const struct call *call, struct verdict verdict);
 /* The channel of /v1/channels/{channel}/…; NULL: answered with 400 or 404. The caller owns the reference. */
 struct channel_name *call_channel(const struct call *call);
 
-/* A query parameter, a whole number; *ret keeps its value if it isn't there. False: answered with 400. */
+/* A query parameter that is a whole number. *ret keeps its value if the parameter isn't there. False: answered with 400. */
 bool call_u64(const struct call *call, struct span name, bool *ret_is_there, uint64_t *ret);
 
-/* The body as it was meant: false, answered with 415, if it came in a coding (RFC 9110 8.4), which would be kept and
- * passed on without a word of it. */
+/* Is the body in no Content-Encoding (RFC 9110 8.4)? An encoded one would be kept and passed on as it is, and no reader
+ * would be told. False: answered with 415. */
 bool call_body_is_plain(const struct call *call);
 
 void call_answer_json(const struct call *call, unsigned status, struct span body);
@@ -42,8 +43,16 @@ void serve_health(struct call *call);
 void serve_ready(struct call *call);
 void serve_metrics(struct call *call);
 
-/* Nobody is left to be answered: what waits in line is dropped. */
+/* Drops the pages that wait in line, when nobody is left who could be answered. */
 void history_drop(struct api *api);
+
+/* The epoch, first and head of a channel as the beginning of a JSON object, which the caller ends. */
+void channel_info_put(struct buf *buf, const struct store_read *read);
+
+/* A read of this channel for this call; `answered` gets it. */
+struct read_command *call_read_new(struct call *call, struct channel_name *name, enum read_way way, uint64_t bound,
+                                   uint32_t limit, void (*answered)(struct read_command *));
+void call_answer_unreadable(struct api *api, struct http_exchange *exchange);
 
 /* Retry-After for refusals that pass by themselves, else "". */
 struct http_fields retry_after(unsigned status);

@@ -1,9 +1,8 @@
-/* history.c - what a channel holds: pages of messages, and facts about it. */
+/* history.c - GET /v1/channels/{channel}/messages: pages of what a channel holds. */
 #include <stdlib.h>
 
 #include "api/call.h"
 #include "base/must.h"
-#include "message/epoch.h"
 
 enum {
     LIMIT_DEFAULT     = 100,
@@ -11,21 +10,9 @@ enum {
     PAGES_WAITING_MAX = 65536,
 };
 
-static void put_channel_facts(struct buf *buf, const struct store_read *read)
-{
-    buf_put_lit(buf, "{\"channel\":");
-    json_put_string(buf, channel_name_span(read->channel));
-    buf_put_lit(buf, ",\"epoch\":\"");
-    epoch_put(buf, read->epoch);
-    buf_put_lit(buf, "\",\"first\":");
-    buf_put_u64(buf, read->first);
-    buf_put_lit(buf, ",\"head\":");
-    buf_put_u64(buf, read->head);
-}
-
 static void put_page(struct buf *buf, const struct store_read *read)
 {
-    put_channel_facts(buf, read);
+    channel_info_put(buf, read);
     buf_put_lit(buf, ",\"messages\":[");
     for (size_t i = 0; i < read->entry_count; i++) {
         const struct entry *entry = &read->entries[i];
@@ -39,15 +26,12 @@ static void put_page(struct buf *buf, const struct store_read *read)
     buf_put_lit(buf, "]}");
 }
 
-static void answer_unreadable(struct api *api, struct http_exchange *exchange)
-{
-    http_problem(api->server, exchange, 503, NULL, "the store can't be read just now", retry_after(503));
-}
-
-/* --- pages: a few are read at a time, because a hundred would not fit into memory before the first is answered --- */
+/* A few pages are read at a time and the others wait in line: a hundred of them would fill the memory before the first is
+ * answered. */
 
 static struct read_command *page_pop(struct api *api)
 {
+    must(api->page_first != NULL && api->pages_waiting > 0);
     struct command *command = command_of(api->page_first);
 
     api->page_first = command->mail.next;
@@ -99,7 +83,7 @@ static void page_ask(const struct call *call, struct read_command *command)
     pages_go_on(api);
 }
 
-/* Pages are what clients can ask for most cheaply, and leave unread. */
+/* To ask for a page costs a client little, and it may leave the answer unread: when many wait, it is refused. */
 static void answer_page(struct api *api, struct http_exchange *exchange)
 {
     if (http_has_room(api->server))
@@ -116,9 +100,10 @@ static void history_came(struct read_command *command)
     struct http_exchange *exchange = command->owner;
     struct api           *api      = exchange->owner;
 
+    must(api->pages_away > 0);
     api->pages_away--;
     if (command->read.rc != RC_OK) {
-        answer_unreadable(api, exchange);
+        call_answer_unreadable(api, exchange);
     } else {
         buf_clear(&api->scratch);
         put_page(&api->scratch, &command->read);
@@ -126,20 +111,6 @@ static void history_came(struct read_command *command)
     }
     command_free(&command->command);
     pages_go_on(api);
-}
-
-static struct read_command *question_new(struct call *call, struct channel_name *name, enum read_way way, uint64_t bound,
-                                        uint32_t limit, void (*answered)(struct read_command *))
-{
-    struct read_command *command = read_command_new(name);
-
-    command->owner          = call->exchange;
-    command->answered       = answered;
-    command->read.way       = way;
-    command->read.bound     = bound;
-    command->read.limit     = limit;
-    command->read.bytes_max = call->api->limits.history_bytes_max;
-    return command;
 }
 
 static void read_page(struct call *call, struct channel_name *name)
@@ -160,10 +131,10 @@ static void read_page(struct call *call, struct channel_name *name)
     }
     if (limit > call->api->limits.history_limit_max)
         limit = call->api->limits.history_limit_max;
-    /* before=1 asks for what stands before the first message: nothing; a bound of 0 would mean the end. */
+    /* before=1 asks for what stands before the first message, which is nothing. A bound of 0 would mean the end. */
     enum read_way way   = has_after || (has_before && before <= 1) ? READ_AFTER : READ_BEFORE;
     uint64_t      bound = has_after ? after : way == READ_AFTER ? UINT64_MAX / 2 : before;
-    page_ask(call, question_new(call, name, way, bound, (uint32_t)limit, history_came));
+    page_ask(call, call_read_new(call, name, way, bound, (uint32_t)limit, history_came));
 }
 
 void serve_history(struct call *call)
@@ -172,65 +143,5 @@ void serve_history(struct call *call)
 
     if (name != NULL && call_passes(call, may(call->identity, name, ACTION_HISTORY)))
         read_page(call, name);
-    channel_name_unref(name);
-}
-
-/* --- GET /v1/channels/{channel}: what the store says, then how many follow --- */
-
-struct channel_question {
-    struct api           *api;
-    struct http_exchange *exchange;
-    struct read_command   *read;
-};
-
-static void subscribers_counted(struct count_command *command)
-{
-    struct channel_question *question = command->owner;
-    struct buf              *scratch     = &question->api->scratch;
-
-    buf_clear(scratch);
-    put_channel_facts(scratch, &question->read->read);
-    buf_put_lit(scratch, ",\"bytes\":");
-    buf_put_u64(scratch, question->read->read.bytes);
-    buf_put_lit(scratch, ",\"subscribers\":");
-    buf_put_u64(scratch, command->count);
-    buf_putc(scratch, '}');
-    http_answer(question->api->server, question->exchange, &(struct http_answer){
-        .status = 200, .media = SPAN("application/json"), .body = buf_span(scratch),
-    });
-    command_free(&question->read->command);
-    command_free(&command->command);
-    free(question);
-}
-
-static void facts_came(struct read_command *read)
-{
-    struct http_exchange *exchange = read->owner;
-    struct api           *api      = exchange->owner;
-
-    if (read->read.rc != RC_OK || read->read.head == 0) {
-        if (read->read.rc != RC_OK)
-            answer_unreadable(api, exchange);
-        else
-            http_problem(api->server, exchange, 404, NULL, "nothing was ever published in this channel", HTTP_NO_FIELDS);
-        command_free(&read->command);
-        return;
-    }
-    struct channel_question *question = malloc(sizeof *question);
-    must(question != NULL);
-    *question = (struct channel_question){ api, exchange, read };
-
-    struct count_command *command = count_command_new(read->read.channel);
-    command->owner               = question;
-    command->answered            = subscribers_counted;
-    shard_count(api->shard, command);
-}
-
-void serve_channel(struct call *call)
-{
-    struct channel_name *name = call_channel(call);
-
-    if (name != NULL && call_passes(call, may(call->identity, name, ACTION_CHANNEL_INFO)))
-        shard_read(call->api->shard, question_new(call, name, READ_AFTER, 0, 0, facts_came));
     channel_name_unref(name);
 }

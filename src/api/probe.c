@@ -1,4 +1,4 @@
-/* probe.c - for those who watch: alive, ready, numbers. */
+/* probe.c - for supervision: is the server alive, is it ready, and its metrics. */
 #include <stdlib.h>
 
 #include "api/call.h"
@@ -16,7 +16,7 @@ void serve_health(struct call *call)
     call_answer_json(call, 200, buf_span(scratch));
 }
 
-/* Ready is who has just carried a message: a canary through this loop, the writer and a store. */
+/* A server is ready when it has just carried a message, the canary, through this loop, the writer and a store. */
 static void canary_came_home(struct publish_command *command)
 {
     struct http_exchange *exchange = command->owner;
@@ -48,7 +48,7 @@ static void send_canary(struct api *api, struct http_exchange *exchange)
 
 enum { SYNC_MS_MAX = 5000 };
 
-/* A disk that takes so long for a sync is no disk to send publishes to. */
+/* While the disk takes longer than SYNC_MS_MAX for one sync, the server is not ready for publishes. */
 static void disk_was_asked(struct stats_command *command)
 {
     struct http_exchange *exchange = command->owner;

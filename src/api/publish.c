@@ -1,4 +1,4 @@
-/* publish.c - one message in, its seq out once it is durable; and taking one back. */
+/* publish.c - publishes one message, or takes one back. The answer comes when the message is durable. */
 #include "api/call.h"
 #include "publish/publish_check.h"
 

@@ -10,11 +10,11 @@
 
 enum { PUBLISH_KEY_BYTES_MAX = 255, PUBLISH_TTL_S_MAX = 10 * 366 * 24 * 3600 };
 
-/* All borrowed. */
+/* What is to be published. All of it is borrowed. */
 struct publish_request {
     struct channel_name   *name;
     struct span            payload;
-    struct span            media;     /* empty, or a form's: text/plain if it is UTF-8, else application/octet-stream */
+    struct span            media;     /* empty, or that of a form: text/plain is taken if the payload is UTF-8, else application/octet-stream */
     struct span            key;       /* Idempotency-Key; empty: none */
     bool                   has_ttl;
     uint64_t               ttl_s;
@@ -28,10 +28,10 @@ struct publish_request {
 struct verdict publish_check(const struct publish_request *request, struct message **ret_message,
                              struct json_fault *ret_json_fault);
 
-/* How a publish ended, for its asker: NULL if well, else why not, and its HTTP status. *ret_status: 201 or 200 if well. */
+/* How a publish ended, for the caller. NULL: it succeeded, *ret_status is 201 or 200. Else why not, and its HTTP status. */
 const char *publish_explain(enum publish_outcome outcome, unsigned *ret_status);
 
-/* The members of a receipt, for every door's own object: "channel","epoch","seq","id","time". */
+/* Puts the members "channel", "epoch", "seq", "id" and "time" of an answer; the braces and further members are the caller's. */
 void publish_put_receipt(struct buf *buf, const struct channel_name *name, const struct append_answer *answer);
 
 #endif

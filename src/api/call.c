@@ -1,0 +1,100 @@
+/* call.c - what handlers share: refusals, answers, and the parameters of a request. */
+#include "api/call.h"
+
+#include "codec/url/url.h"
+
+struct http_fields retry_after(unsigned status)
+{
+    static const struct http_field soon = { SPAN("Retry-After"), SPAN("1") };
+
+    return status == 429 || status == 503 || status == 507 ? (struct http_fields){ &soon, 1 } : HTTP_NO_FIELDS;
+}
+
+void call_refuse(const struct call *call, unsigned status, const char *detail)
+{
+    http_problem(call->api->server, call->exchange, status, NULL, detail, retry_after(status));
+}
+
+bool call_passes(const struct call *call, struct verdict verdict)
+{
+    if (verdict.status != 0)
+        http_problem(call->api->server, call->exchange, verdict.status, NULL, verdict.reason,
+                     verdict.status == 401 ? HTTP_FIELDS({ SPAN("WWW-Authenticate"), SPAN("Bearer") }) : HTTP_NO_FIELDS);
+    return verdict.status == 0;
+}
+
+bool call_body_is_plain(const struct call *call)
+{
+    struct span coding = request_field(call->request->head, SPAN("content-encoding"));
+
+    if (coding.len == 0 || span_eq_nocase(coding, SPAN("identity")))
+        return true;
+    http_problem(call->api->server, call->exchange, 415, NULL, "no Content-Encoding is undone here; send the body as it is",
+                 HTTP_FIELDS({ SPAN("Accept-Encoding"), SPAN("identity") }));
+    return false;
+}
+
+void call_answer_json(const struct call *call, unsigned status, struct span body)
+{
+    http_answer(call->api->server, call->exchange, &(struct http_answer){
+        .status = status, .media = SPAN("application/json"), .body = body,
+    });
+}
+
+struct channel_name *call_channel(const struct call *call)
+{
+    struct channel_name *name = NULL;
+    struct span          plain;
+    struct buf           scratch;
+
+    buf_init(&scratch, 4096);
+    if (!url_decode(call->segments[2], URL_PATH, &scratch, &plain))
+        plain = SPAN("");  /* refused as well: that is no channel name */
+    call_passes(call, may_name(call->api->namespaces, call->api->hash_key, plain, &name));
+    buf_fini(&scratch);
+    return name;
+}
+
+/* The first parameter of that name, still encoded. */
+static bool call_parameter(const struct call *call, struct span name, struct span *ret_encoded)
+{
+    struct span query = call->request->query, at;
+
+    while (url_query_next(&query, &at, ret_encoded))
+        if (span_eq(at, name))
+            return true;
+    return false;
+}
+
+bool call_u64(const struct call *call, struct span name, bool *ret_is_there, uint64_t *ret)
+{
+    struct buf  scratch;
+    struct span encoded, value;
+
+    buf_init(&scratch, 64);
+    *ret_is_there = call_parameter(call, name, &encoded);
+    bool is_fine  = !*ret_is_there || (url_decode(encoded, URL_QUERY, &scratch, &value) && span_u64(value, ret));
+    buf_fini(&scratch);
+    if (!is_fine)
+        call_refuse(call, 400, "a number in the query is not a whole number");
+    return is_fine;
+}
+
+void call_answer_unreadable(struct api *api, struct http_exchange *exchange)
+{
+    http_problem(api->server, exchange, 503, NULL, "the store can't be read just now", retry_after(503));
+}
+
+struct read_command *call_read_new(struct call *call, struct channel_name *name, enum read_way way, uint64_t bound,
+                                 uint32_t limit, void (*answered)(struct read_command *))
+{
+    struct read_command *command = read_command_new(name);
+
+    command->owner          = call->exchange;
+    command->answered       = answered;
+    command->read.way       = way;
+    command->read.bound     = bound;
+    command->read.limit     = limit;
+    command->read.bytes_max = call->api->limits.history_bytes_max;
+    return command;
+}

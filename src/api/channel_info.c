@@ -1,0 +1,76 @@
+/* channel_info.c - GET /v1/channels/{channel}: what the store says of it, then how many follow it. */
+#include <stdlib.h>
+
+#include "api/call.h"
+#include "base/must.h"
+#include "message/epoch.h"
+
+void channel_info_put(struct buf *buf, const struct store_read *read)
+{
+    buf_put_lit(buf, "{\"channel\":");
+    json_put_string(buf, channel_name_span(read->channel));
+    buf_put_lit(buf, ",\"epoch\":\"");
+    epoch_put(buf, read->epoch);
+    buf_put_lit(buf, "\",\"first\":");
+    buf_put_u64(buf, read->first);
+    buf_put_lit(buf, ",\"head\":");
+    buf_put_u64(buf, read->head);
+}
+
+struct channel_question {
+    struct api           *api;
+    struct http_exchange *exchange;
+    struct read_command   *read;
+};
+
+static void subscribers_counted(struct count_command *command)
+{
+    struct channel_question *question = command->owner;
+    struct buf              *scratch     = &question->api->scratch;
+
+    buf_clear(scratch);
+    channel_info_put(scratch, &question->read->read);
+    buf_put_lit(scratch, ",\"bytes\":");
+    buf_put_u64(scratch, question->read->read.bytes);
+    buf_put_lit(scratch, ",\"subscribers\":");
+    buf_put_u64(scratch, command->count);
+    buf_putc(scratch, '}');
+    http_answer(question->api->server, question->exchange, &(struct http_answer){
+        .status = 200, .media = SPAN("application/json"), .body = buf_span(scratch),
+    });
+    command_free(&question->read->command);
+    command_free(&command->command);
+    free(question);
+}
+
+static void facts_came(struct read_command *read)
+{
+    struct http_exchange *exchange = read->owner;
+    struct api           *api      = exchange->owner;
+
+    if (read->read.rc != RC_OK || read->read.head == 0) {
+        if (read->read.rc != RC_OK)
+            call_answer_unreadable(api, exchange);
+        else
+            http_problem(api->server, exchange, 404, NULL, "nothing was ever published in this channel", HTTP_NO_FIELDS);
+        command_free(&read->command);
+        return;
+    }
+    struct channel_question *question = malloc(sizeof *question);
+    must(question != NULL);
+    *question = (struct channel_question){ api, exchange, read };
+
+    struct count_command *command = count_command_new(read->read.channel);
+    command->owner               = question;
+    command->answered            = subscribers_counted;
+    shard_count(api->shard, command);
+}
+
+void serve_channel(struct call *call)
+{
+    struct channel_name *name = call_channel(call);
+
+    if (name != NULL && call_passes(call, may(call->identity, name, ACTION_CHANNEL_INFO)))
+        shard_read(call->api->shard, call_read_new(call, name, READ_AFTER, 0, 0, facts_came));
+    channel_name_unref(name);
+}

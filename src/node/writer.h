@@ -47,7 +47,7 @@ struct writer_batch;
 struct lane {
     struct list          waiting;
     struct writer_batch *batch;      /* reused; under way while is_busy */
-    struct mail         *early;      /* answers that wait for the end of the batch under way */
+    struct mail         *held;      /* answers that wait for the end of the batch under way */
     size_t               batch_bytes;
     msec                 busy_at;    /* since when; wall clock */
     uint32_t             busy_tick;  /* … in ticks */

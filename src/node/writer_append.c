@@ -74,7 +74,7 @@ void writer_append_fini(struct writer *writer)
     for (uint32_t i = 0; i < writer->lane_count; i++) {
         struct lane *lane = &writer->lanes[i];
         struct list *link;
-        must(!lane->is_busy && lane->early == NULL);
+        must(!lane->is_busy && lane->held == NULL);
         while ((link = list_pop(&lane->waiting)) != NULL)
             command_free(&publish_of(link)->command);
         writer_batch_free(lane->batch);
@@ -250,7 +250,7 @@ static void writer_take_committed(struct command *command, struct writer *writer
     batch->lane->is_busy = false;
     writer_doubt(writer, batch);
     writer_batch_finish(batch);
-    writer_take_early(writer, batch->lane);
+    writer_take_held(writer, batch->lane);
 }
 
 static void writer_quick_done(struct append_batch *appends)
@@ -282,7 +282,7 @@ static void writer_batch_answer_late(struct writer_batch *batch)
         ref_get(&publish->ref);
         writer_answer(batch->writer, publish, PUBLISH_BROKEN);
     }
-    writer_take_early(batch->writer, batch->lane);
+    writer_take_held(batch->writer, batch->lane);
 }
 
 /* They came in this order, so the first is the oldest. They were never given to the store. */

@@ -19,8 +19,8 @@ struct head_question {
 };
 
 /* An answer that shows more than was delivered, while the batch that may bring it is under way. */
-struct early_answer {
-    struct mail       mail;  /* in lane.early */
+struct held_answer {
+    struct mail       mail;  /* in lane.held */
     struct tail      *tail;  /* ASKED still */
     struct store_head answer;
 };
@@ -163,7 +163,7 @@ static uint64_t writer_tell_askers(struct writer *writer, struct tail *tail)
 }
 
 /* The store shows what it has written before it says so. Told now, the head would overtake the messages themselves. */
-static bool answer_is_early(struct writer *writer, const struct tail *tail, const struct store_head *answer)
+static bool answer_is_ahead(struct writer *writer, const struct tail *tail, const struct store_head *answer)
 {
     const struct lane *lane = writer_lane_of(writer, tail->name);
 
@@ -171,14 +171,14 @@ static bool answer_is_early(struct writer *writer, const struct tail *tail, cons
            answer->epoch == tail->epoch && answer->head > tail->head;
 }
 
-static void writer_keep_early(struct writer *writer, struct tail *tail, const struct store_head *answer)
+static void writer_hold_answer(struct writer *writer, struct tail *tail, const struct store_head *answer)
 {
     struct lane         *lane  = writer_lane_of(writer, tail->name);
-    struct early_answer *early = malloc(sizeof *early);
+    struct held_answer *held = malloc(sizeof *held);
 
-    must(early != NULL);
-    *early      = (struct early_answer){ .mail = { lane->early }, .tail = tail, .answer = *answer };
-    lane->early = &early->mail;
+    must(held != NULL);
+    *held      = (struct held_answer){ .mail = { lane->held }, .tail = tail, .answer = *answer };
+    lane->held = &held->mail;
 }
 
 /* The log has more than was delivered here. Who has asked is told at once. The others may be sent the messages yet, by
@@ -204,8 +204,8 @@ static void writer_adopt_head(struct writer *writer, struct tail *tail, const st
 static void writer_head_answered(struct writer *writer, struct tail *tail, const struct store_head *answer)
 {
     must(tail_is_asked(tail));
-    if (answer_is_early(writer, tail, answer)) {
-        writer_keep_early(writer, tail, answer);
+    if (answer_is_ahead(writer, tail, answer)) {
+        writer_hold_answer(writer, tail, answer);
         return;
     }
     if (answer->rc != RC_OK) {
@@ -219,16 +219,16 @@ static void writer_head_answered(struct writer *writer, struct tail *tail, const
     tail_let_go(&writer->tails, tail);
 }
 
-void writer_take_early(struct writer *writer, struct lane *lane)
+void writer_take_held(struct writer *writer, struct lane *lane)
 {
-    struct mail *mail = lane->early;
+    struct mail *mail = lane->held;
 
-    lane->early = NULL;
+    lane->held = NULL;
     while (mail != NULL) {
-        struct early_answer *early = container_of(mail, struct early_answer, mail);
+        struct held_answer *held = container_of(mail, struct held_answer, mail);
         mail                       = mail->next;
-        writer_head_answered(writer, early->tail, &early->answer);
-        free(early);
+        writer_head_answered(writer, held->tail, &held->answer);
+        free(held);
     }
 }
 

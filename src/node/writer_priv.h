@@ -40,7 +40,7 @@ void writer_follow_fini(struct writer *writer);
 void writer_put_questions(struct writer *writer);
 void writer_tick_heads(struct writer *writer);
 /* The batch under way in this lane has ended: looks at the answers that waited for it. */
-void writer_take_early(struct writer *writer, struct lane *lane);
+void writer_take_held(struct writer *writer, struct lane *lane);
 /* What is known of this head may be old: it is asked for within a heartbeat, or as soon as somebody wants it. */
 void writer_outdate(struct writer *writer, struct tail *tail);
 void writer_outdate_all(struct writer *writer);

@@ -948,6 +948,57 @@ static void many_heads_are_compared_in_bulk(void **state)
     stage_free(stage);
 }
 
+/* Whoever unfollows hears nothing more, whatever the question after the head was doing; and nothing is left behind. */
+static void to_unfollow_is_safe_in_each_state(void **state)
+{
+    (void)state;
+    static const struct { const char *name; enum head_state state; bool is_batch_under_way; } rows[] = {
+        { "not told", HEAD_UNKNOWN, false },         { "gathered", HEAD_GATHERED, false },
+        { "asked", HEAD_ASKED, false },              { "asked again", HEAD_ASKED_AGAIN, false },
+        { "told", HEAD_KNOWN, false },               { "the answer waits for a batch", HEAD_ASKED, true },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct stage          *stage   = stage_shared();
+        struct follow_command *command = calloc(1, sizeof *command);
+
+        must(command != NULL);
+        command->command = (struct command){ .kind = &follow_kind };
+        command->channel = channel_name_ref(stage->name);
+        if (rows[i].is_batch_under_way) {
+            publishes(stage, 1, stage->name);
+            turn(stage);
+        }
+        writer_take(&stage->writer, &command->command, WALL);
+        if (rows[i].state != HEAD_GATHERED)
+            turn(stage);
+        if (rows[i].state == HEAD_ASKED_AGAIN)
+            follows(stage, 1, stage->name, &follow_kind);
+        if (rows[i].state == HEAD_KNOWN || rows[i].state == HEAD_UNKNOWN || rows[i].is_batch_under_way) {
+            hand_tells(&stage->hand, rows[i].state == HEAD_UNKNOWN ? RC_IO : RC_OK, 6);
+            mail_comes(stage);
+        }
+        if (tails_find(&stage->writer.tails, stage->name)->head_state != rows[i].state)
+            fail_msg("%s: is in another state", rows[i].name);
+        for (unsigned loop = 0; loop < LOOPS; loop++) {
+            commands_free(&stage->sent[loop]);
+            follows(stage, loop, stage->name, &unfollow_kind);
+        }
+        if (rows[i].is_batch_under_way)
+            hand_ends(&stage->hand, APPEND_BROKEN);
+        turn(stage);
+        while (!list_is_empty(&stage->hand.questions)) {
+            hand_tells(&stage->hand, RC_OK, 6);
+            turn(stage);
+        }
+        ticks(stage, 3);
+        got_is(stage, 0, "");
+        got_is(stage, 1, rows[i].is_batch_under_way ? "broken" : "");
+        assert_int_equal(stage->writer.tails.map.count, 0);
+        assert_true(writer_is_idle(&stage->writer));
+        stage_free(stage);
+    }
+}
+
 /* --- several batches at a time --- */
 
 static struct channel_name *name_in_another_lane(struct stage *stage)
@@ -1376,6 +1427,7 @@ int main(void)
         cmocka_unit_test(an_answer_must_be_asked_for_after_the_follower_came),
         cmocka_unit_test(a_lost_message_of_others_is_found_by_the_heartbeat),
         cmocka_unit_test(many_heads_are_compared_in_bulk),
+        cmocka_unit_test(to_unfollow_is_safe_in_each_state),
         cmocka_unit_test(order_is_promised_a_channel_and_not_a_store),
         cmocka_unit_test(a_batch_that_takes_too_long_is_answered_and_is_delivered_when_it_ends),
         cmocka_unit_test(who_lets_go_last_frees_a_late_publish),

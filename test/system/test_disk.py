@@ -211,6 +211,30 @@ def test_a_disk_that_never_finishes(tmp_path):
 
 
 @needs_faulty_disk
+def test_nobody_waits_for_a_disk_for_ever(tmp_path):
+    """After ten seconds publishers are answered: what the disk has is perhaps stored, what waits behind it is not. What the
+    disk finishes later is delivered."""
+    with HangingServer(tmp_path) as server, contextlib.closing(Api(server.url)) as api, \
+            Reader(server.url, "ws", ["topic:h"]) as reader:
+        reader.wait_for(lambda: len(reader.others) == 2)  # connected, subscribed
+        server.hang()
+        with Waiting(server, "topic:h", 1) as first:
+            wait_until(lambda: api.metrics()["longwire_publishes_waiting"] == 1)
+            with Waiting(server, "topic:h", 1) as second:
+                wait_until(lambda: api.metrics()["longwire_publishes_waiting"] == 2)
+        answers = [*first.answers.values(), *second.answers.values()]
+        assert [answer.status for answer in answers] == [503, 503]
+        assert "not known" in answers[0].json["detail"] and "nothing was stored" in answers[1].json["detail"]
+        assert all("retry-after" in {name.lower() for name in answer.headers} for answer in answers)
+        assert api.metrics()["longwire_publishes_late_total"] == 2
+        assert reader.count("topic:h") == 0
+        server.go_on()
+        reader.wait_head("topic:h", 1)
+        assert [entry["seq"] for entry in api.history_all("topic:h")] == [1]
+        assert api.publish("topic:h", b"goes on").json["seq"] == 2
+
+
+@needs_faulty_disk
 def test_it_stops_though_its_disk_never_finishes(tmp_path):
     """Threat 24: after stop_timeout_s and a little, with status 1 and a word in the log. Nobody was told that the
     message is there."""

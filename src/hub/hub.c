@@ -163,15 +163,23 @@ void hub_tick(struct hub *hub, msec now)
 
 /* --- what comes in ------------------------------------------------------------------------------------------------ */
 
-/* The head is known anew: a subscription that waits for a place gets one, and one that is behind looks again. */
-static void channel_wake_all(struct channel *channel, struct hub *hub)
+/* The head has moved: a subscription that is behind looks again. */
+static void channel_wake_placed(struct channel *channel, struct hub *hub)
+{
+    for (struct list *link = channel->subs.next; link != &channel->subs; link = link->next) {
+        struct subscription *sub = container_of(link, struct subscription, in_channel);
+        if (subscription_is_behind(sub))
+            subscription_say_ready(sub, hub);
+    }
+}
+
+/* The channel is answered: a subscription that waits for a place gets one, unless it waits for a later answer. */
+static void channel_place_joining(struct channel *channel, struct hub *hub)
 {
     for (struct list *link = channel->subs.next; link != &channel->subs; link = link->next) {
         struct subscription *sub = container_of(link, struct subscription, in_channel);
         if (sub->state == SUB_JOINING)
             subscription_hear(sub, hub);
-        else if (subscription_is_behind(sub))
-            subscription_say_ready(sub, hub);
     }
 }
 
@@ -209,7 +217,8 @@ void hub_followed(struct hub *hub, const struct channel_name *name, uint64_t epo
     channel->epoch = epoch;
     channel->first = first;
     channel_hear_head(channel, head);
-    channel_wake_all(channel, hub);
+    channel_wake_placed(channel, hub);
+    channel_place_joining(channel, hub);
 }
 
 void hub_head_moved(struct hub *hub, const struct channel_name *name, uint64_t epoch, uint64_t head)
@@ -226,7 +235,7 @@ void hub_head_moved(struct hub *hub, const struct channel_name *name, uint64_t e
     if (head <= channel->head)
         return;
     channel_hear_head(channel, head);
-    channel_wake_all(channel, hub);
+    channel_wake_placed(channel, hub);  /* who waits for an answer waits on: this may be older than its question */
 }
 
 void hub_deliver(struct hub *hub, struct message *message)

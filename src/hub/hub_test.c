@@ -1062,6 +1062,26 @@ static void a_heartbeat_asks_where_a_page_failed_and_nowhere_else(void **state)
     stage_free(stage);
 }
 
+/* A reader that has 8 comes from another node while this loop knows of 5. What moved the head to 7 may be older than the
+ * reader: only an answer that was asked for after it came may judge what it says. */
+static void a_head_that_moved_judges_no_claim(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_new();
+
+    opens(stage, 0, (struct start){ START_NOW });
+    followed(stage, 9, 1, 5);
+    draws(stage, 0);
+    opens(stage, 1, (struct start){ START_AFTER, 8, 9 });
+    hub_head_moved(&stage->hub, stage->name, 9, 7);
+    assert_false(subscription_is_placed(&stage->subs[1]));
+    followed(stage, 9, 1, 8);
+    assert_true(subscription_is_placed(&stage->subs[1]));
+    assert_string_equal(draws(stage, 1), ".");
+    stage->asked[0] = '\0';
+    stage_free(stage);
+}
+
 /* A head without its messages: late ones change nothing, and one of another life is asked about. */
 static void a_head_that_moved_is_read_up_to(void **state)
 {
@@ -1130,6 +1150,7 @@ int main(void)
         cmocka_unit_test(who_comes_while_it_lingers_hears_of_the_new_head),
         cmocka_unit_test(a_heartbeat_asks_where_a_page_failed_and_nowhere_else),
         cmocka_unit_test(a_head_that_moved_is_read_up_to),
+        cmocka_unit_test(a_head_that_moved_judges_no_claim),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

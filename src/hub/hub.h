@@ -149,6 +149,8 @@ uint64_t             subscription_head(const struct subscription *sub);   /* of 
 /* The head to tell its reader, before it has drawn anything: who begins at the head is told the one it begins behind,
  * though more may have come since, because that is the place it will want to name when it comes back. */
 uint64_t             subscription_first_head(const struct subscription *sub);
+/* … and the life of the log that has this head. If a new one has begun since, the gap of that comes next. */
+uint64_t             subscription_first_epoch(const struct subscription *sub);
 /* The reader's place, as it will want to name it when it comes back: the last seq that was delivered or stepped over,
  * and the life of the log in which that was so, which is not the channel's while a new one has yet to be told.
  * Before it is placed: what START_AFTER said. */

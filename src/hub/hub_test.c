@@ -323,6 +323,23 @@ static void what_comes_between_the_claim_and_its_telling_is_given(void **state)
     stage_free(stage);
 }
 
+/* Its reader has heard nothing yet. Told the new life's head, it would go on behind that head, and the gap would then send
+ * it back to the beginning. */
+static void who_begins_at_a_head_is_told_of_the_life_that_had_it(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_new();
+
+    opens(stage, 0, (struct start){ START_NOW });
+    followed(stage, 9, 1, 5);
+    followed(stage, 10, 1, 2);
+    assert_int_equal(subscription_first_epoch(&stage->subs[0]), 9);
+    assert_int_equal(subscription_first_head(&stage->subs[0]), 5);
+    assert_string_equal(draws(stage, 0), "E1-0 ?");
+    assert_int_equal(subscription_first_epoch(&stage->subs[0]), 10);
+    stage_free(stage);
+}
+
 /* Another loop has delivered what this one has not heard of yet. */
 static void a_claim_is_judged_by_an_answer_asked_for_after_it_came(void **state)
 {
@@ -1113,6 +1130,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(begins_where_it_asked_to),
         cmocka_unit_test(what_comes_between_the_claim_and_its_telling_is_given),
+        cmocka_unit_test(who_begins_at_a_head_is_told_of_the_life_that_had_it),
         cmocka_unit_test(a_claim_is_judged_by_an_answer_asked_for_after_it_came),
         cmocka_unit_test(an_answer_under_way_is_too_old_to_judge_a_claim),
         cmocka_unit_test(a_cursor_is_whole_at_any_time),

@@ -170,10 +170,22 @@ uint64_t subscription_head(const struct subscription *sub)
     return sub->channel->head;
 }
 
+/* It begins behind a head, and a new life of the log that began since has yet to be told. */
+static bool subscription_begins_before_epoch(const struct subscription *sub)
+{
+    return sub->state == SUB_EPOCH && sub->start_kind == START_NOW;
+}
+
 uint64_t subscription_first_head(const struct subscription *sub)
 {
-    bool begins_at_head = sub->state == SUB_AHEAD || (sub->state == SUB_PLACED && sub->start_kind == START_NOW);
+    bool begins_at_head = sub->state == SUB_AHEAD || (sub->state == SUB_PLACED && sub->start_kind == START_NOW) ||
+                          subscription_begins_before_epoch(sub);
     return begins_at_head ? sub->next - 1 : sub->channel->head;
+}
+
+uint64_t subscription_first_epoch(const struct subscription *sub)
+{
+    return subscription_begins_before_epoch(sub) ? sub->epoch : sub->channel->epoch;
 }
 
 bool subscription_is_behind(const struct subscription *sub)

@@ -130,7 +130,7 @@ void client_placed(struct link *link, struct reader_sub *sub)
     client_say(client, &(struct client_event){
         .kind       = EVENT_SUBSCRIBED,
         .ref        = ref == NULL ? SPAN("") : span_str(ref->text),
-        .subscribed = { channel_name_span(subscription_name(&sub->sub)), subscription_epoch(&sub->sub),
+        .subscribed = { channel_name_span(subscription_name(&sub->sub)), subscription_first_epoch(&sub->sub),
                         subscription_first_head(&sub->sub) },
     });
     free(ref);

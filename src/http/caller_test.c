@@ -301,15 +301,32 @@ static void who_goes_away_cancels_it(void **state)
 {
     struct stand *stand = *state;
 
-    say(stand, 0, GET("/who"));
-    close(stand->clients[0]);
+    say(stand, 0, GET("/now") GET("/who"));
+    close(stand->clients[0]);  /* an answer is unread, so the link is reset */
     stand->clients[0] = -1;
+    stand_turns(stand);
+    assert_int_equal(stand->cancelled_count, 1);
     say(stand, 1, POST("/who", "9") "\r\nabc");
     assert_int_equal(shutdown(stand->clients[1], SHUT_WR), 0);
     stand_turns(stand);
     assert_int_equal(stand->cancelled_count, 2);
-    assert_int_equal(stand->served_count, 0);
+    assert_int_equal(stand->served_count, 1);
     assert_true(http_server_is_idle(&stand->server));
+}
+
+/* It has all that it needs but the time of the identifier. */
+static void who_has_closed_its_direction_is_answered(void **state)
+{
+    struct stand *stand = *state;
+
+    say(stand, 0, GET("/who") POST("/who", "3") "\r\nabc");
+    assert_int_equal(shutdown(stand->clients[0], SHUT_WR), 0);
+    stand_turns(stand);
+    tell_ann(stand, 0);
+    expect(stand, 0, "200 /who ann 0,");
+    tell_ann(stand, 1);
+    expect(stand, 0, "200 /who ann 3,end");
+    assert_int_equal(stand->cancelled_count, 0);
 }
 
 /* It is not the client that is slow; then the body has its time from there. */
@@ -376,6 +393,7 @@ int main(void)
         TEST(who_is_refused_is_answered_before_the_body),
         TEST(it_holds_little_while_it_waits),
         TEST(who_goes_away_cancels_it),
+        TEST(who_has_closed_its_direction_is_answered),
         TEST(the_wait_is_not_the_clients_time),
         TEST(a_stop_waits_for_it),
         TEST(the_end_of_the_server_ends_it),

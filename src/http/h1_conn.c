@@ -62,12 +62,27 @@ void h1_conn_close(struct h1_conn *conn)
     h1_conn_free(conn);
 }
 
+/* All of a request is here but the answer to who sent it. Whether a body in chunks is whole is only seen when it is
+ * parsed. */
+static bool h1_conn_is_whole_unidentified(const struct h1_conn *conn)
+{
+    if (!h1_conn_is_identifying(conn))
+        return false;
+    const struct h1_head *head = &conn->pending->head;
+    return head->is_chunked || head->content_length <= conn->in.len;
+}
+
 static void h1_conn_on_eof(struct h1_conn *conn)
 {
+    bool is_known = conn->is_eof;
+
     conn->is_eof = true;
     /* A client that has only stopped sending still gets the answers that are under way, and those to requests that are
-     * kept here. A client that waits for news is taken to be gone. */
-    if (!h1_conn_is_owing(conn) || conn->is_alone)
+     * kept here. A client that waits for news is taken to be gone. The end may be told again with later events; then the
+     * end of the turn judges what is left to do. */
+    if (is_known)
+        http_conn_mark(&conn->http);
+    else if ((!h1_conn_is_owing(conn) && !h1_conn_is_whole_unidentified(conn)) || conn->is_alone)
         h1_conn_close(conn);
     else
         http_conn_mark(&conn->http);
@@ -211,7 +226,7 @@ static void h1_work(struct http_conn *http)
         http_conn_mark(&conn->http);  /* the answers that were in the way have left */
     if (conn->http.server->is_stopping && h1_conn_phase(conn) == H1_IDLE)
         conn->is_last = true;
-    bool is_over = conn->is_last || (conn->is_eof && !goes_on);
+    bool is_over = conn->is_last || (conn->is_eof && !goes_on && !h1_conn_is_whole_unidentified(conn));
     if (is_over && !h1_conn_is_owing(conn) && !h1_conn_leave(conn))
         return;
     h1_conn_set_timer(conn);

@@ -111,9 +111,13 @@ $(BENCH_UNITS): $(OUT)/test/tools/%: $(OUT)/obj/tools/%.o $(OUT)/libbase.a \
 
 units: $(UNITS) $(BENCH_UNITS)
 
-# The simulator sees all but main.
-SIM_SRC = $(wildcard test/sim/*.c)
+# The simulators see all but main. sim has the node without its wires; wire_sim has all of it.
+SIM_SRC  = $(filter-out test/sim/wire_%,$(wildcard test/sim/*.c))
+WIRE_SRC = $(filter-out test/sim/main.c,$(wildcard test/sim/*.c))
 $(OUT)/test/sim/sim: $(patsubst test/%.c,$(OUT)/obj/test/%.o,$(SIM_SRC)) $(foreach module,base message hub store route node,$(if $(call sources,$(module)),$(OUT)/lib$(module).a))
+	@mkdir -p $(@D)
+	@$(CC) $(LINK) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIBS)
+$(OUT)/test/sim/wire_sim: $(patsubst test/%.c,$(OUT)/obj/test/%.o,$(WIRE_SRC)) $(call archives,session) $(call archives,api)
 	@mkdir -p $(@D)
 	@$(CC) $(LINK) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIBS)
 
@@ -162,7 +166,7 @@ run:
 # All that the tests run, under ASan and UBSan; what threads share, under TSan too.
 test-build:
 	@$(MAKE) --no-print-directory $(JOBS) FLAVOUR=san $(SAN)/longwired $(SAN)/longwire $(SAN)/longwire-bench units fuzzers \
-	    transcripts preloads $(SAN)/test/sim/sim
+	    transcripts preloads $(SAN)/test/sim/sim $(SAN)/test/sim/wire_sim
 	@$(MAKE) --no-print-directory $(JOBS) FLAVOUR=tsan $(BUILD)/tsan/longwired tsan-units
 	@$(MAKE) --no-print-directory $(JOBS) base-units $(BUILD)/longwired
 	@$(MAKE) --no-print-directory $(JOBS) clang-check
@@ -199,7 +203,7 @@ unit:
 	@$(MAKE) --no-print-directory $(JOBS) FLAVOUR=san units
 	@test/run $(SAN) checks units
 sim:
-	@$(MAKE) --no-print-directory $(JOBS) FLAVOUR=san $(SAN)/test/sim/sim
+	@$(MAKE) --no-print-directory $(JOBS) FLAVOUR=san $(SAN)/test/sim/sim $(SAN)/test/sim/wire_sim
 	@test/run $(SAN) sim
 system:
 	@$(MAKE) --no-print-directory test-build

@@ -383,6 +383,58 @@ static void sim_node_plant_tick(struct sim_node *sim_node)
     }
 }
 
+void sim_node_hush(struct sim_node *sim_node)
+{
+    sim_node->heartbeat_at = sim_node->tick_at = INT64_MAX;
+}
+
+static struct command *mail_take_at_once(struct list *box)
+{
+    struct list *link = list_pop(box);
+
+    if (link == NULL)
+        return NULL;
+    struct parcel  *parcel  = container_of(link, struct parcel, link);
+    struct command *command = parcel->command;
+    free(parcel);
+    return command;
+}
+
+static bool sim_node_settle_loop(struct sim_node *sim_node, unsigned loop)
+{
+    struct shard   *shard = &sim_node->shards[loop];
+    struct command *command;
+    bool            is_any = false;
+
+    shard_turn_begin(shard, sim_node->world->now, world_wall(sim_node->world));
+    while ((command = mail_take_at_once(&sim_node->held[loop])) != NULL ||
+           (command = mail_take_at_once(&sim_node->mail[loop])) != NULL) {
+        shard_take(shard, command);
+        is_any = true;
+    }
+    shard_tell(shard);
+    shard_turn_end(shard);
+    return is_any;
+}
+
+void sim_node_settle(struct sim_node *sim_node)
+{
+    msec            wall = world_wall(sim_node->world);
+    struct command *command;
+    bool            is_any;
+
+    do {
+        is_any = false;
+        while ((command = mail_take_at_once(&sim_node->writer_mail)) != NULL) {
+            writer_take(&sim_node->writer, command, wall);
+            is_any = true;
+        }
+        writer_turn_end(&sim_node->writer, wall);
+        for (unsigned i = 0; i < sim_node->world->loops_a_node; i++)
+            is_any |= sim_node_settle_loop(sim_node, i);
+    } while (is_any);
+}
+
 void sim_node_writer_turn(struct sim_node *sim_node)
 {
     msec           wall = world_wall(sim_node->world);

@@ -42,6 +42,12 @@ struct sim_node *sim_node_new(struct world *world, unsigned no, unsigned life);
 /* Nobody is subscribed any more. What is under way in the disk must have been answered by then. */
 void sim_node_free(struct sim_node *sim_node);
 
+/* No heartbeat and no tick from now on, so that in a while none of their commands is under way. */
+void sim_node_hush(struct sim_node *sim_node);
+
+/* All mail arrives at once, and again, until none is left. */
+void sim_node_settle(struct sim_node *sim_node);
+
 void sim_node_writer_turn(struct sim_node *sim_node);
 /* Mail, and the heartbeat if it's due; then the caller draws, then sim_node_loop_end(). */
 void sim_node_loop_begin(struct sim_node *sim_node, unsigned loop);

@@ -1,0 +1,233 @@
+#include "wire_world.h"
+
+#include <stdlib.h>
+
+#include "base/must.h"
+#include "model.h"
+#include "store_sim.h"
+#include "wire_follower.h"
+#include "wire_node.h"
+#include "wire_plant.h"
+#include "wire_poster.h"
+
+enum {
+    RUN_MS       = 1000,
+    STEP_MS_MAX  = 9,
+    HEAL_MS      = 15000,
+    CALM_STEP_MS = 10,
+    HUSH_MS      = 150,
+    LEAVE_MS     = LINGER_MS_MAX + 550,  /* … and a few heartbeats of the hub */
+    ONE_MORE_MS  = 300,
+};
+
+/* --- its plan --- */
+
+static void wire_draw_faults(struct wire_world *wire)
+{
+    struct faults      *faults = &wire->world.faults;
+    struct wire_faults *wired  = &wire->faults;
+    bool *const         all[]  = {
+        &faults->crash, &faults->wipe, &faults->broken, &faults->full, &faults->slow_sync, &faults->read_io, &faults->trim,
+        &faults->lost_hints, &faults->doubled_hints, &faults->late_hints, &faults->slow_mail, &faults->late_answers,
+        &faults->rests, &faults->stuck, &faults->away, &faults->recalls, &faults->tight, &faults->forgetful, &faults->clock_jumps,
+        &wired->short_writes, &wired->short_reads, &wired->narrow, &wired->slow, &wired->delays, &wired->cuts,
+        &wired->resets, &wired->half_closes, &wired->dead, &wired->stops, &wired->slow_identity,
+    };
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
+        *all[i] = one_in(&wire->world, OF_PLAN, 3);
+    wired->big = one_in(&wire->world, OF_PLAN, 16);
+    if (wired->big)
+        faults->tight = wired->slow = wired->narrow = false;
+}
+
+static void wire_make_channels(struct world *world)
+{
+    static const char *const names[CHANNELS_MAX] = { "topic:a", "live:a", "topic:b", "live:b", "conn:a" };
+    uint64_t                 keep                = world->faults.trim ? 3 + draw(world, OF_PLAN, 30) : 0;
+
+    namespaces_init(&world->spaces);
+    namespaces_find(&world->spaces, SPAN("topic"))->keep_count = keep;
+    if (keep != 0)
+        namespaces_find(&world->spaces, SPAN("live"))->keep_count = keep;
+    world->channel_count = 1 + (unsigned)draw(world, OF_PLAN, CHANNELS_MAX);
+    for (unsigned i = 0; i < world->channel_count; i++)
+        must(channel_name_new(&world->spaces, &world->hash_key, span_str(names[i]), &world->channels[i]) ==
+             CHANNEL_NAME_OK);
+}
+
+static void wire_init(struct wire_world *wire)
+{
+    struct world *world = &wire->world;
+
+    for (unsigned i = 0; i < PURPOSE_COUNT; i++) {
+        struct rng seed = { world->seed * PURPOSE_COUNT + i };
+        world->chance[i].state = rng_next(&seed);
+    }
+    world->hash_key = (struct hash_key){ 17, 4 };
+    wire_draw_faults(wire);
+    wire_make_channels(world);
+    world->node_count   = 1;
+    world->loops_a_node = world->loop_count = 1 + (unsigned)draw(world, OF_PLAN, LOOPS_SIM_MAX);
+    world->linger_ms = one_in(world, OF_PLAN, 3) ? (msec)draw(world, OF_PLAN, 20) : LINGER_MS_MAX;
+    world->disk      = store_sim_new(world);
+    world->nodes[0]  = sim_node_new(world, 0, world->life_count++);
+    world->model     = model_new(world);
+    wire->node       = wire_node_new(wire);
+    wire->followers  = followers_new(wire);
+    wire->posters    = posters_new(wire);
+}
+
+/* Of a process that is killed nothing is left. Here its memory is to be freed, so what nobody hears of any more is answered
+ * all the same. */
+static void wire_end_node(struct wire_world *wire)
+{
+    struct world *world = &wire->world;
+
+    wire_node_close(wire->node);
+    do {
+        store_sim_crash(world->disk, false);
+        sim_node_settle(world->nodes[0]);
+    } while (!writer_is_idle(&world->nodes[0]->writer));
+    wire_node_free(wire->node);
+    world->nodes[0]->is_dying = true;
+}
+
+static void wire_fini(struct wire_world *wire)
+{
+    struct world *world = &wire->world;
+
+    followers_free(wire->followers);
+    posters_free(wire->posters);
+    wire_end_node(wire);
+    model_free(world->model);
+    sim_node_free(world->nodes[0]);
+    store_sim_free(world->disk);
+    keys_seen_free(wire->keys_seen);
+    for (unsigned i = 0; i < world->channel_count; i++)
+        channel_name_unref(world->channels[i]);
+}
+
+/* --- its life --- */
+
+/* The process ends; a new one begins on the same disk. What was under way in the store may be there or not. */
+static void wire_begin_anew(struct wire_world *wire, bool is_wiped)
+{
+    struct world *world = &wire->world;
+
+    tell(world, "the node ends%s", is_wiped ? ", and its disk is wiped" : "");
+    followers_cut(wire->followers);
+    posters_cut(wire->posters);
+    wire_end_node(wire);
+    store_sim_crash(world->disk, is_wiped);
+    sim_node_free(world->nodes[0]);
+    world->nodes[0] = sim_node_new(world, 0, world->life_count++);
+    wire->node      = wire_node_new(wire);
+    wire->born_at   = world->now;
+}
+
+static void wire_set_clock(struct world *world)
+{
+    if (world->faults.clock_jumps && !world->is_healing && one_in(world, OF_CLOCK, 60)) {
+        world->wall_shift = (msec)draw(world, OF_CLOCK, 3000) - 1500;
+        tell(world, "the clock is set to %lld ms", (long long)world->wall_shift);
+    }
+    if (world_wall(world) > world->wall_latest)
+        world->wall_latest = world_wall(world);
+}
+
+static void wire_step(struct wire_world *wire)
+{
+    struct world *world = &wire->world;
+
+    wire_set_clock(world);
+    store_sim_turn(world->disk);
+    sim_node_writer_turn(world->nodes[0]);
+    for (unsigned loop = 0; loop < world->loop_count; loop++)
+        wire_node_turn(wire->node, loop);
+    followers_turn(wire->followers);
+    posters_turn(wire->posters);
+    sim_node_check_bounds(world->nodes[0]);
+    wire_node_check_bounds(wire->node);
+}
+
+static void wire_run(struct wire_world *wire)
+{
+    struct world *world = &wire->world;
+
+    for (; world->now < RUN_MS; world->now += 1 + (msec)draw(world, OF_NODE, STEP_MS_MAX)) {
+        wire_step(wire);
+        if (wire->faults.stops && wire->node->leave_by == 0 && one_in(world, OF_NODE, 80)) {
+            tell(world, "the node is told to stop");
+            wire_node_stop(wire->node);
+        }
+        if (wire->node->leave_by != 0 && wire_node_has_stopped(wire->node))
+            wire_begin_anew(wire, false);
+        else if (world->faults.crash && one_in(world, OF_NODE, 100))
+            wire_begin_anew(wire, world->faults.wipe && one_in(world, OF_NODE, 2));
+    }
+    if (wire->node->leave_by != 0)
+        wire_begin_anew(wire, false);
+}
+
+static void wire_pass(struct wire_world *wire, msec span)
+{
+    for (msec until = wire->world.now + span; wire->world.now < until; wire->world.now += CALM_STEP_MS)
+        wire_step(wire);
+}
+
+/* All faults end; soon everything must be everywhere. What comes later than that comes twice. */
+static void wire_heal(struct wire_world *wire)
+{
+    struct world *world = &wire->world;
+
+    tell(world, "all faults end");
+    world->is_healing = true;
+    store_sim_heal(world->disk);
+    for (msec until = world->now + HEAL_MS; world->now < until; world->now += CALM_STEP_MS) {
+        wire_step(wire);
+        if (followers_have_all(wire->followers) && posters_are_done(wire->posters))
+            break;
+    }
+    wire_pass(wire, ONE_MORE_MS);
+    model_check_end(world->model);
+    followers_check_end(wire->followers);
+}
+
+static void wire_leave(struct wire_world *wire)
+{
+    struct world *world = &wire->world;
+
+    tell(world, "everybody leaves");
+    followers_leave(wire->followers);
+    posters_leave(wire->posters);
+    wire_pass(wire, LEAVE_MS);
+    sim_node_hush(world->nodes[0]);
+    wire_pass(wire, HUSH_MS);
+    sim_node_check_quiet(world->nodes[0]);
+    sim_node_check_empty(world->nodes[0]);
+    wire_node_check_empty(wire->node);
+}
+
+bool wire_live(uint64_t seed, unsigned plant, struct transcript *transcript, char ret_promise[256])
+{
+    jmp_buf            broken;
+    struct wire_world *wire = calloc(1, sizeof *wire);
+
+    must(wire != NULL);
+    wire->plant            = (enum wire_plant)plant;
+    wire->world.seed       = seed;
+    wire->world.plant      = plant == WIRE_PLANT_NOT_HEALED ? PLANT_NO_HEARTBEAT : PLANT_NONE;
+    wire->world.transcript = transcript;
+    wire->world.broken     = &broken;
+    if (setjmp(broken) != 0) {
+        memcpy(ret_promise, wire->world.promise, sizeof wire->world.promise);
+        return false;  /* what it held is lost: the process ends soon */
+    }
+    wire_init(wire);
+    wire_run(wire);
+    wire_heal(wire);
+    wire_leave(wire);
+    wire_fini(wire);
+    free(wire);
+    return true;
+}

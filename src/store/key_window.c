@@ -63,7 +63,7 @@ static bool used_key_is(const struct map_node *node, const void *key)
            span_eq(span_of(used->bytes + used->publisher_len, used->key_len), append->key);
 }
 
-bool key_window_answers(struct key_window *window, struct append *append, msec wall)
+bool key_window_decides(struct key_window *window, struct append *append, msec wall)
 {
     struct map_node *node = map_find(&window->map, used_key_hash(window, append), used_key_is, append);
     if (node == NULL)

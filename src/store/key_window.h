@@ -1,7 +1,7 @@
-/* key_window.h - the idempotency keys of the last while, in memory.
+/* key_window.h - recent idempotency keys, in memory.
  *
- * A key is remembered for a fixed time after its first use, or until key_count_max younger ones came: then the
- * oldest is forgotten early. Time is handed in. */
+ * A key is remembered for a fixed time after its first use, or until key_count_max younger keys came: then the oldest
+ * is forgotten early. The caller hands in the time. */
 #ifndef STORE_KEY_WINDOW_H
 #define STORE_KEY_WINDOW_H
 
@@ -20,8 +20,8 @@ struct key_window {
 void key_window_init(struct key_window *window, const struct hash_key *hash_key, msec keep_ms, size_t count_max);
 void key_window_fini(struct key_window *window);
 
-/* True if the append's key was used within the window: outcome and first are set. */
-bool key_window_answers(struct key_window *window, struct append *append, msec wall);
+/* True if the append's key was used within the window: outcome and first are then set. */
+bool key_window_decides(struct key_window *window, struct append *append, msec wall);
 
 /* Remembers the answer of an append that carries a key and was just numbered. */
 void key_window_add(struct key_window *window, const struct append *append, msec wall);

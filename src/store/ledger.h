@@ -148,8 +148,8 @@ struct ledger_read {
                                            * Freed by ledger_read_fini() */
     size_t                   row_count;
     struct span              next;        /* SCAN: the `after` of the next page, as long as this one is kept; empty:
-                                           * this was the last. A page may be short, even empty, and have a next.
-                                           * With RC_CORRUPT and no next, nothing behind can be read either */
+                                           * this was the last. A page may be short, even empty, and have a next. With
+                                           * RC_CORRUPT and no next, nothing behind can be read either */
     char                    *bytes;       /* what rows and next point into */
     struct list              link;        /* the ledger's, until it is done */
 };

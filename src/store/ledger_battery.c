@@ -841,7 +841,7 @@ static void walk_apply(struct row_walk *walk, const struct ledger_change *change
         *row = put;
 }
 
-static void walk_step(struct row_walk *walk)
+static void retention_step(struct row_walk *walk)
 {
     struct ledger_change changes[WALK_WRITES][WALK_CHANGES];
     struct ledger_write  writes[WALK_WRITES];
@@ -885,7 +885,7 @@ static void random_writes_agree_with_a_tiny_model(void **state)
     for (size_t i = 0; i < WALK_KEYS; i++)
         snprintf(walk.keys[i], TEXT_MAX, "%c%.*s", (char)('a' + i), (int)(i * 3), "----------------------------------");
     for (size_t step = 0; step < WALK_STEPS; step++) {
-        walk_step(&walk);
+        retention_step(&walk);
         walk.bench->wall += (msec)rng_below(&walk.rng, 5);
         if (step % 10 == 0)
             walk.bench->store->ops->tick(walk.bench->store, walk.bench->wall);

@@ -13,7 +13,7 @@ struct mem_row {
     uint32_t        value_len;
     uint16_t        key_len;
     uint8_t         kind, height;
-    struct mem_row *next[];  /* on each level below its height; the key's bytes follow */
+    struct mem_row *next[];  /* the next row on each level below its height; the key's bytes follow */
 };
 
 static struct ledger_mem *ledger_mem_of(struct ledger *ledger)
@@ -23,7 +23,7 @@ static struct ledger_mem *ledger_mem_of(struct ledger *ledger)
 
 /* --- the skip list ---------------------------------------------------------------------------------------------- */
 
-/* For each level the pointer that leads to the first row from a key on. */
+/* On each level the pointer that leads to the first row from a key on. */
 struct mem_path {
     struct mem_row **to[LEDGER_MEM_HEIGHT_MAX];
 };
@@ -70,7 +70,7 @@ static size_t mem_row_bytes(size_t key_len, size_t value_len)
     return sizeof(struct mem_row) + 2 * sizeof(struct mem_row *) + key_len + value_len;
 }
 
-/* Every second row is one level higher than 1, every fourth two … */
+/* Half of all rows have a height above 1, a quarter above 2, and so on. */
 static uint8_t mem_row_height(const struct ledger_mem *mem, const struct ledger_key *key)
 {
     uint64_t hash   = hash_bytes(&mem->hash_key, key->bytes);
@@ -100,8 +100,8 @@ static struct mem_row *mem_row_add(struct ledger_mem *mem, const struct ledger_k
 
 static void mem_row_take(struct ledger_mem *mem, struct mem_row *row, const struct mem_path *path)
 {
-    if (mem->hand == row)
-        mem->hand = row->next[0];
+    if (mem->tick_from == row)
+        mem->tick_from = row->next[0];
     for (size_t i = 0; i < row->height; i++)
         *path->to[i] = row->next[i];
     mem->row_count--;
@@ -133,8 +133,8 @@ static uint64_t mem_row_generation(const struct mem_row *row, msec wall)
 
 /* --- writing ---------------------------------------------------------------------------------------------------- */
 
-/* What the change takes (rows and bytes), less what it gives back. */
-static void mem_change_weigh(const struct ledger_change *change, const struct mem_row *row, int64_t *rows,
+/* Adds to *rows and *bytes what the change needs, less what it frees. */
+static void mem_change_cost(const struct ledger_change *change, const struct mem_row *row, int64_t *rows,
                              int64_t *bytes)
 {
     size_t before = row == NULL ? 0 : mem_row_bytes(row->key_len, row->value_len), after = before;
@@ -166,7 +166,7 @@ enum ledger_outcome ledger_mem_judge(struct ledger_mem *mem, struct ledger_write
             ledger_write_refuse(write, i, now, now == 0 ? 0 : row->expires_at, value);
             return LEDGER_STALE;
         }
-        mem_change_weigh(change, row, &rows, &bytes);
+        mem_change_cost(change, row, &rows, &bytes);
     }
     bool is_fitting = is_within(mem->row_count, rows, mem->row_count_max) &&
                       is_within(mem->bytes, bytes, mem->bytes_max);
@@ -286,7 +286,7 @@ static void mem_row_drop(struct ledger_mem *mem, struct mem_row *row)
 
 void ledger_mem_tick(struct ledger_mem *mem, msec wall, size_t count_max)
 {
-    struct mem_row *row = mem->hand != NULL ? mem->hand : mem->first[0];
+    struct mem_row *row = mem->tick_from != NULL ? mem->tick_from : mem->first[0];
 
     for (size_t i = 0; i < count_max && row != NULL; i++) {
         struct mem_row *next = row->next[0];
@@ -294,7 +294,7 @@ void ledger_mem_tick(struct ledger_mem *mem, msec wall, size_t count_max)
             mem_row_drop(mem, row);
         row = next;
     }
-    mem->hand = row;
+    mem->tick_from = row;
 }
 
 static const struct ledger_ops ledger_mem_ops = {

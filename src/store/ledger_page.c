@@ -7,7 +7,7 @@
 enum {
     ROWS_FIRST      = 8,
     LEDGER_SKIP_MAX = 10000,
-    /* All rows at their largest, and the continuation. */
+    /* all rows at their largest, and the continuation */
     LEDGER_PAGE_BYTES_MAX =
         LEDGER_READ_COUNT_MAX * (LEDGER_KEY_BYTES_MAX + LEDGER_VALUE_BYTES_MAX) + LEDGER_KEY_BYTES_MAX,
 };
@@ -40,7 +40,7 @@ void ledger_page_skip(struct ledger_page *page)
     page->skip_count++;
 }
 
-/* The bytes may move while they grow, so the rows keep only lengths until the end. */
+/* The buffer may move while it grows, so the rows store only lengths until the end. */
 void ledger_page_put(struct ledger_page *page, const struct ledger_row *row)
 {
     if (page->row_count == page->row_cap) {

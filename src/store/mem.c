@@ -18,13 +18,13 @@ enum {
     MEM_ROW_COUNT_MAX = 1000000,
     MEM_ROW_BYTES_MAX = 256 * 1024 * 1024,
     RING_BYTES_MAX    = 256 * 1024 * 1024,
-    TICK_COUNT        = 10000,  /* channels, keys and rows that one step of tend looks at */
+    TICK_COUNT        = 10000,  /* channels, keys and rows that one tick checks */
 };
 
 struct mem_channel {
     struct map_node      node;
-    struct list          link;   /* in mem.holding while its ring keeps something, else in mem.idle */
-    struct channel_name *name;   /* owns a reference */
+    struct list          link;  /* in mem.non_empty while its ring keeps something, else in mem.idle */
+    struct channel_name *name;  /* owns a reference */
     uint64_t             epoch;
     uint64_t             head;
     uint64_t             bytes;  /* payload bytes in the ring */
@@ -35,12 +35,12 @@ struct mem {
     struct store             store;
     struct mem_store_options options;
     struct map               channels;
-    struct list              holding;  /* the one published to longest ago comes first */
-    struct list              idle;     /* the one that has kept nothing for longest comes first */
-    struct list             *hand;     /* where tend goes on in `holding`; NULL: from its start */
+    struct list              non_empty;  /* the channel that was published to longest ago comes first */
+    struct list              idle;       /* the channel that has kept nothing for longest comes first */
+    struct list             *tick_from;  /* where the next tick begins in `non_empty`; NULL: at its start */
     struct key_window        keys;
     struct ledger_mem        ledger;
-    uint64_t                 epoch;    /* of channels that begin now */
+    uint64_t                 epoch;  /* the epoch of a channel that is created now */
     uint64_t                 id_next[ID_KIND_COUNT];
     size_t                   ring_bytes;
     struct counter           channel_count, memory_bytes, append_count, batch_count;
@@ -70,7 +70,7 @@ static uint64_t channel_first(const struct mem_channel *channel)
     return channel->head - message_ring_count(channel->ring) + 1;
 }
 
-/* Borrowed; NULL if it isn't kept. */
+/* Borrowed; NULL if the message isn't kept. */
 static struct message *channel_get(const struct mem_channel *channel, uint64_t seq)
 {
     if (seq < channel_first(channel) || seq > channel->head)
@@ -80,16 +80,16 @@ static struct message *channel_get(const struct mem_channel *channel, uint64_t s
 
 static void channel_unlink(struct mem *mem, struct mem_channel *channel)
 {
-    if (mem->hand == &channel->link)
-        mem->hand = channel->link.next == &mem->holding ? NULL : channel->link.next;
+    if (mem->tick_from == &channel->link)
+        mem->tick_from = channel->link.next == &mem->non_empty ? NULL : channel->link.next;
     list_take(&channel->link);
 }
 
-/* To the young end of the list it belongs into. */
+/* Moves the channel to the end of the list that it belongs to. */
 static void channel_relink(struct mem *mem, struct mem_channel *channel)
 {
     channel_unlink(mem, channel);
-    list_push(channel->ring != NULL ? &mem->holding : &mem->idle, &channel->link);
+    list_push(channel->ring != NULL ? &mem->non_empty : &mem->idle, &channel->link);
 }
 
 static void channel_drop_oldest(struct mem *mem, struct mem_channel *channel)
@@ -125,7 +125,8 @@ static void channel_forget(struct mem *mem, struct mem_channel *channel)
     mem->store.has_one_writer = false;  /* this log may begin anew, and nobody is told */
     while (channel->ring != NULL)
         channel_drop_oldest(mem, channel);
-    /* Its seqs will be given again: whoever remembers them must be able to tell. */
+    /* Its seqs will be given again, so the next channel needs another epoch: readers that remember the old seqs must
+     * notice. */
     if (channel->head > 0)
         mem->epoch++;
     channel_unlink(mem, channel);
@@ -136,7 +137,7 @@ static void channel_forget(struct mem *mem, struct mem_channel *channel)
 
 static struct mem_channel *channel_longest_unused(struct mem *mem)
 {
-    struct list *list = list_is_empty(&mem->idle) ? &mem->holding : &mem->idle;
+    struct list *list = list_is_empty(&mem->idle) ? &mem->non_empty : &mem->idle;
 
     return list_is_empty(list) ? NULL : container_of(list->next, struct mem_channel, link);
 }
@@ -159,17 +160,17 @@ static struct mem_channel *mem_channel_new(struct mem *mem, struct channel_name 
 
 static void channel_recall(struct mem *mem, struct mem_channel *channel, const struct message *recall)
 {
-    uint32_t        at   = (uint32_t)(recall->target - channel_first(channel));
-    struct message *grave = message_recalled(message_ring_at(channel->ring, at), recall);
+    uint32_t        at        = (uint32_t)(recall->target - channel_first(channel));
+    struct message *tombstone = message_recalled(message_ring_at(channel->ring, at), recall);
 
-    mem->ring_bytes += message_size(grave);
-    struct message *old = message_ring_swap(channel->ring, at, &grave);
+    mem->ring_bytes += message_size(tombstone);
+    struct message *old = message_ring_swap(channel->ring, at, &tombstone);
     channel->bytes -= old->payload_len;
     mem->ring_bytes -= message_size(old);
     message_unref(old);
 }
 
-/* False, with the outcome set, if there is nothing to take back. */
+/* False, with the outcome set, if there is nothing to recall. */
 static bool recall_is_possible(const struct mem_channel *channel, struct append *append, msec wall)
 {
     struct message *target = channel == NULL ? NULL : channel_get(channel, append->message->target);
@@ -178,16 +179,16 @@ static bool recall_is_possible(const struct mem_channel *channel, struct append 
     if (target == NULL || target->kind == MESSAGE_RECALL || message_is_expired(target, wall))
         return false;
     if (target->kind == MESSAGE_RECALLED) {
-        /* The recall is younger than its target, so it is kept as long. */
+        /* The recall is younger than its target, so it is still kept. */
         const struct message *recall = channel_get(channel, target->target);
         append->outcome              = APPEND_REPLAYED;
-        append->first = (struct append_answer){ recall->epoch, recall->seq, recall->id, recall->time };
+        append->first                = (struct append_answer){ recall->epoch, recall->seq, recall->id, recall->time };
         return false;
     }
     return true;
 }
 
-static void message_number(struct mem *mem, struct mem_channel *channel, struct message *message)
+static void message_assign_numbers(struct mem *mem, struct mem_channel *channel, struct message *message)
 {
     message->epoch = channel->epoch;
     message->seq   = ++channel->head;
@@ -203,7 +204,7 @@ static void mem_channel_keep(struct mem *mem, struct mem_channel *channel, struc
     message_ring_push(&channel->ring, &kept);
 }
 
-/* False, with the outcome set, if the rows that the append carries can't be written. */
+/* False, with the outcome set, if the ledger write that the append carries is not possible. */
 static bool mem_carried_is_possible(struct mem *mem, struct append *append, msec wall)
 {
     ledger_carried_check(append->write);
@@ -224,7 +225,7 @@ static void append_one(struct mem *mem, struct append *append, msec wall)
     struct message     *message = append->message;
     struct mem_channel *channel = mem_channel_find(mem, message->channel);
 
-    if (append->key.len > 0 && key_window_answers(&mem->keys, append, wall))
+    if (append->key.len > 0 && key_window_decides(&mem->keys, append, wall))
         return;
     if (append->write != NULL && !mem_carried_is_possible(mem, append, wall))
         return;
@@ -235,7 +236,7 @@ static void append_one(struct mem *mem, struct append *append, msec wall)
     if (channel == NULL)
         channel = mem_channel_new(mem, message->channel);
 
-    message_number(mem, channel, message);
+    message_assign_numbers(mem, channel, message);
     if (message->channel->space->durability != NONE)
         mem_channel_keep(mem, channel, message);
     if (message->kind == MESSAGE_RECALL)
@@ -253,7 +254,7 @@ static void append_one(struct mem *mem, struct append *append, msec wall)
 static void rings_bound(struct mem *mem)
 {
     while (mem->ring_bytes > mem->options.ring_bytes_max)
-        channel_drop_oldest(mem, container_of(mem->holding.next, struct mem_channel, link));
+        channel_drop_oldest(mem, container_of(mem->non_empty.next, struct mem_channel, link));
 }
 
 static void counters_set(struct mem *mem)
@@ -280,7 +281,7 @@ static void mem_append(struct store *store, struct append_batch *batch)
 
 /* --- read ------------------------------------------------------------------------------------------------------- */
 
-/* Puts what stands at `seq`, which is kept. False once the page takes no more. */
+/* Puts the message or gap at `seq`, which is kept. False once the page takes no more. */
 static bool page_put_at(struct page *page, const struct mem_channel *channel, uint64_t seq)
 {
     struct message *message = channel_get(channel, seq);
@@ -377,14 +378,14 @@ static void mem_heads(struct store *store, struct store_heads *question)
 static void mem_tick(struct store *store, msec wall)
 {
     struct mem  *mem  = mem_of(store);
-    struct list *link = mem->hand != NULL ? mem->hand : mem->holding.next;
+    struct list *link = mem->tick_from != NULL ? mem->tick_from : mem->non_empty.next;
 
-    for (size_t i = 0; i < TICK_COUNT && link != &mem->holding; i++) {
+    for (size_t i = 0; i < TICK_COUNT && link != &mem->non_empty; i++) {
         struct mem_channel *channel = container_of(link, struct mem_channel, link);
         link                        = link->next;
         channel_trim(mem, channel, wall);
     }
-    mem->hand = link == &mem->holding ? NULL : link;
+    mem->tick_from = link == &mem->non_empty ? NULL : link;
     key_window_tick(&mem->keys, wall, TICK_COUNT);
     ledger_mem_tick(&mem->ledger, wall, TICK_COUNT);
     counters_set(mem);
@@ -453,7 +454,7 @@ struct store *mem_store_new(const struct mem_store_options *options)
     for (size_t i = 0; i < ID_KIND_COUNT; i++)
         mem->id_next[i] = options->id_first;
     map_init(&mem->channels);
-    list_init(&mem->holding);
+    list_init(&mem->non_empty);
     list_init(&mem->idle);
     key_window_init(&mem->keys, &options->hash_key, mem->options.key_keep_ms, mem->options.key_count_max);
     ledger_mem_init(&mem->ledger, &options->hash_key, mem->options.row_count_max, mem->options.row_bytes_max);

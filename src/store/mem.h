@@ -1,16 +1,17 @@
 /* mem.h - logs in memory: bounded rings for namespaces that keep nothing longer than the process lives.
  *
- * Single-threaded and pure: no clock, no randomness; epochs and ids start where the caller says. Every call completes
- * inline. What a channel keeps is its namespace's keep_count, keep_ms and keep_bytes; NONE keeps nothing, but
- * numbers all the same. An idle channel costs about 100 bytes and its name.
+ * Single-threaded and pure: no clock, no randomness; the caller says where epochs and ids start. Every call completes
+ * inline. A channel keeps what its namespace's keep_count, keep_ms and keep_bytes say. With durability NONE a channel
+ * keeps nothing, but its messages are numbered all the same. An idle channel costs about 100 bytes and its name.
  *
- * The bounds and what happens there:
- * - ring_bytes_max, over all channels: the channel that was published to longest ago lets go its oldest messages.
- * - channel_count_max: the channel that has kept nothing for longest is forgotten (or, if all keep something, the
- *   one published to longest ago). Should it come back, it has a new epoch. While channels are being forgotten a
- *   channel never used may be told a new epoch between two looks; its readers then see a gap that held nothing.
- * - key_count_max: the oldest idempotency key is forgotten before its window is over.
- * - row_count_max, row_bytes_max, of the ledger: a write that would add more is refused, LEDGER_NO_SPACE or
+ * The bounds, and what happens when one is reached:
+ * - ring_bytes_max, over all channels: the channel that was published to longest ago drops its oldest messages.
+ * - channel_count_max: the channel that has kept nothing for the longest time is forgotten (or, if all keep something,
+ *   the one that was published to longest ago). If it is used again it has a new epoch. While channels are being
+ *   forgotten, a channel that was never used may be given another epoch at the next read; its readers then see a gap
+ *   that held nothing.
+ * - key_count_max: the oldest idempotency key is forgotten before its window ends.
+ * - row_count_max, row_bytes_max, of the ledger: a write that would add more is refused with LEDGER_NO_SPACE or
  *   APPEND_NO_SPACE. */
 #ifndef STORE_MEM_H
 #define STORE_MEM_H
@@ -29,7 +30,7 @@ struct mem_store_options {
     size_t          row_bytes_max;      /* 0: 256 MiB */
 };
 
-/* Freed by its close. */
+/* The store's close frees it. */
 struct store *mem_store_new(const struct mem_store_options *options);
 
 #endif

@@ -4,7 +4,7 @@
 
 #include "message/namespace.h"
 
-/* Too old to be kept. */
+/* True if a message of that time is too old to be kept. */
 static inline bool retention_is_over(const struct namespace *space, msec time, msec wall)
 {
     return space->keep_ms != 0 && time <= wall - space->keep_ms;

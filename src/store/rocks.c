@@ -1,11 +1,7 @@
 #include "store/rocks.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/file.h>
-#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -13,32 +9,28 @@
 #include "store/rocks_priv.h"
 
 #define KEY_KEEP_MS (24 * 3600 * INT64_C(1000))
-#define MIB         (UINT64_C(1024) * 1024)
+#define MIB (UINT64_C(1024) * 1024)
 
 enum {
-    CHANNEL_COUNT_MAX   = 1000000,
-    CHANNEL_COUNT_MIN   = 8192,     /* more than one commit can touch */
-    DEAD_COUNT_MAX      = 1000000,
-    READER_COUNT        = 2,
-    READ_COUNT_MAX      = 65536,
-    DISK_SHARE          = 64,
-    WRITE_BUFFERS       = 6,        /* at most so much lies in memory, in write buffers of messages and ledger */
-    CHANGE_COUNT_MAX    = 65536,
-    FORMAT_NOW          = 2,        /* 1: without the ledger; made to be 2 when it is opened */
-    FORMAT_TEXT_MAX     = 128,
+    CHANNEL_COUNT_MAX      = 1000000,
+    CHANNEL_COUNT_MIN      = 8192,  /* more than one commit can touch */
+    FILTER_FLOOR_COUNT_MAX = 1000000,
+    READER_COUNT           = 2,
+    READ_COUNT_MAX         = 65536,
+    DISK_SHARE             = 64,
+    WRITE_BUFFERS          = 6,  /* at most so many buffers of messages and ledger rows are in memory */
+    CHANGE_COUNT_MAX       = 65536,
 };
-
-#define FORMAT_HEAD "longwire data directory, format "
 
 /* --- options ---------------------------------------------------------------------------------------------------- */
 
-static uint64_t option_or(uint64_t value, uint64_t fallback)
+static uint64_t value_or(uint64_t value, uint64_t fallback)
 {
     return value != 0 ? value : fallback;
 }
 
-/* 32 MiB: larger ones miss the processor's caches more, smaller ones are merged more often. Less where four of them
- * would be a good part of the disk. */
+/* 32 MiB: larger buffers miss the processor's caches more, smaller ones are merged more often. On a disk where four of
+ * them would take a good part of the space they are smaller. */
 static uint64_t write_buffer_default(int directory)
 {
     struct statvfs disk;
@@ -49,134 +41,24 @@ static uint64_t write_buffer_default(int directory)
     return share >= 32 * MIB ? 32 * MIB : share < MIB / 4 ? MIB / 4 : share;
 }
 
-static void options_fill(struct rocks_store_options *options, int directory)
+static void rocks_options_fill(struct rocks_store_options *options, int directory)
 {
     options->key_keep_ms        = options->key_keep_ms != 0 ? options->key_keep_ms : KEY_KEEP_MS;
-    options->channel_count_max  = option_or(options->channel_count_max, CHANNEL_COUNT_MAX);
-    options->write_buffer_bytes = option_or(options->write_buffer_bytes, write_buffer_default(directory));
-    options->block_cache_bytes  = option_or(options->block_cache_bytes, 64 * MIB);
-    options->reserve_bytes      = option_or(options->reserve_bytes, 8 * MIB);
-    options->dead_bytes_max     = option_or(options->dead_bytes_max, 64 * MIB);
-    options->reader_count       = option_or(options->reader_count, READER_COUNT);
-    options->read_count_max     = option_or(options->read_count_max, READ_COUNT_MAX);
-    options->change_count_max   = option_or(options->change_count_max, CHANGE_COUNT_MAX);
+    options->channel_count_max  = value_or(options->channel_count_max, CHANNEL_COUNT_MAX);
+    options->write_buffer_bytes = value_or(options->write_buffer_bytes, write_buffer_default(directory));
+    options->block_cache_bytes  = value_or(options->block_cache_bytes, 64 * MIB);
+    options->reserve_bytes      = value_or(options->reserve_bytes, 8 * MIB);
+    options->dead_bytes_max     = value_or(options->dead_bytes_max, 64 * MIB);
+    options->reader_count       = value_or(options->reader_count, READER_COUNT);
+    options->read_count_max     = value_or(options->read_count_max, READ_COUNT_MAX);
+    options->change_count_max   = value_or(options->change_count_max, CHANGE_COUNT_MAX);
     if (options->channel_count_max < CHANNEL_COUNT_MIN)
         options->channel_count_max = CHANNEL_COUNT_MIN;
     if (options->reader_count > READERS_MAX)
         options->reader_count = READERS_MAX;
 }
 
-/* --- the directory ---------------------------------------------------------------------------------------------- */
-
-static enum rc rc_of_errno(int error)
-{
-    switch (error) {
-    case ENOSPC: case EDQUOT: case EFBIG: return RC_NOSPACE;
-    case EACCES: case EPERM: case EROFS: return RC_DENIED;
-    case EWOULDBLOCK: return RC_BUSY;
-    default: return RC_IO;
-    }
-}
-
-static enum rc rocks_refuse(const struct rocks *rocks, const char *what, char *ret_why, size_t why_size)
-{
-    int error = errno;
-
-    if (error == EWOULDBLOCK)
-        snprintf(ret_why, why_size, "the data directory %s is in use by another process", rocks->path);
-    else
-        snprintf(ret_why, why_size, "the data directory %s: %s: %s", rocks->path, what, strerror(error));
-    return rc_of_errno(error);
-}
-
-static char *path_join(const char *path, const char *name)
-{
-    char *joined = NULL;
-
-    must(asprintf(&joined, "%s/%s", path, name) >= 0);
-    return joined;
-}
-
-/* Its name is an entry of the directory above, and outlives a power loss only once that is synced. */
-static bool directory_name_sync(const struct rocks *rocks)
-{
-    int fd = openat(rocks->directory_fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
-        return false;
-
-    bool is_synced = fsync(fd) == 0;
-    close(fd);
-    return is_synced;
-}
-
-static enum rc directory_take(struct rocks *rocks, char *ret_why, size_t why_size)
-{
-    umask(077);
-    const bool is_made = mkdir(rocks->path, 0700) == 0;
-    if (!is_made && errno != EEXIST)
-        return rocks_refuse(rocks, "can't be made", ret_why, why_size);
-    rocks->directory_fd = open(rocks->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (rocks->directory_fd < 0)
-        return rocks_refuse(rocks, "can't be opened", ret_why, why_size);
-    if (is_made && !directory_name_sync(rocks))
-        return rocks_refuse(rocks, "the directory it is in can't be synced", ret_why, why_size);
-    rocks->lock_fd = openat(rocks->directory_fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (rocks->lock_fd < 0)
-        return rocks_refuse(rocks, "the file `lock` can't be opened", ret_why, why_size);
-    if (flock(rocks->lock_fd, LOCK_EX | LOCK_NB) != 0)
-        return rocks_refuse(rocks, "can't be locked", ret_why, why_size);
-    rocks->synced_fd = openat(rocks->directory_fd, "synced", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (rocks->synced_fd < 0)
-        return rocks_refuse(rocks, "the file `synced` can't be opened", ret_why, why_size);
-    return RC_OK;
-}
-
-/* RC_GONE: there is no `format`, so nobody has finished founding a log here. */
-static enum rc format_check(struct rocks *rocks, char *ret_why, size_t why_size)
-{
-    char     text[FORMAT_TEXT_MAX];
-    uint64_t format = 0;
-
-    int fd = openat(rocks->directory_fd, "format", O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return errno == ENOENT ? RC_GONE : rocks_refuse(rocks, "the file `format` can't be opened", ret_why, why_size);
-    ssize_t len = read(fd, text, sizeof text);
-    close(fd);
-    if (len < 0)
-        return rocks_refuse(rocks, "the file `format` can't be read", ret_why, why_size);
-
-    struct span said = { text, (size_t)len }, line;
-    if (!span_cut(&said, '\n', &line) || !span_starts(line, SPAN(FORMAT_HEAD)) ||
-        !span_u64(span_skip(line, sizeof FORMAT_HEAD - 1), &format)) {
-        snprintf(ret_why, why_size, "the data directory %s: the file `format` is not what it should be", rocks->path);
-        return RC_CORRUPT;
-    }
-    if (format < 1 || format > FORMAT_NOW) {
-        snprintf(ret_why, why_size, "the data directory %s has format %llu; this program knows only 1 to %d",
-                 rocks->path, (unsigned long long)format, FORMAT_NOW);
-        return RC_CORRUPT;
-    }
-    rocks->is_format_1 = format == 1;
-    return RC_OK;
-}
-
-/* Last of all, when the database stands: from now on a missing database is a loss, not a beginning. */
-static enum rc format_write(struct rocks *rocks, char *ret_why, size_t why_size)
-{
-    char text[FORMAT_TEXT_MAX];
-    int  len = snprintf(text, sizeof text, FORMAT_HEAD "%d\n", FORMAT_NOW);
-
-    int fd = openat(rocks->directory_fd, "format.new", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    if (fd < 0)
-        return rocks_refuse(rocks, "the file `format` can't be made", ret_why, why_size);
-    bool is_written = write(fd, text, (size_t)len) == len && fsync(fd) == 0;
-    close(fd);
-    if (!is_written || renameat(rocks->directory_fd, "format.new", rocks->directory_fd, "format") != 0 ||
-        fsync(rocks->directory_fd) != 0)
-        return rocks_refuse(rocks, "the file `format` can't be written", ret_why, why_size);
-    rocks->is_format_1 = false;
-    return RC_OK;
-}
+/* --- health and room -------------------------------------------------------------------------------------------- */
 
 void rocks_health_set(struct rocks *rocks, enum rocks_health health, const char *why)
 {
@@ -184,7 +66,7 @@ void rocks_health_set(struct rocks *rocks, enum rocks_health health, const char 
 
     pthread_mutex_lock(&commits->lock);
     commits->health = health;
-    if (health != ROCKS_WELL) {
+    if (health != ROCKS_HEALTHY) {
         commits->failure_count++;
         snprintf(commits->failure, sizeof commits->failure, "%s", why);
         commits->is_full = health == ROCKS_FULL;
@@ -192,7 +74,7 @@ void rocks_health_set(struct rocks *rocks, enum rocks_health health, const char 
     pthread_mutex_unlock(&commits->lock);
 }
 
-static bool full_get(struct commit_queue *commits)
+static bool commits_are_full(struct commit_queue *commits)
 {
     pthread_mutex_lock(&commits->lock);
     bool is_full = commits->is_full;
@@ -207,69 +89,42 @@ bool rocks_has_room(struct rocks *rocks, uint64_t bytes)
     if (fstatvfs(rocks->directory_fd, &disk) != 0)
         return true;
     uint64_t free_bytes = (uint64_t)disk.f_bavail * disk.f_frsize;
-    uint64_t need       = bytes + rocks->options.reserve_bytes * (full_get(&rocks->commits) ? 2 : 1);
-    /* Asked for only when it gets near, for it takes RocksDB's lock. */
+    uint64_t need       = bytes + rocks->options.reserve_bytes * (commits_are_full(&rocks->commits) ? 2 : 1);
+    /* Asked only when the free space comes near the limit, because the question takes RocksDB's lock. */
     if (rocks->db.db != NULL && free_bytes < need + WRITE_BUFFERS * rocks->options.write_buffer_bytes)
         need += rocks_db_number(&rocks->db, FAMILY_MESSAGES, "rocksdb.cur-size-all-mem-tables") +
                 rocks_db_number(&rocks->db, FAMILY_LEDGER, "rocksdb.cur-size-all-mem-tables");
     return free_bytes >= need;
 }
 
-/* --- how far acknowledged commits went -------------------------------------------------------------------------- */
-
-enum { SYNCED_BYTES_MAX = 64 };
-
-/* A file that isn't whole says nothing, and is written anew by the next commit. */
-static uint64_t synced_read(const struct rocks *rocks)
-{
-    char     text[SYNCED_BYTES_MAX];
-    uint64_t sequence = 0;
-    ssize_t  len      = pread(rocks->synced_fd, text, sizeof text, 0);
-
-    if (len <= 0 || !record_get(span_of(text, (size_t)len), SPAN("synced"), &sequence, 1))
-        return 0;
-    return sequence;
-}
-
-/* Not synced: after a crash of the process the page is there all the same; after one of the machine an older value is
- * there, which is true as well. */
-enum rc rocks_note_synced(struct rocks *rocks)
-{
-    struct buf     value;
-    const uint64_t sequence = rocks_db_sequence(&rocks->db);
-
-    buf_init(&value, SYNCED_BYTES_MAX);
-    record_put(&value, SPAN("synced"), &sequence, 1);
-    bool is_whole = pwrite(rocks->synced_fd, value.at, value.len, 0) == (ssize_t)value.len;
-    buf_fini(&value);
-    return is_whole ? RC_OK : RC_IO;
-}
+/* --- opening ---------------------------------------------------------------------------------------------------- */
 
 static enum rc loss_check(struct rocks *rocks, uint64_t synced, char *ret_why, size_t why_size)
 {
     if (rocks_db_sequence(&rocks->db) >= synced)
         return RC_OK;
-    snprintf(ret_why, why_size, "the log in %s ends at %llu, but commits up to %llu were acknowledged: the rest is "
-             "lost, so the log has a new epoch", rocks->path, (unsigned long long)rocks_db_sequence(&rocks->db),
-             (unsigned long long)synced);
+    snprintf(ret_why, why_size,
+             "the log in %s ends at %llu, but commits up to %llu were acknowledged: the rest is "
+             "lost, so the log has a new epoch",
+             rocks->path, (unsigned long long)rocks_db_sequence(&rocks->db), (unsigned long long)synced);
     uint64_t epoch = rocks->options.epoch_new != rocks->epoch ? rocks->options.epoch_new : rocks->epoch + 1;
     enum rc  rc    = rocks_epoch_change(rocks, epoch);
-    return rc == RC_OK ? rocks_note_synced(rocks) : rc;
+    return rc == RC_OK ? rocks_save_synced(rocks) : rc;
 }
 
 enum rc rocks_load(struct rocks *rocks, bool must_exist, char *ret_why, size_t why_size)
 {
-    const uint64_t                synced  = synced_read(rocks);
+    const uint64_t                synced  = rocks_load_synced(rocks);
     const struct rocks_db_options options = {
         .path               = rocks->db_path,
-        .log_path           = rocks->side_log,
+        .log_path           = rocks->info_log,
         .write_buffer_bytes = rocks->options.write_buffer_bytes,
         .block_cache_bytes  = rocks->options.block_cache_bytes,
         .must_exist         = must_exist,
-        .is_cautious        = rocks->is_cautious,
+        .is_compaction_off  = rocks->is_compaction_off,
         .is_format_1        = rocks->is_format_1,
         .make_filter        = rocks_make_filter,
-        .context            = &rocks->dead,
+        .context            = &rocks->filter_floors,
         .sequence_min       = synced,
     };
 
@@ -301,18 +156,18 @@ static void queues_init(struct rocks *rocks)
     pthread_cond_init(&rocks->reads.more, NULL);
     for (size_t i = 0; i < READ_JOB_COUNT; i++)
         list_init(&rocks->reads.jobs[i]);
-    keeper_init(&rocks->keeper);
+    maintenance_init(&rocks->maintenance);
 }
 
 static void threads_start(struct rocks *rocks)
 {
     must(pthread_create(&rocks->committer_thread, NULL, rocks_committer, rocks) == 0);
-    must(pthread_create(&rocks->keeper_thread, NULL, rocks_keeper, rocks) == 0);
+    must(pthread_create(&rocks->maintenance_thread, NULL, rocks_maintain, rocks) == 0);
     for (size_t i = 0; i < rocks->options.reader_count; i++)
         must(pthread_create(&rocks->reader_threads[i], NULL, rocks_reader, rocks) == 0);
 }
 
-static void closing_say(pthread_mutex_t *lock, pthread_cond_t *more, bool *is_closing)
+static void closing_signal(pthread_mutex_t *lock, pthread_cond_t *more, bool *is_closing)
 {
     pthread_mutex_lock(lock);
     *is_closing = true;
@@ -320,20 +175,20 @@ static void closing_say(pthread_mutex_t *lock, pthread_cond_t *more, bool *is_cl
     pthread_mutex_unlock(lock);
 }
 
-/* The committer first: what it answers may read on. */
+/* The committer stops first, because whoever gets its answers may submit reads. */
 static void threads_stop(struct rocks *rocks)
 {
-    closing_say(&rocks->commits.lock, &rocks->commits.more, &rocks->commits.is_closing);
+    closing_signal(&rocks->commits.lock, &rocks->commits.more, &rocks->commits.is_closing);
     pthread_join(rocks->committer_thread, NULL);
-    closing_say(&rocks->reads.lock, &rocks->reads.more, &rocks->reads.is_closing);
+    closing_signal(&rocks->reads.lock, &rocks->reads.more, &rocks->reads.is_closing);
     for (size_t i = 0; i < rocks->options.reader_count; i++)
         pthread_join(rocks->reader_threads[i], NULL);
-    closing_say(&rocks->keeper.lock, &rocks->keeper.more, &rocks->keeper.is_closing);
+    closing_signal(&rocks->maintenance.lock, &rocks->maintenance.more, &rocks->maintenance.is_closing);
     pthread_rwlock_rdlock(&rocks->db_lock);
     if (rocks->db.db != NULL)
         rocksdb_disable_manual_compaction(rocks->db.db);
     pthread_rwlock_unlock(&rocks->db_lock);
-    pthread_join(rocks->keeper_thread, NULL);
+    pthread_join(rocks->maintenance_thread, NULL);
 }
 
 /* --- the port --------------------------------------------------------------------------------------------------- */
@@ -341,9 +196,9 @@ static void threads_stop(struct rocks *rocks)
 static void rocks_free(struct rocks *rocks)
 {
     rocks_db_close(&rocks->db);
-    side_log_remove(rocks->side_log);
-    keeper_fini(&rocks->keeper);
-    dead_floors_fini(&rocks->dead);
+    info_log_remove(rocks->info_log);
+    maintenance_fini(&rocks->maintenance);
+    filter_floors_fini(&rocks->filter_floors);
     channel_table_fini(&rocks->table);
     pthread_mutex_destroy(&rocks->commits.lock);
     pthread_cond_destroy(&rocks->commits.more);
@@ -366,8 +221,8 @@ static void rocks_close(struct store *store)
     struct rocks *rocks = rocks_of(store);
 
     threads_stop(rocks);
-    /* The bytes a channel keeps are "about": if they can't be written down now they are guessed at next time. */
-    if (rocks->db.db != NULL && rocks->commits.health == ROCKS_WELL)
+    /* The bytes that a channel keeps are approximate: if they can't be saved now, the next start estimates them. */
+    if (rocks->db.db != NULL && rocks->commits.health == ROCKS_HEALTHY)
         channels_save_all(rocks);
     rocks_free(rocks);
 }
@@ -405,6 +260,14 @@ static const struct store_ops rocks_ops = {
     .close  = rocks_close,
 };
 
+static char *path_join(const char *path, const char *name)
+{
+    char *joined = NULL;
+
+    must(asprintf(&joined, "%s/%s", path, name) >= 0);
+    return joined;
+}
+
 static struct rocks *rocks_new(const struct rocks_store_options *options)
 {
     struct rocks *rocks = calloc(1, sizeof *rocks);
@@ -421,7 +284,7 @@ static struct rocks *rocks_new(const struct rocks_store_options *options)
     rocks->directory_fd = rocks->lock_fd = rocks->synced_fd = -1;
     must(rocks->path != NULL);
     queues_init(rocks);
-    dead_floors_init(&rocks->dead, DEAD_COUNT_MAX);
+    filter_floors_init(&rocks->filter_floors, FILTER_FLOOR_COUNT_MAX);
     channel_table_init(&rocks->table, CHANNEL_COUNT_MAX);
     return rocks;
 }
@@ -431,20 +294,20 @@ enum rc rocks_store_open(const struct rocks_store_options *options, struct store
     struct rocks *rocks = rocks_new(options);
 
     ret_why[0] = '\0';
-    enum rc rc = directory_take(rocks, ret_why, why_size);
+    enum rc rc = rocks_directory_lock(rocks, ret_why, why_size);
     if (rc != RC_OK)
         goto out;
-    rc = format_check(rocks, ret_why, why_size);
+    rc = rocks_format_check(rocks, ret_why, why_size);
     if (rc != RC_OK && rc != RC_GONE)
         goto out;
     const bool is_new = rc == RC_GONE;
-    if (!side_log_open(rocks->path, rocks->side_log))
-        rocks->side_log[0] = '\0';
-    options_fill(&rocks->options, rocks->directory_fd);
+    if (!info_log_open(rocks->path, rocks->info_log))
+        rocks->info_log[0] = '\0';
+    rocks_options_fill(&rocks->options, rocks->directory_fd);
     rocks->table.count_max = rocks->options.channel_count_max;
     rc                     = rocks_load(rocks, !is_new, ret_why, why_size);
     if (rc == RC_OK && (is_new || rocks->is_format_1))
-        rc = format_write(rocks, ret_why, why_size);
+        rc = rocks_format_write(rocks, ret_why, why_size);
     if (rc != RC_OK)
         goto out;
     threads_start(rocks);

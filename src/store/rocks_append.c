@@ -1,5 +1,5 @@
-/* The committer: takes all that waits, numbers it, writes it with one sync, and only then answers. While it
- * waits for the disk the next commit gathers; nothing lingers on purpose. */
+/* The committer: takes all batches that wait, numbers their appends, writes them with one sync, and answers only then.
+ * While it waits for the disk the next commit gathers; it never delays a commit on purpose. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,10 +11,10 @@
 #include "store/rocks_commit.h"
 
 enum {
-    COMMIT_COUNT_MAX     = 4096,              /* appends in one commit; a larger batch still commits as one */
-    COMMIT_CHANGES_MAX   = 1024,              /* changes of the ledger beside them: about 5 ms */
-    COMMIT_BYTES_MAX     = 8 * 1024 * 1024,   /* of appends, and as much of changes */
-    SEQ_BLOCK            = 4096,              /* a channel's row is written once for so many messages */
+    COMMIT_COUNT_MAX     = 4096,             /* appends in one commit; a larger batch still commits as one */
+    COMMIT_CHANGES_MAX   = 1024,             /* ledger changes beside them: about 5 ms */
+    COMMIT_BYTES_MAX     = 8 * 1024 * 1024,  /* of appends, and as much of ledger changes */
+    SEQ_BLOCK            = 4096,             /* a channel's own row is written once for so many messages */
     ROW_BYTES_MAX        = 1 << 30,
     KEY_BYTES_MAX        = 1 << 16,
     SYNC_BUCKET_US_FIRST = 32,
@@ -68,7 +68,7 @@ static size_t batch_bytes(const struct append_batch *batch, size_t *ret_change_c
     return bytes;
 }
 
-static void gather_batches(struct commit_queue *queue, struct commit *commit)
+static void collect_batches(struct commit_queue *queue, struct commit *commit)
 {
     while (!list_is_empty(&queue->batches)) {
         struct append_batch *batch        = container_of(queue->batches.next, struct append_batch, link);
@@ -84,8 +84,8 @@ static void gather_batches(struct commit_queue *queue, struct commit *commit)
     }
 }
 
-/* At least one, beside however many appends: neither keeps the other waiting for more than one commit. */
-static void gather_ledger_batches(struct commit_queue *queue, struct commit *commit)
+/* Takes at least one, however many appends there are: neither queue makes the other wait for more than one commit. */
+static void collect_ledger_batches(struct commit_queue *queue, struct commit *commit)
 {
     size_t count = 0, bytes = 0;
 
@@ -104,8 +104,8 @@ static void gather_ledger_batches(struct commit_queue *queue, struct commit *com
     commit->bytes += bytes;
 }
 
-/* Waits for batches and moves them into the commit, at least one, as long as they fit. False: the end. */
-static bool commit_gather(struct rocks *rocks, struct commit *commit, enum rocks_health *ret_health)
+/* Waits for batches and moves them into the commit: at least one, and as many as fit. False: the store closes. */
+static bool commit_collect(struct rocks *rocks, struct commit *commit, enum rocks_health *ret_health)
 {
     struct commit_queue *queue = &rocks->commits;
 
@@ -113,8 +113,8 @@ static bool commit_gather(struct rocks *rocks, struct commit *commit, enum rocks
     pthread_mutex_lock(&queue->lock);
     while (list_is_empty(&queue->batches) && list_is_empty(&queue->ledger_batches) && !queue->is_closing)
         pthread_cond_wait(&queue->more, &queue->lock);
-    gather_batches(queue, commit);
-    gather_ledger_batches(queue, commit);
+    collect_batches(queue, commit);
+    collect_ledger_batches(queue, commit);
     *ret_health = queue->health;
     pthread_mutex_unlock(&queue->lock);
     return !list_is_empty(&commit->batches) || !list_is_empty(&commit->ledger_batches);
@@ -132,7 +132,7 @@ static void commit_put(struct rocks *rocks, struct commit *commit, uint64_t numb
                               commit->value.at, commit->value.len);
 }
 
-static void row_number(struct rocks *rocks, struct commit *commit, struct commit_row *row)
+static void row_assign_numbers(struct rocks *rocks, struct commit *commit, struct commit_row *row)
 {
     struct channel_change *change  = &row->channel->change;
     struct message        *message = row->append->message;
@@ -149,7 +149,7 @@ static void row_number(struct rocks *rocks, struct commit *commit, struct commit
     change->row_last = (uint32_t)(row - commit->rows) + 1;
 }
 
-/* The channel's row is due when the channel is new or its ceiling is passed. */
+/* The channel's own row is written when the channel is new or its ceiling is passed. */
 static void change_save(struct rocks *rocks, struct commit *commit, struct rocks_channel *channel)
 {
     struct channel_change *change = &channel->change;
@@ -158,18 +158,18 @@ static void change_save(struct rocks *rocks, struct commit *commit, struct rocks
         return;
     change->ceiling = (change->head / SEQ_BLOCK + 1) * SEQ_BLOCK;
     pthread_mutex_lock(&rocks->table.lock);
-    struct rocks_look look = channel->now;
+    struct channel_state state = channel->now;
     pthread_mutex_unlock(&rocks->table.lock);
-    look.number  = change->number;
-    look.head    = change->head;
-    look.ceiling = change->ceiling;
-    look.bytes += change->bytes_more;
-    channel_save(rocks, commit->write, channel->name, &look);
+    state.number  = change->number;
+    state.head    = change->head;
+    state.ceiling = change->ceiling;
+    state.bytes += change->bytes_more;
+    channel_save(rocks, commit->write, channel->name, &state);
     change->is_new   = false;
     change->is_saved = true;
 }
 
-/* False, with the outcome set, if the rows that the append carries can't be written. */
+/* False, with the outcome set, if the ledger write that the append carries is not possible. */
 static bool carried_is_possible(struct rocks *rocks, struct commit *commit, struct append *append, msec wall,
                                 struct ledger_before *ret_before)
 {
@@ -187,23 +187,23 @@ static void row_decide(struct rocks *rocks, struct commit *commit, struct commit
     struct row           old     = { 0 };
     struct ledger_before before;
 
-    if (append->key.len > 0 && key_answers(rocks, commit, row, wall))
+    if (append->key.len > 0 && key_decides(rocks, commit, row, wall))
         return;
     if (append->write != NULL && !carried_is_possible(rocks, commit, append, wall, &before))
         return;
     if (message->kind == MESSAGE_RECALL && recall_check(rocks, commit, row, wall, &old) != RC_OK)
         return;
 
-    row_number(rocks, commit, row);
+    row_assign_numbers(rocks, commit, row);
     struct row new = row_of_message(message);
     commit_put(rocks, commit, row->channel->change.number, message->seq, &new);
     if (message->kind == MESSAGE_RECALL) {
-        struct row grave = recalled_row(&old, message);
-        commit_put(rocks, commit, row->channel->change.number, message->target, &grave);
+        struct row tombstone = recalled_row(&old, message);
+        commit_put(rocks, commit, row->channel->change.number, message->target, &tombstone);
     }
     change_save(rocks, commit, row->channel);
     if (append->key.len > 0)
-        key_remember(rocks, commit, row, wall);
+        key_save(rocks, commit, row, wall);
     if (append->write != NULL) {
         ledger_put(rocks, commit, append->write, &before, message->seq);
         append->write->outcome = LEDGER_DONE;
@@ -235,14 +235,15 @@ static void commit_add_batch(struct rocks *rocks, struct commit *commit, struct 
         struct append     *append = container_of(link, struct append, link);
         struct commit_row *row    = commit_row_new(commit, append);
         /* A channel whose own records are damaged fails alone. */
-        if (channel_take(rocks, append->message->channel, &row->channel) != RC_OK)
+        if (channel_open_change(rocks, append->message->channel, &row->channel) != RC_OK)
             append->outcome = APPEND_BROKEN;
         else
             row_decide(rocks, commit, row, batch->wall);
     }
 }
 
-/* Channels are open once they were taken; each row's channel is seen again here, so closing twice must do no harm. */
+/* Closes the change of every channel in the commit. Several rows may share a channel, so closing one twice must do no
+ * harm. */
 static void commit_close_channels(struct rocks *rocks, struct commit *commit, bool is_written)
 {
     pthread_mutex_lock(&rocks->table.lock);
@@ -251,18 +252,18 @@ static void commit_close_channels(struct rocks *rocks, struct commit *commit, bo
         if (channel == NULL || !channel->change.is_open)
             continue;
         if (is_written && channel->change.row_last != 0)
-            channel_publish(channel);
+            channel_apply_change(channel);
         channel->change.is_open = false;
     }
     pthread_mutex_unlock(&rocks->table.lock);
 }
 
-/* Nothing of this commit counts: what was numbered isn't, and what was answered from it has no answer. */
+/* Nothing of this commit counts: no append was numbered, and no replay of an append in the same commit is an answer. */
 static void commit_fail(struct commit *commit, enum append_outcome outcome)
 {
     for (size_t i = 0; i < commit->row_count; i++) {
-        struct append *append = commit->rows[i].append;
-        append->outcome       = outcome;
+        struct append *append  = commit->rows[i].append;
+        append->outcome        = outcome;
         append->message->epoch = append->message->seq = append->message->id = 0;
     }
 }
@@ -296,7 +297,7 @@ static enum rc commit_write(struct rocks *rocks, struct commit *commit, char ret
     sync_count(rocks, now_us() - from);
     if (rc != RC_OK)
         return rc;
-    rc = rocks_note_synced(rocks);
+    rc = rocks_save_synced(rocks);
     if (rc != RC_OK)
         snprintf(ret_why, ROCKS_WHY_BYTES, "the file `synced` can't be written: %s", strerror(errno));
     return rc;
@@ -315,11 +316,11 @@ static bool commit_make(struct rocks *rocks, struct commit *commit)
     commit_close_channels(rocks, commit, rc == RC_OK);
     if (rc == RC_OK)
         return true;
-    rocks->is_cautious |= rc == RC_CORRUPT;
+    rocks->is_compaction_off |= rc == RC_CORRUPT;
     commit_fail(commit, rc == RC_NOSPACE ? APPEND_NO_SPACE : APPEND_BROKEN);
     ledger_fail(commit, rc == RC_NOSPACE ? LEDGER_NO_SPACE : LEDGER_BROKEN);
     rocks_health_set(rocks, rc == RC_NOSPACE ? ROCKS_FULL : ROCKS_BROKEN, why);
-    keeper_need(rocks);
+    maintenance_ask_repair(rocks);
     return rc != RC_NOSPACE;
 }
 
@@ -360,7 +361,7 @@ static void commit_clear(struct commit *commit)
     rocksdb_writebatch_clear(commit->write);
 }
 
-/* False: there was no room. */
+/* False: the disk had no room. */
 static bool commit_try(struct rocks *rocks, struct commit *commit)
 {
     pthread_rwlock_rdlock(&rocks->db_lock);
@@ -383,9 +384,9 @@ static void full_set(struct commit_queue *commits, bool is_full)
 static void commit_run(struct rocks *rocks, struct commit *commit, enum rocks_health health)
 {
     commit_reserve(commit);
-    /* Only this thread ever leaves ROCKS_WELL, so while it lasts the database is open; else the keeper may be holding
-     * db_lock for long, and nobody has to wait for that to be refused. */
-    if (health == ROCKS_WELL)
+    /* Only this thread changes the health from ROCKS_HEALTHY to another state, so while it is healthy the database is
+     * open. Otherwise the maintenance thread may hold db_lock for long, and a refusal needn't wait for it. */
+    if (health == ROCKS_HEALTHY)
         full_set(&rocks->commits, !commit_try(rocks, commit));
     else if (health == ROCKS_FULL)
         commit_refuse(commit, APPEND_NO_SPACE, LEDGER_NO_SPACE);
@@ -399,23 +400,23 @@ void *rocks_committer(void *context)
 {
     struct rocks     *rocks  = context;
     struct commit     commit = { .write = rocksdb_writebatch_create() };
-    enum rocks_health health = ROCKS_WELL;
+    enum rocks_health health = ROCKS_HEALTHY;
 
     list_init(&commit.batches);
     list_init(&commit.ledger_batches);
     map_init(&commit.keys);
-    map_init(&commit.marked);
+    map_init(&commit.pending_map);
     buf_init(&commit.value, ROW_BYTES_MAX);
     buf_init(&commit.key, KEY_BYTES_MAX);
-    while (commit_gather(rocks, &commit, &health))
+    while (commit_collect(rocks, &commit, &health))
         commit_run(rocks, &commit, health);
 
     rocksdb_writebatch_destroy(commit.write);
     buf_fini(&commit.value);
     buf_fini(&commit.key);
     map_fini(&commit.keys);
-    map_fini(&commit.marked);
-    free(commit.marks);
+    map_fini(&commit.pending_map);
+    free(commit.pending_rows);
     free(commit.rows);
     return NULL;
 }

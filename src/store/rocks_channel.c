@@ -2,7 +2,6 @@
 #include <stdlib.h>
 
 #include "base/must.h"
-#include "store/retention.h"
 #include "store/rocks_priv.h"
 
 enum { SAVE_BATCH_COUNT = 1000 };
@@ -17,7 +16,7 @@ void channel_table_init(struct channel_table *table, size_t count_max)
     list_init(&table->used);
 }
 
-static void channel_let_go(struct channel_table *table, struct rocks_channel *channel)
+static void channel_evict(struct channel_table *table, struct rocks_channel *channel)
 {
     map_take(&table->map, &channel->node);
     list_take(&channel->link);
@@ -29,7 +28,7 @@ static void channel_let_go(struct channel_table *table, struct rocks_channel *ch
 void channel_table_clear(struct channel_table *table)
 {
     while (!list_is_empty(&table->used))
-        channel_let_go(table, container_of(table->used.next, struct rocks_channel, link));
+        channel_evict(table, container_of(table->used.next, struct rocks_channel, link));
     counter_set(&table->count, 0);
 }
 
@@ -40,15 +39,15 @@ void channel_table_fini(struct channel_table *table)
     pthread_mutex_destroy(&table->lock);
 }
 
-static bool channel_is(const struct map_node *node, const void *name)
+static bool rocks_channel_is(const struct map_node *node, const void *name)
 {
     return channel_name_eq(container_of(node, struct rocks_channel, node)->name, name);
 }
 
-/* Found, it counts as used. */
-static struct rocks_channel *channel_find(struct channel_table *table, const struct channel_name *name)
+/* Marks the channel that it finds as the most recently used. */
+static struct rocks_channel *table_find(struct channel_table *table, const struct channel_name *name)
 {
-    struct map_node *node = map_find(&table->map, name->hash, channel_is, name);
+    struct map_node *node = map_find(&table->map, name->hash, rocks_channel_is, name);
     if (node == NULL)
         return NULL;
 
@@ -58,17 +57,17 @@ static struct rocks_channel *channel_find(struct channel_table *table, const str
     return channel;
 }
 
-static struct rocks_channel *channel_add(struct channel_table *table, struct channel_name *name,
-                                         const struct rocks_look *look)
+static struct rocks_channel *table_add(struct channel_table *table, struct channel_name *name,
+                                       const struct channel_state *state)
 {
     struct rocks_channel *oldest = container_of(table->used.next, struct rocks_channel, link);
     if (table->map.count >= table->count_max && !oldest->change.is_open)
-        channel_let_go(table, oldest);
+        channel_evict(table, oldest);
 
     struct rocks_channel *channel = calloc(1, sizeof *channel);
     must(channel != NULL);
     channel->name = channel_name_ref(name);
-    channel->now  = *look;
+    channel->now  = *state;
     map_add(&table->map, &channel->node, name->hash);
     list_push(&table->used, &channel->link);
     counter_set(&table->count, table->map.count);
@@ -79,13 +78,15 @@ static struct rocks_channel *channel_add(struct channel_table *table, struct cha
 
 enum { SAVED_NUMBER, SAVED_CEILING, SAVED_BYTES, SAVED_HEAD, SAVED_FLOOR, SAVED_COUNT };
 
-/* The last row's seq and payload length. RC_GONE: no row; RC_CORRUPT: it is damaged; else it can't be read just now. */
-static enum rc last_row_read(struct rocks *rocks, const struct rocks_look *look, uint64_t *ret_seq, uint64_t *ret_bytes)
+/* Reads the last row's seq and payload length. RC_GONE: there is no row. RC_CORRUPT: it is damaged. Any other failure:
+ * it can't be read now. */
+static enum rc last_row_read(struct rocks *rocks, const struct channel_state *state, uint64_t *ret_seq,
+                             uint64_t *ret_bytes)
 {
-    struct row_key          from = row_key(look->number, look->floor), to = row_key(look->number + 1, 0);
-    rocksdb_readoptions_t  *how = rocksdb_readoptions_create();
-    uint64_t                number, seq;
-    struct row              row;
+    struct row_key         from = row_key(state->number, state->floor), to = row_key(state->number + 1, 0);
+    rocksdb_readoptions_t *how = rocksdb_readoptions_create();
+    uint64_t               number, seq;
+    struct row             row;
 
     rocksdb_readoptions_set_iterate_lower_bound(how, from.bytes, sizeof from.bytes);
     rocksdb_readoptions_set_iterate_upper_bound(how, to.bytes, sizeof to.bytes);
@@ -110,67 +111,49 @@ static enum rc last_row_read(struct rocks *rocks, const struct rocks_look *look,
     return rc;
 }
 
-enum rc floor_load(struct rocks *rocks, uint64_t number, uint64_t *ret)
+/* Estimates the bytes from the saved ones and the current floor and head: it assumes that all later messages are as
+ * long as the last. */
+static uint64_t bytes_guess(const uint64_t *saved, const struct channel_state *state, uint64_t last_bytes)
 {
-    uint64_t    key   = htobe64(number);
-    uint64_t    floor = 1;
+    struct channel_state then = { .head = saved[SAVED_HEAD], .floor = saved[SAVED_FLOOR], .bytes = saved[SAVED_BYTES] };
+    uint64_t             from = state->floor > then.head ? state->floor : then.head + 1;
 
-    enum rc rc = rocks_db_get_record(&rocks->db, FAMILY_FLOORS, rocks->db.get, span_of(&key, sizeof key), &floor, 1);
-    if (rc != RC_OK && rc != RC_GONE)
-        return rc;
-    *ret = floor;
-    return RC_OK;
+    state_raise_floor(&then, state->floor);
+    return then.bytes + (state->head + 1 - from) * last_bytes;
 }
 
-void floor_save(struct rocks *rocks, rocksdb_writebatch_t *batch, uint64_t number, uint64_t floor)
-{
-    uint64_t key = htobe64(number);
-
-    rocks_db_put_record(&rocks->db, batch, FAMILY_FLOORS, span_of(&key, sizeof key), &floor, 1);
-}
-
-/* What was written down, brought up to floor and head by guessing that all messages are like the last. */
-static uint64_t bytes_guess(const uint64_t *saved, const struct rocks_look *look, uint64_t last_bytes)
-{
-    struct rocks_look then = { .head = saved[SAVED_HEAD], .floor = saved[SAVED_FLOOR], .bytes = saved[SAVED_BYTES] };
-    uint64_t          from = look->floor > then.head ? look->floor : then.head + 1;
-
-    look_raise(&then, look->floor);
-    return then.bytes + (look->head + 1 - from) * last_bytes;
-}
-
-/* Floor and head. The floor is looked at again in the end: had it moved in between, rows that the head is found by
- * could have been taken back already. */
-static enum rc load_ends(struct rocks *rocks, struct rocks_look *look, uint64_t *ret_last_bytes)
+/* Loads floor and head. It reads the floor again at the end: if the floor rose in between, compaction may already have
+ * dropped the rows that the head is found by. */
+static enum rc load_ends(struct rocks *rocks, struct channel_state *state, uint64_t *ret_last_bytes)
 {
     uint64_t floor;
 
-    enum rc rc = floor_load(rocks, look->number, &floor);
+    enum rc rc = floor_load(rocks, state->number, &floor);
     do {
         if (rc != RC_OK)
             return rc;
-        look->floor = floor;
-        rc          = last_row_read(rocks, look, &look->head, ret_last_bytes);
+        state->floor = floor;
+        rc           = last_row_read(rocks, state, &state->head, ret_last_bytes);
         if (rc == RC_GONE)
-            look->head = floor - 1;
+            state->head = floor - 1;
         else if (rc == RC_CORRUPT)
-            look->head = look->ceiling;
+            state->head = state->ceiling;
         else if (rc != RC_OK)
             return rc;
-        rc = floor_load(rocks, look->number, &floor);
-    } while (rc != RC_OK || floor != look->floor);
+        rc = floor_load(rocks, state->number, &floor);
+    } while (rc != RC_OK || floor != state->floor);
     return RC_OK;
 }
 
 static enum rc channel_load(struct rocks *rocks, const struct channel_name *name, const rocksdb_readoptions_t *how,
-                            struct rocks_look *ret)
+                            struct channel_state *ret)
 {
-    struct rocks_look look = { .floor = 1, .floor_time = FLOOR_TIME_UNKNOWN };
-    uint64_t          saved[SAVED_COUNT], last_bytes = 0;
+    struct channel_state state = { .floor = 1, .floor_time = FLOOR_TIME_UNKNOWN };
+    uint64_t             saved[SAVED_COUNT], last_bytes = 0;
 
     enum rc rc = rocks_db_get_record(&rocks->db, FAMILY_CHANNELS, how, channel_name_span(name), saved, SAVED_COUNT);
     if (rc == RC_GONE) {
-        *ret = look;
+        *ret = state;
         return RC_OK;
     }
     if (rc == RC_OK && how == rocks->db.get_cached)
@@ -178,25 +161,25 @@ static enum rc channel_load(struct rocks *rocks, const struct channel_name *name
     if (rc != RC_OK)
         return rc;
 
-    look.number     = saved[SAVED_NUMBER];
-    look.ceiling    = saved[SAVED_CEILING];
-    look.saved_head = saved[SAVED_HEAD];
-    rc              = load_ends(rocks, &look, &last_bytes);
+    state.number     = saved[SAVED_NUMBER];
+    state.ceiling    = saved[SAVED_CEILING];
+    state.saved_head = saved[SAVED_HEAD];
+    rc               = load_ends(rocks, &state, &last_bytes);
     if (rc != RC_OK)
         return rc;
-    look.bytes    = bytes_guess(saved, &look, last_bytes);
-    look.is_guess = true;
-    *ret          = look;
+    state.bytes    = bytes_guess(saved, &state, last_bytes);
+    state.is_guess = true;
+    *ret           = state;
     return RC_OK;
 }
 
-enum rc channel_look(struct rocks *rocks, struct channel_name *name, const rocksdb_readoptions_t *how,
-                     struct rocks_look *ret)
+enum rc channel_state_get(struct rocks *rocks, struct channel_name *name, const rocksdb_readoptions_t *how,
+                          struct channel_state *ret)
 {
     struct channel_table *table = &rocks->table;
 
     pthread_mutex_lock(&table->lock);
-    struct rocks_channel *channel = channel_find(table, name);
+    struct rocks_channel *channel = table_find(table, name);
     if (channel != NULL)
         *ret = channel->now;
     pthread_mutex_unlock(&table->lock);
@@ -207,7 +190,7 @@ enum rc channel_look(struct rocks *rocks, struct channel_name *name, const rocks
 
 static void change_open(struct rocks_channel *channel)
 {
-    const struct rocks_look *now = &channel->now;
+    const struct channel_state *now = &channel->now;
 
     if (channel->change.is_open)
         return;
@@ -216,36 +199,36 @@ static void change_open(struct rocks_channel *channel)
     };
 }
 
-/* The entry in the table, brought in if need be; with RC_OK table.lock is held. */
-static enum rc channel_lock(struct rocks *rocks, struct channel_name *name, struct rocks_channel **ret)
+/* Finds the channel in the table, or loads it into the table. With RC_OK the caller holds table.lock. */
+static enum rc channel_get_locked(struct rocks *rocks, struct channel_name *name, struct rocks_channel **ret)
 {
-    struct channel_table *table   = &rocks->table;
-    struct rocks_look     look    = { 0 };
-    uint64_t              changes = 0;
+    struct channel_table *table     = &rocks->table;
+    struct channel_state  state     = { 0 };
+    uint64_t              changes   = 0;
     bool                  is_loaded = false;
 
     for (;;) {
         pthread_mutex_lock(&table->lock);
-        struct rocks_channel *channel = channel_find(table, name);
-        /* What changed while we read we may have read too early: look again. */
+        struct rocks_channel *channel = table_find(table, name);
+        /* If the table changed during our read from the disk, the read may be outdated: it is repeated. */
         if (channel == NULL && is_loaded && changes == table->changes)
-            channel = channel_add(table, name, &look);
+            channel = table_add(table, name, &state);
         if (channel != NULL) {
             *ret = channel;
             return RC_OK;
         }
         changes = table->changes;
         pthread_mutex_unlock(&table->lock);
-        enum rc rc = channel_load(rocks, name, rocks->db.get, &look);
+        enum rc rc = channel_load(rocks, name, rocks->db.get, &state);
         if (rc != RC_OK)
             return rc;
         is_loaded = true;
     }
 }
 
-enum rc channel_take(struct rocks *rocks, struct channel_name *name, struct rocks_channel **ret)
+enum rc channel_open_change(struct rocks *rocks, struct channel_name *name, struct rocks_channel **ret)
 {
-    enum rc rc = channel_lock(rocks, name, ret);
+    enum rc rc = channel_get_locked(rocks, name, ret);
     if (rc != RC_OK)
         return rc;
     change_open(*ret);
@@ -253,11 +236,11 @@ enum rc channel_take(struct rocks *rocks, struct channel_name *name, struct rock
     return RC_OK;
 }
 
-enum rc channel_keep(struct rocks *rocks, struct channel_name *name, struct rocks_look *ret)
+enum rc channel_cache(struct rocks *rocks, struct channel_name *name, struct channel_state *ret)
 {
     struct rocks_channel *channel = NULL;
 
-    enum rc rc = channel_lock(rocks, name, &channel);
+    enum rc rc = channel_get_locked(rocks, name, &channel);
     if (rc != RC_OK)
         return rc;
     *ret = channel->now;
@@ -265,10 +248,10 @@ enum rc channel_keep(struct rocks *rocks, struct channel_name *name, struct rock
     return RC_OK;
 }
 
-void channel_publish(struct rocks_channel *channel)
+void channel_apply_change(struct rocks_channel *channel)
 {
     struct channel_change *change = &channel->change;
-    struct rocks_look     *now    = &channel->now;
+    struct channel_state  *now    = &channel->now;
 
     if (now->floor == now->head + 1)
         now->floor_time = change->head > now->head ? change->first_time : FLOOR_TIME_UNKNOWN;
@@ -281,41 +264,42 @@ void channel_publish(struct rocks_channel *channel)
         now->saved_head = now->head;
 }
 
-/* Others may have found the same, or more, in the meantime: what they took off `bytes` isn't taken off again. */
-static void look_adopt(struct rocks_look *now, const struct rocks_look *was, const struct rocks_look *look)
+/* Another thread may have found the same floor, or a higher one, in the meantime: the bytes that it subtracted are not
+ * subtracted again. */
+static void state_merge(struct channel_state *now, const struct channel_state *was, const struct channel_state *state)
 {
-    const uint64_t less = was->bytes - look->bytes;
+    const uint64_t less = was->bytes - state->bytes;
 
-    if (now->floor > look->floor)
+    if (now->floor > state->floor)
         return;
     if (now->floor == was->floor) {
         now->bytes -= less < now->bytes ? less : now->bytes;
-        now->is_guess = look->is_guess;
-        now->floor    = look->floor;
+        now->is_guess = state->is_guess;
+        now->floor    = state->floor;
     } else {
-        look_raise(now, look->floor);
+        state_raise_floor(now, state->floor);
     }
-    now->floor_time = look->floor_time;
+    now->floor_time = state->floor_time;
 }
 
-void channel_raise_floor(struct rocks *rocks, const struct channel_name *name, const struct rocks_look *was,
-                         const struct rocks_look *look)
+void channel_raise_floor(struct rocks *rocks, const struct channel_name *name, const struct channel_state *was,
+                         const struct channel_state *state)
 {
     struct channel_table *table = &rocks->table;
 
     pthread_mutex_lock(&table->lock);
-    struct rocks_channel *channel = channel_find(table, name);
-    if (channel != NULL && channel->now.number == look->number)
-        look_adopt(&channel->now, was, look);
+    struct rocks_channel *channel = table_find(table, name);
+    if (channel != NULL && channel->now.number == state->number)
+        state_merge(&channel->now, was, state);
     pthread_mutex_unlock(&table->lock);
 }
 
 void channel_save(struct rocks *rocks, rocksdb_writebatch_t *batch, const struct channel_name *name,
-                  const struct rocks_look *look)
+                  const struct channel_state *state)
 {
     const uint64_t saved[SAVED_COUNT] = {
-        [SAVED_NUMBER] = look->number, [SAVED_CEILING] = look->ceiling, [SAVED_BYTES] = look->bytes,
-        [SAVED_HEAD] = look->head,     [SAVED_FLOOR] = look->floor,
+        [SAVED_NUMBER] = state->number, [SAVED_CEILING] = state->ceiling, [SAVED_BYTES] = state->bytes,
+        [SAVED_HEAD] = state->head,     [SAVED_FLOOR] = state->floor,
     };
 
     rocks_db_put_record(&rocks->db, batch, FAMILY_CHANNELS, channel_name_span(name), saved, SAVED_COUNT);
@@ -346,107 +330,4 @@ void channels_save_all(struct rocks *rocks)
     if (rc == RC_OK)
         save_flush(rocks, batch);
     rocksdb_writebatch_destroy(batch);
-}
-
-/* --- floors ----------------------------------------------------------------------------------------------------- */
-
-void look_raise(struct rocks_look *look, uint64_t floor)
-{
-    if (floor <= look->floor)
-        return;
-    look->is_guess = floor <= look->head;
-    if (look->is_guess)
-        look->bytes = (uint64_t)((double)look->bytes * (double)(look->head + 1 - floor) /
-                                 (double)(look->head + 1 - look->floor));
-    else
-        look->bytes = 0;
-    look->floor      = floor;
-    look->floor_time = FLOOR_TIME_UNKNOWN;
-}
-
-/* RC_CORRUPT: there is no such row, or none that can be read. */
-static enum rc row_time(struct rocks *rocks, uint64_t number, uint64_t seq, msec *ret)
-{
-    struct row_key           key   = row_key(number, seq);
-    rocksdb_pinnableslice_t *slice = NULL;
-    struct span              value;
-    struct row               row;
-
-    enum rc rc = rocks_db_get(&rocks->db, FAMILY_MESSAGES, rocks->db.get, row_key_span(&key), &slice);
-    if (rc != RC_OK)
-        return rc;
-    if (slice == NULL)
-        return RC_CORRUPT;
-    value.at = rocksdb_pinnableslice_value(slice, &value.len);
-    if (row_get(value, number, seq, &row))
-        *ret = row.time;
-    else
-        rc = RC_CORRUPT;
-    rocksdb_pinnableslice_destroy(slice);
-    return rc;
-}
-
-/* Is the message at `seq` too old? One that can't be read isn't: better a gap that says so than one trimmed unseen. */
-static enum rc seq_is_over(struct rocks *rocks, const struct namespace *space, msec wall, struct rocks_look *look,
-                           uint64_t seq, bool *ret)
-{
-    msec time = 0;
-
-    if (seq == look->floor && look->floor_time != FLOOR_TIME_UNKNOWN) {
-        *ret = retention_is_over(space, look->floor_time, wall);
-        return RC_OK;
-    }
-    enum rc rc = row_time(rocks, look->number, seq, &time);
-    if (rc == RC_OK && seq == look->floor)
-        look->floor_time = time;
-    *ret = rc == RC_OK && retention_is_over(space, time, wall);
-    return rc == RC_CORRUPT ? RC_OK : rc;
-}
-
-/* The first seq above `over` (which is) that isn't over, by doubling steps, then by halving. */
-static enum rc first_young(struct rocks *rocks, const struct namespace *space, msec wall, struct rocks_look *look,
-                           uint64_t *ret)
-{
-    uint64_t over = look->floor, young = look->head + 1;
-    bool     is_over = true;
-    enum rc  rc = RC_OK;
-
-    for (uint64_t step = 1; is_over && step < young - over; step *= 2) {
-        rc = seq_is_over(rocks, space, wall, look, over + step, &is_over);
-        if (rc != RC_OK)
-            return rc;
-        if (is_over)
-            over += step;
-        else
-            young = over + step;
-    }
-    while (young - over > 1) {
-        uint64_t middle = over + (young - over) / 2;
-        rc              = seq_is_over(rocks, space, wall, look, middle, &is_over);
-        if (rc != RC_OK)
-            return rc;
-        if (is_over)
-            over = middle;
-        else
-            young = middle;
-    }
-    *ret = young;
-    return RC_OK;
-}
-
-enum rc look_age(struct rocks *rocks, const struct namespace *space, msec wall, struct rocks_look *look)
-{
-    uint64_t young   = 0;
-    bool     is_over = false;
-
-    if (space->keep_count != 0 && look->head > space->keep_count)
-        look_raise(look, look->head - space->keep_count + 1);
-    if (space->keep_ms == 0 || look->floor > look->head)
-        return RC_OK;
-    enum rc rc = seq_is_over(rocks, space, wall, look, look->floor, &is_over);
-    if (rc == RC_OK && is_over)
-        rc = first_young(rocks, space, wall, look, &young);
-    if (rc == RC_OK && is_over)
-        look_raise(look, young);
-    return rc;
 }

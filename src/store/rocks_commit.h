@@ -1,5 +1,5 @@
-/* rocks_commit.h - one commit while the committer makes it: its rows, and the questions that a row has to answer before
- * it is numbered. The committer's alone. */
+/* rocks_commit.h - one commit while the committer makes it: its rows, and the checks that a row has to pass before it
+ * is numbered. Only the committer thread uses it. */
 #ifndef STORE_ROCKS_COMMIT_H
 #define STORE_ROCKS_COMMIT_H
 
@@ -13,9 +13,9 @@ struct commit_row {
     uint32_t              before;    /* the channel's row before this one, counted from 1; 0: none */
 };
 
-/* A row of the ledger as this commit leaves it: what comes later in the commit must see it. */
-struct commit_mark {
-    struct map_node             node;        /* in commit.marked */
+/* A ledger row as this commit leaves it: what comes later in the commit must see it. */
+struct pending_row {
+    struct map_node             node;        /* in commit.pending_map */
     const struct ledger_change *change;
     uint64_t                    generation;  /* 0: deleted */
 };
@@ -25,26 +25,26 @@ struct commit {
     struct commit_row    *rows;
     size_t                row_count, row_cap;
     struct map            keys;
-    struct commit_mark   *marks;
-    size_t                mark_count, mark_cap;
-    struct map            marked;
+    struct pending_row   *pending_rows;
+    size_t                pending_count, pending_cap;
+    struct map            pending_map;
     rocksdb_writebatch_t *write;
     struct buf            value, key;
-    size_t                count, bytes;       /* appends; bytes of all */
-    size_t                change_count;       /* changes of the ledger, carried ones too */
+    size_t                count, bytes;       /* appends; bytes of everything */
+    size_t                change_count;       /* changes of the ledger, those that appends carry included */
 };
 
 /* --- idempotency keys (rocks_key.c) ----------------------------------------------------------------------------- */
 
-/* True if the row's key decides the outcome, which is set: it was used before, or that can't be told. */
-bool key_answers(struct rocks *rocks, struct commit *commit, const struct commit_row *row, msec wall);
+/* True if the row's key decides the outcome, which is then set: the key was used before, or that can't be found out. */
+bool key_decides(struct rocks *rocks, struct commit *commit, const struct commit_row *row, msec wall);
 
-/* Writes down the answer of a row that was numbered, and knows it for the rest of the commit. */
-void key_remember(struct rocks *rocks, struct commit *commit, struct commit_row *row, msec wall);
+/* Saves the answer of a row that was numbered, and remembers it for the rest of the commit. */
+void key_save(struct rocks *rocks, struct commit *commit, struct commit_row *row, msec wall);
 
 /* --- recalls (rocks_recall.c) ----------------------------------------------------------------------------------- */
 
-/* RC_OK: it may be taken back, *ret_old says what it is (without its bytes). Else the outcome is set. */
+/* RC_OK: the target may be recalled, and *ret_old describes it (without its bytes). Otherwise the outcome is set. */
 enum rc recall_check(struct rocks *rocks, const struct commit *commit, const struct commit_row *row, msec wall,
                      struct row *ret_old) RC_MUST_USE;
 
@@ -53,31 +53,33 @@ struct row recalled_row(const struct row *old, const struct message *recall);
 
 /* --- the ledger (rocks_ledger.c) -------------------------------------------------------------------------------- */
 
-/* Makes room for as many marks as the commit can need. */
+/* Makes room for as many pending rows as the commit can need. */
 void ledger_reserve(struct commit *commit);
 
-/* Decides all writes of a batch, and puts those that are possible. */
+/* Decides all writes of a batch, and puts the possible ones into the commit. */
 void ledger_commit_batch(struct rocks *rocks, struct commit *commit, const struct ledger_batch *batch);
 
-/* What stands where the changes of one write go: their generations before it. */
+/* The rows' generations before the changes of one write. */
 struct ledger_before {
     uint64_t generations[LEDGER_WRITE_COUNT_MAX];
 };
 
-/* LEDGER_DONE: the write is possible, and ledger_put() makes it so. Another outcome: it is not. */
+/* LEDGER_DONE: the write is possible, and ledger_put() puts it into the commit. Any other outcome: it is not
+ * possible. */
 enum ledger_outcome ledger_judge(struct rocks *rocks, struct commit *commit, struct ledger_write *write, msec wall,
                                  struct ledger_before *ret_before);
 void ledger_put(struct rocks *rocks, struct commit *commit, const struct ledger_write *write,
                 const struct ledger_before *before, uint64_t seq);
 
-/* All writes of the commit, carried ones too, had this outcome. */
+/* Gives all writes of the commit this outcome, those that appends carry included. */
 void ledger_fail(struct commit *commit, enum ledger_outcome outcome);
 void ledger_answer(struct commit *commit);
 void ledger_clear(struct commit *commit);
 
 /* --- numbers (rocks_meta.c) ------------------------------------------------------------------------------------- */
 
-/* The next of its kind (an id_kind or NUMBER_CHANNEL); the ceiling goes into the same write when it is passed. */
+/* The next number of its kind (an id_kind or NUMBER_CHANNEL). When the ceiling is passed, a new one goes into the same
+ * write. */
 uint64_t number_next(struct rocks *rocks, rocksdb_writebatch_t *write, size_t kind);
 
 #endif

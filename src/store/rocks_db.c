@@ -10,21 +10,22 @@ enum {
     MIB                 = 1024 * 1024,
     BLOCK_BYTES         = 16 * 1024,
     WRITE_BUFFER_COUNT  = 4,
-    SMALL_BUFFER_SHARE  = 8,   /* families beside the messages get an eighth of a write buffer … */
-    LEDGER_BUFFER_SHARE = 2,   /* … but the ledger half of one: a row that is put again and again is written out once */
-    LEVEL0_COMPACT      = 8,   /* few, large merges: CPU counts more here than the reads of cold history */
+    SMALL_BUFFER_SHARE  = 8,  /* the other families get an eighth of the messages' write buffer … */
+    LEDGER_BUFFER_SHARE = 2,  /* … but the ledger gets half: of a row that is put many times only the last version is
+                               * written out */
+    LEVEL0_COMPACT      = 8,  /* few, large merges: CPU matters more here than reads of old history */
     LEVEL0_SLOWDOWN     = 40,
     LEVEL0_STOP         = 64,
     OPEN_FILES_MAX      = 1024,
     BACKGROUND_JOBS     = 2,
     INFO_LOG_BYTES_MAX  = 1 * MIB,
     INFO_LOG_COUNT      = 2,
-    MANIFEST_BYTES      = 64 * 1024,  /* taken from the disk in advance; RocksDB's 4 MiB are a lot on a small one */
+    MANIFEST_BYTES      = 64 * 1024,  /* allocated on the disk in advance; RocksDB's 4 MiB are a lot on a small disk */
     INFO_LOG_WARN       = 2,
     BLOOM_BITS          = 10,
     TIER_CACHE_ONLY     = 1,
-    WAL_TOLERATE_TAIL   = 0,   /* an unfinished record at the end is cut; damage elsewhere is refused */
-    WAL_POINT_IN_TIME   = 2,   /* stops at the first record that doesn't fit */
+    WAL_TOLERATE_TAIL   = 0,  /* an unfinished record at the end is cut off; damage elsewhere is refused */
+    WAL_POINT_IN_TIME   = 2,  /* recovery stops at the first record that is damaged */
     BOTTOM_COMPRESSION  = rocksdb_lz4_compression,
 };
 
@@ -32,22 +33,23 @@ static const char *const family_names[FAMILY_COUNT] = { "default", "messages", "
 
 /* --- statuses --------------------------------------------------------------------------------------------------- */
 
-static bool says(const char *status, const char *word)
+static bool status_contains(const char *status, const char *word)
 {
     return strstr(status, word) != NULL;
 }
 
 static enum rc rc_of(const char *status)
 {
-    if (says(status, "Corruption") || says(status, "does not exist"))
+    if (status_contains(status, "Corruption") || status_contains(status, "does not exist"))
         return RC_CORRUPT;
-    if (says(status, "Result incomplete"))
+    if (status_contains(status, "Result incomplete"))
         return RC_BUSY;
-    if (says(status, "/LOCK"))
+    if (status_contains(status, "/LOCK"))
         return RC_BUSY;
-    if (says(status, "No space left") || says(status, "quota exceeded") || says(status, "File too large"))
+    if (status_contains(status, "No space left") || status_contains(status, "quota exceeded") ||
+        status_contains(status, "File too large"))
         return RC_NOSPACE;
-    if (says(status, "Permission denied") || says(status, "Read-only file system"))
+    if (status_contains(status, "Permission denied") || status_contains(status, "Read-only file system"))
         return RC_DENIED;
     return RC_IO;
 }
@@ -81,7 +83,7 @@ static rocksdb_block_based_table_options_t *table_options(struct rocks_db *db, e
     rocksdb_block_based_options_set_cache_index_and_filter_blocks(table, 1);
     rocksdb_block_based_options_set_pin_l0_filter_and_index_blocks_in_cache(table, 1);
     rocksdb_block_based_options_set_format_version(table, 5);
-    /* Messages are found by seeking; the others are asked for keys that mostly aren't there. */
+    /* Messages are found by seeking; lookups in the other families are mostly for keys that don't exist. */
     if (family != FAMILY_MESSAGES)
         rocksdb_block_based_options_set_filter_policy(table, rocksdb_filterpolicy_create_bloom_full(BLOOM_BITS));
     return table;
@@ -109,7 +111,7 @@ static rocksdb_options_t *family_options(struct rocks_db *db, const struct rocks
     rocksdb_options_set_level0_stop_writes_trigger(o, LEVEL0_STOP);
     rocksdb_options_set_target_file_size_base(o, options->write_buffer_bytes);
     rocksdb_options_set_max_bytes_for_level_base(o, options->write_buffer_bytes * LEVEL0_COMPACT);
-    rocksdb_options_set_disable_auto_compactions(o, options->is_cautious);
+    rocksdb_options_set_disable_auto_compactions(o, options->is_compaction_off);
     rocksdb_options_set_compression(o, rocksdb_no_compression);
     rocksdb_options_set_bottommost_compression(o, BOTTOM_COMPRESSION);
     if (options->make_filter != NULL) {
@@ -120,7 +122,7 @@ static rocksdb_options_t *family_options(struct rocks_db *db, const struct rocks
     return o;
 }
 
-/* What belongs to the database as a whole stands in the options of the first family. */
+/* Options of the database as a whole are those of the first family. */
 static void database_options(rocksdb_options_t *o, const struct rocks_db_options *options)
 {
     rocksdb_options_set_create_if_missing(o, !options->must_exist);
@@ -135,10 +137,10 @@ static void database_options(rocksdb_options_t *o, const struct rocks_db_options
     rocksdb_options_set_manifest_preallocation_size(o, MANIFEST_BYTES);
     rocksdb_options_set_stats_dump_period_sec(o, 0);
     rocksdb_options_set_stats_persist_period_sec(o, 0);
-    /* One thread writes, so what concurrent writers need only costs. */
+    /* Only one thread writes, so the support for concurrent writers would only cost time. */
     rocksdb_options_set_allow_concurrent_memtable_write(o, 0);
     rocksdb_options_set_enable_write_thread_adaptive_yield(o, 0);
-    /* Bounds the time a restart needs to read it. */
+    /* Bounds the time that a restart needs to read the write-ahead log. */
     rocksdb_options_set_max_total_wal_size(o, 2 * options->write_buffer_bytes);
     rocksdb_options_set_wal_recovery_mode(o, WAL_TOLERATE_TAIL);
 }
@@ -147,8 +149,8 @@ static void database_options(rocksdb_options_t *o, const struct rocks_db_options
 
 static void db_prepare(struct rocks_db *db, const struct rocks_db_options *options)
 {
-    db->is_cautious = options->is_cautious;
-    db->cache       = rocksdb_cache_create_lru(options->block_cache_bytes);
+    db->is_compaction_off = options->is_compaction_off;
+    db->cache             = rocksdb_cache_create_lru(options->block_cache_bytes);
     for (enum family family = 0; family < FAMILY_COUNT; family++)
         db->options[family] = family_options(db, options, family);
     database_options(db->options[FAMILY_META], options);
@@ -182,7 +184,7 @@ static rocksdb_options_t const *const *const_options(struct rocks_db *db)
     return (rocksdb_options_t const *const *)db->options;
 }
 
-static char *db_try(struct rocks_db *db, const struct rocks_db_options *options)
+static char *db_open_once(struct rocks_db *db, const struct rocks_db_options *options)
 {
     char *status = NULL;
 
@@ -191,10 +193,10 @@ static char *db_try(struct rocks_db *db, const struct rocks_db_options *options)
     return status;
 }
 
-/* Whether all families are there but the last, FAMILY_LEDGER. */
+/* Whether exactly the last family, FAMILY_LEDGER, is missing. */
 static bool db_lacks_ledger(struct rocks_db *db, const struct rocks_db_options *options)
 {
-    size_t count  = 0, known = 0, ledgers = 0;
+    size_t count = 0, known = 0, ledgers = 0;
     char  *status = NULL;
     char **names  = rocksdb_list_column_families(db->options[FAMILY_META], options->path, &count, &status);
 
@@ -209,34 +211,34 @@ static bool db_lacks_ledger(struct rocks_db *db, const struct rocks_db_options *
     return known == FAMILY_LEDGER && ledgers == 0;
 }
 
-/* Looks, without changing a byte, how far the database reaches up to the first thing that doesn't fit. */
-static uint64_t db_reach(struct rocks_db *db, const struct rocks_db_options *options, int family_count)
+/* Opens the database read-only and returns the sequence number up to which it is readable. */
+static uint64_t db_last_sequence(struct rocks_db *db, const struct rocks_db_options *options, int family_count)
 {
     rocksdb_column_family_handle_t *families[FAMILY_COUNT];
     char                           *status = NULL;
-    rocksdb_t                      *look;
+    rocksdb_t                      *probe;
 
-    look = rocksdb_open_for_read_only_column_families(db->options[FAMILY_META], options->path, family_count,
-                                                      family_names, const_options(db), families, 0, &status);
+    probe = rocksdb_open_for_read_only_column_families(db->options[FAMILY_META], options->path, family_count,
+                                                       family_names, const_options(db), families, 0, &status);
     if (rocks_rc(&status) != RC_OK)
         return 0;
-    uint64_t reach = rocksdb_get_latest_sequence_number(look);
+    uint64_t reach = rocksdb_get_latest_sequence_number(probe);
     for (int family = 0; family < family_count; family++)
         rocksdb_column_family_handle_destroy(families[family]);
-    rocksdb_close(look);
+    rocksdb_close(probe);
     return reach;
 }
 
-/* The end of the log may be torn by a crash: fine, as long as nothing acknowledged stood there. */
-static char *db_try_torn(struct rocks_db *db, const struct rocks_db_options *options, int family_count, char *status)
+/* A crash may tear the end of the write-ahead log. That is harmless if nothing acknowledged was there. */
+static char *db_open_torn(struct rocks_db *db, const struct rocks_db_options *options, int family_count, char *status)
 {
     if (rc_of(status) != RC_CORRUPT)
         return status;
     rocksdb_options_set_wal_recovery_mode(db->options[FAMILY_META], WAL_POINT_IN_TIME);
-    if (db_reach(db, options, family_count) < options->sequence_min)
+    if (db_last_sequence(db, options, family_count) < options->sequence_min)
         return status;
     rocksdb_free(status);
-    return db_try(db, options);
+    return db_open_once(db, options);
 }
 
 enum rc rocks_db_open(struct rocks_db *db, const struct rocks_db_options *options, char *ret_why, size_t why_size)
@@ -249,9 +251,9 @@ enum rc rocks_db_open(struct rocks_db *db, const struct rocks_db_options *option
         rocksdb_options_set_create_missing_column_families(db->options[FAMILY_META], 1);
         family_count = FAMILY_LEDGER;
     }
-    char *status = db_try(db, options);
+    char *status = db_open_once(db, options);
     if (status != NULL)
-        status = db_try_torn(db, options, family_count, status);
+        status = db_open_torn(db, options, family_count, status);
     if (status != NULL) {
         snprintf(ret_why, why_size, "the database in %s can't be opened: %s", options->path, status);
         rc = rocks_rc(&status);
@@ -271,8 +273,7 @@ enum rc rocks_db_get(struct rocks_db *db, enum family family, const rocksdb_read
                      rocksdb_pinnableslice_t **ret)
 {
     char                    *status = NULL;
-    rocksdb_pinnableslice_t *slice =
-        rocksdb_get_pinned_cf(db->db, how, db->families[family], key.at, key.len, &status);
+    rocksdb_pinnableslice_t *slice = rocksdb_get_pinned_cf(db->db, how, db->families[family], key.at, key.len, &status);
 
     if (status != NULL)
         return rocks_rc(&status);
@@ -293,7 +294,7 @@ enum rc rocks_db_get_record(struct rocks_db *db, enum family family, const rocks
         return RC_GONE;
     value.at = rocksdb_pinnableslice_value(slice, &value.len);
     if (value.len == 0 && how == db->get_cached)
-        rc = RC_BUSY;  /* RocksDB's way to say "perhaps" where even the file would have to be opened */
+        rc = RC_BUSY;  /* RocksDB says "perhaps" this way when it would have to open the file */
     else
         rc = record_get(value, key, ret_numbers, count) ? RC_OK : RC_CORRUPT;
     rocksdb_pinnableslice_destroy(slice);
@@ -319,10 +320,10 @@ enum rc rocks_db_write(struct rocks_db *db, rocksdb_writebatch_t *batch, char *r
     if (status == NULL)
         return RC_OK;
     snprintf(ret_why, why_size, "%s", status);
-    /* A write that found no room left at most half a record, which is cut off when the log is read again. A sync that
-     * found none says nothing about what is on disk. */
-    bool is_unwritten = says(status, "While appending");
-    enum rc rc = rocks_rc(&status);
+    /* A write that found no room left at most half a record, which recovery cuts off. A sync that found no room says
+     * nothing about what is on disk. */
+    bool    is_unwritten = status_contains(status, "While appending");
+    enum rc rc           = rocks_rc(&status);
     return rc == RC_NOSPACE && !is_unwritten ? RC_IO : rc;
 }
 

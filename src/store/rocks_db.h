@@ -1,5 +1,6 @@
-/* rocks_db.h - one RocksDB, tuned for logs: opened, read, written, closed; statuses (sentences in its C API) become
- * enum rc. Knows no channels. Writes come from the committer and the keeper, reads from any thread. */
+/* rocks_db.h - one RocksDB database, tuned for logs: opens, reads, writes and closes it, and turns statuses (sentences
+ * in RocksDB's C API) into enum rc. It knows no channels. The committer and the maintenance thread write; any thread
+ * reads. */
 #ifndef STORE_ROCKS_DB_H
 #define STORE_ROCKS_DB_H
 
@@ -12,7 +13,7 @@ enum family {
     FAMILY_META,      /* format, epoch, ceilings of ids */
     FAMILY_MESSAGES,  /* channel number, seq -> message row */
     FAMILY_CHANNELS,  /* name -> number, ceiling, bytes; written by the committer alone */
-    FAMILY_FLOORS,    /* channel number -> floor; written by the keeper alone */
+    FAMILY_FLOORS,    /* channel number -> floor; written by the maintenance thread alone */
     FAMILY_KEYS,      /* channel number, publisher, key -> answer */
     FAMILY_LEDGER,    /* kind, key -> row of the ledger; written by the committer alone; format 1 lacks it */
     FAMILY_COUNT
@@ -20,16 +21,16 @@ enum family {
 
 struct rocks_db_options {
     const char                         *path;
-    const char                         *log_path;     /* where RocksDB writes its own log; "": at `path` */
+    const char                         *log_path;     /* where RocksDB writes its info log; "": at `path` */
     size_t                              write_buffer_bytes;
     size_t                              block_cache_bytes;
-    bool                                must_exist;   /* refuse to make a new one */
-    bool                                is_cautious;  /* no compaction by itself: one met damage */
-    bool                                is_format_1;  /* may lack FAMILY_LEDGER, and it alone: then it is made */
+    bool                                must_exist;         /* refuse to create a new database */
+    bool                                is_compaction_off;  /* no automatic compaction, because one met damage */
+    bool                                is_format_1;        /* FAMILY_LEDGER, and only it, may be missing: create it */
     rocksdb_compactionfilterfactory_t *(*make_filter)(void *context, enum family family);  /* NULL: no filter */
     void                               *context;
-    /* How far acknowledged commits went. A log that is damaged before that is refused (RC_CORRUPT) and not touched; if
-     * it is damaged behind, or merely ends early, it is opened: compare with rocks_db_sequence(). */
+    /* How far acknowledged commits went. A log that is damaged before this point is refused (RC_CORRUPT) and not
+     * touched. A log that is damaged behind it, or merely ends early, is opened: compare with rocks_db_sequence(). */
     uint64_t                            sequence_min;
 };
 
@@ -38,34 +39,34 @@ struct rocks_db {
     rocksdb_column_family_handle_t *families[FAMILY_COUNT];
     rocksdb_options_t              *options[FAMILY_COUNT];
     rocksdb_cache_t                *cache;
-    rocksdb_readoptions_t          *get;        /* any point read */
-    rocksdb_readoptions_t          *get_cached; /* … that must not wait for the disk */
+    rocksdb_readoptions_t          *get;         /* any point read */
+    rocksdb_readoptions_t          *get_cached;  /* a point read that must not wait for the disk */
     rocksdb_writeoptions_t         *write_synced;
-    bool                            is_cautious;
+    bool                            is_compaction_off;
 };
 
-/* A zeroed db becomes open; on failure it is as before and ret_why a sentence. */
+/* Opens a zeroed db; on failure it stays zeroed and ret_why is a sentence. */
 enum rc rocks_db_open(struct rocks_db *db, const struct rocks_db_options *options, char *ret_why,
                       size_t why_size) RC_MUST_USE;
-void rocks_db_close(struct rocks_db *db);  /* fine if it isn't open */
+void rocks_db_close(struct rocks_db *db);  /* does nothing if it isn't open */
 
-/* How far the database goes; rises with each write. */
+/* RocksDB's sequence number of the last write; it rises with each write. */
 uint64_t rocks_db_sequence(struct rocks_db *db);
 
-/* One value, pinned until rocksdb_pinnableslice_destroy; NULL with RC_OK if there is none. RC_BUSY: the disk would
- * have to be read (only with get_cached). */
+/* Reads one value, pinned until rocksdb_pinnableslice_destroy(). *ret is NULL with RC_OK if there is none. RC_BUSY: the
+ * disk would have to be read (only with get_cached). */
 enum rc rocks_db_get(struct rocks_db *db, enum family family, const rocksdb_readoptions_t *how, struct span key,
                      rocksdb_pinnableslice_t **ret) RC_MUST_USE;
 
-/* A record of `count` numbers. RC_GONE: there is none; RC_CORRUPT, RC_IO, RC_BUSY as above. */
+/* Reads a record of `count` numbers. RC_GONE: there is none; RC_CORRUPT, RC_IO, RC_BUSY as above. */
 enum rc rocks_db_get_record(struct rocks_db *db, enum family family, const rocksdb_readoptions_t *how, struct span key,
                             uint64_t *ret_numbers, size_t count) RC_MUST_USE;
 
 void rocks_db_put_record(struct rocks_db *db, rocksdb_writebatch_t *batch, enum family family, struct span key,
                          const uint64_t *numbers, size_t count);
 
-/* On disk when it returns RC_OK. RC_NOSPACE: nothing was written; all else: perhaps. ret_why takes what RocksDB says of
- * a failure. */
+/* Writes the batch and syncs it: it is on disk when the call returns RC_OK. RC_NOSPACE: nothing was written. Any other
+ * failure: it may be written. ret_why takes what RocksDB says of a failure. */
 enum rc rocks_db_write(struct rocks_db *db, rocksdb_writebatch_t *batch, char *ret_why, size_t why_size) RC_MUST_USE;
 
 uint64_t rocks_db_number(struct rocks_db *db, enum family family, const char *property);
@@ -73,7 +74,7 @@ uint64_t rocks_db_number(struct rocks_db *db, enum family family, const char *pr
 /* Takes (frees and nulls) a status; NULL is RC_OK. */
 enum rc rocks_rc(char **status);
 
-/* Why it is not valid; RC_OK: it is, or stands behind the last row. */
+/* Why the iterator is not valid. RC_OK: it is valid, or stands behind the last row. */
 enum rc rocks_iterator_rc(const rocksdb_iterator_t *iterator);
 
 #endif

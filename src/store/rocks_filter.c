@@ -1,19 +1,19 @@
-/* The compaction filter: RocksDB asks, row by row, what may go. Its threads call it, several at a time. */
+/* The compaction filter: RocksDB asks it, row by row, what to drop. RocksDB's threads call it, several at a time. */
 #include <stdlib.h>
 
 #include "base/must.h"
 #include "store/rocks_priv.h"
 
-struct dead_floor {
+struct filter_floor {
     struct map_node node;  /* its hash is the channel's number */
     uint64_t        floor;
 };
 
-void dead_floors_init(struct dead_floors *dead, size_t count_max)
+void filter_floors_init(struct filter_floors *floors, size_t count_max)
 {
-    *dead = (struct dead_floors){ .count_max = count_max };
-    pthread_mutex_init(&dead->lock, NULL);
-    map_init(&dead->map);
+    *floors = (struct filter_floors){ .count_max = count_max };
+    pthread_mutex_init(&floors->lock, NULL);
+    map_init(&floors->map);
 }
 
 static bool is_any(const struct map_node *node, const void *key)
@@ -22,60 +22,60 @@ static bool is_any(const struct map_node *node, const void *key)
     return true;
 }
 
-void dead_floors_clear(struct dead_floors *dead)
+void filter_floors_clear(struct filter_floors *floors)
 {
-    pthread_mutex_lock(&dead->lock);
-    for (size_t slot = 0; slot < dead->map.slot_count; slot++) {
-        for (struct map_node *node = dead->map.slots[slot], *next; node != NULL; node = next) {
+    pthread_mutex_lock(&floors->lock);
+    for (size_t slot = 0; slot < floors->map.slot_count; slot++) {
+        for (struct map_node *node = floors->map.slots[slot], *next; node != NULL; node = next) {
             next = node->next;
-            free(container_of(node, struct dead_floor, node));
+            free(container_of(node, struct filter_floor, node));
         }
     }
-    map_fini(&dead->map);
-    pthread_mutex_unlock(&dead->lock);
+    map_fini(&floors->map);
+    pthread_mutex_unlock(&floors->lock);
 }
 
-void dead_floors_fini(struct dead_floors *dead)
+void filter_floors_fini(struct filter_floors *floors)
 {
-    dead_floors_clear(dead);
-    pthread_mutex_destroy(&dead->lock);
+    filter_floors_clear(floors);
+    pthread_mutex_destroy(&floors->lock);
 }
 
-void dead_floors_set(struct dead_floors *dead, uint64_t number, uint64_t floor)
+void filter_floors_set(struct filter_floors *floors, uint64_t number, uint64_t floor)
 {
-    pthread_mutex_lock(&dead->lock);
-    struct map_node *node = map_find(&dead->map, number, is_any, NULL);
+    pthread_mutex_lock(&floors->lock);
+    struct map_node *node = map_find(&floors->map, number, is_any, NULL);
     if (node != NULL) {
-        container_of(node, struct dead_floor, node)->floor = floor;
-    } else if (dead->map.count < dead->count_max) {
-        struct dead_floor *entry = malloc(sizeof *entry);
+        container_of(node, struct filter_floor, node)->floor = floor;
+    } else if (floors->map.count < floors->count_max) {
+        struct filter_floor *entry = malloc(sizeof *entry);
         must(entry != NULL);
         entry->floor = floor;
-        map_add(&dead->map, &entry->node, number);
+        map_add(&floors->map, &entry->node, number);
     }
-    pthread_mutex_unlock(&dead->lock);
+    pthread_mutex_unlock(&floors->lock);
 }
 
-uint64_t dead_floors_get(struct dead_floors *dead, uint64_t number, msec *ret_wall)
+uint64_t filter_floors_get(struct filter_floors *floors, uint64_t number, msec *ret_wall)
 {
     uint64_t floor = 0;
 
-    pthread_mutex_lock(&dead->lock);
-    struct map_node *node = map_find(&dead->map, number, is_any, NULL);
+    pthread_mutex_lock(&floors->lock);
+    struct map_node *node = map_find(&floors->map, number, is_any, NULL);
     if (node != NULL)
-        floor = container_of(node, struct dead_floor, node)->floor;
-    *ret_wall = dead->wall;
-    pthread_mutex_unlock(&dead->lock);
+        floor = container_of(node, struct filter_floor, node)->floor;
+    *ret_wall = floors->wall;
+    pthread_mutex_unlock(&floors->lock);
     return floor;
 }
 
 /* --- the filter of one compaction ------------------------------------------------------------------------------- */
 
 struct filter {
-    struct dead_floors *dead;
-    uint64_t            number, floor;  /* of the channel we are in: its rows come one after the other */
-    msec                wall;
-    struct buf          value;
+    struct filter_floors *floors;
+    uint64_t              number, floor;  /* of the current channel: the rows of a channel come one after the other */
+    msec                  wall;
+    struct buf            value;
 };
 
 static void filter_free(void *context)
@@ -97,11 +97,11 @@ static void filter_enter(struct filter *filter, uint64_t number)
     if (number == filter->number)
         return;
     filter->number = number;
-    filter->floor  = dead_floors_get(filter->dead, number, &filter->wall);
+    filter->floor  = filter_floors_get(filter->floors, number, &filter->wall);
 }
 
-/* What is expired leaves a small row behind, so that a missing row always means damage. */
-static bool row_wither(struct filter *filter, uint64_t seq, struct span value)
+/* Replaces an expired row with a small one, so that a missing row always means damage. */
+static bool row_expire(struct filter *filter, uint64_t seq, struct span value)
 {
     struct row row;
 
@@ -109,14 +109,15 @@ static bool row_wither(struct filter *filter, uint64_t seq, struct span value)
         return false;
     if (row.expires_at == 0 || row.expires_at > filter->wall)
         return false;
-    struct row husk = { .kind = ROW_EXPIRED, .id = row.id, .time = row.time, .expires_at = row.expires_at,
-                        .target = row.payload.len };
+    struct row expired = {
+        .kind = ROW_EXPIRED, .id = row.id, .time = row.time, .expires_at = row.expires_at, .target = row.payload.len
+    };
     buf_clear(&filter->value);
-    row_put(&filter->value, filter->number, seq, &husk);
+    row_put(&filter->value, filter->number, seq, &expired);
     return true;
 }
 
-/* True: drop it. */
+/* True: drop the row. */
 static unsigned char filter_message(void *context, int level, const char *key, size_t key_len, const char *value,
                                     size_t value_len, char **ret_value, size_t *ret_len, unsigned char *ret_is_changed)
 {
@@ -129,7 +130,7 @@ static unsigned char filter_message(void *context, int level, const char *key, s
     filter_enter(filter, number);
     if (seq < filter->floor)
         return 1;
-    if (row_wither(filter, seq, span_of(value, value_len))) {
+    if (row_expire(filter, seq, span_of(value, value_len))) {
         *ret_value      = filter->value.at;
         *ret_len        = filter->value.len;
         *ret_is_changed = 1;
@@ -149,61 +150,61 @@ static unsigned char filter_key(void *context, int level, const char *key, size_
     return (msec)seen[KEY_FORGET_AT] <= filter->wall;
 }
 
-/* A row of the ledger that has expired. What can't be read stays, and is found damaged by whoever asks. */
+/* Drops a ledger row that has expired. A row that can't be read stays, so that its reader finds the damage. */
 static unsigned char filter_ledger_row(void *context, int level, const char *key, size_t key_len, const char *value,
                                        size_t value_len, char **ret_value, size_t *ret_len,
                                        unsigned char *ret_is_changed)
 {
-    struct filter *filter = context;
-    struct cell    cell;
+    struct filter           *filter = context;
+    struct ledger_disk_value stored;
 
     (void)level, (void)ret_value, (void)ret_len, (void)ret_is_changed;
-    if (!cell_get(span_of(value, value_len), span_of(key, key_len), &cell))
+    if (!ledger_value_get(span_of(value, value_len), span_of(key, key_len), &stored))
         return 0;
-    return cell.expires_at != 0 && cell.expires_at <= filter->wall;
+    return stored.expires_at != 0 && stored.expires_at <= filter->wall;
 }
 
-static struct filter *filter_new(struct dead_floors *dead)
+static struct filter *filter_new(struct filter_floors *floors)
 {
     struct filter *filter = calloc(1, sizeof *filter);
 
     must(filter != NULL);
-    filter->dead = dead;
-    dead_floors_get(dead, 0, &filter->wall);
+    filter->floors = floors;
+    filter_floors_get(floors, 0, &filter->wall);
     buf_init(&filter->value, 256);
     return filter;
 }
 
-static rocksdb_compactionfilter_t *make_message_filter(void *dead, rocksdb_compactionfiltercontext_t *context)
+static rocksdb_compactionfilter_t *make_message_filter(void *floors, rocksdb_compactionfiltercontext_t *context)
 {
     (void)context;
-    return rocksdb_compactionfilter_create(filter_new(dead), filter_free, filter_message, filter_name);
+    return rocksdb_compactionfilter_create(filter_new(floors), filter_free, filter_message, filter_name);
 }
 
-static rocksdb_compactionfilter_t *make_key_filter(void *dead, rocksdb_compactionfiltercontext_t *context)
+static rocksdb_compactionfilter_t *make_key_filter(void *floors, rocksdb_compactionfiltercontext_t *context)
 {
     (void)context;
-    return rocksdb_compactionfilter_create(filter_new(dead), filter_free, filter_key, filter_name);
+    return rocksdb_compactionfilter_create(filter_new(floors), filter_free, filter_key, filter_name);
 }
 
-static rocksdb_compactionfilter_t *make_ledger_filter(void *dead, rocksdb_compactionfiltercontext_t *context)
+static rocksdb_compactionfilter_t *make_ledger_filter(void *floors, rocksdb_compactionfiltercontext_t *context)
 {
     (void)context;
-    return rocksdb_compactionfilter_create(filter_new(dead), filter_free, filter_ledger_row, filter_name);
+    return rocksdb_compactionfilter_create(filter_new(floors), filter_free, filter_ledger_row, filter_name);
 }
 
 static void factory_free(void *context)
 {
-    (void)context;  /* the floors are the store's */
+    (void)context;  /* the store owns the floors */
 }
 
-rocksdb_compactionfilterfactory_t *rocks_make_filter(void *dead, enum family family)
+rocksdb_compactionfilterfactory_t *rocks_make_filter(void *floors, enum family family)
 {
     if (family == FAMILY_MESSAGES)
-        return rocksdb_compactionfilterfactory_create(dead, factory_free, make_message_filter, filter_name);
+        return rocksdb_compactionfilterfactory_create(floors, factory_free, make_message_filter, filter_name);
     if (family == FAMILY_KEYS)
-        return rocksdb_compactionfilterfactory_create(dead, factory_free, make_key_filter, filter_name);
+        return rocksdb_compactionfilterfactory_create(floors, factory_free, make_key_filter, filter_name);
     if (family == FAMILY_LEDGER)
-        return rocksdb_compactionfilterfactory_create(dead, factory_free, make_ledger_filter, filter_name);
+        return rocksdb_compactionfilterfactory_create(floors, factory_free, make_ledger_filter, filter_name);
     return NULL;
 }

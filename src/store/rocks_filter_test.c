@@ -56,9 +56,9 @@ enum { COUNT_MAX = 3, WALL = 5000, BYTES_MAX = 4096 };
 
 enum fate { KEPT, DROPPED, CHANGED };
 
-static rocksdb_compactionfilter_t *compaction_begin(struct dead_floors *dead, enum family family)
+static rocksdb_compactionfilter_t *compaction_begin(struct filter_floors *floors, enum family family)
 {
-    rocksdb_compactionfilterfactory_t *factory = rocks_make_filter(dead, family);
+    rocksdb_compactionfilterfactory_t *factory = rocks_make_filter(floors, family);
     rocksdb_compactionfilter_t        *filter  = factory->make(factory->state, NULL);
 
     factory->destroy(factory->state);
@@ -181,13 +181,13 @@ static void every_row_has_its_fate(void **state)
         { "below the floor, a bit flipped", NUMBER, 1, { PLAIN }, FLIPPED, DROPPED },
         { "below the floor, of the next version", NUMBER, 1, { PLAIN }, VERSION_AFTER, DROPPED },
     };
-    struct dead_floors dead;
+    struct filter_floors floors;
 
-    dead_floors_init(&dead, COUNT_MAX);
-    dead.wall = WALL;
-    dead_floors_set(&dead, NUMBER, FLOOR);
+    filter_floors_init(&floors, COUNT_MAX);
+    floors.wall = WALL;
+    filter_floors_set(&floors, NUMBER, FLOOR);
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        rocksdb_compactionfilter_t *filter = compaction_begin(&dead, FAMILY_MESSAGES);
+        rocksdb_compactionfilter_t *filter = compaction_begin(&floors, FAMILY_MESSAGES);
         struct row_key              key    = row_key(rows[i].number, rows[i].seq);
         struct span                 place  = row_key_span(&key), changed;
         struct buf                  value;
@@ -201,29 +201,29 @@ static void every_row_has_its_fate(void **state)
         buf_fini(&value);
         compaction_end(filter);
     }
-    dead_floors_fini(&dead);
+    filter_floors_fini(&floors);
 }
 
 /* A missing row always means damage, so what expired leaves a small one, which still counts for what the message did. */
 static void what_expired_leaves_a_husk(void **state)
 {
     (void)state;
-    struct dead_floors dead;
+    struct filter_floors floors;
     struct row_key     key = row_key(3, 10);
     struct span        changed;
     struct row         husk;
     struct buf         value;
 
-    dead_floors_init(&dead, COUNT_MAX);
-    dead.wall = WALL;
-    rocksdb_compactionfilter_t *filter = compaction_begin(&dead, FAMILY_MESSAGES);
+    filter_floors_init(&floors, COUNT_MAX);
+    floors.wall = WALL;
+    rocksdb_compactionfilter_t *filter = compaction_begin(&floors, FAMILY_MESSAGES);
     buf_init(&value, BYTES_MAX);
     row_put(&value, 3, 10, &mortal);
     assert_int_equal(fate_of(filter, row_key_span(&key), buf_span(&value), &changed), CHANGED);
     assert_true(row_get(changed, 3, 10, &husk));
     assert_int_equal(husk.kind, ROW_EXPIRED);
     assert_true(husk.id == mortal.id && husk.time == mortal.time && husk.expires_at == mortal.expires_at);
-    assert_int_equal(row_weight(&husk), row_weight(&mortal));
+    assert_int_equal(row_kept_bytes(&husk), row_kept_bytes(&mortal));
     assert_true(husk.payload.len == 0 && husk.media.len == 0 && husk.from.len == 0);
 
     /* An older value of the same row comes behind the newer one, and is judged by itself. */
@@ -232,7 +232,7 @@ static void what_expired_leaves_a_husk(void **state)
     assert_true(row_get(changed, 3, 10, &husk) && husk.kind == ROW_EXPIRED && husk.payload.len == 0);
     buf_fini(&value);
     compaction_end(filter);
-    dead_floors_fini(&dead);
+    filter_floors_fini(&floors);
 }
 
 /* --- floors that move ------------------------------------------------------------------------------------------- */
@@ -240,63 +240,63 @@ static void what_expired_leaves_a_husk(void **state)
 static void a_floor_that_moves_holds_from_the_channels_next_visit(void **state)
 {
     (void)state;
-    struct dead_floors dead;
+    struct filter_floors floors;
 
-    dead_floors_init(&dead, COUNT_MAX);
-    dead_floors_set(&dead, 3, 10);
-    rocksdb_compactionfilter_t *filter = compaction_begin(&dead, FAMILY_MESSAGES);
+    filter_floors_init(&floors, COUNT_MAX);
+    filter_floors_set(&floors, 3, 10);
+    rocksdb_compactionfilter_t *filter = compaction_begin(&floors, FAMILY_MESSAGES);
     assert_int_equal(fate_of_row(filter, 3, 9, &plain), DROPPED);
     assert_int_equal(fate_of_row(filter, 3, 10, &plain), KEPT);
-    dead_floors_set(&dead, 3, 12);
+    filter_floors_set(&floors, 3, 12);
     assert_int_equal(fate_of_row(filter, 3, 11, &plain), KEPT);
     assert_int_equal(fate_of_row(filter, 4, 1, &plain), KEPT);
     assert_int_equal(fate_of_row(filter, 3, 11, &plain), DROPPED);
     assert_int_equal(fate_of_row(filter, 3, 12, &plain), KEPT);
     compaction_end(filter);
 
-    filter = compaction_begin(&dead, FAMILY_MESSAGES);
+    filter = compaction_begin(&floors, FAMILY_MESSAGES);
     assert_int_equal(fate_of_row(filter, 3, 11, &plain), DROPPED);
     compaction_end(filter);
 
-    dead_floors_clear(&dead);
-    filter = compaction_begin(&dead, FAMILY_MESSAGES);
+    filter_floors_clear(&floors);
+    filter = compaction_begin(&floors, FAMILY_MESSAGES);
     assert_int_equal(fate_of_row(filter, 3, 1, &plain), KEPT);
     compaction_end(filter);
-    dead_floors_fini(&dead);
+    filter_floors_fini(&floors);
 }
 
 static void the_clock_is_looked_at_with_each_channel(void **state)
 {
     (void)state;
-    struct dead_floors dead;
+    struct filter_floors floors;
 
-    dead_floors_init(&dead, COUNT_MAX);
-    dead.wall = WALL - 1;
-    rocksdb_compactionfilter_t *filter = compaction_begin(&dead, FAMILY_MESSAGES);
+    filter_floors_init(&floors, COUNT_MAX);
+    floors.wall = WALL - 1;
+    rocksdb_compactionfilter_t *filter = compaction_begin(&floors, FAMILY_MESSAGES);
     assert_int_equal(fate_of_row(filter, 3, 1, &mortal), KEPT);
-    dead.wall = WALL;
+    floors.wall = WALL;
     assert_int_equal(fate_of_row(filter, 4, 1, &mortal), CHANGED);
     compaction_end(filter);
-    dead_floors_fini(&dead);
+    filter_floors_fini(&floors);
 }
 
 /* A floor that isn't noted costs space for a while, no message. */
 static void more_floors_than_may_be_noted_wait(void **state)
 {
     (void)state;
-    struct dead_floors dead;
+    struct filter_floors floors;
 
-    dead_floors_init(&dead, COUNT_MAX);
+    filter_floors_init(&floors, COUNT_MAX);
     for (uint64_t number = 1; number <= COUNT_MAX + 1; number++)
-        dead_floors_set(&dead, number, 10);
-    dead_floors_set(&dead, 1, 20);  /* one that is there moves all the same */
-    rocksdb_compactionfilter_t *filter = compaction_begin(&dead, FAMILY_MESSAGES);
+        filter_floors_set(&floors, number, 10);
+    filter_floors_set(&floors, 1, 20);  /* one that is there moves all the same */
+    rocksdb_compactionfilter_t *filter = compaction_begin(&floors, FAMILY_MESSAGES);
     assert_int_equal(fate_of_row(filter, 1, 19, &plain), DROPPED);
     for (uint64_t number = 2; number <= COUNT_MAX; number++)
         assert_int_equal(fate_of_row(filter, number, 9, &plain), DROPPED);
     assert_int_equal(fate_of_row(filter, COUNT_MAX + 1, 9, &plain), KEPT);
     compaction_end(filter);
-    dead_floors_fini(&dead);
+    filter_floors_fini(&floors);
 }
 
 /* --- idempotency keys ------------------------------------------------------------------------------------------- */
@@ -317,12 +317,12 @@ static void keys_are_forgotten_in_time(void **state)
         { "long ago, of another shape", 1, KEY_COUNT - 1, "a key", KEPT },
         { "long ago, in another's place", 1, KEY_COUNT, "another key", KEPT },
     };
-    struct dead_floors dead;
+    struct filter_floors floors;
 
-    dead_floors_init(&dead, COUNT_MAX);
-    dead.wall = WALL;
+    filter_floors_init(&floors, COUNT_MAX);
+    floors.wall = WALL;
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        rocksdb_compactionfilter_t *filter             = compaction_begin(&dead, FAMILY_KEYS);
+        rocksdb_compactionfilter_t *filter             = compaction_begin(&floors, FAMILY_KEYS);
         uint64_t                    numbers[KEY_COUNT] = { [KEY_FORGET_AT] = (uint64_t)rows[i].forget_at };
         struct span                 changed;
         struct buf                  value;
@@ -338,7 +338,7 @@ static void keys_are_forgotten_in_time(void **state)
         buf_fini(&value);
         compaction_end(filter);
     }
-    dead_floors_fini(&dead);
+    filter_floors_fini(&floors);
 }
 
 /* --- the ledger ------------------------------------------------------------------------------------------------- */
@@ -358,17 +358,17 @@ static void rows_of_the_ledger_go_when_they_expire(void **state)
         { "long ago", 1, "a key", DROPPED },
         { "long ago, in another's place", 1, "another key", KEPT },
     };
-    struct dead_floors dead;
+    struct filter_floors floors;
 
-    dead_floors_init(&dead, COUNT_MAX);
-    dead.wall = WALL;
+    filter_floors_init(&floors, COUNT_MAX);
+    floors.wall = WALL;
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        rocksdb_compactionfilter_t *filter = compaction_begin(&dead, FAMILY_LEDGER);
-        const struct cell           cell   = { 7, rows[i].expires_at, SPAN("value") };
+        rocksdb_compactionfilter_t *filter = compaction_begin(&floors, FAMILY_LEDGER);
+        const struct ledger_disk_value           cell   = { 7, rows[i].expires_at, SPAN("value") };
         struct span                 changed;
         struct buf                  value;
         buf_init(&value, BYTES_MAX);
-        cell_put(&value, SPAN("a key"), &cell);
+        ledger_value_put(&value, SPAN("a key"), &cell);
         enum fate fate = fate_of(filter, span_str(rows[i].key), buf_span(&value), &changed);
         if (fate != rows[i].want)
             fail_msg("%s: %d", rows[i].name, (int)fate);
@@ -377,19 +377,19 @@ static void rows_of_the_ledger_go_when_they_expire(void **state)
         buf_fini(&value);
         compaction_end(filter);
     }
-    dead_floors_fini(&dead);
+    filter_floors_fini(&floors);
 }
 
 static void other_families_are_not_filtered(void **state)
 {
     (void)state;
-    struct dead_floors dead;
+    struct filter_floors floors;
 
-    dead_floors_init(&dead, COUNT_MAX);
+    filter_floors_init(&floors, COUNT_MAX);
     for (int family = 0; family < FAMILY_COUNT; family++)
         if (family != FAMILY_MESSAGES && family != FAMILY_KEYS && family != FAMILY_LEDGER)
-            assert_null(rocks_make_filter(&dead, (enum family)family));
-    dead_floors_fini(&dead);
+            assert_null(rocks_make_filter(&floors, (enum family)family));
+    filter_floors_fini(&floors);
 }
 
 int main(void)

@@ -1,10 +1,10 @@
-/* Idempotency keys: a row a key, beside the messages and written with them. */
+/* Idempotency keys: one row for each key, written in the same commit as the messages. */
 #include "base/must.h"
 #include "store/digest.h"
 #include "store/rocks_commit.h"
 
-/* As it lies on disk: channel number, publisher's length, publisher, key. */
-static struct span key_spell(struct buf *buf, uint64_t number, const struct append *append)
+/* The key as it is stored on disk: channel number, publisher's length, publisher, key. */
+static struct span key_encode(struct buf *buf, uint64_t number, const struct append *append)
 {
     struct row_key place = row_key(number, append->publisher.len);
 
@@ -25,7 +25,7 @@ static uint64_t key_hash(const struct rocks *rocks, const struct append *append)
     return hash_bytes(&key, append->key);
 }
 
-static bool key_is(const struct map_node *node, const void *key)
+static bool keyed_row_is(const struct map_node *node, const void *key)
 {
     const struct append *seen = container_of(node, struct commit_row, key_node)->append, *append = key;
 
@@ -47,7 +47,7 @@ static struct append_answer answer_of(const struct message *message)
 
 static bool key_is_in_commit(struct rocks *rocks, struct commit *commit, struct append *append)
 {
-    struct map_node *node = map_find(&commit->keys, key_hash(rocks, append), key_is, append);
+    struct map_node *node = map_find(&commit->keys, key_hash(rocks, append), keyed_row_is, append);
     if (node == NULL)
         return false;
 
@@ -56,8 +56,7 @@ static bool key_is_in_commit(struct rocks *rocks, struct commit *commit, struct 
     return true;
 }
 
-/* True if the key decides the outcome: it was used before, or it can't be told. */
-bool key_answers(struct rocks *rocks, struct commit *commit, const struct commit_row *row, msec wall)
+bool key_decides(struct rocks *rocks, struct commit *commit, const struct commit_row *row, msec wall)
 {
     struct append *append = row->append;
     uint64_t       seen[KEY_COUNT];
@@ -66,7 +65,7 @@ bool key_answers(struct rocks *rocks, struct commit *commit, const struct commit
         return true;
     if (row->channel->now.number == 0)
         return false;
-    struct span key = key_spell(&commit->key, row->channel->now.number, append);
+    struct span key = key_encode(&commit->key, row->channel->now.number, append);
     enum rc     rc  = rocks_db_get_record(&rocks->db, FAMILY_KEYS, rocks->db.get, key, seen, KEY_COUNT);
     if (rc == RC_GONE || (rc == RC_OK && (msec)seen[KEY_FORGET_AT] <= wall))
         return false;
@@ -78,7 +77,7 @@ bool key_answers(struct rocks *rocks, struct commit *commit, const struct commit
     return true;
 }
 
-void key_remember(struct rocks *rocks, struct commit *commit, struct commit_row *row, msec wall)
+void key_save(struct rocks *rocks, struct commit *commit, struct commit_row *row, msec wall)
 {
     const struct append  *append  = row->append;
     const struct message *message = append->message;
@@ -91,7 +90,7 @@ void key_remember(struct rocks *rocks, struct commit *commit, struct commit_row 
         [KEY_FORGET_AT] = (uint64_t)(wall + rocks->options.key_keep_ms),
     };
 
-    struct span key = key_spell(&commit->key, row->channel->change.number, append);
+    struct span key = key_encode(&commit->key, row->channel->change.number, append);
     rocks_db_put_record(&rocks->db, commit->write, FAMILY_KEYS, key, seen, KEY_COUNT);
     map_add(&commit->keys, &row->key_node, key_hash(rocks, append));
     row->is_keyed = true;

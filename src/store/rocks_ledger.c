@@ -1,5 +1,5 @@
-/* The ledger's writes, as the committer takes them into its commits: the conditions are asked of the disk and of what
- * the commit itself changed before, and the changes go into the same synced write as the appends. */
+/* The ledger's writes: the committer takes them into its commits. Conditions are checked against the disk and against
+ * what the commit itself changed before; the changes go into the same synced write as the appends. */
 #include <stdlib.h>
 
 #include "base/must.h"
@@ -59,14 +59,14 @@ void ledger_disk_key_set(struct ledger_disk_key *key, uint8_t kind, struct span 
 
 void ledger_reserve(struct commit *commit)
 {
-    if (commit->change_count <= commit->mark_cap)
+    if (commit->change_count <= commit->pending_cap)
         return;
-    commit->mark_cap = commit->change_count;
-    commit->marks    = reallocarray(commit->marks, commit->mark_cap, sizeof *commit->marks);
-    must(commit->marks != NULL);
+    commit->pending_cap  = commit->change_count;
+    commit->pending_rows = reallocarray(commit->pending_rows, commit->pending_cap, sizeof *commit->pending_rows);
+    must(commit->pending_rows != NULL);
 }
 
-static uint64_t mark_hash(const struct rocks *rocks, const struct ledger_key *key)
+static uint64_t pending_hash(const struct rocks *rocks, const struct ledger_key *key)
 {
     struct hash_key hash_key = rocks->options.hash_key;
 
@@ -74,70 +74,70 @@ static uint64_t mark_hash(const struct rocks *rocks, const struct ledger_key *ke
     return hash_bytes(&hash_key, key->bytes);
 }
 
-static bool mark_is(const struct map_node *node, const void *key)
+static bool pending_is(const struct map_node *node, const void *key)
 {
-    const struct ledger_key *marked = &container_of(node, struct commit_mark, node)->change->key, *asked = key;
+    const struct ledger_key *changed = &container_of(node, struct pending_row, node)->change->key, *asked = key;
 
-    return marked->kind == asked->kind && span_eq(marked->bytes, asked->bytes);
+    return changed->kind == asked->kind && span_eq(changed->bytes, asked->bytes);
 }
 
-static struct commit_mark *mark_find(const struct rocks *rocks, const struct commit *commit,
-                                     const struct ledger_key *key)
+static struct pending_row *pending_find(const struct rocks *rocks, const struct commit *commit,
+                                        const struct ledger_key *key)
 {
-    struct map_node *node = map_find(&commit->marked, mark_hash(rocks, key), mark_is, key);
+    struct map_node *node = map_find(&commit->pending_map, pending_hash(rocks, key), pending_is, key);
 
-    return node == NULL ? NULL : container_of(node, struct commit_mark, node);
+    return node == NULL ? NULL : container_of(node, struct pending_row, node);
 }
 
-static void mark_set(struct rocks *rocks, struct commit *commit, const struct ledger_change *change,
-                     uint64_t generation)
+static void pending_set(struct rocks *rocks, struct commit *commit, const struct ledger_change *change,
+                        uint64_t generation)
 {
-    struct commit_mark *mark = mark_find(rocks, commit, &change->key);
+    struct pending_row *pending = pending_find(rocks, commit, &change->key);
 
-    if (mark == NULL) {
-        must(commit->mark_count < commit->mark_cap);
-        mark         = &commit->marks[commit->mark_count++];
-        mark->change = change;
-        map_add(&commit->marked, &mark->node, mark_hash(rocks, &change->key));
+    if (pending == NULL) {
+        must(commit->pending_count < commit->pending_cap);
+        pending         = &commit->pending_rows[commit->pending_count++];
+        pending->change = change;
+        map_add(&commit->pending_map, &pending->node, pending_hash(rocks, &change->key));
     }
-    mark->change     = change;
-    mark->generation = generation;
+    pending->change     = change;
+    pending->generation = generation;
 }
 
 void ledger_clear(struct commit *commit)
 {
-    for (size_t i = 0; i < commit->mark_count; i++)
-        map_take(&commit->marked, &commit->marks[i].node);
-    commit->mark_count = 0;
+    for (size_t i = 0; i < commit->pending_count; i++)
+        map_take(&commit->pending_map, &commit->pending_rows[i].node);
+    commit->pending_count = 0;
 }
 
 /* --- deciding --------------------------------------------------------------------------------------------------- */
 
-/* The row as it stands, in the commit or on disk; generation 0: there is none. *ret_slice holds its bytes, if they must
- * be held. */
-static enum rc cell_find(struct rocks *rocks, const struct commit *commit, const struct ledger_key *key, msec wall,
-                         struct cell *ret, rocksdb_pinnableslice_t **ret_slice)
+/* Finds the row as it is now, in the commit or on disk; generation 0: there is none. *ret_slice owns its bytes if they
+ * come from the disk. */
+static enum rc ledger_row_find(struct rocks *rocks, const struct commit *commit, const struct ledger_key *key,
+                               msec wall, struct ledger_disk_value *ret, rocksdb_pinnableslice_t **ret_slice)
 {
-    const struct commit_mark *mark = mark_find(rocks, commit, key);
+    const struct pending_row *pending = pending_find(rocks, commit, key);
     struct ledger_disk_key    place;
     struct span               bytes;
 
-    *ret = (struct cell){ 0 };
-    if (mark != NULL) {
-        if (mark->generation != 0)
-            *ret = (struct cell){ mark->generation, mark->change->expires_at, mark->change->value };
+    *ret = (struct ledger_disk_value){ 0 };
+    if (pending != NULL) {
+        if (pending->generation != 0)
+            *ret =
+                (struct ledger_disk_value){ pending->generation, pending->change->expires_at, pending->change->value };
     } else {
         ledger_disk_key_set(&place, key->kind, key->bytes);
-        enum rc rc =
-            rocks_db_get(&rocks->db, FAMILY_LEDGER, rocks->db.get, ledger_disk_key_span(&place), ret_slice);
+        enum rc rc = rocks_db_get(&rocks->db, FAMILY_LEDGER, rocks->db.get, ledger_disk_key_span(&place), ret_slice);
         if (rc != RC_OK || *ret_slice == NULL)
             return rc;
         bytes.at = rocksdb_pinnableslice_value(*ret_slice, &bytes.len);
-        if (!cell_get(bytes, ledger_disk_key_span(&place), ret))
+        if (!ledger_value_get(bytes, ledger_disk_key_span(&place), ret))
             return RC_CORRUPT;
     }
     if (ledger_generation(ret->generation, ret->expires_at, wall) == 0)
-        *ret = (struct cell){ 0 };
+        *ret = (struct ledger_disk_value){ 0 };
     return RC_OK;
 }
 
@@ -145,17 +145,17 @@ static enum ledger_outcome change_judge(struct rocks *rocks, struct commit *comm
                                         size_t at, msec wall, uint64_t *ret_generation)
 {
     rocksdb_pinnableslice_t *slice   = NULL;
-    struct cell              cell    = { 0 };
+    struct ledger_disk_value stored  = { 0 };
     enum ledger_outcome      outcome = LEDGER_DONE;
 
-    enum rc rc = cell_find(rocks, commit, &write->changes[at].key, wall, &cell, &slice);
+    enum rc rc = ledger_row_find(rocks, commit, &write->changes[at].key, wall, &stored, &slice);
     if (rc != RC_OK) {
         outcome = rc == RC_CORRUPT ? LEDGER_BROKEN : LEDGER_AWAY;
-    } else if (!ledger_change_holds(&write->changes[at], cell.generation)) {
-        ledger_write_refuse(write, at, cell.generation, cell.expires_at, cell.value);
+    } else if (!ledger_change_holds(&write->changes[at], stored.generation)) {
+        ledger_write_refuse(write, at, stored.generation, stored.expires_at, stored.value);
         outcome = LEDGER_STALE;
     }
-    *ret_generation = cell.generation;
+    *ret_generation = stored.generation;
     rocksdb_pinnableslice_destroy(slice);
     return outcome;
 }
@@ -178,15 +178,15 @@ enum ledger_outcome ledger_judge(struct rocks *rocks, struct commit *commit, str
 static void change_put(struct rocks *rocks, struct commit *commit, const struct ledger_change *change,
                        uint64_t generation)
 {
-    const struct cell      cell = { generation, change->expires_at, change->value };
-    struct ledger_disk_key key;
+    const struct ledger_disk_value stored = { generation, change->expires_at, change->value };
+    struct ledger_disk_key         key;
 
     ledger_disk_key_set(&key, change->key.kind, change->key.bytes);
     buf_clear(&commit->value);
-    cell_put(&commit->value, ledger_disk_key_span(&key), &cell);
+    ledger_value_put(&commit->value, ledger_disk_key_span(&key), &stored);
     rocksdb_writebatch_put_cf(commit->write, rocks->db.families[FAMILY_LEDGER], key.bytes, key.len, commit->value.at,
                               commit->value.len);
-    mark_set(rocks, commit, change, generation);
+    pending_set(rocks, commit, change, generation);
 }
 
 static void change_delete(struct rocks *rocks, struct commit *commit, const struct ledger_change *change)
@@ -195,7 +195,7 @@ static void change_delete(struct rocks *rocks, struct commit *commit, const stru
 
     ledger_disk_key_set(&key, change->key.kind, change->key.bytes);
     rocksdb_writebatch_delete_cf(commit->write, rocks->db.families[FAMILY_LEDGER], key.bytes, key.len);
-    mark_set(rocks, commit, change, 0);
+    pending_set(rocks, commit, change, 0);
 }
 
 void ledger_put(struct rocks *rocks, struct commit *commit, const struct ledger_write *write,

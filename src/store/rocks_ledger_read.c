@@ -1,4 +1,4 @@
-/* The ledger's reads, as the readers answer them. */
+/* The ledger's reads, answered by the reader threads. */
 #include "store/ledger_page.h"
 #include "store/ledger_rule.h"
 #include "store/rocks_priv.h"
@@ -10,16 +10,16 @@ static enum rc page_put_key(struct rocks *rocks, struct ledger_page *page, const
     rocksdb_pinnableslice_t *slice = NULL;
     struct ledger_disk_key   place;
     struct span              bytes;
-    struct cell              cell = { 0 };
+    struct ledger_disk_value stored = { 0 };
 
     ledger_disk_key_set(&place, key->kind, key->bytes);
     enum rc rc = rocks_db_get(&rocks->db, FAMILY_LEDGER, rocks->db.get, ledger_disk_key_span(&place), &slice);
     if (rc == RC_OK && slice != NULL) {
         bytes.at = rocksdb_pinnableslice_value(slice, &bytes.len);
-        rc       = cell_get(bytes, ledger_disk_key_span(&place), &cell) ? RC_OK : RC_CORRUPT;
+        rc       = ledger_value_get(bytes, ledger_disk_key_span(&place), &stored) ? RC_OK : RC_CORRUPT;
     }
-    if (rc == RC_OK && ledger_generation(cell.generation, cell.expires_at, wall) != 0)
-        ledger_page_put(page, &(struct ledger_row){ key->bytes, cell.value, cell.generation, cell.expires_at });
+    if (rc == RC_OK && ledger_generation(stored.generation, stored.expires_at, wall) != 0)
+        ledger_page_put(page, &(struct ledger_row){ key->bytes, stored.value, stored.generation, stored.expires_at });
     else if (rc == RC_OK)
         ledger_page_put(page, &(struct ledger_row){ .key = key->bytes });
     rocksdb_pinnableslice_destroy(slice);
@@ -37,7 +37,7 @@ static enum rc read_get(struct rocks *rocks, struct ledger_page *page, const str
 
 /* --- by prefix -------------------------------------------------------------------------------------------------- */
 
-/* The first key above all that begin with this one; false: there is none. */
+/* The first key above all keys that begin with this one; false: there is none. */
 static bool prefix_end(struct ledger_disk_key *key)
 {
     while (key->len > 0 && (uint8_t)key->bytes[key->len - 1] == 0xff)
@@ -55,7 +55,7 @@ static struct span iterator_key(const rocksdb_iterator_t *iterator)
     return key;
 }
 
-/* To the first row that is meant: at the prefix, or above `after`. */
+/* Seeks the first row of the page: at the prefix, or above `after`. */
 static void scan_begin(rocksdb_iterator_t *iterator, const struct ledger_read *read)
 {
     bool                   is_behind = read->after.len > 0 && ledger_key_order(read->after, read->prefix) >= 0;
@@ -67,25 +67,26 @@ static void scan_begin(rocksdb_iterator_t *iterator, const struct ledger_read *r
         rocksdb_iter_next(iterator);
 }
 
-/* False: it is damaged. */
+/* False: the row is damaged. */
 static bool scan_put(struct ledger_page *page, const rocksdb_iterator_t *iterator, msec wall)
 {
-    struct span key = iterator_key(iterator), bytes;
-    struct cell cell;
+    struct span              key = iterator_key(iterator), bytes;
+    struct ledger_disk_value stored;
 
     bytes.at = rocksdb_iter_value(iterator, &bytes.len);
-    if (!cell_get(bytes, key, &cell))
+    if (!ledger_value_get(bytes, key, &stored))
         return false;
-    if (ledger_generation(cell.generation, cell.expires_at, wall) == 0)
+    if (ledger_generation(stored.generation, stored.expires_at, wall) == 0)
         ledger_page_skip(page);
     else
-        ledger_page_put(page, &(struct ledger_row){ span_skip(key, 1), cell.value, cell.generation, cell.expires_at });
+        ledger_page_put(page,
+                        &(struct ledger_row){ span_skip(key, 1), stored.value, stored.generation, stored.expires_at });
     return true;
 }
 
-/* Puts rows until the page is full or the rows end; `last` is the key of the last one that was looked at. RC_CORRUPT:
- * the first one is damaged, or what comes first can't be read; what is damaged further on begins the next page, so that
- * it hides no row before it. */
+/* Puts rows until the page is full or the rows end; `last` is the key of the last row that was read. RC_CORRUPT: the
+ * first row is damaged or unreadable. Damage further on ends the page before it, and begins the next page, so that it
+ * hides no row. */
 static enum rc scan_fill(struct ledger_page *page, rocksdb_iterator_t *iterator, const struct ledger_read *read,
                          struct buf *last)
 {
@@ -106,7 +107,7 @@ static enum rc scan_fill(struct ledger_page *page, rocksdb_iterator_t *iterator,
     return rc == RC_CORRUPT && last->len > 0 ? RC_OK : rc;
 }
 
-/* There is more, unless the iterator has come to the end of what is meant. */
+/* True unless the iterator has come to the end of the prefix. */
 static bool scan_has_next(const rocksdb_iterator_t *iterator)
 {
     return rocksdb_iter_valid(iterator) || rocks_iterator_rc(iterator) != RC_OK;

@@ -1,4 +1,4 @@
-/* The log's head record: its format, its epoch, and the ceilings of all numbers given out. */
+/* The log's metadata: its version, its epoch, and the ceilings of all numbers. */
 #include <stdio.h>
 
 #include "store/rocks_commit.h"
@@ -26,7 +26,7 @@ uint64_t number_next(struct rocks *rocks, rocksdb_writebatch_t *write, size_t ki
     return number;
 }
 
-static enum rc log_found(struct rocks *rocks, uint64_t epoch)
+static enum rc log_create(struct rocks *rocks, uint64_t epoch)
 {
     rocksdb_writebatch_t *write         = rocksdb_writebatch_create();
     const uint64_t        log[LOG_COUNT] = { LOG_VERSION_NOW, epoch };
@@ -50,15 +50,15 @@ enum rc rocks_meta_load(struct rocks *rocks, char *ret_why, size_t why_size)
     if (rc == RC_GONE && rocks_db_sequence(&rocks->db) == 0) {
         for (size_t i = 0; i < NUMBER_COUNT; i++)
             numbers->next[i] = numbers->ceiling[i] = 1;
-        rc = log_found(rocks, rocks->options.epoch_new);
+        rc = log_create(rocks, rocks->options.epoch_new);
         if (rc != RC_OK)
-            snprintf(ret_why, why_size, "the log in %s can't be founded: %s", rocks->path, rc_text(rc));
+            snprintf(ret_why, why_size, "the log in %s can't be created: %s", rocks->path, rc_text(rc));
         return rc;
     }
     if (rc == RC_OK)
         rc = rocks_db_get_record(&rocks->db, FAMILY_META, rocks->db.get, numbers_key, ceiling, NUMBER_COUNT);
     if (rc != RC_OK) {
-        snprintf(ret_why, why_size, "the database in %s has no readable head record: %s", rocks->path, rc_text(rc));
+        snprintf(ret_why, why_size, "the database in %s has no readable metadata: %s", rocks->path, rc_text(rc));
         return RC_CORRUPT;
     }
     if (log[LOG_VERSION] != LOG_VERSION_NOW) {
@@ -77,5 +77,5 @@ enum rc rocks_meta_load(struct rocks *rocks, char *ret_why, size_t why_size)
 
 enum rc rocks_epoch_change(struct rocks *rocks, uint64_t epoch)
 {
-    return log_found(rocks, epoch);
+    return log_create(rocks, epoch);
 }

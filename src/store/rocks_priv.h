@@ -1,13 +1,14 @@
-/* rocks_priv.h - the parts of the RocksDB maker, and who may touch what.
+/* rocks_priv.h - the parts of the RocksDB maker, and which thread may touch what.
  *
- * Threads: the committer (rocks_append.c, rocks_ledger.c) numbers and writes; readers (rocks_read.c,
- * rocks_ledger_read.c) answer reads; the keeper (rocks_trim.c) moves floors, takes space back, and closes and reopens a
- * database that failed. RocksDB's own threads call the filter (rocks_filter.c).
+ * Threads: the committer (rocks_append.c, rocks_ledger.c) numbers appends and writes. The readers (rocks_read.c,
+ * rocks_ledger_read.c) answer reads. The maintenance thread (rocks_maintain.c) raises retention floors, reclaims disk
+ * space, and closes and reopens a database that failed. RocksDB's own threads call the compaction filter
+ * (rocks_filter.c).
  *
- * Locks, in the order they are taken; none is held over a done():
- *   db_lock     whoever uses `db` holds it for reading, the keeper for writing while it reopens
- *   table.lock  the channels known in memory; never held over the disk
- *   the locks of the queues and of the floors, each alone */
+ * Locks, in the order in which they are taken; no thread holds one while it calls done():
+ *   db_lock     every user of `db` holds it for reading; the maintenance thread holds it for writing while it reopens
+ *   table.lock  guards the channels that are cached in memory; no thread holds it while it waits for the disk
+ *   the locks of the queues and of the filter's floors, each taken alone */
 #ifndef STORE_ROCKS_PRIV_H
 #define STORE_ROCKS_PRIV_H
 
@@ -15,44 +16,46 @@
 
 #include "base/counter.h"
 #include "base/map.h"
+#include "store/info_log.h"
 #include "store/rocks.h"
 #include "store/rocks_db.h"
 #include "store/rocks_row.h"
-#include "store/side_log.h"
 
 enum { READERS_MAX = 16, SYNC_BUCKETS = sizeof(((struct store_stats *)0)->sync_us_buckets) / sizeof(uint64_t) };
 
 /* --- channels (rocks_channel.c) --------------------------------------------------------------------------------- */
 
 /* What is known of a channel at one moment. */
-struct rocks_look {
-    uint64_t number;      /* 0: never used */
+struct channel_state {
+    uint64_t number;      /* 0: the channel was never used */
     uint64_t head;
-    uint64_t floor;       /* nothing below it is shown; at least 1 */
-    uint64_t ceiling;     /* no seq above it was ever given: the head, should the last rows be unreadable */
-    uint64_t bytes;       /* payload bytes from floor to head, about; what expired counts until it is below the floor */
-    bool     is_guess;    /* `bytes` was reckoned, not weighed, and may be far off: no reason to let anything go */
-    uint64_t saved_head;  /* the head when `bytes` was last written down */
-    msec     floor_time;  /* of the message at the floor; FLOOR_TIME_UNKNOWN: it must be read */
+    uint64_t floor;       /* retention floor: readers see nothing below it; at least 1 */
+    uint64_t ceiling;     /* no seq above it was ever given; it stands for the head if the last rows are unreadable */
+    uint64_t bytes;       /* payload bytes from floor to head, about; an expired message counts until it is below the
+                           * floor */
+    bool     is_guess;    /* `bytes` is an estimate that may be far off, so retention must not delete anything because
+                           * of it */
+    uint64_t saved_head;  /* the head when `bytes` was last saved */
+    msec     floor_time;  /* of the message at the floor; FLOOR_TIME_UNKNOWN: it must be read from the disk */
 };
 
 #define FLOOR_TIME_UNKNOWN INT64_MIN
 
-/* What a commit that is being made will change; the committer's alone. */
+/* What the commit under way will change. Only the committer touches it. */
 struct channel_change {
     uint64_t number, head, ceiling;
     uint64_t bytes_more, bytes_less;
-    msec     first_time;  /* of the first message in the commit */
+    msec     first_time;  /* of the channel's first message in the commit */
     uint32_t row_last;    /* the channel's last row in the commit, counted from 1; 0: none */
-    bool     is_open;     /* it is in the commit: don't let the channel go */
+    bool     is_open;     /* the channel is part of the commit: don't evict it */
     bool     is_new, is_saved;
 };
 
 struct rocks_channel {
     struct map_node       node;
-    struct list           link;  /* in table.used, the one unused for longest first */
+    struct list           link;  /* in table.used, the least recently used first */
     struct channel_name  *name;  /* owns a reference */
-    struct rocks_look     now;   /* as committed */
+    struct channel_state  now;   /* as committed */
     struct channel_change change;
 };
 
@@ -61,7 +64,7 @@ struct channel_table {
     struct map      map;
     struct list     used;
     size_t          count_max;
-    uint64_t        changes;  /* how often a floor on disk was moved or a channel let go; see channel_lock() */
+    uint64_t        changes;  /* counts raised floors on disk and evictions; see channel_get_locked() */
     struct counter  count;
 };
 
@@ -71,59 +74,71 @@ void channel_table_init(struct channel_table *table, size_t count_max);
 void channel_table_clear(struct channel_table *table);
 void channel_table_fini(struct channel_table *table);
 
-/* From the table or, if it isn't there, from the disk (it doesn't enter the table). With how = db.get_cached RC_BUSY
- * means that the disk would have to be asked. RC_CORRUPT: this channel is unreadable. */
-enum rc channel_look(struct rocks *rocks, struct channel_name *name, const rocksdb_readoptions_t *how,
-                     struct rocks_look *ret) RC_MUST_USE;
+/* Reads from the table or, if the channel isn't there, from the disk; the channel doesn't enter the table. With how =
+ * db.get_cached RC_BUSY means that the disk would have to be asked. RC_CORRUPT: this channel is unreadable. */
+enum rc channel_state_get(struct rocks *rocks, struct channel_name *name, const rocksdb_readoptions_t *how,
+                          struct channel_state *ret) RC_MUST_USE;
 
-/* For the committer: the entry in the table, brought in if need be, with its change opened. */
-enum rc channel_take(struct rocks *rocks, struct channel_name *name, struct rocks_channel **ret) RC_MUST_USE;
+/* For the committer: loads the channel into the table if it isn't there, and opens its change. */
+enum rc channel_open_change(struct rocks *rocks, struct channel_name *name, struct rocks_channel **ret) RC_MUST_USE;
 
-/* Brings it into the table, so that what channel_raise_floor() says of it is remembered. */
-enum rc channel_keep(struct rocks *rocks, struct channel_name *name, struct rocks_look *ret) RC_MUST_USE;
+/* Loads the channel into the table, so that the table remembers what channel_raise_floor() says of it. */
+enum rc channel_cache(struct rocks *rocks, struct channel_name *name, struct channel_state *ret) RC_MUST_USE;
 
-/* The commit succeeded: what it changed is true from now on. Called with table.lock held. */
-void channel_publish(struct rocks_channel *channel);
+/* The commit succeeded: makes the channel's change its committed state. The caller holds table.lock. */
+void channel_apply_change(struct rocks_channel *channel);
 
-/* What was found out about a channel that looked as in `was`, a higher floor and fewer bytes, is told to the table, if
- * the channel is there. */
-void channel_raise_floor(struct rocks *rocks, const struct channel_name *name, const struct rocks_look *was,
-                         const struct rocks_look *look);
+/* Tells the table, if the channel is there, of a higher floor and fewer bytes. `was` is the state that the caller began
+ * with, `state` the one it found. */
+void channel_raise_floor(struct rocks *rocks, const struct channel_name *name, const struct channel_state *was,
+                         const struct channel_state *state);
 
-/* What is on disk of its floor; 1 if nothing is. */
+/* Puts the channel's state into the batch. */
+void channel_save(struct rocks *rocks, rocksdb_writebatch_t *batch, const struct channel_name *name,
+                  const struct channel_state *state);
+
+/* At close: saves the bytes of the channels that changed since, as far as the disk permits. */
+void channels_save_all(struct rocks *rocks);
+
+/* --- retention floors (rocks_floor.c) --------------------------------------------------------------------------- */
+
+/* The floor that is saved on disk; 1 if none is. */
 enum rc floor_load(struct rocks *rocks, uint64_t number, uint64_t *ret) RC_MUST_USE;
 void    floor_save(struct rocks *rocks, rocksdb_writebatch_t *batch, uint64_t number, uint64_t floor);
 
-/* Into the batch: how the channel stands. */
-void channel_save(struct rocks *rocks, rocksdb_writebatch_t *batch, const struct channel_name *name,
-                  const struct rocks_look *look);
+/* Raises the floor; the bytes shrink in proportion. */
+void state_raise_floor(struct channel_state *state, uint64_t floor);
 
-/* Writes down the bytes of channels that changed since, as far as the disk lets it: at close. */
-void channels_save_all(struct rocks *rocks);
+/* Raises the floor as far as the namespace's keep_count and keep_ms say; reads a few rows. */
+enum rc state_apply_age(struct rocks *rocks, const struct namespace *space, msec wall,
+                        struct channel_state *state) RC_MUST_USE;
 
-/* Moves the floor up; the bytes shrink in proportion. */
-void look_raise(struct rocks_look *look, uint64_t floor);
+/* Whether the channel keeps more payload bytes than its namespace allows. */
+bool state_has_excess_bytes(const struct namespace *space, const struct channel_state *state);
 
-/* Moves the floor up to where count and age allow; reads a few rows. */
-enum rc look_age(struct rocks *rocks, const struct namespace *space, msec wall, struct rocks_look *look) RC_MUST_USE;
+/* Raises the floor as far as the namespace's keep_bytes says; reads rows. */
+void state_apply_bytes(struct rocks *rocks, const struct namespace *space, struct channel_state *state);
 
-/* --- commit (rocks_append.c, rocks_meta.c; rocks_commit.h) -------------------------------------------------------- */
+/* How many seqs below `floor` may still have rows on disk. */
+uint64_t dead_rows_below(struct rocks *rocks, uint64_t number, uint64_t floor);
+
+/* --- commit (rocks_append.c, rocks_meta.c; rocks_commit.h) ------------------------------------------------------ */
 
 enum { NUMBER_CHANNEL = ID_KIND_COUNT, NUMBER_COUNT };
 
-/* Numbers given out rise across crashes because a ceiling is on disk before any below it is used. */
+/* Numbers rise across crashes, because a higher ceiling is on disk before a number above the old one is used. */
 struct rocks_numbers {
     uint64_t next[NUMBER_COUNT];
     uint64_t ceiling[NUMBER_COUNT];
 };
 
 enum rocks_health {
-    ROCKS_WELL,
-    ROCKS_FULL,    /* RocksDB met a full disk: reopened once there is room */
-    ROCKS_BROKEN,  /* a write or sync failed: reopened as soon as it can be */
+    ROCKS_HEALTHY,
+    ROCKS_FULL,    /* RocksDB met a full disk: it is reopened once there is room */
+    ROCKS_BROKEN,  /* a write or sync failed: the database is reopened as soon as possible */
 };
 
-/* What is on disk beside an idempotency key. */
+/* The numbers that are saved for an idempotency key. */
 enum { KEY_DIGEST, KEY_EPOCH, KEY_SEQ, KEY_ID, KEY_TIME, KEY_FORGET_AT, KEY_COUNT };
 
 enum { ROCKS_WHY_BYTES = 160 };
@@ -138,16 +153,16 @@ struct commit_queue {
     enum rocks_health health;
     bool              is_full;                   /* the last commit found no room */
     uint64_t          failure_count;
-    char              failure[ROCKS_WHY_BYTES];  /* of the last one */
+    char              failure[ROCKS_WHY_BYTES];  /* what RocksDB said of the last one */
 };
 
 void rocks_append(struct store *store, struct append_batch *batch);
 void *rocks_committer(void *rocks);
 
-/* Reads epoch and ceilings, or founds a new log. */
+/* Reads epoch and ceilings, or creates a new log. */
 enum rc rocks_meta_load(struct rocks *rocks, char *ret_why, size_t why_size) RC_MUST_USE;
 
-/* A new life of the log: acknowledged commits were lost, so its seqs may be given twice. */
+/* Gives the log a new epoch: acknowledged commits were lost, so its seqs may be given a second time. */
 enum rc rocks_epoch_change(struct rocks *rocks, uint64_t epoch) RC_MUST_USE;
 
 /* --- reads (rocks_read.c) --------------------------------------------------------------------------------------- */
@@ -173,11 +188,15 @@ void  rocks_heads(struct store *store, struct store_heads *question);
 void  rocks_read(struct store *store, struct store_read *read);
 void *rocks_reader(void *rocks);
 
-/* --- the ledger (rocks_ledger.c, rocks_ledger_read.c) ------------------------------------------------------------- */
+/* Puts the page's entries (rocks_scan.c). */
+struct page;
+enum rc page_fill_rows(struct rocks *rocks, struct page *page, const struct channel_state *state) RC_MUST_USE;
+
+/* --- the ledger (rocks_ledger.c, rocks_ledger_read.c) ----------------------------------------------------------- */
 
 extern const struct ledger_ops rocks_ledger_ops;
 
-/* Kind and key, as they lie on disk. */
+/* Kind and key, as they are stored on disk. */
 struct ledger_disk_key {
     char   bytes[1 + LEDGER_KEY_BYTES_MAX];
     size_t len;
@@ -193,49 +212,79 @@ void ledger_disk_key_set(struct ledger_disk_key *key, uint8_t kind, struct span 
 void rocks_ledger_write(struct ledger *ledger, struct ledger_batch *batch);
 void rocks_ledger_read(struct ledger *ledger, struct ledger_read *read);
 
-/* Answers it, but for done(); db_lock is held for reading. */
+/* Fills in the answer; the caller calls done(). db_lock is held for reading. */
 void ledger_read_serve(struct rocks *rocks, struct ledger_read *read);
 
-/* --- retention and repair (rocks_trim.c, rocks_filter.c) -------------------------------------------------------- */
+/* --- the compaction filter (rocks_filter.c) --------------------------------------------------------------------- */
 
-/* Which rows may go: floors that are on disk, by channel number. */
-struct dead_floors {
+/* Which rows compaction may drop: the floors that are saved on disk, by channel number. */
+struct filter_floors {
     pthread_mutex_t lock;
     struct map      map;
     size_t          count_max;
-    msec            wall;  /* for what carries its own expiry */
+    msec            wall;  /* the time that decides which rows have expired */
 };
 
-void dead_floors_init(struct dead_floors *dead, size_t count_max);
-void dead_floors_clear(struct dead_floors *dead);
-void dead_floors_fini(struct dead_floors *dead);
+void filter_floors_init(struct filter_floors *floors, size_t count_max);
+void filter_floors_clear(struct filter_floors *floors);
+void filter_floors_fini(struct filter_floors *floors);
 
-/* When count_max are there the rest waits for the next round: its rows stay on disk a while longer. */
-void     dead_floors_set(struct dead_floors *dead, uint64_t number, uint64_t floor);
-uint64_t dead_floors_get(struct dead_floors *dead, uint64_t number, msec *ret_wall);
+/* Beyond count_max floors the rest waits for the next round: its rows stay on disk a while longer. */
+void     filter_floors_set(struct filter_floors *floors, uint64_t number, uint64_t floor);
+uint64_t filter_floors_get(struct filter_floors *floors, uint64_t number, msec *ret_wall);
 
-rocksdb_compactionfilterfactory_t *rocks_make_filter(void *dead_floors, enum family family);
+rocksdb_compactionfilterfactory_t *rocks_make_filter(void *filter_floors, enum family family);
 
-struct keeper {
+/* --- maintenance (rocks_maintain.c, rocks_retention.c, rocks_compact.c) ----------------------------------------- */
+
+struct maintenance {
     pthread_mutex_t lock;
     pthread_cond_t  more;
-    msec            wall;           /* of the last tend() */
+    msec            wall;          /* of the last tick() */
     bool            is_due;
-    bool            is_needed;      /* the committer met a failure: the database must be closed and opened again */
+    bool            needs_repair;  /* the committer met a failure: the database must be closed and opened again */
     bool            is_closing;
-    /* The keeper thread's alone: */
-    struct buf      walk_from;      /* name of the channel where the walk goes on */
-    bool            is_first_walk;  /* since open: floors from before may have rows that were never taken back */
+    /* Only the maintenance thread touches what follows. */
+    struct buf      scan_from;      /* name of the channel where the next step begins */
+    bool            is_first_scan;  /* the first round since the database was opened: rows below older floors may still
+                                     * be on disk */
     uint64_t        dead_rows;
-    msec            keys_at;        /* when expired keys and rows were last taken out */
-    uint32_t        tries;          /* to reopen, without success */
+    msec            expired_at;     /* when expired keys and rows were last compacted away */
+    uint32_t        tries;          /* attempts to reopen that failed */
 };
 
-void  keeper_init(struct keeper *keeper);
-void  keeper_fini(struct keeper *keeper);
+void  maintenance_init(struct maintenance *maintenance);
+void  maintenance_fini(struct maintenance *maintenance);
 void  rocks_tick(struct store *store, msec wall);
-void *rocks_keeper(void *rocks);
-void  keeper_need(struct rocks *rocks);
+void *rocks_maintain(void *rocks);
+bool  maintenance_is_closing(struct maintenance *maintenance);
+void  maintenance_ask_repair(struct rocks *rocks);
+
+/* One step of retention: raises the floors of some channels, and writes them down. db_lock is held for reading. */
+enum rc retention_step(struct rocks *rocks, msec wall) RC_MUST_USE;
+
+/* Compacts the messages if enough of their rows are dead. db_lock is held for reading. */
+void reclaim_messages(struct rocks *rocks);
+
+/* Compacts idempotency keys and ledger rows from time to time. db_lock is held for reading. */
+void reclaim_expired(struct rocks *rocks, msec wall);
+
+/* --- the data directory (rocks_directory.c) --------------------------------------------------------------------- */
+
+/* Opens the directory, or makes it, and locks it against other processes. */
+enum rc rocks_directory_lock(struct rocks *rocks, char *ret_why, size_t why_size) RC_MUST_USE;
+
+/* RC_GONE: there is no file `format`, so no log was ever completely created here. */
+enum rc rocks_format_check(struct rocks *rocks, char *ret_why, size_t why_size) RC_MUST_USE;
+
+/* Written last, once the database exists. From then on a missing database is a loss. */
+enum rc rocks_format_write(struct rocks *rocks, char *ret_why, size_t why_size) RC_MUST_USE;
+
+/* How far acknowledged commits went: a sequence number of RocksDB. 0: the file says nothing. */
+uint64_t rocks_load_synced(const struct rocks *rocks);
+
+/* Notes in the file `synced` that everything in the database now is on disk and may be acknowledged. */
+enum rc rocks_save_synced(struct rocks *rocks) RC_MUST_USE;
 
 /* --- all of it -------------------------------------------------------------------------------------------------- */
 
@@ -244,23 +293,24 @@ struct rocks {
     struct ledger              ledger;
     struct rocks_store_options options;
     char                      *path, *db_path;
-    char                       side_log[SIDE_LOG_PATH_BYTES];  /* "": RocksDB logs beside the data */
+    char                       info_log[INFO_LOG_PATH_BYTES];  /* "": RocksDB writes its log beside the data */
     int                        directory_fd, lock_fd, synced_fd;
     pthread_rwlock_t           db_lock;
     struct rocks_db            db;
     uint64_t                   epoch;
-    bool                       is_format_1;  /* the directory is of that format still */
-    bool                       is_cautious;  /* compaction met damage: RocksDB would stop all writes for it, again and
-                                              * again, so it is left alone until the next start */
-    struct rocks_numbers       numbers;  /* the committer's alone, or of whoever holds db_lock for writing */
+    bool                       is_format_1;        /* the directory still has format 1 */
+    bool                       is_compaction_off;  /* compaction met damage. RocksDB would stop all writes because of
+                                                    * it, again and again, so automatic compaction is off until the next
+                                                    * start */
+    struct rocks_numbers       numbers;            /* for the committer, or for whoever holds db_lock for writing */
     struct channel_table       table;
     struct commit_queue        commits;
     struct read_queue          reads;
-    struct keeper              keeper;
-    struct dead_floors         dead;
-    pthread_t                  committer_thread, keeper_thread, reader_threads[READERS_MAX];
+    struct maintenance         maintenance;
+    struct filter_floors       filter_floors;
+    pthread_t                  committer_thread, maintenance_thread, reader_threads[READERS_MAX];
     struct counter             append_count, batch_count, sync_count, sync_us_sum, sync_us_buckets[SYNC_BUCKETS];
-    struct counter             disk_bytes, memory_bytes;  /* set by the keeper */
+    struct counter             disk_bytes, memory_bytes;  /* set by the maintenance thread */
 };
 
 static inline struct rocks *rocks_of(struct store *store)
@@ -273,18 +323,15 @@ static inline struct rocks *rocks_of_ledger(struct ledger *ledger)
     return container_of(ledger, struct rocks, ledger);
 }
 
-/* Opens the database and reads what stands in it; db_lock is held for writing, or no thread runs yet. */
+/* Opens the database and reads its metadata; db_lock is held for writing, or no thread runs yet. */
 enum rc rocks_load(struct rocks *rocks, bool must_exist, char *ret_why, size_t why_size) RC_MUST_USE;
 
-/* Notes that all that is in the database now is on disk and may be acknowledged. */
-enum rc rocks_note_synced(struct rocks *rocks) RC_MUST_USE;
-
-/* `why`: of a failure. */
+/* `why` says what failed; it is ignored with ROCKS_HEALTHY. */
 void rocks_health_set(struct rocks *rocks, enum rocks_health health, const char *why);
 
-/* Whether there is room for that much, for what lies in memory and must go to disk too, and for the reserve: once the
- * disk was full for twice the reserve, or small commits would go on beside refused large ones and what the operator is
- * told would flicker. True if the system won't say. db_lock is held. */
+/* Whether the disk has room for `bytes`, for what RocksDB holds in memory and must still write, and for the reserve.
+ * After the disk was full it must have room for twice the reserve; otherwise small commits would succeed beside refused
+ * large ones, and the state that the operator sees would flicker. True if the system doesn't tell. db_lock is held. */
 bool rocks_has_room(struct rocks *rocks, uint64_t bytes);
 
 #endif

@@ -1,4 +1,5 @@
-/* Recalls: what a message is at the moment it is to be taken back, in this commit or on disk. */
+/* Recalls: finds the target as it is at that moment, in the commit or on disk, and decides whether it can be
+ * recalled. */
 #include "store/rocks_commit.h"
 
 struct row recalled_row(const struct row *old, const struct message *recall)
@@ -14,7 +15,8 @@ struct row recalled_row(const struct row *old, const struct message *recall)
     };
 }
 
-/* The numbered row of this commit that stands at `seq`, or the recall in it whose target is `seq`; 0: none. */
+/* Finds the row of this commit that was numbered `seq`, or the recall in it whose target is `seq`. NULL: there is
+ * none. */
 static const struct commit_row *commit_find(const struct commit *commit, const struct rocks_channel *channel,
                                             uint64_t seq, bool is_recall_of)
 {
@@ -26,15 +28,17 @@ static const struct commit_row *commit_find(const struct commit *commit, const s
     return NULL;
 }
 
-/* The target as it stands now, in the commit or on disk; *ret_slice holds its bytes, if they must be held. RC_GONE: not
- * there. */
+/* Finds the target as it is now, in the commit or on disk. *ret_slice owns its bytes if they come from the disk.
+ * RC_GONE: there is none. */
 static enum rc target_find(struct rocks *rocks, const struct commit *commit, const struct rocks_channel *channel,
                            uint64_t seq, struct row *ret, rocksdb_pinnableslice_t **ret_slice)
 {
     const struct commit_row *row = commit_find(commit, channel, seq, true);
     if (row != NULL) {
-        *ret = (struct row){ .kind = MESSAGE_RECALLED, .target = row->append->message->seq,
-                             .answer_id = row->append->message->id, .answer_time = row->append->message->time };
+        *ret = (struct row){ .kind        = MESSAGE_RECALLED,
+                             .target      = row->append->message->seq,
+                             .answer_id   = row->append->message->id,
+                             .answer_time = row->append->message->time };
         return RC_OK;
     }
     row = commit_find(commit, channel, seq, false);
@@ -47,7 +51,7 @@ static enum rc target_find(struct rocks *rocks, const struct commit *commit, con
 
     struct row_key           key   = row_key(channel->now.number, seq);
     rocksdb_pinnableslice_t *slice = NULL;
-    enum rc rc = rocks_db_get(&rocks->db, FAMILY_MESSAGES, rocks->db.get, row_key_span(&key), &slice);
+    enum rc                  rc = rocks_db_get(&rocks->db, FAMILY_MESSAGES, rocks->db.get, row_key_span(&key), &slice);
     if (rc != RC_OK || slice == NULL)
         return rc == RC_OK || rc == RC_CORRUPT ? RC_GONE : rc;
     struct span value;
@@ -60,18 +64,18 @@ static enum rc target_find(struct rocks *rocks, const struct commit *commit, con
     return RC_OK;
 }
 
-/* The floor as retention has it at this moment, so that what a reader no longer sees can't be taken back. */
+/* The retention floor at this moment: what readers no longer see can't be recalled. */
 static enum rc recall_floor(struct rocks *rocks, struct rocks_channel *channel, msec wall, uint64_t *ret)
 {
     pthread_mutex_lock(&rocks->table.lock);
-    const struct rocks_look was = channel->now;
+    const struct channel_state was = channel->now;
     pthread_mutex_unlock(&rocks->table.lock);
 
-    struct rocks_look look = was;
-    enum rc           rc   = look_age(rocks, channel->name->space, wall, &look);
+    struct channel_state state = was;
+    enum rc              rc    = state_apply_age(rocks, channel->name->space, wall, &state);
     if (rc == RC_OK)
-        channel_raise_floor(rocks, channel->name, &was, &look);
-    *ret = look.floor;
+        channel_raise_floor(rocks, channel->name, &was, &state);
+    *ret = state.floor;
     return rc;
 }
 
@@ -80,7 +84,7 @@ enum rc recall_check(struct rocks *rocks, const struct commit *commit, const str
 {
     struct append           *append = row->append;
     uint64_t                 target = append->message->target, floor = 0;
-    rocksdb_pinnableslice_t *slice  = NULL;
+    rocksdb_pinnableslice_t *slice = NULL;
 
     append->outcome = APPEND_NO_TARGET;
     enum rc rc      = recall_floor(rocks, row->channel, wall, &floor);
@@ -96,12 +100,12 @@ enum rc recall_check(struct rocks *rocks, const struct commit *commit, const str
         rc = RC_GONE;
     } else if (ret_old->kind == MESSAGE_RECALLED) {
         append->outcome = APPEND_REPLAYED;
-        append->first   = (struct append_answer){ rocks->epoch, ret_old->target, ret_old->answer_id,
-                                                  ret_old->answer_time };
-        rc              = RC_GONE;
+        append->first =
+            (struct append_answer){ rocks->epoch, ret_old->target, ret_old->answer_id, ret_old->answer_time };
+        rc = RC_GONE;
     }
     row->channel->change.bytes_less += rc == RC_OK ? ret_old->payload.len : 0;
-    ret_old->media = ret_old->from = ret_old->payload = (struct span){ 0 };  /* they end with the slice */
+    ret_old->media = ret_old->from = ret_old->payload = (struct span){ 0 };  /* the bytes are freed with the slice */
     rocksdb_pinnableslice_destroy(slice);
     return rc;
 }

@@ -5,7 +5,7 @@
 #include "base/must.h"
 
 enum { FLAG_EXPIRES = 1, FLAG_TARGET = 2, FLAG_ANSWER = 4, CHECKSUM_BYTES = 4, ROW_HEAD_BYTES = 24,
-       CELL_HEAD_BYTES = 14 };
+       LEDGER_VALUE_HEAD_BYTES = 14 };
 
 static void put_u32(char *at, uint32_t value)
 {
@@ -70,7 +70,7 @@ static uint8_t row_flags(const struct row *row)
                      (row->answer_id != 0 ? FLAG_ANSWER : 0));
 }
 
-/* What stands between the fixed head and media. */
+/* Bytes of the optional numbers between the fixed head and the media type. */
 static size_t row_extra_bytes(uint8_t flags)
 {
     return (flags & FLAG_EXPIRES ? 8u : 0u) + (flags & FLAG_TARGET ? 8u : 0u) + (flags & FLAG_ANSWER ? 16u : 0u);
@@ -190,35 +190,35 @@ static struct hash_key record_place(struct span key)
     return (struct hash_key){ hash_bytes(&plain, key), key.len };
 }
 
-void cell_put(struct buf *buf, struct span key, const struct cell *cell)
+void ledger_value_put(struct buf *buf, struct span key, const struct ledger_disk_value *stored)
 {
     const struct hash_key place = record_place(key);
-    const uint8_t         flags = cell->expires_at != 0 ? FLAG_EXPIRES : 0;
-    const size_t          len   = CELL_HEAD_BYTES + row_extra_bytes(flags) + cell->value.len;
+    const uint8_t         flags = stored->expires_at != 0 ? FLAG_EXPIRES : 0;
+    const size_t          len   = LEDGER_VALUE_HEAD_BYTES + row_extra_bytes(flags) + stored->value.len;
     char                 *start = buf_extend(buf, len);
 
     must(start != NULL);
     char *at = start + CHECKSUM_BYTES;
-    *at++    = CELL_VERSION;
+    *at++    = LEDGER_VALUE_VERSION;
     *at++    = (char)flags;
-    at       = put_u64(at, cell->generation);
+    at       = put_u64(at, stored->generation);
     if (flags & FLAG_EXPIRES)
-        at = put_u64(at, (uint64_t)cell->expires_at);
-    put_span(at, cell->value);
+        at = put_u64(at, (uint64_t)stored->expires_at);
+    put_span(at, stored->value);
     put_u32(start, checksum(&place, span_of(start + CHECKSUM_BYTES, len - CHECKSUM_BYTES)));
 }
 
-bool cell_get(struct span bytes, struct span key, struct cell *ret)
+bool ledger_value_get(struct span bytes, struct span key, struct ledger_disk_value *ret)
 {
     const struct hash_key place = record_place(key);
     uint64_t              expires_at = 0;
 
-    if (bytes.len < CELL_HEAD_BYTES || get_u32(bytes.at) != checksum(&place, span_skip(bytes, CHECKSUM_BYTES)))
+    if (bytes.len < LEDGER_VALUE_HEAD_BYTES || get_u32(bytes.at) != checksum(&place, span_skip(bytes, CHECKSUM_BYTES)))
         return false;
     const char   *at    = bytes.at + CHECKSUM_BYTES;
     const uint8_t flags = (uint8_t)at[1];
-    const size_t  head  = CELL_HEAD_BYTES + row_extra_bytes(flags);
-    if (at[0] != CELL_VERSION || (flags & ~FLAG_EXPIRES) != 0 || bytes.len < head)
+    const size_t  head  = LEDGER_VALUE_HEAD_BYTES + row_extra_bytes(flags);
+    if (at[0] != LEDGER_VALUE_VERSION || (flags & ~FLAG_EXPIRES) != 0 || bytes.len < head)
         return false;
 
     at = get_u64(at + 2, &ret->generation);

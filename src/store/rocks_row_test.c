@@ -118,29 +118,29 @@ static void records_know_their_key(void **state)
 
 static void rows_of_the_ledger_know_their_key_threat_6(void **state)
 {
-    static const struct cell cells[] = {
+    static const struct ledger_disk_value cells[] = {
         { 1, 0, { "", 0 } }, { UINT64_MAX, 1700000000000, { "value", 5 } }, { 7, 0, { "with\0zero", 9 } },
     };
     struct buf  buf;
-    struct cell back;
+    struct ledger_disk_value back;
 
     (void)state;
     buf_init(&buf, BYTES_MAX);
     for (size_t i = 0; i < sizeof cells / sizeof cells[0]; i++) {
         buf_clear(&buf);
-        cell_put(&buf, SPAN("\1ann"), &cells[i]);
-        assert_true(cell_get(buf_span(&buf), SPAN("\1ann"), &back));
+        ledger_value_put(&buf, SPAN("\1ann"), &cells[i]);
+        assert_true(ledger_value_get(buf_span(&buf), SPAN("\1ann"), &back));
         assert_true(back.generation == cells[i].generation && back.expires_at == cells[i].expires_at);
         assert_true(span_eq(back.value, cells[i].value));
-        assert_false(cell_get(buf_span(&buf), SPAN("\2ann"), &back));
-        assert_false(cell_get(buf_span(&buf), SPAN("\1ant"), &back));
+        assert_false(ledger_value_get(buf_span(&buf), SPAN("\2ann"), &back));
+        assert_false(ledger_value_get(buf_span(&buf), SPAN("\1ant"), &back));
         for (size_t bit = 0; bit < buf.len * 8; bit++) {
             buf.at[bit / 8] ^= (char)(1 << bit % 8);
-            assert_false(cell_get(buf_span(&buf), SPAN("\1ann"), &back));
+            assert_false(ledger_value_get(buf_span(&buf), SPAN("\1ann"), &back));
             buf.at[bit / 8] ^= (char)(1 << bit % 8);
         }
         for (size_t len = 0; len < buf.len; len++)
-            assert_false(cell_get(span_of(buf.at, len), SPAN("\1ann"), &back));
+            assert_false(ledger_value_get(span_of(buf.at, len), SPAN("\1ann"), &back));
     }
     buf_fini(&buf);
 }

@@ -434,16 +434,16 @@ static void two_that_let_the_same_go_count_it_once(void **state)
     struct bench        *bench = *state;
     struct rocks        *store = rocks_of(bench->store);
     struct channel_name *name  = NULL;
-    struct rocks_look    was, look;
+    struct channel_state was, raised;
 
     for (int i = 0; i < 10; i++)
         bench_publish(bench, (struct publish){ .channel = "topic:a", .payload = "0123456789" });
     assert_int_equal(channel_name_new(&bench->spaces, &bench->hash_key, SPAN("topic:a"), &name), CHANNEL_NAME_OK);
-    assert_int_equal(channel_look(store, name, store->db.get, &was), RC_OK);
-    look = was;
-    look_raise(&look, 6);
+    assert_int_equal(channel_state_get(store, name, store->db.get, &was), RC_OK);
+    raised = was;
+    state_raise_floor(&raised, 6);
     for (int i = 0; i < 2; i++)
-        channel_raise_floor(store, name, &was, &look);
+        channel_raise_floor(store, name, &was, &raised);
     channel_name_unref(name);
     struct store_read info = bench_read(bench, "topic:a", READ_AFTER, 0, 0, 1);
     assert_true(info.first == 6 && info.bytes == 50);
@@ -1353,7 +1353,7 @@ static rocksdb_column_family_handle_t *ledger_family(struct bench *bench)
     return rocks_of(bench->store)->db.families[FAMILY_LEDGER];
 }
 
-static void row_spoil(struct bench *bench, uint8_t kind, const char *key)
+static void row_damage(struct bench *bench, uint8_t kind, const char *key)
 {
     struct ledger_disk_key  place;
     rocksdb_writeoptions_t *how    = rocksdb_writeoptions_create();
@@ -1386,7 +1386,7 @@ static void a_damaged_row_is_told_and_hides_no_other(void **state)
     for (int i = 0; i < 3; i++)
         assert_int_equal(bench_change(bench, bench_put(KIND_SESSION, i == 0 ? "a" : i == 1 ? "b" : "c", 1, "x")),
                          LEDGER_DONE);
-    row_spoil(bench, KIND_SESSION, "b");
+    row_damage(bench, KIND_SESSION, "b");
     expect_scan(bench, SPAN(""), RC_OK, "a", "a");
     expect_scan(bench, SPAN("a"), RC_CORRUPT, "", "b");
     expect_scan(bench, SPAN("b"), RC_OK, "c", "");

@@ -56,9 +56,9 @@ struct append {
 struct append_batch {
     struct list appends;
     size_t      count;
-    msec        wall;                            /* now, for windows and retention; message->time is the caller's */
+    msec        wall;  /* now, for windows and retention; message->time is the caller's */
     void      (*done)(struct append_batch *batch);
-    struct list link;                             /* the store's, until it is done */
+    struct list link;  /* the store's, until it is done */
 };
 
 enum read_way {
@@ -83,8 +83,8 @@ struct store_read {
     uint64_t             first;        /* first kept seq; head + 1 if none is kept */
     uint64_t             head;         /* last seq given; 0: never used */
     uint64_t             bytes;        /* payload bytes kept, about */
-    struct entry        *entries;      /* ascending, neighbours touch: every seq of the page is a message or in a
-                                        * gap. Freed by store_read_fini(), or taken over by whoever nulls it. */
+    struct entry        *entries;      /* ascending, neighbours touch: every seq of the page is a message or in a gap.
+                                        * Freed by store_read_fini(), or taken over by whoever nulls it. */
     size_t               entry_count;
     struct list          link;         /* the store's, until it is done */
 };
@@ -117,11 +117,11 @@ struct store_stats {
     uint64_t memory_bytes;     /* held by rings, tails, caches, about */
     uint64_t append_count, batch_count, sync_count;
     uint64_t sync_us_sum;
-    uint64_t sync_us_buckets[20]; /* bucket i: syncs that took < 2^(i+5) us (32 us, 64 us, ...); the last also all
-                                   * longer ones */
+    uint64_t sync_us_buckets[20];  /* bucket i: syncs that took < 2^(i+5) us (32 us, 64 us, ...); the last also all
+                                    * longer ones */
     bool     is_full, is_broken;
-    uint64_t failure_count;       /* writes and syncs that failed; some are over before is_broken is ever seen */
-    char     failure[160];        /* what the engine said of the last one; "" if none */
+    uint64_t failure_count;        /* writes and syncs that failed; some are over before is_broken is ever seen */
+    char     failure[160];         /* what the engine said of the last one; "" if none */
 };
 
 struct store;

@@ -1,4 +1,4 @@
-#include "store/side_log.h"
+#include "store/info_log.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -8,32 +8,32 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* What somebody else put there under our name is not ours. */
-static bool is_ours(const char *path)
+/* A directory that another user made under our name, or that others can enter, is not ours. */
+static bool is_own_directory(const char *path)
 {
     struct stat it;
 
     return lstat(path, &it) == 0 && S_ISDIR(it.st_mode) && it.st_uid == geteuid() && (it.st_mode & 077) == 0;
 }
 
-bool side_log_open(const char *path, char ret_path[SIDE_LOG_PATH_BYTES])
+bool info_log_open(const char *path, char ret_path[INFO_LOG_PATH_BYTES])
 {
     struct stat data;
-    char        side[SIDE_LOG_PATH_BYTES];
+    char        side[INFO_LOG_PATH_BYTES];
 
     if (stat(path, &data) != 0)
         return false;
     snprintf(side, sizeof side, "/dev/shm/longwired-%u-%llx-%llx", (unsigned)geteuid(), (unsigned long long)data.st_dev,
              (unsigned long long)data.st_ino);
-    if ((mkdir(side, 0700) != 0 && errno != EEXIST) || !is_ours(side))
+    if ((mkdir(side, 0700) != 0 && errno != EEXIST) || !is_own_directory(side))
         return false;
     memcpy(ret_path, side, sizeof side);
     return true;
 }
 
-void side_log_remove(const char *side_path)
+void info_log_remove(const char *log_path)
 {
-    DIR *directory = side_path[0] == '\0' ? NULL : opendir(side_path);
+    DIR *directory = log_path[0] == '\0' ? NULL : opendir(log_path);
 
     if (directory == NULL)
         return;
@@ -41,5 +41,5 @@ void side_log_remove(const char *side_path)
         if (entry->d_type == DT_REG)
             unlinkat(dirfd(directory), entry->d_name, 0);
     closedir(directory);
-    rmdir(side_path);
+    rmdir(log_path);
 }

@@ -1,6 +1,7 @@
-/* Runs a fuzzer's body over kept inputs, where it was not built with libFuzzer: each argument is a file, or a
- * directory whose files are taken. Every input runs in a child, so that a crash is one failure and not the end.
- * Last line: "N passed, N failed"; exit status 1 if any failed, or if there was nothing to replay. */
+/* Runs a fuzzer's body over stored inputs, when it was not built with libFuzzer. Each argument is a file, or a
+ * directory whose files are taken. Every input runs in a child process, so that a crash is one failure and doesn't end
+ * the run. The last line is "N passed, N failed"; the exit status is 1 if any failed, or if there was nothing to
+ * replay. */
 #include <dirent.h>
 #include <fcntl.h>
 #include <stdint.h>
@@ -15,7 +16,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len);
 
 static unsigned passed, failed;
 
-/* In the child. The bytes are malloc'ed to their exact length, so that ASan sees a read behind them. */
+/* Runs in the child. The bytes are malloc'ed to their exact length, so that ASan notices a read behind them. */
 static int replay_bytes(const char *path)
 {
     struct stat status;

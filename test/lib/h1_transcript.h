@@ -1,10 +1,10 @@
-/* h1_transcript.h - what the codec makes of some bytes, as one line of JSON. For the test, the fuzzer and the differential
- * program; never part of the server.
+/* h1_transcript.h - what the codec makes of some bytes, as one line of JSON. For the unit test, the fuzzer and the
+ * program of the differential test; never part of the server.
  *
  *   {"requests":[{"method":"GET","target":"/","minor":1,…,"body":"","is_whole":true}],"fault":0,"reason":""}
  *
- * Bytes stand for the characters U+0000 to U+00FF. The promises of h1.h that hold for every input are checked on the
- * way. */
+ * Each byte is written as one of the characters U+0000 to U+00FF. The transcript also checks what h1.h promises for
+ * every input. */
 #ifndef LIB_H1_TRANSCRIPT_H
 #define LIB_H1_TRANSCRIPT_H
 
@@ -67,7 +67,7 @@ struct h1_transcript {
     struct h1  h1;
     struct buf body;
     unsigned   request_count;
-    bool       is_inside;  /* of a request whose head was told */
+    bool       is_inside;  /* of a request whose head is in the transcript */
 };
 
 static inline void h1_transcript_close(struct h1_transcript *run, bool is_whole, struct buf *transcript)
@@ -87,7 +87,7 @@ static inline bool h1_transcript_is_in(struct span input, struct span part)
     return part.at >= input.at && part.at + part.len <= input.at + input.len;
 }
 
-/* Until the codec wants more or gives up; *input becomes what it did not swallow. */
+/* Feeds the codec until it wants more or gives up; *input becomes what it did not consume. */
 static inline enum h1_event h1_transcript_feed(struct h1_transcript *run, struct span *input, struct buf *transcript)
 {
     for (;;) {
@@ -118,7 +118,7 @@ static inline enum h1_event h1_transcript_feed(struct h1_transcript *run, struct
     }
 }
 
-/* A teller for the laws; `context` is a const struct h1_limits *. */
+/* A teller for laws.h; `context` is a const struct h1_limits *. */
 static inline void h1_transcript(struct cuts *cuts, void *context, struct buf *transcript)
 {
     struct h1_transcript run  = { 0 };

@@ -1,6 +1,6 @@
 /* held_identifier.h - a maker of auth/identify.h for tests: it answers at once, or when the test says so.
  *
- * Who shows nothing is `everyone`, the token "reader's" is `reader`, every other token is nobody's. */
+ * Without a credential the identity is `everyone`; the token "reader's" is `reader`; every other token is refused. */
 #ifndef LIB_HELD_IDENTIFIER_H
 #define LIB_HELD_IDENTIFIER_H
 
@@ -11,10 +11,10 @@ enum { HELD_MAX = 64 };
 
 struct held_identifier {
     struct identifier      identifier;
-    bool                   is_slow;    /* answers when the test says so */
+    bool                   is_slow;            /* it answers only when the test says so */
     struct identity       *everyone, *reader;
     struct identification *held[HELD_MAX];     /* oldest first */
-    struct identified      answers[HELD_MAX];  /* of them */
+    struct identified      answers[HELD_MAX];  /* identities still held */
     size_t                 held_count;
     size_t                 cancelled_count;
 };
@@ -47,7 +47,7 @@ static inline void held_begin(struct identifier *identifier, struct identificati
     held->held[held->held_count++]  = identification;
 }
 
-/* Takes the one at `at` out of the line. */
+/* Takes the request at `at` out of the queue. */
 static inline struct identified held_take(struct held_identifier *held, size_t at)
 {
     struct identified answer = held->answers[at];
@@ -81,7 +81,7 @@ static inline void held_identifier_init(struct held_identifier *held, struct whe
     identifier_init(&held->identifier, &ops, wheel, &(struct identifier_limits){ count_max, timeout_ms });
 }
 
-/* Nobody holds one of its identities any more. */
+/* Asserts that nobody holds one of its identities any more. */
 static inline void held_identifier_fini(struct held_identifier *held)
 {
     identifier_fini(&held->identifier);
@@ -90,7 +90,7 @@ static inline void held_identifier_fini(struct held_identifier *held)
     identity_unref(held->reader);
 }
 
-/* Gives the oldest its answer. */
+/* Answers the oldest request. */
 static inline void held_answer(struct held_identifier *held)
 {
     must(held->held_count > 0);

@@ -24,9 +24,9 @@ struct fence {
 
 struct cuts {
     struct span   wire;
-    const size_t *places;  /* rising; where a piece ends before the end of the wire */
+    const size_t *places;  /* ascending; where a piece ends before the end of the wire */
     size_t        place_count, place;
-    size_t        step;    /* bytes of every piece if not 0; then `places` is not looked at */
+    size_t        step;    /* bytes of every piece; if it is not 0 `places` is ignored */
     size_t        given;
     struct span   input;   /* the last one given out */
     struct fence  fence;
@@ -70,7 +70,7 @@ bool cuts_next(struct cuts *cuts, size_t kept, struct span *ret_input)
     return true;
 }
 
-/* A battery at work: one wire, told again and again. */
+/* One check: the same wire is told again and again with other cuts. */
 struct law {
     struct span  wire;
     void       (*tell)(struct cuts *cuts, void *context, struct buf *transcript);

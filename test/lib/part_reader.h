@@ -1,5 +1,5 @@
-/* part_reader.h - parts of a multipart stream (RFC 2046 5.1), by a reader that counts bytes and never looks for the
- * boundary in a body; apart from our writer. For the test and the fuzzer. */
+/* part_reader.h - reads the parts of a multipart stream (RFC 2046 5.1). It counts bytes and never searches a body for
+ * the boundary; it shares no code with our writer. For the unit test and the fuzzer. */
 #ifndef LIB_PART_READER_H
 #define LIB_PART_READER_H
 
@@ -7,11 +7,11 @@
 #include "base/span.h"
 
 struct part {
-    struct span head, body;  /* the head's lines with their CR LF, without the empty one */
+    struct span head, body;  /* the head's lines with their CR LF, without the empty line */
     bool        is_last;
 };
 
-/* The next line of a head: *ret_name is a token, *ret_value printable. False at the end. */
+/* Reads the next line of a head: *ret_name is a token, *ret_value printable. False at the end. */
 static inline bool part_field_next(struct span *head, struct span *ret_name, struct span *ret_value)
 {
     if (head->len == 0)
@@ -30,7 +30,7 @@ static inline bool part_field_next(struct span *head, struct span *ret_name, str
     return true;
 }
 
-/* { NULL, 0 } if it isn't there; never twice. */
+/* { NULL, 0 } if the head doesn't have it; never twice */
 static inline struct span part_field(const struct part *part, struct span wanted)
 {
     struct span head = part->head, found = { 0 }, name, value;
@@ -52,7 +52,7 @@ static inline struct span part_take(struct span *rest, size_t len)
     return taken;
 }
 
-/* `*rest` begins behind the line of a delimiter. */
+/* `*rest` begins behind the delimiter's line. */
 static inline struct part part_next(struct span *rest, struct span boundary)
 {
     const char *end  = memmem(rest->at, rest->len, "\r\n\r\n", 4);

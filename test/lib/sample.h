@@ -36,8 +36,8 @@ static inline void sample_fini(struct sample *sample)
     message_unref(sample->message);
 }
 
-/* Any bytes as a message: its kind, the lengths of media type and sender, these two, and the payload. False: publishing
- * would not have let it in. */
+/* Turns any bytes into a message: its kind, the lengths of media type and sender, these two, and the payload. False: a
+ * publish of it would have been refused. */
 static inline bool sample_of_bytes(struct sample *sample, struct span bytes)
 {
     if (bytes.len < 3)

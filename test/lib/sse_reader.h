@@ -1,7 +1,7 @@
-/* sse_reader.h - an event stream as a browser reads it (WHATWG HTML 9.2.6), apart from our writer. For the test and the
- * fuzzer.
+/* sse_reader.h - reads an event stream as a browser does (WHATWG HTML 9.2.6); it shares no code with our writer. For
+ * the unit test and the fuzzer.
  *
- * Stricter in one thing: a field stands once in an event, as nothing of ours needs two. */
+ * It is stricter in one thing: a field may occur once in an event, because our writer never needs it twice. */
 #ifndef LIB_SSE_READER_H
 #define LIB_SSE_READER_H
 
@@ -33,7 +33,7 @@ static inline void sse_field_take(struct span line, struct span name, struct spa
     *ret_value = span_skip(line, name.len);
 }
 
-/* The next event with data; comments, `retry:` and what is unknown are passed over. False at the end. */
+/* Gives the next event that has data, and skips comments, `retry:` and unknown fields. False at the end. */
 static inline bool sse_event_next(struct span *rest, struct sse_event *ret)
 {
     struct sse_event event = { 0 };

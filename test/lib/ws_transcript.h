@@ -1,10 +1,10 @@
-/* ws_transcript.h - what the codec makes of some bytes, as one line of text. For the test, the fuzzer and the differential
- * program; never part of the server.
+/* ws_transcript.h - what the codec makes of some bytes, as one line of text. For the unit test, the fuzzer and the
+ * program of the differential test; never part of the server.
  *
  *   text(hi) ping() binary(%00%ff) close(1000,bye) fault(1002)
  *
- * Data pieces are joined: a message that a fault or the end of the bytes cuts off is not told of. The promises of ws.h
- * that hold for every input are checked on the way. */
+ * Pieces of data are joined; a message that a fault or the end of the bytes cuts off is left out. The transcript also
+ * checks what ws.h promises for every input. */
 #ifndef LIB_WS_TRANSCRIPT_H
 #define LIB_WS_TRANSCRIPT_H
 
@@ -21,12 +21,12 @@ struct ws_transcript_limits {
 
 struct ws_transcript {
     struct ws  ws;
-    struct buf message;    /* the one under way */
+    struct buf message;    /* the message under way */
     bool       is_inside;  /* of a message */
-    bool       is_over;    /* a close or a fault was told */
+    bool       is_over;    /* a close or a fault is in the transcript */
 };
 
-/* Safe in JSON and in C: letters, digits and harmless marks as they are, all else as %xx. */
+/* Text that is safe in JSON and in C: letters, digits and harmless marks as they are, all other bytes as %xx. */
 static inline void ws_transcript_put(struct buf *transcript, struct span bytes)
 {
     static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.";
@@ -83,7 +83,7 @@ static inline void ws_transcript_fault(struct ws_transcript *run, const struct w
     run->is_over = true;
 }
 
-/* Until the codec wants more; *input becomes what it did not swallow. */
+/* Feeds the codec until it wants more; *input becomes what it did not consume. */
 static inline void ws_transcript_feed(struct ws_transcript *run, struct span *input, struct buf *transcript)
 {
     for (;;) {
@@ -108,7 +108,7 @@ static inline void ws_transcript_feed(struct ws_transcript *run, struct span *in
     }
 }
 
-/* A teller for the laws; `context` is a const struct ws_transcript_limits *. */
+/* A teller for laws.h; `context` is a const struct ws_transcript_limits *. */
 static inline void ws_transcript(struct cuts *cuts, void *context, struct buf *transcript)
 {
     const struct ws_transcript_limits *limits = context;

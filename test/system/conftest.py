@@ -1,6 +1,6 @@
-"""No system test waits in vain: it fails at once when a server ends that must run, and after LW_TEST_SECONDS in any
-case. What cannot be interrupted ends pytest; then the file that LW_RUNNING_TEST names says which test was running, and
-where each thread stood.
+"""No system test waits for ever: it fails at once when a server ends that must run, and after LW_TEST_SECONDS in any
+case. A test that cannot be interrupted ends pytest; then the file that LW_RUNNING_TEST names says which test was
+running, and where each thread was.
 
 LW_TEST_SECONDS   the longest that one test may take; 300 unless told otherwise
 LW_RUNNING_TEST   a file for the name of the running test; none unless told otherwise
@@ -26,7 +26,7 @@ class TooLongError(AssertionError):
 
 
 class Alarm:
-    """Raises in the test that takes too long; not in pytest's own code, which would end with it."""
+    """Raises in the test that takes too long. It doesn't raise in pytest's own code, because that would end pytest."""
 
     def __init__(self):
         self.is_in_test = False
@@ -41,7 +41,7 @@ alarm = Alarm()
 
 
 def end_within(seconds):
-    """Unless it is called again before, pytest ends then, and the stacks of its threads stand in the file."""
+    """Ends pytest after that time, unless it is called again before; the stacks of all threads are then in the file."""
     faulthandler.dump_traceback_later(seconds, exit=True, file=notes)
 
 

@@ -1,4 +1,4 @@
-"""A TCP link between a client and a server that a test can cut, shorten and take away.
+"""A TCP link between a client and a server that a test can cut, shorten and take down.
 
     with Link(server.port) as link:
         run(client, link.url)

@@ -1,4 +1,4 @@
-"""A server whose disk stops to finish anything, until told otherwise (test/lib/preload/faulty_disk.c).
+"""A server whose disk stops finishing anything, until the test lets it go on (test/lib/preload/faulty_disk.c).
 
     with HangingServer(tmp_path) as server:
         server.hang()
@@ -21,7 +21,7 @@ needs_faulty_disk = pytest.mark.skipif(not FAULTY_DISK.exists(), reason="faulty_
 
 
 class HangingServer(Server):
-    """hang() makes its disk take whatever is written and never finish a sync, until go_on()."""
+    """hang() makes its disk accept every write and never finish a sync, until go_on()."""
 
     def __init__(self, home, **more):
         self.control, data = home / "control", home / "data"

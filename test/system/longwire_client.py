@@ -1,5 +1,5 @@
-"""Clients for system tests, made of parts that nobody here wrote: http.client, and python3-websockets' protocol
-machine on a plain socket. They keep their own place, come back by themselves and write down what they get.
+"""Clients for system tests, made of foreign parts: http.client, and python3-websockets' protocol machine on a plain
+socket. They remember their own place, reconnect by themselves and record what they get.
 
     api = Api(server.url)
     api.publish("topic:a", b"one").json["seq"]
@@ -8,7 +8,7 @@ machine on a plain socket. They keep their own place, come back by themselves an
         reader.wait_for(lambda: reader.count("topic:a") == 1)
         reader.messages("topic:a")                             # what Loss audits look at
 
-A Reader drops nothing and repairs nothing: what comes twice or out of order stands in its record as it came.
+A Reader drops nothing and repairs nothing: its record keeps what comes twice or out of order, as it came.
 """
 import base64
 import collections
@@ -48,7 +48,7 @@ def channel_path(channel):
 
 
 def payload_of(message):
-    """The bytes that were published, whatever way the JSON carries them; JSON values in their shortest spelling."""
+    """The bytes that were published, however the JSON carries them; JSON values in their shortest spelling."""
     if "data_base64" in message:
         return base64.b64decode(message["data_base64"], validate=True)
     if "data" not in message:
@@ -76,7 +76,8 @@ class Api:
         self.connection = None
 
     def call(self, method, path, body=None, headers=None):
-        """One request, never repeated: an OSError or HTTPException leaves its fate open."""
+        """Sends one request and never repeats it: after an OSError or HTTPException nobody knows whether it was
+        served."""
         if self.connection is None:
             self.connection = http.client.HTTPConnection(*self.address, timeout=self.timeout)
         try:
@@ -185,7 +186,7 @@ def follow_ndjson(place):
 
 
 def read_part(answer):
-    """Headers and body of the next part; None at the end."""
+    """Reads headers and body of the next part; None at the end."""
     headers, line = {}, answer.readline()
     while line.strip():
         name, _, value = line.decode().rstrip("\r\n").partition(": ")
@@ -222,7 +223,7 @@ def follow_multipart(place):
 
 
 def follow_poll(place):
-    """One poll after another, a connection each, so that each may meet a server that has gone."""
+    """Sends one poll after another, each on a connection of its own, so that each may meet a server that is gone."""
     while True:
         answer = json.loads(http_stream(place, "application/json").read())
         yield from answer["messages"]
@@ -319,7 +320,7 @@ TRANSPORTS = {"ws": follow_ws, "sse": follow_sse, "ndjson": follow_ndjson, "mult
 
 
 class RefusedError(Exception):
-    """The server said no: status, body."""
+    """The server refused: status, body."""
 
 
 class Place:
@@ -353,7 +354,7 @@ class Place:
 
 
 def follow(transport, place, on_break=lambda why: None):
-    """Every object that comes, for ever: over new connections from where it stands, whatever happens to the old."""
+    """Gives every object that comes, for ever: when a connection ends it opens a new one from its place."""
     while not place.is_over:
         try:
             yield from TRANSPORTS[transport](place)
@@ -365,7 +366,7 @@ def follow(transport, place, on_break=lambda why: None):
 
 
 class Reader:
-    """A client in a thread of its own, that follows and writes down."""
+    """A client in a thread of its own that follows channels and records what it gets."""
 
     def __init__(self, url, transport, channels, **more):
         self.place, self.transport = Place(url, channels, **more), transport
@@ -417,8 +418,8 @@ class Reader:
 
 
 class Publisher(threading.Thread):
-    """Publishes numbered payloads until it is closed, over as many connections as it takes, and writes down what was
-    acknowledged. With keys, a publish whose fate is unknown is repeated until it is known."""
+    """Publishes numbered payloads until it is closed, over as many connections as necessary, and records what was
+    acknowledged. With keys it repeats a publish whose outcome is unknown until it is known."""
 
     def __init__(self, url, name, channel, has_keys):
         super().__init__()
@@ -448,7 +449,7 @@ class Publisher(threading.Thread):
         self.api.close()
 
     def close(self):
-        """Returns once the fate of the last publish is known."""
+        """Returns once the outcome of the last publish is known."""
         self.is_over = True
         self.join()
 
@@ -464,8 +465,8 @@ class Publisher(threading.Thread):
 # --- the Loss audit -----------------------------------------------------------------------------------------------
 
 def audit_history(api, channel, answered):
-    """`answered`: {payload: (epoch, seq)} of every publish that was acknowledged. All of it is there, once, where it
-    was said to be, and the seqs are dense. Gives history as {seq: payload}."""
+    """`answered`: {payload: (epoch, seq)} of every publish that was acknowledged. Checks that history has all of it,
+    once, where the acknowledgement said, and that the seqs are dense. Gives history as {seq: payload}."""
     entries = [event_of(entry) for entry in api.history_all(channel)]
     assert [entry.seq for entry in entries] == list(range(1, len(entries) + 1)), "seqs are not dense"
     assert all(entry.kind == "message" for entry in entries), [e.object for e in entries if e.kind != "message"][:3]
@@ -479,7 +480,8 @@ def audit_history(api, channel, answered):
 
 
 def audit_reader(reader, channel, history):
-    """The reader's record is history: each message once, in order, none left out. A gap fails: nothing was let go."""
+    """Checks that the reader's record equals history: each message once, in order, none left out. A gap fails, because
+    nothing was deleted."""
     got = [(event.kind, event.seq, event.payload) for event in reader.of(channel)]
     assert got == [("message", seq, payload) for seq, payload in history.items()], (
         reader.transport, len(got), len(history), first_difference(got, history))

@@ -157,19 +157,19 @@ class Server:
         must_run.discard(self)
 
     def terminate(self):
-        """SIGTERM, without waiting: gives the process, which is the caller's from now on."""
+        """Sends SIGTERM without waiting, and gives the process, which belongs to the caller from now on."""
         must_run.discard(self)
         process, self.process = self.process, None
         process.send_signal(signal.SIGTERM)
         return process
 
     def stop(self):
-        """SIGTERM; it must leave with status 0, in time, and without a sanitizer's complaint."""
+        """Sends SIGTERM; the server must exit with status 0, in time, and without a report of a sanitizer."""
         if self.process is not None:
             self.wait_stopped(self.terminate())
 
     def wait_stopped(self, process):
-        """For a process that terminate() gave: it must leave as stop() says."""
+        """For a process that terminate() gave: it must exit as stop() says."""
         try:
             status = process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
@@ -181,7 +181,7 @@ class Server:
         self.check_log()
 
     def kill(self):
-        """SIGKILL: no chance to tidy up."""
+        """Sends SIGKILL: the server has no chance to tidy up."""
         must_run.discard(self)
         if self.process is not None:
             self.process.kill()

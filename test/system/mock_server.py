@@ -72,7 +72,7 @@ class Mock:
         return [message.get("data") for message in self.logs.get(channel, Log()).messages]
 
     def waiting(self, places):
-        """What lies behind the places, and moves them; called with the lock held."""
+        """Gives what lies behind the places, and moves them there; called with the lock held."""
         for channel in places:
             for message in self.logs.get(channel, Log()).messages[places[channel]:]:
                 places[channel] = message["seq"]

@@ -1,20 +1,21 @@
-"""What would be on the disk had the machine's power gone, from the record that test/lib/preload/recording_disk.c made.
+"""Reconstructs what would be on the disk if the machine had lost power, from the record that
+test/lib/preload/recording_disk.c made.
 
     disk = Disk.of_folder(folder)                     # before the process starts
     for record in records_of(path):                   # afterwards
         disk.apply(record)
     disk.write_to(another_folder, "pages", rng)       # what is left, had the power gone here
 
-What a disk promises: the bytes of a file as they were at its last fsync or fdatasync, and the names in a directory as
-they were at its last fsync. Of what was done since anything may be left:
+A disk promises the bytes of a file as they were at its last fsync or fdatasync, and the names in a directory as they
+were at its last fsync. Of later changes anything may be left:
 
     nothing   none of it
     names     all names, no bytes: files that were never synced are empty
     pages     any 4 KiB pages, some names
     torn      the bytes in order, up to one of them; some names
 
-Names in one directory change in order, as on all file systems with a journal, and RocksDB counts on that: its CURRENT
-is there only if the MANIFEST is that it names.
+Names in one directory change in order, as on all file systems with a journal. RocksDB relies on that: its file CURRENT
+exists only if the MANIFEST exists that it names.
 """
 import collections
 import os
@@ -30,7 +31,7 @@ Record = collections.namedtuple("Record", "kind paths inode at size data end")
 
 
 def records_of(path):
-    """All whole records of the file. The last one may be cut short: then its process was killed over it."""
+    """All complete records of the file. The last one may be cut short: its process was killed while it wrote it."""
     text, at = pathlib.Path(path).read_bytes(), 0
     while at + HEAD.size <= len(text):
         kind, path_bytes, inode, offset, size = HEAD.unpack_from(text, at)
@@ -59,7 +60,7 @@ def change_bytes(content, changes):
 
 
 class File:
-    """Bytes that are safe, and what was changed since."""
+    """The bytes that are safe, and the changes since."""
 
     def __init__(self, safe=b""):
         self.safe, self.changes = bytearray(safe), []
@@ -93,8 +94,8 @@ class File:
 
 
 class Folder:
-    """Names that are safe, and what was changed since: {name: thing}, None where it was removed. What stands in one
-    change lasts together: a rename doesn't lose the thing."""
+    """The names that are safe, and the changes since: {name: thing}, None where a name was removed. The names in one
+    change last together: a rename doesn't lose the thing."""
 
     def __init__(self):
         self.safe, self.changes = {}, []
@@ -117,7 +118,7 @@ class Folder:
 
 
 class Disk:
-    """A tree of folders and files, as far as it is known what of it is safe."""
+    """A tree of folders and files, with what is known to be safe of each."""
 
     def __init__(self, path):
         self.path, self.root = os.path.normpath(path), Folder()
@@ -126,7 +127,7 @@ class Disk:
 
     @classmethod
     def of_folder(cls, path):
-        """After a start of the machine: whatever is there is safe."""
+        """The disk after a start of the machine: everything that is there is safe."""
         disk = cls(path)
         disk.take(pathlib.Path(path), disk.root)
         return disk
@@ -176,7 +177,7 @@ class Disk:
             self.inodes[record.inode].changes.append(change)
 
     def write_to(self, path, fate, rng):
-        """What is left of it, into an empty folder."""
+        """Writes what is left of it into an empty folder."""
         write_folder(pathlib.Path(path), self.root, fate, rng)
 
     def contents(self):

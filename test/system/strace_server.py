@@ -1,4 +1,5 @@
-"""strace(1) as a maker of faults: system calls of a `longwired` that are held, failed or its last (-e inject=…).
+"""strace(1) injects faults: it delays system calls of a `longwired`, makes them fail, or makes one the process's last
+(-e inject=…).
 
     with strace(server, "inject=fsync,fdatasync:delay_enter=1s"):   # a server that runs, for as long as the block
     StracedServer("inject=fsync:signal=KILL:when=3")                # from its first instruction on
@@ -15,7 +16,7 @@ from longwire_server import Server
 
 
 def may_trace():
-    """Not every container lets a process attach to one that isn't its child."""
+    """True if this process may attach to one that isn't its child; not every container allows that."""
     if shutil.which("strace") is None:
         return False
     with subprocess.Popen(["sleep", "60"]) as sleeper, \
@@ -36,14 +37,14 @@ def calls_of(inject):
 
 @contextlib.contextmanager
 def strace(server, inject, path=None):
-    """Holds once every thread there is now is attached to. With `path`, only calls on that file."""
+    """Its block begins once strace is attached to every thread that exists. With `path`, only calls on that file."""
     command = ["strace", "-f", "-p", str(server.pid), "-o", os.devnull, "-e", calls_of(inject), "-e", inject]
     if path is not None:
         command += ["-P", str(path)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as tracer:
         line = tracer.stderr.readline()
         assert "attached" in line, line
-        # What it says of threads that come later is of no interest, but must not fill the pipe.
+        # What strace prints about later threads is of no interest, but must not fill the pipe.
         reader = threading.Thread(target=tracer.stderr.read)
         reader.start()
         try:

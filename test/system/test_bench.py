@@ -1,4 +1,5 @@
-"""The bench notices a server that isn't exact. Its baseline can be told to lose, double or swap a message in a hundred."""
+"""The bench notices a server that isn't exact. Its baseline can be told to lose, double or swap one message in a
+hundred."""
 import json
 import subprocess
 
@@ -13,7 +14,7 @@ EXACT, INEXACT, BROKEN = 0, 1, 2
 
 
 class Baseline:
-    """The bench's own least server."""
+    """The bench's own minimal server."""
 
     def __init__(self, *words):
         self.words = words
@@ -28,7 +29,7 @@ class Baseline:
         self.process.wait()
 
     def bench(self, *words):
-        """The exit code and the line of figures; tried again while the baseline doesn't listen yet."""
+        """Gives the exit code and the line of figures; tries again while the baseline doesn't listen yet."""
         def measure():
             done = subprocess.run([BENCH, *words, "--peer", "baseline", "--server", self.address,
                                    "--pid", str(self.process.pid), "--seconds-ms", "300", "--settle-ms", "0"],

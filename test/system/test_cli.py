@@ -1,5 +1,5 @@
-"""The command line tool, `longwire`: against a real server if one is built, else against the mock; refusals and
-silences, which a real server can't be asked for, against the mock alone."""
+"""The command line tool, `longwire`: against a real server if one is built, otherwise against the mock. Refusals and
+silences, which a real server can't be made to show, run against the mock alone."""
 import base64
 import json
 import os
@@ -34,7 +34,7 @@ def fixture_mock():
 
 
 def run(server, *words, stdin=b"", code=0):
-    """Runs it to its end, wants this exit code, gives what it printed."""
+    """Runs it to its end, asserts this exit code, and gives what it printed."""
     environment = {**os.environ, "LONGWIRE_SERVER": getattr(server, "url", server)}
     done = subprocess.run([LONGWIRE, *words], input=stdin, capture_output=True, timeout=SECONDS, env=environment,
                           check=False)
@@ -274,7 +274,7 @@ def refuse(status, after=None):
 
 
 def swallow(request):
-    """Carries the request out, and cuts the link before the answer."""
+    """Serves the request, and cuts the link before the answer."""
     if request.path == "/v1/messages":
         for item in json.loads(request.body)["messages"]:
             request.mock.publish(item["channel"], item["data"].encode(), None, item["key"])

@@ -1,5 +1,5 @@
-"""Links that die without a word (threats 29, 30): a server and a client in network namespaces of their own, and the
-cable between them unplugged. The server must notice within its heartbeats, and the reader find everything later."""
+"""Links that die silently (threats 29, 30): a server and a client are in network namespaces of their own, and the cable
+between them is unplugged. The server must notice within its heartbeats, and the reader must get everything later."""
 import contextlib
 import json
 import os
@@ -32,7 +32,7 @@ def within(namespace, *command, **options):
 
 
 def may_make_namespaces():
-    """Made and used: in a plain chroot, for one, they can be made but not entered."""
+    """Makes a namespace and enters it: in a plain chroot, for example, the second fails."""
     if ip("netns", "add", SERVER, check=False).returncode != 0:
         return False
     is_usable = ip("-n", SERVER, "link", "set", "lo", "up", check=False).returncode == 0
@@ -45,7 +45,7 @@ pytestmark = [pytest.mark.skipif(not is_built(), reason="longwired is not built"
 
 
 class FarServer(Server):
-    """On the other host: is_healthy() asks from there."""
+    """A server on the other host: is_healthy() asks from there."""
 
     def command(self):
         _, _, _, *more = super().command()

@@ -72,7 +72,7 @@ def fixture_chromium():
 
 @pytest.fixture(name="page")
 def fixture_page(chromium):
-    """A Page with nothing on it; at the end the console must be clean of errors that the test has not asked for."""
+    """A fresh Page; at the end its console must be free of errors that the test has not announced."""
     page = Page(chromium)
     page.see(*DESKTOP)
     chromium.get_log("browser")
@@ -176,7 +176,7 @@ def recall(server, channel, seq):
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
 def test_resumes_after_a_dropped_link(server, page, transport):
-    """The link goes before the first message, and later between two of them."""
+    """The link is lost before the first message, and later between two messages."""
     channel = f"topic:drop-{transport}"
     page.open(server).connect(channel, transport)
 
@@ -314,7 +314,7 @@ def test_the_page_cannot_be_framed_and_runs_nothing_inline(server):
 
 
 def test_csp_is_in_force(server, page):
-    """What slipped in would not run: so a clean console in the other tests means something."""
+    """Code that was injected would not run, so a clean console in the other tests means something."""
     page.forgiven = ["Content Security Policy"]
     page.open(server)
     page.browser.execute_script(
@@ -405,7 +405,7 @@ def test_every_control_has_a_name(server, page):
 
 @pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")
 def test_curl_commands_do_what_the_screen_says(server, page):
-    """Channel and payload would be a danger to whoever pastes them, were they not quoted."""
+    """Without quoting, channel and payload would be dangerous to whoever pastes the command."""
     channel, payload = "topic:it's-$HOME", "it's $(id) `id` \"and\" more"
     page.open(server)
     page.fill("channels", f"{channel} topic:b")
@@ -516,7 +516,7 @@ def test_threat_80_json_payloads_with_line_breaks(server, page):
 
 
 def test_event_source_reconnects_by_itself(page):
-    """The browser brings back what it saw last, to the old URL: Last-Event-ID beats after= (threat 80)."""
+    """The browser sends what it saw last to the old URL: Last-Event-ID overrides after= (threat 80)."""
     page.forgiven = ["net::ERR_"]
     with Server(flags=["--sse-retry-ms", "50"]) as server:
         page.open(server)

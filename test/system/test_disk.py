@@ -1,8 +1,8 @@
-"""A disk that fails, fills up, lies or was tampered with: no false acknowledgement, no loss, a word to the operator,
-and back to work by itself (threats 2, 4, 6 to 11, 15, 16). The store's own tests go through every byte; these see the
-whole process.
+"""A disk that fails, fills up, lies or was tampered with: no false acknowledgement, no loss, a message to the operator,
+and recovery without help (threats 2, 4, 6 to 11, 15, 16). The store's own tests go through every byte; these tests see
+the whole process.
 
-LW_KILL_SAMPLE    how many of the system calls to be the last one; 14 unless told otherwise
+LW_KILL_SAMPLE    at how many system calls the server is killed; 14 unless told otherwise
 LW_SEED           seed of that sample
 """
 import contextlib
@@ -86,7 +86,8 @@ def check_problem(answer):
 
 
 def check_goes_on_without_disk(api):
-    """What needs no disk: memory channels, what is in them, and the word that durable ones don't work."""
+    """What needs no disk works: memory channels and what is in them, and the statement that durable channels don't
+    work."""
     assert api.publish("live:meanwhile", b"x").status == 201
     assert api.history("live:meanwhile")["head"] >= 1
     assert api.get("/healthz").status == 200
@@ -114,8 +115,8 @@ def audit_all(server, publishers, readers):
     ("sync EIO", [503]), ("fdatasync EIO", [503]), ("sync EIO 3", [503]), ("write EIO", [503]), ("any EIO 7", [503]),
     ("write ENOSPC", [507]), ("write EDQUOT", [507]), ("write EFBIG", [507]), ("any ENOSPC 5", [503, 507])])
 def test_a_disk_that_fails_is_not_believed(fault, statuses, tmp_path):
-    """Threats 8, 10, 11: refused while it fails, in order afterwards, without a restart; nothing that was acknowledged
-    is lost."""
+    """Threats 8, 10, 11: publishes are refused while it fails, and succeed afterwards, without a restart; nothing that
+    was acknowledged is lost."""
     control = tmp_path / "control"
     data = tmp_path / "data"
     env = {"LD_PRELOAD": str(FAULTY_DISK), "FAULTY_DISK_CONTROL": str(control), "FAULTY_DISK_UNDER": str(data),
@@ -171,8 +172,8 @@ WAITING_MAX = 16
 
 @needs_faulty_disk
 def test_a_disk_that_never_finishes(tmp_path):
-    """A batch that never completes: publishes wait, publish_waiting_max of them; the others hear so. Everything that
-    needs no disk goes on, and when the disk does too, whoever waited is answered."""
+    """A batch never completes: publish_waiting_max publishes wait, and the others are refused. Everything that needs no
+    disk goes on, and when the disk works again, the publishes that waited are answered."""
     with HangingServer(tmp_path, flags=["--publish-waiting-max", str(WAITING_MAX)]) as server, \
             contextlib.ExitStack() as stack:
         readers = [stack.enter_context(Reader(server.url, transport, ["topic:h", "live:h"]))
@@ -236,8 +237,8 @@ def test_nobody_waits_for_a_disk_for_ever(tmp_path):
 
 @needs_faulty_disk
 def test_it_stops_though_its_disk_never_finishes(tmp_path):
-    """Threat 24: after stop_timeout_s and a little, with status 1 and a word in the log. Nobody was told that the
-    message is there."""
+    """Threat 24: it stops a little after stop_timeout_s, with status 1 and a line in the log. No publisher was told
+    that the message is stored."""
     with HangingServer(tmp_path, flags=["--stop-timeout-s", "1"]) as server, contextlib.closing(Api(server.url)) as api:
         assert api.publish("topic:h", b"before").status == 201
         server.hang()
@@ -284,7 +285,8 @@ def small_disk(path, size):
 
 @needs_root
 def test_a_full_disk(tmp_path):
-    """Threat 10: 16 MB; 507 with a reason, reading and delivery go on, and room is all it takes to go on."""
+    """Threat 10: a disk of 16 MB. Publishes get 507 with a reason, reading and delivery go on, and once there is room
+    everything works again."""
     with small_disk(tmp_path / "disk", "16m") as disk, contextlib.ExitStack() as stack:
         ballast = disk / "ballast"
         ballast.write_bytes(bytes(6 << 20))
@@ -312,7 +314,7 @@ def test_a_full_disk(tmp_path):
 
 
 def test_a_limit_on_file_sizes():
-    """Threat 11: RLIMIT_FSIZE; SIGXFSZ must not end it, and a higher limit is all it takes."""
+    """Threat 11: RLIMIT_FSIZE. SIGXFSZ must not end the server, and with a higher limit everything works again."""
     with Server() as server, Reader(server.url, "sse", ["topic:u"]) as reader:
         api = Api(server.url)
         with Publishers(server, "topic:u", size=2000) as publishers:
@@ -335,7 +337,7 @@ CALLS = {"write": 240, "pwrite64": 120, "fdatasync": 120, "openat": 88, "fsync":
 
 
 def kill_places():
-    """A sample in which every kind of call has its turn, those of the beginning more often than those of the end."""
+    """A sample in which every kind of call occurs, those of the beginning more often than those of the end."""
     rng, calls = random.Random(SEED), list(CALLS)
     for number in range(int(os.environ.get("LW_KILL_SAMPLE", "14"))):
         call = calls[number % len(calls)]
@@ -344,7 +346,7 @@ def kill_places():
 
 @needs_strace
 def test_killed_at_any_system_call_it_starts_again():
-    """Threat 2: SIGKILL at the n-th call of a kind, also while it starts and while it moves files about."""
+    """Threat 2: SIGKILL at the n-th call of a kind, also while the server starts and while it renames files."""
     print(f"LW_SEED={SEED}")
     places, reached = list(kill_places()), 0
     for call, count in places:
@@ -464,8 +466,8 @@ def newest(data, pattern):
 
 
 def judge(data, answered):
-    """It starts and what it shows is true, what it lacks it says; or it refuses to start and says why. Gives how many
-    messages are there, or None."""
+    """Either the server starts, shows only what is true, and reports what it lacks; or it refuses to start and says
+    why. Gives how many messages are there, or None."""
     done = None
     server = Server(data=data)
     server.start(wait=False)
@@ -500,7 +502,7 @@ def judge_history(server, answered):
                     assert entry["why"] == "corrupt", entry
             old_epoch = answered[channel, 1][0]
             beyond = [seq for _, seq in lost if seq > page["head"]]
-            # Acknowledged messages that are gone from the end: seqs will be given again, so it must be a new life.
+            # Acknowledged messages are missing at the end, so seqs will be given again: the epoch must be new.
             assert not beyond or page["epoch"] != old_epoch, f"{len(beyond)} acknowledged messages are gone silently"
             assert api.publish(channel, b"goes on").status == 201
     return there
@@ -520,7 +522,8 @@ def flip(path, at):
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.7, 0.95, 0.999])
 def test_a_cut_log(log, share, tmp_path):
-    """Threat 4: the tail is cut, what stands before it is there, and that acknowledged messages are gone is said."""
+    """Threat 4: the end of the log is cut off. What stands before the cut is there, and the server reports that
+    acknowledged messages are lost."""
     data = shutil.copytree(log[0], tmp_path / "data")
     path = newest(data, "*.log")
     cut(path, int(path.stat().st_size * share))
@@ -540,7 +543,7 @@ def test_a_flipped_bit(log, share, tmp_path):
 
 @pytest.fixture(name="tables", scope="module")
 def fixture_tables(log, tmp_path_factory):
-    """The same after a clean start and stop, when it lies in tables."""
+    """The same after a clean start and stop, when the messages are in tables."""
     data = shutil.copytree(log[0], tmp_path_factory.mktemp("tables") / "data")
     with Server(data=data):
         pass

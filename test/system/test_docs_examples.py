@@ -46,7 +46,7 @@ def line_shape(line):
 
 
 def run(command, server, line_count):
-    """The first line_count lines of what it prints, or all if it ends before."""
+    """Gives the first line_count lines of what it prints, or all of them if it ends before."""
     command = command.replace("http://127.0.0.1:8080", server.url).replace("build/longwire ", f"{BUILD}/longwire ")
     with subprocess.Popen(["sh", "-euc", command.replace("curl ", "curl -sS ")], stdin=subprocess.DEVNULL,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
@@ -161,7 +161,7 @@ OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
 
 
 def names_in_table(title):
-    """What stands in backticks in the first column of the table under this heading."""
+    """The names in backticks in the first column of the table under this heading."""
     section = re.search(rf"^### {title}\n(.*?)(?=^##)", OPERATIONS, re.S | re.M)[1]
     return set(re.findall(r"`(\w+)`", " ".join(re.findall(r"^\| (`.*?) \|", section, re.M))))
 

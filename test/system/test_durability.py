@@ -24,7 +24,7 @@ SEED = int(os.environ.get("LW_SEED", random.randrange(1 << 32)))
 
 
 def test_kill_minus_nine_at_random_moments_loses_nothing():
-    """Threats 1 and 17: 8 publishers, a reader on each transport, all of which come back by themselves."""
+    """Threats 1 and 17: 8 publishers and a reader on each transport; all of them reconnect by themselves."""
     print(f"LW_SEED={SEED}")
     rng, channels = random.Random(SEED), ["topic:one", "user:two"]
     with Server() as server, contextlib.ExitStack() as stack:
@@ -109,8 +109,9 @@ def test_recalls_and_expiry_hold_across_kill():
 
 @pytest.mark.parametrize("channel, loses", [("topic:gone", True), ("live:gone", False)])
 def test_a_lost_log_has_a_new_epoch_and_readers_hear_of_it(channel, loses):
-    """Threat 14: the data directory deleted between two runs; and memory channels, which every restart empties. Old
-    cursors get a gap, then what is there now, and nothing of it silently skipped because its seq is low."""
+    """Threat 14: the data directory is deleted between two runs; and memory channels, which every restart empties. A
+    reader with an old cursor gets a gap and then everything that is there now: nothing is skipped because its seq is
+    low."""
     with Server() as server, contextlib.ExitStack() as stack:
         readers = [stack.enter_context(Reader(server.url, transport, [channel])) for transport in TRANSPORTS]
         api = Api(server.url)
@@ -149,8 +150,8 @@ def test_durable_namespaces_keep_their_epoch_and_go_on_counting(kind):
 
 @needs_faulty_disk
 def test_no_answer_before_the_disk_has_it(tmp_path):
-    """While no fsync and no fdatasync comes to its end the durable publish waits; memory channels, readers and history
-    don't wait for the disk."""
+    """While no fsync and no fdatasync finishes the durable publish waits. Memory channels, readers and history don't
+    wait for the disk."""
     with HangingServer(tmp_path) as server, contextlib.closing(Api(server.url)) as api, \
             Reader(server.url, "ws", ["topic:slow", "live:quick"]) as reader:
         reader.wait_for(lambda: len(reader.others) == 3)  # connected, subscribed twice
@@ -169,7 +170,7 @@ def test_no_answer_before_the_disk_has_it(tmp_path):
 
 @needs_faulty_disk
 def test_publishes_share_syncs(tmp_path):
-    """Whoever comes while a sync is under way shares the next one."""
+    """Publishes that arrive while a sync is under way share the next one."""
     count = 64
     with HangingServer(tmp_path) as server, contextlib.closing(Api(server.url)) as api:
         before = api.metrics()
@@ -200,8 +201,8 @@ def test_a_batch_is_numbered_in_order_and_survives_kill():
 
 
 def test_who_comes_while_news_come_is_not_left_waiting():
-    """A cursor that the loop must ask about first (of another life, or beyond the head), in the midst of deliveries:
-    the reader hears at once, not at its next heartbeat."""
+    """A reader brings a cursor that the loop must ask the store about (of another epoch, or beyond the head) while
+    messages are being delivered: the reader gets its answer at once, not at its next heartbeat."""
     with Server(flags=["--heartbeat-s", "3600"]) as server, contextlib.ExitStack() as stack:
         first = stack.enter_context(Reader(server.url, "ndjson", ["live:busy"]))
         stack.enter_context(Publisher(server.url, "p", "live:busy", has_keys=False))

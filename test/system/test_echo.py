@@ -21,7 +21,7 @@ def fixture_server():
 
 
 class Echo(Wire):
-    """Says frames, hears frames."""
+    """Sends and receives frames."""
 
     def __init__(self, server):
         super().__init__(server)
@@ -39,7 +39,7 @@ class Echo(Wire):
         assert self.hear() == (0x80 | opcode, payload)
 
     def want_end(self, code):
-        """A Close of this code (None: without one), then the end of the connection, soon."""
+        """Expects a Close of this code (None: without one), then the end of the connection, soon."""
         first, data = self.hear()
         assert first == 0x80 | CLOSE, (first, data[:100])
         assert (int.from_bytes(data[:2], "big") if data else None) == code, data
@@ -371,7 +371,7 @@ def test_frames_of_every_cut(server):
 
 
 def test_a_stop_says_so():  # threat 24
-    """RFC 6455 7.4.1: 1001, behind what was to be echoed."""
+    """RFC 6455 7.4.1: close 1001, after what was to be echoed."""
     with Server(flags=["--diagnostic-echo"]) as server, Echo(server) as echo:
         echo.send(ws_frame(TEXT, b"last words"))
         echo.want(TEXT, b"last words")

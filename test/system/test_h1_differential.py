@@ -1,8 +1,8 @@
-"""Our HTTP/1 parser against python3-h11: whatever we take, h11 takes too, and means the same by it.
+"""Our HTTP/1 parser against python3-h11: h11 accepts whatever our parser accepts, and understands it in the same way.
 
-Inputs are drawn from a seed: requests put together from good and odd parts, then most of them damaged in a few bytes.
-Being stricter than h11 is fine and isn't looked at. Where we take what h11 refuses, or mean something else, it must be
-one of these, each for its reason:
+Inputs are drawn from a seed: requests put together from good and odd parts; in most of them a few bytes are then
+damaged. Our parser may be stricter than h11; that isn't checked. Where it accepts what h11 refuses, or understands
+something else, the reason must be one of these:
 
   * KNOWN_LENIENT: we ignore one empty line before a request (RFC 9112 2.2 asks servers to); h11 refuses it.
   * h11 never keeps an HTTP/1.0 connection open; we do when asked to (RFC 9112 9.3). So comparing ends where either side
@@ -146,7 +146,8 @@ def is_known_lenient(theirs):
 
 
 def judge(wire, ours, theirs):
-    """How many requests both meant alike; fails where we took something that h11 did not, or not so."""
+    """Gives how many requests both understood alike; fails where our parser accepted something that h11 refused or
+    understood differently."""
     for i, request_ours in enumerate(ours["requests"]):
         # Where our transcript breaks off with a fault inside a body, h11 may have got further: we are the stricter.
         is_broken_off = not request_ours["is_whole"] and ours["fault"] != 0

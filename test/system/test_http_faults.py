@@ -1,5 +1,5 @@
-"""The network's system calls fail, at every third of them: some links are cut, nobody hangs, what was acknowledged is
-there, and afterwards all is as it was. threats 20, 53, 77, 81"""
+"""Every third of the network's system calls fails: some links are cut, nobody hangs, what was acknowledged is there,
+and afterwards everything works as before. threats 20, 53, 77, 81"""
 import contextlib
 
 import pytest
@@ -39,7 +39,7 @@ def read_once(server, channel, kind):
 
 
 def go_round(server, channel, acknowledged, may_fail):
-    """Everything that a client does; how often it was cut off."""
+    """Does everything that a client does; gives how often it was cut off."""
     cuts = 0
     for deed in [lambda: publish_pipelined(server, channel, acknowledged),
                  *(lambda kind=kind: read_once(server, channel, kind) for kind in READERS)]:

@@ -1,5 +1,5 @@
-"""HTTP/1.1 with ill will: smuggling, slowness, early ends, and payloads that try to break out of their frames.
-threats 47 to 53, 58, 80, 84"""
+"""Hostile HTTP/1.1: smuggling, slowness, early ends, and payloads that try to break out of their frames. threats 47 to
+53, 58, 80, 84"""
 import contextlib
 import json
 import random
@@ -22,12 +22,12 @@ def fixture_server():
 
 
 def hidden(channel):
-    """A request that must never be seen."""
+    """A request that the server must never see."""
     return request_bytes("POST", path_of(channel) + "/messages", b"smuggled")
 
 
 def want_one_refusal(server, data, status=400):
-    """One answer, of that status; then the end. What stands behind `data` is not looked at."""
+    """Expects one answer, of that status, then the end of the connection. What follows `data` is not checked."""
     channel = fresh()
     with Wire(server) as wire:
         try:
@@ -136,7 +136,7 @@ def test_heads_in_doubt(server, head, status):
     b"GET /healthz HTTP/1.9\r\nHost: x\r\n\r\n", GET + b"Content-Length: 5\r\n\r\nhello",
     GET + b"Transfer_Encoding: chunked\r\nContent-Length: 2\r\n\r\n0\r"])
 def test_heads_that_are_fine(server, head):
-    """… and the request behind is the next one, whole."""
+    """The head is accepted, and the next request behind it is complete."""
     with Wire(server) as wire:
         wire.send(head + GET + b"\r\n")
         for _ in range(2):
@@ -350,7 +350,7 @@ def test_a_thousand_pipelined_requests(server):
 
 
 def test_pipelined_requests_that_are_read_late(server):
-    """More answers than fit anywhere: the server stops reading until they are taken."""
+    """More answers than any buffer holds: the server stops reading until the client takes them."""
     channel = fresh()
     publish_many(server, channel, [bytes(50000)] * 20)
     ask = request_bytes("GET", f"{path_of(channel)}/messages?after=0")
@@ -420,7 +420,8 @@ CORPUS = ROOT / "test" / "fuzz" / "corpus"
 
 @pytest.mark.parametrize("seed", range(3))
 def test_what_the_fuzzers_found_in_any_mixture(server, seed):  # threats 53, 77
-    """Their inputs and honest requests, cut anywhere, left by close and reset: all links end, and nothing else does."""
+    """The fuzzers' inputs and honest requests, cut at any byte, ended by close and by reset: these links end, and all
+    others stay."""
     rng, channel = random.Random(seed), fresh()
     odd = [path.read_bytes() for path in sorted(CORPUS.glob("h1/*")) + sorted(CORPUS.glob("ws/*"))]
     honest = [GET + b"\r\n", handshake_bytes(f"/v1/ws?channel={channel}"),
@@ -523,7 +524,7 @@ def test_odd_media_types_and_names_pass_unbroken(server):  # threat 58
 
 @pytest.mark.parametrize("media", ["application/vnd.longwire.gap+json", "application/vnd.longwire.ping+json"])
 def test_a_publisher_can_not_forge_a_part_of_ours(server, media):  # threat 58
-    """A payload of these media types is a message all the same: its part has a seq, and a gap's has none."""
+    """A payload of these media types is still a message: its part has a seq, and a gap's part has none."""
     channel = fresh()
     publish(server, channel, b'{"type":"gap","from":1,"to":9}', media=media)
     for name, kind in READERS.items():

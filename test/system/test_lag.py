@@ -1,5 +1,5 @@
-"""Readers that stop reading (threat 34): what each costs the server does not grow with what it misses, others don't
-notice, and it gets everything in order when it reads again, or an honest gap.
+"""Readers that stop reading (threat 34): what each costs the server does not grow with what it misses, the other
+readers don't notice, and when it reads again it gets everything in order, or an honest gap.
 
 LW_LAG_MB    megabytes published past the stalled readers; 24 unless told otherwise
 """
@@ -30,7 +30,7 @@ LOOK_SECONDS = 2
 
 
 def stall(server, transport, channel):
-    """Asks for the channel and reads nothing, with little room for what the kernel takes on its behalf."""
+    """Asks for the channel and reads nothing; its small receive buffer leaves the kernel little room."""
     sock = socket.socket()
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     sock.settimeout(SECONDS)
@@ -50,8 +50,8 @@ def rss_bytes(pid):
 
 
 def held_bytes(pid):
-    """What it holds: the least of many looks. Above that is what comes and goes, of the publisher's batches, RocksDB's
-    work beside and an allocator that gives back late; below what is held it never gets."""
+    """What the server holds: the smallest of many samples. Samples above it include temporary memory of the publisher's
+    batches, RocksDB's own work and an allocator that frees late; no sample is below what the server holds."""
     deadline, least = time.monotonic() + LOOK_SECONDS, rss_bytes(pid)
     while time.monotonic() < deadline:
         time.sleep(0.05)
@@ -64,7 +64,7 @@ def wait_metric(api, name, wanted):
 
 
 def publish_much(api, channel, start, count, keep_up=lambda head: None, size=PAYLOAD_BYTES, batch=BATCH):
-    """count messages that carry their number; keep_up(head) waits for those who don't lag."""
+    """Publishes count messages that carry their number; keep_up(head) waits for the readers that don't lag."""
     assert count % batch == 0
     for at in range(start, start + count, batch):
         results = api.batch([{"channel": channel, "data": f"{number}-".ljust(size, "x")}
@@ -78,7 +78,7 @@ def numbers_of(events):
 
 
 def read_stalled_sse(sock, last):
-    """The rest of what was asked for so long ago."""
+    """Reads the rest of what stall() asked for."""
     events, data = [], b""
     with sock.makefile("rb") as stream:
         assert stream.readline().startswith(b"HTTP/1.1 200")
@@ -103,8 +103,9 @@ def parse_events(blocks):
 @pytest.mark.parametrize("channel", ["topic:lag", "live:lag"])
 @pytest.mark.parametrize("transport", ["ws", "sse"])
 def test_readers_that_stop_cost_a_cursor_and_no_queue(transport, channel):
-    """What the server holds before they come, full of what it keeps for everyone, against what it holds when they have
-    missed half of the traffic, and all of it: the difference is theirs, and no more the second time."""
+    """Compares what the server holds before the readers come, when it is full of what it keeps for everyone, with what
+    it holds when they have missed half of the traffic, and all of it. The difference belongs to these readers, and
+    doesn't grow the second time."""
     third = LAG_BYTES // PAYLOAD_BYTES // BATCH // 3 * BATCH
     count = 3 * third
     flags = ["--tail-bytes-max", "4M", "--store-memory-bytes", "1M", "--write-buffer-bytes", "1M"]
@@ -137,7 +138,7 @@ def test_readers_that_stop_cost_a_cursor_and_no_queue(transport, channel):
 
 
 def check_record(events, channel, count, next_seq=1):
-    """Each seq once, in order; on a memory channel what its ring let go is a gap that says so."""
+    """Checks that each seq occurs once, in order; on a memory channel a gap stands for what the ring dropped."""
     for event in events:
         first = event.object["from"] if event.kind == "gap" else event.seq
         assert first == next_seq, (first, next_seq)
@@ -151,7 +152,8 @@ def check_record(events, channel, count, next_seq=1):
 
 @pytest.mark.parametrize("transport", ["ws", "sse", "ndjson", "multipart"])
 def test_a_reader_that_pauses_gets_everything_afterwards(transport):
-    """In the middle of a stream: reads some, stops while much is published, reads on over the same link."""
+    """In the middle of a stream: the client reads a part, stops while much is published, and reads on over the same
+    link."""
     channel, count = "topic:pause", 320
     with Server() as server, contextlib.closing(Api(server.url)) as api:
         place, breaks = Place(server.url, [channel]), []

@@ -122,7 +122,7 @@ WAITS = {"a lock": lock, "a thread": thread, "a socket": silent_socket, "a sleep
 
 @pytest.mark.parametrize("wait", WAITS.values(), ids=WAITS)
 def test_a_server_that_ends_by_itself_ends_every_wait(install, wait):
-    """With its exit status and the end of its log; nothing else interrupts these waits."""
+    """The error has its exit status and the end of its log; nothing else interrupts these waits."""
     install(HEALTHY)
     with Server() as server:
         with pytest.raises(ServerError, match=r"ended by itself with status -6(.|\n)*started with"):
@@ -133,7 +133,7 @@ def test_a_server_that_ends_by_itself_ends_every_wait(install, wait):
 
 @pytest.mark.skipif(not is_built(), reason="no longwired is built")
 def test_a_real_server_that_dies_under_readers_and_publishers():
-    """Threads that would publish and come back for ever are told to give up."""
+    """Threads that would publish and reconnect for ever are told to give up."""
     with contextlib.ExitStack() as stack:
         with pytest.raises(ServerError, match="ended by itself with status -9"):
             server = stack.enter_context(Server())

@@ -1,6 +1,6 @@
-"""What strangers can make the server hold (threat 21): many connections that each begin something large and don't end it,
-or don't read what they asked for. It refuses before its memory is full, and goes on for the others. And what is left of one
-whom the system gave no memory (threat 19).
+"""What strangers can make the server hold (threat 21): many connections that each begin something large and don't end
+it, or don't read what they asked for. The server refuses before its memory is full, and goes on for the others. And
+what is left of a server to which the system gave no memory (threat 19).
 
 LW_MEMORY_SAMPLE    how many of the allocations to fail, each in a server of its own; 12 unless told otherwise
 LW_SEED             seed of that sample
@@ -38,7 +38,8 @@ def is_sanitized():
 
 
 class Cage:
-    """A memory cgroup for one process, version 1 or 2; without the right to make one only a look at its memory."""
+    """A memory cgroup for one process, version 1 or 2; without the right to make one, it only measures the process's
+    memory."""
 
     def __init__(self, pid, limit):
         self.pid, self.folder = pid, None
@@ -60,7 +61,7 @@ class Cage:
 
 
 def memory_mb(pid):
-    """What is its own: pages of files can be dropped."""
+    """The process's own memory; pages of files don't count, because the kernel can drop them."""
     return int(re.search(r"RssAnon:\s+(\d+)", pathlib.Path(f"/proc/{pid}/status").read_text())[1]) / 1024
 
 
@@ -83,7 +84,7 @@ class Crowd:
         return sock
 
     def push(self, sock, count):
-        """As much of `count` bytes as it takes, until it closes or says something."""
+        """Sends as much of `count` bytes as the server takes, until it closes or answers."""
         sock.settimeout(0.2)
         with contextlib.suppress(OSError):
             while count > 0:
@@ -91,7 +92,7 @@ class Crowd:
         sock.settimeout(SECONDS)
 
     def answers(self):
-        """What has been told: each one's first bytes, which stay unread; b"" for a close, or nothing yet."""
+        """Gives each socket's first bytes, which stay unread; b"" for a close, or if nothing has come yet."""
         told = set()
         for sock in self.socks:
             sock.setblocking(False)
@@ -109,14 +110,14 @@ def request(method, path, *fields):
 
 
 def half_bodies(crowd):
-    """60 batches of 7 MB, whose end doesn't come."""
+    """60 batches of 7 MB whose end never comes."""
     for _ in range(60):
         crowd.push(crowd.come(request("POST", "/v1/messages", "Content-Length: 8000000")), 7000000)
     return lambda told: b"HTTP/1.1 503" in told
 
 
 def half_messages(crowd):
-    """200 WebSocket messages of 2 MB, whose end doesn't come."""
+    """200 WebSocket messages of 2 MB whose end never comes."""
     for _ in range(200):
         sock = crowd.come(handshake_bytes(host="localhost"), wait_for=b'"resumed":false}')
         sock.sendall(b"\x81\xff" + struct.pack("!Q", 2 * MB - 1) + b"\0\0\0\0")
@@ -125,7 +126,7 @@ def half_messages(crowd):
 
 
 def half_heads(crowd):
-    """2,000 heads of 16 KB, whose end doesn't come."""
+    """2,000 heads of 16 KB whose end never comes."""
     for _ in range(2000):
         crowd.come(b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"y" * 16000)
     return lambda told: True
@@ -205,7 +206,7 @@ class PlainServer(Server):
 
 
 class ShortServer(PlainServer):
-    """Told fail_allocation(n), its nth allocation from then on fails."""
+    """After fail_allocation(n) the server's nth allocation fails."""
 
     def __init__(self, **more):
         super().__init__(**more)
@@ -225,7 +226,7 @@ class ShortServer(PlainServer):
 
 
 def work(server, answered):
-    """A publish, a page of history and a stream; what was acknowledged is written down."""
+    """Does a publish, a page of history and a stream; records what was acknowledged."""
     api, payload = Api(server.url), f"message {len(answered)}".encode()
     with contextlib.suppress(OSError, http.client.HTTPException), contextlib.closing(api):
         answer = api.publish("topic:m", payload, key=payload.decode())
@@ -239,8 +240,8 @@ def work(server, answered):
 
 @pytest.mark.skipif(PLAIN is None or not SHORT_MEMORY.exists(), reason="needs a build without sanitizers, and short_memory.so")
 def test_no_memory_is_the_end_and_loses_nothing(tmp_path):
-    """Threat 19: fails one allocation after the other. It says what was missing and ends, or goes on; what was acknowledged
-    is there afterwards, once (docs/decisions/0013)."""
+    """Threat 19: makes one allocation after the other fail. The server says what failed and ends, or goes on;
+    afterwards what was acknowledged is there, once (docs/decisions/0013)."""
     print("seed", SEED)
     answered, ended = {}, 0
     for number in sorted(random.Random(SEED).sample(range(1, ALLOCATIONS), SAMPLE)):

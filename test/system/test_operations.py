@@ -26,7 +26,7 @@ pytestmark = pytest.mark.skipif(not is_built(), reason="no longwired is built")
 
 
 def run(*words, env=None, config=None, tmp_path=None):
-    """longwired to its end, which must come by itself."""
+    """Runs longwired until it exits, which it must do by itself."""
     if config is not None:
         path = tmp_path / "longwired.conf"
         path.write_text(config)
@@ -191,7 +191,7 @@ def fixture_locked():
 
 
 def status_of_socket(server, token, channel):
-    """Of following a channel by WebSocket: 200, or the code of the error frame or of the refused handshake."""
+    """Follows a channel by WebSocket: 200, or the code of the error frame or of the refused handshake."""
     try:
         link = WebSocket(server.url, headers={"Authorization": f"Bearer {token}"} if token else {})
     except RefusedError as refused:
@@ -219,7 +219,7 @@ CALLS = {
 
 @pytest.mark.parametrize("name", CALLS)
 def test_who_may_what(locked, name):
-    """Threat 104, as far as API keys go: the right key, another one (403), none (401), a wrong one (401)."""
+    """Threat 104, as far as API keys go: the right key, another key (403), no key (401), a wrong key (401)."""
     right, call = CALLS[name]
     for who in ("pub", "sub", "adm", None, "wrong"):
         with contextlib.closing(Api(locked.url, SECRETS.get(who))) as api:
@@ -231,8 +231,8 @@ def test_who_may_what(locked, name):
 
 
 def test_wrong_keys_by_the_thousand():
-    """Threat 107, in part: each is refused, none of them is in the log, and who has a right one is served meanwhile. Nobody
-    is slowed down: behind one address there may be many."""
+    """Threat 107, in part: each wrong key is refused, none of them is in the log, and clients with a right key are
+    served meanwhile. Nobody is slowed down, because many clients may share one address."""
     with Server(config=KEYS, flags=["--log-level", "debug"]) as server, \
             contextlib.closing(Api(server.url, SECRETS["pub"])) as api:
         tried = [f"guess-{number:04}-of-a-key" for number in range(1000)]
@@ -290,7 +290,7 @@ def fields_of_logfmt(line):
 
 
 class LoggingServer(Server):
-    """What it logs apart from what it says on standard output."""
+    """A server whose log is kept apart from its standard output."""
 
     def command(self):
         return ["sh", "-c", f'exec "$@" >/dev/null 2>"{self.home}/lines"', "sh", *super().command()]
@@ -457,8 +457,8 @@ def session_count(metrics):
 
 
 def test_sigterm_tells_everyone_and_leaves():
-    """Threat 24: WebSocket reconnect and 1001, SSE its retry, poll its answer, multipart its end; status 0, and long before
-    its patience would end."""
+    """Threat 24: a WebSocket gets reconnect and 1001, SSE its retry, a poll its answer, multipart its end. The server
+    exits with status 0, long before its stop timeout."""
     with Server(flags=["--stop-timeout-s", "600"]) as server:
         api = Api(server.url)
         link = WebSocket(server.url, path="/v1/ws?channel=topic:s&after=0")
@@ -490,7 +490,8 @@ def test_sigterm_tells_everyone_and_leaves():
 
 
 def test_clients_that_do_not_leave_are_left():
-    """Threat 24: bounded time. Streams are given five seconds to close their end; who has had a whole answer less."""
+    """Threat 24: the time is bounded. A stream's client has five seconds to close its end; a client that has a complete
+    answer has less."""
     heads = [f"GET /v1/subscribe?channel=topic:s HTTP/1.1\nHost: x\nAccept: {accept}\n\n"
              for accept in ("text/event-stream", "application/x-ndjson", "multipart/mixed", "application/json")]
     heads.append("GET /v1/ws?channel=topic:s HTTP/1.1\nHost: x\nUpgrade: websocket\nConnection: Upgrade\n"
@@ -506,7 +507,7 @@ def test_clients_that_do_not_leave_are_left():
 
 
 def test_who_is_cut_off_at_the_end_leaves_nothing_behind():
-    """Threat 24. LeakSanitizer looks: what loops still had to say to the writer then is nobody's."""
+    """Threat 24, checked by LeakSanitizer: commands that loops still have for the writer at that time must be freed."""
     with Server(flags=["--linger-s", "0", "--stop-timeout-s", "0", "--loops", "1"]) as server:
         api = Api(server.url)
         link = WebSocket(server.url, path="/v1/ws?channel=topic:z")
@@ -518,7 +519,7 @@ def test_who_is_cut_off_at_the_end_leaves_nothing_behind():
 
 
 def test_who_has_an_answer_is_left_sooner():
-    """Threat 24: polls and connections that are kept for a next request, whose clients don't close."""
+    """Threat 24: polls, and connections that are kept for a next request, whose clients don't close them."""
     with Server(flags=["--stop-timeout-s", "600"]) as server:
         api = Api(server.url)
         poll = raw_request(server, "GET /v1/subscribe?channel=topic:s HTTP/1.1\nHost: x\nAccept: application/json\n\n")
@@ -555,7 +556,8 @@ def test_publishes_under_way_are_answered_before_it_leaves():
 
 
 def test_sigterm_under_load_loses_nothing():
-    """Threats 24 and 45: stops and starts while it is published to; LA clean, every publish answered or refused."""
+    """Threats 24 and 45: the server stops and starts while clients publish; the Loss audit passes, and every publish is
+    answered or refused."""
     with Server() as server, contextlib.ExitStack() as stack:
         readers = [stack.enter_context(Reader(server.url, transport, ["topic:l"])) for transport in TRANSPORTS]
         publishers = [stack.enter_context(Publisher(server.url, f"p{i}", "topic:l", has_keys=True)) for i in range(4)]
@@ -578,7 +580,8 @@ def test_sigterm_under_load_loses_nothing():
 
 
 def test_it_leaves_while_somebody_asks_who_is_there():
-    """Threat 24: that question goes round all loops; one that had stopped already kept it, and its asker, for ever."""
+    """Threat 24: presence asks all loops in turn. A loop that had stopped already used to keep the question, and its
+    sender, for ever."""
     asked = "GET /v1/channels/topic:w HTTP/1.1\nHost: x\n\n" * 20
     for _ in range(6):
         with Server(flags=["--loops", "4"]) as server:
@@ -618,7 +621,8 @@ def test_a_second_sigterm_ends_at_once():
 
 
 def test_without_standard_descriptors_its_words_reach_no_file_of_its_own(tmp_path):
-    """What it opens first would get their numbers, and what it logs would be written there: into `synced`, for one."""
+    """Otherwise the first files that the server opens would get these numbers, and its log lines would go into them,
+    for example into `synced`."""
     words = [LONGWIRED, "--http", "127.0.0.1:0", "--data", str(tmp_path / "data")]
     with subprocess.Popen(["sh", "-c", 'exec "$@" 0<&- 1>&- 2>&-', "sh", *words]) as process:
         try:
@@ -633,7 +637,7 @@ def test_without_standard_descriptors_its_words_reach_no_file_of_its_own(tmp_pat
 
 @pytest.mark.parametrize("name", ["SIGHUP", "SIGPIPE"])
 def test_signals_that_must_not_end_it(name):
-    """Threat 24: links live on."""
+    """Threat 24: links stay open."""
     with Server() as server, Reader(server.url, "ws", ["topic:h"]) as reader, \
             contextlib.closing(Api(server.url)) as api:
         assert api.publish("topic:h", b"before").status == 201
@@ -647,7 +651,7 @@ def test_signals_that_must_not_end_it(name):
 # --- short of descriptors, paused, moved in time ----------------------------------------------------------------------
 
 def turns_in_a_second(server):
-    """How often it waited for events, or tried to accept."""
+    """Gives how often it waited for events, or tried to accept."""
     command = ["strace", "-f", "-c", "-e", "trace=epoll_wait,accept4", "-p", str(server.pid)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as tracer:
         line = tracer.stderr.readline()
@@ -660,7 +664,8 @@ def turns_in_a_second(server):
 
 @needs_strace
 def test_out_of_descriptors():
-    """Threat 20: 500 connections where 200 descriptors are allowed: old links live, no busy loop, and it recovers."""
+    """Threat 20: 500 connections where 200 descriptors are allowed: old links stay, there is no busy loop, and it
+    recovers."""
     # LeakSanitizer can't look while another traces.
     with Server(env={"ASAN_OPTIONS": "detect_leaks=0"}) as server, Reader(server.url, "ws", ["topic:d"]) as reader, \
             contextlib.closing(Api(server.url)) as api:
@@ -682,7 +687,8 @@ def test_out_of_descriptors():
 
 
 def first_answer(server):
-    """Status, fields and body that a fresh connection hears; nothing is asked for if it's turned away unasked."""
+    """Gives status, fields and body that a fresh connection gets; sends no request if the connection is refused without
+    one."""
     with socket.create_connection(("127.0.0.1", server.port), timeout=SECONDS) as sock:
         answer = http.client.HTTPResponse(sock)
         if not select.select([sock], [], [], 0.05)[0]:
@@ -710,7 +716,8 @@ PAUSE = int(os.environ.get("LW_PAUSE_SECONDS", "8"))
 
 
 class Paused:
-    """Two clients who are in the midst of a publish when the server is stopped, and send its end meanwhile."""
+    """Two clients that are in the middle of a publish when the server is stopped (SIGSTOP), and send the rest
+    meanwhile."""
 
     def __init__(self, server):
         self.filling = "x" * 30000  # no more than its kernel holds
@@ -735,8 +742,8 @@ class Paused:
 
 
 def test_a_pause_is_no_reason_to_drop_anyone():
-    """Threat 23: stopped for longer than any patience it has, then woken: everyone is still there, and what came meanwhile
-    came in time."""
+    """Threat 23: the process is stopped for longer than any of its timeouts, then continued: every client is still
+    connected, and what the clients sent meanwhile counts as in time."""
     flags = ["--heartbeat-s", "1", "--pong-timeout-s", str(PAUSE - 2), "--keepalive-timeout-s", "2",
              "--request-timeout-s", str(PAUSE - 1)]
     with Server(flags=flags) as server, contextlib.ExitStack() as stack:
@@ -777,9 +784,9 @@ CYCLES = int(os.environ.get("LW_LEAK_CYCLES", "150"))
 
 @pytest.mark.parametrize("transport", [*TRANSPORTS])
 def test_those_who_leave_leave_nothing_behind(transport):
-    """Threat 27, scaled: connect, subscribe, get one message, leave; descriptors equal, memory level. Under ASan what
-    was freed stays resident for a while (its quarantine), so there the leak check at exit judges; LW_LEAK_CYCLES
-    makes it long."""
+    """Threat 27, scaled: clients connect, subscribe, get one message and leave; afterwards there are as many
+    descriptors as before, and memory stays level. Under ASan freed memory stays resident for a while (its quarantine),
+    so there the leak check at exit decides; LW_LEAK_CYCLES makes the test long."""
     with Server(env={"ASAN_OPTIONS": "quarantine_size_mb=1:detect_leaks=1"}) as server, \
             contextlib.closing(Api(server.url)) as api:
         assert api.publish("topic:c", b"x" * 1000).status == 201

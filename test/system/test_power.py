@@ -1,7 +1,7 @@
-"""The machine's power goes: whatever was acknowledged or delivered is there afterwards, once and in order, and the log
-is the same log (threats 3, 4, 5, 12). The server runs on a disk that writes down all that is done to it
-(test/lib/preload/recording_disk.c); from that follows what could be left at any moment (power_loss.py), and on it
-another server is started.
+"""The machine loses power: whatever was acknowledged or delivered is there afterwards, once and in order, and the log
+has the same epoch (threats 3, 4, 5, 12). The server runs on a disk that records every change
+(test/lib/preload/recording_disk.c). From the record power_loss.py computes what could be left at any moment, and
+another server is started on that.
 
 LW_POWER_LIVES    how many disks live through three rounds of load, kill -9 and power loss; 1 unless told otherwise
 LW_SEED           seed of the moments and of what is left; random unless told, printed with a failure
@@ -38,7 +38,7 @@ Answer = collections.namedtuple("Answer", "channel payload key place record_end"
 
 
 class RecordedServer(Server):
-    """Makes its data directory itself, in a folder that stands for the disk."""
+    """A server that makes its data directory itself, in a folder that stands for the disk."""
 
     def __init__(self, disk, record):
         super().__init__(data=disk, flags=FLAGS, env={
@@ -52,7 +52,7 @@ class RecordedServer(Server):
 
 
 class Publisher(threading.Thread):
-    """Publishes until the link breaks, and writes down what was acknowledged."""
+    """Publishes until the link breaks, and records what was acknowledged."""
 
     def __init__(self, url, name, channel, record):
         super().__init__()
@@ -95,7 +95,8 @@ class Round:
         record.unlink()
 
     def moments(self, rng, count):
-        """Some records after which the power may go; half of them beside changes of names (rolls), the last always."""
+        """Some records after which the power may fail; half of them near changes of names (rolls), and always the
+        last."""
         last = len(self.records) - 1
         names = [at for at, record in enumerate(self.records) if record.kind in "CDLRX"]
         some = rng.sample(names, min(len(names), count // 2))
@@ -117,8 +118,8 @@ class Round:
 
 
 def audit(left, acknowledged, sent, delivered=()):
-    """A server on what is left has all that was acknowledged or delivered, nothing that nobody sent, knows the keys,
-    and goes on in the same life of the log."""
+    """Checks that a server on what is left has all that was acknowledged or delivered, has nothing that nobody sent,
+    knows the keys, and goes on with the same epoch."""
     server = Server(data=left / "data", flags=FLAGS)
     try:
         server.start()
@@ -153,9 +154,9 @@ def left_over(disk, fate, rng, home):
 
 @pytest.mark.parametrize("life", range(LIVES))
 def test_acknowledged_messages_outlive_the_machine(life, tmp_path):
-    """Threats 3, 4, 5 and 12: publishers at full speed, kill -9, and the power gone at that moment and at some before
-    it: while it starts, recovers from the last loss, acknowledges, or moves files about. Each round goes on with what
-    the one before has left."""
+    """Threats 3, 4, 5 and 12: publishers at full speed, kill -9, and a power loss at that moment and at some moments
+    before it: while the server starts, recovers from the last loss, acknowledges, or renames files. Each round
+    continues with what the round before has left."""
     seed = f"{SEED}-{life}"
     rng, disk, acknowledged, sent = random.Random(seed), tmp_path / "disk", [], set()
     disk.mkdir()
@@ -179,7 +180,7 @@ def test_acknowledged_messages_outlive_the_machine(life, tmp_path):
 # --- the means --------------------------------------------------------------------------------------------------------
 
 def publish_some(server, record, count, size):
-    """One after another; gives the answers."""
+    """Publishes one message after another; gives the answers."""
     answers = []
     with contextlib.closing(Api(server.url)) as api:
         for number in range(count):
@@ -190,8 +191,8 @@ def publish_some(server, record, count, size):
 
 
 def test_the_audit_finds_out_a_disk_that_lies(tmp_path):
-    """The control: had the disk let fdatasync of RocksDB's log do nothing, acknowledged messages would be gone. The
-    audit finds that; and so does the server, if `synced`, which is never synced, happens to be left."""
+    """The control: if fdatasync did nothing to RocksDB's log, acknowledged messages would be lost. The audit notices
+    that, and so does the server if `synced`, which is never synced, happens to be left."""
     disk, record = tmp_path / "disk", tmp_path / "record"
     disk.mkdir()
     honest, lying = Disk.of_folder(disk), Disk.of_folder(disk)
@@ -215,7 +216,7 @@ def test_the_audit_finds_out_a_disk_that_lies(tmp_path):
 
 
 def test_nothing_is_done_to_the_disk_behind_the_record(tmp_path):
-    """What the record says is what the disk really holds: after a founding, a stop, a recovery and another stop."""
+    """The record describes what the disk really holds: after a first start, a stop, a recovery and another stop."""
     disk, record = tmp_path / "disk", tmp_path / "record"
     disk.mkdir()
     recorded = Disk.of_folder(disk)
@@ -232,7 +233,7 @@ def test_nothing_is_done_to_the_disk_behind_the_record(tmp_path):
 
 
 def test_what_a_disk_promises():
-    """All that was synced, and of the rest anything."""
+    """Everything that was synced is left, and anything of the rest."""
     rng = random.Random(1)
     file, folder = File(b"a" * 9000), Folder()
     file.changes = [(0, b"b" * 9000)]

@@ -1,5 +1,5 @@
-"""The proxies of docs/operations.md, with the very configuration that stands there: messages come singly, and WebSockets
-pass (threat 84)."""
+"""The proxies of docs/operations.md, with exactly the configuration of that page: messages arrive one by one, and
+WebSockets pass (threat 84)."""
 import asyncio
 import contextlib
 import http.client
@@ -103,7 +103,7 @@ def test_long_poll(port):
 
 
 def test_host_is_passed_on(port):
-    """Else a page of the proxy's own origin would be refused."""
+    """Otherwise a page of the proxy's own origin would be refused."""
     headers = {"Host": "app.example", "Origin": "https://app.example"}
     assert ask(port, "GET", "/healthz", headers=headers).status == 200
     assert ask(port, "GET", "/healthz", headers={**headers, "Origin": "https://other.example"}).status == 403

@@ -1,4 +1,5 @@
-"""Publishing over HTTP as the design says it (4.1, 4.4): single, batch, idempotency, expiry, names, refusals, origins."""
+"""Publishing over HTTP, as the design specifies it (4.1, 4.4): single, batch, idempotency, expiry, names, refusals,
+origins."""
 import base64
 import gzip
 import json
@@ -421,7 +422,7 @@ def test_a_body_in_a_coding_is_not_kept_as_if_it_were_plain(server):
 
 
 def test_a_page_longer_than_what_may_wait_is_a_page():
-    """Of no use would be to ask again: on a machine set small, all that was published can still be read."""
+    """To repeat the request would be of no use: on a small machine, everything that was published can still be read."""
     with Server(flags=["--publish-waiting-bytes-max", "1M"]) as server:
         channel = fresh()
         for _ in range(4):

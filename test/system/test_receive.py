@@ -1,5 +1,5 @@
-"""Receiving as design.md 4.2 and 4.4 say it: every transport, every way to say where to begin, gaps, heartbeats, and
-readers that change from one transport to another on the way."""
+"""Receiving, as design.md 4.2 and 4.4 specify it: every transport, every way to say where to begin, gaps, heartbeats,
+and readers that change from one transport to another on the way."""
 import base64
 import email.parser
 import json
@@ -103,7 +103,7 @@ def test_ways_to_hand_a_cursor_in(server, kind):
 
 
 def test_which_place_beats_which(server, kind):
-    """Last-Event-ID, header before query; then cursor=; then after= and last=."""
+    """The order of precedence: Last-Event-ID, the header before the query; then cursor=; then after= and last=."""
     channel = filled(server, 9)
     epoch = history(server, channel).json()["epoch"]
     header, word, cursor = (token_of((channel, epoch, seq)) for seq in (8, 6, 4))
@@ -586,7 +586,8 @@ def poll_to_the_end(server, channels):
 @pytest.mark.parametrize("payload_bytes, each, least_objects, least_bytes", [
     (10, 250, 1000, 0), (200000, 3, 1, 1 << 20)])
 def test_a_poll_ends_at_its_maximum_and_the_next_goes_on(server, payload_bytes, each, least_objects, least_bytes):
-    """1,000 objects, or the one that reaches 1 MiB, over 8 channels: nothing is left out, doubled or out of order."""
+    """1,000 objects, or the object that reaches 1 MiB, over 8 channels: nothing is left out, doubled or out of
+    order."""
     channels, met = [fresh() for _ in range(8)], False
     for channel in channels:
         publish_many(server, channel, [(b"%d " % seq).ljust(payload_bytes, b".") for seq in range(1, each + 1)])
@@ -658,7 +659,7 @@ def test_heartbeats(beating, kind):
 
 
 def test_a_quiet_stream_tells_its_place(beating):
-    """What comes while a reader is away that had nothing yet is not lost to it."""
+    """A reader that has got no message yet loses nothing that is published while it is away."""
     for kind in (Sse, Ndjson, Poll, Ws):
         channel = filled(beating, 2)
         with kind(beating, query_of(channel)) as reader:
@@ -679,7 +680,7 @@ def test_a_channel_never_used_is_waited_for(server, kind):
 # --- changing from one transport to another (threat 32) --------------------------------------------------------------
 
 class Publishers(threading.Thread):
-    """Publishes to all the channels, round about, until it is told to end."""
+    """Publishes to all the channels in turn, until it is told to end."""
 
     def __init__(self, server, channels):
         super().__init__()

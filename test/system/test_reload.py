@@ -1,4 +1,4 @@
-"""SIGHUP: the configuration read again while the server runs, links living on (threats 24, 25)."""
+"""SIGHUP: the server reads its configuration again while it runs, and links stay (threats 24, 25)."""
 import contextlib
 import http.client
 import itertools
@@ -48,7 +48,7 @@ class Reloadable(Server):
         return self.home / "longwired.conf"
 
     def write(self, config):
-        """As an editor would that thinks of readers: never half a file."""
+        """Writes the file as a careful editor does: nobody ever sees half a file."""
         self.config = config
         path = self.home / "longwired.conf.new"
         path.write_text(config)
@@ -59,7 +59,7 @@ class Reloadable(Server):
         wait_until(what, self.log)
 
     def hang_up(self):
-        """SIGHUP; what the log says of it: event, rest of the line."""
+        """Sends SIGHUP and gives what the log says of it: event, rest of the line."""
         before = len([event for event, _ in lines_of(self) if event != "restart_needed"])
         self.process.send_signal(signal.SIGHUP)
         self.wait_for(lambda: len([event for event, _ in lines_of(self) if event != "restart_needed"]) > before)
@@ -162,7 +162,7 @@ def test_who_came_by_a_key_that_is_gone_is_sent_away_at_the_next_frame():
 
 @pytest.mark.parametrize("transport", [name for name in TRANSPORTS if name != "poll"])
 def test_who_came_by_a_key_that_is_gone_is_sent_away_within_a_heartbeat(transport):
-    """docs/decisions/0015: who only listens, too."""
+    """docs/decisions/0015: also a client that only listens."""
     with Reloadable(BASE + key("old", OLD) + key("app", NEW), flags=["--heartbeat-s", "1"]) as server, \
             Reader(server.url, transport, [PRIVATE], headers=bearer(OLD)) as old, \
             Reader(server.url, transport, [PRIVATE], headers=bearer(NEW)) as app, \
@@ -179,7 +179,7 @@ def test_who_came_by_a_key_that_is_gone_is_sent_away_within_a_heartbeat(transpor
 
 
 def test_a_right_that_a_key_loses_ends_what_it_was_used_for():
-    """docs/decisions/0015: one that it gains doesn't."""
+    """docs/decisions/0015: a right that a key gains ends nothing."""
     with Reloadable(BASE + key("app", NEW, "subscribe"), flags=["--heartbeat-s", "1"]) as server:
         link, things = ws_of(server, NEW)
         link.say({"type": "subscribe", "channel": PRIVATE})
@@ -303,7 +303,7 @@ def test_a_broken_file_changes_nothing():
 
 
 def test_without_a_descriptor_to_read_it_nothing_changes():
-    """Threat 25, CVE-2017-7652: a file that can't be opened is no empty file."""
+    """Threat 25, CVE-2017-7652: a file that can't be opened does not count as an empty file."""
     with Reloadable(BASE + key("old", OLD)) as server, \
             Reader(server.url, "ws", [PRIVATE], headers=bearer(OLD)) as reader, \
             contextlib.closing(Api(server.url, OLD)) as api:
@@ -318,7 +318,8 @@ def test_without_a_descriptor_to_read_it_nothing_changes():
 
 
 def test_what_waits_for_a_restart_must_go_with_what_does_not():
-    """The new file is good for a start, but payloads of the namespace in force could not be published any more."""
+    """The new file is valid for a start, but with the namespace's current limits some payloads could not be published
+    any more."""
     with Reloadable(BASE + "[namespace topic]\npayload_bytes_max = 8M\n") as server:
         server.write("publish_waiting_bytes_max = 4M\n" + BASE + "[namespace topic]\npayload_bytes_max = 1M\n")
         assert "namespace topic" in server.reload_refused()
@@ -356,7 +357,7 @@ def publish_until(stop, server, secret, channel, answered, failures):
 
 
 def test_a_storm_of_reloads_under_load():
-    """Threat 24: every loop at work, keys coming and going, and not one publish or message lost."""
+    """Threat 24: every loop is at work, keys come and go, and not one publish or message is lost."""
     with Reloadable(BASE + key("old", OLD), flags=["--loops", "4"]) as server, contextlib.ExitStack() as stack:
         readers = [stack.enter_context(Reader(server.url, transport, ["topic:storm"], headers=bearer(OLD)))
                    for transport in ("ws", "sse", "ndjson", "multipart")]

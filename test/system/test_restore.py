@@ -34,7 +34,7 @@ def test_a_copy_of_a_stopped_server_is_a_backup(tmp_path):
 
 
 def test_an_older_copy_beside_the_newest_synced_takes_a_new_epoch(tmp_path):
-    """Else seqs that readers have would be given a second time."""
+    """Otherwise seqs that readers know would be given a second time."""
     with Server(data=tmp_path / "data") as server:
         publish(server, "one", "two")
         server.stop()

@@ -1,5 +1,5 @@
-"""Retention by age, count and bytes (threat 13): what is let go is told of by honest gaps in history and to readers,
-`first` moves on and the head stays, the disk's space comes back."""
+"""Retention by age, count and bytes (threat 13): honest gaps, in history and for readers, stand for what was deleted;
+`first` moves on and the head stays; the disk space is freed."""
 import base64
 import contextlib
 import os
@@ -44,7 +44,8 @@ def number_of(event):
 
 
 def check_events(events, head, next_seq=1, whys=("trimmed", "expired")):
-    """Neighbours touch from next_seq to the head; every message is the one that was published there. Gives the seqs."""
+    """Checks that neighbours touch from next_seq to the head and that every message is the one published there. Gives
+    the seqs."""
     for event in events:
         first = event.object["from"] if event.kind == "gap" else event.seq
         assert first == next_seq, f"{next_seq} to {first - 1} are missing without a word"
@@ -58,7 +59,7 @@ def check_events(events, head, next_seq=1, whys=("trimmed", "expired")):
 
 
 def wait_kept(api, channel, at_most):
-    """Until retention, which runs beside, has let go of the rest."""
+    """Waits until retention, which runs in the background, has deleted the rest."""
     def page_of_few():
         page = api.history(channel, after=0, limit=1000)
         return page if sum(entry["type"] == "message" for entry in page["messages"]) <= at_most else None
@@ -85,7 +86,7 @@ def test_what_is_let_go_is_told(server, channel, kept):
 
 
 def test_what_is_too_old_is_given_to_nobody(server):
-    """By age it is different: nobody is to have it any more, wherever it still lies."""
+    """Retention by age is exact: nobody may get such a message any more, wherever it is still stored."""
     with contextlib.closing(Api(server.url)) as api:
         publish_many(api, "young:c", 1, 20)
         wait_kept(api, "young:c", 0)
@@ -120,10 +121,11 @@ def directory_bytes(path):
 
 
 def test_disk_space_comes_back():
-    """160 MB lie there when it is decided that 1 MB is enough. (Decided before, RocksDB drops what is dead whenever it
-    compacts, and they may never lie there.) That is over 64 MB dead and over a quarter of all, the default thresholds,
-    so all of it goes; write-ahead logs stay, of twice the write buffer and the one begun. The words are random, because
-    RocksDB would compress dots to next to nothing."""
+    """The log has 160 MB when the new limit, 1 MB, comes into force. (With the limit from the beginning RocksDB would
+    drop dead rows whenever it compacts, and the log might never reach that size.) So more than 64 MB and more than a
+    quarter of all is dead, which are the default thresholds, and all of it is reclaimed. Write-ahead logs stay: twice
+    the write buffer, and the one that was begun. The words are random, because RocksDB would compress dots to next to
+    nothing."""
     count, at_most, words = 1600, 32 << 20, random.Random(1)
     with Server(flags=["--write-buffer-bytes", "8M"], config="[namespace few]\n") as server:
         with contextlib.closing(Api(server.url)) as api:
@@ -141,8 +143,8 @@ def test_disk_space_comes_back():
 
 
 def test_readers_race_retention(server):
-    """Threat 13: readers replay from the first message on while it is trimmed away under them, over and over; each
-    ends with all of it or an honest gap."""
+    """Threat 13: readers replay from the first message on, again and again, while retention deletes messages; each
+    replay gives all of it or an honest gap."""
     channel, total, readers_a_time = "light:race", 2000, 5
     is_over, faults, done = threading.Event(), [], []
 

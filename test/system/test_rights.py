@@ -44,7 +44,7 @@ def secret_of(name):
 
 
 def said(answer):
-    """The status, and why not."""
+    """The status, and the reason for a refusal."""
     problem = answer.status >= 400 and answer.headers["Content-Type"] == "application/problem+json"
     return answer.status, json.loads(answer.body)["detail"] if problem else None
 
@@ -57,7 +57,7 @@ def http(method, path, body=None, headers=None):
 
 
 def batch(server, secret, channel):
-    """The one answer for all, or the one message's own."""
+    """The one answer for the whole batch, or the message's own."""
     with contextlib.closing(Api(server.url, secret)) as api:
         answer = api.call("POST", "/v1/messages", json.dumps({"messages": [{"channel": channel, "data": 1}]}).encode(),
                           {"Content-Type": "application/json"})
@@ -88,7 +88,7 @@ def handshake(server, secret, channel):
 
 
 def frame(thing, connects=False):
-    """What a frame is answered; the secret comes with the request, or with a `connect` frame."""
+    """The answer to a frame; the secret comes with the request, or with a `connect` frame."""
     def call(server, secret, channel):
         headers = {"Authorization": f"Bearer {secret}"} if secret and not connects else None
         try:
@@ -203,7 +203,8 @@ def test_every_call_that_names_no_channel(servers, call):
 
 
 def test_a_batch_of_a_stranger_is_refused_as_a_whole_where_nothing_is_open():
-    """Who shows no key, where every namespace asks for one, is told so once and not message by message."""
+    """A client without a key, where every namespace asks for one, gets one refusal for the batch and not one for each
+    message."""
     with Server(config=KEYS, flags=["--store", "memory"]) as server:
         needs = "publishing needs an API key with the right to publish"
         for secret, wanted in ((None, (401, needs)), ("wrong", (401, "this API key is not known here")),

@@ -1,4 +1,5 @@
-"""What a slow reader got is counted like what others got: the frames of a write that the socket took only in part."""
+"""The frames that a slow reader got are counted like those of other readers: also the frames of a write that the socket
+took only in part."""
 import re
 import socket
 import urllib.request

@@ -1,6 +1,6 @@
 """Our JSON, SSE, NDJSON and multipart codecs, judged by Python's own libraries (threats 55, 56, 58, 80).
 
-Python's json module takes more than RFC 8259 and we do; each difference is taken out by the reference below:
+Python's json module accepts more than RFC 8259 and our codec do; the reference below removes each difference:
 
   * NaN, Infinity and -Infinity: refused through parse_constant.
   * Numbers too large for a double become inf, or a whole number of any size: refused.

@@ -1,4 +1,4 @@
-"""A wall clock that somebody sets while the server runs (threat 22): who set it wrong has wiped no log, and nobody was
+"""A wall clock that somebody sets while the server runs (threat 22): a wrong clock deletes no log, and no client is
 timed out."""
 import contextlib
 import re
@@ -24,7 +24,7 @@ keep_bytes = 1000
 
 
 class LeapingServer(Server):
-    """Its wall clock is off by what leap() said last; how long things take it still knows."""
+    """Its wall clock is wrong by what leap() said last; its monotonic clock stays true."""
 
     def __init__(self, **more):
         super().__init__(**more)
@@ -39,7 +39,7 @@ class LeapingServer(Server):
 
 
 class Publisher:
-    """Writes down every answer."""
+    """Records every answer."""
 
     def __init__(self, server):
         self.api, self.receipts = Api(server.url), {"topic:t": {}, "live:t": {}}
@@ -51,7 +51,7 @@ class Publisher:
             receipts[payload] = answer.json
 
     def repeat(self):
-        """All of it again: the keys are known still."""
+        """Publishes all of it again: the keys are still known."""
         for channel, receipts in self.receipts.items():
             for payload, receipt in receipts.items():
                 answer = self.api.publish(channel, payload, key=payload.decode())
@@ -70,7 +70,8 @@ class Publisher:
 
 
 def wait_retention(api):
-    """Until retention has looked at every channel again: what is kept by bytes is let go by nobody else."""
+    """Waits until retention has checked every channel again: only retention removes what a limit in bytes doesn't
+    allow."""
     head = 0
     for _ in range(2):  # the first of the two steps may have begun before
         for _ in range(3):
@@ -79,8 +80,8 @@ def wait_retention(api):
 
 
 def test_a_clock_that_leaps_for_a_while_changes_nothing():
-    """Threat 22. While it is off and when it is right again: everyone is there and gets everything, numbers rise, keys,
-    times to live and retention go by the time that has really passed."""
+    """Threat 22. While the clock is wrong and when it is right again, every client stays and gets everything, numbers
+    rise, and keys, times to live and retention follow the time that has really passed."""
     with LeapingServer(config=CONFIG, flags=["--heartbeat-s", "1"]) as server, contextlib.ExitStack() as stack:
         readers = [stack.enter_context(Reader(server.url, transport, ["topic:t", "live:t"])) for transport in TRANSPORTS]
         publisher = Publisher(server)
@@ -108,7 +109,7 @@ def test_a_clock_that_leaps_for_a_while_changes_nothing():
 
 
 def test_a_leap_is_told():
-    """Threat 22: an operator who has set the clock wrong hears of it, and that it is right again."""
+    """Threat 22: the log tells an operator who has set the clock wrong, and tells when it is right again."""
     with LeapingServer() as server:
         for off, said in ((-YEARS, r"event=clock_leapt by_s=-3153(60000|59999) "), (0, "event=clock_agrees")):
             server.leap(off)
@@ -117,7 +118,7 @@ def test_a_leap_is_told():
 
 
 def test_a_small_step_is_followed():
-    """Threat 22: what lives for a while lives longer or shorter by the step, no more; nobody is dropped."""
+    """Threat 22: a message with a time to live lives longer or shorter by the step, no more; no client is dropped."""
     step = 300
     with LeapingServer() as server, Reader(server.url, "ws", ["topic:t"]) as reader, \
             contextlib.closing(Api(server.url)) as api:

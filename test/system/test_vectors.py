@@ -1,4 +1,5 @@
-"""test/vectors/*.json, as docs/protocol.md promises them: the server and the codecs do what stands there, to the byte.
+"""test/vectors/*.json, as docs/protocol.md promises them: the server and the codecs do what the vectors say, to the
+byte.
 
 Tokens are computed here a second time from the description in docs/protocol.md, section 2.4.
 """
@@ -134,7 +135,7 @@ def test_refused_cursor(server, case, how):
 
 
 def test_cursor_of_the_server(server):
-    """What the server hands out is what the page describes."""
+    """The cursor that the server gives is as the page describes it."""
     receipts = [json.loads(ask(server, "POST", "/v1/channels/topic:cur/messages", b"x")[1]) for _ in range(3)]
     body = ask(server, "GET", "/v1/subscribe?channel=topic:cur&after=0")[1]
     assert json.loads(body)["cursor"] == token_of([{"channel": "topic:cur", "epoch": receipts[2]["epoch"], "seq": 3}])

@@ -116,7 +116,7 @@ def broken_frame(rng):
 
 
 def draw_sequence(rng):
-    """What a client sends that mostly behaves."""
+    """What a client sends that mostly behaves well."""
     frames = []
     for _ in range(rng.randrange(1, 6)):
         kind = rng.random()
@@ -146,7 +146,7 @@ def word_of(name, payload, code=None):
 
 
 class PromptDecoder:
-    """Python's incremental UTF-8 decoder, that doesn't wait for the end of a surrogate."""
+    """Python's incremental UTF-8 decoder, except that it doesn't wait for the end of a surrogate."""
 
     def __init__(self):
         self.decoder = codecs.getincrementaldecoder("utf-8")()

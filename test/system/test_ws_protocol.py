@@ -75,7 +75,7 @@ def test_connect_with_a_resume_map(server, ws):
                                     {"topic:a": {"seq": 1, "epoch": "x"}}, {"topic:a": {"seq": 1, "epoch": 5}},
                                     {"topic:a": None}, {"topic:a": {"seq": 1.5}}, [], [1, 2], "x", 5, None])
 def test_what_a_resume_map_may_not_be(ws, resume):
-    """An error for what isn't a place; the connection goes on."""
+    """A value that isn't a place gets an error; the connection goes on."""
     ws.say("connect", resume=resume, ref=1)
     ws.frame("connected")
     if resume is not None:
@@ -354,7 +354,7 @@ class RawWs(Wire):
         return got
 
     def want_close(self, code):
-        """A Close of that code, and then nothing but the end."""
+        """Expects a Close of that code, and then nothing but the end."""
         while (got := self.raw())[0] != 0x80 | CLOSE:
             pass
         assert int.from_bytes(got[1][:2], "big") == code, got
@@ -557,7 +557,8 @@ def test_a_close_that_is_not_answered_leaves_no_link(server):
 @pytest.mark.parametrize("frame", [ws_frame(PING, b"p" * 125), ws_frame(TEXT, PING_TEXT)],
                          ids=["ping-frames", "ping-texts"])
 def test_a_flood_that_is_never_read_is_held_back(server, frame):
-    """The server stops reading from who doesn't read, so that the client's own sending blocks; others don't notice."""
+    """The server stops reading from a client that doesn't read, so that the client's own sending blocks; other clients
+    don't notice."""
     with Wire(server, receive_bytes=4096) as wire:
         wire.send(handshake_bytes())
         wire.socket.settimeout(1)

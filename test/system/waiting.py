@@ -1,7 +1,7 @@
 """How long system tests wait, and for what: for events, with one ceiling for all.
 
-SECONDS is no expectation of anybody's speed. It is far above what any load of the machine causes, so that what takes
-longer hangs. How fast something is belongs to the benchmarks.
+SECONDS doesn't say how fast anything should be. It is far above any delay that a busy machine causes, so what takes
+longer hangs. Benchmarks measure speed.
 """
 import time
 
@@ -10,7 +10,7 @@ LOOK_SECONDS = 0.01
 
 
 def wait_until(what, say=lambda: "", seconds=SECONDS):
-    """What `what` gives once it is true. say() tells more of what is awaited in vain."""
+    """Waits until `what` gives something true, and returns it. say() tells more if the wait fails."""
     deadline = time.monotonic() + seconds
     while not (value := what()):
         assert time.monotonic() < deadline, f"waited {seconds} s in vain: {say()}"

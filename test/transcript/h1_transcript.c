@@ -1,5 +1,5 @@
-/* Reads inputs, each behind its length as a decimal line, and tells what the codec makes of each: one line of JSON
- * an input (h1_transcript.h). Ends at the end of input; exit status 2 if that isn't well-formed. */
+/* Reads inputs, each behind its length as a decimal line, and writes what the codec makes of each: one line of JSON for
+ * each input (h1_transcript.h). Ends at the end of input; the exit status is 2 if the input isn't well-formed. */
 #include <stdio.h>
 #include <stdlib.h>
 

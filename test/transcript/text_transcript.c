@@ -1,14 +1,14 @@
-/* Reads cases, each behind a line of four decimal numbers (the lengths of channel, media, from and payload) and made of
- * those four one behind the other, and writes what the codec named by the argument makes of them:
+/* Reads cases, each behind a line of four decimal numbers (the lengths of channel, media, from and payload), and each
+ * made of these four in that order. Writes what the codec that the argument names makes of them:
  *
- *   valid      a line for each payload: "1 1" if json_is_valid() and json_parse() take it, "0 0" if neither does
- *   tokens     a line for each payload: the value put together again from its tokens, and again from the raw text of
- *              what stands one level below, a tab between; or the fault
+ *   valid      a line for each payload: "1 1" if json_is_valid() and json_parse() accept it, "0 0" if neither does
+ *   tokens     a line for each payload: the value put together again from its tokens, a tab, and the value put together
+ *              from the raw text one level below; or the fault
  *   ndjson     each message as one line, with the cursor "CURSOR"
  *   sse        an event stream of them, with that cursor
  *   multipart  the same as parts between `BOUNDARY`
  *
- * Ends at the end of input; exit status 2 if that, or the argument, isn't well-formed. */
+ * Ends at the end of input; the exit status is 2 if the input or the argument isn't well-formed. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -46,7 +46,7 @@ static void put_string(struct buf *out, const struct json_token *token)
     buf_fini(&scratch);
 }
 
-/* Strings are decoded and escaped anew, and what is not kept stands as it is; spaces go. */
+/* Strings are decoded and escaped anew; values that have no token are copied as they are; white space is left out. */
 static void put_token(struct buf *out, const struct json_doc *doc, const struct json_token *token)
 {
     bool is_object = token->type == JSON_OBJECT, is_container = is_object || token->type == JSON_ARRAY;

@@ -1,6 +1,6 @@
-/* Reads cases, each behind a line of three decimal numbers (its length, message_bytes_max, fragments_max), and tells
- * what the codec makes of each: one line of JSON a case, {"run":"text(hi) fault(1002)"} (ws_transcript.h). Ends at the end
- * of input; exit status 2 if that isn't well-formed. */
+/* Reads cases, each behind a line of three decimal numbers (its length, message_bytes_max, fragments_max), and writes
+ * what the codec makes of each: one line of JSON for each case, {"run":"text(hi) fault(1002)"} (ws_transcript.h). Ends
+ * at the end of input; the exit status is 2 if the input isn't well-formed. */
 #include <stdio.h>
 
 #include "lib/ws_transcript.h"

@@ -2,12 +2,12 @@
  *
  *   LD_PRELOAD=…/faulty_disk.so FAULTY_DISK_CONTROL=/tmp/control FAULTY_DISK_UNDER=/data server …
  *
- * Before each fsync, fdatasync, write or pwrite on a regular file under FAULTY_DISK_UNDER (all files, if it isn't set)
- * the control file is read. A line there that names the call makes it fail: `fdatasync EIO`, `write ENOSPC`,
- * `fsync EDQUOT`, `pwrite EFBIG`; a number behind it lets so many calls pass first: `fdatasync EIO 3` (counted from when
- * the process started to see that line). `sync` stands for fsync and fdatasync, `any` for all four. A missing or empty
- * control file: all is well. A write that fails with ENOSPC writes half of its bytes first, as a full disk does. In the
- * place of an error HANG makes the call wait as long as the control file names it. */
+ * Before each fsync, fdatasync, write or pwrite on a regular file under FAULTY_DISK_UNDER (on any file, if it isn't
+ * set) the library reads the control file. A line that names the call makes it fail: `fdatasync EIO`, `write ENOSPC`,
+ * `fsync EDQUOT`, `pwrite EFBIG`. A number behind it lets that many calls pass first: `fdatasync EIO 3` (counted from
+ * when the process first saw that line). `sync` means fsync and fdatasync, `any` means all four. With a missing or
+ * empty control file nothing fails. A write that fails with ENOSPC writes half of its bytes first, as a full disk does.
+ * HANG in the place of an error makes the call wait as long as the control file names it. */
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -73,7 +73,7 @@ static bool names(const char *said, const char *call)
     return strcmp(said, call) == 0 || strcmp(said, "any") == 0 || (is_sync && strcmp(said, "sync") == 0);
 }
 
-/* 0: let it pass; else the errno to fail with, or HANG. */
+/* 0: the call passes; otherwise the errno that it fails with, or HANG. */
 static int fault_now(const char *call, int fd)
 {
     char          line[CONTROL_BYTES_MAX], said[32], error[32];
@@ -95,7 +95,7 @@ static int fault_now(const char *call, int fd)
     return fault;
 }
 
-/* 0: let it pass; else the errno to fail with. */
+/* 0: the call passes; otherwise the errno that it fails with. */
 static int fault_of(const char *call, int fd)
 {
     int fault;

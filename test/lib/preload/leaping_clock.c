@@ -1,11 +1,12 @@
-/* leaping_clock.so - a wall clock that somebody sets while the process runs, for tests of a whole process. The monotonic
- * clock stays true, as it does when a real one is set.
+/* leaping_clock.so - a wall clock that is set while the process runs, for tests of a whole process. The monotonic clock
+ * stays true, as it does when a real wall clock is set.
  *
  *   LD_PRELOAD=…/leaping_clock.so LEAPING_CLOCK_CONTROL=/tmp/control server …
  *
- * The control file is there before the process starts and holds a signed 64-bit number in the machine's order: by how
- * many seconds the wall clock is off, from the moment it is written. Waits until a date are told the kernel's date;
- * they don't end early or late because of a leap in the midst of them. Times of files don't leap. */
+ * The control file exists before the process starts. It holds a signed 64-bit number in the machine's byte order: by
+ * how many seconds the wall clock is wrong, from the moment at which the number is written. A wait until a date is
+ * translated to the kernel's date; a leap during the wait makes it end neither early nor late. The times of files don't
+ * leap. */
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -18,7 +19,7 @@
 #include <time.h>
 #include <unistd.h>
 
-/* No machine has been up for so many seconds, and no clock here is set so far back. */
+/* No machine has been up for so many seconds, and no test sets the clock back so far. */
 enum { DATES_FROM_S = 500 * 1000 * 1000 };
 
 static const _Atomic int64_t *off_s;
@@ -32,7 +33,7 @@ __attribute__((constructor)) static void control_map(void)
     if (fd >= 0)
         close(fd);
     if (at == MAP_FAILED)
-        abort();  /* a test that believes its clock leaps must not pass because it doesn't */
+        abort();  /* otherwise a test would pass because its clock never leaps */
     off_s = at;
 }
 
@@ -67,7 +68,7 @@ time_t time(time_t *ret)
     return now.tv_sec;
 }
 
-/* What is waited for is a date, or by a condition's attributes a monotonic time, which is far smaller. */
+/* The wait is until a date or, by the condition's attributes, until a monotonic time, which is a far smaller number. */
 int pthread_cond_timedwait(pthread_cond_t *restrict cond, pthread_mutex_t *restrict lock,
                            const struct timespec *restrict until)
 {

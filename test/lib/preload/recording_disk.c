@@ -1,14 +1,14 @@
-/* recording_disk.so - writes down what a process does to a disk, so that a test can tell what would be left of it had
- * the machine's power gone at any moment (test/system/power_loss.py reads it).
+/* recording_disk.so - records what a process does to a disk, so that a test can reconstruct what a power loss at any
+ * moment would leave (test/system/power_loss.py reads the record).
  *
  *   LD_PRELOAD=…/recording_disk.so RECORDING_DISK_UNDER=/disk RECORDING_DISK_TO=/tmp/record server …
  *
- * Every change to files and directories under RECORDING_DISK_UNDER becomes a record at the end of RECORDING_DISK_TO, in
- * the order in which they were made; one at a time, for a lock is held over each call and its record. A call that
- * fails is none. A sync is a record too, and nothing else: the disk beneath is not asked, because what lasts is for the
- * reader of the records to decide. sync_file_range leaves none: it promises nothing about a power loss.
+ * Every change to files and directories under RECORDING_DISK_UNDER is appended to RECORDING_DISK_TO as one record, in
+ * the order in which the changes were made: a lock is held over each call and its record. A call that fails leaves no
+ * record. A sync is only recorded and doesn't reach the real disk, because the reader of the records decides what
+ * lasts. sync_file_range leaves no record, because it promises nothing about a power loss.
  *
- * A record: struct record, the path (for two of them with a NUL between), the bytes written. */
+ * A record: struct record, the path (for calls with two paths, with a NUL between), the bytes written. */
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -63,7 +63,7 @@ static void put(struct record record, const char *path, const void *bytes)
     const size_t whole = parts[0].iov_len + parts[1].iov_len + parts[2].iov_len;
 
     if (writev(record_file(), parts, 3) != (ssize_t)whole)
-        abort();  /* a record that lacks something is worse than none */
+        abort();  /* an incomplete record is worse than none */
 }
 
 static bool is_under(const char *path)
@@ -73,7 +73,7 @@ static bool is_under(const char *path)
     return strncmp(path, under, strlen(under)) == 0;
 }
 
-/* Where an open file or folder is, or the working directory; gives the length. */
+/* The path of an open file or directory, or of the working directory; returns its length. */
 static size_t path_of_fd(int fd, char ret_path[PATH_BYTES_MAX])
 {
     char link[64] = "/proc/self/cwd";
@@ -86,7 +86,7 @@ static size_t path_of_fd(int fd, char ret_path[PATH_BYTES_MAX])
     return (size_t)len;
 }
 
-/* The whole path of a name; false: it isn't under RECORDING_DISK_UNDER. */
+/* The absolute path of a name; false: it isn't under RECORDING_DISK_UNDER. */
 static bool path_of(int folder, const char *name, char ret_path[PATH_BYTES_MAX])
 {
     size_t len = name[0] == '/' ? 0 : path_of_fd(folder, ret_path);
@@ -95,7 +95,7 @@ static bool path_of(int folder, const char *name, char ret_path[PATH_BYTES_MAX])
     return is_under(ret_path);
 }
 
-/* A file or directory under RECORDING_DISK_UNDER. */
+/* Whether it is a file or directory under RECORDING_DISK_UNDER. */
 static bool is_ours(int fd, struct stat *ret_about)
 {
     char path[PATH_BYTES_MAX];

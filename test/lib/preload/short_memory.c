@@ -1,10 +1,10 @@
-/* short_memory.so - one allocation that fails, for tests of a whole process that was built without sanitizers.
+/* short_memory.so - makes one allocation fail, for tests of a whole process that was built without sanitizers.
  *
  *   LD_PRELOAD=…/short_memory.so SHORT_MEMORY_CONTROL=/tmp/control server …
  *
- * The control file is there before the process starts and holds a signed 64-bit number in the machine's order: n > 0 lets
- * n - 1 allocations pass and fails the next one, of whatever thread, library or size; the number counts down to 0, and
- * from then on there is memory again. Releasing and shrinking never fail. */
+ * The control file exists before the process starts. It holds a signed 64-bit number in the machine's byte order: n > 0
+ * lets n - 1 allocations pass and fails the next one, of any thread, library or size. The number counts down to 0, and
+ * from then on allocations succeed again. Freeing and shrinking never fail. */
 #include <errno.h>
 #include <fcntl.h>
 #include <malloc.h>
@@ -31,7 +31,7 @@ __attribute__((constructor)) static void control_map(void)
     if (fd >= 0)
         close(fd);
     if (at == MAP_FAILED)
-        abort();  /* a test that believes an allocation fails must not pass because none does */
+        abort();  /* otherwise a test would pass because no allocation ever fails */
     left = at;
 }
 

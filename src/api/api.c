@@ -183,7 +183,8 @@ bool api_needs_caller(const struct http_request *request)
     bool                path_exists;
     const struct route *route = call_take_apart(&call) ? find_route(&call, &path_exists) : NULL;
 
-    return route != NULL && !route->is_open;
+    /* Who sends a body is asked before it comes, whatever the path: api_is_unwelcome() goes by the answer. */
+    return (route != NULL && !route->is_open) || request->head->method == HTTP_POST;
 }
 
 bool api_is_unwelcome(const struct api *api, const struct http_request *request, const struct http_caller *caller)

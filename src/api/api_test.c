@@ -283,6 +283,38 @@ static void each_call_asks_for_its_right(void **state)
     }
 }
 
+/* RFC 9112 9.3, threat 51: who may publish is told about a wrong path behind the body, and goes on with the connection. Who
+ * may publish nothing is told before the body, and the connection closes. */
+static void a_wrong_path_is_no_reason_to_close(void **state)
+{
+    (void)state;
+    static const struct { const char *path; struct identity *who; bool closes; } rows[] = {
+        { "/v1/nothing", &sender, false }, { "/v1/nothing", &everyone, false }, { "/page", &sender, false },
+        { "/v1/nothing", &stranger, true }, { "/v1/nothing", NULL, true },      { "/page", &stranger, true },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct stage *stage = stage_new();
+        char          head[128], answer[4096] = "";
+
+        stage->who = rows[i].who;
+        for (size_t at = 0; at < stage->spaces.count; at++)
+            stage->spaces.at[at].publish = ALLOW_KEY;
+        snprintf(head, sizeof head, "POST %s HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n", rows[i].path);
+        must(send(stage->fd, head, strlen(head), MSG_NOSIGNAL) == (ssize_t)strlen(head));
+        for (int turn = 0; turn < 5; turn++)
+            stage_turn(stage);
+        assert_int_equal(recv(stage->fd, answer, sizeof answer - 1, 0) > 0, rows[i].closes);
+        must(send(stage->fd, "abc", 3, MSG_NOSIGNAL) == 3);
+        for (int turn = 0; turn < 5; turn++)
+            stage_turn(stage);
+        if (!rows[i].closes)
+            assert_true(recv(stage->fd, answer, sizeof answer - 1, 0) > 0);
+        assert_int_equal(strstr(answer, "Connection: close") != NULL, rows[i].closes);
+        assert_int_equal(recv(stage->fd, answer, sizeof answer, 0) == 0, rows[i].closes);
+        stage_free(stage);
+    }
+}
+
 #define LONG_TEXT "0123456789abcdefghijklmnopqrstuvwxyz0123456789abcdefghijklmnopqrstuvwxyz0123456789abcdefghijklmno"
 
 /* Threat 57. Statuses in order; the shard takes three publishes at a time, so later ones are refused at once. */
@@ -515,6 +547,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_call_asks_for_its_right),
+        cmocka_unit_test(a_wrong_path_is_no_reason_to_close),
         cmocka_unit_test(a_batch_answers_each_in_order),
         cmocka_unit_test(batches_count_for_their_answers_before_they_have_them),
         cmocka_unit_test(answers_outlive_their_asker),

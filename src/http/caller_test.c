@@ -382,6 +382,16 @@ static void nobody_is_asked_about_for_a_refused_origin(void **state)
     assert_int_equal(stand->asked_count, 0);
 }
 
+/* Threats 51, 52: it may send nothing, so nothing is gathered. */
+static void a_body_of_a_refused_origin_is_not_gathered(void **state)
+{
+    struct stand *stand = *state;
+
+    say(stand, 0, POST("/who", "3") "Origin: http://evil\r\nExpect: 100-continue\r\n\r\n");
+    expect(stand, 0, "403,end");
+    assert_int_equal(stand->asked_count, 0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, stand_open, stand_close)
 
 int main(void)
@@ -398,6 +408,7 @@ int main(void)
         TEST(a_stop_waits_for_it),
         TEST(the_end_of_the_server_ends_it),
         TEST(nobody_is_asked_about_for_a_refused_origin),
+        TEST(a_body_of_a_refused_origin_is_not_gathered),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

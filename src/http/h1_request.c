@@ -94,15 +94,22 @@ void h1_conn_put_continue(struct h1_conn *conn)
     h1_put_continue(&conn->out);
 }
 
-/* Of a page whose origin is refused nobody was asked who sent it, so the service is not asked about it either. */
+static bool h1_pending_is_long(const struct h1_pending *pending)
+{
+    return pending->head.has_length && pending->head.content_length > pending->plan.body_bytes_max;
+}
+
+/* Of a page whose origin is refused nobody was asked who sent it: the service refuses it like a sender who is not known,
+ * so its body is not gathered. But nobody's rights are judged there: a body that is too long is refused as that. */
 static bool h1_conn_is_unwelcome(const struct h1_conn *conn)
 {
     const struct http_server *server  = conn->http.server;
     const struct h1_pending  *pending = conn->pending;
     struct http_request       request = request_of(&pending->head, SPAN(""));
 
-    return server->service->is_unwelcome != NULL && !http_is_foreign(server, request.head) &&
-           server->service->is_unwelcome(server->ctx, &request, &pending->caller);
+    if (server->service->is_unwelcome == NULL || (h1_pending_is_long(pending) && http_is_foreign(server, request.head)))
+        return false;
+    return server->service->is_unwelcome(server->ctx, &request, &pending->caller);
 }
 
 /* With the body that has come. */
@@ -127,7 +134,7 @@ static bool h1_conn_begin_body(struct h1_conn *conn, bool body_is_near)
         h1_conn_serve_pending(conn);
         return false;
     }
-    if (pending->head.has_length && pending->head.content_length > pending->plan.body_bytes_max) {
+    if (h1_pending_is_long(pending)) {
         h1_conn_refuse(conn, 413, "the body is longer than this resource takes");
         return false;
     }

@@ -83,7 +83,7 @@ struct subscription {
         struct hub_page *page;        /* what was read and not yet dealt out, else NULL */
         uint64_t     claimed;     /* SUB_AHEAD: what the reader said it had */
     };
-    uint64_t        next;         /* the cursor: the seq to deliver next. Before the channel answers: start.seq + 1 */
+    uint64_t        next;         /* cursor + 1: the seq to deliver next. Before the channel answers: start.seq + 1 */
     uint64_t        epoch;        /* the life of the log that the cursor stands in; before: start.epoch */
     uint8_t         state;        /* enum subscription_state, in hub_priv.h */
     uint8_t         start_kind;

@@ -135,7 +135,7 @@ static const struct hub_port shard_hub_port = {
     .ready    = shard_on_ready,
 };
 
-/* --- the door --- */
+/* --- for sessions and the API --- */
 
 void shard_init(struct shard *shard, unsigned loop, const struct shard_port *port, void *ctx,
                 const struct shard_limits *limits)

@@ -1,5 +1,5 @@
-/* writer.h - This module is one node put together: hub, store and route. It has no thread and no socket of its own, so
- * a test can hold forty of them.
+/* writer.h - This module joins the hubs of all loops and the stores to one node. It has no thread and no socket of its
+ * own, so a test can hold many nodes.
  *
  * The writer knows the recent end of every log that somebody here follows. It takes publishes from all loops, gives
  * them to the store in batches, and only when the store says that they are durable answers the publishers and hands

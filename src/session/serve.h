@@ -1,4 +1,4 @@
-/* serve.h - what the doors of session.h share: each makes the sessions of some transports. Private to this module. */
+/* serve.h - what the entry points of session.h share: each makes the sessions of some transports. Private to this module. */
 #ifndef SESSION_SERVE_H
 #define SESSION_SERVE_H
 

@@ -312,7 +312,7 @@ static bool read_text(struct json_reader *reader)
     return json_refuse(place, place->at, reader->depth == 0 ? "nothing there" : json_ends_early);
 }
 
-/* --- the doors ---------------------------------------------------------------------------------------------- */
+/* --- entry points ------------------------------------------------------------------------------------------- */
 
 const char *json_fault_say(const char *what, const struct json_fault *fault, char ret_text[JSON_FAULT_BYTES])
 {

@@ -231,7 +231,7 @@ help:
 	@echo 'make test     install what the tests need, build with sanitizers, run everything that CI runs'
 	@echo 'make          build longwired, longwire and longwire-bench into build/'
 	@echo 'make unit     unit tests          make system   tests with real processes'
-	@echo 'make sim      the simulator       (SIM_SEEDS=100000)'
+	@echo 'make sim      the simulators      (SIM_SEEDS=100000)'
 	@echo 'make fuzz     each fuzzer for a minute (FUZZ_SECONDS=600)'
 	@echo 'make soak     long runs of what make test does briefly'
 	@echo 'make bench    benchmarks beside nchan, mosquitto and Redis; writes docs/performance.md'

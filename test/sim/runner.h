@@ -1,4 +1,4 @@
-/* runner.h - a simulator's command line: lives seeds, shows how one failed, and holds the simulator to its planted bugs.
+/* runner.h - a simulator's command line: lives seeds, shows how one failed, holds the simulator to its planted bugs.
  *
  *     sim [--seeds N] [--first SEED]      N seeds from SEED on
  *     sim --seed S [--transcript]         one seed, its transcript told

@@ -80,6 +80,7 @@ bool client_link_open(struct client_link *link)
     link->sip_bytes = SIZE_MAX;
     if (wire->faults.slow && !wire->faults.big && one_in(world, link->purpose, 2))
         link->sip_bytes = 1 + draw(world, link->purpose, SIP_BYTES_MAX);
+    link->is_slow = link->sip_bytes != SIZE_MAX || made.room_bytes < SIP_BYTES_MAX || made.write_bytes_max != 0;
     return true;
 }
 
@@ -260,10 +261,10 @@ bool ws_hear(struct world *world, struct span in, struct ws_heard *ret)
     unsigned first = (unsigned char)in.at[0], second = (unsigned char)in.at[1];
     size_t   more  = second == 126 ? 2 : second == 127 ? 8 : 0;
 
-    promise(world, (first & 0xf0) == 0x80 && second < 128, "a server's frame is whole, bare and not masked: %02x %02x", first,
-            second);
-    promise(world, (first & 15) == 1 || ((first & 15) >= 8 && (first & 15) <= 10 && more == 0), "no frame begins with %02x",
-            first);
+    promise(world, (first & 0xf0) == 0x80 && second < 128, "a server's frame is whole, bare and not masked: %02x %02x",
+            first, second);
+    promise(world, (first & 15) == 1 || ((first & 15) >= 8 && (first & 15) <= 10 && more == 0),
+            "no frame begins with %02x", first);
     if (in.len < 2 + more)
         return false;
     uint64_t len = more == 0 ? second : big_endian(in.at + 2, more);
@@ -277,19 +278,21 @@ bool ws_hear(struct world *world, struct span in, struct ws_heard *ret)
 static void ws_say_piece(struct client_link *link, unsigned opcode, bool is_last, struct span payload)
 {
     struct world *world = &link->wire->world;
-    uint64_t      mask  = draw(world, link->purpose, UINT64_C(1) << 32);
+    uint64_t      word  = draw(world, link->purpose, UINT64_C(1) << 32);
+    char          mask[4];
     struct buf    frame;
 
+    memcpy(mask, &word, sizeof mask);
     buf_init(&frame, payload.len + FRAME_HEAD_MAX);
     buf_putc(&frame, (char)((is_last ? 0x80 : 0) | opcode));
     size_t more = payload.len < 126 ? 0 : payload.len < 65536 ? 2 : 8;
     buf_putc(&frame, (char)(0x80 | (more == 0 ? payload.len : more == 2 ? 126 : 127)));
     for (size_t i = more; i-- > 0;)
         buf_putc(&frame, (char)(payload.len >> (8 * i)));
-    for (int i = 0; i < 4; i++)
-        buf_putc(&frame, (char)(mask >> (8 * i)));
+    buf_put(&frame, span_of(mask, sizeof mask));
+    char *masked = buf_extend(&frame, payload.len);
     for (size_t i = 0; i < payload.len; i++)
-        buf_putc(&frame, (char)(payload.at[i] ^ (char)(mask >> (8 * (i % 4)))));
+        masked[i] = (char)(payload.at[i] ^ mask[i % 4]);
     client_link_send(link, buf_span(&frame));
     buf_fini(&frame);
 }
@@ -323,7 +326,8 @@ void ws_ask_upgrade(struct client_link *link, const char *query)
 void ws_check_upgrade(struct world *world, const struct reply *reply)
 {
     promise(world, reply->status == 101, "a proper upgrade is answered %u", reply->status);
-    promise(world, span_eq(reply_field(reply->head, SPAN("Sec-WebSocket-Accept")), SPAN("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")),
+    promise(world,
+            span_eq(reply_field(reply->head, SPAN("Sec-WebSocket-Accept")), SPAN("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")),
             "an upgrade is accepted for another key");
 }
 
@@ -424,7 +428,8 @@ struct heard object_heard(struct object_reader *reader, const struct json_token 
     struct span  type  = object_text(reader, object, "type");
     struct heard heard = { .channel = object_channel(reader, object), .epoch = object_epoch(reader, object) };
 
-    promise(reader->world, span_eq(type, SPAN("gap")) || span_eq(type, SPAN("recall")) || span_eq(type, SPAN("message")),
+    promise(reader->world,
+            span_eq(type, SPAN("gap")) || span_eq(type, SPAN("recall")) || span_eq(type, SPAN("message")),
             "a client is sent a %.*s", SPAN_ARG(type));
     if (span_eq(type, SPAN("gap")))
         heard.gap = (struct gap){ object_number(reader, object, "from"), object_number(reader, object, "to"),

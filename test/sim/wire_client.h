@@ -15,6 +15,7 @@ struct client_link {
     size_t             sip_bytes; /* it reads so much a turn */
     msec               heard_at;
     msec               reset_at;  /* it breaks off then; 0: never */
+    bool               is_slow;   /* … or that is how it began */
     bool               is_half_closed;
 };
 

@@ -1,5 +1,5 @@
-/* wire_follower.h - simulated clients that follow channels, by WebSocket, SSE, NDJSON, multipart and long poll, one after
- * the other, and keep the place behind what they have handled. */
+/* wire_follower.h - simulated clients that follow channels, by WebSocket, SSE, NDJSON, multipart and long poll, one
+ * after the other, and keep the place behind what they have handled. */
 #ifndef SIM_WIRE_FOLLOWER_H
 #define SIM_WIRE_FOLLOWER_H
 

@@ -1,5 +1,5 @@
-/* wire_identifier.h - a maker of auth/identify.h that takes its time: everybody is the same identity, and sometimes that is
- * known only later. */
+/* wire_identifier.h - a maker of auth/identify.h that takes its time: everybody is the same identity, and sometimes
+ * that is known only later. */
 #ifndef SIM_WIRE_IDENTIFIER_H
 #define SIM_WIRE_IDENTIFIER_H
 

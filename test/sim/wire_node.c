@@ -3,9 +3,17 @@
 #include <stdlib.h>
 
 #include "base/must.h"
+#include "session/link.h"
 #include "wire_plant.h"
 
-enum { TURNS_MAX = 4, TICK_MS = 100 };
+enum {
+    TURNS_MAX       = 4,
+    TICK_MS         = 100,
+    FRAME_BYTES     = 1024,        /* of the messages that are published */
+    BIG_FRAME_BYTES = 610 * 1024,
+    ANSWERS_BYTES   = 64 * 1024,
+    REPEAT_BYTES    = 16 * 1024,
+};
 
 /* --- what shard, sessions and API ask of the server --- */
 
@@ -77,7 +85,8 @@ static void wire_identified(void *owner, const struct identified *answer)
     http_identified(owner, &caller);
 }
 
-static void *wire_identify(void *ctx, struct http_conn *conn, const struct http_request *request, struct http_caller *ret)
+static void *wire_identify(void *ctx, struct http_conn *conn, const struct http_request *request,
+                           struct http_caller *ret)
 {
     struct wire_loop *loop       = ctx;
     struct credential credential = { .kind = CREDENTIAL_NONE };
@@ -326,6 +335,20 @@ bool wire_node_has_stopped(const struct wire_node *node)
     return is_idle || node->leave_by <= node->wire->world.now;
 }
 
+/* A reader that takes nothing costs the frame that was cut, what its maker wants again, and answers up to where its
+ * link is not read from any more. */
+static void wire_loop_check_links(const struct wire_loop *loop)
+{
+    struct wire_world *wire  = loop->node->wire;
+    size_t             frame = wire->faults.big ? BIG_FRAME_BYTES : FRAME_BYTES;
+
+    for (const struct list *at = loop->sessions.links.next; at != &loop->sessions.links; at = at->next) {
+        size_t waiting = link_waiting_bytes(container_of(at, const struct link, in_worker));
+        promise(&wire->world, waiting <= ANSWERS_BYTES + REPEAT_BYTES + 2 * frame, "%zu bytes wait for one reader",
+                waiting);
+    }
+}
+
 void wire_node_check_bounds(const struct wire_node *node)
 {
     struct world *world = &node->wire->world;
@@ -333,6 +356,7 @@ void wire_node_check_bounds(const struct wire_node *node)
     for (unsigned i = 0; i < node->loop_count; i++) {
         const struct wire_loop *loop  = &node->loops[i];
         const struct shard     *shard = &node->sim_node->shards[i];
+        wire_loop_check_links(loop);
         promise(world, loop->http.body_bytes <= loop->http.limits.body_bytes_max, "bodies are bounded");
         promise(world, loop->sessions.gathered_bytes <= loop->sessions.limits.gathered_bytes_max,
                 "gathered messages are bounded");

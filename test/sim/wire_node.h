@@ -1,5 +1,5 @@
-/* wire_node.h - what users touch of one life of the node: on each of its loops an HTTP server, sessions and the API, over
- * simulated streams. They stand on the shards of a sim_node, which carries the mail to the writer and back.
+/* wire_node.h - what users touch of one life of the node: on each of its loops an HTTP server, sessions and the API,
+ * over simulated streams. They stand on the shards of a sim_node, which carries the mail to the writer and back.
  *
  * Wired as src/main/worker*.c wires them, without threads, epoll, clocks and files: what differs is said there. */
 #ifndef SIM_WIRE_NODE_H

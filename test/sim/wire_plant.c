@@ -100,7 +100,8 @@ void wire_plant_streams(struct wire_world *wire, struct loop_sim *sim)
 
 /* --- tokens --- */
 
-void wire_plant_token(const struct wire_world *wire, const struct kept_place places[CHANNELS_MAX], char *token, size_t size)
+void wire_plant_token(const struct wire_world *wire, const struct kept_place places[CHANNELS_MAX], char *token,
+                      size_t size)
 {
     struct place far[CHANNELS_MAX];
     size_t       count = 0;
@@ -110,7 +111,8 @@ void wire_plant_token(const struct wire_world *wire, const struct kept_place pla
         return;
     for (unsigned i = 0; i < wire->world.channel_count; i++)
         if (places[i].is_known)
-            far[count++] = (struct place){ channel_name_span(wire->world.channels[i]), places[i].epoch, places[i].seq + 1 };
+            far[count++] = (struct place){ channel_name_span(wire->world.channels[i]), places[i].epoch,
+                                           places[i].seq + 1 };
     buf_init(&made, size);
     token_put(&made, far, count);
     snprintf(token, size, "%.*s", SPAN_ARG(buf_span(&made)));

@@ -12,7 +12,8 @@ void wire_plant_streams(struct wire_world *wire, struct loop_sim *sim);
 void wire_plant_command(struct wire_world *wire, struct command *command);
 
 /* What a client keeps of a token that names these places. */
-void wire_plant_token(const struct wire_world *wire, const struct kept_place places[CHANNELS_MAX], char *token, size_t size);
+void wire_plant_token(const struct wire_world *wire, const struct kept_place places[CHANNELS_MAX], char *token,
+                      size_t size);
 
 void keys_seen_free(struct keys_seen *keys);
 

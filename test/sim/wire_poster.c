@@ -14,6 +14,7 @@ enum {
     PARTS_MAX       = 4,   /* messages of a batch */
     PAUSE_MS_MAX    = 40,
     RETRY_MS_MAX    = 60,
+    BIG_RETRY_MS_MAX = 600,
     STAY_MS_MAX     = 600,
     PATIENCE_MS     = 500,
     PADDING_MAX     = 200,
@@ -83,6 +84,7 @@ static void ask_drop_intent(struct ask *ask, unsigned part, enum intent_state st
 static void ask_end_if_done(struct poster *poster, struct ask *ask)
 {
     struct world *world = &poster->wire->world;
+    uint64_t      pause = poster->wire->faults.big ? BIG_RETRY_MS_MAX : RETRY_MS_MAX;
     unsigned      count = 0;
 
     for (unsigned i = 0; i < ask->count; i++)
@@ -91,7 +93,7 @@ static void ask_end_if_done(struct poster *poster, struct ask *ask)
     ask->count    = count;
     ask->is_sent  = false;
     ask->is_taken = count > 0;
-    ask->at       = world->now + 1 + (msec)draw(world, OF_PUBLISHERS, RETRY_MS_MAX);
+    ask->at       = world->now + 1 + (msec)draw(world, OF_PUBLISHERS, pause);
 }
 
 /* Not written, or nobody knows. */
@@ -110,11 +112,13 @@ static void part_acked(struct poster *poster, struct ask *ask, unsigned part, co
     struct object_reader *objects = &poster->all->objects;
     struct intent       *intent  = ask->intents[part];
     struct append_answer answer  = { object_epoch(objects, receipt), object_number(objects, receipt, "seq"),
-                                     object_number(objects, receipt, "id"), (msec)object_number(objects, receipt, "time") };
+                                     object_number(objects, receipt, "id"),
+                                     (msec)object_number(objects, receipt, "time") };
 
     tell(world, "poster %u: %u is in %s as %" PRIu64, poster->no, intent->no, channel_text(poster, intent->channel),
          answer.seq);
-    promise(world, object_channel(objects, receipt) == intent->channel, "%u is answered for another channel", intent->no);
+    promise(world, object_channel(objects, receipt) == intent->channel, "%u is answered for another channel",
+            intent->no);
     promise(world, !is_replayed || (intent->is_keyed && ask->tries > 1), "%u is replayed, and was asked for once",
             intent->no);
     model_acked(world->model, intent, &answer);
@@ -125,9 +129,10 @@ static void check_refusal(const struct poster *poster, unsigned status)
 {
     struct wire_world   *wire   = poster->wire;
     const struct faults *faults = &wire->world.faults;
+    bool has_trouble = faults->broken || faults->away || faults->stuck || faults->read_io || faults->tight ||
+                       wire->faults.stops;
     bool is_possible = (status == 429 && (faults->tight || wire->faults.big)) || (status == 507 && faults->full) ||
-                       (status == 503 && (faults->broken || faults->away || faults->stuck || faults->read_io || faults->tight ||
-                                          wire->faults.stops));
+                       (status == 503 && has_trouble);
 
     promise(&wire->world, is_possible, "poster %u is answered %u, for no reason", poster->no, status);
 }
@@ -193,7 +198,8 @@ static void history_answered(struct poster *poster, struct ask *ask, const struc
         next = (heard.message != NULL ? heard.message->seq : heard.gap.to) + 1;
         heard_check(world, &heard, ask->at);
     }
-    promise(world, next <= head + 1 || list->count == 0, "a page of %s goes beyond its head", channel_text(poster, ask->channel));
+    promise(world, next <= head + 1 || list->count == 0, "a page of %s goes beyond its head",
+            channel_text(poster, ask->channel));
     promise(world, list->count > 0 || ask->bound >= head, "a page of %s is empty", channel_text(poster, ask->channel));
 }
 
@@ -244,7 +250,8 @@ static void take_answer(struct poster *poster, const struct reply *reply)
 {
     struct ask *ask = &poster->asks[poster->sent[0]];
 
-    promise(&poster->wire->world, poster->sent_count > 0, "poster %u gets an answer and has asked for nothing", poster->no);
+    promise(&poster->wire->world, poster->sent_count > 0, "poster %u gets an answer and has asked for nothing",
+            poster->no);
     poster->sent_count--;
     memmove(poster->sent, poster->sent + 1, poster->sent_count * sizeof poster->sent[0]);
     poster->is_closing |= reply->is_last;
@@ -442,7 +449,8 @@ static struct intent *intent_draw(struct poster *poster, unsigned channel)
 static void ask_draw_messages(struct poster *poster, struct ask *ask)
 {
     struct world *world = &poster->wire->world;
-    unsigned      count = ask->kind == ASK_BATCH ? 1 + (unsigned)draw(world, OF_PUBLISHERS, PARTS_MAX) : 1;
+    unsigned      most  = poster->wire->faults.big ? 2 : PARTS_MAX;
+    unsigned      count = ask->kind == ASK_BATCH ? 1 + (unsigned)draw(world, OF_PUBLISHERS, most) : 1;
 
     while (ask->count < count) {
         struct intent *intent = intent_draw(poster, (unsigned)draw(world, OF_PUBLISHERS, world->channel_count));
@@ -577,12 +585,13 @@ static void poster_hear(struct poster *poster)
         hear_answers(poster);
 }
 
-/* Who has closed its direction is answered all the same. */
+/* A server that has read a request answers it before it ends the link, whether the client has closed its direction or
+ * not. Closed with a request unread, the link is reset instead. */
 static void poster_check_end(const struct poster *poster, enum sim_end end)
 {
-    promise(&poster->wire->world,
-            end != SIM_ENDED || !poster->link.is_half_closed || poster->sent_count == 0 || poster->wire->node->leave_by != 0,
-            "poster %u has closed its direction and misses %u answers", poster->no, poster->sent_count);
+    promise(&poster->wire->world, end != SIM_ENDED || poster->sent_count == 0 || poster->wire->node->leave_by != 0,
+            "poster %u%s misses %u answers", poster->no,
+            poster->link.is_half_closed ? " has closed its direction and" : "", poster->sent_count);
 }
 
 static bool poster_waits_too_long(const struct poster *poster)

@@ -14,10 +14,12 @@ enum {
     RUN_MS       = 1000,
     STEP_MS_MAX  = 9,
     HEAL_MS      = 15000,
-    CALM_STEP_MS = 10,
+    CALM_STEP_MS = 15,
     HUSH_MS      = 150,
     LEAVE_MS     = LINGER_MS_MAX + 550,  /* … and a few heartbeats of the hub */
     ONE_MORE_MS  = 300,
+    KEEP_MS_MIN  = 100,
+    KEEP_MS_MAX  = 900,
 };
 
 /* --- its plan --- */
@@ -27,15 +29,16 @@ static void wire_draw_faults(struct wire_world *wire)
     struct faults      *faults = &wire->world.faults;
     struct wire_faults *wired  = &wire->faults;
     bool *const         all[]  = {
-        &faults->crash, &faults->wipe, &faults->broken, &faults->full, &faults->slow_sync, &faults->read_io, &faults->trim,
-        &faults->lost_hints, &faults->doubled_hints, &faults->late_hints, &faults->slow_mail, &faults->late_answers,
-        &faults->rests, &faults->stuck, &faults->away, &faults->recalls, &faults->tight, &faults->forgetful, &faults->clock_jumps,
+        &faults->crash, &faults->wipe, &faults->torn, &faults->corrupt, &faults->aging, &faults->broken, &faults->full,
+        &faults->slow_sync, &faults->read_io, &faults->stuck, &faults->away, &faults->trim, &faults->lost_hints,
+        &faults->doubled_hints, &faults->late_hints, &faults->slow_mail, &faults->late_answers, &faults->rests,
+        &faults->recalls, &faults->tight, &faults->forgetful, &faults->clock_jumps,
         &wired->short_writes, &wired->short_reads, &wired->narrow, &wired->slow, &wired->delays, &wired->cuts,
         &wired->resets, &wired->half_closes, &wired->dead, &wired->stops, &wired->slow_identity,
     };
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
         *all[i] = one_in(&wire->world, OF_PLAN, 3);
-    wired->big = one_in(&wire->world, OF_PLAN, 16);
+    wired->big = one_in(&wire->world, OF_PLAN, 24);
     if (wired->big)
         faults->tight = wired->slow = wired->narrow = false;
 }
@@ -49,6 +52,10 @@ static void wire_make_channels(struct world *world)
     namespaces_find(&world->spaces, SPAN("topic"))->keep_count = keep;
     if (keep != 0)
         namespaces_find(&world->spaces, SPAN("live"))->keep_count = keep;
+    if (world->faults.aging) {
+        namespaces_find(&world->spaces, SPAN("topic"))->keep_ms = KEEP_MS_MIN + (msec)draw(world, OF_PLAN, KEEP_MS_MAX);
+        namespaces_find(&world->spaces, SPAN("live"))->keep_ms  = KEEP_MS_MIN + (msec)draw(world, OF_PLAN, KEEP_MS_MAX);
+    }
     world->channel_count = 1 + (unsigned)draw(world, OF_PLAN, CHANNELS_MAX);
     for (unsigned i = 0; i < world->channel_count; i++)
         must(channel_name_new(&world->spaces, &world->hash_key, span_str(names[i]), &world->channels[i]) ==
@@ -77,8 +84,8 @@ static void wire_init(struct wire_world *wire)
     wire->posters    = posters_new(wire);
 }
 
-/* Of a process that is killed nothing is left. Here its memory is to be freed, so what nobody hears of any more is answered
- * all the same. */
+/* Of a process that is killed nothing is left. Here its memory is to be freed, so what nobody hears of any more is
+ * answered all the same. */
 static void wire_end_node(struct wire_world *wire)
 {
     struct world *world = &wire->world;

@@ -1,14 +1,14 @@
 /* wire_world.h - one seed's world seen from the wire: a node with its real HTTP server, sessions and API on simulated
  * loops, and simulated clients that speak real bytes over simulated links.
  *
- * A program of its own (wire_sim) beside sim: there readers and publishers stand directly on the hub and on the shards,
- * every step of theirs can be judged at once, and thousands of seeds a second can be lived; here all that lies between a
- * client and the hub runs too, and clients learn of things only when the bytes arrive. Both share the node and its mail
- * (sim_node), the disk (store_sim), and what must be true (model).
+ * A program of its own (wire_sim) beside sim. There readers and publishers stand directly on the hub and on the shards:
+ * every step of theirs can be judged at once, and a seed takes little time. Here all that lies between a client and the
+ * hub runs too, and clients learn of things only when the bytes arrive. Both share the node and its mail (sim_node),
+ * the disk (store_sim), and what must be true (model).
  *
  * What must hold:
- *  - a client sees each seq of a channel once, in order, as a message or in a gap that is true, over any number of links
- *    and whatever transport each of them has, if it names the place behind what it has handled last (threat 32);
+ *  - a client sees each seq of a channel once, in order, as a message or in a gap that is true, over any number of
+ *    links and whatever transport each of them has, if it names the place behind what it has handled last (threat 32);
  *  - a cursor token names that place;
  *  - no acknowledged publish is lost; a key that is shown again gives the first answer;
  *  - answers on a connection come in the order of the requests, each with a status that its request can have;

@@ -59,8 +59,11 @@ struct lane {
 struct writer_store {
     struct store         *store;
     struct head_question *gathering;     /* NULL: nothing to ask yet */
-    uint32_t              away_count;    /* questions under way */
+    uint32_t              away_count;     /* questions under way */
     size_t                followed_count; /* channels of this store that some loop follows */
+    size_t                slot;           /* where the heartbeat's walk over the tails stands … */
+    size_t                slots_left;     /* … and how many slots are due; it rests while no question has room */
+    bool                  has_unasked;    /* somebody waits for a head that there was no room to ask for */
 };
 
 struct writer {
@@ -83,8 +86,6 @@ struct writer {
     struct deliver_command   *delivers[LOOPS_MAX]; /* being filled this turn */
     uint32_t                  tick;        /* counts writer_tick() */
     uint32_t                  doubt_ticks; /* for so many ticks more, heads of a store with one writer are compared too */
-    size_t                    slot;        /* where the heartbeat's walk over the tails stands */
-    bool                      has_unasked; /* somebody waits for a head that there was no room to ask for */
     msec                      wall;
     struct counter            refused;     /* publishes answered PUBLISH_BUSY */
     struct counter            late;        /* publishes answered because their deadline passed */

@@ -5,7 +5,7 @@
 #include "base/must.h"
 #include "node/writer_priv.h"
 
-/* Questions under way at a time, to each store. What finds no room waits for the next tick or the next answer. */
+/* Questions under way at a time, to each store. What finds no room waits for an answer. */
 enum { QUESTIONS_AWAY_MAX = 8 };
 
 struct head_question {
@@ -99,16 +99,15 @@ static void tail_move(struct writer *writer, struct tail *tail, enum head_event 
         head_question_add(writer, tail);
 }
 
-static void tail_want(struct writer *writer, struct tail *tail)
+/* False: there is no room to ask. */
+static bool tail_want(struct writer *writer, struct tail *tail)
 {
     if (tail_is_asked(tail))
-        return;
-    if (store_has_room(writer_store_of(writer, tail->name))) {
-        tail_move(writer, tail, HEAD_WANT);
-        return;
-    }
-    writer->has_unasked = true;
-    writer->doubt_ticks = 2 * HEARTBEAT_TICKS;
+        return true;
+    if (!store_has_room(writer_store_of(writer, tail->name)))
+        return false;
+    tail_move(writer, tail, HEAD_WANT);
+    return true;
 }
 
 void writer_outdate(struct writer *writer, struct tail *tail)
@@ -232,28 +231,45 @@ void writer_take_held(struct writer *writer, struct lane *lane)
     }
 }
 
-static void writer_ask_owed(struct writer *writer)
+static void writer_ask_owed(struct writer *writer, struct writer_store *from)
 {
+    from->has_unasked = false;
     for (struct list *link = writer->tails.owed.next; link != &writer->tails.owed; link = link->next) {
         struct tail_owed *owed = container_of(link, struct tail_owed, link);
-        if (owed->askers != NULL)
-            tail_want(writer, owed->tail);
+        if (owed->askers == NULL || writer_store_of(writer, owed->tail->name) != from || tail_want(writer, owed->tail))
+            continue;
+        from->has_unasked = true;
+        return;
     }
 }
 
+static void writer_walk(struct writer *writer, struct writer_store *from);
+
+static bool question_is_answered(const struct head_question *question)
+{
+    for (size_t i = 0; i < question->heads.count; i++)
+        if (question->answers[i].rc == RC_OK)
+            return true;
+    return false;
+}
+
+/* An answer makes room for the next question. Who waits for a head comes before what is compared. While the store can't
+ * be read the next question waits for a tick: asked at once, the store would refuse it at once, and so on. */
 static void writer_take_heads(struct command *command, struct writer *writer)
 {
     struct head_question *question = container_of(command, struct head_question, command);
+    struct writer_store  *from     = question->from;
 
-    must(question->from->away_count > 0);
-    question->from->away_count--;
+    must(from->away_count > 0);
+    from->away_count--;
     for (size_t i = 0; i < question->heads.count; i++)
         writer_head_answered(writer, question->tails[i], &question->answers[i]);
+    bool is_answered = question_is_answered(question);
     free(question);
-    if (!writer->has_unasked)
-        return;
-    writer->has_unasked = false;
-    writer_ask_owed(writer);
+    if (is_answered && from->has_unasked)
+        writer_ask_owed(writer, from);
+    if (is_answered)
+        writer_walk(writer, from);
 }
 
 static const struct command_kind question_kind = {
@@ -289,7 +305,8 @@ void writer_take_follow(struct command *command, struct writer *writer)
     struct tail_owed *owed = tail_owe(&writer->tails, tail);
     command->mail.next     = owed->askers;
     owed->askers           = &command->mail;
-    tail_want(writer, tail);
+    if (!tail_want(writer, tail))
+        writer_store_of(writer, tail->name)->has_unasked = true;
 }
 
 /* An unfollow no longer waits for the channel's head. While the store can't be read, waiting commands would pile up in
@@ -343,41 +360,57 @@ void writer_take_unfollow(struct command *command, struct writer *writer)
 
 /* --- the heartbeat -------------------------------------------------------------------------------------------- */
 
-static bool writer_has_to_compare(struct writer *writer)
+static bool writer_has_to_compare(const struct writer *writer, const struct writer_store *from)
 {
-    return writer->doubt_ticks > 0 || writer->is_doubtful ||
-           (!writer->durable.store->has_one_writer && writer->durable.followed_count > 0) ||
-           (!writer->memory.store->has_one_writer && writer->memory.followed_count > 0);
+    bool is_doubtful = writer->is_doubtful && from == &writer->durable;
+
+    return writer->doubt_ticks > 0 || is_doubtful || (!from->store->has_one_writer && from->followed_count > 0);
 }
 
-/* A slice of all tails; all of them in HEARTBEAT_TICKS. A map that grows meanwhile doubles its slots: what stood in a
- * slot ahead still stands ahead. */
-static void writer_walk(struct writer *writer)
+/* False: there is no room to ask for all of them. */
+static bool writer_compare_slot(struct writer *writer, struct writer_store *from)
 {
-    const struct map *map  = &writer->tails.map;
-    size_t            left = (map->slot_count + HEARTBEAT_TICKS - 1) / HEARTBEAT_TICKS;
-
-    for (; left > 0; left--) {
-        if (writer->slot >= map->slot_count)
-            writer->slot = 0;
-        for (struct map_node *node = map->slots[writer->slot]; node != NULL; node = node->next) {
-            struct tail *tail = container_of(node, struct tail, node);
-            if (tail->followers != 0 && !writer_believes(writer, tail))
-                tail_want(writer, tail);
-        }
-        writer->slot++;
+    for (struct map_node *node = writer->tails.map.slots[from->slot]; node != NULL; node = node->next) {
+        struct tail *tail = container_of(node, struct tail, node);
+        if (tail->followers != 0 && writer_store_of(writer, tail->name) == from && !writer_believes(writer, tail) &&
+            !tail_want(writer, tail))
+            return false;
     }
+    return true;
+}
+
+/* The slots that are due. Where there is no room to ask it rests and goes on with the next answer, so that no head is
+ * passed over. A map that grows meanwhile doubles its slots: what stood in a slot ahead still stands ahead. */
+static void writer_walk(struct writer *writer, struct writer_store *from)
+{
+    for (; from->slots_left > 0; from->slots_left--) {
+        if (from->slot >= writer->tails.map.slot_count)
+            from->slot = 0;
+        if (!writer_compare_slot(writer, from))
+            return;
+        from->slot++;
+    }
+}
+
+/* Another slice is due; all slots are in HEARTBEAT_TICKS. */
+static void writer_tick_store_heads(struct writer *writer, struct writer_store *from)
+{
+    size_t count = writer->tails.map.slot_count;
+
+    writer_ask_owed(writer, from);
+    if (writer_has_to_compare(writer, from))
+        from->slots_left += (count + HEARTBEAT_TICKS - 1) / HEARTBEAT_TICKS;
+    if (from->slots_left > count)
+        from->slots_left = count;
+    writer_walk(writer, from);
 }
 
 void writer_tick_heads(struct writer *writer)
 {
-    writer->has_unasked = false;
-    writer_ask_owed(writer);
-    if (!writer_has_to_compare(writer))
-        return;
+    writer_tick_store_heads(writer, &writer->durable);
+    writer_tick_store_heads(writer, &writer->memory);
     if (writer->doubt_ticks > 0)
         writer->doubt_ticks--;
-    writer_walk(writer);
 }
 
 void writer_follow_fini(struct writer *writer)

@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-enum { LOOPS = 2, COMMANDS_MAX = 3000, WALL = 1000, PAYLOAD = 100, EPOCH = 9, HAND_BATCHES_MAX = 4 };
+enum { LOOPS = 2, COMMANDS_MAX = 3000, WALL = 1000, PAYLOAD = 100, EPOCH = 9, HAND_BATCHES_MAX = 4, QUESTIONS_AWAY_MAX = 8 };
 
 /* Holds what it is asked until the test answers. */
 struct hand {
@@ -909,31 +909,45 @@ static void a_lost_message_of_others_is_found_by_the_heartbeat(void **state)
 }
 
 /* 2,500 channels, in questions of 1,000: each is asked about once in a heartbeat, none is left out. */
+/* Loop 0 follows topic:0, topic:1, … */
+static void follows_many(struct stage *stage, unsigned count)
+{
+    char text[32];
+
+    for (unsigned i = 0; i < count; i++) {
+        struct follow_command *command = calloc(1, sizeof *command);
+        must(command != NULL);
+        snprintf(text, sizeof text, "topic:%u", i);
+        assert_int_equal(channel_name_new(&stage->spaces, &key, span_str(text), &command->channel), CHANNEL_NAME_OK);
+        command->command = (struct command){ .kind = &follow_kind };
+        writer_take(&stage->writer, &command->command, WALL);
+    }
+    turn(stage);
+    size_t questions = (count + STORE_HEADS_MAX - 1) / STORE_HEADS_MAX;
+    assert_int_equal(questions_count(stage), questions < QUESTIONS_AWAY_MAX ? questions : QUESTIONS_AWAY_MAX);
+}
+
+/* Each is answered, and the head is 5. */
+static struct stage *stage_with_many(unsigned count)
+{
+    struct stage *stage = stage_over(&plenty, false, 1);
+
+    follows_many(stage, count);
+    while (!list_is_empty(&stage->hand.questions)) {
+        hand_tells(&stage->hand, RC_OK, 5);
+        turn(stage);
+        commands_free(&stage->sent[0]);
+    }
+    return stage;
+}
+
 static void many_heads_are_compared_in_bulk(void **state)
 {
     (void)state;
     enum { CHANNELS = 2500 };
-    struct stage        *stage = stage_over(&plenty, false, 1);
-    struct channel_name *names[CHANNELS];
-    size_t               asked = 0, questions = 0;
-    char                 text[32];
+    struct stage *stage = stage_with_many(CHANNELS);
+    size_t        asked = 0, questions = 0;
 
-    for (int i = 0; i < CHANNELS; i++) {
-        snprintf(text, sizeof text, "topic:%d", i);
-        assert_int_equal(channel_name_new(&stage->spaces, &key, span_str(text), &names[i]), CHANNEL_NAME_OK);
-        struct follow_command *command = calloc(1, sizeof *command);
-        must(command != NULL);
-        command->command = (struct command){ .kind = &follow_kind };
-        command->channel = names[i];
-        writer_take(&stage->writer, &command->command, WALL);
-    }
-    turn(stage);
-    assert_int_equal(questions_count(stage), 3);
-    for (int i = 0; i < 3; i++) {
-        hand_tells(&stage->hand, RC_OK, 5);
-        mail_comes(stage);
-        commands_free(&stage->sent[0]);
-    }
     for (int tick = 0; tick < HEARTBEAT_TICKS; tick++) {
         ticks(stage, 1);
         while (!list_is_empty(&stage->hand.questions)) {
@@ -997,6 +1011,71 @@ static void to_unfollow_is_safe_in_each_state(void **state)
         assert_true(writer_is_idle(&stage->writer));
         stage_free(stage);
     }
+}
+
+/* A store that answers once a heartbeat: each question has room for many heads, but only so many questions are under way.
+ * What found no room is asked for next, and nobody's turn is passed over for ever. */
+static void no_head_is_passed_over_for_ever(void **state)
+{
+    (void)state;
+    enum { CHANNELS = 2500 };
+    struct stage *stage           = stage_with_many(CHANNELS);
+    bool          asked[CHANNELS] = { false };
+    size_t        asked_count     = 0;
+
+    for (int heartbeat = 0; heartbeat < 4; heartbeat++) {
+        ticks(stage, HEARTBEAT_TICKS);
+        while (!list_is_empty(&stage->hand.questions)) {
+            const struct store_heads *question = container_of(stage->hand.questions.next, struct store_heads, link);
+            for (size_t i = 0; i < question->count; i++) {
+                bool *is_asked = &asked[atoi(channel_name_span(question->names[i]).at + strlen("topic:"))];
+                asked_count += !*is_asked;
+                *is_asked = true;
+            }
+            hand_tells(&stage->hand, RC_OK, 5);
+        }
+    }
+    assert_int_equal(asked_count, CHANNELS);
+    stage_free(stage);
+}
+
+/* More heads than all questions of a tick have room for: the next ones go when an answer comes, not a tick later. */
+static void a_heartbeat_compares_all_heads_however_many(void **state)
+{
+    (void)state;
+    enum { CHANNELS = 120 * STORE_HEADS_MAX };
+    struct stage *stage = stage_with_many(CHANNELS);
+    size_t        asked = 0;
+
+    for (int tick = 0; tick < HEARTBEAT_TICKS; tick++) {
+        ticks(stage, 1);
+        while (!list_is_empty(&stage->hand.questions)) {
+            asked += container_of(stage->hand.questions.next, struct store_heads, link)->count;
+            hand_tells(&stage->hand, RC_OK, 5);
+            turn(stage);
+        }
+    }
+    assert_in_range(asked, CHANNELS, CHANNELS + CHANNELS / 5);
+    stage_free(stage);
+}
+
+/* What can't be read now is asked for again at the next tick, though others wait for room. */
+static void a_store_that_fails_is_asked_once_a_tick(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_new(&plenty);
+
+    follows_many(stage, (QUESTIONS_AWAY_MAX + 2) * STORE_HEADS_MAX);
+    for (int tick = 0; tick < 3; tick++) {
+        for (int i = 0; i < QUESTIONS_AWAY_MAX; i++) {
+            hand_tells(&stage->hand, RC_IO, 0);
+            turn(stage);
+        }
+        assert_int_equal(questions_count(stage), 0);
+        ticks(stage, 1);
+        assert_int_equal(questions_count(stage), QUESTIONS_AWAY_MAX);
+    }
+    stage_free(stage);
 }
 
 /* --- several batches at a time --- */
@@ -1427,6 +1506,9 @@ int main(void)
         cmocka_unit_test(an_answer_must_be_asked_for_after_the_follower_came),
         cmocka_unit_test(a_lost_message_of_others_is_found_by_the_heartbeat),
         cmocka_unit_test(many_heads_are_compared_in_bulk),
+        cmocka_unit_test(no_head_is_passed_over_for_ever),
+        cmocka_unit_test(a_heartbeat_compares_all_heads_however_many),
+        cmocka_unit_test(a_store_that_fails_is_asked_once_a_tick),
         cmocka_unit_test(to_unfollow_is_safe_in_each_state),
         cmocka_unit_test(order_is_promised_a_channel_and_not_a_store),
         cmocka_unit_test(a_batch_that_takes_too_long_is_answered_and_is_delivered_when_it_ends),

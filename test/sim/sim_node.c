@@ -370,8 +370,8 @@ static void sim_node_plant_tick(struct sim_node *sim_node)
     struct list *link, *next;
 
     if (sim_node->world->is_sure) {
-        sim_node->writer.slot        = 0;
-        sim_node->writer.doubt_ticks = 0;
+        sim_node->writer.durable.slot = sim_node->writer.memory.slot = 0;
+        sim_node->writer.doubt_ticks  = 0;
     }
     if (sim_node->world->plant != PLANT_DROP_OWED)
         return;

@@ -18,6 +18,7 @@ struct used_key {
 
 void key_window_init(struct key_window *window, const struct hash_key *hash_key, msec keep_ms, size_t count_max)
 {
+    must(count_max > 0);
     *window = (struct key_window){ .hash_key = *hash_key, .keep_ms = keep_ms, .count_max = count_max };
     map_init(&window->map);
     list_init(&window->oldest_first);
@@ -84,6 +85,7 @@ void key_window_add(struct key_window *window, const struct append *append, msec
 {
     const struct message *message = append->message;
 
+    must(append->key.len > 0 && message->seq != 0);
     if (window->map.count >= window->count_max)
         key_forget(window, oldest_key(window));
 

@@ -104,6 +104,7 @@ static void mem_row_take(struct ledger_mem *mem, struct mem_row *row, const stru
         mem->tick_from = row->next[0];
     for (size_t i = 0; i < row->height; i++)
         *path->to[i] = row->next[i];
+    must(mem->row_count > 0 && mem->bytes >= mem_row_bytes(row->key_len, row->value_len));
     mem->row_count--;
     mem->bytes -= mem_row_bytes(row->key_len, row->value_len);
     free(row->value);
@@ -314,4 +315,5 @@ void ledger_mem_fini(struct ledger_mem *mem)
 {
     while (mem->first[0] != NULL)
         mem_row_drop(mem, mem->first[0]);
+    must(mem->row_count == 0 && mem->bytes == 0);
 }

@@ -43,6 +43,7 @@ void ledger_page_skip(struct ledger_page *page)
 /* The buffer may move while it grows, so the rows store only lengths until the end. */
 void ledger_page_put(struct ledger_page *page, const struct ledger_row *row)
 {
+    must(!ledger_page_is_full(page));
     if (page->row_count == page->row_cap) {
         page->row_cap = page->row_cap == 0 ? ROWS_FIRST : page->row_cap * 2;
         page->rows    = reallocarray(page->rows, page->row_cap, sizeof *page->rows);
@@ -55,6 +56,7 @@ void ledger_page_put(struct ledger_page *page, const struct ledger_row *row)
 
 void ledger_page_continue(struct ledger_page *page, struct span key)
 {
+    must(page->next_len == 0 && key.len > 0);
     page->next_len = key.len;
     buf_put(&page->bytes, key);
 }

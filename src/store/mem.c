@@ -96,6 +96,8 @@ static void channel_drop_oldest(struct mem *mem, struct mem_channel *channel)
 {
     struct message *message = message_ring_pop(&channel->ring);
 
+    must(channel->bytes >= message->payload_len);
+    must(mem->ring_bytes >= message_size(message) + sizeof(struct message *));
     channel->bytes -= message->payload_len;
     mem->ring_bytes -= message_size(message) + sizeof(struct message *);
     message_unref(message);
@@ -225,6 +227,7 @@ static void append_one(struct mem *mem, struct append *append, msec wall)
     struct message     *message = append->message;
     struct mem_channel *channel = mem_channel_find(mem, message->channel);
 
+    append_check(append);
     if (append->key.len > 0 && key_window_decides(&mem->keys, append, wall))
         return;
     if (append->write != NULL && !mem_carried_is_possible(mem, append, wall))
@@ -253,8 +256,10 @@ static void append_one(struct mem *mem, struct append *append, msec wall)
 
 static void rings_bound(struct mem *mem)
 {
-    while (mem->ring_bytes > mem->options.ring_bytes_max)
+    while (mem->ring_bytes > mem->options.ring_bytes_max) {
+        must(!list_is_empty(&mem->non_empty));
         channel_drop_oldest(mem, container_of(mem->non_empty.next, struct mem_channel, link));
+    }
 }
 
 static void counters_set(struct mem *mem)
@@ -342,6 +347,7 @@ static void mem_read(struct store *store, struct store_read *read)
     struct mem                     *mem        = mem_of(store);
     struct mem_channel             *known      = mem_channel_find(mem, read->channel);
 
+    store_read_check(read);
     if (known != NULL)
         channel_trim(mem, known, read->wall);
     const struct mem_channel *channel = known != NULL ? known : &never_used;
@@ -409,6 +415,7 @@ static void mem_close(struct store *store)
 
     for (struct mem_channel *channel; (channel = channel_longest_unused(mem)) != NULL;)
         channel_forget(mem, channel);
+    must(mem->channels.count == 0 && mem->ring_bytes == 0);
     map_fini(&mem->channels);
     key_window_fini(&mem->keys);
     ledger_mem_fini(&mem->ledger);

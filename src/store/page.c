@@ -34,9 +34,28 @@ static struct entry *page_room(struct page *page)
     return entry;
 }
 
+static struct gap entry_range(const struct entry *entry)
+{
+    return entry->message == NULL ? entry->gap : (struct gap){ .from = entry->message->seq, .to = entry->message->seq };
+}
+
+/* Whether [from, to] continues what the page holds, away from the bound. */
+static bool page_touches(const struct page *page, uint64_t from, uint64_t to)
+{
+    const struct store_read *read = page->read;
+
+    if (from > to)
+        return false;
+    if (read->entry_count == 0)
+        return read->way == READ_BEFORE || from == read->bound + 1;
+    struct gap last = entry_range(&read->entries[read->entry_count - 1]);
+    return read->way == READ_AFTER ? from == last.to + 1 : to + 1 == last.from;
+}
+
 void page_put_message(struct page *page, struct message **take)
 {
     must(!page_is_full(page));
+    must(page_touches(page, (*take)->seq, (*take)->seq));
     page->bytes += message_size(*take);
     page_room(page)->message = *take;
     *take                    = NULL;
@@ -60,6 +79,7 @@ bool page_put_gap(struct page *page, struct gap gap)
     struct store_read *read = page->read;
     struct entry      *last = read->entry_count == 0 ? NULL : &read->entries[read->entry_count - 1];
 
+    must(page_touches(page, gap.from, gap.to));
     if (last != NULL && last->message == NULL && gap_lengthen(&last->gap, gap))
         return true;
     if (page_is_full(page))

@@ -22,6 +22,8 @@ enum {
     CHANGE_COUNT_MAX       = 65536,
 };
 
+_Thread_local enum rocks_thread rocks_thread;
+
 /* --- options ---------------------------------------------------------------------------------------------------- */
 
 static uint64_t value_or(uint64_t value, uint64_t fallback)
@@ -64,6 +66,8 @@ void rocks_health_set(struct rocks *rocks, enum rocks_health health, const char 
 {
     struct commit_queue *commits = &rocks->commits;
 
+    must(rocks_thread == (health == ROCKS_HEALTHY ? ROCKS_MAINTENANCE : ROCKS_COMMITTER));
+    must(health == ROCKS_HEALTHY || why != NULL);
     pthread_mutex_lock(&commits->lock);
     commits->health = health;
     if (health != ROCKS_HEALTHY) {
@@ -195,6 +199,8 @@ static void threads_stop(struct rocks *rocks)
 
 static void rocks_free(struct rocks *rocks)
 {
+    must(list_is_empty(&rocks->commits.batches) && list_is_empty(&rocks->commits.ledger_batches));
+    must(rocks->reads.count == 0);
     rocks_db_close(&rocks->db);
     info_log_remove(rocks->info_log);
     maintenance_fini(&rocks->maintenance);

@@ -26,6 +26,8 @@ void rocks_append(struct store *store, struct append_batch *batch)
 {
     struct commit_queue *queue = &rocks_of(store)->commits;
 
+    must(batch->done != NULL);
+    must((batch->count == 0) == list_is_empty(&batch->appends));
     pthread_mutex_lock(&queue->lock);
     bool was_empty = list_is_empty(&queue->batches);
     list_push(&queue->batches, &batch->link);
@@ -99,6 +101,7 @@ static void collect_ledger_batches(struct commit_queue *queue, struct commit *co
         count += batch->change_count;
         bytes += more;
     }
+    must(queue->change_count >= count);
     queue->change_count -= count;
     commit->change_count += count;
     commit->bytes += bytes;
@@ -142,6 +145,7 @@ static void row_assign_numbers(struct rocks *rocks, struct commit *commit, struc
     message->epoch = rocks->epoch;
     message->seq   = ++change->head;
     message->id    = number_next(rocks, commit->write, message->channel->space->id_kind);
+    must(message->seq != 0 && message->id != 0);
     if (change->head == row->channel->now.head + 1)
         change->first_time = message->time;
     change->bytes_more += message->payload_len;
@@ -167,6 +171,7 @@ static void change_save(struct rocks *rocks, struct commit *commit, struct rocks
     channel_save(rocks, commit->write, channel->name, &state);
     change->is_new   = false;
     change->is_saved = true;
+    must(change->head <= change->ceiling);
 }
 
 /* False, with the outcome set, if the ledger write that the append carries is not possible. */
@@ -187,6 +192,7 @@ static void row_decide(struct rocks *rocks, struct commit *commit, struct commit
     struct row           old     = { 0 };
     struct ledger_before before;
 
+    append_check(append);
     if (append->key.len > 0 && key_decides(rocks, commit, row, wall))
         return;
     if (append->write != NULL && !carried_is_possible(rocks, commit, append, wall, &before))
@@ -213,6 +219,7 @@ static void row_decide(struct rocks *rocks, struct commit *commit, struct commit
 
 static struct commit_row *commit_row_new(struct commit *commit, struct append *append)
 {
+    must(commit->row_count < commit->row_cap);
     struct commit_row *row = &commit->rows[commit->row_count++];
 
     *row = (struct commit_row){ .append = append };
@@ -308,6 +315,7 @@ static bool commit_make(struct rocks *rocks, struct commit *commit)
 {
     for (struct list *link = commit->batches.next; link != &commit->batches; link = link->next)
         commit_add_batch(rocks, commit, container_of(link, struct append_batch, link));
+    must(commit->row_count == commit->count);
     for (struct list *link = commit->ledger_batches.next; link != &commit->ledger_batches; link = link->next)
         ledger_commit_batch(rocks, commit, container_of(link, struct ledger_batch, link));
 
@@ -340,8 +348,10 @@ static void commit_answer(struct rocks *rocks, struct commit *commit)
 {
     uint64_t done = 0;
 
-    for (size_t i = 0; i < commit->row_count; i++)
+    for (size_t i = 0; i < commit->row_count; i++) {
+        must(commit->rows[i].append->outcome != APPEND_WAITING);
         done += commit->rows[i].append->outcome == APPEND_DONE;
+    }
     counter_add(&rocks->append_count, done);
     for (struct list *link; (link = list_pop(&commit->batches)) != NULL;) {
         struct append_batch *batch = container_of(link, struct append_batch, link);
@@ -402,6 +412,7 @@ void *rocks_committer(void *context)
     struct commit     commit = { .write = rocksdb_writebatch_create() };
     enum rocks_health health = ROCKS_HEALTHY;
 
+    rocks_thread = ROCKS_COMMITTER;
     list_init(&commit.batches);
     list_init(&commit.ledger_batches);
     map_init(&commit.keys);

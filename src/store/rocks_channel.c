@@ -18,6 +18,7 @@ void channel_table_init(struct channel_table *table, size_t count_max)
 
 static void channel_evict(struct channel_table *table, struct rocks_channel *channel)
 {
+    must(!channel->change.is_open);
     map_take(&table->map, &channel->node);
     list_take(&channel->link);
     channel_name_unref(channel->name);
@@ -228,6 +229,7 @@ static enum rc channel_get_locked(struct rocks *rocks, struct channel_name *name
 
 enum rc channel_open_change(struct rocks *rocks, struct channel_name *name, struct rocks_channel **ret)
 {
+    must(rocks_thread == ROCKS_COMMITTER);
     enum rc rc = channel_get_locked(rocks, name, ret);
     if (rc != RC_OK)
         return rc;
@@ -253,6 +255,7 @@ void channel_apply_change(struct rocks_channel *channel)
     struct channel_change *change = &channel->change;
     struct channel_state  *now    = &channel->now;
 
+    must(change->is_open && change->number != 0 && change->head >= now->head);
     if (now->floor == now->head + 1)
         now->floor_time = change->head > now->head ? change->first_time : FLOOR_TIME_UNKNOWN;
     now->number  = change->number;
@@ -270,6 +273,7 @@ static void state_merge(struct channel_state *now, const struct channel_state *w
 {
     const uint64_t less = was->bytes - state->bytes;
 
+    must(state->bytes <= was->bytes && state->floor >= was->floor);
     if (now->floor > state->floor)
         return;
     if (now->floor == was->floor) {

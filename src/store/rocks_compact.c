@@ -11,6 +11,7 @@ enum {
 
 static void compact(struct rocks *rocks, enum family family, const struct row_key *from, const struct row_key *to)
 {
+    must(rocks_thread == ROCKS_MAINTENANCE);
     rocksdb_compactoptions_t *how = rocksdb_compactoptions_create();
 
     rocksdb_compactoptions_set_exclusive_manual_compaction(how, 0);

@@ -316,6 +316,7 @@ enum rc rocks_db_write(struct rocks_db *db, rocksdb_writebatch_t *batch, char *r
 {
     char *status = NULL;
 
+    must(db->db != NULL);
     rocksdb_write(db->db, db->write_synced, batch, &status);
     if (status == NULL)
         return RC_OK;

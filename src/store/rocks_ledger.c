@@ -242,6 +242,7 @@ void ledger_answer(struct commit *commit)
 {
     for (struct list *link; (link = list_pop(&commit->ledger_batches)) != NULL;) {
         struct ledger_batch *batch = container_of(link, struct ledger_batch, link);
+        must(batch->done != NULL);
         batch->done(batch);
     }
 }

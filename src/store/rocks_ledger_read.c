@@ -1,4 +1,5 @@
 /* The ledger's reads, answered by the reader threads. */
+#include "base/must.h"
 #include "store/ledger_page.h"
 #include "store/ledger_rule.h"
 #include "store/rocks_priv.h"
@@ -140,6 +141,7 @@ void ledger_read_serve(struct rocks *rocks, struct ledger_read *read)
     struct ledger_page page;
     enum rc            rc = RC_IO;
 
+    must(rocks_thread == ROCKS_READER);
     ledger_page_init(&page, read);
     if (rocks->db.db != NULL)
         rc = read->way == LEDGER_GET ? read_get(rocks, &page, read) : read_scan(rocks, &page, read);

@@ -130,6 +130,7 @@ static bool database_reopen(struct rocks *rocks)
 {
     char why[WHY_BYTES];
 
+    must(rocks_thread == ROCKS_MAINTENANCE);
     pthread_rwlock_wrlock(&rocks->db_lock);
     rocks_db_close(&rocks->db);
     channel_table_clear(&rocks->table);
@@ -225,6 +226,7 @@ void *rocks_maintain(void *context)
     msec          wall         = 0;
     bool          needs_repair = false;
 
+    rocks_thread = ROCKS_MAINTENANCE;
     while (maintenance_wait(&rocks->maintenance, &wall, &needs_repair)) {
         if (needs_repair) {
             database_repair(rocks);

@@ -1,6 +1,7 @@
 /* The log's metadata: its version, its epoch, and the ceilings of all numbers. */
 #include <stdio.h>
 
+#include "base/must.h"
 #include "store/rocks_commit.h"
 
 enum { NUMBER_BLOCK = 65536 };  /* ids that a crash may skip */
@@ -17,8 +18,9 @@ static void numbers_save(struct rocks *rocks, rocksdb_writebatch_t *write)
 uint64_t number_next(struct rocks *rocks, rocksdb_writebatch_t *write, size_t kind)
 {
     struct rocks_numbers *numbers = &rocks->numbers;
-    uint64_t              number  = numbers->next[kind]++;
 
+    must(kind < NUMBER_COUNT && numbers->next[kind] != 0);
+    uint64_t number = numbers->next[kind]++;
     if (number >= numbers->ceiling[kind]) {
         numbers->ceiling[kind] = number + NUMBER_BLOCK;
         numbers_save(rocks, write);

@@ -23,6 +23,11 @@
 
 enum { READERS_MAX = 16, SYNC_BUCKETS = sizeof(((struct store_stats *)0)->sync_us_buckets) / sizeof(uint64_t) };
 
+/* Which of the store's threads runs; callers and RocksDB's own threads are none of them. */
+enum rocks_thread { ROCKS_NO_THREAD, ROCKS_COMMITTER, ROCKS_READER, ROCKS_MAINTENANCE };
+
+extern _Thread_local enum rocks_thread rocks_thread;
+
 /* --- channels (rocks_channel.c) --------------------------------------------------------------------------------- */
 
 /* What is known of a channel at one moment. */

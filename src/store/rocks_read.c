@@ -107,6 +107,7 @@ void rocks_read(struct store *store, struct store_read *read)
 {
     struct rocks *rocks = rocks_of(store);
 
+    store_read_check(read);
     read->entries     = NULL;
     read->entry_count = 0;
     if (!read_at_once(rocks, read)) {
@@ -191,6 +192,7 @@ static struct list *read_take(struct read_queue *queue, enum read_job *ret_job)
     while (queue->count == 0 && !queue->is_closing)
         pthread_cond_wait(&queue->more, &queue->lock);
     struct list *link = queue_pop(queue, ret_job);
+    must((link == NULL) == (queue->count == 0));
     if (link != NULL)
         queue->count--;
     pthread_mutex_unlock(&queue->lock);
@@ -226,6 +228,7 @@ void *rocks_reader(void *context)
     struct rocks *rocks = context;
     enum read_job job   = READ_JOB_PAGE;
 
+    rocks_thread = ROCKS_READER;
     for (struct list *link; (link = read_take(&rocks->reads, &job)) != NULL;) {
         switch (job) {
         case READ_JOB_PAGE: read_do_page(rocks, container_of(link, struct store_read, link)); break;

@@ -25,6 +25,8 @@ static void retention_note(struct retention_scan *scan, uint64_t number, uint64_
 {
     struct maintenance *maintenance = &scan->rocks->maintenance;
 
+    must(scan->count < RETENTION_CHANNEL_COUNT);
+    must(saved_floor <= floor);
     if (maintenance->is_first_scan)
         maintenance->dead_rows += dead_rows_below(scan->rocks, number, saved_floor);
     maintenance->dead_rows += floor - saved_floor;
@@ -106,7 +108,7 @@ enum rc retention_step(struct rocks *rocks, msec wall)
     enum rc                rc   = RC_OK;
     char                   why[ROCKS_WHY_BYTES];
 
-    must(scan != NULL);
+    must(scan != NULL && rocks_thread == ROCKS_MAINTENANCE);
     scan->rocks = rocks;
     scan->wall  = wall;
     scan->write = rocksdb_writebatch_create();

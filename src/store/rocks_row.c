@@ -92,6 +92,7 @@ void row_put(struct buf *buf, uint64_t number, uint64_t seq, const struct row *r
     char                 *start = buf_extend(buf, len);
 
     must(start != NULL);
+    must(row->kind <= ROW_EXPIRED && row->media.len <= UINT8_MAX && row->from.len <= UINT8_MAX);
     char *at = start + CHECKSUM_BYTES;
     *at++    = (char)(ROW_VERSION << 4 | row->kind);
     *at++    = (char)flags;

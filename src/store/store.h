@@ -61,6 +61,9 @@ struct append_batch {
     struct list link;  /* the store's, until it is done */
 };
 
+/* For makers, at the call: that the append is within what its comments say. */
+void append_check(const struct append *append);
+
 enum read_way {
     READ_AFTER,   /* seq > bound, ascending from there */
     READ_BEFORE,  /* seq < bound, the `limit` newest of them; bound 0: from the end. Still given ascending */
@@ -92,6 +95,9 @@ struct store_read {
 /* Neighbours touch: a READ_AFTER page begins at bound + 1 (if that is <= head) and has no hole; what is expired,
  * trimmed or corrupt stands in it as a gap. A bound beyond head gives no entries; the caller compares with head. */
 void store_read_fini(struct store_read *read);
+
+/* For makers, at the call: that the read is within what its comments say. */
+void store_read_check(const struct store_read *read);
 
 /* Where one log ends. */
 struct store_head {

@@ -1,33 +1,35 @@
 /* ledger.h - This port keeps what is not a message: rows of state, each with a kind, a key and a generation.
  *
- * Whoever owns state that must outlive a process (sessions, places, group members, stored answers, revocations) gives
- * its rows a kind and decides what their bytes mean. The ledger refuses to know that, and it never asks the time:
- * `wall` is handed in.
+ * A module that owns state which must outlive a process (sessions, places, group members, stored answers, revocations)
+ * gives its rows a kind and decides what their bytes mean. The ledger refuses to know that meaning, and it never reads
+ * a clock: the caller hands in `wall`.
  *
  * Makers: ledger_mem.h in the memory store, and a column family beside the log in the RocksDB store. A ledger is opened
- * and closed with its store (store->ledger), and an append to the log can carry a write to it (store.h): both commit,
- * or neither does. PostgreSQL comes later. So nothing here assumes that one process sees every change: what has to hold
- * is said as a condition of the write, and the engine decides. All makers pass one battery, ledger_battery.h.
+ * and closed with its store (store->ledger), and an append to the log can carry a write to the ledger (store.h): both
+ * commit, or neither does. PostgreSQL comes later, so nothing here assumes that one process sees every change. Whatever
+ * must hold is stated as a condition of the write, and the engine decides. All makers pass one battery,
+ * ledger_battery.h.
  *
- * Generations. The owner gives a row a number with each put, not 0; 0 means that there is no row. A number that only
- * rises makes a row comparable: a session's generation, a lease's number, an acknowledged seq. When a row is deleted
- * its generation is forgotten with it, so a row whose old generations must stay refused is not deleted but overwritten.
- * If a store lost acknowledged commits its log takes a new epoch, and generations that were lost may be given a second
- * time: who hands them out binds them to the epoch.
+ * Generations. The owner gives a row a number with each put, not 0; 0 means that there is no row. If an owner only lets
+ * the number rise, two versions of its row can be compared: a session's generation, a lease's number, an acknowledged
+ * seq. A deleted row loses its generation. So if old generations of a row must stay refused, its owner overwrites the
+ * row instead of deleting it. If a store lost acknowledged commits its log takes a new epoch, and lost generations may
+ * be given a second time: an owner that hands generations out binds them to the epoch.
  *
- * Expiry. From the millisecond `expires_at` on nobody is given the row, and conditions treat it as absent; its space
- * comes back later. Nobody is told: an owner that has something to do at the end of a row keeps it without an expiry
- * and deletes it.
+ * Expiry. From the millisecond `expires_at` on nobody gets the row, and conditions treat it as absent; its space is
+ * reclaimed later. The ledger tells nobody: an owner that must act at the end of a row gives it no expiry, and deletes
+ * it.
  *
  * Threads. With the memory maker all calls come from the store's one thread, and done() is called before the call
- * returns. With RocksDB they may come from any thread; done() is called on a thread of the store, before or after the
- * call returns (what is refused because too much waits: within the call), and must not wait. No lock is held then, so
- * done() may submit more. After close() began nothing may be submitted; close() completes what is under way.
+ * returns. With RocksDB calls may come from any thread. done() is called on a thread of the store, before or after the
+ * call returns (within the call if the request is refused because too many wait), and must not wait. No lock is held
+ * then, so done() may submit more. Once close() has begun nothing may be submitted; close() completes what is under
+ * way.
  *
- * Order. The writes of one ledger apply in the order in which they were submitted, and their batches are done() in that
- * order, but for LEDGER_BUSY, which comes at once; reads are done() in any order. A read that is submitted after a
- * write's done() sees that write. There is no order between a batch and a write that an append carries: who needs one
- * waits for the first one's done(). A ledger that is spread over several databases is several ledgers. */
+ * Order. The writes of one ledger apply in the order in which they were submitted, and their batches complete in that
+ * order, except for LEDGER_BUSY, which comes at once. Reads complete in any order. A read that is submitted after a
+ * write's done() sees that write. There is no order between a batch and a write that an append carries: a caller that
+ * needs one waits for the first one's done(). A ledger that is spread over several databases is several ledgers. */
 #ifndef STORE_LEDGER_H
 #define STORE_LEDGER_H
 
@@ -40,24 +42,25 @@
 #include "base/rc.h"
 #include "base/span.h"
 
-/* More than these is a mistake of ours, and ends the process. */
+/* To exceed one of these is a mistake of ours, and ends the process. */
 enum {
     LEDGER_KEY_BYTES_MAX     = 512,
-    LEDGER_VALUE_BYTES_MAX   = 64 * 1024,        /* what is larger is a message in a log, and its row names the seq */
+    LEDGER_VALUE_BYTES_MAX   = 64 * 1024,        /* a larger value is stored as a message in a log, and its row names
+                                                  * the seq */
     LEDGER_WRITE_COUNT_MAX   = 64,               /* changes that commit as one */
     LEDGER_BATCH_COUNT_MAX   = 1024,             /* changes of all writes of a batch */
     LEDGER_BATCH_BYTES_MAX   = 8 * 1024 * 1024,  /* of their keys and values */
     LEDGER_READ_COUNT_MAX    = 1000,             /* keys of a get, rows of a scan's page */
 };
 
-/* Kinds are 1 … 255, given out in one place by the modules above. Keys order bytewise, a short one before its
- * continuations; an owner that scans by prefix ends the prefix so that no name continues it. */
+/* Kinds are 1 … 255, and the modules above assign them in one place. Keys are ordered by their bytes, a key before its
+ * continuations. An owner that scans by prefix ends the prefix with a byte that no name continues. */
 struct ledger_key {
     uint8_t     kind;
     struct span bytes;  /* 1 … LEDGER_KEY_BYTES_MAX, any */
 };
 
-/* A row as it stands. */
+/* A row as it is stored. */
 struct ledger_row {
     struct span key;         /* without its kind */
     struct span value;
@@ -68,13 +71,14 @@ struct ledger_row {
 /* --- writing ---------------------------------------------------------------------------------------------------- */
 
 enum ledger_op {
-    LEDGER_PUT,     /* the row is this from now on */
-    LEDGER_RAISE,   /* … unless its generation is as high already: then it stays, and that is as good */
-    LEDGER_DELETE,  /* there is no such row from now on; fine if there was none */
+    LEDGER_PUT,     /* sets the row */
+    LEDGER_RAISE,   /* sets the row unless its generation is as high already: then the row stays, which also counts as
+                     * done */
+    LEDGER_DELETE,  /* deletes the row; succeeds if there was none */
     LEDGER_CHECK,   /* nothing changes; only the condition counts */
 };
 
-/* Borrowed bytes stay as they are until the write's batch (or append's batch) is done. */
+/* The owner leaves borrowed bytes unchanged until the write's batch (or append's batch) is done. */
 struct ledger_change {
     enum ledger_op    op;
     struct ledger_key key;
@@ -91,15 +95,15 @@ enum ledger_outcome {
     LEDGER_DONE,      /* all changes hold, durably with a durable store */
     LEDGER_STALE,     /* a condition did not hold: nothing was written; `now` is the row that refused */
     LEDGER_NO_SPACE,  /* the disk, or the memory, is full: nothing was written; will work again by itself */
-    LEDGER_BUSY,      /* too much waits already: nothing was written; try again later */
+    LEDGER_BUSY,      /* too many changes wait already: nothing was written; try again later */
     LEDGER_AWAY,      /* the engine can't be asked just now: nothing was written; will work again by itself */
     LEDGER_BROKEN,    /* perhaps written, perhaps not. What stands is settled, and a read tells it, once a later write
                        * ends as DONE or STALE. Also: a row that the write depends on is damaged; then nothing was
                        * written, and an unconditional PUT or DELETE of that row mends it */
 };
 
-/* Changes that hold together or not at all: all conditions are true of the rows before the write, or nothing changes.
- * A write names a row once. */
+/* Changes that commit together or not at all: if all conditions are true of the rows before the write, all changes are
+ * made, otherwise none. A write names a row once. */
 struct ledger_write {
     struct ledger_change *changes;   /* borrowed */
     size_t                count;     /* 1 … LEDGER_WRITE_COUNT_MAX */
@@ -109,7 +113,8 @@ struct ledger_write {
     struct list           link;      /* in ledger_batch.writes, in the order of submission */
 };
 
-/* Writes that travel together; each has its own outcome. The owner keeps it, and all it points at, until done(). */
+/* Writes that are submitted together; each has its own outcome. The owner keeps the batch, and all it points at, until
+ * done(). */
 struct ledger_batch {
     struct list writes;
     size_t      change_count;  /* of all writes */
@@ -127,7 +132,7 @@ enum ledger_way {
     LEDGER_SCAN,  /* rows of a kind by a prefix of their keys, ascending, page by page */
 };
 
-/* The owner keeps it, and all it points at, until done(). */
+/* The owner keeps the read, and all it points at, until done(). */
 struct ledger_read {
     enum ledger_way          way;
     const struct ledger_key *keys;        /* GET: borrowed */
@@ -170,7 +175,7 @@ struct ledger {
     const struct ledger_ops *ops;
 };
 
-/* For makers, at the call: that it keeps to the maxima above. */
+/* For makers, at the call: checks that the request is within the maxima above. */
 void ledger_batch_check(const struct ledger_batch *batch);
 void ledger_read_check(const struct ledger_read *read);
 

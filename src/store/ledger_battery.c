@@ -167,7 +167,7 @@ void bench_expect_row(struct bench *bench, uint8_t kind, const char *key, const 
     _assert_true(is_same, "the row is as told", file, line);
 }
 
-/* A page told as "key:generation …", with "+" at its end if there is a next one. */
+/* A page as text: "key:generation …", with "+" at its end if there is a next page. */
 static void expect_rows(struct bench *bench, uint8_t kind, const char *prefix, const char *after, uint32_t limit,
                         const char *transcript)
 {
@@ -331,7 +331,8 @@ static void writes_of_a_batch_see_one_another_and_fail_alone(void **state)
     struct bench        *bench     = *state;
     struct ledger_change changes[] = {
         change_if(bench_put(KIND_SESSION, "a", 1, "first"), 0),
-        change_if(bench_put(KIND_SESSION, "a", 2, "second"), 0),  /* refused: told of a row that is not committed yet */
+        change_if(bench_put(KIND_SESSION, "a", 2, "second"), 0),  /* refused: the answer has a row that is not committed
+                                                                   * yet */
         change_if(bench_put(KIND_SESSION, "a", 3, "third"), 1),
         bench_raise(KIND_SESSION, "a", 2, "late"),
         change_if(bench_delete(KIND_SESSION, "a"), 3),
@@ -408,7 +409,7 @@ static void on_stream_done(struct ledger_batch *batch)
         bench_say_done(stream->bench, &stream->is_done);
 }
 
-/* Each write is conditional on the one before, which nobody waited for. */
+/* Each write is conditional on the one before it, and doesn't wait for it. */
 static void writes_apply_in_the_order_of_submission(void **state)
 {
     struct bench  *bench  = *state;
@@ -435,7 +436,7 @@ static void writes_apply_in_the_order_of_submission(void **state)
     expect_rows(bench, KIND_SESSION, "", "", 10, "a:200 b:200 c:199");
 }
 
-/* A chain: each done() reads what was written, and each read's done() writes the next. */
+/* A chain: each write's done() reads what was written, and each read's done() makes the next write. */
 struct row_chain {
     struct bench        *bench;
     struct ledger_batch  batch;
@@ -556,7 +557,7 @@ static void members_fill(struct bench *bench, size_t count)
     }
 }
 
-/* Walks all pages; how many there were. Each row comes once, in order. */
+/* Reads all pages and returns their number. Each row comes once, in order. */
 static size_t members_walk(struct bench *bench, uint32_t limit, size_t bytes_max, size_t count)
 {
     struct ledger_read page, last = { 0 };
@@ -713,7 +714,7 @@ static void an_append_whose_condition_fails_is_not_numbered(void **state)
     expect_row(bench, KIND_SESSION, "other", "none");
     expect_page(bench, "user:ann", READ_AFTER, 0, 10, "");
 
-    /* Its key was not used up, and the seq not given. */
+    /* The refused append neither used its key nor took a seq. */
     changes[1].if_generation = 17;
     struct published said    = bench_publish(bench, join);
     assert_int_equal(said.outcome, APPEND_DONE);

@@ -1,4 +1,4 @@
-/* The memory maker: the battery, and its own bounds. */
+/* The memory maker: runs the battery, and tests its own bounds. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -169,7 +169,7 @@ static void a_full_ledger_refuses_what_would_add(void **state)
     expect_row(&bench, KIND_SESSION, "b", "1 x");
     expect_row(&bench, KIND_SESSION, "d", "none");
 
-    /* What replaces a row, or makes its own room, still goes. */
+    /* A write that replaces a row, or frees as much as it needs, still succeeds. */
     changes[1] = (struct ledger_change){ .op = LEDGER_DELETE, .key = bench_key(KIND_SESSION, "b") };
     assert_int_equal(bench_write(&bench, changes, 2), LEDGER_DONE);
     assert_int_equal(bench_change(&bench, bench_put(KIND_SESSION, "a", 3, "z")), LEDGER_DONE);

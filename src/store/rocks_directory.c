@@ -89,7 +89,8 @@ enum rc rocks_format_check(struct rocks *rocks, char *ret_why, size_t why_size)
     struct span said = { text, (size_t)len }, line;
     if (!span_cut(&said, '\n', &line) || !span_starts(line, SPAN(FORMAT_HEAD)) ||
         !span_u64(span_skip(line, sizeof FORMAT_HEAD - 1), &format)) {
-        snprintf(ret_why, why_size, "the data directory %s: the file `format` is damaged, or not of this program", rocks->path);
+        snprintf(ret_why, why_size, "the data directory %s: the file `format` is damaged, or not of this program",
+                 rocks->path);
         return RC_CORRUPT;
     }
     if (format < 1 || format > FORMAT_NOW) {

@@ -1,7 +1,7 @@
-/* What a compaction may take away: rows below their channel's floor, payloads whose time is up, keys to be forgotten,
- * rows of the ledger that have expired.
+/* What a compaction may drop: rows below their channel's floor, payloads of expired messages, idempotency keys past
+ * their window, ledger rows that have expired.
  *
- * The makers of filters that RocksDB exports are replaced here by structs, so that each decision can be asked for. */
+ * This file replaces RocksDB's functions that make filters by structs, so that a test can ask for each decision. */
 #include <endian.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -72,7 +72,7 @@ static void compaction_end(rocksdb_compactionfilter_t *filter)
     free(filter);
 }
 
-/* *ret_changed: what stands in the row's place from now on, until the next row is asked about. */
+/* *ret_changed: the row's new value, valid until the next row is asked about. */
 static enum fate fate_of(rocksdb_compactionfilter_t *filter, struct span key, struct span value,
                          struct span *ret_changed)
 {
@@ -169,7 +169,7 @@ static void every_row_has_its_fate(void **state)
         { "recalled", NUMBER, FLOOR, { .kind = MESSAGE_RECALLED, .id = 9, .time = 1, .answer_id = 10 }, WHOLE, KEPT },
         { "recalled and expired", NUMBER, FLOOR,
           { .kind = MESSAGE_RECALLED, .id = 9, .time = 1, .expires_at = 1, .answer_id = 10 }, WHOLE, CHANGED },
-        /* What can't be read is never touched: who reads it tells of the damage. */
+        /* An unreadable row is never changed, so that its reader reports the damage. */
         { "expired, a bit flipped", NUMBER, FLOOR, { PLAIN, .expires_at = 1 }, FLIPPED, KEPT },
         { "expired, cut", NUMBER, FLOOR, { PLAIN, .expires_at = 1 }, CUT, KEPT },
         { "expired, empty", NUMBER, FLOOR, { PLAIN, .expires_at = 1 }, EMPTY, KEPT },
@@ -177,7 +177,7 @@ static void every_row_has_its_fate(void **state)
         { "expired, of the next version", NUMBER, FLOOR, { PLAIN, .expires_at = 1 }, VERSION_AFTER, KEPT },
         { "expired, in another's place", NUMBER, FLOOR, { PLAIN, .expires_at = 1 }, OF_ANOTHER_PLACE, KEPT },
         { "below the floor, a key that is none", NUMBER, 1, { PLAIN }, KEY_CUT, KEPT },
-        /* Below the floor nobody reads it any more. */
+        /* Below the floor nobody reads the row any more. */
         { "below the floor, a bit flipped", NUMBER, 1, { PLAIN }, FLIPPED, DROPPED },
         { "below the floor, of the next version", NUMBER, 1, { PLAIN }, VERSION_AFTER, DROPPED },
     };
@@ -204,7 +204,8 @@ static void every_row_has_its_fate(void **state)
     filter_floors_fini(&floors);
 }
 
-/* A missing row always means damage, so what expired leaves a small one, which still counts for what the message did. */
+/* A missing row always means damage. So an expired message leaves a small row, which counts for as many bytes as the
+ * message did. */
 static void what_expired_leaves_a_husk(void **state)
 {
     (void)state;
@@ -226,7 +227,7 @@ static void what_expired_leaves_a_husk(void **state)
     assert_int_equal(row_kept_bytes(&husk), row_kept_bytes(&mortal));
     assert_true(husk.payload.len == 0 && husk.media.len == 0 && husk.from.len == 0);
 
-    /* An older value of the same row comes behind the newer one, and is judged by itself. */
+    /* An older value of the same row comes after the newer one, and is decided on its own. */
     assert_int_equal(fate_of_row(filter, 3, 10, &plain), KEPT);
     assert_int_equal(fate_of(filter, row_key_span(&key), buf_span(&value), &changed), CHANGED);
     assert_true(row_get(changed, 3, 10, &husk) && husk.kind == ROW_EXPIRED && husk.payload.len == 0);
@@ -280,7 +281,7 @@ static void the_clock_is_looked_at_with_each_channel(void **state)
     filter_floors_fini(&floors);
 }
 
-/* A floor that isn't noted costs space for a while, no message. */
+/* A floor that the filter doesn't know costs disk space for a while, but no message. */
 static void more_floors_than_may_be_noted_wait(void **state)
 {
     (void)state;
@@ -289,7 +290,7 @@ static void more_floors_than_may_be_noted_wait(void **state)
     filter_floors_init(&floors, COUNT_MAX);
     for (uint64_t number = 1; number <= COUNT_MAX + 1; number++)
         filter_floors_set(&floors, number, 10);
-    filter_floors_set(&floors, 1, 20);  /* one that is there moves all the same */
+    filter_floors_set(&floors, 1, 20);  /* a floor that is there already still rises */
     rocksdb_compactionfilter_t *filter = compaction_begin(&floors, FAMILY_MESSAGES);
     assert_int_equal(fate_of_row(filter, 1, 19, &plain), DROPPED);
     for (uint64_t number = 2; number <= COUNT_MAX; number++)
@@ -307,7 +308,7 @@ static void keys_are_forgotten_in_time(void **state)
     static const struct {
         const char *name;
         msec        forget_at;
-        size_t      numbers;    /* that the record holds; KEY_COUNT: as it should */
+        size_t      numbers;    /* numbers in the record; KEY_COUNT: as many as there should be */
         const char *key;        /* the record was written for "a key" */
         enum fate   want;
     } rows[] = {

@@ -1,4 +1,4 @@
-/* Rows and records: what goes in comes out, and nothing else does. */
+/* Rows and records: decoding gives what was encoded, and refuses everything else. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>

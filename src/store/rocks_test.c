@@ -1,4 +1,4 @@
-/* The RocksDB maker: the battery, and what only a disk can do to it. */
+/* The RocksDB maker: runs the battery, and tests what only a disk can do to it. */
 #include <dirent.h>
 #include <errno.h>
 #include <ftw.h>
@@ -100,7 +100,7 @@ static char *path_of(const struct bench *bench, const char *name)
     return path;
 }
 
-/* Beside the directory, and as unique: several runs may share a machine. */
+/* The path is beside the directory, and as unique: several runs may share a machine. */
 static char *copy_path(const struct bench *bench)
 {
     char *path = NULL;
@@ -140,7 +140,7 @@ static void copy_tree(const char *from, const char *to)
     free(command);
 }
 
-/* The files of the database that end in `suffix`, youngest (by number) last; free with names_free(). */
+/* The database's files that end in `suffix`, the youngest (by number) last; freed with names_free(). */
 struct names {
     char  *at[NAMES_MAX];
     size_t count;
@@ -180,7 +180,7 @@ static void names_free(struct names *names)
 
 /* --- what a channel should hold --------------------------------------------------------------------------------- */
 
-/* Payloads that say where they belong, so that a message in a wrong place is noticed. */
+/* Payloads that name their place, so that a message in a wrong place is noticed. */
 static const char *payload_of(char *text, size_t size, const char *channel, uint64_t seq)
 {
     snprintf(text, size, "%s #%llu ....................................", channel, (unsigned long long)seq);
@@ -204,7 +204,8 @@ struct audit {
     enum rc  rc;
 };
 
-/* Reads all of a channel; each message must be what publish_run() put there, each gap have the one reason. */
+/* Reads a whole channel. Each message must be the one that publish_run() put there, and each gap must have the one
+ * allowed reason. */
 static struct audit channel_audit(struct bench *bench, const char *channel, enum gap_why why_allowed)
 {
     struct audit audit = { 0 };
@@ -243,7 +244,7 @@ static void expect_all(struct bench *bench, const char *channel, uint64_t head)
     assert_int_equal(audit.message_count, head);
 }
 
-/* Tries the same message until it is taken. */
+/* Publishes the same message again until it is accepted. */
 static struct published publish_until_done(struct bench *bench, struct publish publish)
 {
     time_t           until = time(NULL) + DEADLINE_S;
@@ -384,7 +385,7 @@ static void expired_payloads_leave_the_disk_but_not_the_log(void **state)
                      APPEND_NO_TARGET);
 }
 
-/* As after a crash: a copy of what a running store has on disk. */
+/* Simulates a crash: copies what a running store has on disk, and opens the copy. */
 static void crash(struct bench *bench)
 {
     char *copy = copy_path(bench);
@@ -397,13 +398,14 @@ static void crash(struct bench *bench)
     bench->store = open_at(bench, bench->context);
 }
 
-/* Channels are tended in the order of their names: once this one, which is the last, was, all were. */
+/* Maintenance visits channels in the order of their names. This channel is the last one: once it was visited, all
+ * were. */
 static void tend_light_channels(struct bench *bench)
 {
     char text[101] = "";
 
     memset(text, 'z', sizeof text - 1);
-    for (int i = 0; i < 4; i++) {  /* a step writes down what it did after the last channel: the next one sees it */
+    for (int i = 0; i < 4; i++) {  /* a step saves its results after the last channel, so the next step sees them */
         struct published said = bench_publish(bench, (struct publish){ .channel = "light:zzz", .payload = text });
         bench_tend_until_first(bench, "light:zzz", said.answer.seq);
     }
@@ -422,7 +424,7 @@ static void a_guess_of_bytes_lets_no_message_go(void **state)
     assert_int_equal(info.first, 1);
     assert_int_equal(info.bytes, 68);
 
-    /* And the limit holds for what comes. */
+    /* The limit also holds for new messages. */
     for (int i = 0; i < 5; i++)
         bench_publish(bench, (struct publish){ .channel = "light:a", .payload = "0123456789" });
     bench_tend_until_first(bench, "light:a", 19);
@@ -464,7 +466,7 @@ static void what_expired_weighs_what_it_weighed(void **state)
     expect_page(bench, "light:a", READ_AFTER, 0, 10, "[1-2 trimmed] [3-5 expired] 6 7 8 9 10 11 12");
 }
 
-/* Readers replay a channel while retention eats it: each seq comes as a message or as trimmed, never as damage. */
+/* Readers replay a channel while retention trims it: each seq comes as a message or as trimmed, never as damage. */
 struct racer {
     struct bench *bench;
     pthread_t     thread;
@@ -546,7 +548,7 @@ static void nobody_else_may_read_threat_16(void **state)
 {
     struct bench *bench = *state;
 
-    publish_kibs(bench, "topic:a", 1000);  /* tables too, not only the log */
+    publish_kibs(bench, "topic:a", 1000);  /* so that there are tables, not only the log */
     assert_int_equal(nftw(bench->context, mode_check, 16, FTW_PHYS), 0);
 }
 
@@ -624,7 +626,8 @@ static void damage_channel(char *text, size_t size, int i)
     snprintf(text, size, "topic:damage-%d", i);
 }
 
-/* All channels, after one byte was flipped; how many seqs came as gaps, or as a channel that can't be read. */
+/* Audits all channels after one byte was flipped; returns how many seqs came as gaps or in a channel that can't be
+ * read. */
 static uint64_t damage_audit(struct bench *bench)
 {
     uint64_t gaps = 0;
@@ -642,7 +645,7 @@ static uint64_t damage_audit(struct bench *bench)
     return gaps;
 }
 
-/* Where the end of a log can't be read, new messages come behind all that was ever given, never in its place. */
+/* If the end of a log can't be read, new messages get seqs above all that were ever given. */
 static void seqs_are_not_given_twice(struct bench *bench)
 {
     for (int i = 0; i < DAMAGE_CHANNELS; i++) {
@@ -653,7 +656,8 @@ static void seqs_are_not_given_twice(struct bench *bench)
     }
 }
 
-/* Retention lets all go, so compaction comes by the damage and stops the database: soon it takes new messages again. */
+/* Retention removes everything, so that compaction meets the damage and RocksDB stops all writes: soon the store takes
+ * new messages again. */
 static void compaction_meets_damage(struct bench *bench)
 {
     const msec before = bench->wall;
@@ -666,7 +670,8 @@ static void compaction_meets_damage(struct bench *bench)
     bench->wall = before;
 }
 
-/* Opened with the damage, the store reads what it can, owns up to the rest, and takes new messages; or it refuses. */
+/* Opens the store with the damage. Either it reads what it can, reports the rest as gaps, and takes new messages; or it
+ * refuses to open. */
 static void damage_check(struct bench *bench, const char *path, uint64_t *partly)
 {
     const struct rocks_store_options options = options_at(bench, path);
@@ -677,7 +682,8 @@ static void damage_check(struct bench *bench, const char *path, uint64_t *partly
         return;
     }
     uint64_t lost = damage_audit(bench);
-    /* A table of channels that is hurt may take all of these few with it; one of messages only some. */
+    /* Damage in a table of channels may make all of these few channels unreadable; damage in a table of messages only
+     * some seqs. */
     if (lost > 0 && lost < DAMAGE_CHANNELS * DAMAGE_MESSAGES) {
         ++*partly;
         seqs_are_not_given_twice(bench);
@@ -727,7 +733,7 @@ static void a_flipped_bit_in_a_table_is_found_threat_6(void **state)
     assert_int_equal(damage_audit(bench), 0);
 }
 
-/* Damage in the log, before what was acknowledged last: refused, and the files stay as they are. */
+/* Damage in the log, before the last acknowledged commit: the store refuses to open, and the files stay as they are. */
 static void a_flipped_bit_in_the_log_is_refused_or_cut_threats_4_and_6(void **state)
 {
     struct bench *bench = *state;
@@ -738,7 +744,7 @@ static void a_flipped_bit_in_the_log_is_refused_or_cut_threats_4_and_6(void **st
     assert_int_equal(logs.count, 1);
     struct stat about;
     assert_int_equal(stat(logs.at[0], &about), 0);
-    bench_shut(bench);  /* writes once more, but nothing that was promised */
+    bench_shut(bench);  /* writes once more, but nothing that was acknowledged */
     struct buf whole = file_read(logs.at[0]);
     char      *copy = copy_path(bench), *spoiled = NULL;
     must(asprintf(&spoiled, "%s/db/%s", copy, strrchr(logs.at[0], '/') + 1) >= 0);
@@ -751,7 +757,7 @@ static void a_flipped_bit_in_the_log_is_refused_or_cut_threats_4_and_6(void **st
         assert_int_equal(after.len, whole.len);
         buf_fini(&after);
     }
-    /* Behind that: a torn tail, which is cut. */
+    /* Damage behind it: a torn tail, which is cut off. */
     assert_true(whole.len > (size_t)about.st_size);
     for (size_t at = (size_t)about.st_size + 7; at < whole.len; at += 7) {
         copy_tree(bench->context, copy);
@@ -806,7 +812,7 @@ static void a_torn_tail_keeps_whole_commits_threat_4(void **state)
         assert_int_equal(a.head, b.head);
         assert_int_equal(bench_generation(bench, KIND_PLACE, "torn"), a.head);
         head_at[a.head]++;
-        /* What was acknowledged is missing, and that is not kept from anybody. */
+        /* Acknowledged messages are missing, and the store says so. */
         assert_int_equal(a.head < 3, why[0] != '\0' && a.epoch != epoch && a.head < 3);
         bench_shut(bench);
     }
@@ -820,8 +826,8 @@ static void a_torn_tail_keeps_whole_commits_threat_4(void **state)
 
 /* --- sudden death ----------------------------------------------------------------------------------------------- */
 
-/* The child: publishes to three channels until it is killed, and writes each answer down once it has it. Each message
- * carries a row of the ledger that takes its seq. */
+/* The child process: publishes to three channels until it is killed, and writes each answer into the pipe once it has
+ * it. Each message carries a ledger row that takes its seq. */
 static int child_publish(const char *path)
 {
     struct bench bench;
@@ -884,7 +890,7 @@ static void what_was_acknowledged_survives_a_kill_threat_1(void **state)
             char channel[32];
             snprintf(channel, sizeof channel, "topic:%zu", i);
             struct audit audit = channel_audit(bench, channel, GAP_TRIMMED);
-            /* One may have been written without its answer getting out. */
+            /* One message may be in the log although its answer was never sent. */
             assert_true(audit.head == heads[i] || audit.head == heads[i] + 1);
             assert_int_equal(audit.message_count, audit.head);
             assert_int_equal(bench_generation(bench, KIND_PLACE, channel), audit.head);
@@ -898,10 +904,10 @@ static void what_was_acknowledged_survives_a_kill_threat_1(void **state)
 
 /* --- a disk that fails ------------------------------------------------------------------------------------------ */
 
-/* RocksDB calls these: the program's own definitions come before libc's. */
+/* RocksDB calls these, because the program's own definitions precede those of libc. */
 static atomic_int sync_error;
 
-/* While it is held, a sync waits. */
+/* While the gate is held every sync waits. */
 struct sync_gate {
     pthread_mutex_t lock;
     pthread_cond_t  moved;
@@ -953,7 +959,7 @@ int fsync(int fd)
     return (int)syscall(SYS_fsync, fd);
 }
 
-/* So many reads of files go well, all after them fail; below 0: none fails. */
+/* So many file reads succeed, and all after them fail; below 0: none fails. */
 static atomic_int reads_left = -1;
 
 ssize_t pread(int fd, void *bytes, size_t count, off_t at)
@@ -1008,7 +1014,7 @@ static void a_failed_sync_is_believed_threat_8(void **state)
     assert_true(stats.is_broken);
     atomic_store(&sync_error, 0);
     struct published said = publish_until_done(bench, (struct publish){ .channel = "topic:a", .payload = "x" });
-    /* The one whose fate was unknown may be there; those that were refused at once are not. */
+    /* The message whose outcome was unknown may be there; those that were refused at once are not. */
     assert_true(said.answer.seq == 11 || said.answer.seq == 12);
     assert_int_equal(bench_publish(bench, (struct publish){ .channel = "topic:b", .payload = "x" }).answer.seq, 1);
     bench->store->ops->stats(bench->store, &stats);
@@ -1035,7 +1041,7 @@ static void publish_kib_until(struct bench *bench, enum append_outcome outcome, 
     fail_msg("never");
 }
 
-/* A disk of 24 MiB with a file on it that can be taken away. False: this machine lets us have none. */
+/* Mounts a disk of 24 MiB with a file on it that can be removed. False: this machine doesn't permit it. */
 static bool small_disk(char **ret_path)
 {
     char *path = directory_new();
@@ -1096,8 +1102,8 @@ static void full_disk_transcript(struct bench *bench, const char *disk, uint64_t
     assert_int_equal(bench_change(bench, bench_put(KIND_SESSION, "full", 1, "before")), LEDGER_DONE);
     publish_kib_until(bench, APPEND_NO_SPACE, &acknowledged);
     assert_true(acknowledged > 0);
-    /* What is smaller and would fit is refused too, until there is room in earnest. Without a reserve that may be at once,
-     * as RocksDB opens anew. */
+    /* A smaller message that would fit is refused too, until there is room for the reserve. Without a reserve it may
+     * succeed at once, because RocksDB reopens. */
     if (reserve_bytes > 1) {
         bench->store->ops->stats(bench->store, &stats);
         assert_true(stats.is_full);
@@ -1141,7 +1147,7 @@ static void a_full_disk_refuses_and_recovers_threat_10(void **state)
     full_disk(*state, 3 * MIB);
 }
 
-/* Without a reserve RocksDB itself runs into the wall. */
+/* Without a reserve RocksDB itself meets the full disk. */
 static void a_full_disk_under_rocksdb_too_threat_10(void **state)
 {
     full_disk(*state, 1);
@@ -1208,7 +1214,7 @@ static void a_failed_sync_leaves_rows_settled_once_it_is_over(void **state)
     assert_int_equal(bench_publish(bench, join).outcome, APPEND_BROKEN);
     atomic_store(&sync_error, 0);
 
-    /* Who asks with a condition learns what stands, whichever it is. */
+    /* A write with a condition shows which of the two values is stored. */
     do {
         outcome = bench_change(bench, change_if(bench_put(KIND_SESSION, "a", 3, "mine"), 2));
         assert_true(outcome != LEDGER_BROKEN && time(NULL) < until);
@@ -1219,7 +1225,7 @@ static void a_failed_sync_leaves_rows_settled_once_it_is_over(void **state)
     expect_page(bench, "topic:a", READ_AFTER, 0, 10, "");
 }
 
-/* A batch that is submitted and not waited for. */
+/* A batch that is submitted without waiting for it. */
 struct pending {
     struct bench        *bench;
     struct ledger_batch  batch;
@@ -1439,7 +1445,8 @@ static void the_space_of_expired_rows_comes_back(void **state)
     assert_int_equal(rows_on_disk(bench), 2);
     while (rows_on_disk(bench) > 1) {
         assert_true(time(NULL) < until);
-        bench->wall += 24 * 3600 * INT64_C(1000);  /* a window of idempotency keys: then what expired is taken out */
+        bench->wall += 24 * 3600 * INT64_C(1000);  /* a window of idempotency keys: after a part of it expired rows are
+                                                    * compacted away */
         bench->store->ops->tick(bench->store, bench->wall);
         bench_read(bench, "topic:none", READ_AFTER, 0, 0, 1);
     }
@@ -1452,7 +1459,7 @@ static void the_space_of_expired_rows_comes_back(void **state)
 
 enum { RAISERS = 3, RAISES = 60 };
 
-/* Raises a generation that others raise too, as the links of one session would on several nodes. */
+/* Raises a generation that other threads raise too, as the links of one session would do on several nodes. */
 static void *raise_run(void *context)
 {
     struct bench *bench = context;
@@ -1483,7 +1490,8 @@ static void no_raise_is_lost_among_many_threads(void **state)
 
 /* --- directories of format 1 --- */
 
-/* As an earlier version left it: without the ledger; or, if a family is named, without that too. */
+/* A directory as an earlier version left it: without the ledger. If `lost` names another family, without that one
+ * too. */
 static void make_format_1(struct bench *bench, enum family lost)
 {
     struct rocks_db *db     = &rocks_of(bench->store)->db;
@@ -1522,7 +1530,7 @@ static void a_directory_of_format_1_gets_a_ledger(void **state)
     reopen(bench);
     expect_row(bench, KIND_SESSION, "a", "1 x");
 
-    /* A crash before the new format was written down: the ledger is there already. */
+    /* Simulates a crash before the new format was written: the ledger exists already. */
     bench_shut(bench);
     char *format = path_of(bench, "format");
     file_write(format, SPAN("longwire data directory, format 1\n"));
@@ -1538,7 +1546,7 @@ static void a_directory_of_format_1_with_a_torn_log_gets_a_ledger_too(void **sta
 
     publish_run(bench, "topic:a", 1, 20);
     make_format_1(bench, FAMILY_COUNT);
-    /* What close wrote last was promised to nobody. */
+    /* What close wrote last was never acknowledged. */
     struct names logs  = names_of(bench->context, ".log");
     struct buf   whole = file_read(logs.at[logs.count - 1]);
     flip(logs.at[logs.count - 1], &whole, whole.len - 5);
@@ -1592,7 +1600,8 @@ int main(int argc, char **argv)
     if (argc == 2)
         cmocka_set_test_filter(argv[1]);
 
-    /* Mounts of the full-disk tests end with this process, however it ends; before any thread starts. */
+    /* The mounts of the full-disk tests end with this process, however it ends. This must happen before any thread
+     * starts. */
     if (unshare(CLONE_NEWNS) == 0)
         mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL);
 

@@ -1,13 +1,14 @@
-/* store.h - This module keeps the logs: it numbers messages, keeps them, reads them back and lets them go.
+/* store.h - This module keeps the logs: it numbers messages, stores them, reads them back, and deletes them by
+ * retention.
  *
- * A port with several makers: mem (bounded rings; single-threaded, completes inline) and rocks (RocksDB, durable).
- * PostgreSQL comes later, so nothing here assumes that one process sees every append: the *store* gives seqs,
- * ids and epochs, and what it says on completion is the truth. It refuses to know subscribers, sockets, or who
- * may do what. All makers pass one battery, store_battery.h.
+ * It is a port with several makers: mem (bounded rings; single-threaded, completes inline) and rocks (RocksDB,
+ * durable). PostgreSQL comes later, so nothing here assumes that one process sees every append: the *store* assigns
+ * seqs, ids and epochs, and only its completion tells them. It refuses to know subscribers, sockets, or who may do
+ * what. All makers pass one battery, store_battery.h.
  *
- * Completion is asynchronous: done() may be called before the call returns (mem) or later on a thread of the
- * store's own (rocks). Whoever submits must cope with both. Order is promised per channel, not per store: a channel's
- * appends go into one batch at a time, and batches, reads and questions complete in any order. */
+ * Completion is asynchronous: done() may be called before the call returns (mem) or later on a thread of the store's
+ * own (rocks). The caller must cope with both. Order is promised per channel, not per store: a channel's appends go
+ * into one batch at a time, and batches, reads and questions complete in any order. */
 #ifndef STORE_STORE_H
 #define STORE_STORE_H
 
@@ -19,15 +20,15 @@ enum append_outcome {
     APPEND_WAITING,
     APPEND_DONE,          /* message->epoch, seq, id are set; durable if the namespace is */
     APPEND_REPLAYED,      /* the key was used within its window with the same payload: `first` is that answer */
-    APPEND_KEY_CONFLICT,  /* … with another payload */
-    APPEND_NO_TARGET,     /* recall of a seq that is not there (never was, trimmed, or itself a recall) */
-    APPEND_STALE,         /* a condition of the ledger write it carries did not hold: nothing was written */
-    APPEND_NO_SPACE,      /* the disk is full: nothing was written; will work again by itself */
-    APPEND_BROKEN,        /* the store can't be trusted now: perhaps written, perhaps not; reopens by itself */
-    APPEND_AWAY,          /* the engine can't be reached: certainly not written; is looked for again by itself */
+    APPEND_KEY_CONFLICT,  /* the key was used within its window with another payload */
+    APPEND_NO_TARGET,     /* the target of the recall doesn't exist (never did, was trimmed, or is itself a recall) */
+    APPEND_STALE,         /* a condition of the ledger write that it carries did not hold: nothing was written */
+    APPEND_NO_SPACE,      /* the disk is full: nothing was written; the store recovers by itself */
+    APPEND_BROKEN,        /* a write failed: perhaps written, perhaps not; the store reopens by itself */
+    APPEND_AWAY,          /* the engine can't be reached: certainly not written; the store reconnects by itself */
 };
 
-/* What the first answer to an idempotency key was. */
+/* The first answer to an idempotency key. */
 struct append_answer {
     uint64_t epoch, seq, id;
     msec     time;
@@ -40,33 +41,33 @@ struct append {
     struct span          key;        /* idempotency key, 1-255 bytes; empty: none */
     struct span          publisher;  /* scope of the key, with the channel; at most 1,024 bytes */
     struct ledger_write *write;      /* borrowed; rows of store->ledger that change if and only if this append is
-                                      * numbered, in the same commit; NULL: none. Of its own outcomes it is given only
-                                      * LEDGER_STALE (with APPEND_STALE) and LEDGER_DONE (with APPEND_DONE) */
+                                      * numbered, in the same commit; NULL: none. Its outcome becomes only LEDGER_STALE
+                                      * (with APPEND_STALE) or LEDGER_DONE (with APPEND_DONE) */
     enum append_outcome  outcome;
     struct append_answer first;      /* APPEND_REPLAYED only */
 };
 
-/* An append's key is asked first, then the conditions of its write, then whether its recall has a target.
- * Two requests with one key are the same if kind, target, payload and media are. What remains of a message that
- * was taken back (MESSAGE_RECALLED) keeps its seq, id, time and expiry, and names its recall's seq as `target`.
+/* The store checks an append's key first, then the conditions of its ledger write, then whether its recall has a
+ * target. Two requests with one key are the same if kind, target, payload and media are equal. What remains of a
+ * recalled message (MESSAGE_RECALLED) keeps its seq, id, time and expiry, and its `target` is the seq of the recall.
  *
- * Commits as one: after a crash of `rocks` either all of it or nothing is there. Within a batch, appends to one
- * channel are numbered in list order; a key used twice in a batch replays the first. A recall of a message
- * that was recalled before is APPEND_REPLAYED with the first recall's answer. */
+ * A batch commits as one: after a crash of `rocks` either all of it or nothing is there. Within a batch, appends to one
+ * channel are numbered in list order, and the second use of a key replays the first. The recall of a message that was
+ * recalled before is APPEND_REPLAYED with the first recall's answer. */
 struct append_batch {
     struct list appends;
     size_t      count;
-    msec        wall;  /* now, for windows and retention; message->time is the caller's */
+    msec        wall;  /* now, for key windows and retention; the caller sets message->time */
     void      (*done)(struct append_batch *batch);
     struct list link;  /* the store's, until it is done */
 };
 
-/* For makers, at the call: that the append is within what its comments say. */
+/* For makers, at the call: checks that the append is as described above. */
 void append_check(const struct append *append);
 
 enum read_way {
     READ_AFTER,   /* seq > bound, ascending from there */
-    READ_BEFORE,  /* seq < bound, the `limit` newest of them; bound 0: from the end. Still given ascending */
+    READ_BEFORE,  /* seq < bound, the `limit` newest of them, in ascending order; bound 0: from the end */
 };
 
 enum { READ_ENTRIES_MAX = 1000 };
@@ -76,27 +77,28 @@ struct store_read {
     struct channel_name *channel;      /* borrowed */
     enum read_way        way;
     uint64_t             bound;        /* exclusive */
-    uint32_t             limit;        /* entries, 0 … READ_ENTRIES_MAX; 0: only epoch, first and head are wanted */
+    uint32_t             limit;        /* entries, 0 … READ_ENTRIES_MAX; 0: the read asks only for epoch, first and
+                                        * head */
     size_t               bytes_max;    /* stop after the entry that reaches it; at least one entry is given */
     msec                 wall;
     void               (*done)(struct store_read *read);
 
     enum rc              rc;           /* RC_OK; RC_IO, RC_CORRUPT, RC_FULL (too many reads wait): `entries` is empty */
-    uint64_t             epoch;        /* never 0, for a channel never used too */
+    uint64_t             epoch;        /* never 0, not even for a channel that was never used */
     uint64_t             first;        /* first kept seq; head + 1 if none is kept */
     uint64_t             head;         /* last seq given; 0: never used */
-    uint64_t             bytes;        /* payload bytes kept, about */
+    uint64_t             bytes;        /* payload bytes that are kept, about */
     struct entry        *entries;      /* ascending, neighbours touch: every seq of the page is a message or in a gap.
                                         * Freed by store_read_fini(), or taken over by whoever nulls it. */
     size_t               entry_count;
     struct list          link;         /* the store's, until it is done */
 };
 
-/* Neighbours touch: a READ_AFTER page begins at bound + 1 (if that is <= head) and has no hole; what is expired,
- * trimmed or corrupt stands in it as a gap. A bound beyond head gives no entries; the caller compares with head. */
+/* Neighbours touch: a READ_AFTER page begins at bound + 1 (if that is <= head) and has no hole; a gap stands for what
+ * is expired, trimmed or corrupt. A bound beyond head gives no entries; the caller compares with head. */
 void store_read_fini(struct store_read *read);
 
-/* For makers, at the call: that the read is within what its comments say. */
+/* For makers, at the call: checks that the read is as described above. */
 void store_read_check(const struct store_read *read);
 
 /* Where one log ends. */
@@ -126,8 +128,9 @@ struct store_stats {
     uint64_t sync_us_buckets[20];  /* bucket i: syncs that took < 2^(i+5) us (32 us, 64 us, ...); the last also all
                                     * longer ones */
     bool     is_full, is_broken;
-    uint64_t failure_count;        /* writes and syncs that failed; some are over before is_broken is ever seen */
-    char     failure[160];         /* what the engine said of the last one; "" if none */
+    uint64_t failure_count;        /* writes and syncs that failed; some failures are over before anybody sees
+                                    * is_broken */
+    char     failure[160];         /* what the engine said of the last failure; "" if none */
 };
 
 struct store;
@@ -137,7 +140,7 @@ struct store_ops {
     void (*append)(struct store *store, struct append_batch *batch);
     void (*read)(struct store *store, struct store_read *read);
     void (*heads)(struct store *store, struct store_heads *question);
-    /* One bounded step of retention; call it about once a second. Never blocks long. */
+    /* Does one bounded step of retention; the caller calls it about once a second. Never blocks long. */
     void (*tick)(struct store *store, msec wall);
     void (*stats)(struct store *store, struct store_stats *ret_stats);  /* any thread */
     /* Completes what is under way, then frees the store. */
@@ -147,13 +150,15 @@ struct store_ops {
 /* Set by the maker. */
 struct store {
     const struct store_ops *ops;
-    struct ledger          *ledger;  /* rows that commit with this log (ledger.h), closed with it; NULL: it has none */
+    struct ledger          *ledger;          /* rows that commit with this log (ledger.h), closed with it; NULL: it has
+                                              * none */
     uint32_t                batches_max;     /* so many batches under way at a time are of use; 1 … STORE_BATCHES_MAX */
-    bool                    has_one_writer;  /* A log changes only by appends that this process submits, so that what the
-                                              * last completion said is the log's head. False: other processes append,
-                                              * or logs begin anew by themselves (mem, once it has forgotten a channel).
-                                              * Then a head is old as soon as it is told, and must be asked for again.
-                                              * May become false while it is open, on the thread that calls; never true */
+    bool                    has_one_writer;  /* A log changes only by appends that this process submits, so that what
+                                              * the last completion said is the log's head. False: other processes
+                                              * append, or logs begin anew by themselves (mem, once it has forgotten a
+                                              * channel). Then a head is old as soon as it is told, and must be asked
+                                              * for again. May become false while it is open, on the thread that calls;
+                                              * never true */
 };
 
 enum { STORE_BATCHES_MAX = 64 };

@@ -360,7 +360,7 @@ static void pages_go_both_ways(void **state)
     };
 
     fill(bench, "topic:a", 8);
-    fill(bench, "topic:b", 3);  /* a neighbour never shows */
+    fill(bench, "topic:b", 3);  /* another channel's messages never appear */
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
         expect_page(bench, "topic:a", rows[i].way, rows[i].bound, rows[i].limit, rows[i].transcript);
 }
@@ -403,7 +403,7 @@ static void a_key_gets_its_first_answer_again(void **state)
     other = once;
     other.channel = "topic:b";
     assert_int_equal(bench_publish(bench, other).outcome, APPEND_DONE);
-    /* Where publisher and key meet is not up to the client. */
+    /* A client can't shift the border between publisher and key. */
     other = once;
     other.publisher = "sho";
     other.key = "pk1";
@@ -589,7 +589,7 @@ static void retention_by_bytes(void **state)
 
 enum { MODEL_CHANNELS = 4, MODEL_SEQS = 400, MODEL_STEPS = 300, MODEL_SEEDS = 5 };
 
-/* The log as a child would keep it: a row a message, nothing ever let go. */
+/* A naive model of the log: one row for each message, and nothing is ever deleted. */
 struct model_log {
     uint64_t head;
     struct { bool is_recall, is_recalled; uint64_t target; msec expires_at; } at[MODEL_SEQS + 1];
@@ -660,7 +660,7 @@ static void model_read(struct bench *bench, struct rng *rng, const struct model_
             assert_int_equal(first, bound + 1);
         entry_check(bench, log, entry);
     }
-    /* A page that isn't full ends where the log does. */
+    /* A page that isn't full ends at the head. */
     if (read.entry_count > 0 && (way == READ_BEFORE || read.entry_count < limit))
         assert_int_equal(entry_last(&read.entries[read.entry_count - 1]), last);
     assert_int_equal(read.entry_count == 0, way == READ_AFTER ? bound >= log->head : last == 0);
@@ -704,7 +704,7 @@ static void on_heads_done(struct store_heads *question)
     bench_say_done(mine->bench, &mine->is_done);
 }
 
-/* One question for many heads: the same answers as a question for each. */
+/* One question for many heads gets the same answers as one question for each. */
 static void heads_are_told_in_bulk(void **state)
 {
     struct bench         *bench = *state;

@@ -97,9 +97,9 @@ enum ledger_outcome {
     LEDGER_NO_SPACE,  /* the disk, or the memory, is full: nothing was written; will work again by itself */
     LEDGER_BUSY,      /* too many changes wait already: nothing was written; try again later */
     LEDGER_AWAY,      /* the engine can't be asked just now: nothing was written; will work again by itself */
-    LEDGER_BROKEN,    /* perhaps written, perhaps not. What stands is settled, and a read tells it, once a later write
-                       * ends as DONE or STALE. Also: a row that the write depends on is damaged; then nothing was
-                       * written, and an unconditional PUT or DELETE of that row mends it */
+    LEDGER_BROKEN,    /* perhaps written, perhaps not. The outcome is settled once a later write ends as DONE or STALE;
+                       * then a read shows it. Also: a row that the write depends on is damaged. Then nothing was
+                       * written, and an unconditional PUT or DELETE of that row repairs it */
 };
 
 /* Changes that commit together or not at all: if all conditions are true of the rows before the write, all changes are
@@ -146,15 +146,15 @@ struct ledger_read {
     void                   (*done)(struct ledger_read *read);
 
     enum rc                  rc;          /* RC_OK; RC_IO: the engine can't be asked; RC_FULL: too many reads wait;
-                                           * RC_CORRUPT: what comes first is damaged: the row of the first key (GET) or
-                                           * the row at `next` (SCAN), so that who goes on from there leaves it out */
+                                           * RC_CORRUPT: the first row is damaged, that of the first key (GET) or the
+                                           * one at `next` (SCAN): a read that continues from there leaves it out */
     struct ledger_row       *rows;        /* GET: of the first row_count keys, in their order; where there is no row,
                                            * generation is 0. Fewer than key_count: ask for the rest in another read.
                                            * Freed by ledger_read_fini() */
     size_t                   row_count;
-    struct span              next;        /* SCAN: the `after` of the next page, as long as this one is kept; empty:
-                                           * this was the last. A page may be short, even empty, and have a next. With
-                                           * RC_CORRUPT and no next, nothing behind can be read either */
+    struct span              next;        /* SCAN: the `after` of the next page, valid as long as this page is kept;
+                                           * empty: this was the last page. A page may be short, even empty, and have a
+                                           * next. With RC_CORRUPT and no next, no later row can be read either */
     char                    *bytes;       /* what rows and next point into */
     struct list              link;        /* the ledger's, until it is done */
 };

@@ -124,7 +124,7 @@ static void channel_trim(struct mem *mem, struct mem_channel *channel, msec wall
 
 static void channel_forget(struct mem *mem, struct mem_channel *channel)
 {
-    mem->store.has_one_writer = false;  /* this log may begin anew, and nobody is told */
+    mem->store.has_one_writer = false;  /* this log may begin again with seq 1, and no reader is told */
     while (channel->ring != NULL)
         channel_drop_oldest(mem, channel);
     /* Its seqs will be given again, so the next channel needs another epoch: readers that remember the old seqs must

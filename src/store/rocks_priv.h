@@ -172,7 +172,7 @@ enum rc rocks_epoch_change(struct rocks *rocks, uint64_t epoch) RC_MUST_USE;
 
 /* --- reads (rocks_read.c) --------------------------------------------------------------------------------------- */
 
-/* What the readers do: their structs' links stand in the queue. */
+/* The kinds of requests that readers serve; the queue links their structs. */
 enum read_job {
     READ_JOB_PAGE,    /* struct store_read */
     READ_JOB_HEADS,   /* struct store_heads */
@@ -184,8 +184,8 @@ struct read_queue {
     pthread_mutex_t lock;
     pthread_cond_t  more;
     struct list     jobs[READ_JOB_COUNT];
-    size_t          count;  /* of all kinds */
-    unsigned        turn;   /* the kind that is looked at first: they take turns */
+    size_t          count;  /* requests of all kinds */
+    unsigned        turn;   /* the kind that is served next: they take turns */
     bool            is_closing;
 };
 

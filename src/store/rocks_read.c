@@ -87,7 +87,7 @@ static bool read_at_once(struct rocks *rocks, struct store_read *read)
     return read->rc != RC_BUSY;
 }
 
-/* False: too many wait already. */
+/* False: too many requests wait already. */
 static bool read_queue_up(struct rocks *rocks, enum read_job job, struct list *link)
 {
     struct read_queue *queue = &rocks->reads;
@@ -131,7 +131,7 @@ void rocks_ledger_read(struct ledger *ledger, struct ledger_read *read)
 
 /* --- heads, many in one question ---------------------------------------------------------------------------------- */
 
-/* db_lock is held for reading. RC_BUSY: some are not known in memory. */
+/* db_lock is held for reading. RC_BUSY: some heads are not known in memory. */
 static enum rc heads_serve(struct rocks *rocks, struct store_heads *question, const rocksdb_readoptions_t *how)
 {
     for (size_t i = 0; i < question->count; i++) {
@@ -172,7 +172,7 @@ void rocks_heads(struct store *store, struct store_heads *question)
 
 /* --- the readers' threads ----------------------------------------------------------------------------------------- */
 
-/* The next job, of the kinds in turn. NULL: none waits. */
+/* The next request, from the kinds in turn. NULL: none waits. */
 static struct list *queue_pop(struct read_queue *queue, enum read_job *ret_job)
 {
     for (unsigned i = 0; i < READ_JOB_COUNT; i++) {
@@ -185,7 +185,7 @@ static struct list *queue_pop(struct read_queue *queue, enum read_job *ret_job)
     return NULL;
 }
 
-/* Waits for a job. NULL: all is done and the store closes. */
+/* Waits for a request. NULL: all are served and the store closes. */
 static struct list *read_take(struct read_queue *queue, enum read_job *ret_job)
 {
     pthread_mutex_lock(&queue->lock);

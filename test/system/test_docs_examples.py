@@ -198,15 +198,30 @@ def test_links_lead_somewhere(page):
         assert not anchor or anchor in slugs(there), f"{target} has no #{anchor}"
 
 
-@pytest.mark.parametrize("page", [ROOT / "ARCHITECTURE.md", *sorted(ROOT.glob("docs/modules/*.md"))],
-                         ids=lambda page: str(page.relative_to(ROOT)))
+CODE_PAGES = [ROOT / "ARCHITECTURE.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/modules/*.md"))]
+INVENTED = re.compile(r"last_time$|(?:TRANSPORT_)?cbor", re.I)  # what CONTRIBUTING's examples add to the code
+
+
+@pytest.mark.parametrize("page", CODE_PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_names_of_the_code_are_there(page):
-    """Functions, settings and files that a page about the code names in backticks."""
+    """Functions, settings, files and test programs that a page about the code names in backticks."""
     code = "\n".join(path.read_text() for path in ROOT.glob("src/**/*") if path.suffix in (".c", ".h", ".def"))
-    words = set(re.findall(r"\w+", code))
+    words = set(re.findall(r"\w+", code + (ROOT / "Makefile").read_text()))
     files = {path.name for folder in ("src", "test", "docs") for path in (ROOT / folder).rglob("*")}
     for name in re.findall(r"`([^`\s]+)`", page.read_text()):
+        if INVENTED.match(name.rsplit("/", 1)[-1]):
+            continue
         if re.fullmatch(r"[a-z0-9]+(_[a-z0-9]+)+(\(\))?", name):
             assert name.removesuffix("()") in words, f"nothing is called {name}"
         elif re.fullmatch(r"[\w/]+\.(c|h|py|def)", name):
             assert name.rsplit("/", 1)[-1] in files, f"there is no {name}"
+
+
+@pytest.mark.parametrize("page", CODE_PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_names_stand_in_the_file_that_the_page_says(page):
+    """`x.c`: `function`, as in the table of a message's journey."""
+    for path, name in re.findall(r"`([\w/]+\.[ch])`:\s+`(\w+)`", page.read_text()):
+        if INVENTED.match(name):
+            continue
+        there = [file for file in ROOT.glob("src/**/" + path.rsplit("/", 1)[-1]) if str(file).endswith("/" + path)]
+        assert any(re.search(rf"\b{name}\b", file.read_text()) for file in there), f"{name} is not in {path}"

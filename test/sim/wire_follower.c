@@ -178,11 +178,12 @@ static void hear_head(struct follower *follower)
 }
 
 /* Without a Close only who seems to be dead is let go: who can't see pings in time because it reads slowly. And who has
- * asked is answered. */
+ * asked is answered, unless it asked only now, over a link that had ended by then. */
 static void check_end(const struct follower *follower, enum sim_end end)
 {
     promise(&follower->wire->world,
-            end != SIM_ENDED || follower->state != IS_ASKING || follower->wire->node->leave_by != 0,
+            end != SIM_ENDED || follower->state != IS_ASKING || follower->came_at == follower->wire->world.now ||
+                follower->wire->node->leave_by != 0,
             "follower %u by %s gets no answer", follower->no, follower_way_text(follower->way));
     promise(&follower->wire->world,
             end != SIM_ENDED || follower->way != BY_WS || follower->state != IS_HEARING || follower->link.is_slow,

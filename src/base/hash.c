@@ -1,6 +1,6 @@
 #include "base/hash.h"
 
-struct sip {
+struct siphash {
     uint64_t v0, v1, v2, v3;
 };
 
@@ -9,7 +9,7 @@ static uint64_t rotl(uint64_t x, int by)
     return x << by | x >> (64 - by);
 }
 
-static void sip_round(struct sip *s)
+static void siphash_round(struct siphash *s)
 {
     s->v0 += s->v1; s->v1 = rotl(s->v1, 13); s->v1 ^= s->v0; s->v0 = rotl(s->v0, 32);
     s->v2 += s->v3; s->v3 = rotl(s->v3, 16); s->v3 ^= s->v2;
@@ -17,31 +17,31 @@ static void sip_round(struct sip *s)
     s->v2 += s->v1; s->v1 = rotl(s->v1, 17); s->v1 ^= s->v2; s->v2 = rotl(s->v2, 32);
 }
 
-static void sip_word(struct sip *s, uint64_t word)
+static void siphash_word(struct siphash *s, uint64_t word)
 {
     s->v3 ^= word;
-    sip_round(s);
+    siphash_round(s);
     s->v0 ^= word;
 }
 
 uint64_t hash_bytes(const struct hash_key *key, struct span bytes)
 {
-    struct sip s = { key->k0 ^ 0x736f6d6570736575u, key->k1 ^ 0x646f72616e646f6du,
-                     key->k0 ^ 0x6c7967656e657261u, key->k1 ^ 0x7465646279746573u };
-    uint64_t   word;
-    size_t     i = 0;
+    struct siphash s = { key->k0 ^ 0x736f6d6570736575u, key->k1 ^ 0x646f72616e646f6du,
+                         key->k0 ^ 0x6c7967656e657261u, key->k1 ^ 0x7465646279746573u };
+    uint64_t       word;
+    size_t         i = 0;
 
     for (; i + 8 <= bytes.len; i += 8) {
         memcpy(&word, bytes.at + i, 8);
-        sip_word(&s, word);
+        siphash_word(&s, word);
     }
     word = (uint64_t)bytes.len << 56;
     for (size_t shift = 0; i < bytes.len; i++, shift += 8)
         word |= (uint64_t)(unsigned char)bytes.at[i] << shift;
-    sip_word(&s, word);
+    siphash_word(&s, word);
     s.v2 ^= 0xff;
-    sip_round(&s);
-    sip_round(&s);
-    sip_round(&s);
+    siphash_round(&s);
+    siphash_round(&s);
+    siphash_round(&s);
     return s.v0 ^ s.v1 ^ s.v2 ^ s.v3;
 }

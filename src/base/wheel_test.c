@@ -74,10 +74,10 @@ static void a_thousand_random_timers_fire_in_time(void **state)
     }
 }
 
-enum { MEDDLERS = 50 };
+enum { RANDOM_TIMERS = 50 };
 
 /* Arms and disarms itself and others when it fires. */
-struct meddler {
+struct random_timer {
     struct timer  timer;
     struct crowd *crowd;
 };
@@ -86,7 +86,7 @@ struct crowd {
     struct wheel   wheel;
     struct rng     rng;
     unsigned       fired;
-    struct meddler at[MEDDLERS];
+    struct random_timer at[RANDOM_TIMERS];
 };
 
 /* From at once to farther than the rings reach. */
@@ -94,39 +94,39 @@ static void crowd_arm_one(struct crowd *crowd, msec now)
 {
     msec delay = (msec)rng_below(&crowd->rng, UINT64_C(1) << rng_below(&crowd->rng, 32));
 
-    wheel_arm(&crowd->wheel, &crowd->at[rng_below(&crowd->rng, MEDDLERS)].timer, now + delay);
+    wheel_arm(&crowd->wheel, &crowd->at[rng_below(&crowd->rng, RANDOM_TIMERS)].timer, now + delay);
 }
 
-static void meddler_fire(struct timer *timer, msec now)
+static void random_timer_fire(struct timer *timer, msec now)
 {
-    struct crowd *crowd = container_of(timer, struct meddler, timer)->crowd;
+    struct crowd *crowd = container_of(timer, struct random_timer, timer)->crowd;
 
     crowd->fired++;
     assert_false(timer_is_armed(timer));
     assert_true(timer->at <= now);
     if (rng_below(&crowd->rng, 2) == 0)
         wheel_arm(&crowd->wheel, timer, now + (msec)rng_below(&crowd->rng, 40));
-    wheel_disarm(&crowd->wheel, &crowd->at[rng_below(&crowd->rng, MEDDLERS)].timer);
+    wheel_disarm(&crowd->wheel, &crowd->at[rng_below(&crowd->rng, RANDOM_TIMERS)].timer);
     crowd_arm_one(crowd, now);
     crowd_arm_one(crowd, now);
 }
 
-static void timers_may_meddle_with_timers_whatever_the_leaps(void **state)
+static void timers_arm_and_disarm_other_timers_whatever_the_leaps(void **state)
 {
     (void)state;
     static struct crowd crowd = { .rng = { 11 } };
     msec                now   = 777;
 
     wheel_init(&crowd.wheel, now);
-    for (int i = 0; i < MEDDLERS; i++) {
-        crowd.at[i] = (struct meddler){ .timer.fire = meddler_fire, .crowd = &crowd };
+    for (int i = 0; i < RANDOM_TIMERS; i++) {
+        crowd.at[i] = (struct random_timer){ .timer.fire = random_timer_fire, .crowd = &crowd };
         wheel_arm(&crowd.wheel, &crowd.at[i].timer, now + i * 1000);
     }
     for (int turn = 0; turn < 20000; turn++) {
         now += 1 + (msec)rng_below(&crowd.rng, UINT64_C(1) << rng_below(&crowd.rng, 23));
         wheel_turn(&crowd.wheel, now);
         size_t armed = 0;
-        for (int i = 0; i < MEDDLERS; i++) {
+        for (int i = 0; i < RANDOM_TIMERS; i++) {
             armed += timer_is_armed(&crowd.at[i].timer);
             assert_true(!timer_is_armed(&crowd.at[i].timer) || crowd.at[i].timer.at > now - WHEEL_TICK_MS);
         }
@@ -142,7 +142,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(fires_once_never_early_and_one_tick_late_at_most),
         cmocka_unit_test(a_thousand_random_timers_fire_in_time),
-        cmocka_unit_test(timers_may_meddle_with_timers_whatever_the_leaps),
+        cmocka_unit_test(timers_arm_and_disarm_other_timers_whatever_the_leaps),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

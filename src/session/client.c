@@ -224,7 +224,7 @@ size_t client_fetch_rest(struct client *client, char *into)
     return len;
 }
 
-bool client_owes_too_much(const struct client *client)
+bool client_has_too_much_pending(const struct client *client)
 {
     uint32_t publishes = client->work == NULL ? 0 : client->work->publish_count;
 

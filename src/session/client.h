@@ -86,7 +86,7 @@ void   client_keep_rest(struct client *client, struct span rest);
 size_t client_fetch_rest(struct client *client, char *into);
 
 /* Is too much owed to it already, in publishes under way, in words that wait, or behind a `connect`? */
-bool client_owes_too_much(const struct client *client);
+bool client_has_too_much_pending(const struct client *client);
 
 struct client_work *client_get_work(struct client *client);
 void                client_drop_work_if_done(struct client *client);

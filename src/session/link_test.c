@@ -408,7 +408,8 @@ static void a_reader_behind_in_many_channels_asks_for_a_few_pages_in_turn(void *
     stage_fini(&stage);
 }
 
-/* The pages that it asked for could not be read: those that stand in line behind them get their turn by a beat. */
+/* The pages that a reader asked for cannot be read. The subscriptions that wait behind them get their turn at the next
+ * heartbeat. */
 static void who_stands_in_line_behind_pages_that_failed_is_not_forgotten(void **state)
 {
     (void)state;

@@ -58,7 +58,7 @@ static void nothing_follows_the_last_chunk(void **state)
     }
 }
 
-/* docs/decisions/0015: at the next beat. */
+/* docs/decisions/0015: at the next heartbeat. */
 static void who_came_by_a_key_that_is_gone_is_sent_away(void **state)
 {
     (void)state;

@@ -20,7 +20,7 @@ static void a_silent_client_is_asked_then_given_up(void **state)
         msec                 next;
     } rows[] = {
         { "just heard",                   1000,     0,  1500, WS_IDLE_FINE,   26000 },
-        { "almost quiet for a beat",      1000,     0, 25999, WS_IDLE_FINE,   26000 },
+        { "almost quiet for a heartbeat", 1000,     0, 25999, WS_IDLE_FINE,   26000 },
         { "quiet, not yet asked",         1000,     0, 26000, WS_IDLE_PING,   36000 },
         { "asked, still in grace",        1000, 26000, 35999, WS_IDLE_FINE,   36000 },
         { "asked, no answer",             1000, 26000, 36000, WS_IDLE_SILENT, 0 },
@@ -45,8 +45,9 @@ static void a_silent_client_is_asked_then_given_up(void **state)
     }
 }
 
-/* A beat shorter than the grace: the next look comes after a beat, so that an answered ping is followed by the next. */
-static void pings_come_at_every_beat(void **state)
+/* The heartbeat is shorter than the grace: the next check comes after one heartbeat, so that an answered ping is
+ * followed by the next ping. */
+static void pings_come_at_every_heartbeat(void **state)
 {
     (void)state;
     static const struct session_limits quick = {
@@ -56,13 +57,13 @@ static void pings_come_at_every_beat(void **state)
     msec           now = 5000, next = 0;
 
     ws_idle_init(&idle, now - 1000);
-    for (int beat = 0; beat < 5; beat++) {
+    for (int i = 0; i < 5; i++) {
         assert_int_equal(ws_idle_judge(&idle, &quick, false, now, &next), WS_IDLE_PING);
         assert_in_range(next - now, 1, 1000);
         ws_idle_heard(&idle, now + 3);
         now += 3 + quick.heartbeat_ms;
     }
-    /* Unanswered, it is given up after the grace, not after a beat. */
+    /* A client that doesn't answer is given up after the grace, not after one heartbeat. */
     assert_int_equal(ws_idle_judge(&idle, &quick, false, now, &next), WS_IDLE_PING);
     assert_int_equal(ws_idle_judge(&idle, &quick, false, now + 9999, &next), WS_IDLE_FINE);
     assert_int_equal(ws_idle_judge(&idle, &quick, false, now + 10000, &next), WS_IDLE_SILENT);
@@ -86,7 +87,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_silent_client_is_asked_then_given_up),
-        cmocka_unit_test(pings_come_at_every_beat),
+        cmocka_unit_test(pings_come_at_every_heartbeat),
         cmocka_unit_test(while_bytes_wait_the_pong_timer_rests),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

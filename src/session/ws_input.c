@@ -85,7 +85,7 @@ bool ws_session_read(struct ws_session *session)
     struct link   *link   = &client->link;
     struct loop   *loop   = link->worker->loop;
 
-    link->is_resting = client_owes_too_much(client);
+    link->is_resting = client_has_too_much_pending(client);
     if (link->is_resting)
         return true;
     size_t  kept = client_fetch_rest(client, loop->input);

@@ -377,11 +377,11 @@ static void messages_whose_end_does_not_come_have_a_maximum(void **state)
     assert_int_equal(stage.worker.gathered_bytes, 0);
 }
 
-/* Whom we don't read, because the disk takes so long, can't be heard: that is no silence of theirs. */
+/* While the disk is slow the server does not read from the client. The client is not taken for silent then. */
 static void a_client_that_rests_is_not_silent(void **state)
 {
     (void)state;
-    enum { BEATS = 4 };
+    enum { HEARTBEATS = 4 };
     struct stage  stage;
     struct ws_client client;
 
@@ -394,8 +394,8 @@ static void a_client_that_rests_is_not_silent(void **state)
     ws_client_send(&client, WS_TEXT, SPAN("{\"type\":\"ping\"}"));
     turns(&stage, &client, 1);
     msec began = stage.sim.loop.now;
-    for (int beat = 1; beat <= BEATS; beat++) {
-        stage_pass(&stage, began + beat * stage.worker.limits.heartbeat_ms - stage.sim.loop.now);
+    for (int i = 1; i <= HEARTBEATS; i++) {
+        stage_pass(&stage, began + i * stage.worker.limits.heartbeat_ms - stage.sim.loop.now);
         turns(&stage, &client, 1);
         assert_true(client.is_open);
     }
@@ -407,7 +407,8 @@ static void a_client_that_rests_is_not_silent(void **state)
     stage_fini(&stage);
 }
 
-/* docs/decisions/0015: at the next frame, or at the next beat; whom another key let in since stays. */
+/* docs/decisions/0015: at the next frame, or at the next heartbeat. A client that connected with another key since then
+ * stays. */
 static void who_came_by_a_key_that_is_gone_is_sent_away(void **state)
 {
     (void)state;
@@ -517,25 +518,25 @@ static void a_flood_leaves_turns_to_others(void **state)
     stage_fini(&stage);
 }
 
-/* Threats 21, 52: a message that is begun and not ended; who only keeps silent stays. */
+/* Threats 21, 52: a message that is begun and not ended; a client that only keeps silent stays. */
 static void who_does_not_end_a_message_is_closed(void **state)
 {
     (void)state;
-    enum { BEAT_MS = 1000 };
+    enum { HEARTBEAT_MS = 1000 };
     struct stage  stage;
     struct ws_client dawdler, idler;
 
     stage_init(&stage, 1);
-    stage.worker.limits.heartbeat_ms      = BEAT_MS;
-    stage.worker.limits.gather_timeout_ms = 2 * BEAT_MS;
+    stage.worker.limits.heartbeat_ms      = HEARTBEAT_MS;
+    stage.worker.limits.gather_timeout_ms = 2 * HEARTBEAT_MS;
     ws_client_open(&idler, &stage, "");
     ws_client_open(&dawdler, &stage, "");
     sim_send(dawdler.far, span_of("\x01\x81\0\0\0\0{", (size_t)7));
     turns(&stage, &dawdler, 1);
-    stage_pass(&stage, BEAT_MS + WHEEL_TICK_MS);
+    stage_pass(&stage, HEARTBEAT_MS + WHEEL_TICK_MS);
     turns(&stage, &dawdler, 1);
     assert_null(strstr(ws_client_transcript(&dawdler), "close"));
-    stage_pass(&stage, BEAT_MS + WHEEL_TICK_MS);
+    stage_pass(&stage, HEARTBEAT_MS + WHEEL_TICK_MS);
     turns(&stage, &dawdler, 1);
     assert_non_null(strstr(ws_client_transcript(&dawdler), "close 1008"));
     ws_client_send(&idler, WS_TEXT, SPAN("{\"type\":\"ping\"}"));

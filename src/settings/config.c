@@ -253,7 +253,7 @@ static void secrecy_check(int fd, const char *path, const struct settings *setti
         buf_putf(say, "%s: warning: every user of this machine can read its keys; chmod o-r would end that\n", path);
 }
 
-enum occasion { AT_START, AT_RELOAD };
+enum load_kind { LOAD_AT_START, LOAD_AT_RELOAD };
 
 static bool file_can_be_read_again(int fd, const char *path, struct buf *say)
 {
@@ -264,15 +264,15 @@ static bool file_can_be_read_again(int fd, const char *path, struct buf *say)
     return false;
 }
 
-static bool file_apply(const char *path, enum occasion occasion, struct settings *settings, struct buf *say)
+static bool file_apply(const char *path, enum load_kind kind, struct settings *settings, struct buf *say)
 {
     struct buf text;
-    int        fd = open(path, O_RDONLY | O_CLOEXEC | (occasion == AT_RELOAD ? O_NONBLOCK : 0));
+    int        fd = open(path, O_RDONLY | O_CLOEXEC | (kind == LOAD_AT_RELOAD ? O_NONBLOCK : 0));
     if (fd < 0)
         return file_say(say, path, errno);
 
     buf_init(&text, CONFIG_FILE_BYTES_MAX);
-    bool is_good = (occasion == AT_START || file_can_be_read_again(fd, path, say)) &&
+    bool is_good = (kind == LOAD_AT_START || file_can_be_read_again(fd, path, say)) &&
                    file_slurp(fd, path, &text, say) && config_read(settings, path, buf_span(&text), say);
     if (is_good)
         secrecy_check(fd, path, settings, say);
@@ -283,12 +283,12 @@ static bool file_apply(const char *path, enum occasion occasion, struct settings
     return is_good;
 }
 
-static bool config_file_apply(const struct command_line *line, char *const *env, enum occasion occasion,
+static bool config_file_apply(const struct command_line *line, char *const *env, enum load_kind kind,
                               struct settings *settings, struct buf *say)
 {
     struct span path = line->config.len > 0 ? line->config : environment_get(env, SPAN(VARIABLE_HEAD "CONFIG"));
     /* Both spans end where their string ends, so they are C strings too. */
-    return path.len == 0 || file_apply(path.at, occasion, settings, say);
+    return path.len == 0 || file_apply(path.at, kind, settings, say);
 }
 
 /* --- all together -------------------------------------------------------------------------------------------- */
@@ -322,10 +322,10 @@ static bool run_mode_print(enum run_mode mode, struct buf *say)
     return false;
 }
 
-static bool sources_apply(const struct command_line *line, char *const *env, enum occasion occasion,
+static bool sources_apply(const struct command_line *line, char *const *env, enum load_kind kind,
                           struct settings *settings, struct buf *say)
 {
-    bool is_good = config_file_apply(line, env, occasion, settings, say);
+    bool is_good = config_file_apply(line, env, kind, settings, say);
     is_good &= environment_apply(env, settings, say);
     is_good &= flags_apply(line, settings, say);
     return is_good;
@@ -336,7 +336,7 @@ bool config_load_again(char *const *argv, char *const *env, struct settings *set
     struct command_line line = { 0 };
 
     settings_init(settings);
-    return command_line_read(argv, &line, say) && sources_apply(&line, env, AT_RELOAD, settings, say) &&
+    return command_line_read(argv, &line, say) && sources_apply(&line, env, LOAD_AT_RELOAD, settings, say) &&
            finish(settings, say);
 }
 
@@ -348,7 +348,7 @@ enum config_verdict config_load(char *const *argv, char *const *env, struct sett
     bool is_good = command_line_read(argv, &line, say);
     if (run_mode_print(line.mode, say))
         return CONFIG_EXIT_OK;
-    is_good &= sources_apply(&line, env, AT_START, settings, say);
+    is_good &= sources_apply(&line, env, LOAD_AT_START, settings, say);
     /* Settings are compared with each other only if each of them is right. */
     is_good = is_good && finish(settings, say);
     if (!is_good)

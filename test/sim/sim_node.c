@@ -11,7 +11,7 @@
 enum { REST_MS_MAX = 25, ASK_FIRST_MS = 400 };
 
 /* A command on its way. */
-struct parcel {
+struct mail_item {
     struct list    link;
     struct command *command;
     msec           due;
@@ -21,36 +21,36 @@ struct parcel {
 
 static void mail_put(struct sim_node *sim_node, struct list *box, struct command *command, msec delay, bool is_stray)
 {
-    struct parcel *parcel = malloc(sizeof *parcel);
+    struct mail_item *item = malloc(sizeof *item);
 
-    must(parcel != NULL);
-    *parcel = (struct parcel){
+    must(item != NULL);
+    *item = (struct mail_item){
         .command = command, .due = sim_node->world->now + delay, .turn = sim_node->turn, .is_stray = is_stray,
     };
-    list_push(box, &parcel->link);
+    list_push(box, &item->link);
 }
 
-static bool parcel_is_due(const struct sim_node *sim_node, const struct list *box, const struct parcel *parcel)
+static bool mail_item_is_due(const struct sim_node *sim_node, const struct list *box, const struct mail_item *item)
 {
     /* A turn takes the mail that is there when it begins. */
-    bool is_of_this_turn = box == &sim_node->writer_mail && parcel->turn == sim_node->turn;
+    bool is_of_this_turn = box == &sim_node->writer_mail && item->turn == sim_node->turn;
 
-    return parcel->due <= sim_node->world->now && !is_of_this_turn;
+    return item->due <= sim_node->world->now && !is_of_this_turn;
 }
 
 /* The first command that is due; what isn't a stray waits for those before it. */
 static struct command *mail_take(struct sim_node *sim_node, struct list *box)
 {
     for (struct list *link = box->next; link != box; link = link->next) {
-        struct parcel *parcel = container_of(link, struct parcel, link);
-        bool           is_due = parcel_is_due(sim_node, box, parcel);
-        if (!is_due && parcel->is_stray)
+        struct mail_item *item = container_of(link, struct mail_item, link);
+        bool           is_due = mail_item_is_due(sim_node, box, item);
+        if (!is_due && item->is_stray)
             continue;
         if (!is_due)
             return NULL;
-        struct command *command = parcel->command;
+        struct command *command = item->command;
         list_take(link);
-        free(parcel);
+        free(item);
         return command;
     }
     return NULL;
@@ -324,9 +324,9 @@ static void sim_node_drain(struct sim_node *sim_node)
     struct list *link;
 
     while ((link = list_pop(&sim_node->writer_mail)) != NULL) {
-        struct parcel *parcel = container_of(link, struct parcel, link);
-        writer_take(&sim_node->writer, parcel->command, world_wall(sim_node->world));
-        free(parcel);
+        struct mail_item *item = container_of(link, struct mail_item, link);
+        writer_take(&sim_node->writer, item->command, world_wall(sim_node->world));
+        free(item);
     }
 }
 
@@ -343,9 +343,9 @@ static void mail_free(struct list *box)
     struct list *link;
 
     while ((link = list_pop(box)) != NULL) {
-        struct parcel *parcel = container_of(link, struct parcel, link);
-        command_free(parcel->command);
-        free(parcel);
+        struct mail_item *item = container_of(link, struct mail_item, link);
+        command_free(item->command);
+        free(item);
     }
 }
 

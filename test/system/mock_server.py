@@ -226,7 +226,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Type", "application/x-ndjson")
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
-        beat = time.monotonic()
+        last_heartbeat = time.monotonic()
         while True:
             with self.mock.lock:
                 found = list(self.mock.waiting(places))
@@ -235,8 +235,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             if self.mock.is_closed:
                 self.close_connection = True
                 return
-            if self.mock.heartbeat and time.monotonic() - beat > self.mock.heartbeat:
-                beat = time.monotonic()
+            if self.mock.heartbeat and time.monotonic() - last_heartbeat > self.mock.heartbeat:
+                last_heartbeat = time.monotonic()
                 found.append({"type": "ping", "cursor": token(places)})
             text = b"".join(json.dumps(one).encode() + b"\n" for one in found)
             if text:

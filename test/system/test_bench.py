@@ -58,10 +58,10 @@ def test_an_exact_server_is_found_exact(scenario, baseline):
     assert figures["server_cpu_us"] > 0 and figures["p50_us"] <= figures["p99_us"] <= figures["max_us"]
 
 
-@pytest.mark.parametrize("spoil, shown", [("lose", "lost"), ("double", "doubled"), ("swap", "out_of_order")])
+@pytest.mark.parametrize("fault, shown", [("lose", "lost"), ("double", "doubled"), ("swap", "out_of_order")])
 @pytest.mark.parametrize("threads", ["1", "2"])
-def test_a_single_bad_message_in_a_hundred_is_noticed(spoil, shown, threads):
-    with Baseline("--coalesced", "--spoil", spoil) as server:
+def test_a_single_bad_message_in_a_hundred_is_noticed(fault, shown, threads):
+    with Baseline("--coalesced", "--fault", fault) as server:
         code, figures = server.bench(*FANOUT, "--threads", threads)
     assert code == INEXACT, figures
     others = {"lost", "doubled", "out_of_order", "strayed"} - {shown}

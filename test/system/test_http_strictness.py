@@ -595,7 +595,7 @@ def test_nginx_with_its_defaults(tmp_path):
                 assert reader.next()["payload"] == b"singly"  # it came although nothing came behind it
                 if name == "sse":
                     for _ in range(8):  # longer than proxy_read_timeout
-                        reader.wait_for_beat()
+                        reader.wait_for_heartbeat()
                 publish(server, "topic:a", b"1")
                 assert reader.next()["payload"] == b"1"
         with READERS["poll"](proxy, query_of("topic:a")) as poll:

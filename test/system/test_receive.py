@@ -652,7 +652,7 @@ def test_heartbeats(beating, kind):
         assert next_seqs(reader, 1) == [1]
         for _ in range(2):
             start = time.monotonic()
-            reader.wait_for_beat()
+            reader.wait_for_heartbeat()
             assert time.monotonic() - start < 20  # without these settings it would be 25
         publish(beating, channel, b"2")
         assert next_seqs(reader, 1) == [2]

@@ -272,7 +272,7 @@ class Reader:
 
     def __init__(self, server, query, receive_bytes=None, minor=1, seconds=SECONDS, **fields):
         self.server, self.query, self.fields = server, query, fields
-        self.cursor, self.beats, self.minor = None, 0, minor
+        self.cursor, self.heartbeats, self.minor = None, 0, minor
         self.wire = Wire(server, receive_bytes, seconds)
         self.open()
 
@@ -325,9 +325,9 @@ class Reader:
         while self.cursor is None:
             self.one()
 
-    def wait_for_beat(self):
-        before = self.beats
-        while self.beats == before:
+    def wait_for_heartbeat(self):
+        before = self.heartbeats
+        while self.heartbeats == before:
             assert self.one() is None
 
 
@@ -342,7 +342,7 @@ class Sse(Reader):
         for line in self.take_until(b"\n\n").split(b"\n"):
             assert b"\r" not in line, line
             if line == b":":
-                self.beats += 1
+                self.heartbeats += 1
             elif line.startswith(b"id: "):
                 self.cursor = line[4:].decode()
             elif line.startswith(b"event: "):
@@ -373,7 +373,7 @@ class Ndjson(Reader):
         event = event_of(line.decode())
         self.cursor = event.pop("cursor", self.cursor)
         if event["type"] == "ping":
-            self.beats += 1
+            self.heartbeats += 1
             return None
         return event
 
@@ -415,7 +415,7 @@ class Multipart(Reader):
         self.cursor = urllib.parse.unquote(headers.get("Longwire-Cursor", "")) or self.cursor
         if headers["Content-Type"] == "application/vnd.longwire.ping+json":
             assert json.loads(body) == {"type": "ping"}
-            self.beats += 1
+            self.heartbeats += 1
             return None
         if headers["Content-Type"] == "application/vnd.longwire.gap+json":
             return event_of(body.decode())
@@ -462,7 +462,7 @@ class Poll(Reader):
         assert list(members) == ["messages", "cursor"]
         if members["cursor"][0] is not None:
             self.cursor = members["cursor"][0]
-        self.beats += 1
+        self.heartbeats += 1
         return [event_of(text) for text in items_of(members["messages"][1])]
 
     def next(self):
@@ -541,7 +541,7 @@ class Ws(Reader):
         for event in self.peer.events_received():
             if isinstance(event, websockets.frames.Frame):
                 if event.opcode is websockets.frames.Opcode.PING:
-                    self.beats += 1
+                    self.heartbeats += 1
                 self.frames.append(event)
 
     def raw_frame(self):

@@ -14,10 +14,10 @@
 #include "bench/payload.h"
 
 enum { FD_MAX = 65536, CHANNEL_MAX = 65536, READ_BYTES = 64 * 1024, EVENTS_MAX = 512, FRAME_BYTES = 4 + PAYLOAD_BYTES };
-enum { SPOIL_EVERY = 100 };
+enum { FAULT_EVERY = 100 };
 
 enum baseline_role { BASELINE_STRANGER, BASELINE_READER, BASELINE_PUBLISHER };
-enum baseline_spoil { SPOIL_NOTHING, SPOIL_LOSE, SPOIL_DOUBLE, SPOIL_SWAP };
+enum baseline_fault { FAULT_NOTHING, FAULT_LOSE, FAULT_DOUBLE, FAULT_SWAP };
 
 struct baseline_channel {
     int       *fds;
@@ -34,9 +34,9 @@ struct baseline_conn {
 struct baseline {
     int                  epoll, listener;
     bool                 is_coalesced;
-    enum baseline_spoil     spoil;
+    enum baseline_fault  fault;
     uint64_t             taken;
-    char                 held[PAYLOAD_BYTES];  /* spoil swap: comes after the next one */
+    char                 held[PAYLOAD_BYTES];  /* fault swap: comes after the next one */
     bool                 is_holding;
     struct baseline_conn   *conns;     /* by fd */
     struct baseline_channel *channels;
@@ -91,16 +91,16 @@ static void baseline_flush(struct baseline *baseline)
 /* Now and then does to a message what a bad server might, so that the bench can be seen to notice. */
 static void baseline_take(struct baseline *baseline, const char *payload)
 {
-    bool is_spoilt = baseline->spoil != SPOIL_NOTHING && ++baseline->taken % SPOIL_EVERY == 0;
-    if (is_spoilt && baseline->spoil == SPOIL_LOSE)
+    bool is_faulty = baseline->fault != FAULT_NOTHING && ++baseline->taken % FAULT_EVERY == 0;
+    if (is_faulty && baseline->fault == FAULT_LOSE)
         return;
-    if (is_spoilt && baseline->spoil == SPOIL_SWAP) {
+    if (is_faulty && baseline->fault == FAULT_SWAP) {
         memcpy(baseline->held, payload, PAYLOAD_BYTES);
         baseline->is_holding = true;
         return;
     }
     baseline_deliver(baseline, payload);
-    if (is_spoilt && baseline->spoil == SPOIL_DOUBLE)
+    if (is_faulty && baseline->fault == FAULT_DOUBLE)
         baseline_deliver(baseline, payload);
     if (baseline->is_holding)
         baseline_deliver(baseline, baseline->held);
@@ -237,17 +237,17 @@ static void baseline_listen(struct baseline *baseline, const struct options *opt
         die("baseline: listen on %s: %m", options->server);
 }
 
-static enum baseline_spoil spoil_of(const char *word)
+static enum baseline_fault fault_of(const char *word)
 {
     if (word == NULL)
-        return SPOIL_NOTHING;
+        return FAULT_NOTHING;
     if (strcmp(word, "lose") == 0)
-        return SPOIL_LOSE;
+        return FAULT_LOSE;
     if (strcmp(word, "double") == 0)
-        return SPOIL_DOUBLE;
+        return FAULT_DOUBLE;
     if (strcmp(word, "swap") == 0)
-        return SPOIL_SWAP;
-    die("--spoil %s: lose, double or swap is wanted", word);
+        return FAULT_SWAP;
+    die("--fault %s: lose, double or swap is wanted", word);
 }
 
 static struct baseline *baseline_new(const struct options *options)
@@ -255,7 +255,7 @@ static struct baseline *baseline_new(const struct options *options)
     struct baseline *baseline = calloc(1, sizeof *baseline);
     must(baseline != NULL);
     baseline->is_coalesced = options->is_coalesced;
-    baseline->spoil        = spoil_of(options->spoil);
+    baseline->fault        = fault_of(options->fault);
     baseline->conns        = calloc(FD_MAX, sizeof *baseline->conns);
     baseline->channels     = calloc(CHANNEL_MAX, sizeof *baseline->channels);
     baseline->dirty        = calloc(CHANNEL_MAX, sizeof *baseline->dirty);

@@ -15,7 +15,7 @@ enum { CHANNEL_COUNT = 1000 };
 
 struct visit {
     const struct options *options;
-    const struct naming  *naming;
+    const struct target  *target;
     const struct dialect *dialect;
     struct loop           loop;
     struct conn          *conns;
@@ -39,7 +39,7 @@ static void visit_open(struct visit *visit, const struct sockaddr_in *server)
     unsigned     index = visit->free_conns[--visit->free_count];
     struct conn *conn  = &visit->conns[index];
     *conn       = (struct conn){ .on_heard = visit_on_heard, .owner = visit, .index = index };
-    conn->voice = (struct voice){ .dialect = visit->dialect, .naming = visit->naming, .id = (uint32_t)visit->opened,
+    conn->client = (struct client){ .dialect = visit->dialect, .target = visit->target, .id = (uint32_t)visit->opened,
                                   .channel = (uint32_t)(visit->opened % CHANNEL_COUNT) };
     visit->opened++;
     conn_open(conn, &visit->loop, server);
@@ -79,8 +79,8 @@ int scenario_connect(const struct options *options)
 {
     char prefix[PREFIX_BYTES];
     scenario_prefix(options, "live:", prefix);
-    struct naming naming = { .host = options->server, .prefix = prefix };
-    struct visit  visit  = { .options = options, .naming = &naming, .free_count = (unsigned)options->at_once };
+    struct target target = { .host = options->server, .prefix = prefix };
+    struct visit  visit  = { .options = options, .target = &target, .free_count = (unsigned)options->at_once };
     struct meter  meter;
 
     visit.dialect = dialect_subscriber(options->peer, options->transport);

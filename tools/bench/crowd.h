@@ -1,7 +1,7 @@
-/* crowd.h - the readers of a run: connected, subscribed, and every delivery to every one of them recorded.
+/* crowd.h - the readers of a run: it connects and subscribes them and records every delivery to each of them.
  *
- * They are spread over crews, one a thread. The first crew has no thread: it runs on the caller's, in crowd_turn(),
- * and the publisher shares its loop; so with one crew nothing ever crosses a thread. */
+ * The readers are divided among reader threads. The first of them is the caller's own thread: it runs in crowd_turn(),
+ * and the publisher shares its loop. So with one reader thread no data crosses threads. */
 #ifndef BENCH_CROWD_H
 #define BENCH_CROWD_H
 
@@ -11,7 +11,7 @@
 #include "bench/loop.h"
 #include "bench/options.h"
 
-struct crew {
+struct reader_thread {
     struct crowd *crowd;
     struct loop   loop;
     struct tally  tally;
@@ -23,11 +23,11 @@ struct crew {
 };
 
 struct crowd {
-    struct delivery_log log;
-    struct crew  *crews;
-    unsigned      crew_count;
-    uint32_t      streams;
-    atomic_bool   is_over;
+    struct delivery_log   log;
+    struct reader_thread *threads;
+    unsigned              thread_count;
+    uint32_t              streams;
+    atomic_bool           is_over;
 };
 
 enum crowd_shape {
@@ -37,7 +37,7 @@ enum crowd_shape {
 
 struct crowd_plan {
     const struct options *options;
-    const struct naming  *naming;
+    const struct target  *target;
     enum crowd_shape      shape;
     uint32_t              reader_count;
     uint32_t              streams;  /* publisher connections: each is a stream of its own */
@@ -47,10 +47,10 @@ struct crowd_plan {
 void crowd_open(struct crowd *crowd, const struct crowd_plan *plan);
 void crowd_close(struct crowd *crowd);
 
-/* One turn of the first crew. */
+/* One turn of the first reader thread. */
 void crowd_turn(struct crowd *crowd, uint64_t wait_ns);
 
-/* Sums over all crews; only while nothing is on the way. */
+/* Sums over all reader threads; only while no message is on the way. */
 struct crowd_count {
     uint64_t received, doubled, late, strayed;
 };

@@ -164,16 +164,16 @@ static int deliver_to(const struct options *options, const char *scenario, enum 
     struct delivery delivery = { .options = options, .shape = shape, .interval_ns = interval_ns, .rng = { 1 } };
     char            prefix[PREFIX_BYTES];
     scenario_prefix(options, "live:", prefix);
-    struct naming     naming  = { .host = options->server, .prefix = prefix };
+    struct target     target  = { .host = options->server, .prefix = prefix };
     struct crowd_plan readers = { .options      = options,
-                                  .naming       = &naming,
+                                  .target       = &target,
                                   .shape        = shape,
                                   .reader_count = (uint32_t)options->subscribers,
                                   .streams      = (uint32_t)options->publishers };
-    struct publisher_plan writers = { options, &naming, "single", shape == CROWD_APART ? readers.reader_count : 1 };
+    struct publisher_plan writers = { options, &target, "single", shape == CROWD_APART ? readers.reader_count : 1 };
 
     crowd_open(&delivery.crowd, &readers);
-    publisher_open(&delivery.publisher, &delivery.crowd.crews[0].loop, &writers);
+    publisher_open(&delivery.publisher, &delivery.crowd.threads[0].loop, &writers);
     int status = deliver(&delivery, scenario);
     publisher_close(&delivery.publisher);
     crowd_close(&delivery.crowd);

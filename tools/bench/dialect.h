@@ -1,7 +1,7 @@
-/* dialect.h - the protocol of each peer: bytes in, what they mean out. No socket and no clock in here.
+/* dialect.h - the protocol of each peer: it takes bytes and returns what they mean. It uses no socket and no clock.
  *
- * A dialect is one protocol of one peer in one role, subscriber or publisher. It knows no more of its protocol than a
- * bench needs and trusts the server's framing, but whatever it can't explain is HEARD_FAULT, never skipped. */
+ * A dialect is one protocol of one peer in one role, subscriber or publisher. It knows no more of the protocol than a
+ * benchmark needs and trusts the server's framing. Bytes that it can't explain are HEARD_FAULT; it never skips them. */
 #ifndef BENCH_DIALECT_H
 #define BENCH_DIALECT_H
 
@@ -9,8 +9,8 @@
 #include "bench/payload.h"
 
 enum heard {
-    HEARD_NOTHING,  /* the rest of it has yet to come; no bytes were used */
-    HEARD_NOISE,    /* heartbeats, headers and other things that don't matter here */
+    HEARD_NOTHING,  /* the unit is not complete yet; no bytes were used */
+    HEARD_NOISE,    /* heartbeats, headers and what else a benchmark ignores */
     HEARD_READY,    /* the subscription stands; of a publisher: it may publish */
     HEARD_PAYLOAD,  /* one message: note->payload, borrowed from the bytes */
     HEARD_ACK,      /* note->count publishes were acknowledged */
@@ -24,18 +24,18 @@ struct note {
 };
 
 /* Channel n of a run is called `prefix` followed by n in decimal. */
-struct naming {
+struct target {
     const char *host;  /* for the Host header: address:port */
     const char *prefix;
 };
 
-/* One end of one conversation. What it wants to say it puts into `out`; the owner sends that. */
-struct voice {
+/* The client's side of one connection. The dialect puts what the client sends into `out`; the owner sends it. */
+struct client {
     const struct dialect *dialect;
-    const struct naming  *naming;
+    const struct target  *target;
     struct buf            out;
     uint32_t              channel;  /* a subscriber's */
-    uint32_t              id;       /* unique among the voices of a run */
+    uint32_t              id;       /* unique among the clients of a run */
     unsigned              stage;    /* the dialect's own */
     uint64_t              left;     /* the dialect's own */
 };
@@ -51,11 +51,11 @@ struct dialect {
     bool        is_ready_at_once;
 
     /* The first words on a new connection. */
-    void (*greet)(struct voice *voice);
+    void (*greet)(struct client *client);
     /* Reads one thing off the head of the bytes and returns how many it used: 0 only with HEARD_NOTHING. */
-    size_t (*hear)(struct voice *voice, struct span bytes, struct note *ret_note);
+    size_t (*hear)(struct client *client, struct span bytes, struct note *ret_note);
     /* Publishers only, NULL for subscribers. */
-    void (*publish)(struct voice *voice, const struct outgoing *messages, size_t count);
+    void (*publish)(struct client *client, const struct outgoing *messages, size_t count);
 };
 
 /* The dialect of that peer and transport, or NULL. */

@@ -102,12 +102,12 @@ static void tell(struct buf *transcript, const struct note *note)
 }
 
 /* Hears all that is whole; returns how much that was. */
-static size_t hear_all(struct voice *voice, struct span bytes, struct buf *transcript, bool *is_over)
+static size_t hear_all(struct client *client, struct span bytes, struct buf *transcript, bool *is_over)
 {
     size_t used = 0;
     while (used < bytes.len && !*is_over) {
         struct note note = { 0 };
-        used += voice->dialect->hear(voice, span_skip(bytes, used), &note);
+        used += client->dialect->hear(client, span_skip(bytes, used), &note);
         assert_true(used <= bytes.len);
         tell(transcript, &note);
         *is_over = note.heard == HEARD_FAULT;
@@ -119,29 +119,30 @@ static size_t hear_all(struct voice *voice, struct span bytes, struct buf *trans
 
 static void row_test(size_t i, struct span wire, size_t cut)
 {
-    static const struct naming naming = { "h", "c-" };
-    struct voice               voice  = { .naming = &naming, .channel = 3 };
-    voice.dialect = rows[i].is_publisher ? dialect_publisher(rows[i].peer, rows[i].transport)
+    static const struct target target = { "h", "c-" };
+    struct client               client  = { .target = &target, .channel = 3 };
+    client.dialect = rows[i].is_publisher ? dialect_publisher(rows[i].peer, rows[i].transport)
                                          : dialect_subscriber(rows[i].peer, rows[i].transport);
     struct buf transcript;
     bool       is_over = false;
-    assert_non_null(voice.dialect);
-    buf_init(&voice.out, 4096);
+    assert_non_null(client.dialect);
+    buf_init(&client.out, 4096);
     buf_init(&transcript, 4096);
 
     /* In a block of its own size, so that a sanitizer sees who reads beyond what has come. */
     char *come = malloc(cut + 1);
     assert_non_null(come);
     memcpy(come + 1, wire.at, cut);
-    size_t used = hear_all(&voice, span_of(come + 1, cut), &transcript, &is_over);
+    size_t used = hear_all(&client, span_of(come + 1, cut), &transcript, &is_over);
     free(come);
     if (!is_over)
-        used += hear_all(&voice, span_skip(wire, used), &transcript, &is_over);
-    bool says_it = span_starts(buf_span(&voice.out), span_str(rows[i].says)) && (rows[i].says != NULL || voice.out.len == 0);
+        used += hear_all(&client, span_skip(wire, used), &transcript, &is_over);
+    bool says_it = span_starts(buf_span(&client.out), span_str(rows[i].says)) &&
+                   (rows[i].says != NULL || client.out.len == 0);
     if (!span_eq(buf_span(&transcript), span_str(rows[i].want)) || !says_it || (!is_over && used != wire.len))
         fail_msg("%s, cut at %zu: %.*s", rows[i].name, cut, SPAN_ARG(buf_span(&transcript)));
     buf_fini(&transcript);
-    buf_fini(&voice.out);
+    buf_fini(&client.out);
 }
 
 static void dialects_hear_the_same_for_every_cut(void **state)

@@ -85,8 +85,8 @@ int scenario_durable(const struct options *options)
         die("--in-flight must be at least --publishers");
     scenario_prefix(options, "topic:", prefix);
     const char           *transport = options->batch > 1 ? "batch" : "acked";
-    struct naming         naming    = { .host = options->server, .prefix = prefix };
-    struct publisher_plan plan      = { options, &naming, transport, (uint32_t)options->channels };
+    struct target         target    = { .host = options->server, .prefix = prefix };
+    struct publisher_plan plan      = { options, &target, transport, (uint32_t)options->channels };
 
     loop_open(&storing.loop);
     publisher_open(&storing.publisher, &storing.loop, &plan);

@@ -25,8 +25,8 @@ int scenario_idle(const struct options *options)
 {
     char prefix[PREFIX_BYTES];
     scenario_prefix(options, "live:", prefix);
-    struct naming     naming = { .host = options->server, .prefix = prefix };
-    struct crowd_plan plan   = { options, &naming, CROWD_APART, (uint32_t)options->connections, 1 };
+    struct target     target = { .host = options->server, .prefix = prefix };
+    struct crowd_plan plan   = { options, &target, CROWD_APART, (uint32_t)options->connections, 1 };
     struct proc       server = proc_family((pid_t)options->pid);
     struct crowd      crowd;
     struct report     report;

@@ -57,10 +57,10 @@ void conn_open(struct conn *conn, struct loop *loop, const struct sockaddr_in *s
     if (setsockopt(conn->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one) != 0)
         die("TCP_NODELAY: %m");
     conn->waits_for_room = conn->is_finished = false;
-    buf_init(&conn->voice.out, OUT_BYTES_MAX);
+    buf_init(&conn->client.out, OUT_BYTES_MAX);
     buf_init(&conn->rest, REST_BYTES_MAX);
     conn_watch(conn, EPOLL_CTL_ADD, EPOLLIN);
-    conn->voice.dialect->greet(&conn->voice);
+    conn->client.dialect->greet(&conn->client);
     conn_flush(conn);
 }
 
@@ -69,13 +69,13 @@ void conn_close(struct conn *conn)
     if (conn->fd >= 0)
         close(conn->fd);
     conn->fd = -1;
-    buf_fini(&conn->voice.out);
+    buf_fini(&conn->client.out);
     buf_fini(&conn->rest);
 }
 
 void conn_flush(struct conn *conn)
 {
-    struct buf *out = &conn->voice.out;
+    struct buf *out = &conn->client.out;
     if (buf_is_over(out))
         die("the server doesn't read what is published to it");
     if (out->len == 0)
@@ -97,11 +97,11 @@ static struct span conn_hear(struct conn *conn, struct span bytes)
 {
     while (bytes.len > 0 && !conn->is_finished) {
         struct note note = { 0 };
-        size_t      used = conn->voice.dialect->hear(&conn->voice, bytes, &note);
+        size_t      used = conn->client.dialect->hear(&conn->client, bytes, &note);
         if (note.heard == HEARD_NOTHING)
             break;
         if (note.heard == HEARD_FAULT)
-            die("%s: %.*s", conn->voice.dialect->peer, SPAN_ARG(note.payload));
+            die("%s: %.*s", conn->client.dialect->peer, SPAN_ARG(note.payload));
         if (note.heard != HEARD_NOISE)
             conn->on_heard(conn, &note);
         must(used > 0 && used <= bytes.len);

@@ -25,7 +25,7 @@ struct conn {
     int            fd;
     bool           waits_for_room;  /* the socket was full; epoll tells when it isn't */
     bool           is_finished;     /* the owner wants no more of it: closed when what it heard is dealt with */
-    struct voice   voice;
+    struct client   client;
     struct buf     rest;  /* received, but not the whole of something */
     conn_on_heard *on_heard;
     void          *owner;
@@ -41,11 +41,11 @@ void loop_turn(struct loop *loop, uint64_t wait_ns);
 /* From any thread: the loop's turn ends soon. */
 void loop_wake(const struct loop *loop);
 
-/* Connects, greets and joins the loop. The caller has set voice (but for `out`), on_heard, owner and index. */
+/* Connects, greets and joins the loop. The caller has set client (but for `out`), on_heard, owner and index. */
 void conn_open(struct conn *conn, struct loop *loop, const struct sockaddr_in *server);
 void conn_close(struct conn *conn);
 
-/* Sends what the voice has to say, as far as the socket takes it; the loop sends the rest. */
+/* Sends what the client has to say, as far as the socket takes it; the loop sends the rest. */
 void conn_flush(struct conn *conn);
 
 #endif

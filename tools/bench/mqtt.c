@@ -33,32 +33,32 @@ static void mqtt_put_text(struct buf *out, struct span text)
     buf_put(out, text);
 }
 
-static struct span mqtt_topic(const struct voice *voice, uint32_t channel, char *scratch, size_t room_bytes)
+static struct span mqtt_topic(const struct client *client, uint32_t channel, char *scratch, size_t room_bytes)
 {
-    int len = snprintf(scratch, room_bytes, "%s%u", voice->naming->prefix, channel);
+    int len = snprintf(scratch, room_bytes, "%s%u", client->target->prefix, channel);
     return span_of(scratch, (size_t)len);
 }
 
 /* CONNECT (3.1): protocol level 4, clean session, keep-alive 0. */
-static void mqtt_connect(struct voice *voice)
+static void mqtt_connect(struct client *client)
 {
     char id[32];
-    int  len = snprintf(id, sizeof id, "bench-%u", voice->id);
-    mqtt_put_head(&voice->out, 0x10, 10 + 2 + (size_t)len);
-    buf_put(&voice->out, span_of("\0\4MQTT\4\2\0\0", 10));
-    mqtt_put_text(&voice->out, span_of(id, (size_t)len));
+    int  len = snprintf(id, sizeof id, "bench-%u", client->id);
+    mqtt_put_head(&client->out, 0x10, 10 + 2 + (size_t)len);
+    buf_put(&client->out, span_of("\0\4MQTT\4\2\0\0", 10));
+    mqtt_put_text(&client->out, span_of(id, (size_t)len));
 }
 
 /* SUBSCRIBE (3.8) need not wait for CONNACK (3.1.4). */
-static void mqtt_greet_subscriber(struct voice *voice)
+static void mqtt_greet_subscriber(struct client *client)
 {
     char        scratch[256];
-    struct span topic = mqtt_topic(voice, voice->channel, scratch, sizeof scratch);
-    mqtt_connect(voice);
-    mqtt_put_head(&voice->out, 0x82, 2 + 2 + topic.len + 1);
-    mqtt_put_u16(&voice->out, 1);
-    mqtt_put_text(&voice->out, topic);
-    buf_putc(&voice->out, 0);
+    struct span topic = mqtt_topic(client, client->channel, scratch, sizeof scratch);
+    mqtt_connect(client);
+    mqtt_put_head(&client->out, 0x82, 2 + 2 + topic.len + 1);
+    mqtt_put_u16(&client->out, 1);
+    mqtt_put_text(&client->out, topic);
+    buf_putc(&client->out, 0);
 }
 
 static bool mqtt_cut(struct span bytes, struct mqtt_cut *ret_cut)
@@ -107,40 +107,40 @@ static size_t mqtt_hear(struct span bytes, enum mqtt_packet ready, struct note *
     return cut.wire_bytes;
 }
 
-static size_t mqtt_hear_subscriber(struct voice *voice, struct span bytes, struct note *ret_note)
+static size_t mqtt_hear_subscriber(struct client *client, struct span bytes, struct note *ret_note)
 {
-    (void)voice;
+    (void)client;
     return mqtt_hear(bytes, MQTT_SUBACK, ret_note);
 }
 
-static size_t mqtt_hear_publisher(struct voice *voice, struct span bytes, struct note *ret_note)
+static size_t mqtt_hear_publisher(struct client *client, struct span bytes, struct note *ret_note)
 {
-    (void)voice;
+    (void)client;
     return mqtt_hear(bytes, MQTT_CONNACK, ret_note);
 }
 
-static void mqtt_publish(struct voice *voice, const struct outgoing *messages, size_t count)
+static void mqtt_publish(struct client *client, const struct outgoing *messages, size_t count)
 {
     char scratch[256];
     for (size_t i = 0; i < count; i++) {
-        struct span topic = mqtt_topic(voice, messages[i].channel, scratch, sizeof scratch);
-        mqtt_put_head(&voice->out, 0x30, 2 + topic.len + PAYLOAD_BYTES);
-        mqtt_put_text(&voice->out, topic);
-        buf_put(&voice->out, span_of(messages[i].payload, PAYLOAD_BYTES));
+        struct span topic = mqtt_topic(client, messages[i].channel, scratch, sizeof scratch);
+        mqtt_put_head(&client->out, 0x30, 2 + topic.len + PAYLOAD_BYTES);
+        mqtt_put_text(&client->out, topic);
+        buf_put(&client->out, span_of(messages[i].payload, PAYLOAD_BYTES));
     }
 }
 
 /* QoS 1 (3.3.2.2): a packet identifier from 1 to 65535, free again after its PUBACK. */
-static void mqtt_publish_acked(struct voice *voice, const struct outgoing *messages, size_t count)
+static void mqtt_publish_acked(struct client *client, const struct outgoing *messages, size_t count)
 {
     char scratch[256];
     for (size_t i = 0; i < count; i++) {
-        struct span topic = mqtt_topic(voice, messages[i].channel, scratch, sizeof scratch);
-        voice->left       = voice->left % 65535 + 1;
-        mqtt_put_head(&voice->out, 0x32, 2 + topic.len + 2 + PAYLOAD_BYTES);
-        mqtt_put_text(&voice->out, topic);
-        mqtt_put_u16(&voice->out, voice->left);
-        buf_put(&voice->out, span_of(messages[i].payload, PAYLOAD_BYTES));
+        struct span topic = mqtt_topic(client, messages[i].channel, scratch, sizeof scratch);
+        client->left       = client->left % 65535 + 1;
+        mqtt_put_head(&client->out, 0x32, 2 + topic.len + 2 + PAYLOAD_BYTES);
+        mqtt_put_text(&client->out, topic);
+        mqtt_put_u16(&client->out, client->left);
+        buf_put(&client->out, span_of(messages[i].payload, PAYLOAD_BYTES));
     }
 }
 

@@ -4,14 +4,14 @@
 #define NATS_CONNECT "CONNECT {\"verbose\":false,\"pedantic\":false,\"name\":\"bench\"}\r\n"
 
 /* The server's INFO comes first, but nobody has to wait for it. PONG tells that all before PING was done. */
-static void nats_greet_subscriber(struct voice *voice)
+static void nats_greet_subscriber(struct client *client)
 {
-    buf_putf(&voice->out, NATS_CONNECT "SUB %s%u 1\r\nPING\r\n", voice->naming->prefix, voice->channel);
+    buf_putf(&client->out, NATS_CONNECT "SUB %s%u 1\r\nPING\r\n", client->target->prefix, client->channel);
 }
 
-static void nats_greet_publisher(struct voice *voice)
+static void nats_greet_publisher(struct client *client)
 {
-    buf_put_lit(&voice->out, NATS_CONNECT "PING\r\n");
+    buf_put_lit(&client->out, NATS_CONNECT "PING\r\n");
 }
 
 /* MSG subject sid bytes: all our messages have one size, and the payload follows the line. */
@@ -25,7 +25,7 @@ static size_t nats_hear_message(struct span bytes, size_t line_bytes, struct not
     return line_bytes + PAYLOAD_BYTES + 2;
 }
 
-static size_t nats_hear(struct voice *voice, struct span bytes, struct note *ret_note)
+static size_t nats_hear(struct client *client, struct span bytes, struct note *ret_note)
 {
     const char *end = memmem(bytes.at, bytes.len, "\r\n", 2);
     if (end == NULL)
@@ -37,7 +37,7 @@ static size_t nats_hear(struct voice *voice, struct span bytes, struct note *ret
     if (span_eq(line, SPAN("PONG\r\n"))) {
         ret_note->heard = HEARD_READY;
     } else if (span_eq(line, SPAN("PING\r\n"))) {
-        buf_put_lit(&voice->out, "PONG\r\n");
+        buf_put_lit(&client->out, "PONG\r\n");
         ret_note->heard = HEARD_NOISE;
     } else if (span_starts(line, SPAN("INFO "))) {
         ret_note->heard = HEARD_NOISE;
@@ -47,12 +47,12 @@ static size_t nats_hear(struct voice *voice, struct span bytes, struct note *ret
     return line.len;
 }
 
-static void nats_publish(struct voice *voice, const struct outgoing *messages, size_t count)
+static void nats_publish(struct client *client, const struct outgoing *messages, size_t count)
 {
-    struct buf *out = &voice->out;
+    struct buf *out = &client->out;
     for (size_t i = 0; i < count; i++) {
         buf_put_lit(out, "PUB ");
-        buf_put(out, span_str(voice->naming->prefix));
+        buf_put(out, span_str(client->target->prefix));
         buf_put_u64(out, messages[i].channel);
         buf_put_lit(out, " 128\r\n");
         buf_put(out, span_of(messages[i].payload, PAYLOAD_BYTES));

@@ -41,7 +41,7 @@ static const struct option_row rows[] = {
     { "--settle-ms", OPTION_NUMBER, AT(settle_ms), "200", 0, 3600000, "rest before the server is read" },
     { "--threads", OPTION_NUMBER, AT(threads), "1", 1, 64, "threads that the readers are spread over" },
     { "--coalesced", OPTION_FLAG, AT(is_coalesced), NULL, 0, 0, "baseline: one send per reader and turn" },
-    { "--spoil", OPTION_TEXT, AT(spoil), NULL, 0, 0, "baseline: lose, double or swap a message in a hundred" },
+    { "--fault", OPTION_TEXT, AT(fault), NULL, 0, 0, "baseline: lose, double or swap a message in a hundred" },
 };
 
 static void option_set(struct options *options, const struct option_row *row, const char *text)

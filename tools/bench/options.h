@@ -11,7 +11,7 @@ struct options {
     const char *transport;
     const char *server;
     const char *namespace;  /* what the channel names of the run begin with; NULL: as the scenario likes it */
-    const char *spoil;
+    const char *fault;
 
     uint64_t pid;
     uint64_t subscribers, connections, channels;

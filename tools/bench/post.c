@@ -3,22 +3,22 @@
 #include "bench/dialect.h"
 #include "bench/http_head.h"
 
-static void post_greet(struct voice *voice)
+static void post_greet(struct client *client)
 {
-    (void)voice;  /* a publisher's first words are its first publish */
+    (void)client;  /* a publisher's first words are its first publish */
 }
 
-static void post_head(struct voice *voice, const char *before, uint32_t channel, const char *after, const char *media,
+static void post_head(struct client *client, const char *before, uint32_t channel, const char *after, const char *media,
                       size_t body_bytes)
 {
-    struct buf *out = &voice->out;
+    struct buf *out = &client->out;
     buf_put_lit(out, "POST ");
     buf_put(out, span_str(before));
-    buf_put(out, span_str(voice->naming->prefix));
+    buf_put(out, span_str(client->target->prefix));
     buf_put_u64(out, channel);
     buf_put(out, span_str(after));
     buf_put_lit(out, " HTTP/1.1\r\nHost: ");
-    buf_put(out, span_str(voice->naming->host));
+    buf_put(out, span_str(client->target->host));
     buf_put_lit(out, "\r\nContent-Type: ");
     buf_put(out, span_str(media));
     buf_put_lit(out, "\r\nContent-Length: ");
@@ -26,19 +26,19 @@ static void post_head(struct voice *voice, const char *before, uint32_t channel,
     buf_put_lit(out, "\r\n\r\n");
 }
 
-static void longwire_publish(struct voice *voice, const struct outgoing *messages, size_t count)
+static void longwire_publish(struct client *client, const struct outgoing *messages, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        post_head(voice, "/v1/channels/", messages[i].channel, "/messages", "text/plain", PAYLOAD_BYTES);
-        buf_put(&voice->out, span_of(messages[i].payload, PAYLOAD_BYTES));
+        post_head(client, "/v1/channels/", messages[i].channel, "/messages", "text/plain", PAYLOAD_BYTES);
+        buf_put(&client->out, span_of(messages[i].payload, PAYLOAD_BYTES));
     }
 }
 
-static void nchan_publish(struct voice *voice, const struct outgoing *messages, size_t count)
+static void nchan_publish(struct client *client, const struct outgoing *messages, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        post_head(voice, "/pub/", messages[i].channel, "", "text/plain", PAYLOAD_BYTES);
-        buf_put(&voice->out, span_of(messages[i].payload, PAYLOAD_BYTES));
+        post_head(client, "/pub/", messages[i].channel, "", "text/plain", PAYLOAD_BYTES);
+        buf_put(&client->out, span_of(messages[i].payload, PAYLOAD_BYTES));
     }
 }
 
@@ -52,7 +52,7 @@ static void batch_put(struct buf *body, const char *prefix, const struct outgoin
     buf_put_lit(body, "\"}");
 }
 
-static void batch_publish(struct voice *voice, const struct outgoing *messages, size_t count)
+static void batch_publish(struct client *client, const struct outgoing *messages, size_t count)
 {
     struct buf body;
     buf_init(&body, 16 * 1024 * 1024);
@@ -60,12 +60,12 @@ static void batch_publish(struct voice *voice, const struct outgoing *messages, 
     for (size_t i = 0; i < count; i++) {
         if (i > 0)
             buf_putc(&body, ',');
-        batch_put(&body, voice->naming->prefix, &messages[i]);
+        batch_put(&body, client->target->prefix, &messages[i]);
     }
     buf_put_lit(&body, "]}");
-    buf_putf(&voice->out, "POST /v1/messages HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\n"
-             "Content-Length: %zu\r\n\r\n", voice->naming->host, body.len);
-    buf_put(&voice->out, buf_span(&body));
+    buf_putf(&client->out, "POST /v1/messages HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\n"
+             "Content-Length: %zu\r\n\r\n", client->target->host, body.len);
+    buf_put(&client->out, buf_span(&body));
     buf_fini(&body);
 }
 
@@ -92,9 +92,9 @@ static size_t post_cut(struct span bytes, struct http_head *ret_head, struct spa
     return 0;
 }
 
-static size_t post_hear(struct voice *voice, struct span bytes, struct note *ret_note)
+static size_t post_hear(struct client *client, struct span bytes, struct note *ret_note)
 {
-    (void)voice;
+    (void)client;
     struct http_head head;
     struct span      body;
     size_t           used = post_cut(bytes, &head, &body, ret_note);
@@ -116,9 +116,9 @@ static uint64_t count_of(struct span body, struct span text)
 }
 
 /* {"results":[{"status":201,…},…]}: every message has an answer of its own, and only 201 counts. */
-static size_t batch_hear(struct voice *voice, struct span bytes, struct note *ret_note)
+static size_t batch_hear(struct client *client, struct span bytes, struct note *ret_note)
 {
-    (void)voice;
+    (void)client;
     struct http_head head;
     struct span      body;
     size_t           used = post_cut(bytes, &head, &body, ret_note);

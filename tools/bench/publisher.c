@@ -28,7 +28,8 @@ static void line_open(struct publisher_line *line, struct publisher *publisher, 
         die("%s has no \"%s\" publisher here", plan->options->peer, plan->transport);
     *line      = (struct publisher_line){ .publisher = publisher };
     line->conn = (struct conn){ .on_heard = publisher_on_heard, .owner = line, .index = number };
-    line->conn.voice = (struct voice){ .dialect = dialect, .naming = plan->naming, .id = PUBLISHER_ID_FIRST + number };
+    line->conn.client = (struct client){ .dialect = dialect, .target = plan->target,
+                                         .id = PUBLISHER_ID_FIRST + number };
     conn_open(&line->conn, loop, &server);
     publisher->ready_count += dialect->is_ready_at_once;
 }
@@ -75,8 +76,8 @@ void publisher_say(struct publisher *publisher, unsigned line, const uint32_t *c
         messages[i].channel = channels[i];
         payload_write(&stamp, messages[i].payload);
     }
-    struct voice *voice = &publisher->lines[line].conn.voice;
-    voice->dialect->publish(voice, messages, count);
+    struct client *client = &publisher->lines[line].conn.client;
+    client->dialect->publish(client, messages, count);
     publisher->lines[line].sent += count;
 }
 

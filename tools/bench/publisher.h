@@ -26,7 +26,7 @@ struct publisher {
 
 struct publisher_plan {
     const struct options *options;
-    const struct naming  *naming;
+    const struct target  *target;
     const char           *transport;  /* "single", "acked" or "batch" */
     uint32_t              channel_count;
 };

@@ -1,21 +1,21 @@
 /* The baseline's publisher: payloads and nothing else, back to back. The baseline finds the channel in the stamp. */
 #include "bench/dialect.h"
 
-static void raw_greet(struct voice *voice)
+static void raw_greet(struct client *client)
 {
-    (void)voice;  /* the first byte of the first payload tells the baseline that this is a publisher */
+    (void)client;  /* the first byte of the first payload tells the baseline that this is a publisher */
 }
 
-static size_t raw_hear(struct voice *voice, struct span bytes, struct note *ret_note)
+static size_t raw_hear(struct client *client, struct span bytes, struct note *ret_note)
 {
-    (void)voice;
+    (void)client;
     return dialect_fault(bytes, "the baseline has nothing to say to a publisher", ret_note);
 }
 
-static void raw_publish(struct voice *voice, const struct outgoing *messages, size_t count)
+static void raw_publish(struct client *client, const struct outgoing *messages, size_t count)
 {
     for (size_t i = 0; i < count; i++)
-        buf_put(&voice->out, span_of(messages[i].payload, PAYLOAD_BYTES));
+        buf_put(&client->out, span_of(messages[i].payload, PAYLOAD_BYTES));
 }
 
 const struct dialect raw_dialects[] = {

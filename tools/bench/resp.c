@@ -3,9 +3,9 @@
 
 #include <stdio.h>
 
-static struct span resp_channel(const struct voice *voice, uint32_t channel, char *scratch, size_t room_bytes)
+static struct span resp_channel(const struct client *client, uint32_t channel, char *scratch, size_t room_bytes)
 {
-    int len = snprintf(scratch, room_bytes, "%s%u", voice->naming->prefix, channel);
+    int len = snprintf(scratch, room_bytes, "%s%u", client->target->prefix, channel);
     return span_of(scratch, (size_t)len);
 }
 
@@ -18,17 +18,17 @@ static void resp_put(struct buf *out, struct span text)
     buf_put_lit(out, "\r\n");
 }
 
-static void resp_greet_subscriber(struct voice *voice)
+static void resp_greet_subscriber(struct client *client)
 {
     char scratch[256];
-    buf_put_lit(&voice->out, "*2\r\n");
-    resp_put(&voice->out, SPAN("SUBSCRIBE"));
-    resp_put(&voice->out, resp_channel(voice, voice->channel, scratch, sizeof scratch));
+    buf_put_lit(&client->out, "*2\r\n");
+    resp_put(&client->out, SPAN("SUBSCRIBE"));
+    resp_put(&client->out, resp_channel(client, client->channel, scratch, sizeof scratch));
 }
 
-static void resp_greet_publisher(struct voice *voice)
+static void resp_greet_publisher(struct client *client)
 {
-    (void)voice;  /* Redis needs no words before the first command */
+    (void)client;  /* Redis needs no words before the first command */
 }
 
 /* Cuts "Xdigits\r\n" off: the type byte and the number. False while the line isn't whole. */
@@ -68,9 +68,9 @@ static enum resp_verdict resp_element(struct span *rest, struct span *ret_elemen
 }
 
 /* What a subscriber gets are arrays of three: what it is, the channel, and the payload or a count. */
-static size_t resp_hear_subscriber(struct voice *voice, struct span bytes, struct note *ret_note)
+static size_t resp_hear_subscriber(struct client *client, struct span bytes, struct note *ret_note)
 {
-    (void)voice;
+    (void)client;
     if (bytes.len < 4)
         return 0;
     if (!span_starts(bytes, SPAN("*3\r\n")))
@@ -91,9 +91,9 @@ static size_t resp_hear_subscriber(struct voice *voice, struct span bytes, struc
 }
 
 /* PUBLISH answers with a number, XADD with the entry's id. */
-static size_t resp_hear_publisher(struct voice *voice, struct span bytes, struct note *ret_note)
+static size_t resp_hear_publisher(struct client *client, struct span bytes, struct note *ret_note)
 {
-    (void)voice;
+    (void)client;
     struct span rest = bytes, element;
     switch (resp_element(&rest, &element)) {
     case RESP_PART:
@@ -108,24 +108,24 @@ static size_t resp_hear_publisher(struct voice *voice, struct span bytes, struct
     return bytes.len - rest.len;
 }
 
-static void resp_publish(struct voice *voice, const struct outgoing *messages, size_t count)
+static void resp_publish(struct client *client, const struct outgoing *messages, size_t count)
 {
     char scratch[256];
     for (size_t i = 0; i < count; i++) {
-        buf_put_lit(&voice->out, "*3\r\n$7\r\nPUBLISH\r\n");
-        resp_put(&voice->out, resp_channel(voice, messages[i].channel, scratch, sizeof scratch));
-        resp_put(&voice->out, span_of(messages[i].payload, PAYLOAD_BYTES));
+        buf_put_lit(&client->out, "*3\r\n$7\r\nPUBLISH\r\n");
+        resp_put(&client->out, resp_channel(client, messages[i].channel, scratch, sizeof scratch));
+        resp_put(&client->out, span_of(messages[i].payload, PAYLOAD_BYTES));
     }
 }
 
-static void resp_publish_acked(struct voice *voice, const struct outgoing *messages, size_t count)
+static void resp_publish_acked(struct client *client, const struct outgoing *messages, size_t count)
 {
     char scratch[256];
     for (size_t i = 0; i < count; i++) {
-        buf_put_lit(&voice->out, "*5\r\n$4\r\nXADD\r\n");
-        resp_put(&voice->out, resp_channel(voice, messages[i].channel, scratch, sizeof scratch));
-        buf_put_lit(&voice->out, "$1\r\n*\r\n$1\r\nd\r\n");
-        resp_put(&voice->out, span_of(messages[i].payload, PAYLOAD_BYTES));
+        buf_put_lit(&client->out, "*5\r\n$4\r\nXADD\r\n");
+        resp_put(&client->out, resp_channel(client, messages[i].channel, scratch, sizeof scratch));
+        buf_put_lit(&client->out, "$1\r\n*\r\n$1\r\nd\r\n");
+        resp_put(&client->out, span_of(messages[i].payload, PAYLOAD_BYTES));
     }
 }
 

@@ -5,23 +5,23 @@
 
 enum sse_stage { SSE_HEAD, SSE_EVENTS };
 
-static void sse_get(struct voice *voice, const char *path)
+static void sse_get(struct client *client, const char *path)
 {
-    buf_putf(&voice->out, "GET %s%s%u HTTP/1.1\r\nHost: %s\r\nAccept: text/event-stream\r\n\r\n", path,
-             voice->naming->prefix, voice->channel, voice->naming->host);
+    buf_putf(&client->out, "GET %s%s%u HTTP/1.1\r\nHost: %s\r\nAccept: text/event-stream\r\n\r\n", path,
+             client->target->prefix, client->channel, client->target->host);
 }
 
-static void longwire_greet(struct voice *voice)
+static void longwire_greet(struct client *client)
 {
-    sse_get(voice, "/v1/subscribe?channel=");
+    sse_get(client, "/v1/subscribe?channel=");
 }
 
-static void nchan_greet(struct voice *voice)
+static void nchan_greet(struct client *client)
 {
-    sse_get(voice, "/sub/");
+    sse_get(client, "/sub/");
 }
 
-static size_t sse_hear_head(struct voice *voice, struct span bytes, struct note *ret_note)
+static size_t sse_hear_head(struct client *client, struct span bytes, struct note *ret_note)
 {
     struct http_head head;
     switch (http_head_read(bytes, &head)) {
@@ -36,7 +36,7 @@ static size_t sse_hear_head(struct voice *voice, struct span bytes, struct note 
         *ret_note = (struct note){ .heard = HEARD_FAULT, .payload = bytes };
         return bytes.len;
     }
-    voice->stage    = SSE_EVENTS;
+    client->stage    = SSE_EVENTS;
     ret_note->heard = HEARD_READY;
     return head.text.len;
 }
@@ -54,10 +54,10 @@ static size_t sse_hear_other(struct span bytes, struct note *ret_note)
     return lines.len;
 }
 
-static size_t sse_hear(struct voice *voice, struct span bytes, struct note *ret_note)
+static size_t sse_hear(struct client *client, struct span bytes, struct note *ret_note)
 {
-    if (voice->stage == SSE_HEAD)
-        return sse_hear_head(voice, bytes, ret_note);
+    if (client->stage == SSE_HEAD)
+        return sse_hear_head(client, bytes, ret_note);
 
     const char *at = payload_find(bytes);
     if (at == NULL)

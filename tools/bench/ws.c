@@ -13,26 +13,26 @@ struct ws_frame {
     size_t         wire_bytes;
 };
 
-static void ws_upgrade(struct voice *voice, const char *path, const char *extra)
+static void ws_upgrade(struct client *client, const char *path, const char *extra)
 {
-    buf_putf(&voice->out, "GET %s%s%u HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    buf_putf(&client->out, "GET %s%s%u HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
              "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: bG9uZ3dpcmUtYmVuY2ghIQ==\r\n%s\r\n",
-             path, voice->naming->prefix, voice->channel, voice->naming->host, extra);
+             path, client->target->prefix, client->channel, client->target->host, extra);
 }
 
-static void longwire_greet(struct voice *voice)
+static void longwire_greet(struct client *client)
 {
-    ws_upgrade(voice, "/v1/ws?channel=", "Sec-WebSocket-Protocol: longwire.json.v1\r\n");
+    ws_upgrade(client, "/v1/ws?channel=", "Sec-WebSocket-Protocol: longwire.json.v1\r\n");
 }
 
-static void nchan_greet(struct voice *voice)
+static void nchan_greet(struct client *client)
 {
-    ws_upgrade(voice, "/sub/", "");
+    ws_upgrade(client, "/sub/", "");
 }
 
-static void baseline_greet(struct voice *voice)
+static void baseline_greet(struct client *client)
 {
-    ws_upgrade(voice, "/", "");
+    ws_upgrade(client, "/", "");
 }
 
 /* False until the whole frame is there. Servers don't mask (RFC 6455 5.1), and none of ours splits a message. */
@@ -62,12 +62,12 @@ static bool ws_cut(struct span bytes, struct ws_frame *ret_frame)
 }
 
 /* A client masks its frames (RFC 6455 5.1); with a key of zeros that changes no byte. */
-static void ws_pong(struct voice *voice, struct span body)
+static void ws_pong(struct client *client, struct span body)
 {
-    buf_putc(&voice->out, (char)(0x80 | WS_PONG));
-    buf_putc(&voice->out, (char)(0x80 | body.len));
-    buf_put(&voice->out, span_of("\0\0\0\0", 4));
-    buf_put(&voice->out, body);
+    buf_putc(&client->out, (char)(0x80 | WS_PONG));
+    buf_putc(&client->out, (char)(0x80 | body.len));
+    buf_put(&client->out, span_of("\0\0\0\0", 4));
+    buf_put(&client->out, body);
 }
 
 static bool body_has(struct span body, struct span text)
@@ -88,7 +88,7 @@ static void ws_hear_message(struct span body, struct note *ret_note)
         ret_note->heard = HEARD_NOISE;
 }
 
-static size_t ws_hear_frame(struct voice *voice, struct span bytes, struct note *ret_note)
+static size_t ws_hear_frame(struct client *client, struct span bytes, struct note *ret_note)
 {
     struct ws_frame frame;
     if (!ws_cut(bytes, &frame))
@@ -99,7 +99,7 @@ static size_t ws_hear_frame(struct voice *voice, struct span bytes, struct note 
         ws_hear_message(frame.body, ret_note);
         break;
     case WS_PING:
-        ws_pong(voice, frame.body);
+        ws_pong(client, frame.body);
         ret_note->heard = HEARD_NOISE;
         break;
     case WS_PONG:
@@ -114,7 +114,7 @@ static size_t ws_hear_frame(struct voice *voice, struct span bytes, struct note 
 }
 
 /* The baseline and nchan subscribe with the handshake itself; Longwire says "subscribed" in a frame. */
-static size_t ws_hear_handshake(struct voice *voice, struct span bytes, bool is_ready_with_it, struct note *ret_note)
+static size_t ws_hear_handshake(struct client *client, struct span bytes, bool is_ready_with_it, struct note *ret_note)
 {
     struct http_head head;
     switch (http_head_read(bytes, &head)) {
@@ -129,21 +129,21 @@ static size_t ws_hear_handshake(struct voice *voice, struct span bytes, bool is_
         *ret_note = (struct note){ .heard = HEARD_FAULT, .payload = bytes };
         return bytes.len;
     }
-    voice->stage    = WS_FRAMES;
+    client->stage    = WS_FRAMES;
     ret_note->heard = is_ready_with_it ? HEARD_READY : HEARD_NOISE;
     return head.text.len;
 }
 
-static size_t longwire_hear(struct voice *voice, struct span bytes, struct note *ret_note)
+static size_t longwire_hear(struct client *client, struct span bytes, struct note *ret_note)
 {
-    return voice->stage == WS_FRAMES ? ws_hear_frame(voice, bytes, ret_note)
-                                     : ws_hear_handshake(voice, bytes, false, ret_note);
+    return client->stage == WS_FRAMES ? ws_hear_frame(client, bytes, ret_note)
+                                     : ws_hear_handshake(client, bytes, false, ret_note);
 }
 
-static size_t plain_hear(struct voice *voice, struct span bytes, struct note *ret_note)
+static size_t plain_hear(struct client *client, struct span bytes, struct note *ret_note)
 {
-    return voice->stage == WS_FRAMES ? ws_hear_frame(voice, bytes, ret_note)
-                                     : ws_hear_handshake(voice, bytes, true, ret_note);
+    return client->stage == WS_FRAMES ? ws_hear_frame(client, bytes, ret_note)
+                                     : ws_hear_handshake(client, bytes, true, ret_note);
 }
 
 const struct dialect ws_dialects[] = {

@@ -45,8 +45,8 @@ void client_drop_work_if_done(struct client *client)
 {
     const struct client_work *work = client->work;
 
-    if (work != NULL && work->connecting == NULL && work->in.len == 0 && work->publish_count == 0 && work->rest_len == 0 &&
-        list_is_empty(&work->refs))
+    if (work != NULL && work->connecting == NULL && work->in.len == 0 && work->publish_count == 0 &&
+        work->rest_len == 0 && list_is_empty(&work->refs))
         client_drop_work(client);
 }
 
@@ -73,7 +73,7 @@ void client_say(struct client *client, const struct client_event *event)
     const struct client_kind *kind    = client_kind(client);
     struct buf               *scratch = &client->link.worker->frames.scratch;
 
-    /* RFC 6455 5.5.1: nothing is said behind our Close. An answer that was under way then comes too late. */
+    /* RFC 6455 5.5.1: no frame is sent after our Close. An answer that was under way then is dropped. */
     if (client->link.is_over)
         return;
     buf_clear(scratch);
@@ -121,7 +121,7 @@ struct frame *client_encode(struct link *link, struct reader_sub *sub, const str
     return frame;
 }
 
-/* `subscribed` is said once the channel's head is known. */
+/* `subscribed` is sent once the channel's head is known. */
 void client_placed(struct link *link, struct reader_sub *sub)
 {
     struct client        *client = container_of(link, struct client, link);
@@ -192,8 +192,9 @@ struct span client_gathered(const struct client *client)
     return buf_span(&client->work->in);
 }
 
-/* Who begins a frame and doesn't end it holds memory that others need. But the rest may be there already, and it is the
- * server that has not read it: after a pause of the process, or while the client rests for its publishes under way. */
+/* A client that begins a frame and doesn't end it holds memory that others need. But the rest of the frame may have
+ * come already and the server has not read it: after a pause of the process, or while the client is not read because of
+ * its publishes under way. */
 bool client_is_dawdling(const struct client *client, msec now)
 {
     const struct client_work *work    = client->work;

@@ -1,8 +1,8 @@
-/* client.h - a client that talks back: a link whose other end sends commands (client_command.h), over whatever transport
- * and in whatever dialect. Private to this module; ws_session.c is the one transport of this kind now.
+/* client.h - a client that sends commands (client_command.h) on its link, over any transport and in any dialect.
+ * Private to this module; ws_session.c is the only transport of this kind now.
  *
- * What the transport does: it hands each whole frame to client_take(), and frames and closes as client_kind says. What
- * is here: the commands, their answers, the publishes under way. */
+ * The transport hands each whole frame to client_take(), and frames and closes as client_kind says. This file has the
+ * commands, their answers and the publishes under way. */
 #ifndef SESSION_CLIENT_H
 #define SESSION_CLIENT_H
 
@@ -10,16 +10,17 @@
 #include "session/link.h"
 
 enum {
-    CLIENT_REST_BYTES_MAX  = 125,        /* of a frame's beginning that the transport keeps; ws_session.c needs most */
-    CLIENT_WORDS_BYTES_REST = 64 * 1024, /* words that wait for a client; above it, it is not read from */
-    CLIENT_BEHIND_BYTES_REST = 4 * 1024, /* that wait behind a `connect`; from there on, it is not read from */
+    CLIENT_REST_BYTES_MAX  = 125,        /* of an incomplete frame's beginning that the transport keeps; ws_session.c
+                                          * needs most */
+    CLIENT_WORDS_BYTES_REST = 64 * 1024, /* words that wait for a client; above this, the client is not read from */
+    CLIENT_BEHIND_BYTES_REST = 4 * 1024, /* that wait behind a `connect`; from here on, the client is not read from */
 };
 
-/* What a client that says something needs for a while; an idle one hasn't got it. */
+/* What a client needs while one of its frames or commands is under way. An idle client has none. */
 struct client_work {
     struct buf  in;             /* a frame that comes in pieces */
     msec        in_since;       /* when its first piece came */
-    struct list publishes;      /* under way: their answers find us, or nobody */
+    struct list publishes;      /* under way; an answer whose client is gone is dropped */
     struct list refs;           /* of subscriptions whose channels have not answered */
     struct client_connecting *connecting;  /* the token of a `connect` is being identified; NULL: none is */
     uint32_t    publish_count;
@@ -37,7 +38,7 @@ enum client_close {
 struct client {
     struct link         link;
     struct reader       reader;
-    uint64_t            key;    /* names the connection */
+    uint64_t            key;    /* identifies the connection; see session_port.new_key */
     struct client_work *work;   /* NULL mostly */
 };
 
@@ -47,11 +48,11 @@ struct client_kind {
     enum transport        transport;
     /* Puts one frame into link_words(). */
     void (*put_frame)(struct buf *words, struct span frame);
-    /* Says why, then ends the link; nothing is said behind that. */
+    /* Sends the reason, then ends the link; nothing is sent after it. */
     void (*close)(struct client *client, enum client_close why, const char *reason);
-    /* Some of what was under way has been answered: is the client to be read again? */
+    /* Some of what was under way has been answered: the transport checks whether to read from the client again. */
     void (*answered)(struct client *client);
-    /* Nothing waits for a `connect` any more: takes the bytes that came behind it, and reads on. */
+    /* The `connect` is carried out: takes the bytes that came behind it, and reads on. */
     void (*go_on)(struct client *client, char *bytes, size_t len);
 };
 
@@ -73,19 +74,21 @@ void          client_placed(struct link *link, struct reader_sub *sub);
 /* One whole frame: a command, which is carried out, or a fault, which is answered. */
 void client_take(struct client *client, struct span frame);
 
-/* Of a frame that comes in pieces: keeps one more. All frames of which only a part is there have a maximum together
- * (gathered_bytes_max). False: this piece is beyond it, and is not kept. */
+/* Keeps one more piece of a frame that comes in pieces. All incomplete frames have a maximum together
+ * (gathered_bytes_max). False: this piece is beyond the maximum, and is not kept. */
 bool        client_gather(struct client *client, struct span piece);
 struct span client_gathered(const struct client *client);
 void        client_drop_gathered(struct client *client);
-/* Has it begun a frame, and not ended it for gather_timeout_ms? */
+/* Has a frame been incomplete for longer than gather_timeout_ms? */
 bool        client_is_dawdling(const struct client *client, msec now);
 
-/* Keeps the beginning of a frame, at most CLIENT_REST_BYTES_MAX; fetched again before the bytes to come. */
+/* Keeps the beginning of a frame, at most CLIENT_REST_BYTES_MAX. The transport fetches it before it reads the next
+ * bytes. */
 void   client_keep_rest(struct client *client, struct span rest);
 size_t client_fetch_rest(struct client *client, char *into);
 
-/* Is too much owed to it already, in publishes under way, in words that wait, or behind a `connect`? */
+/* Does too much wait for this client: publishes under way, words, or bytes behind a `connect`? Then it is not read
+ * from. */
 bool client_has_too_much_pending(const struct client *client);
 
 struct client_work *client_get_work(struct client *client);
@@ -96,34 +99,35 @@ void                client_drop_work_if_done(struct client *client);
 void client_say(struct client *client, const struct client_event *event);
 void client_say_error(struct client *client, unsigned code, const char *reason, struct span ref);
 void client_say_connected(struct client *client, bool is_resumed, struct span ref);
-/* Tells it to come again, and ends the link. */
+/* Tells the client to reconnect, and ends the link. */
 void client_send_away(struct client *client, enum client_close why, const char *reason);
 
 /* --- who it is --- */
 
-/* With the rights that they have by now; NULL: what let it in holds no more. */
+/* With its present rights. NULL: the credential that let the client in is no longer valid. */
 const struct identity *client_identity(const struct client *client);
-/* False: what let it in holds no more (docs/decisions/0015), and it has been sent away. */
+/* False: the credential that let the client in is no longer valid (docs/decisions/0015). The link has been ended. */
 bool client_is_welcome(struct client *client);
 
 /* --- parts of it, each in a file of its own --- */
 
 /* commands.c */
 void client_carry_out(struct client *client, const struct client_command *command);
-/* Says `connected`, and follows what the client had before. */
+/* Sends `connected`, and follows the channels that the client had before. */
 void client_resume(struct client *client, const struct client_connect *connect, struct span ref);
 
 /* client_connect.c: the token of a `connect` is identified, at once or later. */
 void   client_connect(struct client *client, const struct client_command *command);
 bool   client_is_identifying(const struct client *client);
-/* While it is: keeps the frame of the `connect`; keeps bytes that came behind it, false: they are beyond gathered_bytes_max. */
+/* While a `connect` is being identified: keeps the frame of the `connect`; keeps bytes that came behind it. False:
+ * those bytes are beyond gathered_bytes_max. */
 void   client_keep_connect(struct client *client, struct span frame);
 bool   client_keep_behind(struct client *client, struct span bytes);
 size_t client_behind_bytes(const struct client *client);
 void   client_cancel_connect(struct client *client);
 
-/* subscribe_ref.c: what is to be echoed when the channel has answered. The taken one is the caller's to free; NULL: none
- * was kept. */
+/* subscribe_ref.c: the ref that `subscribed` repeats when the channel has answered. The caller frees what
+ * client_take_ref() returns; NULL: the command had no ref. */
 struct subscribe_ref {
     struct list              in_work;
     const struct reader_sub *sub;
@@ -134,7 +138,7 @@ struct subscribe_ref *client_take_ref(struct client *client, const struct reader
 
 /* client_publish.c: takes the message. */
 void client_send_publish(struct client *client, struct message *message, struct span key, struct span ref);
-/* The answers of what is under way will find nobody. */
+/* The answers of publishes under way will be dropped. */
 void client_forget_publishes(struct client *client);
 
 #endif

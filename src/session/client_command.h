@@ -1,4 +1,4 @@
-/* client_command.h - what a client asks for, and what it is told beside messages: the same for every wire. A dialect
+/* client_command.h - what a client asks for, and what it is sent beside messages: the same for every wire. A dialect
  * (dialect.h) reads commands and writes events; commands.c carries commands out. Pure.
  *
  * All spans are borrowed: a command's until the next read of its dialect, an event's until it is written. */

@@ -1,7 +1,7 @@
-/* client_connect.c - a `connect` command: who shows its token is found out, at once or later.
+/* client_connect.c - a `connect` command: its token is identified, at once or later.
  *
- * While it takes time, what the client sends behind the command waits, and is taken in order afterwards. The command's
- * frame is kept as it came and read again then, because a command borrows what it points to. */
+ * While the identification takes time, what the client sends behind the command waits. It is taken in order afterwards.
+ * A command borrows what it points to, so the command's frame is kept as it came and read again afterwards. */
 #include <stdlib.h>
 
 #include "base/must.h"
@@ -43,7 +43,8 @@ void client_cancel_connect(struct client *client)
 }
 
 /* Takes the answer's reference. */
-static void client_connected(struct client *client, const struct identified *answer, const struct client_command *command)
+static void client_connected(struct client *client, const struct identified *answer,
+                             const struct client_command *command)
 {
     if (answer->identity != NULL) {
         identity_unref(client->link.holder);
@@ -54,7 +55,8 @@ static void client_connected(struct client *client, const struct identified *ans
         client_kind(client)->close(client, CLIENT_CLOSE_POLICY, "token not known");
     } else {
         client_say_error(client, answer->refusal.status, answer->refusal.reason, command->ref);
-        client_kind(client)->close(client, CLIENT_CLOSE_TRY_LATER, "the token was not identified in time; come again later");
+        client_kind(client)->close(client, CLIENT_CLOSE_TRY_LATER,
+                                   "the token was not identified in time; come again later");
     }
 }
 

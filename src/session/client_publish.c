@@ -5,7 +5,7 @@
 #include "publish/publish_check.h"
 #include "session/client.h"
 
-/* Lives until the writer has answered, also when its client is gone by then. */
+/* Lives until the writer has answered, even if its client is gone by then. */
 struct publish_under_way {
     struct list             in_work;
     struct client          *client;  /* NULL: gone */

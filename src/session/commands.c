@@ -1,4 +1,4 @@
-/* commands.c - what each command of a client does, whatever wire it came over. */
+/* commands.c - what each command of a client does; the same for every wire. */
 #include <stdlib.h>
 
 #include "base/must.h"
@@ -45,7 +45,7 @@ static void on_unsubscribe(struct client *client, const struct client_command *c
     });
 }
 
-/* `connected` comes first, then what is wrong with the places, or what became of them. */
+/* `connected` is sent first. The faults of the places, or the `subscribed` of each, follow it. */
 void client_resume(struct client *client, const struct client_connect *connect, struct span ref)
 {
     client_say_connected(client, connect->is_resuming, ref);
@@ -58,7 +58,7 @@ void client_resume(struct client *client, const struct client_connect *connect, 
     }
 }
 
-/* *ret_message is the message, the caller's, if the verdict is well. */
+/* If the verdict is yes, *ret_message is the message and the caller owns it. */
 static struct verdict check_publish(struct client *client, const struct client_publish *publish,
                                     struct message **ret_message, struct json_fault *ret_fault)
 {
@@ -96,13 +96,15 @@ static void on_ping(struct client *client, const struct client_command *command)
     client_say(client, &(struct client_event){ .kind = EVENT_PONG, .ref = command->ref });
 }
 
-/* A token of many channels is long, and the question is short: a client that asks without reading is refused. */
+/* The command is short, but a token of many channels is long: a client that asks again without reading the answers is
+ * refused. */
 static void on_cursor(struct client *client, const struct client_command *command)
 {
     struct buf *token = &client->link.worker->frames.token;
 
     if (link_waiting_bytes(&client->link) > CLIENT_WORDS_BYTES_REST) {
-        client_say_error(client, 429, "too much waits to be sent to this client; read it, then ask again", command->ref);
+        client_say_error(client, 429, "too much waits to be sent to this client; read it, then ask again",
+                         command->ref);
         return;
     }
     buf_clear(token);

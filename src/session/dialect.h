@@ -1,13 +1,13 @@
 /* dialect.h - a port: how commands are read from one wire, and events and gaps written to it. Makers: json_dialect.c.
  * (A binary dialect and MQTT will be further ones.)
  *
- * A dialect knows nothing of framing: what comes in is one whole frame, what goes out is framed by the transport (ws_session.c
- * puts it into a WebSocket message). It holds nothing of one link, so that the frame of a message stays the same for all
- * readers of an encoding.
+ * A dialect knows nothing of framing: what comes in is one whole frame, what goes out is framed by the transport
+ * (ws_session.c puts it into a WebSocket message). It holds nothing of one link, so that the frame of a message stays
+ * the same for all readers of an encoding.
  *
  * What a dialect that shortens channel names must do to keep that: an alias belongs to a channel and a loop, never to a
- * link. Each loop numbers the channels that are followed on it, and a link is told "alias N is channel C" before the first
- * frame that carries N. Then the frame of one message, alias included, is still made once (frames.h). */
+ * link. Each loop numbers the channels that are followed on it, and a link is told "alias N is channel C" before the
+ * first frame that carries N. Then the frame of one message, alias included, is still made once (frames.h). */
 #ifndef SESSION_DIALECT_H
 #define SESSION_DIALECT_H
 

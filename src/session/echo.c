@@ -15,9 +15,9 @@ struct echo {
     struct stream *stream;
     struct session_worker   *worker;
     struct list    link;      /* in worker.echoes */
-    struct timer   timer;     /* the end of silence; behind our Close: the end of our patience */
+    struct timer   timer;     /* ends an echo that is silent; after our Close: ends the wait for the client's */
     struct ws      ws;
-    struct buf     in;        /* what was read and is not fed yet: the cut beginning of a control frame */
+    struct buf     in;        /* read and not yet given to the codec: the beginning of a control frame that was cut */
     struct buf     message;   /* what has come of the message under way */
     struct buf     out;
     bool           is_closing;  /* our Close is in `out` */
@@ -93,7 +93,8 @@ static bool echo_flush(struct echo *echo)
     if (echo->is_closing && !echo->is_shut) {
         echo->is_shut = true;
         stream_shut(echo->stream);
-        wheel_arm(&echo->worker->loop->wheel, &echo->timer, echo->worker->loop->now + echo->worker->limits.close_timeout_ms);
+        wheel_arm(&echo->worker->loop->wheel, &echo->timer,
+                  echo->worker->loop->now + echo->worker->limits.close_timeout_ms);
     }
     return true;
 }
@@ -103,7 +104,8 @@ static void echo_on_readable(struct stream *stream, void *owner)
     struct echo *echo = owner;
     struct loop *loop = stream_loop(stream);
 
-    /* A client that doesn't take what is sent back is not read from. One that never pauses waits for the next turn. */
+    /* A client that doesn't take what is sent back is not read from. A client that sends without pause is read on in
+     * the next turn. */
     for (int i = 0; i < READS_A_TURN && echo->out.len < WAITING_BYTES_MAX; i++) {
         ssize_t got = stream_read(stream, loop->input, LOOP_INPUT_BYTES);
         if (got == STREAM_LATER)
@@ -176,7 +178,8 @@ void echo_close_all(struct session_worker *worker)
         echo_free(container_of(worker->echoes.next, struct echo, link));
 }
 
-void session_serve_echo(struct session_worker *worker, struct http_exchange *exchange, const struct http_request *request)
+void session_serve_echo(struct session_worker *worker, struct http_exchange *exchange,
+                        const struct http_request *request)
 {
     struct ws_handshake shake;
     struct span         media = request_field(request->head, SPAN("content-type"));

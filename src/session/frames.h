@@ -1,5 +1,5 @@
-/* frames.h - messages as they leave: a message is framed once for each encoding, and the frame is shared by all links that
- * send it. So a frame depends on the message and the encoding, and on nothing that differs from link to link.
+/* frames.h - messages as they leave: a message is framed once for each encoding, and the frame is shared by all links
+ * that send it. So a frame depends on the message and the encoding, and on nothing that differs from link to link.
  *
  * A frame belongs to one loop; its count needs no atomics. The cache keeps the recent frames, bounded in number and
  * bytes. A frame that leaves the cache lives on in the links that still hold it. */
@@ -44,8 +44,8 @@ struct frames {
 void frames_init(struct frames *frames);
 void frames_fini(struct frames *frames);
 
-/* The frame of this message, shared with the cache: the caller owns a reference. When the cache holds too much it lets go of
- * other frames. One frame alone may be longer than all may be together, until frames_trim(). */
+/* The frame of this message, shared with the cache: the caller owns a reference. When the cache holds too much it lets
+ * go of other frames. One frame alone may be longer than all may be together, until frames_trim(). */
 struct frame *frames_get(struct frames *frames, struct message *message, enum encoding encoding);
 
 /* Lets go of all frames if the cache holds too much; at the end of a turn. */

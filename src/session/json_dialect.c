@@ -46,7 +46,7 @@ static bool refuse(struct json_reading *reading, unsigned code, const char *reas
     return false;
 }
 
-/* A member that may be absent: empty then. */
+/* A member that may be absent; the span is empty then. */
 static bool member_text(struct json_reading *reading, struct span name, struct span *ret)
 {
     const struct json_token *token = json_member(&reading->scratch->doc, reading->root, name);
@@ -71,7 +71,8 @@ static bool read_publish(struct json_reading *reading)
     reading->command->kind = CLIENT_PUBLISH;
     if (!member_text(reading, SPAN("channel"), &publish->channel) ||
         publish_json_read(&reading->scratch->doc, reading->root, &reading->scratch->strings, &said) != NULL)
-        return refuse(reading, 400, "publish takes channel, one of data and data_base64, and perhaps media, ttl, key, ref");
+        return refuse(reading, 400,
+                      "publish takes channel, one of data and data_base64, and perhaps media, ttl, key, ref");
     publish->payload = said.payload;
     publish->media   = said.media;
     publish->key     = said.key;
@@ -87,7 +88,8 @@ static bool read_start(struct json_reading *reading, struct start *ret)
     struct span epoch;
 
     *ret = (struct start){ .kind = START_NOW };
-    if (!member_u64(reading, SPAN("after"), &has_after, &after) || !member_u64(reading, SPAN("last"), &has_last, &last) ||
+    if (!member_u64(reading, SPAN("after"), &has_after, &after) ||
+        !member_u64(reading, SPAN("last"), &has_last, &last) ||
         (has_after && has_last) || after > UINT64_MAX / 2 || last > UINT64_MAX / 2)
         return false;
     if (has_last)
@@ -119,7 +121,8 @@ static bool read_unsubscribe(struct json_reading *reading)
 
 static const char resume_is[] = "resume is an object: {\"channel\":{\"epoch\":…,\"seq\":…}}";
 
-static void read_resume_place(struct dialect_scratch *scratch, const struct json_token *name, const struct json_token *place,
+static void read_resume_place(struct dialect_scratch *scratch, const struct json_token *name,
+                              const struct json_token *place,
                        struct client_place *ret)
 {
     const struct json_doc   *doc         = &scratch->doc;
@@ -161,7 +164,8 @@ static void read_resume(struct dialect_scratch *scratch, struct span resume, str
         connect->place_count = root == NULL || root->type != JSON_NULL;
         return;
     }
-    for (const struct json_token *name = json_first(doc, root), *place; name != NULL; name = json_next(doc, root, place)) {
+    for (const struct json_token *name = json_first(doc, root), *place; name != NULL;
+         name = json_next(doc, root, place)) {
         place = json_next(doc, root, name);
         must(connect->place_count < scratch->place_max);
         read_resume_place(scratch, name, place, &places[connect->place_count++]);
@@ -221,7 +225,7 @@ static bool read_type(struct json_reading *reading)
 static bool json_dialect_read(struct dialect_scratch *scratch, struct span frame, struct client_command *ret_command,
                               struct client_fault *ret_fault)
 {
-    /* Only the frame's own members are looked at: what is published may be any JSON. */
+    /* Only the frame's own members are checked; the published value may be any JSON. */
     static const struct json_limits limits  = { .depth_kept = 1, .members_max = MEMBERS_MAX };
     struct json_doc                *doc     = &scratch->doc;
     struct json_reading             reading = { scratch, NULL, ret_command, ret_fault };
@@ -248,8 +252,9 @@ static void put_connected(struct buf *buf, const struct client_event *event)
 {
     unsigned long long key = event->connected.key;
 
-    buf_putf(buf, "{\"type\":\"connected\",\"connection\":\"%016llx\",\"session\":\"%016llx\",\"heartbeat\":%lld,\"resumed\":%s",
-             key, key, (long long)(event->connected.heartbeat_ms / 1000), event->connected.is_resumed ? "true" : "false");
+    buf_putf(buf, "{\"type\":\"connected\",\"connection\":\"%016llx\",\"session\":\"%016llx\",", key, key);
+    buf_putf(buf, "\"heartbeat\":%lld,\"resumed\":%s", (long long)(event->connected.heartbeat_ms / 1000),
+             event->connected.is_resumed ? "true" : "false");
 }
 
 static void put_subscribed(struct buf *buf, const struct client_event *event)

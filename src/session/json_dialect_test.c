@@ -83,7 +83,8 @@ static void a_frame_becomes_a_command(void **state)
         { "{\"type\":\"subscribe\",\"channel\":\"topic:a\"}", "subscribe topic:a now 0 epoch 0" },
         { "{\"type\":\"subscribe\",\"channel\":\"topic:\\u0061\",\"after\":7,\"epoch\":\"00000000000000ff\"}",
           "subscribe topic:a after 7 epoch ff" },
-        { "{\"type\":\"subscribe\",\"channel\":\"topic:a\",\"last\":3,\"ref\":\"x\"}", "subscribe topic:a last 3 epoch 0 ref \"x\"" },
+        { "{\"type\":\"subscribe\",\"channel\":\"topic:a\",\"last\":3,\"ref\":\"x\"}",
+          "subscribe topic:a last 3 epoch 0 ref \"x\"" },
         { "{\"type\":\"subscribe\",\"channel\":\"topic:a\",\"last\":3,\"after\":3}", subscribe_takes },
         { "{\"type\":\"subscribe\",\"channel\":\"topic:a\",\"after\":-1}", subscribe_takes },
         { "{\"type\":\"subscribe\",\"channel\":\"topic:a\",\"after\":9223372036854775808}", subscribe_takes },
@@ -103,8 +104,8 @@ static void a_frame_becomes_a_command(void **state)
         { "{\"type\":\"connect\",\"token\":7,\"ref\":1}", "401 this token is not known here, and ends ref 1" },
         { "{\"type\":\"connect\",\"resume\":{}}", "connect token()" },
         { "{\"type\":\"connect\",\"resume\":[]}", "connect token(); faulty" },
-        { "{\"type\":\"connect\",\"resume\":{\"topic:\\u0061\":{\"seq\":4},\"topic:b\":{\"seq\":5,\"epoch\":\"000000000000000a\"},"
-          "\"topic:c\":1}}",
+        { "{\"type\":\"connect\",\"resume\":{\"topic:\\u0061\":{\"seq\":4},"
+          "\"topic:b\":{\"seq\":5,\"epoch\":\"000000000000000a\"},\"topic:c\":1}}",
           "connect token() resumes; topic:a after 4 epoch 0; topic:b after 5 epoch a; faulty" },
         { "{\"type\":\"connect\",\"token\":\"\\u0074\",\"resume\":{\"topic:\\u0061\":{\"seq\":4}}}",
           "connect token(t) resumes; topic:a after 4 epoch 0" },
@@ -155,8 +156,8 @@ static void an_event_becomes_an_object(void **state)
     (void)state;
     static const struct { struct client_event event; const char *want; } rows[] = {
         { { .kind = EVENT_CONNECTED, .connected = { 0xab, 25000, true } },
-          "{\"type\":\"connected\",\"connection\":\"00000000000000ab\",\"session\":\"00000000000000ab\",\"heartbeat\":25,"
-          "\"resumed\":true}" },
+          "{\"type\":\"connected\",\"connection\":\"00000000000000ab\",\"session\":\"00000000000000ab\","
+          "\"heartbeat\":25,\"resumed\":true}" },
         { { .kind = EVENT_SUBSCRIBED, .ref = SPAN("7"), .subscribed = { SPAN("topic:\"a"), 9, 4 } },
           "{\"type\":\"subscribed\",\"channel\":\"topic:\\\"a\",\"epoch\":\"0000000000000009\",\"head\":4,\"ref\":7}" },
         { { .kind = EVENT_UNSUBSCRIBED, .unsubscribed = SPAN("topic:a") },

@@ -5,7 +5,8 @@
 #include "base/must.h"
 #include "codec/token/token.h"
 
-enum { WORDS_BYTES_MAX = 16 * 1024 * 1024 };  /* far above what sessions let wait; they stop reading long before */
+enum { WORDS_BYTES_MAX = 16 * 1024 * 1024 };  /* far above what sessions let wait: they stop reading from the client
+                                               * much earlier */
 
 void link_init(struct link *link, struct session_worker *worker, const struct link_kind *kind, struct reader *reader,
                enum transport transport, enum encoding encoding)
@@ -77,7 +78,7 @@ void link_mark(struct link *link)
         list_push(&link->worker->dirty, &link->in_dirty);
 }
 
-/* The stream was full when last tried, and has not said that there is room again. */
+/* The last write found the stream full, and the stream has not reported room since. */
 static bool link_is_blocked(const struct link *link)
 {
     return link->is_lagging && link->stream->is_full;
@@ -87,7 +88,7 @@ void link_on_ready(struct subscription *sub)
 {
     struct link *link = reader_ready(sub)->owner;
 
-    /* While the stream is full nothing is drawn, but the page that came meanwhile is let go. */
+    /* While the stream is full nothing is drawn. A page that came meanwhile is released. */
     if (link != NULL && (!link_is_blocked(link) || !subscription_is_lean(sub)))
         link_mark(link);
 }
@@ -128,7 +129,7 @@ void link_tell_all_placed(struct link *link)
     struct reader     *reader = link->reader;
     struct reader_sub *sub    = reader->ready;
 
-    /* Behind the last words (a Close, the last chunk) nothing may be said any more. */
+    /* Nothing may be sent after the last words (a Close, the last chunk). */
     if (sub == NULL || reader->unplaced_count == 0 || link->is_over)
         return;
     do {
@@ -195,7 +196,7 @@ static bool link_write(struct link *link, struct span bytes, size_t *ret_put, bo
     return *ret_put == bytes.len;
 }
 
-/* What goes before anything new. False: not all of it went, or the stream is gone (*is_gone). */
+/* Sends what must leave before anything new. False: not all of it was taken, or the stream is gone (*is_gone). */
 static bool link_flush_waiting(struct link *link, bool *is_gone)
 {
     struct link_waiting *waiting = link->waiting;
@@ -228,7 +229,7 @@ struct reader_sub *link_look(struct link *link, struct entry *ret_entry)
 {
     struct session_worker *worker = link->worker;
 
-    /* A stream that was full takes little: of more than one page most would be let go. */
+    /* A stream that was full takes little: if more than one page were read, most of it would be dropped again. */
     return reader_look(link->reader, &worker->readers, worker->loop->wall, link->is_lagging ? 1 : READER_READS_MAX,
                        ret_entry);
 }
@@ -240,8 +241,8 @@ static void link_gather(struct link *link)
     struct entry        entry;
 
     while (frame_batch_has_room(batch) && (sub = link_look(link, &entry)) != NULL) {
-        /* The frame carries where the reader stands behind it, so the step comes first. The entry is borrowed, and a
-         * page lets go of what was stepped over, so its message is held here. */
+        /* The frame carries the reader's place behind it, so the step comes first. The entry is borrowed, and a page
+         * releases what was stepped over, so this function holds the message. */
         struct subscription_mark before = subscription_mark(&sub->sub);
         if (entry.message != NULL)
             message_ref(entry.message);
@@ -251,7 +252,7 @@ static void link_gather(struct link *link)
     }
 }
 
-/* The readers of one channel that stand at one place get the same bytes. */
+/* Readers of one channel that stand at the same place get the same bytes. */
 static bool link_may_share(const struct link *link)
 {
     const struct frame_batch *batch  = &link->worker->batch;
@@ -279,7 +280,7 @@ static void link_share(struct link *link)
     }
 }
 
-/* What was drawn for this link may be for others too. */
+/* Other links may use what was drawn for this one. */
 static void link_offer_batch(const struct link *link, uint64_t from)
 {
     struct frame_batch      *batch  = &link->worker->batch;
@@ -312,8 +313,8 @@ static void link_count_sent(struct link *link, size_t frame_count)
         latency_add(&worker->latency, worker->loop->wall - batch->oldest, message_count);
 }
 
-/* The stream took `put` bytes only. The frame that was cut is kept, and places go back over those behind it. Returns how
- * many frames went or were begun. */
+/* The stream took only `put` bytes. The frame that was cut is kept, and the places go back over the frames behind it.
+ * Returns how many frames were sent or begun. */
 static size_t link_take_back(struct link *link, size_t put)
 {
     struct frame_batch *batch = &link->worker->batch;
@@ -333,7 +334,7 @@ static size_t link_take_back(struct link *link, size_t put)
     return first;
 }
 
-/* One write of news. True: all went, and there may be more. */
+/* One write of drawn frames. True: the stream took all of it, and there may be more. */
 static bool link_send_some(struct link *link, bool *is_gone)
 {
     struct frame_batch *batch = &link->worker->batch;

@@ -35,7 +35,7 @@ struct link_kind {
     void (*draw)(struct link *link);
     /* The stream is gone: free yourself. */
     void (*lost)(struct link *link);
-    /* The server is stopping: tell the client to come back, and end soon. */
+    /* The server is stopping: tell the client to reconnect, and end soon. */
     void (*leave)(struct link *link);
 };
 
@@ -51,9 +51,11 @@ struct link {
     uint8_t                 encoding;   /* enum encoding */
     bool                    is_chunked  : 1;
     bool                    is_lagging  : 1; /* frames were let go, and the reader has not reached the heads since */
-    bool                    needs_all   : 1; /* draws only when all subscriptions are placed: its tokens name them all */
-    bool                    is_over     : 1; /* nothing more is drawn or told: the last words are sent or on their way */
-    bool                    is_answered : 1; /* this one and the next two are the WebSocket's, here where there is room */
+    /* draws only when all subscriptions are placed: its tokens name them all */
+    bool                    needs_all   : 1;
+    bool                    is_over     : 1; /* nothing more is drawn or sent: the last words are sent or under way */
+    /* this one and the next two are the WebSocket's, here where there is room */
+    bool                    is_answered : 1;
     bool                    is_faulted  : 1; /* for them: link.c never looks at them */
     bool                    is_resting  : 1;
     struct identity        *holder;          /* who the client is; owns a reference. NULL for polls */
@@ -69,11 +71,12 @@ void link_fini(struct link *link);
 struct reader_sub *link_follow(struct link *link, struct channel_name *name, struct start start);
 void               link_unfollow(struct link *link, struct reader_sub *sub);
 
-/* Words beside messages, sent before anything that is drawn later. link_mark() makes them leave this turn. */
+/* Words: what is sent beside messages. They leave before anything that is drawn later; link_mark() makes them leave in
+ * this turn. */
 struct buf *link_words(struct link *link);
 void        link_mark(struct link *link);
 
-/* Says placed() for subscriptions whose channels have answered. link_draw() does it by itself. */
+/* Calls placed() for subscriptions whose channels have answered. link_draw() does the same by itself. */
 void link_tell_all_placed(struct link *link);
 /* As reader_look(), with the pages that this link may ask for. */
 struct reader_sub *link_look(struct link *link, struct entry *ret_entry);
@@ -82,14 +85,15 @@ bool link_draw(struct link *link);
 
 /* The stream has room again. */
 void link_on_writable(struct link *link);
-/* hub_port.ready was said for this subscription. */
+/* hub_port.ready was called for this subscription. */
 void link_on_ready(struct subscription *sub);
-/* A heartbeat's chance to notice what was missed. */
+/* A heartbeat calls this, to find what was missed. */
 void link_look_again(struct link *link);
 
 /* Bytes that wait for the stream; 0: all has been handed to the kernel. */
 size_t link_waiting_bytes(const struct link *link);
-/* Has the stream taken nothing for slow_reader_timeout_ms, though bytes waited at every look? To be asked at heartbeats. */
+/* Has the stream taken nothing for slow_reader_timeout_ms, though bytes waited at every look? To be asked at
+ * heartbeats. */
 bool   link_is_stuck(struct link *link, msec now);
 
 /* Where the reader stands, as a token; false while not all channels have answered, or there are none. Appends. */

@@ -1,5 +1,5 @@
-/* A reader outlives its link: whatever byte a link is cut at, the next link goes on with the same reader, and the client
- * is given everything once and in order over both, in every format that streams (threats 34, 82). */
+/* A reader outlives its link: whatever byte a link is cut at, the next link goes on with the same reader, and the
+ * client is given everything once and in order over both, in every format that streams (threats 34, 82). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -157,7 +157,8 @@ static const struct client_kind ws_kind = {
     .dialect = &json_dialect, .transport = TRANSPORT_WS, .put_frame = put_text,
 };
 
-static const struct link_kind stream_kind = { .encode = cut_link_encode, .lost = cut_link_lost, .leave = cut_link_lost };
+static const struct link_kind stream_kind = { .encode = cut_link_encode, .lost = cut_link_lost,
+                                              .leave = cut_link_lost };
 
 static void on_readable(struct stream *stream, void *owner)
 {

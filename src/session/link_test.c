@@ -1,5 +1,5 @@
-/* Drawing into streams that fill: whatever stalls, every subscriber gets each of its channels' messages in order, once, and
- * no frame claims more than was sent before it (threats 34, 82). */
+/* Drawing into streams that fill: whatever stalls, every subscriber gets each of its channels' messages in order, once,
+ * and no frame claims more than was sent before it (threats 34, 82). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -15,7 +15,8 @@ enum { SUBSCRIBERS_MAX = 24, CHANNELS = 3, LINE_BYTES_MAX = 200000, SEEDS = 20 }
 
 #define OLD 9999ull  /* claimed for a place in another life */
 
-/* A frame here is one line: its channel, the payload or "WHY TO" of a gap, and where the subscriber stands behind it. */
+/* A frame here is one line: its channel, the payload or "WHY TO" of a gap, and where the subscriber stands behind
+ * it. */
 struct subscriber {
     struct link   link;
     struct reader reader;
@@ -290,7 +291,8 @@ static void subscriber_follow_many(struct subscriber *subscriber, int count, uin
     for (int i = 0; i < count; i++) {
         char name[32];
         snprintf(name, sizeof name, "topic:a%d", i);
-        subscriber_follow(subscriber, stage_log(subscriber->stage, name, 1, head), (struct start){ START_AFTER, after, 9 });
+        subscriber_follow(subscriber, stage_log(subscriber->stage, name, 1, head),
+                          (struct start){ START_AFTER, after, 9 });
     }
 }
 
@@ -310,8 +312,8 @@ static size_t count_pages(const struct subscriber *subscriber)
     return count;
 }
 
-/* A subscriber behind in many channels that takes nothing (threat 34): the pages that were asked for before its socket was
- * full come to nobody. */
+/* A subscriber behind in many channels that takes nothing (threat 34): the pages that were asked for before its socket
+ * was full come to nobody. */
 static void a_stalled_reader_of_many_channels_holds_no_pages(void **state)
 {
     (void)state;

@@ -1,8 +1,8 @@
-/* poll_session.c - one long poll. It is answered at once if there is anything, else as soon as there is something, else with
- * an empty list when the client's time is up.
+/* poll_session.c - one long poll. It is answered at once if there is a message or a gap, else as soon as there is one,
+ * else with an empty list when the client's time is up.
  *
  * {"messages":[…],"cursor":"…"}; a gap stands in the list as its own object. An answer marks nothing as delivered: the
- * client's next cursor says what it has (threat 81). */
+ * client's next cursor says what it has received (threat 81). */
 #include <stdlib.h>
 
 #include "base/must.h"
@@ -34,7 +34,7 @@ static void poll_session_free(struct poll_session *session)
     free(session);
 }
 
-/* Draws all there is into `body`; returns how many entries that were. */
+/* Draws all that is ready into `body`; returns the number of entries. */
 static size_t poll_session_gather(struct poll_session *session, struct buf *body, msec *ret_oldest)
 {
     struct link     *link  = &session->link;
@@ -76,7 +76,7 @@ static void poll_session_answer(struct poll_session *session, struct buf *body)
         buf_put(body, buf_span(token));
         buf_putc(body, '"');
     } else {
-        buf_put_lit(body, "null");  /* some channel has not answered: the client asks again as it did now */
+        buf_put_lit(body, "null");  /* a channel has not answered: the client repeats its request unchanged */
     }
     buf_putc(body, '}');
     http_answer(worker->server, session->exchange, &(struct http_answer){
@@ -95,7 +95,7 @@ static struct buf *poll_session_body(struct poll_session *session)
 {
     struct buf *body = &session->link.worker->batch.bytes;
 
-    frame_batch_clear(&session->link.worker->batch);  /* what was drawn for another link must not be shared any more */
+    frame_batch_clear(&session->link.worker->batch);  /* what was drawn for another link can't be shared any more */
     buf_put_lit(body, "{\"messages\":[");
     return body;
 }
@@ -158,7 +158,8 @@ void session_serve_poll(struct session_worker *worker, struct http_exchange *exc
     exchange->gone      = poll_session_gone;
     link_follow_all(&session->link, requests);
     link_mark(&session->link);
-    /* A poll with wait=0 waits for the channels to answer as well. If the store can't, the client is not kept for long. */
+    /* A poll with wait=0 waits for its channels to answer, too. If the store can't answer, poll_store_timeout_ms bounds
+     * the wait. */
     wheel_arm(&worker->loop->wheel, &session->timer,
               worker->loop->now + (session->wait_ms > 0 ? session->wait_ms : worker->limits.poll_store_timeout_ms));
 }

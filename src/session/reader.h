@@ -48,10 +48,10 @@ struct reader_sub *reader_follow(struct reader *reader, struct reader_shared *sh
 struct reader_sub *reader_find(const struct reader *reader, struct span channel);
 void reader_unfollow(struct reader *reader, struct reader_shared *shared, struct reader_sub *sub, msec now);
 
-/* hub_port.ready was said for this subscription: it is to be looked at. Returns its reader. Without a link the reader
- * keeps no page. */
+/* hub_port.ready was called for this subscription: marks it to be looked at. Returns its reader. A reader without a
+ * link keeps no page. */
 struct reader *reader_ready(struct subscription *subscription);
-/* All subscriptions that are behind are to be looked at: a heartbeat's chance to notice what was missed. */
+/* Marks all subscriptions that are behind to be looked at. A heartbeat calls this, to find what was missed. */
 void reader_look_again(struct reader *reader);
 
 /* Has its channel answered since this was last asked? True once a subscription. */
@@ -71,9 +71,10 @@ static inline struct reader_sub *reader_first(const struct reader *reader)
 /* The first one was sent all before `next` (see subscription_skip()) and has nothing more to say. */
 void reader_skip_first(struct reader *reader, uint64_t next);
 
-/* Takes back what was drawn since the mark. */
+/* Goes back to the mark: what was drawn since then is drawn again. */
 void reader_rewind(struct reader *reader, struct reader_sub *sub, const struct subscription_mark *mark);
-/* Lets go of all pages: a reader that cannot be sent anything costs its places alone. They are read again. */
+/* Releases all pages, so that a reader whose link takes nothing costs only its places. The pages are read again
+ * later. */
 void reader_let_go(struct reader *reader);
 
 /* Has any subscription something to deliver? */

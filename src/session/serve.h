@@ -1,4 +1,5 @@
-/* serve.h - what the entry points of session.h share: each makes the sessions of some transports. Private to this module. */
+/* serve.h - what the entry points of session.h share: each makes the sessions of some transports. Private to this
+ * module. */
 #ifndef SESSION_SERVE_H
 #define SESSION_SERVE_H
 
@@ -6,19 +7,20 @@
 #include "session/subscribe_request.h"
 
 /* Answers 401, 403, 404, 400 for requests that can't be granted. */
-void refuse_requests(struct session_worker *worker, struct http_exchange *exchange, const struct subscribe_requests *requests);
+void refuse_requests(struct session_worker *worker, struct http_exchange *exchange,
+                     const struct subscribe_requests *requests);
 
 /* Follows everything asked for. */
 void link_follow_all(struct link *link, const struct subscribe_requests *requests);
 
-/* What the worker's pool of them is made for. */
+/* The size of one entry in the worker's pool of WebSocket sessions. */
 size_t ws_session_bytes(void);
 
 /* link_kind.leave and .lost for all echoes. */
 void echo_leave_all(struct session_worker *worker);
 void echo_close_all(struct session_worker *worker);
 
-/* Reads and drops what a client sends that has nothing to say, once a turn. False: the link has ended. */
+/* Reads and drops what a client sends on a link that takes no input, once a turn. False: the link has ended. */
 bool stream_drain(struct stream *stream);
 
 void session_serve_stream(struct session_worker *worker, struct http_exchange *exchange,

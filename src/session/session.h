@@ -1,19 +1,22 @@
-/* session.h - This module is one client: what it follows, how its news is framed, what it may ask for, and when it has been
- * silent too long. It doesn't know where messages are kept (node) and how bytes travel (reactor).
+/* session.h - This module serves one client: what it follows, how its messages are framed, which commands it may send,
+ * and when it has been silent too long. It doesn't know where messages are kept (node) and how bytes travel (reactor).
  *
- * These are the entry points that main calls for requests (main/routes.c). Each takes the exchange. */
+ * These are the entry points that main gives requests to. Each takes the exchange. */
 #ifndef SESSION_SESSION_H
 #define SESSION_SESSION_H
 
 #include "session/session_worker.h"
 
 /* GET /v1/ws. */
-void session_serve_ws(struct session_worker *worker, struct http_exchange *exchange, const struct http_request *request);
+void session_serve_ws(struct session_worker *worker, struct http_exchange *exchange,
+                      const struct http_request *request);
 
 /* GET /v1/subscribe: SSE, NDJSON, multipart or long poll, as Accept says. */
-void session_serve_subscribe(struct session_worker *worker, struct http_exchange *exchange, const struct http_request *request);
+void session_serve_subscribe(struct session_worker *worker, struct http_exchange *exchange,
+                             const struct http_request *request);
 
 /* /v1/echo: WebSocket or any method; only with limits.has_echo. */
-void session_serve_echo(struct session_worker *worker, struct http_exchange *exchange, const struct http_request *request);
+void session_serve_echo(struct session_worker *worker, struct http_exchange *exchange,
+                        const struct http_request *request);
 
 #endif

@@ -226,7 +226,8 @@ static void *stage_identify(void *ctx, struct http_conn *conn, const struct http
     struct identified answer;
 
     (void)request;
-    void *under_way = identify(&stage->identifier->identifier, &credential, stage->sim.loop.now, stage_identified, conn, &answer);
+    void *under_way = identify(&stage->identifier->identifier, &credential, stage->sim.loop.now, stage_identified, conn,
+                               &answer);
     *ret            = stage_caller(&answer);
     return under_way;
 }

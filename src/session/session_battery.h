@@ -1,5 +1,5 @@
-/* session_battery.h - what this module's tests stand on: a worker on a simulated loop, turned by hand, whose clients are the
- * far ends of simulated links, and a few logs in the writer's place. */
+/* session_battery.h - what this module's tests stand on: a worker on a simulated loop, turned by hand, whose clients
+ * are the far ends of simulated links, and a few logs in the writer's place. */
 #ifndef SESSION_SESSION_BATTERY_H
 #define SESSION_SESSION_BATTERY_H
 

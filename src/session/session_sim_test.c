@@ -1,5 +1,5 @@
-/* Sessions over simulated links: whatever a link takes and gives at a time, a client hears the same bytes, and a cut at any
- * byte leaves nothing behind. */
+/* Sessions over simulated links: whatever a link takes and gives at a time, a client hears the same bytes, and a cut at
+ * any byte leaves nothing behind. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -29,7 +29,8 @@ enum { REQUESTS = sizeof requests / sizeof requests[0] };
 
 static const struct sim_wire wide = { .room_bytes = 1 << 22 };
 
-/* Half of the messages are there when the client comes; the others come while it reads. Until nothing has come for long. */
+/* Half of the messages are there when the client comes; the others come while it reads. Until nothing has come for
+ * long. */
 static void hear(struct span request, const struct sim_wire *wire, struct buf *ret_heard)
 {
     struct stage stage;
@@ -80,7 +81,8 @@ static void links_of_any_kind_carry_all_messages(void **state)
         for (uint64_t seed = 0; seed < SEEDS; seed++) {
             struct rng      rng  = { seed };
             struct sim_wire wire = {
-                .room_bytes = 2000 + rng_below(&rng, 20000), .rng = seed % 2 == 0 ? &rng : NULL, .is_layered = seed % 3 == 0,
+                .room_bytes = 2000 + rng_below(&rng, 20000), .rng = seed % 2 == 0 ? &rng : NULL,
+                .is_layered = seed % 3 == 0,
             };
             struct buf heard;
             buf_init(&heard, SIZE_MAX / 2);

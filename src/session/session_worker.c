@@ -45,7 +45,7 @@ void session_worker_turn_end(struct session_worker *worker)
         else
             link_draw(link);
     }
-    frame_batch_clear(&worker->batch);  /* what was drawn for one write is not shared any more */
+    frame_batch_clear(&worker->batch);  /* what was drawn for one write can't be shared any more */
     frames_trim(&worker->frames);
 }
 
@@ -64,7 +64,7 @@ static void leave_all(struct list *links)
 {
     for (struct list *at = links->next, *next; at != links; at = next) {
         struct link *link = container_of(at, struct link, in_worker);
-        next              = at->next;  /* leaving may end this link, and only this one */
+        next              = at->next;  /* leave() may end this link, and no other */
         link->kind->leave(link);
     }
 }

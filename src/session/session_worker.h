@@ -1,5 +1,5 @@
-/* session_worker.h - what all sessions of one worker share: its loop and shard, limits and counters, and what frames are
- * made in. Belongs to the thread of the loop. */
+/* session_worker.h - what all sessions of one worker share: its loop and shard, limits and counters, and what frames
+ * are made in. Belongs to the thread of the loop. */
 #ifndef SESSION_SESSION_WORKER_H
 #define SESSION_SESSION_WORKER_H
 
@@ -42,21 +42,21 @@ struct session_worker {
     bool                       is_stopping;
 };
 
-/* Sets up what isn't handed in; the caller has filled in the rest. */
+/* Sets up the members that the caller has not filled in: from `readers` on. */
 void session_worker_init(struct session_worker *worker);
 void session_worker_fini(struct session_worker *worker);  /* all sessions are closed */
 
 /* shard_port.ready of this loop's shard: its ctx leads here. */
 void session_worker_ready(struct session_worker *worker, struct subscription *sub);
 
-/* Once a turn, after the mail: everybody with news draws and sends. */
+/* Once a turn, after the mail: each link that has something to deliver draws and sends. */
 void session_worker_turn_end(struct session_worker *worker);
 void session_worker_tick(struct session_worker *worker);  /* about once a second */
 
-/* Tells all clients to come back elsewhere and ends their sessions when they have heard it. */
+/* Tells all clients to reconnect, and ends each session once that has been sent. */
 void session_worker_stop(struct session_worker *worker);
 bool session_worker_is_idle(const struct session_worker *worker);
-/* Ends what is left at once. */
+/* Ends all remaining sessions at once. */
 void session_worker_close_all(struct session_worker *worker);
 
 #endif

@@ -56,8 +56,8 @@ static void ndjson_format_put_message(struct buf *buf, const struct stream_piece
     buf_putc(buf, '\n');
 }
 
-static void ndjson_format_put_gap(struct buf *buf, const struct stream_piece *piece, struct span channel, uint64_t epoch,
-                                  const struct gap *gap)
+static void ndjson_format_put_gap(struct buf *buf, const struct stream_piece *piece, struct span channel,
+                                  uint64_t epoch, const struct gap *gap)
 {
     json_put_gap(buf, channel, epoch, gap, piece->token);
     buf_putc(buf, '\n');
@@ -90,7 +90,8 @@ static void multipart_format_put_start(struct buf *buf, const struct stream_piec
     multipart_put_start(buf, piece->boundary);
 }
 
-static void multipart_format_put_message(struct buf *buf, const struct stream_piece *piece, const struct message *message)
+static void multipart_format_put_message(struct buf *buf, const struct stream_piece *piece,
+                                         const struct message *message)
 {
     multipart_put_message(buf, piece->boundary, message, piece->token);
 }

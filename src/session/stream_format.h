@@ -1,5 +1,5 @@
 /* stream_format.h - a port: how one kind of endless HTTP answer is written. Makers: SSE, NDJSON, multipart, all in
- * stream_format.c. What is sent to a stream is always news with a place; nothing is read from it.
+ * stream_format.c. Every piece of a stream carries the reader's place; nothing is read from the client.
  *
  * A format writes whole pieces (an event, a line, a part) and knows nothing of chunks, timers and streams. */
 #ifndef SESSION_STREAM_FORMAT_H
@@ -11,13 +11,13 @@
 struct stream_piece {
     struct span boundary;  /* empty unless the format has one */
     struct span token;     /* where the reader stands behind this piece; empty: not all of its channels have answered */
-    msec        retry_ms;  /* for clients that are told when to come again */
+    msec        retry_ms;  /* for clients that are told how long to wait before they reconnect */
 };
 
 struct stream_format {
     enum transport transport;
-    enum encoding  shared;        /* messages for readers of one channel: their token depends on the message alone, so that
-                                   * the frame is everybody's. ENCODING_PRIVATE: each link has its own */
+    enum encoding  shared;        /* for readers of one channel: their token depends on the message alone, so all links
+                                   * share the frame. ENCODING_PRIVATE: each link makes its own */
     bool           has_boundary;
     /* Each appends. NULL: nothing is written there. */
     void (*put_start)(struct buf *buf, const struct stream_piece *piece);

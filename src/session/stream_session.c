@@ -1,4 +1,4 @@
-/* stream_session.c - one client on an endless HTTP answer, in whichever format (stream_format.h). */
+/* stream_session.c - one client on an endless HTTP answer, in any stream format (stream_format.h). */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -14,8 +14,8 @@ struct stream_session {
     struct link                 link;
     struct reader               reader;
     const struct stream_format *format;
-    struct timer                timer;      /* heartbeat; behind the last words: the end of our patience */
-    bool                        is_greeted; /* the client has learnt its place, from a message or from words of ours */
+    struct timer                timer;      /* heartbeat; after the last words: ends the wait for the client to close */
+    bool                        is_greeted; /* the client has been sent its place, with a message or alone */
     char                        boundary[BOUNDARY_BYTES + 1];
 };
 
@@ -42,7 +42,7 @@ static void stream_session_lost(struct link *link)
 
 /* --- what is said -------------------------------------------------------------------------------------------- */
 
-/* One piece beside messages, as a chunk. */
+/* One piece that is no message, as a chunk. */
 static void stream_session_say(struct stream_session *session,
                                void (*put)(struct buf *buf, const struct stream_piece *piece))
 {
@@ -72,7 +72,7 @@ static struct frame *stream_session_encode(struct link *link, struct reader_sub 
     return stream_format_encode(session->format, span_str(session->boundary), link, sub, entry);
 }
 
-/* A client with nothing to read yet learns its place all the same. If it is cut off then, it comes back with that place
+/* A client that has nothing to read yet is sent its place, too. If its link is cut then, it comes back with that place
  * and gets what was published in between. */
 static void stream_session_greet_if_new(struct stream_session *session)
 {
@@ -148,10 +148,10 @@ static void stream_session_draw(struct link *link)
     if (!link_draw(link))
         return;
     if (!link->is_over)
-        /* What a reader was behind by may be nothing after all, if it is kept no longer. */
+        /* A reader that was behind may have nothing left to deliver, if those messages are kept no longer. */
         stream_session_greet_if_new(stream_session_of(link));
     else if (link_waiting_bytes(link) == 0)
-        /* The last words have left. The client is told so, and has until the timer to close. */
+        /* The last words have left. The end of the body follows, and the client has until the timer to close. */
         stream_shut(link->stream);
 }
 
@@ -185,7 +185,7 @@ static const struct link_kind stream_session_kind = {
 /* The answer's head; the stream of its body becomes the session's. */
 static void stream_session_open(struct stream_session *session, struct http_exchange *exchange, struct span media)
 {
-    /* nginx and its like buffer answers unless told otherwise (threat 84). */
+    /* Proxies such as nginx buffer answers unless a header forbids it (threat 84). */
     const struct http_fields fields = HTTP_FIELDS({ SPAN("Cache-Control"), SPAN("no-store") },
                                                   { SPAN("X-Accel-Buffering"), SPAN("no") });
     struct http_server *server = session->link.worker->server;

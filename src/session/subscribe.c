@@ -18,14 +18,16 @@ bool stream_drain(struct stream *stream)
     return got > 0 || got == STREAM_LATER;
 }
 
-void refuse_requests(struct session_worker *worker, struct http_exchange *exchange, const struct subscribe_requests *requests)
+void refuse_requests(struct session_worker *worker, struct http_exchange *exchange,
+                     const struct subscribe_requests *requests)
 {
     http_problem(worker->server, exchange, requests->fault_status, NULL, requests->fault,
-                 requests->fault_status == 401 ? HTTP_FIELDS({ SPAN("WWW-Authenticate"), SPAN("Bearer") }) : HTTP_NO_FIELDS);
+                 requests->fault_status == 401 ? HTTP_FIELDS({ SPAN("WWW-Authenticate"), SPAN("Bearer") })
+                                               : HTTP_NO_FIELDS);
 }
 
-/* What Accept may name, in our order of preference. The client's weights are not looked at (RFC 9110 12.5.1), because no
- * client is known that wants two of these. */
+/* What Accept may name, in our order of preference. The client's weights are not looked at (RFC 9110 12.5.1), because
+ * no client is known that wants two of these. */
 static const struct media_row {
     struct span                 range;   /* what Accept names */
     const struct stream_format *format;  /* NULL: a long poll */
@@ -39,7 +41,7 @@ static const struct media_row {
     { SPAN("*/*"), NULL, SPAN("application/json") },
 };
 
-/* Is `media` of this range: itself, or TYPE and a star? */
+/* Does this media range match `media`: the same type, or TYPE and a star? */
 static bool range_has(struct span range, struct span media)
 {
     size_t type_len = range.len == 0 ? 0 : range.len - 1;
@@ -61,7 +63,7 @@ static bool line_accepts(struct span line, struct span media)
     return false;
 }
 
-/* RFC 9110 5.3: a list may come in several lines. 12.5.1: a client that says nothing takes anything. */
+/* RFC 9110 5.3: a list may come in several lines. 12.5.1: a client without Accept takes anything. */
 static bool accepts(const struct request_head *head, struct span media)
 {
     bool says_nothing = true;
@@ -103,7 +105,8 @@ static void serve_requests(struct session_worker *worker, struct http_exchange *
         session_serve_stream(worker, exchange, requests, row->format, row->media);
 }
 
-void session_serve_subscribe(struct session_worker *worker, struct http_exchange *exchange, const struct http_request *request)
+void session_serve_subscribe(struct session_worker *worker, struct http_exchange *exchange,
+                             const struct http_request *request)
 {
     struct subscribe_requests requests;
 

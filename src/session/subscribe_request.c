@@ -50,7 +50,8 @@ bool subscribe_requests_add(struct subscribe_requests *requests, struct session_
     struct channel_name *name;
 
     if (requests->count >= worker->limits.channels_max)
-        return subscribe_requests_fault(requests, 400, "too many channels on one connection (channels_per_connection_max)");
+        return subscribe_requests_fault(requests, 400,
+                                        "too many channels on one connection (channels_per_connection_max)");
     if (subscribe_requests_find(requests, channel) != NULL)
         return subscribe_requests_fault(requests, 400, "a channel is named twice");
     struct verdict verdict = may_name(worker->namespaces, worker->hash_key, channel, &name);
@@ -80,7 +81,8 @@ static bool read_token(struct subscribe_reader *reader, struct span text)
 {
     if (!token_get(text, &reader->token))
         return subscribe_requests_fault(reader->requests, 400,
-                                        "not a cursor: use what `cursor`, `id:` or Longwire-Cursor gave you, unchanged");
+                                        "not a cursor: use what `cursor`, `id:` or Longwire-Cursor gave you, "
+                                        "unchanged");
     reader->has_token = true;
     return true;
 }
@@ -92,7 +94,8 @@ static bool read_place(struct subscribe_reader *reader, enum start_kind kind, st
     struct start               start    = { .kind = kind };
 
     if (requests->count == 0)
-        return subscribe_requests_fault(requests, 400, "after= and last= belong to the channel= before them; there is none");
+        return subscribe_requests_fault(requests, 400,
+                                        "after= and last= belong to the channel= before them; there is none");
     if (!span_u64(value, &start.seq) || start.seq > UINT64_MAX / 2)
         return subscribe_requests_fault(requests, 400, "after= and last= take a whole number");
     requests->at[requests->count - 1].start = start;
@@ -126,7 +129,7 @@ static bool read_parameter(struct subscribe_reader *reader, struct span name, st
         return read_wait(reader, value);
     if (span_eq(name, SPAN("cursor")))
         return reader->has_token || value.len == 0 || read_token(reader, value);
-    return true;  /* unknown parameters are for others: proxies, caches, tokens */
+    return true;  /* unknown parameters are ignored: proxies, caches and tokens use them */
 }
 
 static bool read_query(struct subscribe_reader *reader, struct span query)
@@ -139,7 +142,7 @@ static bool read_query(struct subscribe_reader *reader, struct span query)
     return true;
 }
 
-/* What the browser's EventSource brings back beats what stands in its old URL. */
+/* The id that the browser's EventSource brings back beats the place in its old URL. */
 static bool read_event_id(struct subscribe_reader *reader, const struct http_request *request)
 {
     struct span id = request_field(request->head, SPAN("last-event-id")), query = request->query, name, value;

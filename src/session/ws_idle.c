@@ -42,7 +42,8 @@ enum ws_idle_verdict ws_idle_judge(struct ws_idle *idle, const struct session_li
     msec left = limits->pong_timeout_ms - since_pinged(idle, now);
     if (left <= 0)
         return WS_IDLE_SILENT;
-    /* The pong may come at once, and the silence behind it be the shorter of the two. */
+    /* The pong may come at once. Then the next check is due after one heartbeat, which may be earlier than the pong
+     * timeout. */
     *ret_next = now + (left < limits->heartbeat_ms ? left : limits->heartbeat_ms);
     return verdict;
 }

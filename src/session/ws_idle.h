@@ -16,8 +16,8 @@ void ws_idle_heard(struct ws_idle *idle, msec now);
 
 enum ws_idle_verdict { WS_IDLE_FINE, WS_IDLE_PING, WS_IDLE_SILENT };
 
-/* `is_waiting`: bytes wait for the stream. As long as any do, the pong timer rests, because our ping may stand behind them.
- * *ret_next: when to judge again. */
+/* `is_waiting`: bytes wait for the stream. As long as any do, the pong timer rests, because our ping may stand behind
+ * them. *ret_next: when to judge again. */
 enum ws_idle_verdict ws_idle_judge(struct ws_idle *idle, const struct session_limits *limits, bool is_waiting, msec now,
                                    msec *ret_next);
 

@@ -2,7 +2,8 @@
 #include "base/must.h"
 #include "session/ws_session.h"
 
-_Static_assert((int)WS_CONTROL_BYTES_MAX <= (int)CLIENT_REST_BYTES_MAX, "ws_feed() leaves the beginning of a control frame");
+_Static_assert((int)WS_CONTROL_BYTES_MAX <= (int)CLIENT_REST_BYTES_MAX,
+               "ws_feed() leaves the beginning of a control frame");
 
 static void ws_session_on_data(struct ws_session *session, const struct ws_piece *piece)
 {
@@ -17,7 +18,8 @@ static void ws_session_on_data(struct ws_session *session, const struct ws_piece
         return;
     }
     if (!client_gather(client, piece->bytes)) {
-        ws_session_close(session, WS_CLOSE_TRY_LATER, "too much is being sent to this server at once; come again later");
+        ws_session_close(session, WS_CLOSE_TRY_LATER,
+                         "too much is being sent to this server at once; come again later");
         return;
     }
     if (piece->is_last) {
@@ -43,10 +45,11 @@ static void ws_session_on_control(struct ws_session *session, const struct ws_pi
 static void ws_session_keep_behind(struct ws_session *session, struct span bytes)
 {
     if (!client_keep_behind(&session->client, bytes))
-        ws_session_close(session, WS_CLOSE_TRY_LATER, "too much is being sent to this server at once; come again later");
+        ws_session_close(session, WS_CLOSE_TRY_LATER,
+                         "too much is being sent to this server at once; come again later");
 }
 
-/* Behind our own Close only the client's Close counts. */
+/* After our own Close only the client's Close counts. */
 void ws_session_take(struct ws_session *session, char *bytes, size_t len)
 {
     struct link *link  = &session->client.link;

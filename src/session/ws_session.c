@@ -123,7 +123,8 @@ static void ws_session_draw(struct link *link)
 
 /* --- silence -------------------------------------------------------------------------------------------------- */
 
-/* While bytes wait for the stream the pong timer rests. A link that died then shows itself by its kernel's silence. */
+/* While bytes wait for the stream the pong timer rests. A dead link is then found because the peer's kernel
+ * acknowledges nothing (stream_is_dead()). */
 static bool ws_session_is_cut_off(const struct ws_session *session)
 {
     const struct link           *link   = &session->client.link;
@@ -157,7 +158,7 @@ static bool ws_session_judge_silence(struct ws_session *session, msec now, msec 
         return false;
     }
     if (link->is_resting)
-        ws_idle_heard(&session->idle, now);  /* a client that is not read can't be heard */
+        ws_idle_heard(&session->idle, now);  /* the server does not read from this client, so it can't see an answer */
     switch (ws_idle_judge(&session->idle, &link->worker->limits, link_waiting_bytes(link) > 0, now, ret_next)) {
     case WS_IDLE_FINE:
         if (!ws_session_is_cut_off(session))
@@ -222,7 +223,7 @@ static const struct client_kind ws_json_kind = {
 
 static const struct span our_protocols[] = { SPAN("longwire.json.v1") };
 
-/* What the client sent behind its request is taken as well. */
+/* Bytes that the client sent behind its request are taken as well. */
 static void ws_session_start(struct ws_session *session, struct http_exchange *exchange,
                              const struct ws_handshake *shake, const struct subscribe_requests *requests)
 {

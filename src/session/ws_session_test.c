@@ -162,7 +162,8 @@ static void every_frame_has_its_answer(void **state)
           ERROR(403, "only the server itself publishes in this namespace", "") },
         { "publish", "{\"type\":\"publish\",\"channel\":\"topic:a\",\"data\":1,\"ref\":[]}",
           "{\"type\":\"published\"," TOPIC_A ",\"seq\":1,\"id\":1,\"time\":1,\"ref\":[]} " },
-        { "data is any JSON", "{\"type\":\"publish\",\"channel\":\"topic:a\",\"data\":{\"a\":1,\"a\":{\"b\":2,\"b\":3}}}",
+        { "data is any JSON",
+          "{\"type\":\"publish\",\"channel\":\"topic:a\",\"data\":{\"a\":1,\"a\":{\"b\":2,\"b\":3}}}",
           "{\"type\":\"published\"," TOPIC_A ",\"seq\":1,\"id\":1,\"time\":1} " },
         { "a token that is none", "{\"type\":\"connect\",\"token\":\"x\",\"ref\":1}",
           ERROR(401, "this token is not known here", ",\"ref\":1") "close 1008 " },
@@ -223,8 +224,8 @@ static void a_channel_can_be_left_before_it_answers(void **state)
     stage_fini(&stage);
 }
 
-/* What is published in the very turn in which a channel answers is news to its reader: the head that it's told is the one
- * that it begins behind, since that is where it will want to go on. */
+/* What is published in the very turn in which a channel answers is news to its reader: the head that it's told is the
+ * one that it begins behind, since that is where it will want to go on. */
 static void the_head_told_is_where_the_reader_begins(void **state)
 {
     (void)state;
@@ -401,7 +402,8 @@ static void a_client_that_rests_is_not_silent(void **state)
     }
     stage.is_writer_stuck = false;
     turns(&stage, &client, 3);
-    assert_string_equal(ws_client_transcript(&client), "{\"type\":\"published\"," TOPIC_A ",\"seq\":1,\"id\":1,\"time\":1} "
+    assert_string_equal(ws_client_transcript(&client),
+                        "{\"type\":\"published\"," TOPIC_A ",\"seq\":1,\"id\":1,\"time\":1} "
                                                 "{\"type\":\"pong\"} ");
     ws_client_close(&client);
     stage_fini(&stage);

@@ -48,7 +48,7 @@ static struct command *mail_take(struct sim_node *sim_node, struct list *box)
             continue;
         if (!is_due)
             return NULL;
-        struct command *command = item->command;
+        struct command   *command = item->command;
         list_take(link);
         free(item);
         return command;
@@ -394,9 +394,9 @@ static struct command *mail_take_at_once(struct list *box)
 
     if (link == NULL)
         return NULL;
-    struct parcel  *parcel  = container_of(link, struct parcel, link);
-    struct command *command = parcel->command;
-    free(parcel);
+    struct mail_item *item    = container_of(link, struct mail_item, link);
+    struct command   *command = item->command;
+    free(item);
     return command;
 }
 

@@ -1,6 +1,6 @@
-/* demo.js - the page at /: puts a Reader (reader.js) on the screen and keeps the books that show that nothing was lost.
+/* demo.js - the page at /: shows a Reader (reader.js) on the screen and counts, to show that no message was lost.
  *
- * Whatever comes from the network is put on the page with textContent, so it stays text. */
+ * All text from the network is put on the page with textContent, so it stays text. */
 import { Reader, publish, recall, headOf, messagesUrl } from './reader.js';
 
 const ROWS_MAX = 500;            // older rows leave the page, not the counters
@@ -15,7 +15,7 @@ const ANNOUNCE_MS = 3000;
 const at = id => document.getElementById(id);
 const chosen = name => document.querySelector(`input[name=${name}]:checked`).value;
 
-/* --- the books: seqs are dense, so every doubled, lost or swapped message would show ---------------------------- */
+/* --- the counters: seqs are dense, so every doubled, lost or swapped message would show ---------------------------- */
 
 class Ledger {
     #next = new Map();   // channel → the seq that has to come next
@@ -133,7 +133,8 @@ class Rows {
     }
 }
 
-/* A message that came as recalled is struck already when its recall comes; one that is no longer shown has no row. */
+/* A message that came as recalled is struck through already when its recall comes; a message that is no longer shown has
+ * no row. */
 function strike(row) {
     if (!row || row.classList.contains('recalled')) return;
     row.classList.add('recalled');
@@ -149,7 +150,7 @@ class Page {
     #reader = null;
     #ledger = new Ledger();
     #rows = new Rows(at('rows'), message => this.#recall(message));
-    #heads = new Map();     // where each channel ended when the link came back: up to there we catch up
+    #heads = new Map();     // the head of each channel when the link came back: messages up to it are caught up
     #wasAway = false;
     #unannounced = 0;
 
@@ -211,11 +212,11 @@ class Page {
         this.#showState(state);
     }
 
-    /* What was published while we were away ends at the head that the channel has as we come back. */
+    /* Messages that were published while the link was cut end at the head that the channel has when the link comes back. */
     async #askHeads() {
         const { channels, key } = this.#reader;
         await Promise.all(channels.map(async channel => {
-            const head = await headOf({ channel, key }).catch(() => 0);   // no answer, no marks: they are a courtesy
+            const head = await headOf({ channel, key }).catch(() => 0);   // without an answer there are no marks, which is no fault
             this.#heads.set(channel, Math.max(head, this.#heads.get(channel) ?? 0));
             for (const row of at('rows').querySelectorAll('.since-back')) this.#markCaughtUp(row);
         }));
@@ -267,7 +268,7 @@ class Page {
         at('following').hidden = !isOn;
         at('drop').hidden = state.name !== 'live';
         at('retry').hidden = state.name !== 'away';
-        // A button that vanishes must not take the keyboard's place along.
+        // When a button is hidden, the keyboard focus moves to another element.
         if (hadFocus?.hidden) at('connect').focus({ preventScroll: true });
         if (/API key/i.test(state.why)) at('key-box').open = true;
         this.#showCountdown();
@@ -285,7 +286,7 @@ class Page {
         if (at('state-more').textContent !== MORE[name]) at('state-more').textContent = MORE[name];
     }
 
-    /* A screen reader hears how many came, now and then, not each. */
+    /* A screen reader announces the number of messages from time to time, not each message. */
     #announceMessages() {
         if (this.#unannounced === 0) return;
         at('announce-messages').textContent = `new entries: ${this.#unannounced}`;

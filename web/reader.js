@@ -1,5 +1,5 @@
-/* reader.js - a client of Longwire, whole and small: follows channels over one of three transports, notices when the
- * link is lost, comes back with growing pauses, and goes on exactly where it was.
+/* reader.js - a small, complete client of Longwire: follows channels over one of three transports, notices when the link
+ * is lost, reconnects with growing pauses, and goes on exactly where it was.
  *
  *     const reader = new Reader({ channels: ['topic:demo'], start: { last: 10 }, transport: 'websocket' });
  *     reader.addEventListener('entry', ({ detail }) => console.log(detail.type, detail.seq, detail.data));
@@ -12,10 +12,10 @@
 
 const BACK_OFF = { firstMs: 500, factor: 2, capMs: 15000 };
 const POLL_WAIT_S = 25;
-const PATIENCE_MS = 10000;   // how much later than it should an answer may come before we call the link dead
+const PATIENCE_MS = 10000;   // how late an answer may be before the link counts as dead
 const PROTOCOL = 'longwire.json.v1';
 
-/* Asking again would not help: no such namespace, no right to read. */
+/* A repeated request would be refused again: no such namespace, no right to read. */
 class Refused extends Error {}
 
 export class Reader extends EventTarget {
@@ -47,7 +47,7 @@ export class Reader extends EventTarget {
         this.#enter('stopped', { why });
     }
 
-    /* Cuts the link now, for real, and stays away for a while. */
+    /* Closes the link now and reconnects only after a while. */
     drop(awayMs) {
         this.#leave();
         this.#stayAway(awayMs, 'the link was dropped');
@@ -60,7 +60,7 @@ export class Reader extends EventTarget {
             this.open();
     }
 
-    /* Links hand in what came: a message, a recall or a gap. First we know it, then we tell. */
+    /* A link hands in what came: a message, a recall or a gap. The place is updated first, then the event is sent. */
     take(entry) {
         // The server has less than we asked for: it goes on from what it has, just before the gap.
         const seq = entry.type !== 'gap' ? entry.seq : entry.why === 'ahead' ? entry.from - 1 : entry.to;
@@ -122,7 +122,7 @@ export class Reader extends EventTarget {
         this.#timer = setTimeout(() => this.open(), ms);
     }
 
-    /* A link that was left says nothing more. */
+    /* Events of a link that was closed are ignored. */
     #leave() {
         clearTimeout(this.#timer);
         this.#link?.close();
@@ -215,7 +215,8 @@ class WebSocketLink {
     }
 }
 
-/* The browser's EventSource. It could reconnect by itself; we do it, so that all transports keep the same pauses. */
+/* The browser's EventSource. It could reconnect by itself; the Reader does it instead, so that all transports keep the
+ * same pauses. */
 class EventSourceLink {
     #source = null;
     #on;
@@ -245,7 +246,7 @@ class EventSourceLink {
         this.#source.onerror = () => this.#onError(reader).catch(error => tellError(this.#on, error));
     }
 
-    /* Nor does it show why it was refused: a poll is told. */
+    /* An EventSource doesn't show why it was refused either; a poll gets the reason. */
     async #onError(reader) {
         this.#source.close();
         await reader.poll(0, this.#abort.signal);
@@ -258,7 +259,7 @@ class EventSourceLink {
     }
 }
 
-/* Ask, take, ask again from where that ended. */
+/* Long polls: each asks from the place where the last one ended. */
 class LongPollLink {
     #on;
     #abort = new AbortController();
@@ -274,7 +275,7 @@ class LongPollLink {
     }
 
     async #run(reader) {
-        await reader.poll(0, this.#abort.signal);   // tells us at once whether we are welcome, and our place
+        await reader.poll(0, this.#abort.signal);   // answers at once whether we may read, and with our place
         this.#on.live?.();
         while (!this.#abort.signal.aborted) {
             const alarm = setTimeout(() => this.#on.lost?.('the server went silent'), POLL_WAIT_S * 1000 + PATIENCE_MS);
@@ -321,7 +322,7 @@ function authorization(key) {
     return key ? { Authorization: `Bearer ${key}` } : {};
 }
 
-/* 4xx is about what we asked, except 408 and 429, which are about when. */
+/* 4xx means that the request is wrong, except 408 and 429, which mean that it came at a bad time. */
 function isFinal(status) {
     return status >= 400 && status < 500 && status !== 408 && status !== 429;
 }

@@ -1,5 +1,5 @@
-/* api.h - This module is the HTTP interface of back ends and operators: publish, history, channels, health, metrics, pages
- * (design: 4.1). It refuses to hold connections open: a request that follows a channel is a session's.
+/* api.h - This module is the HTTP interface of back ends and operators: publish, history, channels, health, metrics,
+ * pages (design: 4.1). It refuses to hold connections open: a request that follows a channel is a session's.
  *
  * Each loop has a `struct api` of its own, and only its thread calls these functions. */
 #ifndef API_API_H

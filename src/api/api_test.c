@@ -283,8 +283,8 @@ static void each_call_asks_for_its_right(void **state)
     }
 }
 
-/* RFC 9112 9.3, threat 51: who may publish is told about a wrong path behind the body, and goes on with the connection. Who
- * may publish nothing is told before the body, and the connection closes. */
+/* RFC 9112 9.3, threat 51: who may publish is told about a wrong path behind the body, and goes on with the connection.
+ * Who may publish nothing is told before the body, and the connection closes. */
 static void a_wrong_path_is_no_reason_to_close(void **state)
 {
     (void)state;

@@ -1,5 +1,5 @@
-/* batch.h - many messages in one call: each has a result of its own, in the order of the messages (design: 4.4). Private to
- * this module: batch_read.c reads them, batch.c answers. */
+/* batch.h - many messages in one call: each has a result of its own, in the order of the messages (design: 4.4).
+ * Private to this module: batch_read.c reads them, batch.c answers. */
 #ifndef API_BATCH_H
 #define API_BATCH_H
 

@@ -40,7 +40,8 @@ static void item_to_channel(struct batch_item *item, const struct json_token *ch
 }
 
 /* `channels` is parsed anew from its raw text, because its list stands below the levels that are kept. */
-static void item_to_channels(struct batch_item *item, const struct json_token *channels, struct publish_request *request)
+static void item_to_channels(struct batch_item *item, const struct json_token *channels,
+                             struct publish_request *request)
 {
     static const struct json_limits limits = { .depth_kept = 1 };
     struct batch                   *batch  = item->batch;

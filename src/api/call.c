@@ -19,7 +19,8 @@ bool call_passes(const struct call *call, struct verdict verdict)
 {
     if (verdict.status != 0)
         http_problem(call->api->server, call->exchange, verdict.status, NULL, verdict.reason,
-                     verdict.status == 401 ? HTTP_FIELDS({ SPAN("WWW-Authenticate"), SPAN("Bearer") }) : HTTP_NO_FIELDS);
+                     verdict.status == 401 ? HTTP_FIELDS({ SPAN("WWW-Authenticate"), SPAN("Bearer") })
+                                           : HTTP_NO_FIELDS);
     return verdict.status == 0;
 }
 
@@ -29,7 +30,8 @@ bool call_body_is_plain(const struct call *call)
 
     if (coding.len == 0 || span_eq_nocase(coding, SPAN("identity")))
         return true;
-    http_problem(call->api->server, call->exchange, 415, NULL, "no Content-Encoding is undone here; send the body as it is",
+    http_problem(call->api->server, call->exchange, 415, NULL,
+                 "no Content-Encoding is undone here; send the body as it is",
                  HTTP_FIELDS({ SPAN("Accept-Encoding"), SPAN("identity") }));
     return false;
 }

@@ -18,13 +18,15 @@ struct call {
 
 void call_refuse(const struct call *call, unsigned status, const char *detail);
 
-/* True: the verdict is yes. False: answered with its refusal; a 401 names the scheme that would do (RFC 9110 11.6.1). */
+/* True: the verdict is yes. False: answered with its refusal; a 401 names the scheme that would do (RFC 9110
+ * 11.6.1). */
 bool call_passes(const struct call *call, struct verdict verdict);
 
 /* The channel of /v1/channels/{channel}/…; NULL: answered with 400 or 404. The caller owns the reference. */
 struct channel_name *call_channel(const struct call *call);
 
-/* A query parameter that is a whole number. *ret keeps its value if the parameter isn't there. False: answered with 400. */
+/* A query parameter that is a whole number. *ret keeps its value if the parameter isn't there. False: answered with
+ * 400. */
 bool call_u64(const struct call *call, struct span name, bool *ret_is_there, uint64_t *ret);
 
 /* Is the body in no Content-Encoding (RFC 9110 8.4)? An encoded one would be kept and passed on as it is, and no reader

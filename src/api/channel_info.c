@@ -52,7 +52,8 @@ static void facts_came(struct read_command *read)
         if (read->read.rc != RC_OK)
             call_answer_unreadable(api, exchange);
         else
-            http_problem(api->server, exchange, 404, NULL, "nothing was ever published in this channel", HTTP_NO_FIELDS);
+            http_problem(api->server, exchange, 404, NULL, "nothing was ever published in this channel",
+                         HTTP_NO_FIELDS);
         command_free(&read->command);
         return;
     }

@@ -26,8 +26,8 @@ static void put_page(struct buf *buf, const struct store_read *read)
     buf_put_lit(buf, "]}");
 }
 
-/* A few pages are read at a time and the others wait in line: a hundred of them would fill the memory before the first is
- * answered. */
+/* A few pages are read at a time and the others wait in line: a hundred of them would fill the memory before the first
+ * is answered. */
 
 static struct read_command *page_pop(struct api *api)
 {

@@ -25,7 +25,8 @@ static void publish_answered(struct publish_command *command)
         http_answer(api->server, exchange, &(struct http_answer){
             .status = is_recall ? 200 : status,
             .media  = SPAN("application/json"),
-            .fields = command->outcome == PUBLISH_REPLAYED && !is_recall ? HTTP_FIELDS({ SPAN("Idempotency-Replayed"), SPAN("true") })
+            .fields = command->outcome == PUBLISH_REPLAYED && !is_recall
+                          ? HTTP_FIELDS({ SPAN("Idempotency-Replayed"), SPAN("true") })
                                                                              : HTTP_NO_FIELDS,
             .body   = buf_span(&api->scratch),
         });

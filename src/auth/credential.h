@@ -18,7 +18,8 @@ struct credential {
     struct span          token;  /* borrowed */
 };
 
-/* `authorization`: the header's value; its `at` is NULL without one. The token points into one of these or into `scratch`. */
+/* `authorization`: the header's value; its `at` is NULL without one. The token points into one of these or into
+ * `scratch`. */
 struct credential credential_of_request(struct span authorization, struct span query, struct buf *scratch);
 struct credential credential_of_token(struct span token);
 

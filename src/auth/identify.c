@@ -65,7 +65,8 @@ static void identification_timed_out(struct timer *timer, msec now)
 }
 
 static struct identification *identification_new(struct identifier *identifier, msec now,
-                                                 void (*done)(void *owner, const struct identified *answer), void *owner)
+                                                 void (*done)(void *owner, const struct identified *answer),
+                                                 void *owner)
 {
     struct identification *identification = calloc(1, sizeof *identification);
 

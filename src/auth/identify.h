@@ -29,8 +29,8 @@ struct identified {
 struct identifier_ops {
     /* True: *ret is the answer. False: it takes time. */
     bool (*look)(struct identifier *identifier, const struct credential *credential, struct identified *ret);
-    /* After look() said false: begins to find out, and calls identify_end() later, never within this call. The credential
-     * is borrowed until it returns. */
+    /* After look() said false: begins to find out, and calls identify_end() later, never within this call. The
+     * credential is borrowed until it returns. */
     void (*begin)(struct identifier *identifier, struct identification *identification,
                   const struct credential *credential);
     /* Gives up: identify_end() is not called any more. */
@@ -54,8 +54,8 @@ void identifier_init(struct identifier *identifier, const struct identifier_ops 
                      const struct identifier_limits *limits);
 void identifier_fini(struct identifier *identifier);  /* none is under way */
 
-/* NULL: *ret is the answer. Else it will be given to done(owner) once, unless it is cancelled before. The answer's reference
- * is the asker's in both cases. */
+/* NULL: *ret is the answer. Else it will be given to done(owner) once, unless it is cancelled before. The answer's
+ * reference is the asker's in both cases. */
 struct identification *identify(struct identifier *identifier, const struct credential *credential, msec now,
                                 void (*done)(void *owner, const struct identified *answer), void *owner,
                                 struct identified *ret);

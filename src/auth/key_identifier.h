@@ -19,8 +19,8 @@ void key_identifier_init(struct key_identifier *keys, struct wheel *wheel, const
                          const struct settings *settings);
 void key_identifier_fini(struct key_identifier *keys);
 
-/* Goes by new settings; the ones before may go afterwards. A key keeps its identity, with the rights that it has now, if
- * its name and secret are as before and it lost no right; the identities of all others are revoked. So are those of
+/* Goes by new settings; the ones before may go afterwards. A key keeps its identity, with the rights that it has now,
+ * if its name and secret are as before and it lost no right; the identities of all others are revoked. So are those of
  * everybody when the first key comes (docs/decisions/0015). */
 void key_identifier_adopt(struct key_identifier *keys, const struct settings *settings);
 

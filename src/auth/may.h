@@ -1,8 +1,8 @@
 /* may.h - what an identity may do: one function, the same for every transport and every call. Pure.
  *
- * Each namespace has two policies, one for reading and one for writing. Each says who is let through: anyone, the holder
- * of an API key with the right that belongs to the action, or nobody but the server itself. An action without a channel
- * asks for the right alone. */
+ * Each namespace has two policies, one for reading and one for writing. Each says who is let through: anyone, the
+ * holder of an API key with the right that belongs to the action, or nobody but the server itself. An action without a
+ * channel asks for the right alone. */
 #ifndef AUTH_MAY_H
 #define AUTH_MAY_H
 
@@ -25,16 +25,16 @@ struct verdict {
     const char *reason;  /* NULL: yes; else why not, a sentence for the caller (static) */
 };
 
-/* 401: another credential could change the answer; 403: none could, or the one that was shown is not enough. `channel` is
- * NULL for the actions that have none, and for those only. */
+/* 401: another credential could change the answer; 403: none could, or the one that was shown is not enough. `channel`
+ * is NULL for the actions that have none, and for those only. */
 struct verdict may(const struct identity *identity, const struct channel_name *channel, enum action action);
 
 /* Is a batch to be read at all? Not when no message in it could be published: the caller showed no key, and every
  * namespace asks for one. Who did show one is told message by message. */
 struct verdict may_publish_at_all(const struct identity *identity, const struct namespaces *spaces);
 
-/* The channel that a caller names. Status 0: *ret is it, the caller owns the reference. 400: it is no channel name; 404: its
- * namespace does not exist. */
+/* The channel that a caller names. Status 0: *ret is it, the caller owns the reference. 400: it is no channel name;
+ * 404: its namespace does not exist. */
 struct verdict may_name(struct namespaces *spaces, const struct hash_key *key, struct span text,
                         struct channel_name **ret);
 

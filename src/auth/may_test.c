@@ -74,7 +74,8 @@ static void the_table_holds(void **state)
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         set_policy(&spaces, rows[i].action, rows[i].policy);
         for (int who = 0; who < CALLERS; who++) {
-            struct verdict verdict = may(&callers[who], rows[i].action == ACTION_METRICS ? NULL : channel, rows[i].action);
+            struct verdict verdict = may(&callers[who], rows[i].action == ACTION_METRICS ? NULL : channel,
+                                         rows[i].action);
             if (verdict.status != rows[i].want[who])
                 fail_msg("row %zu, caller %d: %u", i, who, verdict.status);
             assert_true((verdict.reason == NULL) == (verdict.status == 0));

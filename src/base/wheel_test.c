@@ -23,7 +23,8 @@ static void probe_fire(struct timer *timer, msec now)
 static void fires_once_never_early_and_one_tick_late_at_most(void **state)
 {
     (void)state;
-    static const msec delays[] = { 0, 1, 15, 16, 17, 999, 1000, 1024, 1025, 60000, 65535, 65536, 70000, 3600000, 4194304, 86400000, 300000000 };
+    static const msec delays[] = { 0, 1, 15, 16, 17, 999, 1000, 1024, 1025, 60000, 65535, 65536, 70000, 3600000,
+                                   4194304, 86400000, 300000000 };
 
     for (msec start = 0; start < 200000; start += 33331) {
         for (size_t i = 0; i < sizeof delays / sizeof delays[0]; i++) {

@@ -1,5 +1,5 @@
-/* request_head.h - what HTTP requests of all versions say: a method, a target, a host, fields. How a request is framed is
- * the business of its version (h1/h1.h). */
+/* request_head.h - what HTTP requests of all versions say: a method, a target, a host, fields. How a request is framed
+ * is the business of its version (h1/h1.h). */
 #ifndef CODEC_REQUEST_HEAD_H
 #define CODEC_REQUEST_HEAD_H
 

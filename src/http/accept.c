@@ -7,7 +7,7 @@
 
 /* --- the stages ---------------------------------------------------------------------------------------------- */
 
-/* A connection that is too many is told so, if its socket takes the answer in one piece, and closed. */
+/* Refuses a connection beyond the maximum: sends the refusal, if the socket takes it in one piece, and closes. */
 static enum accept_verdict admit(struct arrival *arrival)
 {
     struct http_server *server  = arrival->server;
@@ -74,7 +74,7 @@ static void arrival_close(struct arrival *arrival)
     arrival_free(arrival);
 }
 
-/* Works through the stages until one waits. False: the arrival is over, in one way or the other. */
+/* Goes through the stages until one waits. False: the arrival is over: it was opened or closed. */
 static bool arrival_advance(struct arrival *arrival)
 {
     while (arrival->state < ACCEPT_OPENED) {

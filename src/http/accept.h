@@ -4,10 +4,10 @@
  *         |            |
  *         +------------+--> GONE
  *
- * A stage is a row of a table: what it does, and which state comes behind it. It passes, waits for bytes from the client, or
- * ends the arrival. One function moves from state to state. What a stage reads while it waits is its own to keep; the
- * next one reads on in the same stream, or in the one that the stage has put in its place (arrival->stream). All stages
- * together have request_timeout_ms. */
+ * A stage is a row of a table: what it does, and which state comes behind it. It passes, waits for bytes from the
+ * client, or ends the arrival. One function moves from state to state. What a stage reads while it waits is its own to
+ * keep; the next one reads on in the same stream, or in the one that the stage has put in its place (arrival->stream).
+ * All stages together have request_timeout_ms. */
 #ifndef HTTP_ACCEPT_H
 #define HTTP_ACCEPT_H
 
@@ -44,9 +44,9 @@ extern const struct accept_stage accept_stages[];
 /* The move from `state` when its stage says `verdict`. */
 enum accept_state accept_next(const struct accept_stage *stages, enum accept_state state, enum accept_verdict verdict);
 
-/* Takes a stream that nobody has owned. */
+/* Takes a stream that has had no owner. */
 void accept_begin(struct http_server *server, struct stream *stream, const struct accept_stage *stages);
-/* Closes all that are on their way in. */
+/* Closes all arrivals. */
 void accept_close_all(struct http_server *server);
 
 #endif

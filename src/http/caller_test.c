@@ -1,4 +1,5 @@
-/* Who sent a request is found out before its body is gathered, at once or later. A slow identification stalls nobody. */
+/* Who sent a request is found out before its body is gathered, at once or later. A slow identification stalls
+ * nobody. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -128,7 +129,8 @@ static void stand_pass(struct stand *stand, msec ms)
 static int stand_open(void **state)
 {
     static const struct http_limits limits = {
-        .h1 = { .target_bytes_max = 1024, .head_bytes_max = HEAD_BYTES_MAX }, .pipeline_max = 4, .answer_bytes_max = 4096,
+        .h1 = { .target_bytes_max = 1024, .head_bytes_max = HEAD_BYTES_MAX },
+        .pipeline_max = 4, .answer_bytes_max = 4096,
         .request_timeout_ms = REQUEST_MS, .keepalive_timeout_ms = 60000, .body_bytes_max = 200000,
         .owed_bytes_max = 100000, .linger_ms = 2000,
     };
@@ -181,7 +183,8 @@ static void expect(struct stand *stand, int client, const char *want)
         const char *body = strstr(at, "\r\n\r\n"), *next = strstr(at + 1, "HTTP/1.1 ");
         size_t      body_len = body == NULL ? 0 : next == NULL ? strlen(body + 4) : (size_t)(next - body - 4);
         bool        is_problem = memmem(at, (size_t)(body - at), "problem", 7) != NULL;
-        put += (size_t)snprintf(got + put, sizeof got - put, "%.3s%s%.*s,", at + 9, is_problem || body_len == 0 ? "" : " ",
+        put += (size_t)snprintf(got + put, sizeof got - put, "%.3s%s%.*s,", at + 9,
+                                is_problem || body_len == 0 ? "" : " ",
                                 is_problem ? 0 : (int)body_len, body + 4);
     }
     if (len == 0 || (len > 0 && recv(stand->clients[client], text, sizeof text, 0) == 0))
@@ -374,9 +377,11 @@ static void nobody_is_asked_about_for_a_refused_origin(void **state)
 
     say(stand, 0, "GET /who HTTP/1.1\r\nHost: h\r\nOrigin: http://evil\r\n\r\n");
     expect(stand, 0, "403,");
-    say(stand, 0, "OPTIONS /now HTTP/1.1\r\nHost: h\r\nOrigin: http://good\r\nAccess-Control-Request-Method: GET\r\n\r\n");
+    say(stand, 0,
+        "OPTIONS /now HTTP/1.1\r\nHost: h\r\nOrigin: http://good\r\nAccess-Control-Request-Method: GET\r\n\r\n");
     expect(stand, 0, "204,");
-    /* … and nobody's rights are judged: a body that is too long is refused as that (test_who_is_refused_may_read_why). */
+    /* … and nobody's rights are judged: a body that is too long is refused as that
+     * (test_who_is_refused_may_read_why). */
     say(stand, 0, POST("/who", "200001") "Origin: http://evil\r\n\r\n");
     expect(stand, 0, "413,end");
     assert_int_equal(stand->asked_count, 0);

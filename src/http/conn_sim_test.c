@@ -1,5 +1,5 @@
-/* HTTP connections over simulated links: short reads, short writes, and a cut at every byte change nothing but the time at
- * which the same bytes come, and leave nothing behind. */
+/* HTTP connections over simulated links: short reads, short writes, and a cut at every byte change nothing but the time
+ * at which the same bytes come, and leave nothing behind. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -276,7 +276,8 @@ static void chance_changes_nothing(void **state)
     for (uint64_t seed = 1; seed <= SEEDS; seed++) {
         struct span     dialogue = dialogues[seed % DIALOGUES];
         struct rng      rng      = { seed }, pieces = { ~seed };
-        struct sim_wire wire     = { .room_bytes = 20 + rng_below(&pieces, 300), .rng = &rng, .is_layered = seed % 3 == 0,
+        struct sim_wire wire     = { .room_bytes = 20 + rng_below(&pieces, 300), .rng = &rng,
+                                     .is_layered = seed % 3 == 0,
                                      .delay_ms = (msec)rng_below(&pieces, 50) };
         struct rig      rig;
         struct buf      want;
@@ -370,7 +371,8 @@ static void time_is_the_tests_own(void **state)
     assert_int_equal(rig.heard.len, 0);
     loop_sim_turn(&rig.sim, 1000 + REQUEST_MS + 2 * WHEEL_TICK_MS);
     rig_settle(&rig);
-    assert_true(span_starts(buf_span(&rig.heard), SPAN("HTTP/1.1 408 Request Timeout\r\nDate: Tue, 14 Nov 2023 22:13:3")));
+    assert_true(span_starts(buf_span(&rig.heard),
+                            SPAN("HTTP/1.1 408 Request Timeout\r\nDate: Tue, 14 Nov 2023 22:13:3")));
     loop_sim_turn(&rig.sim, 24 * 3600 * 1000);
     assert_true(sim_link_is_closed(rig.link));
     rig_fini(&rig);

@@ -724,7 +724,8 @@ static void a_websocket_is_answered_101(void **state)
 
     rig_say(rig, "GET /take HTTP/1.1\r\nHost: h\r\nOrigin: http://good\r\n\r\n");
     expect_heard(rig, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                      "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nAccess-Control-Allow-Origin: http://good\r\n"
+                      "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"
+                       "Access-Control-Allow-Origin: http://good\r\n"
                       "Access-Control-Expose-Headers: Idempotency-Replayed, Retry-After\r\nVary: Origin\r\n\r\n");
 }
 
@@ -747,7 +748,8 @@ static void a_stream_is_framed_as_its_client_can_read_it(void **state)
     assert_null(rig->taken);
     rig->client = rig_connect(rig);
     rig_say(rig, "GET /stream HTTP/1.0\r\n\r\n");
-    expect_heard(rig, "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nCache-Control: no-store\r\nConnection: close\r\n\r\none");
+    expect_heard(rig, "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nCache-Control: no-store\r\n"
+                      "Connection: close\r\n\r\none");
 }
 
 /* Reads a bounded piece a turn, or one fast sender would have the loop for itself. */

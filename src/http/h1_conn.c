@@ -1,4 +1,4 @@
-/* h1_conn.c - the life of an HTTP/1.1 connection: read, parse, send, leave. */
+/* h1_conn.c - an HTTP/1.1 connection from its opening to its end: read, parse, send, close. */
 #include "http/h1_conn.h"
 
 #include <stdlib.h>
@@ -12,8 +12,9 @@ static struct h1_conn *h1_conn_of(struct http_conn *conn)
     return container_of(conn, struct h1_conn, http);
 }
 
-/* Our last answer has left, so what the client still sends means nothing to us. RFC 9112 9.6: but if we closed while it
- * sends, a reset could take that answer from it. So we wait on while it sends, for as long as a request may take. */
+/* Our last answer has left, so input from the client is dropped. RFC 9112 9.6: if we closed while the client sends, a
+ * reset could destroy the answer before the client has read it. So the connection stays open while the client sends,
+ * for as long as a request may take. */
 static void h1_conn_drop_input(struct h1_conn *conn)
 {
     struct loop *loop = conn->http.server->loop;
@@ -78,8 +79,8 @@ static void h1_conn_on_eof(struct h1_conn *conn)
 
     conn->is_eof = true;
     /* A client that has only stopped sending still gets the answers that are under way, and those to requests that are
-     * kept here. A client that waits for news is taken to be gone. The end may be told again with later events; then the
-     * end of the turn judges what is left to do. */
+     * kept here. A client that waits for news is taken to be gone. The end may be told again with later events; then
+     * the end of the turn judges what is left to do. */
     if (is_known)
         http_conn_mark(&conn->http);
     else if ((!h1_conn_is_owing(conn) && !h1_conn_is_whole_unidentified(conn)) || conn->is_alone)
@@ -88,9 +89,9 @@ static void h1_conn_on_eof(struct h1_conn *conn)
         http_conn_mark(&conn->http);
 }
 
-/* Input that can't be parsed yet is kept up to this length. Beyond it the kernel keeps it, and then the client does.
- * Behind the last request everything is read and dropped: else we would not see the client's end, and closing with bytes
- * unread would reset the link. */
+/* Input that can't be parsed yet is kept up to this length. Input beyond it stays in the kernel, and then at the
+ * client. After the last request all input is read and dropped: otherwise we would not see that the client has closed,
+ * and closing with bytes unread would reset the link. */
 static bool h1_conn_wants_input(const struct h1_conn *conn)
 {
     return conn->is_last || conn->in.len < conn->http.server->limits.h1.head_bytes_max + 1;
@@ -108,7 +109,8 @@ static void h1_conn_on_readable(struct stream *stream, void *owner)
             break;
         }
         if (reads == READS_AT_ONCE) {
-            stream_more(stream);  /* the other connections first: a client that sends without end gets a part of the turn */
+            stream_more(stream);  /* the other connections first: a client that sends without pause gets only its part
+                                   * of the turn */
             break;
         }
         ssize_t got = stream_read(stream, loop->input, LOOP_INPUT_BYTES);
@@ -166,7 +168,7 @@ static void h1_open(struct http_server *server, struct stream *stream)
 
 /* --- the end of a turn --------------------------------------------------------------------------------------- */
 
-/* False: the link is gone, and so is the connection. */
+/* False: the link is gone, and the connection has been freed. */
 static bool h1_conn_flush(struct h1_conn *conn)
 {
     if (conn->out.len == 0 || conn->http.stream->is_full)
@@ -180,18 +182,19 @@ static bool h1_conn_flush(struct h1_conn *conn)
     if (conn->out.len == 0)
         buf_fini(&conn->out);
     if (put > 0 && conn->phase == H1_SENDING)
-        wheel_disarm(&conn->http.server->loop->wheel, &conn->timer);  /* the client has taken some: the timeout begins again */
+        /* the client has taken some: the timeout begins again */
+        wheel_disarm(&conn->http.server->loop->wheel, &conn->timer);
     return true;
 }
 
-/* All answers have left, the last one too. False: the connection is gone. */
+/* All answers have left, the last one included. False: the connection has been freed. */
 static bool h1_conn_leave(struct h1_conn *conn)
 {
     if (conn->is_eof) {
         h1_conn_close(conn);
         return false;
     }
-    /* RFC 9112 9.6: close our half and wait a little, or a reset could overtake the answer. */
+    /* RFC 9112 9.6: close our direction and wait for the client to close, because a reset could overtake the answer. */
     if (!conn->is_shut)
         stream_shut(conn->http.stream);
     conn->is_shut = true;

@@ -1,10 +1,11 @@
-/* h1_conn.h - one HTTP/1.1 connection: what it has read, what it owes. Private to this module.
+/* h1_conn.h - one HTTP/1.1 connection: the input that it has read, and the answers that are due. Private to this
+ * module.
  *
- *     h1_conn.c      its life: the stream, the turn's end, the last word
- *     h1_request.c   what it reads: requests, and bodies that come in pieces
- *     h1_exchange.c  what it owes: answers in the order of the requests
+ *     h1_conn.c      the connection: its stream, the end of a turn, closing
+ *     h1_request.c   its input: requests, and bodies that come in pieces
+ *     h1_exchange.c  its output: answers in the order of the requests
  *     h1_phase.c     what it waits for, and for how long
- *     h1_write.c     what answers look like */
+ *     h1_write.c     the bytes of an answer */
 #ifndef HTTP_H1_CONN_H
 #define HTTP_H1_CONN_H
 
@@ -28,7 +29,7 @@ enum h1_phase {
     H1_READING,   /* for the rest of a request */
     H1_OWING,     /* for the service's answer: without a timeout */
     H1_SENDING,   /* for the client to take some of its answer */
-    H1_LEAVING,   /* for the client to close, or to be still at least: the last answer has left */
+    H1_LEAVING,   /* the last answer has left: for the client to close, or at least to stop sending */
 };
 
 struct h1_conn {
@@ -43,15 +44,15 @@ struct h1_conn {
     uint32_t           served;     /* requests so far, modulo 2^32 */
     uint32_t           timed;      /* `served` when the timer was armed */
     msec               phase_at;   /* when `phase` began */
-    size_t             owed;       /* what it counts for in server.owed_bytes */
+    size_t             owed;       /* its part of server.owed_bytes */
     size_t             promised;   /* bytes of answers that can't go into `out` yet: made, or promised by the service */
     uint32_t           exchange_count;
     uint8_t            phase;      /* enum h1_phase */
-    bool               is_alone;   /* an exchange has the connection for itself */
-    bool               is_eof;     /* the client has sent all it will */
+    bool               is_alone;   /* an exchange has the connection to itself */
+    bool               is_eof;     /* the client has closed its direction */
     bool               is_resting; /* not read from, because too much is under way */
-    bool               is_last;    /* nothing more is parsed; it closes when all answers have left */
-    bool               is_shut;    /* our half is closed; it waits for the client to close */
+    bool               is_last;    /* nothing more is parsed; the connection closes when all answers have left */
+    bool               is_shut;    /* our direction is closed; the connection waits for the client to close */
 };
 
 /* A request on its way to its answer. */
@@ -73,29 +74,29 @@ void h1_conn_close(struct h1_conn *conn);
 
 /* --- h1_request.c */
 
-/* Parses and serves as much of `input` as may be served now; returns how much that was. Afterwards a session may have
+/* Parses and serves as much of `input` as may be served now; returns how much that was. Afterwards a session may own
  * the stream. */
 size_t h1_conn_parse(struct h1_conn *conn, struct span input);
-/* The same with the input that it keeps. */
+/* The same with the input that the connection keeps. */
 void h1_conn_parse_kept(struct h1_conn *conn);
 /* May one more request be read, by the limits? */
 bool h1_conn_may_parse(const struct h1_conn *conn);
-/* Is its sender being found out? */
+/* Is the sender of the pending request being identified? */
 bool h1_conn_is_identifying(const struct h1_conn *conn);
 void h1_conn_identified(struct h1_conn *conn, const struct http_caller *caller);
 /* Is there a request that may not be served before its sender is known, or before the earlier ones are answered? */
 bool h1_conn_must_wait(const struct h1_conn *conn);
 /* RFC 9110 10.1.1: a client that waits for 100 gets it, behind the answers to its earlier requests. */
 void h1_conn_put_continue(struct h1_conn *conn);
-/* Answers with a problem that the parser or a limit has found; no later request is read. The answer is that of the pending
- * request, if there is one. */
+/* Answers with a problem that the parser or a limit has found; no later request is read. The answer is that of the
+ * pending request, if there is one. */
 void h1_conn_refuse(struct h1_conn *conn, unsigned status, const char *detail);
 void h1_pending_free(struct h1_pending *pending, struct http_server *server);  /* NULL is fine */
 
 /* --- h1_exchange.c */
 
 struct h1_exchange *h1_exchange_new(struct h1_conn *conn, const struct h1_head *head);
-/* Its client has gone: tells its owner, or frees it if it is answered. */
+/* The exchange's client has gone: tells the exchange's owner, or frees the exchange if it is answered. */
 void h1_exchange_orphan(struct h1_exchange *exchange);
 /* Moves answers whose turn has come into `out`. */
 void h1_conn_queue_answers(struct h1_conn *conn);
@@ -113,10 +114,10 @@ struct stream *h1_open_websocket(struct http_exchange *exchange, const struct ws
 
 /* --- h1_phase.c */
 
-/* What it waits for now; conn->phase is what its timer runs for, as of the end of the last turn. */
+/* What the connection waits for now. conn->phase is what its timer runs for, as of the end of the last turn. */
 enum h1_phase h1_conn_phase(const struct h1_conn *conn);
-/* At the end of a turn. The timer runs from the beginning of a phase, or of a request: bytes that trickle in don't
- * prolong it. */
+/* At the end of a turn. The timer runs from the beginning of a phase, or of a request: a client that sends slowly does
+ * not prolong it. */
 void h1_conn_set_timer(struct h1_conn *conn);
 void h1_conn_timed_out(struct timer *timer, msec now);
 

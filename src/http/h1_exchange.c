@@ -1,4 +1,4 @@
-/* h1_exchange.c - what an HTTP/1.1 connection owes: answers, which leave in the order of the requests. */
+/* h1_exchange.c - the answers of an HTTP/1.1 connection, which leave in the order of the requests. */
 #include <stdlib.h>
 
 #include "base/must.h"
@@ -83,7 +83,8 @@ void h1_conn_queue_answers(struct h1_conn *conn)
 
 /* --- how an exchange ends ------------------------------------------------------------------------------------ */
 
-/* The server stops, and nothing else is owed or half read: the answer tells the client that it is the last one. */
+/* The server stops, no other answer is due and no request is incomplete: this answer tells the client that it is the
+ * last one. */
 static bool h1_exchange_is_farewell(const struct h1_exchange *exchange)
 {
     const struct h1_conn *conn = exchange->conn;
@@ -104,8 +105,8 @@ void h1_answer(struct http_exchange *http, const struct http_answer *answer)
     if (answer->is_last || h1_exchange_is_farewell(exchange))
         exchange->is_last = true;
     if (exchange->is_last)
-        conn->is_last = true;  /* a later request would be answered behind the close, to nobody */
-    /* The answer that is next to leave is written where it leaves from. */
+        conn->is_last = true;  /* a later request would be answered after the close, so no more are read */
+    /* The answer that leaves next is written into `out` directly. */
     bool is_next = conn->exchanges.next == &exchange->link;
     h1_put_answer(is_next ? &conn->out : &exchange->answer, exchange, answer);
     if (is_next)
@@ -126,7 +127,7 @@ void h1_promise(struct http_exchange *http, size_t answer_bytes)
     h1_conn_count_owed(exchange->conn);
 }
 
-/* *unread gets what the client has sent behind the request. Whoever called serve() frees the connection. */
+/* *unread gets what the client has sent behind the request. The caller of serve() frees the connection. */
 static struct stream *h1_exchange_take_stream(struct h1_exchange *exchange, struct buf *unread)
 {
     struct h1_conn *conn   = exchange->conn;

@@ -17,8 +17,8 @@ void h1_conn_timed_out(struct timer *timer, msec now)
     struct h1_conn *conn = container_of(timer, struct h1_conn, timer);
 
     (void)now;
-    /* After a pause of the process, the bytes that the connection waited for come in the same turn as the timeout. Then
-     * the phase has moved on, and the end of the turn sets the timer anew. */
+    /* After a pause of the process, the bytes that the connection waited for come in the same turn as the timeout. The
+     * phase has then changed already, and the end of the turn sets the timer again. */
     if (h1_conn_phase(conn) != conn->phase || (conn->phase == H1_SENDING && !conn->http.stream->is_full))
         return;
     if (conn->phase == H1_READING)
@@ -34,7 +34,7 @@ void h1_conn_set_timer(struct h1_conn *conn)
     msec                      now    = conn->http.server->loop->now;
     enum h1_phase             phase  = h1_conn_phase(conn);
 
-    /* A client that sends more requests and doesn't read its answers gains no time by it. */
+    /* A client that sends more requests without reading its answers does not get more time. */
     bool is_next = conn->timed != conn->served && phase != H1_SENDING;
     if (phase == conn->phase && !is_next && timer_is_armed(&conn->timer))
         return;

@@ -1,4 +1,5 @@
-/* h1_request.c - what an HTTP/1.1 connection reads: requests in one piece, and requests whose bodies come in pieces. */
+/* h1_request.c - the requests of an HTTP/1.1 connection: those that come in one piece, and those whose bodies come in
+ * pieces. */
 #include <stdlib.h>
 
 #include "base/must.h"
@@ -62,7 +63,8 @@ static void h1_conn_serve(struct h1_conn *conn, const struct h1_head *head, cons
     must(!conn->is_alone || conn->exchange_count == 1);
     if (conn->http.server->is_stopping)
         exchange->is_last = true;
-    conn->is_last = exchange->is_last;  /* RFC 9112 9.6: no request behind it is processed, however late its answer is */
+    /* RFC 9112 9.6: no request behind it is processed, however late its answer is */
+    conn->is_last = exchange->is_last;
     exchange_serve(&exchange->http, request, caller);
 }
 
@@ -99,8 +101,9 @@ static bool h1_pending_is_long(const struct h1_pending *pending)
     return pending->head.has_length && pending->head.content_length > pending->plan.body_bytes_max;
 }
 
-/* Of a page whose origin is refused nobody was asked who sent it: the service refuses it like a sender who is not known,
- * so its body is not gathered. But nobody's rights are judged there: a body that is too long is refused as that. */
+/* Of a page whose origin is refused nobody was asked who sent it: the service refuses it like a sender who is not
+ * known, so its body is not gathered. But nobody's rights are judged there: a body that is too long is refused as
+ * that. */
 static bool h1_conn_is_unwelcome(const struct h1_conn *conn)
 {
     const struct http_server *server  = conn->http.server;
@@ -175,8 +178,8 @@ static bool h1_conn_on_body(struct h1_conn *conn, struct span piece)
     return false;
 }
 
-/* Must it wait for earlier answers? If a session took the stream now, its bytes would overtake them; and big answers would
- * heap up behind them. */
+/* Must it wait for earlier answers? If a session took the stream now, its bytes would overtake them; and big answers
+ * would heap up behind them. */
 static bool h1_conn_is_in_front(const struct h1_conn *conn, const struct http_plan *plan)
 {
     return (plan->is_alone || plan->is_heavy) && h1_conn_is_owing(conn);
@@ -213,7 +216,7 @@ static bool h1_conn_try_whole(struct h1_conn *conn, const struct http_plan *plan
     return true;
 }
 
-/* A head is there. False: nothing more can be taken now. */
+/* A head is complete. False: nothing more can be taken now. */
 static bool h1_conn_on_head(struct h1_conn *conn, struct span text, struct span behind, size_t *ret_used)
 {
     struct http_server *server  = conn->http.server;

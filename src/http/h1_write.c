@@ -48,7 +48,7 @@ static void put_date(struct buf *buf, struct http_server *server)
     put_field(buf, SPAN("Date"), span_str(server->date));
 }
 
-/* WHATWG Fetch 3.2: what lets the page at this origin read the answer. */
+/* WHATWG Fetch 3.2: lets the page at this origin read the answer. */
 static void put_cors(struct buf *buf, const struct http_exchange *exchange)
 {
     if (exchange->origin == NULL)
@@ -58,7 +58,7 @@ static void put_cors(struct buf *buf, const struct http_exchange *exchange)
     put_field(buf, SPAN("Vary"), SPAN("Origin"));
 }
 
-/* What all heads begin with, but for 101. */
+/* All heads begin with this, except 101. */
 static void put_head(struct buf *buf, const struct http_exchange *exchange, const struct http_answer *answer)
 {
     put_status(buf, answer->status);

@@ -1,15 +1,15 @@
-/* http.h - This module is the HTTP connections of one loop: requests in, answers out, in order. It doesn't know what is
- * asked for; a service, handed in, does.
+/* http.h - This module runs the HTTP connections of one loop: requests in, answers out, in order. It doesn't know what
+ * a request asks for; a service, handed in, does.
  *
- * A request is served when all of its body is there. The service answers its exchange at once or later. Answers leave in
- * the order of the requests however the service gives them (pipelining), and all that a turn has gathered for one
- * connection leaves in one write. Instead of an answer the service can open a stream, whose writes are the body, or a
- * WebSocket (ws_upgrade.h).
+ * A request is served when all of its body has come. The service answers its exchange at once or later. Answers leave
+ * in the order of the requests, in whatever order the service gives them (pipelining). All that a turn has gathered for
+ * one connection leaves in one write. Instead of an answer the service can open a stream, whose writes are the body, or
+ * a WebSocket (ws_upgrade.h).
  *
- * Requests, answers and streams have no version. What HTTP/1.1 is, only h1_conn.h and its files know.
+ * Requests, answers and streams have no version. Only h1_conn.h and its files know HTTP/1.1.
  *
- * Requests of browsers whose origin is not allowed are refused here, before any service sees them. Everything belongs to
- * the thread of the loop. */
+ * Requests of browsers whose origin is not allowed are refused here, before any service sees them. Everything belongs
+ * to the thread of the loop. */
 #ifndef HTTP_HTTP_H
 #define HTTP_HTTP_H
 
@@ -24,16 +24,17 @@ struct identity;  /* who sent a request; this module only carries it */
 
 struct http_limits {
     struct h1_limits h1;
-    uint32_t         pipeline_max;          /* requests under way on one connection; at the limit it is not read from */
-    size_t           answer_bytes_max;      /* answers that wait for one client, and those promised to it; at the limit its
+    uint32_t         pipeline_max;          /* requests under way on one connection; at the limit the connection is not
+                                             * read from */
+    size_t           answer_bytes_max;      /* answers that wait for one client, or are promised to it; at the limit its
                                              * connection is not read from */
-    size_t           owed_bytes_max;        /* answers that wait for all clients; at the limit no connection is read from
-                                             * that is owed any */
+    size_t           owed_bytes_max;        /* answers that wait for all clients; at the limit no connection with waiting
+                                             * answers is read from */
     msec             request_timeout_ms;    /* from a request's first byte to its last: 408 */
     msec             keepalive_timeout_ms;  /* between requests: closed */
     size_t           body_bytes_max;        /* of all bodies being gathered: 503 */
-    msec             linger_ms;             /* for the client to close first, after the last answer. It begins anew while the
-                                             * client sends, for request_timeout_ms in all */
+    msec             linger_ms;             /* for the client to close first, after the last answer. It begins anew
+                                             * while the client sends, for request_timeout_ms at most */
 };
 
 /* Borrowed. No name and no value has a line break in it. */
@@ -43,7 +44,7 @@ struct http_fields {
 };
 
 #define HTTP_NO_FIELDS ((struct http_fields){ NULL, 0 })
-/* HTTP_FIELDS({ SPAN("Allow"), SPAN("GET") }, …): valid in the block in which it stands */
+/* HTTP_FIELDS({ SPAN("Allow"), SPAN("GET") }, …): valid until the end of its block */
 #define HTTP_FIELDS(...)                                                                                               \
     ((struct http_fields){ (const struct http_field[]){ __VA_ARGS__ },                                                 \
                            sizeof((const struct http_field[]){ __VA_ARGS__ }) / sizeof(struct http_field) })
@@ -57,22 +58,22 @@ struct http_request {
 
 /* Who sent a request. */
 struct http_caller {
-    struct identity *identity;  /* owns a reference; NULL: nobody asked, or it is not known */
-    unsigned         status;    /* of the refusal, where somebody asked and it is not known; else 0 */
+    struct identity *identity;  /* owns a reference; NULL: not asked for, or not known */
+    unsigned         status;    /* of the refusal, if it was asked for and is not known; else 0 */
     const char      *reason;    /* … and why not (static) */
 };
 
-/* What the service decides from a head, before any body is taken in. */
+/* What the service decides from a head, before any body is read. */
 struct http_plan {
     size_t body_bytes_max;  /* above it: 413 */
     bool   is_alone;        /* wants the connection for itself: it is served when all earlier requests are answered, and
                              * no later one is read before it is answered itself */
-    bool   is_heavy;        /* its answer may be big: it is served when all earlier answers have left. So at most one big
-                             * answer waits for a client that does not read */
-    bool   needs_caller;    /* who sent it is found out first */
+    bool   is_heavy;        /* its answer may be big: it is served when all earlier answers have left. So at most one
+                             * big answer waits for a client that does not read */
+    bool   needs_caller;    /* its sender is identified before it is served */
 };
 
-/* What a connection that is not let in is told, as an RFC 9457 problem. */
+/* The answer to a connection that is refused, as an RFC 9457 problem. */
 struct http_refusal {
     unsigned           status;
     const char        *detail;
@@ -80,21 +81,21 @@ struct http_refusal {
 };
 
 struct http_service {
-    /* Is there room for one more connection? False: *ret_refusal says what it is told before it is closed. NULL: always. */
+    /* May one more connection be opened? False: *ret_refusal is sent before the connection is closed. NULL: always. */
     bool (*admit)(void *ctx, struct http_refusal *ret_refusal);
     struct http_plan (*plan)(void *ctx, const struct http_request *request);
-    /* Who sent this head? NULL: *ret says it. Else it takes time, and this is the handle to cancel it by; the service calls
-     * http_identified() once, later, and until then the request waits. It holds its head, and nothing behind the head is
-     * parsed. If the client goes away the identification is cancelled. NULL: nobody is ever identified. */
+    /* Who sent this head? NULL: *ret says it. Else it takes time, and this is the handle to cancel it by; the service
+     * calls http_identified() once, later, and until then the request waits. It holds its head, and nothing behind the
+     * head is parsed. If the client goes away the identification is cancelled. NULL: nobody is ever identified. */
     void *(*identify)(void *ctx, struct http_conn *conn, const struct http_request *request, struct http_caller *ret);
     void (*cancel_identify)(void *ctx, void *identification);
     void (*forget)(void *ctx, struct identity *identity);  /* lets go of a reference */
-    /* The head is there, its body is not. Will the request be refused whatever the body says? Then it is served without a
-     * body, and the connection closes. NULL: no request is. */
+    /* The head has come, its body has not. Will the request be refused whatever the body says? Then it is served
+     * without a body, and the connection closes. NULL: no request is. */
     bool (*is_unwelcome)(void *ctx, const struct http_request *request, const struct http_caller *caller);
     /* Answers, defers (sets exchange->owner and gone), or opens a stream or a WebSocket. */
     void (*serve)(void *ctx, struct http_exchange *exchange, const struct http_request *request);
-    /* May a page of this origin use us? `host` is the Host it asked for. */
+    /* May a page of this origin use the server? `host` is the Host that it asked for. */
     bool (*origin_is_allowed)(void *ctx, struct span origin, struct span host);
 };
 
@@ -123,7 +124,7 @@ struct http_answer {
 };
 
 struct http_counters {
-    struct counter conns;     /* connections now, those on their way in among them */
+    struct counter conns;     /* connections now, arrivals included */
     struct counter accepted;  /* connections ever */
     struct counter requests;
     struct counter faults;    /* requests refused by the parser, by limits or by origin */
@@ -136,12 +137,12 @@ struct http_server {
     void                      *ctx;
     struct list                arrivals; /* on their way in (accept.h) */
     struct list                conns;    /* all, for stopping */
-    struct list                dirty;    /* with work for the end of the turn */
+    struct list                dirty;    /* connections with work for the end of the turn */
     struct h1_head             head;     /* of the HTTP/1.1 request being parsed */
     char                       date[32]; /* of this second, as RFC 9110 5.6.7 has it */
     msec                       date_at;
-    size_t                     body_bytes;   /* of all requests whose end has not come */
-    size_t                     owed_bytes;   /* of all answers, made or promised, that have not left */
+    size_t                     body_bytes;   /* of all incomplete requests */
+    size_t                     owed_bytes;   /* of all answers, made or promised, that have not been sent */
     bool                       is_stopping;
     struct http_counters       counters;
 };
@@ -152,7 +153,7 @@ void http_server_fini(struct http_server *server);  /* closes what is open */
 
 /* A new connection, over a socket that was accepted; takes the descriptor in any case. */
 void http_server_accept(struct http_server *server, int fd);
-/* The same over a stream that nobody has owned; takes it. */
+/* The same over a stream that has had no owner; takes the stream. */
 void http_server_open(struct http_server *server, struct stream *stream);
 
 /* At the end of each turn: sends the answers of the turn, and reads on from connections that were not read from. */
@@ -162,8 +163,8 @@ void http_server_turn_end(struct http_server *server);
 void http_server_stop(struct http_server *server);
 bool http_server_is_idle(const struct http_server *server);
 
-/* The exchange will be answered later, with about so many bytes. They count as waiting from now on; without a promise only
- * pipeline_max bounds answers that are still to come. */
+/* The exchange will be answered later, with about so many bytes. They count as waiting from now on; without a promise
+ * only pipeline_max bounds answers that are still to come. */
 void http_promise(struct http_exchange *exchange, size_t answer_bytes);
 
 /* Ends the identification that service->identify() began for this connection; takes the caller's reference. */
@@ -172,27 +173,27 @@ void http_identified(struct http_conn *conn, const struct http_caller *caller);
 /* Answers that the caller of this exchange is not known: caller.status and reason, with the way to do better. */
 void http_refuse_caller(struct http_server *server, struct http_exchange *exchange);
 
-/* Is there room for one more answer beside those that wait for their clients? An answer of any length may be the one that
- * steps over the limit: one that is longer than the limit could never be given otherwise. A service asks before it makes an
- * answer that it can refuse instead (503). http_answer() itself takes anything. */
+/* Is there room for one more answer beside those that wait for their clients? One answer of any length may exceed the
+ * limit: an answer that is longer than the limit could never be given otherwise. A service asks before it makes an
+ * answer that it can refuse instead (503). http_answer() itself takes any answer. */
 bool http_has_room(const struct http_server *server);
 
-/* Ends the exchange. All of the answer is copied. */
+/* Ends the exchange. Copies the whole answer. */
 void http_answer(struct http_server *server, struct http_exchange *exchange, const struct http_answer *answer);
 
 /* An RFC 9457 problem as the answer. `title` NULL: the status's own text. */
 void http_problem(struct http_server *server, struct http_exchange *exchange, unsigned status, const char *title,
                   const char *detail, struct http_fields fields);
 
-/* Opens an answer whose body has no known end, and ends the exchange; only within serve(), for a plan that said is_alone.
- * `head` has no body. What is written to the stream is the body; stream_shut() ends it.
+/* Opens an answer whose body has no known end, and ends the exchange; only within serve(), for a plan that said
+ * is_alone. `head` has no body. What is written to the stream is the body; stream_shut() ends it.
  *
  * *first (initialised) gets bytes that have to leave before the body: nothing, or the head. So the head and the first
  * part of the body can leave in one write.
  *
  * *ret_is_chunked: the writer frames the body itself, as chunks of RFC 9112 7.1, with http_put_body_end() behind the
- * last. So a frame that many readers share can stand ready as a chunk and is not copied. False: the writer writes the bare
- * body.
+ * last. So a frame that many readers share can stand ready as a chunk and is not copied. False: the writer writes the
+ * bare body.
  *
  * The caller gives the stream an owner with stream_hand_over() before it returns to the loop. */
 struct stream *http_open_stream(struct http_server *server, struct http_exchange *exchange,

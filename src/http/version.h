@@ -18,12 +18,12 @@ struct http_conn {
 struct http_version {
     /* Takes the stream, which may have had an owner before. */
     void (*open)(struct http_server *server, struct stream *stream);
-    void (*close)(struct http_conn *conn);  /* at once; who waits for an answer is told that its client is gone */
+    void (*close)(struct http_conn *conn);  /* at once; the owners of its exchanges are told that the client is gone */
     void (*work)(struct http_conn *conn);   /* the end of the turn: sends, goes on parsing, closes */
     void (*stop)(struct http_conn *conn);   /* the server stops: closes if nothing is under way */
     void (*identified)(struct http_conn *conn, const struct http_caller *caller);  /* see http_identified() */
 
-    /* Each ends the exchange, and is called once. The client may be gone already: then the answer goes to nobody. */
+    /* Each ends the exchange, and is called once. If the client is gone already, the answer is dropped. */
     void (*answer)(struct http_exchange *exchange, const struct http_answer *answer);
     /* The client is there, and the plan said is_alone. See http_open_stream() and http_open_websocket(). */
     struct stream *(*open_stream)(struct http_exchange *exchange, const struct http_answer *head, struct buf *first,
@@ -41,17 +41,18 @@ void http_conn_mark(struct http_conn *conn);
 void exchange_init(struct http_exchange *exchange, const struct http_version *version, struct http_server *server,
                    const struct request_head *head);
 void exchange_fini(struct http_exchange *exchange);
-/* Refuses what no service may see, answers what is the same for all services, and hands the rest to the service. Takes the
- * caller's reference. */
+/* Refuses what no service may see, answers what is the same for all services, and hands the rest to the service. Takes
+ * the caller's reference. */
 void exchange_serve(struct http_exchange *exchange, const struct http_request *request, struct http_caller *caller);
 /* The client has gone before its answer. */
 void exchange_tell_gone(struct http_exchange *exchange);
 /* Answers with a problem, without the service: what the parser or a limit found. */
 void exchange_refuse(struct http_exchange *exchange, unsigned status, const char *detail);
 
-/* Was it sent by a page whose origin is not allowed? */
+/* Did a page whose origin is not allowed send it? */
 bool http_is_foreign(const struct http_server *server, const struct request_head *head);
-/* Who sent this head? As service->identify(), for a plan that asks. A page whose origin is refused is nobody. */
+/* Who sent this head? The same as service->identify(), for a plan that needs it. For a page whose origin is refused the
+ * sender is not identified. */
 void *http_identify(struct http_conn *conn, const struct http_plan *plan, const struct http_request *request,
                     struct http_caller *ret);
 void  http_caller_forget(struct http_caller *caller, struct http_server *server);

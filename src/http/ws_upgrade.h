@@ -12,8 +12,8 @@ bool ws_handshake_or_refuse(struct http_server *server, struct http_exchange *ex
 
 /* Accepts it: the exchange ends, and what the stream reads and writes are frames. Only within serve(), for a plan that
  * said is_alone. `protocol` is named if the handshake has found it. *first (initialised) gets bytes that have to leave
- * before the first frame; *unread (initialised) gets frames that the client has sent already. The caller gives the stream
- * an owner with stream_hand_over() before it returns to the loop. */
+ * before the first frame; *unread (initialised) gets frames that the client has sent already. The caller gives the
+ * stream an owner with stream_hand_over() before it returns to the loop. */
 struct stream *http_open_websocket(struct http_server *server, struct http_exchange *exchange,
                                    const struct ws_handshake *shake, struct span protocol, struct buf *first,
                                    struct buf *unread);

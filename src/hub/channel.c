@@ -36,7 +36,7 @@ void channel_window_clear(struct channel *channel)
     message_ring_clear(&channel->window);
 }
 
-/* A message taken back must not be read from the window any more: what remains of it takes its place. */
+/* A recalled message must not be read from the window any more: its tombstone replaces it. */
 static void window_recall(struct channel *channel, const struct message *recall)
 {
     struct message *old = channel_window_at(channel, recall->target);
@@ -50,7 +50,8 @@ static void window_recall(struct channel *channel, const struct message *recall)
 
 static bool window_is_too_big(const struct message_ring *window, const struct hub_limits *limits)
 {
-    return window->count > 1 && (window->count > limits->window_messages_max || window->bytes > limits->window_bytes_max);
+    return window->count > 1 && (window->count > limits->window_messages_max ||
+                                 window->bytes > limits->window_bytes_max);
 }
 
 bool channel_take_live(struct channel *channel, struct message *message, const struct hub_limits *limits)

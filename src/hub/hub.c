@@ -45,7 +45,8 @@ static struct channel *hub_find(const struct hub *hub, const struct channel_name
     return node == NULL ? NULL : container_of(node, struct channel, node);
 }
 
-/* --- where a channel stands: touched, lingering, hurried, or in no list --------------------------------------------- */
+/* --- where a channel stands: touched, lingering, hurried, or in no list
+ * --------------------------------------------- */
 
 /* It has no news and is not lonely. */
 static void hub_put_back(struct hub *hub, struct channel *channel)
@@ -129,8 +130,8 @@ void hub_linger(struct hub *hub, struct channel *channel, msec now)
 
 /* --- the heartbeat ------------------------------------------------------------------------------------------------ */
 
-/* A channel with a question under way stays until the answer has come. If the hub left it and followed it anew, it would
- * take that old answer for the answer to its new question. */
+/* A channel with a question under way stays until the answer has come. If the hub left it and followed it anew, it
+ * would take that old answer for the answer to its new question. */
 static void hub_tick_lingering(struct hub *hub, msec now)
 {
     for (struct list *link = hub->lingering.next, *next; link != &hub->lingering; link = next) {
@@ -173,7 +174,7 @@ static void channel_wake_placed(struct channel *channel, struct hub *hub)
     }
 }
 
-/* The channel is answered: a subscription that waits for a place gets one, unless it waits for a later answer. */
+/* The channel's head is answered: a subscription that waits for a place gets one, unless it needs a later answer. */
 static void channel_place_joining(struct channel *channel, struct hub *hub)
 {
     for (struct list *link = channel->subs.next; link != &channel->subs; link = link->next) {
@@ -200,7 +201,7 @@ static void channel_hear_head(struct channel *channel, uint64_t head)
 {
     if (head <= channel->head)
         return;
-    channel_window_clear(channel);  /* what it held is no longer the end of the log */
+    channel_window_clear(channel);  /* the window is no longer the end of the log */
     channel->head = head;
 }
 
@@ -225,7 +226,7 @@ void hub_head_moved(struct hub *hub, const struct channel_name *name, uint64_t e
 {
     struct channel *channel = hub_find(hub, name);
 
-    /* Not answered yet: the answer on its way knows as much. */
+    /* Not answered yet: the answer under way is as recent. */
     if (channel == NULL || !channel_is_known(channel))
         return;
     if (epoch != channel->epoch) {
@@ -264,7 +265,8 @@ void hub_tell(struct hub *hub)
         struct channel *channel = container_of(at, struct channel, link);
         for (struct list *link = channel->subs.next; link != &channel->subs; link = link->next) {
             struct subscription *sub = container_of(link, struct subscription, in_channel);
-            /* A subscription without a place can't look. Were it told now, it would not be told when it gets one. */
+            /* A subscription without a place has nothing to look at. If ready() were called now, it would not be called
+             * when the subscription gets its place. */
             if (sub->state != SUB_JOINING)
                 subscription_say_ready(sub, hub);
         }

@@ -11,7 +11,8 @@
  *           a             b                                 c  d
  *
  *   d is up to date and waits. c takes 92 from the window. b has to read: told so by its owner, the hub asks for a page
- *   of the log and deals it out; meanwhile b waits. a fell off the left: its page begins with the gap, then goes on at 17.
+ *   of the log and deals it out; meanwhile b waits. a fell off the left: its page begins with the gap and goes
+ *   on at 17.
  *
  * Whatever comes in by hub_deliver() may be late, doubled or missing: it moves the head and fills the window,
  * nothing more. One thread: that of the loop. */
@@ -36,7 +37,7 @@ struct hub_port {
      * whatever the port wants back in cancel(), should the subscription end before. */
     void (*read)(void *ctx, struct subscription *sub, uint64_t after, void **ret_ticket);
     void (*cancel)(void *ctx, void *ticket);
-    /* This subscription has something to say; look at it before the turn ends. */
+    /* This subscription has something to deliver; look at it before the turn ends. */
     void (*ready)(void *ctx, struct subscription *sub);
 };
 
@@ -46,7 +47,8 @@ struct hub_limits {
     msec     linger_ms;            /* how long a channel without subscriptions stays followed, at least */
 };
 
-/* Beyond it the oldest is left before its time: who follows and leaves ever new channels must not fill our memory. */
+/* Beyond this the oldest channel is unfollowed before linger_ms has passed: a client that follows and leaves ever new
+ * channels must not fill the memory. */
 enum { HUB_LINGERING_MAX = 65536 };
 
 struct hub {
@@ -126,8 +128,8 @@ struct subscription_mark {
 
 /* Of a placed one. */
 struct subscription_mark subscription_mark(const struct subscription *sub);
-/* Back to where it stood, because what was drawn since did not leave after all: it is drawn again. If the log has begun
- * a new life since the mark, the reader is told of that instead of what the mark still had to tell. */
+/* Goes back to the mark, because what was drawn since then was not sent: it is drawn again. If the log has begun a new
+ * life since the mark, the reader is told of that instead of what the mark still had to tell. */
 void subscription_rewind(struct subscription *sub, const struct subscription_mark *mark);
 
 /* Readers who stand at the same place of one channel are often sent the same bytes. Plain: placed, nothing to be told
@@ -135,13 +137,14 @@ void subscription_rewind(struct subscription *sub, const struct subscription_mar
 bool subscription_is_plain(const struct subscription *sub);
 void subscription_skip(struct subscription *sub, uint64_t next);
 
-/* Lets go of what was read and not dealt out: a slow reader costs a cursor. It's read again when wanted. */
+/* Frees the page that was read and not delivered, so that a slow reader costs only a cursor. The page is read again
+ * when it is needed. */
 void subscription_let_go(struct subscription *sub);
 /* Does it hold nothing of the log but its place? */
 bool subscription_is_lean(const struct subscription *sub);
 
 bool                 subscription_is_placed(const struct subscription *sub);
-/* Has it anything to deliver, from wherever? */
+/* Has it anything to deliver, from the window, a page or the log? */
 bool                 subscription_is_behind(const struct subscription *sub);
 struct channel_name *subscription_name(const struct subscription *sub);   /* borrowed */
 uint64_t             subscription_epoch(const struct subscription *sub);  /* of its channel; once placed */
@@ -168,8 +171,8 @@ static inline uint64_t subscription_seen_epoch(const struct subscription *sub)
 /* The answer to port->follow(). */
 void hub_followed(struct hub *hub, const struct channel_name *name, uint64_t epoch, uint64_t first, uint64_t head);
 
-/* News of a head without its messages. It may be late, so that another life of the log is a reason to ask, and a head
- * never steps back for it. */
+/* A log's head has moved; its messages don't come. This may be late: if it names another life of the log the hub asks
+ * for the head, and a head never goes back. */
 void hub_head_moved(struct hub *hub, const struct channel_name *name, uint64_t epoch, uint64_t head);
 
 /* A message that its store has numbered. Shares it. Unknown channel: ignored. From another life of the log: a hint
@@ -184,7 +187,7 @@ void subscription_read_done(struct subscription *sub, struct hub *hub, uint64_t 
 /* Says port->ready() for the subscriptions of all channels touched since the last call. Once a turn. */
 void hub_tell(struct hub *hub);
 
-/* Lets go of windows that everybody has drawn. After the owners have drawn, once a turn. */
+/* Frees the windows that all subscriptions have drawn. Once a turn, after the owners have drawn. */
 void hub_turn_end(struct hub *hub);
 
 /* The heartbeat, about once a second: unfollows what nobody has followed for linger_ms, and asks for the heads of

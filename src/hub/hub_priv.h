@@ -15,13 +15,13 @@ enum subscription_state {
 
 /* --- hub.c --- */
 
-/* The channel, followed from now on if it was not. */
+/* Returns the channel; begins to follow it if the hub does not yet. */
 struct channel *hub_join(struct hub *hub, struct channel_name *name);
-/* Its last subscription has gone. */
+/* The channel's last subscription was closed. */
 void hub_linger(struct hub *hub, struct channel *channel, msec now);
-/* What is its head now? One question a channel at a time. */
+/* Asks for the channel's head. A channel has one question under way at a time. */
 void hub_ask(struct hub *hub, struct channel *channel);
-/* Its head is asked for at the next heartbeat. */
+/* The channel's head is asked for at the next heartbeat. */
 void hub_ask_soon(struct hub *hub, struct channel *channel);
 
 /* --- subscription.c --- */

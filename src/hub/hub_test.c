@@ -323,8 +323,8 @@ static void what_comes_between_the_claim_and_its_telling_is_given(void **state)
     stage_free(stage);
 }
 
-/* Its reader has heard nothing yet. Told the new life's head, it would go on behind that head, and the gap would then send
- * it back to the beginning. */
+/* Its reader has heard nothing yet. Told the new life's head, it would go on behind that head, and the gap would then
+ * send it back to the beginning. */
 static void who_begins_at_a_head_is_told_of_the_life_that_had_it(void **state)
 {
     (void)state;
@@ -427,7 +427,8 @@ static void what_a_socket_did_not_take_is_drawn_again(void **state)
 static void a_gap_that_did_not_leave_is_told_again(void **state)
 {
     (void)state;
-    static const struct { const char *name; struct start start; uint64_t first; const char *gap, *page, *again; } rows[] = {
+    static const struct { const char *name; struct start start; uint64_t first; const char *gap, *page,
+                          *again; } rows[] = {
         { "ahead", { START_AFTER, 9, 0 }, 1, "a6-9", "6", "a6-9 ?" },
         { "another life", { START_AFTER, 3, 8 }, 3, "E1-2", "3 4 5", "E1-2 ?" },
     };
@@ -449,7 +450,8 @@ static void a_gap_that_did_not_leave_is_told_again(void **state)
     }
 }
 
-/* Who asked for all that is kept and was not given the first of it after all has lost nothing if that is trimmed now. */
+/* Who asked for all that is kept and was not given the first of it after all has lost nothing if that is trimmed
+ * now. */
 static void the_first_kept_that_did_not_leave_may_be_trimmed(void **state)
 {
     (void)state;
@@ -1033,8 +1035,8 @@ static void who_comes_while_it_lingers_hears_of_the_new_head(void **state)
     stage_free(stage);
 }
 
-/* The heartbeat costs nothing for a channel that is well, however many there are; it asks where a page failed, some at a
- * time. */
+/* The heartbeat costs nothing for a channel that is well, however many there are; it asks where a page failed, some at
+ * a time. */
 static void a_heartbeat_asks_where_a_page_failed_and_nowhere_else(void **state)
 {
     (void)state;
@@ -1079,8 +1081,8 @@ static void a_heartbeat_asks_where_a_page_failed_and_nowhere_else(void **state)
     stage_free(stage);
 }
 
-/* A reader that has 8 comes from another node while this loop knows of 5. What moved the head to 7 may be older than the
- * reader: only an answer that was asked for after it came may judge what it says. */
+/* A reader that has 8 comes from another node while this loop knows of 5. What moved the head to 7 may be older than
+ * the reader: only an answer that was asked for after it came may judge what it says. */
 static void a_head_that_moved_judges_no_claim(void **state)
 {
     (void)state;

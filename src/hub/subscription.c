@@ -1,10 +1,11 @@
-/* subscription.c - readers in logs, and the one rule: a subscription delivers message `cursor + 1` and nothing else. */
+/* subscription.c - a reader's cursor in a log, and the one rule: a subscription delivers message `cursor + 1` and
+ * nothing else. */
 #include <stdlib.h>
 
 #include "base/must.h"
 #include "hub/hub_priv.h"
 
-/* Part of the log, read for one subscription. */
+/* A part of the log that was read for one subscription. */
 struct hub_page {
     size_t       count, at;
     struct entry entries[];
@@ -76,8 +77,8 @@ static void subscription_place(struct subscription *sub)
     sub->epoch = channel->epoch;
 }
 
-/* The head is known. Places the subscription, unless what its reader says can only be judged by an answer that was asked
- * for after the reader came. */
+/* The head is known. Places the subscription, unless what its reader says can only be judged by an answer that was
+ * asked for after the reader came. */
 void subscription_hear(struct subscription *sub, struct hub *hub)
 {
     if (sub->answers > 0)
@@ -126,7 +127,7 @@ void subscription_leave(struct subscription *sub, enum subscription_state state)
 void subscription_let_go(struct subscription *sub)
 {
     if (sub->state == SUB_AHEAD)
-        return;  /* nothing is read before that is told */
+        return;  /* nothing is read before the reader is told of it */
     page_free(sub->page);
     sub->page = NULL;
 }
@@ -235,7 +236,7 @@ static bool subscription_find(struct subscription *sub, uint64_t seq, struct ent
     return false;
 }
 
-/* Joins neighbours that are past for the same reason into one gap. */
+/* Joins neighbouring entries that are gone for the same reason into one gap. */
 static void subscription_join_past(struct subscription *sub, msec wall, enum gap_why why, struct entry *entry)
 {
     struct entry following;
@@ -262,7 +263,7 @@ static enum look_result subscription_look_told_first(const struct subscription *
     return LOOK_ENTRY;
 }
 
-/* A reader that asked for all that is kept has lost nothing if the log begins later than it did a moment ago. */
+/* A reader that asked for all kept messages misses nothing if the log's first message has moved on since. */
 static void subscription_skip_trimmed(struct subscription *sub, msec wall)
 {
     struct entry entry;
@@ -274,7 +275,7 @@ static void subscription_skip_trimmed(struct subscription *sub, msec wall)
         if (entry.message != NULL || entry.gap.why != GAP_TRIMMED)
             return;
         subscription_step(sub, &entry);
-        sub->state = SUB_FIRST;  /* it has been given nothing yet, and so remains at its beginning */
+        sub->state = SUB_FIRST;  /* it has delivered nothing yet, and so it stays at the beginning */
     }
 }
 
@@ -291,7 +292,7 @@ enum look_result subscription_look(struct subscription *sub, msec wall, struct e
     if (sub->state == SUB_FIRST)
         subscription_skip_trimmed(sub, wall);
     if (sub->next > channel->head) {
-        sub->state = SUB_PLACED;  /* it has all that is kept; from now on a trimmed message is one that it missed */
+        sub->state = SUB_PLACED;  /* it has all kept messages; a message that is trimmed from now on is a gap */
         return LOOK_WAIT;
     }
     if (subscription_find(sub, sub->next, ret_entry)) {
@@ -317,7 +318,7 @@ void subscription_read(struct subscription *sub, struct hub *hub)
     hub->port->read(hub->ctx, sub, sub->next - 1, &sub->ticket);
 }
 
-/* Lets go of the entries before the cursor. */
+/* Frees the entries before the cursor. */
 static void subscription_trim_page(struct subscription *sub)
 {
     struct hub_page *page = sub->page;
@@ -358,7 +359,7 @@ void subscription_rewind(struct subscription *sub, const struct subscription_mar
     if (sub->state == SUB_EPOCH)
         return;
     if (mark->state == SUB_AHEAD && sub->state != SUB_AHEAD) {
-        subscription_let_go(sub);  /* what was claimed takes the page's place */
+        subscription_let_go(sub);  /* `claimed` shares its memory with the page */
         sub->claimed = mark->claimed;
     }
     sub->state = mark->state;
@@ -414,8 +415,8 @@ void subscription_read_done(struct subscription *sub, struct hub *hub, uint64_t 
     sub->page = page;
     subscription_trim_page(sub);
     /* The page shows a newer head than ours. Don't take it over: those messages are already in our mailbox; if the head
-     * moved first they would be dropped as old and every reader here would fetch them from the log. Should they be lost,
-     * the next heartbeat asks for the head. */
+     * moved first they would be dropped as old and every reader here would fetch them from the log. Should they be
+     * lost, the next heartbeat asks for the head. */
     if (head > channel->head)
         hub_ask_soon(hub, channel);
     /* Said also to an owner that was told "ready" before and has not looked since: it holds a page now, which it may

@@ -38,7 +38,8 @@ struct identifier_limits identifier_limits_all(void)
 struct http_limits http_limits_of(const struct settings *settings)
 {
     return (struct http_limits){
-        .h1                   = { (uint32_t)settings->request_target_bytes_max, (uint32_t)settings->request_head_bytes_max },
+        .h1                   = { (uint32_t)settings->request_target_bytes_max,
+                                  (uint32_t)settings->request_head_bytes_max },
         .pipeline_max         = (uint32_t)settings->pipeline_max,
         .answer_bytes_max     = settings->outbox_bytes_max,
         .request_timeout_ms   = settings->request_timeout_s * 1000,

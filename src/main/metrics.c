@@ -47,7 +47,8 @@ static void put_latency(struct buf *out, const struct server *server)
         buf_putf(out, "%s_bucket{le=\"%g\"} %llu\n", name, (double)(1u << i) / 1000, (unsigned long long)seen);
     }
     buf_putf(out, "%s_bucket{le=\"+Inf\"} %llu\n%s_sum %g\n%s_count %llu\n", name,
-             (unsigned long long)SUM(server, sessions.latency.count), name, (double)SUM(server, sessions.latency.sum_ms) / 1000,
+             (unsigned long long)SUM(server, sessions.latency.count), name,
+             (double)SUM(server, sessions.latency.sum_ms) / 1000,
              name, (unsigned long long)SUM(server, sessions.latency.count));
 }
 
@@ -62,7 +63,8 @@ static void put_sync(struct buf *out, const struct store_stats *stats)
         seen += stats->sync_us_buckets[i];
         buf_putf(out, "%s_bucket{le=\"%g\"} %llu\n", name, (double)(UINT64_C(32) << i) / 1e6, (unsigned long long)seen);
     }
-    buf_putf(out, "%s_bucket{le=\"+Inf\"} %llu\n%s_sum %g\n%s_count %llu\n", name, (unsigned long long)stats->sync_count,
+    buf_putf(out, "%s_bucket{le=\"+Inf\"} %llu\n%s_sum %g\n%s_count %llu\n", name,
+             (unsigned long long)stats->sync_count,
              name, (double)stats->sync_us_sum / 1e6, name, (unsigned long long)stats->sync_count);
 }
 
@@ -72,9 +74,11 @@ static void put_sessions(struct buf *out, const struct server *server)
                      offsetof(struct worker, sessions.counters.sessions));
     put_by_transport(out, server, "longwire_deliveries_total", "counter", "Messages handed to subscribers' sockets.",
                      offsetof(struct worker, sessions.counters.delivered));
-    put_by_transport(out, server, "longwire_sent_bytes_total", "counter", "Framed bytes handed to subscribers' sockets.",
+    put_by_transport(out, server, "longwire_sent_bytes_total", "counter",
+                     "Framed bytes handed to subscribers' sockets.",
                      offsetof(struct worker, sessions.counters.bytes));
-    put_one(out, "longwire_sends_total", "counter", "System calls that sent frames.", SUM(server, sessions.counters.writes));
+    put_one(out, "longwire_sends_total", "counter", "System calls that sent frames.",
+            SUM(server, sessions.counters.writes));
     put_one(out, "longwire_gaps_total", "counter", "Gaps told to subscribers.", SUM(server, sessions.counters.gaps));
     put_one(out, "longwire_lagging_readers", "gauge", "Readers whose socket was full and who have not caught up since.",
             SUM(server, sessions.counters.lagging));
@@ -88,7 +92,8 @@ static void put_http(struct buf *out, const struct server *server)
 {
     put_one(out, "longwire_http_connections", "gauge", "HTTP connections now, long polls among them.",
             SUM(server, http.counters.conns));
-    put_one(out, "longwire_http_connections_total", "counter", "Connections accepted.", SUM(server, http.counters.accepted));
+    put_one(out, "longwire_http_connections_total", "counter", "Connections accepted.",
+            SUM(server, http.counters.accepted));
     put_one(out, "longwire_http_connections_refused_total", "counter", "Connections above connections_max.",
             SUM(server, refused));
     put_one(out, "longwire_http_requests_total", "counter", "Requests served.", SUM(server, http.counters.requests));
@@ -110,13 +115,15 @@ static void put_stores(struct buf *out, const struct server *server)
     put_metric_head(out, "longwire_publishes_total", "counter", "Messages appended.");
     put_store(out, "durable", &durable);
     put_store(out, "memory", &memory);
-    put_one(out, "longwire_store_batches_total", "counter", "Groups committed to the durable log.", durable.batch_count);
+    put_one(out, "longwire_store_batches_total", "counter", "Groups committed to the durable log.",
+            durable.batch_count);
     put_sync(out, &durable);
     put_one(out, "longwire_store_disk_bytes", "gauge", "Size of the durable log's files.", durable.disk_bytes);
     put_one(out, "longwire_store_memory_bytes", "gauge", "Held by memory channels, about.", memory.memory_bytes);
     put_one(out, "longwire_store_channels", "gauge", "Channels the stores know in memory.",
             durable.channel_count + memory.channel_count);
-    put_one(out, "longwire_store_full", "gauge", "1 while publishes are refused for want of disk space.", durable.is_full);
+    put_one(out, "longwire_store_full", "gauge", "1 while publishes are refused for want of disk space.",
+            durable.is_full);
     put_one(out, "longwire_store_failures_total", "counter", "Writes and syncs of the durable log that failed.",
             durable.failure_count);
     put_one(out, "longwire_store_broken", "gauge", "1 while the log can't be trusted and is being reopened.",
@@ -129,9 +136,11 @@ static void put_writer(struct buf *out, const struct server *server, const struc
     put_one(out, "longwire_publishes_waiting_bytes", "gauge", "Their bytes.", stats->waiting_bytes);
     put_one(out, "longwire_publishes_refused_total", "counter", "Publishes answered 429: too many were waiting.",
             counter_get(&server->writer.writer.refused) + SUM(server, shard.refused));
-    put_one(out, "longwire_publishes_late_total", "counter", "Publishes answered 503: the store did not complete them in time.",
+    put_one(out, "longwire_publishes_late_total", "counter",
+            "Publishes answered 503: the store did not complete them in time.",
             counter_get(&server->writer.writer.late));
-    put_one(out, "longwire_channels_followed", "gauge", "Channels with subscribers on this node.", stats->followed_count);
+    put_one(out, "longwire_channels_followed", "gauge", "Channels with subscribers on this node.",
+            stats->followed_count);
     put_one(out, "longwire_tail_bytes", "gauge", "Recent durable messages in memory.", stats->tail_bytes);
 }
 

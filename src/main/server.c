@@ -97,7 +97,8 @@ enum rc server_open(struct server *server, const struct settings *settings, char
 {
     const unsigned count = worker_count_of(settings);
 
-    *server            = (struct server){ .namespaces = settings->namespaces, .snapshot = snapshot_new(settings, NULL) };
+    *server            = (struct server){ .namespaces = settings->namespaces,
+                                          .snapshot = snapshot_new(settings, NULL) };
     server->hash_key   = (struct hash_key){ random_u64(), random_u64() };
     server->started_at = clock_now();
     memcpy(server->listens, settings->listens, sizeof server->listens);

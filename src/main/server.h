@@ -61,8 +61,8 @@ void server_wake_workers(struct server *server);
 /* Has every worker left? */
 bool server_has_left(const struct server *server);
 
-/* While opening: the port that the first worker's socket of listens[at] has got. With port 0 the system chose it, and the
- * other workers must share it. */
+/* While opening: the port that the first worker's socket of listens[at] has got. With port 0 the system chose it, and
+ * the other workers must share it. */
 void server_learn_port(struct server *server, size_t at, unsigned port);
 
 #endif

@@ -20,7 +20,8 @@ static void look_at_failures(struct store_watch *watch, const struct store_stats
 void store_watch_look(struct store_watch *watch, const struct store_stats *stats)
 {
     if (stats->is_full && !watch->was_full)
-        LOG(LOG_ERROR, "disk_full", log_str("notice", "publishes to durable channels are answered 507 until there is room"));
+        LOG(LOG_ERROR, "disk_full",
+            log_str("notice", "publishes to durable channels are answered 507 until there is room"));
     else if (!stats->is_full && watch->was_full)
         LOG(LOG_INFO, "disk_has_room", log_str("notice", "publishes are taken again"));
     watch->was_full = stats->is_full;

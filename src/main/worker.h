@@ -1,5 +1,5 @@
-/* worker.h - a worker: one loop on one thread, and all that stands on it: listeners, HTTP connections, sessions, API, and
- * the loop's shard of the node.
+/* worker.h - a worker: one loop on one thread, and all that stands on it: listeners, HTTP connections, sessions, API,
+ * and the loop's shard of the node.
  *
  *   worker.c        open, accept, start, close
  *   worker_turn.c   what happens in a turn: mail, deliveries, the rest after a long turn, leaving
@@ -48,9 +48,10 @@ struct worker {
     struct clock_watch    clock_watch; /* … */
 };
 
-/* Opens the loop and the listeners; server->snapshot, namespaces, stores and addresses are in place. Not RC_OK: `why` is a
- * sentence for the operator, and worker_close() is due all the same. */
-enum rc worker_open(struct worker *worker, struct server *server, unsigned index, char *why, size_t why_size) RC_MUST_USE;
+/* Opens the loop and the listeners; server->snapshot, namespaces, stores and addresses are in place. Not RC_OK: `why`
+ * is a sentence for the operator, and worker_close() is due all the same. */
+enum rc worker_open(struct worker *worker, struct server *server, unsigned index, char *why,
+                    size_t why_size) RC_MUST_USE;
 enum rc worker_start(struct worker *worker) RC_MUST_USE;
 
 /* Returns when the thread has ended; at once if none was started. */

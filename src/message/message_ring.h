@@ -1,8 +1,8 @@
 /* message_ring.h - messages in a row, oldest first: pushed at the end, popped at the front. It is what the memory store
  * keeps of a channel, the writer's tail of a log, and a hub's window.
  *
- * NULL is the empty ring and holds no memory: most channels have none most of the time. A ring grows by need and shrinks
- * only to nothing. It has no maximum of its own: its owner pops what is too much. One thread at a time.
+ * NULL is the empty ring and holds no memory: most channels have none most of the time. A ring grows by need and
+ * shrinks only to nothing. It has no maximum of its own: its owner pops what is too much. One thread at a time.
  *
  *     [d][e][ ][ ][ ][a][b][c]      start = 5, count = 5, cap = 8 */
 #ifndef MESSAGE_MESSAGE_RING_H

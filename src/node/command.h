@@ -20,15 +20,15 @@ struct shard;
 struct writer;
 
 struct command_kind {
-    const char *name;  /* for traces and broken promises */
+    const char *name;  /* for traces and failed must() */
     /* Frees the command with all that it owns. */
     void (*free)(struct command *command);
     /* Carries it out there. Takes it. NULL: this kind is never sent there. */
     void (*at_loop)(struct command *command, struct shard *shard);
     void (*at_writer)(struct command *command, struct writer *writer);
-    /* It tells a loop of a log: messages, a head or a page. A loop may let such commands wait, but they must not
-     * overtake one another: a head or a page that comes before the messages it counts makes the loop drop those
-     * messages as old, and all its readers read the log. */
+    /* The command tells a loop about a log: messages, a head or a page. A loop may let such commands wait, but they
+     * must not overtake one another: if a head or a page came before the messages that it counts, the loop would drop
+     * those messages as old and all its readers would read the log. */
     bool is_of_log;
 };
 
@@ -46,7 +46,8 @@ extern const struct command_kind deliver_kind;   /* writer, loop */
 extern const struct command_kind moved_kind;     /* writer, loop */
 extern const struct command_kind heartbeat_kind; /* loop, writer, loop: has every hint come? */
 extern const struct command_kind stats_kind;     /* loop, writer, loop: numbers for pages and probes */
-extern const struct command_kind count_kind;     /* loop, writer, each loop that follows in turn, loop: who is there? */
+extern const struct command_kind count_kind;     /* loop, writer, then each loop that follows, loop: how many
+                                                  * subscriptions? */
 
 /* How a publish ended: the store's outcomes, and one of the node's own. */
 enum publish_outcome {
@@ -56,7 +57,7 @@ enum publish_outcome {
     PUBLISH_NO_TARGET,
     PUBLISH_NO_SPACE,
     PUBLISH_BROKEN,
-    PUBLISH_AWAY,  /* the engine can't be reached, or has not come to it in time: certainly not stored: 503 */
+    PUBLISH_AWAY,  /* the engine can't be reached, or did not begin it in time; certainly not stored: 503 */
     PUBLISH_BUSY,  /* too much is waiting in the writer already: 429 */
 };
 
@@ -66,10 +67,10 @@ struct publish_command {
     enum publish_outcome outcome;
     struct append_answer answer;    /* PUBLISH_DONE and PUBLISH_REPLAYED */
     void               (*answered)(struct publish_command *command);  /* on the loop; takes the command */
-    void                *owner;     /* the asker's; NULL once the asker is gone */
+    void                *owner;     /* who gets the answer; NULL once it is gone */
     uint32_t             tick;      /* the writer's: when it came */
     bool                 is_late;   /* its deadline passed while the store had it: it was answered, and the store still
-                                     * holds `append`. Then `ref` says who is the last to let go */
+                                     * holds `append`. Then `ref` counts the owners, and the last one frees it */
     struct ref           ref;
     char                 words[];   /* what append.key and append.publisher point at */
 };
@@ -78,7 +79,7 @@ struct publish_command {
 enum read_source {
     READ_STORE,          /* the store: `first` and `bytes` matter too, as they are now */
     READ_TAIL_OR_STORE,  /* the entries alone matter: memory answers if it can */
-    READ_MEMORY,         /* … and nobody else: RC_BUSY if they are in the durable store only */
+    READ_MEMORY,         /* memory alone: RC_BUSY if they are in the durable store only */
 };
 
 struct read_command {
@@ -134,7 +135,7 @@ struct moved_command {
 /* The loop asks what the last hint was, and learns whether one is missing. */
 struct heartbeat_command {
     struct command command;
-    bool           is_hint_lost;  /* … and one is: tell me all the heads that I follow */
+    bool           is_hint_lost;  /* a hint is lost: the writer sends all heads that the loop follows */
     uint64_t       number;        /* the answer */
 };
 
@@ -142,7 +143,7 @@ struct writer_stats {
     size_t   waiting_count;      /* publishes that wait for the durable store, or are with it */
     size_t   waiting_bytes;
     msec     busy_ms;            /* how long the durable store has had its oldest batch; 0: it has none */
-    size_t   tail_count;         /* channels the writer has in mind */
+    size_t   tail_count;         /* channels that the writer has a tail of */
     size_t   tail_bytes;
     size_t   followed_count;     /* of them, followed by some loop */
 };
@@ -154,7 +155,7 @@ struct stats_command {
     void               *owner;
 };
 
-/* Visits the loops that follow a channel, each by way of the writer, and then goes home to its asker. */
+/* Visits the loops that follow a channel, each by way of the writer, and returns to the loop that asked. */
 struct count_command {
     struct command        command;
     struct channel_name *channel;   /* owns a reference */
@@ -167,7 +168,7 @@ struct count_command {
     void                *owner;
 };
 
-/* A command with room for the words of its append (copied and pointed at). Takes *take_message. */
+/* A command with memory for the texts of its append, which are copied there. Takes *take_message. */
 struct publish_command *publish_command_new(struct message **take_message, struct span key, struct span publisher);
 /* Shares the name. */
 struct read_command    *read_command_new(struct channel_name *channel);

@@ -1,4 +1,5 @@
-/* command_priv.h - what the node's own kinds of commands do at a loop (shard.c) and at the writer. Private to the node. */
+/* command_priv.h - what the node's own kinds of commands do at a loop (shard.c) and at the writer. Private to the
+ * node. */
 #ifndef NODE_COMMAND_PRIV_H
 #define NODE_COMMAND_PRIV_H
 

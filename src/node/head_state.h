@@ -13,22 +13,22 @@
 #define NODE_HEAD_STATE_H
 
 enum head_state {
-    HEAD_UNKNOWN,      /* nobody has told it, or what was told may be old */
-    HEAD_GATHERED,     /* it is in the question that will be put to the store next */
+    HEAD_UNKNOWN,      /* the store has not told it, or what it told may be old */
+    HEAD_GATHERED,     /* the next question to the store includes it */
     HEAD_ASKED,        /* the store is being asked */
-    HEAD_ASKED_AGAIN,  /* … and what it will answer may be old by then: ask again */
-    HEAD_KNOWN,        /* told by the store, and kept up with since */
+    HEAD_ASKED_AGAIN,  /* the store is being asked, and its answer may be old already: ask again */
+    HEAD_KNOWN,        /* the store told it, and all appends since then are counted in */
 };
 
 enum head_event {
-    HEAD_WANT,     /* somebody needs it, and nothing that is known will do */
+    HEAD_WANT,     /* the head is needed, and the known one is not recent enough */
     HEAD_OUTDATE,  /* something shows that what is known, or what was asked for, may be old */
     HEAD_PUT,      /* the question is put to the store */
     HEAD_ANSWER,   /* the store has told it */
     HEAD_FAIL,     /* the store could not tell it */
 };
 
-/* GATHERED, where it was not before: add the head to the next question. */
+/* If the state becomes HEAD_GATHERED, the caller adds the head to the next question. */
 enum head_state head_state_after(enum head_state state, enum head_event event);
 
 #endif

@@ -59,7 +59,7 @@ static void shard_send_page(struct shard *shard, struct page_command *page)
     shard_read(shard, &page->read);
 }
 
-/* The cold ones go first: they have waited longer. */
+/* Cold pages are sent first, because they have waited longer. */
 static void shard_send_pages(struct shard *shard)
 {
     struct pages *pages = &shard->pages;
@@ -116,7 +116,7 @@ static void shard_on_cancel(void *ctx, void *ticket)
 
     page->sub = NULL;
     if (!list_is_linked(&page->link))
-        return;  /* it finds nobody when it comes */
+        return;  /* the answer is dropped when it comes */
     list_take(&page->link);
     command_free(&page->read.command);
 }

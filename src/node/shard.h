@@ -47,15 +47,16 @@ struct shard {
     struct shard_limits      limits;
     unsigned                 loop;
     msec                     now, wall;   /* of this turn */
-    size_t                   away_count;  /* commands that come back answered soon, whatever the store does; who asked to
-                                           * follow may have to wait for a store that can't be read */
+    size_t                   away_count;  /* commands under way that the writer answers soon, whatever the store does. A
+                                           * FOLLOW is not one: it may wait for a store that can't be read */
     uint32_t                 publish_count;  /* of them, publishes */
     size_t                   publish_bytes;
     struct pages             pages;
     uint64_t                 hint_number; /* of the newest hint that came */
     bool                     is_hint_lost; /* one before it did not: all heads are asked for at the next heartbeat */
     bool                     is_beating;  /* a heartbeat is under way */
-    bool                     is_refusing; /* for the rest of the turn: what comes later must not overtake what was refused */
+    /* for the rest of the turn: what comes later must not overtake what was refused */
+    bool                     is_refusing;
     struct counter           refused;     /* publishes answered PUBLISH_BUSY here */
 };
 
@@ -66,8 +67,8 @@ void shard_fini(struct shard *shard);
 /* Time for this turn. */
 void shard_turn_begin(struct shard *shard, msec now, msec wall);
 
-/* command->answered() is called with it, also if command->owner has been nulled since: in a later turn or, with too much
- * on its way already, at once. Takes it. */
+/* command->answered() is called with it, also if command->owner has been nulled since: in a later turn or, with too
+ * much on its way already, at once. Takes it. */
 void shard_publish(struct shard *shard, struct publish_command *command);
 /* The same for questions, but never at once. */
 void shard_read(struct shard *shard, struct read_command *command);

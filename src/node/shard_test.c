@@ -477,8 +477,8 @@ static void hint_comes(struct stage *stage, uint64_t number, uint64_t seq)
     shard_take(&stage->shard, &deliver->hint.command);
 }
 
-/* The heartbeat costs one command. It says that a hint is missing if a number was skipped, or if the writer has sent more
- * than came. */
+/* The heartbeat costs one command. It says that a hint is missing if a number was skipped, or if the writer has sent
+ * more than came. */
 static void a_heartbeat_finds_out_that_a_hint_was_lost(void **state)
 {
     (void)state;
@@ -518,7 +518,8 @@ static void what_is_taken_is_counted(void **state)
     struct moved_command   *moved   = calloc(1, sizeof *moved);
 
     must(deliver != NULL && moved != NULL);
-    deliver->hint = (struct hint){ { .kind = &deliver_kind }, .account = &account, .number = 1, .bytes = 70, .count = 1 };
+    deliver->hint = (struct hint){ { .kind = &deliver_kind }, .account = &account, .number = 1, .bytes = 70,
+                                   .count = 1 };
     deliver->messages[0] = message_of(stage, 6);
     moved->hint = (struct hint){ { .kind = &moved_kind }, .account = &account, .number = 2, .bytes = 30, .count = 1 };
     moved->heads[0] = (struct moved_head){ channel_name_ref(stage->name), 9, 1, 7 };

@@ -41,7 +41,7 @@ static uint32_t tail_count(const struct tail *tail)
     return tail->ring == NULL ? 0 : message_ring_count(tail->ring->messages);
 }
 
-/* The last one out frees the ring. */
+/* The message that leaves last frees the ring. */
 static void tail_drop_oldest(struct tails *tails, struct tail *tail)
 {
     struct message *message = message_ring_pop(&tail->ring->messages);

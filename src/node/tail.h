@@ -68,13 +68,13 @@ bool tail_read(const struct tail *tail, struct store_read *read);
 
 void tail_empty(struct tails *tails, struct tail *tail);
 
-/* What is owed, made if there was nothing; tail_settle() frees it once there is nothing any more. */
+/* tail->owed, made if it is NULL; tail_settle() frees it once nothing is owed. */
 struct tail_owed *tail_owe(struct tails *tails, struct tail *tail);
 void              tail_settle(struct tail *tail);
 
 bool tail_is_asked(const struct tail *tail);
 
-/* Frees it if it knows nothing worth keeping. */
+/* Frees the tail if the store knows as much. */
 void tail_let_go(struct tails *tails, struct tail *tail);
 
 #endif

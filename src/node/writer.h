@@ -78,14 +78,17 @@ struct writer {
     uint32_t                  lane_count;  /* store->batches_max of the durable one */
     size_t                    waiting_count, waiting_bytes;  /* in all lanes */
     struct writer_batch      *quick;       /* the memory store's batch, reused */
-    bool                      is_refusing; /* for the rest of the turn: what comes later must not overtake what was refused */
-    bool                      is_doubtful; /* the durable store's last word on a batch was APPEND_BROKEN: what it was told
-                                            * to write may turn up when it reopens, so no head is believed meanwhile */
+    /* for the rest of the turn: what comes later must not overtake what was refused */
+    bool                      is_refusing;
+    bool                      is_doubtful; /* the durable store ended its last batch with APPEND_BROKEN: what that batch
+                                            * wrote may appear when the store reopens, so no head is believed
+                                            * meanwhile */
     size_t                    read_count;  /* reads under way in the stores */
     struct loop_account       accounts[LOOPS_MAX];
     struct deliver_command   *delivers[LOOPS_MAX]; /* being filled this turn */
     uint32_t                  tick;        /* counts writer_tick() */
-    uint32_t                  doubt_ticks; /* for so many ticks more, heads of a store with one writer are compared too */
+    /* for so many ticks more, heads of a store with one writer are compared too */
+    uint32_t                  doubt_ticks;
     msec                      wall;
     struct counter            refused;     /* publishes answered PUBLISH_BUSY */
     struct counter            late;        /* publishes answered because their deadline passed */
@@ -94,7 +97,7 @@ struct writer {
 /* The stores are borrowed. */
 void writer_init(struct writer *writer, const struct writer_port *port, void *ctx, struct store *durable,
                  struct store *memory, const struct writer_limits *limits, unsigned loop_count);
-/* Nothing is under way in the stores any more. What still waits is freed unanswered. */
+/* To be called when nothing is under way in the stores. Publishes and reads that still wait are freed unanswered. */
 void writer_fini(struct writer *writer);
 
 /* Carries out one command, from a loop or from the store. Takes it. `wall`: now. */

@@ -22,7 +22,8 @@ static struct publish_command *publish_of(struct list *link)
     return container_of(link, struct publish_command, append.link);
 }
 
-static struct writer_batch *writer_batch_new(struct writer *writer, struct lane *lane, void (*done)(struct append_batch *))
+static struct writer_batch *writer_batch_new(struct writer *writer, struct lane *lane,
+                                             void (*done)(struct append_batch *))
 {
     struct writer_batch *batch = calloc(1, sizeof *batch);
 
@@ -100,7 +101,7 @@ static void writer_answer(struct writer *writer, struct publish_command *publish
 
 /* --- coming in ------------------------------------------------------------------------------------------------ */
 
-/* What was refused must not be overtaken by what comes later in the same turn and happens to fit. */
+/* A publish that comes later in the same turn and would fit must not overtake one that was refused. */
 static bool writer_refuses(struct writer *writer, size_t bytes)
 {
     if (writer->waiting_count >= writer->limits.waiting_count_max ||
@@ -199,7 +200,7 @@ static void publish_finish(struct writer *writer, struct publish_command *publis
     if (publish->append.outcome == APPEND_DONE)
         writer_spread(writer, message);
     if (is_late) {
-        command_free(&publish->command);  /* it was answered; the loop lets go of it, too */
+        command_free(&publish->command);  /* it was answered; the loop gives up its part, too */
         return;
     }
     if (publish->append.outcome == APPEND_DONE)
@@ -220,9 +221,9 @@ static void writer_batch_finish(struct writer_batch *batch)
         publish_finish(batch->writer, batch->publishes[i], is_late);
 }
 
-/* What a broken store says not to know may be in the log all the same, and turns up when the store has reopened. So no
- * head is believed that was learnt before the store's first good word after that: a message might wait unseen until
- * the next one comes. */
+/* A batch whose outcome a broken store does not know may be in the log all the same, and appear when the store has
+ * reopened. So no head is believed that was read before the store's first successful answer after that: otherwise a
+ * message might wait unseen until the next one comes. */
 static void writer_doubt(struct writer *writer, const struct writer_batch *batch)
 {
     for (size_t i = 0; i < batch->count; i++) {
@@ -264,7 +265,7 @@ static const struct command_kind committed_kind = {
 
 /* --- deadlines ------------------------------------------------------------------------------------------------ */
 
-/* Ticks are counted, and no clock is asked: when the wall clock is set, no publish must fail for it. */
+/* Deadlines count ticks and read no clock, so that no publish fails when the wall clock is set. */
 static bool writer_is_over(const struct writer *writer, uint32_t tick)
 {
     return writer->tick - tick >= writer->limits.deadline_ticks;
@@ -285,7 +286,7 @@ static void writer_batch_answer_late(struct writer_batch *batch)
     writer_take_held(batch->writer, batch->lane);
 }
 
-/* They came in this order, so the first is the oldest. They were never given to the store. */
+/* The list is in the order of arrival, so the first publish is the oldest. None of them was given to the store. */
 static void lane_answer_late(struct writer *writer, struct lane *lane)
 {
     while (!list_is_empty(&lane->waiting) && writer_is_over(writer, publish_of(lane->waiting.next)->tick)) {

@@ -1,7 +1,8 @@
 /* writer_deliver.c - what loops are told of the logs that they follow: messages, and heads that have moved.
  *
  * A loop that is slow must not make memory grow: beyond delivery_count_max or delivery_bytes_max that it has not taken,
- * it is sent no more messages. It is told that the heads have moved once it has caught up by half, and reads the log. */
+ * it is sent no more messages. It is told that the heads have moved once it has caught up by half, and reads the
+ * log. */
 #include <stdlib.h>
 
 #include "base/must.h"
@@ -73,7 +74,7 @@ void writer_send_view(struct writer *writer, struct command *command)
     writer->port->send(writer->ctx, command->loop, command);
 }
 
-/* NULL: the loop has enough to do. That is looked at once a command, not once a message. */
+/* NULL: the loop has too much to take already. This is checked once a command, not once a message. */
 static struct deliver_command *writer_delivery(struct writer *writer, unsigned loop)
 {
     struct deliver_command *deliver = writer->delivers[loop];
@@ -103,8 +104,8 @@ static void writer_deliver_to(struct writer *writer, unsigned loop, struct tail 
         writer_send_delivery(writer, loop);
 }
 
-/* Where others append too, messages come in any order, and late ones of a former life of the log among them. Only the
- * store can say which life is the present one. */
+/* If other processes append too, messages come in any order, and some may be late and belong to a former life of the
+ * log. Only the store knows which life is the present one. */
 static void writer_take_in(struct writer *writer, struct tail *tail, struct message *message)
 {
     const struct store *store   = writer_store_of(writer, message->channel)->store;

@@ -43,7 +43,8 @@ static struct head_question *head_question_new(struct writer *writer, struct wri
     question->command = (struct command){ .kind = &question_kind };
     question->writer  = writer;
     question->from    = from;
-    question->heads   = (struct store_heads){ .names = question->names, .heads = question->answers, .done = heads_done };
+    question->heads   = (struct store_heads){ .names = question->names, .heads = question->answers,
+                                              .done = heads_done };
     return question;
 }
 
@@ -128,8 +129,8 @@ void writer_outdate_all(struct writer *writer)
     writer->doubt_ticks = 2 * HEARTBEAT_TICKS;
 }
 
-/* Is the head in memory the log's? Not if others append to it, and not while the store may yet show what it said not
- * to know. */
+/* Is the head in memory the log's head? No if other processes append to the log, and no while the store may still show
+ * a batch whose outcome it did not know. */
 static bool writer_believes(struct writer *writer, const struct tail *tail)
 {
     const struct writer_store *from = writer_store_of(writer, tail->name);
@@ -161,7 +162,8 @@ static uint64_t writer_tell_askers(struct writer *writer, struct tail *tail)
     return told;
 }
 
-/* The store shows what it has written before it says so. Told now, the head would overtake the messages themselves. */
+/* A read shows what the store has written before the batch completes. If the head were told now, it would overtake the
+ * messages. */
 static bool answer_is_ahead(struct writer *writer, const struct tail *tail, const struct store_head *answer)
 {
     const struct lane *lane = writer_lane_of(writer, tail->name);
@@ -180,9 +182,9 @@ static void writer_hold_answer(struct writer *writer, struct tail *tail, const s
     lane->held = &held->mail;
 }
 
-/* The log has more than was delivered here. Who has asked is told at once. The others may be sent the messages yet, by
- * whoever appended them: they are told a little later that the head has moved, in case that is lost. Appends may have
- * overtaken the answer: within a life of the log the head only goes forward. */
+/* The log has more than was delivered here. Loops that asked for the head are told at once. The process that appended
+ * may still send the messages to the others: they are told a little later that the head has moved, in case those
+ * messages are lost. Appends may have overtaken the answer: within one life of the log the head only goes forward. */
 static void writer_adopt_head(struct writer *writer, struct tail *tail, const struct store_head *answer)
 {
     bool     has_moved = tail->epoch != answer->epoch || tail->head < answer->head;
@@ -278,8 +280,8 @@ static const struct command_kind question_kind = {
 
 /* --- following ------------------------------------------------------------------------------------------------ */
 
-/* Register first, then ask. Where others append too, a question that is under way already will not do: its answer may lack
- * what was appended since, and a reader that comes from another node may have that already. */
+/* Register first, then ask. If other processes append too, a question that is under way already is not recent enough:
+ * its answer may lack later messages, and a reader that comes from another node may have received those. */
 static void writer_register(struct writer *writer, struct tail *tail, unsigned loop)
 {
     struct writer_store *from = writer_store_of(writer, tail->name);
@@ -327,7 +329,8 @@ static void owed_forget_loop(struct tail_owed *owed, unsigned loop)
     owed->moved &= ~(UINT64_C(1) << loop);
 }
 
-/* Nobody follows: nobody sends us what others append, so that what is in memory grows old. */
+/* No loop follows the channel, so no process sends us what is appended elsewhere, and the head in memory becomes
+ * old. */
 static void writer_unregister(struct writer *writer, struct tail *tail)
 {
     struct writer_store *from = writer_store_of(writer, tail->name);
@@ -379,8 +382,9 @@ static bool writer_compare_slot(struct writer *writer, struct writer_store *from
     return true;
 }
 
-/* The slots that are due. Where there is no room to ask it rests and goes on with the next answer, so that no head is
- * passed over. A map that grows meanwhile doubles its slots: what stood in a slot ahead still stands ahead. */
+/* Walks the slots that are due. If there is no room to ask, the walk stops and goes on with the next answer, so that no
+ * head is skipped. A map that grows meanwhile doubles its slots: tails in slots that were still to come stay in slots
+ * that are still to come. */
 static void writer_walk(struct writer *writer, struct writer_store *from)
 {
     for (; from->slots_left > 0; from->slots_left--) {

@@ -41,14 +41,15 @@ void writer_put_questions(struct writer *writer);
 void writer_tick_heads(struct writer *writer);
 /* The batch under way in this lane has ended: looks at the answers that waited for it. */
 void writer_take_held(struct writer *writer, struct lane *lane);
-/* What is known of this head may be old: it is asked for within a heartbeat, or as soon as somebody wants it. */
+/* The known head of this tail may be old: the store is asked within a heartbeat, or as soon as a loop needs the
+ * head. */
 void writer_outdate(struct writer *writer, struct tail *tail);
 void writer_outdate_all(struct writer *writer);
 
 /* --- writer_deliver.c --- */
 /* A message that its store has numbered and, if it's durable, synced: to the tail and to the loops that follow. */
 void writer_spread(struct writer *writer, struct message *message);
-/* A command that tells a loop of a log, behind the messages of this turn that it counts. */
+/* Sends a command that tells a loop about a log, behind the messages of this turn that it counts. */
 void writer_send_view(struct writer *writer, struct command *command);
 void writer_send_deliveries(struct writer *writer);
 /* Tells loops that the head has moved without the messages: by one of the next ticks. */

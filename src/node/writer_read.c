@@ -20,7 +20,8 @@ static void writer_read_came(struct writer *writer, struct read_command *asked)
     writer_send_view(writer, &asked->command);
 }
 
-/* What others append to a log is not sent to a writer that nobody follows it at: its tail may lack a recall. */
+/* Appends of other processes are sent only to writers with a loop that follows. Without one the tail may lack a
+ * recall. */
 static bool writer_tail_serves(struct writer *writer, const struct tail *tail)
 {
     return tail != NULL && (tail->followers != 0 || writer_store_of(writer, tail->name)->store->has_one_writer);

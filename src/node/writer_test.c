@@ -11,7 +11,8 @@
 
 #include <cmocka.h>
 
-enum { LOOPS = 2, COMMANDS_MAX = 3000, WALL = 1000, PAYLOAD = 100, EPOCH = 9, HAND_BATCHES_MAX = 4, QUESTIONS_AWAY_MAX = 8 };
+enum { LOOPS = 2, COMMANDS_MAX = 3000, WALL = 1000, PAYLOAD = 100, EPOCH = 9, HAND_BATCHES_MAX = 4,
+       QUESTIONS_AWAY_MAX = 8 };
 
 /* Holds what it is asked until the test answers. */
 struct hand {
@@ -169,7 +170,8 @@ static struct stage *stage_over(const struct writer_limits *limits, bool has_one
     namespaces_init(&stage->spaces);
     assert_int_equal(channel_name_new(&stage->spaces, &key, SPAN("topic:a"), &stage->name), CHANNEL_NAME_OK);
     assert_int_equal(channel_name_new(&stage->spaces, &key, SPAN("live:a"), &stage->live), CHANNEL_NAME_OK);
-    stage->hand.store = (struct store){ .ops = &hand_ops, .batches_max = batches_max, .has_one_writer = has_one_writer };
+    stage->hand.store = (struct store){ .ops = &hand_ops, .batches_max = batches_max,
+                                        .has_one_writer = has_one_writer };
     list_init(&stage->hand.reads);
     list_init(&stage->hand.questions);
     stage->memory = mem_store_new(&(struct mem_store_options){ .epoch_first = 1, .id_first = 1, .hash_key = key });
@@ -679,8 +681,8 @@ static void a_head_of_the_group_under_way_waits_for_its_end(void **state)
     stage_free(stage);
 }
 
-/* What a broken store may have written turns up when it reopens; a retry is told "replayed", and loops that follow must hear
- * of it within a heartbeat. */
+/* What a broken store may have written turns up when it reopens; a retry is told "replayed", and loops that follow must
+ * hear of it within a heartbeat. */
 static void no_head_is_trusted_that_was_learnt_before_the_store_failed(void **state)
 {
     (void)state;
@@ -1013,8 +1015,8 @@ static void to_unfollow_is_safe_in_each_state(void **state)
     }
 }
 
-/* A store that answers once a heartbeat: each question has room for many heads, but only so many questions are under way.
- * What found no room is asked for next, and nobody's turn is passed over for ever. */
+/* A store that answers once a heartbeat: each question has room for many heads, but only so many questions are under
+ * way. What found no room is asked for next, and nobody's turn is passed over for ever. */
 static void no_head_is_passed_over_for_ever(void **state)
 {
     (void)state;

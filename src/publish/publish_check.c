@@ -67,7 +67,8 @@ static struct verdict check_media(struct span payload, struct span *media, struc
 }
 
 /* `media` as in check_media(). */
-static struct verdict check_all(const struct publish_request *request, struct span *media, struct json_fault *ret_json_fault)
+static struct verdict check_all(const struct publish_request *request, struct span *media,
+                                struct json_fault *ret_json_fault)
 {
     struct verdict verdict = may(request->identity, request->name, ACTION_PUBLISH);
 

@@ -1,5 +1,6 @@
-/* publish_check.h - This module judges what is to be published, the same for HTTP, batches and WebSockets: may the caller
- * publish in the channel, is the payload short enough, is it JSON if it says so? It refuses to know how it came in. */
+/* publish_check.h - This module judges what is to be published, the same for HTTP, batches and WebSockets: may the
+ * caller publish in the channel, is the payload short enough, is it JSON if it says so? It refuses to know how it came
+ * in. */
 #ifndef PUBLISH_PUBLISH_CHECK_H
 #define PUBLISH_PUBLISH_CHECK_H
 
@@ -14,7 +15,8 @@ enum { PUBLISH_KEY_BYTES_MAX = 255, PUBLISH_TTL_S_MAX = 10 * 366 * 24 * 3600 };
 struct publish_request {
     struct channel_name   *name;
     struct span            payload;
-    struct span            media;     /* empty, or that of a form: text/plain is taken if the payload is UTF-8, else application/octet-stream */
+    /* empty, or that of a form: text/plain is taken if the payload is UTF-8, else application/octet-stream */
+    struct span            media;
     struct span            key;       /* Idempotency-Key; empty: none */
     bool                   has_ttl;
     uint64_t               ttl_s;
@@ -22,16 +24,18 @@ struct publish_request {
     const struct identity *identity;
 };
 
-/* Status 0: *ret_message is the message; the caller owns it. Else the HTTP status of the refusal, and why. *ret_json_fault
- * adds what is wrong with a payload that is declared JSON, and nothing to other refusals: json_fault_say() puts both
- * together. */
+/* Status 0: *ret_message is the message; the caller owns it. Else the HTTP status of the refusal, and why.
+ * *ret_json_fault adds what is wrong with a payload that is declared JSON, and nothing to other refusals:
+ * json_fault_say() puts both together. */
 struct verdict publish_check(const struct publish_request *request, struct message **ret_message,
                              struct json_fault *ret_json_fault);
 
-/* How a publish ended, for the caller. NULL: it succeeded, *ret_status is 201 or 200. Else why not, and its HTTP status. */
+/* How a publish ended, for the caller. NULL: it succeeded, *ret_status is 201 or 200. Else why not, and its HTTP
+ * status. */
 const char *publish_explain(enum publish_outcome outcome, unsigned *ret_status);
 
-/* Puts the members "channel", "epoch", "seq", "id" and "time" of an answer; the braces and further members are the caller's. */
+/* Puts the members "channel", "epoch", "seq", "id" and "time" of an answer; the braces and further members are the
+ * caller's. */
 void publish_put_receipt(struct buf *buf, const struct channel_name *name, const struct append_answer *answer);
 
 #endif

@@ -150,7 +150,8 @@ static void a_namespace_says_who_may(void **state)
 
     setting_init(&setting);
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        struct publish_request request = { .name = setting.name, .wall = 1000, .identity = rows[i].who, .key = SPAN("a\nb") };
+        struct publish_request request = { .name = setting.name, .wall = 1000, .identity = rows[i].who,
+                                           .key = SPAN("a\nb") };
         struct message        *message;
         struct json_fault      json_fault;
 
@@ -187,7 +188,8 @@ static void a_payload_that_is_no_json_says_why(void **state)
         { SPAN("\"half \\ud83d\""), "a surrogate without its pair (byte 6)" },
         { SPAN("\xef\xbb\xbf{}"), "a byte order mark, which JSON has none of (byte 0)" },
         { SPAN(""), "nothing there (byte 0)" },
-        { SPAN("[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[1]"), "nested too deeply (byte 64; at most 64)" },
+        { SPAN("[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[1]"),
+          "nested too deeply (byte 64; at most 64)" },
     };
     struct setting setting;
 

@@ -1,5 +1,5 @@
-/* publish_json.h - a publish as a JSON object, the same in a batch and in a frame: what its members say (docs/http-api.md,
- * docs/protocol.md). Pure. */
+/* publish_json.h - a publish as a JSON object, the same in a batch and in a frame: what its members say
+ * (docs/http-api.md, docs/protocol.md). Pure. */
 #ifndef PUBLISH_PUBLISH_JSON_H
 #define PUBLISH_PUBLISH_JSON_H
 
@@ -15,8 +15,9 @@ struct publish_json {
     uint64_t    ttl_s;
 };
 
-/* NULL: *ret is what it says. Else why the object can't be read, a static sentence. What has to be decoded is appended to
- * `strings`, which publish_json_reserve() has made large enough for the text of the object: so nothing moves there. */
+/* NULL: *ret is what it says. Else why the object can't be read, a static sentence. What has to be decoded is appended
+ * to `strings`, which publish_json_reserve() has made large enough for the text of the object: so nothing moves
+ * there. */
 const char *publish_json_read(const struct json_doc *doc, const struct json_token *object, struct buf *strings,
                               struct publish_json *ret);
 

@@ -55,7 +55,8 @@ static void members_say_what_is_published(void **state)
         if (fault != NULL)
             continue;
         if (!span_eq(said.payload, span_str(rows[i].payload)) || !span_eq(said.media, span_str(rows[i].media)) ||
-            !span_eq(said.key, span_str(rows[i].key)) || said.has_ttl != (rows[i].ttl_s != 0) || said.ttl_s != rows[i].ttl_s)
+            !span_eq(said.key, span_str(rows[i].key)) ||
+            said.has_ttl != (rows[i].ttl_s != 0) || said.ttl_s != rows[i].ttl_s)
             fail_msg("%s: %.*s, %.*s", rows[i].text, SPAN_ARG(said.payload), SPAN_ARG(said.media));
     }
     buf_fini(&strings);

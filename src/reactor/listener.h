@@ -1,8 +1,8 @@
-/* listener.h - accepts connections on one address, for one loop. Every loop has a listener of its own (SO_REUSEPORT), so a
- * connection never changes threads.
+/* listener.h - accepts connections on one address, for one loop. Every loop has a listener of its own (SO_REUSEPORT),
+ * so a connection never changes threads.
  *
- * Options of sockets are set once, on the listening socket, and its connections inherit them: no connection costs a system
- * call for them. When descriptors run out, accepting rests for a tenth of a second instead of spinning. */
+ * Options of sockets are set once, on the listening socket, and its connections inherit them: no connection costs a
+ * system call for them. When descriptors run out, accepting rests for a tenth of a second instead of spinning. */
 #ifndef REACTOR_LISTENER_H
 #define REACTOR_LISTENER_H
 
@@ -17,14 +17,15 @@ struct listener_options {
     const char *address_text;        /* for logs: "127.0.0.1:8080" */
     const char *congestion_control;  /* "cubic", "reno", …; "", or one that the kernel lacks: that of the system */
     int         backlog;
-    bool        is_first;            /* the first of this address in this process: fails if another process listens there */
+    /* the first of this address in this process: fails if another process listens there */
+    bool        is_first;
     /* Takes the descriptor: connected, non-blocking. */
     void      (*accepted)(void *ctx, int fd);
     void       *ctx;
 };
 
-/* What the options point at is borrowed until listener_free(). RC_BUSY: the address is in use; RC_DENIED: this process may
- * not bind it; RC_BAD: this machine has no such address. */
+/* What the options point at is borrowed until listener_free(). RC_BUSY: the address is in use; RC_DENIED: this process
+ * may not bind it; RC_BAD: this machine has no such address. */
 enum rc listener_new(struct loop *loop, const struct listener_options *options, struct listener **ret) RC_MUST_USE;
 void    listener_free(struct listener *listener);  /* NULL is fine */
 

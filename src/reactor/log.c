@@ -97,7 +97,7 @@ static void quoted_put(struct buf *line, enum log_format format, struct span tex
     }
 }
 
-/* logfmt leaves out the quotes where nothing could be misread. */
+/* logfmt: a value that can't be misread stands without quotes. */
 static bool needs_quotes(struct span text)
 {
     for (size_t i = 0; i < text.len; i++)
@@ -235,8 +235,9 @@ static bool site_may_write(struct log_site *site, const char *event, uint64_t *r
     return may;
 }
 
-/* A reader that has stopped must not stop us, and the descriptor is not ours alone to make non-blocking. A pipe that can
- * be written to takes PIPE_BUF bytes at once; one line at a time, so that no other takes the room that was seen. */
+/* A reader that has stopped must not stop the server, and the descriptor may be shared with other processes, so it
+ * can't be made non-blocking. A pipe that poll() calls writable takes PIPE_BUF bytes at once. A lock lets one line
+ * through at a time, so that no other line takes the room that poll() saw. */
 static bool line_leaves(struct span line)
 {
     struct pollfd out     = { .fd = the_log.fd, .events = POLLOUT };
@@ -282,7 +283,7 @@ void log_write(struct log_site *site, enum log_level level, const struct log_fie
     fields_write(level, all, count);
 }
 
-/* False: no site has anything to tell. */
+/* False: no site has a count to report. */
 static bool suppressed_take(msec now, const char **ret_event, uint64_t *ret_suppressed)
 {
     bool is_found = false;

@@ -4,15 +4,15 @@
  *
  *     time=2026-03-01T12:00:00.000Z level=info event=listening address=127.0.0.1 port=8080
  *
- * A line is one write(2) of at most LOG_LINE_BYTES_MAX bytes, so lines of several threads never mix. What clients sent can't
- * forge a line, a field or a terminal command: everything that isn't plain text is escaped. One call site writes at most
- * LOG_LINES_A_SECOND_MAX lines a second, so a flood of bad clients can't fill the disk. Lines that are held back are counted:
- * the next line of the site carries `suppressed`, and log_tell_suppressed() writes it for sites that fell silent. The server
- * never waits for the reader of its log: a line that can't be written at once is lost, and counted too. Never log a secret or
- * a payload.
+ * A line is one write(2) of at most LOG_LINE_BYTES_MAX bytes, so lines of several threads never mix. What clients sent
+ * can't forge a line, a field or a terminal command: everything that isn't plain text is escaped. One call site writes
+ * at most LOG_LINES_A_SECOND_MAX lines a second, so a flood of bad clients can't fill the disk. Lines that are held
+ * back are counted: the next line of the site carries `suppressed`, and log_tell_suppressed() writes it for sites that
+ * fell silent. The server never waits for the reader of its log: a line that can't be written at once is lost, and
+ * counted too. Never log a secret or a payload.
  *
- * For the layers 2 to 4: pure modules return their outcome, and their callers log it. Any thread may use it; signal handlers
- * may not. */
+ * For the layers 2 to 4: pure modules return their outcome, and their callers log it. Any thread may use it; signal
+ * handlers may not. */
 #ifndef REACTOR_LOG_H
 #define REACTOR_LOG_H
 
@@ -26,7 +26,7 @@ enum {
     LOG_LINE_BYTES_MAX     = 4096,  /* PIPE_BUF on Linux: a pipe takes such a line whole */
     LOG_VALUE_BYTES_MAX    = 512,   /* of one text, before escaping; a longer one is cut and ends in "..." */
     LOG_LINES_A_SECOND_MAX = 10,    /* of one call site */
-    LOG_FIELDS_MAX         = 24,    /* of one line, the event among them */
+    LOG_FIELDS_MAX         = 24,    /* of one line, the event included */
 };
 
 enum log_kind { LOG_TEXT, LOG_U64, LOG_I64 };
@@ -48,7 +48,7 @@ struct log_site {
     const char *event;
     msec        second_at;   /* when its present second began */
     unsigned    written;     /* lines in that second */
-    uint64_t    suppressed;  /* lines held back and not yet told */
+    uint64_t    suppressed;  /* lines held back and not yet reported */
 };
 
 /* Nothing is evaluated or formatted when the level is off. `event` is a literal, [a-z_]+. */
@@ -97,13 +97,13 @@ void log_set_level(enum log_level least);
  * second, and at the end. */
 void log_tell_suppressed(void);
 
-/* Lines that the descriptor didn't take since the start: for metrics, there is no better place to say it. */
+/* Lines that the descriptor didn't take since the start. Only a metric can report them. */
 uint64_t log_lost(void);
 
 /* "debug", "info", "warn", "error" */
 const char *log_level_text(enum log_level level);
 
-/* What LOG() is made of. The first field is the event. */
+/* LOG() calls this. The first field is the event. */
 extern struct counter log_level_least;
 static inline bool log_is_on(enum log_level level)
 {
@@ -111,10 +111,10 @@ static inline bool log_is_on(enum log_level level)
 }
 void log_write(struct log_site *site, enum log_level level, const struct log_field *fields, size_t count);
 
-/* The two judges, pure, so that they can be tested.
- * log_site_pass: may this site write now (monotonic)? *ret_suppressed: how many it held back before this one.
- * log_line_put: one whole line with its newline; fields that would not fit leave, and `cut=true` says so.
- * `line` has room for LOG_LINE_BYTES_MAX bytes and is empty. */
+/* The two decisions of the log, pure, so that they can be tested. log_site_pass: may this site write now (monotonic)?
+ * *ret_suppressed: how many lines it held back before this one. log_line_put: one whole line with its newline. Fields
+ * that would not fit are left out, and `cut=true` says so. `line` has room for LOG_LINE_BYTES_MAX bytes and is
+ * empty. */
 bool log_site_pass(struct log_site *site, msec now, uint64_t *ret_suppressed);
 void log_line_put(struct buf *line, enum log_format format, enum log_level level, msec wall,
                   const struct log_field *fields, size_t count);

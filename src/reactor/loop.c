@@ -1,4 +1,4 @@
-/* loop.c - a turn, whoever waits for its events. */
+/* loop.c - a turn: the part that is the same for all makers of loops. */
 #include "reactor/loop.h"
 
 #include <stdlib.h>

@@ -1,13 +1,13 @@
-/* loop.h - This module touches the world: one thread's epoll, its streams, timers and mail. It doesn't know what the
- * bytes mean.
+/* loop.h - This module does the I/O: one thread's epoll, its streams, timers and mail. It doesn't know what the bytes
+ * mean.
  *
- * A turn: wait, handle what the kernel says, read the mail, fire timers, then turn_end(), where everything that
- * the turn has gathered for a stream leaves in one write. Descriptors are watched once, edge-triggered, for both
- * directions; nothing ever touches epoll around a write.
+ * A turn: wait, handle the kernel's events, read the mail, fire timers, then turn_end(), where everything that the turn
+ * has gathered for a stream leaves in one write. Descriptors are watched once, edge-triggered, for both directions; no
+ * write changes what epoll watches.
  *
- * The turn itself and the time of it (loop.c) need no kernel. loop_epoll.c makes a loop that waits in epoll; loop_sim.h
- * makes one that a test or the simulator turns by hand, with its own clock. Code that stands on a loop can't tell them
- * apart, as long as it takes the time from `now` and `wall`. */
+ * The turn and its time (loop.c) need no kernel. loop_epoll.c makes a loop that waits in epoll. loop_sim.h makes a loop
+ * that a test or the simulator turns by hand, with its own clock. Code on a loop can't tell the two apart, as long as
+ * it takes the time from `now` and `wall`. */
 #ifndef REACTOR_LOOP_H
 #define REACTOR_LOOP_H
 
@@ -33,12 +33,12 @@ struct loop_hooks {
 struct loop {
     struct wheel             wheel;
     msec                     now;     /* monotonic, of this turn */
-    msec                     wall;    /* since 1970, of this turn, as wall_clock has it */
+    msec                     wall;    /* since 1970, of this turn, from wall_clock */
     const struct loop_hooks *hooks;
     void                    *ctx;
     struct stream           *again;   /* streams that have more to read than one turn gives them */
     struct stream           *closed;  /* streams to free at the end of the turn: events may still name them */
-    char                    *input;   /* LOOP_INPUT_BYTES, for whoever reads in this turn; NULL: not open */
+    char                    *input;   /* LOOP_INPUT_BYTES, shared by all reads of a turn; NULL: not open */
     struct mailbox           mailbox;
     struct counter           turn_count;
     pthread_t                thread;  /* of loop_run(), while it runs */
@@ -50,7 +50,8 @@ struct loop {
     int                      epoll;
     struct source            bell;
     struct wall_clock        wall_clock;
-    msec                     wake_at; /* sleep no longer than until then, to the millisecond; 0: as long as timers let */
+    /* sleep no longer than until then, to the millisecond; 0: as long as timers let */
+    msec                     wake_at;
     struct stream_maker      tcp;
 };
 
@@ -71,13 +72,13 @@ static inline bool loop_is_here(const struct loop *loop)
 enum rc loop_watch(struct loop *loop, int fd, uint32_t events, struct source *source) RC_MUST_USE;
 void    loop_unwatch(struct loop *loop, int fd);
 
-/* Monotonic and wall clock, in ms, as the system has them. The only place that asks. */
+/* The system's monotonic and wall clock, in ms. No other function reads the system's clocks. */
 msec clock_now(void);
 msec clock_wall(void);
 
 /* --- what the makers of loops share (loop.c) ----------------------------------------------------------------- */
 
-/* Sets up what needs no kernel, at this time. */
+/* Sets up all that needs no kernel. */
 void loop_begin(struct loop *loop, const struct loop_hooks *hooks, void *ctx, msec now, msec wall);
 void loop_end(struct loop *loop);
 
@@ -85,7 +86,7 @@ void loop_end(struct loop *loop);
 void loop_turn_begin(struct loop *loop, msec now, msec wall);
 void loop_turn_end(struct loop *loop, bool fires_timers);
 
-/* on_readable() for all who have asked for it (stream.c). */
+/* Calls on_readable() for all streams that asked for it (stream.c). */
 void loop_read_again(struct loop *loop);
 /* Gives back streams that were closed in this turn; all, when nobody owns one any more. */
 void loop_bury(struct loop *loop);

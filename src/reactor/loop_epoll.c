@@ -88,7 +88,7 @@ void loop_unwatch(struct loop *loop, int fd)
     epoll_ctl(loop->epoll, EPOLL_CTL_DEL, fd, NULL);
 }
 
-/* *ret_until: when it was to be awake at the latest. */
+/* *ret_until: when the loop should have woken at the latest. */
 static int loop_wait(struct loop *loop, struct epoll_event *events, msec *ret_until)
 {
     int sleep_ms = loop->again == NULL ? wheel_sleep_ms(&loop->wheel, clock_now()) : 0;
@@ -107,9 +107,9 @@ static int loop_wait(struct loop *loop, struct epoll_event *events, msec *ret_un
     return count < 0 ? 0 : count;
 }
 
-/* After a pause of the process (SIGSTOP, a machine that slept), what came meanwhile may not be among this turn's events.
- * The next turn sees it, at once; only then may timers judge that nothing came. But not twice in a row: if each turn
- * came late, no timer would ever fire. */
+/* After a pause of the process (SIGSTOP, a machine that slept), events that came meanwhile may be missing from this
+ * turn. The next turn sees them, at once; only then may timers judge that nothing came. This is not done twice in a
+ * row: if each turn came late, no timer would ever fire. */
 static bool loop_is_late(struct loop *loop, msec now, msec until)
 {
     loop->was_late = now > until + LATE_MS && !loop->was_late;

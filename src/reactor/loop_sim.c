@@ -6,7 +6,7 @@
 
 enum { RECORD_BYTES_MAX = 16384 };  /* what a layer holds; as much as a record of TLS (RFC 8446 5.1) */
 
-/* What is on its way, in one direction. */
+/* Bytes under way in one direction. */
 struct sim_packet {
     struct list link;
     msec        at;      /* when it arrives */
@@ -25,7 +25,7 @@ struct sim_link {
     msec             in_end_at;  /* when the far end's end arrives; -1: it has not ended */
     uint64_t         in_bytes, out_bytes;  /* read and written by the near end so far */
     size_t           out_waiting;          /* written and not taken */
-    struct buf       held;       /* what a layer has taken and could not send yet */
+    struct buf       held;       /* bytes that a layer has taken and could not send yet */
     bool             is_end_told;
     bool             is_shut;    /* the near end has ended */
     bool             is_reset;
@@ -129,7 +129,7 @@ static size_t write_part(const struct sim_wire *wire, size_t len)
     return wire->rng != NULL ? (size_t)rng_below(wire->rng, part + 1) : part;
 }
 
-/* How much a read gives, if there is as much: something at least. */
+/* How much a read gives, if there is so much; at least one byte. */
 static size_t read_part(const struct sim_wire *wire, size_t len)
 {
     if (!wire->is_layered || len == 0)
@@ -191,7 +191,7 @@ static size_t sim_link_fit(const struct sim_link *link, size_t len)
     return before_cut(write_part(&link->wire, len < room ? len : room), link->wire.cut_out_at, link->out_bytes);
 }
 
-/* What a layer holds goes as soon as there is room, whether or not the near end is still there. */
+/* The bytes that a layer holds leave as soon as there is room, even if the near end is closed. */
 static void sim_link_flush(struct sim_link *link)
 {
     if (link->held.len == 0 || link->is_reset || link->is_let_go)
@@ -294,7 +294,7 @@ void sim_send(struct sim_link *link, struct span bytes)
     if (bytes.len == 0 || link->is_reset)
         return;
     if (link->stream == NULL)
-        link->is_reset = true;  /* RFC 9293 3.10.7.1: nobody is there any more */
+        link->is_reset = true;  /* RFC 9293 3.10.7.1: the far end is gone, so the answer is a reset */
     else
         packet_send(link, &link->in, bytes);
 }
@@ -371,7 +371,8 @@ static unsigned sim_link_news(struct sim_link *link, bool is_told)
         link->is_end_told   = is_end_due;
         link->is_reset_told = link->is_reset;
     }
-    if (link->stream->is_full && ((sim_link_room(link) > 0 && link->held.len == 0) || link->is_reset || link->is_let_go))
+    if (link->stream->is_full &&
+        ((sim_link_room(link) > 0 && link->held.len == 0) || link->is_reset || link->is_let_go))
         news |= STREAM_IS_WRITABLE;
     return news;
 }
@@ -395,7 +396,7 @@ void loop_sim_init(struct loop_sim *sim, const struct loop_hooks *hooks, void *c
 {
     *sim = (struct loop_sim){ .wall_offset = wall - now };
     loop_begin(&sim->loop, hooks, ctx, now, wall);
-    sim->loop.mailbox.bell = -1;  /* nobody sleeps here, so nobody rings */
+    sim->loop.mailbox.bell = -1;  /* a simulated loop never sleeps, so no bell is needed */
     sim->loop.input        = malloc(LOOP_INPUT_BYTES);
     must(sim->loop.input != NULL);
     stream_maker_init(&sim->plain, &plain_ops, &sim->loop, sizeof(struct sim_stream));

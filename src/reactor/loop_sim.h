@@ -1,6 +1,6 @@
-/* loop_sim.h - a loop without a kernel: a test or the simulator turns it by hand and owns its clock. Its streams are the
- * near ends of simulated links; the far ends are the test's. Nothing here is random unless a rng is handed in, so the same
- * calls give the same run.
+/* loop_sim.h - a loop without a kernel: a test or the simulator turns it by hand and owns its clock. Its streams are
+ * the near ends of simulated links; the far ends are the test's. Nothing here is random unless a rng is handed in, so
+ * the same calls give the same run.
  *
  *     loop_sim_init(&sim, &hooks, ctx, 1000, 1700000000000);
  *     far = sim_link_new(&sim, &(struct sim_wire){ .room_bytes = 4096 }, &stream);
@@ -29,22 +29,23 @@ void loop_sim_fini(struct loop_sim *sim);  /* all streams are closed, all far en
 
 /* One turn at this time, which never goes back. */
 void loop_sim_turn(struct loop_sim *sim, msec now);
-/* Would one more turn at the same time have nothing to do? Timers and mail aside. */
+/* Has one more turn at the same time nothing to do, timers and mail aside? */
 bool loop_sim_is_quiet(const struct loop_sim *sim);
-/* When there is something to do next: now, an arrival, a timer. -1: nothing to come. A timer may be looked at too early. */
+/* The time of the next work: now, an arrival, a timer. -1: there is none. The time may be earlier than a timer is
+ * due. */
 msec loop_sim_next(const struct loop_sim *sim);
 
 /* How a link behaves. May be changed at any time. */
 struct sim_wire {
     size_t      room_bytes;       /* sent, and not taken by the far end; beyond it a write is short */
-    size_t      write_bytes_max;  /* one write takes no more, as if the room had just come; 0: any number */
+    size_t      write_bytes_max;  /* one write takes no more; 0: any number */
     size_t      read_bytes_max;   /* one read gives no more; only of a layered wire. 0: any number */
     struct rng *rng;              /* NULL, or: each write (each read of a layered wire) moves a random part */
     msec        delay_ms;         /* each way */
     uint64_t    cut_in_at;        /* the link breaks when the near end has read so many bytes; 0: never */
     uint64_t    cut_out_at;       /* … or has written so many */
-    bool        is_layered;       /* as with TLS: a short read says nothing, and what is written in excess of the room is
-                                   * held inside, up to a record. Fixed when the link is made */
+    bool        is_layered;       /* as with TLS: a short read says nothing, and bytes written beyond the room are held
+                                   * inside, up to a record. Fixed when the link is made */
     bool        is_dead;          /* the far kernel has fallen silent: see stream_is_dead() */
 };
 
@@ -61,14 +62,14 @@ struct sim_wire *sim_link_wire(struct sim_link *link);
 
 /* The far end speaks. */
 void sim_send(struct sim_link *link, struct span bytes);
-size_t sim_unread(const struct sim_link *link);  /* what it has said and the near end has not read */
-void sim_send_end(struct sim_link *link);  /* nothing more from it, but it still reads */
+size_t sim_unread(const struct sim_link *link);  /* bytes that it has sent and the near end has not read */
+void sim_send_end(struct sim_link *link);  /* it sends nothing more, but still reads */
 /* The link breaks: nothing more passes in either direction, what has not arrived is lost. */
 void sim_reset(struct sim_link *link);
 
 /* The far end reads what has arrived, at most `bytes_max`; appends. Returns how much. */
 size_t sim_take(struct sim_link *link, struct buf *into, size_t bytes_max);
-/* What stands behind all that was taken. */
+/* What follows the bytes that were taken. */
 enum sim_end sim_link_end(const struct sim_link *link);
 /* Is the near end closed? */
 bool sim_link_is_closed(const struct sim_link *link);

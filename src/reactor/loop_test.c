@@ -153,8 +153,8 @@ static void a_timer_wakes_the_loop_and_never_early(void **state)
     rig_close(&rig);
 }
 
-/* A turn after a pause fires none, so that what came meanwhile is seen first. But however often it's paused, and however
- * long its turns take, time passes. */
+/* A turn after a pause fires none, so that what came meanwhile is seen first. But however often it's paused, and
+ * however long its turns take, time passes. */
 static void timers_fire_however_late_the_turns_are(void **state)  /* threat 23 */
 {
     static const struct { msec turn_ms, pause_in_wait_ms; const char *turns[4]; } rows[] = {

@@ -1,4 +1,4 @@
-/* stream.c - what the streams of all makers have in common: who is told what, and who is told again. */
+/* stream.c - what the streams of all makers have in common: which events their owners get, and which are repeated. */
 #include "reactor/stream.h"
 
 #include "base/must.h"
@@ -166,7 +166,7 @@ void loop_bury(struct loop *loop)
 
 void loop_bury_all(struct loop *loop)
 {
-    streams_free(loop->again);  /* closed, all of them: nobody owns a stream any more */
+    streams_free(loop->again);  /* all of them are closed: no stream has an owner any more */
     loop->again = NULL;
     loop_bury(loop);
 }

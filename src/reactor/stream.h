@@ -1,24 +1,24 @@
 /* stream.h - a port: one connected byte stream, without buffers of its own. An idle stream costs this struct and what
  * its maker adds.
  *
- * The makers are stream_tcp.h (sockets) and loop_sim.h (simulated links, for tests). stream_battery.c holds all of them to
- * this contract:
+ * The makers are stream_tcp.h (sockets) and loop_sim.h (simulated links, for tests). stream_battery.c holds all of them
+ * to this contract:
  *
- * Reading. on_readable() tells of bytes, of the end or of a fault, once. The owner then reads until stream_read() returns
- * STREAM_LATER or stream_is_drained() is true. An owner that stops earlier calls stream_more(), now or at any later time,
- * and gets another on_readable(). No other event can be relied on: bytes may wait inside the maker (TLS has decrypted
- * them) while the descriptor is silent. A short read does not mean that there is nothing more; only stream_is_drained()
- * knows that.
+ * Reading. on_readable() tells of bytes, of the end or of a fault, once. The owner then reads until stream_read()
+ * returns STREAM_LATER or stream_is_drained() is true. An owner that stops earlier calls stream_more(), now or at any
+ * later time, and gets another on_readable(). No other event can be relied on: bytes may wait inside the maker (TLS has
+ * decrypted them) while the descriptor is silent. A short read does not mean that there is nothing more; only
+ * stream_is_drained() knows that.
  *
  * Writing. Bytes that a write takes are the maker's: it sends them by itself, even if the stream is closed meanwhile.
  * Bytes that it does not take are forgotten, and the next write may bring others. So a maker that has to repeat bytes
- * (SSL_write() has encrypted them, and wants the same bytes again) counts them as taken, and repeats them itself. `is_full`
- * is set when a write was short, and while the maker holds bytes that it could not send yet. Then on_writable() comes when
- * there is room.
+ * (SSL_write() has encrypted them, and wants the same bytes again) counts them as taken, and repeats them itself.
+ * `is_full` is set when a write was short, and while the maker holds bytes that it could not send yet. Then
+ * on_writable() comes when there is room.
  *
  * Closing. stream_shut() closes our direction: the peer reads the end behind all that was taken, and may still send.
- * stream_close() closes both. After it the stream tells nothing more; reads and writes return STREAM_FAULT, the other calls
- * do nothing. The struct remains until the end of the turn.
+ * stream_close() closes both. After it the stream tells nothing more; reads and writes return STREAM_FAULT, the other
+ * calls do nothing. The struct remains until the end of the turn.
  *
  * A stream belongs to the thread of its loop. */
 #ifndef REACTOR_STREAM_H
@@ -34,7 +34,7 @@
 struct loop;
 struct stream;
 
-/* What an owner is told. */
+/* The events of a stream, for its owner. */
 struct stream_events {
     void (*on_readable)(struct stream *stream, void *owner);
     void (*on_writable)(struct stream *stream, void *owner);  /* it was full */
@@ -45,7 +45,7 @@ struct stream_ops {
     ssize_t (*read)(struct stream *stream, void *into, size_t len);
     ssize_t (*write)(struct stream *stream, struct span bytes);  /* sets is_full */
     void    (*shut)(struct stream *stream);
-    /* What it holds is still sent. The struct goes back to the pool at the end of the turn. */
+    /* Bytes that the maker holds are still sent. The struct goes back to the pool at the end of the turn. */
     void    (*close)(struct stream *stream);
     bool    (*is_dead)(const struct stream *stream, msec silence_ms);
     bool    is_drained_by_short_read;         /* a read that fills less than its room has taken all there is */
@@ -66,7 +66,7 @@ struct stream {
     void                       *owner;
     int                         number;  /* the maker's: a descriptor, a stream id */
     bool                        is_full : 1;    /* wait for on_writable() */
-    bool                        is_ended : 1;   /* the peer has closed or broken: read to the end to see */
+    bool                        is_ended : 1;   /* the peer has closed, or the link is broken: reads show which */
     bool                        is_again : 1;   /* in loop->again */
     bool                        is_closed : 1;
 };
@@ -79,8 +79,8 @@ enum { STREAM_LATER = -1, STREAM_FAULT = -2 };
 
 /* The first owner of a new stream, in the turn that made it. */
 void stream_start(struct stream *stream, const struct stream_events *events, void *owner);
-/* A later owner. It is told to read, because the earlier one may have left something, but not before this returns to the
- * loop. Without an earlier one it is as stream_start(). */
+/* A later owner. It is told to read, because the earlier one may have left something, but not before this returns to
+ * the loop. Without an earlier one it is as stream_start(). */
 void stream_hand_over(struct stream *stream, const struct stream_events *events, void *owner);
 
 /* NULL is fine. */
@@ -94,12 +94,12 @@ bool stream_is_drained(const struct stream *stream, size_t got, size_t len);
 /* The owner stopped reading before STREAM_LATER: on_readable() again, behind this turn's events or the next's. */
 void stream_more(struct stream *stream);
 
-/* Bytes taken, 0 … len; STREAM_FAULT: the link is gone, or our direction is shut. */
+/* The number of bytes taken, 0 … len; STREAM_FAULT: the link is gone, or our direction is shut. */
 ssize_t stream_write(struct stream *stream, struct span bytes);
 void    stream_shut(struct stream *stream);
 
-/* Is something on its way to the peer (bytes, or probes of its full window) and has its kernel said nothing for so long?
- * That is a dead link; a slow reader's kernel answers. */
+/* Is anything under way to the peer (bytes, or probes of its full window), and has the peer's kernel acknowledged
+ * nothing for so long? Then the link is dead. The kernel of a slow reader answers. */
 bool stream_is_dead(const struct stream *stream, msec silence_ms);
 
 struct loop *stream_loop(const struct stream *stream);
@@ -108,14 +108,15 @@ struct loop *stream_loop(const struct stream *stream);
 
 enum stream_news { STREAM_IS_READABLE = 1, STREAM_IS_WRITABLE = 2, STREAM_IS_ENDED = 4 };
 
-void stream_maker_init(struct stream_maker *maker, const struct stream_ops *ops, struct loop *loop, size_t stream_bytes);
-void stream_maker_fini(struct stream_maker *maker);  /* all its streams are closed and buried */
+void stream_maker_init(struct stream_maker *maker, const struct stream_ops *ops, struct loop *loop,
+                       size_t stream_bytes);
+void stream_maker_fini(struct stream_maker *maker);  /* all its streams are closed and freed */
 
 /* A zeroed one from the pool, without an owner. */
 struct stream *stream_make(struct stream_maker *maker, int number);
-/* Takes back one that was never owned. */
+/* Takes back a stream that has had no owner. */
 void stream_unmake(struct stream *stream);
-/* What has become of it, a set of enum stream_news: tells the owner. */
+/* Calls the owner for these events, a set of enum stream_news. */
 void stream_tell(struct stream *stream, unsigned news);
 
 #endif

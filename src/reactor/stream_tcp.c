@@ -65,7 +65,7 @@ static bool stream_tcp_is_dead(const struct stream *stream, msec silence_ms)
     socklen_t       len  = sizeof info;
 
     if (getsockopt(stream->number, IPPROTO_TCP, TCP_INFO, &info, &len) != 0)
-        return false;  /* not TCP: a test's socket pair, which can't die in silence */
+        return false;  /* not TCP: a test's socket pair, whose link can't die unnoticed */
     return (info.tcpi_unacked > 0 || info.tcpi_probes > 0) && (msec)info.tcpi_last_ack_recv >= silence_ms;
 }
 

@@ -27,7 +27,7 @@ void mailbox_fini(struct mailbox *mailbox)
 void mailbox_ring(struct mailbox *mailbox)
 {
     uint64_t one = 1;
-    /* EAGAIN would mean 2^64 - 2 rings unheard; the bell would still be ringing. */
+    /* EAGAIN would mean that 2^64 - 2 rings are unread. The owner is woken all the same. */
     ssize_t written = write(mailbox->bell, &one, sizeof one);
     (void)written;
 }

@@ -22,13 +22,13 @@ void    mailbox_fini(struct mailbox *mailbox);  /* empty by now */
 /* Takes all of the bundle, in its order; wakes the owner. Any thread. */
 void mailbox_put(struct mailbox *mailbox, struct bundle *bundle);
 
-/* All there is, oldest first, or NULL. The owner's thread. */
+/* All mail, oldest first, or NULL. The owner's thread. */
 struct mail *mailbox_take(struct mailbox *mailbox);
 
-/* Before the owner waits: true if it may; false: there is mail. After it has waited: mailbox_is_awake(). */
+/* Before the owner waits. True: it may wait; false: there is mail. After waiting the owner calls mailbox_is_awake(). */
 bool mailbox_may_sleep(struct mailbox *mailbox);
 void mailbox_is_awake(struct mailbox *mailbox);
-/* Rings without mail, for whoever wants the owner to look up. Any thread, signal handlers too. */
+/* Wakes the owner without mail. Any thread, signal handlers too. */
 void mailbox_ring(struct mailbox *mailbox);
 
 #endif

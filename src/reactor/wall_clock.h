@@ -1,10 +1,10 @@
-/* wall_clock.h - what time it is, though somebody may set the clock.
+/* wall_clock.h - the time of day, although an administrator or NTP may set the clock.
  *
- * Messages are stamped, expire and are deleted by the wall clock, and a message that was deleted doesn't come back. So a
- * clock that leaps is doubted: one that is more than WALL_CLOCK_LEAP_MS away, in either direction, from the time that it
- * should show by the time that has passed. Then time goes on as if nothing had happened, until the clock has returned or has
- * kept to its new time for WALL_CLOCK_BELIEF_MS. Smaller steps are followed at once (docs/decisions/0014). This module
- * asks for no time itself. */
+ * Messages are stamped, expire and are deleted by the wall clock, and a deleted message doesn't come back. So this
+ * module doubts a clock that leaps. The clock should show its last time plus the time that has passed. If it is more
+ * than WALL_CLOCK_LEAP_MS away from that, in either direction, the time goes on as if nothing had happened, until the
+ * clock has returned or has kept to its new time for WALL_CLOCK_BELIEF_MS. Smaller steps are followed at once
+ * (docs/decisions/0014). This module reads no clock itself. */
 #ifndef REACTOR_WALL_CLOCK_H
 #define REACTOR_WALL_CLOCK_H
 
@@ -16,16 +16,16 @@
 #define WALL_CLOCK_BELIEF_MS (24 * 3600 * INT64_C(1000))
 
 struct wall_clock {
-    msec passed;      /* at the last look, by a clock that nobody sets */
+    msec passed;      /* at the last call, by the monotonic clock */
     msec wall;        /* what the last look returned */
-    msec off;         /* how far the clock was from that; 0: it isn't doubted */
-    msec doubted_at;  /* since when it keeps to its new time, as `passed` */
+    msec off;         /* how far the clock was from the time that it should show; 0: it isn't doubted */
+    msec doubted_at;  /* when it began to keep to its new time, in terms of `passed` */
 };
 
 /* What the clock says now is believed. */
 void wall_clock_init(struct wall_clock *clock, msec passed, msec says);
 
-/* What time it is, `passed` being what a clock that nobody sets shows, and `says` what the wall clock does. */
+/* The time of day. `passed` is the monotonic clock's time, `says` the wall clock's. */
 msec wall_clock_look(struct wall_clock *clock, msec passed, msec says);
 
 #endif

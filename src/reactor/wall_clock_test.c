@@ -25,7 +25,8 @@ static const struct {
     { "a slow one is followed", { { HOUR, HOUR - 5, HOUR - 5, 0 }, { 2 * HOUR, 2 * HOUR - 10, 2 * HOUR - 10, 0 } } },
     { "small steps too, both ways, however many", {
         { 0, 10 * MINUTE, 10 * MINUTE, 0 }, { 1, 20 * MINUTE, 20 * MINUTE, 0 }, { 2, 11 * MINUTE, 11 * MINUTE, 0 } } },
-    { "the smallest leap", { { 0, 10 * MINUTE + 1, 0, 10 * MINUTE + 1 }, { 0, -10 * MINUTE - 1, 0, -10 * MINUTE - 1 } } },
+    { "the smallest leap",
+      { { 0, 10 * MINUTE + 1, 0, 10 * MINUTE + 1 }, { 0, -10 * MINUTE - 1, 0, -10 * MINUTE - 1 } } },
     { "ahead and back", {
         { HOUR, HOUR + YEARS, HOUR, YEARS }, { 2 * HOUR, 2 * HOUR + YEARS, 2 * HOUR, YEARS },
         { 3 * HOUR, 3 * HOUR, 3 * HOUR, 0 }, { 9 * DAY, 9 * DAY, 9 * DAY, 0 } } },

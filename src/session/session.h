@@ -1,7 +1,7 @@
 /* session.h - This module serves one client: what it follows, how its messages are framed, which commands it may send,
  * and when it has been silent too long. It doesn't know where messages are kept (node) and how bytes travel (reactor).
  *
- * These are the entry points that main gives requests to. Each takes the exchange. */
+ * These are the entry points that main calls for requests (main/routes.c). Each takes the exchange. */
 #ifndef SESSION_SESSION_H
 #define SESSION_SESSION_H
 

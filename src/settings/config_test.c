@@ -343,7 +343,8 @@ static void variables_that_platforms_make_are_only_warned_of(void **state)
 {
     (void)state;
     char *argv[] = { "longwired", NULL };
-    char *env[]  = { "LONGWIRE_SERVER=http://a", "LONGWIRE_KEY=a", "LONGWIRE_PORT=tcp://10.0.0.1:80", "LONGWIRE_loops=9",
+    char *env[]  = { "LONGWIRE_SERVER=http://a", "LONGWIRE_KEY=a", "LONGWIRE_PORT=tcp://10.0.0.1:80",
+                     "LONGWIRE_loops=9",
                      "LONG=1", NULL };
     assert_int_equal(load(argv, env), CONFIG_RUN);
     assert_string_equal(said(), "LONGWIRE_PORT: warning: there is no such setting, so this variable does nothing\n"

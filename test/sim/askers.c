@@ -170,7 +170,8 @@ static void stats_came(struct stats_command *command)
 
     if (asker != NULL) {
         const struct writer_limits *limits = &asker->world->nodes[0]->writer_limits;
-        promise(asker->world, command->stats.waiting_count <= limits->waiting_count_max + STORE_BATCHES_MAX * limits->batch_count_max,
+        promise(asker->world,
+                command->stats.waiting_count <= limits->waiting_count_max + STORE_BATCHES_MAX * limits->batch_count_max,
                 "%zu publishes wait", command->stats.waiting_count);
         promise(asker->world, command->stats.followed_count <= asker->world->channel_count, "%zu channels are followed",
                 command->stats.followed_count);

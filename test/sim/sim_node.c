@@ -536,8 +536,10 @@ void sim_node_check_bounds(struct sim_node *sim_node)
     sim_node_check_heads(sim_node);
     const struct writer *writer = &sim_node->writer;
 
-    promise(sim_node->world, writer->waiting_count <= writer->limits.waiting_count_max, "the writer's queue is bounded");
-    promise(sim_node->world, writer->waiting_bytes <= writer->limits.waiting_bytes_max, "the writer's queue is bounded");
+    promise(sim_node->world, writer->waiting_count <= writer->limits.waiting_count_max,
+            "the writer's queue is bounded");
+    promise(sim_node->world, writer->waiting_bytes <= writer->limits.waiting_bytes_max,
+            "the writer's queue is bounded");
     promise(sim_node->world, writer->tails.bytes <= writer->limits.tail_bytes_max, "tails are bounded");
     for (unsigned i = 0; i < sim_node->world->loops_a_node; i++) {
         const struct loop_account *account = &writer->accounts[i];
@@ -555,15 +557,18 @@ void sim_node_check_quiet(struct sim_node *sim_node)
     promise(sim_node->world, sim_node->writer.waiting_bytes == 0, "nothing waits, but %zu bytes are counted",
             sim_node->writer.waiting_bytes);
     for (unsigned i = 0; i < sim_node->world->loops_a_node; i++)
-        promise(sim_node->world, sim_node->shards[i].away_count == 0, "loop %u gets every command back, %zu are away", i,
+        promise(sim_node->world, sim_node->shards[i].away_count == 0,
+                "loop %u gets every command back, %zu are away", i,
                 sim_node->shards[i].away_count);
 }
 
 void sim_node_check_empty(struct sim_node *sim_node)
 {
     for (unsigned i = 0; i < sim_node->world->loops_a_node; i++) {
-        promise(sim_node->world, hub_channel_count(&sim_node->shards[i].hub) == 0, "loop %u lets go of its channels", i);
-        promise(sim_node->world, sim_node->shards[i].hub.subscription_count == 0, "loop %u counts its subscriptions", i);
+        promise(sim_node->world, hub_channel_count(&sim_node->shards[i].hub) == 0, "loop %u lets go of its channels",
+                i);
+        promise(sim_node->world, sim_node->shards[i].hub.subscription_count == 0, "loop %u counts its subscriptions",
+                i);
     }
     const struct writer *writer = &sim_node->writer;
     promise(sim_node->world, writer->durable.followed_count + writer->memory.followed_count == 0,

@@ -1,9 +1,9 @@
 /* sim_node.h - one life of a node: a writer, one to four loops, and the mail between them, which takes time.
  *
- * Commands of one sender arrive in order, but for DELIVER and MOVED: hints may be lost, doubled or late. What a store answers
- * comes in any order, and never within the turn that asked; what is in memory comes in the next. A loop may rest, as
- * after a long turn of sending: what speaks of logs waits meanwhile, other commands don't. A crash ends the life; nobody
- * is answered, and a new sim_node is built on the same disk.
+ * Commands of one sender arrive in order, but for DELIVER and MOVED: hints may be lost, doubled or late. What a store
+ * answers comes in any order, and never within the turn that asked; what is in memory comes in the next. A loop may
+ * rest, as after a long turn of sending: what speaks of logs waits meanwhile, other commands don't. A crash ends the
+ * life; nobody is answered, and a new sim_node is built on the same disk.
  *
  * What another node has appended comes over the bus, if there is one: late, twice, in another order or not at all, and
  * only what this node followed when it was sent. */

@@ -468,7 +468,8 @@ static void sim_close(struct store *store)
 }
 
 static const struct store_ops sim_ops = {
-    .name = "sim", .append = sim_append, .read = sim_read, .heads = sim_heads, .tick = sim_tick, .stats = sim_stats, .close = sim_close,
+    .name = "sim", .append = sim_append, .read = sim_read, .heads = sim_heads, .tick = sim_tick, .stats = sim_stats,
+    .close = sim_close,
 };
 
 /* --- the seed's hand --- */

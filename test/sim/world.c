@@ -140,8 +140,8 @@ static void world_draw_faults(struct world *world)
         *all[i] = one_in(world, OF_PLAN, 3);
 }
 
-/* In some worlds nothing is ever lost. There no heartbeat is needed, and there is none, so that nothing hides what should
- * have been told at once. */
+/* In some worlds nothing is ever lost. There no heartbeat is needed, and there is none, so that nothing hides what
+ * should have been told at once. */
 static void world_draw_nodes(struct world *world)
 {
     struct faults *faults = &world->faults;
@@ -162,7 +162,8 @@ static void world_make_channels(struct world *world)
 {
     /* Memory belongs to a node alone. */
     static const char *const names[NODES_MAX][CHANNELS_MAX] = {
-        { "topic:a", "live:a", "topic:b", "live:b", "conn:a" }, { "topic:a", "topic:b", "topic:c", "user:a", "topic:d" },
+        { "topic:a", "live:a", "topic:b", "live:b", "conn:a" },
+        { "topic:a", "topic:b", "topic:c", "user:a", "topic:d" },
     };
     uint64_t keep = world->faults.trim ? 3 + draw(world, OF_PLAN, 30) : 0;
 
@@ -176,7 +177,8 @@ static void world_make_channels(struct world *world)
     }
     world->channel_count = 1 + (unsigned)draw(world, OF_PLAN, CHANNELS_MAX);
     for (unsigned i = 0; i < world->channel_count; i++)
-        must(channel_name_new(&world->spaces, &world->hash_key, span_str(names[world->node_count - 1][i]), &world->channels[i]) ==
+        must(channel_name_new(&world->spaces, &world->hash_key, span_str(names[world->node_count - 1][i]),
+                              &world->channels[i]) ==
              CHANNEL_NAME_OK);
 }
 

@@ -24,7 +24,8 @@ enum {
 };
 
 /* What chance is asked for. */
-enum purpose { OF_PLAN, OF_MAIL, OF_DISK, OF_NODE, OF_PUBLISHERS, OF_READERS, OF_ASKERS, OF_CLOCK, OF_BUS, PURPOSE_COUNT };
+enum purpose { OF_PLAN, OF_MAIL, OF_DISK, OF_NODE, OF_PUBLISHERS, OF_READERS, OF_ASKERS, OF_CLOCK, OF_BUS,
+               PURPOSE_COUNT };
 
 /* A bug put in on purpose, to show that it would be found (threat 114). */
 enum plant {

@@ -58,7 +58,8 @@ static void put_token(struct buf *out, const struct json_doc *doc, const struct 
         buf_put(out, token->raw);
     } else {
         buf_putc(out, is_object ? '{' : '[');
-        for (const struct json_token *child = json_first(doc, token); child != NULL; child = json_next(doc, token, child)) {
+        for (const struct json_token *child = json_first(doc, token); child != NULL;
+             child = json_next(doc, token, child)) {
             if (at > 0)
                 buf_putc(out, is_object && at % 2 == 1 ? ':' : ',');
             put_token(out, doc, child);

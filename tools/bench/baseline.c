@@ -88,7 +88,8 @@ static void baseline_flush(struct baseline *baseline)
     baseline->dirty_count = 0;
 }
 
-/* Now and then does to a message what a bad server might, so that the bench can be seen to notice. */
+/* With --fault: loses, doubles or swaps one message in FAULT_EVERY, so that a test can check that the benchmark
+ * notices. */
 static void baseline_take(struct baseline *baseline, const char *payload)
 {
     bool is_faulty = baseline->fault != FAULT_NOTHING && ++baseline->taken % FAULT_EVERY == 0;
@@ -232,7 +233,8 @@ static void baseline_listen(struct baseline *baseline, const struct options *opt
     struct epoll_event event   = { .events = EPOLLIN, .data.fd = baseline->listener };
     if (baseline->epoll < 0 || baseline->listener < 0 ||
         setsockopt(baseline->listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) != 0 ||
-        bind(baseline->listener, (struct sockaddr *)&address, sizeof address) != 0 || listen(baseline->listener, 4096) != 0 ||
+        bind(baseline->listener, (struct sockaddr *)&address, sizeof address) != 0 ||
+        listen(baseline->listener, 4096) != 0 ||
         epoll_ctl(baseline->epoll, EPOLL_CTL_ADD, baseline->listener, &event) != 0)
         die("baseline: listen on %s: %m", options->server);
 }

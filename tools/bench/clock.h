@@ -1,5 +1,5 @@
-/* clock.h - the one clock of the bench: monotonic, in nanoseconds. Publisher and subscribers are one process
- * or at least one machine, so stamps from one can be read by the other. */
+/* clock.h - the clock of the benchmark: monotonic, in nanoseconds. Publisher and subscribers run on one machine, so a
+ * stamp from one can be compared with the time of another. */
 #ifndef BENCH_CLOCK_H
 #define BENCH_CLOCK_H
 

@@ -19,7 +19,7 @@ struct visit {
     const struct dialect *dialect;
     struct loop           loop;
     struct conn          *conns;
-    unsigned             *free_conns;  /* a stack of indexes; what was closed may be opened again after the turn */
+    unsigned             *free_conns;  /* a stack of indexes; an index that was closed is used again after the turn */
     unsigned              free_count;
     uint64_t              opened, done, wanted;
 };

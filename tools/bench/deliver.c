@@ -12,7 +12,7 @@
 #include "bench/publisher.h"
 #include "bench/scenario.h"
 
-#define STALL_NS (5 * NS_PER_S)  /* nothing arrives for so long: the rest is lost */
+#define STALL_NS (5 * NS_PER_S)  /* no message for so long: the missing ones count as lost */
 #define TURN_NS  (100 * NS_PER_MS)
 
 struct delivery {
@@ -53,7 +53,7 @@ static void publish_one(struct delivery *delivery, uint64_t time_ns)
     publisher_say(publisher, (unsigned)(line % publisher->line_count), &channel, 1, time_ns);
 }
 
-/* Publishes what is due; returns how long nothing more will be. */
+/* Publishes what is due; returns the time until more is due. */
 static uint64_t publish_due(struct delivery *delivery, uint64_t *next_ns)
 {
     uint64_t now = clock_ns();
@@ -65,13 +65,13 @@ static uint64_t publish_due(struct delivery *delivery, uint64_t *next_ns)
     for (; *next_ns <= now; *next_ns += delivery->interval_ns) {
         if (in_flight(delivery) >= DELIVERY_LOG_SLOTS / 2)
             die("the server can't keep up with the rate");
-        /* Stamped with when it should have been, so that no delay of ours is hidden. */
+        /* A message is stamped with the time at which it was due, so that a delay of the benchmark counts, too. */
         publish_one(delivery, *next_ns);
     }
     return *next_ns - now;
 }
 
-/* Publishes for so long, then waits until everything has arrived or nothing more does. */
+/* Publishes for so long, then waits until all messages have arrived or none arrives any more. */
 static struct books deliver_for(struct delivery *delivery, uint64_t length_ns)
 {
     uint64_t before = delivery->publisher.published, seen = atomic_load(&delivery->crowd.log.completed);
@@ -130,7 +130,7 @@ static void report_setting(struct report *report, const char *scenario, const st
     report_count(report, "publishers", options->publishers);
 }
 
-/* The warm-up is recorded too: what goes wrong there counts as wrong. */
+/* The warm-up is recorded, too: its faults count. */
 static int deliver(struct delivery *delivery, const char *scenario)
 {
     const struct options *options = delivery->options;

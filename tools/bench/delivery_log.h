@@ -1,11 +1,11 @@
 /* delivery_log.h - the record of a run: what was published, what each reader got, and whether the two agree.
  *
- * Exact, not sampled. Every (reader, stream) has a track, so each single delivery is known to be new, late or
- * doubled; what was published but never came is the difference at the end. The log also knows when a message has
- * reached all its readers, which is what a closed loop waits for.
+ * The record is exact, not sampled. Every (reader, stream) has a track, so each single delivery is known to be new,
+ * late or doubled. Messages that were published and never delivered are the difference at the end. The log also knows
+ * when a message has reached all its readers; a closed loop waits for that.
  *
- * Readers may be spread over several threads. A tally belongs to one thread; the log is what they share, and its
- * only changing fields are atomic. The publisher is one thread. */
+ * Readers may be spread over several threads. A tally belongs to one thread. All threads share the log, and its only
+ * changing fields are atomic. One thread publishes. */
 #ifndef BENCH_DELIVERY_LOG_H
 #define BENCH_DELIVERY_LOG_H
 
@@ -29,8 +29,9 @@ enum receipt { RECEIPT_NEW, RECEIPT_LATE, RECEIPT_DOUBLED };
 enum receipt track_take(struct track *track, uint32_t seq);
 
 struct delivery_log {
-    uint32_t         finishers;               /* tallies that must be through with a message before it is complete */
-    _Atomic uint32_t finished[DELIVERY_LOG_SLOTS];  /* by message number: tallies that are through with it */
+    uint32_t         finishers;               /* tallies that must have all deliveries of a message before it is
+                                               * complete */
+    _Atomic uint32_t finished[DELIVERY_LOG_SLOTS];  /* by message number: tallies that have all its deliveries */
     _Atomic uint64_t completed;               /* messages that all their readers have */
 };
 
@@ -39,7 +40,7 @@ struct tally {
     uint32_t         got[DELIVERY_LOG_SLOTS];  /* by message number: deliveries made so far */
     uint64_t         received;           /* different messages, summed over readers */
     uint64_t         doubled, late, strayed;
-    bool             has_completed;      /* a message became complete; cleared by who tells the publisher */
+    bool             has_completed;      /* a message became complete; cleared when the publisher has been woken */
     struct histogram latency;
 };
 

@@ -35,7 +35,8 @@ static const struct {
     const char *says;  /* how its answer begins; NULL: it has none */
 } rows[] = {
     { "ws longwire", "longwire", "ws", false,
-      SPAN(HTTP_101 "\x81\x14{\"type\":\"connected\"}\x81\x15{\"type\":\"subscribed\"}" WS("\x00\x8c") "{\"data\":\"" ONE
+      SPAN(HTTP_101 "\x81\x14{\"type\":\"connected\"}\x81\x15{\"type\":\"subscribed\"}" WS("\x00\x8c")
+            "{\"data\":\"" ONE
            "\"}.\x89\x02hi" WS("\x00\x80") TWO), "R12", "\x8a\x82" },
     { "ws longwire, error frame", "longwire", "ws", false, SPAN(HTTP_101 "\x81\x10{\"type\":\"error\"}"), "F" },
     { "ws longwire, refused", "longwire", "ws", false, SPAN("HTTP/1.1 403 Forbidden\r\n\r\n"), "F" },
@@ -65,7 +66,8 @@ static const struct {
     { "mqtt refused", "mosquitto", "tcp", false, SPAN("\x20\x02\0\5"), "F" },
     { "mqtt acknowledged", "mosquitto", "acked", true, SPAN("\x20\x02\0\0\x40\x02\0\3\x40\x02\0\4"), "RA1A1" },
     { "resp", "redis", "tcp", false,
-      SPAN("*3\r\n$9\r\nsubscribe\r\n$3\r\nc-3\r\n:1\r\n*3\r\n$7\r\nmessage\r\n$3\r\nc-3\r\n$128\r\n" ONE "\r\n"), "R1" },
+      SPAN("*3\r\n$9\r\nsubscribe\r\n$3\r\nc-3\r\n:1\r\n*3\r\n$7\r\nmessage\r\n$3\r\nc-3\r\n$128\r\n" ONE
+            "\r\n"), "R1" },
     { "resp publisher", "redis", "single", true, SPAN(":1000\r\n:0\r\n$3\r\n1-0\r\n"), "A1A1A1" },
     { "resp error", "redis", "single", true, SPAN("-ERR no\r\n"), "F" },
     { "nats", "nats", "tcp", false,

@@ -1,7 +1,7 @@
 /* die.h - ends a measurement that can't go on.
  *
- * A figure is worth nothing if anything went wrong in its run, so nothing is tried again: the tool prints the reason on
- * stderr and ends with EXIT_BROKEN. EXIT_INEXACT is for a run that came to its end, but in which messages were lost,
+ * A figure is worth nothing if anything went wrong in its run, so nothing is retried: the tool prints the reason on
+ * stderr and ends with EXIT_BROKEN. EXIT_INEXACT is for a run that was completed, but in which messages were lost,
  * doubled, out of order, or delivered to the wrong reader. */
 #ifndef BENCH_DIE_H
 #define BENCH_DIE_H

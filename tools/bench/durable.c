@@ -1,5 +1,5 @@
-/* Publishes that are acknowledged, with nobody listening. What an acknowledgement promises is the server's affair:
- * Longwire's `topic:` and Redis with appendfsync=always have it on disk, nchan and mosquitto in memory. */
+/* Acknowledged publishes without subscribers. What an acknowledgement promises differs between servers: Longwire's
+ * `topic:` and Redis with appendfsync=always have the message on disk, nchan and mosquitto in memory. */
 #include <stdio.h>
 #include <stdlib.h>
 

@@ -1,4 +1,4 @@
-/* http_head.h - as much of an HTTP/1.1 response's head as a bench must know. */
+/* http_head.h - the parts of an HTTP/1.1 response's head that a benchmark needs. */
 #ifndef BENCH_HTTP_HEAD_H
 #define BENCH_HTTP_HEAD_H
 

@@ -46,7 +46,7 @@ static void conn_watch(struct conn *conn, int operation, uint32_t events)
         die("epoll_ctl: %m");
 }
 
-/* On loopback a blocking connect() costs no waiting: the kernel's two ends shake hands before it returns. */
+/* On loopback a blocking connect() does not wait: the kernel completes the handshake before it returns. */
 void conn_open(struct conn *conn, struct loop *loop, const struct sockaddr_in *server)
 {
     int one    = 1;
@@ -92,7 +92,7 @@ void conn_flush(struct conn *conn)
     conn->waits_for_room = is_left;
 }
 
-/* Hands all that is whole to the owner; returns what isn't. */
+/* Gives all whole units to the owner; returns the rest. */
 static struct span conn_hear(struct conn *conn, struct span bytes)
 {
     while (bytes.len > 0 && !conn->is_finished) {

@@ -15,8 +15,8 @@ struct meter {
 /* Finds the server's processes, waits a moment, and reads. */
 void meter_start(struct meter *meter, const struct options *options);
 
-/* The wall clock stops at once. The server is read a moment later, so that work which it still has to do is counted
- * too. */
+/* The wall time ends at once. The server's processor time is read a moment later, so that its remaining work is
+ * counted, too. */
 void meter_stop(struct meter *meter);
 
 /* The fields common to all scenarios: what one of `count` things (deliveries, publishes, connections) took.

@@ -1,4 +1,4 @@
-/* options.h - what the command line says. Numbers have a least and a most; the list is in options.c. */
+/* options.h - the options of the command line. Numbers have a minimum and a maximum; the list is in options.c. */
 #ifndef BENCH_OPTIONS_H
 #define BENCH_OPTIONS_H
 
@@ -10,7 +10,7 @@ struct options {
     const char *peer;
     const char *transport;
     const char *server;
-    const char *namespace;  /* what the channel names of the run begin with; NULL: as the scenario likes it */
+    const char *namespace;  /* the prefix of the run's channel names; NULL: the scenario chooses */
     const char *fault;
 
     uint64_t pid;
@@ -22,7 +22,7 @@ struct options {
     bool     is_coalesced;
 };
 
-/* Reads `--name value` pairs. Ends the program with a clear word when one can't be used, or after --help. */
+/* Reads `--name value` pairs. Ends the program with a message when one can't be used, or after --help. */
 void options_read(struct options *options, int argc, char **argv);
 
 /* One line an option, on standard output. */

@@ -35,7 +35,8 @@ struct publisher_plan {
 void publisher_open(struct publisher *publisher, struct loop *loop, const struct publisher_plan *plan);
 void publisher_close(struct publisher *publisher);
 
-/* Says `count` messages on that line, one into each of the channels, all stamped with time_ns. count <= PUBLISH_MAX. */
+/* Publishes `count` messages on that line, one into each of the channels, all stamped with time_ns. count <=
+ * PUBLISH_MAX. */
 enum { PUBLISH_MAX = 10000 };
 void publisher_say(struct publisher *publisher, unsigned line, const uint32_t *channels, size_t count,
                    uint64_t time_ns);

@@ -1,4 +1,4 @@
-/* report.h - the one line of JSON in which a run's result is told, built field by field. */
+/* report.h - a run's result as one line of JSON, built field by field. */
 #ifndef BENCH_REPORT_H
 #define BENCH_REPORT_H
 

@@ -67,7 +67,7 @@ static enum resp_verdict resp_element(struct span *rest, struct span *ret_elemen
     return RESP_WHOLE;
 }
 
-/* What a subscriber gets are arrays of three: what it is, the channel, and the payload or a count. */
+/* A subscriber gets arrays of three: the kind, the channel, and the payload or a count. */
 static size_t resp_hear_subscriber(struct client *client, struct span bytes, struct note *ret_note)
 {
     (void)client;

@@ -1,4 +1,4 @@
-/* history.c - `longwire history`: prints what a channel keeps, however long it is, one page after the other. */
+/* history.c - `longwire history`: prints what a channel keeps, of any length, page by page. */
 #include <stdio.h>
 
 #include "base/must.h"
@@ -124,7 +124,7 @@ static void history_page(struct history *history)
                     elements_each(buf_span(&answer.body), "messages", history_on_entry, history);
     if (!history->is_over && !is_whole)
         history_leave(history, http_complain(&history->http, &answer));
-    /* An empty page is the end. So is a page that does not lead further, or this would not end. */
+    /* An empty page is the end. A page that does not lead further is the end, too, because the loop must end. */
     if (!history->is_over && (!history->is_all || history->page_count == 0 || history->last_seq <= before))
         history_leave(history, EXIT_FINE);
     history_flush(history);

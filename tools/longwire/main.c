@@ -1,4 +1,4 @@
-/* main.c - `longwire`: the command line tool. Finds the command and hands over. */
+/* main.c - `longwire`: the command line tool. Finds the command and runs it. */
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -55,7 +55,7 @@ static int name_find(int argc, char **argv)
     return argc;
 }
 
-/* Its words become those of a program "longwire": getopt begins its complaints with that. */
+/* argv[0] becomes "longwire", because getopt begins its messages with it. */
 static int command_run(const struct command *command, int name_at, int argc, char **argv)
 {
     memmove(argv + 2, argv + 1, (size_t)(name_at - 1) * sizeof *argv);
@@ -87,7 +87,7 @@ int main(int argc, char **argv)
     struct span           name    = span_str(name_at < argc ? argv[name_at] : NULL);
     const struct command *command = command_find(name);
 
-    /* A reader that leaves is noticed by the write that fails, in the place where it can be answered. */
+    /* If the reader of our output leaves, the write that fails reports it, where it can be handled. */
     signal(SIGPIPE, SIG_IGN);
 
     if (command != NULL)

@@ -53,7 +53,7 @@ void printer_write(struct printer *printer, struct span text);
 
 enum printed {
     PRINTED,
-    PRINTED_CLOSED,  /* the reader has gone (EPIPE): leave without a message */
+    PRINTED_CLOSED,  /* the reader has gone (EPIPE): exit without a message */
     PRINTED_FAILED,  /* it can't be written; the reason has been printed */
 };
 

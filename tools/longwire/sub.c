@@ -1,7 +1,7 @@
-/* sub.c - `longwire sub`: follows channels over the NDJSON stream and comes back by itself when the link is lost.
+/* sub.c - `longwire sub`: follows channels over the NDJSON stream and reconnects by itself when the link is lost.
  *
- * The cursor travels as Last-Event-ID: a header has more room than a URL, and many channels make long cursors.
- * Nothing is lost or repeated, because each object carries the cursor after it: what was printed is before that
+ * The cursor is sent as Last-Event-ID, because a header may be longer than a URL and the cursor of many channels is
+ * long. No message is lost or repeated: each object carries the cursor after it, what was printed is before that
  * cursor, and the next connection begins at it. Only a reader that follows "from now on" has no cursor at first. It
  * asks for its place with a poll that does not wait. */
 #include <poll.h>

@@ -1,5 +1,5 @@
-/* Any bytes, however cut, tell one transcript; and what h1.h promises for every input holds (h1_transcript.h checks it). Limits
- * are small, so that they are reached. */
+/* Any bytes, however cut, tell one transcript; and what h1.h promises for every input holds (h1_transcript.h checks
+ * it). Limits are small, so that they are reached. */
 #include <stdio.h>
 
 #include "lib/h1_transcript.h"

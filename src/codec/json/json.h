@@ -1,5 +1,5 @@
-/* json.h - JSON (RFC 8259): texts become a flat array of tokens; messages become objects. The server and the command line
- * tool both read with it (docs/decisions/0017-one-json-reader.md says why no library does).
+/* json.h - JSON (RFC 8259): texts become a flat array of tokens; messages become objects. The server and the command
+ * line tool both read with it (docs/decisions/0017-one-json-reader.md says why no library does).
  *
  * Reading is strict: one value, UTF-8, no BOM, no comments; \u escapes of surrogates come in pairs; a number
  * must fit into a double (1e999 doesn't); a kept object names a member once. A value is never converted unless
@@ -53,8 +53,8 @@ struct json_fault {
 
 enum { JSON_FAULT_BYTES = 256 };
 
-/* "WHAT: nested too deeply (byte 64; at most 64)", or only WHAT if there is no reason. Returns ret_text; what doesn't fit
- * is cut off. */
+/* "WHAT: nested too deeply (byte 64; at most 64)", or only WHAT if there is no reason. Returns ret_text; what doesn't
+ * fit is cut off. */
 const char *json_fault_say(const char *what, const struct json_fault *fault, char ret_text[JSON_FAULT_BYTES]);
 
 /* One parsed text after the other; memory is kept between them. One thread at a time. */

@@ -360,7 +360,8 @@ static void depth_is_limited(void **state)
 {
     (void)state;
     static const struct { size_t depth; bool is_valid; } rows[] = {
-        { 63, true }, { 64, true }, { 65, false }, { JSON_DEPTH_MAX, false }, { JSON_DEPTH_MAX + 1, false }, { 100000, false },
+        { 63, true }, { 64, true }, { 65, false }, { JSON_DEPTH_MAX, false }, { JSON_DEPTH_MAX + 1, false },
+        { 100000, false },
     };
     struct json_doc doc;
     struct buf text;
@@ -381,7 +382,8 @@ static void depth_is_limited(void **state)
             assert_int_equal(doc.fault.limit, 64);
         }
         /* Deeper is a matter of the limit alone. */
-        is_read = json_parse(buf_span(&text), &(struct json_limits){ .depth_max = JSON_DEPTH_MAX, .depth_kept = 2 }, &doc);
+        is_read = json_parse(buf_span(&text), &(struct json_limits){ .depth_max = JSON_DEPTH_MAX, .depth_kept = 2 },
+                             &doc);
         assert_int_equal(is_read, rows[i].depth <= JSON_DEPTH_MAX);
         assert_int_equal(doc.count, is_read ? 3 : 0);
     }
@@ -526,7 +528,8 @@ static void tell_tokens(struct cuts *cuts, void *context, struct buf *transcript
 static void no_byte_behind_the_text_is_read(void **state)
 {
     (void)state;
-    struct span text = SPAN("{\"a\":[1,-2.5e+30,true,false,null,{}],\"long enough for eight bytes\\n at a time\":\"\\ud83d\\ude00"
+    struct span text = SPAN("{\"a\":[1,-2.5e+30,true,false,null,{}],"
+                            "\"long enough for eight bytes\\n at a time\":\"\\ud83d\\ude00"
                             "\xf0\x9f\x98\x80\"}");
     struct buf  transcript;
 

@@ -299,7 +299,8 @@ static size_t number_end(struct span text, size_t at, bool *ret_has_exponent)
 
 static bool is_number_char(char c)
 {
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '.' || c == '-' || c == '+';
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '.' ||
+           c == '-' || c == '+';
 }
 
 bool json_scan_number(struct json_place *place)

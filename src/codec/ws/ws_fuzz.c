@@ -1,5 +1,5 @@
-/* Any bytes, however cut, tell one transcript; and what ws.h promises for every input holds (ws_transcript.h checks it). The first
- * byte chooses the limits, the rest is what the client sends; and what we send. */
+/* Any bytes, however cut, tell one transcript; and what ws.h promises for every input holds (ws_transcript.h checks
+ * it). The first byte chooses the limits, the rest is what the client sends; and what we send. */
 #include <stdio.h>
 
 #include "lib/ws_transcript.h"

@@ -34,7 +34,8 @@ static void client_put(struct buf *wire, uint8_t first, struct span payload, uin
 static struct ws_transcript_limits usual_limits = { MESSAGE_BYTES_MAX, FRAGMENTS_MAX };
 
 /* Whole, cut in two anywhere, byte by byte and cut at random. */
-static void expect_for_every_cut(const char *name, struct span wire, struct ws_transcript_limits limits, struct span want)
+static void expect_for_every_cut(const char *name, struct span wire, struct ws_transcript_limits limits,
+                                 struct span want)
 {
     struct buf transcript;
 

@@ -179,12 +179,14 @@ size_t api_body_bytes_max(const struct api *api, const struct http_request *requ
 
 bool api_needs_caller(const struct http_request *request)
 {
-    struct call         call  = { .request = request };
-    bool                path_exists;
-    const struct route *route = call_take_apart(&call) ? find_route(&call, &path_exists) : NULL;
+    struct call call = { .request = request };
+    bool        path_exists;
 
     /* Who sends a body is asked before it comes, whatever the path: api_is_unwelcome() goes by the answer. */
-    return (route != NULL && !route->is_open) || request->head->method == HTTP_POST;
+    if (request->head->method == HTTP_POST)
+        return true;
+    const struct route *route = call_take_apart(&call) ? find_route(&call, &path_exists) : NULL;
+    return route != NULL && !route->is_open;
 }
 
 bool api_is_unwelcome(const struct api *api, const struct http_request *request, const struct http_caller *caller)

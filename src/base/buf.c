@@ -25,7 +25,7 @@ void buf_clear(struct buf *buf)
     buf->is_over = false;
 }
 
-static bool buf_reserve(struct buf *buf, size_t more)
+static bool buf_grow(struct buf *buf, size_t more)
 {
     if (buf->is_over || more > buf->max - buf->len) {
         buf->is_over = true;
@@ -33,9 +33,6 @@ static bool buf_reserve(struct buf *buf, size_t more)
     }
     must(buf->len <= buf->cap && buf->cap <= buf->max);
     size_t want = buf->len + more;
-    if (want <= buf->cap)
-        return true;
-
     size_t cap = buf->cap == 0 ? BUF_FIRST_BYTES : buf->cap;
     while (cap < want)
         cap *= 2;
@@ -46,6 +43,12 @@ static bool buf_reserve(struct buf *buf, size_t more)
     buf->at  = at;
     buf->cap = cap;
     return true;
+}
+
+/* Nearly all puts fit into the memory that is there; an answer is dozens of them. */
+static inline bool buf_reserve(struct buf *buf, size_t more)
+{
+    return (more <= buf->cap - buf->len && !buf->is_over) || buf_grow(buf, more);
 }
 
 char *buf_extend(struct buf *buf, size_t count)
@@ -78,10 +81,15 @@ void buf_put_u64(struct buf *buf, uint64_t value)
     char  digits[20];
     char *at = digits + sizeof digits;
 
-    do {
-        *--at = (char)('0' + value % 10);
-        value /= 10;
-    } while (value != 0);
+    /* Two digits a division. */
+    while (value >= 10) {
+        unsigned two = (unsigned)(value % 100);
+        value /= 100;
+        *--at = (char)('0' + two % 10);
+        *--at = (char)('0' + two / 10);
+    }
+    if (value > 0 || at == digits + sizeof digits)
+        *--at = (char)('0' + value);
     buf_put(buf, span_of(at, (size_t)(digits + sizeof digits - at)));
 }
 

@@ -95,6 +95,27 @@ static void a_buf_stops_at_its_maximum_and_says_so(void **state)
     buf_fini(&buf);
 }
 
+/* As printf writes them, at each power of ten and beside it. */
+static void numbers_are_written_in_decimal(void **state)
+{
+    (void)state;
+    struct buf buf;
+    char       want[32];
+
+    buf_init(&buf, 100);
+    for (uint64_t power = 1; power != 0; power = power > UINT64_MAX / 10 ? 0 : power * 10) {
+        const uint64_t values[] = { power - 1, power, power + 1, power * 9, UINT64_MAX - power + 1 };
+        for (size_t i = 0; i < sizeof values / sizeof values[0]; i++) {
+            snprintf(want, sizeof want, "%llu", (unsigned long long)values[i]);
+            buf_clear(&buf);
+            buf_put_u64(&buf, values[i]);
+            if (!span_eq(buf_span(&buf), span_str(want)))
+                fail_msg("%s is written %.*s", want, SPAN_ARG(buf_span(&buf)));
+        }
+    }
+    buf_fini(&buf);
+}
+
 static void numbers_are_read_strictly(void **state)
 {
     (void)state;
@@ -126,6 +147,7 @@ int main(void)
         cmocka_unit_test(base64_gives_back_what_it_took),
         cmocka_unit_test(base64_refuses_a_second_spelling),
         cmocka_unit_test(a_buf_stops_at_its_maximum_and_says_so),
+        cmocka_unit_test(numbers_are_written_in_decimal),
         cmocka_unit_test(numbers_are_read_strictly),
         cmocka_unit_test(siphash_tells_messages_apart),
     };

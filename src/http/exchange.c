@@ -16,9 +16,13 @@ bool http_is_foreign(const struct http_server *server, const struct request_head
 /* Keeps the page's origin, if there is one and it's allowed, for the answer to name. */
 static void exchange_keep_origin(struct http_exchange *exchange, const struct request_head *head)
 {
-    struct span origin = request_field(head, SPAN("origin"));
+    const struct http_server *server = exchange->server;
+    struct span               origin = request_field(head, SPAN("origin"));
 
-    if (origin.at == NULL || http_is_foreign(exchange->server, head))
+    if (origin.at == NULL)
+        return;
+    exchange->is_foreign = !server->service->origin_is_allowed(server->ctx, origin, head->host);
+    if (exchange->is_foreign)
         return;
     exchange->origin = strndup(origin.at, origin.len);
     must(exchange->origin != NULL);
@@ -63,7 +67,7 @@ void exchange_serve(struct http_exchange *exchange, const struct http_request *r
     exchange->caller = *caller;
     *caller          = (struct http_caller){ .identity = NULL };
     counter_add(&server->counters.requests, 1);
-    if (request_field(request->head, SPAN("origin")).at != NULL && exchange->origin == NULL) {
+    if (exchange->is_foreign) {
         counter_add(&server->counters.faults, 1);
         http_problem(server, exchange, 403, NULL, "this origin is not allowed; list it in the setting `origins`",
                      HTTP_NO_FIELDS);

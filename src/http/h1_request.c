@@ -186,8 +186,8 @@ static bool h1_conn_is_in_front(const struct h1_conn *conn, const struct http_pl
 }
 
 /* Nearly all requests come in one piece. Then they are served from the input buffer, without a copy. */
-static bool h1_conn_try_whole(struct h1_conn *conn, const struct http_plan *plan, struct http_caller *caller,
-                              struct span rest, size_t *ret_used)
+static bool h1_conn_try_whole(struct h1_conn *conn, const struct http_plan *plan, struct http_request *request,
+                              struct http_caller *caller, struct span rest, size_t *ret_used)
 {
     struct http_server   *server = conn->http.server;
     const struct h1_head *head   = &server->head;
@@ -205,14 +205,14 @@ static bool h1_conn_try_whole(struct h1_conn *conn, const struct http_plan *plan
         h1_feed(&h1, span_skip(rest, used), &server->head, &end_used, &none) != H1_END)
         return false;
 
-    struct http_request request = request_of(head, body);
     if (body.len > plan->body_bytes_max || h1_conn_is_in_front(conn, plan))
         return false;
+    request->body  = body;
     conn->h1       = h1;
     conn->is_alone = plan->is_alone;
     *ret_used      = used + end_used;
     conn->unread   = span_skip(rest, *ret_used);
-    h1_conn_serve(conn, head, &request, caller);
+    h1_conn_serve(conn, head, request, caller);
     return true;
 }
 
@@ -225,7 +225,7 @@ static bool h1_conn_on_head(struct h1_conn *conn, struct span text, struct span 
     struct http_caller  caller;
     void               *identification = http_identify(&conn->http, &plan, &request, &caller);
 
-    if (identification == NULL && h1_conn_try_whole(conn, &plan, &caller, behind, ret_used))
+    if (identification == NULL && h1_conn_try_whole(conn, &plan, &request, &caller, behind, ret_used))
         return true;
     conn->pending                 = h1_pending_new(&server->head, text, &plan);
     conn->pending->caller         = caller;

@@ -7,7 +7,10 @@
 /* A line break in a name or a value would begin another field, or another answer. */
 static bool is_one_line(struct span text)
 {
-    return text.len == 0 || (memchr(text.at, '\r', text.len) == NULL && memchr(text.at, '\n', text.len) == NULL);
+    for (size_t i = 0; i < text.len; i++)
+        if (text.at[i] == '\r' || text.at[i] == '\n')
+            return false;
+    return true;
 }
 
 static void put_field(struct buf *buf, struct span name, struct span value)
@@ -45,7 +48,9 @@ static void put_date(struct buf *buf, struct http_server *server)
         strftime(server->date, sizeof server->date, "%a, %d %b %Y %H:%M:%S GMT", &parts);
         server->date_at = second;
     }
-    put_field(buf, SPAN("Date"), span_str(server->date));
+    buf_put_lit(buf, "Date: ");
+    buf_put(buf, span_str(server->date));
+    buf_put_lit(buf, "\r\n");
 }
 
 /* WHATWG Fetch 3.2: lets the page at this origin read the answer. */
@@ -64,8 +69,12 @@ static void put_head(struct buf *buf, const struct http_exchange *exchange, cons
     put_status(buf, answer->status);
     put_date(buf, exchange->server);
     put_cors(buf, exchange);
-    if (answer->media.len > 0)
-        put_field(buf, SPAN("Content-Type"), answer->media);
+    if (answer->media.len > 0) {
+        must(is_one_line(answer->media));
+        buf_put_lit(buf, "Content-Type: ");
+        buf_put(buf, answer->media);
+        buf_put_lit(buf, "\r\n");
+    }
     put_fields(buf, answer->fields);
 }
 
@@ -83,9 +92,9 @@ void h1_put_answer(struct buf *buf, const struct h1_exchange *exchange, const st
         buf_put_lit(buf, "\r\n");
     }
     if (exchange->is_last)
-        put_field(buf, SPAN("Connection"), SPAN("close"));
+        buf_put_lit(buf, "Connection: close\r\n");
     else if (exchange->minor == 0)
-        put_field(buf, SPAN("Connection"), SPAN("keep-alive"));
+        buf_put_lit(buf, "Connection: keep-alive\r\n");
     buf_put_lit(buf, "\r\n");
     if (!exchange->http.is_head && status_has_body(answer->status))
         buf_put(buf, answer->body);

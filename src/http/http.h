@@ -110,6 +110,7 @@ struct http_exchange {
     void                      *owner;
     struct http_caller         caller;       /* until it is answered */
     char                      *origin;       /* allowed origin to name in the answer, or NULL */
+    bool                       is_foreign;   /* sent by a page whose origin is not allowed */
     bool                       is_head;
     bool                       is_gone;      /* the client */
     bool                       is_answered;

@@ -106,7 +106,7 @@ void client_connect(struct client *client, const struct client_command *command)
     must(connecting != NULL && !client_is_identifying(client));
     connecting->identification = identification;
     buf_init(&connecting->frame, worker->limits.frame_bytes_max + LOOP_INPUT_BYTES);
-    buf_init(&connecting->behind, CLIENT_BEHIND_BYTES_REST + LOOP_INPUT_BYTES);
+    buf_init(&connecting->behind, SIZE_MAX / 2);  /* gathered_bytes_max bounds it; what came behind a handshake may be long */
     client_get_work(client)->connecting = connecting;
 }
 
@@ -128,6 +128,7 @@ bool client_keep_behind(struct client *client, struct span bytes)
     if (worker->gathered_bytes + bytes.len > worker->limits.gathered_bytes_max)
         return false;
     buf_put(&connecting->behind, bytes);
+    must(!buf_is_over(&connecting->behind));
     worker->gathered_bytes += bytes.len;
     return true;
 }

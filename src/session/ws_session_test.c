@@ -703,6 +703,57 @@ static void little_is_held_behind_a_connect(void **state)
     stage_fini(&stage);
 }
 
+/* A client that is not known yet sends on behind its handshake, first a `connect`: all of it is held, and carried out. */
+static void what_came_behind_the_handshake_is_held_to_the_last(void **state)
+{
+    static const char handshake[] =
+        "GET /v1/ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n";
+    enum { PINGS = 6000, FIRST_BYTES = 15 * 1024 };
+    struct stage     stage;
+    struct ws_client client;
+    struct buf       frames;
+
+    (void)state;
+    stage_init(&stage, 1);
+    stage.identifier->is_slow = true;
+    client = (struct ws_client){ .far = stage_connect(&stage) };
+    buf_init(&client.in, 1 << 24);
+    buf_init(&client.told, 1 << 24);
+    buf_init(&frames, 1 << 20);
+    put_frame(&frames, WS_TEXT, SPAN(CONNECT("reader's", "1")));
+    for (int i = 0; i < PINGS; i++)
+        put_frame(&frames, WS_TEXT, SPAN(PING("0")));
+    sim_send(client.far, span_str(handshake));
+    stage_turn(&stage);
+    stage_turn(&stage);
+    assert_int_equal(stage.identifier->held_count, 1);
+    sim_send(client.far, span_head(buf_span(&frames), FIRST_BYTES));
+    stage_turn(&stage);
+    sim_send(client.far, span_skip(buf_span(&frames), FIRST_BYTES));
+    stage_turn(&stage);
+    held_answer(stage.identifier);
+    stage_turn(&stage);
+    assert_true(stage_read(client.far, &client.in));
+    assert_int_equal(stage.identifier->held_count, 1);
+    const char *end = memmem(client.in.at, client.in.len, "\r\n\r\n", 4);
+    assert_non_null(end);
+    buf_drop(&client.in, (size_t)(end + 4 - client.in.at));
+    held_answer(stage.identifier);
+    turns(&stage, &client, 1000);
+    size_t      pongs = 0;
+    const char *at    = ws_client_transcript(&client);
+    while ((at = strstr(at, "\"pong\"")) != NULL) {
+        at++;
+        pongs++;
+    }
+    assert_int_equal(pongs, PINGS);
+    assert_int_equal(stage.worker.gathered_bytes, 0);
+    buf_fini(&frames);
+    ws_client_close(&client);
+    stage_fini(&stage);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -724,6 +775,7 @@ int main(void)
         cmocka_unit_test(who_leaves_during_a_connect_cancels_it),
         cmocka_unit_test(a_stop_does_not_wait_for_a_connect),
         cmocka_unit_test(little_is_held_behind_a_connect),
+        cmocka_unit_test(what_came_behind_the_handshake_is_held_to_the_last),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -110,15 +110,20 @@ static bool worker_is_unwelcome(void *ctx, const struct http_request *request, c
     return find_session_route(worker, request->path) == NULL && api_is_unwelcome(&worker->api, request, caller);
 }
 
-/* A reload may have revoked the identity while the body came: handlers get none then. */
-static void refuse_if_revoked(struct http_exchange *exchange)
+/* A reload may have revoked the identity while the body came. Its key may be known still, with other rights, so who sends
+ * the request is asked once more, by the settings that are in force now. It can't wait a second time. */
+static void ask_again_if_revoked(struct worker *worker, struct http_exchange *exchange, const struct http_request *request)
 {
     struct http_caller *caller = &exchange->caller;
 
     if (caller->identity == NULL || !caller->identity->is_revoked)
         return;
     identity_unref(caller->identity);
-    *caller = (struct http_caller){ .status = 401, .reason = "this API key is not known here" };
+    void *under_way = worker_identify(worker, NULL, request, caller);
+    if (under_way == NULL)
+        return;
+    identify_cancel(under_way);
+    *caller = (struct http_caller){ .status = 503, .reason = "your rights have just changed; send it again" };
 }
 
 static void worker_serve(void *ctx, struct http_exchange *exchange, const struct http_request *request)
@@ -126,7 +131,7 @@ static void worker_serve(void *ctx, struct http_exchange *exchange, const struct
     struct worker              *worker = ctx;
     const struct session_route *route  = find_session_route(worker, request->path);
 
-    refuse_if_revoked(exchange);
+    ask_again_if_revoked(worker, exchange, request);
     if (route != NULL)
         route->serve(&worker->sessions, exchange, request);
     else

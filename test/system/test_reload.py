@@ -207,6 +207,21 @@ def test_a_key_that_goes_while_a_body_comes_is_refused():
         assert answer.status == 401 and b"this API key is not known here" in answer.read()
 
 
+@pytest.mark.parametrize("rights, status", [("publish", 201), ("subscribe", 403)])
+def test_a_key_that_changes_while_a_body_comes_is_judged_by_what_it_may_do_then(rights, status):
+    """docs/decisions/0022: a key that lost one right is not refused what another one lets it do."""
+    with Reloadable(BASE + key("old", OLD)) as server, \
+            socket.create_connection(("127.0.0.1", server.port), timeout=SECONDS) as sock:
+        sock.sendall(f"POST /v1/channels/{PRIVATE}/messages HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {OLD}\r\n"
+                     "Content-Length: 6\r\nExpect: 100-continue\r\n\r\n".encode())
+        assert sock.recv(65536).startswith(b"HTTP/1.1 100 ")
+        server.reload(BASE + key("old", OLD, rights))
+        sock.sendall(b"abcdef")
+        answer = http.client.HTTPResponse(sock)
+        answer.begin()
+        assert answer.status == status
+
+
 def test_settings_change_or_wait_for_a_restart():
     with Reloadable("log_level = warn\n" + BASE) as server, contextlib.closing(Api(server.url, OPS)) as api:
         page = {"Origin": "https://app.example"}

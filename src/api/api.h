@@ -1,5 +1,5 @@
-/* api.h - This module is the HTTP interface of back ends and operators: publish, history, channels, health, metrics,
- * pages (design: 4.1). It refuses to hold connections open: a request that follows a channel is a session's.
+/* api.h - This module is the HTTP interface of back ends and operators (docs/http-api.md): publish, history, channels,
+ * health, metrics, pages. It refuses to hold connections open: a request that follows a channel is a session's.
  *
  * Each loop has a `struct api` of its own, and only its thread calls these functions. */
 #ifndef API_API_H
@@ -65,7 +65,7 @@ bool api_is_heavy(const struct http_request *request);
 /* Does its handler need to know who asks? */
 bool api_needs_caller(const struct http_request *request);
 
-/* Is it refused whatever its body says? No body is gathered for somebody who may publish nothing. */
+/* Will it be refused whatever its body says? No body is gathered for a caller who may publish nothing. */
 bool api_is_unwelcome(const struct api *api, const struct http_request *request, const struct http_caller *caller);
 
 /* Answers, now or later; with 404 if no handler serves it. */

@@ -1,4 +1,4 @@
-/* batch.h - many messages in one call: each has a result of its own, in the order of the messages (design: 4.4).
+/* batch.h - many messages in one call (docs/http-api.md): each has a result of its own, in the order of the messages.
  * Private to this module: batch_read.c reads them, batch.c answers. */
 #ifndef API_BATCH_H
 #define API_BATCH_H

@@ -45,7 +45,7 @@ void serve_health(struct call *call);
 void serve_ready(struct call *call);
 void serve_metrics(struct call *call);
 
-/* Drops the pages that wait in line, when nobody is left who could be answered. */
+/* Drops the pages that wait in line. All their clients are gone. */
 void history_drop(struct api *api);
 
 /* The epoch, first and head of a channel as the beginning of a JSON object, which the caller ends. */

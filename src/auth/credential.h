@@ -10,7 +10,7 @@
 enum credential_kind {
     CREDENTIAL_NONE,    /* nothing was shown */
     CREDENTIAL_TOKEN,
-    CREDENTIAL_UNUSABLE /* another scheme than Bearer, or a broken encoding: it is nobody's */
+    CREDENTIAL_UNUSABLE /* another scheme than Bearer, or a broken encoding: no identity has it */
 };
 
 struct credential {

@@ -29,8 +29,8 @@ struct verdict {
  * is NULL for the actions that have none, and for those only. */
 struct verdict may(const struct identity *identity, const struct channel_name *channel, enum action action);
 
-/* Is a batch to be read at all? Not when no message in it could be published: the caller showed no key, and every
- * namespace asks for one. Who did show one is told message by message. */
+/* Should a batch be read at all? Not if no message in it could be published: the caller showed no key, and every
+ * namespace asks for one. A caller who showed a key is answered message by message. */
 struct verdict may_publish_at_all(const struct identity *identity, const struct namespaces *spaces);
 
 /* The channel that a caller names. Status 0: *ret is it, the caller owns the reference. 400: it is no channel name;

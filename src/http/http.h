@@ -28,8 +28,8 @@ struct http_limits {
                                              * read from */
     size_t           answer_bytes_max;      /* answers that wait for one client, or are promised to it; at the limit its
                                              * connection is not read from */
-    size_t           owed_bytes_max;        /* answers that wait for all clients; at the limit no connection with waiting
-                                             * answers is read from */
+    size_t           owed_bytes_max;        /* answers that wait for all clients; at the limit no connection with
+                                             * waiting answers is read from */
     msec             request_timeout_ms;    /* from a request's first byte to its last: 408 */
     msec             keepalive_timeout_ms;  /* between requests: closed */
     size_t           body_bytes_max;        /* of all bodies being gathered: 503 */

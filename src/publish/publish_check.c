@@ -27,7 +27,7 @@ static bool media_is_well_formed(struct span media)
     return media.len <= MEDIA_BYTES_MAX && is_media_word(type) && is_media_word(kind);
 }
 
-/* No media type was named, or only the one that curl names by itself (design: 4.4). */
+/* No media type was named, or only the one that curl sends by itself (docs/http-api.md). */
 static bool media_is_unsaid(struct span media)
 {
     return media.len == 0 || span_eq_nocase(media, SPAN("application/x-www-form-urlencoded"));

@@ -100,7 +100,8 @@ static inline enum h1_event h1_transcript_feed(struct h1_transcript *run, struct
             return event;
         must(used <= input->len);
         if (event == H1_HEAD_DONE) {
-            must(!run->is_inside && h1_transcript_is_in(*input, head.request.method_text) && h1_transcript_is_in(*input, head.request.target));
+            must(!run->is_inside && h1_transcript_is_in(*input, head.request.method_text) &&
+                 h1_transcript_is_in(*input, head.request.target));
             h1_transcript_head(transcript, &head, run->request_count++ == 0);
             run->is_inside = true;
         }

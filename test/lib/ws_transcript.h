@@ -61,7 +61,8 @@ static inline void ws_transcript_data(struct ws_transcript *run, const struct ws
     buf_clear(&run->message);
 }
 
-static inline void ws_transcript_control(struct ws_transcript *run, const struct ws_piece *piece, struct buf *transcript)
+static inline void ws_transcript_control(struct ws_transcript *run, const struct ws_piece *piece,
+                                         struct buf *transcript)
 {
     char what[16];
 

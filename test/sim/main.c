@@ -14,7 +14,8 @@ static bool sim_live(uint64_t seed, unsigned plant, struct transcript *transcrip
 int main(int argc, char **argv)
 {
     static const struct sim_program program = {
-        .name = "sim", .plant_count = PLANT_COUNT, .plant_seeds_max = 500, .plant_text = sim_plant_text, .live = sim_live,
+        .name = "sim", .plant_count = PLANT_COUNT, .plant_seeds_max = 500, .plant_text = sim_plant_text,
+        .live = sim_live,
     };
     return sim_program_main(&program, argc, argv);
 }

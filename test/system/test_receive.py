@@ -1,4 +1,4 @@
-"""Receiving, as design.md 4.2 and 4.4 specify it: every transport, every way to say where to begin, gaps, heartbeats,
+"""Receiving, as docs/protocol.md specifies it: every transport, every way to say where to begin, gaps, heartbeats,
 and readers that change from one transport to another on the way."""
 import base64
 import email.parser

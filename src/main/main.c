@@ -9,10 +9,10 @@
 
 #include "base/heap.h"
 #include "base/must.h"
-#include "settings/config.h"
-#include "main/server.h"
 #include "main/reload.h"
+#include "main/server.h"
 #include "reactor/log.h"
+#include "settings/config.h"
 
 enum { EXIT_CANT_START = 1, EXIT_BAD_SETTINGS = 2 };
 

@@ -1,7 +1,7 @@
 /* metrics.c - the numbers of a node as Prometheus text (exposition format 0.0.4). No label names a channel or a
  * user, so that a million channels make no more series than one (threat 109). */
-#include "reactor/log.h"
 #include "main/server.h"
+#include "reactor/log.h"
 #include "store/store.h"
 
 static void put_metric_head(struct buf *out, const char *name, const char *kind, const char *help)

@@ -3,8 +3,8 @@
 #include <stdlib.h>
 
 #include "base/must.h"
-#include "settings/config.h"
 #include "reactor/log.h"
+#include "settings/config.h"
 
 enum { NAMES_BYTES_MAX = 64 * 1024, WHY_BYTES_MAX = 2048 };
 

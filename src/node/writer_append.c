@@ -221,19 +221,36 @@ static void writer_batch_finish(struct writer_batch *batch)
         publish_finish(batch->writer, batch->publishes[i], is_late);
 }
 
+/* In a batch of which other appends came to an end the store itself is well: the records of these channels are damaged. */
+static void writer_doubt_damaged(struct writer *writer, const struct writer_batch *batch)
+{
+    for (size_t i = 0; i < batch->count; i++) {
+        const struct append *append = &batch->publishes[i]->append;
+        struct tail         *tail   = tails_find(&writer->tails, append->message->channel);
+        if (append->outcome == APPEND_BROKEN && tail != NULL)
+            writer_outdate(writer, tail);
+    }
+}
+
 /* A batch whose outcome a broken store does not know may be in the log all the same, and appear when the store has
  * reopened. So no head is believed that was read before the store's first successful answer after that: otherwise a
  * message might wait unseen until the next one comes. */
 static void writer_doubt(struct writer *writer, const struct writer_batch *batch)
 {
+    size_t broken_count = 0, good_count = 0;
+
     for (size_t i = 0; i < batch->count; i++) {
-        enum append_outcome outcome   = batch->publishes[i]->append.outcome;
-        bool                is_broken = outcome == APPEND_BROKEN;
-        if (is_broken == writer->is_doubtful || outcome == APPEND_NO_SPACE || outcome == APPEND_AWAY)
-            continue;
-        writer->is_doubtful = is_broken;
-        writer_outdate_all(writer);
+        enum append_outcome outcome = batch->publishes[i]->append.outcome;
+        broken_count += outcome == APPEND_BROKEN;
+        good_count += outcome != APPEND_BROKEN && outcome != APPEND_NO_SPACE && outcome != APPEND_AWAY;
     }
+    if (broken_count > 0 && good_count > 0)
+        writer_doubt_damaged(writer, batch);
+    bool is_doubtful = good_count == 0 && (broken_count > 0 || writer->is_doubtful);
+    if (is_doubtful == writer->is_doubtful)
+        return;
+    writer->is_doubtful = is_doubtful;
+    writer_outdate_all(writer);
 }
 
 /* On a thread of the store. */

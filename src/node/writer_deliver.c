@@ -175,45 +175,66 @@ static void moved_send(struct writer *writer, unsigned loop, struct moved_comman
     hint_send(writer, loop, &moved->hint);
 }
 
-static bool owed_is_due(const struct writer *writer, unsigned loop, const struct tail_owed *owed)
+/* All loops are told in one pass over what is owed: there may be as much of it as there are channels. */
+struct moved_round {
+    uint64_t              open;             /* a bit a loop: it may be told more in this tick */
+    struct moved_command *moved[LOOPS_MAX]; /* being filled */
+    unsigned              counts[LOOPS_MAX]; /* commands */
+};
+
+/* NULL: the loop has had its share, or has enough to do. */
+static struct moved_command *round_moved(struct writer *writer, struct moved_round *round, unsigned loop)
 {
-    return (owed->moved & UINT64_C(1) << loop) != 0 && writer->tick - owed->tick >= 2;
+    if (round->moved[loop] != NULL)
+        return round->moved[loop];
+    if (round->counts[loop] == MOVED_COMMANDS_MAX || !loop_has_caught_up(writer, loop)) {
+        round->open &= ~(UINT64_C(1) << loop);
+        return NULL;
+    }
+    round->counts[loop]++;
+    round->moved[loop] = moved_new();
+    return round->moved[loop];
 }
 
-static void writer_tell_moved(struct writer *writer, unsigned loop)
+static void round_tell(struct writer *writer, struct moved_round *round, struct tail_owed *owed, unsigned loop)
 {
-    struct moved_command *moved = NULL;
-    struct list          *next;
-    int                   count = 0;
+    struct moved_command *moved = round_moved(writer, round, loop);
 
-    for (struct list *link = writer->tails.owed.next; link != &writer->tails.owed; link = next) {
-        struct tail_owed *owed = container_of(link, struct tail_owed, link);
-        struct tail      *tail = owed->tail;
-        next                   = link->next;
-        if (!owed_is_due(writer, loop, owed))
-            continue;
-        if (moved == NULL && (count++ == MOVED_COMMANDS_MAX || !loop_has_caught_up(writer, loop)))
-            return;
-        moved = moved == NULL ? moved_new() : moved;
-        moved_add(moved, tail);
-        owed->moved &= ~(UINT64_C(1) << loop);
-        tail_settle(tail);
-        tail_let_go(&writer->tails, tail);
-        if (moved->hint.count < MOVED_HEADS_MAX)
-            continue;
-        moved_send(writer, loop, moved);
-        moved = NULL;
-    }
-    if (moved != NULL)
-        moved_send(writer, loop, moved);
+    if (moved == NULL)
+        return;
+    moved_add(moved, owed->tail);
+    owed->moved &= ~(UINT64_C(1) << loop);
+    if (moved->hint.count < MOVED_HEADS_MAX)
+        return;
+    round->moved[loop] = NULL;
+    moved_send(writer, loop, moved);
+}
+
+static void round_tell_all(struct writer *writer, struct moved_round *round, struct tail_owed *owed)
+{
+    struct tail *tail = owed->tail;
+    uint64_t     due  = writer->tick - owed->tick >= 2 ? owed->moved & round->open : 0;
+
+    if (due == 0)
+        return;
+    for (; due != 0; due &= due - 1)
+        round_tell(writer, round, owed, (unsigned)__builtin_ctzll(due));
+    tail_settle(tail);
+    tail_let_go(&writer->tails, tail);
 }
 
 void writer_tick_moved(struct writer *writer)
 {
-    if (list_is_empty(&writer->tails.owed))
-        return;
+    struct moved_round round = { .open = UINT64_MAX >> (LOOPS_MAX - writer->loop_count) };
+    struct list       *next;
+
+    for (struct list *link = writer->tails.owed.next; link != &writer->tails.owed && round.open != 0; link = next) {
+        next = link->next;
+        round_tell_all(writer, &round, container_of(link, struct tail_owed, link));
+    }
     for (unsigned loop = 0; loop < writer->loop_count; loop++)
-        writer_tell_moved(writer, loop);
+        if (round.moved[loop] != NULL)
+            moved_send(writer, loop, round.moved[loop]);
 }
 
 /* --- a loop's heartbeat --------------------------------------------------------------------------------------- */

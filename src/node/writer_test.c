@@ -82,7 +82,7 @@ static struct append_batch *hand_batch(const struct hand *hand)
     return hand->batch_count == 0 ? NULL : hand->batches[0];
 }
 
-/* Ends one of the batches under way, each append so. */
+/* Ends one of the batches under way, each append so that has no outcome yet. */
 static void hand_ends_the(struct hand *hand, size_t at, enum append_outcome outcome)
 {
     assert_true(at < hand->batch_count);
@@ -91,8 +91,10 @@ static void hand_ends_the(struct hand *hand, size_t at, enum append_outcome outc
     memmove(&hand->batches[at], &hand->batches[at + 1], (--hand->batch_count - at) * sizeof hand->batches[0]);
     for (struct list *link = batch->appends.next; link != &batch->appends; link = link->next) {
         struct append *append = container_of(link, struct append, link);
-        append->outcome       = outcome;
-        append->first         = (struct append_answer){ EPOCH, 77, 78, 79 };
+        if (append->outcome != APPEND_WAITING)
+            continue;
+        append->outcome = outcome;
+        append->first   = (struct append_answer){ EPOCH, 77, 78, 79 };
         if (outcome != APPEND_DONE)
             continue;
         append->message->epoch = EPOCH;
@@ -1080,6 +1082,40 @@ static void a_store_that_fails_is_asked_once_a_tick(void **state)
     stage_free(stage);
 }
 
+/* A channel whose own records are damaged fails alone: the heads of all others are believed as before. */
+static void a_damaged_channel_makes_no_other_head_doubtful(void **state)
+{
+    (void)state;
+    struct stage        *stage = stage_followed();
+    struct channel_name *bad   = NULL;
+
+    assert_int_equal(channel_name_new(&stage->spaces, &key, SPAN("topic:bad"), &bad), CHANNEL_NAME_OK);
+    follows(stage, 0, bad, &follow_kind);
+    hand_tells(&stage->hand, RC_OK, 5);
+    turn(stage);
+    got_is(stage, 0, "head 5");
+    for (int i = 0; i < 2; i++) {
+        publishes(stage, 1, bad);
+        publishes(stage, 1, stage->name);
+    }
+    turn(stage);
+    for (struct list *link = hand_batch(&stage->hand)->appends.next; link != &hand_batch(&stage->hand)->appends;
+         link = link->next)
+        if (container_of(link, struct append, link)->message->channel == bad)
+            container_of(link, struct append, link)->outcome = APPEND_BROKEN;
+    hand_ends(&stage->hand, APPEND_DONE);
+    turn(stage);
+    got_is(stage, 1, "broken published 6 broken published 7");
+    got_is(stage, 0, "deliver 6 7");
+    follows(stage, 1, stage->name, &follow_kind);
+    got_is(stage, 1, "head 7");
+    assert_int_equal(questions_count(stage), 0);
+    follows(stage, 1, bad, &follow_kind);
+    assert_int_equal(questions_count(stage), 1);
+    channel_name_unref(bad);
+    stage_free(stage);
+}
+
 /* --- several batches at a time --- */
 
 static struct channel_name *name_in_another_lane(struct stage *stage)
@@ -1289,6 +1325,40 @@ static void a_loop_that_has_lost_a_hint_is_told_all_heads(void **state)
     heartbeat_comes(stage, 0, true);
     ticks(stage, 2);
     got_is(stage, 0, "heartbeat 1 moved 6");
+    stage_free(stage);
+}
+
+/* Each loop is told what it is owed, so many heads in a command, so many commands in a tick. */
+static void heads_are_owed_to_each_loop_for_itself(void **state)
+{
+    (void)state;
+    enum { CHANNELS = 41 * MOVED_HEADS_MAX };
+    struct stage *stage          = stage_with_many(CHANNELS);
+    size_t        heads[LOOPS]    = { 0 };
+    size_t        commands[LOOPS] = { 0 };
+
+    stage->writer.limits.delivery_count_max = 2 * CHANNELS;
+    follows(stage, 1, stage->name, &follow_kind);
+    hand_tells(&stage->hand, RC_OK, 5);
+    turn(stage);
+    got_is(stage, 1, "head 5");
+    for (unsigned loop = 0; loop < LOOPS; loop++)
+        heartbeat_comes(stage, loop, true);
+    for (unsigned loop = 0; loop < LOOPS; loop++)
+        commands_free(&stage->sent[loop]);
+    for (int tick = 1; tick <= 3; tick++) {
+        writer_tick(&stage->writer, WALL);
+        for (unsigned loop = 0; loop < LOOPS; loop++) {
+            commands[loop] += stage->sent[loop].count;
+            for (size_t i = 0; i < stage->sent[loop].count; i++)
+                heads[loop] += container_of(stage->sent[loop].at[i], struct moved_command, hint.command)->hint.count;
+            commands_free(&stage->sent[loop]);
+        }
+        assert_int_equal(commands[0], tick == 1 ? 0 : tick == 2 ? 40 : 41);
+        assert_int_equal(commands[1], tick == 1 ? 0 : 1);
+    }
+    assert_int_equal(heads[0], CHANNELS);
+    assert_int_equal(heads[1], 1);
     stage_free(stage);
 }
 
@@ -1511,6 +1581,7 @@ int main(void)
         cmocka_unit_test(no_head_is_passed_over_for_ever),
         cmocka_unit_test(a_heartbeat_compares_all_heads_however_many),
         cmocka_unit_test(a_store_that_fails_is_asked_once_a_tick),
+        cmocka_unit_test(a_damaged_channel_makes_no_other_head_doubtful),
         cmocka_unit_test(to_unfollow_is_safe_in_each_state),
         cmocka_unit_test(order_is_promised_a_channel_and_not_a_store),
         cmocka_unit_test(a_batch_that_takes_too_long_is_answered_and_is_delivered_when_it_ends),
@@ -1519,6 +1590,7 @@ int main(void)
         cmocka_unit_test(a_loop_that_takes_nothing_is_told_heads_alone),
         cmocka_unit_test(what_is_owed_to_a_loop_is_forgotten_when_it_unfollows),
         cmocka_unit_test(a_loop_that_has_lost_a_hint_is_told_all_heads),
+        cmocka_unit_test(heads_are_owed_to_each_loop_for_itself),
         cmocka_unit_test(the_tail_answers_what_it_has_and_the_store_the_rest),
         cmocka_unit_test(memory_alone_answers_what_it_has_or_busy),
         cmocka_unit_test(a_page_that_knows_more_than_the_tail_is_a_reason_to_ask),

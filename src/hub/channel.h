@@ -14,7 +14,10 @@ struct channel {
     struct message_ring *window;    /* the contiguous end of the live feed, [head - count + 1, head]; let go as soon as
                                      * everybody has drawn it */
     uint64_t             epoch;     /* 0: not answered yet */
-    uint64_t             first;
+    union {
+        uint64_t first;
+        uint64_t question;          /* while epoch is 0: the number of the question under way */
+    };
     uint64_t             head;
     uint32_t             lonely_at; /* since when nobody follows it: the low 32 bits of a msec */
     uint32_t             sub_count    : 28;

@@ -63,7 +63,10 @@ void hub_ask(struct hub *hub, struct channel *channel)
     if (channel->is_asked)
         return;
     channel->is_asked = true;
-    hub->port->follow(hub->ctx, channel->name);
+    hub->question++;
+    if (!channel_is_known(channel))
+        channel->question = hub->question;
+    hub->port->follow(hub->ctx, channel->name, hub->question);
 }
 
 void hub_ask_soon(struct hub *hub, struct channel *channel)
@@ -130,8 +133,8 @@ void hub_linger(struct hub *hub, struct channel *channel, msec now)
 
 /* --- the heartbeat ------------------------------------------------------------------------------------------------ */
 
-/* A channel with a question under way stays until the answer has come. If the hub left it and followed it anew, it
- * would take that old answer for the answer to its new question. */
+/* A channel with a question under way stays until the answer has come: who follows it meanwhile has a question less to
+ * wait for. */
 static void hub_tick_lingering(struct hub *hub, msec now)
 {
     for (struct list *link = hub->lingering.next, *next; link != &hub->lingering; link = next) {
@@ -205,10 +208,11 @@ static void channel_hear_head(struct channel *channel, uint64_t head)
     channel->head = head;
 }
 
-void hub_followed(struct hub *hub, const struct channel_name *name, uint64_t epoch, uint64_t first, uint64_t head)
+void hub_followed(struct hub *hub, const struct channel_name *name, uint64_t question, uint64_t epoch, uint64_t first,
+                  uint64_t head)
 {
     struct channel *channel = hub_find(hub, name);
-    if (channel == NULL)
+    if (channel == NULL || (!channel_is_known(channel) && channel->question != question))
         return;
 
     must(epoch != 0);

@@ -29,9 +29,10 @@ struct subscription;
 
 /* What the hub asks of the server. None of these may call back into the hub before it returns. */
 struct hub_port {
-    /* Follow this channel for us: answer with hub_followed(), and hub_deliver() everything that comes after. Said
-     * again for a channel that is followed already: answer with its head of now. */
-    void (*follow)(void *ctx, struct channel_name *name);
+    /* Follow this channel for us: answer with hub_followed() and the question's number, and hub_deliver() everything
+     * that comes after. Said again for a channel that is followed already: answer with its head of now. The answers of
+     * one channel come in the order of the questions. */
+    void (*follow)(void *ctx, struct channel_name *name, uint64_t question);
     void (*unfollow)(void *ctx, struct channel_name *name);
     /* Read what stands behind `after` for this subscription: answer with subscription_read_done(). *ret_ticket is
      * whatever the port wants back in cancel(), should the subscription end before. */
@@ -61,6 +62,7 @@ struct hub {
     struct list              lingering;  /* channels without subscriptions, oldest first; HUB_LINGERING_MAX at most */
     struct list              hurried;    /* channels whose heads are asked for at the next heartbeat */
     size_t                   subscription_count, lingering_count;
+    uint64_t                 question;   /* number of the last question after a head */
 };
 
 enum start_kind {
@@ -168,8 +170,10 @@ static inline uint64_t subscription_seen_epoch(const struct subscription *sub)
 
 /* --- what comes in --- */
 
-/* The answer to port->follow(). */
-void hub_followed(struct hub *hub, const struct channel_name *name, uint64_t epoch, uint64_t first, uint64_t head);
+/* The answer to port->follow() with this number. Of a channel that was left and followed anew only the answer to the new
+ * question counts: the old one may lack what a reader was given by another loop before it came here. */
+void hub_followed(struct hub *hub, const struct channel_name *name, uint64_t question, uint64_t epoch, uint64_t first,
+                  uint64_t head);
 
 /* A log's head has moved; its messages don't come. This may be late: if it names another life of the log the hub asks
  * for the head, and a head never goes back. */

@@ -46,11 +46,11 @@ static void note(char text[4096], const char *format, ...)
     va_end(args);
 }
 
-static void on_follow(void *ctx, struct channel_name *name)
+static void on_follow(void *ctx, struct channel_name *name, uint64_t question)
 {
     struct stage *stage = ctx;
 
-    (void)name;
+    (void)name, (void)question;
     stage->follow_count++;
     if (!stage->is_counting)
         note(stage->asked, "follow");
@@ -128,7 +128,7 @@ static void opens(struct stage *stage, int reader, struct start start)
 
 static void followed(struct stage *stage, uint64_t epoch, uint64_t first, uint64_t head)
 {
-    hub_followed(&stage->hub, stage->name, epoch, first, head);
+    hub_followed(&stage->hub, stage->name, stage->hub.question, epoch, first, head);
 }
 
 static struct message *message_of(struct stage *stage, enum message_kind kind, uint64_t epoch, uint64_t seq)
@@ -976,7 +976,7 @@ static void channels_that_linger_have_a_maximum(void **state)
         snprintf(text, sizeof text, "topic:%d", i);
         struct channel_name *name = name_of(stage, text);
         subscription_open(&stage->subs[0], &stage->hub, name, (struct start){ 0 }, stage, 0);
-        hub_followed(&stage->hub, name, 9, 1, 5);
+        hub_followed(&stage->hub, name, stage->hub.question, 9, 1, 5);
         stage->asked[0] = '\0';
         channel_name_unref(name);
         subscription_close(&stage->subs[0], &stage->hub, 0);
@@ -995,7 +995,35 @@ static void channels_that_linger_have_a_maximum(void **state)
     stage_free(stage);
 }
 
-/* Forgotten and followed anew it would take the old answer for the new one, and judge by it what a reader claims. */
+/* Beyond the maximum of channels that linger, one is left though its answer is under way. */
+static void an_answer_from_before_the_channel_was_left_is_none(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_new();
+    char          text[32];
+
+    stage->is_counting = true;
+    opens(stage, 0, (struct start){ START_NOW });
+    uint64_t old = stage->hub.question;
+    subscription_close(&stage->subs[0], &stage->hub, 0);
+    for (int i = 0; i < HUB_LINGERING_MAX; i++) {
+        snprintf(text, sizeof text, "topic:%d", i);
+        struct channel_name *name = name_of(stage, text);
+        subscription_open(&stage->subs[0], &stage->hub, name, (struct start){ 0 }, stage, 0);
+        channel_name_unref(name);
+        subscription_close(&stage->subs[0], &stage->hub, 0);
+        stage->subs[0] = (struct subscription){ 0 };
+    }
+    opens(stage, 1, (struct start){ START_AFTER, 6, 9 });  /* another loop has given it 6 */
+    hub_followed(&stage->hub, stage->name, old, 9, 1, 5);
+    assert_false(subscription_is_placed(&stage->subs[1]));
+    followed(stage, 9, 1, 6);
+    assert_string_equal(draws(stage, 1), ".");
+    assert_string_equal(stage->asked, "ready");
+    stage_free(stage);
+}
+
+/* Who follows it meanwhile waits for that answer, and for a newer one only if that can't judge what it claims. */
 static void a_channel_is_not_left_while_its_answer_is_under_way(void **state)
 {
     (void)state;
@@ -1053,7 +1081,7 @@ static void a_heartbeat_asks_where_a_page_failed_and_nowhere_else(void **state)
         snprintf(text, sizeof text, "topic:%d", i);
         names[i] = name_of(stage, text);
         subscription_open(&subs[i], &stage->hub, names[i], (struct start){ START_AFTER, 3 }, stage, 0);
-        hub_followed(&stage->hub, names[i], 9, 1, 5);
+        hub_followed(&stage->hub, names[i], stage->hub.question, 9, 1, 5);
         stage->asked[0] = '\0';
     }
     stage->follow_count = 0;
@@ -1166,6 +1194,7 @@ int main(void)
         cmocka_unit_test(a_channel_is_left_when_it_was_lonely_for_a_while),
         cmocka_unit_test(a_channel_is_left_at_once_without_lingering),
         cmocka_unit_test(channels_that_linger_have_a_maximum),
+        cmocka_unit_test(an_answer_from_before_the_channel_was_left_is_none),
         cmocka_unit_test(a_channel_is_not_left_while_its_answer_is_under_way),
         cmocka_unit_test(who_comes_while_it_lingers_hears_of_the_new_head),
         cmocka_unit_test(a_heartbeat_asks_where_a_page_failed_and_nowhere_else),

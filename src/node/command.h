@@ -95,6 +95,7 @@ struct read_command {
 struct follow_command {
     struct command        command;
     struct channel_name *channel;   /* owns a reference */
+    uint64_t             question;  /* the hub's number */
     uint64_t             epoch, first, head;
 };
 

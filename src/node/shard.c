@@ -11,24 +11,26 @@ static void shard_send(struct shard *shard, struct command *command)
     shard->port->send(shard->ctx, command);
 }
 
-static void shard_send_follow(struct shard *shard, const struct command_kind *kind, struct channel_name *name)
+static void shard_send_follow(struct shard *shard, const struct command_kind *kind, struct channel_name *name,
+                              uint64_t question)
 {
     struct follow_command *command = calloc(1, sizeof *command);
 
     must(command != NULL);
     command->command.kind = kind;
     command->channel     = channel_name_ref(name);
+    command->question    = question;
     shard_send(shard, &command->command);
 }
 
-static void shard_on_follow(void *ctx, struct channel_name *name)
+static void shard_on_follow(void *ctx, struct channel_name *name, uint64_t question)
 {
-    shard_send_follow(ctx, &follow_kind, name);
+    shard_send_follow(ctx, &follow_kind, name, question);
 }
 
 static void shard_on_unfollow(void *ctx, struct channel_name *name)
 {
-    shard_send_follow(ctx, &unfollow_kind, name);
+    shard_send_follow(ctx, &unfollow_kind, name, 0);
 }
 
 /* --- pages for subscriptions --- */
@@ -279,7 +281,7 @@ void shard_take_follow(struct command *command, struct shard *shard)
 {
     struct follow_command *follow = container_of(command, struct follow_command, command);
 
-    hub_followed(&shard->hub, follow->channel, follow->epoch, follow->first, follow->head);
+    hub_followed(&shard->hub, follow->channel, follow->question, follow->epoch, follow->first, follow->head);
     command_free(command);
 }
 

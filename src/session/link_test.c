@@ -275,7 +275,7 @@ static void what_is_told_once_claims_no_more_than_was_sent(void **state)
             stage_publish(&stage, a);
         b->epoch = 10;
         b->head  = 2;
-        hub_followed(&stage.shard.hub, b->name, b->epoch, b->first, b->head);
+        hub_followed(&stage.shard.hub, b->name, 0, b->epoch, b->first, b->head);
         subscriber.is_old[1] = true;
         subscriber.seen[1]   = 0;
         stage_turn(&stage);

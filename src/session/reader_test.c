@@ -22,7 +22,12 @@ struct reader_stage {
     int                  link;             /* stands for one: the reader's owner while it has one */
 };
 
-static void on_follow(void *ctx, struct channel_name *name)
+static void on_follow(void *ctx, struct channel_name *name, uint64_t question)
+{
+    (void)ctx, (void)name, (void)question;
+}
+
+static void on_unfollow(void *ctx, struct channel_name *name)
 {
     (void)ctx, (void)name;
 }
@@ -48,7 +53,7 @@ static void on_ready(void *ctx, struct subscription *sub)
 }
 
 static const struct hub_port port = {
-    .follow = on_follow, .unfollow = on_follow, .read = on_read, .cancel = on_cancel, .ready = on_ready,
+    .follow = on_follow, .unfollow = on_unfollow, .read = on_read, .cancel = on_cancel, .ready = on_ready,
 };
 
 static const struct hash_key key = { 1, 2 };
@@ -80,7 +85,7 @@ static void follows(struct reader_stage *stage, int count, uint64_t after)
 {
     for (int i = 0; i < count; i++) {
         reader_follow(&stage->reader, &stage->shared, stage->names[i], (struct start){ START_AFTER, after, 0 }, 0);
-        hub_followed(&stage->hub, stage->names[i], 9, 1, HEAD);
+        hub_followed(&stage->hub, stage->names[i], stage->hub.question, 9, 1, HEAD);
     }
 }
 
@@ -192,7 +197,7 @@ static void a_channel_is_noted_as_placed_once(void **state)
     assert_null(reader_find(&stage.reader, SPAN("topic:b")));
     assert_false(reader_note_placed(&stage.reader, sub));
     assert_false(reader_is_up_to_date(&stage.reader));
-    hub_followed(&stage.hub, stage.names[0], 9, 1, HEAD);
+    hub_followed(&stage.hub, stage.names[0], stage.hub.question, 9, 1, HEAD);
     assert_true(reader_note_placed(&stage.reader, sub));
     assert_false(reader_note_placed(&stage.reader, sub));
     assert_true(reader_is_up_to_date(&stage.reader));

@@ -170,8 +170,8 @@ static inline uint64_t subscription_seen_epoch(const struct subscription *sub)
 
 /* --- what comes in --- */
 
-/* The answer to port->follow() with this number. Of a channel that was left and followed anew only the answer to the new
- * question counts: the old one may lack what a reader was given by another loop before it came here. */
+/* The answer to port->follow() with this number. Of a channel that was left and followed anew only the answer to the
+ * new question counts: the old one may lack what a reader was given by another loop before it came here. */
 void hub_followed(struct hub *hub, const struct channel_name *name, uint64_t question, uint64_t epoch, uint64_t first,
                   uint64_t head);
 

@@ -221,7 +221,7 @@ static void writer_batch_finish(struct writer_batch *batch)
         publish_finish(batch->writer, batch->publishes[i], is_late);
 }
 
-/* In a batch of which other appends came to an end the store itself is well: the records of these channels are damaged. */
+/* Other appends of the batch came to an end, so the store itself is well: the records of these channels are damaged. */
 static void writer_doubt_damaged(struct writer *writer, const struct writer_batch *batch)
 {
     for (size_t i = 0; i < batch->count; i++) {

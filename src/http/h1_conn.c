@@ -220,7 +220,8 @@ static void h1_work(struct http_conn *http)
         conn->is_resting = false;
         stream_more(conn->http.stream);
     }
-    bool is_blocked = h1_conn_must_wait(conn) || (conn->in.len > 0 && !h1_conn_may_parse(conn));
+    bool has_unserved = conn->in.len > 0 || conn->pending != NULL;  /* a request without a body is no more than a head */
+    bool is_blocked   = h1_conn_must_wait(conn) || (has_unserved && !h1_conn_may_parse(conn));
     if (!h1_conn_flush(conn))
         return;
     h1_conn_count_owed(conn);

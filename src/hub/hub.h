@@ -111,7 +111,7 @@ void hub_fini(struct hub *hub);  /* all subscriptions are closed */
 /* Begins to follow. port->ready() is said once the channel's head is known: until then look() says WAIT and
  * subscription_is_placed() false. */
 void subscription_open(struct subscription *sub, struct hub *hub, struct channel_name *name, struct start start,
-                       void *owner, msec now);
+                       void *owner);
 void subscription_close(struct subscription *sub, struct hub *hub, msec now);  /* not open: fine */
 
 /* Looks, doesn't move. The entry's message is borrowed until the next call into the hub. `wall`: for expiry. */

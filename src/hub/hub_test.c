@@ -123,7 +123,7 @@ static void asked_is(struct stage *stage, const char *want)
 
 static void opens(struct stage *stage, int reader, struct start start)
 {
-    subscription_open(&stage->subs[reader], &stage->hub, stage->name, start, stage, 0);
+    subscription_open(&stage->subs[reader], &stage->hub, stage->name, start, stage);
 }
 
 static void followed(struct stage *stage, uint64_t epoch, uint64_t first, uint64_t head)
@@ -975,7 +975,7 @@ static void channels_that_linger_have_a_maximum(void **state)
     for (int i = 0; i < CHANNELS; i++) {
         snprintf(text, sizeof text, "topic:%d", i);
         struct channel_name *name = name_of(stage, text);
-        subscription_open(&stage->subs[0], &stage->hub, name, (struct start){ 0 }, stage, 0);
+        subscription_open(&stage->subs[0], &stage->hub, name, (struct start){ 0 }, stage);
         hub_followed(&stage->hub, name, stage->hub.question, 9, 1, 5);
         stage->asked[0] = '\0';
         channel_name_unref(name);
@@ -1009,7 +1009,7 @@ static void an_answer_from_before_the_channel_was_left_is_none(void **state)
     for (int i = 0; i < HUB_LINGERING_MAX; i++) {
         snprintf(text, sizeof text, "topic:%d", i);
         struct channel_name *name = name_of(stage, text);
-        subscription_open(&stage->subs[0], &stage->hub, name, (struct start){ 0 }, stage, 0);
+        subscription_open(&stage->subs[0], &stage->hub, name, (struct start){ 0 }, stage);
         channel_name_unref(name);
         subscription_close(&stage->subs[0], &stage->hub, 0);
         stage->subs[0] = (struct subscription){ 0 };
@@ -1080,7 +1080,7 @@ static void a_heartbeat_asks_where_a_page_failed_and_nowhere_else(void **state)
     for (int i = 0; i < CHANNELS; i++) {
         snprintf(text, sizeof text, "topic:%d", i);
         names[i] = name_of(stage, text);
-        subscription_open(&subs[i], &stage->hub, names[i], (struct start){ START_AFTER, 3 }, stage, 0);
+        subscription_open(&subs[i], &stage->hub, names[i], (struct start){ START_AFTER, 3 }, stage);
         hub_followed(&stage->hub, names[i], stage->hub.question, 9, 1, 5);
         stage->asked[0] = '\0';
     }

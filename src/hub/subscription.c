@@ -94,9 +94,8 @@ void subscription_hear(struct subscription *sub, struct hub *hub)
 /* --- its life ------------------------------------------------------------------------------------------------ */
 
 void subscription_open(struct subscription *sub, struct hub *hub, struct channel_name *name, struct start start,
-                       void *owner, msec now)
+                       void *owner)
 {
-    (void)now;
     must(sub->channel == NULL);
     sub->channel    = hub_join(hub, name);
     sub->owner      = owner;

@@ -112,7 +112,8 @@ static bool worker_is_unwelcome(void *ctx, const struct http_request *request, c
 
 /* A reload may have revoked the identity while the body came. Its key may be known still, with other rights, so who sends
  * the request is asked once more, by the settings that are in force now. It can't wait a second time. */
-static void ask_again_if_revoked(struct worker *worker, struct http_exchange *exchange, const struct http_request *request)
+static void ask_again_if_revoked(struct worker *worker, struct http_exchange *exchange,
+                                 const struct http_request *request)
 {
     struct http_caller *caller = &exchange->caller;
 

@@ -89,7 +89,7 @@ static struct command *sent(struct stage *stage, const struct command_kind *kind
 /* Follows the channel, whose log ends at 5, from behind 3 on. */
 static void stage_follow(struct stage *stage)
 {
-    subscription_open(&stage->sub, &stage->shard.hub, stage->name, (struct start){ START_AFTER, 3 }, stage, 0);
+    subscription_open(&stage->sub, &stage->shard.hub, stage->name, (struct start){ START_AFTER, 3 }, stage);
     struct command        *command = sent(stage, &follow_kind);
     struct follow_command *follow = container_of(command, struct follow_command, command);
     assert_true(channel_name_eq(follow->channel, stage->name));
@@ -106,7 +106,7 @@ static void wants_a_page(struct stage *stage, struct subscription *sub)
     struct entry entry;
 
     if (sub != &stage->sub)
-        subscription_open(sub, &stage->shard.hub, stage->name, (struct start){ START_AFTER, 3 }, stage, 0);
+        subscription_open(sub, &stage->shard.hub, stage->name, (struct start){ START_AFTER, 3 }, stage);
     assert_int_equal(subscription_look(sub, 0, &entry), LOOK_UNREAD);
     subscription_read(sub, &stage->shard.hub);
     assert_int_equal(subscription_look(sub, 0, &entry), LOOK_READING);
@@ -431,7 +431,7 @@ static void subscribers_are_counted_on_the_way(void **state)
     struct stage        *stage  = stage_new();
     struct count_command *command = count_command_new(stage->name);
 
-    subscription_open(&stage->sub, &stage->shard.hub, stage->name, (struct start){ START_NOW }, stage, 0);
+    subscription_open(&stage->sub, &stage->shard.hub, stage->name, (struct start){ START_NOW }, stage);
     command_free(sent(stage, &follow_kind));
     assert_int_equal(stage->shard.away_count, 0);  /* a store that can't be read may never answer that */
     command->answered = on_counted;
@@ -540,7 +540,7 @@ static void a_moved_head_makes_readers_read(void **state)
     struct entry          entry;
 
     must(moved != NULL);
-    subscription_open(&stage->sub, &stage->shard.hub, stage->name, (struct start){ START_NOW }, stage, 0);
+    subscription_open(&stage->sub, &stage->shard.hub, stage->name, (struct start){ START_NOW }, stage);
     struct follow_command *follow = container_of(sent(stage, &follow_kind), struct follow_command, command);
     follow->epoch                 = 9;
     follow->first                 = 1;

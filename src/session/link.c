@@ -62,7 +62,7 @@ void link_fini(struct link *link)
 
 struct reader_sub *link_follow(struct link *link, struct channel_name *name, struct start start)
 {
-    return reader_follow(link->reader, &link->worker->readers, name, start, link->worker->loop->now);
+    return reader_follow(link->reader, &link->worker->readers, name, start);
 }
 
 void link_unfollow(struct link *link, struct reader_sub *sub)

@@ -225,7 +225,7 @@ static void cut_stage_init(struct cut_stage *cut_stage, unsigned channels)
     reader_init(&cut_stage->reader);
     for (unsigned i = 0; i < channels; i++)
         reader_follow(&cut_stage->reader, &cut_stage->stage.worker.readers,
-                      stage_log(&cut_stage->stage, rows[i].channel, 1, HEAD)->name, rows[i].start, 0);
+                      stage_log(&cut_stage->stage, rows[i].channel, 1, HEAD)->name, rows[i].start);
 }
 
 static void cut_stage_fini(struct cut_stage *cut_stage)

@@ -80,7 +80,7 @@ static void reader_stand_in_line(struct reader *reader)
 /* --- subscriptions --- */
 
 struct reader_sub *reader_follow(struct reader *reader, struct reader_shared *shared, struct channel_name *name,
-                                 struct start start, msec now)
+                                 struct start start)
 {
     struct reader_sub *sub = pool_take(&shared->subs);
 
@@ -89,7 +89,7 @@ struct reader_sub *reader_follow(struct reader *reader, struct reader_shared *sh
     reader->subs = sub;
     reader->sub_count++;
     reader->unplaced_count++;
-    subscription_open(&sub->sub, shared->hub, name, start, reader, now);
+    subscription_open(&sub->sub, shared->hub, name, start, reader);
     return sub;
 }
 

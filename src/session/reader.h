@@ -44,7 +44,7 @@ void reader_fini(struct reader *reader, struct reader_shared *shared, msec now);
 
 /* Follows one more channel; shares the name. Which channels are allowed, and how many, is the caller's to check. */
 struct reader_sub *reader_follow(struct reader *reader, struct reader_shared *shared, struct channel_name *name,
-                                 struct start start, msec now);
+                                 struct start start);
 struct reader_sub *reader_find(const struct reader *reader, struct span channel);
 void reader_unfollow(struct reader *reader, struct reader_shared *shared, struct reader_sub *sub, msec now);
 

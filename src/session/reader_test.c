@@ -84,7 +84,7 @@ static void stage_tear_down(struct reader_stage *stage)
 static void follows(struct reader_stage *stage, int count, uint64_t after)
 {
     for (int i = 0; i < count; i++) {
-        reader_follow(&stage->reader, &stage->shared, stage->names[i], (struct start){ START_AFTER, after, 0 }, 0);
+        reader_follow(&stage->reader, &stage->shared, stage->names[i], (struct start){ START_AFTER, after, 0 });
         hub_followed(&stage->hub, stage->names[i], stage->hub.question, 9, 1, HEAD);
     }
 }
@@ -191,7 +191,7 @@ static void a_channel_is_noted_as_placed_once(void **state)
     struct reader_stage stage;
 
     stage_set_up(&stage);
-    reader_follow(&stage.reader, &stage.shared, stage.names[0], (struct start){ .kind = START_NOW }, 0);
+    reader_follow(&stage.reader, &stage.shared, stage.names[0], (struct start){ .kind = START_NOW });
     struct reader_sub *sub = reader_find(&stage.reader, SPAN("topic:a"));
     assert_non_null(sub);
     assert_null(reader_find(&stage.reader, SPAN("topic:b")));

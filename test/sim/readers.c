@@ -127,8 +127,7 @@ static void reader_come(struct reader *reader)
          channel_text(reader), reader->loop, start_text(&reader->start), reader->start.seq, reader->start.epoch,
          reader->is_lying ? " (a lie)" : "");
     reader->sub = (struct subscription){ 0 };
-    subscription_open(&reader->sub, reader_hub(reader), world->channels[reader->channel], reader->start, reader,
-                      world->now);
+    subscription_open(&reader->sub, reader_hub(reader), world->channels[reader->channel], reader->start, reader);
 }
 
 /* What a session would write into a cursor token now is what the reader remembers. */

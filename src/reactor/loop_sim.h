@@ -57,6 +57,8 @@ enum sim_end { SIM_OPEN, SIM_ENDED, SIM_RESET };
 struct sim_link *sim_link_new(struct loop_sim *sim, const struct sim_wire *wire, struct stream **ret);
 /* The far end hangs up: what it has sent arrives, then the end. The link may not be used any more. */
 void sim_link_free(struct sim_link *link);
+/* What is left on links whose far end is freed is read and written at full speed from now on. */
+void loop_sim_hurry(struct loop_sim *sim);
 
 struct sim_wire *sim_link_wire(struct sim_link *link);
 

@@ -366,6 +366,12 @@ void wire_node_check_bounds(const struct wire_node *node)
     }
 }
 
+void wire_node_hurry(struct wire_node *node)
+{
+    for (unsigned i = 0; i < node->loop_count; i++)
+        loop_sim_hurry(&node->loops[i].sim);
+}
+
 void wire_node_check_empty(const struct wire_node *node)
 {
     struct world *world = &node->wire->world;

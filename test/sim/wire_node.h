@@ -58,6 +58,8 @@ bool wire_node_has_stopped(const struct wire_node *node);
 
 /* Bounds that hold at every step. */
 void wire_node_check_bounds(const struct wire_node *node);
+/* What is left on the links of clients that are gone is read at full speed: a session lasts until the last byte. */
+void wire_node_hurry(struct wire_node *node);
 /* Nobody is connected and nothing is under way. */
 void wire_node_check_empty(const struct wire_node *node);
 

@@ -207,6 +207,7 @@ static void wire_leave(struct wire_world *wire)
     tell(world, "everybody leaves");
     followers_leave(wire->followers);
     posters_leave(wire->posters);
+    wire_node_hurry(wire->node);  /* a session lasts until the last byte of its client is read */
     wire_pass(wire, LEAVE_MS);
     sim_node_hush(world->nodes[0]);
     wire_pass(wire, HUSH_MS);

@@ -257,8 +257,8 @@ static struct published publish_until_done(struct bench *bench, struct publish p
     return said;
 }
 
-/* The same for a row. A background write that failed while the disk was full may refuse one more commit, after others
- * were taken; nothing of a refused one is written. */
+/* The same for a row: NO_SPACE and AWAY say that nothing was written and that it will work again by itself. Under the
+ * thread sanitizer a commit was once refused for want of space behind one that was taken. */
 static void change_until_done(struct bench *bench, struct ledger_change change)
 {
     time_t              until = time(NULL) + DEADLINE_S;

@@ -141,7 +141,7 @@ static void live_planted(const struct sim_program *program, unsigned plant, unsi
     struct transcript transcript = { 0 };
     char              text[256];
 
-    for (unsigned i = 1; i <= program->plant_seeds_max; i++) {
+    for (unsigned i = 1; i <= program->plant_seeds_max(plant); i++) {
         if (program->live(i, plant, &transcript, text))
             continue;
         *found_after = i;
@@ -187,7 +187,8 @@ static int run_self_test(const struct sim_program *program)
         if (after > 0)
             printf("planted %s: found after %u seeds\n", program->plant_text(plant), after);
         else
-            printf("planted %s: NOT FOUND within %u seeds\n", program->plant_text(plant), program->plant_seeds_max);
+            printf("planted %s: NOT FOUND within %u seeds\n", program->plant_text(plant),
+                   program->plant_seeds_max(plant));
         *(after > 0 ? &passed : &failed) += 1;
     }
     printf("%u passed, %u failed\n", passed, failed);

@@ -15,7 +15,7 @@
 struct sim_program {
     const char *name;
     unsigned    plant_count;               /* plant 0 is none */
-    unsigned    plant_seeds_max;           /* within so many each of them is found */
+    unsigned  (*plant_seeds_max)(unsigned plant);  /* within so many it is found */
     const char *(*plant_text)(unsigned plant);
     /* Lives one seed to its end. False: a promise was broken, and is told in ret_promise. */
     bool        (*live)(uint64_t seed, unsigned plant, struct transcript *transcript, char ret_promise[256]);

@@ -3,10 +3,16 @@
 #include "runner.h"
 #include "wire_world.h"
 
+static unsigned wire_plant_seeds_max(unsigned plant)
+{
+    (void)plant;
+    return 100;
+}
+
 int main(int argc, char **argv)
 {
     static const struct sim_program program = {
-        .name = "wire_sim", .plant_count = WIRE_PLANT_COUNT, .plant_seeds_max = 100,
+        .name = "wire_sim", .plant_count = WIRE_PLANT_COUNT, .plant_seeds_max = wire_plant_seeds_max,
         .plant_text = wire_plant_text, .live = wire_live,
     };
     return sim_program_main(&program, argc, argv);

@@ -26,4 +26,9 @@ struct request_head {
  * has `at` set. */
 struct span request_field(const struct request_head *head, struct span name);
 
+/* RFC 9110 5.3: a field that has one value, and no list, must not stand twice; two readers could choose differently. The
+ * text says which field does, and is static. NULL: none. Host and the fields that frame a body are the business of the
+ * version, and those of a WebSocket's handshake of ws/ws.h. */
+const char *request_head_repeated(const struct request_head *head);
+
 #endif

@@ -87,6 +87,16 @@ static inline bool h1_transcript_is_in(struct span input, struct span part)
     return part.at >= input.at && part.at + part.len <= input.at + input.len;
 }
 
+/* A head that is right says the same of its sender to h1_read_sender(). */
+static inline void h1_transcript_check_sender(struct span input, const struct h1_head *head)
+{
+    struct request_head sender;
+
+    h1_read_sender(input, &sender);
+    must(span_eq(request_field(&sender, SPAN("origin")), request_field(&head->request, SPAN("origin"))));
+    must(span_eq_nocase(sender.host, head->request.host) || head->minor == 0);
+}
+
 /* Feeds the codec until it wants more or gives up; *input becomes what it did not consume. */
 static inline enum h1_event h1_transcript_feed(struct h1_transcript *run, struct span *input, struct buf *transcript)
 {
@@ -102,6 +112,7 @@ static inline enum h1_event h1_transcript_feed(struct h1_transcript *run, struct
         if (event == H1_HEAD_DONE) {
             must(!run->is_inside && h1_transcript_is_in(*input, head.request.method_text) &&
                  h1_transcript_is_in(*input, head.request.target));
+            h1_transcript_check_sender(*input, &head);
             h1_transcript_head(transcript, &head, run->request_count++ == 0);
             run->is_inside = true;
         }

@@ -88,20 +88,11 @@ static size_t find_control(struct span text, size_t at)
     return at + h1_run_of(span_skip(text, at), H1_BYTE_VALUE);
 }
 
-/* The longest request line with a target that we accept: method, target, version, two spaces. */
-static size_t request_line_max(const struct h1 *h1)
-{
-    return H1_METHOD_BYTES_MAX + 1 + (size_t)h1->limits->target_bytes_max + 1 + sizeof "HTTP/1.1" - 1;
-}
-
 /* At h1->scanned there is a control character, or the end of what has come. Can a line end there? */
 static enum h1_event check_line_end(struct h1 *h1, struct span text)
 {
     size_t at = h1->scanned;
 
-    /* RFC 9112 3: a target longer than we want to parse is 414. */
-    if (h1->line_count == 0 && at > request_line_max(h1))
-        return h1_fault(h1, 414, "request line too long");
     if (at == text.len)
         return H1_MORE;
 
@@ -162,6 +153,16 @@ static size_t skip_empty_line(struct h1 *h1, struct span input)
     return 2;
 }
 
+/* A target that is too long is not refused before the whole head has come, or as much as may come: only then the Origin
+ * is known, and the sender's page can read why (h1_read_sender()). */
+static enum h1_event head_too_long(struct h1 *h1)
+{
+    /* RFC 9112 3: a target longer than we want to parse is 414. */
+    if (h1->line_count == 0)
+        return h1_fault(h1, 414, "request line too long");
+    return h1_fault(h1, 431, "head too long");  /* RFC 6585 5 */
+}
+
 static enum h1_event feed_head(struct h1 *h1, struct span input, struct h1_head *head, size_t *ret_used)
 {
     struct span lines[REQUEST_FIELDS_MAX + 1];
@@ -177,9 +178,8 @@ static enum h1_event feed_head(struct h1 *h1, struct span input, struct h1_head 
 
     bool          is_resumed = h1->scanned > 0;
     enum h1_event event      = head_scan(h1, text, lines);
-    /* RFC 6585 5 */
     if (event == H1_MORE && text.len == h1->limits->head_bytes_max)
-        return h1_fault(h1, 431, "head too long");
+        return head_too_long(h1);
     if (event != H1_HEAD_DONE)
         return event;
     if (is_resumed)
@@ -188,6 +188,11 @@ static enum h1_event feed_head(struct h1 *h1, struct span input, struct h1_head 
 
     *ret_used += h1->scanned;
     return h1_head_parse(h1, lines, h1->line_count, head);
+}
+
+uint64_t h1_announced(const struct h1 *h1)
+{
+    return h1->state == H1_STATE_BODY || h1->state == H1_STATE_CHUNK_DATA ? h1->left : 0;
 }
 
 enum h1_event h1_feed(struct h1 *h1, struct span input, struct h1_head *head, size_t *ret_used, struct span *ret_body)

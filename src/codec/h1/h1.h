@@ -10,8 +10,9 @@
  *   - a line ends with CR LF only; one empty line may stand before a request, not two;
  *   - Host is there, once, not empty; an absolute-form target must name the same authority, letter case aside;
  *   - a target is visible ASCII without `#`;
- *   - chunk extensions are skipped, at most H1_CHUNK_EXTRA_MAX bytes of them in one request; trailers are checked
- *     like fields and dropped. */
+ *   - chunk extensions are checked and dropped, at most H1_CHUNK_EXTRA_MAX bytes of them in one request, and ASCII only;
+ *     trailers are checked like fields and dropped;
+ *   - a field that has one value stands at most once (request_head_repeated()). */
 #ifndef CODEC_H1_H1_H
 #define CODEC_H1_H1_H
 
@@ -49,9 +50,19 @@ enum h1_event {
 enum h1_state {
     H1_STATE_HEAD, H1_STATE_BODY, H1_STATE_END, H1_STATE_FAULT,
     /* chunked bodies, RFC 9112 7.1 */
-    H1_STATE_CHUNK_SIZE, H1_STATE_CHUNK_EXTRA, H1_STATE_CHUNK_SIZE_LF, H1_STATE_CHUNK_DATA, H1_STATE_CHUNK_DATA_CR,
+    H1_STATE_CHUNK_SIZE, H1_STATE_CHUNK_SIZE_LF, H1_STATE_CHUNK_DATA, H1_STATE_CHUNK_DATA_CR,
     H1_STATE_CHUNK_DATA_LF, H1_STATE_TRAILER_BEGIN, H1_STATE_TRAILER_NAME, H1_STATE_TRAILER_VALUE,
     H1_STATE_TRAILER_LF, H1_STATE_LAST_LF,
+    /* chunk extensions, RFC 9112 7.1.1: what may come next */
+    H1_STATE_EXTRA_NEXT,         /* behind a size or a value, and white space: `;` */
+    H1_STATE_EXTRA_NAME_BEGIN,
+    H1_STATE_EXTRA_NAME,
+    H1_STATE_EXTRA_NAME_END,     /* behind a name and white space: `=` or `;` */
+    H1_STATE_EXTRA_VALUE_BEGIN,
+    H1_STATE_EXTRA_TOKEN,
+    H1_STATE_EXTRA_QUOTED,
+    H1_STATE_EXTRA_ESCAPED,      /* behind a backslash */
+    H1_STATE_EXTRA_QUOTED_END,
 };
 
 struct h1 {
@@ -80,6 +91,15 @@ void h1_init(struct h1 *h1, const struct h1_limits *limits);
  * same bytes and those that follow. H1_MORE in a body has consumed all.
  * H1_HEAD_DONE writes *head; after H1_FAULT it may be half written. */
 enum h1_event h1_feed(struct h1 *h1, struct span input, struct h1_head *head, size_t *ret_used, struct span *ret_body);
+
+/* How many more bytes of the body are announced, by Content-Length or by the size of the chunk under way. 0: none, or
+ * not known. */
+uint64_t h1_announced(const struct h1 *h1);
+
+/* After H1_FAULT in a head, or before its end: who sends it? *ret gets its Host and its Origin, if they have come, stand
+ * once, and can be read; and nothing else. `input` is what h1_feed() was given. The answer can then be one that the
+ * sender's page may read. */
+void h1_read_sender(struct span input, struct request_head *ret);
 
 /* "Not Found" (RFC 9110 15, RFC 6585); "Unknown" for codes that Longwire never sends. */
 const char *h1_status_text(unsigned status);

@@ -41,23 +41,81 @@ static enum h1_event step_size(struct h1 *h1, char byte)
     if (h1->digit_count == 0)
         return h1_fault(h1, 400, "chunk without a size");
     if (byte == ';')
-        return go(h1, H1_STATE_CHUNK_EXTRA);
+        return go(h1, H1_STATE_EXTRA_NAME_BEGIN);
     if (byte == '\r')
         return go(h1, H1_STATE_CHUNK_SIZE_LF);
+    if (byte == ' ' || byte == '\t')
+        return go(h1, H1_STATE_EXTRA_NEXT);
     return h1_fault(h1, 400, "chunk size is not hexadecimal");
 }
 
-/* RFC 9112 7.1.1: extensions we don't know are ignored, and their total length is limited. */
+/* --- chunk extensions: RFC 9112 7.1.1 --------------------------------------------------------------------------- */
+
+/* What a byte is to an extension. */
+enum extra_byte { SPACE, TOKEN, SEMICOLON, EQUALS, QUOTE, BACKSLASH, OTHER, CR, NEVER, EXTRA_BYTE_COUNT };
+
+static enum extra_byte extra_byte_of(char byte)
+{
+    switch (byte) {
+    case ' ':
+    case '\t': return SPACE;
+    case ';':  return SEMICOLON;
+    case '=':  return EQUALS;
+    case '"':  return QUOTE;
+    case '\\': return BACKSLASH;
+    case '\r': return CR;
+    default:   break;
+    }
+    if (h1_byte_is(byte, H1_BYTE_TOKEN))
+        return TOKEN;
+    return byte > ' ' && byte < 0x7f ? OTHER : NEVER;
+}
+
+/* chunk-ext = *( BWS ";" BWS token [ BWS "=" BWS ( token / quoted-string ) ] ). A state's row says where each byte leads;
+ * what is not there may not stand there. */
+static const uint8_t extra_moves[H1_STATE_EXTRA_QUOTED_END + 1][EXTRA_BYTE_COUNT] = {
+    [H1_STATE_EXTRA_NEXT]        = { [SPACE]     = H1_STATE_EXTRA_NEXT,
+                                     [SEMICOLON] = H1_STATE_EXTRA_NAME_BEGIN },
+    [H1_STATE_EXTRA_NAME_BEGIN]  = { [SPACE]     = H1_STATE_EXTRA_NAME_BEGIN,
+                                     [TOKEN]     = H1_STATE_EXTRA_NAME },
+    [H1_STATE_EXTRA_NAME]        = { [TOKEN]     = H1_STATE_EXTRA_NAME,
+                                     [SPACE]     = H1_STATE_EXTRA_NAME_END,
+                                     [EQUALS]    = H1_STATE_EXTRA_VALUE_BEGIN,
+                                     [SEMICOLON] = H1_STATE_EXTRA_NAME_BEGIN,
+                                     [CR]        = H1_STATE_CHUNK_SIZE_LF },
+    [H1_STATE_EXTRA_NAME_END]    = { [SPACE]     = H1_STATE_EXTRA_NAME_END,
+                                     [EQUALS]    = H1_STATE_EXTRA_VALUE_BEGIN,
+                                     [SEMICOLON] = H1_STATE_EXTRA_NAME_BEGIN },
+    [H1_STATE_EXTRA_VALUE_BEGIN] = { [SPACE]     = H1_STATE_EXTRA_VALUE_BEGIN,
+                                     [TOKEN]     = H1_STATE_EXTRA_TOKEN,
+                                     [QUOTE]     = H1_STATE_EXTRA_QUOTED },
+    [H1_STATE_EXTRA_TOKEN]       = { [TOKEN]     = H1_STATE_EXTRA_TOKEN,
+                                     [SPACE]     = H1_STATE_EXTRA_NEXT,
+                                     [SEMICOLON] = H1_STATE_EXTRA_NAME_BEGIN,
+                                     [CR]        = H1_STATE_CHUNK_SIZE_LF },
+    [H1_STATE_EXTRA_QUOTED]      = { [SPACE ... EQUALS] = H1_STATE_EXTRA_QUOTED,
+                                     [OTHER]     = H1_STATE_EXTRA_QUOTED,
+                                     [QUOTE]     = H1_STATE_EXTRA_QUOTED_END,
+                                     [BACKSLASH] = H1_STATE_EXTRA_ESCAPED },
+    [H1_STATE_EXTRA_ESCAPED]     = { [SPACE ... OTHER]  = H1_STATE_EXTRA_QUOTED },
+    [H1_STATE_EXTRA_QUOTED_END]  = { [SPACE]     = H1_STATE_EXTRA_NEXT,
+                                     [SEMICOLON] = H1_STATE_EXTRA_NAME_BEGIN,
+                                     [CR]        = H1_STATE_CHUNK_SIZE_LF },
+};
+
 static enum h1_event step_extra(struct h1 *h1, char byte)
 {
-    if (byte == '\r')
-        return go(h1, H1_STATE_CHUNK_SIZE_LF);
-    if (!h1_byte_is(byte, H1_BYTE_VALUE))
-        return h1_fault(h1, 400, "control character in a chunk extension");
-    if (++h1->extra_bytes > H1_CHUNK_EXTRA_MAX)
+    enum extra_byte kind = extra_byte_of(byte);
+    enum h1_state   next = (enum h1_state)extra_moves[h1->state][kind];
+
+    if (next == H1_STATE_HEAD)
+        return h1_fault(h1, 400, "chunk extension is malformed");
+    if (kind != CR && ++h1->extra_bytes > H1_CHUNK_EXTRA_MAX)
         return h1_fault(h1, 400, "chunk extensions too long");
-    return H1_MORE;
+    return go(h1, next);
 }
+
+/* --- the end of a chunk, trailers ------------------------------------------------------------------------------- */
 
 static enum h1_event step_size_lf(struct h1 *h1, char byte)
 {
@@ -121,7 +179,6 @@ static enum h1_event step(struct h1 *h1, char byte)
 {
     switch (h1->state) {
     case H1_STATE_CHUNK_SIZE:    return step_size(h1, byte);
-    case H1_STATE_CHUNK_EXTRA:   return step_extra(h1, byte);
     case H1_STATE_CHUNK_SIZE_LF: return step_size_lf(h1, byte);
     case H1_STATE_CHUNK_DATA_CR: return chunk_expect(h1, byte, '\r', H1_STATE_CHUNK_DATA_LF);
     case H1_STATE_CHUNK_DATA_LF: return step_data_lf(h1, byte);
@@ -130,6 +187,15 @@ static enum h1_event step(struct h1 *h1, char byte)
     case H1_STATE_TRAILER_VALUE:
     case H1_STATE_TRAILER_LF:
     case H1_STATE_LAST_LF:       return step_trailer(h1, byte);
+    case H1_STATE_EXTRA_NEXT:
+    case H1_STATE_EXTRA_NAME_BEGIN:
+    case H1_STATE_EXTRA_NAME:
+    case H1_STATE_EXTRA_NAME_END:
+    case H1_STATE_EXTRA_VALUE_BEGIN:
+    case H1_STATE_EXTRA_TOKEN:
+    case H1_STATE_EXTRA_QUOTED:
+    case H1_STATE_EXTRA_ESCAPED:
+    case H1_STATE_EXTRA_QUOTED_END: return step_extra(h1, byte);
     case H1_STATE_HEAD:
     case H1_STATE_BODY:
     case H1_STATE_CHUNK_DATA:

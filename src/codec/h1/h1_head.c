@@ -333,6 +333,55 @@ enum h1_event h1_head_parse(struct h1 *h1, const struct span *lines, size_t line
     }
     if (!check_target(h1, &meaning, head) || !check_framing(h1, &meaning, head))
         return H1_FAULT;
+    const char *repeated = request_head_repeated(&head->request);
+    if (repeated != NULL)
+        return h1_fault(h1, 400, repeated);
     settle(h1, &meaning, head);
     return H1_HEAD_DONE;
+}
+
+/* --- who sends it ------------------------------------------------------------------------------------------------- */
+
+/* Takes the next whole line from *rest. False: there is none, or it is the empty one at the end of the head. */
+static bool next_line(struct span *rest, struct span *ret_line)
+{
+    const char *end = rest->len == 0 ? NULL : memmem(rest->at, rest->len, "\r\n", 2);
+
+    if (end == NULL || end == rest->at)
+        return false;
+    *ret_line = span_head(*rest, (size_t)(end - rest->at));
+    *rest     = span_skip(*rest, ret_line->len + 2);
+    return true;
+}
+
+static bool is_field(struct span line, struct span name, struct span *ret_value)
+{
+    if (line.len <= name.len || line.at[name.len] != ':' || !span_eq_nocase(span_head(line, name.len), name))
+        return false;
+    *ret_value = span_trim(span_skip(line, name.len + 1));
+    return h1_run_of(*ret_value, H1_BYTE_VALUE) == ret_value->len;
+}
+
+void h1_read_sender(struct span input, struct request_head *ret)
+{
+    struct span rest = span_skip(input, span_starts(input, SPAN("\r\n")) ? 2 : 0), line, value;
+    struct span origin = { NULL, 0 };
+    size_t      origin_count = 0, host_count = 0;
+
+    *ret = (struct request_head){ .method = HTTP_OTHER };
+    if (!next_line(&rest, &line))
+        return;  /* not even a request line */
+    while (next_line(&rest, &line)) {
+        if (is_field(line, SPAN("Origin"), &value)) {
+            origin = value;
+            origin_count++;
+        } else if (is_field(line, SPAN("Host"), &value)) {
+            ret->host = value;
+            host_count++;
+        }
+    }
+    if (host_count != 1 || !is_authority(ret->host))
+        ret->host = SPAN("");
+    if (origin_count == 1)
+        ret->fields[ret->field_count++] = (struct http_field){ SPAN("Origin"), origin };
 }

@@ -23,7 +23,8 @@ void api_fini(struct api *api)
     buf_fini(&api->scratch);
 }
 
-/* A `*` in the path stands for one segment of any content. */
+/* A `*` in the path stands for one segment of any content. At the end of the path it is not empty: a slash behind a
+ * resource names no other one. */
 static const struct route {
     const char    *path;
     enum http_method method;
@@ -40,15 +41,22 @@ static const struct route {
     { "metrics",                  HTTP_GET,    serve_metrics, false },
 };
 
+static bool segment_fits(struct span pattern, const struct call *call, size_t at)
+{
+    struct span segment = call->segments[at];
+
+    if (!span_eq(pattern, SPAN("*")))
+        return span_eq(pattern, segment);
+    return segment.len > 0 || at + 1 < call->segment_count;
+}
+
 static bool route_fits(const struct route *route, const struct call *call)
 {
-    struct span path = span_str(route->path), segment;
+    struct span path = span_str(route->path), pattern;
     size_t      at   = 0;
 
-    while (span_cut(&path, '/', &segment)) {
-        if (at == call->segment_count)
-            return false;
-        if (!span_eq(segment, SPAN("*")) && !span_eq(segment, call->segments[at]))
+    while (span_cut(&path, '/', &pattern)) {
+        if (at == call->segment_count || !segment_fits(pattern, call, at))
             return false;
         at++;
     }
@@ -128,8 +136,10 @@ static void refuse_method(const struct call *call, bool is_page)
     struct buf               allow;
 
     buf_init(&allow, 256);
-    if (is_page)
+    if (is_page) {
         buf_put(&allow, span_str(words[HTTP_GET]));
+        comma = ", ";
+    }
     for (size_t i = 0; i < sizeof routes / sizeof routes[0]; i++) {
         if (!route_fits(&routes[i], call))
             continue;

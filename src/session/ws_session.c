@@ -262,6 +262,11 @@ void session_serve_ws(struct session_worker *worker, struct http_exchange *excha
     struct subscribe_requests requests;
 
     must(loop_is_here(worker->loop));
+    if (request->head->method != HTTP_GET) {
+        http_problem(worker->server, exchange, 405, NULL, "a WebSocket begins with a GET",
+                     HTTP_FIELDS({ SPAN("Allow"), SPAN("GET") }));
+        return;
+    }
     if (!ws_handshake_or_refuse(worker->server, exchange, request, our_protocols, 1, &shake))
         return;
     if (exchange->caller.identity == NULL) {

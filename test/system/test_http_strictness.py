@@ -91,7 +91,10 @@ def test_chunked_in_http_1_0(server):
     b"5;" + b"x" * 1000 + b"\r\nhello\r\n", b"5 x\r\nhello\r\n0 x\r\n\r\n",
     b"0\r\nX Y: z\r\n\r\n", b"0\r\n X: z\r\n\r\n", b"0\r\nX: z\n\r\n", b"0\r\nX\r\n\r\n", b"0\n\n",
     b"0\r\nX: \x00\r\n\r\n",
-    b"5\r\n\r\nhello\r\n0\r\n\r\n"])
+    b"5\r\n\r\nhello\r\n0\r\n\r\n",
+    b"5;\r\nhello\r\n0\r\n\r\n", b"5;=\"b\r\nhello\r\n0\r\n\r\n", b"5;a=\"b\r\nhello\r\n0\r\n\r\n",
+    b"5;\x80\r\nhello\r\n", b"5;a=\"\xff\"\r\nhello\r\n", b"5;a=\r\nhello\r\n", b"5;a \r\nhello\r\n",
+    b"5;a=b c\r\nhello\r\n", b"5\r\nhello\r\n0;\r\n\r\n"])
 def test_chunks_in_doubt(server, chunks):
     want_one_refusal(server, CHUNKED + chunks)
 
@@ -122,7 +125,10 @@ def test_chunks_in_doubt(server, chunks):
     (b"GET /heal\x00 HTTP/1.1\r\nHost: x\r\n\r\n", 400), (b"G(T /healthz HTTP/1.1\r\nHost: x\r\n\r\n", 400),
     (b"\r\n\r\n\r\n" + GET + b"\r\n", 400), (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400),
     (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505), (b"X" * 17 + b" / HTTP/1.1\r\nHost: x\r\n\r\n", 501),
-    (b"\n" + GET + b"\r\n", 400)])
+    (b"\n" + GET + b"\r\n", 400)] + [
+    (GET + name + b": http://localhost:1\r\n" + name + b": http://localhost:2\r\n\r\n", 400)
+    for name in (b"Origin", b"Content-Type", b"Authorization", b"Last-Event-ID", b"Idempotency-Key", b"Longwire-Event",
+                 b"Access-Control-Request-Method")])
 def test_heads_in_doubt(server, head, status):
     want_one_refusal(server, head, status)
 
@@ -141,6 +147,33 @@ def test_heads_that_are_fine(server, head):
         wire.send(head + GET + b"\r\n")
         for _ in range(2):
             wire.answer().want(200)
+
+
+METHODS = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "BREW"]
+PATHS = {  # each resource, and the methods that it has
+    "/v1/channels/topic:a/messages": ["GET", "HEAD", "POST"], "/v1/messages": ["POST"],
+    "/v1/channels/topic:a": ["GET", "HEAD"], "/v1/channels/topic:a/messages/1": ["DELETE"],
+    "/v1/subscribe": ["GET"], "/v1/ws": ["GET"], "/healthz": ["GET", "HEAD"], "/readyz": ["GET", "HEAD"],
+    "/metrics": ["GET", "HEAD"], "/": ["GET", "HEAD"], "/demo.js": ["GET", "HEAD"], "/demo.css": ["GET", "HEAD"],
+    "/reader.js": ["GET", "HEAD"], "/icon.svg": ["GET", "HEAD"], "/v1/openapi.json": ["GET", "HEAD"]}
+NO_PATHS = ["/v1/channels/topic:a/messages/", "/v1/channels/topic:a/", "/v1/channels/", "/v1/messages/", "/healthz/",
+            "/v1/subscribe/", "/v1/ws/", "/v1", "/v1/", "/v1/echo", "/nothing", "//", "/v1/channels/topic:a/messages/1/2"]
+
+
+def test_every_path_has_its_methods_and_no_others(server):
+    publish(server, "topic:a")
+    with Wire(server) as wire:
+        for path, allowed in PATHS.items():
+            for method in METHODS:
+                answer = wire.ask(method, path)
+                if method in allowed:
+                    assert answer.status not in (404, 405, 501), (method, path)
+                else:
+                    assert answer.status == 405, (method, path, answer.status)
+                    assert sorted(answer.field("Allow").split(", ")) == sorted(allowed), (method, path)
+        for path in NO_PATHS:
+            for method in METHODS:
+                assert wire.ask(method, path).status == 404, (method, path)
 
 
 # What the tool `smuggler` tries: what might be a Transfer-Encoding to one of two readers, beside a Content-Length.

@@ -16,27 +16,21 @@ struct batch_item *batch_add(struct batch *batch)
 
 void item_refuse(struct batch_item *item, unsigned status, const char *why)
 {
+    must(item->why == NULL);
     item->status = status;
-    item->why    = why;
-}
-
-void item_refuse_json(struct batch_item *item, const char *why, const struct json_fault *fault)
-{
-    item_refuse(item, 400, why);
-    item->json_fault = *fault;
+    item->why    = strdup(why);
+    must(item->why != NULL);
 }
 
 static void put_item(struct buf *buf, const struct batch_item *item)
 {
-    char detail[JSON_FAULT_BYTES];
-
     buf_put_lit(buf, "{\"status\":");
     buf_put_u64(buf, item->status);
     if (item->why != NULL) {
         buf_put_lit(buf, ",\"title\":");
         json_put_string(buf, span_str(h1_status_text(item->status)));
         buf_put_lit(buf, ",\"detail\":");
-        json_put_string(buf, span_str(json_fault_say(item->why, &item->json_fault, detail)));
+        json_put_string(buf, span_str(item->why));
         if (item->name != NULL) {
             buf_put_lit(buf, ",\"channel\":");
             json_put_string(buf, channel_name_span(item->name));
@@ -94,8 +88,10 @@ static void batch_end_if_done(struct batch *batch)
         .media  = batch->is_ndjson ? SPAN("application/x-ndjson") : SPAN("application/json"),
         .body   = buf_span(scratch),
     });
-    for (size_t i = 0; i < batch->count; i++)
+    for (size_t i = 0; i < batch->count; i++) {
         channel_name_unref(batch->items[i].name);
+        free(batch->items[i].why);
+    }
     free(batch->items);
     free(batch);
 }
@@ -115,8 +111,10 @@ void item_answered(struct publish_command *command)
 {
     struct batch_item *item  = command->owner;
     struct batch      *batch = item->batch;
+    const char        *why   = publish_explain(command->outcome, &item->status);
 
-    item->why         = publish_explain(command->outcome, &item->status);
+    if (why != NULL)
+        item_refuse(item, item->status, why);
     item->answer      = command->answer;
     item->is_replayed = command->outcome == PUBLISH_REPLAYED;
     command_free(&command->command);

@@ -10,8 +10,7 @@ struct batch_item {
     struct batch        *batch;
     struct channel_name *name;        /* owns a reference; NULL if it was refused before */
     struct append_answer answer;
-    const char          *why;         /* NULL: stored */
-    struct json_fault    json_fault;  /* what `why` says of JSON, in detail */
+    char                *why;         /* owned; NULL: stored */
     unsigned             status;
     uint32_t             inner;       /* of one with `channels`: how many items behind it are its own results */
     bool                 is_replayed;
@@ -35,8 +34,8 @@ struct batch *batch_new(const struct call *call, bool is_ndjson);
 void batch_make_room(struct batch *batch, size_t messages);
 
 struct batch_item *batch_add(struct batch *batch);
+/* Copies the reason. */
 void item_refuse(struct batch_item *item, unsigned status, const char *why);
-void item_refuse_json(struct batch_item *item, const char *why, const struct json_fault *fault);
 
 /* publish_command.answered of an item's command. */
 void item_answered(struct publish_command *command);

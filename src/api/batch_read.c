@@ -8,9 +8,10 @@ static void item_publish(struct batch_item *item, struct publish_request *reques
 {
     struct batch   *batch = item->batch;
     struct message *message;
+    char            why[PUBLISH_WHY_BYTES];
 
-    request->name  = item->name;
-    struct verdict verdict = publish_check(request, &message, &item->json_fault);
+    request->name          = item->name;
+    struct verdict verdict = publish_check(request, why, &message);
     if (verdict.status != 0) {
         item_refuse(item, verdict.status, verdict.reason);
         return;
@@ -62,12 +63,22 @@ static void item_to_channels(struct batch_item *item, const struct json_token *c
         item_to_channel(batch_add(batch), at, request);
 }
 
+static const struct span message_words[] = { PUBLISH_JSON_WORDS, SPAN("channels") };
+static const struct span batch_words[]   = { SPAN("messages") };
+
+/* As it stands in the text, without its quotes. */
+static struct span member_name(const struct json_token *name)
+{
+    return span_of(name->raw.at + 1, name->raw.len - 2);
+}
+
 static void batch_take(struct batch *batch, const struct call *call, const struct json_doc *doc,
                        const struct json_token *object)
 {
     struct batch_item       *item     = batch_add(batch);
     const struct json_token *channel  = json_member(doc, object, SPAN("channel"));
     const struct json_token *channels = json_member(doc, object, SPAN("channels"));
+    const struct json_token *unknown  = json_unknown_member(doc, object, KNOWN_WORDS(message_words));
     struct publish_json      said;
 
     publish_json_reserve(&batch->strings, object->raw.len);
@@ -76,6 +87,11 @@ static void batch_take(struct batch *batch, const struct call *call, const struc
         fault = "a message has one of `channel` and `channels`";
     if (fault != NULL) {
         item_refuse(item, 400, fault);
+        return;
+    }
+    if (unknown != NULL) {
+        char why[UNKNOWN_WORD_BYTES];
+        item_refuse(item, 400, unknown_word_say("member", member_name(unknown), KNOWN_WORDS(message_words), why));
         return;
     }
     struct publish_request request = {
@@ -93,12 +109,18 @@ static void serve_json_batch(struct call *call)
     static const struct json_limits limits = { .depth_kept = 3, .tokens_max = 2000000 };
     struct json_doc                *doc    = &call->api->doc;
 
-    if (!json_parse(call->request->body, &limits, doc)) {
+    if (!json_parse(json_skip_mark(call->request->body), &limits, doc)) {
         char why[JSON_FAULT_BYTES];
         call_refuse(call, 400, json_fault_say("the batch is not JSON", &doc->fault, why));
         return;
     }
+    const struct json_token *unknown  = json_unknown_member(doc, json_root(doc), KNOWN_WORDS(batch_words));
     const struct json_token *messages = json_member(doc, json_root(doc), SPAN("messages"));
+    if (unknown != NULL) {
+        char why[UNKNOWN_WORD_BYTES];
+        call_refuse(call, 400, unknown_word_say("member", member_name(unknown), KNOWN_WORDS(batch_words), why));
+        return;
+    }
     if (messages == NULL || messages->type != JSON_ARRAY) {
         call_refuse(call, 400, "a batch is {\"messages\":[…]}");
         return;
@@ -140,8 +162,9 @@ static void serve_ndjson_batch(struct call *call)
 {
     static const struct json_limits limits = { .depth_kept = 1 };
     struct json_doc                *doc    = &call->api->doc;
-    struct span                     rest   = call->request->body, line;
+    struct span                     rest   = json_skip_mark(call->request->body), line;
     size_t                          lines  = count_lines(rest);
+    char                            why[JSON_FAULT_BYTES];
 
     if (lines > call->api->limits.batch_messages_max) {
         call_refuse(call, 413, "too many messages in one batch (batch_messages_max)");
@@ -153,7 +176,7 @@ static void serve_ndjson_batch(struct call *call)
         if (json_parse(line, &limits, doc))
             batch_take(batch, call, doc, json_root(doc));
         else
-            item_refuse_json(batch_add(batch), "this line is not JSON", &doc->fault);
+            item_refuse(batch_add(batch), 400, json_fault_say("this line is not JSON", &doc->fault, why));
     }
     batch_seal(batch);
 }
@@ -170,6 +193,8 @@ void serve_batch(struct call *call)
     struct span kind = media_kind(request_field(call->request->head, SPAN("content-type")));
 
     if (!call_body_is_plain(call))
+        return;
+    if (!call_knows_query(call, KNOWN_NO_WORDS))
         return;
     if (!call_passes(call, may_publish_at_all(call->identity, call->api->namespaces)))
         return;

@@ -57,6 +57,37 @@ struct channel_name *call_channel(const struct call *call)
     return name;
 }
 
+/* Is there another parameter of that name in the rest of a query? */
+static bool query_names(struct span rest, struct span name)
+{
+    struct span at, value;
+
+    while (url_query_next(&rest, &at, &value))
+        if (span_eq(at, name))
+            return true;
+    return false;
+}
+
+bool call_knows_query(const struct call *call, struct known_words known)
+{
+    struct span query = call->request->query, name, value;
+    char        why[UNKNOWN_WORD_BYTES];
+
+    while (url_query_next(&query, &name, &value)) {
+        if (span_starts(name, SPAN("_")) || span_eq(name, SPAN("access_token")))
+            continue;
+        if (!known_words_have(known, name)) {
+            call_refuse(call, 400, unknown_word_say("parameter", name, known, why));
+            return false;
+        }
+        if (query_names(query, name)) {
+            call_refuse(call, 400, "a parameter stands in the query twice");
+            return false;
+        }
+    }
+    return true;
+}
+
 /* The first parameter of that name, still encoded. */
 static bool call_parameter(const struct call *call, struct span name, struct span *ret_encoded)
 {

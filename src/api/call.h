@@ -25,6 +25,10 @@ bool call_passes(const struct call *call, struct verdict verdict);
 /* The channel of /v1/channels/{channel}/…; NULL: answered with 400 or 404. The caller owns the reference. */
 struct channel_name *call_channel(const struct call *call);
 
+/* Does the query say nothing but these parameters, each once? Those that begin with `_` are passed over, because clients
+ * add them to get around caches; access_token is the credential's. False: answered with 400. */
+bool call_knows_query(const struct call *call, struct known_words known);
+
 /* A query parameter that is a whole number. *ret keeps its value if the parameter isn't there. False: answered with
  * 400. */
 bool call_u64(const struct call *call, struct span name, bool *ret_is_there, uint64_t *ret);

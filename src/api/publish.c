@@ -43,12 +43,13 @@ static void call_publish(const struct call *call, struct message *message, struc
     shard_publish(call->api->shard, command);
 }
 
+static const struct span publish_parameters[] = { SPAN("ttl") };
+
 void serve_publish(struct call *call)
 {
     struct channel_name *name = call_body_is_plain(call) ? call_channel(call) : NULL;
     struct message      *message;
-    struct json_fault    json_fault;
-    char                 detail[JSON_FAULT_BYTES];
+    char                 why[PUBLISH_WHY_BYTES];
 
     if (name == NULL)
         return;
@@ -60,11 +61,9 @@ void serve_publish(struct call *call)
         .wall     = call->api->shard->wall,
         .identity = call->identity,
     };
-    if (call_u64(call, SPAN("ttl"), &request.has_ttl, &request.ttl_s)) {
-        struct verdict verdict = publish_check(&request, &message, &json_fault);
-        if (verdict.status != 0)
-            verdict.reason = json_fault_say(verdict.reason, &json_fault, detail);
-        if (call_passes(call, verdict))
+    if (call_knows_query(call, KNOWN_WORDS(publish_parameters)) &&
+        call_u64(call, SPAN("ttl"), &request.has_ttl, &request.ttl_s)) {
+        if (call_passes(call, publish_check(&request, why, &message)))
             call_publish(call, message, request.key);
     }
     channel_name_unref(name);
@@ -74,6 +73,8 @@ void serve_recall(struct call *call)
 {
     uint64_t target = 0;
 
+    if (!call_knows_query(call, KNOWN_NO_WORDS))
+        return;
     if (!span_u64(call->segments[4], &target) || target == 0) {
         call_refuse(call, 400, "a seq is a whole number from 1");
         return;

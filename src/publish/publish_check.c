@@ -1,5 +1,7 @@
 #include "publish/publish_check.h"
 
+#include <stdio.h>
+
 #include "base/must.h"
 #include "base/utf8.h"
 #include "message/epoch.h"
@@ -54,47 +56,76 @@ static msec expiry_of(const struct publish_request *request)
     return ttl_s == 0 ? 0 : request->wall + (msec)ttl_s * 1000;
 }
 
-/* Replaces *media by the default if nothing was said. */
-static struct verdict check_media(struct span payload, struct span *media, struct json_fault *ret_json_fault)
+/* What is checked, and the text of the refusal. */
+struct publish_checking {
+    struct span payload, media;
+    char       *why;
+};
+
+/* The payload stands in `data` of message objects and in the data: lines of raw events. No reader of JSON takes a byte
+ * order mark there. So it is left out. */
+static struct verdict check_json(struct publish_checking *checking)
 {
-    if (media_is_unsaid(*media))
-        *media = utf8_is_valid(payload) ? SPAN("text/plain") : SPAN("application/octet-stream");
-    else if (!media_is_well_formed(*media))
+    struct span       text = json_skip_mark(checking->payload);
+    struct json_fault fault = { .at = 0 };
+    bool              is_json = json_is_valid(text, &fault);
+
+    fault.at         += checking->payload.len - text.len;
+    checking->payload = text;
+    if (is_json)
+        return (struct verdict){ 0 };
+    return publish_refuse(400, json_fault_say("the payload is declared JSON but isn't", &fault, checking->why));
+}
+
+/* Sets the default media type if nothing was said. */
+static struct verdict check_media(struct publish_checking *checking)
+{
+    if (media_is_unsaid(checking->media))
+        checking->media = utf8_is_valid(checking->payload) ? SPAN("text/plain") : SPAN("application/octet-stream");
+    else if (!media_is_well_formed(checking->media))
         return publish_refuse(415, "a media type is type/subtype in visible ASCII, 255 bytes at most");
-    else if (json_is_media(*media) && !json_is_valid(payload, ret_json_fault))
-        return publish_refuse(400, "the payload is declared JSON but isn't");
+    else if (json_is_media(checking->media))
+        return check_json(checking);
     return (struct verdict){ 0 };
 }
 
-/* `media` as in check_media(). */
-static struct verdict check_all(const struct publish_request *request, struct span *media,
-                                struct json_fault *ret_json_fault)
+static struct verdict refuse_size(const struct publish_request *request, char *why)
+{
+    const struct namespace *space = request->name->space;
+
+    snprintf(why, PUBLISH_WHY_BYTES, "the payload has %zu bytes; the namespace %.*s takes %zu at most "
+             "(payload_bytes_max)", request->payload.len, SPAN_ARG(span_str(space->name)),
+             (size_t)space->payload_bytes_max);
+    return publish_refuse(413, why);
+}
+
+static struct verdict check_all(const struct publish_request *request, struct publish_checking *checking)
 {
     struct verdict verdict = may(request->identity, request->name, ACTION_PUBLISH);
 
     if (verdict.status != 0)
         return verdict;
     if (request->payload.len > request->name->space->payload_bytes_max)
-        return publish_refuse(413, "the payload is longer than its namespace takes (payload_bytes_max)");
+        return refuse_size(request, checking->why);
     if (!key_is_well_formed(request->key))
         return publish_refuse(400, "an idempotency key is 1 to 255 bytes without control characters");
     if (request->has_ttl && (request->ttl_s == 0 || request->ttl_s > PUBLISH_TTL_S_MAX))
         return publish_refuse(400, "ttl takes seconds, from 1 to ten years");
-    return check_media(request->payload, media, ret_json_fault);
+    return check_media(checking);
 }
 
-struct verdict publish_check(const struct publish_request *request, struct message **ret_message,
-                             struct json_fault *ret_json_fault)
+struct verdict publish_check(const struct publish_request *request, char scratch[PUBLISH_WHY_BYTES],
+                             struct message **ret_message)
 {
     must(request->name != NULL && request->identity != NULL);
-    *ret_json_fault        = (struct json_fault){ .reason = NULL };
-    struct span    media   = request->media;
-    struct verdict verdict = check_all(request, &media, ret_json_fault);
+    struct publish_checking checking = { request->payload, request->media, scratch };
+    struct verdict          verdict  = check_all(request, &checking);
 
     if (verdict.status != 0)
         return verdict;
-    struct message *message = message_new(request->name, MESSAGE_PLAIN, request->payload.at,
-                                          (uint32_t)request->payload.len, media, span_str(request->identity->name));
+    struct message *message = message_new(request->name, MESSAGE_PLAIN, checking.payload.at,
+                                          (uint32_t)checking.payload.len, checking.media,
+                                          span_str(request->identity->name));
     message->time           = request->wall;
     message->expires_at     = expiry_of(request);
     *ret_message            = message;

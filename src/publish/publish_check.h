@@ -9,7 +9,7 @@
 #include "codec/json/json.h"
 #include "node/command.h"
 
-enum { PUBLISH_KEY_BYTES_MAX = 255, PUBLISH_TTL_S_MAX = 10 * 366 * 24 * 3600 };
+enum { PUBLISH_KEY_BYTES_MAX = 255, PUBLISH_TTL_S_MAX = 10 * 366 * 24 * 3600, PUBLISH_WHY_BYTES = JSON_FAULT_BYTES };
 
 /* What is to be published. All of it is borrowed. */
 struct publish_request {
@@ -24,11 +24,10 @@ struct publish_request {
     const struct identity *identity;
 };
 
-/* Status 0: *ret_message is the message; the caller owns it. Else the HTTP status of the refusal, and why.
- * *ret_json_fault adds what is wrong with a payload that is declared JSON, and nothing to other refusals:
- * json_fault_say() puts both together. */
-struct verdict publish_check(const struct publish_request *request, struct message **ret_message,
-                             struct json_fault *ret_json_fault);
+/* Status 0: *ret_message is the message; the caller owns it. Else the HTTP status of the refusal, and why: `reason` may
+ * stand in `scratch`. A byte order mark before a payload that is declared JSON is left out of the message. */
+struct verdict publish_check(const struct publish_request *request, char scratch[PUBLISH_WHY_BYTES],
+                             struct message **ret_message);
 
 /* How a publish ended, for the caller. NULL: it succeeded, *ret_status is 201 or 200. Else why not, and its HTTP
  * status. */

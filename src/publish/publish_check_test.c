@@ -91,8 +91,8 @@ static void a_publish_is_judged(void **state)
         struct publish_request request = { setting.name, rows[i].payload, rows[i].media, rows[i].key, rows[i].has_ttl,
                                            rows[i].ttl_s, 1000, &sender };
         struct message        *message = NULL;
-        struct json_fault      json_fault;
-        struct verdict         verdict = publish_check(&request, &message, &json_fault);
+        char                   why[PUBLISH_WHY_BYTES];
+        struct verdict         verdict = publish_check(&request, why, &message);
         if (verdict.status != rows[i].status || (verdict.status == 0) != (message != NULL) ||
             (verdict.status != 0) != (verdict.reason != NULL))
             fail_msg("%s: %u", rows[i].name, verdict.status);
@@ -122,8 +122,8 @@ static void a_default_life_time_can_be_overruled(void **state)
             .name = setting.name, .has_ttl = rows[i].has_ttl, .ttl_s = 7, .wall = 1000, .identity = &sender,
         };
         struct message *message;
-        struct json_fault      json_fault;
-        assert_int_equal(publish_check(&request, &message, &json_fault).status, 0);
+        char            why[PUBLISH_WHY_BYTES];
+        assert_int_equal(publish_check(&request, why, &message).status, 0);
         assert_int_equal(message->expires_at, rows[i].expires_at);
         message_unref(message);
     }
@@ -153,10 +153,10 @@ static void a_namespace_says_who_may(void **state)
         struct publish_request request = { .name = setting.name, .wall = 1000, .identity = rows[i].who,
                                            .key = SPAN("a\nb") };
         struct message        *message;
-        struct json_fault      json_fault;
+        char                   why[PUBLISH_WHY_BYTES];
 
         space_of(&setting)->publish = rows[i].allowed;
-        if (publish_check(&request, &message, &json_fault).status != (rows[i].status == 0 ? 400 : rows[i].status))
+        if (publish_check(&request, why, &message).status != (rows[i].status == 0 ? 400 : rows[i].status))
             fail_msg("%s: rights don't come first", rows[i].name);
     }
     channel_name_unref(setting.name);
@@ -184,9 +184,10 @@ static void a_payload_that_is_no_json_says_why(void **state)
     (void)state;
     static const struct { struct span payload; const char *detail; } rows[] = {
         { SPAN("{\"a\":[1,2}"), "a comma or the end of the array belongs here (byte 9)" },
-        { SPAN("1e400"), "a number too large for a double (byte 0)" },
+        { SPAN("1e400"), "a number too large for a double, at most 1.7976931348623157e308 (byte 0)" },
         { SPAN("\"half \\ud83d\""), "a surrogate without its pair (byte 6)" },
-        { SPAN("\xef\xbb\xbf{}"), "a byte order mark, which JSON has none of (byte 0)" },
+        { SPAN("\xef\xbb\xbf\xef\xbb\xbf{}"), "a byte order mark, which JSON has none of (byte 3)" },
+        { SPAN("\xef\xbb\xbf{]"), "the name of a member belongs here, a string (byte 4)" },
         { SPAN(""), "nothing there (byte 0)" },
         { SPAN("[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[1]"),
           "nested too deeply (byte 64; at most 64)" },
@@ -198,21 +199,56 @@ static void a_payload_that_is_no_json_says_why(void **state)
         struct publish_request publish_request = {
             .name = setting.name, .payload = rows[i].payload, .media = SPAN("application/json"), .identity = &sender,
         };
-        char              want[JSON_FAULT_BYTES], detail[JSON_FAULT_BYTES];
-        struct message   *message;
-        struct json_fault json_fault;
+        char            want[PUBLISH_WHY_BYTES], why[PUBLISH_WHY_BYTES];
+        struct message *message;
+        struct verdict  verdict = publish_check(&publish_request, why, &message);
 
-        struct verdict verdict = publish_check(&publish_request, &message, &json_fault);
         assert_int_equal(verdict.status, 400);
         snprintf(want, sizeof want, "the payload is declared JSON but isn't: %s", rows[i].detail);
-        assert_string_equal(json_fault_say(verdict.reason, &json_fault, detail), want);
+        assert_string_equal(verdict.reason, want);
     }
-    /* Other refusals say nothing of JSON. */
-    struct publish_request not_media = { .name = setting.name, .media = SPAN("json"), .identity = &sender };
-    struct message        *message;
-    struct json_fault      json_fault = { .reason = "not asked" };
-    assert_int_equal(publish_check(&not_media, &message, &json_fault).status, 415);
-    assert_null(json_fault.reason);
+    channel_name_unref(setting.name);
+}
+
+static void a_byte_order_mark_before_json_is_left_out(void **state)
+{
+    (void)state;
+    static const struct { struct span media, kept; } rows[] = {
+        { SPAN("application/json"), SPAN("{}") },
+        { SPAN("a/b+json"), SPAN("{}") },
+        { SPAN("text/plain"), SPAN("\xef\xbb\xbf{}") },
+    };
+    struct setting setting;
+
+    setting_init(&setting);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct publish_request publish_request = {
+            .name = setting.name, .payload = SPAN("\xef\xbb\xbf{}"), .media = rows[i].media, .identity = &sender,
+        };
+        char            why[PUBLISH_WHY_BYTES];
+        struct message *message;
+        assert_int_equal(publish_check(&publish_request, why, &message).status, 0);
+        assert_true(span_eq(message_payload(message), rows[i].kept));
+        message_unref(message);
+    }
+    channel_name_unref(setting.name);
+}
+
+static void a_payload_too_long_is_told_both_numbers(void **state)
+{
+    (void)state;
+    struct setting  setting;
+    char            why[PUBLISH_WHY_BYTES];
+    struct message *message;
+
+    setting_init(&setting);
+    space_of(&setting)->payload_bytes_max = 10;
+    struct publish_request publish_request = { .name = setting.name, .payload = SPAN("0123456789a"),
+                                               .identity = &sender };
+    struct verdict         verdict         = publish_check(&publish_request, why, &message);
+    assert_int_equal(verdict.status, 413);
+    assert_string_equal(verdict.reason,
+                        "the payload has 11 bytes; the namespace topic takes 10 at most (payload_bytes_max)");
     channel_name_unref(setting.name);
 }
 
@@ -222,6 +258,8 @@ int main(void)
         cmocka_unit_test(a_publish_is_judged),
         cmocka_unit_test(a_default_life_time_can_be_overruled),
         cmocka_unit_test(a_payload_that_is_no_json_says_why),
+        cmocka_unit_test(a_byte_order_mark_before_json_is_left_out),
+        cmocka_unit_test(a_payload_too_long_is_told_both_numbers),
         cmocka_unit_test(a_namespace_says_who_may),
         cmocka_unit_test(every_outcome_has_its_status),
     };

@@ -21,6 +21,10 @@ struct publish_json {
 const char *publish_json_read(const struct json_doc *doc, const struct json_token *object, struct buf *strings,
                               struct publish_json *ret);
 
+/* The members of such an object; a frame has a type and a ref beside them, a message of a batch may have `channels`. */
+#define PUBLISH_JSON_WORDS \
+    SPAN("channel"), SPAN("data"), SPAN("data_base64"), SPAN("media"), SPAN("ttl"), SPAN("key")
+
 /* Empties `strings` and makes room for all that a text of so many bytes can say. */
 void publish_json_reserve(struct buf *strings, size_t text_bytes);
 

@@ -58,9 +58,9 @@ void client_resume(struct client *client, const struct client_connect *connect, 
     }
 }
 
-/* If the verdict is yes, *ret_message is the message and the caller owns it. */
+/* As publish_check(): if the verdict is yes, *ret_message is the message and the caller owns it. */
 static struct verdict check_publish(struct client *client, const struct client_publish *publish,
-                                    struct message **ret_message, struct json_fault *ret_fault)
+                                    char scratch[PUBLISH_WHY_BYTES], struct message **ret_message)
 {
     struct session_worker *worker = client->link.worker;
     struct channel_name   *name;
@@ -73,22 +73,21 @@ static struct verdict check_publish(struct client *client, const struct client_p
         .has_ttl = publish->has_ttl, .ttl_s = publish->ttl_s, .wall = worker->loop->wall,
         .identity = client_identity(client),
     };
-    verdict = publish_check(&request, ret_message, ret_fault);
+    verdict = publish_check(&request, scratch, ret_message);
     channel_name_unref(name);
     return verdict;
 }
 
 static void on_publish(struct client *client, const struct client_command *command)
 {
-    struct message   *message;
-    struct json_fault json_fault = { .reason = NULL };
-    char              detail[JSON_FAULT_BYTES];
-    struct verdict    verdict = check_publish(client, &command->publish, &message, &json_fault);
+    struct message *message;
+    char            why[PUBLISH_WHY_BYTES];
+    struct verdict  verdict = check_publish(client, &command->publish, why, &message);
 
     if (verdict.status == 0)
         client_send_publish(client, message, command->publish.key, command->ref);
     else
-        client_say_error(client, verdict.status, json_fault_say(verdict.reason, &json_fault, detail), command->ref);
+        client_say_error(client, verdict.status, verdict.reason, command->ref);
 }
 
 static void on_ping(struct client *client, const struct client_command *command)

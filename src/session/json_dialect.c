@@ -231,7 +231,7 @@ static bool json_dialect_read(struct dialect_scratch *scratch, struct span frame
     struct json_reading             reading = { scratch, NULL, ret_command, ret_fault };
 
     *ret_command = (struct client_command){ 0 };
-    if (!json_parse(frame, &limits, doc))
+    if (!json_parse(json_skip_mark(frame), &limits, doc))
         return refuse(&reading, 400, json_fault_say("a frame is one JSON object", &doc->fault, scratch->reason));
     reading.root = json_root(doc);
     if (reading.root->type != JSON_OBJECT)

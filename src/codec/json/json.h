@@ -10,6 +10,7 @@
 #define CODEC_JSON_JSON_H
 
 #include "base/buf.h"
+#include "base/known_words.h"
 #include "message/message.h"
 
 /* --- reading ------------------------------------------------------------------------------------------------ */
@@ -72,6 +73,10 @@ void json_doc_fini(struct json_doc *doc);
  * Never recurses. Allocates memory for the tokens alone, and none if an earlier parse needed as many. */
 bool json_parse(struct span text, const struct json_limits *limits, struct json_doc *doc);
 
+/* The text without the one byte order mark that may stand at its start. RFC 8259 8.1 lets a reader skip it. Whoever
+ * reads what a stranger sent begins with this; the functions below know no mark. */
+struct span json_skip_mark(struct span text);
+
 /* As json_parse(), but only whether; duplicate keys pass. Allocates nothing. `ret_fault` may be NULL. */
 bool json_is_valid(struct span text, struct json_fault *ret_fault);
 
@@ -83,6 +88,10 @@ static inline const struct json_token *json_root(const struct json_doc *doc)
 /* The value of the member `name`, or NULL: no such member, not an object, not kept. `name` is what the key says, not
  * how it is escaped, and has no backslash. */
 const struct json_token *json_member(const struct json_doc *doc, const struct json_token *object, struct span name);
+
+/* The name of a member that is none of `known`, the first of them; NULL: all are known, or not an object, or not kept. */
+const struct json_token *json_unknown_member(const struct json_doc *doc, const struct json_token *object,
+                                             struct known_words known);
 
 /* A container's children in order; NULL at the end. In an object keys and values take turns. */
 const struct json_token *json_first(const struct json_doc *doc, const struct json_token *container);

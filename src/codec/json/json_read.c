@@ -285,7 +285,7 @@ static bool check_utf8(struct json_place *place)
 {
     struct span text = place->text;
 
-    if (span_starts(text, SPAN("\xef\xbb\xbf")))
+    if (json_skip_mark(text).len < text.len)
         return json_refuse(place, 0, "a byte order mark, which JSON has none of");
     if (utf8_is_valid(text))
         return true;
@@ -343,6 +343,13 @@ void json_doc_fini(struct json_doc *doc)
     *doc = (struct json_doc){ 0 };
 }
 
+struct span json_skip_mark(struct span text)
+{
+    static const struct span mark = { "\xef\xbb\xbf", 3 };
+
+    return span_starts(text, mark) ? span_skip(text, mark.len) : text;
+}
+
 bool json_parse(struct span text, const struct json_limits *limits, struct json_doc *doc)
 {
     struct json_reader reader = {
@@ -387,6 +394,28 @@ const struct json_token *json_member(const struct json_doc *doc, const struct js
         return NULL;
     uint32_t key = find_key(doc, index_of(doc, object) + 1, object->next, name, false);
     return key == NO_TOKEN ? NULL : &doc->tokens[key + 1];
+}
+
+/* Is the name one of `known`, however it is escaped? */
+static bool is_known_name(const struct json_token *name, struct known_words known)
+{
+    if (!name->has_escapes)
+        return known_words_have(known, inside(name->raw));
+    for (size_t i = 0; i < known.count; i++)
+        if (says_same(inside(name->raw), known.at[i]))
+            return true;
+    return false;
+}
+
+const struct json_token *json_unknown_member(const struct json_doc *doc, const struct json_token *object,
+                                             struct known_words known)
+{
+    if (object->type != JSON_OBJECT || !object->is_kept)
+        return NULL;
+    for (uint32_t key = index_of(doc, object) + 1; key < object->next; key = doc->tokens[key + 1].next)
+        if (!is_known_name(&doc->tokens[key], known))
+            return &doc->tokens[key];
+    return NULL;
 }
 
 const struct json_token *json_first(const struct json_doc *doc, const struct json_token *container)

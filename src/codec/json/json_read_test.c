@@ -46,7 +46,12 @@ static void the_grammar_is_rfc_8259(void **state)
         { "overflow", SPAN("1e999"), false },
         { "overflow below zero", SPAN("[-1E+400]"), false },
         { "just above the greatest double", SPAN("1.7976931348623159e308"), false },
+        { "more digits that still round to it", SPAN("1.797693134862315807937e308"), true },
         { "the first that doesn't", SPAN("1.7976931348623158080e308"), false },
+        { "twenty digits that leave it open", SPAN("1.79769313486231580795e308"), false },
+        { "halfway to infinity", SPAN("179769313486231580793728971405303415079934132710037826936173778980444968292764750946649017977587207096330286416692887910946555547851940402630657488671505820681908902000708383676273854845817711531764475730270069855571366959622842914819860834936475292719074168444365510704342711559699508093042880177904174497792"), false },
+        { "halfway, and a fraction of it", SPAN("179769313486231580793728971405303415079934132710037826936173778980444968292764750946649017977587207096330286416692887910946555547851940402630657488671505820681908902000708383676273854845817711531764475730270069855571366959622842914819860834936475292719074168444365510704342711559699508093042880177904174497792.0"), false },
+        { "just below halfway", SPAN("-179769313486231580793728971405303415079934132710037826936173778980444968292764750946649017977587207096330286416692887910946555547851940402630657488671505820681908902000708383676273854845817711531764475730270069855571366959622842914819860834936475292719074168444365510704342711559699508093042880177904174497791.99"), true },
         { "exponent of many digits", SPAN("1e99999999999999999999999999"), false },
         { "NaN", SPAN("NaN"), false },
         { "Infinity", SPAN("-Infinity"), false },
@@ -154,8 +159,8 @@ static void faults_say_what_and_where(void **state)
     (void)state;
     static const struct { struct span text; const char *reason; size_t at; } rows[] = {
         { SPAN("{\"a\":1,\"b\":2,\"a\":3}"), "a member comes twice", 13 },
-        { SPAN("[1,1e999]"), "a number too large for a double", 3 },
-        { SPAN("1e999"), "a number too large for a double", 0 },
+        { SPAN("[1,1e999]"), "a number too large for a double, at most 1.7976931348623157e308", 3 },
+        { SPAN("1e999"), "a number too large for a double, at most 1.7976931348623157e308", 0 },
         { SPAN("[1, 01]"), "not a number as JSON writes it", 4 },
         { SPAN("[1, -]"), "not a number as JSON writes it", 4 },
         { SPAN("[\"a\",\"\\ud800\"]"), "a surrogate without its pair", 6 },
@@ -546,11 +551,47 @@ static void no_byte_behind_the_text_is_read(void **state)
     buf_fini(&transcript);
 }
 
+static void members_that_nobody_knows_are_found(void **state)
+{
+    (void)state;
+    static const struct span words[] = { SPAN("ttl"), SPAN("key") };
+    static const struct { struct span text; const char *unknown; } rows[] = {
+        { SPAN("{\"ttl\":{\"x\":1},\"key\":[2]}"), NULL },
+        { SPAN("{\"\\u0074tl\":1}"), NULL },
+        { SPAN("{\"ttl\":[1,{\"x\":1}],\"Ttl\":1,\"z\":1}"), "\"Ttl\"" },
+        { SPAN("{\"\\u0054tl\":1}"), "\"\\u0054tl\"" },
+        { SPAN("{\"\":1}"), "\"\"" },
+        { SPAN("{}"), NULL },
+        { SPAN("[\"x\"]"), NULL },
+    };
+    struct json_doc doc;
+
+    json_doc_init(&doc);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        assert_true(json_parse(rows[i].text, &all_kept, &doc));
+        const struct json_token *unknown = json_unknown_member(&doc, json_root(&doc), KNOWN_WORDS(words));
+        assert_int_equal(unknown == NULL, rows[i].unknown == NULL);
+        assert_true(unknown == NULL || span_eq(unknown->raw, span_str(rows[i].unknown)));
+    }
+    json_doc_fini(&doc);
+}
+
+static void one_byte_order_mark_is_skipped(void **state)
+{
+    (void)state;
+    assert_true(span_eq(json_skip_mark(SPAN("\xef\xbb\xbf{}")), SPAN("{}")));
+    assert_true(span_eq(json_skip_mark(SPAN("\xef\xbb\xbf\xef\xbb\xbf")), SPAN("\xef\xbb\xbf")));
+    assert_true(span_eq(json_skip_mark(SPAN("\xef\xbb")), SPAN("\xef\xbb")));
+    assert_true(span_eq(json_skip_mark(SPAN("")), SPAN("")));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_grammar_is_rfc_8259),
         cmocka_unit_test(faults_say_what_and_where),
+        cmocka_unit_test(members_that_nobody_knows_are_found),
+        cmocka_unit_test(one_byte_order_mark_is_skipped),
         cmocka_unit_test(faults_are_said_in_a_sentence),
         cmocka_unit_test(tokens_are_slices_of_the_text),
         cmocka_unit_test(children_come_in_order_at_every_depth),

@@ -193,8 +193,9 @@ struct span json_string_piece(struct span *rest, char scratch[4])
 
 /* --- numbers ------------------------------------------------------------------------------------------------ */
 
-/* A number as 0.DIGITS × 10^(magnitude + 1), by its first digits: enough to hold it against the greatest double. */
-enum { DECIMAL_DIGITS = 20 };
+/* A number as 0.DIGITS × 10^(magnitude + 1), by its first digits: enough to compare it with the first number that rounds
+ * to infinity. */
+enum { DECIMAL_DIGITS = 309 };
 
 struct decimal {
     char    digits[DECIMAL_DIGITS];
@@ -234,7 +235,14 @@ static int64_t exponent_of(struct span digits)
 static bool is_finite(struct span number, bool has_exponent)
 {
     enum { MAGNITUDE_MAX = 308 };
-    static const char greatest[] = "17976931348623158079";  /* what still rounds down to the greatest double */
+    /* 2^1024 - 2^970, halfway between the greatest double and 2^1024. It rounds to even, which is infinity, and so does
+     * all above it (IEEE 754 4.3.1). */
+    static const char infinite[] =
+        "17976931348623158079372897140530341507993413271003782693617377898044496829276475"
+        "09466490179775872070963302864166928879109465555478519404026306574886715058206819"
+        "08902000708383676273854845817711531764475730270069855571366959622842914819860834"
+        "936475292719074168444365510704342711559699508093042880177904174497792";
+    must(sizeof infinite - 1 == DECIMAL_DIGITS);
 
     if (number.len <= MAGNITUDE_MAX && !has_exponent)
         return true;
@@ -255,7 +263,7 @@ static bool is_finite(struct span number, bool has_exponent)
     }
     if (decimal.count == 0 || decimal.magnitude < MAGNITUDE_MAX)
         return true;
-    return decimal.magnitude == MAGNITUDE_MAX && memcmp(decimal.digits, greatest, DECIMAL_DIGITS) <= 0;
+    return decimal.magnitude == MAGNITUDE_MAX && memcmp(decimal.digits, infinite, DECIMAL_DIGITS) < 0;
 }
 
 static char byte_at(struct span text, size_t at)
@@ -313,7 +321,7 @@ bool json_scan_number(struct json_place *place)
     if (end == start || is_number_char(byte_at(place->text, end)))
         return json_refuse(place, start, "not a number as JSON writes it");
     if (!is_finite(span_of(place->text.at + start, end - start), has_exponent))
-        return json_refuse(place, start, "a number too large for a double");
+        return json_refuse(place, start, "a number too large for a double, at most 1.7976931348623157e308");
     place->at = end;
     return true;
 }

@@ -38,6 +38,8 @@ static const struct route {
     { "v1/channels/*/messages/*", HTTP_DELETE, serve_recall,  false },
     { "healthz",                  HTTP_GET,    serve_health,  true },
     { "readyz",                   HTTP_GET,    serve_ready,   true },
+    { "readyz/read",              HTTP_GET,    serve_ready_to_read,    true },
+    { "readyz/publish",           HTTP_GET,    serve_ready_to_publish, true },
     { "metrics",                  HTTP_GET,    serve_metrics, false },
 };
 

@@ -25,6 +25,10 @@ struct stage {
     uint64_t               head;
     struct identity       *who;               /* who asks; NULL: with a key that is none */
     uint32_t               long_bytes;        /* the log holds one message of so many control characters; 0: none */
+    struct api_health      health;
+    enum rc                read_rc;
+    enum publish_outcome   outcome;
+    msec                   busy_ms;
     int                    fd;
 };
 
@@ -52,6 +56,7 @@ static const struct shard_port shard_port = { .send = on_send, .ready = on_ready
 
 static void answer_read(const struct stage *stage, struct store_read *read)
 {
+    read->rc    = stage->read_rc;
     read->epoch = 9;
     read->first = 1;
     read->head  = stage->head;
@@ -65,10 +70,15 @@ static void answer_read(const struct stage *stage, struct store_read *read)
     memset(read->entries[0].message->bytes, 1, stage->long_bytes);
 }
 
+static void answer_publish(const struct stage *stage, struct publish_command *command)
+{
+    command->answer  = (struct append_answer){ 9, 1, 7, 1 };
+    command->outcome = stage->outcome;
+}
+
 static void answer_all(struct stage *stage)
 {
-    struct mail               *mail   = stage->oldest;
-    const struct append_answer stored = { 9, 1, 7, 1 };
+    struct mail *mail = stage->oldest;
 
     stage->oldest = NULL;
     stage->newest = &stage->oldest;
@@ -76,9 +86,11 @@ static void answer_all(struct stage *stage)
         struct command *command = command_of(mail);
         mail                    = mail->next;
         if (command->kind == &publish_kind)
-            container_of(command, struct publish_command, command)->answer = stored;
+            answer_publish(stage, container_of(command, struct publish_command, command));
         else if (command->kind == &read_kind)
             answer_read(stage, &container_of(command, struct read_command, command)->read);
+        else if (command->kind == &stats_kind)
+            container_of(command, struct stats_command, command)->stats.busy_ms = stage->busy_ms;
         else if (command->kind == &count_kind)
             container_of(command, struct count_command, command)->is_home = true;
         shard_take(&stage->shard, command);
@@ -111,7 +123,8 @@ static void put_metrics(void *ctx, const struct writer_stats *stats, struct buf 
 
 static void health(void *ctx, struct api_health *ret)
 {
-    (void)ctx, (void)ret;
+    const struct stage *stage = ctx;
+    *ret = stage->health;
 }
 
 static const struct api_port api_port = { .put_metrics = put_metrics, .health = health };
@@ -248,6 +261,9 @@ static void each_call_asks_for_its_right(void **state)
         { "GET /metrics", "", 401, 403, 403, 200, 401 },
         { "GET /healthz", "", 200, 200, 200, 200, 200 },
         { "GET /readyz", "", 200, 200, 200, 200, 200 },
+        { "GET /readyz/read", "", 200, 200, 200, 200, 200 },
+        { "GET /readyz/publish", "", 200, 200, 200, 200, 200 },
+        { "GET /readyz/nothing", "", 404, 404, 404, 404, 404 },
         { "PUT /v1/messages", "", 405, 405, 405, 405, 405 },
         { "GET /page", "", 200, 200, 200, 200, 200 },
         { "POST /page", "", 405, 405, 405, 405, 405 },
@@ -375,6 +391,55 @@ static void a_batch_answers_each_in_order(void **state)
     }
 }
 
+/* A full disk takes no reader away, and an unreadable log no publisher. */
+static void readiness_to_read_and_to_publish_are_two_questions(void **state)
+{
+    (void)state;
+    static const struct {
+        const char          *name;
+        struct api_health    health;
+        enum rc              read_rc;
+        enum publish_outcome outcome;
+        msec                 busy_ms;
+        bool                 has_durable;
+        unsigned             ready, read, publish;
+    } rows[] = {
+        { "all is well",       { 0 },                       RC_OK, PUBLISH_DONE, 0,    true,  200, 200, 200 },
+        { "stopping",          { .is_stopping = true },     RC_OK, PUBLISH_DONE, 0,    true,  503, 503, 503 },
+        { "full",              { .is_store_full = true },   RC_OK, PUBLISH_DONE, 0,    true,  503, 200, 503 },
+        { "broken",            { .is_store_broken = true }, RC_OK, PUBLISH_DONE, 0,    true,  503, 200, 503 },
+        { "broken, unreadable", { .is_store_broken = true }, RC_IO, PUBLISH_DONE, 0,   true,  503, 503, 503 },
+        { "unreadable",        { 0 },                       RC_IO, PUBLISH_DONE, 0,    true,  503, 503, 200 },
+        { "nothing to read",   { 0 },                       RC_IO, PUBLISH_DONE, 0,    false, 200, 200, 200 },
+        { "a sync of 5 s",     { 0 },                       RC_OK, PUBLISH_DONE, 5000, true,  200, 200, 200 },
+        { "a longer one",      { 0 },                       RC_OK, PUBLISH_DONE, 5001, true,  503, 200, 503 },
+        { "no canary",         { 0 },                       RC_OK, PUBLISH_BUSY, 0,    true,  503, 503, 503 },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        const struct { const char *call; unsigned want; } columns[] = {
+            { "GET /readyz", rows[i].ready }, { "GET /readyz/read", rows[i].read },
+            { "GET /readyz/publish", rows[i].publish },
+        };
+        for (size_t at = 0; at < sizeof columns / sizeof columns[0]; at++) {
+            struct stage *stage = stage_new();
+            struct buf    answer;
+
+            buf_init(&answer, 1 << 20);
+            stage->health  = rows[i].health;
+            stage->read_rc = rows[i].read_rc;
+            stage->outcome = rows[i].outcome;
+            stage->busy_ms = rows[i].busy_ms;
+            for (size_t space = 0; space < stage->spaces.count && !rows[i].has_durable; space++)
+                stage->spaces.at[space].durability = MEMORY;
+            ask(stage, columns[at].call, "", "", &answer);
+            if (status_of(buf_span(&answer)) != columns[at].want)
+                fail_msg("%s, %s: %.*s", rows[i].name, columns[at].call, SPAN_ARG(buf_span(&answer)));
+            buf_fini(&answer);
+            stage_free(stage);
+        }
+    }
+}
+
 static size_t commands_under_way(const struct stage *stage)
 {
     size_t count = 0;
@@ -412,6 +477,8 @@ static void batches_count_for_their_answers_before_they_have_them(void **state) 
     }
 }
 
+enum { QUESTIONS_IN_A_ROW = 3 };  /* of GET /readyz, which has the most */
+
 /* Cut off before the answer: it comes to nobody. */
 static void answers_outlive_their_asker(void **state)
 {
@@ -422,6 +489,8 @@ static void answers_outlive_their_asker(void **state)
          "{\"messages\":[{\"channels\":[\"topic:a\"],\"data\":1}]}\n"),
         "GET /v1/channels/topic:a HTTP/1.1\r\nHost: a\r\n\r\n",
         "GET /readyz HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET /readyz/read HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET /readyz/publish HTTP/1.1\r\nHost: a\r\n\r\n",
     };
     for (size_t i = 0; i < sizeof requests / sizeof requests[0]; i++) {
         struct stage *stage = stage_new();
@@ -431,8 +500,8 @@ static void answers_outlive_their_asker(void **state)
         stage_turn(stage);
         assert_non_null(stage->oldest);
         http_server_fini(&stage->http);
-        stage_turn(stage);
-        stage_turn(stage);
+        for (int turn = 0; turn < QUESTIONS_IN_A_ROW; turn++)
+            stage_turn(stage);
         assert_int_equal(stage->shard.away_count, 0);
         stage_free(stage);
     }
@@ -554,6 +623,7 @@ int main(void)
         cmocka_unit_test(a_batch_answers_each_in_order),
         cmocka_unit_test(batches_count_for_their_answers_before_they_have_them),
         cmocka_unit_test(answers_outlive_their_asker),
+        cmocka_unit_test(readiness_to_read_and_to_publish_are_two_questions),
         cmocka_unit_test(a_long_answer_is_whole_and_leaves_no_memory_behind),
         cmocka_unit_test(a_batch_of_many_values_leaves_no_memory_behind),
         cmocka_unit_test(pages_are_read_a_few_at_a_time),

@@ -46,7 +46,9 @@ void serve_history(struct call *call);
 void serve_channel(struct call *call);
 void serve_recall(struct call *call);
 void serve_health(struct call *call);
-void serve_ready(struct call *call);
+void serve_ready(struct call *call);  /* to read and to publish */
+void serve_ready_to_read(struct call *call);
+void serve_ready_to_publish(struct call *call);
 void serve_metrics(struct call *call);
 
 /* Drops the pages that wait in line. All their clients are gone. */

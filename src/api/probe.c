@@ -1,4 +1,5 @@
 /* probe.c - for supervision: is the server alive, is it ready, and its metrics. */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "api/call.h"
@@ -16,23 +17,46 @@ void serve_health(struct call *call)
     call_answer_json(call, 200, buf_span(scratch));
 }
 
-/* A server is ready when it has just carried a message, the canary, through this loop, the writer and a store. */
+/* --- readiness ------------------------------------------------------------------------------------------------ */
+
+/* What is asked: may clients be sent here to read, to publish, or both? The steps follow one another, and the first
+ * that fails answers:
+ *
+ *     health ──► the disk of publishes ──► a read of the log ──► a canary message ──► 200
+ *                (publishing only)         (reading only)
+ *
+ * Reading doesn't depend on room on the disk or on syncs, so a full disk takes no reader away (decision 30). */
+struct readiness {
+    struct api           *api;
+    struct http_exchange *exchange;
+    bool                  of_reading, of_publishing;
+};
+
+static void readiness_refuse(struct readiness *readiness, const char *detail)
+{
+    http_problem(readiness->api->server, readiness->exchange, 503, NULL, detail, retry_after(503));
+    free(readiness);
+}
+
+/* The canary has been through this loop, the writer and the store of memory channels. */
 static void canary_came_home(struct publish_command *command)
 {
-    struct http_exchange *exchange = command->owner;
-    struct api           *api      = exchange->owner;
+    struct readiness *readiness = command->owner;
 
-    if (command->outcome == PUBLISH_DONE)
-        http_answer(api->server, exchange, &(struct http_answer){
+    if (command->outcome != PUBLISH_DONE) {
+        readiness_refuse(readiness, "a canary message was not accepted");
+    } else {
+        http_answer(readiness->api->server, readiness->exchange, &(struct http_answer){
             .status = 200, .media = SPAN("application/json"), .body = SPAN("{\"status\":\"ready\"}"),
         });
-    else
-        http_problem(api->server, exchange, 503, NULL, "a canary message was not accepted", retry_after(503));
+        free(readiness);
+    }
     command_free(&command->command);
 }
 
-static void send_canary(struct api *api, struct http_exchange *exchange)
+static void send_canary(struct readiness *readiness)
 {
+    struct api          *api = readiness->api;
     struct channel_name *name;
 
     must(channel_name_new(api->namespaces, api->hash_key, SPAN("sys:canary"), &name) == CHANNEL_NAME_OK);
@@ -40,52 +64,126 @@ static void send_canary(struct api *api, struct http_exchange *exchange)
     message->time           = api->shard->wall;
 
     struct publish_command *command = publish_command_new(&message, SPAN(""), SPAN(""));
-    command->owner                 = exchange;
+    command->owner                 = readiness;
     command->answered              = canary_came_home;
     shard_publish(api->shard, command);
     channel_name_unref(name);
 }
 
-enum { SYNC_MS_MAX = 5000 };
-
-/* While the disk takes longer than SYNC_MS_MAX for one sync, the server is not ready for publishes. */
-static void disk_was_asked(struct stats_command *command)
+static void log_was_read(struct read_command *command)
 {
-    struct http_exchange *exchange = command->owner;
-    struct api           *api      = exchange->owner;
+    struct readiness *readiness = command->owner;
 
-    if (command->stats.busy_ms > SYNC_MS_MAX)
-        http_problem(api->server, exchange, 503, NULL, "the disk has been busy with one sync for over five seconds",
-                     retry_after(503));
+    if (command->read.rc != RC_OK)
+        readiness_refuse(readiness, "the store can't be read just now");
     else
-        send_canary(api, exchange);
+        send_canary(readiness);
     command_free(&command->command);
 }
 
-static void ask_disk(struct call *call)
+/* A channel that is kept in the durable log, or NULL: no namespace is durable. Nothing is ever published there. */
+static struct channel_name *canary_of_log(const struct api *api)
+{
+    struct channel_name *name = NULL;
+    char                 text[NAMESPACE_NAME_BYTES_MAX + sizeof ":canary"];
+
+    for (size_t i = 0; i < api->namespaces->count && name == NULL; i++) {
+        if (api->namespaces->at[i].durability != DURABLE)
+            continue;
+        snprintf(text, sizeof text, "%s:canary", api->namespaces->at[i].name);
+        must(channel_name_new(api->namespaces, api->hash_key, span_str(text), &name) == CHANNEL_NAME_OK);
+    }
+    return name;
+}
+
+static void read_log(struct readiness *readiness)
+{
+    struct channel_name *name = canary_of_log(readiness->api);
+
+    if (name == NULL) {
+        send_canary(readiness);
+        return;
+    }
+    struct read_command *command = read_command_new(name);
+    command->owner              = readiness;
+    command->answered           = log_was_read;
+    command->read.way           = READ_AFTER;
+    shard_read(readiness->api->shard, command);
+    channel_name_unref(name);
+}
+
+enum { SYNC_MS_MAX = 5000 };
+
+static void disk_was_asked(struct stats_command *command)
+{
+    struct readiness *readiness = command->owner;
+
+    if (command->stats.busy_ms > SYNC_MS_MAX)
+        readiness_refuse(readiness, "the disk has been busy with one sync for over five seconds");
+    else if (readiness->of_reading)
+        read_log(readiness);
+    else
+        send_canary(readiness);
+    command_free(&command->command);
+}
+
+static void ask_disk(struct readiness *readiness)
 {
     struct stats_command *command = calloc(1, sizeof *command);
 
     must(command != NULL);
-    command->owner    = call->exchange;
+    command->owner    = readiness;
     command->answered = disk_was_asked;
-    shard_ask_stats(call->api->shard, command);
+    shard_ask_stats(readiness->api->shard, command);
 }
 
-void serve_ready(struct call *call)
+/* NULL: nothing that the server knows of itself speaks against it. */
+static const char *health_complaint(const struct api_health *health, bool of_publishing)
+{
+    if (health->is_stopping)
+        return "this node is stopping";
+    if (of_publishing && health->is_store_broken)
+        return "the store can't be trusted now; it is being reopened";
+    if (of_publishing && health->is_store_full)
+        return "the disk is full: durable publishes are refused";
+    return NULL;
+}
+
+static void readiness_ask(struct call *call, bool of_reading, bool of_publishing)
 {
     struct api_health health = { 0 };
 
     call->api->port->health(call->api->ctx, &health);
-    if (health.is_stopping)
-        call_refuse(call, 503, "this node is stopping");
-    else if (health.is_store_broken)
-        call_refuse(call, 503, "the store can't be trusted now; it is being reopened");
-    else if (health.is_store_full)
-        call_refuse(call, 503, "the disk is full: durable publishes are refused");
+    const char *complaint = health_complaint(&health, of_publishing);
+    if (complaint != NULL) {
+        call_refuse(call, 503, complaint);
+        return;
+    }
+    struct readiness *readiness = malloc(sizeof *readiness);
+    must(readiness != NULL);
+    *readiness = (struct readiness){ call->api, call->exchange, of_reading, of_publishing };
+    if (of_publishing)
+        ask_disk(readiness);
     else
-        ask_disk(call);
+        read_log(readiness);
 }
+
+void serve_ready(struct call *call)
+{
+    readiness_ask(call, true, true);
+}
+
+void serve_ready_to_read(struct call *call)
+{
+    readiness_ask(call, true, false);
+}
+
+void serve_ready_to_publish(struct call *call)
+{
+    readiness_ask(call, false, true);
+}
+
+/* --- metrics --------------------------------------------------------------------------------------------------- */
 
 static void stats_came(struct stats_command *command)
 {

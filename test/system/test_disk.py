@@ -25,6 +25,7 @@ import pytest
 from hanging_server import FAULTY_DISK, HangingServer, Waiting, needs_faulty_disk
 from longwire_client import TRANSPORTS, Api, Reader, audit_history, audit_reader, event_of
 from longwire_server import LONGWIRED, Server, is_built
+from proxies import Proxy
 from strace_server import StracedServer, needs_strace, strace
 from waiting import SECONDS, wait_until
 
@@ -310,6 +311,39 @@ def test_a_full_disk(tmp_path):
             audit_all(server, publishers, readers)
             assert api.metrics()["longwire_store_full"] == 0
             api.close()
+            stack.close()
+
+
+HAPROXY_NOTICES_SECONDS = 9  # three checks in a row must fail, one every 2 s; and some time for the answers
+
+
+@needs_root
+def test_a_full_disk_behind_a_load_balancer_that_asks_for_readiness(tmp_path):
+    """Threat 10, through the haproxy of docs/operations.md: it does not take the server out. Reads and streams go on
+    through it, old ones and new ones, and a publish gets the server's own 507."""
+    with small_disk(tmp_path / "disk", "16m") as disk, contextlib.ExitStack() as stack:
+        ballast = disk / "ballast"
+        ballast.write_bytes(bytes(6 << 20))
+        with Server(data=disk / "data", flags=["--disk-reserve-bytes", "2M"]) as server, \
+                Proxy("haproxy", server) as proxy:
+            api = stack.enter_context(contextlib.closing(Api(proxy.url)))
+            readers = [stack.enter_context(Reader(proxy.url, transport, ["topic:full"])) for transport in TRANSPORTS]
+            with Publishers(proxy, "topic:full", size=20000) as publishers:
+                publishers.wait_refused([507])
+                until = time.monotonic() + HAPROXY_NOTICES_SECONDS
+                while time.monotonic() < until:
+                    assert [api.get(f"/readyz{path}").status for path in ("", "/publish", "/read")] == [503, 503, 200]
+                    check_goes_on_without_disk(api)
+                    audit_history(api, "topic:full", publishers.answered)
+                readers += [stack.enter_context(Reader(proxy.url, transport, ["topic:full"]))
+                            for transport in TRANSPORTS]
+                for reader in readers:
+                    reader.wait_head("topic:full", len(publishers.answered))
+                ballast.unlink()
+                publishers.wait_more(10)
+            assert {answer.status for answer in publishers.refusals} == {507}
+            audit_all(proxy, publishers, readers)
+            assert all(reader.breaks == [] or reader.transport == "poll" for reader in readers)
             stack.close()
 
 

@@ -125,6 +125,8 @@ CALLS = [
     ("/v1/ws", "get", "/v1/ws", None, {}, 426),
     ("/healthz", "get", "/healthz", None, {}, 200),
     ("/readyz", "get", "/readyz", None, {}, 200),
+    ("/readyz/read", "get", "/readyz/read", None, {}, 200),
+    ("/readyz/publish", "get", "/readyz/publish", None, {}, 200),
     ("/metrics", "get", "/metrics", None, {}, 200),
     ("/v1/openapi.json", "get", "/v1/openapi.json", None, {}, 200),
 ]

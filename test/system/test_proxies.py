@@ -1,39 +1,15 @@
 """The proxies of docs/operations.md, with exactly the configuration of that page: messages arrive one by one, and
 WebSockets pass (threat 84)."""
 import asyncio
-import contextlib
 import http.client
 import json
-import re
-import shutil
-import subprocess
 
 import pytest
 import websockets
 
-from longwire_server import ROOT, Server, free_port
-from waiting import SECONDS, wait_until
-
-PAGE = (ROOT / "docs" / "operations.md").read_text()
-
-
-def snippet(language):
-    return re.search(rf"```{language}\n(.*?)```", PAGE, re.S)[1]
-
-
-def nginx(home, server, port):
-    text = snippet("nginx").replace("127.0.0.1:8080", f"127.0.0.1:{server.port}")
-    text = text.replace("listen 8081", f"listen 127.0.0.1:{port}").replace("/var/log/nginx/", f"{home}/")
-    folders = "".join(f"{name}_temp_path {home}/{name};\n" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
-    (home / "nginx.conf").write_text(f"daemon off;\nmaster_process off;\npid {home}/pid;\nerror_log {home}/error.log;\n"
-                                     f"events {{}}\nhttp {{\n{folders}{text}}}\n")
-    return ["/usr/sbin/nginx", "-p", str(home), "-c", str(home / "nginx.conf")]
-
-
-def haproxy(home, server, port):
-    text = snippet("haproxy").replace("127.0.0.1:8080", f"127.0.0.1:{server.port}")
-    (home / "haproxy.cfg").write_text(text.replace("127.0.0.1:8082", f"127.0.0.1:{port}"))
-    return ["/usr/sbin/haproxy", "-db", "-f", str(home / "haproxy.cfg")]
+import proxies
+from longwire_server import Server
+from waiting import SECONDS
 
 
 def ask(port, method, path, body=None, headers=None):
@@ -42,32 +18,16 @@ def ask(port, method, path, body=None, headers=None):
     return link.getresponse()
 
 
-def wait_until_it_serves(port, process):
-    def serves():
-        assert process.poll() is None, "the proxy has ended"
-        with contextlib.suppress(OSError):
-            return ask(port, "GET", "/readyz").status == 200
-        return False
-    wait_until(serves)
-
-
 @pytest.fixture(name="server", scope="module")
 def server_fixture():
     with Server() as server:
         yield server
 
 
-@pytest.fixture(name="port", params=[nginx, haproxy], ids=["nginx", "haproxy"])
-def port_fixture(request, tmp_path, server):
-    port = free_port()
-    command = request.param(tmp_path, server, port)
-    assert shutil.which(command[0]), f"{command[0]} is not installed"
-    with subprocess.Popen(command, stderr=subprocess.STDOUT) as process:
-        try:
-            wait_until_it_serves(port, process)
-            yield port
-        finally:
-            process.kill()
+@pytest.fixture(name="port", params=proxies.NAMES)
+def port_fixture(request, server):
+    with proxies.Proxy(request.param, server) as proxy:
+        yield proxy.port
 
 
 def publish(port, channel, text):

@@ -127,7 +127,8 @@ CALLS = {
     "connect, subscribe": frame({"type": "subscribe"}, connects=True),
 }
 WITHOUT_CHANNEL = {"metrics": http("GET", "/metrics"), "healthz": http("GET", "/healthz"),
-                   "readyz": http("GET", "/readyz"), "nothing": http("GET", "/v1/nothing")}
+                   "readyz": http("GET", "/readyz"), "readyz/read": http("GET", "/readyz/read"),
+                   "readyz/publish": http("GET", "/readyz/publish"), "nothing": http("GET", "/v1/nothing")}
 
 # 0: the caller may. Columns as in CALLERS.
 #                 open: none wrong   locked: none wrong pub  sub  adm
@@ -149,6 +150,8 @@ WITHOUT_CHANNEL_TABLE = {
     "metrics":              (200, 200,       401, 401, 403, 403, 200),
     "healthz":              (200, 200,       200, 200, 200, 200, 200),
     "readyz":               (200, 200,       200, 200, 200, 200, 200),
+    "readyz/read":          (200, 200,       200, 200, 200, 200, 200),
+    "readyz/publish":       (200, 200,       200, 200, 200, 200, 200),
     "nothing":              (404, 404,       404, 404, 404, 404, 404),
 }
 WRITES = ("publish", "batch", "recall", "frame publish", "connect, publish")

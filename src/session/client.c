@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "base/jitter.h"
 #include "base/must.h"
 
 void client_init(struct client *client, struct session_worker *worker, const struct client_kind *kind,
@@ -97,8 +98,11 @@ void client_say_connected(struct client *client, bool is_resumed, struct span re
 
 void client_send_away(struct client *client, enum client_close why, const char *reason)
 {
+    struct session_worker *worker = client->link.worker;
+
     client_say(client, &(struct client_event){
-        .kind = EVENT_RECONNECT, .reconnect_after_ms = client->link.worker->limits.reconnect_ms,
+        .kind               = EVENT_RECONNECT,
+        .reconnect_after_ms = jitter(worker->limits.reconnect_ms, worker->port->new_key(worker->ctx)),
     });
     client_kind(client)->close(client, why, reason);
 }

@@ -82,7 +82,7 @@ static void poll_session_answer(struct poll_session *session, struct buf *body)
     http_answer(worker->server, session->exchange, &(struct http_answer){
         .status = 200,
         .media  = SPAN("application/json"),
-        .fields = HTTP_FIELDS({ SPAN("Cache-Control"), SPAN("no-store") }),
+        .fields = HTTP_FIELDS({ SPAN("Cache-Control"), SPAN("no-store, no-transform") }),
         .body   = buf_span(body),
     });
     counter_add(&worker->counters.bytes[TRANSPORT_POLL], body->len);

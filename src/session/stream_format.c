@@ -29,12 +29,9 @@ static void sse_format_put_heartbeat(struct buf *buf, const struct stream_piece 
     sse_put_heartbeat(buf);
 }
 
-/* For EventSource an event without data sets the last event id and nothing else (WHATWG HTML 9.2.6). */
 static void sse_format_put_place(struct buf *buf, const struct stream_piece *piece)
 {
-    buf_put_lit(buf, "id: ");
-    buf_put(buf, piece->token);
-    buf_put_lit(buf, "\n\n");
+    sse_put_place(buf, piece->token);
 }
 
 const struct stream_format sse_format = {

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/jitter.h"
 #include "base/must.h"
 #include "reactor/log.h"
 #include "session/session.h"
@@ -56,7 +57,7 @@ static void stream_session_say(struct stream_session *session,
     link_put_token(link, &frames->token);
     put(&frames->scratch, &(struct stream_piece){
         .boundary = span_str(session->boundary), .token = buf_span(&frames->token),
-        .retry_ms = link->worker->limits.sse_retry_ms,
+        .retry_ms = jitter(link->worker->limits.sse_retry_ms, link->worker->port->new_key(link->worker->ctx)),
     });
     struct frame *frame = frame_new_chunk(buf_span(&frames->scratch));
     buf_put(link_words(link), frame_span(frame, link->is_chunked));
@@ -185,8 +186,9 @@ static const struct link_kind stream_session_kind = {
 /* The answer's head; the stream of its body becomes the session's. */
 static void stream_session_open(struct stream_session *session, struct http_exchange *exchange, struct span media)
 {
-    /* Proxies such as nginx buffer answers unless a header forbids it (threat 84). */
-    const struct http_fields fields = HTTP_FIELDS({ SPAN("Cache-Control"), SPAN("no-store") },
+    /* Proxies such as nginx buffer answers unless a header forbids it, and those that compress hold events back until a
+     * block is full (threat 84). */
+    const struct http_fields fields = HTTP_FIELDS({ SPAN("Cache-Control"), SPAN("no-store, no-transform") },
                                                   { SPAN("X-Accel-Buffering"), SPAN("no") });
     struct http_server *server = session->link.worker->server;
     struct buf          whole;

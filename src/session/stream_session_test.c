@@ -37,7 +37,7 @@ static void nothing_follows_the_last_chunk(void **state)
 {
     (void)state;
     static const struct { const char *media, *body; } rows[] = {
-        { "text/event-stream", "d\r\nretry: 1000\n\n\r\nd\r\nretry: 1000\n\n\r\n0\r\n\r\n" },
+        { "text/event-stream", "b\r\nretry: 501\n\r\nb\r\nretry: 502\n\r\n0\r\n\r\n" },
         { "application/x-ndjson", "0\r\n\r\n" },
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {

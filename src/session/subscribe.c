@@ -33,7 +33,7 @@ static const struct media_row {
     const struct stream_format *format;  /* NULL: a long poll */
     struct span                 media;   /* of the answer */
 } media_rows[] = {
-    { SPAN("text/event-stream"), &sse_format, SPAN("text/event-stream") },
+    { SPAN("text/event-stream"), &sse_format, SPAN("text/event-stream; charset=utf-8") },
     { SPAN("application/x-ndjson"), &ndjson_format, SPAN("application/x-ndjson") },
     { SPAN("multipart/mixed"), &multipart_format, SPAN("multipart/mixed") },
     { SPAN("multipart/form-data"), &multipart_format, SPAN("multipart/form-data") },

@@ -414,7 +414,7 @@ static void a_client_that_rests_is_not_silent(void **state)
 static void who_came_by_a_key_that_is_gone_is_sent_away(void **state)
 {
     (void)state;
-    static const char away[] = "{\"type\":\"reconnect\",\"after\":1000} close 1008 ";
+    static const char away[] = "{\"type\":\"reconnect\",\"after\":502} close 1008 ";
     static const struct { const char *name, *frame; bool is_gone; const char *transcript; } rows[] = {
         { "says nothing", NULL, true, away },
         { "says something", "{\"type\":\"ping\"}", true, away },
@@ -649,10 +649,10 @@ static void a_stop_does_not_wait_for_a_connect(void **state)
     turns(&stage, &client, 2);
     session_worker_stop(&stage.worker);
     turns(&stage, &client, 2);
-    assert_string_equal(ws_client_transcript(&client), "{\"type\":\"reconnect\",\"after\":1000} close 1001 ");
+    assert_string_equal(ws_client_transcript(&client), "{\"type\":\"reconnect\",\"after\":502} close 1001 ");
     held_answer(stage.identifier);
     turns(&stage, &client, 2);
-    assert_string_equal(ws_client_transcript(&client), "{\"type\":\"reconnect\",\"after\":1000} close 1001 ");
+    assert_string_equal(ws_client_transcript(&client), "{\"type\":\"reconnect\",\"after\":502} close 1001 ");
     ws_client_close(&client);
     stage_fini(&stage);
 }

@@ -33,14 +33,16 @@ static inline void sse_field_take(struct span line, struct span name, struct spa
     *ret_value = span_skip(line, name.len);
 }
 
-/* Gives the next event that has data, and skips comments, `retry:` and unknown fields. False at the end. */
+/* Gives the next event, and skips comments, `retry:` and unknown fields. False at the end. Each empty line must end an
+ * event with data: many readers outside of browsers take every empty line as an event. */
 static inline bool sse_event_next(struct span *rest, struct sse_event *ret)
 {
     struct sse_event event = { 0 };
 
     while (rest->len > 0) {
         struct span line = sse_line_next(rest);
-        if (line.len == 0 && event.data.at != NULL) {
+        if (line.len == 0) {
+            must(event.data.at != NULL);
             *ret = event;
             return true;
         }

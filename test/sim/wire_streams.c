@@ -11,15 +11,17 @@ static void hear_event(struct follower *follower, struct span event)
     struct span id = SPAN(""), line;
 
     while (span_cut(&event, '\n', &line)) {
+        if (span_eq(line, SPAN("event: cursor"))) {
+            follower_take_token(follower, id);
+            return;
+        }
         if (span_starts(line, SPAN("id: ")))
             id = span_skip(line, 4);
         else if (span_starts(line, SPAN("data: ")))
             follower_take_object(follower, follower_read(follower, span_skip(line, 6)));
-        else if (span_starts(line, SPAN("retry: ")))
-            follower->retry_count++;
         else
             promise(&follower->wire->world,
-                    line.len == 0 || span_starts(line, SPAN(":")) || span_eq(line, SPAN("event: gap")),
+                    span_eq(line, SPAN("event: gap")),
                     "follower %u is sent the line \"%.*s\"", follower->no, SPAN_ARG(span_head(line, 80)));
     }
     if (id.len > 0)
@@ -41,6 +43,21 @@ static void hear_line(struct follower *follower, struct span line)
         follower_take_token(follower, token);
 }
 
+/* Takes a heartbeat or `retry:`, which are lines alone in front of an event. False: none stands here, or not whole. */
+static bool hear_lone_line(struct follower *follower, struct span *rest)
+{
+    struct span after = *rest, line;
+
+    if (memchr(rest->at, '\n', rest->len) == NULL || !span_cut(&after, '\n', &line))
+        return false;
+    bool is_retry = span_starts(line, SPAN("retry: "));
+    if (!is_retry && !span_eq(line, SPAN(":")))
+        return false;
+    follower->retry_count += is_retry;
+    *rest = after;
+    return true;
+}
+
 /* Events end with an empty line, lines with LF. */
 static void hear_text(struct follower *follower)
 {
@@ -48,7 +65,11 @@ static void hear_text(struct follower *follower)
     struct span rest   = buf_span(&follower->text);
     const char *end;
 
-    while (rest.len > 0 && (end = memmem(rest.at, rest.len, "\n\n", is_sse ? 2 : 1)) != NULL) {
+    while (rest.len > 0) {
+        if (is_sse && hear_lone_line(follower, &rest))
+            continue;
+        if ((end = memmem(rest.at, rest.len, "\n\n", is_sse ? 2 : 1)) == NULL)
+            break;
         struct span one = span_head(rest, (size_t)(end - rest.at));
         rest            = span_skip(rest, one.len + (is_sse ? 2 : 1));
         if (is_sse)

@@ -337,13 +337,16 @@ class Sse(Reader):
     retry = None
 
     def one(self):
-        """An event, or None for what isn't one: a comment, retry or a bare id."""
+        """An event, or None for what isn't one: a comment, or the place alone. Each empty line ends an event with data,
+        because many readers outside of browsers take every empty line as an event."""
         name, data = "message", None
-        for line in self.take_until(b"\n\n").split(b"\n"):
+        while line := self.take_until(b"\n"):
             assert b"\r" not in line, line
             if line == b":":
+                assert data is None
                 self.heartbeats += 1
-            elif line.startswith(b"id: "):
+                return None
+            if line.startswith(b"id: "):
                 self.cursor = line[4:].decode()
             elif line.startswith(b"event: "):
                 name = line[7:].decode()
@@ -352,9 +355,11 @@ class Sse(Reader):
             else:
                 assert line.startswith(b"data: ") and data is None, line
                 data = line[6:].decode()
-        if data is None:
-            return None
+        assert data is not None
         event = event_of(data)
+        if name == "cursor":
+            assert event == {"type": "cursor", "cursor": self.cursor}, event
+            return None
         assert (name == "gap") == (event["type"] == "gap"), (name, event)
         return event
 

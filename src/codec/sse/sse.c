@@ -31,9 +31,17 @@ void sse_put_gap(struct buf *buf, struct span channel, uint64_t epoch, const str
     buf_put_lit(buf, "\n\n");
 }
 
+void sse_put_place(struct buf *buf, struct span cursor)
+{
+    put_id(buf, cursor);
+    buf_put_lit(buf, "event: cursor\ndata: {\"type\":\"cursor\",\"cursor\":\"");
+    buf_put(buf, cursor);
+    buf_put_lit(buf, "\"}\n\n");
+}
+
 void sse_put_heartbeat(struct buf *buf)
 {
-    buf_put_lit(buf, ":\n\n");
+    buf_put_lit(buf, ":\n");
 }
 
 void sse_put_retry(struct buf *buf, msec wait)
@@ -41,5 +49,5 @@ void sse_put_retry(struct buf *buf, msec wait)
     must(wait >= 0);
     buf_put_lit(buf, "retry: ");
     buf_put_u64(buf, (uint64_t)wait);
-    buf_put_lit(buf, "\n\n");
+    buf_putc(buf, '\n');
 }

@@ -3,7 +3,11 @@
  * An event is `id:` (the cursor token, which the browser sends back as Last-Event-ID), `data:` (one line of JSON)
  * and an empty line. Messages have no `event:` line, so EventSource.onmessage gets them; gaps are `event: gap`.
  * Nothing that a publisher writes can begin a line: JSON escapes text payloads, and the line breaks of JSON payloads
- * become spaces. */
+ * become spaces.
+ *
+ * Each empty line ends an event with data. Many readers outside of browsers take every empty line as an event, and
+ * parse data that is not there (docs/decisions/0005). So heartbeats and `retry:` are lines alone: a reader acts on both
+ * at the end of the line, and they become part of the next event's block. */
 #ifndef CODEC_SSE_SSE_H
 #define CODEC_SSE_SSE_H
 
@@ -14,6 +18,9 @@
 /* `cursor` is the place after this message; empty: no id line. It can't hold NUL, CR or LF. */
 void sse_put_message(struct buf *buf, const struct message *message, struct span cursor);
 void sse_put_gap(struct buf *buf, struct span channel, uint64_t epoch, const struct gap *gap, struct span cursor);
+
+/* An event that says nothing but the place: `event: cursor`, so that onmessage does not get it. `cursor` is base64url. */
+void sse_put_place(struct buf *buf, struct span cursor);
 
 /* A comment, which clients skip. It keeps proxies from closing a silent stream. */
 void sse_put_heartbeat(struct buf *buf);

@@ -18,6 +18,7 @@ static void check_stream(struct span rest, struct span line)
     must(sse_event_next(&rest, &event) && event.id.at == NULL);
     must(event.type.at == NULL && span_eq(event.data, line));
     must(sse_event_next(&rest, &event) && span_eq(event.id, SPAN("two")) && span_eq(event.type, SPAN("gap")));
+    must(sse_event_next(&rest, &event) && span_eq(event.id, SPAN("three")) && span_eq(event.type, SPAN("cursor")));
     must(!sse_event_next(&rest, &event));
 }
 
@@ -37,6 +38,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
     sse_put_heartbeat(&stream);
     sse_put_message(&stream, message, SPAN(""));
     sse_put_gap(&stream, channel_name_span(message->channel), message->epoch, &gap, SPAN("two"));
+    sse_put_place(&stream, SPAN("three"));
+    sse_put_retry(&stream, 3000);
     must(!buf_is_over(&stream));
     check_stream(buf_span(&stream), buf_span(&line));
     buf_fini(&line);

@@ -26,18 +26,20 @@ static void lines_are_as_the_standard_wants_them(void **state)
     sse_put_heartbeat(&buf);
     sse_put_gap(&buf, SPAN("topic:a"), 5, &gap, SPAN("tok"));
     sse_put_gap(&buf, SPAN("topic:a"), 5, &gap, SPAN(""));
+    sse_put_place(&buf, SPAN("AQ-_"));
     struct span want = SPAN(
-        "retry: 3000\n\n"
+        "retry: 3000\n"
         "id: AQE-_\n"
         "data: {\"type\":\"message\",\"channel\":\"topic:a\",\"epoch\":\"123456789abcdef0\",\"seq\":42,\"id\":7,"
         "\"time\":1700000000000,\"from\":null,\"media\":\"application/json\",\"data\":{ }}\n\n"
-        ":\n\n"
+        ":\n"
         "id: tok\nevent: gap\n"
         "data: {\"type\":\"gap\",\"channel\":\"topic:a\",\"epoch\":\"0000000000000005\",\"from\":1,\"to\":9,"
         "\"why\":\"expired\"}\n\n"
         "event: gap\n"
         "data: {\"type\":\"gap\",\"channel\":\"topic:a\",\"epoch\":\"0000000000000005\",\"from\":1,\"to\":9,"
-        "\"why\":\"expired\"}\n\n");
+        "\"why\":\"expired\"}\n\n"
+        "id: AQ-_\nevent: cursor\ndata: {\"type\":\"cursor\",\"cursor\":\"AQ-_\"}\n\n");
     if (!span_eq(buf_span(&buf), want))
         fail_msg("%.*s", SPAN_ARG(buf_span(&buf)));
     sample_fini(&sample);

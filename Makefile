@@ -59,7 +59,7 @@ $(OUT)/obj/main/pages.o: $(wildcard web/*) docs/openapi.json
 # --- programs ---------------------------------------------------------------------------------------------------
 PROGRAMS := $(OUT)/longwired $(OUT)/longwire $(OUT)/longwire-bench
 
-all: $(PROGRAMS)
+all: $(PROGRAMS) tool-pages
 
 $(OUT)/longwired: $(OUT)/obj/main/main.o $(foreach module,$(MODULES),$(if $(call sources,$(module)),$(OUT)/lib$(module).a))
 	@echo "  ld $@"
@@ -77,6 +77,15 @@ $(OUT)/longwire: $(patsubst tools/%.c,$(OUT)/obj/tools/%.o,$(filter-out %_test.c
 $(OUT)/longwire-bench: $(patsubst tools/%.c,$(OUT)/obj/tools/%.o,$(filter-out %_test.c,$(BENCH_SRC))) $(OUT)/libbase.a
 	@echo "  ld $@"
 	@$(CC) $(LINK) -o $@ $^ -lpthread -lm
+
+# The tool's man page, and what shells offer behind it: made from the table in tools/longwire/commands.c.
+TOOL_PAGES := $(OUT)/share/longwire.1 $(OUT)/share/longwire.bash $(OUT)/share/longwire.zsh $(OUT)/share/longwire.fish
+$(OUT)/share/longwire.1: $(OUT)/longwire
+	@mkdir -p $(@D)
+	@$< man >$@
+$(OUT)/share/longwire.%: $(OUT)/longwire
+	@mkdir -p $(@D)
+	@$< completion $* >$@
 
 STORE_BENCH_SRC = $(wildcard tools/store_bench/*.c)
 $(OUT)/store-bench: $(patsubst tools/%.c,$(OUT)/obj/tools/%.o,$(STORE_BENCH_SRC)) $(call archives,store)
@@ -109,7 +118,13 @@ $(BENCH_UNITS): $(OUT)/test/tools/%: $(OUT)/obj/tools/%.o $(OUT)/libbase.a \
 	@mkdir -p $(@D)
 	@$(CC) $(LINK) -o $@ $(filter %.o,$^) $(OUT)/libbase.a -lcmocka -lpthread -lm
 
-units: $(UNITS) $(BENCH_UNITS)
+TOOL_UNITS := $(patsubst tools/%.c,$(OUT)/test/tools/%,$(wildcard tools/longwire/*_test.c))
+$(TOOL_UNITS): $(OUT)/test/tools/%: $(OUT)/obj/tools/%.o \
+        $(patsubst tools/%.c,$(OUT)/obj/tools/%.o,$(filter-out %_test.c %/main.c,$(TOOL_SRC))) $(call archives,codec)
+	@mkdir -p $(@D)
+	@$(CC) $(LINK) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group -lcurl -lcmocka
+
+units: $(UNITS) $(BENCH_UNITS) $(TOOL_UNITS)
 
 # The simulators see all but main. sim has the node without its wires; wire_sim has all of it.
 SIM_SRC  = $(filter-out test/sim/wire_%,$(wildcard test/sim/*.c))
@@ -194,6 +209,22 @@ $(BUILD)/clang/%.ok: %.c
 clang-check: $(CLANG_CHECKED)
 -include $(shell find $(BUILD)/clang -name '*.d' 2>/dev/null)
 
+# make install PREFIX=/usr/local DESTDIR=/tmp/package: programs, man page, completions, the unit for systemd. It
+# builds nothing, so that it can run as root behind a plain `make`.
+PREFIX    ?= /usr/local
+ZSH_PLACE := share/zsh/$(if $(filter /usr,$(PREFIX)),vendor-completions,site-functions)
+tool-pages: $(TOOL_PAGES)
+install:
+	@test -x $(BUILD)/longwired && test -e $(BUILD)/share/longwire.1 || { echo 'run `make` first'; exit 1; }
+	install -d $(addprefix $(DESTDIR)$(PREFIX)/,bin share/man/man1 share/bash-completion/completions \
+	    $(ZSH_PLACE) share/fish/vendor_completions.d) $(DESTDIR)/etc/systemd/system
+	install -m 755 $(BUILD)/longwired $(BUILD)/longwire $(DESTDIR)$(PREFIX)/bin
+	install -m 644 $(BUILD)/share/longwire.1 $(DESTDIR)$(PREFIX)/share/man/man1
+	install -m 644 $(BUILD)/share/longwire.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/longwire
+	install -m 644 $(BUILD)/share/longwire.zsh $(DESTDIR)$(PREFIX)/$(ZSH_PLACE)/_longwire
+	install -m 644 $(BUILD)/share/longwire.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
+	sed 's|/usr/local/bin|$(PREFIX)/bin|' setup/longwired.service >$(DESTDIR)/etc/systemd/system/longwired.service
+
 test:
 	@setup/packages test
 	@$(MAKE) --no-print-directory test-build
@@ -235,8 +266,9 @@ help:
 	@echo 'make fuzz     each fuzzer for a minute (FUZZ_SECONDS=600)'
 	@echo 'make soak     long runs of what make test does briefly'
 	@echo 'make bench    benchmarks beside nchan, mosquitto and Redis; writes docs/performance.md'
+	@echo 'make install  put programs, man page, completions and unit into place (PREFIX=/usr/local DESTDIR=)'
 	@echo 'make clean'
 
-.PHONY: all bench units transcripts fuzzers clean run test test-build tsan-units base-units preloads clang-check unit sim system soak fuzz help
+.PHONY: all install tool-pages bench units transcripts fuzzers clean run test test-build tsan-units base-units preloads clang-check unit sim system soak fuzz help
 clean:
 	rm -rf $(BUILD)

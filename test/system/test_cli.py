@@ -18,7 +18,8 @@ from longwire_server import LONGWIRE, Server, free_port, is_built
 from mock_server import Mock
 from waiting import SECONDS, wait_until
 
-COMMANDS = ["sub", "pub", "history", "info", "recall"]
+COMMANDS = ["sub", "pub", "history", "info", "recall", "completion", "man", "help"]
+NOBODY = "http://127.0.0.1:1"
 
 
 @pytest.fixture(name="server")
@@ -109,6 +110,8 @@ def test_help_has_options_exit_status_and_examples(command):
     text = run("http://127.0.0.1:1", command, "--help").stdout.decode()
     for part in ("--server", "LONGWIRE_SERVER", "--key", "Exit status", "Examples", f"longwire {command} "):
         assert part in text
+    assert max(map(len, text.splitlines())) <= 80
+    assert run("http://127.0.0.1:1", command, "-h").stdout.decode() == text
 
 
 def test_help_names_all_commands():
@@ -122,49 +125,76 @@ def test_help_of_a_command_by_either_word_order(command):
 
 
 def test_version():
-    assert re.fullmatch(r"longwire \d+\.\d+\.\d+\n", run("http://127.0.0.1:1", "--version").stdout.decode())
+    for words in (["--version"], ["-V"], ["version"], ["sub", "-V"], ["-s", "127.0.0.1:1", "--version"]):
+        assert re.fullmatch(r"longwire \d+\.\d+\.\d+\n", run(NOBODY, *words).stdout.decode())
 
 
 @pytest.mark.parametrize("before, behind", [
     (["--server", "URL"], []), (["--server=URL"], []), ([], ["--server", "URL"]),
     (["--key", "s3cret", "--server", "URL"], []), (["--server=URL", "--key=s3cret"], []),
-    (["--key", "s3cret"], ["--server=URL"]),
+    (["--key", "s3cret"], ["--server=URL"]), (["-s", "URL", "-k", "s3cret"], []), (["-sURL"], ["-ks3cret"]),
+    (["--serv", "URL"], []),
 ])
 def test_common_options_stand_before_the_command_or_behind_it(mock, before, behind):
     before, behind = ([word.replace("URL", mock.url) for word in words] for words in (before, behind))
     done = run("http://127.0.0.1:1", *before, "pub", "topic:a", "x", *behind)
     assert re.fullmatch(r"topic:a 1 \d+\n", done.stdout.decode())
-    if any("s3cret" in word for word in before):
+    if any("s3cret" in word for word in before + behind):
         assert mock.requests[-1][2]["Authorization"] == "Bearer s3cret"
 
 
 @pytest.mark.parametrize("words, said", [
     ([], "longwire sub CHANNEL"),
-    (["subscribe"], 'no command "subscribe"'),
+    (["subscribe"], 'no command "subscribe"; did you mean sub?'),
+    (["histroy", "topic:a"], "did you mean history?"),
+    (["xyzzy"], "see longwire --help"),
+    (["help", "xyzzy"], 'no command "xyzzy"'),
     (["sub"], "which channel?"),
     (["sub", "topic:a", "--after", "x"], "--after needs a whole number"),
     (["sub", "topic:a", "--after", "1", "--last", "1"], "exclude one another"),
     (["sub", "topic:a", "--timeout", "0"], "--timeout needs"),
-    (["sub", "topic:a", "--format", "xml"], "json or text"),
-    (["sub", "topic:a", "--nonsense"], "longwire: unrecognized option '--nonsense'"),
+    (["sub", "topic:a", "--format", "xml"], "text, json or a template"),
+    (["sub", "topic:a", "--nonsense"], "longwire: there is no option --nonsense; see longwire sub --help"),
+    (["sub", "topic:a", "--fromat", "json"], "no option --fromat; did you mean --format?"),
+    (["sub", "topic:a", "-f", "json"], "-f here: it is --file of longwire pub; did you mean -F (--format)?"),
+    (["pub", "topic:a", "-x"], "there is no option -x; see longwire pub --help"),
+    (["pub", "topic:a", "-Q", "x"], "did you mean -q (--quiet)?"),
+    (["sub", "topic:a", "--json=yes"], "--json takes no value"),
+    (["sub", "topic:a", "--count"], "--count needs a value"),
+    (["sub", "topic:a", "-n"], "--count needs a value"),
+    (["sub", "topic:a", "-F", "{sek}"], "no field {sek}; did you mean {seq}? The fields are {seq} {channel}"),
+    (["sub", "topic:a", "-F", "{seq"], "a { has no }"),
+    (["history", "topic:a", "-F", "%t %p"], "text, json or a template with fields"),
+    (["info", "-F", "{head}"], "text or json here"),
+    (["completion"], "which shell"),
+    (["completion", "csh"], "which shell"),
+    (["man", "x"], "no words"),
+    (["pub", "topic:a", "x", "-f", "x"], "exclude one another"),
+    (["pub", "topic:" + "a" * 1020], "longer than 1024"),
+    (["pub", b"topic:\xff"], "not UTF-8"),
     (["--server", "http://127.0.0.1:1"], "longwire sub CHANNEL"),
-    (["--server"], "longwire sub CHANNEL"),
-    (["--nonsense", "info"], 'no command "--nonsense"'),
+    (["--server"], "--server needs a value: --server SERVER"),
+    (["--nonsense", "info"], "no option --nonsense; see longwire --help"),
+    (["--kye=s3cret", "info"], "no option --kye; did you mean --key?"),
     (["pub"], "which channel?"),
     (["pub", "topic:a", "two", "words"], "quotes"),
     (["pub", "topic:a", "x", "--rate", "-3"], "--rate needs"),
     (["pub", "topic:a", "x", "--media", "text/plain\r\nX: y"], "--media needs"),
     (["pub", "topic:a", "x", "--ttl", "0"], "--ttl needs"),
+    (["pub", "topic:a", "x", "--ttl", "1500ms"], "--ttl needs whole seconds"),
+    (["pub", "topic:a", "x", "--ttl", "5 minutes"], "--ttl needs a time such as 90"),
     (["history", "topic:a", "--after", "1", "--before", "9"], "exclude one another"),
     (["history", "topic:a", "--limit", "1001"], "at most 1000"),
     (["recall", "topic:a"], "which message?"),
     (["recall", "topic:a", "seven"], "whole number"),
-    (["info", "--server", "127.0.0.1:8080"], "not an address"),
+    (["info", "--server", "ftp://127.0.0.1:8080"], "not an address"),
+    (["info", "--server", "http://127.0.0.1/?access_token=s3cret"], "not an address"),
     (["info", "--key", "a\nb"], "--key"),
 ])
 def test_a_command_line_that_makes_no_sense_is_64(words, said):
     done = run("http://127.0.0.1:1", *words, code=64)
     assert said in done.stderr.decode()
+    assert "s3cret" not in done.stderr.decode()
     assert done.stdout == b""
 
 
@@ -184,6 +214,96 @@ def test_the_key_is_sent_as_bearer(mock):
     assert mock.requests[-1][2]["Authorization"] == "Bearer s3cret"
 
 
+def test_a_server_without_a_scheme(mock):
+    for server in (f"127.0.0.1:{mock.port}", f"localhost:{mock.port}", f"http://127.0.0.1:{mock.port}/"):
+        assert lines(NOBODY, "-s", server, "pub", "topic:a", "x", "--count-only") == ["1"]
+    assert lines(f"127.0.0.1:{mock.port}", "history", "topic:a", "-n", "1") == ["x"]
+
+
+@pytest.mark.parametrize("words", [
+    ["-n", "2", "topic:a", "--after", "0"], ["topic:a", "-C", "2", "--after=0"], ["topic:a", "--after", "0", "-n2"],
+    ["--after", "0", "--count=2", "--", "topic:a"], ["-jn2", "topic:a", "--format", "text", "--after", "0", "-W", "9s"],
+])
+def test_options_in_any_order_short_or_long(mock, words):
+    run(mock, "pub", "-q", "topic:a", "--", "-1-")
+    run(mock, "pub", "topic:a", "2", "-q")
+    assert lines(mock, "sub", *words) == ["-1-", "2"]
+
+
+SECRETS = ["s3cret-of-a-key", "p4ssw0rd", "annabel"]
+
+
+def hiding(server, *words, code=0, **more):
+    """Runs it with a key and with a password in the URL, and gives what it printed, which shows neither."""
+    url = server.url.replace("http://", "http://annabel:p4ssw0rd@")
+    done = run(url, "--key", "s3cret-of-a-key", *words, code=code, **more)
+    for text in (done.stdout.decode(), done.stderr.decode()):
+        assert not any(secret in text for secret in SECRETS), text
+    return done
+
+
+@pytest.mark.parametrize("words", [
+    ["sub", "topic:a", "--timeout", "0.2"], ["sub", "topic:a", "--after", "0", "-n1"], ["pub", "topic:a", "x"],
+    ["history", "topic:a"], ["info"], ["info", "topic:a"], ["recall", "topic:a", "1"],
+])
+def test_no_secret_is_printed(mock, words):
+    mock.publish("topic:a", b"x")
+    done = hiding(mock, *words, "--verbose")
+    assert re.search(r"^longwire: > (GET|POST|DELETE) http://\*\*\*@127.0.0.1:\d+/", done.stderr.decode(), re.M)
+    assert "longwire: > Authorization: Bearer ***" in done.stderr.decode()
+    assert "longwire: < HTTP 20" in done.stderr.decode()
+    if words == ["info"]:
+        assert f"server http://***@127.0.0.1:{mock.port}" in done.stdout.decode()
+
+
+@pytest.mark.parametrize("words", [["sub", "topic:a"], ["pub", "topic:a", "x"], ["history", "topic:a"], ["info"]])
+def test_no_secret_is_printed_in_errors(mock, words):
+    url = f"http://127.0.0.1:{free_port()}"
+    nobody = type("Nobody", (), {"url": url})
+    assert "can't reach http://***@127.0.0.1" in hiding(nobody, *words, code=2).stderr.decode()
+    mock.faults += [lambda request: request.problem(401, "No", f"unknown key {SECRETS[0]}") is None] * 2
+    assert "HTTP 401" in hiding(mock, *words, code=1).stderr.decode()
+    mock.faults.clear()
+    mock.faults += [lambda request: request.answer(200, []) is None] * 2
+    hiding(mock, *words, code=0 if words == ["info"] else 1)
+
+
+def test_the_key_is_not_left_in_the_list_of_processes(mock):
+    with Running(mock, "sub", "topic:a", "--key", "s3cret-of-a-key", "-n", "1", "-v") as sub:
+        sub.wait_err("< HTTP 200")
+        with open(f"/proc/{sub.process.pid}/cmdline", "rb") as words:
+            assert b"s3cret" not in words.read()
+        mock.publish("topic:a", b"x")
+        sub.end()
+
+
+@pytest.mark.parametrize("command", [["sub", "NAME", "--timeout", "0.3"], ["pub", "NAME", "x"], ["history", "NAME"]])
+@pytest.mark.parametrize("name", ["topic:*", "topic:a/#", "topic:a.>", "topic:a/+/c"])
+def test_a_name_that_looks_like_a_pattern_is_warned_of_and_taken(server, command, name):
+    done = run(server, *[word.replace("NAME", name) for word in command])
+    assert f'there are no wildcards: "{name}" is the name of one channel like any other' in done.stderr.decode()
+
+
+@pytest.mark.parametrize("command", [["sub", "hello"], ["pub", "hello", "x"], ["history", "hello"], ["info", "hello"],
+                                     ["recall", "hello", "1"]])
+def test_a_name_without_a_namespace(server, command):
+    done = run(server, *command, code=1)
+    assert '"hello" names no namespace; did you mean topic:hello?' in done.stderr.decode()
+    assert "HTTP 40" in done.stderr.decode()
+
+
+@pytest.mark.parametrize("words", [["--help"], ["sub", "--help"], ["man"], ["completion", "zsh"], ["info"],
+                                   ["pub", "topic:a", "x"], ["history", "topic:a"], ["recall", "topic:a", "1"]])
+def test_a_reader_that_has_gone_is_no_complaint(mock, words):
+    mock.publish("topic:a", b"x")
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run([LONGWIRE, *words], stdout=writer, stderr=subprocess.PIPE, timeout=SECONDS, check=False,
+                          env={**os.environ, "LONGWIRE_SERVER": mock.url})
+    os.close(writer)
+    assert done.stderr == b""
+
+
 # --- pub ----------------------------------------------------------------------------------------------------------
 
 
@@ -192,6 +312,33 @@ def test_pub_prints_channel_seq_id(server):
     assert lines(server, "pub", "topic:a", "two", "-q") == []
     assert lines(server, "pub", "topic:a", "three", "--count-only") == ["1"]
     assert [one["data"] for one in objects(server, "history", "topic:a")] == ["one", "two", "three"]
+
+
+def test_pub_publishes_a_file_whole(server, tmp_path):
+    file = tmp_path / "file"
+    for content in (b"two\nlines\n", b"", bytes(range(256))):
+        file.write_bytes(content)
+        assert lines(server, "pub", "topic:f", "-f", file, "--count-only") == ["1"]
+        assert payload(objects(server, "history", "topic:f", "-n1")[0]) == content
+    assert lines(server, "pub", "topic:f", "--file", "-", "--count-only", stdin=b"all\nof it") == ["1"]
+    assert payload(objects(server, "history", "topic:f", "-n1")[0]) == b"all\nof it"
+    assert "No such file" in run(server, "pub", "topic:f", "-f", tmp_path / "none", code=1).stderr.decode()
+    file.write_bytes(b"x" * (16 * 1024 * 1024 + 1))
+    assert "more than 16777216 bytes" in run(server, "pub", "topic:f", "-f", file, code=1).stderr.decode()
+
+
+def test_pub_json_prints_what_the_server_answered(server):
+    assert json.loads(lines(server, "pub", "topic:a", "x", "--json")[0])["seq"] == 1
+    found = [json.loads(line) for line in lines(server, "pub", "topic:a", "-j", stdin=b"y\nz\n")]
+    assert [(one["channel"], one["seq"]) for one in found] == [("topic:a", 2), ("topic:a", 3)]
+
+
+def test_pub_ttl_with_a_unit(mock):
+    for ttl, seconds in (("90", 90), ("5m", 300), ("1h30m", 5400), ("2d", 172800)):
+        run(mock, "pub", "topic:a", "x", "--ttl", ttl)
+        assert mock.requests[-1][1].endswith(f"?ttl={seconds}")
+    run(mock, "pub", "topic:a", "--ttl", "5m", stdin=b"x\ny\n")
+    assert [one["ttl"] for one in json.loads(mock.requests[-1][3])["messages"]] == [300, 300]
 
 
 def test_pub_keeps_the_media_type(server):
@@ -383,6 +530,48 @@ def test_sub_keeps_bytes(server):  # threat 56
     assert done.stdout == b"nul\0 \xff\n" + "☂\n".encode() + b"big" * 300000 + b"\n"
 
 
+def test_sub_shows_which_channel_if_there_are_several(server):
+    run(server, "pub", "topic:a", "x")
+    run(server, "pub", "topic:b c", "y\tz")
+    both = lines(server, "sub", "topic:a", "topic:b c", "--after", "0", "-n", "2")
+    assert sorted(both) == ["topic:a\tx", "topic:b c\ty\tz"]
+    assert lines(server, "sub", "topic:b c", "--after", "0", "-n", "1") == ["y\tz"]
+
+
+def test_format_of_ones_own(server):
+    run(server, "pub", "topic:a", '{"n": 1}', "--media", "application/json")
+    run(server, "pub", "topic:a", stdin=b"\xff\n")
+    found = objects(server, "history", "topic:a")
+    first = found[0]
+    assert lines(server, "history", "topic:a", "-n", "1", "-F", "{base64}|{size}|{media}") == [
+        "/w==|1|application/octet-stream"]
+    line, = lines(server, "sub", "topic:a", "--after", "0", "-n", "1", "--format",
+                  "{channel}\\t{seq} {epoch} {id} {time} [{from}] {data} {{}}")
+    assert line == f"topic:a\t1 {first['epoch']} {first['id']} {first['time']} [] {{\"n\": 1}} {{}}"
+    assert json.loads(lines(server, "history", "topic:a", "-F", "{json}")[0]) == first
+    local = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(first["time"] // 1000))
+    utc = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(first["time"] // 1000))
+    ms = f".{first['time'] % 1000:03}"
+    assert lines(server, "history", "topic:a", "-F", "{date}|{utc}")[0] == f"{local}{ms}|{utc}{ms}Z"
+    cursor = lines(server, "sub", "topic:a", "--after", "0", "-n", "1", "-F", "{cursor}")[0]
+    assert run(server, "sub", "--cursor", cursor, "-n", "1").stdout == b"\xff\n"
+
+
+def test_format_of_ones_own_does_not_steer_the_terminal(server):
+    run(server, "pub", "topic:a", "\x1b]0;owned\x07")
+    for template in ("{seq} {data}", "1 {json}"):
+        line = read_terminal(server, "history", "topic:a", "-F", template).split("\n")[0]
+        assert "\x1b" not in line and line.startswith("1 ")
+
+
+def test_history_on_a_terminal_has_dates_in_local_time(server):
+    run(server, "pub", "topic:a", "x")
+    at = objects(server, "history", "topic:a")[0]["time"]
+    day = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at // 1000))
+    assert read_terminal(server, "history", "topic:a") == f"topic:a  1  {day}.{at % 1000:03}  x\n"
+    assert lines(server, "history", "topic:a") == ["x"]
+
+
 def test_sub_refused_says_why(server):
     assert "HTTP 404" in run(server, "sub", "nosuch:a", code=1).stderr.decode()
     assert "HTTP 404" in run(server, "sub", "nosuch:a", "--after", "0", code=1).stderr.decode()
@@ -549,7 +738,7 @@ def read_terminal(server, *words):
 def test_sub_payload_does_not_steer_the_terminal(server):
     run(server, "pub", "topic:a", stdin="\x1b]0;owned\x07 ☂ \u009b2J\n".encode() + b"\xff\xfe\n")
     first, second, _ = read_terminal(server, "sub", "topic:a", "--after", "0", "--count", "2").split("\n")
-    assert re.fullmatch(r"topic:a  1  \d\d:\d\d:\d\d\.\d{3}  \\x1b]0;owned\\x07 ☂ \\xc2\\x9b2J", first)
+    assert re.fullmatch(r"topic:a  1  [-\d]{10} [:\d]{8}\.\d{3}  \\x1b]0;owned\\x07 ☂ \\xc2\\x9b2J", first)
     assert second.endswith("  (2 bytes of application/octet-stream)")
 
 

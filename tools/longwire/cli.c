@@ -1,42 +1,25 @@
 #include "longwire/cli.h"
 
-#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
-enum { SECONDS_MAX = 366 * 24 * 3600 };
+#include "longwire/duration.h"
+#include "longwire/redact.h"
 
-static const char *environment(const char *name, const char *otherwise)
+enum { SAY_BYTES_MAX = 1024 * 1024 };
+
+static struct span hidden;
+
+void cli_hide(struct span secret)
 {
-    const char *value = getenv(name);
-    return value == NULL || *value == '\0' ? otherwise : value;
+    hidden = secret;
 }
 
-void target_init(struct target *target)
+struct span cli_hidden(void)
 {
-    target->server = environment("LONGWIRE_SERVER", "http://127.0.0.1:8080");
-    target->key    = environment("LONGWIRE_KEY", NULL);
-}
-
-enum option_next target_option(struct target *target, int option, const char *help, int *ret_exit)
-{
-    switch (option) {
-    case OPTION_SERVER:
-        target->server = optarg;
-        return OPTION_TAKEN;
-    case OPTION_KEY:
-        target->key = optarg;
-        return OPTION_TAKEN;
-    case OPTION_HELP:
-        fputs(help, stdout);
-        *ret_exit = EXIT_FINE;
-        return OPTION_END;
-    default:
-        *ret_exit = EXIT_USAGE;
-        return OPTION_END;
-    }
+    return hidden;
 }
 
 bool cli_is_visible(struct span text)
@@ -44,21 +27,6 @@ bool cli_is_visible(struct span text)
     for (size_t i = 0; i < text.len; i++)
         if (text.at[i] <= ' ' || text.at[i] > '~')
             return false;
-    return true;
-}
-
-bool target_is_sound(const struct target *target)
-{
-    struct span url = span_str(target->server);
-    if (!(span_starts(url, SPAN("http://")) || span_starts(url, SPAN("https://"))) ||
-        !cli_is_visible(url)) {
-        say("--server \"%s\" is not an address; it looks like http://127.0.0.1:8080", target->server);
-        return false;
-    }
-    if (target->key != NULL && !cli_is_visible(span_str(target->key))) {
-        say("--key holds characters that no key has (spaces, control characters or beyond ASCII)");
-        return false;
-    }
     return true;
 }
 
@@ -70,33 +38,47 @@ bool cli_u64(const char *name, const char *text, uint64_t *ret)
     return false;
 }
 
-bool cli_seconds(const char *name, const char *text, msec *ret_ms)
+bool cli_duration(const char *name, const char *text, msec *ret_ms)
 {
-    char  *end;
-    double seconds = strtod(text, &end);
-    if (end == text || *end != '\0' || !isfinite(seconds) || seconds <= 0 || seconds > SECONDS_MAX) {
-        say("%s needs a number of seconds above 0, not \"%s\"", name, text);
-        return false;
-    }
-    *ret_ms = (msec)(seconds * 1000) + 1;  /* never 0, which would mean no limit */
-    return true;
+    if (duration_parse(span_str(text), ret_ms))
+        return true;
+    say("%s needs a time such as 90, 1.5, 300ms, 5m or 1h30m, above 0 and at most ten years, not \"%s\"", name, text);
+    return false;
 }
 
 void say(const char *format, ...)
 {
-    va_list args;
+    struct buf line;
+    va_list    args;
+    char      *text = NULL;
 
-    fflush(stdout);  /* so that on a terminal both keep their order */
-    fputs("longwire: ", stderr);
     va_start(args, format);
-    vfprintf(stderr, format, args);
+    int len = vasprintf(&text, format, args);
     va_end(args);
-    fputc('\n', stderr);
+    must(len >= 0);
+
+    buf_init(&line, SAY_BYTES_MAX);
+    buf_put_lit(&line, "longwire: ");
+    redact_put(&line, span_of(text, (size_t)len), hidden);
+    fflush(stdout);  /* so that on a terminal both keep their order */
+    fprintf(stderr, "%.*s\n", SPAN_ARG(buf_span(&line)));
+    buf_fini(&line);
+    free(text);
+}
+
+static msec clock_ms(clockid_t clock)
+{
+    struct timespec now;
+    clock_gettime(clock, &now);
+    return (msec)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
 msec msec_now(void)
 {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (msec)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+    return clock_ms(CLOCK_MONOTONIC);
+}
+
+msec msec_since_1970(void)
+{
+    return clock_ms(CLOCK_REALTIME);
 }

@@ -1,36 +1,10 @@
 /* history.c - `longwire history`: prints what a channel keeps, of any length, page by page. */
-#include <stdio.h>
-
-#include "base/must.h"
+#include "longwire/channel_name.h"
+#include "longwire/command.h"
 #include "longwire/http.h"
 #include "longwire/print.h"
 
-static const char help[] =
-    "longwire history CHANNEL [options] - print what a channel keeps, oldest first\n"
-    "\n"
-    "Without --after, --before or --all: the newest 100 messages.\n"
-    "\n"
-    "  --after N        those behind message N; 0: from the first that is kept\n"
-    "  --before N       the last ones before message N\n"
-    "  --limit N        at most N (default 100, at most 1000 unless --all)\n"
-    "  --all            all of them; with --after or --before all on that side\n"
-    "  --format FORMAT  text (the default) or json, see below\n"
-    CLI_COMMON_HELP
-    "\n"
-    "Formats\n"
-    "  text  on a terminal `channel  seq  time  data`, with control characters as \\xNN; into a\n"
-    "        pipe or file the bytes of each message and a newline, nothing else. Gaps and\n"
-    "        recalls are said on standard error.\n"
-    "  json  each message, gap and recall as one line, as the server sent it\n"
-    "\n"
-    CLI_EXIT_HELP
-    "\n"
-    "Examples\n"
-    "  longwire history topic:prices\n"
-    "  longwire history topic:prices --before 1000 --limit 20\n"
-    "  longwire history topic:orders --all --format json > orders.ndjson\n";
-
-enum { LIMIT_DEFAULT = 100, PAGE_MAX = 1000, PATH_BYTES_MAX = 64 * 1024, CHANNEL_BYTES_MAX = 1024 };
+enum { LIMIT_DEFAULT = 100, PAGE_MAX = 1000 };
 
 /* A page as it is kept here: 4 MiB of payload and the entry that reaches that, each byte as \u0000 at worst, and what
  * stands around the payloads of PAGE_MAX entries. */
@@ -40,12 +14,10 @@ enum { PAGE_BYTES_MAX = 6 * 4 * 1024 * 1024 + ENTRY_BYTES_MAX + PAGE_MAX * 2048 
 #define SEQ_BEYOND_ALL 9007199254740991u
 
 struct history {
-    struct target    target;
     const char      *channel;
     bool             has_after, has_before, is_all;
     uint64_t         after, before;
     uint64_t         limit;       /* with is_all 0 means none */
-    enum format      format;
 
     struct http      http;
     struct printer   printer;
@@ -85,8 +57,7 @@ static bool history_on_entry(void *arg, struct span line)
 /* All of them are read forwards, whatever the bound: pages ascend. */
 static void history_put_path(const struct history *history, struct buf *path)
 {
-    buf_put_lit(path, "/v1/channels/");
-    http_put_encoded(path, span_str(history->channel));
+    http_put_channel_path(path, history->channel);
     buf_put_lit(path, "/messages");
     if (history->is_all || history->has_after)
         buf_putf(path, "?after=%llu", (unsigned long long)history->last_seq);
@@ -113,7 +84,7 @@ static void history_page(struct history *history)
     struct http_request request = {
         .method = "GET", .accept = "application/json", .body_bytes_max = PAGE_BYTES_MAX,
     };
-    buf_init(&path, PATH_BYTES_MAX);
+    buf_init(&path, HTTP_PATH_BYTES_MAX);
     history_put_path(history, &path);
     request.path        = path.at;
     history->page_count = 0;
@@ -133,25 +104,17 @@ static void history_page(struct history *history)
     buf_fini(&path);
 }
 
-static const struct option options[] = {
-    { "after", required_argument, NULL, 'a' },  { "before", required_argument, NULL, 'b' },
-    { "limit", required_argument, NULL, 'l' },  { "all", no_argument, NULL, 'A' },
-    { "format", required_argument, NULL, 'f' }, CLI_COMMON_OPTIONS,
-};
-
-static enum option_next history_option(struct history *history, int option, int *ret_exit)
+static bool history_option(void *arg, int option, const char *value)
 {
-    bool is_good = true;
+    struct history *history = arg;
     switch (option) {
-    case 'a': history->has_after = true; is_good = cli_u64("--after", optarg, &history->after); break;
-    case 'b': history->has_before = true; is_good = cli_u64("--before", optarg, &history->before); break;
-    case 'l': is_good = cli_u64("--limit", optarg, &history->limit); break;
-    case 'f': is_good = format_parse(optarg, &history->format); break;
-    case 'A': history->is_all = true; break;
-    default: return target_option(&history->target, option, help, ret_exit);
+    case OPTION_AFTER: history->has_after = true; return cli_u64("--after", value, &history->after);
+    case OPTION_BEFORE: history->has_before = true; return cli_u64("--before", value, &history->before);
+    case OPTION_COUNT: return cli_u64("--limit", value, &history->limit);
+    case OPTION_FORMAT: return printer_take_format(&history->printer, value);
+    case OPTION_JSON: return printer_take_format(&history->printer, "json");
+    default: history->is_all = true; return true;
     }
-    *ret_exit = EXIT_USAGE;
-    return is_good ? OPTION_TAKEN : OPTION_END;
 }
 
 /* False if the options contradict each other; the reason has been printed. */
@@ -167,41 +130,36 @@ static bool history_is_sound(struct history *history)
         say("--limit is at most %d; take --all with it for more", PAGE_MAX);
         return false;
     }
-    return target_is_sound(&history->target);
+    return http_channel_fits(history->channel);
 }
 
-static bool history_parse(struct history *history, int argc, char **argv, int *ret_exit)
+static bool history_parse(struct history *history, struct invocation *invocation)
 {
-    int option;
-    while ((option = getopt_long(argc, argv, "", options, NULL)) != -1)
-        if (history_option(history, option, ret_exit) == OPTION_END)
-            return false;
-
-    *ret_exit = EXIT_USAGE;
-    if (argc - optind != 1 || strlen(argv[optind]) > CHANNEL_BYTES_MAX) {
-        say("one channel, please. For instance: longwire history topic:prices");
+    if (!invocation_read(invocation, history_option, history))
         return false;
-    }
-    history->channel = argv[optind];
-    return history_is_sound(history);
+    history->channel = invocation->words[0];
+    if (history_is_sound(history))
+        return true;
+    invocation->exit = EXIT_USAGE;
+    return false;
 }
 
-int command_history(int argc, char **argv)
+int command_history(struct invocation *invocation)
 {
-    struct history history = { .format = FORMAT_TEXT };
-    int            exit_code;
+    struct history history = { .limit = 0 };
 
-    target_init(&history.target);
-    if (!history_parse(&history, argc, argv, &exit_code))
-        return exit_code;
-    buf_init(&history.decoded, ENTRY_BYTES_MAX);
-    history.last_seq = history.after;
-    printer_init(&history.printer, history.format);
-    http_init(&history.http, &history.target, -1);
-    while (!history.is_over)
-        history_page(&history);
-    http_fini(&history.http);
+    printer_init(&history.printer);
+    if (history_parse(&history, invocation)) {
+        channel_name_warn(history.channel);
+        buf_init(&history.decoded, ENTRY_BYTES_MAX);
+        history.last_seq = history.after;
+        http_init(&history.http, &invocation->target, -1);
+        while (!history.is_over)
+            history_page(&history);
+        http_fini(&history.http);
+        buf_fini(&history.decoded);
+        invocation->exit = history.exit;
+    }
     printer_fini(&history.printer);
-    buf_fini(&history.decoded);
-    return history.exit;
+    return invocation->exit;
 }

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/must.h"
+#include "base/utf8.h"
 #include "longwire/print.h"
 
 enum { RECEIVE_BYTES = 64 * 1024 };
@@ -21,11 +22,9 @@ struct call {
 
 void http_init(struct http *http, const struct target *target, int stop_fd)
 {
-    *http = (struct http){ .server = target->server, .key = target->key, .stop_fd = stop_fd };
-    http->server_len = strlen(target->server);
-    while (http->server[http->server_len - 1] == '/')
-        http->server_len--;
-
+    *http = (struct http){
+        .server = target->url.at, .key = target->key, .is_verbose = target->is_verbose, .stop_fd = stop_fd,
+    };
     must(curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK);
     http->multi = curl_multi_init();
     http->easy  = curl_easy_init();
@@ -59,6 +58,20 @@ void http_put_encoded(struct buf *buf, struct span text)
         else
             buf_putf(buf, "%%%02X", byte);
     }
+}
+
+bool http_channel_fits(const char *channel)
+{
+    if (strlen(channel) <= HTTP_CHANNEL_BYTES_MAX && utf8_is_valid(span_str(channel)))
+        return true;
+    say("that is no channel's name: not UTF-8, or longer than %d bytes", HTTP_CHANNEL_BYTES_MAX);
+    return false;
+}
+
+void http_put_channel_path(struct buf *buf, const char *channel)
+{
+    buf_put_lit(buf, "/v1/channels/");
+    http_put_encoded(buf, span_str(channel));
 }
 
 /* --- one request ------------------------------------------------------------------------------------------------ */
@@ -118,7 +131,8 @@ static struct curl_slist *headers_new(const struct http_request *request)
 static bool is_loopback(const char *server)
 {
     const char *host = strstr(server, "://") + 3;
-    struct span span = span_str(host);
+    const char *user = strrchr(host, '@');
+    struct span span = span_str(user != NULL ? user + 1 : host);
     return span_starts(span, SPAN("127.")) || span_starts(span, SPAN("localhost")) || span_starts(span, SPAN("[::1]"));
 }
 
@@ -128,7 +142,7 @@ static void easy_set_up(struct http *http, const struct http_request *request, s
     CURL      *easy = http->easy;
     struct buf url;
     buf_init(&url, SIZE_MAX);
-    buf_put(&url, span_of(http->server, http->server_len));
+    buf_put(&url, span_str(http->server));
     buf_put(&url, span_str(request->path));
     buf_putc(&url, '\0');
 
@@ -249,8 +263,37 @@ static void note_headers(CURL *easy, struct http_answer *answer)
     answer->retry_after_ms = seconds > 0 ? (msec)seconds * 1000 : -1;
 }
 
+/* For --verbose. say() takes the secrets out. */
+static void request_say(const struct http *http, const struct http_request *request)
+{
+    if (!http->is_verbose)
+        return;
+    say("> %s %s%s", request->method, http->server, request->path);
+    if (http->key != NULL)
+        say("> Authorization: Bearer ***");
+    if (request->media != NULL)
+        say("> Content-Type: %s", request->media);
+    if (request->idempotency_key != NULL)
+        say("> Idempotency-Key: %s", request->idempotency_key);
+    if (request->last_event_id != NULL)
+        say("> Last-Event-ID: %s", request->last_event_id);
+    if (request->has_body)
+        say("> a body of %zu bytes", request->body.len);
+}
+
+static void answer_say(const struct http *http, const struct http_answer *answer, msec took_ms)
+{
+    if (!http->is_verbose)
+        return;
+    if (answer->status == 0)
+        say("< no answer after %lld ms: %s", (long long)took_ms, answer->why[0] != '\0' ? answer->why : "stopped");
+    else
+        say("< HTTP %d after %lld ms", answer->status, (long long)took_ms);
+}
+
 void http_ask(struct http *http, const struct http_request *request, struct http_answer *ret)
 {
+    msec               began = msec_now();
     char               error[CURL_ERROR_SIZE] = "";
     struct call        call    = { .easy = http->easy, .request = request, .answer = ret, .heard_at = msec_now() };
     struct curl_slist *headers = headers_new(request);
@@ -259,6 +302,7 @@ void http_ask(struct http *http, const struct http_request *request, struct http
     *ret = (struct http_answer){ .retry_after_ms = -1 };
     buf_init(&ret->body, request->body_bytes_max != 0 ? request->body_bytes_max : HTTP_BODY_BYTES_MAX);
     easy_set_up(http, request, &call, headers, error);
+    request_say(http, request);
 
     must(curl_multi_add_handle(http->multi, http->easy) == CURLM_OK);
     ret->end = crank(http, &call, &code);
@@ -267,6 +311,7 @@ void http_ask(struct http *http, const struct http_request *request, struct http
     else if (ret->end == HTTP_SILENT)
         put_why(ret, "it fell silent");
     note_headers(http->easy, ret);
+    answer_say(http, ret, msec_now() - began);
     curl_multi_remove_handle(http->multi, http->easy);
     curl_slist_free_all(headers);
 }
@@ -311,20 +356,19 @@ void http_say_problem(const char *where, int status, struct span body)
 
 int http_complain(const struct http *http, const struct http_answer *answer)
 {
-    int         len    = (int)http->server_len;
     const char *server = http->server;
 
     switch (answer->end) {
     case HTTP_UNREACHED:
-        say("can't reach %.*s: %s. Is longwired running? Start it with `make run`, or name another with --server.", len,
+        say("can't reach %s: %s. Is longwired running? Start it with `make run`, or name another with --server.",
             server, answer->why);
         return EXIT_UNREACHED;
     case HTTP_BROKEN:
     case HTTP_SILENT:
-        say("lost the link to %.*s: %s.", len, server, answer->why);
+        say("lost the link to %s: %s.", server, answer->why);
         return EXIT_UNREACHED;
     case HTTP_TIMEOUT:
-        say("no answer from %.*s within --timeout.", len, server);
+        say("no answer from %s within --timeout.", server);
         return EXIT_TIMEOUT;
     case HTTP_DONE:
     case HTTP_STOPPED:
@@ -332,7 +376,7 @@ int http_complain(const struct http *http, const struct http_answer *answer)
         break;
     }
     if (http_is_2xx(answer))
-        say("what %.*s answered can't be understood; is it Longwire that runs there?", len, server);
+        say("what %s answered can't be understood; is it Longwire that runs there?", server);
     else
         http_say_problem("", answer->status, buf_span(&answer->body));
     return EXIT_REFUSED;

@@ -9,19 +9,22 @@
 
 #include "base/buf.h"
 #include "longwire/cli.h"
+#include "longwire/target.h"
 
 enum {
     HTTP_BODY_BYTES_MAX = 4 * 1024 * 1024,   /* of an answer that is kept whole, unless the request says otherwise */
     HTTP_QUIET_MS       = 60 * 1000,         /* no byte for this long: the link is dead */
     HTTP_CONNECT_MS     = 10 * 1000,
+    HTTP_PATH_BYTES_MAX = 64 * 1024,
+    HTTP_CHANNEL_BYTES_MAX = 1024,           /* of a name; servers take less, and say so */
 };
 
 struct http {
     CURLM      *multi;
     CURL       *easy;
-    const char *server;   /* borrowed */
-    size_t      server_len;  /* without slashes at its end */
+    const char *server;   /* a URL without slashes at its end; borrowed. It may hold a password: only say() prints it */
     const char *key;      /* borrowed; NULL: none */
+    bool        is_verbose;
     int         stop_fd;  /* readable: stop; -1: none */
 };
 
@@ -62,7 +65,7 @@ struct http_answer {
     char          why[256];        /* of UNREACHED, BROKEN, SILENT: "connection refused" */
 };
 
-/* `target` is borrowed for as long as `http` lives. */
+/* `target` is sound, and borrowed for as long as `http` lives. */
 void http_init(struct http *http, const struct target *target, int stop_fd);
 void http_fini(struct http *http);
 
@@ -87,6 +90,12 @@ void http_say_problem(const char *where, int status, struct span body);
 
 /* Waits, at most until `until` (0: no limit). False: stop_fd became readable. */
 bool http_sleep(const struct http *http, msec ms, msec until);
+
+/* "/v1/channels/NAME", without a NUL. */
+void http_put_channel_path(struct buf *buf, const char *channel);
+
+/* False: this can't be a channel's name, because it is too long or not UTF-8; that has been printed. */
+bool http_channel_fits(const char *channel);
 
 /* Percent-encodes all but RFC 3986's unreserved characters, for a path segment or a query value. */
 void http_put_encoded(struct buf *buf, struct span text);

@@ -1,42 +1,9 @@
-/* info.c - `longwire info` and `longwire recall`: one request, one short answer. */
-#include <stdio.h>
-
-#include "base/must.h"
+/* info.c - `longwire info`: how the server is, or a channel. */
+#include "longwire/channel_name.h"
+#include "longwire/command.h"
 #include "longwire/http.h"
 #include "longwire/print.h"
-
-enum { PATH_BYTES_MAX = 64 * 1024, CHANNEL_BYTES_MAX = 1024 };
-
-static const char info_help[] =
-    "longwire info [CHANNEL] [options] - how the server is, or a channel\n"
-    "\n"
-    "Without CHANNEL: whether the server lives and is ready to serve, and what it says of\n"
-    "itself (version and so on). With CHANNEL: the channel's head, first kept message, epoch,\n"
-    "subscribers, bytes. One `name value` a line.\n"
-    "\n"
-    "  --format FORMAT  text (the default), or json: the server's answer as it came\n"
-    CLI_COMMON_HELP
-    "\n"
-    CLI_EXIT_HELP
-    "1 also if the server lives but is not ready, or if the channel was never used.\n"
-    "\n"
-    "Examples\n"
-    "  longwire info\n"
-    "  longwire info topic:prices\n"
-    "  longwire info topic:prices --format json | jq .head\n";
-
-static const char recall_help[] =
-    "longwire recall CHANNEL SEQ [options] - take a message back\n"
-    "\n"
-    "Its place in the log remains, its data is gone. Those who follow the channel are told, so\n"
-    "that they can remove what they show.\n"
-    "\n"
-    CLI_COMMON_HELP
-    "\n"
-    CLI_EXIT_HELP
-    "\n"
-    "Examples\n"
-    "  longwire recall topic:prices 42\n";
+#include "longwire/redact.h"
 
 /* Puts what an answer says into `text`: each field a line, or what isn't JSON as it is. */
 static void on_field(void *arg, struct span name, struct span value)
@@ -86,9 +53,8 @@ static int info_channel(struct http *http, const char *channel, enum format form
     struct http_answer answer;
     int                exit_code = EXIT_FINE;
 
-    buf_init(&path, PATH_BYTES_MAX);
-    buf_put_lit(&path, "/v1/channels/");
-    http_put_encoded(&path, span_str(channel));
+    buf_init(&path, HTTP_PATH_BYTES_MAX);
+    http_put_channel_path(&path, channel);
     buf_putc(&path, '\0');
     struct http_request request = { .method = "GET", .path = path.at, .accept = "application/json" };
     http_ask(http, &request, &answer);
@@ -124,8 +90,11 @@ static int info_health(struct http *http, const char *path, const char *word, en
 
 static int info_server(struct http *http, enum format format, struct buf *text)
 {
-    if (format == FORMAT_TEXT)
-        buf_putf(text, "server %.*s\n", (int)http->server_len, http->server);
+    if (format == FORMAT_TEXT) {
+        buf_put_lit(text, "server ");
+        redact_put(text, span_str(http->server), cli_hidden());
+        buf_putc(text, '\n');
+    }
     int exit_code = info_health(http, "/healthz", "alive", format, text);
     if (exit_code == EXIT_UNREACHED)
         return exit_code;
@@ -133,101 +102,44 @@ static int info_server(struct http *http, enum format format, struct buf *text)
     return exit_code != EXIT_FINE ? exit_code : ready;
 }
 
-static const struct option info_options[] = {
-    { "format", required_argument, NULL, 'f' },
-    CLI_COMMON_OPTIONS,
-};
-
-static bool info_parse(struct target *target, enum format *format, int argc, char **argv, int *ret_exit)
+static bool info_option(void *arg, int option, const char *value)
 {
-    int option;
-    while ((option = getopt_long(argc, argv, "", info_options, NULL)) != -1) {
-        if (option != 'f' && target_option(target, option, info_help, ret_exit) == OPTION_END)
-            return false;
-        *ret_exit = EXIT_USAGE;
-        if (option == 'f' && !format_parse(optarg, format))
-            return false;
-    }
-    *ret_exit = EXIT_USAGE;
-    if (argc - optind > 1 || (argc - optind == 1 && strlen(argv[optind]) > CHANNEL_BYTES_MAX)) {
-        say("one channel at most. For instance: longwire info topic:prices");
-        return false;
-    }
-    return target_is_sound(target);
+    enum format *format = arg;
+    if (option == OPTION_FORMAT)
+        return format_parse(value, format);
+    *format = FORMAT_JSON;
+    return true;
 }
 
-int command_info(int argc, char **argv)
+static int info_run(struct http *http, const char *channel, enum format format)
 {
-    struct target  target;
-    enum format    format = FORMAT_TEXT;
-    struct http    http;
     struct printer printer;
     struct buf     text;
-    int            exit_code;
 
-    target_init(&target);
-    if (!info_parse(&target, &format, argc, argv, &exit_code))
-        return exit_code;
-    http_init(&http, &target, -1);
-    printer_init(&printer, format);
+    printer_init(&printer);
     buf_init(&text, (size_t)4 * HTTP_BODY_BYTES_MAX);
-    exit_code = optind < argc ? info_channel(&http, argv[optind], format, &text) : info_server(&http, format, &text);
+    int exit_code = channel != NULL ? info_channel(http, channel, format, &text) : info_server(http, format, &text);
     if (exit_code != EXIT_UNREACHED)
         exit_code = print_text(&printer, &text, exit_code);
     buf_fini(&text);
     printer_fini(&printer);
-    http_fini(&http);
     return exit_code;
 }
 
-/* --- recall ------------------------------------------------------------------------------------------------------- */
-
-static const struct option recall_options[] = {
-    CLI_COMMON_OPTIONS,
-};
-
-static bool recall_parse(struct target *target, int argc, char **argv, uint64_t *ret_seq, int *ret_exit)
+int command_info(struct invocation *invocation)
 {
-    int option;
-    while ((option = getopt_long(argc, argv, "", recall_options, NULL)) != -1)
-        if (target_option(target, option, recall_help, ret_exit) == OPTION_END)
-            return false;
-    *ret_exit = EXIT_USAGE;
-    if (argc - optind != 2 || strlen(argv[optind]) > CHANNEL_BYTES_MAX) {
-        say("which channel, and which message? For instance: longwire recall topic:prices 42");
-        return false;
-    }
-    return cli_u64("SEQ", argv[optind + 1], ret_seq) && target_is_sound(target);
-}
+    enum format format = FORMAT_TEXT;
+    struct http http;
 
-int command_recall(int argc, char **argv)
-{
-    struct target      target;
-    struct http        http;
-    struct http_answer answer;
-    struct buf         path;
-    uint64_t           seq;
-    int                exit_code;
-
-    target_init(&target);
-    if (!recall_parse(&target, argc, argv, &seq, &exit_code))
-        return exit_code;
-    buf_init(&path, PATH_BYTES_MAX);
-    buf_put_lit(&path, "/v1/channels/");
-    http_put_encoded(&path, span_str(argv[optind]));
-    buf_putf(&path, "/messages/%llu", (unsigned long long)seq);
-    buf_putc(&path, '\0');
-    struct http_request request = { .method = "DELETE", .path = path.at, .accept = "application/json" };
-
-    http_init(&http, &target, -1);
-    http_ask(&http, &request, &answer);
-    exit_code = EXIT_FINE;
-    if (answer.end == HTTP_DONE && http_is_2xx(&answer))
-        printf("recalled %s %llu\n", argv[optind], (unsigned long long)seq);
-    else
-        exit_code = http_complain(&http, &answer);
-    http_answer_fini(&answer);
+    if (!invocation_read(invocation, info_option, &format))
+        return invocation->exit;
+    const char *channel = invocation->word_count > 0 ? invocation->words[0] : NULL;
+    if (channel != NULL && !http_channel_fits(channel))
+        return EXIT_USAGE;
+    if (channel != NULL)
+        channel_name_warn(channel);
+    http_init(&http, &invocation->target, -1);
+    int exit_code = info_run(&http, channel, format);
     http_fini(&http);
-    buf_fini(&path);
     return exit_code;
 }

@@ -2,20 +2,19 @@
 
 #include <errno.h>
 #include <stdio.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/base64.h"
-#include "base/msec.h"
 #include "base/utf8.h"
 #include "longwire/cli.h"
+#include "longwire/duration.h"
 
 static const char *const field_names[FIELD_COUNT] = {
     [FIELD_TYPE] = "type",     [FIELD_CHANNEL] = "channel", [FIELD_SEQ] = "seq",
     [FIELD_TIME] = "time",     [FIELD_MEDIA] = "media",     [FIELD_DATA] = "data",
     [FIELD_BASE64] = "data_base64", [FIELD_CURSOR] = "cursor", [FIELD_TARGET] = "target",
     [FIELD_FROM] = "from",     [FIELD_TO] = "to",           [FIELD_WHY] = "why",
-    [FIELD_RECALLED] = "recalled",
+    [FIELD_RECALLED] = "recalled", [FIELD_EPOCH] = "epoch", [FIELD_ID] = "id",
 };
 
 static enum entry_type type_of(const struct field *field)
@@ -50,28 +49,55 @@ uint64_t entry_last_seq(const struct entry_view *entry)
     return seq;
 }
 
+/* --- formats ---------------------------------------------------------------------------------------------------- */
+
+static bool format_find(const char *text, enum format *ret)
+{
+    bool is_json = span_eq(span_str(text), SPAN("json"));
+    if (!is_json && !span_eq(span_str(text), SPAN("text")))
+        return false;
+    *ret = is_json ? FORMAT_JSON : FORMAT_TEXT;
+    return true;
+}
+
 bool format_parse(const char *text, enum format *ret)
 {
-    if (span_eq(span_str(text), SPAN("json"))) {
-        *ret = FORMAT_JSON;
+    if (format_find(text, ret))
         return true;
-    }
-    if (span_eq(span_str(text), SPAN("text"))) {
-        *ret = FORMAT_TEXT;
-        return true;
-    }
-    say("--format is json or text, not \"%s\"", text);
+    say("--format is text or json here, not \"%s\"", text);
     return false;
 }
 
-void printer_init(struct printer *printer, enum format format)
+bool printer_take_template(struct printer *printer, const char *text, const char *const *names, size_t count)
 {
-    *printer = (struct printer){ .format = format, .is_tty = isatty(STDOUT_FILENO) == 1 };
+    struct buf why;
+
+    if (format_find(text, &printer->format))
+        return true;
+    if (strchr(text, '{') == NULL) {
+        say("--format is text, json or a template with fields such as '{%s}', not \"%s\"", names[0], text);
+        return false;
+    }
+    buf_init(&why, (size_t)2 * TEMPLATE_BYTES_MAX);
+    bool is_good = template_parse(&printer->template, span_str(text), names, count, &why);
+    if (is_good)
+        printer->format = FORMAT_TEMPLATE;
+    else
+        say("--format: %.*s", SPAN_ARG(buf_span(&why)));
+    buf_fini(&why);
+    return is_good;
+}
+
+void printer_init(struct printer *printer)
+{
+    *printer = (struct printer){ .is_tty = isatty(STDOUT_FILENO) == 1 };
+    template_init(&printer->template);
     buf_init(&printer->scratch, (size_t)4 * ENTRY_BYTES_MAX);
 }
 
 void printer_fini(struct printer *printer)
 {
+    template_fini(&printer->template);
     buf_fini(&printer->scratch);
 }
 
@@ -92,22 +118,6 @@ void put_visible(struct buf *buf, struct span text)
                 buf_putf(buf, "\\x%02x", (unsigned char)text.at[++i]);
         }
     }
-}
-
-static void put_time(struct buf *buf, const struct field *field)
-{
-    uint64_t  ms = 0;
-    struct tm local;
-    char      clock[32];
-
-    (void)field_u64(field, &ms);
-    time_t seconds = (time_t)(ms / 1000);
-    if (ms == 0 || localtime_r(&seconds, &local) == NULL) {
-        buf_put_lit(buf, "-");
-        return;
-    }
-    strftime(clock, sizeof clock, "%H:%M:%S", &local);
-    buf_putf(buf, "%s.%03u", clock, (unsigned)(ms % 1000));
 }
 
 /* The bytes that were published; false: there are none to show (recalled, or not what was promised). */
@@ -138,19 +148,34 @@ static void put_tty_payload(struct buf *buf, const struct entry_view *entry)
     buf_fini(&payload);
 }
 
+static uint64_t time_of(const struct entry_view *entry)
+{
+    uint64_t ms = 0;
+    (void)field_u64(&entry->at[FIELD_TIME], &ms);
+    return ms;
+}
+
+static void put_piped_message(struct printer *printer, const struct entry_view *entry)
+{
+    struct buf *buf = &printer->scratch;
+    if (printer->shows_channel) {
+        buf_put(buf, entry->at[FIELD_CHANNEL].text);
+        buf_putc(buf, '\t');
+    }
+    if (put_payload(buf, entry))
+        buf_putc(buf, '\n');
+    else
+        buf_clear(buf);
+}
+
 static void put_message(struct printer *printer, const struct entry_view *entry)
 {
     struct buf *buf = &printer->scratch;
-    if (!printer->is_tty) {
-        if (put_payload(buf, entry))
-            buf_putc(buf, '\n');
-        return;
-    }
     put_visible(buf, entry->at[FIELD_CHANNEL].text);
     buf_put_lit(buf, "  ");
     put_visible(buf, entry->at[FIELD_SEQ].text);
     buf_put_lit(buf, "  ");
-    put_time(buf, &entry->at[FIELD_TIME]);
+    moment_put_local(buf, time_of(entry));
     buf_put_lit(buf, "  ");
     put_tty_payload(buf, entry);
     buf_putc(buf, '\n');
@@ -176,7 +201,88 @@ static void say_note(struct printer *printer, const struct entry_view *entry)
     say("%.*s", SPAN_ARG(buf_span(buf)));
 }
 
-/* --- both ------------------------------------------------------------------------------------------------------- */
+/* --- templates -------------------------------------------------------------------------------------------------- */
+
+enum {
+    SHOWN_SEQ, SHOWN_CHANNEL, SHOWN_EPOCH, SHOWN_ID, SHOWN_TIME, SHOWN_DATE, SHOWN_UTC, SHOWN_FROM, SHOWN_MEDIA,
+    SHOWN_DATA, SHOWN_BASE64, SHOWN_SIZE, SHOWN_CURSOR, SHOWN_JSON, SHOWN_COUNT
+};
+
+/* What a template may name. Those with a member are what the server sent, as text. */
+static const struct { const char *name; int member; } shown_fields[SHOWN_COUNT] = {
+    [SHOWN_SEQ]     = { "seq", FIELD_SEQ },         [SHOWN_CHANNEL] = { "channel", FIELD_CHANNEL },
+    [SHOWN_EPOCH]   = { "epoch", FIELD_EPOCH },     [SHOWN_ID]      = { "id", FIELD_ID },
+    [SHOWN_TIME]    = { "time", FIELD_TIME },       [SHOWN_DATE]    = { "date", -1 },
+    [SHOWN_UTC]     = { "utc", -1 },                [SHOWN_FROM]    = { "from", FIELD_FROM },
+    [SHOWN_MEDIA]   = { "media", FIELD_MEDIA },     [SHOWN_DATA]    = { "data", -1 },
+    [SHOWN_BASE64]  = { "base64", -1 },             [SHOWN_SIZE]    = { "size", -1 },
+    [SHOWN_CURSOR]  = { "cursor", FIELD_CURSOR },   [SHOWN_JSON]    = { "json", -1 },
+};
+
+bool printer_take_format(struct printer *printer, const char *text)
+{
+    const char *names[SHOWN_COUNT];
+    for (size_t i = 0; i < SHOWN_COUNT; i++)
+        names[i] = shown_fields[i].name;
+    return printer_take_template(printer, text, names, SHOWN_COUNT);
+}
+
+struct shown {
+    const struct printer    *printer;
+    const struct entry_view *entry;
+};
+
+static void put_payload_as(const struct shown *shown, int field, struct buf *buf)
+{
+    struct buf payload;
+    buf_init(&payload, ENTRY_BYTES_MAX);
+    bool is_there = put_payload(&payload, shown->entry);
+    if (field == SHOWN_SIZE)
+        buf_putf(buf, "%zu", payload.len);
+    else if (field == SHOWN_BASE64)
+        base64_put(buf, buf_span(&payload));
+    else if (shown->printer->is_tty)
+        put_tty_payload(buf, shown->entry);
+    else if (is_there)
+        buf_put(buf, buf_span(&payload));
+    buf_fini(&payload);
+}
+
+/* What the server sent goes to a terminal with its control characters made visible. */
+static void put_shown(const struct printer *printer, struct span text, struct buf *buf)
+{
+    if (printer->is_tty)
+        put_visible(buf, text);
+    else
+        buf_put(buf, text);
+}
+
+static void shown_put(void *arg, int field, struct buf *buf)
+{
+    const struct shown *shown  = arg;
+    int                 member = shown_fields[field].member;
+
+    if (member >= 0) {
+        if (shown->entry->at[member].is_there && shown->entry->at[member].type != JSON_NULL)
+            put_shown(shown->printer, shown->entry->at[member].text, buf);
+        return;
+    }
+    switch (field) {
+    case SHOWN_DATE: moment_put_local(buf, time_of(shown->entry)); break;
+    case SHOWN_UTC: moment_put_utc(buf, time_of(shown->entry)); break;
+    case SHOWN_JSON: put_shown(shown->printer, shown->entry->line, buf); break;
+    default: put_payload_as(shown, field, buf); break;
+    }
+}
+
+static void put_templated(struct printer *printer, const struct entry_view *entry)
+{
+    struct shown shown = { .printer = printer, .entry = entry };
+    template_put(&printer->template, shown_put, &shown, &printer->scratch);
+    buf_putc(&printer->scratch, '\n');
+}
+
+/* --- all ------------------------------------------------------------------------------------------------------ */
 
 void printer_write(struct printer *printer, struct span text)
 {
@@ -195,7 +301,12 @@ void printer_put(struct printer *printer, const struct entry_view *entry)
     }
     buf_clear(&printer->scratch);
     if (entry->type == ENTRY_MESSAGE) {
-        put_message(printer, entry);
+        if (printer->format == FORMAT_TEMPLATE)
+            put_templated(printer, entry);
+        else if (printer->is_tty)
+            put_message(printer, entry);
+        else
+            put_piped_message(printer, entry);
         printer_write(printer, buf_span(&printer->scratch));
     } else {
         say_note(printer, entry);
@@ -212,4 +323,14 @@ enum printed printer_flush(struct printer *printer)
         return PRINTED_CLOSED;
     say("can't write to standard output: %s", strerror(printer->error));
     return PRINTED_FAILED;
+}
+
+int print_once(struct span text)
+{
+    struct printer printer;
+    printer_init(&printer);
+    printer_write(&printer, text);
+    int exit_code = printer_flush(&printer) == PRINTED_FAILED ? EXIT_REFUSED : EXIT_FINE;
+    printer_fini(&printer);
+    return exit_code;
 }

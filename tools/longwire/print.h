@@ -1,14 +1,17 @@
 /* print.h - how entries of a log look on standard output.
  *
- * json: the object as the server sent it, a line each. text on a terminal: `channel  seq  time  payload`, with
+ * json: the object as the server sent it, a line each. text on a terminal: `channel  seq  date time  payload`, with
  * control characters made visible, because a payload must not control a terminal. text into a pipe or file: the
- * payload's bytes and a newline, nothing else. In text, what is not a message (gap, recall) goes to standard error. */
+ * payload's bytes and a newline, nothing else but the channel and a tab if several are followed. A template: a line as
+ * the user wants it, on a terminal with the same care. But for json, what is not a message (gap, recall) goes to
+ * standard error. */
 #ifndef LONGWIRE_PRINT_H
 #define LONGWIRE_PRINT_H
 
 #include "longwire/fields.h"
+#include "longwire/template.h"
 
-enum format { FORMAT_TEXT, FORMAT_JSON };
+enum format { FORMAT_TEXT, FORMAT_JSON, FORMAT_TEMPLATE };
 
 enum { ENTRY_BYTES_MAX = 64 * 1024 * 1024 };  /* as JSON; a longer one is a fault */
 
@@ -16,7 +19,7 @@ enum entry_type { ENTRY_MESSAGE, ENTRY_GAP, ENTRY_RECALL, ENTRY_ERROR, ENTRY_OTH
 
 enum {
     FIELD_TYPE, FIELD_CHANNEL, FIELD_SEQ, FIELD_TIME, FIELD_MEDIA, FIELD_DATA, FIELD_BASE64, FIELD_CURSOR,
-    FIELD_TARGET, FIELD_FROM, FIELD_TO, FIELD_WHY, FIELD_RECALLED, FIELD_COUNT
+    FIELD_TARGET, FIELD_FROM, FIELD_TO, FIELD_WHY, FIELD_RECALLED, FIELD_EPOCH, FIELD_ID, FIELD_COUNT
 };
 
 /* Borrows from the line it was read from and from the reader's buffer. */
@@ -33,17 +36,25 @@ bool entry_read(struct span line, struct buf *decoded, struct entry_view *ret);
 uint64_t entry_last_seq(const struct entry_view *entry);
 
 struct printer {
-    enum format format;
-    bool        is_tty;
-    int         error;    /* errno of the first write that failed; 0: none did */
-    struct buf  scratch;
+    enum format     format;
+    struct template template;
+    bool            is_tty;
+    bool            shows_channel;  /* text into a pipe: the channel's name stands before each message */
+    int             error;          /* errno of the first write that failed; 0: none did */
+    struct buf      scratch;
 };
 
-/* False if `text` names no format; the reason has been printed. */
+/* False if `text` is neither "text" nor "json"; the reason has been printed. */
 bool format_parse(const char *text, enum format *ret);
 
-void printer_init(struct printer *printer, enum format format);
+void printer_init(struct printer *printer);
 void printer_fini(struct printer *printer);
+
+/* "text", "json", or a template with fields of a message. False: the reason has been printed. */
+bool printer_take_format(struct printer *printer, const char *text);
+
+/* The same for objects of another kind, whose fields are `names`. */
+bool printer_take_template(struct printer *printer, const char *text, const char *const *names, size_t count);
 
 /* Messages, recalls and gaps; others are passed over. */
 void printer_put(struct printer *printer, const struct entry_view *entry);
@@ -59,6 +70,9 @@ enum printed {
 
 /* Writes out what has been put. */
 enum printed printer_flush(struct printer *printer);
+
+/* Prints one text, and gives the exit status of a command that has nothing else to say. */
+int print_once(struct span text);
 
 /* `text`, with all that could control a terminal written as \xNN. */
 void put_visible(struct buf *buf, struct span text);

@@ -12,54 +12,17 @@
 
 #include "base/must.h"
 #include "longwire/backoff.h"
+#include "longwire/channel_name.h"
+#include "longwire/command.h"
 #include "longwire/http.h"
 #include "longwire/print.h"
 
-static const char help[] =
-    "longwire sub CHANNEL... [options] - follow channels, print each message as it comes\n"
-    "\n"
-    "Without --after, --last or --cursor a channel is followed from now on. When the link is\n"
-    "lost it is taken up again where it was: no message is missed, none comes twice. What the\n"
-    "server no longer has is said as a gap.\n"
-    "\n"
-    "  --after N        begin behind message N of each channel; 0: with the first that is kept\n"
-    "  --last N         begin with the last N messages of each channel\n"
-    "  --cursor TOKEN   begin at this place (each JSON object carries the one behind it);\n"
-    "                   CHANNEL may be left out then\n"
-    "  --format FORMAT  text (the default) or json, see below\n"
-    "  --count N        leave after N messages (gaps and recalls don't count)\n"
-    "  --timeout S      leave after S seconds\n"
-    "  --once           leave when the link is lost, do not reconnect\n"
-    "  --retry          wait for a server that can't be reached at the start, too\n"
-    "  --silence S      take the link for dead after S seconds without a byte; the server\n"
-    "                   sends a heartbeat at least every 25 (default 60)\n"
-    CLI_COMMON_HELP
-    "\n"
-    "Formats\n"
-    "  text  on a terminal `channel  seq  time  data`, with control characters as \\xNN; into a\n"
-    "        pipe or file the bytes of each message and a newline, nothing else. Gaps, recalls\n"
-    "        and what happens to the link are said on standard error.\n"
-    "  json  each message, gap and recall as one line, as the server sent it. Use it where\n"
-    "        messages may hold newlines.\n"
-    "\n"
-    CLI_EXIT_HELP
-    "Ctrl-C and SIGTERM are a usual way to leave: status 0. So is --timeout without --count.\n"
-    "--once ends with 2 unless --count was reached.\n"
-    "\n"
-    "Examples\n"
-    "  longwire sub topic:prices\n"
-    "  longwire sub topic:prices user:alice --last 10\n"
-    "  longwire sub topic:orders --after 0 --format json | jq .data\n"
-    "  longwire sub topic:done --count 1 --timeout 30 && echo it came\n";
-
 struct sub {
-    struct target  target;
     char         **channels;      /* borrowed from argv */
     size_t         channel_count;
     const char    *start;         /* "after" or "last"; NULL: neither */
     uint64_t       start_seq;
     uint64_t       count_max;     /* 0: no end */
-    enum format    format;
     msec           until;         /* 0: no end */
     msec           silence_ms;
     bool           is_once;
@@ -125,7 +88,7 @@ static bool sub_on_object(void *arg, struct span line)
     struct entry_view entry;
 
     if (!entry_read(line, &sub->decoded, &entry)) {
-        say("the server sent a line that is not a JSON object; is it Longwire that runs at %s?", sub->target.server);
+        say("the server sent a line that is not a JSON object; is it Longwire that runs at %s?", sub->http.server);
         return sub_leave(sub, EXIT_REFUSED);
     }
     if (field_is_string(&entry.at[FIELD_CURSOR]) && !sub_take_cursor(sub, entry.at[FIELD_CURSOR].text))
@@ -331,14 +294,6 @@ static void sub_run(struct sub *sub)
 
 /* --- the command line --------------------------------------------------------------------------------------------- */
 
-static const struct option options[] = {
-    { "after", required_argument, NULL, 'a' },   { "last", required_argument, NULL, 'l' },
-    { "cursor", required_argument, NULL, 'c' },  { "format", required_argument, NULL, 'f' },
-    { "count", required_argument, NULL, 'n' },   { "timeout", required_argument, NULL, 't' },
-    { "silence", required_argument, NULL, 's' }, { "once", no_argument, NULL, 'o' },
-    { "retry", no_argument, NULL, 'r' },         CLI_COMMON_OPTIONS,
-};
-
 /* Of the three ways to name a beginning only one may be used. */
 static bool sub_set_start(struct sub *sub, const char *name, const char *text)
 {
@@ -359,54 +314,54 @@ static bool sub_set_start(struct sub *sub, const char *name, const char *text)
 static bool sub_set_timeout(struct sub *sub, const char *text)
 {
     msec timeout_ms;
-    if (!cli_seconds("--timeout", text, &timeout_ms))
+    if (!cli_duration("--timeout", text, &timeout_ms))
         return false;
     sub->until = msec_now() + timeout_ms;
     return true;
 }
 
-/* OPTION_TAKEN or OPTION_END, as target_option(). */
-static enum option_next sub_option(struct sub *sub, int option, int *ret_exit)
+static bool sub_option(void *arg, int option, const char *value)
 {
-    bool is_good = true;
+    struct sub *sub = arg;
     switch (option) {
-    case 'a': is_good = sub_set_start(sub, "--after", optarg); break;
-    case 'l': is_good = sub_set_start(sub, "--last", optarg); break;
-    case 'c': is_good = sub_set_start(sub, "--cursor", optarg); break;
-    case 'f': is_good = format_parse(optarg, &sub->format); break;
-    case 'n': is_good = cli_u64("--count", optarg, &sub->count_max); break;
-    case 't': is_good = sub_set_timeout(sub, optarg); break;
-    case 's': is_good = cli_seconds("--silence", optarg, &sub->silence_ms); break;
-    case 'o': sub->is_once = true; break;
-    case 'r': sub->has_patience = true; break;
-    default: return target_option(&sub->target, option, help, ret_exit);
+    case OPTION_AFTER: return sub_set_start(sub, "--after", value);
+    case OPTION_LAST: return sub_set_start(sub, "--last", value);
+    case OPTION_CURSOR: return sub_set_start(sub, "--cursor", value);
+    case OPTION_FORMAT: return printer_take_format(&sub->printer, value);
+    case OPTION_JSON: return printer_take_format(&sub->printer, "json");
+    case OPTION_COUNT: return cli_u64("--count", value, &sub->count_max);
+    case OPTION_TIMEOUT: return sub_set_timeout(sub, value);
+    case OPTION_SILENCE: return cli_duration("--silence", value, &sub->silence_ms);
+    case OPTION_ONCE: sub->is_once = true; return true;
+    default: sub->has_patience = true; return true;
     }
-    *ret_exit = EXIT_USAGE;
-    return is_good ? OPTION_TAKEN : OPTION_END;
 }
 
-static bool sub_parse(struct sub *sub, int argc, char **argv, int *ret_exit)
+/* False: these can't all be named in one request; the reason has been printed. */
+static bool sub_channels_fit(const struct sub *sub)
 {
-    int option;
-    while ((option = getopt_long(argc, argv, "", options, NULL)) != -1)
-        if (sub_option(sub, option, ret_exit) == OPTION_END)
-            return false;
+    size_t bytes = 0;
+    for (size_t i = 0; i < sub->channel_count; i++)
+        bytes += strlen(sub->channels[i]) * 3 + 64;
+    if (bytes + 64 <= PATH_BYTES_MAX)
+        return true;
+    say("that is more than one connection can name");
+    return false;
+}
 
-    *ret_exit          = EXIT_USAGE;
-    sub->channels      = argv + optind;
-    sub->channel_count = (size_t)(argc - optind);
+static bool sub_parse(struct sub *sub, struct invocation *invocation)
+{
+    if (!invocation_read(invocation, sub_option, sub))
+        return false;
+    invocation->exit           = EXIT_USAGE;
+    sub->channels              = invocation->words;
+    sub->channel_count         = invocation->word_count;
+    sub->printer.shows_channel = sub->channel_count > 1;
     if (sub->channel_count == 0 && sub->cursor.len == 0) {
         say("which channel? For instance: longwire sub topic:prices");
         return false;
     }
-    size_t bytes = 0;
-    for (size_t i = 0; i < sub->channel_count; i++)
-        bytes += strlen(sub->channels[i]) * 3 + 64;
-    if (bytes + 64 > PATH_BYTES_MAX) {
-        say("that is more than one connection can name");
-        return false;
-    }
-    return target_is_sound(&sub->target);
+    return sub_channels_fit(sub);
 }
 
 /* Ctrl-C and SIGTERM become a descriptor that can be waited for. */
@@ -422,28 +377,32 @@ static int stop_fd_open(void)
     return fd;
 }
 
-int command_sub(int argc, char **argv)
+static int sub_follow(struct sub *sub, const struct target *target)
 {
-    struct sub sub = { .format = FORMAT_TEXT, .silence_ms = HTTP_QUIET_MS };
-    int        exit_code;
+    int stop_fd = stop_fd_open();
+    for (size_t i = 0; i < sub->channel_count; i++)
+        channel_name_warn(sub->channels[i]);
+    backoff_init(&sub->backoff);
+    http_init(&sub->http, target, stop_fd);
+    sub_run(sub);
+    http_fini(&sub->http);
+    close(stop_fd);
+    return sub->exit;
+}
 
-    target_init(&sub.target);
+int command_sub(struct invocation *invocation)
+{
+    struct sub sub = { .silence_ms = HTTP_QUIET_MS };
+
+    printer_init(&sub.printer);
     buf_init(&sub.cursor, CURSOR_BYTES_MAX);
     buf_init(&sub.line, ENTRY_BYTES_MAX);
     buf_init(&sub.decoded, ENTRY_BYTES_MAX);
-    if (sub_parse(&sub, argc, argv, &exit_code)) {
-        int stop_fd = stop_fd_open();
-        backoff_init(&sub.backoff);
-        printer_init(&sub.printer, sub.format);
-        http_init(&sub.http, &sub.target, stop_fd);
-        sub_run(&sub);
-        exit_code = sub.exit;
-        http_fini(&sub.http);
-        printer_fini(&sub.printer);
-        close(stop_fd);
-    }
+    if (sub_parse(&sub, invocation))
+        invocation->exit = sub_follow(&sub, &invocation->target);
     buf_fini(&sub.cursor);
     buf_fini(&sub.line);
     buf_fini(&sub.decoded);
-    return exit_code;
+    printer_fini(&sub.printer);
+    return invocation->exit;
 }

@@ -1,0 +1,313 @@
+/* commands.c - the table itself. */
+#include "longwire/command.h"
+
+#define CHOICES_FORMAT "text json"
+
+#define OPT_FORMAT                                                                                                    \
+    { OPTION_FORMAT, "format", "F", "FORMAT", CHOICES_FORMAT,                                                         \
+      "how each message is printed: `text` (the default), `json`, or a template such as `'{seq} {date} {data}'`; "    \
+      "see below" }
+#define OPT_JSON { OPTION_JSON, "json", "j", NULL, NULL, "the same as `--format json`" }
+#define OPT_TIMEOUT                                                                                                   \
+    { OPTION_TIMEOUT, "timeout", "W", "TIME", NULL, "give up after this time; see Times below" }
+#define OPT_RETRY { OPTION_RETRY, "retry", "", NULL, NULL, "wait for a server that cannot be reached, too" }
+#define OPT_END { 0, NULL, "", NULL, NULL, NULL }
+
+#define SECTION_TIMES                                                                                                 \
+    { "Times",                                                                                                        \
+      "A length of time is a number of seconds, or numbers with units: `ms`, `s`, `m`, `h`, `d`, `w`, for instance "  \
+      "`90`, `1.5`, `300ms`, `5m`, `1h30m`, `7d`." }
+
+#define SECTION_FIELDS                                                                                                \
+    "A template is text with fields; each message becomes one line. `{seq}`, `{channel}`, `{epoch}`, `{id}`, "        \
+    "`{time}` (ms since 1970), `{from}`, `{media}` and `{cursor}` are the members that the server sent. `{data}` is " \
+    "the payload, `{base64}` the same in base64, `{size}` its number of bytes. `{date}` is the time as a local "      \
+    "date, `{utc}` as RFC 3339. `{json}` is the whole object. Write `{{` and `}}` for braces, `\\t`, `\\n`, `\\0`, "  \
+    "`\\\\`."
+
+#define SECTION_FORMATS                                                                                               \
+    { "Formats",                                                                                                      \
+      "`text` on a terminal: `channel  seq  date time  data`, in local time, with control characters as `\\xNN`. "    \
+      "Into a pipe or file: the bytes of each message and a newline, nothing else; when several channels are named, " \
+      "the channel and a tab stand before them. Gaps and recalls are said on standard error.\n\n"                     \
+      "`json`: each message, gap and recall as one line, as the server sent it. Use it where messages may hold "      \
+      "newlines.\n\n" SECTION_FIELDS }
+
+const struct tool_option common_options[] = {
+    { OPTION_SERVER, "server", "s", "SERVER", NULL,
+      "the server: `HOST`, `HOST:PORT` or a URL (LONGWIRE_SERVER; http://127.0.0.1:8080). Without a scheme it is "
+      "http, and the port is 8080 unless it is given" },
+    { OPTION_KEY, "key", "k", "SECRET", NULL,
+      "API key, sent as bearer token (LONGWIRE_KEY; better there, since others on the machine can see command lines)" },
+    { OPTION_VERBOSE, "verbose", "v", NULL, NULL, "say on standard error what is asked and answered, without secrets" },
+    { OPTION_HELP, "help", "h", NULL, NULL, "print help" },
+    { OPTION_VERSION, "version", "V", NULL, NULL, "print the version" },
+    OPT_END,
+};
+
+/* --- sub -------------------------------------------------------------------------------------------------------- */
+
+static const struct tool_option sub_options[] = {
+    { OPTION_AFTER, "after", "", "N", NULL, "begin behind message N of each channel; 0: with the first that is kept" },
+    { OPTION_LAST, "last", "", "N", NULL, "begin with the last N messages of each channel" },
+    { OPTION_CURSOR, "cursor", "", "TOKEN", NULL,
+      "begin at this place (each JSON object carries the one behind it); CHANNEL may be left out then" },
+    { OPTION_COUNT, "count", "nC", "N", NULL, "leave after N messages (gaps and recalls don't count)" },
+    OPT_FORMAT,
+    OPT_JSON,
+    { OPTION_TIMEOUT, "timeout", "W", "TIME", NULL, "leave after this time; see Times below" },
+    { OPTION_ONCE, "once", "", NULL, NULL, "leave when the link is lost, do not reconnect" },
+    { OPTION_RETRY, "retry", "", NULL, NULL, "wait for a server that cannot be reached at the start, too" },
+    { OPTION_SILENCE, "silence", "", "TIME", NULL,
+      "take the link for dead after this time without a byte; the server sends a heartbeat at least every 25 "
+      "seconds (default 60)" },
+    OPT_END,
+};
+
+static const struct tool_section sub_sections[] = {
+    SECTION_FORMATS,
+    SECTION_TIMES,
+    { "Names", "A channel is followed by its whole name. There are no wildcards: `topic:*` is a name like any other." },
+    { "Leaving",
+      "Ctrl-C and SIGTERM are a usual way to leave: status 0. So are `--timeout` without `--count`, and a reader of "
+      "the output that goes away. `--once` ends with 2 unless `--count` was reached." },
+    { NULL, NULL },
+};
+
+static const char *const sub_examples[] = {
+    "longwire sub topic:prices",
+    "longwire sub topic:prices user:alice --last 10",
+    "longwire sub topic:orders --after 0 --json | jq .data",
+    "longwire sub topic:prices -F '{date} {seq} {data}'",
+    "longwire sub topic:done -n 1 --timeout 30 && echo it came",
+    NULL,
+};
+
+/* --- pub -------------------------------------------------------------------------------------------------------- */
+
+static const struct tool_option pub_options[] = {
+    { OPTION_FILE, "file", "f", "FILE", CHOICES_FILE,
+      "publish what is in FILE as one message; `-`: all of standard input" },
+    { OPTION_MEDIA, "media", "", "TYPE", "application/json text/plain text/html application/octet-stream",
+      "media type of the messages, for instance application/json; without it text/plain if they are UTF-8, else "
+      "application/octet-stream" },
+    { OPTION_TTL, "ttl", "", "TIME", NULL, "they expire after this time, in whole seconds; see Times below" },
+    { OPTION_KEY_ID, "key-id", "", "KEY", NULL,
+      "the idempotency key; for lines KEY-1, KEY-2 ..., so that the same input can be sent again and only what is "
+      "missing is published (default: random)" },
+    { OPTION_RATE, "rate", "", "N", NULL, "at most N messages a second (also written N/s)" },
+    OPT_RETRY,
+    OPT_TIMEOUT,
+    { OPTION_JSON, "json", "j", NULL, NULL, "print each acknowledgement as JSON, as the server sent it" },
+    { OPTION_COUNT_ONLY, "count-only", "", NULL, NULL, "print only how many were published, at the end" },
+    { OPTION_QUIET, "quiet", "q", NULL, NULL, "print nothing but errors" },
+    OPT_END,
+};
+
+static const struct tool_section pub_sections[] = {
+    { "Repeats",
+      "When the server is busy or full for now (429, 503, 507) the same message is tried again, as late as the "
+      "server asks for. Each message carries an idempotency key, so nothing is doubled. Should it put off single "
+      "lines of a batch, those come behind the others of that batch.\n\n"
+      "A message the server refuses ends the command with status 1; of lines that were sent along with it in one "
+      "batch some may be published all the same: they are printed." },
+    SECTION_TIMES,
+    { NULL, NULL },
+};
+
+static const char *const pub_examples[] = {
+    "longwire pub topic:hello 'Hello, world'",
+    "longwire pub topic:prices '{\"eur\":1.09}' --media application/json --ttl 5m",
+    "longwire pub topic:pictures -f cat.png --media image/png",
+    "tail -f app.log | longwire pub topic:log -q",
+    "seq 1000 | longwire pub topic:numbers --rate 100/s --count-only",
+    NULL,
+};
+
+/* --- history ---------------------------------------------------------------------------------------------------- */
+
+static const struct tool_option history_options[] = {
+    { OPTION_AFTER, "after", "", "N", NULL, "those behind message N; 0: from the first that is kept" },
+    { OPTION_BEFORE, "before", "", "N", NULL, "the last ones before message N" },
+    { OPTION_COUNT, "limit", "nC", "N", NULL, "at most N (default 100, at most 1000 unless `--all`)" },
+    { OPTION_ALL, "all", "", NULL, NULL, "all of them; with `--after` or `--before` all on that side" },
+    OPT_FORMAT,
+    OPT_JSON,
+    OPT_END,
+};
+
+static const struct tool_section history_sections[] = {
+    SECTION_FORMATS,
+    { NULL, NULL },
+};
+
+static const char *const history_examples[] = {
+    "longwire history topic:prices",
+    "longwire history topic:prices --before 1000 -n 20",
+    "longwire history topic:orders --all --json > orders.ndjson",
+    NULL,
+};
+
+/* --- info, recall ----------------------------------------------------------------------------------------------- */
+
+static const struct tool_option info_options[] = {
+    { OPTION_FORMAT, "format", "F", "FORMAT", CHOICES_FORMAT, "how it is printed: `text` (the default), or `json`, "
+      "the answer as it came" },
+    OPT_JSON,
+    OPT_END,
+};
+
+static const struct tool_section info_sections[] = {
+    { "Exit status", "1 also if the server lives but is not ready, or if the channel was never used." },
+    { NULL, NULL },
+};
+
+static const char *const info_examples[] = {
+    "longwire info",
+    "longwire info topic:prices",
+    "longwire info topic:prices --json | jq .head",
+    NULL,
+};
+
+static const struct tool_option  no_options[]  = { OPT_END };
+static const struct tool_section no_sections[] = { { NULL, NULL } };
+
+static const char *const recall_examples[] = {
+    "longwire recall topic:prices 42",
+    NULL,
+};
+
+/* --- completion, man, help -------------------------------------------------------------------------------------- */
+
+static const char *const completion_examples[] = {
+    "source <(longwire completion bash)",
+    "longwire completion zsh > ~/.zfunc/_longwire",
+    "longwire completion fish > ~/.config/fish/completions/longwire.fish",
+    NULL,
+};
+
+static const struct tool_option man_options[] = {
+    { OPTION_MARKDOWN, "markdown", "", NULL, NULL, "print the reference of docs/command-line.md instead" },
+    OPT_END,
+};
+
+static const char *const man_examples[] = {
+    "longwire man | man -l -",
+    NULL,
+};
+
+static const char *const help_examples[] = {
+    "longwire help sub",
+    NULL,
+};
+
+/* --- all of them ------------------------------------------------------------------------------------------------ */
+
+static const struct tool_command sub = {
+    .name = "sub", .usage = "CHANNEL...", .run = command_sub,
+    .summary = "follow channels, print each message as it comes",
+    .about = "Without `--after`, `--last` or `--cursor` a channel is followed from now on. When the link is lost it is "
+             "taken up again where it was: no message is missed, none comes twice. What the server no longer has is "
+             "said as a gap.",
+    .options = sub_options, .sections = sub_sections, .examples = sub_examples,
+    .words_min = 0, .words_max = SIZE_MAX,
+};
+
+static const struct tool_command pub = {
+    .name = "pub", .usage = "CHANNEL [DATA|-]", .run = command_pub,
+    .summary = "publish a message, or each line of standard input",
+    .about = "DATA is one message. With `-` or without DATA each line of standard input is a message (any bytes, the "
+             "newline left out), sent as soon as it is there; lines that pile up are sent in batches, in order. "
+             "With `--file -` all of standard input is one message. A message is acknowledged once it is safe; then "
+             "one line is printed: `channel seq id`.",
+    .options = pub_options, .sections = pub_sections, .examples = pub_examples,
+    .words_min = 1, .words_max = SIZE_MAX,
+    .words_ask = "which channel? For instance: longwire pub topic:hello 'Hello, world'",
+};
+
+static const struct tool_command history = {
+    .name = "history", .usage = "CHANNEL", .run = command_history,
+    .summary = "print what a channel keeps, oldest first",
+    .about = "Without `--after`, `--before` or `--all`: the newest 100 messages.",
+    .options = history_options, .sections = history_sections, .examples = history_examples,
+    .words_min = 1, .words_max = 1, .words_ask = "one channel, please. For instance: longwire history topic:prices",
+};
+
+static const struct tool_command info = {
+    .name = "info", .usage = "[CHANNEL]", .run = command_info,
+    .summary = "how the server is, or a channel",
+    .about = "Without CHANNEL: whether the server lives and is ready to serve, and what it says of itself (version "
+             "and so on). With CHANNEL: the channel's head, first kept message, epoch, subscribers, bytes. One "
+             "`name value` a line.",
+    .options = info_options, .sections = info_sections, .examples = info_examples,
+    .words_min = 0, .words_max = 1, .words_ask = "one channel at most. For instance: longwire info topic:prices",
+};
+
+static const struct tool_command recall = {
+    .name = "recall", .usage = "CHANNEL SEQ", .run = command_recall,
+    .summary = "take a message back",
+    .about = "Its place in the log remains, its data is gone. Those who follow the channel are told, so that they can "
+             "remove what they show.",
+    .options = no_options, .sections = no_sections, .examples = recall_examples,
+    .words_min = 2, .words_max = 2,
+    .words_ask = "which channel, and which message? For instance: longwire recall topic:prices 42",
+};
+
+static const struct tool_command completion = {
+    .name = "completion", .usage = "bash|zsh|fish", .run = command_completion, .is_local = true,
+    .summary = "print a script that lets a shell complete commands and options",
+    .about = "`make install` puts these scripts where Debian's shells look for them.",
+    .options = no_options, .sections = no_sections, .examples = completion_examples, .choices = "bash zsh fish",
+    .words_min = 1, .words_max = 1, .words_ask = "for which shell? longwire completion bash, zsh or fish",
+};
+
+static const struct tool_command man = {
+    .name = "man", .usage = "", .run = command_man, .is_local = true,
+    .summary = "print the man page",
+    .about = "It is made from the same table as all help.",
+    .options = man_options, .sections = no_sections, .examples = man_examples,
+    .words_min = 0, .words_max = 0, .words_ask = "longwire man takes no words",
+};
+
+static const struct tool_command help = {
+    .name = "help", .usage = "[COMMAND]", .run = command_help, .is_local = true,
+    .summary = "print help, in general or on one command",
+    .about = "The same as `longwire COMMAND --help`.",
+    .options = no_options, .sections = no_sections, .examples = help_examples,
+    .choices = "sub pub history info recall completion man",
+    .words_min = 0, .words_max = 1, .words_ask = "one command at most. For instance: longwire help sub",
+};
+
+const struct tool_command *const tool_commands[] = {
+    &sub, &pub, &history, &info, &recall, &completion, &man, &help, NULL,
+};
+
+const struct tool_section tool_sections[] = {
+    { "Channels", "A channel is named namespace:name, for instance topic:prices, user:alice or live:scores. There "
+      "are no "
+                  "wildcards." },
+    { "Environment",
+      "`LONGWIRE_SERVER` and `LONGWIRE_KEY` stand for `--server` and `--key`. libcurl's `http_proxy`, `https_proxy` "
+      "and `no_proxy` hold, but not for servers on this machine." },
+    { "Exit status",
+      "  0   done\n"
+      "  1   the server refused, its answer can't be used, or output can't be written\n"
+      "  2   the server can't be reached, or the link to it was lost\n"
+      "  3   --timeout ran out first\n"
+      "  64  the command line can't be understood" },
+    { NULL, NULL },
+};
+
+const char *const tool_examples[] = {
+    "longwire sub topic:hello                    # in one terminal, and in another",
+    "longwire pub topic:hello 'Hello, world'",
+    NULL,
+};
+
+const struct tool_command *command_find(struct span name)
+{
+    for (const struct tool_command *const *at = tool_commands; *at != NULL; at++)
+        if (span_eq(name, span_str((*at)->name)))
+            return *at;
+    return NULL;
+}

@@ -126,6 +126,8 @@ static void put_stores(struct buf *out, const struct server *server)
             durable.is_full);
     put_one(out, "longwire_store_failures_total", "counter", "Writes and syncs of the durable log that failed.",
             durable.failure_count);
+    put_one(out, "longwire_store_damaged_total", "counter",
+            "Places in the durable log's files that were found damaged since the start.", durable.damage_count);
     put_one(out, "longwire_store_broken", "gauge", "1 while the log can't be trusted and is being reopened.",
             durable.is_broken);
 }

@@ -17,6 +17,16 @@ static void look_at_failures(struct store_watch *watch, const struct store_stats
     }
 }
 
+/* Each place once; if many are found at a time, the last ones. */
+static void look_at_damage(struct store_watch *watch, const struct store_stats *stats)
+{
+    if (stats->damage_count - watch->damages_told > STORE_DAMAGES_TOLD)
+        watch->damages_told = stats->damage_count - STORE_DAMAGES_TOLD;
+    for (; watch->damages_told < stats->damage_count; watch->damages_told++)
+        LOG(LOG_ERROR, "store_damaged", log_str("what", stats->damages[watch->damages_told % STORE_DAMAGES_TOLD]),
+            log_str("notice", "readers get a gap `corrupt` for messages that are lost; everything else is delivered"));
+}
+
 void store_watch_look(struct store_watch *watch, const struct store_stats *stats)
 {
     if (stats->is_full && !watch->was_full)
@@ -26,4 +36,5 @@ void store_watch_look(struct store_watch *watch, const struct store_stats *stats
         LOG(LOG_INFO, "disk_has_room", log_str("notice", "publishes are taken again"));
     watch->was_full = stats->is_full;
     look_at_failures(watch, stats);
+    look_at_damage(watch, stats);
 }

@@ -1,4 +1,5 @@
-/* store_watch.h - tells the log when the durable store begins and ceases to refuse publishes.
+/* store_watch.h - tells the log when the durable store begins and ceases to refuse publishes, and what is found damaged on
+ * the disk.
  *
  * One notice for each change, however often it looks. A failure may be repaired between two looks, so failures are
  * recognised by their count. One thread. */
@@ -12,6 +13,7 @@ struct store_watch {
     bool     was_full;
     bool     was_failed;
     uint64_t failures_told;
+    uint64_t damages_told;
 };
 
 void store_watch_look(struct store_watch *watch, const struct store_stats *stats);

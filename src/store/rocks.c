@@ -130,6 +130,7 @@ enum rc rocks_load(struct rocks *rocks, bool must_exist, char *ret_why, size_t w
         .make_filter        = rocks_make_filter,
         .context            = &rocks->filter_floors,
         .sequence_min       = synced,
+        .notes              = &rocks->damage,
     };
 
     enum rc rc = rocks_db_open(&rocks->db, &options, ret_why, why_size);
@@ -205,6 +206,7 @@ static void rocks_free(struct rocks *rocks)
     info_log_remove(rocks->info_log);
     maintenance_fini(&rocks->maintenance);
     filter_floors_fini(&rocks->filter_floors);
+    damage_notes_fini(&rocks->damage);
     channel_table_fini(&rocks->table);
     pthread_mutex_destroy(&rocks->commits.lock);
     pthread_cond_destroy(&rocks->commits.more);
@@ -252,6 +254,7 @@ static void rocks_stats(struct store *store, struct store_stats *ret_stats)
     ret_stats->failure_count = rocks->commits.failure_count;
     snprintf(ret_stats->failure, sizeof ret_stats->failure, "%s", rocks->commits.failure);
     pthread_mutex_unlock(&rocks->commits.lock);
+    damage_notes_tell(&rocks->damage, ret_stats);
     for (size_t i = 0; i < SYNC_BUCKETS; i++)
         ret_stats->sync_us_buckets[i] = counter_get(&rocks->sync_us_buckets[i]);
 }
@@ -290,6 +293,7 @@ static struct rocks *rocks_new(const struct rocks_store_options *options)
     rocks->directory_fd = rocks->lock_fd = rocks->synced_fd = -1;
     must(rocks->path != NULL);
     queues_init(rocks);
+    damage_notes_init(&rocks->damage);
     filter_floors_init(&rocks->filter_floors, FILTER_FLOOR_COUNT_MAX);
     channel_table_init(&rocks->table, CHANNEL_COUNT_MAX);
     return rocks;

@@ -3,6 +3,7 @@
 
 #include "base/must.h"
 #include "store/rocks_priv.h"
+#include "store/rocks_walk.h"
 
 enum { SAVE_BATCH_COUNT = 1000 };
 
@@ -79,37 +80,58 @@ static struct rocks_channel *table_add(struct channel_table *table, struct chann
 
 enum { SAVED_NUMBER, SAVED_CEILING, SAVED_BYTES, SAVED_HEAD, SAVED_FLOOR, SAVED_COUNT };
 
+/* The channel's last row, by one seek. RC_GONE: there is none. RC_CORRUPT: the seek meets damage. */
+static enum rc last_row_seek(struct rocks *rocks, const struct channel_state *state, uint64_t *ret_seq,
+                             uint64_t *ret_bytes)
+{
+    struct row_walk  walk;
+    struct row       row;
+    enum rc          rc   = RC_GONE;
+
+    row_walk_open(&walk, &rocks->db, state->number, state->floor, UINT64_MAX, WALK_DOWN);
+    const struct walk_step step = row_walk_last(&walk);
+    if (step.what == WALK_ROW) {
+        *ret_seq   = step.from;
+        *ret_bytes = row_get(step.value, state->number, step.from, &row) ? row.payload.len : 0;
+        rc         = RC_OK;
+    } else if (step.what != WALK_END) {
+        rc = step.what == WALK_UNREADABLE ? RC_CORRUPT : walk.rc;
+    }
+    row_walk_close(&walk);
+    return rc;
+}
+
+/* The same beside damage, seq by seq from the ceiling down. RC_CORRUPT: one that may be the last can't be read. */
+static enum rc last_row_search(struct rocks *rocks, const struct channel_state *state, uint64_t *ret_seq)
+{
+    struct walk_step step = { .what = WALK_MISSING };
+    struct row_walk  walk;
+
+    if (state->ceiling < state->floor)
+        return RC_GONE;
+    row_walk_open(&walk, &rocks->db, state->number, state->floor, state->ceiling, WALK_DOWN);
+    while (step.what == WALK_MISSING)
+        step = row_walk_next(&walk);
+    const enum rc failure = walk.rc;
+    row_walk_close(&walk);
+    switch (step.what) {
+    case WALK_ROW: *ret_seq = step.from; return RC_OK;
+    case WALK_END: return RC_GONE;
+    case WALK_FAILED: return failure;
+    case WALK_UNREADABLE:
+    case WALK_MISSING: break;
+    }
+    return RC_CORRUPT;
+}
+
 /* Reads the last row's seq and payload length. RC_GONE: there is no row. RC_CORRUPT: it is damaged. Any other failure:
  * it can't be read now. */
 static enum rc last_row_read(struct rocks *rocks, const struct channel_state *state, uint64_t *ret_seq,
                              uint64_t *ret_bytes)
 {
-    struct row_key         from = row_key(state->number, state->floor), to = row_key(state->number + 1, 0);
-    rocksdb_readoptions_t *how = rocksdb_readoptions_create();
-    uint64_t               number, seq;
-    struct row             row;
+    const enum rc rc = last_row_seek(rocks, state, ret_seq, ret_bytes);
 
-    rocksdb_readoptions_set_iterate_lower_bound(how, from.bytes, sizeof from.bytes);
-    rocksdb_readoptions_set_iterate_upper_bound(how, to.bytes, sizeof to.bytes);
-    rocksdb_iterator_t *iterator = rocksdb_create_iterator_cf(rocks->db.db, how, rocks->db.families[FAMILY_MESSAGES]);
-    rocksdb_iter_seek_to_last(iterator);
-
-    enum rc rc = rocks_iterator_rc(iterator);
-    if (rc == RC_OK)
-        rc = RC_GONE;
-    if (rocksdb_iter_valid(iterator)) {
-        struct span key, value;
-        key.at   = rocksdb_iter_key(iterator, &key.len);
-        value.at = rocksdb_iter_value(iterator, &value.len);
-        rc       = row_key_get(key, &number, &seq) ? RC_OK : RC_CORRUPT;
-        if (rc == RC_OK) {
-            *ret_seq   = seq;
-            *ret_bytes = row_get(value, number, seq, &row) ? row.payload.len : 0;
-        }
-    }
-    rocksdb_iter_destroy(iterator);
-    rocksdb_readoptions_destroy(how);
-    return rc;
+    return rc == RC_CORRUPT ? last_row_search(rocks, state, ret_seq) : rc;
 }
 
 /* Estimates the bytes from the saved ones and the current floor and head: it assumes that all later messages are as
@@ -137,10 +159,11 @@ static enum rc load_ends(struct rocks *rocks, struct channel_state *state, uint6
         rc           = last_row_read(rocks, state, &state->head, ret_last_bytes);
         if (rc == RC_GONE)
             state->head = floor - 1;
-        else if (rc == RC_CORRUPT)
-            state->head = state->ceiling;
-        else if (rc != RC_OK)
+        else if (rc != RC_OK && rc != RC_CORRUPT)
             return rc;
+        /* The last rows are lost: no seq up to the ceiling is given again. */
+        if (rc == RC_CORRUPT || state->head < state->saved_head)
+            state->head = state->ceiling;
         rc = floor_load(rocks, state->number, &floor);
     } while (rc != RC_OK || floor != state->floor);
     return RC_OK;

@@ -23,6 +23,7 @@ enum {
     MANIFEST_BYTES      = 64 * 1024,  /* allocated on the disk in advance; RocksDB's 4 MiB are a lot on a small disk */
     INFO_LOG_WARN       = 2,
     BLOOM_BITS          = 10,
+    INDEX_WITH_FIRST    = 3,
     TIER_CACHE_ONLY     = 1,
     WAL_TOLERATE_TAIL   = 0,  /* an unfinished record at the end is cut off; damage elsewhere is refused */
     WAL_POINT_IN_TIME   = 2,  /* recovery stops at the first record that is damaged */
@@ -54,7 +55,8 @@ static enum rc rc_of(const char *status)
     return RC_IO;
 }
 
-enum rc rocks_rc(char **status)
+/* Takes (frees and nulls) a status; NULL is RC_OK. */
+static enum rc rocks_rc(char **status)
 {
     if (*status == NULL)
         return RC_OK;
@@ -64,12 +66,20 @@ enum rc rocks_rc(char **status)
     return rc;
 }
 
-enum rc rocks_iterator_rc(const rocksdb_iterator_t *iterator)
+/* The same for a read: damage is noted. */
+static enum rc read_rc(struct rocks_db *db, char **status)
+{
+    if (*status != NULL && db->notes != NULL && rc_of(*status) == RC_CORRUPT)
+        damage_notes_add(db->notes, *status);
+    return rocks_rc(status);
+}
+
+enum rc rocks_iterator_rc(struct rocks_db *db, const rocksdb_iterator_t *iterator)
 {
     char *status = NULL;
 
     rocksdb_iter_get_error(iterator, &status);
-    return rocks_rc(&status);
+    return read_rc(db, &status);
 }
 
 /* --- options ---------------------------------------------------------------------------------------------------- */
@@ -83,6 +93,9 @@ static rocksdb_block_based_table_options_t *table_options(struct rocks_db *db, e
     rocksdb_block_based_options_set_cache_index_and_filter_blocks(table, 1);
     rocksdb_block_based_options_set_pin_l0_filter_and_index_blocks_in_cache(table, 1);
     rocksdb_block_based_options_set_format_version(table, 5);
+    /* An iterator over tables whose keys overlap reads a block only once it is that block's turn: so a damaged block
+     * hides nothing that stands in other tables. */
+    rocksdb_block_based_options_set_index_type(table, INDEX_WITH_FIRST);
     /* Messages are found by seeking; lookups in the other families are mostly for keys that don't exist. */
     if (family != FAMILY_MESSAGES)
         rocksdb_block_based_options_set_filter_policy(table, rocksdb_filterpolicy_create_bloom_full(BLOOM_BITS));
@@ -150,6 +163,7 @@ static void database_options(rocksdb_options_t *o, const struct rocks_db_options
 static void db_prepare(struct rocks_db *db, const struct rocks_db_options *options)
 {
     db->is_compaction_off = options->is_compaction_off;
+    db->notes             = options->notes;
     db->cache             = rocksdb_cache_create_lru(options->block_cache_bytes);
     for (enum family family = 0; family < FAMILY_COUNT; family++)
         db->options[family] = family_options(db, options, family);
@@ -276,9 +290,19 @@ enum rc rocks_db_get(struct rocks_db *db, enum family family, const rocksdb_read
     rocksdb_pinnableslice_t *slice = rocksdb_get_pinned_cf(db->db, how, db->families[family], key.at, key.len, &status);
 
     if (status != NULL)
-        return rocks_rc(&status);
+        return read_rc(db, &status);
     *ret = slice;
     return RC_OK;
+}
+
+static enum rc record_note(struct rocks_db *db, enum family family)
+{
+    char place[STORE_DAMAGE_BYTES];
+
+    snprintf(place, sizeof place, "a record in `%s` has a wrong checksum", family_names[family]);
+    if (db->notes != NULL)
+        damage_notes_add(db->notes, place);
+    return RC_CORRUPT;
 }
 
 enum rc rocks_db_get_record(struct rocks_db *db, enum family family, const rocksdb_readoptions_t *how, struct span key,
@@ -296,7 +320,7 @@ enum rc rocks_db_get_record(struct rocks_db *db, enum family family, const rocks
     if (value.len == 0 && how == db->get_cached)
         rc = RC_BUSY;  /* RocksDB says "perhaps" this way when it would have to open the file */
     else
-        rc = record_get(value, key, ret_numbers, count) ? RC_OK : RC_CORRUPT;
+        rc = record_get(value, key, ret_numbers, count) ? RC_OK : record_note(db, family);
     rocksdb_pinnableslice_destroy(slice);
     return rc;
 }

@@ -8,6 +8,7 @@
 
 #include "base/rc.h"
 #include "base/span.h"
+#include "store/damage_notes.h"
 
 enum family {
     FAMILY_META,      /* format, epoch, ceilings of ids */
@@ -32,6 +33,7 @@ struct rocks_db_options {
     /* How far acknowledged commits went. A log that is damaged before this point is refused (RC_CORRUPT) and not
      * touched. A log that is damaged behind it, or merely ends early, is opened: compare with rocks_db_sequence(). */
     uint64_t                            sequence_min;
+    struct damage_notes                *notes;  /* borrowed: takes what later reads find damaged; NULL: nobody asks */
 };
 
 struct rocks_db {
@@ -43,6 +45,7 @@ struct rocks_db {
     rocksdb_readoptions_t          *get_cached;  /* a point read that must not wait for the disk */
     rocksdb_writeoptions_t         *write_synced;
     bool                            is_compaction_off;
+    struct damage_notes            *notes;
 };
 
 /* Opens a zeroed db; on failure it stays zeroed and ret_why is a sentence. */
@@ -71,10 +74,7 @@ enum rc rocks_db_write(struct rocks_db *db, rocksdb_writebatch_t *batch, char *r
 
 uint64_t rocks_db_number(struct rocks_db *db, enum family family, const char *property);
 
-/* Takes (frees and nulls) a status; NULL is RC_OK. */
-enum rc rocks_rc(char **status);
-
-/* Why the iterator is not valid. RC_OK: it is valid, or stands behind the last row. */
-enum rc rocks_iterator_rc(const rocksdb_iterator_t *iterator);
+/* Why the iterator is not valid. RC_OK: it is valid, or stands behind the last row. Damage is noted. */
+enum rc rocks_iterator_rc(struct rocks_db *db, const rocksdb_iterator_t *iterator);
 
 #endif

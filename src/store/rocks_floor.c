@@ -3,8 +3,12 @@
 
 #include "store/retention.h"
 #include "store/rocks_priv.h"
+#include "store/rocks_walk.h"
 
-enum { TRIM_ROWS_MAX = 100000 };  /* rows counted for one channel in one step */
+enum {
+    TRIM_ROWS_MAX  = 100000,  /* rows counted for one channel in one step */
+    NEXT_STEPS_MAX = 1000,    /* to the next message that can be read */
+};
 
 /* --- on disk ---------------------------------------------------------------------------------------------------- */
 
@@ -14,9 +18,9 @@ enum rc floor_load(struct rocks *rocks, uint64_t number, uint64_t *ret)
     uint64_t floor = 1;
 
     enum rc rc = rocks_db_get_record(&rocks->db, FAMILY_FLOORS, rocks->db.get, span_of(&key, sizeof key), &floor, 1);
-    if (rc != RC_OK && rc != RC_GONE)
+    if (rc != RC_OK && rc != RC_GONE && rc != RC_CORRUPT)
         return rc;
-    *ret = floor;
+    *ret = rc == RC_OK ? floor : 1;
     return RC_OK;
 }
 
@@ -65,8 +69,34 @@ static enum rc row_time(struct rocks *rocks, uint64_t number, uint64_t seq, msec
     return rc;
 }
 
-/* Tells whether the message at `seq` is too old. A message that can't be read is not: readers should get a gap
- * `corrupt`, not one `trimmed` that hides the damage. */
+/* The time of the first message above `seq` that can be read. RC_CORRUPT: there is none within the next
+ * NEXT_STEPS_MAX. */
+static enum rc next_time(struct rocks *rocks, const struct channel_state *state, uint64_t seq, msec *ret)
+{
+    struct row_walk walk;
+    struct row      row;
+    enum rc         rc = RC_CORRUPT;
+
+    if (seq >= state->head)
+        return RC_CORRUPT;
+    row_walk_open(&walk, &rocks->db, state->number, seq + 1, state->head, WALK_UP);
+    for (size_t i = 0; rc == RC_CORRUPT && i < NEXT_STEPS_MAX; i++) {
+        const struct walk_step step = row_walk_next(&walk);
+        if (step.what == WALK_END)
+            break;
+        if (step.what == WALK_FAILED)
+            rc = walk.rc;
+        if (step.what == WALK_ROW && row_get(step.value, state->number, step.from, &row)) {
+            *ret = row.time;
+            rc   = RC_OK;
+        }
+    }
+    row_walk_close(&walk);
+    return rc;
+}
+
+/* Tells whether the message at `seq` is too old. One that can't be read is too old if the next one is that can be. If
+ * none can, it is not: readers should get a gap `corrupt`, not one `trimmed` that hides the damage. */
 static enum rc seq_is_old(struct rocks *rocks, const struct namespace *space, msec wall, struct channel_state *state,
                           uint64_t seq, bool *ret)
 {
@@ -79,6 +109,8 @@ static enum rc seq_is_old(struct rocks *rocks, const struct namespace *space, ms
     enum rc rc = row_time(rocks, state->number, seq, &time);
     if (rc == RC_OK && seq == state->floor)
         state->floor_time = time;
+    if (rc == RC_CORRUPT)
+        rc = next_time(rocks, state, seq, &time);
     *ret = rc == RC_OK && retention_is_over(space, time, wall);
     return rc == RC_CORRUPT ? RC_OK : rc;
 }
@@ -134,83 +166,66 @@ enum rc state_apply_age(struct rocks *rocks, const struct namespace *space, msec
 
 /* --- by bytes --------------------------------------------------------------------------------------------------- */
 
-static rocksdb_iterator_t *rows_from(struct rocks *rocks, uint64_t number, uint64_t seq)
+/* What the row counts for. False: it is damaged, and counts as 0. */
+static bool step_weigh(const struct walk_step *step, uint64_t number, uint64_t *ret)
 {
-    struct row_key      key = row_key(number, seq);
-    rocksdb_iterator_t *iterator =
-        rocksdb_create_iterator_cf(rocks->db.db, rocks->db.get, rocks->db.families[FAMILY_MESSAGES]);
+    struct row row;
 
-    rocksdb_iter_seek(iterator, key.bytes, sizeof key.bytes);
-    return iterator;
-}
-
-/* False: the iterator stands in another channel, or behind the last row. */
-static bool row_is_of(const rocksdb_iterator_t *iterator, uint64_t number, uint64_t *ret_seq)
-{
-    struct span key;
-    uint64_t    found;
-
-    if (!rocksdb_iter_valid(iterator))
-        return false;
-    key.at = rocksdb_iter_key(iterator, &key.len);
-    return row_key_get(key, &found, ret_seq) && found == number;
-}
-
-/* Reads the payload bytes that the row counts for. False: the row is damaged, and counts as 0. */
-static bool row_bytes_read(const rocksdb_iterator_t *iterator, uint64_t number, uint64_t seq, uint64_t *ret)
-{
-    struct span value;
-    struct row  row;
-
-    value.at = rocksdb_iter_value(iterator, &value.len);
-    if (!row_get(value, number, seq, &row))
+    if (step->what != WALK_ROW || !row_get(step->value, number, step->from, &row))
         return false;
     *ret = row_kept_bytes(&row);
     return true;
 }
 
-/* Raises the floor over the oldest rows until the rest is within bytes_max. */
+/* Raises the floor over the oldest rows until the rest is within bytes_max. Nobody knows what a lost row weighed: there
+ * it stops, and the bytes become a guess. */
 static void state_drop_oldest(struct rocks *rocks, uint64_t bytes_max, struct channel_state *state)
 {
-    rocksdb_iterator_t *iterator = rows_from(rocks, state->number, state->floor);
-    uint64_t            seq      = 0;
+    struct row_walk walk;
 
-    for (size_t i = 0; state->bytes > bytes_max && i < TRIM_ROWS_MAX && row_is_of(iterator, state->number, &seq); i++) {
-        uint64_t weight = 0;
-        if (!row_bytes_read(iterator, state->number, seq, &weight) || seq != state->floor)
+    if (state->floor > state->head)
+        return;
+    row_walk_open(&walk, &rocks->db, state->number, state->floor, state->head, WALK_UP);
+    for (size_t i = 0; state->bytes > bytes_max && i < TRIM_ROWS_MAX && !state->is_guess; i++) {
+        const struct walk_step step   = row_walk_next(&walk);
+        uint64_t               weight = 0;
+        if (step.what == WALK_END || step.what == WALK_FAILED)
+            break;
+        if (step_weigh(&step, state->number, &weight))
+            state->floor = step.to + 1;
+        else
             state->is_guess = true;
         state->bytes -= weight < state->bytes ? weight : state->bytes;
-        state->floor = seq + 1;
-        rocksdb_iter_next(iterator);
     }
-    rocksdb_iter_destroy(iterator);
+    row_walk_close(&walk);
     state->floor_time = FLOOR_TIME_UNKNOWN;
 }
 
-/* Counts the newest rows until no more fits into bytes_max, and raises the floor to there. Changes nothing if a block
- * is unreadable or the store is closing. */
+/* Counts the newest rows until no more fits into bytes_max, and raises the floor to there; lost rows count as 0. Changes
+ * nothing if the disk can't be read now or the store is closing. */
 static void state_measure_bytes(struct rocks *rocks, uint64_t bytes_max, struct channel_state *state)
 {
-    struct row_key      key   = row_key(state->number, state->head);
-    uint64_t            floor = state->floor, bytes = 0, seq = 0;
-    bool                is_whole = true;
-    rocksdb_iterator_t *iterator =
-        rocksdb_create_iterator_cf(rocks->db.db, rocks->db.get, rocks->db.families[FAMILY_MESSAGES]);
+    uint64_t         floor = state->floor, bytes = 0;
+    struct walk_step step = { .what = WALK_END };
+    struct row_walk  walk;
 
-    rocksdb_iter_seek_for_prev(iterator, key.bytes, sizeof key.bytes);
-    while (is_whole && row_is_of(iterator, state->number, &seq) && seq >= state->floor) {
+    if (state->floor > state->head)
+        return;
+    row_walk_open(&walk, &rocks->db, state->number, state->floor, state->head, WALK_DOWN);
+    while (!maintenance_is_closing(&rocks->maintenance)) {
         uint64_t weight = 0;
-        if (row_bytes_read(iterator, state->number, seq, &weight) && bytes + weight > bytes_max) {
-            floor = seq + 1;
+        step            = row_walk_next(&walk);
+        if (step.what == WALK_END || step.what == WALK_FAILED)
+            break;
+        if (step_weigh(&step, state->number, &weight) && bytes + weight > bytes_max) {
+            floor     = step.to + 1;
+            step.what = WALK_END;
             break;
         }
         bytes += weight;
-        rocksdb_iter_prev(iterator);
-        is_whole = !maintenance_is_closing(&rocks->maintenance);
     }
-    is_whole &= rocks_iterator_rc(iterator) == RC_OK;
-    rocksdb_iter_destroy(iterator);
-    if (!is_whole)
+    row_walk_close(&walk);
+    if (step.what != WALK_END)
         return;
     state->bytes      = bytes;
     state->is_guess   = false;
@@ -235,11 +250,14 @@ void state_apply_bytes(struct rocks *rocks, const struct namespace *space, struc
 
 uint64_t dead_rows_below(struct rocks *rocks, uint64_t number, uint64_t floor)
 {
-    rocksdb_iterator_t *iterator = rows_from(rocks, number, 0);
-    uint64_t            seq      = floor;
+    struct row_walk walk;
 
-    if (!row_is_of(iterator, number, &seq) || seq > floor)
-        seq = floor;
-    rocksdb_iter_destroy(iterator);
-    return floor - seq;
+    if (floor <= 1)
+        return 0;
+    row_walk_open(&walk, &rocks->db, number, 1, floor - 1, WALK_UP);
+    struct walk_step step = row_walk_next(&walk);
+    if (step.what == WALK_MISSING)
+        step = row_walk_next(&walk);
+    row_walk_close(&walk);
+    return step.what == WALK_ROW || step.what == WALK_UNREADABLE ? floor - step.from : 0;
 }

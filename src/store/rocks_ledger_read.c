@@ -88,8 +88,8 @@ static bool scan_put(struct ledger_page *page, const rocksdb_iterator_t *iterato
 /* Puts rows until the page is full or the rows end; `last` is the key of the last row that was read. RC_CORRUPT: the
  * first row is damaged or unreadable. Damage further on ends the page before it, and begins the next page, so that it
  * hides no row. */
-static enum rc scan_fill(struct ledger_page *page, rocksdb_iterator_t *iterator, const struct ledger_read *read,
-                         struct buf *last)
+static enum rc scan_fill(struct rocks *rocks, struct ledger_page *page, rocksdb_iterator_t *iterator,
+                         const struct ledger_read *read, struct buf *last)
 {
     enum rc rc = RC_OK;
 
@@ -104,14 +104,14 @@ static enum rc scan_fill(struct ledger_page *page, rocksdb_iterator_t *iterator,
         if (rc != RC_OK)
             return rc;
     }
-    rc = rocks_iterator_rc(iterator);
+    rc = rocks_iterator_rc(&rocks->db, iterator);
     return rc == RC_CORRUPT && last->len > 0 ? RC_OK : rc;
 }
 
 /* True unless the iterator has come to the end of the prefix. */
-static bool scan_has_next(const rocksdb_iterator_t *iterator)
+static bool scan_has_next(struct rocks *rocks, const rocksdb_iterator_t *iterator)
 {
-    return rocksdb_iter_valid(iterator) || rocks_iterator_rc(iterator) != RC_OK;
+    return rocksdb_iter_valid(iterator) || rocks_iterator_rc(&rocks->db, iterator) != RC_OK;
 }
 
 static enum rc read_scan(struct rocks *rocks, struct ledger_page *page, const struct ledger_read *read)
@@ -125,8 +125,8 @@ static enum rc read_scan(struct rocks *rocks, struct ledger_page *page, const st
     if (prefix_end(&end))
         rocksdb_readoptions_set_iterate_upper_bound(how, end.bytes, end.len);
     rocksdb_iterator_t *iterator = rocksdb_create_iterator_cf(rocks->db.db, how, rocks->db.families[FAMILY_LEDGER]);
-    enum rc             rc       = scan_fill(page, iterator, read, &last);
-    if (last.len > 0 && scan_has_next(iterator))
+    enum rc             rc       = scan_fill(rocks, page, iterator, read, &last);
+    if (last.len > 0 && scan_has_next(rocks, iterator))
         ledger_page_continue(page, span_skip(buf_span(&last), 1));
     buf_fini(&last);
     rocksdb_iter_destroy(iterator);

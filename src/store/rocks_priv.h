@@ -16,6 +16,7 @@
 
 #include "base/counter.h"
 #include "base/map.h"
+#include "store/damage_notes.h"
 #include "store/info_log.h"
 #include "store/rocks.h"
 #include "store/rocks_db.h"
@@ -107,7 +108,7 @@ void channels_save_all(struct rocks *rocks);
 
 /* --- retention floors (rocks_floor.c) --------------------------------------------------------------------------- */
 
-/* The floor that is saved on disk; 1 if none is. */
+/* The floor that is saved on disk; 1 if none is, or if it is damaged: then retention finds it anew. */
 enum rc floor_load(struct rocks *rocks, uint64_t number, uint64_t *ret) RC_MUST_USE;
 void    floor_save(struct rocks *rocks, rocksdb_writebatch_t *batch, uint64_t number, uint64_t floor);
 
@@ -313,6 +314,7 @@ struct rocks {
     struct read_queue          reads;
     struct maintenance         maintenance;
     struct filter_floors       filter_floors;
+    struct damage_notes        damage;
     pthread_t                  committer_thread, maintenance_thread, reader_threads[READERS_MAX];
     struct counter             append_count, batch_count, sync_count, sync_us_sum, sync_us_buckets[SYNC_BUCKETS];
     struct counter             disk_bytes, memory_bytes;  /* set by the maintenance thread */

@@ -1,4 +1,5 @@
 /* The readers: a few threads that turn rows into pages. */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/must.h"
@@ -50,6 +51,18 @@ static bool page_has_damage(const struct store_read *read)
     return false;
 }
 
+/* A page whose gaps are certain: what it lacks was lost. */
+static void page_note_damage(struct rocks *rocks, const struct store_read *read, uint64_t number)
+{
+    char place[STORE_DAMAGE_BYTES];
+
+    if (!page_has_damage(read))
+        return;
+    snprintf(place, sizeof place, "messages of channel number %llu are lost or can't be read",
+             (unsigned long long)number);
+    damage_notes_add(&rocks->damage, place);
+}
+
 /* db_lock is held for reading. */
 static enum rc read_serve(struct rocks *rocks, struct store_read *read, const rocksdb_readoptions_t *how)
 {
@@ -74,6 +87,8 @@ static enum rc read_serve(struct rocks *rocks, struct store_read *read, const ro
     } while (rc == RC_OK && !is_settled && page_has_damage(read));
     if (rc != RC_OK)
         store_read_fini(read);
+    else
+        page_note_damage(rocks, read, state.number);
     return rc;
 }
 

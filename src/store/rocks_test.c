@@ -1,5 +1,4 @@
 /* The RocksDB maker: runs the battery, and tests what only a disk can do to it. */
-#include <dirent.h>
 #include <errno.h>
 #include <ftw.h>
 #include <sched.h>
@@ -20,229 +19,10 @@
 #include "base/must.h"
 #include "base/rng.h"
 #include "store/ledger_battery.h"
+#include "store/rocks_battery.h"
 #include "store/rocks_priv.h"
 
 #include <cmocka.h>
-
-enum {
-    KIB = 1024, MIB = 1024 * KIB, FILE_BYTES_MAX = 16 * MIB, WHY_BYTES = 400, NAMES_MAX = 64, PAYLOAD_MAX = 128,
-    DEADLINE_S = 120,
-};
-
-/* --- a directory of its own for each store ---------------------------------------------------------------------- */
-
-static int remove_one(const char *path, const struct stat *about, int kind, struct FTW *where)
-{
-    (void)about, (void)kind, (void)where;
-    return remove(path);
-}
-
-static char *directory_new(void)
-{
-    char *path = strdup("/tmp/rocks_test.XXXXXX");
-
-    assert_non_null(path);
-    assert_non_null(mkdtemp(path));
-    return path;
-}
-
-static void directory_remove(const char *path)
-{
-    assert_int_equal(nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
-}
-
-static struct rocks_store_options options_at(struct bench *bench, const char *path)
-{
-    return (struct rocks_store_options){
-        .path = path, .epoch_new = 4711, .spaces = &bench->spaces, .hash_key = bench->hash_key,
-        .write_buffer_bytes = 256 * KIB, .dead_bytes_max = 1,
-    };
-}
-
-static struct store *open_at(struct bench *bench, const char *path)
-{
-    const struct rocks_store_options options = options_at(bench, path);
-    struct store                    *store   = NULL;
-    char                             why[WHY_BYTES];
-
-    if (rocks_store_open(&options, &store, why, sizeof why) != RC_OK)
-        fail_msg("%s", why);
-    return store;
-}
-
-static struct store *open_new(struct bench *bench)
-{
-    bench->context = directory_new();
-    return open_at(bench, bench->context);
-}
-
-static void remove_all(struct bench *bench)
-{
-    directory_remove(bench->context);
-    free(bench->context);
-}
-
-static const struct store_maker rocks = { "rocks", open_new, remove_all };
-
-static void reopen(struct bench *bench)
-{
-    bench_shut(bench);
-    bench->store = open_at(bench, bench->context);
-}
-
-/* --- files ------------------------------------------------------------------------------------------------------ */
-
-static char *path_of(const struct bench *bench, const char *name)
-{
-    char *path = NULL;
-
-    must(asprintf(&path, "%s/%s", (const char *)bench->context, name) >= 0);
-    return path;
-}
-
-/* The path is beside the directory, and as unique: several runs may share a machine. */
-static char *copy_path(const struct bench *bench)
-{
-    char *path = NULL;
-
-    must(asprintf(&path, "%s.copy", (const char *)bench->context) >= 0);
-    return path;
-}
-
-static struct buf file_read(const char *path)
-{
-    struct buf bytes;
-    FILE      *file = fopen(path, "r");
-
-    assert_non_null(file);
-    buf_init(&bytes, FILE_BYTES_MAX);
-    for (int c; (c = fgetc(file)) != EOF;)
-        buf_putc(&bytes, (char)c);
-    fclose(file);
-    return bytes;
-}
-
-static void file_write(const char *path, struct span bytes)
-{
-    FILE *file = fopen(path, "w");
-
-    assert_non_null(file);
-    assert_int_equal(fwrite(bytes.at, 1, bytes.len, file), bytes.len);
-    fclose(file);
-}
-
-static void copy_tree(const char *from, const char *to)
-{
-    char *command = NULL;
-
-    must(asprintf(&command, "rm -rf '%s' && cp -a '%s' '%s'", to, from, to) >= 0);
-    assert_int_equal(system(command), 0);
-    free(command);
-}
-
-/* The database's files that end in `suffix`, the youngest (by number) last; freed with names_free(). */
-struct names {
-    char  *at[NAMES_MAX];
-    size_t count;
-};
-
-static int name_order(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-static struct names names_of(const char *directory, const char *suffix)
-{
-    struct names names = { .count = 0 };
-    char        *path  = NULL;
-
-    must(asprintf(&path, "%s/db", directory) >= 0);
-    DIR *dir = opendir(path);
-    assert_non_null(dir);
-    for (struct dirent *entry; (entry = readdir(dir)) != NULL;) {
-        const char *end = strrchr(entry->d_name, '.');
-        if (end == NULL || strcmp(end, suffix) != 0)
-            continue;
-        assert_true(names.count < NAMES_MAX);
-        must(asprintf(&names.at[names.count++], "%s/%s", path, entry->d_name) >= 0);
-    }
-    closedir(dir);
-    free(path);
-    qsort(names.at, names.count, sizeof names.at[0], name_order);
-    return names;
-}
-
-static void names_free(struct names *names)
-{
-    for (size_t i = 0; i < names->count; i++)
-        free(names->at[i]);
-}
-
-/* --- what a channel should hold --------------------------------------------------------------------------------- */
-
-/* Payloads that name their place, so that a message in a wrong place is noticed. */
-static const char *payload_of(char *text, size_t size, const char *channel, uint64_t seq)
-{
-    snprintf(text, size, "%s #%llu ....................................", channel, (unsigned long long)seq);
-    return text;
-}
-
-static void publish_run(struct bench *bench, const char *channel, uint64_t from, uint64_t to)
-{
-    char text[PAYLOAD_MAX];
-
-    for (uint64_t seq = from; seq <= to; seq++) {
-        const struct publish publish = { .channel = channel, .payload = payload_of(text, sizeof text, channel, seq) };
-        struct published     said    = bench_publish(bench, publish);
-        assert_int_equal(said.outcome, APPEND_DONE);
-        assert_int_equal(said.answer.seq, seq);
-    }
-}
-
-struct audit {
-    uint64_t head, message_count, gap_count;  /* seqs in messages, seqs in gaps */
-    enum rc  rc;
-};
-
-/* Reads a whole channel. Each message must be the one that publish_run() put there, and each gap must have the one
- * allowed reason. */
-static struct audit channel_audit(struct bench *bench, const char *channel, enum gap_why why_allowed)
-{
-    struct audit audit = { 0 };
-    uint64_t     at    = 0;
-    char         text[PAYLOAD_MAX];
-
-    do {
-        struct store_read read = bench_read(bench, channel, READ_AFTER, at, READ_ENTRIES_MAX, 1 << 20);
-        audit.rc               = read.rc;
-        audit.head             = read.head;
-        for (size_t i = 0; i < read.entry_count; i++) {
-            const struct entry *entry = &read.entries[i];
-            if (entry->message != NULL) {
-                assert_int_equal(entry->message->seq, at + 1);
-                assert_true(span_eq(message_payload(entry->message),
-                                    span_str(payload_of(text, sizeof text, channel, at + 1))));
-                audit.message_count++;
-            } else {
-                assert_int_equal(entry->gap.from, at + 1);
-                assert_int_equal(entry->gap.why, why_allowed);
-                audit.gap_count += entry->gap.to - at;
-            }
-            at = entry_last(entry);
-        }
-        store_read_fini(&read);
-    } while (audit.rc == RC_OK && at < audit.head);
-    return audit;
-}
-
-static void expect_all(struct bench *bench, const char *channel, uint64_t head)
-{
-    struct audit audit = channel_audit(bench, channel, GAP_TRIMMED);
-
-    assert_int_equal(audit.rc, RC_OK);
-    assert_int_equal(audit.head, head);
-    assert_int_equal(audit.message_count, head);
-}
 
 /* Publishes the same message again until it is accepted. */
 static struct published publish_until_done(struct bench *bench, struct publish publish)
@@ -624,13 +404,6 @@ static void a_log_that_was_reset_has_another_epoch_threat_14(void **state)
 }
 
 /* --- damage ----------------------------------------------------------------------------------------------------- */
-
-static void flip(const char *path, const struct buf *whole, size_t at)
-{
-    whole->at[at] ^= 0x10;
-    file_write(path, buf_span(whole));
-    whole->at[at] ^= 0x10;
-}
 
 enum { DAMAGE_CHANNELS = 20, DAMAGE_MESSAGES = 60, FLIPS_A_FILE = 30 };
 
@@ -1594,7 +1367,7 @@ static int setup(void **state)
     struct bench *bench = malloc(sizeof *bench);
 
     assert_non_null(bench);
-    bench_open(bench, &rocks);
+    bench_open(bench, &rocks_maker);
     *state = bench;
     return 0;
 }
@@ -1656,6 +1429,6 @@ int main(int argc, char **argv)
         DISK_TEST(a_ledger_that_was_lost_is_never_silently_empty),
     };
 #undef DISK_TEST
-    return store_battery_run(&rocks) + ledger_battery_run(&rocks) +
+    return store_battery_run(&rocks_maker) + ledger_battery_run(&rocks_maker) +
            cmocka_run_group_tests_name("rocks, the disk", tests, NULL, NULL);
 }

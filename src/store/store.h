@@ -119,6 +119,8 @@ struct store_heads {
     struct list           link;   /* the store's, until it is done */
 };
 
+enum { STORE_DAMAGES_TOLD = 8, STORE_DAMAGE_BYTES = 256 };
+
 struct store_stats {
     uint64_t channel_count;
     uint64_t disk_bytes;       /* of all files; 0 for memory */
@@ -131,6 +133,9 @@ struct store_stats {
     uint64_t failure_count;        /* writes and syncs that failed; some failures are over before anybody sees
                                     * is_broken */
     char     failure[160];         /* what the engine said of the last failure; "" if none */
+    uint64_t damage_count;         /* places on the disk that were found damaged; each counts once */
+    char     damages[STORE_DAMAGES_TOLD][STORE_DAMAGE_BYTES];  /* what is damaged there, file and offset if they are
+                                                                * known: place n (from 0) is at n % STORE_DAMAGES_TOLD */
 };
 
 struct store;

@@ -1,0 +1,257 @@
+/* Damage on the disk: whatever bit is wrong, each seq is the message that was published or is told as a gap, and
+ * everything that can be read is delivered. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/must.h"
+#include "store/rocks_battery.h"
+
+#include <cmocka.h>
+
+enum {
+    CHANNELS = 3, MESSAGES = 2000, BATCH = 500, SEQS_MAX = 16384, PAGE = 700,
+    PLACES = 24,
+    TAIL_BYTES = 2500,  /* filter, index, properties, footer */
+    BLOCK_MESSAGES = 200,
+};
+
+static const char *channel_of(int i)
+{
+    static const char *const names[CHANNELS] = { "topic:a", "topic:b", "user:c" };
+
+    return names[i];
+}
+
+/* --- what was published ------------------------------------------------------------------------------------------ */
+
+/* The channels' messages are mixed, so that each table has some of each. */
+static void publish_batch(struct bench *bench, uint64_t from)
+{
+    static char      texts[CHANNELS * BATCH][PAYLOAD_MAX];
+    struct publish   publishes[CHANNELS * BATCH];
+    struct published said[CHANNELS * BATCH];
+
+    for (size_t i = 0; i < CHANNELS * BATCH; i++) {
+        const char *channel = channel_of((int)(i % CHANNELS));
+        publishes[i]        = (struct publish){ .channel = channel,
+                                                .payload = payload_of(texts[i], PAYLOAD_MAX, channel, from + i / CHANNELS) };
+    }
+    bench_publish_all(bench, publishes, CHANNELS * BATCH, said);
+    for (size_t i = 0; i < CHANNELS * BATCH; i++)
+        assert_int_equal(said[i].answer.seq, from + i / CHANNELS);
+}
+
+static void publish_all(struct bench *bench)
+{
+    for (uint64_t seq = 1; seq <= MESSAGES; seq += BATCH)
+        publish_batch(bench, seq);
+    reopen(bench);  /* puts all of it into tables */
+}
+
+/* --- what is read ------------------------------------------------------------------------------------------------ */
+
+enum seen { SEEN_NOTHING, SEEN_MESSAGE, SEEN_GAP };
+
+struct channel_view {
+    uint64_t head, lost;
+    char     seen[SEQS_MAX];
+};
+
+static void view_take(struct channel_view *view, const char *channel, const struct entry *entry)
+{
+    char text[PAYLOAD_MAX];
+
+    const uint64_t from = entry->message != NULL ? entry->message->seq : entry->gap.from;
+    for (uint64_t seq = from; seq <= entry_last(entry); seq++) {
+        assert_true(seq < SEQS_MAX && view->seen[seq] == SEEN_NOTHING);
+        view->seen[seq] = entry->message != NULL ? SEEN_MESSAGE : SEEN_GAP;
+        view->lost += entry->message == NULL;
+    }
+    if (entry->message == NULL)
+        assert_int_equal(entry->gap.why, GAP_CORRUPT);
+    else
+        assert_true(span_eq(message_payload(entry->message), span_str(payload_of(text, sizeof text, channel, from))));
+}
+
+/* Reads the whole channel, up or down. RC_OK: `ret` tells of each seq up to the head. */
+static enum rc view_read(struct bench *bench, const char *channel, enum read_way way, struct channel_view *ret)
+{
+    uint64_t at = 0;
+
+    memset(ret, 0, sizeof *ret);
+    do {
+        struct store_read read = bench_read(bench, channel, way, at, PAGE, 1 << 20);
+        if (read.rc != RC_OK)
+            return read.rc;
+        ret->head = read.head;
+        assert_true(read.entry_count > 0);
+        for (size_t i = 0; i < read.entry_count; i++)
+            view_take(ret, channel, &read.entries[i]);
+        const struct entry *first = &read.entries[0];
+        at = way == READ_AFTER        ? entry_last(&read.entries[read.entry_count - 1])
+             : first->message != NULL ? first->message->seq
+                                      : first->gap.from;
+        store_read_fini(&read);
+    } while (way == READ_AFTER ? at < ret->head : at > 1);
+    for (uint64_t seq = 1; seq <= ret->head; seq++)
+        assert_int_not_equal(ret->seen[seq], SEEN_NOTHING);
+    return RC_OK;
+}
+
+/* How many of the channel's seqs are lost; both ways tell the same. */
+static uint64_t channel_lost(struct bench *bench, const char *channel)
+{
+    static struct channel_view up, down;
+
+    assert_int_equal(view_read(bench, channel, READ_AFTER, &up), RC_OK);
+    assert_int_equal(view_read(bench, channel, READ_BEFORE, &down), RC_OK);
+    assert_true(up.head >= MESSAGES && up.head == down.head);
+    assert_memory_equal(up.seen, down.seen, sizeof up.seen);
+    return up.lost;
+}
+
+static uint64_t all_lost(struct bench *bench)
+{
+    uint64_t lost = 0;
+
+    for (int i = 0; i < CHANNELS; i++)
+        lost += channel_lost(bench, channel_of(i));
+    return lost;
+}
+
+static uint64_t damage_count(struct bench *bench)
+{
+    struct store_stats stats;
+
+    bench->store->ops->stats(bench->store, &stats);
+    return stats.damage_count;
+}
+
+/* New messages get seqs above all that were ever given. */
+static void goes_on(struct bench *bench)
+{
+    for (int i = 0; i < CHANNELS; i++) {
+        struct published said = bench_publish(bench, (struct publish){ .channel = channel_of(i), .payload = "new" });
+        assert_int_equal(said.outcome, APPEND_DONE);
+        assert_true(said.answer.seq > MESSAGES);
+    }
+}
+
+/* --- tables ------------------------------------------------------------------------------------------------------ */
+
+/* The table with the most bytes: one of messages. */
+static char *largest_table(const char *directory)
+{
+    struct names tables = names_of(directory, ".sst");
+    struct stat  about, most = { .st_size = 0 };
+    char        *largest = NULL;
+
+    for (size_t i = 0; i < tables.count; i++) {
+        assert_int_equal(stat(tables.at[i], &about), 0);
+        if (about.st_size <= most.st_size)
+            continue;
+        most = about;
+        free(largest);
+        largest = strdup(tables.at[i]);
+    }
+    names_free(&tables);
+    assert_non_null(largest);
+    return largest;
+}
+
+/* A copy of the directory with one bit flipped in that file. */
+static void copy_spoilt(struct bench *bench, const char *copy, const char *file, struct buf *whole, size_t at)
+{
+    char *spoilt = NULL;
+
+    copy_tree(bench->context, copy);
+    must(asprintf(&spoilt, "%s/db/%s", copy, strrchr(file, '/') + 1) >= 0);
+    flip(spoilt, whole, at);
+    free(spoilt);
+}
+
+static void a_flipped_bit_in_a_block_costs_that_block_threat_6(void **state)
+{
+    struct bench *bench = *state;
+    size_t        exact = 0;
+
+    publish_all(bench);
+    bench_shut(bench);
+    char      *copy = copy_path(bench), *table = largest_table(bench->context);
+    struct buf whole = file_read(table);
+    for (size_t i = 0; i < PLACES; i++) {
+        copy_spoilt(bench, copy, table, &whole, (whole.len - TAIL_BYTES) * i / PLACES + i);
+        bench->store        = open_at(bench, copy);
+        const uint64_t lost = all_lost(bench);
+        assert_true(lost > 0);
+        assert_true(damage_count(bench) > 0);
+        exact += lost <= BLOCK_MESSAGES;
+        goes_on(bench);
+        bench_shut(bench);
+    }
+    /* The rest were in blocks that hold the end of one channel and the beginning of another. */
+    assert_true(exact >= PLACES / 2);
+    buf_fini(&whole);
+    free(table);
+    directory_remove(copy);
+    free(copy);
+    bench->store = open_at(bench, bench->context);
+    assert_int_equal(all_lost(bench), 0);
+    assert_int_equal(damage_count(bench), 0);
+}
+
+/* Retention by age goes on behind the damage. */
+static void retention_passes_damage(void **state)
+{
+    struct bench *bench = *state;
+
+    publish_all(bench);
+    bench_shut(bench);
+    char      *table = largest_table(bench->context);
+    struct buf whole = file_read(table);
+    flip(table, &whole, whole.len / 6);
+    bench->store = open_at(bench, bench->context);
+    assert_true(all_lost(bench) > 0);
+    bench->wall += 6 * 24 * 3600 * INT64_C(1000);
+    publish_run(bench, "topic:a", MESSAGES + 1, MESSAGES + 10);
+    bench->wall += 2 * 24 * 3600 * INT64_C(1000);
+    bench_tend_until_first(bench, "topic:a", MESSAGES + 1);
+    bench_tend_until_first(bench, "user:c", MESSAGES + 1);
+    expect_page(bench, "topic:a", READ_AFTER, MESSAGES - 2, 3, "[1999-2000 trimmed] 2001 2002");
+    buf_fini(&whole);
+    free(table);
+}
+
+static int setup(void **state)
+{
+    struct bench *bench = malloc(sizeof *bench);
+
+    assert_non_null(bench);
+    bench_open(bench, &rocks_maker);
+    *state = bench;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    bench_close(*state);
+    free(*state);
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc == 2)
+        cmocka_set_test_filter(argv[1]);
+
+#define DAMAGE_TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        DAMAGE_TEST(a_flipped_bit_in_a_block_costs_that_block_threat_6),
+        DAMAGE_TEST(retention_passes_damage),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -82,6 +82,15 @@ static void put_sessions(struct buf *out, const struct server *server)
     put_one(out, "longwire_gaps_total", "counter", "Gaps told to subscribers.", SUM(server, sessions.counters.gaps));
     put_one(out, "longwire_lagging_readers", "gauge", "Readers whose socket was full and who have not caught up since.",
             SUM(server, sessions.counters.lagging));
+    put_one(out, "longwire_cut_frames_bytes", "gauge",
+            "Frames held for readers whose socket took a part of them; one held for many counts once.",
+            SUM(server, sessions.cuts.bytes));
+    put_one(out, "longwire_cut_frames_remade_total", "counter",
+            "Frames let go while a reader took nothing, and made again from the log.",
+            SUM(server, sessions.cuts.remade));
+    put_one(out, "longwire_cut_frames_lost_total", "counter",
+            "Readers closed because the log no longer has the message whose frame they have a part of.",
+            SUM(server, sessions.cuts.lost));
     put_one(out, "longwire_slow_readers_closed_total", "counter", "Closed after slow_reader_timeout_s.",
             SUM(server, sessions.counters.dropped_slow));
     put_one(out, "longwire_silent_clients_closed_total", "counter", "Closed for want of a pong.",

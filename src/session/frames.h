@@ -26,6 +26,8 @@ enum { FRAMES_CACHED_MAX = 512, FRAMES_CACHED_BYTES_MAX = 8 * 1024 * 1024 };
 struct frame {
     uint32_t refs;
     uint32_t len;
+    uint64_t print;      /* cut_frame.c's fingerprint of it; 0: not made yet */
+    uint32_t cut_count;  /* links that hold it because it was cut */
     uint8_t  chunk_head, chunk_tail;
     char     bytes[];
 };

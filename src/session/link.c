@@ -4,6 +4,7 @@
 
 #include "base/must.h"
 #include "codec/token/token.h"
+#include "reactor/log.h"
 
 enum { WORDS_BYTES_MAX = 16 * 1024 * 1024 };  /* far above what sessions let wait: they stop reading from the client
                                                * much earlier */
@@ -35,7 +36,7 @@ static void link_drop_waiting(struct link *link)
 {
     if (link->waiting == NULL)
         return;
-    frame_unref(link->waiting->cut);
+    cut_frame_drop(&link->worker->cuts, &link->waiting->cut);
     buf_fini(&link->waiting->words);
     free(link->waiting);
     link->waiting = NULL;
@@ -46,8 +47,8 @@ void link_fini(struct link *link)
     struct link_waiting *waiting = link->waiting;
 
     must(link->reader->owner == link);
-    if (waiting != NULL && waiting->cut != NULL && waiting->cut_sub != NULL)
-        reader_rewind(link->reader, waiting->cut_sub, &waiting->cut_before);
+    if (waiting != NULL && cut_frame_is_there(&waiting->cut) && waiting->cut.sub != NULL)
+        reader_rewind(link->reader, waiting->cut.sub, &waiting->cut.before);
     reader_let_go(link->reader);
     link->reader->owner = NULL;
     identity_unref(link->holder);
@@ -67,8 +68,10 @@ struct reader_sub *link_follow(struct link *link, struct channel_name *name, str
 
 void link_unfollow(struct link *link, struct reader_sub *sub)
 {
-    if (link->waiting != NULL && link->waiting->cut_sub == sub)
-        link->waiting->cut_sub = NULL;
+    if (link->waiting != NULL && link->waiting->cut.sub == sub) {
+        link->waiting->cut.sub = NULL;
+        link_mark(link);  /* if its frame was let go, this is the end of the link: see link_fetch_cut() */
+    }
     reader_unfollow(link->reader, &link->worker->readers, sub, link->worker->loop->now);
 }
 
@@ -99,6 +102,18 @@ void link_look_again(struct link *link)
     link_mark(link);
 }
 
+/* What is told now leaves behind the rest of the frame that was cut, so the place is behind it, too. If the frame was let
+ * go the subscription itself stands before it. */
+static struct place link_place_of(const struct link *link, const struct reader_sub *sub)
+{
+    struct span             channel = channel_name_span(subscription_name(&sub->sub));
+    const struct cut_frame *cut     = link->waiting == NULL ? NULL : &link->waiting->cut;
+
+    if (cut != NULL && cut_frame_is_there(cut) && cut->sub == sub)
+        return (struct place){ channel, cut->epoch, cut->seq };
+    return (struct place){ channel, subscription_seen_epoch(&sub->sub), subscription_seen(&sub->sub) };
+}
+
 bool link_put_token(const struct link *link, struct buf *buf)
 {
     const struct reader *reader = link->reader;
@@ -110,8 +125,7 @@ bool link_put_token(const struct link *link, struct buf *buf)
     struct place *places = reader->sub_count == 1 ? &one : calloc(reader->sub_count, sizeof *places);
     must(places != NULL);
     for (const struct reader_sub *sub = reader->subs; sub != NULL; sub = sub->next)
-        places[count++] = (struct place){ channel_name_span(subscription_name(&sub->sub)),
-                                          subscription_seen_epoch(&sub->sub), subscription_seen(&sub->sub) };
+        places[count++] = link_place_of(link, sub);
     token_put(buf, places, count);
     if (places != &one)
         free(places);
@@ -145,6 +159,7 @@ static struct link_waiting *link_get_waiting(struct link *link)
     if (link->waiting == NULL) {
         link->waiting = calloc(1, sizeof *link->waiting);
         must(link->waiting != NULL);
+        link->waiting->link = link;
         buf_init(&link->waiting->words, WORDS_BYTES_MAX);
     }
     return link->waiting;
@@ -155,18 +170,13 @@ struct buf *link_words(struct link *link)
     return &link_get_waiting(link)->words;
 }
 
-static struct span link_cut_rest(const struct link *link)
-{
-    return span_skip(frame_span(link->waiting->cut, link->is_chunked), link->waiting->cut_at);
-}
-
 size_t link_waiting_bytes(const struct link *link)
 {
     const struct link_waiting *waiting = link->waiting;
 
     if (waiting == NULL)
         return 0;
-    return (waiting->cut == NULL ? 0 : link_cut_rest(link).len) + waiting->words.len;
+    return cut_frame_left(&waiting->cut) + waiting->words.len;
 }
 
 bool link_is_stuck(struct link *link, msec now)
@@ -196,6 +206,80 @@ static bool link_write(struct link *link, struct span bytes, size_t *ret_put, bo
     return *ret_put == bytes.len;
 }
 
+/* --- the frame that was cut --- */
+
+void link_let_cut_go(struct cut_frame *cut)
+{
+    struct link *link = container_of(cut, struct link_waiting, cut)->link;
+
+    if (cut->sub != NULL)
+        reader_rewind(link->reader, cut->sub, &cut->before);
+    else
+        link_mark(link);  /* nobody can make it again */
+}
+
+/* This is next of the subscription whose frame was let go. False: it makes another frame, or none is to be made. */
+static bool link_make_again(struct link *link, const struct entry *entry)
+{
+    struct cut_frame        *cut    = &link->waiting->cut;
+    struct subscription_mark before = subscription_mark(&cut->sub->sub);
+
+    if (entry->message != NULL)
+        message_ref(entry->message);
+    subscription_step(&cut->sub->sub, entry);
+    struct frame *frame = link->kind->encode(link, cut->sub, entry);
+    message_unref(entry->message);
+    bool is_same = cut_frame_hold_again(&link->worker->cuts, cut, frame, link->is_chunked);
+    frame_unref(frame);
+    if (!is_same) {
+        reader_rewind(link->reader, cut->sub, &before);
+        cut->sub = NULL;
+    }
+    return is_same;
+}
+
+/* Is the frame there? If it was let go, its message may have to be read first. If the log has lost the message or has
+ * something else in its place, what was sent of the frame can't be finished, and the link ends (*is_gone). The client
+ * has the beginning: that the message is past by now does not matter. */
+static bool link_fetch_cut(struct link *link, bool *is_gone)
+{
+    struct session_worker *worker = link->worker;
+    struct cut_frame      *cut    = &link->waiting->cut;
+    struct entry           entry;
+
+    if (cut->frame != NULL)
+        return true;
+    if (cut->sub == NULL) {
+        counter_add(&worker->cuts.lost, 1);
+        *is_gone = true;
+        return false;
+    }
+    if (link->stream->is_full ||
+        reader_look_at(link->reader, &worker->readers, cut->sub, 0, &entry) != LOOK_ENTRY)
+        return false;
+    *is_gone = !link_make_again(link, &entry);
+    if (*is_gone)
+        LOG(LOG_INFO, "cut_frame_lost", log_str("transport", transport_text((enum transport)link->transport)));
+    return !*is_gone;
+}
+
+/* False: not all of it was taken, or the stream is gone (*is_gone). */
+static bool link_flush_cut(struct link *link, bool *is_gone)
+{
+    struct cut_frames *cuts = &link->worker->cuts;
+    struct cut_frame  *cut  = &link->waiting->cut;
+    size_t             put;
+
+    if (!link_fetch_cut(link, is_gone))
+        return false;
+    bool all = link_write(link, span_skip(frame_span(cut->frame, link->is_chunked), cut->at), &put, is_gone);
+    if (all)
+        cut_frame_drop(cuts, cut);
+    else
+        cut_frame_take(cuts, cut, put);
+    return all;
+}
+
 /* Sends what must leave before anything new. False: not all of it was taken, or the stream is gone (*is_gone). */
 static bool link_flush_waiting(struct link *link, bool *is_gone)
 {
@@ -205,14 +289,8 @@ static bool link_flush_waiting(struct link *link, bool *is_gone)
     *is_gone = false;
     if (waiting == NULL)
         return true;
-    if (waiting->cut != NULL) {
-        bool all = link_write(link, link_cut_rest(link), &put, is_gone);
-        waiting->cut_at += put;
-        if (!all)
-            return false;
-        frame_unref(waiting->cut);
-        waiting->cut = NULL;
-    }
+    if (cut_frame_is_there(&waiting->cut) && !link_flush_cut(link, is_gone))
+        return false;
     if (waiting->words.len > 0) {
         bool all = link_write(link, buf_span(&waiting->words), &put, is_gone);
         buf_drop(&waiting->words, put);
@@ -313,6 +391,17 @@ static void link_count_sent(struct link *link, size_t frame_count)
         latency_add(&worker->latency, worker->loop->wall - batch->oldest, message_count);
 }
 
+static void link_hold_cut(struct link *link, const struct frame_mark *mark, size_t at)
+{
+    struct cut_frame *cut = &link_get_waiting(link)->cut;
+
+    cut->sub    = mark->sub;
+    cut->before = mark->before;
+    cut->seq    = subscription_seen(&mark->sub->sub);
+    cut->epoch  = subscription_seen_epoch(&mark->sub->sub);
+    cut_frame_hold(&link->worker->cuts, cut, mark->frame, link->is_chunked, at);
+}
+
 /* The stream took only `put` bytes. The frame that was cut is kept, and the places go back over the frames behind it.
  * Returns how many frames were sent or begun. */
 static size_t link_take_back(struct link *link, size_t put)
@@ -320,17 +409,12 @@ static size_t link_take_back(struct link *link, size_t put)
     struct frame_batch *batch = &link->worker->batch;
     size_t              first = frame_batch_at(batch, put), begin = frame_batch_begin(batch, first);
 
-    if (put > begin) {
-        struct frame_mark   *mark    = &batch->marks[first++];
-        struct link_waiting *waiting = link_get_waiting(link);
-        must(waiting->cut == NULL);
-        waiting->cut        = frame_ref(mark->frame);
-        waiting->cut_at     = put - begin;
-        waiting->cut_sub    = mark->sub;
-        waiting->cut_before = mark->before;
-    }
+    if (put > begin)
+        first++;
     for (size_t i = batch->count; i-- > first;)
         reader_rewind(link->reader, batch->marks[i].sub, &batch->marks[i].before);
+    if (put > begin)
+        link_hold_cut(link, &batch->marks[first - 1], put - begin);
     return first;
 }
 

@@ -2,28 +2,27 @@
  * stream, what was cut there, and whether it lags.
  *
  * Nothing is queued for a client. At the end of a turn its news are drawn from the channels and leave in one write. If
- * the stream took only a part, the frame that was cut stays (shared, not copied), all later ones are let go, and their
- * places go back: the link lags, costs no more than that, and draws from the log once its stream has room again. It
- * lags until its reader has reached the heads, however often the stream takes a little meanwhile.
+ * the stream took only a part, the frame that was cut stays (shared, not copied; see cut_frame.h), all later ones are
+ * let go, and their places go back: the link lags, costs no more than that, and draws from the log once its stream has
+ * room again. It lags until its reader has reached the heads, however often the stream takes a little meanwhile.
  *
  * A link ends by link_fini(), and its reader stands where the last whole frame left it: another link may go on with it.
  * What was said over the link beside messages (answers, pings) ends with the link. */
 #ifndef SESSION_LINK_H
 #define SESSION_LINK_H
 
+#include "session/cut_frame.h"
 #include "session/session_worker.h"
 
 struct link;
 
 /* What goes out before anything new is drawn. */
 struct link_waiting {
-    struct frame            *cut;         /* half sent: what is left of it goes first; NULL: none */
-    size_t                   cut_at;      /* bytes of it that were taken */
-    struct reader_sub       *cut_sub;     /* whose frame it is; NULL: no longer followed */
-    struct subscription_mark cut_before;  /* where that subscription stood before the frame */
-    struct buf               words;       /* what is said beside messages */
-    size_t                   stuck_bytes; /* of link_is_stuck(): so many waited … */
-    msec                     stuck_at;    /* … at that time, and at every look since */
+    struct link     *link;
+    struct cut_frame cut;         /* what is left of it goes first */
+    struct buf       words;       /* what is said beside messages */
+    size_t           stuck_bytes; /* of link_is_stuck(): so many waited … */
+    msec             stuck_at;    /* … at that time, and at every look since */
 };
 
 struct link_kind {
@@ -66,6 +65,9 @@ void link_init(struct link *link, struct session_worker *worker, const struct li
                enum transport transport, enum encoding encoding);
 /* Leaves the reader behind its last whole frame, without a link. */
 void link_fini(struct link *link);
+
+/* cut_frames.let_go of a worker whose cut frames are all of links. */
+void link_let_cut_go(struct cut_frame *cut);
 
 /* Follows one more channel. */
 struct reader_sub *link_follow(struct link *link, struct channel_name *name, struct start start);

@@ -13,7 +13,7 @@
 
 #include <cmocka.h>
 
-enum { HEAD = 6, TURNS_MAX = 200, ROOM_BYTES = 1 << 20, TEXT_BYTES_MAX = 1 << 16 };
+enum { HEAD = 6, TURNS_MAX = 400, ROOM_BYTES = 1 << 20, TEXT_BYTES_MAX = 1 << 16 };
 
 #define BOUNDARY "b0undary"
 
@@ -236,7 +236,8 @@ static void cut_stage_fini(struct cut_stage *cut_stage)
 
 /* A link that is cut after `cut_at` bytes, news while there is none, then a link that stays. Returns how many bytes the
  * first one has sent. */
-static size_t runs(const struct wire_format *format, unsigned channels, struct sim_wire wire, uint64_t cut_at)
+static size_t runs(const struct wire_format *format, unsigned channels, struct sim_wire wire, uint64_t cut_at,
+                   bool lets_go)
 {
     static const char *const want[] = { " 1 2 3 4 5 6 7", " epoch 1 2 3 4 5 6 7", " ahead 7" };
     struct cut_stage cut_stage;
@@ -244,6 +245,8 @@ static size_t runs(const struct wire_format *format, unsigned channels, struct s
     struct buf       first, second, noted;
 
     cut_stage_init(&cut_stage, channels);
+    if (lets_go)
+        cut_stage.stage.worker.cuts.bytes_max = cut_stage.stage.worker.cuts.long_min = 0;
     buf_init(&first, TEXT_BYTES_MAX);
     buf_init(&second, TEXT_BYTES_MAX);
     buf_init(&noted, TEXT_BYTES_MAX);
@@ -268,6 +271,10 @@ static size_t runs(const struct wire_format *format, unsigned channels, struct s
                      SPAN_ARG(buf_span(&noted)));
     }
     size_t sent = first.len;
+    assert_int_equal(counter_get(&cut_stage.stage.worker.cuts.bytes), 0);
+    assert_int_equal(counter_get(&cut_stage.stage.worker.cuts.lost), 0);
+    if (lets_go && wire.write_bytes_max > 0)
+        assert_true(counter_get(&cut_stage.stage.worker.cuts.remade) > 0);
     buf_fini(&first);
     buf_fini(&second);
     buf_fini(&noted);
@@ -276,13 +283,13 @@ static size_t runs(const struct wire_format *format, unsigned channels, struct s
 }
 
 /* Cuts at each `step`th byte, where several channels make more of them at each third of those. */
-static void runs_cut_everywhere(struct sim_wire wire, size_t step)
+static void runs_cut_everywhere(struct sim_wire wire, size_t step, bool lets_go)
 {
     for (size_t i = 0; i < sizeof formats / sizeof formats[0]; i++)
         for (unsigned channels = 1; channels <= 3; channels += 2) {
-            size_t sent = runs(&formats[i], channels, wire, 0);
+            size_t sent = runs(&formats[i], channels, wire, 0, lets_go);
             for (size_t cut_at = 1; cut_at <= sent; cut_at += step * channels)
-                runs(&formats[i], channels, wire, cut_at);
+                runs(&formats[i], channels, wire, cut_at, lets_go);
         }
 }
 
@@ -290,14 +297,22 @@ static void runs_cut_everywhere(struct sim_wire wire, size_t step)
 static void a_link_may_be_cut_at_any_byte(void **state)
 {
     (void)state;
-    runs_cut_everywhere((struct sim_wire){ .room_bytes = ROOM_BYTES }, 1);
+    runs_cut_everywhere((struct sim_wire){ .room_bytes = ROOM_BYTES }, 1, false);
 }
 
 /* Each write takes a little, so that a frame waits, half sent, when the link breaks. */
 static void a_link_may_be_cut_in_a_frame_that_waits(void **state)
 {
     (void)state;
-    runs_cut_everywhere((struct sim_wire){ .room_bytes = ROOM_BYTES, .write_bytes_max = 70 }, 7);
+    runs_cut_everywhere((struct sim_wire){ .room_bytes = ROOM_BYTES, .write_bytes_max = 70 }, 7, false);
+}
+
+/* The same, and no frame that was cut is held: each is made again from the log, to the byte, with the token of its
+ * moment and the gap that it tells. */
+static void a_frame_that_was_let_go_is_made_again(void **state)
+{
+    (void)state;
+    runs_cut_everywhere((struct sim_wire){ .room_bytes = ROOM_BYTES, .write_bytes_max = 170 }, 31, true);
 }
 
 int main(void)
@@ -305,6 +320,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_link_may_be_cut_at_any_byte),
         cmocka_unit_test(a_link_may_be_cut_in_a_frame_that_waits),
+        cmocka_unit_test(a_frame_that_was_let_go_is_made_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -217,6 +217,12 @@ static void open_subscribers(struct stage *stage, struct subscriber *subscribers
     }
 }
 
+/* No frame that was cut is held: each is made again. */
+static void lets_cuts_go(struct stage *stage)
+{
+    stage->worker.cuts.bytes_max = stage->worker.cuts.long_min = 0;
+}
+
 static void stalls(uint64_t seed)
 {
     struct stage   stage;
@@ -226,6 +232,8 @@ static void stalls(uint64_t seed)
     must(subscribers != NULL);
     stage_init(&stage, seed);
     stage.patience = 1 + (unsigned)(seed % 3);
+    if (seed % 2 == 0)
+        lets_cuts_go(&stage);
     for (size_t i = 0; i < CHANNELS; i++)
         stage_log(&stage, names[i], 1, rng_below(&stage.rng, 60));
     open_subscribers(&stage, subscribers, SUBSCRIBERS_MAX);
@@ -240,8 +248,11 @@ static void stalls(uint64_t seed)
             sim_reset(subscribers[rng_below(&stage.rng, SUBSCRIBERS_MAX)].far);
     }
     subscribers_finish(&stage, subscribers, SUBSCRIBERS_MAX);
+    assert_int_equal(counter_get(&stage.worker.cuts.lost), 0);
+    assert_int_equal(counter_get(&stage.worker.cuts.remade) > 0, seed % 2 == 0);
     for (size_t i = 0; i < SUBSCRIBERS_MAX; i++)
         subscriber_close(&subscribers[i]);
+    assert_int_equal(counter_get(&stage.worker.cuts.bytes), 0);
     free(subscribers);
     stage_fini(&stage);
 }
@@ -497,6 +508,57 @@ static void a_stream_that_takes_nothing_is_stuck(void **state)
     stage_fini(&stage);
 }
 
+/* Opens a subscriber of message 23, which is longer than its socket takes, until its frame was cut and let go. */
+static struct stage_log *cut_a_frame(struct stage *stage, struct subscriber *subscriber)
+{
+    stage_init(stage, 1);
+    lets_cuts_go(stage);
+    struct stage_log *log = stage_log(stage, "topic:a", 1, 23);
+    subscriber_open(subscriber, stage);
+    subscriber_follow(subscriber, log, (struct start){ START_AFTER, 22, 9 });
+    while (link_waiting_bytes(&subscriber->link) == 0)
+        stage_turn(stage);
+    assert_int_equal(subscription_seen(&subscriber->reader.subs->sub), 22);
+    return log;
+}
+
+/* Retention has removed the message: the rest of its frame can't be sent, so the link ends, and the reader stands before
+ * it. */
+static void a_frame_whose_message_is_gone_ends_the_link(void **state)
+{
+    (void)state;
+    struct stage      stage;
+    struct subscriber subscriber;
+
+    struct stage_log *log = cut_a_frame(&stage, &subscriber);
+    stage_publish(&stage, log);
+    log->first = 24;
+    for (int turn = 0; turn < 10 && !subscriber.is_gone; turn++) {
+        subscriber_read(&subscriber, SIZE_MAX);
+        stage_turn(&stage);
+    }
+    assert_true(subscriber.is_gone);
+    assert_int_equal(counter_get(&stage.worker.cuts.lost), 1);
+    assert_int_equal(counter_get(&stage.worker.cuts.remade), 0);
+    subscriber_close(&subscriber);
+    stage_fini(&stage);
+}
+
+/* … and so does one whose channel the client has left, because only a subscription reads the log. */
+static void a_frame_whose_channel_was_left_ends_the_link(void **state)
+{
+    (void)state;
+    struct stage      stage;
+    struct subscriber subscriber;
+
+    cut_a_frame(&stage, &subscriber);
+    link_unfollow(&subscriber.link, subscriber.reader.subs);
+    stage_turn(&stage);
+    assert_true(subscriber.is_gone);
+    subscriber_close(&subscriber);
+    stage_fini(&stage);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -508,6 +570,8 @@ int main(void)
         cmocka_unit_test(who_stands_in_line_behind_pages_that_failed_is_not_forgotten),
         cmocka_unit_test(a_reader_lags_until_its_cursor_has_reached_the_head),
         cmocka_unit_test(a_stream_that_takes_nothing_is_stuck),
+        cmocka_unit_test(a_frame_whose_message_is_gone_ends_the_link),
+        cmocka_unit_test(a_frame_whose_channel_was_left_ends_the_link),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

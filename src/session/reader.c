@@ -196,6 +196,17 @@ struct reader_sub *reader_look(struct reader *reader, struct reader_shared *shar
     return NULL;
 }
 
+enum look_result reader_look_at(struct reader *reader, struct reader_shared *shared, struct reader_sub *sub, msec wall,
+                                struct entry *ret_entry)
+{
+    must(sub->sub.owner == reader);
+    enum look_result found = subscription_look(&sub->sub, wall, ret_entry);
+    if (found != LOOK_UNREAD)
+        return found;
+    subscription_read(&sub->sub, shared->hub);
+    return LOOK_READING;
+}
+
 void reader_skip_first(struct reader *reader, uint64_t next)
 {
     subscription_skip(&reader_first(reader)->sub, next);

@@ -63,6 +63,11 @@ enum { READER_READS_MAX = 8 };
 struct reader_sub *reader_look(struct reader *reader, struct reader_shared *shared, msec wall, unsigned reads_max,
                                struct entry *ret_entry);
 
+/* What is next of this subscription, whichever others have something. Asks for a page of the log if that is needed;
+ * hub_port.ready then tells when it is there. */
+enum look_result reader_look_at(struct reader *reader, struct reader_shared *shared, struct reader_sub *sub, msec wall,
+                                struct entry *ret_entry);
+
 /* The subscription that would be looked at first; NULL: none. */
 static inline struct reader_sub *reader_first(const struct reader *reader)
 {

@@ -14,6 +14,7 @@ void session_worker_init(struct session_worker *worker)
     list_init(&worker->dirty);
     frames_init(&worker->frames);
     frame_batch_init(&worker->batch);
+    cut_frames_init(&worker->cuts, worker->hash_key, link_let_cut_go);
     dialect_scratch_init(&worker->dialect_scratch);
 }
 

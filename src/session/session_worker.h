@@ -6,6 +6,7 @@
 #include "auth/identify.h"
 #include "http/http.h"
 #include "node/shard.h"
+#include "session/cut_frame.h"
 #include "session/dialect.h"
 #include "session/frame_batch.h"
 #include "session/session_counters.h"
@@ -35,6 +36,7 @@ struct session_worker {
     struct list                dirty;            /* links with something to draw this turn */
     struct frames              frames;
     struct frame_batch         batch;
+    struct cut_frames          cuts;
     struct dialect_scratch     dialect_scratch;
     size_t                     gathered_bytes;   /* of frames whose end has not come */
     struct session_counters    counters;

@@ -177,7 +177,15 @@ static void hear_head(struct follower *follower)
     }
 }
 
-/* Without a Close only who seems to be dead is let go: who can't see pings in time because it reads slowly. And who has
+/* Has a frame that was cut not been made again: because the log has lost its message, or because the node stops before
+ * the message is read? */
+static bool has_lost_frames(const struct wire_world *wire)
+{
+    return wire_node_lost_frames(wire->node) > 0 || (wire->faults.lets_go && wire->node->leave_by != 0);
+}
+
+/* Without a Close only who seems to be dead is let go: who can't see pings in time because it reads slowly; and who has
+ * a part of a frame that is lost. And who has
  * asked is answered, unless it asked only now, over a link that had ended by then. */
 static void check_end(const struct follower *follower, enum sim_end end)
 {
@@ -186,7 +194,8 @@ static void check_end(const struct follower *follower, enum sim_end end)
                 follower->wire->node->leave_by != 0,
             "follower %u by %s gets no answer", follower->no, follower_way_text(follower->way));
     promise(&follower->wire->world,
-            end != SIM_ENDED || follower->way != BY_WS || follower->state != IS_HEARING || follower->link.is_slow,
+            end != SIM_ENDED || follower->way != BY_WS || follower->state != IS_HEARING || follower->link.is_slow ||
+                has_lost_frames(follower->wire),
             "follower %u's WebSocket ends without a Close", follower->no);
 }
 

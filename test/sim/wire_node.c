@@ -265,6 +265,9 @@ static void wire_loop_init(struct wire_loop *loop, struct wire_node *node, unsig
         .port = &wire_session_port, .ctx = loop,
     };
     session_worker_init(&loop->sessions);
+    if (node->wire->faults.lets_go)
+        loop->sessions.cuts.bytes_max = loop->sessions.cuts.long_min = 0;
+    wire_plant_cuts(node->wire, &loop->sessions.cuts);
     loop->api = (struct api){
         .server = &loop->http, .shard = shard, .namespaces = &world->spaces, .hash_key = &world->hash_key,
         .limits = { .payload_bytes_max = 1 << 20, .batch_bytes_max = 4 << 20, .batch_messages_max = 100,
@@ -335,6 +338,15 @@ bool wire_node_has_stopped(const struct wire_node *node)
     return is_idle || node->leave_by <= node->wire->world.now;
 }
 
+uint64_t wire_node_lost_frames(const struct wire_node *node)
+{
+    uint64_t count = 0;
+
+    for (unsigned i = 0; i < node->loop_count; i++)
+        count += counter_get(&node->loops[i].sessions.cuts.lost);
+    return count;
+}
+
 /* A reader that takes nothing costs the frame that was cut, what its maker wants again, and answers up to where its
  * link is not read from any more. */
 static void wire_loop_check_links(const struct wire_loop *loop)
@@ -383,6 +395,7 @@ void wire_node_check_empty(const struct wire_node *node)
         promise(world, session_worker_is_idle(&loop->sessions), "loop %u ends its sessions", i);
         promise(world, loop->http.body_bytes == 0 && loop->http.owed_bytes == 0, "loop %u owes nothing: %zu, %zu", i,
                 loop->http.body_bytes, loop->http.owed_bytes);
+        promise(world, counter_get(&loop->sessions.cuts.bytes) == 0, "loop %u holds no cut frame", i);
         promise(world, loop->sessions.gathered_bytes == 0, "loop %u gathers nothing", i);
         promise(world, list_is_empty(&loop->sim.links), "loop %u has no streams", i);
     }

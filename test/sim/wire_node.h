@@ -55,6 +55,8 @@ struct sim_link *wire_node_connect(struct wire_node *node, unsigned loop, const 
 void wire_node_stop(struct wire_node *node);
 /* Has everybody left, or is their time over? */
 bool wire_node_has_stopped(const struct wire_node *node);
+/* How many readers ended because a frame that was cut could not be made again. */
+uint64_t wire_node_lost_frames(const struct wire_node *node);
 
 /* Bounds that hold at every step. */
 void wire_node_check_bounds(const struct wire_node *node);

@@ -5,6 +5,7 @@
 
 #include "base/must.h"
 #include "codec/token/token.h"
+#include "session/link.h"
 
 enum { KEYS_SEEN_MAX = 2048 };
 
@@ -20,6 +21,7 @@ const char *wire_plant_text(unsigned plant)
         [WIRE_PLANT_NOT_HEALED] = "not-healed",
         [WIRE_PLANT_FORGET_KEY] = "forget-key",
         [WIRE_PLANT_HALF_CLOSED] = "half-closed",
+        [WIRE_PLANT_REMADE_OFF] = "remade-off",
     };
     return texts[plant];
 }
@@ -96,6 +98,22 @@ void wire_plant_streams(struct wire_world *wire, struct loop_sim *sim)
         ops.write = write_before_end;
     }
     sim->plain.ops = &ops;
+}
+
+/* --- frames that were cut --- */
+
+/* The frame that is made again goes on one byte too far. */
+static void let_go_one_off(struct cut_frame *cut)
+{
+    if (cut_frame_left(cut) > 1)
+        cut->at++;
+    link_let_cut_go(cut);
+}
+
+void wire_plant_cuts(const struct wire_world *wire, struct cut_frames *cuts)
+{
+    if (wire->plant == WIRE_PLANT_REMADE_OFF)
+        cuts->let_go = let_go_one_off;
 }
 
 /* --- tokens --- */

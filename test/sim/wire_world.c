@@ -38,7 +38,8 @@ static void wire_draw_faults(struct wire_world *wire)
     };
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
         *all[i] = one_in(&wire->world, OF_PLAN, 3);
-    wired->big = one_in(&wire->world, OF_PLAN, 24);
+    wired->lets_go = wire->world.seed % 3 == 0;  /* not drawn, so that the seeds from before it stay what they were */
+    wired->big     = one_in(&wire->world, OF_PLAN, 24);
     if (wired->big)
         faults->tight = wired->slow = wired->narrow = false;
 }

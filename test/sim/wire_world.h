@@ -31,6 +31,7 @@ enum wire_plant {
     WIRE_PLANT_NOT_HEALED,        /* a lost hint is never healed */
     WIRE_PLANT_FORGET_KEY,     /* an idempotency key is forgotten when it is shown again */
     WIRE_PLANT_HALF_CLOSED,    /* who has closed its direction gets no more answers */
+    WIRE_PLANT_REMADE_OFF,     /* a frame that was cut and is made again goes on one byte too far */
     WIRE_PLANT_COUNT,
 };
 
@@ -38,7 +39,8 @@ const char *wire_plant_text(unsigned plant);
 
 /* Which faults of the wire this seed has, beside those of the node and its disk. */
 struct wire_faults {
-    bool short_writes, short_reads, narrow, slow, delays, cuts, resets, half_closes, dead, stops, big, slow_identity;
+    bool short_writes, short_reads, narrow, slow, delays, cuts, resets, half_closes, dead, stops, big, slow_identity,
+         lets_go;  /* no frame that was cut is held: each is made again */
 };
 
 struct wire_world {

@@ -16,6 +16,7 @@ import pytest
 from longwire_client import Api, Place, Reader, event_of, follow
 from longwire_server import Server, is_built
 from waiting import SECONDS, wait_until
+from wire import handshake_bytes
 
 pytestmark = pytest.mark.skipif(not is_built(), reason="no longwired is built")
 
@@ -195,3 +196,87 @@ def test_a_reader_that_takes_nothing_for_too_long_is_let_go():
             reader.wait_head("topic:slow", 160)
             check_record(reader.of("topic:slow"), "topic:slow", 160)
         api.close()
+
+
+# --- large messages ---------------------------------------------------------------------------------------------------
+
+LARGE_BYTES = 1 << 20
+LARGE_COUNT = 320
+LARGE_PLACES = 300
+STREAMS = {
+    "ws": None,
+    "sse": "text/event-stream",
+    "ndjson": "application/x-ndjson",
+    "multipart": "multipart/mixed",
+}
+
+
+def stall_behind(server, transport, channel, after):
+    """Asks for the channel from this place on and reads nothing."""
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    sock.settimeout(SECONDS)
+    sock.connect(("127.0.0.1", server.port))
+    if transport == "ws":
+        sock.sendall(handshake_bytes(f"/v1/ws?channel={channel}&after={after}", host="x"))
+    else:
+        sock.sendall(f"GET /v1/subscribe?channel={channel}&after={after} HTTP/1.1\r\nHost: x\r\n"
+                     f"Accept: {STREAMS[transport]}\r\n\r\n".encode())
+    return sock
+
+
+def test_a_slow_reader_of_large_messages_costs_64_kb():
+    """Threat 34: 300 readers stopped at 300 places of a channel of 1 MiB messages, on each kind of stream. Each is in
+    the middle of a message of its own; together they cost no more than 64 KB each, the metric says what is held, and
+    each gets the rest of its message, to the byte."""
+    channel = "topic:large"
+    env = {"ASAN_OPTIONS": "quarantine_size_mb=0:thread_local_quarantine_size_kb=0:"
+                           "allocator_release_to_os_interval_ms=100"}
+    flags = ["--loops", "2", "--tail-bytes-max", "8M", "--store-memory-bytes", "4M", "--write-buffer-bytes", "4M"]
+    with Server(flags=flags, env=env) as server, contextlib.closing(Api(server.url)) as api:
+        publish_much(api, channel, 0, LARGE_COUNT, size=LARGE_BYTES - 1024, batch=4)
+        stop_readers(server, api, "ws", channel, 4)  # what reading the log costs once
+        for transport in STREAMS:
+            stop_readers(server, api, transport, channel, LARGE_PLACES)
+        assert api.metrics()["longwire_cut_frames_remade_total"] > 0
+        assert api.metrics()["longwire_cut_frames_lost_total"] == 0
+
+
+def stop_readers(server, api, transport, channel, count):
+    """So many stop, each at a place of its own. Some of them read on afterwards."""
+    before = held_bytes(server.pid)
+    with contextlib.ExitStack() as stack:
+        socks = [stack.enter_context(contextlib.closing(stall_behind(server, transport, channel, after)))
+                 for after in range(count)]
+        wait_metric(api, "longwire_lagging_readers", count)
+        each, held = (held_bytes(server.pid) - before) / LARGE_PLACES, api.metrics()["longwire_cut_frames_bytes"]
+        print(f"{transport}: {each / 1024:.1f} KB for each of {count}, {held / 1024 / 1024:.1f} MB of cut frames")
+        assert 0 < held <= LARGE_PLACES * PER_READER_BYTES_MAX
+        assert each <= PER_READER_BYTES_MAX
+        for at in (0, 1, count // 2):
+            check_large_message(transport, socks[at], at)
+    wait_metric(api, "longwire_lagging_readers", 0)
+    wait_metric(api, "longwire_cut_frames_bytes", 0)
+
+
+def check_large_message(transport, sock, number):
+    """Reads on until the first two messages have come, whole."""
+    text = b""
+    for at in (number, number + 1):
+        payload = f"{at}-".ljust(LARGE_BYTES - 1024, "x").encode()
+        while payload not in unframed(transport, text):
+            piece = sock.recv(LARGE_BYTES, socket.MSG_WAITALL)
+            assert piece and len(text) < 16 * LARGE_BYTES
+            text += piece
+
+
+def unframed(transport, text):
+    """What has come, without the sizes of its chunks."""
+    head, _, body = text.partition(b"\r\n\r\n")
+    whole = b"" if transport != "ws" else body
+    while body and transport != "ws":
+        size, found, behind = body.partition(b"\r\n")
+        if not found:
+            break
+        whole, body = whole + behind[:int(size, 16)], behind[int(size, 16) + 2:]
+    return whole

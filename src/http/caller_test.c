@@ -96,9 +96,16 @@ static bool stand_allows(void *ctx, struct span origin, struct span host)
     return !span_eq(origin, SPAN("http://evil"));
 }
 
+static msec stand_event_retry(void *ctx)
+{
+    (void)ctx;
+    return 1234;
+}
+
 static const struct http_service stand_service = {
     .plan = stand_plan, .identify = stand_identify, .cancel_identify = stand_cancel, .forget = stand_forget,
     .is_unwelcome = stand_is_unwelcome, .serve = stand_serve, .origin_is_allowed = stand_allows,
+    .event_retry = stand_event_retry,
 };
 
 /* --- turns ------------------------------------------------------------------------------------------------------- */
@@ -281,6 +288,28 @@ static void who_is_refused_is_answered_before_the_body(void **state)
     assert_int_equal(stand->served_count, 2);
 }
 
+/* Decision 27: EventSource gives up after any status but 200; other readers of event streams post. */
+static void an_event_source_is_put_off(void **state)
+{
+    static const struct { const char *head; unsigned status; const char *want; } rows[] = {
+        { "GET /who HTTP/1.1\r\nHost: h\r\nAccept: text/event-stream\r\n", 503, "200 : no\nretry: 1234\n,end" },
+        { "GET /who HTTP/1.1\r\nHost: h\r\nAccept: a/b\r\naccept: x/y, Text/Event-Stream;q=0.5\r\n", 503,
+          "200 : no\nretry: 1234\n,end" },
+        { "GET /who HTTP/1.1\r\nHost: h\r\nAccept: text/event-stream\r\n", 401, "401,end" },
+        { "GET /who HTTP/1.1\r\nHost: h\r\nAccept: text/*, */*\r\n", 503, "503,end" },
+        { "POST /who HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\nAccept: text/event-stream\r\n", 503, "503,end" },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        char text[512];
+        assert_int_equal(stand_open(state), 0);
+        snprintf(text, sizeof text, "%s\r\n", rows[i].head);
+        say(*state, 0, text);
+        tell_refused(*state, 0, rows[i].status);
+        expect(*state, 0, rows[i].want);
+        stand_close(state);
+    }
+}
+
 /* The head is kept, and what the client sends meanwhile only until a head's worth of it waits. */
 static void it_holds_little_while_it_waits(void **state)
 {
@@ -406,6 +435,7 @@ int main(void)
         TEST(at_once_is_as_good),
         TEST(a_body_is_gathered_when_its_sender_is_known),
         TEST(who_is_refused_is_answered_before_the_body),
+        cmocka_unit_test(an_event_source_is_put_off),
         TEST(it_holds_little_while_it_waits),
         TEST(who_goes_away_cancels_it),
         TEST(who_has_closed_its_direction_is_answered),

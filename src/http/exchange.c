@@ -3,6 +3,7 @@
 
 #include "base/must.h"
 #include "codec/json/json.h"
+#include "http/event_source.h"
 #include "http/version.h"
 #include "http/ws_upgrade.h"
 #include "reactor/log.h"
@@ -31,7 +32,12 @@ static void exchange_keep_origin(struct http_exchange *exchange, const struct re
 void exchange_init(struct http_exchange *exchange, const struct http_version *version, struct http_server *server,
                    const struct request_head *head)
 {
-    *exchange = (struct http_exchange){ .version = version, .server = server, .is_head = head->method == HTTP_HEAD };
+    *exchange = (struct http_exchange){
+        .version         = version,
+        .server          = server,
+        .is_head         = head->method == HTTP_HEAD,
+        .is_event_source = request_is_of_event_source(head),
+    };
     exchange_keep_origin(exchange, head);
 }
 
@@ -158,6 +164,10 @@ void http_problem(struct http_server *server, struct http_exchange *exchange, un
 {
     struct buf body;
 
+    if (status == 503 && exchange->is_event_source && server->service->event_retry != NULL) {
+        event_source_put_off(server, exchange, detail);
+        return;
+    }
     buf_init(&body, 4096);
     http_put_problem(&body, status, title, detail);
     http_answer(server, exchange, &(struct http_answer){

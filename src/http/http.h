@@ -95,6 +95,8 @@ struct http_service {
     bool (*is_unwelcome)(void *ctx, const struct http_request *request, const struct http_caller *caller);
     /* Answers, defers (sets exchange->owner and gone), or opens a stream or a WebSocket. */
     void (*serve)(void *ctx, struct http_exchange *exchange, const struct http_request *request);
+    /* How long shall an EventSource wait that can't be served now? NULL: it is answered 503 as others are. */
+    msec (*event_retry)(void *ctx);
     /* May a page of this origin use the server? `host` is the Host that it asked for. */
     bool (*origin_is_allowed)(void *ctx, struct span origin, struct span host);
 };
@@ -112,6 +114,7 @@ struct http_exchange {
     char                      *origin;       /* allowed origin to name in the answer, or NULL */
     bool                       is_foreign;   /* sent by a page whose origin is not allowed */
     bool                       is_head;
+    bool                       is_event_source;  /* sent by a browser's EventSource, or one that looks like it */
     bool                       is_gone;      /* the client */
     bool                       is_answered;
 };
@@ -182,7 +185,8 @@ bool http_has_room(const struct http_server *server);
 /* Ends the exchange. Copies the whole answer. */
 void http_answer(struct http_server *server, struct http_exchange *exchange, const struct http_answer *answer);
 
-/* An RFC 9457 problem as the answer. `title` NULL: the status's own text. */
+/* An RFC 9457 problem as the answer. `title` NULL: the status's own text. Instead of 503 an EventSource is answered an
+ * event stream that ends at once: it would not come again after any other status (docs/decisions/0027). */
 void http_problem(struct http_server *server, struct http_exchange *exchange, unsigned status, const char *title,
                   const char *detail, struct http_fields fields);
 

@@ -2,6 +2,7 @@
 
 #include "auth/credential.h"
 #include "auth/origin.h"
+#include "base/jitter.h"
 #include "main/worker_priv.h"
 
 enum { TOKEN_BYTES_MAX = 1024 };  /* of ?access_token=, decoded; the longest secret is KEY_SECRET_BYTES_MAX */
@@ -145,6 +146,12 @@ static bool worker_origin_is_allowed(void *ctx, struct span origin, struct span 
     return origin_is_allowed(&worker->snapshot->settings, origin, host);
 }
 
+static msec worker_event_retry(void *ctx)
+{
+    struct worker *worker = ctx;
+    return jitter(worker->snapshot->settings.sse_retry_ms, worker_session_port.new_key(worker));
+}
+
 const struct http_service worker_service = {
     .admit             = worker_admit,
     .plan              = worker_plan,
@@ -153,5 +160,6 @@ const struct http_service worker_service = {
     .forget            = worker_forget,
     .is_unwelcome      = worker_is_unwelcome,
     .serve             = worker_serve,
+    .event_retry       = worker_event_retry,
     .origin_is_allowed = worker_origin_is_allowed,
 };

@@ -819,6 +819,13 @@ def test_info_says_when_it_is_not_ready(mock):
     assert "version 1.2.3" in out and "ready no" in out
 
 
+def test_info_alive_does_not_ask_whether_it_is_ready(mock):
+    mock.faults += [lambda request: request.answer(200, {"status": "ok"}) is None, refuse(503)]
+    assert lines(mock, "info", "--alive") == [f"server {mock.url}", "alive yes", "status ok"]
+    assert [request[1] for request in mock.requests] == ["/healthz"]
+    assert "not of a channel" in run(mock, "info", "--alive", "topic:a", code=64).stderr.decode()
+
+
 def test_info_of_a_channel(server):
     run(server, "pub", "topic:a", stdin=b"1\n2\n")
     out = lines(server, "info", "topic:a")

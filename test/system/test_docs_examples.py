@@ -1,5 +1,6 @@
-"""The examples of the README and docs/http-api.md, run in order against a fresh server; the OpenAPI document held to what
-the server answers; docs/operations.md to the metrics and log events that there are.
+"""The examples of the README, docs/http-api.md and docs/command-line.md, run in order against a fresh server; the OpenAPI
+document held to what the server answers; docs/operations.md to the metrics and log events that there are;
+docs/command-line.md to the tool's table of commands.
 
 A ```sh block under `<!-- run -->` is run; what it prints must have the shape of the block behind it. JSON lines must have the
 same members of the same types, other lines the same text but for numbers, epochs and cursors. A command that goes on for
@@ -20,7 +21,7 @@ import pytest
 from longwire_server import BUILD, ROOT, Server
 from waiting import SECONDS
 
-PAGES = ["README.md", "docs/http-api.md"]
+PAGES = ["README.md", "docs/http-api.md", "docs/command-line.md"]
 
 EXAMPLE = re.compile(r"<!-- (?P<mark>run|kill the server and start it again) -->\n"
                      r"(?:```sh\n(?P<command>.*?)```\n(?:```(?:json|text)\n(?P<output>.*?)```\n)?)?", re.S)
@@ -50,7 +51,8 @@ def run(command, server, line_count):
     command = command.replace("http://127.0.0.1:8080", server.url).replace("build/longwire ", f"{BUILD}/longwire ")
     with subprocess.Popen(["sh", "-euc", command.replace("curl ", "curl -sS ")], stdin=subprocess.DEVNULL,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
-                          env={**os.environ, "LONGWIRE_SERVER": server.url}) as process:
+                          env={**os.environ, "LONGWIRE_SERVER": server.url,
+                               "PATH": f"{BUILD.resolve()}:{os.environ['PATH']}"}) as process:
         watchdog = threading.Timer(SECONDS, os.killpg, (process.pid, signal.SIGKILL))
         watchdog.start()
         lines = []
@@ -78,6 +80,13 @@ def test_page(page):
             wanted = example["output"].rstrip("\n").split("\n")
             got = run(example["command"], server, len(wanted))
             assert list(map(line_shape, got)) == list(map(line_shape, wanted)), example["command"]
+
+
+def test_the_reference_of_the_command_line_is_what_the_tool_prints():
+    made = subprocess.run([BUILD / "longwire", "man", "--markdown"], capture_output=True, timeout=SECONDS, check=True,
+                          text=True).stdout
+    _, _, reference = (ROOT / "docs" / "command-line.md").read_text().partition("a test holds it to that. -->\n\n")
+    assert reference == made, "put what `longwire man --markdown` prints behind that line"
 
 
 # --- openapi.json ----------------------------------------------------------------------------------------------------

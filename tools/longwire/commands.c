@@ -151,6 +151,8 @@ static const char *const history_examples[] = {
 /* --- info, recall ----------------------------------------------------------------------------------------------- */
 
 static const struct tool_option info_options[] = {
+    { OPTION_ALIVE, "alive", "", NULL, NULL,
+      "ask only whether the server lives, not whether it is ready to serve: for what restarts a process that hangs" },
     { OPTION_FORMAT, "format", "F", "FORMAT", CHOICES_FORMAT, "how it is printed: `text` (the default), or `json`, "
       "the answer as it came" },
     OPT_JSON,
@@ -164,6 +166,7 @@ static const struct tool_section info_sections[] = {
 
 static const char *const info_examples[] = {
     "longwire info",
+    "longwire info --alive",
     "longwire info topic:prices",
     "longwire info topic:prices --json | jq .head",
     NULL,

@@ -88,7 +88,7 @@ static int info_health(struct http *http, const char *path, const char *word, en
     return exit_code;
 }
 
-static int info_server(struct http *http, enum format format, struct buf *text)
+static int info_server(struct http *http, bool is_alive_only, enum format format, struct buf *text)
 {
     if (format == FORMAT_TEXT) {
         buf_put_lit(text, "server ");
@@ -96,29 +96,50 @@ static int info_server(struct http *http, enum format format, struct buf *text)
         buf_putc(text, '\n');
     }
     int exit_code = info_health(http, "/healthz", "alive", format, text);
-    if (exit_code == EXIT_UNREACHED)
+    if (exit_code == EXIT_UNREACHED || is_alive_only)
         return exit_code;
     int ready = info_health(http, "/readyz", "ready", format, text);
     return exit_code != EXIT_FINE ? exit_code : ready;
 }
 
+struct info_request {
+    const char *channel;  /* NULL: of the server */
+    enum format format;
+    bool        is_alive_only;
+};
+
 static bool info_option(void *arg, int option, const char *value)
 {
-    enum format *format = arg;
-    if (option == OPTION_FORMAT)
-        return format_parse(value, format);
-    *format = FORMAT_JSON;
-    return true;
+    struct info_request *request = arg;
+    switch (option) {
+    case OPTION_FORMAT: return format_parse(value, &request->format);
+    case OPTION_JSON: request->format = FORMAT_JSON; return true;
+    default: request->is_alive_only = true; return true;
+    }
 }
 
-static int info_run(struct http *http, const char *channel, enum format format)
+static bool info_parse(struct info_request *request, struct invocation *invocation)
+{
+    if (!invocation_read(invocation, info_option, request))
+        return false;
+    invocation->exit = EXIT_USAGE;
+    request->channel = invocation->word_count > 0 ? invocation->words[0] : NULL;
+    if (request->channel != NULL && request->is_alive_only) {
+        say("--alive is of the server, not of a channel");
+        return false;
+    }
+    return request->channel == NULL || http_channel_fits(request->channel);
+}
+
+static int info_run(struct http *http, const struct info_request *request)
 {
     struct printer printer;
     struct buf     text;
 
     printer_init(&printer);
     buf_init(&text, (size_t)4 * HTTP_BODY_BYTES_MAX);
-    int exit_code = channel != NULL ? info_channel(http, channel, format, &text) : info_server(http, format, &text);
+    int exit_code = request->channel != NULL ? info_channel(http, request->channel, request->format, &text)
+                                             : info_server(http, request->is_alive_only, request->format, &text);
     if (exit_code != EXIT_UNREACHED)
         exit_code = print_text(&printer, &text, exit_code);
     buf_fini(&text);
@@ -128,18 +149,15 @@ static int info_run(struct http *http, const char *channel, enum format format)
 
 int command_info(struct invocation *invocation)
 {
-    enum format format = FORMAT_TEXT;
-    struct http http;
+    struct info_request request = { .format = FORMAT_TEXT };
+    struct http         http;
 
-    if (!invocation_read(invocation, info_option, &format))
+    if (!info_parse(&request, invocation))
         return invocation->exit;
-    const char *channel = invocation->word_count > 0 ? invocation->words[0] : NULL;
-    if (channel != NULL && !http_channel_fits(channel))
-        return EXIT_USAGE;
-    if (channel != NULL)
-        channel_name_warn(channel);
+    if (request.channel != NULL)
+        channel_name_warn(request.channel);
     http_init(&http, &invocation->target, -1);
-    int exit_code = info_run(&http, channel, format);
+    int exit_code = info_run(&http, &request);
     http_fini(&http);
     return exit_code;
 }

@@ -96,12 +96,10 @@ static const struct route *find_route(const struct call *call, bool *ret_path_ex
     return NULL;
 }
 
-static const struct api_page *find_page(const struct call *call)
+static const struct api_page *find_page(const struct api *api, struct span path)
 {
-    const struct api *api = call->api;
-
     for (size_t i = 0; i < api->page_count; i++)
-        if (span_eq(span_str(api->pages[i].path), call->request->path))
+        if (span_eq(span_str(api->pages[i].path), path))
             return &api->pages[i];
     return NULL;
 }
@@ -173,7 +171,7 @@ void api_serve(struct api *api, struct http_exchange *exchange, const struct htt
         serve_route(&call, route);
         return;
     }
-    const struct api_page *page = find_page(&call);
+    const struct api_page *page = find_page(api, request->path);
     if (page != NULL && method_fits(HTTP_GET, request->head->method))
         serve_page(&call, page);
     else if (page != NULL || path_exists)
@@ -182,11 +180,24 @@ void api_serve(struct api *api, struct http_exchange *exchange, const struct htt
         call_refuse(&call, 404, "nothing is here; GET /v1/openapi.json says what there is");
 }
 
+static bool is_batch(const struct http_request *request)
+{
+    return span_eq(request->path, SPAN("/v1/messages"));
+}
+
 size_t api_body_bytes_max(const struct api *api, const struct http_request *request)
 {
-    if (span_eq(request->path, SPAN("/v1/messages")))
-        return api->limits.batch_bytes_max;
-    return api->limits.payload_bytes_max;
+    return is_batch(request) ? api->limits.batch_bytes_max : api->limits.payload_bytes_max;
+}
+
+const char *api_body_setting(const struct http_request *request)
+{
+    return is_batch(request) ? "batch_bytes_max" : "payload_bytes_max";
+}
+
+bool api_is_page(const struct api *api, const struct http_request *request)
+{
+    return method_fits(HTTP_GET, request->head->method) && find_page(api, request->path) != NULL;
 }
 
 bool api_needs_caller(const struct http_request *request)

@@ -56,11 +56,15 @@ struct api {
 void api_init(struct api *api);
 void api_fini(struct api *api);
 
-/* How much body this request may bring. */
-size_t api_body_bytes_max(const struct api *api, const struct http_request *request);
+/* How much body this request may bring; and the setting that says so. */
+size_t      api_body_bytes_max(const struct api *api, const struct http_request *request);
+const char *api_body_setting(const struct http_request *request);
 
 /* Can its answer be long? A page of history can. */
 bool api_is_heavy(const struct http_request *request);
+
+/* Is it a request for a file that is built in? */
+bool api_is_page(const struct api *api, const struct http_request *request);
 
 /* Does its handler need to know who asks? */
 bool api_needs_caller(const struct http_request *request);

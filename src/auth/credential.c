@@ -2,13 +2,15 @@
 
 #include "codec/url/url.h"
 
-static struct credential credential_of_authorization(struct span value)
+/* RFC 6750 2.1. False: another scheme, which is meant for somebody else on the way, such as a proxy. */
+static bool bearer_token(struct span authorization, struct span *ret_token)
 {
     struct span scheme;
 
-    if (!span_cut(&value, ' ', &scheme) || !span_eq_nocase(scheme, SPAN("bearer")))
-        return (struct credential){ .kind = CREDENTIAL_UNUSABLE };
-    return credential_of_token(span_trim(value));
+    if (!span_cut(&authorization, ' ', &scheme) || !span_eq_nocase(scheme, SPAN("bearer")))
+        return false;
+    *ret_token = span_trim(authorization);
+    return true;
 }
 
 static struct credential credential_of_query(struct span query, struct buf *scratch)
@@ -28,7 +30,9 @@ static struct credential credential_of_query(struct span query, struct buf *scra
 
 struct credential credential_of_request(struct span authorization, struct span query, struct buf *scratch)
 {
-    return authorization.at != NULL ? credential_of_authorization(authorization) : credential_of_query(query, scratch);
+    struct span token;
+
+    return bearer_token(authorization, &token) ? credential_of_token(token) : credential_of_query(query, scratch);
 }
 
 struct credential credential_of_token(struct span token)

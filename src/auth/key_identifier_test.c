@@ -109,10 +109,15 @@ static void a_key_is_known_by_all_of_its_bytes(void **state)
         { "Bearer " SECRET_A " " SECRET_A, "", "nobody" },
         { "Bearer", "", "nobody" },
         { "Bearer ", "", "nobody" },
-        { "", "", "nobody" },
-        { SECRET_A, "", "nobody" },
-        { "Basic " SECRET_A, "", "nobody" },
-        { "Basic x", "access_token=" SECRET_A, "nobody" },  /* what the header says counts */
+        { "", "", "" },
+        { SECRET_A, "", "" },  /* no scheme */
+        { "Basic " SECRET_A, "", "" },  /* another scheme is for somebody else on the way */
+        { "Basic x", "access_token=" SECRET_A, "a" },
+        { "Basic x", "access_token=" SECRET_A "1", "nobody" },
+        { "Basic", "", "" },
+        { "Bearers " SECRET_A, "", "" },
+        { "DPoP Bearer " SECRET_A, "", "" },
+        { "Bearer x", "access_token=" SECRET_A, "nobody" },  /* what the header says counts */
         { "Bearer " SECRET_B, "access_token=" SECRET_A, "b" },
         { NULL, "access_token=" SECRET_A, "a" },
         { NULL, "x=y&access_token=%30123456789abcdef", "a" },

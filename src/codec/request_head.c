@@ -1,11 +1,23 @@
 #include "codec/request_head.h"
 
+#include <ctype.h>
+
 struct span request_field(const struct request_head *head, struct span name)
 {
     for (size_t i = 0; i < head->field_count; i++)
         if (span_eq_nocase(head->fields[i].name, name))
             return head->fields[i].value;
     return (struct span){ NULL, 0 };
+}
+
+bool request_is_token(struct span text)
+{
+    static const char marks[] = "!#$%&'*+-.^_`|~";
+
+    for (size_t i = 0; i < text.len; i++)
+        if (!isalnum((unsigned char)text.at[i]) && memchr(marks, text.at[i], sizeof marks - 1) == NULL)
+            return false;
+    return text.len > 0;
 }
 
 static const struct single_field {

@@ -26,6 +26,9 @@ struct request_head {
  * has `at` set. */
 struct span request_field(const struct request_head *head, struct span name);
 
+/* Is it a token, like the name of a field (RFC 9110 5.6.2)? */
+bool request_is_token(struct span text);
+
 /* RFC 9110 5.3: a field that has one value, and no list, must not stand twice; two readers could choose differently. The
  * text says which field does, and is static. NULL: none. Host and the fields that frame a body are the business of the
  * version, and those of a WebSocket's handshake of ws/ws.h. */

@@ -161,7 +161,7 @@ static void who_is_not_admitted_is_told_why(void **state)
     buf_putc(&heard, '\0');
     assert_string_equal(heard.at,
         "HTTP/1.1 503 Service Unavailable\r\nDate: Tue, 14 Nov 2023 22:13:20 GMT\r\n"
-        "Content-Type: application/problem+json\r\nRetry-After: 5\r\nContent-Length: 81\r\nConnection: close\r\n\r\n"
+        "Cache-Control: no-store\r\nContent-Type: application/problem+json\r\nRetry-After: 5\r\nContent-Length: 81\r\nConnection: close\r\n\r\n"
         "{\"type\":\"about:blank\",\"title\":\"Service Unavailable\",\"status\":503,\"detail\":\"full\"}");
     buf_fini(&heard);
     assert_int_equal(sim_link_end(rig->link), SIM_ENDED);

@@ -90,10 +90,10 @@ static void stand_serve(void *ctx, struct http_exchange *exchange, const struct 
     http_answer(&stand->server, exchange, &(struct http_answer){ .status = 200, .body = span_str(body) });
 }
 
-static bool stand_allows(void *ctx, struct span origin, struct span host)
+static enum http_origin stand_allows(void *ctx, struct span origin, struct span host)
 {
     (void)ctx, (void)host;
-    return !span_eq(origin, SPAN("http://evil"));
+    return span_eq(origin, SPAN("http://evil")) ? HTTP_ORIGIN_REFUSED : HTTP_ORIGIN_KNOWN;
 }
 
 static msec stand_event_retry(void *ctx)
@@ -104,7 +104,7 @@ static msec stand_event_retry(void *ctx)
 
 static const struct http_service stand_service = {
     .plan = stand_plan, .identify = stand_identify, .cancel_identify = stand_cancel, .forget = stand_forget,
-    .is_unwelcome = stand_is_unwelcome, .serve = stand_serve, .origin_is_allowed = stand_allows,
+    .is_unwelcome = stand_is_unwelcome, .serve = stand_serve, .judge_origin = stand_allows,
     .event_retry = stand_event_retry,
 };
 

@@ -44,6 +44,7 @@ static struct http_plan rig_plan(void *ctx, const struct http_request *request)
         .is_alone       = span_eq(request->path, SPAN("/alone")) || span_eq(request->path, SPAN("/take")) ||
                           span_eq(request->path, SPAN("/stream")),
         .is_heavy       = span_eq(request->path, SPAN("/heavy")),
+        .is_public      = span_eq(request->path, SPAN("/public")),
     };
 }
 
@@ -159,14 +160,21 @@ static void rig_serve(void *ctx, struct http_exchange *exchange, const struct ht
     }
 }
 
-static bool rig_allows(void *ctx, struct span origin, struct span host)
+static bool rig_has_host(void *ctx, struct span host)
+{
+    (void)ctx;
+    return !span_eq(host, SPAN("evil"));
+}
+
+static enum http_origin rig_allows(void *ctx, struct span origin, struct span host)
 {
     (void)ctx, (void)host;
-    return !span_eq(origin, SPAN("http://evil"));
+    return span_eq(origin, SPAN("http://evil")) ? HTTP_ORIGIN_REFUSED : HTTP_ORIGIN_KNOWN;
 }
 
 static const struct http_service rig_service = {
-    .plan = rig_plan, .is_unwelcome = rig_is_unwelcome, .serve = rig_serve, .origin_is_allowed = rig_allows,
+    .plan = rig_plan, .is_unwelcome = rig_is_unwelcome, .serve = rig_serve, .judge_origin = rig_allows,
+    .host_is_served = rig_has_host,
 };
 
 /* --- turns and time ------------------------------------------------------------------------------------------ */
@@ -725,8 +733,9 @@ static void a_websocket_is_answered_101(void **state)
     rig_say(rig, "GET /take HTTP/1.1\r\nHost: h\r\nOrigin: http://good\r\n\r\n");
     expect_heard(rig, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
                       "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"
-                       "Access-Control-Allow-Origin: http://good\r\n"
-                      "Access-Control-Expose-Headers: Idempotency-Replayed, Retry-After\r\nVary: Origin\r\n\r\n");
+                       "Vary: Origin\r\nAccess-Control-Allow-Origin: http://good\r\n"
+                       "Access-Control-Expose-Headers: Allow, Date, Idempotency-Replayed, Location, Retry-After, "
+                       "WWW-Authenticate\r\nAccess-Control-Allow-Credentials: true\r\n\r\n");
 }
 
 /* HTTP/1.1 is told the end of a body by its last chunk, HTTP/1.0 by that of the connection. */
@@ -856,6 +865,13 @@ static void what_is_too_much_is_refused_with_its_status(void **state)  /* threat
         { "not even a head", "GET\r\n\r\n", "400 close\nend\n" },
         { "after a good one", GET("/now") "nonsense\r\n\r\n", "200 now\n400 close\nend\n" },
         { "origin", "GET /now HTTP/1.1\r\nHost: h\r\nOrigin: http://evil\r\n\r\n", "403\n" },
+        { "origin of what is for all", "GET /public HTTP/1.1\r\nHost: h\r\nOrigin: http://evil\r\n\r\n", "200 now\n" },
+        { "host", "GET /now HTTP/1.1\r\nHost: evil\r\n\r\n", "421\n" },  /* threat 76: DNS rebinding */
+        { "host and origin", "GET /now HTTP/1.1\r\nHost: evil\r\nOrigin: http://evil\r\n\r\n", "421\n" },
+        { "host of what is for all", "GET /public HTTP/1.1\r\nHost: evil\r\n\r\n", "421\n" },
+        { "host of a preflight", "OPTIONS /now HTTP/1.1\r\nHost: evil\r\nOrigin: http://good\r\n"
+          "Access-Control-Request-Method: PUT\r\n\r\n", "421\n" },
+        { "host of a body", "POST /echo HTTP/1.1\r\nHost: evil\r\nContent-Length: 3\r\n\r\nabc", "421\n" },
         { "preflight", "OPTIONS /now HTTP/1.1\r\nHost: h\r\nOrigin: http://good\r\n"
           "Access-Control-Request-Method: PUT\r\n\r\n", "204\n" },
     };
@@ -886,6 +902,18 @@ static void refusals_fit_what_was_asked(void **state)
         { "not allowed", ASK("POST", LONG "Origin: http://evil\r\n", ""), false, false, "413 close\nend\n" },
         { "allowed, in the body", ASK("POST", CHUNKED "Origin: http://good\r\n", "x"), false, true,
           "400 close\nend\n" },
+        { "no such expectation", ASK("POST", "Expect: tea\r\nOrigin: http://good\r\n", ""), false, true,
+          "417 close\nend\n" },
+        { "the origin stands behind the fault", ASK("POST", "Expect: tea\r\nX: y\r\norigin:http://good \r\n", ""), false,
+          true, "417 close\nend\n" },
+        { "no such version", "GET / HTTP/9.9\r\nHost: h\r\nOrigin: http://good\r\n\r\n", false, true, "505 close\nend\n" },
+        { "no such method", "ABCDEFGHIJKLMNOPQ / HTTP/1.1\r\nHost: h\r\nOrigin: http://good\r\n\r\n", false, true,
+          "501 close\nend\n" },
+        { "no Host", "GET / HTTP/1.1\r\nOrigin: http://good\r\n\r\n", false, true, "400 close\nend\n" },
+        { "two origins", ASK("GET", "Origin: http://good\r\nOrigin: http://good\r\n", ""), false, false,
+          "400 close\nend\n" },
+        { "a faulty head of another page", ASK("POST", "Expect: tea\r\nOrigin: http://evil\r\n", ""), false, false,
+          "417 close\nend\n" },
     };
     struct rig *rig = *state;
 
@@ -900,6 +928,70 @@ static void refusals_fit_what_was_asked(void **state)
         close(rig->client);
         rig->is_ended = false;
         rig->client   = rig_connect(rig);
+    }
+}
+
+#define OUR_NAMES "Authorization, Cache-Control, Content-Type, Idempotency-Key, Last-Event-ID, Longwire-Event, " \
+                  "X-Requested-With"
+
+static void a_preflight_may_ask_for_any_header(void **state)
+{
+    static const struct { const char *asked, *allowed; } rows[] = {
+        { NULL, OUR_NAMES "\r\n" },
+        { "", OUR_NAMES "\r\n" },
+        { "cache-control, x-requested-with", OUR_NAMES ", cache-control, x-requested-with\r\n" },
+        { "x-mine,longwire-event", OUR_NAMES ", x-mine,longwire-event\r\n" },
+        { "a b", OUR_NAMES "\r\n" },
+        { "a,,b", OUR_NAMES "\r\n" },
+        { "a, \"b\"", OUR_NAMES "\r\n" },
+        { "caf\xc3\xa9", OUR_NAMES "\r\n" },
+    };
+    struct rig *rig = *state;
+
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        char text[512], want[512];
+
+        snprintf(text, sizeof text, "OPTIONS /now HTTP/1.1\r\nHost: h\r\nOrigin: http://good\r\n"
+                                    "Access-Control-Request-Method: PUT\r\n%s%s\r\n\r\n",
+                 rows[i].asked == NULL ? "X: y" : "Access-Control-Request-Headers: ",
+                 rows[i].asked == NULL ? "" : rows[i].asked);
+        snprintf(want, sizeof want, "Access-Control-Allow-Headers: %s", rows[i].allowed);
+        rig_say(rig, text);
+        rig_hear(rig);
+        if (!span_has(buf_span(&rig->heard), want))
+            fail_msg("%s: %.*s", text, SPAN_ARG(buf_span(&rig->heard)));
+        expect_transcript(rig, "204\n", false);
+    }
+}
+
+static void a_preflight_for_too_many_headers_gets_ours(void **state)
+{
+    struct rig *rig = *state;
+    char        text[2000], names[1026];
+
+    memset(names, 'x', sizeof names - 1);
+    names[sizeof names - 1] = '\0';
+    for (int excess = 1; excess >= 0; excess--) {
+        snprintf(text, sizeof text, "OPTIONS /now HTTP/1.1\r\nHost: h\r\nOrigin: http://good\r\n"
+                                    "Access-Control-Request-Method: PUT\r\nAccess-Control-Request-Headers: %s\r\n\r\n",
+                 names + 1 - excess);
+        rig_say(rig, text);
+        rig_hear(rig);
+        assert_int_equal(span_has(buf_span(&rig->heard), "xxxxx"), excess == 0);
+        expect_transcript(rig, "204\n", false);
+    }
+}
+
+static void an_answer_says_that_no_cache_may_keep_it(void **state)
+{
+    static const char *const texts[] = { GET("/now"), GET("/nothing"), "nonsense\r\n\r\n" };
+    struct rig              *rig     = *state;
+
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        rig_say(rig, texts[i]);
+        rig_hear(rig);
+        assert_true(span_has(buf_span(&rig->heard), "\r\nCache-Control: no-store\r\n"));
+        buf_clear(&rig->heard);
     }
 }
 
@@ -924,13 +1016,43 @@ static void a_head_without_end_is_431_and_a_chunked_body_without_end_413(void **
     close(rig->client);
     rig->is_ended = false;
     rig->client   = rig_connect(rig);
-    rig_say(rig, "POST /echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nffff\r\n");
+    rig_say(rig, "POST /echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1388\r\n");
     say_many(rig, 'x', 5000);
     expect_answers(rig, "");
     assert_int_equal(rig->server.body_bytes, 5000);
-    say_many(rig, 'x', 5000);
+    rig_say(rig, "\r\n3e8\r\n");
+    say_many(rig, 'x', 1000);
+    expect_answers(rig, "");
+    rig_say(rig, "\r\n1\r\n");
     expect_answers(rig, "413 close\nend\n");
     assert_int_equal(rig->server.body_bytes, 0);
+}
+
+/* The size of a chunk says that it is too long, before any of its bytes has come. */
+static void a_chunk_that_is_too_long_is_refused_at_its_size(void **state)  /* threat 51 */
+{
+    static const struct { const char *chunks, *want; } rows[] = {
+        { "ffffffff\r\n", "413 close\nend\n" },
+        { "ffffffffffffffff\r\n", "413 close\nend\n" },
+        { "1771\r\n", "413 close\nend\n" },  /* BODY_MAX + 1 */
+        { "1771\r\nx", "413 close\nend\n" },
+        { "1770\r\n", "" },
+        { "1;a\r\nx\r\n1770\r\n", "413 close\nend\n" },
+        { "ffffffff", "" },
+        { "ffffffffg", "400 close\nend\n" },
+    };
+    struct rig *rig = *state;
+
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        print_message("%s\n", rows[i].chunks);
+        close(rig->client);
+        rig_settle(rig);
+        rig->is_ended = false;
+        rig->client   = rig_connect(rig);
+        rig_say(rig, "POST /echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n");
+        rig_say(rig, rows[i].chunks);
+        expect_answers(rig, rows[i].want);
+    }
 }
 
 static void all_bodies_together_have_a_maximum(void **state)  /* threat 21 */
@@ -1287,6 +1409,10 @@ int main(void)
         TEST(what_is_too_much_is_refused_with_its_status),
         TEST(refusals_fit_what_was_asked),
         TEST(a_head_without_end_is_431_and_a_chunked_body_without_end_413),
+        TEST(a_chunk_that_is_too_long_is_refused_at_its_size),
+        TEST(a_preflight_may_ask_for_any_header),
+        TEST(a_preflight_for_too_many_headers_gets_ours),
+        TEST(an_answer_says_that_no_cache_may_keep_it),
         TEST(all_bodies_together_have_a_maximum),
         TEST(nothing_is_served_behind_a_request_that_closes),
         TEST(nothing_is_served_behind_an_answer_that_closes),

@@ -1,32 +1,15 @@
 /* exchange.c - one request and its answer, in any version of HTTP. */
-#include <stdlib.h>
-
 #include "base/must.h"
 #include "codec/json/json.h"
+#include "http/cors.h"
 #include "http/event_source.h"
-#include "http/version.h"
 #include "http/ws_upgrade.h"
 #include "reactor/log.h"
 
-bool http_is_foreign(const struct http_server *server, const struct request_head *head)
+bool http_is_foreign(const struct http_server *server, const struct http_plan *plan, const struct request_head *head)
 {
-    struct span origin = request_field(head, SPAN("origin"));
-    return origin.at != NULL && !server->service->origin_is_allowed(server->ctx, origin, head->host);
-}
-
-/* Keeps the page's origin, if there is one and it's allowed, for the answer to name. */
-static void exchange_keep_origin(struct http_exchange *exchange, const struct request_head *head)
-{
-    const struct http_server *server = exchange->server;
-    struct span               origin = request_field(head, SPAN("origin"));
-
-    if (origin.at == NULL)
-        return;
-    exchange->is_foreign = !server->service->origin_is_allowed(server->ctx, origin, head->host);
-    if (exchange->is_foreign)
-        return;
-    exchange->origin = strndup(origin.at, origin.len);
-    must(exchange->origin != NULL);
+    struct http_refusal why;
+    return cors_refuses(server, plan, head, &why);
 }
 
 void exchange_init(struct http_exchange *exchange, const struct http_version *version, struct http_server *server,
@@ -38,47 +21,29 @@ void exchange_init(struct http_exchange *exchange, const struct http_version *ve
         .is_head         = head->method == HTTP_HEAD,
         .is_event_source = request_is_of_event_source(head),
     };
-    exchange_keep_origin(exchange, head);
+    cors_init(exchange, head);
 }
 
 void exchange_fini(struct http_exchange *exchange)
 {
-    free(exchange->origin);
+    cors_fini(exchange);
 }
 
-/* WHATWG Fetch 3.2.2 */
-static bool is_preflight(const struct http_exchange *exchange, const struct request_head *head)
-{
-    return exchange->origin != NULL && head->method == HTTP_OPTIONS &&
-           request_field(head, SPAN("access-control-request-method")).at != NULL;
-}
-
-/* CORS preflight (WHATWG Fetch 4.8): the same for everything we serve. */
-static void exchange_answer_preflight(struct http_exchange *exchange)
-{
-    http_answer(exchange->server, exchange, &(struct http_answer){
-        .status = 204,
-        .fields = HTTP_FIELDS({ SPAN("Access-Control-Allow-Methods"), SPAN("GET, POST, PUT, DELETE") },
-                              { SPAN("Access-Control-Allow-Headers"),
-                                SPAN("Authorization, Content-Type, Idempotency-Key, Last-Event-ID") },
-                              { SPAN("Access-Control-Max-Age"), SPAN("600") }),
-    });
-}
-
-void exchange_serve(struct http_exchange *exchange, const struct http_request *request, struct http_caller *caller)
+void exchange_serve(struct http_exchange *exchange, const struct http_plan *plan, const struct http_request *request,
+                    struct http_caller *caller)
 {
     struct http_server *server = exchange->server;
+    struct http_refusal why;
 
     must(!exchange->is_answered && loop_is_here(server->loop));
     exchange->caller = *caller;
     *caller          = (struct http_caller){ .identity = NULL };
     counter_add(&server->counters.requests, 1);
-    if (exchange->is_foreign) {
+    if (cors_refuses(server, plan, request->head, &why)) {
         counter_add(&server->counters.faults, 1);
-        http_problem(server, exchange, 403, NULL, "this origin is not allowed; list it in the setting `origins`",
-                     HTTP_NO_FIELDS);
-    } else if (is_preflight(exchange, request->head)) {
-        exchange_answer_preflight(exchange);
+        http_problem(server, exchange, why.status, NULL, why.detail, HTTP_NO_FIELDS);
+    } else if (cors_is_preflight(exchange, request->head)) {
+        cors_answer_preflight(exchange, request->head);
     } else {
         server->service->serve(server->ctx, exchange, request);
     }
@@ -116,7 +81,7 @@ void *http_identify(struct http_conn *conn, const struct http_plan *plan, const 
     const struct http_service *service = server->service;
 
     *ret = (struct http_caller){ .identity = NULL };
-    if (!plan->needs_caller || service->identify == NULL || http_is_foreign(server, request->head))
+    if (!plan->needs_caller || service->identify == NULL || http_is_foreign(server, plan, request->head))
         return NULL;
     return service->identify(server->ctx, conn, request, ret);
 }

@@ -89,8 +89,8 @@ bool h1_conn_must_wait(const struct h1_conn *conn);
 /* RFC 9110 10.1.1: a client that waits for 100 gets it, behind the answers to its earlier requests. */
 void h1_conn_put_continue(struct h1_conn *conn);
 /* Answers with a problem that the parser or a limit has found; no later request is read. The answer is that of the
- * pending request, if there is one. */
-void h1_conn_refuse(struct h1_conn *conn, unsigned status, const char *detail);
+ * pending request, if there is one; else that of the head of which `part` has come. */
+void h1_conn_refuse(struct h1_conn *conn, struct span part, unsigned status, const char *detail);
 void h1_pending_free(struct h1_pending *pending, struct http_server *server);  /* NULL is fine */
 
 /* --- h1_exchange.c */

@@ -22,7 +22,7 @@ void h1_conn_timed_out(struct timer *timer, msec now)
     if (h1_conn_phase(conn) != conn->phase || (conn->phase == H1_SENDING && !conn->http.stream->is_full))
         return;
     if (conn->phase == H1_READING)
-        h1_conn_refuse(conn, 408, "the request did not arrive in time");
+        h1_conn_refuse(conn, buf_span(&conn->in), 408, "the request did not arrive in time");
     else
         h1_conn_close(conn);
 }

@@ -1,5 +1,6 @@
 /* h1_request.c - the requests of an HTTP/1.1 connection: those that come in one piece, and those whose bodies come in
  * pieces. */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/must.h"
@@ -55,8 +56,8 @@ static struct h1_pending *h1_pending_new(const struct h1_head *head, struct span
 }
 
 /* Takes the caller's reference. */
-static void h1_conn_serve(struct h1_conn *conn, const struct h1_head *head, const struct http_request *request,
-                          struct http_caller *caller)
+static void h1_conn_serve(struct h1_conn *conn, const struct h1_head *head, const struct http_plan *plan,
+                          const struct http_request *request, struct http_caller *caller)
 {
     struct h1_exchange *exchange = h1_exchange_new(conn, head);
 
@@ -65,14 +66,22 @@ static void h1_conn_serve(struct h1_conn *conn, const struct h1_head *head, cons
         exchange->is_last = true;
     /* RFC 9112 9.6: no request behind it is processed, however late its answer is */
     conn->is_last = exchange->is_last;
-    exchange_serve(&exchange->http, request, caller);
+    exchange_serve(&exchange->http, plan, request, caller);
 }
 
-void h1_conn_refuse(struct h1_conn *conn, unsigned status, const char *detail)
+/* The head is not there, or it is refused. The answer is one that the sender's page may read. */
+static struct h1_exchange *h1_conn_answer_part(struct h1_conn *conn, struct span part)
 {
-    static const struct h1_head nothing  = { .minor = 1, .request.method = HTTP_OTHER };
-    const struct h1_head       *head     = conn->pending != NULL ? &conn->pending->head : &nothing;
-    struct h1_exchange         *exchange = h1_exchange_new(conn, head);
+    struct h1_head head = { .minor = 1 };
+
+    h1_read_sender(part, &head.request);
+    return h1_exchange_new(conn, &head);
+}
+
+void h1_conn_refuse(struct h1_conn *conn, struct span part, unsigned status, const char *detail)
+{
+    struct h1_exchange *exchange = conn->pending != NULL ? h1_exchange_new(conn, &conn->pending->head)
+                                                         : h1_conn_answer_part(conn, part);
 
     conn->is_last     = true;
     exchange->is_last = true;
@@ -96,21 +105,35 @@ void h1_conn_put_continue(struct h1_conn *conn)
     h1_put_continue(&conn->out);
 }
 
+static void h1_conn_refuse_long(struct h1_conn *conn)
+{
+    const struct http_plan *plan = &conn->pending->plan;
+    char                    detail[160];
+
+    if (plan->body_bytes_max == 0)
+        snprintf(detail, sizeof detail, "this resource takes no body");
+    else
+        snprintf(detail, sizeof detail, "the body is longer than %zu bytes, which is the most that this resource takes%s%s%s",
+                 plan->body_bytes_max, plan->body_setting != NULL ? " (" : "",
+                 plan->body_setting != NULL ? plan->body_setting : "", plan->body_setting != NULL ? ")" : "");
+    h1_conn_refuse(conn, SPAN(""), 413, detail);
+}
+
 static bool h1_pending_is_long(const struct h1_pending *pending)
 {
     return pending->head.has_length && pending->head.content_length > pending->plan.body_bytes_max;
 }
 
-/* Of a page whose origin is refused nobody was asked who sent it: the service refuses it like a sender who is not
- * known, so its body is not gathered. But nobody's rights are judged there: a body that is too long is refused as
- * that. */
+/* Of a foreign request nobody was asked who sent it: the service refuses it like a sender who is not known, so its body
+ * is not gathered. But nobody's rights are judged there: a body that is too long is refused as that. */
 static bool h1_conn_is_unwelcome(const struct h1_conn *conn)
 {
     const struct http_server *server  = conn->http.server;
     const struct h1_pending  *pending = conn->pending;
     struct http_request       request = request_of(&pending->head, SPAN(""));
 
-    if (server->service->is_unwelcome == NULL || (h1_pending_is_long(pending) && http_is_foreign(server, request.head)))
+    if (server->service->is_unwelcome == NULL ||
+        (h1_pending_is_long(pending) && http_is_foreign(server, &pending->plan, request.head)))
         return false;
     return server->service->is_unwelcome(server->ctx, &request, &pending->caller);
 }
@@ -123,7 +146,7 @@ static void h1_conn_serve_pending(struct h1_conn *conn)
 
     conn->pending  = NULL;
     conn->is_alone = pending->plan.is_alone;
-    h1_conn_serve(conn, &pending->head, &request, &pending->caller);
+    h1_conn_serve(conn, &pending->head, &pending->plan, &request, &pending->caller);
     h1_pending_free(pending, conn->http.server);
 }
 
@@ -138,7 +161,7 @@ static bool h1_conn_begin_body(struct h1_conn *conn, bool body_is_near)
         return false;
     }
     if (h1_pending_is_long(pending)) {
-        h1_conn_refuse(conn, 413, "the body is longer than this resource takes");
+        h1_conn_refuse_long(conn);
         return false;
     }
     pending->is_continue_due = pending->head.expects_continue && !body_is_near;
@@ -160,22 +183,35 @@ void h1_conn_identified(struct h1_conn *conn, const struct http_caller *caller)
     http_conn_mark(&conn->http);
 }
 
+/* Does the body become too long with this piece, or with what the chunk's size announces behind it? So a chunk that is
+ * too long is refused before it has come. */
+static bool h1_conn_becomes_long(const struct h1_conn *conn, struct span piece)
+{
+    const struct h1_pending *pending = conn->pending;
+    size_t                   room    = pending->plan.body_bytes_max - pending->body.len;
+
+    must(pending->body.len <= pending->plan.body_bytes_max);
+    return piece.len > room || h1_announced(&conn->h1) > room - piece.len;
+}
+
 static bool h1_conn_on_body(struct h1_conn *conn, struct span piece)
 {
     struct http_server *server = conn->http.server;
 
+    if (h1_conn_becomes_long(conn, piece)) {
+        h1_conn_refuse_long(conn);
+        return false;
+    }
     if (server->body_bytes + piece.len > server->limits.body_bytes_max) {
-        h1_conn_refuse(conn, 503, "too much is being sent to this server at once; send it again a little later");
+        h1_conn_refuse(conn, SPAN(""), 503, "too much is being sent to this server at once; send it again a little later");
         return false;
     }
     conn->pending->is_continue_due = false;
     size_t before = conn->pending->body.len;
     buf_put(&conn->pending->body, piece);
     server->body_bytes += conn->pending->body.len - before;
-    if (!buf_is_over(&conn->pending->body))
-        return true;
-    h1_conn_refuse(conn, 413, "the body is longer than this resource takes");
-    return false;
+    must(!buf_is_over(&conn->pending->body));
+    return true;
 }
 
 /* Must it wait for earlier answers? If a session took the stream now, its bytes would overtake them; and big answers
@@ -212,7 +248,7 @@ static bool h1_conn_try_whole(struct h1_conn *conn, const struct http_plan *plan
     conn->is_alone = plan->is_alone;
     *ret_used      = used + end_used;
     conn->unread   = span_skip(rest, *ret_used);
-    h1_conn_serve(conn, head, request, caller);
+    h1_conn_serve(conn, head, plan, request, caller);
     return true;
 }
 
@@ -255,6 +291,8 @@ static bool h1_conn_take_event(struct h1_conn *conn, struct span input, size_t *
 
     switch (h1_feed(&conn->h1, input, &server->head, ret_used, &body)) {
     case H1_MORE:
+        if (conn->pending != NULL && h1_conn_becomes_long(conn, SPAN("")))
+            h1_conn_refuse_long(conn);
         return false;
     case H1_HEAD_DONE: {
         size_t whole   = 0;
@@ -269,7 +307,7 @@ static bool h1_conn_take_event(struct h1_conn *conn, struct span input, size_t *
         h1_conn_serve_pending(conn);
         return true;
     case H1_FAULT:
-        h1_conn_refuse(conn, conn->h1.fault_status, conn->h1.fault_reason);
+        h1_conn_refuse(conn, input, conn->h1.fault_status, conn->h1.fault_reason);
         return false;
     }
     return false;

@@ -3,6 +3,7 @@
 #include <time.h>
 
 #include "base/must.h"
+#include "http/cors.h"
 
 /* A line break in a name or a value would begin another field, or another answer. */
 static bool is_one_line(struct span text)
@@ -22,10 +23,10 @@ static void put_field(struct buf *buf, struct span name, struct span value)
     buf_put_lit(buf, "\r\n");
 }
 
-static void put_fields(struct buf *buf, struct http_fields fields)
+static void put_fields(struct buf *buf, const struct http_field *fields, size_t count)
 {
-    for (size_t i = 0; i < fields.count; i++)
-        put_field(buf, fields.at[i].name, fields.at[i].value);
+    for (size_t i = 0; i < count; i++)
+        put_field(buf, fields[i].name, fields[i].value);
 }
 
 static void put_status(struct buf *buf, unsigned status)
@@ -53,29 +54,14 @@ static void put_date(struct buf *buf, struct http_server *server)
     buf_put_lit(buf, "\r\n");
 }
 
-/* WHATWG Fetch 3.2: lets the page at this origin read the answer. */
-static void put_cors(struct buf *buf, const struct http_exchange *exchange)
-{
-    if (exchange->origin == NULL)
-        return;
-    put_field(buf, SPAN("Access-Control-Allow-Origin"), span_str(exchange->origin));
-    put_field(buf, SPAN("Access-Control-Expose-Headers"), SPAN("Idempotency-Replayed, Retry-After"));
-    put_field(buf, SPAN("Vary"), SPAN("Origin"));
-}
-
 /* All heads begin with this, except 101. */
 static void put_head(struct buf *buf, const struct http_exchange *exchange, const struct http_answer *answer)
 {
+    struct http_field fields[ANSWER_FIELDS_MAX];
+
     put_status(buf, answer->status);
     put_date(buf, exchange->server);
-    put_cors(buf, exchange);
-    if (answer->media.len > 0) {
-        must(is_one_line(answer->media));
-        buf_put_lit(buf, "Content-Type: ");
-        buf_put(buf, answer->media);
-        buf_put_lit(buf, "\r\n");
-    }
-    put_fields(buf, answer->fields);
+    put_fields(buf, fields, answer_fields(exchange, answer, fields));
 }
 
 static bool status_has_body(unsigned status)
@@ -119,7 +105,8 @@ void h1_put_switch(struct buf *buf, const struct h1_exchange *exchange, struct s
     put_field(buf, SPAN("Sec-WebSocket-Accept"), accept);
     if (protocol.len > 0)
         put_field(buf, SPAN("Sec-WebSocket-Protocol"), protocol);
-    put_cors(buf, &exchange->http);
+    struct http_field fields[CORS_FIELDS_MAX];
+    put_fields(buf, fields, cors_fields(&exchange->http, fields));
     buf_put_lit(buf, "\r\n");
 }
 

@@ -8,8 +8,8 @@
  *
  * Requests, answers and streams have no version. Only h1_conn.h and its files know HTTP/1.1.
  *
- * Requests of browsers whose origin is not allowed are refused here, before any service sees them. Everything belongs
- * to the thread of the loop. */
+ * Requests of browsers whose origin is not allowed, and requests for a Host that is not ours, are refused here, before
+ * any service sees them. Everything belongs to the thread of the loop. */
 #ifndef HTTP_HTTP_H
 #define HTTP_HTTP_H
 
@@ -65,12 +65,21 @@ struct http_caller {
 
 /* What the service decides from a head, before any body is read. */
 struct http_plan {
-    size_t body_bytes_max;  /* above it: 413 */
+    size_t      body_bytes_max;  /* above it: 413 */
+    const char *body_setting;    /* the setting that says so, for the refusal; static. NULL: none does */
     bool   is_alone;        /* wants the connection for itself: it is served when all earlier requests are answered, and
                              * no later one is read before it is answered itself */
     bool   is_heavy;        /* its answer may be big: it is served when all earlier answers have left. So at most one
                              * big answer waits for a client that does not read */
     bool   needs_caller;    /* its sender is identified before it is served */
+    bool   is_public;       /* pages of any origin may have it: it tells nothing and does nothing */
+};
+
+/* What a page of some origin may do. */
+enum http_origin {
+    HTTP_ORIGIN_REFUSED,
+    HTTP_ORIGIN_OPEN,   /* send requests, like a page of any other origin */
+    HTTP_ORIGIN_KNOWN,  /* the same, with credentials: this origin is allowed by its name */
 };
 
 /* The answer to a connection that is refused, as an RFC 9457 problem. */
@@ -98,7 +107,9 @@ struct http_service {
     /* How long shall an EventSource wait that can't be served now? NULL: it is answered 503 as others are. */
     msec (*event_retry)(void *ctx);
     /* May a page of this origin use the server? `host` is the Host that it asked for. */
-    bool (*origin_is_allowed)(void *ctx, struct span origin, struct span host);
+    enum http_origin (*judge_origin)(void *ctx, struct span origin, struct span host);
+    /* Is this Host one of ours? Else 421. NULL: every Host is. */
+    bool (*host_is_served)(void *ctx, struct span host);
 };
 
 struct http_version;
@@ -112,7 +123,8 @@ struct http_exchange {
     void                      *owner;
     struct http_caller         caller;       /* until it is answered */
     char                      *origin;       /* allowed origin to name in the answer, or NULL */
-    bool                       is_foreign;   /* sent by a page whose origin is not allowed */
+    bool                       has_origin;   /* sent by a page; so the answer depends on its origin */
+    bool                       may_show_credentials;  /* the page */
     bool                       is_head;
     bool                       is_event_source;  /* sent by a browser's EventSource, or one that looks like it */
     bool                       is_gone;      /* the client */

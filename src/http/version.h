@@ -37,22 +37,29 @@ struct http_version {
 /* Something was queued or freed: work() before the turn ends. */
 void http_conn_mark(struct http_conn *conn);
 
+/* The fields of an answer, those of the service included, but for the date and what frames the answer; returns how
+ * many. They point into the exchange and into the answer. */
+enum { ANSWER_FIELDS_MAX = 16 };
+size_t answer_fields(const struct http_exchange *exchange, const struct http_answer *answer,
+                     struct http_field ret[static ANSWER_FIELDS_MAX]);
+
 /* The parts of an exchange that have no version. */
 void exchange_init(struct http_exchange *exchange, const struct http_version *version, struct http_server *server,
                    const struct request_head *head);
 void exchange_fini(struct http_exchange *exchange);
 /* Refuses what no service may see, answers what is the same for all services, and hands the rest to the service. Takes
  * the caller's reference. */
-void exchange_serve(struct http_exchange *exchange, const struct http_request *request, struct http_caller *caller);
+void exchange_serve(struct http_exchange *exchange, const struct http_plan *plan, const struct http_request *request,
+                    struct http_caller *caller);
 /* The client has gone before its answer. */
 void exchange_tell_gone(struct http_exchange *exchange);
 /* Answers with a problem, without the service: what the parser or a limit found. */
 void exchange_refuse(struct http_exchange *exchange, unsigned status, const char *detail);
 
-/* Did a page whose origin is not allowed send it? */
-bool http_is_foreign(const struct http_server *server, const struct request_head *head);
-/* Who sent this head? The same as service->identify(), for a plan that needs it. For a page whose origin is refused the
- * sender is not identified. */
+/* Will it be refused whoever sends it, because of its Host or of its page's origin? */
+bool http_is_foreign(const struct http_server *server, const struct http_plan *plan, const struct request_head *head);
+/* Who sent this head? The same as service->identify(), for a plan that needs it. If the request is foreign its sender is
+ * not identified. */
 void *http_identify(struct http_conn *conn, const struct http_plan *plan, const struct http_request *request,
                     struct http_caller *ret);
 void  http_caller_forget(struct http_caller *caller, struct http_server *server);

@@ -25,8 +25,10 @@ static struct http_plan plan_api(const struct worker *worker, const struct http_
 {
     return (struct http_plan){
         .body_bytes_max = api_body_bytes_max(&worker->api, request),
+        .body_setting   = api_body_setting(request),
         .is_heavy       = api_is_heavy(request),
         .needs_caller   = api_needs_caller(request),
+        .is_public      = api_is_page(&worker->api, request),
     };
 }
 
@@ -140,10 +142,19 @@ static void worker_serve(void *ctx, struct http_exchange *exchange, const struct
         api_serve(&worker->api, exchange, request);
 }
 
-static bool worker_origin_is_allowed(void *ctx, struct span origin, struct span host)
+static enum http_origin worker_judge_origin(void *ctx, struct span origin, struct span host)
+{
+    static const enum http_origin words[] = {
+        [ORIGIN_REFUSED] = HTTP_ORIGIN_REFUSED, [ORIGIN_OPEN] = HTTP_ORIGIN_OPEN, [ORIGIN_KNOWN] = HTTP_ORIGIN_KNOWN,
+    };
+    const struct worker *worker = ctx;
+    return words[origin_judge(&worker->snapshot->settings, origin, host)];
+}
+
+static bool worker_host_is_served(void *ctx, struct span host)
 {
     const struct worker *worker = ctx;
-    return origin_is_allowed(&worker->snapshot->settings, origin, host);
+    return host_is_served(&worker->snapshot->settings, host);
 }
 
 static msec worker_event_retry(void *ctx)
@@ -161,5 +172,6 @@ const struct http_service worker_service = {
     .is_unwelcome      = worker_is_unwelcome,
     .serve             = worker_serve,
     .event_retry       = worker_event_retry,
-    .origin_is_allowed = worker_origin_is_allowed,
+    .judge_origin      = worker_judge_origin,
+    .host_is_served    = worker_host_is_served,
 };

@@ -60,8 +60,8 @@ struct settings {
 #define MSECS(name, def, min, max, takes, help)      int64_t name;
 #include "settings/settings.def"
 
-    /* `http` and `origins` as lists, made by settings_set(). An origin is a whole origin in lower case, or ends in ":*"
-     * for any port, or is "*" for all. */
+    /* `http` and `origins` as lists, made by settings_set(). The origins are rules as in
+     * origin_rule.h, in lower case. */
     struct listen_address listens[LISTENS_MAX];
     size_t                listen_count;
     char                  origin_list[ORIGINS_MAX][ORIGIN_BYTES_MAX + 1];

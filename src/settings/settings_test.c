@@ -148,7 +148,8 @@ static void a_refused_value_changes_nothing(void **state)
         { "http", "127.0.0.1:1", "example.org:80",
           "must be different numeric ADDRESS:PORT with commas between, like 127.0.0.1:8080, [::1]:8080" },
         { "origins", "https://a", "https://a/",
-          "must be origins with commas between, like https://app.example or http://localhost:*, without a path; "
+          "must be origins with commas between, like https://app.example, https://*.example.com or http://localhost:*, "
+          "without a path; or null; "
           "or * for all" },
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
@@ -219,7 +220,18 @@ static void origins_are_whole_origins(void **state)
         { "*", 1, "*" },
         { "https://App.Example", 1, "https://app.example" },
         { "http://localhost:*, https://b.example:8443", 2, "http://localhost:*" },
-        { "https://[2001:db8::1]:443", 1, "https://[2001:db8::1]:443" },
+        { "https://[2001:db8::1]:8443", 1, "https://[2001:db8::1]:8443" },
+        { "https://[2001:db8::1]:443", 1, "https://[2001:db8::1]" },
+        { "https://a:443", 1, "https://a" },  /* browsers leave it out */
+        { "http://a:80", 1, "http://a" },
+        { "http://a:443", 1, "http://a:443" },
+        { "app://a:80", 1, "app://a:80" },
+        { "https://*.Example.com", 1, "https://*.example.com" },
+        { "https://*.example.com:*", 1, "https://*.example.com:*" },
+        { "null", 1, "null" },
+        { "capacitor://localhost", 1, "capacitor://localhost" },
+        { "chrome-extension://AbcDefghijklmnopabcdefghijklmnop", 1,
+          "chrome-extension://abcdefghijklmnopabcdefghijklmnop" },
         { "app.example", -1, "" },
         { "https://", -1, "" },
         { "https://:80", -1, "" },
@@ -227,9 +239,19 @@ static void origins_are_whole_origins(void **state)
         { "https://a:0", -1, "" },
         { "https://a:65536", -1, "" },
         { "https://a.example/path", -1, "" },
-        { "https://*.example", -1, "" },
-        { "ftp://a", -1, "" },
-        { "null", -1, "" },
+        { "https://*", -1, "" },
+        { "https://*.", -1, "" },
+        { "https://*example.com", -1, "" },
+        { "https://a.*.example", -1, "" },
+        { "https://*.*.example", -1, "" },
+        { "https://a@b", -1, "" },
+        { "https://[::1", -1, "" },
+        { "https://[]", -1, "" },
+        { "*://a", -1, "" },
+        { "1a://a", -1, "" },
+        { "://a", -1, "" },
+        { "file://", -1, "" },
+        { "none", -1, "" },
         { "https://a,,https://b", -1, "" },
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {

@@ -3,6 +3,7 @@
 #include <ctype.h>
 #include <netinet/in.h>
 
+#include "settings/origin_rule.h"
 #include "settings/settings_priv.h"
 
 /* The next entry of a list with commas, without the spaces around it. An empty list has none. */
@@ -131,30 +132,18 @@ static bool tcp_read(struct span text, struct buf *why)
 
 /* --- origins ------------------------------------------------------------------------------------------------- */
 
-static bool host_is_valid(struct span host)
+/* Browsers leave the scheme's own port out, so a rule that names it would fit nothing. */
+static void drop_default_port(char *rule)
 {
-    if (host.len == 0)
-        return false;
-    for (size_t i = 0; i < host.len; i++)
-        if (!isalnum((unsigned char)host.at[i]) && strchr("-._[]:", host.at[i]) == NULL)
-            return false;
-    return true;
-}
+    static const struct { struct span scheme, port; } rows[] = {
+        { SPAN("http://"), SPAN(":80") }, { SPAN("https://"), SPAN(":443") },
+    };
+    size_t len = strlen(rule);
 
-/* RFC 6454 7: scheme "://" host [ ":" port ], and our "*" for any port. */
-static bool origin_is_valid(struct span origin)
-{
-    struct span  rest   = span_starts(origin, SPAN("https://")) ? span_skip(origin, 8)
-                          : span_starts(origin, SPAN("http://")) ? span_skip(origin, 7)
-                                                                 : SPAN("");
-    const char  *bracket = rest.len == 0 ? NULL : memchr(rest.at, ']', rest.len);
-    size_t       from    = bracket == NULL ? 0 : (size_t)(bracket - rest.at);
-    const char  *colon   = rest.len == from ? NULL : memchr(rest.at + from, ':', rest.len - from);
-    struct span  host    = colon == NULL ? rest : span_head(rest, (size_t)(colon - rest.at));
-    struct span  port    = colon == NULL ? SPAN("*") : span_skip(rest, host.len + 1);
-    uint64_t     number;
-
-    return host_is_valid(host) && (span_eq(port, SPAN("*")) || port_read(port, 1, &number));
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        if (span_starts(span_of(rule, len), rows[i].scheme) && len > rows[i].port.len &&
+            strcmp(rule + len - rows[i].port.len, rows[i].port.at) == 0)
+            rule[len - rows[i].port.len] = '\0';
 }
 
 static bool origin_read(struct span text, char *ret)
@@ -164,7 +153,9 @@ static bool origin_read(struct span text, char *ret)
     memset(ret, 0, ORIGIN_BYTES_MAX + 1);
     for (size_t i = 0; i < text.len; i++)
         ret[i] = (char)tolower((unsigned char)text.at[i]);
-    return strcmp(ret, "*") == 0 || origin_is_valid(span_str(ret));
+    drop_default_port(ret);
+    bool has_nul = text.len > 0 && memchr(text.at, '\0', text.len) != NULL;
+    return !has_nul && origin_rule_is_valid(span_str(ret));
 }
 
 static bool origins_read(struct settings *settings, struct span text, struct buf *why)
@@ -179,8 +170,8 @@ static bool origins_read(struct settings *settings, struct span text, struct buf
             return false;
         }
         if (!origin_read(entry, list[count])) {
-            buf_put_lit(why, "must be origins with commas between, like https://app.example or http://localhost:*, "
-                             "without a path; or * for all");
+            buf_put_lit(why, "must be origins with commas between, like https://app.example, https://*.example.com or "
+                             "http://localhost:*, without a path; or null; or * for all");
             return false;
         }
         count++;

@@ -129,15 +129,15 @@ static void wire_serve(void *ctx, struct http_exchange *exchange, const struct h
         api_serve(&loop->api, exchange, request);
 }
 
-static bool wire_origin_is_allowed(void *ctx, struct span origin, struct span host)
+static enum http_origin wire_judge_origin(void *ctx, struct span origin, struct span host)
 {
     (void)ctx, (void)origin, (void)host;
-    return true;
+    return HTTP_ORIGIN_KNOWN;
 }
 
 static const struct http_service wire_service = {
     .plan = wire_plan, .identify = wire_identify, .cancel_identify = wire_cancel_identify, .forget = wire_forget,
-    .is_unwelcome = wire_is_unwelcome, .serve = wire_serve, .origin_is_allowed = wire_origin_is_allowed,
+    .is_unwelcome = wire_is_unwelcome, .serve = wire_serve, .judge_origin = wire_judge_origin,
 };
 
 /* --- a turn --- */

@@ -139,7 +139,7 @@ def test_heads_in_doubt(server, head, status):
     b"GET /healthz HTTP/1.1\r\nhOsT:localhost\r\n\r\n", b"GET /healthz HTTP/1.1\r\nHost: [::1]:80\r\n\r\n",
     b"GET /healthz HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", GET + b"Content-Length: 0\r\n\r\n",
     GET + b"Transfer-Encoding: CHUNKED \r\n\r\n0;a=b\r\nTrailer: x\r\n\r\n", GET + b"Content-Length: 0005\r\n\r\nhello",
-    b"GET /healthz HTTP/1.9\r\nHost: x\r\n\r\n", GET + b"Content-Length: 5\r\n\r\nhello",
+    b"GET /healthz HTTP/1.9\r\nHost: localhost\r\n\r\n", GET + b"Content-Length: 5\r\n\r\nhello",
     GET + b"Transfer_Encoding: chunked\r\nContent-Length: 2\r\n\r\n0\r"])
 def test_heads_that_are_fine(server, head):
     """The head is accepted, and the next request behind it is complete."""
@@ -254,6 +254,41 @@ def test_who_is_refused_may_read_why(server):  # a page of an allowed origin, a 
         wire.send(request_bytes("HEAD", target, content_length=much))
         wire.answer("HEAD").want(413)
         wire.want_closed()
+
+
+@pytest.mark.parametrize("data, status", [
+    (b"GET /" + b"x" * 9000 + b" HTTP/1.1\r\nHost: localhost\r\nOrigin: ORIGIN\r\n\r\n", 414),
+    (GET + b"Origin: ORIGIN\r\n" + b"X: y\r\n" * 64 + b"\r\n", 431),
+    (GET + b"Origin: ORIGIN\r\nX: " + b"y" * 20000 + b"\r\n\r\n", 431),
+    (GET + b"Expect: tea\r\nOrigin: ORIGIN\r\n\r\n", 417), (GET + b"Origin: ORIGIN\r\nX : y\r\n\r\n", 400),
+    (GET + b"X: a\x00\r\nOrigin: ORIGIN\r\n\r\n", 400), (POST + b"Origin: ORIGIN\r\nContent-Length: x\r\n\r\n", 400),
+    (CHUNKED.replace(b"\r\n\r\n", b"\r\nOrigin: ORIGIN\r\n\r\nx"), 400),
+    (CHUNKED.replace(b"\r\n\r\n", b"\r\nOrigin: ORIGIN\r\n\r\nffffffff\r\n"), 413),
+    (POST + b"Origin: ORIGIN\r\nContent-Length: 2000000\r\n\r\n", 413),
+    (GET + b"Origin: ORIGIN\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", 501),
+    (b"GET / HTTP/3.0\r\nHost: localhost\r\nOrigin: ORIGIN\r\n\r\n", 505)])
+def test_a_page_may_read_every_refusal(server, data, status):
+    for origin, is_named in ((b"http://localhost:5173", True), (b"http://evil.example", False)):
+        with Wire(server) as wire:
+            wire.send(data.replace(b"ORIGIN", origin))
+            answer = wire.answer("GET")
+            answer.want_problem(403 if not is_named and b"chunked\r\nOrigin" in data else status)  # before its body
+            assert answer.field("Access-Control-Allow-Origin") == (origin.decode() if is_named else None)
+            assert answer.field("Access-Control-Allow-Credentials") == ("true" if is_named else None)
+            assert answer.field("Vary") == "Origin" and answer.field("Cache-Control") == "no-store"
+            wire.want_closed()
+
+
+def test_a_body_that_is_too_long_is_refused_at_once_with_its_limit(server):
+    for path, limit in ((path_of(fresh()) + "/messages", "1048576 bytes, which is the most that this resource takes "
+                         "(payload_bytes_max)"),
+                        ("/v1/messages", "8388608 bytes, which is the most that this resource takes (batch_bytes_max)")):
+        for fields, chunk in (({"content_length": 8388609}, b""), ({"transfer_encoding": "chunked"}, b"ffffffff\r\n"),
+                              ({"transfer_encoding": "chunked"}, b"1\r\nx\r\n800000\r\n")):
+            with Wire(server) as wire:
+                wire.send(request_bytes("POST", path, **fields) + chunk)
+                assert limit in wire.answer("POST").want_problem(413)["detail"]
+                wire.want_closed()
 
 
 # --- too much (threat 51) --------------------------------------------------------------------------------------------
@@ -568,6 +603,50 @@ def test_a_publisher_can_not_forge_a_part_of_ours(server, media):  # threat 58
             with kind(server, query_of((channel, "after=0"))) as reader:
                 headers, _ = reader.part()
                 assert headers["Longwire-Seq"] == "1"
+
+
+def test_no_cache_keeps_an_answer(server):
+    channel = fresh()
+    publish(server, channel)
+    with Wire(server) as wire:
+        for method, path in [("GET", path_of(channel) + "/messages"), ("GET", path_of(channel)), ("GET", "/healthz"),
+                             ("GET", "/readyz"), ("GET", "/metrics"), ("GET", "/nothing"), ("PUT", "/healthz"),
+                             ("POST", path_of(channel) + "/messages"), ("POST", "/v1/messages"), ("GET", "/v1/ws"),
+                             ("GET", "/v1/subscribe?wait=0&after=0&channel=" + channel), ("OPTIONS", "/")]:
+            assert wire.ask(method, path).field("Cache-Control") == "no-store", path
+        for path in ("/", "/demo.js", "/v1/openapi.json"):  # files may be kept, if they are asked about again
+            assert wire.ask("GET", path).field("Cache-Control") == "no-cache"
+
+
+# --- a name that leads to this machine -------------------------------------------------------------------------------
+
+def test_a_foreign_host_is_refused_without_keys():  # threats 76, 105: DNS rebinding
+    channel = fresh()
+    with Server() as server:
+        for host in "evil.example", f"evil.example:{server.port}", "127.0.0.1.evil.example":
+            own = "http://" + host
+            for answer in (request(server, "POST", path_of(channel) + "/messages", b"x", host=host, origin=own),
+                           request(server, "POST", path_of(channel) + "/messages", b"x", host=host),
+                           request(server, "GET", "/v1/subscribe?wait=0&channel=" + channel, host=host, origin=own),
+                           request(server, "GET", path_of(channel) + "/messages", host=host),
+                           request(server, "GET", "/", host=host),
+                           request(server, "OPTIONS", path_of(channel) + "/messages", host=host, origin=own,
+                                   access_control_request_method="POST")):
+                assert "configure a [key]" in answer.want_problem(421)["detail"]
+                assert answer.field("Access-Control-Allow-Origin") is None
+            with Wire(server) as wire:
+                wire.send(handshake_bytes("/v1/ws?channel=" + channel, host=host, origin=own))
+                wire.answer().want_problem(421)
+        for host in "localhost", "LOCALHOST:1", "app.localhost", "127.0.0.1:8080", "[::1]", "10.1.2.3:80":
+            request(server, "GET", path_of(channel) + "/messages", host=host, origin="http://" + host).want(200)
+        assert history(server, channel).json()["head"] == 0
+    with Server(config="origins = https://app.example, https://*.example.org\n") as server:
+        for host, status in [("app.example", 200), ("app.example:8080", 200), ("a.example.org", 200),
+                             ("example.org", 421), ("evil.example", 421)]:
+            request(server, "GET", path_of(channel) + "/messages", host=host).want(status)
+    with Server(config=f"[key k]\nsecret = {'k' * 32}\nrights = publish\n") as server:
+        request(server, "GET", "/v1/subscribe?wait=0&channel=" + channel, host="push.example",
+                origin="https://push.example").want(200)
 
 
 def test_origins_are_not_reflected_broken(server):  # threat 58

@@ -20,7 +20,7 @@ def ask(port, method, path, body=None, headers=None):
 
 @pytest.fixture(name="server", scope="module")
 def server_fixture():
-    with Server() as server:
+    with Server(config="origins = https://app.example\n") as server:
         yield server
 
 

@@ -515,7 +515,7 @@ def test_rights():
         batch(server, [{"channel": "topic:b", "data": 1}]).want_problem(401)
         for path in (path_of("topic:a") + "/messages", "/v1/messages"):  # before any of the body has come
             with Wire(server) as wire:
-                wire.send(f"POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n".encode())
+                wire.send(f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n".encode())
                 wire.answer().want_problem(401)
         post(server, "sys:a", b"x", **publisher).want_problem(403)
         request(server, "GET", path_of("user:a") + "/messages").want_problem(401)
@@ -525,6 +525,10 @@ def test_rights():
         request(server, "DELETE", path_of("topic:a") + "/messages/1", **publisher).want(200)
         page = request(server, "GET", path_of("topic:a") + "/messages").want(200).json()
         assert [event["from"] for event in page["messages"]] == [None, "backend", "backend"]
+        others = {"authorization": "Basic 0123456789abcdef-backend"}  # a proxy's, which passes it on
+        request(server, "GET", path_of("topic:a") + "/messages", **others).want(200)
+        request(server, "GET", path_of("user:a") + "/messages", **others).want_problem(401)
+        request(server, "GET", path_of("user:a") + "/messages?access_token=0123456789abcdef-reader", **others).want(200)
         for path in ("/v1/subscribe?wait=0&channel=user:a", "/v1/ws?channel=user:a"):
             ask = {} if "subscribe" in path else {"handshake": True}
             assert status_of(server, path, **ask) == 401
@@ -677,7 +681,7 @@ def test_head_is_get_without_the_body(server, path):
 # --- origins ---------------------------------------------------------------------------------------------------------
 
 ALLOWED = ["http://localhost", "http://localhost:5173", "http://127.0.0.1:3000", "HTTP://LOCALHOST:1",
-           "http://here.example"]
+           "http://[::1]:3000", "http://192.0.2.7:8080"]  # the last one is the server's own
 REFUSED = ["https://evil.example", "null", "http://localhost.evil.example", "http://localhost:80.evil.example",
            "http://127.0.0.1.evil.example:80", "http://evil.example:8080", "https://localhost:1", "http://localhost:",
            "",
@@ -686,16 +690,18 @@ REFUSED = ["https://evil.example", "null", "http://localhost.evil.example", "htt
 
 @pytest.mark.parametrize("origin", ALLOWED)
 def test_allowed_origins(server, origin):  # threat 76
-    channel, host = fresh(), "here.example"
+    channel, host = fresh(), "192.0.2.7:8080"
     preflight = request(server, "OPTIONS", path_of(channel) + "/messages", host=host, origin=origin,
                         access_control_request_method="POST",
-                        access_control_request_headers="authorization,content-type,idempotency-key").want(204)
+                        access_control_request_headers="cache-control, x-requested-with, longwire-event, x-own").want(204)
     assert preflight.field("Access-Control-Allow-Origin") == origin
     assert {"GET", "POST", "PUT", "DELETE"} <= set(preflight.field("Access-Control-Allow-Methods").split(", "))
     headers = preflight.field("Access-Control-Allow-Headers").lower().split(", ")
-    assert {"authorization", "content-type", "idempotency-key", "last-event-id"} <= set(headers)
+    assert {"authorization", "content-type", "idempotency-key", "last-event-id", "cache-control", "x-requested-with",
+            "longwire-event", "x-own"} <= set(headers)
     posted = post(server, channel, b"x", host=host, origin=origin).want(201)
     assert posted.field("Access-Control-Allow-Origin") == origin and posted.field("Vary") == "Origin"
+    assert posted.field("Access-Control-Allow-Credentials") == "true"
     assert "Idempotency-Replayed" in posted.field("Access-Control-Expose-Headers")
     missing = request(server, "GET", "/nothing", host=host, origin=origin).want(404)
     assert missing.field("Access-Control-Allow-Origin") == origin
@@ -709,17 +715,24 @@ def test_allowed_origins(server, origin):  # threat 76
 @pytest.mark.parametrize("origin", REFUSED)
 def test_refused_origins(server, origin):  # threat 76
     channel = fresh()
-    answers = [request(server, "OPTIONS", path_of(channel) + "/messages", origin=origin, host="other.example",
+    answers = [request(server, "OPTIONS", path_of(channel) + "/messages", origin=origin, host="192.0.2.7",
                        access_control_request_method="POST"),
-               post(server, channel, b"x", origin=origin, host="other.example"),
-               request(server, "GET", "/v1/subscribe?wait=0&channel=topic:a", origin=origin, host="other.example")]
+               post(server, channel, b"x", origin=origin, host="192.0.2.7"),
+               request(server, "GET", "/v1/subscribe?wait=0&channel=topic:a", origin=origin, host="192.0.2.7")]
     with Wire(server) as wire:
-        wire.send(handshake_bytes("/v1/ws?channel=topic:a", origin=origin, host="other.example"))
+        wire.send(handshake_bytes("/v1/ws?channel=topic:a", origin=origin, host="192.0.2.7"))
         answers.append(wire.answer())
     for answer in answers:
         answer.want_problem(403)
         assert answer.field("Access-Control-Allow-Origin") is None
+        assert answer.field("Access-Control-Allow-Credentials") is None
     assert stored(server, channel) == []
+
+
+@pytest.mark.parametrize("path", ["/", "/demo.js", "/demo.css", "/v1/openapi.json"])
+def test_files_are_for_every_page(server, path):
+    answer = request(server, "GET", path, origin="https://evil.example").want(200)
+    assert answer.field("Access-Control-Allow-Origin") is None and answer.field("Vary") == "Origin"
 
 
 def test_listed_origins_and_no_others():
@@ -729,9 +742,30 @@ def test_listed_origins_and_no_others():
                                ("http://app.example", 403), ("https://app.example:444", 403),
                                ("http://localhost:1", 403)]:
             assert request(server, "GET", "/healthz", origin=origin).status == status, origin
+        for host in f"127.0.0.1:{server.port}", "localhost", "app.example":  # its own pages
+            request(server, "GET", "/healthz", host=host, origin="http://" + host).want(200)
     with Server(config="origins = *\n") as server:
         answer = request(server, "GET", "/healthz", origin="https://any.example").want(200)
-        assert answer.field("Access-Control-Allow-Origin") in ("*", "https://any.example")
+        assert answer.field("Access-Control-Allow-Origin") == "*"
+        assert answer.field("Access-Control-Allow-Credentials") is None
+
+
+@pytest.mark.parametrize("rule, allowed, refused", [
+    ("null", ["null"], ["https://null", "file://"]),
+    ("capacitor://localhost", ["capacitor://localhost"], ["http://localhost:1", "ionic://localhost", "capacitor://evil.example"]),
+    ("chrome-extension://abcdefghijklmnop", ["chrome-extension://abcdefghijklmnop"], ["chrome-extension://ponmlkjihgfedcba"]),
+    ("https://*.example.com", ["https://a.example.com", "https://b.a.example.com"],
+     ["https://example.com", "https://evilexample.com", "http://a.example.com", "https://a.example.com:1"]),
+    ("http://localhost:*", ["http://localhost", "http://localhost:5173"], ["https://localhost:1", "http://localhost.evil"]),
+    ("https://a.example:443", ["https://a.example"], ["https://a.example:444"])])
+def test_what_origins_can_name(rule, allowed, refused):
+    with Server(config=f"origins = {rule}\n") as server:
+        for origin in allowed:
+            answer = request(server, "GET", "/healthz", origin=origin).want(200)
+            assert answer.field("Access-Control-Allow-Origin") == origin
+            assert answer.field("Access-Control-Allow-Credentials") == "true"
+        for origin in refused:
+            request(server, "GET", "/healthz", origin=origin).want(403)
 
 
 # --- history and recall ----------------------------------------------------------------------------------------------

@@ -154,6 +154,7 @@ PATHS = {  # each resource, and the methods that it has
     "/v1/channels/topic:a/messages": ["GET", "HEAD", "POST"], "/v1/messages": ["POST"],
     "/v1/channels/topic:a": ["GET", "HEAD"], "/v1/channels/topic:a/messages/1": ["DELETE"],
     "/v1/subscribe": ["GET"], "/v1/ws": ["GET"], "/healthz": ["GET", "HEAD"], "/readyz": ["GET", "HEAD"],
+    "/readyz/read": ["GET", "HEAD"], "/readyz/publish": ["GET", "HEAD"],
     "/metrics": ["GET", "HEAD"], "/": ["GET", "HEAD"], "/demo.js": ["GET", "HEAD"], "/demo.css": ["GET", "HEAD"],
     "/reader.js": ["GET", "HEAD"], "/icon.svg": ["GET", "HEAD"], "/v1/openapi.json": ["GET", "HEAD"]}
 NO_PATHS = ["/v1/channels/topic:a/messages/", "/v1/channels/topic:a/", "/v1/channels/", "/v1/messages/", "/healthz/",
@@ -197,7 +198,7 @@ SMUGGLERS_HARMLESS = {"xprespace-09", "xprespace-20", "xprespace-a0", "xprespace
 def test_smugglers_fields(server, name):  # threat 47
     assert len(SMUGGLERS_FIELDS) == 134
     channel, victim = fresh(), fresh()
-    head = f"POST {path_of(channel)}/messages?cb=1 HTTP/1.1\r\n".encode() + SMUGGLERS_FIELDS[name] + \
+    head = f"POST {path_of(channel)}/messages HTTP/1.1\r\n".encode() + SMUGGLERS_FIELDS[name] + \
         b"\r\nHost: localhost\r\nContent-Type: text/plain\r\n"
     inner = hidden(victim)
     by_length = b"0\r\n\r\n" + inner                              # whoever goes by chunks sees a second request

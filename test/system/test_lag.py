@@ -37,10 +37,10 @@ def stall(server, transport, channel):
     sock.settimeout(SECONDS)
     sock.connect(("127.0.0.1", server.port))
     if transport == "sse":
-        sock.sendall(f"GET /v1/subscribe?channel={channel}&after=1 HTTP/1.1\r\nHost: x\r\n"
+        sock.sendall(f"GET /v1/subscribe?channel={channel}&after=1 HTTP/1.1\r\nHost: localhost\r\n"
                      "Accept: text/event-stream\r\n\r\n".encode())
     else:
-        sock.sendall(f"GET /v1/ws?channel={channel}&after=1 HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
+        sock.sendall(f"GET /v1/ws?channel={channel}&after=1 HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n"
                      "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
                      "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode())
     return sock

@@ -128,7 +128,7 @@ def half_messages(crowd):
 def half_heads(crowd):
     """2,000 heads of 16 KB whose end never comes."""
     for _ in range(2000):
-        crowd.come(b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"y" * 16000)
+        crowd.come(b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"y" * 16000)
     return lambda told: True
 
 

@@ -238,7 +238,7 @@ def test_wrong_keys_by_the_thousand():
         tried = [f"guess-{number:04}-of-a-key" for number in range(1000)]
         with socket.create_connection(("127.0.0.1", server.port), timeout=SECONDS) as sock:
             for at, key in enumerate(tried):
-                sock.sendall(f"GET /metrics HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n\r\n".encode())
+                sock.sendall(f"GET /metrics HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\n\r\n".encode())
                 answer = http.client.HTTPResponse(sock)
                 answer.begin()
                 assert answer.status == 401 and answer.read()
@@ -311,7 +311,7 @@ def test_logs_are_what_they_say_they_are_and_hold_no_secret(form):
             api.get("/v1/nothing%0alevel=error")
             api.close()
             with socket.create_connection(("127.0.0.1", server.port)) as sock:
-                sock.sendall(f"GET /x\x1b[31m HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {secret}\r\n"
+                sock.sendall(f"GET /x\x1b[31m HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {secret}\r\n"
                              "Bad Name: y\r\n\r\n".encode())
                 assert sock.recv(65536).startswith(b"HTTP/1.1 400")
         server.stop()
@@ -462,7 +462,7 @@ def test_sigterm_tells_everyone_and_leaves():
     with Server(flags=["--stop-timeout-s", "600"]) as server:
         api = Api(server.url)
         link = WebSocket(server.url, path="/v1/ws?channel=topic:s&after=0")
-        socks = {accept: raw_request(server, "GET /v1/subscribe?channel=topic:s&after=0 HTTP/1.1\nHost: x\n"
+        socks = {accept: raw_request(server, "GET /v1/subscribe?channel=topic:s&after=0 HTTP/1.1\nHost: localhost\n"
                                      f"Accept: {accept}\n\n")
                  for accept in ("text/event-stream", "application/x-ndjson", "multipart/mixed", "application/json")}
         wait_metrics(api, lambda now: session_count(now) == 5)
@@ -492,9 +492,9 @@ def test_sigterm_tells_everyone_and_leaves():
 def test_clients_that_do_not_leave_are_left():
     """Threat 24: the time is bounded. A stream's client has five seconds to close its end; a client that has a complete
     answer has less."""
-    heads = [f"GET /v1/subscribe?channel=topic:s HTTP/1.1\nHost: x\nAccept: {accept}\n\n"
+    heads = [f"GET /v1/subscribe?channel=topic:s HTTP/1.1\nHost: localhost\nAccept: {accept}\n\n"
              for accept in ("text/event-stream", "application/x-ndjson", "multipart/mixed", "application/json")]
-    heads.append("GET /v1/ws?channel=topic:s HTTP/1.1\nHost: x\nUpgrade: websocket\nConnection: Upgrade\n"
+    heads.append("GET /v1/ws?channel=topic:s HTTP/1.1\nHost: localhost\nUpgrade: websocket\nConnection: Upgrade\n"
                  "Sec-WebSocket-Version: 13\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\n\n")
     with Server(flags=["--stop-timeout-s", "600"]) as server:
         api = Api(server.url)
@@ -522,7 +522,7 @@ def test_who_has_an_answer_is_left_sooner():
     """Threat 24: polls, and connections that are kept for a next request, whose clients don't close them."""
     with Server(flags=["--stop-timeout-s", "600"]) as server:
         api = Api(server.url)
-        poll = raw_request(server, "GET /v1/subscribe?channel=topic:s HTTP/1.1\nHost: x\nAccept: application/json\n\n")
+        poll = raw_request(server, "GET /v1/subscribe?channel=topic:s HTTP/1.1\nHost: localhost\nAccept: application/json\n\n")
         wait_metrics(api, lambda now: session_count(now) == 1)
         server.stop()
         poll.close()
@@ -536,7 +536,7 @@ def test_publishes_under_way_are_answered_before_it_leaves():
     with Server(env={"ASAN_OPTIONS": "detect_leaks=0"}) as server, contextlib.ExitStack() as stack:
         stack.enter_context(strace(server, "inject=fdatasync,fsync:delay_enter=700000"))
         sock = raw_request(server, "".join(
-            f"POST /v1/channels/topic:h/messages HTTP/1.1\nHost: x\nContent-Length: 3\n\nm{number:02}"
+            f"POST /v1/channels/topic:h/messages HTTP/1.1\nHost: localhost\nContent-Length: 3\n\nm{number:02}"
             for number in range(50)))
         with contextlib.closing(Api(server.url)) as api:
             wait_metrics(api, lambda now: now["longwire_http_requests_total"] >= 50)
@@ -582,7 +582,7 @@ def test_sigterm_under_load_loses_nothing():
 def test_it_leaves_while_somebody_asks_who_is_there():
     """Threat 24: presence asks all loops in turn. A loop that had stopped already used to keep the question, and its
     sender, for ever."""
-    asked = "GET /v1/channels/topic:w HTTP/1.1\nHost: x\n\n" * 20
+    asked = "GET /v1/channels/topic:w HTTP/1.1\nHost: localhost\n\n" * 20
     for _ in range(6):
         with Server(flags=["--loops", "4"]) as server:
             with contextlib.closing(Api(server.url)) as api:
@@ -608,7 +608,7 @@ def test_it_leaves_while_somebody_asks_who_is_there():
 def test_a_second_sigterm_ends_at_once():
     """Threat 24. The first waits for a client that has half a request under way."""
     with Server(flags=["--stop-timeout-s", "60"]) as server:
-        sock = raw_request(server, "POST /v1/channels/topic:x/messages HTTP/1.1\nHost: x\nContent-Length: 9\n"
+        sock = raw_request(server, "POST /v1/channels/topic:x/messages HTTP/1.1\nHost: localhost\nContent-Length: 9\n"
                            "Expect: 100-continue\n\n")
         assert sock.recv(65536).startswith(b"HTTP/1.1 100")
         process = server.terminate()
@@ -692,7 +692,7 @@ def first_answer(server):
     with socket.create_connection(("127.0.0.1", server.port), timeout=SECONDS) as sock:
         answer = http.client.HTTPResponse(sock)
         if not select.select([sock], [], [], 0.05)[0]:
-            sock.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            sock.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         answer.begin()
         return answer.status, answer.headers, answer.read()
 
@@ -721,7 +721,7 @@ class Paused:
 
     def __init__(self, server):
         self.filling = "x" * 30000  # no more than its kernel holds
-        self.request = raw_request(server, f"POST /v1/channels/topic:p/messages HTTP/1.1\nHost: x\n"
+        self.request = raw_request(server, f"POST /v1/channels/topic:p/messages HTTP/1.1\nHost: localhost\n"
                                            f"Content-Length: {len(self.filling)}\nExpect: 100-continue\n\n")
         assert self.request.recv(65536).startswith(b"HTTP/1.1 100")
         self.request.sendall(self.filling[:10].encode())

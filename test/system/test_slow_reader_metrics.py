@@ -22,7 +22,7 @@ def test_deliveries_of_a_slow_reader_are_counted():
         link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
         link.settimeout(SECONDS)
         link.connect(("127.0.0.1", server.port))
-        link.sendall(b"GET /v1/subscribe?channel=topic:slow&after=0 HTTP/1.0\r\nHost: x\r\n"
+        link.sendall(b"GET /v1/subscribe?channel=topic:slow&after=0 HTTP/1.0\r\nHost: localhost\r\n"
                      b"Accept: application/x-ndjson\r\n\r\n")
         wait_until(lambda: metric(server, "longwire_lagging_readers") == 1, "its socket is never full")
         lines, last = 0, b""

@@ -75,19 +75,17 @@ export class Reader extends EventTarget {
         return place ? { after: place.seq, epoch: place.epoch } : this.start;
     }
 
-    /* The same for a URL: the cursor if we have one, else every channel followed by its place. */
+    /* The same for a URL: every channel with its place, or the channels and the cursor if we have one. A cursor of many
+     * channels holds their places and not their names. */
     query(more = {}) {
         const query = new URLSearchParams();
-        if (this.cursor) {
-            query.set('cursor', this.cursor);
-        } else {
-            for (const channel of this.channels) {
-                const { after, last } = this.whereIn(channel);
-                query.append('channel', channel);
-                if (after !== undefined) query.append('after', after);
-                if (last !== undefined) query.append('last', last);
-            }
+        for (const channel of this.channels) {
+            const { after, last } = this.cursor ? {} : this.whereIn(channel);
+            if (after !== undefined) query.append('after', `${channel}@${after}`);
+            else if (last !== undefined) query.append('last', `${channel}@${last}`);
+            else query.append('channel', channel);
         }
+        if (this.cursor) query.set('cursor', this.cursor);
         for (const [name, value] of Object.entries(more)) query.set(name, value);
         return query;
     }

@@ -13,6 +13,12 @@ static struct http_plan plan_follow(const struct worker *worker, const struct ht
     return (struct http_plan){ .is_alone = true, .needs_caller = request->head->method == HTTP_GET };
 }
 
+static struct http_plan plan_subscribe(const struct worker *worker, const struct http_request *request)
+{
+    (void)worker;
+    return session_plan_subscribe(request);
+}
+
 static struct http_plan plan_echo(const struct worker *worker, const struct http_request *request)
 {
     return (struct http_plan){
@@ -40,9 +46,9 @@ static const struct session_route {
                               const struct http_request *request);
     bool             is_diagnostic;  /* exists only with diagnostic_echo */
 } session_routes[] = {
-    { SPAN("/v1/ws"),        plan_follow, session_serve_ws,        false },
-    { SPAN("/v1/subscribe"), plan_follow, session_serve_subscribe, false },
-    { SPAN("/v1/echo"),      plan_echo,   session_serve_echo,      true },
+    { SPAN("/v1/ws"),        plan_follow,    session_serve_ws,        false },
+    { SPAN("/v1/subscribe"), plan_subscribe, session_serve_subscribe, false },
+    { SPAN("/v1/echo"),      plan_echo,      session_serve_echo,      true },
 };
 
 /* NULL: the path is the API's. */
@@ -110,7 +116,10 @@ static bool worker_is_unwelcome(void *ctx, const struct http_request *request, c
 {
     const struct worker *worker = ctx;
 
-    return find_session_route(worker, request->path) == NULL && api_is_unwelcome(&worker->api, request, caller);
+    /* Whoever is not known is refused by every session before its body is looked at. */
+    if (find_session_route(worker, request->path) != NULL)
+        return caller->status != 0;
+    return api_is_unwelcome(&worker->api, request, caller);
 }
 
 /* A reload may have revoked the identity while the body came. Its key may be known still, with other rights, so who sends

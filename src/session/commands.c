@@ -107,7 +107,7 @@ static void on_cursor(struct client *client, const struct client_command *comman
         return;
     }
     buf_clear(token);
-    if (!link_put_token(&client->link, token)) {
+    if (!link_put_token(&client->link, 0, token)) {
         client_say_error(client, 409, "there is no cursor before every channel has said subscribed", command->ref);
         return;
     }

@@ -104,9 +104,9 @@ void link_look_again(struct link *link)
 
 /* What is told now leaves behind the rest of the frame that was cut, so the place is behind it, too. If the frame was let
  * go the subscription itself stands before it. */
-static struct place link_place_of(const struct link *link, const struct reader_sub *sub)
+static struct place link_place_of(const struct link *link, const struct reader_sub *sub, bool has_name)
 {
-    struct span             channel = channel_name_span(subscription_name(&sub->sub));
+    struct span             channel = has_name ? channel_name_span(subscription_name(&sub->sub)) : SPAN("");
     const struct cut_frame *cut     = link->waiting == NULL ? NULL : &link->waiting->cut;
 
     if (cut != NULL && cut_frame_is_there(cut) && cut->sub == sub)
@@ -114,21 +114,26 @@ static struct place link_place_of(const struct link *link, const struct reader_s
     return (struct place){ channel, subscription_seen_epoch(&sub->sub), subscription_seen(&sub->sub) };
 }
 
-bool link_put_token(const struct link *link, struct buf *buf)
+static struct place *link_places(const struct link *link, bool has_names)
 {
     const struct reader *reader = link->reader;
-    size_t               count  = 0;
+    struct place        *places = session_worker_places(link->worker, reader->sub_count), *place = places;
+
+    for (const struct reader_sub *sub = reader->subs; sub != NULL; sub = sub->next)
+        *place++ = link_place_of(link, sub, has_names);
+    return places;
+}
+
+bool link_put_token(const struct link *link, uint64_t set, struct buf *buf)
+{
+    const struct reader *reader = link->reader;
 
     if (reader->unplaced_count > 0 || reader->sub_count == 0)
         return false;
-    struct place  one    = { 0 };
-    struct place *places = reader->sub_count == 1 ? &one : calloc(reader->sub_count, sizeof *places);
-    must(places != NULL);
-    for (const struct reader_sub *sub = reader->subs; sub != NULL; sub = sub->next)
-        places[count++] = link_place_of(link, sub);
-    token_put(buf, places, count);
-    if (places != &one)
-        free(places);
+    if (set != 0)
+        token_put_set(buf, set, link_places(link, false), reader->sub_count);
+    else
+        token_put(buf, link_places(link, true), reader->sub_count);
     return true;
 }
 

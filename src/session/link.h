@@ -98,7 +98,8 @@ size_t link_waiting_bytes(const struct link *link);
  * heartbeats. */
 bool   link_is_stuck(struct link *link, msec now);
 
-/* Where the reader stands, as a token; false while not all channels have answered, or there are none. Appends. */
-bool link_put_token(const struct link *link, struct buf *buf);
+/* Where the reader stands, as a token; false while not all channels have answered, or there are none. `set`: 0, or the
+ * token_set_of() the channels, whose subscriptions stand in the order of their names: then the token names none. Appends. */
+bool link_put_token(const struct link *link, uint64_t set, struct buf *buf);
 
 #endif

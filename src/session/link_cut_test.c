@@ -21,6 +21,7 @@ enum { HEAD = 6, TURNS_MAX = 400, ROOM_BYTES = 1 << 20, TEXT_BYTES_MAX = 1 << 16
 struct wire_format {
     const char                 *name;
     const struct stream_format *stream;  /* NULL: a WebSocket with JSON */
+    uint64_t                    set;     /* of several channels' tokens; 0: they name them */
     /* The first whole piece: its length, 0 if it is not whole yet; *ret_text is what it says. */
     size_t (*piece)(struct span bytes, struct span *ret_text);
 };
@@ -85,10 +86,11 @@ static size_t part_of(struct span bytes, struct span *ret_text)
 }
 
 static const struct wire_format formats[] = {
-    { "websocket", NULL, ws_piece_of },
-    { "sse", &sse_format, event_of },
-    { "ndjson", &ndjson_format, line_of },
-    { "multipart", &multipart_format, part_of },
+    { "websocket", NULL, 0, ws_piece_of },
+    { "sse", &sse_format, 0, event_of },
+    { "sse, tokens of a set", &sse_format, 7, event_of },
+    { "ndjson", &ndjson_format, 0, line_of },
+    { "multipart", &multipart_format, 0, part_of },
 };
 
 /* What stands behind `name` in the text, or NULL. */
@@ -144,7 +146,9 @@ static void cut_link_lost(struct link *link)
 
 static struct frame *cut_link_encode(struct link *link, struct reader_sub *sub, const struct entry *entry)
 {
-    return stream_format_encode(cut_link_of(link)->format->stream, SPAN(BOUNDARY), link, sub, entry);
+    const struct wire_format *format = cut_link_of(link)->format;
+
+    return stream_format_encode(format->stream, SPAN(BOUNDARY), format->set, link, sub, entry);
 }
 
 static void put_text(struct buf *words, struct span frame)

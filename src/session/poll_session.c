@@ -71,7 +71,7 @@ static void poll_session_answer(struct poll_session *session, struct buf *body)
 
     buf_put_lit(body, "],\"cursor\":");
     buf_clear(token);
-    if (link_put_token(&session->link, token)) {
+    if (link_put_token(&session->link, 0, token)) {
         buf_putc(body, '"');
         buf_put(body, buf_span(token));
         buf_putc(body, '"');

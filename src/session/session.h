@@ -11,7 +11,8 @@
 void session_serve_ws(struct session_worker *worker, struct http_exchange *exchange,
                       const struct http_request *request);
 
-/* GET /v1/subscribe: SSE, NDJSON, multipart or long poll, as Accept says. */
+/* GET or POST /v1/subscribe: SSE, NDJSON, multipart or long poll, as Accept says. */
+struct http_plan session_plan_subscribe(const struct http_request *request);
 void session_serve_subscribe(struct session_worker *worker, struct http_exchange *exchange,
                              const struct http_request *request);
 

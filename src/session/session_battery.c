@@ -254,7 +254,9 @@ static const struct session_port stage_session_port = { .new_key = stage_new_key
 
 static struct http_plan stage_plan(void *ctx, const struct http_request *request)
 {
-    (void)ctx, (void)request;
+    (void)ctx;
+    if (span_eq(request->path, SPAN("/v1/subscribe")))
+        return session_plan_subscribe(request);
     return (struct http_plan){ .is_alone = true, .needs_caller = true };
 }
 

@@ -1,6 +1,9 @@
 #include "session/session_worker.h"
 
+#include <stdlib.h>
+
 #include "base/must.h"
+#include "codec/token/token.h"
 #include "session/link.h"
 #include "session/serve.h"
 
@@ -16,6 +19,8 @@ void session_worker_init(struct session_worker *worker)
     frame_batch_init(&worker->batch);
     cut_frames_init(&worker->cuts, worker->hash_key, link_let_cut_go);
     dialect_scratch_init(&worker->dialect_scratch);
+    worker->places    = NULL;
+    worker->place_max = 0;
 }
 
 void session_worker_fini(struct session_worker *worker)
@@ -24,8 +29,19 @@ void session_worker_fini(struct session_worker *worker)
     frame_batch_fini(&worker->batch);
     frames_fini(&worker->frames);
     dialect_scratch_fini(&worker->dialect_scratch);
+    free(worker->places);
     reader_shared_fini(&worker->readers);
     pool_fini(&worker->ws_sessions);
+}
+
+struct place *session_worker_places(struct session_worker *worker, uint32_t count)
+{
+    if (count > worker->place_max) {
+        worker->places    = realloc(worker->places, count * sizeof worker->places[0]);
+        worker->place_max = count;
+        must(worker->places != NULL);
+    }
+    return worker->places;
 }
 
 void session_worker_ready(struct session_worker *worker, struct subscription *sub)

@@ -18,6 +18,8 @@ struct session_port {
     uint64_t (*new_key)(void *ctx);
 };
 
+struct place;
+
 struct session_worker {
     struct loop               *loop;
     struct http_server        *server;
@@ -38,6 +40,8 @@ struct session_worker {
     struct frame_batch         batch;
     struct cut_frames          cuts;
     struct dialect_scratch     dialect_scratch;
+    struct place              *places;           /* of the token being made; see session_worker_places() */
+    uint32_t                   place_max;
     size_t                     gathered_bytes;   /* of frames whose end has not come */
     struct session_counters    counters;
     struct latency             latency;
@@ -47,6 +51,9 @@ struct session_worker {
 /* Sets up the members that the caller has not filled in: from `readers` on. */
 void session_worker_init(struct session_worker *worker);
 void session_worker_fini(struct session_worker *worker);  /* all sessions are closed */
+
+/* Room for so many places of a token; for the next call, too. */
+struct place *session_worker_places(struct session_worker *worker, uint32_t count);
 
 /* shard_port.ready of this loop's shard: its ctx leads here. */
 void session_worker_ready(struct session_worker *worker, struct subscription *sub);

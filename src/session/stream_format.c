@@ -122,15 +122,15 @@ const struct stream_format multipart_format = {
 
 /* --- frames --- */
 
-struct frame *stream_format_encode(const struct stream_format *format, struct span boundary, struct link *link,
-                                   const struct reader_sub *sub, const struct entry *entry)
+struct frame *stream_format_encode(const struct stream_format *format, struct span boundary, uint64_t set,
+                                   struct link *link, const struct reader_sub *sub, const struct entry *entry)
 {
     struct frames *frames = &link->worker->frames;
 
     if (entry->message != NULL && link->encoding != ENCODING_PRIVATE)
         return frames_get(frames, entry->message, (enum encoding)link->encoding);
     buf_clear(&frames->token);
-    must(link_put_token(link, &frames->token));
+    must(link_put_token(link, set, &frames->token));
     struct stream_piece piece = { .boundary = boundary, .token = buf_span(&frames->token) };
     buf_clear(&frames->scratch);
     if (entry->message != NULL)

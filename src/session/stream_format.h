@@ -32,8 +32,8 @@ struct stream_format {
 
 extern const struct stream_format sse_format, ndjson_format, multipart_format;
 
-/* link_kind.encode for a link in this format. */
-struct frame *stream_format_encode(const struct stream_format *format, struct span boundary, struct link *link,
-                                   const struct reader_sub *sub, const struct entry *entry);
+/* link_kind.encode for a link in this format. `set`: of its tokens, see link_put_token(). */
+struct frame *stream_format_encode(const struct stream_format *format, struct span boundary, uint64_t set,
+                                   struct link *link, const struct reader_sub *sub, const struct entry *entry);
 
 #endif

@@ -15,6 +15,7 @@ struct stream_session {
     struct link                 link;
     struct reader               reader;
     const struct stream_format *format;
+    uint64_t                    set;        /* of its tokens (subscribe_request.h); 0: they name their channels */
     struct timer                timer;      /* heartbeat; after the last words: ends the wait for the client to close */
     bool                        is_greeted; /* the client has been sent its place, with a message or alone */
     char                        boundary[BOUNDARY_BYTES + 1];
@@ -54,7 +55,7 @@ static void stream_session_say(struct stream_session *session,
         return;
     buf_clear(&frames->token);
     buf_clear(&frames->scratch);
-    link_put_token(link, &frames->token);
+    link_put_token(link, session->set, &frames->token);
     put(&frames->scratch, &(struct stream_piece){
         .boundary = span_str(session->boundary), .token = buf_span(&frames->token),
         .retry_ms = jitter(link->worker->limits.sse_retry_ms, link->worker->port->new_key(link->worker->ctx)),
@@ -70,7 +71,7 @@ static struct frame *stream_session_encode(struct link *link, struct reader_sub 
     struct stream_session *session = stream_session_of(link);
 
     session->is_greeted = true;
-    return stream_format_encode(session->format, span_str(session->boundary), link, sub, entry);
+    return stream_format_encode(session->format, span_str(session->boundary), session->set, link, sub, entry);
 }
 
 /* A client that has nothing to read yet is sent its place, too. If its link is cut then, it comes back with that place
@@ -231,6 +232,7 @@ void session_serve_stream(struct session_worker *worker, struct http_exchange *e
     struct stream_session *session = stream_session_new(worker, exchange->caller.identity, format, requests->count);
 
     must(loop_is_here(worker->loop));
+    session->set = requests->set;
     stream_session_open(session, exchange, media);
     stream_session_say(session, format->put_start);
     link_follow_all(&session->link, requests);

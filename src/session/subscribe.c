@@ -1,11 +1,13 @@
-/* subscribe.c - GET /v1/subscribe: which transport the client asked for, and what it may follow. */
+/* subscribe.c - GET and POST /v1/subscribe: which transport the client asked for, and what it may follow. */
 #include "base/must.h"
 #include "session/session.h"
 #include "session/serve.h"
+#include "session/subscribe_return.h"
 
 void link_follow_all(struct link *link, const struct subscribe_requests *requests)
 {
-    for (size_t i = 0; i < requests->count; i++)
+    /* A reader's list begins with the last. So it has the order of the requests. */
+    for (size_t i = requests->count; i-- > 0;)
         link_follow(link, requests->at[i].name, requests->at[i].start);
 }
 
@@ -89,7 +91,7 @@ static const struct media_row *choose_media(const struct request_head *head)
 }
 
 static void serve_requests(struct session_worker *worker, struct http_exchange *exchange,
-                           const struct http_request *request, const struct subscribe_requests *requests)
+                           const struct http_request *request, struct subscribe_requests *requests)
 {
     const struct media_row *row = choose_media(request->head);
 
@@ -98,11 +100,24 @@ static void serve_requests(struct session_worker *worker, struct http_exchange *
                      "Accept one of text/event-stream, application/x-ndjson, multipart/mixed, application/json",
                      HTTP_NO_FIELDS);
     else if (requests->count == 0)
-        http_problem(worker->server, exchange, 400, NULL, "name at least one channel=, or a cursor=", HTTP_NO_FIELDS);
-    else if (row->format == NULL)
+        http_problem(worker->server, exchange, 400, NULL, "name at least one channel, or a cursor", HTTP_NO_FIELDS);
+    else if (row->format == NULL && subscribe_check_poll_return(requests, worker, request))
         session_serve_poll(worker, exchange, requests);
-    else
+    else if (row->format != NULL && subscribe_check_stream_return(requests, worker, request))
         session_serve_stream(worker, exchange, requests, row->format, row->media);
+    else
+        refuse_requests(worker, exchange, requests);
+}
+
+struct http_plan session_plan_subscribe(const struct http_request *request)
+{
+    bool is_post = request->head->method == HTTP_POST;
+
+    return (struct http_plan){
+        .body_bytes_max = is_post ? SUBSCRIBE_BODY_BYTES_MAX : 0,
+        .is_alone       = true,
+        .needs_caller   = is_post || request->head->method == HTTP_GET,
+    };
 }
 
 void session_serve_subscribe(struct session_worker *worker, struct http_exchange *exchange,
@@ -110,9 +125,9 @@ void session_serve_subscribe(struct session_worker *worker, struct http_exchange
 {
     struct subscribe_requests requests;
 
-    if (request->head->method != HTTP_GET) {
-        http_problem(worker->server, exchange, 405, NULL, "subscriptions are GET",
-                     HTTP_FIELDS({ SPAN("Allow"), SPAN("GET") }));
+    if (request->head->method != HTTP_GET && request->head->method != HTTP_POST) {
+        http_problem(worker->server, exchange, 405, NULL, "subscribe by GET, or by POST with a JSON body",
+                     HTTP_FIELDS({ SPAN("Allow"), SPAN("GET, POST") }));
         return;
     }
     if (exchange->caller.identity == NULL) {

@@ -1,36 +1,61 @@
-/* subscribe_request.h - what a client wants to follow, and from where: the parameters of GET /v1/subscribe and /v1/ws.
+/* subscribe_request.h - what a client wants to follow, and from where: the parameters of /v1/subscribe and /v1/ws, and the
+ * body of POST /v1/subscribe.
  *
- * Last-Event-ID beats cursor=, which beats after= and last=. With channel= beside a cursor the listed channels are
- * followed, from the cursor's place where it has one. */
+ * Last-Event-ID beats last_event_id=, which beats cursor=, which beats after= and last=. With channels named beside a token
+ * only these are followed, from the token's place where it has one. A token of a set (codec/token/token.h) names no channels:
+ * they come from channel=, else from the next token in that order. */
 #ifndef SESSION_SUBSCRIBE_REQUEST_H
 #define SESSION_SUBSCRIBE_REQUEST_H
 
 #include "hub/hub.h"
 #include "session/session_worker.h"
 
+enum { STREAM_CHANNELS_MAX = 512, SUBSCRIBE_BODY_BYTES_MAX = 1024 * 1024, SUBSCRIBE_FAULT_BYTES = 320 };
+
+/* How the place of a channel was written. */
+enum place_kind {
+    PLACE_NOT_SAID,
+    PLACE_BEHIND,   /* after=SEQ or last=N behind its channel= */
+    PLACE_NAMED,    /* after=CHANNEL@SEQ or last=CHANNEL@N, or by a token */
+};
+
 struct subscribe_request {
-    struct channel_name *name;  /* owns a reference */
+    struct channel_name *name;      /* owns a reference */
     struct start         start;
+    enum place_kind      place;
+    uint32_t             listed_at; /* it is the so-manieth channel=; 0: none names it */
 };
 
 struct subscribe_requests {
     struct subscribe_request *at;
     size_t                    count, cap;
     msec                      wait_ms;       /* of wait=; the default if it isn't said */
+    bool                      names_stay;    /* the same request with another Last-Event-ID names the same channels */
+    uint64_t                  set;           /* of a stream's tokens, once subscribe_check_return() was asked; 0: they name
+                                              * their channels */
     unsigned                  fault_status;  /* 0: fine; else why not */
-    char                      fault[160];
+    char                      fault[SUBSCRIBE_FAULT_BYTES];
 };
 
 void subscribe_requests_init(struct subscribe_requests *requests);
 void subscribe_requests_fini(struct subscribe_requests *requests);
 
-/* Reads a request's query and Last-Event-ID. False: fault_status and fault say why not: malformed (400), no such
- * namespace (404), not allowed (401 without a key, 403 with one). */
+/* Reads a request's query, Last-Event-ID and, if it is a POST, its body. False: fault_status and fault say why not:
+ * malformed (400), no such namespace (404), not allowed (401 without a key, 403 with one), a body of another kind (415). */
 bool subscribe_requests_read(struct subscribe_requests *requests, struct session_worker *worker,
                              const struct http_request *request, const struct identity *identity);
 
 /* One more by name, as a command asks for it; the same faults. */
 bool subscribe_requests_add(struct subscribe_requests *requests, struct session_worker *worker, struct span channel,
                             struct start start, const struct identity *identity);
+/* NULL: not there. */
+struct subscribe_request *subscribe_requests_find(struct subscribe_requests *requests, struct span channel);
+
+/* Into the order of their names. */
+void subscribe_requests_sort(struct subscribe_requests *requests);
+
+/* Sets the fault; false, for the caller to return. */
+bool subscribe_requests_fault(struct subscribe_requests *requests, unsigned status, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 
 #endif

@@ -7,6 +7,7 @@
 #include "wire_node.h"
 
 enum {
+    TOKEN_NAME_MAX = 233,
     IN_BYTES_MAX   = 16 * 1024 * 1024,
     SIP_BYTES_MAX  = 2000,
     LINK_MS_MAX    = 700,
@@ -486,21 +487,35 @@ static uint64_t varint_read(const unsigned char **at)
     return number;
 }
 
+/* One name: what it shares with the name before, and the rest. Returns its length. */
+static size_t token_name_read(const unsigned char **at, char *name, size_t before_len)
+{
+    size_t shared = before_len == 0 ? 0 : *(*at)++, len = *(*at)++;
+
+    must(shared <= before_len && shared + len <= TOKEN_NAME_MAX);
+    memcpy(name + shared, *at, len);
+    *at += len;
+    return shared + len;
+}
+
+/* Form 2 of codec/token/token.h, read without its code. So few channels never come as a set. */
 void token_read(struct world *world, struct span token, struct kept_place ret_places[CHANNELS_MAX])
 {
     unsigned char        bytes[512 + 16] = { 0 };
-    size_t               len   = base64url_read(world, token, bytes, 512);
-    const unsigned char *at    = bytes + 1;
+    char                 name[TOKEN_NAME_MAX];
+    size_t               len      = base64url_read(world, token, bytes, 512), name_len = 0;
+    const unsigned char *at       = bytes + 1;
+    uint64_t             count    = varint_read(&at), epoch_count = varint_read(&at);
+    const unsigned char *epochs   = at;
 
-    promise(world, len > 6 && bytes[0] == 1, "not a token: %.*s", SPAN_ARG(token));
-    for (uint64_t count = varint_read(&at); count > 0; count--) {
-        size_t name_len = *at++;
-        promise(world, at + name_len + 9 < bytes + len, "a token is cut: %.*s", SPAN_ARG(token));
-        struct kept_place *place = &ret_places[channel_named(world, span_of(at, name_len))];
-        at += name_len;
-        uint64_t epoch = big_endian((const char *)at, 8);
-        at += 8;
-        *place = (struct kept_place){ epoch, varint_read(&at), true, true };
+    promise(world, len > 6 && bytes[0] == 2, "not a token: %.*s", SPAN_ARG(token));
+    for (at += 8 * epoch_count; count > 0; count--) {
+        promise(world, at < bytes + len - 4, "a token is cut: %.*s", SPAN_ARG(token));
+        name_len       = token_name_read(&at, name, name_len);
+        uint64_t index = epoch_count > 1 ? varint_read(&at) : 0;
+        promise(world, index < epoch_count, "a token names an epoch that it has not: %.*s", SPAN_ARG(token));
+        ret_places[channel_named(world, span_of(name, name_len))] =
+            (struct kept_place){ big_endian((const char *)epochs + 8 * index, 8), varint_read(&at), true, true };
     }
 }
 

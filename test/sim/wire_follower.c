@@ -28,14 +28,18 @@ const char *follower_channel_text(const struct follower *follower, unsigned chan
 static void put_channel(const struct follower *follower, struct buf *query, unsigned channel)
 {
     const struct kept_place *place = &follower->at_place[channel];
+    const char              *text  = follower_channel_text(follower, channel);
 
-    buf_putf(query, "%schannel=%s", query->len == 0 ? "" : "&", follower_channel_text(follower, channel));
+    if (query->len > 0)
+        buf_putc(query, '&');
     if (place->is_known)
-        buf_putf(query, "&after=%" PRIu64, place->seq);
+        buf_putf(query, "after=%s@%" PRIu64, text, place->seq);
     else if (follower->beginning == BEGIN_LAST)
-        buf_put_lit(query, "&last=3");
+        buf_putf(query, "channel=%s&last=%s@3", text, text);
     else if (follower->beginning == BEGIN_KEPT)
-        buf_put_lit(query, "&after=0");
+        buf_putf(query, "after=%s@0&channel=%s", text, text);
+    else
+        buf_putf(query, "channel=%s", text);
 }
 
 /* Places by number know no epoch. */

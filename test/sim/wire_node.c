@@ -65,6 +65,8 @@ static struct http_plan wire_plan(void *ctx, const struct http_request *request)
 {
     const struct wire_loop *loop = ctx;
 
+    if (span_eq(request->path, SPAN("/v1/subscribe")))
+        return session_plan_subscribe(request);
     if (is_of_session(request))
         return (struct http_plan){ .is_alone = true, .needs_caller = true };
     return (struct http_plan){

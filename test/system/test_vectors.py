@@ -7,6 +7,7 @@ import asyncio
 import base64
 import http.client
 import json
+import os
 import re
 import subprocess
 import urllib.parse
@@ -105,21 +106,56 @@ def varint(number):
     return digits + bytes([number])
 
 
-def token_of(places):
-    data = b"\x01" + varint(len(places))
-    for place in places:
-        channel = place["channel"].encode()
-        data += bytes([len(channel)]) + channel + bytes.fromhex(place["epoch"]) + varint(place["seq"])
+def sealed(data):
     checksum = 0x811c9dc5
     for byte in data:
         checksum = (checksum ^ byte) * 0x01000193 % 2**32
     return base64.urlsafe_b64encode(data + checksum.to_bytes(4, "big")).rstrip(b"=").decode()
 
 
+def token_of_form_1(places):
+    data = b"\x01" + varint(len(places))
+    for place in places:
+        channel = place["channel"].encode()
+        data += bytes([len(channel)]) + channel + bytes.fromhex(place["epoch"]) + varint(place["seq"])
+    return sealed(data)
+
+
+def set_of(channels):
+    """FNV-1a, 64 bits, of the names in their order, each with its length before it."""
+    set_hash = 0xcbf29ce484222325
+    for name in sorted(channel.encode() for channel in channels):
+        for byte in bytes([len(name)]) + name:
+            set_hash = (set_hash ^ byte) * 0x100000001b3 % 2**64
+    return set_hash.to_bytes(8, "big")
+
+
+def token_of(places, is_set=False):
+    """Forms 2 and 3."""
+    if is_set:
+        places = sorted(places, key=lambda place: place["channel"].encode())
+    epochs, before = sorted({place["epoch"] for place in places}), b""
+    data = bytes([3 if is_set else 2]) + varint(len(places)) + varint(len(epochs))
+    data += b"".join(map(bytes.fromhex, epochs)) + (set_of(place["channel"] for place in places) if is_set else b"")
+    for place in places:
+        name = place["channel"].encode()
+        shared = len(os.path.commonprefix([before, name]))
+        if not is_set:
+            data += (bytes([shared]) if before else b"") + bytes([len(name) - shared]) + name[shared:]
+        data += (varint(epochs.index(place["epoch"])) if len(epochs) > 1 else b"") + varint(place["seq"])
+        before = name
+    return sealed(data)
+
+
+def made_again(case):
+    return token_of_form_1(case["places"]) if case["form"] == 1 else token_of(case["places"], case["form"] == 3)
+
+
 @named(vectors("cursors.json"))
 def test_cursor(server, case):
-    assert token_of(case["places"]) == case["token"]
-    status, body, _ = ask(server, "GET", "/v1/subscribe?cursor=" + case["token"])
+    assert made_again(case) == case["token"]
+    channels = "".join("channel=" + urllib.parse.quote(place["channel"]) + "&" for place in case["places"])
+    status, body, _ = ask(server, "GET", f"/v1/subscribe?{channels * (case['form'] == 3)}cursor=" + case["token"])
     assert status == 200
     told = [gap for gap in json.loads(body)["messages"] if gap["why"] == "epoch"]
     assert {gap["channel"] for gap in told} == {place["channel"] for place in case["places"]}
@@ -132,6 +168,12 @@ def test_refused_cursor(server, case, how):
     headers = {"Last-Event-ID": case["token"]} if how == "header" else {}
     status, body, _ = ask(server, "GET", "/v1/subscribe" + query, headers=headers)
     assert status == 400 and b"not a cursor" in body
+
+
+@named(vectors("cursors.json"))
+def test_a_set_names_no_channels(server, case):
+    status, body, _ = ask(server, "GET", "/v1/subscribe?cursor=" + case["token"])
+    assert (status == 400 and b"without their names" in body) if case["form"] == 3 else status == 200
 
 
 def test_cursor_of_the_server(server):

@@ -32,7 +32,6 @@ struct sub {
     struct printer printer;
     struct backoff backoff;
     struct buf     cursor;        /* NUL-terminated; empty: none yet */
-    bool           is_cursor_whole;  /* the server gave it for all the channels we named */
     struct buf     line;          /* the beginning of a line whose end has not come */
     struct buf     decoded;
     uint64_t       count;         /* messages printed */
@@ -62,11 +61,10 @@ static bool sub_keep_cursor(struct sub *sub, struct span cursor)
     return cursor.len > 0 && cli_is_visible(cursor) && !buf_is_over(&sub->cursor);
 }
 
-/* One from the server: it speaks for all the channels we named. */
+/* One from the server. */
 static bool sub_take_cursor(struct sub *sub, struct span cursor)
 {
-    sub->is_cursor_whole = sub_keep_cursor(sub, cursor);
-    if (sub->is_cursor_whole)
+    if (sub_keep_cursor(sub, cursor))
         return true;
     say("the server gave a cursor that can't be one");
     return sub_leave(sub, EXIT_REFUSED);
@@ -165,12 +163,11 @@ static void sub_put_channels(const struct sub *sub, struct buf *path)
 
 #define SUBSCRIBE_PATH "/v1/subscribe"
 
-/* "/v1/subscribe?channel=…&after=…"; all of it stands in the cursor once the server has given one. */
+/* "/v1/subscribe?channel=…&after=…". The channels stand beside a cursor, too: that of many holds places without names. */
 static void sub_put_path(const struct sub *sub, bool is_poll, struct buf *path)
 {
     buf_put_lit(path, SUBSCRIBE_PATH);
-    if (!sub->is_cursor_whole)
-        sub_put_channels(sub, path);
+    sub_put_channels(sub, path);
     if (is_poll)
         buf_put_lit(path, "&wait=0");
     if (path->len >= sizeof SUBSCRIBE_PATH)

@@ -140,7 +140,7 @@ static char *put_epochs(char *to, const struct token_epochs *epochs)
     return to;
 }
 
-static char *put_place(char *to, const struct token_epochs *epochs, const struct place *place)
+static char *put_token_place(char *to, const struct token_epochs *epochs, const struct place *place)
 {
     if (epochs->count > 1)
         to = put_varint(to, epochs_find(epochs, place->epoch));
@@ -158,7 +158,7 @@ static char *put_places(char *to, const struct token_epochs *epochs, const struc
         if (!is_set)
             to = put_name(to, before, places[i].channel);
         before = places[i].channel;
-        to     = put_place(to, epochs, &places[i]);
+        to     = put_token_place(to, epochs, &places[i]);
     }
     return to;
 }

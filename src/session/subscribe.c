@@ -111,12 +111,12 @@ static void serve_requests(struct session_worker *worker, struct http_exchange *
 
 struct http_plan session_plan_subscribe(const struct http_request *request)
 {
-    bool is_post = request->head->method == HTTP_POST;
+    bool is_get = request->head->method == HTTP_GET;
 
     return (struct http_plan){
-        .body_bytes_max = is_post ? SUBSCRIBE_BODY_BYTES_MAX : 0,
+        .body_bytes_max = is_get ? 0 : SUBSCRIBE_BODY_BYTES_MAX,
         .is_alone       = true,
-        .needs_caller   = is_post || request->head->method == HTTP_GET,
+        .needs_caller   = is_get || request->head->method == HTTP_POST,
     };
 }
 

@@ -5,6 +5,7 @@
 #ifndef SESSION_CLIENT_COMMAND_H
 #define SESSION_CLIENT_COMMAND_H
 
+#include "base/known_words.h"
 #include "hub/hub.h"
 #include "message/message.h"
 #include "store/store.h"
@@ -24,10 +25,15 @@ struct client_place {
     struct span  channel;
     struct start start;
     const char  *fault;   /* NULL, or why this one can't be read */
+    struct span  unknown; /* empty, or a member that no place has */
 };
+
+/* Of a place. */
+extern const struct known_words client_place_words;
 
 struct client_connect {
     struct span                token;       /* empty: none was shown */
+    struct span                cursor;      /* places that the frame `cursor` gave; empty: none */
     const struct client_place *places;
     size_t                     place_count;
     bool                       is_resuming; /* it named at least one channel */

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "base/must.h"
+#include "codec/token/token.h"
 #include "publish/publish_check.h"
 #include "session/client.h"
 #include "session/subscribe_request.h"
@@ -45,17 +46,58 @@ static void on_unsubscribe(struct client *client, const struct client_command *c
     });
 }
 
+static const struct span place_words[]      = { SPAN("epoch"), SPAN("seq") };
+const struct known_words client_place_words = { place_words, sizeof place_words / sizeof place_words[0] };
+
+static void client_resume_place(struct client *client, const struct client_place *place, struct span ref)
+{
+    char text[UNKNOWN_WORD_BYTES];
+
+    if (place->unknown.len > 0)
+        client_say_error(client, 400,
+                         unknown_word_say("member of a place in resume", place->unknown, client_place_words, text), ref);
+    else if (place->fault != NULL)
+        client_say_error(client, 400, place->fault, ref);
+    else
+        client_subscribe(client, place->channel, place->start, SPAN(""));
+}
+
+/* NULL: it is one whose channels can be followed. */
+static const char *read_connect_cursor(struct span cursor, struct token *ret)
+{
+    if (!token_get(cursor, ret))
+        return "not a cursor: use what the frame `cursor` gave you, unchanged";
+    if (ret->set != 0)
+        return "this cursor holds the places of channels without their names: a stream of many channels gave it. Name them in "
+               "resume";
+    return NULL;
+}
+
+static void client_resume_token(struct client *client, const struct token *token)
+{
+    for (size_t i = 0; i < token->count; i++)
+        client_subscribe(client, token->places[i].channel,
+                         (struct start){ START_AFTER, token->places[i].seq, token->places[i].epoch }, SPAN(""));
+}
+
 /* `connected` is sent first. The faults of the places, or the `subscribed` of each, follow it. */
 void client_resume(struct client *client, const struct client_connect *connect, struct span ref)
 {
-    client_say_connected(client, connect->is_resuming, ref);
-    for (size_t i = 0; i < connect->place_count; i++) {
-        const struct client_place *place = &connect->places[i];
-        if (place->fault != NULL)
-            client_say_error(client, 400, place->fault, ref);
-        else
-            client_subscribe(client, place->channel, place->start, SPAN(""));
-    }
+    struct token token;
+    const char  *fault = NULL;
+
+    token_init(&token);
+    if (connect->cursor.len > 0)
+        fault = read_connect_cursor(connect->cursor, &token);
+    bool has_token = connect->cursor.len > 0 && fault == NULL;
+    client_say_connected(client, connect->is_resuming || has_token, ref);
+    for (size_t i = 0; i < connect->place_count; i++)
+        client_resume_place(client, &connect->places[i], ref);
+    if (has_token)
+        client_resume_token(client, &token);
+    else if (fault != NULL)
+        client_say_error(client, 400, fault, ref);
+    token_fini(&token);
 }
 
 /* As publish_check(): if the verdict is yes, *ret_message is the message and the caller owns it. */

@@ -1,6 +1,7 @@
 /* json_dialect.c - commands and events as JSON objects, subprotocol longwire.json.v1 (docs/protocol.md). */
 #include <stdlib.h>
 
+#include "base/known_words.h"
 #include "base/must.h"
 #include "message/epoch.h"
 #include "publish/publish_check.h"
@@ -63,6 +64,20 @@ static bool member_u64(struct json_reading *reading, struct span name, bool *ret
     return token == NULL || json_u64(token, ret);
 }
 
+/* A misspelt member may decide about loss, so none is passed over. */
+static bool check_words(struct json_reading *reading, struct known_words known)
+{
+    struct dialect_scratch *scratch = reading->scratch;
+    struct json_doc        *doc     = &scratch->doc;
+    struct span             word;
+
+    for (const struct json_token *name = json_first(doc, reading->root); name != NULL;
+         name = json_next(doc, reading->root, json_next(doc, reading->root, name)))
+        if (!json_string(name, &scratch->strings, &word) || !known_words_have(known, word))
+            return refuse(reading, 400, unknown_word_say("member", word, known, scratch->reason));
+    return true;
+}
+
 static bool read_publish(struct json_reading *reading)
 {
     struct client_publish *publish = &reading->command->publish;
@@ -121,15 +136,29 @@ static bool read_unsubscribe(struct json_reading *reading)
 
 static const char resume_is[] = "resume is an object: {\"channel\":{\"epoch\":…,\"seq\":…}}";
 
+/* The first member that a place doesn't have; empty: none. */
+static struct span unknown_of_place(struct dialect_scratch *scratch, const struct json_token *place)
+{
+    const struct json_doc *doc = &scratch->doc;
+    struct span            word;
+
+    if (place->type != JSON_OBJECT)
+        return SPAN("");
+    for (const struct json_token *name = json_first(doc, place); name != NULL;
+         name = json_next(doc, place, json_next(doc, place, name)))
+        if (json_string(name, &scratch->strings, &word) && !known_words_have(client_place_words, word))
+            return word;
+    return SPAN("");
+}
+
 static void read_resume_place(struct dialect_scratch *scratch, const struct json_token *name,
-                              const struct json_token *place,
-                       struct client_place *ret)
+                              const struct json_token *place, struct client_place *ret)
 {
     const struct json_doc   *doc         = &scratch->doc;
     const struct json_token *epoch_token = json_member(doc, place, SPAN("epoch"));
     struct span              epoch       = SPAN("");
 
-    *ret = (struct client_place){ .start = { .kind = START_AFTER } };
+    *ret = (struct client_place){ .start = { .kind = START_AFTER }, .unknown = unknown_of_place(scratch, place) };
     if (!json_string(name, &scratch->strings, &ret->channel) ||
         !json_u64(json_member(doc, place, SPAN("seq")), &ret->start.seq) ||
         (epoch_token != NULL &&
@@ -184,6 +213,8 @@ static bool read_connect(struct json_reading *reading)
         reading->fault->close_reason = "token not known";
         return false;
     }
+    if (!member_text(reading, SPAN("cursor"), &connect->cursor))
+        return refuse(reading, 400, "cursor is a string, as the frame `cursor` gave it");
     if (resume != NULL)
         read_resume(reading->scratch, resume->raw, connect);
     return true;
@@ -201,12 +232,27 @@ static bool read_ping(struct json_reading *reading)
     return true;
 }
 
+/* Every frame may have these. */
+#define FRAME_WORDS SPAN("type"), SPAN("ref")
+
+static const struct span publish_words[]     = { FRAME_WORDS, PUBLISH_JSON_WORDS };
+static const struct span subscribe_words[]   = { FRAME_WORDS, SPAN("channel"), SPAN("after"), SPAN("last"), SPAN("epoch") };
+static const struct span unsubscribe_words[] = { FRAME_WORDS, SPAN("channel") };
+static const struct span plain_words[]       = { FRAME_WORDS };
+/* `device` is reserved: clients of later versions send it. */
+static const struct span connect_words[] = { FRAME_WORDS, SPAN("token"), SPAN("resume"), SPAN("cursor"), SPAN("device") };
+
 static const struct {
-    struct span type;
-    bool      (*read)(struct json_reading *reading);
+    struct span        type;
+    bool             (*read)(struct json_reading *reading);
+    struct known_words words;
 } command_rows[] = {
-    { SPAN("publish"), read_publish }, { SPAN("subscribe"), read_subscribe }, { SPAN("unsubscribe"), read_unsubscribe },
-    { SPAN("connect"), read_connect }, { SPAN("ping"), read_ping },           { SPAN("cursor"), read_cursor },
+    { SPAN("publish"), read_publish, KNOWN_WORDS(publish_words) },
+    { SPAN("subscribe"), read_subscribe, KNOWN_WORDS(subscribe_words) },
+    { SPAN("unsubscribe"), read_unsubscribe, KNOWN_WORDS(unsubscribe_words) },
+    { SPAN("connect"), read_connect, KNOWN_WORDS(connect_words) },
+    { SPAN("ping"), read_ping, KNOWN_WORDS(plain_words) },
+    { SPAN("cursor"), read_cursor, KNOWN_WORDS(plain_words) },
 };
 
 static bool read_type(struct json_reading *reading)
@@ -217,7 +263,7 @@ static bool read_type(struct json_reading *reading)
         return refuse(reading, 400, "a frame has a type, a string");
     for (size_t i = 0; i < sizeof command_rows / sizeof command_rows[0]; i++)
         if (span_eq(type, command_rows[i].type))
-            return command_rows[i].read(reading);
+            return check_words(reading, command_rows[i].words) && command_rows[i].read(reading);
     return refuse(reading, 400,
                   "unknown type; this version knows connect, subscribe, unsubscribe, publish, cursor and ping");
 }

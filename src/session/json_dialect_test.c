@@ -22,8 +22,14 @@ static void put_start(struct buf *into, const struct start *start)
 static void put_connect(struct buf *into, const struct client_connect *connect)
 {
     buf_putf(into, "connect token(%.*s)%s", SPAN_ARG(connect->token), connect->is_resuming ? " resumes" : "");
+    if (connect->cursor.len > 0)
+        buf_putf(into, " cursor(%.*s)", SPAN_ARG(connect->cursor));
     for (size_t i = 0; i < connect->place_count; i++) {
         const struct client_place *place = &connect->places[i];
+        if (place->unknown.len > 0) {
+            buf_putf(into, "; unknown %.*s", SPAN_ARG(place->unknown));
+            continue;
+        }
         if (place->fault != NULL) {
             buf_put_lit(into, "; faulty");
             continue;
@@ -109,6 +115,17 @@ static void a_frame_becomes_a_command(void **state)
           "connect token() resumes; topic:a after 4 epoch 0; topic:b after 5 epoch a; faulty" },
         { "{\"type\":\"connect\",\"token\":\"\\u0074\",\"resume\":{\"topic:\\u0061\":{\"seq\":4}}}",
           "connect token(t) resumes; topic:a after 4 epoch 0" },
+        { "{\"type\":\"connect\",\"cursor\":\"abc\",\"device\":\"phone\"}", "connect token() cursor(abc)" },
+        { "{\"type\":\"connect\",\"cursor\":5}", "400 cursor is a string, as the frame `cursor` gave it" },
+        { "{\"type\":\"connect\",\"Resume\":{}}", "400 unknown member \"Resume\": did you mean \"resume\"?" },
+        { "{\"type\":\"connect\",\"resume\":{\"topic:a\":{\"seq\":4,\"epoc\":\"x\"},\"topic:b\":{\"seq\":5}}}",
+          "connect token() resumes; unknown epoc; topic:b after 5 epoch 0" },
+        { "{\"type\":\"subscribe\",\"channel\":\"topic:a\",\"afer\":3,\"ref\":9}",
+          "400 unknown member \"afer\": did you mean \"after\"? ref 9" },
+        { "{\"type\":\"subscribe\",\"channel\":\"topic:a\",\"\\u0061fter\":3}", "subscribe topic:a after 3 epoch 0" },
+        { "{\"type\":\"unsubscribe\",\"chanel\":\"topic:a\"}", "400 unknown member \"chanel\": did you mean \"channel\"?" },
+        { "{\"type\":\"ping\",\"colour\":1}", "400 unknown member \"colour\": known are \"type\", \"ref\"" },
+        { "{\"type\":\"publish\",\"channel\":\"topic:a\",\"data\":1,\"Ttl\":1}", "400 unknown member \"Ttl\": did you mean \"ttl\"?" },
         { "[]", "400 a frame is one JSON object" },
         { "{\"type\":\"x\",\"ref\":0}",
           "400 unknown type; this version knows connect, subscribe, unsubscribe, publish, cursor and ping ref 0" },

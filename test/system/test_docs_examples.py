@@ -131,6 +131,12 @@ CALLS = [
     ("/v1/subscribe", "get", "/v1/subscribe", None, {}, 400),
     ("/v1/subscribe", "get", "/v1/subscribe?channel=topic:a", None, {"Accept": "text/html"}, 406),
     ("/v1/subscribe", "get", "/v1/subscribe?channel=topic:a", None, {"Origin": "https://other.example"}, 403),
+    ("/v1/subscribe", "get", "/v1/subscribe?chanel=topic:a", None, {}, 400),
+    ("/v1/subscribe", "post", "/v1/subscribe", json.dumps({"channels": [
+        "topic:b", {"channel": "topic:a", "after": 0}], "wait": 1}).encode(), {"Content-Type": "application/json"}, 200),
+    ("/v1/subscribe", "post", "/v1/subscribe", b"{}", {"Content-Type": "application/json"}, 400),
+    ("/v1/subscribe", "post", "/v1/subscribe", b"{}", {"Content-Type": "text/plain"}, 415),
+    ("/v1/subscribe", "post", "/v1/subscribe", b"[" * (1 << 20 | 1), {"Content-Type": "application/json"}, 413),
     ("/v1/ws", "get", "/v1/ws", None, {}, 426),
     ("/healthz", "get", "/healthz", None, {}, 200),
     ("/readyz", "get", "/readyz", None, {}, 200),

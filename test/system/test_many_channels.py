@@ -2,12 +2,13 @@
 was taken, for as many channels as are taken at all. What could not come back is refused at the start."""
 import json
 import string
+import urllib.parse
 
 import pytest
 
 from longwire_server import Server
-from wire import (STREAMS, Multipart, Poll, Sse, Wire, event_of, fresh, history, items_of, members_of,
-                  publish, request, request_bytes)
+from wire import (READERS, STREAMS, Multipart, Poll, Sse, Wire, Ws, event_of, fresh, history, items_of, members_of,
+                  handshake_bytes, publish, publish_many, request, request_bytes)
 
 ALIKE = string.ascii_lowercase + string.digits
 
@@ -278,3 +279,109 @@ def test_multipart_says_its_place_with_each_part(server):
     publish(server, channels[50], b"2")
     with Multipart(server, query_of_names(channels), last_event_id=token) as reader:
         assert reader.next()["seq"] == 2
+
+
+# --- WebSockets ------------------------------------------------------------------------------------------------------
+
+def want_subscribed(link, count):
+    for _ in range(count):
+        link.frame("subscribed")
+
+
+@pytest.mark.parametrize("bytes_each", [22, 206])
+def test_a_websocket_of_a_thousand_channels_comes_back(server, bytes_each):
+    """By its cursor, by its places, and by long polls: the token of 1,000 channels is longer than any URL."""
+    channels = names(1000, bytes_each)
+    with Ws(server) as link:
+        for channel in channels:
+            link.say("subscribe", channel=channel)
+        want_subscribed(link, 1000)
+        publish(server, channels[7], b"1")
+        assert link.next()["channel"] == channels[7]
+        cursor = link.cursor
+    for channel in channels[::250]:
+        publish(server, channel, b"1")
+    wanted = {channel: 1 for channel in channels[::250]}
+    epoch = history(server, channels[7]).json()["epoch"]
+    places = {channel: {"seq": int(channel == channels[7]), "epoch": epoch} for channel in channels}
+    for members in {"cursor": cursor}, {"resume": places}:
+        with Ws(server) as link:
+            assert link.ask("connect", "connected", **members)["resumed"] is True
+            want_subscribed(link, 1000)
+            assert seqs_of(link.several(4)) == wanted
+    got, cursor = {}, cursor
+    while len(got) < 4:
+        events, cursor = poll_by_post(server, {"cursor": cursor, "wait": 5})
+        got |= seqs_of(events)
+    assert got == wanted
+
+
+def test_what_a_connect_may_bring(server):
+    with Ws(server) as link:
+        assert link.ask("connect", "connected", cursor="garbage")["resumed"] is False
+        assert "not a cursor" in link.frame("error")["reason"]
+        with Sse(server, query_of_names(names(100))) as reader:
+            reader.settle()
+            token = reader.cursor
+        link.say("connect", cursor=token)
+        link.frame("connected")
+        assert "without their names" in link.frame("error")["reason"]
+        link.say("connect", resume={"topic:a": {"seq": 1, "epoc": "x"}})
+        link.frame("connected")
+        assert link.frame("error")["reason"].endswith('"epoc": did you mean "epoch"?')
+
+
+@pytest.mark.parametrize("frame, word", [
+    ({"type": "subscribe", "channel": "topic:a", "Last": 3}, 'unknown member "Last": did you mean "last"?'),
+    ({"type": "subscribe", "channel": "topic:a", "since": 3}, 'unknown member "since": known are'),
+    ({"type": "publish", "channel": "topic:a", "data": 1, "Ttl": 1}, 'unknown member "Ttl": did you mean "ttl"?'),
+    ({"type": "connect", "tokn": "x"}, 'unknown member "tokn": did you mean "token"?')])
+def test_a_misspelt_member_of_a_frame_is_refused(server, frame, word):
+    with Ws(server) as link:
+        link.say_text(json.dumps({**frame, "ref": 5}))
+        error = link.frame("error")
+        assert (error["code"], error["ref"]) == (400, 5) and word in error["reason"]
+        assert link.ask("connect", "connected", device="phone")["resumed"] is False  # reserved
+
+
+# --- the words of a query --------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("word", ["last_event_id", "lastEventId", "lastEventID", "Last-Event-ID", "last-event-id"])
+def test_the_last_event_id_has_many_names(server, word):
+    channel = fresh()
+    for payload in b"1", b"2", b"3":
+        publish(server, channel, payload)
+    with Sse(server, f"after={channel}@0") as reader:
+        tokens = []
+        for _ in range(3):
+            reader.next()
+            tokens.append(reader.cursor)
+    for more in f"&{word}={tokens[1]}", f"&last_event_id={tokens[0]}&{word}={tokens[1]}":
+        with Sse(server, f"channel={channel}{more}") as reader:
+            assert reader.next()["seq"] == 3
+
+
+@pytest.mark.parametrize("query, words", [
+    ("channel=topic:a&sinse=5", ['"sinse"']), ("channels=topic:a", ['"channels": did you mean "channel"?']),
+    ("channel=topic:a&lastEventld=x", ['did you mean "last_event_id"?']), ("channel[]=topic:a", ['"channel[]": did you mean']),
+    ("channel=topic:a&channel=topic:b&after=0&after=0&wait=0", ["two places", "after=topic:a@0"]),
+    ("channel=topic:a&channel=topic:b&after=0&wait=0", ["can't be told", "after=topic:a@0"])])
+def test_what_would_lose_messages_is_refused(server, query, words):
+    for path, accept in ("/v1/subscribe", "text/event-stream"), ("/v1/subscribe", "application/json"):
+        problem = request(server, "GET", f"{path}?{query}", accept=accept).want_problem(400)
+        assert all(word in problem["detail"] for word in words)
+    with Wire(server) as wire:
+        wire.send(handshake_bytes("/v1/ws?" + query))
+        assert words[0] in wire.answer().want_problem(400)["detail"]
+
+
+@pytest.mark.parametrize("kind", ["sse", "poll", "ws"])
+def test_places_that_any_tool_can_write(server, kind):
+    one, two, odd = fresh(), fresh(), fresh() + "@home"
+    for channel in one, two, odd:
+        publish_many(server, channel, [b"1", b"2", b"3"])
+    query = urllib.parse.urlencode({"channel": [one, two], "after": [two + "@1", odd + "@2"], "last": one + "@1",
+                                    "_": "1760000000"}, doseq=True)
+    with READERS[kind](server, query) as reader:
+        got = [(event["channel"], event["seq"]) for event in reader.several(4)]
+    assert sorted(got) == sorted([(one, 3), (two, 2), (two, 3), (odd, 3)])

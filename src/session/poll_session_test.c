@@ -91,7 +91,7 @@ static void a_poll_is_answered_when_there_is_something(void **state)
           "{\"messages\":[" MESSAGE(4, "4 efgh") "],\"cursor\":" },
         { "what comes", "channel=topic:a&wait=60", 1, 1, 0, "{\"messages\":[" MESSAGE(5, "5 fghij") "],\"cursor\":" },
         { "ahead", "channel=topic:a&after=6&wait=60", 1, 0, 0, "{\"messages\":[" GAP(5, 6, "ahead") "],\"cursor\":" },
-        { "one of two has some", "channel=topic:b&channel=topic:a&after=1&wait=60", 1, 0, 0,
+        { "one of two has some", "channel=topic:b&after=topic:a@1&wait=60", 1, 0, 0,
           "{\"messages\":[" MESSAGE(2, "2 cd") "," MESSAGE(3, "3 def") "," MESSAGE(4, "4 efgh") "],\"cursor\":" },
         { "nothing for so long", "channel=topic:a&wait=60", 1, 0, 60000, "{\"messages\":[],\"cursor\":" },
         { "a store that doesn't answer", "channel=topic:a&after=2&wait=0", UINT32_MAX, 0, CLOSE_TIMEOUT_MS,

@@ -1,11 +1,14 @@
 """What was accepted comes back: the server's own token, sent back by the way that the client has come, begins where it
 was taken, for as many channels as are taken at all. What could not come back is refused at the start."""
 import json
+import random
 import string
 import urllib.parse
 
 import pytest
 
+from cut_link import Link
+from longwire_client import Reader as Following
 from longwire_server import Server
 from wire import (READERS, STREAMS, Multipart, Poll, Sse, Wire, Ws, event_of, fresh, history, items_of, members_of,
                   handshake_bytes, publish, publish_many, request, request_bytes)
@@ -385,3 +388,25 @@ def test_places_that_any_tool_can_write(server, kind):
     with READERS[kind](server, query) as reader:
         got = [(event["channel"], event["seq"]) for event in reader.several(4)]
     assert sorted(got) == sorted([(one, 3), (two, 2), (two, 3), (odd, 3)])
+
+
+# --- cut again and again ---------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("kind", ["sse", "ndjson", "multipart"])
+def test_a_link_that_is_cut_everywhere_loses_and_doubles_nothing(server, kind):
+    """100 channels have tokens of a set; each connection ends after a few kilobytes, wherever that is."""
+    channels = names(100)
+    rng = random.Random(kind)
+    with Link(server.port) as link:
+        link.bytes_max = 9000
+        with Following(link.url, kind, channels, after=0) as reader:
+            for seq in range(1, 4):
+                for channel in channels:
+                    publish(server, channel, b"%d" % seq)
+                    link.bytes_max = rng.randrange(2000, 12000)
+            for channel in channels:
+                reader.wait_head(channel, 3)
+        assert link.taken > 5
+    for channel in channels:
+        assert [event.seq for event in reader.of(channel)] == [1, 2, 3]
+        assert not reader.gaps(channel)

@@ -54,15 +54,39 @@ static void follower_put_places(struct follower *follower, struct buf *query)
     }
 }
 
-void follower_ask_by_http(struct follower *follower)
+/* The body of one that posts: its token, where that is not elsewhere. */
+static void put_request(const struct follower *follower, struct buf *request, struct span query, bool is_posting,
+                        bool has_cursor, bool has_field)
 {
     static const char *const accept[WAY_COUNT] = {
         [BY_SSE] = "text/event-stream", [BY_NDJSON] = "application/x-ndjson", [BY_MULTIPART] = "multipart/mixed",
         [BY_POLL] = "application/json",
     };
-    struct world *world    = &follower->wire->world;
-    bool          by_token = follower->has_token && (follower->way == BY_POLL || !one_in(world, OF_READERS, 3));
-    bool          by_field = by_token && one_in(world, OF_READERS, 2);
+    struct buf body;
+
+    buf_init(&body, 8192);
+    if (is_posting && has_cursor)
+        buf_putf(&body, "{\"cursor\":\"%s\"}", follower->token);
+    else if (is_posting)
+        buf_put_lit(&body, "{}");
+    buf_putf(request, "%s /v1/subscribe?%.*s HTTP/1.1\r\nHost: sim\r\nAccept: %s\r\n", is_posting ? "POST" : "GET",
+             SPAN_ARG(query), accept[follower->way]);
+    if (has_field)
+        buf_putf(request, "Last-Event-ID: %s\r\n", follower->token);
+    if (is_posting)
+        buf_putf(request, "Content-Type: application/json\r\nContent-Length: %zu\r\n", body.len);
+    buf_put_lit(request, "\r\n");
+    buf_put(request, buf_span(&body));
+    buf_fini(&body);
+}
+
+/* Every second one posts. */
+void follower_ask_by_http(struct follower *follower)
+{
+    struct world *world      = &follower->wire->world;
+    bool          by_token   = follower->has_token && (follower->way == BY_POLL || !one_in(world, OF_READERS, 3));
+    bool          by_field   = by_token && one_in(world, OF_READERS, 2);
+    bool          is_posting = follower->no % 2 == 1;
     struct buf    query, request;
 
     buf_init(&query, 8192);
@@ -71,15 +95,12 @@ void follower_ask_by_http(struct follower *follower)
         follower_go_back_to_token(follower);
     else
         follower_put_places(follower, &query);
-    if (by_token && !by_field)
-        buf_putf(&query, "%s=%s", one_in(world, OF_READERS, 2) ? "cursor" : "last_event_id", follower->token);
+    bool by_cursor = by_token && !by_field && one_in(world, OF_READERS, 2);
+    if (by_token && !by_field && (!by_cursor || !is_posting))
+        buf_putf(&query, "%s=%s", by_cursor ? "cursor" : "last_event_id", follower->token);
     if (follower->way == BY_POLL)
         buf_putf(&query, "%swait=%u", query.len == 0 ? "" : "&", (unsigned)draw(world, OF_READERS, 2));
-    buf_putf(&request, "GET /v1/subscribe?%.*s HTTP/1.1\r\nHost: sim\r\nAccept: %s\r\n", SPAN_ARG(buf_span(&query)),
-             accept[follower->way]);
-    if (by_field)
-        buf_putf(&request, "Last-Event-ID: %s\r\n", follower->token);
-    buf_put_lit(&request, "\r\n");
+    put_request(follower, &request, buf_span(&query), is_posting, by_cursor, by_field);
     client_link_send(&follower->link, buf_span(&request));
     follower->came_at = world->now;
     buf_fini(&query);

@@ -133,7 +133,7 @@ def test_a_polls_own_cursor_comes_back(server):
         assert seqs_of(reader.several(5)) == {channel: 2 for channel in channels[::50]}
 
 
-def test_what_could_not_come_back_is_refused_at_the_start(server):
+def test_what_could_not_come_back_is_refused_at_the_start(server):  # threat 51
     too_many = query_of_names(short_names(513))
     for accept in ("text/event-stream", "application/x-ndjson", "multipart/mixed"):
         problem = request(server, "GET", "/v1/subscribe?" + too_many, accept=accept).want_problem(400)
@@ -238,7 +238,7 @@ def test_a_key_is_asked_for_before_the_body():
 
 # --- sets beside the wrong channels ----------------------------------------------------------------------------------
 
-def test_a_set_belongs_to_its_channels(server):
+def test_a_set_belongs_to_its_channels(server):  # threat 79
     channels = names(100)
     query = query_of_names(channels)
     with Sse(server, query) as reader:

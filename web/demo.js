@@ -1,7 +1,7 @@
 /* demo.js - the page at /: shows a Reader (reader.js) on the screen and counts, to show that no message was lost.
  *
  * All text from the network is put on the page with textContent, so it stays text. */
-import { Reader, publish, recall, headOf, messagesUrl } from './reader.js';
+import { HERE, Reader, publish, recall, headOf, messagesUrl } from './reader.js';
 
 const ROWS_MAX = 500;            // older rows leave the page, not the counters
 const PAYLOAD_SHOWN_MAX = 4000;
@@ -356,7 +356,7 @@ function pulse() {
 const quoted = text => `'${text.replaceAll("'", "'\\''")}'`;
 
 function commandLines() {
-    const [server, key] = [location.origin, at('key').value ? `-H "Authorization: Bearer $LONGWIRE_KEY" ` : ''];
+    const [server, key] = [HERE, at('key').value ? `-H "Authorization: Bearer $LONGWIRE_KEY" ` : ''];
     const channel = at('publish-channel').value.trim();
     const query = new URLSearchParams();
     for (const name of requestedChannels()) {

@@ -10,6 +10,9 @@
  * (epoch, seq) for each channel, or one cursor for all of them. Whatever happens to links, it names its place and gets
  * what comes next; if the server no longer has that, it says so with a gap. */
 
+/* The address of the API: where this file comes from, without a slash at the end. Behind a proxy it may have a path. */
+export const HERE = new URL('.', import.meta.url).href.replace(/\/$/, '');
+
 const BACK_OFF = { firstMs: 500, factor: 2, capMs: 15000 };
 const POLL_WAIT_S = 25;
 const PATIENCE_MS = 10000;   // how late an answer may be before the link counts as dead
@@ -24,7 +27,7 @@ export class Reader extends EventTarget {
     #failures = 0;
 
     /* start: {} from now on, { last: n }, or { after: seq }, 0 for the first message kept. */
-    constructor({ server = location.origin, channels, start = {}, transport = 'websocket', key = '' }) {
+    constructor({ server = HERE, channels, start = {}, transport = 'websocket', key = '' }) {
         super();
         Object.assign(this, { server, channels, start, transport, key });
         this.places = new Map();   // channel → { epoch, seq } of the last we have
@@ -287,7 +290,7 @@ const TRANSPORTS = { websocket: WebSocketLink, sse: EventSourceLink, poll: LongP
 /* --- what publishing and reading share -------------------------------------------------------------------------- */
 
 /* Resolves with the receipt once the message is durable. Send a key, and a repeat of the call stores nothing twice. */
-export async function publish({ server = location.origin, channel, payload, media = 'text/plain', key = '', once }) {
+export async function publish({ server = HERE, channel, payload, media = 'text/plain', key = '', once }) {
     const answer = await fetch(messagesUrl(server, channel), {
         method: 'POST',
         headers: { 'Content-Type': media, ...(once && { 'Idempotency-Key': once }), ...authorization(key) },
@@ -297,7 +300,7 @@ export async function publish({ server = location.origin, channel, payload, medi
     return answer.json();
 }
 
-export async function recall({ server = location.origin, channel, seq, key = '' }) {
+export async function recall({ server = HERE, channel, seq, key = '' }) {
     const answer = await fetch(`${messagesUrl(server, channel)}/${seq}`, {
         method: 'DELETE', headers: authorization(key),
     });
@@ -306,7 +309,7 @@ export async function recall({ server = location.origin, channel, seq, key = '' 
 
 /* The last seq of a channel; 0 if nothing was ever published there. Before the first message there is nothing, so no
  * payload comes along. */
-export async function headOf({ server = location.origin, channel, key = '' }) {
+export async function headOf({ server = HERE, channel, key = '' }) {
     const answer = await fetch(`${messagesUrl(server, channel)}?before=1`, { headers: authorization(key) });
     if (!answer.ok) throw await failure(answer);
     return (await answer.json()).head;

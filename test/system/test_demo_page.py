@@ -10,26 +10,21 @@ import os
 import pathlib
 import shutil
 import subprocess
-import tempfile
 import urllib.parse
 import urllib.request
 
 import pytest
 
+import proxies
+from browser import needs_chromium, open_chromium
 from longwire_server import Server, is_built
 from waiting import SECONDS, wait_until
 
-webdriver = pytest.importorskip("selenium.webdriver", reason="python3-selenium is not installed")
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
 
-CHROMIUM, CHROMEDRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-pytestmark = [
-    pytest.mark.skipif(not is_built(), reason="longwired is not built"),
-    pytest.mark.skipif(not CHROMIUM or not CHROMEDRIVER, reason="chromium and chromium-driver are not installed"),
-]
+pytestmark = [pytest.mark.skipif(not is_built(), reason="longwired is not built"), needs_chromium]
 
 TRANSPORTS = ["websocket", "sse", "poll"]
 DESKTOP, PHONE, NARROW = (1280, 900), (390, 844), (320, 640)
@@ -56,18 +51,8 @@ def fixture_server():
 
 @pytest.fixture(name="chromium", scope="module")
 def fixture_chromium():
-    home = tempfile.mkdtemp(prefix="longwire-chromium-")
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for flag in ("--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
-                 "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", f"--user-data-dir={home}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    browser = webdriver.Chrome(service=Service(CHROMEDRIVER), options=options)
-    browser.set_script_timeout(SECONDS)
-    yield browser
-    browser.quit()
-    shutil.rmtree(home, ignore_errors=True)
+    with open_chromium() as chromium:
+        yield chromium
 
 
 @pytest.fixture(name="page")
@@ -230,6 +215,29 @@ def test_comes_back_after_the_server_was_killed(page, transport):
         mine = [row[3] for row in page.rows() if row[1] == "topic:kill"]
         assert mine == ["before"] + [f"after {i}" for i in range(20)]
         assert [page.counts()[name] for name in ("received", "duplicates", "disorder", "gaps")] == [22, 0, 0, 0]
+
+
+@pytest.mark.parametrize("name", proxies.NAMES)
+def test_works_under_a_path(server, page, name):
+    """Behind the documented proxies, which take /push away: nothing is asked for elsewhere."""
+    with proxies.Proxy(name, server) as proxy:
+        page.browser.get(proxy.url + "/push/")
+        said = []
+        for transport in TRANSPORTS:
+            page.connect(f"topic:path-{name}", transport, "first")
+            said.append(f"over {transport}")
+            page.fill("payload", said[-1])
+            page.press("publish")
+            page.until_texts(said)
+            page.press("connect")
+            page.until_state("stopped")
+        assert page.browser.execute_script("return getComputedStyle(document.querySelector('.wire')).position") == "sticky"
+        assert page.browser.execute_script("return document.querySelector('h1 img').naturalWidth") > 0
+        page.browser.execute_script("document.getElementById('curl-box').open = true")
+        page.until(lambda: f"'{proxy.url}/push/v1/subscribe?" in page.text("commands"), lambda: page.text("commands"))
+        asked = page.browser.execute_script("return performance.getEntriesByType('resource').map(entry => entry.name)")
+        assert len(asked) > 5 and [url for url in asked if not url.startswith(proxy.url + "/push/")] == []
+        page.shot(f"under-a-path-{name}")
 
 
 def test_goes_on_over_another_transport(server, page):

@@ -1,4 +1,5 @@
 #include "settings/config_priv.h"
+#include "settings/secret_file.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -246,11 +247,24 @@ static bool file_slurp(int fd, const char *path, struct buf *text, struct buf *s
     return true;
 }
 
+static bool holds_secrets(const struct settings *settings)
+{
+    for (size_t i = 0; i < settings->key_count; i++)
+        if (settings->keys[i].secret_file[0] == '\0')
+            return true;
+    return false;
+}
+
+/* A warning alone: a container has no other users, and platforms often hand secrets out like that. */
 static void secrecy_check(int fd, const char *path, const struct settings *settings, struct buf *say)
 {
     struct stat stat;
-    if (settings->key_count > 0 && fstat(fd, &stat) == 0 && S_ISREG(stat.st_mode) && (stat.st_mode & S_IROTH))
+    if (holds_secrets(settings) && fstat(fd, &stat) == 0 && S_ISREG(stat.st_mode) && (stat.st_mode & S_IROTH))
         buf_putf(say, "%s: warning: every user of this machine can read its keys; chmod o-r would end that\n", path);
+    for (size_t i = 0; i < settings->key_count; i++)
+        if (secret_file_is_public(settings->keys[i].secret_file))
+            buf_putf(say, "%s: warning: every user of this machine can read this secret; chmod o-r would end that\n",
+                     settings->keys[i].secret_file);
 }
 
 enum load_kind { LOAD_AT_START, LOAD_AT_RELOAD };

@@ -81,6 +81,16 @@ static bool line_is_for_inih(struct reading *reading, struct span line)
     return true;
 }
 
+/* Cuts off a comment: # or ; behind a blank or behind the sign between name and value. inih knows only ; and only
+ * behind a blank, so that `data = ./lw # mine` would name a directory. */
+static struct span without_comment(struct span line)
+{
+    for (size_t i = 1; i < line.len; i++)
+        if ((line.at[i] == '#' || line.at[i] == ';') && strchr(" \t=:", line.at[i - 1]) != NULL)
+            return span_trim(span_head(line, i));
+    return line;
+}
+
 /* The ini_reader: one line for each call, so that its number is always known; NULL at the end. Indentation is removed:
  * inih would append an indented line to the one before it, and a forgotten name would change another setting. */
 static char *config_line_next(char *scratch, int bytes_max, void *stream)
@@ -96,6 +106,7 @@ static char *config_line_next(char *scratch, int bytes_max, void *stream)
     line = span_trim(line);
     if (!line_is_for_inih(reading, line))
         line.len = 0;
+    line = without_comment(line);
     must(bytes_max > 0 && line.len < (size_t)bytes_max);
     if (line.len > 0)
         memcpy(scratch, line.at, line.len);

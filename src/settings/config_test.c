@@ -61,7 +61,17 @@ static void a_file_is_refused_with_line_name_and_what_is_allowed(void **state)
         { "\n\x1b[2J = 1", "f:2: ?[2J: there is no such setting; longwired --help lists them all\n" },
         { "; a\nloops = 65\n", "f:2: loops: must be a number from 0 to 64\n" },
         { "\nhistory_limit_max = 1001\n", "f:2: history_limit_max: must be a number from 1 to 1000\n" },
-        { "loops = 2 # two\n", "f:1: loops: must be a number from 0 to 64\n" },
+        { "loops = 2# two\n", "f:1: loops: must be a number from 0 to 64\n" },
+        { "loops = # two\n", "f:1: loops: must be a number from 0 to 64\n" },
+        { "data =# mine\n", "f:1: data: must name a directory\n" },
+        { "data =; mine\n", "f:1: data: must name a directory\n" },
+        { "data = ./lw# mine\n",
+          "f:1: data: must not hold a # before a blank; a comment needs a blank before its #\n" },
+        { "data = \"./lw\"\n", "f:1: data: must stand without quotes: nothing takes them off here\n" },
+        { "data = './lw' # mine\n", "f:1: data: must stand without quotes: nothing takes them off here\n" },
+        { "data = ~/lw\n", "f:1: data: must be the path itself: neither ~ nor variables are replaced here\n" },
+        { "data = $HOME/lw\n", "f:1: data: must be the path itself: neither ~ nor variables are replaced here\n" },
+        { "data = /srv/${NAME}\n", "f:1: data: must be the path itself: neither ~ nor variables are replaced here\n" },
         { "loops =\n", "f:1: loops: must be a number from 0 to 64\n" },
         { "loops = 1\r\nloops = 1\r\n", "f:2: loops: stands in this file twice\n" },
         { "log-level = info\nlog_level = info\n", "f:2: log_level: stands in this file twice\n" },
@@ -78,16 +88,16 @@ static void a_file_is_refused_with_line_name_and_what_is_allowed(void **state)
         { "[key 123456789012345678901234567890123]\n",
           "f:1: key 123456789012345678901234567890123: a key's name must be 1 to 32 letters, digits and -._\n" },
         { "loops = 1\n[key a]\n",
-          "f:2: secret must be there: 16 to 128 letters, digits and -._~+/, with = only at the end\n" },
+          "f:2: secret must be there: 16 to 128 letters, digits and -._~+/, with = only at the end; or secret_file\n" },
         { "[key a]\nrights = admin\n\n[key b]\n",
-          "f:1: secret must be there: 16 to 128 letters, digits and -._~+/, with = only at the end\n"
-          "f:4: secret must be there: 16 to 128 letters, digits and -._~+/, with = only at the end\n" },
+          "f:1: secret must be there: 16 to 128 letters, digits and -._~+/, with = only at the end; or secret_file\n"
+          "f:4: secret must be there: 16 to 128 letters, digits and -._~+/, with = only at the end; or secret_file\n" },
         { "[key a]\nsecret = fifteen-letters\nrights = admin\n",
-          "f:1: secret must be there: 16 to 128 letters, digits and -._~+/, with = only at the end\n" },
+          "f:1: secret must be there: 16 to 128 letters, digits and -._~+/, with = only at the end; or secret_file\n" },
         { "[key a]\nsecret = sixteen letters!\nrights = admin\n",
-          "f:1: secret must be there: 16 to 128 letters, digits and -._~+/, with = only at the end\n" },
+          "f:1: secret must be there: 16 to 128 letters, digits and -._~+/, with = only at the end; or secret_file\n" },
         { "[key a]\nsecret = ================\nrights = admin\n",
-          "f:1: secret must be there: 16 to 128 letters, digits and -._~+/, with = only at the end\n" },
+          "f:1: secret must be there: 16 to 128 letters, digits and -._~+/, with = only at the end; or secret_file\n" },
         { "[key a]\nsecret = " SECRET "\n",
           "f:1: rights must be there: one or more of publish, subscribe, admin, with commas between\n" },
         { "[key a]\nsecret = " SECRET "\nrights =\n",
@@ -97,7 +107,7 @@ static void a_file_is_refused_with_line_name_and_what_is_allowed(void **state)
         { "[key a]\nsecret = " SECRET "\nsecret = " SECRET "\nrights = admin",
           "f:3: secret: stands in this section twice\n" },
         { "[key a]\nsecret = " SECRET "\nrights = admin\nloops = 1",
-          "f:4: loops: unknown here; there are: secret, rights\n" },
+          "f:4: loops: unknown here; there are: secret, secret_file, rights\n" },
         { "[key a]\nsecret = " SECRET "\nrights = admin\n[key a]\nrights = admin",
           "f:4: key a: this key has a section already\n" },
         { "[key a]\nsecret = " SECRET "\nrights = admin\n[key b]\nrights = admin\nsecret = " SECRET,
@@ -160,19 +170,23 @@ static void a_file_says_what_it_says(void **state)
 
     assert_true(reads("\xef\xbb\xbfloops = 2   ; two\r\n"
                       "# a comment\n"
+                      "data = ./lw # remark\n"
+                      "log_format = json\t# remark ; and more\n"
                       "  heartbeat-s = 1m\n"
                       "outbox_bytes_max=1M\n"
                       "origins = \n"
                       "[ key  app ]  ; the application\n"
                       "rights = publish,subscribe\n"
                       "secret = " SECRET "==\n"
-                      "[key op.s]\n"
+                      "[key op.s] # of us\n"
                       "secret = another-secret-of-mine\n"
-                      "rights = admin"));
+                      "rights = admin # all"));
+    assert_string_equal(settings.data, "./lw");
+    assert_int_equal(settings.log_format, LOG_JSON);
     assert_int_equal(settings.loops, 2);
     assert_int_equal(settings.line_of[SETTING_loops], 1);
     assert_int_equal(settings.heartbeat_s, 60);
-    assert_int_equal(settings.line_of[SETTING_heartbeat_s], 3);
+    assert_int_equal(settings.line_of[SETTING_heartbeat_s], 5);
     assert_int_equal(settings.outbox_bytes_max, 1024 * 1024);
     assert_int_equal(settings.key_count, 2);
     assert_string_equal(settings.keys[0].name, "app");
@@ -325,6 +339,12 @@ static void flags_and_variables_are_refused_by_name(void **state)
         { "--config", "/", NULL, "/: can't be read: Is a directory\n" },
         { "--secret=" SECRET, NULL, NULL, "--secret: there is no such flag; longwired --help lists them all\n" },
         { NULL, NULL, "LONGWIRE_LOOPS=99", "LONGWIRE_LOOPS: must be a number from 0 to 64\n" },
+        { NULL, NULL, "LONGWIRE_DATA=\"/lw\"",
+          "LONGWIRE_DATA: must stand without quotes: nothing takes them off here\n" },
+        { "--data=/lw ", NULL, NULL, "--data: must neither begin nor end with a blank\n" },
+        { "--data= /lw", NULL, NULL, "--data: must neither begin nor end with a blank\n" },
+        { "--data=~/lw", NULL, NULL,
+          "--data: must be the path itself: neither ~ nor variables are replaced here\n" },
         /* threat 105 */
         { "--http=0.0.0.0:8080", NULL, NULL,
           "http: 0.0.0.0:8080 can be reached from other machines, but no API key is configured, so that anyone could "
@@ -409,6 +429,98 @@ static void check_says_what_is_in_force_and_from_where(void **state)
     unlink(path);
 }
 
+/* --- secrets in files of their own ---------------------------------------------------------------------------- */
+
+static void a_secret_may_stand_in_a_file(void **state)
+{
+    (void)state;
+    static const struct { const char *text, *secret; } rows[] = {
+        { SECRET, SECRET },
+        { SECRET "\n", SECRET },
+        { SECRET "\r\n", SECRET },
+        { SECRET "==\nwhat follows is nobody's secret\n", SECRET "==" },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        const char *path = file_with(rows[i].text, 0600);
+        char        text[200];
+
+        snprintf(text, sizeof text, "[key app]\nrights = publish\nsecret_file = %s # of the platform\n", path);
+        if (!reads(text))
+            fail_msg("%s: %s", rows[i].text, said());
+        assert_string_equal(settings.keys[0].secret, rows[i].secret);
+        assert_string_equal(settings.keys[0].secret_file, path);
+        unlink(path);
+    }
+}
+
+/* Threats 26, 108: the message names the file and never the secret. %s stands for the file. */
+static void a_secret_file_is_refused_by_its_name(void **state)
+{
+    (void)state;
+    static const char line[] = "f:1: secret_file: the first line of %s must be the secret: 16 to 128 letters, digits and "
+                               "-._~+/, with = only at the end\n";
+    static const struct { const char *text, *more, *say; } rows[] = {
+        { "", "", line },
+        { "\n" SECRET "\n", "", line },
+        { "fifteen-letters\n", "", line },
+        { " " SECRET "\n", "", line },
+        { SECRET "!\n", "", line },
+        { SECRET SECRET SECRET SECRET SECRET SECRET SECRET, "", line },
+        { SECRET, "secret = another-secret-of-mine\n",
+          "f:1: there is a secret and a secret_file; keep one of them\n" },
+        { SECRET, "secret_file = /other\n", "f:4: secret_file: stands in this section twice\n" },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        const char *path = file_with(rows[i].text, 0600);
+        char        text[300], want[300];
+
+        snprintf(text, sizeof text, "[key app]\nrights = publish\nsecret_file = %s\n%s", path, rows[i].more);
+        snprintf(want, sizeof want, rows[i].say, path);
+        assert_false(reads(text));
+        assert_string_equal(said(), want);
+        unlink(path);
+    }
+    static const struct { const char *text, *say; } paths[] = {
+        { "[key app]\nrights = publish\nsecret_file = /nonexistent/key\n",
+          "f:1: secret_file: /nonexistent/key can't be read: No such file or directory\n" },
+        { "[key app]\nrights = publish\nsecret_file = /dev/null\n",
+          "f:1: secret_file: /dev/null must be a regular file\n" },
+        { "[key app]\nrights = publish\nsecret_file = /\n",
+          "f:1: secret_file must be an absolute path of at most 255 bytes\n" },
+        { "[key app]\nrights = publish\nsecret_file = key\n",
+          "f:1: secret_file must be an absolute path of at most 255 bytes\n" },
+        { "[key app]\nrights = publish\nsecret_file =\n",
+          "f:1: secret_file must be an absolute path of at most 255 bytes\n" },
+    };
+    for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
+        assert_false(reads(paths[i].text));
+        assert_string_equal(said(), paths[i].say);
+    }
+}
+
+/* Threat 108 */
+static void check_says_the_file_of_a_secret_and_not_the_secret(void **state)
+{
+    (void)state;
+    char path[64], config[300], want[300];
+
+    strcpy(path, file_with(SECRET "\n", 0644));
+    snprintf(config, sizeof config, "[key app]\nsecret_file = %s\nrights = publish\n", path);
+    const char *file   = file_with(config, 0644);
+    char       *argv[] = { "longwired", "--check", "--config", (char *)file, NULL };
+
+    assert_int_equal(load(argv, nothing), CONFIG_EXIT_OK);
+    said();
+    snprintf(want, sizeof want, "[key app]\nsecret_file = %s\nrights = publish\n", path);
+    assert_non_null(strstr(say.at, want));
+    assert_null(strstr(say.at, SECRET));
+    snprintf(want, sizeof want,
+             "%s: warning: every user of this machine can read this secret; chmod o-r would end that\n", path);
+    assert_true(span_starts(buf_span(&say), span_str(want)));  /* and nothing of the configuration file */
+    unlink(path);
+    unlink(file);
+}
+
 static void subscribe_requests_are_granted_before_anything_can_be_wrong(void **state)
 {
     (void)state;
@@ -482,6 +594,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(an_address_for_the_native_protocol_is_only_warned_of, begin, end),
         cmocka_unit_test_setup_teardown(with_a_key_the_network_may_come, begin, end),
         cmocka_unit_test_setup_teardown(check_says_what_is_in_force_and_from_where, begin, end),
+        cmocka_unit_test_setup_teardown(a_secret_may_stand_in_a_file, begin, end),
+        cmocka_unit_test_setup_teardown(a_secret_file_is_refused_by_its_name, begin, end),
+        cmocka_unit_test_setup_teardown(check_says_the_file_of_a_secret_and_not_the_secret, begin, end),
         cmocka_unit_test_setup_teardown(subscribe_requests_are_granted_before_anything_can_be_wrong, begin, end),
         cmocka_unit_test_setup_teardown(only_a_file_that_lies_there_is_read_again, begin, end),
         cmocka_unit_test_setup_teardown(secrets_are_wiped_at_the_end, begin, end),

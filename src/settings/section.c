@@ -3,6 +3,7 @@
 #include <ctype.h>
 
 #include "base/must.h"
+#include "settings/secret_file.h"
 #include "settings/unit.h"
 #include "settings/value.h"
 
@@ -18,11 +19,15 @@ enum {
 #define ALLOWED_WORDS  "anyone|key|nobody"
 #define COUNT_OF(array) (sizeof(array) / sizeof(array)[0])
 
-enum { KEY_SECRET, KEY_RIGHTS };
+enum { KEY_SECRET, KEY_SECRET_FILE, KEY_RIGHTS };
 
 static const struct value_row key_rows[] = {
     [KEY_SECRET] = { "secret", VALUE_TEXT, offsetof(struct key_draft, secret), .max = KEY_SECRET_BYTES_MAX,
                      .help = "What clients send as Authorization: Bearer. 16 to 128 letters, digits and -._~+/=." },
+    [KEY_SECRET_FILE] = { "secret_file", VALUE_TEXT, offsetof(struct key_draft, secret_file),
+                          .max = SECRET_FILE_BYTES_MAX,
+                          .help = "In place of secret: the absolute path of a file whose first line is the secret. It "
+                                  "is read at the start and at each reload." },
     [KEY_RIGHTS] = { "rights", VALUE_TEXT, offsetof(struct key_draft, rights), .max = 63,
                      .help = "What its holder may do: publish, subscribe, admin, with commas between." },
 };
@@ -216,23 +221,33 @@ static unsigned rights_read(struct span list)
     return rights;
 }
 
-/* The token68 of RFC 9110 11.2: what can stand behind "Bearer ". */
-static bool secret_is_valid(struct span secret)
-{
-    size_t len = secret.len;
-    while (len > 0 && secret.at[len - 1] == '=')
-        len--;
-    for (size_t i = 0; i < len; i++)
-        if (!isalnum((unsigned char)secret.at[i]) && strchr("-._~+/", secret.at[i]) == NULL)
-            return false;
-    return len > 0 && secret.len >= KEY_SECRET_BYTES_MIN;
-}
-
 static bool secret_is_taken(const struct settings *settings, const char *secret)
 {
     for (size_t i = 0; i < settings->key_count; i++)
         if (strcmp(settings->keys[i].secret, secret) == 0)
             return true;
+    return false;
+}
+
+/* From its line or from its file into the draft. */
+static bool secret_find(struct section *section, struct buf *why)
+{
+    struct key_draft *draft = &section->key_draft;
+
+    if (is_seen(section, KEY_SECRET) && is_seen(section, KEY_SECRET_FILE)) {
+        buf_put_lit(why, "there is a secret and a secret_file; keep one of them");
+        return false;
+    }
+    if (is_seen(section, KEY_SECRET_FILE)) {
+        if (secret_file_path_is_valid(span_str(draft->secret_file)))
+            return secret_file_read(draft->secret_file, draft->secret, why);
+        buf_putf(why, "secret_file must be an absolute path of at most %d bytes", SECRET_FILE_BYTES_MAX);
+        return false;
+    }
+    if (is_seen(section, KEY_SECRET) && secret_is_valid(span_str(draft->secret)))
+        return true;
+    buf_putf(why, "secret must be there: %d to %d letters, digits and -._~+/, with = only at the end; or secret_file",
+             KEY_SECRET_BYTES_MIN, KEY_SECRET_BYTES_MAX);
     return false;
 }
 
@@ -242,11 +257,8 @@ static bool key_close(struct section *section, struct buf *why)
     const char      *secret   = section->key_draft.secret;
     unsigned         rights   = is_seen(section, KEY_RIGHTS) ? rights_read(span_str(section->key_draft.rights)) : 0;
 
-    if (!is_seen(section, KEY_SECRET) || !secret_is_valid(span_str(secret))) {
-        buf_putf(why, "secret must be there: %d to %d letters, digits and -._~+/, with = only at the end",
-                 KEY_SECRET_BYTES_MIN, KEY_SECRET_BYTES_MAX);
+    if (!secret_find(section, why))
         return false;
-    }
     if (secret_is_taken(settings, secret)) {
         buf_put_lit(why, "another key has this secret already");
         return false;
@@ -259,6 +271,8 @@ static bool key_close(struct section *section, struct buf *why)
     *key                = (struct api_key){ .rights = rights };
     memcpy(key->name, section->key_name, sizeof key->name);
     memcpy(key->secret, secret, sizeof key->secret);
+    if (is_seen(section, KEY_SECRET_FILE))
+        memcpy(key->secret_file, section->key_draft.secret_file, sizeof key->secret_file);
     return true;
 }
 
@@ -388,7 +402,9 @@ bool namespace_is_like(const struct namespace *one, const struct namespace *othe
 void section_print_in_force(const struct settings *settings, struct buf *out)
 {
     for (size_t i = 0; i < settings->key_count; i++) {
-        buf_putf(out, "\n[key %s]\nsecret = ****************\nrights = ", settings->keys[i].name);
+        const struct api_key *key = &settings->keys[i];
+        buf_putf(out, "\n[key %s]\n%s = %s\nrights = ", key->name, key->secret_file[0] == '\0' ? "secret" : "secret_file",
+                 key->secret_file[0] == '\0' ? "****************" : key->secret_file);
         rights_put(settings->keys[i].rights, out);
         buf_putc(out, '\n');
     }

@@ -15,6 +15,7 @@ enum section_kind {
 
 struct key_draft {
     char secret[KEY_SECRET_BYTES_MAX + 1];
+    char secret_file[SECRET_FILE_BYTES_MAX + 1];
     char rights[64];
 };
 

@@ -4,7 +4,7 @@
  *
  * settings.def has each setting once; config.h reads file, environment and flags. This header knows no file and no
  * environment. A struct settings holds no pointer and never changes once threads read it: a reload makes another
- * one. It is big (about 60 KiB), so it does not fit on small stacks. */
+ * one. It is big (about 80 KiB), so it does not fit on small stacks. */
 #ifndef SETTINGS_SETTINGS_H
 #define SETTINGS_SETTINGS_H
 
@@ -25,6 +25,7 @@ enum {
     KEYS_MAX              = 64,
     KEY_SECRET_BYTES_MIN  = 16,
     KEY_SECRET_BYTES_MAX  = 128,
+    SECRET_FILE_BYTES_MAX = 255,
 };
 
 /* A [key NAME] section. */
@@ -32,6 +33,7 @@ struct api_key {
     char     name[KEY_NAME_BYTES_MAX + 1];
     char     secret[KEY_SECRET_BYTES_MAX + 1];
     unsigned rights;
+    char     secret_file[SECRET_FILE_BYTES_MAX + 1];  /* where the secret was read; "": it stands in the configuration */
 };
 
 /* One address of `http`, ready for bind(2). */

@@ -109,7 +109,8 @@ static void line_print(const struct value_row *row, struct buf *out)
 
 static const char config_head[] =
     "; Configuration of longwired: every setting with its default. To change one, take the # away.\n"
-    "; A line is a setting, a [section] or a comment, begun with ; or #. After a space, ; begins a comment too.\n"
+    "; A line is a setting, a [section] or a comment. A comment begins with ; or #, at the line's beginning or behind a\n"
+    "; blank. Values stand without quotes; neither ~ nor $NAME is replaced.\n"
     "; Sizes may be written 64K, 8M, 1G; times 500ms, 30s, 5m, 2h, 7d.\n"
     "; `longwired --check` says what is in force.\n";
 
@@ -168,9 +169,10 @@ static const char docs_head[] =
     "2. a variable of the environment, `LONGWIRE_NAME`,\n"
     "3. a flag, `--name VALUE` or `--name=VALUE`; `-` and `_` are the same, a true/false setting needs no value.\n"
     "\n"
-    "In the file, a line is a setting, a `[section]` or a comment (`;` or `#` first; after a space, `;` begins\n"
-    "one at a line's end too). Sizes may be written `64K`, `8M`, `1G` (of 1,024), times `500ms`, `30s`, `5m`,\n"
-    "`2h`, `7d`; a plain number is bytes, or the unit in the setting's name (seconds where there is none).\n"
+    "In the file, a line is a setting, a `[section]` or a comment. A comment begins with `;` or `#`, at the line's\n"
+    "beginning or behind a blank. Values stand without quotes, and neither `~` nor `$NAME` is replaced. Sizes may be\n"
+    "written `64K`, `8M`, `1G` (of 1,024), times `500ms`, `30s`, `5m`, `2h`, `7d`; a plain number is bytes, or the\n"
+    "unit in the setting's name (seconds where there is none).\n"
     "\n"
     "What can't be understood is refused at the start, with file, line and what is allowed: unknown names and\n"
     "sections, doubles, numbers out of range, broken lines, a key without a secret, an address that other machines\n"

@@ -191,6 +191,26 @@ static bool congestion_is_valid(struct span name)
     return name.len > 0;
 }
 
+/* What a shell would have changed is a mistake here: it would silently become the name of a directory. */
+static bool data_is_plain(struct span path, struct buf *why)
+{
+    const char *complaint = NULL;
+
+    if (path.len == 0)
+        complaint = "must name a directory";
+    else if (path.at[0] == '"' || path.at[0] == '\'')
+        complaint = "must stand without quotes: nothing takes them off here";
+    else if (path.at[0] == '~' || path.at[0] == '$' || memmem(path.at, path.len, "${", 2) != NULL)
+        complaint = "must be the path itself: neither ~ nor variables are replaced here";
+    else if (isblank((unsigned char)path.at[0]) || isblank((unsigned char)path.at[path.len - 1]))
+        complaint = "must neither begin nor end with a blank";
+    else if (memmem(path.at, path.len, "# ", 2) != NULL)
+        complaint = "must not hold a # before a blank; a comment needs a blank before its #";
+    if (complaint != NULL)
+        buf_put(why, span_str(complaint));
+    return complaint == NULL;
+}
+
 bool setting_text_accept(struct settings *settings, enum setting setting, struct span text, struct buf *why)
 {
     if (setting == SETTING_http)
@@ -199,10 +219,8 @@ bool setting_text_accept(struct settings *settings, enum setting setting, struct
         return origins_read(settings, text, why);
     if (setting == SETTING_tcp)
         return tcp_read(text, why);
-    if (setting == SETTING_data && text.len == 0) {
-        buf_put_lit(why, "must name a directory");
-        return false;
-    }
+    if (setting == SETTING_data)
+        return data_is_plain(text, why);
     if (setting == SETTING_congestion_control && !congestion_is_valid(text)) {
         buf_put_lit(why, "must be the name of a congestion control, like cubic or bbr");
         return false;

@@ -7,6 +7,7 @@ import re
 import resource
 import signal
 import socket
+import subprocess
 import threading
 import time
 
@@ -137,6 +138,37 @@ def test_a_keys_rights_and_secret_change():
         assert api.get(f"/v1/channels/{PRIVATE}/messages").status == 403
         server.reload(BASE + key("app", NEW, "publish"))
         assert api.publish(PRIVATE, b"3").status == 401
+
+
+def test_a_secret_in_a_file_of_its_own_is_read_again(tmp_path):
+    """As Kubernetes hands it out: a link that is turned. The configuration itself doesn't change. A file that holds no
+    secret changes nothing, and neither log nor --check says a secret (threats 25, 108)."""
+    (tmp_path / "old").write_text(OLD + "\n")
+    (tmp_path / "new").write_text(NEW + "\nanother line\n")
+    (tmp_path / "empty").write_text("")
+    path = tmp_path / "secret"
+
+    def turn(target):
+        (tmp_path / "next").symlink_to(target)
+        (tmp_path / "next").rename(path)
+
+    turn("old")
+    config = BASE + f"[key app]\nsecret_file = {path}\nrights = publish, subscribe\n"
+    with Reloadable(config) as server:
+        assert (status_of_subscribe(server, OLD), status_of_subscribe(server, NEW)) == (200, 401)
+        turn("new")
+        assert status_of_subscribe(server, OLD) == 200, "it is read again only when told to"
+        assert 'changed="key app changed"' in server.reload(config)
+        assert (status_of_subscribe(server, OLD), status_of_subscribe(server, NEW)) == (401, 200)
+        for target in ("empty", "gone"):
+            turn(target)
+            assert f"secret_file: " in (said := server.reload_refused()) and str(path) in said
+            assert (status_of_subscribe(server, OLD), status_of_subscribe(server, NEW)) == (401, 200)
+        turn("new")
+        check = subprocess.run([*server.command(), "--check"], capture_output=True, text=True, timeout=SECONDS,
+                               check=True).stdout
+        assert f"[key app]\nsecret_file = {path}\n" in check
+        assert not any(secret in text for secret in (OLD, NEW) for text in (check, server.log()))
 
 
 def ws_of(server, secret):

@@ -1,5 +1,6 @@
 /* metrics.c - the numbers of a node as Prometheus text (exposition format 0.0.4). No label names a channel or a
  * user, so that a million channels make no more series than one (threat 109). */
+#include "main/process_use.h"
 #include "main/server.h"
 #include "reactor/log.h"
 #include "store/store.h"
@@ -167,10 +168,27 @@ static void put_config(struct buf *out, const struct server *server)
             counter_get(&server->snapshot_at) / 1000);
 }
 
+/* Under the names that Prometheus' own client libraries give these, so that dashboards find them. */
+static void put_process(struct buf *out, const struct server *server)
+{
+    const struct process_use use = process_use_get();
+
+    put_metric_head(out, "process_cpu_seconds_total", "counter", "Total user and system CPU time spent in seconds.");
+    buf_putf(out, "process_cpu_seconds_total %.2f\n", use.cpu_seconds);
+    put_metric_head(out, "process_start_time_seconds", "gauge",
+                    "Start time of the process since unix epoch in seconds.");
+    buf_putf(out, "process_start_time_seconds %.3f\n", (double)server->started_wall / 1000);
+    put_one(out, "process_resident_memory_bytes", "gauge", "Resident memory size in bytes.", use.resident_bytes);
+    put_one(out, "process_virtual_memory_bytes", "gauge", "Virtual memory size in bytes.", use.virtual_bytes);
+    put_one(out, "process_open_fds", "gauge", "Number of open file descriptors.", use.open_fds);
+    put_one(out, "process_max_fds", "gauge", "Maximum number of open file descriptors.", use.max_fds);
+}
+
 void server_put_metrics(struct server *server, const struct writer_stats *stats, struct buf *out)
 {
     put_one(out, "longwire_up_seconds", "gauge", "Since this process started.",
             (uint64_t)(clock_now() - server->started_at) / 1000);
+    put_process(out, server);
     put_config(out, server);
     put_http(out, server);
     put_sessions(out, server);

@@ -100,7 +100,8 @@ enum rc server_open(struct server *server, const struct settings *settings, char
     *server            = (struct server){ .namespaces = settings->namespaces,
                                           .snapshot = snapshot_new(settings, NULL) };
     server->hash_key   = (struct hash_key){ random_u64(), random_u64() };
-    server->started_at = clock_now();
+    server->started_at   = clock_now();
+    server->started_wall = clock_wall();
     memcpy(server->listens, settings->listens, sizeof server->listens);
     counter_set(&server->snapshot_at, (uint64_t)clock_wall());
 

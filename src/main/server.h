@@ -21,6 +21,7 @@ struct server {
     unsigned              worker_count;
     struct counter        is_stopping;
     msec                  started_at;            /* monotonic */
+    msec                  started_wall;          /* the same moment by the wall clock */
     struct listen_address listens[LISTENS_MAX];  /* as in the settings, with the ports that the system gave */
     unsigned              ports[LISTENS_MAX];
     struct counter        reloads_done, reloads_failed;

@@ -15,6 +15,7 @@ import threading
 import time
 
 import pytest
+from prometheus_client import parser
 
 from longwire_client import TRANSPORTS, Api, Place, Publisher, Reader, RefusedError, WebSocket, audit_history
 from longwire_server import LONGWIRE, LONGWIRED, Server, is_built
@@ -379,6 +380,31 @@ def check_histogram(name, samples):
                for (sample, labels), count in samples.items() if sample == name + "_bucket"]
     assert buckets == sorted(buckets) and [count for _, count in buckets] == sorted(count for _, count in buckets), name
     assert buckets[-1] == (float("inf"), samples[name + "_count", ""]) and (name + "_sum", "") in samples, name
+
+
+def test_metrics_of_the_process_are_those_that_dashboards_expect():
+    """Prometheus' own parser reads the page; the numbers are those of the kernel."""
+    with Server() as server, contextlib.closing(Api(server.url)) as api:
+        before = time.time()
+        text = api.get("/metrics").body.decode()
+        families = {family.name: family for family in parser.text_string_to_metric_families(text)}
+        kinds = {"process_cpu_seconds": "counter", "process_start_time_seconds": "gauge",
+                 "process_resident_memory_bytes": "gauge", "process_virtual_memory_bytes": "gauge",
+                 "process_open_fds": "gauge", "process_max_fds": "gauge"}
+        assert {name: families[name].type for name in kinds} == kinds
+        assert all(family.documentation for family in families.values())
+        values = {name: families[name].samples[0].value for name in kinds}
+        assert before - 120 < values["process_start_time_seconds"] <= before
+        assert values["process_max_fds"] == resource.prlimit(server.pid, resource.RLIMIT_NOFILE)[0]
+        status = dict(line.split(":", 1) for line in open(f"/proc/{server.pid}/status", encoding="utf-8"))
+        for name, field in (("process_resident_memory_bytes", "VmRSS"), ("process_virtual_memory_bytes", "VmSize")):
+            assert abs(values[name] / (1024 * int(status[field].split()[0])) - 1) < 0.2, name
+        assert abs(values["process_open_fds"] - len(os.listdir(f"/proc/{server.pid}/fd"))) <= 8
+        links = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(20)]
+        wait_metrics(api, lambda now: now["process_open_fds"] >= values["process_open_fds"] + 20)
+        assert api.metrics()["process_cpu_seconds_total"] >= values["process_cpu_seconds"] > 0
+        for link in links:
+            link.close()
 
 
 def wait_metrics(api, what):

@@ -1,5 +1,6 @@
 /* publish.c - publishes one message, or takes one back. The answer comes when the message is durable. */
 #include "api/call.h"
+#include "codec/url/url.h"
 #include "publish/publish_check.h"
 
 static void publish_answered(struct publish_command *command)
@@ -43,6 +44,17 @@ static void call_publish(const struct call *call, struct message *message, struc
     shard_publish(call->api->shard, command);
 }
 
+/* Longwire-Event, percent-encoded as parts of a multipart stream have it. Empty: none. False: answered with 400. */
+static bool call_event(const struct call *call, struct buf *scratch, struct span *ret)
+{
+    struct span text = request_field(call->request->head, SPAN("longwire-event"));
+
+    if (url_decode(text, URL_PATH, scratch, ret))
+        return true;
+    call_refuse(call, 400, "Longwire-Event is percent-encoded: %25 stands for a percent sign");
+    return false;
+}
+
 static const struct span publish_parameters[] = { SPAN("ttl") };
 
 void serve_publish(struct call *call)
@@ -51,8 +63,11 @@ void serve_publish(struct call *call)
     struct message      *message;
     char                 why[PUBLISH_WHY_BYTES];
 
+    struct buf           event_scratch;
+
     if (name == NULL)
         return;
+    buf_init(&event_scratch, 4096);
     struct publish_request request = {
         .name     = name,
         .payload  = call->request->body,
@@ -61,11 +76,12 @@ void serve_publish(struct call *call)
         .wall     = call->api->shard->wall,
         .identity = call->identity,
     };
-    if (call_knows_query(call, KNOWN_WORDS(publish_parameters)) &&
+    if (call_event(call, &event_scratch, &request.event) && call_knows_query(call, KNOWN_WORDS(publish_parameters)) &&
         call_u64(call, SPAN("ttl"), &request.has_ttl, &request.ttl_s)) {
         if (call_passes(call, publish_check(&request, why, &message)))
             call_publish(call, message, request.key);
     }
+    buf_fini(&event_scratch);
     channel_name_unref(name);
 }
 

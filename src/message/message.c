@@ -4,27 +4,38 @@
 
 #include "base/must.h"
 
+static char *message_put(char *at, struct span bytes)
+{
+    if (bytes.len > 0)
+        memcpy(at, bytes.at, bytes.len);
+    return at + bytes.len;
+}
+
 struct message *message_new(struct channel_name *channel, enum message_kind kind, const char *payload,
                             uint32_t payload_len, struct span media, struct span from)
 {
-    must(media.len <= MEDIA_BYTES_MAX && from.len <= FROM_BYTES_MAX);
+    return message_new_event(channel, kind, payload, payload_len, media, from, SPAN(""));
+}
 
-    struct message *message = malloc(sizeof *message + payload_len + media.len + from.len);
+struct message *message_new_event(struct channel_name *channel, enum message_kind kind, const char *payload,
+                                  uint32_t payload_len, struct span media, struct span from, struct span event)
+{
+    must(media.len <= MEDIA_BYTES_MAX && from.len <= FROM_BYTES_MAX && event.len <= EVENT_BYTES_MAX);
+
+    struct message *message = malloc(sizeof *message + payload_len + media.len + from.len + event.len);
     must(message != NULL);
     *message = (struct message){
         .kind        = (uint8_t)kind,
         .media_len   = (uint8_t)media.len,
         .from_len    = (uint8_t)from.len,
+        .event_len   = (uint8_t)event.len,
         .payload_len = payload_len,
         .channel     = channel_name_ref(channel),
     };
     ref_init(&message->ref);
     if (payload != NULL && payload_len > 0)
         memcpy(message->bytes, payload, payload_len);
-    if (media.len > 0)
-        memcpy(message->bytes + payload_len, media.at, media.len);
-    if (from.len > 0)
-        memcpy(message->bytes + payload_len + media.len, from.at, from.len);
+    message_put(message_put(message_put(message->bytes + payload_len, media), from), event);
     return message;
 }
 
@@ -39,7 +50,7 @@ void message_unref(struct message *message)
 struct message *message_recalled(const struct message *message, const struct message *recall)
 {
     must(recall->kind == MESSAGE_RECALL);
-    /* Media type and sender are dropped too, as the stores do: the answer must not depend on where it was read from. */
+    /* Media type, sender and event are dropped too, as the stores do: the answer must not depend on where it was read from. */
     struct message *rest = message_new(message->channel, MESSAGE_RECALLED, NULL, 0, SPAN(""), SPAN(""));
     rest->epoch      = message->epoch;
     rest->seq        = message->seq;

@@ -8,6 +8,7 @@
 #define MESSAGE_MESSAGE_H
 
 #include "message/channel_name.h"
+#include "message/event_name.h"
 
 enum message_kind {
     MESSAGE_PLAIN,
@@ -22,6 +23,7 @@ struct message {
     uint8_t              kind;         /* enum message_kind */
     uint8_t              media_len;
     uint8_t              from_len;
+    uint8_t              event_len;
     uint32_t             payload_len;
     struct channel_name *channel;      /* owns a reference */
     uint64_t             epoch;
@@ -30,13 +32,17 @@ struct message {
     uint64_t             target;       /* RECALL: the seq that it recalls; RECALLED: the seq of its recall */
     msec                 time;         /* wall clock, when it was accepted */
     msec                 expires_at;   /* wall clock; 0: no lifetime of its own */
-    char                 bytes[];      /* payload, media, from */
+    char                 bytes[];      /* payload, media, from, event */
 };
 
 /* The caller owns one reference. `payload` may be NULL: then the caller writes payload_len bytes at ->bytes before
  * it hands the message on. Lengths must keep the bounds above. The message takes a reference to the name. */
 struct message *message_new(struct channel_name *channel, enum message_kind kind, const char *payload,
                             uint32_t payload_len, struct span media, struct span from);
+
+/* The same with the name of its event; empty: none. */
+struct message *message_new_event(struct channel_name *channel, enum message_kind kind, const char *payload,
+                                  uint32_t payload_len, struct span media, struct span from, struct span event);
 
 static inline struct message *message_ref(struct message *message)
 {
@@ -65,6 +71,12 @@ static inline struct span message_from(const struct message *message)
     return (struct span){ message->bytes + message->payload_len + message->media_len, message->from_len };
 }
 
+static inline struct span message_event(const struct message *message)
+{
+    return (struct span){ message->bytes + message->payload_len + message->media_len + message->from_len,
+                          message->event_len };
+}
+
 static inline bool message_is_expired(const struct message *message, msec wall)
 {
     return message->expires_at != 0 && message->expires_at <= wall;
@@ -73,7 +85,8 @@ static inline bool message_is_expired(const struct message *message, msec wall)
 /* The memory that it takes, for bounds. */
 static inline size_t message_size(const struct message *message)
 {
-    return sizeof *message + message->payload_len + message->media_len + message->from_len;
+    return sizeof *message + message->payload_len + message->media_len + message->from_len +
+           message->event_len;
 }
 
 /* Why a reader does not get what it asked for. */

@@ -244,6 +244,45 @@ static void a_message_keeps_its_bytes(void **state)
     message_unref(NULL);
 }
 
+static void an_event_has_a_name_of_its_own(void **state)
+{
+    (void)state;
+    static const char  long_name[] = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+    static const struct { const char *name; struct span event; enum event_verdict want; } rows[] = {
+        { "a word", SPAN("price"), EVENT_FINE },
+        { "what browsers call an event without a name", SPAN("message"), EVENT_FINE },
+        { "UTF-8 and spaces", SPAN("prix \xe2\x82\xac"), EVENT_FINE },
+        { "the longest", { long_name, EVENT_BYTES_MAX }, EVENT_FINE },
+        { "too long", { long_name, EVENT_BYTES_MAX + 1 }, EVENT_MALFORMED },
+        { "none", SPAN(""), EVENT_MALFORMED },
+        { "line feed", SPAN("a\nid: 1"), EVENT_MALFORMED },
+        { "carriage return", SPAN("a\rb"), EVENT_MALFORMED },
+        { "NUL", SPAN("a\0b"), EVENT_MALFORMED },
+        { "DEL", SPAN("a\x7f"), EVENT_MALFORMED },
+        { "next line (U+0085)", SPAN("a\xc2\x85"), EVENT_MALFORMED },
+        { "no-break space", SPAN("a\xc2\xa0"), EVENT_FINE },
+        { "no UTF-8", SPAN("a\xff"), EVENT_MALFORMED },
+        { "the server's", SPAN("gap"), EVENT_RESERVED },
+        { "the server's, for payloads that are no text", SPAN("binary"), EVENT_RESERVED },
+        { "the browser's, for a link that broke", SPAN("error"), EVENT_RESERVED },
+        { "the case counts, as in browsers", SPAN("Gap"), EVENT_FINE },
+    };
+    struct namespaces set;
+
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        if (event_name_judge(rows[i].event) != rows[i].want)
+            fail_msg("%s", rows[i].name);
+    namespaces_init(&set);
+    struct channel_name *name    = name_of(&set, SPAN("topic:a"));
+    struct message      *message = message_new_event(name, MESSAGE_PLAIN, "x", 1, SPAN("text/plain"), SPAN("alice"),
+                                                     SPAN("price"));
+    assert_true(span_eq(message_event(message), SPAN("price")));
+    assert_true(span_eq(message_from(message), SPAN("alice")));
+    assert_int_equal(message_size(message), sizeof *message + 1 + 10 + 5 + 5);
+    message_unref(message);
+    channel_name_unref(name);
+}
+
 static void a_payload_may_be_written_later(void **state)
 {
     (void)state;
@@ -340,6 +379,7 @@ int main(void)
         cmocka_unit_test(a_namespace_is_added_once_and_well_named),
         cmocka_unit_test(namespaces_are_bounded),
         cmocka_unit_test(a_message_keeps_its_bytes),
+        cmocka_unit_test(an_event_has_a_name_of_its_own),
         cmocka_unit_test(a_payload_may_be_written_later),
         cmocka_unit_test(what_remains_of_a_recalled_message),
         cmocka_unit_test(a_message_expires_at_its_instant),

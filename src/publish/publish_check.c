@@ -99,6 +99,21 @@ static struct verdict refuse_size(const struct publish_request *request, char *w
     return publish_refuse(413, why);
 }
 
+static struct verdict check_event(struct span event)
+{
+    if (event.len == 0)
+        return (struct verdict){ 0 };
+    switch (event_name_judge(event)) {
+    case EVENT_MALFORMED:
+        return publish_refuse(400, "an event's name is 1 to 64 bytes of UTF-8 without control characters");
+    case EVENT_RESERVED:
+        return publish_refuse(400, "this event's name is the server's or the browser's own; take another one");
+    case EVENT_FINE:
+        break;
+    }
+    return (struct verdict){ 0 };
+}
+
 static struct verdict check_all(const struct publish_request *request, struct publish_checking *checking)
 {
     struct verdict verdict = may(request->identity, request->name, ACTION_PUBLISH);
@@ -111,7 +126,8 @@ static struct verdict check_all(const struct publish_request *request, struct pu
         return publish_refuse(400, "an idempotency key is 1 to 255 bytes without control characters");
     if (request->has_ttl && (request->ttl_s == 0 || request->ttl_s > PUBLISH_TTL_S_MAX))
         return publish_refuse(400, "ttl takes seconds, from 1 to ten years");
-    return check_media(checking);
+    verdict = check_event(request->event);
+    return verdict.status != 0 ? verdict : check_media(checking);
 }
 
 struct verdict publish_check(const struct publish_request *request, char scratch[PUBLISH_WHY_BYTES],
@@ -123,9 +139,9 @@ struct verdict publish_check(const struct publish_request *request, char scratch
 
     if (verdict.status != 0)
         return verdict;
-    struct message *message = message_new(request->name, MESSAGE_PLAIN, checking.payload.at,
-                                          (uint32_t)checking.payload.len, checking.media,
-                                          span_str(request->identity->name));
+    struct message *message = message_new_event(request->name, MESSAGE_PLAIN, checking.payload.at,
+                                                (uint32_t)checking.payload.len, checking.media,
+                                                span_str(request->identity->name), request->event);
     message->time           = request->wall;
     message->expires_at     = expiry_of(request);
     *ret_message            = message;
@@ -143,7 +159,7 @@ const char *publish_explain(enum publish_outcome outcome, unsigned *ret_status)
         return NULL;
     case PUBLISH_KEY_CONFLICT:
         *ret_status = 422;
-        return "this idempotency key was used with another payload";
+        return "this idempotency key was used with another payload, media type or event";
     case PUBLISH_NO_TARGET:
         *ret_status = 404;
         return "there is no such message to take back";

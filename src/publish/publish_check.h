@@ -22,6 +22,7 @@ struct publish_request {
     uint64_t               ttl_s;
     msec                   wall;
     const struct identity *identity;
+    struct span            event;     /* its name; empty: none */
 };
 
 /* Status 0: *ret_message is the message; the caller owns it. Else the HTTP status of the refusal, and why: `reason` may

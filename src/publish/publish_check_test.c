@@ -234,6 +234,26 @@ static void a_byte_order_mark_before_json_is_left_out(void **state)
     channel_name_unref(setting.name);
 }
 
+static void the_event_of_a_publish_is_judged(void **state)
+{
+    (void)state;
+    static const struct { struct span event; unsigned status; } rows[] = {
+        { SPAN(""), 0 }, { SPAN("price"), 0 }, { SPAN("a\nb"), 400 }, { SPAN("gap"), 400 }, { SPAN("\xff"), 400 },
+    };
+    struct setting setting;
+
+    setting_init(&setting);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct publish_request publish_request = { .name = setting.name, .identity = &sender, .event = rows[i].event };
+        char                   why[PUBLISH_WHY_BYTES];
+        struct message        *message = NULL;
+        assert_int_equal(publish_check(&publish_request, why, &message).status, rows[i].status);
+        assert_true(message == NULL || span_eq(message_event(message), rows[i].event));
+        message_unref(message);
+    }
+    channel_name_unref(setting.name);
+}
+
 static void a_payload_too_long_is_told_both_numbers(void **state)
 {
     (void)state;
@@ -259,6 +279,7 @@ int main(void)
         cmocka_unit_test(a_default_life_time_can_be_overruled),
         cmocka_unit_test(a_payload_that_is_no_json_says_why),
         cmocka_unit_test(a_byte_order_mark_before_json_is_left_out),
+        cmocka_unit_test(the_event_of_a_publish_is_judged),
         cmocka_unit_test(a_payload_too_long_is_told_both_numbers),
         cmocka_unit_test(a_namespace_says_who_may),
         cmocka_unit_test(every_outcome_has_its_status),

@@ -56,6 +56,7 @@ const char *publish_json_read(const struct json_doc *doc, const struct json_toke
 
     const struct json_token *media = json_member(doc, object, SPAN("media"));
     const struct json_token *key   = json_member(doc, object, SPAN("key"));
+    const struct json_token *event = json_member(doc, object, SPAN("event"));
     const struct json_token *ttl   = json_member(doc, object, SPAN("ttl"));
     const char              *fault = read_payload(doc, object, strings, ret);
     struct span              named = SPAN("");
@@ -68,6 +69,8 @@ const char *publish_json_read(const struct json_doc *doc, const struct json_toke
         ret->media = named;
     if (key != NULL && !json_string(key, strings, &ret->key))
         return "`key` is a string";
+    if (event != NULL && !json_string(event, strings, &ret->event))
+        return "`event` is a string";
     ret->has_ttl = ttl != NULL;
     if (ttl != NULL && !json_u64(ttl, &ret->ttl_s))
         return "`ttl` is a whole number of seconds";

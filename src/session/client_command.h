@@ -45,7 +45,7 @@ struct client_subscribe {
 };
 
 struct client_publish {
-    struct span channel, payload, media, key;  /* key empty: none */
+    struct span channel, payload, media, key, event;  /* key and event empty: none */
     bool        has_ttl;
     uint64_t    ttl_s;
 };

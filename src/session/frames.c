@@ -121,6 +121,9 @@ static struct frame *frames_make(struct frames *frames, const struct message *me
     case ENCODING_SSE:
         sse_put_message(scratch, message, token_of(frames, message));
         return frame_new_chunk(buf_span(scratch));
+    case ENCODING_SSE_RAW:
+        sse_put_raw(scratch, message, token_of(frames, message));
+        return frame_new_chunk(buf_span(scratch));
     case ENCODING_NDJSON:
         json_put_message_line(scratch, message, token_of(frames, message));
         buf_putc(scratch, '\n');

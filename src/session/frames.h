@@ -12,6 +12,7 @@
 enum encoding {
     ENCODING_WS_JSON,  /* a WebSocket text frame */
     ENCODING_SSE,      /* an event, its id the token of its one channel */
+    ENCODING_SSE_RAW,  /* the same in raw form */
     ENCODING_NDJSON,   /* a line, its cursor the token of its one channel */
     ENCODING_JSON,     /* the bare object */
     ENCODING_PRIVATE,  /* differs from link to link, and is not made here */

@@ -81,7 +81,7 @@ static void a_frame_becomes_a_command(void **state)
 {
     (void)state;
     static const char publish_takes[] =
-        "400 publish takes channel, one of data and data_base64, and perhaps media, ttl, key, ref";
+        "400 publish takes channel, one of data and data_base64, and perhaps media, event, ttl, key, ref";
     static const char subscribe_takes[] = "400 subscribe takes channel, perhaps after (with epoch) or last, and ref";
     static const struct { const char *frame, *want; } rows[] = {
         { "{\"type\":\"ping\",\"ref\":[1]}", "ping ref [1]" },

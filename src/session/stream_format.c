@@ -45,6 +45,22 @@ const struct stream_format sse_format = {
     .put_end       = sse_format_put_retry,
 };
 
+static void sse_raw_format_put_message(struct buf *buf, const struct stream_piece *piece, const struct message *message)
+{
+    sse_put_raw(buf, message, piece->token);
+}
+
+const struct stream_format sse_raw_format = {
+    .transport     = TRANSPORT_SSE,
+    .shared        = ENCODING_SSE_RAW,
+    .put_start     = sse_format_put_retry,
+    .put_message   = sse_raw_format_put_message,
+    .put_gap       = sse_format_put_gap,
+    .put_heartbeat = sse_format_put_heartbeat,
+    .put_place     = sse_format_put_place,
+    .put_end       = sse_format_put_retry,
+};
+
 /* --- lines of JSON --- */
 
 static void ndjson_format_put_message(struct buf *buf, const struct stream_piece *piece, const struct message *message)

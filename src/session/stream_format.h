@@ -30,7 +30,7 @@ struct stream_format {
     void (*put_end)(struct buf *buf, const struct stream_piece *piece);
 };
 
-extern const struct stream_format sse_format, ndjson_format, multipart_format;
+extern const struct stream_format sse_format, sse_raw_format, ndjson_format, multipart_format;
 
 /* link_kind.encode for a link in this format. `set`: of its tokens, see link_put_token(). */
 struct frame *stream_format_encode(const struct stream_format *format, struct span boundary, uint64_t set,

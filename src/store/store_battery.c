@@ -123,7 +123,8 @@ static void append_fill(struct bench *bench, const struct publish *publish, stru
     enum message_kind    kind    = publish->recall != 0 ? MESSAGE_RECALL : MESSAGE_PLAIN;
 
     *append         = (struct append){ .key = span_str(publish->key), .publisher = span_str(publish->publisher) };
-    append->message = message_new(name, kind, payload.at, (uint32_t)payload.len, SPAN("text/plain"), SPAN("ann"));
+    append->message = message_new_event(name, kind, payload.at, (uint32_t)payload.len, SPAN("text/plain"), SPAN("ann"),
+                                        span_str(publish->event));
     append->write               = publish->write;
     append->message->target     = publish->recall;
     append->message->time       = bench->wall;
@@ -292,7 +293,8 @@ static void a_batch_is_numbered_in_its_order(void **state)
 static void what_is_read_is_what_was_written(void **state)
 {
     struct bench *bench = *state;
-    const struct publish publish = { .channel = "topic:a", .payload = "one two", .ttl_ms = 5000 };
+    const struct publish publish = { .channel = "topic:a", .payload = "one two", .ttl_ms = 5000,
+                                     .event = "price" };
     struct published said = bench_publish(bench, publish);
     struct store_read read = bench_read(bench, "topic:a", READ_AFTER, 0, 10, BYTES_MAX);
 
@@ -301,6 +303,7 @@ static void what_is_read_is_what_was_written(void **state)
     assert_true(span_eq(message_payload(message), SPAN("one two")));
     assert_true(span_eq(message_media(message), SPAN("text/plain")));
     assert_true(span_eq(message_from(message), SPAN("ann")));
+    assert_true(span_eq(message_event(message), SPAN("price")));
     assert_true(span_eq(channel_name_span(message->channel), SPAN("topic:a")));
     assert_true(message->id == said.answer.id && message->epoch == said.answer.epoch);
     assert_true(message->time == bench->wall && message->expires_at == bench->wall + 5000);
@@ -395,6 +398,9 @@ static void a_key_gets_its_first_answer_again(void **state)
     assert_int_equal(again.outcome, APPEND_REPLAYED);
     assert_memory_equal(&again.answer, &first.answer, sizeof again.answer);
 
+    other.event = "paid";
+    assert_int_equal(bench_publish(bench, other).outcome, APPEND_KEY_CONFLICT);
+    other.event   = NULL;
     other.payload = "pay 6";
     assert_int_equal(bench_publish(bench, other).outcome, APPEND_KEY_CONFLICT);
     other = once;

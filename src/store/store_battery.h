@@ -47,6 +47,7 @@ struct publish {
     uint64_t    recall;          /* recall this seq instead */
     msec        ttl_ms;
     struct ledger_write *write;  /* carried; NULL: none */
+    const char *event;           /* NULL: none */
 };
 
 struct published {

@@ -14,15 +14,15 @@ struct sample {
     struct message   *message;  /* epoch 0x123456789abcdef0, seq 42, id 7, time 1700000000000, target 41 */
 };
 
-static inline void sample_init(struct sample *sample, struct span channel, enum message_kind kind, struct span payload,
-                               struct span media, struct span from)
+static inline void sample_init_event(struct sample *sample, struct span channel, enum message_kind kind,
+                                     struct span payload, struct span media, struct span from, struct span event)
 {
     struct hash_key      key = { 1, 2 };
     struct channel_name *name;
 
     namespaces_init(&sample->set);
     must(channel_name_new(&sample->set, &key, channel, &name) == CHANNEL_NAME_OK);
-    sample->message         = message_new(name, kind, payload.at, (uint32_t)payload.len, media, from);
+    sample->message         = message_new_event(name, kind, payload.at, (uint32_t)payload.len, media, from, event);
     sample->message->epoch  = 0x123456789abcdef0;
     sample->message->seq    = 42;
     sample->message->id     = 7;
@@ -31,13 +31,19 @@ static inline void sample_init(struct sample *sample, struct span channel, enum 
     channel_name_unref(name);
 }
 
+static inline void sample_init(struct sample *sample, struct span channel, enum message_kind kind, struct span payload,
+                               struct span media, struct span from)
+{
+    sample_init_event(sample, channel, kind, payload, media, from, SPAN(""));
+}
+
 static inline void sample_fini(struct sample *sample)
 {
     message_unref(sample->message);
 }
 
-/* Turns any bytes into a message: its kind, the lengths of media type and sender, these two, and the payload. False: a
- * publish of it would have been refused. */
+/* Turns any bytes into a message: its kind and the length of its event's name, the lengths of media type and sender, these
+ * three, and the payload. False: a publish of it would have been refused. */
 static inline bool sample_of_bytes(struct sample *sample, struct span bytes)
 {
     if (bytes.len < 3)
@@ -48,13 +54,17 @@ static inline bool sample_of_bytes(struct sample *sample, struct span bytes)
     struct span       media = span_head(rest, (uint8_t)bytes.at[1]);
     rest                    = span_skip(rest, media.len);
     struct span       from  = span_head(rest, (uint8_t)bytes.at[2] % (FROM_BYTES_MAX + 1));
-    struct span payload     = kind == MESSAGE_PLAIN ? span_skip(rest, from.len) : (struct span){ 0 };
+    rest                    = span_skip(rest, from.len);
+    bool              plain = kind == MESSAGE_PLAIN;
+    struct span       event = span_head(rest, plain ? (uint8_t)bytes.at[0] / 3 % (EVENT_BYTES_MAX + 1) : 0);
+    struct span     payload = plain ? span_skip(rest, event.len) : (struct span){ 0 };
 
-    if (!utf8_is_valid(media) || !utf8_is_valid(from))
+    if (!utf8_is_valid(media) || !utf8_is_valid(from) ||
+        (event.len > 0 && event_name_judge(event) != EVENT_FINE))
         return false;
     if (payload.len > 0 && json_is_media(media) && !json_is_valid(payload, NULL))
         return false;
-    sample_init(sample, SPAN("topic:a %\xc3\xa9/b"), kind, payload, media, from);
+    sample_init_event(sample, SPAN("topic:a %\xc3\xa9/b"), kind, payload, media, from, event);
     return true;
 }
 

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import time
+import urllib.parse
 
 import pytest
 
@@ -280,6 +281,46 @@ def test_a_key_holds_over_a_restart():  # threat 17
         again = post(server, "topic:a", b"once", idempotency_key="k").want(200)
         assert (again.body, again.field("Idempotency-Replayed")) == (first.body, "true")
         post(server, "topic:a", b"other", idempotency_key="k").want_problem(422)
+
+
+EVENT_NAMES = [("price", 201), ("prix €", 201), ("message", 201), ("e" * 64, 201), ("e" * 65, 400), ("a\nb", 400),
+               ("a\x7f", 400), ("gap", 400), ("recall", 400), ("error", 400), ("open", 400), ("cursor", 400)]
+
+
+@pytest.mark.parametrize("name, status", EVENT_NAMES)
+def test_what_an_event_may_be_called(server, name, status):
+    channel = fresh()
+    assert post(server, channel, b"1", longwire_event=urllib.parse.quote(name)).status == status
+    assert batch(server, [{"channel": channel, "data": 2, "event": name}]).json()["results"][0]["status"] == status
+    assert [event.get("event") for event in stored(server, channel)] == [name] * 2 * (status == 201)
+
+
+def test_an_event_that_is_no_name(server):
+    channel = fresh()
+    assert post(server, channel, b"1", longwire_event="100%").want_problem(400)["detail"].startswith("Longwire-Event is")
+    post(server, channel, b"1", longwire_event="%ff").want_problem(400)
+    assert batch(server, [{"channel": channel, "data": 2, "event": 7}]).json()["results"][0]["status"] == 400
+    post(server, channel, b"1", longwire_event="").want(201)
+    assert ["event" in event for event in stored(server, channel)] == [False]
+
+
+def test_a_key_with_another_event_is_another_message(server):
+    channel = fresh()
+    post(server, channel, b"1", idempotency_key="k", longwire_event="price").want(201)
+    post(server, channel, b"1", idempotency_key="k", longwire_event="price").want(200)
+    post(server, channel, b"1", idempotency_key="k", longwire_event="Price").want_problem(422)
+    post(server, channel, b"1", idempotency_key="k").want_problem(422)
+
+
+def test_an_event_is_kept_over_a_restart_and_dropped_by_a_recall():
+    with Server() as server:
+        post(server, "topic:a", b"1", longwire_event="price").want(201)
+        post(server, "topic:a", b"2", longwire_event="price").want(201)
+        server.kill()
+        server.start()
+        assert [event["event"] for event in stored(server, "topic:a")] == ["price"] * 2
+        request(server, "DELETE", path_of("topic:a") + "/messages/1").want(200)
+        assert [event.get("event") for event in stored(server, "topic:a")] == [None, "price", None]
 
 
 @pytest.mark.parametrize("key, status", [("x" * 255, 201), ("x" * 256, 400), (b"tab\there", 400), (b"\xc3\xa9", 201)])

@@ -33,8 +33,9 @@ PIECES = [b"\r", b"\n", b"\r\n", b"\0", b"\xef\xbb\xbf", b"\n\ndata: forged\n\n"
 
 
 def transcript(codec, cases):
-    """Each case: channel, media, from, payload, all bytes."""
-    wire = b"".join(b"%d %d %d %d\n" % tuple(map(len, case)) + b"".join(case) for case in cases)
+    """Each case: channel, media, from, event, payload, all bytes; the event may be left out."""
+    cases = [case if len(case) == 5 else (*case[:3], b"", case[3]) for case in cases]
+    wire = b"".join(b"%d %d %d %d %d\n" % tuple(map(len, case)) + b"".join(case) for case in cases)
     return subprocess.run([TRANSCRIPT, codec], input=wire, stdout=subprocess.PIPE, timeout=120, check=True).stdout
 
 
@@ -233,6 +234,20 @@ def test_threat_80_sse_reads_back():
     for event, case in zip(events, cases):
         assert set(event) == {b"id", b"data"} and event[b"id"] == [b"CURSOR"] and len(event[b"data"]) == 1
         check_object(event[b"data"][0], case, has_cursor=False)
+
+
+def test_threat_80_raw_events_read_back():
+    """Lines come as lines, whatever ended them; what is no text comes as an object under a name of ours."""
+    cases = random_cases()
+    events = list(sse_events(transcript("raw", [(*case[:3], b"price", case[3]) for case in cases])))
+    assert len(events) == len(cases)
+    for event, case in zip(events, cases):
+        assert set(event) == {b"id", b"event", b"data"} and event[b"id"] == [b"CURSOR"]
+        if event[b"event"] == [b"price"]:
+            assert b"\n".join(event[b"data"]) == case[3].replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        else:
+            assert event[b"event"] == [b"binary"] and not is_utf8(case[3])
+            assert base64.b64decode(json.loads(event[b"data"][0])["data_base64"]) == case[3]
 
 
 def test_threat_58_80_multipart_reads_back():

@@ -53,12 +53,12 @@ def set_up(server, case):
 
 # --- messages and frames: the codecs ---------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("codec", ["ndjson", "sse", "multipart"])
+@pytest.mark.parametrize("codec", ["ndjson", "sse", "raw", "multipart"])
 @named(vectors("messages.json"))
 def test_message(case, codec):
     parts = [case["channel"].encode(), case["media"].encode(), (case["from"] or "").encode(),
-             base64.b64decode(case["payload_base64"])]
-    wire = b"%d %d %d %d\n" % tuple(map(len, parts)) + b"".join(parts)
+             case.get("event", "").encode(), base64.b64decode(case["payload_base64"])]
+    wire = b"%d %d %d %d %d\n" % tuple(map(len, parts)) + b"".join(parts)
     told = subprocess.run([TRANSCRIPT / "text_transcript", codec], input=wire, stdout=subprocess.PIPE, timeout=SECONDS,
                           check=True).stdout
     if codec == "multipart":

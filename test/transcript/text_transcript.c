@@ -1,11 +1,12 @@
-/* Reads cases, each behind a line of four decimal numbers (the lengths of channel, media, from and payload), and each
- * made of these four in that order. Writes what the codec that the argument names makes of them:
+/* Reads cases, each behind a line of five decimal numbers (the lengths of channel, media, from, event and payload), and
+ * each made of these five in that order. Writes what the codec that the argument names makes of them:
  *
  *   valid      a line for each payload: "1 1" if json_is_valid() and json_parse() accept it, "0 0" if neither does
  *   tokens     a line for each payload: the value put together again from its tokens, a tab, and the value put together
  *              from the raw text one level below; or the fault
  *   ndjson     each message as one line, with the cursor "CURSOR"
  *   sse        an event stream of them, with that cursor
+ *   raw        the same in raw form
  *   multipart  the same as parts between `BOUNDARY`
  *
  * Ends at the end of input; the exit status is 2 if the input or the argument isn't well-formed. */
@@ -22,7 +23,7 @@ enum { PART_BYTES_MAX = 1 << 20, OUTPUT_BYTES_MAX = 8 << 20 };
 static const struct span boundary = { "BOUNDARY", 8 }, cursor = { "CURSOR", 6 };
 
 struct parts {
-    struct span channel, media, from, payload;
+    struct span channel, media, from, event, payload;
 };
 
 static void put_valid(struct buf *out, const struct parts *parts)
@@ -106,9 +107,11 @@ static void put_message(struct buf *out, const char *codec, const struct parts *
 {
     struct sample sample;
 
-    sample_init(&sample, parts->channel, MESSAGE_PLAIN, parts->payload, parts->media, parts->from);
+    sample_init_event(&sample, parts->channel, MESSAGE_PLAIN, parts->payload, parts->media, parts->from, parts->event);
     if (strcmp(codec, "sse") == 0) {
         sse_put_message(out, sample.message, cursor);
+    } else if (strcmp(codec, "raw") == 0) {
+        sse_put_raw(out, sample.message, cursor);
     } else if (strcmp(codec, "multipart") == 0) {
         multipart_put_message(out, boundary, sample.message, cursor);
     } else {
@@ -120,13 +123,14 @@ static void put_message(struct buf *out, const char *codec, const struct parts *
 
 static bool read_case(struct buf *scratch, struct parts *ret_parts)
 {
-    size_t channel, media, from, payload;
+    size_t channel, media, from, event, payload;
 
-    if (scanf("%zu %zu %zu %zu", &channel, &media, &from, &payload) != 4 || getchar() != '\n')
+    if (scanf("%zu %zu %zu %zu %zu", &channel, &media, &from, &event, &payload) != 5 || getchar() != '\n')
         return false;
-    if (channel > PART_BYTES_MAX || media > PART_BYTES_MAX || from > PART_BYTES_MAX || payload > PART_BYTES_MAX)
+    if (channel > PART_BYTES_MAX || media > PART_BYTES_MAX || from > PART_BYTES_MAX || event > EVENT_BYTES_MAX ||
+        payload > PART_BYTES_MAX)
         return false;
-    size_t len = channel + media + from + payload;
+    size_t len = channel + media + from + event + payload;
     buf_clear(scratch);
     char *at = buf_extend(scratch, len);
     if (fread(at, 1, len, stdin) != len)
@@ -134,7 +138,8 @@ static bool read_case(struct buf *scratch, struct parts *ret_parts)
     ret_parts->channel = span_of(at, channel);
     ret_parts->media   = span_of(at + channel, media);
     ret_parts->from    = span_of(at + channel + media, from);
-    ret_parts->payload = span_of(at + channel + media + from, payload);
+    ret_parts->event   = span_of(at + channel + media + from, event);
+    ret_parts->payload = span_of(at + channel + media + from + event, payload);
     return true;
 }
 
@@ -172,7 +177,7 @@ static int run(const char *codec, struct buf *scratch, struct buf *out)
 
 int main(int argc, char **argv)
 {
-    static const char *codecs[] = { "valid", "tokens", "ndjson", "sse", "multipart" };
+    static const char *codecs[] = { "valid", "tokens", "ndjson", "sse", "raw", "multipart" };
     struct buf scratch, out;
     int status = 2;
 

@@ -115,11 +115,11 @@ bool json_is_media(struct span media);
 void json_put_string(struct buf *buf, struct span text);
 
 /* The message object of docs/protocol.md; every kind of message:
- *   {"type":"message","channel","epoch","seq","id","time","from","media","data"|"data_base64"}
+ *   {"type":"message","channel","epoch","seq","id","time","from","media","event","data"|"data_base64"}
  *   {"type":"message","channel","epoch","seq","id","time","from","recalled":true}
  *   {"type":"recall","channel","epoch","seq","id","time","from","target"}
- * `from` is null if empty. A payload of a JSON media type was validated when it was published and stands as it
- * is; an empty one counts as a string. Channel and from are valid UTF-8. */
+ * `from` is null if empty, `event` is there only if the message has one. A payload of a JSON media type was validated when it was published and stands as it
+ * is; an empty one counts as a string. Channel, from and event are valid UTF-8. */
 void json_put_message(struct buf *buf, const struct message *message);
 
 /* The same as one line, for SSE and NDJSON: CR and LF in a JSON payload (there they can only be insignificant

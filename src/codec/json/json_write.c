@@ -109,6 +109,10 @@ static void put_payload(struct buf *buf, const struct message *message, enum lay
 
     buf_put_lit(buf, ",\"media\":");
     json_put_string(buf, media);
+    if (message->event_len > 0) {
+        buf_put_lit(buf, ",\"event\":");
+        json_put_string(buf, message_event(message));
+    }
     if (payload.len > 0 && json_is_media(media)) {
         buf_put_lit(buf, ",\"data\":");
         if (layout == ONE_LINE)

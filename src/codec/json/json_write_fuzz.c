@@ -67,6 +67,8 @@ static void check_message(struct span object, const struct message *message, boo
     check_text(json_member(&doc, json_root(&doc), SPAN("channel")), channel_name_span(message->channel));
     if (message->from_len > 0)
         check_text(json_member(&doc, json_root(&doc), SPAN("from")), message_from(message));
+    if (message->event_len > 0)
+        check_text(json_member(&doc, json_root(&doc), SPAN("event")), message_event(message));
     if (message->kind == MESSAGE_PLAIN)
         check_payload(&doc, message, is_line);
     if (is_line)

@@ -75,6 +75,8 @@ static void put_message_headers(struct buf *buf, const struct message *message)
     put_number(buf, SPAN("Longwire-Time: "), (uint64_t)message->time);
     if (message->from_len > 0)
         put_encoded(buf, SPAN("Longwire-From: "), message_from(message));
+    if (message->event_len > 0)
+        put_encoded(buf, SPAN("Longwire-Event: "), message_event(message));
     if (message->kind == MESSAGE_RECALL)
         put_number(buf, SPAN("Longwire-Recall: "), message->target);
     if (message->kind == MESSAGE_RECALLED)

@@ -20,7 +20,7 @@ enum { MULTIPART_BOUNDARY_BYTES_MAX = 70 };  /* RFC 2046 5.1.1 */
 void multipart_put_start(struct buf *buf, struct span boundary);
 
 /* Headers: Content-Type (application/octet-stream if the message has none), Content-Length, Longwire-Channel,
- * -Epoch, -Seq, -Id, -Time, -From (unless empty), -Cursor (unless empty). A recall has `Longwire-Recall: TARGET`,
+ * -Epoch, -Seq, -Id, -Time, -From and -Event (unless empty), -Cursor (unless empty). A recall has `Longwire-Recall: TARGET`,
  * what remains of a recalled message `Longwire-Recalled: true`, both an empty body. */
 void multipart_put_message(struct buf *buf, struct span boundary, const struct message *message, struct span cursor);
 

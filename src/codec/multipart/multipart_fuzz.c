@@ -39,12 +39,13 @@ static void check_message(const struct part *part, const struct message *message
         must(is_ours(name));
         count++;
     }
-    must(count == 8u + (message->from_len > 0) + !is_plain);
+    must(count == 8u + (message->from_len > 0) + (message->event_len > 0) + !is_plain);
     must(span_eq(part->body, is_plain ? message_payload(message) : (struct span){ 0 }));
     must(span_eq(part_field(part, SPAN("Longwire-Seq")), SPAN("42")));
     must(span_eq(part_field(part, SPAN("Longwire-Cursor")), SPAN("one")));
     check_encoded(part_field(part, SPAN("Longwire-Channel")), channel_name_span(message->channel));
     check_encoded(part_field(part, SPAN("Longwire-From")), message_from(message));
+    check_encoded(part_field(part, SPAN("Longwire-Event")), message_event(message));
 }
 
 static void check(const struct message *message)

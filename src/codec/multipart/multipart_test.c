@@ -56,6 +56,23 @@ static void parts_look_as_the_protocol_says(void **state)
     buf_fini(&buf);
 }
 
+static void the_event_is_a_header(void **state)
+{
+    (void)state;
+    struct sample sample;
+    struct buf    buf;
+
+    buf_init(&buf, 2000);
+    sample_init_event(&sample, SPAN("topic:a %\xc3\xa9/b"), MESSAGE_PLAIN, SPAN("x"), SPAN("text/plain"), SPAN(""),
+                      SPAN("100% \xc3\xa9"));
+    multipart_put_message(&buf, boundary, sample.message, SPAN(""));
+    assert_true(span_eq(buf_span(&buf),
+                        SPAN("Content-Type: text/plain\r\nContent-Length: 1\r\n" TAGS
+                             "Longwire-Event: 100%25%20%C3%A9\r\n\r\nx\r\n--boundary\r\n")));
+    sample_fini(&sample);
+    buf_fini(&buf);
+}
+
 static void gaps_pings_start_and_end(void **state)
 {
     (void)state;
@@ -131,6 +148,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(parts_look_as_the_protocol_says),
+        cmocka_unit_test(the_event_is_a_header),
         cmocka_unit_test(gaps_pings_start_and_end),
         cmocka_unit_test(the_longest_gap_fits),
         cmocka_unit_test(any_payload_reads_back),

@@ -1,6 +1,7 @@
 #include "codec/sse/sse.h"
 
 #include "base/must.h"
+#include "base/utf8.h"
 #include "codec/json/json.h"
 
 /* WHATWG HTML 9.2.6: an id with NUL is ignored, and CR or LF would end the line. Tokens are base64url. */
@@ -12,6 +13,61 @@ static void put_id(struct buf *buf, struct span cursor)
         must(cursor.at[i] != '\0' && cursor.at[i] != '\r' && cursor.at[i] != '\n');
     buf_put_lit(buf, "id: ");
     buf_put(buf, cursor);
+    buf_putc(buf, '\n');
+}
+
+static void put_data(struct buf *buf, struct span text)
+{
+    buf_put_lit(buf, "data: ");
+    buf_put(buf, text);
+    buf_putc(buf, '\n');
+}
+
+/* A line for each of the payload's; an empty payload has one, without which there were no event. */
+static void put_data_lines(struct buf *buf, struct span text)
+{
+    for (size_t i = 0, begin = 0;; i++) {
+        if (i < text.len && text.at[i] != '\r' && text.at[i] != '\n')
+            continue;
+        put_data(buf, span_of(text.at + begin, i - begin));
+        if (i == text.len)
+            return;
+        i += text.at[i] == '\r' && i + 1 < text.len && text.at[i + 1] == '\n';
+        begin = i + 1;
+    }
+}
+
+static void put_event(struct buf *buf, struct span name)
+{
+    buf_put_lit(buf, "event: ");
+    buf_put(buf, name);
+    buf_putc(buf, '\n');
+}
+
+/* The name under which a message comes as an object; empty: it comes as its payload. */
+static struct span raw_object_name(const struct message *message)
+{
+    switch ((enum message_kind)message->kind) {
+    case MESSAGE_RECALL: return SPAN("recall");
+    case MESSAGE_RECALLED: return SPAN("recalled");
+    case MESSAGE_PLAIN: break;
+    }
+    return utf8_is_valid(message_payload(message)) ? SPAN("") : SPAN("binary");
+}
+
+void sse_put_raw(struct buf *buf, const struct message *message, struct span cursor)
+{
+    struct span object_name = raw_object_name(message), event = message_event(message);
+
+    if (object_name.len > 0) {
+        put_event(buf, object_name);
+        sse_put_message(buf, message, cursor);
+        return;
+    }
+    put_id(buf, cursor);
+    if (event.len > 0)
+        put_event(buf, event);
+    put_data_lines(buf, message_payload(message));
     buf_putc(buf, '\n');
 }
 

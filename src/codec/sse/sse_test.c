@@ -46,6 +46,50 @@ static void lines_are_as_the_standard_wants_them(void **state)
     buf_fini(&buf);
 }
 
+static void raw_events_are_the_payload(void **state)
+{
+    (void)state;
+    static const struct {
+        const char       *name;
+        enum message_kind kind;
+        struct span       payload, event, want;
+    } rows[] = {
+        { "a line", MESSAGE_PLAIN, SPAN("<b>1</b>"), SPAN("price"), SPAN("id: t\nevent: price\ndata: <b>1</b>\n\n") },
+        { "no event", MESSAGE_PLAIN, SPAN("x"), SPAN(""), SPAN("id: t\ndata: x\n\n") },
+        { "empty", MESSAGE_PLAIN, SPAN(""), SPAN(""), SPAN("id: t\ndata: \n\n") },
+        { "all line ends", MESSAGE_PLAIN, SPAN("a\rb\nc\r\nd\n\re"), SPAN(""),
+          SPAN("id: t\ndata: a\ndata: b\ndata: c\ndata: d\ndata: \ndata: e\n\n") },
+        { "line end last", MESSAGE_PLAIN, SPAN("a\r\n"), SPAN(""), SPAN("id: t\ndata: a\ndata: \n\n") },
+        { "spaces stay", MESSAGE_PLAIN, SPAN("  a "), SPAN(""), SPAN("id: t\ndata:   a \n\n") },
+        { "an event within", MESSAGE_PLAIN, SPAN("\n\nevent: gap\ndata: y\n\n"), SPAN(""),
+          SPAN("id: t\ndata: \ndata: \ndata: event: gap\ndata: data: y\ndata: \ndata: \n\n") },
+        { "octets", MESSAGE_PLAIN, SPAN("\xff"), SPAN("price"),
+          SPAN("event: binary\nid: t\ndata: {\"type\":\"message\",\"channel\":\"topic:a\",\"epoch\":\"123456789abcdef0\","
+               "\"seq\":42,\"id\":7,\"time\":1700000000000,\"from\":null,\"media\":\"\",\"event\":\"price\","
+               "\"data_base64\":\"/w==\"}\n\n") },
+        { "recall", MESSAGE_RECALL, SPAN(""), SPAN(""),
+          SPAN("event: recall\nid: t\ndata: {\"type\":\"recall\",\"channel\":\"topic:a\",\"epoch\":\"123456789abcdef0\","
+               "\"seq\":42,\"id\":7,\"time\":1700000000000,\"from\":null,\"target\":41}\n\n") },
+        { "recalled", MESSAGE_RECALLED, SPAN(""), SPAN(""),
+          SPAN("event: recalled\nid: t\ndata: {\"type\":\"message\",\"channel\":\"topic:a\","
+               "\"epoch\":\"123456789abcdef0\",\"seq\":42,\"id\":7,\"time\":1700000000000,\"from\":null,"
+               "\"recalled\":true}\n\n") },
+    };
+    struct buf buf;
+
+    buf_init(&buf, 2000);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct sample sample;
+        buf_clear(&buf);
+        sample_init_event(&sample, SPAN("topic:a"), rows[i].kind, rows[i].payload, SPAN(""), SPAN(""), rows[i].event);
+        sse_put_raw(&buf, sample.message, SPAN("t"));
+        if (!span_eq(buf_span(&buf), rows[i].want))
+            fail_msg("%s: %.*s", rows[i].name, SPAN_ARG(buf_span(&buf)));
+        sample_fini(&sample);
+    }
+    buf_fini(&buf);
+}
+
 static void expect_event(struct span *rest, struct span id, struct span *ret_data)
 {
     struct sse_event event;
@@ -101,6 +145,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(lines_are_as_the_standard_wants_them),
         cmocka_unit_test(no_payload_makes_lines),
+        cmocka_unit_test(raw_events_are_the_payload),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

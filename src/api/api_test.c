@@ -176,6 +176,7 @@ static struct stage *stage_new(void)
 {
     static const struct http_limits http = {
         .h1 = { 8192, 16384 }, .pipeline_max = 16, .answer_bytes_max = 1 << 20, .request_timeout_ms = 30000,
+        .head_timeout_ms = 30000,
         .keepalive_timeout_ms = 30000, .body_bytes_max = 1 << 20, .owed_bytes_max = 1 << 30,
         .linger_ms = 2000,
     };

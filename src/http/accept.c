@@ -7,20 +7,31 @@
 
 /* --- the stages ---------------------------------------------------------------------------------------------- */
 
-/* Refuses a connection beyond the maximum: sends the refusal, if the socket takes it in one piece, and closes. */
-static enum accept_verdict admit(struct arrival *arrival)
+/* Sends the refusal, if the socket takes it in one piece. */
+static void refuse_arrival(struct arrival *arrival, const struct http_refusal *refusal)
 {
-    struct http_server *server  = arrival->server;
-    struct http_refusal refusal = { 0 };
-    struct buf          answer;
+    struct buf answer;
 
-    if (server->service->admit == NULL || server->service->admit(server->ctx, &refusal))
-        return ACCEPT_PASS;
     buf_init(&answer, 8192);
-    h1_put_refusal(&answer, server, &refusal);
+    h1_put_refusal(&answer, arrival->server, refusal);
     stream_write(arrival->stream, buf_span(&answer));
     buf_fini(&answer);
-    return ACCEPT_END;
+}
+
+static enum accept_verdict admit(struct arrival *arrival)
+{
+    struct http_server  *server    = arrival->server;
+    struct http_refusal  refusal   = { 0 };
+    enum http_admission  admission = server->service->admit == NULL ? HTTP_ADMITTED
+                                                                    : server->service->admit(server->ctx, &refusal);
+
+    if (admission == HTTP_NOT_ADMITTED) {
+        counter_add(&server->counters.refused, 1);
+        refuse_arrival(arrival, &refusal);
+        return ACCEPT_END;
+    }
+    arrival->is_brief = admission == HTTP_ADMITTED_BRIEFLY;
+    return ACCEPT_PASS;
 }
 
 static enum accept_verdict choose_protocol(struct arrival *arrival)
@@ -61,11 +72,12 @@ static void arrival_open(struct arrival *arrival)
     struct http_server        *server  = arrival->server;
     struct stream             *stream  = arrival->stream;
     const struct http_version *version = arrival->version;
+    bool                       is_brief = arrival->is_brief;
 
     must(version != NULL);
     counter_add(&server->counters.accepted, 1);
     arrival_free(arrival);
-    version->open(server, stream);
+    version->open(server, stream, is_brief);
 }
 
 static void arrival_close(struct arrival *arrival)
@@ -123,7 +135,7 @@ void accept_begin(struct http_server *server, struct stream *stream, const struc
     arrival->is_counted = true;
     counter_add(&server->counters.conns, 1);
     stream_start(arrival->stream, &arrival_events, arrival);
-    wheel_arm(&server->loop->wheel, &arrival->timer, server->loop->now + server->limits.request_timeout_ms);
+    wheel_arm(&server->loop->wheel, &arrival->timer, server->loop->now + server->limits.head_timeout_ms);
 }
 
 void accept_close_all(struct http_server *server)

@@ -7,7 +7,7 @@
  * A stage is a row of a table: what it does, and which state comes behind it. It passes, waits for bytes from the
  * client, or ends the arrival. One function moves from state to state. What a stage reads while it waits is its own to
  * keep; the next one reads on in the same stream, or in the one that the stage has put in its place (arrival->stream).
- * All stages together have request_timeout_ms. */
+ * All stages together have head_timeout_ms. */
 #ifndef HTTP_ACCEPT_H
 #define HTTP_ACCEPT_H
 
@@ -30,6 +30,7 @@ struct arrival {
     const struct accept_stage *stages;   /* a row for each state before ACCEPT_OPENED */
     const struct http_version *version;  /* chosen by a stage; NULL: not yet */
     enum accept_state          state;
+    bool                       is_brief;    /* admitted for one short answer */
     bool                       is_counted;  /* among the connections, since it waits */
 };
 

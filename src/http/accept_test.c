@@ -17,7 +17,8 @@ struct rig {
     struct sim_link   *link;
     struct stream     *stream;
     unsigned           served;
-    bool               is_full;    /* nobody is admitted */
+    enum http_admission admission;
+    unsigned           brief_count;  /* of those served */
 };
 
 static struct http_plan rig_plan(void *ctx, const struct http_request *request)
@@ -32,16 +33,17 @@ static void rig_serve(void *ctx, struct http_exchange *exchange, const struct ht
 
     (void)request;
     rig->served++;
+    rig->brief_count += exchange->is_brief;
     http_answer(&rig->server, exchange, &(struct http_answer){ .status = 204 });
 }
 
-static bool rig_admit(void *ctx, struct http_refusal *ret_refusal)
+static enum http_admission rig_admit(void *ctx, struct http_refusal *ret_refusal)
 {
     static const struct http_field later = { SPAN("Retry-After"), SPAN("5") };
     struct rig                    *rig   = ctx;
 
     *ret_refusal = (struct http_refusal){ .status = 503, .detail = "full", .fields = { &later, 1 } };
-    return !rig->is_full;
+    return rig->admission;
 }
 
 static const struct http_service rig_service = { .plan = rig_plan, .serve = rig_serve, .admit = rig_admit };
@@ -58,7 +60,8 @@ static int rig_open(void **state)
 {
     static const struct http_limits limits = {
         .h1 = { .target_bytes_max = 1024, .head_bytes_max = 2048 }, .pipeline_max = 4, .answer_bytes_max = 4096,
-        .owed_bytes_max = 1 << 20, .request_timeout_ms = REQUEST_MS, .keepalive_timeout_ms = 60000,
+        .owed_bytes_max = 1 << 20, .request_timeout_ms = REQUEST_MS, .head_timeout_ms = REQUEST_MS, .body_bytes_per_s_min = 100,
+         .keepalive_timeout_ms = 60000,
         .body_bytes_max = 1 << 20, .linger_ms = 2000,
     };
     struct rig *rig = calloc(1, sizeof *rig);
@@ -153,7 +156,7 @@ static void who_is_not_admitted_is_told_why(void **state)
     struct rig *rig = *state;
     struct buf  heard;
 
-    rig->is_full = true;
+    rig->admission = HTTP_NOT_ADMITTED;
     http_server_open(&rig->server, rig->stream);
     rig_settle(rig);
     buf_init(&heard, 4096);
@@ -161,20 +164,43 @@ static void who_is_not_admitted_is_told_why(void **state)
     buf_putc(&heard, '\0');
     assert_string_equal(heard.at,
         "HTTP/1.1 503 Service Unavailable\r\nDate: Tue, 14 Nov 2023 22:13:20 GMT\r\n"
-        "Cache-Control: no-store\r\nContent-Type: application/problem+json\r\nRetry-After: 5\r\nContent-Length: 81\r\nConnection: close\r\n\r\n"
+        "Cache-Control: no-store\r\nContent-Type: application/problem+json\r\nRetry-After: 5\r\nContent-Length: 81\r\n"
+        "Connection: close\r\n\r\n"
         "{\"type\":\"about:blank\",\"title\":\"Service Unavailable\",\"status\":503,\"detail\":\"full\"}");
     buf_fini(&heard);
     assert_int_equal(sim_link_end(rig->link), SIM_ENDED);
     assert_true(sim_link_is_closed(rig->link));
     assert_int_equal(counter_get(&rig->server.counters.conns), 0);
     assert_int_equal(counter_get(&rig->server.counters.accepted), 0);
+    assert_int_equal(counter_get(&rig->server.counters.refused), 1);
+}
+
+/* One answer, then the place is free again. */
+static void who_is_one_too_many_is_served_once(void **state)
+{
+    struct rig *rig = *state;
+    struct buf  heard;
+
+    rig->admission = HTTP_ADMITTED_BRIEFLY;
+    http_server_open(&rig->server, rig->stream);
+    sim_send(rig->link, SPAN("GET / HTTP/1.1\r\nHost: h\r\n\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\n"));
+    rig_settle(rig);
+    buf_init(&heard, 4096);
+    sim_take(rig->link, &heard, SIZE_MAX);
+    assert_true(span_starts(buf_span(&heard), SPAN("HTTP/1.1 204 No Content\r\n")));
+    assert_non_null(memmem(heard.at, heard.len, "Connection: close\r\n", 19));
+    buf_fini(&heard);
+    assert_int_equal(rig->served, 1);
+    assert_int_equal(rig->brief_count, 1);
+    assert_int_equal(sim_link_end(rig->link), SIM_ENDED);
+    assert_int_equal(counter_get(&rig->server.counters.refused), 0);
 }
 
 static void a_refusal_may_meet_a_link_that_is_gone(void **state)
 {
     struct rig *rig = *state;
 
-    rig->is_full = true;
+    rig->admission = HTTP_NOT_ADMITTED;
     sim_reset(rig->link);
     http_server_open(&rig->server, rig->stream);
     rig_settle(rig);
@@ -268,6 +294,7 @@ int main(void)
         cmocka_unit_test(every_state_has_its_moves),
         TEST(a_connection_opens_at_once),
         TEST(who_is_not_admitted_is_told_why),
+        TEST(who_is_one_too_many_is_served_once),
         TEST(a_refusal_may_meet_a_link_that_is_gone),
         TEST(a_stage_waits_for_its_bytes_and_leaves_the_others),
         TEST(a_stage_may_end_the_arrival),

@@ -17,7 +17,7 @@
 
 enum {
     PIPELINE_MAX = 4, ANSWER_BYTES_MAX = 4096, BODY_MAX = 6000, BODIES_MAX = 10000, BIG_BYTES = 2 * 1024 * 1024,
-    REQUEST_MS = 10000, KEEPALIVE_MS = 60000, LINGER_MS = 2000, LATE_MAX = 16,
+    HEAD_MS = 5000, REQUEST_MS = 10000, BODY_RATE = 100, KEEPALIVE_MS = 60000, LINGER_MS = 2000, LATE_MAX = 16,
 };
 
 struct rig {
@@ -222,7 +222,9 @@ static int rig_open(void **state)
         .h1                   = { .target_bytes_max = 1024, .head_bytes_max = 2048 },
         .pipeline_max         = PIPELINE_MAX,
         .answer_bytes_max     = ANSWER_BYTES_MAX,
+        .head_timeout_ms      = HEAD_MS,
         .request_timeout_ms   = REQUEST_MS,
+        .body_bytes_per_s_min = BODY_RATE,
         .keepalive_timeout_ms = KEEPALIVE_MS,
         .body_bytes_max       = BODIES_MAX,
         .owed_bytes_max       = 8 * BIG_BYTES,
@@ -1226,11 +1228,15 @@ static void a_client_gone_is_told_once_and_may_still_be_answered(void **state)  
 static void each_wait_has_its_own_patience(void **state)  /* threat 52 */
 {
     static const struct { const char *name, *text; msec patience; const char *want; } rows[] = {
-        { "nothing yet", "", KEEPALIVE_MS, "end\n" },
+        { "nothing yet", "", HEAD_MS, "end\n" },
         { "between requests", GET("/none"), KEEPALIVE_MS, "204\nend\n" },
-        { "half a head", "GET /n", REQUEST_MS, "408 close\nend\n" },
+        { "half a head", "GET /n", HEAD_MS, "408 close\nend\n" },
         { "half a body", POST("/echo", "9") "\r\nabc", REQUEST_MS, "408 close\nend\n" },
-        { "half a second request", GET("/none") "GET /n", REQUEST_MS, "204\n408 close\nend\n" },
+        { "half a second request", GET("/none") "GET /n", HEAD_MS, "204\n408 close\nend\n" },
+        { "half a body of a second request", GET("/none") POST("/echo", "9") "\r\nabc", REQUEST_MS,
+          "204\n408 close\nend\n" },
+        { "half the end of a body", "POST /echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n",
+          REQUEST_MS, "408 close\nend\n" },
     };
     struct rig *rig = *state;
 
@@ -1256,10 +1262,57 @@ static void bytes_that_trickle_in_do_not_prolong_a_request(void **state)  /* thr
     rig_say(rig, "GET /");
     for (int i = 0; i < 10; i++) {
         rig_say(rig, "x");
-        rig_pass(rig, REQUEST_MS / 10 + WHEEL_TICK_MS);
+        rig_pass(rig, HEAD_MS / 10 + WHEEL_TICK_MS);
     }
     rig_settle(rig);
     expect_answers(rig, "408 close\nend\n");
+}
+
+/* The first byte of the first head, late as it may be, gives no more time. */
+static void the_first_head_has_its_time_from_the_beginning(void **state)  /* threats 52, 100 */
+{
+    struct rig *rig = *state;
+
+    rig_pass(rig, HEAD_MS - 4 * WHEEL_TICK_MS);
+    rig_say(rig, "GET /");
+    assert_int_equal(counter_get(&rig->server.counters.conns), 1);
+    rig_pass(rig, 8 * WHEEL_TICK_MS);
+    rig_settle(rig);
+    expect_answers(rig, "408 close\nend\n");
+}
+
+/* A long body over a slow link takes many times request_timeout_ms; each brings its part. */
+static void a_body_that_comes_on_has_all_the_time_it_takes(void **state)  /* threat 52 */
+{
+    enum { PART = BODY_RATE * REQUEST_MS / 1000 };
+    static const struct { const char *name; size_t each, times; const char *want; } rows[] = {
+        { "enough", PART, 5, "200 #5000\n" },
+        { "a byte too little", PART - 1, 5, "408 close\nend\n" },
+        { "nothing any more", PART, 3, "408 close\nend\n" },
+    };
+    struct rig *rig = *state;
+
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        print_message("%s\n", rows[i].name);
+        close(rig->client);
+        rig_settle(rig);
+        rig->is_ended = false;
+        rig->client   = rig_connect(rig);
+        rig_say(rig, POST("/echo", "5000") "\r\n");
+        for (size_t at = 0; at < rows[i].times; at++) {
+            if (counter_get(&rig->server.counters.conns) == 1)
+                say_many(rig, 'x', rows[i].each);
+            rig_hear(rig);
+            rig_pass(rig, REQUEST_MS + WHEEL_TICK_MS);
+            rig_settle(rig);
+            if (rig->is_ended)
+                break;
+        }
+        rig_pass(rig, REQUEST_MS + 4 * WHEEL_TICK_MS);
+        rig_settle(rig);
+        rig_hear(rig);
+        expect_answers(rig, rows[i].want);
+    }
 }
 
 static void who_waits_for_the_service_is_not_timed_out(void **state)
@@ -1423,6 +1476,8 @@ int main(void)
         TEST(a_client_gone_is_told_once_and_may_still_be_answered),
         TEST(each_wait_has_its_own_patience),
         TEST(bytes_that_trickle_in_do_not_prolong_a_request),
+        TEST(the_first_head_has_its_time_from_the_beginning),
+        TEST(a_body_that_comes_on_has_all_the_time_it_takes),
         TEST(who_waits_for_the_service_is_not_timed_out),
         TEST(what_came_in_time_is_not_timed_out_by_a_late_look),
         TEST(a_client_that_takes_some_has_time_and_one_that_takes_nothing_has_not),

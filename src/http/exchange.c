@@ -102,6 +102,15 @@ void http_refuse_caller(struct http_server *server, struct http_exchange *exchan
                  caller.status == 503 ? HTTP_FIELDS({ SPAN("Retry-After"), SPAN("1") }) : HTTP_NO_FIELDS);
 }
 
+void http_refuse_crowd(struct http_server *server, struct http_exchange *exchange)
+{
+    must(exchange->is_brief);
+    LOG(LOG_WARN, "connection_refused", log_str("why", "connections_max is reached, and it was to stay"));
+    counter_add(&server->counters.refused, 1);
+    http_problem(server, exchange, 503, NULL, "too many connections for one more that stays (connections_max)",
+                 HTTP_FIELDS({ SPAN("Retry-After"), SPAN("5") }));
+}
+
 /* --- how it ends --------------------------------------------------------------------------------------------- */
 
 /* Each exchange ends once, on its own thread. */

@@ -148,12 +148,13 @@ static const struct stream_events h1_conn_events = {
     .on_writable = h1_conn_on_writable,
 };
 
-static void h1_open(struct http_server *server, struct stream *stream)
+static void h1_open(struct http_server *server, struct stream *stream, bool is_brief)
 {
     struct h1_conn *conn = calloc(1, sizeof *conn);
 
     must(conn != NULL && server->loop == stream_loop(stream));
     conn->http       = (struct http_conn){ .version = &http_version_1, .server = server, .stream = stream };
+    conn->is_brief   = is_brief;
     conn->timer.fire = h1_conn_timed_out;
     h1_init(&conn->h1, &server->limits.h1);
     buf_init(&conn->in, server->limits.h1.head_bytes_max + 2 * LOOP_INPUT_BYTES);
@@ -228,7 +229,7 @@ static void h1_work(struct http_conn *http)
     bool goes_on = is_blocked && h1_conn_may_parse(conn) && !h1_conn_must_wait(conn);
     if (goes_on)
         http_conn_mark(&conn->http);  /* the answers that were in the way have left */
-    if (conn->http.server->is_stopping && h1_conn_phase(conn) == H1_IDLE)
+    if (conn->http.server->is_stopping && h1_conn_is_idle(conn))
         conn->is_last = true;
     bool is_over = conn->is_last || (conn->is_eof && !goes_on && !h1_conn_is_whole_unidentified(conn));
     if (is_over && !h1_conn_is_owing(conn) && !h1_conn_leave(conn))
@@ -243,7 +244,7 @@ static void h1_close(struct http_conn *http)
 
 static void h1_stop(struct http_conn *http)
 {
-    if (h1_conn_phase(h1_conn_of(http)) == H1_IDLE)
+    if (h1_conn_is_idle(h1_conn_of(http)))
         h1_close(http);
 }
 

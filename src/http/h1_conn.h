@@ -20,16 +20,19 @@ struct h1_pending {
     struct http_plan   plan;
     struct http_caller caller;
     void              *identification;   /* under way; NULL: none, `caller` is final */
+    size_t             timed_bytes;      /* of the body, when the timer was armed */
     bool               is_continue_due;  /* the client waits for 100 before it sends the body */
 };
 
 /* What the connection waits for. Each has a timeout of its own. */
 enum h1_phase {
-    H1_IDLE,      /* for the next request */
-    H1_READING,   /* for the rest of a request */
-    H1_OWING,     /* for the service's answer: without a timeout */
-    H1_SENDING,   /* for the client to take some of its answer */
-    H1_LEAVING,   /* the last answer has left: for the client to close, or at least to stop sending */
+    H1_SILENT,        /* for the first byte */
+    H1_IDLE,          /* for the next request */
+    H1_READING_HEAD,  /* for the rest of a head */
+    H1_READING_BODY,  /* for more of a body */
+    H1_OWING,         /* for the service's answer: without a timeout */
+    H1_SENDING,       /* for the client to take some of its answer */
+    H1_LEAVING,       /* the last answer has left: for the client to close, or at least to stop sending */
 };
 
 struct h1_conn {
@@ -48,6 +51,7 @@ struct h1_conn {
     size_t             promised;   /* bytes of answers that can't go into `out` yet: made, or promised by the service */
     uint32_t           exchange_count;
     uint8_t            phase;      /* enum h1_phase */
+    bool               is_brief;   /* it is one too many: it closes after its first answer */
     bool               is_alone;   /* an exchange has the connection to itself */
     bool               is_eof;     /* the client has closed its direction */
     bool               is_resting; /* not read from, because too much is under way */
@@ -116,8 +120,10 @@ struct stream *h1_open_websocket(struct http_exchange *exchange, const struct ws
 
 /* What the connection waits for now. conn->phase is what its timer runs for, as of the end of the last turn. */
 enum h1_phase h1_conn_phase(const struct h1_conn *conn);
+/* Between requests, or before the first? */
+bool h1_conn_is_idle(const struct h1_conn *conn);
 /* At the end of a turn. The timer runs from the beginning of a phase, or of a request: a client that sends slowly does
- * not prolong it. */
+ * not prolong it, unless it sends a body and sends enough. */
 void h1_conn_set_timer(struct h1_conn *conn);
 void h1_conn_timed_out(struct timer *timer, msec now);
 

@@ -9,7 +9,55 @@ enum h1_phase h1_conn_phase(const struct h1_conn *conn)
         return H1_LEAVING;
     if (conn->exchange_count > 0 || h1_conn_is_identifying(conn))
         return H1_OWING;
-    return conn->pending != NULL || conn->in.len > 0 ? H1_READING : H1_IDLE;
+    if (conn->pending != NULL)
+        return H1_READING_BODY;
+    if (conn->in.len > 0)
+        return H1_READING_HEAD;
+    return conn->served == 0 ? H1_SILENT : H1_IDLE;
+}
+
+bool h1_conn_is_idle(const struct h1_conn *conn)
+{
+    enum h1_phase phase = h1_conn_phase(conn);
+    return phase == H1_SILENT || phase == H1_IDLE;
+}
+
+/* --- bodies ------------------------------------------------------------------------------------------------------- */
+
+/* What a body has to bring in each request_timeout_ms. A slow client has as long as it takes, as long as it comes on; a
+ * fixed time would refuse a long body over a slow link, and would give a client that sends nothing as long as that. */
+static size_t progress_bytes(const struct http_limits *limits)
+{
+    size_t bytes = (size_t)((uint64_t)limits->request_timeout_ms * limits->body_bytes_per_s_min / 1000);
+    return bytes > 0 ? bytes : 1;
+}
+
+static bool h1_conn_comes_on(const struct h1_conn *conn)
+{
+    const struct h1_pending *pending = conn->pending;
+    return pending->body.len - pending->timed_bytes >= progress_bytes(&conn->http.server->limits);
+}
+
+/* --- the timer ---------------------------------------------------------------------------------------------------- */
+
+static void h1_conn_arm(struct h1_conn *conn)
+{
+    const struct http_limits *limits = &conn->http.server->limits;
+    struct wheel             *wheel  = &conn->http.server->loop->wheel;
+    msec                      now    = conn->http.server->loop->now;
+
+    switch ((enum h1_phase)conn->phase) {
+    case H1_SILENT:
+    case H1_READING_HEAD: wheel_arm(wheel, &conn->timer, now + limits->head_timeout_ms); break;
+    case H1_IDLE: wheel_arm(wheel, &conn->timer, now + limits->keepalive_timeout_ms); break;
+    case H1_READING_BODY:
+        conn->pending->timed_bytes = conn->pending->body.len;
+        wheel_arm(wheel, &conn->timer, now + limits->request_timeout_ms);
+        break;
+    case H1_SENDING: wheel_arm(wheel, &conn->timer, now + limits->request_timeout_ms); break;
+    case H1_OWING: wheel_disarm(wheel, &conn->timer); break;
+    case H1_LEAVING: wheel_arm(wheel, &conn->timer, now + limits->linger_ms); break;
+    }
 }
 
 void h1_conn_timed_out(struct timer *timer, msec now)
@@ -21,32 +69,31 @@ void h1_conn_timed_out(struct timer *timer, msec now)
      * phase has then changed already, and the end of the turn sets the timer again. */
     if (h1_conn_phase(conn) != conn->phase || (conn->phase == H1_SENDING && !conn->http.stream->is_full))
         return;
-    if (conn->phase == H1_READING)
-        h1_conn_refuse(conn, buf_span(&conn->in), 408, "the request did not arrive in time");
+    if (conn->phase == H1_READING_BODY && h1_conn_comes_on(conn))
+        h1_conn_arm(conn);
+    else if (conn->phase == H1_READING_HEAD)
+        h1_conn_refuse(conn, buf_span(&conn->in), 408, "the request's head did not arrive in time (head_timeout_s)");
+    else if (conn->phase == H1_READING_BODY)
+        h1_conn_refuse(conn, SPAN(""), 408,
+                       "the request's body comes too slowly (request_timeout_s, body_bytes_per_s_min)");
     else
         h1_conn_close(conn);
 }
 
 void h1_conn_set_timer(struct h1_conn *conn)
 {
-    const struct http_limits *limits = &conn->http.server->limits;
-    struct wheel             *wheel  = &conn->http.server->loop->wheel;
-    msec                      now    = conn->http.server->loop->now;
-    enum h1_phase             phase  = h1_conn_phase(conn);
+    enum h1_phase phase  = h1_conn_phase(conn);
+    enum h1_phase before = (enum h1_phase)conn->phase;
 
     /* A client that sends more requests without reading its answers does not get more time. */
     bool is_next = conn->timed != conn->served && phase != H1_SENDING;
-    if (phase == conn->phase && !is_next && timer_is_armed(&conn->timer))
+    if (phase == before && !is_next && timer_is_armed(&conn->timer))
         return;
-    if (phase != conn->phase)
-        conn->phase_at = now;
+    if (phase != before)
+        conn->phase_at = conn->http.server->loop->now;
     conn->phase = (uint8_t)phase;
     conn->timed = conn->served;
-    switch (phase) {
-    case H1_IDLE: wheel_arm(wheel, &conn->timer, now + limits->keepalive_timeout_ms); break;
-    case H1_READING:
-    case H1_SENDING: wheel_arm(wheel, &conn->timer, now + limits->request_timeout_ms); break;
-    case H1_OWING: wheel_disarm(wheel, &conn->timer); break;
-    case H1_LEAVING: wheel_arm(wheel, &conn->timer, now + limits->linger_ms); break;
-    }
+    /* The first head's time runs since the connection was opened. */
+    if (before != H1_SILENT || phase != H1_READING_HEAD || !timer_is_armed(&conn->timer))
+        h1_conn_arm(conn);
 }

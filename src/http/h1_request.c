@@ -42,6 +42,7 @@ static struct h1_pending *h1_pending_new(const struct h1_head *head, struct span
     pending->identification  = NULL;
     pending->head            = *head;
     pending->is_continue_due = false;
+    pending->timed_bytes     = 0;
 
     const char          *to   = pending->head_text.at;
     struct request_head *kept = &pending->head.request;
@@ -62,7 +63,8 @@ static void h1_conn_serve(struct h1_conn *conn, const struct h1_head *head, cons
     struct h1_exchange *exchange = h1_exchange_new(conn, head);
 
     must(!conn->is_alone || conn->exchange_count == 1);
-    if (conn->http.server->is_stopping)
+    exchange->http.is_brief = conn->is_brief;
+    if (conn->http.server->is_stopping || conn->is_brief)
         exchange->is_last = true;
     /* RFC 9112 9.6: no request behind it is processed, however late its answer is */
     conn->is_last = exchange->is_last;

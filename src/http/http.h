@@ -30,7 +30,11 @@ struct http_limits {
                                              * connection is not read from */
     size_t           owed_bytes_max;        /* answers that wait for all clients; at the limit no connection with
                                              * waiting answers is read from */
-    msec             request_timeout_ms;    /* from a request's first byte to its last: 408 */
+    msec             head_timeout_ms;       /* for a request's head, the first one's since the connection was opened:
+                                             * 408, or closed without a word if not a byte has come */
+    msec             request_timeout_ms;    /* in each, a body has to bring its part: 408; and the client has to take some
+                                             * of its answer: closed */
+    size_t           body_bytes_per_s_min;  /* that part, unless it is the rest of the body */
     msec             keepalive_timeout_ms;  /* between requests: closed */
     size_t           body_bytes_max;        /* of all bodies being gathered: 503 */
     msec             linger_ms;             /* for the client to close first, after the last answer. It begins anew
@@ -89,9 +93,16 @@ struct http_refusal {
     struct http_fields fields;
 };
 
+enum http_admission {
+    HTTP_ADMITTED,
+    HTTP_ADMITTED_BRIEFLY,  /* for one request that is answered soon: see http_exchange.is_brief */
+    HTTP_NOT_ADMITTED,
+};
+
 struct http_service {
-    /* May one more connection be opened? False: *ret_refusal is sent before the connection is closed. NULL: always. */
-    bool (*admit)(void *ctx, struct http_refusal *ret_refusal);
+    /* May one more connection be opened? HTTP_NOT_ADMITTED: *ret_refusal is sent before the connection is closed. NULL:
+     * always. */
+    enum http_admission (*admit)(void *ctx, struct http_refusal *ret_refusal);
     struct http_plan (*plan)(void *ctx, const struct http_request *request);
     /* Who sent this head? NULL: *ret says it. Else it takes time, and this is the handle to cancel it by; the service
      * calls http_identified() once, later, and until then the request waits. It holds its head, and nothing behind the
@@ -127,6 +138,9 @@ struct http_exchange {
     bool                       may_show_credentials;  /* the page */
     bool                       is_head;
     bool                       is_event_source;  /* sent by a browser's EventSource, or one that looks like it */
+    bool                       is_brief;     /* its connection is one too many, and has a place for this answer alone: the
+                                              * service opens no stream or WebSocket, and lets nobody wait for news
+                                              * (http_refuse_crowd()) */
     bool                       is_gone;      /* the client */
     bool                       is_answered;
 };
@@ -143,6 +157,7 @@ struct http_counters {
     struct counter conns;     /* connections now, arrivals included */
     struct counter accepted;  /* connections ever */
     struct counter requests;
+    struct counter refused;   /* connections that were one too many, whether they got an answer or could not stay */
     struct counter faults;    /* requests refused by the parser, by limits or by origin */
 };
 
@@ -188,6 +203,9 @@ void http_identified(struct http_conn *conn, const struct http_caller *caller);
 
 /* Answers that the caller of this exchange is not known: caller.status and reason, with the way to do better. */
 void http_refuse_caller(struct http_server *server, struct http_exchange *exchange);
+
+/* Answers that there are too many connections for one that stays: 503, with when to come again. */
+void http_refuse_crowd(struct http_server *server, struct http_exchange *exchange);
 
 /* Is there room for one more answer beside those that wait for their clients? One answer of any length may exceed the
  * limit: an answer that is longer than the limit could never be given otherwise. A service asks before it makes an

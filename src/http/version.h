@@ -16,8 +16,8 @@ struct http_conn {
 };
 
 struct http_version {
-    /* Takes the stream, which may have had an owner before. */
-    void (*open)(struct http_server *server, struct stream *stream);
+    /* Takes the stream, which may have had an owner before. is_brief: it closes after its first answer. */
+    void (*open)(struct http_server *server, struct stream *stream, bool is_brief);
     void (*close)(struct http_conn *conn);  /* at once; the owners of its exchanges are told that the client is gone */
     void (*work)(struct http_conn *conn);   /* the end of the turn: sends, goes on parsing, closes */
     void (*stop)(struct http_conn *conn);   /* the server stops: closes if nothing is under way */

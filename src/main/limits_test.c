@@ -19,6 +19,7 @@ struct limits {
 
 static const struct { const char *name; size_t offset, size; } fields[] = {
     FIELD(http.pipeline_max), FIELD(http.answer_bytes_max), FIELD(http.owed_bytes_max), FIELD(http.request_timeout_ms),
+    FIELD(http.head_timeout_ms), FIELD(http.body_bytes_per_s_min),
     FIELD(http.keepalive_timeout_ms), FIELD(http.body_bytes_max), FIELD(http.linger_ms),
     FIELD(session.heartbeat_ms), FIELD(session.pong_timeout_ms), FIELD(session.slow_reader_timeout_ms),
     FIELD(session.poll_wait_ms), FIELD(session.poll_wait_ms_max), FIELD(session.sse_retry_ms),
@@ -61,6 +62,8 @@ static void a_setting_changes_what_it_names(void **state)
         { "pipeline_max", "9", "http.pipeline_max" },
         { "publishes_per_connection_max", "9", "session.waiting_publishes_max" },
         { "request_timeout_s", "9", "http.request_timeout_ms" },
+        { "head_timeout_s", "9", "http.head_timeout_ms" },
+        { "body_bytes_per_s_min", "9", "http.body_bytes_per_s_min" },
         { "frame_timeout_s", "9", "session.gather_timeout_ms" },
         { "sse_retry_ms", "9", "session.sse_retry_ms" },
         { "reconnect_ms", "9", "session.reconnect_ms" },

@@ -104,8 +104,8 @@ static void put_http(struct buf *out, const struct server *server)
             SUM(server, http.counters.conns));
     put_one(out, "longwire_http_connections_total", "counter", "Connections accepted.",
             SUM(server, http.counters.accepted));
-    put_one(out, "longwire_http_connections_refused_total", "counter", "Connections above connections_max.",
-            SUM(server, refused));
+    put_one(out, "longwire_http_connections_refused_total", "counter",
+            "Connections above connections_max that got no answer but 503.", SUM(server, http.counters.refused));
     put_one(out, "longwire_http_requests_total", "counter", "Requests served.", SUM(server, http.counters.requests));
     put_one(out, "longwire_http_faults_total", "counter", "Requests refused by the parser, by limits or by origin.",
             SUM(server, http.counters.faults));

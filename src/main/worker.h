@@ -41,7 +41,6 @@ struct worker {
     msec                  rest_until;  /* monotonic; 0: the worker does not rest */
     msec                  leave_by;    /* monotonic, once stopping: then what is still open is closed; 0 before */
     struct counter        has_left;    /* 1: serves nobody any more, and has all its commands back */
-    struct counter        refused;     /* connections above connections_max */
     struct snapshot      *snapshot;    /* the configuration that this loop goes by; owns a reference */
     struct counter        adopted;     /* number of that snapshot */
     struct store_watch    store_watch; /* worker 0 watches for all */

@@ -14,7 +14,7 @@ extern const struct session_port worker_session_port;
 extern const struct api_port     worker_api_port;
 
 /* worker.c */
-bool worker_admit(void *ctx, struct http_refusal *ret_refusal);  /* see struct http_service; ctx is the worker */
+enum http_admission worker_admit(void *ctx, struct http_refusal *ret_refusal);  /* see struct http_service; ctx is the worker */
 void worker_stop_listening(struct worker *worker);
 
 #endif

@@ -184,6 +184,10 @@ void session_serve_echo(struct session_worker *worker, struct http_exchange *exc
     struct ws_handshake shake;
     struct span         media = request_field(request->head, SPAN("content-type"));
 
+    if (request->head->is_websocket && exchange->is_brief) {
+        http_refuse_crowd(worker->server, exchange);
+        return;
+    }
     if (request->head->is_websocket) {
         if (ws_handshake_or_refuse(worker->server, exchange, request, NULL, 0, &shake))
             echo_open(worker, exchange, &shake);

@@ -5,10 +5,33 @@
 _Static_assert((int)WS_CONTROL_BYTES_MAX <= (int)CLIENT_REST_BYTES_MAX,
                "ws_feed() leaves the beginning of a control frame");
 
+/* Pings, pongs and empty messages cost work and bring nothing, so a client may send only so many a second (threat 74).
+ * Other messages are bounded by what they do, and the fragments of one by WS_FRAGMENTS_MAX. */
+enum { WS_IDLE_FRAMES_A_SECOND_MAX = 100 };
+
+/* False: the client floods, and the session closes. */
+static bool ws_session_count_idle_frame(struct ws_session *session)
+{
+    struct link *link   = &session->client.link;
+    uint8_t      second = (uint8_t)(link->worker->loop->now / 1000);
+
+    if (link->idle_frame_second != second)
+        link->idle_frame_count = 0;
+    link->idle_frame_second = second;
+    if (link->idle_frame_count == WS_IDLE_FRAMES_A_SECOND_MAX) {
+        ws_session_close(session, WS_CLOSE_POLICY, "too many pings, pongs and empty messages: at most 100 a second");
+        return false;
+    }
+    link->idle_frame_count++;
+    return true;
+}
+
 static void ws_session_on_data(struct ws_session *session, const struct ws_piece *piece)
 {
     struct client *client = &session->client;
 
+    if (piece->is_first && piece->is_last && piece->bytes.len == 0 && !ws_session_count_idle_frame(session))
+        return;
     if (piece->opcode == WS_BINARY) {
         ws_session_close(session, WS_CLOSE_UNSUPPORTED, "longwire.json.v1 is text; publish octets as data_base64");
         return;
@@ -32,6 +55,8 @@ static void ws_session_on_control(struct ws_session *session, const struct ws_pi
 {
     struct link *link = &session->client.link;
 
+    if (piece->opcode != WS_CLOSE && !link->is_over && !ws_session_count_idle_frame(session))
+        return;
     if (piece->opcode == WS_PING && !link->is_over && link_waiting_bytes(link) < CLIENT_WORDS_BYTES_REST) {
         ws_put_frame(link_words(link), WS_PONG, piece->bytes);
         link_mark(link);

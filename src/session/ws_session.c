@@ -273,6 +273,10 @@ void session_serve_ws(struct session_worker *worker, struct http_exchange *excha
         http_refuse_caller(worker->server, exchange);
         return;
     }
+    if (exchange->is_brief) {
+        http_refuse_crowd(worker->server, exchange);
+        return;
+    }
     subscribe_requests_init(&requests);
     if (subscribe_requests_read(&requests, worker, request, exchange->caller.identity))
         ws_session_open(worker, exchange, &shake, &requests);

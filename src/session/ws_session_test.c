@@ -308,6 +308,37 @@ static void a_close_is_answered_and_the_link_ended(void **state)
     }
 }
 
+/* Threat 74. The tests' clock stands still unless it is moved: all of it is within one second. */
+static void a_flood_that_brings_nothing_is_cut(void **state)
+{
+    (void)state;
+    static const struct { const char *name; enum ws_opcode opcode; } rows[] = {
+        { "pings", WS_PING }, { "pongs", WS_PONG }, { "empty messages", WS_TEXT },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct stage     stage;
+        struct ws_client client;
+
+        stage_init(&stage, i);
+        ws_client_open(&client, &stage, "");
+        for (int second = 0; second < 3; second++) {
+            for (int at = 0; at < 100; at++)
+                ws_client_send(&client, rows[i].opcode, SPAN(""));
+            turns(&stage, &client, 4);
+            if (memmem(client.told.at, client.told.len, "close", 5) != NULL)
+                fail_msg("%s: %.*s", rows[i].name, SPAN_ARG(buf_span(&client.told)));
+            stage_pass(&stage, 1000);
+        }
+        for (int at = 0; at < 101; at++)
+            ws_client_send(&client, rows[i].opcode, SPAN(""));
+        turns(&stage, &client, 4);
+        if (memmem(client.told.at, client.told.len, "close 1008 ", 11) == NULL)
+            fail_msg("%s: %.*s", rows[i].name, SPAN_ARG(buf_span(&client.told)));
+        ws_client_close(&client);
+        stage_fini(&stage);
+    }
+}
+
 /* A token of many channels is long, the question is short: who asks without reading must not fill our memory. */
 static void cursors_asked_for_without_reading_do_not_heap_up(void **state)
 {
@@ -492,20 +523,23 @@ static void answers_outlive_their_asker(void **state)
 static void a_flood_leaves_turns_to_others(void **state)
 {
     (void)state;
-    enum { FLOOD_BYTES = 5 * LOOP_INPUT_BYTES / 2, PONG_BYTES = 100 };
+    enum { FLOOD_BYTES = 5 * LOOP_INPUT_BYTES / 2, PART_BYTES = 1000 };
     struct stage  stage;
     struct ws_client client;
-    static char   pong[PONG_BYTES];
+    char          part[PART_BYTES];
     int           turn_count = 0;
 
     stage_init(&stage, 1);
     ws_client_open(&client, &stage, "");
     struct buf flood;
     buf_init(&flood, 2 * FLOOD_BYTES);
-    while (flood.len < FLOOD_BYTES) {  /* pongs, unasked for: nothing is owed for them */
-        buf_put(&flood, span_of("\x8a\xe4\0\0\0\0", 6));
-        buf_put(&flood, span_of(pong, PONG_BYTES));
+    memset(part, ' ', sizeof part);
+    while (flood.len < FLOOD_BYTES) {  /* one message, in parts: nothing is owed before its end */
+        size_t at = flood.len;
+        put_frame(&flood, at == 0 ? WS_TEXT : WS_CONT, span_of(part, PART_BYTES));
+        flood.at[at] &= 0x7f;
     }
+    put_frame(&flood, WS_CONT, SPAN("{\"type\":\"ping\"}"));
     sim_send(client.far, span_of(flood.at, (size_t)flood.len));
     buf_fini(&flood);
     do {
@@ -513,7 +547,6 @@ static void a_flood_leaves_turns_to_others(void **state)
         turn_count++;
     } while (sim_unread(client.far) > 0);
     assert_int_equal(turn_count, 2);
-    ws_client_send(&client, WS_TEXT, SPAN("{\"type\":\"ping\"}"));
     turns(&stage, &client, 3);
     assert_true(span_eq(buf_span(&client.told), SPAN("{\"type\":\"pong\"} ")));
     ws_client_close(&client);
@@ -762,6 +795,7 @@ int main(void)
         cmocka_unit_test(the_head_told_is_where_the_reader_begins),
         cmocka_unit_test(nothing_follows_a_close),
         cmocka_unit_test(a_close_is_answered_and_the_link_ended),
+        cmocka_unit_test(a_flood_that_brings_nothing_is_cut),
         cmocka_unit_test(cursors_asked_for_without_reading_do_not_heap_up),
         cmocka_unit_test(messages_whose_end_does_not_come_have_a_maximum),
         cmocka_unit_test(a_client_that_rests_is_not_silent),

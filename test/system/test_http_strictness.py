@@ -329,7 +329,7 @@ def memory_of(server):
 
 # --- slow (threat 52) ------------------------------------------------------------------------------------------------
 
-SLOW = "request_timeout_s = 1\nkeepalive_timeout_s = 1\n"
+SLOW = "head_timeout_s = 1\nrequest_timeout_s = 1\nkeepalive_timeout_s = 1\n"
 
 
 @pytest.fixture(name="hasty", scope="module")

@@ -7,7 +7,6 @@ import os
 import pathlib
 import re
 import resource
-import select
 import signal
 import socket
 import subprocess
@@ -712,30 +711,68 @@ def test_out_of_descriptors():
         assert reader.breaks == []
 
 
-def first_answer(server):
-    """Gives status, fields and body that a fresh connection gets; sends no request if the connection is refused without
-    one."""
-    with socket.create_connection(("127.0.0.1", server.port), timeout=SECONDS) as sock:
-        answer = http.client.HTTPResponse(sock)
-        if not select.select([sock], [], [], 0.05)[0]:
-            sock.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-        answer.begin()
+PAGE = {"Origin": "http://localhost:5173"}
+UPGRADE = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13",
+           "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="}
+
+
+def ask_alone(server, method, path, body=None, **fields):
+    """On a connection of its own: status, fields, body."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=SECONDS)
+    with contextlib.closing(connection):
+        connection.request(method, path, body, {**PAGE, **fields})
+        answer = connection.getresponse()
         return answer.status, answer.headers, answer.read()
 
 
-def test_a_connection_too_many_is_told_why_and_when_to_come_again():
-    with Server(flags=["--connections-max", "2"]) as server, contextlib.closing(Api(server.url)) as api, \
-            contextlib.closing(Api(server.url)) as other:
-        wait_metrics(api, lambda now: now["longwire_http_connections"] == 1)  # the start's own are closed
-        assert other.get("/healthz").status == 200
-        status, fields, body = first_answer(server)
-        assert (status, fields["Content-Type"], fields["Retry-After"]) == (503, "application/problem+json", "5")
-        assert json.loads(body) == {"type": "about:blank", "title": "Service Unavailable", "status": 503,
-                                    "detail": "too many connections (connections_max)"}
-        assert api.metrics()["longwire_http_connections_refused_total"] == 1
+def test_a_full_server_has_room_for_short_requests():
+    """connections_max is reached: who asks for a short answer gets it, who wants to stay is told when to come again, and
+    pages can read that."""
+    with Server(flags=["--connections-max", "2"]) as server, \
+            Reader(server.url, "ws", ["topic:d"]) as reader, Reader(server.url, "sse", ["topic:d"]) as other:
+        messages = "/v1/channels/topic:d/messages"
+        for method, path, body, want in [
+                ("GET", "/healthz", None, 200), ("GET", "/readyz", None, 200), ("GET", "/metrics", None, 200),
+                ("POST", messages, "x", 201), ("POST", "/v1/messages", '{"messages":[]}', 200), ("GET", messages, None, 200),
+                ("GET", "/v1/channels/topic:d", None, 200),
+                ("GET", "/v1/subscribe?channel=topic:d&after=0&wait=0", None, 200)]:
+            status, fields, _ = ask_alone(server, method, path, body, **{"Content-Type": "application/json"} if
+                                          path == "/v1/messages" else {})
+            assert (status, fields["Connection"]) == (want, "close"), path
+            assert fields["Access-Control-Allow-Origin"] == PAGE["Origin"]
+        reader.wait_head("topic:d", 1)
+        other.wait_head("topic:d", 1)
+        for path, more in [("/v1/subscribe?channel=topic:d", {"Accept": "application/json"}),
+                           ("/v1/subscribe?channel=topic:d", {"Accept": "application/x-ndjson"}),
+                           ("/v1/subscribe?channel=topic:d", {"Accept": "multipart/mixed"}),
+                           ("/v1/ws?channel=topic:d", UPGRADE)]:
+            status, fields, body = ask_alone(server, "GET", path, **more)
+            assert (status, fields["Content-Type"], fields["Retry-After"]) == (503, "application/problem+json", "5")
+            assert "connections_max" in json.loads(body)["detail"]
+            assert fields["Access-Control-Allow-Origin"] == PAGE["Origin"]
+            assert "Retry-After" in fields["Access-Control-Expose-Headers"]
+        status, fields, body = ask_alone(server, "GET", "/v1/subscribe?channel=topic:d", Accept="text/event-stream")
+        assert status == 200 and b"retry: " in body  # an EventSource would give up after 503
+        with contextlib.closing(Api(server.url)) as api:
+            assert api.metrics()["longwire_http_connections_refused_total"] == 5
         assert "event=connection_refused" in server.log()
-        other.close()
-        wait_until(lambda: first_answer(server)[0] == 200)
+
+
+def test_the_room_for_short_requests_has_an_end():
+    with Server(flags=["--connections-max", "2"]) as server, contextlib.ExitStack() as crowd:
+        def come():
+            return crowd.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=SECONDS))
+
+        for _ in range(2 + 16):
+            come()
+        answer = http.client.HTTPResponse(come())
+        answer.begin()
+        assert (answer.status, answer.headers["Content-Type"], answer.headers["Retry-After"]) == \
+            (503, "application/problem+json", "5")
+        assert json.loads(answer.read())["detail"] == "too many connections (connections_max)"
+        assert "event=connection_refused" in server.log()
+        crowd.close()
+        wait_until(lambda: ask_alone(server, "GET", "/healthz")[0] == 200)
 
 
 PAUSE = int(os.environ.get("LW_PAUSE_SECONDS", "8"))

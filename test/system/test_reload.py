@@ -290,10 +290,10 @@ def test_limits_hold_for_those_who_are_there_already():
         assert api.call("POST", "/v1/messages", b'{"messages":[{"channel":"topic:c","data":1},'
                         b'{"channel":"topic:c","data":2}]}', {"Content-Type": "application/json"}).status == 413
         assert api.batch([message])[0]["status"] == 201
-        assert more.get("/healthz").status == 503
-        more.close()
+        follow = "/v1/subscribe?channel=topic:a&wait=1"
+        assert more.get(follow).status == 503
         server.reload("connections_max = 9\n" + BASE)
-        assert more.get("/healthz").status == 200
+        assert more.get(follow).status == 200
         link.close()
 
 

@@ -554,15 +554,13 @@ def test_a_close_that_is_not_answered_leaves_no_link(server):
         wait_until(lambda: metric(server, "longwire_sessions") == before)
 
 
-@pytest.mark.parametrize("frame", [ws_frame(PING, b"p" * 125), ws_frame(TEXT, PING_TEXT)],
-                         ids=["ping-frames", "ping-texts"])
-def test_a_flood_that_is_never_read_is_held_back(server, frame):
+def test_a_flood_that_is_never_read_is_held_back(server):
     """The server stops reading from a client that doesn't read, so that the client's own sending blocks; other clients
     don't notice."""
     with Wire(server, receive_bytes=4096) as wire:
         wire.send(handshake_bytes())
         wire.socket.settimeout(1)
-        sent, block = 0, frame * 1000
+        sent, block = 0, ws_frame(TEXT, PING_TEXT) * 1000
         with pytest.raises(TimeoutError):
             while sent < 64 << 20:
                 sent += wire.socket.send(block)
@@ -575,13 +573,24 @@ def memory_of(server):
         return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmRSS"))
 
 
-def test_a_ping_flood_that_is_read_is_answered(server):
+@pytest.mark.parametrize("frame", [ws_frame(PING, b"p" * 125), ws_frame(PONG, b""), ws_frame(TEXT, b"")],
+                         ids=["pings", "pongs", "empty-messages"])
+def test_a_flood_that_brings_nothing_is_cut(server, frame):
+    """Threat 74: a hundred a second are answered, however fast they come; more end the connection."""
+    before = metric(server, "longwire_sessions")
     with RawWs(server) as ws:
         ws.want_type("connected")
-        for _ in range(20):
-            ws.send(ws_frame(PING, b"p") * 200)
-            for _ in range(200):
-                ws.want(PONG, b"p")
+        ws.send(frame * 1000)
+        assert b"\x03\xf0too many pings" in ws.rest()  # 1008
+    wait_until(lambda: metric(server, "longwire_sessions") == before)
+
+
+def test_pings_now_and_then_are_answered(server):
+    with RawWs(server) as ws:
+        ws.want_type("connected")
+        ws.send(ws_frame(PING, b"p") * 100)
+        for _ in range(100):
+            ws.want(PONG, b"p")
 
 
 # --- leaving at any byte (threat 77) ---------------------------------------------------------------------------------

@@ -200,6 +200,14 @@ bool api_is_page(const struct api *api, const struct http_request *request)
     return method_fits(HTTP_GET, request->head->method) && find_page(api, request->path) != NULL;
 }
 
+bool api_has_handler(const struct http_request *request)
+{
+    struct call call = { .request = request };
+    bool        path_exists;
+
+    return call_take_apart(&call) && find_route(&call, &path_exists) != NULL;
+}
+
 bool api_needs_caller(const struct http_request *request)
 {
     struct call call = { .request = request };

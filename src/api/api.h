@@ -66,6 +66,9 @@ bool api_is_heavy(const struct http_request *request);
 /* Is it a request for a file that is built in? */
 bool api_is_page(const struct api *api, const struct http_request *request);
 
+/* Is there a handler for its path and method? */
+bool api_has_handler(const struct http_request *request);
+
 /* Does its handler need to know who asks? */
 bool api_needs_caller(const struct http_request *request);
 

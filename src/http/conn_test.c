@@ -160,6 +160,12 @@ static void rig_serve(void *ctx, struct http_exchange *exchange, const struct ht
     }
 }
 
+static bool rig_is_nowhere(void *ctx, const struct http_request *request)
+{
+    (void)ctx;
+    return span_eq(request->path, SPAN("/nowhere"));
+}
+
 static bool rig_has_host(void *ctx, struct span host)
 {
     (void)ctx;
@@ -174,7 +180,7 @@ static enum http_origin rig_allows(void *ctx, struct span origin, struct span ho
 
 static const struct http_service rig_service = {
     .plan = rig_plan, .is_unwelcome = rig_is_unwelcome, .serve = rig_serve, .judge_origin = rig_allows,
-    .host_is_served = rig_has_host,
+    .host_is_served = rig_has_host, .is_nowhere = rig_is_nowhere,
 };
 
 /* --- turns and time ------------------------------------------------------------------------------------------ */
@@ -864,6 +870,9 @@ static void what_is_too_much_is_refused_with_its_status(void **state)  /* threat
 {
     static const struct { const char *name, *text, *want; } rows[] = {
         { "body by its length", POST("/echo", "6001") "\r\n", "413 close\nend\n" },
+        { "a body for nothing", POST("/nowhere", "6001") "\r\n", "200 now close\nend\n" },  /* the service says what it is */
+        { "chunks for nothing", "POST /nowhere HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nffff\r\n",
+          "200 now close\nend\n" },
         { "not even a head", "GET\r\n\r\n", "400 close\nend\n" },
         { "after a good one", GET("/now") "nonsense\r\n\r\n", "200 now\n400 close\nend\n" },
         { "origin", "GET /now HTTP/1.1\r\nHost: h\r\nOrigin: http://evil\r\n\r\n", "403\n" },

@@ -107,11 +107,27 @@ void h1_conn_put_continue(struct h1_conn *conn)
     h1_put_continue(&conn->out);
 }
 
+static void h1_conn_serve_pending(struct h1_conn *conn);
+
+static bool h1_conn_leads_nowhere(const struct h1_conn *conn)
+{
+    const struct http_server *server  = conn->http.server;
+    struct http_request       request = request_of(&conn->pending->head, SPAN(""));
+
+    return server->service->is_nowhere != NULL && server->service->is_nowhere(server->ctx, &request);
+}
+
+/* Nothing more is parsed. */
 static void h1_conn_refuse_long(struct h1_conn *conn)
 {
     const struct http_plan *plan = &conn->pending->plan;
     char                    detail[160];
 
+    if (h1_conn_leads_nowhere(conn)) {
+        conn->pending->head.is_keep_alive = false;
+        h1_conn_serve_pending(conn);
+        return;
+    }
     if (plan->body_bytes_max == 0)
         snprintf(detail, sizeof detail, "this resource takes no body");
     else

@@ -113,6 +113,9 @@ struct http_service {
     /* The head has come, its body has not. Will the request be refused whatever the body says? Then it is served
      * without a body, and the connection closes. NULL: no request is. */
     bool (*is_unwelcome)(void *ctx, const struct http_request *request, const struct http_caller *caller);
+    /* Has nobody a use for this path and method? Asked when the body is too long: then 404 or 405 says more than 413, and
+     * the request is served without its body. NULL: somebody has. */
+    bool (*is_nowhere)(void *ctx, const struct http_request *request);
     /* Answers, defers (sets exchange->owner and gone), or opens a stream or a WebSocket. */
     void (*serve)(void *ctx, struct http_exchange *exchange, const struct http_request *request);
     /* How long shall an EventSource wait that can't be served now? NULL: it is answered 503 as others are. */

@@ -122,6 +122,16 @@ static bool worker_is_unwelcome(void *ctx, const struct http_request *request, c
     return api_is_unwelcome(&worker->api, request, caller);
 }
 
+static bool worker_is_nowhere(void *ctx, const struct http_request *request)
+{
+    const struct worker        *worker = ctx;
+    const struct session_route *route  = find_session_route(worker, request->path);
+
+    if (route != NULL)
+        return route->plan == plan_follow && request->head->method != HTTP_GET;
+    return !api_has_handler(request);
+}
+
 /* A reload may have revoked the identity while the body came. Its key may be known still, with other rights, so who sends
  * the request is asked once more, by the settings that are in force now. It can't wait a second time. */
 static void ask_again_if_revoked(struct worker *worker, struct http_exchange *exchange,
@@ -179,6 +189,7 @@ const struct http_service worker_service = {
     .cancel_identify   = worker_cancel_identify,
     .forget            = worker_forget,
     .is_unwelcome      = worker_is_unwelcome,
+    .is_nowhere        = worker_is_nowhere,
     .serve             = worker_serve,
     .event_retry       = worker_event_retry,
     .judge_origin      = worker_judge_origin,

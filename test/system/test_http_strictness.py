@@ -175,6 +175,10 @@ def test_every_path_has_its_methods_and_no_others(server):
         for path in NO_PATHS:
             for method in METHODS:
                 assert wire.ask(method, path).status == 404, (method, path)
+    for path in [*PATHS, *NO_PATHS]:  # a body that is too long does not hide it
+        if "POST" not in PATHS.get(path, []):
+            answer = request(server, "POST", path, content_length=100 << 20)
+            assert answer.status == (405 if path in PATHS else 404), path
 
 
 # What the tool `smuggler` tries: what might be a Transfer-Encoding to one of two readers, beside a Content-Length.

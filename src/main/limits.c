@@ -19,6 +19,9 @@ enum {
     HISTORY_PAGE_BYTES_MAX   = 4 * MIB,
     WINDOW_MESSAGES_MAX      = 256,       /* live messages that a loop holds of one channel */
     WINDOW_BYTES_MAX         = 1 * MIB,
+    BRIEF_CONNECTIONS_LEAST  = 16,        /* above connections_max, for one short answer each */
+    BRIEF_CONNECTIONS_PART   = 16,        /* of connections_max, if that is more */
+    OWN_DESCRIPTORS          = 1280,      /* of the log's files, listeners, event loops */
     READER_PAGE_COUNT_MAX    = 256,       /* entries of the log that are read for one subscription at a time */
     READER_PAGE_BYTES_MAX    = 64 * KIB,
     LOOP_PAGES_MAX           = 64,        /* such pages under way, a loop */
@@ -119,4 +122,21 @@ struct writer_limits writer_limits_of(const struct settings *settings)
         .tail_bytes_max     = settings->tail_bytes_max,
         .tail_messages_max  = (uint32_t)settings->tail_messages_max,
     };
+}
+
+uint64_t connections_allowed(uint64_t connections_max, uint64_t descriptors)
+{
+    uint64_t wanted = connections_max > 0 ? connections_max : UINT64_MAX;
+
+    /* With few descriptors the server's own files need fewer, too; then accepting rests when they are used up. */
+    if (descriptors < 4 * OWN_DESCRIPTORS)
+        return wanted;
+    uint64_t room = (descriptors - OWN_DESCRIPTORS) / (BRIEF_CONNECTIONS_PART + 1) * BRIEF_CONNECTIONS_PART;
+    return wanted < room ? wanted : room;
+}
+
+uint64_t connections_brief(uint64_t allowed)
+{
+    uint64_t part = allowed / BRIEF_CONNECTIONS_PART;
+    return part > BRIEF_CONNECTIONS_LEAST ? part : BRIEF_CONNECTIONS_LEAST;
 }

@@ -18,4 +18,11 @@ struct api_limits     api_limits_of(const struct settings *settings);
 struct shard_limits   shard_limits_of(const struct settings *settings);
 struct writer_limits  writer_limits_of(const struct settings *settings);
 
+/* How many connections may stay. connections_max, but no more than so many descriptors allow beside the server's own files
+ * and connections_brief(). UINT64_MAX: nothing but the descriptors bounds them, and these are few. */
+uint64_t connections_allowed(uint64_t connections_max, uint64_t descriptors);
+/* … and how many more are accepted for one short answer each, so that probes, metrics and the publishes of back ends come
+ * through when clients fill the server. */
+uint64_t connections_brief(uint64_t allowed);
+
 #endif

@@ -98,8 +98,35 @@ static void a_setting_changes_what_it_names(void **state)
     buf_fini(&changed);
 }
 
+/* Those who stay, those who are answered once and the server's own files have to get along with the descriptors. */
+static void connections_leave_descriptors_for_short_requests(void **state)
+{
+    (void)state;
+    static const struct { uint64_t max, descriptors, allowed, brief; } rows[] = {
+        { 2, 1 << 20, 2, 16 },
+        { 1000, 1 << 20, 1000, 62 },
+        { 200000, 1 << 20, 200000, 12500 },
+        { 200000, 20000, 17616, 1101 },
+        { 0, 20000, 17616, 1101 },
+        { 17000, 20000, 17000, 1062 },
+        { 0, UINT64_MAX, UINT64_C(17361641481138400304), UINT64_C(1085102592571150019) },
+        { 100, 1024, 100, 16 },
+        { 5000, 1024, 5000, 312 },
+        { 0, 1024, UINT64_MAX, UINT64_MAX / 16 },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        uint64_t allowed = connections_allowed(rows[i].max, rows[i].descriptors);
+        if (allowed != rows[i].allowed || connections_brief(allowed) != rows[i].brief)
+            fail_msg("row %zu: %llu, %llu", i, (unsigned long long)allowed,
+                     (unsigned long long)connections_brief(allowed));
+    }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(a_setting_changes_what_it_names) };
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_setting_changes_what_it_names),
+        cmocka_unit_test(connections_leave_descriptors_for_short_requests),
+    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

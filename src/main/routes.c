@@ -127,9 +127,10 @@ static bool worker_is_nowhere(void *ctx, const struct http_request *request)
     const struct worker        *worker = ctx;
     const struct session_route *route  = find_session_route(worker, request->path);
 
-    if (route != NULL)
-        return route->plan == plan_follow && request->head->method != HTTP_GET;
-    return !api_has_handler(request);
+    if (route == NULL)
+        return !api_has_handler(request);
+    bool is_post = request->head->method == HTTP_POST && route->plan == plan_subscribe;
+    return request->head->method != HTTP_GET && !is_post && route->plan != plan_echo;
 }
 
 /* A reload may have revoked the identity while the body came. Its key may be known still, with other rights, so who sends

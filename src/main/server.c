@@ -3,6 +3,7 @@
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/must.h"
@@ -93,6 +94,12 @@ static enum rc server_start_threads(struct server *server)
     return rc;
 }
 
+static uint64_t descriptor_limit(void)
+{
+    struct rlimit limit;
+    return getrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_cur : UINT64_MAX;
+}
+
 enum rc server_open(struct server *server, const struct settings *settings, char *why, size_t why_size)
 {
     const unsigned count = worker_count_of(settings);
@@ -102,6 +109,7 @@ enum rc server_open(struct server *server, const struct settings *settings, char
     server->hash_key   = (struct hash_key){ random_u64(), random_u64() };
     server->started_at   = clock_now();
     server->started_wall = clock_wall();
+    server->descriptors  = descriptor_limit();
     memcpy(server->listens, settings->listens, sizeof server->listens);
     counter_set(&server->snapshot_at, (uint64_t)clock_wall());
 

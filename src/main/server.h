@@ -22,6 +22,7 @@ struct server {
     struct counter        is_stopping;
     msec                  started_at;            /* monotonic */
     msec                  started_wall;          /* the same moment by the wall clock */
+    uint64_t              descriptors;           /* that the process may have, as at the start */
     struct listen_address listens[LISTENS_MAX];  /* as in the settings, with the ports that the system gave */
     unsigned              ports[LISTENS_MAX];
     struct counter        reloads_done, reloads_failed;

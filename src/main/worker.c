@@ -19,28 +19,19 @@ enum { LISTEN_BACKLOG = 4096 };
 
 /* --- listening and accepting --------------------------------------------------------------------------------- */
 
-/* Above connections_max there is room for short requests, so that probes, metrics and the publishes of back ends come
- * through when clients fill the server. */
-enum { BRIEF_CONNECTIONS_LEAST = 16, BRIEF_CONNECTIONS_PART = 16 };
-
-static uint64_t room_for_brief(uint64_t connections_max)
-{
-    uint64_t part = connections_max / BRIEF_CONNECTIONS_PART;
-    return part > BRIEF_CONNECTIONS_LEAST ? part : BRIEF_CONNECTIONS_LEAST;
-}
-
 enum http_admission worker_admit(void *ctx, struct http_refusal *ret_refusal)
 {
-    static const struct http_field later  = { SPAN("Retry-After"), SPAN("5") };
-    struct worker                 *worker = ctx;
-    uint64_t                       max    = worker->snapshot->settings.connections_max;
-    uint64_t                       count  = max == 0 ? 0 : server_connection_count(worker->server);
+    static const struct http_field later   = { SPAN("Retry-After"), SPAN("5") };
+    struct worker                 *worker  = ctx;
+    const struct settings         *set     = &worker->snapshot->settings;
+    uint64_t                       allowed = connections_allowed(set->connections_max, worker->server->descriptors);
+    uint64_t                       count   = allowed == UINT64_MAX ? 0 : server_connection_count(worker->server);
 
-    if (max == 0 || count < max)
+    if (count < allowed)
         return HTTP_ADMITTED;
-    if (count < max + room_for_brief(max))
+    if (count < allowed + connections_brief(allowed))
         return HTTP_ADMITTED_BRIEFLY;
-    LOG(LOG_WARN, "connection_refused", log_str("why", "connections_max is reached"), log_u64("connections_max", max));
+    LOG(LOG_WARN, "connection_refused", log_str("why", "connections_max is reached"), log_u64("connections_max", allowed));
     *ret_refusal = (struct http_refusal){
         .status = 503,
         .detail = "too many connections (connections_max)",

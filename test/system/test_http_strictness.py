@@ -153,7 +153,7 @@ METHODS = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "BREW"]
 PATHS = {  # each resource, and the methods that it has
     "/v1/channels/topic:a/messages": ["GET", "HEAD", "POST"], "/v1/messages": ["POST"],
     "/v1/channels/topic:a": ["GET", "HEAD"], "/v1/channels/topic:a/messages/1": ["DELETE"],
-    "/v1/subscribe": ["GET"], "/v1/ws": ["GET"], "/healthz": ["GET", "HEAD"], "/readyz": ["GET", "HEAD"],
+    "/v1/subscribe": ["GET", "POST"], "/v1/ws": ["GET"], "/healthz": ["GET", "HEAD"], "/readyz": ["GET", "HEAD"],
     "/readyz/read": ["GET", "HEAD"], "/readyz/publish": ["GET", "HEAD"],
     "/metrics": ["GET", "HEAD"], "/": ["GET", "HEAD"], "/demo.js": ["GET", "HEAD"], "/demo.css": ["GET", "HEAD"],
     "/reader.js": ["GET", "HEAD"], "/icon.svg": ["GET", "HEAD"], "/v1/openapi.json": ["GET", "HEAD"]}

@@ -185,6 +185,7 @@ test-build:
 	@$(MAKE) --no-print-directory $(JOBS) FLAVOUR=tsan $(BUILD)/tsan/longwired tsan-units
 	@$(MAKE) --no-print-directory $(JOBS) base-units $(BUILD)/longwired
 	@$(MAKE) --no-print-directory $(JOBS) clang-check
+	@setup/javascript $(SAN)/javascript
 
 TSAN_UNITS = $(filter $(OUT)/test/reactor/% $(OUT)/test/store/% $(OUT)/test/node/% $(OUT)/test/message/%,$(UNITS))
 tsan-units: $(TSAN_UNITS)

@@ -155,4 +155,4 @@ class WebsocketClient(ThreadClient):
 
 
 THREAD_CLIENTS = [Requests, Aiohttp, WebsocketClient]
-BROWSER_CLIENTS = ["EventSource", "fetch-event-source"]
+BROWSER_CLIENTS = ["EventSource", "event-source-polyfill", "fetch-event-source"]

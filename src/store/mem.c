@@ -9,6 +9,7 @@
 #include "store/ledger_mem.h"
 #include "store/page.h"
 #include "store/retention.h"
+#include "store/seq_by_time.h"
 
 #define KEY_KEEP_MS (24 * 3600 * INT64_C(1000))
 
@@ -326,11 +327,18 @@ static void page_fill_down(struct page *page, const struct mem_channel *channel,
         page_put_gap(page, (struct gap){ low, high, GAP_TRIMMED });
 }
 
-static void read_fill(struct store_read *read, const struct mem_channel *channel)
+static enum rc mem_time_at(void *ctx, uint64_t seq, msec *ret)
+{
+    *ret = channel_get(ctx, seq)->time;
+    return RC_OK;
+}
+
+static void read_fill(struct store_read *read, struct mem_channel *channel)
 {
     struct page page;
     uint64_t    low, high;
 
+    must(read_set_times(read, &(struct time_source){ mem_time_at, channel }) == RC_OK);
     page_init(&page, read);
     if (!page_range(read, &low, &high))
         return;
@@ -343,19 +351,19 @@ static void read_fill(struct store_read *read, const struct mem_channel *channel
 
 static void mem_read(struct store *store, struct store_read *read)
 {
-    static const struct mem_channel never_used = { 0 };
-    struct mem                     *mem        = mem_of(store);
-    struct mem_channel             *known      = mem_channel_find(mem, read->channel);
+    struct mem_channel  never_used = { 0 };
+    struct mem         *mem        = mem_of(store);
+    struct mem_channel *known      = mem_channel_find(mem, read->channel);
 
     store_read_check(read);
     if (known != NULL)
         channel_trim(mem, known, read->wall);
-    const struct mem_channel *channel = known != NULL ? known : &never_used;
-    read->rc                          = RC_OK;
-    read->epoch                       = known != NULL ? known->epoch : mem->epoch;
-    read->head                        = channel->head;
-    read->first                       = channel_first(channel);
-    read->bytes                       = channel->bytes;
+    struct mem_channel *channel = known != NULL ? known : &never_used;
+    read->rc                    = RC_OK;
+    read->epoch                 = known != NULL ? known->epoch : mem->epoch;
+    read->head                  = channel->head;
+    read->first                 = channel_first(channel);
+    read->bytes                 = channel->bytes;
     read_fill(read, channel);
     read->done(read);
 }

@@ -114,6 +114,8 @@ bool page_range(const struct store_read *read, uint64_t *ret_low, uint64_t *ret_
     } else if (read->bound != 0 && read->bound <= read->head) {
         high = read->bound - 1;
     }
+    if (read->end != 0 && high >= read->end)
+        high = read->end - 1;
     if (low > high)
         return false;
     *ret_low  = low;

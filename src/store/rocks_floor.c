@@ -47,8 +47,7 @@ void state_raise_floor(struct channel_state *state, uint64_t floor)
     state->floor_time = FLOOR_TIME_UNKNOWN;
 }
 
-/* RC_CORRUPT: there is no such row, or it is damaged. */
-static enum rc row_time(struct rocks *rocks, uint64_t number, uint64_t seq, msec *ret)
+enum rc row_time(struct rocks *rocks, uint64_t number, uint64_t seq, msec *ret)
 {
     struct row_key           key   = row_key(number, seq);
     rocksdb_pinnableslice_t *slice = NULL;

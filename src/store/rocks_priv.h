@@ -112,6 +112,9 @@ void channels_save_all(struct rocks *rocks);
 enum rc floor_load(struct rocks *rocks, uint64_t number, uint64_t *ret) RC_MUST_USE;
 void    floor_save(struct rocks *rocks, rocksdb_writebatch_t *batch, uint64_t number, uint64_t floor);
 
+/* The time of the message at `seq`. RC_CORRUPT: there is no such row, or it is damaged. */
+enum rc row_time(struct rocks *rocks, uint64_t number, uint64_t seq, msec *ret) RC_MUST_USE;
+
 /* Raises the floor; the bytes shrink in proportion. */
 void state_raise_floor(struct channel_state *state, uint64_t floor);
 

@@ -7,14 +7,7 @@
 #include "store/page.h"
 #include "store/retention.h"
 #include "store/rocks_priv.h"
-
-static void read_set_result(struct rocks *rocks, struct store_read *read, const struct channel_state *state)
-{
-    read->epoch = rocks->epoch;
-    read->head  = state->head;
-    read->first = state->floor;
-    read->bytes = state->bytes;
-}
+#include "store/seq_by_time.h"
 
 /* Whether the floor is known without asking the disk. */
 static bool state_floor_is_known(const struct channel_state *state, const struct namespace *space, msec wall)
@@ -41,6 +34,30 @@ static enum rc read_get_state(struct rocks *rocks, struct store_read *read, cons
     if (rc == RC_OK && (ret->floor != was.floor || ret->floor_time != was.floor_time))
         channel_raise_floor(rocks, read->channel, &was, ret);
     return rc;
+}
+
+/* The rows of one channel, asked for their times. */
+struct channel_rows {
+    struct rocks *rocks;
+    uint64_t      number;
+};
+
+static enum rc rows_time_at(void *ctx, uint64_t seq, msec *ret)
+{
+    const struct channel_rows *rows = ctx;
+
+    return row_time(rows->rocks, rows->number, seq, ret);
+}
+
+static enum rc read_set_ends(struct rocks *rocks, struct store_read *read, const struct channel_state *state)
+{
+    struct channel_rows rows = { rocks, state->number };
+
+    read->epoch = rocks->epoch;
+    read->head  = state->head;
+    read->first = state->floor;
+    read->bytes = state->bytes;
+    return read_set_times(read, &(struct time_source){ rows_time_at, &rows });
 }
 
 static bool page_has_damage(const struct store_read *read)
@@ -81,9 +98,10 @@ static enum rc read_serve(struct rocks *rocks, struct store_read *read, const ro
             return rc;
         is_settled = state.floor == floor;
         store_read_fini(read);
-        read_set_result(rocks, read, &state);
         page_init(&page, read);
-        rc = page_fill_rows(rocks, &page, &state);
+        rc = read_set_ends(rocks, read, &state);
+        if (rc == RC_OK)
+            rc = page_fill_rows(rocks, &page, &state);
     } while (rc == RC_OK && !is_settled && page_has_damage(read));
     if (rc != RC_OK)
         store_read_fini(read);

@@ -20,6 +20,8 @@ void store_read_check(const struct store_read *read)
 {
     must(read->done != NULL);
     must(read->limit <= READ_ENTRIES_MAX);
+    must(read->since >= 0 && read->until >= 0 && read->until < INT64_MAX && read->end == 0);
+    must(read->since == 0 || read->way == READ_AFTER);
 }
 
 void store_read_fini(struct store_read *read)

@@ -80,6 +80,10 @@ struct store_read {
     uint32_t             limit;        /* entries, 0 … READ_ENTRIES_MAX; 0: the read asks only for epoch, first and
                                         * head */
     size_t               bytes_max;    /* stop after the entry that reaches it; at least one entry is given */
+    msec                 since;        /* READ_AFTER: begin at the first message that is not older, and set `bound` so;
+                                        * 0: by `bound` alone */
+    msec                 until;        /* end before the first message that is younger, and set `end` so; 0: don't */
+    uint64_t             end;          /* the maker's: no seq from here on is in the page; 0: `until` says nothing */
     msec                 wall;
     void               (*done)(struct store_read *read);
 
@@ -94,7 +98,10 @@ struct store_read {
     struct list          link;         /* the store's, until it is done */
 };
 
-/* Neighbours touch: a READ_AFTER page begins at bound + 1 (if that is <= head) and has no hole; a gap stands for what
+/* Times rise with the seq, except where the clock was set back. There, of several places that fit, the page begins or
+ * ends at one of them; seq_by_time.h says what holds in any case.
+ *
+ * Neighbours touch: a READ_AFTER page begins at bound + 1 (if that is <= head) and has no hole; a gap stands for what
  * is expired, trimmed or corrupt. A bound beyond head gives no entries; the caller compares with head. */
 void store_read_fini(struct store_read *read);
 

@@ -220,22 +220,29 @@ static void transcript_put(struct buf *transcript, const struct entry *entry)
         buf_put_lit(transcript, "(recalled)");
 }
 
+/* Frees the read. */
+static bool read_tells(struct store_read *read, const char *transcript, const char *what)
+{
+    struct buf told;
+
+    buf_init(&told, TRANSCRIPT_MAX);
+    for (size_t i = 0; i < read->entry_count; i++)
+        transcript_put(&told, &read->entries[i]);
+    bool is_same = read->rc == RC_OK && span_eq(buf_span(&told), span_str(transcript));
+    if (!is_same)
+        print_error("%s: got \"%.*s\" (%s), expected \"%s\"\n", what, SPAN_ARG(buf_span(&told)), rc_text(read->rc),
+                    transcript);
+    buf_fini(&told);
+    store_read_fini(read);
+    return is_same;
+}
+
 void bench_expect_page(struct bench *bench, const char *channel, enum read_way way, uint64_t bound, uint32_t limit,
                        const char *transcript, const char *file, int line)
 {
     struct store_read read = bench_read(bench, channel, way, bound, limit, BYTES_MAX);
-    struct buf        told;
 
-    buf_init(&told, TRANSCRIPT_MAX);
-    for (size_t i = 0; i < read.entry_count; i++)
-        transcript_put(&told, &read.entries[i]);
-    bool is_same = read.rc == RC_OK && span_eq(buf_span(&told), span_str(transcript));
-    if (!is_same)
-        print_error("%s:%d: %s: got \"%.*s\" (%s), expected \"%s\"\n", file, line, channel, SPAN_ARG(buf_span(&told)),
-                    rc_text(read.rc), transcript);
-    buf_fini(&told);
-    store_read_fini(&read);
-    _assert_true(is_same, "the page tells the transcript", file, line);
+    _assert_true(read_tells(&read, transcript, channel), "the page tells the transcript", file, line);
 }
 
 void bench_tend_until_first(struct bench *bench, const char *channel, uint64_t first)
@@ -518,6 +525,102 @@ static void a_batch_may_recall_what_it_brought(void **state)
     expect_page(bench, "topic:a", READ_AFTER, 0, 10, "1(recalled) 2(recalls 1)");
 }
 
+/* --- by time ---------------------------------------------------------------------------------------------------- */
+
+static struct store_read bench_read_times(struct bench *bench, struct store_read asked)
+{
+    struct bench_reading mine = { .bench = bench, .read = asked };
+
+    mine.read.channel   = name_new(bench, "topic:a");
+    mine.read.limit     = 10;
+    mine.read.bytes_max = BYTES_MAX;
+    mine.read.wall      = bench->wall;
+    mine.read.done      = on_read_done;
+    bench->store->ops->read(bench->store, &mine.read);
+    bench_wait(bench, &mine.is_done);
+    channel_name_unref(mine.read.channel);
+    mine.read.channel = NULL;
+    return mine.read;
+}
+
+static void expect_times(struct bench *bench, const char *name, struct store_read asked, const char *transcript)
+{
+    struct store_read read = bench_read_times(bench, asked);
+
+    assert_true(read_tells(&read, transcript, name));
+}
+
+/* Messages 1 … 6 come at start, +100 (two of them), +200, +300, +400. */
+static void a_page_begins_and_ends_by_time(void **state)
+{
+    struct bench     *bench  = *state;
+    const msec        start  = bench->wall;
+    static const msec more[] = { 0, 100, 0, 100, 100, 100 };
+
+    for (size_t i = 0; i < sizeof more / sizeof more[0]; i++) {
+        bench->wall += more[i];
+        fill(bench, "topic:a", 1);
+    }
+    const struct { const char *name; struct store_read read; const char *transcript; } rows[] = {
+        { "before all", { .since = 1 }, "1 2 3 4 5 6" },
+        { "at the first", { .since = start }, "1 2 3 4 5 6" },
+        { "two of one time", { .since = start + 100 }, "2 3 4 5 6" },
+        { "between two", { .since = start + 101 }, "4 5 6" },
+        { "at the last", { .since = start + 400 }, "6" },
+        { "behind all", { .since = start + 401 }, "" },
+        { "far ahead", { .since = INT64_MAX }, "" },
+        { "from and to", { .since = start + 100, .until = start + 200 }, "2 3 4" },
+        { "to before from", { .since = start + 200, .until = start + 100 }, "" },
+        { "after and to", { .bound = 2, .until = start + 250 }, "3 4" },
+        { "after, and to before it", { .bound = 5, .until = start }, "" },
+        { "the last ones to", { .way = READ_BEFORE, .until = start + 100 }, "1 2 3" },
+        { "before and to", { .way = READ_BEFORE, .bound = 3, .until = start + 300 }, "1 2" },
+        { "to before all", { .way = READ_BEFORE, .until = start - 1 }, "" },
+        { "to the end", { .way = READ_BEFORE, .until = INT64_MAX - 1 }, "1 2 3 4 5 6" },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        expect_times(bench, rows[i].name, rows[i].read, rows[i].transcript);
+}
+
+/* The clock is set back after message 3. Whichever place is taken, its message is not older and the one before is. */
+static void a_clock_set_back_still_gives_a_place(void **state)
+{
+    struct bench *bench = *state;
+    const msec    start = bench->wall;
+
+    for (size_t i = 0; i < 12; i++) {
+        bench->wall = start + 100 * (msec)(i < 3 ? 10 + i : i);
+        fill(bench, "topic:a", 1);
+    }
+    for (msec since = start; since < start + 1300; since += 50) {
+        struct store_read read  = bench_read_times(bench, (struct store_read){ .since = since });
+        struct store_read prior = bench_read_times(bench, (struct store_read){ .bound = read.bound - 1 });
+        if (read.entry_count > 0)
+            assert_true(read.entries[0].message->time >= since);
+        if (read.bound > 0)
+            assert_true(prior.entries[0].message->time < since);
+        store_read_fini(&read);
+        store_read_fini(&prior);
+    }
+}
+
+static void times_look_at_what_is_kept(void **state)
+{
+    struct bench *bench = *state;
+    const msec    start = bench->wall;
+
+    bench_publish(bench, (struct publish){ .channel = "topic:a", .payload = "x", .ttl_ms = 10 });
+    bench_publish(bench, (struct publish){ .channel = "topic:a", .payload = "x" });
+    bench->wall += 100;
+    fill(bench, "topic:a", 1);
+    expect_times(bench, "an expired one", (struct store_read){ .since = start }, "[1-1 expired] 2 3");
+    for (size_t i = 0; i < 5; i++)
+        bench_publish(bench, (struct publish){ .channel = "few:a", .payload = "x" });
+    struct store_read read = bench_read(bench, "few:a", READ_AFTER, 0, 0, 1);
+    assert_int_equal(read.first, 3);
+    expect_times(bench, "never used", (struct store_read){ .since = INT64_MAX }, "");
+}
+
 /* --- expiry and retention --------------------------------------------------------------------------------------- */
 
 static void what_expired_is_a_gap(void **state)
@@ -785,6 +888,9 @@ int store_battery_run(const struct store_maker *maker)
         BATTERY_TEST(a_recall_leaves_a_tombstone_and_says_so_in_the_log),
         BATTERY_TEST(what_is_not_there_cannot_be_recalled),
         BATTERY_TEST(a_batch_may_recall_what_it_brought),
+        BATTERY_TEST(a_page_begins_and_ends_by_time),
+        BATTERY_TEST(a_clock_set_back_still_gives_a_place),
+        BATTERY_TEST(times_look_at_what_is_kept),
         BATTERY_TEST(what_expired_is_a_gap),
         BATTERY_TEST(heads_are_told_in_bulk),
         BATTERY_TEST(a_store_says_how_it_is_used),

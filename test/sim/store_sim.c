@@ -8,6 +8,7 @@
 #include "store/digest.h"
 #include "store/page.h"
 #include "store/retention.h"
+#include "store/seq_by_time.h"
 
 enum { SYNC_MS = 2, SYNC_SLOW_MS = 60, READ_MS = 3, TROUBLE_MS = 150, STUCK_MS_MAX = 900, LANES_MAX = 3 };
 
@@ -359,16 +360,25 @@ static void sim_fill_down(const struct store_sim *sim, unsigned channel, struct 
         page_put_gap(page, (struct gap){ low, high, GAP_TRIMMED });
 }
 
-static void sim_fill(const struct store_sim *sim, unsigned channel, struct store_read *read)
+static enum rc sim_time_at(void *ctx, uint64_t seq, msec *ret)
 {
-    const struct log *log = &sim->logs[channel];
-    struct page       page;
-    uint64_t          low, high;
+    const struct log *log = ctx;
+
+    *ret = log->at[seq - 1]->time;
+    return RC_OK;
+}
+
+static void sim_fill(struct store_sim *sim, unsigned channel, struct store_read *read)
+{
+    struct log *log = &sim->logs[channel];
+    struct page page;
+    uint64_t    low, high;
 
     read->rc    = RC_OK;
     read->epoch = log->epoch;
     read->first = log->first <= log->shown ? log->first : log->shown + 1;
     read->head  = log->shown;
+    must(read_set_times(read, &(struct time_source){ sim_time_at, log }) == RC_OK);
     page_init(&page, read);
     if (!page_range(read, &low, &high))
         return;

@@ -279,6 +279,17 @@ static void each_call_asks_for_its_right(void **state)
         { "GET /v1/channels/user:a/messages?after=18446744073709551616", "", 401, 403, 400, 400, 401 },
         { "GET /v1/channels/user:a/messages?limit=0", "", 401, 403, 400, 400, 401 },
         { "GET /v1/channels/user:a/messages?after=1&before=2", "", 401, 403, 400, 400, 401 },
+        { "GET /v1/channels/user:a/messages?since=5m&limit=2&until=1m", "", 401, 403, 200, 200, 401 },
+        { "GET /v1/channels/user:a/messages?after=1&until=2026-11-28T12%3A00:00%2B01:00", "", 401, 403, 200, 200, 401 },
+        { "GET /v1/channels/user:a/messages?_=1795297177831&access_token=", "", 401, 403, 200, 200, 401 },
+        { "GET /v1/channels/user:a/messages?since=yesterday", "", 401, 403, 400, 400, 401 },
+        { "GET /v1/channels/user:a/messages?until=", "", 401, 403, 400, 400, 401 },
+        { "GET /v1/channels/user:a/messages?since=5m&after=1", "", 401, 403, 400, 400, 401 },
+        { "GET /v1/channels/user:a/messages?since=5m&before=1", "", 401, 403, 400, 400, 401 },
+        { "GET /v1/channels/user:a/messages?limit=1&limit=2", "", 401, 403, 400, 400, 401 },
+        { "GET /v1/channels/user:a/messages?Limit=1", "", 401, 403, 400, 400, 401 },
+        { "GET /v1/channels/user:a?limit=1", "", 401, 403, 400, 400, 401 },
+        { "DELETE /v1/channels/user:a/messages/1?seq=1", "", 400, 400, 400, 400, 401 },
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         const struct { struct identity *who; unsigned want; } columns[] = {

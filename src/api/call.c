@@ -1,6 +1,7 @@
 /* call.c - what handlers share: refusals, answers, and the parameters of a request. */
 #include "api/call.h"
 
+#include "api/time_text.h"
 #include "codec/url/url.h"
 
 struct http_fields retry_after(unsigned status)
@@ -111,6 +112,27 @@ bool call_u64(const struct call *call, struct span name, bool *ret_is_there, uin
     if (!is_fine)
         call_refuse(call, 400, "a number in the query is not a whole number");
     return is_fine;
+}
+
+bool call_time(const struct call *call, struct span name, msec *ret)
+{
+    struct buf  scratch, detail;
+    struct span encoded, value;
+
+    *ret = 0;
+    if (!call_parameter(call, name, &encoded))
+        return true;
+    buf_init(&scratch, 64);
+    bool is_fine = url_decode(encoded, URL_QUERY, &scratch, &value) &&
+                   time_text_get(value, call->api->shard->wall, ret);
+    buf_fini(&scratch);
+    if (is_fine)
+        return true;
+    buf_init(&detail, 256);
+    buf_putf(&detail, "%.*s= is no time: write " TIME_TEXT_FORMS "%c", SPAN_ARG(name), '\0');
+    call_refuse(call, 400, detail.at);
+    buf_fini(&detail);
+    return false;
 }
 
 void call_answer_unreadable(struct api *api, struct http_exchange *exchange)

@@ -4,6 +4,7 @@
 #define API_CALL_H
 
 #include "api/api.h"
+#include "base/known_words.h"
 
 enum { CALL_SEGMENTS_MAX = 6 };
 
@@ -32,6 +33,9 @@ bool call_knows_query(const struct call *call, struct known_words known);
 /* A query parameter that is a whole number. *ret keeps its value if the parameter isn't there. False: answered with
  * 400. */
 bool call_u64(const struct call *call, struct span name, bool *ret_is_there, uint64_t *ret);
+
+/* The same for a moment (time_text.h); *ret is 0 if the parameter isn't there. */
+bool call_time(const struct call *call, struct span name, msec *ret);
 
 /* Is the body in no Content-Encoding (RFC 9110 8.4)? An encoded one would be kept and passed on as it is, and no reader
  * would be told. False: answered with 415. */

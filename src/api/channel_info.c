@@ -23,21 +23,34 @@ struct channel_question {
     struct read_command   *read;
 };
 
-static void subscribers_counted(struct count_command *command)
+/* A channel that was never used is known only while somebody follows it: its head is 0 then. */
+static void channel_answer(struct channel_question *question, uint64_t subscribers)
 {
-    struct channel_question *question = command->owner;
-    struct buf              *scratch     = &question->api->scratch;
+    struct buf              *scratch = &question->api->scratch;
+    const struct store_read *read    = &question->read->read;
 
+    if (read->head == 0 && subscribers == 0) {
+        http_problem(question->api->server, question->exchange, 404, NULL,
+                     "nothing was ever published in this channel, and nobody follows it now", HTTP_NO_FIELDS);
+        return;
+    }
     buf_clear(scratch);
-    channel_info_put(scratch, &question->read->read);
+    channel_info_put(scratch, read);
     buf_put_lit(scratch, ",\"bytes\":");
-    buf_put_u64(scratch, question->read->read.bytes);
+    buf_put_u64(scratch, read->bytes);
     buf_put_lit(scratch, ",\"subscribers\":");
-    buf_put_u64(scratch, command->count);
+    buf_put_u64(scratch, subscribers);
     buf_putc(scratch, '}');
     http_answer(question->api->server, question->exchange, &(struct http_answer){
         .status = 200, .media = SPAN("application/json"), .body = buf_span(scratch),
     });
+}
+
+static void subscribers_counted(struct count_command *command)
+{
+    struct channel_question *question = command->owner;
+
+    channel_answer(question, command->count);
     command_free(&question->read->command);
     command_free(&command->command);
     free(question);
@@ -48,12 +61,8 @@ static void facts_came(struct read_command *read)
     struct http_exchange *exchange = read->owner;
     struct api           *api      = exchange->owner;
 
-    if (read->read.rc != RC_OK || read->read.head == 0) {
-        if (read->read.rc != RC_OK)
-            call_answer_unreadable(api, exchange);
-        else
-            http_problem(api->server, exchange, 404, NULL, "nothing was ever published in this channel",
-                         HTTP_NO_FIELDS);
+    if (read->read.rc != RC_OK) {
+        call_answer_unreadable(api, exchange);
         command_free(&read->command);
         return;
     }
@@ -71,7 +80,8 @@ void serve_channel(struct call *call)
 {
     struct channel_name *name = call_channel(call);
 
-    if (name != NULL && call_passes(call, may(call->identity, name, ACTION_CHANNEL_INFO)))
+    if (name != NULL && call_passes(call, may(call->identity, name, ACTION_CHANNEL_INFO)) &&
+        call_knows_query(call, KNOWN_NO_WORDS))
         shard_read(call->api->shard, call_read_new(call, name, READ_AFTER, 0, 0, facts_came));
     channel_name_unref(name);
 }

@@ -113,28 +113,67 @@ static void history_came(struct read_command *command)
     pages_go_on(api);
 }
 
+/* What a call asks for. */
+struct history_query {
+    bool     has_after, has_before, has_limit;
+    uint64_t after, before, limit;
+    msec     since, until;
+};
+
+static const struct span history_parameters[] = { SPAN("after"), SPAN("before"), SPAN("limit"), SPAN("since"),
+                                                  SPAN("until") };
+
+/* False: answered with 400. */
+static bool history_query_get(const struct call *call, struct history_query *ret)
+{
+    *ret = (struct history_query){ .limit = LIMIT_DEFAULT };
+    return call_knows_query(call, KNOWN_WORDS(history_parameters)) &&
+           call_u64(call, SPAN("after"), &ret->has_after, &ret->after) &&
+           call_u64(call, SPAN("before"), &ret->has_before, &ret->before) &&
+           call_u64(call, SPAN("limit"), &ret->has_limit, &ret->limit) && call_time(call, SPAN("since"), &ret->since) &&
+           call_time(call, SPAN("until"), &ret->until);
+}
+
+/* NULL: it can be answered. */
+static const char *history_query_fault(const struct history_query *query)
+{
+    if (query->has_after && query->has_before)
+        return "after= or before=, not both";
+    if (query->since != 0 && (query->has_after || query->has_before))
+        return "since= gives the first page; read on with after= the last seq of it, without since=";
+    if (query->has_limit && query->limit == 0)
+        return "limit= is 1 or more";
+    return NULL;
+}
+
+static struct read_command *history_read_new(struct call *call, struct channel_name *name,
+                                             const struct history_query *query)
+{
+    uint32_t most = call->api->limits.history_limit_max, limit = query->limit > most ? most : (uint32_t)query->limit;
+    /* before=1 asks for what stands before the first message, which is nothing. A bound of 0 would mean the end. */
+    bool                 is_up   = query->has_after || query->since != 0 || (query->has_before && query->before <= 1);
+    uint64_t             bound   = query->has_after || query->since != 0 ? query->after
+                                   : is_up                               ? UINT64_MAX / 2
+                                                                         : query->before;
+    struct read_command *command = call_read_new(call, name, is_up ? READ_AFTER : READ_BEFORE, bound, limit,
+                                                 history_came);
+
+    command->read.since = query->since;
+    command->read.until = query->until;
+    return command;
+}
+
 static void read_page(struct call *call, struct channel_name *name)
 {
-    bool     has_after, has_before, has_limit;
-    uint64_t after = 0, before = 0, limit = LIMIT_DEFAULT;
+    struct history_query query;
 
-    if (!call_u64(call, SPAN("after"), &has_after, &after) || !call_u64(call, SPAN("before"), &has_before, &before) ||
-        !call_u64(call, SPAN("limit"), &has_limit, &limit))
+    if (!history_query_get(call, &query))
         return;
-    if (has_after && has_before) {
-        call_refuse(call, 400, "after= or before=, not both");
-        return;
-    }
-    if (has_limit && limit == 0) {
-        call_refuse(call, 400, "limit= is 1 or more");
-        return;
-    }
-    if (limit > call->api->limits.history_limit_max)
-        limit = call->api->limits.history_limit_max;
-    /* before=1 asks for what stands before the first message, which is nothing. A bound of 0 would mean the end. */
-    enum read_way way   = has_after || (has_before && before <= 1) ? READ_AFTER : READ_BEFORE;
-    uint64_t      bound = has_after ? after : way == READ_AFTER ? UINT64_MAX / 2 : before;
-    page_ask(call, call_read_new(call, name, way, bound, (uint32_t)limit, history_came));
+    const char *fault = history_query_fault(&query);
+    if (fault != NULL)
+        call_refuse(call, 400, fault);
+    else
+        page_ask(call, history_read_new(call, name, &query));
 }
 
 void serve_history(struct call *call)

@@ -34,6 +34,7 @@ static const struct route {
     { "v1/channels/*/messages",   HTTP_POST,   serve_publish, false },
     { "v1/messages",              HTTP_POST,   serve_batch,   false },
     { "v1/channels/*/messages",   HTTP_GET,    serve_history, false },
+    { "v1/channels",              HTTP_GET,    serve_channels, false },
     { "v1/channels/*",            HTTP_GET,    serve_channel, false },
     { "v1/channels/*/messages/*", HTTP_DELETE, serve_recall,  false },
     { "healthz",                  HTTP_GET,    serve_health,  true },

@@ -50,6 +50,7 @@ struct api {
     struct mail           *page_first, **page_end;  /* reads of history that wait in line */
     uint32_t               pages_waiting; /* how many wait */
     uint32_t               pages_away;         /* how many are being read */
+    uint32_t               lists_away;         /* listings of channels under way */
 };
 
 /* The caller has filled in server, shard, namespaces, hash_key, limits, port, ctx, pages and version. */

@@ -13,6 +13,8 @@
 
 #include <cmocka.h>
 
+#define LONG_TEXT "0123456789abcdefghijklmnopqrstuvwxyz0123456789abcdefghijklmnopqrstuvwxyz0123456789abcdefghijklmno"
+
 static const struct hash_key key = { 1, 2 };
 
 struct stage {
@@ -93,6 +95,8 @@ static void answer_all(struct stage *stage)
             container_of(command, struct stats_command, command)->stats.busy_ms = stage->busy_ms;
         else if (command->kind == &count_kind)
             container_of(command, struct count_command, command)->is_home = true;
+        else if (command->kind == &listing_kind)
+            container_of(command, struct listing_command, command)->stage = LISTING_HOME;
         shard_take(&stage->shard, command);
     }
 }
@@ -275,6 +279,15 @@ static void each_call_asks_for_its_right(void **state)
         { "DELETE /v1/channels/*/messages/", "", 404, 404, 404, 404, 404 },
         { "GET /v1/channels/", "", 404, 404, 404, 404, 404 },
         { "GET /v1/nothing", "", 404, 404, 404, 404, 404 },
+        { "GET /v1/channels", "", 401, 403, 403, 200, 401 },
+        { "GET /v1/channels?prefix=topic%3Anews/&after=topic:&limit=9999", "", 401, 403, 403, 200, 401 },
+        { "GET /v1/channels?limit=0", "", 401, 403, 403, 400, 401 },
+        { "GET /v1/channels?limit=x", "", 401, 403, 403, 400, 401 },
+        { "GET /v1/channels?prefix=%zz", "", 401, 403, 403, 400, 401 },
+        { "GET /v1/channels?after=" LONG_TEXT LONG_TEXT LONG_TEXT, "", 401, 403, 403, 400, 401 },
+        { "GET /v1/channels?prefixes=a", "", 401, 403, 403, 400, 401 },
+        { "POST /v1/channels", "", 405, 405, 405, 405, 405 },
+        { "GET /v1/channels/", "", 400, 400, 400, 400, 401 },
         { "GET /v1/channels/user:a/messages?after=18446744073709551615", "", 401, 403, 200, 200, 401 },
         { "GET /v1/channels/user:a/messages?after=18446744073709551616", "", 401, 403, 400, 400, 401 },
         { "GET /v1/channels/user:a/messages?limit=0", "", 401, 403, 400, 400, 401 },
@@ -345,8 +358,6 @@ static void a_wrong_path_is_no_reason_to_close(void **state)
         stage_free(stage);
     }
 }
-
-#define LONG_TEXT "0123456789abcdefghijklmnopqrstuvwxyz0123456789abcdefghijklmnopqrstuvwxyz0123456789abcdefghijklmno"
 
 /* Threat 57. Statuses in order; the shard takes three publishes at a time, so later ones are refused at once. */
 static void a_batch_answers_each_in_order(void **state)

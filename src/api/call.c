@@ -89,8 +89,7 @@ bool call_knows_query(const struct call *call, struct known_words known)
     return true;
 }
 
-/* The first parameter of that name, still encoded. */
-static bool call_parameter(const struct call *call, struct span name, struct span *ret_encoded)
+bool call_parameter(const struct call *call, struct span name, struct span *ret_encoded)
 {
     struct span query = call->request->query, at;
 

@@ -30,6 +30,9 @@ struct channel_name *call_channel(const struct call *call);
  * add them to get around caches; access_token is the credential's. False: answered with 400. */
 bool call_knows_query(const struct call *call, struct known_words known);
 
+/* The query parameter of that name, still encoded. False: it isn't there. */
+bool call_parameter(const struct call *call, struct span name, struct span *ret_encoded);
+
 /* A query parameter that is a whole number. *ret keeps its value if the parameter isn't there. False: answered with
  * 400. */
 bool call_u64(const struct call *call, struct span name, bool *ret_is_there, uint64_t *ret);
@@ -48,6 +51,7 @@ void serve_publish(struct call *call);
 void serve_batch(struct call *call);
 void serve_history(struct call *call);
 void serve_channel(struct call *call);
+void serve_channels(struct call *call);
 void serve_recall(struct call *call);
 void serve_health(struct call *call);
 void serve_ready(struct call *call);  /* to read and to publish */

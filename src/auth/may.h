@@ -16,6 +16,7 @@ enum action {
     ACTION_CHANNEL_INFO,  /* ask for head and subscribers */
     ACTION_PUBLISH,
     ACTION_RECALL,
+    ACTION_LIST,          /* no channel: list them all */
     ACTION_METRICS,       /* no channel */
     ACTION_COUNT
 };

@@ -36,6 +36,16 @@ static inline bool span_eq(struct span a, struct span b)
     return a.len == b.len && (a.len == 0 || memcmp(a.at, b.at, a.len) == 0);
 }
 
+/* By the bytes, without their sign: below 0, 0 or above 0, as memcmp() says it. What begins another span comes before
+ * it. */
+static inline int span_order(struct span a, struct span b)
+{
+    size_t both  = a.len < b.len ? a.len : b.len;
+    int    order = both == 0 ? 0 : memcmp(a.at, b.at, both);
+
+    return order != 0 ? order : (a.len > b.len) - (a.len < b.len);
+}
+
 static inline bool span_starts(struct span span, struct span head)
 {
     return span.len >= head.len && (head.len == 0 || memcmp(span.at, head.at, head.len) == 0);

@@ -43,6 +43,32 @@ struct count_command *count_command_new(struct channel_name *channel)
     return command;
 }
 
+/* The answer is empty before there is one, so that it can be freed at any time. */
+static struct store_listing listing_empty(struct span prefix, struct span after, uint32_t limit)
+{
+    struct store_listing listing = { .prefix = prefix, .after = after, .limit = limit };
+
+    buf_init(&listing.reached, LISTING_TEXT_MAX);
+    return listing;
+}
+
+struct listing_command *listing_command_new(struct span prefix, struct span after, uint32_t limit)
+{
+    struct listing_command *command = calloc(1, sizeof *command + prefix.len + after.len);
+
+    must(command != NULL);
+    if (prefix.len > 0)
+        memcpy(command->words, prefix.at, prefix.len);
+    if (after.len > 0)
+        memcpy(command->words + prefix.len, after.at, after.len);
+    prefix                = span_of(command->words, prefix.len);
+    after                 = span_of(command->words + prefix.len, after.len);
+    command->command.kind = &listing_kind;
+    command->listing      = listing_empty(prefix, after, limit);
+    command->durable      = listing_empty(prefix, after, limit);
+    return command;
+}
+
 void command_free(struct command *command)
 {
     if (command != NULL)
@@ -122,6 +148,16 @@ static void count_free(struct command *command)
     free(count);
 }
 
+static void listing_free(struct command *command)
+{
+    struct listing_command *listing = container_of(command, struct listing_command, command);
+
+    store_listing_fini(&listing->listing);
+    store_listing_fini(&listing->durable);
+    free(listing->subscribers);
+    free(listing);
+}
+
 const struct command_kind publish_kind   = { "publish", publish_free, shard_take_publish, writer_take_publish, false };
 const struct command_kind read_kind      = { "read", read_free, shard_take_read, writer_take_read, true };
 const struct command_kind follow_kind    = { "follow", follow_free, shard_take_follow, writer_take_follow, true };
@@ -132,3 +168,4 @@ const struct command_kind heartbeat_kind = { "heartbeat", heartbeat_free, shard_
                                              true };
 const struct command_kind stats_kind     = { "stats", stats_free, shard_take_stats, writer_take_stats, false };
 const struct command_kind count_kind     = { "count", count_free, shard_take_count, writer_take_count, false };
+const struct command_kind listing_kind   = { "listing", listing_free, shard_take_listing, writer_take_listing, false };

@@ -48,6 +48,8 @@ extern const struct command_kind heartbeat_kind; /* loop, writer, loop: has ever
 extern const struct command_kind stats_kind;     /* loop, writer, loop: numbers for pages and probes */
 extern const struct command_kind count_kind;     /* loop, writer, then each loop that follows, loop: how many
                                                   * subscriptions? */
+extern const struct command_kind listing_kind;   /* loop, writer, then each loop that follows one of them, loop: which
+                                                  * channels are there? */
 
 /* How a publish ended: the store's outcomes, and one of the node's own. */
 enum publish_outcome {
@@ -169,11 +171,34 @@ struct count_command {
     void                *owner;
 };
 
+enum listing_stage {
+    LISTING_ASKED,     /* the durable store has yet to answer */
+    LISTING_STORED,    /* it has; the memory store has yet to be asked */
+    LISTING_COUNTING,  /* visits the loops that follow some of the channels */
+    LISTING_HOME,
+};
+
+/* A page of the channels of both stores in one order; only the store that a channel's namespace says counts. */
+struct listing_command {
+    struct command       command;
+    struct store_listing listing;      /* the question, and the merged answer */
+    struct store_listing durable;      /* the writer's: the answer of the durable store */
+    uint64_t            *subscribers;  /* of each channel of the answer */
+    enum listing_stage   stage;
+    unsigned             asker;
+    uint64_t             to_visit;     /* a bit a loop */
+    struct writer       *writer;       /* the writer's: where the store's answer goes */
+    void               (*answered)(struct listing_command *command);
+    void                *owner;
+    char                 words[];      /* what listing.prefix and listing.after point at */
+};
+
 /* A command with memory for the texts of its append, which are copied there. Takes *take_message. */
 struct publish_command *publish_command_new(struct message **take_message, struct span key, struct span publisher);
 /* Shares the name. */
 struct read_command    *read_command_new(struct channel_name *channel);
 struct count_command   *count_command_new(struct channel_name *channel);
+struct listing_command *listing_command_new(struct span prefix, struct span after, uint32_t limit);
 
 static inline struct command *command_of(struct mail *mail)
 {

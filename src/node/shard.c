@@ -200,6 +200,14 @@ void shard_count(struct shard *shard, struct count_command *command)
     shard_send(shard, &command->command);
 }
 
+void shard_list(struct shard *shard, struct listing_command *command)
+{
+    shard->away_count++;
+    command->asker        = shard->loop;
+    command->listing.wall = shard->wall;
+    shard_send(shard, &command->command);
+}
+
 /* --- what the writer sends ------------------------------------------------------------------------------------ */
 
 /* Another loop's question, or the answer to ours. */
@@ -213,6 +221,21 @@ void shard_take_count(struct command *command, struct shard *shard)
         return;
     }
     count->count += hub_subscriber_count(&shard->hub, count->channel);
+    shard_send(shard, command);
+}
+
+/* The same for many channels. */
+void shard_take_listing(struct command *command, struct shard *shard)
+{
+    struct listing_command *listing = container_of(command, struct listing_command, command);
+
+    if (listing->stage == LISTING_HOME) {
+        shard->away_count--;
+        listing->answered(listing);
+        return;
+    }
+    for (size_t i = 0; i < listing->listing.count; i++)
+        listing->subscribers[i] += hub_subscriber_count(&shard->hub, listing->listing.channels[i].name);
     shard_send(shard, command);
 }
 

@@ -73,6 +73,7 @@ void shard_publish(struct shard *shard, struct publish_command *command);
 /* The same for questions, but never at once. */
 void shard_read(struct shard *shard, struct read_command *command);
 void shard_count(struct shard *shard, struct count_command *command);
+void shard_list(struct shard *shard, struct listing_command *command);
 void shard_ask_stats(struct shard *shard, struct stats_command *command);
 
 /* One command from the writer. Takes it. */

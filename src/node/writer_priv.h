@@ -2,7 +2,7 @@
  *
  *     writer.c          life, turns, numbers       writer_append.c   publishes, lanes, deadlines
  *     writer_follow.c   who follows; heads         writer_deliver.c  messages and moved heads to the loops
- *     writer_read.c     pages */
+ *     writer_read.c     pages                      writer_list.c     which channels there are */
 #ifndef NODE_WRITER_PRIV_H
 #define NODE_WRITER_PRIV_H
 

@@ -20,6 +20,7 @@ struct hand {
     struct append_batch *batches[HAND_BATCHES_MAX];
     size_t               batch_count;
     struct list          reads, questions;
+    struct store_listing *listing;     /* under way, or NULL */
     uint64_t             head;
     unsigned             tick_count;
 };
@@ -66,6 +67,12 @@ static void hand_read(struct store *store, struct store_read *read)
     list_push(&hand_of(store)->reads, &read->link);
 }
 
+static void hand_list(struct store *store, struct store_listing *listing)
+{
+    assert_null(hand_of(store)->listing);
+    hand_of(store)->listing = listing;
+}
+
 static void hand_tick(struct store *store, msec wall)
 {
     assert_int_equal(wall, WALL);
@@ -73,7 +80,8 @@ static void hand_tick(struct store *store, msec wall)
 }
 
 static const struct store_ops hand_ops = {
-    .name = "hand", .append = hand_append, .read = hand_read, .heads = hand_heads, .tick = hand_tick,
+    .name = "hand", .append = hand_append, .read = hand_read, .heads = hand_heads, .list = hand_list,
+    .tick = hand_tick,
 };
 
 /* The oldest batch under way, or NULL. */
@@ -1549,9 +1557,132 @@ static void a_count_goes_round(void **state)
     }
 }
 
+/* --- which channels there are ----------------------------------------------------------------------------------- */
+
+/* The durable store's answer, from words that are set apart by spaces; behind a `|` what it reached. */
+static void hand_lists(struct stage *stage, const char *names)
+{
+    struct store_listing *listing = stage->hand.listing;
+    struct span           rest = span_str(names), word;
+
+    stage->hand.listing = NULL;
+    store_listing_begin(listing);
+    while (span_cut(&rest, ' ', &word)) {
+        struct channel_name *name = NULL;
+        if (span_starts(word, SPAN("|"))) {
+            store_listing_end_at(listing, span_skip(word, 1));
+            continue;
+        }
+        assert_int_equal(channel_name_new(&stage->spaces, &key, word, &name), CHANNEL_NAME_OK);
+        struct listed_channel *listed = store_listing_add(listing, &name);
+        listed->head                  = 7;
+    }
+    listing->rc = RC_OK;
+    listing->done(listing);
+}
+
+static void fill_memory(struct stage *stage, const char *text)
+{
+    struct channel_name *name = NULL;
+
+    assert_int_equal(channel_name_new(&stage->spaces, &key, span_str(text), &name), CHANNEL_NAME_OK);
+    publishes(stage, 0, name);
+    turn(stage);
+    channel_name_unref(name);
+    commands_free(&stage->sent[0]);
+}
+
+/* live: channels come from the memory store, whatever the durable one says of them; topic: and user: from the other. */
+static void both_stores_are_listed_in_one_order(void **state)
+{
+    (void)state;
+    static const struct { const char *name, *durable, *memory[4]; uint32_t limit; const char *want; } rows[] = {
+        { "nothing", "", { NULL }, 5, "" },
+        { "durable alone", "topic:a topic:b", { NULL }, 5, "topic:a topic:b" },
+        { "memory alone", "", { "live:a", "live:b" }, 5, "live:a live:b" },
+        { "mixed", "all:x topic:a user:z", { "live:b", "sys:s" }, 5, "all:x live:b sys:s topic:a user:z" },
+        { "durable once, memory now", "live:a live:c topic:a", { "live:a", "live:b" }, 5, "live:a live:b topic:a" },
+        { "more than the limit", "all:x topic:a user:z", { "live:b", "sys:s" }, 3, "all:x live:b sys:s |sys:s" },
+        { "the durable page ends early", "all:x |all:y", { "live:b", "sys:s" }, 5, "all:x |all:y" },
+        { "the memory page ends early", "all:x topic:a", { "live:a", "live:b", "live:c" }, 2, "all:x live:a |live:a" },
+        { "an early end without a channel", "|all:y", { "live:b" }, 5, "|all:y" },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct stage           *stage   = stage_new(&plenty);
+        struct listing_command *command = listing_command_new(SPAN(""), SPAN(""), rows[i].limit);
+        struct buf              told;
+
+        for (size_t at = 0; at < 4 && rows[i].memory[at] != NULL; at++)
+            fill_memory(stage, rows[i].memory[at]);
+        command->asker = 1;
+        writer_take(&stage->writer, &command->command, WALL);
+        assert_false(writer_is_idle(&stage->writer));
+        hand_lists(stage, rows[i].durable);
+        turn(stage);
+        assert_int_equal(stage->sent[1].count, 1);
+        assert_int_equal(command->stage, LISTING_HOME);
+        buf_init(&told, 4096);
+        for (size_t at = 0; at < command->listing.count; at++)
+            buf_putf(&told, "%s%s", at == 0 ? "" : " ", command->listing.channels[at].name->text);
+        if (command->listing.reached.len > 0)
+            buf_putf(&told, "%s|%.*s", told.len == 0 ? "" : " ", SPAN_ARG(buf_span(&command->listing.reached)));
+        if (!span_eq(buf_span(&told), span_str(rows[i].want)))
+            fail_msg("%s: %.*s", rows[i].name, SPAN_ARG(buf_span(&told)));
+        buf_fini(&told);
+        stage_free(stage);
+    }
+}
+
+static void a_store_that_cannot_list_is_told_of(void **state)
+{
+    (void)state;
+    struct stage           *stage   = stage_new(&plenty);
+    struct listing_command *command = listing_command_new(SPAN("topic:"), SPAN("topic:a"), 5);
+
+    writer_take(&stage->writer, &command->command, WALL);
+    assert_true(span_eq(stage->hand.listing->prefix, SPAN("topic:")));
+    assert_true(span_eq(stage->hand.listing->after, SPAN("topic:a")));
+    assert_int_equal(stage->hand.listing->limit, 5);
+    stage->hand.listing->rc = RC_FULL;
+    stage->hand.listing->done(stage->hand.listing);
+    turn(stage);
+    assert_int_equal(stage->sent[0].count, 1);
+    assert_int_equal(command->listing.rc, RC_FULL);
+    stage_free(stage);
+}
+
+/* The followers of all listed channels are counted in one round. */
+static void a_listing_counts_on_its_way(void **state)
+{
+    (void)state;
+    struct stage           *stage   = stage_new(&plenty);
+    struct listing_command *command = listing_command_new(SPAN(""), SPAN(""), 5);
+
+    follows(stage, 0, stage->name, &follow_kind);
+    follows(stage, 1, stage->live, &follow_kind);
+    hand_tells(&stage->hand, RC_OK, 7);
+    turn(stage);
+    fill_memory(stage, "live:a");
+    commands_free(&stage->sent[1]);
+    writer_take(&stage->writer, &command->command, WALL);
+    hand_lists(stage, "topic:a topic:b");
+    turn(stage);
+    for (unsigned loop = 0; loop < LOOPS; loop++) {
+        assert_int_equal(command->stage, LISTING_COUNTING);
+        assert_ptr_equal(stage->sent[loop].at[--stage->sent[loop].count], &command->command);
+        writer_take(&stage->writer, &command->command, WALL);
+    }
+    assert_int_equal(command->stage, LISTING_HOME);
+    assert_int_equal(command->listing.count, 3);
+    stage_free(stage);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(both_stores_are_listed_in_one_order),
+        cmocka_unit_test(a_store_that_cannot_list_is_told_of),
+        cmocka_unit_test(a_listing_counts_on_its_way),
         cmocka_unit_test(what_waits_while_the_disk_is_busy_goes_as_one_group),
         cmocka_unit_test(groups_are_bounded),
         cmocka_unit_test(too_much_is_refused),

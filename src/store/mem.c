@@ -7,6 +7,7 @@
 #include "message/message_ring.h"
 #include "store/key_window.h"
 #include "store/ledger_mem.h"
+#include "store/name_tree.h"
 #include "store/page.h"
 #include "store/retention.h"
 #include "store/seq_by_time.h"
@@ -26,6 +27,7 @@ struct mem_channel {
     struct map_node      node;
     struct list          link;  /* in mem.non_empty while its ring keeps something, else in mem.idle */
     struct channel_name *name;  /* owns a reference */
+    struct name_node     by_name;
     uint64_t             epoch;
     uint64_t             head;
     uint64_t             bytes;  /* payload bytes in the ring */
@@ -36,6 +38,7 @@ struct mem {
     struct store             store;
     struct mem_store_options options;
     struct map               channels;
+    struct name_tree         names;      /* of all channels */
     struct list              non_empty;  /* the channel that was published to longest ago comes first */
     struct list              idle;       /* the channel that has kept nothing for longest comes first */
     struct list             *tick_from;  /* where the next tick begins in `non_empty`; NULL: at its start */
@@ -134,6 +137,7 @@ static void channel_forget(struct mem *mem, struct mem_channel *channel)
         mem->epoch++;
     channel_unlink(mem, channel);
     map_take(&mem->channels, &channel->node);
+    name_tree_take(&mem->names, &channel->by_name);
     channel_name_unref(channel->name);
     free(channel);
 }
@@ -155,6 +159,7 @@ static struct mem_channel *mem_channel_new(struct mem *mem, struct channel_name 
     channel->name  = channel_name_ref(name);
     channel->epoch = mem->epoch;
     map_add(&mem->channels, &channel->node, name->hash);
+    name_tree_add(&mem->names, &channel->by_name, channel->name);
     list_push(&mem->idle, &channel->link);
     return channel;
 }
@@ -387,6 +392,42 @@ static void mem_heads(struct store *store, struct store_heads *question)
     question->done(question);
 }
 
+static void mem_list_channel(struct store_listing *listing, const struct mem_channel *channel)
+{
+    struct channel_name *name = channel_name_ref(channel->name);
+
+    struct listed_channel *listed = store_listing_add(listing, &name);
+    listed->epoch                 = channel->epoch;
+    listed->first                 = channel_first(channel);
+    listed->head                  = channel->head;
+    listed->bytes                 = channel->bytes;
+}
+
+static void mem_list(struct store *store, struct store_listing *listing)
+{
+    struct mem *mem = mem_of(store);
+    struct span from;
+    bool        is_behind;
+
+    store_listing_begin(listing);
+    listing->rc = RC_OK;
+    store_listing_from(listing, &from, &is_behind);
+    for (struct name_node *node; (node = name_tree_from(&mem->names, from, is_behind)) != NULL;) {
+        if (!span_starts(channel_name_span(node->name), listing->prefix))
+            break;
+        if (listing->count == listing->limit) {
+            store_listing_end_at(listing, from);
+            break;
+        }
+        struct mem_channel *channel = container_of(node, struct mem_channel, by_name);
+        channel_trim(mem, channel, listing->wall);
+        mem_list_channel(listing, channel);
+        from      = channel_name_span(node->name);
+        is_behind = true;
+    }
+    listing->done(listing);
+}
+
 /* --- the rest of the port --------------------------------------------------------------------------------------- */
 
 static void mem_tick(struct store *store, msec wall)
@@ -435,6 +476,7 @@ static const struct store_ops mem_ops = {
     .append = mem_append,
     .read   = mem_read,
     .heads  = mem_heads,
+    .list   = mem_list,
     .tick   = mem_tick,
     .stats  = mem_stats,
     .close  = mem_close,

@@ -264,6 +264,7 @@ static const struct store_ops rocks_ops = {
     .append = rocks_append,
     .read   = rocks_read,
     .heads  = rocks_heads,
+    .list   = rocks_list,
     .tick   = rocks_tick,
     .stats  = rocks_stats,
     .close  = rocks_close,

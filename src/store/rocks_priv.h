@@ -180,6 +180,7 @@ enum rc rocks_epoch_change(struct rocks *rocks, uint64_t epoch) RC_MUST_USE;
 enum read_job {
     READ_JOB_PAGE,    /* struct store_read */
     READ_JOB_HEADS,   /* struct store_heads */
+    READ_JOB_LISTING, /* struct store_listing */
     READ_JOB_LEDGER,  /* struct ledger_read */
     READ_JOB_COUNT,
 };
@@ -195,7 +196,15 @@ struct read_queue {
 
 void  rocks_heads(struct store *store, struct store_heads *question);
 void  rocks_read(struct store *store, struct store_read *read);
+void  rocks_list(struct store *store, struct store_listing *listing);
 void *rocks_reader(void *rocks);
+
+/* Answers one read. db_lock is held for reading. With how = db.get_cached RC_BUSY means that the disk would have to be
+ * asked. */
+enum rc read_serve(struct rocks *rocks, struct store_read *read, const rocksdb_readoptions_t *how) RC_MUST_USE;
+
+/* Fills in the answer; the caller calls done(). db_lock is held for reading. (rocks_listing.c) */
+enum rc listing_serve(struct rocks *rocks, struct store_listing *listing) RC_MUST_USE;
 
 /* Puts the page's entries (rocks_scan.c). */
 struct page;

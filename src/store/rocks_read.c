@@ -80,8 +80,7 @@ static void page_note_damage(struct rocks *rocks, const struct store_read *read,
     damage_notes_add(&rocks->damage, place);
 }
 
-/* db_lock is held for reading. */
-static enum rc read_serve(struct rocks *rocks, struct store_read *read, const rocksdb_readoptions_t *how)
+enum rc read_serve(struct rocks *rocks, struct store_read *read, const rocksdb_readoptions_t *how)
 {
     struct channel_state state = { 0 };
     struct page          page;
@@ -160,6 +159,15 @@ void rocks_ledger_read(struct ledger *ledger, struct ledger_read *read)
         return;
     ledger_read_refuse(read, RC_FULL);
     read->done(read);
+}
+
+void rocks_list(struct store *store, struct store_listing *listing)
+{
+    store_listing_begin(listing);
+    if (read_queue_up(rocks_of(store), READ_JOB_LISTING, &listing->link))
+        return;
+    listing->rc = RC_FULL;
+    listing->done(listing);
 }
 
 /* --- heads, many in one question ---------------------------------------------------------------------------------- */
@@ -248,6 +256,14 @@ static void read_do_heads(struct rocks *rocks, struct store_heads *question)
     question->done(question);
 }
 
+static void read_do_listing(struct rocks *rocks, struct store_listing *listing)
+{
+    pthread_rwlock_rdlock(&rocks->db_lock);
+    listing->rc = rocks->db.db == NULL ? RC_IO : listing_serve(rocks, listing);
+    pthread_rwlock_unlock(&rocks->db_lock);
+    listing->done(listing);
+}
+
 static void read_do_ledger(struct rocks *rocks, struct ledger_read *read)
 {
     pthread_rwlock_rdlock(&rocks->db_lock);
@@ -266,6 +282,7 @@ void *rocks_reader(void *context)
         switch (job) {
         case READ_JOB_PAGE: read_do_page(rocks, container_of(link, struct store_read, link)); break;
         case READ_JOB_HEADS: read_do_heads(rocks, container_of(link, struct store_heads, link)); break;
+        case READ_JOB_LISTING: read_do_listing(rocks, container_of(link, struct store_listing, link)); break;
         case READ_JOB_LEDGER: read_do_ledger(rocks, container_of(link, struct ledger_read, link)); break;
         case READ_JOB_COUNT: must(!"a job"); break;
         }

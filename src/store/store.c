@@ -24,6 +24,51 @@ void store_read_check(const struct store_read *read)
     must(read->since == 0 || read->way == READ_AFTER);
 }
 
+void store_listing_begin(struct store_listing *listing)
+{
+    must(listing->limit >= 1 && listing->limit <= LISTING_CHANNELS_MAX);
+    must(listing->prefix.len <= LISTING_TEXT_MAX && listing->after.len <= LISTING_TEXT_MAX);
+    listing->channels = NULL;
+    listing->count    = 0;
+    buf_init(&listing->reached, LISTING_TEXT_MAX);
+}
+
+struct listed_channel *store_listing_add(struct store_listing *listing, struct channel_name **take)
+{
+    must(listing->count < listing->limit);
+    if (listing->channels == NULL)
+        listing->channels = calloc(listing->limit, sizeof *listing->channels);
+    must(listing->channels != NULL);
+    struct listed_channel *channel = &listing->channels[listing->count++];
+
+    channel->name = *take;
+    *take         = NULL;
+    return channel;
+}
+
+void store_listing_end_at(struct store_listing *listing, struct span name)
+{
+    buf_clear(&listing->reached);
+    buf_put(&listing->reached, name);
+    must(!buf_is_over(&listing->reached));
+}
+
+void store_listing_from(const struct store_listing *listing, struct span *ret_text, bool *ret_is_behind)
+{
+    *ret_is_behind = listing->after.len > 0 && span_order(listing->after, listing->prefix) >= 0;
+    *ret_text      = *ret_is_behind ? listing->after : listing->prefix;
+}
+
+void store_listing_fini(struct store_listing *listing)
+{
+    for (size_t i = 0; i < listing->count; i++)
+        channel_name_unref(listing->channels[i].name);
+    free(listing->channels);
+    listing->channels = NULL;
+    listing->count    = 0;
+    buf_fini(&listing->reached);
+}
+
 void store_read_fini(struct store_read *read)
 {
     for (size_t i = 0; read->entries != NULL && i < read->entry_count; i++)

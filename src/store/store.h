@@ -12,6 +12,7 @@
 #ifndef STORE_STORE_H
 #define STORE_STORE_H
 
+#include "base/buf.h"
 #include "base/list.h"
 #include "message/message.h"
 #include "store/ledger.h"
@@ -128,6 +129,47 @@ struct store_heads {
 
 enum { STORE_DAMAGES_TOLD = 8, STORE_DAMAGE_BYTES = 256 };
 
+enum {
+    LISTING_CHANNELS_MAX = 1000,
+    LISTING_ROWS_MAX     = 10000,  /* that a maker looks at for one page */
+    LISTING_TEXT_MAX     = NAMESPACE_NAME_BYTES_MAX + 1 + CHANNEL_NAME_BYTES_MAX,
+};
+
+/* One channel, as it is when it is listed. */
+struct listed_channel {
+    struct channel_name *name;                       /* a reference of the listing's */
+    enum rc              rc;                         /* RC_CORRUPT: its records are damaged, and the numbers are 0 */
+    uint64_t             epoch, first, head, bytes;  /* as in store_read */
+};
+
+/* A page of the channels that were ever used, ascending by the bytes of their names: those that begin with `prefix` and
+ * stand behind `after`. A channel that is created meanwhile may be missing. The owner keeps it, and all it points at,
+ * until done(). */
+struct store_listing {
+    struct span            prefix, after;  /* borrowed, LISTING_TEXT_MAX bytes each at most; `after` empty: from the
+                                            * first one on */
+    uint32_t               limit;          /* 1 … LISTING_CHANNELS_MAX */
+    msec                   wall;
+    void                 (*done)(struct store_listing *listing);
+
+    enum rc                rc;             /* as in store_read */
+    struct listed_channel *channels;       /* freed by store_listing_fini() */
+    size_t                 count;
+    struct buf             reached;        /* where the page ends, which need not be a channel of it: the next one begins
+                                            * behind this name. Empty: it was the last page */
+    struct list            link;           /* the store's, until it is done */
+};
+
+void store_listing_fini(struct store_listing *listing);
+
+/* For makers: checks the question and empties the answer; adds a channel, and takes the name; ends the page there. */
+void                   store_listing_begin(struct store_listing *listing);
+struct listed_channel *store_listing_add(struct store_listing *listing, struct channel_name **take);
+void                   store_listing_end_at(struct store_listing *listing, struct span name);
+
+/* For makers: where to begin. With *ret_is_behind, behind *ret_text. */
+void store_listing_from(const struct store_listing *listing, struct span *ret_text, bool *ret_is_behind);
+
 struct store_stats {
     uint64_t channel_count;
     uint64_t disk_bytes;       /* of all files; 0 for memory */
@@ -152,6 +194,7 @@ struct store_ops {
     void (*append)(struct store *store, struct append_batch *batch);
     void (*read)(struct store *store, struct store_read *read);
     void (*heads)(struct store *store, struct store_heads *question);
+    void (*list)(struct store *store, struct store_listing *listing);
     /* Does one bounded step of retention; the caller calls it about once a second. Never blocks long. */
     void (*tick)(struct store *store, msec wall);
     void (*stats)(struct store *store, struct store_stats *ret_stats);  /* any thread */

@@ -846,6 +846,131 @@ static void heads_are_told_in_bulk(void **state)
     }
 }
 
+/* --- which channels there are ------------------------------------------------------------------------------------- */
+
+struct bench_listing {
+    struct store_listing listing;
+    struct bench        *bench;
+    bool                 is_done;
+};
+
+static void on_listing_done(struct store_listing *listing)
+{
+    struct bench_listing *mine = container_of(listing, struct bench_listing, listing);
+
+    bench_say_done(mine->bench, &mine->is_done);
+}
+
+/* Free with store_listing_fini(). */
+static struct store_listing bench_list(struct bench *bench, const char *prefix, struct span after, uint32_t limit)
+{
+    struct bench_listing mine = {
+        .bench   = bench,
+        .listing = { .prefix = span_str(prefix), .after = after, .limit = limit, .wall = bench->wall,
+                     .done = on_listing_done },
+    };
+
+    bench->store->ops->list(bench->store, &mine.listing);
+    bench_wait(bench, &mine.is_done);
+    assert_int_equal(mine.listing.rc, RC_OK);
+    return mine.listing;
+}
+
+static void channels_are_listed_in_order(void **state)
+{
+    struct bench            *bench   = *state;
+    static const char *const texts[] = { "topic:b/2", "topic:a", "few:x", "topic:b/1", "topic:b", "topic:\xc3\xa4", "topic:B" };
+    static const struct {
+        const char *prefix, *after;
+        uint32_t    limit;
+        const char *transcript;  /* names, and what was reached behind a "|" */
+    } rows[] = {
+        { "", "", 10, "few:x topic:B topic:a topic:b topic:b/1 topic:b/2 topic:\xc3\xa4" },
+        { "topic:", "", 10, "topic:B topic:a topic:b topic:b/1 topic:b/2 topic:\xc3\xa4" },
+        { "topic:b", "", 10, "topic:b topic:b/1 topic:b/2" },
+        { "topic:b/", "", 10, "topic:b/1 topic:b/2" },
+        { "topic:b/", "topic:b/1", 10, "topic:b/2" },
+        { "topic:b/", "topic:a", 10, "topic:b/1 topic:b/2" },
+        { "topic:b/", "topic:b/2", 10, "" },
+        { "topic:b/", "topic:z", 10, "" },
+        { "nope:", "", 10, "" },
+        { "", "", 2, "few:x topic:B |topic:B" },
+        { "", "topic:B", 2, "topic:a topic:b |topic:b" },
+        { "", "topic:b/0", 10, "topic:b/1 topic:b/2 topic:\xc3\xa4" },
+        { "", "topic:b/2", 1, "topic:\xc3\xa4" },
+        { "topic:b", "", 3, "topic:b topic:b/1 topic:b/2" },
+    };
+
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
+        fill(bench, texts[i], i + 1);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct store_listing listing = bench_list(bench, rows[i].prefix, span_str(rows[i].after), rows[i].limit);
+        struct buf           told;
+        buf_init(&told, TRANSCRIPT_MAX);
+        for (size_t at = 0; at < listing.count; at++)
+            buf_putf(&told, "%s%s", at == 0 ? "" : " ", listing.channels[at].name->text);
+        if (listing.reached.len > 0)
+            buf_putf(&told, " |%.*s", SPAN_ARG(buf_span(&listing.reached)));
+        if (!span_eq(buf_span(&told), span_str(rows[i].transcript)))
+            fail_msg("row %zu: %.*s", i, SPAN_ARG(buf_span(&told)));
+        buf_fini(&told);
+        store_listing_fini(&listing);
+    }
+}
+
+static void a_listed_channel_says_what_a_read_says(void **state)
+{
+    struct bench *bench = *state;
+
+    fill(bench, "few:x", 5);
+    fill(bench, "brief:x", 2);
+    bench->wall += BRIEF_MS;
+    struct store_listing listing = bench_list(bench, "", SPAN(""), 10);
+    assert_int_equal(listing.count, 2);
+    for (size_t i = 0; i < listing.count; i++) {
+        const struct listed_channel *listed = &listing.channels[i];
+        struct store_read            read   = bench_read(bench, listed->name->text, READ_AFTER, 0, 0, BYTES_MAX);
+        assert_int_equal(listed->rc, RC_OK);
+        assert_int_equal(listed->epoch, read.epoch);
+        assert_int_equal(listed->first, read.first);
+        assert_int_equal(listed->head, read.head);
+        assert_int_equal(listed->bytes, read.bytes);
+        store_read_fini(&read);
+    }
+    assert_int_equal(listing.channels[0].first, 3);
+    assert_int_equal(listing.channels[1].first, 3);
+    store_listing_fini(&listing);
+}
+
+static void pages_of_channels_leave_none_out(void **state)
+{
+    struct bench *bench = *state;
+    enum { COUNT = 250, PAGE = 60 };
+    char   text[32];
+    size_t count = 0;
+    bool   is_end = false;
+    struct buf after;
+
+    buf_init(&after, LISTING_TEXT_MAX);
+    for (size_t i = 0; i < COUNT; i++) {
+        snprintf(text, sizeof text, "topic:%03zu", i);
+        fill(bench, text, 1);
+    }
+    while (!is_end) {
+        struct store_listing listing = bench_list(bench, "topic:", buf_span(&after), PAGE);
+        for (size_t i = 0; i < listing.count; i++, count++) {
+            snprintf(text, sizeof text, "topic:%03zu", count);
+            assert_string_equal(listing.channels[i].name->text, text);
+        }
+        is_end = listing.reached.len == 0;
+        buf_clear(&after);
+        buf_put(&after, buf_span(&listing.reached));
+        store_listing_fini(&listing);
+    }
+    assert_int_equal(count, COUNT);
+    buf_fini(&after);
+}
+
 static void a_store_says_how_it_is_used(void **state)
 {
     const struct store *store = ((struct bench *)*state)->store;
@@ -893,6 +1018,9 @@ int store_battery_run(const struct store_maker *maker)
         BATTERY_TEST(times_look_at_what_is_kept),
         BATTERY_TEST(what_expired_is_a_gap),
         BATTERY_TEST(heads_are_told_in_bulk),
+        BATTERY_TEST(channels_are_listed_in_order),
+        BATTERY_TEST(a_listed_channel_says_what_a_read_says),
+        BATTERY_TEST(pages_of_channels_leave_none_out),
         BATTERY_TEST(a_store_says_how_it_is_used),
         BATTERY_TEST(retention_by_count),
         BATTERY_TEST(retention_by_age),

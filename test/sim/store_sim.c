@@ -449,6 +449,59 @@ static void sim_heads(struct store *store, struct store_heads *question)
     port_put_read(port, &port->questions, &question->link);
 }
 
+/* The channel with the next name behind `after`; NULL: there is none. */
+static const struct channel_name *sim_next_name(const struct store_sim *sim, const struct store_listing *listing,
+                                                struct span from, bool is_behind)
+{
+    const struct channel_name *found = NULL;
+
+    for (unsigned i = 0; i < sim->world->channel_count; i++) {
+        const struct channel_name *name  = sim->world->channels[i];
+        int                        order = span_order(channel_name_span(name), from);
+        if (!channel_is_durable(name) || sim->logs[i].shown == 0 || order < (is_behind ? 1 : 0) ||
+            !span_starts(channel_name_span(name), listing->prefix))
+            continue;
+        if (found == NULL || span_order(channel_name_span(name), channel_name_span(found)) < 0)
+            found = name;
+    }
+    return found;
+}
+
+static void sim_list_channel(struct store_sim *sim, struct store_listing *listing, unsigned channel)
+{
+    struct channel_name *name = channel_name_ref(sim->world->channels[channel]);
+    struct store_read    read = { .channel = name, .wall = listing->wall };
+
+    sim_fill(sim, channel, &read);
+    struct listed_channel *listed = store_listing_add(listing, &name);
+    listed->epoch                 = read.epoch;
+    listed->first                 = read.first;
+    listed->head                  = read.head;
+}
+
+/* At once: that other requests overtake it is not what is looked for here. */
+static void sim_list(struct store *store, struct store_listing *listing)
+{
+    struct store_sim          *sim = sim_of(store);
+    const struct channel_name *name;
+    struct span                from;
+    bool                       is_behind;
+
+    store_listing_begin(listing);
+    listing->rc = port_is_cut(port_of(store)) || sim->io_until > sim->world->now ? RC_IO : RC_OK;
+    store_listing_from(listing, &from, &is_behind);
+    while (listing->rc == RC_OK && (name = sim_next_name(sim, listing, from, is_behind)) != NULL) {
+        if (listing->count == listing->limit) {
+            store_listing_end_at(listing, from);
+            break;
+        }
+        sim_list_channel(sim, listing, world_channel_of(sim->world, name));
+        from      = channel_name_span(name);
+        is_behind = true;
+    }
+    listing->done(listing);
+}
+
 /* --- the rest of the port --- */
 
 /* Where the log begins by what its namespace keeps. */
@@ -488,8 +541,8 @@ static void sim_close(struct store *store)
 }
 
 static const struct store_ops sim_ops = {
-    .name = "sim", .append = sim_append, .read = sim_read, .heads = sim_heads, .tick = sim_tick, .stats = sim_stats,
-    .close = sim_close,
+    .name = "sim", .append = sim_append, .read = sim_read, .heads = sim_heads, .list = sim_list, .tick = sim_tick,
+    .stats = sim_stats, .close = sim_close,
 };
 
 /* --- the seed's hand --- */

@@ -287,7 +287,7 @@ static void each_call_asks_for_its_right(void **state)
         { "GET /v1/channels?after=" LONG_TEXT LONG_TEXT LONG_TEXT, "", 401, 403, 403, 400, 401 },
         { "GET /v1/channels?prefixes=a", "", 401, 403, 403, 400, 401 },
         { "POST /v1/channels", "", 405, 405, 405, 405, 405 },
-        { "GET /v1/channels/", "", 400, 400, 400, 400, 401 },
+        { "GET /v1/channels/", "", 404, 404, 404, 404, 404 },
         { "GET /v1/channels/user:a/messages?after=18446744073709551615", "", 401, 403, 200, 200, 401 },
         { "GET /v1/channels/user:a/messages?after=18446744073709551616", "", 401, 403, 400, 400, 401 },
         { "GET /v1/channels/user:a/messages?limit=0", "", 401, 403, 400, 400, 401 },

@@ -1,20 +1,20 @@
 #include "api/time_text.h"
 
-enum { DIGITS_MAX = 15, SECOND_MS = 1000, DAY_S = 86400, FRACTION_DIGITS = 3 };
+enum { NUMBER_DIGITS = 15, SECOND_MS = 1000, DAY_S = 86400, FRACTION_DIGITS = 3 };
 
 static bool is_digit(char c)
 {
     return c >= '0' && c <= '9';
 }
 
-/* Takes the digits at the beginning, between 1 and DIGITS_MAX of them. */
+/* Takes the digits at the beginning, between 1 and NUMBER_DIGITS of them. */
 static bool take_number(struct span *rest, int64_t *ret)
 {
     size_t len = 0;
 
     *ret = 0;
     while (len < rest->len && is_digit(rest->at[len])) {
-        if (len == DIGITS_MAX)
+        if (len == NUMBER_DIGITS)
             return false;
         *ret = *ret * 10 + (rest->at[len++] - '0');
     }

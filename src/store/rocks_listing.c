@@ -33,9 +33,10 @@ static enum rc listing_put(struct rocks *rocks, struct store_listing *listing, s
         return rc;
     struct listed_channel *listed = store_listing_add(listing, take);
     listed->rc                    = rc;
+    listed->epoch                 = rocks->epoch;
+    listed->first                 = 1;
     if (rc != RC_OK)
         return RC_OK;
-    listed->epoch = read.epoch;
     listed->first = read.first;
     listed->head  = read.head;
     listed->bytes = read.bytes;
@@ -72,7 +73,7 @@ enum rc listing_serve(struct rocks *rocks, struct store_listing *listing)
     }
     buf_clear(&listing->reached);
     if (rc == RC_OK)
-        rc = rocks_iterator_rc(iterator);
+        rc = rocks_iterator_rc(&rocks->db, iterator);
 out:
     if (rc != RC_OK) {
         store_listing_fini(listing);

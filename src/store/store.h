@@ -138,7 +138,8 @@ enum {
 /* One channel, as it is when it is listed. */
 struct listed_channel {
     struct channel_name *name;                       /* a reference of the listing's */
-    enum rc              rc;                         /* RC_CORRUPT: its records are damaged, and the numbers are 0 */
+    enum rc              rc;                         /* RC_CORRUPT: its records are damaged; first is 1, head and
+                                                      * bytes are 0 */
     uint64_t             epoch, first, head, bytes;  /* as in store_read */
 };
 

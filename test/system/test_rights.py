@@ -126,9 +126,10 @@ CALLS = {
     "connect, publish": frame({"type": "publish", "data": 1}, connects=True),
     "connect, subscribe": frame({"type": "subscribe"}, connects=True),
 }
-WITHOUT_CHANNEL = {"metrics": http("GET", "/metrics"), "healthz": http("GET", "/healthz"),
-                   "readyz": http("GET", "/readyz"), "readyz/read": http("GET", "/readyz/read"),
-                   "readyz/publish": http("GET", "/readyz/publish"), "nothing": http("GET", "/v1/nothing")}
+WITHOUT_CHANNEL = {"metrics": http("GET", "/metrics"), "list": http("GET", "/v1/channels"),
+                   "healthz": http("GET", "/healthz"), "readyz": http("GET", "/readyz"),
+                   "readyz/read": http("GET", "/readyz/read"), "readyz/publish": http("GET", "/readyz/publish"),
+                   "nothing": http("GET", "/v1/nothing")}
 
 # 0: the caller may. Columns as in CALLERS.
 #                 open: none wrong   locked: none wrong pub  sub  adm
@@ -148,6 +149,7 @@ TABLE = {
 }
 WITHOUT_CHANNEL_TABLE = {
     "metrics":              (200, 200,       401, 401, 403, 403, 200),
+    "list":                 (200, 200,       401, 401, 403, 403, 200),
     "healthz":              (200, 200,       200, 200, 200, 200, 200),
     "readyz":               (200, 200,       200, 200, 200, 200, 200),
     "readyz/read":          (200, 200,       200, 200, 200, 200, 200),
@@ -157,7 +159,7 @@ WITHOUT_CHANNEL_TABLE = {
 WRITES = ("publish", "batch", "recall", "frame publish", "connect, publish")
 DONE = {"publish": 201, "batch": 201, "recall": 404, "websocket": 101}  # else 200
 NOT_A_MESSAGE = "there is no such message to take back"
-NEVER_PUBLISHED = "nothing was ever published in this channel"
+NEVER_PUBLISHED = "nothing was ever published in this channel, and nobody follows it now"
 
 
 def why_not(call, channel, who, status):

@@ -472,7 +472,7 @@ def test_limits_of_a_batch():
 # --- refusals --------------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("method, path, status", [
-    ("GET", "/nothing", 404), ("GET", "/v1", 404), ("GET", "/v1/channels", 404), ("POST", "/v1/channels/topic:a", 405),
+    ("GET", "/nothing", 404), ("GET", "/v1", 404), ("POST", "/v1/channels", 405), ("POST", "/v1/channels/topic:a", 405),
     ("PUT", "/v1/channels/topic:a/messages", 405), ("PATCH", "/v1/messages", 405), ("GET", "/v1/messages", 405),
     ("BREW", "/v1/messages", 405), ("POST", "/", 405), ("POST", "/healthz", 405), ("DELETE", "/v1/channels/topic:a/messages", 405),
     ("PUT", "/v1/subscribe?channel=topic:a", 405), ("GET", "/v1/channels/a/b/c/d/e/f/g", 404),

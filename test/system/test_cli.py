@@ -18,7 +18,7 @@ from longwire_server import LONGWIRE, Server, free_port, is_built
 from mock_server import Mock
 from waiting import SECONDS, wait_until
 
-COMMANDS = ["sub", "pub", "history", "info", "recall", "completion", "man", "help"]
+COMMANDS = ["sub", "pub", "history", "channels", "info", "recall", "purge", "completion", "man", "help"]
 NOBODY = "http://127.0.0.1:1"
 
 
@@ -184,6 +184,15 @@ def test_common_options_stand_before_the_command_or_behind_it(mock, before, behi
     (["pub", "topic:a", "x", "--ttl", "1500ms"], "--ttl needs whole seconds"),
     (["pub", "topic:a", "x", "--ttl", "5 minutes"], "--ttl needs a time such as 90"),
     (["history", "topic:a", "--after", "1", "--before", "9"], "exclude one another"),
+    (["history", "topic:a", "--after", "1", "--since", "9"], "exclude one another"),
+    (["history", "topic:a", "--since", "yesterday"], "--since needs a time such as 1h (so long ago), 2026-11-28"),
+    (["history", "topic:a", "--until", "28.11.2026"], "--until needs a time"),
+    (["sub", "topic:a", "--since", "1h", "--after", "1"], "exclude one another"),
+    (["sub", "topic:a", "--since", "1 hour"], "--since needs a time"),
+    (["channels", "a", "b"], "one prefix at most"),
+    (["channels", "-F", "{seq}"], "no field {seq}. The fields are {channel} {epoch}"),
+    (["purge"], "which channel?"),
+    (["pub", "topic:a", "x", "--event", ""], "--event needs a name"),
     (["history", "topic:a", "--limit", "1001"], "at most 1000"),
     (["recall", "topic:a"], "which message?"),
     (["recall", "topic:a", "seven"], "whole number"),
@@ -398,6 +407,27 @@ def test_pub_sends_a_line_as_soon_as_it_is_there(server):
             process.stdin.write(b"hello\n")
             process.stdin.flush()
             assert process.stdout.readline().startswith(b"topic:a %d " % seq)
+
+
+def test_pub_ends_by_the_signal_and_has_printed_what_was_acknowledged(server):
+    with subprocess.Popen([LONGWIRE, "pub", "topic:a"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, env={**os.environ, "LONGWIRE_SERVER": server.url}) as process:
+        process.stdin.write(b"hello\n")
+        process.stdin.flush()
+        assert process.stdout.readline().startswith(b"topic:a 1 ")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(SECONDS) == -signal.SIGINT
+        assert process.stderr.read() == b""
+
+
+def test_pub_on_a_terminal_says_what_it_waits_for(server):
+    mine, its = pty.openpty()
+    os.write(mine, b"hello\n\x04")
+    done = subprocess.run([LONGWIRE, "pub", "topic:a", "--count-only"], stdin=its, capture_output=True, timeout=SECONDS,
+                          check=False, env={**os.environ, "LONGWIRE_SERVER": server.url})
+    assert done.stderr == b"longwire: each line is a message; Ctrl-D ends\n" and done.stdout == b"1\n"
+    os.close(mine)
+    os.close(its)
 
 
 def test_pub_rate_is_not_exceeded(server):
@@ -805,6 +835,28 @@ def test_a_page_of_history_that_is_no_page(mock):
     for body in ({"messages": {}}, {"messages": [1]}, {}, []):
         mock.faults.append(lambda request, body=body: request.answer(200, body) is None)
         assert b"can't be understood" in run(mock, "history", "topic:a", code=1).stderr
+
+
+def test_purge_on_a_terminal_needs_yes(mock):
+    mine, its = pty.openpty()
+    done = subprocess.run([LONGWIRE, "purge", "topic:a"], stdin=its, capture_output=True, timeout=SECONDS, check=False,
+                          env={**os.environ, "LONGWIRE_SERVER": mock.url})
+    assert done.returncode == 64 and b"add --yes to do it" in done.stderr and mock.requests == []
+    mock.faults.append(lambda request: request.answer(200, {"channel": "topic:a", "purged": 3}) is None)
+    done = subprocess.run([LONGWIRE, "purge", "topic:a", "-y"], stdin=its, capture_output=True, timeout=SECONDS,
+                          check=False, env={**os.environ, "LONGWIRE_SERVER": mock.url})
+    assert done.stdout == b"purged topic:a 3\n"
+    assert mock.requests[0][:2] == ("DELETE", "/v1/channels/topic%3Aa")
+    os.close(mine)
+    os.close(its)
+
+
+def test_pub_event(server):
+    run(server, "pub", "topic:a", "x", "--event", "grün & 100%")
+    run(server, "pub", "topic:a", "-e", "tick", stdin=b"y\nz\n")
+    assert lines(server, "history", "topic:a", "-F", "{event}|{data}") == ["grün & 100%|x", "tick|y", "tick|z"]
+    run(server, "pub", "topic:a", "no event")
+    assert "event" not in objects(server, "history", "topic:a", "-n", "1")[0]
 
 
 def test_info_of_the_server(server):

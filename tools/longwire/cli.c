@@ -46,6 +46,15 @@ bool cli_duration(const char *name, const char *text, msec *ret_ms)
     return false;
 }
 
+bool cli_moment(const char *name, const char *text, msec *ret_ms)
+{
+    if (moment_parse(span_str(text), msec_since_1970(), ret_ms))
+        return true;
+    say("%s needs a time such as 1h (so long ago), 2026-11-28, '2026-11-28 13:05' or @1795297177831, not \"%s\"", name,
+        text);
+    return false;
+}
+
 void say(const char *format, ...)
 {
     struct buf line;

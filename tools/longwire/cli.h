@@ -24,6 +24,9 @@ bool cli_is_visible(struct span text);
 bool cli_u64(const char *name, const char *text, uint64_t *ret);
 bool cli_duration(const char *name, const char *text, msec *ret_ms);
 
+/* The same for a moment (duration.h). */
+bool cli_moment(const char *name, const char *text, msec *ret_ms);
+
 /* From now on no message shows this text: it is a secret. Borrowed until the process ends. */
 void cli_hide(struct span secret);
 

@@ -11,9 +11,9 @@
 /* Numbers for getopt_long(): above any letter. */
 enum {
     OPTION_SERVER = 256, OPTION_KEY, OPTION_VERBOSE, OPTION_HELP, OPTION_VERSION, OPTION_AFTER, OPTION_BEFORE,
-    OPTION_LAST, OPTION_SINCE, OPTION_CURSOR, OPTION_FORMAT, OPTION_JSON, OPTION_COUNT, OPTION_ALL, OPTION_TIMEOUT,
-    OPTION_ONCE, OPTION_RETRY, OPTION_SILENCE, OPTION_FILE, OPTION_MEDIA, OPTION_TTL, OPTION_KEY_ID,
-    OPTION_ALIVE, OPTION_RATE, OPTION_COUNT_ONLY, OPTION_QUIET, OPTION_MARKDOWN,
+    OPTION_LAST, OPTION_SINCE, OPTION_UNTIL, OPTION_CURSOR, OPTION_FORMAT, OPTION_JSON, OPTION_COUNT, OPTION_ALL,
+    OPTION_TIMEOUT, OPTION_ONCE, OPTION_RETRY, OPTION_SILENCE, OPTION_FILE, OPTION_MEDIA, OPTION_TTL, OPTION_KEY_ID,
+    OPTION_ALIVE, OPTION_RATE, OPTION_COUNT_ONLY, OPTION_QUIET, OPTION_EVENT, OPTION_YES, OPTION_MARKDOWN,
 };
 
 #define CHOICES_FILE "/"  /* instead of a list of words: the value is the name of a file */
@@ -89,6 +89,8 @@ int command_sub(struct invocation *invocation);
 int command_pub(struct invocation *invocation);
 int command_history(struct invocation *invocation);
 int command_info(struct invocation *invocation);
+int command_channels(struct invocation *invocation);
+int command_purge(struct invocation *invocation);
 int command_recall(struct invocation *invocation);
 int command_completion(struct invocation *invocation);
 int command_man(struct invocation *invocation);

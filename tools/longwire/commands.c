@@ -13,22 +13,28 @@
 #define OPT_RETRY { OPTION_RETRY, "retry", "", NULL, NULL, "wait for a server that cannot be reached, too" }
 #define OPT_END { 0, NULL, "", NULL, NULL, NULL }
 
-#define SECTION_TIMES                                                                                                 \
+#define TEXT_TIMES                                                                                                    \
+    "A length of time is a number of seconds, or numbers with units: `ms`, `s`, `m`, `h`, `d`, `w`, for instance "    \
+    "`90`, `1.5`, `300ms`, `5m`, `1h30m`, `7d`."
+#define SECTION_TIMES { "Times", TEXT_TIMES }
+#define SECTION_MOMENTS                                                                                               \
     { "Times",                                                                                                        \
-      "A length of time is a number of seconds, or numbers with units: `ms`, `s`, `m`, `h`, `d`, `w`, for instance "  \
-      "`90`, `1.5`, `300ms`, `5m`, `1h30m`, `7d`." }
+      TEXT_TIMES " Where a moment is meant, it is so long ago. `2026-11-28`, `'2026-11-28 13:05'` and "                \
+                 "`2026-11-28T13:05:09` are local time, with a `Z` at their end UTC. `@1795297177831` is ms since "   \
+                 "1970." }
 
 #define SECTION_FIELDS                                                                                                \
     "A template is text with fields; each message becomes one line. `{seq}`, `{channel}`, `{epoch}`, `{id}`, "        \
-    "`{time}` (ms since 1970), `{from}`, `{media}` and `{cursor}` are the members that the server sent. `{data}` is " \
-    "the payload, `{base64}` the same in base64, `{size}` its number of bytes. `{date}` is the time as a local "      \
-    "date, `{utc}` as RFC 3339. `{json}` is the whole object. Write `{{` and `}}` for braces, `\\t`, `\\n`, `\\0`, "  \
-    "`\\\\`."
+    "`{time}` (ms since 1970), `{from}`, `{event}`, `{media}` and `{cursor}` are the members that the server sent. "  \
+    "`{data}` is the payload, `{base64}` the same in base64, `{size}` its number of bytes. `{date}` is the time as "  \
+    "a local date, `{utc}` as RFC 3339. `{json}` is the whole object. Write `{{` and `}}` for braces, `\\t`, "        \
+    "`\\n`, `\\0`, `\\\\`."
 
 #define SECTION_FORMATS                                                                                               \
     { "Formats",                                                                                                      \
       "`text` on a terminal: `channel  seq  date time  data`, in local time, with control characters as `\\xNN`. "    \
-      "Into a pipe or file: the bytes of each message and a newline, nothing else; when several channels are named, " \
+      "Into a pipe or file: the bytes of each message and a newline, nothing else; when several channels are "        \
+      "named, "                                                                                                       \
       "the channel and a tab stand before them. Gaps and recalls are said on standard error.\n\n"                     \
       "`json`: each message, gap and recall as one line, as the server sent it. Use it where messages may hold "      \
       "newlines.\n\n" SECTION_FIELDS }
@@ -38,7 +44,8 @@ const struct tool_option common_options[] = {
       "the server: `HOST`, `HOST:PORT` or a URL (LONGWIRE_SERVER; http://127.0.0.1:8080). Without a scheme it is "
       "http, and the port is 8080 unless it is given" },
     { OPTION_KEY, "key", "k", "SECRET", NULL,
-      "API key, sent as bearer token (LONGWIRE_KEY; better there, since others on the machine can see command lines)" },
+      "API key, sent as bearer token (LONGWIRE_KEY; better there, since others on the machine can see command "
+      "lines)" },
     { OPTION_VERBOSE, "verbose", "v", NULL, NULL, "say on standard error what is asked and answered, without secrets" },
     { OPTION_HELP, "help", "h", NULL, NULL, "print help" },
     { OPTION_VERSION, "version", "V", NULL, NULL, "print the version" },
@@ -50,8 +57,11 @@ const struct tool_option common_options[] = {
 static const struct tool_option sub_options[] = {
     { OPTION_AFTER, "after", "", "N", NULL, "begin behind message N of each channel; 0: with the first that is kept" },
     { OPTION_LAST, "last", "", "N", NULL, "begin with the last N messages of each channel" },
+    { OPTION_SINCE, "since", "", "TIME", NULL,
+      "begin with the first message of this time or later: `1h` ago, or a date; see Times below" },
     { OPTION_CURSOR, "cursor", "", "TOKEN", NULL,
-      "begin at this place (each JSON object carries the one behind it); CHANNEL may be left out then" },
+      "begin at this place (each JSON object carries the one behind it); beside the same CHANNELs, which may be left out "
+      "if they are few" },
     { OPTION_COUNT, "count", "nC", "N", NULL, "leave after N messages (gaps and recalls don't count)" },
     OPT_FORMAT,
     OPT_JSON,
@@ -66,11 +76,11 @@ static const struct tool_option sub_options[] = {
 
 static const struct tool_section sub_sections[] = {
     SECTION_FORMATS,
-    SECTION_TIMES,
+    SECTION_MOMENTS,
     { "Names", "A channel is followed by its whole name. There are no wildcards: `topic:*` is a name like any other." },
     { "Leaving",
-      "Ctrl-C and SIGTERM are a usual way to leave: status 0. So are `--timeout` without `--count`, and a reader of "
-      "the output that goes away. `--once` ends with 2 unless `--count` was reached." },
+      "Ctrl-C and SIGTERM are a usual way to leave: status 0. So are `--timeout` without `--count`, and a reader "
+      "of the output that goes away. `--once` ends with 2 unless `--count` was reached." },
     { NULL, NULL },
 };
 
@@ -78,6 +88,7 @@ static const char *const sub_examples[] = {
     "longwire sub topic:prices",
     "longwire sub topic:prices user:alice --last 10",
     "longwire sub topic:orders --after 0 --json | jq .data",
+    "longwire sub topic:orders --since 1h",
     "longwire sub topic:prices -F '{date} {seq} {data}'",
     "longwire sub topic:done -n 1 --timeout 30 && echo it came",
     NULL,
@@ -91,6 +102,8 @@ static const struct tool_option pub_options[] = {
     { OPTION_MEDIA, "media", "", "TYPE", "application/json text/plain text/html application/octet-stream",
       "media type of the messages, for instance application/json; without it text/plain if they are UTF-8, else "
       "application/octet-stream" },
+    { OPTION_EVENT, "event", "e", "NAME", NULL,
+      "name of an event, which raw event streams give as `event:` (EventSource, htmx, Turbo)" },
     { OPTION_TTL, "ttl", "", "TIME", NULL, "they expire after this time, in whole seconds; see Times below" },
     { OPTION_KEY_ID, "key-id", "", "KEY", NULL,
       "the idempotency key; for lines KEY-1, KEY-2 ..., so that the same input can be sent again and only what is "
@@ -129,7 +142,10 @@ static const char *const pub_examples[] = {
 static const struct tool_option history_options[] = {
     { OPTION_AFTER, "after", "", "N", NULL, "those behind message N; 0: from the first that is kept" },
     { OPTION_BEFORE, "before", "", "N", NULL, "the last ones before message N" },
-    { OPTION_COUNT, "limit", "nC", "N", NULL, "at most N (default 100, at most 1000 unless `--all`)" },
+    { OPTION_SINCE, "since", "", "TIME", NULL,
+      "all that are of this time or later: `1h` ago, or a date; see Times below" },
+    { OPTION_UNTIL, "until", "", "TIME", NULL, "beside any of these: none that is later than this" },
+    { OPTION_COUNT, "limit", "nC", "N", NULL, "at most N (default 100, at most 1000 unless `--all` or `--since`)" },
     { OPTION_ALL, "all", "", NULL, NULL, "all of them; with `--after` or `--before` all on that side" },
     OPT_FORMAT,
     OPT_JSON,
@@ -138,12 +154,15 @@ static const struct tool_option history_options[] = {
 
 static const struct tool_section history_sections[] = {
     SECTION_FORMATS,
+    SECTION_MOMENTS,
     { NULL, NULL },
 };
 
 static const char *const history_examples[] = {
     "longwire history topic:prices",
     "longwire history topic:prices --before 1000 -n 20",
+    "longwire history topic:prices --since 1h -F '{date} {data}'",
+    "longwire history topic:prices --since 2026-11-28 --until '2026-11-28 12:00'",
     "longwire history topic:orders --all --json > orders.ndjson",
     NULL,
 };
@@ -169,6 +188,41 @@ static const char *const info_examples[] = {
     "longwire info --alive",
     "longwire info topic:prices",
     "longwire info topic:prices --json | jq .head",
+    NULL,
+};
+
+/* --- channels, purge -------------------------------------------------------------------------------------------- */
+
+static const struct tool_option channels_options[] = {
+    { OPTION_COUNT, "limit", "nC", "N", NULL, "at most N channels (default: all)" },
+    { OPTION_FORMAT, "format", "F", "FORMAT", CHOICES_FORMAT,
+      "how each channel is printed: `text` (the default), `json`, or a template such as `'{channel} {head}'`; see "
+      "below" },
+    OPT_JSON,
+    OPT_END,
+};
+
+static const struct tool_section channels_sections[] = {
+    { "Formats",
+      "`text` on a terminal: head, first kept message, bytes, subscribers and name. Into a pipe or file: the "
+      "names, one a line. `json`: each channel as one line, as the server sent it. The fields of a template are "
+      "`{channel}`, `{epoch}`, `{first}`, `{head}`, `{bytes}`, `{subscribers}` and `{json}`." },
+    { NULL, NULL },
+};
+
+static const char *const channels_examples[] = {
+    "longwire channels",
+    "longwire channels topic:news/ -F '{channel} {head}'",
+    NULL,
+};
+
+static const struct tool_option purge_options[] = {
+    { OPTION_YES, "yes", "y", NULL, NULL, "do it without being asked; a terminal needs it" },
+    OPT_END,
+};
+
+static const char *const purge_examples[] = {
+    "longwire purge topic:test --yes",
     NULL,
 };
 
@@ -209,9 +263,9 @@ static const char *const help_examples[] = {
 static const struct tool_command sub = {
     .name = "sub", .usage = "CHANNEL...", .run = command_sub,
     .summary = "follow channels, print each message as it comes",
-    .about = "Without `--after`, `--last` or `--cursor` a channel is followed from now on. When the link is lost it is "
-             "taken up again where it was: no message is missed, none comes twice. What the server no longer has is "
-             "said as a gap.",
+    .about = "Without `--after`, `--last`, `--since` or `--cursor` a channel is followed from now on. When the "
+             "link is lost it is taken up again where it was: no message is missed, none comes twice. What the "
+             "server no longer has is said as a gap.",
     .options = sub_options, .sections = sub_sections, .examples = sub_examples,
     .words_min = 0, .words_max = SIZE_MAX,
 };
@@ -219,10 +273,10 @@ static const struct tool_command sub = {
 static const struct tool_command pub = {
     .name = "pub", .usage = "CHANNEL [DATA|-]", .run = command_pub,
     .summary = "publish a message, or each line of standard input",
-    .about = "DATA is one message. With `-` or without DATA each line of standard input is a message (any bytes, the "
-             "newline left out), sent as soon as it is there; lines that pile up are sent in batches, in order. "
-             "With `--file -` all of standard input is one message. A message is acknowledged once it is safe; then "
-             "one line is printed: `channel seq id`.",
+    .about = "DATA is one message. With `-` or without DATA each line of standard input is a message (any bytes, "
+             "the newline left out), sent as soon as it is there; lines that pile up are sent in batches, in "
+             "order. With `--file -` all of standard input is one message. A message is acknowledged once it is "
+             "safe; then one line is printed: `channel seq id`.",
     .options = pub_options, .sections = pub_sections, .examples = pub_examples,
     .words_min = 1, .words_max = SIZE_MAX,
     .words_ask = "which channel? For instance: longwire pub topic:hello 'Hello, world'",
@@ -231,7 +285,7 @@ static const struct tool_command pub = {
 static const struct tool_command history = {
     .name = "history", .usage = "CHANNEL", .run = command_history,
     .summary = "print what a channel keeps, oldest first",
-    .about = "Without `--after`, `--before` or `--all`: the newest 100 messages.",
+    .about = "Without `--after`, `--before`, `--since` or `--all`: the newest 100 messages.",
     .options = history_options, .sections = history_sections, .examples = history_examples,
     .words_min = 1, .words_max = 1, .words_ask = "one channel, please. For instance: longwire history topic:prices",
 };
@@ -249,11 +303,29 @@ static const struct tool_command info = {
 static const struct tool_command recall = {
     .name = "recall", .usage = "CHANNEL SEQ", .run = command_recall,
     .summary = "take a message back",
-    .about = "Its place in the log remains, its data is gone. Those who follow the channel are told, so that they can "
-             "remove what they show.",
+    .about = "Its place in the log remains, its data is gone. Those who follow the channel are told, so that they "
+             "can remove what they show.",
     .options = no_options, .sections = no_sections, .examples = recall_examples,
     .words_min = 2, .words_max = 2,
     .words_ask = "which channel, and which message? For instance: longwire recall topic:prices 42",
+};
+
+static const struct tool_command channels = {
+    .name = "channels", .usage = "[PREFIX]", .run = command_channels,
+    .summary = "list channels, by name",
+    .about = "All that were ever used, or those whose name begins with PREFIX, for instance `topic:` or `user:a`. "
+             "Needs the right `admin` once the server has keys.",
+    .options = channels_options, .sections = channels_sections, .examples = channels_examples,
+    .words_min = 0, .words_max = 1, .words_ask = "one prefix at most. For instance: longwire channels topic:",
+};
+
+static const struct tool_command purge = {
+    .name = "purge", .usage = "CHANNEL", .run = command_purge,
+    .summary = "remove all messages of a channel",
+    .about = "The channel goes on behind them: its numbers are not given again. Those who follow it are told by a "
+             "gap. There is no way back.",
+    .options = purge_options, .sections = no_sections, .examples = purge_examples,
+    .words_min = 1, .words_max = 1, .words_ask = "which channel? For instance: longwire purge topic:test --yes",
 };
 
 static const struct tool_command completion = {
@@ -277,27 +349,29 @@ static const struct tool_command help = {
     .summary = "print help, in general or on one command",
     .about = "The same as `longwire COMMAND --help`.",
     .options = no_options, .sections = no_sections, .examples = help_examples,
-    .choices = "sub pub history info recall completion man",
+    .choices = "sub pub history channels info recall purge completion man",
     .words_min = 0, .words_max = 1, .words_ask = "one command at most. For instance: longwire help sub",
 };
 
 const struct tool_command *const tool_commands[] = {
-    &sub, &pub, &history, &info, &recall, &completion, &man, &help, NULL,
+    &sub, &pub, &history, &channels, &info, &recall, &purge, &completion, &man, &help, NULL,
 };
 
 const struct tool_section tool_sections[] = {
     { "Channels", "A channel is named namespace:name, for instance topic:prices, user:alice or live:scores. There "
-      "are no "
-                  "wildcards." },
+      "are no wildcards." },
     { "Environment",
-      "`LONGWIRE_SERVER` and `LONGWIRE_KEY` stand for `--server` and `--key`. libcurl's `http_proxy`, `https_proxy` "
-      "and `no_proxy` hold, but not for servers on this machine." },
+      "`LONGWIRE_SERVER` and `LONGWIRE_KEY` stand for `--server` and `--key`. libcurl's `http_proxy`, "
+      "`https_proxy` and `no_proxy` hold, but not for servers on this machine." },
     { "Exit status",
       "  0   done\n"
       "  1   the server refused, its answer can't be used, or output can't be written\n"
       "  2   the server can't be reached, or the link to it was lost\n"
       "  3   --timeout ran out first\n"
-      "  64  the command line can't be understood" },
+      "  64  the command line can't be understood\n"
+      "\n"
+      "Ctrl-C ends `sub` with 0, because there it is a usual way to leave, and any other command as signals do: shells "
+      "show 130." },
     { NULL, NULL },
 };
 

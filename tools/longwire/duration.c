@@ -124,6 +124,19 @@ bool moment_parse(struct span text, msec now_ms, msec *ret_ms)
     return text.len > 0 && date_parse(text, ret_ms);
 }
 
+bool moment_put_query(struct buf *buf, struct span text, msec now_ms)
+{
+    msec ms;
+    if (duration_parse(text, &ms)) {
+        buf_putf(buf, "%lldms", (long long)ms);
+        return true;
+    }
+    if (!moment_parse(text, now_ms, &ms))
+        return false;
+    buf_putf(buf, "%lld", (long long)ms);
+    return true;
+}
+
 static void moment_put(struct buf *buf, uint64_t ms, struct tm *(*zone)(const time_t *, struct tm *),
                        const char *format)
 {

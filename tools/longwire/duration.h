@@ -17,6 +17,10 @@ bool duration_parse(struct span text, msec *ret_ms);
  * that local time, with a Z at its end UTC; "@1795297177831" is the number itself, as in a message's `time`. */
 bool moment_parse(struct span text, msec now_ms, msec *ret_ms);
 
+/* The same moment as the server takes it in since=: a length of time stays one ("3600000ms"), so that the server's
+ * clock counts; all else is ms since 1970. False: `text` is no moment. */
+bool moment_put_query(struct buf *buf, struct span text, msec now_ms);
+
 /* "2026-11-28 13:05:09.123" in local time, and "2026-11-28T13:05:09.123Z". "-" for 0 and what no calendar reaches. */
 void moment_put_local(struct buf *buf, uint64_t ms);
 void moment_put_utc(struct buf *buf, uint64_t ms);

@@ -61,6 +61,26 @@ static void test_moments(void **state)
     }
 }
 
+static void expect_query(const char *text, const char *want)
+{
+    struct buf buf;
+    buf_init(&buf, 256);
+    assert_int_equal(moment_put_query(&buf, span_str(text), (msec)NOW * 1000), want != NULL);
+    buf_putc(&buf, '\0');
+    assert_string_equal(buf.at, want != NULL ? want : "");
+    buf_fini(&buf);
+}
+
+static void test_moments_for_the_server(void **state)
+{
+    (void)state;
+    expect_query("1h", "3600000ms");
+    expect_query("1.5", "1500ms");
+    expect_query("@1795297177831", "1795297177831");
+    expect_query("2026-11-28T13:05:09Z", "1795871109000");
+    expect_query("yesterday", NULL);
+}
+
 static void expect_put(void (*put)(struct buf *, uint64_t), uint64_t ms, const char *want)
 {
     struct buf buf;
@@ -88,6 +108,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_lengths),
         cmocka_unit_test(test_moments),
+        cmocka_unit_test(test_moments_for_the_server),
         cmocka_unit_test(test_what_is_printed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

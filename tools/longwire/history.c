@@ -1,6 +1,7 @@
 /* history.c - `longwire history`: prints what a channel keeps, of any length, page by page. */
 #include "longwire/channel_name.h"
 #include "longwire/command.h"
+#include "longwire/duration.h"
 #include "longwire/http.h"
 #include "longwire/print.h"
 
@@ -17,11 +18,14 @@ struct history {
     const char      *channel;
     bool             has_after, has_before, is_all;
     uint64_t         after, before;
+    const char      *since;       /* NULL: not said */
+    msec             until_ms;    /* since 1970; 0: not said */
     uint64_t         limit;       /* with is_all 0 means none */
 
     struct http      http;
     struct printer   printer;
     struct buf       decoded;
+    bool             has_page;    /* one has come: the next begins behind it */
     uint64_t         page_count;  /* entries in it */
     uint64_t         count;       /* entries printed in all */
     uint64_t         last_seq;    /* of the last entry seen; at first `after` */
@@ -59,11 +63,17 @@ static void history_put_path(const struct history *history, struct buf *path)
 {
     http_put_channel_path(path, history->channel);
     buf_put_lit(path, "/messages");
-    if (history->is_all || history->has_after)
+    if (history->since != NULL && !history->has_page) {
+        buf_put_lit(path, "?since=");
+        must(moment_put_query(path, span_str(history->since), msec_since_1970()));
+    } else if (history->is_all || history->has_after) {
         buf_putf(path, "?after=%llu", (unsigned long long)history->last_seq);
-    else
+    } else {
         buf_putf(path, "?before=%llu", (unsigned long long)(history->has_before ? history->before : SEQ_BEYOND_ALL));
-    uint64_t page = history->is_all ? PAGE_MAX : history->limit;
+    }
+    if (history->until_ms != 0)
+        buf_putf(path, "&until=%lld", (long long)history->until_ms);
+    uint64_t page = history->is_all && (history->limit == 0 || history->limit > PAGE_MAX) ? PAGE_MAX : history->limit;
     buf_putf(path, "&limit=%llu", (unsigned long long)page);
     buf_putc(path, '\0');
 }
@@ -98,6 +108,7 @@ static void history_page(struct history *history)
     /* An empty page is the end. A page that does not lead further is the end, too, because the loop must end. */
     if (!history->is_over && (!history->is_all || history->page_count == 0 || history->last_seq <= before))
         history_leave(history, EXIT_FINE);
+    history->has_page = true;
     history_flush(history);
 
     http_answer_fini(&answer);
@@ -111,6 +122,8 @@ static bool history_option(void *arg, int option, const char *value)
     case OPTION_AFTER: history->has_after = true; return cli_u64("--after", value, &history->after);
     case OPTION_BEFORE: history->has_before = true; return cli_u64("--before", value, &history->before);
     case OPTION_COUNT: return cli_u64("--limit", value, &history->limit);
+    case OPTION_SINCE: history->since = value; return cli_moment("--since", value, &(msec){ 0 });
+    case OPTION_UNTIL: return cli_moment("--until", value, &history->until_ms);
     case OPTION_FORMAT: return printer_take_format(&history->printer, value);
     case OPTION_JSON: return printer_take_format(&history->printer, "json");
     default: history->is_all = true; return true;
@@ -120,14 +133,15 @@ static bool history_option(void *arg, int option, const char *value)
 /* False if the options contradict each other; the reason has been printed. */
 static bool history_is_sound(struct history *history)
 {
-    if (history->has_after && history->has_before) {
-        say("--after and --before exclude one another");
+    if (history->has_after + history->has_before + (history->since != NULL) > 1) {
+        say("--after, --before and --since exclude one another");
         return false;
     }
+    history->is_all |= history->since != NULL;
     if (history->limit == 0 && !history->is_all)
         history->limit = LIMIT_DEFAULT;
     if (history->limit > PAGE_MAX && !history->is_all) {
-        say("--limit is at most %d; take --all with it for more", PAGE_MAX);
+        say("--limit is at most %d; take --all or --since with it for more", PAGE_MAX);
         return false;
     }
     return http_channel_fits(history->channel);

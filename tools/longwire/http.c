@@ -124,6 +124,8 @@ static struct curl_slist *headers_new(const struct http_request *request)
         header_add(&headers, "Idempotency-Key", request->idempotency_key);
     if (request->last_event_id != NULL)
         header_add(&headers, "Last-Event-ID", request->last_event_id);
+    if (request->event != NULL)
+        header_add(&headers, "Longwire-Event", request->event);
     return headers;
 }
 
@@ -277,6 +279,8 @@ static void request_say(const struct http *http, const struct http_request *requ
         say("> Idempotency-Key: %s", request->idempotency_key);
     if (request->last_event_id != NULL)
         say("> Last-Event-ID: %s", request->last_event_id);
+    if (request->event != NULL)
+        say("> Longwire-Event: %s", request->event);
     if (request->has_body)
         say("> a body of %zu bytes", request->body.len);
 }

@@ -15,6 +15,7 @@ static const char *const field_names[FIELD_COUNT] = {
     [FIELD_BASE64] = "data_base64", [FIELD_CURSOR] = "cursor", [FIELD_TARGET] = "target",
     [FIELD_FROM] = "from",     [FIELD_TO] = "to",           [FIELD_WHY] = "why",
     [FIELD_RECALLED] = "recalled", [FIELD_EPOCH] = "epoch", [FIELD_ID] = "id",
+    [FIELD_EVENT] = "event",
 };
 
 static enum entry_type type_of(const struct field *field)
@@ -40,6 +41,13 @@ bool entry_read(struct span line, struct buf *decoded, struct entry_view *ret)
     entry.type = type_of(&entry.at[FIELD_TYPE]);
     *ret       = entry;
     return true;
+}
+
+uint64_t entry_first_seq(const struct entry_view *entry)
+{
+    uint64_t seq = 0;
+    (void)field_u64(&entry->at[entry->type == ENTRY_GAP ? FIELD_FROM : FIELD_SEQ], &seq);
+    return seq;
 }
 
 uint64_t entry_last_seq(const struct entry_view *entry)
@@ -204,8 +212,8 @@ static void say_note(struct printer *printer, const struct entry_view *entry)
 /* --- templates -------------------------------------------------------------------------------------------------- */
 
 enum {
-    SHOWN_SEQ, SHOWN_CHANNEL, SHOWN_EPOCH, SHOWN_ID, SHOWN_TIME, SHOWN_DATE, SHOWN_UTC, SHOWN_FROM, SHOWN_MEDIA,
-    SHOWN_DATA, SHOWN_BASE64, SHOWN_SIZE, SHOWN_CURSOR, SHOWN_JSON, SHOWN_COUNT
+    SHOWN_SEQ, SHOWN_CHANNEL, SHOWN_EPOCH, SHOWN_ID, SHOWN_TIME, SHOWN_DATE, SHOWN_UTC, SHOWN_FROM, SHOWN_EVENT,
+    SHOWN_MEDIA, SHOWN_DATA, SHOWN_BASE64, SHOWN_SIZE, SHOWN_CURSOR, SHOWN_JSON, SHOWN_COUNT
 };
 
 /* What a template may name. Those with a member are what the server sent, as text. */
@@ -217,6 +225,7 @@ static const struct { const char *name; int member; } shown_fields[SHOWN_COUNT] 
     [SHOWN_MEDIA]   = { "media", FIELD_MEDIA },     [SHOWN_DATA]    = { "data", -1 },
     [SHOWN_BASE64]  = { "base64", -1 },             [SHOWN_SIZE]    = { "size", -1 },
     [SHOWN_CURSOR]  = { "cursor", FIELD_CURSOR },   [SHOWN_JSON]    = { "json", -1 },
+    [SHOWN_EVENT]   = { "event", FIELD_EVENT },
 };
 
 bool printer_take_format(struct printer *printer, const char *text)
@@ -257,7 +266,7 @@ static void put_shown(const struct printer *printer, struct span text, struct bu
         buf_put(buf, text);
 }
 
-static void shown_put(void *arg, int field, struct buf *buf)
+static void shown_put(const void *arg, int field, struct buf *buf)
 {
     const struct shown *shown  = arg;
     int                 member = shown_fields[field].member;
@@ -286,7 +295,7 @@ static void put_templated(struct printer *printer, const struct entry_view *entr
 
 void printer_write(struct printer *printer, struct span text)
 {
-    if (printer->error == 0 && fwrite(text.at, 1, text.len, stdout) != text.len)
+    if (text.len > 0 && printer->error == 0 && fwrite(text.at, 1, text.len, stdout) != text.len)
         printer->error = errno;
 }
 

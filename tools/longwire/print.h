@@ -19,7 +19,7 @@ enum entry_type { ENTRY_MESSAGE, ENTRY_GAP, ENTRY_RECALL, ENTRY_ERROR, ENTRY_OTH
 
 enum {
     FIELD_TYPE, FIELD_CHANNEL, FIELD_SEQ, FIELD_TIME, FIELD_MEDIA, FIELD_DATA, FIELD_BASE64, FIELD_CURSOR,
-    FIELD_TARGET, FIELD_FROM, FIELD_TO, FIELD_WHY, FIELD_RECALLED, FIELD_EPOCH, FIELD_ID, FIELD_COUNT
+    FIELD_TARGET, FIELD_FROM, FIELD_TO, FIELD_WHY, FIELD_RECALLED, FIELD_EPOCH, FIELD_ID, FIELD_EVENT, FIELD_COUNT
 };
 
 /* Borrows from the line it was read from and from the reader's buffer. */
@@ -31,6 +31,9 @@ struct entry_view {
 
 /* False: not a JSON object. `decoded` as in fields_read(). */
 bool entry_read(struct span line, struct buf *decoded, struct entry_view *ret);
+
+/* Its place in the channel: the seq of a message or a recall, the `from` of a gap; 0 if there is none. */
+uint64_t entry_first_seq(const struct entry_view *entry);
 
 /* Where reading on begins: the seq of a message or a recall, the `to` of a gap; 0 if there is none. */
 uint64_t entry_last_seq(const struct entry_view *entry);

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/must.h"
+#include "base/utf8.h"
 #include "longwire/channel_name.h"
 #include "longwire/command.h"
 #include "longwire/lines.h"
@@ -52,6 +53,8 @@ static int pub_lines(struct pub *pub)
     enum lines_end end;
     int            exit_code = EXIT_FINE;
 
+    if (isatty(STDIN_FILENO) == 1 && !pub->is_quiet)
+        say("each line is a message; Ctrl-D ends");
     lines_init(&lines, STDIN_FILENO);
     pub->next_at = (double)msec_now();
     while (exit_code == EXIT_FINE && (end = lines_wait(&lines)) != LINES_NONE) {
@@ -128,6 +131,15 @@ static bool is_header_value(const char *name, const char *text, size_t bytes_max
     return is_good;
 }
 
+/* What a name may be, the server says. It is part of JSON and of a header, so it must be text. */
+static bool is_event_name(const char *text)
+{
+    if (*text != '\0' && utf8_is_valid(span_str(text)))
+        return true;
+    say("--event needs a name, as UTF-8");
+    return false;
+}
+
 static bool pub_set_rate(struct pub *pub, const char *text)
 {
     char *end;
@@ -167,6 +179,7 @@ static bool pub_option(void *arg, int option, const char *value)
     switch (option) {
     case OPTION_FILE: pub->file = value; return true;
     case OPTION_MEDIA: pub->media = value; return is_header_value("--media", value, MEDIA_BYTES_MAX);
+    case OPTION_EVENT: pub->event = value; return is_event_name(value);
     case OPTION_KEY_ID: pub->key = value; return is_header_value("--key-id", value, KEY_BYTES_MAX);
     case OPTION_TTL: return pub_set_ttl(pub, value);
     case OPTION_RATE: return pub_set_rate(pub, value);
@@ -226,6 +239,8 @@ static int pub_run(struct pub *pub, const struct target *target)
     http_init(&pub->http, target, -1);
     backoff_init(&pub->backoff);
     pub_make_path(pub);
+    http_put_encoded(&pub->event_header, span_str(pub->event));
+    buf_putc(&pub->event_header, '\0');
     pub_make_key(pub);
     int exit_code = pub->file != NULL ? pub_file(pub) : pub->is_single ? pub_single(pub) : pub_lines(pub);
     if (pub->is_count_only)
@@ -244,11 +259,13 @@ int command_pub(struct invocation *invocation)
     pub->batch_count_max = BATCH_COUNT_MAX;
     printer_init(&pub->printer);
     buf_init(&pub->path, HTTP_PATH_BYTES_MAX);
+    buf_init(&pub->event_header, HTTP_PATH_BYTES_MAX);
     buf_init(&pub->body, SIZE_MAX);
     buf_init(&pub->decoded, HTTP_BODY_BYTES_MAX);
     if (pub_parse(pub, invocation))
         invocation->exit = pub_run(pub, &invocation->target);
     buf_fini(&pub->path);
+    buf_fini(&pub->event_header);
     buf_fini(&pub->body);
     buf_fini(&pub->decoded);
     printer_fini(&pub->printer);

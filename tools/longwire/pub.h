@@ -26,6 +26,8 @@ struct pub {
     struct span    data;
     const char    *file;           /* --file; NULL: none */
     const char    *media;          /* NULL: not said */
+    const char    *event;          /* NULL: none */
+    struct buf     event_header;   /* percent-encoded, NUL-terminated */
     const char    *key;            /* NULL: random */
     uint64_t       ttl_s;
     bool           has_ttl;

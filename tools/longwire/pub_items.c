@@ -74,6 +74,7 @@ static void pub_send_one(struct pub *pub, struct item *item, struct http_answer 
         .method          = "POST",
         .path            = pub->path.at,
         .media           = pub->media,
+        .event           = pub->event != NULL ? pub->event_header.at : NULL,
         .idempotency_key = pub_key(pub, item, key, sizeof key),
         .has_body        = true,
         .body            = item->data,
@@ -108,6 +109,10 @@ static void pub_put_item(struct buf *body, const struct pub *pub, const struct i
     if (pub->media != NULL) {
         buf_put_lit(body, ",\"media\":");
         json_put_string(body, span_str(pub->media));
+    }
+    if (pub->event != NULL) {
+        buf_put_lit(body, ",\"event\":");
+        json_put_string(body, span_str(pub->event));
     }
     if (pub->has_ttl)
         buf_putf(body, ",\"ttl\":%llu", (unsigned long long)pub->ttl_s);

@@ -7,6 +7,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -14,6 +15,7 @@
 #include "longwire/backoff.h"
 #include "longwire/channel_name.h"
 #include "longwire/command.h"
+#include "longwire/duration.h"
 #include "longwire/http.h"
 #include "longwire/print.h"
 
@@ -22,6 +24,9 @@ struct sub {
     size_t         channel_count;
     const char    *start;         /* "after" or "last"; NULL: neither */
     uint64_t       start_seq;
+    const char    *since;         /* --since; NULL: not said */
+    uint64_t      *since_seqs;    /* for each channel: begin behind this one */
+    size_t         since_count;   /* of how many channels that is known */
     uint64_t       count_max;     /* 0: no end */
     msec           until;         /* 0: no end */
     msec           silence_ms;
@@ -156,7 +161,11 @@ static void sub_put_channels(const struct sub *sub, struct buf *path)
     for (size_t i = 0; i < sub->channel_count; i++) {
         buf_put_lit(path, "&channel=");
         http_put_encoded(path, span_str(sub->channels[i]));
-        if (sub->start != NULL && sub->cursor.len == 0)
+        if (sub->cursor.len > 0)
+            continue;
+        if (sub->since != NULL)
+            buf_putf(path, "&after=%llu", (unsigned long long)sub->since_seqs[i]);
+        else if (sub->start != NULL)
             buf_putf(path, "&%s=%llu", sub->start, (unsigned long long)sub->start_seq);
     }
 }
@@ -225,6 +234,55 @@ static void sub_find_place(struct sub *sub, struct http_answer *ret)
         say("following from now on; Ctrl-C ends");
 }
 
+/* --- --since ---------------------------------------------------------------------------------------------------- */
+
+/* The first entry of the page is all that is looked at. */
+static bool sub_on_first(void *arg, struct span element)
+{
+    struct sub       *sub = arg;
+    struct entry_view entry;
+    uint64_t          seq = entry_read(element, &sub->decoded, &entry) ? entry_first_seq(&entry) : 0;
+
+    if (seq == 0)
+        return false;
+    sub->since_seqs[sub->since_count] = seq - 1;
+    return true;
+}
+
+/* Where the next channel begins: before the first message since then, or behind its head if there is none. */
+static bool sub_take_since(struct sub *sub, struct span body)
+{
+    struct field head = { .name = "head" };
+
+    return fields_read(body, &head, 1, &sub->decoded) && field_u64(&head, &sub->since_seqs[sub->since_count]) &&
+           elements_each(body, "messages", sub_on_first, sub);
+}
+
+static void sub_find_since(struct sub *sub, struct http_answer *ret)
+{
+    struct http_request request = {
+        .method = "GET", .accept = "application/json", .quiet_ms = sub->silence_ms, .until = sub->until,
+        .body_bytes_max = ENTRY_BYTES_MAX,
+    };
+    struct buf path;
+
+    buf_init(&path, HTTP_PATH_BYTES_MAX);
+    http_put_channel_path(&path, sub->channels[sub->since_count]);
+    buf_put_lit(&path, "/messages?limit=1&since=");
+    must(moment_put_query(&path, span_str(sub->since), msec_since_1970()));
+    buf_putc(&path, '\0');
+    request.path = path.at;
+    http_ask(&sub->http, &request, ret);
+    buf_fini(&path);
+    if (!http_is_2xx(ret) || ret->end != HTTP_DONE)
+        return;
+    sub->was_reached = true;
+    if (sub_take_since(sub, buf_span(&ret->body)))
+        sub->since_count++;
+    else
+        sub_leave(sub, http_complain(&sub->http, ret));
+}
+
 /* --- one connection after the other ------------------------------------------------------------------------------ */
 
 /* A connection has ended. True: try again. False: the reason has been printed. */
@@ -272,12 +330,25 @@ static void sub_wait(struct sub *sub, const struct http_answer *answer)
         sub_leave(sub, sub->count_max > 0 ? EXIT_TIMEOUT : EXIT_FINE);
 }
 
+static bool sub_lacks_since(const struct sub *sub)
+{
+    return sub->since != NULL && sub->since_count < sub->channel_count;
+}
+
+/* Is it known where the stream begins? */
+static bool sub_has_place(const struct sub *sub)
+{
+    return !sub_lacks_since(sub) && (sub->start != NULL || sub->since != NULL || sub->cursor.len > 0);
+}
+
 static void sub_run(struct sub *sub)
 {
     while (!sub->is_over) {
         struct http_answer answer;
-        bool               has_place = sub->start != NULL || sub->cursor.len > 0;
-        if (has_place)
+        bool               has_place = sub_has_place(sub);
+        if (sub_lacks_since(sub))
+            sub_find_since(sub, &answer);
+        else if (has_place)
             sub_stream(sub, &answer);
         else
             sub_find_place(sub, &answer);
@@ -291,12 +362,16 @@ static void sub_run(struct sub *sub)
 
 /* --- the command line --------------------------------------------------------------------------------------------- */
 
-/* Of the three ways to name a beginning only one may be used. */
+/* Of the four ways to name a beginning only one may be used. */
 static bool sub_set_start(struct sub *sub, const char *name, const char *text)
 {
-    if (sub->start != NULL || sub->cursor.len > 0) {
-        say("--after, --last and --cursor exclude one another");
+    if (sub->start != NULL || sub->since != NULL || sub->cursor.len > 0) {
+        say("--after, --last, --since and --cursor exclude one another");
         return false;
+    }
+    if (span_eq(span_str(name), SPAN("--since"))) {
+        sub->since = text;
+        return cli_moment(name, text, &(msec){ 0 });
     }
     if (span_eq(span_str(name), SPAN("--cursor"))) {
         if (sub_keep_cursor(sub, span_str(text)))
@@ -323,6 +398,7 @@ static bool sub_option(void *arg, int option, const char *value)
     switch (option) {
     case OPTION_AFTER: return sub_set_start(sub, "--after", value);
     case OPTION_LAST: return sub_set_start(sub, "--last", value);
+    case OPTION_SINCE: return sub_set_start(sub, "--since", value);
     case OPTION_CURSOR: return sub_set_start(sub, "--cursor", value);
     case OPTION_FORMAT: return printer_take_format(&sub->printer, value);
     case OPTION_JSON: return printer_take_format(&sub->printer, "json");
@@ -379,10 +455,13 @@ static int sub_follow(struct sub *sub, const struct target *target)
     int stop_fd = stop_fd_open();
     for (size_t i = 0; i < sub->channel_count; i++)
         channel_name_warn(sub->channels[i]);
+    sub->since_seqs = calloc(sub->channel_count + 1, sizeof *sub->since_seqs);
+    must(sub->since_seqs != NULL);
     backoff_init(&sub->backoff);
     http_init(&sub->http, target, stop_fd);
     sub_run(sub);
     http_fini(&sub->http);
+    free(sub->since_seqs);
     close(stop_fd);
     return sub->exit;
 }

@@ -119,7 +119,7 @@ bool template_parse(struct template *template, struct span text, const char *con
     return is_good;
 }
 
-void template_put(const struct template *template, template_field_fn *fn, void *arg, struct buf *buf)
+void template_put(const struct template *template, template_field_fn *fn, const void *arg, struct buf *buf)
 {
     struct span text = buf_span(&template->text);
     for (size_t i = 0; i < template->count; i++) {

@@ -27,7 +27,7 @@ bool template_parse(struct template *template, struct span text, const char *con
                     struct buf *ret_why);
 
 /* Puts a field's text. */
-typedef void template_field_fn(void *arg, int field, struct buf *buf);
-void         template_put(const struct template *template, template_field_fn *fn, void *arg, struct buf *buf);
+typedef void template_field_fn(const void *arg, int field, struct buf *buf);
+void         template_put(const struct template *template, template_field_fn *fn, const void *arg, struct buf *buf);
 
 #endif

@@ -9,7 +9,7 @@
 
 static const char *const names[] = { "seq", "time", "data" };
 
-static void put_name(void *arg, int field, struct buf *buf)
+static void put_name(const void *arg, int field, struct buf *buf)
 {
     (void)arg;
     buf_putf(buf, "<%s>", names[field]);

@@ -247,6 +247,11 @@ soak:
 	@LW_KILL_ROUNDS=500 LW_KILL_SAMPLE=500 LW_POWER_LIVES=200 LW_LAG_MB=1024 LW_LEAK_CYCLES=20000 \
 	    SIM_SEEDS=500000 test/run $(SAN) sim soak
 
+# The container's image from its Dockerfile, without a daemon; minutes. IMAGE_FOLDER keeps the base system for next time.
+docker-check:
+	@setup/packages image
+	@test/image $(IMAGE_FOLDER)
+
 # A minute of each fuzzer by default: make fuzz FUZZ_SECONDS=600
 FUZZ_SECONDS ?= 60
 fuzz:
@@ -268,8 +273,9 @@ help:
 	@echo 'make soak     long runs of what make test does briefly'
 	@echo 'make bench    benchmarks beside nchan, mosquitto and Redis; writes docs/performance.md'
 	@echo 'make install  put programs, man page, completions and unit into place (PREFIX=/usr/local DESTDIR=)'
+	@echo 'make docker-check  build the image of the Dockerfile with buildah, and try it (IMAGE_FOLDER=DIR)'
 	@echo 'make clean'
 
-.PHONY: all install tool-pages bench units transcripts fuzzers clean run test test-build tsan-units base-units preloads clang-check unit sim system soak fuzz help
+.PHONY: all docker-check install tool-pages bench units transcripts fuzzers clean run test test-build tsan-units base-units preloads clang-check unit sim system soak fuzz help
 clean:
 	rm -rf $(BUILD)

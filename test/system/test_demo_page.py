@@ -540,3 +540,34 @@ def test_event_source_reconnects_by_itself(page):
         page.until(lambda: page.browser.execute_script("return got") == ["1", "2"],
                    lambda: page.browser.execute_script("return got"))
         page.browser.execute_script("source.close()")
+
+
+def test_an_event_source_of_230_channels_reconnects_by_itself(page):
+    """Its last event id has the places of all, comes back beside the long URL, and nothing is lost or comes twice."""
+    page.forgiven = ["net::ERR_"]
+    channels = [f"topic:{number:04}-twenty-two!" for number in range(230)]
+    assert {len(channel) for channel in channels} == {22}
+    url = "/v1/subscribe?" + "&".join("channel=" + channel for channel in channels)
+    with Server(flags=["--sse-retry-ms", "50"]) as server:
+        page.open(server)
+        page.browser.execute_async_script("""
+            const [url, done] = arguments;
+            window.got = [];
+            window.source = new EventSource(url);
+            source.onopen = done;
+            source.onmessage = event => {
+                const { channel, data } = JSON.parse(event.data);
+                got.push([channel, data, event.lastEventId.length]);
+            };""", url)
+        publish(server, channels[229], "wait for it")
+        page.until(lambda: page.browser.execute_script("return got"), lambda: "nothing came")
+        server.stop()
+        server.start()
+        for number in (0, 100, 229):
+            publish(server, channels[number], "again")
+        page.until(lambda: len(page.browser.execute_script("return got")) >= 4,
+                   lambda: page.browser.execute_script("return got"))
+        got = page.browser.execute_script("source.close(); return got")
+    assert got[0][:2] == [channels[229], "wait for it"]
+    assert sorted(channel for channel, data, _ in got[1:] if data == "again") == [channels[n] for n in (0, 100, 229)]
+    assert max(length for _, _, length in got) < 1000

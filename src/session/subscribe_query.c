@@ -9,7 +9,7 @@ enum { WAIT_S_MAX = 86400 };
 static bool read_channel(struct subscribe_reader *reader, struct span value)
 {
     struct subscribe_requests *requests = reader->requests;
-    struct subscribe_request  *known    = subscribe_requests_find(requests, value);
+    struct subscribe_request  *known    = subscribe_requests_find(requests, reader->worker, value);
 
     /* after=CHANNEL@SEQ may have named it before. */
     if ((known == NULL || known->listed_at != 0) &&
@@ -49,7 +49,7 @@ static bool read_place_behind(struct subscribe_reader *reader, struct start star
 static bool read_place_named(struct subscribe_reader *reader, struct span channel, struct start start)
 {
     struct subscribe_requests *requests = reader->requests;
-    struct subscribe_request  *request  = subscribe_requests_find(requests, channel);
+    struct subscribe_request  *request  = subscribe_requests_find(requests, reader->worker, channel);
 
     if (request == NULL) {
         if (!subscribe_requests_add(requests, reader->worker, channel, (struct start){ .kind = START_NOW },
@@ -70,7 +70,8 @@ static bool read_place(struct subscribe_reader *reader, enum start_kind kind, st
 
     if (!span_u64(number, &start.seq) || start.seq > UINT64_MAX / 2)
         return subscribe_requests_fault(reader->requests, 400,
-                                        "after= and last= take a whole number, or CHANNEL@NUMBER, as in after=topic:a@0");
+                                        "after= and last= take a whole number, or CHANNEL@NUMBER, as in "
+                                        "after=topic:a@0");
     return at == NULL ? read_place_behind(reader, start) : read_place_named(reader, span_head(value, before), start);
 }
 

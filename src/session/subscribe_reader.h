@@ -1,5 +1,6 @@
-/* subscribe_reader.h - one request of a client that wants to follow, while it is read. Private to this module. The query is
- * read in subscribe_query.c, the body in subscribe_body.c, and what tokens say is applied in subscribe_token.c. */
+/* subscribe_reader.h - one request of a client that wants to follow, while it is read. Private to this module. The
+ * query is read in subscribe_query.c, the body in subscribe_body.c, and what tokens say is applied in
+ * subscribe_token.c. */
 #ifndef SESSION_SUBSCRIBE_READER_H
 #define SESSION_SUBSCRIBE_READER_H
 

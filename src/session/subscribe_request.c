@@ -30,10 +30,13 @@ bool subscribe_requests_fault(struct subscribe_requests *requests, unsigned stat
     return false;
 }
 
-struct subscribe_request *subscribe_requests_find(struct subscribe_requests *requests, struct span channel)
+struct subscribe_request *subscribe_requests_find(struct subscribe_requests *requests,
+                                                  const struct session_worker *worker, struct span channel)
 {
+    uint64_t hash = hash_bytes(worker->hash_key, channel);
+
     for (size_t i = 0; i < requests->count; i++)
-        if (span_eq(channel_name_span(requests->at[i].name), channel))
+        if (requests->at[i].hash == hash && span_eq(channel_name_span(requests->at[i].name), channel))
             return &requests->at[i];
     return NULL;
 }
@@ -58,7 +61,7 @@ static void subscribe_requests_push(struct subscribe_requests *requests, struct 
         requests->at  = realloc(requests->at, requests->cap * sizeof requests->at[0]);
         must(requests->at != NULL);
     }
-    requests->at[requests->count++] = (struct subscribe_request){ .name = name, .start = start };
+    requests->at[requests->count++] = (struct subscribe_request){ .name = name, .hash = name->hash, .start = start };
 }
 
 bool subscribe_requests_add(struct subscribe_requests *requests, struct session_worker *worker, struct span channel,
@@ -70,7 +73,7 @@ bool subscribe_requests_add(struct subscribe_requests *requests, struct session_
         return subscribe_requests_fault(requests, 400,
                                         "too many channels: one connection may follow %u (channels_per_connection_max)",
                                         worker->limits.channels_max);
-    if (subscribe_requests_find(requests, channel) != NULL)
+    if (subscribe_requests_find(requests, worker, channel) != NULL)
         return subscribe_requests_fault(requests, 400, "a channel is named twice");
     struct verdict verdict = may_name(worker->namespaces, worker->hash_key, channel, &name);
     if (verdict.status != 0)

@@ -1,9 +1,9 @@
-/* subscribe_request.h - what a client wants to follow, and from where: the parameters of /v1/subscribe and /v1/ws, and the
- * body of POST /v1/subscribe.
+/* subscribe_request.h - what a client wants to follow, and from where: the parameters of /v1/subscribe and /v1/ws, and
+ * the body of POST /v1/subscribe.
  *
- * Last-Event-ID beats last_event_id=, which beats cursor=, which beats after= and last=. With channels named beside a token
- * only these are followed, from the token's place where it has one. A token of a set (codec/token/token.h) names no channels:
- * they come from channel=, else from the next token in that order. */
+ * Last-Event-ID beats last_event_id=, which beats cursor=, which beats after= and last=. With channels named beside a
+ * token only these are followed, from the token's place where it has one. A token of a set (codec/token/token.h) names
+ * no channels: they come from channel=, else from the next token in that order. */
 #ifndef SESSION_SUBSCRIBE_REQUEST_H
 #define SESSION_SUBSCRIBE_REQUEST_H
 
@@ -21,9 +21,10 @@ enum place_kind {
 
 struct subscribe_request {
     struct channel_name *name;      /* owns a reference */
+    uint64_t             hash;      /* of the name, so that a search does not go through a thousand names */
     struct start         start;
     enum place_kind      place;
-    uint32_t             listed_at; /* it is the so-manieth channel=; 0: none names it */
+    uint32_t             listed_at; /* its place among the channel=s, from 1; 0: none names it */
 };
 
 struct subscribe_requests {
@@ -31,8 +32,8 @@ struct subscribe_requests {
     size_t                    count, cap;
     msec                      wait_ms;       /* of wait=; the default if it isn't said */
     bool                      names_stay;    /* the same request with another Last-Event-ID names the same channels */
-    uint64_t                  set;           /* of a stream's tokens, once subscribe_check_return() was asked; 0: they name
-                                              * their channels */
+    uint64_t                  set;           /* of a stream's tokens, once subscribe_check_stream_return() was asked;
+                                              * 0: they name their channels */
     unsigned                  fault_status;  /* 0: fine; else why not */
     char                      fault[SUBSCRIBE_FAULT_BYTES];
 };
@@ -41,7 +42,8 @@ void subscribe_requests_init(struct subscribe_requests *requests);
 void subscribe_requests_fini(struct subscribe_requests *requests);
 
 /* Reads a request's query, Last-Event-ID and, if it is a POST, its body. False: fault_status and fault say why not:
- * malformed (400), no such namespace (404), not allowed (401 without a key, 403 with one), a body of another kind (415). */
+ * malformed (400), no such namespace (404), not allowed (401 without a key, 403 with one), a body of another kind
+ * (415). */
 bool subscribe_requests_read(struct subscribe_requests *requests, struct session_worker *worker,
                              const struct http_request *request, const struct identity *identity);
 
@@ -49,7 +51,8 @@ bool subscribe_requests_read(struct subscribe_requests *requests, struct session
 bool subscribe_requests_add(struct subscribe_requests *requests, struct session_worker *worker, struct span channel,
                             struct start start, const struct identity *identity);
 /* NULL: not there. */
-struct subscribe_request *subscribe_requests_find(struct subscribe_requests *requests, struct span channel);
+struct subscribe_request *subscribe_requests_find(struct subscribe_requests *requests,
+                                                  const struct session_worker *worker, struct span channel);
 
 /* Into the order of their names. */
 void subscribe_requests_sort(struct subscribe_requests *requests);

@@ -73,9 +73,9 @@ bool subscribe_check_stream_return(struct subscribe_requests *requests, const st
 
     if (requests->count > STREAM_CHANNELS_MAX)
         return subscribe_requests_fault(requests, 400,
-                                        "%zu channels: a stream takes %d, because each of its messages carries the places "
-                                        "of all; take a WebSocket, or long polls by POST /v1/subscribe", requests->count,
-                                        STREAM_CHANNELS_MAX);
+                                        "%zu channels: a stream takes %d, because each of its messages carries the "
+                                        "places of all; take a WebSocket, or long polls by POST /v1/subscribe",
+                                        requests->count, STREAM_CHANNELS_MAX);
     subscribe_requests_sort(requests);
     size_t bytes = text_bound(requests, false);
     if (requests->names_stay && bytes > NAMED_TEXT_BYTES_MAX) {
@@ -106,6 +106,7 @@ bool subscribe_check_poll_return(struct subscribe_requests *requests, const stru
         return true;
     return subscribe_requests_fault(requests, 400,
                                     "%zu channels: their cursor of up to %zu bytes could not come back in a URL "
-                                    "(request_target_bytes_max, %u bytes); name them in the body of POST /v1/subscribe, or "
-                                    "take a WebSocket", requests->count, bytes, limits->target_bytes_max);
+                                    "(request_target_bytes_max, %u bytes); name them in the body of POST "
+                                    "/v1/subscribe, or take a WebSocket", requests->count, bytes,
+                                    limits->target_bytes_max);
 }

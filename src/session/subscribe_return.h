@@ -1,6 +1,6 @@
-/* subscribe_return.h - what the server accepts must be able to come back: the cursor of these channels, as long as it may
- * become, by the way that the client has come. Asked before a stream or poll begins; else a client would be refused for ever
- * when it comes back with what it was given. Private to this module. */
+/* subscribe_return.h - what the server accepts must be able to come back: the cursor of these channels, as long as it
+ * may become, by the way that the client has come. Asked before a stream or poll begins; else a client would be
+ * refused for ever when it comes back with what it was given. Private to this module. */
 #ifndef SESSION_SUBSCRIBE_RETURN_H
 #define SESSION_SUBSCRIBE_RETURN_H
 

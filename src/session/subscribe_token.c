@@ -48,7 +48,9 @@ static bool apply_names(struct subscribe_reader *reader, const struct token *tok
 
     for (size_t i = 0; i < token->count; i++) {
         const struct place       *place   = &token->places[i];
-        struct subscribe_request *request = has_list ? subscribe_requests_find(requests, place->channel) : NULL;
+        struct subscribe_request *request = NULL;
+        if (has_list)
+            request = subscribe_requests_find(requests, reader->worker, place->channel);
         if (request != NULL)
             take_token_place(request, place);
         else if (!has_list &&
@@ -64,8 +66,8 @@ static bool apply_set(struct subscribe_reader *reader, const struct token *token
 
     if (requests->count == 0)
         return subscribe_requests_fault(requests, 400,
-                                        "this cursor holds the places of %zu channels without their names: send it beside "
-                                        "the same channels", token->count);
+                                        "this cursor holds the places of %zu channels without their names: send it "
+                                        "beside the same channels", token->count);
     subscribe_requests_sort(requests);
     if (requests->count != token->count || subscribe_requests_set(requests) != token->set)
         return subscribe_requests_fault(requests, 400,

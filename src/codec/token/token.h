@@ -10,16 +10,16 @@
  *   name:   length 1, bytes. `shared` says how many bytes of the name before are this one's too; the rest follows
  *   place:  which of the epochs (counted from 0; absent if there is one only), seq
  *
- * Form 1 is read and no longer written. Form 2 names its channels, so it stands for itself. Form 3 is for streams of many
- * channels, where each message carries a token: it names no channel. `set` is a hash of their names, and the places stand
- * in the order of the names. It is read beside the same channels.
+ * Form 1 is read and no longer written. Form 2 names its channels, so it stands for itself. Form 3 is for streams of
+ * many channels, where each message carries a token: it names no channel. `set` is a hash of their names, and the
+ * places stand in the order of the names. It is read beside the same channels.
  *
- * `seq` is the last one delivered. Counts, seqs and the like are varints: seven bits a byte, lowest first, the shortest
- * form only. Fixed lengths are big-endian. Forms 2 and 3 have one spelling for one list of places.
+ * `seq` is the last one delivered. Counts, seqs and the like are varints: seven bits a byte, lowest first, the
+ * shortest form only. Fixed lengths are big-endian. Forms 2 and 3 have one spelling for one list of places.
  *
- * The checksum (FNV-1a of all that stands before it) finds garbage and typing errors. It is no protection against forgery,
- * and need not be: a token grants nothing, because the rights to each channel are checked as if the client had named the
- * channel. */
+ * The checksum (FNV-1a of all that stands before it) finds garbage and typing errors. It is no protection against
+ * forgery, and need not be: a token grants nothing, because the rights to each channel are checked as if the client
+ * had named the channel. */
 #ifndef CODEC_TOKEN_TOKEN_H
 #define CODEC_TOKEN_TOKEN_H
 
@@ -39,12 +39,12 @@ struct place {
     uint64_t    seq;
 };
 
-/* 1 to TOKEN_PLACES_MAX places, with channels of 1 to TOKEN_CHANNEL_BYTES_MAX bytes. Every such list has a token, which is
- * shorter if neighbours have names that begin alike. Appends. */
+/* 1 to TOKEN_PLACES_MAX places, with channels of 1 to TOKEN_CHANNEL_BYTES_MAX bytes. Every such list has a token,
+ * which is shorter if neighbours have names that begin alike. Appends. */
 void token_put(struct buf *buf, const struct place *places, size_t count);
 
-/* Form 3. The places stand in the order of their names (channel_order()), whose token_set_of() is `set`; their channels are
- * not looked at. */
+/* Form 3. The places stand in the order of their names (channel_order()), whose token_set_of() is `set`; their
+ * channels are not looked at. */
 void token_put_set(struct buf *buf, uint64_t set, const struct place *places, size_t count);
 
 /* Of the channels of places that stand in order. Never 0. */

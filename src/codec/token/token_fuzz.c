@@ -14,8 +14,8 @@ static void check_same(const struct token *old, struct span text)
     token_init(&token);
     must(token_get(text, &token) && token.count == old->count && token.set == 0);
     for (size_t i = 0; i < token.count; i++)
-        must(span_eq(token.places[i].channel, old->places[i].channel) && token.places[i].epoch == old->places[i].epoch &&
-             token.places[i].seq == old->places[i].seq);
+        must(span_eq(token.places[i].channel, old->places[i].channel) &&
+             token.places[i].epoch == old->places[i].epoch && token.places[i].seq == old->places[i].seq);
     token_fini(&token);
 }
 

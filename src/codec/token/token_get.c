@@ -139,8 +139,8 @@ static bool take_place(struct span *rest, struct epoch_list *epochs, struct plac
     return take_varint(rest, &ret->seq);
 }
 
-/* Appends the name to `names`, behind the one before; where it lies is said at the end, because `names` may move. What is
- * shared is all that could be. */
+/* Appends the name to `names`, behind the one before; where it lies is said at the end, because `names` may move. What
+ * is shared is all that could be. */
 static bool take_name(struct span *rest, struct buf *names, size_t before_len, size_t *ret_len)
 {
     uint64_t    shared = 0, len;

@@ -111,6 +111,8 @@ static enum h1_event check_line_end(struct h1 *h1, struct span text)
     return H1_HEAD_DONE;
 }
 
+_Static_assert(REQUEST_FIELDS_MAX == 64, "the texts of two faults say the number");
+
 /* Goes on where the last call ended. H1_HEAD_DONE: it has found the empty line, and h1->scanned is behind that line.
  * Fills in only the lines that it passes. Stops at the first byte that is wrong, so that the answer does not depend
  * on where the input was cut. */
@@ -127,7 +129,7 @@ static enum h1_event head_scan(struct h1 *h1, struct span text, struct span *lin
         if (is_empty && h1->line_count == 0)
             return h1_fault(h1, 400, "more than one empty line before the request");
         if (!is_empty && h1->line_count > REQUEST_FIELDS_MAX)
-            return h1_fault(h1, 431, "too many fields");
+            return h1_fault(h1, 431, "more than 64 fields");
         if (!is_empty)
             lines[h1->line_count++] = span_of(text.at + h1->line_at, at - h1->line_at);
         h1->scanned = h1->line_at = at + 2;
@@ -159,8 +161,8 @@ static enum h1_event head_too_long(struct h1 *h1)
 {
     /* RFC 9112 3: a target longer than we want to parse is 414. */
     if (h1->line_count == 0)
-        return h1_fault(h1, 414, "request line too long");
-    return h1_fault(h1, 431, "head too long");  /* RFC 6585 5 */
+        return h1_fault(h1, 414, "the request target is longer than request_target_bytes_max");
+    return h1_fault(h1, 431, "the request head is longer than request_head_bytes_max");  /* RFC 6585 5 */
 }
 
 static enum h1_event feed_head(struct h1 *h1, struct span input, struct h1_head *head, size_t *ret_used)

@@ -135,7 +135,7 @@ static enum h1_event step_trailer_begin(struct h1 *h1, char byte)
     if (!h1_byte_is(byte, H1_BYTE_TOKEN))
         return h1_fault(h1, 400, "trailer field without a name");
     if (++h1->trailer_count > REQUEST_FIELDS_MAX)
-        return h1_fault(h1, 431, "too many trailer fields");
+        return h1_fault(h1, 431, "more than 64 trailer fields");
     return go(h1, H1_STATE_TRAILER_NAME);
 }
 
@@ -163,7 +163,7 @@ static enum h1_event step_trailer_value(struct h1 *h1, char byte)
 static enum h1_event step_trailer(struct h1 *h1, char byte)
 {
     if (++h1->trailer_bytes > h1->limits->head_bytes_max)
-        return h1_fault(h1, 431, "trailer section too long");
+        return h1_fault(h1, 431, "the trailer fields are longer than request_head_bytes_max");
     if (h1->state == H1_STATE_TRAILER_BEGIN)
         return step_trailer_begin(h1, byte);
     if (h1->state == H1_STATE_TRAILER_NAME)

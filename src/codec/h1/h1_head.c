@@ -73,7 +73,7 @@ static bool parse_request_line(struct h1 *h1, struct span line, struct h1_head *
     if (!parse_version(h1, rest, head))
         return false;
     if (target.len > h1->limits->target_bytes_max)
-        return h1_refuse(h1, 414, "target too long");
+        return h1_refuse(h1, 414, "the request target is longer than request_target_bytes_max");
     head->request.target = target;
     return true;
 }
@@ -256,7 +256,7 @@ static bool take_expect(struct h1 *h1, struct span value, struct h1_head *head)
 {
     /* RFC 9110 10.1.1: 100-continue is the only expectation there is. */
     if (!span_eq_nocase(value, SPAN("100-continue")))
-        return h1_refuse(h1, 417, "expectation not known");
+        return h1_refuse(h1, 417, "100-continue is the only expectation");
     /* RFC 9110 10.1.1: in HTTP/1.0 it is ignored. */
     head->expects_continue = head->minor > 0;
     return true;

@@ -551,25 +551,26 @@ static void threat_51_every_limit_has_its_answer(void **state)
         void      (*put)(struct buf *wire, size_t size);
         size_t      size;
         unsigned    status;
+        struct span reason;
     } rows[] = {
-        { "as many fields as may be", put_fields, REQUEST_FIELDS_MAX - 1, 0 },
-        { "one more", put_fields, REQUEST_FIELDS_MAX, 431 },
-        { "longest target", put_target, 100, 0 },
-        { "longest method too", put_target_and_method, 100, 0 },
-        { "one byte more", put_target, 101, 414 },
-        { "line too long for any target", put_target, 120, 414 },
-        { "endless request line", put_endless_line, 600, 414 },
-        { "longest head", put_head, 600, 0 },
-        { "one byte more", put_head, 601, 431 },
-        { "endless head", put_endless, 700, 431 },
-        { "as many trailers as may be", put_trailers, REQUEST_FIELDS_MAX, 0 },
-        { "one more", put_trailers, REQUEST_FIELDS_MAX + 1, 431 },
+        { "as many fields as may be", put_fields, REQUEST_FIELDS_MAX - 1, 0, SPAN("") },
+        { "one more", put_fields, REQUEST_FIELDS_MAX, 431, SPAN("64 fields") },
+        { "longest target", put_target, 100, 0, SPAN("") },
+        { "longest method too", put_target_and_method, 100, 0, SPAN("") },
+        { "one byte more", put_target, 101, 414, SPAN("request_target_bytes_max") },
+        { "line too long for any target", put_target, 120, 414, SPAN("request_target_bytes_max") },
+        { "endless request line", put_endless_line, 600, 414, SPAN("request_target_bytes_max") },
+        { "longest head", put_head, 600, 0, SPAN("") },
+        { "one byte more", put_head, 601, 431, SPAN("request_head_bytes_max") },
+        { "endless head", put_endless, 700, 431, SPAN("request_head_bytes_max") },
+        { "as many trailers as may be", put_trailers, REQUEST_FIELDS_MAX, 0, SPAN("") },
+        { "one more", put_trailers, REQUEST_FIELDS_MAX + 1, 431, SPAN("64 trailer fields") },
     };
     for (size_t i = 0; i < COUNT(rows); i++) {
         struct buf wire;
         buf_init(&wire, 4096);
         rows[i].put(&wire, rows[i].size);
-        expect_row(&(struct row){ rows[i].name, buf_span(&wire), rows[i].status, SPAN("") }, &small);
+        expect_row(&(struct row){ rows[i].name, buf_span(&wire), rows[i].status, rows[i].reason }, &small);
         buf_fini(&wire);
     }
 }

@@ -36,6 +36,7 @@ static const struct route {
     { "v1/channels/*/messages",   HTTP_GET,    serve_history, false },
     { "v1/channels",              HTTP_GET,    serve_channels, false },
     { "v1/channels/*",            HTTP_GET,    serve_channel, false },
+    { "v1/channels/*",            HTTP_DELETE, serve_purge,   false },
     { "v1/channels/*/messages/*", HTTP_DELETE, serve_recall,  false },
     { "healthz",                  HTTP_GET,    serve_health,  true },
     { "readyz",                   HTTP_GET,    serve_ready,   true },

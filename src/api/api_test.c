@@ -76,6 +76,10 @@ static void answer_publish(const struct stage *stage, struct publish_command *co
 {
     command->answer  = (struct append_answer){ 9, 1, 7, 1 };
     command->outcome = stage->outcome;
+    if (!command->append.is_purge)
+        return;
+    command->outcome       = PUBLISH_PURGED;
+    command->append.purged = (struct purge_answer){ 9, 1, 5 };
 }
 
 static void answer_all(struct stage *stage)
@@ -279,6 +283,10 @@ static void each_call_asks_for_its_right(void **state)
         { "DELETE /v1/channels/*/messages/", "", 404, 404, 404, 404, 404 },
         { "GET /v1/channels/", "", 404, 404, 404, 404, 404 },
         { "GET /v1/nothing", "", 404, 404, 404, 404, 404 },
+        { "DELETE /v1/channels/user:a", "", 401, 403, 403, 200, 401 },
+        { "DELETE /v1/channels/sys:a", "", 401, 403, 403, 200, 401 },
+        { "DELETE /v1/channels/user:a?force", "", 401, 403, 403, 400, 401 },
+        { "DELETE /v1/channels/nope:a", "", 404, 404, 404, 404, 401 },
         { "GET /v1/channels", "", 401, 403, 403, 200, 401 },
         { "GET /v1/channels?prefix=topic%3Anews/&after=topic:&limit=9999", "", 401, 403, 403, 200, 401 },
         { "GET /v1/channels?limit=0", "", 401, 403, 403, 400, 401 },

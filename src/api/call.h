@@ -52,6 +52,7 @@ void serve_batch(struct call *call);
 void serve_history(struct call *call);
 void serve_channel(struct call *call);
 void serve_channels(struct call *call);
+void serve_purge(struct call *call);
 void serve_recall(struct call *call);
 void serve_health(struct call *call);
 void serve_ready(struct call *call);  /* to read and to publish */

@@ -17,6 +17,7 @@ enum action {
     ACTION_PUBLISH,
     ACTION_RECALL,
     ACTION_LIST,          /* no channel: list them all */
+    ACTION_PURGE,         /* no channel: empty any of them */
     ACTION_METRICS,       /* no channel */
     ACTION_COUNT
 };

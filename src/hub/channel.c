@@ -36,6 +36,14 @@ void channel_window_clear(struct channel *channel)
     message_ring_clear(&channel->window);
 }
 
+void channel_window_drop(struct channel *channel, uint64_t to)
+{
+    uint32_t count;
+
+    while ((count = message_ring_count(channel->window)) > 0 && channel->head - count < to)
+        message_unref(message_ring_pop(&channel->window));
+}
+
 /* A recalled message must not be read from the window any more: its tombstone replaces it. */
 static void window_recall(struct channel *channel, const struct message *recall)
 {

@@ -43,5 +43,6 @@ struct message *channel_window_at(const struct channel *channel, uint64_t seq);
 bool channel_take_live(struct channel *channel, struct message *message, const struct hub_limits *limits);
 
 void channel_window_clear(struct channel *channel);
+void channel_window_drop(struct channel *channel, uint64_t to);  /* what stands up to there */
 
 #endif

@@ -219,8 +219,10 @@ void hub_followed(struct hub *hub, const struct channel_name *name, uint64_t que
     channel->is_asked = false;
     if (channel_is_known(channel) && channel->epoch != epoch)
         channel_begin_epoch(channel);
+    /* An answer that a purge has overtaken says an old first seq. */
+    if (!channel_is_known(channel) || channel->epoch != epoch || channel->first < first)
+        channel->first = first;
     channel->epoch = epoch;
-    channel->first = first;
     channel_hear_head(channel, head);
     channel_wake_placed(channel, hub);
     channel_place_joining(channel, hub);
@@ -241,6 +243,24 @@ void hub_head_moved(struct hub *hub, const struct channel_name *name, uint64_t e
         return;
     channel_hear_head(channel, head);
     channel_wake_placed(channel, hub);  /* who waits for an answer waits on: this may be older than its question */
+}
+
+void hub_purge(struct hub *hub, const struct channel_name *name, uint64_t epoch, uint64_t head)
+{
+    struct channel *channel = hub_find(hub, name);
+
+    if (channel == NULL || !channel_is_known(channel))
+        return;
+    if (epoch != channel->epoch) {
+        hub_ask(hub, channel);
+        return;
+    }
+    channel_hear_head(channel, head);
+    channel_window_drop(channel, head);
+    if (channel->first <= head)
+        channel->first = head + 1;
+    for (struct list *link = channel->subs.next; link != &channel->subs; link = link->next)
+        subscription_purge(container_of(link, struct subscription, in_channel), hub, head);
 }
 
 void hub_deliver(struct hub *hub, struct message *message)

@@ -179,6 +179,10 @@ void hub_followed(struct hub *hub, const struct channel_name *name, uint64_t que
  * for the head, and a head never goes back. */
 void hub_head_moved(struct hub *hub, const struct channel_name *name, uint64_t epoch, uint64_t head);
 
+/* All up to `head` is gone from this life of the log, by order of somebody: nothing of it is delivered any more, from the
+ * window, from a page, or from a page that is being read. A reader that is behind is told of the gap. */
+void hub_purge(struct hub *hub, const struct channel_name *name, uint64_t epoch, uint64_t head);
+
 /* A message that its store has numbered. Shares it. Unknown channel: ignored. From another life of the log: a hint
  * to ask, not to be believed, since it may be late. */
 void hub_deliver(struct hub *hub, struct message *message);

@@ -27,6 +27,8 @@ void hub_ask_soon(struct hub *hub, struct channel *channel);
 /* --- subscription.c --- */
 void subscription_hear(struct subscription *sub, struct hub *hub);
 void subscription_say_ready(struct subscription *sub, struct hub *hub);
+/* All up to `head` is gone: the subscription holds and awaits no page with any of it. */
+void subscription_purge(struct subscription *sub, struct hub *hub, uint64_t head);
 void subscription_leave(struct subscription *sub, enum subscription_state state);
 
 #endif

@@ -853,6 +853,82 @@ static void a_page_for_one_who_left_is_cancelled(void **state)
 }
 
 /* Retention goes on while a page is under way (threat 13): who had a place is told, once it has one. */
+static void purged(struct stage *stage, uint64_t epoch, uint64_t head)
+{
+    hub_purge(&stage->hub, stage->name, epoch, head);
+}
+
+/* Wherever a reader would have got it from: the window, a page, a page that is being read. */
+static void nothing_is_delivered_behind_a_purge(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_new();
+
+    opens(stage, 0, (struct start){ .kind = START_AFTER, .seq = 3 });   /* will have all */
+    opens(stage, 1, (struct start){ .kind = START_AFTER, .seq = 3 });   /* the window waits for it */
+    opens(stage, 2, (struct start){ .kind = START_AFTER, .seq = 1 });   /* holds a page */
+    opens(stage, 3, (struct start){ .kind = START_AFTER, .seq = 1 });   /* is being read for */
+    followed(stage, 9, 1, 3);
+    assert_string_equal(draws(stage, 2), "?");
+    page_comes(stage, 2, 9, 3, "2 3");
+    assert_string_equal(draws(stage, 3), "?");
+    delivered(stage, 9, 4);
+    assert_string_equal(draws(stage, 0), "4 .");
+    stage->asked[0] = '\0';
+    purged(stage, 9, 4);
+    asked_is(stage, "cancel ready");  /* the others were told before and have not looked since */
+    assert_string_equal(draws(stage, 0), ".");
+    for (int reader = 1; reader < READERS; reader++) {
+        assert_string_equal(draws(stage, reader), "?");
+        page_comes(stage, reader, 9, 4, reader == 1 ? "t4-4" : "t1-4");
+        assert_string_equal(draws(stage, reader), reader == 1 ? "t4-4 ." : "t2-4 .");
+    }
+    stage->asked[0] = '\0';
+    delivered(stage, 9, 5);
+    hub_tell(&stage->hub);
+    for (int reader = 0; reader < READERS; reader++)
+        assert_string_equal(draws(stage, reader), "5 .");
+    stage_free(stage);
+}
+
+static void a_purge_of_another_life_or_of_nobodys_channel_is_no_news(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_new();
+
+    purged(stage, 9, 4);
+    opens(stage, 0, (struct start){ .kind = START_NOW });
+    purged(stage, 9, 4);
+    followed(stage, 9, 1, 3);
+    stage->asked[0] = '\0';
+    purged(stage, 8, 4);
+    asked_is(stage, "follow");
+    assert_string_equal(draws(stage, 0), ".");
+    followed(stage, 9, 1, 3);
+    stage_free(stage);
+}
+
+/* A purge that overtakes messages is a head, too; and the first seq that an old answer says is not believed. */
+static void a_purge_moves_head_and_first(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_new();
+
+    opens(stage, 0, (struct start){ .kind = START_NOW });
+    followed(stage, 9, 1, 3);
+    assert_string_equal(draws(stage, 0), ".");
+    purged(stage, 9, 5);
+    assert_string_equal(draws(stage, 0), "?");
+    page_comes(stage, 0, 9, 5, "t4-5");
+    assert_string_equal(draws(stage, 0), "t4-5 .");
+    delivered(stage, 9, 4);
+    assert_string_equal(draws(stage, 0), ".");
+    followed(stage, 9, 1, 5);
+    opens(stage, 1, (struct start){ .kind = START_LAST, .seq = 3 });
+    assert_string_equal(draws(stage, 1), ".");
+    stage_free(stage);
+}
+
 static void who_was_up_to_date_is_told_of_what_was_trimmed_since(void **state)
 {
     (void)state;
@@ -1187,6 +1263,9 @@ int main(void)
         cmocka_unit_test(a_page_that_knows_more_is_a_reason_to_ask_first),
         cmocka_unit_test(a_log_that_cannot_be_read_is_looked_at_again_at_the_next_heartbeat),
         cmocka_unit_test(a_page_for_one_who_left_is_cancelled),
+        cmocka_unit_test(nothing_is_delivered_behind_a_purge),
+        cmocka_unit_test(a_purge_of_another_life_or_of_nobodys_channel_is_no_news),
+        cmocka_unit_test(a_purge_moves_head_and_first),
         cmocka_unit_test(who_was_up_to_date_is_told_of_what_was_trimmed_since),
         cmocka_unit_test(a_new_life_is_told_to_everyone),
         cmocka_unit_test(a_hint_of_another_life_is_a_reason_to_ask),

@@ -131,15 +131,29 @@ void subscription_let_go(struct subscription *sub)
     sub->page = NULL;
 }
 
+static void subscription_cancel(struct subscription *sub, struct hub *hub)
+{
+    if (sub->ticket != NULL)
+        hub->port->cancel(hub->ctx, sub->ticket);
+    sub->ticket = NULL;
+}
+
+void subscription_purge(struct subscription *sub, struct hub *hub, uint64_t head)
+{
+    if (sub->state == SUB_JOINING || sub->next > head)
+        return;
+    subscription_cancel(sub, hub);
+    subscription_let_go(sub);
+    subscription_say_ready(sub, hub);
+}
+
 void subscription_close(struct subscription *sub, struct hub *hub, msec now)
 {
     struct channel *channel = sub->channel;
 
     if (channel == NULL)
         return;
-    if (sub->ticket != NULL)
-        hub->port->cancel(hub->ctx, sub->ticket);
-    sub->ticket = NULL;
+    subscription_cancel(sub, hub);
     subscription_let_go(sub);
     list_take(&sub->in_channel);
     sub->channel = NULL;

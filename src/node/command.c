@@ -23,6 +23,15 @@ struct publish_command *publish_command_new(struct message **take_message, struc
     return command;
 }
 
+struct publish_command *purge_command_new(struct channel_name *channel)
+{
+    struct message         *message = message_new(channel, MESSAGE_PLAIN, NULL, 0, SPAN(""), SPAN(""));
+    struct publish_command *command = publish_command_new(&message, SPAN(""), SPAN(""));
+
+    command->append.is_purge = true;
+    return command;
+}
+
 struct read_command *read_command_new(struct channel_name *channel)
 {
     struct read_command *command = calloc(1, sizeof *command);
@@ -148,6 +157,16 @@ static void count_free(struct command *command)
     free(count);
 }
 
+static void purged_free(struct command *command)
+{
+    struct purged_command *purged = container_of(command, struct purged_command, command);
+
+    if (purged->publish != NULL)
+        command_free(&purged->publish->command);
+    channel_name_unref(purged->channel);
+    free(purged);
+}
+
 static void listing_free(struct command *command)
 {
     struct listing_command *listing = container_of(command, struct listing_command, command);
@@ -169,3 +188,4 @@ const struct command_kind heartbeat_kind = { "heartbeat", heartbeat_free, shard_
 const struct command_kind stats_kind     = { "stats", stats_free, shard_take_stats, writer_take_stats, false };
 const struct command_kind count_kind     = { "count", count_free, shard_take_count, writer_take_count, false };
 const struct command_kind listing_kind   = { "listing", listing_free, shard_take_listing, writer_take_listing, false };
+const struct command_kind purged_kind    = { "purged", purged_free, shard_take_purged, writer_take_purged, true };

@@ -44,6 +44,7 @@ extern const struct command_kind follow_kind;    /* loop, writer, loop: answered
 extern const struct command_kind unfollow_kind;  /* loop, writer */
 extern const struct command_kind deliver_kind;   /* writer, loop */
 extern const struct command_kind moved_kind;     /* writer, loop */
+extern const struct command_kind purged_kind;    /* writer, then each loop that follows, writer */
 extern const struct command_kind heartbeat_kind; /* loop, writer, loop: has every hint come? */
 extern const struct command_kind stats_kind;     /* loop, writer, loop: numbers for pages and probes */
 extern const struct command_kind count_kind;     /* loop, writer, then each loop that follows, loop: how many
@@ -60,6 +61,7 @@ enum publish_outcome {
     PUBLISH_NO_SPACE,
     PUBLISH_BROKEN,
     PUBLISH_AWAY,  /* the engine can't be reached, or did not begin it in time; certainly not stored: 503 */
+    PUBLISH_PURGED, /* of a purge: append.purged says what is gone, and no loop of this node delivers any of it */
     PUBLISH_BUSY,  /* too much is waiting in the writer already: 429 */
 };
 
@@ -135,6 +137,17 @@ struct moved_command {
     } heads[MOVED_HEADS_MAX];
 };
 
+/* A channel was purged: each loop that follows lets go of what is gone, and then the one who asked is answered. So
+ * nothing of it is delivered after the answer. */
+struct purged_command {
+    struct command          command;
+    struct channel_name    *channel;   /* owns a reference */
+    uint64_t                epoch, head;
+    uint64_t                to_visit;  /* a bit a loop */
+    struct publish_command *publish;   /* owned, to be answered at the end; NULL: it was answered before, because its
+                                        * deadline had passed */
+};
+
 /* The loop asks what the last hint was, and learns whether one is missing. */
 struct heartbeat_command {
     struct command command;
@@ -195,6 +208,8 @@ struct listing_command {
 
 /* A command with memory for the texts of its append, which are copied there. Takes *take_message. */
 struct publish_command *publish_command_new(struct message **take_message, struct span key, struct span publisher);
+/* Empties the channel. Shares the name. */
+struct publish_command *purge_command_new(struct channel_name *channel);
 /* Shares the name. */
 struct read_command    *read_command_new(struct channel_name *channel);
 struct count_command   *count_command_new(struct channel_name *channel);

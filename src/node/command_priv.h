@@ -9,6 +9,7 @@ void shard_take_publish(struct command *command, struct shard *shard);
 void shard_take_read(struct command *command, struct shard *shard);
 void shard_take_follow(struct command *command, struct shard *shard);
 void shard_take_deliver(struct command *command, struct shard *shard);
+void shard_take_purged(struct command *command, struct shard *shard);
 void shard_take_moved(struct command *command, struct shard *shard);
 void shard_take_heartbeat(struct command *command, struct shard *shard);
 void shard_take_stats(struct command *command, struct shard *shard);
@@ -22,6 +23,7 @@ void writer_take_unfollow(struct command *command, struct writer *writer);
 void writer_take_heartbeat(struct command *command, struct writer *writer);
 void writer_take_stats(struct command *command, struct writer *writer);
 void writer_take_count(struct command *command, struct writer *writer);
+void writer_take_purged(struct command *command, struct writer *writer);
 void writer_take_listing(struct command *command, struct writer *writer);
 
 #endif

@@ -259,6 +259,14 @@ void shard_take_deliver(struct command *command, struct shard *shard)
     command_free(command);
 }
 
+void shard_take_purged(struct command *command, struct shard *shard)
+{
+    const struct purged_command *purged = container_of(command, struct purged_command, command);
+
+    hub_purge(&shard->hub, purged->channel, purged->epoch, purged->head);
+    shard_send(shard, command);
+}
+
 void shard_take_moved(struct command *command, struct shard *shard)
 {
     struct moved_command *moved = container_of(command, struct moved_command, hint.command);

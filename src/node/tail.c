@@ -162,6 +162,15 @@ void tail_take(struct tails *tails, struct tail *tail, struct message *message, 
         tail_keep(tails, tail, message);
 }
 
+void tail_purge(struct tails *tails, struct tail *tail, uint64_t epoch, uint64_t head)
+{
+    tail_empty(tails, tail);
+    if (tail->epoch != epoch)
+        return;
+    tail->head  = tail->head > head ? tail->head : head;
+    tail->first = tail->first > head ? tail->first : head + 1;
+}
+
 bool tail_read(const struct tail *tail, struct store_read *read)
 {
     uint32_t held = tail_count(tail);

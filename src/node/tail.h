@@ -63,6 +63,9 @@ struct tail *tails_get(struct tails *tails, struct channel_name *name);  /* foun
  * first. */
 void tail_take(struct tails *tails, struct tail *tail, struct message *message, bool is_kept);
 
+/* All up to `head` is gone: the tail holds no message of it, and begins behind it. */
+void tail_purge(struct tails *tails, struct tail *tail, uint64_t epoch, uint64_t head);
+
 /* Fills the answer of a READ_AFTER from memory. False: the tail does not reach back that far, ask the store. */
 bool tail_read(const struct tail *tail, struct store_read *read);
 

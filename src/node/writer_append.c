@@ -93,7 +93,7 @@ size_t writer_batch_count(const struct lane *lane)
     return lane->batch->count;
 }
 
-static void writer_answer(struct writer *writer, struct publish_command *publish, enum publish_outcome outcome)
+void writer_answer(struct writer *writer, struct publish_command *publish, enum publish_outcome outcome)
 {
     publish->outcome = outcome;
     writer->port->send(writer->ctx, publish->command.loop, &publish->command);
@@ -186,6 +186,7 @@ static enum publish_outcome outcome_of(const struct append *append)
     case APPEND_NO_TARGET: return PUBLISH_NO_TARGET;
     case APPEND_NO_SPACE: return PUBLISH_NO_SPACE;
     case APPEND_AWAY: return PUBLISH_AWAY;
+    case APPEND_PURGED: return PUBLISH_PURGED;
     case APPEND_STALE: must(!"a publish carries no ledger write"); break;
     case APPEND_WAITING: must(!"a store completes every append of a batch"); break;
     case APPEND_BROKEN: break;
@@ -197,6 +198,10 @@ static void publish_finish(struct writer *writer, struct publish_command *publis
 {
     struct message *message = publish->append.message;
 
+    if (publish->append.outcome == APPEND_PURGED) {
+        writer_take_purge(writer, publish, is_late);
+        return;
+    }
     if (publish->append.outcome == APPEND_DONE)
         writer_spread(writer, message);
     if (is_late) {

@@ -194,8 +194,10 @@ static void writer_adopt_head(struct writer *writer, struct tail *tail, const st
         tail_empty(&writer->tails, tail);
         tail->head = answer->head;
     }
+    /* An answer that a purge has overtaken says an old first seq. */
+    if (tail->epoch != answer->epoch || tail->first < answer->first)
+        tail->first = answer->first;
     tail->epoch = answer->epoch;
-    tail->first = answer->first;
     told        = writer_tell_askers(writer, tail);
     if (has_moved)
         writer_owe_head(writer, tail, tail->followers & ~told);

@@ -2,7 +2,8 @@
  *
  *     writer.c          life, turns, numbers       writer_append.c   publishes, lanes, deadlines
  *     writer_follow.c   who follows; heads         writer_deliver.c  messages and moved heads to the loops
- *     writer_read.c     pages                      writer_list.c     which channels there are */
+ *     writer_read.c     pages                      writer_list.c     which channels there are
+ *     writer_purge.c    what a purge tells loops */
 #ifndef NODE_WRITER_PRIV_H
 #define NODE_WRITER_PRIV_H
 
@@ -28,6 +29,7 @@ static inline struct lane *writer_lane_of(struct writer *writer, const struct ch
 void never_free(struct command *command);
 
 /* --- writer_append.c --- */
+void writer_answer(struct writer *writer, struct publish_command *publish, enum publish_outcome outcome);
 void writer_append_init(struct writer *writer);
 void writer_append_fini(struct writer *writer);
 void writer_submit(struct writer *writer, msec wall);
@@ -45,6 +47,11 @@ void writer_take_held(struct writer *writer, struct lane *lane);
  * head. */
 void writer_outdate(struct writer *writer, struct tail *tail);
 void writer_outdate_all(struct writer *writer);
+
+/* --- writer_purge.c --- */
+/* The store has emptied a channel: lets go of its tail, tells the loops that follow, and then answers, unless that was
+ * done when the deadline passed. Takes it. */
+void writer_take_purge(struct writer *writer, struct publish_command *publish, bool is_late);
 
 /* --- writer_deliver.c --- */
 /* A message that its store has numbered and, if it's durable, synced: to the tail and to the loops that follow. */

@@ -36,6 +36,7 @@ struct stage {
     struct hand          hand;
     struct store        *memory;
     struct writer        writer;
+    struct purged_command *purged;     /* on its way through the loops */
     struct commands       posted;
     struct commands       sent[LOOPS];
 };
@@ -261,6 +262,15 @@ static void publishes(struct stage *stage, unsigned loop, struct channel_name *c
     writer_take(&stage->writer, &command->command, WALL);
 }
 
+static struct publish_command *purges(struct stage *stage, unsigned loop, struct channel_name *channel)
+{
+    struct publish_command *command = purge_command_new(channel);
+
+    command->command.loop = loop;
+    writer_take(&stage->writer, &command->command, WALL);
+    return command;
+}
+
 static void follows(struct stage *stage, unsigned loop, struct channel_name *channel, const struct command_kind *kind)
 {
     struct follow_command *command = calloc(1, sizeof *command);
@@ -295,7 +305,7 @@ static const char *got(struct stage *stage, unsigned loop, char words[256])
     static const char *const outcomes[] = {
         [PUBLISH_DONE] = "published", [PUBLISH_REPLAYED] = "replayed", [PUBLISH_KEY_CONFLICT] = "conflict",
         [PUBLISH_NO_TARGET] = "no-target", [PUBLISH_NO_SPACE] = "no-space", [PUBLISH_BROKEN] = "broken",
-        [PUBLISH_BUSY] = "busy", [PUBLISH_AWAY] = "away",
+        [PUBLISH_BUSY] = "busy", [PUBLISH_AWAY] = "away", [PUBLISH_PURGED] = "purged",
     };
     struct commands *commands = &stage->sent[loop];
     size_t          len     = 0;
@@ -322,6 +332,11 @@ static const char *got(struct stage *stage, unsigned loop, char words[256])
             len += (size_t)snprintf(words + len, 256 - len, "%smoved", space);
             for (uint32_t j = 0; j < moved->hint.count && moved->hint.count < 10; j++)
                 len += (size_t)snprintf(words + len, 256 - len, " %d", (int)moved->heads[j].head);
+        } else if (command->kind == &purged_kind) {
+            struct purged_command *purged = container_of(command, struct purged_command, command);
+            len += (size_t)snprintf(words + len, 256 - len, "%spurge %d", space, (int)purged->head);
+            commands->at[i] = NULL;  /* it goes on */
+            stage->purged   = purged;
         } else if (command->kind == &heartbeat_kind) {
             struct heartbeat_command *heartbeat = container_of(command, struct heartbeat_command, command);
             len += (size_t)snprintf(words + len, 256 - len, "%sheartbeat %d", space, (int)heartbeat->number);
@@ -1557,6 +1572,112 @@ static void a_count_goes_round(void **state)
     }
 }
 
+/* --- purges ----------------------------------------------------------------------------------------------------- */
+
+static void hand_purges(struct stage *stage)
+{
+    struct append *append = container_of(hand_batch(&stage->hand)->appends.next, struct append, link);
+
+    for (; !append->is_purge; append = container_of(append->link.next, struct append, link))
+        ;
+    append->outcome = APPEND_PURGED;
+    append->purged  = (struct purge_answer){ EPOCH, 1, stage->hand.head + hand_batch(&stage->hand)->count - 1 };
+    hand_ends(&stage->hand, APPEND_DONE);
+    turn(stage);
+}
+
+/* Each loop that follows is told behind the messages of before, and the answer comes when all have been. */
+static void a_purge_is_answered_when_every_loop_knows(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_new(&plenty);
+    char          words[256];
+
+    for (unsigned loop = 0; loop < LOOPS; loop++)
+        follows(stage, loop, stage->name, &follow_kind);
+    hand_tells(&stage->hand, RC_OK, 0);
+    turn(stage);
+    got(stage, 0, words);
+    got(stage, 1, words);
+    publishes(stage, 0, stage->name);
+    purges(stage, 1, stage->name);
+    turn(stage);
+    hand_purges(stage);
+    assert_string_equal(got(stage, 0, words), "published 1 deliver 1 purge 1");
+    assert_string_equal(got(stage, 1, words), "deliver 1");
+    assert_null(tails_find(&stage->writer.tails, stage->name)->ring);
+    assert_int_equal(tails_find(&stage->writer.tails, stage->name)->first, 2);
+    writer_take(&stage->writer, &stage->purged->command, WALL);
+    assert_string_equal(got(stage, 1, words), "purge 1");
+    writer_take(&stage->writer, &stage->purged->command, WALL);
+    assert_string_equal(got(stage, 1, words), "purged");
+    stage_free(stage);
+}
+
+static void a_purge_that_nobody_follows_is_answered_at_once(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_new(&plenty);
+    char          words[256];
+
+    publishes(stage, 0, stage->name);
+    purges(stage, 0, stage->name);
+    turn(stage);
+    hand_purges(stage);
+    assert_string_equal(got(stage, 0, words), "published 1 purged");
+    publishes(stage, 0, stage->live);
+    purges(stage, 1, stage->live);
+    turn(stage);
+    assert_string_equal(got(stage, 0, words), "published 1");
+    assert_string_equal(got(stage, 1, words), "purged");
+    stage_free(stage);
+}
+
+/* The store completes it after its deadline: the loops are told all the same. */
+static void a_late_purge_is_carried_out_unanswered(void **state)
+{
+    (void)state;
+    struct stage           *stage = stage_new(&plenty);
+    char                    words[256];
+
+    follows(stage, 0, stage->name, &follow_kind);
+    hand_tells(&stage->hand, RC_OK, 0);
+    turn(stage);
+    got(stage, 0, words);
+    purges(stage, 1, stage->name);
+    turn(stage);
+    ticks(stage, plenty.deadline_ticks + 1);
+    assert_string_equal(got(stage, 1, words), "broken");
+    hand_purges(stage);
+    assert_string_equal(got(stage, 0, words), "purge 0");
+    writer_take(&stage->writer, &stage->purged->command, WALL);
+    assert_string_equal(got(stage, 1, words), "");
+    stage_free(stage);
+}
+
+/* An answer from before the purge says an old first seq. */
+static void an_old_first_seq_is_not_believed(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_new(&plenty);
+    char          words[256];
+
+    publishes(stage, 0, stage->name);
+    turn(stage);
+    hand_ends(&stage->hand, APPEND_DONE);
+    turn(stage);
+    follows(stage, 0, stage->name, &follow_kind);
+    purges(stage, 1, stage->name);
+    turn(stage);
+    hand_purges(stage);
+    hand_tells(&stage->hand, RC_OK, 1);
+    turn(stage);
+    assert_int_equal(tails_find(&stage->writer.tails, stage->name)->first, 2);
+    got(stage, 0, words);
+    command_free(&stage->purged->command);
+    stage_free(stage);
+}
+
 /* --- which channels there are ----------------------------------------------------------------------------------- */
 
 /* The durable store's answer, from words that are set apart by spaces; behind a `|` what it reached. */
@@ -1680,6 +1801,10 @@ static void a_listing_counts_on_its_way(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_purge_is_answered_when_every_loop_knows),
+        cmocka_unit_test(a_purge_that_nobody_follows_is_answered_at_once),
+        cmocka_unit_test(a_late_purge_is_carried_out_unanswered),
+        cmocka_unit_test(an_old_first_seq_is_not_believed),
         cmocka_unit_test(both_stores_are_listed_in_one_order),
         cmocka_unit_test(a_store_that_cannot_list_is_told_of),
         cmocka_unit_test(a_listing_counts_on_its_way),

@@ -155,6 +155,7 @@ const char *publish_explain(enum publish_outcome outcome, unsigned *ret_status)
         *ret_status = 201;
         return NULL;
     case PUBLISH_REPLAYED:
+    case PUBLISH_PURGED:
         *ret_status = 200;
         return NULL;
     case PUBLISH_KEY_CONFLICT:

@@ -228,12 +228,28 @@ static void mem_carried_apply(struct mem *mem, struct append *append, msec wall)
     append->write->outcome = LEDGER_DONE;
 }
 
+static void mem_purge(struct mem *mem, struct mem_channel *channel, struct append *append, msec wall)
+{
+    append->outcome = APPEND_NO_TARGET;
+    if (channel == NULL)
+        return;
+    channel_trim(mem, channel, wall);
+    append->purged  = (struct purge_answer){ channel->epoch, channel_first(channel), channel->head };
+    append->outcome = APPEND_PURGED;
+    while (channel->ring != NULL)
+        channel_drop_oldest(mem, channel);
+}
+
 static void append_one(struct mem *mem, struct append *append, msec wall)
 {
     struct message     *message = append->message;
     struct mem_channel *channel = mem_channel_find(mem, message->channel);
 
     append_check(append);
+    if (append->is_purge) {
+        mem_purge(mem, channel, append, wall);
+        return;
+    }
     if (append->key.len > 0 && key_window_decides(&mem->keys, append, wall))
         return;
     if (append->write != NULL && !mem_carried_is_possible(mem, append, wall))

@@ -153,6 +153,7 @@ static void queues_init(struct rocks *rocks)
     pthread_rwlockattr_setkind_np(&attributes, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
     pthread_rwlock_init(&rocks->db_lock, &attributes);
     pthread_rwlockattr_destroy(&attributes);
+    pthread_mutex_init(&rocks->floor_lock, NULL);
     pthread_mutex_init(&rocks->commits.lock, NULL);
     pthread_cond_init(&rocks->commits.more, NULL);
     list_init(&rocks->commits.batches);
@@ -213,6 +214,7 @@ static void rocks_free(struct rocks *rocks)
     pthread_mutex_destroy(&rocks->reads.lock);
     pthread_cond_destroy(&rocks->reads.more);
     pthread_rwlock_destroy(&rocks->db_lock);
+    pthread_mutex_destroy(&rocks->floor_lock);
     if (rocks->synced_fd >= 0)
         close(rocks->synced_fd);
     if (rocks->lock_fd >= 0)

@@ -70,6 +70,15 @@ static size_t batch_bytes(const struct append_batch *batch, size_t *ret_change_c
     return bytes;
 }
 
+static size_t batch_purges(const struct append_batch *batch)
+{
+    size_t count = 0;
+
+    for (const struct list *link = batch->appends.next; link != &batch->appends; link = link->next)
+        count += container_of(link, struct append, link)->is_purge;
+    return count;
+}
+
 static void collect_batches(struct commit_queue *queue, struct commit *commit)
 {
     while (!list_is_empty(&queue->batches)) {
@@ -81,6 +90,7 @@ static void collect_batches(struct commit_queue *queue, struct commit *commit)
         list_take(&batch->link);
         list_push(&commit->batches, &batch->link);
         commit->count += batch->count;
+        commit->purge_count += batch_purges(batch);
         commit->bytes += bytes;
         commit->change_count += change_count;
     }
@@ -112,7 +122,7 @@ static bool commit_collect(struct rocks *rocks, struct commit *commit, enum rock
 {
     struct commit_queue *queue = &rocks->commits;
 
-    commit->count = commit->bytes = commit->change_count = 0;
+    commit->count = commit->bytes = commit->change_count = commit->purge_count = 0;
     pthread_mutex_lock(&queue->lock);
     while (list_is_empty(&queue->batches) && list_is_empty(&queue->ledger_batches) && !queue->is_closing)
         pthread_cond_wait(&queue->more, &queue->lock);
@@ -146,7 +156,7 @@ static void row_assign_numbers(struct rocks *rocks, struct commit *commit, struc
     message->seq   = ++change->head;
     message->id    = number_next(rocks, commit->write, message->channel->space->id_kind);
     must(message->seq != 0 && message->id != 0);
-    if (change->head == row->channel->now.head + 1)
+    if (change->head == (change->floor != 0 ? change->floor : row->channel->now.head + 1))
         change->first_time = message->time;
     change->bytes_more += message->payload_len;
     row->before      = change->row_last;
@@ -193,6 +203,10 @@ static void row_decide(struct rocks *rocks, struct commit *commit, struct commit
     struct ledger_before before;
 
     append_check(append);
+    if (append->is_purge) {
+        purge_decide(rocks, commit, row, wall);
+        return;
+    }
     if (append->key.len > 0 && key_decides(rocks, commit, row, wall))
         return;
     if (append->write != NULL && !carried_is_possible(rocks, commit, append, wall, &before))
@@ -242,7 +256,9 @@ static void commit_add_batch(struct rocks *rocks, struct commit *commit, struct 
         struct append     *append = container_of(link, struct append, link);
         struct commit_row *row    = commit_row_new(commit, append);
         /* A channel whose own records are damaged fails alone. */
-        if (channel_open_change(rocks, append->message->channel, &row->channel) != RC_OK)
+        if (!commit->has_room && !append->is_purge)
+            append->outcome = APPEND_NO_SPACE;
+        else if (channel_open_change(rocks, append->message->channel, &row->channel) != RC_OK)
             append->outcome = APPEND_BROKEN;
         else
             row_decide(rocks, commit, row, batch->wall);
@@ -258,7 +274,7 @@ static void commit_close_channels(struct rocks *rocks, struct commit *commit, bo
         struct rocks_channel *channel = commit->rows[i].channel;
         if (channel == NULL || !channel->change.is_open)
             continue;
-        if (is_written && channel->change.row_last != 0)
+        if (is_written && (channel->change.row_last != 0 || channel->change.floor != 0))
             channel_apply_change(channel);
         channel->change.is_open = false;
     }
@@ -299,8 +315,13 @@ static enum rc commit_write(struct rocks *rocks, struct commit *commit, char ret
     if (rocksdb_writebatch_count(commit->write) == 0)
         return RC_OK;
 
+    /* What retention writes at the same time must not fall behind a purge. */
+    if (commit->purge_count > 0)
+        pthread_mutex_lock(&rocks->floor_lock);
     uint64_t from = now_us();
     enum rc  rc   = rocks_db_write(&rocks->db, commit->write, ret_why, ROCKS_WHY_BYTES);
+    if (commit->purge_count > 0)
+        pthread_mutex_unlock(&rocks->floor_lock);
     sync_count(rocks, now_us() - from);
     if (rc != RC_OK)
         return rc;
@@ -316,12 +337,15 @@ static bool commit_make(struct rocks *rocks, struct commit *commit)
     for (struct list *link = commit->batches.next; link != &commit->batches; link = link->next)
         commit_add_batch(rocks, commit, container_of(link, struct append_batch, link));
     must(commit->row_count == commit->count);
-    for (struct list *link = commit->ledger_batches.next; link != &commit->ledger_batches; link = link->next)
+    for (struct list *link = commit->ledger_batches.next; commit->has_room && link != &commit->ledger_batches;
+         link              = link->next)
         ledger_commit_batch(rocks, commit, container_of(link, struct ledger_batch, link));
 
     char    why[ROCKS_WHY_BYTES];
     enum rc rc = commit_write(rocks, commit, why);
     commit_close_channels(rocks, commit, rc == RC_OK);
+    if (rc == RC_OK && commit->purge_count > 0)
+        purges_publish(rocks, commit);
     if (rc == RC_OK)
         return true;
     rocks->is_compaction_off |= rc == RC_CORRUPT;
@@ -371,15 +395,16 @@ static void commit_clear(struct commit *commit)
     rocksdb_writebatch_clear(commit->write);
 }
 
-/* False: the disk had no room. */
+/* False: the disk had no room. Purges are made all the same: they take a few bytes, and are how room is made. */
 static bool commit_try(struct rocks *rocks, struct commit *commit)
 {
     pthread_rwlock_rdlock(&rocks->db_lock);
-    bool is_fitting = rocks_has_room(rocks, 2 * commit->bytes);
-    if (is_fitting)
-        is_fitting = commit_make(rocks, commit);
-    else
+    commit->has_room = rocks_has_room(rocks, 2 * commit->bytes);
+    bool is_fitting  = commit->has_room;
+    if (!is_fitting)
         commit_refuse(commit, APPEND_NO_SPACE, LEDGER_NO_SPACE);
+    if (is_fitting || commit->purge_count > 0)
+        is_fitting &= commit_make(rocks, commit);
     pthread_rwlock_unlock(&rocks->db_lock);
     return is_fitting;
 }

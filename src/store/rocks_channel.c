@@ -279,8 +279,15 @@ void channel_apply_change(struct rocks_channel *channel)
     struct channel_state  *now    = &channel->now;
 
     must(change->is_open && change->number != 0 && change->head >= now->head);
-    if (now->floor == now->head + 1)
+    if (change->floor != 0) {
+        must(change->floor >= now->floor);
+        now->floor      = change->floor;
+        now->floor_time = change->head >= change->floor ? change->first_time : FLOOR_TIME_UNKNOWN;
+        now->bytes      = 0;
+        now->is_guess   = false;
+    } else if (now->floor == now->head + 1) {
         now->floor_time = change->head > now->head ? change->first_time : FLOOR_TIME_UNKNOWN;
+    }
     now->number  = change->number;
     now->head    = change->head;
     now->ceiling = change->ceiling;

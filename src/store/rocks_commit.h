@@ -32,6 +32,8 @@ struct commit {
     struct buf            value, key;
     size_t                count, bytes;       /* appends; bytes of everything */
     size_t                change_count;       /* changes of the ledger, those that appends carry included */
+    size_t                purge_count;        /* appends that are purges */
+    bool                  has_room;           /* false: the disk is full, and only purges are made */
 };
 
 /* --- idempotency keys (rocks_key.c) ----------------------------------------------------------------------------- */
@@ -42,11 +44,22 @@ bool key_decides(struct rocks *rocks, struct commit *commit, const struct commit
 /* Saves the answer of a row that was numbered, and remembers it for the rest of the commit. */
 void key_save(struct rocks *rocks, struct commit *commit, struct commit_row *row, msec wall);
 
+/* --- purges (rocks_purge.c) ------------------------------------------------------------------------------------- */
+
+/* Decides a purge, and puts the new floor into the commit. */
+void purge_decide(struct rocks *rocks, struct commit *commit, struct commit_row *row, msec wall);
+
+/* The purges of the commit are on disk, and in the table: tells retention and the filter. */
+void purges_publish(struct rocks *rocks, const struct commit *commit);
+
 /* --- recalls (rocks_recall.c) ----------------------------------------------------------------------------------- */
 
 /* RC_OK: the target may be recalled, and *ret_old describes it (without its bytes). Otherwise the outcome is set. */
 enum rc recall_check(struct rocks *rocks, const struct commit *commit, const struct commit_row *row, msec wall,
                      struct row *ret_old) RC_MUST_USE;
+
+/* The floor of the row's channel at this moment, by its namespace's retention and by purges of this commit. */
+enum rc row_floor(struct rocks *rocks, const struct commit_row *row, msec wall, uint64_t *ret) RC_MUST_USE;
 
 /* What remains of `old` once `recall` is numbered. */
 struct row recalled_row(const struct row *old, const struct message *recall);

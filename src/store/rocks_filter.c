@@ -46,7 +46,8 @@ void filter_floors_set(struct filter_floors *floors, uint64_t number, uint64_t f
     pthread_mutex_lock(&floors->lock);
     struct map_node *node = map_find(&floors->map, number, is_any, NULL);
     if (node != NULL) {
-        container_of(node, struct filter_floor, node)->floor = floor;
+        struct filter_floor *entry = container_of(node, struct filter_floor, node);
+        entry->floor               = floor > entry->floor ? floor : entry->floor;
     } else if (floors->map.count < floors->count_max) {
         struct filter_floor *entry = malloc(sizeof *entry);
         must(entry != NULL);

@@ -31,6 +31,16 @@ void floor_save(struct rocks *rocks, rocksdb_writebatch_t *batch, uint64_t numbe
     rocks_db_put_record(&rocks->db, batch, FAMILY_FLOORS, span_of(&key, sizeof key), &floor, 1);
 }
 
+enum rc floor_save_higher(struct rocks *rocks, rocksdb_writebatch_t *batch, uint64_t number, uint64_t floor)
+{
+    uint64_t saved = 1;
+    enum rc  rc    = floor_load(rocks, number, &saved);
+
+    if (rc == RC_OK && floor > saved)
+        floor_save(rocks, batch, number, floor);
+    return rc;
+}
+
 /* --- by count and age ------------------------------------------------------------------------------------------- */
 
 void state_raise_floor(struct channel_state *state, uint64_t floor)

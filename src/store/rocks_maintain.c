@@ -59,6 +59,23 @@ void maintenance_ask_repair(struct rocks *rocks)
     pthread_mutex_unlock(&maintenance->lock);
 }
 
+void maintenance_note_purge(struct rocks *rocks, uint64_t rows)
+{
+    struct maintenance *maintenance = &rocks->maintenance;
+
+    pthread_mutex_lock(&maintenance->lock);
+    maintenance->purged_rows += rows;
+    pthread_mutex_unlock(&maintenance->lock);
+}
+
+static void purged_rows_count(struct maintenance *maintenance)
+{
+    pthread_mutex_lock(&maintenance->lock);
+    maintenance->dead_rows += maintenance->purged_rows;
+    maintenance->purged_rows = 0;
+    pthread_mutex_unlock(&maintenance->lock);
+}
+
 static struct timespec after_ms(uint32_t ms)
 {
     struct timespec at;
@@ -208,6 +225,7 @@ static void maintenance_step(struct rocks *rocks, msec wall)
     rocks->filter_floors.wall = wall;
     pthread_mutex_unlock(&rocks->filter_floors.lock);
 
+    purged_rows_count(&rocks->maintenance);
     pthread_rwlock_rdlock(&rocks->db_lock);
     /* If a write fails here, the committer's next write fails too, and asks for repair. */
     if (rocks->db.db != NULL && retention_step(rocks, wall) == RC_OK) {

@@ -8,6 +8,7 @@
  * Locks, in the order in which they are taken; no thread holds one while it calls done():
  *   db_lock     every user of `db` holds it for reading; the maintenance thread holds it for writing while it reopens
  *   table.lock  guards the channels that are cached in memory; no thread holds it while it waits for the disk
+ *   floor_lock  guards the floors on disk, while a purge or retention writes them: about as long as one sync
  *   the locks of the queues and of the filter's floors, each taken alone */
 #ifndef STORE_ROCKS_PRIV_H
 #define STORE_ROCKS_PRIV_H
@@ -50,8 +51,9 @@ struct channel_state {
 /* What the commit under way will change. Only the committer touches it. */
 struct channel_change {
     uint64_t number, head, ceiling;
+    uint64_t floor;       /* of a purge: everything below it is gone; 0: there is none in the commit */
     uint64_t bytes_more, bytes_less;
-    msec     first_time;  /* of the channel's first message in the commit */
+    msec     first_time;  /* of the channel's first message in the commit; with a purge, of the first one behind it */
     uint32_t row_last;    /* the channel's last row in the commit, counted from 1; 0: none */
     bool     is_open;     /* the channel is part of the commit: don't evict it */
     bool     is_new, is_saved;
@@ -127,6 +129,12 @@ bool state_has_excess_bytes(const struct namespace *space, const struct channel_
 
 /* Raises the floor as far as the namespace's keep_bytes says; reads rows. */
 void state_apply_bytes(struct rocks *rocks, const struct namespace *space, struct channel_state *state);
+
+/* The floors of many channels, as purges and retention save them. Each holds floor_lock from its look at what is saved
+ * to its write, so that a floor on disk never falls. Called with floor_lock held: puts the floor into the batch unless a
+ * higher one is saved. */
+enum rc floor_save_higher(struct rocks *rocks, rocksdb_writebatch_t *batch, uint64_t number,
+                          uint64_t floor) RC_MUST_USE;
 
 /* How many seqs below `floor` may still have rows on disk. */
 uint64_t dead_rows_below(struct rocks *rocks, uint64_t number, uint64_t floor);
@@ -247,7 +255,7 @@ void filter_floors_init(struct filter_floors *floors, size_t count_max);
 void filter_floors_clear(struct filter_floors *floors);
 void filter_floors_fini(struct filter_floors *floors);
 
-/* Beyond count_max floors the rest waits for the next round: its rows stay on disk a while longer. */
+/* A floor never falls. Beyond count_max floors the rest waits for the next round: its rows stay on disk a while longer. */
 void     filter_floors_set(struct filter_floors *floors, uint64_t number, uint64_t floor);
 uint64_t filter_floors_get(struct filter_floors *floors, uint64_t number, msec *ret_wall);
 
@@ -259,6 +267,7 @@ struct maintenance {
     pthread_mutex_t lock;
     pthread_cond_t  more;
     msec            wall;          /* of the last tick() */
+    uint64_t        purged_rows;   /* that purges have left dead since the last step */
     bool            is_due;
     bool            needs_repair;  /* the committer met a failure: the database must be closed and opened again */
     bool            is_closing;
@@ -277,6 +286,7 @@ void  rocks_tick(struct store *store, msec wall);
 void *rocks_maintain(void *rocks);
 bool  maintenance_is_closing(struct maintenance *maintenance);
 void  maintenance_ask_repair(struct rocks *rocks);
+void  maintenance_note_purge(struct rocks *rocks, uint64_t rows);
 
 /* One step of retention: raises the floors of some channels, and writes them down. db_lock is held for reading. */
 enum rc retention_step(struct rocks *rocks, msec wall) RC_MUST_USE;
@@ -314,6 +324,7 @@ struct rocks {
     char                       info_log[INFO_LOG_PATH_BYTES];  /* "": RocksDB writes its log beside the data */
     int                        directory_fd, lock_fd, synced_fd;
     pthread_rwlock_t           db_lock;
+    pthread_mutex_t            floor_lock;         /* see floor_save_higher() */
     struct rocks_db            db;
     uint64_t                   epoch;
     bool                       is_format_1;        /* the directory still has format 1 */

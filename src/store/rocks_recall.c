@@ -64,9 +64,10 @@ static enum rc target_find(struct rocks *rocks, const struct commit *commit, con
     return RC_OK;
 }
 
-/* The retention floor at this moment: what readers no longer see can't be recalled. */
-static enum rc recall_floor(struct rocks *rocks, struct rocks_channel *channel, msec wall, uint64_t *ret)
+enum rc row_floor(struct rocks *rocks, const struct commit_row *row, msec wall, uint64_t *ret)
 {
+    struct rocks_channel *channel = row->channel;
+
     pthread_mutex_lock(&rocks->table.lock);
     const struct channel_state was = channel->now;
     pthread_mutex_unlock(&rocks->table.lock);
@@ -75,7 +76,7 @@ static enum rc recall_floor(struct rocks *rocks, struct rocks_channel *channel, 
     enum rc              rc    = state_apply_age(rocks, channel->name->space, wall, &state);
     if (rc == RC_OK)
         channel_raise_floor(rocks, channel->name, &was, &state);
-    *ret = state.floor;
+    *ret = state.floor > channel->change.floor ? state.floor : channel->change.floor;
     return rc;
 }
 
@@ -87,7 +88,8 @@ enum rc recall_check(struct rocks *rocks, const struct commit *commit, const str
     rocksdb_pinnableslice_t *slice = NULL;
 
     append->outcome = APPEND_NO_TARGET;
-    enum rc rc      = recall_floor(rocks, row->channel, wall, &floor);
+    /* What readers no longer see can't be recalled. */
+    enum rc rc = row_floor(rocks, row, wall, &floor);
     if (rc == RC_OK)
         rc = target < floor ? RC_GONE : target_find(rocks, commit, row->channel, target, ret_old, &slice);
     if (rc != RC_OK && rc != RC_GONE)

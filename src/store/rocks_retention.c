@@ -30,8 +30,6 @@ static void retention_note(struct retention_scan *scan, uint64_t number, uint64_
     if (maintenance->is_first_scan)
         maintenance->dead_rows += dead_rows_below(scan->rocks, number, saved_floor);
     maintenance->dead_rows += floor - saved_floor;
-    if (floor > saved_floor)
-        floor_save(scan->rocks, scan->write, number, floor);
     scan->moved[scan->count].number = number;
     scan->moved[scan->count].floor  = floor;
     scan->count++;
@@ -90,6 +88,22 @@ static void retention_apply_next(struct retention_scan *scan)
     rocksdb_iter_destroy(iterator);
 }
 
+/* A purge may have saved a higher floor since the scan looked. */
+static enum rc retention_write(struct retention_scan *scan)
+{
+    struct rocks *rocks = scan->rocks;
+    enum rc       rc    = RC_OK;
+    char          why[ROCKS_WHY_BYTES];
+
+    pthread_mutex_lock(&rocks->floor_lock);
+    for (size_t i = 0; rc == RC_OK && i < scan->count; i++)
+        rc = floor_save_higher(rocks, scan->write, scan->moved[i].number, scan->moved[i].floor);
+    if (rc == RC_OK && rocksdb_writebatch_count(scan->write) > 0)
+        rc = rocks_db_write(&rocks->db, scan->write, why, sizeof why);
+    pthread_mutex_unlock(&rocks->floor_lock);
+    return rc;
+}
+
 /* The floors are on disk now: tells the table first, then the filter. */
 static void retention_publish(struct retention_scan *scan)
 {
@@ -105,16 +119,13 @@ static void retention_publish(struct retention_scan *scan)
 enum rc retention_step(struct rocks *rocks, msec wall)
 {
     struct retention_scan *scan = calloc(1, sizeof *scan);
-    enum rc                rc   = RC_OK;
-    char                   why[ROCKS_WHY_BYTES];
 
     must(scan != NULL && rocks_thread == ROCKS_MAINTENANCE);
     scan->rocks = rocks;
     scan->wall  = wall;
     scan->write = rocksdb_writebatch_create();
     retention_apply_next(scan);
-    if (rocksdb_writebatch_count(scan->write) > 0)
-        rc = rocks_db_write(&rocks->db, scan->write, why, sizeof why);
+    enum rc rc = retention_write(scan);
     if (rc == RC_OK)
         retention_publish(scan);
     rocksdb_writebatch_destroy(scan->write);

@@ -14,6 +14,7 @@ void append_check(const struct append *append)
     must(message->seq == 0 && message->id == 0);
     must(append->key.len <= APPEND_KEY_BYTES_MAX);
     must(append->publisher.len <= APPEND_PUBLISHER_BYTES_MAX);
+    must(!append->is_purge || (message->kind == MESSAGE_PLAIN && append->key.len == 0 && append->write == NULL));
 }
 
 void store_read_check(const struct store_read *read)

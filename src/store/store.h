@@ -23,6 +23,7 @@ enum append_outcome {
     APPEND_REPLAYED,      /* the key was used within its window with the same payload: `first` is that answer */
     APPEND_KEY_CONFLICT,  /* the key was used within its window with another payload */
     APPEND_NO_TARGET,     /* the target of the recall doesn't exist (never did, was trimmed, or is itself a recall) */
+    APPEND_PURGED,        /* of a purge: what the channel held is gone, durably if its namespace is; see `purged` */
     APPEND_STALE,         /* a condition of the ledger write that it carries did not hold: nothing was written */
     APPEND_NO_SPACE,      /* the disk is full: nothing was written; the store recovers by itself */
     APPEND_BROKEN,        /* a write failed: perhaps written, perhaps not; the store reopens by itself */
@@ -35,10 +36,17 @@ struct append_answer {
     msec     time;
 };
 
-/* One message on its way into the log. The owner keeps it, and all it points at, until the batch is done. */
+/* The answer to a purge. */
+struct purge_answer {
+    uint64_t epoch, first, head;  /* `first` as it was before: first … head are gone */
+};
+
+/* One message on its way into the log, or a purge. The owner keeps it, and all it points at, until the batch is done. */
 struct append {
     struct list          link;       /* in append_batch.appends, in the order of submission */
-    struct message      *message;    /* borrowed; unnumbered; kind PLAIN, or RECALL with its target */
+    struct message      *message;    /* borrowed; unnumbered; kind PLAIN, or RECALL with its target. Of a purge: it names
+                                      * the channel, and nothing else of it matters */
+    bool                 is_purge;   /* nothing is numbered: the first kept seq becomes head + 1. Without key and write */
     struct span          key;        /* idempotency key, 1-255 bytes; empty: none */
     struct span          publisher;  /* scope of the key, with the channel; at most 1,024 bytes */
     struct ledger_write *write;      /* borrowed; rows of store->ledger that change if and only if this append is
@@ -46,6 +54,7 @@ struct append {
                                       * (with APPEND_STALE) or LEDGER_DONE (with APPEND_DONE) */
     enum append_outcome  outcome;
     struct append_answer first;      /* APPEND_REPLAYED only */
+    struct purge_answer  purged;     /* APPEND_PURGED only */
 };
 
 /* The store checks an append's key first, then the conditions of its ledger write, then whether its recall has a
@@ -62,6 +71,11 @@ struct append_batch {
     void      (*done)(struct append_batch *batch);
     struct list link;  /* the store's, until it is done */
 };
+
+/* A purge stands in the order of its channel's appends: what comes before it is gone, and what comes behind it has the
+ * next seq, so that no seq ever names two messages. A channel that was never used is APPEND_NO_TARGET. A read that is
+ * submitted after the purge completed shows nothing of what is gone but a gap GAP_TRIMMED. Keys are not forgotten: the
+ * repeat of a message that is gone is still APPEND_REPLAYED. While the disk is full a maker should let purges pass. */
 
 /* For makers, at the call: checks that the append is as described above. */
 void append_check(const struct append *append);

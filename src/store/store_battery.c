@@ -126,6 +126,7 @@ static void append_fill(struct bench *bench, const struct publish *publish, stru
     append->message = message_new_event(name, kind, payload.at, (uint32_t)payload.len, SPAN("text/plain"), SPAN("ann"),
                                         span_str(publish->event));
     append->write               = publish->write;
+    append->is_purge            = publish->is_purge;
     append->message->target     = publish->recall;
     append->message->time       = bench->wall;
     append->message->expires_at = publish->ttl_ms == 0 ? 0 : bench->wall + publish->ttl_ms;
@@ -141,6 +142,8 @@ static struct published published_of(const struct append *append)
         said.answer = (struct append_answer){ message->epoch, message->seq, message->id, message->time };
     else if (append->outcome == APPEND_REPLAYED)
         said.answer = append->first;
+    else if (append->outcome == APPEND_PURGED)
+        said.purged = append->purged;
     return said;
 }
 
@@ -523,6 +526,97 @@ static void a_batch_may_recall_what_it_brought(void **state)
     assert_int_equal(said[3].outcome, APPEND_NO_TARGET);
     assert_int_equal(said[4].outcome, APPEND_REPLAYED);
     expect_page(bench, "topic:a", READ_AFTER, 0, 10, "1(recalled) 2(recalls 1)");
+}
+
+/* --- purge ------------------------------------------------------------------------------------------------------ */
+
+static struct published bench_purge(struct bench *bench, const char *channel)
+{
+    return bench_publish(bench, (struct publish){ .channel = channel, .is_purge = true });
+}
+
+static void expect_purged(struct bench *bench, const char *channel, uint64_t first, uint64_t head)
+{
+    struct published  said = bench_purge(bench, channel);
+    struct store_read info = bench_read(bench, channel, READ_AFTER, 0, 0, 1);
+
+    assert_int_equal(said.outcome, APPEND_PURGED);
+    assert_int_equal(said.purged.epoch, info.epoch);
+    assert_int_equal(said.purged.first, first);
+    assert_int_equal(said.purged.head, head);
+    assert_int_equal(info.first, head + 1);
+    assert_int_equal(info.head, head);
+    assert_int_equal(info.bytes, 0);
+}
+
+static void a_purge_leaves_a_gap_and_seqs_go_on(void **state)
+{
+    struct bench *bench = *state;
+
+    fill(bench, "topic:a", 3);
+    fill(bench, "topic:b", 1);
+    expect_purged(bench, "topic:a", 1, 3);
+    expect_page(bench, "topic:a", READ_AFTER, 0, 10, "[1-3 trimmed]");
+    expect_page(bench, "topic:a", READ_AFTER, 3, 10, "");
+    expect_page(bench, "topic:a", READ_BEFORE, 0, 10, "[1-3 trimmed]");
+    expect_page(bench, "topic:b", READ_AFTER, 0, 10, "1");
+    expect_purged(bench, "topic:a", 4, 3);
+    fill(bench, "topic:a", 2);
+    expect_page(bench, "topic:a", READ_AFTER, 0, 10, "[1-3 trimmed] 4 5");
+    expect_purged(bench, "topic:a", 4, 5);
+    expect_page(bench, "topic:a", READ_AFTER, 2, 10, "[3-5 trimmed]");
+    fill(bench, "topic:a", 1);
+    struct store_read info = bench_read(bench, "topic:a", READ_AFTER, 0, 0, 1);
+    assert_int_equal(info.first, 6);
+    assert_int_equal(info.bytes, 10);
+}
+
+static void a_purge_stands_in_the_order_of_its_batch(void **state)
+{
+    struct bench        *bench = *state;
+    const struct publish publishes[] = {
+        { .channel = "topic:a", .payload = "x" }, { .channel = "topic:a", .is_purge = true },
+        { .channel = "topic:a", .recall = 1 },    { .channel = "topic:a", .payload = "yy" },
+        { .channel = "topic:a", .recall = 2 },    { .channel = "topic:a", .payload = "z", .key = "k" },
+        { .channel = "topic:b", .is_purge = true },
+    };
+    struct published said[7];
+
+    bench_publish_all(bench, publishes, 7, said);
+    assert_int_equal(said[0].answer.seq, 1);
+    assert_int_equal(said[1].outcome, APPEND_PURGED);
+    assert_int_equal(said[1].purged.first, 1);
+    assert_int_equal(said[1].purged.head, 1);
+    assert_int_equal(said[2].outcome, APPEND_NO_TARGET);
+    assert_int_equal(said[3].answer.seq, 2);
+    assert_int_equal(said[4].outcome, APPEND_DONE);
+    assert_int_equal(said[5].answer.seq, 4);
+    assert_int_equal(said[6].outcome, APPEND_NO_TARGET);
+    expect_page(bench, "topic:a", READ_AFTER, 0, 10, "[1-1 trimmed] 2(recalled) 3(recalls 2) 4");
+}
+
+static void a_purge_keeps_keys_and_counts_what_retention_left(void **state)
+{
+    struct bench        *bench = *state;
+    const struct publish keyed = { .channel = "topic:a", .payload = "x", .key = "k" };
+
+    struct published first = bench_publish(bench, keyed);
+    expect_purged(bench, "topic:a", 1, 1);
+    struct published again = bench_publish(bench, keyed);
+    assert_int_equal(again.outcome, APPEND_REPLAYED);
+    assert_memory_equal(&again.answer, &first.answer, sizeof first.answer);
+    fill(bench, "few:a", 5);
+    expect_purged(bench, "few:a", 3, 5);
+    fill(bench, "brief:a", 2);
+    bench->wall += BRIEF_MS;
+    expect_purged(bench, "brief:a", 3, 2);
+    assert_int_equal(bench_purge(bench, "topic:never").outcome, APPEND_NO_TARGET);
+    assert_int_equal(bench_publish(bench, (struct publish){ .channel = "topic:a", .recall = 1 }).outcome,
+                     APPEND_NO_TARGET);
+    bench_publish(bench, (struct publish){ .channel = "light:a", .payload = "0123456789" });
+    expect_purged(bench, "light:a", 1, 1);
+    fill(bench, "light:a", 25);
+    bench_tend_until_first(bench, "light:a", 17);
 }
 
 /* --- by time ---------------------------------------------------------------------------------------------------- */
@@ -1013,6 +1107,9 @@ int store_battery_run(const struct store_maker *maker)
         BATTERY_TEST(a_recall_leaves_a_tombstone_and_says_so_in_the_log),
         BATTERY_TEST(what_is_not_there_cannot_be_recalled),
         BATTERY_TEST(a_batch_may_recall_what_it_brought),
+        BATTERY_TEST(a_purge_leaves_a_gap_and_seqs_go_on),
+        BATTERY_TEST(a_purge_stands_in_the_order_of_its_batch),
+        BATTERY_TEST(a_purge_keeps_keys_and_counts_what_retention_left),
         BATTERY_TEST(a_page_begins_and_ends_by_time),
         BATTERY_TEST(a_clock_set_back_still_gives_a_place),
         BATTERY_TEST(times_look_at_what_is_kept),

@@ -45,6 +45,7 @@ void bench_say_done(struct bench *bench, bool *is_done);
 struct publish {
     const char *channel, *payload, *key, *publisher;
     uint64_t    recall;          /* recall this seq instead */
+    bool        is_purge;        /* purge the channel instead */
     msec        ttl_ms;
     struct ledger_write *write;  /* carried; NULL: none */
     const char *event;           /* NULL: none */
@@ -53,6 +54,7 @@ struct publish {
 struct published {
     enum append_outcome  outcome;
     struct append_answer answer;  /* of APPEND_DONE and APPEND_REPLAYED */
+    struct purge_answer  purged;  /* of APPEND_PURGED */
 };
 
 struct published bench_publish(struct bench *bench, struct publish publish);

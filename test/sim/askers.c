@@ -5,6 +5,7 @@
 #include "base/must.h"
 #include "sim_node.h"
 #include "model.h"
+#include "purger.h"
 #include "readers.h"
 
 enum { ASKERS_MAX = 2, PAUSE_MS_MAX = 80, LIMIT_MAX = 12, CALM_MS = 700 };
@@ -66,6 +67,7 @@ static void history_check_entry(const struct asker *asker, const struct store_re
     promise(world, !message_is_expired(entry->message, read->wall), "history of %s shows what has expired",
             channel_text(asker));
     model_saw(world->model, asker->channel, entry->message, asker->asked_at);
+    purger_check(world->purger, asker->channel, asker->loop, entry->message, asker->asked_at);
 }
 
 /* Begins or ends where it was asked to. */

@@ -76,7 +76,7 @@ static const char *outcome_text(enum publish_outcome outcome)
     static const char *const texts[] = {
         [PUBLISH_DONE] = "done", [PUBLISH_REPLAYED] = "replayed", [PUBLISH_KEY_CONFLICT] = "key conflict",
         [PUBLISH_NO_TARGET] = "no target", [PUBLISH_NO_SPACE] = "no space", [PUBLISH_BROKEN] = "broken",
-        [PUBLISH_BUSY] = "busy", [PUBLISH_AWAY] = "away",
+        [PUBLISH_BUSY] = "busy", [PUBLISH_AWAY] = "away", [PUBLISH_PURGED] = "purged",
     };
     return texts[outcome];
 }
@@ -145,6 +145,9 @@ static void request_answered(struct request *request, const struct publish_comma
         break;
     case PUBLISH_BROKEN:
         request_failed(request, false);
+        break;
+    case PUBLISH_PURGED:
+        promise(world, false, "%u is no purge", request->intent->no);
         break;
     }
 }

@@ -5,6 +5,7 @@
 #include "base/must.h"
 #include "sim_node.h"
 #include "model.h"
+#include "purger.h"
 #include "store_sim.h"
 
 enum { SLOW_MS_MAX = 400, STAY_MS_MAX = 600, AWAY_MS_MAX = 200, LIE_EPOCH = 7777777 };
@@ -224,6 +225,7 @@ static void reader_take_next(struct reader *reader, const struct entry *entry, c
         promise(world, !message_is_past(entry->message, world_wall(world), &why),
                 "what is over is not delivered: %s %" PRIu64, channel_text(reader), entry->message->seq);
         model_saw(world->model, reader->channel, entry->message, reader->came_at);
+        purger_check(world->purger, reader->channel, reader->loop, entry->message, world->now);
     }
     reader->epoch = subscription_epoch(&reader->sub);
     reader->seq   = entry_last(entry);
@@ -287,7 +289,7 @@ static bool mail_is_sound(const struct world *world)
     const struct faults *faults = &world->faults;
 
     return !faults->lost_hints && !faults->late_hints && !faults->broken && !faults->tight &&
-           !faults->stuck && world->node_count == 1;
+           !faults->stuck && world->node_count == 1 && !purger_is_active(world->purger);
 }
 
 /* The socket takes so much, then it's full for a while: what was read is let go. */

@@ -219,6 +219,8 @@ static void sim_node_on_send_to_loop(void *ctx, unsigned loop, struct command *c
     if (sim_node->world->plant == PLANT_LATE_REFUSED && command->kind == &publish_kind &&
         container_of(command, struct publish_command, command)->is_late)
         container_of(command, struct publish_command, command)->outcome = PUBLISH_AWAY;
+    if (sim_node->world->plant == PLANT_KEEP_PURGED && command->kind == &purged_kind)
+        container_of(command, struct purged_command, command)->head = 0;
     if (sim_node->is_dying)
         command_free(command);
     else if (command_is_hint(command))

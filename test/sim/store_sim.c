@@ -194,6 +194,18 @@ static enum append_outcome sim_judge(struct store_sim *sim, struct append *appen
     return target->kind == MESSAGE_RECALLED ? APPEND_NO_TARGET : APPEND_DONE;
 }
 
+static void sim_purge(struct store_sim *sim, struct append *append, unsigned channel)
+{
+    const struct log *log = &sim->logs[channel];
+
+    append->outcome = APPEND_NO_TARGET;
+    if (log->head == 0)
+        return;
+    append->purged  = (struct purge_answer){ log->epoch, log->first, log->head };
+    append->outcome = APPEND_PURGED;
+    sim_write(sim, (struct record){ .channel = channel, .first = log->head + 1, .is_synced = true });
+}
+
 static void sim_append_one(struct store_sim *sim, struct append *append, msec wall)
 {
     struct message *message = append->message;
@@ -203,6 +215,10 @@ static void sim_append_one(struct store_sim *sim, struct append *append, msec wa
     struct log *log = &sim->logs[record.channel];
 
     must(append->write == NULL);
+    if (append->is_purge) {
+        sim_purge(sim, append, record.channel);
+        return;
+    }
     snprintf(record.key, sizeof record.key, "%.*s", SPAN_ARG(append->key));
     append->outcome = sim_judge(sim, append, &record, wall);
     if (append->outcome != APPEND_DONE)

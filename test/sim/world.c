@@ -9,6 +9,7 @@
 #include "sim_node.h"
 #include "model.h"
 #include "publishers.h"
+#include "purger.h"
 #include "readers.h"
 #include "store_sim.h"
 
@@ -48,6 +49,7 @@ const char *plant_text(enum plant plant)
         [PLANT_ASK_FIRST] = "ask-first",
         [PLANT_DROP_OWED] = "drop-owed",
         [PLANT_LATE_REFUSED] = "late-refused",
+        [PLANT_KEEP_PURGED] = "keep-purged",
     };
     return texts[plant];
 }
@@ -200,10 +202,12 @@ static void world_init(struct world *world)
     world->readers    = readers_new(world);
     world->publishers = publishers_new(world);
     world->askers     = askers_new(world);
+    world->purger     = purger_new(world);
 }
 
 static void world_fini(struct world *world)
 {
+    purger_free(world->purger);
     askers_free(world->askers);
     publishers_free(world->publishers);
     readers_free(world->readers);
@@ -224,6 +228,7 @@ static void world_cut_loops(struct world *world, struct loop_range range)
     readers_cut(world->readers, range);
     publishers_cut(world->publishers, range);
     askers_cut(world->askers, range);
+    purger_cut(world->purger, range);
 }
 
 static void world_start_again(struct world *world, struct loop_range range)
@@ -298,6 +303,7 @@ static bool world_step(struct world *world)
         sim_node_loop_begin(node, own);
         publishers_turn(world->publishers, loop);
         askers_turn(world->askers, loop);
+        purger_turn(world->purger, loop);
         readers_turn(world->readers, loop);
         sim_node_loop_end(node, own);
         sim_node_check_bounds(node);
@@ -337,6 +343,7 @@ static void world_heal(struct world *world)
     world_pass(world, HUSH_MS);
     model_check_end(world->model);
     readers_check_end(world->readers);
+    purger_check_end(world->purger);
     for (unsigned i = 0; i < world->node_count; i++)
         sim_node_check_quiet(world->nodes[i]);
     world->is_sure = false;  /* the heartbeat says who has been lonely for long enough */

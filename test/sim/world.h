@@ -49,6 +49,7 @@ enum plant {
     PLANT_ASK_FIRST,      /* the head is asked for a while before the log is followed */
     PLANT_DROP_OWED,      /* what a slow loop is not sent, it is not told of either */
     PLANT_LATE_REFUSED,   /* a publish whose deadline passed in the store is said not to be stored */
+    PLANT_KEEP_PURGED,    /* loops are not told of a purge */
     PLANT_COUNT,
 };
 
@@ -102,6 +103,7 @@ struct world {
     struct publishers   *publishers;
     struct readers      *readers;
     struct askers       *askers;
+    struct purger       *purger;
 };
 
 /* 2001-09-09, so that wall and monotonic time can't be mistaken for one another. */

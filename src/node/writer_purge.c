@@ -1,0 +1,50 @@
+/* writer_purge.c - a purge visits the loops that follow before it is answered. */
+#include <stdlib.h>
+
+#include "base/must.h"
+#include "node/writer_priv.h"
+
+static void purged_go_on(struct writer *writer, struct purged_command *purged)
+{
+    struct publish_command *publish = purged->publish;
+
+    if (purged->to_visit != 0) {
+        purged->command.loop = (unsigned)__builtin_ctzll(purged->to_visit);
+        purged->to_visit &= purged->to_visit - 1;
+        writer_send_view(writer, &purged->command);
+        return;
+    }
+    purged->publish = NULL;
+    command_free(&purged->command);
+    if (publish != NULL)
+        writer_answer(writer, publish, PUBLISH_PURGED);
+}
+
+void writer_take_purge(struct writer *writer, struct publish_command *publish, bool is_late)
+{
+    struct channel_name       *name   = publish->append.message->channel;
+    const struct purge_answer *answer = &publish->append.purged;
+    struct purged_command     *purged = calloc(1, sizeof *purged);
+    struct tail               *tail   = tails_find(&writer->tails, name);
+
+    must(purged != NULL);
+    purged->command = (struct command){ .kind = &purged_kind };
+    purged->channel = channel_name_ref(name);
+    purged->epoch   = answer->epoch;
+    purged->head    = answer->head;
+    if (tail != NULL) {
+        purged->to_visit = tail->followers;
+        tail_purge(&writer->tails, tail, answer->epoch, answer->head);
+        tail_let_go(&writer->tails, tail);
+    }
+    if (is_late)
+        command_free(&publish->command);  /* it was answered; the loop gives up its part, too */
+    else
+        purged->publish = publish;
+    purged_go_on(writer, purged);
+}
+
+void writer_take_purged(struct command *command, struct writer *writer)
+{
+    purged_go_on(writer, container_of(command, struct purged_command, command));
+}

@@ -1,5 +1,5 @@
-"""Channels as operators look at them: the list, information of a channel that is only followed, history by time, and
-words in a query that nobody knows."""
+"""Channels as operators look at them: the list, information of a channel that is only followed, history by time, words
+in a query that nobody knows, and purges."""
 import contextlib
 import datetime
 import json
@@ -8,7 +8,7 @@ import urllib.parse
 
 import pytest
 
-from longwire_client import Api, Reader, channel_path
+from longwire_client import TRANSPORTS, Api, Reader, channel_path
 from longwire_server import Server, is_built
 from waiting import wait_until
 
@@ -196,3 +196,85 @@ def test_words_for_caches_are_passed_over(api):
     api.publish("topic:words", b"x")
     for path in (MESSAGES + "?_=1795297177831&limit=1", channel_path("topic:words") + "?_bust", "/v1/channels?_="):
         assert api.get(path).status == 200
+
+
+# --- purge -----------------------------------------------------------------------------------------------------------
+
+def purge(api, channel):
+    answer = api.call("DELETE", channel_path(channel))
+    assert answer.status == 200, answer
+    return answer.json
+
+
+def gaps(reader, channel):
+    return [(gap["from"], gap["to"], gap["why"]) for gap in reader.gaps(channel)]
+
+
+@pytest.mark.parametrize("channel", ["topic:purge", "live:purge"])
+def test_a_purge_empties_a_channel_and_seqs_go_on(api, channel):
+    assert detail(api.call("DELETE", channel_path(channel))) == (404, "nothing was ever published in this channel")
+    for i in range(3):
+        receipt = api.publish(channel, b"x", key=f"key-{i}").json
+    facts = {"channel": channel, "epoch": receipt["epoch"], "first": 4, "head": 3}
+    assert purge(api, channel) == {**facts, "purged": 3}
+    assert purge(api, channel) == {**facts, "purged": 0}
+    assert api.get(channel_path(channel)).json == {**facts, "bytes": 0, "subscribers": 0}
+    assert listed(api, prefix=channel)[0] == [{**facts, "bytes": 0, "subscribers": 0}]
+    gap = {"type": "gap", "channel": channel, "epoch": receipt["epoch"], "from": 1, "to": 3, "why": "trimmed"}
+    assert api.history_all(channel) == [gap]
+    assert api.recall(channel, 2).status == 404
+    again = api.publish(channel, b"x", key="key-2")
+    assert (again.status, again.json) == (200, receipt)
+    assert api.publish(channel, b"y").json["seq"] == 4
+    assert api.history_all(channel)[0] == gap
+    assert purge(api, channel) == {**facts, "first": 5, "head": 4, "purged": 1}
+
+
+def test_a_channel_that_keeps_nothing_can_be_purged(api):
+    api.publish("conn:nobody", b"x")
+    assert purge(api, "conn:nobody")["purged"] == 0
+
+
+def test_readers_hear_of_a_purge_as_a_gap(server, api):
+    """Who has everything gets nothing; who comes back behind it gets a gap over what it missed, on each transport."""
+    for _ in range(4):
+        api.publish("topic:purge/readers", b"old")
+    with Reader(server.url, "ws", ["topic:purge/readers"], after=0) as present:
+        present.wait_for(lambda: present.count("topic:purge/readers") == 4)
+        purge(api, "topic:purge/readers")
+        api.publish("topic:purge/readers", b"new")
+        present.wait_for(lambda: present.count("topic:purge/readers") == 5)
+        assert gaps(present, "topic:purge/readers") == []
+    for transport in TRANSPORTS:
+        with Reader(server.url, transport, ["topic:purge/readers"], after=2) as late:
+            late.wait_for(lambda late=late: late.messages("topic:purge/readers"))
+            assert gaps(late, "topic:purge/readers") == [(3, 4, "trimmed")]
+        with Reader(server.url, transport, ["topic:purge/readers"], after=0) as anew:
+            anew.wait_for(lambda anew=anew: anew.messages("topic:purge/readers"))
+            assert gaps(anew, "topic:purge/readers") == []
+
+
+def test_nothing_purged_is_delivered_behind_the_answer(server, api):
+    """A reader comes right behind each answer, asks for what is gone, and gets none of it."""
+    api.publish("topic:purge/turns", b"x")
+    for turn in range(20):
+        results = api.batch([{"channel": "topic:purge/turns", "data": f"old {turn}"} for _ in range(50)])
+        head = results[-1]["seq"]
+        assert purge(api, "topic:purge/turns")["head"] == head
+        answer = api.get(f"/v1/subscribe?channel=topic:purge/turns&after={head - 50}&wait=0")
+        assert [(thing["type"], thing["from"], thing["to"]) for thing in answer.json["messages"]] == [
+            ("gap", head - 49, head)]
+
+
+def test_a_purge_survives_kill_9():
+    with Server() as server, contextlib.closing(Api(server.url)) as api:
+        for _ in range(5):
+            epoch = api.publish("topic:purge/kill", b"x").json["epoch"]
+        purge(api, "topic:purge/kill")
+        server.kill()
+        api.close()
+        server.start()
+        assert api.history_all("topic:purge/kill")[0]["to"] == 5
+        receipt = api.publish("topic:purge/kill", b"y").json
+        assert (receipt["epoch"], receipt["seq"]) == (epoch, 6)
+        assert purge(api, "topic:purge/kill")["purged"] == 1

@@ -131,6 +131,8 @@ CALLS = [
     ("/v1/channels", "get", "/v1/channels?match=topic:*", None, {}, 400),
     ("/v1/channels/{channel}", "get", "/v1/channels/topic:a", None, {}, 200),
     ("/v1/channels/{channel}", "get", "/v1/channels/topic:never", None, {}, 404),
+    ("/v1/channels/{channel}", "delete", "/v1/channels/topic:b", None, {}, 200),
+    ("/v1/channels/{channel}", "delete", "/v1/channels/topic:never", None, {}, 404),
     ("/v1/subscribe", "get", "/v1/subscribe?channel=topic:a&after=0", None, {}, 200),
     ("/v1/subscribe", "get", "/v1/subscribe?channel=topic:a&after=99", None, {}, 200),
     ("/v1/subscribe", "get", "/v1/subscribe", None, {}, 400),

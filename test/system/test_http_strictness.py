@@ -152,7 +152,7 @@ def test_heads_that_are_fine(server, head):
 METHODS = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "BREW"]
 PATHS = {  # each resource, and the methods that it has
     "/v1/channels/topic:a/messages": ["GET", "HEAD", "POST"], "/v1/messages": ["POST"],
-    "/v1/channels/topic:a": ["GET", "HEAD"], "/v1/channels/topic:a/messages/1": ["DELETE"],
+    "/v1/channels": ["GET", "HEAD"], "/v1/channels/topic:b": ["GET", "HEAD", "DELETE"], "/v1/channels/topic:a/messages/1": ["DELETE"],
     "/v1/subscribe": ["GET", "POST"], "/v1/ws": ["GET"], "/healthz": ["GET", "HEAD"], "/readyz": ["GET", "HEAD"],
     "/readyz/read": ["GET", "HEAD"], "/readyz/publish": ["GET", "HEAD"],
     "/metrics": ["GET", "HEAD"], "/": ["GET", "HEAD"], "/demo.js": ["GET", "HEAD"], "/demo.css": ["GET", "HEAD"],
@@ -163,6 +163,7 @@ NO_PATHS = ["/v1/channels/topic:a/messages/", "/v1/channels/topic:a/", "/v1/chan
 
 def test_every_path_has_its_methods_and_no_others(server):
     publish(server, "topic:a")
+    publish(server, "topic:b")
     with Wire(server) as wire:
         for path, allowed in PATHS.items():
             for method in METHODS:

@@ -116,6 +116,7 @@ CALLS = {
     "recall": http("DELETE", MESSAGES + "/1000000"),
     "history": http("GET", MESSAGES),
     "channel": http("GET", "CHANNEL"),
+    "purge": http("DELETE", "CHANNEL"),
     "poll": subscribe("application/json"),
     "sse": subscribe("text/event-stream"),
     "ndjson": subscribe("application/x-ndjson"),
@@ -144,6 +145,11 @@ TABLE = {
     ("read", "user"):       (0,   0,         401, 401, 403, 0,   403),
     ("read", "sys"):        (0,   0,         0,   401, 0,   0,   0),
     ("read", "shut"):       (403, 403,       403, 401, 403, 403, 403),
+    ("purge", "free"):      (0,   0,         401, 401, 403, 403, 0),
+    ("purge", "topic"):     (0,   0,         401, 401, 403, 403, 0),
+    ("purge", "user"):      (0,   0,         401, 401, 403, 403, 0),
+    ("purge", "sys"):       (404, 404,       401, 401, 403, 403, 404),
+    ("purge", "shut"):      (404, 404,       401, 401, 403, 403, 404),
     ("any", "unknown"):     (404, 404,       404, 401, 404, 404, 404),
     ("any", "malformed"):   (400, 400,       400, 401, 400, 400, 400),
 }
@@ -165,6 +171,9 @@ NEVER_PUBLISHED = "nothing was ever published in this channel, and nobody follow
 def why_not(call, channel, who, status):
     if who == "wrong":
         return "this token is not known here" if call.startswith("connect") else "this API key is not known here"
+    if call == "purge" and channel in CHANNELS and channel not in ("unknown", "malformed"):
+        return ("nothing was ever published in this channel" if status == 404 else
+                "purging a channel needs an API key with the right admin")
     if status == 404:
         return "no such namespace; add it to the configuration or use a built-in one"
     if status == 400:
@@ -177,7 +186,8 @@ def why_not(call, channel, who, status):
 
 
 def want(call, channel, who):
-    kind = "any" if channel in ("unknown", "malformed") else "write" if call in WRITES else "read"
+    kind = ("any" if channel in ("unknown", "malformed") else "purge" if call == "purge" else
+            "write" if call in WRITES else "read")
     status = TABLE[kind, channel][list(CALLERS).index(who)]
     if status != 0:
         return status, why_not(call, channel, who, status)

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import threading
 import time
+import urllib.request
 
 import pytest
 
@@ -835,6 +836,68 @@ def test_a_page_of_history_that_is_no_page(mock):
     for body in ({"messages": {}}, {"messages": [1]}, {}, []):
         mock.faults.append(lambda request, body=body: request.answer(200, body) is None)
         assert b"can't be understood" in run(mock, "history", "topic:a", code=1).stderr
+
+
+def publish_over_time(server, channel, moments):
+    """Publishes "0", "1" …, each at least 1.2 s behind the one before, and gives their times in ms."""
+    for number in range(moments):
+        if number > 0:
+            time.sleep(1.2)  # what is tested is the passing of time
+        run(server, "pub", channel, str(number), "-q")
+    return [one["time"] for one in objects(server, "history", channel)]
+
+
+def test_history_and_sub_since(server):
+    first, second, third = publish_over_time(server, "topic:a", 3)
+    run(server, "pub", "topic:b", "b", "-q")
+    assert lines(server, "history", "topic:a", "--since", "1h") == ["0", "1", "2"]
+    assert lines(server, "history", "topic:a", "--since", "1h", "-n", "2") == ["0", "1"]
+    assert lines(server, "history", "topic:a", "--since", f"@{second}") == ["1", "2"]
+    assert lines(server, "history", "topic:a", "--since", f"@{first + 1}", "--until", f"@{third - 1}") == ["1"]
+    assert lines(server, "history", "topic:a", "--until", f"@{second}") == ["0", "1"]
+    assert lines(server, "history", "topic:a", "--all", "--until", f"@{second}") == ["0", "1"]
+    assert lines(server, "history", "topic:a", "--since", f"@{third + 1}") == []
+    day = time.strftime("%Y-%m-%d", time.localtime(first / 1000))
+    assert lines(server, "history", "topic:a", "--since", day) == ["0", "1", "2"]
+    assert lines(server, "sub", "topic:a", "--since", f"@{second}", "-n", "2") == ["1", "2"]
+    assert sorted(lines(server, "sub", "topic:a", "topic:b", "--since", f"@{third}", "-n", "2")) == [
+        "topic:a\t2", "topic:b\tb"]
+    with Running(server, "sub", "topic:a", "topic:never", "--since", f"@{third + 1}", "-n", "2", "-v") as sub:
+        wait_until(lambda: sum("< HTTP 200" in line for line in sub.err) >= 2)
+        run(server, "pub", "topic:a", "new", "-q")
+        run(server, "pub", "topic:never", "newer", "-q")
+        assert sorted(sub.end()) == ["topic:a\tnew", "topic:never\tnewer"]
+    assert "HTTP 404" in run(server, "sub", "nosuch:a", "--since", "1h", code=1).stderr.decode()
+
+
+def test_history_since_reads_page_by_page(server):
+    run(server, "pub", "topic:a", "-q", stdin=b"".join(b"%d\n" % number for number in range(2500)))
+    assert lines(server, "history", "topic:a", "--since", "1h") == [str(number) for number in range(2500)]
+    assert len(lines(server, "history", "topic:a", "--since", "1h", "-n", "1500")) == 1500
+
+
+def test_channels_are_listed(server):
+    names = [f"topic:c{number:04}" for number in range(1200)]
+    batch = json.dumps({"messages": [{"channels": names[:1000], "data": "x"}]}).encode()
+    post(server, batch)
+    post(server, json.dumps({"messages": [{"channels": names[1000:] + ["user:ann"], "data": "x"}]}).encode())
+    assert lines(server, "channels", "topic:") == names
+    assert lines(server, "channels", "topic:c11") == names[1100:]
+    assert lines(server, "channels", "topic:", "-n", "3") == names[:3]
+    assert lines(server, "channels", "topic:", "--limit", "1100") == names[:1100]
+    assert lines(server, "channels", "nope:") == []
+    assert "user:ann" in lines(server, "channels")
+    found = objects(server, "channels", "user:")[0]
+    assert (found["channel"], found["head"], found["subscribers"]) == ("user:ann", 1, 0)
+    assert lines(server, "channels", "user:", "-F", "{channel} {first} {head} {subscribers}") == ["user:ann 1 1 0"]
+    assert read_terminal(server, "channels", "user:").splitlines() == [
+        "        HEAD       FIRST         BYTES SUBSCRIBERS  CHANNEL",
+        "           1           1             1           0  user:ann"]
+
+
+def post(server, batch):
+    request = urllib.request.Request(server.url + "/v1/messages", batch, {"Content-Type": "application/json"})
+    urllib.request.urlopen(request, timeout=SECONDS).close()
 
 
 def test_purge_on_a_terminal_needs_yes(mock):

@@ -101,12 +101,17 @@ static void serve_requests(struct session_worker *worker, struct http_exchange *
                      HTTP_NO_FIELDS);
     else if (requests->count == 0)
         http_problem(worker->server, exchange, 400, NULL, "name at least one channel, or a cursor", HTTP_NO_FIELDS);
+    else if (requests->is_raw && row->format != &sse_format)
+        http_problem(worker->server, exchange, 400, NULL,
+                     "format=raw is a form of event streams; ask for one with Accept: text/event-stream",
+                     HTTP_NO_FIELDS);
     else if (exchange->is_brief && (row->format != NULL || requests->wait_ms > 0))
         http_refuse_crowd(worker->server, exchange);
     else if (row->format == NULL && subscribe_check_poll_return(requests, worker, request))
         session_serve_poll(worker, exchange, requests);
     else if (row->format != NULL && subscribe_check_stream_return(requests, worker, request))
-        session_serve_stream(worker, exchange, requests, row->format, row->media);
+        session_serve_stream(worker, exchange, requests, requests->is_raw ? &sse_raw_format : row->format,
+                             row->media);
     else
         refuse_requests(worker, exchange, requests);
 }

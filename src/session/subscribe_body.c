@@ -122,15 +122,26 @@ static bool read_body_wait(struct subscribe_reader *reader, const struct json_to
     return wait == NULL || subscribe_keep_wait(reader, json_u64(wait, &seconds) ? seconds : UINT64_MAX);
 }
 
+static bool read_body_format(struct subscribe_reader *reader, const struct json_token *format)
+{
+    struct span text = SPAN("");
+
+    if (format == NULL)
+        return true;
+    json_string(format, &reader->strings, &text);  /* what is no string is refused as an empty one */
+    return subscribe_keep_format(reader, text);
+}
+
 static bool read_members(struct subscribe_reader *reader, const struct json_token *root)
 {
-    static const struct span known[] = { SPAN("channels"), SPAN("cursor"), SPAN("wait") };
+    static const struct span known[] = { SPAN("channels"), SPAN("cursor"), SPAN("wait"), SPAN("format") };
     const struct json_doc   *doc     = &reader->doc;
 
     return check_members(reader, root, "member", KNOWN_WORDS(known)) &&
            read_channels(reader, json_member(doc, root, SPAN("channels"))) &&
            read_body_cursor(reader, json_member(doc, root, SPAN("cursor"))) &&
-           read_body_wait(reader, json_member(doc, root, SPAN("wait")));
+           read_body_wait(reader, json_member(doc, root, SPAN("wait"))) &&
+           read_body_format(reader, json_member(doc, root, SPAN("format")));
 }
 
 bool subscribe_read_body(struct subscribe_reader *reader, const struct http_request *request)
@@ -143,7 +154,7 @@ bool subscribe_read_body(struct subscribe_reader *reader, const struct http_requ
     must(request->body.len <= SUBSCRIBE_BODY_BYTES_MAX);
     must(buf_extend(&reader->strings, 2 * request->body.len + 1) != NULL);  /* so that nothing moves there */
     buf_clear(&reader->strings);
-    if (!json_parse(request->body, &limits, &reader->doc))
+    if (!json_parse(json_skip_mark(request->body), &limits, &reader->doc))
         return subscribe_requests_fault(reader->requests, 400, "%s",
                                         json_fault_say("the body is one JSON object", &reader->doc.fault, detail));
     if (json_root(&reader->doc)->type != JSON_OBJECT)

@@ -100,6 +100,13 @@ static bool read_wait(struct subscribe_reader *reader, struct span value)
     return subscribe_keep_wait(reader, span_u64(value, &seconds) ? seconds : UINT64_MAX);
 }
 
+bool subscribe_keep_format(struct subscribe_reader *reader, struct span name)
+{
+    reader->requests->is_raw = span_eq(name, SPAN("raw"));
+    return reader->requests->is_raw || span_eq(name, SPAN("json")) ||
+           subscribe_requests_fault(reader->requests, 400, "format is json or raw");
+}
+
 static bool read_cursor_word(struct subscribe_reader *reader, struct span value)
 {
     (void)value;
@@ -134,6 +141,7 @@ static const struct query_word {
     { SPAN("cursor"), read_cursor_word, false, true },
     { SPAN("last_event_id"), read_event_id, false, true },
     { SPAN("wait"), read_wait, false, false },
+    { SPAN("format"), subscribe_keep_format, false, false },
     { SPAN("access_token"), read_elsewhere, false, false },    /* auth/credential.c */
     { SPAN("lastEventId"), read_event_id, true, true },      /* event-source-polyfill */
     { SPAN("lastEventID"), read_event_id, true, true },

@@ -31,6 +31,7 @@ struct subscribe_requests {
     struct subscribe_request *at;
     size_t                    count, cap;
     msec                      wait_ms;       /* of wait=; the default if it isn't said */
+    bool                      is_raw;        /* the raw form of event streams is asked for */
     bool                      names_stay;    /* the same request with another Last-Event-ID names the same channels */
     uint64_t                  set;           /* of a stream's tokens, once subscribe_check_stream_return() was asked;
                                               * 0: they name their channels */

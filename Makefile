@@ -228,7 +228,6 @@ install:
 
 test:
 	@setup/packages test
-	@setup/clients
 	@$(MAKE) --no-print-directory test-build
 	@test/run $(SAN) checks units plain fuzz sim tsan system
 
@@ -239,7 +238,6 @@ sim:
 	@$(MAKE) --no-print-directory $(JOBS) FLAVOUR=san $(SAN)/test/sim/sim $(SAN)/test/sim/wire_sim
 	@test/run $(SAN) sim
 system:
-	@setup/clients
 	@$(MAKE) --no-print-directory test-build
 	@test/run $(SAN) system
 

@@ -1,16 +1,14 @@
 """A web server of somebody else's front end: it hands out a page and libraries, and passes /v1/ on to Longwire, so that
 page and events have one origin, as behind any proxy.
 
-Libraries come from the folder that LW_CLIENTS names (default: build/clients of this checkout, see setup/clients).
+The libraries are those of test/javascript, see setup/javascript.
 """
-import os
-import pathlib
 import socket
 import threading
 
-from longwire_server import ROOT
+from longwire_server import BUILD
 
-CLIENTS = pathlib.Path(os.environ.get("LW_CLIENTS", ROOT / "build" / "clients")) / "node_modules"
+LIBRARIES = BUILD / "javascript"
 
 
 def read_head(link):
@@ -88,7 +86,7 @@ class FrontEnd:
     def file(self, path):
         if path in self.pages:
             return self.pages[path].encode()
-        file = CLIENTS / path.removeprefix("/lib/")
+        file = LIBRARIES / "node_modules" / path.removeprefix("/lib/")
         if not file.suffix:
             file = file.with_suffix(".js")  # modules import one another without it
         return file.read_bytes() if path.startswith("/lib/") and file.is_file() else None

@@ -2,12 +2,13 @@
 EventSource with addEventListener, htmx and Turbo in raw form (decision 26); fetch-event-source with JSON.parse and
 event-source-polyfill in the usual form (decision 5)."""
 import shutil
+import subprocess
 import tempfile
 
 import pytest
 
-from front_end import CLIENTS, FrontEnd
-from longwire_server import Server, is_built
+from front_end import LIBRARIES, FrontEnd
+from longwire_server import ROOT, Server, is_built
 from waiting import SECONDS, wait_until
 from wire import fresh, path_of, request
 
@@ -19,7 +20,6 @@ pytestmark = [
     pytest.mark.skipif(not is_built(), reason="longwired is not built"),
     pytest.mark.skipif(not CHROMIUM or not CHROMEDRIVER, reason="chromium and chromium-driver are not installed"),
 ]
-with_libraries = pytest.mark.skipif(not CLIENTS.is_dir(), reason="setup/clients has not been run")
 
 PLAIN = """<script>
 const got = [], opens = [];
@@ -58,6 +58,7 @@ source.onmessage = event => got.push(JSON.parse(event.data).data);
 
 @pytest.fixture(name="browser", scope="module")
 def fixture_browser():
+    subprocess.run([ROOT / "setup" / "javascript", LIBRARIES], check=True)
     home = tempfile.mkdtemp(prefix="longwire-chromium-")
     options = webdriver.ChromeOptions()
     options.binary_location = CHROMIUM
@@ -137,7 +138,6 @@ def test_a_plain_event_source_comes_back_to_its_place(browser):
         assert page.script("got") == [["price", "1"], ["price", "2"], ["price", "3"]]
 
 
-@with_libraries
 def test_htmx_swaps_raw_events(browser, server):
     with Page(browser, server, HTMX) as page:
         page.publish(b"<b>1.17</b>\n<i>up</i>", "price")
@@ -146,14 +146,12 @@ def test_htmx_swaps_raw_events(browser, server):
         page.until("document.getElementById('any').innerHTML", "<p>hello</p>")
 
 
-@with_libraries
 def test_turbo_renders_raw_events(browser, server):
     with Page(browser, server, TURBO) as page:
         page.publish(b'<turbo-stream action="append" target="list">\n<template><li>one</li></template>\n</turbo-stream>')
         page.until("document.getElementById('list').innerHTML", "<li>one</li>")
 
 
-@with_libraries
 @pytest.mark.parametrize("text", [FETCH, POLYFILL], ids=["fetch-event-source", "event-source-polyfill"])
 def test_libraries_read_the_usual_form(browser, server, text):
     """Over several heartbeats: nothing is an event that has no data, and nothing makes them reconnect."""

@@ -11,6 +11,7 @@
 #include "base/must.h"
 #include "main/reload.h"
 #include "main/server.h"
+#include "main/stores.h"
 #include "reactor/log.h"
 #include "settings/config.h"
 
@@ -18,6 +19,8 @@ enum { EXIT_CANT_START = 1, EXIT_BAD_SETTINGS = 2 };
 
 /* Beyond stop_timeout_s: to let clients close their ends (five seconds), and to close the store. */
 enum { STOP_MORE_MS = 15000 };
+
+enum { WHY_BYTES = 4096 };
 
 extern char **environ;
 
@@ -211,7 +214,7 @@ static void wait_for_the_end(struct server *server, const sigset_t *ours, char *
 static int run(struct settings *settings, const struct buf *warnings, char *const *argv)
 {
     static struct server server;
-    char                why[512] = "";
+    char                why[WHY_BYTES] = "";
     sigset_t            ours;
 
     log_init(settings->log_level, settings->log_format, STDERR_FILENO);
@@ -234,6 +237,21 @@ static int run(struct settings *settings, const struct buf *warnings, char *cons
     return EXIT_SUCCESS;
 }
 
+/* Says on standard output what was found and what it cost. */
+static int repair(struct settings *settings)
+{
+    char why[WHY_BYTES] = "";
+
+    log_init(settings->log_level, settings->log_format, STDERR_FILENO);
+    const enum rc rc = stores_repair(settings, why, sizeof why);
+    if (rc != RC_OK) {
+        LOG(LOG_ERROR, "cant_repair", log_str("why", why));
+        return EXIT_CANT_START;
+    }
+    printf("%s\n", why[0] == '\0' ? "nothing is damaged that a start could not read" : why);
+    return EXIT_SUCCESS;
+}
+
 int main(int argc, char **argv)
 {
     static struct settings settings;
@@ -247,6 +265,9 @@ int main(int argc, char **argv)
     switch (config_load(argv, environ, &settings, &say)) {
     case CONFIG_RUN:
         status = run(&settings, &say, argv);
+        break;
+    case CONFIG_REPAIR:
+        status = repair(&settings);
         break;
     case CONFIG_EXIT_OK:
         print_to(stdout, &say);

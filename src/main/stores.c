@@ -1,15 +1,18 @@
 #include "main/stores.h"
 
+#include <stdio.h>
+#include <unistd.h>
+
 #include "main/random.h"
 #include "reactor/log.h"
 #include "reactor/loop.h"
 #include "store/mem.h"
 #include "store/rocks.h"
 
-static enum rc open_rocks(struct stores *stores, const struct settings *settings, struct namespaces *namespaces,
-                          struct hash_key hash_key, char *why, size_t why_size)
+static struct rocks_store_options rocks_options_of(const struct settings *settings, struct namespaces *namespaces,
+                                                   struct hash_key hash_key)
 {
-    const struct rocks_store_options options = {
+    return (struct rocks_store_options){
         .path               = settings->data,
         .epoch_new          = random_u64(),
         .spaces             = namespaces,
@@ -19,10 +22,33 @@ static enum rc open_rocks(struct stores *stores, const struct settings *settings
         .block_cache_bytes  = settings->store_memory_bytes,
         .reserve_bytes      = settings->disk_reserve_bytes,
     };
-    enum rc rc = rocks_store_open(&options, &stores->durable, why, why_size);
+}
+
+static enum rc open_rocks(struct stores *stores, const struct settings *settings, struct namespaces *namespaces,
+                          struct hash_key hash_key, char *why, size_t why_size)
+{
+    const struct rocks_store_options options = rocks_options_of(settings, namespaces, hash_key);
+    enum rc                          rc      = rocks_store_open(&options, &stores->durable, why, why_size);
 
     if (rc == RC_OK && why[0] != '\0')
         LOG(LOG_WARN, "store_notice", log_str("notice", why));
+    return rc;
+}
+
+enum rc stores_repair(struct settings *settings, char *why, size_t why_size)
+{
+    const struct hash_key      hash_key = { random_u64(), random_u64() };
+    struct rocks_store_options options  = rocks_options_of(settings, &settings->namespaces, hash_key);
+    struct store              *store    = NULL;
+
+    options.may_repair = true;
+    if (settings->store == STORE_MEMORY || access(settings->data, F_OK) != 0) {
+        snprintf(why, why_size, "there is no data directory %s to repair", settings->data);
+        return RC_GONE;
+    }
+    const enum rc rc = rocks_store_open(&options, &store, why, why_size);
+    if (rc == RC_OK)
+        store->ops->close(store);
     return rc;
 }
 

@@ -15,6 +15,10 @@ struct stores {
 enum rc stores_open(struct stores *stores, const struct settings *settings, struct namespaces *namespaces,
                     struct hash_key hash_key, char *why, size_t why_size) RC_MUST_USE;
 
+/* Opens the durable store of a data directory with damage, gives up what can't be read, and closes it again. `why` says
+ * what was found and lost, or why it can't be done. */
+enum rc stores_repair(struct settings *settings, char *why, size_t why_size) RC_MUST_USE;
+
 /* Two steps, because the writer must outlive the durable store, whose threads send it commands, and must be gone before
  * the memory store, which runs inside the writer. A store that is not open is skipped. */
 void stores_close_durable(struct stores *stores);

@@ -11,7 +11,7 @@ enum { WHY_BYTES_MAX = 2048, NAME_BYTES_MAX = 64 };
 
 #define VARIABLE_HEAD "LONGWIRE_"
 
-enum run_mode { MODE_RUN, MODE_CHECK, MODE_HELP, MODE_VERSION, MODE_PRINT_CONFIG, MODE_PRINT_DOCS };
+enum run_mode { MODE_RUN, MODE_REPAIR, MODE_CHECK, MODE_HELP, MODE_VERSION, MODE_PRINT_CONFIG, MODE_PRINT_DOCS };
 
 /* What the command line says. It is applied after file and environment. Borrows from argv. */
 struct command_line {
@@ -44,6 +44,7 @@ static bool run_mode_find(struct span name, enum run_mode *ret_mode)
 {
     static const struct { struct span name; enum run_mode mode; } modes[] = {
         { SPAN("check"), MODE_CHECK },
+        { SPAN("repair"), MODE_REPAIR },
         { SPAN("help"), MODE_HELP },
         { SPAN("version"), MODE_VERSION },
         { SPAN("print-config"), MODE_PRINT_CONFIG },
@@ -327,6 +328,7 @@ static bool run_mode_print(enum run_mode mode, struct buf *say)
 {
     switch (mode) {
     case MODE_RUN:
+    case MODE_REPAIR:
     case MODE_CHECK: return false;
     case MODE_HELP: buf_clear(say); settings_print_help(say); return true;
     case MODE_VERSION: buf_clear(say); buf_put_lit(say, "longwired " LONGWIRE_VERSION "\n"); return true;
@@ -368,7 +370,7 @@ enum config_verdict config_load(char *const *argv, char *const *env, struct sett
     if (!is_good)
         return CONFIG_EXIT_BAD;
     if (line.mode != MODE_CHECK)
-        return CONFIG_RUN;
+        return line.mode == MODE_REPAIR ? CONFIG_REPAIR : CONFIG_RUN;
     settings_print_in_force(settings, say);
     return CONFIG_EXIT_OK;
 }

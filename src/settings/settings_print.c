@@ -77,6 +77,7 @@ static const char help_head[] =
     "\n"
     "  --config FILE     the configuration file (or LONGWIRE_CONFIG); without it there is none\n"
     "  --check           read everything, print what is in force and from where; exit 0, or 2 if something is wrong\n"
+    "  --repair          repair a damaged data directory as far as possible, say what it cost, and exit\n"
     "  --print-config    print a configuration file with every setting, its default and its meaning\n"
     "  --print-docs      print docs/configuration.md\n"
     "  --help, --version\n"

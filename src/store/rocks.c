@@ -2,11 +2,13 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/must.h"
 #include "store/rocks_priv.h"
+#include "store/rocks_salvage.h"
 
 #define KEY_KEEP_MS (24 * 3600 * INT64_C(1000))
 #define MIB (UINT64_C(1024) * 1024)
@@ -103,6 +105,14 @@ bool rocks_has_room(struct rocks *rocks, uint64_t bytes)
 
 /* --- opening ---------------------------------------------------------------------------------------------------- */
 
+static enum rc epoch_renew(struct rocks *rocks)
+{
+    const uint64_t epoch = rocks->options.epoch_new != rocks->epoch ? rocks->options.epoch_new : rocks->epoch + 1;
+    const enum rc  rc    = rocks_epoch_change(rocks, epoch);
+
+    return rc == RC_OK ? rocks_save_synced(rocks) : rc;
+}
+
 static enum rc loss_check(struct rocks *rocks, uint64_t synced, char *ret_why, size_t why_size)
 {
     if (rocks_db_sequence(&rocks->db) >= synced)
@@ -111,15 +121,55 @@ static enum rc loss_check(struct rocks *rocks, uint64_t synced, char *ret_why, s
              "the log in %s ends at %llu, but commits up to %llu were acknowledged: the rest is "
              "lost, so the log has a new epoch",
              rocks->path, (unsigned long long)rocks_db_sequence(&rocks->db), (unsigned long long)synced);
-    uint64_t epoch = rocks->options.epoch_new != rocks->epoch ? rocks->options.epoch_new : rocks->epoch + 1;
-    enum rc  rc    = rocks_epoch_change(rocks, epoch);
-    return rc == RC_OK ? rocks_save_synced(rocks) : rc;
+    return epoch_renew(rocks);
+}
+
+/* Tells what was mended: with the start's notice, and with the damage that readers find. */
+static void salvage_tell(struct salvage *salvage, struct rocks *rocks, char *ret_why, size_t why_size)
+{
+    if (salvage->told.len == 0)
+        return;
+    snprintf(ret_why, why_size, "%.*s", SPAN_ARG(buf_span(&salvage->told)));
+    damage_notes_add(&rocks->damage, ret_why);
+}
+
+static enum rc load_open(struct salvage *salvage, struct rocks *rocks, struct rocks_db_options *options, char *ret_why,
+                         size_t why_size)
+{
+    bool    is_lost = false;
+    enum rc rc      = rocks_db_open(&rocks->db, options, ret_why, why_size);
+
+    if (rc == RC_CORRUPT || (rc == RC_IO && strstr(ret_why, "No such file") != NULL))
+        rc = salvage_open(salvage, rocks, options, ret_why, why_size);
+    if (rc == RC_OK && options->may_repair)
+        rc = salvage_small_families(salvage, rocks, options, ret_why, why_size);
+    if (rc == RC_OK)
+        rc = rocks_meta_load(rocks, &is_lost, ret_why, why_size);
+    if (rc == RC_OK && is_lost) {
+        salvage->has_lost_commits = true;
+        buf_putf(&salvage->told, "the metadata of the database in %s was damaged, so the log has a new epoch. ",
+                 rocks->db_path);
+    }
+    return rc;
+}
+
+static enum rc load_finish(struct salvage *salvage, struct rocks *rocks, uint64_t synced, char *ret_why, size_t why_size)
+{
+    enum rc rc = RC_OK;
+
+    if (!salvage->has_lost_commits)
+        rc = loss_check(rocks, synced, ret_why, why_size);
+    else if ((rc = rocks_numbers_leap(rocks)) == RC_OK)
+        rc = epoch_renew(rocks);
+    if (rc == RC_OK)
+        salvage_tell(salvage, rocks, ret_why, why_size);
+    return rc;
 }
 
 enum rc rocks_load(struct rocks *rocks, bool must_exist, char *ret_why, size_t why_size)
 {
-    const uint64_t                synced  = rocks_load_synced(rocks);
-    const struct rocks_db_options options = {
+    const uint64_t          synced  = rocks_load_synced(rocks);
+    struct rocks_db_options options = {
         .path               = rocks->db_path,
         .log_path           = rocks->info_log,
         .write_buffer_bytes = rocks->options.write_buffer_bytes,
@@ -131,15 +181,17 @@ enum rc rocks_load(struct rocks *rocks, bool must_exist, char *ret_why, size_t w
         .context            = &rocks->filter_floors,
         .sequence_min       = synced,
         .notes              = &rocks->damage,
+        .may_repair         = rocks->options.may_repair,
     };
+    struct salvage salvage;
 
-    enum rc rc = rocks_db_open(&rocks->db, &options, ret_why, why_size);
+    salvage_init(&salvage);
+    enum rc rc = load_open(&salvage, rocks, &options, ret_why, why_size);
     if (rc == RC_OK)
-        rc = rocks_meta_load(rocks, ret_why, why_size);
-    if (rc == RC_OK)
-        rc = loss_check(rocks, synced, ret_why, why_size);
+        rc = load_finish(&salvage, rocks, synced, ret_why, why_size);
     if (rc != RC_OK)
         rocks_db_close(&rocks->db);
+    salvage_fini(&salvage);
     return rc;
 }
 

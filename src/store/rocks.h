@@ -15,6 +15,9 @@
  * sync new writes are LEDGER_AWAY, and the writes that were in it LEDGER_BROKEN. While the database is closed the
  * ledger's reads are RC_IO.
  *
+ * A database with damage is opened as far as it can be read. Files that are given up are kept in DATA/damaged. Where
+ * readers can't be told by a gap or an epoch what is lost, the open is refused, unless may_repair.
+ *
  * A directory of an earlier version is opened and gets what it lacks. From then on the earlier version refuses the
  * directory, and says why. */
 #ifndef STORE_ROCKS_H
@@ -39,6 +42,8 @@ struct rocks_store_options {
     size_t             reader_count;        /* threads, 1 … 16; 0: 2 */
     size_t             read_count_max;      /* reads that may wait; RC_FULL beyond; 0: 65,536 */
     size_t             change_count_max;    /* changes of the ledger that may wait; LEDGER_BUSY beyond; 0: 65,536 */
+    bool               may_repair;          /* what nobody would be told by a gap may be given up too: for `longwired
+                                             * --repair`, whose operator has read what it costs */
 };
 
 /* RC_BUSY: another process uses the directory. RC_DENIED, RC_NOSPACE, RC_IO: the system refuses. RC_CORRUPT: the log is

@@ -339,6 +339,41 @@ void channel_save(struct rocks *rocks, rocksdb_writebatch_t *batch, const struct
     rocks_db_put_record(&rocks->db, batch, FAMILY_CHANNELS, channel_name_span(name), saved, SAVED_COUNT);
 }
 
+void channel_mark_lost(struct rocks *rocks, rocksdb_writebatch_t *batch, const rocksdb_iterator_t *row, uint64_t first,
+                       uint64_t last)
+{
+    uint64_t    saved[SAVED_COUNT];
+    struct span name, value;
+
+    name.at  = rocksdb_iter_key(row, &name.len);
+    value.at = rocksdb_iter_value(row, &value.len);
+    if (!record_get(value, name, saved, SAVED_COUNT) || saved[SAVED_NUMBER] < first || saved[SAVED_NUMBER] > last)
+        return;
+    /* A head above the last row that is there says that rows are lost: see load_ends(). */
+    saved[SAVED_HEAD] = saved[SAVED_CEILING];
+    rocks_db_put_record(&rocks->db, batch, FAMILY_CHANNELS, name, saved, SAVED_COUNT);
+}
+
+/* The highest number that a channel has. */
+enum rc channels_last_number(struct rocks *rocks, uint64_t *ret)
+{
+    rocksdb_iterator_t *iterator =
+        rocksdb_create_iterator_cf(rocks->db.db, rocks->db.get, rocks->db.families[FAMILY_CHANNELS]);
+    uint64_t    saved[SAVED_COUNT], number = 0;
+    struct span name, value;
+
+    for (rocksdb_iter_seek_to_first(iterator); rocksdb_iter_valid(iterator); rocksdb_iter_next(iterator)) {
+        name.at  = rocksdb_iter_key(iterator, &name.len);
+        value.at = rocksdb_iter_value(iterator, &value.len);
+        if (record_get(value, name, saved, SAVED_COUNT) && saved[SAVED_NUMBER] > number)
+            number = saved[SAVED_NUMBER];
+    }
+    const enum rc rc = rocks_iterator_rc(&rocks->db, iterator);
+    rocksdb_iter_destroy(iterator);
+    *ret = number;
+    return rc;
+}
+
 static enum rc save_flush(struct rocks *rocks, rocksdb_writebatch_t *batch)
 {
     char    why[ROCKS_WHY_BYTES];

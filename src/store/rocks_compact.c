@@ -21,8 +21,7 @@ static void compact(struct rocks *rocks, enum family family, const struct row_ke
     rocksdb_compactoptions_destroy(how);
 }
 
-/* The highest channel number that has rows. */
-static uint64_t last_number(struct rocks *rocks)
+uint64_t messages_last_number(struct rocks *rocks)
 {
     uint64_t            number = 0, seq = 0;
     struct span         key;
@@ -42,7 +41,7 @@ static uint64_t last_number(struct rocks *rocks)
 static void compact_messages(struct rocks *rocks, uint64_t table_bytes)
 {
     uint64_t slices = table_bytes / SLICE_BYTES + 1;
-    uint64_t width  = last_number(rocks) / slices + 1;
+    uint64_t width  = messages_last_number(rocks) / slices + 1;
 
     for (uint64_t i = 0; i < slices; i++) {
         struct row_key from = row_key(i * width, 0), to = row_key((i + 1) * width, 0);

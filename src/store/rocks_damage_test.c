@@ -14,7 +14,7 @@
 
 enum {
     CHANNELS = 3, MESSAGES = 2000, BATCH = 500, SEQS_MAX = 16384, PAGE = 700,
-    PLACES = 24,
+    PLACES = 24, TAIL_PLACES = 24, SMALL_PLACES = 12, LOG_PLACES = 24, NEW_EPOCH = 4712,
     TAIL_BYTES = 2500,  /* filter, index, properties, footer */
     BLOCK_MESSAGES = 200,
 };
@@ -45,10 +45,15 @@ static void publish_batch(struct bench *bench, uint64_t from)
         assert_int_equal(said[i].answer.seq, from + i / CHANNELS);
 }
 
-static void publish_all(struct bench *bench)
+static void publish_all_into_log(struct bench *bench)
 {
     for (uint64_t seq = 1; seq <= MESSAGES; seq += BATCH)
         publish_batch(bench, seq);
+}
+
+static void publish_all(struct bench *bench)
+{
+    publish_all_into_log(bench);
     reopen(bench);  /* puts all of it into tables */
 }
 
@@ -88,6 +93,8 @@ static enum rc view_read(struct bench *bench, const char *channel, enum read_way
         if (read.rc != RC_OK)
             return read.rc;
         ret->head = read.head;
+        if (read.head == 0)
+            return RC_OK;
         assert_true(read.entry_count > 0);
         for (size_t i = 0; i < read.entry_count; i++)
             view_take(ret, channel, &read.entries[i]);
@@ -226,6 +233,171 @@ static void retention_passes_damage(void **state)
     free(table);
 }
 
+/* --- files that RocksDB refuses ----------------------------------------------------------------------------------- */
+
+static uint64_t epoch_of(struct bench *bench)
+{
+    return bench_read(bench, "topic:a", READ_AFTER, 0, 0, 1).epoch;
+}
+
+/* Opens a directory with damage. False: it is refused, with a sentence that says what to do. */
+static bool opens(struct bench *bench, const char *path, bool may_repair, char ret_why[WHY_BYTES])
+{
+    struct rocks_store_options options = options_at(bench, path);
+
+    options.may_repair = may_repair;
+    options.epoch_new  = NEW_EPOCH;
+    if (rocks_store_open(&options, &bench->store, ret_why, WHY_BYTES) == RC_OK)
+        return true;
+    assert_non_null(strstr(ret_why, path));
+    return false;
+}
+
+/* As channel_lost(), but commits at the end may be gone, if the epoch says so. */
+static uint64_t channel_lost_or_renewed(struct bench *bench, const char *channel)
+{
+    static struct channel_view up;
+
+    assert_int_equal(view_read(bench, channel, READ_AFTER, &up), RC_OK);
+    if (up.head >= MESSAGES)
+        return up.lost;
+    assert_int_equal(epoch_of(bench), NEW_EPOCH);
+    return up.lost + MESSAGES - up.head;
+}
+
+/* The epoch is the old one, or whatever seqs are given again are given in a new one. */
+static void is_honest(struct bench *bench, const char *why)
+{
+    uint64_t lost = 0;
+
+    for (int i = 0; i < CHANNELS; i++)
+        lost += channel_lost_or_renewed(bench, channel_of(i));
+    if (lost > 0)
+        assert_true(damage_count(bench) > 0 || why[0] != '\0');
+    for (int i = 0; i < CHANNELS; i++) {
+        struct published said = bench_publish(bench, (struct publish){ .channel = channel_of(i), .payload = "new" });
+        assert_int_equal(said.outcome, APPEND_DONE);
+        assert_true(said.answer.seq > MESSAGES || said.answer.epoch == NEW_EPOCH);
+    }
+}
+
+/* Damage in the rows of channels is found only when a channel is read. */
+static bool all_are_readable(struct bench *bench)
+{
+    for (int i = 0; i < CHANNELS; i++)
+        if (bench_read(bench, channel_of(i), READ_AFTER, 0, 0, 1).rc != RC_OK)
+            return false;
+    return true;
+}
+
+/* A bit of a file is flipped at `count` places from `from` on. Gives how many were refused without may_repair. */
+static size_t flip_and_open(struct bench *bench, const char *file, size_t from, size_t count)
+{
+    char      *copy  = copy_path(bench);
+    struct buf whole = file_read(file);
+    char       why[WHY_BYTES];
+    size_t     refused = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        copy_spoilt(bench, copy, file, &whole, from + (whole.len - from) * i / count);
+        bool is_open = opens(bench, copy, false, why);
+        if (!is_open && strstr(why, "--repair") == NULL)
+            fail_msg("%s: %s", file, why);
+        if (is_open && !all_are_readable(bench)) {
+            assert_true(damage_count(bench) > 0);
+            bench_shut(bench);
+            is_open = false;
+        }
+        if (!is_open) {
+            refused++;
+            is_open = opens(bench, copy, true, why);
+        }
+        if (!is_open)
+            fail_msg("a flip at %zu of %zu in %s: %s", from + (whole.len - from) * i / count, whole.len, file, why);
+        is_honest(bench, why);
+        bench_shut(bench);
+    }
+    buf_fini(&whole);
+    directory_remove(copy);
+    free(copy);
+    return refused;
+}
+
+static char *killed_path(const struct bench *bench)
+{
+    char *path = NULL;
+
+    must(asprintf(&path, "%s.killed", (const char *)bench->context) >= 0);
+    return path;
+}
+
+/* The directory as it is after a kill: everything is in the write-ahead log. */
+static void a_damaged_log_is_read_past_the_damage_threats_4_and_6(void **state)
+{
+    struct bench *bench = *state;
+
+    publish_all_into_log(bench);
+    char *killed = killed_path(bench);
+    copy_tree(bench->context, killed);
+    bench_shut(bench);
+    char *lived    = bench->context;
+    bench->context = killed;
+    struct names logs = names_of(killed, ".log");
+    assert_true(logs.count > 0);
+    for (size_t i = 0; i < logs.count; i++)
+        assert_int_equal(flip_and_open(bench, logs.at[i], 0, LOG_PLACES / logs.count), 0);
+    names_free(&logs);
+    bench->context = lived;
+    directory_remove(killed);
+    free(killed);
+}
+
+/* What stands behind the rows of a table: if RocksDB can't open it for that, the table is given up. */
+static void a_damaged_end_of_a_table_costs_the_table_threat_6(void **state)
+{
+    struct bench *bench = *state;
+    struct stat   about;
+
+    publish_all(bench);
+    bench_shut(bench);
+    char *table = largest_table(bench->context);
+    assert_int_equal(stat(table, &about), 0);
+    const size_t refused = flip_and_open(bench, table, (size_t)about.st_size - TAIL_BYTES, TAIL_PLACES);
+    print_message("%zu of %d flips need a repair\n", refused, TAIL_PLACES);
+    assert_true(refused < TAIL_PLACES / 2);
+    free(table);
+}
+
+static char *manifest_path(const struct bench *bench)
+{
+    char      *current = path_of(bench, "db/CURRENT"), *path = NULL;
+    struct buf name    = file_read(current);
+
+    must(asprintf(&path, "%s/db/%.*s", (const char *)bench->context, (int)name.len - 1, name.at) >= 0);
+    buf_fini(&name);
+    free(current);
+    return path;
+}
+
+/* Tables of all that is no message, and the manifest: with --repair each of them opens. */
+static void everything_else_opens_with_a_repair_threats_6_and_7(void **state)
+{
+    struct bench *bench = *state;
+
+    publish_all(bench);
+    bench_shut(bench);
+    char        *largest = largest_table(bench->context);
+    struct names tables  = names_of(bench->context, ".sst");
+    for (size_t i = 0; i < tables.count; i++)
+        if (strcmp(tables.at[i], largest) != 0)
+            flip_and_open(bench, tables.at[i], 0, SMALL_PLACES);
+    names_free(&tables);
+    char *manifest = manifest_path(bench);
+    flip_and_open(bench, manifest, 0, SMALL_PLACES);
+    free(manifest);
+    free(largest);
+}
+
 static int setup(void **state)
 {
     struct bench *bench = malloc(sizeof *bench);
@@ -252,6 +424,9 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         DAMAGE_TEST(a_flipped_bit_in_a_block_costs_that_block_threat_6),
         DAMAGE_TEST(retention_passes_damage),
+        DAMAGE_TEST(a_damaged_end_of_a_table_costs_the_table_threat_6),
+        DAMAGE_TEST(everything_else_opens_with_a_repair_threats_6_and_7),
+        DAMAGE_TEST(a_damaged_log_is_read_past_the_damage_threats_4_and_6),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

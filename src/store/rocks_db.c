@@ -32,6 +32,11 @@ enum {
 
 static const char *const family_names[FAMILY_COUNT] = { "default", "messages", "channels", "floors", "keys", "ledger" };
 
+const char *rocks_family_name(enum family family)
+{
+    return family_names[family];
+}
+
 /* --- statuses --------------------------------------------------------------------------------------------------- */
 
 static bool status_contains(const char *status, const char *word)
@@ -139,7 +144,8 @@ static rocksdb_options_t *family_options(struct rocks_db *db, const struct rocks
 static void database_options(rocksdb_options_t *o, const struct rocks_db_options *options)
 {
     rocksdb_options_set_create_if_missing(o, !options->must_exist);
-    rocksdb_options_set_create_missing_column_families(o, !options->must_exist);
+    rocksdb_options_set_create_missing_column_families(o, !options->must_exist || options->may_repair);
+    rocksdb_options_set_paranoid_checks(o, !options->is_trusting);
     rocksdb_options_set_max_background_jobs(o, BACKGROUND_JOBS);
     rocksdb_options_set_max_open_files(o, OPEN_FILES_MAX);
     if (options->log_path[0] != '\0')
@@ -274,6 +280,19 @@ enum rc rocks_db_open(struct rocks_db *db, const struct rocks_db_options *option
         rocks_db_close(db);
     }
     return rc;
+}
+
+enum rc rocks_db_rebuild(const struct rocks_db_options *options, char *ret_why, size_t why_size)
+{
+    struct rocks_db db     = { 0 };
+    char           *status = NULL;
+
+    db_prepare(&db, options);
+    rocksdb_repair_db(db.options[FAMILY_META], options->path, &status);
+    rocks_db_close(&db);
+    if (status != NULL)
+        snprintf(ret_why, why_size, "the database in %s can't be made anew: %s", options->path, status);
+    return rocks_rc(&status);
 }
 
 /* --- reading and writing ---------------------------------------------------------------------------------------- */

@@ -34,6 +34,8 @@ struct rocks_db_options {
      * touched. A log that is damaged behind it, or merely ends early, is opened: compare with rocks_db_sequence(). */
     uint64_t                            sequence_min;
     struct damage_notes                *notes;  /* borrowed: takes what later reads find damaged; NULL: nobody asks */
+    bool                                is_trusting;  /* tables that can't be read are found only by whoever reads them */
+    bool                                may_repair;   /* the operator accepts what it costs */
 };
 
 struct rocks_db {
@@ -51,6 +53,11 @@ struct rocks_db {
 /* Opens a zeroed db; on failure it stays zeroed and ret_why is a sentence. */
 enum rc rocks_db_open(struct rocks_db *db, const struct rocks_db_options *options, char *ret_why,
                       size_t why_size) RC_MUST_USE;
+
+/* Makes the database anew from its tables and logs, without its manifest. It is closed. */
+enum rc rocks_db_rebuild(const struct rocks_db_options *options, char *ret_why, size_t why_size) RC_MUST_USE;
+
+const char *rocks_family_name(enum family family);
 void rocks_db_close(struct rocks_db *db);  /* does nothing if it isn't open */
 
 /* RocksDB's sequence number of the last write; it rises with each write. */

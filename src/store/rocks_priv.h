@@ -105,6 +105,14 @@ void channel_raise_floor(struct rocks *rocks, const struct channel_name *name, c
 void channel_save(struct rocks *rocks, rocksdb_writebatch_t *batch, const struct channel_name *name,
                   const struct channel_state *state);
 
+/* Whether the row of FAMILY_CHANNELS is of a channel with a number from `first` to `last`: then its last messages may be
+ * lost, and the batch takes a row that lets it go on above its ceiling. */
+void channel_mark_lost(struct rocks *rocks, rocksdb_writebatch_t *batch, const rocksdb_iterator_t *row, uint64_t first,
+                       uint64_t last);
+
+/* The highest number that a channel has; reads all of them. */
+enum rc channels_last_number(struct rocks *rocks, uint64_t *ret) RC_MUST_USE;
+
 /* At close: saves the bytes of the channels that changed since, as far as the disk permits. */
 void channels_save_all(struct rocks *rocks);
 
@@ -176,8 +184,12 @@ struct commit_queue {
 void rocks_append(struct store *store, struct append_batch *batch);
 void *rocks_committer(void *rocks);
 
-/* Reads epoch and ceilings, or creates a new log. */
-enum rc rocks_meta_load(struct rocks *rocks, char *ret_why, size_t why_size) RC_MUST_USE;
+/* Reads epoch and ceilings, or creates a new log. With *ret_is_lost they were lost: numbers begin far above all that were
+ * ever given, and the log needs a new epoch. */
+enum rc rocks_meta_load(struct rocks *rocks, bool *ret_is_lost, char *ret_why, size_t why_size) RC_MUST_USE;
+
+/* Sets the numbers above all that lost commits can have used; rocks_epoch_change() saves them. */
+enum rc rocks_numbers_leap(struct rocks *rocks) RC_MUST_USE;
 
 /* Gives the log a new epoch: acknowledged commits were lost, so its seqs may be given a second time. */
 enum rc rocks_epoch_change(struct rocks *rocks, uint64_t epoch) RC_MUST_USE;
@@ -290,6 +302,9 @@ void  maintenance_note_purge(struct rocks *rocks, uint64_t rows);
 
 /* One step of retention: raises the floors of some channels, and writes them down. db_lock is held for reading. */
 enum rc retention_step(struct rocks *rocks, msec wall) RC_MUST_USE;
+
+/* The highest channel number that has rows; 0: none, or it can't be read. */
+uint64_t messages_last_number(struct rocks *rocks);
 
 /* Compacts the messages if enough of their rows are dead. db_lock is held for reading. */
 void reclaim_messages(struct rocks *rocks);

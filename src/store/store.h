@@ -141,7 +141,7 @@ struct store_heads {
     struct list           link;   /* the store's, until it is done */
 };
 
-enum { STORE_DAMAGES_TOLD = 8, STORE_DAMAGE_BYTES = 256 };
+enum { STORE_DAMAGES_TOLD = 8, STORE_DAMAGE_BYTES = 400 };
 
 enum {
     LISTING_CHANNELS_MAX = 1000,

@@ -166,10 +166,9 @@ static enum rc load_finish(struct salvage *salvage, struct rocks *rocks, uint64_
     return rc;
 }
 
-enum rc rocks_load(struct rocks *rocks, bool must_exist, char *ret_why, size_t why_size)
+static struct rocks_db_options db_options_of(struct rocks *rocks, bool must_exist)
 {
-    const uint64_t          synced  = rocks_load_synced(rocks);
-    struct rocks_db_options options = {
+    return (struct rocks_db_options){
         .path               = rocks->db_path,
         .log_path           = rocks->info_log,
         .write_buffer_bytes = rocks->options.write_buffer_bytes,
@@ -179,20 +178,33 @@ enum rc rocks_load(struct rocks *rocks, bool must_exist, char *ret_why, size_t w
         .is_format_1        = rocks->is_format_1,
         .make_filter        = rocks_make_filter,
         .context            = &rocks->filter_floors,
-        .sequence_min       = synced,
+        .sequence_min       = rocks_load_synced(rocks),
         .notes              = &rocks->damage,
         .may_repair         = rocks->options.may_repair,
     };
-    struct salvage salvage;
+}
+
+enum rc rocks_load(struct rocks *rocks, bool must_exist, char *ret_why, size_t why_size)
+{
+    struct rocks_db_options options = db_options_of(rocks, must_exist);
+    struct salvage          salvage;
 
     salvage_init(&salvage);
     enum rc rc = load_open(&salvage, rocks, &options, ret_why, why_size);
     if (rc == RC_OK)
-        rc = load_finish(&salvage, rocks, synced, ret_why, why_size);
+        rc = load_finish(&salvage, rocks, options.sequence_min, ret_why, why_size);
     if (rc != RC_OK)
         rocks_db_close(&rocks->db);
     salvage_fini(&salvage);
     return rc;
+}
+
+enum rc rocks_load_read_only(struct rocks *rocks)
+{
+    const struct rocks_db_options options = db_options_of(rocks, true);
+    char                          why[ROCKS_WHY_BYTES];
+
+    return rocks_db_open_read_only(&rocks->db, &options, why, sizeof why);
 }
 
 /* --- threads ---------------------------------------------------------------------------------------------------- */
@@ -305,6 +317,7 @@ static void rocks_stats(struct store *store, struct store_stats *ret_stats)
     pthread_mutex_lock(&rocks->commits.lock);
     ret_stats->is_full       = rocks->commits.is_full;
     ret_stats->is_broken     = rocks->commits.health == ROCKS_BROKEN;
+    ret_stats->is_unreadable = counter_get(&rocks->is_unreadable) != 0;
     ret_stats->failure_count = rocks->commits.failure_count;
     snprintf(ret_stats->failure, sizeof ret_stats->failure, "%s", rocks->commits.failure);
     pthread_mutex_unlock(&rocks->commits.lock);

@@ -282,6 +282,22 @@ enum rc rocks_db_open(struct rocks_db *db, const struct rocks_db_options *option
     return rc;
 }
 
+enum rc rocks_db_open_read_only(struct rocks_db *db, const struct rocks_db_options *options, char *ret_why,
+                                size_t why_size)
+{
+    char *status = NULL;
+
+    db_prepare(db, options);
+    db->is_read_only = true;
+    db->db = rocksdb_open_for_read_only_column_families(db->options[FAMILY_META], options->path, FAMILY_COUNT,
+                                                        family_names, const_options(db), db->families, 0, &status);
+    if (status == NULL)
+        return RC_OK;
+    snprintf(ret_why, why_size, "the database in %s can't be read: %s", options->path, status);
+    rocks_db_close(db);
+    return rocks_rc(&status);
+}
+
 enum rc rocks_db_rebuild(const struct rocks_db_options *options, char *ret_why, size_t why_size)
 {
     struct rocks_db db     = { 0 };

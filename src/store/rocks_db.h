@@ -47,6 +47,7 @@ struct rocks_db {
     rocksdb_readoptions_t          *get_cached;  /* a point read that must not wait for the disk */
     rocksdb_writeoptions_t         *write_synced;
     bool                            is_compaction_off;
+    bool                            is_read_only;
     struct damage_notes            *notes;
 };
 
@@ -58,6 +59,10 @@ enum rc rocks_db_open(struct rocks_db *db, const struct rocks_db_options *option
 enum rc rocks_db_rebuild(const struct rocks_db_options *options, char *ret_why, size_t why_size) RC_MUST_USE;
 
 const char *rocks_family_name(enum family family);
+
+/* Opens it for reading alone, of what is on the disk now: writes nothing, and so works while nothing can be written. */
+enum rc rocks_db_open_read_only(struct rocks_db *db, const struct rocks_db_options *options, char *ret_why,
+                                size_t why_size) RC_MUST_USE;
 void rocks_db_close(struct rocks_db *db);  /* does nothing if it isn't open */
 
 /* RocksDB's sequence number of the last write; it rises with each write. */

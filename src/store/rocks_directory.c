@@ -133,6 +133,23 @@ uint64_t rocks_load_synced(const struct rocks *rocks)
     return sequence;
 }
 
+/* Writes at the beginning of the file; the rest of a short write is written again. With false errno says why. */
+static bool pwrite_all(int fd, struct span bytes)
+{
+    for (off_t at = 0; bytes.len > 0;) {
+        const ssize_t len = pwrite(fd, bytes.at, bytes.len, at);
+        if (len < 0 && errno == EINTR)
+            continue;
+        if (len <= 0) {
+            errno = len == 0 ? ENOSPC : errno;
+            return false;
+        }
+        at += len;
+        bytes = span_skip(bytes, (size_t)len);
+    }
+    return true;
+}
+
 /* This write is not synced. After a crash of the process the page cache still has it. After a crash of the machine the
  * file may hold an older value, which is true as well. */
 enum rc rocks_save_synced(struct rocks *rocks)
@@ -142,7 +159,7 @@ enum rc rocks_save_synced(struct rocks *rocks)
 
     buf_init(&value, SYNCED_BYTES_MAX);
     record_put(&value, SPAN("synced"), &sequence, 1);
-    bool is_whole = pwrite(rocks->synced_fd, value.at, value.len, 0) == (ssize_t)value.len;
+    const bool is_whole = pwrite_all(rocks->synced_fd, buf_span(&value));
     buf_fini(&value);
     return is_whole ? RC_OK : RC_IO;
 }

@@ -142,7 +142,7 @@ static bool has_room(struct rocks *rocks)
 }
 
 /* After a failed write or sync neither RocksDB's state in memory nor ours can be trusted: everything is read from the
- * disk again. */
+ * disk again. If it can't be opened for writing, it is opened for reading, so that what is there can be read. */
 static bool database_reopen(struct rocks *rocks)
 {
     char why[WHY_BYTES];
@@ -150,8 +150,10 @@ static bool database_reopen(struct rocks *rocks)
     must(rocks_thread == ROCKS_MAINTENANCE);
     pthread_rwlock_wrlock(&rocks->db_lock);
     rocks_db_close(&rocks->db);
-    channel_table_clear(&rocks->table);
-    bool is_open = rocks_load(rocks, true, why, sizeof why) == RC_OK;
+    const bool is_open = rocks_load(rocks, true, why, sizeof why) == RC_OK;
+    if (is_open)
+        channel_table_clear(&rocks->table);
+    counter_set(&rocks->is_unreadable, !is_open && rocks_load_read_only(rocks) != RC_OK);
     pthread_rwlock_unlock(&rocks->db_lock);
     return is_open;
 }
@@ -228,7 +230,7 @@ static void maintenance_step(struct rocks *rocks, msec wall)
     purged_rows_count(&rocks->maintenance);
     pthread_rwlock_rdlock(&rocks->db_lock);
     /* If a write fails here, the committer's next write fails too, and asks for repair. */
-    if (rocks->db.db != NULL && retention_step(rocks, wall) == RC_OK) {
+    if (rocks->db.db != NULL && !rocks->db.is_read_only && retention_step(rocks, wall) == RC_OK) {
         if (!rocks->db.is_compaction_off) {
             reclaim_messages(rocks);
             reclaim_expired(rocks, wall);

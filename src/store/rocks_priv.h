@@ -356,6 +356,7 @@ struct rocks {
     pthread_t                  committer_thread, maintenance_thread, reader_threads[READERS_MAX];
     struct counter             append_count, batch_count, sync_count, sync_us_sum, sync_us_buckets[SYNC_BUCKETS];
     struct counter             disk_bytes, memory_bytes;  /* set by the maintenance thread */
+    struct counter             is_unreadable;             /* the same */
 };
 
 static inline struct rocks *rocks_of(struct store *store)
@@ -370,6 +371,10 @@ static inline struct rocks *rocks_of_ledger(struct ledger *ledger)
 
 /* Opens the database and reads its metadata; db_lock is held for writing, or no thread runs yet. */
 enum rc rocks_load(struct rocks *rocks, bool must_exist, char *ret_why, size_t why_size) RC_MUST_USE;
+
+/* Opens the database for reading alone. The channels cached in memory stay: what they say was acknowledged, and rows above
+ * their heads perhaps were not. */
+enum rc rocks_load_read_only(struct rocks *rocks) RC_MUST_USE;
 
 /* `why` says what failed; it is ignored with ROCKS_HEALTHY. */
 void rocks_health_set(struct rocks *rocks, enum rocks_health health, const char *why);

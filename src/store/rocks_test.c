@@ -780,6 +780,39 @@ ssize_t pread(int fd, void *bytes, size_t count, off_t at)
     return syscall(SYS_pread64, fd, bytes, count, at);
 }
 
+/* Each write at a place: 0: as it should be; 1: a byte at a time; above: fails with that errno. */
+static atomic_int pwrite_fault;
+
+ssize_t pwrite(int fd, const void *bytes, size_t count, off_t at)
+{
+    const int fault = atomic_load(&pwrite_fault);
+
+    if (fault > 1) {
+        errno = fault;
+        return -1;
+    }
+    return syscall(SYS_pwrite64, fd, bytes, fault == 1 && count > 1 ? 1 : count, at);
+}
+
+static void a_short_write_of_synced_is_finished(void **state)
+{
+    struct bench      *bench = *state;
+    struct store_stats stats;
+
+    atomic_store(&pwrite_fault, 1);
+    publish_run(bench, "topic:a", 1, 3);
+    atomic_store(&pwrite_fault, 0);
+    reopen(bench);
+    expect_all(bench, "topic:a", 3);
+    atomic_store(&pwrite_fault, EDQUOT);
+    const struct publish next = { .channel = "topic:a", .payload = "x" };
+    assert_int_equal(bench_publish(bench, next).outcome, APPEND_BROKEN);
+    atomic_store(&pwrite_fault, 0);
+    bench->store->ops->stats(bench->store, &stats);
+    assert_non_null(strstr(stats.failure, strerror(EDQUOT)));
+    publish_until_done(bench, next);
+}
+
 static void a_channel_that_can_not_be_read_just_now_keeps_its_numbers(void **state)
 {
     struct bench *bench  = *state;
@@ -826,6 +859,32 @@ static void a_failed_sync_is_believed_threat_8(void **state)
     assert_false(stats.is_broken);
     reopen(bench);
     assert_int_equal(bench_read(bench, "topic:a", READ_AFTER, 0, 0, 1).head, said.answer.seq);
+}
+
+/* While nothing can be written, what is there can be read, and nothing that was not acknowledged. */
+static void what_is_there_is_read_while_writes_fail(void **state)
+{
+    struct bench      *bench = *state;
+    struct store_stats stats;
+
+    publish_run(bench, "topic:a", 1, 10);
+    reopen(bench);
+    publish_run(bench, "topic:a", 11, 20);
+    publish_run(bench, "topic:old", 1, 3);
+    atomic_store(&sync_error, EIO);
+    for (int i = 0; i < 20; i++) {
+        assert_int_equal(bench_publish(bench, (struct publish){ .channel = "topic:a", .payload = "lost?" }).outcome,
+                         APPEND_BROKEN);
+        assert_int_equal(bench_publish(bench, (struct publish){ .channel = "topic:new", .payload = "lost?" }).outcome,
+                         APPEND_BROKEN);
+        expect_all(bench, "topic:a", 20);
+        expect_all(bench, "topic:old", 3);
+        assert_int_equal(bench_read(bench, "topic:new", READ_AFTER, 0, 0, 1).head, 0);
+    }
+    bench->store->ops->stats(bench->store, &stats);
+    assert_true(stats.is_broken && !stats.is_unreadable);
+    atomic_store(&sync_error, 0);
+    publish_until_done(bench, (struct publish){ .channel = "topic:a", .payload = "x" });
 }
 
 static void publish_kib_until(struct bench *bench, enum append_outcome outcome, uint64_t *acknowledged)
@@ -1431,7 +1490,9 @@ int main(int argc, char **argv)
         DISK_TEST(a_torn_tail_keeps_whole_commits_threat_4),
         DISK_TEST(what_was_acknowledged_survives_a_kill_threat_1),
         DISK_TEST(a_channel_that_can_not_be_read_just_now_keeps_its_numbers),
+        DISK_TEST(a_short_write_of_synced_is_finished),
         DISK_TEST(a_failed_sync_is_believed_threat_8),
+        DISK_TEST(what_is_there_is_read_while_writes_fail),
         DISK_TEST(a_full_disk_refuses_and_recovers_threat_10),
         DISK_TEST(a_full_disk_under_rocksdb_too_threat_10),
         DISK_TEST(a_file_size_limit_is_a_full_disk_threat_11),

@@ -193,7 +193,8 @@ struct store_stats {
     uint64_t sync_us_sum;
     uint64_t sync_us_buckets[20];  /* bucket i: syncs that took < 2^(i+5) us (32 us, 64 us, ...); the last also all
                                     * longer ones */
-    bool     is_full, is_broken;
+    bool     is_full, is_broken;   /* publishes are refused while one of them is true */
+    bool     is_unreadable;        /* reads fail: the log is closed, and can't even be opened for reading */
     uint64_t failure_count;        /* writes and syncs that failed; some failures are over before anybody sees
                                     * is_broken */
     char     failure[160];         /* what the engine said of the last failure; "" if none */

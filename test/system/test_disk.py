@@ -97,6 +97,16 @@ def check_goes_on_without_disk(api):
     check_problem(not_ready)
 
 
+def check_can_be_read(server, channel, answered):
+    """Whatever was acknowledged is there, in history and for a subscriber who comes now; nothing of it is 503."""
+    head = max(seq for _, seq in answered.values())
+    with contextlib.closing(Api(server.url)) as api, Reader(server.url, "sse", [channel]) as newcomer:
+        history = {event.seq: event.payload for event in map(event_of, api.history_all(channel))}
+        newcomer.wait_head(channel, head)
+        got = {event.seq: event.payload for event in newcomer.of(channel)}
+        assert all(history[seq] == got[seq] == payload for payload, (_, seq) in answered.items())
+
+
 def audit_all(server, publishers, readers):
     """LA: each acknowledged once, nothing else there, every reader has exactly it."""
     with contextlib.closing(Api(server.url)) as api:
@@ -114,6 +124,7 @@ def audit_all(server, publishers, readers):
 # "any ENOSPC 5" hits a write or a sync, as it happens.
 @pytest.mark.parametrize("fault, statuses", [
     ("sync EIO", [503]), ("fdatasync EIO", [503]), ("sync EIO 3", [503]), ("write EIO", [503]), ("any EIO 7", [503]),
+    ("any EIO", [503]), ("any EROFS", [503]), ("any ENOSPC", [503, 507]),
     ("write ENOSPC", [507]), ("write EDQUOT", [507]), ("write EFBIG", [507]), ("any ENOSPC 5", [503, 507])])
 def test_a_disk_that_fails_is_not_believed(fault, statuses, tmp_path):
     """Threats 8, 10, 11: publishes are refused while it fails, and succeed afterwards, without a restart; nothing that
@@ -132,6 +143,7 @@ def test_a_disk_that_fails_is_not_believed(fault, statuses, tmp_path):
                 publishers.wait_refused(statuses)
                 acknowledged = len(publishers.answered)
                 check_goes_on_without_disk(api)
+                check_can_be_read(server, "topic:f", dict(publishers.answered))
                 if fault.startswith("sync") and fault[-1].isalpha():
                     assert len(publishers.answered) <= acknowledged, "acknowledged without a sync"
                 control.unlink()

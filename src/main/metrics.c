@@ -138,6 +138,8 @@ static void put_stores(struct buf *out, const struct server *server)
             durable.failure_count);
     put_one(out, "longwire_store_damaged_total", "counter",
             "Places in the durable log's files that were found damaged since the start.", durable.damage_count);
+    put_one(out, "longwire_store_unreadable", "gauge", "1 while the log can't even be opened for reading.",
+            durable.is_unreadable);
     put_one(out, "longwire_store_broken", "gauge", "1 while the log can't be trusted and is being reopened.",
             durable.is_broken);
 }

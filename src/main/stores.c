@@ -21,6 +21,7 @@ static struct rocks_store_options rocks_options_of(const struct settings *settin
         .write_buffer_bytes = settings->write_buffer_bytes,
         .block_cache_bytes  = settings->store_memory_bytes,
         .reserve_bytes      = settings->disk_reserve_bytes,
+        .is_reserve_default = settings->source_of[SETTING_disk_reserve_bytes] == FROM_DEFAULT,
     };
 }
 

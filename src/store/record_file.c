@@ -49,7 +49,7 @@ static uint64_t little_endian(const char *at, size_t len)
     return value;
 }
 
-static size_t head_bytes(uint8_t type)
+static size_t piece_head_bytes(uint8_t type)
 {
     return type >= TYPE_NUMBER_FIRST && type <= TYPE_NUMBER_LAST ? HEAD_BYTES + NUMBER_BYTES : HEAD_BYTES;
 }
@@ -69,7 +69,7 @@ static enum piece_found piece_take(struct span *block, struct piece *ret)
     if (block->len < HEAD_BYTES)
         return PIECE_NONE;
     const uint8_t type = (uint8_t)block->at[TYPE_AT];
-    const size_t  head = head_bytes(type), len = head + little_endian(block->at + 4, 2);
+    const size_t  head = piece_head_bytes(type), len = head + little_endian(block->at + 4, 2);
     if (type == 0 && little_endian(block->at, HEAD_BYTES) == 0)
         return PIECE_NONE;
     if (type == 0 || type > TYPE_KNOWN_LAST || len > block->len)

@@ -19,7 +19,9 @@ enum {
     FILTER_FLOOR_COUNT_MAX = 1000000,
     READER_COUNT           = 2,
     READ_COUNT_MAX         = 65536,
-    DISK_SHARE             = 64,
+    BUFFER_SHARE           = 64,  /* of the disk: at most this part of it for a write buffer, … */
+    RESERVE_SHARE          = 16,  /* … for the reserve, if the operator didn't choose it, … */
+    DEAD_DISK_SHARE        = 8,   /* … and for what retention may leave dead */
     WRITE_BUFFERS          = 6,  /* at most so many buffers of messages and ledger rows are in memory */
     CHANGE_COUNT_MAX       = 65536,
 };
@@ -33,29 +35,41 @@ static uint64_t value_or(uint64_t value, uint64_t fallback)
     return value != 0 ? value : fallback;
 }
 
-/* 32 MiB: larger buffers miss the processor's caches more, smaller ones are merged more often. On a disk where four of
- * them would take a good part of the space they are smaller. */
-static uint64_t write_buffer_default(int directory)
+/* The size of the disk; 0: the file system doesn't tell. */
+static uint64_t disk_size(int directory)
 {
     struct statvfs disk;
 
-    if (fstatvfs(directory, &disk) != 0)
-        return 32 * MIB;
-    uint64_t share = (uint64_t)disk.f_blocks * disk.f_frsize / DISK_SHARE;
-    return share >= 32 * MIB ? 32 * MIB : share < MIB / 4 ? MIB / 4 : share;
+    return fstatvfs(directory, &disk) == 0 ? (uint64_t)disk.f_blocks * disk.f_frsize : 0;
+}
+
+/* No more than a share of the disk, but at least `least`. */
+static uint64_t share_of(uint64_t disk, uint64_t share, uint64_t bytes, uint64_t least)
+{
+    const uint64_t most = disk / share > least ? disk / share : least;
+
+    return disk != 0 && bytes > most ? most : bytes;
+}
+
+/* 32 MiB of write buffer: larger ones miss the processor's caches more, smaller ones are merged more often. RocksDB
+ * allocates as much for a write-ahead log at once, and may have two of them. */
+static void sizes_fill(struct rocks_store_options *options, uint64_t disk)
+{
+    options->write_buffer_bytes = share_of(disk, BUFFER_SHARE, value_or(options->write_buffer_bytes, 32 * MIB), MIB / 4);
+    options->dead_bytes_max     = share_of(disk, DEAD_DISK_SHARE, value_or(options->dead_bytes_max, 64 * MIB), MIB / 4);
+    if (options->is_reserve_default)
+        options->reserve_bytes = share_of(disk, RESERVE_SHARE, options->reserve_bytes, 0);
 }
 
 static void rocks_options_fill(struct rocks_store_options *options, int directory)
 {
     options->key_keep_ms        = options->key_keep_ms != 0 ? options->key_keep_ms : KEY_KEEP_MS;
     options->channel_count_max  = value_or(options->channel_count_max, CHANNEL_COUNT_MAX);
-    options->write_buffer_bytes = value_or(options->write_buffer_bytes, write_buffer_default(directory));
     options->block_cache_bytes  = value_or(options->block_cache_bytes, 64 * MIB);
-    options->reserve_bytes      = value_or(options->reserve_bytes, 8 * MIB);
-    options->dead_bytes_max     = value_or(options->dead_bytes_max, 64 * MIB);
     options->reader_count       = value_or(options->reader_count, READER_COUNT);
     options->read_count_max     = value_or(options->read_count_max, READ_COUNT_MAX);
     options->change_count_max   = value_or(options->change_count_max, CHANGE_COUNT_MAX);
+    sizes_fill(options, disk_size(directory));
     if (options->channel_count_max < CHANNEL_COUNT_MIN)
         options->channel_count_max = CHANNEL_COUNT_MIN;
     if (options->reader_count > READERS_MAX)
@@ -92,7 +106,7 @@ bool rocks_has_room(struct rocks *rocks, uint64_t bytes)
 {
     struct statvfs disk;
 
-    if (fstatvfs(rocks->directory_fd, &disk) != 0)
+    if (fstatvfs(rocks->directory_fd, &disk) != 0 || disk.f_blocks == 0)
         return true;
     uint64_t free_bytes = (uint64_t)disk.f_bavail * disk.f_frsize;
     uint64_t need       = bytes + rocks->options.reserve_bytes * (commits_are_full(&rocks->commits) ? 2 : 1);

@@ -12,8 +12,8 @@
  * APPEND_BROKEN at once, until the database has been closed, opened and read anew. Both states end without an operator.
  *
  * The ledger's writes go into the same synced write as the appends that wait at the same time. After a failed write or
- * sync new writes are LEDGER_AWAY, and the writes that were in it LEDGER_BROKEN. While the database is closed the
- * ledger's reads are RC_IO.
+ * sync new writes are LEDGER_AWAY, and the writes that were in it LEDGER_BROKEN. Until the database is open for
+ * writing again the ledger's reads are RC_IO; the log can be read.
  *
  * A database with damage is opened as far as it can be read. Files that are given up are kept in DATA/damaged. Where
  * readers can't be told by a gap or an epoch what is lost, the open is refused, unless may_repair.
@@ -34,11 +34,12 @@ struct rocks_store_options {
     msec               key_keep_ms;         /* idempotency window; 0: 24 hours */
     size_t             channel_count_max;   /* channels cached in memory (about 200 bytes each); the least recently used
                                              * one is evicted and later read from the disk again; 0: 1,000,000 */
-    size_t             write_buffer_bytes;  /* of each of four; 0: 32 MiB, or a sixty-fourth of a small disk */
+    size_t             write_buffer_bytes;  /* of each of four; 0: 32 MiB; at most a sixty-fourth of the disk */
     size_t             block_cache_bytes;   /* 0: 64 MiB */
-    uint64_t           reserve_bytes;       /* free space below which appends are refused; 0: 8 MiB */
+    uint64_t           reserve_bytes;       /* free space below which appends are refused */
+    bool               is_reserve_default;  /* nobody chose it: at most a sixteenth of the disk */
     uint64_t           dead_bytes_max;      /* bytes that retention may leave dead on disk before the space is
-                                             * reclaimed; 0: 64 MiB */
+                                             * reclaimed; 0: 64 MiB; at most an eighth of the disk */
     size_t             reader_count;        /* threads, 1 … 16; 0: 2 */
     size_t             read_count_max;      /* reads that may wait; RC_FULL beyond; 0: 65,536 */
     size_t             change_count_max;    /* changes of the ledger that may wait; LEDGER_BUSY beyond; 0: 65,536 */

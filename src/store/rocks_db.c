@@ -275,7 +275,11 @@ enum rc rocks_db_open(struct rocks_db *db, const struct rocks_db_options *option
     if (status != NULL)
         status = db_open_torn(db, options, family_count, status);
     if (status != NULL) {
-        snprintf(ret_why, why_size, "the database in %s can't be opened: %s", options->path, status);
+        if (rc_of(status) == RC_NOSPACE)
+            snprintf(ret_why, why_size, "the disk of %s is full, or a quota is: make room, then start (%s)", options->path,
+                     status);
+        else
+            snprintf(ret_why, why_size, "the database in %s can't be opened: %s", options->path, status);
         rc = rocks_rc(&status);
         rocks_db_close(db);
     }

@@ -33,6 +33,9 @@ static enum rc directory_refuse(const struct rocks *rocks, const char *what, cha
 
     if (error == EWOULDBLOCK)
         snprintf(ret_why, why_size, "the data directory %s is in use by another process", rocks->path);
+    else if (rc_of_errno(error) == RC_NOSPACE)
+        snprintf(ret_why, why_size, "the disk of the data directory %s is full, or a quota is (%s: %s); make room, then start",
+                 rocks->path, what, strerror(error));
     else
         snprintf(ret_why, why_size, "the data directory %s: %s: %s", rocks->path, what, strerror(error));
     return rc_of_errno(error);

@@ -59,7 +59,7 @@ bool rocks_table_find(struct rocks_db *db, uint64_t number, struct table_place *
 
 /* --- drop --------------------------------------------------------------------------------------------------------- */
 
-static void put_varint(struct buf *buf, uint64_t value)
+static void put_edit_number(struct buf *buf, uint64_t value)
 {
     for (; value >= 0x80; value >>= 7)
         buf_putc(buf, (char)(value | 0x80));
@@ -68,13 +68,13 @@ static void put_varint(struct buf *buf, uint64_t value)
 
 static void put_edit(struct buf *buf, const struct table_place *place)
 {
-    put_varint(buf, EDIT_DELETED_FILE);
-    put_varint(buf, place->level);
-    put_varint(buf, place->number);
+    put_edit_number(buf, EDIT_DELETED_FILE);
+    put_edit_number(buf, place->level);
+    put_edit_number(buf, place->number);
     if (place->family_id == 0)
         return;
-    put_varint(buf, EDIT_COLUMN_FAMILY);
-    put_varint(buf, place->family_id);
+    put_edit_number(buf, EDIT_COLUMN_FAMILY);
+    put_edit_number(buf, place->family_id);
 }
 
 /* The manifest's name is the one line of the file CURRENT. */

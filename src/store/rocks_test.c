@@ -11,6 +11,8 @@
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -780,6 +782,38 @@ ssize_t pread(int fd, void *bytes, size_t count, off_t at)
     return syscall(SYS_pread64, fd, bytes, count, at);
 }
 
+/* A file system that doesn't tell its size. */
+static atomic_bool disk_is_silent;
+
+int fstatvfs(int fd, struct statvfs *ret)
+{
+    struct statfs disk;
+
+    if (syscall(SYS_fstatfs, fd, &disk) != 0)
+        return -1;
+    *ret = (struct statvfs){ .f_frsize = (unsigned long)disk.f_frsize, .f_blocks = disk.f_blocks, .f_bavail = disk.f_bavail };
+    if (atomic_load(&disk_is_silent))
+        ret->f_blocks = ret->f_bavail = 0;
+    return 0;
+}
+
+static void a_disk_that_tells_no_size_is_not_full(void **state)
+{
+    struct bench              *bench   = *state;
+    struct rocks_store_options options = options_at(bench, bench->context);
+    struct store_stats         stats;
+    char                       why[WHY_BYTES];
+
+    options.reserve_bytes = 8 * MIB;
+    bench_shut(bench);
+    atomic_store(&disk_is_silent, true);
+    assert_int_equal(rocks_store_open(&options, &bench->store, why, sizeof why), RC_OK);
+    publish_run(bench, "topic:a", 1, 3);
+    bench->store->ops->stats(bench->store, &stats);
+    atomic_store(&disk_is_silent, false);
+    assert_false(stats.is_full);
+}
+
 /* Each write at a place: 0: as it should be; 1: a byte at a time; above: fails with that errno. */
 static atomic_int pwrite_fault;
 
@@ -1490,6 +1524,7 @@ int main(int argc, char **argv)
         DISK_TEST(a_torn_tail_keeps_whole_commits_threat_4),
         DISK_TEST(what_was_acknowledged_survives_a_kill_threat_1),
         DISK_TEST(a_channel_that_can_not_be_read_just_now_keeps_its_numbers),
+        DISK_TEST(a_disk_that_tells_no_size_is_not_full),
         DISK_TEST(a_short_write_of_synced_is_finished),
         DISK_TEST(a_failed_sync_is_believed_threat_8),
         DISK_TEST(what_is_there_is_read_while_writes_fail),

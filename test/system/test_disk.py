@@ -359,6 +359,57 @@ def test_a_full_disk_behind_a_load_balancer_that_asks_for_readiness(tmp_path):
             stack.close()
 
 
+@contextlib.contextmanager
+def small_ext4(path, size):
+    path.mkdir()
+    image = path.with_suffix(".image")
+    with open(image, "wb") as file:
+        file.truncate(size)
+    subprocess.run(["mkfs.ext4", "-q", "-F", str(image)], check=True)
+    subprocess.run(["mount", "-o", "loop", str(image), str(path)], check=True)
+    try:
+        yield path
+    finally:
+        subprocess.run(["umount", "-l", str(path)], check=True)
+
+
+@needs_root
+@pytest.mark.parametrize("size, flags", [(16 << 20, []), (64 << 20, []), (16 << 20, ["--disk-reserve-bytes", "0"])])
+def test_a_small_disk(size, flags, tmp_path):
+    """Threat 10: with the defaults a server starts on a disk of 16 MB, uses most of it, starts on it when it is full, and
+    takes publishes again when there is room."""
+    with small_ext4(tmp_path / "disk", size) as disk:
+        ballast = disk / "ballast"
+        ballast.write_bytes(bytes(size // 4))
+        with Server(data=disk / "data", flags=flags) as server:
+            api, answered = Api(server.url), {}
+            while (answer := api.publish("topic:s", payload := os.urandom(20000))).status == 201:
+                answered[payload] = (answer.json["epoch"], answer.json["seq"])
+            assert answer.status == 507 and len(answered) * 20000 > size / 3
+            audit_history(api, "topic:s", answered)
+            if not flags:
+                api.close()
+                server.kill()
+                server.start()
+                audit_history(api, "topic:s", answered)
+            ballast.unlink()
+            wait_until(lambda: api.publish("topic:s", b"there is room").status == 201)
+            for _ in range(size // 8 // 20000):
+                assert api.publish("topic:s", os.urandom(20000)).status == 201
+            wait_until(lambda: api.get("/readyz").status == 200)
+            api.close()
+
+
+@needs_root
+def test_no_room_at_the_start(tmp_path):
+    """The sentence names the disk, not the file that happened to be written."""
+    with small_ext4(tmp_path / "disk", 16 << 20) as disk:
+        with contextlib.suppress(OSError), open(disk / "ballast", "wb", buffering=0) as ballast:
+            while True:
+                ballast.write(bytes(4096))
+        start_refused(disk / "data", said="the disk .* is full")
+
+
 def test_a_limit_on_file_sizes():
     """Threat 11: RLIMIT_FSIZE. SIGXFSZ must not end the server, and with a higher limit everything works again."""
     with Server() as server, Reader(server.url, "sse", ["topic:u"]) as reader:

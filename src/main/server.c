@@ -115,6 +115,8 @@ enum rc server_open(struct server *server, const struct settings *settings, char
 
     enum rc rc = stores_open(&server->stores, settings, &server->namespaces, server->hash_key, why, why_size);
     if (rc == RC_OK)
+        server->wall_seen = stores_wall_seen(&server->stores, settings);
+    if (rc == RC_OK)
         rc = writer_thread_open(&server->writer, server->snapshot, &server->stores, count, why, why_size);
     if (rc == RC_OK)
         rc = server_open_workers(server, count, why, why_size);

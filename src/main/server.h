@@ -13,6 +13,7 @@
 
 struct server {
     struct snapshot      *snapshot;    /* the newest configuration; main's thread alone */
+    msec                  wall_seen;   /* before this process began; 0: not known */
     struct namespaces     namespaces;  /* as at the start: channel names point into them */
     struct hash_key       hash_key;    /* secret and random; the same for all channel names */
     struct stores         stores;

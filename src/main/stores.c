@@ -70,6 +70,11 @@ enum rc stores_open(struct stores *stores, const struct settings *settings, stru
     return RC_OK;
 }
 
+msec stores_wall_seen(const struct stores *stores, const struct settings *settings)
+{
+    return settings->believe_clock ? 0 : stores->durable->wall_seen;
+}
+
 static void close_store(struct store **store)
 {
     if (*store != NULL)

@@ -19,6 +19,10 @@ enum rc stores_open(struct stores *stores, const struct settings *settings, stru
  * what was found and lost, or why it can't be done. */
 enum rc stores_repair(struct settings *settings, char *why, size_t why_size) RC_MUST_USE;
 
+/* The newest time that the durable store knows of, which the wall clock is compared with; 0: it knows none, or the
+ * operator says that the clock is right. */
+msec stores_wall_seen(const struct stores *stores, const struct settings *settings);
+
 /* Two steps, because the writer must outlive the durable store, whose threads send it commands, and must be gone before
  * the memory store, which runs inside the writer. A store that is not open is skipped. */
 void stores_close_durable(struct stores *stores);

@@ -141,6 +141,7 @@ enum rc worker_open(struct worker *worker, struct server *server, unsigned index
         snprintf(why, why_size, "can't make an event loop: %s", rc_text(rc));
         return rc;
     }
+    loop_compare_clock(&worker->loop, server->wall_seen);
     worker->key_state = random_u64();
     worker->snapshot  = snapshot_ref(server->snapshot);
     counter_set(&worker->adopted, worker->snapshot->number);

@@ -87,6 +87,7 @@ enum rc writer_thread_open(struct writer_thread *thread, const struct snapshot *
         snprintf(why, why_size, "can't make the writer's loop: %s", rc_text(rc));
         return rc;
     }
+    loop_compare_clock(&thread->loop, stores_wall_seen(stores, &snapshot->settings));
     counter_set(&thread->adopted, snapshot->number);
     writer_init(&thread->writer, &writer_thread_port, thread, stores->durable, stores->memory, &limits, loop_count);
     return RC_OK;

@@ -72,6 +72,9 @@ static inline bool loop_is_here(const struct loop *loop)
 enum rc loop_watch(struct loop *loop, int fd, uint32_t events, struct source *source) RC_MUST_USE;
 void    loop_unwatch(struct loop *loop, int fd);
 
+/* Compares the wall clock with the newest time that was seen before (wall_clock_compare()); before the loop runs. */
+void loop_compare_clock(struct loop *loop, msec seen);
+
 /* The system's monotonic and wall clock, in ms. No other function reads the system's clocks. */
 msec clock_now(void);
 msec clock_wall(void);

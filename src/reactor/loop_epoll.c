@@ -39,6 +39,11 @@ static void bell_rang(struct source *source, uint32_t events)
     (void)source, (void)events;  /* being awake is all it's for */
 }
 
+void loop_compare_clock(struct loop *loop, msec seen)
+{
+    loop->wall = wall_clock_compare(&loop->wall_clock, clock_passed(), clock_wall(), seen);
+}
+
 static const struct source_kind bell_kind = { .ready = bell_rang };
 
 enum rc loop_init(struct loop *loop, const struct loop_hooks *hooks, void *ctx)

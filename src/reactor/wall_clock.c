@@ -10,6 +10,17 @@ void wall_clock_init(struct wall_clock *clock, msec passed, msec says)
     *clock = (struct wall_clock){ .passed = passed, .wall = says };
 }
 
+msec wall_clock_compare(struct wall_clock *clock, msec passed, msec says, msec seen)
+{
+    wall_clock_init(clock, passed, says);
+    if (seen == 0 || (says >= seen - WALL_CLOCK_LEAP_MS && says <= seen + WALL_CLOCK_PAUSE_MS))
+        return clock->wall;
+    clock->wall       = seen;
+    clock->off        = says - seen;
+    clock->doubted_at = passed;
+    return clock->wall;
+}
+
 msec wall_clock_look(struct wall_clock *clock, msec passed, msec says)
 {
     msec wall = clock->wall + passed - clock->passed;

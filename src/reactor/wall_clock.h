@@ -14,6 +14,7 @@
 
 #define WALL_CLOCK_LEAP_MS   (10 * 60 * INT64_C(1000))
 #define WALL_CLOCK_BELIEF_MS (24 * 3600 * INT64_C(1000))
+#define WALL_CLOCK_PAUSE_MS  (7 * 24 * 3600 * INT64_C(1000))  /* a server may have been stopped for so long */
 
 struct wall_clock {
     msec passed;      /* at the last call, by the monotonic clock */
@@ -24,6 +25,11 @@ struct wall_clock {
 
 /* What the clock says now is believed. */
 void wall_clock_init(struct wall_clock *clock, msec passed, msec says);
+
+/* The newest time that was seen before this process began; 0: nobody knows it. A clock that shows an earlier time by more
+ * than WALL_CLOCK_LEAP_MS, or a later one by more than WALL_CLOCK_PAUSE_MS, is doubted as if it had leapt just now: the
+ * time goes on from `seen`. Returns the time of day. */
+msec wall_clock_compare(struct wall_clock *clock, msec passed, msec says, msec seen);
 
 /* The time of day. `passed` is the monotonic clock's time, `says` the wall clock's. */
 msec wall_clock_look(struct wall_clock *clock, msec passed, msec says);

@@ -66,8 +66,35 @@ static void test_transcripts(void **state)
     }
 }
 
+/* The clock at the start, against the newest time that was seen before. */
+static void test_starts(void **state)
+{
+    static const struct {
+        const char *name;
+        msec        says, seen, wall;  /* `seen` 0: none; the others behind BEGIN */
+    } rows[] = {
+        { "nothing was seen", YEARS, 0, YEARS },
+        { "stopped for a moment", HOUR, BEGIN, HOUR },
+        { "stopped for a week", 7 * DAY, BEGIN, 7 * DAY },
+        { "years ahead", YEARS, BEGIN, 0 },
+        { "a little behind", -10 * MINUTE, BEGIN, -10 * MINUTE },
+        { "behind", -11 * MINUTE, BEGIN, 0 },
+        { "years behind", -YEARS, BEGIN, 0 },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct wall_clock clock;
+        const msec        says = rows[i].says, wall = wall_clock_compare(&clock, 77, BEGIN + says, rows[i].seen) - BEGIN;
+        if (wall != rows[i].wall || clock.off != says - wall)
+            fail_msg("%s: %lld, off by %lld", rows[i].name, (long long)wall, (long long)clock.off);
+        assert_int_equal(wall_clock_look(&clock, 78, BEGIN + says + 1), BEGIN + wall + 1);
+        assert_int_equal(wall_clock_look(&clock, 77 + DAY, BEGIN + says + DAY), BEGIN + says + DAY);
+    }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_transcripts) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_transcripts), cmocka_unit_test(test_starts) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

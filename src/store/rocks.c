@@ -295,6 +295,8 @@ static void rocks_free(struct rocks *rocks)
     pthread_mutex_destroy(&rocks->floor_lock);
     if (rocks->synced_fd >= 0)
         close(rocks->synced_fd);
+    if (rocks->clock_fd >= 0)
+        close(rocks->clock_fd);
     if (rocks->lock_fd >= 0)
         close(rocks->lock_fd);
     if (rocks->directory_fd >= 0)
@@ -309,6 +311,9 @@ static void rocks_close(struct store *store)
     struct rocks *rocks = rocks_of(store);
 
     threads_stop(rocks);
+    const msec wall = rocks->wall_committed > rocks->maintenance.wall ? rocks->wall_committed : rocks->maintenance.wall;
+    if (wall != 0)
+        rocks_save_clock(rocks, wall);
     /* The bytes that a channel keeps are approximate: if they can't be saved now, the next start estimates them. */
     if (rocks->db.db != NULL && rocks->commits.health == ROCKS_HEALTHY)
         channels_save_all(rocks);
@@ -372,7 +377,7 @@ static struct rocks *rocks_new(const struct rocks_store_options *options)
     rocks->path         = strdup(options->path);
     rocks->db_path      = path_join(options->path, "db");
     rocks->options.path = rocks->path;
-    rocks->directory_fd = rocks->lock_fd = rocks->synced_fd = -1;
+    rocks->directory_fd = rocks->lock_fd = rocks->synced_fd = rocks->clock_fd = -1;
     must(rocks->path != NULL);
     queues_init(rocks);
     damage_notes_init(&rocks->damage);
@@ -402,6 +407,7 @@ enum rc rocks_store_open(const struct rocks_store_options *options, struct store
         rc = rocks_format_write(rocks, ret_why, why_size);
     if (rc != RC_OK)
         goto out;
+    rocks->store.wall_seen = rocks_load_clock(rocks);
     threads_start(rocks);
     *ret  = &rocks->store;
     rocks = NULL;

@@ -380,6 +380,7 @@ static void commit_answer(struct rocks *rocks, struct commit *commit)
     for (struct list *link; (link = list_pop(&commit->batches)) != NULL;) {
         struct append_batch *batch = container_of(link, struct append_batch, link);
         counter_add(&rocks->batch_count, 1);
+        rocks->wall_committed = batch->wall;
         batch->done(batch);
     }
     ledger_answer(commit);

@@ -13,6 +13,7 @@ enum {
     FORMAT_NOW       = 2,  /* 1: has no ledger; becomes 2 when it is opened */
     FORMAT_TEXT_MAX  = 128,
     SYNCED_BYTES_MAX = 64,
+    CLOCK_BYTES_MAX  = 64,
 };
 
 #define FORMAT_HEAD "longwire data directory, format "
@@ -72,6 +73,9 @@ enum rc rocks_directory_lock(struct rocks *rocks, char *ret_why, size_t why_size
     rocks->synced_fd = openat(rocks->directory_fd, "synced", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (rocks->synced_fd < 0)
         return directory_refuse(rocks, "the file `synced` can't be opened", ret_why, why_size);
+    rocks->clock_fd = openat(rocks->directory_fd, "clock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (rocks->clock_fd < 0)
+        return directory_refuse(rocks, "the file `clock` can't be opened", ret_why, why_size);
     return RC_OK;
 }
 
@@ -122,20 +126,6 @@ enum rc rocks_format_write(struct rocks *rocks, char *ret_why, size_t why_size)
     return RC_OK;
 }
 
-/* --- how far acknowledged commits went -------------------------------------------------------------------------- */
-
-/* A file that is damaged counts as empty; the next commit writes it anew. */
-uint64_t rocks_load_synced(const struct rocks *rocks)
-{
-    char     text[SYNCED_BYTES_MAX];
-    uint64_t sequence = 0;
-    ssize_t  len      = pread(rocks->synced_fd, text, sizeof text, 0);
-
-    if (len <= 0 || !record_get(span_of(text, (size_t)len), SPAN("synced"), &sequence, 1))
-        return 0;
-    return sequence;
-}
-
 /* Writes at the beginning of the file; the rest of a short write is written again. With false errno says why. */
 static bool pwrite_all(int fd, struct span bytes)
 {
@@ -151,6 +141,44 @@ static bool pwrite_all(int fd, struct span bytes)
         bytes = span_skip(bytes, (size_t)len);
     }
     return true;
+}
+
+/* --- the newest time ---------------------------------------------------------------------------------------------- */
+
+msec rocks_load_clock(const struct rocks *rocks)
+{
+    char     text[CLOCK_BYTES_MAX];
+    uint64_t wall = 0;
+    ssize_t  len  = pread(rocks->clock_fd, text, sizeof text, 0);
+
+    return len > 0 && record_get(span_of(text, (size_t)len), SPAN("clock"), &wall, 1) ? (msec)wall : 0;
+}
+
+/* Not synced: after a crash of the machine an older time is there. A write that fails leaves the old time, too. */
+void rocks_save_clock(struct rocks *rocks, msec wall)
+{
+    const uint64_t number = (uint64_t)wall;
+    struct buf     value;
+
+    buf_init(&value, CLOCK_BYTES_MAX);
+    record_put(&value, SPAN("clock"), &number, 1);
+    if (pwrite_all(rocks->clock_fd, buf_span(&value)))
+        rocks->maintenance.clock_saved = wall;
+    buf_fini(&value);
+}
+
+/* --- how far acknowledged commits went -------------------------------------------------------------------------- */
+
+/* A file that is damaged counts as empty; the next commit writes it anew. */
+uint64_t rocks_load_synced(const struct rocks *rocks)
+{
+    char     text[SYNCED_BYTES_MAX];
+    uint64_t sequence = 0;
+    ssize_t  len      = pread(rocks->synced_fd, text, sizeof text, 0);
+
+    if (len <= 0 || !record_get(span_of(text, (size_t)len), SPAN("synced"), &sequence, 1))
+        return 0;
+    return sequence;
 }
 
 /* This write is not synced. After a crash of the process the page cache still has it. After a crash of the machine the

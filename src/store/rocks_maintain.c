@@ -14,6 +14,7 @@ enum {
     RETRY_MS_FIRST  = 100,
     RETRY_DOUBLINGS = 6,  /* up to 6.4 s */
     WHY_BYTES       = 400,
+    CLOCK_SAVE_MS   = 60 * 1000,
 };
 
 /* --- the thread ------------------------------------------------------------------------------------------------- */
@@ -223,6 +224,8 @@ static void full_refresh(struct rocks *rocks)
 static void maintenance_step(struct rocks *rocks, msec wall)
 {
     full_refresh(rocks);
+    if (wall - rocks->maintenance.clock_saved >= CLOCK_SAVE_MS || wall < rocks->maintenance.clock_saved)
+        rocks_save_clock(rocks, wall);
     pthread_mutex_lock(&rocks->filter_floors.lock);
     rocks->filter_floors.wall = wall;
     pthread_mutex_unlock(&rocks->filter_floors.lock);

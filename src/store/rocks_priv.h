@@ -290,6 +290,7 @@ struct maintenance {
     uint64_t        dead_rows;
     msec            expired_at;     /* when expired keys and rows were last compacted away */
     uint32_t        tries;          /* attempts to reopen that failed */
+    msec            clock_saved;    /* in the file `clock` */
 };
 
 void  maintenance_init(struct maintenance *maintenance);
@@ -329,6 +330,10 @@ uint64_t rocks_load_synced(const struct rocks *rocks);
 /* Notes in the file `synced` that everything in the database now is on disk and may be acknowledged. */
 enum rc rocks_save_synced(struct rocks *rocks) RC_MUST_USE;
 
+/* The newest time that rocks_save_clock() took; 0: none. */
+msec rocks_load_clock(const struct rocks *rocks);
+void rocks_save_clock(struct rocks *rocks, msec wall);
+
 /* --- all of it -------------------------------------------------------------------------------------------------- */
 
 struct rocks {
@@ -337,7 +342,7 @@ struct rocks {
     struct rocks_store_options options;
     char                      *path, *db_path;
     char                       info_log[INFO_LOG_PATH_BYTES];  /* "": RocksDB writes its log beside the data */
-    int                        directory_fd, lock_fd, synced_fd;
+    int                        directory_fd, lock_fd, synced_fd, clock_fd;
     pthread_rwlock_t           db_lock;
     pthread_mutex_t            floor_lock;         /* see floor_save_higher() */
     struct rocks_db            db;
@@ -357,6 +362,7 @@ struct rocks {
     struct counter             append_count, batch_count, sync_count, sync_us_sum, sync_us_buckets[SYNC_BUCKETS];
     struct counter             disk_bytes, memory_bytes;  /* set by the maintenance thread */
     struct counter             is_unreadable;             /* the same */
+    msec                       wall_committed;            /* of the last batch; for the committer, and at close */
 };
 
 static inline struct rocks *rocks_of(struct store *store)

@@ -109,6 +109,16 @@ static void bytes_are_remembered(void **state)
     assert_int_equal(bench_read(bench, "topic:a", READ_AFTER, 0, 0, 1).bytes, 110);
 }
 
+static void the_newest_time_is_remembered(void **state)
+{
+    struct bench *bench = *state;
+
+    assert_int_equal(bench->store->wall_seen, 0);
+    bench->store->ops->tick(bench->store, bench->wall);
+    reopen(bench);
+    assert_int_equal(bench->store->wall_seen, bench->wall);
+}
+
 /* --- space ------------------------------------------------------------------------------------------------------ */
 
 static uint64_t disk_bytes(struct bench *bench)
@@ -1509,6 +1519,7 @@ int main(int argc, char **argv)
         DISK_TEST(a_key_replays_after_a_reopen_threat_17),
         DISK_TEST(recall_and_expiry_hold_after_a_reopen_threat_18),
         DISK_TEST(bytes_are_remembered),
+        DISK_TEST(the_newest_time_is_remembered),
         DISK_TEST(trimmed_space_comes_back_and_the_head_stays),
         DISK_TEST(expired_payloads_leave_the_disk_but_not_the_log),
         DISK_TEST(a_guess_of_bytes_lets_no_message_go),

@@ -221,6 +221,8 @@ struct store_ops {
 /* Set by the maker. */
 struct store {
     const struct store_ops *ops;
+    msec                    wall_seen;       /* the newest time that it was told before it was opened, to a minute; 0:
+                                              * not known */
     struct ledger          *ledger;          /* rows that commit with this log (ledger.h), closed with it; NULL: it has
                                               * none */
     uint32_t                batches_max;     /* so many batches under way at a time are of use; 1 … STORE_BATCHES_MAX */

@@ -134,3 +134,49 @@ def test_a_small_step_is_followed():
         assert [entry["type"] for entry in api.history_all("topic:s")] == ["message"]
         reader.wait_head("topic:t", 3)
         assert reader.breaks == []
+
+
+@pytest.mark.parametrize("leap", [YEARS, -YEARS])
+def test_a_wrong_clock_at_the_start_changes_nothing(leap):
+    """Threat 22. Stopped, started once with a wrong clock, started again with the right one: nothing was removed, keys are
+    known, and what was published meanwhile has the time that has really passed."""
+    with LeapingServer(config=CONFIG) as server:
+        publisher = Publisher(server)
+        publisher.publish(b"before")
+        durable = publisher.receipts["topic:t"]
+        for off in (leap, 0):
+            publisher.api.close()
+            server.stop()
+            server.leap(off)
+            server.start()
+            wait_until(lambda: "event=clock_leapt" in server.log())
+            wait_retention(publisher.api)
+            again = publisher.api.publish("topic:t", b"before", key="before")
+            assert (again.status, again.json) == (200, durable[b"before"])
+            answer = publisher.api.publish("topic:t", b"off by %d" % off)
+            durable[b"off by %d" % off] = answer.json
+            assert abs(answer.json["time"] / 1000 - time.time()) < 300
+        audit_history(publisher.api, "topic:t",
+                      {payload: (receipt["epoch"], receipt["seq"]) for payload, receipt in durable.items()})
+        assert server.log().count("event=clock_leapt") == 1
+        publisher.api.close()
+
+
+def test_a_wrong_clock_at_the_start_may_be_right():
+    """Threat 22: the operator says so, for one start; and a clock that comes right by itself is believed at once."""
+    with LeapingServer() as server:
+        with contextlib.closing(Api(server.url)) as api:
+            assert api.publish("topic:t", b"before").status == 201
+        server.stop()
+        server.leap(YEARS)
+        server.start()
+        wait_until(lambda: "event=clock_leapt by_s=3153" in server.log())
+        server.leap(0)
+        wait_until(lambda: "event=clock_agrees" in server.log())
+        server.stop()
+        server.leap(YEARS)
+        server.flags.append("--believe-clock")
+        server.start()
+        with contextlib.closing(Api(server.url)) as api:
+            assert api.get("/v1/channels/topic:t").json["first"] == 2
+            assert api.publish("topic:t", b"after").json["time"] / 1000 > time.time() + YEARS / 2

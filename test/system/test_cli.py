@@ -900,6 +900,19 @@ def post(server, batch):
     urllib.request.urlopen(request, timeout=SECONDS).close()
 
 
+def test_purge(server):
+    run(server, "pub", "topic:a", "-q", stdin=b"1\n2\n3\n")
+    with Running(server, "sub", "topic:a", "--after", "0", "-n", "4") as sub:
+        sub.wait_out(3)
+        assert lines(server, "purge", "topic:a") == ["purged topic:a 3"]
+        assert lines(server, "history", "topic:a") == []
+        assert re.fullmatch(r"topic:a 4 \d+", lines(server, "pub", "topic:a", "4")[0])
+        assert sub.end() == ["1", "2", "3", "4"]
+    done = run(server, "sub", "topic:a", "--after", "1", "-n", "1")
+    assert done.stdout == b"4\n" and b"topic:a: gap: 2 to 3 can't be had" in done.stderr
+    assert "HTTP 40" in run(server, "purge", "nosuch:a", code=1).stderr.decode()
+
+
 def test_purge_on_a_terminal_needs_yes(mock):
     mine, its = pty.openpty()
     done = subprocess.run([LONGWIRE, "purge", "topic:a"], stdin=its, capture_output=True, timeout=SECONDS, check=False,

@@ -16,6 +16,7 @@ struct api_limits {
     uint32_t batch_messages_max;
     uint32_t history_limit_max;
     size_t   history_bytes_max;   /* payload of one page, about */
+    size_t   history_busy_bytes_max;  /* … while other answers wait for clients to read them */
 };
 
 struct api_health {
@@ -55,6 +56,8 @@ struct api {
 
 /* The caller has filled in server, shard, namespaces, hash_key, limits, port, ctx, pages and version. */
 void api_init(struct api *api);
+/* About once a second: history that has waited for clients to read their answers is read when there is room. */
+void api_tick(struct api *api);
 void api_fini(struct api *api);
 
 /* How much body this request may bring; and the setting that says so. */

@@ -186,6 +186,7 @@ static struct stage *stage_new(void)
         .h1 = { 8192, 16384 }, .pipeline_max = 16, .answer_bytes_max = 1 << 20, .request_timeout_ms = 30000,
         .head_timeout_ms = 30000,
         .keepalive_timeout_ms = 30000, .body_bytes_max = 1 << 20, .owed_bytes_max = 1 << 30,
+        .ease_bytes_max = 1 << 30, .stuck_ms = 2000, .taken_bytes_min = 1,
         .linger_ms = 2000,
     };
     static const struct shard_limits shard = { .publish_count_max = 3, .publish_bytes_max = 1 << 20 };
@@ -203,7 +204,7 @@ static struct stage *stage_new(void)
     shard_init(&stage->shard, 0, &shard_port, stage, &shard);
     stage->api = (struct api){
         .server = &stage->http, .shard = &stage->shard, .namespaces = &stage->spaces, .hash_key = &key,
-        .limits = { 1000, 100000, 4, 1000, 100000 }, .port = &api_port, .ctx = stage, .version = "1",
+        .limits = { 1000, 100000, 4, 1000, 100000, 100000 }, .port = &api_port, .ctx = stage, .version = "1",
         .pages = &page, .page_count = 1,
     };
     api_init(&stage->api);

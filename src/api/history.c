@@ -27,7 +27,7 @@ static void put_page(struct buf *buf, const struct store_read *read)
 }
 
 /* A few pages are read at a time and the others wait in line: a hundred of them would fill the memory before the first
- * is answered. */
+ * is answered. While many answers wait for clients to read them, no page is read: api_tick() goes on. */
 
 static struct read_command *page_pop(struct api *api)
 {
@@ -47,18 +47,31 @@ static void page_drop(struct api *api, struct read_command *command)
     command_free(&command->command);
 }
 
+/* A long page is for a client that is likely to get it at once. */
+static size_t page_bytes_max(const struct api *api)
+{
+    bool is_quiet = api->pages_away == 0 && api->server->owed_bytes <= api->limits.history_busy_bytes_max;
+    return is_quiet ? api->limits.history_bytes_max : api->limits.history_busy_bytes_max;
+}
+
 static void pages_go_on(struct api *api)
 {
-    while (api->pages_away < PAGES_AT_ONCE && api->page_first != NULL) {
+    while (api->pages_away < PAGES_AT_ONCE && api->page_first != NULL && http_is_at_ease(api->server)) {
         struct read_command   *command   = page_pop(api);
         struct http_exchange *exchange = command->owner;
         if (exchange->is_gone) {
             page_drop(api, command);
             continue;
         }
+        command->read.bytes_max = page_bytes_max(api);
         api->pages_away++;
         shard_read(api->shard, command);
     }
+}
+
+void api_tick(struct api *api)
+{
+    pages_go_on(api);
 }
 
 void history_drop(struct api *api)

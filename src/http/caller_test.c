@@ -139,6 +139,7 @@ static int stand_open(void **state)
         .h1 = { .target_bytes_max = 1024, .head_bytes_max = HEAD_BYTES_MAX },
         .pipeline_max = 4, .answer_bytes_max = 4096,
         .request_timeout_ms = REQUEST_MS, .head_timeout_ms = REQUEST_MS, .body_bytes_per_s_min = 100,
+        .taken_bytes_min = 1,
          .keepalive_timeout_ms = 60000, .body_bytes_max = 200000,
         .owed_bytes_max = 100000, .linger_ms = 2000,
     };

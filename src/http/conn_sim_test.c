@@ -153,6 +153,7 @@ static void rig_open(struct rig *rig, const struct sim_wire *wire)
     static const struct http_limits limits = {
         .h1 = { .target_bytes_max = 1024, .head_bytes_max = 2048 }, .pipeline_max = 4, .answer_bytes_max = 4096,
         .owed_bytes_max = 1 << 20, .request_timeout_ms = REQUEST_MS, .head_timeout_ms = REQUEST_MS, .body_bytes_per_s_min = 100,
+        .taken_bytes_min = 1,
          .keepalive_timeout_ms = 60000,
         .body_bytes_max = 1 << 20, .linger_ms = 2000,
     };

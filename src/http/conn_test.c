@@ -17,7 +17,7 @@
 
 enum {
     PIPELINE_MAX = 4, ANSWER_BYTES_MAX = 4096, BODY_MAX = 6000, BODIES_MAX = 10000, BIG_BYTES = 2 * 1024 * 1024,
-    HEAD_MS = 5000, REQUEST_MS = 10000, BODY_RATE = 100, KEEPALIVE_MS = 60000, LINGER_MS = 2000, LATE_MAX = 16,
+    HEAD_MS = 5000, REQUEST_MS = 10000, BODY_RATE = 100, STUCK_MS = 2000, KEEPALIVE_MS = 60000, LINGER_MS = 2000, LATE_MAX = 16,
 };
 
 struct rig {
@@ -234,6 +234,9 @@ static int rig_open(void **state)
         .keepalive_timeout_ms = KEEPALIVE_MS,
         .body_bytes_max       = BODIES_MAX,
         .owed_bytes_max       = 8 * BIG_BYTES,
+        .ease_bytes_max       = 4 * BIG_BYTES,
+        .stuck_ms             = STUCK_MS,
+        .taken_bytes_min      = 1,
         .linger_ms            = LINGER_MS,
     };
     struct rig *rig = calloc(1, sizeof *rig);
@@ -1376,8 +1379,63 @@ static void a_client_that_takes_some_has_time_and_one_that_takes_nothing_has_not
         rig_settle(rig);
     }
     assert_int_equal(counter_get(&rig->server.counters.conns), 1);
-    rig_pass(rig, REQUEST_MS + 4 * WHEEL_TICK_MS);
+    rig_pass(rig, 2 * REQUEST_MS);
+    rig_pass(rig, 2 * REQUEST_MS);
     assert_int_equal(counter_get(&rig->server.counters.conns), 0);
+}
+
+/* A little in each time limit is not enough: so much must be taken. */
+static void a_client_that_takes_too_little_is_closed(void **state)  /* threat 52 */
+{
+    struct rig *rig = *state;
+
+    rig->server.limits.taken_bytes_min = BIG_BYTES / 2;
+    rig_say(rig, GET("/big"));
+    rig_settle(rig);
+    rig_pass(rig, REQUEST_MS - 4 * WHEEL_TICK_MS);
+    rig_hear(rig);
+    rig_settle(rig);
+    assert_int_equal(counter_get(&rig->server.counters.conns), 1);
+    rig_pass(rig, 2 * REQUEST_MS);
+    rig_settle(rig);
+    assert_int_equal(counter_get(&rig->server.counters.conns), 0);
+}
+
+/* Three ask for big answers; one of them reads. While too much waits, those that take nothing are closed, first those
+ * that have taken nothing for longest, until enough room is there. */
+static void who_takes_nothing_makes_room_for_others(void **state)  /* threats 36, 52 */
+{
+    struct rig *rig = *state;
+    int         stuck[2];
+
+    rig->server.limits.ease_bytes_max = 2 * BIG_BYTES;
+    for (size_t i = 0; i < 2; i++) {
+        stuck[i] = rig_connect(rig);
+        client_send(stuck[i], SPAN(GET("/big")));
+        rig_settle(rig);
+        rig_pass(rig, 4 * WHEEL_TICK_MS);
+    }
+    rig_say(rig, GET("/big"));
+    rig_settle(rig);
+    assert_false(http_is_at_ease(&rig->server));
+    http_server_tick(&rig->server);
+    assert_int_equal(counter_get(&rig->server.counters.conns), 3);
+    rig_pass(rig, STUCK_MS);
+    rig_hear(rig);
+    rig_settle(rig);
+    http_server_tick(&rig->server);
+    assert_int_equal(counter_get(&rig->server.counters.conns), 2);
+    assert_int_equal(counter_get(&rig->server.counters.stuck), 1);
+    assert_true(http_is_at_ease(&rig->server));
+    for (int i = 0; i < 100; i++) {
+        rig_hear(rig);
+        rig_turn(rig);
+    }
+    expect_answers(rig, "200 #2097152\n");
+    for (size_t i = 0; i < 2; i++)
+        close(stuck[i]);
+    rig_settle(rig);
+    assert_int_equal(counter_get(&rig->server.counters.owed), 0);
 }
 
 /* Only once the last answer has left does the client's time to close begin. */
@@ -1490,6 +1548,8 @@ int main(void)
         TEST(who_waits_for_the_service_is_not_timed_out),
         TEST(what_came_in_time_is_not_timed_out_by_a_late_look),
         TEST(a_client_that_takes_some_has_time_and_one_that_takes_nothing_has_not),
+        TEST(a_client_that_takes_too_little_is_closed),
+        TEST(who_takes_nothing_makes_room_for_others),
         TEST(a_last_answer_has_as_much_time_as_any),
         TEST(asking_on_does_not_prolong_not_reading),
         TEST(stopping_lets_what_is_under_way_finish),

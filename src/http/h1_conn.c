@@ -48,7 +48,9 @@ static void h1_conn_free(struct h1_conn *conn)
     list_take(&conn->http.link);
     list_take(&conn->http.dirty);
     counter_sub(&conn->http.server->counters.conns, 1);
+    list_take(&conn->http.sending);
     conn->http.server->owed_bytes -= conn->owed;
+    counter_set(&conn->http.server->counters.owed, conn->http.server->owed_bytes);
     h1_pending_free(conn->pending, conn->http.server);
     buf_fini(&conn->in);
     buf_fini(&conn->out);
@@ -161,6 +163,7 @@ static void h1_open(struct http_server *server, struct stream *stream, bool is_b
     buf_init(&conn->out, SIZE_MAX / 2);
     list_init(&conn->exchanges);
     list_init(&conn->http.dirty);
+    list_init(&conn->http.sending);
     list_push(&server->conns, &conn->http.link);
     counter_add(&server->counters.conns, 1);
     stream_hand_over(stream, &h1_conn_events, conn);
@@ -179,12 +182,14 @@ static bool h1_conn_flush(struct h1_conn *conn)
         h1_conn_close(conn);
         return false;
     }
+    conn->put += (size_t)put;
     buf_drop(&conn->out, (size_t)put);
-    if (conn->out.len == 0)
+    if (conn->out.len == 0) {
         buf_fini(&conn->out);
-    if (put > 0 && conn->phase == H1_SENDING)
-        /* the client has taken some: the timeout begins again */
-        wheel_disarm(&conn->http.server->loop->wheel, &conn->timer);
+        list_take(&conn->http.sending);
+    } else if (!list_is_linked(&conn->http.sending)) {
+        http_conn_sends(&conn->http, h1_conn_taken(conn));
+    }
     return true;
 }
 
@@ -248,6 +253,11 @@ static void h1_stop(struct http_conn *http)
         h1_close(http);
 }
 
+static uint64_t h1_taken(const struct http_conn *http)
+{
+    return h1_conn_taken(container_of(http, const struct h1_conn, http));
+}
+
 static void h1_identified(struct http_conn *http, const struct http_caller *caller)
 {
     h1_conn_identified(h1_conn_of(http), caller);
@@ -258,6 +268,7 @@ const struct http_version http_version_1 = {
     .close          = h1_close,
     .work           = h1_work,
     .stop           = h1_stop,
+    .taken          = h1_taken,
     .identified     = h1_identified,
     .answer         = h1_answer,
     .open_stream    = h1_open_stream,

@@ -47,6 +47,8 @@ struct h1_conn {
     uint32_t           served;     /* requests so far, modulo 2^32 */
     uint32_t           timed;      /* `served` when the timer was armed */
     msec               phase_at;   /* when `phase` began */
+    uint64_t           put;        /* bytes that its stream has taken from us */
+    uint64_t           taken_then; /* by the client, when the timer of H1_SENDING was armed */
     size_t             owed;       /* its part of server.owed_bytes */
     size_t             promised;   /* bytes of answers that can't go into `out` yet: made, or promised by the service */
     uint32_t           exchange_count;
@@ -106,6 +108,8 @@ void h1_exchange_orphan(struct h1_exchange *exchange);
 void h1_conn_queue_answers(struct h1_conn *conn);
 /* Brings `owed` up to date. */
 void h1_conn_count_owed(struct h1_conn *conn);
+/* Bytes of its answers that the client's kernel has. */
+uint64_t h1_conn_taken(const struct h1_conn *conn);
 /* Are answers still to be made, or to be sent? */
 bool h1_conn_is_owing(const struct h1_conn *conn);
 

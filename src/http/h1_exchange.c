@@ -62,7 +62,14 @@ void h1_conn_count_owed(struct h1_conn *conn)
 
     must(conn->http.server->owed_bytes >= conn->owed);
     conn->http.server->owed_bytes += owed - conn->owed;
+    counter_set(&conn->http.server->counters.owed, conn->http.server->owed_bytes);
     conn->owed = owed;
+}
+
+uint64_t h1_conn_taken(const struct h1_conn *conn)
+{
+    size_t unacked = stream_unacked_bytes(conn->http.stream);
+    return unacked < conn->put ? conn->put - unacked : 0;
 }
 
 void h1_conn_queue_answers(struct h1_conn *conn)

@@ -38,6 +38,14 @@ static bool h1_conn_comes_on(const struct h1_conn *conn)
     return pending->body.len - pending->timed_bytes >= progress_bytes(&conn->http.server->limits);
 }
 
+/* --- answers ------------------------------------------------------------------------------------------------------ */
+
+/* Has the client taken enough of its answers since the timer was armed? */
+static bool h1_conn_goes_on(const struct h1_conn *conn)
+{
+    return h1_conn_taken(conn) - conn->taken_then >= conn->http.server->limits.taken_bytes_min;
+}
+
 /* --- the timer ---------------------------------------------------------------------------------------------------- */
 
 static void h1_conn_arm(struct h1_conn *conn)
@@ -54,7 +62,10 @@ static void h1_conn_arm(struct h1_conn *conn)
         conn->pending->timed_bytes = conn->pending->body.len;
         wheel_arm(wheel, &conn->timer, now + limits->request_timeout_ms);
         break;
-    case H1_SENDING: wheel_arm(wheel, &conn->timer, now + limits->request_timeout_ms); break;
+    case H1_SENDING:
+        conn->taken_then = h1_conn_taken(conn);
+        wheel_arm(wheel, &conn->timer, now + limits->request_timeout_ms);
+        break;
     case H1_OWING: wheel_disarm(wheel, &conn->timer); break;
     case H1_LEAVING: wheel_arm(wheel, &conn->timer, now + limits->linger_ms); break;
     }
@@ -69,7 +80,8 @@ void h1_conn_timed_out(struct timer *timer, msec now)
      * phase has then changed already, and the end of the turn sets the timer again. */
     if (h1_conn_phase(conn) != conn->phase || (conn->phase == H1_SENDING && !conn->http.stream->is_full))
         return;
-    if (conn->phase == H1_READING_BODY && h1_conn_comes_on(conn))
+    if ((conn->phase == H1_READING_BODY && h1_conn_comes_on(conn)) ||
+        (conn->phase == H1_SENDING && h1_conn_goes_on(conn)))
         h1_conn_arm(conn);
     else if (conn->phase == H1_READING_HEAD)
         h1_conn_refuse(conn, buf_span(&conn->in), 408, "the request's head did not arrive in time (head_timeout_s)");

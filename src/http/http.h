@@ -30,6 +30,11 @@ struct http_limits {
                                              * connection is not read from */
     size_t           owed_bytes_max;        /* answers that wait for all clients; at the limit no connection with
                                              * waiting answers is read from */
+    size_t           ease_bytes_max;        /* answers that wait for all clients; beyond it no further big ones are made,
+                                             * and clients that take nothing for stuck_ms are closed */
+    msec             stuck_ms;
+    size_t           taken_bytes_min;       /* of its answers, that a client takes in each request_timeout_ms; who takes
+                                             * less is closed */
     msec             head_timeout_ms;       /* for a request's head, the first one's since the connection was opened:
                                              * 408, or closed without a word if not a byte has come */
     msec             request_timeout_ms;    /* in each, a body has to bring its part: 408; and the client has to take some
@@ -162,6 +167,8 @@ struct http_counters {
     struct counter requests;
     struct counter refused;   /* connections that were one too many, whether they got an answer or could not stay */
     struct counter faults;    /* requests refused by the parser, by limits or by origin */
+    struct counter owed;      /* bytes of answers that wait for clients, now */
+    struct counter stuck;     /* connections closed because their clients took too little */
 };
 
 struct http_server {
@@ -172,6 +179,8 @@ struct http_server {
     struct list                arrivals; /* on their way in (accept.h) */
     struct list                conns;    /* all, for stopping */
     struct list                dirty;    /* connections with work for the end of the turn */
+    struct list                sending;  /* connections with answers that their streams don't take; the one whose client
+                                          * has taken nothing for longest is the first */
     struct h1_head             head;     /* of the HTTP/1.1 request being parsed */
     char                       date[32]; /* of this second, as RFC 9110 5.6.7 has it */
     msec                       date_at;
@@ -192,6 +201,9 @@ void http_server_open(struct http_server *server, struct stream *stream);
 
 /* At the end of each turn: sends the answers of the turn, and reads on from connections that were not read from. */
 void http_server_turn_end(struct http_server *server);
+
+/* About once a second: if too many answers wait, closes connections whose clients take nothing. */
+void http_server_tick(struct http_server *server);
 
 /* Idle connections close now, the others after their answers. New requests get `Connection: close`. */
 void http_server_stop(struct http_server *server);
@@ -214,6 +226,10 @@ void http_refuse_crowd(struct http_server *server, struct http_exchange *exchang
  * limit: an answer that is longer than the limit could never be given otherwise. A service asks before it makes an
  * answer that it can refuse instead (503). http_answer() itself takes any answer. */
 bool http_has_room(const struct http_server *server);
+
+/* Do so few answers wait for clients that another big one may be made? Who asks for one waits otherwise: clients that
+ * take nothing are closed soon (http_server_tick()). One answer of any length may exceed the limit. */
+bool http_is_at_ease(const struct http_server *server);
 
 /* Ends the exchange. Copies the whole answer. */
 void http_answer(struct http_server *server, struct http_exchange *exchange, const struct http_answer *answer);

@@ -14,6 +14,7 @@ void http_server_init(struct http_server *server, struct loop *loop, const struc
     list_init(&server->arrivals);
     list_init(&server->conns);
     list_init(&server->dirty);
+    list_init(&server->sending);
 }
 
 static struct http_conn *conn_at(struct list *link)
@@ -81,6 +82,47 @@ void http_server_stop(struct http_server *server)
 bool http_server_is_idle(const struct http_server *server)
 {
     return list_is_empty(&server->conns) && list_is_empty(&server->arrivals);
+}
+
+bool http_is_at_ease(const struct http_server *server)
+{
+    return server->owed_bytes < server->limits.ease_bytes_max;
+}
+
+void http_conn_sends(struct http_conn *conn, uint64_t taken)
+{
+    list_take(&conn->sending);
+    list_push(&conn->server->sending, &conn->sending);
+    conn->taken    = taken;
+    conn->taken_at = conn->server->loop->now;
+}
+
+/* False: it takes nothing, but not for long enough yet. */
+static bool conn_close_or_keep(struct http_conn *conn)
+{
+    struct http_server *server = conn->server;
+    uint64_t            taken  = conn->version->taken(conn);
+
+    if (taken != conn->taken) {
+        http_conn_sends(conn, taken);
+    } else if (server->loop->now - conn->taken_at >= server->limits.stuck_ms) {
+        counter_add(&server->counters.stuck, 1);
+        conn->version->close(conn);
+    } else {
+        return false;
+    }
+    return true;
+}
+
+void http_server_tick(struct http_server *server)
+{
+    must(loop_is_here(server->loop));
+    /* Whoever was looked at in this tick stands at the end. */
+    while (!http_is_at_ease(server) && !list_is_empty(&server->sending)) {
+        struct http_conn *conn = container_of(server->sending.next, struct http_conn, sending);
+        if (conn->taken_at == server->loop->now || !conn_close_or_keep(conn))
+            return;
+    }
 }
 
 bool http_has_room(const struct http_server *server)

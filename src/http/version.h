@@ -13,6 +13,9 @@ struct http_conn {
     const struct http_version *version;
     struct http_server        *server;
     struct stream             *stream;   /* NULL: a session has it now */
+    struct list                sending;  /* in server.sending */
+    uint64_t                   taken;    /* bytes of answers that its client had taken … */
+    msec                       taken_at; /* … when it was last seen to take some */
 };
 
 struct http_version {
@@ -20,6 +23,7 @@ struct http_version {
     void (*open)(struct http_server *server, struct stream *stream, bool is_brief);
     void (*close)(struct http_conn *conn);  /* at once; the owners of its exchanges are told that the client is gone */
     void (*work)(struct http_conn *conn);   /* the end of the turn: sends, goes on parsing, closes */
+    uint64_t (*taken)(const struct http_conn *conn);  /* bytes of answers that its client has taken so far */
     void (*stop)(struct http_conn *conn);   /* the server stops: closes if nothing is under way */
     void (*identified)(struct http_conn *conn, const struct http_caller *caller);  /* see http_identified() */
 
@@ -33,6 +37,9 @@ struct http_version {
 
     void (*promise)(struct http_exchange *exchange, size_t answer_bytes);  /* see http_promise() */
 };
+
+/* Answers wait for its stream, and its client was seen to have taken so much. list_take(&conn->sending) ends it. */
+void http_conn_sends(struct http_conn *conn, uint64_t taken);
 
 /* Something was queued or freed: work() before the turn ends. */
 void http_conn_mark(struct http_conn *conn);

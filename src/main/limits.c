@@ -17,6 +17,8 @@ enum {
     POLL_STORE_MS_MAX        = 5000,      /* for the store to say what there is, of a poll that does not wait */
     ECHO_MESSAGE_BYTES_MAX   = 32 * MIB,
     HISTORY_PAGE_BYTES_MAX   = 4 * MIB,
+    BUSY_PAGE_BYTES_MAX      = 256 * KIB,  /* while other answers wait for clients */
+    CLIENT_STUCK_MS_MAX      = 2000,      /* without taking a byte of its answer, while too many answers wait */
     WINDOW_MESSAGES_MAX      = 256,       /* live messages that a loop holds of one channel */
     WINDOW_BYTES_MAX         = 1 * MIB,
     BRIEF_CONNECTIONS_LEAST  = 16,        /* above connections_max, for one short answer each */
@@ -52,6 +54,9 @@ struct http_limits http_limits_of(const struct settings *settings)
         .linger_ms            = CLIENT_CLOSE_MS_MAX,
         .body_bytes_max       = settings->publish_waiting_bytes_max,
         .owed_bytes_max       = settings->publish_waiting_bytes_max,
+        .ease_bytes_max       = settings->answers_bytes_max,
+        .stuck_ms             = CLIENT_STUCK_MS_MAX,
+        .taken_bytes_min      = settings->answer_progress_bytes,
     };
 }
 
@@ -91,6 +96,7 @@ struct api_limits api_limits_of(const struct settings *settings)
         .batch_messages_max = (uint32_t)settings->batch_messages_max,
         .history_limit_max  = (uint32_t)settings->history_limit_max,
         .history_bytes_max  = HISTORY_PAGE_BYTES_MAX,
+        .history_busy_bytes_max = BUSY_PAGE_BYTES_MAX,
     };
 }
 

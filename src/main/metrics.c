@@ -106,6 +106,11 @@ static void put_http(struct buf *out, const struct server *server)
             SUM(server, http.counters.accepted));
     put_one(out, "longwire_http_connections_refused_total", "counter",
             "Connections above connections_max that got no answer but 503.", SUM(server, http.counters.refused));
+    put_one(out, "longwire_http_answers_waiting_bytes", "gauge", "Answers that wait for clients to read them.",
+            SUM(server, http.counters.owed));
+    put_one(out, "longwire_http_stuck_clients_closed_total", "counter",
+            "Closed because they took nothing of their answers while too many answers waited.",
+            SUM(server, http.counters.stuck));
     put_one(out, "longwire_http_requests_total", "counter", "Requests served.", SUM(server, http.counters.requests));
     put_one(out, "longwire_http_faults_total", "counter", "Requests refused by the parser, by limits or by origin.",
             SUM(server, http.counters.faults));

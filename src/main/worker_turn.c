@@ -166,6 +166,8 @@ static void worker_on_tick(struct timer *timer, msec now)
     bool           leaves = worker->leave_by != 0;
 
     shard_tick(&worker->shard);
+    http_server_tick(&worker->http);
+    api_tick(&worker->api);
     session_worker_tick(&worker->sessions);
     if (worker->index == 0)
         worker_watch(worker);

@@ -128,6 +128,12 @@ bool stream_is_dead(const struct stream *stream, msec silence_ms)
     return !stream->is_closed && maker_of(stream)->ops->is_dead(stream, silence_ms);
 }
 
+size_t stream_unacked_bytes(const struct stream *stream)
+{
+    const struct stream_ops *ops = maker_of(stream)->ops;
+    return stream->is_closed || ops->unacked_bytes == NULL ? 0 : ops->unacked_bytes(stream);
+}
+
 /* --- for loops ----------------------------------------------------------------------------------------------- */
 
 void loop_read_again(struct loop *loop)

@@ -48,6 +48,7 @@ struct stream_ops {
     /* Bytes that the maker holds are still sent. The struct goes back to the pool at the end of the turn. */
     void    (*close)(struct stream *stream);
     bool    (*is_dead)(const struct stream *stream, msec silence_ms);
+    size_t  (*unacked_bytes)(const struct stream *stream);  /* NULL: not known */
     bool    is_drained_by_short_read;         /* a read that fills less than its room has taken all there is */
 };
 
@@ -101,6 +102,9 @@ void    stream_shut(struct stream *stream);
 /* Is anything under way to the peer (bytes, or probes of its full window), and has the peer's kernel acknowledged
  * nothing for so long? Then the link is dead. The kernel of a slow reader answers. */
 bool stream_is_dead(const struct stream *stream, msec silence_ms);
+
+/* How many bytes were taken from us that the peer's kernel has not acknowledged yet; 0 also if the maker can't say. */
+size_t stream_unacked_bytes(const struct stream *stream);
 
 struct loop *stream_loop(const struct stream *stream);
 

@@ -3,7 +3,9 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <linux/sockios.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -69,12 +71,20 @@ static bool stream_tcp_is_dead(const struct stream *stream, msec silence_ms)
     return (info.tcpi_unacked > 0 || info.tcpi_probes > 0) && (msec)info.tcpi_last_ack_recv >= silence_ms;
 }
 
+static size_t stream_tcp_unacked_bytes(const struct stream *stream)
+{
+    int count = 0;
+
+    return ioctl(stream->number, SIOCOUTQ, &count) == 0 && count > 0 ? (size_t)count : 0;
+}
+
 static const struct stream_ops stream_tcp_ops = {
     .read                     = stream_tcp_read,
     .write                    = stream_tcp_write,
     .shut                     = stream_tcp_shut,
     .close                    = stream_tcp_close,
     .is_dead                  = stream_tcp_is_dead,
+    .unacked_bytes            = stream_tcp_unacked_bytes,
     .is_drained_by_short_read = true,
 };
 

@@ -100,6 +100,7 @@ static struct buf *poll_session_body(struct poll_session *session)
     return body;
 }
 
+/* While many answers wait for clients to read them nothing is drawn: session_worker_tick() comes back to it. */
 static void poll_session_draw(struct link *link)
 {
     struct poll_session *session = poll_session_of(link);
@@ -109,6 +110,10 @@ static void poll_session_draw(struct link *link)
     link_tell_all_placed(link);
     if (link->reader->unplaced_count > 0)
         return;
+    if (!http_is_at_ease(worker->server)) {
+        worker->polls_wait = true;
+        return;
+    }
     struct buf *body  = poll_session_body(session);
     size_t      count = poll_session_gather(session, body, &oldest);
     if (count > 0)

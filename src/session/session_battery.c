@@ -341,6 +341,7 @@ void stage_init(struct stage *stage, uint64_t seed)
         .h1 = { 8192, 16384 }, .pipeline_max = 16, .answer_bytes_max = 1 << 20, .request_timeout_ms = 30000,
         .head_timeout_ms = 30000,
         .keepalive_timeout_ms = 30000, .body_bytes_max = 1 << 20, .owed_bytes_max = 1 << 26,
+        .ease_bytes_max = 1 << 26, .stuck_ms = 2000, .taken_bytes_min = 1,
         .linger_ms = 2000,
     };
     static const struct shard_limits shard = {

@@ -66,8 +66,18 @@ void session_worker_turn_end(struct session_worker *worker)
     frames_trim(&worker->frames);
 }
 
+static void polls_go_on(struct session_worker *worker)
+{
+    if (!worker->polls_wait || !http_is_at_ease(worker->server))
+        return;
+    worker->polls_wait = false;
+    for (struct list *at = worker->polls.next; at != &worker->polls; at = at->next)
+        link_mark(container_of(at, struct link, in_worker));
+}
+
 void session_worker_tick(struct session_worker *worker)
 {
+    polls_go_on(worker);
     frames_empty(&worker->frames);
     dialect_scratch_trim(&worker->dialect_scratch);
 }

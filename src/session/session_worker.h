@@ -45,6 +45,7 @@ struct session_worker {
     size_t                     gathered_bytes;   /* of frames whose end has not come */
     struct session_counters    counters;
     struct latency             latency;
+    bool                       polls_wait;       /* to be drawn, until fewer answers wait for clients */
     bool                       is_stopping;
 };
 

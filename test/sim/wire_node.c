@@ -178,6 +178,8 @@ static void wire_on_turn_end(void *ctx)
         wire_begin_to_leave(loop);
     if (loop->tick_at <= loop->sim.loop.now) {
         loop->tick_at = loop->sim.loop.now + TICK_MS;
+        http_server_tick(&loop->http);
+        api_tick(&loop->api);
         session_worker_tick(&loop->sessions);
     }
     shard_tell(shard);
@@ -217,6 +219,9 @@ static struct http_limits draw_http_limits(struct world *world)
         .pipeline_max         = is_tight ? 2 : 8,
         .answer_bytes_max     = is_tight ? 400 : 64 * 1024,
         .owed_bytes_max       = is_tight ? 2000 : 8 * 1024 * 1024,
+        .ease_bytes_max       = is_tight ? 1500 : 4 * 1024 * 1024,
+        .stuck_ms             = 400,
+        .taken_bytes_min      = 1,
         .head_timeout_ms      = 600,
         .request_timeout_ms   = 600,
         .body_bytes_per_s_min = 100,
@@ -275,7 +280,8 @@ static void wire_loop_init(struct wire_loop *loop, struct wire_node *node, unsig
     loop->api = (struct api){
         .server = &loop->http, .shard = shard, .namespaces = &world->spaces, .hash_key = &world->hash_key,
         .limits = { .payload_bytes_max = 1 << 20, .batch_bytes_max = 4 << 20, .batch_messages_max = 100,
-                    .history_limit_max = 1000, .history_bytes_max = world->faults.tight ? 500 : 1 << 20 },
+                    .history_limit_max = 1000, .history_bytes_max = world->faults.tight ? 500 : 1 << 20,
+                    .history_busy_bytes_max = world->faults.tight ? 400 : 1 << 16 },
         .port = &wire_api_port, .ctx = loop, .version = "sim",
     };
     api_init(&loop->api);

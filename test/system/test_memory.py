@@ -133,10 +133,10 @@ def half_heads(crowd):
 
 
 def unread_answers(crowd):
-    """200 times 3 MB of history that nobody reads."""
+    """200 times three pages of history that nobody reads. Nobody is refused: they wait in line."""
     for _ in range(200):
-        crowd.come(request("GET", "/v1/channels/topic:big/messages?after=0&limit=1000"))
-    return lambda told: b"HTTP/1.1 503" in told
+        crowd.come(3 * request("GET", "/v1/channels/topic:big/messages?after=0&limit=1000"))
+    return lambda told: b"HTTP/1.1 503" not in told
 
 
 def stalled_readers(crowd):
@@ -260,3 +260,60 @@ def test_no_memory_is_the_end_and_loses_nothing(tmp_path):
         with PlainServer(data=tmp_path / "data") as server, contextlib.closing(Api(server.url)) as api:
             audit_history(api, "topic:m", answered)
     assert ended > 0
+
+
+# --- answers that nobody reads ----------------------------------------------------------------------------------------
+
+ASKERS = 300
+ANSWERS_MB = 64     # of all together, on both loops: what waits, what is being made, and what was freed late
+
+
+def put_history(api, size, count):
+    for at in range(0, count, 4):
+        results = api.batch([{"channel": "topic:h", "data": f"{number}-".ljust(size, "x")} for number in range(at, at + 4)])
+        assert all(result["status"] == 201 for result in results)
+
+
+def ask_three_pages(crowd, number):
+    """Three pages of 4 MB and more; nothing is read."""
+    del number
+    crowd.come(3 * request("GET", "/v1/channels/topic:h/messages?after=0&limit=1000"))
+
+
+def ask_a_poll(crowd, number):
+    """Each from a place of its own."""
+    crowd.come(request("GET", f"/v1/subscribe?channel=topic:h&after={number % 50}&wait=0"))
+
+
+def ask_the_document(crowd, number):
+    del number
+    crowd.come(64 * request("GET", "/v1/openapi.json"))
+
+
+@pytest.mark.parametrize(("ask", "size", "count"), [
+    (ask_three_pages, 64 * 1024, 200), (ask_three_pages, MB - 1024, 60), (ask_a_poll, MB - 1024, 60),
+    (ask_the_document, 1024, 4),
+])
+def test_answers_that_nobody_reads_cost_little_and_refuse_nobody(ask, size, count):
+    """Threats 36 and 52: 300 clients ask and read nothing. The memory stays bounded, and others get their history and
+    their polls meanwhile: those that take nothing are closed when others wait."""
+    with Server(flags=["--loops", "2"], env={"ASAN_OPTIONS": "quarantine_size_mb=0:thread_local_quarantine_size_kb=0:"
+                                             "allocator_release_to_os_interval_ms=100"}) as server, \
+            contextlib.ExitStack() as stack, contextlib.closing(Api(server.url)) as api:
+        put_history(api, size, count)
+        before, most = memory_mb(server.pid), 0
+        crowd = Crowd(server)
+        stack.callback(crowd.leave)
+        for number in range(ASKERS):
+            ask(crowd, number)
+            if number % 50 == 49:
+                assert api.history("topic:h", after=0, limit=2)["messages"]
+                most = max(most, memory_mb(server.pid))
+        for round in range(10):
+            assert api.history("topic:h", after=round % count, limit=2)["messages"]
+            poll = api.get(f"/v1/subscribe?channel=topic:h&after={count - 1}&wait=0")
+            assert poll.status == 200 and len(poll.json["messages"]) == 1
+            most = max(most, memory_mb(server.pid))
+        print(f"{before:.0f} MB, then at most {most:.0f} MB")
+        assert most - before < ANSWERS_MB * (2 if is_sanitized() else 1)
+        assert api.metrics()["longwire_http_answers_waiting_bytes"] <= 2 * 10 * MB

@@ -60,6 +60,43 @@ struct http_limits http_limits_of(const struct settings *settings)
     };
 }
 
+static size_t largest_payload(const struct settings *settings)
+{
+    size_t payload = 0;
+
+    for (size_t i = 0; i < settings->namespaces.count; i++)
+        if (settings->namespaces.at[i].payload_bytes_max > payload)
+            payload = settings->namespaces.at[i].payload_bytes_max;
+    return payload;
+}
+
+/* A message of this payload in JSON: each byte escaped, as in \u0000, and what stands around it. */
+static size_t json_bytes_of(size_t payload)
+{
+    return 6 * payload + 64 * KIB;
+}
+
+static size_t frame_bytes_of(const struct settings *settings)
+{
+    return settings->frame_bytes_max != 0 ? settings->frame_bytes_max : json_bytes_of(largest_payload(settings));
+}
+
+static void limits_put_misfit(struct buf *out, const char *name, size_t value, size_t payload)
+{
+    if (value < json_bytes_of(payload))
+        buf_putf(out, "%s is %zu: a payload of payload_bytes_max %zu does not fit into it if its JSON escapes each "
+                      "byte; that takes %zu\n", name, value, payload, json_bytes_of(payload));
+}
+
+void limits_put_misfits(const struct settings *settings, struct buf *out)
+{
+    size_t payload = largest_payload(settings);
+
+    limits_put_misfit(out, "frame_bytes_max", frame_bytes_of(settings), payload);
+    limits_put_misfit(out, "batch_bytes_max", settings->batch_bytes_max, payload);
+    limits_put_misfit(out, "publish_waiting_bytes_max", settings->publish_waiting_bytes_max, payload);
+}
+
 struct session_limits session_limits_of(const struct settings *settings)
 {
     return (struct session_limits){
@@ -73,7 +110,7 @@ struct session_limits session_limits_of(const struct settings *settings)
         .poll_store_timeout_ms  = POLL_STORE_MS_MAX,
         .close_timeout_ms       = WS_CLOSE_MS_MAX,
         .channels_max           = (uint32_t)settings->channels_per_connection_max,
-        .frame_bytes_max        = (uint32_t)settings->frame_bytes_max,
+        .frame_bytes_max        = (uint32_t)frame_bytes_of(settings),
         .gathered_bytes_max     = settings->publish_waiting_bytes_max,
         .gather_timeout_ms      = settings->frame_timeout_s * 1000,
         .waiting_publishes_max  = (uint32_t)settings->publishes_per_connection_max,
@@ -85,13 +122,8 @@ struct session_limits session_limits_of(const struct settings *settings)
 
 struct api_limits api_limits_of(const struct settings *settings)
 {
-    size_t payload = 0;
-
-    for (size_t i = 0; i < settings->namespaces.count; i++)
-        if (settings->namespaces.at[i].payload_bytes_max > payload)
-            payload = settings->namespaces.at[i].payload_bytes_max;
     return (struct api_limits){
-        .payload_bytes_max  = payload,
+        .payload_bytes_max  = largest_payload(settings),
         .batch_bytes_max    = settings->batch_bytes_max,
         .batch_messages_max = (uint32_t)settings->batch_messages_max,
         .history_limit_max  = (uint32_t)settings->history_limit_max,

@@ -11,6 +11,9 @@
 /* How often the writer has its tick: its deadlines are counted in ticks. */
 enum { WRITER_TICK_MS = 100 };
 
+/* Appends a line for each limit into which not every message fits that another limit allows. */
+void limits_put_misfits(const struct settings *settings, struct buf *out);
+
 struct identifier_limits identifier_limits_all(void);
 struct http_limits    http_limits_of(const struct settings *settings);
 struct session_limits session_limits_of(const struct settings *settings);

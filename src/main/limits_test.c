@@ -122,11 +122,49 @@ static void connections_leave_descriptors_for_short_requests(void **state)
     }
 }
 
+static void set(struct settings *settings, const char *name, const char *value)
+{
+    struct buf   why;
+    enum setting setting;
+
+    buf_init(&why, 1024);
+    assert_true(setting_find(span_str(name), &setting));
+    assert_true(settings_set(settings, setting, span_str(value), &why));
+    buf_fini(&why);
+}
+
+/* Six bytes of JSON for each byte of the largest payload, unless it is set; and what does not fit is said. */
+static void what_fits_the_payload_limit_fits_the_others(void **state)
+{
+    (void)state;
+    static const struct { const char *frame; uint64_t payload; size_t want; const char *misfits; } rows[] = {
+        { "0", 1 << 20, (6 << 20) + (64 << 10), "" },
+        { "0", 1000, 6000 + (64 << 10), "" },
+        { "2M", 1 << 20, 2 << 20, "frame_bytes_max is 2097152: " },
+        { "0", 2 << 20, (12 << 20) + (64 << 10), "batch_bytes_max is 8388608: " },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        static struct settings settings;
+        struct buf             misfits;
+        buf_init(&misfits, 4096);
+        settings_init(&settings);
+        set(&settings, "frame_bytes_max", rows[i].frame);
+        for (size_t at = 0; at < settings.namespaces.count; at++)
+            settings.namespaces.at[at].payload_bytes_max = rows[i].payload;
+        assert_int_equal(session_limits_of(&settings).frame_bytes_max, rows[i].want);
+        limits_put_misfits(&settings, &misfits);
+        assert_int_equal(misfits.len == 0, rows[i].misfits[0] == '\0');
+        assert_true(span_starts(buf_span(&misfits), span_str(rows[i].misfits)));
+        buf_fini(&misfits);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_setting_changes_what_it_names),
         cmocka_unit_test(connections_leave_descriptors_for_short_requests),
+        cmocka_unit_test(what_fits_the_payload_limit_fits_the_others),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -9,6 +9,7 @@
 
 #include "base/heap.h"
 #include "base/must.h"
+#include "main/limits.h"
 #include "main/reload.h"
 #include "main/server.h"
 #include "main/stores.h"
@@ -108,6 +109,16 @@ static void say_what_to_try(const struct settings *settings, const struct server
     buf_fini(&url);
 }
 
+static void say_misfits(const struct settings *settings)
+{
+    struct buf say;
+
+    buf_init(&say, 4096);
+    limits_put_misfits(settings, &say);
+    log_warnings(&say);
+    buf_fini(&say);
+}
+
 static void say_hello(const struct settings *settings, const struct server *server)
 {
     for (size_t i = 0; i < settings->listen_count; i++)
@@ -118,6 +129,7 @@ static void say_hello(const struct settings *settings, const struct server *serv
                                                        "follow and manage; only loopback addresses are served"));
     LOG(LOG_INFO, "ready", log_str("version", LONGWIRE_VERSION), log_u64("loops", server->worker_count),
         log_str("store", settings->store == STORE_MEMORY ? "memory" : settings->data));
+    say_misfits(settings);
     if (settings->listen_count > 0)
         say_what_to_try(settings, server);
 }

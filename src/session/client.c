@@ -22,7 +22,7 @@ struct client_work *client_get_work(struct client *client)
     if (client->work == NULL) {
         client->work = calloc(1, sizeof *client->work);
         must(client->work != NULL);
-        buf_init(&client->work->in, client->link.worker->limits.frame_bytes_max + LOOP_INPUT_BYTES);
+        buf_init(&client->work->in, SIZE_MAX / 2);  /* frame_bytes_max bounds it, and gathered_bytes_max */
         list_init(&client->work->publishes);
         list_init(&client->work->refs);
     }

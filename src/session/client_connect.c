@@ -105,7 +105,7 @@ void client_connect(struct client *client, const struct client_command *command)
     struct client_connecting *connecting = calloc(1, sizeof *connecting);
     must(connecting != NULL && !client_is_identifying(client));
     connecting->identification = identification;
-    buf_init(&connecting->frame, worker->limits.frame_bytes_max + LOOP_INPUT_BYTES);
+    buf_init(&connecting->frame, SIZE_MAX / 2);   /* one frame, of frame_bytes_max at most */
     buf_init(&connecting->behind, SIZE_MAX / 2);  /* gathered_bytes_max bounds it; what came behind a handshake may be long */
     client_get_work(client)->connecting = connecting;
 }

@@ -20,7 +20,7 @@ struct session_limits {
     msec     reconnect_ms;            /* what a WebSocket client is told to wait before it comes again */
     msec     close_timeout_ms;        /* how long a client has to take the last words and to answer our Close */
     uint32_t channels_max;            /* a connection; at most TOKEN_PLACES_MAX */
-    uint32_t frame_bytes_max;         /* of one message from a client; beyond it 1009 */
+    uint32_t frame_bytes_max;         /* of one message from a client; beyond it `error` 413 */
     size_t   gathered_bytes_max;      /* of all incomplete messages together; beyond it 1013 */
     msec     gather_timeout_ms;       /* how long a message may stay incomplete, and up to one heartbeat more; then
                                        * 1008 */

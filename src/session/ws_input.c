@@ -1,4 +1,6 @@
 /* ws_input.c - what a WebSocket client sends: bytes, pieces, messages (RFC 6455). */
+#include <stdio.h>
+
 #include "base/must.h"
 #include "session/ws_session.h"
 
@@ -26,6 +28,11 @@ static bool ws_session_count_idle_frame(struct ws_session *session)
     return true;
 }
 
+static void ws_session_refuse_binary(struct ws_session *session)
+{
+    ws_session_close(session, WS_CLOSE_UNSUPPORTED, "longwire.json.v1 is text; publish octets as data_base64");
+}
+
 static void ws_session_on_data(struct ws_session *session, const struct ws_piece *piece)
 {
     struct client *client = &session->client;
@@ -33,7 +40,7 @@ static void ws_session_on_data(struct ws_session *session, const struct ws_piece
     if (piece->is_first && piece->is_last && piece->bytes.len == 0 && !ws_session_count_idle_frame(session))
         return;
     if (piece->opcode == WS_BINARY) {
-        ws_session_close(session, WS_CLOSE_UNSUPPORTED, "longwire.json.v1 is text; publish octets as data_base64");
+        ws_session_refuse_binary(session);
         return;
     }
     if (piece->is_first && piece->is_last) {
@@ -49,6 +56,23 @@ static void ws_session_on_data(struct ws_session *session, const struct ws_piece
         client_take(client, client_gathered(client));
         client_drop_gathered(client);
     }
+}
+
+/* What came of it is dropped, and so is what still comes. Its `ref` is not known: it may stand at the end. */
+static void ws_session_on_too_long(struct ws_session *session, enum ws_opcode opcode)
+{
+    struct client *client = &session->client;
+    char           reason[160];
+
+    if (client->work != NULL)
+        client_drop_gathered(client);
+    if (opcode == WS_BINARY) {
+        ws_session_refuse_binary(session);
+        return;
+    }
+    snprintf(reason, sizeof reason, "the message is longer than %u bytes (frame_bytes_max); it was not read",
+             session->ws.message_bytes_max);
+    client_say_error(client, 413, reason, SPAN(""));
 }
 
 static void ws_session_on_control(struct ws_session *session, const struct ws_piece *piece)
@@ -94,6 +118,10 @@ void ws_session_take(struct ws_session *session, char *bytes, size_t len)
         case WS_DATA:
             if (!link->is_over)
                 ws_session_on_data(session, &piece);
+            break;
+        case WS_TOO_LONG:
+            if (!link->is_over)
+                ws_session_on_too_long(session, piece.opcode);
             break;
         case WS_CONTROL:
             ws_session_on_control(session, &piece);

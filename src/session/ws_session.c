@@ -251,6 +251,7 @@ static void ws_session_open(struct session_worker *worker, struct http_exchange 
 
     client_init(&session->client, worker, &ws_json_kind, exchange->caller.identity);
     ws_init(&session->ws, worker->limits.frame_bytes_max, WS_FRAGMENTS_MAX);
+    ws_skip_long(&session->ws);
     ws_idle_init(&session->idle, worker->loop->now);
     session->timer.fire = ws_on_timer;
     ws_session_start(session, exchange, shake, requests);

@@ -1,7 +1,7 @@
 /* ws_transcript.h - what the codec makes of some bytes, as one line of text. For the unit test, the fuzzer and the
  * program of the differential test; never part of the server.
  *
- *   text(hi) ping() binary(%00%ff) close(1000,bye) fault(1002)
+ *   text(hi) ping() binary(%00%ff) long(text) close(1000,bye) fault(1002)
  *
  * Pieces of data are joined; a message that a fault or the end of the bytes cuts off is left out. The transcript also
  * checks what ws.h promises for every input. */
@@ -17,6 +17,7 @@ enum { WS_TRANSCRIPT_MESSAGE_BYTES_MAX = 1 << 20 };
 struct ws_transcript_limits {
     uint64_t message_bytes_max;
     uint32_t fragments_max;
+    bool     skips_long;
 };
 
 struct ws_transcript {
@@ -84,6 +85,15 @@ static inline void ws_transcript_fault(struct ws_transcript *run, const struct w
     run->is_over = true;
 }
 
+static inline void ws_transcript_too_long(struct ws_transcript *run, const struct ws_piece *piece,
+                                          struct buf *transcript)
+{
+    must(piece->opcode == WS_TEXT || piece->opcode == WS_BINARY);
+    ws_transcript_say(transcript, "long(", piece->opcode == WS_TEXT ? SPAN("text") : SPAN("binary"));
+    buf_clear(&run->message);
+    run->is_inside = false;
+}
+
 /* Feeds the codec until it wants more; *input becomes what it did not consume. */
 static inline void ws_transcript_feed(struct ws_transcript *run, struct span *input, struct buf *transcript)
 {
@@ -104,6 +114,7 @@ static inline void ws_transcript_feed(struct ws_transcript *run, struct span *in
             return;
         case WS_DATA:    ws_transcript_data(run, &piece, transcript); break;
         case WS_CONTROL: ws_transcript_control(run, &piece, transcript); break;
+        case WS_TOO_LONG: ws_transcript_too_long(run, &piece, transcript); break;
         case WS_FAULT:   ws_transcript_fault(run, &piece, transcript); break;
         }
     }
@@ -117,6 +128,8 @@ static inline void ws_transcript(struct cuts *cuts, void *context, struct buf *t
     struct span                  input  = { 0 };
 
     ws_init(&run.ws, limits->message_bytes_max, limits->fragments_max);
+    if (limits->skips_long)
+        ws_skip_long(&run.ws);
     buf_init(&run.message, WS_TRANSCRIPT_MESSAGE_BYTES_MAX);
     while (cuts_next(cuts, input.len, &input))
         ws_transcript_feed(&run, &input, transcript);

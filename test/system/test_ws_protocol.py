@@ -2,6 +2,7 @@
 import base64
 import json
 import random
+import struct
 import time
 
 import pytest
@@ -433,12 +434,41 @@ def test_the_largest_frame_and_one_more(limited):  # threat 72
         ws.want_type("pong")
         ws.send(ws_frame(TEXT, text[:30000], fin=False) + ws_frame(CONT, text[30000:]))
         ws.want_type("pong")
-        ws.send_quietly(ws_frame(TEXT, text + b" "))
+        ws.send(ws_frame(TEXT, text + b" "))
+        assert ws.want_type("error")["code"] == 413
+        ws.send(ws_frame(TEXT, text[:30000], fin=False) + ws_frame(CONT, text[30000:] + b" "))
+        assert ws.want_type("error")["code"] == 413
+        ws.send(ws_frame(TEXT, PING_TEXT))
+        ws.want_type("pong")
+        ws.send_quietly(b"\x81\xff" + struct.pack("!Q", (64 << 20) + 1))
         ws.want_close(1009)
-    with RawWs(limited) as ws:
+
+
+def test_what_fits_the_payload_limit_fits_a_frame(server):  # threat 72
+    """Letters that JSON writers escape take six bytes for two, and control characters six for one: the payload limit
+    decides, and who is above it keeps its connection and its subscriptions."""
+    channel = fresh()
+
+    def say(ws, **members):
+        ws.send(ws_frame(TEXT, json.dumps({"channel": channel, **members}).encode()))
+
+    def hear(ws):
+        told = [json.loads(ws.want(TEXT)) for _ in range(2)]
+        return {thing["type"]: thing for thing in told}
+
+    with RawWs(server) as ws:
         ws.want_type("connected")
-        ws.send_quietly(ws_frame(TEXT, text[:30000], fin=False) + ws_frame(CONT, text[30000:] + b" "))
-        ws.want_close(1009)
+        say(ws, type="subscribe")
+        ws.want_type("subscribed")
+        for data in ("ж" * 360000, "\x01" * (1 << 20)):
+            say(ws, type="publish", data=data)
+            told = hear(ws)
+            assert told["published"]["channel"] == channel and told["message"]["data"] == data
+        for more in (1, 1 << 20):
+            say(ws, type="publish", data="\x01" * ((1 << 20) + more))
+            assert ws.want_type("error")["code"] == 413
+        say(ws, type="publish", data="still here")
+        assert hear(ws)["message"]["data"] == "still here"
 
 
 def test_too_many_fragments(server):  # threat 72

@@ -30,6 +30,11 @@ void ws_init(struct ws *ws, uint64_t message_bytes_max, uint32_t fragments_max)
     *ws = (struct ws){ .message_bytes_max = (uint32_t)message_bytes_max, .fragments_max = fragments_max };
 }
 
+void ws_skip_long(struct ws *ws)
+{
+    ws->may_skip = true;
+}
+
 static enum ws_event ws_fault(struct ws *ws, struct ws_piece *ret_piece, uint16_t code, const char *reason)
 {
     ws->step   = STEP_OVER;
@@ -104,15 +109,25 @@ static enum ws_event take_opcode(struct ws *ws, uint8_t byte, struct ws_piece *r
     }
 }
 
+/* 10.4, 7.4.1: the head says that the message is too big, so it is refused before this frame's payload comes. */
+static enum ws_event refuse_length(struct ws *ws, struct ws_piece *ret_piece)
+{
+    if (!ws->may_skip || ws->is_skipped || ws->frame_left > WS_SKIPPED_BYTES_MAX)
+        return ws_fault(ws, ret_piece, WS_CLOSE_TOO_BIG, "message too big");
+    ws->is_skipped   = true;
+    ws->message_room = WS_SKIPPED_BYTES_MAX - ws->frame_left;
+    *ret_piece       = (struct ws_piece){ .opcode = ws->message, .bytes = span_str("") };
+    return WS_TOO_LONG;
+}
+
 /* The frame's length is known: frame_left. */
 static enum ws_event end_length(struct ws *ws, struct ws_piece *ret_piece)
 {
     next_step(ws, STEP_MASK, 4);
     if (is_control(ws))
         return WS_MORE;
-    /* 10.4, 7.4.1: the head says that the message is too big, so it is refused before any of its payload comes. */
     if (ws->frame_left > ws->message_room)
-        return ws_fault(ws, ret_piece, WS_CLOSE_TOO_BIG, "message too big");
+        return refuse_length(ws, ret_piece);
     ws->message_room -= ws->frame_left;
     return WS_MORE;
 }
@@ -204,6 +219,22 @@ static void unmask(struct ws *ws, char *at, size_t len)
         at[i] ^= (char)(ws->mask & 0xff);
         ws->mask = ws->mask >> 8 | ws->mask << 24;
     }
+}
+
+/* The payload of a message that is too long. */
+static enum ws_event skip_data(struct ws *ws, size_t len, size_t *ret_used)
+{
+    *ret_used = len < ws->frame_left ? len : ws->frame_left;
+    ws->frame_left -= (uint32_t)*ret_used;
+    if (ws->frame_left > 0)
+        return WS_MORE;
+    ws->step = STEP_OPCODE;
+    if (ws->is_fin) {
+        ws->message    = 0;
+        ws->is_skipped = false;
+        ws->utf8       = (struct utf8){ 0 };
+    }
+    return WS_MORE;
 }
 
 /* WS_MORE if no byte has come yet, and for an empty fragment that is not the last. */
@@ -300,8 +331,9 @@ enum ws_event ws_feed(struct ws *ws, char *input, size_t len, size_t *ret_used, 
             event = take_head_byte(ws, (uint8_t)input[at++], ret_piece);
         if (ws->step == STEP_PAYLOAD) {
             size_t used;
-            event = is_control(ws) ? take_control(ws, input + at, len - at, &used, ret_piece)
-                                   : take_data(ws, input + at, len - at, &used, ret_piece);
+            event = is_control(ws) ? take_control(ws, input + at, len - at, &used, ret_piece) :
+                    ws->is_skipped ? skip_data(ws, len - at, &used) :
+                                     take_data(ws, input + at, len - at, &used, ret_piece);
             at += used;
         }
     } while (event == WS_MORE && ws->step < STEP_PAYLOAD && at < len);

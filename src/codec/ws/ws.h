@@ -36,6 +36,7 @@ enum {
     WS_HEAD_BYTES_MAX    = 10,   /* of a server's frame: it has no masking key */
     WS_CONTROL_BYTES_MAX = 125,  /* RFC 6455 5.5 */
     WS_REASON_BYTES_MAX  = 123,  /* a close code takes two of those bytes */
+    WS_SKIPPED_BYTES_MAX = 64 * 1024 * 1024,  /* of a message that is too long, from the frame on that made it so */
     WS_ACCEPT_BYTES      = 28,
 };
 
@@ -44,7 +45,8 @@ enum {
 /* How far one link's bytes have been read. Only ws.c looks inside. */
 struct ws {
     uint32_t    message_bytes_max;
-    uint32_t    message_room;    /* bytes by which the message under way may still grow */
+    uint32_t    message_room;    /* bytes by which the message under way may still grow; while it is skipped: bytes that
+                                  * may still be skipped */
     uint32_t    frame_left;      /* payload bytes of this frame still to come */
     uint32_t    mask;            /* rotated: its lowest byte belongs to the next payload byte */
     uint32_t    fragments_max;
@@ -56,16 +58,23 @@ struct ws {
     uint8_t     message  : 2;    /* WS_TEXT, WS_BINARY, or 0 between messages */
     uint8_t     is_fin   : 1;    /* this frame is the last of its message */
     uint8_t     is_first : 1;    /* no piece of this message was handed out yet */
+    uint8_t     may_skip : 1;    /* a message that is too long is skipped */
+    uint8_t     is_skipped : 1;  /* the message under way is */
 };
 
 /* `message_bytes_max` (below 4 GiB): payload of one data message over all its frames; above it, 1009.
  * `fragments_max` (1 or more): frames one data message may be cut into; above it, 1008. */
 void ws_init(struct ws *ws, uint64_t message_bytes_max, uint32_t fragments_max);
 
+/* From now on a message above message_bytes_max is no fault: it is told by WS_TOO_LONG, and its rest is skipped. One of
+ * which more than WS_SKIPPED_BYTES_MAX would have to be skipped is 1009. */
+void ws_skip_long(struct ws *ws);
+
 enum ws_event {
     WS_MORE,     /* no event before more bytes come */
     WS_DATA,     /* a piece of a text or binary message, in order; the fragments can't be seen */
     WS_CONTROL,  /* a whole ping, pong or close; it may come between the pieces of a message */
+    WS_TOO_LONG, /* the message under way is too long: there are no more pieces of it, those that came are not whole */
     WS_FAULT,    /* the client broke a rule: send a close with `code` and `bytes`, then end the connection */
 };
 

@@ -306,6 +306,43 @@ static void a_message_is_too_big_by_its_head(void **state)
     }
 }
 
+/* Threat 72: a message that is too long is skipped, up to a bound, and what stands behind it is read. */
+static void a_message_that_is_too_long_is_skipped(void **state)
+{
+    (void)state;
+    static const struct { const char *name; struct frame frames[4]; const char *want; } rows[] = {
+        { "in one frame", { { FIN | WS_TEXT, SPAN("0123456789a") }, { FIN | WS_TEXT, SPAN("b") } },
+          "long(text) text(b)" },
+        { "by its last fragment", { { WS_BINARY, SPAN("01234") }, { FIN | WS_CONT, SPAN("56789a") },
+                                    { FIN | WS_TEXT, SPAN("b") } }, "long(binary) text(b)" },
+        { "with fragments behind", { { WS_TEXT, SPAN("0123456789a") }, { WS_CONT, SPAN("") }, { FIN | WS_CONT, SPAN("c") },
+                                     { FIN | WS_TEXT, SPAN("b") } }, "long(text) text(b)" },
+        { "controls are read inside", { { WS_TEXT, SPAN("0123456789a") }, { FIN | WS_PING, SPAN("p") },
+                                        { FIN | WS_CONT, SPAN("c") }, { FIN | WS_TEXT, SPAN("b") } },
+          "long(text) ping(p) text(b)" },
+        { "half a character before it", { { WS_TEXT, SPAN("\xc3") }, { FIN | WS_CONT, SPAN("0123456789a") },
+                                          { FIN | WS_TEXT, SPAN("b") } }, "long(text) text(b)" },
+        { "the next one has all its room", { { FIN | WS_TEXT, SPAN("0123456789a") }, { FIN | WS_TEXT, SPAN("0123456789") } },
+          "long(text) text(0123456789)" },
+    };
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        struct buf wire;
+        buf_init(&wire, WIRE_BYTES_MAX);
+        for (size_t at = 0; at < COUNT(rows[i].frames) && rows[i].frames[at].payload.at != NULL; at++)
+            client_put(&wire, rows[i].frames[at].first, rows[i].frames[at].payload, 5);
+        expect_for_every_cut(rows[i].name, buf_span(&wire), (struct ws_transcript_limits){ 10, FRAGMENTS_MAX, true },
+                             span_str(rows[i].want));
+        buf_fini(&wire);
+    }
+    /* 64 MiB and one byte, and 2^32. */
+    expect_for_every_cut("too long to skip", SPAN("\x81\xff\0\0\0\0\4\0\0\1"),
+                         (struct ws_transcript_limits){ 10, FRAGMENTS_MAX, true }, SPAN("fault(1009)"));
+    expect_for_every_cut("far too long", SPAN("\x82\xff\0\0\0\1\0\0\0\0"),
+                         (struct ws_transcript_limits){ 10, FRAGMENTS_MAX, true }, SPAN("fault(1009)"));
+    expect_for_every_cut("as long as may be skipped", SPAN("\x81\xff\0\0\0\0\4\0\0\0\1\2\3\4xyz"),
+                         (struct ws_transcript_limits){ 10, FRAGMENTS_MAX, true }, SPAN("long(text)"));
+}
+
 static void fragments_can_be_forbidden(void **state)
 {
     (void)state;
@@ -730,6 +767,7 @@ int main(void)
         cmocka_unit_test(transcripts_are_the_same_for_every_cut),
         cmocka_unit_test(every_form_of_length_comes_through),
         cmocka_unit_test(a_message_is_too_big_by_its_head),
+        cmocka_unit_test(a_message_that_is_too_long_is_skipped),
         cmocka_unit_test(fragments_can_be_forbidden),
         cmocka_unit_test(wrong_text_is_told_at_its_first_wrong_byte),
         cmocka_unit_test(every_close_code_is_allowed_or_a_fault),

@@ -20,7 +20,8 @@ struct limits {
 static const struct { const char *name; size_t offset, size; } fields[] = {
     FIELD(http.pipeline_max), FIELD(http.answer_bytes_max), FIELD(http.owed_bytes_max), FIELD(http.request_timeout_ms),
     FIELD(http.head_timeout_ms), FIELD(http.body_bytes_per_s_min),
-    FIELD(http.keepalive_timeout_ms), FIELD(http.body_bytes_max), FIELD(http.linger_ms),
+    FIELD(http.keepalive_timeout_ms), FIELD(http.body_bytes_max), FIELD(http.linger_ms), FIELD(http.ease_bytes_max),
+    FIELD(http.taken_bytes_min),
     FIELD(session.heartbeat_ms), FIELD(session.pong_timeout_ms), FIELD(session.slow_reader_timeout_ms),
     FIELD(session.poll_wait_ms), FIELD(session.poll_wait_ms_max), FIELD(session.sse_retry_ms),
     FIELD(session.reconnect_ms), FIELD(session.close_timeout_ms), FIELD(session.channels_max),
@@ -68,6 +69,8 @@ static void a_setting_changes_what_it_names(void **state)
         { "sse_retry_ms", "9", "session.sse_retry_ms" },
         { "reconnect_ms", "9", "session.reconnect_ms" },
         { "keepalive_timeout_s", "9", "http.keepalive_timeout_ms" },
+        { "answers_bytes_max", "9M", "http.ease_bytes_max" },
+        { "answer_progress_bytes", "9K", "http.taken_bytes_min" },
         { "outbox_bytes_max", "9K", "http.answer_bytes_max" },
         { "heartbeat_s", "9", "session.heartbeat_ms" },
         { "history_limit_max", "9", "api.history_limit_max" },

@@ -193,6 +193,12 @@ void session_serve_echo(struct session_worker *worker, struct http_exchange *exc
             echo_open(worker, exchange, &shake);
         return;
     }
+    /* An answer is as long as its body: while many wait for clients to read them, none is added. */
+    if (!http_is_at_ease(worker->server)) {
+        http_problem(worker->server, exchange, 503, NULL, "too many answers wait for clients to read them; ask again later",
+                     HTTP_FIELDS({ SPAN("Retry-After"), SPAN("1") }));
+        return;
+    }
     http_answer(worker->server, exchange, &(struct http_answer){
         .status = 200,
         .media  = media.len > 0 ? media : SPAN("application/octet-stream"),

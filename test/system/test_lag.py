@@ -218,9 +218,9 @@ def stall_behind(server, transport, channel, after):
     sock.settimeout(SECONDS)
     sock.connect(("127.0.0.1", server.port))
     if transport == "ws":
-        sock.sendall(handshake_bytes(f"/v1/ws?channel={channel}&after={after}", host="x"))
+        sock.sendall(handshake_bytes(f"/v1/ws?channel={channel}&after={after}", host="localhost"))
     else:
-        sock.sendall(f"GET /v1/subscribe?channel={channel}&after={after} HTTP/1.1\r\nHost: x\r\n"
+        sock.sendall(f"GET /v1/subscribe?channel={channel}&after={after} HTTP/1.1\r\nHost: localhost\r\n"
                      f"Accept: {STREAMS[transport]}\r\n\r\n".encode())
     return sock
 

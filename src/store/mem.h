@@ -2,7 +2,7 @@
  *
  * Single-threaded and pure: no clock, no randomness; the caller says where epochs and ids start. Every call completes
  * inline. A channel keeps what its namespace's keep_count, keep_ms and keep_bytes say. With durability NONE a channel
- * keeps nothing, but its messages are numbered all the same. An idle channel costs about 110 bytes and its name.
+ * keeps nothing, but its messages are numbered all the same. An idle channel costs about 100 bytes and its name.
  *
  * The bounds, and what happens when one is reached:
  * - ring_bytes_max, over all channels: the channel that was published to longest ago drops its oldest messages.

@@ -403,7 +403,7 @@ enum rc rocks_store_open(const struct rocks_store_options *options, struct store
     rocks_options_fill(&rocks->options, rocks->directory_fd);
     rocks->table.count_max = rocks->options.channel_count_max;
     rc                     = rocks_load(rocks, !is_new, ret_why, why_size);
-    if (rc == RC_OK && (is_new || rocks->is_format_1))
+    if (rc == RC_OK && (is_new || rocks->is_format_old))
         rc = rocks_format_write(rocks, ret_why, why_size);
     if (rc != RC_OK)
         goto out;

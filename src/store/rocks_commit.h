@@ -10,7 +10,6 @@ struct commit_row {
     struct rocks_channel *channel;
     struct map_node       key_node;  /* in commit.keys, if is_keyed */
     bool                  is_keyed;  /* the append has a key and was numbered */
-    uint64_t              purged;    /* the number of the channel that it purged; 0: it is no purge, or failed */
     uint32_t              before;    /* the channel's row before this one, counted from 1; 0: none */
 };
 

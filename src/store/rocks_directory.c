@@ -10,7 +10,7 @@
 #include "store/rocks_priv.h"
 
 enum {
-    FORMAT_NOW       = 2,  /* 1: has no ledger; becomes 2 when it is opened */
+    FORMAT_NOW       = 3,  /* 1: has no ledger; 2: no message has an event. Both become 3 when they are opened */
     FORMAT_TEXT_MAX  = 128,
     SYNCED_BYTES_MAX = 64,
     CLOCK_BYTES_MAX  = 64,
@@ -105,7 +105,8 @@ enum rc rocks_format_check(struct rocks *rocks, char *ret_why, size_t why_size)
                  rocks->path, (unsigned long long)format, FORMAT_NOW);
         return RC_CORRUPT;
     }
-    rocks->is_format_1 = format == 1;
+    rocks->is_format_1    = format == 1;
+    rocks->is_format_old  = format < FORMAT_NOW;
     return RC_OK;
 }
 
@@ -122,7 +123,7 @@ enum rc rocks_format_write(struct rocks *rocks, char *ret_why, size_t why_size)
     if (!is_written || renameat(rocks->directory_fd, "format.new", rocks->directory_fd, "format") != 0 ||
         fsync(rocks->directory_fd) != 0)
         return directory_refuse(rocks, "the file `format` can't be written", ret_why, why_size);
-    rocks->is_format_1 = false;
+    rocks->is_format_1 = rocks->is_format_old = false;
     return RC_OK;
 }
 

@@ -348,6 +348,7 @@ struct rocks {
     struct rocks_db            db;
     uint64_t                   epoch;
     bool                       is_format_1;        /* the directory still has format 1 */
+    bool                       is_format_old;      /* … or another one that is brought up to date when it is opened */
     bool                       is_compaction_off;  /* compaction met damage. RocksDB would stop all writes because of
                                                     * it, again and again, so automatic compaction is off until the next
                                                     * start */

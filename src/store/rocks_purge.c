@@ -18,14 +18,12 @@ void purge_decide(struct rocks *rocks, struct commit *commit, struct commit_row 
     must(first <= change->head + 1);
     append->purged     = (struct purge_answer){ rocks->epoch, first, change->head };
     append->outcome    = APPEND_PURGED;
-    row->purged        = change->number;
     change->floor      = change->head + 1;
     change->bytes_more = change->bytes_less = 0;
     floor_save(rocks, commit->write, change->number, change->floor);
 }
 
-/* The same order as in retention: the table first, then the filter. The channels are closed, so the table may have let go
- * of them. */
+/* The same order as in retention: the table first, then the filter. */
 void purges_publish(struct rocks *rocks, const struct commit *commit)
 {
     uint64_t rows = 0;
@@ -34,12 +32,11 @@ void purges_publish(struct rocks *rocks, const struct commit *commit)
     rocks->table.changes++;
     pthread_mutex_unlock(&rocks->table.lock);
     for (size_t i = 0; i < commit->row_count; i++) {
-        const struct commit_row   *row    = &commit->rows[i];
-        const struct purge_answer *purged = &row->append->purged;
-        if (row->purged == 0)
+        const struct append *append = commit->rows[i].append;
+        if (append->outcome != APPEND_PURGED)
             continue;
-        filter_floors_set(&rocks->filter_floors, row->purged, purged->head + 1);
-        rows += purged->head + 1 - purged->first;
+        filter_floors_set(&rocks->filter_floors, commit->rows[i].channel->change.number, append->purged.head + 1);
+        rows += append->purged.head + 1 - append->purged.first;
     }
     maintenance_note_purge(rocks, rows);
 }

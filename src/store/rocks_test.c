@@ -203,84 +203,6 @@ static void crash(struct bench *bench)
     bench->store = open_at(bench, bench->context);
 }
 
-static enum append_outcome purge_of(struct bench *bench, const char *channel)
-{
-    return bench_publish(bench, (struct publish){ .channel = channel, .is_purge = true }).outcome;
-}
-
-static void purged_space_comes_back_and_the_head_stays(void **state)
-{
-    struct bench *bench = *state;
-
-    publish_kibs(bench, "topic:a", 3000);
-    publish_run(bench, "topic:kept", 1, 20);
-    assert_int_equal(purge_of(bench, "topic:a"), APPEND_PURGED);
-    tend_until_disk_below(bench, 1500 * KIB);
-    expect_page(bench, "topic:a", READ_AFTER, 0, 10, "[1-3000 trimmed]");
-    reopen(bench);
-    expect_page(bench, "topic:a", READ_AFTER, 0, 10, "[1-3000 trimmed]");
-    assert_int_equal(bench_publish(bench, (struct publish){ .channel = "topic:a", .payload = "x" }).answer.seq, 3001);
-    expect_all(bench, "topic:kept", 20);
-}
-
-/* What retention found before, and saves afterwards, does not undo it. */
-static void a_purge_survives_a_crash_and_retention(void **state)
-{
-    struct bench *bench = *state;
-
-    publish_run(bench, "few:a", 1, 10);
-    publish_run(bench, "topic:a", 1, 10);
-    assert_int_equal(purge_of(bench, "few:a"), APPEND_PURGED);
-    assert_int_equal(purge_of(bench, "topic:a"), APPEND_PURGED);
-    crash(bench);
-    expect_page(bench, "few:a", READ_AFTER, 0, 10, "[1-10 trimmed]");
-    publish_run(bench, "topic:a", 11, 12);
-    bench_publish(bench, (struct publish){ .channel = "few:a", .payload = "x" });
-    struct rocks *rocks = rocks_of(bench->store);
-    for (uint64_t number = 1; number <= 2; number++) {
-        rocksdb_writebatch_t *batch = rocksdb_writebatch_create();
-        uint64_t              floor = 0;
-        assert_int_equal(floor_save_higher(rocks, batch, number, 8), RC_OK);
-        assert_int_equal(rocksdb_writebatch_count(batch), 0);
-        filter_floors_set(&rocks->filter_floors, number, 11);
-        filter_floors_set(&rocks->filter_floors, number, 8);
-        msec wall;
-        assert_int_equal(filter_floors_get(&rocks->filter_floors, number, &wall), 11);
-        assert_int_equal(floor_load(rocks, number, &floor), RC_OK);
-        assert_int_equal(floor, 11);
-        rocksdb_writebatch_destroy(batch);
-    }
-    reopen(bench);
-    expect_page(bench, "topic:a", READ_AFTER, 0, 10, "[1-10 trimmed] 11 12");
-    expect_page(bench, "few:a", READ_AFTER, 0, 10, "[1-10 trimmed] 11");
-}
-
-/* It is how room is made. */
-static void a_purge_passes_while_the_disk_is_full(void **state)
-{
-    struct bench   *bench = *state;
-    struct published said[3];
-    char            why[WHY_BYTES];
-    const struct publish publishes[] = {
-        { .channel = "topic:a", .payload = "x" }, { .channel = "topic:a", .is_purge = true },
-        { .channel = "topic:b", .payload = "x" },
-    };
-
-    publish_run(bench, "topic:a", 1, 10);
-    bench_shut(bench);
-    struct rocks_store_options options = options_at(bench, bench->context);
-    options.reserve_bytes              = UINT64_MAX / 4;
-    assert_int_equal(rocks_store_open(&options, &bench->store, why, sizeof why), RC_OK);
-    bench_publish_all(bench, publishes, 3, said);
-    assert_int_equal(said[0].outcome, APPEND_NO_SPACE);
-    assert_int_equal(said[1].outcome, APPEND_PURGED);
-    assert_int_equal(said[1].purged.head, 10);
-    assert_int_equal(said[2].outcome, APPEND_NO_SPACE);
-    reopen(bench);
-    expect_page(bench, "topic:a", READ_AFTER, 0, 10, "[1-10 trimmed]");
-    assert_int_equal(bench_publish(bench, publishes[0]).answer.seq, 11);
-}
-
 /* Maintenance visits channels in the order of their names. This channel is the last one: once it was visited, all
  * were. */
 static void tend_light_channels(struct bench *bench)
@@ -444,7 +366,7 @@ static void a_log_that_was_lost_is_never_silently_empty_threat_7(void **state)
         { "empty CURRENT", ": > '%s/db/CURRENT'", RC_OK, "CURRENT" },
         { "no MANIFEST", "rm '%s'/db/MANIFEST-*", RC_CORRUPT, "MANIFEST" },
         { "empty MANIFEST", "for f in '%s'/db/MANIFEST-*; do : > \"$f\"; done", RC_CORRUPT, "" },
-        { "newer format", "echo 'longwire data directory, format 3' > '%s/format'", RC_CORRUPT, "format 3" },
+        { "newer format", "echo 'longwire data directory, format 4' > '%s/format'", RC_CORRUPT, "format 4" },
         { "garbled format", "echo 'hello' > '%s/format'", RC_CORRUPT, "format" },
         { "empty format", ": > '%s/format'", RC_CORRUPT, "format" },
         { "no format", "rm '%s/format'", RC_OK, "" },
@@ -1510,7 +1432,7 @@ static void a_directory_of_format_1_gets_a_ledger(void **state)
     publish_run(bench, "topic:a", 1, 20);
     make_format_1(bench, FAMILY_COUNT);
     bench->store = open_at(bench, bench->context);
-    expect_format(bench, SPAN("longwire data directory, format 2\n"));
+    expect_format(bench, SPAN("longwire data directory, format 3\n"));
     expect_all(bench, "topic:a", 20);
     assert_int_equal(bench_change(bench, bench_put(KIND_SESSION, "a", 1, "x")), LEDGER_DONE);
     reopen(bench);
@@ -1523,7 +1445,7 @@ static void a_directory_of_format_1_gets_a_ledger(void **state)
     free(format);
     bench->store = open_at(bench, bench->context);
     expect_row(bench, KIND_SESSION, "a", "1 x");
-    expect_format(bench, SPAN("longwire data directory, format 2\n"));
+    expect_format(bench, SPAN("longwire data directory, format 3\n"));
 }
 
 static void a_directory_of_format_1_with_a_torn_log_gets_a_ledger_too(void **state)
@@ -1541,6 +1463,21 @@ static void a_directory_of_format_1_with_a_torn_log_gets_a_ledger_too(void **sta
     bench->store = open_at(bench, bench->context);
     expect_all(bench, "topic:a", 20);
     assert_int_equal(bench_change(bench, bench_put(KIND_SESSION, "a", 1, "x")), LEDGER_DONE);
+}
+
+/* A program that knows only format 2 would take a message with an event for a damaged one. */
+static void a_directory_of_format_2_is_refused_by_older_programs_from_now_on(void **state)
+{
+    struct bench *bench = *state;
+
+    publish_run(bench, "topic:a", 1, 20);
+    bench_shut(bench);
+    char *format = path_of(bench, "format");
+    file_write(format, SPAN("longwire data directory, format 2\n"));
+    free(format);
+    bench->store = open_at(bench, bench->context);
+    expect_format(bench, SPAN("longwire data directory, format 3\n"));
+    expect_all(bench, "topic:a", 20);
 }
 
 static void a_ledger_that_was_lost_is_never_silently_empty(void **state)
@@ -1599,9 +1536,6 @@ int main(int argc, char **argv)
         DISK_TEST(bytes_are_remembered),
         DISK_TEST(the_newest_time_is_remembered),
         DISK_TEST(trimmed_space_comes_back_and_the_head_stays),
-        DISK_TEST(purged_space_comes_back_and_the_head_stays),
-        DISK_TEST(a_purge_survives_a_crash_and_retention),
-        DISK_TEST(a_purge_passes_while_the_disk_is_full),
         DISK_TEST(expired_payloads_leave_the_disk_but_not_the_log),
         DISK_TEST(a_guess_of_bytes_lets_no_message_go),
         DISK_TEST(two_that_let_the_same_go_count_it_once),
@@ -1633,6 +1567,7 @@ int main(int argc, char **argv)
         DISK_TEST(no_raise_is_lost_among_many_threads),
         DISK_TEST(a_directory_of_format_1_gets_a_ledger),
         DISK_TEST(a_directory_of_format_1_with_a_torn_log_gets_a_ledger_too),
+        DISK_TEST(a_directory_of_format_2_is_refused_by_older_programs_from_now_on),
         DISK_TEST(a_ledger_that_was_lost_is_never_silently_empty),
     };
 #undef DISK_TEST

@@ -49,6 +49,9 @@ struct api {
     struct json_doc        doc, inner_doc;
     struct buf             scratch;          /* for an answer that is being written */
     struct mail           *page_first, **page_end;  /* reads of history that wait in line */
+    struct mail           *page_newest;  /* those that came lately to a long line; the newest first */
+    bool                   is_newest_next;
+    uint32_t               newest_ticks;  /* since the last of them grew old */
     uint32_t               pages_waiting; /* how many wait */
     uint32_t               pages_away;         /* how many are being read */
     uint32_t               lists_away;         /* listings of channels under way */

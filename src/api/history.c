@@ -8,6 +8,7 @@ enum {
     LIMIT_DEFAULT     = 100,
     PAGES_AT_ONCE     = 4,      /* of one loop; each may hold history_bytes_max */
     PAGES_WAITING_MAX = 65536,
+    PAGES_NEW_TICKS   = 10,
 };
 
 static void put_page(struct buf *buf, const struct store_read *read)
@@ -29,16 +30,59 @@ static void put_page(struct buf *buf, const struct store_read *read)
 /* A few pages are read at a time and the others wait in line: a hundred of them would fill the memory before the first
  * is answered. While many answers wait for clients to read them, no page is read: api_tick() goes on. */
 
-static struct read_command *page_pop(struct api *api)
+static void page_wait_in_line(struct api *api, struct mail *page)
 {
-    must(api->page_first != NULL && api->pages_waiting > 0);
-    struct command *command = command_of(api->page_first);
+    page->next     = NULL;
+    *api->page_end = page;
+    api->page_end  = &page->next;
+}
 
-    api->page_first = command->mail.next;
+static struct mail *page_oldest_take(struct api *api)
+{
+    struct mail *page = api->page_first;
+
+    api->page_first = page->next;
     if (api->page_first == NULL)
         api->page_end = &api->page_first;
+    return page;
+}
+
+static struct mail *page_newest_take(struct api *api)
+{
+    struct mail *page = api->page_newest;
+
+    api->page_newest = page->next;
+    return page;
+}
+
+/* In turn the newest and the oldest. If those who hold up the line are many, and read nothing, a client that comes now
+ * and reads does not wait until all of them have been closed; and nobody waits for ever. */
+static struct read_command *page_pop(struct api *api)
+{
+    must(api->pages_waiting > 0);
+    const bool is_newest = api->page_first == NULL || (api->page_newest != NULL && api->is_newest_next);
+
+    api->is_newest_next = !is_newest;
     api->pages_waiting--;
-    return container_of(command, struct read_command, command);
+    return container_of(command_of(is_newest ? page_newest_take(api) : page_oldest_take(api)), struct read_command,
+                        command);
+}
+
+/* What came within the last PAGES_NEW_TICKS is not new any more. */
+static void pages_grow_old(struct api *api)
+{
+    struct mail *oldest = NULL;
+
+    while (api->page_newest != NULL) {
+        struct mail *page = page_newest_take(api);
+        page->next        = oldest;
+        oldest            = page;
+    }
+    while (oldest != NULL) {
+        struct mail *page = oldest;
+        oldest            = page->next;
+        page_wait_in_line(api, page);
+    }
 }
 
 static void page_drop(struct api *api, struct read_command *command)
@@ -56,7 +100,7 @@ static size_t page_bytes_max(const struct api *api)
 
 static void pages_go_on(struct api *api)
 {
-    while (api->pages_away < PAGES_AT_ONCE && api->page_first != NULL && http_is_at_ease(api->server)) {
+    while (api->pages_away < PAGES_AT_ONCE && api->pages_waiting > 0 && http_is_at_ease(api->server)) {
         struct read_command   *command   = page_pop(api);
         struct http_exchange *exchange = command->owner;
         if (exchange->is_gone) {
@@ -72,11 +116,15 @@ static void pages_go_on(struct api *api)
 void api_tick(struct api *api)
 {
     pages_go_on(api);
+    if (++api->newest_ticks < PAGES_NEW_TICKS)
+        return;
+    api->newest_ticks = 0;
+    pages_grow_old(api);
 }
 
 void history_drop(struct api *api)
 {
-    while (api->page_first != NULL)
+    while (api->pages_waiting > 0)
         page_drop(api, page_pop(api));
 }
 
@@ -89,9 +137,12 @@ static void page_ask(const struct call *call, struct read_command *command)
         command_free(&command->command);
         return;
     }
-    command->command.mail.next = NULL;
-    *api->page_end             = &command->command.mail;
-    api->page_end              = &command->command.mail.next;
+    if (http_is_at_ease(api->server) && api->pages_waiting <= PAGES_AT_ONCE) {
+        page_wait_in_line(api, &command->command.mail);
+    } else {
+        command->command.mail.next = api->page_newest;
+        api->page_newest           = &command->command.mail;
+    }
     api->pages_waiting++;
     pages_go_on(api);
 }

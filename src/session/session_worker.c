@@ -71,7 +71,9 @@ static void polls_go_on(struct session_worker *worker)
     if (!worker->polls_wait || !http_is_at_ease(worker->server))
         return;
     worker->polls_wait = false;
-    for (struct list *at = worker->polls.next; at != &worker->polls; at = at->next)
+    /* The newest first: a client that comes now and reads does not wait for those that read nothing. An older poll is
+     * answered without messages when its time is up, and comes again. */
+    for (struct list *at = worker->polls.prev; at != &worker->polls; at = at->prev)
         link_mark(container_of(at, struct link, in_worker));
 }
 

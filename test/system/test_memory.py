@@ -309,6 +309,9 @@ def test_answers_that_nobody_reads_cost_little_and_refuse_nobody(ask, size, coun
             if number % 50 == 49:
                 assert api.history("topic:h", after=0, limit=2)["messages"]
                 most = max(most, memory_mb(server.pid))
+        closed = api.metrics()["longwire_http_stuck_clients_closed_total"]
+        assert api.history("topic:h", after=0, limit=2)["messages"]  # … and not only when most of the crowd has been closed
+        assert api.metrics()["longwire_http_stuck_clients_closed_total"] - closed < ASKERS / 4
         for round in range(10):
             assert api.history("topic:h", after=round % count, limit=2)["messages"]
             poll = api.get(f"/v1/subscribe?channel=topic:h&after={count - 1}&wait=0")

@@ -188,7 +188,7 @@ static bool h1_conn_flush(struct h1_conn *conn)
         buf_fini(&conn->out);
         list_take(&conn->http.sending);
     } else if (!list_is_linked(&conn->http.sending)) {
-        http_conn_sends(&conn->http, h1_conn_taken(conn));
+        http_conn_sends(&conn->http);
     }
     return true;
 }

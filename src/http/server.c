@@ -89,22 +89,24 @@ bool http_is_at_ease(const struct http_server *server)
     return server->owed_bytes < server->limits.ease_bytes_max;
 }
 
-void http_conn_sends(struct http_conn *conn, uint64_t taken)
+void http_conn_sends(struct http_conn *conn)
 {
-    list_take(&conn->sending);
     list_push(&conn->server->sending, &conn->sending);
-    conn->taken    = taken;
-    conn->taken_at = conn->server->loop->now;
+    conn->taken_at = 0;
 }
 
-/* False: it takes nothing, but not for long enough yet. */
+/* False: it takes nothing, but not for long enough yet. Silence counts from one tick to another: a turn that takes long,
+ * because it makes a big answer, is no silence of the client. */
 static bool conn_close_or_keep(struct http_conn *conn)
 {
     struct http_server *server = conn->server;
     uint64_t            taken  = conn->version->taken(conn);
 
-    if (taken != conn->taken) {
-        http_conn_sends(conn, taken);
+    if (conn->taken_at == 0 || taken != conn->taken) {
+        list_take(&conn->sending);
+        list_push(&server->sending, &conn->sending);
+        conn->taken    = taken;
+        conn->taken_at = server->loop->now;
     } else if (server->loop->now - conn->taken_at >= server->limits.stuck_ms) {
         counter_add(&server->counters.stuck, 1);
         conn->version->close(conn);

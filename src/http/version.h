@@ -15,7 +15,7 @@ struct http_conn {
     struct stream             *stream;   /* NULL: a session has it now */
     struct list                sending;  /* in server.sending */
     uint64_t                   taken;    /* bytes of answers that its client had taken … */
-    msec                       taken_at; /* … when it was last seen to take some */
+    msec                       taken_at; /* … at the tick that saw it last take some; 0: no tick has looked yet */
 };
 
 struct http_version {
@@ -38,8 +38,8 @@ struct http_version {
     void (*promise)(struct http_exchange *exchange, size_t answer_bytes);  /* see http_promise() */
 };
 
-/* Answers wait for its stream, and its client was seen to have taken so much. list_take(&conn->sending) ends it. */
-void http_conn_sends(struct http_conn *conn, uint64_t taken);
+/* Answers wait for its stream. list_take(&conn->sending) ends it. */
+void http_conn_sends(struct http_conn *conn);
 
 /* Something was queued or freed: work() before the turn ends. */
 void http_conn_mark(struct http_conn *conn);

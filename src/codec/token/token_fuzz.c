@@ -19,6 +19,46 @@ static void check_same(const struct token *old, struct span text)
     token_fini(&token);
 }
 
+/* No token of these channels is longer than the bound while each seq is below 2^49. The order of two names is the
+ * contrary of the order of the same two the other way round. */
+static void check_bound(const struct token *token, struct span again)
+{
+    bool is_small = true;
+
+    for (size_t i = 0; i < token->count; i++) {
+        const struct place *place = &token->places[i];
+        is_small &= place->seq < UINT64_C(1) << 49;
+        if (i > 0)
+            must(channel_order(place[-1].channel, place->channel) == -channel_order(place->channel, place[-1].channel));
+    }
+    must(!is_small || again.len <= token_text_bound(token->places, token->count, token->count, token->set != 0));
+}
+
+static bool is_in_order(const struct token *token)
+{
+    for (size_t i = 1; i < token->count; i++)
+        if (channel_order(token->places[i - 1].channel, token->places[i].channel) >= 0)
+            return false;
+    return true;
+}
+
+/* The same places as a set: what is read back is the set, and the places without their names. */
+static void check_set(const struct token *token)
+{
+    uint64_t     set = token_set_of(token->places, token->count);
+    struct token other;
+    struct buf   text;
+
+    token_init(&other);
+    buf_init(&text, TOKEN_TEXT_BYTES_MAX);
+    token_put_set(&text, set, token->places, token->count);
+    must(token_get(buf_span(&text), &other) && other.set == set && other.count == token->count);
+    for (size_t i = 0; i < other.count; i++)
+        must(other.places[i].epoch == token->places[i].epoch && other.places[i].seq == token->places[i].seq);
+    buf_fini(&text);
+    token_fini(&other);
+}
+
 static void check(struct span text)
 {
     struct token token;
@@ -37,6 +77,9 @@ static void check(struct span text)
             check_same(&token, buf_span(&again));
         else
             must(span_eq(buf_span(&again), text));
+        check_bound(&token, buf_span(&again));
+        if (token.set == 0 && is_in_order(&token))
+            check_set(&token);
     } else {
         must(token.count == 0);
     }

@@ -10,7 +10,7 @@ static const char *sim_plant_text(unsigned plant)
  * between a question and its answer. */
 static unsigned sim_plant_seeds_max(unsigned plant)
 {
-    return plant == PLANT_OVERTAKE || plant == PLANT_ASK_FIRST ? 500 : 100;
+    return plant == PLANT_OVERTAKE ? 5000 : plant == PLANT_ASK_FIRST ? 500 : 100;
 }
 
 static bool sim_live(uint64_t seed, unsigned plant, struct transcript *transcript, char ret_promise[256])

@@ -18,6 +18,9 @@ TEST_SECONDS = int(os.environ.get("LW_TEST_SECONDS", "300"))
 AGAIN_SECONDS = min(10, TEST_SECONDS)   # the end of an interrupted test may hang too
 GRACE_SECONDS = 60
 NOTES_PATH = os.environ.get("LW_RUNNING_TEST")
+# A shell starts what runs in its background with SIGINT ignored, and children inherit that.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 notes = open(NOTES_PATH, "w", encoding="utf-8") if NOTES_PATH else tempfile.TemporaryFile("w", encoding="utf-8")
 
 

@@ -214,7 +214,9 @@ static bool read_connect(struct json_reading *reading)
         reading->fault->close_reason = "token not known";
         return false;
     }
-    if (!member_text(reading, SPAN("cursor"), &connect->cursor))
+    const struct json_token *cursor = json_member(&reading->scratch->doc, reading->root, SPAN("cursor"));
+    const bool               has_cursor = cursor != NULL && cursor->type != JSON_NULL;  /* a poll's answer may hold null */
+    if (has_cursor && !member_text(reading, SPAN("cursor"), &connect->cursor))
         return refuse(reading, 400, "cursor is a string, as the frame `cursor` gave it");
     if (resume != NULL)
         read_resume(reading->scratch, resume->raw, connect);

@@ -116,6 +116,7 @@ static void a_frame_becomes_a_command(void **state)
         { "{\"type\":\"connect\",\"token\":\"\\u0074\",\"resume\":{\"topic:\\u0061\":{\"seq\":4}}}",
           "connect token(t) resumes; topic:a after 4 epoch 0" },
         { "{\"type\":\"connect\",\"cursor\":\"abc\",\"device\":\"phone\"}", "connect token() cursor(abc)" },
+        { "{\"type\":\"connect\",\"cursor\":null}", "connect token()" },
         { "{\"type\":\"connect\",\"cursor\":5}", "400 cursor is a string, as the frame `cursor` gave it" },
         { "{\"type\":\"connect\",\"Resume\":{}}", "400 unknown member \"Resume\": did you mean \"resume\"?" },
         { "{\"type\":\"connect\",\"resume\":{\"topic:a\":{\"seq\":4,\"epoc\":\"x\"},\"topic:b\":{\"seq\":5}}}",

@@ -151,6 +151,10 @@ bool subscribe_read_body(struct subscribe_reader *reader, const struct http_requ
 
     if (!json_is_media(request_field(request->head, SPAN("content-type"))))
         return subscribe_requests_fault(reader->requests, 415, "the body is JSON: send Content-Type: application/json");
+    const struct span coding = request_field(request->head, SPAN("content-encoding"));
+    if (coding.len > 0 && !span_eq_nocase(coding, SPAN("identity")))
+        return subscribe_requests_fault(reader->requests, 415,
+                                        "no Content-Encoding is undone here; send the body as it is");
     must(request->body.len <= SUBSCRIBE_BODY_BYTES_MAX);
     must(buf_extend(&reader->strings, 2 * request->body.len + 1) != NULL);  /* so that nothing moves there */
     buf_clear(&reader->strings);

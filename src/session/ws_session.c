@@ -279,9 +279,12 @@ void session_serve_ws(struct session_worker *worker, struct http_exchange *excha
         return;
     }
     subscribe_requests_init(&requests);
-    if (subscribe_requests_read(&requests, worker, request, exchange->caller.identity))
-        ws_session_open(worker, exchange, &shake, &requests);
-    else
+    if (!subscribe_requests_read(&requests, worker, request, exchange->caller.identity))
         refuse_requests(worker, exchange, &requests);
+    else if (requests.is_raw)
+        http_problem(worker->server, exchange, 400, NULL,
+                     "format=raw is a form of event streams; ask GET /v1/subscribe for one", HTTP_NO_FIELDS);
+    else
+        ws_session_open(worker, exchange, &shake, &requests);
     subscribe_requests_fini(&requests);
 }

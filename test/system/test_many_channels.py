@@ -212,6 +212,8 @@ def test_what_a_posted_subscription_may_say(server):
                        ({"channels": [{"channel": channel, "Last": 3}]}, '"Last": did you mean "last"')]:
         assert word in post(server, body).want_problem(400)["detail"]
     post(server, {"channels": [channel]}, media="text/plain").want_problem(415)
+    coded = post(server, {"channels": [channel], "wait": 0}, content_encoding="gzip")
+    assert "Content-Encoding" in coded.want_problem(415)["detail"]
     post(server, {"channels": ["nowhere:x"]}).want_problem(404)
     post(server, {"channels": [channel]}, accept="text/html").want_problem(406)
     post(server, b"[" * (1 << 20) + b"[").want_problem(413)

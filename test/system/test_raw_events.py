@@ -4,7 +4,7 @@ import json
 import pytest
 
 from longwire_server import Server
-from wire import Reader, Wire, Ws, fresh, path_of, query_of, request, request_bytes
+from wire import Reader, Wire, Ws, fresh, handshake_bytes, path_of, query_of, request, request_bytes
 
 
 class Raw(Reader):
@@ -97,6 +97,12 @@ def test_where_there_is_a_raw_form(server, query, accept, status):
     with Wire(server) as wire:
         wire.send(request_bytes("GET", f"/v1/subscribe?{query_of(fresh())}&wait=0&{query}", accept=accept))
         assert wire.head().status == status
+
+
+def test_a_websocket_has_no_raw_form(server):
+    with Wire(server) as wire:
+        wire.send(handshake_bytes(f"/v1/ws?{query_of(fresh())}&format=raw"))
+        assert wire.head().status == 400
 
 
 def test_a_posted_subscription_says_it_in_its_body(server):

@@ -296,11 +296,25 @@ def small_disk(path, size):
         subprocess.run(["umount", "-l", str(path)], check=True)
 
 
-def fill_up(disk):
-    """Leaves less than the reserve of 2 MB, and what the store itself gives back doesn't make room. Returns the file."""
-    filler, free = disk / "filler", os.statvfs(disk)
-    filler.write_bytes(bytes(max(0, free.f_bavail * free.f_frsize - (3 << 19))))
-    return filler
+@contextlib.contextmanager
+def kept_full(disk):
+    """Leaves less than the reserve of 2 MB, and takes what the store itself gives back, until it is left."""
+    filler, is_over = disk / "filler", threading.Event()
+
+    def take():
+        with filler.open("ab", buffering=0) as file:
+            while not is_over.wait(0.02):
+                free = os.statvfs(disk)
+                with contextlib.suppress(OSError):
+                    file.write(bytes(max(0, free.f_bavail * free.f_frsize - (3 << 19))))
+    thread = threading.Thread(target=take)
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join()
+        filler.unlink()
 
 
 @needs_root
@@ -316,17 +330,16 @@ def test_a_full_disk(tmp_path):
             api = Api(server.url)
             with Publishers(server, "topic:full", size=20000) as publishers:
                 publishers.wait_refused([507])
-                filler = fill_up(disk)
-                wait_until(lambda: api.get("/readyz").status == 503)
-                acknowledged = dict(publishers.answered)
-                assert acknowledged
-                audit_history(api, "topic:full", acknowledged)  # reading goes on
-                check_goes_on_without_disk(api)
-                for reader in readers:
-                    reader.wait_head("topic:full", len(acknowledged))
-                assert api.metrics()["longwire_store_full"] == 1
+                with kept_full(disk):
+                    wait_until(lambda: api.get("/readyz").status == 503)
+                    acknowledged = dict(publishers.answered)
+                    assert acknowledged
+                    audit_history(api, "topic:full", acknowledged)  # reading goes on
+                    check_goes_on_without_disk(api)
+                    for reader in readers:
+                        reader.wait_head("topic:full", len(acknowledged))
+                    assert api.metrics()["longwire_store_full"] == 1
                 ballast.unlink()
-                filler.unlink()
                 publishers.wait_more(10)
             check_problem(next(answer for answer in publishers.refusals if answer.status == 507))
             assert {answer.status for answer in publishers.refusals} == {507}
@@ -352,19 +365,18 @@ def test_a_full_disk_behind_a_load_balancer_that_asks_for_readiness(tmp_path):
             readers = [stack.enter_context(Reader(proxy.url, transport, ["topic:full"])) for transport in TRANSPORTS]
             with Publishers(proxy, "topic:full", size=20000) as publishers:
                 publishers.wait_refused([507])
-                filler = fill_up(disk)
-                wait_until(lambda: api.get("/readyz").status == 503)
-                until = time.monotonic() + HAPROXY_NOTICES_SECONDS
-                while time.monotonic() < until:
-                    assert [api.get(f"/readyz{path}").status for path in ("", "/publish", "/read")] == [503, 503, 200]
-                    check_goes_on_without_disk(api)
-                    audit_history(api, "topic:full", dict(publishers.answered))
-                readers += [stack.enter_context(Reader(proxy.url, transport, ["topic:full"]))
-                            for transport in TRANSPORTS]
-                for reader in readers:
-                    reader.wait_head("topic:full", len(publishers.answered))
+                with kept_full(disk):
+                    wait_until(lambda: api.get("/readyz").status == 503)
+                    until = time.monotonic() + HAPROXY_NOTICES_SECONDS
+                    while time.monotonic() < until:
+                        assert [api.get(f"/readyz{path}").status for path in ("", "/publish", "/read")] == [503, 503, 200]
+                        check_goes_on_without_disk(api)
+                        audit_history(api, "topic:full", dict(publishers.answered))
+                    readers += [stack.enter_context(Reader(proxy.url, transport, ["topic:full"]))
+                                for transport in TRANSPORTS]
+                    for reader in readers:
+                        reader.wait_head("topic:full", len(publishers.answered))
                 ballast.unlink()
-                filler.unlink()
                 publishers.wait_more(10)
             assert {answer.status for answer in publishers.refusals} == {507}
             audit_all(proxy, publishers, readers)

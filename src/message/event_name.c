@@ -6,7 +6,7 @@
 /* The browser's own events, and what the server says beside messages: today, and by the frames that a WebSocket has. */
 static const struct span reserved[] = {
     SPAN("open"), SPAN("error"),
-    SPAN("binary"), SPAN("closing"), SPAN("connected"), SPAN("cursor"), SPAN("expiring"), SPAN("gap"), SPAN("recall"),
+    SPAN("binary"), SPAN("closing"), SPAN("connected"), SPAN("control"), SPAN("cursor"), SPAN("expiring"), SPAN("gap"), SPAN("recall"),
     SPAN("recalled"), SPAN("reconnect"), SPAN("replaced"), SPAN("revoked"),
 };
 

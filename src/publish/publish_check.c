@@ -4,6 +4,7 @@
 
 #include "base/must.h"
 #include "base/utf8.h"
+#include "message/control_message.h"
 #include "message/epoch.h"
 
 /* One word of visible ASCII without the marks that part a media type. */
@@ -84,6 +85,8 @@ static struct verdict check_media(struct publish_checking *checking)
         checking->media = utf8_is_valid(checking->payload) ? SPAN("text/plain") : SPAN("application/octet-stream");
     else if (!media_is_well_formed(checking->media))
         return publish_refuse(415, "a media type is type/subtype in visible ASCII, 255 bytes at most");
+    else if (control_media_is_reserved(checking->media))
+        return publish_refuse(400, "media types application/vnd.longwire.* are the server's own; take another one");
     else if (json_is_media(checking->media))
         return check_json(checking);
     return (struct verdict){ 0 };

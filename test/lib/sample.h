@@ -7,6 +7,7 @@
 #include "base/rng.h"
 #include "base/utf8.h"
 #include "codec/json/json.h"
+#include "message/control_message.h"
 #include "message/message.h"
 
 struct sample {
@@ -62,7 +63,7 @@ static inline bool sample_of_bytes(struct sample *sample, struct span bytes)
     if (!utf8_is_valid(media) || !utf8_is_valid(from) ||
         (event.len > 0 && event_name_judge(event) != EVENT_FINE))
         return false;
-    if (payload.len > 0 && json_is_media(media) && !json_is_valid(payload, NULL))
+    if (control_media_is_reserved(media) || (payload.len > 0 && json_is_media(media) && !json_is_valid(payload, NULL)))
         return false;
     sample_init_event(sample, SPAN("topic:a %\xc3\xa9/b"), kind, payload, media, from, event);
     return true;

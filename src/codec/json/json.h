@@ -118,6 +118,7 @@ void json_put_string(struct buf *buf, struct span text);
  *   {"type":"message","channel","epoch","seq","id","time","from","media","event","data"|"data_base64"}
  *   {"type":"message","channel","epoch","seq","id","time","from","recalled":true}
  *   {"type":"recall","channel","epoch","seq","id","time","from","target"}
+ *   {"type":TYPE,"channel","epoch","seq","id","time","from", and the members of the payload} of a control message
  * `from` is null if empty, `event` is there only if the message has one. A payload of a JSON media type was validated when it was published and stands as it
  * is; an empty one counts as a string. Channel, from and event are valid UTF-8. */
 void json_put_message(struct buf *buf, const struct message *message);

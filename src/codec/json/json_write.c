@@ -2,6 +2,7 @@
 #include "base/must.h"
 #include "base/utf8.h"
 #include "codec/json/json_priv.h"
+#include "message/control_message.h"
 #include "message/epoch.h"
 
 /* RFC 6839 3.1: a subtype that ends in +json is JSON. */
@@ -69,13 +70,22 @@ static void put_place(struct buf *buf, struct span type, struct span channel, ui
     buf_putc(buf, '"');
 }
 
+/* The value of "type". */
+static struct span type_of(const struct message *message)
+{
+    struct span control = control_message_type(message);
+
+    if (message->kind == MESSAGE_RECALL)
+        return SPAN("recall");
+    return control.len > 0 ? control : SPAN("message");
+}
+
 static void put_message_members(struct buf *buf, const struct message *message)
 {
     struct span from = message_from(message);
 
     must(message->time >= 0);
-    put_place(buf, message->kind == MESSAGE_RECALL ? SPAN("recall") : SPAN("message"),
-              channel_name_span(message->channel), message->epoch);
+    put_place(buf, type_of(message), channel_name_span(message->channel), message->epoch);
     buf_put_lit(buf, ",\"seq\":");
     buf_put_u64(buf, message->seq);
     buf_put_lit(buf, ",\"id\":");
@@ -129,6 +139,26 @@ static void put_payload(struct buf *buf, const struct message *message, enum lay
     }
 }
 
+/* The payload's members stand beside the message's own. The server made the payload: on one line, without a member that
+ * a message has. */
+static void put_control(struct buf *buf, const struct message *message)
+{
+    struct span members = control_message_members(message);
+
+    if (members.len == 0)
+        return;
+    buf_putc(buf, ',');
+    put_as_line(buf, members);
+}
+
+static void put_plain(struct buf *buf, const struct message *message, enum layout layout)
+{
+    if (control_message_type(message).len > 0)
+        put_control(buf, message);
+    else
+        put_payload(buf, message, layout);
+}
+
 static void put_cursor(struct buf *buf, struct span cursor)
 {
     if (cursor.len == 0)
@@ -142,7 +172,7 @@ static void put_message(struct buf *buf, const struct message *message, enum lay
     put_message_members(buf, message);
     switch ((enum message_kind)message->kind) {
     case MESSAGE_PLAIN:
-        put_payload(buf, message, layout);
+        put_plain(buf, message, layout);
         break;
     case MESSAGE_RECALL:
         buf_put_lit(buf, ",\"target\":");

@@ -39,6 +39,17 @@ static void messages_look_as_the_protocol_says(void **state)
           SPAN(HEAD("message") "\"a\\r\\ndata: b\",\"media\":\"text/plain\",\"data\":\"x\"}") },
         { "recalled", MESSAGE_RECALLED, SPAN(""), SPAN("text/plain"), SPAN("shop"),
           SPAN(HEAD("message") "\"shop\",\"recalled\":true}") },
+        { "control message", MESSAGE_PLAIN, SPAN("{\"group\":\"a\",\"joined\":true}"),
+          SPAN("application/vnd.longwire.membership+json"), SPAN("shop"),
+          SPAN(HEAD("membership") "\"shop\",\"group\":\"a\",\"joined\":true}") },
+        { "control message without members", MESSAGE_PLAIN, SPAN("{}"), SPAN("application/vnd.longwire.read+json"),
+          SPAN(""), SPAN(HEAD("read") "null}") },
+        { "no control message: no object", MESSAGE_PLAIN, SPAN("[1]"), SPAN("application/vnd.longwire.read+json"),
+          SPAN(""), SPAN(HEAD("message") "null,\"media\":\"application/vnd.longwire.read+json\",\"data\":[1]}") },
+        { "no control message: another type", MESSAGE_PLAIN, SPAN("{}"), SPAN("application/vnd.longwire.A+json"),
+          SPAN(""), SPAN(HEAD("message") "null,\"media\":\"application/vnd.longwire.A+json\",\"data\":{}}") },
+        { "what remains of a control message", MESSAGE_RECALLED, SPAN(""),
+          SPAN("application/vnd.longwire.membership+json"), SPAN(""), SPAN(HEAD("message") "null,\"recalled\":true}") },
         { "recall", MESSAGE_RECALL, SPAN(""), SPAN(""), SPAN(""), SPAN(HEAD("recall") "null,\"target\":41}") },
     };
     struct buf buf;

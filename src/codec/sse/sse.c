@@ -3,6 +3,7 @@
 #include "base/must.h"
 #include "base/utf8.h"
 #include "codec/json/json.h"
+#include "message/control_message.h"
 
 /* WHATWG HTML 9.2.6: an id with NUL is ignored, and CR or LF would end the line. Tokens are base64url. */
 static void put_id(struct buf *buf, struct span cursor)
@@ -52,6 +53,8 @@ static struct span raw_object_name(const struct message *message)
     case MESSAGE_RECALLED: return SPAN("recalled");
     case MESSAGE_PLAIN: break;
     }
+    if (control_message_type(message).len > 0)
+        return SPAN("control");
     return utf8_is_valid(message_payload(message)) ? SPAN("") : SPAN("binary");
 }
 

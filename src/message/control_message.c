@@ -1,0 +1,59 @@
+#include "message/control_message.h"
+
+#include <stdio.h>
+
+#include "base/must.h"
+
+static const struct span own_prefix  = { "application/vnd.longwire.", 25 };
+static const struct span json_suffix = { "+json", 5 };
+
+bool control_media_is_reserved(struct span media)
+{
+    media = span_trim(media);
+    return media.len >= own_prefix.len && span_eq_nocase(span_head(media, own_prefix.len), own_prefix);
+}
+
+static bool is_type(struct span text)
+{
+    for (size_t i = 0; i < text.len; i++)
+        if (text.at[i] < 'a' || text.at[i] > 'z')
+            return false;
+    return text.len > 0;
+}
+
+struct span control_message_type(const struct message *message)
+{
+    static const struct span none  = { "", 0 };
+    struct span              media = message_media(message), payload = message_payload(message);
+
+    if (message->kind != MESSAGE_PLAIN || !span_starts(media, own_prefix) ||
+        media.len <= own_prefix.len + json_suffix.len)
+        return none;
+    struct span type   = span_of(media.at + own_prefix.len, media.len - own_prefix.len - json_suffix.len);
+    struct span suffix = span_skip(media, own_prefix.len + type.len);
+    if (!span_eq(suffix, json_suffix) || !is_type(type))
+        return none;
+    return payload.len >= 2 && payload.at[0] == '{' && payload.at[payload.len - 1] == '}' ? type : none;
+}
+
+struct span control_message_members(const struct message *message)
+{
+    struct span payload = message_payload(message);
+
+    must(payload.len >= 2);
+    return span_of(payload.at + 1, payload.len - 2);
+}
+
+struct message *control_message_new(struct channel_name *channel, struct span type, struct span object,
+                                    struct span from)
+{
+    char media[MEDIA_BYTES_MAX + 1];
+    int  len = snprintf(media, sizeof media, "%.*s%.*s%.*s", SPAN_ARG(own_prefix), SPAN_ARG(type),
+                        SPAN_ARG(json_suffix));
+
+    must(len > 0 && (size_t)len < sizeof media);
+    struct message *message = message_new(channel, MESSAGE_PLAIN, object.at, (uint32_t)object.len,
+                                          span_of(media, (size_t)len), from);
+    must(control_message_type(message).len > 0);
+    return message;
+}

@@ -36,7 +36,7 @@ CPPFLAGS += -D_GNU_SOURCE -Isrc -I$(OUT)/gen -MMD -MP
 
 # --- modules ---------------------------------------------------------------------------------------------------
 # One archive a module; what a module may be linked with is what src/MODULES lets it see.
-MODULES  := base message codec hub store route settings reactor node http publish auth session api main
+MODULES  := base message codec hub store route settings reactor node device http publish auth session api main
 LIBS     := -lrocksdb -lcrypto -linih -lpthread -lm
 sources   = $(filter-out %_test.c %_fuzz.c %_battery.c src/main/main.c,$(wildcard src/$(1)/*.c src/$(1)/*/*.c))
 objects   = $(patsubst src/%.c,$(OUT)/obj/%.o,$(call sources,$(1)))

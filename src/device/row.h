@@ -1,0 +1,46 @@
+/* row.h - the bytes of keys and values of the rows that row_kind.h lists. Pure.
+ *
+ * Values begin with a byte that is their version. All numbers are big-endian. A value that can't be read is damaged, or
+ * of a newer server: its reader treats it as absent and says so. */
+#ifndef DEVICE_ROW_H
+#define DEVICE_ROW_H
+
+#include "base/buf.h"
+#include "base/msec.h"
+
+/* Appends `first`, and each of the others behind a 0 byte; an empty `second` ends the key with the 0 byte, as the prefix of
+ * a scan. */
+void row_key_put(struct buf *buf, struct span first, struct span second);
+void row_key_put_third(struct buf *buf, struct span third);
+/* The last name of a key: what follows its last 0 byte. */
+struct span row_key_last(struct span key);
+
+struct session_row {
+    msec        since;     /* wall clock: when the session began. A session that ended and began again has another one, so
+                            * that tickets of the earlier one stay refused */
+    msec        seen;      /* when a link of it last began or ended */
+    bool        is_ended;  /* kept only so that its generation is not given again */
+    struct span device_class;  /* empty: none. Borrowed from the value */
+};
+
+/* An acknowledged place of a session in a channel. Its seq is the row's generation - 1. */
+struct place_row {
+    uint64_t epoch;
+    msec     wall;      /* when it was stored */
+    bool     is_kept;   /* the session follows the channel because a client subscribed to it with `keep` */
+};
+
+/* A user's standing in a group. */
+struct group_row {
+    bool     is_joined;
+    uint64_t epoch, head;  /* of the group's channel when the user joined: the first place of every device of the user */
+};
+
+void session_row_put(struct buf *buf, const struct session_row *row);
+bool session_row_get(struct span value, struct session_row *ret);
+void place_row_put(struct buf *buf, const struct place_row *row);
+bool place_row_get(struct span value, struct place_row *ret);
+void group_row_put(struct buf *buf, const struct group_row *row);
+bool group_row_get(struct span value, struct group_row *ret);
+
+#endif

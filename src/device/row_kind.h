@@ -1,0 +1,28 @@
+/* row_kind.h - the kinds of rows in the ledger (store/ledger.h): the one place that assigns their numbers.
+ *
+ * A key is up to three names, joined by one 0 byte each: no name holds that byte. A row that belongs to a user begins
+ * with the user's name, so that all of a user's rows lie in one slot of a ledger that is spread over databases.
+ *
+ * | kind       | key                          | generation                    | value                              |
+ * | SESSION    | user · device                | the session's                 | struct session_row (row.h)         |
+ * | PLACE      | user · device · channel      | acknowledged seq + 1          | struct place_row                   |
+ * | GROUP      | user · group                 | seq of the membership message | struct group_row                   |
+ * |            |                              | in the log of the user        |                                    |
+ * | MEMBER     | group · user                 | as the GROUP row's            | an index of it                     |
+ * | REVOCATION | what is revoked · its name   | second of the revocation      | its reason                         |
+ * | SECRET     | what it signs                | 1 and up                      | a key that the server made itself  |
+ *
+ * A group is named as in its channel, without `group:`. */
+#ifndef DEVICE_ROW_KIND_H
+#define DEVICE_ROW_KIND_H
+
+enum row_kind {
+    ROW_SESSION    = 1,
+    ROW_PLACE      = 2,
+    ROW_GROUP      = 3,
+    ROW_MEMBER     = 4,
+    ROW_REVOCATION = 5,
+    ROW_SECRET     = 6,
+};
+
+#endif

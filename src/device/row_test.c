@@ -1,0 +1,98 @@
+/* Keys and values of the rows that belong to users: what is put comes back, and what is not ours is refused. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "device/row.h"
+
+#include <cmocka.h>
+
+static void a_key_has_its_names_in_order(void **state)
+{
+    struct buf key;
+
+    (void)state;
+    buf_init(&key, 512);
+    row_key_put(&key, SPAN("alice"), SPAN(""));
+    assert_true(span_eq(buf_span(&key), SPAN("alice\0")));
+    assert_int_equal(row_key_last(buf_span(&key)).len, 0);
+    buf_clear(&key);
+    row_key_put(&key, SPAN("alice"), SPAN("phone"));
+    row_key_put_third(&key, SPAN("group:a"));
+    assert_true(span_eq(buf_span(&key), SPAN("alice\0phone\0group:a")));
+    assert_true(span_eq(row_key_last(buf_span(&key)), SPAN("group:a")));
+    buf_fini(&key);
+}
+
+/* Every prefix that lacks a number is refused; so is another version. */
+static void check_refusals(struct span value, size_t least, bool (*get)(struct span value))
+{
+    char other[64];
+
+    for (size_t len = 0; len < least; len++)
+        assert_false(get(span_head(value, len)));
+    assert_true(get(value));
+    memcpy(other, value.at, value.len);
+    other[0]++;
+    assert_false(get(span_of(other, value.len)));
+    memcpy(other, value.at, value.len);
+    other[1] = 2;
+    assert_false(get(span_of(other, value.len)));
+}
+
+static bool get_session(struct span value)
+{
+    struct session_row row;
+    return session_row_get(value, &row);
+}
+
+static bool get_place(struct span value)
+{
+    struct place_row row;
+    return place_row_get(value, &row);
+}
+
+static bool get_group(struct span value)
+{
+    struct group_row row;
+    return group_row_get(value, &row);
+}
+
+static void values_come_back(void **state)
+{
+    struct buf         buf;
+    struct session_row session;
+    struct place_row   place;
+    struct group_row   group;
+
+    (void)state;
+    buf_init(&buf, 64);
+    session_row_put(&buf, &(struct session_row){ 1700000000123, 1700000009000, true, SPAN("phone") });
+    assert_true(session_row_get(buf_span(&buf), &session));
+    assert_true(session.since == 1700000000123 && session.seen == 1700000009000 && session.is_ended);
+    assert_true(span_eq(session.device_class, SPAN("phone")));
+    check_refusals(buf_span(&buf), 18, get_session);
+
+    buf_clear(&buf);
+    place_row_put(&buf, &(struct place_row){ UINT64_MAX, 5, true });
+    assert_true(place_row_get(buf_span(&buf), &place));
+    assert_true(place.epoch == UINT64_MAX && place.wall == 5 && place.is_kept);
+    check_refusals(buf_span(&buf), 18, get_place);
+
+    buf_clear(&buf);
+    group_row_put(&buf, &(struct group_row){ true, 7, 42 });
+    assert_true(group_row_get(buf_span(&buf), &group));
+    assert_true(group.is_joined && group.epoch == 7 && group.head == 42);
+    check_refusals(buf_span(&buf), 18, get_group);
+    buf_fini(&buf);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_key_has_its_names_in_order),
+        cmocka_unit_test(values_come_back),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -38,6 +38,8 @@ static const struct route {
     { "v1/channels/*",            HTTP_GET,    serve_channel, false },
     { "v1/channels/*",            HTTP_DELETE, serve_purge,   false },
     { "v1/channels/*/messages/*", HTTP_DELETE, serve_recall,  false },
+    { "v1/connections/*",         HTTP_GET,    serve_connection, false },
+    { "v1/connections/*",         HTTP_DELETE, serve_connection, false },
     { "healthz",                  HTTP_GET,    serve_health,  true },
     { "readyz",                   HTTP_GET,    serve_ready,   true },
     { "readyz/read",              HTTP_GET,    serve_ready_to_read,    true },

@@ -46,6 +46,7 @@ struct api {
     const struct api_page *pages;
     size_t                 page_count;
     const char            *version;
+    const char            *node;             /* what this node is called */
     struct json_doc        doc, inner_doc;
     struct buf             scratch;          /* for an answer that is being written */
     struct mail           *page_first, **page_end;  /* reads of history that wait in line */

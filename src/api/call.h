@@ -54,6 +54,7 @@ void serve_channel(struct call *call);
 void serve_channels(struct call *call);
 void serve_purge(struct call *call);
 void serve_recall(struct call *call);
+void serve_connection(struct call *call);  /* GET and DELETE */
 void serve_health(struct call *call);
 void serve_ready(struct call *call);  /* to read and to publish */
 void serve_ready_to_read(struct call *call);

@@ -21,6 +21,8 @@ static const struct action_row {
                               "publishing here needs an API key with the right to publish" },
     [ACTION_LIST]         = { POLICY_NONE, RIGHT_ADMIN, "listing the channels needs an API key with the right admin" },
     [ACTION_PURGE]        = { POLICY_NONE, RIGHT_ADMIN, "purging a channel needs an API key with the right admin" },
+    [ACTION_CONNECTIONS]  = { POLICY_NONE, RIGHT_ADMIN,
+                              "looking at connections and ending them needs an API key with the right admin" },
     [ACTION_METRICS]      = { POLICY_NONE, RIGHT_ADMIN, "metrics need an API key with the right admin" },
 };
 

@@ -19,6 +19,7 @@ enum action {
     ACTION_LIST,          /* no channel: list them all */
     ACTION_PURGE,         /* no channel: empty any of them */
     ACTION_METRICS,       /* no channel */
+    ACTION_CONNECTIONS,   /* no channel: look at connections, and end them */
     ACTION_COUNT
 };
 

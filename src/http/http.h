@@ -70,6 +70,7 @@ struct http_caller {
     struct identity *identity;  /* owns a reference; NULL: not asked for, or not known */
     unsigned         status;    /* of the refusal, if it was asked for and is not known; else 0 */
     const char      *reason;    /* … and why not (static) */
+    uint64_t         connection; /* the key of its connection, if it was given one already; else 0 */
 };
 
 /* What the service decides from a head, before any body is read. */

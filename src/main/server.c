@@ -110,6 +110,8 @@ enum rc server_open(struct server *server, const struct settings *settings, char
     server->started_at   = clock_now();
     server->started_wall = clock_wall();
     server->descriptors  = descriptor_limit();
+    if (gethostname(server->node, sizeof server->node - 1) != 0)
+        server->node[0] = '\0';
     memcpy(server->listens, settings->listens, sizeof server->listens);
     counter_set(&server->snapshot_at, (uint64_t)clock_wall());
 

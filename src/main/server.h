@@ -11,6 +11,8 @@
 #include "main/worker.h"
 #include "main/writer_thread.h"
 
+enum { NODE_NAME_BYTES_MAX = 64 };
+
 struct server {
     struct snapshot      *snapshot;    /* the newest configuration; main's thread alone */
     msec                  wall_seen;   /* before this process began; 0: not known */
@@ -23,6 +25,7 @@ struct server {
     struct counter        is_stopping;
     msec                  started_at;            /* monotonic */
     msec                  started_wall;          /* the same moment by the wall clock */
+    char                  node[NODE_NAME_BYTES_MAX + 1];  /* what this node is called */
     uint64_t              descriptors;           /* that the process may have, as at the start */
     struct listen_address listens[LISTENS_MAX];  /* as in the settings, with the ports that the system gave */
     unsigned              ports[LISTENS_MAX];

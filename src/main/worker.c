@@ -9,7 +9,6 @@
 #include "main/command_mail.h"
 #include "main/limits.h"
 #include "main/pages.h"
-#include "main/random.h"
 #include "main/routes.h"
 #include "main/server.h"
 #include "main/worker_priv.h"
@@ -113,6 +112,7 @@ static void worker_init_api(struct worker *worker, const struct settings *settin
     api->ctx        = worker;
     api->page_count = pages_get(&api->pages);
     api->version    = LONGWIRE_VERSION;
+    api->node       = worker->server->node;
     api_init(api);
 }
 
@@ -142,7 +142,6 @@ enum rc worker_open(struct worker *worker, struct server *server, unsigned index
         return rc;
     }
     loop_compare_clock(&worker->loop, server->wall_seen);
-    worker->key_state = random_u64();
     worker->snapshot  = snapshot_ref(server->snapshot);
     counter_set(&worker->adopted, worker->snapshot->number);
     worker_init_modules(worker);

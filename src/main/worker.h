@@ -36,7 +36,7 @@ struct worker {
     struct bundle         to_writer;   /* commands that this turn sends */
     struct listener      *listeners[LISTENS_MAX];
     struct timer          tick;
-    uint64_t              key_state;   /* of new_key(): random at start */
+    uint32_t              key_number;  /* of the next key of a connection */
     struct bundle         held;        /* commands about logs that came during a rest */
     msec                  rest_until;  /* monotonic; 0: the worker does not rest */
     msec                  leave_by;    /* monotonic, once stopping: then what is still open is closed; 0 before */

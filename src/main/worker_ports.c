@@ -1,7 +1,11 @@
 /* worker_ports.c - what shard, sessions and API ask of the server. */
-#include "base/hash.h"
+#include <stdio.h>
+
 #include "main/server.h"
 #include "main/worker_priv.h"
+#include "node/connection_command.h"
+#include "node/connection_key.h"
+#include "session/link.h"
 
 static void worker_send(void *ctx, struct command *command)
 {
@@ -15,17 +19,55 @@ static void worker_ready(void *ctx, struct subscription *sub)
     session_worker_ready(&worker->sessions, sub);
 }
 
-const struct shard_port worker_shard_port = { .send = worker_send, .ready = worker_ready };
+static void copy_text(char *into, size_t size, const char *text)
+{
+    snprintf(into, size, "%s", text);
+}
 
-/* The state starts at random and takes steps of an odd constant, so it visits all 2^64 values before it repeats one.
- * Keys are hashes of the state under a secret: who knows one key does not know the next. */
+static void worker_describe(const struct worker *worker, const struct link *link, struct connection_command *ret)
+{
+    struct buf address;
+
+    buf_init(&address, CONNECTION_ADDRESS_BYTES_MAX);
+    ret->is_there  = true;
+    ret->transport = transport_text((enum transport)link->transport);
+    ret->since     = worker->server->started_wall +
+                 (msec)connection_key_open(&worker->server->hash_key, link->key).second * 1000;
+    ret->channels  = link->reader->sub_count;
+    if (link->stream != NULL && stream_put_peer(link->stream, &address))
+        buf_put(&address, span_of("", 1));
+    copy_text(ret->address, sizeof ret->address, address.len > 0 ? address.at : "");
+    buf_fini(&address);
+}
+
+static void worker_connection(void *ctx, struct connection_command *question)
+{
+    struct worker *worker = ctx;
+    struct link   *link   = session_worker_find(&worker->sessions, question->key);
+
+    if (link == NULL || link->is_over)
+        return;
+    worker_describe(worker, link, question);
+    if (question->is_cut)
+        link->kind->end(link, LINK_END_CUT_OFF);
+}
+
+const struct shard_port worker_shard_port = {
+    .send = worker_send, .ready = worker_ready, .connection = worker_connection,
+};
+
 static uint64_t worker_new_key(void *ctx)
 {
-    struct worker  *worker = ctx;
-    struct hash_key secret = worker->server->hash_key;
+    struct worker *worker = ctx;
+    msec           since  = worker->loop.wall - worker->server->started_wall;
+    uint64_t       key;
 
-    worker->key_state += 0x9e3779b97f4a7c15u;
-    return hash_bytes(&secret, span_of(&worker->key_state, sizeof worker->key_state));
+    do
+        key = connection_key_make(&worker->server->hash_key, (struct connection_key){
+            .loop = worker->index, .second = since < 0 ? 0 : (uint32_t)(since / 1000), .number = worker->key_number++,
+        });
+    while (key == 0);
+    return key;
 }
 
 const struct session_port worker_session_port = { .new_key = worker_new_key };

@@ -8,11 +8,16 @@
 #include "hub/hub.h"
 #include "node/command.h"
 
+struct connection_command;  /* connection_command.h */
+
 struct shard_port {
     /* To the writer; takes the command. */
     void (*send)(void *ctx, struct command *command);
     /* A subscription has something to say; draw it before the turn ends. */
     void (*ready)(void *ctx, struct subscription *sub);
+    /* Somebody asks for a connection that this loop has, if it is there: fills in the answer, and ends the connection if
+     * the asker wants that. NULL: this loop has no connections. */
+    void (*connection)(void *ctx, struct connection_command *question);
 };
 
 struct shard_limits {

@@ -128,6 +128,13 @@ bool stream_is_dead(const struct stream *stream, msec silence_ms)
     return !stream->is_closed && maker_of(stream)->ops->is_dead(stream, silence_ms);
 }
 
+bool stream_put_peer(const struct stream *stream, struct buf *address)
+{
+    const struct stream_ops *ops = maker_of(stream)->ops;
+
+    return !stream->is_closed && ops->peer != NULL && ops->peer(stream, address);
+}
+
 size_t stream_unacked_bytes(const struct stream *stream)
 {
     const struct stream_ops *ops = maker_of(stream)->ops;

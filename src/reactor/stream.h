@@ -26,6 +26,7 @@
 
 #include <sys/types.h>
 
+#include "base/buf.h"
 #include "base/msec.h"
 #include "base/pool.h"
 #include "base/span.h"
@@ -49,6 +50,7 @@ struct stream_ops {
     void    (*close)(struct stream *stream);
     bool    (*is_dead)(const struct stream *stream, msec silence_ms);
     size_t  (*unacked_bytes)(const struct stream *stream);  /* NULL: not known */
+    bool    (*peer)(const struct stream *stream, struct buf *address);  /* NULL: not known */
     bool    is_drained_by_short_read;         /* a read that fills less than its room has taken all there is */
 };
 
@@ -105,6 +107,10 @@ bool stream_is_dead(const struct stream *stream, msec silence_ms);
 
 /* How many bytes were taken from us that the peer's kernel has not acknowledged yet; 0 also if the maker can't say. */
 size_t stream_unacked_bytes(const struct stream *stream);
+
+/* Appends the address of the peer without its port, as 192.0.2.7 or 2001:db8::7. False: it has none, and nothing is
+ * appended. */
+bool stream_put_peer(const struct stream *stream, struct buf *address);
 
 struct loop *stream_loop(const struct stream *stream);
 

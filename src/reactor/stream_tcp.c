@@ -1,5 +1,6 @@
 #include "reactor/stream_tcp.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -78,6 +79,29 @@ static size_t stream_tcp_unacked_bytes(const struct stream *stream)
     return ioctl(stream->number, SIOCOUTQ, &count) == 0 && count > 0 ? (size_t)count : 0;
 }
 
+/* An IPv4 client on an IPv6 socket is told by its IPv4 address (RFC 4291 2.5.5.2). */
+static bool stream_tcp_peer(const struct stream *stream, struct buf *address)
+{
+    struct sockaddr_storage    peer = { 0 };
+    socklen_t                  len  = sizeof peer;
+    const struct sockaddr_in  *v4   = (const struct sockaddr_in *)&peer;
+    const struct sockaddr_in6 *v6   = (const struct sockaddr_in6 *)&peer;
+    char                       text[INET6_ADDRSTRLEN];
+
+    if (getpeername(stream->number, (struct sockaddr *)&peer, &len) != 0)
+        return false;
+    if (peer.ss_family == AF_INET)
+        inet_ntop(AF_INET, &v4->sin_addr, text, sizeof text);
+    else if (peer.ss_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr))
+        inet_ntop(AF_INET, &v6->sin6_addr.s6_addr[12], text, sizeof text);
+    else if (peer.ss_family == AF_INET6)
+        inet_ntop(AF_INET6, &v6->sin6_addr, text, sizeof text);
+    else
+        return false;
+    buf_put(address, span_str(text));
+    return true;
+}
+
 static const struct stream_ops stream_tcp_ops = {
     .read                     = stream_tcp_read,
     .write                    = stream_tcp_write,
@@ -85,6 +109,7 @@ static const struct stream_ops stream_tcp_ops = {
     .close                    = stream_tcp_close,
     .is_dead                  = stream_tcp_is_dead,
     .unacked_bytes            = stream_tcp_unacked_bytes,
+    .peer                     = stream_tcp_peer,
     .is_drained_by_short_read = true,
 };
 

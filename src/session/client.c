@@ -6,12 +6,11 @@
 #include "base/must.h"
 
 void client_init(struct client *client, struct session_worker *worker, const struct client_kind *kind,
-                 struct identity *identity)
+                 struct identity *identity, uint64_t key)
 {
     reader_init(&client->reader);
-    link_init(&client->link, worker, &kind->link, &client->reader, kind->transport, kind->dialect->encoding);
+    link_init(&client->link, worker, &kind->link, &client->reader, kind->transport, kind->dialect->encoding, key);
     client->link.holder = identity_ref(identity);
-    client->key         = worker->port->new_key(worker->ctx);
     client->work        = NULL;
 }
 
@@ -92,11 +91,11 @@ void client_say_connected(struct client *client, bool is_resumed, struct span re
 {
     client_say(client, &(struct client_event){
         .kind = EVENT_CONNECTED, .ref = ref,
-        .connected = { client->key, client->link.worker->limits.heartbeat_ms, is_resumed },
+        .connected = { client->link.key, client->link.worker->limits.heartbeat_ms, is_resumed },
     });
 }
 
-void client_send_away(struct client *client, enum client_close why, const char *reason)
+static void client_say_reconnect(struct client *client)
 {
     struct session_worker *worker = client->link.worker;
 
@@ -104,7 +103,24 @@ void client_send_away(struct client *client, enum client_close why, const char *
         .kind               = EVENT_RECONNECT,
         .reconnect_after_ms = jitter(worker->limits.reconnect_ms, worker->port->new_key(worker->ctx)),
     });
+}
+
+void client_send_away(struct client *client, enum client_close why, const char *reason)
+{
+    client_say_reconnect(client);
     client_kind(client)->close(client, why, reason);
+}
+
+void client_end(struct link *link, enum link_end why)
+{
+    struct client               *client = container_of(link, struct client, link);
+    const struct link_end_words *words  = link_end_words(why);
+
+    if (words->may_come_again)
+        client_say_reconnect(client);
+    else
+        client_say(client, &(struct client_event){ .kind = EVENT_CLOSING, .closing = words });
+    client_kind(client)->close_by_code(client, words->code, words->reason);
 }
 
 struct frame *client_encode(struct link *link, struct reader_sub *sub, const struct entry *entry)

@@ -38,7 +38,6 @@ enum client_close {
 struct client {
     struct link         link;
     struct reader       reader;
-    uint64_t            key;    /* identifies the connection; see session_port.new_key */
     struct client_work *work;   /* NULL mostly */
 };
 
@@ -50,14 +49,17 @@ struct client_kind {
     void (*put_frame)(struct buf *words, struct span frame);
     /* Sends the reason, then ends the link; nothing is sent after it. */
     void (*close)(struct client *client, enum client_close why, const char *reason);
+    /* The same with a code of ours. */
+    void (*close_by_code)(struct client *client, uint16_t code, const char *reason);
     /* Some of what was under way has been answered: the transport checks whether to read from the client again. */
     void (*answered)(struct client *client);
     /* The `connect` is carried out: takes the bytes that came behind it, and reads on. */
     void (*go_on)(struct client *client, char *bytes, size_t len);
 };
 
+/* `key`: see link_init(). */
 void client_init(struct client *client, struct session_worker *worker, const struct client_kind *kind,
-                 struct identity *identity);
+                 struct identity *identity, uint64_t key);
 void client_fini(struct client *client);
 
 static inline const struct client_kind *client_kind(const struct client *client)
@@ -101,6 +103,8 @@ void client_say_error(struct client *client, unsigned code, const char *reason, 
 void client_say_connected(struct client *client, bool is_resumed, struct span ref);
 /* Tells the client to reconnect, and ends the link. */
 void client_send_away(struct client *client, enum client_close why, const char *reason);
+/* link_kind's. */
+void client_end(struct link *link, enum link_end why);
 
 /* --- who it is --- */
 

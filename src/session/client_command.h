@@ -8,6 +8,7 @@
 #include "base/known_words.h"
 #include "hub/hub.h"
 #include "message/message.h"
+#include "session/link_end.h"
 #include "store/store.h"
 
 enum client_command_kind {
@@ -77,6 +78,7 @@ enum client_event_kind {
     EVENT_PONG,
     EVENT_ERROR,
     EVENT_RECONNECT,
+    EVENT_CLOSING,
 };
 
 struct client_event {
@@ -90,6 +92,7 @@ struct client_event {
         struct span cursor;         /* the token */
         struct { unsigned code; const char *reason; } error;
         msec        reconnect_after_ms;
+        const struct link_end_words *closing;
     };
 };
 

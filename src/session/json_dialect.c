@@ -352,6 +352,9 @@ static void json_dialect_put_event(struct buf *buf, const struct client_event *e
         buf_put_lit(buf, "{\"type\":\"reconnect\",\"after\":");
         buf_put_u64(buf, (uint64_t)event->reconnect_after_ms);
         break;
+    case EVENT_CLOSING:
+        link_end_put(buf, event->closing);
+        break;
     }
     if (event->ref.len > 0) {
         buf_put_lit(buf, ",\"ref\":");

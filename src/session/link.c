@@ -10,14 +10,16 @@ enum { WORDS_BYTES_MAX = 16 * 1024 * 1024 };  /* far above what sessions let wai
                                                * much earlier */
 
 void link_init(struct link *link, struct session_worker *worker, const struct link_kind *kind, struct reader *reader,
-               enum transport transport, enum encoding encoding)
+               enum transport transport, enum encoding encoding, uint64_t key)
 {
     must(reader->owner == NULL);
     *link = (struct link){ .worker = worker, .kind = kind, .reader = reader, .transport = (uint8_t)transport,
-                           .encoding = (uint8_t)encoding };
+                           .encoding = (uint8_t)encoding,
+                           .key = key != 0 ? key : worker->port->new_key(worker->ctx) };
     reader->owner = link;
     list_init(&link->in_dirty);
     list_push(transport == TRANSPORT_POLL ? &worker->polls : &worker->links, &link->in_worker);
+    link_index_add(&worker->index, link);
     counter_add(&worker->counters.sessions[transport], 1);
 }
 
@@ -55,6 +57,7 @@ void link_fini(struct link *link)
     link_set_lagging(link, false);
     link_drop_waiting(link);
     list_take(&link->in_dirty);
+    link_index_take(&link->worker->index, link);
     list_take(&link->in_worker);
     counter_sub(&link->worker->counters.sessions[link->transport], 1);
 }

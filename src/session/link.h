@@ -12,6 +12,7 @@
 #define SESSION_LINK_H
 
 #include "session/cut_frame.h"
+#include "session/link_end.h"
 #include "session/session_worker.h"
 
 struct link;
@@ -36,6 +37,8 @@ struct link_kind {
     void (*lost)(struct link *link);
     /* The server is stopping: tell the client to reconnect, and end soon. */
     void (*leave)(struct link *link);
+    /* Tell the client why its link ends, and end it soon. Nothing happens if it ends already. */
+    void (*end)(struct link *link, enum link_end why);
 };
 
 struct link {
@@ -43,6 +46,7 @@ struct link {
     struct list             in_worker;  /* of worker.links or worker.polls */
     const struct link_kind *kind;
     struct session_worker  *worker;
+    uint64_t                key;        /* of the connection; see session_port.new_key */
     struct stream          *stream;     /* owned by whoever opened the link; NULL for polls */
     struct reader          *reader;     /* borrowed */
     struct link_waiting    *waiting;    /* for the stream; NULL mostly */
@@ -62,9 +66,9 @@ struct link {
     struct identity        *holder;          /* who the client is; owns a reference. NULL for polls */
 };
 
-/* The reader has no other link. */
+/* The reader has no other link. `key`: of the connection, if it has one already; 0: it gets one. */
 void link_init(struct link *link, struct session_worker *worker, const struct link_kind *kind, struct reader *reader,
-               enum transport transport, enum encoding encoding);
+               enum transport transport, enum encoding encoding, uint64_t key);
 /* Leaves the reader behind its last whole frame, without a link. */
 void link_fini(struct link *link);
 

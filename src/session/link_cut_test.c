@@ -190,10 +190,10 @@ static void cut_link_open(struct cut_link *cut, struct cut_stage *cut_stage, con
 
     *cut = (struct cut_link){ .format = format };
     if (format->stream == NULL)
-        link_init(link, worker, &ws_kind.link, &cut_stage->reader, TRANSPORT_WS, ENCODING_WS_JSON);
+        link_init(link, worker, &ws_kind.link, &cut_stage->reader, TRANSPORT_WS, ENCODING_WS_JSON, 0);
     else
         link_init(link, worker, &stream_kind, &cut_stage->reader, format->stream->transport,
-                  cut_stage->reader.sub_count > 1 ? ENCODING_PRIVATE : format->stream->shared);
+                  cut_stage->reader.sub_count > 1 ? ENCODING_PRIVATE : format->stream->shared, 0);
     link->needs_all = format->stream != NULL;
     cut->far        = sim_link_new(&cut_stage->stage.sim, wire, &link->stream);
     stream_start(link->stream, &cut_link_events, cut);

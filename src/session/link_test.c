@@ -98,7 +98,7 @@ static void subscriber_open(struct subscriber *subscriber, struct stage *stage)
     *subscriber = (struct subscriber){ .stage = stage };
     buf_init(&subscriber->in, 1 << 24);
     reader_init(&subscriber->reader);
-    link_init(&subscriber->link, &stage->worker, &kind, &subscriber->reader, TRANSPORT_NDJSON, ENCODING_NDJSON);
+    link_init(&subscriber->link, &stage->worker, &kind, &subscriber->reader, TRANSPORT_NDJSON, ENCODING_NDJSON, 0);
     subscriber->far = stage_stream(stage, &subscriber->link.stream);
     stream_start(subscriber->link.stream, &events, subscriber);
 }

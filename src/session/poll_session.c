@@ -142,10 +142,18 @@ static void poll_session_lost(struct link *link)
     poll_session_gone(poll_session_of(link));
 }
 
+/* An answer has no place for a reason. The client comes again, and is told then. */
+static void poll_session_end(struct link *link, enum link_end why)
+{
+    (void)why;
+    poll_session_gone(poll_session_of(link));
+}
+
 static const struct link_kind poll_session_kind = {
     .draw  = poll_session_draw,
     .lost  = poll_session_lost,
     .leave = poll_session_lost,
+    .end   = poll_session_end,
 };
 
 void session_serve_poll(struct session_worker *worker, struct http_exchange *exchange,
@@ -155,7 +163,8 @@ void session_serve_poll(struct session_worker *worker, struct http_exchange *exc
 
     must(session != NULL && loop_is_here(worker->loop));
     reader_init(&session->reader);
-    link_init(&session->link, worker, &poll_session_kind, &session->reader, TRANSPORT_POLL, ENCODING_JSON);
+    link_init(&session->link, worker, &poll_session_kind, &session->reader, TRANSPORT_POLL, ENCODING_JSON,
+              exchange->caller.connection);
     session->timer.fire = poll_session_on_timer;
     session->exchange   = exchange;
     session->wait_ms    = worker->is_stopping ? 0 : requests->wait_ms;

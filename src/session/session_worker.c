@@ -15,6 +15,7 @@ void session_worker_init(struct session_worker *worker)
     list_init(&worker->polls);
     list_init(&worker->echoes);
     list_init(&worker->dirty);
+    worker->index = (struct link_index){ 0 };
     frames_init(&worker->frames);
     frame_batch_init(&worker->batch);
     cut_frames_init(&worker->cuts, worker->hash_key, link_let_cut_go);
@@ -26,6 +27,7 @@ void session_worker_init(struct session_worker *worker)
 void session_worker_fini(struct session_worker *worker)
 {
     must(session_worker_is_idle(worker));
+    link_index_fini(&worker->index);
     frame_batch_fini(&worker->batch);
     frames_fini(&worker->frames);
     dialect_scratch_fini(&worker->dialect_scratch);
@@ -48,6 +50,14 @@ void session_worker_ready(struct session_worker *worker, struct subscription *su
 {
     (void)worker;
     link_on_ready(sub);
+}
+
+struct link *session_worker_find(struct session_worker *worker, uint64_t key)
+{
+    struct list *const lists[] = { &worker->links, &worker->polls };
+
+    must(loop_is_here(worker->loop));
+    return link_index_find(&worker->index, key, lists, 2, worker->loop->now);
 }
 
 void session_worker_turn_end(struct session_worker *worker)
@@ -80,6 +90,7 @@ static void polls_go_on(struct session_worker *worker)
 void session_worker_tick(struct session_worker *worker)
 {
     polls_go_on(worker);
+    link_index_tick(&worker->index, worker->loop->now);
     frames_empty(&worker->frames);
     dialect_scratch_trim(&worker->dialect_scratch);
 }

@@ -9,12 +9,14 @@
 #include "session/cut_frame.h"
 #include "session/dialect.h"
 #include "session/frame_batch.h"
+#include "session/link_index.h"
 #include "session/session_counters.h"
 #include "session/session_limits.h"
 
 /* What sessions ask of the server. */
 struct session_port {
-    /* A number that was never given before and can't be guessed. */
+    /* A number that was never given before and can't be guessed: the key of a connection on this loop, or a random
+     * number. Not 0. */
     uint64_t (*new_key)(void *ctx);
 };
 
@@ -34,6 +36,7 @@ struct session_worker {
     struct pool                ws_sessions;      /* where WebSocket sessions live, by far the most */
     struct list                links;            /* those with a stream of their own, for stopping */
     struct list                polls;
+    struct link_index          index;            /* of both, by key */
     struct list                echoes;
     struct list                dirty;            /* links with something to draw this turn */
     struct frames              frames;
@@ -58,6 +61,9 @@ struct place *session_worker_places(struct session_worker *worker, uint32_t coun
 
 /* shard_port.ready of this loop's shard: its ctx leads here. */
 void session_worker_ready(struct session_worker *worker, struct subscription *sub);
+
+/* The link with this key, or NULL. */
+struct link *session_worker_find(struct session_worker *worker, uint64_t key);
 
 /* Once a turn, after the mail: each link that has something to deliver draws and sends. */
 void session_worker_turn_end(struct session_worker *worker);

@@ -34,6 +34,26 @@ static void sse_format_put_place(struct buf *buf, const struct stream_piece *pie
     sse_put_place(buf, piece->token);
 }
 
+/* The last words on a stream are short. */
+enum { CLOSING_BYTES_MAX = 256 };
+
+static void put_closing_json(struct buf *json, const struct stream_piece *piece)
+{
+    buf_init(json, CLOSING_BYTES_MAX);
+    link_end_put(json, piece->why);
+    buf_putc(json, '}');
+    must(!buf_is_over(json));
+}
+
+static void sse_format_put_closing(struct buf *buf, const struct stream_piece *piece)
+{
+    struct buf json;
+
+    put_closing_json(&json, piece);
+    sse_put_note(buf, piece->why->type, buf_span(&json));
+    buf_fini(&json);
+}
+
 const struct stream_format sse_format = {
     .transport     = TRANSPORT_SSE,
     .shared        = ENCODING_SSE,
@@ -43,6 +63,7 @@ const struct stream_format sse_format = {
     .put_heartbeat = sse_format_put_heartbeat,
     .put_place     = sse_format_put_place,
     .put_end       = sse_format_put_retry,
+    .put_closing   = sse_format_put_closing,
 };
 
 static void sse_raw_format_put_message(struct buf *buf, const struct stream_piece *piece, const struct message *message)
@@ -59,6 +80,7 @@ const struct stream_format sse_raw_format = {
     .put_heartbeat = sse_format_put_heartbeat,
     .put_place     = sse_format_put_place,
     .put_end       = sse_format_put_retry,
+    .put_closing   = sse_format_put_closing,
 };
 
 /* --- lines of JSON --- */
@@ -87,6 +109,12 @@ static void ndjson_format_put_ping(struct buf *buf, const struct stream_piece *p
     buf_put_lit(buf, "}\n");
 }
 
+static void ndjson_format_put_closing(struct buf *buf, const struct stream_piece *piece)
+{
+    link_end_put(buf, piece->why);
+    buf_put_lit(buf, "}\n");
+}
+
 const struct stream_format ndjson_format = {
     .transport     = TRANSPORT_NDJSON,
     .shared        = ENCODING_NDJSON,
@@ -94,6 +122,7 @@ const struct stream_format ndjson_format = {
     .put_gap       = ndjson_format_put_gap,
     .put_heartbeat = ndjson_format_put_ping,
     .put_place     = ndjson_format_put_ping,
+    .put_closing   = ndjson_format_put_closing,
 };
 
 /* --- multipart --- */
@@ -120,6 +149,15 @@ static void multipart_format_put_heartbeat(struct buf *buf, const struct stream_
     multipart_put_ping(buf, piece->boundary);
 }
 
+static void multipart_format_put_closing(struct buf *buf, const struct stream_piece *piece)
+{
+    struct buf json;
+
+    put_closing_json(&json, piece);
+    multipart_put_note(buf, piece->boundary, piece->why->type, buf_span(&json));
+    buf_fini(&json);
+}
+
 static void multipart_format_put_end(struct buf *buf, const struct stream_piece *piece)
 {
     multipart_put_end(buf, piece->boundary);
@@ -134,6 +172,7 @@ const struct stream_format multipart_format = {
     .put_gap       = multipart_format_put_gap,
     .put_heartbeat = multipart_format_put_heartbeat,
     .put_end       = multipart_format_put_end,
+    .put_closing   = multipart_format_put_closing,
 };
 
 /* --- frames --- */

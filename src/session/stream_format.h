@@ -12,6 +12,7 @@ struct stream_piece {
     struct span boundary;  /* empty unless the format has one */
     struct span token;     /* where the reader stands behind this piece; empty: not all of its channels have answered */
     msec        retry_ms;  /* for clients that are told how long to wait before they reconnect */
+    const struct link_end_words *why;  /* of put_closing() */
 };
 
 struct stream_format {
@@ -28,6 +29,8 @@ struct stream_format {
     /* The reader's place alone, for a client that had nothing to read yet. */
     void (*put_place)(struct buf *buf, const struct stream_piece *piece);
     void (*put_end)(struct buf *buf, const struct stream_piece *piece);
+    /* Why the stream ends, if the client shall not come again. put_end() follows. */
+    void (*put_closing)(struct buf *buf, const struct stream_piece *piece);
 };
 
 extern const struct stream_format sse_format, sse_raw_format, ndjson_format, multipart_format;

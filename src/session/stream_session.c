@@ -15,6 +15,7 @@ struct stream_session {
     struct link                 link;
     struct reader               reader;
     const struct stream_format *format;
+    const struct link_end_words *why;       /* the stream ends, and the client shall not come again; else NULL */
     uint64_t                    set;        /* of its tokens (subscribe_request.h); 0: they name their channels */
     struct timer                timer;      /* heartbeat; after the last words: ends the wait for the client to close */
     bool                        is_greeted; /* the client has been sent its place, with a message or alone */
@@ -57,7 +58,7 @@ static void stream_session_say(struct stream_session *session,
     buf_clear(&frames->scratch);
     link_put_token(link, session->set, &frames->token);
     put(&frames->scratch, &(struct stream_piece){
-        .boundary = span_str(session->boundary), .token = buf_span(&frames->token),
+        .boundary = span_str(session->boundary), .token = buf_span(&frames->token), .why = session->why,
         .retry_ms = jitter(link->worker->limits.sse_retry_ms, link->worker->port->new_key(link->worker->ctx)),
     });
     struct frame *frame = frame_new_chunk(buf_span(&frames->scratch));
@@ -90,18 +91,34 @@ static void stream_session_placed(struct link *link, struct reader_sub *sub)
     stream_session_greet_if_new(stream_session_of(link));
 }
 
-static void stream_session_leave(struct link *link)
+/* `why` is NULL if the client may come again. */
+static void stream_session_say_last(struct stream_session *session, const struct link_end_words *why)
 {
-    struct stream_session *session = stream_session_of(link);
-    struct session_worker *worker  = link->worker;
+    struct link           *link   = &session->link;
+    struct session_worker *worker = link->worker;
 
     if (link->is_over)
         return;
     link->is_over = true;
+    session->why  = why;
+    if (why != NULL)
+        stream_session_say(session, session->format->put_closing);
     stream_session_say(session, session->format->put_end);
     http_put_body_end(link->is_chunked, link_words(link));
     link_mark(link);
     wheel_arm(&worker->loop->wheel, &session->timer, worker->loop->now + worker->limits.close_timeout_ms);
+}
+
+static void stream_session_leave(struct link *link)
+{
+    stream_session_say_last(stream_session_of(link), NULL);
+}
+
+static void stream_session_end(struct link *link, enum link_end why)
+{
+    const struct link_end_words *words = link_end_words(why);
+
+    stream_session_say_last(stream_session_of(link), words->may_come_again ? NULL : words);
 }
 
 /* --- heartbeats ---------------------------------------------------------------------------------------------- */
@@ -182,6 +199,7 @@ static const struct link_kind stream_session_kind = {
     .draw   = stream_session_draw,
     .lost   = stream_session_lost,
     .leave  = stream_session_leave,
+    .end    = stream_session_end,
 };
 
 /* The answer's head; the stream of its body becomes the session's. */
@@ -207,7 +225,7 @@ static void stream_session_open(struct stream_session *session, struct http_exch
     stream_hand_over(session->link.stream, &stream_session_events, session);
 }
 
-static struct stream_session *stream_session_new(struct session_worker *worker, struct identity *identity,
+static struct stream_session *stream_session_new(struct session_worker *worker, const struct http_caller *caller,
                                                  const struct stream_format *format, size_t channel_count)
 {
     struct stream_session *session = calloc(1, sizeof *session);
@@ -215,10 +233,10 @@ static struct stream_session *stream_session_new(struct session_worker *worker, 
     must(session != NULL);
     reader_init(&session->reader);
     link_init(&session->link, worker, &stream_session_kind, &session->reader, format->transport,
-              channel_count == 1 ? format->shared : ENCODING_PRIVATE);
+              channel_count == 1 ? format->shared : ENCODING_PRIVATE, caller->connection);
     session->format         = format;
     session->timer.fire     = stream_session_on_timer;
-    session->link.holder    = identity_ref(identity);
+    session->link.holder    = identity_ref(caller->identity);
     session->link.needs_all = true;
     for (int i = 0; format->has_boundary && i < BOUNDARY_BYTES; i += 16)
         snprintf(session->boundary + i, 17, "%016llx", (unsigned long long)worker->port->new_key(worker->ctx));
@@ -229,7 +247,7 @@ void session_serve_stream(struct session_worker *worker, struct http_exchange *e
                           const struct subscribe_requests *requests, const struct stream_format *format,
                           struct span media)
 {
-    struct stream_session *session = stream_session_new(worker, exchange->caller.identity, format, requests->count);
+    struct stream_session *session = stream_session_new(worker, &exchange->caller, format, requests->count);
 
     must(loop_is_here(worker->loop));
     session->set = requests->set;

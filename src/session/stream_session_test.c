@@ -3,6 +3,7 @@
 #include <stdarg.h>
 
 #include "base/must.h"
+#include "session/link.h"
 #include "session/session_battery.h"
 
 #include "lib/held_identifier.h"
@@ -37,7 +38,7 @@ static void nothing_follows_the_last_chunk(void **state)
 {
     (void)state;
     static const struct { const char *media, *body; } rows[] = {
-        { "text/event-stream", "b\r\nretry: 501\n\r\nb\r\nretry: 502\n\r\n0\r\n\r\n" },
+        { "text/event-stream", "b\r\nretry: 502\n\r\nb\r\nretry: 503\n\r\n0\r\n\r\n" },
         { "application/x-ndjson", "0\r\n\r\n" },
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
@@ -49,6 +50,40 @@ static void nothing_follows_the_last_chunk(void **state)
         ask(&stage, far, rows[i].media, "channel=topic:a");
         assert_non_null(stage.oldest);  /* the channel's head is still being asked for */
         session_worker_stop(&stage.worker);
+        read_body(&stage, far, &body);
+        if (!span_eq(buf_span(&body), span_str(rows[i].body)))
+            fail_msg("%s: %.*s", rows[i].media, SPAN_ARG(buf_span(&body)));
+        buf_fini(&body);
+        sim_link_free(far);
+        stage_fini(&stage);
+    }
+}
+
+/* A client that shall not come again is told why; another one just sees the end. */
+static void the_end_says_why(void **state)
+{
+    (void)state;
+    static const struct { const char *media; enum link_end why; const char *body; } rows[] = {
+        { "text/event-stream", LINK_END_REVOKED,
+          "b\r\nretry: 502\n\r\n"
+          "48\r\nevent: closing\ndata: {\"type\":\"closing\",\"code\":4004,\"reason\":\"revoked\"}\n\n\r\n"
+          "b\r\nretry: 504\n\r\n0\r\n\r\n" },
+        { "text/event-stream", LINK_END_CUT_OFF, "b\r\nretry: 502\n\r\nb\r\nretry: 503\n\r\n0\r\n\r\n" },
+        { "application/x-ndjson", LINK_END_REVOKED,
+          "32\r\n{\"type\":\"closing\",\"code\":4004,\"reason\":\"revoked\"}\n\r\n0\r\n\r\n" },
+        { "application/x-ndjson", LINK_END_EXPIRED, "0\r\n\r\n" },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct stage stage;
+        struct buf   body;
+
+        stage_init(&stage, i);
+        struct sim_link *far = stage_connect(&stage);
+        ask(&stage, far, rows[i].media, "channel=topic:a");
+        struct link *link = container_of(stage.worker.links.next, struct link, in_worker);
+        assert_ptr_equal(session_worker_find(&stage.worker, link->key), link);
+        link->kind->end(link, rows[i].why);
+        link->kind->end(link, rows[i].why);
         read_body(&stage, far, &body);
         if (!span_eq(buf_span(&body), span_str(rows[i].body)))
             fail_msg("%s: %.*s", rows[i].media, SPAN_ARG(buf_span(&body)));
@@ -143,6 +178,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nothing_follows_the_last_chunk),
+        cmocka_unit_test(the_end_says_why),
         cmocka_unit_test(who_came_by_a_key_that_is_gone_is_sent_away),
         cmocka_unit_test(accept_is_all_of_its_lines),
         cmocka_unit_test(a_reader_with_nothing_to_read_learns_its_place),

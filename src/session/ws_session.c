@@ -57,6 +57,11 @@ static void ws_close_client(struct client *client, enum client_close why, const 
     ws_session_close(container_of(client, struct ws_session, client), codes[why], reason);
 }
 
+static void ws_close_by_code(struct client *client, uint16_t code, const char *reason)
+{
+    ws_session_close(container_of(client, struct ws_session, client), code, reason);
+}
+
 static void ws_session_leave(struct link *link)
 {
     client_send_away(&ws_session_of(link)->client, CLIENT_CLOSE_GOING_AWAY, "the server is stopping; come again");
@@ -212,11 +217,13 @@ static const struct client_kind ws_json_kind = {
         .draw   = ws_session_draw,
         .lost   = ws_session_lost,
         .leave  = ws_session_leave,
+        .end    = client_end,
     },
     .dialect   = &json_dialect,
     .transport = TRANSPORT_WS,
     .put_frame = ws_put_text,
     .close     = ws_close_client,
+    .close_by_code = ws_close_by_code,
     .answered  = ws_answered,
     .go_on     = ws_go_on,
 };
@@ -249,7 +256,7 @@ static void ws_session_open(struct session_worker *worker, struct http_exchange 
 {
     struct ws_session *session = pool_take(&worker->ws_sessions);
 
-    client_init(&session->client, worker, &ws_json_kind, exchange->caller.identity);
+    client_init(&session->client, worker, &ws_json_kind, exchange->caller.identity, exchange->caller.connection);
     ws_init(&session->ws, worker->limits.frame_bytes_max, WS_FRAGMENTS_MAX);
     ws_skip_long(&session->ws);
     ws_idle_init(&session->idle, worker->loop->now);

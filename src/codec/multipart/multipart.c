@@ -148,6 +148,15 @@ void multipart_put_ping(struct buf *buf, struct span boundary)
     buf_put_lit(buf, "\r\n");
 }
 
+void multipart_put_note(struct buf *buf, struct span boundary, const char *type, struct span json)
+{
+    must_be_boundary(boundary);
+    buf_putf(buf, "Content-Type: application/vnd.longwire.%s+json\r\n", type);
+    put_number(buf, SPAN("Content-Length: "), json.len);
+    put_body(buf, boundary, json);
+    buf_put_lit(buf, "\r\n");
+}
+
 void multipart_put_end(struct buf *buf, struct span boundary)
 {
     put_ping(buf, boundary);

@@ -31,6 +31,9 @@ void multipart_put_gap(struct buf *buf, struct span boundary, struct span channe
 /* application/vnd.longwire.ping+json: {"type":"ping"}. */
 void multipart_put_ping(struct buf *buf, struct span boundary);
 
+/* application/vnd.longwire.TYPE+json: an object of the server's own that is no message. */
+void multipart_put_note(struct buf *buf, struct span boundary, const char *type, struct span json);
+
 /* The last delimiter has begun a part already. A ping fills that part, and the closing delimiter follows. */
 void multipart_put_end(struct buf *buf, struct span boundary);
 

@@ -98,6 +98,13 @@ void sse_put_place(struct buf *buf, struct span cursor)
     buf_put_lit(buf, "\"}\n\n");
 }
 
+void sse_put_note(struct buf *buf, const char *type, struct span json)
+{
+    buf_putf(buf, "event: %s\ndata: ", type);
+    buf_put(buf, json);
+    buf_put_lit(buf, "\n\n");
+}
+
 void sse_put_heartbeat(struct buf *buf)
 {
     buf_put_lit(buf, ":\n");

@@ -29,6 +29,9 @@ void sse_put_raw(struct buf *buf, const struct message *message, struct span cur
 /* An event that says nothing but the place: `event: cursor`, so that onmessage does not get it. `cursor` is base64url. */
 void sse_put_place(struct buf *buf, struct span cursor);
 
+/* An event of the server's own that is no message: `json` is one line. It has no id, so the client's place stays. */
+void sse_put_note(struct buf *buf, const char *type, struct span json);
+
 /* A comment, which clients skip. It keeps proxies from closing a silent stream. */
 void sse_put_heartbeat(struct buf *buf);
 

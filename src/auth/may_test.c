@@ -28,6 +28,7 @@ static const char write[]  = "publishing here needs an API key with the right to
 static const char server[] = "only the server itself publishes in this namespace";
 static const char list[]   = "listing the channels needs an API key with the right admin";
 static const char purge[]  = "purging a channel needs an API key with the right admin";
+static const char connections[] = "looking at connections and ending them needs an API key with the right admin";
 static const char watch[]  = "metrics need an API key with the right admin";
 
 static const struct {
@@ -54,12 +55,14 @@ static const struct {
     { ACTION_RECALL, ALLOW_NOBODY,       { 403, 403, 403, 403, 403 }, server },
     { ACTION_LIST, ALLOW_KEY,            { 0,   401, 403, 403, 0 }, list },
     { ACTION_PURGE, ALLOW_KEY,           { 0,   401, 403, 403, 0 }, purge },
+    { ACTION_CONNECTIONS, ALLOW_KEY,     { 0,   401, 403, 403, 0 }, connections },
     { ACTION_METRICS, ALLOW_KEY,         { 0,   401, 403, 403, 0 }, watch },
 };
 
 static bool has_no_channel(enum action action)
 {
-    return action == ACTION_LIST || action == ACTION_PURGE || action == ACTION_METRICS;
+    return action == ACTION_LIST || action == ACTION_PURGE || action == ACTION_CONNECTIONS ||
+           action == ACTION_METRICS;
 }
 
 static void set_policy(struct namespaces *spaces, enum action action, enum allowed policy)

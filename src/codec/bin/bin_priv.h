@@ -1,0 +1,29 @@
+/* bin_priv.h - which fields there are, and which frames have them: bin_fields.c. Private to codec/bin. */
+#ifndef CODEC_BIN_BIN_PRIV_H
+#define CODEC_BIN_BIN_PRIV_H
+
+#include "codec/bin/bin.h"
+
+enum bin_form { BIN_FORM_FLAG, BIN_FORM_NUMBER, BIN_FORM_BYTES, BIN_FORM_FIXED };
+
+enum {
+    BIN_FORM_BITS   = 3,
+    BIN_VITAL       = 4,
+    BIN_KEY_SHIFT   = 3,
+    BIN_TYPE_BITS   = 0x3f,
+    BIN_FIXED_BYTES = 8,
+};
+
+/* The form of a field; -1: there is no such field. */
+int  bin_field_form(uint64_t field);
+bool bin_field_is_text(enum bin_field field);
+
+/* The fields that frames of this type may have, a bit each; false: this side sends no such frame. */
+bool bin_type_fields(enum bin_side side, uint8_t type, uint64_t *ret_fields);
+/* May (and must, for messages) a payload stand in such a frame? */
+bool bin_type_has_payload(enum bin_side side, uint8_t type);
+
+/* Cuts a varint off *bytes. False: it isn't whole, too long or not the shortest. */
+bool bin_cut_varint(struct span *bytes, uint64_t *ret_value);
+
+#endif

@@ -100,8 +100,11 @@ void limits_put_misfits(const struct settings *settings, struct buf *out)
 struct session_limits session_limits_of(const struct settings *settings)
 {
     return (struct session_limits){
-        .heartbeat_ms           = settings->heartbeat_s * 1000,
-        .pong_timeout_ms        = settings->pong_timeout_s * 1000,
+        .heartbeat              = { .asked_ms        = settings->heartbeat_s * 1000,
+                                    .pong_timeout_ms = settings->pong_timeout_s * 1000,
+                                    .least_ms        = settings->heartbeat_s_min * 1000,
+                                    .most_ms         = settings->heartbeat_s_max * 1000,
+                                    .offered_ms      = settings->heartbeat_s_offered * 1000 },
         .slow_reader_timeout_ms = settings->slow_reader_timeout_s * 1000,
         .poll_wait_ms           = settings->poll_wait_s * 1000,
         .poll_wait_ms_max       = settings->poll_wait_s_max * 1000,

@@ -12,6 +12,8 @@ void client_init(struct client *client, struct session_worker *worker, const str
     link_init(&client->link, worker, &kind->link, &client->reader, kind->transport, kind->dialect->encoding, key);
     client->link.holder = identity_ref(identity);
     client->work        = NULL;
+    client->network     = 0;
+    heartbeat_init(&client->heartbeat, worker->loop->now);
 }
 
 /* --- what it needs while it says something -------------------------------------------------------------------- */
@@ -91,7 +93,8 @@ void client_say_connected(struct client *client, bool is_resumed, struct span re
 {
     client_say(client, &(struct client_event){
         .kind = EVENT_CONNECTED, .ref = ref,
-        .connected = { client->link.key, client->link.worker->limits.heartbeat_ms, is_resumed },
+        .connected = { client->link.key, heartbeat_interval(&client->heartbeat, &client->link.worker->limits.heartbeat),
+                       is_resumed },
     });
 }
 

@@ -7,6 +7,7 @@
 #define SESSION_CLIENT_H
 
 #include "session/dialect.h"
+#include "session/heartbeat.h"
 #include "session/link.h"
 
 enum {
@@ -38,6 +39,10 @@ enum client_close {
 struct client {
     struct link         link;
     struct reader       reader;
+    struct timer        timer;     /* the transport's: the next look at its silence; behind our last words: the end of the
+                                    * wait for the client's */
+    struct heartbeat    heartbeat;
+    uint32_t            network;   /* network_key() of its address; 0: not known */
     struct client_work *work;   /* NULL mostly */
 };
 
@@ -51,6 +56,8 @@ struct client_kind {
     void (*close)(struct client *client, enum client_close why, const char *reason);
     /* The same with a code of ours. */
     void (*close_by_code)(struct client *client, uint16_t code, const char *reason);
+    /* Puts the question whether the client is still there into link_words(). */
+    void (*ask)(struct client *client);
     /* Some of what was under way has been answered: the transport checks whether to read from the client again. */
     void (*answered)(struct client *client);
     /* The `connect` is carried out: takes the bytes that came behind it, and reads on. */
@@ -105,6 +112,20 @@ void client_say_connected(struct client *client, bool is_resumed, struct span re
 void client_send_away(struct client *client, enum client_close why, const char *reason);
 /* link_kind's. */
 void client_end(struct link *link, enum link_end why);
+
+/* --- heartbeats: client_beat.c --- */
+
+/* Bytes came from the client. */
+void client_heard(struct client *client);
+/* The client offered to beat by itself (heartbeat_agree()). */
+void client_agree_heartbeat(struct client *client, msec offer_ms);
+/* A ping came. `next_ms`: when it promised the next one; 0: it did not. */
+void client_beat(struct client *client, msec next_ms);
+/* Arms the timer for the next look at the client's silence. */
+void client_await_beat(struct client *client);
+/* The timer has fired. False: the client was given up, and the transport ends the link at once. True: *ret_next is when
+ * to look again. */
+bool client_watch(struct client *client, msec now, msec *ret_next);
 
 /* --- who it is --- */
 

@@ -38,6 +38,8 @@ struct client_connect {
     const struct client_place *places;
     size_t                     place_count;
     bool                       is_resuming; /* it named at least one channel */
+    bool                       has_beats;   /* it offers to beat by itself … */
+    msec                       beat_ms;     /* … so often; 0: as the server likes */
 };
 
 struct client_subscribe {
@@ -51,6 +53,10 @@ struct client_publish {
     uint64_t    ttl_s;
 };
 
+struct client_ping {
+    msec next_ms;  /* when the next one comes; 0: not said */
+};
+
 struct client_command {
     enum client_command_kind kind;
     struct span              ref;   /* to be echoed in the answer, in the dialect's own form; empty: none */
@@ -59,6 +65,7 @@ struct client_command {
         struct client_subscribe subscribe;
         struct span             unsubscribe;  /* the channel; one that can't be read is empty */
         struct client_publish   publish;
+        struct client_ping      ping;
     };
 };
 

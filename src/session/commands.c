@@ -90,6 +90,8 @@ void client_resume(struct client *client, const struct client_connect *connect, 
     if (connect->cursor.len > 0)
         fault = read_connect_cursor(connect->cursor, &token);
     bool has_token = connect->cursor.len > 0 && fault == NULL;
+    if (connect->has_beats)
+        client_agree_heartbeat(client, connect->beat_ms);
     client_say_connected(client, connect->is_resuming || has_token, ref);
     for (size_t i = 0; i < connect->place_count; i++)
         client_resume_place(client, &connect->places[i], ref);
@@ -135,6 +137,7 @@ static void on_publish(struct client *client, const struct client_command *comma
 
 static void on_ping(struct client *client, const struct client_command *command)
 {
+    client_beat(client, command->ping.next_ms);
     client_say(client, &(struct client_event){ .kind = EVENT_PONG, .ref = command->ref });
 }
 

@@ -7,6 +7,7 @@
 #include "publish/publish_check.h"
 #include "publish/publish_json.h"
 #include "session/dialect.h"
+#include "session/heartbeat.h"
 
 enum { MEMBERS_MAX = 1024, REF_BYTES_MAX = 256 };
 
@@ -62,6 +63,17 @@ static bool member_u64(struct json_reading *reading, struct span name, bool *ret
 
     *ret_is_there = token != NULL;
     return token == NULL || json_u64(token, ret);
+}
+
+/* A time in units of `unit_ms`. */
+static bool read_msec(struct json_reading *reading, struct span name, msec unit_ms, bool *ret_is_there, msec *ret)
+{
+    uint64_t value = 0;
+
+    if (!member_u64(reading, name, ret_is_there, &value) || value > (uint64_t)(HEARTBEAT_MS_LONGEST / unit_ms))
+        return false;
+    *ret = (msec)value * unit_ms;
+    return true;
 }
 
 /* A misspelt member may decide about loss, so none is passed over. */
@@ -218,6 +230,8 @@ static bool read_connect(struct json_reading *reading)
     const bool               has_cursor = cursor != NULL && cursor->type != JSON_NULL;  /* a poll's answer may hold null */
     if (has_cursor && !member_text(reading, SPAN("cursor"), &connect->cursor))
         return refuse(reading, 400, "cursor is a string, as the frame `cursor` gave it");
+    if (!read_msec(reading, SPAN("heartbeat"), 1000, &connect->has_beats, &connect->beat_ms))
+        return refuse(reading, 400, "heartbeat is a number of seconds, from 0 to 86400; 0: as the server likes");
     if (resume != NULL)
         read_resume(reading->scratch, resume->raw, connect);
     return true;
@@ -231,7 +245,12 @@ static bool read_cursor(struct json_reading *reading)
 
 static bool read_ping(struct json_reading *reading)
 {
+    struct client_ping *ping = &reading->command->ping;
+    bool                has_next;
+
     reading->command->kind = CLIENT_PING;
+    if (!read_msec(reading, SPAN("next_ms"), 1, &has_next, &ping->next_ms) || (has_next && ping->next_ms == 0))
+        return refuse(reading, 400, "next_ms is a number of milliseconds, from 1 to 86400000");
     return true;
 }
 
@@ -243,7 +262,9 @@ static const struct span subscribe_words[]   = { FRAME_WORDS, SPAN("channel"), S
 static const struct span unsubscribe_words[] = { FRAME_WORDS, SPAN("channel") };
 static const struct span plain_words[]       = { FRAME_WORDS };
 /* `device` is reserved: clients of later versions send it. */
-static const struct span connect_words[] = { FRAME_WORDS, SPAN("token"), SPAN("resume"), SPAN("cursor"), SPAN("device") };
+static const struct span connect_words[] = { FRAME_WORDS, SPAN("token"), SPAN("resume"), SPAN("cursor"), SPAN("device"),
+                                           SPAN("heartbeat") };
+static const struct span ping_words[]    = { FRAME_WORDS, SPAN("next_ms") };
 
 static const struct {
     struct span        type;
@@ -254,7 +275,7 @@ static const struct {
     { SPAN("subscribe"), read_subscribe, KNOWN_WORDS(subscribe_words) },
     { SPAN("unsubscribe"), read_unsubscribe, KNOWN_WORDS(unsubscribe_words) },
     { SPAN("connect"), read_connect, KNOWN_WORDS(connect_words) },
-    { SPAN("ping"), read_ping, KNOWN_WORDS(plain_words) },
+    { SPAN("ping"), read_ping, KNOWN_WORDS(ping_words) },
     { SPAN("cursor"), read_cursor, KNOWN_WORDS(plain_words) },
 };
 

@@ -22,6 +22,8 @@ static void put_start(struct buf *into, const struct start *start)
 static void put_connect(struct buf *into, const struct client_connect *connect)
 {
     buf_putf(into, "connect token(%.*s)%s", SPAN_ARG(connect->token), connect->is_resuming ? " resumes" : "");
+    if (connect->has_beats)
+        buf_putf(into, " beats %lld", (long long)connect->beat_ms);
     if (connect->cursor.len > 0)
         buf_putf(into, " cursor(%.*s)", SPAN_ARG(connect->cursor));
     for (size_t i = 0; i < connect->place_count; i++) {
@@ -58,7 +60,11 @@ static void put_command(struct buf *into, const struct client_command *command)
     case CLIENT_UNSUBSCRIBE: buf_putf(into, "unsubscribe %.*s", SPAN_ARG(command->unsubscribe)); break;
     case CLIENT_PUBLISH: put_publish(into, &command->publish); break;
     case CLIENT_CURSOR: buf_put_lit(into, "cursor"); break;
-    case CLIENT_PING: buf_put_lit(into, "ping"); break;
+    case CLIENT_PING:
+        buf_put_lit(into, "ping");
+        if (command->ping.next_ms != 0)
+            buf_putf(into, " next %lld", (long long)command->ping.next_ms);
+        break;
     case CLIENT_COMMAND_COUNT: fail();
     }
 }
@@ -83,6 +89,8 @@ static void a_frame_becomes_a_command(void **state)
     static const char publish_takes[] =
         "400 publish takes channel, one of data and data_base64, and perhaps media, event, ttl, key, ref";
     static const char subscribe_takes[] = "400 subscribe takes channel, perhaps after (with epoch) or last, and ref";
+    static const char next_ms_is[]   = "400 next_ms is a number of milliseconds, from 1 to 86400000";
+    static const char heartbeat_is[] = "400 heartbeat is a number of seconds, from 0 to 86400; 0: as the server likes";
     static const struct { const char *frame, *want; } rows[] = {
         { "{\"type\":\"ping\",\"ref\":[1]}", "ping ref [1]" },
         { "{\"type\":\"cursor\"}", "cursor" },
@@ -125,7 +133,16 @@ static void a_frame_becomes_a_command(void **state)
           "400 unknown member \"afer\": did you mean \"after\"? ref 9" },
         { "{\"type\":\"subscribe\",\"channel\":\"topic:a\",\"\\u0061fter\":3}", "subscribe topic:a after 3 epoch 0" },
         { "{\"type\":\"unsubscribe\",\"chanel\":\"topic:a\"}", "400 unknown member \"chanel\": did you mean \"channel\"?" },
-        { "{\"type\":\"ping\",\"colour\":1}", "400 unknown member \"colour\": known are \"type\", \"ref\"" },
+        { "{\"type\":\"ping\",\"colour\":1}", "400 unknown member \"colour\": known are \"type\", \"ref\", \"next_ms\"" },
+        { "{\"type\":\"ping\",\"next_ms\":60000}", "ping next 60000" },
+        { "{\"type\":\"ping\",\"next_ms\":86400000}", "ping next 86400000" },
+        { "{\"type\":\"ping\",\"next_ms\":86400001}", next_ms_is },
+        { "{\"type\":\"ping\",\"next_ms\":\"5\"}", next_ms_is },
+        { "{\"type\":\"ping\",\"next_ms\":0}", next_ms_is },
+        { "{\"type\":\"connect\",\"heartbeat\":0}", "connect token() beats 0" },
+        { "{\"type\":\"connect\",\"heartbeat\":300}", "connect token() beats 300000" },
+        { "{\"type\":\"connect\",\"heartbeat\":86401}", heartbeat_is },
+        { "{\"type\":\"connect\",\"heartbeat\":true}", heartbeat_is },
         { "{\"type\":\"publish\",\"channel\":\"topic:a\",\"data\":1,\"Ttl\":1}", "400 unknown member \"Ttl\": did you mean \"ttl\"?" },
         { "[]", "400 a frame is one JSON object" },
         { "{\"type\":\"x\",\"ref\":0}",

@@ -443,7 +443,8 @@ static bool link_send_some(struct link *link, bool *is_gone)
             return false;
         link_offer_batch(link, from);
     }
-    bool is_whole = link_write(link, buf_span(&batch->bytes), &put, is_gone);
+    link->has_delivered = true;
+    bool is_whole       = link_write(link, buf_span(&batch->bytes), &put, is_gone);
     if (is_whole) {
         link_count_sent(link, batch->count);
         return !link->stream->is_full;  /* the maker may hold bytes that it could not send yet */

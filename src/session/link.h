@@ -61,6 +61,7 @@ struct link {
     bool                    is_answered : 1;
     bool                    is_faulted  : 1; /* for them: link.c never looks at them */
     bool                    is_resting  : 1;
+    bool                    has_delivered : 1;  /* since the client was heard last: its network had something to carry */
     uint8_t                 idle_frame_count;   /* of the WebSocket's, too: frames that bring nothing … */
     uint8_t                 idle_frame_second;  /* … in this second (its low bits) */
     struct identity        *holder;          /* who the client is; owns a reference. NULL for polls */

@@ -8,10 +8,10 @@
 #include <stdint.h>
 
 #include "base/msec.h"
+#include "session/heartbeat.h"
 
 struct session_limits {
-    msec     heartbeat_ms;            /* a client that is silent for so long is sent a ping or a heartbeat */
-    msec     pong_timeout_ms;         /* a ping without an answer for so long ends the session */
+    struct heartbeat_limits heartbeat;  /* asked_ms: a stream is sent a heartbeat as often, too */
     msec     slow_reader_timeout_ms;  /* a stream that takes nothing for so long is closed */
     msec     poll_wait_ms;            /* of a poll without wait= */
     msec     poll_wait_ms_max;

@@ -20,6 +20,7 @@ void session_worker_init(struct session_worker *worker)
     frame_batch_init(&worker->batch);
     cut_frames_init(&worker->cuts, worker->hash_key, link_let_cut_go);
     dialect_scratch_init(&worker->dialect_scratch);
+    networks_init(&worker->networks);
     worker->places    = NULL;
     worker->place_max = 0;
 }
@@ -31,6 +32,7 @@ void session_worker_fini(struct session_worker *worker)
     frame_batch_fini(&worker->batch);
     frames_fini(&worker->frames);
     dialect_scratch_fini(&worker->dialect_scratch);
+    networks_fini(&worker->networks);
     free(worker->places);
     reader_shared_fini(&worker->readers);
     pool_fini(&worker->ws_sessions);
@@ -93,6 +95,7 @@ void session_worker_tick(struct session_worker *worker)
     link_index_tick(&worker->index, worker->loop->now);
     frames_empty(&worker->frames);
     dialect_scratch_trim(&worker->dialect_scratch);
+    counter_set(&worker->counters.networks, worker->networks.count);
 }
 
 bool session_worker_is_idle(const struct session_worker *worker)

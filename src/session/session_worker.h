@@ -10,6 +10,7 @@
 #include "session/dialect.h"
 #include "session/frame_batch.h"
 #include "session/link_index.h"
+#include "session/networks.h"
 #include "session/session_counters.h"
 #include "session/session_limits.h"
 
@@ -43,6 +44,7 @@ struct session_worker {
     struct frame_batch         batch;
     struct cut_frames          cuts;
     struct dialect_scratch     dialect_scratch;
+    struct networks            networks;         /* what the networks of clients bear */
     struct place              *places;           /* of the token being made; see session_worker_places() */
     uint32_t                   place_max;
     size_t                     gathered_bytes;   /* of frames whose end has not come */

@@ -148,7 +148,7 @@ static void stream_session_on_timer(struct timer *timer, msec now)
         stream_session_free(session);
     } else if (link_is_stuck(link, now)) {
         stream_session_drop_slow(session);
-    } else if (stream_is_dead(link->stream, limits->heartbeat_ms + limits->pong_timeout_ms)) {
+    } else if (stream_is_dead(link->stream, limits->heartbeat.asked_ms + limits->heartbeat.pong_timeout_ms)) {
         stream_session_drop_silent(session);
     } else if (link->holder->is_revoked) {
         stream_session_leave(link);
@@ -156,7 +156,7 @@ static void stream_session_on_timer(struct timer *timer, msec now)
         if (link_waiting_bytes(link) == 0)
             stream_session_say(session, session->format->put_heartbeat);
         link_look_again(link);
-        wheel_arm(&worker->loop->wheel, timer, now + limits->heartbeat_ms);
+        wheel_arm(&worker->loop->wheel, timer, now + limits->heartbeat.asked_ms);
     }
 }
 
@@ -255,7 +255,7 @@ void session_serve_stream(struct session_worker *worker, struct http_exchange *e
     stream_session_say(session, format->put_start);
     link_follow_all(&session->link, requests);
     link_mark(&session->link);
-    wheel_arm(&worker->loop->wheel, &session->timer, worker->loop->now + worker->limits.heartbeat_ms);
+    wheel_arm(&worker->loop->wheel, &session->timer, worker->loop->now + worker->limits.heartbeat.asked_ms);
     if (worker->is_stopping)
         stream_session_leave(&session->link);
 }

@@ -104,7 +104,7 @@ static void who_came_by_a_key_that_is_gone_is_sent_away(void **state)
     struct sim_link *far = stage_connect(&stage);
     ask(&stage, far, "application/x-ndjson", "channel=topic:a");
     stage.identifier->everyone->is_revoked = true;
-    stage_pass(&stage, stage.worker.limits.heartbeat_ms + WHEEL_TICK_MS);
+    stage_pass(&stage, stage.worker.limits.heartbeat.asked_ms + WHEEL_TICK_MS);
     read_body(&stage, far, &body);
     assert_true(span_eq(buf_span(&body), SPAN("0\r\n\r\n")));
     buf_fini(&body);

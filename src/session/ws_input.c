@@ -151,7 +151,7 @@ bool ws_session_read(struct ws_session *session)
         return true;
     }
     if (got > 0) {
-        ws_idle_heard(&session->idle, loop->now);
+        client_heard(client);
         ws_session_take(session, loop->input, kept + (size_t)got);
     }
     if (got <= 0 || (link->is_answered && link_waiting_bytes(link) == 0)) {

@@ -22,7 +22,7 @@ void ws_session_free(struct ws_session *session)
 {
     struct session_worker *worker = session->client.link.worker;
 
-    wheel_disarm(&worker->loop->wheel, &session->timer);
+    wheel_disarm(&worker->loop->wheel, &session->client.timer);
     stream_close(session->client.link.stream);
     client_fini(&session->client);
     pool_give(&worker->ws_sessions, session);
@@ -45,7 +45,7 @@ void ws_session_close(struct ws_session *session, uint16_t code, const char *rea
     link->is_over = true;
     ws_put_close(link_words(link), code, span_str(reason));
     link_mark(link);
-    wheel_arm(&worker->loop->wheel, &session->timer, worker->loop->now + worker->limits.close_timeout_ms);
+    wheel_arm(&worker->loop->wheel, &session->client.timer, worker->loop->now + worker->limits.close_timeout_ms);
 }
 
 static void ws_close_client(struct client *client, enum client_close why, const char *reason)
@@ -128,62 +128,14 @@ static void ws_session_draw(struct link *link)
 
 /* --- silence -------------------------------------------------------------------------------------------------- */
 
-/* While bytes wait for the stream the pong timer rests. A dead link is then found because the peer's kernel
- * acknowledges nothing (stream_is_dead()). */
-static bool ws_session_is_cut_off(const struct ws_session *session)
+static void ws_ask(struct client *client)
 {
-    const struct link           *link   = &session->client.link;
-    const struct session_limits *limits = &link->worker->limits;
-
-    return link_waiting_bytes(link) > 0 &&
-           stream_is_dead(link->stream, limits->heartbeat_ms + limits->pong_timeout_ms);
-}
-
-static void ws_session_drop_silent(struct ws_session *session)
-{
-    counter_add(&session->client.link.worker->counters.dropped_silent, 1);
-    LOG(LOG_DEBUG, "silent_client_closed", log_str("transport", "websocket"));
-    ws_session_free(session);
-}
-
-static void ws_session_drop_slow(struct ws_session *session)
-{
-    counter_add(&session->client.link.worker->counters.dropped_slow, 1);
-    LOG(LOG_INFO, "slow_reader_closed", log_str("transport", "websocket"));
-    ws_session_free(session);
-}
-
-/* False: the session is gone. */
-static bool ws_session_judge_silence(struct ws_session *session, msec now, msec *ret_next)
-{
-    struct link *link = &session->client.link;
-
-    if (link_is_stuck(link, now)) {
-        ws_session_drop_slow(session);
-        return false;
-    }
-    if (link->is_resting)
-        ws_idle_heard(&session->idle, now);  /* the server does not read from this client, so it can't see an answer */
-    switch (ws_idle_judge(&session->idle, &link->worker->limits, link_waiting_bytes(link) > 0, now, ret_next)) {
-    case WS_IDLE_FINE:
-        if (!ws_session_is_cut_off(session))
-            return true;
-        ws_session_drop_silent(session);
-        return false;
-    case WS_IDLE_PING:
-        ws_put_frame(link_words(link), WS_PING, SPAN(""));
-        link_mark(link);
-        return true;
-    case WS_IDLE_SILENT:
-        ws_session_drop_silent(session);
-        return false;
-    }
-    return true;
+    ws_put_frame(link_words(&client->link), WS_PING, SPAN(""));
 }
 
 static void ws_on_timer(struct timer *timer, msec now)
 {
-    struct ws_session *session = container_of(timer, struct ws_session, timer);
+    struct ws_session *session = container_of(timer, struct ws_session, client.timer);
     struct client     *client  = &session->client;
     msec               next    = now;
 
@@ -197,9 +149,10 @@ static void ws_on_timer(struct timer *timer, msec now)
         ws_session_close(session, WS_CLOSE_POLICY, "the message did not arrive in time");
         return;
     }
-    if (!ws_session_judge_silence(session, now, &next))
+    if (!client_watch(client, now, &next)) {
+        ws_session_free(session);
         return;
-    link_look_again(&client->link);
+    }
     wheel_arm(&client->link.worker->loop->wheel, timer, next);
 }
 
@@ -224,6 +177,7 @@ static const struct client_kind ws_json_kind = {
     .put_frame = ws_put_text,
     .close     = ws_close_client,
     .close_by_code = ws_close_by_code,
+    .ask       = ws_ask,
     .answered  = ws_answered,
     .go_on     = ws_go_on,
 };
@@ -243,7 +197,7 @@ static void ws_session_start(struct ws_session *session, struct http_exchange *e
     stream_hand_over(link->stream, &ws_session_events, session);
     client_say_connected(&session->client, false, SPAN(""));
     link_follow_all(link, requests);
-    wheel_arm(&worker->loop->wheel, &session->timer, worker->loop->now + worker->limits.heartbeat_ms);
+    client_await_beat(&session->client);
     if (unread.len > 0)
         ws_session_take(session, unread.at, unread.len);
     buf_fini(&unread);
@@ -259,8 +213,7 @@ static void ws_session_open(struct session_worker *worker, struct http_exchange 
     client_init(&session->client, worker, &ws_json_kind, exchange->caller.identity, exchange->caller.connection);
     ws_init(&session->ws, worker->limits.frame_bytes_max, WS_FRAGMENTS_MAX);
     ws_skip_long(&session->ws);
-    ws_idle_init(&session->idle, worker->loop->now);
-    session->timer.fire = ws_on_timer;
+    session->client.timer.fire = ws_on_timer;
     ws_session_start(session, exchange, shake, requests);
 }
 

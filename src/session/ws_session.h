@@ -5,7 +5,6 @@
 
 #include "codec/ws/ws.h"
 #include "session/client.h"
-#include "session/ws_idle.h"
 
 /* link.is_over: our Close is sent, or under way. is_answered: the client's Close has come as well; there is nothing
  * more to wait for. is_faulted: the client broke the protocol; what it sends from then on, a Close too, is dropped.
@@ -13,8 +12,6 @@
 struct ws_session {
     struct client  client;
     struct ws      ws;
-    struct timer   timer;   /* the next check of its silence; after our Close: ends the wait for the client's */
-    struct ws_idle idle;
 };
 
 void ws_session_free(struct ws_session *session);

@@ -427,7 +427,7 @@ static void a_client_that_rests_is_not_silent(void **state)
     turns(&stage, &client, 1);
     msec began = stage.sim.loop.now;
     for (int i = 1; i <= HEARTBEATS; i++) {
-        stage_pass(&stage, began + i * stage.worker.limits.heartbeat_ms - stage.sim.loop.now);
+        stage_pass(&stage, began + i * stage.worker.limits.heartbeat.asked_ms - stage.sim.loop.now);
         turns(&stage, &client, 1);
         assert_true(client.is_open);
     }
@@ -438,6 +438,57 @@ static void a_client_that_rests_is_not_silent(void **state)
                                                 "{\"type\":\"pong\"} ");
     ws_client_close(&client);
     stage_fini(&stage);
+}
+
+/* The interval of a client that beats by itself, and when its link is closed for silence: after so many ms. */
+static void who_offers_to_beat_is_closed_by_its_own_time(void **state)
+{
+    (void)state;
+    static const struct { const char *name, *connect, *beat; int beats; msec heartbeat_s, asked_ms, closed_ms; } rows[] = {
+        { "offers nothing",          "{\"type\":\"connect\"}",                     "{\"type\":\"ping\"}", 1, 25, 25000, 35000 },
+        { "offers, no beats yet",    "{\"type\":\"connect\",\"heartbeat\":0}",     NULL, 0, 120, 130000, 1440000 },
+        { "asks for 20 s",             "{\"type\":\"connect\",\"heartbeat\":20}",    "{\"type\":\"ping\"}", 11, 20, 30000, 240000 },
+        { "asks for 20 s, grown up",   "{\"type\":\"connect\",\"heartbeat\":20}",    "{\"type\":\"ping\"}", 12, 20, 30000, 40000 },
+        { "asks for too much",         "{\"type\":\"connect\",\"heartbeat\":86400}", "{\"type\":\"ping\"}", 12, 1800, 1810000, 1820000 },
+        { "promises 60 s",           "{\"type\":\"connect\",\"heartbeat\":20}",    "{\"type\":\"ping\",\"next_ms\":60000}", 12, 20, 70000, 80000 },
+        { "promises less",           "{\"type\":\"connect\",\"heartbeat\":600}",   "{\"type\":\"ping\",\"next_ms\":15000}", 12, 600, 25000, 35000 },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct stage     stage;
+        struct ws_client client;
+        char             want[32];
+
+        stage_init(&stage, 1);
+        ws_client_open(&client, &stage, "");
+        ws_client_send(&client, WS_TEXT, span_str(rows[i].connect));
+        turns(&stage, &client, 2);
+        snprintf(want, sizeof want, "\"heartbeat\":%lld,", (long long)rows[i].heartbeat_s);
+        if (strstr(ws_client_transcript(&client), want) == NULL)
+            fail_msg("%s: %s", rows[i].name, ws_client_transcript(&client));
+        for (int beat = 0; beat < rows[i].beats; beat++) {
+            ws_client_send(&client, WS_TEXT, span_str(rows[i].beat));
+            turns(&stage, &client, 2);
+        }
+        buf_clear(&client.told);
+        stage_pass(&stage, rows[i].asked_ms - 100);
+        turns(&stage, &client, 1);
+        if (strcmp(ws_client_transcript(&client), "") != 0)
+            fail_msg("%s: asked too early", rows[i].name);
+        stage_pass(&stage, 200);
+        turns(&stage, &client, 1);
+        if (strcmp(ws_client_transcript(&client), " ") != 0)
+            fail_msg("%s: not asked in time", rows[i].name);
+        stage_pass(&stage, rows[i].closed_ms - rows[i].asked_ms - 200);
+        turns(&stage, &client, 1);
+        if (!client.is_open)
+            fail_msg("%s: closed too early", rows[i].name);
+        stage_pass(&stage, 400);
+        turns(&stage, &client, 1);
+        if (client.is_open)
+            fail_msg("%s: not closed in time", rows[i].name);
+        ws_client_close(&client);
+        stage_fini(&stage);
+    }
 }
 
 /* docs/decisions/0015: at the next frame, or at the next heartbeat. A client that connected with another key since then
@@ -463,7 +514,7 @@ static void who_came_by_a_key_that_is_gone_is_sent_away(void **state)
         if (rows[i].frame != NULL)
             ws_client_send(&client, WS_TEXT, span_str(rows[i].frame));
         else
-            stage_pass(&stage, stage.worker.limits.heartbeat_ms + WHEEL_TICK_MS);
+            stage_pass(&stage, stage.worker.limits.heartbeat.asked_ms + WHEEL_TICK_MS);
         turns(&stage, &client, 2);
         if (strcmp(ws_client_transcript(&client), rows[i].transcript) != 0)
             fail_msg("%s: %s", rows[i].name, ws_client_transcript(&client));
@@ -562,7 +613,7 @@ static void who_does_not_end_a_message_is_closed(void **state)
     struct ws_client dawdler, idler;
 
     stage_init(&stage, 1);
-    stage.worker.limits.heartbeat_ms      = HEARTBEAT_MS;
+    stage.worker.limits.heartbeat.asked_ms      = HEARTBEAT_MS;
     stage.worker.limits.gather_timeout_ms = 2 * HEARTBEAT_MS;
     ws_client_open(&idler, &stage, "");
     ws_client_open(&dawdler, &stage, "");
@@ -799,6 +850,7 @@ int main(void)
         cmocka_unit_test(cursors_asked_for_without_reading_do_not_heap_up),
         cmocka_unit_test(messages_whose_end_does_not_come_have_a_maximum),
         cmocka_unit_test(a_client_that_rests_is_not_silent),
+        cmocka_unit_test(who_offers_to_beat_is_closed_by_its_own_time),
         cmocka_unit_test(who_came_by_a_key_that_is_gone_is_sent_away),
         cmocka_unit_test(a_flood_of_publishes_is_answered_to_the_last),
         cmocka_unit_test(answers_outlive_their_asker),

@@ -136,5 +136,10 @@ bool settings_finish(struct settings *settings, struct buf *why)
         buf_put_lit(why, "poll_wait_s must not be above poll_wait_s_max");
         return false;
     }
+    if (settings->heartbeat_s_offered < settings->heartbeat_s_min ||
+        settings->heartbeat_s_offered > settings->heartbeat_s_max) {
+        buf_put_lit(why, "heartbeat_s_offered must not be below heartbeat_s_min or above heartbeat_s_max");
+        return false;
+    }
     return network_has_keys(settings, why) && payloads_fit(settings, why);
 }

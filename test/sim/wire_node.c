@@ -236,8 +236,9 @@ static struct session_limits draw_session_limits(struct world *world)
     bool is_tight = world->faults.tight;
 
     return (struct session_limits){
-        .heartbeat_ms           = LINK_HEARTBEAT_MS,
-        .pong_timeout_ms        = PONG_MS,
+        .heartbeat              = { .asked_ms = LINK_HEARTBEAT_MS, .pong_timeout_ms = PONG_MS,
+                                    .least_ms = LINK_HEARTBEAT_MS, .most_ms = 10 * LINK_HEARTBEAT_MS,
+                                    .offered_ms = 2 * LINK_HEARTBEAT_MS },
         .slow_reader_timeout_ms = 1000,
         .poll_wait_ms           = 100,
         .poll_wait_ms_max       = POLL_MS_MAX,

@@ -1,0 +1,108 @@
+/* client_beat.c - heartbeats of a client's link: what is agreed, what a beat does, and what happens in silence. The policy
+ * is heartbeat.c's. */
+#include "reactor/log.h"
+#include "session/client.h"
+
+static const struct heartbeat_limits *beat_limits(const struct client *client)
+{
+    return &client->link.worker->limits.heartbeat;
+}
+
+void client_await_beat(struct client *client)
+{
+    struct loop *loop = client->link.worker->loop;
+
+    if (!client->link.is_over)
+        wheel_arm(&loop->wheel, &client->timer, heartbeat_due(&client->heartbeat, beat_limits(client), loop->now));
+}
+
+void client_agree_heartbeat(struct client *client, msec offer_ms)
+{
+    struct session_worker *worker = client->link.worker;
+
+    heartbeat_agree(&client->heartbeat, beat_limits(client), offer_ms, networks_bear(&worker->networks, client->network));
+    client_await_beat(client);
+}
+
+void client_heard(struct client *client)
+{
+    struct link *link   = &client->link;
+    msec         now    = link->worker->loop->now;
+    msec         silent = heartbeat_heard(&client->heartbeat, now);
+
+    if (!link->has_delivered && silent > 1000)
+        networks_borne(&link->worker->networks, client->network, silent, beat_limits(client)->offered_ms, now);
+    link->has_delivered = false;
+}
+
+void client_beat(struct client *client, msec next_ms)
+{
+    const msec before = heartbeat_interval(&client->heartbeat, beat_limits(client));
+
+    counter_add(&client->link.worker->counters.beats, 1);
+    heartbeat_beat(&client->heartbeat, beat_limits(client), next_ms);
+    /* The timer fires at the old time at the latest, so only a shorter promise moves it. */
+    if (heartbeat_interval(&client->heartbeat, beat_limits(client)) < before)
+        client_await_beat(client);
+    link_look_again(&client->link);
+}
+
+/* --- silence -------------------------------------------------------------------------------------------------- */
+
+static void client_drop_silent(struct client *client)
+{
+    struct link           *link   = &client->link;
+    struct session_worker *worker = link->worker;
+
+    /* A young link is given up after several beats. The network may have forgotten it in the first of them. */
+    if (heartbeat_is_of_client(&client->heartbeat))
+        networks_lost(&worker->networks, client->network, heartbeat_interval(&client->heartbeat, beat_limits(client)),
+                      beat_limits(client)->least_ms, worker->loop->now);
+    counter_add(&worker->counters.dropped_silent, 1);
+    LOG(LOG_DEBUG, "silent_client_closed", log_str("transport", transport_text((enum transport)link->transport)));
+}
+
+static void client_drop_slow(struct client *client)
+{
+    counter_add(&client->link.worker->counters.dropped_slow, 1);
+    LOG(LOG_INFO, "slow_reader_closed",
+        log_str("transport", transport_text((enum transport)client->link.transport)));
+}
+
+/* While bytes wait for the stream the pong timer rests. A dead link is then found because the peer's kernel
+ * acknowledges nothing (stream_is_dead()). */
+static bool client_is_cut_off(const struct client *client)
+{
+    const struct link             *link   = &client->link;
+    const struct heartbeat_limits *limits = beat_limits(client);
+
+    return link_waiting_bytes(link) > 0 && stream_is_dead(link->stream, limits->asked_ms + limits->pong_timeout_ms);
+}
+
+bool client_watch(struct client *client, msec now, msec *ret_next)
+{
+    struct link *link = &client->link;
+
+    if (link_is_stuck(link, now)) {
+        client_drop_slow(client);
+        return false;
+    }
+    if (link->is_resting)
+        heartbeat_heard(&client->heartbeat, now);  /* the server does not read from this client, so it can't see an answer */
+    switch (heartbeat_judge(&client->heartbeat, beat_limits(client), link_waiting_bytes(link) > 0, now, ret_next)) {
+    case HEARTBEAT_FINE:
+        if (!client_is_cut_off(client))
+            break;
+        client_drop_silent(client);
+        return false;
+    case HEARTBEAT_ASK:
+        client_kind(client)->ask(client);
+        link_mark(link);
+        break;
+    case HEARTBEAT_SILENT:
+        client_drop_silent(client);
+        return false;
+    }
+    link_look_again(link);
+    return true;
+}

@@ -42,7 +42,7 @@ struct client {
     struct timer        timer;     /* the transport's: the next look at its silence; behind our last words: the end of the
                                     * wait for the client's */
     struct heartbeat    heartbeat;
-    uint32_t            network;   /* network_key() of its address; 0: not known */
+    uint32_t            network;   /* network_key() of its address; 0: not known, or nobody has asked */
     struct client_work *work;   /* NULL mostly */
 };
 

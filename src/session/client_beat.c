@@ -1,5 +1,7 @@
 /* client_beat.c - heartbeats of a client's link: what is agreed, what a beat does, and what happens in silence. The policy
  * is heartbeat.c's. */
+#include <arpa/inet.h>
+
 #include "reactor/log.h"
 #include "session/client.h"
 
@@ -16,10 +18,27 @@ void client_await_beat(struct client *client)
         wheel_arm(&loop->wheel, &client->timer, heartbeat_due(&client->heartbeat, beat_limits(client), loop->now));
 }
 
+static uint32_t network_of(const struct stream *stream)
+{
+    struct buf text;
+    uint8_t    address[16];
+    size_t     len = 0;
+
+    buf_init(&text, INET6_ADDRSTRLEN);
+    if (stream_put_peer(stream, &text)) {
+        buf_putc(&text, '\0');
+        len = inet_pton(AF_INET, text.at, address) == 1 ? 4 : inet_pton(AF_INET6, text.at, address) == 1 ? 16 : 0;
+    }
+    buf_fini(&text);
+    return network_key(address, len);
+}
+
 void client_agree_heartbeat(struct client *client, msec offer_ms)
 {
     struct session_worker *worker = client->link.worker;
 
+    if (client->network == 0)
+        client->network = network_of(client->link.stream);
     heartbeat_agree(&client->heartbeat, beat_limits(client), offer_ms, networks_bear(&worker->networks, client->network));
     client_await_beat(client);
 }

@@ -30,7 +30,7 @@ msec heartbeat_agree(struct heartbeat *heartbeat, const struct heartbeat_limits 
 
     if (bears_ms > 0 && bears_ms < wanted)
         wanted = bears_ms;
-    msec holds         = within(wanted, limits->least_ms, limits->most_ms);
+    msec holds         = within(wanted - wanted % 1000, limits->least_ms, limits->most_ms);
     heartbeat->next_ms = (uint32_t)holds & 0x7ffffff;
     return holds;
 }

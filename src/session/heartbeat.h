@@ -50,7 +50,7 @@ struct heartbeat {
 void heartbeat_init(struct heartbeat *heartbeat, msec now);
 
 /* The client offered to beat by itself: every `offer_ms`, or 0: as the server likes. `bears_ms` is what its network is
- * known to bear; 0: nothing is known. Returns the interval that holds from now on: within the bounds. */
+ * known to bear; 0: nothing is known. Returns the interval that holds from now on: within the bounds, in whole seconds. */
 msec heartbeat_agree(struct heartbeat *heartbeat, const struct heartbeat_limits *limits, msec offer_ms, msec bears_ms);
 
 /* Bytes came. Returns how long it had been silent. */

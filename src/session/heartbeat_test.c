@@ -136,6 +136,7 @@ static void an_interval_is_agreed_within_the_bounds(void **state)
         { "no interval, and the network bears less",       0,  90000,   90000 },
         { "the network bears less than that", 600000,  90000,   90000 },
         { "that is less than it bears",        60000,  90000,   60000 },
+        { "whole seconds are told",                    0,  67500,   67000 },
         { "the network bears less than the bound",     0,   5000,   10000 },
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {

@@ -65,3 +65,17 @@ def test_a_promise_moves_the_timer_both_ways():
         soon.ask("ping", "pong", next_ms=1000)
         wait_until(lambda: metric(server, "longwire_silent_clients_closed_total") == 1)
         assert late.ask("ping", "pong", ref=1)["ref"] == 1
+
+
+def test_a_network_where_links_are_lost_is_told_a_shorter_interval():
+    with Server(config=QUICK + "loops = 1\n") as server:
+        lost = [Ws(server) for _ in range(3)]
+        for ws in lost:
+            assert ws.ask("connect", "connected", heartbeat=0)["heartbeat"] == 2
+            for count in range(12):
+                ws.ask("ping", "pong", ref=count)
+        wait_until(lambda: metric(server, "longwire_silent_clients_closed_total") == 3)
+        with Ws(server) as ws:
+            assert ws.ask("connect", "connected", heartbeat=0)["heartbeat"] == 1
+            assert ws.ask("connect", "connected", heartbeat=60)["heartbeat"] == 1
+        wait_until(lambda: metric(server, "longwire_networks_learned") == 1)

@@ -1,0 +1,198 @@
+#include "fetch/fetch.h"
+
+#include <stdlib.h>
+
+#include "base/must.h"
+#include "fetch/fetch_priv.h"
+
+const char *fetch_outcome_text(enum fetch_outcome outcome)
+{
+    static const char *const texts[FETCH_OUTCOME_COUNT] = {
+        [FETCH_ANSWERED] = "answered",     [FETCH_TIMEOUT] = "timeout",     [FETCH_UNREACHABLE] = "unreachable",
+        [FETCH_GARBAGE] = "garbage",       [FETCH_TOO_LARGE] = "too_large", [FETCH_CANCELLED] = "cancelled",
+        [FETCH_STOPPED] = "stopped",
+    };
+    must(outcome < FETCH_OUTCOME_COUNT);
+    return texts[outcome];
+}
+
+/* --- calls --------------------------------------------------------------------------------------------------- */
+
+struct fetch_call *fetch_call_new(const char *method, struct span url)
+{
+    struct fetch_call *call = calloc(1, sizeof *call);
+
+    must(call != NULL);
+    call->url    = strndup(url.at, url.len);
+    call->method = method;
+    must(call->url != NULL);
+    buf_init(&call->body, SIZE_MAX / 2);
+    buf_init(&call->answer, SIZE_MAX / 2);  /* answer_bytes_max bounds it */
+    return call;
+}
+
+/* What was sent may hold secrets. */
+static void wipe_free(void *at, size_t len)
+{
+    if (at != NULL)
+        explicit_bzero(at, len);
+    free(at);
+}
+
+void fetch_call_free(struct fetch_call *call)
+{
+    if (call == NULL)
+        return;
+    while (call->fields != NULL) {
+        struct fetch_line *line = call->fields;
+        call->fields            = line->next;
+        wipe_free(line, sizeof *line + line->len);
+    }
+    if (call->body.at != NULL)
+        explicit_bzero(call->body.at, call->body.len);
+    buf_fini(&call->body);
+    buf_fini(&call->answer);
+    for (size_t i = 0; i < call->wanted_count; i++)
+        buf_fini(&call->wanted[i].value);
+    wipe_free(call->url, strlen(call->url));
+    free(call);
+}
+
+/* RFC 9110 5.1 and 5.5, a little stricter: nothing that could end the line, and no other control character. */
+static bool field_is_sendable(struct span name, struct span value)
+{
+    if (name.len == 0)
+        return false;
+    for (size_t i = 0; i < name.len; i++)
+        if (name.at[i] <= ' ' || name.at[i] == ':' || name.at[i] == 0x7f)
+            return false;
+    for (size_t i = 0; i < value.len; i++)
+        if (((unsigned char)value.at[i] < ' ' && value.at[i] != '\t') || value.at[i] == 0x7f)
+            return false;
+    return true;
+}
+
+/* libcurl takes "Name;" for a field without a value: "Name:" would remove one of its own. */
+bool fetch_call_add_field(struct fetch_call *call, struct span name, struct span value)
+{
+    value = span_trim(value);
+    if (!field_is_sendable(name, value))
+        return false;
+    size_t             len  = name.len + (value.len == 0 ? 1 : 2 + value.len);
+    struct fetch_line *line = calloc(1, sizeof *line + len + 1), **end = &call->fields;
+
+    must(line != NULL);
+    line->len = len;
+    memcpy(line->text, name.at, name.len);
+    if (value.len == 0) {
+        line->text[name.len] = ';';
+    } else {
+        memcpy(line->text + name.len, ": ", 2);
+        memcpy(line->text + name.len + 2, value.at, value.len);
+    }
+    while (*end != NULL)
+        end = &(*end)->next;
+    *end = line;
+    return true;
+}
+
+void fetch_call_want(struct fetch_call *call, const char *name)
+{
+    must(call->wanted_count < FETCH_WANTED_MAX);
+    call->wanted[call->wanted_count].name = name;
+    buf_init(&call->wanted[call->wanted_count++].value, FETCH_HEAD_BYTES_MAX);
+}
+
+struct span fetch_call_field(const struct fetch_call *call, const char *name)
+{
+    for (size_t i = 0; i < call->wanted_count; i++)
+        if (span_eq_nocase(span_str(call->wanted[i].name), span_str(name)))
+            return buf_span(&call->wanted[i].value);
+    return SPAN("");
+}
+
+/* --- the module ---------------------------------------------------------------------------------------------- */
+
+struct fetch *fetch_new(const struct fetch_limits *limits)
+{
+    struct fetch *fetch = calloc(1, sizeof *fetch);
+
+    must(fetch != NULL && limits->under_way_max > 0);
+    fetch->limits = *limits;
+    list_init(&fetch->waiting);
+    list_init(&fetch->under_way);
+    return fetch;
+}
+
+void fetch_free(struct fetch *fetch)
+{
+    if (fetch == NULL)
+        return;
+    must(!fetch->is_started);
+    free(fetch);
+}
+
+enum rc fetch_start(struct fetch *fetch)
+{
+    if (fetch->is_started)
+        return RC_OK;
+    if (curl_global_init(CURL_GLOBAL_DEFAULT) != 0)
+        return RC_NOMEM;
+    enum rc rc = mailbox_init(&fetch->mailbox);
+    if (rc != RC_OK) {
+        curl_global_cleanup();
+        return rc;
+    }
+    atomic_store(&fetch->is_stopping, false);
+    if (pthread_create(&fetch->thread, NULL, fetch_main, fetch) != 0) {
+        mailbox_fini(&fetch->mailbox);
+        curl_global_cleanup();
+        return RC_NOMEM;
+    }
+    fetch->is_started = true;
+    return RC_OK;
+}
+
+bool fetch_is_started(const struct fetch *fetch)
+{
+    return fetch->is_started;
+}
+
+void fetch_stop(struct fetch *fetch)
+{
+    if (!fetch->is_started)
+        return;
+    atomic_store(&fetch->is_stopping, true);
+    mailbox_ring(&fetch->mailbox);
+    must(pthread_join(fetch->thread, NULL) == 0);
+    must(atomic_load(&fetch->out_count) == 0);
+    mailbox_fini(&fetch->mailbox);
+    curl_global_cleanup();
+    fetch->is_started = false;
+}
+
+bool fetch_send(struct fetch *fetch, struct fetch_call *call)
+{
+    struct bundle one = { NULL, NULL };
+
+    must(call->done != NULL && call->timeout_ms > 0 && call->connect_timeout_ms > 0);
+    if (atomic_fetch_add(&fetch->out_count, 1) >= fetch->limits.calls_max) {
+        atomic_fetch_sub(&fetch->out_count, 1);
+        return false;
+    }
+    bundle_add(&one, &call->mail);
+    mailbox_put(&fetch->mailbox, &one);
+    return true;
+}
+
+void fetch_cancel(struct fetch *fetch, struct fetch_call *call)
+{
+    atomic_store(&call->is_cancelled, true);
+    atomic_store(&fetch->has_cancelled, true);
+    mailbox_ring(&fetch->mailbox);
+}
+
+const struct fetch_counters *fetch_counters(const struct fetch *fetch)
+{
+    return &fetch->counters;
+}

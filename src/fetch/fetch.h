@@ -1,0 +1,120 @@
+/* fetch.h - This module sends HTTP requests to servers of others and brings their answers back. It refuses to know why: a
+ * status is a status, and what it means is the asker's to say.
+ *
+ *     any thread ──fetch_send()──▶ mailbox ──▶ one thread, libcurl's multi interface ──▶ call->done(), on that thread
+ *
+ * A call belongs to the module from fetch_send() until done(), and it always comes back, once: with an answer, or with why
+ * there is none. Nobody waits for it. Everything is bounded: calls (fetch_send() refuses), the bytes of an answer and of
+ * its head, the time of the whole call, in which waiting for a place counts, and the time to connect.
+ *
+ * Redirects are not followed, so that a server can't send us where the operator never pointed (threat 112). Only http and
+ * https are spoken. No proxy, .netrc or cookie of the environment is used. A certificate must be valid for the host.
+ *
+ * The module has no limit of its own for a server: whoever sends many requests to one counts them. */
+#ifndef FETCH_FETCH_H
+#define FETCH_FETCH_H
+
+#include "base/buf.h"
+#include "base/counter.h"
+#include "base/list.h"
+#include "base/mail.h"
+#include "base/msec.h"
+#include "base/rc.h"
+
+struct fetch;
+
+enum fetch_outcome {
+    FETCH_ANSWERED,     /* the whole answer is there, whatever its status says */
+    FETCH_TIMEOUT,      /* it was not there in time */
+    FETCH_UNREACHABLE,  /* no connection: refused, no route, no such host, a certificate that is not valid */
+    FETCH_GARBAGE,      /* the answer is no HTTP, or ended before it was whole */
+    FETCH_TOO_LARGE,    /* the answer or its head is longer than allowed */
+    FETCH_CANCELLED,    /* by fetch_cancel(); the server may have seen the request */
+    FETCH_STOPPED,      /* the module stops */
+    FETCH_OUTCOME_COUNT
+};
+
+const char *fetch_outcome_text(enum fetch_outcome outcome);  /* "timeout" */
+
+enum {
+    FETCH_HEAD_BYTES_MAX = 64 * 1024,  /* of an answer; its trailers count */
+    FETCH_WANTED_MAX     = 8,          /* fields of an answer that a call keeps */
+    FETCH_WHY_BYTES      = 256,
+};
+
+struct fetch_field {
+    const char *name;  /* static */
+    struct buf  value; /* of the last one with this name; empty: there was none */
+};
+
+struct fetch_call {
+    struct mail   mail;  /* for the module, then for whoever done() gives it to */
+    void        (*done)(struct fetch_call *call);  /* on the module's thread; must not wait. Takes the call */
+    void         *owner;
+    /* The question. */
+    char         *url;
+    const char   *method;              /* static: "POST" */
+    struct fetch_line *fields;         /* fetch_call_add_field() */
+    struct buf    body;
+    msec          timeout_ms;          /* of the whole call, from fetch_send() on */
+    msec          connect_timeout_ms;
+    size_t        answer_bytes_max;
+    /* The answer. */
+    enum fetch_outcome outcome;
+    unsigned      status;              /* FETCH_ANSWERED */
+    struct buf    answer;
+    struct fetch_field wanted[FETCH_WANTED_MAX];
+    size_t        wanted_count;
+    bool          is_sent;             /* some of the request was sent: the server may have seen it */
+    msec          took_ms;
+    char          why[FETCH_WHY_BYTES];  /* for the log, if it was not answered; holds no part of the request but host
+                                          * and port */
+    /* The module's. */
+    struct list   link;
+    msec          deadline;
+    size_t        head_bytes;
+    void         *handle, *lent;         /* libcurl's, and what it borrows */
+    atomic_bool   is_cancelled;
+    bool          is_too_large;
+    bool          has_head;      /* the empty line that ends it has come */
+};
+
+/* `method` is static. The URL is copied; http or https. */
+struct fetch_call *fetch_call_new(const char *method, struct span url);
+void               fetch_call_free(struct fetch_call *call);  /* NULL is fine; wipes what was sent */
+
+/* A field of the request. False: name or value holds a byte that a field can't have, and nothing is added. */
+bool        fetch_call_add_field(struct fetch_call *call, struct span name, struct span value);
+/* Keeps this field of the answer. `name` is static. */
+void        fetch_call_want(struct fetch_call *call, const char *name);
+struct span fetch_call_field(const struct fetch_call *call, const char *name);  /* empty: it was not there */
+
+struct fetch_limits {
+    uint32_t calls_max;        /* in the module at once */
+    uint32_t under_way_max;    /* of them with a server; the others wait in line */
+    uint32_t idle_max;         /* connections kept open between calls */
+};
+
+struct fetch_counters {
+    struct counter calls, under_way, waiting;      /* the last two: now */
+    struct counter outcomes[FETCH_OUTCOME_COUNT];
+    struct counter took_ms_sum;
+};
+
+/* One for the process. `limits` are copied. Without fetch_start() it holds no thread. */
+struct fetch *fetch_new(const struct fetch_limits *limits);
+void          fetch_free(struct fetch *fetch);   /* NULL is fine; no thread runs */
+enum rc       fetch_start(struct fetch *fetch) RC_MUST_USE;  /* nothing if it is started already */
+bool          fetch_is_started(const struct fetch *fetch);
+/* Brings back all calls and ends the thread; nothing if none was started. Nobody sends any more. */
+void          fetch_stop(struct fetch *fetch);
+
+/* Any thread, once it is started. Takes the call if true. False: too many are in the module; the caller keeps it. */
+bool fetch_send(struct fetch *fetch, struct fetch_call *call);
+/* Any thread that knows that done() has not been called, or has not taken the call from its asker. The call comes back
+ * all the same, soon: cancelled, or as it ended in the same moment. */
+void fetch_cancel(struct fetch *fetch, struct fetch_call *call);
+
+const struct fetch_counters *fetch_counters(const struct fetch *fetch);
+
+#endif

@@ -1,0 +1,167 @@
+/* fetch_easy.c - one call as libcurl has it: what is asked, what is taken of the answer, and what its end means. */
+#include <stdio.h>
+
+#include "base/must.h"
+#include "fetch/fetch_priv.h"
+
+/* An option that libcurl refuses is a mistake of ours, or a libcurl that we don't know. */
+#define EASY_SET(easy, option, value) must(curl_easy_setopt(easy, option, value) == CURLE_OK)
+
+/* --- what is taken of the answer --- */
+
+static size_t on_answer_bytes(char *at, size_t one, size_t count, void *ctx)
+{
+    struct fetch_call *call = ctx;
+    size_t             len  = one * count;
+
+    if (call->answer.len + len > call->answer_bytes_max) {
+        call->is_too_large = true;
+        return 0;
+    }
+    buf_put(&call->answer, span_of(at, len));
+    return len;
+}
+
+static void keep_field(struct fetch_call *call, struct span line)
+{
+    struct span name;
+
+    if (!span_cut(&line, ':', &name))
+        return;
+    for (size_t i = 0; i < call->wanted_count; i++) {
+        struct fetch_field *field = &call->wanted[i];
+        if (!span_eq_nocase(name, span_str(field->name)))
+            continue;
+        buf_clear(&field->value);
+        buf_put(&field->value, span_trim(line));
+    }
+}
+
+static struct span without_line_end(struct span line)
+{
+    while (line.len > 0 && (line.at[line.len - 1] == '\n' || line.at[line.len - 1] == '\r'))
+        line.len--;
+    return line;
+}
+
+/* libcurl gives one whole line a call, the lines of 1xx answers too. */
+static size_t on_head_line(char *at, size_t one, size_t count, void *ctx)
+{
+    struct fetch_call *call = ctx;
+    struct span        line = span_of(at, one * count);
+
+    call->head_bytes += line.len;
+    if (call->head_bytes > FETCH_HEAD_BYTES_MAX) {
+        call->is_too_large = true;
+        return 0;
+    }
+    struct span text = without_line_end(line);
+    /* The head of an answer 1xx is followed by another one. */
+    call->has_head = text.len == 0 || (call->has_head && !span_starts(text, SPAN("HTTP/")));
+    keep_field(call, text);
+    return line.len;
+}
+
+/* --- what is asked --- */
+
+static struct curl_slist *slist_add(struct curl_slist *list, const char *line)
+{
+    struct curl_slist *longer = curl_slist_append(list, line);
+    must(longer != NULL);
+    return longer;
+}
+
+/* Without a wait for 100 Continue, which costs a round trip; and the body's type is what the call says, or nothing. */
+static struct curl_slist *fields_of(const struct fetch_call *call)
+{
+    struct curl_slist *list = slist_add(NULL, "Expect:");
+
+    list = slist_add(list, "Accept:");
+    list = slist_add(list, "Content-Type:");
+    for (const struct fetch_line *line = call->fields; line != NULL; line = line->next)
+        list = slist_add(list, line->text);
+    return list;
+}
+
+static void set_method(CURL *easy, const struct fetch_call *call)
+{
+    if (strcmp(call->method, "HEAD") == 0) {
+        EASY_SET(easy, CURLOPT_NOBODY, 1L);
+        return;
+    }
+    EASY_SET(easy, CURLOPT_CUSTOMREQUEST, call->method);
+    if (call->body.len == 0 && strcmp(call->method, "GET") == 0)
+        return;
+    EASY_SET(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)call->body.len);
+    EASY_SET(easy, CURLOPT_POSTFIELDS, call->body.at == NULL ? "" : call->body.at);
+}
+
+static void set_bounds(CURL *easy, const struct fetch_call *call, msec left_ms)
+{
+    msec connect = call->connect_timeout_ms < left_ms ? call->connect_timeout_ms : left_ms;
+
+    EASY_SET(easy, CURLOPT_TIMEOUT_MS, (long)left_ms);
+    EASY_SET(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)connect);
+    EASY_SET(easy, CURLOPT_FOLLOWLOCATION, 0L);
+    EASY_SET(easy, CURLOPT_PROTOCOLS_STR, "http,https");
+    EASY_SET(easy, CURLOPT_PROXY, "");
+    EASY_SET(easy, CURLOPT_NOSIGNAL, 1L);
+    EASY_SET(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
+}
+
+void fetch_easy_set(CURL *easy, struct fetch_call *call, msec left_ms)
+{
+    struct curl_slist *fields = fields_of(call);
+
+    EASY_SET(easy, CURLOPT_URL, call->url);
+    EASY_SET(easy, CURLOPT_HTTPHEADER, fields);
+    EASY_SET(easy, CURLOPT_PRIVATE, call);
+    EASY_SET(easy, CURLOPT_ERRORBUFFER, call->why);
+    EASY_SET(easy, CURLOPT_WRITEFUNCTION, on_answer_bytes);
+    EASY_SET(easy, CURLOPT_WRITEDATA, call);
+    EASY_SET(easy, CURLOPT_HEADERFUNCTION, on_head_line);
+    EASY_SET(easy, CURLOPT_HEADERDATA, call);
+    set_method(easy, call);
+    set_bounds(easy, call, left_ms);
+    call->lent = fields;
+}
+
+/* --- what its end means --- */
+
+void fetch_easy_clear(CURL *easy, struct fetch_call *call)
+{
+    curl_easy_reset(easy);
+    curl_slist_free_all(call->lent);
+    call->lent = NULL;
+}
+
+static enum fetch_outcome fetch_outcome_of(CURLcode code, const struct fetch_call *call)
+{
+    if (call->is_too_large)
+        return FETCH_TOO_LARGE;
+    if (code == CURLE_OK)  /* a head that is cut off is none, though libcurl takes it */
+        return call->has_head ? FETCH_ANSWERED : FETCH_GARBAGE;
+    if (code == CURLE_OPERATION_TIMEDOUT)
+        return FETCH_TIMEOUT;
+    return call->is_sent ? FETCH_GARBAGE : FETCH_UNREACHABLE;
+}
+
+enum fetch_outcome fetch_easy_judge(CURL *easy, CURLcode code, struct fetch_call *call)
+{
+    long       status = 0, sent = 0;
+    curl_off_t took_us = 0;
+
+    must(curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status) == CURLE_OK);
+    must(curl_easy_getinfo(easy, CURLINFO_REQUEST_SIZE, &sent) == CURLE_OK);
+    must(curl_easy_getinfo(easy, CURLINFO_TOTAL_TIME_T, &took_us) == CURLE_OK);
+    call->status  = (unsigned)status;
+    call->is_sent = sent > 0;
+    call->took_ms = (msec)(took_us / 1000);
+
+    enum fetch_outcome outcome = fetch_outcome_of(code, call);
+    if (outcome == FETCH_TOO_LARGE)
+        snprintf(call->why, sizeof call->why, "the answer is longer than allowed");
+    else if (outcome != FETCH_ANSWERED && call->why[0] == '\0')
+        snprintf(call->why, sizeof call->why, "%s", code == CURLE_OK ? "the head is cut off" : curl_easy_strerror(code));
+    return outcome;
+}

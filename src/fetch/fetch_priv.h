@@ -1,0 +1,45 @@
+/* fetch_priv.h - between the files of this module: fetch.c (calls), fetch_easy.c (one call as libcurl has it), and
+ * fetch_thread.c (the thread). */
+#ifndef FETCH_FETCH_PRIV_H
+#define FETCH_FETCH_PRIV_H
+
+#include <curl/curl.h>
+#include <pthread.h>
+
+#include "fetch/fetch.h"
+#include "reactor/wake.h"
+
+struct fetch_line {
+    struct fetch_line *next;
+    size_t             len;
+    char               text[];  /* "Name: value" */
+};
+
+struct fetch {
+    struct fetch_limits   limits;
+    struct fetch_counters counters;
+    _Atomic uint32_t      out_count;   /* calls in the module */
+    struct mailbox        mailbox;     /* of calls to send; its bell also rings for cancelled ones */
+    atomic_bool           is_stopping;
+    atomic_bool           has_cancelled;
+    bool                  is_started;
+    pthread_t             thread;
+    /* The thread's. */
+    CURLM                *multi;
+    int                   epoll;
+    msec                  curl_at;     /* when libcurl wants to be called; -1: not by time */
+    struct list           waiting;     /* in line for a place */
+    struct list           under_way;
+    CURL                **spare;       /* handles that have served a call */
+    uint32_t              spare_count, under_way_count;
+};
+
+/* fetch_easy.c */
+void               fetch_easy_set(CURL *easy, struct fetch_call *call, msec left_ms);
+void               fetch_easy_clear(CURL *easy, struct fetch_call *call);  /* before it is used for another call */
+enum fetch_outcome fetch_easy_judge(CURL *easy, CURLcode code, struct fetch_call *call);
+
+/* fetch_thread.c */
+void *fetch_main(void *ctx);
+
+#endif

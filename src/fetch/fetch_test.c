@@ -1,0 +1,458 @@
+/* Calls to a server that misbehaves in every way we could think of. The server is a thread of this test: what it does
+ * with a connection is said by the path that is asked for. */
+#include <arpa/inet.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/must.h"
+#include "fetch/fetch.h"
+#include "reactor/loop.h"
+
+#include <cmocka.h>
+
+enum { CONNS_MAX = 256, HEAD_ROOM = 64 * 1024, ANSWER_MAX = 64 * 1024 };
+
+/* --- the server ---------------------------------------------------------------------------------------------- */
+
+struct far_server {
+    int         listener;
+    unsigned    port;
+    pthread_t   thread, conns[CONNS_MAX];
+    atomic_uint conn_count;   /* connections ever */
+    atomic_uint request_count;
+    atomic_bool is_closing;
+};
+
+static bool put(int fd, const char *text, size_t len)
+{
+    return send(fd, text, len, MSG_NOSIGNAL) == (ssize_t)len;
+}
+
+static bool put_text(int fd, const char *text)
+{
+    return put(fd, text, strlen(text));
+}
+
+/* Until the client closes. */
+static void hold(int fd)
+{
+    char byte;
+    while (recv(fd, &byte, 1, 0) > 0) {}
+}
+
+static void drip(int fd, const char *head)
+{
+    put_text(fd, head);
+    while (put_text(fd, "X"))
+        usleep(20 * 1000);
+}
+
+static void flood(int fd, const char *head)
+{
+    static const char block[16 * 1024];
+    put_text(fd, head);
+    while (put(fd, block, sizeof block)) {}
+}
+
+static void flood_head(int fd)
+{
+    put_text(fd, "HTTP/1.1 200 OK\r\n");
+    while (put_text(fd, "X-Long: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n")) {}
+}
+
+static void echo(int fd, const char *request, size_t len)
+{
+    char head[128];
+    snprintf(head, sizeof head, "HTTP/1.1 201 Created\r\nX-Kept: yes\r\nContent-Length: %zu\r\n\r\n", len);
+    put_text(fd, head);
+    put(fd, request, len);
+}
+
+/* False: the connection ends. */
+static bool serve_far(int fd, const char *path, const char *request, size_t len)
+{
+    struct { const char *path, *answer; bool stays; } plain[] = {
+        { "/ok", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", true },
+        { "/refused", "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n", true },
+        { "/redirect", "HTTP/1.1 302 Found\r\nLocation: /ok\r\nContent-Length: 0\r\n\r\n", true },
+        { "/early", "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nnot all", false },
+        { "/garbage", "SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u3\r\n", false },
+        { "/chunks", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzzz\r\n", false },
+        { "/close", "", false },
+        { "/half", "HTTP/1.1 200 OK\r\nContent-Le", false },
+        { "/trailing", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX-Kept: late\r\n\r\n", true },
+    };
+    for (size_t i = 0; i < sizeof plain / sizeof plain[0]; i++)
+        if (strcmp(path, plain[i].path) == 0)
+            return put_text(fd, plain[i].answer) && plain[i].stays;
+    if (strcmp(path, "/echo") == 0)
+        echo(fd, request, len);
+    else if (strcmp(path, "/silent") == 0)
+        hold(fd);
+    else if (strcmp(path, "/drip") == 0)
+        drip(fd, "HTTP/1.1 200 OK\r\nX-Slow: ");
+    else if (strcmp(path, "/drop") == 0)
+        drip(fd, "HTTP/1.1 200 OK\r\n\r\n");
+    else if (strcmp(path, "/big") == 0)
+        flood(fd, "HTTP/1.1 200 OK\r\nContent-Length: 104857600\r\n\r\n");
+    else if (strcmp(path, "/endless") == 0)
+        flood(fd, "HTTP/1.1 200 OK\r\n\r\n");
+    else if (strcmp(path, "/heads") == 0)
+        flood_head(fd);
+    return strcmp(path, "/echo") == 0;
+}
+
+/* One whole request, with a body of Content-Length. 0: the client is gone. */
+static size_t read_request(int fd, char *into)
+{
+    size_t len = 0, want = 0;
+
+    for (;;) {
+        ssize_t got = recv(fd, into + len, HEAD_ROOM - 1 - len, 0);
+        if (got <= 0)
+            return 0;
+        len += (size_t)got;
+        into[len] = '\0';
+        const char *end    = strstr(into, "\r\n\r\n");
+        const char *length = strstr(into, "Content-Length: ");
+        if (end == NULL)
+            continue;
+        want = (size_t)(end - into) + 4 + (length == NULL ? 0 : (size_t)atol(length + 16));
+        if (len >= want)
+            return len;
+    }
+}
+
+struct far_conn { struct far_server *server; int fd; };
+
+static void *serve_conn(void *ctx)
+{
+    struct far_conn conn = *(struct far_conn *)ctx;
+    char           *request = malloc(HEAD_ROOM), path[64];
+    size_t          len;
+
+    must(request != NULL);
+    free(ctx);
+    while ((len = read_request(conn.fd, request)) > 0) {
+        atomic_fetch_add(&conn.server->request_count, 1);
+        if (sscanf(request, "%*s %63s", path) != 1 || !serve_far(conn.fd, path, request, len))
+            break;
+    }
+    close(conn.fd);
+    free(request);
+    return NULL;
+}
+
+static void *accept_all(void *ctx)
+{
+    struct far_server *server = ctx;
+    int                fd;
+
+    while ((fd = accept(server->listener, NULL, NULL)) >= 0) {
+        unsigned         at   = atomic_fetch_add(&server->conn_count, 1);
+        struct far_conn *conn = malloc(sizeof *conn);
+        must(at < CONNS_MAX && conn != NULL);
+        *conn = (struct far_conn){ server, fd };
+        must(pthread_create(&server->conns[at], NULL, serve_conn, conn) == 0);
+    }
+    return NULL;
+}
+
+static void far_server_open(struct far_server *server)
+{
+    struct sockaddr_in at  = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    socklen_t          len = sizeof at;
+
+    *server = (struct far_server){ .listener = socket(AF_INET, SOCK_STREAM, 0) };
+    must(bind(server->listener, (struct sockaddr *)&at, sizeof at) == 0 && listen(server->listener, 64) == 0);
+    must(getsockname(server->listener, (struct sockaddr *)&at, &len) == 0);
+    server->port = ntohs(at.sin_port);
+    must(pthread_create(&server->thread, NULL, accept_all, server) == 0);
+}
+
+/* All clients have closed. */
+static void far_server_close(struct far_server *server)
+{
+    shutdown(server->listener, SHUT_RDWR);
+    pthread_join(server->thread, NULL);
+    for (unsigned i = 0; i < atomic_load(&server->conn_count); i++)
+        pthread_join(server->conns[i], NULL);
+    close(server->listener);
+}
+
+/* --- calls --------------------------------------------------------------------------------------------------- */
+
+struct asker {
+    struct far_server server;
+    struct fetch     *fetch;
+    pthread_mutex_t   lock;
+    pthread_cond_t    came;
+    struct bundle     back;       /* calls that came back */
+    unsigned          back_count;
+};
+
+static void on_done(struct fetch_call *call)
+{
+    struct asker *asker = call->owner;
+
+    pthread_mutex_lock(&asker->lock);
+    bundle_add(&asker->back, &call->mail);
+    asker->back_count++;
+    pthread_cond_signal(&asker->came);
+    pthread_mutex_unlock(&asker->lock);
+}
+
+static void asker_open(struct asker *asker, struct fetch_limits limits)
+{
+    *asker = (struct asker){ .lock = PTHREAD_MUTEX_INITIALIZER, .came = PTHREAD_COND_INITIALIZER };
+    far_server_open(&asker->server);
+    asker->fetch = fetch_new(&limits);
+    assert_int_equal(fetch_start(asker->fetch), RC_OK);
+    assert_int_equal(fetch_start(asker->fetch), RC_OK);
+}
+
+static void asker_close(struct asker *asker)
+{
+    fetch_stop(asker->fetch);
+    fetch_free(asker->fetch);
+    far_server_close(&asker->server);
+    for (struct mail *mail = bundle_take(&asker->back), *next; mail != NULL; mail = next) {
+        next = mail->next;
+        fetch_call_free(container_of(mail, struct fetch_call, mail));
+    }
+}
+
+static const struct fetch_limits usual = { .calls_max = 200, .under_way_max = 50, .idle_max = 8 };
+
+static struct fetch_call *call_new(struct asker *asker, const char *method, const char *path)
+{
+    char url[128];
+
+    if (path[0] == '/')
+        snprintf(url, sizeof url, "http://127.0.0.1:%u%s", asker->server.port, path);
+    else
+        snprintf(url, sizeof url, "%s", path);
+    struct fetch_call *call  = fetch_call_new(method, span_str(url));
+    call->done               = on_done;
+    call->owner              = asker;
+    call->timeout_ms         = 300;
+    call->connect_timeout_ms = 300;
+    call->answer_bytes_max   = ANSWER_MAX;
+    fetch_call_want(call, "x-kept");
+    return call;
+}
+
+static struct fetch_call *wait_for_one(struct asker *asker)
+{
+    pthread_mutex_lock(&asker->lock);
+    while (asker->back_count == 0)
+        pthread_cond_wait(&asker->came, &asker->lock);
+    struct mail *mail = bundle_take(&asker->back);
+    for (struct mail *rest = mail->next, *next; rest != NULL; rest = next) {
+        next = rest->next;
+        bundle_add(&asker->back, rest);
+    }
+    asker->back_count--;
+    pthread_mutex_unlock(&asker->lock);
+    return container_of(mail, struct fetch_call, mail);
+}
+
+static struct fetch_call *ask(struct asker *asker, struct fetch_call *call)
+{
+    assert_true(fetch_send(asker->fetch, call));
+    assert_ptr_equal(wait_for_one(asker), call);
+    return call;
+}
+
+/* --- tests --------------------------------------------------------------------------------------------------- */
+
+static void every_end_has_a_word(void **state)
+{
+    (void)state;
+    static const struct {
+        const char        *path;
+        enum fetch_outcome outcome;
+        unsigned           status;
+        const char        *answer;
+        bool               is_sent;
+    } rows[] = {
+        { "/ok",        FETCH_ANSWERED,  200, "ok", true },
+        { "/refused",   FETCH_ANSWERED,  403, "",   true },
+        { "/redirect",  FETCH_ANSWERED,  302, "",   true },  /* threat 112 */
+        { "/trailing",  FETCH_ANSWERED,  200, "ok", true },
+        { "/early",     FETCH_GARBAGE,   0,   NULL, true },
+        { "/garbage",   FETCH_GARBAGE,   0,   NULL, true },
+        { "/chunks",    FETCH_GARBAGE,   0,   NULL, true },
+        { "/close",     FETCH_GARBAGE,   0,   NULL, true },
+        { "/half",      FETCH_GARBAGE,   0,   NULL, true },
+        { "/silent",    FETCH_TIMEOUT,   0,   NULL, true },
+        { "/drip",      FETCH_TIMEOUT,   0,   NULL, true },
+        { "/drop",      FETCH_TIMEOUT,   0,   NULL, true },
+        { "/big",       FETCH_TOO_LARGE, 0,   NULL, true },
+        { "/endless",   FETCH_TOO_LARGE, 0,   NULL, true },
+        { "/heads",     FETCH_TOO_LARGE, 0,   NULL, true },
+        { "http://127.0.0.1:1/",         FETCH_UNREACHABLE, 0, NULL, false },
+        { "http://no.such.host.invalid/", FETCH_UNREACHABLE, 0, NULL, false },
+        { "file:///etc/passwd",          FETCH_UNREACHABLE, 0, NULL, false },
+        { "gopher://127.0.0.1/",         FETCH_UNREACHABLE, 0, NULL, false },
+        { "no url at all",               FETCH_UNREACHABLE, 0, NULL, false },
+    };
+    struct asker asker;
+
+    asker_open(&asker, usual);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct fetch_call *call = ask(&asker, call_new(&asker, "POST", rows[i].path));
+        if (call->outcome != rows[i].outcome || call->is_sent != rows[i].is_sent)
+            fail_msg("%s: %s, %s, sent: %d", rows[i].path, fetch_outcome_text(call->outcome), call->why, call->is_sent);
+        if (call->outcome == FETCH_ANSWERED) {
+            assert_int_equal(call->status, rows[i].status);
+            assert_true(span_eq(buf_span(&call->answer), span_str(rows[i].answer)));
+        } else {
+            assert_true(call->why[0] != '\0' && call->answer.len <= ANSWER_MAX);
+        }
+        fetch_call_free(call);
+    }
+    asker_close(&asker);
+}
+
+static void a_request_says_what_it_was_told_and_no_more(void **state)
+{
+    (void)state;
+    struct asker        asker;
+    struct fetch_call *call;
+    char               want[512];
+
+    asker_open(&asker, usual);
+    call = call_new(&asker, "POST", "/echo");
+    assert_true(fetch_call_add_field(call, SPAN("Content-Type"), SPAN("application/json")));
+    assert_true(fetch_call_add_field(call, SPAN("X-Empty"), SPAN("")));
+    assert_false(fetch_call_add_field(call, SPAN("X-Bad"), SPAN("a\r\nX-Forged: yes")));
+    assert_false(fetch_call_add_field(call, SPAN("X Bad"), SPAN("a")));
+    assert_false(fetch_call_add_field(call, SPAN(""), SPAN("a")));
+    buf_put_lit(&call->body, "{\"a\":\0}");
+    ask(&asker, call);
+    assert_int_equal(call->status, 201);
+    assert_true(span_eq(fetch_call_field(call, "X-Kept"), SPAN("yes")));
+    int len = snprintf(want, sizeof want,
+                       "POST /echo HTTP/1.1\r\nHost: 127.0.0.1:%u\r\nContent-Type: application/json\r\nX-Empty:\r\n"
+                       "Content-Length: 7\r\n\r\n", asker.server.port);
+    if (call->answer.len != (size_t)len + 7 || memcmp(call->answer.at, want, (size_t)len) != 0)
+        fail_msg("%.*s", SPAN_ARG(buf_span(&call->answer)));
+    fetch_call_free(call);
+
+    call = ask(&asker, call_new(&asker, "GET", "/echo"));
+    buf_putc(&call->answer, '\0');
+    assert_null(strstr(call->answer.at, "Content-"));
+    fetch_call_free(call);
+    asker_close(&asker);
+}
+
+static void connections_are_kept(void **state)
+{
+    (void)state;
+    struct asker asker;
+
+    asker_open(&asker, usual);
+    for (int i = 0; i < 20; i++)
+        fetch_call_free(ask(&asker, call_new(&asker, "GET", "/ok")));
+    assert_int_equal(atomic_load(&asker.server.conn_count), 1);
+    asker_close(&asker);
+}
+
+static void a_call_can_be_cancelled(void **state)
+{
+    (void)state;
+    struct asker        asker;
+    struct fetch_call *calls[3];
+
+    asker_open(&asker, (struct fetch_limits){ .calls_max = 8, .under_way_max = 1, .idle_max = 1 });
+    for (int i = 0; i < 3; i++) {  /* the first is under way, the others wait */
+        calls[i]             = call_new(&asker, "GET", "/silent");
+        calls[i]->timeout_ms = 60000;
+        assert_true(fetch_send(asker.fetch, calls[i]));
+    }
+    for (int i = 2; i >= 0; i--) {
+        fetch_cancel(asker.fetch, calls[i]);
+        assert_ptr_equal(wait_for_one(&asker), calls[i]);
+        assert_int_equal(calls[i]->outcome, FETCH_CANCELLED);
+        fetch_call_free(calls[i]);
+    }
+    assert_int_equal(counter_get(&fetch_counters(asker.fetch)->outcomes[FETCH_CANCELLED]), 3);
+    asker_close(&asker);
+}
+
+/* Waiting for a place counts, and too many calls are refused at once. */
+static void a_line_has_an_end(void **state)
+{
+    (void)state;
+    struct asker        asker;
+    struct fetch_call *call;
+
+    asker_open(&asker, (struct fetch_limits){ .calls_max = 4, .under_way_max = 1, .idle_max = 1 });
+    for (int i = 0; i < 4; i++)
+        assert_true(fetch_send(asker.fetch, call_new(&asker, "GET", "/silent")));
+    call = call_new(&asker, "GET", "/ok");
+    assert_false(fetch_send(asker.fetch, call));
+    for (int i = 0; i < 4; i++) {
+        struct fetch_call *late = wait_for_one(&asker);
+        assert_int_equal(late->outcome, FETCH_TIMEOUT);
+        fetch_call_free(late);
+    }
+    fetch_call_free(ask(&asker, call));
+    asker_close(&asker);
+}
+
+static void a_stop_brings_all_back(void **state)
+{
+    (void)state;
+    struct asker asker;
+
+    asker_open(&asker, (struct fetch_limits){ .calls_max = 8, .under_way_max = 2, .idle_max = 1 });
+    for (int i = 0; i < 6; i++) {
+        struct fetch_call *call = call_new(&asker, "GET", "/silent");
+        call->timeout_ms        = 60000;
+        assert_true(fetch_send(asker.fetch, call));
+    }
+    fetch_stop(asker.fetch);
+    for (int i = 0; i < 6; i++) {
+        struct fetch_call *call = wait_for_one(&asker);
+        assert_int_equal(call->outcome, FETCH_STOPPED);
+        fetch_call_free(call);
+    }
+    fetch_stop(asker.fetch);
+    asker_close(&asker);
+}
+
+static void many_at_once(void **state)
+{
+    (void)state;
+    struct asker asker;
+
+    asker_open(&asker, usual);
+    for (int i = 0; i < 200; i++)
+        assert_true(fetch_send(asker.fetch, call_new(&asker, "POST", i % 4 == 0 ? "/early" : "/echo")));
+    unsigned answered = 0;
+    for (int i = 0; i < 200; i++) {
+        struct fetch_call *call = wait_for_one(&asker);
+        answered += call->outcome == FETCH_ANSWERED;
+        fetch_call_free(call);
+    }
+    assert_int_equal(answered, 150);
+    asker_close(&asker);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_end_has_a_word),  cmocka_unit_test(a_request_says_what_it_was_told_and_no_more),
+        cmocka_unit_test(connections_are_kept),  cmocka_unit_test(a_call_can_be_cancelled),
+        cmocka_unit_test(a_line_has_an_end),     cmocka_unit_test(a_stop_brings_all_back),
+        cmocka_unit_test(many_at_once),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -22,7 +22,7 @@ static size_t on_answer_bytes(char *at, size_t one, size_t count, void *ctx)
     return len;
 }
 
-static void keep_field(struct fetch_call *call, struct span line)
+static void keep_wanted_field(struct fetch_call *call, struct span line)
 {
     struct span name;
 
@@ -58,7 +58,7 @@ static size_t on_head_line(char *at, size_t one, size_t count, void *ctx)
     struct span text = without_line_end(line);
     /* The head of an answer 1xx is followed by another one. */
     call->has_head = text.len == 0 || (call->has_head && !span_starts(text, SPAN("HTTP/")));
-    keep_field(call, text);
+    keep_wanted_field(call, text);
     return line.len;
 }
 

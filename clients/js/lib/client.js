@@ -1,0 +1,680 @@
+/* client.js - the client: one link at a time, over the best transport that works, and what must outlive it.
+ *
+ * The one idea: a channel is a log and a subscriber a place in it. Whatever happens to links, the client names its places
+ * and gets what comes next. So a link has no state that matters: it hands in what it hears (`take`), says when it works
+ * (`live`) and once how it ended (`failed`); this file decides what comes then. */
+import { backOffMs, DEFAULT_POLICY, policyOf } from './back_off.js';
+import { Emitter } from './emitter.js';
+import { LongwireError, reasonOf } from './errors.js';
+import { authorization, bytesOfBase64, failureOf, httpUrl, messagesUrl } from './http.js';
+import { Outbox } from './outbox.js';
+import { PlaceStore } from './place_store.js';
+import { PollLink, poll } from './poll_link.js';
+import { SseLink } from './sse_link.js';
+import { Subscription } from './subscription.js';
+import { WebSocketLink } from './websocket_link.js';
+
+const LINKS = { websocket: WebSocketLink, sse: SseLink, poll: PollLink };
+const QUEUE_MAX = 10000;           // entries that wait for the application; beyond it nothing more is read
+const ACK_MS = 250;                // acknowledgements of this time go together
+const QUICK_MS = 5000;             // an attempt that failed within this time may have met a server that was just starting
+/* How late an answer may be before a link counts as dead; after how long without a sign of life it is asked for one, or
+ * left where it cannot be asked (two heartbeats of 25 s and a little); how long a poll waits. */
+const TIMES = { patienceMs: 10000, silenceMs: 60000, pollWaitS: 25 };
+const PULL_LIMIT = 1000;
+const ANSWERED = new Set([400, 401, 403, 404]);   // what one channel among several can be refused with
+
+/* Opens a client; short for new Client(url, options).open(). */
+export function connect(url, options) {
+    return new Client(url, options).open();
+}
+
+/* A payload that is not text is handed over as bytes. */
+function withBytes({ data_base64: base64, ...entry }) {
+    return base64 === undefined ? entry : { ...entry, data: bytesOfBase64(base64) };
+}
+
+export class Client extends Emitter {
+    #subscriptions = new Map();
+    #options;
+    #times;
+    #store;
+    #outbox;
+    #link = null;
+    #timer = 0;
+    #failures = 0;
+    #policy;
+    #transports;                // those that may be tried, best first
+    #chosen = 0;                // index of the one in use
+    #reasons = [];              // why those before it are not used
+    #isSecondTry = false;       // of a transport, although the server is there
+    #began = 0;                 // when the attempt under way began
+    #waiting = 0;               // entries that wait for the application
+    #token = null;
+    #tokenWhy = 'start';
+    #isTokenRefused = false;
+    #cursor = null;             // of polls: the places of channels that have had no message
+    #covered = new Set();       // channels that go on at the cursor
+    #left = new Set();          // channels that the cursor holds, and that were unsubscribed since
+    #attempt = 0;               // counts links; what a former one still says is ignored
+    #isLoaded = null;
+    #acks = new Map();
+    #ackTimer = 0;
+    #roomWaits = [];
+    #isBehind = false;
+    #unlisten = [];
+
+    constructor(url, options = {}) {
+        super();
+        this.url = httpUrl(url);
+        this.#options = options;
+        this.#times = Object.fromEntries(Object.entries(TIMES).map(([name, value]) => [name, options[name] ?? value]));
+        this.#policy = policyOf(options.backOff, DEFAULT_POLICY);
+        this.#transports = this.#usable(options.transports ?? Object.keys(LINKS));
+        this.#store = new PlaceStore(options.keep, options.keepName ?? 'longwire', error => this.#report(error));
+        this.#outbox = new Outbox({
+            url: this.url, fetch: this.#fetch, token: () => this.#askToken(), link: () => this.#link,
+            prefersLink: () => this.isOpen && this.transport === 'websocket', random: Math.random,
+        });
+        this.state = { name: 'closed', why: 'not opened yet' };
+        this.connection = this.user = this.device = this.session = null;
+    }
+
+    get transport() {
+        return this.#transports[this.#chosen];
+    }
+
+    /* Why better transports are not used: [{ transport, why }]. */
+    get fallBacks() {
+        return [...this.#reasons];
+    }
+
+    get isOpen() {
+        return this.state.name !== 'closed';
+    }
+
+    open() {
+        if (this.isOpen) return this;
+        this.#enter('connecting', { transport: this.transport });
+        this.#listenToPage();
+        this.#isLoaded ??= this.#load();
+        this.#isLoaded.then(() => this.isOpen && !this.#link && this.#connect());
+        return this;
+    }
+
+    /* Ends the link for good. Subscriptions stay, and open() goes on at their places. Resolves when acknowledgements are
+     * on their way and kept places are written. */
+    async close(why = 'closed by the application') {
+        this.#sendAcks();
+        this.#leave();
+        this.#unlisten.splice(0).forEach(end => end());
+        this.#outbox.close();
+        this.#enter('closed', { why });
+        await this.#store.flush();
+    }
+
+    /* Ends the link and comes again after this time, at once without one. */
+    reconnect(afterMs = 0, why = 'the application asked for it') {
+        if (!this.isOpen) return;
+        this.#leave();
+        this.#outbox.onLinkLost();
+        if (afterMs > 0) this.#stayAway(afterMs, why);
+        else this.#connect();
+    }
+
+    /* Uses these transports from now on, best first. Places are the same on all of them. */
+    useTransports(names) {
+        this.#transports = this.#usable(names);
+        this.#useTransport(0);
+        this.#failures = 0;
+        this.reconnect();
+    }
+
+    /* Follows a channel. handler(message, subscription) may return a promise: the next message of the channel waits for it. */
+    subscribe(channel, handler, options = {}) {
+        if (typeof handler !== 'function') [handler, options] = [null, handler ?? options];
+        const known = this.#subscriptions.get(channel);
+        if (known && !known.isImplicit) throw new LongwireError(409, `${channel} is followed already`);
+        known?.close();
+        const subscription = this.#add(channel, handler, { ack: this.#options.ack, state: this.#options.state, mode: this.#options.mode, ...options });
+        this.#prepare(subscription);
+        return subscription;
+    }
+
+    unsubscribe(channel) {
+        const subscription = this.#subscriptions.get(channel);
+        if (!subscription) return;
+        this.#subscriptions.delete(channel);
+        subscription.close();
+        this.#store.forget(channel);
+        this.#acks.delete(channel);
+        if (this.#covered.delete(channel)) this.#left.add(channel);
+        if (subscription.isPrepared) this.#setChanged(link => link.remove(channel));
+    }
+
+    subscription(channel) {
+        return this.#subscriptions.get(channel);
+    }
+
+    /* Resolves with { channel, epoch, seq, id, time } once the message is stored. */
+    publish(channel, data, options) {
+        return this.#outbox.add(channel, data, options);
+    }
+
+    /* Marks the channel as read up to a message: the user's other devices learn of it. */
+    async read(channel, what) {
+        const seq = typeof what === 'number' ? what : what.seq;
+        if (!this.#link?.read) throw new LongwireError(0, 'read() needs a WebSocket that is live');
+        return this.#link.read(channel, seq);
+    }
+
+    /* Replaces the token; a live WebSocket goes on with it. */
+    setToken(token) {
+        this.#options = { ...this.#options, token };
+        this.#token = null;
+        this.#isTokenRefused = false;
+        this.#renew('start');
+    }
+
+    /* --- subscriptions ------------------------------------------------------------------------------------------ */
+
+    #add(channel, handler, options) {
+        const subscription = new Subscription(channel, handler, options, this.#owner);
+        this.#subscriptions.set(channel, subscription);
+        return subscription;
+    }
+
+    async #prepare(subscription) {
+        await (this.#isLoaded ??= this.#load());
+        await subscription.prepare(this.#store.placeOf(subscription.channel));
+        if (this.#subscriptions.get(subscription.channel) !== subscription) return;
+        this.#setChanged(link => link.add(subscription));
+        if (this.isOpen && !this.#link && this.state.name === 'connecting') this.#connect();
+    }
+
+    #load() {
+        return this.#store.load().then(() => {
+            this.#cursor = this.#store.get('cursor') ?? null;
+            this.#covered = new Set(this.#store.get('covered') ?? []);
+            this.device = this.#options.device ?? this.#store.get('device') ?? null;
+            const kept = this.#transports.indexOf(this.#store.get('transport'));
+            if (kept > 0) {
+                this.#chosen = kept;
+                this.#reasons = this.#store.get('fallBacks') ?? [];
+            }
+        });
+    }
+
+    /* A WebSocket takes the change in frames; transports over HTTP ask anew. */
+    #setChanged(tell) {
+        if (!this.#link) return;
+        if (this.transport === 'websocket') tell(this.#link);
+        else if (!this.#changeTimer) this.#changeTimer = setTimeout(() => {
+            this.#changeTimer = 0;
+            if (this.#wanted().length > 0 || this.#options.session) this.#link?.changed();
+            else if (this.#link) this.reconnect();
+        }, 0);
+    }
+    #changeTimer = 0;
+
+    #wanted() {
+        return [...this.#subscriptions.values()].filter(subscription => subscription.isPrepared && !subscription.isImplicit);
+    }
+
+    /* What subscriptions ask of their client. */
+    #owner = {
+        moved: subscription => {
+            this.#store.setPlace(subscription.channel, subscription.place);
+            if (this.#options.session) this.#acknowledge(subscription);
+        },
+        queued: count => this.#onQueued(count),
+        onControl: entry => this.emit(entry.type, entry),
+        report: (error, more) => this.#report(error, more),
+        unsubscribe: subscription => {
+            if (this.#subscriptions.get(subscription.channel) === subscription) this.unsubscribe(subscription.channel);
+        },
+        pull: subscription => this.#pull(subscription),
+    };
+
+    /* Channels of a session come without being asked for; their messages go to the option onMessage. */
+    #subscriptionOf(channel) {
+        const known = this.#subscriptions.get(channel);
+        if (known) return known;
+        const { onMessage, onGap, onRecall, onPresence, onNotify, ack, state } = this.#options;
+        const subscription = this.#add(channel, onMessage ?? (() => {}), { ack, state, onGap, onRecall, onPresence, onNotify });
+        subscription.isImplicit = subscription.isPrepared = true;
+        subscription.place = subscription.received = this.#store.placeOf(channel);
+        return subscription;
+    }
+
+    #acknowledge(subscription) {
+        this.#acks.set(subscription.channel, subscription.place);
+        this.#ackTimer ||= setTimeout(() => this.#sendAcks(), ACK_MS);
+    }
+
+    #sendAcks() {
+        clearTimeout(this.#ackTimer);
+        this.#ackTimer = 0;
+        if (this.#acks.size === 0 || this.state.name !== 'live') return;
+        const places = [...this.#acks];
+        this.#acks.clear();
+        if (this.#link?.acknowledge) for (const [channel, place] of places) this.#link.acknowledge(channel, place);
+        else this.#postAcks(places);
+    }
+
+    async #postAcks(places) {
+        try {
+            const answer = await this.#fetch(`${this.url}/v1/ack${this.#query()}`, {
+                method: 'POST', headers: { 'Content-Type': 'application/json', ...authorization(await this.#askToken()) }, keepalive: true,
+                body: JSON.stringify({ places: Object.fromEntries(places.map(([channel, { seq }]) => [channel, seq])) }),
+            });
+            if (!answer.ok) throw await failureOf(answer);
+        } catch (error) {
+            this.#report(error);   // the next acknowledgement says the same and more
+        }
+    }
+
+    async #pull(subscription) {
+        for (let more = true; more && !subscription.isClosed;) {
+            const after = subscription.received?.seq ?? subscription.options.after ?? 0;
+            const answer = await this.#fetch(`${messagesUrl(this.url, subscription.channel)}?after=${after}&limit=${PULL_LIMIT}`,
+                { headers: authorization(await this.#askToken()) });
+            if (!answer.ok) throw await failureOf(answer);
+            const { messages, head } = await answer.json();
+            for (const entry of messages) subscription.take(withBytes(entry));
+            more = messages.length > 0 && (subscription.received?.seq ?? head) < head;
+            await this.#room();
+        }
+    }
+
+    /* --- tokens ------------------------------------------------------------------------------------------------- */
+
+    async #askToken() {
+        const { token } = this.#options;
+        if (typeof token !== 'function') return token ?? null;
+        if (this.#token === null) {
+            const why = this.#tokenWhy;
+            this.#token = Promise.resolve(token({ why }));
+            this.#token.catch(() => { this.#token = null; });
+        }
+        return this.#token;
+    }
+
+    #forgetToken(why) {
+        this.#token = null;
+        this.#tokenWhy = why;
+    }
+
+    /* In-band: the link goes on. Transports over HTTP name the token in their next request. */
+    async #renew(why) {
+        this.#forgetToken(why);
+        const link = this.#link;
+        try {
+            const token = await this.#askToken();
+            if (link?.renew && link === this.#link && this.state.name === 'live') link.renew(token);
+        } catch (error) {
+            this.#report(error);
+        }
+    }
+
+    /* --- links -------------------------------------------------------------------------------------------------- */
+
+    /* Names that are unknown are an error; those that cannot work here are left out, with the reason. */
+    #usable(names) {
+        for (const name of names)
+            if (!(name in LINKS)) throw new TypeError(`there is no transport '${name}'; there are ${Object.keys(LINKS).join(', ')}`);
+        if (names.length === 0) throw new TypeError('transports: name at least one');
+        return [...names];
+    }
+
+    async #connect() {
+        this.#leave();
+        if (this.state.name !== 'connecting' || this.state.transport !== this.transport)
+            this.#enter('connecting', { transport: this.transport });
+        const attempt = ++this.#attempt;
+        this.#began = Date.now();
+        if (this.transport !== 'websocket' && this.#wanted().length === 0 && !this.#options.session) return;   // nothing to ask for
+        try {
+            const [token, WebSocket] = await Promise.all([this.#askToken(), this.transport === 'websocket' ? this.#webSocket() : null]);
+            if (attempt === this.#attempt) this.#link = new LINKS[this.transport](this.#hostOf(attempt), token, WebSocket);
+        } catch (error) {
+            if (attempt === this.#attempt) this.#onFailed(error);
+        }
+    }
+
+    /* Node.js has a WebSocket of its own from version 22 on. */
+    async #webSocket() {
+        const { WebSocket } = this.#options;
+        if (WebSocket ?? globalThis.WebSocket) return WebSocket ?? globalThis.WebSocket;
+        if (!globalThis.process?.versions?.node) throw new LongwireError(0, 'there is no WebSocket here');
+        return (await import('./node_websocket.js')).NodeWebSocket;
+    }
+
+    #fetch = (...args) => (this.#options.fetch ?? globalThis.fetch)(...args);
+
+    /* What a link may ask and tell. Nothing of what it says counts once there is another one. */
+    #hostOf(attempt) {
+        const now = tell => (...args) => attempt === this.#attempt ? tell(...args) : undefined;
+        return {
+            url: this.url,
+            fetch: this.#fetch,
+            times: this.#times,
+            query: () => this.#query(),
+            request: () => this.#request(),
+            settle: (token, signal) => this.#settle(token, signal),
+            needsCursor: () => this.#wanted().some(subscription => !this.#isPlaced(subscription)),
+            onCursor: now(cursor => this.#onCursor(cursor)),
+            greeting: token => this.#greeting(token),
+            wanted: () => this.#wanted(),
+            startOf: subscription => this.#startOf(subscription),
+            room: () => this.#room(),
+            live: now(() => this.#onLive()),
+            onConnected: now(frame => this.#onConnected(frame)),
+            onSubscribed: now(({ channel, epoch, head }) => this.#subscriptionOf(channel).onSubscribed(epoch, head)),
+            onExpiring: now(frame => { this.emit('expiring', frame); this.#renew('expiring'); }),
+            take: now(entry => this.#take(entry)),
+            tell: now(entry => { this.#subscriptionOf(entry.channel).tell(entry); this.emit(entry.type, entry); }),
+            report: now(error => this.#report(error)),
+            published: (item, frame) => this.#outbox.published(item, frame),
+            refusedPublish: (item, error) => this.#outbox.refused(item, error),
+            refusedChannel: now((channel, error) => this.#refuseChannel(channel, error)),
+            failed: now(error => this.#onFailed(error)),
+        };
+    }
+
+    #query() {
+        const { session, user } = this.#options;
+        const query = new URLSearchParams({ ...(session && { session: 1 }), ...(user && { user }), ...(this.device && { device: this.device }) });
+        return `${query}` && `?${query}`;
+    }
+
+    #greeting(token) {
+        const { user, session, heartbeat, mode } = this.#options;
+        return {
+            ...(token && { token }), ...(user && { user }), ...(this.device && { device: this.device }), ...(session && { session: true }),
+            ...(heartbeat && { heartbeat }), ...(mode && { mode }),
+        };
+    }
+
+    /* A session's place is an acknowledgement, so it names no more than what was handled. Elsewhere the entries that wait for
+     * the application need not come again. */
+    #startOf(subscription) {
+        const place = this.#options.session ? null : subscription.received;
+        return place ? { after: place.seq, ...(place.epoch && { epoch: place.epoch }) } : subscription.start();
+    }
+
+    #isPlaced({ channel, received, options: { after } }) {
+        return received !== null || after !== undefined || (this.#cursor !== null && this.#covered.has(channel));
+    }
+
+    /* A cursor beats places, and may stand before them: what comes again is dropped. So it goes along only for channels that
+     * have no place yet. */
+    #request() {
+        const wanted = this.#wanted();
+        const channels = wanted.map(subscription => {
+            const start = this.#startOf(subscription);
+            return Object.keys(start).length > 0 ? { channel: subscription.channel, ...start } : subscription.channel;
+        });
+        const isCovered = ({ channel, received }) => received === null && this.#covered.has(channel);
+        return { channels, ...(this.#cursor !== null && wanted.some(isCovered) && { cursor: this.#cursor }) };
+    }
+
+    #onCursor(cursor) {
+        if (cursor === null) return;
+        this.#cursor = cursor;
+        this.#covered = new Set(this.#wanted().map(subscription => subscription.channel));
+        this.#left.clear();
+        this.#keepCursor();
+    }
+
+    /* A channel that was left and is followed anew begins where its subscription says, and not at the cursor that is still
+     * needed for others. So it is read up to its head alone, before the request of all. */
+    async #settle(token, signal) {
+        for (const subscription of this.#wanted()) {
+            if (!this.#left.has(subscription.channel)) continue;
+            let request = { channels: [{ channel: subscription.channel, ...this.#startOf(subscription) }] };
+            for (;;) {
+                const host = { url: this.url, fetch: this.#fetch, times: this.#times, query: () => '', request: () => request };
+                const { messages, cursor } = await poll(host, token, 0, signal);
+                if (signal.aborted) return;
+                for (const entry of messages) this.#take(entry);
+                if (messages.length === 0 && cursor !== null) break;
+                if (cursor !== null) request = { cursor };
+            }
+            this.#left.delete(subscription.channel);
+            this.#covered.add(subscription.channel);
+        }
+    }
+
+    /* What is kept must not stand behind what is handled: another page begins there. */
+    #keepCursor() {
+        if (this.#waiting > 0) return;
+        this.#store.set('cursor', this.#cursor);
+        this.#store.set('covered', [...this.#covered]);
+    }
+
+    #take(entry) {
+        if (typeof entry.channel !== 'string' || !('seq' in entry || entry.type === 'gap')) return;   // of a later version
+        if (!this.#subscriptions.has(entry.channel) && !this.#options.session) return;                // unsubscribed meanwhile
+        if (!this.#subscriptionOf(entry.channel).take(withBytes(entry))) {
+            this.#onFailed(new LongwireError(0, `${entry.channel}: seq ${entry.seq} came too early; asking again from the last place`));
+            return;
+        }
+        if (this.transport === 'websocket' && this.#isFull) this.#pause();
+    }
+
+    get #isFull() {
+        return this.#waiting >= QUEUE_MAX;
+    }
+
+    /* null if there is room, else a promise that there will be. */
+    #room() {
+        return this.#isFull ? new Promise(resolve => this.#roomWaits.push(resolve)) : null;
+    }
+
+    /* A WebSocket cannot be told to wait. So it ends, and begins again where the application has got to. */
+    #pause() {
+        this.#leave();
+        this.#isBehind = true;
+        this.#outbox.onLinkLost();
+        this.#enter('away', { why: `${QUEUE_MAX} messages wait for the application; reading goes on when they are handled` });
+    }
+
+    /* count: how many more wait for the application, or how many fewer. */
+    #onQueued(count) {
+        this.#waiting += count;
+        if (count > 0 || this.#isFull) return;
+        for (const wake of this.#roomWaits.splice(0)) wake();
+        if (this.#isBehind && this.#waiting <= QUEUE_MAX / 2) this.#connect();
+    }
+
+    #onConnected(frame) {
+        this.connection = frame.connection ?? this.connection;
+        this.session = frame.session ?? this.session;
+        this.user = frame.user ?? this.user;
+        this.device = frame.device ?? this.device;
+        this.#policy = policyOf(frame.reconnect, this.#policy);
+        if (this.#options.session && frame.device) this.#store.set('device', frame.device);
+        this.emit('connected', frame);
+    }
+
+    #onLive() {
+        this.#failures = 0;
+        this.#isSecondTry = false;
+        this.#isTokenRefused = false;
+        this.#store.set('transport', this.transport);
+        this.#store.set('fallBacks', this.#reasons);
+        this.#enter('live', { transport: this.transport });
+        if (this.transport !== 'websocket') for (const subscription of this.#wanted()) subscription.settle.resolve(subscription);
+        this.#sendAcks();
+        this.#outbox.pump();
+    }
+
+    /* The one place that decides what comes after a link. */
+    #onFailed(thrown) {
+        const error = thrown instanceof LongwireError ? thrown : new LongwireError(0, reasonOf(thrown));
+        const wasLive = this.state.name === 'live';
+        this.#leave();
+        this.#outbox.onLinkLost();
+        if (error.isOurs) { this.#connect(); return; }
+        if (error.code === 401 && this.#canAskAgain()) { this.#connect(); return; }
+        if (error.isFinal) { this.#onRefused(error); return; }
+        if (!wasLive && error.code === 0 && !error.isTold) this.#tryOther(error);
+        else this.#tryLater(error);
+    }
+
+    #tryLater(error) {
+        if (error.code !== 0) this.#useTransport(0);   // a server that answers so is no reason to leave a transport
+        this.#isSecondTry = false;
+        this.#stayAway(backOffMs(this.#policy, this.#failures++, error.leastMs ?? 0, Math.random()), error.message);
+    }
+
+    /* Another transport is tried if the server is there and this one does not work. Once more, if it failed quickly: the
+     * server may have come up between the attempt and the probe. */
+    async #tryOther(error) {
+        const attempt = this.#attempt;
+        const isQuick = Date.now() - this.#began < QUICK_MS;
+        const isThere = await this.#isServerThere();
+        if (attempt !== this.#attempt || !this.isOpen) return;
+        const isRepeat = isThere && isQuick && !this.#isSecondTry;
+        if (isRepeat) this.#isSecondTry = true;
+        else if (isThere && this.#chosen + 1 < this.#transports.length) this.#useTransport(this.#chosen + 1, error.message);
+        else {
+            if (isThere) this.#useTransport(0);
+            this.#tryLater(error);
+            return;
+        }
+        this.#connect();
+    }
+
+    /* Any answer counts, also one that a page may not read. */
+    async #isServerThere() {
+        try {
+            const mode = globalThis.document ? { mode: 'no-cors' } : {};
+            await this.#fetch(`${this.url}/healthz`, { cache: 'no-store', signal: AbortSignal.timeout(this.#times.patienceMs), ...mode });
+            return true;
+        } catch {
+            return false;
+        }
+    }
+
+    #useTransport(index, why) {
+        if (index === 0) this.#reasons = [];
+        else this.#reasons.push({ transport: this.transport, why });
+        this.#chosen = index;
+        this.#isSecondTry = false;
+    }
+
+    /* A token may have run out while the device slept: the application is asked for a fresh one, once. */
+    #canAskAgain() {
+        if (typeof this.#options.token !== 'function' || this.#isTokenRefused) return false;
+        this.#isTokenRefused = true;
+        this.#forgetToken('refused');
+        return true;
+    }
+
+    /* One channel that may not be followed must not end the others. Frames say which one it is; where a whole request was
+     * refused, each channel is asked about. */
+    async #onRefused(error) {
+        const wanted = this.#wanted();
+        if (this.transport === 'websocket' || wanted.length === 0 || !ANSWERED.has(error.code)) { this.#stop(error); return; }
+        if (this.#cursor !== null && wanted.some(({ received }) => received === null)) {
+            this.#cursor = null;   // it may be what was refused
+            this.#covered.clear();
+            this.#connect();
+            return;
+        }
+        if (wanted.length === 1 && !this.#options.session) { this.#refuseChannel(wanted[0].channel, error); this.#stop(error); return; }
+        const attempt = ++this.#attempt;
+        const refused = await this.#refusedOf(wanted, error);
+        if (attempt !== this.#attempt || !this.isOpen) return;
+        for (const [channel, why] of refused) this.#refuseChannel(channel, why);
+        if (refused.length === 0 || refused.length === wanted.length) this.#stop(error);
+        else this.#connect();
+    }
+
+    async #refusedOf(wanted) {
+        const refused = [];
+        const { signal } = new AbortController();
+        for (const subscription of wanted) {
+            const host = { url: this.url, fetch: this.#fetch, times: this.#times, query: () => '', request: () => ({ channels: [subscription.channel] }) };
+            try {
+                await poll(host, await this.#askToken(), 0, signal);
+            } catch (error) {
+                if (error instanceof LongwireError && error.isFinal) refused.push([subscription.channel, error]);
+            }
+        }
+        return refused;
+    }
+
+    #refuseChannel(channel, error) {
+        const subscription = this.#subscriptions.get(channel);
+        if (!subscription) return;
+        this.#subscriptions.delete(channel);
+        this.#report(error, { channel });
+        subscription.close(Object.assign(error, { channel }));
+    }
+
+    #stop(error) {
+        this.#report(error);
+        if (error.closeCode === 4001) this.emit('replaced', error);
+        this.close(error.message);
+    }
+
+    #stayAway(ms, why) {
+        this.#enter('away', { why, until: Date.now() + ms });
+        this.#timer = setTimeout(() => this.#connect(), ms);
+    }
+
+    #leave() {
+        clearTimeout(this.#timer);
+        this.#attempt++;
+        this.#isBehind = false;
+        this.#link?.close();
+        this.#link = null;
+        for (const wake of this.#roomWaits.splice(0)) wake();
+    }
+
+    #enter(name, more = {}) {
+        this.state = { name, why: '', ...more };
+        this.emit('state', this.state);
+    }
+
+    /* Errors that no promise tells. Without a listener they go to the console, so that nothing fails in silence. */
+    #report(error, more = {}) {
+        this.#hasErrorListener ? this.emit('error', { error, ...more }) : console.error('longwire:', error);
+    }
+    #hasErrorListener = false;
+
+    on(name, listener) {
+        if (name === 'error') this.#hasErrorListener = true;
+        return super.on(name, listener);
+    }
+
+    /* --- the page ----------------------------------------------------------------------------------------------- */
+
+    /* A page that is hidden sleeps, and a device changes its network: both are told by events, and neither by the link. */
+    #listenToPage() {
+        if (typeof globalThis.addEventListener !== 'function') return;
+        const listen = (target, name, listener) => {
+            target.addEventListener(name, listener);
+            this.#unlisten.push(() => target.removeEventListener(name, listener));
+        };
+        listen(globalThis, 'online', () => this.#onOnline());
+        listen(globalThis, 'pagehide', () => { this.#sendAcks(); this.#store.flush(); });
+        listen(globalThis, 'pageshow', event => { if (event.persisted) this.reconnect(0, 'the page was shown again'); });
+        if (globalThis.document) listen(document, 'visibilitychange', () => document.visibilityState === 'visible' && this.#comeBack());
+    }
+
+    /* Another network may let through what the last one did not. */
+    #onOnline() {
+        if (this.#chosen === 0) { this.#comeBack(); return; }
+        this.#useTransport(0);
+        this.reconnect(0, 'the network has changed');
+    }
+
+    #comeBack() {
+        if (this.state.name === 'away' && !this.#isBehind) this.#connect();
+        else this.#link?.check();
+    }
+}

@@ -1,0 +1,34 @@
+/* http.js - requests to the server, and what its answers say. */
+import { LongwireError } from './errors.js';
+
+/* The address of the server without a slash at the end; ws: and wss: are taken for http: and https:. */
+export function httpUrl(url) {
+    const whole = new URL(url, globalThis.location?.href);
+    return whole.href.replace(/^ws/, 'http').replace(/[?#].*$/, '').replace(/\/+$/, '');
+}
+
+export const webSocketUrl = url => url.replace(/^http/, 'ws');
+export const messagesUrl = (url, channel) => `${url}/v1/channels/${encodeURIComponent(channel)}/messages`;
+
+export function authorization(token) {
+    return token ? { Authorization: `Bearer ${token}` } : {};
+}
+
+/* Errors are problem+json (RFC 9457): `detail` is for people. */
+export async function failureOf(answer) {
+    const problem = await answer.json().catch(() => ({}));
+    const reason = problem.detail ?? problem.title ?? `the server answered ${answer.status}`;
+    return new LongwireError(answer.status, reason, { leastMs: (Number(answer.headers.get('Retry-After')) || 0) * 1000 });
+}
+
+export function bytesOfBase64(text) {
+    return Uint8Array.from(atob(text), letter => letter.charCodeAt(0));
+}
+
+const SLICE = 8192;   // String.fromCharCode takes a limited number of arguments
+
+export function base64OfBytes(bytes) {
+    let letters = '';
+    for (let at = 0; at < bytes.length; at += SLICE) letters += String.fromCharCode(...bytes.subarray(at, at + SLICE));
+    return btoa(letters);
+}

@@ -1,0 +1,157 @@
+/* outbox.js - what the application publishes, until the server has answered. Each message has an idempotency key, so it
+ * may be sent again on a new link, or by another transport, and is stored once. */
+import { LongwireError, reasonOf } from './errors.js';
+import { backOffMs, DEFAULT_POLICY } from './back_off.js';
+import { authorization, base64OfBytes, bytesOfBase64, failureOf, messagesUrl } from './http.js';
+
+const WAITING_MAX = 10000;
+const TIMEOUT_MS = 60000;
+
+function isBytes(data) {
+    return data instanceof ArrayBuffer || ArrayBuffer.isView(data);
+}
+
+function bytesOf(data) {
+    return data instanceof ArrayBuffer ? new Uint8Array(data) : new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+}
+
+/* As a frame has it: text is text/plain, bytes are octets, any other value is JSON, unless `media` says otherwise. */
+function frameOf(channel, data, { media, ttl, key, event, collapseKey, priority }) {
+    if (data === undefined) throw new TypeError(`publish to ${channel}: data is undefined`);
+    const payload = isBytes(data) ? { data_base64: base64OfBytes(bytesOf(data)) } : { data };
+    return {
+        channel, ...payload, ...(media && { media }), ...(ttl !== undefined && { ttl }), key: key ?? crypto.randomUUID(),
+        ...(event && { event }), ...(collapseKey && { collapse_key: collapseKey }), ...(priority && { priority }),
+    };
+}
+
+/* The same as an HTTP request. A string under a JSON media type is the JSON text itself, as in a frame it is a value. */
+function requestOf({ data, data_base64: base64, media, ttl, key, event, collapse_key: collapseKey, priority }) {
+    const isText = typeof data === 'string';
+    const isJson = /^application\/([^;]+\+)?json\b/i.test(media ?? '');
+    const kind = media ?? (base64 !== undefined ? 'application/octet-stream' : isText ? 'text/plain' : 'application/json');
+    const query = new URLSearchParams({ ...(ttl !== undefined && { ttl }), ...(priority && { priority }) });
+    return {
+        query: `${query}` === '' ? '' : `?${query}`,
+        headers: {
+            'Content-Type': kind, 'Idempotency-Key': key, ...(event && { 'Longwire-Event': encodeURIComponent(event) }),
+            ...(collapseKey && { 'Collapse-Key': collapseKey }),
+        },
+        body: base64 !== undefined ? bytesOfBase64(base64) : isText && !isJson ? data : JSON.stringify(data),
+    };
+}
+
+export class Outbox {
+    #host;
+    #items = new Set();        // in the order of publish()
+    #posting = new Set();      // channels of which a message is under way by HTTP
+    #isMixed = false;          // some go by HTTP although there is a link
+
+    /* host: { url, fetch, token(), link(), prefersLink(), random() } */
+    constructor(host) {
+        this.#host = host;
+    }
+
+    get size() {
+        return this.#items.size;
+    }
+
+    /* Resolves with the receipt once the message is stored. */
+    add(channel, data, options = {}) {
+        const item = { frame: frameOf(channel, data, options), via: options.via, isSent: false, tries: 0, until: 0 };
+        if (this.#items.size >= WAITING_MAX)
+            throw new LongwireError(429, `${WAITING_MAX} publishes wait for an answer, which is the most; wait for some of them`);
+        this.#isMixed ||= item.via === 'http';
+        return new Promise((resolve, reject) => {
+            Object.assign(item, { resolve, reject });
+            item.timer = setTimeout(() => this.#settle(item, new LongwireError(0,
+                `the server did not answer in time; the message may be stored, and publishing it again with the key ${item.frame.key} stores it once`,
+                { key: item.frame.key })), options.timeoutMs ?? TIMEOUT_MS);
+            this.#items.add(item);
+            this.pump();
+        });
+    }
+
+    /* Sends what waits and may go now. Messages of one channel keep their order. */
+    pump() {
+        const link = this.#host.link();
+        const held = new Set();    // channels of which an earlier message waits
+        for (const item of this.#items) {
+            const { channel } = item.frame;
+            if (!this.#isMixed && this.#host.prefersLink() && !link?.canPublish) return;
+            if (!item.isSent && !held.has(channel) && item.until <= Date.now()) this.#send(item, link);
+            if (!item.isSent) held.add(channel);
+        }
+    }
+
+    #send(item, link) {
+        if (item.via !== 'http' && this.#host.prefersLink()) {
+            if (!link?.canPublish) return;
+            item.isSent = true;
+            link.publish(item);
+        } else if (!this.#posting.has(item.frame.channel)) {
+            item.isSent = true;
+            this.#post(item);
+        }
+    }
+
+    /* The link is gone, and what it had been given has no answer. */
+    onLinkLost() {
+        for (const item of this.#items) if (!item.isPosted) item.isSent = false;
+        this.pump();
+    }
+
+    published(item, { type: _type, ref: _ref, ...receipt }) {
+        this.#settle(item, null, receipt);
+        this.pump();
+    }
+
+    /* What may succeed later is sent again, after a pause, until its time is up. */
+    refused(item, error) {
+        if (error.isFinal) this.#settle(item, error);
+        else this.#again(item, error);
+        this.pump();
+    }
+
+    close() {
+        for (const item of this.#items)
+            this.#settle(item, new LongwireError(0, 'the client was closed before the server answered', { key: item.frame.key }));
+    }
+
+    async #post(item) {
+        const { channel } = item.frame;
+        const { query, headers, body } = requestOf(item.frame);
+        this.#posting.add(channel);
+        item.isPosted = true;
+        try {
+            const answer = await this.#host.fetch(messagesUrl(this.#host.url, channel) + query, {
+                method: 'POST', headers: { ...headers, ...authorization(await this.#host.token()) }, body,
+            });
+            if (!answer.ok) throw await failureOf(answer);
+            const replayed = answer.headers.get('Idempotency-Replayed') === 'true';
+            this.#settle(item, null, { ...await answer.json(), ...(replayed && { replayed }) });
+        } catch (error) {
+            if (error instanceof LongwireError && error.isFinal) this.#settle(item, error);
+            else this.#again(item, error instanceof LongwireError ? error : new LongwireError(0, reasonOf(error)));
+        } finally {
+            this.#posting.delete(channel);
+            item.isPosted = false;
+            this.pump();
+        }
+    }
+
+    #again(item, error) {
+        const ms = backOffMs(DEFAULT_POLICY, item.tries++, error.leastMs ?? 0, this.#host.random());
+        item.isSent = false;
+        item.until = Date.now() + ms;
+        item.again = setTimeout(() => this.pump(), ms + 1);
+    }
+
+    #settle(item, error, receipt) {
+        clearTimeout(item.timer);
+        clearTimeout(item.again);
+        if (!this.#items.delete(item)) return;
+        if (error) item.reject(error);
+        else item.resolve(receipt);
+    }
+}

@@ -1,0 +1,56 @@
+/* follow.js - a program for test/system/client_driver.py: follows channels and publishes as it is told, and says what came.
+ *
+ * usage: node follow.js '{"url":…, "options":{…}, "channels":{"topic:a":{…}}}'
+ *
+ * Reads commands from standard input, writes events to standard output, one JSON object a line. handlerMs: how long the
+ * handler takes for each message. storeFile: keeps places in that file. */
+import { readFileSync, writeFileSync } from 'node:fs';
+import { createInterface } from 'node:readline';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { connect } from '../index.js';
+
+const { url, options = {}, channels = {}, handlerMs, storeFile } = JSON.parse(process.argv[2]);
+const say = what => process.stdout.write(`${JSON.stringify(what)}\n`);
+
+const store = {
+    get: () => { try { return readFileSync(storeFile, 'utf8'); } catch { return null; } },
+    set: (name, text) => writeFileSync(storeFile, text),
+};
+
+const client = connect(url, { ...options, ...(storeFile && { keep: store }), onMessage: message => say({ event: 'message', ...message }) });
+client.on('state', state => say({ event: 'state', ...state, fallBacks: client.fallBacks }));
+client.on('error', ({ error, channel }) => say({ event: 'error', code: error.code, reason: error.message, channel }));
+for (const name of ['membership', 'read', 'notify', 'join', 'leave', 'connected', 'replaced', 'expiring'])
+    client.on(name, detail => say({ event: name, ...detail }));
+
+function subscribe(channel, how) {
+    const subscription = client.subscribe(channel, async (message, { waiting }) => {
+        if (handlerMs !== undefined) await sleep(handlerMs);
+        say({ event: 'message', waiting, ...message });
+    }, {
+        ...how,
+        onGap: gap => say({ event: 'gap', ...gap }), onRecall: entry => say({ event: 'recall', ...entry }),
+        onNotify: () => {}, onPresence: () => {},
+        ...(how.state && { state: ({ why }) => { say({ event: 'state asked', why }); return how.state; } }),
+    });
+    subscription.ready.then(() => say({ event: 'ready', channel }), error => say({ event: 'refused', channel, code: error.code }));
+}
+
+const COMMANDS = {
+    publish: ({ channel, data, ...more }) => client.publish(channel, data, more).then(
+        receipt => say({ event: 'published', data, ...receipt }),
+        error => say({ event: 'not published', data, code: error.code, reason: error.message })),
+    subscribe: ({ channel, ...how }) => subscribe(channel, how),
+    unsubscribe: ({ channel }) => client.unsubscribe(channel),
+    ack: ({ channel, seq }) => client.subscription(channel).ack(seq),
+    read: ({ channel, seq }) => client.read(channel, seq),
+    pull: ({ channel }) => client.subscription(channel).pull(),
+    transports: ({ names }) => client.useTransports(names),
+    token: ({ token }) => client.setToken(token),
+    close: () => client.close(),
+};
+
+for (const [channel, how] of Object.entries(channels)) subscribe(channel, how);
+const lines = createInterface({ input: process.stdin });
+lines.on('line', line => { const { command, ...more } = JSON.parse(line); COMMANDS[command](more); });
+lines.on('close', () => client.close());

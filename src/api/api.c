@@ -125,7 +125,7 @@ static void serve_page(const struct call *call, const struct api_page *page)
 static void serve_route(struct call *call, const struct route *route)
 {
     call->identity = call->exchange->caller.identity;
-    must(call->identity == NULL || !call->identity->is_revoked);
+    must(call->identity == NULL || !identity_is_revoked(call->identity));
     if (call->identity == NULL && !route->is_open)
         http_refuse_caller(call->api->server, call->exchange);
     else

@@ -16,7 +16,7 @@ static void item_publish(struct batch_item *item, struct publish_request *reques
         item_refuse(item, verdict.status, verdict.reason);
         return;
     }
-    struct publish_command *command = publish_command_new(&message, request->key, span_str(request->identity->name));
+    struct publish_command *command = publish_command_new(&message, request->key, identity_from(request->identity));
     command->owner                 = item;
     command->answered              = item_answered;
     batch->waiting++;
@@ -32,7 +32,8 @@ static void item_to_channel(struct batch_item *item, const struct json_token *ch
     buf_init(&scratch, 4096);
     if (!json_string(channel, &scratch, &text))
         text = SPAN("");  /* refused as well: that is no channel name */
-    struct verdict verdict = may_name(api->namespaces, api->hash_key, text, &item->name);
+    struct verdict verdict = may_name(request->identity, ACTION_PUBLISH, api->namespaces, api->hash_key, text,
+                                      &item->name);
     buf_fini(&scratch);
     if (verdict.status == 0)
         item_publish(item, request);

@@ -2,6 +2,7 @@
 #include "api/call.h"
 
 #include "api/time_text.h"
+#include "auth/credential.h"
 #include "codec/url/url.h"
 
 struct http_fields retry_after(unsigned status)
@@ -44,7 +45,7 @@ void call_answer_json(const struct call *call, unsigned status, struct span body
     });
 }
 
-struct channel_name *call_channel(const struct call *call)
+struct channel_name *call_channel(const struct call *call, enum action action)
 {
     struct channel_name *name = NULL;
     struct span          plain;
@@ -53,7 +54,7 @@ struct channel_name *call_channel(const struct call *call)
     buf_init(&scratch, 4096);
     if (!url_decode(call->segments[2], URL_PATH, &scratch, &plain))
         plain = SPAN("");  /* refused as well: that is no channel name */
-    call_passes(call, may_name(call->api->namespaces, call->api->hash_key, plain, &name));
+    call_passes(call, may_name(call->identity, action, call->api->namespaces, call->api->hash_key, plain, &name));
     buf_fini(&scratch);
     return name;
 }
@@ -75,7 +76,7 @@ bool call_knows_query(const struct call *call, struct known_words known)
     char        why[UNKNOWN_WORD_BYTES];
 
     while (url_query_next(&query, &name, &value)) {
-        if (span_starts(name, SPAN("_")) || span_eq(name, SPAN("access_token")))
+        if (span_starts(name, SPAN("_")) || credential_is_parameter(name))
             continue;
         if (!known_words_have(known, name)) {
             call_refuse(call, 400, unknown_word_say("parameter", name, known, why));

@@ -23,11 +23,12 @@ void call_refuse(const struct call *call, unsigned status, const char *detail);
  * 11.6.1). */
 bool call_passes(const struct call *call, struct verdict verdict);
 
-/* The channel of /v1/channels/{channel}/…; NULL: answered with 400 or 404. The caller owns the reference. */
-struct channel_name *call_channel(const struct call *call);
+/* The channel of /v1/channels/{channel}/…, named for this action; NULL: answered with 400, 403 or 404. The caller owns the
+ * reference. */
+struct channel_name *call_channel(const struct call *call, enum action action);
 
 /* Does the query say nothing but these parameters, each once? Those that begin with `_` are passed over, because clients
- * add them to get around caches; access_token is the credential's. False: answered with 400. */
+ * add them to get around caches; access_token, user and device are the credential's. False: answered with 400. */
 bool call_knows_query(const struct call *call, struct known_words known);
 
 /* The query parameter of that name, still encoded. False: it isn't there. */

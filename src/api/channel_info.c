@@ -78,7 +78,7 @@ static void facts_came(struct read_command *read)
 
 void serve_channel(struct call *call)
 {
-    struct channel_name *name = call_channel(call);
+    struct channel_name *name = call_channel(call, ACTION_CHANNEL_INFO);
 
     if (name != NULL && call_passes(call, may(call->identity, name, ACTION_CHANNEL_INFO)) &&
         call_knows_query(call, KNOWN_NO_WORDS))

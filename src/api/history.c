@@ -242,7 +242,7 @@ static void read_page(struct call *call, struct channel_name *name)
 
 void serve_history(struct call *call)
 {
-    struct channel_name *name = call_channel(call);
+    struct channel_name *name = call_channel(call, ACTION_HISTORY);
 
     if (name != NULL && call_passes(call, may(call->identity, name, ACTION_HISTORY)))
         read_page(call, name);

@@ -37,7 +37,7 @@ static void publish_answered(struct publish_command *command)
 
 static void call_publish(const struct call *call, struct message *message, struct span key)
 {
-    struct publish_command *command = publish_command_new(&message, key, span_str(call->identity->name));
+    struct publish_command *command = publish_command_new(&message, key, identity_from(call->identity));
 
     command->owner    = call->exchange;
     command->answered = publish_answered;
@@ -59,7 +59,7 @@ static const struct span publish_parameters[] = { SPAN("ttl") };
 
 void serve_publish(struct call *call)
 {
-    struct channel_name *name = call_body_is_plain(call) ? call_channel(call) : NULL;
+    struct channel_name *name = call_body_is_plain(call) ? call_channel(call, ACTION_PUBLISH) : NULL;
     struct message      *message;
     char                 why[PUBLISH_WHY_BYTES];
 
@@ -95,11 +95,11 @@ void serve_recall(struct call *call)
         call_refuse(call, 400, "a seq is a whole number from 1");
         return;
     }
-    struct channel_name *name = call_channel(call);
+    struct channel_name *name = call_channel(call, ACTION_RECALL);
     if (name == NULL)
         return;
     if (call_passes(call, may(call->identity, name, ACTION_RECALL))) {
-        struct message *message = message_new(name, MESSAGE_RECALL, NULL, 0, SPAN(""), span_str(call->identity->name));
+        struct message *message = message_new(name, MESSAGE_RECALL, NULL, 0, SPAN(""), identity_from(call->identity));
         message->target         = target;
         message->time           = call->api->shard->wall;
         call_publish(call, message, SPAN(""));

@@ -49,9 +49,9 @@ static void purge_answered(struct publish_command *command)
 
 void serve_purge(struct call *call)
 {
-    struct channel_name *name = call_channel(call);
+    struct channel_name *name = call_channel(call, ACTION_PURGE);
 
-    if (name != NULL && call_passes(call, may(call->identity, NULL, ACTION_PURGE)) &&
+    if (name != NULL && call_passes(call, may(call->identity, name, ACTION_PURGE)) &&
         call_knows_query(call, KNOWN_NO_WORDS)) {
         struct publish_command *command = purge_command_new(name);
         command->owner                  = call->exchange;

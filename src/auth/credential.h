@@ -8,20 +8,37 @@
 
 #include "base/buf.h"
 
+enum { CREDENTIAL_BYTES_MAX = 8 * 1024 };  /* of a token; a longer one is nobody's */
+
 enum credential_kind {
     CREDENTIAL_NONE,    /* nothing was shown */
     CREDENTIAL_TOKEN,
-    CREDENTIAL_UNUSABLE /* a broken encoding: no identity has it */
+    CREDENTIAL_UNUSABLE /* a broken encoding, or too long: no identity has it */
 };
 
 struct credential {
     enum credential_kind kind;
-    struct span          token;  /* borrowed */
+    struct span          token;         /* borrowed, as are the others */
+    /* What the sender says about itself: the parameters user= and device=, or members of `connect`. It is believed only
+     * where neither keys nor issuers are configured. */
+    struct span          user, device;
 };
 
-/* `authorization`: the header's value; its `at` is NULL without one. The token points into one of these or into
+/* Where parameters are decoded; holds no memory until one needs it. */
+struct credential_scratch {
+    struct buf token, user, device;
+};
+
+void credential_scratch_init(struct credential_scratch *scratch);
+void credential_scratch_fini(struct credential_scratch *scratch);
+
+/* `authorization`: the header's value; its `at` is NULL without one. All spans point into one of these or into
  * `scratch`. */
-struct credential credential_of_request(struct span authorization, struct span query, struct buf *scratch);
+struct credential credential_of_request(struct span authorization, struct span query,
+                                        struct credential_scratch *scratch);
 struct credential credential_of_token(struct span token);
+
+/* Is a query's parameter with this name read here? Then no call needs to know it. */
+bool credential_is_parameter(struct span name);
 
 #endif

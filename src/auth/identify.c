@@ -60,7 +60,7 @@ static void identification_timed_out(struct timer *timer, msec now)
     (void)now;
     identifier->ops->cancel(identifier, identification);
     identify_end(identification, &(struct identified){
-        .refusal = { 503, "who you are could not be found out in time; try again a little later" },
+        .refusal = { .status = 503, .reason = "who you are could not be found out in time; try again a little later" },
     });
 }
 
@@ -91,7 +91,7 @@ struct identification *identify(struct identifier *identifier, const struct cred
         return NULL;
     }
     if (identifier->count >= identifier->limits.count_max) {
-        ret->refusal = (struct verdict){ 503, "too many wait to be identified; try again a little later" };
+        ret->refusal = (struct verdict){ .status = 503, .reason = "too many wait to be identified; try again a little later" };
         return NULL;
     }
     struct identification *identification = identification_new(identifier, now, done, owner);

@@ -1,20 +1,86 @@
 #include "auth/identity.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/must.h"
+#include "message/user_name.h"
 
-struct identity *identity_new(const char *name, unsigned rights)
+/* --- making one ------------------------------------------------------------------------------------------------- */
+
+static size_t text_bytes(const struct identity_facts *facts)
 {
-    struct identity *identity = calloc(1, sizeof *identity);
+    size_t bytes = sizeof "user:" + facts->user.len + facts->key.len + facts->device.len + 1 + facts->jti.len + 1;
 
-    must(identity != NULL && (rights & ~(unsigned)KEY_RIGHTS_ALL) == 0);
-    identity->refs   = 1;
-    identity->rights = rights;
-    snprintf(identity->name, sizeof identity->name, "%s", name);
+    for (size_t i = 0; i < facts->grant_count; i++)
+        bytes += facts->grants[i].match.len;
+    return bytes;
+}
+
+/* Appends the text and a NUL. NULL: the text is empty. */
+static const char *identity_put_text(char **at, struct span text)
+{
+    char *start = *at;
+
+    if (text.len == 0)
+        return NULL;
+    memcpy(start, text.at, text.len);
+    start[text.len] = '\0';
+    *at += text.len + 1;
+    return start;
+}
+
+static const char *from_put(char **at, const struct identity_facts *facts)
+{
+    const char *start = *at;
+
+    if (facts->user.len == 0)
+        return identity_put_text(at, facts->key);
+    memcpy(*at, "user:", sizeof "user:" - 1);
+    *at += sizeof "user:" - 1;
+    identity_put_text(at, facts->user);
+    return start;
+}
+
+static void grants_put(struct grant *grants, char **at, const struct identity_facts *facts)
+{
+    for (size_t i = 0; i < facts->grant_count; i++) {
+        struct span match = facts->grants[i].match;
+        memcpy(*at, match.at, match.len);
+        grants[i] = (struct grant){ { *at, match.len }, facts->grants[i].can };
+        *at += match.len;
+    }
+}
+
+struct identity *identity_new(const struct identity_facts *facts)
+{
+    must((facts->rights & ~(unsigned)KEY_RIGHTS_ALL) == 0 && facts->grant_count <= GRANTS_MAX);
+    must(facts->user.len == 0 || (facts->key.len == 0 && user_name_is_valid(facts->user)));
+    size_t           grant_bytes = facts->grant_count * sizeof facts->grants[0];
+    struct identity *identity    = malloc(sizeof *identity + grant_bytes + text_bytes(facts));
+    must(identity != NULL);
+    struct grant *grants = (struct grant *)(void *)identity->text;
+    char         *at     = identity->text + grant_bytes;
+
+    *identity = (struct identity){
+        .refs        = 1,
+        .is_open     = facts->is_open,
+        .rights      = (uint8_t)facts->rights,
+        .grant_count = (uint8_t)facts->grant_count,
+        .issued_at   = facts->issued_at,
+        .expires_at  = facts->expires_at,
+        .authority   = facts->authority,
+        .grants      = grants,
+    };
+    if (facts->authority != NULL)
+        facts->authority->refs++;
+    identity->from   = from_put(&at, facts);
+    identity->device = identity_put_text(&at, facts->device);
+    identity->jti    = identity_put_text(&at, facts->jti);
+    grants_put(grants, &at, facts);
     return identity;
 }
+
+/* --- holding one ------------------------------------------------------------------------------------------------ */
 
 struct identity *identity_ref(struct identity *identity)
 {
@@ -28,8 +94,10 @@ void identity_unref(struct identity *identity)
     if (identity == NULL)
         return;
     must(identity->refs > 0);
-    if (--identity->refs == 0)
-        free(identity);
+    if (--identity->refs > 0)
+        return;
+    authority_unref(identity->authority);
+    free(identity);
 }
 
 void identity_revoke(struct identity *identity)
@@ -37,4 +105,39 @@ void identity_revoke(struct identity *identity)
     must(!identity->is_revoked);
     identity->is_revoked = true;
     identity_unref(identity);
+}
+
+bool identity_is_granted(const struct identity *identity, struct span channel, unsigned can)
+{
+    for (size_t i = 0; i < identity->grant_count; i++)
+        if ((identity->grants[i].can & can) != 0 && grant_pattern_fits(identity->grants[i].match, channel))
+            return true;
+    return false;
+}
+
+/* --- who vouches ------------------------------------------------------------------------------------------------ */
+
+struct authority *authority_new(void)
+{
+    struct authority *authority = calloc(1, sizeof *authority);
+
+    must(authority != NULL);
+    authority->refs = 1;
+    return authority;
+}
+
+void authority_unref(struct authority *authority)
+{
+    if (authority == NULL)
+        return;
+    must(authority->refs > 0);
+    if (--authority->refs == 0)
+        free(authority);
+}
+
+void authority_revoke(struct authority *authority)
+{
+    must(!authority->is_revoked);
+    authority->is_revoked = true;
+    authority_unref(authority);
 }

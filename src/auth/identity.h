@@ -1,29 +1,104 @@
-/* identity.h - who sent a request, or opened a link: the holder of an API key, or somebody who showed none.
+/* identity.h - who sent a request, or opened a link: the holder of an API key, a user, or somebody who showed nothing.
  *
  * An identity belongs to one loop, so its count needs no atomics: requests and links of that loop hold references, and
- * so does the identifier that made it. What it may do can change while it is held: a reload gives a key more rights, or
- * revokes the identity. Whoever holds one for longer than a call looks at is_revoked before using it again. */
+ * so does the identifier that made it, if it gives the same one to many. What it may do can change while it is held: a
+ * reload gives a key more rights, or revokes the identity; a user's token ends. Whoever holds one for longer than a call
+ * asks identity_is_revoked() before using it again, and looks at expires_at.
+ *
+ *     who                         rights        user   from
+ *     nobody, with keys           0             ""     ""
+ *     holder of an API key        of the key    ""     the key's name
+ *     user                        0             "ann"  "user:ann"
+ *     anybody, without keys and   all           ""     ""
+ *     issuers (is_open) ...                     "ann"  "user:ann"       with ?user=ann
+ */
 #ifndef AUTH_IDENTITY_H
 #define AUTH_IDENTITY_H
 
-#include <stdbool.h>
-#include <stdint.h>
-
+#include "auth/grant.h"
+#include "base/msec.h"
 #include "message/key_right.h"
 
-struct identity {
+/* Who vouches for users: the section of an issuer, or the configuration without keys and issuers, which believes
+ * everybody. Its end is the end of all identities that it has vouched for. Counted within a loop. */
+struct authority {
     uint32_t refs;
-    bool     is_revoked;                    /* its key is gone, has another secret, or lost a right: for good */
-    unsigned rights;                        /* of its key; all of them while no key is configured */
-    char     name[KEY_NAME_BYTES_MAX + 1];  /* of its key; "": no key was shown */
+    bool     is_revoked;
+};
+
+struct identity {
+    uint32_t          refs;
+    bool              is_revoked;   /* for good; ask identity_is_revoked() */
+    bool              is_open;      /* neither keys nor issuers: what it says about itself is believed */
+    uint8_t           rights;       /* of its key; all of them if is_open */
+    uint8_t           grant_count;
+    msec              issued_at;    /* wall; 0: not said */
+    msec              expires_at;   /* wall; 0: never */
+    struct authority *authority;    /* owns a reference; NULL: none of its own */
+    /* All of these point into `text`, or are NULL, which means the same as "". */
+    const char         *from;       /* what its messages say, and whose idempotency keys they are */
+    const char         *device;     /* as the token names it */
+    const char         *jti;
+    const struct grant *grants;     /* of a user: what is allowed beside the defaults. Of a key: the channels where its
+                                     * rights hold; none: everywhere */
+    _Alignas(struct grant) char text[];
+};
+
+/* What an identity is made of; all is copied. */
+struct identity_facts {
+    struct span         key;      /* the API key's name; empty: none */
+    unsigned            rights;
+    bool                is_open;
+    struct span         user, device, jti;  /* empty: none */
+    msec                issued_at, expires_at;
+    const struct grant *grants;
+    size_t              grant_count;        /* at most GRANTS_MAX */
+    struct authority   *authority;          /* shared; NULL: none */
 };
 
 /* The caller owns the one reference. */
-struct identity *identity_new(const char *name, unsigned rights);
+struct identity *identity_new(const struct identity_facts *facts);
 struct identity *identity_ref(struct identity *identity);
 void             identity_unref(struct identity *identity);  /* NULL is fine */
 
 /* Takes the reference. */
 void identity_revoke(struct identity *identity);
+
+static inline bool identity_is_revoked(const struct identity *identity)
+{
+    return identity->is_revoked || (identity->authority != NULL && identity->authority->is_revoked);
+}
+
+/* `from` of its messages: "user:ann", the key's name, or empty. */
+static inline struct span identity_from(const struct identity *identity)
+{
+    return span_str(identity->from);
+}
+
+/* Empty: it is no user. */
+static inline struct span identity_user(const struct identity *identity)
+{
+    struct span from = identity_from(identity), head = SPAN("user:");
+    return span_starts(from, head) ? span_skip(from, head.len) : SPAN("");
+}
+
+/* Empty: its token names none. */
+static inline struct span identity_device(const struct identity *identity)
+{
+    return span_str(identity->device);
+}
+
+/* Has it shown nothing that is known? */
+static inline bool identity_is_stranger(const struct identity *identity)
+{
+    return identity->from == NULL || identity->from[0] == '\0';
+}
+
+/* Does one of its grants fit the channel, with one of these rights? */
+bool identity_is_granted(const struct identity *identity, struct span channel, unsigned can);
+
+struct authority *authority_new(void);
+void              authority_unref(struct authority *authority);   /* NULL is fine */
+void              authority_revoke(struct authority *authority);  /* takes the reference */
 
 #endif

@@ -1,6 +1,7 @@
 #include "auth/key_identifier.h"
 
 #include "base/must.h"
+#include "message/user_name.h"
 
 /* Takes as long for a wrong key as for the right one (threat 103). */
 static bool secret_is(const char *secret, struct span token)
@@ -24,19 +25,38 @@ static struct identity *find_holder(const struct key_identifier *keys, struct sp
     return found;
 }
 
+/* Who is asked nothing is who they say they are. */
+static void open_look(const struct key_identifier *keys, const struct credential *credential, struct identified *ret)
+{
+    struct span user = credential->user, device = credential->device;
+
+    if (user.len == 0)
+        ret->identity = identity_ref(keys->nobody);
+    else if (!user_name_is_valid(user) || (device.len > 0 && !device_name_is_valid(device)))
+        ret->refusal = (struct verdict){ .status = 400, .reason = USER_NAMES_ARE };
+    else
+        ret->identity = identity_new(&(struct identity_facts){
+            .rights = KEY_RIGHTS_ALL, .is_open = true, .user = user, .device = device, .authority = keys->open,
+        });
+}
+
 static bool key_look(struct identifier *identifier, const struct credential *credential, struct identified *ret)
 {
     const struct key_identifier *keys  = container_of(identifier, struct key_identifier, identifier);
     struct identity             *found = NULL;
 
-    if (keys->settings->key_count == 0 || credential->kind == CREDENTIAL_NONE)
+    if (keys->open != NULL) {
+        open_look(keys, credential, ret);
+        return true;
+    }
+    if (credential->kind == CREDENTIAL_NONE)
         found = keys->nobody;
     else if (credential->kind == CREDENTIAL_TOKEN)
         found = find_holder(keys, credential->token);
     if (found != NULL)
         ret->identity = identity_ref(found);
     else
-        ret->refusal = (struct verdict){ 401, "this API key is not known here" };
+        ret->refusal = (struct verdict){ .status = 401, .reason = "this API key is not known here" };
     return true;
 }
 
@@ -55,18 +75,28 @@ static void key_cancel(struct identifier *identifier, struct identification *ide
 
 static const struct identifier_ops key_ops = { .look = key_look, .begin = key_begin, .cancel = key_cancel };
 
-static struct identity *nobody_new(const struct settings *settings)
+static void nobody_init(struct key_identifier *keys, const struct settings *settings)
 {
-    return identity_new("", settings->key_count == 0 ? KEY_RIGHTS_ALL : 0);
+    bool is_open = settings->key_count == 0;
+
+    keys->open   = is_open ? authority_new() : NULL;
+    keys->nobody = identity_new(&(struct identity_facts){ .rights = is_open ? KEY_RIGHTS_ALL : 0, .is_open = is_open,
+                                                          .authority = keys->open });
+}
+
+static struct identity *holder_new(const struct api_key *key)
+{
+    return identity_new(&(struct identity_facts){ .key = span_str(key->name), .rights = key->rights });
 }
 
 void key_identifier_init(struct key_identifier *keys, struct wheel *wheel, const struct identifier_limits *limits,
                          const struct settings *settings)
 {
-    *keys = (struct key_identifier){ .settings = settings, .nobody = nobody_new(settings) };
+    *keys = (struct key_identifier){ .settings = settings };
+    nobody_init(keys, settings);
     identifier_init(&keys->identifier, &key_ops, wheel, limits);
     for (size_t i = 0; i < settings->key_count; i++)
-        keys->holders[i] = identity_new(settings->keys[i].name, settings->keys[i].rights);
+        keys->holders[i] = holder_new(&settings->keys[i]);
 }
 
 void key_identifier_fini(struct key_identifier *keys)
@@ -75,6 +105,7 @@ void key_identifier_fini(struct key_identifier *keys)
     for (size_t i = 0; i < keys->settings->key_count; i++)
         identity_unref(keys->holders[i]);
     identity_unref(keys->nobody);
+    authority_unref(keys->open);
 }
 
 static bool key_is_kept(const struct api_key *before, const struct api_key *now)
@@ -91,7 +122,7 @@ static struct identity *take_holder(struct key_identifier *keys, const struct ap
         if (holder == NULL || !key_is_kept(&keys->settings->keys[i], key))
             continue;
         keys->holders[i] = NULL;
-        holder->rights   = key->rights;
+        holder->rights   = (uint8_t)key->rights;
         return holder;
     }
     return NULL;
@@ -104,7 +135,7 @@ void key_identifier_adopt(struct key_identifier *keys, const struct settings *se
     must(settings->key_count <= KEYS_MAX);
     for (size_t i = 0; i < settings->key_count; i++) {
         struct identity *kept = take_holder(keys, &settings->keys[i]);
-        holders[i] = kept != NULL ? kept : identity_new(settings->keys[i].name, settings->keys[i].rights);
+        holders[i] = kept != NULL ? kept : holder_new(&settings->keys[i]);
     }
     for (size_t i = 0; i < keys->settings->key_count; i++)
         if (keys->holders[i] != NULL)
@@ -112,7 +143,9 @@ void key_identifier_adopt(struct key_identifier *keys, const struct settings *se
     memcpy(keys->holders, holders, sizeof holders);
     if ((keys->settings->key_count == 0) != (settings->key_count == 0)) {
         identity_revoke(keys->nobody);
-        keys->nobody = nobody_new(settings);
+        if (keys->open != NULL)
+            authority_revoke(keys->open);
+        nobody_init(keys, settings);
     }
     keys->settings = settings;
 }

@@ -1,7 +1,7 @@
 /* key_identifier.h - a maker of identify.h: the API keys of the settings. Its answers are known at once.
  *
- * Without any key, everybody is the same identity with all rights. With keys, who shows none is an identity without
- * rights, and a token that is no key's secret is refused. */
+ * Without any key, everybody is the same identity with all rights, or a user with all rights if they say that they are
+ * one. With keys, who shows none is an identity without rights, and a token that is no key's secret is refused. */
 #ifndef AUTH_KEY_IDENTIFIER_H
 #define AUTH_KEY_IDENTIFIER_H
 
@@ -12,6 +12,7 @@ struct key_identifier {
     struct identifier      identifier;
     const struct settings *settings;           /* borrowed */
     struct identity       *nobody;             /* who shows no key */
+    struct authority      *open;               /* vouches for everybody while there is no key; else NULL */
     struct identity       *holders[KEYS_MAX];  /* of the settings' keys, in their order */
 };
 

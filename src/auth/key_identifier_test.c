@@ -81,16 +81,16 @@ static struct identity *holder_of(struct key_identifier *keys, const char *token
 static void expect_who(struct key_identifier *keys, const char *authorization, const char *query, const char *want)
 {
     struct span value = authorization == NULL ? (struct span){ NULL, 0 } : span_str(authorization);
-    struct buf  scratch;
+    struct credential_scratch scratch;
 
-    buf_init(&scratch, 1024);
+    credential_scratch_init(&scratch);
     struct credential credential = credential_of_request(value, span_str(query), &scratch);
     struct identity  *identity   = identity_of(keys, &credential);
-    const char       *got        = identity == NULL ? "nobody" : identity->name;
+    const char       *got        = identity == NULL ? "nobody" : identity->from == NULL ? "" : identity->from;
     if (strcmp(got, want) != 0)
         fail_msg("%s, %s: %s", authorization == NULL ? "-" : authorization, query, got);
     identity_unref(identity);
-    buf_fini(&scratch);
+    credential_scratch_fini(&scratch);
 }
 
 static void a_key_is_known_by_all_of_its_bytes(void **state)
@@ -162,6 +162,47 @@ static void without_keys_everyone_may(void **state)
     identity_unref(asked);
     expect_who(keys, "Bearer whatever", "", "");
     expect_who(keys, "Basic whatever", "access_token=%", "");
+    /* They are who they say they are. */
+    expect_who(keys, NULL, "user=ann", "user:ann");
+    expect_who(keys, NULL, "user=ann&device=phone", "user:ann");
+    expect_who(keys, "Bearer whatever", "user=%41nn", "user:Ann");
+    expect_who(keys, NULL, "device=phone", "");
+    keys_free(keys);
+    settings_drop(settings);
+}
+
+/* Names that nobody can have are refused, where names are believed. */
+static void a_name_that_cannot_be_is_refused(void **state)
+{
+    (void)state;
+    static const char *const queries[] = { "user=a/b", "user=%", "user=%01", "user=a&device=%", "user=%ff", "user=a&device=b/c" };
+    struct settings       *settings = settings_new(false);
+    struct key_identifier *keys     = keys_new(settings);
+
+    for (size_t i = 0; i < sizeof queries / sizeof queries[0]; i++) {
+        struct credential_scratch scratch;
+        struct identified         answer;
+        credential_scratch_init(&scratch);
+        struct credential credential = credential_of_request((struct span){ NULL, 0 }, span_str(queries[i]), &scratch);
+        assert_null(identify(&keys->identifier, &credential, 0, never, NULL, &answer));
+        if (answer.refusal.status != 400)
+            fail_msg("%s", queries[i]);
+        credential_scratch_fini(&scratch);
+    }
+    keys_free(keys);
+    settings_drop(settings);
+}
+
+/* With keys, what a caller says about itself counts for nothing. */
+static void with_keys_nobody_is_who_they_say(void **state)
+{
+    (void)state;
+    struct settings       *settings = settings_new(true);
+    struct key_identifier *keys     = keys_new(settings);
+
+    expect_who(keys, NULL, "user=ann&device=phone", "");
+    expect_who(keys, "Bearer " SECRET_A, "user=ann&device=phone", "a");
+    expect_who(keys, NULL, "user=%", "");
     keys_free(keys);
     settings_drop(settings);
 }
@@ -198,7 +239,7 @@ static void a_reload_revokes_who_lost_something(void **state)
         settings_drop(before);
         if (held_a->is_revoked != (rows[i].rights == GONE) || (!held_a->is_revoked && held_a->rights != rows[i].rights))
             fail_msg("%s", rows[i].name);
-        assert_string_equal(held_a->name, "a");
+        assert_string_equal(held_a->from, "a");
         struct identity *again_b = holder_of(keys, SECRET_B), *again = holder_of(keys, NULL);
         assert_true(!held_b->is_revoked && again_b == held_b);
         assert_true(!stranger->is_revoked && again == stranger);
@@ -239,12 +280,16 @@ static void with_the_first_key_everybody_is_revoked(void **state)
     struct settings       *open = settings_new(false), *closed = settings_new(true);
     struct key_identifier *keys = keys_new(open);
     struct identity       *before = holder_of(keys, NULL);
+    struct credential      claim  = { .kind = CREDENTIAL_NONE, .user = SPAN("ann"), .device = SPAN("phone") };
+    struct identity       *ann    = identity_of(keys, &claim);
 
+    assert_true(!identity_is_revoked(ann) && ann->is_open && span_eq(identity_device(ann), SPAN("phone")));
     key_identifier_adopt(keys, closed);
     struct identity *after = holder_of(keys, NULL);
-    assert_true(before->is_revoked && !after->is_revoked);
+    assert_true(identity_is_revoked(before) && identity_is_revoked(ann) && !identity_is_revoked(after));
     assert_int_equal(after->rights, 0);
     identity_unref(before);
+    identity_unref(ann);
     identity_unref(after);
     keys_free(keys);
     settings_drop(open);
@@ -256,6 +301,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_key_is_known_by_all_of_its_bytes),
         cmocka_unit_test(without_keys_everyone_may),
+        cmocka_unit_test(a_name_that_cannot_be_is_refused),
+        cmocka_unit_test(with_keys_nobody_is_who_they_say),
         cmocka_unit_test(a_reload_revokes_who_lost_something),
         cmocka_unit_test(a_revoked_identity_stays_revoked),
         cmocka_unit_test(with_the_first_key_everybody_is_revoked),

@@ -2,28 +2,38 @@
 
 #include "base/must.h"
 
-enum policy { POLICY_READ, POLICY_WRITE, POLICY_NONE };
+enum policy { POLICY_READ, POLICY_WRITE, POLICY_RECALL, POLICY_ADMIN, POLICY_NONE };
 
 static const struct action_row {
-    enum policy    policy;   /* of the channel's namespace; POLICY_NONE: there is no channel */
-    enum key_right right;    /* that a key needs */
-    const char    *needs;    /* for those who lack it */
+    enum policy    policy;     /* of the channel's namespace; POLICY_NONE: there is no channel */
+    enum key_right right;      /* that a key needs */
+    unsigned       can;        /* that a grant needs, one of these; 0: no grant is enough */
+    const char    *needs;      /* for those who lack it */
+    const char    *not_yours;  /* for users, the same whether the channel exists or not; NULL: as `needs` */
 } action_rows[ACTION_COUNT] = {
-    [ACTION_SUBSCRIBE]    = { POLICY_READ, RIGHT_SUBSCRIBE,
-                              "following this channel needs an API key with the right to subscribe" },
-    [ACTION_HISTORY]      = { POLICY_READ, RIGHT_SUBSCRIBE,
-                              "reading this channel needs an API key with the right to subscribe" },
-    [ACTION_CHANNEL_INFO] = { POLICY_READ, RIGHT_SUBSCRIBE,
-                              "reading this channel needs an API key with the right to subscribe" },
-    [ACTION_PUBLISH]      = { POLICY_WRITE, RIGHT_PUBLISH,
-                              "publishing here needs an API key with the right to publish" },
-    [ACTION_RECALL]       = { POLICY_WRITE, RIGHT_PUBLISH,
-                              "publishing here needs an API key with the right to publish" },
-    [ACTION_LIST]         = { POLICY_NONE, RIGHT_ADMIN, "listing the channels needs an API key with the right admin" },
-    [ACTION_PURGE]        = { POLICY_NONE, RIGHT_ADMIN, "purging a channel needs an API key with the right admin" },
-    [ACTION_CONNECTIONS]  = { POLICY_NONE, RIGHT_ADMIN,
+    [ACTION_SUBSCRIBE]    = { POLICY_READ, RIGHT_SUBSCRIBE, CAN_SUBSCRIBE,
+                              "following this channel needs an API key with the right to subscribe, or the token of a "
+                              "user who may",
+                              "you may not follow this channel, or there is none" },
+    [ACTION_HISTORY]      = { POLICY_READ, RIGHT_SUBSCRIBE, CAN_HISTORY,
+                              "reading this channel needs an API key with the right to subscribe, or the token of a user "
+                              "who may",
+                              "you may not read this channel, or there is none" },
+    [ACTION_CHANNEL_INFO] = { POLICY_READ, RIGHT_SUBSCRIBE, CAN_SUBSCRIBE | CAN_HISTORY,
+                              "reading this channel needs an API key with the right to subscribe, or the token of a user "
+                              "who may",
+                              "you may not read this channel, or there is none" },
+    [ACTION_PUBLISH]      = { POLICY_WRITE, RIGHT_PUBLISH, CAN_PUBLISH,
+                              "publishing here needs an API key with the right to publish, or the token of a user who may",
+                              "you may not publish in this channel, or there is none" },
+    [ACTION_RECALL]       = { POLICY_RECALL, RIGHT_PUBLISH, 0,
+                              "taking back needs an API key with the right to publish",
+                              "you may not take back messages of this channel, or there is none" },
+    [ACTION_LIST]         = { POLICY_NONE, RIGHT_ADMIN, 0, "listing the channels needs an API key with the right admin" },
+    [ACTION_PURGE]        = { POLICY_ADMIN, RIGHT_ADMIN, 0, "purging a channel needs an API key with the right admin" },
+    [ACTION_CONNECTIONS]  = { POLICY_NONE, RIGHT_ADMIN, 0,
                               "looking at connections and ending them needs an API key with the right admin" },
-    [ACTION_METRICS]      = { POLICY_NONE, RIGHT_ADMIN, "metrics need an API key with the right admin" },
+    [ACTION_METRICS]      = { POLICY_NONE, RIGHT_ADMIN, 0, "metrics need an API key with the right admin" },
 };
 
 static enum allowed policy_of(const struct action_row *row, const struct channel_name *channel)
@@ -31,25 +41,80 @@ static enum allowed policy_of(const struct action_row *row, const struct channel
     switch (row->policy) {
     case POLICY_READ: return channel->space->subscribe;
     case POLICY_WRITE: return channel->space->publish;
+    case POLICY_RECALL: break;
+    case POLICY_ADMIN:
     case POLICY_NONE: return ALLOW_KEY;
     }
-    return ALLOW_NOBODY;
+    enum allowed publish = channel->space->publish;
+    return publish == ALLOW_ANYONE || publish == ALLOW_NOBODY ? publish : ALLOW_KEY;
 }
 
-/* Has the caller shown no key, although there are some? */
-static bool is_stranger(const struct identity *identity)
+/* --- the steps of the ladder ------------------------------------------------------------------------------------ */
+
+static bool key_lets(const struct identity *identity, const struct channel_name *channel, const struct action_row *row)
 {
-    return identity->name[0] == '\0';
+    unsigned right = channel != NULL && channel->space->is_servers ? RIGHT_ADMIN : row->right;
+
+    if ((identity->rights & (right | RIGHT_ADMIN)) == 0)
+        return false;
+    return identity->grant_count == 0 ||
+           (channel != NULL && identity_is_granted(identity, channel_name_span(channel), CAN_ALL));
 }
 
-static bool policy_lets(enum allowed policy, const struct identity *identity, enum key_right right)
+static bool is_own(const struct identity *identity, const struct channel_name *channel)
 {
-    switch (policy) {
-    case ALLOW_ANYONE: return true;
-    case ALLOW_KEY: return (identity->rights & right) != 0;
-    case ALLOW_NOBODY: return false;
+    struct span name = span_skip(channel_name_span(channel), strlen(channel->space->name) + 1), owner = name;
+
+    switch (channel->space->membership) {
+    case MEMBER_IS_USER: return span_eq(name, identity_user(identity));
+    case MEMBER_IS_OWNER: return span_cut(&name, '/', &owner) && name.len > 0 && span_eq(owner, identity_user(identity));
+    case MEMBER_OF_GROUP:
+    case MEMBER_IS_LINK: break;
     }
     return false;
+}
+
+static bool user_is_let(enum allowed policy, const struct identity *identity, const struct channel_name *channel,
+                        const struct action_row *row)
+{
+    return (policy >= ALLOW_GRANT && identity_is_granted(identity, channel_name_span(channel), row->can)) ||
+           (policy >= ALLOW_MEMBER && is_own(identity, channel)) || policy >= ALLOW_USER;
+}
+
+static bool policy_lets(enum allowed policy, const struct identity *identity, const struct channel_name *channel,
+                        const struct action_row *row)
+{
+    if (policy == ALLOW_NOBODY || policy == ALLOW_ANYONE)
+        return policy == ALLOW_ANYONE;
+    if (key_lets(identity, channel, row))
+        return true;
+    return policy > ALLOW_KEY && identity_user(identity).len > 0 && user_is_let(policy, identity, channel, row);
+}
+
+/* To users what is not theirs and what does not exist are the same. */
+static bool is_told_little(const struct identity *identity)
+{
+    return identity_user(identity).len > 0 && !identity->is_open;
+}
+
+static const char *not_yours(const struct action_row *row)
+{
+    return row->not_yours != NULL ? row->not_yours : row->needs;
+}
+
+/* --- the answer ------------------------------------------------------------------------------------------------- */
+
+static struct verdict refuse_action(enum allowed policy, const struct identity *identity, const struct channel_name *channel,
+                             const struct action_row *row)
+{
+    if (is_told_little(identity))
+        return (struct verdict){ 403, not_yours(row),
+                                 policy == ALLOW_MEMBER && channel->space->membership == MEMBER_OF_GROUP };
+    if (policy == ALLOW_NOBODY)
+        return (struct verdict){ 403, row->policy == POLICY_READ ? row->needs
+                                                                 : "only the server itself publishes in this namespace",
+                                 false };
+    return (struct verdict){ identity_is_stranger(identity) ? 401 : 403, row->needs, false };
 }
 
 struct verdict may(const struct identity *identity, const struct channel_name *channel, enum action action)
@@ -59,33 +124,34 @@ struct verdict may(const struct identity *identity, const struct channel_name *c
     must((channel == NULL) == (row->policy == POLICY_NONE));
     enum allowed policy = policy_of(row, channel);
 
-    if (policy_lets(policy, identity, row->right))
+    if (policy_lets(policy, identity, channel, row))
         return (struct verdict){ 0 };
-    if (policy == ALLOW_NOBODY)
-        return (struct verdict){ 403, row->policy == POLICY_WRITE ? "only the server itself publishes in this namespace"
-                                                                  : row->needs };
-    return (struct verdict){ is_stranger(identity) ? 401 : 403, row->needs };
+    return refuse_action(policy, identity, channel, row);
 }
 
 struct verdict may_publish_at_all(const struct identity *identity, const struct namespaces *spaces)
 {
-    if (!is_stranger(identity) || (identity->rights & RIGHT_PUBLISH) != 0)
+    if (!identity_is_stranger(identity) || (identity->rights & RIGHT_PUBLISH) != 0)
         return (struct verdict){ 0 };
     for (size_t i = 0; i < spaces->count; i++)
         if (spaces->at[i].publish == ALLOW_ANYONE)
             return (struct verdict){ 0 };
-    return (struct verdict){ 401, "publishing needs an API key with the right to publish" };
+    return (struct verdict){ 401, "publishing needs an API key with the right to publish, or the token of a user who may",
+                             false };
 }
 
-struct verdict may_name(struct namespaces *spaces, const struct hash_key *key, struct span text,
-                        struct channel_name **ret)
+struct verdict may_name(const struct identity *identity, enum action action, struct namespaces *spaces,
+                        const struct hash_key *key, struct span text, struct channel_name **ret)
 {
+    must(action < ACTION_COUNT);
     enum channel_name_fault fault = channel_name_new(spaces, key, text, ret);
 
     switch (fault) {
     case CHANNEL_NAME_OK: return (struct verdict){ 0 };
-    case CHANNEL_NAME_UNKNOWN: return (struct verdict){ 404, channel_name_fault_text(fault) };
+    case CHANNEL_NAME_UNKNOWN:
+        return is_told_little(identity) ? (struct verdict){ 403, not_yours(&action_rows[action]), false }
+                                        : (struct verdict){ 404, channel_name_fault_text(fault), false };
     case CHANNEL_NAME_MALFORMED: break;
     }
-    return (struct verdict){ 400, channel_name_fault_text(fault) };
+    return (struct verdict){ 400, channel_name_fault_text(fault), false };
 }

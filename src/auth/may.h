@@ -1,8 +1,9 @@
 /* may.h - what an identity may do: one function, the same for every transport and every call. Pure.
  *
- * Each namespace has two policies, one for reading and one for writing. Each says who is let through: anyone, the
- * holder of an API key with the right that belongs to the action, or nobody but the server itself. An action without a
- * channel asks for the right alone. */
+ * Each namespace has two policies, one for reading and one for writing. A policy is a step of a ladder (enum allowed), and
+ * lets those of the steps before it in as well. An action without a channel asks for the right of an API key alone.
+ *
+ * Users are told the same whether a channel is not theirs or does not exist. */
 #ifndef AUTH_MAY_H
 #define AUTH_MAY_H
 
@@ -15,9 +16,9 @@ enum action {
     ACTION_HISTORY,       /* read pages of messages */
     ACTION_CHANNEL_INFO,  /* ask for head and subscribers */
     ACTION_PUBLISH,
-    ACTION_RECALL,
+    ACTION_RECALL,        /* users may not, unless anyone may: who published the message is not known here */
     ACTION_LIST,          /* no channel: list them all */
-    ACTION_PURGE,         /* no channel: empty any of them */
+    ACTION_PURGE,         /* empty it */
     ACTION_METRICS,       /* no channel */
     ACTION_CONNECTIONS,   /* no channel: look at connections, and end them */
     ACTION_COUNT
@@ -26,19 +27,23 @@ enum action {
 struct verdict {
     unsigned    status;  /* 0: yes; else the HTTP status of the refusal */
     const char *reason;  /* NULL: yes; else why not, a sentence for the caller (static) */
+    /* The refusal does not hold for a member of the group with the channel's name. Who can ask for members decides; for
+     * everybody else it is a refusal. */
+    bool        needs_member;
 };
 
 /* 401: another credential could change the answer; 403: none could, or the one that was shown is not enough. `channel`
  * is NULL for the actions that have none, and for those only. */
 struct verdict may(const struct identity *identity, const struct channel_name *channel, enum action action);
 
-/* Should a batch be read at all? Not if no message in it could be published: the caller showed no key, and every
- * namespace asks for one. A caller who showed a key is answered message by message. */
+/* Should a batch be read at all? Not if no message in it could be published: the caller showed nothing, and no namespace
+ * is open to such callers. Who showed something is answered message by message. */
 struct verdict may_publish_at_all(const struct identity *identity, const struct namespaces *spaces);
 
-/* The channel that a caller names. Status 0: *ret is it, the caller owns the reference. 400: it is no channel name;
- * 404: its namespace does not exist. */
-struct verdict may_name(struct namespaces *spaces, const struct hash_key *key, struct span text,
-                        struct channel_name **ret);
+/* The channel that a caller names for an action. Status 0: *ret is it, the caller owns the reference; whether the action is
+ * allowed is may()'s answer. 400: it is no channel name; 404: its namespace does not exist, and for users 403, as if it
+ * were somebody else's. */
+struct verdict may_name(const struct identity *identity, enum action action, struct namespaces *spaces,
+                        const struct hash_key *key, struct span text, struct channel_name **ret);
 
 #endif

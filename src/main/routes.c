@@ -5,8 +5,6 @@
 #include "base/jitter.h"
 #include "main/worker_priv.h"
 
-enum { TOKEN_BYTES_MAX = 1024 };  /* of ?access_token=, decoded; the longest secret is KEY_SECRET_BYTES_MAX */
-
 static struct http_plan plan_follow(const struct worker *worker, const struct http_request *request)
 {
     (void)worker;
@@ -86,16 +84,16 @@ static void worker_identified(void *owner, const struct identified *answer)
 static void *worker_identify(void *ctx, struct http_conn *conn, const struct http_request *request,
                              struct http_caller *ret)
 {
-    struct worker    *worker = ctx;
-    struct identified answer;
-    struct buf        scratch;
+    struct worker            *worker = ctx;
+    struct identified         answer;
+    struct credential_scratch scratch;
 
-    buf_init(&scratch, TOKEN_BYTES_MAX);
+    credential_scratch_init(&scratch);
     struct credential      credential = credential_of_request(request_field(request->head, SPAN("authorization")),
                                                               request->query, &scratch);
     struct identification *under_way  = identify(&worker->keys.identifier, &credential, worker->loop.now,
                                                  worker_identified, conn, &answer);
-    buf_fini(&scratch);
+    credential_scratch_fini(&scratch);
     *ret = caller_of(&answer);
     return under_way;
 }
@@ -140,7 +138,7 @@ static void ask_again_if_revoked(struct worker *worker, struct http_exchange *ex
 {
     struct http_caller *caller = &exchange->caller;
 
-    if (caller->identity == NULL || !caller->identity->is_revoked)
+    if (caller->identity == NULL || !identity_is_revoked(caller->identity))
         return;
     identity_unref(caller->identity);
     void *under_way = worker_identify(worker, NULL, request, caller);

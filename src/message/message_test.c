@@ -6,6 +6,7 @@
 
 #include "base/must.h"
 #include "message/message.h"
+#include "message/user_name.h"
 
 #include <cmocka.h>
 
@@ -126,6 +127,29 @@ static void names_are_equal_by_their_bytes(void **state)
     channel_name_unref(NULL);
 }
 
+/* --- users and devices --- */
+
+static void users_and_devices_have_names(void **state)
+{
+    static const struct { struct span name; bool is_valid; } rows[] = {
+        { SPAN("ann"), true },        { SPAN(""), false },          { SPAN("a/b"), false },     { SPAN("/"), false },
+        { SPAN("Ann Lee"), true },    { SPAN("\xc3\xa4nn"), true }, { SPAN("a\n"), false },     { SPAN("a\x7f"), false },
+        { SPAN("\xc2\x80"), false },  { SPAN("\xff"), false },       { SPAN("a\0"), false },     { SPAN("a:b*"), true },
+    };
+    char longest[USER_NAME_BYTES_MAX + 1];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        assert_int_equal(user_name_is_valid(rows[i].name), rows[i].is_valid);
+        assert_int_equal(device_name_is_valid(rows[i].name), rows[i].is_valid);
+    }
+    memset(longest, 'a', sizeof longest);
+    assert_true(user_name_is_valid(span_of(longest, USER_NAME_BYTES_MAX)));
+    assert_false(user_name_is_valid(span_of(longest, USER_NAME_BYTES_MAX + 1)));
+    assert_true(device_name_is_valid(span_of(longest, DEVICE_NAME_BYTES_MAX)));
+    assert_false(device_name_is_valid(span_of(longest, DEVICE_NAME_BYTES_MAX + 1)));
+}
+
 /* --- namespaces --- */
 
 static void built_in_namespaces_have_their_policy(void **state)
@@ -134,14 +158,14 @@ static void built_in_namespaces_have_their_policy(void **state)
     static const struct {
         const char *name; enum durability durability; enum id_kind id_kind; enum allowed subscribe, publish;
     } rows[] = {
-        { "user", DURABLE, ID_DIRECT, ALLOW_KEY, ALLOW_KEY },
-        { "device", DURABLE, ID_DIRECT, ALLOW_KEY, ALLOW_KEY },
-        { "group", DURABLE, ID_GROUP, ALLOW_KEY, ALLOW_KEY },
-        { "topic", DURABLE, ID_OPEN, ALLOW_ANYONE, ALLOW_KEY },
-        { "all", DURABLE, ID_OPEN, ALLOW_ANYONE, ALLOW_KEY },
-        { "live", MEMORY, ID_MEMORY, ALLOW_ANYONE, ALLOW_KEY },
-        { "conn", NONE, ID_MEMORY, ALLOW_KEY, ALLOW_KEY },
-        { "sys", MEMORY, ID_MEMORY, ALLOW_ANYONE, ALLOW_NOBODY },
+        { "user", DURABLE, ID_DIRECT, ALLOW_MEMBER, ALLOW_KEY },
+        { "device", DURABLE, ID_DIRECT, ALLOW_MEMBER, ALLOW_KEY },
+        { "group", DURABLE, ID_GROUP, ALLOW_MEMBER, ALLOW_KEY },
+        { "topic", DURABLE, ID_OPEN, ALLOW_ANYONE, ALLOW_GRANT },
+        { "all", DURABLE, ID_OPEN, ALLOW_ANYONE, ALLOW_GRANT },
+        { "live", MEMORY, ID_MEMORY, ALLOW_ANYONE, ALLOW_GRANT },
+        { "conn", NONE, ID_MEMORY, ALLOW_MEMBER, ALLOW_KEY },
+        { "sys", MEMORY, ID_MEMORY, ALLOW_KEY, ALLOW_NOBODY },
     };
     struct namespaces set;
 
@@ -375,6 +399,7 @@ int main(void)
         cmocka_unit_test(a_name_is_plain_or_refused),
         cmocka_unit_test(a_name_is_bounded),
         cmocka_unit_test(names_are_equal_by_their_bytes),
+        cmocka_unit_test(users_and_devices_have_names),
         cmocka_unit_test(built_in_namespaces_have_their_policy),
         cmocka_unit_test(a_namespace_is_added_once_and_well_named),
         cmocka_unit_test(namespaces_are_bounded),

@@ -5,14 +5,19 @@
 enum { PAYLOAD_BYTES_MAX_DEFAULT = 1024 * 1024, LIVE_COUNT = 1000, LIVE_MS = 5 * 60 * 1000 };
 
 static const struct namespace built_in[] = {
-    { .name = "user", .id_kind = ID_DIRECT },
-    { .name = "device", .id_kind = ID_DIRECT },
-    { .name = "group", .id_kind = ID_GROUP },
-    { .name = "topic", .id_kind = ID_OPEN },
-    { .name = "all", .id_kind = ID_OPEN },
-    { .name = "live", .durability = MEMORY, .keep_ms = LIVE_MS, .keep_count = LIVE_COUNT },
-    { .name = "conn", .durability = NONE },
-    { .name = "sys", .durability = MEMORY, .keep_ms = LIVE_MS, .keep_count = LIVE_COUNT, .publish = ALLOW_NOBODY },
+    { .name = "user", .id_kind = ID_DIRECT, .subscribe = ALLOW_MEMBER, .publish = ALLOW_KEY,
+      .membership = MEMBER_IS_USER },
+    { .name = "device", .id_kind = ID_DIRECT, .subscribe = ALLOW_MEMBER, .publish = ALLOW_KEY,
+      .membership = MEMBER_IS_OWNER },
+    { .name = "group", .id_kind = ID_GROUP, .subscribe = ALLOW_MEMBER, .publish = ALLOW_KEY },
+    { .name = "topic", .id_kind = ID_OPEN, .subscribe = ALLOW_ANYONE, .publish = ALLOW_GRANT },
+    { .name = "all", .id_kind = ID_OPEN, .subscribe = ALLOW_ANYONE, .publish = ALLOW_GRANT },
+    { .name = "live", .durability = MEMORY, .keep_ms = LIVE_MS, .keep_count = LIVE_COUNT, .subscribe = ALLOW_ANYONE,
+      .publish = ALLOW_GRANT },
+    { .name = "conn", .durability = NONE, .subscribe = ALLOW_MEMBER, .publish = ALLOW_KEY,
+      .membership = MEMBER_IS_LINK },
+    { .name = "sys", .durability = MEMORY, .keep_ms = LIVE_MS, .keep_count = LIVE_COUNT, .subscribe = ALLOW_KEY,
+      .publish = ALLOW_NOBODY, .is_servers = true },
 };
 
 void namespaces_init(struct namespaces *set)
@@ -26,11 +31,6 @@ void namespaces_init(struct namespaces *set)
             space->keep_ms = 7 * DAY_MS;
         else
             space->id_kind = ID_MEMORY;
-        /* Once there are keys, publishing takes one. A person's own channels are not open to strangers. */
-        if (space->publish == ALLOW_ANYONE)
-            space->publish = ALLOW_KEY;
-        if (space->id_kind == ID_DIRECT || space->id_kind == ID_GROUP || space->durability == NONE)
-            space->subscribe = ALLOW_KEY;
     }
 }
 

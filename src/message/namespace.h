@@ -15,11 +15,23 @@ enum durability {
     NONE,     /* delivered to the readers of the moment, never kept */
 };
 
-/* Who may do something. While no API key is configured, everyone on loopback may do everything. */
+/* Who may do something: a ladder, each step includes those before it. While neither an API key nor an issuer is
+ * configured, everyone on loopback may do everything that somebody may. */
 enum allowed {
-    ALLOW_ANYONE,
-    ALLOW_KEY,     /* holders of an API key with that right */
     ALLOW_NOBODY,  /* only the server itself */
+    ALLOW_KEY,     /* holders of an API key with that right */
+    ALLOW_GRANT,   /* users whose token grants it */
+    ALLOW_MEMBER,  /* the members of the channel, see enum membership */
+    ALLOW_USER,    /* every user */
+    ALLOW_ANYONE,
+};
+
+/* Who is a member of a channel? */
+enum membership {
+    MEMBER_OF_GROUP,    /* of `group:NAME`, for the channel with this NAME in any namespace: who is stored as one */
+    MEMBER_IS_USER,     /* of `user:U`: the user U */
+    MEMBER_IS_OWNER,    /* of `device:U/D`: the user U */
+    MEMBER_IS_LINK,     /* of `conn:KEY`: the connection KEY, which follows it by itself */
 };
 
 /* Message ids rise within a kind. */
@@ -38,6 +50,8 @@ struct namespace {
     uint32_t        ttl_s_default;      /* 0: a message lives as long as retention keeps it */
     enum allowed    subscribe;
     enum allowed    publish;
+    enum membership membership;
+    bool            is_servers;         /* the server's own: keys read it with the right admin */
 };
 
 struct namespaces {
@@ -46,7 +60,8 @@ struct namespaces {
 };
 
 /* user: device: group: topic: all: durable for 7 days; live: memory, the last 1,000 messages or 5 minutes;
- * conn: none; sys: memory, published by the server alone. */
+ * conn: none; sys: memory, published by the server alone. topic: all: live: are read by anyone and published by who has
+ * a grant; user: device: group: are read by their members and published by keys; sys: is read by keys. */
 void namespaces_init(struct namespaces *set);
 
 /* The one with this name, or NULL. */

@@ -48,7 +48,7 @@ static bool key_is_well_formed(struct span key)
 
 static struct verdict publish_refuse(unsigned status, const char *why)
 {
-    return (struct verdict){ status, why };
+    return (struct verdict){ .status = status, .reason = why };
 }
 
 static msec expiry_of(const struct publish_request *request)
@@ -144,7 +144,7 @@ struct verdict publish_check(const struct publish_request *request, char scratch
         return verdict;
     struct message *message = message_new_event(request->name, MESSAGE_PLAIN, checking.payload.at,
                                                 (uint32_t)checking.payload.len, checking.media,
-                                                span_str(request->identity->name), request->event);
+                                                identity_from(request->identity), request->event);
     message->time           = request->wall;
     message->expires_at     = expiry_of(request);
     *ret_message            = message;

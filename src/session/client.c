@@ -164,7 +164,7 @@ void client_placed(struct link *link, struct reader_sub *sub)
 
 const struct identity *client_identity(const struct client *client)
 {
-    return client->link.holder->is_revoked ? NULL : client->link.holder;
+    return identity_is_revoked(client->link.holder) ? NULL : client->link.holder;
 }
 
 bool client_is_welcome(struct client *client)

@@ -34,6 +34,7 @@ extern const struct known_words client_place_words;
 
 struct client_connect {
     struct span                token;       /* empty: none was shown */
+    struct span                user, device;  /* what the client says of itself; empty: nothing */
     struct span                cursor;      /* places that the frame `cursor` gave; empty: none */
     const struct client_place *places;
     size_t                     place_count;

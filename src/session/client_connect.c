@@ -53,6 +53,9 @@ static void client_connected(struct client *client, const struct identified *ans
     } else if (answer->refusal.status == 401) {
         client_say_error(client, 401, "this token is not known here", command->ref);
         client_kind(client)->close(client, CLIENT_CLOSE_POLICY, "token not known");
+    } else if (answer->refusal.status == 400) {
+        client_say_error(client, 400, answer->refusal.reason, command->ref);
+        client_kind(client)->close(client, CLIENT_CLOSE_POLICY, "no such name can be");
     } else {
         client_say_error(client, answer->refusal.status, answer->refusal.reason, command->ref);
         client_kind(client)->close(client, CLIENT_CLOSE_TRY_LATER,
@@ -86,13 +89,27 @@ static void on_identified(void *owner, const struct identified *answer)
     client_drop_work_if_done(client);
 }
 
+/* A client that says who it is, without a token, is believed where everybody is. Elsewhere it stays who it was. */
+static struct credential credential_of_connect(const struct client *client, const struct client_connect *connect)
+{
+    struct credential credential = { .kind = CREDENTIAL_NONE };
+
+    if (connect->token.len > 0)
+        credential = credential_of_token(connect->token);
+    if (client->link.holder->is_open) {
+        credential.user   = connect->user;
+        credential.device = connect->device;
+    }
+    return credential;
+}
+
 void client_connect(struct client *client, const struct client_command *command)
 {
     struct session_worker *worker     = client->link.worker;
-    struct credential      credential = credential_of_token(command->connect.token);
+    struct credential      credential = credential_of_connect(client, &command->connect);
     struct identified      answer;
 
-    if (credential.token.len == 0) {
+    if (credential.kind == CREDENTIAL_NONE && credential.user.len == 0) {
         client_resume(client, &command->connect, command->ref);
         return;
     }

@@ -56,7 +56,7 @@ void client_send_publish(struct client *client, struct message *message, struct 
     list_push(&client_get_work(client)->publishes, &publish->in_work);
     client->work->publish_count++;
 
-    struct publish_command *command = publish_command_new(&message, key, span_str(client_identity(client)->name));
+    struct publish_command *command = publish_command_new(&message, key, identity_from(client_identity(client)));
     command->owner                  = publish;
     command->answered               = on_published;
     shard_publish(client->link.worker->shard, command);

@@ -226,6 +226,8 @@ static bool read_connect(struct json_reading *reading)
         reading->fault->close_reason = "token not known";
         return false;
     }
+    if (!member_text(reading, SPAN("user"), &connect->user) || !member_text(reading, SPAN("device"), &connect->device))
+        return refuse(reading, 400, "user and device are strings");
     const struct json_token *cursor = json_member(&reading->scratch->doc, reading->root, SPAN("cursor"));
     const bool               has_cursor = cursor != NULL && cursor->type != JSON_NULL;  /* a poll's answer may hold null */
     if (has_cursor && !member_text(reading, SPAN("cursor"), &connect->cursor))
@@ -261,10 +263,9 @@ static const struct span publish_words[]     = { FRAME_WORDS, PUBLISH_JSON_WORDS
 static const struct span subscribe_words[]   = { FRAME_WORDS, SPAN("channel"), SPAN("after"), SPAN("last"), SPAN("epoch") };
 static const struct span unsubscribe_words[] = { FRAME_WORDS, SPAN("channel") };
 static const struct span plain_words[]       = { FRAME_WORDS };
-/* `device` is reserved: clients of later versions send it. */
-static const struct span connect_words[] = { FRAME_WORDS, SPAN("token"), SPAN("resume"), SPAN("cursor"), SPAN("device"),
-                                           SPAN("heartbeat") };
-static const struct span ping_words[]    = { FRAME_WORDS, SPAN("next_ms") };
+static const struct span connect_words[]     = { FRAME_WORDS, SPAN("token"), SPAN("resume"), SPAN("cursor"), SPAN("user"),
+                                                 SPAN("device"), SPAN("heartbeat") };
+static const struct span ping_words[]        = { FRAME_WORDS, SPAN("next_ms") };
 
 static const struct {
     struct span        type;

@@ -150,7 +150,7 @@ static void stream_session_on_timer(struct timer *timer, msec now)
         stream_session_drop_slow(session);
     } else if (stream_is_dead(link->stream, limits->heartbeat.asked_ms + limits->heartbeat.pong_timeout_ms)) {
         stream_session_drop_silent(session);
-    } else if (link->holder->is_revoked) {
+    } else if (identity_is_revoked(link->holder)) {
         stream_session_leave(link);
     } else {
         if (link_waiting_bytes(link) == 0)

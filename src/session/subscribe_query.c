@@ -142,7 +142,9 @@ static const struct query_word {
     { SPAN("last_event_id"), read_event_id, false, true },
     { SPAN("wait"), read_wait, false, false },
     { SPAN("format"), subscribe_keep_format, false, false },
-    { SPAN("access_token"), read_elsewhere, false, false },    /* auth/credential.c */
+    { SPAN("access_token"), read_elsewhere, false, false },    /* this and the next two: auth/credential.c */
+    { SPAN("user"), read_elsewhere, false, false },
+    { SPAN("device"), read_elsewhere, false, false },
     { SPAN("lastEventId"), read_event_id, true, true },      /* event-source-polyfill */
     { SPAN("lastEventID"), read_event_id, true, true },
     { SPAN("Last-Event-ID"), read_event_id, true, true },

@@ -75,7 +75,8 @@ bool subscribe_requests_add(struct subscribe_requests *requests, struct session_
                                         worker->limits.channels_max);
     if (subscribe_requests_find(requests, worker, channel) != NULL)
         return subscribe_requests_fault(requests, 400, "a channel is named twice");
-    struct verdict verdict = may_name(worker->namespaces, worker->hash_key, channel, &name);
+    struct verdict verdict = may_name(identity, ACTION_SUBSCRIBE, worker->namespaces, worker->hash_key, channel,
+                                      &name);
     if (verdict.status != 0)
         return subscribe_requests_fault(requests, verdict.status, "%s", verdict.reason);
     verdict = may(identity, name, ACTION_SUBSCRIBE);

@@ -667,7 +667,8 @@ static void frames_wait_in_order_behind_a_slow_connect(void **state)
     held_answer(stage.identifier);
     turns(&stage, &client, 2);
     assert_string_equal(ws_client_transcript(&client), PONG("1") WELCOME("2")
-                        ERROR(403, "publishing here needs an API key with the right to publish", ",\"ref\":3"));
+                        ERROR(403, "publishing here needs an API key with the right to publish, or the token of a "
+                        "user who may", ",\"ref\":3"));
     assert_int_equal(stage.identifier->held_count, 1);
     held_answer(stage.identifier);
     turns(&stage, &client, 2);

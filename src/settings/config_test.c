@@ -125,8 +125,8 @@ static void a_file_is_refused_with_line_name_and_what_is_allowed(void **state)
         { "[namespace n]\nkeep_bytes = 1025T", "f:2: keep_bytes: must be a size from 0 to 1024T\n" },
         { "[namespace n]\npayload_bytes_max = 0", "f:2: payload_bytes_max: must be a size from 1 to 64M\n" },
         { "[namespace n]\nttl_default = soon", "f:2: ttl_default: must be a time from 0 to 3650d\n" },
-        { "[namespace n]\nsubscribe = all", "f:2: subscribe: must be one of: anyone, key, nobody\n" },
-        { "[namespace n]\npublish = all", "f:2: publish: must be one of: anyone, key, nobody\n" },
+        { "[namespace n]\nsubscribe = all", "f:2: subscribe: must be one of: nobody, key, grant, member, user, anyone\n" },
+        { "[namespace n]\npublish = all", "f:2: publish: must be one of: nobody, key, grant, member, user, anyone\n" },
         { "[namespace n]\nkeep_age = 5m\ndurability = none",
           "f:1: with durability none nothing is kept: leave out keep_age, keep_count and keep_bytes\n" },
         { "[namespace live]\nkeep_count = 0",
@@ -213,18 +213,18 @@ static void namespaces_get_their_policy(void **state)
         uint64_t keep_count, keep_bytes;
         enum allowed subscribe, publish;
     } rows[] = {
-        { "[namespace news]", "news", DURABLE, ID_OPEN, 604800000, 0, 0, ALLOW_ANYONE, ALLOW_KEY },
+        { "[namespace news]", "news", DURABLE, ID_OPEN, 604800000, 0, 0, ALLOW_ANYONE, ALLOW_GRANT },
         { "[namespace news]\nkeep_age=30d\nkeep_bytes=64M\nkeep_count=10\nsubscribe=key\npublish=nobody", "news",
           DURABLE, ID_OPEN, INT64_C(2592000000), 10, 64 << 20, ALLOW_KEY, ALLOW_NOBODY },
-        { "[namespace news]\ndurability=memory", "news", MEMORY, ID_MEMORY, 300000, 1000, 0, ALLOW_ANYONE, ALLOW_KEY },
+        { "[namespace news]\ndurability=memory", "news", MEMORY, ID_MEMORY, 300000, 1000, 0, ALLOW_ANYONE, ALLOW_GRANT },
         { "[namespace news]\nkeep_count=5\ndurability=memory\nkeep_age=0", "news", MEMORY, ID_MEMORY, 0, 5, 0,
-          ALLOW_ANYONE, ALLOW_KEY },
-        { "[namespace news]\ndurability=none\nkeep_age=0", "news", NONE, ID_MEMORY, 0, 0, 0, ALLOW_ANYONE, ALLOW_KEY },
-        { "[namespace user]\nkeep_age=90", "user", DURABLE, ID_DIRECT, 90000, 0, 0, ALLOW_KEY, ALLOW_KEY },
-        { "[namespace user]\ndurability=memory", "user", MEMORY, ID_MEMORY, 300000, 1000, 0, ALLOW_KEY, ALLOW_KEY },
-        { "[namespace live]\ndurability=durable", "live", DURABLE, ID_OPEN, 604800000, 0, 0, ALLOW_ANYONE, ALLOW_KEY },
+          ALLOW_ANYONE, ALLOW_GRANT },
+        { "[namespace news]\ndurability=none\nkeep_age=0", "news", NONE, ID_MEMORY, 0, 0, 0, ALLOW_ANYONE, ALLOW_GRANT },
+        { "[namespace user]\nkeep_age=90", "user", DURABLE, ID_DIRECT, 90000, 0, 0, ALLOW_MEMBER, ALLOW_KEY },
+        { "[namespace user]\ndurability=memory", "user", MEMORY, ID_MEMORY, 300000, 1000, 0, ALLOW_MEMBER, ALLOW_KEY },
+        { "[namespace live]\ndurability=durable", "live", DURABLE, ID_OPEN, 604800000, 0, 0, ALLOW_ANYONE, ALLOW_GRANT },
         { "[namespace live]\ndurability=memory\nkeep_age=10m", "live", MEMORY, ID_MEMORY, 600000, 1000, 0, ALLOW_ANYONE,
-          ALLOW_KEY },
+          ALLOW_GRANT },
         { "[namespace sys]\nsubscribe=key", "sys", MEMORY, ID_MEMORY, 300000, 1000, 0, ALLOW_KEY, ALLOW_NOBODY },
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {

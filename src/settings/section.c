@@ -16,7 +16,7 @@ enum {
 #define KEEP_COUNT_MAX (UINT64_C(1) << 40)
 #define KEEP_BYTES_MAX (UINT64_C(1) << 50)
 #define DURABLE_MS     (INT64_C(7) * 24 * 3600 * 1000)
-#define ALLOWED_WORDS  "anyone|key|nobody"
+#define ALLOWED_WORDS  "nobody|key|grant|member|user|anyone"
 #define COUNT_OF(array) (sizeof(array) / sizeof(array)[0])
 
 enum { KEY_SECRET, KEY_SECRET_FILE, KEY_RIGHTS };
@@ -50,8 +50,9 @@ static const struct value_row namespace_rows[] = {
     [TTL] = { "ttl_default", VALUE_SECONDS, AT(ttl_default), .max = YEARS_10_S,
               .help = "Lifetime of a message that is published without ttl=; 0: as long as it is kept." },
     [SUBSCRIBE] = { "subscribe", VALUE_CHOICE, AT(subscribe), .words = ALLOWED_WORDS,
-                    .help = "Who may read: anyone, holders of a key with that right, nobody. While no key is "
-                            "configured, everyone on this machine may." },
+                    .help = "Who may read. Each word includes those before it: nobody, holders of an API key with that "
+                            "right, users whose token grants it, members of the channel, every user, anyone. While "
+                            "neither a key nor an issuer is configured, everyone on this machine may." },
     [PUBLISH] = { "publish", VALUE_CHOICE, AT(publish), .words = ALLOWED_WORDS,
                   .help = "Who may publish: the same words." },
 };

@@ -25,7 +25,7 @@ static inline struct identified held_answer_to(struct held_identifier *held, con
         return (struct identified){ .identity = identity_ref(held->everyone) };
     if (credential->kind == CREDENTIAL_TOKEN && span_eq(credential->token, SPAN("reader's")))
         return (struct identified){ .identity = identity_ref(held->reader) };
-    return (struct identified){ .refusal = { 401, "this API key is not known here" } };
+    return (struct identified){ .refusal = { .status = 401, .reason = "this API key is not known here" } };
 }
 
 static inline bool held_look(struct identifier *identifier, const struct credential *credential, struct identified *ret)
@@ -76,8 +76,8 @@ static inline void held_identifier_init(struct held_identifier *held, struct whe
 {
     static const struct identifier_ops ops = { .look = held_look, .begin = held_begin, .cancel = held_cancel };
 
-    *held = (struct held_identifier){ .everyone = identity_new("", KEY_RIGHTS_ALL),
-                                      .reader   = identity_new("reader", RIGHT_SUBSCRIBE) };
+    *held = (struct held_identifier){ .everyone = identity_new(&(struct identity_facts){ .rights = KEY_RIGHTS_ALL, .is_open = true }),
+                                      .reader   = identity_new(&(struct identity_facts){ .key = SPAN("reader"), .rights = RIGHT_SUBSCRIBE }) };
     identifier_init(&held->identifier, &ops, wheel, &(struct identifier_limits){ count_max, timeout_ms });
 }
 

@@ -63,7 +63,7 @@ void slow_identifier_init(struct slow_identifier *slow, struct wire_world *wire,
 {
     static const struct identifier_limits limits = { .count_max = 1000, .timeout_ms = TIMEOUT_MS };
 
-    *slow = (struct slow_identifier){ .wire = wire, .everyone = identity_new("", KEY_RIGHTS_ALL) };
+    *slow = (struct slow_identifier){ .wire = wire, .everyone = identity_new(&(struct identity_facts){ .rights = KEY_RIGHTS_ALL, .is_open = true }) };
     list_init(&slow->waiting);
     identifier_init(&slow->identifier, &slow_ops, wheel, &limits);
 }

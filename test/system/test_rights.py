@@ -136,14 +136,14 @@ WITHOUT_CHANNEL = {"metrics": http("GET", "/metrics"), "list": http("GET", "/v1/
 #                 open: none wrong   locked: none wrong pub  sub  adm
 TABLE = {
     ("write", "free"):      (0,   0,         0,   401, 0,   0,   0),
-    ("write", "topic"):     (0,   0,         401, 401, 0,   403, 403),
-    ("write", "user"):      (0,   0,         401, 401, 0,   403, 403),
+    ("write", "topic"):     (0,   0,         401, 401, 0,   403, 0),
+    ("write", "user"):      (0,   0,         401, 401, 0,   403, 0),
     ("write", "sys"):       (403, 403,       403, 401, 403, 403, 403),
     ("write", "shut"):      (403, 403,       403, 401, 403, 403, 403),
     ("read", "free"):       (0,   0,         0,   401, 0,   0,   0),
     ("read", "topic"):      (0,   0,         0,   401, 0,   0,   0),
-    ("read", "user"):       (0,   0,         401, 401, 403, 0,   403),
-    ("read", "sys"):        (0,   0,         0,   401, 0,   0,   0),
+    ("read", "user"):       (0,   0,         401, 401, 403, 0,   0),
+    ("read", "sys"):        (0,   0,         401, 401, 403, 403, 0),
     ("read", "shut"):       (403, 403,       403, 401, 403, 403, 403),
     ("purge", "free"):      (0,   0,         401, 401, 403, 403, 0),
     ("purge", "topic"):     (0,   0,         401, 401, 403, 403, 0),
@@ -180,9 +180,10 @@ def why_not(call, channel, who, status):
         return "a channel is namespace:name, with 1 to 200 bytes of UTF-8 without control characters as its name"
     if call in WRITES:
         return ("only the server itself publishes in this namespace" if channel in ("sys", "shut") else
-                "publishing here needs an API key with the right to publish")
+                "taking back needs an API key with the right to publish" if call == "recall" else
+                "publishing here needs an API key with the right to publish, or the token of a user who may")
     return (f"{'reading' if call in ('history', 'channel') else 'following'} this channel needs an API key "
-            "with the right to subscribe")
+            "with the right to subscribe, or the token of a user who may")
 
 
 def want(call, channel, who):
@@ -221,8 +222,9 @@ def test_a_batch_of_a_stranger_is_refused_as_a_whole_where_nothing_is_open():
     """A client without a key, where every namespace asks for one, gets one refusal for the batch and not one for each
     message."""
     with Server(config=KEYS, flags=["--store", "memory"]) as server:
-        needs = "publishing needs an API key with the right to publish"
+        needs = "publishing needs an API key with the right to publish, or the token of a user who may"
         for secret, wanted in ((None, (401, needs)), ("wrong", (401, "this API key is not known here")),
-                               ("sub", (403, "publishing here needs an API key with the right to publish")),
+                               ("sub", (403, "publishing here needs an API key with the right to publish, or the token "
+                                              "of a user who may")),
                                ("pub", (201, None))):
             assert batch(server, secret_of(secret), "topic:a") == wanted

@@ -8,6 +8,11 @@
 #include "base/buf.h"
 #include "base/msec.h"
 
+enum {
+    DEVICE_TEXT_MAX        = 64,  /* bytes of a device name */
+    DEVICE_CLASS_BYTES_MAX = 32,  /* of what `devices = one_per_class` compares */
+};
+
 /* Appends `first`, and each of the others behind a 0 byte; an empty `second` ends the key with the 0 byte, as the prefix of
  * a scan. */
 void row_key_put(struct buf *buf, struct span first, struct span second);

@@ -208,6 +208,11 @@ void shard_list(struct shard *shard, struct listing_command *command)
     shard_send(shard, &command->command);
 }
 
+void shard_send_own(struct shard *shard, struct command *command)
+{
+    shard_send(shard, command);
+}
+
 /* --- what the writer sends ------------------------------------------------------------------------------------ */
 
 /* Another loop's question, or the answer to ours. */

@@ -81,6 +81,10 @@ void shard_count(struct shard *shard, struct count_command *command);
 void shard_list(struct shard *shard, struct listing_command *command);
 void shard_ask_stats(struct shard *shard, struct stats_command *command);
 
+/* Sends a command of a module above to the writer: a question, or back what the writer sent. Takes it. It is not among
+ * those that a stop waits for. */
+void shard_send_own(struct shard *shard, struct command *command);
+
 /* One command from the writer. Takes it. */
 void shard_take(struct shard *shard, struct command *command);
 

@@ -1,0 +1,193 @@
+#include "device/device_command.h"
+
+#include <stdlib.h>
+
+#include "base/must.h"
+#include "device/open_work.h"
+#include "node/shard.h"
+
+static struct span words_add(char **at, struct span text)
+{
+    struct span copy = span_of(*at, text.len);
+
+    if (text.len > 0)
+        memcpy(*at, text.at, text.len);
+    *at += text.len;
+    return copy;
+}
+
+/* --- session_open --- */
+
+void session_places_free(struct session_place *places, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        channel_name_unref(places[i].name);
+    free(places);
+}
+
+static void session_open_free(struct command *command)
+{
+    struct session_open *open = container_of(command, struct session_open, command);
+
+    open_work_free(open);
+    session_places_free(open->named, open->named_count);
+    session_places_free(open->places, open->place_count);
+    free(open);
+}
+
+static void session_open_home(struct command *command, struct shard *shard)
+{
+    struct session_open *open = container_of(command, struct session_open, command);
+
+    (void)shard;
+    open->answered(open);
+}
+
+static const struct command_kind session_open_kind = {
+    .name = "session_open", .free = session_open_free, .at_loop = session_open_home, .at_writer = device_open_take,
+};
+
+struct session_open *session_open_new(struct devices *devices, struct span user, struct span device,
+                                      struct span device_class)
+{
+    struct session_open *open = calloc(1, sizeof *open + user.len + device.len + device_class.len);
+
+    must(open != NULL);
+    char *at           = open->words;
+    open->command.kind = &session_open_kind;
+    open->devices      = devices;
+    open->user         = words_add(&at, user);
+    open->device       = words_add(&at, device);
+    open->device_class = words_add(&at, device_class);
+    return open;
+}
+
+/* --- session_close --- */
+
+static void session_close_free(struct command *command)
+{
+    free(container_of(command, struct session_close, command));
+}
+
+static const struct command_kind session_close_kind = {
+    .name = "session_close", .free = session_close_free, .at_writer = device_close_take,
+};
+
+struct session_close *session_close_new(struct devices *devices, struct standing *standing, uint64_t key,
+                                        uint64_t generation)
+{
+    struct session_close *close = calloc(1, sizeof *close);
+
+    must(close != NULL);
+    close->command.kind = &session_close_kind;
+    close->devices      = devices;
+    close->standing     = standing;
+    close->key          = key;
+    close->generation   = generation;
+    return close;
+}
+
+/* --- session_acks --- */
+
+static void session_acks_free(struct command *command)
+{
+    struct session_acks *acks = container_of(command, struct session_acks, command);
+
+    for (size_t i = 0; i < acks->count; i++)
+        channel_name_unref(acks->acks[i].name);
+    free(acks);
+}
+
+static const struct command_kind session_acks_kind = {
+    .name = "session_acks", .free = session_acks_free, .at_writer = device_acks_take,
+};
+
+struct session_acks *session_acks_new(struct devices *devices)
+{
+    struct session_acks *acks = malloc(sizeof *acks);  /* not zeroed: most of it is often not touched */
+
+    must(acks != NULL);
+    acks->command = (struct command){ .kind = &session_acks_kind };
+    acks->devices = devices;
+    acks->count   = 0;
+    return acks;
+}
+
+/* --- session_fence --- */
+
+static void session_fence_free(struct command *command)
+{
+    free(container_of(command, struct session_fence, command));
+}
+
+static void session_fence_at_loop(struct command *command, struct shard *shard)
+{
+    struct session_fence *fence = container_of(command, struct session_fence, command);
+
+    fence->home->fence(fence->home, fence->key);
+    shard_send_own(shard, command);
+}
+
+static void session_fence_back(struct command *command, struct writer *writer)
+{
+    struct session_fence *fence = container_of(command, struct session_fence, command);
+
+    (void)writer;
+    if (fence->cause != NULL)
+        device_fence_back(fence->cause);
+    free(fence);
+}
+
+static const struct command_kind session_fence_kind = {
+    .name = "session_fence", .free = session_fence_free, .at_loop = session_fence_at_loop,
+    .at_writer = session_fence_back,
+};
+
+void session_fence_send(struct devices *devices, struct device_home *home, uint64_t key, struct session_open *cause)
+{
+    struct session_fence *fence = calloc(1, sizeof *fence);
+
+    must(fence != NULL);
+    fence->command.kind = &session_fence_kind;
+    fence->devices      = devices;
+    fence->home         = home;
+    fence->key          = key;
+    fence->cause        = cause;
+    devices->writer->port->send(devices->writer->ctx, home->loop, &fence->command);
+}
+
+/* --- device_listing --- */
+
+static void device_listing_free(struct command *command)
+{
+    struct device_listing *listing = container_of(command, struct device_listing, command);
+
+    listing_work_free(listing);
+    free(listing->at);
+    free(listing);
+}
+
+static void device_listing_home(struct command *command, struct shard *shard)
+{
+    struct device_listing *listing = container_of(command, struct device_listing, command);
+
+    (void)shard;
+    listing->answered(listing);
+}
+
+static const struct command_kind device_listing_kind = {
+    .name = "device_listing", .free = device_listing_free, .at_loop = device_listing_home,
+    .at_writer = device_listing_take,
+};
+
+struct device_listing *device_listing_new(struct devices *devices, struct span user)
+{
+    struct device_listing *listing = calloc(1, sizeof *listing + user.len);
+
+    must(listing != NULL);
+    char *at              = listing->words;
+    listing->command.kind = &device_listing_kind;
+    listing->devices      = devices;
+    listing->user         = words_add(&at, user);
+    return listing;
+}

@@ -1,0 +1,318 @@
+/* device_open.c - a link of a session comes: the session is loaded, its generation raised, the older link fenced.
+ *
+ *     take ─▶ line ─▶ begin ─▶ sessions ─▶ places ─▶ groups ─▶ decide ─▶ heads ─▶ write ─▶ fence ─▶ answer
+ *             │        │       (rows of the user)      │ refuse          │         │ stale: anew
+ *        too many   another one of                     ▼                 │         ▼
+ *        under way  this session                     answer        only of channels without a place
+ *
+ * One at a time of each session. What is in memory spares the rows of sessions and places, if no other node can have
+ * changed them. */
+#include <stdlib.h>
+
+#include "base/must.h"
+#include "device/open_work.h"
+
+/* --- whose turn it is ------------------------------------------------------------------------------------------- */
+
+static void open_home(struct session_open *open, enum open_outcome outcome)
+{
+    struct devices *devices = open->devices;
+
+    open->outcome = outcome;
+    open_work_free(open);
+    if (outcome == OPEN_STALE)
+        counter_add(&devices->counters.stale, 1);
+    else if (outcome != OPEN_DONE)
+        counter_add(&devices->counters.refused, 1);
+    devices->writer->port->send(devices->writer->ctx, open->home->loop, &open->command);
+}
+
+static void open_begin(struct devices *devices, struct session_open *open)
+{
+    struct standing *standing = standing_get(devices, open->user, open->device);
+
+    if (standing->op != NULL) {
+        struct session_open **end = &standing->waiting;
+        while (*end != NULL)
+            end = &(*end)->next;
+        *end = open;
+        devices->line_count++;
+        return;
+    }
+    open->work = calloc(1, sizeof *open->work);
+    must(open->work != NULL);
+    open->work->open     = open;
+    open->work->standing = standing;
+    buf_init(&open->work->prefix, LEDGER_KEY_BYTES_MAX);
+    buf_init(&open->work->after, LEDGER_KEY_BYTES_MAX);
+    standing->op = open;
+    devices->open_count++;
+    standing_settle(devices, standing);
+    open_load(open);
+}
+
+static void open_begin_waiting(struct devices *devices)
+{
+    while (devices->line != NULL && devices->open_count < devices->limits.opens_max) {
+        struct session_open *open = devices->line;
+        devices->line             = open->next;
+        if (devices->line == NULL)
+            devices->line_end = &devices->line;
+        open->next = NULL;
+        devices->line_count--;
+        open_begin(devices, open);
+    }
+}
+
+/* Answers, and lets the next one begin. */
+void open_end(struct session_open *open, enum open_outcome outcome)
+{
+    struct devices      *devices  = open->devices;
+    struct standing     *standing = open->work->standing;
+    struct session_open *next     = standing->waiting;
+
+    standing->op = NULL;
+    devices->open_count--;
+    open_home(open, outcome);
+    if (next != NULL) {
+        standing->waiting = next->next;
+        next->next        = NULL;
+        devices->line_count--;
+        open_begin(devices, next);
+    } else {
+        standing_settle(devices, standing);
+    }
+    open_begin_waiting(devices);
+}
+
+void device_open_take(struct command *command, struct writer *writer)
+{
+    struct session_open *open    = container_of(command, struct session_open, command);
+    struct devices      *devices = open->devices;
+
+    (void)writer;
+    if (devices->line_count >= devices->limits.waiting_max) {
+        open_home(open, OPEN_BUSY);
+    } else if (devices->open_count >= devices->limits.opens_max) {
+        *devices->line_end = open;
+        devices->line_end  = &open->next;
+        devices->line_count++;
+    } else {
+        open_begin(devices, open);
+    }
+}
+
+/* --- in memory -------------------------------------------------------------------------------------------------- */
+
+static void standing_take_place(struct standing *standing, const struct work_place *from)
+{
+    struct standing_place *place = standing_place_find(standing, channel_name_span(from->name));
+
+    if (place == NULL) {
+        place = standing_place_add(standing, from->name);
+    } else if (place->is_gone || (place->epoch == from->epoch && place->seq >= from->seq) ||
+               (place->is_dirty && place->epoch != from->epoch)) {
+        return;
+    }
+    place->epoch   = from->epoch;
+    place->seq     = from->seq;
+    place->is_kept = from->is_kept;
+}
+
+/* What was loaded counts from now on. A place that moved meanwhile stays. */
+void standing_take(struct session_open *open)
+{
+    struct open_work *work     = open->work;
+    struct standing  *standing = work->standing;
+
+    if (work->is_new || (!standing->is_loaded && standing->handle_count == 0 && !standing->is_writing))
+        standing_places_free(standing);
+    for (size_t i = 0; i < work->places.count; i++)
+        standing_take_place(standing, &work->places.at[i]);
+    if (standing->generation != work->row_generation)
+        standing->is_seen_dirty = false;
+    standing->generation = work->row_generation;
+    standing->since      = work->row.since;
+    standing->seen       = work->row.seen;
+    standing->is_loaded  = true;
+    standing_set_class(standing, work->row.device_class);
+}
+
+/* --- deciding --------------------------------------------------------------------------------------------------- */
+
+static bool open_is_current(const struct session_open *open)
+{
+    const struct open_work *work = open->work;
+
+    return open->generation == work->row_generation && open->since == work->row.since;
+}
+
+/* OPEN_DONE: go on. */
+static enum open_outcome open_judge(const struct session_open *open, bool is_there)
+{
+    const struct open_work *work = open->work;
+
+    switch (open->way) {
+    case OPEN_NEWER:
+        return !is_there && work->device_count >= open->devices->limits.devices_max ? OPEN_FULL : OPEN_DONE;
+    case OPEN_TICKET:
+        return is_there && open_is_current(open) ? OPEN_DONE : OPEN_STALE;
+    case OPEN_CURSOR:
+        if (!is_there)
+            return OPEN_NONE;
+        return open_is_current(open) ? OPEN_DONE : OPEN_STALE;
+    case OPEN_ACK:
+        if (!is_there)
+            return OPEN_NONE;
+        return open->generation == 0 || open->generation == work->row_generation ? OPEN_DONE : OPEN_STALE;
+    }
+    return OPEN_AWAY;
+}
+
+/* The heads of the named channels are asked for, because nobody acknowledges beyond them. */
+static void open_ack_begin(struct session_open *open)
+{
+    struct open_work  *work = open->work;
+    struct work_places named = { 0 };
+
+    standing_take(open);
+    for (size_t i = 0; i < open->named_count; i++) {
+        if (work_places_find(&work->places, open->named[i].name) == NULL) {
+            open->fault_at = i;
+            work_places_free(&named);
+            open_end(open, OPEN_ASTRAY);
+            return;
+        }
+        work_places_add(&named, channel_name_ref(open->named[i].name));
+    }
+    work_places_free(&work->places);
+    work->places = named;
+    open_ask_heads(open);
+}
+
+void open_decide(struct session_open *open)
+{
+    struct open_work *work     = open->work;
+    struct standing  *standing = work->standing;
+    bool              is_there = work->has_row && (standing->home != NULL || !row_has_run_out(open->devices, &work->row));
+
+    enum open_outcome outcome = open_judge(open, is_there);
+    if (outcome != OPEN_DONE) {
+        open_end(open, outcome);
+        return;
+    }
+    work->is_new    = !is_there;
+    work->is_parked = work->is_new && standing->is_writing;
+    if (work->is_parked)
+        return;  /* what is being written belongs to the session that ended */
+    open_gather(work);
+    if (open->way == OPEN_ACK)
+        open_ack_begin(open);
+    else
+        open_ask_heads(open);
+}
+
+void device_open_go_on(struct standing *standing)
+{
+    if (standing->op != NULL && standing->op->work->is_parked)
+        open_decide(standing->op);
+}
+
+/* --- acting ----------------------------------------------------------------------------------------------------- */
+
+static void open_acknowledge(struct session_open *open)
+{
+    struct open_work *work = open->work;
+
+    for (size_t i = 0; i < open->named_count; i++) {
+        struct session_place    *named = &open->named[i];
+        const struct work_place *head  = work_places_find(&work->places, named->name);
+        struct standing_place   *place = standing_place_find(work->standing, channel_name_span(named->name));
+        must(head != NULL);
+        if (place == NULL)
+            continue;
+        standing_acknowledge(open->devices, work->standing, place, head->epoch,
+                             named->seq < head->seq ? named->seq : head->seq);
+        named->epoch = place->epoch;
+        named->seq   = place->seq;
+    }
+    open->generation = work->row_generation;
+    open_end(open, OPEN_DONE);
+}
+
+void open_act(struct session_open *open)
+{
+    if (open->way == OPEN_ACK) {
+        open_acknowledge(open);
+    } else if (open->way == OPEN_CURSOR) {
+        standing_take(open);
+        open_fence(open);
+    } else {
+        open_write(open);
+    }
+}
+
+/* --- fencing ---------------------------------------------------------------------------------------------------- */
+
+static void open_answer(struct session_open *open)
+{
+    struct devices   *devices  = open->devices;
+    struct open_work *work     = open->work;
+    struct standing  *standing = work->standing;
+
+    open->places = calloc(work->places.count + 1, sizeof open->places[0]);
+    must(open->places != NULL);
+    for (size_t i = 0; i < work->places.count; i++) {
+        const struct standing_place *place = standing_place_find(standing, channel_name_span(work->places.at[i].name));
+        open->places[open->place_count++]  = (struct session_place){
+            channel_name_ref(place->name), place->epoch, place->seq, place->is_kept,
+        };
+    }
+    open->generation     = standing->generation;
+    open->since          = standing->since;
+    open->is_resumed     = !work->is_new;
+    open->standing       = standing;
+    standing->home       = open->home;
+    standing->key        = open->key;
+    standing->transport  = open->transport;
+    standing->is_between = false;
+    standing->handle_count++;
+    counter_add(&devices->counters.linked, 1);
+    counter_add(&devices->counters.opens, 1);
+    counter_add(&devices->counters.resumes, open->is_resumed);
+    open_end(open, OPEN_DONE);
+}
+
+void device_fence_back(struct session_open *open)
+{
+    must(open->work->fences_left > 0);
+    if (--open->work->fences_left == 0)
+        open_answer(open);
+}
+
+static void fence_for(struct session_open *open, struct standing *standing)
+{
+    open->work->fences_left += standing->home != NULL;
+    standing_fence(open->devices, standing, open);
+}
+
+/* The answer waits until the loops of the older links have let them go. */
+void open_fence(struct session_open *open)
+{
+    struct open_work *work = open->work;
+
+    fence_for(open, work->standing);
+    for (size_t i = 0; i < work->other_count; i++) {
+        struct standing *other = standing_find(open->devices, open->user,
+                                               span_of(work->others[i].name, work->others[i].len));
+        counter_add(&open->devices->counters.ended, 1);
+        if (other == NULL)
+            continue;
+        fence_for(open, other);
+        other->generation = work->others[i].generation + 1;  /* what it acknowledges from now on is dropped */
+        standing_forget(other);
+        standing_settle(open->devices, other);
+    }
+    if (work->fences_left == 0)
+        open_answer(open);
+}

@@ -1,0 +1,283 @@
+/* device_places.c - links that end, what clients have acknowledged, and how it is stored: the places of a session that
+ * have moved go into one write, and the writes of many sessions into one batch. */
+#include <stdlib.h>
+
+#include "base/must.h"
+#include "device/devices_priv.h"
+
+/* --- what comes ------------------------------------------------------------------------------------------------- */
+
+bool standing_acknowledge(struct devices *devices, struct standing *standing, struct standing_place *place,
+                          uint64_t epoch, uint64_t seq)
+{
+    if (epoch == place->epoch && seq <= place->seq)
+        return false;
+    if (epoch != place->epoch)
+        place->is_new = true;
+    place->epoch    = epoch;
+    place->seq      = seq;
+    place->is_dirty = true;
+    counter_add(&devices->counters.acks, 1);
+    standing_settle(devices, standing);
+    return true;
+}
+
+static void place_keep(struct devices *devices, struct standing *standing, struct standing_place *place,
+                       const struct session_ack *ack)
+{
+    if (place == NULL)
+        place = standing_place_add(standing, ack->name);
+    if (place->is_gone || place->epoch == 0) {
+        place->epoch = ack->epoch;
+        place->seq   = ack->seq;
+    }
+    place->is_kept  = true;
+    place->is_gone  = false;
+    place->is_new   = true;
+    place->is_dirty = true;
+    standing_settle(devices, standing);
+}
+
+static void place_drop(struct devices *devices, struct standing *standing, struct standing_place *place)
+{
+    if (place == NULL || !place->is_kept)
+        return;
+    place->is_gone  = true;
+    place->is_dirty = true;
+    standing_settle(devices, standing);
+}
+
+static void take_ack(struct devices *devices, const struct session_ack *ack)
+{
+    struct standing *standing = ack->standing;
+
+    if (ack->generation != standing->generation || !standing->is_loaded) {
+        counter_add(&devices->counters.stale_acks, 1);
+        return;
+    }
+    struct standing_place *place = standing_place_find(standing, channel_name_span(ack->name));
+    switch (ack->kind) {
+    case ACK_PLACE:
+        if (place != NULL && !place->is_gone)
+            standing_acknowledge(devices, standing, place, ack->epoch, ack->seq);
+        break;
+    case ACK_KEEP: place_keep(devices, standing, place, ack); break;
+    case ACK_DROP: place_drop(devices, standing, place); break;
+    }
+}
+
+void device_acks_take(struct command *command, struct writer *writer)
+{
+    struct session_acks *acks = container_of(command, struct session_acks, command);
+
+    (void)writer;
+    for (size_t i = 0; i < acks->count; i++)
+        take_ack(acks->devices, &acks->acks[i]);
+    command_free(command);
+}
+
+void device_close_take(struct command *command, struct writer *writer)
+{
+    struct session_close *close    = container_of(command, struct session_close, command);
+    struct devices       *devices  = close->devices;
+    struct standing      *standing = close->standing;
+
+    must(standing->handle_count > 0);
+    standing->handle_count--;
+    if (standing->home != NULL && standing->key == close->key) {
+        standing->home          = NULL;
+        standing->key           = 0;
+        standing->seen          = writer->wall;
+        standing->is_between    = close->is_between;
+        standing->is_seen_dirty = standing->is_loaded && !close->is_between;
+        counter_sub(&devices->counters.linked, 1);
+    }
+    standing_settle(devices, standing);
+    command_free(command);
+}
+
+/* --- how it is stored ------------------------------------------------------------------------------------------- */
+
+enum {
+    PLACES_A_WRITE_MAX   = LEDGER_WRITE_COUNT_MAX - 1,  /* the session's own row may be among them */
+    SESSIONS_A_BATCH_MAX = 256,
+};
+
+struct places_write {
+    struct device_write  device;
+    struct standing     *standing;
+    struct buf           bytes;       /* keys and values; never grows once changes point into it */
+    uint64_t             generation;
+    size_t               count;       /* of places */
+    bool                 has_seen;
+    struct ledger_change changes[];
+};
+
+static void places_write_free(struct places_write *write)
+{
+    buf_fini(&write->bytes);
+    ledger_write_fini(&write->device.write);
+    free(write);
+}
+
+static void places_write_drop(struct device_write *device)
+{
+    places_write_free(container_of(device, struct places_write, device));
+}
+
+/* What was not stored is to be stored later. The places may have moved since, then they are dirty anyway. */
+static void places_again(struct standing *standing, const struct places_write *write)
+{
+    for (size_t i = 0; i < write->count; i++) {
+        struct span            key   = write->changes[i].key.bytes;
+        struct standing_place *place = standing_place_find(standing, row_key_last(key));
+        if (place == NULL)
+            continue;
+        place->is_dirty = true;
+        if (write->changes[i].op == LEDGER_PUT)
+            place->is_new = true;
+    }
+    standing->is_seen_dirty |= write->has_seen;
+}
+
+/* A place that is no longer kept ends when its row is deleted, unless it was kept anew meanwhile. */
+static void places_take_gone(struct standing *standing)
+{
+    uint32_t kept = 0;
+
+    for (uint32_t i = 0; i < standing->place_count; i++) {
+        struct standing_place *place = &standing->places[i];
+        if (place->is_gone && !place->is_dirty)
+            channel_name_unref(place->name);
+        else
+            standing->places[kept++] = *place;
+    }
+    standing->place_count = kept;
+}
+
+static void places_written(struct device_write *device)
+{
+    struct places_write *write    = container_of(device, struct places_write, device);
+    struct devices      *devices  = device->devices;
+    struct standing     *standing = write->standing;
+
+    standing->is_writing = false;
+    if (device->write.outcome == LEDGER_DONE) {
+        counter_add(&devices->counters.places_stored, write->count);
+        places_take_gone(standing);
+    } else if (device->write.outcome == LEDGER_STALE && write->generation == standing->generation) {
+        /* Another node has taken the session over. */
+        standing_fence(devices, standing, NULL);
+        standing_forget(standing);
+    } else {
+        places_again(standing, write);
+    }
+    places_write_free(write);
+    device_open_go_on(standing);
+    standing_settle(devices, standing);
+}
+
+/* The key of a place is the session's and the channel; that of the session is its beginning. */
+static struct span write_put_key(struct places_write *write, struct span channel)
+{
+    size_t from = write->bytes.len;
+
+    row_key_put(&write->bytes, standing_user(write->standing), standing_device(write->standing));
+    if (channel.len > 0)
+        row_key_put_third(&write->bytes, channel);
+    return span_of(write->bytes.at + from, write->bytes.len - from);
+}
+
+static void write_put_place(struct places_write *write, struct standing_place *place, msec wall)
+{
+    struct ledger_change *change = &write->changes[write->count++];
+    struct span           key    = write_put_key(write, channel_name_span(place->name));
+    size_t                from   = write->bytes.len;
+
+    place_row_put(&write->bytes, &(struct place_row){ place->epoch, wall, place->is_kept });
+    *change = (struct ledger_change){
+        .op         = place->is_gone ? LEDGER_DELETE : place->is_new ? LEDGER_PUT : LEDGER_RAISE,
+        .key        = { ROW_PLACE, key },
+        .value      = span_of(write->bytes.at + from, write->bytes.len - from),
+        .generation = place->seq + 1,
+    };
+    if (place->is_gone)
+        change->value = SPAN("");
+    place->is_dirty = place->is_new = false;
+}
+
+/* The row of the session: only if no other node has taken it over. Where no other node can have, it is written only to
+ * store when the session was seen. */
+static void write_put_session(struct places_write *write, msec wall, bool has_one_writer)
+{
+    struct standing *standing = write->standing;
+
+    (void)wall;
+    if (has_one_writer && !standing->is_seen_dirty)
+        return;
+    struct span key  = write_put_key(write, SPAN(""));
+    size_t      from = write->bytes.len;
+    session_row_put(&write->bytes, &(struct session_row){ standing->since, standing->seen, false,
+                                                          standing_class(standing) });
+    write->changes[write->device.write.count - 1] = (struct ledger_change){
+        .op             = standing->is_seen_dirty ? LEDGER_PUT : LEDGER_CHECK,
+        .key            = { ROW_SESSION, key },
+        .value          = span_of(write->bytes.at + from, write->bytes.len - from),
+        .generation     = standing->generation,
+        .is_conditional = true,
+        .if_generation  = standing->generation,
+    };
+    write->has_seen         = standing->is_seen_dirty;
+    standing->is_seen_dirty = false;
+}
+
+static void standing_count_dirty(const struct standing *standing, size_t *ret_count, size_t *ret_bytes)
+{
+    size_t per_key = (size_t)standing->user_len + standing->device_len + 2;
+
+    *ret_count = 0;
+    *ret_bytes = per_key + 2 + 16 + standing_class(standing).len;
+    for (uint32_t i = 0; i < standing->place_count && *ret_count < PLACES_A_WRITE_MAX; i++) {
+        if (!standing->places[i].is_dirty)
+            continue;
+        *ret_count += 1;
+        *ret_bytes += per_key + standing->places[i].name->len + 2 + 16;
+    }
+}
+
+static void standing_store(struct devices *devices, struct standing *standing)
+{
+    bool   has_one_writer = devices->writer->durable.store->has_one_writer;
+    size_t count, bytes;
+
+    standing_count_dirty(standing, &count, &bytes);
+    size_t changes = count + (!has_one_writer || standing->is_seen_dirty);
+    struct places_write *write = calloc(1, sizeof *write + changes * sizeof write->changes[0]);
+    must(write != NULL && changes > 0);
+    write->standing             = standing;
+    write->generation           = standing->generation;
+    write->device.done          = places_written;
+    write->device.drop          = places_write_drop;
+    write->device.write.changes = write->changes;
+    write->device.write.count   = changes;
+    buf_init(&write->bytes, bytes);
+    buf_put(&write->bytes, SPAN(""));
+    must(buf_extend(&write->bytes, bytes) != NULL);
+    write->bytes.len = 0;
+    for (uint32_t i = 0; i < standing->place_count && write->count < count; i++)
+        if (standing->places[i].is_dirty)
+            write_put_place(write, &standing->places[i], devices->writer->wall);
+    write_put_session(write, devices->writer->wall, has_one_writer);
+    standing->is_writing = true;
+    device_write_send(devices, &write->device, WRITE_LAZY);
+    standing_settle(devices, standing);
+}
+
+void device_places_store(struct devices *devices)
+{
+    /* What waits while a batch is under way can still move, and is then stored once. */
+    if (devices->batch != NULL || !list_is_empty(&devices->lazy))
+        return;
+    for (size_t count = 0; count < SESSIONS_A_BATCH_MAX && !list_is_empty(&devices->dirty); count++)
+        standing_store(devices, container_of(devices->dirty.next, struct standing, link));
+}

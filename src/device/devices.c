@@ -1,0 +1,294 @@
+#include "device/devices.h"
+
+#include <stdlib.h>
+
+#include "base/must.h"
+#include "device/devices_priv.h"
+
+void devices_init(struct devices *devices, struct writer *writer, struct namespaces *namespaces,
+                  const struct hash_key *hash_key, const struct devices_limits *limits)
+{
+    *devices = (struct devices){ .writer = writer, .namespaces = namespaces, .hash_key = hash_key, .limits = *limits };
+    map_init(&devices->standings);
+    list_init(&devices->idle);
+    list_init(&devices->dirty);
+    list_init(&devices->urgent);
+    list_init(&devices->lazy);
+    devices->line_end = &devices->line;
+    list_init(&devices->held);
+}
+
+/* --- sessions in memory ----------------------------------------------------------------------------------------- */
+
+/* What map_find() compares: a device of a user, or all of them, by being told of each. */
+struct standing_query {
+    struct span user, device;
+    void      (*visit)(struct standing *standing, void *ctx);
+    void       *ctx;
+};
+
+static bool standing_is(const struct map_node *node, const void *key)
+{
+    const struct standing       *standing = container_of(node, struct standing, node);
+    const struct standing_query *query    = key;
+
+    return span_eq(standing_user(standing), query->user) && span_eq(standing_device(standing), query->device);
+}
+
+static uint64_t user_hash(const struct devices *devices, struct span user)
+{
+    return hash_bytes(devices->hash_key, user);
+}
+
+struct standing *standing_find(const struct devices *devices, struct span user, struct span device)
+{
+    const struct standing_query query = { .user = user, .device = device };
+    struct map_node            *node  = map_find(&devices->standings, user_hash(devices, user), standing_is, &query);
+
+    return node == NULL ? NULL : container_of(node, struct standing, node);
+}
+
+/* All nodes of one hash are shown to map_find()'s comparison, so it can be used to walk over a user's devices. */
+static bool standing_visit(const struct map_node *node, const void *key)
+{
+    struct standing             *standing = container_of(node, struct standing, node);
+    const struct standing_query *query    = key;
+
+    if (span_eq(standing_user(standing), query->user))
+        query->visit(standing, query->ctx);
+    return false;
+}
+
+void standings_walk(const struct devices *devices, struct span user, void (*visit)(struct standing *standing, void *ctx),
+                    void *ctx)
+{
+    const struct standing_query query = { .user = user, .visit = visit, .ctx = ctx };
+
+    map_find(&devices->standings, user_hash(devices, user), standing_visit, &query);
+}
+
+static struct standing *standing_new(struct devices *devices, struct span user, struct span device)
+{
+    struct standing *standing = calloc(1, sizeof *standing + user.len + device.len);
+
+    must(standing != NULL && user.len <= UINT8_MAX && device.len <= UINT8_MAX);
+    standing->user_len   = (uint8_t)user.len;
+    standing->device_len = (uint8_t)device.len;
+    memcpy(standing->names, user.at, user.len);
+    memcpy(standing->names + user.len, device.at, device.len);
+    map_add(&devices->standings, &standing->node, user_hash(devices, user));
+    list_push(&devices->held, &standing->link);
+    counter_add(&devices->counters.standing, 1);
+    return standing;
+}
+
+struct standing *standing_get(struct devices *devices, struct span user, struct span device)
+{
+    struct standing *standing = standing_find(devices, user, device);
+
+    return standing != NULL ? standing : standing_new(devices, user, device);
+}
+
+void standing_places_free(struct standing *standing)
+{
+    for (uint32_t i = 0; i < standing->place_count; i++)
+        channel_name_unref(standing->places[i].name);
+    free(standing->places);
+    standing->places      = NULL;
+    standing->place_count = 0;
+}
+
+static void standing_free(struct devices *devices, struct standing *standing)
+{
+    map_take(&devices->standings, &standing->node);
+    list_take(&standing->link);
+    standing_places_free(standing);
+    free(standing->device_class);
+    free(standing);
+    counter_sub(&devices->counters.standing, 1);
+}
+
+void standing_set_class(struct standing *standing, struct span device_class)
+{
+    char *copy = NULL;
+
+    if (device_class.len > 0) {
+        copy = strndup(device_class.at, device_class.len);
+        must(copy != NULL);
+    }
+    free(standing->device_class);
+    standing->device_class = copy;
+}
+
+/* --- where it is listed --- */
+
+static bool standing_has_news(const struct standing *standing)
+{
+    if (standing->is_seen_dirty)
+        return true;
+    for (uint32_t i = 0; i < standing->place_count; i++)
+        if (standing->places[i].is_dirty)
+            return true;
+    return false;
+}
+
+void standing_forget(struct standing *standing)
+{
+    standing->is_loaded = false;
+    if (standing->handle_count == 0 && !standing->is_writing && !standing_has_news(standing))
+        standing_places_free(standing);
+}
+
+static void standing_unlist(struct devices *devices, struct standing *standing)
+{
+    if (standing->is_idle)
+        devices->idle_count--;
+    standing->is_idle = false;
+    list_take(&standing->link);
+}
+
+static void standing_let_linger(struct devices *devices, struct standing *standing)
+{
+    list_push(&devices->idle, &standing->link);
+    standing->is_idle = true;
+    devices->idle_count++;
+    while (devices->idle_count > devices->limits.idle_max) {
+        struct standing *oldest = container_of(devices->idle.next, struct standing, link);
+        standing_unlist(devices, oldest);
+        standing_free(devices, oldest);
+    }
+}
+
+void standing_settle(struct devices *devices, struct standing *standing)
+{
+    bool is_busy = standing->is_writing || standing->op != NULL;
+
+    standing_unlist(devices, standing);
+    if (!is_busy && standing_has_news(standing))
+        list_push(&devices->dirty, &standing->link);
+    else if (is_busy || standing->handle_count > 0)
+        list_push(&devices->held, &standing->link);
+    else if (!standing->is_loaded || standing->generation == 0)
+        standing_free(devices, standing);
+    else
+        standing_let_linger(devices, standing);
+}
+
+/* --- its places --- */
+
+/* The first place whose name is not below this one. */
+static uint32_t standing_place_at(const struct standing *standing, struct span channel)
+{
+    uint32_t low = 0, high = standing->place_count;
+
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (span_order(channel_name_span(standing->places[middle].name), channel) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+struct standing_place *standing_place_find(const struct standing *standing, struct span channel)
+{
+    uint32_t at = standing_place_at(standing, channel);
+
+    if (at < standing->place_count && span_eq(channel_name_span(standing->places[at].name), channel))
+        return &standing->places[at];
+    return NULL;
+}
+
+struct standing_place *standing_place_add(struct standing *standing, struct channel_name *name)
+{
+    uint32_t at = standing_place_at(standing, channel_name_span(name));
+
+    standing->places = reallocarray(standing->places, standing->place_count + 1, sizeof standing->places[0]);
+    must(standing->places != NULL);
+    memmove(&standing->places[at + 1], &standing->places[at],
+            (standing->place_count - at) * sizeof standing->places[0]);
+    standing->place_count++;
+    standing->places[at] = (struct standing_place){ .name = channel_name_ref(name) };
+    return &standing->places[at];
+}
+
+/* --- its link --- */
+
+bool standing_is_online(const struct devices *devices, const struct standing *standing, msec wall)
+{
+    return standing->home != NULL || (standing->is_between && wall < standing->seen + devices->limits.poll_lease_ms);
+}
+
+void standing_fence(struct devices *devices, struct standing *standing, struct session_open *cause)
+{
+    standing->is_between = false;
+    if (standing->home == NULL)
+        return;
+    session_fence_send(devices, standing->home, standing->key, cause);
+    counter_add(&devices->counters.fences, 1);
+    counter_sub(&devices->counters.linked, 1);
+    standing->home = NULL;
+    standing->key  = 0;
+}
+
+/* --- turns ------------------------------------------------------------------------------------------------------ */
+
+void devices_turn_end(struct devices *devices)
+{
+    if (devices->pause_ticks == 0)
+        device_places_store(devices);
+    device_io_submit(devices);
+}
+
+void devices_tick(struct devices *devices)
+{
+    devices->tick++;
+    if (devices->pause_ticks > 0)
+        devices->pause_ticks--;
+}
+
+bool devices_is_idle(const struct devices *devices)
+{
+    if (devices->open_count > 0 || devices->read_count > 0 || devices->batch != NULL)
+        return false;
+    return devices->pause_ticks > 0 || (list_is_empty(&devices->dirty) && list_is_empty(&devices->lazy));
+}
+
+static void standings_free(struct devices *devices, struct list *list)
+{
+    while (!list_is_empty(list))
+        standing_free(devices, container_of(list->next, struct standing, link));
+}
+
+static void opens_free(struct session_open *open)
+{
+    while (open != NULL) {
+        struct session_open *next = open->next;
+        command_free(&open->command);
+        open = next;
+    }
+}
+
+static void standings_free_opens(struct list *list)
+{
+    for (struct list *at = list->next; at != list; at = at->next) {
+        struct standing *standing = container_of(at, struct standing, link);
+        if (standing->op != NULL)
+            command_free(&standing->op->command);
+        opens_free(standing->waiting);
+    }
+}
+
+void devices_fini(struct devices *devices)
+{
+    must(devices->batch == NULL && devices->read_count == 0);
+    device_writes_drop(&devices->urgent);
+    device_writes_drop(&devices->lazy);
+    standings_free_opens(&devices->held);
+    opens_free(devices->line);
+    standings_free(devices, &devices->idle);
+    standings_free(devices, &devices->dirty);
+    standings_free(devices, &devices->held);
+    map_fini(&devices->standings);
+}

@@ -1,0 +1,80 @@
+/* devices.h - This module knows the devices of users: their sessions, generations, acknowledged places, and the channels
+ * that a session follows by itself. It refuses to know links, frames and rights.
+ *
+ * A session outlives its links. It stands in the ledger (row_kind.h), and in memory while a link of it is open and for
+ * some time after. All is asked and written asynchronously. What is in memory is believed only while the store has no
+ * other writer; what must hold in any case is a condition of the write.
+ *
+ * Generation. Each new link of a session raises it, durably, before the link is told `connected`. By then the older
+ * link has been fenced: it delivers nothing and its acknowledgements are dropped. If nobody knows whether the raise was
+ * written (LEDGER_BROKEN), the opener is refused, and the next one reads the row anew.
+ *
+ * Places. A new session begins at the heads of its channels, and these places are stored with it. From then on a place
+ * only moves forward within an epoch.
+ *
+ * It is owned beside the writer and runs on its thread: the commands come through the writer's mailbox, and answers
+ * leave by the writer's port. Pure. */
+#ifndef DEVICE_DEVICES_H
+#define DEVICE_DEVICES_H
+
+#include "base/counter.h"
+#include "base/map.h"
+#include "device/device_command.h"
+#include "node/writer.h"
+
+enum device_policy {
+    DEVICES_ALL,            /* every device has its session */
+    DEVICES_ONE_PER_CLASS,  /* a new session ends those of other devices with the same class; no class counts as one */
+    DEVICES_NEWEST,         /* a new session ends all others of the user */
+};
+
+struct devices_limits {
+    msec               session_ttl_ms;   /* a session without a link for so long ends */
+    msec               poll_lease_ms;    /* a session is present for so long after a poll */
+    uint32_t           devices_max;      /* of a user */
+    uint32_t           opens_max;        /* openings under way; others wait … */
+    uint32_t           waiting_max;      /* … and beyond this they are OPEN_BUSY */
+    uint32_t           idle_max;         /* sessions in memory that have no link */
+    enum device_policy policy;
+};
+
+struct devices_counters {
+    struct counter opens, resumes, fences, stale, refused;  /* openings, and those that found a session */
+    struct counter acks, stale_acks, places_stored, ended;
+    struct counter standing, linked;                        /* sessions in memory, and with a link, now */
+};
+
+struct devices {
+    struct writer         *writer;       /* borrowed: its port, stores and time */
+    struct namespaces     *namespaces;
+    const struct hash_key *hash_key;
+    struct devices_limits  limits;       /* may change between two turns */
+    struct map             standings;    /* by the hash of the user: all of a user's lie in one row of the map */
+    struct list            idle;         /* without link, opening and news; oldest first */
+    struct list            dirty;        /* with news to be stored, not being written */
+    struct list            held;         /* the others: with a link, an opening or a write */
+    struct session_open   *line, **line_end;  /* openings that wait for others to end */
+    uint32_t               open_count, line_count;
+    uint32_t               idle_count;
+    struct list            urgent, lazy; /* writes that wait for the batch under way */
+    struct device_batch   *batch;        /* under way, or NULL */
+    uint32_t               read_count;   /* reads and questions under way */
+    uint32_t               pause_ticks;  /* the ledger refused: lazy writes wait so many ticks */
+    uint32_t               tick;
+    struct devices_counters counters;
+};
+
+void devices_init(struct devices *devices, struct writer *writer, struct namespaces *namespaces,
+                  const struct hash_key *hash_key, const struct devices_limits *limits);
+/* To be called when nothing is under way in the stores, before writer_fini(). */
+void devices_fini(struct devices *devices);
+
+/* After the commands of a turn: hands writes to the ledger. Before writer_turn_end(). */
+void devices_turn_end(struct devices *devices);
+/* About ten times a second. */
+void devices_tick(struct devices *devices);
+
+/* Nothing is under way, and nothing waits to be stored that the ledger would take. */
+bool devices_is_idle(const struct devices *devices);
+
+#endif

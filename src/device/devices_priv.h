@@ -1,0 +1,150 @@
+/* devices_priv.h - what the parts of the devices ask of each other. Private to this module.
+ *
+ *     devices.c        life, turns, the table      device_io.c       questions to ledger and stores, batches of writes
+ *     device_open.c    links that come             device_places.c   links that go, and what they acknowledged
+ *     device_list.c    who a user's devices are    device_command.c  the commands */
+#ifndef DEVICE_DEVICES_PRIV_H
+#define DEVICE_DEVICES_PRIV_H
+
+#include "device/devices.h"
+#include "device/row_kind.h"
+
+/* A place of a session, as it stands in memory. */
+struct standing_place {
+    struct channel_name *name;           /* owns a reference */
+    uint64_t             epoch;
+    uint64_t             seq      : 56;
+    uint64_t             is_dirty : 1;   /* not stored yet */
+    uint64_t             is_new   : 1;   /* the row must be set whatever it holds: its epoch or its marks changed */
+    uint64_t             is_kept  : 1;
+    uint64_t             is_gone  : 1;   /* no longer kept: the row is to be deleted, then the place */
+};
+
+/* One session in memory. */
+struct standing {
+    struct map_node        node;          /* in devices.standings */
+    struct list            link;          /* in devices.idle, .dirty or .held */
+    struct session_open   *op;            /* the opening under way */
+    struct session_open   *waiting;       /* those behind it, in their order */
+    struct device_home    *home;          /* of the link; NULL: none */
+    uint64_t               key;           /* … its connection */
+    uint64_t               generation;    /* 0: there is no session yet */
+    msec                   since, seen;
+    struct standing_place *places;        /* in the order of their names */
+    uint32_t               place_count;
+    uint16_t               handle_count;  /* links that have not sent session_close */
+    uint8_t                transport;     /* of the last link */
+    bool                   is_loaded     : 1;  /* generation and places are those of the ledger */
+    bool                   is_writing    : 1;  /* places of it are being written */
+    bool                   is_seen_dirty : 1;  /* `seen` is not stored yet */
+    bool                   is_idle       : 1;  /* in devices.idle */
+    bool                   is_between    : 1;  /* its last link was a poll: present until poll_lease_ms after `seen` */
+    uint8_t                user_len, device_len;
+    char                  *device_class;  /* NULL: none */
+    char                   names[];       /* user, device */
+};
+
+static inline struct span standing_user(const struct standing *standing)
+{
+    return span_of(standing->names, standing->user_len);
+}
+
+static inline struct span standing_device(const struct standing *standing)
+{
+    return span_of(standing->names + standing->user_len, standing->device_len);
+}
+
+static inline struct span standing_class(const struct standing *standing)
+{
+    return span_str(standing->device_class);
+}
+
+/* --- devices.c --- */
+
+struct standing *standing_find(const struct devices *devices, struct span user, struct span device);
+struct standing *standing_get(struct devices *devices, struct span user, struct span device);
+/* Frees it, or lets it linger, or puts it to those that have news: whatever fits its state. */
+void             standing_settle(struct devices *devices, struct standing *standing);
+/* What is in memory is not believed any more. */
+void             standing_forget(struct standing *standing);
+struct standing_place *standing_place_find(const struct standing *standing, struct span channel);
+void             standing_places_free(struct standing *standing);
+void             standing_set_class(struct standing *standing, struct span device_class);
+/* Adds the place in order; shares the name. */
+struct standing_place *standing_place_add(struct standing *standing, struct channel_name *name);
+bool             standing_is_online(const struct devices *devices, const struct standing *standing, msec wall);
+/* Tells the loop of its link, if it has one, that the link is no longer the session's. */
+void             standing_fence(struct devices *devices, struct standing *standing, struct session_open *cause);
+/* Each standing of a user. */
+void             standings_walk(const struct devices *devices, struct span user,
+                                void (*visit)(struct standing *standing, void *ctx), void *ctx);
+
+/* --- device_io.c --- */
+
+/* A read of the ledger; came() is called on the writer's thread, in a later turn. */
+struct device_read {
+    struct ledger_read read;
+    struct command     command;
+    struct devices    *devices;
+    void             (*came)(struct device_read *read);
+};
+
+void device_read_send(struct devices *devices, struct device_read *read);
+
+/* A write that goes with the next batch; done() likewise. */
+struct device_write {
+    struct ledger_write write;
+    struct list         in_line;
+    struct devices     *devices;
+    void              (*done)(struct device_write *write);
+    void              (*drop)(struct device_write *write);  /* it will never be written: frees it */
+};
+
+enum device_urgency { WRITE_URGENT, WRITE_LAZY };
+
+void device_write_send(struct devices *devices, struct device_write *write, enum device_urgency urgency);
+void device_io_submit(struct devices *devices);
+/* Frees writes that were never given to the ledger. */
+void device_writes_drop(struct list *line);
+
+/* Asks where channels end. */
+struct device_heads {
+    struct store_heads heads;
+    struct command     command;
+    struct devices    *devices;
+    void             (*came)(struct device_heads *heads);
+};
+
+void device_heads_send(struct devices *devices, struct store *store, struct device_heads *heads);
+
+/* --- device_open.c --- */
+void device_open_take(struct command *command, struct writer *writer);
+void device_fence_back(struct session_open *open);
+/* Nothing of the session is being written any more: goes on with the opening that waits for that. */
+void device_open_go_on(struct standing *standing);
+
+
+/* --- device_places.c --- */
+void device_acks_take(struct command *command, struct writer *writer);
+void device_close_take(struct command *command, struct writer *writer);
+void device_places_store(struct devices *devices);
+/* The named place counts, if it is ahead. True: something changed. */
+bool standing_acknowledge(struct devices *devices, struct standing *standing, struct standing_place *place,
+                          uint64_t epoch, uint64_t seq);
+
+/* --- device_list.c --- */
+void device_listing_take(struct command *command, struct writer *writer);
+void listing_work_free(struct device_listing *listing);
+
+/* --- device_command.c --- */
+struct session_fence {
+    struct command       command;
+    struct devices      *devices;
+    struct device_home  *home;
+    uint64_t             key;
+    struct session_open *cause;   /* waits until the loop has been told; NULL: nobody waits */
+};
+
+void session_fence_send(struct devices *devices, struct device_home *home, uint64_t key, struct session_open *cause);
+
+#endif

@@ -1,0 +1,956 @@
+/* Sessions over a ledger in memory: generations, places, fences (33), and a ledger that refuses, is slow, or does not
+ * say what it did. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/must.h"
+#include "device/devices_priv.h"
+#include "node/shard.h"
+#include "store/mem.h"
+
+#include <cmocka.h>
+
+enum { LOOPS = 2, WALL = 1000000, TTL = 5000, MAIL_MAX = 4096, DEVICES_MAX = 3 };
+
+static const struct hash_key hash_key = { 1, 2 };
+
+/* A ledger that does as the test says before it asks the real one. */
+struct odd_ledger {
+    struct ledger        ledger;
+    struct ledger       *real;
+    enum ledger_outcome  refuse_with;    /* LEDGER_WAITING: nothing is refused. LEDGER_BROKEN: for all of a batch */
+    bool                 is_broken_done; /* … after it was written */
+    enum rc              read_rc;
+    bool                 is_slow;        /* holds batches until the test lets them go */
+    struct ledger_batch *held;
+    unsigned             batch_count, read_count;
+};
+
+struct stage {
+    struct namespaces  spaces;
+    struct store      *durable, *memory;
+    struct odd_ledger  odd;
+    struct writer      writer;
+    struct devices     devices;
+    struct bundle      posted, sent[LOOPS];
+    struct device_home homes[LOOPS];
+    uint64_t           fenced[16];       /* keys, in their order */
+    size_t             fenced_count;
+    struct shard       shards[LOOPS];
+    struct session_open *answers[16];
+    size_t             answer_count;
+};
+
+static struct stage *the_stage;
+
+/* --- the ledger --- */
+
+static void odd_refuse(struct odd_ledger *odd, struct ledger_batch *batch)
+{
+    for (struct list *at = batch->writes.next; at != &batch->writes; at = at->next)
+        container_of(at, struct ledger_write, link)->outcome = odd->refuse_with;
+}
+
+static void swallow(struct ledger_batch *batch)
+{
+    (void)batch;
+}
+
+static void odd_write(struct ledger *ledger, struct ledger_batch *batch)
+{
+    struct odd_ledger *odd = container_of(ledger, struct odd_ledger, ledger);
+
+    odd->batch_count++;
+    if (odd->is_slow) {
+        assert_null(odd->held);
+        odd->held = batch;
+        return;
+    }
+    if (odd->refuse_with == LEDGER_WAITING) {
+        odd->real->ops->write(odd->real, batch);
+        return;
+    }
+    if (odd->is_broken_done) {
+        void (*done)(struct ledger_batch *) = batch->done;
+        batch->done = swallow;
+        odd->real->ops->write(odd->real, batch);
+        batch->done = done;
+    }
+    odd_refuse(odd, batch);
+    batch->done(batch);
+}
+
+static void odd_lets_go(struct odd_ledger *odd)
+{
+    struct ledger_batch *batch = odd->held;
+
+    odd->held    = NULL;
+    odd->is_slow = false;
+    odd->real->ops->write(odd->real, batch);
+}
+
+static void odd_read(struct ledger *ledger, struct ledger_read *read)
+{
+    struct odd_ledger *odd = container_of(ledger, struct odd_ledger, ledger);
+
+    odd->read_count++;
+    if (odd->read_rc == RC_OK) {
+        odd->real->ops->read(odd->real, read);
+        return;
+    }
+    read->rc = odd->read_rc;
+    read->done(read);
+}
+
+static const struct ledger_ops odd_ops = { .name = "odd", .write = odd_write, .read = odd_read };
+
+/* --- the stage --- */
+
+static void on_send(void *ctx, unsigned loop, struct command *command)
+{
+    bundle_add(&((struct stage *)ctx)->sent[loop], &command->mail);
+}
+
+static void on_post(void *ctx, struct command *command)
+{
+    bundle_add(&((struct stage *)ctx)->posted, &command->mail);
+}
+
+static const struct writer_port port = { .send = on_send, .post = on_post };
+
+static void shard_on_send(void *ctx, struct command *command)
+{
+    (void)ctx;
+    bundle_add(&the_stage->posted, &command->mail);
+}
+
+static void shard_on_ready(void *ctx, struct subscription *sub)
+{
+    (void)ctx;
+    (void)sub;
+}
+
+static const struct shard_port shard_port_here = { .send = shard_on_send, .ready = shard_on_ready };
+
+static void on_fence(struct device_home *home, uint64_t key)
+{
+    (void)home;
+    assert_true(the_stage->fenced_count < 16);
+    the_stage->fenced[the_stage->fenced_count++] = key;
+}
+
+static const struct writer_limits writer_plenty = {
+    .waiting_count_max = 1000, .waiting_bytes_max = 1 << 20, .batch_count_max = 100, .batch_bytes_max = 1 << 20,
+    .deadline_ticks = 100, .delivery_count_max = 1000, .delivery_bytes_max = 1 << 20, .tail_bytes_max = 1 << 20,
+    .tail_messages_max = 100,
+};
+
+static const struct devices_limits plenty = {
+    .session_ttl_ms = TTL, .poll_lease_ms = 60, .devices_max = DEVICES_MAX, .opens_max = 2, .waiting_max = 8,
+    .idle_max = 100,
+};
+
+static struct store *mem_new(uint64_t epoch)
+{
+    const struct mem_store_options options = { .epoch_first = epoch, .id_first = 1, .hash_key = hash_key };
+    return mem_store_new(&options);
+}
+
+static struct stage *stage_with(enum device_policy policy)
+{
+    struct stage         *stage  = calloc(1, sizeof *stage);
+    struct devices_limits limits = plenty;
+
+    the_stage = stage;
+    namespaces_init(&stage->spaces);
+    stage->durable        = mem_new(7);
+    stage->memory         = mem_new(900);
+    stage->odd.real       = stage->durable->ledger;
+    stage->odd.ledger.ops = &odd_ops;
+    stage->durable->ledger = &stage->odd.ledger;
+    writer_init(&stage->writer, &port, stage, stage->durable, stage->memory, &writer_plenty, LOOPS);
+    stage->writer.wall = WALL;
+    limits.policy      = policy;
+    devices_init(&stage->devices, &stage->writer, &stage->spaces, &hash_key, &limits);
+    for (unsigned i = 0; i < LOOPS; i++) {
+        const struct shard_limits none = { .page_count_max = 1 };
+        stage->homes[i] = (struct device_home){ on_fence, i };
+        shard_init(&stage->shards[i], i, &shard_port_here, stage, &none);
+    }
+    return stage;
+}
+
+static struct stage *stage_new(void)
+{
+    return stage_with(DEVICES_ALL);
+}
+
+static void take_all(struct bundle *bundle, struct shard *shard)
+{
+    for (struct mail *mail = bundle_take(bundle), *next; mail != NULL; mail = next) {
+        next = mail->next;
+        if (shard == NULL)
+            writer_take(&the_stage->writer, command_of(mail), the_stage->writer.wall);
+        else
+            shard_take(shard, command_of(mail));
+    }
+}
+
+static bool is_moving(const struct stage *stage)
+{
+    for (unsigned i = 0; i < LOOPS; i++)
+        if (stage->sent[i].newest != NULL)
+            return true;
+    return stage->posted.newest != NULL;
+}
+
+/* Until nothing moves any more. */
+static void settle(struct stage *stage)
+{
+    do {
+        take_all(&stage->posted, NULL);
+        devices_turn_end(&stage->devices);
+        writer_turn_end(&stage->writer, stage->writer.wall);
+        for (unsigned i = 0; i < LOOPS; i++)
+            take_all(&stage->sent[i], &stage->shards[i]);
+    } while (is_moving(stage));
+}
+
+static void ticks(struct stage *stage, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        devices_tick(&stage->devices);
+        settle(stage);
+    }
+}
+
+static void answers_free(struct stage *stage)
+{
+    for (size_t i = 0; i < stage->answer_count; i++)
+        command_free(&stage->answers[i]->command);
+    stage->answer_count = 0;
+}
+
+static void stage_free(struct stage *stage)
+{
+    settle(stage);
+    answers_free(stage);
+    devices_fini(&stage->devices);
+    writer_fini(&stage->writer);
+    for (unsigned i = 0; i < LOOPS; i++)
+        shard_fini(&stage->shards[i]);
+    stage->durable->ledger = stage->odd.real;
+    stage->durable->ops->close(stage->durable);
+    stage->memory->ops->close(stage->memory);
+    free(stage);
+}
+
+/* As after a restart: what is not in the ledger is gone. */
+static void forgets_all(struct stage *stage)
+{
+    struct devices_limits limits = stage->devices.limits;
+
+    answers_free(stage);
+    devices_fini(&stage->devices);
+    devices_init(&stage->devices, &stage->writer, &stage->spaces, &hash_key, &limits);
+}
+
+/* --- what loops do --- */
+
+static void on_opened(struct session_open *open)
+{
+    assert_true(the_stage->answer_count < 16);
+    the_stage->answers[the_stage->answer_count++] = open;
+}
+
+static struct session_open *asks(struct stage *stage, enum open_way way, const char *device, uint64_t key,
+                                 uint64_t generation, msec since)
+{
+    struct session_open *open = session_open_new(&stage->devices, SPAN("alice"), span_str(device), SPAN("mobile"));
+
+    open->home         = &stage->homes[key % LOOPS];
+    open->command.loop = open->home->loop;
+    open->key          = key;
+    open->way          = way;
+    open->generation   = generation;
+    open->since        = since;
+    open->answered     = on_opened;
+    bundle_add(&stage->posted, &open->command.mail);
+    return open;
+}
+
+static struct session_open *opens(struct stage *stage, const char *device, uint64_t key)
+{
+    struct session_open *open = asks(stage, OPEN_NEWER, device, key, 0, 0);
+
+    settle(stage);
+    return open;
+}
+
+static void closes(struct stage *stage, const struct session_open *open)
+{
+    struct session_close *close = session_close_new(&stage->devices, open->standing, open->key, open->generation);
+
+    bundle_add(&stage->posted, &close->command.mail);
+    settle(stage);
+}
+
+static struct channel_name *name_of(struct stage *stage, const char *text)
+{
+    struct channel_name *name;
+
+    assert_int_equal(channel_name_new(&stage->spaces, &hash_key, span_str(text), &name), CHANNEL_NAME_OK);
+    return name;
+}
+
+static void says(struct stage *stage, const struct session_open *open, const char *channel, uint64_t epoch,
+                 uint64_t seq, enum session_ack_kind kind)
+{
+    struct session_acks *acks = session_acks_new(&stage->devices);
+
+    acks->acks[acks->count++] = (struct session_ack){ open->standing, open->generation, name_of(stage, channel), epoch,
+                                                      seq, kind };
+    bundle_add(&stage->posted, &acks->command.mail);
+    settle(stage);
+}
+
+static void acks(struct stage *stage, const struct session_open *open, const char *channel, uint64_t seq)
+{
+    says(stage, open, channel, 7, seq, ACK_PLACE);
+}
+
+static void appended(struct append_batch *batch)
+{
+    (void)batch;
+}
+
+static void publishes(struct stage *stage, const char *channel, unsigned count)
+{
+    struct channel_name *name = name_of(stage, channel);
+
+    for (unsigned i = 0; i < count; i++) {
+        struct message     *message = message_new(name, MESSAGE_PLAIN, NULL, 0, SPAN("text/plain"), SPAN("x"));
+        struct append       append  = { .message = message };
+        struct append_batch batch   = { .count = 1, .wall = WALL, .done = appended };
+        list_init(&batch.appends);
+        list_push(&batch.appends, &append.link);
+        stage->durable->ops->append(stage->durable, &batch);
+        assert_int_equal(append.outcome, APPEND_DONE);
+        message_unref(message);
+    }
+    channel_name_unref(name);
+}
+
+/* "channel@seq …" of an answer; kept ones with a star. */
+static const char *places_of(const struct session_open *open)
+{
+    static char text[512];
+    size_t      at = 0;
+
+    text[0] = '\0';
+    for (size_t i = 0; i < open->place_count; i++)
+        at += (size_t)snprintf(text + at, sizeof text - at, "%s%s@%llu%s", i == 0 ? "" : " ", open->places[i].name->text,
+                               (unsigned long long)open->places[i].seq, open->places[i].is_kept ? "*" : "");
+    return text;
+}
+
+static void writes_row(struct stage *stage, enum row_kind kind, struct span key, struct span value,
+                       uint64_t generation)
+{
+    struct ledger_change change = { .op = LEDGER_PUT, .key = { (uint8_t)kind, key }, .value = value,
+                                    .generation = generation };
+    struct ledger_write  write  = { .changes = &change, .count = 1 };
+    struct ledger_batch  batch  = { .change_count = 1, .wall = WALL, .done = swallow };
+
+    list_init(&batch.writes);
+    list_push(&batch.writes, &write.link);
+    stage->odd.real->ops->write(stage->odd.real, &batch);
+    assert_int_equal(write.outcome, LEDGER_DONE);
+}
+
+static void joins(struct stage *stage, const char *group, uint64_t head, bool is_joined, uint64_t seq)
+{
+    struct buf key, value;
+
+    buf_init(&key, 512);
+    buf_init(&value, 512);
+    row_key_put(&key, SPAN("alice"), span_str(group));
+    group_row_put(&value, &(struct group_row){ is_joined, 7, head });
+    writes_row(stage, ROW_GROUP, buf_span(&key), buf_span(&value), seq);
+    buf_fini(&key);
+    buf_fini(&value);
+}
+
+/* --- the tests --- */
+
+static void a_new_session_begins_at_the_heads(void **state)
+{
+    struct stage *stage = stage_new();
+
+    (void)state;
+    publishes(stage, "user:alice", 3);
+    struct session_open *open = opens(stage, "phone", 10);
+    assert_int_equal(open->outcome, OPEN_DONE);
+    assert_false(open->is_resumed);
+    assert_int_equal(open->generation, 1);
+    assert_int_equal(open->since, WALL);
+    assert_string_equal(places_of(open), "device:alice/phone@0 user:alice@3");
+    stage_free(stage);
+}
+
+static void its_places_survive_a_restart(void **state)
+{
+    struct stage *stage = stage_new();
+
+    (void)state;
+    publishes(stage, "user:alice", 3);
+    opens(stage, "phone", 10);
+    publishes(stage, "user:alice", 2);
+    forgets_all(stage);
+    struct session_open *open = opens(stage, "phone", 11);
+    assert_true(open->is_resumed);
+    assert_int_equal(open->generation, 2);
+    assert_string_equal(places_of(open), "device:alice/phone@0 user:alice@3");
+    acks(stage, open, "user:alice", 5);
+    forgets_all(stage);
+    assert_string_equal(places_of(opens(stage, "phone", 12)), "device:alice/phone@0 user:alice@5");
+    stage_free(stage);
+}
+
+static void memory_answers_without_the_rows(void **state)
+{
+    struct stage *stage = stage_new();
+
+    (void)state;
+    struct session_open *open = opens(stage, "phone", 10);
+    acks(stage, open, "user:alice", 5);
+    closes(stage, open);
+    unsigned reads = stage->odd.read_count;
+    open           = opens(stage, "phone", 12);
+    assert_string_equal(places_of(open), "device:alice/phone@0 user:alice@5");
+    assert_int_equal(stage->odd.read_count, reads + 1);  /* the groups */
+
+    stage->durable->has_one_writer = false;
+    reads = stage->odd.read_count;
+    open  = opens(stage, "phone", 13);
+    assert_int_equal(open->generation, 3);
+    assert_int_equal(stage->odd.read_count, reads + 3);
+    stage_free(stage);
+}
+
+/* Threat 33. */
+static void a_newer_link_fences_the_older(void **state)
+{
+    struct stage *stage = stage_new();
+
+    (void)state;
+    struct session_open *older = opens(stage, "phone", 10);
+    acks(stage, older, "user:alice", 4);
+    struct session_open *newer = opens(stage, "phone", 11);
+    assert_int_equal(newer->generation, 2);
+    assert_int_equal(stage->fenced_count, 1);
+    assert_int_equal(stage->fenced[0], 10);
+    acks(stage, older, "user:alice", 9);
+    assert_int_equal(counter_get(&stage->devices.counters.stale_acks), 1);
+    closes(stage, older);
+    forgets_all(stage);
+    assert_string_equal(places_of(opens(stage, "phone", 12)), "device:alice/phone@0 user:alice@4");
+    stage_free(stage);
+}
+
+static void the_answer_waits_for_the_fence(void **state)
+{
+    struct stage *stage = stage_new();
+
+    (void)state;
+    opens(stage, "phone", 10);
+    asks(stage, OPEN_NEWER, "phone", 11, 0, 0);
+    while (stage->sent[0].newest == NULL) {
+        take_all(&stage->posted, NULL);
+        devices_turn_end(&stage->devices);
+        assert_null(stage->sent[1].newest);
+    }
+    for (int i = 0; i < 10; i++) {
+        take_all(&stage->posted, NULL);
+        devices_turn_end(&stage->devices);
+    }
+    assert_null(stage->sent[1].newest);  /* where the answer would go */
+    settle(stage);
+    assert_int_equal(stage->answer_count, 2);
+    stage_free(stage);
+}
+
+static void rapid_reconnects_leave_one_link(void **state)
+{
+    struct stage *stage = stage_new();
+
+    (void)state;
+    for (uint64_t key = 10; key < 18; key++)
+        asks(stage, OPEN_NEWER, "phone", key, 0, 0);
+    settle(stage);
+    assert_int_equal(stage->answer_count, 8);
+    for (size_t i = 0; i < 8; i++) {
+        assert_int_equal(stage->answers[i]->outcome, OPEN_DONE);
+        assert_int_equal(stage->answers[i]->generation, i + 1);
+    }
+    assert_int_equal(stage->fenced_count, 7);
+    for (size_t i = 0; i < 7; i++)
+        assert_int_equal(stage->fenced[i], 10 + i);
+    assert_int_equal(counter_get(&stage->devices.counters.linked), 1);
+    stage_free(stage);
+}
+
+static void a_ticket_holds_for_its_generation(void **state)
+{
+    struct stage *stage = stage_new();
+
+    (void)state;
+    struct session_open *first = opens(stage, "phone", 10);
+    struct session_open *open  = asks(stage, OPEN_TICKET, "phone", 11, first->generation, first->since);
+    settle(stage);
+    assert_int_equal(open->outcome, OPEN_DONE);
+    assert_int_equal(open->generation, 2);
+
+    struct session_open *again = asks(stage, OPEN_TICKET, "phone", 12, first->generation, first->since);
+    settle(stage);
+    assert_int_equal(again->outcome, OPEN_STALE);
+    struct session_open *other = asks(stage, OPEN_TICKET, "phone", 13, open->generation, open->since + 1);
+    settle(stage);
+    assert_int_equal(other->outcome, OPEN_STALE);
+    struct session_open *nobody = asks(stage, OPEN_TICKET, "tablet", 14, 1, open->since);
+    settle(stage);
+    assert_int_equal(nobody->outcome, OPEN_STALE);
+    /* None of them has kicked the link. */
+    assert_int_equal(stage->fenced_count, 1);
+    assert_int_equal(counter_get(&stage->devices.counters.linked), 1);
+    stage_free(stage);
+}
+
+static void a_poll_goes_on_in_its_generation(void **state)
+{
+    struct stage *stage = stage_new();
+
+    (void)state;
+    struct session_open *first = opens(stage, "phone", 10);
+    closes(stage, first);
+    unsigned batches = stage->odd.batch_count;
+    struct session_open *next = asks(stage, OPEN_CURSOR, "phone", 11, first->generation, first->since);
+    settle(stage);
+    assert_int_equal(next->outcome, OPEN_DONE);
+    assert_int_equal(next->generation, first->generation);
+    assert_int_equal(stage->odd.batch_count, batches);
+    opens(stage, "phone", 12);
+    struct session_open *late = asks(stage, OPEN_CURSOR, "phone", 13, first->generation, first->since);
+    settle(stage);
+    assert_int_equal(late->outcome, OPEN_STALE);
+    stage_free(stage);
+}
+
+static void places_never_go_back(void **state)
+{
+    struct stage *stage = stage_new();
+
+    (void)state;
+    struct session_open *open = opens(stage, "phone", 10);
+    acks(stage, open, "user:alice", 9);
+    acks(stage, open, "user:alice", 4);
+    acks(stage, open, "topic:foreign", 4);
+    open = opens(stage, "phone", 11);
+    assert_string_equal(places_of(open), "device:alice/phone@0 user:alice@9");
+    /* A new life of the log has lower seqs. */
+    says(stage, open, "user:alice", 8, 2, ACK_PLACE);
+    forgets_all(stage);
+    open = opens(stage, "phone", 12);
+    assert_string_equal(places_of(open), "device:alice/phone@0 user:alice@2");
+    assert_int_equal(open->places[1].epoch, 8);
+    stage_free(stage);
+}
+
+static void kept_channels_are_followed_again(void **state)
+{
+    struct stage *stage = stage_new();
+
+    (void)state;
+    struct session_open *open = opens(stage, "phone", 10);
+    says(stage, open, "topic:news", 7, 5, ACK_KEEP);
+    acks(stage, open, "topic:news", 6);
+    forgets_all(stage);
+    open = opens(stage, "phone", 11);
+    assert_string_equal(places_of(open), "device:alice/phone@0 topic:news@6* user:alice@0");
+    says(stage, open, "topic:news", 7, 0, ACK_DROP);
+    assert_string_equal(places_of(opens(stage, "phone", 12)), "device:alice/phone@0 user:alice@0");
+    forgets_all(stage);
+    assert_string_equal(places_of(opens(stage, "phone", 13)), "device:alice/phone@0 user:alice@0");
+    stage_free(stage);
+}
+
+static void groups_are_followed_from_the_joining(void **state)
+{
+    struct stage *stage = stage_new();
+
+    (void)state;
+    struct session_open *open = opens(stage, "phone", 10);
+    closes(stage, open);
+    joins(stage, "lobby", 41, true, 1);
+    joins(stage, "left", 41, false, 2);
+    open = opens(stage, "phone", 11);
+    assert_string_equal(places_of(open), "device:alice/phone@0 group:lobby@41 user:alice@0");
+    acks(stage, open, "group:lobby", 50);
+    joins(stage, "lobby", 77, true, 3);  /* has left and joined again */
+    open = opens(stage, "phone", 12);
+    assert_string_equal(places_of(open), "device:alice/phone@0 group:lobby@77 user:alice@0");
+    publishes(stage, "group:lobby", 2);
+    open = opens(stage, "tablet", 13);
+    assert_string_equal(places_of(open), "device:alice/tablet@0 group:lobby@2 user:alice@0");
+    stage_free(stage);
+}
+
+static void a_user_has_so_many_devices(void **state)
+{
+    struct stage *stage = stage_new();
+
+    (void)state;
+    opens(stage, "a", 10);
+    opens(stage, "b", 11);
+    opens(stage, "c", 12);
+    assert_int_equal(opens(stage, "d", 13)->outcome, OPEN_FULL);
+    forgets_all(stage);
+    assert_int_equal(opens(stage, "d", 13)->outcome, OPEN_FULL);
+    assert_int_equal(opens(stage, "a", 14)->outcome, OPEN_DONE);
+    stage_free(stage);
+}
+
+static void a_session_runs_out(void **state)
+{
+    struct stage *stage = stage_new();
+
+    (void)state;
+    publishes(stage, "user:alice", 3);
+    struct session_open *open = opens(stage, "phone", 10);
+    says(stage, open, "topic:news", 7, 5, ACK_KEEP);
+    closes(stage, open);
+    stage->writer.wall += TTL;
+    publishes(stage, "user:alice", 3);
+    open = opens(stage, "phone", 11);
+    assert_false(open->is_resumed);
+    assert_int_equal(open->generation, 2);
+    assert_string_equal(places_of(open), "device:alice/phone@0 user:alice@6");
+    forgets_all(stage);
+    assert_string_equal(places_of(opens(stage, "phone", 12)), "device:alice/phone@0 user:alice@6");
+    stage_free(stage);
+}
+
+static void policies_end_other_devices(void **state)
+{
+    static const struct { enum device_policy policy; const char *name; size_t fenced; } rows[] = {
+        { DEVICES_ALL, "all", 0 }, { DEVICES_ONE_PER_CLASS, "one_per_class", 2 }, { DEVICES_NEWEST, "newest", 2 },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct stage        *stage = stage_with(rows[i].policy);
+        struct session_open *a     = opens(stage, "a", 10);
+        struct session_open *b     = opens(stage, "b", 11);
+        opens(stage, "c", 12);
+        if (stage->fenced_count != rows[i].fenced)
+            fail_msg("%s: %zu are fenced", rows[i].name, stage->fenced_count);
+        if (rows[i].fenced > 0) {
+            struct session_open *late = asks(stage, OPEN_TICKET, "a", 13, a->generation, a->since);
+            settle(stage);
+            assert_int_equal(late->outcome, OPEN_STALE);
+            acks(stage, b, "user:alice", 9);
+            assert_int_equal(counter_get(&stage->devices.counters.stale_acks), 1);
+            assert_false(opens(stage, "b", 14)->is_resumed);
+        }
+        stage_free(stage);
+    }
+}
+
+/* --- a ledger that fails --- */
+
+static void a_refused_raise_is_no_session(void **state)
+{
+    static const struct { enum ledger_outcome refusal; enum open_outcome want; } rows[] = {
+        { LEDGER_BUSY, OPEN_BUSY }, { LEDGER_AWAY, OPEN_AWAY }, { LEDGER_NO_SPACE, OPEN_NO_SPACE },
+        { LEDGER_BROKEN, OPEN_AWAY },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct stage *stage = stage_new();
+        opens(stage, "phone", 10);
+        stage->odd.refuse_with = rows[i].refusal;
+        assert_int_equal(opens(stage, "phone", 11)->outcome, rows[i].want);
+        assert_int_equal(stage->fenced_count, 0);  /* the older link stays */
+        stage->odd.refuse_with = LEDGER_WAITING;
+        struct session_open *open = opens(stage, "phone", 12);
+        assert_int_equal(open->outcome, OPEN_DONE);
+        assert_int_equal(open->generation, 2);
+        assert_int_equal(stage->fenced_count, 1);
+        stage_free(stage);
+    }
+}
+
+/* The raise was written, and nobody was told: its number belongs to nobody. */
+static void an_unknown_raise_is_never_given_twice(void **state)
+{
+    struct stage *stage = stage_new();
+
+    (void)state;
+    opens(stage, "phone", 10);
+    stage->odd.refuse_with    = LEDGER_BROKEN;
+    stage->odd.is_broken_done = true;
+    assert_int_equal(opens(stage, "phone", 11)->outcome, OPEN_AWAY);
+    stage->odd.refuse_with = LEDGER_WAITING;
+    struct session_open *open = opens(stage, "phone", 12);
+    assert_int_equal(open->outcome, OPEN_DONE);
+    assert_int_equal(open->generation, 3);
+    stage_free(stage);
+}
+
+static void another_node_has_raised(void **state)
+{
+    struct stage *stage = stage_new();
+    struct buf    key, value;
+
+    (void)state;
+    stage->durable->has_one_writer = false;
+    struct session_open *open = opens(stage, "phone", 10);
+    buf_init(&key, 512);
+    buf_init(&value, 512);
+    row_key_put(&key, SPAN("alice"), SPAN("phone"));
+    session_row_put(&value, &(struct session_row){ .since = WALL, .seen = WALL });
+    writes_row(stage, ROW_SESSION, buf_span(&key), buf_span(&value), 5);
+    acks(stage, open, "user:alice", 9);
+    assert_int_equal(stage->fenced_count, 1);
+    assert_int_equal(stage->fenced[0], 10);
+    closes(stage, open);
+    open = opens(stage, "phone", 11);
+    assert_int_equal(open->generation, 6);
+    assert_string_equal(places_of(open), "device:alice/phone@0 user:alice@0");
+    buf_fini(&key);
+    buf_fini(&value);
+    stage_free(stage);
+}
+
+static void refused_acks_are_stored_later(void **state)
+{
+    struct stage *stage = stage_new();
+
+    (void)state;
+    struct session_open *open = opens(stage, "phone", 10);
+    stage->odd.refuse_with    = LEDGER_BUSY;
+    acks(stage, open, "user:alice", 9);
+    unsigned batches = stage->odd.batch_count;
+    ticks(stage, 5);
+    assert_int_equal(stage->odd.batch_count, batches);  /* it does not ask without pause */
+    stage->odd.refuse_with = LEDGER_WAITING;
+    ticks(stage, 10);
+    forgets_all(stage);
+    assert_string_equal(places_of(opens(stage, "phone", 11)), "device:alice/phone@0 user:alice@9");
+    stage_free(stage);
+}
+
+static void acks_of_a_slow_ledger_are_merged(void **state)
+{
+    struct stage *stage = stage_new();
+
+    (void)state;
+    struct session_open *open = opens(stage, "phone", 10);
+    stage->odd.is_slow = true;
+    acks(stage, open, "user:alice", 3);
+    unsigned batches = stage->odd.batch_count;
+    for (uint64_t seq = 4; seq < 10; seq++)
+        acks(stage, open, "user:alice", seq);
+    assert_false(devices_is_idle(&stage->devices));
+    odd_lets_go(&stage->odd);
+    settle(stage);
+    assert_int_equal(stage->odd.batch_count, batches + 1);
+    assert_true(devices_is_idle(&stage->devices));
+    forgets_all(stage);
+    assert_string_equal(places_of(opens(stage, "phone", 11)), "device:alice/phone@0 user:alice@9");
+    stage_free(stage);
+}
+
+/* A raise that is slow: the older link goes on until it is done, and acknowledges. */
+static void a_slow_raise_loses_no_acks(void **state)
+{
+    struct stage *stage = stage_new();
+
+    (void)state;
+    struct session_open *older = opens(stage, "phone", 10);
+    stage->odd.is_slow = true;
+    opens(stage, "phone", 11);
+    acks(stage, older, "user:alice", 6);
+    assert_int_equal(stage->fenced_count, 0);
+    odd_lets_go(&stage->odd);
+    settle(stage);
+    assert_int_equal(stage->fenced_count, 1);
+    assert_int_equal(stage->answer_count, 2);
+    assert_string_equal(places_of(stage->answers[1]), "device:alice/phone@0 user:alice@6");
+    stage_free(stage);
+}
+
+static void a_ledger_that_can_not_be_read_refuses(void **state)
+{
+    struct stage *stage = stage_new();
+
+    (void)state;
+    stage->odd.read_rc = RC_IO;
+    assert_int_equal(opens(stage, "phone", 10)->outcome, OPEN_AWAY);
+    stage->odd.read_rc = RC_FULL;
+    assert_int_equal(opens(stage, "phone", 10)->outcome, OPEN_BUSY);
+    stage->odd.read_rc = RC_OK;
+    assert_int_equal(opens(stage, "phone", 10)->outcome, OPEN_DONE);
+    stage_free(stage);
+}
+
+static void too_many_openings_wait(void **state)
+{
+    struct stage *stage = stage_new();
+    char          device[8];
+
+    (void)state;
+    stage->devices.limits.devices_max = 100;
+    for (uint64_t key = 0; key < 12; key++) {
+        snprintf(device, sizeof device, "d%u", (unsigned)key);
+        asks(stage, OPEN_NEWER, device, key + 10, 0, 0);
+    }
+    settle(stage);
+    unsigned done = 0, busy = 0;
+    for (size_t i = 0; i < stage->answer_count; i++) {
+        done += stage->answers[i]->outcome == OPEN_DONE;
+        busy += stage->answers[i]->outcome == OPEN_BUSY;
+    }
+    assert_int_equal(done, 10);  /* two at once, and eight that wait */
+    assert_int_equal(busy, 2);
+    stage_free(stage);
+}
+
+/* --- without a link --- */
+
+static struct session_open *acks_by_api(struct stage *stage, const char *channel, uint64_t seq, uint64_t generation)
+{
+    struct session_open *open = asks(stage, OPEN_ACK, "phone", 0, generation, 0);
+
+    open->named          = calloc(1, sizeof open->named[0]);
+    open->named_count    = 1;
+    open->named[0].name  = name_of(stage, channel);
+    open->named[0].seq   = seq;
+    settle(stage);
+    return open;
+}
+
+static void an_ack_without_a_link(void **state)
+{
+    struct stage *stage = stage_new();
+
+    (void)state;
+    assert_int_equal(acks_by_api(stage, "user:alice", 1, 0)->outcome, OPEN_NONE);
+    struct session_open *open = opens(stage, "phone", 10);
+    publishes(stage, "user:alice", 5);
+    closes(stage, open);
+    forgets_all(stage);
+    open = acks_by_api(stage, "user:alice", 3, 0);
+    assert_int_equal(open->outcome, OPEN_DONE);
+    assert_int_equal(open->named[0].seq, 3);
+    open = acks_by_api(stage, "user:alice", 99, 1);  /* beyond the head */
+    assert_int_equal(open->named[0].seq, 5);
+    open = acks_by_api(stage, "user:alice", 2, 1);
+    assert_int_equal(open->named[0].seq, 5);
+    assert_int_equal(acks_by_api(stage, "topic:foreign", 2, 1)->outcome, OPEN_ASTRAY);
+    assert_int_equal(acks_by_api(stage, "user:alice", 2, 9)->outcome, OPEN_STALE);
+    assert_string_equal(places_of(opens(stage, "phone", 11)), "device:alice/phone@0 user:alice@5");
+    assert_int_equal(acks_by_api(stage, "user:alice", 2, 1)->outcome, OPEN_STALE);
+    stage_free(stage);
+}
+
+static struct device_listing *the_listing;
+
+static void on_listed(struct device_listing *listing)
+{
+    the_listing = listing;
+}
+
+static struct device_listing *lists(struct stage *stage)
+{
+    struct device_listing *listing = device_listing_new(&stage->devices, SPAN("alice"));
+
+    listing->answered = on_listed;
+    the_listing       = NULL;
+    bundle_add(&stage->posted, &listing->command.mail);
+    settle(stage);
+    assert_ptr_equal(the_listing, listing);
+    return listing;
+}
+
+static void devices_are_listed(void **state)
+{
+    struct stage *stage = stage_new();
+
+    (void)state;
+    struct device_listing *listing = lists(stage);
+    assert_int_equal(listing->count, 0);
+    command_free(&listing->command);
+    closes(stage, opens(stage, "phone", 10));
+    opens(stage, "tablet", 11);
+    stage->writer.wall += 100;
+    listing = lists(stage);
+    assert_int_equal(listing->count, 2);
+    assert_string_equal(listing->at[0].device, "phone");
+    assert_false(listing->at[0].is_online);
+    assert_int_equal(listing->at[0].seen, WALL);
+    assert_true(listing->at[1].is_online);
+    assert_int_equal(listing->at[1].key, 11);
+    assert_int_equal(listing->at[1].seen, WALL + 100);
+    command_free(&listing->command);
+    stage_free(stage);
+}
+
+static void idle_sessions_are_bounded(void **state)
+{
+    struct stage *stage = stage_new();
+
+    (void)state;
+    stage->devices.limits.idle_max = 1;
+    closes(stage, opens(stage, "a", 10));
+    closes(stage, opens(stage, "b", 11));
+    closes(stage, opens(stage, "c", 12));
+    assert_int_equal(counter_get(&stage->devices.counters.standing), 1);
+    assert_true(opens(stage, "a", 13)->is_resumed);
+    stage_free(stage);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_new_session_begins_at_the_heads),
+        cmocka_unit_test(its_places_survive_a_restart),
+        cmocka_unit_test(memory_answers_without_the_rows),
+        cmocka_unit_test(a_newer_link_fences_the_older),
+        cmocka_unit_test(the_answer_waits_for_the_fence),
+        cmocka_unit_test(rapid_reconnects_leave_one_link),
+        cmocka_unit_test(a_ticket_holds_for_its_generation),
+        cmocka_unit_test(a_poll_goes_on_in_its_generation),
+        cmocka_unit_test(places_never_go_back),
+        cmocka_unit_test(kept_channels_are_followed_again),
+        cmocka_unit_test(groups_are_followed_from_the_joining),
+        cmocka_unit_test(a_user_has_so_many_devices),
+        cmocka_unit_test(a_session_runs_out),
+        cmocka_unit_test(policies_end_other_devices),
+        cmocka_unit_test(a_refused_raise_is_no_session),
+        cmocka_unit_test(an_unknown_raise_is_never_given_twice),
+        cmocka_unit_test(another_node_has_raised),
+        cmocka_unit_test(refused_acks_are_stored_later),
+        cmocka_unit_test(acks_of_a_slow_ledger_are_merged),
+        cmocka_unit_test(a_slow_raise_loses_no_acks),
+        cmocka_unit_test(a_ledger_that_can_not_be_read_refuses),
+        cmocka_unit_test(too_many_openings_wait),
+        cmocka_unit_test(an_ack_without_a_link),
+        cmocka_unit_test(devices_are_listed),
+        cmocka_unit_test(idle_sessions_are_bounded),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

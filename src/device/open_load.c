@@ -1,0 +1,456 @@
+/* open_load.c - what the ledger and the stores know of a session that is being opened. */
+#include <stdlib.h>
+
+#include "base/must.h"
+#include "device/open_work.h"
+
+struct open_heads {
+    struct device_heads  heads;
+    struct session_open *open;
+    struct channel_name *names[STORE_HEADS_MAX];
+    struct work_place   *places[STORE_HEADS_MAX];
+    struct store_head    answers[STORE_HEADS_MAX];
+};
+
+/* --- its memory ------------------------------------------------------------------------------------------------- */
+
+void work_places_free(struct work_places *places)
+{
+    for (size_t i = 0; i < places->count; i++)
+        channel_name_unref(places->at[i].name);
+    free(places->at);
+    *places = (struct work_places){ 0 };
+}
+
+struct work_place *work_places_add(struct work_places *places, struct channel_name *take_name)
+{
+    if (places->count == places->cap) {
+        places->cap = places->cap == 0 ? 8 : places->cap * 2;
+        places->at  = reallocarray(places->at, places->cap, sizeof places->at[0]);
+        must(places->at != NULL);
+    }
+    places->at[places->count] = (struct work_place){ .name = take_name };
+    return &places->at[places->count++];
+}
+
+static int work_place_order(const void *a, const void *b)
+{
+    const struct work_place *left = a, *right = b;
+    return span_order(channel_name_span(left->name), channel_name_span(right->name));
+}
+
+static void work_places_sort(struct work_places *places)
+{
+    if (places->count > 1)
+        qsort(places->at, places->count, sizeof places->at[0], work_place_order);
+}
+
+struct work_place *work_places_find(const struct work_places *places, struct channel_name *name)
+{
+    const struct work_place key = { .name = name };
+
+    if (places->count == 0)
+        return NULL;
+    return bsearch(&key, places->at, places->count, sizeof places->at[0], work_place_order);
+}
+
+static void open_work_empty(struct open_work *work)
+{
+    work_places_free(&work->stored);
+    work_places_free(&work->groups);
+    work_places_free(&work->places);
+    free(work->others);
+    work->others       = NULL;
+    work->other_count  = 0;
+    work->device_count = 0;
+    work->has_row = work->is_damaged = work->is_new = false;
+    buf_clear(&work->after);
+}
+
+void open_work_free(struct session_open *open)
+{
+    struct open_work *work = open->work;
+
+    if (work == NULL)
+        return;
+    open_work_empty(work);
+    buf_fini(&work->prefix);
+    buf_fini(&work->after);
+    free(work);
+    open->work = NULL;
+}
+
+/* --- loading ---------------------------------------------------------------------------------------------------- */
+
+enum { LOAD_ROWS_MAX = 500, LOAD_BYTES_MAX = 256 * 1024 };
+
+static void load_ask(struct open_work *work, enum row_kind kind, void (*came)(struct device_read *read))
+{
+    work->read.came = came;
+    work->read.read = (struct ledger_read){
+        .way = LEDGER_SCAN, .kind = (uint8_t)kind, .prefix = buf_span(&work->prefix), .after = buf_span(&work->after),
+        .limit = LOAD_ROWS_MAX, .bytes_max = LOAD_BYTES_MAX,
+    };
+    device_read_send(work->open->devices, &work->read);
+}
+
+/* The next page, if there is one. Frees the page that came. */
+static bool load_goes_on(struct open_work *work)
+{
+    struct ledger_read *read = &work->read.read;
+
+    buf_clear(&work->after);
+    buf_put(&work->after, read->next);
+    ledger_read_fini(read);
+    return work->after.len > 0;
+}
+
+/* A damaged row is left out, and the rest is read. False: the ledger can't be asked; the opening has ended. */
+static bool load_came(struct open_work *work)
+{
+    struct ledger_read *read = &work->read.read;
+
+    if (read->rc == RC_OK)
+        return true;
+    if (read->rc == RC_CORRUPT) {
+        work->is_damaged = true;
+        return true;
+    }
+    enum open_outcome outcome = read->rc == RC_FULL ? OPEN_BUSY : OPEN_AWAY;
+    ledger_read_fini(read);
+    open_end(work->open, outcome);
+    return false;
+}
+
+static struct channel_name *name_new(struct devices *devices, struct span first, struct span second)
+{
+    struct channel_name *name = NULL;
+    struct buf           text;
+
+    buf_init(&text, NAMESPACE_NAME_BYTES_MAX + 1 + CHANNEL_NAME_BYTES_MAX);
+    buf_put(&text, first);
+    buf_put(&text, second);
+    if (buf_is_over(&text) || channel_name_new(devices->namespaces, devices->hash_key, buf_span(&text), &name) !=
+                                  CHANNEL_NAME_OK)
+        name = NULL;
+    buf_fini(&text);
+    return name;
+}
+
+/* --- … groups --- */
+
+static void take_group_row(struct open_work *work, const struct ledger_row *row)
+{
+    struct group_row     group;
+    struct channel_name *name;
+
+    if (!group_row_get(row->value, &group) || !group.is_joined)
+        return;
+    name = name_new(work->open->devices, SPAN("group:"), row_key_last(row->key));
+    if (name == NULL)
+        return;
+    struct work_place *place = work_places_add(&work->groups, name);
+    place->epoch             = group.epoch;
+    place->seq               = group.head;
+}
+
+static void groups_came(struct device_read *read)
+{
+    struct open_work *work = container_of(read, struct open_work, read);
+
+    if (!load_came(work))
+        return;
+    for (size_t i = 0; i < read->read.row_count; i++)
+        take_group_row(work, &read->read.rows[i]);
+    if (load_goes_on(work))
+        load_ask(work, ROW_GROUP, groups_came);
+    else
+        open_decide(work->open);
+}
+
+static void load_groups(struct open_work *work)
+{
+    buf_clear(&work->prefix);
+    row_key_put(&work->prefix, work->open->user, SPAN(""));
+    load_ask(work, ROW_GROUP, groups_came);
+}
+
+/* --- … places --- */
+
+static void take_place_row(struct open_work *work, const struct ledger_row *row)
+{
+    struct place_row     stored;
+    struct channel_name *name;
+
+    if (!place_row_get(row->value, &stored))
+        return;
+    name = name_new(work->open->devices, SPAN(""), row_key_last(row->key));
+    if (name == NULL)
+        return;  /* its namespace is no longer configured */
+    struct work_place *place = work_places_add(&work->stored, name);
+    place->epoch             = stored.epoch;
+    place->seq               = row->generation - 1;
+    place->is_kept           = stored.is_kept;
+}
+
+static void places_came(struct device_read *read)
+{
+    struct open_work *work = container_of(read, struct open_work, read);
+
+    if (!load_came(work))
+        return;
+    for (size_t i = 0; i < read->read.row_count; i++)
+        take_place_row(work, &read->read.rows[i]);
+    if (load_goes_on(work))
+        load_ask(work, ROW_PLACE, places_came);
+    else
+        load_groups(work);
+}
+
+static void load_places(struct open_work *work)
+{
+    buf_clear(&work->prefix);
+    row_key_put(&work->prefix, work->open->user, work->open->device);
+    row_key_put_third(&work->prefix, SPAN(""));
+    load_ask(work, ROW_PLACE, places_came);
+}
+
+/* --- … sessions of the user --- */
+
+bool row_has_run_out(const struct devices *devices, const struct session_row *row)
+{
+    return row->is_ended || row->seen + devices->limits.session_ttl_ms <= devices->writer->wall;
+}
+
+void open_take_row(struct open_work *work, const struct session_row *row, uint64_t generation)
+{
+    struct span class_of = span_head(row->device_class, sizeof work->row_class);
+
+    work->has_row        = true;
+    work->row_generation = generation;
+    work->row            = *row;
+    memcpy(work->row_class, class_of.at, class_of.len);
+    work->row.device_class = span_of(work->row_class, class_of.len);
+}
+
+/* Does a session that begins with this link end that one? */
+static bool policy_ends(const struct session_open *open, struct span device_class)
+{
+    if (open->way != OPEN_NEWER)
+        return false;
+    switch (open->devices->limits.policy) {
+    case DEVICES_ALL: return false;
+    case DEVICES_ONE_PER_CLASS: return span_eq(open->device_class, device_class);
+    case DEVICES_NEWEST: return true;
+    }
+    return false;
+}
+
+static void take_other_row(struct open_work *work, const struct session_row *row, uint64_t generation,
+                           struct span device)
+{
+    struct work_device *other;
+
+    if (!policy_ends(work->open, row->device_class) || device.len > DEVICE_TEXT_MAX) {
+        work->device_count++;
+        return;
+    }
+    work->others = reallocarray(work->others, work->other_count + 1, sizeof work->others[0]);
+    must(work->others != NULL);
+    other             = &work->others[work->other_count++];
+    other->row        = *row;
+    other->generation = generation;
+    other->len        = device.len;
+    memcpy(other->name, device.at, device.len);
+    other->row.device_class = SPAN("");
+}
+
+static void take_session_row(struct open_work *work, const struct ledger_row *row)
+{
+    struct session_row session;
+    struct span        device = row_key_last(row->key);
+
+    if (!session_row_get(row->value, &session))
+        work->is_damaged = true;
+    else if (span_eq(device, work->open->device))
+        open_take_row(work, &session, row->generation);
+    else if (!row_has_run_out(work->open->devices, &session))
+        take_other_row(work, &session, row->generation, device);
+}
+
+static void sessions_came(struct device_read *read)
+{
+    struct open_work *work = container_of(read, struct open_work, read);
+
+    if (!load_came(work))
+        return;
+    for (size_t i = 0; i < read->read.row_count; i++)
+        take_session_row(work, &read->read.rows[i]);
+    if (load_goes_on(work))
+        load_ask(work, ROW_SESSION, sessions_came);
+    else
+        load_places(work);
+}
+
+static void load_sessions(struct open_work *work)
+{
+    buf_clear(&work->prefix);
+    row_key_put(&work->prefix, work->open->user, SPAN(""));
+    load_ask(work, ROW_SESSION, sessions_came);
+}
+
+/* What is in memory is the ledger's, where no other node writes. */
+static void take_memory(struct open_work *work)
+{
+    const struct standing   *standing = work->standing;
+    const struct session_row row      = { standing->since, standing->seen, false, standing_class(standing) };
+
+    open_take_row(work, &row, standing->generation);
+    for (uint32_t i = 0; i < standing->place_count; i++) {
+        const struct standing_place *known = &standing->places[i];
+        if (known->is_gone)
+            continue;
+        struct work_place *place = work_places_add(&work->stored, channel_name_ref(known->name));
+        place->epoch             = known->epoch;
+        place->seq               = known->seq;
+        place->is_kept           = known->is_kept;
+    }
+}
+
+static bool open_may_believe_memory(const struct session_open *open)
+{
+    const struct devices *devices = open->devices;
+
+    return open->work->standing->is_loaded && devices->writer->durable.store->has_one_writer &&
+           (open->way != OPEN_NEWER || devices->limits.policy == DEVICES_ALL);
+}
+
+void open_load(struct session_open *open)
+{
+    open_work_empty(open->work);
+    if (open_may_believe_memory(open)) {
+        take_memory(open->work);
+        load_groups(open->work);
+    } else {
+        load_sessions(open->work);
+    }
+}
+
+/* --- what it follows, and from where ---------------------------------------------------------------------------- */
+
+/* Where a stored place counts; of a member that joined after the place was stored, the place of the joining. */
+static void gather(struct open_work *work, struct channel_name *name, const struct work_place *first)
+{
+    struct work_place *stored = work_places_find(&work->stored, name);
+    struct work_place *place  = work_places_add(&work->places, channel_name_ref(name));
+
+    if (stored != NULL)
+        stored->is_used = true;
+    if (work->is_new)
+        return;
+    place->is_known = stored != NULL || first != NULL;
+    if (stored != NULL) {
+        place->epoch   = stored->epoch;
+        place->seq     = stored->seq;
+        place->is_kept = stored->is_kept;
+    }
+    if (first != NULL && (stored == NULL || (first->epoch == stored->epoch && first->seq > stored->seq))) {
+        place->epoch = first->epoch;
+        place->seq   = first->seq;
+    }
+}
+
+static void gather_own(struct open_work *work, struct span first, struct span second)
+{
+    struct channel_name *name = name_new(work->open->devices, first, second);
+
+    if (name == NULL)
+        return;  /* longer than a channel may be called */
+    gather(work, name, NULL);
+    channel_name_unref(name);
+}
+
+void open_gather(struct open_work *work)
+{
+    const struct session_open *open = work->open;
+    struct buf                 text;
+
+    work_places_sort(&work->stored);
+    gather_own(work, SPAN("user:"), open->user);
+    buf_init(&text, CHANNEL_NAME_BYTES_MAX);
+    buf_put(&text, open->user);
+    buf_putc(&text, '/');
+    buf_put(&text, open->device);
+    if (!buf_is_over(&text))
+        gather_own(work, SPAN("device:"), buf_span(&text));
+    buf_fini(&text);
+    for (size_t i = 0; i < work->groups.count; i++)
+        gather(work, work->groups.at[i].name, &work->groups.at[i]);
+    for (size_t i = 0; !work->is_new && i < work->stored.count; i++)
+        if (work->stored.at[i].is_kept && !work->stored.at[i].is_used)
+            gather(work, work->stored.at[i].name, NULL);
+    work_places_sort(&work->places);
+}
+
+/* --- heads of channels without a place -------------------------------------------------------------------------- */
+
+static void heads_came(struct device_heads *heads)
+{
+    struct open_heads   *asked = container_of(heads, struct open_heads, heads);
+    struct session_open *open  = asked->open;
+    bool                 is_ok = true;
+
+    for (size_t i = 0; i < heads->heads.count; i++) {
+        const struct store_head *answer = &asked->answers[i];
+        is_ok &= answer->rc == RC_OK;
+        asked->places[i]->epoch    = answer->epoch;
+        asked->places[i]->seq      = answer->head;
+        asked->places[i]->is_known = asked->places[i]->is_asked = true;
+    }
+    free(asked);
+    if (is_ok)
+        open_ask_heads(open);
+    else
+        open_end(open, OPEN_AWAY);
+}
+
+/* Of one store at a time. */
+static struct open_heads *open_heads_new(struct session_open *open, bool is_durable)
+{
+    struct open_heads  *asked  = NULL;
+    struct work_places *places = &open->work->places;
+
+    for (size_t i = 0; i < places->count; i++) {
+        struct work_place *place = &places->at[i];
+        if (place->is_known || (place->name->space->durability == DURABLE) != is_durable)
+            continue;
+        if (asked == NULL) {
+            asked = malloc(sizeof *asked);  /* not zeroed: most of it is never touched */
+            must(asked != NULL);
+            asked->open  = open;
+            asked->heads = (struct device_heads){ .came = heads_came,
+                                                  .heads = { .names = asked->names, .heads = asked->answers } };
+        }
+        asked->names[asked->heads.heads.count]    = place->name;
+        asked->places[asked->heads.heads.count++] = place;
+        if (asked->heads.heads.count == STORE_HEADS_MAX)
+            break;
+    }
+    return asked;
+}
+
+void open_ask_heads(struct session_open *open)
+{
+    struct devices    *devices = open->devices;
+    struct open_heads *asked   = open_heads_new(open, true);
+
+    if (asked != NULL) {
+        device_heads_send(devices, devices->writer->durable.store, &asked->heads);
+        return;
+    }
+    asked = open_heads_new(open, false);
+    if (asked != NULL)
+        device_heads_send(devices, devices->writer->memory.store, &asked->heads);
+    else
+        open_act(open);
+}

@@ -1,0 +1,90 @@
+/* open_work.h - an opening of a session while it is under way, and what its parts ask of each other. Private to this
+ * module.
+ *
+ *     device_open.c   whose turn it is, what is decided, the fence, the answer
+ *     open_load.c     what ledger and stores know of the session
+ *     open_write.c    what is written
+ */
+#ifndef DEVICE_OPEN_WORK_H
+#define DEVICE_OPEN_WORK_H
+
+#include "device/devices_priv.h"
+
+struct work_place {
+    struct channel_name *name;     /* owns a reference */
+    uint64_t             epoch, seq;
+    bool                 is_kept;
+    bool                 is_known; /* epoch and seq say where the session stands, or where a member begins */
+    bool                 is_asked; /* its head was asked for: the place is to be stored */
+    bool                 is_used;  /* of a stored place: it is one of a channel that the session follows */
+};
+
+struct work_places {
+    struct work_place *at;
+    size_t             count, cap;
+};
+
+/* Another device of the user, whose session ends by devices_policy. */
+struct work_device {
+    struct session_row row;
+    uint64_t           generation;
+    size_t             len;
+    char               name[DEVICE_TEXT_MAX];
+};
+
+struct open_work {
+    struct device_read   read;
+    struct session_open *open;
+    struct buf           prefix, after;
+    struct standing     *standing;
+    unsigned             tries;
+    bool                 has_row, is_damaged;
+    uint64_t             row_generation;
+    struct session_row   row;
+    char                 row_class[DEVICE_CLASS_BYTES_MAX];
+    uint32_t             device_count;
+    struct work_device  *others;
+    size_t               other_count;
+    struct work_places   stored, groups, places;
+    bool                 is_new;      /* the session begins with this link */
+    bool                 is_parked;   /* waits until places of the session are written */
+    uint32_t             writes_left, fences_left;
+    enum ledger_outcome  outcome;     /* the worst of the writes */
+};
+
+/* --- device_open.c --- */
+
+/* All is loaded: decides, and goes on. */
+void open_decide(struct session_open *open);
+/* Every place is known: writes, acknowledges, or goes on with a poll. */
+void open_act(struct session_open *open);
+/* The generation is raised. */
+void open_fence(struct session_open *open);
+/* Answers, and lets the next one begin. */
+void open_end(struct session_open *open, enum open_outcome outcome);
+/* What was loaded counts in memory from now on. A place that moved meanwhile stays. */
+void standing_take(struct session_open *open);
+
+/* --- open_load.c --- */
+
+void open_work_free(struct session_open *open);
+/* Then open_decide(), or open_end(). */
+void open_load(struct session_open *open);
+/* The channels that the session follows by itself, and where it stands in them. */
+void open_gather(struct open_work *work);
+/* Asks for the heads of the channels whose places are not known; then open_act(), or open_end(). */
+void open_ask_heads(struct session_open *open);
+bool row_has_run_out(const struct devices *devices, const struct session_row *row);
+void open_take_row(struct open_work *work, const struct session_row *row, uint64_t generation);
+
+void               work_places_free(struct work_places *places);
+struct work_place *work_places_add(struct work_places *places, struct channel_name *take_name);
+/* In places that stand in the order of their names. */
+struct work_place *work_places_find(const struct work_places *places, struct channel_name *name);
+
+/* --- open_write.c --- */
+
+/* Then open_fence(), open_load() anew, or open_end(). */
+void open_write(struct session_open *open);
+
+#endif

@@ -1,0 +1,214 @@
+/* open_write.c - what an opening writes: the places where a new session begins, the sessions that it ends, and last its own
+ * row with the next generation, on the condition that nobody else has raised it. */
+#include <stdlib.h>
+
+#include "base/must.h"
+#include "device/open_work.h"
+
+enum { OPEN_TRIES = 3 };
+
+struct open_write {
+    struct device_write  device;
+    struct session_open *open;
+    bool                 is_session;
+    struct buf           bytes;      /* keys and values; never grows, because changes point into it */
+    struct ledger_change changes[];
+};
+
+/* --- writing ---------------------------------------------------------------------------------------------------- */
+
+enum { CHANGE_BYTES_MAX = 512 };  /* of one key and its value */
+
+static void open_write_free(struct open_write *write)
+{
+    buf_fini(&write->bytes);
+    ledger_write_fini(&write->device.write);
+    free(write);
+}
+
+static void open_write_drop(struct device_write *device)
+{
+    open_write_free(container_of(device, struct open_write, device));
+}
+
+static void open_written(struct device_write *device);
+
+static struct open_write *open_write_new(struct session_open *open, size_t count_max)
+{
+    struct open_write *write = calloc(1, sizeof *write + count_max * sizeof write->changes[0]);
+
+    must(write != NULL);
+    write->open                 = open;
+    write->device.done          = open_written;
+    write->device.drop          = open_write_drop;
+    write->device.write.changes = write->changes;
+    buf_init(&write->bytes, count_max * CHANGE_BYTES_MAX);
+    must(buf_extend(&write->bytes, count_max * CHANGE_BYTES_MAX) != NULL);
+    write->bytes.len = 0;
+    return write;
+}
+
+static void open_write_send(struct open_write *write)
+{
+    if (write->device.write.count == 0) {
+        open_write_free(write);
+        return;
+    }
+    write->open->work->writes_left++;
+    device_write_send(write->open->devices, &write->device, WRITE_URGENT);
+}
+
+static struct ledger_change *change_add(struct open_write *write, enum row_kind kind, struct span device,
+                                        struct span channel)
+{
+    struct ledger_change *change = &write->changes[write->device.write.count++];
+    size_t                from   = write->bytes.len;
+
+    row_key_put(&write->bytes, write->open->user, device);
+    if (channel.len > 0)
+        row_key_put_third(&write->bytes, channel);
+    change->key = (struct ledger_key){ (uint8_t)kind, span_of(write->bytes.at + from, write->bytes.len - from) };
+    return change;
+}
+
+static void change_set_place(struct open_write *write, struct ledger_change *change, const struct work_place *place)
+{
+    size_t from = write->bytes.len;
+
+    place_row_put(&write->bytes, &(struct place_row){ place->epoch, write->open->devices->writer->wall, place->is_kept });
+    change->op         = LEDGER_PUT;
+    change->value      = span_of(write->bytes.at + from, write->bytes.len - from);
+    change->generation = place->seq + 1;
+}
+
+static void change_set_session(struct open_write *write, struct ledger_change *change, const struct session_row *row,
+                               uint64_t generation, uint64_t if_generation)
+{
+    size_t from = write->bytes.len;
+
+    session_row_put(&write->bytes, row);
+    change->op             = LEDGER_PUT;
+    change->value          = span_of(write->bytes.at + from, write->bytes.len - from);
+    change->generation     = generation;
+    change->is_conditional = true;
+    change->if_generation  = if_generation;
+}
+
+static struct open_write *write_with_room(struct session_open *open, struct open_write *write)
+{
+    if (write != NULL && write->device.write.count == LEDGER_WRITE_COUNT_MAX) {
+        open_write_send(write);
+        write = NULL;
+    }
+    return write != NULL ? write : open_write_new(open, LEDGER_WRITE_COUNT_MAX);
+}
+
+/* The places where the session begins, and those that an earlier session of this name has left. */
+static struct open_write *open_write_places(struct session_open *open, struct open_write *write)
+{
+    struct open_work *work = open->work;
+
+    for (size_t i = 0; i < work->places.count; i++) {
+        const struct work_place *place = &work->places.at[i];
+        if (!place->is_asked)
+            continue;
+        write = write_with_room(open, write);
+        change_set_place(write, change_add(write, ROW_PLACE, open->device, channel_name_span(place->name)), place);
+    }
+    for (size_t i = 0; work->is_new && i < work->stored.count; i++) {
+        const struct work_place *place = &work->stored.at[i];
+        if (work_places_find(&work->places, place->name) != NULL)
+            continue;
+        write = write_with_room(open, write);
+        change_add(write, ROW_PLACE, open->device, channel_name_span(place->name))->op = LEDGER_DELETE;
+    }
+    return write;
+}
+
+static struct open_write *open_write_others(struct session_open *open, struct open_write *write)
+{
+    struct open_work *work = open->work;
+
+    for (size_t i = 0; i < work->other_count; i++) {
+        struct work_device *other = &work->others[i];
+        other->row.is_ended       = true;
+        write                     = write_with_room(open, write);
+        change_set_session(write, change_add(write, ROW_SESSION, span_of(other->name, other->len), SPAN("")), &other->row,
+                           other->generation + 1, other->generation);
+    }
+    return write;
+}
+
+static void open_write_session(struct session_open *open, struct open_write *write)
+{
+    struct open_work  *work = open->work;
+    msec               wall = open->devices->writer->wall;
+    struct session_row row  = { work->is_new ? wall : work->row.since, wall, false,
+                                open->way == OPEN_NEWER ? open->device_class : work->row.device_class };
+
+    write                        = write_with_room(open, write);
+    struct ledger_change *change = change_add(write, ROW_SESSION, open->device, SPAN(""));
+    uint64_t              next   = work->row_generation + 1;
+    if (!work->has_row && work->is_damaged)
+        next = (uint64_t)wall;  /* what the damaged row held is not known: surely less */
+    change_set_session(write, change, &row, next, work->row_generation);
+    change->is_conditional = work->has_row || !work->is_damaged;
+    work->row_generation   = next;
+    open_take_row(work, &row, next);
+    write->is_session = true;
+    open_write_send(write);
+}
+
+void open_write(struct session_open *open)
+{
+    struct open_work *work = open->work;
+
+    work->outcome = LEDGER_DONE;
+    open_write_session(open, open_write_others(open, open_write_places(open, NULL)));
+}
+
+static bool is_worse(enum ledger_outcome outcome, enum ledger_outcome than)
+{
+    return outcome != LEDGER_DONE && (than == LEDGER_DONE || than == LEDGER_STALE);
+}
+
+static enum open_outcome refusal_of(enum ledger_outcome outcome)
+{
+    if (outcome == LEDGER_NO_SPACE)
+        return OPEN_NO_SPACE;
+    return outcome == LEDGER_BUSY ? OPEN_BUSY : OPEN_AWAY;
+}
+
+/* All writes have ended. After a refusal nobody knows what stands in the ledger, so what is in memory is read anew by the
+ * next one. */
+static void open_settled(struct session_open *open)
+{
+    struct open_work *work = open->work;
+
+    if (work->outcome == LEDGER_DONE) {
+        standing_take(open);
+        open_fence(open);
+        return;
+    }
+    standing_forget(work->standing);
+    if (work->outcome != LEDGER_STALE)
+        open_end(open, refusal_of(work->outcome));
+    else if (++work->tries < OPEN_TRIES)
+        open_load(open);
+    else
+        open_end(open, OPEN_BUSY);
+}
+
+static void open_written(struct device_write *device)
+{
+    struct open_write   *write = container_of(device, struct open_write, device);
+    struct session_open *open  = write->open;
+    struct open_work    *work  = open->work;
+
+    if (is_worse(device->write.outcome, work->outcome))
+        work->outcome = device->write.outcome;
+    open_write_free(write);
+    must(work->writes_left > 0);
+    if (--work->writes_left == 0)
+        open_settled(open);
+}

@@ -54,7 +54,7 @@ $(OUT)/obj/%.o: src/%.c
 	@mkdir -p $(@D)
 	@echo "  cc $<"
 	@$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
-$(OUT)/obj/main/pages.o: $(wildcard web/*) docs/openapi.json
+$(OUT)/obj/main/pages.o: $(wildcard web/* clients/js/index.js clients/js/lib/*) docs/openapi.json
 
 # --- programs ---------------------------------------------------------------------------------------------------
 PROGRAMS := $(OUT)/longwired $(OUT)/longwire $(OUT)/longwire-bench

@@ -1,12 +1,17 @@
-/* demo.js - the page at /: shows a Reader (reader.js) on the screen and counts, to show that no message was lost.
+/* demo.js - the page at /: shows what a client of the JavaScript library (clients/js) gets, and counts, to show that no
+ * message was lost.
  *
  * All text from the network is put on the page with textContent, so it stays text. */
-import { HERE, Reader, publish, recall, headOf, messagesUrl } from './reader.js';
+import { Client } from './longwire/index.js';
+
+/* The address of the API: where this file comes from. Behind a proxy it may have a path. */
+const HERE = new URL('.', import.meta.url).href.replace(/\/$/, '');
 
 const ROWS_MAX = 500;            // older rows leave the page, not the counters
 const PAYLOAD_SHOWN_MAX = 4000;
 const AWAY_MS = 8000;
 const BURST = 5;
+const PUBLISH_MS = 8000;
 const TRANSPORT_NAMES = { websocket: 'WebSocket', sse: 'server-sent events', poll: 'long poll' };
 const NOT_YET = { name: 'stopped', title: 'Ready', why: 'not connected yet' };
 const STARTS = { now: {}, last: { last: 10 }, first: { after: 0 } };
@@ -55,7 +60,7 @@ function gapWords({ from, to, why }) {
 
 function payloadText(message) {
     if (message.recalled) return 'recalled';
-    if ('data_base64' in message) return message.data_base64;
+    if (message.data instanceof Uint8Array) return Array.from(message.data, byte => byte.toString(16).padStart(2, '0')).join(' ');
     const isText = typeof message.data === 'string' && !isJson(message.media);
     const text = isText ? message.data : JSON.stringify(message.data);
     const more = text.length - PAYLOAD_SHOWN_MAX;
@@ -147,7 +152,8 @@ function strike(row) {
 /* --- the page --------------------------------------------------------------------------------------------------- */
 
 class Page {
-    #reader = null;
+    #client = null;
+    #channels = [];
     #ledger = new Ledger();
     #rows = new Rows(at('rows'), message => this.#recall(message));
     #heads = new Map();     // the head of each channel when the link came back: messages up to it are caught up
@@ -161,12 +167,11 @@ class Page {
         at('payload').onkeydown = event => {
             if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) at('publishing').requestSubmit();
         };
-        at('transport').onchange = () => this.#reader?.switchTo(chosen('transport'));
-        at('drop').onclick = () => { this.#reader.drop(AWAY_MS); at('retry').focus(); };
-        at('retry').onclick = () => this.#reader.open();
+        at('transport').onchange = () => this.#client?.isOpen && this.#client.useTransports([chosen('transport')]);
+        at('drop').onclick = () => { this.#client.reconnect(AWAY_MS, 'the link was dropped'); at('retry').focus(); };
+        at('retry').onclick = () => this.#client.reconnect();
         at('clear').onclick = () => this.#clear();
         at('channels').onchange = () => { at('publish-channel').value = requestedChannels()[0] ?? ''; };
-        addEventListener('online', () => { if (this.#state === 'away') this.#reader.open(); });
         document.addEventListener('input', showCommands);
         at('curl-box').ontoggle = showCommands;
         setInterval(() => this.#showCountdown(), 250);
@@ -177,32 +182,42 @@ class Page {
     }
 
     get #state() {
-        return this.#reader?.state.name ?? 'stopped';
+        const state = this.#client?.state ?? NOT_YET;
+        return state.name === 'closed' ? { ...state, name: 'stopped' } : state;
     }
 
     #connectOrStop() {
-        if (this.#state !== 'stopped') {
-            this.#reader.close('you disconnected');
+        if (this.#state.name !== 'stopped') {
+            this.#client.close('you disconnected');
             return;
         }
         this.#clear();
         this.#ledger = new Ledger();
         this.#wasAway = false;
         this.#heads.clear();
-        this.#reader = new Reader({
-            channels: requestedChannels(), start: STARTS[at('start').value], transport: chosen('transport'),
-            key: at('key').value,
-        });
-        this.#reader.addEventListener('entry', event => this.#onEntry(event.detail));
-        this.#reader.addEventListener('state', event => this.#onState(event.detail));
-        this.#reader.open();
+        this.#channels = requestedChannels();
+        this.#client = clientOf([chosen('transport')]);
+        this.#client.on('state', () => this.#onState());
+        this.#client.on('error', ({ error }) => console.info(error.message));   // the state says it too
+        for (const channel of this.#channels) this.#follow(channel);
+        this.#client.open();
         at('following').textContent =
-            `${this.#reader.channels.join(', ')} – ${at('start').selectedOptions[0].textContent.toLowerCase()}`;
-        at('rows').classList.toggle('of-one', this.#reader.channels.length === 1);
+            `${this.#channels.join(', ')} – ${at('start').selectedOptions[0].textContent.toLowerCase()}`;
+        at('rows').classList.toggle('of-one', this.#channels.length === 1);
         this.#showCounts();
     }
 
-    #onState(state) {
+    #follow(channel) {
+        const client = this.#client;
+        const onEntry = entry => this.#onEntry(entry);
+        const subscription = client.subscribe(channel, onEntry, {
+            onGap: onEntry, onRecall: onEntry, ...STARTS[at('start').value],
+        });
+        subscription.ready.catch(error => client.isOpen && client.close(error.message));
+    }
+
+    #onState() {
+        const state = this.#state;
         if (state.name === 'away') {
             this.#wasAway = true;
             at('pulse').getAnimations().forEach(animation => animation.cancel());
@@ -214,9 +229,8 @@ class Page {
 
     /* Messages that were published while the link was cut end at the head that the channel has when the link comes back. */
     async #askHeads() {
-        const { channels, key } = this.#reader;
-        await Promise.all(channels.map(async channel => {
-            const head = await headOf({ channel, key }).catch(() => 0);   // without an answer there are no marks, which is no fault
+        await Promise.all(this.#channels.map(async channel => {
+            const head = await headOf(channel).catch(() => 0);   // without an answer there are no marks, which is no fault
             this.#heads.set(channel, Math.max(head, this.#heads.get(channel) ?? 0));
             for (const row of at('rows').querySelectorAll('.since-back')) this.#markCaughtUp(row);
         }));
@@ -275,11 +289,11 @@ class Page {
     }
 
     #showCountdown() {
-        const { name, why, until } = this.#reader?.state ?? NOT_YET;
+        const { name, why, until, transport } = this.#state;
         const seconds = Math.max(0, Math.ceil((until - Date.now()) / 1000));
         const MORE = {
             connecting: 'to the server …',
-            live: `over ${TRANSPORT_NAMES[this.#reader?.transport]}`,
+            live: `over ${TRANSPORT_NAMES[transport]}`,
             away: `reconnecting in ${seconds} s – ${why}`,
             stopped: why,
         };
@@ -298,14 +312,14 @@ class Page {
         if (!at('publishing').reportValidity()) return;
         const text = at('payload').value;
         const isText = chosen('media') === 'text/plain';
+        const client = clientOf(['poll']);   // not opened: it publishes by requests
         const began = performance.now();
         try {
             let receipt;
-            for (let i = 1; i <= count; i++)   // one after the other: each is accepted before the next
-                receipt = await publish({
-                    channel, media: chosen('media'), key: at('key').value,
-                    payload: count > 1 && isText ? `${text} (${i} of ${count})` : text,
-                });
+            for (let i = 1; i <= count; i++) {   // one after the other: each is accepted before the next
+                const data = !isText ? JSON.parse(text) : count > 1 ? `${text} (${i} of ${count})` : text;
+                receipt = await client.publish(channel, data, { media: chosen('media'), timeoutMs: PUBLISH_MS });
+            }
             this.#showReceipt(receipt, count, performance.now() - began);
         } catch (error) {
             showFailure(error);
@@ -321,7 +335,7 @@ class Page {
 
     async #recall({ channel, seq }) {
         try {
-            await recall({ channel, seq, key: at('key').value });
+            await ask('DELETE', `${messagesUrl(channel)}/${seq}`);
             at('receipt').dataset.state = 'fine';
             at('receipt').textContent = `Message ${seq} of ${channel} is recalled.`;
         } catch (error) {
@@ -333,6 +347,27 @@ class Page {
         this.#rows.clear();
         at('empty').hidden = false;
     }
+}
+
+function clientOf(transports) {
+    return new Client(HERE, { transports, token: at('key').value || undefined });
+}
+
+const messagesUrl = channel => `${HERE}/v1/channels/${encodeURIComponent(channel)}/messages`;
+
+/* What is a back end's business, and not in the library. */
+async function ask(method, url) {
+    const key = at('key').value;
+    const answer = await fetch(url, { method, headers: key ? { Authorization: `Bearer ${key}` } : {} });
+    const body = await answer.json();
+    if (!answer.ok) throw new Error(body.detail ?? body.title);
+    return body;
+}
+
+/* The last seq of a channel; 0 if nothing was ever published there. Before the first message there is nothing, so no
+ * payload comes along. */
+async function headOf(channel) {
+    return (await ask('GET', `${messagesUrl(channel)}?before=1`)).head;
 }
 
 function requestedChannels() {
@@ -366,10 +401,10 @@ function commandLines() {
     const subscribe = quoted(`${server}/v1/subscribe?${query}`);
     return {
         'Publish': `curl ${key}-H 'Content-Type: ${chosen('media')}' \\\n` +
-            `  --data-binary ${quoted(at('payload').value)} ${quoted(messagesUrl(server, channel))}`,
+            `  --data-binary ${quoted(at('payload').value)} ${quoted(messagesUrl(channel))}`,
         'Follow, as server-sent events': `curl ${key}-N -H 'Accept: text/event-stream' \\\n  ${subscribe}`,
         'Follow, one long poll; go on with the cursor it returns': `curl ${key}${subscribe}`,
-        'What the channel holds': `curl ${key}${quoted(messagesUrl(server, channel))}`,
+        'What the channel holds': `curl ${key}${quoted(messagesUrl(channel))}`,
         'Follow on a WebSocket': `longwire sub --server ${server} ${requestedChannels().map(quoted).join(' ')}`,
     };
 }

@@ -312,7 +312,7 @@ def test_threat_106_what_people_write_stays_text(server, page):
 
 def test_the_page_cannot_be_framed_and_runs_nothing_inline(server):
     """Threat 106: the headers of every file."""
-    for path in ["/", "/demo.js", "/reader.js", "/demo.css", "/icon.svg"]:
+    for path in ["/", "/demo.js", "/longwire/index.js", "/longwire/lib/client.js", "/demo.css", "/icon.svg"]:
         with urllib.request.urlopen(server.url + path, timeout=SECONDS) as answer:
             policy = answer.headers["Content-Security-Policy"]
             assert "default-src 'self'" in policy and "frame-ancestors 'none'" in policy and "unsafe" not in policy

@@ -156,7 +156,7 @@ PATHS = {  # each resource, and the methods that it has
     "/v1/subscribe": ["GET", "POST"], "/v1/ws": ["GET"], "/healthz": ["GET", "HEAD"], "/readyz": ["GET", "HEAD"],
     "/readyz/read": ["GET", "HEAD"], "/readyz/publish": ["GET", "HEAD"],
     "/metrics": ["GET", "HEAD"], "/": ["GET", "HEAD"], "/demo.js": ["GET", "HEAD"], "/demo.css": ["GET", "HEAD"],
-    "/reader.js": ["GET", "HEAD"], "/icon.svg": ["GET", "HEAD"], "/v1/openapi.json": ["GET", "HEAD"]}
+    "/longwire/index.js": ["GET", "HEAD"], "/icon.svg": ["GET", "HEAD"], "/v1/openapi.json": ["GET", "HEAD"]}
 NO_PATHS = ["/v1/channels/topic:a/messages/", "/v1/channels/topic:a/", "/v1/channels/", "/v1/messages/", "/healthz/",
             "/v1/subscribe/", "/v1/ws/", "/v1", "/v1/", "/v1/echo", "/nothing", "//", "/v1/channels/topic:a/messages/1/2"]
 

@@ -1,0 +1,26 @@
+/* start.js - a server of its own for an example, and the example's application. See ../start.
+ *
+ * LW_BUILD           where the server is; build
+ * EXAMPLE_DATA       where its data are; data/examples/NAME
+ * EXAMPLE_PORT       of the page; the next one is the server's. 8090 */
+import { spawn } from 'node:child_process';
+import { existsSync, mkdirSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+const [name] = process.argv.slice(2);
+const port = Number(process.env.EXAMPLE_PORT ?? 8090);
+const data = process.env.EXAMPLE_DATA ?? `data/examples/${name}`;
+const server = `http://127.0.0.1:${port + 1}`;
+const config = `examples/${name}/longwired.conf`;
+
+mkdirSync(data, { recursive: true });
+const longwired = spawn(`${process.env.LW_BUILD ?? 'build'}/longwired`,
+    ['--http', `127.0.0.1:${port + 1}`, '--data', data, ...(existsSync(config) ? ['--config', config] : [])],
+    { stdio: ['ignore', 'ignore', 'inherit'] });
+longwired.on('exit', code => process.exit(code ?? 1));
+for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => longwired.kill('SIGTERM'));
+
+while (!await fetch(`${server}/healthz`).then(answer => answer.ok, () => false)) await sleep(50);
+const { start } = await import(`../${name}/app.js`);
+await start({ server, port });
+console.log(`open http://127.0.0.1:${port}/   (the server is ${server})`);

@@ -1,0 +1,38 @@
+"""An example of examples/, started by its one command on ports and data of its own.
+
+    with Example("token_stream", tmp_path) as example:
+        browser.get(example.url)
+"""
+import os
+import subprocess
+
+from longwire_server import BUILD, ROOT, free_port
+from waiting import SECONDS
+
+
+class Example:
+    def __init__(self, name, folder, **env):
+        self.port = self.free_ports()
+        self.url = f"http://127.0.0.1:{self.port}/"
+        self.process = subprocess.Popen([ROOT / "examples" / "start", name], stdout=subprocess.PIPE, text=True, env={
+            **os.environ, "LW_BUILD": str(BUILD), "EXAMPLE_DATA": str(folder / name), "EXAMPLE_PORT": str(self.port), **env})
+
+    @staticmethod
+    def free_ports():
+        """The page's port and the next one, for the server."""
+        while True:
+            port = free_port()
+            taken = [free_port() for _ in range(3)]
+            if port + 1 not in taken and port < 65000:
+                return port
+
+    def __enter__(self):
+        line = self.process.stdout.readline()
+        assert line.startswith(f"open {self.url}"), line
+        return self
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        status = self.process.wait(SECONDS)
+        self.process.stdout.close()
+        assert status == 0

@@ -1,0 +1,54 @@
+"""The examples, each started by its one command and used in headless Chromium."""
+import os
+import shutil
+
+import pytest
+
+from browser import needs_chromium, open_chromium
+from example_app import Example
+from longwire_server import is_built
+from waiting import wait_until
+
+from selenium.webdriver.common.by import By
+
+pytestmark = [pytest.mark.skipif(not is_built(), reason="longwired is not built"), needs_chromium,
+              pytest.mark.skipif(not shutil.which("node"), reason="node is not installed")]
+
+
+@pytest.fixture(name="browser", scope="module")
+def fixture_browser():
+    with open_chromium() as browser:
+        yield browser
+
+
+def text(browser, name):
+    return browser.execute_script("return document.getElementById(arguments[0]).textContent", name)
+
+
+def shot(browser, name):
+    if "LW_SHOTS" in os.environ:
+        browser.save_screenshot(os.path.join(os.environ["LW_SHOTS"], f"example-{name}.png"))
+
+
+def test_token_stream(browser, tmp_path):
+    """Reloads in mid-answer, and a visit when all is over: each shows the whole answer, each word once."""
+    with Example("token_stream", tmp_path, PACE_MS="30") as example:
+        browser.get(example.url)
+        browser.find_element(By.ID, "question").clear()
+        browser.find_element(By.ID, "question").send_keys("Why?")
+        browser.find_element(By.ID, "send").click()
+        for words in (5, 25):
+            wait_until(lambda: len(text(browser, "answer").split()) > words, lambda: text(browser, "answer"))
+            shot(browser, f"token-stream-{words}")
+            browser.refresh()
+        done = "return document.getElementById('answer').dataset.done"
+        wait_until(lambda: browser.execute_script(done) == "true", lambda: text(browser, "answer"))
+        first = text(browser, "answer")
+        shot(browser, "token-stream-done")
+        address = browser.current_url
+        browser.get("about:blank")
+        browser.get(address)
+        wait_until(lambda: browser.execute_script(done) == "true", lambda: text(browser, "answer"))
+        assert text(browser, "answer") == first
+        assert first.startswith("You asked: “Why?” Here is what I can say") and first.endswith("That is all there is to it.")
+        assert len(first.split()) == 87

@@ -59,11 +59,40 @@ $(OUT)/obj/main/pages.o: $(wildcard web/* clients/js/index.js clients/js/lib/*) 
 # --- programs ---------------------------------------------------------------------------------------------------
 PROGRAMS := $(OUT)/longwired $(OUT)/longwire $(OUT)/longwire-bench
 
-all: $(PROGRAMS) tool-pages
+all: $(PROGRAMS) tool-pages client
 
 $(OUT)/longwired: $(OUT)/obj/main/main.o $(foreach module,$(MODULES),$(if $(call sources,$(module)),$(OUT)/lib$(module).a))
 	@echo "  ld $@"
 	@$(CC) $(LINK) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIBS)
+
+# --- the client library: clients/c, and what it uses of base and codec, position-independent; only lw_… is exported ----
+CLIENT_SRC   = $(filter-out %_test.c,$(wildcard clients/c/*.c))
+CLIENT_OBJ   = $(patsubst %.c,$(OUT)/obj/pic/%.o,$(CLIENT_SRC))
+CLIENT_PARTS = $(patsubst %.c,$(OUT)/obj/pic/%.o,$(filter-out %_test.c %_fuzz.c %_battery.c,$(wildcard src/base/*.c \
+    src/message/*.c src/codec/bin/*.c src/codec/json/*.c)))
+CLIENT_LIBS := -lssl -lcrypto -lpthread
+CLIENT_VERSION := $(shell sed -n 's/.*LONGWIRE_VERSION "\(.*\)"/\1/p' src/base/version.h)
+CLIENT_SONAME  := liblongwire.so.0
+$(OUT)/obj/pic/%.o: %.c
+	@mkdir -p $(@D)
+	@echo "  cc $<"
+	@$(CC) $(CPPFLAGS) $(CFLAGS) -fPIC -fvisibility=hidden -c -o $@ $<
+$(OUT)/obj/pic/%_test.o: CPPFLAGS += -Itest
+$(OUT)/libclientparts.a: $(CLIENT_PARTS)
+	@rm -f $@
+	@ar rcs $@ $^
+$(OUT)/liblongwire.so: $(CLIENT_OBJ) $(OUT)/libclientparts.a
+	@echo "  ld $@"
+	@$(CC) -shared -Wl,-soname,$(CLIENT_SONAME) $(filter-out -pie,$(LINK)) -o $@ $^ -Wl,--exclude-libs,ALL $(CLIENT_LIBS)
+	@ln -sf liblongwire.so $(OUT)/$(CLIENT_SONAME)
+# One object, so that the names which its files share can be made local.
+$(OUT)/liblongwire.a: $(CLIENT_OBJ) $(OUT)/libclientparts.a
+	@echo "  ar $@"
+	@ld -r -o $(OUT)/obj/pic/longwire.o $^
+	@objcopy --localize-hidden $(OUT)/obj/pic/longwire.o
+	@rm -f $@
+	@ar rcs $@ $(OUT)/obj/pic/longwire.o
+client: $(OUT)/liblongwire.so $(OUT)/liblongwire.a
 
 TOOL_SRC  = $(wildcard tools/longwire/*.c)
 BENCH_SRC = $(wildcard tools/bench/*.c)
@@ -71,9 +100,10 @@ $(OUT)/obj/tools/%.o: tools/%.c
 	@mkdir -p $(@D)
 	@echo "  cc $<"
 	@$(CC) $(CPPFLAGS) -Itools $(CFLAGS) -c -o $@ $<
-$(OUT)/longwire: $(patsubst tools/%.c,$(OUT)/obj/tools/%.o,$(filter-out %_test.c,$(TOOL_SRC))) $(call archives,codec)
+$(OUT)/obj/tools/longwire/%.o: CPPFLAGS += -Iclients/c
+$(OUT)/longwire: $(patsubst tools/%.c,$(OUT)/obj/tools/%.o,$(filter-out %_test.c,$(TOOL_SRC))) $(call archives,codec) $(OUT)/liblongwire.a
 	@echo "  ld $@"
-	@$(CC) $(LINK) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group -lcurl
+	@$(CC) $(LINK) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group -lcurl $(CLIENT_LIBS)
 $(OUT)/longwire-bench: $(patsubst tools/%.c,$(OUT)/obj/tools/%.o,$(filter-out %_test.c,$(BENCH_SRC))) $(OUT)/libbase.a
 	@echo "  ld $@"
 	@$(CC) $(LINK) -o $@ $^ -lpthread -lm
@@ -120,11 +150,18 @@ $(BENCH_UNITS): $(OUT)/test/tools/%: $(OUT)/obj/tools/%.o $(OUT)/libbase.a \
 
 TOOL_UNITS := $(patsubst tools/%.c,$(OUT)/test/tools/%,$(wildcard tools/longwire/*_test.c))
 $(TOOL_UNITS): $(OUT)/test/tools/%: $(OUT)/obj/tools/%.o \
-        $(patsubst tools/%.c,$(OUT)/obj/tools/%.o,$(filter-out %_test.c %/main.c,$(TOOL_SRC))) $(call archives,codec)
+        $(patsubst tools/%.c,$(OUT)/obj/tools/%.o,$(filter-out %_test.c %/main.c,$(TOOL_SRC))) $(call archives,codec) \
+        $(OUT)/liblongwire.a
 	@mkdir -p $(@D)
-	@$(CC) $(LINK) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group -lcurl -lcmocka
+	@$(CC) $(LINK) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group -lcurl $(CLIENT_LIBS) -lcmocka
 
-units: $(UNITS) $(BENCH_UNITS) $(TOOL_UNITS)
+# The client library's: clients/c/x_test.c becomes OUT/test/clients/c/x_test.
+CLIENT_UNITS := $(patsubst %.c,$(OUT)/test/%,$(wildcard clients/c/*_test.c))
+$(CLIENT_UNITS): $(OUT)/test/%: $(OUT)/obj/pic/%.o $(CLIENT_OBJ) $(OUT)/libclientparts.a $(OUT)/obj/test/lib/laws.o
+	@mkdir -p $(@D)
+	@$(CC) $(LINK) -o $@ $(filter %.o,$^) $(OUT)/libclientparts.a -lcmocka $(CLIENT_LIBS)
+
+units: $(UNITS) $(BENCH_UNITS) $(TOOL_UNITS) $(CLIENT_UNITS)
 
 # The simulators see all but main. sim has the node without its wires; wire_sim has all of it.
 SIM_SRC  = $(filter-out test/sim/wire_%,$(wildcard test/sim/*.c))
@@ -181,13 +218,14 @@ run:
 # All that the tests run, under ASan and UBSan; what threads share, under TSan too.
 test-build:
 	@$(MAKE) --no-print-directory $(JOBS) FLAVOUR=san $(SAN)/longwired $(SAN)/longwire $(SAN)/longwire-bench units fuzzers \
-	    transcripts preloads $(SAN)/test/sim/sim $(SAN)/test/sim/wire_sim
+	    transcripts preloads client tool-pages $(SAN)/test/sim/sim $(SAN)/test/sim/wire_sim
 	@$(MAKE) --no-print-directory $(JOBS) FLAVOUR=tsan $(BUILD)/tsan/longwired tsan-units
 	@$(MAKE) --no-print-directory $(JOBS) base-units $(BUILD)/longwired
 	@$(MAKE) --no-print-directory $(JOBS) clang-check
 	@setup/javascript $(SAN)/javascript
 
-TSAN_UNITS = $(filter $(OUT)/test/reactor/% $(OUT)/test/fetch/% $(OUT)/test/store/% $(OUT)/test/node/% $(OUT)/test/message/%,$(UNITS))
+TSAN_UNITS = $(filter $(OUT)/test/reactor/% $(OUT)/test/fetch/% $(OUT)/test/store/% $(OUT)/test/node/% $(OUT)/test/message/%,$(UNITS)) \
+    $(CLIENT_UNITS)
 tsan-units: $(TSAN_UNITS)
 # As they are shipped: under a sanitizer a pool, for one, is malloc; and none can be made to fail.
 base-units: $(filter $(OUT)/test/base/%,$(UNITS))
@@ -201,29 +239,36 @@ $(PRELOADS): $(OUT)/%.so: test/lib/preload/%.c
 preloads: $(PRELOADS)
 
 # The other compiler's opinion, without code.
-CLANG_CHECKED := $(patsubst %.c,$(BUILD)/clang/%.ok,$(wildcard src/*/*.c src/*/*/*.c tools/*/*.c test/sim/*.c \
+CLANG_CHECKED := $(patsubst %.c,$(BUILD)/clang/%.ok,$(wildcard src/*/*.c src/*/*/*.c tools/*/*.c clients/c/*.c test/sim/*.c \
     test/lib/*.c test/transcript/*.c))
 $(BUILD)/clang/%.ok: %.c
 	@mkdir -p $(@D)
-	@clang $(CPPFLAGS) -MF $(@:.ok=.d) -MT $@ -Itest -Itools $(WARN) -fsyntax-only $<
+	@clang $(CPPFLAGS) -MF $(@:.ok=.d) -MT $@ -Itest -Itools -Iclients/c $(WARN) -fsyntax-only $<
 	@touch $@
 clang-check: $(CLANG_CHECKED)
 -include $(shell find $(BUILD)/clang -name '*.d' 2>/dev/null)
 
-# make install PREFIX=/usr/local DESTDIR=/tmp/package: programs, man page, completions, the unit for systemd. It
-# builds nothing, so that it can run as root behind a plain `make`.
+# make install PREFIX=/usr/local DESTDIR=/tmp/package: programs, man page, completions, the unit for systemd, and the
+# client library with its header and pkg-config file. It builds nothing, so that it can run as root behind a plain `make`.
 PREFIX    ?= /usr/local
 ZSH_PLACE := share/zsh/$(if $(filter /usr,$(PREFIX)),vendor-completions,site-functions)
 tool-pages: $(TOOL_PAGES)
 install:
 	@test -x $(BUILD)/longwired && test -e $(BUILD)/share/longwire.1 || { echo 'run `make` first'; exit 1; }
 	install -d $(addprefix $(DESTDIR)$(PREFIX)/,bin share/man/man1 share/bash-completion/completions \
-	    $(ZSH_PLACE) share/fish/vendor_completions.d) $(DESTDIR)/etc/systemd/system
+	    $(ZSH_PLACE) share/fish/vendor_completions.d include lib/pkgconfig) $(DESTDIR)/etc/systemd/system
 	install -m 755 $(BUILD)/longwired $(BUILD)/longwire $(DESTDIR)$(PREFIX)/bin
 	install -m 644 $(BUILD)/share/longwire.1 $(DESTDIR)$(PREFIX)/share/man/man1
 	install -m 644 $(BUILD)/share/longwire.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/longwire
 	install -m 644 $(BUILD)/share/longwire.zsh $(DESTDIR)$(PREFIX)/$(ZSH_PLACE)/_longwire
 	install -m 644 $(BUILD)/share/longwire.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
+	install -m 644 clients/c/longwire.h $(DESTDIR)$(PREFIX)/include
+	install -m 644 $(BUILD)/liblongwire.a $(DESTDIR)$(PREFIX)/lib
+	install -m 755 $(BUILD)/liblongwire.so $(DESTDIR)$(PREFIX)/lib/$(CLIENT_SONAME).$(CLIENT_VERSION)
+	ln -sf $(CLIENT_SONAME).$(CLIENT_VERSION) $(DESTDIR)$(PREFIX)/lib/$(CLIENT_SONAME)
+	ln -sf $(CLIENT_SONAME) $(DESTDIR)$(PREFIX)/lib/liblongwire.so
+	sed 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(CLIENT_VERSION)|' clients/c/longwire.pc.in \
+	    >$(DESTDIR)$(PREFIX)/lib/pkgconfig/longwire.pc
 	sed 's|/usr/local/bin|$(PREFIX)/bin|' setup/longwired.service >$(DESTDIR)/etc/systemd/system/longwired.service
 
 test:
@@ -276,6 +321,6 @@ help:
 	@echo 'make docker-check  build the image of the Dockerfile with buildah, and try it (IMAGE_FOLDER=DIR)'
 	@echo 'make clean'
 
-.PHONY: all docker-check install tool-pages bench units transcripts fuzzers clean run test test-build tsan-units base-units preloads clang-check unit sim system soak fuzz help
+.PHONY: all client docker-check install tool-pages bench units transcripts fuzzers clean run test test-build tsan-units base-units preloads clang-check unit sim system soak fuzz help
 clean:
 	rm -rf $(BUILD)

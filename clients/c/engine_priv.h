@@ -1,0 +1,55 @@
+/* engine_priv.h - what the files of the engine share. */
+#ifndef CLIENT_ENGINE_PRIV_H
+#define CLIENT_ENGINE_PRIV_H
+
+#include "engine.h"
+
+/* Whose answer it is stands in the lowest bits of a ref. */
+enum ref_kind { REF_PUBLISH, REF_SUBSCRIBE, REF_UNSUBSCRIBE, REF_CONNECT, REF_OTHER, REF_KIND_COUNT };
+
+uint64_t engine_ref(struct engine *engine, enum ref_kind kind);
+
+/* --- engine.c: states --- */
+void engine_fail(struct engine *engine, unsigned code, struct span reason, msec now);  /* the link can't go on */
+void engine_end_for_good(struct engine *engine, unsigned code, struct span reason);
+void engine_note_end(struct engine *engine, unsigned code, struct span reason);        /* what the server said */
+void engine_set_token(struct engine *engine, const char *token);
+void engine_set_ticket(struct engine *engine, struct span ticket);                     /* empty: forget it */
+void engine_tell_state(struct engine *engine, struct lw_status status);
+
+/* --- engine_in.c: what the server sends. False: the link has ended --- */
+bool engine_on_frame(struct engine *engine, struct bin_frame *frame, msec now);
+
+/* --- engine_tell.c: messages and gaps --- */
+bool engine_on_message(struct engine *engine, struct bin_frame *frame, msec now);
+bool engine_on_gap(struct engine *engine, struct bin_frame *frame, msec now);
+
+/* --- engine_out.c: frames to the server; they only append to `out` --- */
+void engine_put_connect(struct engine *engine);
+void engine_put_token(struct engine *engine);
+void engine_put_subscribe(struct engine *engine, struct followed *followed);
+void engine_put_unsubscribe(struct engine *engine, struct followed *followed);
+void engine_put_publishes(struct engine *engine, msec now);
+void engine_put_acks(struct engine *engine, msec now);
+void engine_put_read(struct engine *engine, struct span channel, uint64_t seq);
+void engine_put_heartbeat(struct engine *engine, msec now);
+void engine_put_pong(struct engine *engine);
+
+/* --- engine_publish.c: their answers --- */
+void engine_published(struct engine *engine, struct outgoing *outgoing, const struct lw_published *answer);
+void engine_on_published(struct engine *engine, const struct bin_frame *frame);
+void engine_on_publish_error(struct engine *engine, const struct bin_frame *frame, msec now);
+
+/* --- engine_follow.c: subscriptions --- */
+void engine_follow_all(struct engine *engine);  /* after `connected`: asks for what is not followed on this link */
+void engine_on_subscribed(struct engine *engine, const struct bin_frame *frame);
+void engine_on_unsubscribed(struct engine *engine, const struct bin_frame *frame);
+void engine_on_subscribe_error(struct engine *engine, const struct bin_frame *frame);
+void engine_on_unsubscribe_error(struct engine *engine, const struct bin_frame *frame);
+void engine_order_subscribe(struct engine *engine, const struct order *order);
+void engine_order_unsubscribe(struct engine *engine, const struct order *order);
+void engine_order_snapshot_taken(struct engine *engine, const struct order *order);
+/* Stops telling, and asks the application for its state. */
+void engine_want_snapshot(struct engine *engine, struct followed *followed);
+
+#endif

@@ -1,0 +1,945 @@
+/* engine_test.c - the client as a machine, against a server that the test plays: what it says, and what it is told. */
+#include "engine.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "lib/laws.h"
+
+enum { EPOCH = 0xe1, OTHER_EPOCH = 0xe2 };
+
+/* One client, and all that its callbacks were told, a line each. */
+struct stage {
+    struct inbox      inbox;
+    struct engine     engine;
+    struct buf        told;
+    msec              now;
+    struct lw_options options;
+    char              said[64 * 1024];  /* what it sent, a line a frame */
+};
+
+/* --- what the application is told ---------------------------------------------------------------------------------- */
+
+static void on_message(void *arg, const struct lw_message *message)
+{
+    struct stage *stage = arg;
+    static const char *const kinds[] = { "message", "recall", "recalled" };
+
+    assert_int_equal(((const char *)message->data)[message->data_len], 0);
+    buf_putf(&stage->told, "%s %s %llu \"%.*s\" %s\n", kinds[message->kind], message->channel,
+             (unsigned long long)message->seq, (int)message->data_len, (const char *)message->data,
+             message->from == NULL ? "-" : message->from);
+}
+
+static void on_gap(void *arg, const struct lw_gap *gap)
+{
+    struct stage *stage = arg;
+
+    buf_putf(&stage->told, "gap %s %llu-%llu why %d\n", gap->channel, (unsigned long long)gap->from,
+             (unsigned long long)gap->to, (int)gap->why);
+}
+
+static void on_state(void *arg, const struct lw_status *status)
+{
+    struct stage *stage = arg;
+
+    switch (status->state) {
+    case LW_CONNECTING: buf_putf(&stage->told, "connecting %s\n", status->server); break;
+    case LW_CONNECTED:
+        buf_putf(&stage->told, "connected%s%s%s\n", status->is_resumed ? " resumed" : "", status->user ? " as " : "",
+                 status->user ? status->user : "");
+        break;
+    case LW_WAITING: buf_putf(&stage->told, "waiting %u %s\n", status->code, status->reason); break;
+    case LW_ENDED: buf_putf(&stage->told, "ended %u %s\n", status->code, status->reason); break;
+    }
+}
+
+static void on_subscription(void *arg, const struct lw_subscription *subscription)
+{
+    struct stage *stage = arg;
+
+    if (subscription->is_followed)
+        buf_putf(&stage->told, "followed %s %llu\n", subscription->channel, (unsigned long long)subscription->head);
+    else
+        buf_putf(&stage->told, "not followed %s %u %s\n", subscription->channel, subscription->code,
+                 subscription->reason == NULL ? "-" : subscription->reason);
+}
+
+static void on_control(void *arg, const struct lw_control *control)
+{
+    struct stage *stage = arg;
+
+    buf_putf(&stage->told, "control %s %s %d %llu\n", control->type, control->channel == NULL ? "-" : control->channel,
+             control->has_joined, (unsigned long long)control->seq);
+}
+
+static void on_notify(void *arg, const char *channel, uint64_t epoch, uint64_t head)
+{
+    struct stage *stage = arg;
+
+    assert_int_equal(epoch, EPOCH);
+    buf_putf(&stage->told, "notify %s %llu\n", channel, (unsigned long long)head);
+}
+
+static void on_token(void *arg, unsigned in_s)
+{
+    buf_putf(&((struct stage *)arg)->told, "token wanted %u\n", in_s);
+}
+
+static void on_ticket(void *arg, const char *ticket)
+{
+    buf_putf(&((struct stage *)arg)->told, "ticket %s\n", ticket == NULL ? "-" : ticket);
+}
+
+static void on_snapshot(void *arg, const char *channel)
+{
+    buf_putf(&((struct stage *)arg)->told, "snapshot %s\n", channel);
+}
+
+static void on_published(void *arg, const struct lw_published *published)
+{
+    struct stage *stage = arg;
+
+    buf_putf(&stage->told, "published %s %u %llu%s\n", published->channel, published->code,
+             (unsigned long long)published->seq, published->is_replayed ? " replayed" : "");
+}
+
+static void expect_told(struct stage *stage, const char *want)
+{
+    buf_putc(&stage->told, '\0');
+    assert_string_equal(stage->told.at, want);
+    buf_clear(&stage->told);
+}
+
+/* --- what it sends ----------------------------------------------------------------------------------------------------- */
+
+static size_t describe(const struct bin_frame *frame, char *at, size_t max)
+{
+    static const struct { enum bin_type type; const char *name; } names[] = {
+        { BIN_CONNECT, "connect" }, { BIN_SUBSCRIBE, "subscribe" }, { BIN_UNSUBSCRIBE, "unsubscribe" },
+        { BIN_PUBLISH, "publish" }, { BIN_ACK, "ack" }, { BIN_READ, "read" }, { BIN_PING, "ping" }, { BIN_PONG, "pong" },
+    };
+    static const struct { enum bin_field field; const char *name; } texts[] = {
+        { BIN_TOKEN, "token" }, { BIN_TICKET, "ticket" }, { BIN_USER, "user" }, { BIN_DEVICE, "device" },
+        { BIN_CHANNEL, "" },
+    };
+    static const struct { enum bin_field field; const char *name; } numbers[] = {
+        { BIN_AFTER, "after" }, { BIN_EPOCH, "epoch" }, { BIN_LAST, "last" }, { BIN_SEQ, "seq" },
+        { BIN_NEXT_MS, "next" }, { BIN_TTL, "ttl" },
+    };
+    int len = 0;
+
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (names[i].type == frame->type)
+            len += snprintf(at, max, "%s", names[i].name);
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
+        if (bin_has(frame, texts[i].field))
+            len += snprintf(at + len, max - (size_t)len, " %s%s%.*s", texts[i].name, *texts[i].name ? "=" : "",
+                            SPAN_ARG(bin_bytes(frame, texts[i].field)));
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
+        if (bin_has(frame, numbers[i].field))
+            len += snprintf(at + len, max - (size_t)len, " %s=%llu", numbers[i].name,
+                            (unsigned long long)bin_number(frame, numbers[i].field));
+    if (bin_number(frame, BIN_HEARTBEAT) > 0)
+        len += snprintf(at + len, max - (size_t)len, " heartbeat=%llu", (unsigned long long)bin_number(frame, BIN_HEARTBEAT));
+    if (frame->payload.len > 0)
+        len += snprintf(at + len, max - (size_t)len, " \"%.*s\"", SPAN_ARG(frame->payload));
+    if (bin_has(frame, BIN_STANDING))
+        len += snprintf(at + len, max - (size_t)len, " session");
+    len += snprintf(at + len, max - (size_t)len, "\n");
+    return (size_t)len;
+}
+
+/* The last frame that it sent; all of them are described in stage->said. */
+static struct bin_frame take_sent(struct stage *stage)
+{
+    struct span      rest = buf_span(&stage->engine.out), bytes;
+    struct bin_frame frame;
+    struct bin_fault fault;
+    const char      *reason;
+    size_t           used, len = 0;
+
+    stage->said[0] = '\0';
+    bin_init(&frame, BIN_PONG);
+    while (rest.len > 0) {
+        assert_int_equal(bin_split(rest, UINT32_MAX, &bytes, &used, &fault), BIN_SPLIT_FRAME);
+        assert_int_equal(bin_read(bytes, BIN_CLIENT, &frame, &reason), BIN_OK);
+        len += describe(&frame, stage->said + len, sizeof stage->said - len);
+        rest = span_skip(rest, used);
+    }
+    return frame;
+}
+
+static void sent(struct stage *stage)
+{
+    engine_sent(&stage->engine, stage->engine.out.len, stage->now);
+}
+
+/* Returns the ref of the last frame. */
+static uint64_t expect_sent(struct stage *stage, const char *want)
+{
+    struct bin_frame frame = take_sent(stage);
+    uint64_t         ref   = bin_number(&frame, BIN_REF);
+
+    assert_string_equal(stage->said, want);
+    sent(stage);
+    return ref;
+}
+
+/* --- what the server says --------------------------------------------------------------------------------------------- */
+
+/* NULL ends the fields: number pairs. */
+struct set { enum bin_field field; uint64_t number; const char *text; };
+#define FRAME(type, ...) frame_put(wire, type, "", (const struct set[]){ __VA_ARGS__, { 0 } })
+static const struct set nothing[] = { { 0 } };
+#define N(field, number) { field, number, NULL }
+#define T(field, text) { field, 0, text }
+
+static void frame_put(struct buf *wire, enum bin_type type, const char *payload, const struct set *set)
+{
+    struct bin_frame frame;
+
+    bin_init(&frame, type);
+    for (; set->field != 0; set++)
+        if (set->text != NULL)
+            bin_set_bytes(&frame, set->field, span_str(set->text));
+        else
+            bin_set_number(&frame, set->field, set->number);
+    frame.payload = span_str(payload);
+    bin_put(wire, BIN_SERVER, &frame);
+}
+
+static void message_put(struct buf *wire, const char *channel, uint64_t epoch, uint64_t seq, const char *data)
+{
+    frame_put(wire, BIN_FULL, data, (const struct set[]){
+        T(BIN_CHANNEL, channel), N(BIN_EPOCH, epoch), N(BIN_SEQ, seq), N(BIN_ID, seq + 100), N(BIN_TIME, 5),
+        T(BIN_FROM, "bob"), T(BIN_MEDIA, "text/plain"), { 0 } });
+}
+
+static void gap_put(struct buf *wire, uint64_t epoch, uint64_t from, uint64_t to, enum lw_gap_why why)
+{
+    FRAME(BIN_GAP, T(BIN_CHANNEL, "topic:a"), N(BIN_EPOCH, epoch), N(BIN_GAP_FROM, from), N(BIN_GAP_TO, to), N(BIN_WHY, why));
+}
+
+static void play(struct stage *stage, struct buf *wire)
+{
+    engine_feed(&stage->engine, buf_span(wire), stage->now);
+    engine_turn(&stage->engine, stage->now);
+    buf_fini(wire);
+}
+
+#define SERVER(stage, ...)                    \
+    do {                                      \
+        struct buf row, *wire = &row;         \
+        buf_init(wire, SIZE_MAX / 2);         \
+        __VA_ARGS__;                          \
+        play(stage, wire);                    \
+    } while (0)
+
+/* --- orders -------------------------------------------------------------------------------------------------------------- */
+
+static void order(struct stage *stage, struct order *order)
+{
+    struct list orders, *link;
+
+    assert_int_equal(inbox_put(&stage->inbox, &order), LW_OK);
+    inbox_take(&stage->inbox, &orders);
+    while ((link = list_pop(&orders)) != NULL)
+        engine_order(&stage->engine, container_of(link, struct order, link), stage->now);
+    engine_turn(&stage->engine, stage->now);
+}
+
+static void subscribe(struct stage *stage, const char *channel, struct lw_subscribe how)
+{
+    struct order *new = order_new(ORDER_SUBSCRIBE, channel);
+
+    new->subscribe = how;
+    order(stage, new);
+}
+
+static void publish(struct stage *stage, const char *channel, const char *data)
+{
+    struct order *new = order_new(ORDER_PUBLISH, NULL);
+
+    new->outgoing = outgoing_new(&(struct lw_publish){ .channel = channel, .data = data, .data_len = strlen(data) },
+                                 "made", on_published, stage);
+    assert_non_null(new->outgoing);
+    order(stage, new);
+}
+
+static void mark(struct stage *stage, enum order_kind kind, const char *channel, uint64_t epoch, uint64_t seq)
+{
+    struct order *new = order_new(kind, channel);
+
+    new->epoch = epoch;
+    new->seq   = seq;
+    order(stage, new);
+}
+
+static void pass(struct stage *stage, msec ms)
+{
+    stage->now += ms;
+    engine_turn(&stage->engine, stage->now);
+}
+
+/* --- beginnings ------------------------------------------------------------------------------------------------------------- */
+
+static const struct lw_callbacks callbacks = {
+    .message = on_message, .gap = on_gap, .state = on_state, .subscription = on_subscription, .control = on_control,
+    .notify = on_notify, .ticket = on_ticket, .snapshot = on_snapshot,
+};
+
+static void stage_begin(struct stage *stage, struct lw_options options)
+{
+    stage->now     = 1000;
+    options.on     = callbacks;
+    options.arg    = stage;
+    if (options.servers == NULL)
+        options.servers = "tcp://a:1";
+    buf_init(&stage->told, SIZE_MAX / 2);
+    assert_true(inbox_init(&stage->inbox, 100, 1 << 20));
+    assert_null(engine_init(&stage->engine, &options, &stage->inbox, 1));
+}
+
+static void stage_end(struct stage *stage)
+{
+    engine_fini(&stage->engine);
+    inbox_fini(&stage->inbox);
+    buf_fini(&stage->told);
+}
+
+/* The link is there, and `connect` is sent. */
+static void open_link(struct stage *stage)
+{
+    engine_turn(&stage->engine, stage->now);
+    assert_true(engine_wants_link(&stage->engine));
+    engine_opened(&stage->engine, stage->now);
+}
+
+static void connected_put(struct buf *wire)
+{
+    FRAME(BIN_CONNECT, N(BIN_CONNECTION, 7), N(BIN_HEARTBEAT, 100), N(BIN_FRAME_BYTES, 100000), N(BIN_VERSION_NO, 1));
+}
+
+static void session_put(struct buf *wire, uint64_t generation, bool is_resumed)
+{
+    FRAME(BIN_CONNECT, N(BIN_CONNECTION, 7), N(BIN_HEARTBEAT, 100), N(BIN_GENERATION, generation), T(BIN_USER, "ann"),
+          T(BIN_DEVICE, "phone"), T(BIN_TICKET, generation == 1 ? "t1" : "t2"), N(BIN_FRAME_BYTES, 100000),
+          { is_resumed ? BIN_RESUMED : BIN_VERSION_NO, 1, NULL });
+}
+
+static void forget(struct stage *stage)
+{
+    buf_clear(&stage->told);
+    sent(stage);
+}
+
+/* Connected, without a session. */
+static void go_up(struct stage *stage)
+{
+    open_link(stage);
+    sent(stage);
+    SERVER(stage, connected_put(wire));
+    forget(stage);
+}
+
+static void go_up_with_session(struct stage *stage, uint64_t generation)
+{
+    open_link(stage);
+    sent(stage);
+    SERVER(stage, session_put(wire, generation, generation > 1));
+    forget(stage);
+}
+
+static void lose(struct stage *stage)
+{
+    engine_lost(&stage->engine, "cut", stage->now);
+    forget(stage);
+    pass(stage, 60 * 1000);
+}
+
+/* --- connecting --------------------------------------------------------------------------------------------------------------- */
+
+static void test_connect_says_who_it_is(void **state)
+{
+    struct stage stage;
+
+    (void)state;
+    stage_begin(&stage, (struct lw_options){ .token = "secret", .device = "phone", .has_session = true, .heartbeat_s = 240 });
+    engine_turn(&stage.engine, stage.now);
+    expect_told(&stage, "connecting tcp://a:1\n");
+    engine_opened(&stage.engine, stage.now);
+    assert_true(bin_has(&(struct bin_frame[]){ take_sent(&stage) }[0], BIN_HEARTBEAT));
+    expect_sent(&stage, "connect token=secret device=phone heartbeat=240 session\n");
+    SERVER(&stage, session_put(wire, 1, false));
+    expect_told(&stage, "ticket t1\nconnected as ann\n");
+    stage_end(&stage);
+}
+
+static void test_a_ticket_comes_before_the_token(void **state)
+{
+    struct stage stage;
+
+    (void)state;
+    stage_begin(&stage, (struct lw_options){ .token = "secret", .ticket = "old", .has_session = true });
+    open_link(&stage);
+    expect_sent(&stage, "connect ticket=old session\n");
+    SERVER(&stage, FRAME(BIN_ERROR, N(BIN_CODE, 401), T(BIN_REASON, "stale"), N(BIN_REF, 7)));
+    expect_told(&stage, "connecting tcp://a:1\nticket -\nwaiting 401 stale\nconnecting tcp://a:1\n");
+    engine_opened(&stage.engine, stage.now);
+    expect_sent(&stage, "connect token=secret session\n");
+    stage_end(&stage);
+}
+
+static void test_a_refused_token_ends_or_asks(void **state)
+{
+    struct stage stage;
+
+    (void)state;
+    stage_begin(&stage, (struct lw_options){ .token = "secret" });
+    open_link(&stage);
+    SERVER(&stage, FRAME(BIN_ERROR, N(BIN_CODE, 401), T(BIN_REASON, "no"), N(BIN_REF, 7)));
+    expect_told(&stage, "connecting tcp://a:1\nended 401 no\n");
+    assert_int_equal(inbox_put(&stage.inbox, &(struct order *){ NULL }), LW_CLOSED);
+    stage_end(&stage);
+
+    stage_begin(&stage, (struct lw_options){ .token = "secret" });
+    stage.engine.on.token = on_token;
+    open_link(&stage);
+    SERVER(&stage, FRAME(BIN_ERROR, N(BIN_CODE, 401), T(BIN_REASON, "no"), N(BIN_REF, 7)));
+    expect_told(&stage, "connecting tcp://a:1\ntoken wanted 0\nwaiting 401 no\n");
+    order(&stage, order_new(ORDER_TOKEN, "fresh"));
+    pass(&stage, 60 * 1000);
+    engine_opened(&stage.engine, stage.now);
+    expect_sent(&stage, "connect token=fresh\n");
+    stage_end(&stage);
+}
+
+static void test_a_token_is_renewed_on_the_link(void **state)
+{
+    struct stage stage;
+
+    (void)state;
+    stage_begin(&stage, (struct lw_options){ .token = "secret" });
+    stage.engine.on.token = on_token;
+    go_up(&stage);
+    SERVER(&stage, FRAME(BIN_EXPIRING, N(BIN_IN, 30)));
+    expect_told(&stage, "token wanted 30\n");
+    order(&stage, order_new(ORDER_TOKEN, "fresh"));
+    expect_sent(&stage, "connect token=fresh\n");
+    SERVER(&stage, connected_put(wire));
+    expect_told(&stage, "");
+    stage_end(&stage);
+}
+
+/* --- coming back --------------------------------------------------------------------------------------------------------------- */
+
+static void test_back_off_is_as_the_server_says(void **state)
+{
+    struct stage stage;
+
+    (void)state;
+    stage_begin(&stage, (struct lw_options){ 0 });
+    open_link(&stage);
+    SERVER(&stage, FRAME(BIN_CONNECT, N(BIN_CONNECTION, 7), N(BIN_BASE_MS, 1000), N(BIN_FACTOR, 300), N(BIN_CAP_MS, 5000),
+                         N(BIN_JITTER, 0)));
+    static const msec waits[] = { 1000, 3000, 5000, 5000 };
+    for (size_t i = 0; i < 4; i++) {
+        engine_lost(&stage.engine, "cut", stage.now);
+        assert_int_equal(engine_deadline(&stage.engine), stage.now + waits[i]);
+        pass(&stage, waits[i] - 1);
+        assert_false(engine_wants_link(&stage.engine));
+        pass(&stage, 1);
+        assert_true(engine_wants_link(&stage.engine));
+    }
+    stage_end(&stage);
+}
+
+static void test_reconnect_says_when_and_where(void **state)
+{
+    struct stage stage;
+
+    (void)state;
+    stage_begin(&stage, (struct lw_options){ 0 });
+    go_up(&stage);
+    SERVER(&stage, FRAME(BIN_RECONNECT, N(BIN_AFTER_MS, 7777), T(BIN_WHERE, "tcp://b:2")));
+    SERVER(&stage, FRAME(BIN_CLOSING, N(BIN_CODE, 1001), T(BIN_REASON, "stopping")));
+    expect_told(&stage, "waiting 1001 stopping\n");
+    assert_int_equal(engine_deadline(&stage.engine), stage.now + 7777);
+    pass(&stage, 7777);
+    expect_told(&stage, "connecting tcp://b:2\n");
+    engine_lost(&stage.engine, "refused", stage.now);
+    pass(&stage, 60 * 1000);
+    expect_told(&stage, "waiting 0 refused\nconnecting tcp://a:1\n");
+    stage_end(&stage);
+}
+
+static void test_the_next_server_is_tried(void **state)
+{
+    struct stage stage;
+
+    (void)state;
+    stage_begin(&stage, (struct lw_options){ .servers = "a:1, tls://b:2" });
+    engine_turn(&stage.engine, stage.now);
+    engine_lost(&stage.engine, "refused", stage.now);
+    pass(&stage, 60 * 1000);
+    expect_told(&stage, "connecting tcp://a:1\nwaiting 0 refused\nconnecting tls://b:2\n");
+    stage_end(&stage);
+}
+
+static void test_replaced_and_revoked_are_the_end(void **state)
+{
+    struct stage stage;
+
+    (void)state;
+    stage_begin(&stage, (struct lw_options){ 0 });
+    go_up(&stage);
+    SERVER(&stage, frame_put(wire, BIN_REPLACED, "", nothing));
+    expect_told(&stage, "ended 4001 another link of this device has replaced this one\n");
+    stage_end(&stage);
+
+    stage_begin(&stage, (struct lw_options){ 0 });
+    go_up(&stage);
+    SERVER(&stage, FRAME(BIN_CLOSING, N(BIN_CODE, 4004), T(BIN_REASON, "revoked")));
+    expect_told(&stage, "ended 4004 revoked\n");
+    stage_end(&stage);
+}
+
+/* --- following ------------------------------------------------------------------------------------------------------------------ */
+
+static void followed_put(struct buf *wire, const char *channel, uint64_t head, uint64_t ref)
+{
+    FRAME(BIN_SUBSCRIBE, T(BIN_CHANNEL, channel), N(BIN_EPOCH, EPOCH), N(BIN_HEAD, head), N(BIN_REF, ref));
+}
+
+/* topic:a is followed, its head is 10. */
+static void follow_a(struct stage *stage)
+{
+    subscribe(stage, "topic:a", (struct lw_subscribe){ 0 });
+    uint64_t ref = expect_sent(stage, "subscribe topic:a\n");
+    SERVER(stage, followed_put(wire, "topic:a", 10, ref));
+    expect_told(stage, "followed topic:a 10\n");
+}
+
+static void test_a_place_before_the_first_message(void **state)
+{
+    struct stage stage;
+
+    (void)state;
+    stage_begin(&stage, (struct lw_options){ 0 });
+    go_up(&stage);
+    follow_a(&stage);
+    lose(&stage);
+    go_up(&stage);
+    lose(&stage);
+    engine_opened(&stage.engine, stage.now);
+    sent(&stage);
+    SERVER(&stage, connected_put(wire));
+    expect_sent(&stage, "subscribe topic:a after=10 epoch=225\n");
+    stage_end(&stage);
+}
+
+static void test_every_seq_once_and_in_order(void **state)
+{
+    struct stage stage;
+
+    (void)state;
+    stage_begin(&stage, (struct lw_options){ 0 });
+    go_up(&stage);
+    follow_a(&stage);
+    SERVER(&stage, message_put(wire, "topic:a", EPOCH, 11, "x"), message_put(wire, "topic:a", EPOCH, 12, "y"),
+           message_put(wire, "topic:a", EPOCH, 12, "y"), message_put(wire, "topic:a", EPOCH, 11, "x"),
+           message_put(wire, "topic:other", EPOCH, 1, "nobody asked"));
+    expect_told(&stage, "message topic:a 11 \"x\" bob\nmessage topic:a 12 \"y\" bob\n");
+    SERVER(&stage, message_put(wire, "topic:a", EPOCH, 14, "too early"));
+    expect_told(&stage, "waiting 0 the server left out a message; asked again on a new link\n");
+    stage_end(&stage);
+}
+
+static void test_gaps(void **state)
+{
+    static const struct {
+        const char     *name;
+        uint64_t        epoch, from, to;
+        enum lw_gap_why why;
+        const char     *told;
+        uint64_t        next_epoch, next;  /* the message that is taken afterwards */
+    } rows[] = {
+        { "trimmed", EPOCH, 11, 15, LW_GAP_TRIMMED, "gap topic:a 11-15 why 1\n", EPOCH, 16 },
+        { "told in part before", EPOCH, 5, 15, LW_GAP_EXPIRED, "gap topic:a 11-15 why 0\n", EPOCH, 16 },
+        { "told before", EPOCH, 5, 10, LW_GAP_EXPIRED, "", EPOCH, 11 },
+        { "a new log", OTHER_EPOCH, 1, 0, LW_GAP_EPOCH, "gap topic:a 1-0 why 2\n", OTHER_EPOCH, 1 },
+        { "a new log that is trimmed", OTHER_EPOCH, 1, 4, LW_GAP_EPOCH, "gap topic:a 1-4 why 2\n", OTHER_EPOCH, 5 },
+        { "ahead", EPOCH, 8, 10, LW_GAP_AHEAD, "gap topic:a 8-10 why 3\n", EPOCH, 8 },
+        { "a reason of later", EPOCH, 11, 11, 77, "gap topic:a 11-11 why 6\n", EPOCH, 12 },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct stage stage;
+        stage_begin(&stage, (struct lw_options){ 0 });
+        go_up(&stage);
+        follow_a(&stage);
+        SERVER(&stage, gap_put(wire, rows[i].epoch, rows[i].from, rows[i].to, rows[i].why));
+        print_message("%s\n", rows[i].name);
+        expect_told(&stage, rows[i].told);
+        SERVER(&stage, message_put(wire, "topic:a", rows[i].next_epoch, rows[i].next, "x"));
+        assert_int_equal(stage.engine.state, ENGINE_UP);
+        assert_true(stage.told.len > 0);
+        stage_end(&stage);
+    }
+}
+
+static void test_refused_and_left(void **state)
+{
+    struct stage stage;
+
+    (void)state;
+    stage_begin(&stage, (struct lw_options){ .channel_count_max = 1 });
+    go_up(&stage);
+    follow_a(&stage);
+    subscribe(&stage, "topic:a", (struct lw_subscribe){ 0 });
+    subscribe(&stage, "topic:b", (struct lw_subscribe){ 0 });
+    expect_told(&stage, "not followed topic:a 409 this channel is followed already\n"
+                        "not followed topic:b 400 too many channels: channel_count_max are followed\n");
+    mark(&stage, ORDER_UNSUBSCRIBE, "topic:a", 0, 0);
+    uint64_t ref = expect_sent(&stage, "unsubscribe topic:a\n");
+    SERVER(&stage, message_put(wire, "topic:a", EPOCH, 11, "on its way"));
+    expect_told(&stage, "");
+    subscribe(&stage, "topic:a", (struct lw_subscribe){ .place = LW_LAST, .seq = 1 });  /* followed again */
+    uint64_t again = expect_sent(&stage, "subscribe topic:a last=1\n");
+    SERVER(&stage, FRAME(BIN_UNSUBSCRIBE, T(BIN_CHANNEL, "topic:a"), N(BIN_REF, ref)), followed_put(wire, "topic:a", 11, again),
+           message_put(wire, "topic:a", EPOCH, 11, "x"));
+    expect_told(&stage, "followed topic:a 11\nmessage topic:a 11 \"x\" bob\n");
+    mark(&stage, ORDER_UNSUBSCRIBE, "topic:a", 0, 0);
+    ref = expect_sent(&stage, "unsubscribe topic:a\n");
+    SERVER(&stage, FRAME(BIN_UNSUBSCRIBE, T(BIN_CHANNEL, "topic:a"), N(BIN_REF, ref)));
+    expect_told(&stage, "not followed topic:a 0 -\n");
+    subscribe(&stage, "topic:b", (struct lw_subscribe){ .place = LW_AFTER });
+    ref = expect_sent(&stage, "subscribe topic:b after=0\n");
+    SERVER(&stage, FRAME(BIN_ERROR, N(BIN_CODE, 403), T(BIN_REASON, "not yours"), N(BIN_REF, ref)));
+    expect_told(&stage, "not followed topic:b 403 not yours\n");
+    stage_end(&stage);
+}
+
+static void test_a_snapshot_heals_a_gap(void **state)
+{
+    struct stage stage;
+
+    (void)state;
+    stage_begin(&stage, (struct lw_options){ 0 });
+    go_up(&stage);
+    subscribe(&stage, "topic:a", (struct lw_subscribe){ .needs_snapshot = true });
+    expect_told(&stage, "snapshot topic:a\n");
+    expect_sent(&stage, "");
+    mark(&stage, ORDER_SNAPSHOT_TAKEN, "topic:a", EPOCH, 5);
+    uint64_t ref = expect_sent(&stage, "subscribe topic:a after=5 epoch=225\n");
+    SERVER(&stage, followed_put(wire, "topic:a", 9, ref), message_put(wire, "topic:a", EPOCH, 6, "x"),
+           gap_put(wire, EPOCH, 7, 8, LW_GAP_TRIMMED), message_put(wire, "topic:a", EPOCH, 9, "lies beyond the gap"));
+    expect_told(&stage, "followed topic:a 9\nmessage topic:a 6 \"x\" bob\ngap topic:a 7-8 why 1\nsnapshot topic:a\n");
+    ref = expect_sent(&stage, "unsubscribe topic:a\n");
+    mark(&stage, ORDER_SNAPSHOT_TAKEN, "topic:a", EPOCH, 8);
+    uint64_t again = expect_sent(&stage, "subscribe topic:a after=8 epoch=225\n");
+    SERVER(&stage, FRAME(BIN_UNSUBSCRIBE, T(BIN_CHANNEL, "topic:a"), N(BIN_REF, ref)), followed_put(wire, "topic:a", 9, again),
+           message_put(wire, "topic:a", EPOCH, 9, "x"));
+    expect_told(&stage, "followed topic:a 9\nmessage topic:a 9 \"x\" bob\n");
+    stage_end(&stage);
+}
+
+static void test_notify(void **state)
+{
+    struct stage stage;
+
+    (void)state;
+    stage_begin(&stage, (struct lw_options){ 0 });
+    go_up(&stage);
+    follow_a(&stage);
+    SERVER(&stage, FRAME(BIN_NOTIFY, T(BIN_CHANNEL, "topic:a"), N(BIN_EPOCH, EPOCH), N(BIN_HEAD, 12)));
+    expect_told(&stage, "notify topic:a 12\n");
+    stage_end(&stage);
+}
+
+/* --- sessions ------------------------------------------------------------------------------------------------------------------- */
+
+static void test_a_session_follows_and_acknowledges(void **state)
+{
+    struct stage stage;
+
+    (void)state;
+    stage_begin(&stage, (struct lw_options){ .has_session = true });
+    go_up_with_session(&stage, 1);
+    SERVER(&stage, FRAME(BIN_SUBSCRIBE, T(BIN_CHANNEL, "user:ann"), N(BIN_EPOCH, EPOCH), N(BIN_HEAD, 3)),
+           message_put(wire, "user:ann", EPOCH, 3, "x"));
+    expect_told(&stage, "followed user:ann 3\nmessage user:ann 3 \"x\" bob\n");
+    expect_sent(&stage, "ack user:ann seq=3\n");
+    SERVER(&stage, message_put(wire, "user:ann", EPOCH, 4, "y"), message_put(wire, "user:ann", EPOCH, 5, "z"));
+    expect_sent(&stage, "");
+    assert_int_equal(engine_deadline(&stage.engine), stage.now + ENGINE_ACK_MS);
+    pass(&stage, ENGINE_ACK_MS);
+    expect_sent(&stage, "ack user:ann seq=5\n");
+    forget(&stage);
+    /* The server may not have stored the last one: it comes again, and so does the acknowledgement. */
+    lose(&stage);
+    go_up_with_session(&stage, 2);
+    SERVER(&stage, message_put(wire, "user:ann", EPOCH, 5, "z"), message_put(wire, "user:ann", EPOCH, 6, "new"));
+    expect_told(&stage, "message user:ann 6 \"new\" bob\n");
+    pass(&stage, ENGINE_ACK_MS);
+    expect_sent(&stage, "ack user:ann seq=6\n");
+    stage_end(&stage);
+}
+
+static void test_acknowledged_by_hand(void **state)
+{
+    struct stage stage;
+
+    (void)state;
+    stage_begin(&stage, (struct lw_options){ .has_session = true, .ack_mode = LW_ACK_BY_HAND });
+    go_up_with_session(&stage, 1);
+    SERVER(&stage, message_put(wire, "user:ann", EPOCH, 3, "x"), message_put(wire, "user:ann", EPOCH, 4, "x"));
+    pass(&stage, ENGINE_ACK_MS);
+    expect_sent(&stage, "");
+    mark(&stage, ORDER_ACK, "user:ann", 0, 3);
+    expect_sent(&stage, "ack user:ann seq=3\n");
+    mark(&stage, ORDER_ACK, "user:ann", 0, 2);  /* never back */
+    mark(&stage, ORDER_ACK, "user:ann", 0, 9);  /* never beyond what was told */
+    mark(&stage, ORDER_READ, "user:ann", 0, 4);
+    pass(&stage, ENGINE_ACK_MS);
+    expect_sent(&stage, "ack user:ann seq=4\nread user:ann seq=4\n");
+    stage_end(&stage);
+}
+
+static void test_membership(void **state)
+{
+    struct stage stage;
+
+    (void)state;
+    stage_begin(&stage, (struct lw_options){ .has_session = true });
+    go_up_with_session(&stage, 1);
+    SERVER(&stage,
+           frame_put(wire, BIN_FULL, "{\"group\":\"lobby\",\"joined\":true}", (const struct set[]){
+               T(BIN_CHANNEL, "user:ann"), N(BIN_EPOCH, EPOCH), N(BIN_SEQ, 1),
+               T(BIN_MEDIA, "application/vnd.longwire.membership+json"), { 0 } }),
+           message_put(wire, "group:lobby", EPOCH, 8, "x"),
+           frame_put(wire, BIN_FULL, "{\"channel\":\"group:lobby\",\"seq\":8}", (const struct set[]){
+               T(BIN_CHANNEL, "user:ann"), N(BIN_EPOCH, EPOCH), N(BIN_SEQ, 2),
+               T(BIN_MEDIA, "application/vnd.longwire.read+json"), { 0 } }),
+           frame_put(wire, BIN_FULL, "{\"group\":\"lobby\",\"joined\":false}", (const struct set[]){
+               T(BIN_CHANNEL, "user:ann"), N(BIN_EPOCH, EPOCH), N(BIN_SEQ, 3),
+               T(BIN_MEDIA, "application/vnd.longwire.membership+json"), { 0 } }),
+           FRAME(BIN_UNSUBSCRIBE, T(BIN_CHANNEL, "group:lobby")),
+           message_put(wire, "group:lobby", EPOCH, 20, "joined again"));
+    expect_told(&stage, "control membership group:lobby 1 0\nmessage group:lobby 8 \"x\" bob\n"
+                        "control read group:lobby 0 8\ncontrol membership group:lobby 0 0\n"
+                        "not followed group:lobby 0 -\nmessage group:lobby 20 \"joined again\" bob\n");
+    stage_end(&stage);
+}
+
+/* --- publishing ------------------------------------------------------------------------------------------------------------------- */
+
+static void test_a_publish_is_sent_again_with_its_key(void **state)
+{
+    struct stage stage;
+
+    (void)state;
+    stage_begin(&stage, (struct lw_options){ 0 });
+    publish(&stage, "topic:a", "early");  /* before there is a link */
+    go_up(&stage);
+    publish(&stage, "topic:a", "x");
+    struct bin_frame frame = take_sent(&stage);
+    uint64_t         ref   = bin_number(&frame, BIN_REF);
+    assert_true(span_eq(bin_bytes(&frame, BIN_KEY), SPAN("made")));
+    lose(&stage);
+    engine_opened(&stage.engine, stage.now);
+    sent(&stage);
+    SERVER(&stage, connected_put(wire));
+    assert_int_equal(expect_sent(&stage, "publish topic:a \"early\"\npublish topic:a \"x\"\n"), ref);
+    buf_clear(&stage.told);
+    SERVER(&stage, FRAME(BIN_PUBLISH, N(BIN_SEQ, 4), N(BIN_REPLAYED, 1), N(BIN_REF, ref)),
+           FRAME(BIN_PUBLISH, N(BIN_SEQ, 4), N(BIN_REF, ref)));
+    expect_told(&stage, "published topic:a 0 4\n");
+    assert_int_equal(stage.inbox.publish_count, 1);
+    stage_end(&stage);
+}
+
+static void test_refused_and_put_off_publishes(void **state)
+{
+    struct stage stage;
+
+    (void)state;
+    stage_begin(&stage, (struct lw_options){ 0 });
+    go_up(&stage);
+    publish(&stage, "topic:a", "x");
+    uint64_t ref = expect_sent(&stage, "publish topic:a \"x\"\n");
+    SERVER(&stage, FRAME(BIN_ERROR, N(BIN_CODE, 503), T(BIN_REASON, "busy"), N(BIN_REF, ref)));
+    expect_told(&stage, "");
+    expect_sent(&stage, "");
+    msec at = engine_deadline(&stage.engine);
+    assert_in_range(at - stage.now, 200, 1000);
+    pass(&stage, at - stage.now);
+    assert_int_equal(expect_sent(&stage, "publish topic:a \"x\"\n"), ref);
+    SERVER(&stage, FRAME(BIN_ERROR, N(BIN_CODE, 403), T(BIN_REASON, "not yours"), N(BIN_REF, ref)));
+    expect_told(&stage, "published topic:a 403 0\n");
+
+    char *large = calloc(1, 100001);
+    memset(large, 'x', 100000);
+    publish(&stage, "topic:a", large);
+    free(large);
+    expect_told(&stage, "published topic:a 413 0\n");
+    stage_end(&stage);
+}
+
+/* --- liveness --------------------------------------------------------------------------------------------------------------------- */
+
+static void test_heartbeats(void **state)
+{
+    struct stage stage;
+
+    (void)state;
+    stage_begin(&stage, (struct lw_options){ 0 });
+    go_up(&stage);
+    pass(&stage, engine_deadline(&stage.engine) - stage.now);
+    assert_in_range(stage.now, 1000 + 90 * 1000, 1000 + 100 * 1000);
+    expect_sent(&stage, "ping\n");
+    SERVER(&stage, frame_put(wire, BIN_PONG, "", nothing));
+    SERVER(&stage, frame_put(wire, BIN_PING, "", nothing));
+    expect_sent(&stage, "pong\n");
+    mark(&stage, ORDER_HEARTBEAT, NULL, 0, 600);
+    expect_sent(&stage, "ping next=600000\n");
+    SERVER(&stage, frame_put(wire, BIN_PONG, "", nothing));
+    pass(&stage, 500 * 1000);
+    expect_sent(&stage, "");
+    order(&stage, order_new(ORDER_WAKE, NULL));
+    expect_sent(&stage, "ping\n");
+    pass(&stage, ENGINE_WAKE_MS);
+    expect_told(&stage, "waiting 0 the server did not answer a heartbeat\n");
+    stage_end(&stage);
+}
+
+static void test_leaving_in_order(void **state)
+{
+    struct stage stage;
+
+    (void)state;
+    stage_begin(&stage, (struct lw_options){ .has_session = true });
+    go_up_with_session(&stage, 1);
+    publish(&stage, "topic:a", "x");
+    uint64_t ref = expect_sent(&stage, "publish topic:a \"x\"\n");
+    SERVER(&stage, message_put(wire, "user:ann", EPOCH, 3, "x"));
+    sent(&stage);
+    SERVER(&stage, message_put(wire, "user:ann", EPOCH, 4, "y"));
+    order(&stage, order_new(ORDER_CLOSE, NULL));
+    expect_sent(&stage, "ack user:ann seq=4\n");
+    buf_clear(&stage.told);
+    SERVER(&stage, FRAME(BIN_PUBLISH, N(BIN_SEQ, 4), N(BIN_REF, ref)));
+    expect_sent(&stage, "ping\n");
+    expect_told(&stage, "published topic:a 0 4\n");
+    SERVER(&stage, frame_put(wire, BIN_PONG, "", nothing));
+    expect_told(&stage, "ended 0 lw_close() was called\n");
+    stage_end(&stage);
+}
+
+/* --- laws ------------------------------------------------------------------------------------------------------------------------- */
+
+static void tell_all(struct cuts *cuts, void *context, struct buf *transcript)
+{
+    struct stage stage;
+    struct span  piece;
+
+    (void)context;
+    stage_begin(&stage, (struct lw_options){ .has_session = true });
+    subscribe(&stage, "topic:a", (struct lw_subscribe){ 0 });
+    publish(&stage, "topic:a", "x");
+    open_link(&stage);
+    while (cuts_next(cuts, 0, &piece))
+        engine_feed(&stage.engine, piece, stage.now);
+    engine_turn(&stage.engine, stage.now);
+    buf_put(transcript, buf_span(&stage.told));
+    take_sent(&stage);
+    buf_put(transcript, span_str(stage.said));
+    stage_end(&stage);
+}
+
+static void whole_dialogue_put(struct buf *wire)
+{
+    session_put(wire, 1, false);
+    followed_put(wire, "user:ann", 3, 0);
+    FRAME(BIN_ALIAS, N(BIN_ALIAS_NO, 3), T(BIN_CHANNEL, "user:ann"), N(BIN_EPOCH, EPOCH), N(BIN_SEQ, 1), N(BIN_ID, 1),
+          N(BIN_TIME, 1), T(BIN_MEDIA, "text/plain"));
+    frame_put(wire, BIN_MESSAGE, "hello", (const struct set[]){
+        N(BIN_ALIAS_NO, 3), N(BIN_SEQ, 3), N(BIN_ID, 2), N(BIN_TIME, 9), { 0 } });
+    message_put(wire, "user:ann", EPOCH, 5, "x");
+    gap_put(wire, EPOCH, 3, 4, LW_GAP_TRIMMED);
+    FRAME(BIN_ERROR, N(BIN_CODE, 400), T(BIN_REASON, "nobody's"));
+    FRAME(BIN_RECONNECT, N(BIN_AFTER_MS, 5));
+    FRAME(BIN_CLOSING, N(BIN_CODE, 1001), T(BIN_REASON, "stopping"));
+    message_put(wire, "user:ann", EPOCH, 6, "behind the end");
+}
+
+/* No cut of the bytes changes what the application is told. */
+static void test_any_cut_tells_the_same(void **state)
+{
+    struct buf row, *wire = &row, transcript;
+
+    (void)state;
+    buf_init(wire, SIZE_MAX / 2);
+    whole_dialogue_put(wire);
+    if (!laws_hold(buf_span(wire), tell_all, NULL, 200, &transcript))
+        fail_msg("%.*s", SPAN_ARG(buf_span(&transcript)));
+    buf_putc(&transcript, '\0');
+    print_message("%s", transcript.at);
+    assert_non_null(strstr(transcript.at, "message user:ann 4 \"hello\" -"));
+    buf_fini(&transcript);
+    buf_fini(wire);
+}
+
+/* Threat 97: no flipped bit of the server's bytes does harm. */
+static void test_any_flipped_bit_is_survived(void **state)
+{
+    struct buf row, *wire = &row, ignored;
+
+    (void)state;
+    buf_init(wire, SIZE_MAX / 2);
+    whole_dialogue_put(wire);
+    for (size_t bit = 0; bit < wire->len * 8; bit++) {
+        wire->at[bit / 8] ^= (char)(1 << bit % 8);
+        buf_init(&ignored, SIZE_MAX / 2);
+        laws_tell(buf_span(wire), tell_all, NULL, &ignored);
+        buf_fini(&ignored);
+        wire->at[bit / 8] ^= (char)(1 << bit % 8);
+    }
+    buf_fini(wire);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_connect_says_who_it_is),
+        cmocka_unit_test(test_a_ticket_comes_before_the_token),
+        cmocka_unit_test(test_a_refused_token_ends_or_asks),
+        cmocka_unit_test(test_a_token_is_renewed_on_the_link),
+        cmocka_unit_test(test_back_off_is_as_the_server_says),
+        cmocka_unit_test(test_reconnect_says_when_and_where),
+        cmocka_unit_test(test_the_next_server_is_tried),
+        cmocka_unit_test(test_replaced_and_revoked_are_the_end),
+        cmocka_unit_test(test_a_place_before_the_first_message),
+        cmocka_unit_test(test_every_seq_once_and_in_order),
+        cmocka_unit_test(test_gaps),
+        cmocka_unit_test(test_refused_and_left),
+        cmocka_unit_test(test_a_snapshot_heals_a_gap),
+        cmocka_unit_test(test_notify),
+        cmocka_unit_test(test_a_session_follows_and_acknowledges),
+        cmocka_unit_test(test_acknowledged_by_hand),
+        cmocka_unit_test(test_membership),
+        cmocka_unit_test(test_a_publish_is_sent_again_with_its_key),
+        cmocka_unit_test(test_refused_and_put_off_publishes),
+        cmocka_unit_test(test_heartbeats),
+        cmocka_unit_test(test_leaving_in_order),
+        cmocka_unit_test(test_any_cut_tells_the_same),
+        cmocka_unit_test(test_any_flipped_bit_is_survived),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,153 @@
+#include "followed.h"
+
+#include <stdlib.h>
+
+#include "base/must.h"
+
+void followed_table_init(struct followed_table *table, struct hash_key key)
+{
+    *table = (struct followed_table){ .key = key };
+    map_init(&table->map);
+    list_init(&table->all);
+    list_init(&table->to_ack);
+}
+
+void followed_table_fini(struct followed_table *table)
+{
+    while (!list_is_empty(&table->all))
+        followed_remove(table, container_of(table->all.next, struct followed, link));
+    map_fini(&table->map);
+}
+
+static bool followed_is(const struct map_node *node, const void *key)
+{
+    const struct followed *followed = container_of(node, struct followed, node);
+
+    return span_eq(followed_name(followed), *(const struct span *)key);
+}
+
+struct followed *followed_find(const struct followed_table *table, struct span name)
+{
+    struct map_node *node = map_find(&table->map, hash_bytes(&table->key, name), followed_is, &name);
+
+    return node == NULL ? NULL : container_of(node, struct followed, node);
+}
+
+struct followed *followed_add(struct followed_table *table, struct span name)
+{
+    struct followed *followed = calloc(1, sizeof *followed + name.len + 1);
+
+    must(followed != NULL);
+    memcpy(followed->name, name.at, name.len);
+    followed->name_len = name.len;
+    map_add(&table->map, &followed->node, hash_bytes(&table->key, name));
+    list_push(&table->all, &followed->link);
+    table->count++;
+    return followed;
+}
+
+void followed_remove(struct followed_table *table, struct followed *followed)
+{
+    map_take(&table->map, &followed->node);
+    list_take(&followed->link);
+    list_take(&followed->to_ack);
+    table->count--;
+    free(followed);
+}
+
+enum followed_verdict followed_message(struct followed *followed, uint64_t epoch, uint64_t seq)
+{
+    bool is_same_log = followed->is_placed && (followed->epoch == 0 || followed->epoch == epoch);
+
+    if (followed->is_placed && !is_same_log)
+        return FOLLOWED_HOLE;  /* a new life of a log is told by a gap first */
+    if (is_same_log && seq <= followed->seq)
+        return FOLLOWED_DROP;
+    if (is_same_log && followed->is_dense && seq != followed->seq + 1)
+        return FOLLOWED_HOLE;
+    followed->is_placed = followed->is_dense = true;
+    followed->epoch     = epoch;
+    followed->seq       = seq;
+    return FOLLOWED_TELL;
+}
+
+static void gap_new_log(struct followed *followed, const struct lw_gap *gap)
+{
+    followed->ack_seq = followed->read_seq = 0;
+    followed->seq     = gap->to;
+}
+
+static enum followed_verdict gap_seqs(struct followed *followed, struct lw_gap *gap)
+{
+    if (followed->is_placed && gap->to <= followed->seq)
+        return FOLLOWED_DROP;
+    if (followed->is_placed && followed->is_dense && gap->from > followed->seq + 1)
+        return FOLLOWED_HOLE;
+    if (followed->is_placed && gap->from <= followed->seq)
+        gap->from = followed->seq + 1;
+    followed->seq = gap->to;
+    return FOLLOWED_TELL;
+}
+
+enum followed_verdict followed_gap(struct followed *followed, struct lw_gap *gap)
+{
+    enum followed_verdict verdict = FOLLOWED_TELL;
+
+    if (gap->why == LW_GAP_EPOCH || (followed->is_placed && followed->epoch != 0 && followed->epoch != gap->epoch))
+        gap_new_log(followed, gap);
+    else if (gap->why == LW_GAP_AHEAD)
+        followed->seq = gap->from - 1;
+    else
+        verdict = gap_seqs(followed, gap);
+    if (verdict != FOLLOWED_TELL)
+        return verdict;
+    followed->is_placed = followed->is_dense = true;
+    followed->epoch     = gap->epoch;
+    return verdict;
+}
+
+void followed_place(struct followed *followed, uint64_t epoch, uint64_t head)
+{
+    bool is_from_now = followed->place == LW_FROM_NOW ||
+                       (followed->place == LW_LAST && (followed->place_seq == 0 || head == 0));
+
+    if (followed->is_placed || !is_from_now || followed->is_own)
+        return;
+    followed->is_placed = followed->is_dense = true;
+    followed->epoch     = epoch;
+    followed->seq       = head;
+}
+
+static void to_ack(struct followed_table *table, struct followed *followed)
+{
+    if (!list_is_linked(&followed->to_ack))
+        list_push(&table->to_ack, &followed->to_ack);
+}
+
+void followed_link_lost(struct followed_table *table, struct followed *followed)
+{
+    if (followed->state == FOLLOWED_ASKED || followed->state == FOLLOWED_ON)
+        followed->state = FOLLOWED_IDLE;
+    followed->is_dense = followed->is_placed && !followed->is_own;
+    followed->leaving  = 0;
+    if (followed->is_acked || followed->read_seq != 0)
+        to_ack(table, followed);
+    followed->is_acked = followed->is_read_sent = false;
+}
+
+void followed_ack(struct followed_table *table, struct followed *followed, uint64_t seq)
+{
+    if (seq > followed->seq)
+        seq = followed->seq;  /* nobody can have dealt with what was not told */
+    if (seq <= followed->ack_seq)
+        return;
+    followed->ack_seq = seq;
+    to_ack(table, followed);
+}
+
+void followed_read(struct followed_table *table, struct followed *followed, uint64_t seq)
+{
+    followed->read_seq     = seq;
+    followed->is_read_sent = false;
+    to_ack(table, followed);
+}

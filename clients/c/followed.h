@@ -1,0 +1,88 @@
+/* followed.h - the channels that a client follows, and up to where the application has been told of each.
+ *
+ * Here it is decided that every seq is told once and in order. Pure. */
+#ifndef CLIENT_FOLLOWED_H
+#define CLIENT_FOLLOWED_H
+
+#include "base/hash.h"
+#include "base/list.h"
+#include "base/map.h"
+#include "longwire.h"
+
+enum followed_state {
+    FOLLOWED_IDLE,      /* the server is to be asked, as soon as there is a link */
+    FOLLOWED_SNAPSHOT,  /* the application is loading its own state; nothing is told meanwhile */
+    FOLLOWED_ASKED,     /* the server has been asked on this link */
+    FOLLOWED_ON,        /* it has answered: messages flow */
+    FOLLOWED_LEAVING,   /* unsubscribed by the application; the server has not answered yet */
+};
+
+struct followed {
+    struct list         link;          /* in the table, in the order of the calls */
+    struct list         to_ack;        /* in the table's list, while an acknowledgement or a read mark is to be sent */
+    struct map_node     node;
+    enum followed_state state;
+    enum lw_mode        mode;
+    bool                is_own;        /* the session follows it by itself */
+    bool                is_wanted;     /* lw_subscribe() has named it */
+    bool                keep;
+    bool                needs_snapshot;
+    bool                is_placed;     /* `epoch` and `seq` say what the application has */
+    bool                is_dense;      /* the next message on this link is seq + 1; else any later one */
+    enum lw_place       place;         /* where it begins while it isn't placed */
+    uint64_t            place_seq;
+    uint64_t            epoch, seq;    /* 0: epoch unknown */
+    uint64_t            ack_seq;       /* the application has dealt with it up to here; 0: with nothing */
+    uint64_t            read_seq;      /* a read mark that the server has not confirmed; 0: none */
+    bool                is_acked;      /* acknowledged on this link: in doubt when it breaks */
+    bool                is_read_sent;  /* … and so the read mark */
+    unsigned            leaving;       /* unsubscribes without an answer on this link: until then nothing is told */
+    uint64_t            ref;           /* of its last subscribe */
+    size_t              name_len;
+    char                name[];        /* with a NUL */
+};
+
+static inline struct span followed_name(const struct followed *followed)
+{
+    return span_of(followed->name, followed->name_len);
+}
+
+struct followed_table {
+    struct hash_key key;
+    struct map      map;
+    struct list     all;
+    struct list     to_ack;
+    size_t          count;
+};
+
+void followed_table_init(struct followed_table *table, struct hash_key key);
+void followed_table_fini(struct followed_table *table);
+
+struct followed *followed_find(const struct followed_table *table, struct span name);
+/* There is none of this name yet. */
+struct followed *followed_add(struct followed_table *table, struct span name);
+void             followed_remove(struct followed_table *table, struct followed *followed);
+
+enum followed_verdict {
+    FOLLOWED_TELL,  /* it is next; the place has moved */
+    FOLLOWED_DROP,  /* the application has it already */
+    FOLLOWED_HOLE,  /* one before it is missing: the link can't be trusted */
+};
+
+/* A message has come. */
+enum followed_verdict followed_message(struct followed *followed, uint64_t epoch, uint64_t seq);
+
+/* A gap has come; what of it was told before is cut off. */
+enum followed_verdict followed_gap(struct followed *followed, struct lw_gap *gap);
+
+/* The server has answered a subscribe that named no place: what comes next lies behind `head`. */
+void followed_place(struct followed *followed, uint64_t epoch, uint64_t head);
+
+/* The link is lost: what was asked and answered on it counts no more. */
+void followed_link_lost(struct followed_table *table, struct followed *followed);
+
+/* The application has dealt with all up to `seq`. */
+void followed_ack(struct followed_table *table, struct followed *followed, uint64_t seq);
+void followed_read(struct followed_table *table, struct followed *followed, uint64_t seq);
+
+#endif

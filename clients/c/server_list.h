@@ -1,0 +1,25 @@
+/* server_list.h - the servers that a client may connect to, from the text of lw_options.servers. Pure. */
+#ifndef CLIENT_SERVER_LIST_H
+#define CLIENT_SERVER_LIST_H
+
+#include "base/span.h"
+
+enum { SERVER_COUNT_MAX = 16, HOST_BYTES_MAX = 253, PORT_BYTES_MAX = 5 };
+
+struct server_entry {
+    bool is_tls;
+    char host[HOST_BYTES_MAX + 1];  /* a name or an address, without brackets */
+    char port[PORT_BYTES_MAX + 1];
+    char url[sizeof "tcp://[]:" + HOST_BYTES_MAX + PORT_BYTES_MAX];  /* "tcp://[::1]:7400" */
+};
+
+struct server_list {
+    struct server_entry at[SERVER_COUNT_MAX];
+    size_t              count;
+    bool                has_tls;
+};
+
+/* NULL: read. Else a sentence that says why not; *ret is not to be used then. */
+const char *server_list_read(struct span text, struct server_list *ret);
+
+#endif

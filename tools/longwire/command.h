@@ -14,6 +14,7 @@ enum {
     OPTION_LAST, OPTION_SINCE, OPTION_UNTIL, OPTION_CURSOR, OPTION_FORMAT, OPTION_JSON, OPTION_COUNT, OPTION_ALL,
     OPTION_TIMEOUT, OPTION_ONCE, OPTION_RETRY, OPTION_SILENCE, OPTION_FILE, OPTION_MEDIA, OPTION_TTL, OPTION_KEY_ID,
     OPTION_ALIVE, OPTION_RATE, OPTION_COUNT_ONLY, OPTION_QUIET, OPTION_EVENT, OPTION_YES, OPTION_MARKDOWN,
+    OPTION_USER, OPTION_DEVICE, OPTION_SESSION, OPTION_TICKET_FILE, OPTION_MODE, OPTION_TOKEN,
 };
 
 #define CHOICES_FILE "/"  /* instead of a list of words: the value is the name of a file */
@@ -48,6 +49,7 @@ struct tool_command {
     size_t                     words_min, words_max;
     const char                *words_ask;  /* what is said if there are fewer or more */
     bool                       is_local;   /* asks no server: it needs no address */
+    bool                       is_native;  /* speaks the native protocol too */
     int (*run)(struct invocation *invocation);
 };
 

@@ -42,10 +42,11 @@
 const struct tool_option common_options[] = {
     { OPTION_SERVER, "server", "s", "SERVER", NULL,
       "the server: `HOST`, `HOST:PORT` or a URL (LONGWIRE_SERVER; http://127.0.0.1:8080). Without a scheme it is "
-      "http, and the port is 8080 unless it is given" },
+      "http, and the port is 8080 unless it is given. `lw://HOST:PORT`: see sub" },
     { OPTION_KEY, "key", "k", "SECRET", NULL,
       "API key, sent as bearer token (LONGWIRE_KEY; better there, since others on the machine can see command "
       "lines)" },
+    { OPTION_TOKEN, "token", "", "TOKEN", NULL, "a user's token (JWT), instead of an API key" },
     { OPTION_VERBOSE, "verbose", "v", NULL, NULL, "say on standard error what is asked and answered, without secrets" },
     { OPTION_HELP, "help", "h", NULL, NULL, "print help" },
     { OPTION_VERSION, "version", "V", NULL, NULL, "print the version" },
@@ -67,6 +68,14 @@ static const struct tool_option sub_options[] = {
     OPT_JSON,
     { OPTION_TIMEOUT, "timeout", "W", "TIME", NULL, "leave after this time; see Times below" },
     { OPTION_ONCE, "once", "", NULL, NULL, "leave when the link is lost, do not reconnect" },
+    { OPTION_SESSION, "session", "", NULL, NULL,
+      "native: keep a session, which follows the user's own channels by itself and knows what this device has" },
+    { OPTION_TICKET_FILE, "ticket-file", "", "FILE", CHOICES_FILE,
+      "native, with `--session`: keep the ticket here, and come back with it" },
+    { OPTION_USER, "user", "", "NAME", NULL, "native: who this is, for a server without keys and issuers" },
+    { OPTION_DEVICE, "device", "", "NAME", NULL, "native: the name of this device" },
+    { OPTION_MODE, "mode", "", "MODE", "push notify",
+      "native: `push` messages (the default), or `notify` only that there are some" },
     { OPTION_RETRY, "retry", "", NULL, NULL, "wait for a server that cannot be reached at the start, too" },
     { OPTION_SILENCE, "silence", "", "TIME", NULL,
       "take the link for dead after this time without a byte; the server sends a heartbeat at least every 25 "
@@ -76,6 +85,12 @@ static const struct tool_option sub_options[] = {
 
 static const struct tool_section sub_sections[] = {
     SECTION_FORMATS,
+    { "Native protocol",
+      "With `--server lw://HOST:7400` (or `tcp://`; over TLS `lws://` or `tls://`) the channels are followed over the "
+      "native protocol, by the client library `liblongwire`. The link is kept with heartbeats, and `--since`, "
+      "`--cursor` and `--silence` don't exist there. With `--session` CHANNELs may be left out: the session follows "
+      "the user's own ones. A message is acknowledged when it is printed, so that each run goes on where the last "
+      "one ended." },
     SECTION_MOMENTS,
     { "Names", "A channel is followed by its whole name. There are no wildcards: `topic:*` is a name like any other." },
     { "Leaving",
@@ -91,6 +106,7 @@ static const char *const sub_examples[] = {
     "longwire sub topic:orders --since 1h",
     "longwire sub topic:prices -F '{date} {seq} {data}'",
     "longwire sub topic:done -n 1 --timeout 30 && echo it came",
+    "longwire sub -s lw://127.0.0.1 --session --user ann --ticket-file ~/.ann",
     NULL,
 };
 
@@ -266,7 +282,7 @@ static const struct tool_command sub = {
     .about = "Without `--after`, `--last`, `--since` or `--cursor` a channel is followed from now on. When the "
              "link is lost it is taken up again where it was: no message is missed, none comes twice. What the "
              "server no longer has is said as a gap.",
-    .options = sub_options, .sections = sub_sections, .examples = sub_examples,
+    .options = sub_options, .sections = sub_sections, .examples = sub_examples, .is_native = true,
     .words_min = 0, .words_max = SIZE_MAX,
 };
 

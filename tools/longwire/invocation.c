@@ -136,6 +136,7 @@ static bool common_take(struct invocation *invocation, int option)
         invocation->target.server = optarg;
         return true;
     case OPTION_KEY:
+    case OPTION_TOKEN:
         target_take_key(&invocation->target, optarg);
         return true;
     case OPTION_VERBOSE:
@@ -231,5 +232,11 @@ bool invocation_read(struct invocation *invocation, option_fn *fn, void *arg)
         say("%s", command->words_ask);
         return leave(invocation, EXIT_USAGE);
     }
-    return command->is_local || target_is_sound(&invocation->target) || leave(invocation, EXIT_USAGE);
+    if (!command->is_local && !target_is_sound(&invocation->target))
+        return leave(invocation, EXIT_USAGE);
+    if (!command->is_local && invocation->target.is_native && !command->is_native) {
+        say("longwire %s asks over HTTP: --server http://HOST:8080", command->name);
+        return leave(invocation, EXIT_USAGE);
+    }
+    return true;
 }

@@ -1,4 +1,5 @@
-/* sub.c - `longwire sub`: follows channels over the NDJSON stream and reconnects by itself when the link is lost.
+/* sub.c - `longwire sub`: its command line, and following over the NDJSON stream. It reconnects by itself when the link is
+ * lost. (sub_native.c follows over the native protocol.)
  *
  * The cursor is sent as Last-Event-ID, because a header may be longer than a URL and the cursor of many channels is
  * long. No message is lost or repeated: each object carries the cursor after it, what was printed is before that
@@ -12,43 +13,13 @@
 #include <unistd.h>
 
 #include "base/must.h"
-#include "longwire/backoff.h"
 #include "longwire/channel_name.h"
-#include "longwire/command.h"
 #include "longwire/duration.h"
-#include "longwire/http.h"
-#include "longwire/print.h"
-
-struct sub {
-    char         **channels;      /* borrowed from argv */
-    size_t         channel_count;
-    const char    *start;         /* "after" or "last"; NULL: neither */
-    uint64_t       start_seq;
-    const char    *since;         /* --since; NULL: not said */
-    uint64_t      *since_seqs;    /* for each channel: begin behind this one */
-    size_t         since_count;   /* of how many channels that is known */
-    uint64_t       count_max;     /* 0: no end */
-    msec           until;         /* 0: no end */
-    msec           silence_ms;
-    bool           is_once;
-    bool           has_patience;  /* --retry */
-
-    struct http    http;
-    struct printer printer;
-    struct backoff backoff;
-    struct buf     cursor;        /* NUL-terminated; empty: none yet */
-    struct buf     line;          /* the beginning of a line whose end has not come */
-    struct buf     decoded;
-    uint64_t       count;         /* messages printed */
-    bool           was_reached;   /* the server has answered once */
-    bool           is_away;       /* the link was lost, and that has been said */
-    bool           is_over;
-    int            exit;          /* when is_over */
-};
+#include "longwire/sub.h"
 
 enum { CURSOR_BYTES_MAX = 512 * 1024, PATH_BYTES_MAX = 1024 * 1024 };
 
-static bool sub_leave(struct sub *sub, int exit_code)
+bool sub_leave(struct sub *sub, int exit_code)
 {
     sub->is_over = true;
     sub->exit    = exit_code;
@@ -133,7 +104,7 @@ static bool sub_on_lines(struct sub *sub, struct span piece)
     return sub_leave(sub, EXIT_REFUSED);
 }
 
-static bool sub_flush(struct sub *sub)
+bool sub_flush(struct sub *sub)
 {
     switch (printer_flush(&sub->printer)) {
     case PRINTED: return true;
@@ -404,9 +375,10 @@ static bool sub_option(void *arg, int option, const char *value)
     case OPTION_JSON: return printer_take_format(&sub->printer, "json");
     case OPTION_COUNT: return cli_u64("--count", value, &sub->count_max);
     case OPTION_TIMEOUT: return sub_set_timeout(sub, value);
-    case OPTION_SILENCE: return cli_duration("--silence", value, &sub->silence_ms);
+    case OPTION_SILENCE: sub->has_silence = true; return cli_duration("--silence", value, &sub->silence_ms);
     case OPTION_ONCE: sub->is_once = true; return true;
-    default: sub->has_patience = true; return true;
+    case OPTION_RETRY: sub->has_patience = true; return true;
+    default: return sub_native_option(&sub->native, option, value);
     }
 }
 
@@ -430,6 +402,13 @@ static bool sub_parse(struct sub *sub, struct invocation *invocation)
     sub->channels              = invocation->words;
     sub->channel_count         = invocation->word_count;
     sub->printer.shows_channel = sub->channel_count > 1;
+    if (invocation->target.is_native)
+        return sub_native_is_sound(sub);
+    if (sub_native_is_asked(&sub->native)) {
+        say("--session, --ticket-file, --user, --device and --mode need the native protocol: --server "
+            "lw://HOST (port 7400)");
+        return false;
+    }
     if (sub->channel_count == 0 && sub->cursor.len == 0) {
         say("which channel? For instance: longwire sub topic:prices");
         return false;
@@ -457,10 +436,14 @@ static int sub_follow(struct sub *sub, const struct target *target)
         channel_name_warn(sub->channels[i]);
     sub->since_seqs = calloc(sub->channel_count + 1, sizeof *sub->since_seqs);
     must(sub->since_seqs != NULL);
-    backoff_init(&sub->backoff);
-    http_init(&sub->http, target, stop_fd);
-    sub_run(sub);
-    http_fini(&sub->http);
+    if (target->is_native) {
+        sub_native_run(sub, target, stop_fd);
+    } else {
+        backoff_init(&sub->backoff);
+        http_init(&sub->http, target, stop_fd);
+        sub_run(sub);
+        http_fini(&sub->http);
+    }
     free(sub->since_seqs);
     close(stop_fd);
     return sub->exit;

@@ -95,10 +95,23 @@ bool server_url_put(struct buf *url, struct span server)
     return !buf_is_over(url);
 }
 
+bool server_is_native(struct span server)
+{
+    static const struct span schemes[] = { SPAN("lw://"), SPAN("lws://"), SPAN("tcp://"), SPAN("tls://") };
+
+    for (size_t i = 0; i < sizeof schemes / sizeof schemes[0]; i++)
+        if (span_eq_nocase(span_head(server, schemes[i].len), schemes[i]))
+            return true;
+    return false;
+}
+
 bool target_is_sound(struct target *target)
 {
     buf_clear(&target->url);
-    if (!server_url_put(&target->url, span_str(target->server))) {
+    target->is_native = server_is_native(span_str(target->server));
+    if (target->is_native)
+        buf_put(&target->url, span_str(target->server));  /* the client library checks it */
+    else if (!server_url_put(&target->url, span_str(target->server))) {
         say("--server \"%s\" is not an address; it looks like 127.0.0.1:8080 or https://push.example", target->server);
         return false;
     }

@@ -10,6 +10,7 @@ struct target {
     struct buf  url;         /* "http://host:port", NUL-terminated, without slashes at its end; once it is sound */
     char       *key_copy;
     bool        is_verbose;  /* say what is asked and answered */
+    bool        is_native;   /* `server` names the native protocol; `url` is the address then */
 };
 
 /* From the environment, then the defaults. */
@@ -18,6 +19,9 @@ void target_fini(struct target *target);
 
 /* Takes the value of --key. It is wiped where it stood, so that lists of processes show it no longer than they must. */
 void target_take_key(struct target *target, char *value);
+
+/* Does the address begin with lw://, lws://, tcp:// or tls://? */
+bool server_is_native(struct span server);
 
 /* Makes the URL. False if the address or the key can't be used; the reason has been printed, and no secret with it. */
 bool target_is_sound(struct target *target);

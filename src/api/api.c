@@ -40,6 +40,10 @@ static const struct route {
     { "v1/channels/*/messages/*", HTTP_DELETE, serve_recall,  false },
     { "v1/connections/*",         HTTP_GET,    serve_connection, false },
     { "v1/connections/*",         HTTP_DELETE, serve_connection, false },
+    { "v1/groups/*/members",      HTTP_GET,    serve_members, false },
+    { "v1/groups/*/members/*",    HTTP_PUT,    serve_member,  false },
+    { "v1/groups/*/members/*",    HTTP_DELETE, serve_member,  false },
+    { "v1/users/*/groups",        HTTP_GET,    serve_groups_of_user, false },
     { "healthz",                  HTTP_GET,    serve_health,  true },
     { "readyz",                   HTTP_GET,    serve_ready,   true },
     { "readyz/read",              HTTP_GET,    serve_ready_to_read,    true },
@@ -135,7 +139,8 @@ static void serve_route(struct call *call, const struct route *route)
 /* RFC 9110 15.5.6: 405 says what is allowed. */
 static void refuse_method(const struct call *call, bool is_page)
 {
-    static const char *const words[] = { [HTTP_GET] = "GET, HEAD", [HTTP_POST] = "POST", [HTTP_DELETE] = "DELETE" };
+    static const char *const words[] = { [HTTP_GET] = "GET, HEAD", [HTTP_POST] = "POST", [HTTP_PUT] = "PUT",
+                                         [HTTP_DELETE] = "DELETE" };
     const char              *comma   = "";
     struct buf               allow;
 

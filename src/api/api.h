@@ -35,9 +35,12 @@ struct api_port {
     void (*health)(void *ctx, struct api_health *ret);
 };
 
+struct memberships;  /* device/membership.h */
+
 struct api {
     struct http_server    *server;
     struct shard          *shard;
+    struct memberships    *memberships;
     struct namespaces     *namespaces;
     const struct hash_key *hash_key;
     struct api_limits      limits;

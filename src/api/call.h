@@ -55,6 +55,9 @@ void serve_channel(struct call *call);
 void serve_channels(struct call *call);
 void serve_purge(struct call *call);
 void serve_recall(struct call *call);
+void serve_member(struct call *call);  /* PUT and DELETE of one */
+void serve_members(struct call *call);
+void serve_groups_of_user(struct call *call);
 void serve_connection(struct call *call);  /* GET and DELETE */
 void serve_health(struct call *call);
 void serve_ready(struct call *call);  /* to read and to publish */

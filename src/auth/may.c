@@ -2,10 +2,12 @@
 
 #include "base/must.h"
 
-enum policy { POLICY_READ, POLICY_WRITE, POLICY_RECALL, POLICY_ADMIN, POLICY_NONE };
+enum policy { POLICY_READ, POLICY_WRITE, POLICY_RECALL, POLICY_KEYS, POLICY_OWN, POLICY_NONE };
 
 static const struct action_row {
-    enum policy    policy;     /* of the channel's namespace; POLICY_NONE: there is no channel */
+    /* Of the channel's namespace. KEYS and OWN: whatever the namespace says, keys alone, or the user too whose channel it
+     * is. NONE: there is no channel */
+    enum policy    policy;
     enum key_right right;      /* that a key needs */
     unsigned       can;        /* that a grant needs, one of these; 0: no grant is enough */
     const char    *needs;      /* for those who lack it */
@@ -30,9 +32,14 @@ static const struct action_row {
                               "taking back needs an API key with the right to publish",
                               "you may not take back messages of this channel, or there is none" },
     [ACTION_LIST]         = { POLICY_NONE, RIGHT_ADMIN, 0, "listing the channels needs an API key with the right admin" },
-    [ACTION_PURGE]        = { POLICY_ADMIN, RIGHT_ADMIN, 0, "purging a channel needs an API key with the right admin" },
+    [ACTION_PURGE]        = { POLICY_KEYS, RIGHT_ADMIN, 0, "purging a channel needs an API key with the right admin" },
     [ACTION_CONNECTIONS]  = { POLICY_NONE, RIGHT_ADMIN, 0,
                               "looking at connections and ending them needs an API key with the right admin" },
+    [ACTION_MEMBERS]      = { POLICY_KEYS, RIGHT_PUBLISH, 0,
+                              "the members of groups need an API key with the right to publish" },
+    [ACTION_USER]         = { POLICY_OWN, RIGHT_SUBSCRIBE, 0,
+                              "looking at users needs an API key with the right to subscribe, or the user's own token",
+                              "you may not look at this user, or there is none" },
     [ACTION_METRICS]      = { POLICY_NONE, RIGHT_ADMIN, 0, "metrics need an API key with the right admin" },
 };
 
@@ -42,7 +49,8 @@ static enum allowed policy_of(const struct action_row *row, const struct channel
     case POLICY_READ: return channel->space->subscribe;
     case POLICY_WRITE: return channel->space->publish;
     case POLICY_RECALL: break;
-    case POLICY_ADMIN:
+    case POLICY_OWN: return ALLOW_MEMBER;
+    case POLICY_KEYS:
     case POLICY_NONE: return ALLOW_KEY;
     }
     enum allowed publish = channel->space->publish;
@@ -109,7 +117,7 @@ static struct verdict refuse_action(enum allowed policy, const struct identity *
 {
     if (is_told_little(identity))
         return (struct verdict){ 403, not_yours(row),
-                                 policy == ALLOW_MEMBER && channel->space->membership == MEMBER_OF_GROUP };
+                                 row->policy != POLICY_OWN && policy == ALLOW_MEMBER && channel->space->membership == MEMBER_OF_GROUP };
     if (policy == ALLOW_NOBODY)
         return (struct verdict){ 403, row->policy == POLICY_READ ? row->needs
                                                                  : "only the server itself publishes in this namespace",

@@ -53,6 +53,8 @@ static const char recall[] = "taking back needs an API key with the right to pub
 static const char list[]   = "listing the channels needs an API key with the right admin";
 static const char purge[]  = "purging a channel needs an API key with the right admin";
 static const char ends[]   = "looking at connections and ending them needs an API key with the right admin";
+static const char group[]  = "the members of groups need an API key with the right to publish";
+static const char person[] = "looking at users needs an API key with the right to subscribe, or the user's own token";
 static const char watch[]  = "metrics need an API key with the right admin";
 
 /* Of the answers: `.` yes, `1` 401, `3` 403, `m` 403 unless the caller is a member. */
@@ -91,6 +93,10 @@ static const struct { enum action action; enum allowed policy; const char *want,
     { ACTION_RECALL, ALLOW_ANYONE,         ". .   . .....  . ....", NULL, NULL },
     { ACTION_PURGE, ALLOW_NOBODY,          ". .   1 33..3  3 3333", purge, purge },
     { ACTION_PURGE, ALLOW_ANYONE,          ". .   1 33..3  3 3333", purge, purge },
+    { ACTION_MEMBERS, ALLOW_NOBODY,        ". .   1 .3..3  3 3333", group, group },
+    { ACTION_MEMBERS, ALLOW_ANYONE,        ". .   1 .3..3  3 3333", group, group },
+    { ACTION_USER, ALLOW_NOBODY,           ". .   1 3...3  3 3333", person, "you may not look at this user, or there is none" },
+    { ACTION_USER, ALLOW_ANYONE,           ". .   1 3...3  3 3333", person, "you may not look at this user, or there is none" },
     { ACTION_LIST, ALLOW_ANYONE,           ". .   1 33.33  3 3333", list, list },
     { ACTION_CONNECTIONS, ALLOW_ANYONE,    ". .   1 33.33  3 3333", ends, ends },
     { ACTION_METRICS, ALLOW_ANYONE,        ". .   1 33.33  3 3333", watch, watch },
@@ -103,7 +109,7 @@ static bool has_no_channel(enum action action)
 
 static bool asks_a_policy(enum action action)
 {
-    return !has_no_channel(action) && action != ACTION_PURGE;
+    return !has_no_channel(action) && action != ACTION_PURGE && action != ACTION_MEMBERS && action != ACTION_USER;
 }
 
 static void set_policy(struct namespace *space, enum action action, enum allowed policy)
@@ -181,6 +187,7 @@ static void what_is_ones_own_needs_no_grant(void **state)
         for (int action = ACTION_SUBSCRIBE; action <= ACTION_CHANNEL_INFO; action++)
             if (letter_of(may(ann, channel, (enum action)action)) != (owned[i].is_anns ? '.' : '3'))
                 fail_msg("%s, action %d", owned[i].channel, action);
+        assert_int_equal(letter_of(may(ann, channel, ACTION_USER)), owned[i].is_anns ? '.' : '3');
         assert_int_equal(letter_of(may(ann, channel, ACTION_PUBLISH)), '3');
         namespaces_find(&spaces, SPAN("user"))->publish = ALLOW_MEMBER;
         if (strcmp(owned[i].channel, "user:ann") == 0)

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/must.h"
+#include "device/group_spans.h"
 #include "device/devices_priv.h"
 #include "node/shard.h"
 #include "store/mem.h"
@@ -377,7 +378,7 @@ static void joins(struct stage *stage, const char *group, uint64_t head, bool is
     buf_init(&key, 512);
     buf_init(&value, 512);
     row_key_put(&key, SPAN("alice"), span_str(group));
-    group_row_put(&value, &(struct group_row){ is_joined, 7, head });
+    group_spans_put(&(struct group_spans){ 1, { { 7, head, is_joined ? GROUP_SPAN_OPEN : head } } }, &value);
     writes_row(stage, ROW_GROUP, buf_span(&key), buf_span(&value), seq);
     buf_fini(&key);
     buf_fini(&value);

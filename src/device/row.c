@@ -1,6 +1,6 @@
 #include "device/row.h"
 
-enum { ROW_VERSION = 1, NUMBER_BYTES = 8 };
+#include "device/row_priv.h"
 
 /* --- keys --- */
 
@@ -27,22 +27,22 @@ struct span row_key_last(struct span key)
 
 /* --- values --- */
 
-static void row_put_number(struct buf *buf, uint64_t number)
+void row_put_number(struct buf *buf, uint64_t number)
 {
     for (int shift = 56; shift >= 0; shift -= 8)
         buf_putc(buf, (char)(number >> shift));
 }
 
-static uint64_t row_get_number(const char *at)
+uint64_t row_get_number(const char *at)
 {
     uint64_t number = 0;
 
-    for (size_t i = 0; i < NUMBER_BYTES; i++)
+    for (size_t i = 0; i < ROW_NUMBER_BYTES; i++)
         number = number << 8 | (unsigned char)at[i];
     return number;
 }
 
-static void row_put_head(struct buf *buf, bool flag)
+void row_put_head(struct buf *buf, bool flag)
 {
     buf_putc(buf, ROW_VERSION);
     buf_putc(buf, (char)flag);
@@ -51,11 +51,11 @@ static void row_put_head(struct buf *buf, bool flag)
 /* Version, flag, two numbers, and perhaps more behind them. */
 static bool row_get_head(struct span value, bool *ret_flag, uint64_t *ret_first, uint64_t *ret_second)
 {
-    if (value.len < 2 + 2 * NUMBER_BYTES || value.at[0] != ROW_VERSION || (unsigned char)value.at[1] > 1)
+    if (value.len < 2 + 2 * ROW_NUMBER_BYTES || value.at[0] != ROW_VERSION || (unsigned char)value.at[1] > 1)
         return false;
     *ret_flag   = value.at[1] != 0;
     *ret_first  = row_get_number(value.at + 2);
-    *ret_second = row_get_number(value.at + 2 + NUMBER_BYTES);
+    *ret_second = row_get_number(value.at + 2 + ROW_NUMBER_BYTES);
     return true;
 }
 
@@ -74,7 +74,7 @@ bool session_row_get(struct span value, struct session_row *ret)
 
     if (!row_get_head(value, &is_ended, &since, &seen))
         return false;
-    *ret = (struct session_row){ (msec)since, (msec)seen, is_ended, span_skip(value, 2 + 2 * NUMBER_BYTES) };
+    *ret = (struct session_row){ (msec)since, (msec)seen, is_ended, span_skip(value, 2 + 2 * ROW_NUMBER_BYTES) };
     return true;
 }
 
@@ -94,13 +94,6 @@ bool place_row_get(struct span value, struct place_row *ret)
         return false;
     *ret = (struct place_row){ epoch, (msec)wall, is_kept };
     return true;
-}
-
-void group_row_put(struct buf *buf, const struct group_row *row)
-{
-    row_put_head(buf, row->is_joined);
-    row_put_number(buf, row->epoch);
-    row_put_number(buf, row->head);
 }
 
 bool group_row_get(struct span value, struct group_row *ret)

@@ -6,7 +6,7 @@
  * | kind       | key                          | generation                    | value                              |
  * | SESSION    | user · device                | the session's                 | struct session_row (row.h)         |
  * | PLACE      | user · device · channel      | acknowledged seq + 1          | struct place_row                   |
- * | GROUP      | user · group                 | seq of the membership message | struct group_row                   |
+ * | GROUP      | user · group                 | seq of the membership message | struct group_spans                 |
  * |            |                              | in the log of the user        |                                    |
  * | MEMBER     | group · user                 | as the GROUP row's            | an index of it                     |
  * | REVOCATION | what is revoked · its name   | second of the revocation      | its reason                         |

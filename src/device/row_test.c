@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "device/group_spans.h"
 #include "device/row.h"
 
 #include <cmocka.h>
@@ -81,7 +82,7 @@ static void values_come_back(void **state)
     check_refusals(buf_span(&buf), 18, get_place);
 
     buf_clear(&buf);
-    group_row_put(&buf, &(struct group_row){ true, 7, 42 });
+    group_spans_put(&(struct group_spans){ 1, { { 7, 42, GROUP_SPAN_OPEN } } }, &buf);
     assert_true(group_row_get(buf_span(&buf), &group));
     assert_true(group.is_joined && group.epoch == 7 && group.head == 42);
     check_refusals(buf_span(&buf), 18, get_group);

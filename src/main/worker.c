@@ -105,6 +105,7 @@ static void worker_init_api(struct worker *worker, const struct settings *settin
 
     api->server     = &worker->http;
     api->shard      = &worker->shard;
+    api->memberships = &worker->server->writer.memberships;
     api->namespaces = &worker->server->namespaces;
     api->hash_key   = &worker->server->hash_key;
     api->limits     = api_limits_of(settings);

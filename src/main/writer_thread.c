@@ -90,6 +90,7 @@ enum rc writer_thread_open(struct writer_thread *thread, const struct snapshot *
     loop_compare_clock(&thread->loop, stores_wall_seen(stores, &snapshot->settings));
     counter_set(&thread->adopted, snapshot->number);
     writer_init(&thread->writer, &writer_thread_port, thread, stores->durable, stores->memory, &limits, loop_count);
+    memberships_init(&thread->memberships);
     return RC_OK;
 }
 
@@ -125,6 +126,7 @@ void writer_thread_close(struct writer_thread *thread)
     if (thread->loop.input == NULL)
         return;
     writer_fini(&thread->writer);
+    memberships_fini(&thread->memberships);
     command_mail_free(mailbox_take(&thread->loop.mailbox));
     loop_fini(&thread->loop);
 }

@@ -11,6 +11,7 @@
 
 #include <pthread.h>
 
+#include "device/membership.h"
 #include "main/snapshot.h"
 #include "main/stores.h"
 #include "node/writer.h"
@@ -18,6 +19,7 @@
 
 struct writer_thread {
     struct writer   writer;
+    struct memberships memberships;
     struct loop     loop;
     struct timer    tick;
     struct mailbox *mailboxes[LOOPS_MAX];  /* of the workers' loops; borrowed */

@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "base/must.h"
+#include "message/epoch.h"
 
 static const struct span own_prefix  = { "application/vnd.longwire.", 25 };
 static const struct span json_suffix = { "+json", 5 };
@@ -56,4 +57,25 @@ struct message *control_message_new(struct channel_name *channel, struct span ty
                                           span_of(media, (size_t)len), from);
     must(control_message_type(message).len > 0);
     return message;
+}
+
+void control_put_string(struct buf *buf, struct span text)
+{
+    buf_putc(buf, '"');
+    for (size_t i = 0; i < text.len; i++) {
+        must((unsigned char)text.at[i] >= 0x20);
+        if (text.at[i] == '"' || text.at[i] == '\\')
+            buf_putc(buf, '\\');
+        buf_putc(buf, text.at[i]);
+    }
+    buf_putc(buf, '"');
+}
+
+void control_put_place(struct buf *buf, uint64_t epoch, uint64_t seq)
+{
+    buf_put_lit(buf, "\"place\":{\"epoch\":\"");
+    epoch_put(buf, epoch);
+    buf_put_lit(buf, "\",\"seq\":");
+    buf_put_u64(buf, seq);
+    buf_putc(buf, '}');
 }

@@ -11,6 +11,7 @@
 #ifndef MESSAGE_CONTROL_MESSAGE_H
 #define MESSAGE_CONTROL_MESSAGE_H
 
+#include "base/buf.h"
 #include "message/message.h"
 
 /* Is it the media type of a control message, or another one of the server's own, in any case and with any
@@ -27,5 +28,10 @@ struct span control_message_members(const struct message *message);
  * a JSON object that begins with `{` and ends with `}`. */
 struct message *control_message_new(struct channel_name *channel, struct span type, struct span object,
                                     struct span from);
+
+/* For makers of objects: a JSON string with its quotes, of UTF-8 without control characters, such as names are; and the
+ * member "place", a place in another channel: {"epoch","seq"}. */
+void control_put_string(struct buf *buf, struct span text);
+void control_put_place(struct buf *buf, uint64_t epoch, uint64_t seq);
 
 #endif

@@ -91,6 +91,9 @@ static void publish_free(struct command *command)
     if (publish->is_late && !ref_put(&publish->ref))
         return;
     message_unref(publish->append.message);
+    if (publish->append.write != NULL)
+        ledger_write_fini(publish->append.write);
+    free(publish->rows);
     free(publish);
 }
 

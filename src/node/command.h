@@ -63,6 +63,7 @@ enum publish_outcome {
     PUBLISH_AWAY,  /* the engine can't be reached, or did not begin it in time; certainly not stored: 503 */
     PUBLISH_PURGED, /* of a purge: append.purged says what is gone, and no loop of this node delivers any of it */
     PUBLISH_BUSY,  /* too much is waiting in the writer already: 429 */
+    PUBLISH_STALE, /* of one with rows: a condition did not hold; nothing was stored */
 };
 
 struct publish_command {
@@ -71,6 +72,10 @@ struct publish_command {
     enum publish_outcome outcome;
     struct append_answer answer;    /* PUBLISH_DONE and PUBLISH_REPLAYED */
     void               (*answered)(struct publish_command *command);  /* on the loop; takes the command */
+    /* At the writer, instead of answered() on the loop; takes the command. For those who publish there, whose message may
+     * carry rows (append.write). NULL: the answer goes to the loop */
+    void               (*settled)(struct publish_command *command, struct writer *writer);
+    void                *rows;      /* owned: the memory of append.write and of what it points at; NULL: none */
     void                *owner;     /* who gets the answer; NULL once it is gone */
     uint32_t             tick;      /* the writer's: when it came */
     bool                 is_late;   /* its deadline passed while the store had it: it was answered, and the store still

@@ -213,6 +213,18 @@ void shard_send_own(struct shard *shard, struct command *command)
     shard_send(shard, command);
 }
 
+void shard_ask_question(struct shard *shard, struct command *command)
+{
+    shard->away_count++;
+    shard_send(shard, command);
+}
+
+void shard_end_question(struct shard *shard)
+{
+    must(shard->away_count > 0);
+    shard->away_count--;
+}
+
 /* --- what the writer sends ------------------------------------------------------------------------------------ */
 
 /* Another loop's question, or the answer to ours. */

@@ -85,6 +85,11 @@ void shard_ask_stats(struct shard *shard, struct stats_command *command);
  * those that a stop waits for. */
 void shard_send_own(struct shard *shard, struct command *command);
 
+/* The same for a question of a kind of a module above (command.h). Its kind calls shard_end_question() when the answer
+ * has come to this loop. */
+void shard_ask_question(struct shard *shard, struct command *command);
+void shard_end_question(struct shard *shard);
+
 /* One command from the writer. Takes it. */
 void shard_take(struct shard *shard, struct command *command);
 

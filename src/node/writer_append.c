@@ -96,7 +96,10 @@ size_t writer_batch_count(const struct lane *lane)
 void writer_answer(struct writer *writer, struct publish_command *publish, enum publish_outcome outcome)
 {
     publish->outcome = outcome;
-    writer->port->send(writer->ctx, publish->command.loop, &publish->command);
+    if (publish->settled != NULL)
+        publish->settled(publish, writer);
+    else
+        writer->port->send(writer->ctx, publish->command.loop, &publish->command);
 }
 
 /* --- coming in ------------------------------------------------------------------------------------------------ */
@@ -187,7 +190,7 @@ static enum publish_outcome outcome_of(const struct append *append)
     case APPEND_NO_SPACE: return PUBLISH_NO_SPACE;
     case APPEND_AWAY: return PUBLISH_AWAY;
     case APPEND_PURGED: return PUBLISH_PURGED;
-    case APPEND_STALE: must(!"a publish carries no ledger write"); break;
+    case APPEND_STALE: return PUBLISH_STALE;
     case APPEND_WAITING: must(!"a store completes every append of a batch"); break;
     case APPEND_BROKEN: break;
     }

@@ -176,6 +176,9 @@ const char *publish_explain(enum publish_outcome outcome, unsigned *ret_status)
     case PUBLISH_AWAY:
         *ret_status = 503;
         return "the store can't be reached; nothing was stored; send it again a little later";
+    case PUBLISH_STALE:
+        must(!"what callers publish carries no rows");
+        break;
     case PUBLISH_BROKEN:
         break;
     }

@@ -77,6 +77,7 @@ static const char *outcome_text(enum publish_outcome outcome)
         [PUBLISH_DONE] = "done", [PUBLISH_REPLAYED] = "replayed", [PUBLISH_KEY_CONFLICT] = "key conflict",
         [PUBLISH_NO_TARGET] = "no target", [PUBLISH_NO_SPACE] = "no space", [PUBLISH_BROKEN] = "broken",
         [PUBLISH_BUSY] = "busy", [PUBLISH_AWAY] = "away", [PUBLISH_PURGED] = "purged",
+        [PUBLISH_STALE] = "stale",
     };
     return texts[outcome];
 }
@@ -148,6 +149,9 @@ static void request_answered(struct request *request, const struct publish_comma
         break;
     case PUBLISH_PURGED:
         promise(world, false, "%u is no purge", request->intent->no);
+        break;
+    case PUBLISH_STALE:
+        promise(world, false, "%u carries no rows", request->intent->no);
         break;
     }
 }

@@ -61,7 +61,7 @@ def payload_of(message):
 def event_of(thing):
     """A JSON object as its transport gave it; None for pings and the like."""
     kind = thing.get("type")
-    if kind not in ("message", "recall", "gap"):
+    if kind not in ("message", "recall", "gap", "membership", "read", "response"):
         return None
     seq = thing["to"] if kind == "gap" else thing["seq"]
     return Event(kind, thing["channel"], thing["epoch"], seq, payload_of(thing), thing)

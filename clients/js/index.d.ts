@@ -177,6 +177,8 @@ export interface ClientOptions extends Delivery {
     onMessage?: Handler;
     /** Best first; all of them without it. */
     transports?: TransportName[];
+    /** Of WebSockets, best first; both without it. */
+    encodings?: ('binary' | 'json')[];
     /** Keeps places over a reload: for this tab, for this browser, or in a store of the application. */
     keep?: false | 'session' | 'local' | Store;
     /** The name in the store; `longwire` without one. Clients that share a store need different names. */

@@ -22,6 +22,7 @@ PAGE_BYTES(openapi, "docs/openapi.json");
 /* The JavaScript client, as the page imports it. node_websocket.js is for Node.js alone. */
 PAGE_BYTES(client_index, "clients/js/index.js");
 PAGE_BYTES(client_back_off, "clients/js/lib/back_off.js");
+PAGE_BYTES(client_bin, "clients/js/lib/bin.js");
 PAGE_BYTES(client_client, "clients/js/lib/client.js");
 PAGE_BYTES(client_emitter, "clients/js/lib/emitter.js");
 PAGE_BYTES(client_errors, "clients/js/lib/errors.js");
@@ -37,7 +38,7 @@ PAGE_BYTES(client_websocket_link, "clients/js/lib/websocket_link.js");
 #define PAGE(path, media, name)                                                                            \
     (struct api_page){ path, media, span_of(page_##name, (size_t)(page_##name##_end - page_##name)) }
 
-enum { PAGE_COUNT = 18 };
+enum { PAGE_COUNT = 19 };
 
 #define SCRIPT(path, name) PAGE(path, "text/javascript; charset=utf-8", name)
 
@@ -54,6 +55,7 @@ size_t pages_get(const struct api_page **ret_pages)
             SCRIPT("/demo.js", demo),
             SCRIPT("/longwire/index.js", client_index),
             SCRIPT("/longwire/lib/back_off.js", client_back_off),
+            SCRIPT("/longwire/lib/bin.js", client_bin),
             SCRIPT("/longwire/lib/client.js", client_client),
             SCRIPT("/longwire/lib/emitter.js", client_emitter),
             SCRIPT("/longwire/lib/errors.js", client_errors),

@@ -52,3 +52,22 @@ def test_token_stream(browser, tmp_path):
         assert text(browser, "answer") == first
         assert first.startswith("You asked: “Why?” Here is what I can say") and first.endswith("That is all there is to it.")
         assert len(first.split()) == 87
+
+
+def test_ride_map(browser, tmp_path):
+    """Cars move, an order goes to one of them and is carried out; a reload shows what the log says."""
+    with Example("ride_map", tmp_path, TICK_MS="100") as example:
+        browser.get(example.url)
+        places = "return Object.fromEntries([...document.querySelectorAll('.car')].map(car => [car.dataset.driver, car.style.transform]))"
+        wait_until(lambda: len(browser.execute_script(places)) == 8, lambda: browser.execute_script(places))
+        before = browser.execute_script(places)
+        wait_until(lambda: all(browser.execute_script(places)[name] != place for name, place in before.items()))
+        browser.find_element(By.ID, "anywhere").click()
+        wait_until(lambda: "on the way" in text(browser, "list"), lambda: text(browser, "list"))
+        shot(browser, "ride-map")
+        wait_until(lambda: ": there" in text(browser, "list"), lambda: text(browser, "list"))
+        told = text(browser, "list")
+        browser.refresh()
+        wait_until(lambda: text(browser, "list") == told, lambda: text(browser, "list"))
+        browser.find_element(By.ID, "map").click()
+        wait_until(lambda: len(browser.find_elements(By.CSS_SELECTOR, "#list li")) == 2, lambda: text(browser, "list"))

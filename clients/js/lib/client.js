@@ -6,7 +6,7 @@
 import { backOffMs, DEFAULT_POLICY, policyOf } from './back_off.js';
 import { Emitter } from './emitter.js';
 import { LongwireError, reasonOf } from './errors.js';
-import { authorization, bytesOfBase64, failureOf, httpUrl, messagesUrl } from './http.js';
+import { authorization, failureOf, httpUrl, messagesUrl, withBytes } from './http.js';
 import { Outbox } from './outbox.js';
 import { PlaceStore } from './place_store.js';
 import { PollLink, poll } from './poll_link.js';
@@ -15,6 +15,7 @@ import { Subscription } from './subscription.js';
 import { WebSocketLink } from './websocket_link.js';
 
 const LINKS = { websocket: WebSocketLink, sse: SseLink, poll: PollLink };
+const ENCODINGS = ['binary', 'json'];   // of WebSockets, best first
 const QUEUE_MAX = 10000;           // entries that wait for the application; beyond it nothing more is read
 const ACK_MS = 250;                // acknowledgements of this time go together
 const QUICK_MS = 5000;             // an attempt that failed within this time may have met a server that was just starting
@@ -22,16 +23,12 @@ const QUICK_MS = 5000;             // an attempt that failed within this time ma
  * left where it cannot be asked (two heartbeats of 25 s and a little); how long a poll waits. */
 const TIMES = { patienceMs: 10000, silenceMs: 60000, pollWaitS: 25 };
 const PULL_LIMIT = 1000;
+const TOLD = new Set(['join', 'leave', 'notify']);   // of a channel, and not in its log
 const ANSWERED = new Set([400, 401, 403, 404]);   // what one channel among several can be refused with
 
 /* Opens a client; short for new Client(url, options).open(). */
 export function connect(url, options) {
     return new Client(url, options).open();
-}
-
-/* A payload that is not text is handed over as bytes. */
-function withBytes({ data_base64: base64, ...entry }) {
-    return base64 === undefined ? entry : { ...entry, data: bytesOfBase64(base64) };
 }
 
 export class Client extends Emitter {
@@ -74,7 +71,7 @@ export class Client extends Emitter {
         this.#store = new PlaceStore(options.keep, options.keepName ?? 'longwire', error => this.#report(error));
         this.#outbox = new Outbox({
             url: this.url, fetch: this.#fetch, token: () => this.#askToken(), link: () => this.#link,
-            prefersLink: () => this.isOpen && this.transport === 'websocket', random: Math.random,
+            askAgain: () => this.#canAskAgain(), prefersLink: () => this.isOpen && this.transport === 'websocket', random: Math.random,
         });
         this.state = { name: 'closed', why: 'not opened yet' };
         this.connection = this.user = this.device = this.session = null;
@@ -359,6 +356,7 @@ export class Client extends Emitter {
             url: this.url,
             fetch: this.#fetch,
             times: this.#times,
+            encodings: this.#options.encodings ?? ENCODINGS,
             query: () => this.#query(),
             request: () => this.#request(),
             settle: (token, signal) => this.#settle(token, signal),
@@ -373,7 +371,6 @@ export class Client extends Emitter {
             onSubscribed: now(({ channel, epoch, head }) => this.#subscriptionOf(channel).onSubscribed(epoch, head)),
             onExpiring: now(frame => { this.emit('expiring', frame); this.#renew('expiring'); }),
             take: now(entry => this.#take(entry)),
-            tell: now(entry => { this.#subscriptionOf(entry.channel).tell(entry); this.emit(entry.type, entry); }),
             report: now(error => this.#report(error)),
             published: (item, frame) => this.#outbox.published(item, frame),
             refusedPublish: (item, error) => this.#outbox.refused(item, error),
@@ -392,7 +389,7 @@ export class Client extends Emitter {
         const { user, session, heartbeat, mode } = this.#options;
         return {
             ...(token && { token }), ...(user && { user }), ...(this.device && { device: this.device }), ...(session && { session: true }),
-            ...(heartbeat && { heartbeat }), ...(mode && { mode }),
+            ...(heartbeat !== undefined && { heartbeat }), ...(mode && { mode }),
         };
     }
 
@@ -437,7 +434,7 @@ export class Client extends Emitter {
                 const host = { url: this.url, fetch: this.#fetch, times: this.#times, query: () => '', request: () => request };
                 const { messages, cursor } = await poll(host, token, 0, signal);
                 if (signal.aborted) return;
-                for (const entry of messages) this.#take(entry);
+                for (const entry of messages) this.#take(withBytes(entry));
                 if (messages.length === 0 && cursor !== null) break;
                 if (cursor !== null) request = { cursor };
             }
@@ -454,9 +451,10 @@ export class Client extends Emitter {
     }
 
     #take(entry) {
-        if (typeof entry.channel !== 'string' || !('seq' in entry || entry.type === 'gap')) return;   // of a later version
+        if (TOLD.has(entry.type)) { this.#subscriptionOf(entry.channel).tell(entry); this.emit(entry.type, entry); return; }
+        if (typeof entry.channel !== 'string' || !(('seq' in entry && 'epoch' in entry) || entry.type === 'gap')) return;   // of a later version
         if (!this.#subscriptions.has(entry.channel) && !this.#options.session) return;                // unsubscribed meanwhile
-        if (!this.#subscriptionOf(entry.channel).take(withBytes(entry))) {
+        if (!this.#subscriptionOf(entry.channel).take(entry)) {
             this.#onFailed(new LongwireError(0, `${entry.channel}: seq ${entry.seq} came too early; asking again from the last place`));
             return;
         }
@@ -617,7 +615,7 @@ export class Client extends Emitter {
 
     #stop(error) {
         this.#report(error);
-        if (error.closeCode === 4001) this.emit('replaced', error);
+        if (error.code === 409) this.emit('replaced', error);
         this.close(error.message);
     }
 
@@ -663,7 +661,7 @@ export class Client extends Emitter {
         listen(globalThis, 'online', () => this.#onOnline());
         listen(globalThis, 'pagehide', () => { this.#sendAcks(); this.#store.flush(); });
         listen(globalThis, 'pageshow', event => { if (event.persisted) this.reconnect(0, 'the page was shown again'); });
-        if (globalThis.document) listen(document, 'visibilitychange', () => document.visibilityState === 'visible' && this.#comeBack());
+        if (globalThis.document) listen(document, 'visibilitychange', () => this.#onVisibility(document.visibilityState === 'visible'));
     }
 
     /* Another network may let through what the last one did not. */
@@ -671,6 +669,11 @@ export class Client extends Emitter {
         if (this.#chosen === 0) { this.#comeBack(); return; }
         this.#useTransport(0);
         this.reconnect(0, 'the network has changed');
+    }
+
+    #onVisibility(isVisible) {
+        this.#link?.onVisibility?.(isVisible);
+        if (isVisible) this.#comeBack();
     }
 
     #comeBack() {

@@ -21,3 +21,12 @@ export function reasonOf(error) {
     if (error instanceof TypeError) return 'the server cannot be reached';
     return error?.message ?? String(error);
 }
+
+/* What the close codes of the server mean (docs/protocol.md, 5.4) as a status; the others say: come again. */
+const CLOSES = { 1002: 400, 1003: 400, 1007: 400, 4001: 409, 4004: 401 };
+
+export function errorOfClose(code, reason) {
+    return new LongwireError(CLOSES[code] ?? 0, reason, { closeCode: code });
+}
+
+export const REPLACED = { code: 4001, reason: 'another link of this device has taken over' };

@@ -25,6 +25,11 @@ export function bytesOfBase64(text) {
     return Uint8Array.from(atob(text), letter => letter.charCodeAt(0));
 }
 
+/* A payload that is not text is handed over as bytes. */
+export function withBytes({ data_base64: base64, ...entry }) {
+    return base64 === undefined ? entry : { ...entry, data: bytesOfBase64(base64) };
+}
+
 const SLICE = 8192;   // String.fromCharCode takes a limited number of arguments
 
 export function base64OfBytes(bytes) {

@@ -2,7 +2,7 @@
  * may be sent again on a new link, or by another transport, and is stored once. */
 import { LongwireError, reasonOf } from './errors.js';
 import { backOffMs, DEFAULT_POLICY } from './back_off.js';
-import { authorization, base64OfBytes, bytesOfBase64, failureOf, messagesUrl } from './http.js';
+import { authorization, failureOf, messagesUrl } from './http.js';
 
 const WAITING_MAX = 10000;
 const TIMEOUT_MS = 60000;
@@ -18,7 +18,7 @@ function bytesOf(data) {
 /* As a frame has it: text is text/plain, bytes are octets, any other value is JSON, unless `media` says otherwise. */
 function frameOf(channel, data, { media, ttl, key, event, collapseKey, priority }) {
     if (data === undefined) throw new TypeError(`publish to ${channel}: data is undefined`);
-    const payload = isBytes(data) ? { data_base64: base64OfBytes(bytesOf(data)) } : { data };
+    const payload = isBytes(data) ? { bytes: bytesOf(data) } : { data };
     return {
         channel, ...payload, ...(media && { media }), ...(ttl !== undefined && { ttl }), key: key ?? crypto.randomUUID(),
         ...(event && { event }), ...(collapseKey && { collapse_key: collapseKey }), ...(priority && { priority }),
@@ -26,10 +26,10 @@ function frameOf(channel, data, { media, ttl, key, event, collapseKey, priority 
 }
 
 /* The same as an HTTP request. A string under a JSON media type is the JSON text itself, as in a frame it is a value. */
-function requestOf({ data, data_base64: base64, media, ttl, key, event, collapse_key: collapseKey, priority }) {
+function requestOf({ data, bytes, media, ttl, key, event, collapse_key: collapseKey, priority }) {
     const isText = typeof data === 'string';
     const isJson = /^application\/([^;]+\+)?json\b/i.test(media ?? '');
-    const kind = media ?? (base64 !== undefined ? 'application/octet-stream' : isText ? 'text/plain' : 'application/json');
+    const kind = media ?? (bytes !== undefined ? 'application/octet-stream' : isText ? 'text/plain' : 'application/json');
     const query = new URLSearchParams({ ...(ttl !== undefined && { ttl }), ...(priority && { priority }) });
     return {
         query: `${query}` === '' ? '' : `?${query}`,
@@ -37,7 +37,7 @@ function requestOf({ data, data_base64: base64, media, ttl, key, event, collapse
             'Content-Type': kind, 'Idempotency-Key': key, ...(event && { 'Longwire-Event': encodeURIComponent(event) }),
             ...(collapseKey && { 'Collapse-Key': collapseKey }),
         },
-        body: base64 !== undefined ? bytesOfBase64(base64) : isText && !isJson ? data : JSON.stringify(data),
+        body: bytes !== undefined ? bytes : isText && !isJson ? data : JSON.stringify(data),
     };
 }
 
@@ -47,7 +47,7 @@ export class Outbox {
     #posting = new Set();      // channels of which a message is under way by HTTP
     #isMixed = false;          // some go by HTTP although there is a link
 
-    /* host: { url, fetch, token(), link(), prefersLink(), random() } */
+    /* host: { url, fetch, token(), askAgain(), link(), prefersLink(), random() } */
     constructor(host) {
         this.#host = host;
     }
@@ -131,7 +131,8 @@ export class Outbox {
             const replayed = answer.headers.get('Idempotency-Replayed') === 'true';
             this.#settle(item, null, { ...await answer.json(), ...(replayed && { replayed }) });
         } catch (error) {
-            if (error instanceof LongwireError && error.isFinal) this.#settle(item, error);
+            if (error.code === 401 && this.#host.askAgain()) item.isSent = false;
+            else if (error instanceof LongwireError && error.isFinal) this.#settle(item, error);
             else this.#again(item, error instanceof LongwireError ? error : new LongwireError(0, reasonOf(error)));
         } finally {
             this.#posting.delete(channel);

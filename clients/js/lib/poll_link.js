@@ -1,7 +1,7 @@
 /* poll_link.js - long polls: each asks from the place where the last one ended. Also the first request of an event stream,
  * which tells the places of channels that are followed from now on. */
 import { LongwireError } from './errors.js';
-import { authorization, failureOf } from './http.js';
+import { authorization, failureOf, withBytes } from './http.js';
 
 
 /* One poll. Resolves with what the server answered. */
@@ -51,6 +51,11 @@ export class PollLink {
         this.#turn?.abort();
     }
 
+    /* The next request has the fresh token. */
+    renew(token) {
+        this.#token = token;
+    }
+
     check() {}   // a poll that is not answered in time ends by itself
 
     async #run() {
@@ -78,6 +83,6 @@ export class PollLink {
             this.#isLive = true;
             this.#host.live();
         }
-        for (const entry of messages) this.#host.take(entry);
+        for (const entry of messages) this.#host.take(withBytes(entry));
     }
 }

@@ -1,8 +1,8 @@
 /* sse_link.js - Server-Sent Events, read by fetch: EventSource can set no headers, shows no status, and is not there in
  * Node.js. A slow application slows the stream, because the next bytes are read when there is room for them. */
-import { LongwireError } from './errors.js';
+import { LongwireError, REPLACED, errorOfClose } from './errors.js';
 import { EventStreamReader } from './event_stream.js';
-import { authorization, failureOf } from './http.js';
+import { authorization, failureOf, withBytes } from './http.js';
 import { poll } from './poll_link.js';
 
 export class SseLink {
@@ -30,7 +30,12 @@ export class SseLink {
 
     /* A stream's channels are fixed when it begins. */
     changed() {
-        this.#fail(new LongwireError(0, 'the channels have changed', { leastMs: 0, isOurs: true }));
+        this.#fail(new LongwireError(0, 'the channels have changed', { isOurs: true }));
+    }
+
+    /* A fresh token needs a new request. */
+    renew() {
+        this.#fail(new LongwireError(0, 'the token was renewed', { isOurs: true }));
     }
 
     check() {}
@@ -41,7 +46,7 @@ export class SseLink {
             const { messages, cursor } = await poll(this.#host, this.#token, 0, this.#abort.signal);
             if (this.#abort.signal.aborted) return;
             this.#host.onCursor(cursor);
-            for (const entry of messages) this.#host.take(entry);
+            for (const entry of messages) this.#host.take(withBytes(entry));
         }
         // A proxy that holds the stream back is found out by this.
         this.#expect(this.#host.times.patienceMs, 'the event stream brought nothing: something on the way may hold it back');
@@ -51,6 +56,7 @@ export class SseLink {
             body: JSON.stringify(this.#host.request()),
         });
         if (!answer.ok) throw await failureOf(answer);
+        if (answer.status === 204) throw errorOfClose(REPLACED.code, REPLACED.reason);
         if (!answer.body?.getReader) throw new LongwireError(0, 'fetch gives no streams here');
         await this.#read(answer.body.getReader());
     }
@@ -79,7 +85,13 @@ export class SseLink {
 
     #onEvent({ data }) {
         const entry = JSON.parse(data);
-        if (entry.type !== 'cursor') this.#host.take(entry);
+        switch (entry.type) {
+        case 'cursor': break;
+        case 'closing': this.#fail(errorOfClose(entry.code, entry.reason)); break;
+        case 'replaced': this.#fail(errorOfClose(REPLACED.code, REPLACED.reason)); break;
+        case 'expiring': this.#host.onExpiring(entry); break;
+        default: this.#host.take(withBytes(entry));
+        }
     }
 
     #expect(ms, why) {

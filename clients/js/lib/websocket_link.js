@@ -1,28 +1,40 @@
 /* websocket_link.js - frames both ways. Channels, tokens and publishes all travel in frames, so nothing secret stands in a
  * URL. */
-import { LongwireError } from './errors.js';
-import { webSocketUrl } from './http.js';
+import { BinCodec } from './bin.js';
+import { LongwireError, REPLACED, errorOfClose } from './errors.js';
+import { base64OfBytes, webSocketUrl, withBytes } from './http.js';
 
 const IN_FLIGHT_MAX = 64;    // publishes; the server takes 256
 const HEARTBEAT_S = 25;      // until the server has told its own
+const HIDDEN_MS = 60000;
 
-/* What the close codes of the server mean (docs/protocol.md). The others say: come again. */
-const FINAL_CLOSES = { 1002: 400, 1003: 400, 1007: 400, 4001: 409, 4004: 401 };
+/* A codec turns the client's frames into what a WebSocket sends, and what comes into frames. */
+class JsonCodec {
+    static protocol = 'longwire.json.v1';
 
-export const JSON_CODEC = {
-    protocol: 'longwire.json.v1',
-    encode: frame => JSON.stringify(frame),
-    decode: data => [JSON.parse(data)],
-};
+    encode({ bytes, ...frame }) {
+        return JSON.stringify(bytes ? { ...frame, data_base64: base64OfBytes(bytes) } : frame);
+    }
+
+    decode(data) {
+        return [withBytes(JSON.parse(data))];
+    }
+}
+
+const CODECS = { binary: BinCodec, json: JsonCodec };
 
 export class WebSocketLink {
     static transport = 'websocket';
     #host;
     #token;
     #socket;
-    #codec = JSON_CODEC;
+    #codec = null;
     #watch = 0;
     #heartbeatMs = HEARTBEAT_S * 1000;
+    #isGreeted = false;          // channels may be asked for
+    #isAwaited = false;          // the answer to `connect` must come first
+    #isBeating = false;          // the client sends heartbeats by itself, which it has offered
+    #beatTimer = 0;
     #isLive = false;
     #expected = new Set();       // channels that have not been answered
     #questions = new Map();      // ref → what the answer is for
@@ -33,9 +45,13 @@ export class WebSocketLink {
     constructor(host, token, WebSocket) {
         this.#host = host;
         this.#token = token;
-        this.#socket = new WebSocket(`${webSocketUrl(host.url)}/v1/ws`, [JSON_CODEC.protocol]);
+        const codecs = host.encodings.map(name => CODECS[name]);
+        this.#socket = new WebSocket(`${webSocketUrl(host.url)}/v1/ws`, codecs.map(({ protocol }) => protocol));
         this.#socket.binaryType = 'arraybuffer';
-        this.#socket.onopen = () => this.#greet();
+        this.#socket.onopen = () => {
+            this.#codec = new (codecs.find(({ protocol }) => protocol === this.#socket.protocol) ?? JsonCodec)();
+            this.#greet();
+        };
         this.#socket.onmessage = event => this.#onData(event.data);
         this.#socket.onclose = event => this.#onClose(event);
         this.#socket.onerror = () => {};   // `close` follows, and says more
@@ -45,6 +61,7 @@ export class WebSocketLink {
 
     close() {
         clearTimeout(this.#watch);
+        clearTimeout(this.#beatTimer);
         this.#socket.onopen = this.#socket.onmessage = this.#socket.onclose = null;
         this.#socket.close(1000);
     }
@@ -57,15 +74,9 @@ export class WebSocketLink {
         if (this.#isGreeted) this.#say({ type: 'unsubscribe', channel });
     }
 
-    get #isGreeted() {
-        return this.#socket.readyState === 1 && this.connected !== undefined;
-    }
-
     /* Is anybody there? Asked when a page comes to the front, or the network has changed. */
     check() {
-        if (!this.#isLive) return;
-        this.#say({ type: 'ping' });
-        this.#alarm(this.#host.times.patienceMs, 'the server did not answer');
+        if (this.#isLive) this.#ping();
     }
 
     acknowledge(channel, place) {
@@ -96,7 +107,29 @@ export class WebSocketLink {
     }
 
     #say(frame) {
-        if (this.#socket.readyState === 1) this.#socket.send(this.#codec.encode(frame));
+        if (this.#socket.readyState !== 1) return;
+        this.#socket.send(this.#codec.encode(frame));
+        this.#beat();
+    }
+
+    /* A heartbeat when nothing was sent for one interval. Any frame is a sign of life, so it begins anew behind each. */
+    #beat() {
+        if (!this.#isBeating) return;
+        clearTimeout(this.#beatTimer);
+        this.#beatTimer = setTimeout(() => this.#ping(), this.#promisedMs ?? this.#heartbeatMs);
+    }
+    #promisedMs = null;
+
+    #ping(more = {}) {
+        this.#say({ type: 'ping', ...more });
+        this.#alarm(this.#host.times.patienceMs, 'the server did not answer');
+    }
+
+    /* Timers of a page that nobody sees are slowed down to one a minute: so the next beats are promised for later. */
+    onVisibility(isVisible) {
+        if (!this.#isLive || !this.#isBeating) return;
+        this.#promisedMs = this.#heartbeatMs + (isVisible ? 0 : HIDDEN_MS);
+        this.#ping({ next_ms: this.#promisedMs });
     }
 
     #ask(what) {
@@ -106,17 +139,22 @@ export class WebSocketLink {
 
     #greet() {
         const greeting = this.#host.greeting(this.#token);
-        this.isAsking = Object.keys(greeting).length > 0;
-        if (this.isAsking) this.#say({ type: 'connect', ...greeting, ref: this.#ask({ greeting: true }) });
+        this.#isBeating = greeting.heartbeat !== undefined;
+        this.#isAwaited = greeting.session === true;
+        if (Object.keys(greeting).length > 0) this.#say({ type: 'connect', ...greeting, ref: this.#ask({ greeting: true }) });
     }
+
+    /* The server says `connected` unasked, and again in answer to `connect`. Channels can be asked for at once, because frames
+     * are taken in their order; only a session must be there first. */
 
     #onConnected(frame) {
         const question = this.#answered(frame);
         if (frame.heartbeat > 0) this.#heartbeatMs = frame.heartbeat * 1000;
-        if (this.isAsking && !question) return;   // the unasked one tells nothing that its answer doesn't
-        this.connected = frame;
+        if (this.#isAwaited && !question) return;
         this.#host.onConnected(frame);
-        if (question?.renewal) return;
+        this.#beat();
+        if (this.#isGreeted) return;
+        this.#isGreeted = true;
         for (const subscription of this.#host.wanted()) this.#subscribe(subscription);
         this.#lookLive();
     }
@@ -149,15 +187,15 @@ export class WebSocketLink {
         switch (frame.type) {
         case 'connected': this.#onConnected(frame); break;
         case 'subscribed': this.#onSubscribed(frame); break;
+        case 'ping': this.#say({ type: 'pong' }); break;
         case 'published': this.#onPublished(frame); break;
         case 'error': this.#onError(frame); break;
-        case 'unsubscribed': case 'cursor': case 'pong': break;
+        case 'unsubscribed': case 'cursor': case 'ack': case 'pong': break;
         case 'read': if (frame.ref !== undefined) this.#answered(frame)?.resolve?.(frame); else this.#host.take(frame); break;
         case 'reconnect': this.#onReconnect(frame); break;
         case 'closing': this.#closing ??= frame; break;
-        case 'replaced': this.#closing = { code: 4001, reason: 'another link of this device has taken over' }; break;
+        case 'replaced': this.#closing = REPLACED; break;
         case 'expiring': this.#host.onExpiring(frame); break;
-        case 'join': case 'leave': case 'notify': this.#host.tell(frame); break;
         default: this.#host.take(frame);
         }
     }
@@ -215,17 +253,16 @@ export class WebSocketLink {
     #onClose(event) {
         const { code, reason } = this.#closing ?? event;
         const text = reason || (event.wasClean ? `the server closed the link (${code})` : 'the link was lost');
-        this.#end(new LongwireError(FINAL_CLOSES[code] ?? 0, text, { closeCode: code }));
+        this.#end(errorOfClose(code, text));
     }
 
     /* A browser does not show the server's pings, and a dead link can look alive for minutes: when nothing was heard for a
      * heartbeat this asks, and when no answer comes either, the link is dead. */
     #listen() {
         clearTimeout(this.#watch);
-        this.#watch = setTimeout(() => {
-            this.#say({ type: 'ping' });
-            this.#alarm(this.#host.times.patienceMs, 'the server went silent');
-        }, Math.min(this.#heartbeatMs, this.#host.times.silenceMs));
+        // Who sends heartbeats gets an answer to each, and looks no further.
+        if (this.#isBeating) return;
+        this.#watch = setTimeout(() => this.#ping(), Math.min(this.#heartbeatMs, this.#host.times.silenceMs));
     }
 
     #alarm(ms, why) {

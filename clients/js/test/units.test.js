@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { LongwireError, connect } from '../index.js';
 import { backOffMs, DEFAULT_POLICY, policyOf } from '../lib/back_off.js';
+import { BinCodec } from '../lib/bin.js';
 import { EventStreamReader } from '../lib/event_stream.js';
 import { httpUrl } from '../lib/http.js';
 import { PlaceStore } from '../lib/place_store.js';
@@ -194,4 +195,72 @@ test('stores: the oldest place goes when there are too many', async () => {
     for (let i = 0; i <= 1000; i++) store.setPlace(`topic:${i}`, { epoch: 'e', seq: 1 });
     assert.equal(store.placeOf('topic:0'), null);
     assert.deepEqual(store.placeOf('topic:1000'), { epoch: 'e', seq: 1 });
+});
+
+/* --- longwire.bin.v1 -------------------------------------------------------------------------------------------- */
+
+const hex = text => Uint8Array.from(text.replaceAll(' ', '').match(/../g) ?? [], byte => parseInt(byte, 16));
+const hexOf = frame => Buffer.from(frame).toString('hex');
+const ALIAS_0 = '10 5900 1207 746f7069633a61 1b 0123456789abcdef 2106 2908 31e807 3a0a 746578742f706c61696e 4203 616e6e';
+
+test('binary: what a client sends', () => {
+    const codec = new BinCodec();
+    const frames = [
+        [{ type: 'connect', token: 'key', ref: 1 }, '01 4c57 0101 8601 03 6b6579 0d01'],
+        [{ type: 'connect', session: true, mode: 'notify', heartbeat: 0 }, '01 4c57 0101 d50100 9c01 ed0101'],
+        [{ type: 'connect', resume: { 'topic:a': { seq: 300, epoch: '0123456789abcdef' } } }, '01 4c57 0101 c601 13 07 746f7069633a61 ac02 08 0123456789abcdef'],
+        [{ type: 'subscribe', channel: 'topic:a', after: 0, ref: 2 }, '02 16 07 746f7069633a61 950200 0d02'],
+        [{ type: 'publish', channel: 'a:b', data: 'hi', key: 'k' }, '84 08 16 03 613a62 76 01 6b 6869'],
+        [{ type: 'publish', channel: 'a:b', data: { n: 1 } }, '84 17 16 03 613a62 3e 10 6170706c69636174696f6e2f6a736f6e 7b226e223a317d'],
+        [{ type: 'ack', channel: 'a:b', seq: 2 ** 40 }, '06 16 03 613a62 25 808080808020'],
+        [{ type: 'ping' }, '08'], [{ type: 'ping', next_ms: 120000 }, '08 dd01 c0a907'],
+    ];
+    for (const [frame, bytesOfIt] of frames) assert.equal(hexOf(codec.encode(frame)), bytesOfIt.replaceAll(' ', ''), JSON.stringify(frame));
+});
+
+test('binary: messages by alias, on both sides of the bases', () => {
+    const codec = new BinCodec();
+    assert.deepEqual(codec.decode(hex(ALIAS_0)), []);
+    const same = { type: 'message', channel: 'topic:a', epoch: '0123456789abcdef', from: 'ann', media: 'text/plain' };
+    assert.deepEqual(codec.decode(hex('11 00 01 01 8a02 68656c6c6f')), [{ ...same, seq: 7, id: 9, time: 1266, data: 'hello' }]);
+    assert.deepEqual(codec.decode(hex('51 00 01 01 8a02 68656c6c6f')), [{ ...same, seq: 5, id: 7, time: 734, data: 'hello' }]);
+    assert.deepEqual(codec.decode(hex('91 00 00 00 00 05 4a 03 657674 ff')), [{ ...same, seq: 6, id: 8, time: 1000, event: 'evt', data: Uint8Array.of(255) }]);
+    assert.deepEqual(codec.decode(hex('91 00 00 00 00 12 3a 10 6170706c69636174696f6e2f6a736f6e 5b315d'))[0].data, [1]);
+});
+
+test('binary: full messages, recalls, what remains, control messages, gaps', () => {
+    const codec = new BinCodec();
+    const head = '1207 746f7069633a61 1b 0123456789abcdef 2107';
+    const same = { channel: 'topic:a', epoch: '0123456789abcdef', seq: 7 };
+    assert.deepEqual(codec.decode(hex(`12 ${head} b90206`)), [{ type: 'recall', ...same, from: null, target: 6 }]);
+    assert.deepEqual(codec.decode(hex(`12 ${head} c002`)), [{ type: 'message', ...same, from: null, recalled: true }]);
+    const media = Buffer.from('application/vnd.longwire.membership+json');
+    const fields = Buffer.concat([hex(head), Buffer.from([0x3a, media.length]), media]);
+    const frame = Buffer.concat([hex('92'), Buffer.from([fields.length]), fields, Buffer.from('{"group":"g","joined":true}')]);
+    assert.deepEqual(codec.decode(frame), [{ type: 'membership', ...same, from: null, group: 'g', joined: true }]);
+    assert.deepEqual(codec.decode(hex('13 1207 746f7069633a61 1b 0123456789abcdef a10201 a90203 b10201')),
+        [{ type: 'gap', channel: 'topic:a', epoch: '0123456789abcdef', from: 1, to: 3, why: 'trimmed' }]);
+});
+
+test('binary: what the server says of the link', () => {
+    const codec = new BinCodec();
+    assert.deepEqual(codec.decode(hex('01 ab01 00000000000000d1 d10119 e10205 e902c801 f102d804 f902f403 e90301')), [{
+        type: 'connected', connection: '00000000000000d1', heartbeat: 25, version: 1, resumed: false,
+        reconnect: { base_ms: 5, factor: 2, cap_ms: 600, jitter: 0.5 },
+    }]);
+    assert.deepEqual(codec.decode(hex('21 8103d00f')), [{ type: 'reconnect', after: 2000 }]);
+    assert.deepEqual(codec.decode(hex('20 619403 6a 02 6e6f 0905')), [{ type: 'error', code: 404, reason: 'no', ref: 5 }]);
+    assert.deepEqual(codec.decode(hex('09 0905')), [{ type: 'pong', ref: 5 }]);
+});
+
+test('binary: later versions are passed over, broken frames end the link', () => {
+    const codec = new BinCodec();
+    for (const frame of ['', '3f', '09 e107 05', '09 e507 05']) assert.deepEqual(codec.decode(hex(frame)).filter(({ type }) => type !== 'pong'), [], frame);
+    assert.deepEqual(codec.decode(hex('09 e107 05')), [{ type: 'pong' }], 'a field that is not vital');
+    for (const frame of ['11 05 00 00 00', '09 0980', '09 098000', '09 0905 0905', '09 0a 01 61', '20 6a 02 6e', '20 6a 01 ff', '89 00', '49'])
+        assert.throws(() => codec.decode(hex(frame)), undefined, frame);
+    const whole = hex(ALIAS_0);
+    for (let cut = 1; cut < whole.length; cut++) {
+        try { codec.decode(whole.subarray(0, cut)); } catch (error) { assert.match(error.message, /frame|field|varint/); }
+    }
 });

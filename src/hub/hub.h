@@ -93,9 +93,10 @@ struct subscription {
     uint8_t         start_kind;
     uint8_t         answers;      /* SUB_JOINING: this many answers on, one is as new as what it says */
     bool            is_ready;     /* port->ready() was said and nobody has looked since */
-    bool            is_listed;    /* this one and the next two are the owner's marks, here where there is room for */
+    bool            is_listed;    /* this one and the next three are the owner's marks, here where there is room for */
     bool            is_in_line;   /* them: the hub never looks at them */
     bool            is_told;
+    bool            is_unasked;
 };
 
 enum look_result {

@@ -119,6 +119,7 @@ struct session_limits session_limits_of(const struct settings *settings)
         .waiting_publishes_max  = (uint32_t)settings->publishes_per_connection_max,
         .echo_bytes_max         = ECHO_MESSAGE_BYTES_MAX,
         .echo_silence_ms        = settings->slow_reader_timeout_s * 1000,
+        .connection_key_header  = settings->connection_key_header,
         .has_echo               = settings->diagnostic_echo,
     };
 }

@@ -128,6 +128,7 @@ static void worker_init_modules(struct worker *worker)
     key_identifier_init(&worker->keys, &worker->loop.wheel, &identifying, settings);
     http_server_init(&worker->http, &worker->loop, &http, &worker_service, worker);
     shard_init(&worker->shard, worker->index, &worker_shard_port, worker, &shard);
+    worker->shard.connection_secret = &worker->server->hash_key;
     worker_init_sessions(worker, settings);
     worker_init_api(worker, settings);
 }

@@ -5,6 +5,7 @@
 #include "main/worker_priv.h"
 #include "node/connection_command.h"
 #include "node/connection_key.h"
+#include "session/conn_follow.h"
 #include "session/link.h"
 
 static void worker_send(void *ctx, struct command *command)
@@ -52,8 +53,15 @@ static void worker_connection(void *ctx, struct connection_command *question)
         link->kind->end(link, LINK_END_CUT_OFF);
 }
 
+static bool worker_address(void *ctx, struct publish_command *publish)
+{
+    struct worker *worker = ctx;
+
+    return session_worker_address(&worker->sessions, publish);
+}
+
 const struct shard_port worker_shard_port = {
-    .send = worker_send, .ready = worker_ready, .connection = worker_connection,
+    .send = worker_send, .ready = worker_ready, .connection = worker_connection, .address = worker_address,
 };
 
 static uint64_t worker_new_key(void *ctx)

@@ -78,6 +78,7 @@ struct publish_command {
     void                *rows;      /* owned: the memory of append.write and of what it points at; NULL: none */
     void                *owner;     /* who gets the answer; NULL once it is gone */
     uint32_t             tick;      /* the writer's: when it came */
+    uint8_t              via_loop;  /* of a publish to a connection: the loop that it visits first */
     bool                 is_late;   /* its deadline passed while the store had it: it was answered, and the store still
                                      * holds `append`. Then `ref` counts the owners, and the last one frees it */
     struct ref           ref;

@@ -5,6 +5,9 @@
 
 #include "node/command.h"
 
+/* A publish to a connection is made to visit its loop first. */
+void shard_address_publish(struct shard *shard, struct publish_command *publish);
+
 void shard_take_publish(struct command *command, struct shard *shard);
 void shard_take_read(struct command *command, struct shard *shard);
 void shard_take_follow(struct command *command, struct shard *shard);

@@ -176,6 +176,7 @@ void shard_publish(struct shard *shard, struct publish_command *command)
     shard->publish_count++;
     shard->publish_bytes += bytes;
     shard->away_count++;
+    shard_address_publish(shard, command);
     shard_send(shard, &command->command);
 }
 
@@ -217,6 +218,11 @@ void shard_ask_question(struct shard *shard, struct command *command)
 {
     shard->away_count++;
     shard_send(shard, command);
+}
+
+void shard_send_on(struct shard *shard, struct command *command)
+{
+    shard->port->send(shard->ctx, command);
 }
 
 void shard_end_question(struct shard *shard)

@@ -18,6 +18,10 @@ struct shard_port {
     /* Somebody asks for a connection that this loop has, if it is there: fills in the answer, and ends the connection if
      * the asker wants that. NULL: this loop has no connections. */
     void (*connection)(void *ctx, struct connection_command *question);
+    /* Somebody publishes to conn:KEY, and this loop has the connection KEY, if it is there at all: it is to follow that
+     * channel. True: the publish was taken; it goes on by shard_send_on() once the connection follows. False: it goes on
+     * now. NULL: this loop has no connections. */
+    bool (*address)(void *ctx, struct publish_command *publish);
 };
 
 struct shard_limits {
@@ -57,6 +61,7 @@ struct shard {
     uint32_t                 publish_count;  /* of them, publishes */
     size_t                   publish_bytes;
     struct pages             pages;
+    const struct hash_key   *connection_secret;  /* of the keys of connections; borrowed. NULL: none is addressed */
     uint64_t                 hint_number; /* of the newest hint that came */
     bool                     is_hint_lost; /* one before it did not: all heads are asked for at the next heartbeat */
     bool                     is_beating;  /* a heartbeat is under way */
@@ -89,6 +94,12 @@ void shard_send_own(struct shard *shard, struct command *command);
  * has come to this loop. */
 void shard_ask_question(struct shard *shard, struct command *command);
 void shard_end_question(struct shard *shard);
+
+/* Sends a command on to the writer that came from there for another loop. Takes it. */
+void shard_send_on(struct shard *shard, struct command *command);
+
+/* Is it the channel of a connection, by a key of the server's own? */
+bool conn_channel_key(const struct channel_name *channel, uint64_t *ret_key);
 
 /* One command from the writer. Takes it. */
 void shard_take(struct shard *shard, struct command *command);

@@ -150,6 +150,8 @@ void client_placed(struct link *link, struct reader_sub *sub)
     struct client        *client = container_of(link, struct client, link);
     struct subscribe_ref *ref    = client_take_ref(client, sub);
 
+    if (sub->sub.is_unasked)
+        return;
     client_say(client, &(struct client_event){
         .kind       = EVENT_SUBSCRIBED,
         .ref        = ref == NULL ? SPAN("") : span_str(ref->text),

@@ -117,26 +117,32 @@ static struct place link_place_of(const struct link *link, const struct reader_s
     return (struct place){ channel, subscription_seen_epoch(&sub->sub), subscription_seen(&sub->sub) };
 }
 
-static struct place *link_places(const struct link *link, bool has_names)
+static size_t link_places(const struct link *link, bool has_names, struct place **ret_places)
 {
     const struct reader *reader = link->reader;
     struct place        *places = session_worker_places(link->worker, reader->sub_count), *place = places;
 
     for (const struct reader_sub *sub = reader->subs; sub != NULL; sub = sub->next)
-        *place++ = link_place_of(link, sub, has_names);
-    return places;
+        if (!sub->sub.is_unasked)
+            *place++ = link_place_of(link, sub, has_names);
+    *ret_places = places;
+    return (size_t)(place - places);
 }
 
 bool link_put_token(const struct link *link, uint64_t set, struct buf *buf)
 {
     const struct reader *reader = link->reader;
+    struct place        *places;
 
     if (reader->unplaced_count > 0 || reader->sub_count == 0)
         return false;
+    size_t count = link_places(link, set == 0, &places);
+    if (count == 0)
+        return false;
     if (set != 0)
-        token_put_set(buf, set, link_places(link, false), reader->sub_count);
+        token_put_set(buf, set, places, count);
     else
-        token_put(buf, link_places(link, true), reader->sub_count);
+        token_put(buf, places, count);
     return true;
 }
 

@@ -27,6 +27,7 @@ struct session_limits {
     uint32_t waiting_publishes_max;   /* of one client; at the limit it is not read from */
     uint32_t echo_bytes_max;          /* a message to the echo */
     msec     echo_silence_ms;         /* an echo that receives nothing for so long is closed */
+    const char *connection_key_header;  /* in which requests bring a key of their connection; "" or NULL: in none */
     bool     has_echo;
 };
 

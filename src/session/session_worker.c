@@ -4,6 +4,7 @@
 
 #include "base/must.h"
 #include "codec/token/token.h"
+#include "session/conn_follow.h"
 #include "session/link.h"
 #include "session/serve.h"
 
@@ -15,6 +16,7 @@ void session_worker_init(struct session_worker *worker)
     list_init(&worker->polls);
     list_init(&worker->echoes);
     list_init(&worker->dirty);
+    list_init(&worker->addressed);
     worker->index = (struct link_index){ 0 };
     frames_init(&worker->frames);
     frame_batch_init(&worker->batch);
@@ -28,6 +30,7 @@ void session_worker_init(struct session_worker *worker)
 void session_worker_fini(struct session_worker *worker)
 {
     must(session_worker_is_idle(worker));
+    session_worker_drop_addressed(worker);
     link_index_fini(&worker->index);
     frame_batch_fini(&worker->batch);
     frames_fini(&worker->frames);
@@ -67,6 +70,7 @@ void session_worker_turn_end(struct session_worker *worker)
     struct list *at;
 
     must(loop_is_here(worker->loop));
+    session_worker_send_addressed(worker);
     while ((at = list_pop(&worker->dirty)) != NULL) {
         struct link *link = container_of(at, struct link, in_dirty);
         if (link->kind->draw != NULL)

@@ -39,6 +39,7 @@ struct session_worker {
     struct list                polls;
     struct link_index          index;            /* of both, by key */
     struct list                echoes;
+    struct list                addressed;        /* publishes that wait for their connections to follow: conn_follow.h */
     struct list                dirty;            /* links with something to draw this turn */
     struct frames              frames;
     struct frame_batch         batch;

@@ -1,5 +1,6 @@
 /* subscribe.c - GET and POST /v1/subscribe: which transport the client asked for, and what it may follow. */
 #include "base/must.h"
+#include "session/conn_follow.h"
 #include "session/session.h"
 #include "session/serve.h"
 #include "session/subscribe_return.h"
@@ -9,6 +10,8 @@ void link_follow_all(struct link *link, const struct subscribe_requests *request
     /* A reader's list begins with the last. So it has the order of the requests. */
     for (size_t i = requests->count; i-- > 0;)
         link_follow(link, requests->at[i].name, requests->at[i].start);
+    if (requests->own != NULL && reader_find(link->reader, channel_name_span(requests->own)) == NULL)
+        link_follow_own(link, requests->own);
 }
 
 bool stream_drain(struct stream *stream)

@@ -17,6 +17,7 @@ void subscribe_requests_fini(struct subscribe_requests *requests)
     for (size_t i = 0; i < requests->count; i++)
         channel_name_unref(requests->at[i].name);
     free(requests->at);
+    channel_name_unref(requests->own);
 }
 
 bool subscribe_requests_fault(struct subscribe_requests *requests, unsigned status, const char *format, ...)

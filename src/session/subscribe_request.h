@@ -30,6 +30,8 @@ struct subscribe_request {
 struct subscribe_requests {
     struct subscribe_request *at;
     size_t                    count, cap;
+    struct channel_name      *own;           /* conn:KEY of the key that the request brings; owns a reference. NULL:
+                                              * it brings none */
     msec                      wait_ms;       /* of wait=; the default if it isn't said */
     bool                      is_raw;        /* the raw form of event streams is asked for */
     bool                      names_stay;    /* the same request with another Last-Event-ID names the same channels */

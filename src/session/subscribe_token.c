@@ -1,6 +1,7 @@
 /* subscribe_token.c - the whole of one request: its parts are read, and what its tokens say is applied. */
 #include "base/must.h"
 #include "codec/url/url.h"
+#include "session/conn_follow.h"
 #include "session/subscribe_reader.h"
 #include "session/subscribe_return.h"
 
@@ -136,7 +137,8 @@ bool subscribe_requests_read(struct subscribe_requests *requests, struct session
     buf_init(&reader.name_scratch, TOKEN_TEXT_BYTES_MAX);
     buf_init(&reader.strings, 2 * SUBSCRIBE_BODY_BYTES_MAX + 1);
     json_doc_init(&reader.doc);
-    bool is_read = read_all(&reader, request);
+    bool is_read = read_all(&reader, request) &&
+                   conn_follow_read(requests, worker, request->head, &requests->own);
     if (requests->wait_ms > worker->limits.poll_wait_ms_max)
         requests->wait_ms = worker->limits.poll_wait_ms_max;
     json_doc_fini(&reader.doc);

@@ -152,7 +152,7 @@ static void *on_identify(void *ctx, struct http_conn *conn, const struct http_re
     if (stage->who != NULL)
         ret->identity = identity_ref(stage->who);
     else
-        *ret = (struct http_caller){ .status = 401, .reason = "this API key is not known here" };
+        *ret = (struct http_caller){ .status = 401, .reason = "this token is not known here" };
     return NULL;
 }
 

@@ -5,6 +5,51 @@
 #include "base/must.h"
 #include "message/user_name.h"
 
+/* --- who vouches ------------------------------------------------------------------------------------------------ */
+
+static struct authority *authority_ref(struct authority *authority)
+{
+    if (authority != NULL)
+        authority->refs++;
+    return authority;
+}
+
+struct authority *authority_new(struct authority *above)
+{
+    struct authority *authority = calloc(1, sizeof *authority);
+
+    must(authority != NULL && (above == NULL || above->above == NULL));
+    authority->refs  = 1;
+    authority->above = authority_ref(above);
+    return authority;
+}
+
+void authority_move(struct authority *authority, struct authority *above)
+{
+    struct authority *before = authority->above;
+
+    authority->above = authority_ref(above);
+    authority_unref(before);
+}
+
+void authority_unref(struct authority *authority)
+{
+    if (authority == NULL)
+        return;
+    must(authority->refs > 0);
+    if (--authority->refs > 0)
+        return;
+    authority_unref(authority->above);
+    free(authority);
+}
+
+void authority_revoke(struct authority *authority)
+{
+    must(!authority->is_revoked);
+    authority->is_revoked = true;
+    authority_unref(authority);
+}
+
 /* --- making one ------------------------------------------------------------------------------------------------- */
 
 static size_t text_bytes(const struct identity_facts *facts)
@@ -68,11 +113,9 @@ struct identity *identity_new(const struct identity_facts *facts)
         .grant_count = (uint8_t)facts->grant_count,
         .issued_at   = facts->issued_at,
         .expires_at  = facts->expires_at,
-        .authority   = facts->authority,
+        .authority   = authority_ref(facts->authority),
         .grants      = grants,
     };
-    if (facts->authority != NULL)
-        facts->authority->refs++;
     identity->from   = from_put(&at, facts);
     identity->device = identity_put_text(&at, facts->device);
     identity->jti    = identity_put_text(&at, facts->jti);
@@ -113,31 +156,4 @@ bool identity_is_granted(const struct identity *identity, struct span channel, u
         if ((identity->grants[i].can & can) != 0 && grant_pattern_fits(identity->grants[i].match, channel))
             return true;
     return false;
-}
-
-/* --- who vouches ------------------------------------------------------------------------------------------------ */
-
-struct authority *authority_new(void)
-{
-    struct authority *authority = calloc(1, sizeof *authority);
-
-    must(authority != NULL);
-    authority->refs = 1;
-    return authority;
-}
-
-void authority_unref(struct authority *authority)
-{
-    if (authority == NULL)
-        return;
-    must(authority->refs > 0);
-    if (--authority->refs == 0)
-        free(authority);
-}
-
-void authority_revoke(struct authority *authority)
-{
-    must(!authority->is_revoked);
-    authority->is_revoked = true;
-    authority_unref(authority);
 }

@@ -15,15 +15,17 @@
 #ifndef AUTH_IDENTITY_H
 #define AUTH_IDENTITY_H
 
-#include "auth/grant.h"
+#include "message/grant.h"
 #include "base/msec.h"
 #include "message/key_right.h"
 
-/* Who vouches for users: the section of an issuer, or the configuration without keys and issuers, which believes
- * everybody. Its end is the end of all identities that it has vouched for. Counted within a loop. */
+/* Who vouches for users: the key of an issuer, below the section of that issuer; or the configuration without keys and
+ * issuers, which believes everybody. Its end is the end of all identities that it has vouched for. Counted within a
+ * loop. */
 struct authority {
-    uint32_t refs;
-    bool     is_revoked;
+    uint32_t          refs;
+    bool              is_revoked;
+    struct authority *above;       /* owns a reference; NULL: none. Its end is the end of this one too */
 };
 
 struct identity {
@@ -64,9 +66,15 @@ void             identity_unref(struct identity *identity);  /* NULL is fine */
 /* Takes the reference. */
 void identity_revoke(struct identity *identity);
 
+static inline bool authority_is_revoked(const struct authority *authority)
+{
+    return authority != NULL &&
+           (authority->is_revoked || (authority->above != NULL && authority->above->is_revoked));
+}
+
 static inline bool identity_is_revoked(const struct identity *identity)
 {
-    return identity->is_revoked || (identity->authority != NULL && identity->authority->is_revoked);
+    return identity->is_revoked || authority_is_revoked(identity->authority);
 }
 
 /* `from` of its messages: "user:ann", the key's name, or empty. */
@@ -97,7 +105,9 @@ static inline bool identity_is_stranger(const struct identity *identity)
 /* Does one of its grants fit the channel, with one of these rights? */
 bool identity_is_granted(const struct identity *identity, struct span channel, unsigned can);
 
-struct authority *authority_new(void);
+/* There are two levels: `above` has none above it. NULL: there is none. */
+struct authority *authority_new(struct authority *above);
+void              authority_move(struct authority *authority, struct authority *above);
 void              authority_unref(struct authority *authority);   /* NULL is fine */
 void              authority_revoke(struct authority *authority);  /* takes the reference */
 

@@ -42,8 +42,8 @@ static void open_look(const struct key_identifier *keys, const struct credential
 
 static bool key_look(struct identifier *identifier, const struct credential *credential, struct identified *ret)
 {
-    const struct key_identifier *keys  = container_of(identifier, struct key_identifier, identifier);
-    struct identity             *found = NULL;
+    struct key_identifier *keys  = container_of(identifier, struct key_identifier, identifier);
+    struct identity       *found = NULL;
 
     if (keys->open != NULL) {
         open_look(keys, credential, ret);
@@ -55,8 +55,10 @@ static bool key_look(struct identifier *identifier, const struct credential *cre
         found = find_holder(keys, credential->token);
     if (found != NULL)
         ret->identity = identity_ref(found);
+    else if (credential->kind == CREDENTIAL_TOKEN && keys->issuers.count > 0 && jwt_is_like(credential->token))
+        issuers_identify(&keys->issuers, credential->token, *keys->wall, &ret->identity, &ret->refusal);
     else
-        ret->refusal = (struct verdict){ .status = 401, .reason = "this API key is not known here" };
+        ret->refusal = (struct verdict){ .status = 401, .reason = "this token is not known here" };
     return true;
 }
 
@@ -77,22 +79,36 @@ static const struct identifier_ops key_ops = { .look = key_look, .begin = key_be
 
 static void nobody_init(struct key_identifier *keys, const struct settings *settings)
 {
-    bool is_open = settings->key_count == 0;
+    bool is_open = settings_are_open(settings);
 
-    keys->open   = is_open ? authority_new() : NULL;
+    keys->open   = is_open ? authority_new(NULL) : NULL;
     keys->nobody = identity_new(&(struct identity_facts){ .rights = is_open ? KEY_RIGHTS_ALL : 0, .is_open = is_open,
                                                           .authority = keys->open });
 }
 
 static struct identity *holder_new(const struct api_key *key)
 {
-    return identity_new(&(struct identity_facts){ .key = span_str(key->name), .rights = key->rights });
+    struct grant grants[GRANTS_MAX];
+    struct span  list  = span_str(key->channels), pattern;
+    size_t       count = 0;
+
+    while (span_cut(&list, ',', &pattern)) {
+        must(count < GRANTS_MAX);
+        grants[count++] = (struct grant){ span_trim(pattern), CAN_ALL };
+    }
+    return identity_new(&(struct identity_facts){ .key = span_str(key->name), .rights = key->rights, .grants = grants,
+                                                  .grant_count = count });
 }
 
 void key_identifier_init(struct key_identifier *keys, struct wheel *wheel, const struct identifier_limits *limits,
-                         const struct settings *settings)
+                         const struct settings *settings, const msec *wall)
 {
-    *keys = (struct key_identifier){ .settings = settings };
+    struct buf why;
+
+    *keys = (struct key_identifier){ .settings = settings, .wall = wall };
+    buf_init(&why, 1024);
+    must(issuers_init(&keys->issuers, settings, &why));
+    buf_fini(&why);
     nobody_init(keys, settings);
     identifier_init(&keys->identifier, &key_ops, wheel, limits);
     for (size_t i = 0; i < settings->key_count; i++)
@@ -106,12 +122,13 @@ void key_identifier_fini(struct key_identifier *keys)
         identity_unref(keys->holders[i]);
     identity_unref(keys->nobody);
     authority_unref(keys->open);
+    issuers_fini(&keys->issuers);
 }
 
 static bool key_is_kept(const struct api_key *before, const struct api_key *now)
 {
     return strcmp(before->name, now->name) == 0 && strcmp(before->secret, now->secret) == 0 &&
-           (before->rights & ~now->rights) == 0;
+           strcmp(before->channels, now->channels) == 0 && (before->rights & ~now->rights) == 0;
 }
 
 /* Moves the identity that this key had out of keys->holders; NULL: it had none. */
@@ -133,6 +150,7 @@ void key_identifier_adopt(struct key_identifier *keys, const struct settings *se
     struct identity *holders[KEYS_MAX] = { NULL };
 
     must(settings->key_count <= KEYS_MAX);
+    issuers_adopt(&keys->issuers, settings);
     for (size_t i = 0; i < settings->key_count; i++) {
         struct identity *kept = take_holder(keys, &settings->keys[i]);
         holders[i] = kept != NULL ? kept : holder_new(&settings->keys[i]);
@@ -141,7 +159,7 @@ void key_identifier_adopt(struct key_identifier *keys, const struct settings *se
         if (keys->holders[i] != NULL)
             identity_revoke(keys->holders[i]);
     memcpy(keys->holders, holders, sizeof holders);
-    if ((keys->settings->key_count == 0) != (settings->key_count == 0)) {
+    if (settings_are_open(keys->settings) != settings_are_open(settings)) {
         identity_revoke(keys->nobody);
         if (keys->open != NULL)
             authority_revoke(keys->open);

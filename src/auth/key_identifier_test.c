@@ -21,8 +21,8 @@ static struct settings *settings_new(bool has_keys)
     must(settings != NULL);
     settings_init(settings);
     if (has_keys) {
-        settings->keys[0]   = (struct api_key){ "a", SECRET_A, RIGHT_PUBLISH };
-        settings->keys[1]   = (struct api_key){ "b", SECRET_B, RIGHT_SUBSCRIBE };
+        settings->keys[0]   = (struct api_key){ .name = "a", .secret = SECRET_A, .rights = RIGHT_PUBLISH };
+        settings->keys[1]   = (struct api_key){ .name = "b", .secret = SECRET_B, .rights = RIGHT_SUBSCRIBE };
         settings->key_count = 2;
     }
     buf_init(&why, 1024);
@@ -38,13 +38,14 @@ static void settings_drop(struct settings *settings)
 }
 
 static const struct identifier_limits limits = { 1, 1000 };
+static const msec now = INT64_C(1800000000000);
 
 static struct key_identifier *keys_new(const struct settings *settings)
 {
     struct key_identifier *keys = malloc(sizeof *keys);
 
     must(keys != NULL);
-    key_identifier_init(keys, NULL, &limits, settings);  /* no timer is ever armed */
+    key_identifier_init(keys, NULL, &limits, settings, &now);  /* no timer is ever armed */
     return keys;
 }
 

@@ -41,7 +41,7 @@ bool host_is_served(const struct settings *settings, struct span host)
 {
     struct span name = name_of(host);
 
-    return settings->key_count > 0 || host.len == 0 || is_address(name) || span_eq_nocase(name, SPAN("localhost")) ||
+    return !settings_are_open(settings) || host.len == 0 || is_address(name) || span_eq_nocase(name, SPAN("localhost")) ||
            origin_host_fits(name, SPAN("*.localhost")) || is_listed_host(settings, name);
 }
 

@@ -98,7 +98,7 @@ void http_refuse_caller(struct http_server *server, struct http_exchange *exchan
 
     must(caller.identity == NULL && caller.status >= 400);
     http_problem(server, exchange, caller.status, NULL, caller.reason,
-                 caller.status == 401 ? HTTP_FIELDS({ SPAN("WWW-Authenticate"), SPAN("Bearer") }) :
+                 caller.status == 401 ? HTTP_FIELDS({ SPAN("WWW-Authenticate"), SPAN("Bearer error=\"invalid_token\"") }) :
                  caller.status == 503 ? HTTP_FIELDS({ SPAN("Retry-After"), SPAN("1") }) : HTTP_NO_FIELDS);
 }
 

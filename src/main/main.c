@@ -7,6 +7,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "auth/issuer.h"
 #include "base/heap.h"
 #include "base/must.h"
 #include "main/limits.h"
@@ -90,7 +91,7 @@ static void put_url(struct buf *url, const struct listen_address *listen, unsign
 
 static void say_what_to_try(const struct settings *settings, const struct server *server)
 {
-    bool        needs_key = settings->key_count > 0;
+    bool        needs_key = !settings_are_open(settings);
     const char *bearer    = needs_key ? " -H \"Authorization: Bearer $LONGWIRE_KEY\"" : "";
     struct buf  url;
 
@@ -124,8 +125,8 @@ static void say_hello(const struct settings *settings, const struct server *serv
     for (size_t i = 0; i < settings->listen_count; i++)
         LOG(LOG_INFO, "listening", log_str("http", settings->listens[i].text),
             log_u64("port", server->ports[i]));
-    if (settings->key_count == 0)
-        LOG(LOG_WARN, "open_to_all", log_str("notice", "no [key] is configured: everyone on this machine may publish, "
+    if (settings_are_open(settings))
+        LOG(LOG_WARN, "open_to_all", log_str("notice", "neither a [key] nor a [jwt] is configured: everyone on this machine may publish, "
                                                        "follow and manage; only loopback addresses are served"));
     LOG(LOG_INFO, "ready", log_str("version", LONGWIRE_VERSION), log_u64("loops", server->worker_count),
         log_str("store", settings->store == STORE_MEMORY ? "memory" : settings->data));
@@ -264,6 +265,22 @@ static int repair(struct settings *settings)
     return EXIT_SUCCESS;
 }
 
+/* The keys of issuers are read here, because settings knows no keys. False: *say says what does not fit, alone. */
+static bool keys_fit(const struct settings *settings, struct buf *say)
+{
+    struct buf why;
+
+    buf_init(&why, WHY_BYTES);
+    bool do_fit = issuers_check(settings, &why);
+    if (!do_fit) {
+        buf_clear(say);
+        buf_put(say, buf_span(&why));
+        buf_putc(say, '\n');
+    }
+    buf_fini(&why);
+    return do_fit;
+}
+
 int main(int argc, char **argv)
 {
     static struct settings settings;
@@ -274,7 +291,10 @@ int main(int argc, char **argv)
     if (!fill_standard_descriptors())
         return EXIT_CANT_START;  /* there is no descriptor on which to say why */
     buf_init(&say, CONFIG_SAY_BYTES_MAX);
-    switch (config_load(argv, environ, &settings, &say)) {
+    enum config_verdict outcome = config_load(argv, environ, &settings, &say);
+    if (outcome != CONFIG_EXIT_BAD && !keys_fit(&settings, &say))
+        outcome = CONFIG_EXIT_BAD;
+    switch (outcome) {
     case CONFIG_RUN:
         status = run(&settings, &say, argv);
         break;

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "auth/issuer.h"
 #include "base/must.h"
 #include "reactor/log.h"
 #include "settings/config.h"
@@ -65,7 +66,7 @@ void reload_init(struct reload *reload, char *const *argv, char *const *env, con
     reload->settings = NULL;
     if (!config_load_again(argv, env, fresh, &say)) {
         log_failure(buf_span(&say));
-    } else if (!settings_reload(next, fresh, &reload->changed, &reload->kept, &why)) {
+    } else if (!settings_reload(next, fresh, &reload->changed, &reload->kept, &why) || !issuers_check(next, &why)) {
         log_failure(buf_span(&why));
     } else {
         log_notices(buf_span(&say));

@@ -125,7 +125,7 @@ static void worker_init_modules(struct worker *worker)
 
     const struct identifier_limits identifying = identifier_limits_all();
 
-    key_identifier_init(&worker->keys, &worker->loop.wheel, &identifying, settings);
+    key_identifier_init(&worker->keys, &worker->loop.wheel, &identifying, settings, &worker->loop.wall);
     http_server_init(&worker->http, &worker->loop, &http, &worker_service, worker);
     shard_init(&worker->shard, worker->index, &worker_shard_port, worker, &shard);
     worker->shard.connection_secret = &worker->server->hash_key;

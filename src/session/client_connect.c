@@ -51,7 +51,7 @@ static void client_connected(struct client *client, const struct identified *ans
         client->link.holder = answer->identity;
         client_resume(client, &command->connect, command->ref);
     } else if (answer->refusal.status == 401) {
-        client_say_error(client, 401, "this token is not known here", command->ref);
+        client_say_error(client, 401, answer->refusal.reason, command->ref);
         client_kind(client)->close(client, CLIENT_CLOSE_POLICY, "token not known");
     } else if (answer->refusal.status == 400) {
         client_say_error(client, 400, answer->refusal.reason, command->ref);

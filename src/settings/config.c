@@ -253,6 +253,9 @@ static bool holds_secrets(const struct settings *settings)
     for (size_t i = 0; i < settings->key_count; i++)
         if (settings->keys[i].secret_file[0] == '\0')
             return true;
+    for (size_t i = 0; i < settings->issuer_count; i++)
+        if (settings->issuers[i].source == JWT_SECRET && settings->issuers[i].place[0] == '\0')
+            return true;
     return false;
 }
 
@@ -266,6 +269,10 @@ static void secrecy_check(int fd, const char *path, const struct settings *setti
         if (secret_file_is_public(settings->keys[i].secret_file))
             buf_putf(say, "%s: warning: every user of this machine can read this secret; chmod o-r would end that\n",
                      settings->keys[i].secret_file);
+    for (size_t i = 0; i < settings->issuer_count; i++)
+        if (settings->issuers[i].source == JWT_SECRET && secret_file_is_public(settings->issuers[i].place))
+            buf_putf(say, "%s: warning: every user of this machine can read this secret; chmod o-r would end that\n",
+                     settings->issuers[i].place);
 }
 
 enum load_kind { LOAD_AT_START, LOAD_AT_RELOAD };

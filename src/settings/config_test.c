@@ -79,10 +79,10 @@ static void a_file_is_refused_with_line_name_and_what_is_allowed(void **state)
         { "http = 127.0.0.1:80,\n  127.0.0.1:81\nloops = 99",
           "f:2: 127.0.0.1: there is no such setting; longwired --help lists them all\n"
           "f:3: loops: must be a number from 0 to 64\n" },
-        { "[limits]\nloops = 99", "f:1: limits: unknown section; there are [key NAME] and [namespace NAME]\n" },
-        { "[]\n", "f:1: unknown section; there are [key NAME] and [namespace NAME]\n" },
-        { "[key a\nsecret = " SECRET, "f:1: a section's heading must be [key NAME] or [namespace NAME]\n" },
-        { "[key a] b\n", "f:1: a section's heading must be [key NAME] or [namespace NAME]\n" },
+        { "[limits]\nloops = 99", "f:1: limits: unknown section; there are [key NAME], [jwt NAME] and [namespace NAME]\n" },
+        { "[]\n", "f:1: unknown section; there are [key NAME], [jwt NAME] and [namespace NAME]\n" },
+        { "[key a\nsecret = " SECRET, "f:1: a section's heading must be [key NAME], [jwt NAME] or [namespace NAME]\n" },
+        { "[key a] b\n", "f:1: a section's heading must be [key NAME], [jwt NAME] or [namespace NAME]\n" },
         { "[key]\n", "f:1: key: a key's name must be 1 to 32 letters, digits and -._\n" },
         { "[key a b]\n", "f:1: key a b: a key's name must be 1 to 32 letters, digits and -._\n" },
         { "[key 123456789012345678901234567890123]\n",
@@ -107,11 +107,29 @@ static void a_file_is_refused_with_line_name_and_what_is_allowed(void **state)
         { "[key a]\nsecret = " SECRET "\nsecret = " SECRET "\nrights = admin",
           "f:3: secret: stands in this section twice\n" },
         { "[key a]\nsecret = " SECRET "\nrights = admin\nloops = 1",
-          "f:4: loops: unknown here; there are: secret, secret_file, rights\n" },
+          "f:4: loops: unknown here; there are: secret, secret_file, rights, channels\n" },
         { "[key a]\nsecret = " SECRET "\nrights = admin\n[key a]\nrights = admin",
           "f:4: key a: this key has a section already\n" },
         { "[key a]\nsecret = " SECRET "\nrights = admin\n[key b]\nrights = admin\nsecret = " SECRET,
           "f:4: another key has this secret already\n" },
+        { "[key a]\nsecret = " SECRET "\nrights = admin\nchannels =", "f:1: channels is empty; leave it out, or name at least one pattern\n" },
+        { "[key a]\nsecret = " SECRET "\nrights = admin\nchannels = topic:*, , x",
+          "f:1: channels must be 1 to 100 patterns of channels with commas between, each of 1 to 233 bytes and with at most 8 "
+          "stars\n" },
+        { "[jwt a b]\n", "f:1: jwt a b: an issuer's name must be 1 to 32 letters, digits and -._\n" },
+        { "[jwt a]\n", "f:1: one of secret, secret_file, key_file and jwks must be there, and only one\n" },
+        { "[jwt a]\nsecret = " SECRET "\n[jwt a]\n", "f:3: jwt a: this issuer has a section already\n" },
+        { "[jwt a]\nsecret = " SECRET "\nsecret_file = /x\n",
+          "f:1: one of secret, secret_file, key_file and jwks must be there, and only one\n" },
+        { "[jwt a]\nsecret = too-short\n", "f:1: the secret has 9 bytes; it must have 16 to 512\n" },
+        { "[jwt a]\nsecret = " SECRET "\nalgorithms = HS256, none\n",
+          "f:1: algorithms: there is no none here; there are HS256, HS384, HS512, RS256, RS384, RS512, PS256, ES256, ES384, "
+          "EdDSA\n" },
+        { "[jwt a]\nsecret = " SECRET "\nalgorithms = \n", "f:1: algorithms is empty; leave it out, or name at least one\n" },
+        { "[jwt a]\nsecret = " SECRET "\nleeway_s = 2h\n", "f:3: leeway_s: must be a time from 0 to 1h\n" },
+        { "[jwt a]\nkey_file = /nowhere/at/all\n", "f:1: key_file: /nowhere/at/all can't be read: No such file or directory\n" },
+        { "[jwt a]\njwks = a/b\n",
+          "f:1: jwks must be an absolute path, or an address that begins with https:// or http://\n" },
         { "[namespace News]\n", "f:1: namespace News: a namespace's name must be a small letter, then up to 31 small "
                                 "letters, digits, - and _\n" },
         { "[namespace n]\n[namespace n]\n", "f:2: namespace n: this namespace has a section already\n" },
@@ -347,7 +365,7 @@ static void flags_and_variables_are_refused_by_name(void **state)
           "--data: must be the path itself: neither ~ nor variables are replaced here\n" },
         /* threat 105 */
         { "--http=0.0.0.0:8080", NULL, NULL,
-          "http: 0.0.0.0:8080 can be reached from other machines, but no API key is configured, so that anyone could "
+          "http: 0.0.0.0:8080 can be reached from other machines, but neither an API key nor an issuer is configured, so that anyone could "
           "publish; add a [key NAME] section to the configuration file, or listen on 127.0.0.1\n" },
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {

@@ -48,17 +48,17 @@ static bool file_begin(int fd, char *bytes, size_t *ret_len)
 }
 
 /* A pipe or a device could keep the start waiting for ever. */
-static bool open_regular(const char *path, int *ret_fd, struct buf *why)
+static bool open_regular(const char *line, const char *path, int *ret_fd, struct buf *why)
 {
     struct stat stat_of_it;
     int         fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 
     if (fd < 0) {
-        buf_putf(why, "secret_file: %s can't be read: %s", path, strerrordesc_np(errno));
+        buf_putf(why, "%s: %s can't be read: %s", line, path, strerrordesc_np(errno));
         return false;
     }
     if (fstat(fd, &stat_of_it) != 0 || !S_ISREG(stat_of_it.st_mode)) {
-        buf_putf(why, "secret_file: %s must be a regular file", path);
+        buf_putf(why, "%s: %s must be a regular file", line, path);
         close(fd);
         return false;
     }
@@ -89,7 +89,7 @@ bool secret_file_read(const char *path, char *ret, struct buf *why)
     size_t len;
     int    fd;
 
-    if (!open_regular(path, &fd, why))
+    if (!open_regular("secret_file", path, &fd, why))
         return false;
     bool is_good = file_begin(fd, bytes, &len);
     if (!is_good)
@@ -98,4 +98,30 @@ bool secret_file_read(const char *path, char *ret, struct buf *why)
     is_good = is_good && line_take(path, span_of(bytes, len), ret, why);
     explicit_bzero(bytes, sizeof bytes);
     return is_good;
+}
+
+static bool file_read_all(int fd, struct buf *ret)
+{
+    char    piece[4096];
+    ssize_t got;
+
+    while ((got = read(fd, piece, sizeof piece)) > 0 && !buf_is_over(ret))
+        buf_put(ret, span_of(piece, (size_t)got));
+    explicit_bzero(piece, sizeof piece);
+    return got >= 0;
+}
+
+bool key_file_read(const char *line, const char *path, struct buf *ret, struct buf *why)
+{
+    int fd;
+
+    if (!open_regular(line, path, &fd, why))
+        return false;
+    bool is_read = file_read_all(fd, ret);
+    if (!is_read)
+        buf_putf(why, "%s: %s can't be read: %s", line, path, strerrordesc_np(errno));
+    else if (buf_is_over(ret))
+        buf_putf(why, "%s: %s may have at most %zu bytes", line, path, ret->max);
+    close(fd);
+    return is_read && !buf_is_over(ret);
 }

@@ -14,6 +14,10 @@ bool secret_file_path_is_valid(struct span path);
  * secret, and *ret is unchanged. */
 bool secret_file_read(const char *path, char *ret, struct buf *why);
 
+/* All bytes of a regular file, as long as they fit into *ret. `line`: of the configuration, which names the file. False:
+ * `why` says what is wrong. */
+bool key_file_read(const char *line, const char *path, struct buf *ret, struct buf *why);
+
 /* Can every user of this machine read it? */
 bool secret_file_is_public(const char *path);
 

@@ -3,6 +3,7 @@
 #include <ctype.h>
 
 #include "base/must.h"
+#include "message/grant.h"
 #include "settings/secret_file.h"
 #include "settings/unit.h"
 #include "settings/value.h"
@@ -19,7 +20,7 @@ enum {
 #define ALLOWED_WORDS  "nobody|key|grant|member|user|anyone"
 #define COUNT_OF(array) (sizeof(array) / sizeof(array)[0])
 
-enum { KEY_SECRET, KEY_SECRET_FILE, KEY_RIGHTS };
+enum { KEY_SECRET, KEY_SECRET_FILE, KEY_RIGHTS, KEY_CHANNELS };
 
 static const struct value_row key_rows[] = {
     [KEY_SECRET] = { "secret", VALUE_TEXT, offsetof(struct key_draft, secret), .max = KEY_SECRET_BYTES_MAX,
@@ -29,7 +30,12 @@ static const struct value_row key_rows[] = {
                           .help = "In place of secret: the absolute path of a file whose first line is the secret. It "
                                   "is read at the start and at each reload." },
     [KEY_RIGHTS] = { "rights", VALUE_TEXT, offsetof(struct key_draft, rights), .max = 63,
-                     .help = "What its holder may do: publish, subscribe, admin, with commas between." },
+                     .help = "What its holder may do: publish (and take back), subscribe (and read), admin (everything), "
+                             "with commas between." },
+    [KEY_CHANNELS] = { "channels", VALUE_TEXT, offsetof(struct key_draft, channels), .max = KEY_CHANNELS_BYTES_MAX,
+                       .help = "Where its rights hold: patterns of channels with commas between, as in topic:*, "
+                               "group:shop-*; a star stands for any run of characters. Without it everywhere. What has "
+                               "no channel, such as metrics, such a key may not." },
 };
 
 enum { DURABILITY, KEEP_AGE, KEEP_COUNT, KEEP_BYTES, PAYLOAD_BYTES, TTL, SUBSCRIBE, PUBLISH };
@@ -78,14 +84,24 @@ static bool key_name_is_valid(struct span name)
     return name.len > 0 && name.len <= KEY_NAME_BYTES_MAX;
 }
 
+/* The name of a key or an issuer. */
+static bool key_name_take(struct section *section, struct span name, const char *whose, struct buf *why)
+{
+    if (!key_name_is_valid(name)) {
+        buf_putf(why, "%s name must be 1 to %d letters, digits and -._", whose, KEY_NAME_BYTES_MAX);
+        return false;
+    }
+    memset(section->key_name, 0, sizeof section->key_name);
+    memcpy(section->key_name, name.at, name.len);
+    return true;
+}
+
 static bool key_open(struct section *section, struct span name, struct buf *why)
 {
     const struct settings *settings = section->settings;
 
-    if (!key_name_is_valid(name)) {
-        buf_putf(why, "a key's name must be 1 to %d letters, digits and -._", KEY_NAME_BYTES_MAX);
+    if (!key_name_take(section, name, "a key's", why))
         return false;
-    }
     for (size_t i = 0; i < settings->key_count; i++)
         if (span_eq(span_str(settings->keys[i].name), name)) {
             buf_put_lit(why, "this key has a section already");
@@ -95,9 +111,15 @@ static bool key_open(struct section *section, struct span name, struct buf *why)
         buf_putf(why, "there may be at most %d keys", KEYS_MAX);
         return false;
     }
-    memset(section->key_name, 0, sizeof section->key_name);
-    memcpy(section->key_name, name.at, name.len);
     section->kind = SECTION_KEY;
+    return true;
+}
+
+static bool issuer_open(struct section *section, struct span name, struct buf *why)
+{
+    if (!key_name_take(section, name, "an issuer's", why) || !jwt_section_open(section->settings, name, why))
+        return false;
+    section->kind = SECTION_JWT;
     return true;
 }
 
@@ -145,9 +167,11 @@ bool section_open(struct section *section, struct span heading, struct buf *why)
     name = span_trim(name);
     if (span_eq(kind, SPAN("key")))
         return key_open(section, name, why);
+    if (span_eq(kind, SPAN("jwt")))
+        return issuer_open(section, name, why);
     if (span_eq(kind, SPAN("namespace")))
         return namespace_open(section, name, why);
-    buf_put_lit(why, "unknown section; there are [key NAME] and [namespace NAME]");
+    buf_put_lit(why, "unknown section; there are [key NAME], [jwt NAME] and [namespace NAME]");
     return false;
 }
 
@@ -180,6 +204,8 @@ bool section_set(struct section *section, struct span name, struct span value, s
 {
     if (section->kind == SECTION_KEY)
         return row_set(section, key_rows, COUNT_OF(key_rows), &section->key_draft, name, value, why);
+    if (section->kind == SECTION_JWT)
+        return row_set(section, jwt_rows, JWT_ROW_COUNT, &section->jwt_draft, name, value, why);
     must(section->kind == SECTION_NAMESPACE);
     return row_set(section, namespace_rows, COUNT_OF(namespace_rows), &section->namespace_draft, name, value, why);
 }
@@ -252,6 +278,24 @@ static bool secret_find(struct section *section, struct buf *why)
     return false;
 }
 
+/* An empty list, or an empty pattern in it, might be meant to be all channels, or none (threat 26). */
+static bool channels_are_valid(struct span list, struct buf *why)
+{
+    struct span pattern;
+    size_t      count = 0;
+
+    while (span_cut(&list, ',', &pattern)) {
+        if (!grant_pattern_is_valid(span_trim(pattern)) || ++count > GRANTS_MAX) {
+            buf_putf(why, "channels must be 1 to %d patterns of channels with commas between, each of 1 to %d bytes and "
+                     "with at most %d stars", GRANTS_MAX, GRANT_BYTES_MAX, GRANT_STARS_MAX);
+            return false;
+        }
+    }
+    if (count == 0)
+        buf_put_lit(why, "channels is empty; leave it out, or name at least one pattern");
+    return count > 0;
+}
+
 static bool key_close(struct section *section, struct buf *why)
 {
     struct settings *settings = section->settings;
@@ -268,10 +312,14 @@ static bool key_close(struct section *section, struct buf *why)
         buf_put_lit(why, "rights must be there: one or more of publish, subscribe, admin, with commas between");
         return false;
     }
+    if (is_seen(section, KEY_CHANNELS) && !channels_are_valid(span_str(section->key_draft.channels), why))
+        return false;
     struct api_key *key = &settings->keys[settings->key_count++];
     *key                = (struct api_key){ .rights = rights };
     memcpy(key->name, section->key_name, sizeof key->name);
     memcpy(key->secret, secret, sizeof key->secret);
+    if (is_seen(section, KEY_CHANNELS))
+        memcpy(key->channels, section->key_draft.channels, sizeof key->channels);
     if (is_seen(section, KEY_SECRET_FILE))
         memcpy(key->secret_file, section->key_draft.secret_file, sizeof key->secret_file);
     return true;
@@ -346,10 +394,14 @@ bool section_close(struct section *section, struct buf *why)
 
     if (section->kind == SECTION_KEY)
         is_good = key_close(section, why);
+    else if (section->kind == SECTION_JWT)
+        is_good = jwt_section_close(section->settings, span_str(section->key_name), &section->jwt_draft, section->seen,
+                                    why);
     else if (section->kind == SECTION_NAMESPACE)
         is_good = namespace_close(section, why);
     section->kind = SECTION_NONE;
     explicit_bzero(section->key_draft.secret, sizeof section->key_draft.secret);
+    explicit_bzero(section->jwt_draft.secret, sizeof section->jwt_draft.secret);
     return is_good;
 }
 
@@ -407,8 +459,9 @@ void section_print_in_force(const struct settings *settings, struct buf *out)
         buf_putf(out, "\n[key %s]\n%s = %s\nrights = ", key->name, key->secret_file[0] == '\0' ? "secret" : "secret_file",
                  key->secret_file[0] == '\0' ? "****************" : key->secret_file);
         rights_put(settings->keys[i].rights, out);
-        buf_putc(out, '\n');
+        buf_putf(out, "%s%s\n", key->channels[0] == '\0' ? "" : "\nchannels = ", key->channels);
     }
+    jwt_sections_print(settings, out);
     for (size_t i = 0; i < settings->namespaces.count; i++) {
         struct namespace_draft draft = draft_of(&settings->namespaces.at[i]);
         buf_putf(out, "\n[namespace %s]\n", settings->namespaces.at[i].name);
@@ -458,6 +511,9 @@ void section_print_docs(struct buf *out)
     buf_putf(out, "\n## [key NAME]\n\nAn API key, at most %d of them. Keys stand only in the file: too many "
              "programs can read flags and environments. A change takes a reload.\n\n", KEYS_MAX);
     rows_print_docs(key_rows, COUNT_OF(key_rows), out);
+    buf_putf(out, "\n## [jwt NAME]\n\nAn issuer of tokens for users, at most %d of them ([who may what](http-api.md)). "
+             "They stand only in the file. A change takes a reload.\n\n", ISSUERS_MAX);
+    rows_print_docs(jwt_rows, JWT_ROW_COUNT, out);
     buf_putf(out, "\n## [namespace NAME]\n\nThe policy of a namespace, built in or new, at most %d together; a new one "
              "starts with the policy of `topic`. Another durability brings the retention that fits it: 7 days for "
              "durable, the last %d messages or 5 minutes for memory. A change takes a restart.\n\n",

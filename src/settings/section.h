@@ -1,14 +1,15 @@
-/* section.h - one [key NAME] or [namespace NAME] section of the configuration file, while it is being read.
+/* section.h - one [key NAME], [jwt NAME] or [namespace NAME] section of the configuration file, while it is being read.
  *
  * Its lines may come in any order, so a section is checked when it ends. */
 #ifndef SETTINGS_SECTION_H
 #define SETTINGS_SECTION_H
 
-#include "settings/settings.h"
+#include "settings/section_jwt.h"
 
 enum section_kind {
     SECTION_NONE,     /* before the first heading */
     SECTION_KEY,
+    SECTION_JWT,
     SECTION_NAMESPACE,
     SECTION_BROKEN,   /* its heading was refused; its lines are skipped, because one fault is enough */
 };
@@ -17,6 +18,7 @@ struct key_draft {
     char secret[KEY_SECRET_BYTES_MAX + 1];
     char secret_file[SECRET_FILE_BYTES_MAX + 1];
     char rights[64];
+    char channels[KEY_CHANNELS_BYTES_MAX + 1];
 };
 
 struct namespace_draft {
@@ -31,9 +33,10 @@ struct section {
     struct settings       *settings;
     unsigned               seen;                       /* a bit for each of its lines that was there */
     bool                   is_opened[NAMESPACES_MAX];  /* namespaces that have had their section */
-    char                   key_name[KEY_NAME_BYTES_MAX + 1];
+    char                   key_name[KEY_NAME_BYTES_MAX + 1];  /* or an issuer's */
     struct namespace      *space;
     struct key_draft       key_draft;
+    struct jwt_draft       jwt_draft;
     struct namespace_draft namespace_draft;
 };
 
@@ -43,13 +46,13 @@ void section_fini(struct section *section);  /* wipes the secret */
 /* Opens the section of this heading ("key app"); the one before is closed. False: `why` says what is wrong. */
 bool section_open(struct section *section, struct span heading, struct buf *why);
 
-/* One line in a key or namespace section. False: `why` says what is wrong, and never holds a secret. */
+/* One line in a section. False: `why` says what is wrong, and never holds a secret. */
 bool section_set(struct section *section, struct span name, struct span value, struct buf *why);
 
 /* Takes what was read into the settings. False: `why` says what is missing or contradictory. */
 bool section_close(struct section *section, struct buf *why);
 
-/* "[key NAME]" and "[namespace NAME]" for docs/configuration.md, and those that are in force. */
+/* "[key NAME]", "[jwt NAME]" and "[namespace NAME]" for docs/configuration.md, and those that are in force. */
 void section_print_docs(struct buf *out);
 void section_print_in_force(const struct settings *settings, struct buf *out);
 

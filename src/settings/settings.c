@@ -47,7 +47,9 @@ void settings_fini(struct settings *settings)
 {
     must(settings->key_count <= KEYS_MAX);
     explicit_bzero(settings->keys, sizeof settings->keys);
-    settings->key_count = 0;
+    explicit_bzero(settings->key_text, sizeof settings->key_text);
+    settings->key_count    = 0;
+    settings->issuer_count = 0;
 }
 
 bool setting_find(struct span name, enum setting *ret_setting)
@@ -98,12 +100,12 @@ bool settings_set(struct settings *settings, enum setting setting, struct span v
 /* Threat 105: a server is not opened to the network because a line is missing. */
 static bool network_has_keys(const struct settings *settings, struct buf *why)
 {
-    for (size_t i = 0; i < settings->listen_count && settings->key_count == 0; i++) {
+    for (size_t i = 0; i < settings->listen_count && settings_are_open(settings); i++) {
         if (settings->listens[i].is_loopback)
             continue;
         buf_putf(why,
-                 "http: %s can be reached from other machines, but no API key is configured, so that anyone could "
-                 "publish; add a [key NAME] section to the configuration file, or listen on 127.0.0.1",
+                 "http: %s can be reached from other machines, but neither an API key nor an issuer is configured, so that "
+                 "anyone could publish; add a [key NAME] section to the configuration file, or listen on 127.0.0.1",
                  settings->listens[i].text);
         return false;
     }

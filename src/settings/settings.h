@@ -4,13 +4,14 @@
  *
  * settings.def has each setting once; config.h reads file, environment and flags. This header knows no file and no
  * environment. A struct settings holds no pointer and never changes once threads read it: a reload makes another
- * one. It is big (about 80 KiB), so it does not fit on small stacks. */
+ * one. It is big (about 300 KiB), so it does not fit on small stacks. */
 #ifndef SETTINGS_SETTINGS_H
 #define SETTINGS_SETTINGS_H
 
 #include <sys/socket.h>
 
 #include "base/buf.h"
+#include "message/jwt_algorithm.h"
 #include "message/key_right.h"
 #include "message/namespace.h"
 #include "base/log_level.h"
@@ -26,6 +27,13 @@ enum {
     KEY_SECRET_BYTES_MIN  = 16,
     KEY_SECRET_BYTES_MAX  = 128,
     SECRET_FILE_BYTES_MAX = 255,
+    KEY_CHANNELS_BYTES_MAX = 511,         /* of an API key's `channels`, as written */
+    ISSUERS_MAX           = 16,
+    JWT_SECRET_BYTES_MIN  = 16,
+    JWT_SECRET_BYTES_MAX  = 512,
+    JWT_PLACE_BYTES_MAX   = 511,          /* of a path or an address */
+    JWT_NAME_BYTES_MAX    = 255,          /* of `issuer` and `audience` */
+    KEY_TEXT_BYTES_MAX    = 128 * 1024,   /* of all secrets and key files of issuers together */
 };
 
 /* A [key NAME] section. */
@@ -34,6 +42,22 @@ struct api_key {
     char     secret[KEY_SECRET_BYTES_MAX + 1];
     unsigned rights;
     char     secret_file[SECRET_FILE_BYTES_MAX + 1];  /* where the secret was read; "": it stands in the configuration */
+    char     channels[KEY_CHANNELS_BYTES_MAX + 1];    /* patterns with commas between; "": all channels */
+};
+
+/* Where the keys of an issuer come from. */
+enum jwt_source { JWT_SECRET, JWT_KEY_FILE, JWT_JWKS_FILE, JWT_JWKS_URL };
+
+/* A [jwt NAME] section. */
+struct jwt_section {
+    char            name[KEY_NAME_BYTES_MAX + 1];
+    enum jwt_source source;
+    char            place[JWT_PLACE_BYTES_MAX + 1];    /* the file, or the address; "": a secret in the configuration */
+    unsigned        algorithms;                        /* a bit for each enum jwt_algorithm; 0: those that fit the keys */
+    char            issuer[JWT_NAME_BYTES_MAX + 1];    /* "": any */
+    char            audience[JWT_NAME_BYTES_MAX + 1];  /* "": any, and none */
+    int64_t         leeway_s;
+    uint32_t        key_at, key_len;                   /* what the file said, or the secret: in settings.key_text */
 };
 
 /* One address of `http`, ready for bind(2). */
@@ -71,6 +95,10 @@ struct settings {
 
     struct api_key    keys[KEYS_MAX];
     size_t            key_count;
+    struct jwt_section issuers[ISSUERS_MAX];
+    size_t            issuer_count;
+    char              key_text[KEY_TEXT_BYTES_MAX];
+    uint32_t          key_text_len;
     struct namespaces namespaces;
 
     enum setting_source source_of[SETTING_COUNT];
@@ -79,6 +107,15 @@ struct settings {
 
 void settings_init(struct settings *settings);  /* all defaults */
 void settings_fini(struct settings *settings);  /* wipes the secrets */
+
+/* Neither keys nor issuers: whoever reaches the server may do everything, and is who they say they are. */
+static inline bool settings_are_open(const struct settings *settings)
+{
+    return settings->key_count == 0 && settings->issuer_count == 0;
+}
+
+/* "secret", "key_file", "jwks": the line of the section that says it. */
+const char *jwt_source_name(enum jwt_source source);
 
 /* The setting with this name; '-' and '_' are the same. False: there is none. */
 bool setting_find(struct span name, enum setting *ret_setting);

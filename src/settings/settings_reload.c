@@ -52,7 +52,8 @@ static const struct api_key *key_find(const struct settings *settings, const cha
 
 static bool key_is_like(const struct api_key *one, const struct api_key *other)
 {
-    return one->rights == other->rights && strcmp(one->secret, other->secret) == 0;
+    return one->rights == other->rights && strcmp(one->secret, other->secret) == 0 &&
+           strcmp(one->channels, other->channels) == 0;
 }
 
 static void keys_reload(struct settings *settings, const struct settings *fresh, struct buf *changed)
@@ -70,6 +71,49 @@ static void keys_reload(struct settings *settings, const struct settings *fresh,
             name_add(changed, "key ", fresh->keys[i].name, " added");
     memcpy(settings->keys, fresh->keys, sizeof settings->keys);
     settings->key_count = fresh->key_count;
+}
+
+/* --- issuers ------------------------------------------------------------------------------------------------- */
+
+static const struct jwt_section *issuer_find(const struct settings *settings, const char *name)
+{
+    for (size_t i = 0; i < settings->issuer_count; i++)
+        if (strcmp(settings->issuers[i].name, name) == 0)
+            return &settings->issuers[i];
+    return NULL;
+}
+
+static struct span issuer_key_text(const struct settings *settings, const struct jwt_section *section)
+{
+    return span_of(settings->key_text + section->key_at, section->key_len);
+}
+
+static bool issuer_is_like(const struct settings *settings, const struct jwt_section *one, const struct settings *fresh,
+                           const struct jwt_section *other)
+{
+    return one->source == other->source && strcmp(one->place, other->place) == 0 &&
+           one->algorithms == other->algorithms && strcmp(one->issuer, other->issuer) == 0 &&
+           strcmp(one->audience, other->audience) == 0 && one->leeway_s == other->leeway_s &&
+           span_eq(issuer_key_text(settings, one), issuer_key_text(fresh, other));
+}
+
+static void issuers_reload(struct settings *settings, const struct settings *fresh, struct buf *changed)
+{
+    for (size_t i = 0; i < settings->issuer_count; i++) {
+        const struct jwt_section *section = &settings->issuers[i];
+        const struct jwt_section *other   = issuer_find(fresh, section->name);
+        if (other == NULL)
+            name_add(changed, "jwt ", section->name, " removed");
+        else if (!issuer_is_like(settings, section, fresh, other))
+            name_add(changed, "jwt ", section->name, " changed");
+    }
+    for (size_t i = 0; i < fresh->issuer_count; i++)
+        if (issuer_find(settings, fresh->issuers[i].name) == NULL)
+            name_add(changed, "jwt ", fresh->issuers[i].name, " added");
+    memcpy(settings->issuers, fresh->issuers, sizeof settings->issuers);
+    memcpy(settings->key_text, fresh->key_text, sizeof settings->key_text);
+    settings->issuer_count = fresh->issuer_count;
+    settings->key_text_len = fresh->key_text_len;
 }
 
 /* --- namespaces ---------------------------------------------------------------------------------------------- */
@@ -102,12 +146,13 @@ bool settings_reload(struct settings *settings, const struct settings *fresh, st
 {
     must(settings != fresh);
     /* CVE-2017-7652: a file that is empty or half written must not let everyone in. */
-    if (settings->key_count > 0 && fresh->key_count == 0) {
-        buf_put_lit(why, "there is no [key] any more, so that everyone would be let in; only a restart does that");
+    if (!settings_are_open(settings) && settings_are_open(fresh)) {
+        buf_put_lit(why, "there is no [key] and no [jwt] any more, so that everyone would be let in; only a restart does that");
         return false;
     }
     each_setting_reload(settings, fresh, changed, kept, why);
     keys_reload(settings, fresh, changed);
+    issuers_reload(settings, fresh, changed);
     namespaces_compare(settings, fresh, kept);
     /* A setting that waits for a restart may not fit one that has changed. */
     return settings_finish(settings, why);

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #define KEY(name, secret, rights) "[key " name "]\nsecret = " secret "\nrights = " rights "\n"
+#define JWT(name, secret) "[jwt " name "]\nsecret = " secret "\n"
 #define A "aaaaaaaaaaaaaaaa"
 #define B "bbbbbbbbbbbbbbbb"
 
@@ -67,6 +68,13 @@ static void what_differs_is_named(void **state)
         { KEY("a", A, "publish"), KEY("a", B, "publish"), "key a changed", "" },
         { KEY("a", A, "publish"), KEY("a", A, "admin"), "key a changed", "" },
         { KEY("a", A, "publish"), KEY("b", A, "publish"), "key a removed, key b added", "" },
+        { KEY("a", A, "publish"), KEY("a", A, "publish") "channels = topic:*\n", "key a changed", "" },
+        { "", JWT("a", A), "jwt a added", "" },
+        { JWT("a", A) JWT("b", B), JWT("b", B) JWT("a", A), "", "" },
+        { JWT("a", A), JWT("a", B), "jwt a changed", "" },
+        { JWT("a", A), JWT("a", A) "leeway_s = 1\n", "jwt a changed", "" },
+        { JWT("a", A), JWT("b", A), "jwt a removed, jwt b added", "" },
+        { JWT("a", A), KEY("a", A, "publish"), "key a added, jwt a removed", "" },
         { "[namespace n]\nkeep_age = 1d", "[namespace n]\nkeep_age = 24h", "", "" },
         { "[namespace n]\nkeep_age = 1d", "[namespace n]\nkeep_age = 2d", "", "namespace n" },
         { "[namespace n]", "[namespace m]", "", "namespace n, namespace m" },
@@ -102,9 +110,10 @@ static void what_cannot_be_is_refused(void **state)
     (void)state;
     static const struct { const char *from, *to, *why; } rows[] = {
         { KEY("a", A, "publish"), "",
-          "there is no [key] any more, so that everyone would be let in; only a restart does that" },
+          "there is no [key] and no [jwt] any more, so that everyone would be let in; only a restart does that" },
+        { JWT("a", A), "", "there is no [key] and no [jwt] any more, so that everyone would be let in; only a restart does that" },
         { "http = 0.0.0.0:1\n" KEY("a", A, "publish"), "http = 127.0.0.1:1",
-          "there is no [key] any more, so that everyone would be let in; only a restart does that" },
+          "there is no [key] and no [jwt] any more, so that everyone would be let in; only a restart does that" },
         { "[namespace n]\npayload_bytes_max = 8M", "publish_waiting_bytes_max = 4M",
           "[namespace n]: payload_bytes_max must not be above publish_waiting_bytes_max, or its largest messages could "
           "never be published" },

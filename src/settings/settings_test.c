@@ -278,7 +278,7 @@ static void settings_are_held_against_one_another(void **state)
         { "poll_wait_s", "61", "poll_wait_s must not be above poll_wait_s_max" },
         /* threat 105 */
         { "http", "127.0.0.1:8080, 0.0.0.0:8081",
-          "http: 0.0.0.0:8081 can be reached from other machines, but no API key is configured, so that anyone could "
+          "http: 0.0.0.0:8081 can be reached from other machines, but neither an API key nor an issuer is configured, so that anyone could "
           "publish; add a [key NAME] section to the configuration file, or listen on 127.0.0.1" },
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {

@@ -25,7 +25,7 @@ static inline struct identified held_answer_to(struct held_identifier *held, con
         return (struct identified){ .identity = identity_ref(held->everyone) };
     if (credential->kind == CREDENTIAL_TOKEN && span_eq(credential->token, SPAN("reader's")))
         return (struct identified){ .identity = identity_ref(held->reader) };
-    return (struct identified){ .refusal = { .status = 401, .reason = "this API key is not known here" } };
+    return (struct identified){ .refusal = { .status = 401, .reason = "this token is not known here" } };
 }
 
 static inline bool held_look(struct identifier *identifier, const struct credential *credential, struct identified *ret)

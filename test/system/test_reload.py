@@ -236,7 +236,7 @@ def test_a_key_that_goes_while_a_body_comes_is_refused():
         sock.sendall(b"abcdef")
         answer = http.client.HTTPResponse(sock)
         answer.begin()
-        assert answer.status == 401 and b"this API key is not known here" in answer.read()
+        assert answer.status == 401 and b"this token is not known here" in answer.read()
 
 
 @pytest.mark.parametrize("rights, status", [("publish", 201), ("subscribe", 403)])
@@ -331,7 +331,7 @@ def test_a_broken_file_changes_nothing():
             server.write("log_level = debug\n" + text + key("new", NEW))
             assert_nothing_changed(server, api, reader, server.reload_refused(), want)
         server.write("log_level = debug\n")
-        assert_nothing_changed(server, api, reader, server.reload_refused(), "there is no .key. any more")
+        assert_nothing_changed(server, api, reader, server.reload_refused(), "there is no .key. and no .jwt. any more")
         server.config_path.unlink()
         assert_nothing_changed(server, api, reader, server.reload_refused(),
                                r"longwired\.conf: can't be read: No such file or directory")
@@ -342,7 +342,7 @@ def test_a_broken_file_changes_nothing():
         assert_nothing_changed(server, api, reader, server.reload_refused(), "is no regular file")
         server.config_path.rmdir()
         server.config_path.touch()
-        assert_nothing_changed(server, api, reader, server.reload_refused(), "there is no .key. any more")
+        assert_nothing_changed(server, api, reader, server.reload_refused(), "there is no .key. and no .jwt. any more")
         metrics = ops.metrics()
         assert metrics['longwire_config_reloads_total{result="failed"}'] == len(BROKEN) + 5
         assert metrics['longwire_config_reloads_total{result="ok"}'] == 0

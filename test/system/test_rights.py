@@ -170,7 +170,7 @@ NEVER_PUBLISHED = "nothing was ever published in this channel, and nobody follow
 
 def why_not(call, channel, who, status):
     if who == "wrong":
-        return "this token is not known here" if call.startswith("connect") else "this API key is not known here"
+        return "this token is not known here"
     if call == "purge" and channel in CHANNELS and channel not in ("unknown", "malformed"):
         return ("nothing was ever published in this channel" if status == 404 else
                 "purging a channel needs an API key with the right admin")
@@ -223,7 +223,7 @@ def test_a_batch_of_a_stranger_is_refused_as_a_whole_where_nothing_is_open():
     message."""
     with Server(config=KEYS, flags=["--store", "memory"]) as server:
         needs = "publishing needs an API key with the right to publish, or the token of a user who may"
-        for secret, wanted in ((None, (401, needs)), ("wrong", (401, "this API key is not known here")),
+        for secret, wanted in ((None, (401, needs)), ("wrong", (401, "this token is not known here")),
                                ("sub", (403, "publishing here needs an API key with the right to publish, or the token "
                                               "of a user who may")),
                                ("pub", (201, None))):

@@ -1,4 +1,4 @@
-#include "auth/grant.h"
+#include "message/grant.h"
 
 #include "base/utf8.h"
 

@@ -1,5 +1,5 @@
 /* Which channels a pattern means (threat 92). */
-#include "auth/grant.h"
+#include "message/grant.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -3,8 +3,8 @@
  *
  * In a pattern `*` stands for any run of bytes, an empty one and one with `/` and `:` too. Everything else stands for
  * itself. So `topic:*` is every topic, `room:ann-*` every room whose name begins with ann-, `*` every channel. */
-#ifndef AUTH_GRANT_H
-#define AUTH_GRANT_H
+#ifndef MESSAGE_GRANT_H
+#define MESSAGE_GRANT_H
 
 #include "base/span.h"
 

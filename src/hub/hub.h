@@ -92,12 +92,15 @@ struct subscription {
     uint8_t         state;        /* enum subscription_state, in hub_priv.h */
     uint8_t         start_kind;
     uint8_t         answers;      /* SUB_JOINING: this many answers on, one is as new as what it says */
-    bool            is_ready;     /* port->ready() was said and nobody has looked since */
-    bool            is_listed;    /* this one and the next three are the owner's marks, here where there is room for */
-    bool            is_in_line;   /* them: the hub never looks at them */
-    bool            is_told;
-    bool            is_unasked;
+    bool            is_ready   : 1;  /* port->ready() was said and nobody has looked since */
+    bool            is_listed  : 1;  /* this one and the next four are the owner's marks, here where there is room for */
+    bool            is_in_line : 1;  /* them: the hub never looks at them */
+    bool            is_told    : 1;
+    bool            is_unasked : 1;
+    uint32_t        told_alias;
 };
+
+_Static_assert(sizeof(struct subscription) == 72, "each channel of every idle connection pays for one");
 
 enum look_result {
     LOOK_ENTRY,   /* *ret_entry is next: deliver it, then subscription_step() */

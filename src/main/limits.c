@@ -111,6 +111,7 @@ struct session_limits session_limits_of(const struct settings *settings)
         .sse_retry_ms           = settings->sse_retry_ms,
         .reconnect_ms           = settings->reconnect_ms,
         .poll_store_timeout_ms  = POLL_STORE_MS_MAX,
+        .connect_timeout_ms     = settings->head_timeout_s * 1000,
         .close_timeout_ms       = WS_CLOSE_MS_MAX,
         .channels_max           = (uint32_t)settings->channels_per_connection_max,
         .frame_bytes_max        = (uint32_t)frame_bytes_of(settings),

@@ -122,8 +122,8 @@ static void say_misfits(const struct settings *settings)
 
 static void say_hello(const struct settings *settings, const struct server *server)
 {
-    for (size_t i = 0; i < settings->listen_count; i++)
-        LOG(LOG_INFO, "listening", log_str("http", settings->listens[i].text),
+    for (size_t i = 0; i < server->listen_count; i++)
+        LOG(LOG_INFO, "listening", log_str(server->listens[i].is_native ? "tcp" : "http", server->listens[i].text),
             log_u64("port", server->ports[i]));
     if (settings_are_open(settings))
         LOG(LOG_WARN, "open_to_all", log_str("notice", "neither a [key] nor a [jwt] is configured: everyone on this machine may publish, "

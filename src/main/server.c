@@ -51,7 +51,7 @@ void server_learn_port(struct server *server, size_t at, unsigned port)
 {
     struct sockaddr_storage *address = &server->listens[at].at;
 
-    must(at < LISTENS_MAX && port != 0);
+    must(at < server->listen_count && port != 0);
     server->ports[at] = port;
     if (address->ss_family == AF_INET6)
         ((struct sockaddr_in6 *)address)->sin6_port = htons((uint16_t)port);
@@ -100,6 +100,14 @@ static uint64_t descriptor_limit(void)
     return getrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_cur : UINT64_MAX;
 }
 
+static void server_take_addresses(struct server *server, const struct settings *settings)
+{
+    for (size_t i = 0; i < settings->listen_count; i++)
+        server->listens[server->listen_count++] = settings->listens[i];
+    for (size_t i = 0; i < settings->native_listen_count; i++)
+        server->listens[server->listen_count++] = settings->native_listens[i];
+}
+
 enum rc server_open(struct server *server, const struct settings *settings, char *why, size_t why_size)
 {
     const unsigned count = worker_count_of(settings);
@@ -112,7 +120,7 @@ enum rc server_open(struct server *server, const struct settings *settings, char
     server->descriptors  = descriptor_limit();
     if (gethostname(server->node, sizeof server->node - 1) != 0)
         server->node[0] = '\0';
-    memcpy(server->listens, settings->listens, sizeof server->listens);
+    server_take_addresses(server, settings);
     counter_set(&server->snapshot_at, (uint64_t)clock_wall());
 
     enum rc rc = stores_open(&server->stores, settings, &server->namespaces, server->hash_key, why, why_size);

@@ -27,8 +27,10 @@ struct server {
     msec                  started_wall;          /* the same moment by the wall clock */
     char                  node[NODE_NAME_BYTES_MAX + 1];  /* what this node is called */
     uint64_t              descriptors;           /* that the process may have, as at the start */
-    struct listen_address listens[LISTENS_MAX];  /* as in the settings, with the ports that the system gave */
-    unsigned              ports[LISTENS_MAX];
+    /* those of `http`, then those of `tcp`, as in the settings, with the ports that the system gave */
+    struct listen_address listens[ALL_LISTENS];
+    size_t                listen_count;
+    unsigned              ports[ALL_LISTENS];
     struct counter        reloads_done, reloads_failed;
     struct counter        snapshot_at;           /* when the configuration in force was read; wall clock */
 };

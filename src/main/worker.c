@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/must.h"
 #include "base/version.h"
@@ -13,6 +14,7 @@
 #include "main/server.h"
 #include "main/worker_priv.h"
 #include "reactor/log.h"
+#include "reactor/stream_tcp.h"
 
 enum { LISTEN_BACKLOG = 4096 };
 
@@ -45,11 +47,30 @@ static void worker_accepted(void *ctx, int fd)
     http_server_accept(&worker->http, fd);
 }
 
+/* A native client has no request that could be answered briefly: it comes in or it does not. */
+static void worker_accepted_native(void *ctx, int fd)
+{
+    struct worker      *worker  = ctx;
+    struct http_refusal refusal = { .detail = "too many connections (connections_max)" };
+    struct stream      *stream;
+
+    if (stream_tcp_new(&worker->loop, fd, &stream) != RC_OK) {
+        LOG(LOG_WARN, "connection_refused", log_str("why", "no memory for one more"));
+        close(fd);
+    } else if (worker_admit(worker, &refusal) == HTTP_ADMITTED) {
+        counter_add(&worker->http.counters.accepted, 1);
+        session_accept_native(&worker->sessions, stream);
+    } else {
+        counter_add(&worker->http.counters.refused, 1);
+        session_refuse_native(&worker->sessions, stream, refusal.detail);
+    }
+}
+
 static enum rc worker_listen(struct worker *worker, char *why, size_t why_size)
 {
     const struct settings *settings = &worker->server->snapshot->settings;
 
-    for (size_t i = 0; i < settings->listen_count; i++) {
+    for (size_t i = 0; i < worker->server->listen_count; i++) {
         const struct listen_address *listen  = &worker->server->listens[i];
         struct listener_options      options = {
             .address            = (const struct sockaddr *)&listen->at,
@@ -58,12 +79,12 @@ static enum rc worker_listen(struct worker *worker, char *why, size_t why_size)
             .congestion_control = settings->congestion_control,
             .backlog            = LISTEN_BACKLOG,
             .is_first           = worker->index == 0,
-            .accepted           = worker_accepted,
+            .accepted           = listen->is_native ? worker_accepted_native : worker_accepted,
             .ctx                = worker,
         };
         enum rc rc = listener_new(&worker->loop, &options, &worker->listeners[i]);
         if (rc != RC_OK) {
-            snprintf(why, why_size, "can't listen on %s: %s", listen->text,
+            snprintf(why, why_size, "can't listen on %s (%s): %s", listen->text, listen->is_native ? "tcp" : "http",
                      rc == RC_BUSY ? "the address is in use; is another server running there?" : strerror(errno));
             return rc;
         }
@@ -75,7 +96,7 @@ static enum rc worker_listen(struct worker *worker, char *why, size_t why_size)
 
 void worker_stop_listening(struct worker *worker)
 {
-    for (size_t i = 0; i < LISTENS_MAX; i++) {
+    for (size_t i = 0; i < ALL_LISTENS; i++) {
         listener_free(worker->listeners[i]);
         worker->listeners[i] = NULL;
     }

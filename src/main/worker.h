@@ -22,6 +22,8 @@
 
 struct server;
 
+enum { ALL_LISTENS = 2 * LISTENS_MAX };  /* of `http` and of `tcp` */
+
 struct worker {
     struct server        *server;
     unsigned              index;
@@ -34,7 +36,7 @@ struct worker {
     struct session_worker sessions;
     struct api            api;
     struct bundle         to_writer;   /* commands that this turn sends */
-    struct listener      *listeners[LISTENS_MAX];
+    struct listener      *listeners[ALL_LISTENS];  /* of server.listens */
     struct timer          tick;
     uint32_t              key_number;  /* of the next key of a connection */
     struct bundle         held;        /* commands about logs that came during a rest */

@@ -4,13 +4,14 @@
 
 #include "base/jitter.h"
 #include "base/must.h"
+#include "codec/ws/ws.h"
 
 void client_init(struct client *client, struct session_worker *worker, const struct client_kind *kind,
                  struct identity *identity, uint64_t key)
 {
     reader_init(&client->reader);
     link_init(&client->link, worker, &kind->link, &client->reader, kind->transport, kind->dialect->encoding, key);
-    client->link.holder = identity_ref(identity);
+    client->link.holder = identity == NULL ? NULL : identity_ref(identity);
     client->work        = NULL;
     client->network     = 0;
     heartbeat_init(&client->heartbeat, worker->loop->now);
@@ -94,7 +95,7 @@ void client_say_connected(struct client *client, bool is_resumed, struct span re
     client_say(client, &(struct client_event){
         .kind = EVENT_CONNECTED, .ref = ref,
         .connected = { client->link.key, heartbeat_interval(&client->heartbeat, &client->link.worker->limits.heartbeat),
-                       is_resumed },
+                       is_resumed, client->link.worker->limits.frame_bytes_max },
     });
 }
 
@@ -106,6 +107,15 @@ static void client_say_reconnect(struct client *client)
         .kind               = EVENT_RECONNECT,
         .reconnect_after_ms = jitter(worker->limits.reconnect_ms, worker->port->new_key(worker->ctx)),
     });
+}
+
+uint16_t client_close_code(enum client_close why)
+{
+    static const uint16_t codes[] = {
+        [CLIENT_CLOSE_POLICY] = WS_CLOSE_POLICY, [CLIENT_CLOSE_GOING_AWAY] = WS_CLOSE_GOING_AWAY,
+        [CLIENT_CLOSE_TRY_LATER] = WS_CLOSE_TRY_LATER,
+    };
+    return codes[why];
 }
 
 void client_send_away(struct client *client, enum client_close why, const char *reason)
@@ -121,7 +131,7 @@ void client_end(struct link *link, enum link_end why)
 
     if (words->may_come_again)
         client_say_reconnect(client);
-    else
+    else if (!client_kind(client)->says_closing)
         client_say(client, &(struct client_event){ .kind = EVENT_CLOSING, .closing = words });
     client_kind(client)->close_by_code(client, words->code, words->reason);
 }
@@ -131,6 +141,9 @@ struct frame *client_encode(struct link *link, struct reader_sub *sub, const str
     struct client *client = container_of(link, struct client, link);
     struct buf     text, framed;
 
+    if (entry->message != NULL && (link->encoding == ENCODING_BIN || link->encoding == ENCODING_WS_BIN))
+        return frames_get_told(&link->worker->frames, entry->message, (enum encoding)link->encoding,
+                               &sub->sub.told_alias);
     if (entry->message != NULL)
         return frames_get(&link->worker->frames, entry->message, (enum encoding)link->encoding);
     buf_init(&text, 4096);
@@ -166,12 +179,15 @@ void client_placed(struct link *link, struct reader_sub *sub)
 
 const struct identity *client_identity(const struct client *client)
 {
-    return identity_is_revoked(client->link.holder) ? NULL : client->link.holder;
+    struct identity *holder = client->link.holder;
+
+    return holder == NULL || identity_is_revoked(holder) ? NULL : holder;
 }
 
 bool client_is_welcome(struct client *client)
 {
-    if (client_identity(client) != NULL)
+    /* Who has not said yet who it is may say so. */
+    if (client->link.holder == NULL || client_identity(client) != NULL)
         return true;
     client_send_away(client, CLIENT_CLOSE_POLICY, "the API key was taken away or changed");
     return false;
@@ -192,9 +208,28 @@ void client_take(struct client *client, struct span frame)
             client_keep_connect(client, frame);
         return;
     }
-    client_say_error(client, fault.code, fault.reason, command.ref);
+    if (fault.reason != NULL)
+        client_say_error(client, fault.code, fault.reason, command.ref);
     if (fault.close_reason != NULL)
-        client_kind(client)->close(client, CLIENT_CLOSE_POLICY, fault.close_reason);
+        client_kind(client)->close_by_code(client, fault.close_code != 0 ? fault.close_code : WS_CLOSE_POLICY,
+                                           fault.close_reason);
+}
+
+bool client_count_idle_frame(struct client *client)
+{
+    struct link *link   = &client->link;
+    uint8_t      second = (uint8_t)(link->worker->loop->now / 1000);
+
+    if (link->idle_frame_second != second)
+        link->idle_frame_count = 0;
+    link->idle_frame_second = second;
+    if (link->idle_frame_count == IDLE_FRAMES_A_SECOND_MAX) {
+        client_kind(client)->close(client, CLIENT_CLOSE_POLICY,
+                                   "too many pings, pongs and empty messages: at most 100 a second");
+        return false;
+    }
+    link->idle_frame_count++;
+    return true;
 }
 
 bool client_gather(struct client *client, struct span piece)

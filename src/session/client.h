@@ -17,6 +17,10 @@ enum {
     CLIENT_BEHIND_BYTES_REST = 4 * 1024, /* that wait behind a `connect`; from here on, the client is not read from */
 };
 
+/* Pings, pongs and empty messages cost work and bring nothing, so a client may send only so many a second (threat 74).
+ * Other frames are bounded by what they do. */
+enum { IDLE_FRAMES_A_SECOND_MAX = 100 };
+
 /* What a client needs while one of its frames or commands is under way. An idle client has none. */
 struct client_work {
     struct buf  in;             /* a frame that comes in pieces */
@@ -35,6 +39,8 @@ enum client_close {
     CLIENT_CLOSE_GOING_AWAY,  /* the server stops */
     CLIENT_CLOSE_TRY_LATER,   /* the server can't now */
 };
+/* The close code, as RFC 6455 numbers it. */
+uint16_t client_close_code(enum client_close why);
 
 struct client {
     struct link         link;
@@ -50,6 +56,7 @@ struct client_kind {
     struct link_kind      link;   /* its encode and placed are client_encode() and client_placed() */
     const struct dialect *dialect;
     enum transport        transport;
+    bool                  says_closing;  /* closing says why in a frame of its own: EVENT_CLOSING is not sent before it */
     /* Puts one frame into link_words(). */
     void (*put_frame)(struct buf *words, struct span frame);
     /* Sends the reason, then ends the link; nothing is sent after it. */
@@ -64,7 +71,7 @@ struct client_kind {
     void (*go_on)(struct client *client, char *bytes, size_t len);
 };
 
-/* `key`: see link_init(). */
+/* `identity`: NULL, if the client has to say first who it is. `key`: see link_init(). */
 void client_init(struct client *client, struct session_worker *worker, const struct client_kind *kind,
                  struct identity *identity, uint64_t key);
 void client_fini(struct client *client);
@@ -95,6 +102,9 @@ bool        client_is_dawdling(const struct client *client, msec now);
  * bytes. */
 void   client_keep_rest(struct client *client, struct span rest);
 size_t client_fetch_rest(struct client *client, char *into);
+
+/* A ping, a pong or an empty message came. False: the client floods, and the link has been ended. */
+bool client_count_idle_frame(struct client *client);
 
 /* Does too much wait for this client: publishes under way, words, or bytes behind a `connect`? Then it is not read
  * from. */
@@ -129,7 +139,7 @@ bool client_watch(struct client *client, msec now, msec *ret_next);
 
 /* --- who it is --- */
 
-/* With its present rights. NULL: the credential that let the client in is no longer valid. */
+/* With its present rights. NULL: the credential that let the client in is no longer valid, or it has shown none yet. */
 const struct identity *client_identity(const struct client *client);
 /* False: the credential that let the client in is no longer valid (docs/decisions/0015). The link has been ended. */
 bool client_is_welcome(struct client *client);

@@ -18,6 +18,7 @@ enum client_command_kind {
     CLIENT_PUBLISH,
     CLIENT_CURSOR,
     CLIENT_PING,
+    CLIENT_PONG,
     CLIENT_COMMAND_COUNT
 };
 
@@ -73,8 +74,9 @@ struct client_command {
 /* Why a frame is no command. */
 struct client_fault {
     unsigned    code;
-    const char *reason;
-    const char *close_reason;  /* NULL, or: the link ends, with this reason */
+    const char *reason;        /* NULL: there is no `error`, only the close */
+    const char *close_reason;  /* NULL, or: the link ends, with this reason … */
+    uint16_t    close_code;    /* … and this code; 0: that of CLIENT_CLOSE_POLICY */
 };
 
 enum client_event_kind {
@@ -93,7 +95,7 @@ struct client_event {
     enum client_event_kind kind;
     struct span            ref;   /* of the command that it answers; empty: none */
     union {
-        struct { uint64_t key; msec heartbeat_ms; bool is_resumed; } connected;
+        struct { uint64_t key; msec heartbeat_ms; bool is_resumed; uint32_t frame_bytes_max; } connected;
         struct { struct span channel; uint64_t epoch, head; } subscribed;
         struct span unsubscribed;   /* the channel */
         struct { const struct channel_name *channel; const struct append_answer *answer; bool is_replayed; } published;

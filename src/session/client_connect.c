@@ -89,14 +89,15 @@ static void on_identified(void *owner, const struct identified *answer)
     client_drop_work_if_done(client);
 }
 
-/* A client that says who it is, without a token, is believed where everybody is. Elsewhere it stays who it was. */
+/* A client that says who it is, without a token, is believed where everybody is. Elsewhere it stays who it was, or is
+ * nobody if it has not said it yet. */
 static struct credential credential_of_connect(const struct client *client, const struct client_connect *connect)
 {
     struct credential credential = { .kind = CREDENTIAL_NONE };
 
     if (connect->token.len > 0)
         credential = credential_of_token(connect->token);
-    if (client->link.holder->is_open) {
+    if (client->link.holder == NULL || client->link.holder->is_open) {
         credential.user   = connect->user;
         credential.device = connect->device;
     }
@@ -109,7 +110,7 @@ void client_connect(struct client *client, const struct client_command *command)
     struct credential      credential = credential_of_connect(client, &command->connect);
     struct identified      answer;
 
-    if (credential.kind == CREDENTIAL_NONE && credential.user.len == 0) {
+    if (client->link.holder != NULL && credential.kind == CREDENTIAL_NONE && credential.user.len == 0) {
         client_resume(client, &command->connect, command->ref);
         return;
     }

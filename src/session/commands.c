@@ -142,6 +142,13 @@ static void on_ping(struct client *client, const struct client_command *command)
     client_say(client, &(struct client_event){ .kind = EVENT_PONG, .ref = command->ref });
 }
 
+/* Any byte counts as a sign of life. */
+static void on_pong(struct client *client, const struct client_command *command)
+{
+    (void)client;
+    (void)command;
+}
+
 /* The command is short, but a token of many channels is long: a client that asks again without reading the answers is
  * refused. */
 static void on_cursor(struct client *client, const struct client_command *command)
@@ -166,6 +173,7 @@ void client_carry_out(struct client *client, const struct client_command *comman
     static void (*const carry_out[CLIENT_COMMAND_COUNT])(struct client *, const struct client_command *) = {
         [CLIENT_CONNECT] = client_connect, [CLIENT_SUBSCRIBE] = on_subscribe, [CLIENT_UNSUBSCRIBE] = on_unsubscribe,
         [CLIENT_PUBLISH] = on_publish, [CLIENT_CURSOR] = on_cursor,       [CLIENT_PING] = on_ping,
+        [CLIENT_PONG] = on_pong,
     };
 
     must(command->kind < CLIENT_COMMAND_COUNT);

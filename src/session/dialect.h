@@ -1,5 +1,5 @@
-/* dialect.h - a port: how commands are read from one wire, and events and gaps written to it. Makers: json_dialect.c.
- * (A binary dialect and MQTT will be further ones.)
+/* dialect.h - a port: how commands are read from one wire, and events and gaps written to it. Makers: json_dialect.c,
+ * bin_dialect.c. (MQTT will be a further one.)
  *
  * A dialect knows nothing of framing: what comes in is one whole frame, what goes out is framed by the transport
  * (ws_session.c puts it into a WebSocket message). It holds nothing of one link, so that the frame of a message stays
@@ -7,7 +7,7 @@
  *
  * What a dialect that shortens channel names must do to keep that: an alias belongs to a channel and a loop, never to a
  * link. Each loop numbers the channels that are followed on it, and a link is told "alias N is channel C" before the
- * first frame that carries N. Then the frame of one message, alias included, is still made once (frames.h). */
+ * first frame that carries N. Then the frame of one message, alias included, is still made once (alias_table.h). */
 #ifndef SESSION_DIALECT_H
 #define SESSION_DIALECT_H
 
@@ -22,10 +22,13 @@ struct dialect_scratch {
     struct client_place *places;
     size_t               place_max;
     char                 reason[JSON_FAULT_BYTES];
+    char                 ref[24];
 };
 
 void dialect_scratch_init(struct dialect_scratch *scratch);  /* holds no memory until it is used */
 void dialect_scratch_fini(struct dialect_scratch *scratch);
+/* Room for so many places; it holds until the next call. */
+struct client_place *dialect_scratch_places(struct dialect_scratch *scratch, size_t count);
 /* Gives memory back; no command is borrowed from it. */
 void dialect_scratch_trim(struct dialect_scratch *scratch);
 
@@ -40,5 +43,9 @@ struct dialect {
 
 /* Subprotocol longwire.json.v1: one JSON object a frame (docs/protocol.md). */
 extern const struct dialect json_dialect;
+
+/* longwire.bin.v1 on a stream of its own, and on a WebSocket: they differ in the encoding of messages. A frame to read has no
+ * length; one that was written has. `ref` is a number in decimal. */
+extern const struct dialect bin_dialect, ws_bin_dialect;
 
 #endif

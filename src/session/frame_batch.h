@@ -29,6 +29,7 @@ struct frame_batch {
     const struct channel_name *channel;  /* NULL: not shareable */
     uint64_t                   epoch, from, to;
     enum encoding              encoding;
+    uint32_t                   alias_before, alias_after;  /* told_alias of the subscription (alias_table.h) */
     bool                       is_chunked;
 };
 

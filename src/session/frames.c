@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/must.h"
+#include "codec/bin/bin.h"
 #include "codec/json/json.h"
 #include "codec/sse/sse.h"
 #include "codec/token/token.h"
@@ -13,6 +14,7 @@ void frames_init(struct frames *frames)
     memset(frames, 0, sizeof *frames);
     buf_init(&frames->scratch, UINT32_MAX / 2);
     buf_init(&frames->token, TOKEN_TEXT_BYTES_MAX);
+    alias_table_init(&frames->aliases, BIN_ALIAS_COUNT);
 }
 
 static void frames_drop(struct frames *frames, size_t at)
@@ -33,6 +35,12 @@ void frames_empty(struct frames *frames)
     buf_fini(&frames->scratch);
 }
 
+void frames_tick(struct frames *frames)
+{
+    frames_empty(frames);
+    alias_table_tick(&frames->aliases);
+}
+
 void frames_trim(struct frames *frames)
 {
     if (frames->bytes > FRAMES_CACHED_BYTES_MAX)
@@ -43,6 +51,7 @@ void frames_fini(struct frames *frames)
 {
     frames_empty(frames);
     buf_fini(&frames->token);
+    alias_table_fini(&frames->aliases);
 }
 
 static struct frame *frame_alloc(size_t len)
@@ -103,6 +112,42 @@ static struct span token_of(struct frames *frames, const struct message *message
     return buf_span(&frames->token);
 }
 
+/* Each frame as a WebSocket message, without its length: the message has an end of its own. */
+static struct frame *frame_new_websocket(struct span frames)
+{
+    struct buf       wrapped;
+    struct span      inside;
+    struct bin_fault fault;
+    size_t           used;
+
+    buf_init(&wrapped, UINT32_MAX / 2);
+    for (; frames.len > 0; frames = span_skip(frames, used)) {
+        must(bin_split(frames, UINT32_MAX, &inside, &used, &fault) == BIN_SPLIT_FRAME);
+        char head[WS_HEAD_BYTES_MAX];
+        buf_put(&wrapped, span_of(head, ws_put_head(head, WS_BINARY, inside.len)));
+        buf_put(&wrapped, inside);
+    }
+    struct frame *frame = frame_new(buf_span(&wrapped));
+    buf_fini(&wrapped);
+    return frame;
+}
+
+static struct frame *frames_make_bin(struct frames *frames, const struct message *message, bool is_told, bool is_ws)
+{
+    struct buf         *scratch = &frames->scratch;
+    const struct alias *alias   = alias_table_get(&frames->aliases, message);
+
+    if (is_told && alias != NULL)
+        alias_put_announcement(scratch, alias);
+    alias_put_message(scratch, alias, message);
+    struct frame *frame = is_ws ? frame_new_websocket(buf_span(scratch)) : frame_new(buf_span(scratch));
+    if (alias != NULL) {
+        frame->alias        = alias->number;
+        frame->announcement = alias->announcement;
+    }
+    return frame;
+}
+
 static struct frame *frames_make(struct frames *frames, const struct message *message, enum encoding encoding)
 {
     struct buf *scratch = &frames->scratch;
@@ -131,6 +176,12 @@ static struct frame *frames_make(struct frames *frames, const struct message *me
     case ENCODING_JSON:
         json_put_message(scratch, message);
         break;
+    case ENCODING_BIN:
+    case ENCODING_BIN_TOLD:
+    case ENCODING_WS_BIN:
+    case ENCODING_WS_BIN_TOLD:
+        return frames_make_bin(frames, message, encoding == ENCODING_BIN_TOLD || encoding == ENCODING_WS_BIN_TOLD,
+                               encoding == ENCODING_WS_BIN || encoding == ENCODING_WS_BIN_TOLD);
     case ENCODING_PRIVATE:
         must(!"private frames are made by their session");
         break;
@@ -144,11 +195,18 @@ static size_t slot_of(const struct message *message, enum encoding encoding)
     return (size_t)(mixed >> 32) % FRAMES_CACHED_MAX;
 }
 
+/* An alias may have got other bases, or another channel, since the frame was made. */
+static bool frame_is_current(const struct frames *frames, const struct frame *frame)
+{
+    return frame->announcement == 0 || alias_table_is_current(&frames->aliases, frame->alias, frame->announcement);
+}
+
 struct frame *frames_get(struct frames *frames, struct message *message, enum encoding encoding)
 {
     size_t at = slot_of(message, encoding);
 
-    if (frames->slots[at].message == message && frames->slots[at].encoding == encoding)
+    if (frames->slots[at].message == message && frames->slots[at].encoding == encoding &&
+        frame_is_current(frames, frames->slots[at].frame))
         return frame_ref(frames->slots[at].frame);
 
     frames_drop(frames, at);
@@ -160,4 +218,18 @@ struct frame *frames_get(struct frames *frames, struct message *message, enum en
         if (i != at)
             frames_drop(frames, i);
     return frame_ref(frames->slots[at].frame);
+}
+
+struct frame *frames_get_told(struct frames *frames, struct message *message, enum encoding encoding,
+                              uint32_t *told_alias)
+{
+    struct frame *frame = frames_get(frames, message, encoding);
+
+    must(encoding == ENCODING_BIN || encoding == ENCODING_WS_BIN);
+    if (frame->announcement == 0 || frame->announcement == *told_alias)
+        return frame;
+    frame_unref(frame);
+    frame       = frames_get(frames, message, encoding == ENCODING_BIN ? ENCODING_BIN_TOLD : ENCODING_WS_BIN_TOLD);
+    *told_alias = frame->announcement;
+    return frame;
 }

@@ -8,6 +8,7 @@
 
 #include "base/buf.h"
 #include "message/message.h"
+#include "session/alias_table.h"
 
 enum encoding {
     ENCODING_WS_JSON,  /* a WebSocket text frame */
@@ -15,6 +16,10 @@ enum encoding {
     ENCODING_SSE_RAW,  /* the same in raw form */
     ENCODING_NDJSON,   /* a line, its cursor the token of its one channel */
     ENCODING_JSON,     /* the bare object */
+    ENCODING_BIN,      /* a frame of longwire.bin.v1 */
+    ENCODING_BIN_TOLD,      /* the same, its alias announced before it */
+    ENCODING_WS_BIN,        /* a WebSocket binary message */
+    ENCODING_WS_BIN_TOLD,   /* two: the announcement and the message */
     ENCODING_PRIVATE,  /* differs from link to link, and is not made here */
 };
 
@@ -29,6 +34,8 @@ struct frame {
     uint32_t len;
     uint64_t print;      /* cut_frame.c's fingerprint of it; 0: not made yet */
     uint32_t cut_count;  /* links that hold it because it was cut */
+    uint32_t announcement;  /* of the alias that it uses: links must have been told it; 0: it uses none */
+    uint16_t alias;
     uint8_t  chunk_head, chunk_tail;
     char     bytes[];
 };
@@ -42,6 +49,7 @@ struct frames {
     size_t     bytes;
     struct buf scratch;   /* where frames are put together */
     struct buf token;
+    struct alias_table aliases;
 };
 
 void frames_init(struct frames *frames);
@@ -51,9 +59,16 @@ void frames_fini(struct frames *frames);
  * go of other frames. One frame alone may be longer than all may be together, until frames_trim(). */
 struct frame *frames_get(struct frames *frames, struct message *message, enum encoding encoding);
 
+/* The same for a binary encoding (ENCODING_BIN or ENCODING_WS_BIN) and a subscription whose link was told *told_alias last:
+ * the announcement comes before the frame if that is needed, and *told_alias becomes what the link knows then. */
+struct frame *frames_get_told(struct frames *frames, struct message *message, enum encoding encoding,
+                              uint32_t *told_alias);
+
 /* Lets go of all frames if the cache holds too much; at the end of a turn. */
 void frames_trim(struct frames *frames);
 void frames_empty(struct frames *frames);
+/* About once a second. */
+void frames_tick(struct frames *frames);
 
 struct frame *frame_new(struct span bytes);
 struct frame *frame_new_chunk(struct span inside);

@@ -32,6 +32,17 @@ void dialect_scratch_fini(struct dialect_scratch *scratch)
     json_doc_fini(&scratch->doc);
 }
 
+struct client_place *dialect_scratch_places(struct dialect_scratch *scratch, size_t count)
+{
+    if (count > scratch->place_max) {
+        free(scratch->places);
+        scratch->places    = calloc(count, sizeof scratch->places[0]);
+        scratch->place_max = count;
+        must(scratch->places != NULL);
+    }
+    return scratch->places;
+}
+
 /* --- reading ------------------------------------------------------------------------------------------------- */
 
 /* One frame that is being read. */
@@ -179,17 +190,6 @@ static void read_resume_place(struct dialect_scratch *scratch, const struct json
         ret->fault = resume_is;
 }
 
-static struct client_place *scratch_places(struct dialect_scratch *scratch, size_t count)
-{
-    if (count > scratch->place_max) {
-        free(scratch->places);
-        scratch->places    = calloc(count, sizeof scratch->places[0]);
-        scratch->place_max = count;
-        must(scratch->places != NULL);
-    }
-    return scratch->places;
-}
-
 /* "resume":{"topic:a":{"epoch":"…","seq":42}, …}. Parsed anew from its raw text, because its places stand below what is
  * kept of a frame. */
 static void read_resume(struct dialect_scratch *scratch, struct span resume, struct client_connect *connect)
@@ -198,7 +198,7 @@ static void read_resume(struct dialect_scratch *scratch, struct span resume, str
     struct json_doc                *doc    = &scratch->doc;
     const struct json_token        *root   = json_parse(resume, &limits, doc) ? json_root(doc) : NULL;
     bool                            is_map = root != NULL && root->type == JSON_OBJECT;
-    struct client_place            *places = scratch_places(scratch, is_map ? (size_t)root->count + 1 : 1);
+    struct client_place            *places = dialect_scratch_places(scratch, is_map ? (size_t)root->count + 1 : 1);
 
     connect->places = places;
     if (!is_map) {

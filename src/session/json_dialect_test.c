@@ -60,6 +60,7 @@ static void put_command(struct buf *into, const struct client_command *command)
     case CLIENT_UNSUBSCRIBE: buf_putf(into, "unsubscribe %.*s", SPAN_ARG(command->unsubscribe)); break;
     case CLIENT_PUBLISH: put_publish(into, &command->publish); break;
     case CLIENT_CURSOR: buf_put_lit(into, "cursor"); break;
+    case CLIENT_PONG: buf_put_lit(into, "pong"); break;
     case CLIENT_PING:
         buf_put_lit(into, "ping");
         if (command->ping.next_ms != 0)

@@ -17,6 +17,8 @@ void link_init(struct link *link, struct session_worker *worker, const struct li
                            .encoding = (uint8_t)encoding,
                            .key = key != 0 ? key : worker->port->new_key(worker->ctx) };
     reader->owner = link;
+    for (struct reader_sub *sub = reader->subs; sub != NULL; sub = sub->next)
+        sub->sub.told_alias = 0;  /* another link was told */
     list_init(&link->in_dirty);
     list_push(transport == TRANSPORT_POLL ? &worker->polls : &worker->links, &link->in_worker);
     link_index_add(&worker->index, link);
@@ -355,6 +357,7 @@ static bool link_may_share(const struct link *link)
            subscription_name(&sub->sub) == batch->channel && sub->sub.next == batch->from &&
            subscription_head(&sub->sub) + 1 == batch->to && subscription_epoch(&sub->sub) == batch->epoch &&
            link->encoding == (uint8_t)batch->encoding && link->is_chunked == batch->is_chunked &&
+           sub->sub.told_alias == batch->alias_before &&
            subscription_is_plain(&sub->sub);
 }
 
@@ -365,6 +368,7 @@ static void link_share(struct link *link)
     struct subscription_mark mark  = subscription_mark(&sub->sub);
 
     reader_skip_first(link->reader, batch->to);
+    sub->sub.told_alias = batch->alias_after;
     for (size_t i = 0; i < batch->count; i++) {
         mark.next              = batch->marks[i].before.next;
         batch->marks[i].sub    = sub;
@@ -373,7 +377,7 @@ static void link_share(struct link *link)
 }
 
 /* Other links may use what was drawn for this one. */
-static void link_offer_batch(const struct link *link, uint64_t from)
+static void link_offer_batch(const struct link *link, uint64_t from, uint32_t told_alias)
 {
     struct frame_batch      *batch  = &link->worker->batch;
     const struct reader     *reader = link->reader;
@@ -389,6 +393,8 @@ static void link_offer_batch(const struct link *link, uint64_t from)
     batch->to         = sub->sub.next;
     batch->encoding   = (enum encoding)link->encoding;
     batch->is_chunked = link->is_chunked;
+    batch->alias_before = told_alias;
+    batch->alias_after  = sub->sub.told_alias;
 }
 
 static void link_count_sent(struct link *link, size_t frame_count)
@@ -442,12 +448,14 @@ static bool link_send_some(struct link *link, bool *is_gone)
     if (link_may_share(link)) {
         link_share(link);
     } else {
-        uint64_t from = link->reader->ready == NULL ? 0 : link->reader->ready->sub.next;
+        const struct reader_sub *ready = link->reader->ready;
+        uint64_t                 from  = ready == NULL ? 0 : ready->sub.next;
+        uint32_t                 told_alias = ready == NULL ? 0 : ready->sub.told_alias;
         frame_batch_clear(batch);
         link_gather(link);
         if (batch->count == 0)
             return false;
-        link_offer_batch(link, from);
+        link_offer_batch(link, from, told_alias);
     }
     link->has_delivered = true;
     bool is_whole       = link_write(link, buf_span(&batch->bytes), &put, is_gone);

@@ -217,6 +217,7 @@ void reader_rewind(struct reader *reader, struct reader_sub *sub, const struct s
 {
     must(sub->sub.owner == reader);
     subscription_rewind(&sub->sub, mark);
+    sub->sub.told_alias = 0;  /* what told it may be among what was not sent */
     reader_list(reader, sub);
 }
 

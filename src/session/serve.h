@@ -15,6 +15,7 @@ void link_follow_all(struct link *link, const struct subscribe_requests *request
 
 /* The size of one entry in the worker's pool of WebSocket sessions. */
 size_t ws_session_bytes(void);
+size_t native_session_bytes(void);  /* … of native sessions */
 
 /* link_kind.leave and .lost for all echoes. */
 void echo_leave_all(struct session_worker *worker);

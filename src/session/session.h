@@ -20,4 +20,9 @@ void session_serve_subscribe(struct session_worker *worker, struct http_exchange
 void session_serve_echo(struct session_worker *worker, struct http_exchange *exchange,
                         const struct http_request *request);
 
+/* A connection of the native protocol has come in. Each takes the stream, which has had no owner. */
+void session_accept_native(struct session_worker *worker, struct stream *stream);
+/* There is no room for it: tells it so, and closes. */
+void session_refuse_native(struct session_worker *worker, struct stream *stream, const char *reason);
+
 #endif

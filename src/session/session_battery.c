@@ -329,6 +329,7 @@ static void stage_furnish_worker(struct stage *stage)
                        .offered_ms = 120000 },
         .slow_reader_timeout_ms = 3600000, .poll_wait_ms = 25000,
         .poll_wait_ms_max = 60000, .sse_retry_ms = 1000, .reconnect_ms = 1000, .close_timeout_ms = 5000,
+        .connect_timeout_ms = 10000,
         .poll_store_timeout_ms = 5000, .echo_silence_ms = 3600000, .channels_max = 1000,
         .frame_bytes_max = 1 << 20, .gathered_bytes_max = 1 << 20, .gather_timeout_ms = 30000,
         .waiting_publishes_max = 256,

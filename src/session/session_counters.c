@@ -9,6 +9,7 @@ const char *transport_text(enum transport transport)
     case TRANSPORT_MULTIPART: return "multipart";
     case TRANSPORT_POLL: return "poll";
     case TRANSPORT_ECHO: return "echo";
+    case TRANSPORT_NATIVE: return "native";
     case TRANSPORT_COUNT: break;
     }
     return "unknown";

@@ -6,6 +6,7 @@
 #include "base/msec.h"
 
 enum transport { TRANSPORT_WS, TRANSPORT_SSE, TRANSPORT_NDJSON, TRANSPORT_MULTIPART, TRANSPORT_POLL, TRANSPORT_ECHO,
+                 TRANSPORT_NATIVE,
                  TRANSPORT_COUNT };
 
 const char *transport_text(enum transport transport);

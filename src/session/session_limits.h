@@ -18,6 +18,7 @@ struct session_limits {
     msec     poll_store_timeout_ms;   /* how long a poll with wait=0 waits for the store */
     msec     sse_retry_ms;            /* what a stream of events is told to wait before it comes again */
     msec     reconnect_ms;            /* what a WebSocket client is told to wait before it comes again */
+    msec     connect_timeout_ms;      /* how long a native client has for its `connect` */
     msec     close_timeout_ms;        /* how long a client has to take the last words and to answer our Close */
     uint32_t channels_max;            /* a connection; at most TOKEN_PLACES_MAX */
     uint32_t frame_bytes_max;         /* of one message from a client; beyond it `error` 413 */

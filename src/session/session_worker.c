@@ -12,6 +12,7 @@ void session_worker_init(struct session_worker *worker)
 {
     reader_shared_init(&worker->readers, &worker->shard->hub);
     pool_init(&worker->ws_sessions, ws_session_bytes());
+    pool_init(&worker->native_sessions, native_session_bytes());
     list_init(&worker->links);
     list_init(&worker->polls);
     list_init(&worker->echoes);
@@ -39,6 +40,7 @@ void session_worker_fini(struct session_worker *worker)
     free(worker->places);
     reader_shared_fini(&worker->readers);
     pool_fini(&worker->ws_sessions);
+    pool_fini(&worker->native_sessions);
 }
 
 struct place *session_worker_places(struct session_worker *worker, uint32_t count)
@@ -97,7 +99,7 @@ void session_worker_tick(struct session_worker *worker)
 {
     polls_go_on(worker);
     link_index_tick(&worker->index, worker->loop->now);
-    frames_empty(&worker->frames);
+    frames_tick(&worker->frames);
     dialect_scratch_trim(&worker->dialect_scratch);
     counter_set(&worker->counters.networks, worker->networks.count);
 }

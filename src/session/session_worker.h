@@ -34,7 +34,8 @@ struct session_worker {
     const struct session_port *port;
     void                      *ctx;
     struct reader_shared       readers;
-    struct pool                ws_sessions;      /* where WebSocket sessions live, by far the most */
+    struct pool                ws_sessions;      /* where WebSocket sessions live … */
+    struct pool                native_sessions;  /* … and native ones, by far the most */
     struct list                links;            /* those with a stream of their own, for stopping */
     struct list                polls;
     struct link_index          index;            /* of both, by key */

@@ -7,44 +7,46 @@
 _Static_assert((int)WS_CONTROL_BYTES_MAX <= (int)CLIENT_REST_BYTES_MAX,
                "ws_feed() leaves the beginning of a control frame");
 
-/* Pings, pongs and empty messages cost work and bring nothing, so a client may send only so many a second (threat 74).
- * Other messages are bounded by what they do, and the fragments of one by WS_FRAGMENTS_MAX. */
-enum { WS_IDLE_FRAMES_A_SECOND_MAX = 100 };
-
-/* False: the client floods, and the session closes. */
-static bool ws_session_count_idle_frame(struct ws_session *session)
+static bool ws_session_is_binary(const struct ws_session *session)
 {
-    struct link *link   = &session->client.link;
-    uint8_t      second = (uint8_t)(link->worker->loop->now / 1000);
-
-    if (link->idle_frame_second != second)
-        link->idle_frame_count = 0;
-    link->idle_frame_second = second;
-    if (link->idle_frame_count == WS_IDLE_FRAMES_A_SECOND_MAX) {
-        ws_session_close(session, WS_CLOSE_POLICY, "too many pings, pongs and empty messages: at most 100 a second");
-        return false;
-    }
-    link->idle_frame_count++;
-    return true;
+    return session->client.link.encoding == ENCODING_WS_BIN;
 }
 
-static void ws_session_refuse_binary(struct ws_session *session)
+/* False: its subprotocol has no such messages, and the session closes. */
+static bool ws_session_check_opcode(struct ws_session *session, enum ws_opcode opcode)
 {
-    ws_session_close(session, WS_CLOSE_UNSUPPORTED, "longwire.json.v1 is text; publish octets as data_base64");
+    bool is_binary = ws_session_is_binary(session);
+
+    if ((opcode == WS_BINARY) == is_binary)
+        return true;
+    ws_session_close(session, WS_CLOSE_UNSUPPORTED,
+                     is_binary ? "longwire.bin.v1 has no text messages"
+                               : "longwire.json.v1 is text; publish octets as data_base64");
+    return false;
+}
+
+/* Does it bring nothing? A binary ping or pong is its type alone. */
+static bool ws_piece_is_idle(const struct ws_session *session, const struct ws_piece *piece)
+{
+    return piece->is_first && piece->is_last && piece->bytes.len <= (ws_session_is_binary(session) ? 1 : 0);
+}
+
+static void ws_session_take_message(struct ws_session *session, struct span message)
+{
+    if (message.len > 0 || !ws_session_is_binary(session))
+        client_take(&session->client, message);
 }
 
 static void ws_session_on_data(struct ws_session *session, const struct ws_piece *piece)
 {
     struct client *client = &session->client;
 
-    if (piece->is_first && piece->is_last && piece->bytes.len == 0 && !ws_session_count_idle_frame(session))
+    if (ws_piece_is_idle(session, piece) && !client_count_idle_frame(client))
         return;
-    if (piece->opcode == WS_BINARY) {
-        ws_session_refuse_binary(session);
+    if (!ws_session_check_opcode(session, piece->opcode))
         return;
-    }
     if (piece->is_first && piece->is_last) {
-        client_take(client, piece->bytes);
+        ws_session_take_message(session, piece->bytes);
         return;
     }
     if (!client_gather(client, piece->bytes)) {
@@ -53,7 +55,7 @@ static void ws_session_on_data(struct ws_session *session, const struct ws_piece
         return;
     }
     if (piece->is_last) {
-        client_take(client, client_gathered(client));
+        ws_session_take_message(session, client_gathered(client));
         client_drop_gathered(client);
     }
 }
@@ -66,10 +68,8 @@ static void ws_session_on_too_long(struct ws_session *session, enum ws_opcode op
 
     if (client->work != NULL)
         client_drop_gathered(client);
-    if (opcode == WS_BINARY) {
-        ws_session_refuse_binary(session);
+    if (!ws_session_check_opcode(session, opcode))
         return;
-    }
     snprintf(reason, sizeof reason, "the message is longer than %u bytes (frame_bytes_max); it was not read",
              session->ws.message_bytes_max);
     client_say_error(client, 413, reason, SPAN(""));
@@ -79,7 +79,7 @@ static void ws_session_on_control(struct ws_session *session, const struct ws_pi
 {
     struct link *link = &session->client.link;
 
-    if (piece->opcode != WS_CLOSE && !link->is_over && !ws_session_count_idle_frame(session))
+    if (piece->opcode != WS_CLOSE && !link->is_over && !client_count_idle_frame(&session->client))
         return;
     if (piece->opcode == WS_PING && !link->is_over && link_waiting_bytes(link) < CLIENT_WORDS_BYTES_REST) {
         ws_put_frame(link_words(link), WS_PONG, piece->bytes);

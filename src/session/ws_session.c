@@ -1,5 +1,6 @@
 /* ws_session.c - the life of a client on a WebSocket: opening, silence, closing (docs/protocol.md). */
 #include "base/must.h"
+#include "codec/bin/bin.h"
 #include "http/ws_upgrade.h"
 #include "reactor/log.h"
 #include "session/session.h"
@@ -50,11 +51,7 @@ void ws_session_close(struct ws_session *session, uint16_t code, const char *rea
 
 static void ws_close_client(struct client *client, enum client_close why, const char *reason)
 {
-    static const uint16_t codes[] = {
-        [CLIENT_CLOSE_POLICY] = WS_CLOSE_POLICY, [CLIENT_CLOSE_GOING_AWAY] = WS_CLOSE_GOING_AWAY,
-        [CLIENT_CLOSE_TRY_LATER] = WS_CLOSE_TRY_LATER,
-    };
-    ws_session_close(container_of(client, struct ws_session, client), codes[why], reason);
+    ws_session_close(container_of(client, struct ws_session, client), client_close_code(why), reason);
 }
 
 static void ws_close_by_code(struct client *client, uint16_t code, const char *reason)
@@ -72,6 +69,17 @@ static void ws_session_leave(struct link *link)
 static void ws_put_text(struct buf *words, struct span frame)
 {
     ws_put_frame(words, WS_TEXT, frame);
+}
+
+/* The length in front of the frame is left out. */
+static void ws_put_binary(struct buf *words, struct span frame)
+{
+    struct span      inside;
+    struct bin_fault fault;
+    size_t           used;
+
+    must(bin_split(frame, UINT32_MAX, &inside, &used, &fault) == BIN_SPLIT_FRAME);
+    ws_put_frame(words, WS_BINARY, inside);
 }
 
 static void ws_answered(struct client *client)
@@ -163,26 +171,25 @@ static const struct stream_events ws_session_events = {
     .on_writable = ws_on_writable,
 };
 
-static const struct client_kind ws_json_kind = {
-    .link = {
-        .encode = client_encode,
-        .placed = client_placed,
-        .draw   = ws_session_draw,
-        .lost   = ws_session_lost,
-        .leave  = ws_session_leave,
-        .end    = client_end,
-    },
-    .dialect   = &json_dialect,
-    .transport = TRANSPORT_WS,
-    .put_frame = ws_put_text,
-    .close     = ws_close_client,
-    .close_by_code = ws_close_by_code,
-    .ask       = ws_ask,
-    .answered  = ws_answered,
-    .go_on     = ws_go_on,
+#define WS_KIND(its_dialect, its_put_frame)                                                                            \
+    {                                                                                                                  \
+        .link = { .encode = client_encode, .placed = client_placed, .draw = ws_session_draw, .lost = ws_session_lost,  \
+                  .leave = ws_session_leave, .end = client_end },                                                      \
+        .dialect = its_dialect, .transport = TRANSPORT_WS, .put_frame = its_put_frame, .close = ws_close_client,       \
+        .close_by_code = ws_close_by_code, .ask = ws_ask, .answered = ws_answered, .go_on = ws_go_on,                  \
+    }
+
+/* A kind for each subprotocol. Who asks for none gets the first. */
+enum { WS_PROTOCOLS = 2 };
+static const struct span our_protocols[WS_PROTOCOLS] = { SPAN("longwire.json.v1"), SPAN("longwire.bin.v1") };
+static const struct client_kind ws_kinds[WS_PROTOCOLS] = {
+    WS_KIND(&json_dialect, ws_put_text), WS_KIND(&ws_bin_dialect, ws_put_binary),
 };
 
-static const struct span our_protocols[] = { SPAN("longwire.json.v1") };
+static size_t ws_protocol_of(const struct ws_handshake *shake)
+{
+    return shake->is_protocol_found ? shake->protocol : 0;
+}
 
 /* Bytes that the client sent behind its request are taken as well. */
 static void ws_session_start(struct ws_session *session, struct http_exchange *exchange,
@@ -193,7 +200,8 @@ static void ws_session_start(struct ws_session *session, struct http_exchange *e
     struct buf             unread;
 
     buf_init(&unread, SIZE_MAX / 2);
-    link->stream = http_open_websocket(worker->server, exchange, shake, our_protocols[0], link_words(link), &unread);
+    link->stream = http_open_websocket(worker->server, exchange, shake, our_protocols[ws_protocol_of(shake)],
+                                       link_words(link), &unread);
     stream_hand_over(link->stream, &ws_session_events, session);
     client_say_connected(&session->client, false, SPAN(""));
     link_follow_all(link, requests);
@@ -210,7 +218,8 @@ static void ws_session_open(struct session_worker *worker, struct http_exchange 
 {
     struct ws_session *session = pool_take(&worker->ws_sessions);
 
-    client_init(&session->client, worker, &ws_json_kind, exchange->caller.identity, exchange->caller.connection);
+    client_init(&session->client, worker, &ws_kinds[ws_protocol_of(shake)], exchange->caller.identity,
+                exchange->caller.connection);
     ws_init(&session->ws, worker->limits.frame_bytes_max, WS_FRAGMENTS_MAX);
     ws_skip_long(&session->ws);
     session->client.timer.fire = ws_on_timer;
@@ -228,7 +237,7 @@ void session_serve_ws(struct session_worker *worker, struct http_exchange *excha
                      HTTP_FIELDS({ SPAN("Allow"), SPAN("GET") }));
         return;
     }
-    if (!ws_handshake_or_refuse(worker->server, exchange, request, our_protocols, 1, &shake))
+    if (!ws_handshake_or_refuse(worker->server, exchange, request, our_protocols, WS_PROTOCOLS, &shake))
         return;
     if (exchange->caller.identity == NULL) {
         http_refuse_caller(worker->server, exchange);

@@ -324,8 +324,6 @@ static bool finish(struct settings *settings, struct buf *say)
         buf_put(say, buf_span(&why));
         buf_putc(say, '\n');
     }
-    if (settings->tcp[0] != '\0')
-        buf_put_lit(say, "tcp: warning: the native protocol is not in this version yet, so nothing listens there\n");
     buf_fini(&why);
     return is_good;
 }

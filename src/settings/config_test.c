@@ -367,6 +367,9 @@ static void flags_and_variables_are_refused_by_name(void **state)
         { "--http=0.0.0.0:8080", NULL, NULL,
           "http: 0.0.0.0:8080 can be reached from other machines, but neither an API key nor an issuer is configured, so that anyone could "
           "publish; add a [key NAME] section to the configuration file, or listen on 127.0.0.1\n" },
+        { "--tcp=0.0.0.0:7400", NULL, NULL,
+          "tcp: 0.0.0.0:7400 can be reached from other machines, but neither an API key nor an issuer is configured, so that "
+          "anyone could publish; add a [key NAME] section to the configuration file, or listen on 127.0.0.1\n" },
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         char *argv[] = { "longwired", (char *)rows[i].one, (char *)rows[i].two, NULL };
@@ -390,20 +393,27 @@ static void variables_that_platforms_make_are_only_warned_of(void **state)
     assert_int_equal(settings.loops, 0);
 }
 
-/* The flags that everyone scripts against are --http, --tcp, --data and --config: all four are taken today. */
-static void an_address_for_the_native_protocol_is_only_warned_of(void **state)
+/* The flags that everyone scripts against are --http, --tcp, --data and --config: all four are taken. */
+static void the_native_protocol_has_addresses_of_its_own(void **state)
 {
     (void)state;
-    static const char warning[] =
-        "tcp: warning: the native protocol is not in this version yet, so nothing listens there\n";
     char *flags[] = { "longwired", "--http=127.0.0.1:1", "--tcp", "127.0.0.1:7400", "--data=/a", NULL };
     char *none[]  = { "longwired", NULL };
     char *env[]   = { "LONGWIRE_TCP=127.0.0.1:7400, [::1]:7400", NULL };
 
+    char *off[]   = { "LONGWIRE_TCP=", NULL };
+
+    assert_int_equal(load(none, nothing), CONFIG_RUN);
+    assert_string_equal(settings.native_listens[0].text, "127.0.0.1:7400");
     assert_int_equal(load(flags, nothing), CONFIG_RUN);
-    assert_string_equal(said(), warning);
+    assert_string_equal(said(), "");
+    assert_int_equal(settings.native_listen_count, 1);
+    assert_true(settings.native_listens[0].is_native && !settings.listens[0].is_native);
     assert_int_equal(load(none, env), CONFIG_RUN);
-    assert_string_equal(said(), warning);
+    assert_int_equal(settings.native_listen_count, 2);
+    assert_string_equal(settings.native_listens[1].text, "[::1]:7400");
+    assert_int_equal(load(none, off), CONFIG_RUN);
+    assert_int_equal(settings.native_listen_count, 0);
 }
 
 /* threat 105 */
@@ -609,7 +619,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(flags_come_in_all_their_forms, begin, end),
         cmocka_unit_test_setup_teardown(flags_and_variables_are_refused_by_name, begin, end),
         cmocka_unit_test_setup_teardown(variables_that_platforms_make_are_only_warned_of, begin, end),
-        cmocka_unit_test_setup_teardown(an_address_for_the_native_protocol_is_only_warned_of, begin, end),
+        cmocka_unit_test_setup_teardown(the_native_protocol_has_addresses_of_its_own, begin, end),
         cmocka_unit_test_setup_teardown(with_a_key_the_network_may_come, begin, end),
         cmocka_unit_test_setup_teardown(check_says_what_is_in_force_and_from_where, begin, end),
         cmocka_unit_test_setup_teardown(a_secret_may_stand_in_a_file, begin, end),

@@ -97,19 +97,26 @@ bool settings_set(struct settings *settings, enum setting setting, struct span v
 
 /* --- one setting against another ----------------------------------------------------------------------------- */
 
-/* Threat 105: a server is not opened to the network because a line is missing. */
-static bool network_has_keys(const struct settings *settings, struct buf *why)
+static bool all_are_loopback(const char *setting, const struct listen_address *listens, size_t count, struct buf *why)
 {
-    for (size_t i = 0; i < settings->listen_count && settings_are_open(settings); i++) {
-        if (settings->listens[i].is_loopback)
+    for (size_t i = 0; i < count; i++) {
+        if (listens[i].is_loopback)
             continue;
         buf_putf(why,
-                 "http: %s can be reached from other machines, but neither an API key nor an issuer is configured, so that "
+                 "%s: %s can be reached from other machines, but neither an API key nor an issuer is configured, so that "
                  "anyone could publish; add a [key NAME] section to the configuration file, or listen on 127.0.0.1",
-                 settings->listens[i].text);
+                 setting, listens[i].text);
         return false;
     }
     return true;
+}
+
+/* Threat 105: a server is not opened to the network because a line is missing. */
+static bool network_has_keys(const struct settings *settings, struct buf *why)
+{
+    return !settings_are_open(settings) ||
+           (all_are_loopback("http", settings->listens, settings->listen_count, why) &&
+            all_are_loopback("tcp", settings->native_listens, settings->native_listen_count, why));
 }
 
 static bool payloads_fit(const struct settings *settings, struct buf *why)
@@ -127,7 +134,8 @@ static bool payloads_fit(const struct settings *settings, struct buf *why)
 
 bool settings_finish(struct settings *settings, struct buf *why)
 {
-    must(settings->listen_count <= LISTENS_MAX && settings->origin_count <= ORIGINS_MAX);
+    must(settings->listen_count <= LISTENS_MAX && settings->native_listen_count <= LISTENS_MAX);
+    must(settings->origin_count <= ORIGINS_MAX);
     must(settings->namespaces.count <= NAMESPACES_MAX);
     if (settings->request_target_bytes_max > settings->request_head_bytes_max) {
         buf_put_lit(why, "request_target_bytes_max must not be above request_head_bytes_max: the target is a part "

@@ -60,12 +60,13 @@ struct jwt_section {
     uint32_t        key_at, key_len;                   /* what the file said, or the secret: in settings.key_text */
 };
 
-/* One address of `http`, ready for bind(2). */
+/* One address of `http` or `tcp`, ready for bind(2). */
 struct listen_address {
     struct sockaddr_storage at;
     socklen_t               len;
     char                    text[LISTEN_TEXT_BYTES_MAX + 1];  /* as configured: "127.0.0.1:8080" */
     bool                    is_loopback;
+    bool                    is_native;  /* of `tcp` */
 };
 
 enum setting {
@@ -86,10 +87,12 @@ struct settings {
 #define MSECS(name, def, min, max, takes, help)      int64_t name;
 #include "settings/settings.def"
 
-    /* `http` and `origins` as lists, made by settings_set(). The origins are rules as in
+    /* `http`, `tcp` and `origins` as lists, made by settings_set(). The origins are rules as in
      * origin_rule.h, in lower case. */
     struct listen_address listens[LISTENS_MAX];
     size_t                listen_count;
+    struct listen_address native_listens[LISTENS_MAX];
+    size_t                native_listen_count;
     char                  origin_list[ORIGINS_MAX][ORIGIN_BYTES_MAX + 1];
     size_t                origin_count;
 

@@ -121,13 +121,19 @@ static bool listens_read(struct settings *settings, struct span text, struct buf
     return true;
 }
 
-/* Nothing listens there yet. But scripts that give all of the server's addresses should not have to wait for that. */
-static bool tcp_read(struct span text, struct buf *why)
+static bool native_listens_read(struct settings *settings, struct span text, struct buf *why)
 {
     struct listen_address list[LISTENS_MAX];
     size_t                count;
 
-    return addresses_read(text, list, &count, why);
+    if (!addresses_read(text, list, &count, why))
+        return false;
+    for (size_t i = 0; i < count; i++) {
+        list[i].is_native           = true;
+        settings->native_listens[i] = list[i];
+    }
+    settings->native_listen_count = count;
+    return true;
 }
 
 /* --- origins ------------------------------------------------------------------------------------------------- */
@@ -218,7 +224,7 @@ bool setting_text_accept(struct settings *settings, enum setting setting, struct
     if (setting == SETTING_origins)
         return origins_read(settings, text, why);
     if (setting == SETTING_tcp)
-        return tcp_read(text, why);
+        return native_listens_read(settings, text, why);
     if (setting == SETTING_data)
         return data_is_plain(text, why);
     if (setting == SETTING_congestion_control && !congestion_is_valid(text)) {

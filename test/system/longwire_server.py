@@ -76,6 +76,7 @@ class Server:
 
     data    its data folder; without one a fresh folder that goes away with close()
     port    its HTTP port; without one a free one is taken
+    tcp_port  its port for the native protocol; a free one, unless flags or config name an address themselves
     flags   further command line arguments
     config  text of a configuration file to write and to name with --config
     env     further environment variables, for instance LD_PRELOAD
@@ -85,6 +86,7 @@ class Server:
         self.home = pathlib.Path(tempfile.mkdtemp(prefix="longwire-test-"))
         self.data = pathlib.Path(data) if data else self.home / "data"
         self.port = port or free_port()
+        self.tcp_port = free_port()
         self.flags = list(flags)
         self.config = config
         self.env = dict(env or {})
@@ -111,6 +113,8 @@ class Server:
             path = self.home / "longwired.conf"
             path.write_text(self.config)
             command += ["--config", str(path)]
+        if not any(flag.startswith("--tcp") for flag in self.flags) and "\ntcp" not in "\n" + (self.config or ""):
+            command += ["--tcp", f"127.0.0.1:{self.tcp_port}"]
         return command + self.flags
 
     def start(self, wait=True):

@@ -142,6 +142,7 @@ struct bin_frame {
     uint8_t          version_min;          /* of a client's BIN_CONNECT */
     uint8_t          version_max;
     uint64_t         has;                  /* one bit a field */
+    uint64_t         unknown;              /* BIN_UNKNOWN: the number of the type, the flags or the field */
     struct span      payload;
     struct bin_value at[BIN_FIELD_COUNT];
 };

@@ -200,7 +200,8 @@ static enum bin_verdict read_fields(struct span bytes, uint64_t allowed, struct 
             if (keep_field(&field, frame, ret_reason) != BIN_OK)
                 return BIN_MALFORMED;
         } else if (field.is_vital) {
-            all = verdict(BIN_UNKNOWN, "this type of frame has no such field here, and the field is vital", ret_reason);
+            frame->unknown = field.number;
+            all = verdict(BIN_UNKNOWN, "this type of frame has no such field here, and it is vital", ret_reason);
         }
     }
     return all;
@@ -260,9 +261,11 @@ enum bin_verdict bin_read(struct span bytes, enum bin_side side, struct bin_fram
     struct span body = span_skip(bytes, 1);
 
     bin_init(ret_frame, (enum bin_type)type);
+    ret_frame->unknown = type;
     if (!bin_type_fields(side, type, &allowed))
         return verdict(BIN_UNKNOWN, "a type of frame that this version doesn't know", ret_reason);
-    if ((flags & ~known) != 0)
+    ret_frame->unknown = flags & ~known;
+    if (ret_frame->unknown != 0)
         return verdict(BIN_UNKNOWN, "a flag that this type of frame doesn't have", ret_reason);
     if (side == BIN_CLIENT && type == BIN_CONNECT && !cut_versions(&body, ret_frame))
         return verdict(BIN_MALFORMED, "a connect begins with LW and two versions", ret_reason);

@@ -1,0 +1,309 @@
+/* bin_dialect.c - longwire.bin.v1: commands and events as frames of codec/bin. What a frame says in JSON it says here: whoever
+ * adds a member there adds its field here. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/must.h"
+#include "codec/bin/bin.h"
+#include "codec/ws/ws.h"
+#include "message/epoch.h"
+#include "session/dialect.h"
+#include "session/heartbeat.h"
+
+enum { BIN_PLACES_MAX = 1024 };
+
+#define BIN_BIT(field) (UINT64_C(1) << (field))
+
+struct bin_reading {
+    struct dialect_scratch *scratch;
+    const struct bin_frame *frame;
+    struct client_command  *command;
+    struct client_fault    *fault;
+};
+
+static bool bin_refuse(struct bin_reading *reading, unsigned code, const char *reason)
+{
+    *reading->fault = (struct client_fault){ .code = code, .reason = reason };
+    return false;
+}
+
+/* Nothing that this peer says can be understood. */
+static bool bin_give_up(struct bin_reading *reading, const char *reason)
+{
+    *reading->fault = (struct client_fault){ .close_reason = reason, .close_code = WS_CLOSE_PROTOCOL };
+    return false;
+}
+
+/* --- reading ------------------------------------------------------------------------------------------------- */
+
+static bool read_bin_start(const struct bin_frame *frame, struct start *ret)
+{
+    uint64_t after = bin_number(frame, BIN_AFTER), last = bin_number(frame, BIN_LAST);
+
+    *ret = (struct start){ .kind = START_NOW };
+    if ((bin_has(frame, BIN_AFTER) && bin_has(frame, BIN_LAST)) || after > UINT64_MAX / 2 || last > UINT64_MAX / 2)
+        return false;
+    if (bin_has(frame, BIN_LAST))
+        *ret = (struct start){ .kind = START_LAST, .seq = last };
+    if (bin_has(frame, BIN_AFTER))
+        *ret = (struct start){ .kind = START_AFTER, .seq = after };
+    ret->epoch = bin_number(frame, BIN_EPOCH);
+    return true;
+}
+
+static bool read_bin_subscribe(struct bin_reading *reading)
+{
+    struct client_subscribe *subscribe = &reading->command->subscribe;
+
+    subscribe->channel = bin_bytes(reading->frame, BIN_CHANNEL);
+    if (!read_bin_start(reading->frame, &subscribe->start))
+        return bin_refuse(reading, 400, "subscribe takes channel, perhaps after (with epoch) or last, and ref");
+    return true;
+}
+
+static bool read_bin_unsubscribe(struct bin_reading *reading)
+{
+    reading->command->unsubscribe = bin_bytes(reading->frame, BIN_CHANNEL);
+    return true;
+}
+
+static bool read_bin_publish(struct bin_reading *reading)
+{
+    const struct bin_frame *frame = reading->frame;
+
+    reading->command->publish = (struct client_publish){
+        .channel = bin_bytes(frame, BIN_CHANNEL), .payload = frame->payload, .media = bin_bytes(frame, BIN_MEDIA),
+        .key = bin_bytes(frame, BIN_KEY), .event = bin_bytes(frame, BIN_EVENT), .has_ttl = bin_has(frame, BIN_TTL),
+        .ttl_s = bin_number(frame, BIN_TTL),
+    };
+    return true;
+}
+
+static size_t count_bin_places(struct span places)
+{
+    struct bin_place place;
+    size_t           count = 0;
+
+    for (; places.len > 0; count++)
+        must(bin_next_place(&places, &place));
+    return count;
+}
+
+static bool read_bin_places(struct bin_reading *reading, struct client_connect *connect)
+{
+    struct span          rest  = bin_bytes(reading->frame, BIN_RESUME);
+    size_t               count = count_bin_places(rest);
+    struct client_place *places;
+    struct bin_place     place;
+
+    if (count > BIN_PLACES_MAX)
+        return bin_refuse(reading, 400, "resume has more than 1,024 places");
+    connect->place_count = count;
+    connect->is_resuming = count > 0;
+    connect->places = places = count == 0 ? NULL : dialect_scratch_places(reading->scratch, count);
+    for (size_t i = 0; i < count; i++) {
+        must(bin_next_place(&rest, &place));
+        places[i] = (struct client_place){
+            .channel = place.channel, .start = { .kind = START_AFTER, .seq = place.seq, .epoch = place.epoch },
+            .fault = place.seq > UINT64_MAX / 2 ? "a seq of resume is beyond all numbers of a log" : NULL,
+        };
+    }
+    return true;
+}
+
+static bool read_bin_connect(struct bin_reading *reading)
+{
+    const struct bin_frame *frame   = reading->frame;
+    struct client_connect  *connect = &reading->command->connect;
+    uint64_t                beat_s  = bin_number(frame, BIN_HEARTBEAT);
+
+    if (frame->version_min > BIN_VERSION || frame->version_max < BIN_VERSION)
+        return bin_give_up(reading, "no common version: this server speaks version 1 of longwire.bin");
+    if (beat_s > HEARTBEAT_MS_LONGEST / 1000)
+        return bin_refuse(reading, 400, "heartbeat is a number of seconds, from 0 to 86400; 0: as the server likes");
+    connect->token     = bin_bytes(frame, BIN_TOKEN);
+    connect->user      = bin_bytes(frame, BIN_USER);
+    connect->device    = bin_bytes(frame, BIN_DEVICE);
+    connect->cursor    = bin_bytes(frame, BIN_CURSOR_TOKEN);
+    connect->has_beats = bin_has(frame, BIN_HEARTBEAT);
+    connect->beat_ms   = (msec)beat_s * 1000;
+    return read_bin_places(reading, connect);
+}
+
+static bool read_bin_ping(struct bin_reading *reading)
+{
+    uint64_t next_ms = bin_number(reading->frame, BIN_NEXT_MS);
+
+    if (bin_has(reading->frame, BIN_NEXT_MS) && (next_ms == 0 || next_ms > HEARTBEAT_MS_LONGEST))
+        return bin_refuse(reading, 400, "next_ms is a number of milliseconds, from 1 to 86400000");
+    reading->command->ping.next_ms = (msec)next_ms;
+    return true;
+}
+
+static bool read_bin_nothing(struct bin_reading *reading)
+{
+    (void)reading;
+    return true;
+}
+
+/* `later`: fields that the protocol has and this version does nothing with: who sends them counts on what they do. */
+static const struct {
+    bool                   (*read)(struct bin_reading *reading);
+    enum client_command_kind kind;
+    uint64_t                 later;
+} bin_rows[BIN_TYPE_COUNT] = {
+    [BIN_CONNECT] = { read_bin_connect, CLIENT_CONNECT,
+                      BIN_BIT(BIN_STANDING) | BIN_BIT(BIN_TICKET) | BIN_BIT(BIN_GENERATION) |
+                          BIN_BIT(BIN_MODE) | BIN_BIT(BIN_CLASS) },
+    [BIN_SUBSCRIBE] = { read_bin_subscribe, CLIENT_SUBSCRIBE,
+                        BIN_BIT(BIN_KEEP) | BIN_BIT(BIN_PRESENCE) | BIN_BIT(BIN_MODE) | BIN_BIT(BIN_PRIORITY) },
+    [BIN_UNSUBSCRIBE] = { read_bin_unsubscribe, CLIENT_UNSUBSCRIBE, 0 },
+    [BIN_PUBLISH] = { read_bin_publish, CLIENT_PUBLISH, BIN_BIT(BIN_COLLAPSE) | BIN_BIT(BIN_PRIORITY) },
+    [BIN_CURSOR]  = { read_bin_nothing, CLIENT_CURSOR, 0 },
+    [BIN_PING]    = { read_bin_ping, CLIENT_PING, BIN_BIT(BIN_DIGEST) },
+    [BIN_PONG]    = { read_bin_nothing, CLIENT_PONG, 0 },
+};
+
+static void bin_read_ref(struct bin_reading *reading)
+{
+    struct dialect_scratch *scratch = reading->scratch;
+
+    if (!bin_has(reading->frame, BIN_REF))
+        return;
+    int len = snprintf(scratch->ref, sizeof scratch->ref, "%llu",
+                       (unsigned long long)bin_number(reading->frame, BIN_REF));
+    reading->command->ref = span_of(scratch->ref, (size_t)len);
+}
+
+static bool bin_refuse_unknown(struct bin_reading *reading, const char *reason)
+{
+    snprintf(reading->scratch->reason, sizeof reading->scratch->reason, "%s: %llu", reason,
+             (unsigned long long)reading->frame->unknown);
+    return bin_refuse(reading, 400, reading->scratch->reason);
+}
+
+static bool bin_dialect_read(struct dialect_scratch *scratch, struct span bytes, struct client_command *ret_command,
+                             struct client_fault *ret_fault)
+{
+    struct bin_frame   frame;
+    struct bin_reading reading = { scratch, &frame, ret_command, ret_fault };
+    const char        *reason;
+
+    *ret_command = (struct client_command){ 0 };
+    enum bin_verdict verdict = bin_read(bytes, BIN_CLIENT, &frame, &reason);
+    if (verdict == BIN_MALFORMED)
+        return bin_give_up(&reading, reason);
+    bin_read_ref(&reading);
+    if (verdict == BIN_UNKNOWN)
+        return bin_refuse_unknown(&reading, reason);
+    if (bin_rows[frame.type].read == NULL)
+        return bin_refuse(&reading, 400, "this version does not do yet what this type of frame asks for");
+    if ((frame.has & bin_rows[frame.type].later) != 0) {
+        frame.unknown = (uint64_t)__builtin_ctzll(frame.has & bin_rows[frame.type].later);
+        return bin_refuse_unknown(&reading, "this version does not do yet what this field asks for");
+    }
+    ret_command->kind = bin_rows[frame.type].kind;
+    return bin_rows[frame.type].read(&reading);
+}
+
+/* --- writing ------------------------------------------------------------------------------------------------- */
+
+static void say_bin_connected(struct bin_frame *frame, const struct client_event *event, char hex[17])
+{
+    bin_init(frame, BIN_CONNECT);
+    snprintf(hex, 17, "%016llx", (unsigned long long)event->connected.key);
+    bin_set_number(frame, BIN_CONNECTION, event->connected.key);
+    bin_set_bytes(frame, BIN_SESSION, span_of(hex, 16));
+    bin_set_number(frame, BIN_HEARTBEAT, (uint64_t)(event->connected.heartbeat_ms / 1000));
+    bin_set_flag(frame, BIN_RESUMED, event->connected.is_resumed);
+    bin_set_number(frame, BIN_FRAME_BYTES, event->connected.frame_bytes_max);
+    bin_set_number(frame, BIN_VERSION_NO, BIN_VERSION);
+}
+
+static void say_bin_published(struct bin_frame *frame, const struct client_event *event)
+{
+    const struct append_answer *answer = event->published.answer;
+
+    bin_init(frame, BIN_PUBLISH);
+    bin_set_bytes(frame, BIN_CHANNEL, channel_name_span(event->published.channel));
+    bin_set_number(frame, BIN_EPOCH, answer->epoch);
+    bin_set_number(frame, BIN_SEQ, answer->seq);
+    bin_set_number(frame, BIN_ID, answer->id);
+    bin_set_number(frame, BIN_TIME, (uint64_t)answer->time);
+    bin_set_flag(frame, BIN_REPLAYED, event->published.is_replayed);
+}
+
+static void say_bin_subscribed(struct bin_frame *frame, const struct client_event *event)
+{
+    bin_init(frame, BIN_SUBSCRIBE);
+    bin_set_bytes(frame, BIN_CHANNEL, event->subscribed.channel);
+    bin_set_number(frame, BIN_EPOCH, event->subscribed.epoch);
+    bin_set_number(frame, BIN_HEAD, event->subscribed.head);
+}
+
+static void say_bin_why(struct bin_frame *frame, enum bin_type type, unsigned code, const char *reason)
+{
+    bin_init(frame, type);
+    bin_set_number(frame, BIN_CODE, code);
+    bin_set_bytes(frame, BIN_REASON, span_str(reason));
+}
+
+static void bin_dialect_put_event(struct buf *buf, const struct client_event *event)
+{
+    struct bin_frame frame;
+    char             hex[17];
+    uint64_t         ref;
+
+    switch (event->kind) {
+    case EVENT_CONNECTED: say_bin_connected(&frame, event, hex); break;
+    case EVENT_SUBSCRIBED: say_bin_subscribed(&frame, event); break;
+    case EVENT_UNSUBSCRIBED:
+        bin_init(&frame, BIN_UNSUBSCRIBE);
+        bin_set_bytes(&frame, BIN_CHANNEL, event->unsubscribed);
+        break;
+    case EVENT_PUBLISHED: say_bin_published(&frame, event); break;
+    case EVENT_CURSOR:
+        bin_init(&frame, BIN_CURSOR);
+        bin_set_bytes(&frame, BIN_CURSOR_TOKEN, event->cursor);
+        break;
+    case EVENT_PONG: bin_init(&frame, BIN_PONG); break;
+    case EVENT_ERROR: say_bin_why(&frame, BIN_ERROR, event->error.code, event->error.reason); break;
+    case EVENT_RECONNECT:
+        bin_init(&frame, BIN_RECONNECT);
+        bin_set_number(&frame, BIN_AFTER_MS, (uint64_t)event->reconnect_after_ms);
+        break;
+    case EVENT_CLOSING: say_bin_why(&frame, BIN_CLOSING, event->closing->code, event->closing->reason); break;
+    }
+    if (span_u64(event->ref, &ref))
+        bin_set_number(&frame, BIN_REF, ref);
+    bin_put(buf, BIN_SERVER, &frame);
+}
+
+static void bin_dialect_put_gap(struct buf *buf, struct span channel, uint64_t epoch, const struct gap *gap)
+{
+    static const uint8_t whys[] = { [GAP_EXPIRED] = 0, [GAP_TRIMMED] = 1, [GAP_EPOCH] = 2, [GAP_AHEAD] = 3,
+                                    [GAP_CORRUPT] = 4 };
+    struct bin_frame     frame;
+
+    bin_init(&frame, BIN_GAP);
+    bin_set_bytes(&frame, BIN_CHANNEL, channel);
+    bin_set_number(&frame, BIN_EPOCH, epoch);
+    bin_set_number(&frame, BIN_GAP_FROM, gap->from);
+    bin_set_number(&frame, BIN_GAP_TO, gap->to);
+    bin_set_number(&frame, BIN_WHY, whys[gap->why]);
+    bin_put(buf, BIN_SERVER, &frame);
+}
+
+const struct dialect bin_dialect = {
+    .encoding  = ENCODING_BIN,
+    .read      = bin_dialect_read,
+    .put_event = bin_dialect_put_event,
+    .put_gap   = bin_dialect_put_gap,
+};
+
+const struct dialect ws_bin_dialect = {
+    .encoding  = ENCODING_WS_BIN,
+    .read      = bin_dialect_read,
+    .put_event = bin_dialect_put_event,
+    .put_gap   = bin_dialect_put_gap,
+};

@@ -23,10 +23,11 @@ COPY setup/container.conf /etc/longwired.conf
 # Each setting of docs/configuration.md is such a variable, but for keys: these stand in the file.
 ENV LONGWIRE_CONFIG=/etc/longwired.conf \
     LONGWIRE_DATA=/var/lib/longwire \
-    LONGWIRE_HTTP=0.0.0.0:8080
+    LONGWIRE_HTTP=0.0.0.0:8080 \
+    LONGWIRE_TCP=0.0.0.0:7400
 USER longwire
 VOLUME /var/lib/longwire
-EXPOSE 8080
+EXPOSE 8080 7400
 
 # Alive, not ready: a restart does not help a full disk. Another port needs LONGWIRE_SERVER=127.0.0.1:PORT.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s CMD ["longwire", "info", "--alive"]

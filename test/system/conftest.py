@@ -17,6 +17,8 @@ from longwire_server import watched_servers
 TEST_SECONDS = int(os.environ.get("LW_TEST_SECONDS", "300"))
 AGAIN_SECONDS = min(10, TEST_SECONDS)   # the end of an interrupted test may hang too
 GRACE_SECONDS = 60
+# Servers that a test starts by itself must not meet at the native protocol's port.
+os.environ.setdefault("LONGWIRE_TCP", "127.0.0.1:0")
 NOTES_PATH = os.environ.get("LW_RUNNING_TEST")
 # A shell starts what runs in its background with SIGINT ignored, and children inherit that.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:

@@ -99,7 +99,7 @@ def test_no_configuration_means_loopback_and_says_so():
         assert "open_to_all" in server.log() and "only loopback" in server.log()
         listening = subprocess.run(["ss", "-Hltnp"], capture_output=True, text=True, check=True).stdout
         mine = [line.split()[3] for line in listening.splitlines() if f"pid={server.pid}," in line]
-        assert mine and all(address == f"127.0.0.1:{server.port}" for address in mine)
+        assert set(mine) == {f"127.0.0.1:{port}" for port in (server.port, server.tcp_port)}
 
 
 KEYED = "[key app]\nsecret = 0123456789abcdef\nrights = publish, subscribe\n[namespace topic]\nsubscribe = key\n"

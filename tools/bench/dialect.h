@@ -66,6 +66,6 @@ const struct dialect *dialect_publisher(const char *peer, const char *transport)
 size_t dialect_fault(struct span bytes, const char *why, struct note *ret_note);
 
 extern const struct dialect ws_dialects[], sse_dialects[], poll_dialects[], post_dialects[];
-extern const struct dialect mqtt_dialects[], resp_dialects[], nats_dialects[], raw_dialects[];
+extern const struct dialect native_dialects[], mqtt_dialects[], resp_dialects[], nats_dialects[], raw_dialects[];
 
 #endif

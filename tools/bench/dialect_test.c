@@ -65,6 +65,11 @@ static const struct {
       SPAN("\x20\x02\0\0\x90\x03\0\1\0\x30\x85\x01\0\3c-3" ONE "\x30\x85\x01\0\3c-3" TWO), "R12" },
     { "mqtt refused", "mosquitto", "tcp", false, SPAN("\x20\x02\0\5"), "F" },
     { "mqtt acknowledged", "mosquitto", "acked", true, SPAN("\x20\x02\0\0\x40\x02\0\3\x40\x02\0\4"), "RA1A1" },
+    { "native", "longwire-native", "tcp", false,
+      SPAN("\x01\x01\x01\x02\x02\x10\x59\x85\x01\x11\0\1\1\0" ONE "\x01\x08\x85\x01\x12\0\1\1\0" TWO), "R12", "\x01\x09" },
+    { "native, a gap", "longwire-native", "tcp", false, SPAN("\x01\x13"), "F" },
+    { "native acknowledged", "longwire-native", "acked", true, SPAN("\x01\x01\x01\x04\x01\x04"), "RA1A1" },
+    { "native error", "longwire-native", "single", true, SPAN("\x01\x01\x01\x20"), "RF" },
     { "resp", "redis", "tcp", false,
       SPAN("*3\r\n$9\r\nsubscribe\r\n$3\r\nc-3\r\n:1\r\n*3\r\n$7\r\nmessage\r\n$3\r\nc-3\r\n$128\r\n" ONE
             "\r\n"), "R1" },

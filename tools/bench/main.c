@@ -26,7 +26,7 @@ static const struct {
     const char *peer, *transport;
 } usual[] = {
     { "longwire", "ws" },   { "nchan", "ws" },  { "baseline", "ws" },
-    { "mosquitto", "tcp" }, { "redis", "tcp" }, { "nats", "tcp" },
+    { "mosquitto", "tcp" }, { "redis", "tcp" }, { "nats", "tcp" },    { "longwire-native", "tcp" },
 };
 
 static int help(void)

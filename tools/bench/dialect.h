@@ -11,7 +11,8 @@
 enum heard {
     HEARD_NOTHING,  /* the unit is not complete yet; no bytes were used */
     HEARD_NOISE,    /* heartbeats, headers and what else a benchmark ignores */
-    HEARD_READY,    /* the subscription stands; of a publisher: it may publish */
+    HEARD_READY,    /* the subscription stands; of a publisher: it may publish; of a session: note->payload is its
+                     * ticket */
     HEARD_PAYLOAD,  /* one message: note->payload, borrowed from the bytes */
     HEARD_ACK,      /* note->count publishes were acknowledged */
     HEARD_FAULT,    /* note->payload is the reason, as text */
@@ -34,7 +35,8 @@ struct client {
     const struct dialect *dialect;
     const struct target  *target;
     struct buf            out;
-    uint32_t              channel;  /* a subscriber's */
+    uint32_t              channel;  /* a subscriber's; of a session: its user */
+    struct span           ticket;   /* a session resumes by it; empty: it begins */
     uint32_t              id;       /* unique among the clients of a run */
     unsigned              stage;    /* the dialect's own */
     uint64_t              left;     /* the dialect's own */
@@ -47,7 +49,7 @@ struct outgoing {
 
 struct dialect {
     const char *peer;
-    const char *transport;  /* of a subscriber "ws", "sse", "poll", "tcp"; of a publisher "single", "acked", "batch" */
+    const char *transport;  /* of a subscriber "ws", "sse", "poll", "tcp", "session"; of a publisher "single", "acked", "batch" */
     bool        is_ready_at_once;
 
     /* The first words on a new connection. */

@@ -67,6 +67,8 @@ static const struct {
     { "mqtt acknowledged", "mosquitto", "acked", true, SPAN("\x20\x02\0\0\x40\x02\0\3\x40\x02\0\4"), "RA1A1" },
     { "native", "longwire-native", "tcp", false,
       SPAN("\x01\x01\x01\x02\x02\x10\x59\x85\x01\x11\0\1\1\0" ONE "\x01\x08\x85\x01\x12\0\1\1\0" TWO), "R12", "\x01\x09" },
+    { "session", "longwire-native", "session", false,
+      SPAN("\x0a\x01\x01\x01\xba\x01\x03tic\x01\x85\x01\x11\0\1\1\0" ONE), "R1" },
     { "native, a gap", "longwire-native", "tcp", false, SPAN("\x01\x13"), "F" },
     { "native acknowledged", "longwire-native", "acked", true, SPAN("\x01\x01\x01\x04\x01\x04"), "RA1A1" },
     { "native error", "longwire-native", "single", true, SPAN("\x01\x01\x01\x20"), "RF" },

@@ -20,6 +20,7 @@ static const struct {
     { "durable", scenario_durable, "acknowledged publishes into --channels channels, nobody listens" },
     { "idle", scenario_idle, "the server's memory for --connections quiet readers" },
     { "connect", scenario_connect, "connect, subscribe, close, --connections times" },
+    { "storm", scenario_storm, "--connections sessions come back by ticket, each with --missed messages" },
 };
 
 static const struct {

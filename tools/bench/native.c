@@ -1,7 +1,15 @@
 /* Subscribers and publishers over Longwire's native protocol (docs/protocol.md, section 9). */
 #include <stdio.h>
+#include <string.h>
 
 #include "bench/dialect.h"
+
+/* Keys of fields (9.1): number << 3 | vital << 2 | form, as varints. */
+#define KEY_CHANNEL  "\x16"
+#define KEY_USER     "\x8e\x01"
+#define KEY_DEVICE   "\x96\x01"
+#define KEY_STANDING "\x9c\x01"
+#define KEY_TICKET   "\xbe\x01"
 
 enum { NATIVE_CONNECT = 1, NATIVE_SUBSCRIBE = 2, NATIVE_PUBLISH = 4 };  /* frames of ours */
 
@@ -18,7 +26,6 @@ enum {  /* and of the server */
 enum {
     NATIVE_HAS_PAYLOAD = 0x80,  /* a flag of the type */
     NATIVE_TYPE_BITS   = 0x3f,
-    NATIVE_CHANNEL     = 2 << 3 | 1 << 2 | 2,  /* the key of the field: vital, bytes */
     CHANNEL_TEXT_MAX   = 100,   /* so that all lengths of ours but a publish's have one byte */
 };
 
@@ -31,7 +38,7 @@ struct native_cut {
 static size_t native_put_channel(const struct client *client, uint32_t channel, char field[static CHANNEL_TEXT_MAX + 2])
 {
     int len = snprintf(field + 2, CHANNEL_TEXT_MAX, "%s%u", client->target->prefix, channel);
-    field[0] = (char)NATIVE_CHANNEL;
+    field[0] = KEY_CHANNEL[0];
     field[1] = (char)len;
     return 2 + (size_t)len;
 }
@@ -57,6 +64,35 @@ static void native_put_varint(struct buf *out, size_t value)
     for (; value >= 0x80; value >>= 7)
         buf_putc(out, (char)(value | 0x80));
     buf_putc(out, (char)value);
+}
+
+static void native_put_text(struct buf *out, const char *key, struct span text)
+{
+    buf_put(out, span_str(key));
+    native_put_varint(out, text.len);
+    buf_put(out, text);
+}
+
+/* The user is what the channel's name says behind `user:`. With a ticket that is all that is said. */
+static void native_greet_session(struct client *client)
+{
+    struct buf fields;
+    char       user[CHANNEL_TEXT_MAX];
+    int        len = snprintf(user, sizeof user, "%s%u", strchr(client->target->prefix, ':') + 1, client->channel);
+
+    buf_init(&fields, 4096);
+    if (client->ticket.len > 0) {
+        native_put_text(&fields, KEY_TICKET, client->ticket);
+    } else {
+        native_put_text(&fields, KEY_USER, span_of(user, (size_t)len));
+        native_put_text(&fields, KEY_DEVICE, SPAN("bench"));
+        buf_put(&fields, SPAN(KEY_STANDING));
+    }
+    native_put_varint(&client->out, 5 + fields.len);
+    buf_putc(&client->out, NATIVE_CONNECT);
+    buf_put(&client->out, SPAN("LW\x01\x01"));
+    buf_put(&client->out, buf_span(&fields));
+    buf_fini(&fields);
 }
 
 /* Each publish is answered. */
@@ -137,7 +173,53 @@ static size_t native_hear_publisher(struct client *client, struct span bytes, st
     return native_hear(client, bytes, NATIVE_CONNECTED, ret_note);
 }
 
+static bool native_take_varint(struct span *bytes, uint64_t *ret_value)
+{
+    *ret_value = 0;
+    for (unsigned shift = 0; bytes->len > 0 && shift < 64; shift += 7) {
+        unsigned char byte = (unsigned char)bytes->at[0];
+        *bytes      = span_skip(*bytes, 1);
+        *ret_value |= (uint64_t)(byte & 0x7f) << shift;
+        if (byte < 0x80)
+            return true;
+    }
+    return false;
+}
+
+/* The bytes of the field with this number. Empty: it isn't there. */
+static struct span native_field(struct span fields, uint64_t number)
+{
+    uint64_t key, value;
+
+    while (native_take_varint(&fields, &key)) {
+        if ((key & 3) == 3)
+            fields = span_skip(fields, 8);
+        if ((key & 3) == 1 && !native_take_varint(&fields, &value))
+            break;
+        if ((key & 3) != 2)
+            continue;
+        if (!native_take_varint(&fields, &value) || value > fields.len)
+            break;
+        if (key >> 3 == number)
+            return span_head(fields, value);
+        fields = span_skip(fields, value);
+    }
+    return span_of(NULL, 0);
+}
+
+static size_t native_hear_session(struct client *client, struct span bytes, struct note *ret_note)
+{
+    enum { TICKET = 23 };
+    struct native_cut cut;
+    size_t            used = native_hear(client, bytes, NATIVE_CONNECTED, ret_note);
+
+    if (ret_note->heard == HEARD_READY && native_cut(bytes, &cut))
+        ret_note->payload = native_field(cut.body, TICKET);
+    return used;
+}
+
 const struct dialect native_dialects[] = {
+    { "longwire-native", "session", false, native_greet_session, native_hear_session, NULL },
     { "longwire-native", "tcp", false, native_greet_subscriber, native_hear_subscriber, NULL },
     { "longwire-native", "single", false, native_connect, native_hear_publisher, native_publish },
     { "longwire-native", "acked", false, native_connect, native_hear_publisher, native_publish },

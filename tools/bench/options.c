@@ -23,7 +23,7 @@ struct option_row {
 
 #define AT(field) offsetof(struct options, field)
 static const struct option_row rows[] = {
-    { "--peer", OPTION_TEXT, AT(peer), "longwire", 0, 0, "longwire, nchan, mosquitto, redis, nats or baseline" },
+    { "--peer", OPTION_TEXT, AT(peer), "longwire", 0, 0, "longwire, longwire-native, nchan, mosquitto, redis, nats or baseline" },
     { "--transport", OPTION_TEXT, AT(transport), NULL, 0, 0, "ws, sse, poll or tcp; by default the peer's first" },
     { "--server", OPTION_TEXT, AT(server), "127.0.0.1:8080", 0, 0, "the server's address; where the baseline listens" },
     { "--namespace", OPTION_TEXT, AT(namespace), NULL, 0, 0, "what channel names begin with" },
@@ -35,6 +35,7 @@ static const struct option_row rows[] = {
     { "--publishers", OPTION_NUMBER, AT(publishers), "1", 1, 64, "publisher connections, each pipelined" },
     { "--batch", OPTION_NUMBER, AT(batch), "1", 1, 10000, "durable: messages in a request" },
     { "--at-once", OPTION_NUMBER, AT(at_once), "64", 1, 4096, "connections that are being made at once" },
+    { "--missed", OPTION_NUMBER, AT(missed), "10", 1, 1000, "storm: messages for each session" },
     { "--rate", OPTION_NUMBER, AT(rate), "50", 1, 1000000, "rate: messages a second" },
     { "--seconds-ms", OPTION_NUMBER, AT(seconds_ms), "3000", 1, 3600000, "how long to publish" },
     { "--warmup-ms", OPTION_NUMBER, AT(warmup_ms), "500", 1, 3600000, "how long to publish before that, unmeasured" },

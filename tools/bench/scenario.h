@@ -12,6 +12,7 @@ int scenario_unicast(const struct options *options);  /* a channel for each read
 int scenario_durable(const struct options *options);  /* no readers: acknowledged publishes into --channels channels */
 int scenario_idle(const struct options *options);     /* memory of --connections readers with a channel each */
 int scenario_connect(const struct options *options);  /* connect, subscribe, close, --connections times */
+int scenario_storm(const struct options *options);    /* --connections sessions come back, each with --missed messages */
 
 /* The prefix of this run's channel names: the namespace, and a name that no other run on this machine has. */
 enum { PREFIX_BYTES = 128 };

@@ -455,7 +455,7 @@ static void *serve_publishes(void *arg)
             bin_set_number(&answer, BIN_REF, bin_number(&frame, BIN_REF));
             peer_send(peer, &answer);
         }
-        if (seq == 2 * 200 && count % 7 != 0)
+        if (seq == 2 * 200)  /* from the last key on nothing is cut: the client has left with all its answers */
             break;
     }
     must(seq == 2 * 200);

@@ -50,6 +50,7 @@ export class Client extends Emitter {
     #token = null;
     #tokenWhy = 'start';
     #isTokenRefused = false;
+    #ticket = null;             // resumes the session without the application's token
     #cursor = null;             // of polls: the places of channels that have had no message
     #covered = new Set();       // channels that go on at the cursor
     #left = new Set();          // channels that the cursor holds, and that were unsubscribed since
@@ -194,6 +195,7 @@ export class Client extends Emitter {
             this.#cursor = this.#store.get('cursor') ?? null;
             this.#covered = new Set(this.#store.get('covered') ?? []);
             this.device = this.#options.device ?? this.#store.get('device') ?? null;
+            this.#ticket = this.#store.get('ticket') ?? null;
             const kept = this.#transports.indexOf(this.#store.get('transport'));
             if (kept > 0) {
                 this.#chosen = kept;
@@ -223,6 +225,7 @@ export class Client extends Emitter {
         moved: subscription => {
             this.#store.setPlace(subscription.channel, subscription.place);
             if (this.#options.session) this.#acknowledge(subscription);
+            this.#wakeRoom();
         },
         queued: count => this.#onQueued(count),
         onControl: entry => this.emit(entry.type, entry),
@@ -297,6 +300,11 @@ export class Client extends Emitter {
         return this.#token;
     }
 
+    /* A ticket spares the application's token, and the server the check of it. */
+    #tokenOfLink() {
+        return this.#ticket !== null && this.transport === 'websocket' ? null : this.#askToken();
+    }
+
     #forgetToken(why) {
         this.#token = null;
         this.#tokenWhy = why;
@@ -330,9 +338,10 @@ export class Client extends Emitter {
             this.#enter('connecting', { transport: this.transport });
         const attempt = ++this.#attempt;
         this.#began = Date.now();
+        if (this.#options.session) this.#cursor = null;   // it belongs to an earlier link
         if (this.transport !== 'websocket' && this.#wanted().length === 0 && !this.#options.session) return;   // nothing to ask for
         try {
-            const [token, WebSocket] = await Promise.all([this.#askToken(), this.transport === 'websocket' ? this.#webSocket() : null]);
+            const [token, WebSocket] = await Promise.all([this.#tokenOfLink(), this.transport === 'websocket' ? this.#webSocket() : null]);
             if (attempt === this.#attempt) this.#link = new LINKS[this.transport](this.#hostOf(attempt), token, WebSocket);
         } catch (error) {
             if (attempt === this.#attempt) this.#onFailed(error);
@@ -360,7 +369,7 @@ export class Client extends Emitter {
             query: () => this.#query(),
             request: () => this.#request(),
             settle: (token, signal) => this.#settle(token, signal),
-            needsCursor: () => this.#wanted().some(subscription => !this.#isPlaced(subscription)),
+            needsCursor: () => !this.#options.session && this.#wanted().some(subscription => !this.#isPlaced(subscription)),
             onCursor: now(cursor => this.#onCursor(cursor)),
             greeting: token => this.#greeting(token),
             wanted: () => this.#wanted(),
@@ -388,7 +397,7 @@ export class Client extends Emitter {
     #greeting(token) {
         const { user, session, heartbeat, mode } = this.#options;
         return {
-            ...(token && { token }), ...(user && { user }), ...(this.device && { device: this.device }), ...(session && { session: true }),
+            ...(token && { token }), ...(!token && this.#ticket && { ticket: this.#ticket }), ...(user && { user }), ...(this.device && { device: this.device }), ...(session && { session: true }),
             ...(heartbeat !== undefined && { heartbeat }), ...(mode && { mode }),
         };
     }
@@ -413,7 +422,8 @@ export class Client extends Emitter {
             return Object.keys(start).length > 0 ? { channel: subscription.channel, ...start } : subscription.channel;
         });
         const isCovered = ({ channel, received }) => received === null && this.#covered.has(channel);
-        return { channels, ...(this.#cursor !== null && wanted.some(isCovered) && { cursor: this.#cursor }) };
+        const isNeeded = this.#options.session ? this.transport === 'poll' : wanted.some(isCovered);
+        return { channels, ...(this.#cursor !== null && isNeeded && { cursor: this.#cursor }) };
     }
 
     #onCursor(cursor) {
@@ -445,7 +455,7 @@ export class Client extends Emitter {
 
     /* What is kept must not stand behind what is handled: another page begins there. */
     #keepCursor() {
-        if (this.#waiting > 0) return;
+        if (this.#waiting > 0 || this.#options.session) return;
         this.#store.set('cursor', this.#cursor);
         this.#store.set('covered', [...this.#covered]);
     }
@@ -465,9 +475,11 @@ export class Client extends Emitter {
         return this.#waiting >= QUEUE_MAX;
     }
 
-    /* null if there is room, else a promise that there will be. */
+    /* null if there is room, else a promise that there will be. A session's next poll acknowledges what the last one brought, so
+     * that must be handled. */
     #room() {
-        return this.#isFull ? new Promise(resolve => this.#roomWaits.push(resolve)) : null;
+        const isPoll = this.#options.session && this.transport === 'poll';
+        return this.#isFull || (isPoll && !this.#isSettled) ? new Promise(resolve => this.#roomWaits.push(resolve)) : null;
     }
 
     /* A WebSocket cannot be told to wait. So it ends, and begins again where the application has got to. */
@@ -478,12 +490,20 @@ export class Client extends Emitter {
         this.#enter('away', { why: `${QUEUE_MAX} messages wait for the application; reading goes on when they are handled` });
     }
 
+    get #isSettled() {
+        return [...this.#subscriptions.values()].every(({ place, received }) => place?.seq === received?.seq && place?.epoch === received?.epoch);
+    }
+
     /* count: how many more wait for the application, or how many fewer. */
     #onQueued(count) {
         this.#waiting += count;
-        if (count > 0 || this.#isFull) return;
-        for (const wake of this.#roomWaits.splice(0)) wake();
+        if (count <= 0) this.#wakeRoom();
         if (this.#isBehind && this.#waiting <= QUEUE_MAX / 2) this.#connect();
+    }
+
+    #wakeRoom() {
+        if (this.#roomWaits.length === 0 || this.#isFull || (this.#options.session && this.transport === 'poll' && !this.#isSettled)) return;
+        for (const wake of this.#roomWaits.splice(0)) wake();
     }
 
     #onConnected(frame) {
@@ -492,7 +512,11 @@ export class Client extends Emitter {
         this.user = frame.user ?? this.user;
         this.device = frame.device ?? this.device;
         this.#policy = policyOf(frame.reconnect, this.#policy);
-        if (this.#options.session && frame.device) this.#store.set('device', frame.device);
+        if (this.#options.session) {
+            this.#ticket = frame.ticket ?? null;
+            this.#store.set('device', this.device);
+            this.#store.set('ticket', this.#ticket);
+        }
         this.emit('connected', frame);
     }
 
@@ -515,7 +539,7 @@ export class Client extends Emitter {
         this.#leave();
         this.#outbox.onLinkLost();
         if (error.isOurs) { this.#connect(); return; }
-        if (error.code === 401 && this.#canAskAgain()) { this.#connect(); return; }
+        if (error.code === 401 && (this.#dropTicket() || this.#canAskAgain())) { this.#connect(); return; }
         if (error.isFinal) { this.#onRefused(error); return; }
         if (!wasLive && error.code === 0 && !error.isTold) this.#tryOther(error);
         else this.#tryLater(error);
@@ -561,6 +585,13 @@ export class Client extends Emitter {
         else this.#reasons.push({ transport: this.transport, why });
         this.#chosen = index;
         this.#isSecondTry = false;
+    }
+
+    /* A ticket that is too old, or was revoked: the token says whether this client may come. */
+    #dropTicket() {
+        const had = this.#ticket !== null;
+        this.#ticket = null;
+        return had;
     }
 
     /* A token may have run out while the device slept: the application is asked for a fresh one, once. */

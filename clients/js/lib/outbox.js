@@ -7,6 +7,15 @@ import { authorization, failureOf, messagesUrl } from './http.js';
 const WAITING_MAX = 10000;
 const TIMEOUT_MS = 60000;
 
+/* Must differ from all others, and need not be secret. randomUUID() is only there on pages that came by https; Node.js 18 has no
+ * crypto in its global scope. */
+function randomKey() {
+    const bytes = new Uint8Array(16);
+    if (globalThis.crypto) crypto.getRandomValues(bytes);
+    else bytes.forEach((_, at) => { bytes[at] = Math.random() * 256; });
+    return Array.from(bytes, byte => byte.toString(16).padStart(2, '0')).join('');
+}
+
 function isBytes(data) {
     return data instanceof ArrayBuffer || ArrayBuffer.isView(data);
 }
@@ -20,7 +29,7 @@ function frameOf(channel, data, { media, ttl, key, event, collapseKey, priority 
     if (data === undefined) throw new TypeError(`publish to ${channel}: data is undefined`);
     const payload = isBytes(data) ? { bytes: bytesOf(data) } : { data };
     return {
-        channel, ...payload, ...(media && { media }), ...(ttl !== undefined && { ttl }), key: key ?? crypto.randomUUID(),
+        channel, ...payload, ...(media && { media }), ...(ttl !== undefined && { ttl }), key: key ?? randomKey(),
         ...(event && { event }), ...(collapseKey && { collapse_key: collapseKey }), ...(priority && { priority }),
     };
 }

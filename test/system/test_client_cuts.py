@@ -20,9 +20,11 @@ from waiting import SECONDS, wait_until
 pytestmark = [pytest.mark.skipif(not is_built(), reason="longwired is not built"),
               pytest.mark.skipif(not NODE, reason="node is not installed")]
 
-DRIVERS = {"js": (JAVASCRIPT, ["websocket", "sse", "poll"])}
+# json: a WebSocket with JSON frames; websocket: with the binary ones, where the server offers them
+DRIVERS = {"js": (JAVASCRIPT, ["websocket", "json", "sse", "poll"])}
 CASES = [pytest.param(program, transport, id=f"{name}-{transport}")
          for name, (program, transports) in DRIVERS.items() for transport in transports]
+OVER = {"json": {"transports": ["websocket"], "encodings": ["json"]}}
 QUICK = {"base_ms": 20, "cap_ms": 200, "factor": 2, "jitter": 1}
 CUTS = 25
 
@@ -37,6 +39,10 @@ def fixture_server():
 def fixture_link(server):
     with Link(server.port) as link:
         yield link
+
+
+def over(transport):
+    return OVER.get(transport, {"transports": [transport]})
 
 
 def messages_url(server, channel):
@@ -94,7 +100,7 @@ def test_each_message_once_and_in_order(server, link, program, transport):
     """Cut between messages, in the middle of bytes, and before the first one has come."""
     channels = [f"topic:cut-{transport}-{i}" for i in range(3)]
     dice = random.Random(transport)
-    with Driver(program, link.url, {channel: {} for channel in channels}, transports=[transport], backOff=QUICK) as client:
+    with Driver(program, link.url, {channel: {} for channel in channels}, **over(transport), backOff=QUICK) as client:
         client.until_live()
         link.cut()
         publisher = Publisher(server, channels)
@@ -120,7 +126,7 @@ def test_each_message_once_and_in_order(server, link, program, transport):
 def test_a_slow_handler_gets_each_message_once(server, link, program, transport):
     """What waits for the application when the link is cut is neither lost nor handed over again."""
     channel = f"topic:slow-{transport}"
-    with Driver(program, link.url, {channel: {}}, handler_ms=15, transports=[transport], backOff=QUICK) as client:
+    with Driver(program, link.url, {channel: {}}, handler_ms=15, **over(transport), backOff=QUICK) as client:
         client.until_live()
         publisher = Publisher(server, [channel])
         try:
@@ -137,7 +143,7 @@ def test_a_slow_handler_gets_each_message_once(server, link, program, transport)
 def test_each_publish_is_stored_once_and_in_order(server, link, program, transport):
     channel = f"topic:publish-{transport}"
     texts = [f"message {i}" for i in range(150)]
-    with Driver(program, link.url, {channel: {}}, transports=[transport], backOff=QUICK) as client:
+    with Driver(program, link.url, {channel: {}}, **over(transport), backOff=QUICK) as client:
         client.until_live()
         for i, text in enumerate(texts):
             client.say("publish", channel=channel, data=text)
@@ -154,7 +160,7 @@ def test_each_publish_is_stored_once_and_in_order(server, link, program, transpo
 @pytest.mark.parametrize("program, transport", CASES)
 def test_the_server_is_killed(program, transport):
     channels = ["topic:a", "topic:b"]
-    with Server() as server, Driver(program, server.url, {name: {} for name in channels}, transports=[transport], backOff=QUICK) as client:
+    with Server() as server, Driver(program, server.url, {name: {} for name in channels}, **over(transport), backOff=QUICK) as client:
         client.until_live()
         publishers = []
         for _ in range(3):
@@ -175,7 +181,7 @@ def test_places_outlive_the_program(server, link, tmp_path, program, transport):
     """Also the place of a channel in which nothing has come yet; and the program is killed, not closed."""
     channels = {f"topic:kept-{transport}": {}, f"topic:kept-quiet-{transport}": {}}
     busy, quiet = channels
-    with Driver(program, link.url, channels, store_file=tmp_path / "places", transports=[transport]) as client:
+    with Driver(program, link.url, channels, store_file=tmp_path / "places", **over(transport)) as client:
         client.until_live()
         publish(server, busy, "first")
         client.until_count(busy, 1)
@@ -184,7 +190,7 @@ def test_places_outlive_the_program(server, link, tmp_path, program, transport):
         client.kill()
     publish(server, busy, "while away")
     publish(server, quiet, "the first one here")
-    with Driver(program, link.url, channels, store_file=tmp_path / "places", transports=[transport]) as client:
+    with Driver(program, link.url, channels, store_file=tmp_path / "places", **over(transport)) as client:
         client.until_count(busy, 1)
         client.until_count(quiet, 1)
         publish(server, busy, "last")
@@ -195,7 +201,7 @@ def test_places_outlive_the_program(server, link, tmp_path, program, transport):
 @pytest.mark.parametrize("program, transport", CASES)
 def test_channels_come_and_go_on_a_live_link(server, link, program, transport):
     names = [f"topic:go-{transport}-{i}" for i in range(4)]
-    with Driver(program, link.url, {names[0]: {}}, transports=[transport], backOff=QUICK) as client:
+    with Driver(program, link.url, {names[0]: {}}, **over(transport), backOff=QUICK) as client:
         client.until_live()
         for name in names[1:]:
             publish(server, name, "before")
@@ -219,7 +225,7 @@ def test_a_gap_is_told_and_a_snapshot_heals_it(server, link, program, transport)
         publish(server, healed, str(i))
     publish(server, plain, "1")
     with Driver(program, link.url, {plain: {"after": 0}, healed: {"state": {"seq": 5, "epoch": first["epoch"]}}},
-                transports=[transport], backOff=QUICK) as client:
+                **over(transport), backOff=QUICK) as client:
         client.until_count(healed, 1)
         client.until_count(plain, 1)
         assert client.texts(healed) == ["6"], "the snapshot was taken behind 5"
@@ -240,7 +246,7 @@ def test_a_gap_is_told_and_a_snapshot_heals_it(server, link, program, transport)
 @pytest.mark.parametrize("program, transport", CASES)
 def test_one_refused_channel_does_not_end_the_others(server, program, transport):
     good = f"topic:good-{transport}"
-    with Driver(program, server.url, {good: {}, "nowhere:x": {}}, transports=[transport]) as client:
+    with Driver(program, server.url, {good: {}, "nowhere:x": {}}, **over(transport)) as client:
         client.until(lambda: client.of("refused", "nowhere:x"), "not refused")
         client.until(lambda: client.of("ready", good), "not ready")
         assert client.of("refused")[0]["code"] == 404
@@ -328,7 +334,7 @@ def test_a_server_that_is_down_is_no_reason_to_leave_the_websocket(server, link)
 def test_a_link_that_is_silent_is_left(server, program, transport):
     """Nothing comes and nothing ends: the client notices, comes again, and has missed nothing."""
     channel = f"topic:silent-{transport}"
-    with Censor(server.port) as link, Driver(program, link.url, {channel: {}}, transports=[transport], backOff=QUICK,
+    with Censor(server.port) as link, Driver(program, link.url, {channel: {}}, **over(transport), backOff=QUICK,
                                               patienceMs=1000, silenceMs=1000, pollWaitS=1) as client:
         client.until_live()
         publish(server, channel, "before")

@@ -39,8 +39,9 @@ def fixture_app(tmp_path_factory):
     return install(tmp_path_factory.mktemp("npm") / "app", PACKAGE)
 
 
-def test_units():
-    run(NODE, "--test", PACKAGE / "test" / "units.test.js", cwd=ROOT)
+@pytest.mark.parametrize("name", ["units", "client"])
+def test_units(name):
+    run(NODE, "--test", PACKAGE / "test" / f"{name}.test.js", cwd=ROOT)
 
 
 def test_types(app):

@@ -222,6 +222,7 @@ export class Client extends Emitter {
 
     /* What subscriptions ask of their client. */
     #owner = {
+        begun: subscription => this.#store.setPlace(subscription.channel, subscription.place),
         moved: subscription => {
             this.#store.setPlace(subscription.channel, subscription.place);
             if (this.#options.session) this.#acknowledge(subscription);

@@ -66,8 +66,8 @@ export class Subscription {
         const { after, last } = this.options;
         this.head = head;
         if (!this.received && after === undefined && last === undefined) {
-            this.received = { epoch, seq: head };
-            this.#move(this.received);
+            this.place = this.received = { epoch, seq: head };
+            this.#owner.begun(this);
         }
         for (const place of [this.place, this.received, this.#snapshot])
             if (place && !place.epoch) place.epoch = epoch;   // of an application that keeps seqs alone

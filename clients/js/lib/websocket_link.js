@@ -32,7 +32,8 @@ export class WebSocketLink {
     #watch = 0;
     #heartbeatMs = HEARTBEAT_S * 1000;
     #isGreeted = false;          // channels may be asked for
-    #isAwaited = false;          // the answer to `connect` must come first
+    #isAwaited = false;          // … only behind the answer to `connect`
+    #isAnswered = false;         // nothing that this link has said of the client is open
     #isBeating = false;          // the client sends heartbeats by itself, which it has offered
     #beatTimer = 0;
     #isLive = false;
@@ -119,10 +120,13 @@ export class WebSocketLink {
         this.#beatTimer = setTimeout(() => this.#ping(), this.#promisedMs ?? this.#heartbeatMs);
     }
     #promisedMs = null;
+    #isAsking = false;
 
     #ping(more = {}) {
         this.#say({ type: 'ping', ...more });
-        this.#alarm(this.#host.times.patienceMs, 'the server did not answer');
+        if (this.#isAsking) return;   // an answer is due already, and another question does not put it off
+        this.#isAsking = true;
+        this.#alarm(this.#host.times.patienceMs, 'the server went silent');
     }
 
     /* Timers of a page that nobody sees are slowed down to one a minute: so the next beats are promised for later. */
@@ -141,7 +145,8 @@ export class WebSocketLink {
         const greeting = this.#host.greeting(this.#token);
         this.#isBeating = greeting.heartbeat !== undefined;
         this.#isAwaited = greeting.session === true;
-        if (Object.keys(greeting).length > 0) this.#say({ type: 'connect', ...greeting, ref: this.#ask({ greeting: true }) });
+        this.#isAnswered = Object.keys(greeting).length === 0;
+        if (!this.#isAnswered) this.#say({ type: 'connect', ...greeting, ref: this.#ask({ greeting: true }) });
     }
 
     /* The server says `connected` unasked, and again in answer to `connect`. Channels can be asked for at once, because frames
@@ -150,12 +155,14 @@ export class WebSocketLink {
     #onConnected(frame) {
         const question = this.#answered(frame);
         if (frame.heartbeat > 0) this.#heartbeatMs = frame.heartbeat * 1000;
+        if (question) this.#isAnswered = true;
         if (this.#isAwaited && !question) return;
         this.#host.onConnected(frame);
         this.#beat();
-        if (this.#isGreeted) return;
-        this.#isGreeted = true;
-        for (const subscription of this.#host.wanted()) this.#subscribe(subscription);
+        if (!this.#isGreeted) {
+            this.#isGreeted = true;
+            for (const subscription of this.#host.wanted()) this.#subscribe(subscription);
+        }
         this.#lookLive();
     }
 
@@ -214,7 +221,7 @@ export class WebSocketLink {
     }
 
     #lookLive() {
-        if (this.#isLive || this.#expected.size > 0) return;
+        if (this.#isLive || !this.#isAnswered || this.#expected.size > 0) return;
         this.#isLive = true;
         this.#host.live();
     }
@@ -260,6 +267,7 @@ export class WebSocketLink {
      * heartbeat this asks, and when no answer comes either, the link is dead. */
     #listen() {
         clearTimeout(this.#watch);
+        this.#isAsking = false;
         // Who sends heartbeats gets an answer to each, and looks no further.
         if (this.#isBeating) return;
         this.#watch = setTimeout(() => this.#ping(), Math.min(this.#heartbeatMs, this.#host.times.silenceMs));

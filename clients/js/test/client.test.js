@@ -1,0 +1,345 @@
+/* The client against a WebSocket and a fetch that the test holds in its hand: what the server says, byte for byte and at the
+ * moment that the test chooses. node --test clients/js/test/client.test.js */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { connect } from '../index.js';
+
+const QUICK = { base_ms: 1, cap_ms: 2 };
+const SECONDS = 20;
+
+async function until(what, why) {
+    for (const deadline = Date.now() + SECONDS * 1000; !what();) {
+        assert.ok(Date.now() < deadline, why ?? String(what));
+        await new Promise(resolve => setTimeout(resolve, 2));
+    }
+}
+
+/* All sockets that a client has opened, the newest last. */
+function socketsOf() {
+    const sockets = [];
+    class Socket {
+        readyState = 0;
+        protocol = 'longwire.json.v1';
+        sent = [];
+
+        constructor(url, protocols) {
+            Object.assign(this, { url, protocols });
+            sockets.push(this);
+        }
+
+        send(text) { this.sent.push(JSON.parse(text)); }
+        close() { this.readyState = 3; }
+        open() { this.readyState = 1; this.onopen({}); return this; }
+        say(...frames) { for (const frame of frames) this.onmessage?.({ data: JSON.stringify(frame) }); }
+        end(code, reason = '') { this.readyState = 3; this.onclose({ code, reason, wasClean: true }); }
+        of(type) { return this.sent.filter(frame => frame.type === type); }
+        ref(type) { return this.of(type).at(-1).ref; }
+    }
+    return { sockets, Socket, last: () => sockets.at(-1) };
+}
+
+const CONNECTED = { type: 'connected', connection: 'c1', session: 'c1', heartbeat: 25, resumed: false };
+
+/* A client with what it said and reported. */
+function open(options = {}, answers = {}) {
+    const { sockets, Socket, last } = socketsOf();
+    const asked = [];
+    const fetch = async (url, init = {}) => {
+        asked.push({ url: url.replace('http://s', ''), ...init });
+        const answer = Object.entries(answers).find(([path]) => url.startsWith(`http://s${path}`))?.[1];
+        if (answer === undefined) throw new TypeError('fetch failed');
+        return typeof answer === 'function' ? answer(url, init) : new Response(JSON.stringify(answer), { status: answer.status ?? 200 });
+    };
+    const client = connect('http://s', { WebSocket: Socket, fetch, transports: ['websocket'], backOff: QUICK, ...options });
+    const errors = [], states = [];
+    client.on('error', ({ error }) => errors.push(error.message));
+    client.on('state', ({ name }) => states.push(name));
+    return { client, sockets, last, asked, errors, states };
+}
+
+const message = (channel, seq, data = seq) => ({ type: 'message', channel, epoch: 'e', seq, id: seq, time: 1, from: null, media: 'application/json', data });
+
+/* The next socket, opened; a `connect` that asks for no session is answered, unless it is to be refused. */
+async function live(context, isRefused = false) {
+    await until(() => context.sockets.length > 0 && context.last().readyState === 0);
+    const socket = context.last().open();
+    socket.say(CONNECTED);
+    if (!isRefused) for (const { session, ref } of socket.of('connect')) if (!session) socket.say({ ...CONNECTED, ref });
+    return socket;
+}
+
+test('both encodings are offered, the binary one first; one of them where it is asked for', async () => {
+    for (const [encodings, wanted] of [[undefined, ['longwire.bin.v1', 'longwire.json.v1']], [['json'], ['longwire.json.v1']]]) {
+        const context = open({ encodings });
+        await until(() => context.sockets.length === 1);
+        assert.deepEqual(context.last().protocols, wanted);
+        assert.equal(context.last().url, 'ws://s/v1/ws');
+        await context.client.close();
+    }
+});
+
+test('a token is asked for at first and before it runs out; the link goes on', async () => {
+    const why = [];
+    const context = open({ token: question => { why.push(question.why); return `token ${why.length}`; } });
+    const socket = await live(context);
+    await until(() => context.client.state.name === 'live');
+    socket.say({ type: 'expiring', in: 30 });
+    await until(() => socket.of('connect').length === 2);
+    assert.deepEqual([why, socket.of('connect').map(({ token }) => token)], [['start', 'expiring'], ['token 1', 'token 2']]);
+    socket.say({ ...CONNECTED, ref: socket.ref('connect') });
+    assert.deepEqual([context.sockets.length, context.client.state.name], [1, 'live']);
+    await context.client.close();
+});
+
+test('a refused token is asked for again once; a second refusal ends the client', async () => {
+    const why = [];
+    const context = open({ token: question => { why.push(question.why); return 'old'; } });
+    for (const count of [1, 2]) {
+        await until(() => context.sockets.length === count);
+        const socket = await live(context, true);
+        socket.say({ type: 'error', code: 401, reason: 'this token has run out', ref: socket.ref('connect') });
+    }
+    await until(() => context.client.state.name === 'closed');
+    assert.deepEqual([why, context.client.state.why, context.sockets.length], [['start', 'refused'], 'this token has run out', 2]);
+});
+
+test('a session waits for its answer, hands over its own channels, and acknowledges what is handled', async () => {
+    const seen = [];
+    const context = open({ session: true, device: 'phone', token: 't', onMessage: ({ channel, seq }) => { seen.push(`${channel} ${seq}`); } });
+    context.client.subscribe('topic:own', ({ seq }) => { seen.push(`own ${seq}`); }, { keep: true });
+    const socket = await live(context);
+    assert.deepEqual(socket.of('connect'), [{ type: 'connect', token: 't', device: 'phone', session: true, ref: 1 }]);
+    assert.equal(socket.of('subscribe').length, 0, 'the session is not there yet');
+    socket.say({ ...CONNECTED, ref: 1, user: 'ann', device: 'phone', generation: 3, ticket: 'T1', reconnect: { base_ms: 1, factor: 2, cap_ms: 2, jitter: 1 } });
+    await until(() => socket.of('subscribe').length === 1);
+    assert.deepEqual(socket.of('subscribe')[0], { type: 'subscribe', channel: 'topic:own', keep: true, ref: 2 });
+    socket.say({ type: 'subscribed', channel: 'topic:own', epoch: 'e', head: 4, ref: 2 });
+    await until(() => context.client.state.name === 'live');
+    socket.say(message('user:ann', 7), message('user:ann', 8), message('topic:own', 5), message('group:g', 1));
+    await until(() => socket.of('ack').length === 3);
+    assert.deepEqual(seen, ['user:ann 7', 'user:ann 8', 'own 5', 'group:g 1']);
+    assert.deepEqual(Object.fromEntries(socket.of('ack').map(({ channel, seq }) => [channel, seq])), { 'user:ann': 8, 'topic:own': 5, 'group:g': 1 });
+    await context.client.close();
+});
+
+test('a ticket spares the token, and the token helps where the ticket is refused', async () => {
+    let count = 0;
+    const context = open({ session: true, token: () => `token ${++count}` });
+    const first = await live(context);
+    first.say({ ...CONNECTED, ref: 1, device: 'made-up', ticket: 'T1' });
+    await until(() => context.client.state.name === 'live');
+    first.end(1006);
+    await until(() => context.sockets.length === 2);
+    const second = await live(context);
+    assert.deepEqual(second.of('connect')[0], { type: 'connect', ticket: 'T1', device: 'made-up', session: true, ref: 1 });
+    second.say({ type: 'error', code: 401, reason: 'stale', ref: 1 });
+    await until(() => context.sockets.length === 3);
+    const third = await live(context);
+    assert.deepEqual(third.of('connect')[0], { type: 'connect', token: 'token 1', device: 'made-up', session: true, ref: 1 });
+    await context.client.close();
+});
+
+test('a session without a WebSocket: polls acknowledge by their cursor, once all is handled', async () => {
+    const bodies = [];
+    let free = null, number = 0;
+    const poll = (url, { body, signal }) => new Promise((resolve, reject) => {
+        signal.addEventListener('abort', () => reject(new DOMException('x', 'AbortError')));
+        bodies.push(JSON.parse(body));
+        number++;
+        if (number <= 2) resolve(new Response(JSON.stringify({ messages: [message('user:ann', number)], cursor: `cursor ${number}` })));
+    });
+    const context = open({ session: true, user: 'ann', transports: ['poll'], onMessage: () => new Promise(resolve => { free = resolve; }) },
+        { '/v1/subscribe?session=1&user=ann': poll, '/v1/ack': { places: {} } });
+    await until(() => free !== null);
+    assert.equal(bodies.length, 1, 'the first message is not handled yet');
+    const done = free;
+    free = null;
+    done();
+    await until(() => free !== null);
+    free();
+    await until(() => bodies.length === 3);
+    assert.deepEqual(bodies.map(({ cursor }) => cursor), [undefined, 'cursor 1', 'cursor 2']);
+    await until(() => context.asked.some(({ url }) => url.startsWith('/v1/ack')));
+    await context.client.close();
+});
+
+test('a replaced client is closed, and says so', async () => {
+    const context = open({ session: true });
+    const socket = await live(context);
+    let replaced = 0;
+    context.client.on('replaced', () => replaced++);
+    socket.say({ type: 'replaced' });
+    socket.end(4001, 'replaced');
+    await until(() => context.client.state.name === 'closed');
+    assert.deepEqual([replaced, context.sockets.length], [1, 1]);
+});
+
+test('close codes: what was revoked does not come again, what was cut off does', async () => {
+    for (const [code, count] of [[4004, 1], [4002, 2], [1001, 2], [1002, 1]]) {
+        const context = open({});
+        (await live(context)).end(code, 'so it is');
+        await until(() => context.client.state.name === 'closed' || context.sockets.length === 2);
+        assert.equal(context.sockets.length, count, `after ${code}`);
+        await context.client.close();
+    }
+});
+
+test('presence, heads and membership are told, and are no messages of the log', async () => {
+    const told = [];
+    const context = open({ session: true, onMessage: ({ seq }) => { told.push(`message ${seq}`); } });
+    const tell = entry => told.push(entry.type);
+    context.client.subscribe('topic:a', () => {}, { presence: true, onPresence: tell, mode: 'notify', onNotify: ({ head }) => told.push(`head ${head}`) });
+    for (const name of ['join', 'membership']) context.client.on(name, ({ user, group }) => told.push(`${name} of ${user ?? group}`));
+    const socket = await live(context);
+    socket.say({ ...CONNECTED, ref: 1 });
+    await until(() => socket.of('subscribe').length === 1);
+    assert.deepEqual(socket.of('subscribe')[0], { type: 'subscribe', channel: 'topic:a', presence: true, mode: 'notify', ref: 2 });
+    socket.say({ type: 'join', channel: 'topic:a', user: 'bob', device: 'd', count: 2 }, { type: 'notify', channel: 'topic:a', head: 9 },
+        { type: 'membership', channel: 'user:ann', epoch: 'e', seq: 3, id: 1, time: 1, from: null, group: 'g', joined: true }, message('user:ann', 4),
+        { type: 'news of a later version', channel: 'user:ann' });
+    await until(() => told.length === 5);
+    assert.deepEqual(told, ['join', 'join of bob', 'head 9', 'membership of g', 'message 4']);
+    await context.client.close();
+});
+
+test('notify: pull() reads what the log holds, over several pages, each message once', async () => {
+    const seen = [];
+    const pages = url => {
+        const after = Number(/after=(\d+)/.exec(url)[1]);
+        const messages = [after + 1, after + 2].filter(seq => seq <= 5).map(seq => message('topic:a', seq));
+        return new Response(JSON.stringify({ head: 5, messages }));
+    };
+    const context = open({ mode: 'notify' }, { '/v1/channels/topic%3Aa/messages': pages });
+    const subscription = context.client.subscribe('topic:a', ({ seq }) => { seen.push(seq); }, { after: 0 });
+    await live(context);
+    await subscription.pull();
+    await subscription.pull();
+    assert.deepEqual(seen, [1, 2, 3, 4, 5]);
+    await context.client.close();
+});
+
+test('a seq that is left out: the link is left, and asked again from the last place', async () => {
+    const seen = [];
+    const context = open();
+    context.client.subscribe('topic:a', ({ seq }) => { seen.push(seq); });
+    const first = await live(context);
+    await until(() => first.of('subscribe').length === 1);
+    first.say({ type: 'subscribed', channel: 'topic:a', epoch: 'e', head: 0, ref: first.ref('subscribe') }, message('topic:a', 1), message('topic:a', 3));
+    await until(() => context.sockets.length === 2);
+    const second = await live(context);
+    await until(() => second.of('subscribe').length === 1);
+    assert.deepEqual([second.of('subscribe')[0].after, second.of('subscribe')[0].epoch], [1, 'e']);
+    second.say(message('topic:a', 2), message('topic:a', 3));
+    assert.deepEqual(seen, [1, 2, 3]);
+    await context.client.close();
+});
+
+test('an application that is far behind: the link ends, and comes again when half is handled', async () => {
+    let handled = 0;
+    let free = [];
+    const context = open();
+    context.client.subscribe('topic:a', () => new Promise(resolve => free.push(resolve)).then(() => { handled++; }));
+    const first = await live(context);
+    for (let seq = 1; seq <= 10001; seq++) first.say(message('topic:a', seq));
+    await until(() => context.client.state.name === 'away');
+    assert.equal(context.sockets.length, 1);
+    while (context.sockets.length === 1) {
+        const next = free;
+        free = [];
+        next.forEach(resolve => resolve());
+        await new Promise(resolve => setImmediate(resolve));
+    }
+    assert.ok(handled >= 4999 && handled <= 5001, `${handled} are handled`);
+    const second = await live(context);
+    await until(() => second.of('subscribe').length === 1);
+    assert.equal(second.of('subscribe')[0].after, 10000);
+    await context.client.close();
+});
+
+test('heartbeats: a client that offers them sends one when it has sent nothing for an interval; a dead link is found out', async () => {
+    const context = open({ heartbeat: 120, patienceMs: 200 });
+    await until(() => context.sockets.length === 1);
+    const socket = context.last().open();
+    assert.equal(socket.of('connect')[0].heartbeat, 120);
+    socket.say(CONNECTED, { ...CONNECTED, heartbeat: 0.02, ref: 1 });
+    for (const count of [1, 2, 3]) {
+        await until(() => socket.of('ping').length === count);
+        socket.say({ type: 'pong' });
+    }
+    await until(() => context.sockets.length === 2, 'no answer came to the last one');
+    await context.client.close();
+});
+
+test('reconnect: not before the time that the server told, and with the policy that it gave', async () => {
+    const context = open();
+    const socket = await live(context);
+    await until(() => context.client.state.name === 'live');
+    const before = Date.now();
+    socket.say({ type: 'reconnect', after: 5000 });
+    assert.equal(context.client.state.name, 'away');
+    assert.ok(context.client.state.until >= before + 5000 && context.client.state.until <= before + 7000);
+    await context.client.close();
+});
+
+test('what may succeed later ends the link and is tried again; what may not is refused alone', async () => {
+    const context = open();
+    const good = context.client.subscribe('topic:a', () => {}), bad = context.client.subscribe('topic:b', () => {});
+    const first = await live(context);
+    await until(() => first.of('subscribe').length === 2);
+    first.say({ type: 'error', code: 503, reason: 'the log cannot be read', ref: first.of('subscribe')[0].ref });
+    await until(() => context.sockets.length === 2);
+    const second = await live(context);
+    await until(() => second.of('subscribe').length === 2);
+    second.say({ type: 'error', code: 403, reason: 'not yours', ref: second.of('subscribe')[1].ref },
+        { type: 'subscribed', channel: 'topic:a', epoch: 'e', head: 0, ref: second.of('subscribe')[0].ref });
+    assert.equal((await good.ready).head, 0);
+    await assert.rejects(bad.ready, { code: 403, channel: 'topic:b' });
+    assert.equal(context.client.state.name, 'live');
+    await context.client.close();
+});
+
+test('publish: sent again where it may succeed, refused where it may not, and an unknown end tells the key', async () => {
+    const context = open();
+    const socket = await live(context);
+    await until(() => context.client.state.name === 'live');
+    const stored = context.client.publish('topic:a', 'x', { key: 'k1' });
+    socket.say({ type: 'error', code: 429, reason: 'too many', ref: socket.ref('publish') });
+    await until(() => socket.of('publish').length === 2);
+    assert.deepEqual(socket.of('publish').map(({ key, data }) => [key, data]), [['k1', 'x'], ['k1', 'x']]);
+    socket.say({ type: 'published', channel: 'topic:a', epoch: 'e', seq: 1, id: 1, time: 1, ref: socket.ref('publish') });
+    assert.deepEqual(await stored, { channel: 'topic:a', epoch: 'e', seq: 1, id: 1, time: 1 });
+    const refused = context.client.publish('nowhere:a', {});
+    socket.say({ type: 'error', code: 404, reason: 'no such namespace', ref: socket.ref('publish') });
+    await assert.rejects(refused, { code: 404 });
+    await assert.rejects(context.client.publish('topic:a', 1, { timeoutMs: 5 }), ({ code, key }) => code === 0 && key.length === 32);
+    await assert.rejects(async () => context.client.publish('topic:a'), TypeError);
+    await context.client.close();
+});
+
+test('publish: no more than 64 at once on a link, the others in their order', async () => {
+    const context = open();
+    const socket = await live(context);
+    await until(() => context.client.state.name === 'live');
+    const all = Array.from({ length: 100 }, (_, i) => context.client.publish('topic:a', i));
+    assert.equal(socket.of('publish').length, 64);
+    for (let i = 0; i < 100; i++) socket.say({ type: 'published', channel: 'topic:a', epoch: 'e', seq: i + 1, id: 1, time: 1, ref: socket.of('publish')[i].ref });
+    assert.deepEqual((await Promise.all(all)).map(({ seq }) => seq), Array.from({ length: 100 }, (_, i) => i + 1));
+    assert.deepEqual(socket.of('publish').map(({ data }) => data), Array.from({ length: 100 }, (_, i) => i));
+    await context.client.close();
+});
+
+test('a status of the server is no reason to leave a transport; a WebSocket that fails while the server answers is', async () => {
+    const busy = open({ transports: ['poll', 'sse'] }, { '/healthz': {}, '/v1/subscribe': { status: 503, detail: 'full' } });
+    busy.client.subscribe('topic:a', () => {});
+    await until(() => busy.states.filter(name => name === 'away').length >= 3);
+    assert.deepEqual([busy.client.transport, busy.client.fallBacks], ['poll', []]);
+    await busy.client.close();
+    const blocked = open({ transports: ['websocket', 'poll'] }, { '/healthz': {} });
+    for (const count of [1, 2]) {
+        await until(() => blocked.sockets.length === count);
+        blocked.last().end(1006);
+    }
+    await until(() => blocked.client.transport === 'poll');
+    assert.equal(blocked.client.fallBacks[0].transport, 'websocket');
+    await blocked.client.close();
+});

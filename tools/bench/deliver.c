@@ -33,7 +33,7 @@ void scenario_prefix(const struct options *options, const char *normal_namespace
 {
     const char *namespace = options->namespace;
     if (namespace == NULL)
-        namespace = strcmp(options->peer, "longwire") == 0 ? normal_namespace : "";
+        namespace = strncmp(options->peer, "longwire", 8) == 0 ? normal_namespace : "";
     snprintf(ret_prefix, PREFIX_BYTES, "%sbench-%d-%llx-", namespace, (int)getpid(), (unsigned long long)clock_ns());
 }
 

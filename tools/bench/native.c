@@ -128,51 +128,6 @@ static bool native_cut(struct span bytes, struct native_cut *ret_cut)
     return true;
 }
 
-static size_t native_hear(struct client *client, struct span bytes, uint8_t ready, struct note *ret_note)
-{
-    struct native_cut cut;
-    if (!native_cut(bytes, &cut))
-        return 0;
-    if (cut.type == ready) {
-        ret_note->heard = HEARD_READY;
-        return cut.wire_bytes;
-    }
-    const char *at;
-    switch (cut.type) {
-    case NATIVE_PUBLISHED:
-        *ret_note = (struct note){ .heard = HEARD_ACK, .count = 1 };
-        break;
-    case NATIVE_MESSAGE:
-    case NATIVE_FULL:
-        at = payload_find(cut.body);
-        if (at == NULL)
-            return dialect_fault(bytes, "a message that isn't ours", ret_note);
-        *ret_note = (struct note){ HEARD_PAYLOAD, span_of(at, (size_t)(cut.body.at + cut.body.len - at)), 1 };
-        break;
-    case NATIVE_PING:
-        buf_put(&client->out, SPAN("\x01\x09"));
-        ret_note->heard = HEARD_NOISE;
-        break;
-    case NATIVE_CONNECTED:
-    case NATIVE_ALIAS:
-        ret_note->heard = HEARD_NOISE;
-        break;
-    default:
-        return dialect_fault(bytes, "an unexpected frame: an error, a gap or a close", ret_note);
-    }
-    return cut.wire_bytes;
-}
-
-static size_t native_hear_subscriber(struct client *client, struct span bytes, struct note *ret_note)
-{
-    return native_hear(client, bytes, NATIVE_SUBSCRIBED, ret_note);
-}
-
-static size_t native_hear_publisher(struct client *client, struct span bytes, struct note *ret_note)
-{
-    return native_hear(client, bytes, NATIVE_CONNECTED, ret_note);
-}
-
 static bool native_take_varint(struct span *bytes, uint64_t *ret_value)
 {
     *ret_value = 0;
@@ -205,6 +160,60 @@ static struct span native_field(struct span fields, uint64_t number)
         fields = span_skip(fields, value);
     }
     return span_of(NULL, 0);
+}
+
+static size_t native_fault(struct span bytes, struct span fields, struct note *ret_note)
+{
+    enum { REASON = 13 };
+    *ret_note = (struct note){ .heard = HEARD_FAULT, .payload = native_field(fields, REASON) };
+    if (ret_note->payload.len == 0)
+        ret_note->payload = SPAN("a gap, or a frame of an unexpected type");
+    return bytes.len;
+}
+
+static size_t native_hear(struct client *client, struct span bytes, uint8_t ready, struct note *ret_note)
+{
+    struct native_cut cut;
+    if (!native_cut(bytes, &cut))
+        return 0;
+    if (cut.type == ready) {
+        ret_note->heard = HEARD_READY;
+        return cut.wire_bytes;
+    }
+    const char *at;
+    switch (cut.type) {
+    case NATIVE_PUBLISHED:
+        *ret_note = (struct note){ .heard = HEARD_ACK, .count = 1 };
+        break;
+    case NATIVE_MESSAGE:
+    case NATIVE_FULL:
+        at = payload_find(cut.body);
+        if (at == NULL)
+            return dialect_fault(bytes, "a message that isn't ours", ret_note);
+        *ret_note = (struct note){ HEARD_PAYLOAD, span_of(at, (size_t)(cut.body.at + cut.body.len - at)), 1 };
+        break;
+    case NATIVE_PING:
+        buf_put(&client->out, SPAN("\x01\x09"));
+        ret_note->heard = HEARD_NOISE;
+        break;
+    case NATIVE_CONNECTED:
+    case NATIVE_ALIAS:
+        ret_note->heard = HEARD_NOISE;
+        break;
+    default:
+        return native_fault(bytes, cut.body, ret_note);
+    }
+    return cut.wire_bytes;
+}
+
+static size_t native_hear_subscriber(struct client *client, struct span bytes, struct note *ret_note)
+{
+    return native_hear(client, bytes, NATIVE_SUBSCRIBED, ret_note);
+}
+
+static size_t native_hear_publisher(struct client *client, struct span bytes, struct note *ret_note)
+{
+    return native_hear(client, bytes, NATIVE_CONNECTED, ret_note);
 }
 
 static size_t native_hear_session(struct client *client, struct span bytes, struct note *ret_note)

@@ -94,6 +94,15 @@ $(OUT)/liblongwire.a: $(CLIENT_OBJ) $(OUT)/libclientparts.a
 	@ar rcs $@ $(OUT)/obj/pic/longwire.o
 client: $(OUT)/liblongwire.so $(OUT)/liblongwire.a
 
+# What the behaviour suite of the client libraries runs: test/system/test_client_cuts.py.
+$(OUT)/obj/clients/c/test/%.o: clients/c/test/%.c
+	@mkdir -p $(@D)
+	@echo "  cc $<"
+	@$(CC) $(CPPFLAGS) -Iclients/c $(CFLAGS) -c -o $@ $<
+$(OUT)/client-follow: $(OUT)/obj/clients/c/test/follow.o $(OUT)/liblongwire.a $(call archives,codec)
+	@echo "  ld $@"
+	@$(CC) $(LINK) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(CLIENT_LIBS)
+
 TOOL_SRC  = $(wildcard tools/longwire/*.c)
 BENCH_SRC = $(wildcard tools/bench/*.c)
 $(OUT)/obj/tools/%.o: tools/%.c
@@ -218,7 +227,7 @@ run:
 # All that the tests run, under ASan and UBSan; what threads share, under TSan too.
 test-build:
 	@$(MAKE) --no-print-directory $(JOBS) FLAVOUR=san $(SAN)/longwired $(SAN)/longwire $(SAN)/longwire-bench units fuzzers \
-	    transcripts preloads client tool-pages $(SAN)/test/sim/sim $(SAN)/test/sim/wire_sim
+	    transcripts preloads client tool-pages $(SAN)/client-follow $(SAN)/test/sim/sim $(SAN)/test/sim/wire_sim
 	@$(MAKE) --no-print-directory $(JOBS) FLAVOUR=tsan $(BUILD)/tsan/longwired tsan-units
 	@$(MAKE) --no-print-directory $(JOBS) base-units $(BUILD)/longwired
 	@$(MAKE) --no-print-directory $(JOBS) clang-check
@@ -239,7 +248,7 @@ $(PRELOADS): $(OUT)/%.so: test/lib/preload/%.c
 preloads: $(PRELOADS)
 
 # The other compiler's opinion, without code.
-CLANG_CHECKED := $(patsubst %.c,$(BUILD)/clang/%.ok,$(wildcard src/*/*.c src/*/*/*.c tools/*/*.c clients/c/*.c test/sim/*.c \
+CLANG_CHECKED := $(patsubst %.c,$(BUILD)/clang/%.ok,$(wildcard src/*/*.c src/*/*/*.c tools/*/*.c clients/c/*.c clients/c/test/*.c test/sim/*.c \
     test/lib/*.c test/transcript/*.c))
 $(BUILD)/clang/%.ok: %.c
 	@mkdir -p $(@D)

@@ -128,12 +128,13 @@ static void set_up(struct engine *engine, struct followed *followed, const struc
     followed->place          = subscribe->place;
     followed->place_seq      = subscribe->seq;
     followed->needs_snapshot = subscribe->needs_snapshot;
-    followed->is_placed = followed->is_dense = subscribe->place == LW_AFTER && subscribe->seq > 0;
+    followed->is_placed = followed->is_dense =
+        subscribe->place == LW_AFTER && (subscribe->seq > 0 || subscribe->epoch != 0);
     followed->seq       = followed->is_placed ? subscribe->seq : 0;
     followed->epoch     = followed->is_placed ? subscribe->epoch : 0;
     followed->ack_seq = followed->read_seq = 0;
     if (followed->needs_snapshot)
-        engine_want_snapshot(engine, followed);
+        engine_want_snapshot(engine, followed, NULL);
     else
         ask(engine, followed);
 }
@@ -179,26 +180,47 @@ void engine_order_unsubscribe(struct engine *engine, const struct order *order)
 
 /* --- snapshots ---------------------------------------------------------------------------------------------------------------- */
 
-void engine_want_snapshot(struct engine *engine, struct followed *followed)
+void engine_want_snapshot(struct engine *engine, struct followed *followed, const struct lw_gap *lost)
 {
     bool is_on_server = followed->state == FOLLOWED_ASKED || followed->state == FOLLOWED_ON;
 
     if (is_on_server && engine->state == ENGINE_UP)
         engine_put_unsubscribe(engine, followed);
-    followed->state = FOLLOWED_SNAPSHOT;
+    followed->state   = FOLLOWED_SNAPSHOT;
+    followed->is_lost = lost != NULL;
+    if (lost != NULL)
+        followed->lost = *lost;
     if (engine->on.snapshot != NULL)
         engine->on.snapshot(engine->options.arg, followed->name);
+}
+
+/* What the snapshot does not hold is told as a gap after all. *seq becomes the place behind both. */
+static void heal(struct engine *engine, struct followed *followed, uint64_t *epoch, uint64_t *seq)
+{
+    const struct lw_gap *lost    = &followed->lost;
+    bool                 is_same = *epoch == 0 || *epoch == lost->epoch;
+
+    followed->is_lost = false;
+    *epoch            = lost->epoch;
+    if (is_same && *seq >= lost->to)
+        return;
+    *seq = lost->to;
+    if (engine->on.gap != NULL)
+        engine->on.gap(engine->options.arg, lost);
 }
 
 void engine_order_snapshot_taken(struct engine *engine, const struct order *order)
 {
     struct followed *followed = followed_find(&engine->table, order_text(order));
+    uint64_t         epoch = order->epoch, seq = order->seq;
 
     if (followed == NULL || followed->state != FOLLOWED_SNAPSHOT)
         return;
+    if (followed->is_lost)
+        heal(engine, followed, &epoch, &seq);
     followed->is_placed = followed->is_dense = true;
-    followed->epoch     = order->epoch;
-    followed->seq       = order->seq;
+    followed->epoch     = epoch;
+    followed->seq       = seq;
     followed->ack_seq   = 0;
     followed->state     = FOLLOWED_IDLE;
     ask(engine, followed);

@@ -49,7 +49,7 @@ void engine_on_unsubscribe_error(struct engine *engine, const struct bin_frame *
 void engine_order_subscribe(struct engine *engine, const struct order *order);
 void engine_order_unsubscribe(struct engine *engine, const struct order *order);
 void engine_order_snapshot_taken(struct engine *engine, const struct order *order);
-/* Stops telling, and asks the application for its state. */
-void engine_want_snapshot(struct engine *engine, struct followed *followed);
+/* Stops telling, and asks the application for its state; because of this gap, or NULL: at first. */
+void engine_want_snapshot(struct engine *engine, struct followed *followed, const struct lw_gap *lost);
 
 #endif

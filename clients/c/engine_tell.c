@@ -190,7 +190,7 @@ bool engine_on_message(struct engine *engine, struct bin_frame *frame, msec now)
 
 /* --- gaps ---------------------------------------------------------------------------------------------------------------- */
 
-static bool can_be_healed(enum lw_gap_why why)
+static bool is_harmless(enum lw_gap_why why)
 {
     return why == LW_GAP_AHEAD || why == LW_GAP_COLLAPSED;  /* in both nothing is lost */
 }
@@ -210,12 +210,12 @@ bool engine_on_gap(struct engine *engine, struct bin_frame *frame, msec now)
         .why     = why < LW_GAP_OTHER ? (enum lw_gap_why)why : LW_GAP_OTHER,
     };
     enum followed_verdict verdict = followed_gap(followed, &gap);
-    if (verdict == FOLLOWED_TELL) {
+    if (verdict == FOLLOWED_TELL && followed->needs_snapshot && !is_harmless(gap.why)) {
+        engine_want_snapshot(engine, followed, &gap);
+    } else if (verdict == FOLLOWED_TELL) {
         if (engine->on.gap != NULL)
             engine->on.gap(engine->options.arg, &gap);
         acknowledge(engine, followed, followed->seq);
-        if (followed->needs_snapshot && !can_be_healed(gap.why))
-            engine_want_snapshot(engine, followed);
     }
     return check_verdict(engine, verdict, now);
 }

@@ -27,6 +27,8 @@ struct followed {
     bool                is_wanted;     /* lw_subscribe() has named it */
     bool                keep;
     bool                needs_snapshot;
+    bool                is_lost;       /* SNAPSHOT: `lost` is what the snapshot has to heal */
+    struct lw_gap       lost;
     bool                is_placed;     /* `epoch` and `seq` say what the application has */
     bool                is_dense;      /* the next message on this link is seq + 1; else any later one */
     enum lw_place       place;         /* where it begins while it isn't placed */

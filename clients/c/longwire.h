@@ -169,9 +169,9 @@ struct lw_callbacks {
     /* A ticket to be kept, for instance in a file: as lw_options.ticket it resumes the session when the application
      * starts again. NULL: forget what was kept. */
     void (*ticket)(void *arg, const char *ticket);
-    /* The application's own state of this channel is to be loaded, because the client has no place in it, or because of
-     * a gap that can't be healed. Answer with lw_snapshot_taken(), here or later. Until then no message of this channel
-     * is told. Only of channels that were followed with needs_snapshot. */
+    /* The application's own state of this channel is to be loaded: at first, and where messages are lost. Answer with
+     * lw_snapshot_taken(), here or later. Until then nothing of this channel is told. The loss is told as a gap only
+     * if the snapshot was taken before its end. Only of channels that were followed with needs_snapshot. */
     void (*snapshot)(void *arg, const char *channel);
 };
 
@@ -269,7 +269,7 @@ struct lw_subscribe {
     uint64_t      epoch;           /* of LW_AFTER: the log that `seq` was read from; 0: unknown */
     bool          keep;            /* with a session: it follows this channel until lw_unsubscribe(), over restarts too */
     enum lw_mode  mode;
-    bool          needs_snapshot;  /* callback `snapshot`; only with LW_FROM_NOW */
+    bool          needs_snapshot;  /* callback `snapshot`, which is not NULL then; only with LW_FROM_NOW */
 };
 
 /* Answered by the callback `subscription`, again after each reconnect. Where the session has a place of this channel, it

@@ -117,7 +117,7 @@ static enum lw_result put_place(struct lw *lw, enum order_kind kind, const char 
 enum lw_result lw_subscribe(struct lw *lw, const struct lw_subscribe *subscribe)
 {
     bool is_good = text_is_channel(subscribe->channel) && subscribe->seq <= UINT64_MAX / 2 &&
-                   (!subscribe->needs_snapshot || subscribe->place == LW_FROM_NOW);
+                   (!subscribe->needs_snapshot || (subscribe->place == LW_FROM_NOW && lw->engine.on.snapshot != NULL));
 
     if (!is_good)
         return LW_BAD;

@@ -4,18 +4,19 @@
         client.say("publish", channel="topic:a", data="hello")
         client.until(lambda: client.messages("topic:a"), "no message came")
 
-clients/js/test/follow.js says which commands and events there are.
+clients/js/test/follow.js says which commands and events there are; clients/c/test/follow.c speaks the same.
 """
 import json
 import shutil
 import subprocess
 import threading
 
-from longwire_server import ROOT
+from longwire_server import BUILD, ROOT
 from waiting import SECONDS, wait_until
 
 NODE = shutil.which("node")
 JAVASCRIPT = [NODE, str(ROOT / "clients" / "js" / "test" / "follow.js")]
+C = [str(BUILD / "client-follow")]
 
 
 class Driver:

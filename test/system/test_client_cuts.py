@@ -12,7 +12,7 @@ import urllib.request
 
 import pytest
 
-from client_driver import JAVASCRIPT, NODE, Driver
+from client_driver import JAVASCRIPT, NODE, C, Driver
 from cut_link import Link
 from longwire_server import Server, is_built
 from waiting import SECONDS, wait_until
@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.skipif(not is_built(), reason="longwired is not built"
               pytest.mark.skipif(not NODE, reason="node is not installed")]
 
 # json: a WebSocket with JSON frames; websocket: with the binary ones, where the server offers them
-DRIVERS = {"js": (JAVASCRIPT, ["websocket", "json", "sse", "poll"])}
+DRIVERS = {"js": (JAVASCRIPT, ["websocket", "json", "sse", "poll"]), "c": (C, ["native"])}
 CASES = [pytest.param(program, transport, id=f"{name}-{transport}")
          for name, (program, transports) in DRIVERS.items() for transport in transports]
 OVER = {"json": {"transports": ["websocket"], "encodings": ["json"]}}
@@ -35,9 +35,17 @@ def fixture_server():
         yield server
 
 
+def port_of(server, transport):
+    return server.tcp_port if transport == "native" else server.port
+
+
+def url_of(server, transport):
+    return f"http://127.0.0.1:{port_of(server, transport)}"
+
+
 @pytest.fixture(name="link")
-def fixture_link(server):
-    with Link(server.port) as link:
+def fixture_link(server, request):
+    with Link(port_of(server, request.node.callspec.params.get("transport") if hasattr(request.node, "callspec") else None)) as link:
         yield link
 
 
@@ -160,7 +168,7 @@ def test_each_publish_is_stored_once_and_in_order(server, link, program, transpo
 @pytest.mark.parametrize("program, transport", CASES)
 def test_the_server_is_killed(program, transport):
     channels = ["topic:a", "topic:b"]
-    with Server() as server, Driver(program, server.url, {name: {} for name in channels}, **over(transport), backOff=QUICK) as client:
+    with Server() as server, Driver(program, url_of(server, transport), {name: {} for name in channels}, **over(transport), backOff=QUICK) as client:
         client.until_live()
         publishers = []
         for _ in range(3):
@@ -246,7 +254,7 @@ def test_a_gap_is_told_and_a_snapshot_heals_it(server, link, program, transport)
 @pytest.mark.parametrize("program, transport", CASES)
 def test_one_refused_channel_does_not_end_the_others(server, program, transport):
     good = f"topic:good-{transport}"
-    with Driver(program, server.url, {good: {}, "nowhere:x": {}}, **over(transport)) as client:
+    with Driver(program, url_of(server, transport), {good: {}, "nowhere:x": {}}, **over(transport)) as client:
         client.until(lambda: client.of("refused", "nowhere:x"), "not refused")
         client.until(lambda: client.of("ready", good), "not ready")
         assert client.of("refused")[0]["code"] == 404
@@ -334,7 +342,7 @@ def test_a_server_that_is_down_is_no_reason_to_leave_the_websocket(server, link)
 def test_a_link_that_is_silent_is_left(server, program, transport):
     """Nothing comes and nothing ends: the client notices, comes again, and has missed nothing."""
     channel = f"topic:silent-{transport}"
-    with Censor(server.port) as link, Driver(program, link.url, {channel: {}}, **over(transport), backOff=QUICK,
+    with Censor(port_of(server, transport)) as link, Driver(program, link.url, {channel: {}}, **over(transport), backOff=QUICK,
                                               patienceMs=1000, silenceMs=1000, pollWaitS=1) as client:
         client.until_live()
         publish(server, channel, "before")

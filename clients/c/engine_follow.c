@@ -63,7 +63,7 @@ static struct followed *find_by_ref(const struct engine *engine, uint64_t ref)
     return NULL;
 }
 
-enum { CODE_FOLLOWED_ALREADY = 409 };
+enum { CODE_FOLLOWED_ALREADY = 409, CODE_SESSIONS_OWN = 409 };
 
 void engine_on_subscribe_error(struct engine *engine, const struct bin_frame *frame)
 {
@@ -95,8 +95,19 @@ void engine_on_unsubscribe_error(struct engine *engine, const struct bin_frame *
         followed->leaving--;
     if (followed->state != FOLLOWED_LEAVING)
         return;
-    tell(engine, &(struct lw_subscription){ .channel = followed->name });
-    followed_remove(&engine->table, followed);
+    bool stays = bin_number(frame, BIN_CODE) == CODE_SESSIONS_OWN;
+    tell(engine, &(struct lw_subscription){
+        .channel = followed->name,
+        .is_followed = stays,
+        .epoch  = followed->epoch,
+        .head   = followed->seq,
+        .code   = stays ? CODE_SESSIONS_OWN : 0,
+        .reason = stays ? "the session follows it by itself" : NULL,
+    });
+    if (stays)
+        followed->state = FOLLOWED_ON;
+    else
+        followed_remove(&engine->table, followed);
 }
 
 void engine_follow_all(struct engine *engine)

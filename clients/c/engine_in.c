@@ -90,8 +90,10 @@ static bool on_connect_error(struct engine *engine, const struct bin_frame *fram
 
     if (engine->has_ticket_shown && (code == 401 || code == 400)) {
         engine_set_ticket(engine, SPAN(""));
-        engine->after_ms = 0;
-    } else if (code == 401 && engine->on.token != NULL) {
+        engine_put_connect(engine);  /* the link stays */
+        return true;
+    }
+    if (code == 401 && engine->on.token != NULL) {
         engine->on.token(engine->options.arg, 0);
     } else if (code >= 400 && code < 500 && code != 408 && code != 429) {
         engine_end_for_good(engine, code, reason);

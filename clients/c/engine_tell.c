@@ -12,8 +12,9 @@ static struct followed *channel_of(struct engine *engine, struct span name)
     if (followed == NULL && engine->has_session) {
         followed         = followed_add(&engine->table, name);
         followed->is_own = true;
-        followed->state  = FOLLOWED_ON;
     }
+    if (followed != NULL && followed->is_own && followed->state == FOLLOWED_IDLE)
+        followed->state = FOLLOWED_ON;
     if (followed == NULL || followed->leaving > 0 || followed->state == FOLLOWED_SNAPSHOT ||
         followed->state == FOLLOWED_LEAVING)
         return NULL;
@@ -80,14 +81,13 @@ static void fill_membership(struct engine *engine, struct buf *channel, struct l
     control->has_joined = member_is_true(engine, SPAN("joined"));
 }
 
-/* `channel` names the channel that was read; `seq` alone would be that of the control message. */
 static void fill_read(struct engine *engine, struct buf *channel, struct lw_control *control)
 {
-    const struct json_token *seq = json_member(&engine->json, json_root(&engine->json), SPAN("seq"));
+    const struct json_token *seq = json_member(&engine->json, json_root(&engine->json), SPAN("target"));
     struct buf               text;
 
     buf_init(&text, ENGINE_CONTROL_BYTES_MAX);
-    buf_put(channel, member_text(engine, &text, SPAN("channel")));
+    buf_put(channel, member_text(engine, &text, SPAN("target_channel")));
     buf_fini(&text);
     control->kind = channel->len > 0 && json_u64(seq, &control->seq) ? LW_CONTROL_READ : LW_CONTROL_OTHER;
 }
@@ -177,11 +177,16 @@ bool engine_on_message(struct engine *engine, struct bin_frame *frame, msec now)
 {
     struct followed *followed = channel_of(engine, bin_bytes(frame, BIN_CHANNEL));
     uint64_t         seq      = bin_number(frame, BIN_SEQ);
+    bool             has_skipped;
+    struct lw_gap    skipped;
 
     if (followed == NULL)
         return true;
-    enum followed_verdict verdict = followed_message(followed, bin_number(frame, BIN_EPOCH), seq);
+    enum followed_verdict verdict =
+        followed_message(followed, bin_number(frame, BIN_EPOCH), seq, &has_skipped, &skipped);
     if (verdict == FOLLOWED_TELL) {
+        if (has_skipped && engine->on.gap != NULL)
+            engine->on.gap(engine->options.arg, &skipped);
         tell_frame(engine, frame, followed);
         acknowledge(engine, followed, seq);
     }
@@ -207,7 +212,7 @@ bool engine_on_gap(struct engine *engine, struct bin_frame *frame, msec now)
         .epoch   = bin_number(frame, BIN_EPOCH),
         .from    = bin_number(frame, BIN_GAP_FROM),
         .to      = bin_number(frame, BIN_GAP_TO),
-        .why     = why < LW_GAP_OTHER ? (enum lw_gap_why)why : LW_GAP_OTHER,
+        .why     = why < LW_GAP_UNFOLLOWED ? (enum lw_gap_why)why : LW_GAP_OTHER,
     };
     enum followed_verdict verdict = followed_gap(followed, &gap);
     if (verdict == FOLLOWED_TELL && followed->needs_snapshot && !is_harmless(gap.why)) {

@@ -55,19 +55,45 @@ void followed_remove(struct followed_table *table, struct followed *followed)
     free(followed);
 }
 
-enum followed_verdict followed_message(struct followed *followed, uint64_t epoch, uint64_t seq)
+static void move_to(struct followed *followed, uint64_t epoch, uint64_t seq)
 {
-    bool is_same_log = followed->is_placed && (followed->epoch == 0 || followed->epoch == epoch);
-
-    if (followed->is_placed && !is_same_log)
-        return FOLLOWED_HOLE;  /* a new life of a log is told by a gap first */
-    if (is_same_log && seq <= followed->seq)
-        return FOLLOWED_DROP;
-    if (is_same_log && followed->is_dense && seq != followed->seq + 1)
-        return FOLLOWED_HOLE;
     followed->is_placed = followed->is_dense = true;
     followed->epoch     = epoch;
     followed->seq       = seq;
+}
+
+/* The first message of a link in a channel of the session's own lies where the session stands, whatever came before. */
+static bool has_skipped(const struct followed *followed, uint64_t epoch, uint64_t seq, struct lw_gap *ret_skipped)
+{
+    bool is_same_log = followed->epoch == epoch;
+
+    *ret_skipped = (struct lw_gap){
+        .channel = followed->name,
+        .epoch   = epoch,
+        .from    = is_same_log ? followed->seq + 1 : 1,
+        .to      = seq - 1,
+        .why     = is_same_log ? LW_GAP_UNFOLLOWED : LW_GAP_EPOCH,
+    };
+    return !is_same_log || ret_skipped->from <= ret_skipped->to;
+}
+
+enum followed_verdict followed_message(struct followed *followed, uint64_t epoch, uint64_t seq, bool *ret_has_skipped,
+                                       struct lw_gap *ret_skipped)
+{
+    bool is_same_log = followed->epoch == 0 || followed->epoch == epoch;
+
+    *ret_has_skipped = false;
+    if (followed->is_placed) {
+        if (is_same_log && seq <= followed->seq)
+            return FOLLOWED_DROP;
+        if (followed->is_dense && (!is_same_log || seq != followed->seq + 1))
+            return FOLLOWED_HOLE;  /* a new life of a log is told by a gap first */
+        if (!followed->is_dense)
+            *ret_has_skipped = has_skipped(followed, epoch, seq, ret_skipped);
+    }
+    if (!is_same_log)
+        followed->ack_seq = followed->read_seq = 0;
+    move_to(followed, epoch, seq);
     return FOLLOWED_TELL;
 }
 
@@ -101,8 +127,7 @@ enum followed_verdict followed_gap(struct followed *followed, struct lw_gap *gap
         verdict = gap_seqs(followed, gap);
     if (verdict != FOLLOWED_TELL)
         return verdict;
-    followed->is_placed = followed->is_dense = true;
-    followed->epoch     = gap->epoch;
+    move_to(followed, gap->epoch, followed->seq);
     return verdict;
 }
 
@@ -113,9 +138,7 @@ void followed_place(struct followed *followed, uint64_t epoch, uint64_t head)
 
     if (followed->is_placed || !is_from_now || followed->is_own)
         return;
-    followed->is_placed = followed->is_dense = true;
-    followed->epoch     = epoch;
-    followed->seq       = head;
+    move_to(followed, epoch, head);
 }
 
 static void to_ack(struct followed_table *table, struct followed *followed)

@@ -71,8 +71,9 @@ enum followed_verdict {
     FOLLOWED_HOLE,  /* one before it is missing: the link can't be trusted */
 };
 
-/* A message has come. */
-enum followed_verdict followed_message(struct followed *followed, uint64_t epoch, uint64_t seq);
+/* A message has come. FOLLOWED_TELL with has_skipped: the session has skipped messages, and this gap is to be told before. */
+enum followed_verdict followed_message(struct followed *followed, uint64_t epoch, uint64_t seq, bool *ret_has_skipped,
+                                       struct lw_gap *ret_skipped);
 
 /* A gap has come; what of it was told before is cut off. */
 enum followed_verdict followed_gap(struct followed *followed, struct lw_gap *gap);

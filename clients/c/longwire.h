@@ -84,6 +84,7 @@ enum lw_gap_why {
     LW_GAP_AHEAD,      /* the place that was named lay behind the head: nothing was lost there */
     LW_GAP_CORRUPT,    /* the server can't read them from its disk */
     LW_GAP_COLLAPSED,  /* newer messages with the same collapse key replace them */
+    LW_GAP_UNFOLLOWED, /* the session did not follow the channel meanwhile: it began anew, or the user had left the group */
     LW_GAP_OTHER,      /* a reason that this library is too old to know */
 };
 
@@ -100,7 +101,7 @@ struct lw_subscription {
     const char *channel;
     bool        is_followed;
     uint64_t    epoch, head;  /* of the channel when it was followed; the last seq given, 0: never used */
-    unsigned    code;         /* 0, or why it is not followed: 400, 403, 404, 409 … as HTTP statuses */
+    unsigned    code;         /* 0, or why the call was refused: 400, 403, 404, 409 … as HTTP statuses */
     const char *reason;       /* NULL, or the same in words */
 };
 

@@ -236,7 +236,7 @@ static void on_message(void *arg, const struct lw_message *message)
 
 static void on_gap(void *arg, const struct lw_gap *gap)
 {
-    static const char *const whys[] = { "expired", "trimmed", "epoch", "ahead", "corrupt", "collapsed", "other" };
+    static const char *const whys[] = { "expired", "trimmed", "epoch", "ahead", "corrupt", "collapsed", "unfollowed", "other" };
     struct native_run       *run    = arg;
 
     if (run->sub->is_over)

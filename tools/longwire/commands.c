@@ -42,7 +42,7 @@
 const struct tool_option common_options[] = {
     { OPTION_SERVER, "server", "s", "SERVER", NULL,
       "the server: `HOST`, `HOST:PORT` or a URL (LONGWIRE_SERVER; http://127.0.0.1:8080). Without a scheme it is "
-      "http, and the port is 8080 unless it is given. `lw://HOST:PORT`: see sub" },
+      "http, and the port is 8080 unless it is given. `lw://HOST:PORT`: sub and pub over the native protocol, see sub" },
     { OPTION_KEY, "key", "k", "SECRET", NULL,
       "API key, sent as bearer token (LONGWIRE_KEY; better there, since others on the machine can see command "
       "lines)" },
@@ -293,7 +293,7 @@ static const struct tool_command pub = {
              "the newline left out), sent as soon as it is there; lines that pile up are sent in batches, in "
              "order. With `--file -` all of standard input is one message. A message is acknowledged once it is "
              "safe; then one line is printed: `channel seq id`.",
-    .options = pub_options, .sections = pub_sections, .examples = pub_examples,
+    .options = pub_options, .sections = pub_sections, .examples = pub_examples, .is_native = true,
     .words_min = 1, .words_max = SIZE_MAX,
     .words_ask = "which channel? For instance: longwire pub topic:hello 'Hello, world'",
 };

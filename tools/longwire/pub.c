@@ -242,11 +242,16 @@ static int pub_run(struct pub *pub, const struct target *target)
     http_put_encoded(&pub->event_header, span_str(pub->event));
     buf_putc(&pub->event_header, '\0');
     pub_make_key(pub);
+    if (target->is_native && !pub_native_open(pub, target)) {
+        pub_native_close(pub->native);
+        return EXIT_USAGE;
+    }
     int exit_code = pub->file != NULL ? pub_file(pub) : pub->is_single ? pub_single(pub) : pub_lines(pub);
     if (pub->is_count_only)
         printf("%llu\n", (unsigned long long)pub->published);
     if (printer_flush(&pub->printer) != PRINTED && exit_code == EXIT_FINE)
         exit_code = EXIT_REFUSED;
+    pub_native_close(pub->native);
     http_fini(&pub->http);
     return exit_code;
 }

@@ -1,6 +1,6 @@
 /* pub.h - what `longwire pub` is about to publish, and how.
  *
- * pub.c reads the command line and the input, pub_items.c sends what waits. */
+ * pub.c reads the command line and the input, pub_items.c sends what waits by HTTP, pub_native.c over the native protocol. */
 #ifndef LONGWIRE_PUB_H
 #define LONGWIRE_PUB_H
 
@@ -38,6 +38,7 @@ struct pub {
     bool           is_quiet;
     bool           is_json;        /* print acknowledgements as they came */
 
+    struct pub_native *native;     /* NULL: over HTTP */
     struct http    http;
     struct printer printer;
     struct backoff backoff;
@@ -59,5 +60,14 @@ struct pub {
 
 /* Publishes pub->items. EXIT_FINE: all are acknowledged, and their lines printed. */
 int pub_items(struct pub *pub);
+
+/* The idempotency key of one; it may be made in `scratch`. */
+const char *pub_key(const struct pub *pub, const struct item *item, char *scratch, size_t size);
+
+/* --- pub_native.c --- */
+struct target;
+bool pub_native_open(struct pub *pub, const struct target *target);  /* false: the reason has been printed */
+void pub_native_close(struct pub_native *native);                    /* NULL is fine */
+int  pub_items_native(struct pub *pub);                              /* as pub_items() */
 
 #endif

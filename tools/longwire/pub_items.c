@@ -59,7 +59,7 @@ static bool pub_acknowledged(struct pub *pub, struct item *item, struct span jso
 
 /* --- one message ------------------------------------------------------------------------------------------------ */
 
-static const char *pub_key(const struct pub *pub, const struct item *item, char *scratch, size_t size)
+const char *pub_key(const struct pub *pub, const struct item *item, char *scratch, size_t size)
 {
     if (pub->is_single)
         return pub->key != NULL ? pub->key : pub->random_key;
@@ -279,7 +279,9 @@ int pub_items(struct pub *pub)
     int          exit_code = EXIT_FINE;
     struct item *first;
 
-    while (exit_code == EXIT_FINE && !pub->is_refused && (first = pub_next_waiting(pub, 0)) != NULL)
+    if (pub->native != NULL)
+        exit_code = pub_items_native(pub);
+    while (pub->native == NULL && exit_code == EXIT_FINE && !pub->is_refused && (first = pub_next_waiting(pub, 0)) != NULL)
         exit_code = pub_round(pub, first);
     if (printer_flush(&pub->printer) != PRINTED && exit_code == EXIT_FINE)
         exit_code = EXIT_REFUSED;

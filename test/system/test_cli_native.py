@@ -92,7 +92,7 @@ def test_sub_loses_and_repeats_nothing_over_a_bad_link(server):  # threats 29, 3
     count = 600
     run(server, "pub", "topic:a", "-q", stdin=lines_of(*range(count // 2)))
     with Link(server.tcp_port) as link:
-        link.bytes_max = 2001
+        link.bytes_max = 701
         with Running(Native(link.port), "sub", "topic:a", "--after", "0", "--format", "json", "--count", str(count)) as sub:
             run(server, "pub", "topic:a", "-q", "--rate", "300", stdin=lines_of(*range(count // 2, count)))
             found = [json.loads(line) for line in sub.end()]

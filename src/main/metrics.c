@@ -96,6 +96,8 @@ static void put_sessions(struct buf *out, const struct server *server)
             SUM(server, sessions.counters.dropped_slow));
     put_one(out, "longwire_silent_clients_closed_total", "counter", "Closed for want of a pong or a beat.",
             SUM(server, sessions.counters.dropped_silent));
+    put_one(out, "longwire_expired_links_total", "counter", "Ended because the client's token did.",
+            SUM(server, sessions.counters.expired));
     put_one(out, "longwire_beats_total", "counter", "Pings of clients.", SUM(server, sessions.counters.beats));
     put_one(out, "longwire_networks_learned", "gauge", "Networks of which links were lost in silence.",
             SUM(server, sessions.counters.networks));

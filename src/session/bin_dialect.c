@@ -273,6 +273,10 @@ static void bin_dialect_put_event(struct buf *buf, const struct client_event *ev
         bin_set_number(&frame, BIN_AFTER_MS, (uint64_t)event->reconnect_after_ms);
         break;
     case EVENT_CLOSING: say_bin_why(&frame, BIN_CLOSING, event->closing->code, event->closing->reason); break;
+    case EVENT_EXPIRING:
+        bin_init(&frame, BIN_EXPIRING);
+        bin_set_number(&frame, BIN_IN, event->expiring_s);
+        break;
     }
     if (span_u64(event->ref, &ref))
         bin_set_number(&frame, BIN_REF, ref);

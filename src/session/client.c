@@ -11,7 +11,7 @@ void client_init(struct client *client, struct session_worker *worker, const str
 {
     reader_init(&client->reader);
     link_init(&client->link, worker, &kind->link, &client->reader, kind->transport, kind->dialect->encoding, key);
-    client->link.holder = identity == NULL ? NULL : identity_ref(identity);
+    link_take_holder(&client->link, identity == NULL ? NULL : identity_ref(identity));
     client->work        = NULL;
     client->network     = 0;
     heartbeat_init(&client->heartbeat, worker->loop->now);
@@ -134,6 +134,14 @@ void client_end(struct link *link, enum link_end why)
     else if (!client_kind(client)->says_closing)
         client_say(client, &(struct client_event){ .kind = EVENT_CLOSING, .closing = words });
     client_kind(client)->close_by_code(client, words->code, words->reason);
+}
+
+void client_expiring(struct link *link, msec in)
+{
+    client_say(container_of(link, struct client, link), &(struct client_event){
+        .kind = EVENT_EXPIRING, .expiring_s = (uint32_t)((in + 999) / 1000),
+    });
+    link_mark(link);
 }
 
 struct frame *client_encode(struct link *link, struct reader_sub *sub, const struct entry *entry)

@@ -122,6 +122,7 @@ void client_say_connected(struct client *client, bool is_resumed, struct span re
 void client_send_away(struct client *client, enum client_close why, const char *reason);
 /* link_kind's. */
 void client_end(struct link *link, enum link_end why);
+void client_expiring(struct link *link, msec in);
 
 /* --- heartbeats: client_beat.c --- */
 

@@ -89,6 +89,7 @@ enum client_event_kind {
     EVENT_ERROR,
     EVENT_RECONNECT,
     EVENT_CLOSING,
+    EVENT_EXPIRING,
 };
 
 struct client_event {
@@ -102,6 +103,7 @@ struct client_event {
         struct span cursor;         /* the token */
         struct { unsigned code; const char *reason; } error;
         msec        reconnect_after_ms;
+        uint32_t    expiring_s;
         const struct link_end_words *closing;
     };
 };

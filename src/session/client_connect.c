@@ -42,13 +42,45 @@ void client_cancel_connect(struct client *client)
     client->work->connecting = NULL;
 }
 
+/* A user's link stays that user's: what it follows, and what was stored for it, are. */
+static bool is_somebody_else(const struct identity *holder, const struct identity *comer)
+{
+    if (holder == NULL || holder->is_open || identity_user(holder).len == 0)
+        return false;
+    struct span device = identity_device(holder), other = identity_device(comer);
+    return !span_eq(identity_user(holder), identity_user(comer)) ||
+           (device.len > 0 && other.len > 0 && !span_eq(device, other));
+}
+
+/* A fresh token may grant less than the one before. */
+static void client_drop_forbidden(struct client *client)
+{
+    struct link *link = &client->link;
+
+    for (struct reader_sub *sub = link->reader->subs, *next; sub != NULL; sub = next) {
+        struct channel_name *name = channel_name_ref(subscription_name(&sub->sub));
+        next                      = sub->next;
+        struct verdict verdict    = may(link->holder, name, ACTION_SUBSCRIBE);
+        if (verdict.status != 0 && !verdict.needs_member && !sub->sub.is_unasked) {
+            free(client_take_ref(client, sub));
+            link_unfollow(link, sub);
+            client_say(client, &(struct client_event){ .kind = EVENT_UNSUBSCRIBED, .unsubscribed = channel_name_span(name) });
+        }
+        channel_name_unref(name);
+    }
+}
+
 /* Takes the answer's reference. */
 static void client_connected(struct client *client, const struct identified *answer,
                              const struct client_command *command)
 {
-    if (answer->identity != NULL) {
-        identity_unref(client->link.holder);
-        client->link.holder = answer->identity;
+    if (answer->identity != NULL && is_somebody_else(client->link.holder, answer->identity)) {
+        identity_unref(answer->identity);
+        client_say_error(client, 403, "this connection belongs to another user or device; open another one for this token",
+                         command->ref);
+    } else if (answer->identity != NULL) {
+        link_take_holder(&client->link, answer->identity);
+        client_drop_forbidden(client);
         client_resume(client, &command->connect, command->ref);
     } else if (answer->refusal.status == 401) {
         client_say_error(client, 401, answer->refusal.reason, command->ref);

@@ -377,6 +377,10 @@ static void json_dialect_put_event(struct buf *buf, const struct client_event *e
     case EVENT_CLOSING:
         link_end_put(buf, event->closing);
         break;
+    case EVENT_EXPIRING:
+        buf_put_lit(buf, "{\"type\":\"expiring\",\"in\":");
+        buf_put_u64(buf, event->expiring_s);
+        break;
     }
     if (event->ref.len > 0) {
         buf_put_lit(buf, ",\"ref\":");

@@ -55,7 +55,7 @@ void link_fini(struct link *link)
         reader_rewind(link->reader, waiting->cut.sub, &waiting->cut.before);
     reader_let_go(link->reader);
     link->reader->owner = NULL;
-    identity_unref(link->holder);
+    link_take_holder(link, NULL);
     link_set_lagging(link, false);
     link_drop_waiting(link);
     list_take(&link->in_dirty);

@@ -39,7 +39,11 @@ struct link_kind {
     void (*leave)(struct link *link);
     /* Tell the client why its link ends, and end it soon. Nothing happens if it ends already. */
     void (*end)(struct link *link, enum link_end why);
+    /* Tell the client that its token ends in so long. NULL: there is no way to say it. */
+    void (*expiring)(struct link *link, msec in);
 };
+
+struct link_expiry;
 
 struct link {
     struct list             in_dirty;   /* of worker.dirty */
@@ -64,12 +68,15 @@ struct link {
     bool                    has_delivered : 1;  /* since the client was heard last: its network had something to carry */
     uint8_t                 idle_frame_count;   /* of the WebSocket's, too: frames that bring nothing … */
     uint8_t                 idle_frame_second;  /* … in this second (its low bits) */
-    struct identity        *holder;          /* who the client is; owns a reference. NULL for polls */
+    struct identity        *holder;          /* who the client is; owns a reference */
+    struct link_expiry     *expiry;          /* of the holder's token (link_expiry.h); NULL: it never ends */
 };
 
 /* The reader has no other link. `key`: of the connection, if it has one already; 0: it gets one. */
 void link_init(struct link *link, struct session_worker *worker, const struct link_kind *kind, struct reader *reader,
                enum transport transport, enum encoding encoding, uint64_t key);
+/* From now on the client is this one; takes the reference. When its token ends, so does the link. */
+void link_take_holder(struct link *link, struct identity *identity);
 /* Leaves the reader behind its last whole frame, without a link. */
 void link_fini(struct link *link);
 

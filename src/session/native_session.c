@@ -183,6 +183,7 @@ static const struct client_kind native_kind = {
         .lost   = native_session_lost,
         .leave  = native_session_leave,
         .end    = client_end,
+        .expiring = client_expiring,
     },
     .dialect       = &bin_dialect,
     .transport     = TRANSPORT_NATIVE,

@@ -165,6 +165,7 @@ void session_serve_poll(struct session_worker *worker, struct http_exchange *exc
     reader_init(&session->reader);
     link_init(&session->link, worker, &poll_session_kind, &session->reader, TRANSPORT_POLL, ENCODING_JSON,
               exchange->caller.connection);
+    link_take_holder(&session->link, identity_ref(exchange->caller.identity));
     session->timer.fire = poll_session_on_timer;
     session->exchange   = exchange;
     session->wait_ms    = worker->is_stopping ? 0 : requests->wait_ms;

@@ -19,6 +19,7 @@ struct session_counters {
     struct counter lagging;                     /* readers whose socket was full and who have not caught up since */
     struct counter dropped_slow;                /* closed after slow_reader_timeout */
     struct counter dropped_silent;              /* closed for want of a pong */
+    struct counter expired;                     /* ended with their tokens */
     struct counter beats;                       /* pings of clients */
     struct counter networks;                    /* of which links were lost in silence, now */
     struct counter writes;                      /* system calls that sent frames */

@@ -54,6 +54,24 @@ static void sse_format_put_closing(struct buf *buf, const struct stream_piece *p
     buf_fini(&json);
 }
 
+#define EXPIRING_JSON "{\"type\":\"expiring\",\"in\":%u}"
+
+static void put_expiring_json(struct buf *json, const struct stream_piece *piece)
+{
+    buf_init(json, CLOSING_BYTES_MAX);
+    buf_putf(json, EXPIRING_JSON, piece->expiring_s);
+    must(!buf_is_over(json));
+}
+
+static void sse_format_put_expiring(struct buf *buf, const struct stream_piece *piece)
+{
+    struct buf json;
+
+    put_expiring_json(&json, piece);
+    sse_put_note(buf, "expiring", buf_span(&json));
+    buf_fini(&json);
+}
+
 const struct stream_format sse_format = {
     .transport     = TRANSPORT_SSE,
     .shared        = ENCODING_SSE,
@@ -64,6 +82,7 @@ const struct stream_format sse_format = {
     .put_place     = sse_format_put_place,
     .put_end       = sse_format_put_retry,
     .put_closing   = sse_format_put_closing,
+    .put_expiring  = sse_format_put_expiring,
 };
 
 static void sse_raw_format_put_message(struct buf *buf, const struct stream_piece *piece, const struct message *message)
@@ -81,6 +100,7 @@ const struct stream_format sse_raw_format = {
     .put_place     = sse_format_put_place,
     .put_end       = sse_format_put_retry,
     .put_closing   = sse_format_put_closing,
+    .put_expiring  = sse_format_put_expiring,
 };
 
 /* --- lines of JSON --- */
@@ -115,6 +135,11 @@ static void ndjson_format_put_closing(struct buf *buf, const struct stream_piece
     buf_put_lit(buf, "}\n");
 }
 
+static void ndjson_format_put_expiring(struct buf *buf, const struct stream_piece *piece)
+{
+    buf_putf(buf, EXPIRING_JSON "\n", piece->expiring_s);
+}
+
 const struct stream_format ndjson_format = {
     .transport     = TRANSPORT_NDJSON,
     .shared        = ENCODING_NDJSON,
@@ -123,6 +148,7 @@ const struct stream_format ndjson_format = {
     .put_heartbeat = ndjson_format_put_ping,
     .put_place     = ndjson_format_put_ping,
     .put_closing   = ndjson_format_put_closing,
+    .put_expiring  = ndjson_format_put_expiring,
 };
 
 /* --- multipart --- */
@@ -158,6 +184,15 @@ static void multipart_format_put_closing(struct buf *buf, const struct stream_pi
     buf_fini(&json);
 }
 
+static void multipart_format_put_expiring(struct buf *buf, const struct stream_piece *piece)
+{
+    struct buf json;
+
+    put_expiring_json(&json, piece);
+    multipart_put_note(buf, piece->boundary, "expiring", buf_span(&json));
+    buf_fini(&json);
+}
+
 static void multipart_format_put_end(struct buf *buf, const struct stream_piece *piece)
 {
     multipart_put_end(buf, piece->boundary);
@@ -173,6 +208,7 @@ const struct stream_format multipart_format = {
     .put_heartbeat = multipart_format_put_heartbeat,
     .put_end       = multipart_format_put_end,
     .put_closing   = multipart_format_put_closing,
+    .put_expiring  = multipart_format_put_expiring,
 };
 
 /* --- frames --- */

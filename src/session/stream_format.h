@@ -13,6 +13,7 @@ struct stream_piece {
     struct span token;     /* where the reader stands behind this piece; empty: not all of its channels have answered */
     msec        retry_ms;  /* for clients that are told how long to wait before they reconnect */
     const struct link_end_words *why;  /* of put_closing() */
+    uint32_t    expiring_s;            /* of put_expiring() */
 };
 
 struct stream_format {
@@ -31,6 +32,8 @@ struct stream_format {
     void (*put_end)(struct buf *buf, const struct stream_piece *piece);
     /* Why the stream ends, if the client shall not come again. put_end() follows. */
     void (*put_closing)(struct buf *buf, const struct stream_piece *piece);
+    /* The client's token ends soon. */
+    void (*put_expiring)(struct buf *buf, const struct stream_piece *piece);
 };
 
 extern const struct stream_format sse_format, sse_raw_format, ndjson_format, multipart_format;

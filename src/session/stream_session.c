@@ -18,6 +18,7 @@ struct stream_session {
     const struct link_end_words *why;       /* the stream ends, and the client shall not come again; else NULL */
     uint64_t                    set;        /* of its tokens (subscribe_request.h); 0: they name their channels */
     struct timer                timer;      /* heartbeat; after the last words: ends the wait for the client to close */
+    uint32_t                    expiring_s; /* the token ends in so long; to be said */
     bool                        is_greeted; /* the client has been sent its place, with a message or alone */
     char                        boundary[BOUNDARY_BYTES + 1];
 };
@@ -59,6 +60,7 @@ static void stream_session_say(struct stream_session *session,
     link_put_token(link, session->set, &frames->token);
     put(&frames->scratch, &(struct stream_piece){
         .boundary = span_str(session->boundary), .token = buf_span(&frames->token), .why = session->why,
+        .expiring_s = session->expiring_s,
         .retry_ms = jitter(link->worker->limits.sse_retry_ms, link->worker->port->new_key(link->worker->ctx)),
     });
     struct frame *frame = frame_new_chunk(buf_span(&frames->scratch));
@@ -119,6 +121,14 @@ static void stream_session_end(struct link *link, enum link_end why)
     const struct link_end_words *words = link_end_words(why);
 
     stream_session_say_last(stream_session_of(link), words->may_come_again ? NULL : words);
+}
+
+static void stream_session_expiring(struct link *link, msec in)
+{
+    struct stream_session *session = stream_session_of(link);
+
+    session->expiring_s = (uint32_t)((in + 999) / 1000);
+    stream_session_say(session, session->format->put_expiring);
 }
 
 /* --- heartbeats ---------------------------------------------------------------------------------------------- */
@@ -200,6 +210,7 @@ static const struct link_kind stream_session_kind = {
     .lost   = stream_session_lost,
     .leave  = stream_session_leave,
     .end    = stream_session_end,
+    .expiring = stream_session_expiring,
 };
 
 /* The answer's head; the stream of its body becomes the session's. */
@@ -236,7 +247,7 @@ static struct stream_session *stream_session_new(struct session_worker *worker, 
               channel_count == 1 ? format->shared : ENCODING_PRIVATE, caller->connection);
     session->format         = format;
     session->timer.fire     = stream_session_on_timer;
-    session->link.holder    = identity_ref(caller->identity);
+    link_take_holder(&session->link, identity_ref(caller->identity));
     session->link.needs_all = true;
     for (int i = 0; format->has_boundary && i < BOUNDARY_BYTES; i += 16)
         snprintf(session->boundary + i, 17, "%016llx", (unsigned long long)worker->port->new_key(worker->ctx));

@@ -22,6 +22,10 @@ struct credential {
     /* What the sender says about itself: the parameters user= and device=, or members of `connect`. It is believed only
      * where neither keys nor issuers are configured. */
     struct span          user, device;
+    /* Appends the address of the sender, as text. False: there is none. Asked only when it is needed, because the answer
+     * costs a system call. NULL: not known. */
+    bool               (*put_address)(const void *sender, struct buf *address);
+    const void          *sender;
 };
 
 /* Where parameters are decoded; holds no memory until one needs it. */

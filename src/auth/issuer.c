@@ -251,12 +251,12 @@ enum issuers_verdict issuers_identify(struct issuers *issuers, struct span token
 
     *ret_refusal = (struct verdict){ .status = 401, .reason = why };
     if (why != NULL)
-        return ISSUERS_REFUSED;
+        return ISSUERS_WRONG;
     const struct verify_key *key = find_signer(issuers, &jwt, &issuer, &tried);
     if (key == NULL) {
         ret_refusal->reason = tried > 0 ? "the token's signature is wrong"
                                         : "no key for this token is known here: see its alg, kid and iss";
-        return tried == 0 && some_keys_may_come(issuers) ? ISSUERS_NO_KEY : ISSUERS_REFUSED;
+        return tried == 0 && some_keys_may_come(issuers) ? ISSUERS_NO_KEY : ISSUERS_WRONG;
     }
     ret_refusal->reason = claims_fault(issuers, issuer, &jwt, wall);
     if (ret_refusal->reason != NULL)

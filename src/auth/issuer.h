@@ -48,7 +48,8 @@ bool issuer_adopt_jwks(struct issuer *issuer, struct span document, struct buf *
 
 enum issuers_verdict {
     ISSUERS_KNOWN,      /* *ret_identity is the user, a reference for the caller */
-    ISSUERS_REFUSED,    /* *ret_refusal says why */
+    ISSUERS_REFUSED,    /* an issuer's token, which does not hold now or here; *ret_refusal says why */
+    ISSUERS_WRONG,      /* no issuer's token: broken, or its signature is wrong */
     ISSUERS_NO_KEY,     /* the same; but a section whose keys come from an address may have one by now */
 };
 

@@ -284,7 +284,7 @@ static void keys_come_from_an_address(void **state)
     assert_null(user_by(&issuers, keys[1], "k1", &verdict));
     assert_int_equal(verdict, ISSUERS_NO_KEY);
     assert_null(user_by(&issuers, keys[1], "k0", &verdict));
-    assert_int_equal(verdict, ISSUERS_REFUSED);
+    assert_int_equal(verdict, ISSUERS_WRONG);
 
     /* What can't be used changes nothing. */
     static const char *const bad[] = { "", "{}", "{\"keys\":[]}", "{\"keys\":[{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":\"AA\"}]}", "null" };

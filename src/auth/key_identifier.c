@@ -40,25 +40,69 @@ static void open_look(const struct key_identifier *keys, const struct credential
         });
 }
 
+static uint64_t address_of(const struct credential *credential)
+{
+    uint64_t   address = 0;
+    struct buf text;
+
+    buf_init(&text, 64);
+    if (credential->put_address != NULL && credential->put_address(credential->sender, &text))
+        address = wrong_address(buf_span(&text));
+    buf_fini(&text);
+    return address;
+}
+
+/* Only an address that sent wrong ones is asked for: as long as there are none, nothing is. */
+static bool is_slowed(const struct key_identifier *keys, const struct credential *credential)
+{
+    uint64_t count_max = keys->settings->wrong_secrets_per_address_per_min;
+
+    return count_max > 0 && keys->wrong.at != NULL &&
+           wrong_secrets_are_many(&keys->wrong, address_of(credential), count_max, *keys->wall);
+}
+
+/* True: *ret is a user, or why the token of a known issuer does not hold. */
+static bool user_look(struct key_identifier *keys, const struct credential *credential, struct identified *ret)
+{
+    enum issuers_verdict verdict;
+
+    ret->refusal = (struct verdict){ .status = 401, .reason = "this token is not known here" };
+    if (credential->kind != CREDENTIAL_TOKEN || keys->issuers.count == 0 || !jwt_is_like(credential->token))
+        return false;
+    verdict = issuers_identify(&keys->issuers, credential->token, *keys->wall, &ret->identity, &ret->refusal);
+    return verdict == ISSUERS_KNOWN || verdict == ISSUERS_REFUSED;
+}
+
+static void token_look(struct key_identifier *keys, const struct credential *credential, struct identified *ret)
+{
+    bool             slowed = is_slowed(keys, credential);
+    struct identity *holder = slowed || credential->kind != CREDENTIAL_TOKEN ? NULL
+                                                                             : find_holder(keys, credential->token);
+    if (holder != NULL)
+        ret->identity = identity_ref(holder);
+    else if (user_look(keys, credential, ret))
+        return;
+    else if (slowed)
+        ret->refusal = (struct verdict){
+            .status = 429, .reason = "too many wrong keys and tokens came from this address "
+                                     "(wrong_secrets_per_address_per_min); try again in a minute",
+        };
+    else if (keys->settings->wrong_secrets_per_address_per_min > 0)
+        wrong_secrets_note(&keys->wrong, address_of(credential), *keys->wall);
+}
+
 static bool key_look(struct identifier *identifier, const struct credential *credential, struct identified *ret)
 {
-    struct key_identifier *keys  = container_of(identifier, struct key_identifier, identifier);
-    struct identity       *found = NULL;
+    struct key_identifier *keys = container_of(identifier, struct key_identifier, identifier);
 
     if (keys->open != NULL) {
         open_look(keys, credential, ret);
         return true;
     }
     if (credential->kind == CREDENTIAL_NONE)
-        found = keys->nobody;
-    else if (credential->kind == CREDENTIAL_TOKEN)
-        found = find_holder(keys, credential->token);
-    if (found != NULL)
-        ret->identity = identity_ref(found);
-    else if (credential->kind == CREDENTIAL_TOKEN && keys->issuers.count > 0 && jwt_is_like(credential->token))
-        issuers_identify(&keys->issuers, credential->token, *keys->wall, &ret->identity, &ret->refusal);
+        ret->identity = identity_ref(keys->nobody);
     else
-        ret->refusal = (struct verdict){ .status = 401, .reason = "this token is not known here" };
+        token_look(keys, credential, ret);
     return true;
 }
 
@@ -123,6 +167,7 @@ void key_identifier_fini(struct key_identifier *keys)
     identity_unref(keys->nobody);
     authority_unref(keys->open);
     issuers_fini(&keys->issuers);
+    wrong_secrets_fini(&keys->wrong);
 }
 
 static bool key_is_kept(const struct api_key *before, const struct api_key *now)

@@ -2,18 +2,21 @@
  *
  * Without any key and issuer, everybody is the same identity with all rights, or a user with all rights if they say that
  * they are one. With some, who shows nothing is an identity without rights. A token is that of an API key; else, if it has
- * the form of a JWT, its user's; else nobody's, and refused. */
+ * the form of a JWT, its user's; else nobody's, and refused. An address that sends many of the last kind is refused for the
+ * rest of a minute, without a look at API keys: users' tokens can't be guessed, and many users may share an address. */
 #ifndef AUTH_KEY_IDENTIFIER_H
 #define AUTH_KEY_IDENTIFIER_H
 
 #include "auth/identify.h"
 #include "auth/issuer.h"
+#include "auth/wrong_secrets.h"
 
 struct key_identifier {
     struct identifier      identifier;
     const struct settings *settings;           /* borrowed */
     const msec            *wall;               /* what time it is; borrowed */
     struct issuers         issuers;
+    struct wrong_secrets   wrong;
     struct identity       *nobody;             /* who shows no key */
     struct authority      *open;               /* vouches for everybody while all is open; else NULL */
     struct identity       *holders[KEYS_MAX];  /* of the settings' keys, in their order */

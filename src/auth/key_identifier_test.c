@@ -208,6 +208,49 @@ static void with_keys_nobody_is_who_they_say(void **state)
     settings_drop(settings);
 }
 
+static bool put_test_address(const void *sender, struct buf *address)
+{
+    buf_put(address, span_str(sender));
+    return true;
+}
+
+static unsigned status_of(struct key_identifier *keys, const char *token, const char *sender)
+{
+    struct credential credential = credential_of_token(span_str(token));
+    struct identified answer;
+
+    credential.put_address = put_test_address;
+    credential.sender      = sender;
+    assert_null(identify(&keys->identifier, &credential, 0, never, NULL, &answer));
+    identity_unref(answer.identity);
+    return answer.identity != NULL ? 200 : answer.refusal.status;
+}
+
+/* Threat 107: beyond so many wrong ones an address is told nothing more about keys, for the rest of the minute. */
+static void who_guesses_is_slowed(void **state)
+{
+    (void)state;
+    struct settings       *settings = settings_new(true);
+    struct key_identifier *keys     = keys_new(settings);
+    msec                   time     = now;
+
+    settings->wrong_secrets_per_address_per_min = 3;
+    keys->wall                                  = &time;
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(status_of(keys, i == 1 ? "a.b.c" : "guess", "192.0.2.7"), 401);
+    assert_int_equal(status_of(keys, "guess", "192.0.2.7"), 429);
+    assert_int_equal(status_of(keys, SECRET_A, "192.0.2.7"), 429);
+    assert_int_equal(status_of(keys, SECRET_A, "192.0.2.8"), 200);
+    expect_who(keys, NULL, "", "");
+    time += 60 * 1000;
+    assert_int_equal(status_of(keys, SECRET_A, "192.0.2.7"), 200);
+    settings->wrong_secrets_per_address_per_min = 0;
+    for (int i = 0; i < 10; i++)
+        assert_int_equal(status_of(keys, "guess", "192.0.2.7"), 401);
+    keys_free(keys);
+    settings_drop(settings);
+}
+
 /* docs/decisions/0015 */
 static void a_reload_revokes_who_lost_something(void **state)
 {
@@ -304,6 +347,7 @@ int main(void)
         cmocka_unit_test(without_keys_everyone_may),
         cmocka_unit_test(a_name_that_cannot_be_is_refused),
         cmocka_unit_test(with_keys_nobody_is_who_they_say),
+        cmocka_unit_test(who_guesses_is_slowed),
         cmocka_unit_test(a_reload_revokes_who_lost_something),
         cmocka_unit_test(a_revoked_identity_stays_revoked),
         cmocka_unit_test(with_the_first_key_everybody_is_revoked),

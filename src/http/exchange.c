@@ -92,6 +92,11 @@ void http_identified(struct http_conn *conn, const struct http_caller *caller)
     conn->version->identified(conn, caller);
 }
 
+bool http_put_peer(const struct http_conn *conn, struct buf *address)
+{
+    return conn->stream != NULL && stream_put_peer(conn->stream, address);
+}
+
 void http_refuse_caller(struct http_server *server, struct http_exchange *exchange)
 {
     const struct http_caller caller = exchange->caller;
@@ -99,6 +104,7 @@ void http_refuse_caller(struct http_server *server, struct http_exchange *exchan
     must(caller.identity == NULL && caller.status >= 400);
     http_problem(server, exchange, caller.status, NULL, caller.reason,
                  caller.status == 401 ? HTTP_FIELDS({ SPAN("WWW-Authenticate"), SPAN("Bearer error=\"invalid_token\"") }) :
+                 caller.status == 429 ? HTTP_FIELDS({ SPAN("Retry-After"), SPAN("60") }) :
                  caller.status == 503 ? HTTP_FIELDS({ SPAN("Retry-After"), SPAN("1") }) : HTTP_NO_FIELDS);
 }
 

@@ -217,6 +217,9 @@ void http_promise(struct http_exchange *exchange, size_t answer_bytes);
 /* Ends the identification that service->identify() began for this connection; takes the caller's reference. */
 void http_identified(struct http_conn *conn, const struct http_caller *caller);
 
+/* Appends the address of the client, as stream_put_peer() does. */
+bool http_put_peer(const struct http_conn *conn, struct buf *address);
+
 /* Answers that the caller of this exchange is not known: caller.status and reason, with the way to do better. */
 void http_refuse_caller(struct http_server *server, struct http_exchange *exchange);
 

@@ -81,6 +81,11 @@ static void worker_identified(void *owner, const struct identified *answer)
     http_identified(owner, &caller);
 }
 
+static bool put_sender(const void *conn, struct buf *address)
+{
+    return http_put_peer(conn, address);
+}
+
 static void *worker_identify(void *ctx, struct http_conn *conn, const struct http_request *request,
                              struct http_caller *ret)
 {
@@ -91,6 +96,10 @@ static void *worker_identify(void *ctx, struct http_conn *conn, const struct htt
     credential_scratch_init(&scratch);
     struct credential      credential = credential_of_request(request_field(request->head, SPAN("authorization")),
                                                               request->query, &scratch);
+    if (conn != NULL) {
+        credential.put_address = put_sender;
+        credential.sender      = conn;
+    }
     struct identification *under_way  = identify(&worker->keys.identifier, &credential, worker->loop.now,
                                                  worker_identified, conn, &answer);
     credential_scratch_fini(&scratch);

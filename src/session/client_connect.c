@@ -91,7 +91,8 @@ static void client_connected(struct client *client, const struct identified *ans
     } else {
         client_say_error(client, answer->refusal.status, answer->refusal.reason, command->ref);
         client_kind(client)->close(client, CLIENT_CLOSE_TRY_LATER,
-                                   "the token was not identified in time; come again later");
+                                   answer->refusal.status == 429 ? "too many wrong tokens; come again in a minute"
+                                                                 : "the token was not identified in time; come again later");
     }
 }
 
@@ -121,6 +122,11 @@ static void on_identified(void *owner, const struct identified *answer)
     client_drop_work_if_done(client);
 }
 
+static bool put_sender_of_link(const void *stream, struct buf *address)
+{
+    return stream_put_peer(stream, address);
+}
+
 /* A client that says who it is, without a token, is believed where everybody is. Elsewhere it stays who it was, or is
  * nobody if it has not said it yet. */
 static struct credential credential_of_connect(const struct client *client, const struct client_connect *connect)
@@ -129,6 +135,8 @@ static struct credential credential_of_connect(const struct client *client, cons
 
     if (connect->token.len > 0)
         credential = credential_of_token(connect->token);
+    credential.put_address = put_sender_of_link;
+    credential.sender      = client->link.stream;
     if (client->link.holder == NULL || client->link.holder->is_open) {
         credential.user   = connect->user;
         credential.device = connect->device;

@@ -13,6 +13,7 @@ import subprocess
 import threading
 import time
 
+import jwt
 import pytest
 from prometheus_client import parser
 
@@ -232,19 +233,30 @@ def test_who_may_what(locked, name):
 
 
 def test_wrong_keys_by_the_thousand():
-    """Threat 107, in part: each wrong key is refused, none of them is in the log, and clients with a right key are
-    served meanwhile. Nobody is slowed down, because many clients may share one address."""
-    with Server(config=KEYS, flags=["--log-level", "debug"]) as server, \
-            contextlib.closing(Api(server.url, SECRETS["pub"])) as api:
+    """Threat 107: wrong keys are slowed down per address, none of them is in the log or the metrics, and users' tokens are
+    served meanwhile, because many users may share an address."""
+    config = KEYS + "[jwt app]\nsecret = a-secret-of-the-issuer-0123456789\n"
+    user = jwt.encode({"sub": "ann", "exp": time.time() + 600}, "a-secret-of-the-issuer-0123456789", "HS256")
+    with Server(config=config, flags=["--log-level", "debug", "--wrong-secrets-per-address-per-min", "500", "--loops", "1"]) as server:
         tried = [f"guess-{number:04}-of-a-key" for number in range(1000)]
-        with socket.create_connection(("127.0.0.1", server.port), timeout=SECONDS) as sock:
+        statuses = []
+        with socket.create_connection(("127.0.0.1", server.port), timeout=SECONDS) as sock, \
+                contextlib.closing(Api(server.url, user)) as api:
             for at, key in enumerate(tried):
                 sock.sendall(f"GET /metrics HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\n\r\n".encode())
                 answer = http.client.HTTPResponse(sock)
                 answer.begin()
-                assert answer.status == 401 and answer.read()
+                statuses.append((answer.status, answer.headers["Retry-After"]))
+                assert answer.read()
                 if at % 100 == 0:
-                    assert api.publish("topic:k", b"meanwhile").status == 201
+                    assert api.get("/v1/channels/user:ann/messages").status == 200
+        assert statuses == [(401, None)] * 500 + [(429, "60")] * 500
+        with contextlib.closing(Api(server.url, SECRETS["adm"])) as api:
+            assert api.get("/metrics").status == 429   # of this address no key is looked at now
+        with contextlib.closing(WebSocket(server.url)) as link:
+            link.say({"type": "connect", "token": "guess", "ref": 1})
+            told = list(link.objects())
+            assert told[1]["code"] == 429 and link.close_code == 1013
         assert not any(key in server.log() for key in tried)
 
 

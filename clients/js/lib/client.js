@@ -378,7 +378,7 @@ export class Client extends Emitter {
             room: () => this.#room(),
             live: now(() => this.#onLive()),
             onConnected: now(frame => this.#onConnected(frame)),
-            onSubscribed: now(({ channel, epoch, head }) => this.#subscriptionOf(channel).onSubscribed(epoch, head)),
+            onSubscribed: now((frame, isAsked) => this.#subscriptionOf(frame.channel).onSubscribed(frame, isAsked)),
             onExpiring: now(frame => { this.emit('expiring', frame); this.#renew('expiring'); }),
             take: now(entry => this.#take(entry)),
             report: now(error => this.#report(error)),

@@ -61,11 +61,12 @@ export class Subscription {
     }
 
     /* The server follows the channel, whose last seq is head. From now on means behind this head, also if the link ends
-     * before a message comes. With `last` and `after: 0` the first message may stand anywhere. */
-    onSubscribed(epoch, head) {
+     * before a message comes. With `last` and `after: 0` the first message may stand anywhere, and likewise where a session
+     * goes on at its own place. */
+    onSubscribed({ epoch, head }, isAsked) {
         const { after, last } = this.options;
         this.head = head;
-        if (!this.received && after === undefined && last === undefined) {
+        if (isAsked && !this.received && after === undefined && last === undefined) {
             this.place = this.received = { epoch, seq: head };
             this.#owner.begun(this);
         }

@@ -81,7 +81,7 @@ export class WebSocketLink {
     }
 
     acknowledge(channel, place) {
-        this.#say({ type: 'ack', channel, seq: place.seq });
+        this.#say({ type: 'ack', channel, seq: place.seq, ...(place.epoch && { epoch: place.epoch }) });
     }
 
     read(channel, seq) {
@@ -214,9 +214,9 @@ export class WebSocketLink {
     }
 
     #onSubscribed(frame) {
-        this.#answered(frame);
+        const isAsked = this.#answered(frame) !== undefined;   // else a session follows it, from a place of its own
         this.#expected.delete(frame.channel);
-        this.#host.onSubscribed(frame);
+        this.#host.onSubscribed(frame, isAsked);
         this.#lookLive();
     }
 

@@ -115,7 +115,7 @@ test('a session waits for its answer, hands over its own channels, and acknowled
     assert.deepEqual(socket.of('subscribe')[0], { type: 'subscribe', channel: 'topic:own', keep: true, ref: 2 });
     socket.say({ type: 'subscribed', channel: 'topic:own', epoch: 'e', head: 4, ref: 2 });
     await until(() => context.client.state.name === 'live');
-    socket.say(message('user:ann', 7), message('user:ann', 8), message('topic:own', 5), message('group:g', 1));
+    socket.say({ type: 'subscribed', channel: 'user:ann', epoch: 'e', head: 8 }, message('user:ann', 7), message('user:ann', 8), message('topic:own', 5), message('group:g', 1));
     await until(() => socket.of('ack').length === 3);
     assert.deepEqual(seen, ['user:ann 7', 'user:ann 8', 'own 5', 'group:g 1']);
     assert.deepEqual(Object.fromEntries(socket.of('ack').map(({ channel, seq }) => [channel, seq])), { 'user:ann': 8, 'topic:own': 5, 'group:g': 1 });

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from longwire_client import Api
-from longwire_server import LONGWIRED, Server, is_built
+from longwire_server import LONGWIRE, LONGWIRED, Server, is_built
 
 pytestmark = pytest.mark.skipif(not is_built(), reason="no longwired is built")
 
@@ -286,3 +286,28 @@ def test_a_section_that_does_not_fit_is_refused_at_the_start(tmp_path, name):
                               capture_output=True, text=True, timeout=30, check=False)
         assert done.returncode == 2 and wanted in done.stderr, (more, done)
         assert SECRET not in done.stderr + done.stdout
+
+
+def test_the_tool_signs_tokens(tmp_path):
+    (tmp_path / "secret").write_text(SECRET + "\n")
+    words = ["token", "--user", "ann", "--device", "phone", "--expires", "10m", "--issuer", "me", "--audience", "push", "--jti", "j",
+             "--grant", "topic:a=b*=publish,history", "--grant", "*=presence", "--secret-file", f"{tmp_path}/secret"]
+    made = subprocess.run([str(LONGWIRE), *words], capture_output=True, text=True, timeout=30, check=True).stdout.strip()
+    claims = jwt.decode(made, SECRET, ["HS256"], audience="push", issuer="me")
+    assert claims["exp"] - claims["iat"] == 600 and (claims["sub"], claims["device"], claims["jti"]) == ("ann", "phone", "j")
+    assert claims["channels"] == [{"match": "topic:a=b*", "can": ["publish", "history"]}, {"match": "*", "can": ["presence"]}]
+    with issuer(f"secret_file = {tmp_path}/secret\nissuer = me\naudience = push") as server:
+        assert ask(server, made)[0] == 200
+        with contextlib.closing(Api(server.url, made)) as api:
+            assert [api.publish(name, b"x").status for name in ("topic:a=b", "topic:b")] == [201, 403]
+
+
+@pytest.mark.parametrize("words, why", [
+    ([], "for whom, and by which secret?"), (["--user", "a/b", "--secret-file", "x"], "a user's name is"),
+    (["--user", "a", "--secret-file", "/nowhere"], "can't be read"), (["--user", "a", "--secret-file", "/dev/null"], "must have 16"),
+    (["--user", "a", "--secret-file", "x", "--grant", "x"], "PATTERN=RIGHTS"), (["--user", "a", "--secret-file", "x", "--grant", "x=admin"], "there is no right admin"),
+    (["--user", "a", "--secret-file", "x", "--expires", "never"], "--expires takes"),
+])
+def test_the_tool_says_what_is_wrong(words, why):
+    done = subprocess.run([str(LONGWIRE), "token", *words], capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 64 and why in done.stderr, done

@@ -4,9 +4,12 @@ The table says what the server answers; the texts are what the caller is told. W
 finds here what must stay."""
 import contextlib
 import json
+import time
 from http.client import HTTPConnection
 
 import pytest
+
+import jwt
 
 from longwire_client import Api, RefusedError, WebSocket, channel_path, host_and_port
 from longwire_server import Server, is_built
@@ -216,6 +219,116 @@ def test_every_call_by_every_caller_in_every_namespace(servers, call):
 def test_every_call_that_names_no_channel(servers, call):
     got = [WITHOUT_CHANNEL[call](servers[server], secret_of(secret), "")[0] for server, secret in CALLERS.values()]
     assert got == list(WITHOUT_CHANNEL_TABLE[call])
+
+
+# --- users ------------------------------------------------------------------------------------------------------------
+#
+# Threat 104: one's own, other people's, and what does not exist. `own` is ann without grants; `granted` has grants on
+# GRANTED; `bad` shows tokens that are refused.
+
+JWT_SECRET = "a-secret-of-the-issuer-0123456789"
+MEMBERS = """
+[namespace wall]
+subscribe = user
+publish = user
+"""
+GRANTED = [{"match": "user:bob", "can": ["subscribe", "publish", "history"]},
+           {"match": "room:*", "can": ["subscribe", "publish", "history"]},
+           {"match": "topic:a", "can": ["publish"]}, {"match": "sys:*", "can": ["subscribe", "history"]},
+           {"match": "shut:*", "can": ["subscribe", "publish"]}, {"match": "device:bob/x", "can": ["subscribe"]}]
+#                      read own, write own, read granted, write granted
+USER_TABLE = {
+    "user:ann":        (0,   403, 0,   403),  # the namespace lets keys publish, and no grant changes that
+    "user:bob":        (403, 403, 0,   403),
+    "user:nobody":     (403, 403, 403, 403),
+    "user:ann/phone":  (403, 403, 403, 403),
+    "user:*":          (403, 403, 403, 403),
+    "device:ann/phone": (0,  403, 0,   403),
+    "device:bob/x":    (403, 403, None, 403),  # a grant to follow, and none to read pages
+    "group:g":         (403, 403, 403, 403),
+    "conn:0123456789abcdef": (403, 403, 403, 403),
+    "topic:a":         (0,   403, 0,   0),
+    "wall:a":          (0,   0,   0,   0),
+    "free:a":          (0,   0,   0,   0),
+    "shut:a":          (403, 403, 403, 403),
+    "sys:a":           (403, 403, 403, 403),
+    "nope:a":          (403, 403, 403, 403),
+}
+NOT_YOURS = {"history": "you may not read this channel, or there is none",
+             "channel": "you may not read this channel, or there is none",
+             "recall": "you may not take back messages of this channel, or there is none",
+             "purge": "purging a channel needs an API key with the right admin"}
+
+
+def user_token(**claims):
+    return jwt.encode({"sub": "ann", "exp": time.time() + 600, **claims}, JWT_SECRET, "HS256")
+
+
+def want_of_user(call, channel, is_granted):
+    reads = call not in WRITES
+    status = USER_TABLE[channel][2 * is_granted + (not reads)]
+    if status is None:
+        status = 403 if call == "history" else 0
+    if call == "purge" or (call == "recall" and channel != "free:a"):
+        status = 403
+    if status != 0:
+        writes = "you may not publish in this channel, or there is none"
+        return status, NOT_YOURS.get(call, "you may not follow this channel, or there is none" if reads else writes)
+    if call == "channel" and channel == "device:ann/phone":
+        return 404, NEVER_PUBLISHED
+    return DONE.get(call, 200), NOT_A_MESSAGE if call == "recall" else None
+
+
+@pytest.fixture(name="with_users", scope="module")
+def fixture_with_users():
+    config = NAMESPACES + MEMBERS + KEYS + f"[jwt app]\nsecret = {JWT_SECRET}\nleeway_s = 0\n"
+    with Server(config=config, flags=["--store", "memory"]) as server:
+        with contextlib.closing(Api(server.url, secret_of("adm"))) as api:
+            for name in ("user:ann", "user:bob", "topic:a", "wall:a", "free:a", "device:bob/x"):
+                assert api.publish(name, b"x").status == 201
+        yield server
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_every_call_by_users(with_users, call):
+    got, wanted = {}, {}
+    for channel in USER_TABLE:
+        for is_granted in (False, True):
+            token = user_token(channels=GRANTED) if is_granted else user_token()
+            got[channel, is_granted] = CALLS[call](with_users, token, channel)
+            wanted[channel, is_granted] = want_of_user(call, channel, is_granted)
+    assert got == wanted
+
+
+BAD_TOKENS = {"expired": lambda: user_token(exp=1), "unsigned": lambda: user_token().rsplit(".", 1)[0] + ".",
+              "none": lambda: jwt.encode({"sub": "ann", "exp": 4e9}, None, "none"),
+              "another secret": lambda: jwt.encode({"sub": "ann", "exp": 4e9}, "x" * 32, "HS256"),
+              "another algorithm": lambda: jwt.encode({"sub": "ann", "exp": 4e9}, JWT_SECRET, "HS512")}
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_every_call_by_bad_tokens(with_users, call):
+    for name, make in BAD_TOKENS.items():
+        for channel in ("free:a", "user:ann", "nope:a"):
+            assert CALLS[call](with_users, make(), channel)[0] == 401, (name, channel)
+
+
+@pytest.mark.parametrize("call", WITHOUT_CHANNEL)
+def test_every_call_that_names_no_channel_by_a_user(with_users, call):
+    wanted = WITHOUT_CHANNEL_TABLE[call][list(CALLERS).index("pub")]
+    assert WITHOUT_CHANNEL[call](with_users, user_token(), "")[0] == wanted
+
+
+def test_a_key_of_some_channels(servers):
+    """Its rights hold where a pattern fits, and nowhere else; what names no channel it may not."""
+    config = NAMESPACES + "[key some]\nsecret = some-secret-0123456789\nrights = admin\nchannels = topic:a*, user:ann\n"
+    wanted = {"topic:a": 0, "topic:abc": 0, "user:ann": 0, "topic:b": 403, "user:ann2": 403, "sys:a": 403, "free:b": 0}
+    with Server(config=config, flags=["--store", "memory"]) as server:
+        for channel, status in wanted.items():
+            assert CALLS["publish"](server, secret_of("some"), channel)[0] == (status or 201), channel
+            assert CALLS["purge"](server, secret_of("some"), channel)[0] == (200 if status == 0 and channel != "free:b" else 403)
+        for call in ("metrics", "list"):
+            assert WITHOUT_CHANNEL[call](server, secret_of("some"), "")[0] == 403
 
 
 def test_a_batch_of_a_stranger_is_refused_as_a_whole_where_nothing_is_open():

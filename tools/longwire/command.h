@@ -15,6 +15,7 @@ enum {
     OPTION_TIMEOUT, OPTION_ONCE, OPTION_RETRY, OPTION_SILENCE, OPTION_FILE, OPTION_MEDIA, OPTION_TTL, OPTION_KEY_ID,
     OPTION_ALIVE, OPTION_RATE, OPTION_COUNT_ONLY, OPTION_QUIET, OPTION_EVENT, OPTION_YES, OPTION_MARKDOWN,
     OPTION_USER, OPTION_DEVICE, OPTION_SESSION, OPTION_TICKET_FILE, OPTION_MODE, OPTION_TOKEN,
+    OPTION_SECRET_FILE, OPTION_EXPIRES, OPTION_GRANT, OPTION_ISSUER, OPTION_AUDIENCE, OPTION_JTI,
 };
 
 #define CHOICES_FILE "/"  /* instead of a list of words: the value is the name of a file */
@@ -94,6 +95,7 @@ int command_info(struct invocation *invocation);
 int command_channels(struct invocation *invocation);
 int command_purge(struct invocation *invocation);
 int command_recall(struct invocation *invocation);
+int command_token(struct invocation *invocation);
 int command_completion(struct invocation *invocation);
 int command_man(struct invocation *invocation);
 int command_help(struct invocation *invocation);

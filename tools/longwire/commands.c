@@ -250,6 +250,31 @@ static const char *const recall_examples[] = {
     NULL,
 };
 
+/* --- token ------------------------------------------------------------------------------------------------------ */
+
+static const struct tool_option token_options[] = {
+    { OPTION_USER, "user", "", "NAME", NULL, "whose token it is (`sub`)" },
+    { OPTION_DEVICE, "device", "", "NAME", NULL, "the user's device" },
+    { OPTION_SECRET_FILE, "secret-file", "", "FILE", CHOICES_FILE,
+      "the file of the secret that a `[jwt NAME]` section of the server names too" },
+    { OPTION_EXPIRES, "expires", "", "TIME", NULL, "how long it is good for (default: 1h); see Times below" },
+    { OPTION_GRANT, "grant", "", "PATTERN=RIGHTS", NULL,
+      "what its user may do beside the defaults: `subscribe`, `publish`, `history`, `presence`, with commas between; as "
+      "often as there are patterns" },
+    { OPTION_ISSUER, "issuer", "", "TEXT", NULL, "who issues it (`iss`), if the section says `issuer`" },
+    { OPTION_AUDIENCE, "audience", "", "TEXT", NULL, "whom it is for (`aud`), if the section says `audience`" },
+    { OPTION_JTI, "jti", "", "TEXT", NULL, "its id, by which it can be revoked" },
+    OPT_END,
+};
+
+static const struct tool_section token_sections[] = { SECTION_TIMES, { NULL, NULL } };
+
+static const char *const token_examples[] = {
+    "longwire token --user ann --secret-file jwt.secret --expires 1h --grant 'topic:*=subscribe,publish'",
+    "longwire sub user:ann --token $(longwire token --user ann --secret-file jwt.secret)",
+    NULL,
+};
+
 /* --- completion, man, help -------------------------------------------------------------------------------------- */
 
 static const char *const completion_examples[] = {
@@ -344,6 +369,15 @@ static const struct tool_command purge = {
     .words_min = 1, .words_max = 1, .words_ask = "which channel? For instance: longwire purge topic:test --yes",
 };
 
+static const struct tool_command token = {
+    .name = "token", .usage = "", .run = command_token, .is_local = true,
+    .summary = "sign a token for a user, to try things out",
+    .about = "Prints a JSON Web Token (HS256) that lets its user in at a server with a `[jwt NAME]` section that has the same "
+             "secret. In earnest your application signs tokens, when its users log in.",
+    .options = token_options, .sections = token_sections, .examples = token_examples,
+    .words_min = 0, .words_max = 0, .words_ask = "longwire token takes no words, only options",
+};
+
 static const struct tool_command completion = {
     .name = "completion", .usage = "bash|zsh|fish", .run = command_completion, .is_local = true,
     .summary = "print a script that lets a shell complete commands and options",
@@ -365,12 +399,12 @@ static const struct tool_command help = {
     .summary = "print help, in general or on one command",
     .about = "The same as `longwire COMMAND --help`.",
     .options = no_options, .sections = no_sections, .examples = help_examples,
-    .choices = "sub pub history channels info recall purge completion man",
+    .choices = "sub pub history channels info recall purge token completion man",
     .words_min = 0, .words_max = 1, .words_ask = "one command at most. For instance: longwire help sub",
 };
 
 const struct tool_command *const tool_commands[] = {
-    &sub, &pub, &history, &channels, &info, &recall, &purge, &completion, &man, &help, NULL,
+    &sub, &pub, &history, &channels, &info, &recall, &purge, &token, &completion, &man, &help, NULL,
 };
 
 const struct tool_section tool_sections[] = {

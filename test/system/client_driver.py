@@ -20,14 +20,16 @@ C = [str(BUILD / "client-follow")]
 
 
 class Driver:
-    """options are those of the library; handler_ms, store_file and env belong to the program."""
+    """options are those of the library; handler_ms, store_file and tokens belong to the program."""
 
-    def __init__(self, program, url, channels, handler_ms=None, store_file=None, flags=(), **options):
+    def __init__(self, program, url, channels, handler_ms=None, store_file=None, tokens=None, flags=(), **options):
         asked = {"url": url, "channels": channels, "options": options}
         if handler_ms is not None:
             asked["handlerMs"] = handler_ms
         if store_file is not None:
             asked["storeFile"] = str(store_file)
+        if tokens is not None:
+            asked["tokens"] = tokens
         command = [program[0], *flags, *program[1:], json.dumps(asked)]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         self.events, self.noise = [], []

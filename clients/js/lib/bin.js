@@ -123,13 +123,14 @@ function payloadOf({ data, bytes, media }) {
 function encode(frame) {
     const type = CLIENT_TYPES[frame.type];
     const fields = new Writer(), whole = new Writer();
-    const body = type === PUBLISH ? payloadOf(frame) : {};
-    for (const [name, value] of Object.entries({ ...fieldsOf(frame), ...(body.media && { media: body.media }) })) fields.field(name, value);
-    whole.byte(type | (body.payload ? PAYLOAD : 0));
+    const { payload = new Uint8Array(0), media } = type === PUBLISH ? payloadOf(frame) : {};
+    const values = { ...fieldsOf(frame), ...(media && { media }) };
+    for (const name of Object.keys(values).sort((a, b) => NUMBERS[a] - NUMBERS[b])) fields.field(name, values[name]);
+    whole.byte(type | (payload.length > 0 ? PAYLOAD : 0));
     if (type === CONNECT) for (const byte of [0x4c, 0x57, VERSION, VERSION]) whole.byte(byte);
-    if (body.payload) whole.varint(fields.bytes.length);
+    if (payload.length > 0) whole.varint(fields.bytes.length);
     whole.put(fields.bytes);
-    if (body.payload) whole.put(body.payload);
+    whole.put(payload);
     return whole.bytes;
 }
 

@@ -49,6 +49,7 @@ export class Client extends Emitter {
     #waiting = 0;               // entries that wait for the application
     #token = null;
     #tokenWhy = 'start';
+    #renewTimer = 0;
     #isTokenRefused = false;
     #ticket = null;             // resumes the session without the application's token
     #cursor = null;             // of polls: the places of channels that have had no message
@@ -311,6 +312,14 @@ export class Client extends Emitter {
         this.#tokenWhy = why;
     }
 
+    /* Some time before the end, and not at once: tokens that end together must not all be renewed at one moment, and a token that
+     * ends in a few seconds must not be renewed without a pause. */
+    #onExpiring(frame) {
+        this.emit('expiring', frame);
+        clearTimeout(this.#renewTimer);
+        this.#renewTimer = setTimeout(() => this.#renew('expiring'), frame.in * 1000 * (0.1 + 0.4 * Math.random()));
+    }
+
     /* In-band: the link goes on. Transports over HTTP name the token in their next request. */
     async #renew(why) {
         this.#forgetToken(why);
@@ -379,7 +388,7 @@ export class Client extends Emitter {
             live: now(() => this.#onLive()),
             onConnected: now(frame => this.#onConnected(frame)),
             onSubscribed: now((frame, isAsked) => this.#subscriptionOf(frame.channel).onSubscribed(frame, isAsked)),
-            onExpiring: now(frame => { this.emit('expiring', frame); this.#renew('expiring'); }),
+            onExpiring: now(frame => this.#onExpiring(frame)),
             take: now(entry => this.#take(entry)),
             report: now(error => this.#report(error)),
             published: (item, frame) => this.#outbox.published(item, frame),
@@ -658,6 +667,7 @@ export class Client extends Emitter {
 
     #leave() {
         clearTimeout(this.#timer);
+        clearTimeout(this.#renewTimer);
         this.#attempt++;
         this.#isBehind = false;
         this.#link?.close();

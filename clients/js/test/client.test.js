@@ -83,7 +83,7 @@ test('a token is asked for at first and before it runs out; the link goes on', a
     const context = open({ token: question => { why.push(question.why); return `token ${why.length}`; } });
     const socket = await live(context);
     await until(() => context.client.state.name === 'live');
-    socket.say({ type: 'expiring', in: 30 });
+    socket.say({ type: 'expiring', in: 0.05 });
     await until(() => socket.of('connect').length === 2);
     assert.deepEqual([why, socket.of('connect').map(({ token }) => token)], [['start', 'expiring'], ['token 1', 'token 2']]);
     socket.say({ ...CONNECTED, ref: socket.ref('connect') });

@@ -3,13 +3,15 @@
  * usage: node follow.js '{"url":…, "options":{…}, "channels":{"topic:a":{…}}}'
  *
  * Reads commands from standard input, writes events to standard output, one JSON object a line. handlerMs: how long the
- * handler takes for each message. storeFile: keeps places in that file. */
+ * handler takes for each message. storeFile: keeps places in that file. tokens: { secret, user, seconds }: makes a JWT whenever
+ * the client asks for one. */
+import { createHmac } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { connect } from '../index.js';
 
-const { url, options = {}, channels = {}, handlerMs, storeFile } = JSON.parse(process.argv[2]);
+const { url, options = {}, channels = {}, handlerMs, storeFile, tokens } = JSON.parse(process.argv[2]);
 const say = what => process.stdout.write(`${JSON.stringify(what)}\n`);
 
 const store = {
@@ -17,7 +19,15 @@ const store = {
     set: (name, text) => writeFileSync(storeFile, text),
 };
 
-const client = connect(url, { ...options, ...(storeFile && { keep: store }), onMessage: message => say({ event: 'message', ...message }) });
+function makeToken({ why }) {
+    say({ event: 'token asked', why });
+    const now = Math.floor(Date.now() / 1000);
+    const said = [{ alg: 'HS256' }, { sub: tokens.user, iat: now, exp: now + tokens.seconds }]
+        .map(part => Buffer.from(JSON.stringify(part)).toString('base64url')).join('.');
+    return `${said}.${createHmac('sha256', tokens.secret).update(said).digest('base64url')}`;
+}
+
+const client = connect(url, { ...options, ...(tokens && { token: makeToken }), ...(storeFile && { keep: store }), onMessage: message => say({ event: 'message', ...message }) });
 client.on('state', state => say({ event: 'state', ...state, fallBacks: client.fallBacks }));
 client.on('error', ({ error, channel }) => say({ event: 'error', code: error.code, reason: error.message, channel }));
 for (const name of ['membership', 'read', 'notify', 'join', 'leave', 'connected', 'replaced', 'expiring'])

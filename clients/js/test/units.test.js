@@ -206,10 +206,10 @@ const ALIAS_0 = '10 5900 1207 746f7069633a61 1b 0123456789abcdef 2106 2908 31e80
 test('binary: what a client sends', () => {
     const codec = new BinCodec();
     const frames = [
-        [{ type: 'connect', token: 'key', ref: 1 }, '01 4c57 0101 8601 03 6b6579 0d01'],
-        [{ type: 'connect', session: true, mode: 'notify', heartbeat: 0 }, '01 4c57 0101 d50100 9c01 ed0101'],
+        [{ type: 'connect', token: 'key', ref: 1 }, '01 4c57 0101 0d01 8601 03 6b6579'],
+        [{ type: 'connect', session: true, mode: 'notify', heartbeat: 0 }, '01 4c57 0101 9c01 d50100 ed0101'],
         [{ type: 'connect', resume: { 'topic:a': { seq: 300, epoch: '0123456789abcdef' } } }, '01 4c57 0101 c601 13 07 746f7069633a61 ac02 08 0123456789abcdef'],
-        [{ type: 'subscribe', channel: 'topic:a', after: 0, ref: 2 }, '02 16 07 746f7069633a61 950200 0d02'],
+        [{ type: 'subscribe', channel: 'topic:a', after: 0, ref: 2 }, '02 0d02 16 07 746f7069633a61 950200'],
         [{ type: 'publish', channel: 'a:b', data: 'hi', key: 'k' }, '84 08 16 03 613a62 76 01 6b 6869'],
         [{ type: 'publish', channel: 'a:b', data: { n: 1 } }, '84 17 16 03 613a62 3e 10 6170706c69636174696f6e2f6a736f6e 7b226e223a317d'],
         [{ type: 'ack', channel: 'a:b', seq: 2 ** 40 }, '06 16 03 613a62 25 808080808020'],
@@ -263,4 +263,95 @@ test('binary: later versions are passed over, broken frames end the link', () =>
     for (let cut = 1; cut < whole.length; cut++) {
         try { codec.decode(whole.subarray(0, cut)); } catch (error) { assert.match(error.message, /frame|field|varint/); }
     }
+});
+
+/* --- the vectors of longwire.bin.v1: frames have the names of 9.1 there, and those of JSON here --------------------- */
+
+const vectors = JSON.parse(readFileSync(new URL('../../../test/vectors/bin_frames.json', import.meta.url), 'utf8'));
+
+/* The frames of a stream, without their lengths, as WebSocket messages have them. */
+function messagesOf(stream) {
+    const messages = [];
+    for (let at = 0; at < stream.length;) {
+        let length = 0, scale = 1, byte;
+        do { byte = stream[at++]; length += (byte & 127) * scale; scale *= 128; } while (byte > 127);
+        messages.push(stream.subarray(at, at += length));
+    }
+    return messages;
+}
+
+function jsonOfPayload({ payload, payload_hex: octets, media }) {
+    if (octets !== undefined) return { data: hex(octets) };
+    return { data: /json/.test(media ?? '') ? JSON.parse(payload) : payload ?? '' };
+}
+
+const CLIENT = {
+    connect: ({ versions: _versions, standing, mode, resume, ...same }) => ({
+        ...same, ...(standing && { session: true }), ...(mode !== undefined && { mode: ['push', 'notify'][mode] }),
+        ...(resume && { resume: Object.fromEntries(resume.map(({ channel, ...place }) => [channel, place])) }),
+    }),
+    subscribe: ({ mode, priority, ...same }) => ({
+        ...same, ...(mode !== undefined && { mode: ['push', 'notify'][mode] }), ...(priority !== undefined && { priority: ['now', 'beat'][priority] }),
+    }),
+    publish: ({ payload, payload_hex: octets, priority, ...same }) => ({
+        ...same, ...jsonOfPayload({ payload, payload_hex: octets, media: same.media }), ...(priority !== undefined && { priority: ['now', 'beat'][priority] }),
+    }),
+};
+
+/* Not said by this client: other versions than 1 and the bits of additions, refs above 2^53, octets without a media type. */
+const isSaid = frame => `${frame.versions ?? [1, 1]}` === '1,1' && !('features' in frame) && !(frame.ref > 2 ** 53) && !('payload_hex' in frame);
+
+test('vectors: what a client sends has these bytes', () => {
+    let count = 0;
+    for (const { name, side, hex: stream, frames } of vectors.cases) {
+        if (side !== 'client' || frames.some(({ type }) => !type) || /skipped|unknown|has not come/.test(name) || !frames.every(isSaid)) continue;
+        const codec = new BinCodec();
+        const messages = messagesOf(hex(stream));
+        for (const [at, frame] of frames.entries()) {
+            assert.equal(hexOf(codec.encode((CLIENT[frame.type] ?? (same => same))(frame))), hexOf(messages[at]), name);
+            count++;
+        }
+    }
+    assert.ok(count >= 18, `only ${count} frames`);
+});
+
+const SERVER = {
+    connected: ({ base_ms, factor, cap_ms, jitter, resumed = false, ...same }) => ({
+        ...same, resumed, ...(base_ms !== undefined && { reconnect: { base_ms, factor: factor / 100, cap_ms, jitter: jitter / 1000 } }),
+    }),
+    gap: ({ gap_from: from, gap_to: to, why, ...same }) => ({ ...same, from, to, why: ['expired', 'trimmed', 'epoch', 'ahead', 'corrupt', 'collapsed'][why] }),
+    reconnect: ({ after_ms: after, ...same }) => ({ ...same, after }),
+    notify: ({ alias: _alias, ...same }) => ({ ...same, channel: 'topic:a' }),
+    full: ({ payload, payload_hex: octets, from = null, target, recalled, ...same }) => target !== undefined ? { ...same, type: 'recall', from, target }
+        : recalled ? { ...same, type: 'message', from, recalled } : { ...same, type: 'message', from, ...jsonOfPayload({ payload, payload_hex: octets, media: same.media }) },
+};
+
+test('vectors: what a server says means this', () => {
+    const alias = vectors.cases.find(({ name }) => name === 'an alias').hex;
+    let count = 0;
+    for (const { name, side, hex: stream, frames } of vectors.cases) {
+        if (side !== 'server' || frames.some(({ type }) => type === 'message' || type === 'alias')) continue;
+        const codec = new BinCodec();
+        messagesOf(hex(alias)).map(frame => codec.decode(frame));
+        assert.deepEqual(messagesOf(hex(stream)).flatMap(frame => codec.decode(frame)), frames.map(frame => (SERVER[frame.type] ?? (same => same))(frame)), name);
+        count++;
+    }
+    assert.ok(count >= 16, `only ${count} cases`);
+});
+
+test('vectors: messages by alias', () => {
+    for (const { name, hex: stream, messages } of vectors.aliases) {
+        const codec = new BinCodec();
+        assert.deepEqual(messagesOf(hex(stream)).flatMap(frame => codec.decode(frame)), messages.map(SERVER.full), name);
+    }
+});
+
+test('vectors: fields that are broken end the link', () => {
+    let count = 0;
+    for (const { name, hex: stream, frames } of vectors.cases) {
+        if (!frames.some(({ malformed }) => malformed) || /connect|place/.test(name)) continue;   // only a client sends these
+        assert.throws(() => messagesOf(hex(stream)).map(frame => new BinCodec().decode(frame)), undefined, name);
+        count++;
+    }
+    assert.ok(count >= 6, `only ${count} cases`);
 });

@@ -61,6 +61,7 @@ struct engine {
     struct followed_table table;
     struct list           publishes;  /* outgoing.link: all without an answer, oldest first */
     uint64_t              ref;        /* the last one given */
+    uint64_t              connect_ref;  /* of the last `connect` */
 
     struct buf            in, out;
     size_t                in_used;    /* bytes of `in` that are dealt with */

@@ -29,7 +29,8 @@ void engine_put_connect(struct engine *engine)
     bin_set_number(&frame, BIN_HEARTBEAT, options->heartbeat_s);  /* an offer to send heartbeats; 0: as the server likes */
     if (options->mode == LW_NOTIFY)
         bin_set_number(&frame, BIN_MODE, LW_NOTIFY);
-    bin_set_number(&frame, BIN_REF, engine_ref(engine, REF_CONNECT));
+    engine->connect_ref = engine_ref(engine, REF_CONNECT);
+    bin_set_number(&frame, BIN_REF, engine->connect_ref);
     put(engine, &frame);
 }
 
@@ -40,7 +41,8 @@ void engine_put_token(struct engine *engine)
 
     bin_init(&frame, BIN_CONNECT);
     set_text(&frame, BIN_TOKEN, engine->token);
-    bin_set_number(&frame, BIN_REF, engine_ref(engine, REF_CONNECT));
+    engine->connect_ref = engine_ref(engine, REF_CONNECT);
+    bin_set_number(&frame, BIN_REF, engine->connect_ref);
     put(engine, &frame);
 }
 
@@ -95,6 +97,7 @@ static void put_place(struct engine *engine, enum bin_type type, const struct fo
 
     bin_init(&frame, type);
     bin_set_bytes(&frame, BIN_CHANNEL, followed_name(followed));
+    bin_set_number(&frame, BIN_EPOCH, followed->epoch);
     bin_set_number(&frame, BIN_SEQ, seq);
     if (type == BIN_READ)
         bin_set_number(&frame, BIN_REF, engine_ref(engine, REF_OTHER));

@@ -682,12 +682,12 @@ static void test_a_session_follows_and_acknowledges(void **state)
     SERVER(&stage, FRAME(BIN_SUBSCRIBE, T(BIN_CHANNEL, "user:ann"), N(BIN_EPOCH, EPOCH), N(BIN_HEAD, 3)),
            message_put(wire, "user:ann", EPOCH, 3, "x"));
     expect_told(&stage, "followed user:ann 3\nmessage user:ann 3 \"x\" bob\n");
-    expect_sent(&stage, "ack user:ann seq=3\n");
+    expect_sent(&stage, "ack user:ann epoch=225 seq=3\n");
     SERVER(&stage, message_put(wire, "user:ann", EPOCH, 4, "y"), message_put(wire, "user:ann", EPOCH, 5, "z"));
     expect_sent(&stage, "");
     assert_int_equal(engine_deadline(&stage.engine), stage.now + ENGINE_ACK_MS);
     pass(&stage, ENGINE_ACK_MS);
-    expect_sent(&stage, "ack user:ann seq=5\n");
+    expect_sent(&stage, "ack user:ann epoch=225 seq=5\n");
     forget(&stage);
     /* The server may not have stored the last one: it comes again, and so does the acknowledgement. */
     lose(&stage);
@@ -695,7 +695,7 @@ static void test_a_session_follows_and_acknowledges(void **state)
     SERVER(&stage, message_put(wire, "user:ann", EPOCH, 5, "z"), message_put(wire, "user:ann", EPOCH, 6, "new"));
     expect_told(&stage, "message user:ann 6 \"new\" bob\n");
     pass(&stage, ENGINE_ACK_MS);
-    expect_sent(&stage, "ack user:ann seq=6\n");
+    expect_sent(&stage, "ack user:ann epoch=225 seq=6\n");
     stage_end(&stage);
 }
 
@@ -733,12 +733,12 @@ static void test_acknowledged_by_hand(void **state)
     pass(&stage, ENGINE_ACK_MS);
     expect_sent(&stage, "");
     mark(&stage, ORDER_ACK, "user:ann", 0, 3);
-    expect_sent(&stage, "ack user:ann seq=3\n");
+    expect_sent(&stage, "ack user:ann epoch=225 seq=3\n");
     mark(&stage, ORDER_ACK, "user:ann", 0, 2);  /* never back */
     mark(&stage, ORDER_ACK, "user:ann", 0, 9);  /* never beyond what was told */
     mark(&stage, ORDER_READ, "user:ann", 0, 4);
     pass(&stage, ENGINE_ACK_MS);
-    expect_sent(&stage, "ack user:ann seq=4\nread user:ann seq=4\n");
+    expect_sent(&stage, "ack user:ann epoch=225 seq=4\nread user:ann epoch=225 seq=4\n");
     stage_end(&stage);
 }
 
@@ -862,7 +862,7 @@ static void test_leaving_in_order(void **state)
     sent(&stage);
     SERVER(&stage, message_put(wire, "user:ann", EPOCH, 4, "y"));
     order(&stage, order_new(ORDER_CLOSE, NULL));
-    expect_sent(&stage, "ack user:ann seq=4\n");
+    expect_sent(&stage, "ack user:ann epoch=225 seq=4\n");
     buf_clear(&stage.told);
     SERVER(&stage, FRAME(BIN_PUBLISH, N(BIN_SEQ, 4), N(BIN_REF, ref)));
     expect_sent(&stage, "ping\n");

@@ -1,9 +1,11 @@
 """The C client library, clients/c: installed and used as its README says, by C and C++ programs; its names; and what it does
 over links that are cut, hundreds of times (test_client_cuts.py has the suite that all libraries pass)."""
+import json
 import os
 import random
 import re
 import shutil
+import socket
 import subprocess
 
 import pytest
@@ -11,6 +13,7 @@ import pytest
 from client_driver import C, Driver
 from cut_link import Link
 from longwire_server import BUILD, ROOT, Server
+from native_wire import CLIENT_TYPES, decode, encode, split
 from test_client_cuts import history
 from waiting import SECONDS, wait_until
 
@@ -23,7 +26,7 @@ SANITIZER = {"san": ["-fsanitize=address,undefined"], "tsan": ["-fsanitize=threa
 
 @pytest.fixture(name="server")
 def fixture_server():
-    with Server() as server:
+    with Server(config="reconnect_ms = 20\n") as server:  # what it tells of coming back
         yield server
 
 
@@ -106,6 +109,85 @@ def test_only_names_of_the_header_are_exported(installed):
 
 def test_the_reference_is_the_header():
     subprocess.run([LIBRARY / "reference", "--check"], check=True, timeout=SECONDS)
+
+
+# --- vectors -----------------------------------------------------------------------------------------------------------------
+
+VECTORS = json.loads((ROOT / "test" / "vectors" / "bin_frames.json").read_text())
+CONNECTED = {"type": "connected", "connection": "0000000000000001", "generation": 1, "user": "ann", "device": "phone",
+             "session": "s", "heartbeat": 25, "frame_max": 1 << 20, "version": 1}
+
+
+class Played:
+    """A client with a session, and a server that says what a test makes it say."""
+
+    def __init__(self):
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.client = Driver(C, f"tcp://127.0.0.1:{self.listener.getsockname()[1]}", {}, session=True, asksForTokens=True)
+        self.link, _ = self.listener.accept()
+        self.link.settimeout(SECONDS)
+        self.left, self.frames = b"", []
+        connect = self.next()
+        assert connect["type"] == "connect" and connect["standing"]
+        self.link.sendall(encode({**CONNECTED, "ref": connect["ref"]}, "server"))
+
+    def next(self):
+        """The next frame of the client's; None: it has left."""
+        while not self.frames:
+            data = self.link.recv(1 << 16)
+            if not data:
+                return None
+            whole, self.left = split(self.left + data)
+            self.frames += [decode(frame, CLIENT_TYPES) for frame in whole]
+        return self.frames.pop(0)
+
+    def has_left(self):
+        """Or it answers a ping that stands behind all that was said."""
+        self.link.sendall(encode({"type": "ping"}, "server"))
+        try:
+            while (frame := self.next()) is not None and frame["type"] != "pong":
+                pass
+        except ConnectionResetError:
+            return True
+        return frame is None
+
+    def __enter__(self):
+        self.client.__enter__()
+        return self
+
+    def __exit__(self, *exception):
+        self.link.close()
+        self.listener.close()
+        self.client.__exit__(*exception)
+
+
+@pytest.mark.parametrize("case", VECTORS["aliases"], ids=lambda case: case["name"])
+def test_the_vectors_of_aliases(case):
+    """As far as their seqs go on one by one in each channel: where one is left out, the client asks again on a new link."""
+    wanted, last = [], {}
+    for message in case["messages"]:
+        if last.get(message["channel"], message["seq"] - 1) != message["seq"] - 1:
+            break
+        last[message["channel"]] = message["seq"]
+        wanted.append(message)
+    with Played() as played:
+        played.link.sendall(bytes.fromhex(case["hex"]))
+        assert played.has_left() == (len(wanted) < len(case["messages"]))
+        played.client.until(lambda: len(played.client.of("message")) >= len(wanted), "messages are missing")
+        told = played.client.of("message")
+        assert [(one["channel"], one["epoch"], one["seq"], one.get("data")) for one in told] == [
+            (one["channel"], one["epoch"], one["seq"], one.get("payload")) for one in wanted]
+
+
+LEAVES = {"message", "notify by alias", "closing", "replaced"}  # the first two use aliases that were never announced
+
+
+@pytest.mark.parametrize("case", [case for case in VECTORS["cases"] if case["side"] == "server"], ids=lambda case: case["name"])
+def test_the_vectors_of_what_servers_send(case):
+    with Played() as played:
+        played.link.sendall(bytes.fromhex(case["hex"]))
+        kinds = {frame.get("type", "fault") for frame in case["frames"]} | {case["name"]}
+        assert played.has_left() == bool(kinds & LEAVES)
 
 
 # --- hundreds of cuts --------------------------------------------------------------------------------------------------------

@@ -31,7 +31,7 @@ CUTS = 25
 
 @pytest.fixture(name="server", scope="module")
 def fixture_server():
-    with Server(config="[namespace short]\ndurability = memory\nkeep_count = 3\n") as server:
+    with Server(config="reconnect_ms = 20\n[namespace short]\ndurability = memory\nkeep_count = 3\n") as server:
         yield server
 
 

@@ -265,6 +265,46 @@ static void on_subscription(void *arg, const struct lw_subscription *subscriptio
     judge_live(program);
 }
 
+static void on_control(void *arg, const struct lw_control *control)
+{
+    struct program *program = arg;
+
+    begin(program, control->type, control->channel);
+    buf_putf(&program->out, ",\"joined\":%s,\"seq\":%llu}", control->has_joined ? "true" : "false",
+             (unsigned long long)control->seq);
+    say(program);
+}
+
+static void on_notify(void *arg, const char *channel, uint64_t epoch, uint64_t head)
+{
+    struct program *program = arg;
+
+    begin(program, "notify", channel);
+    put_epoch(program, epoch);
+    buf_putf(&program->out, ",\"head\":%llu}", (unsigned long long)head);
+    say(program);
+}
+
+static void on_token(void *arg, unsigned in_s)
+{
+    struct program *program = arg;
+
+    begin(program, "expiring", NULL);
+    buf_putf(&program->out, ",\"in\":%u}", in_s);
+    say(program);
+}
+
+static void on_ticket(void *arg, const char *ticket)
+{
+    struct program *program = arg;
+
+    begin(program, "ticket", NULL);
+    buf_put_lit(&program->out, ",\"ticket\":");
+    json_put_string(&program->out, span_str(ticket == NULL ? "" : ticket));
+    buf_putc(&program->out, '}');
+    say(program);
+}
+
 static void on_snapshot(void *arg, const char *channel)
 {
     struct program  *program  = arg;
@@ -282,6 +322,13 @@ static void on_state(void *arg, const struct lw_status *status)
 
     program->is_connected = status->state == LW_CONNECTED;
     program->has_ended |= status->state == LW_ENDED;
+    if (status->state == LW_CONNECTED) {
+        begin(program, "connected", NULL);
+        buf_putf(&program->out, ",\"resumed\":%s,\"generation\":%llu,\"user\":\"%s\",\"device\":\"%s\"}",
+                 status->is_resumed ? "true" : "false", (unsigned long long)status->generation,
+                 status->user == NULL ? "" : status->user, status->device == NULL ? "" : status->device);
+        say(program);
+    }
     if (status->state == LW_CONNECTED || status->state == LW_CONNECTING) {
         judge_live(program);
         return;
@@ -322,6 +369,9 @@ static void follow(struct program *program, const struct parsed *parsed, const s
     const struct json_token *state     = json_member(&parsed->doc, how, SPAN("state"));
     char                     epoch[32];
 
+    const struct json_token *keep = json_member(&parsed->doc, how, SPAN("keep"));
+
+    subscribe.keep    = keep != NULL && keep->type == JSON_TRUE;
     follower->is_gone = follower->is_answered = false;
     if (take_number(parsed, how, "after", &subscribe.seq))
         subscribe.place = LW_AFTER;
@@ -374,6 +424,12 @@ static void carry_out(struct program *program, struct span line)
         find(program, channel)->is_gone   = true;
         find(program, channel)->has_place = false;
         must(lw_unsubscribe(program->lw, channel) == LW_OK);
+    } else if (strcmp(command, "token") == 0) {
+        char token[16384];
+        take_text(&parsed, root, "token", token, sizeof token);
+        must(lw_set_token(program->lw, token) == LW_OK);
+    } else if (strcmp(command, "read") == 0) {
+        must(lw_read(program->lw, channel, seq) == LW_OK);
     } else if (strcmp(command, "ack") == 0) {
         must(lw_ack(program->lw, channel, seq) == LW_OK);
     } else {
@@ -453,6 +509,8 @@ static void start(struct program *program, const struct parsed *parsed)
     (void)take_number(parsed, root, "handlerMs", &handler_ms);
     if (take_number(parsed, options, "silenceMs", &heartbeat_s))
         heartbeat_s = (heartbeat_s + 999) / 1000;  /* the server allows no less than 10 */
+    const struct json_token *hand    = json_member(&parsed->doc, options, SPAN("ackByHand"));
+    const bool               wants_token = json_member(&parsed->doc, options, SPAN("asksForTokens")) != NULL;
     const struct json_token *session = json_member(&parsed->doc, options, SPAN("session"));
     program->handler_ms = (long)handler_ms;
     program->lw         = lw_new(&(struct lw_options){
@@ -463,9 +521,11 @@ static void start(struct program *program, const struct parsed *parsed)
         .ticket      = ticket[0] != '\0' ? ticket : NULL,
         .token       = token[0] != '\0' ? token : NULL,
         .has_session = session != NULL && session->type == JSON_TRUE,
+        .ack_mode    = hand != NULL && hand->type == JSON_TRUE ? LW_ACK_BY_HAND : LW_ACK_AFTER_CALLBACK,
         .heartbeat_s = (unsigned)heartbeat_s,
         .on = { .message = on_message, .gap = on_gap, .state = on_state, .subscription = on_subscription,
-                .snapshot = on_snapshot },
+                .snapshot = on_snapshot, .control = on_control, .notify = on_notify, .ticket = on_ticket,
+                .token = wants_token ? on_token : NULL },
         .arg = program,
     }, NULL);
     must(program->lw != NULL);

@@ -5,6 +5,8 @@
 #include "base/must.h"
 #include "codec/url/url.h"
 
+const char *const node_schemes[NODE_SCHEMES] = { "http", "https", "tcp", "tcps" };
+
 enum { ROOM_BYTES_KEPT = 256 * 1024, DOC_TOKENS_KEPT = 32 * 1024 };
 
 void api_init(struct api *api)
@@ -44,6 +46,9 @@ static const struct route {
     { "v1/groups/*/members/*",    HTTP_PUT,    serve_member,  false },
     { "v1/groups/*/members/*",    HTTP_DELETE, serve_member,  false },
     { "v1/users/*/groups",        HTTP_GET,    serve_groups_of_user, false },
+    { "v1/nodes",                 HTTP_GET,    serve_nodes,    false },
+    { "v1/nodes/*/drain",         HTTP_POST,   serve_drain,    false },
+    { "v1/allocate",              HTTP_GET,    serve_allocate, true },
     { "healthz",                  HTTP_GET,    serve_health,  true },
     { "readyz",                   HTTP_GET,    serve_ready,   true },
     { "readyz/read",              HTTP_GET,    serve_ready_to_read,    true },

@@ -5,7 +5,9 @@
 #ifndef API_API_H
 #define API_API_H
 
+#include "api/asker_rate.h"
 #include "auth/may.h"
+#include "base/backoff.h"
 #include "codec/json/json.h"
 #include "http/http.h"
 #include "node/shard.h"
@@ -20,7 +22,7 @@ struct api_limits {
 };
 
 struct api_health {
-    bool is_stopping, is_store_full, is_store_broken;
+    bool is_stopping, is_draining, is_drained, is_store_full, is_store_broken;
 };
 
 /* A file that is built into the binary. */
@@ -30,9 +32,28 @@ struct api_page {
     struct span bytes;
 };
 
+enum { NODE_SCHEMES = 4 };
+extern const char *const node_schemes[NODE_SCHEMES];  /* http, https, tcp, tcps */
+
+/* This node, as it is now. Borrowed until the next turn. */
+struct api_node {
+    const char    *name, *region;
+    uint64_t       incarnation;
+    bool           is_draining;
+    uint64_t       connections, capacity;
+    struct span    advertised[NODE_SCHEMES];  /* addresses, by node_schemes; empty: none. Plain visible ASCII */
+    msec           heartbeat_ms;              /* what a client may begin with */
+    struct backoff reconnect;
+};
+
 struct api_port {
     void (*put_metrics)(void *ctx, const struct writer_stats *stats, struct buf *out);
     void (*health)(void *ctx, struct api_health *ret);
+    void (*node)(void *ctx, struct api_node *ret);
+    /* How long a client that asks now shall wait before it connects; 0: not at all. The time is kept for it. */
+    msec (*wait_ms)(void *ctx);
+    /* Lets all clients go, within so many ms (> 0). */
+    void (*drain)(void *ctx, msec within_ms);
 };
 
 struct memberships;  /* device/membership.h */
@@ -52,6 +73,7 @@ struct api {
     const char            *node;             /* what this node is called */
     struct json_doc        doc, inner_doc;
     struct buf             scratch;          /* for an answer that is being written */
+    struct asker_rate      askers;           /* of what needs no rights */
     struct mail           *page_first, **page_end;  /* reads of history that wait in line */
     struct mail           *page_newest;  /* those that came lately to a long line; the newest first */
     bool                   is_newest_next;

@@ -59,6 +59,9 @@ void serve_member(struct call *call);  /* PUT and DELETE of one */
 void serve_members(struct call *call);
 void serve_groups_of_user(struct call *call);
 void serve_connection(struct call *call);  /* GET and DELETE */
+void serve_nodes(struct call *call);
+void serve_drain(struct call *call);
+void serve_allocate(struct call *call);
 void serve_health(struct call *call);
 void serve_ready(struct call *call);  /* to read and to publish */
 void serve_ready_to_read(struct call *call);

@@ -142,6 +142,10 @@ static const char *health_complaint(const struct api_health *health, bool of_pub
 {
     if (health->is_stopping)
         return "this node is stopping";
+    if (health->is_draining && !of_publishing)
+        return "this node is being drained: it takes no further readers";
+    if (health->is_drained)
+        return "this node is drained; it may be stopped";
     if (of_publishing && health->is_store_broken)
         return "the store can't be trusted now; it is being reopened";
     if (of_publishing && health->is_store_full)

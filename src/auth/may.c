@@ -40,6 +40,8 @@ static const struct action_row {
     [ACTION_USER]         = { POLICY_OWN, RIGHT_SUBSCRIBE, 0,
                               "looking at users needs an API key with the right to subscribe, or the user's own token",
                               "you may not look at this user, or there is none" },
+    [ACTION_NODES]        = { POLICY_NONE, RIGHT_ADMIN, 0,
+                              "seeing the nodes and draining one needs an API key with the right admin" },
     [ACTION_METRICS]      = { POLICY_NONE, RIGHT_ADMIN, 0, "metrics need an API key with the right admin" },
 };
 

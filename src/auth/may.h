@@ -20,6 +20,7 @@ enum action {
     ACTION_LIST,          /* no channel: list them all */
     ACTION_PURGE,         /* empty it */
     ACTION_METRICS,       /* no channel */
+    ACTION_NODES,         /* no channel: see the nodes, and drain one */
     ACTION_CONNECTIONS,   /* no channel: look at connections, and end them */
     ACTION_MEMBERS,       /* look at, make and unmake members of a group; of its channel group:NAME */
     ACTION_USER,          /* look at a user: groups, devices; of the channel user:U */

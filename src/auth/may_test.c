@@ -53,6 +53,7 @@ static const char recall[] = "taking back needs an API key with the right to pub
 static const char list[]   = "listing the channels needs an API key with the right admin";
 static const char purge[]  = "purging a channel needs an API key with the right admin";
 static const char ends[]   = "looking at connections and ending them needs an API key with the right admin";
+static const char nodes[]  = "seeing the nodes and draining one needs an API key with the right admin";
 static const char group[]  = "the members of groups need an API key with the right to publish";
 static const char person[] = "looking at users needs an API key with the right to subscribe, or the user's own token";
 static const char watch[]  = "metrics need an API key with the right admin";
@@ -99,12 +100,14 @@ static const struct { enum action action; enum allowed policy; const char *want,
     { ACTION_USER, ALLOW_ANYONE,           ". .   1 3...3  3 3333", person, "you may not look at this user, or there is none" },
     { ACTION_LIST, ALLOW_ANYONE,           ". .   1 33.33  3 3333", list, list },
     { ACTION_CONNECTIONS, ALLOW_ANYONE,    ". .   1 33.33  3 3333", ends, ends },
+    { ACTION_NODES, ALLOW_ANYONE,          ". .   1 33.33  3 3333", nodes, nodes },
     { ACTION_METRICS, ALLOW_ANYONE,        ". .   1 33.33  3 3333", watch, watch },
 };
 
 static bool has_no_channel(enum action action)
 {
-    return action == ACTION_LIST || action == ACTION_CONNECTIONS || action == ACTION_METRICS;
+    return action == ACTION_LIST || action == ACTION_CONNECTIONS || action == ACTION_NODES ||
+           action == ACTION_METRICS;
 }
 
 static bool asks_a_policy(enum action action)

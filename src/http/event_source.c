@@ -27,7 +27,7 @@ void event_source_put_off(struct http_server *server, struct http_exchange *exch
 
     buf_init(&body, 4096);
     buf_putf(&body, ": %s\n", why);
-    sse_put_retry(&body, server->service->event_retry(server->ctx));
+    sse_put_retry(&body, exchange->retry_ms > 0 ? exchange->retry_ms : server->service->event_retry(server->ctx));
     http_answer(server, exchange, &(struct http_answer){
         .status  = 200,
         .media   = SPAN("text/event-stream; charset=utf-8"),

@@ -175,6 +175,12 @@ struct stream *http_open_websocket(struct http_server *server, struct http_excha
     return exchange->version->open_websocket(exchange, shake, protocol, first, unread);
 }
 
+bool http_exchange_put_peer(const struct http_exchange *exchange, struct buf *address)
+{
+    const struct stream *stream = exchange->version->stream(exchange);
+    return stream != NULL && stream_put_peer(stream, address);
+}
+
 void http_promise(struct http_exchange *exchange, size_t answer_bytes)
 {
     must(!exchange->is_answered && loop_is_here(exchange->server->loop));

@@ -274,4 +274,5 @@ const struct http_version http_version_1 = {
     .open_stream    = h1_open_stream,
     .open_websocket = h1_open_websocket,
     .promise        = h1_promise,
+    .stream         = h1_stream,
 };

@@ -173,3 +173,9 @@ struct stream *h1_open_websocket(struct http_exchange *http, const struct ws_han
                   shake->is_protocol_found ? protocol : SPAN(""));
     return h1_exchange_take_stream(h1_exchange_of(http), unread);
 }
+
+const struct stream *h1_stream(const struct http_exchange *exchange)
+{
+    const struct h1_exchange *h1 = container_of(exchange, const struct h1_exchange, http);
+    return h1->conn == NULL ? NULL : h1->conn->http.stream;
+}

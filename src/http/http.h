@@ -151,6 +151,8 @@ struct http_exchange {
                                               * service opens no stream or WebSocket, and lets nobody wait for news
                                               * (http_refuse_crowd()) */
     bool                       is_gone;      /* the client */
+    msec                       retry_ms;     /* how long an EventSource shall wait if it is answered 503; 0: as the service
+                                              * says (event_retry) */
     bool                       is_answered;
 };
 
@@ -213,6 +215,9 @@ bool http_server_is_idle(const struct http_server *server);
 /* The exchange will be answered later, with about so many bytes. They count as waiting from now on; without a promise
  * only pipeline_max bounds answers that are still to come. */
 void http_promise(struct http_exchange *exchange, size_t answer_bytes);
+
+/* Appends the address of who sent it, as stream_put_peer() does. False: it is not known. */
+bool http_exchange_put_peer(const struct http_exchange *exchange, struct buf *address);
 
 /* Ends the identification that service->identify() began for this connection; takes the caller's reference. */
 void http_identified(struct http_conn *conn, const struct http_caller *caller);

@@ -35,6 +35,8 @@ struct http_version {
     struct stream *(*open_websocket)(struct http_exchange *exchange, const struct ws_handshake *shake,
                                      struct span protocol, struct buf *first, struct buf *unread);
 
+    /* Of its connection; NULL: the client is gone. */
+    const struct stream *(*stream)(const struct http_exchange *exchange);
     void (*promise)(struct http_exchange *exchange, size_t answer_bytes);  /* see http_promise() */
 };
 

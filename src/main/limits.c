@@ -97,7 +97,18 @@ void limits_put_misfits(const struct settings *settings, struct buf *out)
     limits_put_misfit(out, "publish_waiting_bytes_max", settings->publish_waiting_bytes_max, payload);
 }
 
-struct session_limits session_limits_of(const struct settings *settings)
+struct backoff backoff_of(const struct settings *settings)
+{
+    return (struct backoff){
+        .base_ms        = settings->reconnect_ms,
+        .cap_ms         = settings->reconnect_ms_max > settings->reconnect_ms ? settings->reconnect_ms_max
+                                                                              : settings->reconnect_ms,
+        .factor_percent = (uint32_t)settings->reconnect_factor_percent,
+        .jitter_percent = (uint32_t)settings->reconnect_jitter_percent,
+    };
+}
+
+struct session_limits session_limits_of(const struct settings *settings, unsigned loops)
 {
     return (struct session_limits){
         .heartbeat              = { .asked_ms        = settings->heartbeat_s * 1000,
@@ -109,7 +120,9 @@ struct session_limits session_limits_of(const struct settings *settings)
         .poll_wait_ms           = settings->poll_wait_s * 1000,
         .poll_wait_ms_max       = settings->poll_wait_s_max * 1000,
         .sse_retry_ms           = settings->sse_retry_ms,
-        .reconnect_ms           = settings->reconnect_ms,
+        .reconnect              = backoff_of(settings),
+        .admission              = { .per_s = (double)settings->admissions_per_s / loops,
+                                    .burst = (uint32_t)(settings->admissions_burst / loops) },
         .poll_store_timeout_ms  = POLL_STORE_MS_MAX,
         .connect_timeout_ms     = settings->head_timeout_s * 1000,
         .close_timeout_ms       = WS_CLOSE_MS_MAX,

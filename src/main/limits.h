@@ -16,7 +16,9 @@ void limits_put_misfits(const struct settings *settings, struct buf *out);
 
 struct identifier_limits identifier_limits_all(void);
 struct http_limits    http_limits_of(const struct settings *settings);
-struct session_limits session_limits_of(const struct settings *settings);
+struct backoff        backoff_of(const struct settings *settings);
+/* `loops`: what holds for the whole server is shared by so many. */
+struct session_limits session_limits_of(const struct settings *settings, unsigned loops);
 struct api_limits     api_limits_of(const struct settings *settings);
 struct shard_limits   shard_limits_of(const struct settings *settings);
 struct writer_limits  writer_limits_of(const struct settings *settings);

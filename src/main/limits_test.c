@@ -26,7 +26,8 @@ static const struct { const char *name; size_t offset, size; } fields[] = {
     FIELD(session.heartbeat.least_ms), FIELD(session.heartbeat.most_ms), FIELD(session.heartbeat.offered_ms),
     FIELD(session.slow_reader_timeout_ms),
     FIELD(session.poll_wait_ms), FIELD(session.poll_wait_ms_max), FIELD(session.sse_retry_ms),
-    FIELD(session.reconnect_ms), FIELD(session.connect_timeout_ms),
+    FIELD(session.reconnect), FIELD(session.admission.per_s), FIELD(session.admission.burst),
+    FIELD(session.connect_timeout_ms),
     FIELD(session.close_timeout_ms), FIELD(session.channels_max),
     FIELD(session.frame_bytes_max), FIELD(session.gathered_bytes_max), FIELD(session.gather_timeout_ms),
     FIELD(session.waiting_publishes_max), FIELD(session.echo_bytes_max), FIELD(session.has_echo),
@@ -44,7 +45,7 @@ static struct limits limits_of(const struct settings *settings)
 
     memset(&limits, 0, sizeof limits);
     limits.http    = http_limits_of(settings);
-    limits.session = session_limits_of(settings);
+    limits.session = session_limits_of(settings, 2);
     limits.api     = api_limits_of(settings);
     limits.shard   = shard_limits_of(settings);
     limits.writer  = writer_limits_of(settings);
@@ -70,7 +71,12 @@ static void a_setting_changes_what_it_names(void **state)
         { "body_bytes_per_s_min", "9", "http.body_bytes_per_s_min" },
         { "frame_timeout_s", "9", "session.gather_timeout_ms" },
         { "sse_retry_ms", "9", "session.sse_retry_ms" },
-        { "reconnect_ms", "9", "session.reconnect_ms" },
+        { "reconnect_ms", "9", "session.reconnect" },
+        { "reconnect_ms_max", "9", "session.reconnect" },
+        { "reconnect_factor_percent", "900", "session.reconnect" },
+        { "reconnect_jitter_percent", "9", "session.reconnect" },
+        { "admissions_per_s", "9", "session.admission.per_s" },
+        { "admissions_burst", "9", "session.admission.burst" },
         { "keepalive_timeout_s", "9", "http.keepalive_timeout_ms" },
         { "answers_bytes_max", "9M", "http.ease_bytes_max" },
         { "answer_progress_bytes", "9K", "http.taken_bytes_min" },
@@ -160,7 +166,7 @@ static void what_fits_the_payload_limit_fits_the_others(void **state)
         set(&settings, "frame_bytes_max", rows[i].frame);
         for (size_t at = 0; at < settings.namespaces.count; at++)
             settings.namespaces.at[at].payload_bytes_max = rows[i].payload;
-        assert_int_equal(session_limits_of(&settings).frame_bytes_max, rows[i].want);
+        assert_int_equal(session_limits_of(&settings, 1).frame_bytes_max, rows[i].want);
         limits_put_misfits(&settings, &misfits);
         assert_int_equal(misfits.len == 0, rows[i].misfits[0] == '\0');
         assert_true(span_starts(buf_span(&misfits), span_str(rows[i].misfits)));

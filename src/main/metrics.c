@@ -99,6 +99,12 @@ static void put_sessions(struct buf *out, const struct server *server)
     put_one(out, "longwire_expired_links_total", "counter", "Ended because the client's token did.",
             SUM(server, sessions.counters.expired));
     put_one(out, "longwire_beats_total", "counter", "Pings of clients.", SUM(server, sessions.counters.beats));
+    put_one(out, "longwire_admissions_refused_total", "counter",
+            "Clients that were told to come again later (admissions_per_s).", SUM(server, sessions.counters.put_off));
+    put_one(out, "longwire_drained_total", "counter", "Clients that were told to reconnect by a drain.",
+            SUM(server, sessions.counters.drained));
+    put_one(out, "longwire_draining", "gauge", "1 while this node is drained, and afterwards.",
+            counter_get(&server->drain_ms) != 0);
     put_one(out, "longwire_networks_learned", "gauge", "Networks of which links were lost in silence.",
             SUM(server, sessions.counters.networks));
 }

@@ -33,6 +33,15 @@ size_t server_connection_count(const struct server *server)
     return count;
 }
 
+bool server_is_deserted(const struct server *server)
+{
+    uint64_t count = 0;
+
+    for (unsigned i = 0; i < server->worker_count; i++)
+        count += session_worker_count(&server->workers[i].sessions);
+    return count == 0;
+}
+
 void server_wake_workers(struct server *server)
 {
     for (unsigned i = 0; i < server->worker_count; i++)
@@ -108,6 +117,15 @@ static void server_take_addresses(struct server *server, const struct settings *
         server->listens[server->listen_count++] = settings->native_listens[i];
 }
 
+/* Without a name of its own it is called as the machine. */
+static void server_name_node(struct server *server, const struct settings *settings)
+{
+    if (settings->node[0] != '\0')
+        snprintf(server->node, sizeof server->node, "%s", settings->node);
+    else if (gethostname(server->node, sizeof server->node - 1) != 0 || server->node[0] == '\0')
+        snprintf(server->node, sizeof server->node, "node");
+}
+
 enum rc server_open(struct server *server, const struct settings *settings, char *why, size_t why_size)
 {
     const unsigned count = worker_count_of(settings);
@@ -118,8 +136,8 @@ enum rc server_open(struct server *server, const struct settings *settings, char
     server->started_at   = clock_now();
     server->started_wall = clock_wall();
     server->descriptors  = descriptor_limit();
-    if (gethostname(server->node, sizeof server->node - 1) != 0)
-        server->node[0] = '\0';
+    server->incarnation  = random_u64();
+    server_name_node(server, settings);
     server_take_addresses(server, settings);
     counter_set(&server->snapshot_at, (uint64_t)clock_wall());
 

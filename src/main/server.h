@@ -11,8 +11,6 @@
 #include "main/worker.h"
 #include "main/writer_thread.h"
 
-enum { NODE_NAME_BYTES_MAX = 64 };
-
 struct server {
     struct snapshot      *snapshot;    /* the newest configuration; main's thread alone */
     msec                  wall_seen;   /* before this process began; 0: not known */
@@ -23,6 +21,8 @@ struct server {
     struct worker        *workers;
     unsigned              worker_count;
     struct counter        is_stopping;
+    struct counter        drain_ms;              /* its clients are let go within so many ms; 0: they stay */
+    uint64_t              incarnation;           /* of this start: random */
     msec                  started_at;            /* monotonic */
     msec                  started_wall;          /* the same moment by the wall clock */
     char                  node[NODE_NAME_BYTES_MAX + 1];  /* what this node is called */
@@ -65,6 +65,9 @@ size_t server_connection_count(const struct server *server);
 
 /* Each worker looks up, though it has no mail. */
 void server_wake_workers(struct server *server);
+
+/* Does nobody follow anything here any more? Echoes don't count. */
+bool server_is_deserted(const struct server *server);
 
 /* Has every worker left? */
 bool server_has_left(const struct server *server);

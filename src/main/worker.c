@@ -113,7 +113,7 @@ static void worker_init_sessions(struct worker *worker, const struct settings *s
     sessions->shard      = &worker->shard;
     sessions->namespaces = &worker->server->namespaces;
     sessions->hash_key   = &worker->server->hash_key;
-    sessions->limits     = session_limits_of(settings);
+    sessions->limits     = session_limits_of(settings, worker->server->worker_count);
     sessions->identifier = &worker->keys.identifier;
     sessions->port       = &worker_session_port;
     sessions->ctx        = worker;

@@ -3,6 +3,7 @@
  *
  *   worker.c        open, accept, start, close
  *   worker_turn.c   what happens in a turn: mail, deliveries, the rest after a long turn, leaving
+ *   worker_node.c   what the API tells of this node; its drain
  *   worker_ports.c  what shard, sessions and API ask of the server
  *   routes.c        which handler serves a request
  *
@@ -42,6 +43,7 @@ struct worker {
     struct bundle         held;        /* commands about logs that came during a rest */
     msec                  rest_until;  /* monotonic; 0: the worker does not rest */
     msec                  leave_by;    /* monotonic, once stopping: then what is still open is closed; 0 before */
+    uint64_t              drains_within_ms;  /* as server.drain_ms was seen last */
     struct counter        has_left;    /* 1: serves nobody any more, and has all its commands back */
     struct snapshot      *snapshot;    /* the configuration that this loop goes by; owns a reference */
     struct counter        adopted;     /* number of that snapshot */

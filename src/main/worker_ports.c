@@ -95,6 +95,8 @@ static void worker_health(void *ctx, struct api_health *ret)
     server->stores.durable->ops->stats(server->stores.durable, &stats);
     *ret = (struct api_health){
         .is_stopping     = counter_get(&server->is_stopping) != 0,
+        .is_draining     = counter_get(&server->drain_ms) != 0,
+        .is_drained      = counter_get(&server->drain_ms) != 0 && server_is_deserted(server),
         .is_store_full   = stats.is_full,
         .is_store_broken = stats.is_broken,
     };
@@ -103,4 +105,7 @@ static void worker_health(void *ctx, struct api_health *ret)
 const struct api_port worker_api_port = {
     .put_metrics = worker_put_metrics,
     .health      = worker_health,
+    .node        = worker_describe_node,
+    .wait_ms     = worker_wait_ms,
+    .drain       = worker_drain_node,
 };

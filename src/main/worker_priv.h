@@ -13,6 +13,12 @@ extern const struct shard_port   worker_shard_port;
 extern const struct session_port worker_session_port;
 extern const struct api_port     worker_api_port;
 
+/* worker_node.c; see struct api_port, ctx is the worker. */
+void worker_describe_node(void *ctx, struct api_node *ret);
+msec worker_wait_ms(void *ctx);
+void worker_drain_node(void *ctx, msec within_ms);
+void worker_drain_if_asked(struct worker *worker);
+
 /* worker.c */
 enum http_admission worker_admit(void *ctx, struct http_refusal *ret_refusal);  /* see struct http_service; ctx is the worker */
 void worker_stop_listening(struct worker *worker);

@@ -23,7 +23,7 @@ void worker_adopt(struct command *command, struct shard *shard)
     worker->snapshot        = snapshot;
     worker->http.limits     = http_limits_of(settings);
     worker->shard.limits    = shard_limits_of(settings);
-    worker->sessions.limits = session_limits_of(settings);
+    worker->sessions.limits = session_limits_of(settings, worker->server->worker_count);
     worker->api.limits      = api_limits_of(settings);
     counter_set(&worker->adopted, snapshot->number);
 }
@@ -133,6 +133,7 @@ static void worker_on_turn_end(void *ctx)
 
     if (counter_get(&worker->server->is_stopping) && worker->leave_by == 0)
         worker_begin_to_leave(worker);
+    worker_drain_if_asked(worker);
     /* What the turn has read goes to the writer before the long work of sending begins. */
     writer_thread_send(writer, &worker->to_writer);
     worker_send_news(worker);

@@ -210,6 +210,8 @@ static bool bin_dialect_read(struct dialect_scratch *scratch, struct span bytes,
 
 static void say_bin_connected(struct bin_frame *frame, const struct client_event *event, char hex[17])
 {
+    const struct backoff *reconnect = event->connected.reconnect;
+
     bin_init(frame, BIN_CONNECT);
     snprintf(hex, 17, "%016llx", (unsigned long long)event->connected.key);
     bin_set_number(frame, BIN_CONNECTION, event->connected.key);
@@ -217,6 +219,10 @@ static void say_bin_connected(struct bin_frame *frame, const struct client_event
     bin_set_number(frame, BIN_HEARTBEAT, (uint64_t)(event->connected.heartbeat_ms / 1000));
     bin_set_flag(frame, BIN_RESUMED, event->connected.is_resumed);
     bin_set_number(frame, BIN_FRAME_BYTES, event->connected.frame_bytes_max);
+    bin_set_number(frame, BIN_BASE_MS, (uint64_t)reconnect->base_ms);
+    bin_set_number(frame, BIN_FACTOR, reconnect->factor_percent);
+    bin_set_number(frame, BIN_CAP_MS, (uint64_t)reconnect->cap_ms);
+    bin_set_number(frame, BIN_JITTER, reconnect->jitter_percent * 10);
     bin_set_number(frame, BIN_VERSION_NO, BIN_VERSION);
 }
 

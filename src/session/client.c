@@ -95,7 +95,8 @@ void client_say_connected(struct client *client, bool is_resumed, struct span re
     client_say(client, &(struct client_event){
         .kind = EVENT_CONNECTED, .ref = ref,
         .connected = { client->link.key, heartbeat_interval(&client->heartbeat, &client->link.worker->limits.heartbeat),
-                       is_resumed, client->link.worker->limits.frame_bytes_max },
+                       is_resumed, client->link.worker->limits.frame_bytes_max,
+                       &client->link.worker->limits.reconnect },
     });
 }
 
@@ -105,7 +106,7 @@ static void client_say_reconnect(struct client *client)
 
     client_say(client, &(struct client_event){
         .kind               = EVENT_RECONNECT,
-        .reconnect_after_ms = jitter(worker->limits.reconnect_ms, worker->port->new_key(worker->ctx)),
+        .reconnect_after_ms = jitter(worker->limits.reconnect.base_ms, worker->port->new_key(worker->ctx)),
     });
 }
 
@@ -122,6 +123,12 @@ void client_send_away(struct client *client, enum client_close why, const char *
 {
     client_say_reconnect(client);
     client_kind(client)->close(client, why, reason);
+}
+
+void client_put_off(struct client *client, const struct put_off *put_off)
+{
+    client_say(client, &(struct client_event){ .kind = EVENT_RECONNECT, .reconnect_after_ms = put_off->after_ms });
+    client_kind(client)->close_by_code(client, put_off->code, put_off->reason);
 }
 
 void client_end(struct link *link, enum link_end why)

@@ -9,6 +9,7 @@
 #include "session/dialect.h"
 #include "session/heartbeat.h"
 #include "session/link.h"
+#include "session/put_off.h"
 
 enum {
     CLIENT_REST_BYTES_MAX  = 125,        /* of an incomplete frame's beginning that the transport keeps; ws_session.c
@@ -120,6 +121,8 @@ void client_say_error(struct client *client, unsigned code, const char *reason, 
 void client_say_connected(struct client *client, bool is_resumed, struct span ref);
 /* Tells the client to reconnect, and ends the link. */
 void client_send_away(struct client *client, enum client_close why, const char *reason);
+/* The same, at that time and with that close code. */
+void client_put_off(struct client *client, const struct put_off *put_off);
 /* link_kind's. */
 void client_end(struct link *link, enum link_end why);
 void client_expiring(struct link *link, msec in);

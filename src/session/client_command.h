@@ -5,6 +5,7 @@
 #ifndef SESSION_CLIENT_COMMAND_H
 #define SESSION_CLIENT_COMMAND_H
 
+#include "base/backoff.h"
 #include "base/known_words.h"
 #include "hub/hub.h"
 #include "message/message.h"
@@ -96,7 +97,13 @@ struct client_event {
     enum client_event_kind kind;
     struct span            ref;   /* of the command that it answers; empty: none */
     union {
-        struct { uint64_t key; msec heartbeat_ms; bool is_resumed; uint32_t frame_bytes_max; } connected;
+        struct {
+            uint64_t              key;
+            msec                  heartbeat_ms;
+            bool                  is_resumed;
+            uint32_t              frame_bytes_max;
+            const struct backoff *reconnect;
+        } connected;
         struct { struct span channel; uint64_t epoch, head; } subscribed;
         struct span unsubscribed;   /* the channel */
         struct { const struct channel_name *channel; const struct append_answer *answer; bool is_replayed; } published;

@@ -324,8 +324,9 @@ static void put_connected(struct buf *buf, const struct client_event *event)
     unsigned long long key = event->connected.key;
 
     buf_putf(buf, "{\"type\":\"connected\",\"connection\":\"%016llx\",\"session\":\"%016llx\",", key, key);
-    buf_putf(buf, "\"heartbeat\":%lld,\"resumed\":%s", (long long)(event->connected.heartbeat_ms / 1000),
-             event->connected.is_resumed ? "true" : "false");
+    buf_putf(buf, "\"heartbeat\":%lld,\"reconnect\":", (long long)(event->connected.heartbeat_ms / 1000));
+    backoff_put(buf, event->connected.reconnect);
+    buf_putf(buf, ",\"resumed\":%s", event->connected.is_resumed ? "true" : "false");
 }
 
 static void put_subscribed(struct buf *buf, const struct client_event *event)

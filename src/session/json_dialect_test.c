@@ -190,10 +190,11 @@ static void a_ref_has_a_maximum(void **state)
 static void an_event_becomes_an_object(void **state)
 {
     (void)state;
+    static const struct backoff backoff = { 1000, 60000, 200, 50 };
     static const struct { struct client_event event; const char *want; } rows[] = {
-        { { .kind = EVENT_CONNECTED, .connected = { 0xab, 25000, true } },
+        { { .kind = EVENT_CONNECTED, .connected = { 0xab, 25000, true, 0, &backoff } },
           "{\"type\":\"connected\",\"connection\":\"00000000000000ab\",\"session\":\"00000000000000ab\","
-          "\"heartbeat\":25,\"resumed\":true}" },
+          "\"heartbeat\":25,\"reconnect\":{\"base_ms\":1000,\"factor\":2,\"cap_ms\":60000,\"jitter\":0.5},\"resumed\":true}" },
         { { .kind = EVENT_SUBSCRIBED, .ref = SPAN("7"), .subscribed = { SPAN("topic:\"a"), 9, 4 } },
           "{\"type\":\"subscribed\",\"channel\":\"topic:\\\"a\",\"epoch\":\"0000000000000009\",\"head\":4,\"ref\":7}" },
         { { .kind = EVENT_UNSUBSCRIBED, .unsubscribed = SPAN("topic:a") },

@@ -65,6 +65,7 @@ struct link {
     bool                    is_answered : 1;
     bool                    is_faulted  : 1; /* for them: link.c never looks at them */
     bool                    is_resting  : 1;
+    bool                    is_let_in   : 1;     /* session_lets_in() has said so */
     bool                    has_delivered : 1;  /* since the client was heard last: its network had something to carry */
     uint8_t                 idle_frame_count;   /* of the WebSocket's, too: frames that bring nothing … */
     uint8_t                 idle_frame_second;  /* … in this second (its low bits) */

@@ -130,6 +130,7 @@ static void put_connect(struct buf *wire, const char *token)
 
 #define CONNECTED                                                                                                     \
     "{\"type\":\"connected\",\"session\":\"0000000000000001\",\"connection\":\"0000000000000001\",\"heartbeat\":25,"   \
+    "\"base_ms\":1000,\"factor\":200,\"cap_ms\":60000,\"jitter\":500,"  \
     "\"frame_max\":1048576,\"version\":1} "
 
 /* --- talk --- */

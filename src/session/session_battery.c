@@ -328,7 +328,7 @@ static void stage_furnish_worker(struct stage *stage)
         .heartbeat = { .asked_ms = 25000, .pong_timeout_ms = 10000, .least_ms = 10000, .most_ms = 1800000,
                        .offered_ms = 120000 },
         .slow_reader_timeout_ms = 3600000, .poll_wait_ms = 25000,
-        .poll_wait_ms_max = 60000, .sse_retry_ms = 1000, .reconnect_ms = 1000, .close_timeout_ms = 5000,
+        .poll_wait_ms_max = 60000, .sse_retry_ms = 1000, .reconnect = { 1000, 60000, 200, 50 }, .close_timeout_ms = 5000,
         .connect_timeout_ms = 10000,
         .poll_store_timeout_ms = 5000, .echo_silence_ms = 3600000, .channels_max = 1000,
         .frame_bytes_max = 1 << 20, .gathered_bytes_max = 1 << 20, .gather_timeout_ms = 30000,

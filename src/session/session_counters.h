@@ -22,6 +22,8 @@ struct session_counters {
     struct counter expired;                     /* ended with their tokens */
     struct counter beats;                       /* pings of clients */
     struct counter networks;                    /* of which links were lost in silence, now */
+    struct counter put_off;                     /* links and requests that were told to come again later */
+    struct counter drained;                     /* links that were told to reconnect by a drain */
     struct counter writes;                      /* system calls that sent frames */
 };
 

@@ -7,7 +7,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/backoff.h"
 #include "base/msec.h"
+#include "session/admission.h"
 #include "session/heartbeat.h"
 
 struct session_limits {
@@ -17,7 +19,8 @@ struct session_limits {
     msec     poll_wait_ms_max;
     msec     poll_store_timeout_ms;   /* how long a poll with wait=0 waits for the store */
     msec     sse_retry_ms;            /* what a stream of events is told to wait before it comes again */
-    msec     reconnect_ms;            /* what a WebSocket client is told to wait before it comes again */
+    struct backoff reconnect;           /* what clients are told of coming again; base_ms: after `reconnect` */
+    struct admission_limits admission;  /* of this loop */
     msec     connect_timeout_ms;      /* how long a native client has for its `connect` */
     msec     close_timeout_ms;        /* how long a client has to take the last words and to answer our Close */
     uint32_t channels_max;            /* a connection; at most TOKEN_PLACES_MAX */

@@ -24,6 +24,8 @@ void session_worker_init(struct session_worker *worker)
     cut_frames_init(&worker->cuts, worker->hash_key, link_let_cut_go);
     dialect_scratch_init(&worker->dialect_scratch);
     networks_init(&worker->networks);
+    admission_init(&worker->admission);
+    worker->drain = (struct drain){ 0 };
     worker->places    = NULL;
     worker->place_max = 0;
 }
@@ -32,6 +34,7 @@ void session_worker_fini(struct session_worker *worker)
 {
     must(session_worker_is_idle(worker));
     session_worker_drop_addressed(worker);
+    wheel_disarm(&worker->loop->wheel, &worker->drain.timer);
     link_index_fini(&worker->index);
     frame_batch_fini(&worker->batch);
     frames_fini(&worker->frames);
@@ -125,6 +128,62 @@ static void lose_all(struct list *links)
         link->kind->lost(link);
     }
 }
+
+msec session_worker_wait_ms(struct session_worker *worker)
+{
+    return admission_ask(&worker->admission, &worker->limits.admission, false, worker->loop->now);
+}
+
+/* --- draining ------------------------------------------------------------------------------------------------ */
+
+/* Tells at most `count` links. Those that were told stand in the list until their clients have left. */
+static size_t leave_some(struct list *links, size_t count)
+{
+    size_t told = 0;
+
+    for (struct list *at = links->next, *next; at != links && told < count; at = next) {
+        struct link *link = container_of(at, struct link, in_worker);
+        next              = at->next;
+        if (link->is_over)
+            continue;
+        link->kind->leave(link);
+        told++;
+    }
+    return told;
+}
+
+static void drain_step(struct timer *timer, msec now)
+{
+    struct session_worker *worker = container_of(timer, struct session_worker, drain.timer);
+    size_t                 due    = drain_due(&worker->drain, now);
+    size_t                 told   = leave_some(&worker->links, due);
+
+    told += leave_some(&worker->polls, due - told);
+    worker->drain.told += told;
+    counter_add(&worker->counters.drained, told);
+    if (!worker->is_stopping)
+        wheel_arm(&worker->loop->wheel, timer, now + DRAIN_STEP_MS);
+}
+
+size_t session_worker_count(const struct session_worker *worker)
+{
+    size_t count = 0;
+
+    for (int transport = 0; transport < TRANSPORT_COUNT; transport++)
+        if (transport != TRANSPORT_ECHO)
+            count += counter_get(&worker->counters.sessions[transport]);
+    return count;
+}
+
+void session_worker_drain(struct session_worker *worker, msec within_ms)
+{
+    must(loop_is_here(worker->loop));
+    worker->drain.timer.fire = drain_step;
+    drain_begin(&worker->drain, session_worker_count(worker), within_ms, worker->loop->now);
+    wheel_arm(&worker->loop->wheel, &worker->drain.timer, worker->loop->now);
+}
+
+/* --- stopping ------------------------------------------------------------------------------------------------ */
 
 void session_worker_stop(struct session_worker *worker)
 {

@@ -6,8 +6,10 @@
 #include "auth/identify.h"
 #include "http/http.h"
 #include "node/shard.h"
+#include "session/admission.h"
 #include "session/cut_frame.h"
 #include "session/dialect.h"
+#include "session/drain.h"
 #include "session/frame_batch.h"
 #include "session/link_index.h"
 #include "session/networks.h"
@@ -53,6 +55,8 @@ struct session_worker {
     struct session_counters    counters;
     struct latency             latency;
     bool                       polls_wait;       /* to be drawn, until fewer answers wait for clients */
+    struct admission           admission;
+    struct drain               drain;
     bool                       is_stopping;
 };
 
@@ -73,8 +77,15 @@ struct link *session_worker_find(struct session_worker *worker, uint64_t key);
 void session_worker_turn_end(struct session_worker *worker);
 void session_worker_tick(struct session_worker *worker);  /* about once a second */
 
+/* Tells clients to reconnect, so many at a time that all are told within `within_ms` (> 0). No new ones are let in. */
+void session_worker_drain(struct session_worker *worker, msec within_ms);
+
 /* Tells all clients to reconnect, and ends each session once that has been sent. */
 void session_worker_stop(struct session_worker *worker);
+/* How many links and polls there are; any thread. */
+size_t session_worker_count(const struct session_worker *worker);
+/* When may a client connect that asks before it does: admission_ask() of a stranger. */
+msec session_worker_wait_ms(struct session_worker *worker);
 bool session_worker_is_idle(const struct session_worker *worker);
 /* Ends all remaining sessions at once. */
 void session_worker_close_all(struct session_worker *worker);

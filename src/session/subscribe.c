@@ -1,6 +1,7 @@
 /* subscribe.c - GET and POST /v1/subscribe: which transport the client asked for, and what it may follow. */
 #include "base/must.h"
 #include "session/conn_follow.h"
+#include "session/put_off.h"
 #include "session/session.h"
 #include "session/serve.h"
 #include "session/subscribe_return.h"
@@ -93,6 +94,21 @@ static const struct media_row *choose_media(const struct request_head *head)
     return NULL;
 }
 
+/* A poll that names its place goes on with what it has, every few seconds. */
+static bool is_let_in(struct session_worker *worker, struct http_exchange *exchange,
+                      const struct subscribe_requests *requests, bool is_poll)
+{
+    bool           is_known = subscribe_requests_are_known(requests);
+    struct put_off put_off;
+
+    if ((is_poll && is_known && !drain_is_on(&worker->drain)) || worker->is_stopping)
+        return true;
+    if (session_lets_in(worker, is_known, &put_off))
+        return true;
+    refuse_put_off(worker, exchange, &put_off);
+    return false;
+}
+
 static void serve_requests(struct session_worker *worker, struct http_exchange *exchange,
                            const struct http_request *request, struct subscribe_requests *requests)
 {
@@ -110,13 +126,16 @@ static void serve_requests(struct session_worker *worker, struct http_exchange *
                      HTTP_NO_FIELDS);
     else if (exchange->is_brief && (row->format != NULL || requests->wait_ms > 0))
         http_refuse_crowd(worker->server, exchange);
-    else if (row->format == NULL && subscribe_check_poll_return(requests, worker, request))
+    else if (row->format == NULL ? !subscribe_check_poll_return(requests, worker, request)
+                                 : !subscribe_check_stream_return(requests, worker, request))
+        refuse_requests(worker, exchange, requests);
+    else if (!is_let_in(worker, exchange, requests, row->format == NULL))
+        return;
+    else if (row->format == NULL)
         session_serve_poll(worker, exchange, requests);
-    else if (row->format != NULL && subscribe_check_stream_return(requests, worker, request))
+    else
         session_serve_stream(worker, exchange, requests, requests->is_raw ? &sse_raw_format : row->format,
                              row->media);
-    else
-        refuse_requests(worker, exchange, requests);
 }
 
 struct http_plan session_plan_subscribe(const struct http_request *request)

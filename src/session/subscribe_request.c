@@ -88,3 +88,11 @@ bool subscribe_requests_add(struct subscribe_requests *requests, struct session_
     subscribe_requests_push(requests, name, start);
     return true;
 }
+
+bool subscribe_requests_are_known(const struct subscribe_requests *requests)
+{
+    for (size_t i = 0; i < requests->count; i++)
+        if (requests->at[i].start.kind == START_AFTER)
+            return true;
+    return false;
+}

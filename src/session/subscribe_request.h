@@ -57,6 +57,9 @@ bool subscribe_requests_add(struct subscribe_requests *requests, struct session_
 struct subscribe_request *subscribe_requests_find(struct subscribe_requests *requests,
                                                   const struct session_worker *worker, struct span channel);
 
+/* Do they name a place: of somebody who was here before? */
+bool subscribe_requests_are_known(const struct subscribe_requests *requests);
+
 /* Into the order of their names. */
 void subscribe_requests_sort(struct subscribe_requests *requests);
 

@@ -191,6 +191,21 @@ static size_t ws_protocol_of(const struct ws_handshake *shake)
     return shake->is_protocol_found ? shake->protocol : 0;
 }
 
+/* A client that names channels in its URL is let in here, others by their first command (commands.c). */
+static void ws_session_follow(struct ws_session *session, const struct subscribe_requests *requests)
+{
+    struct link   *link = &session->client.link;
+    struct put_off put_off;
+
+    if (requests->count == 0)
+        return;
+    link->is_let_in = session_lets_in(link->worker, subscribe_requests_are_known(requests), &put_off);
+    if (link->is_let_in)
+        link_follow_all(link, requests);
+    else
+        client_put_off(&session->client, &put_off);
+}
+
 /* Bytes that the client sent behind its request are taken as well. */
 static void ws_session_start(struct ws_session *session, struct http_exchange *exchange,
                              const struct ws_handshake *shake, const struct subscribe_requests *requests)
@@ -204,7 +219,7 @@ static void ws_session_start(struct ws_session *session, struct http_exchange *e
                                        link_words(link), &unread);
     stream_hand_over(link->stream, &ws_session_events, session);
     client_say_connected(&session->client, false, SPAN(""));
-    link_follow_all(link, requests);
+    ws_session_follow(session, requests);
     client_await_beat(&session->client);
     if (unread.len > 0)
         ws_session_take(session, unread.at, unread.len);

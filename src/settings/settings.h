@@ -34,6 +34,7 @@ enum {
     JWT_PLACE_BYTES_MAX   = 511,          /* of a path or an address */
     JWT_NAME_BYTES_MAX    = 255,          /* of `issuer` and `audience` */
     KEY_TEXT_BYTES_MAX    = 128 * 1024,   /* of all secrets and key files of issuers together */
+    NODE_NAME_BYTES_MAX   = 64,
 };
 
 /* A [key NAME] section. */

@@ -143,6 +143,8 @@ static void a_refused_value_changes_nothing(void **state)
         { "data", "/srv", "/srv\x1b[2J", "must be text of at most 1023 bytes" },
         { "tcp", "", "7400",
           "must be different numeric ADDRESS:PORT with commas between, like 127.0.0.1:8080, [::1]:8080" },
+        { "advertise", "https://a", "ftp://a",
+          "must be addresses with commas between, like https://push.example or tcp://10.0.0.5:7400" },
         { "congestion_control", "bbr", "b b", "must be the name of a congestion control, like cubic or bbr" },
         { "http", "127.0.0.1:1", "", "must name at least one ADDRESS:PORT" },
         { "http", "127.0.0.1:1", "example.org:80",

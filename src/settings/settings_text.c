@@ -3,6 +3,7 @@
 #include <ctype.h>
 #include <netinet/in.h>
 
+#include "settings/advertise.h"
 #include "settings/origin_rule.h"
 #include "settings/settings_priv.h"
 
@@ -227,6 +228,10 @@ bool setting_text_accept(struct settings *settings, enum setting setting, struct
         return native_listens_read(settings, text, why);
     if (setting == SETTING_data)
         return data_is_plain(text, why);
+    if (setting == SETTING_advertise && !advertise_is_valid(text)) {
+        buf_put_lit(why, "must be addresses with commas between, like https://push.example or tcp://10.0.0.5:7400");
+        return false;
+    }
     if (setting == SETTING_congestion_control && !congestion_is_valid(text)) {
         buf_put_lit(why, "must be the name of a congestion control, like cubic or bbr");
         return false;

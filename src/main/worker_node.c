@@ -1,0 +1,52 @@
+/* worker_node.c - what the API tells of this node, and how it is drained. */
+#include "main/limits.h"
+#include "main/server.h"
+#include "main/worker_priv.h"
+#include "settings/advertise.h"
+
+void worker_describe_node(void *ctx, struct api_node *ret)
+{
+    struct worker         *worker = ctx;
+    struct server         *server = worker->server;
+    const struct settings *set    = &worker->snapshot->settings;
+
+    *ret = (struct api_node){
+        .name         = server->node,
+        .incarnation  = server->incarnation,
+        .region       = set->region,
+        .is_draining  = counter_get(&server->drain_ms) != 0,
+        .connections  = server_connection_count(server),
+        .capacity     = set->capacity != 0 ? set->capacity
+                                           : connections_allowed(set->connections_max, server->descriptors),
+        .heartbeat_ms = worker->sessions.limits.heartbeat.offered_ms,
+        .reconnect    = worker->sessions.limits.reconnect,
+    };
+    for (size_t i = 0; i < NODE_SCHEMES; i++)
+        ret->advertised[i] = advertise_find(span_str(set->advertise), span_str(node_schemes[i]));
+}
+
+msec worker_wait_ms(void *ctx)
+{
+    struct worker *worker = ctx;
+    return session_worker_wait_ms(&worker->sessions);
+}
+
+/* Written by whichever loop was asked; each write stands for itself. */
+void worker_drain_node(void *ctx, msec within_ms)
+{
+    struct worker *worker = ctx;
+
+    counter_set(&worker->server->drain_ms, (uint64_t)within_ms);
+    server_wake_workers(worker->server);
+}
+
+/* At the end of a turn. A further call changes the pace. */
+void worker_drain_if_asked(struct worker *worker)
+{
+    uint64_t within_ms = counter_get(&worker->server->drain_ms);
+
+    if (within_ms == worker->drains_within_ms || worker->leave_by != 0)
+        return;
+    worker->drains_within_ms = within_ms;
+    session_worker_drain(&worker->sessions, (msec)within_ms);
+}

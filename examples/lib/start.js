@@ -15,7 +15,7 @@ const config = `examples/${name}/longwired.conf`;
 
 mkdirSync(data, { recursive: true });
 const longwired = spawn(`${process.env.LW_BUILD ?? 'build'}/longwired`,
-    ['--http', `127.0.0.1:${port + 1}`, '--data', data, ...(existsSync(config) ? ['--config', config] : [])],
+    ['--http', `127.0.0.1:${port + 1}`, '--tcp', '', '--data', data, ...(existsSync(config) ? ['--config', config] : [])],
     { stdio: ['ignore', 'ignore', 'inherit'] });
 longwired.on('exit', code => process.exit(code ?? 1));
 for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => longwired.kill('SIGTERM'));

@@ -10,6 +10,7 @@ from longwire_server import is_built
 from waiting import wait_until
 
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 
 pytestmark = [pytest.mark.skipif(not is_built(), reason="longwired is not built"), needs_chromium,
               pytest.mark.skipif(not shutil.which("node"), reason="node is not installed")]
@@ -71,3 +72,69 @@ def test_ride_map(browser, tmp_path):
         wait_until(lambda: text(browser, "list") == told, lambda: text(browser, "list"))
         browser.find_element(By.ID, "map").click()
         wait_until(lambda: len(browser.find_elements(By.CSS_SELECTOR, "#list li")) == 2, lambda: text(browser, "list"))
+
+
+def come_in(browser, example, name):
+    """A tab in which a user is in the chat."""
+    browser.switch_to.new_window("tab")
+    browser.get(example.url)
+    browser.execute_script("sessionStorage.clear()")
+    browser.find_element(By.ID, "name").send_keys(name)
+    browser.find_element(By.CSS_SELECTOR, "#login button").click()
+    wait_until(lambda: text(browser, "room") == "lobby" and text(browser, "link") == "live",
+               lambda: f"{text(browser, 'room')} {text(browser, 'link')} {text(browser, 'trouble')}")
+    return browser.current_window_handle
+
+
+def write(browser, words):
+    browser.find_element(By.ID, "text").send_keys(words, Keys.ENTER)
+
+
+def said(browser):
+    return browser.execute_script("return [...document.querySelectorAll('#list li')].map(row => "
+                                  "`${row.querySelector('b').textContent}: ${row.querySelector('.text').textContent}`)")
+
+
+def until_said(browser, lines):
+    wait_until(lambda: said(browser) == lines, lambda: f"{said(browser)} is not {lines} {text(browser, 'trouble')}")
+
+
+def press_room(browser, room, label):
+    """Once its button says what it would do."""
+    label_of = f"return document.querySelector('[data-room={room}]').textContent"
+    wait_until(lambda: browser.execute_script(label_of) == label, lambda: browser.execute_script(label_of))
+    browser.find_element(By.CSS_SELECTOR, f"[data-room={room}]").click()
+
+
+def test_chat(browser, tmp_path):
+    """Two users, a reload, a room that is joined and left: by tokens and membership messages."""
+    home = browser.current_window_handle
+    with Example("chat", tmp_path) as example:
+        ann = come_in(browser, example, "ann")
+        bob = come_in(browser, example, "bob")
+        write(browser, "hello from bob")
+        browser.switch_to.window(ann)
+        until_said(browser, ["bob: hello from bob"])
+        write(browser, "hello from ann")
+        browser.switch_to.window(bob)
+        until_said(browser, ["bob: hello from bob", "ann: hello from ann"])
+        shot(browser, "chat")
+        browser.refresh()
+        until_said(browser, ["bob: hello from bob", "ann: hello from ann"])
+        wait_until(lambda: text(browser, "link") == "live", lambda: text(browser, "link"))
+
+        press_room(browser, "kitchen", "join kitchen")
+        press_room(browser, "kitchen", "kitchen")
+        wait_until(lambda: text(browser, "room") == "kitchen", lambda: text(browser, "room"))
+        write(browser, "who is here?")
+        until_said(browser, ["bob: who is here?"])
+        press_room(browser, "kitchen", "leave kitchen")
+        wait_until(lambda: text(browser, "room") == "lobby", lambda: text(browser, "room"))
+        browser.switch_to.window(ann)
+        write(browser, "still here")
+        browser.switch_to.window(bob)
+        until_said(browser, ["bob: hello from bob", "ann: hello from ann", "ann: still here"])
+        for tab in (ann, bob):
+            browser.switch_to.window(tab)
+            browser.close()
+        browser.switch_to.window(home)

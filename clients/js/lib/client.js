@@ -388,6 +388,7 @@ export class Client extends Emitter {
             live: now(() => this.#onLive()),
             onConnected: now(frame => this.#onConnected(frame)),
             onSubscribed: now((frame, isAsked) => this.#subscriptionOf(frame.channel).onSubscribed(frame, isAsked)),
+            onUnsubscribed: now(({ channel }) => this.#onUnsubscribed(channel)),
             onExpiring: now(frame => this.#onExpiring(frame)),
             take: now(entry => this.#take(entry)),
             report: now(error => this.#report(error)),
@@ -644,6 +645,12 @@ export class Client extends Emitter {
             }
         }
         return refused;
+    }
+
+    /* Unasked: a session's group that was left, or what a fresh token does not allow any more. */
+    #onUnsubscribed(channel) {
+        if (this.#subscriptions.get(channel)?.isImplicit) this.#subscriptions.delete(channel);
+        else this.#refuseChannel(channel, new LongwireError(403, `${channel} may not be followed any more`));
     }
 
     #refuseChannel(channel, error) {

@@ -72,7 +72,7 @@ export class WebSocketLink {
     }
 
     remove(channel) {
-        if (this.#isGreeted) this.#say({ type: 'unsubscribe', channel });
+        if (this.#isGreeted) this.#say({ type: 'unsubscribe', channel, ref: this.#ask({ leaving: channel }) });
     }
 
     /* Is anybody there? Asked when a page comes to the front, or the network has changed. */
@@ -197,7 +197,8 @@ export class WebSocketLink {
         case 'ping': this.#say({ type: 'pong' }); break;
         case 'published': this.#onPublished(frame); break;
         case 'error': this.#onError(frame); break;
-        case 'unsubscribed': case 'cursor': case 'ack': case 'pong': break;
+        case 'unsubscribed': if (!this.#answered(frame)) this.#host.onUnsubscribed(frame); break;
+        case 'cursor': case 'ack': case 'pong': break;
         case 'read': if (frame.ref !== undefined) this.#answered(frame)?.resolve?.(frame); else this.#host.take(frame); break;
         case 'reconnect': this.#onReconnect(frame); break;
         case 'closing': this.#closing ??= frame; break;
@@ -241,8 +242,8 @@ export class WebSocketLink {
             this.#host.refusedPublish(question.item, error);
         } else if (question?.channel) this.#onRefusedChannel(question.channel, error);
         else if (question?.reject) question.reject(error);
-        else if (question?.greeting || question?.renewal) this.#end(error);
-        else this.#host.report(error);
+        else if (question?.greeting || (question?.renewal && error.code !== 403)) this.#end(error);
+        else if (!question?.leaving) this.#host.report(error);
     }
 
     /* 409: a session follows the channel by itself. What may succeed later ends the link, which comes again. */

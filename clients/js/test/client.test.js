@@ -174,6 +174,20 @@ test('a replaced client is closed, and says so', async () => {
     assert.deepEqual([replaced, context.sockets.length], [1, 1]);
 });
 
+test('a channel that the server ends by itself is told; one that was left is not', async () => {
+    const context = open();
+    const ended = context.client.subscribe('topic:a', () => {});
+    context.client.subscribe('topic:b', () => {});
+    const socket = await live(context);
+    await until(() => socket.of('subscribe').length === 2);
+    for (const { channel, ref } of socket.of('subscribe')) socket.say({ type: 'subscribed', channel, epoch: 'e', head: 0, ref });
+    context.client.unsubscribe('topic:b');
+    socket.say({ type: 'unsubscribed', channel: 'topic:b', ref: socket.ref('unsubscribe') }, { type: 'unsubscribed', channel: 'topic:a' });
+    assert.deepEqual([ended.isClosed, context.errors], [true, ['topic:a may not be followed any more']]);
+    assert.equal(context.client.state.name, 'live');
+    await context.client.close();
+});
+
 test('close codes: what was revoked does not come again, what was cut off does', async () => {
     for (const [code, count] of [[4004, 1], [4002, 2], [1001, 2], [1002, 1]]) {
         const context = open({});

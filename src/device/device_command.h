@@ -31,6 +31,8 @@ struct device_home {
 enum open_way {
     OPEN_NEWER,     /* a link that takes the session over: raises the generation */
     OPEN_TICKET,    /* the same, if `generation` and `since` are still the session's */
+    OPEN_STREAM,    /* … or still those that the opener of the present one named: a stream that was cut before it could
+                     * tell its client a newer place */
     OPEN_CURSOR,    /* a poll goes on in the generation that its cursor names */
     OPEN_ACK,       /* no link: acknowledges `named`; fenced by `generation` unless it is 0 */
 };

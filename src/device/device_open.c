@@ -119,6 +119,13 @@ static void standing_take_place(struct standing *standing, const struct work_pla
     place->is_kept = from->is_kept;
 }
 
+static uint8_t from_back_of(const struct open_work *work)
+{
+    uint64_t back = work->row.from == 0 ? 0 : work->row_generation - work->row.from;
+
+    return back > UINT8_MAX ? 0 : (uint8_t)back;
+}
+
 /* What was loaded counts from now on. A place that moved meanwhile stays. */
 void standing_take(struct session_open *open)
 {
@@ -134,6 +141,7 @@ void standing_take(struct session_open *open)
     standing->generation = work->row_generation;
     standing->since      = work->row.since;
     standing->seen       = work->row.seen;
+    standing->from_back  = from_back_of(work);
     standing->is_loaded  = true;
     standing_set_class(standing, work->row.device_class);
 }
@@ -147,6 +155,15 @@ static bool open_is_current(const struct session_open *open)
     return open->generation == work->row_generation && open->since == work->row.since;
 }
 
+/* Has the present generation been opened by somebody who named the same one? Then its answer was lost on the way, and
+ * the client comes with what it had before. */
+static bool open_is_again(const struct session_open *open)
+{
+    const struct open_work *work = open->work;
+
+    return open->generation != 0 && open->generation == work->row.from && open->since == work->row.since;
+}
+
 /* OPEN_DONE: go on. */
 static enum open_outcome open_judge(const struct session_open *open, bool is_there)
 {
@@ -157,6 +174,8 @@ static enum open_outcome open_judge(const struct session_open *open, bool is_the
         return !is_there && work->device_count >= open->devices->limits.devices_max ? OPEN_FULL : OPEN_DONE;
     case OPEN_TICKET:
         return is_there && open_is_current(open) ? OPEN_DONE : OPEN_STALE;
+    case OPEN_STREAM:
+        return is_there && (open_is_current(open) || open_is_again(open)) ? OPEN_DONE : OPEN_STALE;
     case OPEN_CURSOR:
         if (!is_there)
             return OPEN_NONE;
@@ -276,6 +295,7 @@ static void open_answer(struct session_open *open)
     standing->key        = open->key;
     standing->transport  = open->transport;
     standing->is_between = false;
+    standing->is_fencing = false;
     standing->handle_count++;
     counter_add(&devices->counters.linked, 1);
     counter_add(&devices->counters.opens, 1);

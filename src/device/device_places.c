@@ -47,11 +47,17 @@ static void place_drop(struct devices *devices, struct standing *standing, struc
     standing_settle(devices, standing);
 }
 
+/* The loop of the older link tells what was acknowledged on it before it is told to let the link go. */
+static bool ack_is_current(const struct standing *standing, uint64_t generation)
+{
+    return generation == standing->generation || (standing->is_fencing && generation + 1 == standing->generation);
+}
+
 static void take_ack(struct devices *devices, const struct session_ack *ack)
 {
     struct standing *standing = ack->standing;
 
-    if (ack->generation != standing->generation || !standing->is_loaded) {
+    if (!standing->is_loaded || !ack_is_current(standing, ack->generation)) {
         counter_add(&devices->counters.stale_acks, 1);
         return;
     }
@@ -217,8 +223,10 @@ static void write_put_session(struct places_write *write, msec wall, bool has_on
         return;
     struct span key  = write_put_key(write, SPAN(""));
     size_t      from = write->bytes.len;
-    session_row_put(&write->bytes, &(struct session_row){ standing->since, standing->seen, false,
-                                                          standing_class(standing) });
+    session_row_put(&write->bytes, &(struct session_row){
+        .since = standing->since, .seen = standing->seen, .from = standing_from(standing),
+        .device_class = standing_class(standing),
+    });
     write->changes[write->device.write.count - 1] = (struct ledger_change){
         .op             = standing->is_seen_dirty ? LEDGER_PUT : LEDGER_CHECK,
         .key            = { ROW_SESSION, key },
@@ -236,7 +244,7 @@ static void standing_count_dirty(const struct standing *standing, size_t *ret_co
     size_t per_key = (size_t)standing->user_len + standing->device_len + 2;
 
     *ret_count = 0;
-    *ret_bytes = per_key + 2 + 16 + standing_class(standing).len;
+    *ret_bytes = per_key + 2 + 24 + standing_class(standing).len;
     for (uint32_t i = 0; i < standing->place_count && *ret_count < PLACES_A_WRITE_MAX; i++) {
         if (!standing->places[i].is_dirty)
             continue;

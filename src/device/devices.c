@@ -228,8 +228,9 @@ void standing_fence(struct devices *devices, struct standing *standing, struct s
     session_fence_send(devices, standing->home, standing->key, cause);
     counter_add(&devices->counters.fences, 1);
     counter_sub(&devices->counters.linked, 1);
-    standing->home = NULL;
-    standing->key  = 0;
+    standing->home       = NULL;
+    standing->key        = 0;
+    standing->is_fencing = cause != NULL;
 }
 
 /* --- turns ------------------------------------------------------------------------------------------------------ */
@@ -250,7 +251,8 @@ void devices_tick(struct devices *devices)
 
 bool devices_is_idle(const struct devices *devices)
 {
-    if (devices->open_count > 0 || devices->read_count > 0 || devices->batch != NULL)
+    /* An opening that waits for a loop need not be waited for: the loop may have stopped. */
+    if (devices->read_count > 0 || devices->batch != NULL || !list_is_empty(&devices->urgent))
         return false;
     return devices->pause_ticks > 0 || (list_is_empty(&devices->dirty) && list_is_empty(&devices->lazy));
 }

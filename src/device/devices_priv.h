@@ -34,10 +34,12 @@ struct standing {
     uint32_t               place_count;
     uint16_t               handle_count;  /* links that have not sent session_close */
     uint8_t                transport;     /* of the last link */
+    uint8_t                from_back;     /* generation - session_row.from; 0: its opener named none */
     bool                   is_loaded     : 1;  /* generation and places are those of the ledger */
     bool                   is_writing    : 1;  /* places of it are being written */
     bool                   is_seen_dirty : 1;  /* `seen` is not stored yet */
     bool                   is_idle       : 1;  /* in devices.idle */
+    bool                   is_fencing    : 1;  /* its older link is being told; what it acknowledged before that counts */
     bool                   is_between    : 1;  /* its last link was a poll: present until poll_lease_ms after `seen` */
     uint8_t                user_len, device_len;
     char                  *device_class;  /* NULL: none */
@@ -52,6 +54,11 @@ static inline struct span standing_user(const struct standing *standing)
 static inline struct span standing_device(const struct standing *standing)
 {
     return span_of(standing->names + standing->user_len, standing->device_len);
+}
+
+static inline uint64_t standing_from(const struct standing *standing)
+{
+    return standing->from_back == 0 ? 0 : standing->generation - standing->from_back;
 }
 
 static inline struct span standing_class(const struct standing *standing)

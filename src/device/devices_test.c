@@ -549,6 +549,29 @@ static void a_poll_goes_on_in_its_generation(void **state)
     stage_free(stage);
 }
 
+/* A stream is cut before its client has seen an id of the new generation: the old id still fits, but not once somebody
+ * else has taken over. */
+static void a_stream_may_come_again_with_its_old_place(void **state)
+{
+    struct stage *stage = stage_new();
+
+    (void)state;
+    struct session_open *first = opens(stage, "phone", 10);
+    const uint64_t generation = first->generation;
+    for (uint64_t key = 11; key < 14; key++) {
+        struct session_open *open = asks(stage, OPEN_STREAM, "phone", key, generation, WALL);
+        settle(stage);
+        assert_int_equal(open->outcome, OPEN_DONE);
+        if (key == 12)
+            forgets_all(stage);
+    }
+    opens(stage, "phone", 14);
+    struct session_open *late = asks(stage, OPEN_STREAM, "phone", 15, generation, WALL);
+    settle(stage);
+    assert_int_equal(late->outcome, OPEN_STALE);
+    stage_free(stage);
+}
+
 static void places_never_go_back(void **state)
 {
     struct stage *stage = stage_new();
@@ -935,6 +958,7 @@ int main(void)
         cmocka_unit_test(rapid_reconnects_leave_one_link),
         cmocka_unit_test(a_ticket_holds_for_its_generation),
         cmocka_unit_test(a_poll_goes_on_in_its_generation),
+        cmocka_unit_test(a_stream_may_come_again_with_its_old_place),
         cmocka_unit_test(places_never_go_back),
         cmocka_unit_test(kept_channels_are_followed_again),
         cmocka_unit_test(groups_are_followed_from_the_joining),

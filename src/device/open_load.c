@@ -229,7 +229,8 @@ void open_take_row(struct open_work *work, const struct session_row *row, uint64
     work->has_row        = true;
     work->row_generation = generation;
     work->row            = *row;
-    memcpy(work->row_class, class_of.at, class_of.len);
+    if (class_of.len > 0)
+        memcpy(work->row_class, class_of.at, class_of.len);
     work->row.device_class = span_of(work->row_class, class_of.len);
 }
 
@@ -303,7 +304,8 @@ static void load_sessions(struct open_work *work)
 static void take_memory(struct open_work *work)
 {
     const struct standing   *standing = work->standing;
-    const struct session_row row      = { standing->since, standing->seen, false, standing_class(standing) };
+    const struct session_row row      = { standing->since, standing->seen, standing_from(standing), false,
+                                          standing_class(standing) };
 
     open_take_row(work, &row, standing->generation);
     for (uint32_t i = 0; i < standing->place_count; i++) {

@@ -143,8 +143,8 @@ static void open_write_session(struct session_open *open, struct open_write *wri
 {
     struct open_work  *work = open->work;
     msec               wall = open->devices->writer->wall;
-    struct session_row row  = { work->is_new ? wall : work->row.since, wall, false,
-                                open->way == OPEN_NEWER ? open->device_class : work->row.device_class };
+    struct session_row row  = { work->is_new ? wall : work->row.since, wall, open->way == OPEN_NEWER ? 0 : open->generation,
+                                false, open->way == OPEN_NEWER ? open->device_class : work->row.device_class };
 
     write                        = write_with_room(open, write);
     struct ledger_change *change = change_add(write, ROW_SESSION, open->device, SPAN(""));

@@ -59,11 +59,14 @@ static bool row_get_head(struct span value, bool *ret_flag, uint64_t *ret_first,
     return true;
 }
 
+enum { SESSION_ROW_BYTES_LEAST = 2 + 3 * ROW_NUMBER_BYTES };
+
 void session_row_put(struct buf *buf, const struct session_row *row)
 {
     row_put_head(buf, row->is_ended);
     row_put_number(buf, (uint64_t)row->since);
     row_put_number(buf, (uint64_t)row->seen);
+    row_put_number(buf, row->from);
     buf_put(buf, row->device_class);
 }
 
@@ -72,9 +75,15 @@ bool session_row_get(struct span value, struct session_row *ret)
     bool     is_ended;
     uint64_t since, seen;
 
-    if (!row_get_head(value, &is_ended, &since, &seen))
+    if (!row_get_head(value, &is_ended, &since, &seen) || value.len < SESSION_ROW_BYTES_LEAST)
         return false;
-    *ret = (struct session_row){ (msec)since, (msec)seen, is_ended, span_skip(value, 2 + 2 * ROW_NUMBER_BYTES) };
+    *ret = (struct session_row){
+        .since        = (msec)since,
+        .seen         = (msec)seen,
+        .from         = row_get_number(value.at + SESSION_ROW_BYTES_LEAST - ROW_NUMBER_BYTES),
+        .is_ended     = is_ended,
+        .device_class = span_skip(value, SESSION_ROW_BYTES_LEAST),
+    };
     return true;
 }
 

@@ -24,6 +24,7 @@ struct session_row {
     msec        since;     /* wall clock: when the session began. A session that ended and began again has another one, so
                             * that tickets of the earlier one stay refused */
     msec        seen;      /* when a link of it last began or ended */
+    uint64_t    from;      /* the generation that the opener of the present one named; 0: none */
     bool        is_ended;  /* kept only so that its generation is not given again */
     struct span device_class;  /* empty: none. Borrowed from the value */
 };

@@ -69,11 +69,12 @@ static void values_come_back(void **state)
 
     (void)state;
     buf_init(&buf, 64);
-    session_row_put(&buf, &(struct session_row){ 1700000000123, 1700000009000, true, SPAN("phone") });
+    session_row_put(&buf, &(struct session_row){ 1700000000123, 1700000009000, 4, true, SPAN("phone") });
     assert_true(session_row_get(buf_span(&buf), &session));
     assert_true(session.since == 1700000000123 && session.seen == 1700000009000 && session.is_ended);
+    assert_int_equal(session.from, 4);
     assert_true(span_eq(session.device_class, SPAN("phone")));
-    check_refusals(buf_span(&buf), 18, get_session);
+    check_refusals(buf_span(&buf), 26, get_session);
 
     buf_clear(&buf);
     place_row_put(&buf, &(struct place_row){ UINT64_MAX, 5, true });

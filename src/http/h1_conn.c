@@ -211,6 +211,10 @@ static void h1_work(struct http_conn *http)
 {
     struct h1_conn *conn = h1_conn_of(http);
 
+    if (conn->http.stream == NULL) {
+        h1_conn_free(conn);  /* the stream was taken over after serve() */
+        return;
+    }
     must((conn->exchange_count == 0) == list_is_empty(&conn->exchanges));
     h1_conn_queue_answers(conn);
     if (conn->in.len > 0 || conn->pending != NULL) {

@@ -134,7 +134,8 @@ void h1_promise(struct http_exchange *http, size_t answer_bytes)
     h1_conn_count_owed(exchange->conn);
 }
 
-/* *unread gets what the client has sent behind the request. The caller of serve() frees the connection. */
+/* *unread gets what the client has sent behind the request, if this is within serve(). Then the caller of serve() frees the
+ * connection, else its next work() does. */
 static struct stream *h1_exchange_take_stream(struct h1_exchange *exchange, struct buf *unread)
 {
     struct h1_conn *conn   = exchange->conn;
@@ -146,6 +147,8 @@ static struct stream *h1_exchange_take_stream(struct h1_exchange *exchange, stru
     h1_exchange_free(exchange);
     conn->exchange_count = 0;
     conn->http.stream    = NULL;
+    wheel_disarm(&conn->http.server->loop->wheel, &conn->timer);
+    http_conn_mark(&conn->http);
     return stream;
 }
 

@@ -69,6 +69,7 @@ static void h1_conn_serve(struct h1_conn *conn, const struct h1_head *head, cons
     /* RFC 9112 9.6: no request behind it is processed, however late its answer is */
     conn->is_last = exchange->is_last;
     exchange_serve(&exchange->http, plan, request, caller);
+    conn->unread = SPAN("");
 }
 
 /* The head is not there, or it is refused. The answer is one that the sender's page may read. */

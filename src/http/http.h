@@ -248,7 +248,7 @@ void http_answer(struct http_server *server, struct http_exchange *exchange, con
 void http_problem(struct http_server *server, struct http_exchange *exchange, unsigned status, const char *title,
                   const char *detail, struct http_fields fields);
 
-/* Opens an answer whose body has no known end, and ends the exchange; only within serve(), for a plan that said
+/* Opens an answer whose body has no known end, and ends the exchange, within serve() or later, for a plan that said
  * is_alone. `head` has no body. What is written to the stream is the body; stream_shut() ends it.
  *
  * *first (initialised) gets bytes that have to leave before the body: nothing, or the head. So the head and the first

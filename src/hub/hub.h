@@ -89,14 +89,19 @@ struct subscription {
     };
     uint64_t        next;         /* cursor + 1: the seq to deliver next. Before the channel answers: start.seq + 1 */
     uint64_t        epoch;        /* the life of the log that the cursor stands in; before: start.epoch */
-    uint8_t         state;        /* enum subscription_state, in hub_priv.h */
-    uint8_t         start_kind;
+    uint8_t         state      : 4;  /* enum subscription_state, in hub_priv.h */
+    uint8_t         start_kind : 2;
+    uint8_t         is_named   : 1;  /* of a session's: the client named its place, which is to be acknowledged */
+    uint8_t         is_keeping : 1;  /* … the session shall follow it by itself from now on */
     uint8_t         answers;      /* SUB_JOINING: this many answers on, one is as new as what it says */
     bool            is_ready   : 1;  /* port->ready() was said and nobody has looked since */
-    bool            is_listed  : 1;  /* this one and the next four are the owner's marks, here where there is room for */
+    bool            is_listed  : 1;  /* this one and the next ones are the owner's marks, here where there is room for */
     bool            is_in_line : 1;  /* them: the hub never looks at them */
     bool            is_told    : 1;
     bool            is_unasked : 1;
+    bool            is_own     : 1;  /* a session follows it by itself */
+    bool            is_moved   : 1;  /* its place is not the one that is stored */
+    bool            is_kept    : 1;  /* … because the client subscribed to it with `keep` */
     uint32_t        told_alias;
 };
 

@@ -33,6 +33,9 @@ enum {
     GROUP_MS_MAX             = 10000,     /* how long such a group, or the wait for one, may take */
     DELIVERIES_COUNT_MAX     = 65536,     /* messages that one loop has not taken from the writer yet */
     DELIVERIES_BYTES_MAX     = 64 * MIB,
+    OPENINGS_MAX             = 256,       /* sessions that are being opened at a time … */
+    OPENINGS_WAITING_MAX     = 65536,     /* … and that wait for these */
+    IDLE_SESSIONS_MAX        = 65536,     /* sessions in memory that have no link */
 };
 
 struct identifier_limits identifier_limits_all(void)
@@ -135,6 +138,7 @@ struct session_limits session_limits_of(const struct settings *settings, unsigne
         .echo_silence_ms        = settings->slow_reader_timeout_s * 1000,
         .connection_key_header  = settings->connection_key_header,
         .has_echo               = settings->diagnostic_echo,
+        .ticket_ttl_ms          = settings->ticket_ttl_s * 1000,
     };
 }
 
@@ -177,6 +181,19 @@ struct writer_limits writer_limits_of(const struct settings *settings)
         .delivery_bytes_max = DELIVERIES_BYTES_MAX,
         .tail_bytes_max     = settings->tail_bytes_max,
         .tail_messages_max  = (uint32_t)settings->tail_messages_max,
+    };
+}
+
+struct devices_limits devices_limits_of(const struct settings *settings)
+{
+    return (struct devices_limits){
+        .session_ttl_ms = settings->session_ttl_s * 1000,
+        .poll_lease_ms  = settings->poll_lease_s * 1000,
+        .devices_max    = (uint32_t)settings->devices_per_user_max,
+        .opens_max      = OPENINGS_MAX,
+        .waiting_max    = OPENINGS_WAITING_MAX,
+        .idle_max       = IDLE_SESSIONS_MAX,
+        .policy         = (enum device_policy)settings->devices,
     };
 }
 

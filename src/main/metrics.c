@@ -109,6 +109,33 @@ static void put_sessions(struct buf *out, const struct server *server)
             SUM(server, sessions.counters.networks));
 }
 
+static void put_devices(struct buf *out, const struct server *server)
+{
+    const struct devices_counters *counters = &server->writer.devices.counters;
+
+    put_one(out, "longwire_device_sessions", "gauge", "Sessions of devices in memory.", counter_get(&counters->standing));
+    put_one(out, "longwire_device_links", "gauge", "Links of sessions of devices now.", counter_get(&counters->linked));
+    put_one(out, "longwire_session_opens_total", "counter", "Links that began or took over a session.",
+            counter_get(&counters->opens));
+    put_one(out, "longwire_session_resumes_total", "counter", "… of them, those whose session was there before.",
+            counter_get(&counters->resumes));
+    put_one(out, "longwire_session_refusals_total", "counter", "Sessions that could not be opened.",
+            counter_get(&counters->refused));
+    put_one(out, "longwire_session_stale_total", "counter", "Links refused because their generation was over.",
+            counter_get(&counters->stale));
+    put_one(out, "longwire_session_fences_total", "counter", "Links that a newer one replaced.",
+            counter_get(&counters->fences));
+    put_one(out, "longwire_sessions_ended_total", "counter", "Sessions that the setting `devices` ended.",
+            counter_get(&counters->ended));
+    put_one(out, "longwire_acks_total", "counter", "Acknowledgements that moved a place.", counter_get(&counters->acks));
+    put_one(out, "longwire_acks_stale_total", "counter", "Acknowledgements dropped, because a newer link was there.",
+            counter_get(&counters->stale_acks));
+    put_one(out, "longwire_places_stored_total", "counter", "Acknowledged places stored.",
+            counter_get(&counters->places_stored));
+    put_one(out, "longwire_tickets_refused_total", "counter", "Tickets that were not ours, or had ended.",
+            SUM(server, sessions.counters.tickets_refused));
+}
+
 static void put_http(struct buf *out, const struct server *server)
 {
     put_one(out, "longwire_http_connections", "gauge", "HTTP connections now, long polls among them.",
@@ -210,6 +237,7 @@ void server_put_metrics(struct server *server, const struct writer_stats *stats,
     put_config(out, server);
     put_http(out, server);
     put_sessions(out, server);
+    put_devices(out, server);
     put_latency(out, server);
     put_writer(out, server, stats);
     put_stores(out, server);

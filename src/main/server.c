@@ -68,6 +68,22 @@ void server_learn_port(struct server *server, size_t at, unsigned port)
         ((struct sockaddr_in *)address)->sin_port = htons((uint16_t)port);
 }
 
+/* --- tickets -------------------------------------------------------------------------------------------------- */
+
+/* If the ledger can't keep the key, tickets are good until the process ends. */
+static void server_get_ticket_secret(struct server *server)
+{
+    uint64_t fresh[TICKET_SECRET_BYTES / sizeof(uint64_t)];
+
+    for (size_t i = 0; i < sizeof fresh / sizeof fresh[0]; i++)
+        fresh[i] = random_u64();
+    memcpy(server->ticket_secret, fresh, sizeof fresh);
+    enum rc rc = ticket_secret_get(server->stores.durable->ledger, clock_wall(), server->ticket_secret,
+                                   server->ticket_secret);
+    if (rc != RC_OK)
+        LOG(LOG_WARN, "ticket_key_not_kept", log_str("why", rc_text(rc)));
+}
+
 /* --- opening ------------------------------------------------------------------------------------------------- */
 
 static unsigned worker_count_of(const struct settings *settings)
@@ -145,7 +161,10 @@ enum rc server_open(struct server *server, const struct settings *settings, char
     if (rc == RC_OK)
         server->wall_seen = stores_wall_seen(&server->stores, settings);
     if (rc == RC_OK)
-        rc = writer_thread_open(&server->writer, server->snapshot, &server->stores, count, why, why_size);
+        server_get_ticket_secret(server);
+    if (rc == RC_OK)
+        rc = writer_thread_open(&server->writer, server->snapshot, &server->stores, &server->namespaces,
+                                &server->hash_key, count, why, why_size);
     if (rc == RC_OK)
         rc = server_open_workers(server, count, why, why_size);
     if (rc != RC_OK)

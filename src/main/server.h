@@ -8,6 +8,7 @@
 #ifndef MAIN_SERVER_H
 #define MAIN_SERVER_H
 
+#include "main/ticket_secret.h"
 #include "main/worker.h"
 #include "main/writer_thread.h"
 
@@ -17,6 +18,7 @@ struct server {
     struct namespaces     namespaces;  /* as at the start: channel names point into them */
     struct hash_key       hash_key;    /* secret and random; the same for all channel names */
     struct stores         stores;
+    char                  ticket_secret[TICKET_SECRET_BYTES];  /* signs tickets */
     struct writer_thread  writer;
     struct worker        *workers;
     unsigned              worker_count;

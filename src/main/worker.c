@@ -115,8 +115,10 @@ static void worker_init_sessions(struct worker *worker, const struct settings *s
     sessions->hash_key   = &worker->server->hash_key;
     sessions->limits     = session_limits_of(settings, worker->server->worker_count);
     sessions->identifier = &worker->keys.identifier;
+    sessions->devices    = &worker->server->writer.devices;
     sessions->port       = &worker_session_port;
     sessions->ctx        = worker;
+    ticket_key_init(&sessions->ticket_key, span_of(worker->server->ticket_secret, TICKET_SECRET_BYTES));
     session_worker_init(sessions);
 }
 

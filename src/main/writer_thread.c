@@ -31,7 +31,8 @@ void writer_thread_adopt(struct command *command, struct writer *writer)
     struct snapshot      *snapshot = snapshot_command_open(command);
 
     must(snapshot->number > counter_get(&thread->adopted));
-    thread->writer.limits = writer_limits_of(&snapshot->settings);
+    thread->writer.limits  = writer_limits_of(&snapshot->settings);
+    thread->devices.limits = devices_limits_of(&snapshot->settings);
     counter_set(&thread->adopted, snapshot->number);
     snapshot_unref(snapshot);
 }
@@ -47,10 +48,11 @@ static void writer_on_turn_end(void *ctx)
 {
     struct writer_thread *thread = ctx;
 
+    devices_turn_end(&thread->devices);
     writer_turn_end(&thread->writer, thread->loop.wall);
     for (unsigned i = 0; i < thread->writer.loop_count; i++)
         mailbox_put(thread->mailboxes[i], &thread->bundles[i]);
-    if (counter_get(&thread->is_stopping) && writer_is_idle(&thread->writer))
+    if (counter_get(&thread->is_stopping) && writer_is_idle(&thread->writer) && devices_is_idle(&thread->devices))
         loop_stop(&thread->loop);
 }
 
@@ -59,6 +61,7 @@ static void writer_on_tick(struct timer *timer, msec now)
     struct writer_thread *thread = container_of(timer, struct writer_thread, tick);
 
     writer_tick(&thread->writer, thread->loop.wall);
+    devices_tick(&thread->devices);
     wheel_arm(&thread->loop.wheel, timer, now + WRITER_TICK_MS);
 }
 
@@ -77,10 +80,11 @@ static void *writer_main(void *ctx)
 }
 
 enum rc writer_thread_open(struct writer_thread *thread, const struct snapshot *snapshot, const struct stores *stores,
-                           unsigned loop_count, char *why, size_t why_size)
+                           struct namespaces *namespaces, const struct hash_key *hash_key, unsigned loop_count, char *why, size_t why_size)
 {
-    const struct writer_limits limits = writer_limits_of(&snapshot->settings);
-    enum rc                    rc     = loop_init(&thread->loop, &writer_thread_hooks, thread);
+    const struct writer_limits  limits  = writer_limits_of(&snapshot->settings);
+    const struct devices_limits devices = devices_limits_of(&snapshot->settings);
+    enum rc                     rc      = loop_init(&thread->loop, &writer_thread_hooks, thread);
 
     must(loop_count > 0 && loop_count <= LOOPS_MAX);
     if (rc != RC_OK) {
@@ -91,6 +95,7 @@ enum rc writer_thread_open(struct writer_thread *thread, const struct snapshot *
     counter_set(&thread->adopted, snapshot->number);
     writer_init(&thread->writer, &writer_thread_port, thread, stores->durable, stores->memory, &limits, loop_count);
     memberships_init(&thread->memberships);
+    devices_init(&thread->devices, &thread->writer, namespaces, hash_key, &devices);
     return RC_OK;
 }
 
@@ -125,6 +130,7 @@ void writer_thread_close(struct writer_thread *thread)
     must(!thread->is_started);
     if (thread->loop.input == NULL)
         return;
+    devices_fini(&thread->devices);
     writer_fini(&thread->writer);
     memberships_fini(&thread->memberships);
     command_mail_free(mailbox_take(&thread->loop.mailbox));

@@ -11,6 +11,7 @@
 
 #include <pthread.h>
 
+#include "device/devices.h"
 #include "device/membership.h"
 #include "main/snapshot.h"
 #include "main/stores.h"
@@ -20,6 +21,7 @@
 struct writer_thread {
     struct writer   writer;
     struct memberships memberships;
+    struct devices  devices;               /* beside the writer, on its thread */
     struct loop     loop;
     struct timer    tick;
     struct mailbox *mailboxes[LOOPS_MAX];  /* of the workers' loops; borrowed */
@@ -32,7 +34,7 @@ struct writer_thread {
 
 /* The stores are borrowed until close. Not RC_OK: `why` is a sentence for the operator. */
 enum rc writer_thread_open(struct writer_thread *thread, const struct snapshot *snapshot, const struct stores *stores,
-                           unsigned loop_count, char *why, size_t why_size) RC_MUST_USE;
+                           struct namespaces *namespaces, const struct hash_key *hash_key, unsigned loop_count, char *why, size_t why_size) RC_MUST_USE;
 
 /* Where commands for this loop go. Borrowed until close. */
 void writer_thread_connect(struct writer_thread *thread, unsigned loop, struct mailbox *mailbox);

@@ -7,10 +7,11 @@
 #include "codec/bin/bin.h"
 #include "codec/ws/ws.h"
 #include "message/epoch.h"
+#include "message/user_name.h"
 #include "session/dialect.h"
 #include "session/heartbeat.h"
 
-enum { BIN_PLACES_MAX = 1024 };
+enum { BIN_PLACES_MAX = 1024, SESSION_NAME_BYTES = USER_NAME_BYTES_MAX + DEVICE_NAME_BYTES_MAX + 2 };
 
 #define BIN_BIT(field) (UINT64_C(1) << (field))
 
@@ -57,7 +58,8 @@ static bool read_bin_subscribe(struct bin_reading *reading)
 
     subscribe->channel = bin_bytes(reading->frame, BIN_CHANNEL);
     if (!read_bin_start(reading->frame, &subscribe->start))
-        return bin_refuse(reading, 400, "subscribe takes channel, perhaps after (with epoch) or last, and ref");
+        return bin_refuse(reading, 400, "subscribe takes channel, perhaps after (with epoch) or last, keep, and ref");
+    subscribe->is_kept = bin_has(reading->frame, BIN_KEEP);
     return true;
 }
 
@@ -124,6 +126,9 @@ static bool read_bin_connect(struct bin_reading *reading)
     connect->token     = bin_bytes(frame, BIN_TOKEN);
     connect->user      = bin_bytes(frame, BIN_USER);
     connect->device    = bin_bytes(frame, BIN_DEVICE);
+    connect->ticket    = bin_bytes(frame, BIN_TICKET);
+    connect->device_class  = bin_bytes(frame, BIN_CLASS);
+    connect->wants_session = bin_has(frame, BIN_STANDING) || connect->ticket.len > 0;
     connect->cursor    = bin_bytes(frame, BIN_CURSOR_TOKEN);
     connect->has_beats = bin_has(frame, BIN_HEARTBEAT);
     connect->beat_ms   = (msec)beat_s * 1000;
@@ -140,6 +145,17 @@ static bool read_bin_ping(struct bin_reading *reading)
     return true;
 }
 
+static bool read_bin_ack(struct bin_reading *reading)
+{
+    const struct bin_frame *frame = reading->frame;
+
+    if (!bin_has(frame, BIN_CHANNEL) || !bin_has(frame, BIN_SEQ))
+        return bin_refuse(reading, 400, "ack takes channel and seq, perhaps epoch, and ref");
+    reading->command->ack = (struct client_ack){ bin_bytes(frame, BIN_CHANNEL), bin_number(frame, BIN_EPOCH),
+                                                 bin_number(frame, BIN_SEQ) };
+    return true;
+}
+
 static bool read_bin_nothing(struct bin_reading *reading)
 {
     (void)reading;
@@ -153,15 +169,15 @@ static const struct {
     uint64_t                 later;
 } bin_rows[BIN_TYPE_COUNT] = {
     [BIN_CONNECT] = { read_bin_connect, CLIENT_CONNECT,
-                      BIN_BIT(BIN_STANDING) | BIN_BIT(BIN_TICKET) | BIN_BIT(BIN_GENERATION) |
-                          BIN_BIT(BIN_MODE) | BIN_BIT(BIN_CLASS) },
+                      BIN_BIT(BIN_GENERATION) | BIN_BIT(BIN_MODE) },
     [BIN_SUBSCRIBE] = { read_bin_subscribe, CLIENT_SUBSCRIBE,
-                        BIN_BIT(BIN_KEEP) | BIN_BIT(BIN_PRESENCE) | BIN_BIT(BIN_MODE) | BIN_BIT(BIN_PRIORITY) },
+                        BIN_BIT(BIN_PRESENCE) | BIN_BIT(BIN_MODE) | BIN_BIT(BIN_PRIORITY) },
     [BIN_UNSUBSCRIBE] = { read_bin_unsubscribe, CLIENT_UNSUBSCRIBE, 0 },
     [BIN_PUBLISH] = { read_bin_publish, CLIENT_PUBLISH, BIN_BIT(BIN_COLLAPSE) | BIN_BIT(BIN_PRIORITY) },
     [BIN_CURSOR]  = { read_bin_nothing, CLIENT_CURSOR, 0 },
     [BIN_PING]    = { read_bin_ping, CLIENT_PING, BIN_BIT(BIN_DIGEST) },
     [BIN_PONG]    = { read_bin_nothing, CLIENT_PONG, 0 },
+    [BIN_ACK]     = { read_bin_ack, CLIENT_ACK, BIN_BIT(BIN_GENERATION) },
 };
 
 static void bin_read_ref(struct bin_reading *reading)
@@ -208,14 +224,25 @@ static bool bin_dialect_read(struct dialect_scratch *scratch, struct span bytes,
 
 /* --- writing ------------------------------------------------------------------------------------------------- */
 
-static void say_bin_connected(struct bin_frame *frame, const struct client_event *event, char hex[17])
+static void say_bin_session(struct bin_frame *frame, const struct connected_session *session, char *name)
+{
+    int len = snprintf(name, SESSION_NAME_BYTES, "%.*s/%.*s", SPAN_ARG(session->user), SPAN_ARG(session->device));
+
+    bin_set_bytes(frame, BIN_SESSION, span_of(name, (size_t)len));
+    bin_set_number(frame, BIN_GENERATION, session->generation);
+    bin_set_bytes(frame, BIN_USER, session->user);
+    bin_set_bytes(frame, BIN_DEVICE, session->device);
+    bin_set_bytes(frame, BIN_TICKET, session->ticket);
+}
+
+static void say_bin_connected(struct bin_frame *frame, const struct client_event *event, char *name)
 {
     const struct backoff *reconnect = event->connected.reconnect;
 
     bin_init(frame, BIN_CONNECT);
-    snprintf(hex, 17, "%016llx", (unsigned long long)event->connected.key);
     bin_set_number(frame, BIN_CONNECTION, event->connected.key);
-    bin_set_bytes(frame, BIN_SESSION, span_of(hex, 16));
+    if (event->connected.session != NULL)
+        say_bin_session(frame, event->connected.session, name);
     bin_set_number(frame, BIN_HEARTBEAT, (uint64_t)(event->connected.heartbeat_ms / 1000));
     bin_set_flag(frame, BIN_RESUMED, event->connected.is_resumed);
     bin_set_number(frame, BIN_FRAME_BYTES, event->connected.frame_bytes_max);
@@ -257,11 +284,11 @@ static void say_bin_why(struct bin_frame *frame, enum bin_type type, unsigned co
 static void bin_dialect_put_event(struct buf *buf, const struct client_event *event)
 {
     struct bin_frame frame;
-    char             hex[17];
+    char             name[SESSION_NAME_BYTES];
     uint64_t         ref;
 
     switch (event->kind) {
-    case EVENT_CONNECTED: say_bin_connected(&frame, event, hex); break;
+    case EVENT_CONNECTED: say_bin_connected(&frame, event, name); break;
     case EVENT_SUBSCRIBED: say_bin_subscribed(&frame, event); break;
     case EVENT_UNSUBSCRIBED:
         bin_init(&frame, BIN_UNSUBSCRIBE);
@@ -278,7 +305,17 @@ static void bin_dialect_put_event(struct buf *buf, const struct client_event *ev
         bin_init(&frame, BIN_RECONNECT);
         bin_set_number(&frame, BIN_AFTER_MS, (uint64_t)event->reconnect_after_ms);
         break;
-    case EVENT_CLOSING: say_bin_why(&frame, BIN_CLOSING, event->closing->code, event->closing->reason); break;
+    case EVENT_CLOSING:
+        if (event->closing == link_end_words(LINK_END_REPLACED))
+            bin_init(&frame, BIN_REPLACED);
+        else
+            say_bin_why(&frame, BIN_CLOSING, event->closing->code, event->closing->reason);
+        break;
+    case EVENT_ACK:
+        bin_init(&frame, BIN_ACK);
+        bin_set_bytes(&frame, BIN_CHANNEL, event->ack.channel);
+        bin_set_number(&frame, BIN_SEQ, event->ack.seq);
+        break;
     case EVENT_EXPIRING:
         bin_init(&frame, BIN_EXPIRING);
         bin_set_number(&frame, BIN_IN, event->expiring_s);

@@ -5,6 +5,7 @@
 #include "base/jitter.h"
 #include "base/must.h"
 #include "codec/ws/ws.h"
+#include "session/device_ticket.h"
 
 void client_init(struct client *client, struct session_worker *worker, const struct client_kind *kind,
                  struct identity *identity, uint64_t key)
@@ -92,12 +93,23 @@ void client_say_error(struct client *client, unsigned code, const char *reason, 
 
 void client_say_connected(struct client *client, bool is_resumed, struct span ref)
 {
+    const struct device_link *device  = client->link.device;
+    struct connected_session  session = { 0 };
+    struct buf                ticket;
+
+    buf_init(&ticket, TICKET_TEXT_BYTES_MAX);
+    if (device != NULL) {
+        device_ticket_put(&client->link, &ticket);
+        session = (struct connected_session){ device_link_user(device), device_link_device(device), device->generation,
+                                              buf_span(&ticket) };
+    }
     client_say(client, &(struct client_event){
         .kind = EVENT_CONNECTED, .ref = ref,
         .connected = { client->link.key, heartbeat_interval(&client->heartbeat, &client->link.worker->limits.heartbeat),
                        is_resumed, client->link.worker->limits.frame_bytes_max,
-                       &client->link.worker->limits.reconnect },
+                       &client->link.worker->limits.reconnect, device == NULL ? NULL : &session },
     });
+    buf_fini(&ticket);
 }
 
 static void client_say_reconnect(struct client *client)
@@ -178,6 +190,7 @@ void client_placed(struct link *link, struct reader_sub *sub)
     struct client        *client = container_of(link, struct client, link);
     struct subscribe_ref *ref    = client_take_ref(client, sub);
 
+    device_link_placed(link, sub);
     if (sub->sub.is_unasked)
         return;
     client_say(client, &(struct client_event){

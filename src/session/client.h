@@ -6,6 +6,7 @@
 #ifndef SESSION_CLIENT_H
 #define SESSION_CLIENT_H
 
+#include "session/device_link.h"
 #include "session/dialect.h"
 #include "session/heartbeat.h"
 #include "session/link.h"
@@ -28,7 +29,7 @@ struct client_work {
     msec        in_since;       /* when its first piece came */
     struct list publishes;      /* under way; an answer whose client is gone is dropped */
     struct list refs;           /* of subscriptions whose channels have not answered */
-    struct client_connecting *connecting;  /* the token of a `connect` is being identified; NULL: none is */
+    struct client_connecting *connecting;  /* a `connect` waits for its token to be identified, or for its session */
     uint32_t    publish_count;
     uint8_t     rest_len;
     char        rest[CLIENT_REST_BYTES_MAX];  /* the transport's: the beginning of a frame whose end has not come */
@@ -153,17 +154,27 @@ bool client_is_welcome(struct client *client);
 /* commands.c */
 void client_carry_out(struct client *client, const struct client_command *command);
 /* Sends `connected`, and follows the channels that the client had before. */
-void client_resume(struct client *client, const struct client_connect *connect, struct span ref);
+void client_resume(struct client *client, const struct client_connect *connect, bool is_resumed, struct span ref);
 
 /* client_connect.c: the token of a `connect` is identified, at once or later. */
 void   client_connect(struct client *client, const struct client_command *command);
 bool   client_is_identifying(const struct client *client);
+/* The `connect` waits until the session is open, then client_opened() is called. */
+void   client_await_session(struct client *client, const struct session_question *question);
 /* While a `connect` is being identified: keeps the frame of the `connect`; keeps bytes that came behind it. False:
  * those bytes are beyond gathered_bytes_max. */
 void   client_keep_connect(struct client *client, struct span frame);
 bool   client_keep_behind(struct client *client, struct span bytes);
 size_t client_behind_bytes(const struct client *client);
 void   client_cancel_connect(struct client *client);
+
+/* client_session.c: what a `connect` does once it is known who sent it; the session that it asks for. */
+void client_identified(struct client *client, const struct client_connect *connect, struct span ref);
+void client_connect_by_ticket(struct client *client, const struct client_connect *connect, struct span ref);
+/* Takes the answer. */
+void client_opened(struct client *client, struct session_open *open, const struct client_connect *connect,
+                   struct span ref);
+void client_acknowledge(struct client *client, const struct client_command *command);
 
 /* subscribe_ref.c: the ref that `subscribed` repeats when the channel has answered. The caller frees what
  * client_take_ref() returns; NULL: the command had no ref. */

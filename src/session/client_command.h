@@ -20,6 +20,7 @@ enum client_command_kind {
     CLIENT_CURSOR,
     CLIENT_PING,
     CLIENT_PONG,
+    CLIENT_ACK,
     CLIENT_COMMAND_COUNT
 };
 
@@ -37,6 +38,9 @@ extern const struct known_words client_place_words;
 struct client_connect {
     struct span                token;       /* empty: none was shown */
     struct span                user, device;  /* what the client says of itself; empty: nothing */
+    struct span                ticket;      /* that resumes a session; empty: none */
+    struct span                device_class;
+    bool                       wants_session;
     struct span                cursor;      /* places that the frame `cursor` gave; empty: none */
     const struct client_place *places;
     size_t                     place_count;
@@ -48,6 +52,7 @@ struct client_connect {
 struct client_subscribe {
     struct span  channel;
     struct start start;
+    bool         is_kept;  /* the session shall follow it from now on */
 };
 
 struct client_publish {
@@ -60,6 +65,12 @@ struct client_ping {
     msec next_ms;  /* when the next one comes; 0: not said */
 };
 
+struct client_ack {
+    struct span channel;
+    uint64_t    epoch;  /* 0: not said */
+    uint64_t    seq;
+};
+
 struct client_command {
     enum client_command_kind kind;
     struct span              ref;   /* to be echoed in the answer, in the dialect's own form; empty: none */
@@ -69,6 +80,7 @@ struct client_command {
         struct span             unsubscribe;  /* the channel; one that can't be read is empty */
         struct client_publish   publish;
         struct client_ping      ping;
+        struct client_ack       ack;
     };
 };
 
@@ -91,6 +103,14 @@ enum client_event_kind {
     EVENT_RECONNECT,
     EVENT_CLOSING,
     EVENT_EXPIRING,
+    EVENT_ACK,
+};
+
+/* The session that outlives the link, in `connected`. */
+struct connected_session {
+    struct span user, device;
+    uint64_t    generation;
+    struct span ticket;  /* empty: none */
 };
 
 struct client_event {
@@ -98,12 +118,14 @@ struct client_event {
     struct span            ref;   /* of the command that it answers; empty: none */
     union {
         struct {
-            uint64_t              key;
-            msec                  heartbeat_ms;
-            bool                  is_resumed;
-            uint32_t              frame_bytes_max;
-            const struct backoff *reconnect;
+            uint64_t                        key;
+            msec                            heartbeat_ms;
+            bool                            is_resumed;
+            uint32_t                        frame_bytes_max;
+            const struct backoff           *reconnect;
+            const struct connected_session *session;  /* NULL: the link has none */
         } connected;
+        struct { struct span channel; uint64_t seq; } ack;
         struct { struct span channel; uint64_t epoch, head; } subscribed;
         struct span unsubscribed;   /* the channel */
         struct { const struct channel_name *channel; const struct append_answer *answer; bool is_replayed; } published;

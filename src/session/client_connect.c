@@ -1,14 +1,16 @@
-/* client_connect.c - a `connect` command: its token is identified, at once or later.
+/* client_connect.c - a `connect` command: its token is identified, at once or later, and then its session is opened, if it
+ * asks for one.
  *
- * While the identification takes time, what the client sends behind the command waits. It is taken in order afterwards.
- * A command borrows what it points to, so the command's frame is kept as it came and read again afterwards. */
+ * While that takes time, what the client sends behind the command waits. It is taken in order afterwards. A command
+ * borrows what it points to, so the command's frame is kept as it came and read again afterwards. */
 #include <stdlib.h>
 
 #include "base/must.h"
 #include "session/client.h"
 
 struct client_connecting {
-    struct identification *identification;
+    struct identification *identification;  /* under way, or NULL */
+    struct session_open   *opening;         /* … and NULL until then */
     struct buf             frame;
     struct buf             behind;
 };
@@ -37,7 +39,10 @@ void client_cancel_connect(struct client *client)
 
     if (connecting == NULL)
         return;
-    identify_cancel(connecting->identification);
+    if (connecting->identification != NULL)
+        identify_cancel(connecting->identification);
+    if (connecting->opening != NULL)
+        connecting->opening->owner = NULL;
     connecting_free(connecting, client->link.worker);
     client->work->connecting = NULL;
 }
@@ -63,12 +68,73 @@ static void client_drop_forbidden(struct client *client)
         struct verdict verdict    = may(link->holder, name, ACTION_SUBSCRIBE);
         if (verdict.status != 0 && !verdict.needs_member && !sub->sub.is_unasked) {
             free(client_take_ref(client, sub));
+            device_link_let_go(link, sub);
             link_unfollow(link, sub);
             client_say(client, &(struct client_event){ .kind = EVENT_UNSUBSCRIBED, .unsubscribed = channel_name_span(name) });
         }
         channel_name_unref(name);
     }
 }
+
+static struct client_connecting *client_begin_connecting(struct client *client)
+{
+    struct client_work *work = client_get_work(client);
+
+    if (work->connecting == NULL) {
+        struct client_connecting *connecting = calloc(1, sizeof *connecting);
+        must(connecting != NULL);
+        buf_init(&connecting->frame, SIZE_MAX / 2);   /* one frame, of frame_bytes_max at most */
+        buf_init(&connecting->behind, SIZE_MAX / 2);  /* gathered_bytes_max bounds it; what came behind a handshake may be
+                                                       * long */
+        work->connecting = connecting;
+    }
+    return work->connecting;
+}
+
+/* All of the `connect` is carried out, unless it has begun to wait for something else. */
+static void client_end_connecting(struct client *client)
+{
+    struct client_connecting *connecting = client->work->connecting;
+
+    if (connecting->identification != NULL || connecting->opening != NULL)
+        return;
+    client->work->connecting = NULL;
+    client_kind(client)->go_on(client, connecting->behind.at, connecting->behind.len);
+    connecting_free(connecting, client->link.worker);
+    client_drop_work_if_done(client);
+}
+
+static void client_read_again(struct client *client, struct span frame, struct client_command *ret)
+{
+    struct client_fault fault;
+
+    must(client_kind(client)->dialect->read(&client->link.worker->dialect_scratch, frame, ret, &fault));
+}
+
+/* --- its session ------------------------------------------------------------------------------------------------ */
+
+static void on_opened(struct session_open *open)
+{
+    struct client        *client = open->owner;
+    struct client_command command;
+
+    if (client == NULL) {
+        device_link_drop(device_link_worker(open), open);
+        return;
+    }
+    must(client_is_identifying(client) && client->work->connecting->opening == open);
+    client->work->connecting->opening = NULL;
+    client_read_again(client, buf_span(&client->work->connecting->frame), &command);
+    client_opened(client, open, &command.connect, command.ref);
+    client_end_connecting(client);
+}
+
+void client_await_session(struct client *client, const struct session_question *question)
+{
+    client_begin_connecting(client)->opening = device_link_ask(client->link.worker, question, on_opened, client);
+}
+
+/* --- its token -------------------------------------------------------------------------------------------------- */
 
 /* Takes the answer's reference. */
 static void client_connected(struct client *client, const struct identified *answer,
@@ -81,7 +147,7 @@ static void client_connected(struct client *client, const struct identified *ans
     } else if (answer->identity != NULL) {
         link_take_holder(&client->link, answer->identity);
         client_drop_forbidden(client);
-        client_resume(client, &command->connect, command->ref);
+        client_identified(client, &command->connect, command->ref);
     } else if (answer->refusal.status == 401) {
         client_say_error(client, 401, answer->refusal.reason, command->ref);
         client_kind(client)->close(client, CLIENT_CLOSE_POLICY, "token not known");
@@ -99,13 +165,12 @@ static void client_connected(struct client *client, const struct identified *ans
 static void client_connected_late(struct client *client, const struct identified *answer, struct span frame)
 {
     struct client_command command;
-    struct client_fault   fault;
 
     if (client->link.is_over) {
         identity_unref(answer->identity);
         return;
     }
-    must(client_kind(client)->dialect->read(&client->link.worker->dialect_scratch, frame, &command, &fault));
+    client_read_again(client, frame, &command);
     client_connected(client, answer, &command);
 }
 
@@ -115,11 +180,9 @@ static void on_identified(void *owner, const struct identified *answer)
     struct client_connecting *connecting = client->work->connecting;
 
     must(connecting != NULL);
-    client->work->connecting = NULL;
+    connecting->identification = NULL;
     client_connected_late(client, answer, buf_span(&connecting->frame));
-    client_kind(client)->go_on(client, connecting->behind.at, connecting->behind.len);
-    connecting_free(connecting, client->link.worker);
-    client_drop_work_if_done(client);
+    client_end_connecting(client);
 }
 
 static bool put_sender_of_link(const void *stream, struct buf *address)
@@ -150,8 +213,13 @@ void client_connect(struct client *client, const struct client_command *command)
     struct credential      credential = credential_of_connect(client, &command->connect);
     struct identified      answer;
 
+    must(!client_is_identifying(client));
+    if (command->connect.ticket.len > 0) {
+        client_connect_by_ticket(client, &command->connect, command->ref);
+        return;
+    }
     if (client->link.holder != NULL && credential.kind == CREDENTIAL_NONE && credential.user.len == 0) {
-        client_resume(client, &command->connect, command->ref);
+        client_identified(client, &command->connect, command->ref);
         return;
     }
     struct identification *identification = identify(worker->identifier, &credential, worker->loop->now, on_identified,
@@ -160,12 +228,7 @@ void client_connect(struct client *client, const struct client_command *command)
         client_connected(client, &answer, command);
         return;
     }
-    struct client_connecting *connecting = calloc(1, sizeof *connecting);
-    must(connecting != NULL && !client_is_identifying(client));
-    connecting->identification = identification;
-    buf_init(&connecting->frame, SIZE_MAX / 2);   /* one frame, of frame_bytes_max at most */
-    buf_init(&connecting->behind, SIZE_MAX / 2);  /* gathered_bytes_max bounds it; what came behind a handshake may be long */
-    client_get_work(client)->connecting = connecting;
+    client_begin_connecting(client)->identification = identification;
 }
 
 void client_keep_connect(struct client *client, struct span frame)

@@ -7,28 +7,40 @@
 #include "session/client.h"
 #include "session/subscribe_request.h"
 
+static void client_follow(struct client *client, const struct subscribe_request *request, bool is_kept,
+                          struct span ref)
+{
+    struct reader_sub *sub = link_follow(&client->link, request->name, request->start);
+
+    if (is_kept)
+        device_link_keep(&client->link, sub);
+    client_keep_ref(client, sub, ref);
+}
+
 /* Follows one more channel; the answer comes when its head is known. */
-static void client_subscribe(struct client *client, struct span channel, struct start start, struct span ref)
+static void client_subscribe(struct client *client, const struct client_subscribe *subscribe, struct span ref)
 {
     struct session_worker    *worker = client->link.worker;
     struct reader            *reader = client->link.reader;
     struct subscribe_requests requests;
 
     subscribe_requests_init(&requests);
-    if (reader_find(reader, channel) != NULL)
+    if (reader_find(reader, subscribe->channel) != NULL)
         client_say_error(client, 409, "this connection follows that channel already", ref);
-    else if (reader->sub_count >= worker->limits.channels_max)
+    else if (subscribe->is_kept && client->link.device == NULL)
+        client_say_error(client, 409, "only a session keeps a channel: connect with session", ref);
+    else if (link_own_count(&client->link, subscribe->is_kept) >= worker->limits.channels_max)
         client_say_error(client, 400, "too many channels on one connection (channels_per_connection_max)", ref);
-    else if (!subscribe_requests_add(&requests, worker, channel, start, client_identity(client)))
+    else if (!subscribe_requests_add(&requests, worker, subscribe->channel, subscribe->start, client_identity(client)))
         client_say_error(client, requests.fault_status, requests.fault, ref);
     else
-        client_keep_ref(client, link_follow(&client->link, requests.at[0].name, requests.at[0].start), ref);
+        client_follow(client, &requests.at[0], subscribe->is_kept, ref);
     subscribe_requests_fini(&requests);
 }
 
 static void on_subscribe(struct client *client, const struct client_command *command)
 {
-    client_subscribe(client, command->subscribe.channel, command->subscribe.start, command->ref);
+    client_subscribe(client, &command->subscribe, command->ref);
 }
 
 static void on_unsubscribe(struct client *client, const struct client_command *command)
@@ -37,6 +49,10 @@ static void on_unsubscribe(struct client *client, const struct client_command *c
 
     if (sub == NULL) {
         client_say_error(client, 404, "this connection does not follow that channel", command->ref);
+        return;
+    }
+    if (!device_link_may_leave(&client->link, sub)) {
+        client_say_error(client, 409, "a session follows this channel by itself", command->ref);
         return;
     }
     free(client_take_ref(client, sub));
@@ -49,6 +65,17 @@ static void on_unsubscribe(struct client *client, const struct client_command *c
 static const struct span place_words[]      = { SPAN("epoch"), SPAN("seq") };
 const struct known_words client_place_words = { place_words, sizeof place_words / sizeof place_words[0] };
 
+/* A channel that the session follows by itself goes on from the place that the client names. */
+static void client_resume_channel(struct client *client, struct span channel, struct start start)
+{
+    struct reader_sub *sub = reader_find(client->link.reader, channel);
+
+    if (sub != NULL && sub->sub.is_own)
+        device_link_move(&client->link, sub, start);
+    else
+        client_subscribe(client, &(struct client_subscribe){ .channel = channel, .start = start }, SPAN(""));
+}
+
 static void client_resume_place(struct client *client, const struct client_place *place, struct span ref)
 {
     char text[UNKNOWN_WORD_BYTES];
@@ -59,7 +86,7 @@ static void client_resume_place(struct client *client, const struct client_place
     else if (place->fault != NULL)
         client_say_error(client, 400, place->fault, ref);
     else
-        client_subscribe(client, place->channel, place->start, SPAN(""));
+        client_resume_channel(client, place->channel, place->start);
 }
 
 /* NULL: it is one whose channels can be followed. */
@@ -76,12 +103,12 @@ static const char *read_connect_cursor(struct span cursor, struct token *ret)
 static void client_resume_token(struct client *client, const struct token *token)
 {
     for (size_t i = 0; i < token->count; i++)
-        client_subscribe(client, token->places[i].channel,
-                         (struct start){ START_AFTER, token->places[i].seq, token->places[i].epoch }, SPAN(""));
+        client_resume_channel(client, token->places[i].channel,
+                              (struct start){ START_AFTER, token->places[i].seq, token->places[i].epoch });
 }
 
 /* `connected` is sent first. The faults of the places, or the `subscribed` of each, follow it. */
-void client_resume(struct client *client, const struct client_connect *connect, struct span ref)
+void client_resume(struct client *client, const struct client_connect *connect, bool is_resumed, struct span ref)
 {
     struct token token;
     const char  *fault = NULL;
@@ -92,7 +119,7 @@ void client_resume(struct client *client, const struct client_connect *connect, 
     bool has_token = connect->cursor.len > 0 && fault == NULL;
     if (connect->has_beats)
         client_agree_heartbeat(client, connect->beat_ms);
-    client_say_connected(client, connect->is_resuming || has_token, ref);
+    client_say_connected(client, is_resumed || connect->is_resuming || has_token, ref);
     for (size_t i = 0; i < connect->place_count; i++)
         client_resume_place(client, &connect->places[i], ref);
     if (has_token)
@@ -191,6 +218,7 @@ void client_carry_out(struct client *client, const struct client_command *comman
         [CLIENT_CONNECT] = client_connect, [CLIENT_SUBSCRIBE] = on_subscribe, [CLIENT_UNSUBSCRIBE] = on_unsubscribe,
         [CLIENT_PUBLISH] = on_publish, [CLIENT_CURSOR] = on_cursor,       [CLIENT_PING] = on_ping,
         [CLIENT_PONG] = on_pong,
+        [CLIENT_ACK] = client_acknowledge,
     };
 
     must(command->kind < CLIENT_COMMAND_COUNT);

@@ -4,6 +4,7 @@
 #include "base/known_words.h"
 #include "base/must.h"
 #include "message/epoch.h"
+#include "message/user_name.h"
 #include "publish/publish_check.h"
 #include "publish/publish_json.h"
 #include "session/dialect.h"
@@ -76,6 +77,14 @@ static bool member_u64(struct json_reading *reading, struct span name, bool *ret
     return token == NULL || json_u64(token, ret);
 }
 
+static bool member_flag(struct json_reading *reading, struct span name, bool *ret)
+{
+    const struct json_token *token = json_member(&reading->scratch->doc, reading->root, name);
+
+    *ret = token != NULL && token->type == JSON_TRUE;
+    return token == NULL || token->type == JSON_TRUE || token->type == JSON_FALSE;
+}
+
 /* A time in units of `unit_ms`. */
 static bool read_msec(struct json_reading *reading, struct span name, msec unit_ms, bool *ret_is_there, msec *ret)
 {
@@ -143,8 +152,9 @@ static bool read_subscribe(struct json_reading *reading)
     struct client_subscribe *subscribe = &reading->command->subscribe;
 
     reading->command->kind = CLIENT_SUBSCRIBE;
-    if (!member_text(reading, SPAN("channel"), &subscribe->channel) || !read_start(reading, &subscribe->start))
-        return refuse(reading, 400, "subscribe takes channel, perhaps after (with epoch) or last, and ref");
+    if (!member_text(reading, SPAN("channel"), &subscribe->channel) || !read_start(reading, &subscribe->start) ||
+        !member_flag(reading, SPAN("keep"), &subscribe->is_kept))
+        return refuse(reading, 400, "subscribe takes channel, perhaps after (with epoch) or last, keep, and ref");
     return true;
 }
 
@@ -228,6 +238,11 @@ static bool read_connect(struct json_reading *reading)
     }
     if (!member_text(reading, SPAN("user"), &connect->user) || !member_text(reading, SPAN("device"), &connect->device))
         return refuse(reading, 400, "user and device are strings");
+    if (!member_text(reading, SPAN("ticket"), &connect->ticket) ||
+        !member_text(reading, SPAN("class"), &connect->device_class) ||
+        !member_flag(reading, SPAN("session"), &connect->wants_session))
+        return refuse(reading, 400, "ticket and class are strings, and session is true or false");
+    connect->wants_session |= connect->ticket.len > 0;
     const struct json_token *cursor = json_member(&reading->scratch->doc, reading->root, SPAN("cursor"));
     const bool               has_cursor = cursor != NULL && cursor->type != JSON_NULL;  /* a poll's answer may hold null */
     if (has_cursor && !member_text(reading, SPAN("cursor"), &connect->cursor))
@@ -236,6 +251,20 @@ static bool read_connect(struct json_reading *reading)
         return refuse(reading, 400, "heartbeat is a number of seconds, from 0 to 86400; 0: as the server likes");
     if (resume != NULL)
         read_resume(reading->scratch, resume->raw, connect);
+    return true;
+}
+
+static bool read_ack(struct json_reading *reading)
+{
+    struct client_ack *ack = &reading->command->ack;
+    struct span        epoch;
+    bool               has_seq;
+
+    reading->command->kind = CLIENT_ACK;
+    if (!member_text(reading, SPAN("channel"), &ack->channel) || ack->channel.len == 0 ||
+        !member_u64(reading, SPAN("seq"), &has_seq, &ack->seq) ||
+        !has_seq || !member_text(reading, SPAN("epoch"), &epoch) || (epoch.len > 0 && !epoch_get(epoch, &ack->epoch)))
+        return refuse(reading, 400, "ack takes channel and seq, perhaps epoch, and ref");
     return true;
 }
 
@@ -260,11 +289,13 @@ static bool read_ping(struct json_reading *reading)
 #define FRAME_WORDS SPAN("type"), SPAN("ref")
 
 static const struct span publish_words[]     = { FRAME_WORDS, PUBLISH_JSON_WORDS };
-static const struct span subscribe_words[]   = { FRAME_WORDS, SPAN("channel"), SPAN("after"), SPAN("last"), SPAN("epoch") };
+static const struct span subscribe_words[]   = { FRAME_WORDS, SPAN("channel"), SPAN("after"), SPAN("last"), SPAN("epoch"),
+                                                 SPAN("keep") };
+static const struct span ack_words[]         = { FRAME_WORDS, SPAN("channel"), SPAN("seq"), SPAN("epoch") };
 static const struct span unsubscribe_words[] = { FRAME_WORDS, SPAN("channel") };
 static const struct span plain_words[]       = { FRAME_WORDS };
 static const struct span connect_words[]     = { FRAME_WORDS, SPAN("token"), SPAN("resume"), SPAN("cursor"), SPAN("user"),
-                                                 SPAN("device"), SPAN("heartbeat") };
+                                                 SPAN("device"), SPAN("heartbeat"), SPAN("session"), SPAN("ticket"), SPAN("class") };
 static const struct span ping_words[]        = { FRAME_WORDS, SPAN("next_ms") };
 
 static const struct {
@@ -277,6 +308,7 @@ static const struct {
     { SPAN("unsubscribe"), read_unsubscribe, KNOWN_WORDS(unsubscribe_words) },
     { SPAN("connect"), read_connect, KNOWN_WORDS(connect_words) },
     { SPAN("ping"), read_ping, KNOWN_WORDS(ping_words) },
+    { SPAN("ack"), read_ack, KNOWN_WORDS(ack_words) },
     { SPAN("cursor"), read_cursor, KNOWN_WORDS(plain_words) },
 };
 
@@ -290,7 +322,7 @@ static bool read_type(struct json_reading *reading)
         if (span_eq(type, command_rows[i].type))
             return check_words(reading, command_rows[i].words) && command_rows[i].read(reading);
     return refuse(reading, 400,
-                  "unknown type; this version knows connect, subscribe, unsubscribe, publish, cursor and ping");
+                  "unknown type; this version knows connect, subscribe, unsubscribe, publish, ack, cursor and ping");
 }
 
 static bool json_dialect_read(struct dialect_scratch *scratch, struct span frame, struct client_command *ret_command,
@@ -319,11 +351,31 @@ static bool json_dialect_read(struct dialect_scratch *scratch, struct span frame
 
 /* --- writing ------------------------------------------------------------------------------------------------- */
 
+static void put_session(struct buf *buf, const struct connected_session *session)
+{
+    struct buf name;
+
+    buf_init(&name, USER_NAME_BYTES_MAX + 1 + DEVICE_NAME_BYTES_MAX);
+    buf_put(&name, session->user);
+    buf_putc(&name, '/');
+    buf_put(&name, session->device);
+    buf_put_lit(buf, "\"session\":");
+    json_put_string(buf, buf_span(&name));
+    buf_putf(buf, ",\"generation\":%llu,\"user\":", (unsigned long long)session->generation);
+    json_put_string(buf, session->user);
+    buf_put_lit(buf, ",\"device\":");
+    json_put_string(buf, session->device);
+    if (session->ticket.len > 0)
+        buf_putf(buf, ",\"ticket\":\"%.*s\"", SPAN_ARG(session->ticket));
+    buf_putc(buf, ',');
+    buf_fini(&name);
+}
+
 static void put_connected(struct buf *buf, const struct client_event *event)
 {
-    unsigned long long key = event->connected.key;
-
-    buf_putf(buf, "{\"type\":\"connected\",\"connection\":\"%016llx\",\"session\":\"%016llx\",", key, key);
+    buf_putf(buf, "{\"type\":\"connected\",\"connection\":\"%016llx\",", (unsigned long long)event->connected.key);
+    if (event->connected.session != NULL)
+        put_session(buf, event->connected.session);
     buf_putf(buf, "\"heartbeat\":%lld,\"reconnect\":", (long long)(event->connected.heartbeat_ms / 1000));
     backoff_put(buf, event->connected.reconnect);
     buf_putf(buf, ",\"resumed\":%s", event->connected.is_resumed ? "true" : "false");
@@ -374,6 +426,12 @@ static void json_dialect_put_event(struct buf *buf, const struct client_event *e
     case EVENT_RECONNECT:
         buf_put_lit(buf, "{\"type\":\"reconnect\",\"after\":");
         buf_put_u64(buf, (uint64_t)event->reconnect_after_ms);
+        break;
+    case EVENT_ACK:
+        buf_put_lit(buf, "{\"type\":\"ack\",\"channel\":");
+        json_put_string(buf, event->ack.channel);
+        buf_put_lit(buf, ",\"seq\":");
+        buf_put_u64(buf, event->ack.seq);
         break;
     case EVENT_CLOSING:
         link_end_put(buf, event->closing);

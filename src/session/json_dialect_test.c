@@ -22,6 +22,8 @@ static void put_start(struct buf *into, const struct start *start)
 static void put_connect(struct buf *into, const struct client_connect *connect)
 {
     buf_putf(into, "connect token(%.*s)%s", SPAN_ARG(connect->token), connect->is_resuming ? " resumes" : "");
+    if (connect->wants_session)
+        buf_putf(into, " session(%.*s)(%.*s)", SPAN_ARG(connect->ticket), SPAN_ARG(connect->device_class));
     if (connect->has_beats)
         buf_putf(into, " beats %lld", (long long)connect->beat_ms);
     if (connect->cursor.len > 0)
@@ -56,6 +58,8 @@ static void put_command(struct buf *into, const struct client_command *command)
     case CLIENT_SUBSCRIBE:
         buf_putf(into, "subscribe %.*s ", SPAN_ARG(command->subscribe.channel));
         put_start(into, &command->subscribe.start);
+        if (command->subscribe.is_kept)
+            buf_put_lit(into, " kept");
         break;
     case CLIENT_UNSUBSCRIBE: buf_putf(into, "unsubscribe %.*s", SPAN_ARG(command->unsubscribe)); break;
     case CLIENT_PUBLISH: put_publish(into, &command->publish); break;
@@ -65,6 +69,10 @@ static void put_command(struct buf *into, const struct client_command *command)
         buf_put_lit(into, "ping");
         if (command->ping.next_ms != 0)
             buf_putf(into, " next %lld", (long long)command->ping.next_ms);
+        break;
+    case CLIENT_ACK:
+        buf_putf(into, "ack %.*s %llu epoch %llx", SPAN_ARG(command->ack.channel), (unsigned long long)command->ack.seq,
+                 (unsigned long long)command->ack.epoch);
         break;
     case CLIENT_COMMAND_COUNT: fail();
     }
@@ -89,12 +97,24 @@ static void a_frame_becomes_a_command(void **state)
     (void)state;
     static const char publish_takes[] =
         "400 publish takes channel, one of data and data_base64, and perhaps media, event, ttl, key, ref";
-    static const char subscribe_takes[] = "400 subscribe takes channel, perhaps after (with epoch) or last, and ref";
+    static const char subscribe_takes[] = "400 subscribe takes channel, perhaps after (with epoch) or last, keep, and ref";
+    static const char ack_takes[]    = "400 ack takes channel and seq, perhaps epoch, and ref";
     static const char next_ms_is[]   = "400 next_ms is a number of milliseconds, from 1 to 86400000";
     static const char heartbeat_is[] = "400 heartbeat is a number of seconds, from 0 to 86400; 0: as the server likes";
     static const struct { const char *frame, *want; } rows[] = {
         { "{\"type\":\"ping\",\"ref\":[1]}", "ping ref [1]" },
         { "{\"type\":\"cursor\"}", "cursor" },
+        { "{\"type\":\"subscribe\",\"channel\":\"topic:a\",\"keep\":true}", "subscribe topic:a now 0 epoch 0 kept" },
+        { "{\"type\":\"subscribe\",\"channel\":\"topic:a\",\"keep\":false}", "subscribe topic:a now 0 epoch 0" },
+        { "{\"type\":\"subscribe\",\"channel\":\"topic:a\",\"keep\":1}", subscribe_takes },
+        { "{\"type\":\"ack\",\"channel\":\"user:a\",\"seq\":7,\"ref\":1}", "ack user:a 7 epoch 0 ref 1" },
+        { "{\"type\":\"ack\",\"channel\":\"user:a\",\"seq\":7,\"epoch\":\"00000000000000ff\"}", "ack user:a 7 epoch ff" },
+        { "{\"type\":\"ack\",\"channel\":\"user:a\"}", ack_takes },
+        { "{\"type\":\"ack\",\"seq\":7}", ack_takes },
+        { "{\"type\":\"ack\",\"channel\":\"user:a\",\"seq\":-7}", ack_takes },
+        { "{\"type\":\"connect\",\"session\":true,\"class\":\"mobile\"}", "connect token() session()(mobile)" },
+        { "{\"type\":\"connect\",\"ticket\":\"t\"}", "connect token() session(t)()" },
+        { "{\"type\":\"connect\",\"session\":\"yes\"}", "400 ticket and class are strings, and session is true or false" },
         { "{\"type\":\"subscribe\",\"channel\":\"topic:a\"}", "subscribe topic:a now 0 epoch 0" },
         { "{\"type\":\"subscribe\",\"channel\":\"topic:\\u0061\",\"after\":7,\"epoch\":\"00000000000000ff\"}",
           "subscribe topic:a after 7 epoch ff" },
@@ -147,9 +167,9 @@ static void a_frame_becomes_a_command(void **state)
         { "{\"type\":\"publish\",\"channel\":\"topic:a\",\"data\":1,\"Ttl\":1}", "400 unknown member \"Ttl\": did you mean \"ttl\"?" },
         { "[]", "400 a frame is one JSON object" },
         { "{\"type\":\"x\",\"ref\":0}",
-          "400 unknown type; this version knows connect, subscribe, unsubscribe, publish, cursor and ping ref 0" },
+          "400 unknown type; this version knows connect, subscribe, unsubscribe, publish, ack, cursor and ping ref 0" },
         { "{\"ref\":0}",
-          "400 unknown type; this version knows connect, subscribe, unsubscribe, publish, cursor and ping ref 0" },
+          "400 unknown type; this version knows connect, subscribe, unsubscribe, publish, ack, cursor and ping ref 0" },
         { "{\"type\":null}", "400 a frame has a type, a string" },
     };
     struct dialect_scratch scratch;
@@ -193,7 +213,7 @@ static void an_event_becomes_an_object(void **state)
     static const struct backoff backoff = { 1000, 60000, 200, 50 };
     static const struct { struct client_event event; const char *want; } rows[] = {
         { { .kind = EVENT_CONNECTED, .connected = { 0xab, 25000, true, 0, &backoff } },
-          "{\"type\":\"connected\",\"connection\":\"00000000000000ab\",\"session\":\"00000000000000ab\","
+          "{\"type\":\"connected\",\"connection\":\"00000000000000ab\","
           "\"heartbeat\":25,\"reconnect\":{\"base_ms\":1000,\"factor\":2,\"cap_ms\":60000,\"jitter\":0.5},\"resumed\":true}" },
         { { .kind = EVENT_SUBSCRIBED, .ref = SPAN("7"), .subscribed = { SPAN("topic:\"a"), 9, 4 } },
           "{\"type\":\"subscribed\",\"channel\":\"topic:\\\"a\",\"epoch\":\"0000000000000009\",\"head\":4,\"ref\":7}" },

@@ -5,6 +5,7 @@
 #include "base/must.h"
 #include "codec/token/token.h"
 #include "reactor/log.h"
+#include "session/device_link.h"
 
 enum { WORDS_BYTES_MAX = 16 * 1024 * 1024 };  /* far above what sessions let wait: they stop reading from the client
                                                * much earlier */
@@ -51,6 +52,7 @@ void link_fini(struct link *link)
     struct link_waiting *waiting = link->waiting;
 
     must(link->reader->owner == link);
+    device_link_end(link, false);
     if (waiting != NULL && cut_frame_is_there(&waiting->cut) && waiting->cut.sub != NULL)
         reader_rewind(link->reader, waiting->cut.sub, &waiting->cut.before);
     reader_let_go(link->reader);
@@ -109,7 +111,7 @@ void link_look_again(struct link *link)
 
 /* What is told now leaves behind the rest of the frame that was cut, so the place is behind it, too. If the frame was let
  * go the subscription itself stands before it. */
-static struct place link_place_of(const struct link *link, const struct reader_sub *sub, bool has_name)
+struct place link_place_of(const struct link *link, const struct reader_sub *sub, bool has_name)
 {
     struct span             channel = has_name ? channel_name_span(subscription_name(&sub->sub)) : SPAN("");
     const struct cut_frame *cut     = link->waiting == NULL ? NULL : &link->waiting->cut;
@@ -141,7 +143,9 @@ bool link_put_token(const struct link *link, uint64_t set, struct buf *buf)
     size_t count = link_places(link, set == 0, &places);
     if (count == 0)
         return false;
-    if (set != 0)
+    if (link->device != NULL)
+        device_link_put_token(link, buf);
+    else if (set != 0)
         token_put_set(buf, set, places, count);
     else
         token_put(buf, places, count);

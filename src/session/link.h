@@ -11,10 +11,12 @@
 #ifndef SESSION_LINK_H
 #define SESSION_LINK_H
 
+#include "codec/token/token.h"
 #include "session/cut_frame.h"
 #include "session/link_end.h"
 #include "session/session_worker.h"
 
+struct device_link;
 struct link;
 
 /* What goes out before anything new is drawn. */
@@ -71,6 +73,7 @@ struct link {
     uint8_t                 idle_frame_second;  /* … in this second (its low bits) */
     struct identity        *holder;          /* who the client is; owns a reference */
     struct link_expiry     *expiry;          /* of the holder's token (link_expiry.h); NULL: it never ends */
+    struct device_link      *device;          /* of the session that outlives this link (device_link.h); NULL: none */
 };
 
 /* The reader has no other link. `key`: of the connection, if it has one already; 0: it gets one. */
@@ -116,5 +119,7 @@ bool   link_is_stuck(struct link *link, msec now);
 /* Where the reader stands, as a token; false while not all channels have answered, or there are none. `set`: 0, or the
  * token_set_of() the channels, whose subscriptions stand in the order of their names: then the token names none. Appends. */
 bool link_put_token(const struct link *link, uint64_t set, struct buf *buf);
+/* Where one subscription stands, as it will want to name it. */
+struct place link_place_of(const struct link *link, const struct reader_sub *sub, bool has_name);
 
 #endif

@@ -129,7 +129,7 @@ static void put_connect(struct buf *wire, const char *token)
 }
 
 #define CONNECTED                                                                                                     \
-    "{\"type\":\"connected\",\"session\":\"0000000000000001\",\"connection\":\"0000000000000001\",\"heartbeat\":25,"   \
+    "{\"type\":\"connected\",\"connection\":\"0000000000000001\",\"heartbeat\":25,"   \
     "\"base_ms\":1000,\"factor\":200,\"cap_ms\":60000,\"jitter\":500,"  \
     "\"frame_max\":1048576,\"version\":1} "
 
@@ -158,8 +158,7 @@ static void a_client_follows_publishes_and_asks(void **state)
         "{\"type\":\"pong\",\"ref\":5} "
         "{\"type\":\"error\",\"ref\":6,\"code\":409,\"reason\":\"this connection follows that channel already\"} "
         "{\"type\":\"error\",\"code\":404,\"reason\":\"this connection does not follow that channel\"} "
-        "{\"type\":\"error\",\"ref\":7,\"code\":400,\"reason\":\"this version does not do yet what this type of frame asks "
-        "for\"} "
+        "{\"type\":\"error\",\"ref\":7,\"code\":400,\"reason\":\"ack takes channel and seq, perhaps epoch, and ref\"} "
         "{\"type\":\"subscribed\",\"channel\":\"topic:a\",\"epoch\":\"0000000000000009\",\"head\":2} "
         "{\"type\":\"full\",\"channel\":\"topic:a\",\"epoch\":\"0000000000000009\",\"seq\":1,\"id\":1,\"time\":1,"
         "\"media\":\"text/plain\",\"payload\":\"1 b\"} "

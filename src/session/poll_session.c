@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/must.h"
+#include "session/device_link.h"
 #include "session/session.h"
 #include "session/serve.h"
 
@@ -17,6 +18,7 @@ struct poll_session {
     struct timer          timer;
     struct http_exchange *exchange;
     msec                  wait_ms;
+    size_t                named_count;  /* places that the client's cursor named */
 };
 
 static struct poll_session *poll_session_of(struct link *link)
@@ -39,12 +41,12 @@ static size_t poll_session_gather(struct poll_session *session, struct buf *body
 {
     struct link     *link  = &session->link;
     struct session_worker     *worker  = link->worker;
-    size_t           count = 0;
+    size_t           count = 0, moved = session->named_count;
     struct reader_sub *sub;
     struct entry     entry;
 
     *ret_oldest = worker->loop->wall;
-    while (count < POLL_MESSAGES_MAX && body->len < POLL_BYTES_MAX && (sub = link_look(link, &entry)) != NULL) {
+    while (count < POLL_MESSAGES_MAX && (link->device == NULL || moved < SESSION_TOKEN_PLACES_MAX) && body->len < POLL_BYTES_MAX && (sub = link_look(link, &entry)) != NULL) {
         if (count++ > 0)
             buf_putc(body, ',');
         if (entry.message != NULL) {
@@ -60,6 +62,8 @@ static size_t poll_session_gather(struct poll_session *session, struct buf *body
                          &entry.gap, SPAN(""));
         }
         subscription_step(&sub->sub, &entry);
+        moved += !sub->sub.is_moved;
+        device_link_note_moved(sub);
     }
     return count;
 }
@@ -85,6 +89,7 @@ static void poll_session_answer(struct poll_session *session, struct buf *body)
         .fields = HTTP_FIELDS({ SPAN("Cache-Control"), SPAN("no-store, no-transform") }),
         .body   = buf_span(body),
     });
+    device_link_end(&session->link, true);
     counter_add(&worker->counters.bytes[TRANSPORT_POLL], body->len);
     if (body->cap > BODY_BYTES_KEPT)
         buf_fini(body);
@@ -149,7 +154,13 @@ static void poll_session_end(struct link *link, enum link_end why)
     poll_session_gone(poll_session_of(link));
 }
 
+static void poll_session_placed(struct link *link, struct reader_sub *sub)
+{
+    device_link_placed(link, sub);
+}
+
 static const struct link_kind poll_session_kind = {
+    .placed = poll_session_placed,
     .draw  = poll_session_draw,
     .lost  = poll_session_lost,
     .leave = poll_session_lost,
@@ -157,7 +168,7 @@ static const struct link_kind poll_session_kind = {
 };
 
 void session_serve_poll(struct session_worker *worker, struct http_exchange *exchange,
-                        const struct subscribe_requests *requests)
+                        const struct subscribe_requests *requests, const struct session_open *open)
 {
     struct poll_session *session = calloc(1, sizeof *session);
 
@@ -172,6 +183,11 @@ void session_serve_poll(struct session_worker *worker, struct http_exchange *exc
     exchange->owner     = session;
     exchange->gone      = poll_session_gone;
     link_follow_all(&session->link, requests);
+    if (open != NULL) {
+        session->named_count = requests->named.count + requests->count;
+        device_link_begin(&session->link, open);
+        device_link_follow_all(&session->link, open, &requests->named);
+    }
     link_mark(&session->link);
     /* A poll with wait=0 waits for its channels to answer, too. If the store can't answer, poll_store_timeout_ms bounds
      * the wait. */

@@ -24,10 +24,16 @@ void echo_close_all(struct session_worker *worker);
 /* Reads and drops what a client sends on a link that takes no input, once a turn. False: the link has ended. */
 bool stream_drain(struct stream *stream);
 
+/* `open`: the session whose link this becomes (device_link.h); NULL: none. */
 void session_serve_stream(struct session_worker *worker, struct http_exchange *exchange,
                           const struct subscribe_requests *requests, const struct stream_format *format,
-                          struct span media);
+                          struct span media, const struct session_open *open);
 void session_serve_poll(struct session_worker *worker, struct http_exchange *exchange,
-                        const struct subscribe_requests *requests);
+                        const struct subscribe_requests *requests, const struct session_open *open);
+
+/* Opens the session that the requests ask for, then serves one of these with it. Takes the exchange, and what the requests
+ * own. `format` NULL: a poll. */
+void session_serve_device(struct session_worker *worker, struct http_exchange *exchange,
+                          struct subscribe_requests *requests, const struct stream_format *format, struct span media);
 
 #endif

@@ -12,6 +12,7 @@ enum transport { TRANSPORT_WS, TRANSPORT_SSE, TRANSPORT_NDJSON, TRANSPORT_MULTIP
 const char *transport_text(enum transport transport);
 
 struct session_counters {
+    struct counter tickets_refused;
     struct counter sessions[TRANSPORT_COUNT];   /* now */
     struct counter delivered[TRANSPORT_COUNT];  /* messages handed to the kernel */
     struct counter bytes[TRANSPORT_COUNT];      /* of frames handed to the kernel */

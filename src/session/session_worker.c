@@ -5,6 +5,7 @@
 #include "base/must.h"
 #include "codec/token/token.h"
 #include "session/conn_follow.h"
+#include "session/device_link.h"
 #include "session/link.h"
 #include "session/serve.h"
 
@@ -18,6 +19,8 @@ void session_worker_init(struct session_worker *worker)
     list_init(&worker->echoes);
     list_init(&worker->dirty);
     list_init(&worker->addressed);
+    list_init(&worker->acking);
+    worker->home = (struct device_home){ device_link_fence, worker->shard->loop };
     worker->index = (struct link_index){ 0 };
     frames_init(&worker->frames);
     frame_batch_init(&worker->batch);
@@ -42,6 +45,7 @@ void session_worker_fini(struct session_worker *worker)
     networks_fini(&worker->networks);
     free(worker->places);
     reader_shared_fini(&worker->readers);
+    ticket_key_fini(&worker->ticket_key);
     pool_fini(&worker->ws_sessions);
     pool_fini(&worker->native_sessions);
 }
@@ -101,6 +105,7 @@ static void polls_go_on(struct session_worker *worker)
 void session_worker_tick(struct session_worker *worker)
 {
     polls_go_on(worker);
+    device_links_tell(worker);
     link_index_tick(&worker->index, worker->loop->now);
     frames_tick(&worker->frames);
     dialect_scratch_trim(&worker->dialect_scratch);

@@ -4,6 +4,8 @@
 #define SESSION_SESSION_WORKER_H
 
 #include "auth/identify.h"
+#include "codec/ticket/ticket.h"
+#include "device/device_command.h"
 #include "http/http.h"
 #include "node/shard.h"
 #include "session/admission.h"
@@ -33,6 +35,10 @@ struct session_worker {
     const struct hash_key     *hash_key;
     struct session_limits      limits;
     struct identifier         *identifier;       /* for the tokens of `connect` commands */
+    struct devices            *devices;          /* on the writer's thread; to be handed on, not looked into */
+    struct ticket_key          ticket_key;
+    struct device_home         home;             /* where the devices send what concerns links of this loop */
+    struct list                acking;           /* device_links with acks that are to be told */
     const struct session_port *port;
     void                      *ctx;
     struct reader_shared       readers;

@@ -5,6 +5,7 @@
 #include "base/jitter.h"
 #include "base/must.h"
 #include "reactor/log.h"
+#include "session/device_link.h"
 #include "session/session.h"
 #include "session/stream_format.h"
 #include "session/serve.h"
@@ -74,6 +75,7 @@ static struct frame *stream_session_encode(struct link *link, struct reader_sub 
     struct stream_session *session = stream_session_of(link);
 
     session->is_greeted = true;
+    device_link_note_moved(sub);
     return stream_format_encode(session->format, span_str(session->boundary), session->set, link, sub, entry);
 }
 
@@ -89,7 +91,7 @@ static void stream_session_greet_if_new(struct stream_session *session)
 
 static void stream_session_placed(struct link *link, struct reader_sub *sub)
 {
-    (void)sub;
+    device_link_placed(link, sub);
     stream_session_greet_if_new(stream_session_of(link));
 }
 
@@ -256,15 +258,20 @@ static struct stream_session *stream_session_new(struct session_worker *worker, 
 
 void session_serve_stream(struct session_worker *worker, struct http_exchange *exchange,
                           const struct subscribe_requests *requests, const struct stream_format *format,
-                          struct span media)
+                          struct span media, const struct session_open *open)
 {
-    struct stream_session *session = stream_session_new(worker, &exchange->caller, format, requests->count);
+    struct stream_session *session = stream_session_new(worker, &exchange->caller, format,
+                                                        open == NULL ? requests->count : 0);
 
     must(loop_is_here(worker->loop));
     session->set = requests->set;
     stream_session_open(session, exchange, media);
     stream_session_say(session, format->put_start);
     link_follow_all(&session->link, requests);
+    if (open != NULL) {
+        device_link_begin(&session->link, open);
+        device_link_follow_all(&session->link, open, &requests->named);
+    }
     link_mark(&session->link);
     wheel_arm(&worker->loop->wheel, &session->timer, worker->loop->now + worker->limits.heartbeat.asked_ms);
     if (worker->is_stopping)

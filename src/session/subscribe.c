@@ -118,7 +118,7 @@ static void serve_requests(struct session_worker *worker, struct http_exchange *
         http_problem(worker->server, exchange, 406, NULL,
                      "Accept one of text/event-stream, application/x-ndjson, multipart/mixed, application/json",
                      HTTP_NO_FIELDS);
-    else if (requests->count == 0)
+    else if (requests->count == 0 && !requests->wants_session)
         http_problem(worker->server, exchange, 400, NULL, "name at least one channel, or a cursor", HTTP_NO_FIELDS);
     else if (requests->is_raw && row->format != &sse_format)
         http_problem(worker->server, exchange, 400, NULL,
@@ -126,16 +126,19 @@ static void serve_requests(struct session_worker *worker, struct http_exchange *
                      HTTP_NO_FIELDS);
     else if (exchange->is_brief && (row->format != NULL || requests->wait_ms > 0))
         http_refuse_crowd(worker->server, exchange);
-    else if (row->format == NULL ? !subscribe_check_poll_return(requests, worker, request)
-                                 : !subscribe_check_stream_return(requests, worker, request))
+    else if (!requests->wants_session &&
+             (row->format == NULL ? !subscribe_check_poll_return(requests, worker, request)
+                                  : !subscribe_check_stream_return(requests, worker, request)))
         refuse_requests(worker, exchange, requests);
     else if (!is_let_in(worker, exchange, requests, row->format == NULL))
         return;
+    else if (requests->wants_session)
+        session_serve_device(worker, exchange, requests, requests->is_raw ? &sse_raw_format : row->format, row->media);
     else if (row->format == NULL)
-        session_serve_poll(worker, exchange, requests);
+        session_serve_poll(worker, exchange, requests, NULL);
     else
         session_serve_stream(worker, exchange, requests, requests->is_raw ? &sse_raw_format : row->format,
-                             row->media);
+                             row->media, NULL);
 }
 
 struct http_plan session_plan_subscribe(const struct http_request *request)

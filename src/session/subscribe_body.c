@@ -132,16 +132,42 @@ static bool read_body_format(struct subscribe_reader *reader, const struct json_
     return subscribe_keep_format(reader, text);
 }
 
+static bool read_body_session(struct subscribe_reader *reader, const struct json_token *session)
+{
+    if (session == NULL)
+        return true;
+    if (session->type != JSON_TRUE && session->type != JSON_FALSE)
+        return subscribe_requests_fault(reader->requests, 400, "session is true or false");
+    reader->requests->wants_session = session->type == JSON_TRUE;
+    return true;
+}
+
+static bool read_body_name(struct subscribe_reader *reader, const struct json_token *name,
+                           bool (*keep)(struct subscribe_reader *reader, struct span name))
+{
+    struct span text;
+
+    if (name == NULL)
+        return true;
+    if (!json_string(name, &reader->strings, &text))
+        return subscribe_requests_fault(reader->requests, 400, "device and class are strings");
+    return keep(reader, text);
+}
+
 static bool read_members(struct subscribe_reader *reader, const struct json_token *root)
 {
-    static const struct span known[] = { SPAN("channels"), SPAN("cursor"), SPAN("wait"), SPAN("format") };
+    static const struct span known[] = { SPAN("channels"), SPAN("cursor"), SPAN("wait"), SPAN("format"),
+                                           SPAN("session"), SPAN("device"), SPAN("class") };
     const struct json_doc   *doc     = &reader->doc;
 
     return check_members(reader, root, "member", KNOWN_WORDS(known)) &&
            read_channels(reader, json_member(doc, root, SPAN("channels"))) &&
            read_body_cursor(reader, json_member(doc, root, SPAN("cursor"))) &&
            read_body_wait(reader, json_member(doc, root, SPAN("wait"))) &&
-           read_body_format(reader, json_member(doc, root, SPAN("format")));
+           read_body_format(reader, json_member(doc, root, SPAN("format"))) &&
+           read_body_session(reader, json_member(doc, root, SPAN("session"))) &&
+           read_body_name(reader, json_member(doc, root, SPAN("device")), subscribe_keep_device) &&
+           read_body_name(reader, json_member(doc, root, SPAN("class")), subscribe_keep_class);
 }
 
 bool subscribe_read_body(struct subscribe_reader *reader, const struct http_request *request)

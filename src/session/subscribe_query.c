@@ -93,6 +93,39 @@ bool subscribe_keep_wait(struct subscribe_reader *reader, uint64_t seconds)
     return true;
 }
 
+bool subscribe_keep_session(struct subscribe_reader *reader, struct span value)
+{
+    reader->requests->wants_session = span_eq(value, SPAN("1"));
+    return reader->requests->wants_session || span_eq(value, SPAN("0")) ||
+           subscribe_requests_fault(reader->requests, 400, "session is 1 or 0");
+}
+
+static bool keep_name(char *into, size_t bytes_max, struct span name)
+{
+    if (name.len > bytes_max || memchr(name.at, '\0', name.len) != NULL)
+        return false;
+    memcpy(into, name.at, name.len);
+    into[name.len] = '\0';
+    return true;
+}
+
+bool subscribe_keep_device(struct subscribe_reader *reader, struct span name)
+{
+    struct subscribe_requests *requests = reader->requests;
+
+    return name.len == 0 ||
+           (device_name_is_valid(name) && keep_name(requests->device, DEVICE_NAME_BYTES_MAX, name)) ||
+           subscribe_requests_fault(requests, 400, USER_NAMES_ARE);
+}
+
+bool subscribe_keep_class(struct subscribe_reader *reader, struct span name)
+{
+    struct subscribe_requests *requests = reader->requests;
+
+    return name.len == 0 || keep_name(requests->device_class, DEVICE_CLASS_BYTES_MAX, name) ||
+           subscribe_requests_fault(requests, 400, "the class of a device is at most %d bytes", DEVICE_CLASS_BYTES_MAX);
+}
+
 static bool read_wait(struct subscribe_reader *reader, struct span value)
 {
     uint64_t seconds;
@@ -142,9 +175,11 @@ static const struct query_word {
     { SPAN("last_event_id"), read_event_id, false, true },
     { SPAN("wait"), read_wait, false, false },
     { SPAN("format"), subscribe_keep_format, false, false },
-    { SPAN("access_token"), read_elsewhere, false, false },    /* this and the next two: auth/credential.c */
+    { SPAN("access_token"), read_elsewhere, false, false },    /* this and the next one: auth/credential.c */
     { SPAN("user"), read_elsewhere, false, false },
-    { SPAN("device"), read_elsewhere, false, false },
+    { SPAN("device"), subscribe_keep_device, false, false },
+    { SPAN("session"), subscribe_keep_session, false, false },
+    { SPAN("class"), subscribe_keep_class, false, false },
     { SPAN("lastEventId"), read_event_id, true, true },      /* event-source-polyfill */
     { SPAN("lastEventID"), read_event_id, true, true },
     { SPAN("Last-Event-ID"), read_event_id, true, true },

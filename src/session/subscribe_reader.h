@@ -37,6 +37,9 @@ bool subscribe_check_places(const struct subscribe_reader *reader);
 /* The token of this source; of several the last one counts. An empty one counts as not given. */
 void subscribe_keep_token(struct subscribe_reader *reader, enum token_source source, struct span text, bool is_encoded);
 bool subscribe_keep_format(struct subscribe_reader *reader, struct span name);
+bool subscribe_keep_session(struct subscribe_reader *reader, struct span value);
+bool subscribe_keep_device(struct subscribe_reader *reader, struct span name);
+bool subscribe_keep_class(struct subscribe_reader *reader, struct span name);
 bool subscribe_keep_wait(struct subscribe_reader *reader, uint64_t seconds);
 
 /* Bytes of the parameters that a cursor doesn't stand for. */

@@ -10,6 +10,7 @@
 void subscribe_requests_init(struct subscribe_requests *requests)
 {
     *requests = (struct subscribe_requests){ 0 };
+    token_init(&requests->named);
 }
 
 void subscribe_requests_fini(struct subscribe_requests *requests)
@@ -17,6 +18,7 @@ void subscribe_requests_fini(struct subscribe_requests *requests)
     for (size_t i = 0; i < requests->count; i++)
         channel_name_unref(requests->at[i].name);
     free(requests->at);
+    token_fini(&requests->named);
     channel_name_unref(requests->own);
 }
 
@@ -91,6 +93,8 @@ bool subscribe_requests_add(struct subscribe_requests *requests, struct session_
 
 bool subscribe_requests_are_known(const struct subscribe_requests *requests)
 {
+    if (requests->is_returning)
+        return true;
     for (size_t i = 0; i < requests->count; i++)
         if (requests->at[i].start.kind == START_AFTER)
             return true;

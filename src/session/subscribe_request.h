@@ -7,7 +7,10 @@
 #ifndef SESSION_SUBSCRIBE_REQUEST_H
 #define SESSION_SUBSCRIBE_REQUEST_H
 
+#include "codec/token/session_token.h"
+#include "device/row.h"
 #include "hub/hub.h"
+#include "message/user_name.h"
 #include "session/session_worker.h"
 
 enum { STREAM_CHANNELS_MAX = 512, SUBSCRIBE_BODY_BYTES_MAX = 1024 * 1024, SUBSCRIBE_FAULT_BYTES = 320 };
@@ -35,6 +38,13 @@ struct subscribe_requests {
     msec                      wait_ms;       /* of wait=; the default if it isn't said */
     bool                      is_raw;        /* the raw form of event streams is asked for */
     bool                      names_stay;    /* the same request with another Last-Event-ID names the same channels */
+    bool                      wants_session;
+    bool                      is_returning;  /* a token names the session: `generation`, `since` and device */
+    uint64_t                  generation;
+    msec                      since;
+    char                      device[DEVICE_NAME_BYTES_MAX + 1];         /* "": not said */
+    char                      device_class[DEVICE_CLASS_BYTES_MAX + 1];  /* … */
+    struct token              named;         /* of a session's channels: the places that its token names */
     uint64_t                  set;           /* of a stream's tokens, once subscribe_check_stream_return() was asked;
                                               * 0: they name their channels */
     unsigned                  fault_status;  /* 0: fine; else why not */

@@ -105,14 +105,70 @@ static bool apply_token(struct subscribe_reader *reader, const struct token *tok
     return (has_list || apply_next_names(reader, source + 1)) && apply_set(reader, token);
 }
 
+/* --- the token of a session --- */
+
+static bool refuse_token(struct subscribe_reader *reader)
+{
+    return subscribe_requests_fault(reader->requests, 400,
+                                    "not a cursor: use what `cursor`, `id:` or Longwire-Cursor gave you, unchanged");
+}
+
+static bool take_session(struct subscribe_reader *reader, const struct session_token *token)
+{
+    struct subscribe_requests *requests = reader->requests;
+
+    if (requests->device[0] != '\0' && !span_eq(span_str(requests->device), token->device))
+        return subscribe_requests_fault(requests, 400, "this cursor belongs to another device than the one that you name");
+    if (!subscribe_keep_device(reader, token->device))
+        return false;
+    requests->wants_session = requests->is_returning = true;
+    requests->generation    = token->generation;
+    requests->since         = token->since;
+    return true;
+}
+
+/* Its places count for the channels that the session follows, and for those that are listed. */
+static bool apply_session(struct subscribe_reader *reader, struct span text)
+{
+    struct subscribe_requests *requests = reader->requests;
+    struct session_token       token;
+    struct span                places;
+    struct buf                 bytes;
+
+    buf_init(&bytes, SESSION_TOKEN_HEAD_TEXT_MAX);
+    bool is_fine = session_token_get(text, &bytes, &token, &places) &&
+                   (places.len == 0 || (token_get(places, &requests->named) && requests->named.set == 0));
+    is_fine = is_fine ? take_session(reader, &token) : refuse_token(reader);
+    buf_fini(&bytes);
+    for (size_t i = 0; is_fine && i < requests->named.count; i++) {
+        struct subscribe_request *request = subscribe_requests_find(requests, reader->worker,
+                                                                    requests->named.places[i].channel);
+        if (request != NULL)
+            take_token_place(request, &requests->named.places[i]);
+    }
+    return is_fine;
+}
+
+/* False: it is no token of a session. */
+static bool find_session_token(struct subscribe_reader *reader, enum token_source source, struct span *ret)
+{
+    *ret = reader->tokens[source].at;
+    if (reader->tokens[source].is_encoded && !url_decode(*ret, URL_QUERY, &reader->scratch, ret))
+        return false;
+    return session_token_is_one(*ret);
+}
+
 bool subscribe_apply_tokens(struct subscribe_reader *reader)
 {
     enum token_source source = next_source(reader, TOKEN_OF_HEADER);
     struct token      token;
+    struct span       text;
 
     reader->requests->names_stay = true;
     if (source == TOKEN_SOURCE_COUNT)
         return true;
+    if (find_session_token(reader, source, &text))
+        return apply_session(reader, text);
     token_init(&token);
     bool is_applied = get_token(reader, source, &token) && apply_token(reader, &token, source);
     token_fini(&token);

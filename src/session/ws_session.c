@@ -265,6 +265,9 @@ void session_serve_ws(struct session_worker *worker, struct http_exchange *excha
     subscribe_requests_init(&requests);
     if (!subscribe_requests_read(&requests, worker, request, exchange->caller.identity))
         refuse_requests(worker, exchange, &requests);
+    else if (requests.wants_session)
+        http_problem(worker->server, exchange, 400, NULL,
+                     "a WebSocket opens its session by the frame connect, and goes on by its ticket", HTTP_NO_FIELDS);
     else if (requests.is_raw)
         http_problem(worker->server, exchange, 400, NULL,
                      "format=raw is a form of event streams; ask GET /v1/subscribe for one", HTTP_NO_FIELDS);

@@ -136,7 +136,7 @@ static void turns(struct stage *stage, struct ws_client *client, int count)
     "{\"type\":\"error\",\"code\":" #code ",\"reason\":\"" reason "\"" ref "} "
 #define BACKOFF "\"reconnect\":{\"base_ms\":1000,\"factor\":2,\"cap_ms\":60000,\"jitter\":0.5},"
 #define CONNECTED(resumed)                                                                                 \
-    "{\"type\":\"connected\",\"connection\":\"0000000000000001\",\"session\":\"0000000000000001\","              \
+    "{\"type\":\"connected\",\"connection\":\"0000000000000001\","              \
     "\"heartbeat\":25," BACKOFF "\"resumed\":" resumed "} "
 #define RESUME_FAULT ERROR(400, "resume is an object: {\\\"channel\\\":{\\\"epoch\\\":…,\\\"seq\\\":…}}", "")
 #define TOPIC_A "\"channel\":\"topic:a\",\"epoch\":\"0000000000000009\""
@@ -640,7 +640,7 @@ static void who_does_not_end_a_message_is_closed(void **state)
 #define PING(ref)           "{\"type\":\"ping\",\"ref\":" ref "}"
 #define PONG(ref)           "{\"type\":\"pong\",\"ref\":" ref "} "
 #define WELCOME(ref)                                                                                       \
-    "{\"type\":\"connected\",\"connection\":\"0000000000000001\",\"session\":\"0000000000000001\","              \
+    "{\"type\":\"connected\",\"connection\":\"0000000000000001\","              \
     "\"heartbeat\":25," BACKOFF "\"resumed\":false,\"ref\":" ref "} "
 
 static void frames_wait_in_order_behind_a_slow_connect(void **state)

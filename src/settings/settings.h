@@ -78,6 +78,9 @@ enum setting {
 
 enum setting_source { FROM_DEFAULT, FROM_FILE, FROM_ENVIRONMENT, FROM_FLAG };
 
+/* Which devices of a user have a session at a time; the order is that of device/devices.h. */
+enum devices_allowed { DEVICES_ALLOWED_ALL, DEVICES_ALLOWED_ONE_PER_CLASS, DEVICES_ALLOWED_NEWEST };
+
 struct settings {
 #define TEXT(name, def, bytes_max, takes, help)      char name[(bytes_max) + 1];
 #define CHOICE(name, type, def, words, takes, help)  type name;

@@ -46,7 +46,7 @@ def want_error(ws, code, ref=None):
 
 def test_greeting(server):
     with Ws(server) as one, Ws(server) as two:
-        assert {"type", "connection", "heartbeat", "session", "resumed"} <= set(one.greeting)
+        assert {"type", "connection", "heartbeat", "resumed"} <= set(one.greeting)
         assert one.greeting["heartbeat"] == 25 and one.greeting["resumed"] is False
         assert one.greeting["connection"] != two.greeting["connection"]
 

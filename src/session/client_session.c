@@ -1,0 +1,122 @@
+/* client_session.c - what a `connect` does once it is known who sent it: the session that it asks for is opened, and its
+ * channels are followed from the places that are stored. */
+#include "base/must.h"
+#include "session/client.h"
+#include "session/device_ticket.h"
+
+/* --- asking for a session --------------------------------------------------------------------------------------- */
+
+static void client_ask_session(struct client *client, const struct client_connect *connect, struct span ref)
+{
+    const struct identity  *holder   = client->link.holder;
+    struct session_question question = {
+        .way = OPEN_NEWER, .user = identity_user(holder), .device_class = connect->device_class,
+        .key = client->link.key, .transport = (enum transport)client->link.transport,
+    };
+    char           made[MADE_DEVICE_BYTES];
+    struct verdict verdict = device_link_choose(client->link.worker, holder, connect->device, made, &question.device);
+
+    if (verdict.status == 0 && connect->device_class.len > DEVICE_CLASS_BYTES_MAX)
+        verdict = (struct verdict){ 400, "the class of a device is at most 32 bytes" };
+    if (verdict.status != 0)
+        client_say_error(client, verdict.status, verdict.reason, ref);
+    else
+        client_await_session(client, &question);
+}
+
+/* A link that has a session keeps it: the client shows a fresh token. */
+static void client_stay(struct client *client, const struct client_connect *connect, struct span ref)
+{
+    if (span_eq(identity_user(client->link.holder), device_link_user(client->link.device))) {
+        client_resume(client, connect, true, ref);
+        return;
+    }
+    client_say_error(client, 403, "this link has the session of another user: open another one", ref);
+    client_kind(client)->close(client, CLIENT_CLOSE_POLICY, "another user");
+}
+
+void client_identified(struct client *client, const struct client_connect *connect, struct span ref)
+{
+    if (client->link.device != NULL)
+        client_stay(client, connect, ref);
+    else if (connect->wants_session)
+        client_ask_session(client, connect, ref);
+    else
+        client_resume(client, connect, false, ref);
+}
+
+void client_connect_by_ticket(struct client *client, const struct client_connect *connect, struct span ref)
+{
+    struct session_worker *worker = client->link.worker;
+    struct ticket_holder   holder;
+    struct buf             bytes;
+
+    buf_init(&bytes, TICKET_TEXT_BYTES_MAX);
+    struct verdict verdict = device_ticket_read(worker, client->link.holder, connect->ticket, &bytes, &holder);
+    if (client->link.device != NULL) {
+        client_say_error(client, 409, "this link has a session already", ref);
+    } else if (verdict.status != 0) {
+        client_say_error(client, verdict.status, verdict.reason, ref);
+    } else {
+        link_take_holder(&client->link, identity_ref(holder.identity));
+        client_await_session(client, &(struct session_question){
+            .way = OPEN_TICKET, .user = holder.user, .device = holder.device, .generation = holder.generation,
+            .since = holder.since, .key = client->link.key, .transport = (enum transport)client->link.transport,
+        });
+    }
+    if (verdict.status == 0)
+        identity_unref(holder.identity);
+    buf_fini(&bytes);
+}
+
+/* --- the answer ------------------------------------------------------------------------------------------------- */
+
+static void client_refuse_session(struct client *client, enum open_outcome outcome, struct span ref)
+{
+    struct verdict verdict = device_link_verdict(outcome);
+
+    client_say_error(client, verdict.status, verdict.reason, ref);
+    if (verdict.status >= 500)
+        client_kind(client)->close(client, CLIENT_CLOSE_TRY_LATER, "the session could not be opened; come again later");
+}
+
+void client_opened(struct client *client, struct session_open *open, const struct client_connect *connect,
+                   struct span ref)
+{
+    struct link *link = &client->link;
+
+    if (link->is_over || !client_is_welcome(client)) {
+        device_link_drop(link->worker, open);
+        return;
+    }
+    if (open->outcome == OPEN_DONE) {
+        device_link_begin(link, open);
+        device_link_follow_all(link, open, NULL);
+        client_resume(client, connect, open->is_resumed, ref);
+    } else {
+        client_refuse_session(client, open->outcome, ref);
+    }
+    command_free(&open->command);
+}
+
+/* --- acknowledging ---------------------------------------------------------------------------------------------- */
+
+void client_acknowledge(struct client *client, const struct client_command *command)
+{
+    const struct client_ack *ack  = &command->ack;
+    struct link             *link = &client->link;
+    struct reader_sub       *sub  = reader_find(link->reader, ack->channel);
+
+    if (link->device == NULL) {
+        client_say_error(client, 409, "this link has no session: connect with session", command->ref);
+    } else if (sub == NULL || !sub->sub.is_own) {
+        client_say_error(client, 404, "this session does not follow that channel", command->ref);
+    } else if (!subscription_is_placed(&sub->sub)) {
+        client_say_error(client, 409, "the channel has not answered yet: nothing of it was delivered", command->ref);
+    } else {
+        uint64_t seq = device_link_acknowledge(link, sub, ack->epoch, ack->seq);
+        if (command->ref.len > 0)
+            client_say(client, &(struct client_event){ .kind = EVENT_ACK, .ref = command->ref,
+                                                       .ack = { ack->channel, seq } });
+    }
+}

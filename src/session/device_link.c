@@ -1,0 +1,362 @@
+#include "session/device_link.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "auth/may.h"
+#include "base/must.h"
+#include "codec/token/session_token.h"
+#include "message/user_name.h"
+
+/* --- opening ---------------------------------------------------------------------------------------------------- */
+
+struct session_worker *device_link_worker(const struct session_open *open)
+{
+    return container_of(open->home, struct session_worker, home);
+}
+
+struct verdict device_link_choose(struct session_worker *worker, const struct identity *holder, struct span said,
+                                  char made[MADE_DEVICE_BYTES], struct span *ret_device)
+{
+    struct span device = identity_device(holder);
+
+    if (identity_user(holder).len == 0)
+        return (struct verdict){ 401, "a session belongs to a user: come with the token of one" };
+    if (device.len > 0 && said.len > 0 && !span_eq(device, said))
+        return (struct verdict){ 400, "the token names another device: leave out `device`, or say the same" };
+    if (device.len == 0)
+        device = said;
+    if (device.len == 0) {
+        snprintf(made, MADE_DEVICE_BYTES, "%016" PRIx64, worker->port->new_key(worker->ctx));
+        device = span_str(made);
+    }
+    *ret_device = device;
+    return device_name_is_valid(device) ? (struct verdict){ 0 } : (struct verdict){ 400, USER_NAMES_ARE };
+}
+
+struct session_open *device_link_ask(struct session_worker *worker, const struct session_question *question,
+                                     void (*answered)(struct session_open *open), void *owner)
+{
+    struct session_open *open = session_open_new(worker->devices, question->user, question->device,
+                                                 question->device_class);
+
+    open->home       = &worker->home;
+    open->way        = question->way;
+    open->generation = question->generation;
+    open->since      = question->since;
+    open->key        = question->key;
+    open->transport  = (uint8_t)question->transport;
+    open->answered   = answered;
+    open->owner      = owner;
+    shard_send_own(worker->shard, &open->command);
+    return open;
+}
+
+static void tell_closed(struct session_worker *worker, struct standing *standing, uint64_t key, uint64_t generation,
+                        bool is_between)
+{
+    struct session_close *closed = session_close_new(worker->devices, standing, key, generation);
+
+    closed->is_between = is_between;
+    shard_send_own(worker->shard, &closed->command);
+}
+
+void device_link_drop(struct session_worker *worker, struct session_open *open)
+{
+    if (open->outcome == OPEN_DONE && open->standing != NULL)
+        tell_closed(worker, open->standing, open->key, open->generation, false);
+    command_free(&open->command);
+}
+
+struct verdict device_link_verdict(enum open_outcome outcome)
+{
+    static const struct verdict rows[] = {
+        [OPEN_DONE]     = { 0, NULL },
+        [OPEN_STALE]    = { 401, "stale: a newer link has taken this session over, or it has ended; come with a token" },
+        [OPEN_NONE]     = { 401, "stale: this session has ended; come with a token" },
+        [OPEN_FULL]     = { 403, "this user has as many devices as a user may have (devices_per_user_max)" },
+        [OPEN_ASTRAY]   = { 404, "this session does not follow that channel" },
+        [OPEN_NO_SPACE] = { 507, "the disk is full, so the session can't be taken over; come again later" },
+        [OPEN_BUSY]     = { 503, "too many sessions are being opened; come again later" },
+        [OPEN_AWAY]     = { 503, "sessions can't be read or stored just now; come again later" },
+    };
+
+    must(outcome < sizeof rows / sizeof rows[0]);
+    return rows[outcome];
+}
+
+void device_link_begin(struct link *link, const struct session_open *open)
+{
+    struct device_link *device = calloc(1, sizeof *device + open->user.len + open->device.len);
+
+    must(device != NULL && link->device == NULL && open->outcome == OPEN_DONE);
+    list_init(&device->in_acking);
+    device->standing   = open->standing;
+    device->key        = open->key;
+    device->generation = open->generation;
+    device->since      = open->since;
+    device->user_len   = (uint8_t)open->user.len;
+    device->device_len = (uint8_t)open->device.len;
+    memcpy(device->names, open->user.at, open->user.len);
+    memcpy(device->names + open->user.len, open->device.at, open->device.len);
+    link->device = device;
+}
+
+/* --- acknowledging ---------------------------------------------------------------------------------------------- */
+
+static void acks_drop(struct device_link *device)
+{
+    for (uint32_t i = 0; i < device->ack_count; i++)
+        channel_name_unref(device->acks[i].name);
+    free(device->acks);
+    device->acks      = NULL;
+    device->ack_count = 0;
+    list_take(&device->in_acking);
+}
+
+void device_link_note(struct link *link, struct channel_name *name, uint64_t epoch, uint64_t seq,
+                      enum session_ack_kind kind)
+{
+    struct device_link *device = link->device;
+    uint32_t            at     = device->ack_count;
+
+    if (device->is_fenced)
+        return;
+    /* The latest place of a channel counts, unless another kind of word stands between. */
+    if (kind == ACK_PLACE)
+        for (at = 0; at < device->ack_count; at++)
+            if (device->acks[at].kind == ACK_PLACE && channel_name_eq(device->acks[at].name, name))
+                break;
+    if (at == device->ack_count) {
+        device->acks = reallocarray(device->acks, device->ack_count + 1, sizeof device->acks[0]);
+        must(device->acks != NULL);
+        device->acks[device->ack_count++] = (struct pending_ack){ .name = channel_name_ref(name) };
+    } else if (device->acks[at].epoch == epoch && device->acks[at].seq >= seq) {
+        return;
+    }
+    device->acks[at].epoch = epoch;
+    device->acks[at].seq   = seq;
+    device->acks[at].kind  = kind;
+    if (!list_is_linked(&device->in_acking))
+        list_push(&link->worker->acking, &device->in_acking);
+}
+
+/* Commands with the acks of many links. */
+struct ack_teller {
+    struct session_worker *worker;
+    struct session_acks   *acks;
+};
+
+static void teller_send(struct ack_teller *teller)
+{
+    if (teller->acks != NULL)
+        shard_send_own(teller->worker->shard, &teller->acks->command);
+    teller->acks = NULL;
+}
+
+static void teller_add(struct ack_teller *teller, struct device_link *device)
+{
+    for (uint32_t i = 0; i < device->ack_count; i++) {
+        struct pending_ack *pending = &device->acks[i];
+        if (teller->acks == NULL)
+            teller->acks = session_acks_new(teller->worker->devices);
+        teller->acks->acks[teller->acks->count++] = (struct session_ack){
+            device->standing, device->generation, channel_name_ref(pending->name), pending->epoch, pending->seq,
+            pending->kind,
+        };
+        if (teller->acks->count == SESSION_ACKS_MAX)
+            teller_send(teller);
+    }
+    acks_drop(device);
+}
+
+void device_links_tell(struct session_worker *worker)
+{
+    struct ack_teller teller = { .worker = worker };
+
+    while (!list_is_empty(&worker->acking))
+        teller_add(&teller, container_of(worker->acking.next, struct device_link, in_acking));
+    teller_send(&teller);
+}
+
+/* --- channels that the session follows -------------------------------------------------------------------------- */
+
+static struct reader_sub *follow_own(struct link *link, struct channel_name *name, struct start start)
+{
+    struct reader_sub *before = reader_find(link->reader, channel_name_span(name));
+
+    if (before != NULL)
+        link_unfollow(link, before);  /* it stands somewhere else than the session */
+    struct reader_sub *sub = link_follow(link, name, start);
+    sub->sub.is_own        = true;
+    link->device->own_count++;
+    return sub;
+}
+
+struct reader_sub *device_link_follow(struct link *link, const struct session_place *place)
+{
+    struct reader_sub *sub = follow_own(link, place->name, (struct start){ START_AFTER, place->seq, place->epoch });
+
+    sub->sub.is_kept          = place->is_kept;
+    link->device->kept_count += place->is_kept;
+    return sub;
+}
+
+/* What a session kept may be forbidden by now. */
+static bool may_still_follow(const struct link *link, const struct channel_name *name)
+{
+    struct verdict verdict = may(link->holder, name, ACTION_SUBSCRIBE);
+
+    return verdict.status == 0 || verdict.needs_member;
+}
+
+static const struct place *named_place(const struct token *named, const struct channel_name *name)
+{
+    for (size_t i = 0; named != NULL && i < named->count; i++)
+        if (span_eq(named->places[i].channel, channel_name_span(name)))
+            return &named->places[i];
+    return NULL;
+}
+
+void device_link_follow_all(struct link *link, const struct session_open *open, const struct token *named)
+{
+    /* A reader's list begins with the last. So it has the order of the names. */
+    for (size_t i = open->place_count; i-- > 0;) {
+        struct session_place place  = open->places[i];
+        const struct place  *instead = named_place(named, place.name);
+        if (place.is_kept && !may_still_follow(link, place.name))
+            continue;
+        if (instead != NULL) {
+            place.epoch = instead->epoch;
+            place.seq   = instead->seq;
+        }
+        struct reader_sub *sub = device_link_follow(link, &place);
+        sub->sub.is_moved = instead != NULL;
+        sub->sub.is_named = instead != NULL;
+    }
+}
+
+void device_link_put_token(const struct link *link, struct buf *buf)
+{
+    const struct device_link *device = link->device;
+    struct place             *places = session_worker_places(link->worker, SESSION_TOKEN_PLACES_MAX);
+    size_t                    count  = 0;
+
+    session_token_put(buf, &(struct session_token){ device->generation, device->since, device_link_device(device) });
+    for (const struct reader_sub *sub = link->reader->subs; sub != NULL && count < SESSION_TOKEN_PLACES_MAX;
+         sub = sub->next)
+        if (sub->sub.is_moved || !sub->sub.is_own)
+            places[count++] = link_place_of(link, sub, true);
+    if (count > 0)
+        token_put(buf, places, count);
+}
+
+void device_link_move(struct link *link, struct reader_sub *sub, struct start start)
+{
+    struct channel_name *name    = channel_name_ref(subscription_name(&sub->sub));
+    bool                 is_kept = sub->sub.is_kept;
+
+    link->device->own_count--;
+    sub               = follow_own(link, name, start);
+    sub->sub.is_kept  = is_kept;
+    sub->sub.is_moved = true;
+    sub->sub.is_named = true;
+    channel_name_unref(name);
+}
+
+void device_link_keep(struct link *link, struct reader_sub *sub)
+{
+    sub->sub.is_own     = true;
+    sub->sub.is_kept    = true;
+    sub->sub.is_keeping = true;
+    link->device->own_count++;
+    link->device->kept_count++;
+}
+
+void device_link_let_go(struct link *link, const struct reader_sub *sub)
+{
+    if (link->device == NULL || !sub->sub.is_own)
+        return;
+    link->device->own_count--;
+    link->device->kept_count -= sub->sub.is_kept;
+}
+
+bool device_link_may_leave(struct link *link, struct reader_sub *sub)
+{
+    if (link->device == NULL || !sub->sub.is_own)
+        return true;
+    if (!sub->sub.is_kept)
+        return false;
+    device_link_note(link, subscription_name(&sub->sub), 0, 0, ACK_DROP);
+    device_link_let_go(link, sub);
+    return true;
+}
+
+size_t link_own_count(const struct link *link, bool is_kept)
+{
+    if (link->device == NULL)
+        return link->reader->sub_count;
+    return is_kept ? link->device->kept_count : link->reader->sub_count - link->device->own_count;
+}
+
+/* A place beyond the head counts as the head; one of another life of the log, as nothing. */
+static uint64_t bounded_seq(const struct reader_sub *sub, uint64_t epoch, uint64_t seq)
+{
+    if (epoch != 0 && epoch != subscription_epoch(&sub->sub))
+        return 0;
+    return seq < subscription_head(&sub->sub) ? seq : subscription_head(&sub->sub);
+}
+
+uint64_t device_link_acknowledge(struct link *link, struct reader_sub *sub, uint64_t epoch, uint64_t seq)
+{
+    uint64_t counts = bounded_seq(sub, epoch, seq);
+
+    if (counts > 0)
+        device_link_note(link, subscription_name(&sub->sub), subscription_epoch(&sub->sub), counts, ACK_PLACE);
+    return counts;
+}
+
+void device_link_placed(struct link *link, struct reader_sub *sub)
+{
+    if (link->device == NULL)
+        return;
+    if (sub->sub.is_named)
+        device_link_acknowledge(link, sub, subscription_seen_epoch(&sub->sub), subscription_seen(&sub->sub));
+    if (sub->sub.is_keeping)
+        device_link_note(link, subscription_name(&sub->sub), subscription_seen_epoch(&sub->sub),
+                         bounded_seq(sub, 0, subscription_seen(&sub->sub)), ACK_KEEP);
+    sub->sub.is_named   = false;
+    sub->sub.is_keeping = false;
+}
+
+/* --- the end ---------------------------------------------------------------------------------------------------- */
+
+void device_link_end(struct link *link, bool is_between)
+{
+    struct device_link *device = link->device;
+    struct ack_teller   teller = { .worker = link->worker };
+
+    if (device == NULL)
+        return;
+    teller_add(&teller, device);
+    teller_send(&teller);
+    tell_closed(link->worker, device->standing, device->key, device->generation, is_between);
+    free(device);
+    link->device = NULL;
+}
+
+void device_link_fence(struct device_home *home, uint64_t key)
+{
+    struct session_worker *worker = container_of(home, struct session_worker, home);
+    struct link           *link   = session_worker_find(worker, key);
+
+    if (link == NULL || link->device == NULL)
+        return;
+    /* What was acknowledged before the newer link took over counts. */
+    struct ack_teller teller = { .worker = worker };
+    teller_add(&teller, link->device);
+    teller_send(&teller);
+    link->device->is_fenced = true;
+    link->kind->end(link, LINK_END_REPLACED);
+}

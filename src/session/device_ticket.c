@@ -1,0 +1,84 @@
+#include "session/device_ticket.h"
+
+#include "message/grant.h"
+#include "auth/may.h"
+#include "base/must.h"
+
+_Static_assert((int)TICKET_GRANTS_MAX == (int)GRANTS_MAX, "a ticket has room for the grants of a token");
+
+/* The end of the ticket: ticket_ttl_s from now, or with the token, whichever comes first. */
+static uint64_t ticket_end_s(const struct session_worker *worker, const struct identity *holder)
+{
+    msec end = worker->loop->wall + worker->limits.ticket_ttl_ms;
+
+    if (holder->expires_at != 0 && holder->expires_at < end)
+        end = holder->expires_at;
+    return (uint64_t)end / 1000;
+}
+
+static void ticket_take_grants_of(struct ticket *ticket, const struct identity *holder)
+{
+    ticket->grant_count = holder->grant_count;
+    for (size_t i = 0; i < ticket->grant_count; i++)
+        ticket->grants[i] = (struct ticket_grant){ (uint8_t)holder->grants[i].can, holder->grants[i].match };
+}
+
+void device_ticket_put(const struct link *link, struct buf *buf)
+{
+    const struct session_worker *worker = link->worker;
+    const struct device_link    *device = link->device;
+    const struct identity       *holder = link->holder;
+    uint64_t                     now_s  = (uint64_t)worker->loop->wall / 1000;
+    struct ticket                ticket;
+
+    ticket.generation     = device->generation;
+    ticket.since          = device->since;
+    ticket.issued_s       = now_s;
+    ticket.ends_s         = ticket_end_s(worker, holder);
+    ticket.token_issued_s = (uint64_t)holder->issued_at / 1000;
+    ticket.connection     = link->key;
+    ticket.user           = device_link_user(device);
+    ticket.device         = device_link_device(device);
+    ticket.jti            = span_str(holder->jti);
+    ticket_take_grants_of(&ticket, holder);
+    if (ticket.ends_s > now_s)
+        ticket_put(buf, &ticket, &worker->ticket_key);
+}
+
+/* A server without keys and issuers believes everybody, and its tickets too: `shown` is who came without the ticket. */
+static struct identity *identity_of(const struct identity *shown, const struct ticket *ticket)
+{
+    bool         is_open = shown != NULL && shown->is_open;
+    struct grant grants[GRANTS_MAX];
+
+    for (size_t i = 0; i < ticket->grant_count; i++)
+        grants[i] = (struct grant){ ticket->grants[i].pattern, ticket->grants[i].can };
+    return identity_new(&(struct identity_facts){
+        .user = ticket->user, .device = ticket->device, .jti = ticket->jti, .grants = grants,
+        .grant_count = ticket->grant_count, .issued_at = (msec)ticket->token_issued_s * 1000,
+        .expires_at = is_open ? 0 : (msec)ticket->ends_s * 1000, .is_open = is_open,
+        .rights = is_open ? shown->rights : 0, .authority = is_open ? shown->authority : NULL,
+    });
+}
+
+struct verdict device_ticket_read(struct session_worker *worker, const struct identity *shown, struct span text,
+                                  struct buf *bytes, struct ticket_holder *ret)
+{
+    struct ticket ticket;
+
+    if (!ticket_get(text, &worker->ticket_key, bytes, &ticket)) {
+        counter_add(&worker->counters.tickets_refused, 1);
+        return (struct verdict){ 401, "this ticket is not known here; come with a token" };
+    }
+    if (ticket.ends_s <= (uint64_t)worker->loop->wall / 1000) {
+        counter_add(&worker->counters.tickets_refused, 1);
+        return (struct verdict){ 401, "this ticket has ended; come with a token" };
+    }
+    struct identified nobody = { .identity = NULL };
+    if (shown == NULL && worker->identifier->ops->look(worker->identifier, &(struct credential){ 0 }, &nobody))
+        shown = nobody.identity;
+    *ret = (struct ticket_holder){ identity_of(shown, &ticket), ticket.user, ticket.device, ticket.generation,
+                                   ticket.since };
+    identity_unref(nobody.identity);
+    return (struct verdict){ 0 };
+}

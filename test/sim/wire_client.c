@@ -61,7 +61,7 @@ struct sim_wire wire_draw(struct wire_world *wire, enum purpose purpose)
     return ret;
 }
 
-bool client_link_open(struct client_link *link)
+bool client_link_open(struct client_link *link, bool is_native)
 {
     struct wire_world *wire  = link->wire;
     struct world      *world = &wire->world;
@@ -69,7 +69,7 @@ bool client_link_open(struct client_link *link)
 
     must(link->link == NULL);
     link->loop = (unsigned)draw(world, link->purpose, wire->node->loop_count);
-    link->link = wire_node_connect(wire->node, link->loop, &made);
+    link->link = wire_node_connect(wire->node, link->loop, &made, is_native);
     if (link->link == NULL)
         return false;
     buf_clear(&link->in);

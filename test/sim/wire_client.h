@@ -22,8 +22,8 @@ struct client_link {
 void client_link_init(struct client_link *link, struct wire_world *wire, enum purpose purpose);
 void client_link_fini(struct client_link *link);
 
-/* To a loop of its own choice. False: nobody listens. */
-bool client_link_open(struct client_link *link);
+/* To a loop of its own choice, over HTTP or natively. False: nobody listens. */
+bool client_link_open(struct client_link *link, bool is_native);
 /* Hangs up; what was not read is lost. */
 void client_link_close(struct client_link *link);
 void client_link_send(struct client_link *link, struct span bytes);

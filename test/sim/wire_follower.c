@@ -14,7 +14,7 @@ enum {
 
 const char *follower_way_text(enum follower_way way)
 {
-    static const char *const texts[WAY_COUNT] = { "WebSocket", "SSE", "NDJSON", "multipart", "long poll" };
+    static const char *const texts[WAY_COUNT] = { "WebSocket", "SSE", "NDJSON", "multipart", "long poll", "native" };
     return texts[way];
 }
 
@@ -154,14 +154,13 @@ static void follower_come(struct follower *follower)
     struct world *world  = &follower->wire->world;
     bool          is_big = follower->wire->faults.big;  /* then polls are to be full */
 
-    if (!client_link_open(&follower->link)) {
+    follower->way = is_big && one_in(world, OF_READERS, 2) ? BY_POLL : (enum follower_way)draw(world, OF_READERS, WAY_COUNT);
+    if (!client_link_open(&follower->link, follower->way == BY_NATIVE)) {
         follower->at = world->now + 1 + (msec)draw(world, OF_READERS, AWAY_MS_MAX);
         return;
     }
     if (!world->is_healing && one_in(world, OF_READERS, is_big ? 2 : 8))
         follower_forget(follower);
-    follower->way      = is_big && one_in(world, OF_READERS, 2) ? BY_POLL
-                                                                : (enum follower_way)draw(world, OF_READERS, WAY_COUNT);
     follower->state    = IS_ASKING;
     follower->is_told  = false;
     follower->retry_count = 0;
@@ -172,6 +171,8 @@ static void follower_come(struct follower *follower)
          follower_way_text(follower->way));
     if (follower->way == BY_WS)
         ask_by_ws(follower);
+    else if (follower->way == BY_NATIVE)
+        follower_ask_natively(follower);
     else
         follower_ask_by_http(follower);
 }
@@ -219,16 +220,18 @@ static void check_end(const struct follower *follower, enum sim_end end)
                 follower->wire->node->leave_by != 0,
             "follower %u by %s gets no answer", follower->no, follower_way_text(follower->way));
     promise(&follower->wire->world,
-            end != SIM_ENDED || follower->way != BY_WS || follower->state != IS_HEARING || follower->link.is_slow ||
+            end != SIM_ENDED || (follower->way != BY_WS && follower->way != BY_NATIVE) || follower->state != IS_HEARING || follower->link.is_slow ||
                 has_lost_frames(follower->wire),
-            "follower %u's WebSocket ends without a Close", follower->no);
+            "follower %u's link by %s ends without a word", follower->no, follower_way_text(follower->way));
 }
 
 static void follower_hear(struct follower *follower)
 {
     enum sim_end end = client_link_read(&follower->link);
 
-    if (follower->state == IS_ASKING)
+    if (follower->way == BY_NATIVE)
+        follower_hear_native(follower);
+    else if (follower->state == IS_ASKING)
         hear_head(follower);
     else if (follower->way == BY_WS)
         follower_hear_ws(follower);
@@ -250,6 +253,7 @@ static void follower_turn(struct follower *follower)
     }
     follower_hear(follower);
     follower_ws_speak(follower);
+    follower_native_speak(follower);
     if (follower->state == IS_AWAY)
         return;
     if (follower->link.heard_at + PATIENCE_MS < world->now)
@@ -291,6 +295,7 @@ struct followers *followers_new(struct wire_world *wire)
         *follower = (struct follower){ .all = followers, .wire = wire, .no = i };
         client_link_init(&follower->link, wire, OF_READERS);
         buf_init(&follower->text, TEXT_BYTES_MAX);
+        bin_aliases_init(&follower->aliases);
         for (unsigned j = 0; j < world->channel_count; j++)
             follower->follows[j] = one_in(world, OF_PLAN, 2);
         follower->follows[draw(world, OF_PLAN, world->channel_count)] = true;
@@ -304,6 +309,7 @@ void followers_free(struct followers *followers)
     for (unsigned i = 0; i < followers->count; i++) {
         client_link_fini(&followers->at[i].link);
         buf_fini(&followers->at[i].text);
+        bin_aliases_fini(&followers->at[i].aliases);
     }
     object_reader_fini(&followers->objects);
     free(followers);

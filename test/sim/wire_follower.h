@@ -1,4 +1,4 @@
-/* wire_follower.h - simulated clients that follow channels, by WebSocket, SSE, NDJSON, multipart and long poll, one
+/* wire_follower.h - simulated clients that follow channels, natively, by WebSocket, SSE, NDJSON, multipart and long poll, one
  * after the other, and keep the place behind what they have handled. */
 #ifndef SIM_WIRE_FOLLOWER_H
 #define SIM_WIRE_FOLLOWER_H

@@ -3,16 +3,18 @@
  *   wire_follower.c   comes, asks, goes; all of them together
  *   wire_place.c      what it has handled, and whether what comes next is right
  *   wire_streams.c    SSE, NDJSON, multipart and long polls, as a client reads them
- *   wire_socket.c     its side of longwire.json.v1 */
+ *   wire_socket.c     its side of longwire.json.v1
+ *   wire_native.c     its side of longwire.bin.v1 */
 #ifndef SIM_WIRE_FOLLOWER_PRIV_H
 #define SIM_WIRE_FOLLOWER_PRIV_H
 
+#include "codec/bin/bin_alias.h"
 #include "wire_client.h"
 #include "wire_follower.h"
 
 enum { FOLLOWERS_MAX = 5, TOKEN_TEXT_MAX = 512 };
 
-enum follower_way { BY_WS, BY_SSE, BY_NDJSON, BY_MULTIPART, BY_POLL, WAY_COUNT };
+enum follower_way { BY_WS, BY_SSE, BY_NDJSON, BY_MULTIPART, BY_POLL, BY_NATIVE, WAY_COUNT };
 
 enum follower_state { IS_AWAY, IS_ASKING, IS_HEARING };
 
@@ -34,10 +36,12 @@ struct follower {
     char                token[TOKEN_TEXT_MAX + 1];
     struct kept_place token_place[CHANNELS_MAX];  /* what it had handled when it was given the token */
     bool                has_token;
-    bool                is_told;     /* WS: that the server stops; multipart: the last delimiter */
+    bool                is_told;     /* WS, native: that the server stops; multipart: the last delimiter */
     unsigned            retry_count; /* SSE: how often it was told when to come again */
-    bool                is_placed[CHANNELS_MAX];    /* WS: has said subscribed on this link */
+    bool                is_placed[CHANNELS_MAX];    /* WS, native: has said subscribed on this link */
     bool                wants_cursor;
+    bool                is_turned_away;  /* native: nobody knew in time who it is */
+    struct bin_aliases  aliases;
     unsigned            ref;
     struct buf          text;        /* the body of a stream, not understood yet */
     char                boundary[80];
@@ -78,9 +82,17 @@ void follower_hear_stream_head(struct follower *follower, const struct reply *re
 void follower_hear_stream(struct follower *follower);
 void follower_hear_poll(struct follower *follower);
 
+/* --- wire_native.c */
+
+void follower_ask_natively(struct follower *follower);
+void follower_hear_native(struct follower *follower);
+void follower_native_speak(struct follower *follower);
+
 /* --- wire_socket.c */
 
 void follower_hear_ws(struct follower *follower);
+/* The channel has said subscribed. */
+void follower_take_subscribed(struct follower *follower, unsigned channel, uint64_t epoch, uint64_t head);
 /* Asks for a token now and then. */
 void follower_ws_speak(struct follower *follower);
 

@@ -244,6 +244,7 @@ static struct session_limits draw_session_limits(struct world *world)
         .poll_wait_ms_max       = POLL_MS_MAX,
         .sse_retry_ms           = 20,
         .reconnect              = { 30, 60, 200, 50 },
+        .connect_timeout_ms     = 600,
         .close_timeout_ms       = 100,
         .channels_max           = CHANNELS_MAX,
         .frame_bytes_max        = 2 * 1024 * 1024,
@@ -322,7 +323,8 @@ void wire_node_free(struct wire_node *node)
     free(node);
 }
 
-struct sim_link *wire_node_connect(struct wire_node *node, unsigned index, const struct sim_wire *wire)
+struct sim_link *wire_node_connect(struct wire_node *node, unsigned index, const struct sim_wire *wire,
+                                   bool is_native)
 {
     struct wire_loop *loop = &node->loops[index];
     struct stream    *stream;
@@ -330,7 +332,10 @@ struct sim_link *wire_node_connect(struct wire_node *node, unsigned index, const
     if (node->leave_by != 0)
         return NULL;
     struct sim_link *link = sim_link_new(&loop->sim, wire, &stream);
-    http_server_open(&loop->http, stream);
+    if (is_native)
+        session_accept_native(&loop->sessions, stream);
+    else
+        http_server_open(&loop->http, stream);
     return link;
 }
 

@@ -49,7 +49,7 @@ void wire_node_free(struct wire_node *node);
 void wire_node_turn(struct wire_node *node, unsigned loop);
 
 /* A new connection. NULL: nobody listens, because the node stops. */
-struct sim_link *wire_node_connect(struct wire_node *node, unsigned loop, const struct sim_wire *wire);
+struct sim_link *wire_node_connect(struct wire_node *node, unsigned loop, const struct sim_wire *wire, bool is_native);
 
 /* Clients are told to come again; what is under way is answered. */
 void wire_node_stop(struct wire_node *node);

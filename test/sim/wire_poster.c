@@ -553,7 +553,7 @@ static void poster_come(struct poster *poster)
 {
     struct world *world = &poster->wire->world;
 
-    if (!client_link_open(&poster->link)) {
+    if (!client_link_open(&poster->link, false)) {
         poster->at = world->now + 1 + (msec)draw(world, OF_PUBLISHERS, PAUSE_MS_MAX);
         return;
     }

@@ -59,12 +59,8 @@ static void ws_subscribe_all(struct follower *follower)
 }
 
 /* Who follows from now on begins behind the head that it is told. */
-static void hear_subscribed(struct follower *follower, const struct json_token *object)
+void follower_take_subscribed(struct follower *follower, unsigned channel, uint64_t epoch, uint64_t head)
 {
-    unsigned channel = object_channel(&follower->all->objects, object);
-    uint64_t head    = object_number(&follower->all->objects, object, "head");
-    uint64_t epoch   = object_epoch(&follower->all->objects, object);
-
     promise(&follower->wire->world, !follower->is_placed[channel], "%s is subscribed twice",
             follower_channel_text(follower, channel));
     follower->is_placed[channel] = true;
@@ -72,6 +68,14 @@ static void hear_subscribed(struct follower *follower, const struct json_token *
          follower_channel_text(follower, channel), head, epoch);
     if (!follower->at_place[channel].is_known && follower->beginning == BEGIN_NOW)
         follower_take_place(follower, channel, epoch, head);
+}
+
+static void hear_subscribed(struct follower *follower, const struct json_token *object)
+{
+    struct object_reader *objects = &follower->all->objects;
+
+    follower_take_subscribed(follower, object_channel(objects, object), object_epoch(objects, object),
+                             object_number(objects, object, "head"));
 }
 
 static void hear_error(struct follower *follower, const struct json_token *object)

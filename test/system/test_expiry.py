@@ -8,6 +8,7 @@ import pytest
 
 from longwire_client import Api, WebSocket, host_and_port
 from longwire_server import Server, is_built
+from native_wire import NativeClient
 from test_jwt import SECRET, token
 
 pytestmark = pytest.mark.skipif(not is_built(), reason="no longwired is built")
@@ -106,3 +107,14 @@ def test_it_is_counted(server):
         with contextlib.closing(WebSocket(own.url, path=f"/v1/ws?access_token={soon(1)}")) as link:
             assert [thing["type"] for thing in link.objects()][-1] == "reconnect"
         assert "longwire_expired_links_total 1" in api.get("/metrics").body.decode()
+
+
+def test_a_native_link_is_told_and_ended(server):
+    with NativeClient(server.tcp_port, token=soon(3, device="phone")) as client:
+        assert 2 <= client.expect("expiring")["in"] <= 3
+        client.send({"type": "connect", "token": soon(2), "ref": 1})
+        client.expect("connected")
+        assert 1 <= client.expect("expiring")["in"] <= 2
+        client.expect("reconnect")
+        closing = client.expect("closing")
+        assert closing["code"] == 4003 and client.next() is None

@@ -1,17 +1,17 @@
 #include "auth/verify_key.h"
 
-#include <openssl/core_names.h>
+#include <stdlib.h>
+
 #include <openssl/crypto.h>
 #include <openssl/ec.h>
 #include <openssl/evp.h>
-#include <openssl/params.h>
 #include <openssl/rsa.h>
 #include <openssl/sha.h>
 #include <openssl/x509.h>
 
 #include "base/must.h"
 
-enum { RSA_BITS_MIN = 2048, RSA_BITS_MAX = 8192, ECDSA_HALF_BYTES = 48, HASH_BYTES = 64 };
+enum { RSA_BITS_MIN = 2048, RSA_BITS_MAX = 8192, ECDSA_HALF_BYTES = 48, HASH_BYTES = 64, HMAC_BLOCK_BYTES = 128 };
 
 /* --- what is checked how ---------------------------------------------------------------------------------------- */
 
@@ -46,18 +46,49 @@ unsigned verify_algorithms_of(enum key_sort sort)
 
 /* --- making keys ------------------------------------------------------------------------------------------------ */
 
+/* HMAC (RFC 2104) begins with one block that is made from the secret, inside and outside. What the hash has of it is kept
+ * in place of the secret, which OpenSSL's own HMAC would keep in memory: a core dump shows no secret (threat 108). */
+struct hmac {
+    EVP_MD_CTX *inner, *outer, *work;
+};
+
+static EVP_MD_CTX *hmac_begin(const EVP_MD *digest, const unsigned char *key, size_t len, unsigned char pad)
+{
+    unsigned char block[HMAC_BLOCK_BYTES];
+    EVP_MD_CTX   *context = EVP_MD_CTX_new();
+
+    must(context != NULL && len <= sizeof block);
+    for (size_t i = 0; i < len; i++)
+        block[i] = key[i] ^ pad;
+    must(EVP_DigestInit_ex(context, digest, NULL) == 1 && EVP_DigestUpdate(context, block, len) == 1);
+    OPENSSL_cleanse(block, sizeof block);
+    return context;
+}
+
 static void *hmac_context_new(const struct algorithm_row *row, struct span secret)
 {
-    EVP_MAC     *mac       = EVP_MAC_fetch(NULL, "HMAC", NULL);
-    EVP_MAC_CTX *context   = EVP_MAC_CTX_new(mac);
-    char         digest[8] = "";
-    memcpy(digest, row->digest, strlen(row->digest));
-    OSSL_PARAM   params[]  = { OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0),
-                               OSSL_PARAM_construct_end() };
+    const EVP_MD *digest                = EVP_get_digestbyname(row->digest);
+    size_t        len                   = (size_t)EVP_MD_get_block_size(digest);
+    unsigned char key[HMAC_BLOCK_BYTES] = { 0 };
+    struct hmac  *hmac                  = calloc(1, sizeof *hmac);
 
-    must(context != NULL && EVP_MAC_init(context, (const unsigned char *)secret.at, secret.len, params) == 1);
-    EVP_MAC_free(mac);
-    return context;
+    must(hmac != NULL && len <= sizeof key);
+    if (secret.len > len)
+        must(EVP_Digest(secret.at, secret.len, key, NULL, digest, NULL) == 1);
+    else
+        memcpy(key, secret.at, secret.len);
+    *hmac = (struct hmac){ hmac_begin(digest, key, len, 0x36), hmac_begin(digest, key, len, 0x5c), EVP_MD_CTX_new() };
+    must(hmac->work != NULL);
+    OPENSSL_cleanse(key, sizeof key);
+    return hmac;
+}
+
+static void hmac_context_free(struct hmac *hmac)
+{
+    EVP_MD_CTX_free(hmac->inner);
+    EVP_MD_CTX_free(hmac->outer);
+    EVP_MD_CTX_free(hmac->work);
+    free(hmac);
 }
 
 static void *signature_context_new(const struct algorithm_row *row, EVP_PKEY *public)
@@ -186,7 +217,7 @@ bool verify_keys_of_secret(struct verify_keys *keys, struct authority *above, un
 static void context_free(const struct verify_key *key)
 {
     switch (algorithm_rows[key->algorithm].sort) {
-    case KEY_OF_SECRET: EVP_MAC_CTX_free(key->context); break;
+    case KEY_OF_SECRET: hmac_context_free(key->context); break;
     case KEY_OF_ED25519: EVP_PKEY_free(key->context); break;
     case KEY_OF_RSA:
     case KEY_OF_P256:
@@ -207,13 +238,14 @@ void verify_keys_fini(struct verify_keys *keys)
 
 static bool hmac_fits(const struct verify_key *key, struct span text, struct span signature)
 {
-    unsigned char made[HASH_BYTES];
-    size_t        len = 0;
+    const struct hmac *hmac = key->context;
+    unsigned char      made[HASH_BYTES];
+    unsigned           len = 0;
 
-    /* Without a key it begins anew with the one that it has. */
-    must(EVP_MAC_init(key->context, NULL, 0, NULL) == 1);
-    must(EVP_MAC_update(key->context, (const unsigned char *)text.at, text.len) == 1);
-    must(EVP_MAC_final(key->context, made, &len, sizeof made) == 1);
+    must(EVP_MD_CTX_copy_ex(hmac->work, hmac->inner) == 1 && EVP_DigestUpdate(hmac->work, text.at, text.len) == 1 &&
+         EVP_DigestFinal_ex(hmac->work, made, &len) == 1);
+    must(EVP_MD_CTX_copy_ex(hmac->work, hmac->outer) == 1 && EVP_DigestUpdate(hmac->work, made, len) == 1 &&
+         EVP_DigestFinal_ex(hmac->work, made, &len) == 1);
     return signature.len == len && CRYPTO_memcmp(made, signature.at, len) == 0;
 }
 

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import hmac
 import json
+import re
 import subprocess
 import time
 
@@ -311,3 +312,42 @@ def test_the_tool_signs_tokens(tmp_path):
 def test_the_tool_says_what_is_wrong(words, why):
     done = subprocess.run([str(LONGWIRE), "token", *words], capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == 64 and why in done.stderr, done
+
+
+# --- secrets ---------------------------------------------------------------------------------------------------------
+
+def dumped_memory(pid):
+    """What a core dump of the process would hold: its private memory, but for what is marked (dd)."""
+    areas, area = [], None
+    with open(f"/proc/{pid}/smaps", encoding="ascii") as file:
+        for line in file:
+            if line.startswith("VmFlags:"):
+                if "dd" not in line.split() and "rd" in line.split() and area[2] == "":
+                    areas.append(area[:2])
+            elif re.match("[0-9a-f]+-[0-9a-f]+ ", line):
+                bounds, _, _, _, inode, *name = line.split()
+                area = (*(int(bound, 16) for bound in bounds.split("-")), "" if inode == "0" and name in ([], ["[heap]"], ["[stack]"]) else "file")
+    with open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
+        for first, end in areas:
+            if end - first < 1 << 30:   # a sanitizer reserves terabytes
+                memory.seek(first)
+                with contextlib.suppress(OSError):
+                    yield memory.read(end - first)
+
+
+def test_secrets_are_nowhere(tmp_path):
+    """Threat 108: neither the log, nor the metrics, nor the configuration in force, nor a core dump has a secret or a token."""
+    lines = f"secret = {SECRET}\n[key adm]\nsecret = adm-secret-0123456789\nrights = admin\n"
+    with Server(config=f"[jwt app]\n{lines}", flags=["--store", "memory", "--log-level", "debug"]) as server:
+        in_core = [secret for secret in (SECRET.encode(), b"adm-secret-0123456789")
+                   if any(secret in area for area in dumped_memory(server.pid))]
+        tokens = [token(), token(exp=1), token("another-secret-of-somebody-else-0123456789"), "adm-secret-0123456789"]
+        for each in tokens:
+            ask(server, each)
+        with contextlib.closing(Api(server.url, "adm-secret-0123456789")) as api:
+            said = server.log() + api.get("/metrics").body.decode()
+        config = tmp_path / "longwired.conf"
+        config.write_text(f"[jwt app]\n{lines}")
+        said += subprocess.run([str(LONGWIRED), "--config", str(config), "--check"], capture_output=True, text=True, timeout=30, check=True).stdout
+        assert not any(each in said for each in [SECRET, *tokens])
+        assert in_core == []

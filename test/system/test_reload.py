@@ -11,6 +11,7 @@ import subprocess
 import threading
 import time
 
+import jwt
 import pytest
 
 from longwire_client import TRANSPORTS, Api, Reader, RefusedError, WebSocket
@@ -450,3 +451,39 @@ def test_a_reload_while_it_stops_is_ignored():
             for _ in range(50):
                 process.send_signal(signal.SIGHUP)
         server.wait_stopped(process)
+
+
+# --- issuers ---------------------------------------------------------------------------------------------------------
+
+ISSUED, OTHER = "a-secret-of-the-issuer-0123456789", "another-secret-of-the-issuer-0123456789"
+
+
+def ann(secret):
+    return jwt.encode({"sub": "ann", "exp": time.time() + 600}, secret, "HS256")
+
+
+def test_users_stay_while_their_key_is_there():
+    """A section more, another leeway, another place in the file: ann stays. Another secret, or no section: she is sent away,
+    and her token is refused (decision 44)."""
+    def app(secret, more=""):
+        return f"[jwt app]\nsecret = {secret}\n{more}"
+
+    more = f"[jwt more]\nsecret = {OTHER}\n"
+    with Reloadable(BASE + app(ISSUED), flags=["--heartbeat-s", "1"]) as server:
+        with contextlib.closing(WebSocket(server.url, bearer(ann(ISSUED)), path="/v1/ws?channel=user:ann")) as link, \
+                contextlib.closing(Api(server.url, ann(ISSUED))) as api, \
+                contextlib.closing(Api(server.url, ann(OTHER))) as other:
+            things = link.objects()
+            assert [next(things)["type"], next(things)["type"]] == ["connected", "subscribed"]
+            for config in (more + app(ISSUED), app(ISSUED, "leeway_s = 5\nalgorithms = HS256, HS512\n") + more):
+                assert "jwt" in server.reload(BASE + config)
+                assert api.get("/v1/channels/user:ann/messages").status == 200
+                assert other.get("/v1/channels/user:ann/messages").status == 200
+                link.say({"type": "ping", "ref": 1})
+                assert next(things)["type"] == "pong"
+            assert "jwt app changed" in server.reload(BASE + app(OTHER))
+            assert api.get("/v1/channels/user:ann/messages").status == 401
+            assert [thing["type"] for thing in things if thing["type"] != "ping"] == ["reconnect"]
+            assert link.close_code == 1008
+        server.write(app(ISSUED, "algorithms = RS256\n"))
+        assert "but `algorithms` says RS256" in server.reload_refused()

@@ -10,7 +10,7 @@
 
 enum {
     PUBLISH_COUNT = 1000, PUBLISH_BYTES = 16 << 20, CHANNEL_COUNT = 1000, MESSAGE_BYTES = 16 << 20,
-    TOKEN_BYTES_MAX = 16384, NAME_BYTES_MAX = 128, BASE_FRAME_BYTES = 64 * 1024,
+    TOKEN_BYTES_MAX = 16384, NAME_BYTES_MAX = 128, CLASS_BYTES_MAX = 32,
 };
 
 uint64_t engine_ref(struct engine *engine, enum ref_kind kind)
@@ -53,16 +53,19 @@ static const char *check(const struct lw_options *options)
         return "ticket: give back what the callback `ticket` was given";
     if (!text_is_word(options->user, NAME_BYTES_MAX) || !text_is_word(options->device, NAME_BYTES_MAX))
         return "user, device: 1 to 128 bytes of text are taken (a device: 64)";
+    if (!text_is_word(options->device_class, CLASS_BYTES_MAX))
+        return "device_class: 1 to 32 bytes of text are taken";
     return NULL;
 }
 
 const char *engine_init(struct engine *engine, const struct lw_options *options, struct inbox *inbox, uint64_t seed)
 {
     *engine = (struct engine){ .options = *options, .on = options->on, .inbox = inbox, .rng = { seed }, .after_ms = -1 };
-    engine->options.user   = copy_of(options->user);
-    engine->options.device = copy_of(options->device);
-    engine->token          = copy_of(options->token);
-    engine->ticket         = copy_of(options->ticket);
+    engine->options.user         = copy_of(options->user);
+    engine->options.device       = copy_of(options->device);
+    engine->options.device_class = copy_of(options->device_class);
+    engine->token                = copy_of(options->token);
+    engine->ticket               = copy_of(options->ticket);
     fill_in(&engine->options);
     engine->retry.policy = engine->options.backoff;
     list_init(&engine->publishes);
@@ -100,6 +103,7 @@ void engine_fini(struct engine *engine)
     wipe(&engine->ticket);
     free((char *)engine->options.user);
     free((char *)engine->options.device);
+    free((char *)engine->options.device_class);
 }
 
 void engine_set_token(struct engine *engine, const char *token)
@@ -243,6 +247,7 @@ void engine_opened(struct engine *engine, msec now)
     engine->state       = ENGINE_GREETING;
     engine->greet_until = now + ENGINE_GREETING_MS;
     engine->heard_at = engine->sent_at = now;
+    engine->has_fresh_token = false;
     engine_put_connect(engine);
 }
 

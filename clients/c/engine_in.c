@@ -76,6 +76,8 @@ static bool on_connected(struct engine *engine, struct bin_frame *frame, msec no
     if (!bin_has(frame, BIN_RESUMED))
         take_back_own(engine);
     tell_connected(engine, frame);
+    if (engine->has_fresh_token)
+        engine_put_token(engine);
     engine_follow_all(engine);
     return true;
 }
@@ -181,6 +183,8 @@ bool engine_on_frame(struct engine *engine, struct bin_frame *frame, msec now)
         return on_closing(engine, frame, now);
     if (frame->type == BIN_REPLACED)
         return on_replaced(engine, now);
+    if (frame->type == BIN_EXPIRING && engine->on.token != NULL)  /* perhaps before `connected` */
+        engine->on.token(engine->options.arg, (unsigned)bin_number(frame, BIN_IN));
     if (engine->state != ENGINE_UP)
         return true;
     switch ((unsigned)frame->type) {
@@ -193,10 +197,6 @@ bool engine_on_frame(struct engine *engine, struct bin_frame *frame, msec now)
     case BIN_READ: on_read(engine, frame); break;
     case BIN_PING: engine_put_pong(engine); break;
     case BIN_PONG: engine->is_leave_heard = engine->is_leave_asked; break;
-    case BIN_EXPIRING:
-        if (engine->on.token != NULL)
-            engine->on.token(engine->options.arg, (unsigned)bin_number(frame, BIN_IN));
-        break;
     default: break;
     }
     return true;

@@ -28,6 +28,7 @@ static void order_token(struct engine *engine, const struct order *order)
     engine_set_token(engine, order->text_len > 0 ? order->text : NULL);
     if (engine->state == ENGINE_UP)
         engine_put_token(engine);
+    engine->has_fresh_token = engine->state == ENGINE_GREETING;
 }
 
 static void order_wake(struct engine *engine, msec now)

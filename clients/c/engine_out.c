@@ -25,6 +25,7 @@ void engine_put_connect(struct engine *engine)
              engine->has_ticket_shown ? engine->ticket : engine->token);
     set_text(&frame, BIN_USER, options->user);
     set_text(&frame, BIN_DEVICE, options->device);
+    set_text(&frame, BIN_CLASS, options->device_class);
     bin_set_flag(&frame, BIN_STANDING, options->has_session);
     bin_set_number(&frame, BIN_HEARTBEAT, options->heartbeat_s);  /* an offer to send heartbeats; 0: as the server likes */
     if (options->mode == LW_NOTIFY)

@@ -124,7 +124,7 @@ static size_t describe(const struct bin_frame *frame, char *at, size_t max)
         { BIN_PUBLISH, "publish" }, { BIN_ACK, "ack" }, { BIN_READ, "read" }, { BIN_PING, "ping" }, { BIN_PONG, "pong" },
     };
     static const struct { enum bin_field field; const char *name; } texts[] = {
-        { BIN_TOKEN, "token" }, { BIN_TICKET, "ticket" }, { BIN_USER, "user" }, { BIN_DEVICE, "device" },
+        { BIN_TOKEN, "token" }, { BIN_TICKET, "ticket" }, { BIN_USER, "user" }, { BIN_DEVICE, "device" }, { BIN_CLASS, "class" },
         { BIN_CHANNEL, "" },
     };
     static const struct { enum bin_field field; const char *name; } numbers[] = {
@@ -369,12 +369,13 @@ static void test_connect_says_who_it_is(void **state)
     struct stage stage;
 
     (void)state;
-    stage_begin(&stage, (struct lw_options){ .token = "secret", .device = "phone", .has_session = true, .heartbeat_s = 240 });
+    stage_begin(&stage, (struct lw_options){
+        .token = "secret", .device = "phone", .device_class = "mobile", .has_session = true, .heartbeat_s = 240 });
     engine_turn(&stage.engine, stage.now);
     expect_told(&stage, "connecting tcp://a:1\n");
     engine_opened(&stage.engine, stage.now);
     assert_true(bin_has(&(struct bin_frame[]){ take_sent(&stage) }[0], BIN_HEARTBEAT));
-    expect_sent(&stage, "connect token=secret device=phone heartbeat=240 session\n");
+    expect_sent(&stage, "connect token=secret device=phone class=mobile heartbeat=240 session\n");
     SERVER(&stage, session_put(wire, 1, false));
     expect_told(&stage, "ticket t1\nconnected as ann\n");
     stage_end(&stage);
@@ -432,6 +433,25 @@ static void test_a_token_is_renewed_on_the_link(void **state)
     expect_sent(&stage, "connect token=fresh\n");
     SERVER(&stage, connected_put(wire));
     expect_told(&stage, "");
+    stage_end(&stage);
+}
+
+/* What ends soon may be told before `connected`. */
+static void test_a_token_that_ends_at_once(void **state)
+{
+    struct stage stage;
+
+    (void)state;
+    stage_begin(&stage, (struct lw_options){ .token = "secret", .has_session = true });
+    stage.engine.on.token = on_token;
+    open_link(&stage);
+    expect_sent(&stage, "connect token=secret session\n");
+    SERVER(&stage, FRAME(BIN_EXPIRING, N(BIN_IN, 3)));
+    expect_told(&stage, "connecting tcp://a:1\ntoken wanted 3\n");
+    order(&stage, order_new(ORDER_TOKEN, "fresh"));
+    expect_sent(&stage, "");
+    SERVER(&stage, session_put(wire, 1, false));
+    expect_sent(&stage, "connect token=fresh\n");
     stage_end(&stage);
 }
 
@@ -951,6 +971,7 @@ int main(void)
         cmocka_unit_test(test_a_ticket_comes_before_the_token),
         cmocka_unit_test(test_a_refused_token_ends_or_asks),
         cmocka_unit_test(test_a_token_is_renewed_on_the_link),
+        cmocka_unit_test(test_a_token_that_ends_at_once),
         cmocka_unit_test(test_back_off_is_as_the_server_says),
         cmocka_unit_test(test_reconnect_says_when_and_where),
         cmocka_unit_test(test_the_next_server_is_tried),

@@ -205,6 +205,7 @@ struct lw_options {
     const char *token;        /* JSON Web Token or API key; NULL: none. At most 16,384 bytes */
     const char *user;         /* only where the server has neither keys nor issuers: to try it out */
     const char *device;       /* a name for this device, where the token names none */
+    const char *device_class; /* with a session: "phone", "tablet" …, where the server allows one device of a class; NULL: none */
 
     /* A session is the device's standing on the server: it keeps the places of its channels over links and over restarts
      * of the application, and follows the user's own channels by itself. Without one the library keeps places as long

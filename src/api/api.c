@@ -46,6 +46,8 @@ static const struct route {
     { "v1/groups/*/members/*",    HTTP_PUT,    serve_member,  false },
     { "v1/groups/*/members/*",    HTTP_DELETE, serve_member,  false },
     { "v1/users/*/groups",        HTTP_GET,    serve_groups_of_user, false },
+    { "v1/users/*",               HTTP_GET,    serve_user,    false },
+    { "v1/ack",                   HTTP_POST,   serve_ack,     false },
     { "v1/nodes",                 HTTP_GET,    serve_nodes,    false },
     { "v1/nodes/*/drain",         HTTP_POST,   serve_drain,    false },
     { "v1/allocate",              HTTP_GET,    serve_allocate, true },
@@ -238,6 +240,9 @@ bool api_is_unwelcome(const struct api *api, const struct http_request *request,
 {
     if (request->head->method != HTTP_POST)
         return false;
+    /* Devices acknowledge that may publish nothing. */
+    if (span_eq(request->path, SPAN("/v1/ack")))
+        return caller->identity == NULL;
     return caller->identity == NULL || may_publish_at_all(caller->identity, api->namespaces).status != 0;
 }
 

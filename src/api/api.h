@@ -9,6 +9,7 @@
 #include "auth/may.h"
 #include "base/backoff.h"
 #include "codec/json/json.h"
+#include "device/device_command.h"
 #include "http/http.h"
 #include "node/shard.h"
 
@@ -56,12 +57,15 @@ struct api_port {
     void (*drain)(void *ctx, msec within_ms);
 };
 
+struct devices;      /* device/devices.h */
 struct memberships;  /* device/membership.h */
 
 struct api {
     struct http_server    *server;
     struct shard          *shard;
     struct memberships    *memberships;
+    struct devices        *devices;
+    struct device_home     home;             /* where answers about sessions come */
     struct namespaces     *namespaces;
     const struct hash_key *hash_key;
     struct api_limits      limits;

@@ -27,6 +27,9 @@ bool call_passes(const struct call *call, struct verdict verdict);
  * reference. */
 struct channel_name *call_channel(const struct call *call, enum action action);
 
+/* The channel `user:NAME` of a segment of the path; NULL: answered with 400. The caller owns the reference. */
+struct channel_name *call_user(const struct call *call, size_t segment);
+
 /* Does the query say nothing but these parameters, each once? Those that begin with `_` are passed over, because clients
  * add them to get around caches; access_token, user and device are the credential's. False: answered with 400. */
 bool call_knows_query(const struct call *call, struct known_words known);
@@ -55,6 +58,8 @@ void serve_channel(struct call *call);
 void serve_channels(struct call *call);
 void serve_purge(struct call *call);
 void serve_recall(struct call *call);
+void serve_ack(struct call *call);
+void serve_user(struct call *call);
 void serve_member(struct call *call);  /* PUT and DELETE of one */
 void serve_members(struct call *call);
 void serve_groups_of_user(struct call *call);

@@ -33,8 +33,7 @@ static struct channel_name *path_group(const struct call *call)
     return path_channel(call, 2, "group");
 }
 
-/* NULL: answered with 400. */
-static struct channel_name *path_user(const struct call *call, size_t segment)
+struct channel_name *call_user(const struct call *call, size_t segment)
 {
     struct channel_name *name = path_channel(call, segment, "user");
 
@@ -119,7 +118,7 @@ void serve_member(struct call *call)
     if ((group = path_group(call)) == NULL)
         return;
     if (call_passes(call, may(call->identity, group, ACTION_MEMBERS)) && call_knows_query(call, KNOWN_NO_WORDS) &&
-        (user = path_user(call, 4)) != NULL) {
+        (user = call_user(call, 4)) != NULL) {
         struct membership_command *command = membership_command_new(call->api->memberships, request, user, group,
                                                                     identity_from(call->identity));
         command->owner    = call->exchange;
@@ -223,7 +222,7 @@ void serve_groups_of_user(struct call *call)
 {
     struct channel_name *user;
 
-    if ((user = path_user(call, 2)) == NULL)
+    if ((user = call_user(call, 2)) == NULL)
         return;
     if (call_passes(call, may(call->identity, user, ACTION_USER)))
         list_membership(call, user, false);

@@ -62,7 +62,7 @@ struct session_open {
     struct device_home   *home;
     uint64_t              key;           /* of the connection */
     enum open_way         way;
-    uint8_t               transport;
+    const char           *transport;     /* static; what the listing says of the link */
     struct span           user, device;  /* in `words` */
     struct span           device_class;  /* … empty: none */
     uint64_t              generation;    /* asked: of the ticket or cursor. Answered: the session's */
@@ -130,7 +130,7 @@ struct device_listing {
         char     device[DEVICE_TEXT_MAX + 1];
         uint64_t generation, key;       /* key 0: no link */
         msec     since, seen;
-        uint8_t  transport;
+        const char *transport;          /* of the last link; NULL: not known here */
         bool     is_online;
     }               *at;                /* owned */
     size_t           count;

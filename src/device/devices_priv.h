@@ -33,7 +33,7 @@ struct standing {
     struct standing_place *places;        /* in the order of their names */
     uint32_t               place_count;
     uint16_t               handle_count;  /* links that have not sent session_close */
-    uint8_t                transport;     /* of the last link */
+    const char            *transport;     /* of the last link; static */
     uint8_t                from_back;     /* generation - session_row.from; 0: its opener named none */
     bool                   is_loaded     : 1;  /* generation and places are those of the ledger */
     bool                   is_writing    : 1;  /* places of it are being written */

@@ -128,6 +128,8 @@ static void worker_init_api(struct worker *worker, const struct settings *settin
 
     api->server     = &worker->http;
     api->shard      = &worker->shard;
+    api->devices     = &worker->server->writer.devices;
+    api->home        = (struct device_home){ .loop = worker->index };
     api->memberships = &worker->server->writer.memberships;
     api->namespaces = &worker->server->namespaces;
     api->hash_key   = &worker->server->hash_key;

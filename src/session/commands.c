@@ -205,7 +205,7 @@ static bool client_is_let_in(struct client *client, const struct client_command 
 
     if (link->is_let_in || (command->kind != CLIENT_CONNECT && command->kind != CLIENT_SUBSCRIBE))
         return true;
-    bool is_known   = command->kind == CLIENT_CONNECT && (connect->is_resuming || connect->cursor.len > 0);
+    bool is_known   = command->kind == CLIENT_CONNECT && (connect->is_resuming || connect->cursor.len > 0 || connect->ticket.len > 0);
     link->is_let_in = session_lets_in(link->worker, is_known, &put_off);
     if (!link->is_let_in)
         client_put_off(client, &put_off);

@@ -46,7 +46,7 @@ struct session_open *device_link_ask(struct session_worker *worker, const struct
     open->generation = question->generation;
     open->since      = question->since;
     open->key        = question->key;
-    open->transport  = (uint8_t)question->transport;
+    open->transport  = transport_text(question->transport);
     open->answered   = answered;
     open->owner      = owner;
     shard_send_own(worker->shard, &open->command);

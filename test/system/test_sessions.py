@@ -7,6 +7,7 @@ import threading
 import pytest
 
 from longwire_server import Server, is_built
+from waiting import wait_until
 from wire import Closed, Ended, Multipart, Ndjson, Poll, Sse, Ws, publish, request, wait_for_subscribers
 
 pytestmark = pytest.mark.skipif(not is_built(), reason="no longwired is built")
@@ -560,3 +561,47 @@ def test_a_device_moves_between_transports(server):
     said = phone.connect()
     assert said["resumed"] and said["generation"] == 10
     phone.cut()
+
+
+# --- calls ------------------------------------------------------------------------------------------------------------
+
+def acknowledge(server, user, body, device="phone"):
+    return request(server, "POST", f"/v1/ack?user={user}&device={device}", body, content_type="application/json")
+
+
+def test_places_are_acknowledged_by_a_call(server, phone):
+    user = f"user:{phone.user}"
+    phone.connect()
+    for _ in range(4):
+        sent(server, user)
+    answer = acknowledge(server, phone.user, b'{"places":{"%s":3},"generation":1}' % user.encode())
+    assert answer.want(200).json() == {"places": {user: 3}}
+    assert acknowledge(server, phone.user, b'{"places":{"%s":99}}' % user.encode()).json() == {"places": {user: 4}}
+    assert acknowledge(server, phone.user, b'{"places":{"%s":1}}' % user.encode()).json() == {"places": {user: 4}}
+    phone.cut()
+    sent(server, user)
+    phone.connect()
+    assert phone.ws.next()["seq"] == 5
+    # The generation of an older link acknowledges nothing.
+    acknowledge(server, phone.user, b'{"places":{"%s":5},"generation":1}' % user.encode()).want_problem(409)
+    acknowledge(server, phone.user, b'{"places":{"topic:foreign":5}}').want_problem(404)
+    acknowledge(server, phone.user, b'{"places":{"%s":5}}' % user.encode(), device="other").want_problem(404)
+    acknowledge(server, phone.user, b'{"places":[]}').want_problem(400)
+    acknowledge(server, phone.user, b'{"places":{"%s":5},"seq":1}' % user.encode()).want_problem(400)
+    request(server, "POST", "/v1/ack", b'{"places":{"user:a":1}}', content_type="application/json").want_problem(401)
+    phone.cut()
+
+
+def test_the_devices_of_a_user(server, phone):
+    assert request(server, "GET", f"/v1/users/{phone.user}").want(200).json() == {"user": phone.user, "devices": []}
+    phone.connect()
+    with Stream(server, "poll", phone.user) as tablet:
+        tablet.query = tablet.query.replace("device=phone", "device=tablet")
+        tablet.settle()
+    devices = {each["device"]: each for each in request(server, "GET", f"/v1/users/{phone.user}").json()["devices"]}
+    assert set(devices) == {"phone", "tablet"}
+    assert devices["phone"]["online"] and devices["phone"]["transport"] == "websocket"
+    assert devices["phone"]["session"] == f"{phone.user}/phone"
+    assert devices["tablet"]["online"] and devices["tablet"]["transport"] == "poll"  # for poll_lease_s more
+    phone.cut()
+    wait_until(lambda: not request(server, "GET", f"/v1/users/{phone.user}").json()["devices"][0]["online"])

@@ -82,7 +82,7 @@ def fits(wanted, got, bound):
         return wanted == "$_" or bound.setdefault(wanted, got) == got
     if isinstance(wanted, dict):
         return wanted.keys() == got.keys() and all(fits(wanted[name], got[name], bound) for name in wanted)
-    return type(wanted) is type(got) and wanted == got
+    return (type(wanted) is type(got) or isinstance(got, float)) and wanted == got
 
 
 def expect_all(next_frame, wanted, bound):
@@ -176,6 +176,8 @@ def bin_as_json(frame, refs):
         told["from"], told["to"], told["why"] = told.pop("gap_from"), told.pop("gap_to"), GAP_WHYS[told["why"]]
     if frame["type"] == "connected":
         told.pop("version"), told.pop("frame_max")
+        told["reconnect"] = {"base_ms": told.pop("base_ms"), "factor": told.pop("factor") / 100, "cap_ms": told.pop("cap_ms"),
+                             "jitter": told.pop("jitter") / 1000}
         told["resumed"] = "resumed" in told
     return told
 

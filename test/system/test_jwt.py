@@ -263,7 +263,8 @@ BAD_SECTIONS = {
     "a set for others": ("jwks = DIR/keys.json\nalgorithms = RS256", "it holds no key for a signature"),
     "no set": ("jwks = DIR/list.json", "it has no list `keys`"),
     "no JSON": ("jwks = DIR/rsa.pem", "it is no JSON"),
-    "a relative set": ("jwks = keys.json", "jwks must be an absolute path, or an address"),
+    "a relative set": ("jwks = keys.json", "jwks must be an absolute path"),
+    "an address": ("jwks = https://id.example/keys", "keys are not fetched from an address in this version yet"),
 }
 
 

@@ -15,6 +15,7 @@ void devices_init(struct devices *devices, struct writer *writer, struct namespa
     list_init(&devices->urgent);
     list_init(&devices->lazy);
     devices->line_end = &devices->line;
+    devices->sweep    = device_sweep_new(devices);
     list_init(&devices->held);
 }
 
@@ -247,6 +248,7 @@ void devices_tick(struct devices *devices)
     devices->tick++;
     if (devices->pause_ticks > 0)
         devices->pause_ticks--;
+    device_sweep_tick(devices);
 }
 
 bool devices_is_idle(const struct devices *devices)
@@ -292,5 +294,6 @@ void devices_fini(struct devices *devices)
     standings_free(devices, &devices->idle);
     standings_free(devices, &devices->dirty);
     standings_free(devices, &devices->held);
+    device_sweep_free(devices->sweep);
     map_fini(&devices->standings);
 }

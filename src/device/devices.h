@@ -60,6 +60,7 @@ struct devices {
     struct device_batch   *batch;        /* under way, or NULL */
     uint32_t               read_count;   /* reads and questions under way */
     uint32_t               pause_ticks;  /* the ledger refused: lazy writes wait so many ticks */
+    struct device_sweep   *sweep;        /* finds sessions that have run out */
     uint32_t               tick;
     struct devices_counters counters;
 };

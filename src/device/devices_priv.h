@@ -2,7 +2,8 @@
  *
  *     devices.c        life, turns, the table      device_io.c       questions to ledger and stores, batches of writes
  *     device_open.c    links that come             device_places.c   links that go, and what they acknowledged
- *     device_list.c    who a user's devices are    device_command.c  the commands */
+ *     device_list.c    who a user's devices are    device_command.c  the commands
+ *     device_sweep.c   sessions that have run out */
 #ifndef DEVICE_DEVICES_PRIV_H
 #define DEVICE_DEVICES_PRIV_H
 
@@ -138,6 +139,11 @@ void device_places_store(struct devices *devices);
 /* The named place counts, if it is ahead. True: something changed. */
 bool standing_acknowledge(struct devices *devices, struct standing *standing, struct standing_place *place,
                           uint64_t epoch, uint64_t seq);
+
+/* --- device_sweep.c --- */
+struct device_sweep *device_sweep_new(struct devices *devices);
+void                 device_sweep_free(struct device_sweep *sweep);
+void                 device_sweep_tick(struct devices *devices);
 
 /* --- device_list.c --- */
 void device_listing_take(struct command *command, struct writer *writer);

@@ -59,6 +59,11 @@ static void swallow(struct ledger_batch *batch)
     (void)batch;
 }
 
+static void swallow_read(struct ledger_read *read)
+{
+    (void)read;
+}
+
 static void odd_write(struct ledger *ledger, struct ledger_batch *batch)
 {
     struct odd_ledger *odd = container_of(ledger, struct odd_ledger, ledger);
@@ -666,6 +671,41 @@ static void a_session_runs_out(void **state)
     stage_free(stage);
 }
 
+static size_t rows_of(struct stage *stage, enum row_kind kind)
+{
+    struct ledger_read read = { .way = LEDGER_SCAN, .kind = (uint8_t)kind, .limit = 1000, .bytes_max = 1 << 20,
+                                .wall = stage->writer.wall, .done = swallow_read };
+
+    stage->odd.real->ops->read(stage->odd.real, &read);
+    size_t count = read.row_count;
+    ledger_read_fini(&read);
+    return count;
+}
+
+static void what_has_run_out_is_deleted(void **state)
+{
+    struct stage *stage = stage_new();
+
+    (void)state;
+    struct session_open *phone = opens(stage, "phone", 10);
+    closes(stage, opens(stage, "tablet", 11));
+    assert_int_equal(rows_of(stage, ROW_SESSION), 2);
+    assert_int_equal(rows_of(stage, ROW_PLACE), 4);
+    /* Who has a link is seen. */
+    for (int i = 0; i < 4; i++) {
+        stage->writer.wall += TTL / 3;
+        ticks(stage, 200);
+    }
+    assert_int_equal(rows_of(stage, ROW_SESSION), 1);
+    assert_int_equal(rows_of(stage, ROW_PLACE), 2);
+    closes(stage, phone);
+    assert_true(opens(stage, "phone", 12)->is_resumed);
+    struct session_open *tablet = opens(stage, "tablet", 13);
+    assert_false(tablet->is_resumed);
+    assert_int_equal(tablet->generation, 1);
+    stage_free(stage);
+}
+
 static void policies_end_other_devices(void **state)
 {
     static const struct { enum device_policy policy; const char *name; size_t fenced; } rows[] = {
@@ -964,6 +1004,7 @@ int main(void)
         cmocka_unit_test(groups_are_followed_from_the_joining),
         cmocka_unit_test(a_user_has_so_many_devices),
         cmocka_unit_test(a_session_runs_out),
+        cmocka_unit_test(what_has_run_out_is_deleted),
         cmocka_unit_test(policies_end_other_devices),
         cmocka_unit_test(a_refused_raise_is_no_session),
         cmocka_unit_test(an_unknown_raise_is_never_given_twice),

@@ -71,15 +71,20 @@ void server_learn_port(struct server *server, size_t at, unsigned port)
 /* --- tickets -------------------------------------------------------------------------------------------------- */
 
 /* If the ledger can't keep the key, tickets are good until the process ends. */
-static void server_get_ticket_secret(struct server *server)
+static void server_get_ticket_secret(struct server *server, const struct settings *settings)
 {
     uint64_t fresh[TICKET_SECRET_BYTES / sizeof(uint64_t)];
 
+    memcpy(server->ticket_bytes, settings->ticket_secret, sizeof server->ticket_bytes);
+    server->ticket_secret = span_str(server->ticket_bytes);
+    if (server->ticket_secret.len > 0)
+        return;
+    server->ticket_secret = span_of(server->ticket_bytes, TICKET_SECRET_BYTES);
     for (size_t i = 0; i < sizeof fresh / sizeof fresh[0]; i++)
         fresh[i] = random_u64();
-    memcpy(server->ticket_secret, fresh, sizeof fresh);
-    enum rc rc = ticket_secret_get(server->stores.durable->ledger, clock_wall(), server->ticket_secret,
-                                   server->ticket_secret);
+    memcpy(server->ticket_bytes, fresh, sizeof fresh);
+    enum rc rc = ticket_secret_get(server->stores.durable->ledger, clock_wall(), (const char *)fresh,
+                                   server->ticket_bytes);
     if (rc != RC_OK)
         LOG(LOG_WARN, "ticket_key_not_kept", log_str("why", rc_text(rc)));
 }
@@ -161,7 +166,7 @@ enum rc server_open(struct server *server, const struct settings *settings, char
     if (rc == RC_OK)
         server->wall_seen = stores_wall_seen(&server->stores, settings);
     if (rc == RC_OK)
-        server_get_ticket_secret(server);
+        server_get_ticket_secret(server, &server->snapshot->settings);
     if (rc == RC_OK)
         rc = writer_thread_open(&server->writer, server->snapshot, &server->stores, &server->namespaces,
                                 &server->hash_key, count, why, why_size);

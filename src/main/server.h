@@ -18,7 +18,8 @@ struct server {
     struct namespaces     namespaces;  /* as at the start: channel names point into them */
     struct hash_key       hash_key;    /* secret and random; the same for all channel names */
     struct stores         stores;
-    char                  ticket_secret[TICKET_SECRET_BYTES];  /* signs tickets */
+    struct span           ticket_secret;                 /* signs tickets; in … */
+    char                  ticket_bytes[KEY_SECRET_BYTES_MAX + 1];
     struct writer_thread  writer;
     struct worker        *workers;
     unsigned              worker_count;

@@ -118,7 +118,7 @@ static void worker_init_sessions(struct worker *worker, const struct settings *s
     sessions->devices    = &worker->server->writer.devices;
     sessions->port       = &worker_session_port;
     sessions->ctx        = worker;
-    ticket_key_init(&sessions->ticket_key, span_of(worker->server->ticket_secret, TICKET_SECRET_BYTES));
+    ticket_key_init(&sessions->ticket_key, worker->server->ticket_secret);
     session_worker_init(sessions);
 }
 

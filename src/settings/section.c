@@ -40,6 +40,15 @@ static const struct value_row key_rows[] = {
 
 enum { DURABILITY, KEEP_AGE, KEEP_COUNT, KEEP_BYTES, PAYLOAD_BYTES, TTL, SUBSCRIBE, PUBLISH };
 
+/* The first two are read as those of a key are. */
+static const struct value_row ticket_rows[] = {
+    [KEY_SECRET] = { "secret", VALUE_TEXT, offsetof(struct key_draft, secret), .max = KEY_SECRET_BYTES_MAX,
+                     .help = "32 to 128 letters, digits and -._~+/=, the same on all nodes." },
+    [KEY_SECRET_FILE] = { "secret_file", VALUE_TEXT, offsetof(struct key_draft, secret_file),
+                          .max = SECRET_FILE_BYTES_MAX,
+                          .help = "In place of secret: the absolute path of a file whose first line is the secret." },
+};
+
 #define AT(member) offsetof(struct namespace_draft, member)
 static const struct value_row namespace_rows[] = {
     [DURABILITY] = { "durability", VALUE_CHOICE, AT(durability), .words = "durable|memory|none",
@@ -138,6 +147,16 @@ static bool namespace_find(struct namespaces *set, struct span name, struct name
     return rc == RC_OK;
 }
 
+static bool tickets_open(struct section *section, struct span name, struct buf *why)
+{
+    if (name.len > 0 || section->settings->ticket_secret[0] != '\0') {
+        buf_put(why, span_str(name.len > 0 ? "[tickets] has no name" : "there is a [tickets] section already"));
+        return false;
+    }
+    section->kind = SECTION_TICKETS;
+    return true;
+}
+
 static bool namespace_open(struct section *section, struct span name, struct buf *why)
 {
     struct namespaces *set = &section->settings->namespaces;
@@ -169,9 +188,11 @@ bool section_open(struct section *section, struct span heading, struct buf *why)
         return key_open(section, name, why);
     if (span_eq(kind, SPAN("jwt")))
         return issuer_open(section, name, why);
+    if (span_eq(kind, SPAN("tickets")))
+        return tickets_open(section, name, why);
     if (span_eq(kind, SPAN("namespace")))
         return namespace_open(section, name, why);
-    buf_put_lit(why, "unknown section; there are [key NAME], [jwt NAME] and [namespace NAME]");
+    buf_put_lit(why, "unknown section; there are [key NAME], [jwt NAME], [tickets] and [namespace NAME]");
     return false;
 }
 
@@ -206,6 +227,8 @@ bool section_set(struct section *section, struct span name, struct span value, s
         return row_set(section, key_rows, COUNT_OF(key_rows), &section->key_draft, name, value, why);
     if (section->kind == SECTION_JWT)
         return row_set(section, jwt_rows, JWT_ROW_COUNT, &section->jwt_draft, name, value, why);
+    if (section->kind == SECTION_TICKETS)
+        return row_set(section, ticket_rows, COUNT_OF(ticket_rows), &section->key_draft, name, value, why);
     must(section->kind == SECTION_NAMESPACE);
     return row_set(section, namespace_rows, COUNT_OF(namespace_rows), &section->namespace_draft, name, value, why);
 }
@@ -325,6 +348,22 @@ static bool key_close(struct section *section, struct buf *why)
     return true;
 }
 
+static bool tickets_close(struct section *section, struct buf *why)
+{
+    struct settings *settings = section->settings;
+
+    if (!secret_find(section, why))
+        return false;
+    if (strlen(section->key_draft.secret) < TICKET_KEY_BYTES_MIN) {
+        buf_putf(why, "the secret of [tickets] must have at least %d bytes", TICKET_KEY_BYTES_MIN);
+        return false;
+    }
+    memcpy(settings->ticket_secret, section->key_draft.secret, sizeof settings->ticket_secret);
+    if (is_seen(section, KEY_SECRET_FILE))
+        memcpy(settings->ticket_secret_file, section->key_draft.secret_file, sizeof settings->ticket_secret_file);
+    return true;
+}
+
 /* --- closing a namespace ------------------------------------------------------------------------------------- */
 
 /* Another durability brings the retention that fits it. Messages that are not durable have ids of a kind of their
@@ -397,6 +436,8 @@ bool section_close(struct section *section, struct buf *why)
     else if (section->kind == SECTION_JWT)
         is_good = jwt_section_close(section->settings, span_str(section->key_name), &section->jwt_draft, section->seen,
                                     why);
+    else if (section->kind == SECTION_TICKETS)
+        is_good = tickets_close(section, why);
     else if (section->kind == SECTION_NAMESPACE)
         is_good = namespace_close(section, why);
     section->kind = SECTION_NONE;
@@ -462,6 +503,9 @@ void section_print_in_force(const struct settings *settings, struct buf *out)
         buf_putf(out, "%s%s\n", key->channels[0] == '\0' ? "" : "\nchannels = ", key->channels);
     }
     jwt_sections_print(settings, out);
+    if (settings->ticket_secret[0] != '\0')
+        buf_putf(out, "\n[tickets]\n%s = %s\n", settings->ticket_secret_file[0] == '\0' ? "secret" : "secret_file",
+                 settings->ticket_secret_file[0] == '\0' ? "****************" : settings->ticket_secret_file);
     for (size_t i = 0; i < settings->namespaces.count; i++) {
         struct namespace_draft draft = draft_of(&settings->namespaces.at[i]);
         buf_putf(out, "\n[namespace %s]\n", settings->namespaces.at[i].name);
@@ -514,6 +558,10 @@ void section_print_docs(struct buf *out)
     buf_putf(out, "\n## [jwt NAME]\n\nAn issuer of tokens for users, at most %d of them ([who may what](http-api.md)). "
              "They stand only in the file. A change takes a reload.\n\n", ISSUERS_MAX);
     rows_print_docs(jwt_rows, JWT_ROW_COUNT, out);
+    buf_put_lit(out, "\n## [tickets]\n\nThe secret that signs [tickets](protocol.md#10-sessions). Without this section the server makes "
+                     "one of its own and keeps it with the log. A change takes a restart, and then the tickets that are out "
+                     "are refused: devices come with their tokens.\n\n");
+    rows_print_docs(ticket_rows, COUNT_OF(ticket_rows), out);
     buf_putf(out, "\n## [namespace NAME]\n\nThe policy of a namespace, built in or new, at most %d together; a new one "
              "starts with the policy of `topic`. Another durability brings the retention that fits it: 7 days for "
              "durable, the last %d messages or 5 minutes for memory. A change takes a restart.\n\n",

@@ -1,4 +1,4 @@
-/* section.h - one [key NAME], [jwt NAME] or [namespace NAME] section of the configuration file, while it is being read.
+/* section.h - one [key NAME], [jwt NAME], [tickets] or [namespace NAME] section of the configuration file, while it is being read.
  *
  * Its lines may come in any order, so a section is checked when it ends. */
 #ifndef SETTINGS_SECTION_H
@@ -10,6 +10,7 @@ enum section_kind {
     SECTION_NONE,     /* before the first heading */
     SECTION_KEY,
     SECTION_JWT,
+    SECTION_TICKETS,
     SECTION_NAMESPACE,
     SECTION_BROKEN,   /* its heading was refused; its lines are skipped, because one fault is enough */
 };
@@ -52,7 +53,7 @@ bool section_set(struct section *section, struct span name, struct span value, s
 /* Takes what was read into the settings. False: `why` says what is missing or contradictory. */
 bool section_close(struct section *section, struct buf *why);
 
-/* "[key NAME]", "[jwt NAME]" and "[namespace NAME]" for docs/configuration.md, and those that are in force. */
+/* "[key NAME]", "[jwt NAME]", "[tickets]" and "[namespace NAME]" for docs/configuration.md, and those that are in force. */
 void section_print_docs(struct buf *out);
 void section_print_in_force(const struct settings *settings, struct buf *out);
 

@@ -27,6 +27,7 @@ enum {
     KEY_SECRET_BYTES_MIN  = 16,
     KEY_SECRET_BYTES_MAX  = 128,
     SECRET_FILE_BYTES_MAX = 255,
+    TICKET_KEY_BYTES_MIN  = 32,
     KEY_CHANNELS_BYTES_MAX = 511,         /* of an API key's `channels`, as written */
     ISSUERS_MAX           = 16,
     JWT_SECRET_BYTES_MIN  = 16,
@@ -107,6 +108,8 @@ struct settings {
     char              key_text[KEY_TEXT_BYTES_MAX];
     uint32_t          key_text_len;
     struct namespaces namespaces;
+    char              ticket_secret[KEY_SECRET_BYTES_MAX + 1];        /* of [tickets]; "": there is no such section */
+    char              ticket_secret_file[SECRET_FILE_BYTES_MAX + 1];  /* where it was read */
 
     enum setting_source source_of[SETTING_COUNT];
     unsigned            line_of[SETTING_COUNT];  /* in the file, for those FROM_FILE */

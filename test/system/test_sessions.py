@@ -353,6 +353,16 @@ def test_the_policy_ends_other_devices(policy, kept):
             device.cut()
 
 
+def test_tickets_of_a_configured_secret():
+    config = "[tickets]\nsecret = 0123456789abcdef0123456789abcdef\n"
+    with Server(config=config) as server, Server(config=config) as other, Device(server, "frank", "phone") as phone:
+        phone.connect()
+        phone.resume()
+        with Ws(other) as ws:  # it knows the ticket, but not the session
+            error = ws.ask("connect", "error", ticket=phone.ticket)
+            assert error["code"] == 401 and "stale" in error["reason"]
+
+
 def test_tickets_end():
     with Server(flags=["--ticket-ttl-s", "10"]) as server, Device(server, "erin", "phone") as phone:
         phone.connect()

@@ -53,6 +53,8 @@ export class Client extends Emitter {
     #isTokenRefused = false;
     #ticket = null;             // resumes the session without the application's token
     #cursor = null;             // of polls: the places of channels that have had no message
+    #lastId = null;             // of a session's event stream: the cursor behind its last event
+    #handledId = null;          // … behind which nothing waits for the application
     #covered = new Set();       // channels that go on at the cursor
     #left = new Set();          // channels that the cursor holds, and that were unsubscribed since
     #attempt = 0;               // counts links; what a former one still says is ignored
@@ -227,6 +229,7 @@ export class Client extends Emitter {
         moved: subscription => {
             this.#store.setPlace(subscription.channel, subscription.place);
             if (this.#options.session) this.#acknowledge(subscription);
+            this.#lookHandled();
             this.#wakeRoom();
         },
         queued: count => this.#onQueued(count),
@@ -249,7 +252,9 @@ export class Client extends Emitter {
         return subscription;
     }
 
+    /* Only of channels that the session has, and not those that this link follows beside it. */
     #acknowledge(subscription) {
+        if (!subscription.isImplicit && !subscription.isOfSession && !subscription.options.keep) return;
         this.#acks.set(subscription.channel, subscription.place);
         this.#ackTimer ||= setTimeout(() => this.#sendAcks(), ACK_MS);
     }
@@ -266,11 +271,12 @@ export class Client extends Emitter {
 
     async #postAcks(places) {
         try {
-            const answer = await this.#fetch(`${this.url}/v1/ack${this.#query()}`, {
+            const answer = await this.#fetch(`${this.url}/v1/ack${this.#query({ session: false })}`, {
                 method: 'POST', headers: { 'Content-Type': 'application/json', ...authorization(await this.#askToken()) }, keepalive: true,
                 body: JSON.stringify({ places: Object.fromEntries(places.map(([channel, { seq }]) => [channel, seq])) }),
             });
-            if (!answer.ok) throw await failureOf(answer);
+            // 404: there is no session (yet). What is not acknowledged comes again, and is dropped.
+            if (!answer.ok && answer.status !== 404) throw await failureOf(answer);
         } catch (error) {
             this.#report(error);   // the next acknowledgement says the same and more
         }
@@ -348,7 +354,8 @@ export class Client extends Emitter {
             this.#enter('connecting', { transport: this.transport });
         const attempt = ++this.#attempt;
         this.#began = Date.now();
-        if (this.#options.session) this.#cursor = null;   // it belongs to an earlier link
+        if (this.#options.session) this.#cursor = this.transport === 'sse' ? this.#handledId : null;   // a poll's belongs to its own link
+        this.#lastId = null;
         if (this.transport !== 'websocket' && this.#wanted().length === 0 && !this.#options.session) return;   // nothing to ask for
         try {
             const [token, WebSocket] = await Promise.all([this.#tokenOfLink(), this.transport === 'websocket' ? this.#webSocket() : null]);
@@ -378,6 +385,7 @@ export class Client extends Emitter {
             encodings: this.#options.encodings ?? ENCODINGS,
             query: () => this.#query(),
             request: () => this.#request(),
+            onEventId: now(id => this.#onEventId(id)),
             settle: (token, signal) => this.#settle(token, signal),
             needsCursor: () => !this.#options.session && this.#wanted().some(subscription => !this.#isPlaced(subscription)),
             onCursor: now(cursor => this.#onCursor(cursor)),
@@ -394,13 +402,14 @@ export class Client extends Emitter {
             report: now(error => this.#report(error)),
             published: (item, frame) => this.#outbox.published(item, frame),
             refusedPublish: (item, error) => this.#outbox.refused(item, error),
+            followedAlready: now(channel => { if (this.#subscriptions.has(channel)) this.#subscriptions.get(channel).isOfSession = true; }),
             refusedChannel: now((channel, error) => this.#refuseChannel(channel, error)),
             failed: now(error => this.#onFailed(error)),
         };
     }
 
-    #query() {
-        const { session, user } = this.#options;
+    #query({ session = this.#options.session } = {}) {
+        const { user } = this.#options;
         const query = new URLSearchParams({ ...(session && { session: 1 }), ...(user && { user }), ...(this.device && { device: this.device }) });
         return `${query}` && `?${query}`;
     }
@@ -433,7 +442,7 @@ export class Client extends Emitter {
             return Object.keys(start).length > 0 ? { channel: subscription.channel, ...start } : subscription.channel;
         });
         const isCovered = ({ channel, received }) => received === null && this.#covered.has(channel);
-        const isNeeded = this.#options.session ? this.transport === 'poll' : wanted.some(isCovered);
+        const isNeeded = this.#options.session ? true : wanted.some(isCovered);
         return { channels, ...(this.#cursor !== null && isNeeded && { cursor: this.#cursor }) };
     }
 
@@ -443,6 +452,17 @@ export class Client extends Emitter {
         this.#covered = new Set(this.#wanted().map(subscription => subscription.channel));
         this.#left.clear();
         this.#keepCursor();
+    }
+
+    /* A session's stream acknowledges by the cursor with which it comes again. */
+    #onEventId(id) {
+        if (!this.#options.session || !id) return;
+        this.#lastId = id;
+        this.#lookHandled();
+    }
+
+    #lookHandled() {
+        if (this.#lastId !== null && this.#isSettled) this.#handledId = this.#lastId;
     }
 
     /* A channel that was left and is followed anew begins where its subscription says, and not at the cursor that is still
@@ -596,6 +616,7 @@ export class Client extends Emitter {
         else this.#reasons.push({ transport: this.transport, why });
         this.#chosen = index;
         this.#isSecondTry = false;
+        this.#handledId = null;   // another link's cursor is stale by then
     }
 
     /* A ticket that is too old, or was revoked: the token says whether this client may come. */

@@ -80,10 +80,11 @@ export class SseLink {
                 this.#host.live();
             }
             for (const event of events.feed(value)) this.#onEvent(event);
+            if (this.#abort.signal.aborted) throw new Error('closed');   // a read after an abort may never end
         }
     }
 
-    #onEvent({ data }) {
+    #onEvent({ data, id }) {
         const entry = JSON.parse(data);
         switch (entry.type) {
         case 'cursor': break;
@@ -92,6 +93,7 @@ export class SseLink {
         case 'expiring': this.#host.onExpiring(entry); break;
         default: this.#host.take(withBytes(entry));
         }
+        this.#host.onEventId(id);
     }
 
     #expect(ms, why) {

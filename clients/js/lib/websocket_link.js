@@ -249,8 +249,9 @@ export class WebSocketLink {
     /* 409: a session follows the channel by itself. What may succeed later ends the link, which comes again. */
     #onRefusedChannel(channel, error) {
         this.#expected.delete(channel);
-        if (error.isFinal && error.code !== 409) this.#host.refusedChannel(channel, error);
-        else if (error.code !== 409) { this.#end(error); return; }
+        if (error.code === 409) this.#host.followedAlready(channel);
+        else if (error.isFinal) this.#host.refusedChannel(channel, error);
+        else { this.#end(error); return; }
         this.#lookLive();
     }
 

@@ -197,6 +197,7 @@ static size_t native_hear(struct client *client, struct span bytes, uint8_t read
         ret_note->heard = HEARD_NOISE;
         break;
     case NATIVE_CONNECTED:
+    case NATIVE_SUBSCRIBED:
     case NATIVE_ALIAS:
         ret_note->heard = HEARD_NOISE;
         break;

@@ -20,8 +20,10 @@ static struct span words_add(char **at, struct span text)
 
 void session_places_free(struct session_place *places, size_t count)
 {
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
         channel_name_unref(places[i].name);
+        free(places[i].spans);
+    }
     free(places);
 }
 

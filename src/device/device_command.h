@@ -13,6 +13,7 @@
 #ifndef DEVICE_DEVICE_COMMAND_H
 #define DEVICE_DEVICE_COMMAND_H
 
+#include "device/group_spans.h"
 #include "device/row.h"
 #include "node/command.h"
 
@@ -53,6 +54,8 @@ struct session_place {
     struct channel_name *name;   /* owns a reference */
     uint64_t             epoch, seq;
     bool                 is_kept;
+    struct group_spans  *spans;  /* owned; what of the channel is the user's: of a group that the user has left or joined
+                                  * several times. NULL: all */
 };
 
 struct session_open {

@@ -282,10 +282,13 @@ static void open_answer(struct session_open *open)
     open->places = calloc(work->places.count + 1, sizeof open->places[0]);
     must(open->places != NULL);
     for (size_t i = 0; i < work->places.count; i++) {
+        if (work->places.at[i].is_over)
+            continue;
         const struct standing_place *place = standing_place_find(standing, channel_name_span(work->places.at[i].name));
         open->places[open->place_count++]  = (struct session_place){
-            channel_name_ref(place->name), place->epoch, place->seq, place->is_kept,
+            channel_name_ref(place->name), place->epoch, place->seq, place->is_kept, work->places.at[i].spans,
         };
+        work->places.at[i].spans = NULL;
     }
     open->generation     = standing->generation;
     open->since          = standing->since;

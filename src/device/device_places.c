@@ -64,6 +64,8 @@ static void take_ack(struct devices *devices, const struct session_ack *ack)
     struct standing_place *place = standing_place_find(standing, channel_name_span(ack->name));
     switch (ack->kind) {
     case ACK_PLACE:
+        if (place == NULL && span_eq(span_str(ack->name->space->name), SPAN("group")))
+            place = standing_place_add(standing, ack->name);  /* the user has joined it since */
         if (place != NULL && !place->is_gone)
             standing_acknowledge(devices, standing, place, ack->epoch, ack->seq);
         break;

@@ -383,7 +383,7 @@ static void joins(struct stage *stage, const char *group, uint64_t head, bool is
     buf_init(&key, 512);
     buf_init(&value, 512);
     row_key_put(&key, SPAN("alice"), span_str(group));
-    group_spans_put(&(struct group_spans){ 1, { { 7, head, is_joined ? GROUP_SPAN_OPEN : head } } }, &value);
+    group_spans_put(&(struct group_spans){ 1, { { 7, head, is_joined ? GROUP_SPAN_OPEN : head, 0 } } }, &value);
     writes_row(stage, ROW_GROUP, buf_span(&key), buf_span(&value), seq);
     buf_fini(&key);
     buf_fini(&value);
@@ -633,6 +633,52 @@ static void groups_are_followed_from_the_joining(void **state)
     publishes(stage, "group:lobby", 2);
     open = opens(stage, "tablet", 13);
     assert_string_equal(places_of(open), "device:alice/tablet@0 group:lobby@2 user:alice@0");
+    stage_free(stage);
+}
+
+static void gives_spans(struct stage *stage, const char *group, const struct group_spans *spans, uint64_t generation)
+{
+    struct buf key, value;
+
+    buf_init(&key, 512);
+    buf_init(&value, GROUP_SPANS_BYTES_MAX);
+    row_key_put(&key, SPAN("alice"), span_str(group));
+    group_spans_put(spans, &value);
+    writes_row(stage, ROW_GROUP, buf_span(&key), buf_span(&value), generation);
+    buf_fini(&key);
+    buf_fini(&value);
+}
+
+/* A device that was away gets what was published while its user was a member, and nothing else of the group. */
+static void a_device_that_was_away_gets_the_spans(void **state)
+{
+    struct stage      *stage = stage_new();
+    struct group_spans spans = { 2, { { 7, 10, 20, 1 }, { 7, 30, 35, 3 } } };
+
+    (void)state;
+    struct session_open *open = opens(stage, "phone", 10);
+    closes(stage, open);
+    gives_spans(stage, "lobby", &spans, 4);
+    open = opens(stage, "phone", 11);
+    assert_string_equal(places_of(open), "device:alice/phone@0 group:lobby@10 user:alice@0");
+    assert_non_null(open->places[1].spans);
+    assert_int_equal(open->places[1].spans->count, 2);
+    acks(stage, open, "group:lobby", 20);
+    forgets_all(stage);
+    open = opens(stage, "phone", 12);
+    assert_string_equal(places_of(open), "device:alice/phone@0 group:lobby@30 user:alice@0");
+    acks(stage, open, "group:lobby", 35);
+    forgets_all(stage);
+    open = opens(stage, "phone", 13);
+    assert_string_equal(places_of(open), "device:alice/phone@0 user:alice@0");
+    spans.spans[2] = (struct group_span){ 7, 40, GROUP_SPAN_OPEN, 0 };
+    spans.count    = 3;
+    gives_spans(stage, "lobby", &spans, 5);
+    open = opens(stage, "phone", 14);
+    assert_string_equal(places_of(open), "device:alice/phone@0 group:lobby@40 user:alice@0");
+    assert_null(open->places[1].spans);
+    open = opens(stage, "tablet", 15);
+    assert_string_equal(places_of(open), "device:alice/tablet@0 group:lobby@0 user:alice@0");
     stage_free(stage);
 }
 
@@ -1002,6 +1048,7 @@ int main(void)
         cmocka_unit_test(places_never_go_back),
         cmocka_unit_test(kept_channels_are_followed_again),
         cmocka_unit_test(groups_are_followed_from_the_joining),
+        cmocka_unit_test(a_device_that_was_away_gets_the_spans),
         cmocka_unit_test(a_user_has_so_many_devices),
         cmocka_unit_test(a_session_runs_out),
         cmocka_unit_test(what_has_run_out_is_deleted),

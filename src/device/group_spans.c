@@ -14,25 +14,27 @@ bool group_spans_join(struct group_spans *row, uint64_t epoch, uint64_t head)
         return false;
     /* Nothing was published between leave and join: it is as if the user had stayed. */
     if (row->count > 0 && last_span(row)->epoch == epoch && last_span(row)->until >= head) {
-        last_span(row)->until = GROUP_SPAN_OPEN;
+        last_span(row)->until  = GROUP_SPAN_OPEN;
+        last_span(row)->joined = 0;
         return true;
     }
     if (row->count == GROUP_SPANS_MAX)
         memmove(&row->spans[0], &row->spans[1], --row->count * sizeof row->spans[0]);
-    row->spans[row->count++] = (struct group_span){ epoch, head, GROUP_SPAN_OPEN };
+    row->spans[row->count++] = (struct group_span){ epoch, head, GROUP_SPAN_OPEN, 0 };
     return true;
 }
 
-bool group_spans_leave(struct group_spans *row, uint64_t epoch, uint64_t head)
+bool group_spans_leave(struct group_spans *row, uint64_t epoch, uint64_t head, uint64_t joined)
 {
     if (!group_spans_is_member(row))
         return false;
     struct group_span *span = last_span(row);
     /* The log began anew, and a member gets that from its beginning. */
     if (span->epoch != epoch)
-        *span = (struct group_span){ epoch, 0, head };
+        *span = (struct group_span){ epoch, 0, head, 0 };
     else
         span->until = head > span->after ? head : span->after;
+    span->joined = joined;
     return true;
 }
 
@@ -55,11 +57,26 @@ uint64_t group_spans_next(const struct group_spans *row, uint64_t epoch, uint64_
     return 0;
 }
 
+bool group_spans_first(const struct group_spans *row, uint64_t generation, uint64_t seen, struct group_span *ret)
+{
+    for (size_t i = 0; i < row->count; i++) {
+        const struct group_span *span    = &row->spans[i];
+        bool                     is_last = i + 1 == row->count;
+        if (span->after == span->until)
+            continue;
+        if (span->joined > seen || (is_last && (span->until == GROUP_SPAN_OPEN || generation > seen))) {
+            *ret = *span;
+            return true;
+        }
+    }
+    return false;
+}
+
 /* --- bytes ------------------------------------------------------------------------------------------------------
  *
  * Version, whether the last span is open, and the spans, the last one first. */
 
-enum { HEAD_BYTES = 2, SPAN_BYTES = 3 * ROW_NUMBER_BYTES };
+enum { HEAD_BYTES = 2, SPAN_BYTES = 4 * ROW_NUMBER_BYTES };
 
 void group_spans_put(const struct group_spans *row, struct buf *buf)
 {
@@ -68,14 +85,16 @@ void group_spans_put(const struct group_spans *row, struct buf *buf)
         row_put_number(buf, row->spans[i].epoch);
         row_put_number(buf, row->spans[i].after);
         row_put_number(buf, row->spans[i].until);
+        row_put_number(buf, row->spans[i].joined);
     }
 }
 
 static bool span_get(const char *at, struct group_span *ret, bool is_last)
 {
-    ret->epoch = row_get_number(at);
-    ret->after = row_get_number(at + ROW_NUMBER_BYTES);
-    ret->until = row_get_number(at + 2 * ROW_NUMBER_BYTES);
+    ret->epoch  = row_get_number(at);
+    ret->after  = row_get_number(at + ROW_NUMBER_BYTES);
+    ret->until  = row_get_number(at + 2 * ROW_NUMBER_BYTES);
+    ret->joined = row_get_number(at + 3 * ROW_NUMBER_BYTES);
     return ret->after <= ret->until && (is_last || ret->until != GROUP_SPAN_OPEN);
 }
 
@@ -90,7 +109,7 @@ bool group_spans_get(struct span value, struct group_spans *ret)
     for (size_t i = 0; i < row.count; i++)
         if (!span_get(value.at + HEAD_BYTES + i * SPAN_BYTES, &row.spans[row.count - 1 - i], i == 0))
             return false;
-    if ((value.at[1] != 0) != group_spans_is_member(&row))
+    if (value.at[1] != (char)group_spans_is_member(&row))
         return false;
     *ret = row;
     return true;

@@ -22,7 +22,7 @@
 #include "message/channel_name.h"
 #include "store/ledger.h"
 
-enum { GROUP_SPANS_MAX = 16, GROUP_SPANS_BYTES_MAX = 2 + GROUP_SPANS_MAX * 24 };
+enum { GROUP_SPANS_MAX = 16, GROUP_SPANS_BYTES_MAX = 2 + GROUP_SPANS_MAX * 32 };
 
 #define GROUP_SPAN_OPEN UINT64_MAX
 
@@ -30,6 +30,7 @@ struct group_span {
     uint64_t epoch;  /* the life of the group's log in which the two seqs are */
     uint64_t after;  /* what is behind this seq … */
     uint64_t until;  /* … up to this one, included; GROUP_SPAN_OPEN: the user is a member */
+    uint64_t joined; /* seq in the user's log of the message that said so; 0 while open: it is the row's generation */
 };
 
 struct group_spans {
@@ -45,10 +46,17 @@ static inline bool group_spans_is_member(const struct group_spans *row)
 /* The user joins, or leaves, at this place of the group's log. False, and nothing changes: that is so already. A member
  * gets a new life of the log from its beginning. */
 bool group_spans_join(struct group_spans *row, uint64_t epoch, uint64_t head);
-bool group_spans_leave(struct group_spans *row, uint64_t epoch, uint64_t head);
+/* `joined`: of the span that ends. */
+bool group_spans_leave(struct group_spans *row, uint64_t epoch, uint64_t head, uint64_t joined);
 
 /* The first seq from `seq` on that is the user's, in this life of the group's log; 0: none is. */
 uint64_t group_spans_next(const struct group_spans *row, uint64_t epoch, uint64_t seq);
+
+/* Where a device begins that has no place in the group's log: it has seen the user's log up to `seen`, and the row's
+ * generation is that of its newest message. False: at no place, all that it was to get from the group it got.
+ *
+ * What joined after `seen` is new to the device; so is what was not yet told to be over, and what still goes on. */
+bool group_spans_first(const struct group_spans *row, uint64_t generation, uint64_t seen, struct group_span *ret);
 
 /* Bytes of the value, of at least one span; reads them back, false: they are none. */
 void group_spans_put(const struct group_spans *row, struct buf *buf);

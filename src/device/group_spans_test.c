@@ -24,15 +24,15 @@ static void spans_are_what_was_published_to_a_member(void **state)
 
     (void)state;
     assert_false(group_spans_is_member(&row));
-    assert_false(group_spans_leave(&row, EPOCH, 5));
+    assert_false(group_spans_leave(&row, EPOCH, 5, 1));
     assert_true(group_spans_join(&row, EPOCH, 10));
     assert_false(group_spans_join(&row, EPOCH, 12));
     assert_int_equal(group_spans_next(&row, EPOCH, 1000), 1000);
     assert_int_equal(group_spans_next(&row, OTHER, 3), 3);
-    assert_true(group_spans_leave(&row, EPOCH, 20));
-    assert_false(group_spans_leave(&row, EPOCH, 25));
+    assert_true(group_spans_leave(&row, EPOCH, 20, 1));
+    assert_false(group_spans_leave(&row, EPOCH, 25, 1));
     assert_true(group_spans_join(&row, EPOCH, 30));
-    assert_true(group_spans_leave(&row, EPOCH, 35));
+    assert_true(group_spans_leave(&row, EPOCH, 35, 1));
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
         if (group_spans_next(&row, rows[i].epoch, rows[i].seq) != rows[i].want)
             fail_msg("%s", rows[i].name);
@@ -45,7 +45,7 @@ static void who_comes_back_at_once_has_one_span(void **state)
     (void)state;
     for (unsigned i = 0; i < 100; i++) {
         assert_true(group_spans_join(&row, EPOCH, 4));
-        assert_true(group_spans_leave(&row, EPOCH, 4));
+        assert_true(group_spans_leave(&row, EPOCH, 4, 1));
     }
     assert_int_equal(row.count, 1);
     assert_int_equal(group_spans_next(&row, EPOCH, 1), 0);
@@ -57,7 +57,7 @@ static void a_new_life_of_the_log_is_the_members(void **state)
 
     (void)state;
     assert_true(group_spans_join(&row, EPOCH, 10));
-    assert_true(group_spans_leave(&row, OTHER, 3));
+    assert_true(group_spans_leave(&row, OTHER, 3, 1));
     assert_int_equal(group_spans_next(&row, OTHER, 1), 1);
     assert_int_equal(group_spans_next(&row, OTHER, 4), 0);
     assert_int_equal(group_spans_next(&row, EPOCH, 11), 0);
@@ -78,7 +78,7 @@ static void spans_follow_a_model(void **state)
         for (uint64_t seq = 1; seq < 400; seq++) {
             if (rng_below(&rng, 20) == 0 && changes < 2 * GROUP_SPANS_MAX) {
                 changes++;
-                assert_true(is_member ? group_spans_leave(&row, EPOCH, seq - 1) : group_spans_join(&row, EPOCH, seq - 1));
+                assert_true(is_member ? group_spans_leave(&row, EPOCH, seq - 1, 1) : group_spans_join(&row, EPOCH, seq - 1));
                 is_member = !is_member;
             }
             was[seq] = is_member;
@@ -97,6 +97,27 @@ static void spans_follow_a_model(void **state)
     }
 }
 
+/* Of a device without a place in the group's log. */
+static void a_device_begins_where_it_has_not_been(void **state)
+{
+    static const struct { const char *name; uint64_t generation, seen, want; bool is_open; } rows[] = {
+        { "away all the time", 9, 2, 10, false },          { "it has seen the first join", 9, 3, 30, false },
+        { "it has seen the leave, not the rest", 9, 5, 30, false },
+        { "it has seen the second join, not its end", 9, 7, 30, false },
+        { "it has seen all", 9, 9, 0, false },             { "it goes on, and it has seen all", 7, 9, 30, true },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct group_spans row = { 2, { { EPOCH, 10, 20, 3 },
+                                        { EPOCH, 30, rows[i].is_open ? GROUP_SPAN_OPEN : 35, rows[i].is_open ? 0 : 7 } } };
+        struct group_span  first = { 0 };
+        bool               found = group_spans_first(&row, rows[i].generation, rows[i].seen, &first);
+        if (found != (rows[i].want != 0) || first.after != rows[i].want)
+            fail_msg("%s", rows[i].name);
+    }
+}
+
 static void too_many_spans_forget_the_oldest(void **state)
 {
     struct group_spans row = { 0 };
@@ -104,7 +125,7 @@ static void too_many_spans_forget_the_oldest(void **state)
     (void)state;
     for (uint64_t i = 0; i < GROUP_SPANS_MAX + 1; i++) {
         assert_true(group_spans_join(&row, EPOCH, 100 * i));
-        assert_true(group_spans_leave(&row, EPOCH, 100 * i + 50));
+        assert_true(group_spans_leave(&row, EPOCH, 100 * i + 50, 1));
     }
     assert_int_equal(row.count, GROUP_SPANS_MAX);
     assert_int_equal(group_spans_next(&row, EPOCH, 1), 101);
@@ -112,9 +133,9 @@ static void too_many_spans_forget_the_oldest(void **state)
 
 static void what_is_no_value_is_refused(void **state)
 {
-    struct group_spans row = { 2, { { EPOCH, 1, 2 }, { EPOCH, 5, GROUP_SPAN_OPEN } } }, back;
+    struct group_spans row = { 2, { { EPOCH, 1, 2, 1 }, { EPOCH, 5, GROUP_SPAN_OPEN, 0 } } }, back;
     struct buf         buf;
-    const size_t       one = 2 + 24;  /* of the last span alone */
+    const size_t       one = 2 + 32;  /* of the last span alone */
 
     (void)state;
     buf_init(&buf, GROUP_SPANS_BYTES_MAX);
@@ -137,6 +158,7 @@ int main(void)
         cmocka_unit_test(who_comes_back_at_once_has_one_span),
         cmocka_unit_test(a_new_life_of_the_log_is_the_members),
         cmocka_unit_test(spans_follow_a_model),
+        cmocka_unit_test(a_device_begins_where_it_has_not_been),
         cmocka_unit_test(too_many_spans_forget_the_oldest),
         cmocka_unit_test(what_is_no_value_is_refused),
     };

@@ -183,7 +183,7 @@ static void membership_append(struct membership_command *mine)
     if (mine->request == MEMBERSHIP_JOIN)
         must(group_spans_join(&mine->spans, head->epoch, head->head));
     else
-        must(group_spans_leave(&mine->spans, head->epoch, head->head));
+        must(group_spans_leave(&mine->spans, head->epoch, head->head, mine->generation));
     struct publish_command *publish = publish_command_new(&message, SPAN(""), SPAN(""));
     struct membership_rows *rows    = membership_rows_new(mine);
     publish->command                = (struct command){ .kind = &membership_append_kind, .loop = mine->command.loop };

@@ -16,8 +16,10 @@ struct open_heads {
 
 void work_places_free(struct work_places *places)
 {
-    for (size_t i = 0; i < places->count; i++)
+    for (size_t i = 0; i < places->count; i++) {
         channel_name_unref(places->at[i].name);
+        free(places->at[i].spans);
+    }
     free(places->at);
     *places = (struct work_places){ 0 };
 }
@@ -139,19 +141,22 @@ static struct channel_name *name_new(struct devices *devices, struct span first,
 
 /* --- … groups --- */
 
+/* Groups that the user has left count too: a device that was away gets what was published before. */
 static void take_group_row(struct open_work *work, const struct ledger_row *row)
 {
-    struct group_row     group;
+    struct group_spans   spans;
     struct channel_name *name;
 
-    if (!group_row_get(row->value, &group) || !group.is_joined)
+    if (!group_spans_get(row->value, &spans))
         return;
     name = name_new(work->open->devices, SPAN("group:"), row_key_last(row->key));
     if (name == NULL)
         return;
     struct work_place *place = work_places_add(&work->groups, name);
-    place->epoch             = group.epoch;
-    place->seq               = group.head;
+    place->generation        = row->generation;
+    place->spans             = malloc(sizeof *place->spans);
+    must(place->spans != NULL);
+    *place->spans = spans;
 }
 
 static void groups_came(struct device_read *read)
@@ -340,26 +345,71 @@ void open_load(struct session_open *open)
 
 /* --- what it follows, and from where ---------------------------------------------------------------------------- */
 
-/* Where a stored place counts; of a member that joined after the place was stored, the place of the joining. */
-static void gather(struct open_work *work, struct channel_name *name, const struct work_place *first)
+static struct work_place *gather(struct open_work *work, struct channel_name *name)
 {
     struct work_place *stored = work_places_find(&work->stored, name);
     struct work_place *place  = work_places_add(&work->places, channel_name_ref(name));
 
     if (stored != NULL)
         stored->is_used = true;
-    if (work->is_new)
+    if (work->is_new || stored == NULL)
+        return place;
+    place->is_known = true;
+    place->epoch    = stored->epoch;
+    place->seq      = stored->seq;
+    place->is_kept  = stored->is_kept;
+    return place;
+}
+
+/* How far the session has acknowledged the user's log: the first place that was gathered. */
+static uint64_t user_log_seen(const struct open_work *work)
+{
+    return work->places.count > 0 && work->places.at[0].is_known ? work->places.at[0].seq : UINT64_MAX;
+}
+
+/* Where the session goes on in a group, if there is anything for it there: behind its place, or where it has not been. */
+static bool group_begins(const struct work_place *group, const struct work_place *stored, uint64_t seen,
+                         struct group_span *ret)
+{
+    uint64_t next = stored == NULL ? 0 : group_spans_next(group->spans, stored->epoch, stored->seq + 1);
+
+    if (stored == NULL)
+        return group_spans_first(group->spans, group->generation, seen, ret);
+    *ret = (struct group_span){ .epoch = stored->epoch, .after = next - 1 };
+    return next != 0;
+}
+
+/* Is all behind `after` the user's? */
+static bool group_has_no_bound(const struct group_spans *spans, uint64_t epoch, uint64_t after)
+{
+    const struct group_span *last = &spans->spans[spans->count - 1];
+
+    return group_spans_is_member(spans) && (last->epoch != epoch || last->after <= after);
+}
+
+static void gather_group(struct open_work *work, struct work_place *group)
+{
+    struct group_span  first  = { 0 };
+    struct work_place *stored = work_places_find(&work->stored, group->name), *place;
+    bool               is_of_now = work->is_new || (stored != NULL && stored->is_kept);
+
+    bool is_over = is_of_now ? !group_spans_is_member(group->spans)
+                             : !group_begins(group, stored, user_log_seen(work), &first);
+    if (is_over && (work->is_new || stored == NULL))
         return;
-    place->is_known = stored != NULL || first != NULL;
-    if (stored != NULL) {
-        place->epoch   = stored->epoch;
-        place->seq     = stored->seq;
-        place->is_kept = stored->is_kept;
+    place          = gather(work, group->name);
+    place->is_over = is_over;
+    if (work->is_new || is_over)
+        return;
+    if (!place->is_kept) {
+        place->epoch    = first.epoch;
+        place->seq      = first.after;
+        place->is_known = true;
     }
-    if (first != NULL && (stored == NULL || (first->epoch == stored->epoch && first->seq > stored->seq))) {
-        place->epoch = first->epoch;
-        place->seq   = first->seq;
-    }
+    if (group_has_no_bound(group->spans, place->epoch, place->seq))
+        return;
+    place->spans = group->spans;
+    group->spans = NULL;
 }
 
 static void gather_own(struct open_work *work, struct span first, struct span second)
@@ -368,7 +418,7 @@ static void gather_own(struct open_work *work, struct span first, struct span se
 
     if (name == NULL)
         return;  /* longer than a channel may be called */
-    gather(work, name, NULL);
+    gather(work, name);
     channel_name_unref(name);
 }
 
@@ -387,10 +437,10 @@ void open_gather(struct open_work *work)
         gather_own(work, SPAN("device:"), buf_span(&text));
     buf_fini(&text);
     for (size_t i = 0; i < work->groups.count; i++)
-        gather(work, work->groups.at[i].name, &work->groups.at[i]);
+        gather_group(work, &work->groups.at[i]);
     for (size_t i = 0; !work->is_new && i < work->stored.count; i++)
         if (work->stored.at[i].is_kept && !work->stored.at[i].is_used)
-            gather(work, work->stored.at[i].name, NULL);
+            gather(work, work->stored.at[i].name);
     work_places_sort(&work->places);
 }
 

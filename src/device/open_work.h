@@ -17,6 +17,10 @@ struct work_place {
     bool                 is_known; /* epoch and seq say where the session stands, or where a member begins */
     bool                 is_asked; /* its head was asked for: the place is to be stored */
     bool                 is_used;  /* of a stored place: it is one of a channel that the session follows */
+    bool                 is_over;  /* of a group: nothing of it is for the session now; its place is remembered, in case the
+                                    * user joins again */
+    struct group_spans  *spans;    /* of a group: owned, what of its log is the user's. NULL: it is none, or all is */
+    uint64_t             generation;  /* of the group's row */
 };
 
 struct work_places {

@@ -104,8 +104,3 @@ bool place_row_get(struct span value, struct place_row *ret)
     *ret = (struct place_row){ epoch, (msec)wall, is_kept };
     return true;
 }
-
-bool group_row_get(struct span value, struct group_row *ret)
-{
-    return row_get_head(value, &ret->is_joined, &ret->epoch, &ret->head);
-}

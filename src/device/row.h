@@ -36,16 +36,9 @@ struct place_row {
     bool     is_kept;   /* the session follows the channel because a client subscribed to it with `keep` */
 };
 
-/* A user's standing in a group: the beginning of the value that group_spans_put() writes. */
-struct group_row {
-    bool     is_joined;
-    uint64_t epoch, head;  /* of the group's channel when the user joined: the first place of every device of the user */
-};
-
 void session_row_put(struct buf *buf, const struct session_row *row);
 bool session_row_get(struct span value, struct session_row *ret);
 void place_row_put(struct buf *buf, const struct place_row *row);
 bool place_row_get(struct span value, struct place_row *ret);
-bool group_row_get(struct span value, struct group_row *ret);
 
 #endif

@@ -56,8 +56,8 @@ static bool get_place(struct span value)
 
 static bool get_group(struct span value)
 {
-    struct group_row row;
-    return group_row_get(value, &row);
+    struct group_spans spans;
+    return group_spans_get(value, &spans);
 }
 
 static void values_come_back(void **state)
@@ -65,7 +65,7 @@ static void values_come_back(void **state)
     struct buf         buf;
     struct session_row session;
     struct place_row   place;
-    struct group_row   group;
+    struct group_spans group;
 
     (void)state;
     buf_init(&buf, 64);
@@ -83,10 +83,10 @@ static void values_come_back(void **state)
     check_refusals(buf_span(&buf), 18, get_place);
 
     buf_clear(&buf);
-    group_spans_put(&(struct group_spans){ 1, { { 7, 42, GROUP_SPAN_OPEN } } }, &buf);
-    assert_true(group_row_get(buf_span(&buf), &group));
-    assert_true(group.is_joined && group.epoch == 7 && group.head == 42);
-    check_refusals(buf_span(&buf), 18, get_group);
+    group_spans_put(&(struct group_spans){ 1, { { 7, 42, GROUP_SPAN_OPEN, 0 } } }, &buf);
+    assert_true(group_spans_get(buf_span(&buf), &group));
+    assert_true(group_spans_is_member(&group) && group.spans[0].epoch == 7 && group.spans[0].after == 42);
+    check_refusals(buf_span(&buf), 34, get_group);
     buf_fini(&buf);
 }
 

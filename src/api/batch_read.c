@@ -1,6 +1,7 @@
 /* batch_read.c - POST /v1/messages: the messages of a batch, as JSON or NDJSON. */
 #include "api/batch.h"
 #include "base/must.h"
+#include "device/member_publish.h"
 #include "publish/publish_check.h"
 #include "publish/publish_json.h"
 
@@ -20,6 +21,9 @@ static void item_publish(struct batch_item *item, struct publish_request *reques
     command->owner                 = item;
     command->answered              = item_answered;
     batch->waiting++;
+    if (verdict.needs_member)
+        publish_only_for_member(batch->api->memberships, batch->api->namespaces, batch->api->hash_key,
+                                identity_user(request->identity), command);
     shard_publish(batch->api->shard, command);
 }
 

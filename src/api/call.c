@@ -26,6 +26,11 @@ bool call_passes(const struct call *call, struct verdict verdict)
     return verdict.status == 0;
 }
 
+bool call_passes_member(const struct call *call, struct verdict verdict)
+{
+    return verdict.needs_member || call_passes(call, verdict);
+}
+
 bool call_body_is_plain(const struct call *call)
 {
     struct span coding = request_field(call->request->head, SPAN("content-encoding"));

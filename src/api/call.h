@@ -82,6 +82,12 @@ void channel_info_put(struct buf *buf, const struct store_read *read);
 /* A read of this channel for this call; `answered` gets it. */
 struct read_command *call_read_new(struct call *call, struct channel_name *name, enum read_way way, uint64_t bound,
                                    uint32_t limit, void (*answered)(struct read_command *));
+/* Does go(), which takes the command; if the verdict says that only a member may, asks for that first, and go() is done later
+ * or the exchange is refused. */
+void call_read(const struct call *call, struct read_command *read, struct verdict verdict,
+               void (*go)(struct api *api, struct http_exchange *exchange, struct read_command *read));
+/* As call_passes(); true, too, if only a member may: the verdict goes on to call_read(). */
+bool call_passes_member(const struct call *call, struct verdict verdict);
 void call_answer_unreadable(struct api *api, struct http_exchange *exchange);
 
 /* Retry-After for refusals that pass by themselves, else "". */

@@ -76,12 +76,20 @@ static void facts_came(struct read_command *read)
     shard_count(api->shard, command);
 }
 
+static void facts_ask(struct api *api, struct http_exchange *exchange, struct read_command *read)
+{
+    (void)exchange;
+    shard_read(api->shard, read);
+}
+
 void serve_channel(struct call *call)
 {
     struct channel_name *name = call_channel(call, ACTION_CHANNEL_INFO);
 
-    if (name != NULL && call_passes(call, may(call->identity, name, ACTION_CHANNEL_INFO)) &&
-        call_knows_query(call, KNOWN_NO_WORDS))
-        shard_read(call->api->shard, call_read_new(call, name, READ_AFTER, 0, 0, facts_came));
+    if (name == NULL)
+        return;
+    struct verdict verdict = may(call->identity, name, ACTION_CHANNEL_INFO);
+    if (call_passes_member(call, verdict) && call_knows_query(call, KNOWN_NO_WORDS))
+        call_read(call, call_read_new(call, name, READ_AFTER, 0, 0, facts_came), verdict, facts_ask);
     channel_name_unref(name);
 }

@@ -128,12 +128,11 @@ void history_drop(struct api *api)
         page_drop(api, page_pop(api));
 }
 
-static void page_ask(const struct call *call, struct read_command *command)
+static void page_ask(struct api *api, struct http_exchange *exchange, struct read_command *command)
 {
-    struct api *api = call->api;
-
     if (api->pages_waiting >= PAGES_WAITING_MAX) {
-        call_refuse(call, 503, "too many ask for history; ask again a little later");
+        http_problem(api->server, exchange, 503, NULL, "too many ask for history; ask again a little later",
+                     retry_after(503));
         command_free(&command->command);
         return;
     }
@@ -227,7 +226,7 @@ static struct read_command *history_read_new(struct call *call, struct channel_n
     return command;
 }
 
-static void read_page(struct call *call, struct channel_name *name)
+static void read_page(struct call *call, struct channel_name *name, struct verdict verdict)
 {
     struct history_query query;
 
@@ -237,14 +236,17 @@ static void read_page(struct call *call, struct channel_name *name)
     if (fault != NULL)
         call_refuse(call, 400, fault);
     else
-        page_ask(call, history_read_new(call, name, &query));
+        call_read(call, history_read_new(call, name, &query), verdict, page_ask);
 }
 
 void serve_history(struct call *call)
 {
     struct channel_name *name = call_channel(call, ACTION_HISTORY);
 
-    if (name != NULL && call_passes(call, may(call->identity, name, ACTION_HISTORY)))
-        read_page(call, name);
+    if (name == NULL)
+        return;
+    struct verdict verdict = may(call->identity, name, ACTION_HISTORY);
+    if (call_passes_member(call, verdict))
+        read_page(call, name, verdict);
     channel_name_unref(name);
 }

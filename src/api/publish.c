@@ -1,6 +1,7 @@
 /* publish.c - publishes one message, or takes one back. The answer comes when the message is durable. */
 #include "api/call.h"
 #include "codec/url/url.h"
+#include "device/member_publish.h"
 #include "publish/publish_check.h"
 
 static void publish_answered(struct publish_command *command)
@@ -35,12 +36,15 @@ static void publish_answered(struct publish_command *command)
     command_free(&command->command);
 }
 
-static void call_publish(const struct call *call, struct message *message, struct span key)
+static void call_publish(const struct call *call, struct message *message, struct span key, bool needs_member)
 {
     struct publish_command *command = publish_command_new(&message, key, identity_from(call->identity));
 
     command->owner    = call->exchange;
     command->answered = publish_answered;
+    if (needs_member)
+        publish_only_for_member(call->api->memberships, call->api->namespaces, call->api->hash_key,
+                                identity_user(call->identity), command);
     shard_publish(call->api->shard, command);
 }
 
@@ -78,8 +82,9 @@ void serve_publish(struct call *call)
     };
     if (call_event(call, &event_scratch, &request.event) && call_knows_query(call, KNOWN_WORDS(publish_parameters)) &&
         call_u64(call, SPAN("ttl"), &request.has_ttl, &request.ttl_s)) {
-        if (call_passes(call, publish_check(&request, why, &message)))
-            call_publish(call, message, request.key);
+        struct verdict verdict = publish_check(&request, why, &message);
+        if (call_passes(call, verdict))
+            call_publish(call, message, request.key, verdict.needs_member);
     }
     buf_fini(&event_scratch);
     channel_name_unref(name);
@@ -102,7 +107,7 @@ void serve_recall(struct call *call)
         struct message *message = message_new(name, MESSAGE_RECALL, NULL, 0, SPAN(""), identity_from(call->identity));
         message->target         = target;
         message->time           = call->api->shard->wall;
-        call_publish(call, message, SPAN(""));
+        call_publish(call, message, SPAN(""), false);
     }
     channel_name_unref(name);
 }

@@ -14,11 +14,12 @@ void memberships_init(struct memberships *memberships)
 {
     *memberships = (struct memberships){ .members_max = GROUP_MEMBERS_MAX, .groups_max = USER_GROUPS_MAX };
     member_counts_init(&memberships->counts);
+    list_init(&memberships->publishes);
 }
 
 void memberships_fini(struct memberships *memberships)
 {
-    must(memberships->away_count == 0);
+    must(memberships->away_count == 0 && list_is_empty(&memberships->publishes));
     member_counts_fini(&memberships->counts);
 }
 
@@ -41,7 +42,10 @@ static void membership_end(struct membership_command *mine, enum membership_outc
     must(mine->memberships->away_count > 0);
     mine->memberships->away_count--;
     mine->outcome = outcome;
-    writer->port->send(writer->ctx, mine->command.loop, &mine->command);
+    if (mine->settled != NULL)
+        mine->settled(mine);
+    else
+        writer->port->send(writer->ctx, mine->command.loop, &mine->command);
 }
 
 static void membership_free(struct command *command)
@@ -139,6 +143,48 @@ static struct message *membership_message(const struct membership_command *mine)
     return message;
 }
 
+/* Tells a loop that somebody has left a group, for links that are no session's: they do not read the user's log. */
+struct membership_left {
+    struct command       command;
+    struct channel_name *user, *group;
+};
+
+static void left_free(struct command *command)
+{
+    struct membership_left *left = container_of(command, struct membership_left, command);
+
+    channel_name_unref(left->user);
+    channel_name_unref(left->group);
+    free(left);
+}
+
+static void left_at_loop(struct command *command, struct shard *shard)
+{
+    struct membership_left *left = container_of(command, struct membership_left, command);
+
+    if (shard->port->left != NULL)
+        shard->port->left(shard->ctx, left->user, left->group);
+    command_free(command);
+}
+
+static const struct command_kind membership_left_kind = {
+    .name = "membership left", .free = left_free, .at_loop = left_at_loop,
+};
+
+static void membership_tell_left(const struct membership_command *mine)
+{
+    struct writer *writer = mine->writer;
+
+    for (unsigned loop = 0; loop < writer->loop_count; loop++) {
+        struct membership_left *left = calloc(1, sizeof *left);
+        must(left != NULL);
+        left->command = (struct command){ .kind = &membership_left_kind, .loop = loop };
+        left->user    = channel_name_ref(mine->user);
+        left->group   = channel_name_ref(mine->group);
+        writer->port->send(writer->ctx, loop, &left->command);
+    }
+}
+
 static void membership_read_row(struct membership_command *mine);
 
 static void membership_settled(struct publish_command *publish, struct writer *writer)
@@ -157,6 +203,8 @@ static void membership_settled(struct publish_command *publish, struct writer *w
         mine->seq       = seq;
         member_count_move(&mine->memberships->counts, mine->user, is_join ? 1 : -1);
         member_count_move(&mine->memberships->counts, mine->group, is_join ? 1 : -1);
+        if (!is_join)
+            membership_tell_left(mine);
         membership_end(mine, MEMBERSHIP_DONE);
         return;
     case PUBLISH_STALE:
@@ -170,6 +218,7 @@ static void membership_settled(struct publish_command *publish, struct writer *w
     case PUBLISH_KEY_CONFLICT:
     case PUBLISH_NO_TARGET:
     case PUBLISH_PURGED:
+    case PUBLISH_NO_MEMBER:
         break;
     }
     must(!"an append without key and target ends otherwise");
@@ -365,6 +414,34 @@ struct membership_command *membership_command_new(struct memberships *membership
     if (from.len > 0)
         memcpy(mine->from, from.at, from.len);
     return mine;
+}
+
+static struct channel_name *name_in(struct namespaces *spaces, const struct hash_key *key, const char *space,
+                                    struct span own_name)
+{
+    struct channel_name *name;
+    struct buf           text;
+
+    buf_init(&text, NAMESPACE_NAME_BYTES_MAX + 1 + CHANNEL_NAME_BYTES_MAX);
+    buf_putf(&text, "%s:", space);
+    buf_put(&text, own_name);
+    must(channel_name_new(spaces, key, buf_span(&text), &name) == CHANNEL_NAME_OK);
+    buf_fini(&text);
+    return name;
+}
+
+struct membership_command *membership_question_new(struct memberships *memberships, struct namespaces *spaces,
+                                                   const struct hash_key *key, struct span user,
+                                                   const struct channel_name *channel)
+{
+    struct channel_name       *user_name  = name_in(spaces, key, "user", user);
+    struct channel_name       *group_name = name_in(spaces, key, "group", channel_own_name(channel));
+    struct membership_command *question   = membership_command_new(memberships, MEMBERSHIP_ASK, user_name, group_name,
+                                                                   SPAN(""));
+
+    channel_name_unref(user_name);
+    channel_name_unref(group_name);
+    return question;
 }
 
 void shard_ask_membership(struct shard *shard, struct membership_command *command)

@@ -26,6 +26,7 @@ enum {
 /* Owned beside the writer; its thread. `writer` is borrowed. */
 struct memberships {
     struct member_counts counts;
+    struct list          publishes;   /* that only members may make, and whose members are asked for */
     uint32_t             away_count;
     uint64_t             members_max, groups_max;  /* the maxima above; lower in tests */
 };
@@ -61,6 +62,8 @@ struct membership_command {
     uint64_t                seq;             /* of the message that made it so; 0: there never was one, or it is
                                               * forgotten */
     void                  (*answered)(struct membership_command *command);  /* on the loop; takes the command */
+    void                  (*settled)(struct membership_command *command);   /* at the writer instead, for those who ask
+                                                                             * there; takes it */
     void                   *owner;
 
     /* The writer's. */
@@ -80,6 +83,11 @@ struct membership_command {
 struct membership_command *membership_command_new(struct memberships *memberships, enum membership_request request,
                                                   struct channel_name *user, struct channel_name *group,
                                                   struct span from);
+
+/* Is this user a member of the group that has the channel's name, whatever the channel's namespace? */
+struct membership_command *membership_question_new(struct memberships *memberships, struct namespaces *spaces,
+                                                   const struct hash_key *key, struct span user,
+                                                   const struct channel_name *channel);
 
 /* answered() is called with it, never at once. Takes it. */
 void shard_ask_membership(struct shard *shard, struct membership_command *command);

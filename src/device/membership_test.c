@@ -96,7 +96,8 @@ static void bench_listed(struct membership_list *list)
 /* Turns of the writer until nothing moves any more. */
 static void bench_run(struct groups_bench *bench)
 {
-    struct shard shard = { .away_count = 1000 };
+    static const struct shard_port no_port = { 0 };
+    struct shard                   shard   = { .away_count = 1000, .port = &no_port };
 
     for (unsigned turn = 0; turn < 200; turn++) {
         struct mail *mail = bundle_take(&bench->posted);

@@ -313,6 +313,19 @@ size_t hub_channel_count(const struct hub *hub)
     return hub->channels.count;
 }
 
+void hub_visit(const struct hub *hub, const struct channel_name *name,
+               void (*visit)(struct subscription *sub, void *ctx), void *ctx)
+{
+    const struct channel *channel = hub_find(hub, name);
+
+    if (channel == NULL)
+        return;
+    for (struct list *at = channel->subs.next, *next; at != &channel->subs; at = next) {
+        next = at->next;
+        visit(container_of(at, struct subscription, in_channel), ctx);
+    }
+}
+
 size_t hub_subscriber_count(const struct hub *hub, const struct channel_name *name)
 {
     const struct channel *channel = hub_find(hub, name);

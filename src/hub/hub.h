@@ -99,6 +99,7 @@ struct subscription {
     bool            is_in_line : 1;  /* them: the hub never looks at them */
     bool            is_told    : 1;
     bool            is_unasked : 1;
+    bool            is_bounded : 1;
     bool            is_own     : 1;  /* a session follows it by itself */
     bool            is_moved   : 1;  /* its place is not the one that is stored */
     bool            is_kept    : 1;  /* … because the client subscribed to it with `keep` */
@@ -212,6 +213,9 @@ void hub_turn_end(struct hub *hub);
 void hub_tick(struct hub *hub, msec now);
 
 size_t hub_channel_count(const struct hub *hub);
+/* Calls visit() for each subscription of this channel on this loop; it may close that one, and no other. */
+void   hub_visit(const struct hub *hub, const struct channel_name *name,
+                 void (*visit)(struct subscription *sub, void *ctx), void *ctx);
 /* How many follow this channel on this loop. */
 size_t hub_subscriber_count(const struct hub *hub, const struct channel_name *name);
 

@@ -111,6 +111,7 @@ static void worker_init_sessions(struct worker *worker, const struct settings *s
     sessions->loop       = &worker->loop;
     sessions->server     = &worker->http;
     sessions->shard      = &worker->shard;
+    sessions->memberships = &worker->server->writer.memberships;
     sessions->namespaces = &worker->server->namespaces;
     sessions->hash_key   = &worker->server->hash_key;
     sessions->limits     = session_limits_of(settings, worker->server->worker_count);

@@ -7,6 +7,7 @@
 #include "node/connection_key.h"
 #include "session/conn_follow.h"
 #include "session/link.h"
+#include "session/member_subscribe.h"
 
 static void worker_send(void *ctx, struct command *command)
 {
@@ -60,7 +61,15 @@ static bool worker_address(void *ctx, struct publish_command *publish)
     return session_worker_address(&worker->sessions, publish);
 }
 
+static void worker_left(void *ctx, struct channel_name *user, struct channel_name *group)
+{
+    struct worker *worker = ctx;
+
+    session_worker_left(&worker->sessions, user, group);
+}
+
 const struct shard_port worker_shard_port = {
+    .left = worker_left,
     .send = worker_send, .ready = worker_ready, .connection = worker_connection, .address = worker_address,
 };
 

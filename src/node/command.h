@@ -63,7 +63,14 @@ enum publish_outcome {
     PUBLISH_AWAY,  /* the engine can't be reached, or did not begin it in time; certainly not stored: 503 */
     PUBLISH_PURGED, /* of a purge: append.purged says what is gone, and no loop of this node delivers any of it */
     PUBLISH_BUSY,  /* too much is waiting in the writer already: 429 */
+    PUBLISH_NO_MEMBER, /* only members may publish there, and the publisher is none */
     PUBLISH_STALE, /* of one with rows: a condition did not hold; nothing was stored */
+};
+
+/* What travels to the writer in place of a publish, and decides there whether the publish is made. */
+struct publish_gate {
+    struct command          command;
+    struct publish_command *publish;  /* owned; NULL: it was taken back */
 };
 
 struct publish_command {
@@ -75,6 +82,7 @@ struct publish_command {
     /* At the writer, instead of answered() on the loop; takes the command. For those who publish there, whose message may
      * carry rows (append.write). NULL: the answer goes to the loop */
     void               (*settled)(struct publish_command *command, struct writer *writer);
+    struct publish_gate *gate;      /* goes to the writer in place of it, and owns it from shard_publish() on; NULL: none */
     void                *rows;      /* owned: the memory of append.write and of what it points at; NULL: none */
     void                *owner;     /* who gets the answer; NULL once it is gone */
     uint32_t             tick;      /* the writer's: when it came */

@@ -170,6 +170,10 @@ void shard_publish(struct shard *shard, struct publish_command *command)
     if (shard->is_refusing) {
         counter_add(&shard->refused, 1);
         command->outcome = PUBLISH_BUSY;
+        if (command->gate != NULL) {
+            command->gate->publish = NULL;
+            command_free(&command->gate->command);
+        }
         command->answered(command);
         return;
     }
@@ -177,7 +181,8 @@ void shard_publish(struct shard *shard, struct publish_command *command)
     shard->publish_bytes += bytes;
     shard->away_count++;
     shard_address_publish(shard, command);
-    shard_send(shard, &command->command);
+    command->command.loop = shard->loop;
+    shard_send(shard, command->gate != NULL ? &command->gate->command : &command->command);
 }
 
 void shard_read(struct shard *shard, struct read_command *command)

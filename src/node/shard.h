@@ -22,6 +22,8 @@ struct shard_port {
      * channel. True: the publish was taken; it goes on by shard_send_on() once the connection follows. False: it goes on
      * now. NULL: this loop has no connections. */
     bool (*address)(void *ctx, struct publish_command *publish);
+    /* The user user:U is no longer a member of group:G. NULL: nobody here follows anything as a member. */
+    void (*left)(void *ctx, struct channel_name *user, struct channel_name *group);
 };
 
 struct shard_limits {

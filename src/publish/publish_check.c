@@ -119,10 +119,8 @@ static struct verdict check_event(struct span event)
 
 static struct verdict check_all(const struct publish_request *request, struct publish_checking *checking)
 {
-    struct verdict verdict = may(request->identity, request->name, ACTION_PUBLISH);
+    struct verdict verdict;
 
-    if (verdict.status != 0)
-        return verdict;
     if (request->payload.len > request->name->space->payload_bytes_max)
         return refuse_size(request, checking->why);
     if (!key_is_well_formed(request->key))
@@ -138,8 +136,11 @@ struct verdict publish_check(const struct publish_request *request, char scratch
 {
     must(request->name != NULL && request->identity != NULL);
     struct publish_checking checking = { request->payload, request->media, scratch };
-    struct verdict          verdict  = check_all(request, &checking);
+    struct verdict          allowed  = may(request->identity, request->name, ACTION_PUBLISH);
 
+    if (allowed.status != 0 && !allowed.needs_member)
+        return allowed;
+    struct verdict verdict = check_all(request, &checking);
     if (verdict.status != 0)
         return verdict;
     struct message *message = message_new_event(request->name, MESSAGE_PLAIN, checking.payload.at,
@@ -148,6 +149,7 @@ struct verdict publish_check(const struct publish_request *request, char scratch
     message->time           = request->wall;
     message->expires_at     = expiry_of(request);
     *ret_message            = message;
+    verdict.needs_member    = allowed.needs_member;
     return verdict;
 }
 
@@ -176,6 +178,9 @@ const char *publish_explain(enum publish_outcome outcome, unsigned *ret_status)
     case PUBLISH_AWAY:
         *ret_status = 503;
         return "the store can't be reached; nothing was stored; send it again a little later";
+    case PUBLISH_NO_MEMBER:
+        *ret_status = 403;
+        return "you may not publish in this channel, or there is none";
     case PUBLISH_STALE:
         must(!"what callers publish carries no rows");
         break;

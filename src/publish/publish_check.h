@@ -26,7 +26,8 @@ struct publish_request {
 };
 
 /* Status 0: *ret_message is the message; the caller owns it. Else the HTTP status of the refusal, and why: `reason` may
- * stand in `scratch`. A byte order mark before a payload that is declared JSON is left out of the message. */
+ * stand in `scratch`. Status 0 with needs_member: the message may be published by a member alone, see
+ * device/member_publish.h. A byte order mark before a payload that is declared JSON is left out of the message. */
 struct verdict publish_check(const struct publish_request *request, char scratch[PUBLISH_WHY_BYTES],
                              struct message **ret_message);
 

@@ -6,6 +6,7 @@
 #include "base/must.h"
 #include "codec/ws/ws.h"
 #include "session/device_ticket.h"
+#include "session/member_subscribe.h"
 
 void client_init(struct client *client, struct session_worker *worker, const struct client_kind *kind,
                  struct identity *identity, uint64_t key)
@@ -27,6 +28,7 @@ struct client_work *client_get_work(struct client *client)
         must(client->work != NULL);
         buf_init(&client->work->in, SIZE_MAX / 2);  /* frame_bytes_max bounds it, and gathered_bytes_max */
         list_init(&client->work->publishes);
+        list_init(&client->work->questions);
         list_init(&client->work->refs);
     }
     return client->work;
@@ -62,6 +64,7 @@ void client_fini(struct client *client)
     if (client->work != NULL) {
         client_cancel_connect(client);
         client_forget_publishes(client);
+        client_forget_questions(client);
         while ((at = list_pop(&client->work->refs)) != NULL)
             free(container_of(at, struct subscribe_ref, in_work));
         client_drop_work(client);

@@ -28,6 +28,7 @@ struct client_work {
     struct buf  in;             /* a frame that comes in pieces */
     msec        in_since;       /* when its first piece came */
     struct list publishes;      /* under way; an answer whose client is gone is dropped */
+    struct list questions;      /* under way: who is a member; they count as publishes */
     struct list refs;           /* of subscriptions whose channels have not answered */
     struct client_connecting *connecting;  /* a `connect` waits for its token to be identified, or for its session */
     uint32_t    publish_count;
@@ -55,7 +56,7 @@ struct client {
 };
 
 struct client_kind {
-    struct link_kind      link;   /* its encode and placed are client_encode() and client_placed() */
+    struct link_kind      link;   /* its encode, placed and left are client_encode(), client_placed() and client_left() */
     const struct dialect *dialect;
     enum transport        transport;
     bool                  says_closing;  /* closing says why in a frame of its own: EVENT_CLOSING is not sent before it */
@@ -86,6 +87,7 @@ static inline const struct client_kind *client_kind(const struct client *client)
 /* link_kind's. */
 struct frame *client_encode(struct link *link, struct reader_sub *sub, const struct entry *entry);
 void          client_placed(struct link *link, struct reader_sub *sub);
+void          client_left(struct link *link, struct reader_sub *sub);  /* member_subscribe.c */
 
 /* --- what comes in --- */
 
@@ -186,8 +188,9 @@ struct subscribe_ref {
 void                  client_keep_ref(struct client *client, const struct reader_sub *sub, struct span text);
 struct subscribe_ref *client_take_ref(struct client *client, const struct reader_sub *sub);
 
-/* client_publish.c: takes the message. */
-void client_send_publish(struct client *client, struct message *message, struct span key, struct span ref);
+/* client_publish.c: takes the message. `needs_member`: see publish_check(). */
+void client_send_publish(struct client *client, struct message *message, struct span key, struct span ref,
+                         bool needs_member);
 /* The answers of publishes under way will be dropped. */
 void client_forget_publishes(struct client *client);
 

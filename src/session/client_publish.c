@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "base/must.h"
+#include "device/member_publish.h"
 #include "publish/publish_check.h"
 #include "session/client.h"
 
@@ -44,8 +45,10 @@ static void on_published(struct publish_command *command)
     free(publish);
 }
 
-void client_send_publish(struct client *client, struct message *message, struct span key, struct span ref)
+void client_send_publish(struct client *client, struct message *message, struct span key, struct span ref,
+                         bool needs_member)
 {
+    struct session_worker    *worker  = client->link.worker;
     struct publish_under_way *publish = calloc(1, sizeof *publish + ref.len);
 
     must(publish != NULL);
@@ -59,7 +62,10 @@ void client_send_publish(struct client *client, struct message *message, struct 
     struct publish_command *command = publish_command_new(&message, key, identity_from(client_identity(client)));
     command->owner                  = publish;
     command->answered               = on_published;
-    shard_publish(client->link.worker->shard, command);
+    if (needs_member)
+        publish_only_for_member(worker->memberships, worker->namespaces, worker->hash_key,
+                                identity_user(client_identity(client)), command);
+    shard_publish(worker->shard, command);
 }
 
 void client_forget_publishes(struct client *client)

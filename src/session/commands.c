@@ -5,6 +5,7 @@
 #include "codec/token/token.h"
 #include "publish/publish_check.h"
 #include "session/client.h"
+#include "session/member_subscribe.h"
 #include "session/subscribe_request.h"
 
 static void client_follow(struct client *client, const struct subscribe_request *request, bool is_kept,
@@ -33,6 +34,8 @@ static void client_subscribe(struct client *client, const struct client_subscrib
         client_say_error(client, 400, "too many channels on one connection (channels_per_connection_max)", ref);
     else if (!subscribe_requests_add(&requests, worker, subscribe->channel, subscribe->start, client_identity(client)))
         client_say_error(client, requests.fault_status, requests.fault, ref);
+    else if (requests.needs_member)
+        client_ask_member(client, &requests.at[0], requests.not_member, ref);
     else
         client_follow(client, &requests.at[0], subscribe->is_kept, ref);
     subscribe_requests_fini(&requests);
@@ -158,7 +161,7 @@ static void on_publish(struct client *client, const struct client_command *comma
     struct verdict  verdict = check_publish(client, &command->publish, why, &message);
 
     if (verdict.status == 0)
-        client_send_publish(client, message, command->publish.key, command->ref);
+        client_send_publish(client, message, command->publish.key, command->ref, verdict.needs_member);
     else
         client_say_error(client, verdict.status, verdict.reason, command->ref);
 }

@@ -35,6 +35,8 @@ struct link_kind {
     void (*placed)(struct link *link, struct reader_sub *sub);
     /* Something to draw. NULL: link_draw(). */
     void (*draw)(struct link *link);
+    /* The user is no longer a member of this channel's group. NULL: the link ends, by leave(). */
+    void (*left)(struct link *link, struct reader_sub *sub);
     /* The stream is gone: free yourself. */
     void (*lost)(struct link *link);
     /* The server is stopping: tell the client to reconnect, and end soon. */

@@ -179,6 +179,7 @@ static const struct client_kind native_kind = {
     .link = {
         .encode = client_encode,
         .placed = client_placed,
+        .left   = client_left,
         .draw   = native_session_draw,
         .lost   = native_session_lost,
         .leave  = native_session_leave,

@@ -26,11 +26,13 @@ struct session_port {
 };
 
 struct place;
+struct memberships;  /* device/membership.h */
 
 struct session_worker {
     struct loop               *loop;
     struct http_server        *server;
     struct shard              *shard;
+    struct memberships        *memberships;
     struct namespaces         *namespaces;
     const struct hash_key     *hash_key;
     struct session_limits      limits;

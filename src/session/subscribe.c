@@ -2,6 +2,7 @@
 #include "base/must.h"
 #include "session/conn_follow.h"
 #include "session/put_off.h"
+#include "session/member_subscribe.h"
 #include "session/session.h"
 #include "session/serve.h"
 #include "session/subscribe_return.h"
@@ -10,7 +11,8 @@ void link_follow_all(struct link *link, const struct subscribe_requests *request
 {
     /* A reader's list begins with the last. So it has the order of the requests. */
     for (size_t i = requests->count; i-- > 0;)
-        link_follow(link, requests->at[i].name, requests->at[i].start);
+        if (!requests->at[i].needs_member || link->transport != TRANSPORT_WS)
+            link_follow(link, requests->at[i].name, requests->at[i].start)->sub.is_bounded = requests->at[i].needs_member;
     if (requests->own != NULL && reader_find(link->reader, channel_name_span(requests->own)) == NULL)
         link_follow_own(link, requests->own);
 }
@@ -109,6 +111,28 @@ static bool is_let_in(struct session_worker *worker, struct http_exchange *excha
     return false;
 }
 
+static void open_requests(struct session_worker *worker, struct http_exchange *exchange, const struct media_row *row,
+                          struct subscribe_requests *requests)
+{
+    const struct stream_format *format = requests->is_raw ? &sse_raw_format : row->format;
+
+    if (requests->wants_session)
+        session_serve_device(worker, exchange, requests, format, row->media);
+    else if (row->format == NULL)
+        session_serve_poll(worker, exchange, requests, NULL);
+    else
+        session_serve_stream(worker, exchange, requests, format, row->media, NULL);
+}
+
+static void ask_or_open(struct session_worker *worker, struct http_exchange *exchange,
+                        struct subscribe_requests *requests, const struct media_row *row)
+{
+    if (requests->needs_member)
+        subscribe_ask_members(worker, exchange, requests, row, open_requests);
+    else
+        open_requests(worker, exchange, row, requests);
+}
+
 static void serve_requests(struct session_worker *worker, struct http_exchange *exchange,
                            const struct http_request *request, struct subscribe_requests *requests)
 {
@@ -130,15 +154,8 @@ static void serve_requests(struct session_worker *worker, struct http_exchange *
              (row->format == NULL ? !subscribe_check_poll_return(requests, worker, request)
                                   : !subscribe_check_stream_return(requests, worker, request)))
         refuse_requests(worker, exchange, requests);
-    else if (!is_let_in(worker, exchange, requests, row->format == NULL))
-        return;
-    else if (requests->wants_session)
-        session_serve_device(worker, exchange, requests, requests->is_raw ? &sse_raw_format : row->format, row->media);
-    else if (row->format == NULL)
-        session_serve_poll(worker, exchange, requests, NULL);
-    else
-        session_serve_stream(worker, exchange, requests, requests->is_raw ? &sse_raw_format : row->format,
-                             row->media, NULL);
+    else if (is_let_in(worker, exchange, requests, row->format == NULL))
+        ask_or_open(worker, exchange, requests, row);
 }
 
 struct http_plan session_plan_subscribe(const struct http_request *request)

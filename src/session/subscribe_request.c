@@ -83,11 +83,15 @@ bool subscribe_requests_add(struct subscribe_requests *requests, struct session_
     if (verdict.status != 0)
         return subscribe_requests_fault(requests, verdict.status, "%s", verdict.reason);
     verdict = may(identity, name, ACTION_SUBSCRIBE);
-    if (verdict.status != 0) {
+    if (verdict.status != 0 && !verdict.needs_member) {
         channel_name_unref(name);
         return subscribe_requests_fault(requests, verdict.status, "%s", verdict.reason);
     }
     subscribe_requests_push(requests, name, start);
+    if (verdict.needs_member) {
+        requests->at[requests->count - 1].needs_member = requests->needs_member = true;
+        requests->not_member                                                    = verdict.reason;
+    }
     return true;
 }
 

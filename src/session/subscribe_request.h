@@ -27,6 +27,7 @@ struct subscribe_request {
     uint64_t             hash;      /* of the name, so that a search does not go through a thousand names */
     struct start         start;
     enum place_kind      place;
+    bool                 needs_member; /* only a member may follow it: to be asked for */
     uint32_t             listed_at; /* its place among the channel=s, from 1; 0: none names it */
 };
 
@@ -47,6 +48,8 @@ struct subscribe_requests {
     struct token              named;         /* of a session's channels: the places that its token names */
     uint64_t                  set;           /* of a stream's tokens, once subscribe_check_stream_return() was asked;
                                               * 0: they name their channels */
+    bool                      needs_member; /* of some of them */
+    const char               *not_member;    /* the refusal then; static */
     unsigned                  fault_status;  /* 0: fine; else why not */
     char                      fault[SUBSCRIBE_FAULT_BYTES];
 };

@@ -3,6 +3,7 @@
 #include "codec/bin/bin.h"
 #include "http/ws_upgrade.h"
 #include "reactor/log.h"
+#include "session/member_subscribe.h"
 #include "session/session.h"
 #include "session/serve.h"
 #include "session/ws_session.h"
@@ -173,8 +174,9 @@ static const struct stream_events ws_session_events = {
 
 #define WS_KIND(its_dialect, its_put_frame)                                                                            \
     {                                                                                                                  \
-        .link = { .encode = client_encode, .placed = client_placed, .draw = ws_session_draw, .lost = ws_session_lost,  \
-                  .leave = ws_session_leave, .end = client_end, .expiring = client_expiring },                         \
+        .link = { .encode = client_encode, .placed = client_placed, .left = client_left, .draw = ws_session_draw,      \
+                  .lost = ws_session_lost, .leave = ws_session_leave, .end = client_end,                               \
+                  .expiring = client_expiring },                                                                       \
         .dialect = its_dialect, .transport = TRANSPORT_WS, .put_frame = its_put_frame, .close = ws_close_client,       \
         .close_by_code = ws_close_by_code, .ask = ws_ask, .answered = ws_answered, .go_on = ws_go_on,                  \
     }
@@ -197,13 +199,19 @@ static void ws_session_follow(struct ws_session *session, const struct subscribe
     struct link   *link = &session->client.link;
     struct put_off put_off;
 
-    if (requests->count == 0)
+    if (requests->count == 0) {
+        link_follow_all(link, requests);  /* the channel of its key, if the request brings one */
         return;
+    }
     link->is_let_in = session_lets_in(link->worker, subscribe_requests_are_known(requests), &put_off);
-    if (link->is_let_in)
-        link_follow_all(link, requests);
-    else
+    if (!link->is_let_in) {
         client_put_off(&session->client, &put_off);
+        return;
+    }
+    link_follow_all(link, requests);
+    for (size_t i = 0; i < requests->count; i++)
+        if (requests->at[i].needs_member)
+            client_ask_member(&session->client, &requests->at[i], requests->not_member, SPAN(""));
 }
 
 /* Bytes that the client sent behind its request are taken as well. */

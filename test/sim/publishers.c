@@ -77,7 +77,7 @@ static const char *outcome_text(enum publish_outcome outcome)
         [PUBLISH_DONE] = "done", [PUBLISH_REPLAYED] = "replayed", [PUBLISH_KEY_CONFLICT] = "key conflict",
         [PUBLISH_NO_TARGET] = "no target", [PUBLISH_NO_SPACE] = "no space", [PUBLISH_BROKEN] = "broken",
         [PUBLISH_BUSY] = "busy", [PUBLISH_AWAY] = "away", [PUBLISH_PURGED] = "purged",
-        [PUBLISH_STALE] = "stale",
+        [PUBLISH_STALE] = "stale", [PUBLISH_NO_MEMBER] = "no member",
     };
     return texts[outcome];
 }
@@ -150,8 +150,9 @@ static void request_answered(struct request *request, const struct publish_comma
     case PUBLISH_PURGED:
         promise(world, false, "%u is no purge", request->intent->no);
         break;
+    case PUBLISH_NO_MEMBER:
     case PUBLISH_STALE:
-        promise(world, false, "%u carries no rows", request->intent->no);
+        promise(world, false, "%u carries no rows and needs no member", request->intent->no);
         break;
     }
 }

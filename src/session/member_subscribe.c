@@ -1,0 +1,233 @@
+#include "session/member_subscribe.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/must.h"
+#include "device/membership.h"
+#include "session/serve.h"
+
+static struct membership_command *question_new(struct session_worker *worker, const struct identity *identity,
+                                               const struct channel_name *channel)
+{
+    return membership_question_new(worker->memberships, worker->namespaces, worker->hash_key, identity_user(identity),
+                                   channel);
+}
+
+static bool is_known(const struct membership_command *question)
+{
+    return question->outcome == MEMBERSHIP_DONE || question->outcome == MEMBERSHIP_NOT_DURABLE;
+}
+
+/* --- a `subscribe` of a client --- */
+
+struct member_question {
+    struct list          in_work;
+    struct client       *client;  /* NULL: gone */
+    struct channel_name *name;    /* owns a reference */
+    struct start         start;
+    const char          *not_member;
+    size_t               ref_len;
+    char                 ref[];
+};
+
+static void client_follow_as_member(struct client *client, struct member_question *question, struct span ref)
+{
+    struct link *link = &client->link;
+
+    if (reader_find(link->reader, channel_name_span(question->name)) != NULL) {
+        client_say_error(client, 409, "this connection follows that channel already", ref);
+        return;
+    }
+    struct reader_sub *sub = link_follow(link, question->name, question->start);
+    sub->sub.is_bounded    = true;
+    client_keep_ref(client, sub, ref);
+}
+
+static void client_member_told(struct client *client, const struct membership_command *answer,
+                               struct member_question *question)
+{
+    struct span ref = span_of(question->ref, question->ref_len);
+
+    list_take(&question->in_work);
+    client->work->publish_count--;
+    if (answer->outcome == MEMBERSHIP_DONE && answer->is_member)
+        client_follow_as_member(client, question, ref);
+    else if (is_known(answer))
+        client_say_error(client, 403, question->not_member, ref);
+    else
+        client_say_error(client, 503, "the store can't be asked now; send it again a little later", ref);
+    client_kind(client)->answered(client);
+    client_drop_work_if_done(client);
+}
+
+static void client_member_asked(struct membership_command *answer)
+{
+    struct member_question *question = answer->owner;
+
+    if (question->client != NULL && !question->client->link.is_over)
+        client_member_told(question->client, answer, question);
+    list_take(&question->in_work);
+    channel_name_unref(question->name);
+    free(question);
+    command_free(&answer->command);
+}
+
+/* It counts like a publish under way: who asks for too much is not read from. */
+void client_ask_member(struct client *client, const struct subscribe_request *request, const char *not_member,
+                       struct span ref)
+{
+    struct session_worker  *worker   = client->link.worker;
+    struct member_question *question = calloc(1, sizeof *question + ref.len);
+
+    must(question != NULL);
+    question->client     = client;
+    question->name       = channel_name_ref(request->name);
+    question->start      = request->start;
+    question->not_member = not_member;
+    question->ref_len    = ref.len;
+    if (ref.len > 0)
+        memcpy(question->ref, ref.at, ref.len);
+    list_push(&client_get_work(client)->questions, &question->in_work);
+    client->work->publish_count++;
+    struct membership_command *command = question_new(worker, client_identity(client), request->name);
+    command->owner                     = question;
+    command->answered                  = client_member_asked;
+    shard_ask_membership(worker->shard, command);
+}
+
+void client_forget_questions(struct client *client)
+{
+    struct list *at;
+
+    while ((at = list_pop(&client->work->questions)) != NULL)
+        container_of(at, struct member_question, in_work)->client = NULL;
+}
+
+/* --- a request for a stream or a poll --- */
+
+struct member_requests {
+    struct session_worker    *worker;
+    struct http_exchange     *exchange;
+    struct subscribe_requests requests;
+    const struct media_row   *row;
+    void                    (*go)(struct session_worker *worker, struct http_exchange *exchange,
+                                  const struct media_row *row, struct subscribe_requests *requests);
+    size_t                    waiting;
+    unsigned                  status;    /* of the refusal; 0: none yet */
+    bool                      is_gone;
+};
+
+static void member_requests_gone(void *owner)
+{
+    ((struct member_requests *)owner)->is_gone = true;
+}
+
+static void member_requests_end(struct member_requests *mine)
+{
+    struct session_worker *worker = mine->worker;
+
+    if (mine->is_gone && mine->status == 0)
+        mine->status = 503;
+    mine->exchange->gone = NULL;
+    if (mine->status == 0)
+        mine->go(worker, mine->exchange, mine->row, &mine->requests);
+    else
+        http_problem(worker->server, mine->exchange, mine->status, NULL,
+                     mine->status == 403 ? mine->requests.not_member
+                                         : "the store can't be asked now; send it again a little later",
+                     HTTP_NO_FIELDS);
+    subscribe_requests_fini(&mine->requests);
+    free(mine);
+}
+
+static void member_requests_asked(struct membership_command *answer)
+{
+    struct member_requests *mine = answer->owner;
+
+    if (!is_known(answer))
+        mine->status = 503;
+    else if (!answer->is_member && mine->status == 0)
+        mine->status = 403;
+    command_free(&answer->command);
+    if (--mine->waiting == 0)
+        member_requests_end(mine);
+}
+
+void subscribe_ask_members(struct session_worker *worker, struct http_exchange *exchange,
+                           struct subscribe_requests *requests, const struct media_row *row,
+                           void (*go)(struct session_worker *worker, struct http_exchange *exchange,
+                                      const struct media_row *row, struct subscribe_requests *requests))
+{
+    struct member_requests *mine = calloc(1, sizeof *mine);
+
+    must(mine != NULL);
+    *mine = (struct member_requests){ .worker = worker, .exchange = exchange, .requests = *requests, .row = row,
+                                      .go = go };
+    subscribe_requests_init(requests);
+    exchange->owner = mine;
+    exchange->gone  = member_requests_gone;
+    for (size_t i = 0; i < mine->requests.count; i++)
+        mine->waiting += mine->requests.at[i].needs_member;
+    for (size_t i = 0; i < mine->requests.count; i++) {
+        if (!mine->requests.at[i].needs_member)
+            continue;
+        struct membership_command *command = question_new(worker, exchange->caller.identity, mine->requests.at[i].name);
+        command->owner                     = mine;
+        command->answered                  = member_requests_asked;
+        shard_ask_membership(worker->shard, command);
+    }
+}
+
+/* --- who leaves the group --------------------------------------------------------------------------------------------- */
+
+struct leaver {
+    struct session_worker *worker;
+    struct span            user;
+};
+
+/* A stream that followed as a member ends: its
+ * cursors name its channels, and when it comes again it is told which one it may not follow. */
+static void leaver_visit(struct subscription *sub, void *ctx)
+{
+    const struct leaver *leaver  = ctx;
+    struct reader_sub   *mine    = container_of(sub, struct reader_sub, sub);
+    struct link         *link    = ((const struct reader *)sub->owner)->owner;
+
+    if (link == NULL || link->is_over || !sub->is_bounded || link->holder == NULL ||
+        !span_eq(identity_user(link->holder), leaver->user))
+        return;
+    if (link->kind->left != NULL)
+        link->kind->left(link, mine);
+    else
+        link->kind->leave(link);
+}
+
+void session_worker_left(struct session_worker *worker, struct channel_name *user, struct channel_name *group)
+{
+    const struct namespaces *spaces = worker->namespaces;
+    const struct leaver      leaver = { worker, channel_own_name(user) };
+    char                     text[NAMESPACE_NAME_BYTES_MAX + 1 + CHANNEL_NAME_BYTES_MAX + 1];
+
+    for (size_t i = 0; i < spaces->count; i++) {
+        struct channel_name *name;
+        int len = snprintf(text, sizeof text, "%s:%.*s", spaces->at[i].name, SPAN_ARG(channel_own_name(group)));
+        if (spaces->at[i].membership != MEMBER_OF_GROUP || spaces->at[i].subscribe != ALLOW_MEMBER ||
+            channel_name_new(worker->namespaces, worker->hash_key, span_of(text, (size_t)len), &name) !=
+                CHANNEL_NAME_OK)
+            continue;
+        hub_visit(&worker->shard->hub, name, leaver_visit, (void *)(uintptr_t)&leaver);
+        channel_name_unref(name);
+    }
+}
+
+void client_left(struct link *link, struct reader_sub *sub)
+{
+    struct client       *client = container_of(link, struct client, link);
+    struct channel_name *name   = channel_name_ref(subscription_name(&sub->sub));
+
+    free(client_take_ref(client, sub));
+    link_unfollow(link, sub);
+    client_say(client, &(struct client_event){ .kind = EVENT_UNSUBSCRIBED, .unsubscribed = channel_name_span(name) });
+    channel_name_unref(name);
+}

@@ -219,6 +219,7 @@ static void membership_settled(struct publish_command *publish, struct writer *w
     case PUBLISH_NO_TARGET:
     case PUBLISH_PURGED:
     case PUBLISH_NO_MEMBER:
+    case PUBLISH_TOO_OFTEN:
         break;
     }
     must(!"an append without key and target ends otherwise");

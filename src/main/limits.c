@@ -174,6 +174,7 @@ struct writer_limits writer_limits_of(const struct settings *settings)
     return (struct writer_limits){
         .waiting_count_max  = (uint32_t)settings->publish_waiting_max,
         .waiting_bytes_max  = settings->publish_waiting_bytes_max,
+        .all_per_s          = (uint32_t)settings->all_publishes_per_s,
         .batch_count_max    = GROUP_COUNT_MAX,
         .batch_bytes_max    = GROUP_BYTES_MAX,
         .deadline_ticks     = GROUP_MS_MAX / WRITER_TICK_MS,

@@ -64,6 +64,7 @@ enum publish_outcome {
     PUBLISH_PURGED, /* of a purge: append.purged says what is gone, and no loop of this node delivers any of it */
     PUBLISH_BUSY,  /* too much is waiting in the writer already: 429 */
     PUBLISH_NO_MEMBER, /* only members may publish there, and the publisher is none */
+    PUBLISH_TOO_OFTEN, /* to everyone, more often than all_per_s allows: 429 */
     PUBLISH_STALE, /* of one with rows: a condition did not hold; nothing was stored */
 };
 

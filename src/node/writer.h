@@ -33,6 +33,7 @@ struct writer_limits {
     size_t   waiting_bytes_max;
     uint32_t batch_count_max;     /* appends in one batch */
     size_t   batch_bytes_max;
+    uint32_t all_per_s;           /* publishes in the namespace `all`, then PUBLISH_TOO_OFTEN; 0: any number */
     uint32_t deadline_ticks;      /* of a publish: see writer_tick() */
     uint64_t delivery_count_max;  /* messages that one loop has not taken yet; then it is told heads alone */
     uint64_t delivery_bytes_max;
@@ -86,6 +87,8 @@ struct writer {
     size_t                    read_count;  /* reads under way in the stores */
     struct loop_account       accounts[LOOPS_MAX];
     struct deliver_command   *delivers[LOOPS_MAX]; /* being filled this turn */
+    uint32_t                  all_count;   /* publishes to everyone … */
+    uint32_t                  all_tick;    /* … since this tick, for a second */
     uint32_t                  tick;        /* counts writer_tick() */
     /* for so many ticks more, heads of a store with one writer are compared too */
     uint32_t                  doubt_ticks;

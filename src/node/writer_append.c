@@ -113,6 +113,19 @@ static bool writer_refuses(struct writer *writer, size_t bytes)
     return writer->is_refusing;
 }
 
+/* What is published to everyone costs a delivery for each that follows. */
+static bool is_too_often(struct writer *writer, const struct publish_command *publish)
+{
+    if (publish->append.is_purge || writer->limits.all_per_s == 0 ||
+        strcmp(publish->append.message->channel->space->name, "all") != 0)
+        return false;
+    if (writer->tick - writer->all_tick >= HEARTBEAT_TICKS) {
+        writer->all_tick  = writer->tick;
+        writer->all_count = 0;
+    }
+    return ++writer->all_count > writer->limits.all_per_s;
+}
+
 void writer_take_publish(struct command *command, struct writer *writer)
 {
     struct publish_command *publish = container_of(command, struct publish_command, command);
@@ -121,6 +134,11 @@ void writer_take_publish(struct command *command, struct writer *writer)
 
     publish->append.outcome = APPEND_WAITING;
     publish->tick           = writer->tick;
+    if (is_too_often(writer, publish)) {
+        counter_add(&writer->refused, 1);
+        writer_answer(writer, publish, PUBLISH_TOO_OFTEN);
+        return;
+    }
     if (!name_is_durable(name)) {
         writer_batch_add(writer->quick, publish);
         return;

@@ -181,6 +181,9 @@ const char *publish_explain(enum publish_outcome outcome, unsigned *ret_status)
     case PUBLISH_NO_MEMBER:
         *ret_status = 403;
         return "you may not publish in this channel, or there is none";
+    case PUBLISH_TOO_OFTEN:
+        *ret_status = 429;
+        return "too much is published to everyone (all_publishes_per_s); nothing was stored; send it again a second later";
     case PUBLISH_STALE:
         must(!"what callers publish carries no rows");
         break;

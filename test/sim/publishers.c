@@ -78,6 +78,7 @@ static const char *outcome_text(enum publish_outcome outcome)
         [PUBLISH_NO_TARGET] = "no target", [PUBLISH_NO_SPACE] = "no space", [PUBLISH_BROKEN] = "broken",
         [PUBLISH_BUSY] = "busy", [PUBLISH_AWAY] = "away", [PUBLISH_PURGED] = "purged",
         [PUBLISH_STALE] = "stale", [PUBLISH_NO_MEMBER] = "no member",
+        [PUBLISH_TOO_OFTEN] = "too often",
     };
     return texts[outcome];
 }
@@ -151,6 +152,7 @@ static void request_answered(struct request *request, const struct publish_comma
         promise(world, false, "%u is no purge", request->intent->no);
         break;
     case PUBLISH_NO_MEMBER:
+    case PUBLISH_TOO_OFTEN:
     case PUBLISH_STALE:
         promise(world, false, "%u carries no rows and needs no member", request->intent->no);
         break;

@@ -1,7 +1,8 @@
-"""`conn:KEY`: what is published there reaches that one connection, which need not ask for it."""
+"""`conn:KEY`: what is published there reaches that one connection, which need not ask for it; `all:` reaches everyone."""
 import contextlib
 import http.client
 import json
+import time
 from urllib.parse import quote
 
 import pytest
@@ -119,6 +120,9 @@ def test_two_with_one_name_both_get_it(server, api):
     """A client that comes back before its old link is known to be dead must not be refused."""
     with contextlib.ExitStack() as stack:
         links = [opened(server, stack, headers={"X-Connection-Key": "twice"}) for _ in range(2)]
+        for socket, frames, _ in links:  # behind this answer, what the link followed from the start has answered too
+            socket.say({"type": "subscribe", "channel": "topic:twice"})
+            assert next(frames)["type"] == "subscribed"
         api.publish("conn:twice", b"x")
         for _, frames, _ in links:
             assert next(frames)["data"] == "x"
@@ -130,3 +134,25 @@ def test_a_name_that_can_be_no_key_is_refused(server, key):
     link.request("GET", "/v1/subscribe?channel=topic:a&wait=0", headers={"X-Connection-Key": key.encode()})
     answer = link.getresponse()
     assert answer.status == 400 and "X-Connection-Key" in json.loads(answer.read())["detail"]
+
+
+def test_everyone_is_reached_at_a_bounded_rate():
+    """`all:` is for everyone who follows it; who publishes there too often is told to wait."""
+    with Server(config="all_publishes_per_s = 3\n") as server, contextlib.closing(Api(server.url)) as api, \
+            contextlib.ExitStack() as stack:
+        socket, frames, _ = opened(server, stack)
+        socket.say({"type": "subscribe", "channel": "all:"})
+        assert next(frames)["type"] == "subscribed"
+        answers = [api.publish("all:" if n % 2 else "all:news", b"%d" % n) for n in range(20)]
+        refused = [answer for answer in answers if answer.status == 429]
+        assert len(refused) >= 20 - 3 * 4, "a slow machine may see a few seconds pass"
+        assert all(answer.headers["Retry-After"] == "1" and "all_publishes_per_s" in answer.json["detail"]
+                   for answer in refused)
+        assert api.publish("topic:x", b"others are not slowed").status == 201
+        taken = [n for n, answer in enumerate(answers) if answer.status == 201]
+        for n in taken:
+            if n % 2:
+                assert next(frames)["data"] == str(n)
+        deadline = time.monotonic() + SECONDS
+        while api.publish("all:", b"later").status == 429:
+            assert time.monotonic() < deadline

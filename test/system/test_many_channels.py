@@ -18,7 +18,7 @@ ALIKE = string.ascii_lowercase + string.digits
 
 @pytest.fixture(name="server", scope="module")
 def fixture_server():
-    with Server() as server:
+    with Server(config="all_publishes_per_s = 0\n") as server:
         yield server
 
 
@@ -145,7 +145,7 @@ def test_what_could_not_come_back_is_refused_at_the_start(server):  # threat 51
 
 
 def test_a_head_too_short_for_the_token_is_refused_at_the_start():
-    with Server(config="request_head_bytes_max = 2K\nrequest_target_bytes_max = 2K\n") as server:
+    with Server(config="all_publishes_per_s = 0\nrequest_head_bytes_max = 2K\nrequest_target_bytes_max = 2K\n") as server:
         query = "&".join(f"channel=topic:{i}" for i in range(100))
         problem = request(server, "GET", "/v1/subscribe?" + query, accept="text/event-stream").want_problem(400)
         assert "100 channels" in problem["detail"] and "request_head_bytes_max, 2048" in problem["detail"]
@@ -231,7 +231,7 @@ def test_a_page_may_post(server):
 
 
 def test_a_key_is_asked_for_before_the_body():
-    with Server(config="[key all]\nsecret = 0123456789abcdef-all\nrights = subscribe\n") as server:
+    with Server(config="all_publishes_per_s = 0\n[key all]\nsecret = 0123456789abcdef-all\nrights = subscribe\n") as server:
         body = {"channels": ["user:alice"], "wait": 0}
         post(server, body).want_problem(401)
         post(server, body, authorization="Bearer wrong").want_problem(401)

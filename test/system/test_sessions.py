@@ -1,6 +1,7 @@
 """Sessions that outlive their links: a device comes back and gets exactly what it missed, whoever cut the link; a newer link
 fences an older one (threat 33); tickets; acknowledged places; kept subscriptions."""
 import collections
+import json
 import random
 import threading
 
@@ -615,3 +616,31 @@ def test_the_devices_of_a_user(server, phone):
     assert devices["tablet"]["online"] and devices["tablet"]["transport"] == "poll"  # for poll_lease_s more
     phone.cut()
     wait_until(lambda: not request(server, "GET", f"/v1/users/{phone.user}").json()["devices"][0]["online"])
+
+
+def test_a_session_follows_the_groups_of_its_user(server, phone):
+    """From the moment of the joining, also if the device was away then."""
+    group = f"group:{phone.user}"
+    member = f"/v1/groups/{phone.user}/members/{phone.user}"
+    phone.connect()
+    phone.cut()
+    sent(server, group)
+    assert request(server, "PUT", member).want(200).json()["member"] is True
+    for _ in range(2):
+        sent(server, group)
+    phone.connect()
+    news = [hear(phone.ws) for _ in range(3)]
+    assert ("membership", f"user:{phone.user}", 1) in news
+    assert [seq for _, channel, seq in news if channel == group] == [2, 3]
+    assert phone.ack(group, 2) == 2
+    phone.cut()
+    phone.resume()
+    assert ("message", group, 3) in [hear(phone.ws) for _ in range(2)]
+    phone.cut()
+
+
+def hear(ws):
+    """The next message of any kind: its type, channel and seq."""
+    while (frame := json.loads(ws.frame_text()))["type"] in ("subscribed", "ping"):
+        pass
+    return frame["type"], frame["channel"], frame["seq"]

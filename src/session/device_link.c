@@ -182,21 +182,24 @@ void device_links_tell(struct session_worker *worker)
 
 /* --- channels that the session follows -------------------------------------------------------------------------- */
 
-static struct reader_sub *follow_own(struct link *link, struct channel_name *name, struct start start)
+static struct reader_sub *follow_own(struct link *link, struct channel_name *name, struct start start,
+                                     const struct group_spans *spans)
 {
     struct reader_sub *before = reader_find(link->reader, channel_name_span(name));
+    struct reader_sub *sub    = link_follow(link, name, start);
 
+    group_follow_note(&link->device->groups, sub, before, spans);
     if (before != NULL)
         link_unfollow(link, before);  /* it stands somewhere else than the session */
-    struct reader_sub *sub = link_follow(link, name, start);
-    sub->sub.is_own        = true;
+    sub->sub.is_own = true;
     link->device->own_count++;
     return sub;
 }
 
 struct reader_sub *device_link_follow(struct link *link, const struct session_place *place)
 {
-    struct reader_sub *sub = follow_own(link, place->name, (struct start){ START_AFTER, place->seq, place->epoch });
+    struct reader_sub *sub = follow_own(link, place->name, (struct start){ START_AFTER, place->seq, place->epoch },
+                                        place->spans);
 
     sub->sub.is_kept          = place->is_kept;
     link->device->kept_count += place->is_kept;
@@ -217,6 +220,16 @@ static const struct place *named_place(const struct token *named, const struct c
         if (span_eq(named->places[i].channel, channel_name_span(name)))
             return &named->places[i];
     return NULL;
+}
+
+void device_link_leave(struct link *link, struct reader_sub *sub)
+{
+    link->device->own_count--;
+    link->device->kept_count -= sub->sub.is_kept;
+    if (link->kind->left != NULL)
+        link->kind->left(link, sub);
+    else
+        link_unfollow(link, sub);
 }
 
 void device_link_follow_all(struct link *link, const struct session_open *open, const struct token *named)
@@ -258,7 +271,7 @@ void device_link_move(struct link *link, struct reader_sub *sub, struct start st
     bool                 is_kept = sub->sub.is_kept;
 
     link->device->own_count--;
-    sub               = follow_own(link, name, start);
+    sub               = follow_own(link, name, start, NULL);
     sub->sub.is_kept  = is_kept;
     sub->sub.is_moved = true;
     sub->sub.is_named = true;
@@ -342,6 +355,7 @@ void device_link_end(struct link *link, bool is_between)
     teller_add(&teller, device);
     teller_send(&teller);
     tell_closed(link->worker, device->standing, device->key, device->generation, is_between);
+    group_follow_fini(&device->groups);
     free(device);
     link->device = NULL;
 }

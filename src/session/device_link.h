@@ -9,6 +9,7 @@
 #define SESSION_DEVICE_LINK_H
 
 #include "device/device_command.h"
+#include "session/group_follow.h"
 #include "auth/may.h"
 #include "codec/token/token.h"
 #include "session/link.h"
@@ -28,6 +29,7 @@ struct device_link {
     uint32_t             ack_count;
     uint32_t             own_count;   /* channels that the session follows by itself … */
     uint32_t             kept_count;  /* … of them, those that it keeps */
+    struct group_follow  groups;
     bool                 is_fenced;
     uint8_t              user_len, device_len;
     char                 names[];
@@ -86,6 +88,8 @@ void device_link_note(struct link *link, struct channel_name *name, uint64_t epo
 
 /* The link follows the channel because its session does: goes on from the place that is stored. */
 struct reader_sub *device_link_follow(struct link *link, const struct session_place *place);
+/* The session follows the channel no longer: its user has left the group. */
+void device_link_leave(struct link *link, struct reader_sub *sub);
 /* All of them; of a channel that `named` (NULL: none) holds, from the place there. */
 void device_link_follow_all(struct link *link, const struct session_open *open, const struct token *named);
 /* The subscription has delivered something: its place is not the one that is stored. */

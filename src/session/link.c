@@ -325,6 +325,13 @@ static bool link_flush_waiting(struct link *link, bool *is_gone)
 
 struct reader_sub *link_look(struct link *link, struct entry *ret_entry)
 {
+    if (link->device != NULL)
+        return group_follow_look(&link->device->groups, link, ret_entry);
+    return link_look_plain(link, ret_entry);
+}
+
+struct reader_sub *link_look_plain(struct link *link, struct entry *ret_entry)
+{
     struct session_worker *worker = link->worker;
 
     /* A stream that was full takes little: if more than one page were read, most of it would be dropped again. */

@@ -102,6 +102,8 @@ void        link_mark(struct link *link);
 void link_tell_all_placed(struct link *link);
 /* As reader_look(), with the pages that this link may ask for. */
 struct reader_sub *link_look(struct link *link, struct entry *ret_entry);
+/* … whatever the groups of a session's user are (group_follow.h). */
+struct reader_sub *link_look_plain(struct link *link, struct entry *ret_entry);
 /* Draws and sends what there is. False: it ended in kind->lost(), the link is gone. */
 bool link_draw(struct link *link);
 

@@ -194,7 +194,7 @@ static void leaver_visit(struct subscription *sub, void *ctx)
     struct reader_sub   *mine    = container_of(sub, struct reader_sub, sub);
     struct link         *link    = ((const struct reader *)sub->owner)->owner;
 
-    if (link == NULL || link->is_over || !sub->is_bounded || link->holder == NULL ||
+    if (link == NULL || link->is_over || link->device != NULL || !sub->is_bounded || link->holder == NULL ||
         !span_eq(identity_user(link->holder), leaver->user))
         return;
     if (link->kind->left != NULL)

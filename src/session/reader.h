@@ -25,7 +25,8 @@ struct reader_sub {
     struct subscription sub;         /* sub.owner: its reader. is_listed: it is in reader.ready; is_in_line: it waits
                                       * there to ask for a page; is_told: reader_note_placed() has said true;
                                       * is_unasked: the client did not ask for it, and it stands in no token;
-                                      * is_bounded: as long as its user is a member (member_subscribe.h); told_alias:
+                                      * is_bounded: not all of it is the user's (group_follow.h), or
+                                      * it is followed as a member (member_subscribe.h); told_alias:
                                       * the announcement (alias_table.h) that its link was sent last; 0: none */
     struct reader_sub  *next;        /* in reader.subs */
     struct reader_sub  *next_ready;  /* in reader.ready */

@@ -1,0 +1,243 @@
+#include "session/group_follow.h"
+
+#include <stdlib.h>
+
+#include "base/must.h"
+#include "message/control_message.h"
+#include "message/epoch.h"
+#include "session/device_link.h"
+
+struct group_bound {
+    struct group_bound *next;
+    struct reader_sub  *sub;
+    struct group_spans  spans;
+};
+
+void group_follow_fini(struct group_follow *follow)
+{
+    while (follow->bounds != NULL) {
+        struct group_bound *bound = follow->bounds;
+        follow->bounds            = bound->next;
+        free(bound);
+    }
+    follow->user_sub = NULL;
+}
+
+/* --- bounds ------------------------------------------------------------------------------------------------------- */
+
+static struct group_bound *bound_of(const struct group_follow *follow, const struct reader_sub *sub)
+{
+    for (struct group_bound *bound = follow->bounds; bound != NULL; bound = bound->next)
+        if (bound->sub == sub)
+            return bound;
+    return NULL;
+}
+
+static struct group_bound *bound_add(struct group_follow *follow, struct reader_sub *sub,
+                                     const struct group_spans *spans)
+{
+    struct group_bound *bound = malloc(sizeof *bound);
+
+    must(bound != NULL);
+    *bound              = (struct group_bound){ follow->bounds, sub, *spans };
+    follow->bounds      = bound;
+    sub->sub.is_bounded = true;
+    return bound;
+}
+
+static bool is_log_of_user(const struct reader_sub *sub)
+{
+    return subscription_name(&sub->sub)->space->membership == MEMBER_IS_USER;
+}
+
+void group_follow_note(struct group_follow *follow, struct reader_sub *sub, const struct reader_sub *before,
+                       const struct group_spans *spans)
+{
+    struct group_bound *bound = before == NULL ? NULL : bound_of(follow, before);
+
+    if (is_log_of_user(sub) && (follow->user_sub == NULL || follow->user_sub == before))
+        follow->user_sub = sub;
+    if (bound != NULL) {
+        bound->sub          = sub;
+        sub->sub.is_bounded = true;
+    } else if (spans != NULL) {
+        bound_add(follow, sub, spans);
+    }
+}
+
+/* --- what the log of the user says ---------------------------------------------------------------------------------- */
+
+/* What a membership message says. */
+struct membership_news {
+    struct channel_name *group;  /* owns a reference */
+    bool                 joined;
+    uint64_t             epoch, seq;
+};
+
+static bool read_news_place(const struct json_doc *doc, struct buf *scratch, struct membership_news *news)
+{
+    const struct json_token *place = json_member(doc, json_root(doc), SPAN("place"));
+    struct span              epoch;
+
+    return place != NULL && json_string(json_member(doc, place, SPAN("epoch")), scratch, &epoch) &&
+           epoch_get(epoch, &news->epoch) && json_u64(json_member(doc, place, SPAN("seq")), &news->seq);
+}
+
+static bool read_news(struct session_worker *worker, const struct json_doc *doc, struct membership_news *news)
+{
+    const struct json_token *joined = json_member(doc, json_root(doc), SPAN("joined"));
+    struct span              group;
+    struct buf               scratch, text;
+    bool                     is_read = false;
+
+    buf_init(&scratch, 4096);
+    buf_init(&text, 4096);
+    if (joined != NULL && json_string(json_member(doc, json_root(doc), SPAN("group")), &scratch, &group)) {
+        buf_put_lit(&text, "group:");
+        buf_put(&text, group);
+        news->joined = joined->type == JSON_TRUE;
+        is_read      = read_news_place(doc, &scratch, news) &&
+                  channel_name_new(worker->namespaces, worker->hash_key, buf_span(&text), &news->group) ==
+                      CHANNEL_NAME_OK;
+    }
+    buf_fini(&text);
+    buf_fini(&scratch);
+    return is_read;
+}
+
+static void hear_join(struct group_follow *follow, struct link *link, const struct membership_news *news)
+{
+    struct reader_sub  *sub   = reader_find(link->reader, channel_name_span(news->group));
+    struct group_bound *bound = sub == NULL ? NULL : bound_of(follow, sub);
+
+    if (sub == NULL)
+        device_link_follow(link, &(struct session_place){ .name = news->group, .epoch = news->epoch, .seq = news->seq });
+    else if (bound != NULL)
+        group_spans_join(&bound->spans, news->epoch, news->seq);
+}
+
+/* What was delivered already stays so; what is behind the place is no longer the user's. */
+static void hear_leave(struct group_follow *follow, struct link *link, const struct membership_news *news)
+{
+    struct reader_sub  *sub   = reader_find(link->reader, channel_name_span(news->group));
+    struct group_bound *bound = sub == NULL ? NULL : bound_of(follow, sub);
+
+    if (sub == NULL)
+        return;
+    if (bound == NULL) {
+        const struct group_spans all = { 1, { { subscription_seen_epoch(&sub->sub), subscription_seen(&sub->sub),
+                                                GROUP_SPAN_OPEN, 0 } } };
+        bound = bound_add(follow, sub, &all);
+    }
+    group_spans_leave(&bound->spans, news->epoch, news->seq, 0);
+}
+
+static void hear(struct group_follow *follow, struct link *link, const struct message *message)
+{
+    static const struct json_limits members = { .depth_kept = 2 };
+    struct membership_news          news    = { 0 };
+    struct json_doc                 doc;
+
+    if (!span_eq(control_message_type(message), SPAN("membership")))
+        return;
+    json_doc_init(&doc);
+    if (json_parse(message_payload(message), &members, &doc) && read_news(link->worker, &doc, &news)) {
+        if (news.joined)
+            hear_join(follow, link, &news);
+        else
+            hear_leave(follow, link, &news);
+        channel_name_unref(news.group);
+    }
+    json_doc_fini(&doc);
+}
+
+/* --- looking --------------------------------------------------------------------------------------------------------- */
+
+static bool bound_is_done(const struct group_bound *bound)
+{
+    const struct subscription *sub = &bound->sub->sub;
+
+    return subscription_is_placed(sub) && !group_spans_is_member(&bound->spans) &&
+           group_spans_next(&bound->spans, subscription_epoch(sub), subscription_seen(sub) + 1) == 0;
+}
+
+/* Unfollows groups of which nothing more is the user's. Frames under way may have to be taken back: so only while there
+ * are none. */
+static void sweep_bounds(struct group_follow *follow, struct link *link)
+{
+    struct group_bound **at = &follow->bounds;
+
+    if (link->worker->batch.count > 0 || (link->waiting != NULL && cut_frame_is_there(&link->waiting->cut)))
+        return;
+    while (*at != NULL) {
+        struct group_bound *bound = *at;
+        struct reader_sub  *sub   = bound->sub;
+        if (!bound_is_done(bound)) {
+            at = &bound->next;
+            continue;
+        }
+        *at                 = bound->next;
+        sub->sub.is_bounded = false;
+        free(bound);
+        device_link_leave(link, sub);
+    }
+}
+
+static bool is_told_first(const struct entry *entry)
+{
+    return entry->message == NULL && (entry->gap.why == GAP_AHEAD || entry->gap.why == GAP_EPOCH);
+}
+
+static void step_over(struct reader_sub *sub, uint64_t from, uint64_t to)
+{
+    const struct entry silent = { .gap = { from, to, GAP_TRIMMED } };
+
+    subscription_step(&sub->sub, &silent);
+}
+
+/* True: the entry, or what is left of it, is the user's. False: it was stepped over. */
+static bool bound_admits(const struct group_bound *bound, struct entry *entry)
+{
+    struct subscription *sub   = &bound->sub->sub;
+    uint64_t             epoch = subscription_epoch(sub);
+    uint64_t             from  = entry->message != NULL ? entry->message->seq : entry->gap.from;
+    uint64_t             next  = group_spans_next(&bound->spans, epoch, from);
+
+    if (is_told_first(entry)) {
+        if (!group_spans_is_member(&bound->spans))
+            subscription_step(sub, entry);
+        return group_spans_is_member(&bound->spans);
+    }
+    if (next == 0 || next > entry_last(entry)) {
+        step_over(bound->sub, from, next == 0 ? subscription_head(sub) : next - 1);
+        return false;
+    }
+    if (entry->message == NULL)
+        entry->gap.from = next;
+    return true;
+}
+
+struct reader_sub *group_follow_look(struct group_follow *follow, struct link *link, struct entry *ret_entry)
+{
+    struct session_worker *worker = link->worker;
+    struct reader_sub     *sub    = follow->user_sub;
+
+    if (sub == NULL || link->device->is_fenced || !subscription_is_placed(&sub->sub))
+        return NULL;
+    switch (reader_look_at(link->reader, &worker->readers, sub, worker->loop->wall, ret_entry)) {
+    case LOOK_ENTRY:
+        if (ret_entry->message != NULL)
+            hear(follow, link, ret_entry->message);
+        return sub;
+    case LOOK_UNREAD:
+    case LOOK_READING:
+        return NULL;
+    case LOOK_WAIT:
+        break;
+    }
+    sweep_bounds(follow, link);
+    while ((sub = link_look_plain(link, ret_entry)) != NULL && sub->sub.is_bounded)
+        if (bound_admits(bound_of(follow, sub), ret_entry))
+            break;
+    return sub;
+}

@@ -1,0 +1,38 @@
+/* group_follow.h - how a link of a session follows the groups of its user. Private to this module.
+ *
+ * The session begins with the groups that the devices know (device/device_command.h). From then on the log of the user
+ * says who joins and leaves what, and that log comes first: as long as it has something for this link, no message of any
+ * other channel is drawn. So when a message of a group is drawn, the link knows of every change that was committed before
+ * it was told of that message.
+ *
+ * Most groups are followed like any other channel. Only where the user has left, or was away in between, the link keeps
+ * the spans that are the user's: it steps over the rest in silence, and unfollows at the end of the last span.
+ *
+ * Membership messages may be heard again, after a rewind, or although the session began behind them: the spans end up
+ * the same (device/group_spans.h). */
+#ifndef SESSION_GROUP_FOLLOW_H
+#define SESSION_GROUP_FOLLOW_H
+
+#include "device/group_spans.h"
+#include "session/reader.h"
+
+struct link;
+struct group_bound;
+
+/* Of one link of a session; zeroed at first. */
+struct group_follow {
+    struct reader_sub  *user_sub;  /* of the log of the user; NULL: it is not followed */
+    struct group_bound *bounds;    /* groups of which not all is the user's */
+};
+
+void group_follow_fini(struct group_follow *follow);
+
+/* A subscription of the session's own has begun, in place of `before` (NULL: there was none). `spans`: what of the
+ * channel is the user's; NULL: all, or as before. */
+void group_follow_note(struct group_follow *follow, struct reader_sub *sub, const struct reader_sub *before,
+                       const struct group_spans *spans);
+
+/* link_look() of a link of a session. */
+struct reader_sub *group_follow_look(struct group_follow *follow, struct link *link, struct entry *ret_entry);
+
+#endif

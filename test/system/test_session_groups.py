@@ -1,0 +1,155 @@
+"""Groups of a session's user: followed and left at once, by links that are there and by devices that were away."""
+import contextlib
+import json
+import threading
+
+import pytest
+
+from longwire_client import Api
+from longwire_server import Server, is_built
+from wire import Ws
+
+pytestmark = pytest.mark.skipif(not is_built(), reason="no longwired is built")
+
+
+@pytest.fixture(scope="module", name="server")
+def server_fixture():
+    with Server() as server:
+        yield server
+
+
+@pytest.fixture(name="api")
+def api_fixture(server):
+    with contextlib.closing(Api(server.url)) as api:
+        yield api
+
+
+def member(api, method, group, user):
+    answer = api.call(method, f"/v1/groups/{group}/members/{user}")
+    assert answer.status == 200
+    return answer.json["seq"]
+
+
+def join(api, group, user):
+    return member(api, "PUT", group, user)
+
+
+def leave(api, group, user):
+    return member(api, "DELETE", group, user)
+
+
+def publish(api, channel, data):
+    assert api.publish(channel, str(data).encode()).status == 201
+
+
+@contextlib.contextmanager
+def device(server, user, name="phone"):
+    with Ws(server) as ws:
+        ws.ask("connect", "connected", session=True, user=user, device=name)
+        yield ws
+
+
+def next_frame(ws):
+    return ws.others.pop(0) if ws.others else json.loads(ws.frame_text())
+
+
+def until(ws, last):
+    """The data of the messages up to this one, and what membership messages say, in the order in which they came."""
+    came = []
+    while True:
+        frame = next_frame(ws)
+        if frame["type"] == "membership":
+            came.append(("joined" if frame["joined"] else "left", frame["group"]))
+        elif frame["type"] == "message":
+            if frame["data"] == last:
+                return came
+            came.append(frame["data"])
+
+
+def end_of(api, user, ws):
+    publish(api, f"user:{user}", "end")
+    return until(ws, "end")
+
+
+def test_a_link_follows_and_leaves(server, api):
+    user = "ann"
+    publish(api, "group:live", "before")
+    with device(server, user) as ws:
+        join(api, "live", user)
+        publish(api, "group:live", "1")
+        assert until(ws, "1") == [("joined", "live")]
+        publish(api, "group:live", "2")
+        assert until(ws, "2") == []
+        leave(api, "live", user)
+        publish(api, "group:live", "not for ann")
+        assert end_of(api, user, ws) == [("left", "live")]
+        join(api, "live", user)
+        publish(api, "group:live", "3")
+        assert until(ws, "3") == [("joined", "live")]
+
+
+def test_a_device_that_was_away_gets_what_was_published_to_a_member(server, api):
+    user = "bob"
+    with device(server, user):
+        pass
+    join(api, "away", user)
+    publish(api, "group:away", "1")
+    leave(api, "away", user)
+    publish(api, "group:away", "not for bob")
+    join(api, "away", user)
+    publish(api, "group:away", "2")
+    publish(api, "group:away", "3")
+    leave(api, "away", user)
+    publish(api, "group:away", "not for bob either")
+    with device(server, user) as ws:
+        came = until(ws, "3")
+        assert [data for data in came if isinstance(data, str)] == ["1", "2"]
+        assert end_of(api, user, ws).count("not for bob") == 0
+    join(api, "away", user)
+    publish(api, "group:away", "4")
+    with device(server, user) as ws:
+        came = until(ws, "4")
+        assert not any("not for bob" in data for data in came if isinstance(data, str))
+
+
+def test_changes_while_a_stream_flows(server, api):
+    """A publisher that never rests, and a member that comes and goes: each message between the answers of a join and of the
+    next leave comes, once and in order; none comes that was published outside."""
+    user, stop, sent = "cat", threading.Event(), []
+
+    def flow():
+        with contextlib.closing(Api(server.url)) as mine:
+            while not stop.is_set():
+                sent.append(mine.publish("group:flow", b"x").json["seq"])
+
+    got = []
+    with device(server, user) as ws:
+        publisher = threading.Thread(target=flow)
+        publisher.start()
+        spans = []
+        try:
+            for _ in range(15):
+                begun = len(sent)
+                join(api, "flow", user)
+                joined = len(sent)
+                while len(sent) < joined + 10:
+                    pass
+                leaving = len(sent)
+                leave(api, "flow", user)
+                spans.append((begun, joined, leaving, len(sent)))
+        finally:
+            stop.set()
+            publisher.join()
+        publish(api, f"user:{user}", "end")
+        while True:
+            frame = next_frame(ws)
+            if frame["type"] == "message" and frame["data"] == "end":
+                break
+            if frame["type"] == "message":
+                got.append(frame["seq"])
+    assert got == sorted(set(got))
+    must, may = set(), set()
+    for begun, joined, leaving, left in spans:
+        must |= set(sent[joined + 1:leaving])
+        may |= set(sent[max(begun - 1, 0):left + 1])
+    assert must <= set(got) <= may, (sorted(must - set(got))[:5], sorted(set(got) - may)[:5])

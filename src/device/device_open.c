@@ -204,6 +204,7 @@ static void open_ack_begin(struct session_open *open)
         }
         work_places_add(&named, channel_name_ref(open->named[i].name));
     }
+    work_places_sort(&named);
     work_places_free(&work->places);
     work->places = named;
     open_ask_heads(open);

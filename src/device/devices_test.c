@@ -977,6 +977,28 @@ static void an_ack_without_a_link(void **state)
     stage_free(stage);
 }
 
+/* Clients name places in any order, and perhaps one of them twice. */
+static void an_ack_of_many_places(void **state)
+{
+    static const char *const names[] = { "user:alice", "topic:kept", "device:alice/phone", "user:alice" };
+    struct stage            *stage   = stage_new();
+
+    (void)state;
+    struct session_open *open = opens(stage, "phone", 10);
+    says(stage, open, "topic:kept", 7, 0, ACK_KEEP);
+    for (size_t i = 0; i < 3; i++)
+        publishes(stage, names[i], 5);
+    struct session_open *ack = asks(stage, OPEN_ACK, "phone", 0, 0, 0);
+    ack->named       = calloc(4, sizeof ack->named[0]);
+    ack->named_count = 4;
+    for (size_t i = 0; i < 4; i++)
+        ack->named[i] = (struct session_place){ .name = name_of(stage, names[i]), .seq = i + 1 };
+    settle(stage);
+    assert_int_equal(ack->outcome, OPEN_DONE);
+    assert_string_equal(places_of(opens(stage, "phone", 11)), "device:alice/phone@3 topic:kept@2* user:alice@4");
+    stage_free(stage);
+}
+
 static struct device_listing *the_listing;
 
 static void on_listed(struct device_listing *listing)
@@ -1062,6 +1084,7 @@ int main(void)
         cmocka_unit_test(a_ledger_that_can_not_be_read_refuses),
         cmocka_unit_test(too_many_openings_wait),
         cmocka_unit_test(an_ack_without_a_link),
+        cmocka_unit_test(an_ack_of_many_places),
         cmocka_unit_test(devices_are_listed),
         cmocka_unit_test(idle_sessions_are_bounded),
     };

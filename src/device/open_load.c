@@ -41,7 +41,7 @@ static int work_place_order(const void *a, const void *b)
     return span_order(channel_name_span(left->name), channel_name_span(right->name));
 }
 
-static void work_places_sort(struct work_places *places)
+void work_places_sort(struct work_places *places)
 {
     if (places->count > 1)
         qsort(places->at, places->count, sizeof places->at[0], work_place_order);

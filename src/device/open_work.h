@@ -83,7 +83,8 @@ void open_take_row(struct open_work *work, const struct session_row *row, uint64
 
 void               work_places_free(struct work_places *places);
 struct work_place *work_places_add(struct work_places *places, struct channel_name *take_name);
-/* In places that stand in the order of their names. */
+/* work_places_find() searches places that stand in the order of their names; work_places_add() puts one at the end. */
+void               work_places_sort(struct work_places *places);
 struct work_place *work_places_find(const struct work_places *places, struct channel_name *name);
 
 /* --- open_write.c --- */

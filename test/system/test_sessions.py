@@ -589,6 +589,8 @@ def test_places_are_acknowledged_by_a_call(server, phone):
     assert answer.want(200).json() == {"places": {user: 3}}
     assert acknowledge(server, phone.user, b'{"places":{"%s":99}}' % user.encode()).json() == {"places": {user: 4}}
     assert acknowledge(server, phone.user, b'{"places":{"%s":1}}' % user.encode()).json() == {"places": {user: 4}}
+    places = b'{"places":{"%s":4,"device:%s/phone":7}}' % (user.encode(), phone.user.encode())
+    assert acknowledge(server, phone.user, places).json() == {"places": {user: 4, f"device:{phone.user}/phone": 0}}
     phone.cut()
     sent(server, user)
     phone.connect()

@@ -101,7 +101,7 @@ static void batch_take(struct batch *batch, const struct call *call, const struc
     }
     struct publish_request request = {
         .payload = said.payload, .media = said.media, .key = said.key,
-        .event = said.event, .has_ttl = said.has_ttl, .ttl_s = said.ttl_s,
+        .event = said.event, .collapse_key = said.collapse_key, .priority = said.priority, .has_ttl = said.has_ttl, .ttl_s = said.ttl_s,
         .wall = call->api->shard->wall, .identity = call->identity,
     };
     if (channel != NULL)

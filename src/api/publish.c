@@ -48,30 +48,37 @@ static void call_publish(const struct call *call, struct message *message, struc
     shard_publish(call->api->shard, command);
 }
 
-/* Longwire-Event, percent-encoded as parts of a multipart stream have it. Empty: none. False: answered with 400. */
-static bool call_event(const struct call *call, struct buf *scratch, struct span *ret)
+/* A header, percent-encoded as parts of a multipart stream have it. Empty: none. False: answered with 400. */
+static bool call_header(const struct call *call, struct span name, const char *fault, struct buf *scratch,
+                        struct span *ret)
 {
-    struct span text = request_field(call->request->head, SPAN("longwire-event"));
-
-    if (url_decode(text, URL_PATH, scratch, ret))
+    if (url_decode(request_field(call->request->head, name), URL_PATH, scratch, ret))
         return true;
-    call_refuse(call, 400, "Longwire-Event is percent-encoded: %25 stands for a percent sign");
+    call_refuse(call, 400, fault);
     return false;
 }
 
-static const struct span publish_parameters[] = { SPAN("ttl") };
+static bool call_tags(const struct call *call, struct buf scratch[2], struct publish_request *ret)
+{
+    return call_header(call, SPAN("longwire-event"), "Longwire-Event is percent-encoded: %25 stands for a percent sign",
+                       &scratch[0], &ret->event) &&
+           call_header(call, SPAN("collapse-key"), "Collapse-Key is percent-encoded: %25 stands for a percent sign",
+                       &scratch[1], &ret->collapse_key);
+}
+
+static const struct span publish_parameters[] = { SPAN("ttl"), SPAN("priority") };
 
 void serve_publish(struct call *call)
 {
     struct channel_name *name = call_body_is_plain(call) ? call_channel(call, ACTION_PUBLISH) : NULL;
     struct message      *message;
     char                 why[PUBLISH_WHY_BYTES];
-
-    struct buf           event_scratch;
+    struct buf           scratch[2];
 
     if (name == NULL)
         return;
-    buf_init(&event_scratch, 4096);
+    buf_init(&scratch[0], 4096);
+    buf_init(&scratch[1], 4096);
     struct publish_request request = {
         .name     = name,
         .payload  = call->request->body,
@@ -80,13 +87,15 @@ void serve_publish(struct call *call)
         .wall     = call->api->shard->wall,
         .identity = call->identity,
     };
-    if (call_event(call, &event_scratch, &request.event) && call_knows_query(call, KNOWN_WORDS(publish_parameters)) &&
+    call_parameter(call, SPAN("priority"), &request.priority);
+    if (call_tags(call, scratch, &request) && call_knows_query(call, KNOWN_WORDS(publish_parameters)) &&
         call_u64(call, SPAN("ttl"), &request.has_ttl, &request.ttl_s)) {
         struct verdict verdict = publish_check(&request, why, &message);
         if (call_passes(call, verdict))
             call_publish(call, message, request.key, verdict.needs_member);
     }
-    buf_fini(&event_scratch);
+    buf_fini(&scratch[0]);
+    buf_fini(&scratch[1]);
     channel_name_unref(name);
 }
 

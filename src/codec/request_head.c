@@ -28,6 +28,7 @@ static const struct single_field {
     { SPAN("content-type"),                  "Content-Type repeated" },
     { SPAN("authorization"),                 "Authorization repeated" },
     { SPAN("last-event-id"),                 "Last-Event-ID repeated" },
+    { SPAN("collapse-key"),                  "Collapse-Key repeated" },
     { SPAN("longwire-event"),                "Longwire-Event repeated" },
     { SPAN("idempotency-key"),               "Idempotency-Key repeated" },
     { SPAN("access-control-request-method"), "Access-Control-Request-Method repeated" },

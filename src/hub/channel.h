@@ -20,7 +20,8 @@ struct channel {
     };
     uint64_t             head;
     uint32_t             lonely_at; /* since when nobody follows it: the low 32 bits of a msec */
-    uint32_t             sub_count    : 28;
+    uint32_t             sub_count    : 27;
+    bool                 is_patient   : 1;  /* all that was delivered this turn may wait for a beat */
     bool                 is_touched   : 1;
     bool                 is_lingering : 1;
     bool                 is_hurried   : 1;  /* its head is to be asked for at the next heartbeat */

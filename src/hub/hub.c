@@ -278,6 +278,7 @@ void hub_deliver(struct hub *hub, struct message *message)
         return;
     if (channel->is_lingering)
         channel_window_clear(channel);
+    channel->is_patient = message->waits_for_beat && (channel->is_patient || !channel->is_touched);
     hub_touch(hub, channel);
 }
 
@@ -291,10 +292,15 @@ void hub_tell(struct hub *hub)
             struct subscription *sub = container_of(link, struct subscription, in_channel);
             /* A subscription without a place has nothing to look at. If ready() were called now, it would not be called
              * when the subscription gets its place. */
-            if (sub->state != SUB_JOINING)
-                subscription_say_ready(sub, hub);
+            if (sub->state == SUB_JOINING)
+                continue;
+            hub->is_patient = channel->is_patient;
+            subscription_say_ready(sub, hub);
+            if (channel->is_patient)
+                sub->is_ready = false;  /* nobody will look before something else is ready, which has to be said again */
         }
     }
+    hub->is_patient = false;
 }
 
 void hub_turn_end(struct hub *hub)

@@ -63,6 +63,8 @@ struct hub {
     struct list              hurried;    /* channels whose heads are asked for at the next heartbeat */
     size_t                   subscription_count, lingering_count;
     uint64_t                 question;   /* number of the last question after a head */
+    bool                     is_patient; /* what port->ready() is being said for may wait for the next beat of a link: all of
+                                          * it was published so. The owner lists the subscription, and wakes nothing */
 };
 
 enum start_kind {

@@ -1,7 +1,7 @@
 /* The one rule: where a reader begins, what it is given next and from where, and what it is told when that is gone.
  *
  * Logs and what readers are given are written as words: `7` a message, `!7` a recall, `~7` what remains of a message
- * taken back, `t3-5` a gap (t trimmed, e expired, c corrupt, a ahead, E epoch); `.` up to date, `?` waits for a page.
+ * taken back, `t3-5` a gap (t trimmed, e expired, c corrupt, a ahead, E epoch, k collapsed); `.` up to date, `?` waits for a page.
  * What the hub asks of the server is written down too: "follow", "unfollow", "read 3" (what stands behind 3),
  * "cancel", "ready". */
 #include <inttypes.h>
@@ -80,7 +80,7 @@ static void on_cancel(void *ctx, void *ticket)
 static void on_ready(void *ctx, struct subscription *sub)
 {
     (void)sub;
-    note(((struct stage *)ctx)->asked, "ready");
+    note(((struct stage *)ctx)->asked, ((struct stage *)ctx)->hub.is_patient ? "ready patiently" : "ready");
 }
 
 static const struct hub_port port = {
@@ -140,6 +140,26 @@ static struct message *message_of(struct stage *stage, enum message_kind kind, u
     return message;
 }
 
+static struct message *tagged_of(struct stage *stage, uint64_t epoch, uint64_t seq, char key_letter, bool waits)
+{
+    const struct message_tags tags    = { .collapse_key = span_of(&key_letter, key_letter != '\0'), .waits_for_beat = waits };
+    struct message           *message = message_new_tagged(stage->name, MESSAGE_PLAIN, "hello", 5, SPAN("text/plain"),
+                                                           SPAN(""), &tags);
+
+    message->epoch = epoch;
+    message->seq   = seq;
+    return message;
+}
+
+/* With a collapse key of one letter, or none. */
+static void delivered_tagged(struct stage *stage, uint64_t epoch, uint64_t seq, char key_letter, bool waits)
+{
+    struct message *message = tagged_of(stage, epoch, seq, key_letter, waits);
+
+    hub_deliver(&stage->hub, message);
+    message_unref(message);
+}
+
 static void delivered(struct stage *stage, uint64_t epoch, uint64_t seq)
 {
     struct message *message = message_of(stage, MESSAGE_PLAIN, epoch, seq);
@@ -168,7 +188,7 @@ static enum gap_why why_of(char command)
 }
 
 /* Answers the reader's page with the log that `words` writes; behind a seq an 'x': it has expired, an 'o': it's older
- * than what is kept. */
+ * than what is kept, a capital letter: its collapse key. */
 static void page_comes(struct stage *stage, int reader, uint64_t epoch, uint64_t head, const char *words)
 {
     struct entry *entries = calloc(64, sizeof *entries);
@@ -179,7 +199,8 @@ static void page_comes(struct stage *stage, int reader, uint64_t epoch, uint64_t
         struct entry *entry = &entries[count++];
         char         *end;
         if (*at >= '0' && *at <= '9') {
-            entry->message = message_of(stage, MESSAGE_PLAIN, epoch, strtoull(at, &end, 10));
+            uint64_t seq   = strtoull(at, &end, 10);
+            entry->message = tagged_of(stage, epoch, seq, *end >= 'A' && *end <= 'Z' ? *end : '\0', false);
             if (*end == 'x')
                 entry->message->expires_at = WALL;
             if (*end == 'o')
@@ -197,7 +218,7 @@ static void page_comes(struct stage *stage, int reader, uint64_t epoch, uint64_t
 static void note_entry(struct stage *stage, const struct entry *entry)
 {
     static const char commands[] = { [GAP_EXPIRED] = 'e', [GAP_TRIMMED] = 't', [GAP_EPOCH] = 'E', [GAP_AHEAD] = 'a',
-                                    [GAP_CORRUPT] = 'c' };
+                                    [GAP_CORRUPT] = 'c', [GAP_COLLAPSED] = 'k' };
     static const char *const marks[] = { [MESSAGE_PLAIN] = "", [MESSAGE_RECALL] = "!", [MESSAGE_RECALLED] = "~" };
 
     if (entry->message != NULL)
@@ -692,6 +713,93 @@ static void expired_neighbours_are_one_gap_over_page_and_window(void **state)
     message_unref(message);
     delivered(stage, 9, 6);
     assert_string_equal(draws(stage, 0), "1 e2-5 6 .");
+    stage_free(stage);
+}
+
+/* A reader that is behind gets the newest of a key, of what is at hand: the page and the window. */
+static void who_is_behind_gets_the_newest_of_a_key(void **state)
+{
+    (void)state;
+    static const struct { const char *name, *page, *want; } rows[] = {
+        { "one key", "1A 2A 3A 4A", "k1-3 4 ." },
+        { "two keys", "1A 2B 3A 4B", "k1-2 3 4 ." },
+        { "without keys between", "1A 2 3A 4", "k1-1 2 3 4 ." },
+        { "none is collapsed across a key", "1A 2B 3C 4", "1 2 3 4 ." },
+        { "collapsed and expired are two gaps", "1A 2x 3A 4", "k1-1 e2-2 3 4 ." },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct stage *stage = stage_new();
+
+        opens(stage, 0, (struct start){ START_AFTER });
+        followed(stage, 9, 1, 4);
+        assert_string_equal(draws(stage, 0), "?");
+        page_comes(stage, 0, 9, 4, rows[i].page);
+        if (strcmp(draws(stage, 0), rows[i].want) != 0)
+            fail_msg("%s: %s", rows[i].name, stage->drawn);
+        stage_free(stage);
+    }
+}
+
+static void a_page_and_the_window_collapse_together(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_new();
+
+    opens(stage, 0, (struct start){ START_AFTER });
+    followed(stage, 9, 1, 4);
+    assert_string_equal(draws(stage, 0), "?");
+    page_comes(stage, 0, 9, 4, "1 2A 3 4B");
+    delivered_tagged(stage, 9, 5, 'A', false);
+    delivered_tagged(stage, 9, 6, 'B', false);
+    assert_string_equal(draws(stage, 0), "1 k2-2 3 k4-4 5 6 .");
+    stage_free(stage);
+}
+
+/* Who is up to date gets each message as it comes; and what was cut is finished with the message that it was. */
+static void who_is_up_to_date_gets_all_of_a_key(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_at_five();
+    struct entry  entry;
+
+    delivered_tagged(stage, 9, 6, 'A', false);
+    assert_string_equal(draws(stage, 0), "6 .");
+    delivered_tagged(stage, 9, 7, 'A', false);
+    struct subscription_mark before = subscription_mark(&stage->subs[0]);
+    assert_string_equal(draws(stage, 0), "7 .");
+    delivered_tagged(stage, 9, 8, 'A', false);
+    subscription_rewind(&stage->subs[0], &before);
+    assert_int_equal(subscription_look(&stage->subs[0], 0, &entry), LOOK_ENTRY);
+    assert_non_null(entry.message);
+    assert_string_equal(draws(stage, 0), "k7-7 8 .");
+    stage_free(stage);
+}
+
+/* What may wait for a beat is told to the owner as such, and what comes behind it wakes the link. */
+static void what_waits_for_a_beat_is_told_patiently(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_at_five();
+
+    delivered_tagged(stage, 9, 6, '\0', true);
+    hub_tell(&stage->hub);
+    asked_is(stage, "ready patiently");
+    hub_turn_end(&stage->hub);
+    delivered_tagged(stage, 9, 7, '\0', true);
+    delivered_tagged(stage, 9, 8, '\0', true);
+    hub_tell(&stage->hub);
+    asked_is(stage, "ready patiently");
+    hub_turn_end(&stage->hub);
+    delivered_tagged(stage, 9, 9, '\0', true);
+    delivered(stage, 9, 10);
+    delivered_tagged(stage, 9, 11, '\0', true);
+    hub_tell(&stage->hub);
+    asked_is(stage, "ready");
+    assert_string_equal(draws(stage, 0), "?");
+    asked_is(stage, "read 5");
+    page_comes(stage, 0, 9, 11, "6 7 8 9 10 11");
+    asked_is(stage, "ready");
+    assert_string_equal(draws(stage, 0), "6 7 8 9 10 11 .");
     stage_free(stage);
 }
 
@@ -1254,6 +1362,10 @@ int main(void)
         cmocka_unit_test(a_recalled_message_is_not_read_from_the_window),
         cmocka_unit_test(what_remains_of_a_recalled_message_names_its_recall),
         cmocka_unit_test(a_recall_gives_the_windows_bytes_back),
+        cmocka_unit_test(who_is_behind_gets_the_newest_of_a_key),
+        cmocka_unit_test(a_page_and_the_window_collapse_together),
+        cmocka_unit_test(who_is_up_to_date_gets_all_of_a_key),
+        cmocka_unit_test(what_waits_for_a_beat_is_told_patiently),
         cmocka_unit_test(expired_neighbours_are_one_gap_over_page_and_window),
         cmocka_unit_test(a_slow_reader_costs_a_cursor),
         cmocka_unit_test(who_asks_for_all_that_is_kept_has_lost_nothing),

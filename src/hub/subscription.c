@@ -249,6 +249,39 @@ static bool subscription_find(struct subscription *sub, uint64_t seq, struct ent
     return false;
 }
 
+/* Is a later message with the same collapse key at hand, in the window or in the page? What stands behind both is not
+ * looked at: it costs a read. */
+static bool subscription_has_newer(const struct subscription *sub, const struct message *message)
+{
+    const struct hub_page *page = subscription_page(sub);
+    const struct message  *live;
+
+    for (size_t i = page == NULL ? 0 : page->at; page != NULL && i < page->count; i++) {
+        const struct message *other = page->entries[i].message;
+        if (other != NULL && other->seq > message->seq && message_collapses_with(message, other))
+            return true;
+    }
+    for (uint64_t seq = sub->channel->head; seq > message->seq; seq--) {
+        if ((live = channel_window_at(sub->channel, seq)) == NULL)
+            break;
+        if (message_collapses_with(message, live))
+            return true;
+    }
+    return false;
+}
+
+/* Is it not to be delivered any more? At wall 0 the message is wanted as it is: what was cut is finished with it. */
+static bool subscription_skips(const struct subscription *sub, const struct message *message, msec wall,
+                               enum gap_why *ret_why)
+{
+    if (message_is_past(message, wall, ret_why))
+        return true;
+    if (message->collapse_len == 0 || wall == 0 || !subscription_has_newer(sub, message))
+        return false;
+    *ret_why = GAP_COLLAPSED;
+    return true;
+}
+
 /* Joins neighbouring entries that are gone for the same reason into one gap. */
 static void subscription_join_past(struct subscription *sub, msec wall, enum gap_why why, struct entry *entry)
 {
@@ -257,7 +290,7 @@ static void subscription_join_past(struct subscription *sub, msec wall, enum gap
     enum gap_why its_why;
 
     while (subscription_find(sub, gap.to + 1, &following) && following.message != NULL &&
-           message_is_past(following.message, wall, &its_why) && its_why == why)
+           subscription_skips(sub, following.message, wall, &its_why) && its_why == why)
         gap.to++;
     *entry = (struct entry){ .gap = gap };
 }
@@ -283,7 +316,7 @@ static void subscription_skip_trimmed(struct subscription *sub, msec wall)
     enum gap_why why;
 
     while (subscription_find(sub, sub->next, &entry)) {
-        if (entry.message != NULL && message_is_past(entry.message, wall, &why))
+        if (entry.message != NULL && subscription_skips(sub, entry.message, wall, &why))
             subscription_join_past(sub, wall, why, &entry);
         if (entry.message != NULL || entry.gap.why != GAP_TRIMMED)
             return;
@@ -312,7 +345,7 @@ enum look_result subscription_look(struct subscription *sub, msec wall, struct e
         /* The gap may begin before the cursor. The reader has those messages, they are not missing. */
         if (ret_entry->message == NULL && ret_entry->gap.from < sub->next)
             ret_entry->gap.from = sub->next;
-        else if (ret_entry->message != NULL && message_is_past(ret_entry->message, wall, &why))
+        else if (ret_entry->message != NULL && subscription_skips(sub, ret_entry->message, wall, &why))
             subscription_join_past(sub, wall, why, ret_entry);
         return LOOK_ENTRY;
     }

@@ -16,7 +16,7 @@ enum message_kind {
     MESSAGE_RECALLED,  /* what remains of a recalled message, at its own seq; no payload */
 };
 
-enum { MEDIA_BYTES_MAX = 255, FROM_BYTES_MAX = 200 };
+enum { MEDIA_BYTES_MAX = 255, FROM_BYTES_MAX = 200, COLLAPSE_KEY_BYTES_MAX = 64 };
 
 struct message {
     struct ref           ref;
@@ -25,6 +25,10 @@ struct message {
     uint8_t              from_len;
     uint8_t              event_len;
     uint32_t             payload_len;
+    uint8_t              collapse_len;
+    bool                 waits_for_beat;  /* it need not wake a link: it leaves with the next beat, or with other bytes. Of
+                                           * a live message; a store does not keep it */
+    uint16_t             collapse_hash;   /* of its collapse key; 0 without one */
     struct channel_name *channel;      /* owns a reference */
     uint64_t             epoch;
     uint64_t             seq;          /* dense in its channel, from 1; 0: not numbered yet */
@@ -32,7 +36,7 @@ struct message {
     uint64_t             target;       /* RECALL: the seq that it recalls; RECALLED: the seq of its recall */
     msec                 time;         /* wall clock, when it was accepted */
     msec                 expires_at;   /* wall clock; 0: no lifetime of its own */
-    char                 bytes[];      /* payload, media, from, event */
+    char                 bytes[];      /* payload, media, from, event, collapse key */
 };
 
 /* The caller owns one reference. `payload` may be NULL: then the caller writes payload_len bytes at ->bytes before
@@ -43,6 +47,16 @@ struct message *message_new(struct channel_name *channel, enum message_kind kind
 /* The same with the name of its event; empty: none. */
 struct message *message_new_event(struct channel_name *channel, enum message_kind kind, const char *payload,
                                   uint32_t payload_len, struct span media, struct span from, struct span event);
+
+/* What a publisher may say of a message beside its media type; all of it may be empty. */
+struct message_tags {
+    struct span event;
+    struct span collapse_key;  /* a later message with the same one replaces it, for readers that have had neither */
+    bool        waits_for_beat;
+};
+struct message *message_new_tagged(struct channel_name *channel, enum message_kind kind, const char *payload,
+                                   uint32_t payload_len, struct span media, struct span from,
+                                   const struct message_tags *tags);
 
 static inline struct message *message_ref(struct message *message)
 {
@@ -77,6 +91,19 @@ static inline struct span message_event(const struct message *message)
                           message->event_len };
 }
 
+static inline struct span message_collapse_key(const struct message *message)
+{
+    struct span event = message_event(message);
+    return (struct span){ event.at + event.len, message->collapse_len };
+}
+
+/* Has it a collapse key, and is it that of the other one? */
+static inline bool message_collapses_with(const struct message *message, const struct message *other)
+{
+    return message->collapse_len > 0 && message->collapse_hash == other->collapse_hash &&
+           span_eq(message_collapse_key(message), message_collapse_key(other));
+}
+
 static inline bool message_is_expired(const struct message *message, msec wall)
 {
     return message->expires_at != 0 && message->expires_at <= wall;
@@ -86,7 +113,7 @@ static inline bool message_is_expired(const struct message *message, msec wall)
 static inline size_t message_size(const struct message *message)
 {
     return sizeof *message + message->payload_len + message->media_len + message->from_len +
-           message->event_len;
+           message->event_len + message->collapse_len;
 }
 
 /* Why a reader does not get what it asked for. */
@@ -96,6 +123,7 @@ enum gap_why {
     GAP_EPOCH,    /* the log was lost or reset: old seqs mean nothing */
     GAP_AHEAD,    /* the reader asked for what was never written */
     GAP_CORRUPT,  /* a checksum is wrong */
+    GAP_COLLAPSED,  /* a later message with the same collapse key replaces it */
 };
 
 const char *gap_why_text(enum gap_why why);

@@ -117,6 +117,27 @@ static struct verdict check_event(struct span event)
     return (struct verdict){ 0 };
 }
 
+static struct verdict check_delivery(const struct publish_request *request)
+{
+    struct span key = request->collapse_key, priority = request->priority;
+
+    if (key.len > 0 && (key.len > COLLAPSE_KEY_BYTES_MAX || !utf8_is_valid(key) || !key_is_well_formed(key)))
+        return publish_refuse(400, "a collapse key is 1 to 64 bytes of UTF-8 without control characters");
+    if (priority.len > 0 && !span_eq(priority, SPAN("now")) && !span_eq(priority, SPAN("beat")))
+        return publish_refuse(400, "priority is now or beat");
+    return (struct verdict){ 0 };
+}
+
+/* What no log keeps can't wait: it would be lost. */
+static struct message_tags tags_of(const struct publish_request *request)
+{
+    return (struct message_tags){
+        .event          = request->event,
+        .collapse_key   = request->collapse_key,
+        .waits_for_beat = span_eq(request->priority, SPAN("beat")) && request->name->space->durability != NONE,
+    };
+}
+
 static struct verdict check_all(const struct publish_request *request, struct publish_checking *checking)
 {
     struct verdict verdict;
@@ -127,7 +148,9 @@ static struct verdict check_all(const struct publish_request *request, struct pu
         return publish_refuse(400, "an idempotency key is 1 to 255 bytes without control characters");
     if (request->has_ttl && (request->ttl_s == 0 || request->ttl_s > PUBLISH_TTL_S_MAX))
         return publish_refuse(400, "ttl takes seconds, from 1 to ten years");
-    verdict = check_event(request->event);
+    verdict = check_delivery(request);
+    if (verdict.status == 0)
+        verdict = check_event(request->event);
     return verdict.status != 0 ? verdict : check_media(checking);
 }
 
@@ -143,9 +166,10 @@ struct verdict publish_check(const struct publish_request *request, char scratch
     struct verdict verdict = check_all(request, &checking);
     if (verdict.status != 0)
         return verdict;
-    struct message *message = message_new_event(request->name, MESSAGE_PLAIN, checking.payload.at,
-                                                (uint32_t)checking.payload.len, checking.media,
-                                                identity_from(request->identity), request->event);
+    const struct message_tags tags    = tags_of(request);
+    struct message           *message = message_new_tagged(request->name, MESSAGE_PLAIN, checking.payload.at,
+                                                           (uint32_t)checking.payload.len, checking.media,
+                                                           identity_from(request->identity), &tags);
     message->time           = request->wall;
     message->expires_at     = expiry_of(request);
     *ret_message            = message;

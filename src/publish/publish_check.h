@@ -23,6 +23,8 @@ struct publish_request {
     msec                   wall;
     const struct identity *identity;
     struct span            event;     /* its name; empty: none */
+    struct span            collapse_key;  /* empty: none */
+    struct span            priority;      /* now or beat; empty: now */
 };
 
 /* Status 0: *ret_message is the message; the caller owns it. Else the HTTP status of the refusal, and why: `reason` may

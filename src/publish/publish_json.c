@@ -47,6 +47,14 @@ static const char *read_payload(const struct json_doc *doc, const struct json_to
     return NULL;
 }
 
+/* A member that may be absent. False: it is no string. */
+static bool read_word(const struct json_doc *doc, const struct json_token *object, struct span name, struct buf *strings,
+                      struct span *ret)
+{
+    const struct json_token *token = json_member(doc, object, name);
+    return token == NULL || json_string(token, strings, ret);
+}
+
 const char *publish_json_read(const struct json_doc *doc, const struct json_token *object, struct buf *strings,
                               struct publish_json *ret)
 {
@@ -71,6 +79,10 @@ const char *publish_json_read(const struct json_doc *doc, const struct json_toke
         return "`key` is a string";
     if (event != NULL && !json_string(event, strings, &ret->event))
         return "`event` is a string";
+    if (!read_word(doc, object, SPAN("collapse_key"), strings, &ret->collapse_key))
+        return "`collapse_key` is a string";
+    if (!read_word(doc, object, SPAN("priority"), strings, &ret->priority))
+        return "`priority` is now or beat";
     ret->has_ttl = ttl != NULL;
     if (ttl != NULL && !json_u64(ttl, &ret->ttl_s))
         return "`ttl` is a whole number of seconds";

@@ -12,6 +12,7 @@ struct publish_json {
     struct span media;    /* what the object names, else what follows from the kind of its data */
     struct span key;      /* empty: none */
     struct span event;    /* empty: none */
+    struct span collapse_key, priority;  /* empty: none */
     bool        has_ttl;
     uint64_t    ttl_s;
 };
@@ -24,7 +25,8 @@ const char *publish_json_read(const struct json_doc *doc, const struct json_toke
 
 /* The members of such an object; a frame has a type and a ref beside them, a message of a batch may have `channels`. */
 #define PUBLISH_JSON_WORDS \
-    SPAN("channel"), SPAN("data"), SPAN("data_base64"), SPAN("media"), SPAN("ttl"), SPAN("key"), SPAN("event")
+    SPAN("channel"), SPAN("data"), SPAN("data_base64"), SPAN("media"), SPAN("ttl"), SPAN("key"), SPAN("event"), \
+    SPAN("collapse_key"), SPAN("priority")
 
 /* Empties `strings` and makes room for all that a text of so many bytes can say. */
 void publish_json_reserve(struct buf *strings, size_t text_bytes);

@@ -57,6 +57,7 @@ struct client_subscribe {
 
 struct client_publish {
     struct span channel, payload, media, key, event;  /* key and event empty: none */
+    struct span collapse_key, priority;             /* empty: none */
     bool        has_ttl;
     uint64_t    ttl_s;
 };

@@ -145,7 +145,7 @@ static struct verdict check_publish(struct client *client, const struct client_p
         return verdict;
     struct publish_request request = {
         .name = name, .payload = publish->payload, .media = publish->media, .key = publish->key,
-        .event = publish->event,
+        .event = publish->event, .collapse_key = publish->collapse_key, .priority = publish->priority,
         .has_ttl = publish->has_ttl, .ttl_s = publish->ttl_s, .wall = worker->loop->wall,
         .identity = client_identity(client),
     };

@@ -119,11 +119,14 @@ static bool read_publish(struct json_reading *reading)
     if (!member_text(reading, SPAN("channel"), &publish->channel) ||
         publish_json_read(&reading->scratch->doc, reading->root, &reading->scratch->strings, &said) != NULL)
         return refuse(reading, 400,
-                      "publish takes channel, one of data and data_base64, and perhaps media, event, ttl, key, ref");
+                      "publish takes channel, one of data and data_base64, and perhaps media, event, ttl, key, collapse_key, "
+                      "priority, ref");
     publish->payload = said.payload;
     publish->media   = said.media;
     publish->key     = said.key;
     publish->event   = said.event;
+    publish->collapse_key = said.collapse_key;
+    publish->priority     = said.priority;
     publish->has_ttl = said.has_ttl;
     publish->ttl_s   = said.ttl_s;
     return true;

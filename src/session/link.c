@@ -98,6 +98,9 @@ void link_on_ready(struct subscription *sub)
 {
     struct link *link = reader_ready(sub)->owner;
 
+    /* It stands in the reader's line, and leaves with whatever makes the link draw next: a beat, or other bytes. */
+    if (link != NULL && link->worker->readers.hub->is_patient)
+        return;
     /* While the stream is full nothing is drawn. A page that came meanwhile is released. */
     if (link != NULL && (!link_is_blocked(link) || !subscription_is_lean(sub)))
         link_mark(link);

@@ -10,7 +10,8 @@
 #include "store/rocks_priv.h"
 
 enum {
-    FORMAT_NOW       = 3,  /* 1: has no ledger; 2: no message has an event. Both become 3 when they are opened */
+    FORMAT_NOW       = 4,  /* 1: has no ledger; 2: no message has an event; 3: none has a collapse key. All become 4
+                            * when they are opened */
     FORMAT_TEXT_MAX  = 128,
     SYNCED_BYTES_MAX = 64,
     CLOCK_BYTES_MAX  = 64,

@@ -4,7 +4,7 @@
 
 #include "base/must.h"
 
-enum { FLAG_EXPIRES = 1, FLAG_TARGET = 2, FLAG_ANSWER = 4, FLAG_EVENT = 8, CHECKSUM_BYTES = 4, ROW_HEAD_BYTES = 24,
+enum { FLAG_EXPIRES = 1, FLAG_TARGET = 2, FLAG_ANSWER = 4, FLAG_EVENT = 8, FLAG_COLLAPSE = 16, CHECKSUM_BYTES = 4, ROW_HEAD_BYTES = 24,
        LEDGER_VALUE_HEAD_BYTES = 14 };
 
 static void put_u32(char *at, uint32_t value)
@@ -67,19 +67,20 @@ bool row_key_get(struct span key, uint64_t *ret_number, uint64_t *ret_seq)
 static uint8_t row_flags(const struct row *row)
 {
     return (uint8_t)((row->expires_at != 0 ? FLAG_EXPIRES : 0) | (row->target != 0 ? FLAG_TARGET : 0) |
-                     (row->answer_id != 0 ? FLAG_ANSWER : 0) | (row->event.len != 0 ? FLAG_EVENT : 0));
+                     (row->answer_id != 0 ? FLAG_ANSWER : 0) | (row->event.len != 0 ? FLAG_EVENT : 0) |
+                     (row->collapse_key.len != 0 ? FLAG_COLLAPSE : 0));
 }
 
 static uint8_t row_version(uint8_t flags)
 {
-    return flags & FLAG_EVENT ? ROW_VERSION_EVENT : ROW_VERSION;
+    return flags & FLAG_COLLAPSE ? ROW_VERSION_COLLAPSE : flags & FLAG_EVENT ? ROW_VERSION_EVENT : ROW_VERSION;
 }
 
 /* Bytes of the optional numbers between the fixed head and the media type. */
 static size_t row_extra_bytes(uint8_t flags)
 {
     return (flags & FLAG_EXPIRES ? 8u : 0u) + (flags & FLAG_TARGET ? 8u : 0u) + (flags & FLAG_ANSWER ? 16u : 0u) +
-           (flags & FLAG_EVENT ? 1u : 0u);
+           (flags & FLAG_EVENT ? 1u : 0u) + (flags & FLAG_COLLAPSE ? 1u : 0u);
 }
 
 static char *put_span(char *at, struct span span)
@@ -94,12 +95,13 @@ void row_put(struct buf *buf, uint64_t number, uint64_t seq, const struct row *r
     const uint8_t         flags = row_flags(row);
     const struct hash_key place = { number, seq };
     const size_t          fixed = ROW_HEAD_BYTES + row_extra_bytes(flags);
-    const size_t          len   = fixed + row->media.len + row->from.len + row->event.len + row->payload.len;
+    const size_t          len   = fixed + row->media.len + row->from.len + row->event.len +
+                                row->collapse_key.len + row->payload.len;
     char                 *start = buf_extend(buf, len);
 
     must(start != NULL);
     must(row->kind <= ROW_EXPIRED && row->media.len <= UINT8_MAX && row->from.len <= UINT8_MAX &&
-         row->event.len <= UINT8_MAX);
+         row->event.len <= UINT8_MAX && row->collapse_key.len <= UINT8_MAX);
     char *at = start + CHECKSUM_BYTES;
     *at++    = (char)(row_version(flags) << 4 | row->kind);
     *at++    = (char)flags;
@@ -115,9 +117,12 @@ void row_put(struct buf *buf, uint64_t number, uint64_t seq, const struct row *r
         at = put_u64(put_u64(at, row->answer_id), (uint64_t)row->answer_time);
     if (flags & FLAG_EVENT)
         *at++ = (char)row->event.len;
+    if (flags & FLAG_COLLAPSE)
+        *at++ = (char)row->collapse_key.len;
     at = put_span(at, row->media);
     at = put_span(at, row->from);
     at = put_span(at, row->event);
+    at = put_span(at, row->collapse_key);
     put_span(at, row->payload);
     put_u32(start, checksum(&place, span_of(start + CHECKSUM_BYTES, len - CHECKSUM_BYTES)));
 }
@@ -140,6 +145,8 @@ static const char *row_get_extra(const char *at, uint8_t flags, struct row *row)
     }
     if (flags & FLAG_EVENT)
         row->event.len = (uint8_t)*at++;
+    if (flags & FLAG_COLLAPSE)
+        row->collapse_key.len = (uint8_t)*at++;
     return at;
 }
 
@@ -162,13 +169,15 @@ bool row_get(struct span value, uint64_t number, uint64_t seq, struct row *ret)
     at = get_u64(at + 4, &row.id);
     at = get_u64(at, &time);
     at = row_get_extra(at, flags, &row);
-    if (value.len - fixed < row.event.len)
+    const size_t tags = row.event.len + row.collapse_key.len;
+    if (value.len - fixed < tags)
         return false;
-    row.time     = (msec)time;
-    row.media    = span_of(at, media);
-    row.from     = span_of(at + media, from);
-    row.event.at = at + media + from;
-    row.payload  = span_of(at + media + from + row.event.len, value.len - fixed - row.event.len);
+    row.time            = (msec)time;
+    row.media           = span_of(at, media);
+    row.from            = span_of(at + media, from);
+    row.event.at        = at + media + from;
+    row.collapse_key.at = row.event.at + row.event.len;
+    row.payload         = span_of(at + media + from + tags, value.len - fixed - tags);
     *ret         = row;
     return true;
 }
@@ -184,14 +193,16 @@ struct row row_of_message(const struct message *message)
         .media      = message_media(message),
         .from       = message_from(message),
         .event      = message_event(message),
+        .collapse_key = message_collapse_key(message),
         .payload    = message_payload(message),
     };
 }
 
 struct message *row_message(const struct row *row, struct channel_name *channel, uint64_t epoch, uint64_t seq)
 {
-    struct message *message = message_new_event(channel, (enum message_kind)row->kind, row->payload.at,
-                                                (uint32_t)row->payload.len, row->media, row->from, row->event);
+    const struct message_tags tags    = { .event = row->event, .collapse_key = row->collapse_key };
+    struct message           *message = message_new_tagged(channel, (enum message_kind)row->kind, row->payload.at,
+                                                           (uint32_t)row->payload.len, row->media, row->from, &tags);
     message->epoch      = epoch;
     message->seq        = seq;
     message->id         = row->id;

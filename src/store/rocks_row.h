@@ -2,9 +2,10 @@
  *
  * A message row: the key is the channel number and the seq, big-endian, so that the rows of a channel are adjacent and
  * in order. Value, little-endian: checksum u32 | version << 4 and kind u8 | flags u8 | media length u8 | from length u8
- * | id u64 | time u64 | [expires_at u64] [target u64] [answer: id u64, time u64] [event length u8] | media | from | [event] | payload (the rest).
+ * | id u64 | time u64 | [expires_at u64] [target u64] [answer: id u64, time u64] [event length u8] [collapse key length u8] | media | from | [event] | [collapse key] | payload (the rest).
  * A row with an event has the version 2, so that a program that knows no events takes it for damaged, and never takes
- * the event for a part of the payload. Rows without one have the version 1.
+ * the event for a part of the payload. Rows without one have the version 1, and those with a collapse
+ * key the version 3.
  * A ledger row: the key is the kind u8 and the row's key. Value, little-endian: checksum u32 | version u8 | flags u8 |
  * generation u64 | [expires_at u64] | the row's value (the rest).
  * A record: checksum u32 | its numbers, u64 each.
@@ -17,7 +18,8 @@
 #include "base/buf.h"
 #include "message/message.h"
 
-enum { ROW_KEY_BYTES = 16, RECORD_NUMBERS_MAX = 8, ROW_VERSION = 1, ROW_VERSION_EVENT = 2, LEDGER_VALUE_VERSION = 1 };
+enum { ROW_KEY_BYTES = 16, RECORD_NUMBERS_MAX = 8, ROW_VERSION = 1, ROW_VERSION_EVENT = 2,
+       ROW_VERSION_COLLAPSE = 3, LEDGER_VALUE_VERSION = 1 };
 
 /* A kind beside those of enum message_kind: what compaction leaves of an expired message. Its `target` is the length of
  * the payload that it had. */
@@ -34,7 +36,7 @@ struct row {
     uint64_t    answer_id;             /* of a recalled message: the answer that its recall got */
     msec        answer_time;
     struct span media, from, payload;  /* borrowed */
-    struct span event;                 /* borrowed; empty: none */
+    struct span event, collapse_key;   /* borrowed; empty: none */
 };
 
 struct row_key row_key(uint64_t number, uint64_t seq);

@@ -19,6 +19,10 @@ static const struct { const char *name; struct row row; } rows[] = {
     { "event", { .kind = MESSAGE_PLAIN, .id = 7, .time = 5, .expires_at = 9, .media = SPAN("a/b"), .from = SPAN("ann"),
                  .event = SPAN("price"), .payload = SPAN("hello") } },
     { "event alone", { .kind = MESSAGE_PLAIN, .id = 7, .time = 5, .event = SPAN("e") } },
+    { "collapse key", { .kind = MESSAGE_PLAIN, .id = 7, .time = 5, .media = SPAN("a/b"), .from = SPAN("ann"),
+                        .collapse_key = SPAN("score"), .payload = SPAN("hello") } },
+    { "event and collapse key", { .kind = MESSAGE_PLAIN, .id = 7, .time = 5, .expires_at = 9, .event = SPAN("price"),
+                                  .collapse_key = SPAN("k"), .payload = SPAN("hello") } },
     { "expired", { .kind = ROW_EXPIRED, .id = 9, .time = 3, .expires_at = 4 } },
 };
 
@@ -29,7 +33,7 @@ static bool row_eq(const struct row *a, const struct row *b)
     return a->kind == b->kind && a->id == b->id && a->target == b->target && a->time == b->time &&
            a->expires_at == b->expires_at && a->answer_id == b->answer_id && a->answer_time == b->answer_time &&
            span_eq(a->media, b->media) && span_eq(a->from, b->from) && span_eq(a->payload, b->payload) &&
-           span_eq(a->event, b->event);
+           span_eq(a->event, b->event) && span_eq(a->collapse_key, b->collapse_key);
 }
 
 static void a_row_comes_back_as_it_was(void **state)
@@ -151,14 +155,15 @@ static void rows_of_the_ledger_know_their_key_threat_6(void **state)
 }
 
 /* A program that knows no events must not take the name for a part of the payload, and what it wrote is read. */
-static void only_rows_with_an_event_have_the_new_version(void **state)
+static void only_rows_with_tags_have_a_newer_version(void **state)
 {
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct buf buf;
         buf_init(&buf, BYTES_MAX);
         row_put(&buf, NUMBER, SEQ, &rows[i].row);
-        assert_int_equal((uint8_t)buf.at[4] >> 4, rows[i].row.event.len > 0 ? 2 : 1);
+        assert_int_equal((uint8_t)buf.at[4] >> 4,
+                         rows[i].row.collapse_key.len > 0 ? 3 : rows[i].row.event.len > 0 ? 2 : 1);
         buf_fini(&buf);
     }
 }
@@ -167,7 +172,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_row_comes_back_as_it_was),
-        cmocka_unit_test(only_rows_with_an_event_have_the_new_version),
+        cmocka_unit_test(only_rows_with_tags_have_a_newer_version),
         cmocka_unit_test(every_flipped_bit_and_every_cut_is_found_threat_6),
         cmocka_unit_test(a_row_in_anothers_place_is_found),
         cmocka_unit_test(keys_sort_by_channel_then_seq),

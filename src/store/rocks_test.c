@@ -366,7 +366,7 @@ static void a_log_that_was_lost_is_never_silently_empty_threat_7(void **state)
         { "empty CURRENT", ": > '%s/db/CURRENT'", RC_OK, "CURRENT" },
         { "no MANIFEST", "rm '%s'/db/MANIFEST-*", RC_CORRUPT, "MANIFEST" },
         { "empty MANIFEST", "for f in '%s'/db/MANIFEST-*; do : > \"$f\"; done", RC_CORRUPT, "" },
-        { "newer format", "echo 'longwire data directory, format 4' > '%s/format'", RC_CORRUPT, "format 4" },
+        { "newer format", "echo 'longwire data directory, format 5' > '%s/format'", RC_CORRUPT, "format 5" },
         { "garbled format", "echo 'hello' > '%s/format'", RC_CORRUPT, "format" },
         { "empty format", ": > '%s/format'", RC_CORRUPT, "format" },
         { "no format", "rm '%s/format'", RC_OK, "" },
@@ -1432,7 +1432,7 @@ static void a_directory_of_format_1_gets_a_ledger(void **state)
     publish_run(bench, "topic:a", 1, 20);
     make_format_1(bench, FAMILY_COUNT);
     bench->store = open_at(bench, bench->context);
-    expect_format(bench, SPAN("longwire data directory, format 3\n"));
+    expect_format(bench, SPAN("longwire data directory, format 4\n"));
     expect_all(bench, "topic:a", 20);
     assert_int_equal(bench_change(bench, bench_put(KIND_SESSION, "a", 1, "x")), LEDGER_DONE);
     reopen(bench);
@@ -1445,7 +1445,7 @@ static void a_directory_of_format_1_gets_a_ledger(void **state)
     free(format);
     bench->store = open_at(bench, bench->context);
     expect_row(bench, KIND_SESSION, "a", "1 x");
-    expect_format(bench, SPAN("longwire data directory, format 3\n"));
+    expect_format(bench, SPAN("longwire data directory, format 4\n"));
 }
 
 static void a_directory_of_format_1_with_a_torn_log_gets_a_ledger_too(void **state)
@@ -1465,19 +1465,23 @@ static void a_directory_of_format_1_with_a_torn_log_gets_a_ledger_too(void **sta
     assert_int_equal(bench_change(bench, bench_put(KIND_SESSION, "a", 1, "x")), LEDGER_DONE);
 }
 
-/* A program that knows only format 2 would take a message with an event for a damaged one. */
-static void a_directory_of_format_2_is_refused_by_older_programs_from_now_on(void **state)
+/* A program that knows only format 2 or 3 would take a message with an event or a collapse key for a damaged one. */
+static void a_directory_of_an_old_format_is_refused_by_older_programs_from_now_on(void **state)
 {
-    struct bench *bench = *state;
+    static const struct span olds[] = { SPAN("longwire data directory, format 2\n"),
+                                        SPAN("longwire data directory, format 3\n") };
+    struct bench            *bench  = *state;
 
     publish_run(bench, "topic:a", 1, 20);
-    bench_shut(bench);
-    char *format = path_of(bench, "format");
-    file_write(format, SPAN("longwire data directory, format 2\n"));
-    free(format);
-    bench->store = open_at(bench, bench->context);
-    expect_format(bench, SPAN("longwire data directory, format 3\n"));
-    expect_all(bench, "topic:a", 20);
+    for (size_t i = 0; i < sizeof olds / sizeof olds[0]; i++) {
+        bench_shut(bench);
+        char *format = path_of(bench, "format");
+        file_write(format, olds[i]);
+        free(format);
+        bench->store = open_at(bench, bench->context);
+        expect_format(bench, SPAN("longwire data directory, format 4\n"));
+        expect_all(bench, "topic:a", 20);
+    }
 }
 
 static void a_ledger_that_was_lost_is_never_silently_empty(void **state)
@@ -1567,7 +1571,7 @@ int main(int argc, char **argv)
         DISK_TEST(no_raise_is_lost_among_many_threads),
         DISK_TEST(a_directory_of_format_1_gets_a_ledger),
         DISK_TEST(a_directory_of_format_1_with_a_torn_log_gets_a_ledger_too),
-        DISK_TEST(a_directory_of_format_2_is_refused_by_older_programs_from_now_on),
+        DISK_TEST(a_directory_of_an_old_format_is_refused_by_older_programs_from_now_on),
         DISK_TEST(a_ledger_that_was_lost_is_never_silently_empty),
     };
 #undef DISK_TEST

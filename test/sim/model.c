@@ -255,11 +255,40 @@ uint64_t model_first_kept(struct model *model, unsigned channel, const struct lo
     return seq;
 }
 
+struct span intent_collapse_key(const struct intent *intent)
+{
+    static const struct span keys[] = { SPAN("one key"), SPAN("another key") };
+
+    return intent->is_recall || intent->no % 8 >= 2 ? SPAN("") : keys[intent->no % 2];
+}
+
+/* The collapse key of what stands at a seq; empty: it has none, or nobody has seen it. */
+static struct span key_at(struct model *model, unsigned channel, uint64_t epoch, uint64_t seq)
+{
+    const struct place *place = model_place(model, channel, epoch, seq);
+
+    return place->intent < 0 ? SPAN("") : intent_collapse_key(&model->intents[place->intent]);
+}
+
+/* A later message with the same key replaces it; it need not have been seen by anybody yet. */
+static bool place_is_collapsed(struct model *model, const struct place *place, const struct log_now *log)
+{
+    struct span key = key_at(model, place->channel, place->epoch, place->seq);
+
+    for (uint64_t seq = place->seq + 1; seq <= log->head; seq++) {
+        const struct place *later = model_place(model, place->channel, place->epoch, seq);
+        if (place->intent < 0 || later->intent < 0 || span_eq(key_at(model, place->channel, place->epoch, seq), key))
+            return place->intent < 0 || key.len > 0;
+    }
+    return false;
+}
+
 static bool gap_is_true(struct model *model, const struct place *place, enum gap_why why, const struct log_now *log)
 {
     switch (why) {
     case GAP_TRIMMED: return place->seq < log->first || place_is_aged(model, place);
     case GAP_EXPIRED: return place_is_expired(model, place);
+    case GAP_COLLAPSED: return place_is_collapsed(model, place, log);
     case GAP_CORRUPT:
         return channel_is_durable(model->world->channels[place->channel]) &&
                store_sim_is_corrupt(model->world->disk, place->channel, place->seq);

@@ -34,6 +34,9 @@ struct intent {
     msec              acked_at;
 };
 
+/* Empty: none. It follows from the number, so nothing has to be drawn for it. */
+struct span intent_collapse_key(const struct intent *intent);
+
 enum { INTENTS_MAX = 1024 };
 
 struct model *model_new(struct world *world);

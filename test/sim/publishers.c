@@ -175,8 +175,13 @@ static struct message *intent_message(const struct world *world, const struct in
     char              text[PADDING_MAX + 40];
     int               len = snprintf(text, sizeof text, "%u and %*s.", intent->no, width, "more");
 
-    struct message *message = message_new(world->channels[intent->channel], kind, text,
-                                          intent->is_recall ? 0 : (uint32_t)len, SPAN("text/plain"), SPAN("sim"));
+    const struct message_tags tags = {
+        .collapse_key   = world->plant == PLANT_COLLAPSE_ACROSS ? SPAN("one key") : intent_collapse_key(intent),
+        .waits_for_beat = intent->no % 16 == 5 && channel_is_durable(world->channels[intent->channel]),
+    };
+    struct message *message = message_new_tagged(world->channels[intent->channel], kind, text,
+                                                 intent->is_recall ? 0 : (uint32_t)len, SPAN("text/plain"),
+                                                 SPAN("sim"), &tags);
     message->time       = world_wall(world);
     message->target     = intent->target;
     message->expires_at = intent->expires_at;

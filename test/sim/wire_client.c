@@ -402,7 +402,7 @@ unsigned object_channel(struct object_reader *reader, const struct json_token *o
 
 static enum gap_why why_named(struct world *world, struct span text)
 {
-    for (enum gap_why why = GAP_EXPIRED; why <= GAP_CORRUPT; why++)
+    for (enum gap_why why = GAP_EXPIRED; why <= GAP_COLLAPSED; why++)
         if (span_eq(span_str(gap_why_text(why)), text))
             return why;
     promise_broken(world, "no gap is %.*s", SPAN_ARG(text));

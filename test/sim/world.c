@@ -50,6 +50,7 @@ const char *plant_text(enum plant plant)
         [PLANT_DROP_OWED] = "drop-owed",
         [PLANT_LATE_REFUSED] = "late-refused",
         [PLANT_KEEP_PURGED] = "keep-purged",
+        [PLANT_COLLAPSE_ACROSS] = "collapse-across",
     };
     return texts[plant];
 }

@@ -50,6 +50,7 @@ enum plant {
     PLANT_DROP_OWED,      /* what a slow loop is not sent, it is not told of either */
     PLANT_LATE_REFUSED,   /* a publish whose deadline passed in the store is said not to be stored */
     PLANT_KEEP_PURGED,    /* loops are not told of a purge */
+    PLANT_COLLAPSE_ACROSS, /* messages are collapsed across their keys */
     PLANT_COUNT,
 };
 

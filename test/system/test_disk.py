@@ -699,6 +699,6 @@ def test_a_file_that_was_lost(tables, name, damage, tmp_path):
 def test_a_directory_from_a_newer_version(tables, tmp_path):
     """Threat 7."""
     data = shutil.copytree(tables[0], tmp_path / "data")
-    (data / "format").write_text((data / "format").read_text().replace("format 3", "format 4"))
-    start_refused(data, said="format 4")
+    (data / "format").write_text((data / "format").read_text().replace("format 4", "format 5"))
+    start_refused(data, said="format 5")
     assert pathlib.Path(data / "format").read_text().endswith("4\n")

@@ -74,6 +74,7 @@ void serve_publish(struct call *call)
     struct message      *message;
     char                 why[PUBLISH_WHY_BYTES];
     struct buf           scratch[2];
+    struct span          priority;
 
     if (name == NULL)
         return;
@@ -87,7 +88,8 @@ void serve_publish(struct call *call)
         .wall     = call->api->shard->wall,
         .identity = call->identity,
     };
-    call_parameter(call, SPAN("priority"), &request.priority);
+    if (call_parameter(call, SPAN("priority"), &priority))
+        request.priority = priority;
     if (call_tags(call, scratch, &request) && call_knows_query(call, KNOWN_WORDS(publish_parameters)) &&
         call_u64(call, SPAN("ttl"), &request.has_ttl, &request.ttl_s)) {
         struct verdict verdict = publish_check(&request, why, &message);

@@ -69,13 +69,24 @@ static bool read_bin_unsubscribe(struct bin_reading *reading)
     return true;
 }
 
+/* A number that is none of ours gets a word that is none, and is refused as in JSON. */
+static struct span bin_priority(const struct bin_frame *frame)
+{
+    if (!bin_has(frame, BIN_PRIORITY))
+        return SPAN("");
+    uint64_t number = bin_number(frame, BIN_PRIORITY);
+    return number == 0 ? SPAN("now") : number == 1 ? SPAN("beat") : SPAN("another");
+}
+
 static bool read_bin_publish(struct bin_reading *reading)
 {
     const struct bin_frame *frame = reading->frame;
 
     reading->command->publish = (struct client_publish){
         .channel = bin_bytes(frame, BIN_CHANNEL), .payload = frame->payload, .media = bin_bytes(frame, BIN_MEDIA),
-        .key = bin_bytes(frame, BIN_KEY), .event = bin_bytes(frame, BIN_EVENT), .has_ttl = bin_has(frame, BIN_TTL),
+        .key = bin_bytes(frame, BIN_KEY), .event = bin_bytes(frame, BIN_EVENT),
+        .collapse_key = bin_bytes(frame, BIN_COLLAPSE),
+        .priority = bin_priority(frame), .has_ttl = bin_has(frame, BIN_TTL),
         .ttl_s = bin_number(frame, BIN_TTL),
     };
     return true;
@@ -173,7 +184,7 @@ static const struct {
     [BIN_SUBSCRIBE] = { read_bin_subscribe, CLIENT_SUBSCRIBE,
                         BIN_BIT(BIN_PRESENCE) | BIN_BIT(BIN_MODE) | BIN_BIT(BIN_PRIORITY) },
     [BIN_UNSUBSCRIBE] = { read_bin_unsubscribe, CLIENT_UNSUBSCRIBE, 0 },
-    [BIN_PUBLISH] = { read_bin_publish, CLIENT_PUBLISH, BIN_BIT(BIN_COLLAPSE) | BIN_BIT(BIN_PRIORITY) },
+    [BIN_PUBLISH] = { read_bin_publish, CLIENT_PUBLISH, 0 },
     [BIN_CURSOR]  = { read_bin_nothing, CLIENT_CURSOR, 0 },
     [BIN_PING]    = { read_bin_ping, CLIENT_PING, BIN_BIT(BIN_DIGEST) },
     [BIN_PONG]    = { read_bin_nothing, CLIENT_PONG, 0 },
@@ -329,7 +340,7 @@ static void bin_dialect_put_event(struct buf *buf, const struct client_event *ev
 static void bin_dialect_put_gap(struct buf *buf, struct span channel, uint64_t epoch, const struct gap *gap)
 {
     static const uint8_t whys[] = { [GAP_EXPIRED] = 0, [GAP_TRIMMED] = 1, [GAP_EPOCH] = 2, [GAP_AHEAD] = 3,
-                                    [GAP_CORRUPT] = 4 };
+                                    [GAP_CORRUPT] = 4, [GAP_COLLAPSED] = 5 };
     struct bin_frame     frame;
 
     bin_init(&frame, BIN_GAP);

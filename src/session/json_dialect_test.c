@@ -98,6 +98,7 @@ static void a_frame_becomes_a_command(void **state)
     static const char publish_takes[] =
         "400 publish takes channel, one of data and data_base64, and perhaps media, event, ttl, key, "
         "collapse_key, priority, ref";
+    static const char ack_takes[]    = "400 ack takes channel and seq, perhaps epoch, and ref";
     static const char subscribe_takes[] = "400 subscribe takes channel, perhaps after (with epoch) or last, keep, and ref";
     static const char next_ms_is[]   = "400 next_ms is a number of milliseconds, from 1 to 86400000";
     static const char heartbeat_is[] = "400 heartbeat is a number of seconds, from 0 to 86400; 0: as the server likes";

@@ -92,6 +92,11 @@ def test_what_may_wait_leaves_with_the_next_beat(server):
         assert ws.next()["seq"] == 3
 
 
+def test_another_parameter_is_no_priority(server):
+    publish(server, fresh(), query="?ttl=60")
+    publish(server, fresh(), query="?ttl=60&priority=now")
+
+
 def test_what_no_log_keeps_does_not_wait(server):
     channel = fresh("passing")
     with Ws(server, query_of(channel)) as ws:

@@ -51,6 +51,7 @@ static const struct route {
     { "v1/nodes",                 HTTP_GET,    serve_nodes,    false },
     { "v1/nodes/*/drain",         HTTP_POST,   serve_drain,    false },
     { "v1/allocate",              HTTP_GET,    serve_allocate, true },
+    { "v1/revocations",           HTTP_POST,   serve_revocation, false },
     { "healthz",                  HTTP_GET,    serve_health,  true },
     { "readyz",                   HTTP_GET,    serve_ready,   true },
     { "readyz/read",              HTTP_GET,    serve_ready_to_read,    true },

@@ -8,6 +8,7 @@
 #include "api/asker_rate.h"
 #include "auth/may.h"
 #include "base/backoff.h"
+#include "auth/revocations.h"
 #include "codec/json/json.h"
 #include "device/device_command.h"
 #include "http/http.h"
@@ -20,6 +21,8 @@ struct api_limits {
     uint32_t history_limit_max;
     size_t   history_bytes_max;   /* payload of one page, about */
     size_t   history_busy_bytes_max;  /* … while other answers wait for clients to read them */
+    uint64_t revocations_max;
+    int64_t  token_life_s;            /* for so long a revocation is kept */
 };
 
 struct api_health {
@@ -55,6 +58,10 @@ struct api_port {
     msec (*wait_ms)(void *ctx);
     /* Lets all clients go, within so many ms (> 0). */
     void (*drain)(void *ctx, msec within_ms);
+    /* The revocation is durable, as message `seq` of sys:control: carries it out on all loops. answered() gets the number
+     * of links that were cut. */
+    void (*revoke)(void *ctx, const struct revocation *revocation, uint64_t seq,
+                   void (*answered)(void *owner, uint64_t cut), void *owner);
 };
 
 struct devices;      /* device/devices.h */
@@ -68,6 +75,7 @@ struct api {
     struct device_home     home;             /* where answers about sessions come */
     struct namespaces     *namespaces;
     const struct hash_key *hash_key;
+    const struct revocations *revocations;   /* of this loop; borrowed */
     struct api_limits      limits;
     const struct api_port *port;
     void                  *ctx;

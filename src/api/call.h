@@ -67,6 +67,7 @@ void serve_connection(struct call *call);  /* GET and DELETE */
 void serve_nodes(struct call *call);
 void serve_drain(struct call *call);
 void serve_allocate(struct call *call);
+void serve_revocation(struct call *call);
 void serve_health(struct call *call);
 void serve_ready(struct call *call);  /* to read and to publish */
 void serve_ready_to_read(struct call *call);

@@ -8,7 +8,10 @@
 
 #include "base/buf.h"
 
-enum { CREDENTIAL_BYTES_MAX = 8 * 1024 };  /* of a token; a longer one is nobody's */
+enum {
+    CREDENTIAL_BYTES_MAX  = 8 * 1024,  /* of a token; a longer one is nobody's */
+    CREDENTIAL_FIELDS_MAX = 16,        /* of a request, that the connect hook is told */
+};
 
 enum credential_kind {
     CREDENTIAL_NONE,    /* nothing was shown */
@@ -26,6 +29,16 @@ struct credential {
      * costs a system call. NULL: not known. */
     bool               (*put_address)(const void *sender, struct buf *address);
     const void          *sender;
+    /* Of the connection that it came on, for the application's connect hook. */
+    bool                           is_link;     /* it opens a link: whoever shows nothing is asked about too */
+    uint64_t                       connection;  /* its key; 0: it has none */
+    const char                    *transport;   /* static; NULL: not known */
+    const struct credential_field *fields;      /* of the request, those that the hook is told */
+    size_t                         field_count;
+};
+
+struct credential_field {
+    struct span name, value;
 };
 
 /* Where parameters are decoded; holds no memory until one needs it. */

@@ -10,7 +10,18 @@ struct identification {
     struct identifier *identifier;
     void             (*done)(void *owner, const struct identified *answer);
     void              *owner;
+    void              *work;        /* the maker's */
 };
+
+void identification_set_work(struct identification *identification, void *work)
+{
+    identification->work = work;
+}
+
+void *identification_work(const struct identification *identification)
+{
+    return identification->work;
+}
 
 void identifier_init(struct identifier *identifier, const struct identifier_ops *ops, struct wheel *wheel,
                      const struct identifier_limits *limits)

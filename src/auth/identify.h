@@ -24,6 +24,10 @@ struct identification;  /* one that is under way */
 struct identified {
     struct identity *identity;  /* a reference for whoever gets the answer; NULL: see refusal */
     struct verdict   refusal;   /* 401: the credential is nobody's; 503: it is not known in time */
+    uint64_t         connection;  /* the key by which the application knows this connection; 0: it was not asked */
+    /* Of a refusal, between makers: */
+    bool             awaits_keys; /* an issuer whose keys come from an address may have the key by now */
+    bool             is_final;    /* the token is an issuer's, and refused: nobody else is asked */
 };
 
 struct identifier_ops {
@@ -60,6 +64,10 @@ struct identification *identify(struct identifier *identifier, const struct cred
                                 void (*done)(void *owner, const struct identified *answer), void *owner,
                                 struct identified *ret);
 void identify_cancel(struct identification *identification);
+
+/* For makers: a pointer of theirs. */
+void  identification_set_work(struct identification *identification, void *work);
+void *identification_work(const struct identification *identification);
 
 /* For makers. Ends it; takes the answer's reference. */
 void identify_end(struct identification *identification, const struct identified *answer);

@@ -98,7 +98,8 @@ static void grants_put(struct grant *grants, char **at, const struct identity_fa
 
 struct identity *identity_new(const struct identity_facts *facts)
 {
-    must((facts->rights & ~(unsigned)KEY_RIGHTS_ALL) == 0 && facts->grant_count <= GRANTS_MAX);
+    must((facts->rights & ~(unsigned)KEY_RIGHTS_ALL) == 0 && facts->grant_count <= GRANTS_MAX &&
+         facts->follow_count <= facts->grant_count);
     must(facts->user.len == 0 || (facts->key.len == 0 && user_name_is_valid(facts->user)));
     size_t           grant_bytes = facts->grant_count * sizeof facts->grants[0];
     struct identity *identity    = malloc(sizeof *identity + grant_bytes + text_bytes(facts));
@@ -111,6 +112,7 @@ struct identity *identity_new(const struct identity_facts *facts)
         .is_open     = facts->is_open,
         .rights      = (uint8_t)facts->rights,
         .grant_count = (uint8_t)facts->grant_count,
+        .follow_count = (uint8_t)facts->follow_count,
         .issued_at   = facts->issued_at,
         .expires_at  = facts->expires_at,
         .authority   = authority_ref(facts->authority),

@@ -34,6 +34,7 @@ struct identity {
     bool              is_open;      /* neither keys nor issuers: what it says about itself is believed */
     uint8_t           rights;       /* of its key; all of them if is_open */
     uint8_t           grant_count;
+    uint8_t           follow_count; /* the first so many grants name channels that the link follows by itself */
     msec              issued_at;    /* wall; 0: not said */
     msec              expires_at;   /* wall; 0: never */
     struct authority *authority;    /* owns a reference; NULL: none of its own */
@@ -55,6 +56,7 @@ struct identity_facts {
     msec                issued_at, expires_at;
     const struct grant *grants;
     size_t              grant_count;        /* at most GRANTS_MAX */
+    size_t              follow_count;       /* of them, the first: single channels */
     struct authority   *authority;          /* shared; NULL: none */
 };
 

@@ -249,7 +249,8 @@ enum issuers_verdict issuers_identify(struct issuers *issuers, struct span token
     size_t         tried = 0;
     const char    *why   = jwt_read(&issuers->reader, token, &jwt);
 
-    *ret_refusal = (struct verdict){ .status = 401, .reason = why };
+    *ret_refusal       = (struct verdict){ .status = 401, .reason = why };
+    issuers->is_signed = false;
     if (why != NULL)
         return ISSUERS_WRONG;
     const struct verify_key *key = find_signer(issuers, &jwt, &issuer, &tried);
@@ -258,6 +259,7 @@ enum issuers_verdict issuers_identify(struct issuers *issuers, struct span token
                                         : "no key for this token is known here: see its alg, kid and iss";
         return tried == 0 && some_keys_may_come(issuers) ? ISSUERS_NO_KEY : ISSUERS_WRONG;
     }
+    issuers->is_signed  = true;
     ret_refusal->reason = claims_fault(issuers, issuer, &jwt, wall);
     if (ret_refusal->reason != NULL)
         return ISSUERS_REFUSED;

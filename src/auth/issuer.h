@@ -27,6 +27,7 @@ struct issuers {
     struct issuer         *at;
     size_t                 count;
     struct jwt_reader      reader;
+    bool                   is_signed;     /* one of the keys has signed the last token; what it says may still be refused */
 };
 
 /* False: `why` is a sentence that names the section and what does not fit; issuers_fini() is due all the same. */

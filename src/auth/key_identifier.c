@@ -69,7 +69,9 @@ static bool user_look(struct key_identifier *keys, const struct credential *cred
     ret->refusal = (struct verdict){ .status = 401, .reason = "this token is not known here" };
     if (credential->kind != CREDENTIAL_TOKEN || keys->issuers.count == 0 || !jwt_is_like(credential->token))
         return false;
-    verdict = issuers_identify(&keys->issuers, credential->token, *keys->wall, &ret->identity, &ret->refusal);
+    verdict          = issuers_identify(&keys->issuers, credential->token, *keys->wall, &ret->identity, &ret->refusal);
+    ret->awaits_keys = verdict == ISSUERS_NO_KEY;
+    ret->is_final    = keys->issuers.is_signed;
     return verdict == ISSUERS_KNOWN || verdict == ISSUERS_REFUSED;
 }
 
@@ -87,7 +89,8 @@ static void token_look(struct key_identifier *keys, const struct credential *cre
             .status = 429, .reason = "too many wrong keys and tokens came from this address "
                                      "(wrong_secrets_per_address_per_min); try again in a minute",
         };
-    else if (keys->settings->wrong_secrets_per_address_per_min > 0)
+    else if (keys->settings->wrong_secrets_per_address_per_min > 0 && !ret->awaits_keys &&
+             !keys->settings->hook.is_there)  /* the application may know the token, and counts for itself */
         wrong_secrets_note(&keys->wrong, address_of(credential), *keys->wall);
 }
 

@@ -42,6 +42,7 @@ static const struct action_row {
                               "you may not look at this user, or there is none" },
     [ACTION_NODES]        = { POLICY_NONE, RIGHT_ADMIN, 0,
                               "seeing the nodes and draining one needs an API key with the right admin" },
+    [ACTION_REVOKE]       = { POLICY_NONE, RIGHT_ADMIN, 0, "revoking needs an API key with the right admin" },
     [ACTION_METRICS]      = { POLICY_NONE, RIGHT_ADMIN, 0, "metrics need an API key with the right admin" },
 };
 

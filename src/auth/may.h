@@ -24,6 +24,7 @@ enum action {
     ACTION_CONNECTIONS,   /* no channel: look at connections, and end them */
     ACTION_MEMBERS,       /* look at, make and unmake members of a group; of its channel group:NAME */
     ACTION_USER,          /* look at a user: groups, devices; of the channel user:U */
+    ACTION_REVOKE,        /* no channel */
     ACTION_COUNT
 };
 

@@ -56,6 +56,7 @@ static const char ends[]   = "looking at connections and ending them needs an AP
 static const char nodes[]  = "seeing the nodes and draining one needs an API key with the right admin";
 static const char group[]  = "the members of groups need an API key with the right to publish";
 static const char person[] = "looking at users needs an API key with the right to subscribe, or the user's own token";
+static const char revokes[] = "revoking needs an API key with the right admin";
 static const char watch[]  = "metrics need an API key with the right admin";
 
 /* Of the answers: `.` yes, `1` 401, `3` 403, `m` 403 unless the caller is a member. */
@@ -101,12 +102,13 @@ static const struct { enum action action; enum allowed policy; const char *want,
     { ACTION_LIST, ALLOW_ANYONE,           ". .   1 33.33  3 3333", list, list },
     { ACTION_CONNECTIONS, ALLOW_ANYONE,    ". .   1 33.33  3 3333", ends, ends },
     { ACTION_NODES, ALLOW_ANYONE,          ". .   1 33.33  3 3333", nodes, nodes },
+    { ACTION_REVOKE, ALLOW_ANYONE,         ". .   1 33.33  3 3333", revokes, revokes },
     { ACTION_METRICS, ALLOW_ANYONE,        ". .   1 33.33  3 3333", watch, watch },
 };
 
 static bool has_no_channel(enum action action)
 {
-    return action == ACTION_LIST || action == ACTION_CONNECTIONS || action == ACTION_NODES ||
+    return action == ACTION_LIST || action == ACTION_CONNECTIONS || action == ACTION_NODES || action == ACTION_REVOKE ||
            action == ACTION_METRICS;
 }
 

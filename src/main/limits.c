@@ -1,5 +1,7 @@
 #include "main/limits.h"
 
+#include "main/callers.h"
+
 /* The store reads at most READ_ENTRIES_MAX entries at a time: a setting must not promise more. */
 #define COUNT(name, def, least, most, takes, help) enum { name##_at_most = (most) };
 #include "settings/settings.def"
@@ -38,9 +40,13 @@ enum {
     IDLE_SESSIONS_MAX        = 65536,     /* sessions in memory that have no link */
 };
 
-struct identifier_limits identifier_limits_all(void)
+/* Calls to the hook and for key sets have timeouts of their own, which come first. */
+struct identifier_limits identifier_limits_of(const struct settings *settings)
 {
-    return (struct identifier_limits){ .count_max = IDENTIFY_COUNT_MAX, .timeout_ms = IDENTIFY_MS_MAX };
+    return (struct identifier_limits){
+        .count_max  = IDENTIFY_COUNT_MAX,
+        .timeout_ms = IDENTIFY_MS_MAX + KEY_SET_TIMEOUT_MS + settings->hook.timeout_s * 1000,
+    };
 }
 
 struct http_limits http_limits_of(const struct settings *settings)
@@ -151,6 +157,8 @@ struct api_limits api_limits_of(const struct settings *settings)
         .history_limit_max  = (uint32_t)settings->history_limit_max,
         .history_bytes_max  = HISTORY_PAGE_BYTES_MAX,
         .history_busy_bytes_max = BUSY_PAGE_BYTES_MAX,
+        .revocations_max    = settings->revocations_max,
+        .token_life_s       = settings->token_life_s_max,
     };
 }
 

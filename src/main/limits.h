@@ -15,7 +15,7 @@ enum { WRITER_TICK_MS = 100 };
 /* Appends a line for each limit into which not every message fits that another limit allows. */
 void limits_put_misfits(const struct settings *settings, struct buf *out);
 
-struct identifier_limits identifier_limits_all(void);
+struct identifier_limits identifier_limits_of(const struct settings *settings);
 struct http_limits    http_limits_of(const struct settings *settings);
 struct backoff        backoff_of(const struct settings *settings);
 /* `loops`: what holds for the whole server is shared by so many. */

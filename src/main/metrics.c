@@ -1,5 +1,6 @@
 /* metrics.c - the numbers of a node as Prometheus text (exposition format 0.0.4). No label names a channel or a
  * user, so that a million channels make no more series than one (threat 109). */
+#include "fetch/fetch.h"
 #include "main/process_use.h"
 #include "main/server.h"
 #include "reactor/log.h"
@@ -51,6 +52,40 @@ static void put_latency(struct buf *out, const struct server *server)
              (unsigned long long)SUM(server, sessions.latency.count), name,
              (double)SUM(server, sessions.latency.sum_ms) / 1000,
              name, (unsigned long long)SUM(server, sessions.latency.count));
+}
+
+static void put_result(struct buf *out, const char *name, const char *result, uint64_t value)
+{
+    buf_putf(out, "%s{result=\"%s\"} %llu\n", name, result, (unsigned long long)value);
+}
+
+static void put_callers(struct buf *out, const struct server *server)
+{
+    const struct fetch_counters *fetch = fetch_counters(server->fetch);
+    static const char            calls[] = "longwire_connect_hook_calls_total", sets[] = "longwire_key_sets_total";
+
+    put_metric_head(out, calls, "counter", "Answers of the connect hook.");
+    put_result(out, calls, "let_in", SUM(server, callers.all.counters.let_in));
+    put_result(out, calls, "refused", SUM(server, callers.all.counters.refused));
+    put_result(out, calls, "garbage", SUM(server, callers.all.counters.garbage));
+    put_result(out, calls, "silent", SUM(server, callers.all.counters.silent));
+    put_metric_head(out, "longwire_connect_hook_seconds_total", "counter", "Time that these answers took.");
+    buf_putf(out, "longwire_connect_hook_seconds_total %g\n", (double)SUM(server, callers.all.counters.took_ms_sum) / 1000);
+    put_metric_head(out, sets, "counter", "Key sets of issuers.");
+    put_result(out, sets, "fetched", SUM(server, callers.counters.fetched));
+    put_result(out, sets, "failed", SUM(server, callers.counters.failed));
+    put_one(out, "longwire_fetches_under_way", "gauge", "Calls to other servers.", counter_get(&fetch->under_way));
+    put_one(out, "longwire_fetches_waiting", "gauge", "Calls to other servers that wait for a place.",
+            counter_get(&fetch->waiting));
+}
+
+/* A revocation is counted once: each loop carries it out, and the first one counts. */
+static void put_revocations(struct buf *out, const struct server *server)
+{
+    put_one(out, "longwire_revocations_total", "counter", "Revocations that were carried out.",
+            counter_get(&server->workers[0].control.revoked));
+    put_one(out, "longwire_links_revoked_total", "counter", "Links that revocations ended.",
+            SUM(server, control.cut));
 }
 
 static void put_sync(struct buf *out, const struct store_stats *stats)
@@ -196,8 +231,9 @@ static void put_writer(struct buf *out, const struct server *server, const struc
     put_one(out, "longwire_publishes_late_total", "counter",
             "Publishes answered 503: the store did not complete them in time.",
             counter_get(&server->writer.writer.late));
+    /* Every loop follows sys:control. That one channel is no client's. */
     put_one(out, "longwire_channels_followed", "gauge", "Channels with subscribers on this node.",
-            stats->followed_count);
+            stats->followed_count > 0 ? stats->followed_count - 1 : 0);
     put_one(out, "longwire_tail_bytes", "gauge", "Recent durable messages in memory.", stats->tail_bytes);
 }
 
@@ -238,6 +274,8 @@ void server_put_metrics(struct server *server, const struct writer_stats *stats,
     put_http(out, server);
     put_sessions(out, server);
     put_devices(out, server);
+    put_callers(out, server);
+    put_revocations(out, server);
     put_latency(out, server);
     put_writer(out, server, stats);
     put_stores(out, server);

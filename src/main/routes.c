@@ -72,7 +72,7 @@ static struct http_plan worker_plan(void *ctx, const struct http_request *reques
 
 static struct http_caller caller_of(const struct identified *answer)
 {
-    return (struct http_caller){ answer->identity, answer->refusal.status, answer->refusal.reason };
+    return (struct http_caller){ answer->identity, answer->refusal.status, answer->refusal.reason, answer->connection };
 }
 
 static void worker_identified(void *owner, const struct identified *answer)
@@ -86,12 +86,53 @@ static bool put_sender(const void *conn, struct buf *address)
     return http_put_peer(conn, address);
 }
 
+/* Does the request open a link that needs an identity at once? A WebSocket that names no channel says who it is in its
+ * `connect`, or is asked about at its first frame that needs an identity. */
+static bool opens_link(const struct worker *worker, const struct http_request *request)
+{
+    const struct session_route *route = find_session_route(worker, request->path);
+
+    if (route == NULL || route->plan == plan_echo)
+        return false;
+    if (route->plan == plan_subscribe)
+        return true;
+    return request->query.len > 0 && (memmem(request->query.at, request->query.len, "channel=", 8) != NULL ||
+                                      memmem(request->query.at, request->query.len, "cursor=", 7) != NULL);
+}
+
+static const char *hook_transport(const struct http_request *request)
+{
+    static const struct { struct span media; enum transport transport; } rows[] = {
+        { SPAN("text/event-stream"), TRANSPORT_SSE }, { SPAN("application/x-ndjson"), TRANSPORT_NDJSON },
+        { SPAN("multipart/"), TRANSPORT_MULTIPART },
+    };
+    struct span accept = request_field(request->head, SPAN("accept"));
+
+    if (request->head->is_websocket)
+        return transport_text(TRANSPORT_WS);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        if (accept.at != NULL && memmem(accept.at, accept.len, rows[i].media.at, rows[i].media.len) != NULL)
+            return transport_text(rows[i].transport);
+    return transport_text(TRANSPORT_POLL);
+}
+
+static void describe_to_hook(struct worker *worker, const struct http_request *request, struct credential *credential,
+                             struct credential_field *fields)
+{
+    credential->is_link     = opens_link(worker, request);
+    credential->connection  = worker_session_port.new_key(worker);
+    credential->transport   = hook_transport(request);
+    credential->fields      = fields;
+    credential->field_count = callers_fields(&worker->snapshot->settings, request->head, fields);
+}
+
 static void *worker_identify(void *ctx, struct http_conn *conn, const struct http_request *request,
                              struct http_caller *ret)
 {
     struct worker            *worker = ctx;
     struct identified         answer;
     struct credential_scratch scratch;
+    struct credential_field   fields[CREDENTIAL_FIELDS_MAX];
 
     credential_scratch_init(&scratch);
     struct credential      credential = credential_of_request(request_field(request->head, SPAN("authorization")),
@@ -100,7 +141,9 @@ static void *worker_identify(void *ctx, struct http_conn *conn, const struct htt
         credential.put_address = put_sender;
         credential.sender      = conn;
     }
-    struct identification *under_way  = identify(&worker->keys.identifier, &credential, worker->loop.now,
+    if (worker->callers.all.has_hook)
+        describe_to_hook(worker, request, &credential, fields);
+    struct identification *under_way  = identify(&worker->callers.all.identifier, &credential, worker->loop.now,
                                                  worker_identified, conn, &answer);
     credential_scratch_fini(&scratch);
     *ret = caller_of(&answer);

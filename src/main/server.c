@@ -8,7 +8,9 @@
 
 #include "base/must.h"
 #include "main/command_mail.h"
+#include "main/fetch_command.h"
 #include "main/random.h"
+#include "main/revocations_load.h"
 #include "reactor/log.h"
 
 /* --- what workers ask of each other --------------------------------------------------------------------------- */
@@ -115,9 +117,18 @@ static enum rc server_open_workers(struct server *server, unsigned count, char *
     return RC_OK;
 }
 
+/* Once started it stays, also if a reload needs it no more. */
+static enum rc server_start_fetch(struct server *server)
+{
+    return callers_need_fetch(&server->snapshot->settings) ? fetch_start(server->fetch) : RC_OK;
+}
+
 static enum rc server_start_threads(struct server *server)
 {
-    enum rc rc = writer_thread_start(&server->writer);
+    enum rc rc = server_start_fetch(server);
+
+    if (rc == RC_OK)
+        rc = writer_thread_start(&server->writer);
 
     for (unsigned i = 0; i < server->worker_count && rc == RC_OK; i++)
         rc = worker_start(&server->workers[i]);
@@ -147,6 +158,21 @@ static void server_name_node(struct server *server, const struct settings *setti
         snprintf(server->node, sizeof server->node, "node");
 }
 
+/* A server that does not know what is revoked must not let anybody in. */
+static enum rc server_load_revocations(struct server *server, char *why, size_t why_size)
+{
+    struct channel_name *control;
+
+    must(channel_name_new(&server->namespaces, &server->hash_key, SPAN("sys:control"), &control) == CHANNEL_NAME_OK);
+    enum rc rc = revocations_load(&server->revocations, server->stores.durable, control, clock_wall(),
+                                  &server->control_start);
+    channel_name_unref(control);
+    if (rc != RC_OK)
+        snprintf(why, why_size, "the revocations in the store can't be read: %s; longwired --repair gives up what is damaged",
+                 rc_text(rc));
+    return rc;
+}
+
 enum rc server_open(struct server *server, const struct settings *settings, char *why, size_t why_size)
 {
     const unsigned count = worker_count_of(settings);
@@ -159,12 +185,16 @@ enum rc server_open(struct server *server, const struct settings *settings, char
     server->descriptors  = descriptor_limit();
     server->incarnation  = random_u64();
     server_name_node(server, settings);
+    revocations_init(&server->revocations, &server->hash_key);
+    server->fetch = fetch_new(&(const struct fetch_limits){ FETCH_CALLS_MAX, FETCH_UNDER_WAY_MAX, FETCH_IDLE_MAX });
     server_take_addresses(server, settings);
     counter_set(&server->snapshot_at, (uint64_t)clock_wall());
 
     enum rc rc = stores_open(&server->stores, settings, &server->namespaces, server->hash_key, why, why_size);
     if (rc == RC_OK)
         server->wall_seen = stores_wall_seen(&server->stores, settings);
+    if (rc == RC_OK)
+        rc = server_load_revocations(server, why, why_size);
     if (rc == RC_OK)
         server_get_ticket_secret(server, &server->snapshot->settings);
     if (rc == RC_OK)
@@ -195,6 +225,8 @@ void server_reload(struct server *server, const struct settings *settings)
     snapshot_unref(server->snapshot);
     server->snapshot = snapshot;
     log_set_level(settings->log_level);
+    if (server_start_fetch(server) != RC_OK)
+        LOG(LOG_ERROR, "fetch_not_started", log_str("why", "no thread, or no descriptor; a reload tries it again"));
     command_mail_put(&server->writer.loop.mailbox, snapshot_command_new(snapshot));
     for (unsigned i = 0; i < server->worker_count; i++)
         command_mail_put(&server->workers[i].loop.mailbox, snapshot_command_new(snapshot));
@@ -235,6 +267,7 @@ void server_stop(struct server *server)
     server_ask_workers_to_leave(server);
     for (unsigned i = 0; i < server->worker_count; i++)
         worker_join(&server->workers[i]);
+    fetch_stop(server->fetch);
     writer_thread_stop(&server->writer);
 }
 
@@ -245,6 +278,8 @@ void server_close(struct server *server)
     stores_close_durable(&server->stores);
     writer_thread_close(&server->writer);
     free(server->workers);
+    revocations_fini(&server->revocations);
+    fetch_free(server->fetch);
     stores_close_memory(&server->stores);
     snapshot_unref(server->snapshot);
 }

@@ -17,6 +17,9 @@ struct server {
     msec                  wall_seen;   /* before this process began; 0: not known */
     struct namespaces     namespaces;  /* as at the start: channel names point into them */
     struct hash_key       hash_key;    /* secret and random; the same for all channel names */
+    struct revocations    revocations;    /* as the store told them at the start; each worker has a copy */
+    struct start          control_start;  /* where workers follow sys:control from */
+    struct fetch         *fetch;          /* calls to other servers; its thread runs if the settings need it */
     struct stores         stores;
     struct span           ticket_secret;                 /* signs tickets; in … */
     char                  ticket_bytes[KEY_SECRET_BYTES_MAX + 1];

@@ -115,7 +115,8 @@ static void worker_init_sessions(struct worker *worker, const struct settings *s
     sessions->namespaces = &worker->server->namespaces;
     sessions->hash_key   = &worker->server->hash_key;
     sessions->limits     = session_limits_of(settings, worker->server->worker_count);
-    sessions->identifier = &worker->keys.identifier;
+    sessions->identifier = &worker->callers.all.identifier;
+    sessions->asks_links = settings->hook.is_there;
     sessions->devices    = &worker->server->writer.devices;
     sessions->port       = &worker_session_port;
     sessions->ctx        = worker;
@@ -134,6 +135,7 @@ static void worker_init_api(struct worker *worker, const struct settings *settin
     api->memberships = &worker->server->writer.memberships;
     api->namespaces = &worker->server->namespaces;
     api->hash_key   = &worker->server->hash_key;
+    api->revocations = &worker->revocations;
     api->limits     = api_limits_of(settings);
     api->port       = &worker_api_port;
     api->ctx        = worker;
@@ -149,14 +151,16 @@ static void worker_init_modules(struct worker *worker)
     const struct http_limits  http     = http_limits_of(settings);
     const struct shard_limits shard    = shard_limits_of(settings);
 
-    const struct identifier_limits identifying = identifier_limits_all();
-
-    key_identifier_init(&worker->keys, &worker->loop.wheel, &identifying, settings, &worker->loop.wall);
     http_server_init(&worker->http, &worker->loop, &http, &worker_service, worker);
     shard_init(&worker->shard, worker->index, &worker_shard_port, worker, &shard);
     worker->shard.connection_secret = &worker->server->hash_key;
+    revocations_init(&worker->revocations, &worker->server->hash_key);
+    revocations_copy(&worker->revocations, &worker->server->revocations);
+    callers_open(worker);
     worker_init_sessions(worker, settings);
     worker_init_api(worker, settings);
+    control_open(&worker->control, &worker->shard, &worker->sessions, &worker->revocations,
+                 worker->server->control_start);
 }
 
 enum rc worker_open(struct worker *worker, struct server *server, unsigned index, char *why, size_t why_size)
@@ -217,9 +221,11 @@ void worker_close(struct worker *worker)
     session_worker_close_all(&worker->sessions);
     http_server_fini(&worker->http);
     session_worker_fini(&worker->sessions);
+    control_close(&worker->control, worker->loop.now);
     shard_fini(&worker->shard);
     api_fini(&worker->api);
-    key_identifier_fini(&worker->keys);
+    callers_close(worker);
+    revocations_fini(&worker->revocations);
     command_mail_free(mailbox_take(&worker->loop.mailbox));
     command_mail_free(bundle_take(&worker->held));
     command_mail_free(bundle_take(&worker->to_writer));  /* sessions that were closed above have unfollowed */

@@ -15,7 +15,9 @@
 
 #include "api/api.h"
 #include "auth/key_identifier.h"
+#include "main/callers.h"
 #include "main/clock_watch.h"
+#include "main/control.h"
 #include "main/snapshot.h"
 #include "main/store_watch.h"
 #include "reactor/listener.h"
@@ -33,7 +35,9 @@ struct worker {
     struct loop           loop;
     struct http_server    http;
     struct shard          shard;
-    struct key_identifier keys;        /* who asks */
+    struct callers        callers;     /* who asks */
+    struct revocations    revocations; /* the copy of this loop */
+    struct control        control;
     struct session_worker sessions;
     struct api            api;
     struct bundle         to_writer;   /* commands that this turn sends */

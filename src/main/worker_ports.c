@@ -18,12 +18,22 @@ static void worker_send(void *ctx, struct command *command)
 static void worker_ready(void *ctx, struct subscription *sub)
 {
     struct worker *worker = ctx;
-    session_worker_ready(&worker->sessions, sub);
+
+    if (!control_take_ready(&worker->control, sub))
+        session_worker_ready(&worker->sessions, sub);
 }
 
 static void copy_text(char *into, size_t size, const char *text)
 {
     snprintf(into, size, "%s", text);
+}
+
+static void copy_name(char *into, size_t size, struct span name)
+{
+    must(name.len < size);
+    if (name.len > 0)
+        memcpy(into, name.at, name.len);
+    into[name.len] = '\0';
 }
 
 static void worker_describe(const struct worker *worker, const struct link *link, struct connection_command *ret)
@@ -36,6 +46,10 @@ static void worker_describe(const struct worker *worker, const struct link *link
     ret->since     = worker->server->started_wall +
                  (msec)connection_key_open(&worker->server->hash_key, link->key).second * 1000;
     ret->channels  = link->reader->sub_count;
+    if (link->holder != NULL) {
+        copy_name(ret->user, sizeof ret->user, identity_user(link->holder));
+        copy_name(ret->device, sizeof ret->device, identity_device(link->holder));
+    }
     if (link->stream != NULL && stream_put_peer(link->stream, &address))
         buf_put(&address, span_of("", 1));
     copy_text(ret->address, sizeof ret->address, address.len > 0 ? address.at : "");
@@ -87,7 +101,14 @@ static uint64_t worker_new_key(void *ctx)
     return key;
 }
 
-const struct session_port worker_session_port = { .new_key = worker_new_key };
+static size_t worker_hook_fields(void *ctx, const struct request_head *head,
+                                 struct credential_field ret[static CREDENTIAL_FIELDS_MAX])
+{
+    const struct worker *worker = ctx;
+    return callers_fields(&worker->snapshot->settings, head, ret);
+}
+
+const struct session_port worker_session_port = { .new_key = worker_new_key, .hook_fields = worker_hook_fields };
 
 static void worker_put_metrics(void *ctx, const struct writer_stats *stats, struct buf *out)
 {
@@ -111,7 +132,15 @@ static void worker_health(void *ctx, struct api_health *ret)
     };
 }
 
+static void worker_revoke(void *ctx, const struct revocation *revocation, uint64_t seq,
+                          void (*answered)(void *owner, uint64_t cut), void *owner)
+{
+    struct worker *worker = ctx;
+    control_send_round(&worker->shard, revocation, seq, answered, owner);
+}
+
 const struct api_port worker_api_port = {
+    .revoke      = worker_revoke,
     .put_metrics = worker_put_metrics,
     .health      = worker_health,
     .node        = worker_describe_node,

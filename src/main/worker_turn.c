@@ -18,9 +18,11 @@ void worker_adopt(struct command *command, struct shard *shard)
     const struct settings *settings = &snapshot->settings;
 
     must(snapshot->number > worker->snapshot->number);
-    key_identifier_adopt(&worker->keys, settings);
-    snapshot_unref(worker->snapshot);
+    struct snapshot *before = worker->snapshot;
     worker->snapshot        = snapshot;
+    callers_adopt(worker, &before->settings);
+    snapshot_unref(before);
+    worker->sessions.asks_links = settings->hook.is_there;
     worker->http.limits     = http_limits_of(settings);
     worker->shard.limits    = shard_limits_of(settings);
     worker->sessions.limits = session_limits_of(settings, worker->server->worker_count);
@@ -117,6 +119,7 @@ static void worker_send_news(struct worker *worker)
     msec began = clock_now();
 
     shard_tell(&worker->shard);
+    control_read(&worker->control, worker->loop.wall);
     do {
         /* A poll answers through its HTTP connection, whose next request may follow a channel that has news already. */
         session_worker_turn_end(&worker->sessions);
@@ -170,6 +173,9 @@ static void worker_on_tick(struct timer *timer, msec now)
     http_server_tick(&worker->http);
     api_tick(&worker->api);
     session_worker_tick(&worker->sessions);
+    if (!leaves)
+        callers_tick(worker);
+    control_tick(&worker->control, worker->loop.wall, worker->snapshot->settings.token_life_s_max);
     if (worker->index == 0)
         worker_watch(worker);
     wheel_arm(&worker->loop.wheel, timer, now + (leaves ? LEAVING_TICK_MS : WORKER_TICK_MS));

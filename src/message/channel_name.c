@@ -30,7 +30,7 @@ enum channel_name_fault channel_name_new(struct namespaces *set, const struct ha
     if (!rest_is_valid(rest))
         return CHANNEL_NAME_MALFORMED;
 
-    const struct namespace *space = namespaces_find(set, space_name);
+    const struct namespace *space = namespaces_find_for(set, space_name, rest);
     if (space == NULL)
         return CHANNEL_NAME_UNKNOWN;
     /* `all:` is the one channel that needs no name. */

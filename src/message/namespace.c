@@ -20,9 +20,20 @@ static const struct namespace built_in[] = {
       .publish = ALLOW_NOBODY, .is_servers = true },
 };
 
+/* Kept a little longer than the longest life of a token that a revocation in it refuses (token_life_s_max). */
+static void control_init(struct namespace *control)
+{
+    *control = (struct namespace){
+        .name = "sys", .durability = DURABLE, .id_kind = ID_OPEN, .keep_ms = 400 * DAY_MS,
+        .payload_bytes_max = PAYLOAD_BYTES_MAX_DEFAULT, .subscribe = ALLOW_KEY, .publish = ALLOW_NOBODY,
+        .is_servers = true,
+    };
+}
+
 void namespaces_init(struct namespaces *set)
 {
     set->count = 0;
+    control_init(&set->control);
     for (size_t i = 0; i < sizeof built_in / sizeof built_in[0]; i++) {
         struct namespace *space = &set->at[set->count++];
         *space                   = built_in[i];
@@ -40,6 +51,13 @@ struct namespace *namespaces_find(struct namespaces *set, struct span name)
         if (span_eq(span_str(set->at[i].name), name))
             return &set->at[i];
     return NULL;
+}
+
+const struct namespace *namespaces_find_for(struct namespaces *set, struct span space, struct span name)
+{
+    if (span_eq(space, SPAN("sys")) && span_eq(name, SPAN("control")))
+        return &set->control;
+    return namespaces_find(set, space);
 }
 
 static bool name_is_valid(struct span name)

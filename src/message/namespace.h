@@ -57,15 +57,18 @@ struct namespace {
 struct namespaces {
     struct namespace at[NAMESPACES_MAX];
     size_t           count;
+    struct namespace control;  /* the policy of `sys:control`, which is durable; not in the list */
 };
 
 /* user: device: group: topic: all: durable for 7 days; live: memory, the last 1,000 messages or 5 minutes;
- * conn: none; sys: memory, published by the server alone. topic: all: live: are read by anyone and published by who has
+ * conn: none; sys: memory, published by the server alone, sys:control durable. topic: all: live: are read by anyone and published by who has
  * a grant; user: device: group: are read by their members and published by keys; sys: is read by keys. */
 void namespaces_init(struct namespaces *set);
 
 /* The one with this name, or NULL. */
 struct namespace *namespaces_find(struct namespaces *set, struct span name);
+/* The same for a channel of it: `name` is what follows the namespace and its colon. */
+const struct namespace *namespaces_find_for(struct namespaces *set, struct span space, struct span name);
 
 /* Adds a namespace with the policy of `topic`. RC_BAD: the name is not [a-z][a-z0-9_-]{0,31}; RC_BUSY: it exists
  * already; RC_FULL: there are NAMESPACES_MAX. */

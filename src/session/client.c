@@ -26,6 +26,7 @@ struct client_work *client_get_work(struct client *client)
     if (client->work == NULL) {
         client->work = calloc(1, sizeof *client->work);
         must(client->work != NULL);
+        buf_init(&client->work->fields, SIZE_MAX / 2);  /* the head of a request bounds it */
         buf_init(&client->work->in, SIZE_MAX / 2);  /* frame_bytes_max bounds it, and gathered_bytes_max */
         list_init(&client->work->publishes);
         list_init(&client->work->questions);
@@ -43,6 +44,7 @@ void client_drop_gathered(struct client *client)
 static void client_drop_work(struct client *client)
 {
     client_drop_gathered(client);
+    buf_fini(&client->work->fields);
     free(client->work);
     client->work = NULL;
 }
@@ -52,7 +54,7 @@ void client_drop_work_if_done(struct client *client)
     const struct client_work *work = client->work;
 
     if (work != NULL && work->connecting == NULL && work->in.len == 0 && work->publish_count == 0 &&
-        work->rest_len == 0 && list_is_empty(&work->refs))
+        work->rest_len == 0 && work->fields.len == 0 && list_is_empty(&work->refs))
         client_drop_work(client);
 }
 
@@ -234,7 +236,10 @@ void client_take(struct client *client, struct span frame)
     if (!client_is_welcome(client))
         return;
     if (client_kind(client)->dialect->read(&client->link.worker->dialect_scratch, frame, &command, &fault)) {
-        client_carry_out(client, &command);
+        if (client_must_be_asked(client, &command))
+            client_connect(client, &command);
+        else
+            client_carry_out(client, &command);
         if (client_is_identifying(client))
             client_keep_connect(client, frame);
         return;

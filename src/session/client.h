@@ -31,6 +31,7 @@ struct client_work {
     struct list questions;      /* under way: who is a member; they count as publishes */
     struct list refs;           /* of subscriptions whose channels have not answered */
     struct client_connecting *connecting;  /* a `connect` waits for its token to be identified, or for its session */
+    struct buf  fields;         /* of the handshake, for the connect hook: name NUL value NUL …; until it was asked */
     uint32_t    publish_count;
     uint8_t     rest_len;
     char        rest[CLIENT_REST_BYTES_MAX];  /* the transport's: the beginning of a frame whose end has not come */
@@ -163,6 +164,12 @@ void   client_connect(struct client *client, const struct client_command *comman
 bool   client_is_identifying(const struct client *client);
 /* The `connect` waits until the session is open, then client_opened() is called. */
 void   client_await_session(struct client *client, const struct session_question *question);
+/* A link of nobody, which the application has to be asked about: keeps what it is told of the handshake. */
+void   client_keep_fields(struct client *client, const struct request_head *head);
+/* Must the application be asked before this command is carried out? */
+bool   client_must_be_asked(const struct client *client, const struct client_command *command);
+/* Follows the channels that the application says. */
+void   client_follow_given(struct client *client);
 /* While a `connect` is being identified: keeps the frame of the `connect`; keeps bytes that came behind it. False:
  * those bytes are beyond gathered_bytes_max. */
 void   client_keep_connect(struct client *client, struct span frame);

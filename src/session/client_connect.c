@@ -7,6 +7,7 @@
 
 #include "base/must.h"
 #include "session/client.h"
+#include "session/subscribe_request.h"
 
 struct client_connecting {
     struct identification *identification;  /* under way, or NULL */
@@ -134,12 +135,77 @@ void client_await_session(struct client *client, const struct session_question *
     client_begin_connecting(client)->opening = device_link_ask(client->link.worker, question, on_opened, client);
 }
 
+/* --- the application's connect hook ----------------------------------------------------------------------------- */
+
+/* Nobody's. Who was let in by the hook is a user. */
+static bool client_is_nobodys(const struct client *client)
+{
+    return client->link.worker->asks_links &&
+           (client->link.holder == NULL || identity_is_stranger(client->link.holder));
+}
+
+void client_keep_fields(struct client *client, const struct request_head *head)
+{
+    struct session_worker  *worker = client->link.worker;
+    struct credential_field fields[CREDENTIAL_FIELDS_MAX];
+    size_t                  count  = 0;
+
+    if (client_is_nobodys(client))
+        count = worker->port->hook_fields(worker->ctx, head, fields);
+    for (size_t i = 0; i < count; i++) {
+        buf_put(&client_get_work(client)->fields, fields[i].name);
+        buf_putc(&client->work->fields, '\0');
+        buf_put(&client->work->fields, fields[i].value);
+        buf_putc(&client->work->fields, '\0');
+    }
+}
+
+static size_t client_fields(const struct client *client, struct credential_field ret[static CREDENTIAL_FIELDS_MAX])
+{
+    struct span rest  = client->work == NULL ? SPAN("") : buf_span(&client->work->fields);
+    size_t      count = 0;
+
+    while (rest.len > 0 && span_cut(&rest, '\0', &ret[count].name) && span_cut(&rest, '\0', &ret[count].value))
+        count++;
+    return count;
+}
+
+bool client_must_be_asked(const struct client *client, const struct client_command *command)
+{
+    bool needs_identity = command->kind == CLIENT_SUBSCRIBE || command->kind == CLIENT_PUBLISH;
+
+    return needs_identity && client_is_nobodys(client) && !client_is_identifying(client);
+}
+
+void client_follow_given(struct client *client)
+{
+    const struct identity    *identity = client->link.holder;
+    struct subscribe_requests requests;
+
+    subscribe_requests_init(&requests);
+    for (size_t i = 0; i < identity->follow_count; i++)
+        if (reader_find(client->link.reader, identity->grants[i].match) == NULL)
+            subscribe_requests_give(&requests, client->link.worker, identity->grants[i].match, identity);
+    for (size_t i = 0; i < requests.count; i++)
+        if (client->link.reader->sub_count < client->link.worker->limits.channels_max)
+            link_follow(&client->link, requests.at[i].name, requests.at[i].start);
+    subscribe_requests_fini(&requests);
+}
+
+/* What was kept for the hook has served. */
+static void client_drop_fields(struct client *client)
+{
+    if (client->work != NULL)
+        buf_fini(&client->work->fields);
+}
+
 /* --- its token -------------------------------------------------------------------------------------------------- */
 
-/* Takes the answer's reference. */
+/* Takes the answer's reference. The command is the `connect`, or the first one that needs an identity. */
 static void client_connected(struct client *client, const struct identified *answer,
                              const struct client_command *command)
 {
+    client_drop_fields(client);
     if (answer->identity != NULL && is_somebody_else(client->link.holder, answer->identity)) {
         identity_unref(answer->identity);
         client_say_error(client, 403, "this connection belongs to another user or device; open another one for this token",
@@ -147,10 +213,15 @@ static void client_connected(struct client *client, const struct identified *ans
     } else if (answer->identity != NULL) {
         link_take_holder(&client->link, answer->identity);
         client_drop_forbidden(client);
-        client_identified(client, &command->connect, command->ref);
-    } else if (answer->refusal.status == 401) {
-        client_say_error(client, 401, answer->refusal.reason, command->ref);
-        client_kind(client)->close(client, CLIENT_CLOSE_POLICY, "token not known");
+        if (command->kind == CLIENT_CONNECT)
+            client_identified(client, &command->connect, command->ref);
+        client_follow_given(client);
+        if (command->kind != CLIENT_CONNECT)
+            client_carry_out(client, command);
+    } else if (answer->refusal.status == 401 || answer->refusal.status == 403) {
+        client_say_error(client, answer->refusal.status, answer->refusal.reason, command->ref);
+        client_kind(client)->close(client, CLIENT_CLOSE_POLICY,
+                                   answer->refusal.status == 401 ? "token not known" : "refused by the application");
     } else if (answer->refusal.status == 400) {
         client_say_error(client, 400, answer->refusal.reason, command->ref);
         client_kind(client)->close(client, CLIENT_CLOSE_POLICY, "no such name can be");
@@ -196,11 +267,14 @@ static struct credential credential_of_connect(const struct client *client, cons
 {
     struct credential credential = { .kind = CREDENTIAL_NONE };
 
-    if (connect->token.len > 0)
+    if (connect != NULL && connect->token.len > 0)
         credential = credential_of_token(connect->token);
+    credential.is_link     = true;
+    credential.connection  = client->link.key;
+    credential.transport   = transport_text((enum transport)client->link.transport);
     credential.put_address = put_sender_of_link;
     credential.sender      = client->link.stream;
-    if (client->link.holder == NULL || client->link.holder->is_open) {
+    if (connect != NULL && (client->link.holder == NULL || client->link.holder->is_open)) {
         credential.user   = connect->user;
         credential.device = connect->device;
     }
@@ -210,15 +284,20 @@ static struct credential credential_of_connect(const struct client *client, cons
 void client_connect(struct client *client, const struct client_command *command)
 {
     struct session_worker *worker     = client->link.worker;
-    struct credential      credential = credential_of_connect(client, &command->connect);
-    struct identified      answer;
+    bool                    is_connect = command->kind == CLIENT_CONNECT;
+    struct credential       credential = credential_of_connect(client, is_connect ? &command->connect : NULL);
+    struct credential_field fields[CREDENTIAL_FIELDS_MAX];
+    struct identified       answer;
 
     must(!client_is_identifying(client));
-    if (command->connect.ticket.len > 0) {
+    credential.fields      = fields;
+    credential.field_count = client_fields(client, fields);
+    if (is_connect && command->connect.ticket.len > 0) {
         client_connect_by_ticket(client, &command->connect, command->ref);
         return;
     }
-    if (client->link.holder != NULL && credential.kind == CREDENTIAL_NONE && credential.user.len == 0) {
+    if (client->link.holder != NULL && credential.kind == CREDENTIAL_NONE && credential.user.len == 0 &&
+        !client_is_nobodys(client)) {
         client_identified(client, &command->connect, command->ref);
         return;
     }

@@ -23,6 +23,9 @@ struct session_port {
     /* A number that was never given before and can't be guessed: the key of a connection on this loop, or a random
      * number. Not 0. */
     uint64_t (*new_key)(void *ctx);
+    /* The fields of a request that the connect hook is told; returns how many. */
+    size_t (*hook_fields)(void *ctx, const struct request_head *head,
+                          struct credential_field ret[static CREDENTIAL_FIELDS_MAX]);
 };
 
 struct place;
@@ -65,6 +68,7 @@ struct session_worker {
     bool                       polls_wait;       /* to be drawn, until fewer answers wait for clients */
     struct admission           admission;
     struct drain               drain;
+    bool                       asks_links;       /* there is a connect hook: links of nobody are asked about */
     bool                       is_stopping;
 };
 

@@ -104,3 +104,24 @@ bool subscribe_requests_are_known(const struct subscribe_requests *requests)
             return true;
     return false;
 }
+
+void subscribe_requests_give(struct subscribe_requests *requests, struct session_worker *worker, struct span channel,
+                             const struct identity *identity)
+{
+    struct channel_name *name;
+
+    if (requests->count >= worker->limits.channels_max || subscribe_requests_find(requests, worker, channel) != NULL ||
+        may_name(identity, ACTION_SUBSCRIBE, worker->namespaces, worker->hash_key, channel, &name).status != 0)
+        return;
+    if (may(identity, name, ACTION_SUBSCRIBE).status == 0)
+        subscribe_requests_push(requests, name, (struct start){ .kind = START_NOW });
+    else
+        channel_name_unref(name);
+}
+
+void subscribe_requests_give_all(struct subscribe_requests *requests, struct session_worker *worker,
+                                 const struct identity *identity)
+{
+    for (size_t i = 0; i < identity->follow_count; i++)
+        subscribe_requests_give(requests, worker, identity->grants[i].match, identity);
+}

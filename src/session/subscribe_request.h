@@ -66,6 +66,12 @@ bool subscribe_requests_read(struct subscribe_requests *requests, struct session
 /* One more by name, as a command asks for it; the same faults. */
 bool subscribe_requests_add(struct subscribe_requests *requests, struct session_worker *worker, struct span channel,
                             struct start start, const struct identity *identity);
+/* The same for a channel that the application gave: one that is there already, or can't be followed, is passed over. */
+void subscribe_requests_give(struct subscribe_requests *requests, struct session_worker *worker, struct span channel,
+                             const struct identity *identity);
+/* … for all that it gave. */
+void subscribe_requests_give_all(struct subscribe_requests *requests, struct session_worker *worker,
+                                 const struct identity *identity);
 /* NULL: not there. */
 struct subscribe_request *subscribe_requests_find(struct subscribe_requests *requests,
                                                   const struct session_worker *worker, struct span channel);

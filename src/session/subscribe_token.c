@@ -69,6 +69,7 @@ static bool apply_set(struct subscribe_reader *reader, const struct token *token
         return subscribe_requests_fault(requests, 400,
                                         "this cursor holds the places of %zu channels without their names: send it "
                                         "beside the same channels", token->count);
+    subscribe_requests_give_all(requests, reader->worker, reader->identity);
     subscribe_requests_sort(requests);
     if (requests->count != token->count || subscribe_requests_set(requests) != token->set)
         return subscribe_requests_fault(requests, 400,
@@ -195,6 +196,8 @@ bool subscribe_requests_read(struct subscribe_requests *requests, struct session
     json_doc_init(&reader.doc);
     bool is_read = read_all(&reader, request) &&
                    conn_follow_read(requests, worker, request->head, &requests->own);
+    if (is_read)
+        subscribe_requests_give_all(requests, worker, identity);
     if (requests->wait_ms > worker->limits.poll_wait_ms_max)
         requests->wait_ms = worker->limits.poll_wait_ms_max;
     json_doc_fini(&reader.doc);

@@ -216,7 +216,8 @@ static void ws_session_follow(struct ws_session *session, const struct subscribe
 
 /* Bytes that the client sent behind its request are taken as well. */
 static void ws_session_start(struct ws_session *session, struct http_exchange *exchange,
-                             const struct ws_handshake *shake, const struct subscribe_requests *requests)
+                             const struct ws_handshake *shake, const struct request_head *head,
+                             const struct subscribe_requests *requests)
 {
     struct link           *link   = &session->client.link;
     struct session_worker *worker = link->worker;
@@ -226,6 +227,7 @@ static void ws_session_start(struct ws_session *session, struct http_exchange *e
     link->stream = http_open_websocket(worker->server, exchange, shake, our_protocols[ws_protocol_of(shake)],
                                        link_words(link), &unread);
     stream_hand_over(link->stream, &ws_session_events, session);
+    client_keep_fields(&session->client, head);
     client_say_connected(&session->client, false, SPAN(""));
     ws_session_follow(session, requests);
     client_await_beat(&session->client);
@@ -237,7 +239,8 @@ static void ws_session_start(struct ws_session *session, struct http_exchange *e
 }
 
 static void ws_session_open(struct session_worker *worker, struct http_exchange *exchange,
-                            const struct ws_handshake *shake, const struct subscribe_requests *requests)
+                            const struct ws_handshake *shake, const struct request_head *head,
+                            const struct subscribe_requests *requests)
 {
     struct ws_session *session = pool_take(&worker->ws_sessions);
 
@@ -246,7 +249,7 @@ static void ws_session_open(struct session_worker *worker, struct http_exchange 
     ws_init(&session->ws, worker->limits.frame_bytes_max, WS_FRAGMENTS_MAX);
     ws_skip_long(&session->ws);
     session->client.timer.fire = ws_on_timer;
-    ws_session_start(session, exchange, shake, requests);
+    ws_session_start(session, exchange, shake, head, requests);
 }
 
 void session_serve_ws(struct session_worker *worker, struct http_exchange *exchange, const struct http_request *request)
@@ -280,6 +283,6 @@ void session_serve_ws(struct session_worker *worker, struct http_exchange *excha
         http_problem(worker->server, exchange, 400, NULL,
                      "format=raw is a form of event streams; ask GET /v1/subscribe for one", HTTP_NO_FIELDS);
     else
-        ws_session_open(worker, exchange, &shake, &requests);
+        ws_session_open(worker, exchange, &shake, request->head, &requests);
     subscribe_requests_fini(&requests);
 }

@@ -132,6 +132,15 @@ static bool issuer_open(struct section *section, struct span name, struct buf *w
     return true;
 }
 
+static bool hook_open(struct section *section, struct buf *why)
+{
+    if (section->settings->hook.is_there)
+        buf_put_lit(why, "there is a hook already");
+    else
+        section->kind = SECTION_HOOK;
+    return section->kind == SECTION_HOOK;
+}
+
 static bool namespace_find(struct namespaces *set, struct span name, struct namespace **ret_space, struct buf *why)
 {
     *ret_space = namespaces_find(set, name);
@@ -188,11 +197,13 @@ bool section_open(struct section *section, struct span heading, struct buf *why)
         return key_open(section, name, why);
     if (span_eq(kind, SPAN("jwt")))
         return issuer_open(section, name, why);
+    if (span_eq(heading, SPAN("connect_hook")))
+        return hook_open(section, why);
     if (span_eq(kind, SPAN("tickets")))
         return tickets_open(section, name, why);
     if (span_eq(kind, SPAN("namespace")))
         return namespace_open(section, name, why);
-    buf_put_lit(why, "unknown section; there are [key NAME], [jwt NAME], [tickets] and [namespace NAME]");
+    buf_put_lit(why, "unknown section; there are [key NAME], [jwt NAME], [connect_hook], [tickets] and [namespace NAME]");
     return false;
 }
 
@@ -229,6 +240,8 @@ bool section_set(struct section *section, struct span name, struct span value, s
         return row_set(section, jwt_rows, JWT_ROW_COUNT, &section->jwt_draft, name, value, why);
     if (section->kind == SECTION_TICKETS)
         return row_set(section, ticket_rows, COUNT_OF(ticket_rows), &section->key_draft, name, value, why);
+    if (section->kind == SECTION_HOOK)
+        return row_set(section, hook_rows, HOOK_ROW_COUNT, &section->hook_draft, name, value, why);
     must(section->kind == SECTION_NAMESPACE);
     return row_set(section, namespace_rows, COUNT_OF(namespace_rows), &section->namespace_draft, name, value, why);
 }
@@ -438,6 +451,8 @@ bool section_close(struct section *section, struct buf *why)
                                     why);
     else if (section->kind == SECTION_TICKETS)
         is_good = tickets_close(section, why);
+    else if (section->kind == SECTION_HOOK)
+        is_good = hook_section_close(section->settings, &section->hook_draft, section->seen, why);
     else if (section->kind == SECTION_NAMESPACE)
         is_good = namespace_close(section, why);
     section->kind = SECTION_NONE;
@@ -506,6 +521,7 @@ void section_print_in_force(const struct settings *settings, struct buf *out)
     if (settings->ticket_secret[0] != '\0')
         buf_putf(out, "\n[tickets]\n%s = %s\n", settings->ticket_secret_file[0] == '\0' ? "secret" : "secret_file",
                  settings->ticket_secret_file[0] == '\0' ? "****************" : settings->ticket_secret_file);
+    hook_section_print(settings, out);
     for (size_t i = 0; i < settings->namespaces.count; i++) {
         struct namespace_draft draft = draft_of(&settings->namespaces.at[i]);
         buf_putf(out, "\n[namespace %s]\n", settings->namespaces.at[i].name);
@@ -562,6 +578,9 @@ void section_print_docs(struct buf *out)
                      "one of its own and keeps it with the log. A change takes a restart, and then the tickets that are out "
                      "are refused: devices come with their tokens.\n\n");
     rows_print_docs(ticket_rows, COUNT_OF(ticket_rows), out);
+    buf_put_lit(out, "\n## [connect_hook]\n\nThe application is asked who connects, where neither a key nor an issuer knows "
+                "it ([who may what](http-api.md)). It stands only in the file. A change takes a reload.\n\n");
+    rows_print_docs(hook_rows, HOOK_ROW_COUNT, out);
     buf_putf(out, "\n## [namespace NAME]\n\nThe policy of a namespace, built in or new, at most %d together; a new one "
              "starts with the policy of `topic`. Another durability brings the retention that fits it: 7 days for "
              "durable, the last %d messages or 5 minutes for memory. A change takes a restart.\n\n",

@@ -1,9 +1,10 @@
-/* section.h - one [key NAME], [jwt NAME], [tickets] or [namespace NAME] section of the configuration file, while it is being read.
+/* section.h - one [key NAME], [jwt NAME], [connect_hook], [tickets] or [namespace NAME] section of the configuration file, while it is being read.
  *
  * Its lines may come in any order, so a section is checked when it ends. */
 #ifndef SETTINGS_SECTION_H
 #define SETTINGS_SECTION_H
 
+#include "settings/section_hook.h"
 #include "settings/section_jwt.h"
 
 enum section_kind {
@@ -11,6 +12,7 @@ enum section_kind {
     SECTION_KEY,
     SECTION_JWT,
     SECTION_TICKETS,
+    SECTION_HOOK,
     SECTION_NAMESPACE,
     SECTION_BROKEN,   /* its heading was refused; its lines are skipped, because one fault is enough */
 };
@@ -38,6 +40,7 @@ struct section {
     struct namespace      *space;
     struct key_draft       key_draft;
     struct jwt_draft       jwt_draft;
+    struct hook_draft      hook_draft;
     struct namespace_draft namespace_draft;
 };
 

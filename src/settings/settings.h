@@ -47,6 +47,22 @@ struct api_key {
     char     channels[KEY_CHANNELS_BYTES_MAX + 1];    /* patterns with commas between; "": all channels */
 };
 
+enum {
+    HOOK_URL_BYTES_MAX     = 1023,
+    HOOK_HEADERS_MAX       = 16,
+    HOOK_HEADER_BYTES_MAX  = 63,   /* of a name */
+    HOOK_HEADERS_BYTES_MAX = 1023, /* of the line */
+};
+
+/* The section [connect_hook]. */
+struct hook_section {
+    bool    is_there;
+    char    url[HOOK_URL_BYTES_MAX + 1];
+    int64_t timeout_s;
+    char    headers[HOOK_HEADERS_MAX][HOOK_HEADER_BYTES_MAX + 1];
+    size_t  header_count;
+};
+
 /* Where the keys of an issuer come from. */
 enum jwt_source { JWT_SECRET, JWT_KEY_FILE, JWT_JWKS_FILE, JWT_JWKS_URL };
 
@@ -107,6 +123,7 @@ struct settings {
     size_t            issuer_count;
     char              key_text[KEY_TEXT_BYTES_MAX];
     uint32_t          key_text_len;
+    struct hook_section hook;
     struct namespaces namespaces;
     char              ticket_secret[KEY_SECRET_BYTES_MAX + 1];        /* of [tickets]; "": there is no such section */
     char              ticket_secret_file[SECRET_FILE_BYTES_MAX + 1];  /* where it was read */
@@ -118,10 +135,10 @@ struct settings {
 void settings_init(struct settings *settings);  /* all defaults */
 void settings_fini(struct settings *settings);  /* wipes the secrets */
 
-/* Neither keys nor issuers: whoever reaches the server may do everything, and is who they say they are. */
+/* Neither keys nor issuers nor a hook: whoever reaches the server may do everything, and is who they say they are. */
 static inline bool settings_are_open(const struct settings *settings)
 {
-    return settings->key_count == 0 && settings->issuer_count == 0;
+    return settings->key_count == 0 && settings->issuer_count == 0 && !settings->hook.is_there;
 }
 
 /* "secret", "key_file", "jwks": the line of the section that says it. */

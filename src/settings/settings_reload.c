@@ -116,6 +116,15 @@ static void issuers_reload(struct settings *settings, const struct settings *fre
     settings->key_text_len = fresh->key_text_len;
 }
 
+/* --- the hook ------------------------------------------------------------------------------------------------ */
+
+static void hook_reload(struct settings *settings, const struct settings *fresh, struct buf *changed)
+{
+    if (!hook_is_like(&settings->hook, &fresh->hook))
+        name_add(changed, "connect_hook", "", "");
+    settings->hook = fresh->hook;
+}
+
 /* --- namespaces ---------------------------------------------------------------------------------------------- */
 
 static const struct namespace *namespace_of(const struct settings *settings, const char *name)
@@ -147,12 +156,13 @@ bool settings_reload(struct settings *settings, const struct settings *fresh, st
     must(settings != fresh);
     /* CVE-2017-7652: a file that is empty or half written must not let everyone in. */
     if (!settings_are_open(settings) && settings_are_open(fresh)) {
-        buf_put_lit(why, "there is no [key] and no [jwt] any more, so that everyone would be let in; only a restart does that");
+        buf_put_lit(why, "there is no [key], [jwt] and [connect_hook] any more, so that everyone would be let in; only a restart does that");
         return false;
     }
     each_setting_reload(settings, fresh, changed, kept, why);
     keys_reload(settings, fresh, changed);
     issuers_reload(settings, fresh, changed);
+    hook_reload(settings, fresh, changed);
     namespaces_compare(settings, fresh, kept);
     /* A setting that waits for a restart may not fit one that has changed. */
     return settings_finish(settings, why);

@@ -110,10 +110,10 @@ static void what_cannot_be_is_refused(void **state)
     (void)state;
     static const struct { const char *from, *to, *why; } rows[] = {
         { KEY("a", A, "publish"), "",
-          "there is no [key] and no [jwt] any more, so that everyone would be let in; only a restart does that" },
-        { JWT("a", A), "", "there is no [key] and no [jwt] any more, so that everyone would be let in; only a restart does that" },
+          "there is no [key], [jwt] and [connect_hook] any more, so that everyone would be let in; only a restart does that" },
+        { JWT("a", A), "", "there is no [key], [jwt] and [connect_hook] any more, so that everyone would be let in; only a restart does that" },
         { "http = 0.0.0.0:1\n" KEY("a", A, "publish"), "http = 127.0.0.1:1",
-          "there is no [key] and no [jwt] any more, so that everyone would be let in; only a restart does that" },
+          "there is no [key], [jwt] and [connect_hook] any more, so that everyone would be let in; only a restart does that" },
         { "[namespace n]\npayload_bytes_max = 8M", "publish_waiting_bytes_max = 4M",
           "[namespace n]: payload_bytes_max must not be above publish_waiting_bytes_max, or its largest messages could "
           "never be published" },

@@ -1,0 +1,39 @@
+#include "session/link_revoke.h"
+
+#include "node/connection_key.h"
+#include "session/link.h"
+
+/* What the link's identity was issued as. The connection of a link is not what its token was issued on, but a connection
+ * that is revoked ends whatever its token says. */
+static bool link_is_revoked_by(const struct link *link, const struct revocation *revocation)
+{
+    const struct identity *holder = link->holder;
+    uint64_t               key;
+
+    if (revocation->kind == REVOKED_CONNECTION)
+        return connection_key_read(revocation->name, &key) && key == link->key;
+    return holder != NULL && revocation_refuses(revocation, &(struct revocable){
+        .user = identity_user(holder), .device = identity_device(holder), .jti = span_str(holder->jti),
+        .issued_at = (uint64_t)(holder->issued_at / 1000),
+    });
+}
+
+static uint64_t end_revoked(struct list *links, const struct revocation *revocation)
+{
+    uint64_t count = 0;
+
+    for (struct list *at = links->next, *next; at != links; at = next) {
+        struct link *link = container_of(at, struct link, in_worker);
+        next              = at->next;  /* end() may end this link, and no other */
+        if (link->is_over || !link_is_revoked_by(link, revocation))
+            continue;
+        link->kind->end(link, LINK_END_REVOKED);
+        count++;
+    }
+    return count;
+}
+
+uint64_t session_worker_revoke(struct session_worker *worker, const struct revocation *revocation)
+{
+    return end_revoked(&worker->links, revocation) + end_revoked(&worker->polls, revocation);
+}

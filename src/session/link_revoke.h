@@ -1,0 +1,12 @@
+/* link_revoke.h - ends the links that a revocation is meant for. */
+#ifndef SESSION_LINK_REVOKE_H
+#define SESSION_LINK_REVOKE_H
+
+#include "auth/revocations.h"
+
+struct session_worker;
+
+/* On this loop. Returns how many links there were. */
+uint64_t session_worker_revoke(struct session_worker *worker, const struct revocation *revocation);
+
+#endif

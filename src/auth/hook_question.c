@@ -93,7 +93,7 @@ static bool read_json(struct hook_reader *reader, struct span body)
 }
 
 /* A member that is a string; empty if it is not there. False: it is something else. */
-static bool read_text(struct hook_reader *reader, const char *name, struct span *ret)
+static bool read_member_text(struct hook_reader *reader, const char *name, struct span *ret)
 {
     const struct json_token *token = json_member(&reader->doc, json_root(&reader->doc), span_str(name));
 
@@ -113,7 +113,7 @@ static struct identified read_refusal(struct hook_reader *reader, unsigned statu
 {
     struct span reason;
 
-    if (!read_json(reader, body) || !read_text(reader, "reason", &reason))
+    if (!read_json(reader, body) || !read_member_text(reader, "reason", &reason))
         reason = SPAN("");
     if (reason.len == 0 || reason.len > HOOK_REASON_BYTES_MAX || !is_plain_text(reason))
         return hook_refusal(status, "the application refused this connection");
@@ -187,8 +187,8 @@ static struct identified read_identity(struct hook_reader *reader, struct author
     struct grant          grants[GRANTS_MAX];
     size_t                count = 0;
 
-    if (!read_text(reader, "user", &facts.user) || !user_name_is_valid(facts.user) ||
-        !read_text(reader, "device", &facts.device) ||
+    if (!read_member_text(reader, "user", &facts.user) || !user_name_is_valid(facts.user) ||
+        !read_member_text(reader, "device", &facts.device) ||
         (facts.device.len > 0 && !device_name_is_valid(facts.device)) ||
         !read_expiry(reader, wall, &facts.expires_at) ||
         !read_grants(reader, "subscribe", read_followed, grants, &count))

@@ -54,7 +54,7 @@ static void put_latency(struct buf *out, const struct server *server)
              name, (unsigned long long)SUM(server, sessions.latency.count));
 }
 
-static void put_result(struct buf *out, const char *name, const char *result, uint64_t value)
+static void put_by_result(struct buf *out, const char *name, const char *result, uint64_t value)
 {
     buf_putf(out, "%s{result=\"%s\"} %llu\n", name, result, (unsigned long long)value);
 }
@@ -65,15 +65,15 @@ static void put_callers(struct buf *out, const struct server *server)
     static const char            calls[] = "longwire_connect_hook_calls_total", sets[] = "longwire_key_sets_total";
 
     put_metric_head(out, calls, "counter", "Answers of the connect hook.");
-    put_result(out, calls, "let_in", SUM(server, callers.all.counters.let_in));
-    put_result(out, calls, "refused", SUM(server, callers.all.counters.refused));
-    put_result(out, calls, "garbage", SUM(server, callers.all.counters.garbage));
-    put_result(out, calls, "silent", SUM(server, callers.all.counters.silent));
+    put_by_result(out, calls, "let_in", SUM(server, callers.all.counters.let_in));
+    put_by_result(out, calls, "refused", SUM(server, callers.all.counters.refused));
+    put_by_result(out, calls, "garbage", SUM(server, callers.all.counters.garbage));
+    put_by_result(out, calls, "silent", SUM(server, callers.all.counters.silent));
     put_metric_head(out, "longwire_connect_hook_seconds_total", "counter", "Time that these answers took.");
     buf_putf(out, "longwire_connect_hook_seconds_total %g\n", (double)SUM(server, callers.all.counters.took_ms_sum) / 1000);
     put_metric_head(out, sets, "counter", "Key sets of issuers.");
-    put_result(out, sets, "fetched", SUM(server, callers.counters.fetched));
-    put_result(out, sets, "failed", SUM(server, callers.counters.failed));
+    put_by_result(out, sets, "fetched", SUM(server, callers.counters.fetched));
+    put_by_result(out, sets, "failed", SUM(server, callers.counters.failed));
     put_one(out, "longwire_fetches_under_way", "gauge", "Calls to other servers.", counter_get(&fetch->under_way));
     put_one(out, "longwire_fetches_waiting", "gauge", "Calls to other servers that wait for a place.",
             counter_get(&fetch->waiting));

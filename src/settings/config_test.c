@@ -140,8 +140,6 @@ static void a_file_is_refused_with_line_name_and_what_is_allowed(void **state)
         { "[jwt a]\nkey_file = /nowhere/at/all\n", "f:1: key_file: /nowhere/at/all can't be read: No such file or directory\n" },
         { "[jwt a]\njwks = a/b\n",
           "f:1: jwks must be an absolute path\n" },
-        { "[jwt a]\njwks = https://id.example/keys\n",
-          "f:1: jwks: keys are not fetched from an address in this version yet; name the absolute path of a file\n" },
         { "[namespace News]\n", "f:1: namespace News: a namespace's name must be a small letter, then up to 31 small "
                                 "letters, digits, - and _\n" },
         { "[namespace n]\n[namespace n]\n", "f:2: namespace n: this namespace has a section already\n" },

@@ -25,7 +25,8 @@ const struct value_row jwt_rows[JWT_ROW_COUNT] = {
                    .help = "The absolute path of a file of public keys or certificates in PEM: RSA of 2048 to 8192 bits, "
                            "EC on P-256 or P-384, Ed25519. Several are fine, such as an old and a new one." },
     [JWKS] = { "jwks", VALUE_TEXT, AT(jwks), .max = JWT_PLACE_BYTES_MAX,
-               .help = "The absolute path of a JSON file with a set of keys (RFC 7517). Addresses are not fetched yet." },
+               .help = "The absolute path of a JSON file with a set of keys (RFC 7517), or the address of one, https:// "
+                       "or http://: see jwks_refresh_s." },
     [ISSUER] = { "issuer", VALUE_TEXT, AT(issuer), .max = JWT_NAME_BYTES_MAX,
                  .help = "What `iss` of its tokens must say. Without it `iss` does not matter." },
     [AUDIENCE] = { "audience", VALUE_TEXT, AT(audience), .max = JWT_NAME_BYTES_MAX,
@@ -159,10 +160,8 @@ static bool file_take(struct settings *settings, struct jwt_section *section, co
 static bool keys_take(struct settings *settings, struct jwt_section *section, const struct jwt_draft *draft,
                       unsigned seen, struct buf *why)
 {
-    if (section->source == JWT_JWKS_URL) {
-        buf_put_lit(why, "jwks: keys are not fetched from an address in this version yet; name the absolute path of a file");
-        return false;
-    }
+    if (section->source == JWT_JWKS_URL)
+        return true;  /* they are fetched later */
     if ((seen & 1u << SECRET) != 0)
         return secret_take(settings, section, span_str(draft->secret), why);
     return file_take(settings, section, (seen & 1u << SECRET_FILE) != 0 ? "secret_file" : source_names[section->source],

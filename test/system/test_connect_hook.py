@@ -198,9 +198,9 @@ def test_nobody_listens():
 def test_who_goes_away_cancels(server, application):
     application.answer = lambda question: application.hang
     for _ in range(5):
+        count = len(application.questions)
         link = WebSocket(server.url)
         link.say({"type": "connect", "token": "x"})
-        count = len(application.questions)
         wait_until(lambda count=count: len(application.questions) > count)
         link.close()
 

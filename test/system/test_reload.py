@@ -332,7 +332,7 @@ def test_a_broken_file_changes_nothing():
             server.write("log_level = debug\n" + text + key("new", NEW))
             assert_nothing_changed(server, api, reader, server.reload_refused(), want)
         server.write("log_level = debug\n")
-        assert_nothing_changed(server, api, reader, server.reload_refused(), "there is no .key. and no .jwt. any more")
+        assert_nothing_changed(server, api, reader, server.reload_refused(), "there is no .key., .jwt. and .connect_hook. any more")
         server.config_path.unlink()
         assert_nothing_changed(server, api, reader, server.reload_refused(),
                                r"longwired\.conf: can't be read: No such file or directory")
@@ -343,7 +343,7 @@ def test_a_broken_file_changes_nothing():
         assert_nothing_changed(server, api, reader, server.reload_refused(), "is no regular file")
         server.config_path.rmdir()
         server.config_path.touch()
-        assert_nothing_changed(server, api, reader, server.reload_refused(), "there is no .key. and no .jwt. any more")
+        assert_nothing_changed(server, api, reader, server.reload_refused(), "there is no .key., .jwt. and .connect_hook. any more")
         metrics = ops.metrics()
         assert metrics['longwire_config_reloads_total{result="failed"}'] == len(BROKEN) + 5
         assert metrics['longwire_config_reloads_total{result="ok"}'] == 0

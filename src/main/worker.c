@@ -120,6 +120,7 @@ static void worker_init_sessions(struct worker *worker, const struct settings *s
     sessions->devices    = &worker->server->writer.devices;
     sessions->port       = &worker_session_port;
     sessions->ctx        = worker;
+    sessions->revocations = &worker->revocations;
     ticket_key_init(&sessions->ticket_key, worker->server->ticket_secret);
     session_worker_init(sessions);
 }

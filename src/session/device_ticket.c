@@ -1,8 +1,13 @@
 #include "session/device_ticket.h"
 
-#include "message/grant.h"
+#include <inttypes.h>
+#include <stdio.h>
+
 #include "auth/may.h"
+#include "auth/revocations.h"
 #include "base/must.h"
+#include "message/grant.h"
+#include "node/connection_key.h"
 
 _Static_assert((int)TICKET_GRANTS_MAX == (int)GRANTS_MAX, "a ticket has room for the grants of a token");
 
@@ -61,6 +66,23 @@ static struct identity *identity_of(const struct identity *shown, const struct t
     });
 }
 
+/* Tickets die with the user, device, token or connection that was revoked. In a server without keys and issuers everybody
+ * is who they say, with a ticket or without: there only the connection counts. */
+static bool ticket_is_revoked(const struct session_worker *worker, const struct identity *shown,
+                              const struct ticket *ticket)
+{
+    bool is_open = shown != NULL && shown->is_open;
+    char connection[CONNECTION_KEY_DIGITS + 1];
+
+    if (worker->revocations == NULL || worker->revocations->count == 0)
+        return false;
+    snprintf(connection, sizeof connection, "%016" PRIx64, ticket->connection);
+    return revocations_refuse(worker->revocations, &(struct revocable){
+               .connection = span_str(connection), .issued_at = ticket->issued_s }) ||
+           (!is_open && revocations_refuse(worker->revocations, &(struct revocable){
+               .user = ticket->user, .device = ticket->device, .jti = ticket->jti, .issued_at = ticket->token_issued_s }));
+}
+
 struct verdict device_ticket_read(struct session_worker *worker, const struct identity *shown, struct span text,
                                   struct buf *bytes, struct ticket_holder *ret)
 {
@@ -77,6 +99,11 @@ struct verdict device_ticket_read(struct session_worker *worker, const struct id
     struct identified nobody = { .identity = NULL };
     if (shown == NULL && worker->identifier->ops->look(worker->identifier, &(struct credential){ 0 }, &nobody))
         shown = nobody.identity;
+    if (ticket_is_revoked(worker, shown, &ticket)) {
+        identity_unref(nobody.identity);
+        counter_add(&worker->counters.tickets_refused, 1);
+        return (struct verdict){ 401, "this ticket was revoked; come with a token" };
+    }
     *ret = (struct ticket_holder){ identity_of(shown, &ticket), ticket.user, ticket.device, ticket.generation,
                                    ticket.since };
     identity_unref(nobody.identity);

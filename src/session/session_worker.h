@@ -68,6 +68,7 @@ struct session_worker {
     bool                       polls_wait;       /* to be drawn, until fewer answers wait for clients */
     struct admission           admission;
     struct drain               drain;
+    const struct revocations  *revocations;      /* borrowed; NULL: nothing is revoked */
     bool                       asks_links;       /* there is a connect hook: links of nobody are asked about */
     bool                       is_stopping;
 };

@@ -5,6 +5,7 @@ import json
 import time
 import urllib.parse
 
+import jwt
 import pytest
 
 from longwire_client import Api, WebSocket
@@ -140,6 +141,37 @@ def test_what_can_not_be_revoked(admin, body, why):
     text = body if isinstance(body, str) else json.dumps(body)
     answer = admin.call("POST", "/v1/revocations", text, {"Content-Type": "application/json"})
     assert answer.status == 400 and why in answer.json["detail"], answer
+
+
+SECRET = "the-secret-that-signs-the-tokens-of-the-application"
+
+
+def come(server, **connect):
+    """What the server says to a `connect` on a new link: `connected`, or `error`."""
+    with contextlib.closing(WebSocket(server.url)) as client:
+        client.say({"type": "connect", "ref": 1, **connect})
+        return next(said for said in client.objects() if said.get("ref") == 1)
+
+
+@pytest.mark.parametrize("kind", ["user", "device", "jti", "connection"])
+def test_a_ticket_dies_with_what_is_revoked(kind):
+    """Threat 102: a ticket asks nobody, so it must not outlive the revocation."""
+    with Server(config=f"{CONFIG}[jwt app]\nsecret = {SECRET}\n") as server, \
+            contextlib.closing(Api(server.url, ADMIN)) as admin:
+        def token(name, age):
+            return jwt.encode({"sub": name, "device": "phone", "jti": f"{name}-{age}", "iat": int(time.time()) - age,
+                               "exp": int(time.time()) + 600}, SECRET, "HS256")
+
+        ann, bob = (come(server, token=token(name, 5), session=True) for name in ("ann", "bob"))
+        names = {"user": "ann", "device": "ann/phone", "jti": "ann-5", "connection": ann["connection"]}
+        assert revoke(admin, **{kind: names[kind]}).status == 200
+        refused = come(server, ticket=ann["ticket"], session=True)
+        assert (refused["type"], refused["code"]) == ("error", 401) and "revoked" in refused["reason"]
+        assert come(server, ticket=bob["ticket"], session=True)["resumed"]
+        server.kill()
+        server.start()
+        assert come(server, ticket=ann["ticket"], session=True)["code"] == 401
+        wait_until(lambda: come(server, token=token("ann", 0), session=True)["type"] == "connected")
 
 
 def test_who_may_revoke(server):

@@ -219,6 +219,44 @@ def test_a_revoked_user_is_cut_and_asked_about_again(server, application, backen
     wait_until(lambda: get(server, "/v1/subscribe?channel=user:ann&wait=0").status == 200)  # in a later second
 
 
+@pytest.mark.parametrize("kind", ["user", "device", "connection"])
+def test_a_ticket_dies_with_what_was_revoked(server, application, backend, kind):
+    application.answer = lambda question: (200, {"user": "ann", "device": "phone"})
+
+    def come(**how):
+        link = WebSocket(server.url)
+        objects = link.objects()
+        next_of(objects, "connected")
+        link.say({"type": "connect", "session": True, **how})
+        told = next(thing for thing in objects if thing["type"] in ("connected", "error"))
+        return link, objects, told
+    first, objects, told = come(token="x")
+    name = {"user": "ann", "device": "ann/phone", "connection": told["connection"]}[kind]
+    first.close()
+    ticket = told["ticket"]
+    assert backend.call("POST", "/v1/revocations", json.dumps({kind: name})).status == 200
+    second, objects, told = come(ticket=ticket)
+    assert (told["type"], told.get("code")) == ("error", 401) and "revoked" in told["reason"]
+    assert len(application.questions) == 1
+    second.close()
+
+
+def test_a_session_that_a_ticket_resumes_is_not_asked_about_again(server, application):
+    first = WebSocket(server.url)
+    objects = first.objects()
+    next_of(objects, "connected")
+    first.say({"type": "connect", "session": True, "token": "x", "device": "phone"})
+    ticket = next_of(objects, "connected")["ticket"]
+    first.close()
+    second = WebSocket(server.url)
+    objects = second.objects()
+    next_of(objects, "connected")
+    second.say({"type": "connect", "session": True, "ticket": ticket})
+    assert next_of(objects, "connected")["resumed"] is True
+    assert len(application.questions) == 1
+    second.close()
+
+
 def test_reload_takes_another_hook():
     with Application() as old, Application() as new, Server(config=config(old)) as server:
         link = WebSocket(server.url)

@@ -883,7 +883,9 @@ def test_those_who_leave_leave_nothing_behind(transport):
                 assert any(thing["type"] == "message" for thing in things)
                 place.close()
                 place.let_go()
-        cycle(CYCLES)  # as many as are measured: what an allocator keeps for itself is there then
+        # What an allocator keeps for itself is there then. ASan's grows for longer: 1,050 KB, 830, 330, 200 in the first
+        # rounds of 150, where the plain build stays level from the first one on.
+        cycle(CYCLES * (3 if is_sanitized() else 1))
         wait_metrics(api, all_have_gone)
         rss, descriptors = rss_kb(server.pid), len(os.listdir(f"/proc/{server.pid}/fd"))
         cycle(CYCLES)

@@ -68,14 +68,24 @@ static const char *name_of(const struct model *model, unsigned channel)
     return model->world->channels[channel]->text;
 }
 
-/* The place, found or new; backwards, for what is asked for is mostly recent. */
-static struct place *model_place(struct model *model, unsigned channel, uint64_t epoch, uint64_t seq)
+/* Backwards, for what is asked for is mostly recent. NULL: nobody has seen it. */
+static struct place *model_find(const struct model *model, unsigned channel, uint64_t epoch, uint64_t seq)
 {
     for (size_t i = model->place_count; i-- > 0;) {
         struct place *place = &model->places[i];
         if (place->seq == seq && place->channel == channel && place->epoch == epoch)
             return place;
     }
+    return NULL;
+}
+
+/* The place, found or new. A new one moves all others in memory. */
+static struct place *model_place(struct model *model, unsigned channel, uint64_t epoch, uint64_t seq)
+{
+    struct place *known = model_find(model, channel, epoch, seq);
+
+    if (known != NULL)
+        return known;
     if (model->place_count == model->place_cap) {
         model->place_cap = model->place_cap == 0 ? 256 : model->place_cap * 2;
         model->places    = reallocarray(model->places, model->place_cap, sizeof *model->places);
@@ -262,23 +272,27 @@ struct span intent_collapse_key(const struct intent *intent)
     return intent->is_recall || intent->no % 8 >= 2 ? SPAN("") : keys[intent->no % 2];
 }
 
-/* The collapse key of what stands at a seq; empty: it has none, or nobody has seen it. */
-static struct span key_at(struct model *model, unsigned channel, uint64_t epoch, uint64_t seq)
+/* Nobody knows which message stands there. */
+static bool has_no_intent(const struct place *place)
 {
-    const struct place *place = model_place(model, channel, epoch, seq);
+    return place == NULL || place->intent < 0;
+}
 
-    return place->intent < 0 ? SPAN("") : intent_collapse_key(&model->intents[place->intent]);
+/* The collapse key of what stands there; empty: it has none, or nobody knows. */
+static struct span key_at(const struct model *model, const struct place *place)
+{
+    return has_no_intent(place) ? SPAN("") : intent_collapse_key(&model->intents[place->intent]);
 }
 
 /* A later message with the same key replaces it; it need not have been seen by anybody yet. */
-static bool place_is_collapsed(struct model *model, const struct place *place, const struct log_now *log)
+static bool place_is_collapsed(const struct model *model, const struct place *place, const struct log_now *log)
 {
-    struct span key = key_at(model, place->channel, place->epoch, place->seq);
+    struct span key = key_at(model, place);
 
     for (uint64_t seq = place->seq + 1; seq <= log->head; seq++) {
-        const struct place *later = model_place(model, place->channel, place->epoch, seq);
-        if (place->intent < 0 || later->intent < 0 || span_eq(key_at(model, place->channel, place->epoch, seq), key))
-            return place->intent < 0 || key.len > 0;
+        const struct place *later = model_find(model, place->channel, place->epoch, seq);
+        if (has_no_intent(place) || has_no_intent(later) || span_eq(key_at(model, later), key))
+            return has_no_intent(place) || key.len > 0;
     }
     return false;
 }

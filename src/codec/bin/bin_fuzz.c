@@ -30,6 +30,20 @@ static void check_again(enum bin_side side, const struct bin_frame *frame)
     buf_fini(&wire);
 }
 
+/* Places that can be read are put as they came. */
+static void check_places(struct span places)
+{
+    struct bin_place place;
+    struct buf       again;
+
+    for (struct span rest = places; rest.len > 0 && bin_next_place(&rest, &place); places = rest) {
+        buf_init(&again, 1 << 12);
+        bin_put_place(&again, &place);
+        must(place.epoch == 0 || span_eq(buf_span(&again), span_head(places, places.len - rest.len)));
+        buf_fini(&again);
+    }
+}
+
 static void check_frames(enum bin_side side, struct span input)
 {
     struct bin_aliases aliases;
@@ -43,6 +57,7 @@ static void check_frames(enum bin_side side, struct span input)
     while (bin_split(input, 1 << 12, &bytes, &used, &fault) == BIN_SPLIT_FRAME) {
         if (bin_read(bytes, side, &frame, &reason) == BIN_OK) {
             check_again(side, &frame);
+            check_places(bin_bytes(&frame, BIN_RESUME));
             if (side == BIN_SERVER && bin_aliases_take(&aliases, &frame))
                 must(frame.type != BIN_MESSAGE && aliases.count <= BIN_ALIAS_COUNT);
         }

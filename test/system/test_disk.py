@@ -701,4 +701,4 @@ def test_a_directory_from_a_newer_version(tables, tmp_path):
     data = shutil.copytree(tables[0], tmp_path / "data")
     (data / "format").write_text((data / "format").read_text().replace("format 4", "format 5"))
     start_refused(data, said="format 5")
-    assert pathlib.Path(data / "format").read_text().endswith("4\n")
+    assert pathlib.Path(data / "format").read_text().endswith("5\n")

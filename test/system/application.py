@@ -32,6 +32,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         pass
 
 
+class Listener(http.server.ThreadingHTTPServer):
+    request_queue_size = 128    # five are the default: of twenty at once some would wait a second for a repeated SYN
+
+
 class Application:
     """answer    question → (status, object or bytes), or a function of the handler that does as it likes
     documents   path → object: what GET is answered
@@ -41,7 +45,7 @@ class Application:
         self.questions, self.paths, self.documents = [], [], {}
         self.answer = lambda question: (200, {"user": "ann"})
         self.is_over = threading.Event()
-        self.http = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.http = Listener(("127.0.0.1", 0), Handler)
         self.http.owner = self
         self.thread = threading.Thread(target=self.http.serve_forever, daemon=True)
 

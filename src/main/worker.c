@@ -47,23 +47,28 @@ static void worker_accepted(void *ctx, int fd)
     http_server_accept(&worker->http, fd);
 }
 
-/* A native client has no request that could be answered briefly: it comes in or it does not. */
+/* A native client has no request that could be answered briefly. The room for brief answers serves to tell it why it may
+ * not come in. */
 static void worker_accepted_native(void *ctx, int fd)
 {
     struct worker      *worker  = ctx;
     struct http_refusal refusal = { .detail = "too many connections (connections_max)" };
+    enum http_admission admission;
     struct stream      *stream;
 
     if (stream_tcp_new(&worker->loop, fd, &stream) != RC_OK) {
         LOG(LOG_WARN, "connection_refused", log_str("why", "no memory for one more"));
         close(fd);
-    } else if (worker_admit(worker, &refusal) == HTTP_ADMITTED) {
-        counter_add(&worker->http.counters.accepted, 1);
-        session_accept_native(&worker->sessions, stream);
-    } else {
-        counter_add(&worker->http.counters.refused, 1);
-        session_refuse_native(&worker->sessions, stream, refusal.detail);
+        return;
     }
+    admission = worker_admit(worker, &refusal);
+    counter_add(admission == HTTP_ADMITTED ? &worker->http.counters.accepted : &worker->http.counters.refused, 1);
+    if (admission == HTTP_ADMITTED)
+        session_accept_native(&worker->sessions, stream);
+    else if (admission == HTTP_ADMITTED_BRIEFLY)
+        session_refuse_native(&worker->sessions, stream, refusal.detail);
+    else
+        session_drop_native(&worker->sessions, stream, refusal.detail);
 }
 
 static enum rc worker_listen(struct worker *worker, char *why, size_t why_size)

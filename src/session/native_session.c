@@ -197,7 +197,7 @@ static const struct client_kind native_kind = {
     .go_on         = native_go_on,
 };
 
-void session_accept_native(struct session_worker *worker, struct stream *stream)
+static struct native_session *native_session_open(struct session_worker *worker, struct stream *stream)
 {
     struct native_session *session = pool_take(&worker->native_sessions);
 
@@ -206,12 +206,24 @@ void session_accept_native(struct session_worker *worker, struct stream *stream)
     session->client.link.stream = stream;
     session->client.timer.fire  = native_on_timer;
     stream_start(stream, &native_session_events, session);
+    return session;
+}
+
+void session_accept_native(struct session_worker *worker, struct stream *stream)
+{
+    struct native_session *session = native_session_open(worker, stream);
+
     native_await_connect(session);
     if (worker->is_stopping)
         native_session_leave(&session->client.link);
 }
 
 void session_refuse_native(struct session_worker *worker, struct stream *stream, const char *reason)
+{
+    native_session_close(native_session_open(worker, stream), WS_CLOSE_TRY_LATER, reason);
+}
+
+void session_drop_native(struct session_worker *worker, struct stream *stream, const char *reason)
 {
     struct buf words;
 

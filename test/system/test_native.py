@@ -517,6 +517,22 @@ def test_one_connection_too_many_is_told_to_come_later():
             assert (closing["type"], closing["code"]) == ("closing", 1013)
 
 
+def test_a_connection_too_many_reads_why_though_it_has_sent_much():
+    """Bytes that the server has not read must not turn its close into a reset that overtakes the reason."""
+    with Server(flags=["--connections-max", "20"]) as server, contextlib.ExitStack() as stack:
+        for _ in range(20):
+            stack.enter_context(NativeClient(server.tcp_port))
+        for _ in range(15):
+            with socket.create_connection(("127.0.0.1", server.tcp_port), timeout=SECONDS) as late:
+                for _ in range(5):
+                    late.sendall(encode({"type": "connect"}))
+                told = b""
+                while got := late.recv(1000):
+                    told += got
+                frames, _rest = split(told)
+                assert [decode(frame, SERVER_TYPES)["code"] for frame in frames] == [1013]
+
+
 def test_a_stop_tells_every_client_to_come_again():
     with Server() as server, contextlib.ExitStack() as stack:
         clients = [stack.enter_context(NativeClient(server.tcp_port)) for _ in range(5)]

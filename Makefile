@@ -170,11 +170,19 @@ $(CLIENT_UNITS): $(OUT)/test/%: $(OUT)/obj/pic/%.o $(CLIENT_OBJ) $(OUT)/libclien
 	@mkdir -p $(@D)
 	@$(CC) $(LINK) -o $@ $(filter %.o,$^) $(OUT)/libclientparts.a -lcmocka $(CLIENT_LIBS)
 
-units: $(UNITS) $(BENCH_UNITS) $(TOOL_UNITS) $(CLIENT_UNITS)
+# The simulators' own: the disk that they share is held to the battery of the ledger port.
+SIM_UNITS := $(OUT)/test/sim/ledger_sim_test
+$(SIM_UNITS): $(patsubst %.c,$(OUT)/obj/%.o,test/sim/ledger_sim_test.c $(filter-out %_test.c %/main.c test/sim/wire_% test/sim/device_%,$(wildcard test/sim/*.c))) \
+        $(call batteries,store) $(foreach module,base message hub store route node,$(if $(call sources,$(module)),$(OUT)/lib$(module).a)) $(TEST_LIB_OBJ)
+	@mkdir -p $(@D)
+	@$(CC) $(LINK) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIBS) -lcmocka
+$(OUT)/obj/test/sim/ledger_sim_test.o: CPPFLAGS += -Itest
+
+units: $(UNITS) $(SIM_UNITS) $(BENCH_UNITS) $(TOOL_UNITS) $(CLIENT_UNITS)
 
 # The simulators see all but main. sim has the node without its wires; wire_sim has all of it.
-SIM_SRC  = $(filter-out test/sim/wire_%,$(wildcard test/sim/*.c))
-WIRE_SRC = $(filter-out test/sim/main.c,$(wildcard test/sim/*.c))
+SIM_SRC  = $(filter-out test/sim/wire_% test/sim/device_% %_test.c,$(wildcard test/sim/*.c))
+WIRE_SRC = $(filter-out test/sim/main.c test/sim/device_% %_test.c,$(wildcard test/sim/*.c))
 $(OUT)/test/sim/sim: $(patsubst test/%.c,$(OUT)/obj/test/%.o,$(SIM_SRC)) $(foreach module,base message hub store route node,$(if $(call sources,$(module)),$(OUT)/lib$(module).a))
 	@mkdir -p $(@D)
 	@$(CC) $(LINK) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIBS)

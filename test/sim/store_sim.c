@@ -1,4 +1,4 @@
-#include "store_sim.h"
+#include "store_sim_priv.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,49 +9,6 @@
 #include "store/page.h"
 #include "store/retention.h"
 #include "store/seq_by_time.h"
-
-enum { SYNC_MS = 2, SYNC_SLOW_MS = 60, READ_MS = 3, TROUBLE_MS = 150, STUCK_MS_MAX = 900, LANES_MAX = 3 };
-
-/* One thing written: a numbered message with its key, or where a log now begins. */
-struct record {
-    struct message *message;  /* NULL: a trim */
-    unsigned        channel;
-    uint64_t        first;    /* of a trim */
-    char            key[24];  /* empty: none */
-    uint64_t        digest;
-    bool            is_corrupt;
-    bool            is_synced;
-};
-
-struct log {
-    uint64_t        epoch;
-    uint64_t        first, head;
-    uint64_t        shown;    /* the head that reads tell: behind `head` until a broken store has reopened */
-    struct message *at[4096]; /* by seq - 1 */
-};
-
-/* One node's connection to it. */
-struct sim_port {
-    struct store      store;
-    struct store_sim *sim;
-    unsigned          node;
-    struct list       batches, reads, questions;
-    struct list       stuck;   /* batches that take much longer than anybody waits */
-    msec              batch_due, read_due, stuck_until;
-};
-
-struct store_sim {
-    struct sim_port ports[NODES_MAX];
-    struct world  *world;
-    struct record *journal;
-    size_t         journal_count, journal_cap;
-    struct log     logs[CHANNELS_MAX];
-    uint64_t       id;
-    unsigned       wipes;
-    msec           full_until, away_until, broken_until, io_until;
-    bool           is_broken;
-    struct store_stats stats;
-};
 
 static struct sim_port *port_of(struct store *store)
 {
@@ -94,11 +51,12 @@ static void sim_apply(struct store_sim *sim, const struct record *record)
 
     if (record->message != NULL)
         log_put(log, record->message);
-    else
+    else if (record->first != 0)
         log_trim(log, record->first);
+    rows_apply(&sim->rows, record);
 }
 
-static void sim_write(struct store_sim *sim, struct record record)
+void sim_write(struct store_sim *sim, struct record record)
 {
     if (sim->journal_count == sim->journal_cap) {
         sim->journal_cap = sim->journal_cap == 0 ? 64 : sim->journal_cap * 2;
@@ -118,19 +76,30 @@ static void sim_forget(struct store_sim *sim)
         log->head = log->shown = 0;
         log->epoch = 1000 + 10 * sim->wipes + i;
     }
+    rows_forget(sim);
 }
 
 static void journal_cut(struct store_sim *sim, size_t count)
 {
-    while (sim->journal_count > count)
-        message_unref(sim->journal[--sim->journal_count].message);
+    while (sim->journal_count > count) {
+        struct record *record = &sim->journal[--sim->journal_count];
+        message_unref(record->message);
+        free(record->write);
+    }
+}
+
+void sim_show(struct store_sim *sim)
+{
+    for (unsigned i = 0; i < CHANNELS_MAX; i++)
+        sim->logs[i].shown = sim->logs[i].head;
+    while (sim->shown_count < sim->journal_count)
+        rows_apply(&sim->rows_shown, &sim->journal[sim->shown_count++]);
 }
 
 static void sim_reopen(struct store_sim *sim)
 {
     sim->is_broken = false;
-    for (unsigned i = 0; i < CHANNELS_MAX; i++)
-        sim->logs[i].shown = sim->logs[i].head;
+    sim_show(sim);
 }
 
 static void sim_recover(struct store_sim *sim)
@@ -178,6 +147,8 @@ static enum append_outcome sim_judge(struct store_sim *sim, struct append *appen
         append->first = answer_of(earlier->message);
         return APPEND_REPLAYED;
     }
+    if (append->write != NULL && !rows_carried_hold(sim, append, wall))
+        return append->outcome;
     if (append->message->kind != MESSAGE_RECALL)
         return APPEND_DONE;
 
@@ -214,7 +185,6 @@ static void sim_append_one(struct store_sim *sim, struct append *append, msec wa
     };
     struct log *log = &sim->logs[record.channel];
 
-    must(append->write == NULL);
     if (append->is_purge) {
         sim_purge(sim, append, record.channel);
         return;
@@ -231,6 +201,11 @@ static void sim_append_one(struct store_sim *sim, struct append *append, msec wa
     if (sim->world->plant == PLANT_SKIP_SYNC)
         record.is_synced = false;
     record.message = message_ref(message);
+    if (append->write != NULL) {
+        append->write->outcome = LEDGER_DONE;
+        record.write           = ledger_write_copy(append->write);
+        record.wall            = wall;
+    }
     sim_write(sim, record);
 }
 
@@ -242,22 +217,25 @@ static void sim_write_batch(struct store_sim *sim, struct append_batch *batch)
 
 static void batch_fail(struct append_batch *batch, enum append_outcome outcome)
 {
-    for (struct list *link = batch->appends.next; link != &batch->appends; link = link->next)
-        container_of(link, struct append, link)->outcome = outcome;
+    for (struct list *link = batch->appends.next; link != &batch->appends; link = link->next) {
+        struct append *append = container_of(link, struct append, link);
+        append->outcome       = outcome;
+        if (append->write != NULL)
+            rows_carried_fail(append->write);
+    }
 }
 
-static void sim_show(struct store_sim *sim)
+void sim_begin_broken(struct store_sim *sim)
 {
-    for (unsigned i = 0; i < CHANNELS_MAX; i++)
-        sim->logs[i].shown = sim->logs[i].head;
+    sim->is_broken    = true;
+    sim->broken_until = sim->world->now + 1 + (msec)draw(sim->world, OF_DISK, TROUBLE_MS);
 }
 
 static void sim_break(struct store_sim *sim, struct append_batch *batch)
 {
     bool is_written = one_in(sim->world, OF_DISK, 2);
 
-    sim->is_broken    = true;
-    sim->broken_until = sim->world->now + 1 + (msec)draw(sim->world, OF_DISK, TROUBLE_MS);
+    sim_begin_broken(sim);
     if (is_written)
         sim_write_batch(sim, batch);
     tell(sim->world, "disk: sync of %zu failed, they are %s", batch->count, is_written ? "written" : "lost");
@@ -384,6 +362,15 @@ static enum rc sim_time_at(void *ctx, uint64_t seq, msec *ret)
     return RC_OK;
 }
 
+static uint64_t log_bytes(const struct log *log)
+{
+    uint64_t bytes = 0;
+
+    for (uint64_t seq = log->first; seq <= log->shown; seq++)
+        bytes += log->at[seq - 1]->payload_len;
+    return bytes;
+}
+
 static void sim_fill(struct store_sim *sim, unsigned channel, struct store_read *read)
 {
     struct log *log = &sim->logs[channel];
@@ -394,6 +381,7 @@ static void sim_fill(struct store_sim *sim, unsigned channel, struct store_read 
     read->epoch = log->epoch;
     read->first = log->first <= log->shown ? log->first : log->shown + 1;
     read->head  = log->shown;
+    read->bytes = read->limit == 0 ? log_bytes(log) : 0;
     must(read_set_times(read, &(struct time_source){ sim_time_at, log }) == RC_OK);
     page_init(&page, read);
     if (!page_range(read, &low, &high))
@@ -414,7 +402,7 @@ static void sim_finish_read(struct store_sim *sim, struct store_read *read)
     read->done(read);
 }
 
-static bool port_is_cut(const struct sim_port *port)
+bool port_is_cut(const struct sim_port *port)
 {
     return port->sim->world->nodes[port->node]->is_dying;
 }
@@ -438,12 +426,12 @@ static void sim_read(struct store *store, struct store_read *read)
     port_put_read(port, &port->reads, &read->link);
 }
 
-static void sim_finish_question(struct store_sim *sim, struct store_heads *question)
+static void sim_finish_question(struct store_sim *sim, struct store_heads *question, bool may_fail)
 {
     for (size_t i = 0; i < question->count; i++) {
         struct store_read read = { .channel = question->names[i], .wall = question->wall };
         sim_fill(sim, world_channel_of(sim->world, question->names[i]), &read);
-        if (sim->io_until > sim->world->now)
+        if (may_fail && sim->io_until > sim->world->now)
             read.rc = RC_IO;
         if (sim->world->plant == PLANT_SKIP_HEADS && i % 2 == 1)
             read.head = 0;  /* as if nobody had ever written there */
@@ -460,6 +448,10 @@ static void sim_heads(struct store *store, struct store_heads *question)
         for (size_t i = 0; i < question->count; i++)
             question->heads[i].rc = RC_IO;
         question->done(question);
+        return;
+    }
+    if (port->is_opening) {
+        sim_finish_question(port->sim, question, false);
         return;
     }
     port_put_read(port, &port->questions, &question->link);
@@ -574,6 +566,7 @@ static void port_init(struct store_sim *sim, unsigned node, uint32_t batches_max
     list_init(&port->stuck);
     list_init(&port->reads);
     list_init(&port->questions);
+    ledger_port_init(port);
 }
 
 /* A store with one node may still have to assume that there are others. */
@@ -585,18 +578,29 @@ struct store_sim *store_sim_new(struct world *world)
 
     must(sim != NULL);
     sim->world = world;
+    ledger_mem_init(&sim->rows, &world->hash_key, SIZE_MAX, SIZE_MAX);
+    ledger_mem_init(&sim->rows_shown, &world->hash_key, SIZE_MAX, SIZE_MAX);
     for (unsigned i = 0; i < NODES_MAX; i++)
         port_init(sim, i, batches_max, has_one_writer || world->plant == PLANT_ONE_WRITER);
     sim_forget(sim);
     return sim;
 }
 
-void store_sim_free(struct store_sim *sim)
+bool store_sim_is_idle(const struct store_sim *sim)
 {
+    bool is_idle = true;
+
     for (unsigned i = 0; i < NODES_MAX; i++) {
         const struct sim_port *port = &sim->ports[i];
-        must(list_is_empty(&port->batches) && list_is_empty(&port->reads) && list_is_empty(&port->stuck));
+        is_idle &= list_is_empty(&port->batches) && list_is_empty(&port->stuck) && list_is_empty(&port->reads) &&
+                   list_is_empty(&port->questions) && ledger_port_is_idle(port);
     }
+    return is_idle;
+}
+
+void store_sim_free(struct store_sim *sim)
+{
+    must(store_sim_is_idle(sim));
     journal_cut(sim, 0);
     sim_forget(sim);
     free(sim->journal);
@@ -606,6 +610,11 @@ void store_sim_free(struct store_sim *sim)
 struct store *store_sim_port(struct store_sim *sim, unsigned node)
 {
     return &sim->ports[node].store;
+}
+
+void store_sim_open(struct store_sim *sim, unsigned node, bool is_opening)
+{
+    sim->ports[node].is_opening = is_opening;
 }
 
 static void sim_rot(struct store_sim *sim)
@@ -648,9 +657,10 @@ static void port_turn(struct sim_port *port)
     while (port->stuck_until <= now && (link = list_pop(&port->stuck)) != NULL)
         port_finish_batch(port, container_of(link, struct append_batch, link));
     while (port->read_due <= now && (link = list_pop(&port->questions)) != NULL)
-        sim_finish_question(port->sim, container_of(link, struct store_heads, link));
+        sim_finish_question(port->sim, container_of(link, struct store_heads, link), true);
     while (port->read_due <= now && (link = list_pop(&port->reads)) != NULL)
         sim_finish_read(port->sim, container_of(link, struct store_read, link));
+    ledger_port_turn(port);
 }
 
 void store_sim_turn(struct store_sim *sim)
@@ -699,6 +709,7 @@ static void port_cut(struct sim_port *port, bool is_kept)
             question->heads[i].rc = RC_IO;
         question->done(question);
     }
+    ledger_port_cut(port, is_kept);
 }
 
 void store_sim_cut_node(struct store_sim *sim, unsigned node)
@@ -725,7 +736,7 @@ void store_sim_heal(struct store_sim *sim)
 {
     sim->full_until = sim->away_until = sim->io_until = sim->world->now;
     for (unsigned i = 0; i < NODES_MAX; i++)
-        sim->ports[i].stuck_until = sim->world->now;
+        sim->ports[i].stuck_until = sim->ports[i].row_due = sim->world->now;
     if (sim->is_broken)
         sim_reopen(sim);
 }

@@ -17,8 +17,14 @@ void              store_sim_free(struct store_sim *sim);
 /* As this node sees it: several have it open at once. */
 struct store     *store_sim_port(struct store_sim *sim, unsigned node);
 
+/* While a node begins it waits for what it asks: answered at once, and surely. */
+void              store_sim_open(struct store_sim *sim, unsigned node, bool is_opening);
+
 /* Draws what breaks and heals, and completes what is due. */
 void store_sim_turn(struct store_sim *sim);
+
+/* Is nothing under way? */
+bool store_sim_is_idle(const struct store_sim *sim);
 
 /* The process is gone: everything under way is answered (to nobody that counts), and the disk is read anew. With
  * `is_wiped` there is nothing on it, and the logs begin new lives. */

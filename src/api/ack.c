@@ -1,11 +1,12 @@
-/* ack.c - POST /v1/ack: a device acknowledges places without a link of its own.
+/* ack.c - POST /v1/ack: a device acknowledges places, and sets read marks of its user, without a link of its own.
  *
- *     {"places":{"user:alice":42,"group:lobby":7},"generation":3}
+ *     {"places":{"user:alice":42,"group:lobby":7},"generation":3,"read":{"group:lobby":5}}
  *
- * The device is the one of the token; without one there `device` names it. */
+ * The device is the one of the token; without one there `device` names it. Places need a device, marks a user. */
 #include <stdlib.h>
 
 #include "api/call.h"
+#include "api/mark_requests.h"
 #include "base/must.h"
 #include "device/device_command.h"
 #include "message/user_name.h"
@@ -13,7 +14,7 @@
 
 enum { ACK_PLACES_MAX = 1000 };
 
-static const struct span ack_members[] = { SPAN("places"), SPAN("generation"), SPAN("device") };
+static const struct span ack_members[] = { SPAN("places"), SPAN("generation"), SPAN("device"), SPAN("read") };
 
 /* One call while its body is read. */
 struct ack_reading {
@@ -23,6 +24,17 @@ struct ack_reading {
     uint64_t      generation;
     struct session_place *places;
     size_t        count;
+    struct ack_call *ack;
+};
+
+/* … and while it is carried out: the places, then the marks. */
+struct ack_call {
+    struct http_exchange *exchange;
+    struct session_open  *open;        /* the places as they stand; NULL: none were named */
+    struct mark_requests    marks;
+    char                  device[DEVICE_NAME_BYTES_MAX];  /* empty: not known */
+    size_t                device_len;
+    struct buf            user;
 };
 
 static bool refuse_ack(const struct ack_reading *reading, unsigned status, const char *detail)
@@ -76,24 +88,26 @@ static bool ack_read(struct ack_reading *reading)
         return refuse_ack(reading, 400, json_fault_say("the body is one JSON object", &doc->fault, why));
     const struct json_token *root = json_root(doc);
     if (root->type != JSON_OBJECT || json_unknown_member(doc, root, KNOWN_WORDS(ack_members)) != NULL)
-        return refuse_ack(reading, 400, "the body is an object with places, and perhaps generation and device");
+        return refuse_ack(reading, 400, "the body is an object with places or read, and perhaps generation and device");
     const struct json_token *generation = json_member(doc, root, SPAN("generation"));
     const struct json_token *device     = json_member(doc, root, SPAN("device"));
     const struct json_token *places     = json_member(doc, root, SPAN("places"));
+    const struct json_token *read       = json_member(doc, root, SPAN("read"));
     if (generation != NULL && (!json_u64(generation, &reading->generation) || reading->generation == 0))
         return refuse_ack(reading, 400, "generation is a whole number, as `connected` said it");
     if (device != NULL && !json_string(device, &reading->strings, &reading->device))
         return refuse_ack(reading, 400, "device is a string");
-    if (places == NULL)
+    if (places == NULL && read == NULL)
         return refuse_ack(reading, 400, places_are);
-    return ack_take_places(reading, places->raw);
+    return (places == NULL || ack_take_places(reading, places->raw)) &&
+           (read == NULL || mark_requests_read(&reading->ack->marks, reading->call, read->raw, &reading->strings));
 }
 
 /* --- the answer ------------------------------------------------------------------------------------------------- */
 
 static void ack_put_places(struct buf *buf, const struct session_open *open)
 {
-    buf_put_lit(buf, "{\"places\":{");
+    buf_put_lit(buf, "\"places\":{");
     for (size_t i = 0; i < open->named_count; i++) {
         if (i > 0)
             buf_putc(buf, ',');
@@ -101,7 +115,31 @@ static void ack_put_places(struct buf *buf, const struct session_open *open)
         buf_putc(buf, ':');
         buf_put_u64(buf, open->named[i].seq);
     }
-    buf_put_lit(buf, "}}");
+    buf_putc(buf, '}');
+}
+
+static void ack_put(struct buf *buf, const struct ack_call *ack)
+{
+    buf_clear(buf);
+    buf_putc(buf, '{');
+    if (ack->open != NULL)
+        ack_put_places(buf, ack->open);
+    if (ack->open != NULL && ack->marks.count > 0)
+        buf_putc(buf, ',');
+    if (ack->marks.count > 0) {
+        buf_put_lit(buf, "\"read\":");
+        mark_requests_put(&ack->marks, buf);
+    }
+    buf_putc(buf, '}');
+}
+
+static void ack_call_free(struct ack_call *ack)
+{
+    mark_requests_fini(&ack->marks);
+    if (ack->open != NULL)
+        command_free(&ack->open->command);
+    buf_fini(&ack->user);
+    free(ack);
 }
 
 static const struct { unsigned status; const char *detail; } ack_refusals[] = {
@@ -115,35 +153,55 @@ static const struct { unsigned status; const char *detail; } ack_refusals[] = {
     [OPEN_AWAY]     = { 503, "sessions can't be read just now; come again later" },
 };
 
-static void ack_answered(struct session_open *open)
+static void ack_end(struct ack_call *ack, unsigned status, const char *detail)
 {
-    struct http_exchange *exchange = open->owner;
+    struct http_exchange *exchange = ack->exchange;
     struct api           *api      = exchange->owner;
-    unsigned              status   = ack_refusals[open->outcome].status;
 
-    if (open->outcome == OPEN_DONE) {
-        buf_clear(&api->scratch);
-        ack_put_places(&api->scratch, open);
+    if (status == 200) {
+        ack_put(&api->scratch, ack);
         http_answer(api->server, exchange, &(struct http_answer){
             .status = 200, .media = SPAN("application/json"), .body = buf_span(&api->scratch),
         });
     } else {
-        http_problem(api->server, exchange, status, NULL, ack_refusals[open->outcome].detail, retry_after(status));
+        http_problem(api->server, exchange, status, NULL, detail, retry_after(status));
     }
-    command_free(&open->command);
+    ack_call_free(ack);
 }
 
-static struct verdict ack_device(const struct call *call, struct span *device)
+static void ack_marked(struct mark_requests *marks)
+{
+    ack_end(container_of(marks, struct ack_call, marks), marks->status, marks->detail);
+}
+
+static void ack_mark(struct ack_call *ack)
+{
+    ack->marks.done = ack_marked;
+    mark_requests_set(&ack->marks, ack->exchange->owner, buf_span(&ack->user), span_of(ack->device, ack->device_len));
+}
+
+static void ack_answered(struct session_open *open)
+{
+    struct ack_call *ack = open->owner;
+
+    ack->open = open;
+    if (open->outcome == OPEN_DONE)
+        ack_mark(ack);
+    else
+        ack_end(ack, ack_refusals[open->outcome].status, ack_refusals[open->outcome].detail);
+}
+
+static struct verdict ack_device(const struct call *call, struct span *device, bool has_places)
 {
     struct span of_token = identity_device(call->identity);
 
     if (identity_user(call->identity).len == 0)
-        return (struct verdict){ 401, "places belong to a user's device: come with the token of a user" };
+        return (struct verdict){ 401, "places and read marks belong to a user: come with the token of one" };
     if (of_token.len > 0 && device->len > 0 && !span_eq(of_token, *device))
         return (struct verdict){ 403, "the token names another device" };
     if (of_token.len > 0)
         *device = of_token;
-    if (!device_name_is_valid(*device))
+    if (!device_name_is_valid(*device) && (has_places || device->len > 0))
         return (struct verdict){ 400, "name the device: the token does not" };
     return (struct verdict){ 0 };
 }
@@ -160,10 +218,36 @@ static void ack_ask(struct ack_reading *reading)
     open->named       = reading->places;
     open->named_count = reading->count;
     open->answered    = ack_answered;
-    open->owner       = call->exchange;
+    open->owner       = reading->ack;
     reading->places   = NULL;
     reading->count    = 0;
     shard_send_own(api->shard, &open->command);
+}
+
+/* The acknowledgements come first: if they are refused no mark is set. */
+static void ack_begin(struct ack_reading *reading)
+{
+    struct ack_call *ack = reading->ack;
+
+    buf_put(&ack->user, identity_user(reading->call->identity));
+    ack->device_len = reading->device.len;
+    if (ack->device_len > 0)
+        memcpy(ack->device, reading->device.at, ack->device_len);
+    if (reading->count > 0)
+        ack_ask(reading);
+    else
+        ack_mark(ack);
+    reading->ack = NULL;
+}
+
+static struct ack_call *ack_call_new(struct http_exchange *exchange)
+{
+    struct ack_call *ack = calloc(1, sizeof *ack);
+
+    must(ack != NULL);
+    ack->exchange = exchange;
+    buf_init(&ack->user, USER_NAME_BYTES_MAX);
+    return ack;
 }
 
 void serve_ack(struct call *call)
@@ -172,10 +256,13 @@ void serve_ack(struct call *call)
 
     if (!call_body_is_plain(call) || !call_knows_query(call, KNOWN_NO_WORDS))
         return;
+    reading.ack = ack_call_new(call->exchange);
     buf_init(&reading.strings, SIZE_MAX / 2);
     publish_json_reserve(&reading.strings, call->request->body.len);
-    if (ack_read(&reading) && call_passes(call, ack_device(call, &reading.device)))
-        ack_ask(&reading);
+    if (ack_read(&reading) && call_passes(call, ack_device(call, &reading.device, reading.count > 0)))
+        ack_begin(&reading);
     session_places_free(reading.places, reading.count);
     buf_fini(&reading.strings);
+    if (reading.ack != NULL)
+        ack_call_free(reading.ack);
 }

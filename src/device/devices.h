@@ -42,6 +42,7 @@ struct devices_counters {
     struct counter opens, resumes, fences, stale, refused;  /* openings, and those that found a session */
     struct counter acks, stale_acks, places_stored, ended;
     struct counter standing, linked;                        /* sessions in memory, and with a link, now */
+    struct counter marks;                                   /* read marks set (read_mark.h) */
 };
 
 struct devices {
@@ -59,6 +60,7 @@ struct devices {
     struct list            urgent, lazy; /* writes that wait for the batch under way */
     struct device_batch   *batch;        /* under way, or NULL */
     uint32_t               read_count;   /* reads and questions under way */
+    uint32_t               mark_count;   /* read marks being set (read_mark.h) */
     uint32_t               pause_ticks;  /* the ledger refused: lazy writes wait so many ticks */
     struct device_sweep   *sweep;        /* finds sessions that have run out */
     uint32_t               tick;

@@ -11,6 +11,7 @@
  * | MEMBER     | group · user                 | as the GROUP row's            | an index of it                     |
  * | REVOCATION | what is revoked · its name   | second of the revocation      | its reason                         |
  * | SECRET     | what it signs                | 1 and up                      | a key that the server made itself  |
+ * | READ_MARK  | user · channel               | the seq up to which it is read | struct place_row                  |
  *
  * A group is named as in its channel, without `group:`. */
 #ifndef DEVICE_ROW_KIND_H
@@ -23,6 +24,7 @@ enum row_kind {
     ROW_MEMBER     = 4,
     ROW_REVOCATION = 5,
     ROW_SECRET     = 6,
+    ROW_READ_MARK  = 7,
 };
 
 #endif

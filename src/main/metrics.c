@@ -167,6 +167,7 @@ static void put_devices(struct buf *out, const struct server *server)
             counter_get(&counters->stale_acks));
     put_one(out, "longwire_places_stored_total", "counter", "Acknowledged places stored.",
             counter_get(&counters->places_stored));
+    put_one(out, "longwire_read_marks_total", "counter", "Read marks that moved.", counter_get(&counters->marks));
     put_one(out, "longwire_tickets_refused_total", "counter", "Tickets that were not ours, or had ended.",
             SUM(server, sessions.counters.tickets_refused));
 }

@@ -161,7 +161,8 @@ static bool read_bin_ack(struct bin_reading *reading)
     const struct bin_frame *frame = reading->frame;
 
     if (!bin_has(frame, BIN_CHANNEL) || !bin_has(frame, BIN_SEQ))
-        return bin_refuse(reading, 400, "ack takes channel and seq, perhaps epoch, and ref");
+        return bin_refuse(reading, 400, frame->type == BIN_ACK ? "ack takes channel and seq, perhaps epoch, and ref"
+                                                               : "read takes channel and seq, perhaps epoch, and ref");
     reading->command->ack = (struct client_ack){ bin_bytes(frame, BIN_CHANNEL), bin_number(frame, BIN_EPOCH),
                                                  bin_number(frame, BIN_SEQ) };
     return true;
@@ -189,6 +190,7 @@ static const struct {
     [BIN_PING]    = { read_bin_ping, CLIENT_PING, BIN_BIT(BIN_DIGEST) },
     [BIN_PONG]    = { read_bin_nothing, CLIENT_PONG, 0 },
     [BIN_ACK]     = { read_bin_ack, CLIENT_ACK, BIN_BIT(BIN_GENERATION) },
+    [BIN_READ]    = { read_bin_ack, CLIENT_READ, BIN_BIT(BIN_GENERATION) },
 };
 
 static void bin_read_ref(struct bin_reading *reading)
@@ -323,7 +325,8 @@ static void bin_dialect_put_event(struct buf *buf, const struct client_event *ev
             say_bin_why(&frame, BIN_CLOSING, event->closing->code, event->closing->reason);
         break;
     case EVENT_ACK:
-        bin_init(&frame, BIN_ACK);
+    case EVENT_READ:
+        bin_init(&frame, event->kind == EVENT_ACK ? BIN_ACK : BIN_READ);
         bin_set_bytes(&frame, BIN_CHANNEL, event->ack.channel);
         bin_set_number(&frame, BIN_SEQ, event->ack.seq);
         break;

@@ -30,6 +30,7 @@ struct client_work *client_get_work(struct client *client)
         buf_init(&client->work->in, SIZE_MAX / 2);  /* frame_bytes_max bounds it, and gathered_bytes_max */
         list_init(&client->work->publishes);
         list_init(&client->work->questions);
+        list_init(&client->work->marks);
         list_init(&client->work->refs);
     }
     return client->work;
@@ -54,7 +55,7 @@ void client_drop_work_if_done(struct client *client)
     const struct client_work *work = client->work;
 
     if (work != NULL && work->connecting == NULL && work->in.len == 0 && work->publish_count == 0 &&
-        work->rest_len == 0 && work->fields.len == 0 && list_is_empty(&work->refs))
+        work->rest_len == 0 && work->fields.len == 0 && work->mark_count == 0 && list_is_empty(&work->refs))
         client_drop_work(client);
 }
 
@@ -67,6 +68,7 @@ void client_fini(struct client *client)
         client_cancel_connect(client);
         client_forget_publishes(client);
         client_forget_questions(client);
+        client_forget_marks(client);
         while ((at = list_pop(&client->work->refs)) != NULL)
             free(container_of(at, struct subscribe_ref, in_work));
         client_drop_work(client);

@@ -16,6 +16,7 @@ enum {
     CLIENT_REST_BYTES_MAX  = 125,        /* of an incomplete frame's beginning that the transport keeps; ws_session.c
                                           * needs most */
     CLIENT_WORDS_BYTES_REST = 64 * 1024, /* words that wait for a client; above this, the client is not read from */
+    CLIENT_MARKS_MAX = 256,              /* channels that one client marks as read in a second */
     CLIENT_BEHIND_BYTES_REST = 4 * 1024, /* that wait behind a `connect`; from here on, the client is not read from */
 };
 
@@ -29,10 +30,12 @@ struct client_work {
     msec        in_since;       /* when its first piece came */
     struct list publishes;      /* under way; an answer whose client is gone is dropped */
     struct list questions;      /* under way: who is a member; they count as publishes */
+    struct list marks;          /* channels marked as read in the last second: client_mark.c */
     struct list refs;           /* of subscriptions whose channels have not answered */
     struct client_connecting *connecting;  /* a `connect` waits for its token to be identified, or for its session */
     struct buf  fields;         /* of the handshake, for the connect hook: name NUL value NUL …; until it was asked */
     uint32_t    publish_count;
+    uint16_t    mark_count;
     uint8_t     rest_len;
     char        rest[CLIENT_REST_BYTES_MAX];  /* the transport's: the beginning of a frame whose end has not come */
 };
@@ -194,6 +197,14 @@ struct subscribe_ref {
 };
 void                  client_keep_ref(struct client *client, const struct reader_sub *sub, struct span text);
 struct subscribe_ref *client_take_ref(struct client *client, const struct reader_sub *sub);
+
+/* client_mark.c */
+void client_read(struct client *client, const struct client_command *command);
+void client_forget_marks(struct client *client);
+/* About once a second: sends what has waited, and forgets channels that rest. */
+void client_marks_tick(struct session_worker *worker);
+/* The server stops: sends what waits. */
+void client_marks_send_all(struct session_worker *worker);
 
 /* client_publish.c: takes the message. `needs_member`: see publish_check(). */
 void client_send_publish(struct client *client, struct message *message, struct span key, struct span ref,

@@ -21,6 +21,7 @@ enum client_command_kind {
     CLIENT_PING,
     CLIENT_PONG,
     CLIENT_ACK,
+    CLIENT_READ,
     CLIENT_COMMAND_COUNT
 };
 
@@ -66,7 +67,7 @@ struct client_ping {
     msec next_ms;  /* when the next one comes; 0: not said */
 };
 
-struct client_ack {
+struct client_ack {  /* and of `read`, too */
     struct span channel;
     uint64_t    epoch;  /* 0: not said */
     uint64_t    seq;
@@ -105,6 +106,7 @@ enum client_event_kind {
     EVENT_CLOSING,
     EVENT_EXPIRING,
     EVENT_ACK,
+    EVENT_READ,
 };
 
 /* The session that outlives the link, in `connected`. */

@@ -221,7 +221,7 @@ void client_carry_out(struct client *client, const struct client_command *comman
         [CLIENT_CONNECT] = client_connect, [CLIENT_SUBSCRIBE] = on_subscribe, [CLIENT_UNSUBSCRIBE] = on_unsubscribe,
         [CLIENT_PUBLISH] = on_publish, [CLIENT_CURSOR] = on_cursor,       [CLIENT_PING] = on_ping,
         [CLIENT_PONG] = on_pong,
-        [CLIENT_ACK] = client_acknowledge,
+        [CLIENT_ACK] = client_acknowledge, [CLIENT_READ] = client_read,
     };
 
     must(command->kind < CLIENT_COMMAND_COUNT);

@@ -257,18 +257,28 @@ static bool read_connect(struct json_reading *reading)
     return true;
 }
 
-static bool read_ack(struct json_reading *reading)
+static bool read_ack_members(struct json_reading *reading, enum client_command_kind kind, const char *takes)
 {
     struct client_ack *ack = &reading->command->ack;
     struct span        epoch;
     bool               has_seq;
 
-    reading->command->kind = CLIENT_ACK;
+    reading->command->kind = kind;
     if (!member_text(reading, SPAN("channel"), &ack->channel) || ack->channel.len == 0 ||
         !member_u64(reading, SPAN("seq"), &has_seq, &ack->seq) ||
         !has_seq || !member_text(reading, SPAN("epoch"), &epoch) || (epoch.len > 0 && !epoch_get(epoch, &ack->epoch)))
-        return refuse(reading, 400, "ack takes channel and seq, perhaps epoch, and ref");
+        return refuse(reading, 400, takes);
     return true;
+}
+
+static bool read_ack(struct json_reading *reading)
+{
+    return read_ack_members(reading, CLIENT_ACK, "ack takes channel and seq, perhaps epoch, and ref");
+}
+
+static bool read_read(struct json_reading *reading)
+{
+    return read_ack_members(reading, CLIENT_READ, "read takes channel and seq, perhaps epoch, and ref");
 }
 
 static bool read_cursor(struct json_reading *reading)
@@ -312,6 +322,7 @@ static const struct {
     { SPAN("connect"), read_connect, KNOWN_WORDS(connect_words) },
     { SPAN("ping"), read_ping, KNOWN_WORDS(ping_words) },
     { SPAN("ack"), read_ack, KNOWN_WORDS(ack_words) },
+    { SPAN("read"), read_read, KNOWN_WORDS(ack_words) },
     { SPAN("cursor"), read_cursor, KNOWN_WORDS(plain_words) },
 };
 
@@ -325,7 +336,7 @@ static bool read_type(struct json_reading *reading)
         if (span_eq(type, command_rows[i].type))
             return check_words(reading, command_rows[i].words) && command_rows[i].read(reading);
     return refuse(reading, 400,
-                  "unknown type; this version knows connect, subscribe, unsubscribe, publish, ack, cursor and ping");
+                  "unknown type; this version knows connect, subscribe, unsubscribe, publish, ack, read, cursor and ping");
 }
 
 static bool json_dialect_read(struct dialect_scratch *scratch, struct span frame, struct client_command *ret_command,
@@ -431,7 +442,8 @@ static void json_dialect_put_event(struct buf *buf, const struct client_event *e
         buf_put_u64(buf, (uint64_t)event->reconnect_after_ms);
         break;
     case EVENT_ACK:
-        buf_put_lit(buf, "{\"type\":\"ack\",\"channel\":");
+    case EVENT_READ:
+        buf_putf(buf, "{\"type\":\"%s\",\"channel\":", event->kind == EVENT_ACK ? "ack" : "read");
         json_put_string(buf, event->ack.channel);
         buf_put_lit(buf, ",\"seq\":");
         buf_put_u64(buf, event->ack.seq);

@@ -71,7 +71,8 @@ static void put_command(struct buf *into, const struct client_command *command)
             buf_putf(into, " next %lld", (long long)command->ping.next_ms);
         break;
     case CLIENT_ACK:
-        buf_putf(into, "ack %.*s %llu epoch %llx", SPAN_ARG(command->ack.channel), (unsigned long long)command->ack.seq,
+    case CLIENT_READ:
+        buf_putf(into, "%s %.*s %llu epoch %llx", command->kind == CLIENT_ACK ? "ack" : "read", SPAN_ARG(command->ack.channel), (unsigned long long)command->ack.seq,
                  (unsigned long long)command->ack.epoch);
         break;
     case CLIENT_COMMAND_COUNT: fail();
@@ -111,6 +112,9 @@ static void a_frame_becomes_a_command(void **state)
         { "{\"type\":\"ack\",\"channel\":\"user:a\",\"seq\":7,\"ref\":1}", "ack user:a 7 epoch 0 ref 1" },
         { "{\"type\":\"ack\",\"channel\":\"user:a\",\"seq\":7,\"epoch\":\"00000000000000ff\"}", "ack user:a 7 epoch ff" },
         { "{\"type\":\"ack\",\"channel\":\"user:a\"}", ack_takes },
+        { "{\"type\":\"read\",\"channel\":\"user:a\",\"seq\":7,\"ref\":1}", "read user:a 7 epoch 0 ref 1" },
+        { "{\"type\":\"read\",\"channel\":\"user:a\",\"seq\":7,\"epoch\":\"00000000000000ff\"}", "read user:a 7 epoch ff" },
+        { "{\"type\":\"read\",\"seq\":7}", "400 read takes channel and seq, perhaps epoch, and ref" },
         { "{\"type\":\"ack\",\"seq\":7}", ack_takes },
         { "{\"type\":\"ack\",\"channel\":\"user:a\",\"seq\":-7}", ack_takes },
         { "{\"type\":\"connect\",\"session\":true,\"class\":\"mobile\"}", "connect token() session()(mobile)" },
@@ -168,9 +172,9 @@ static void a_frame_becomes_a_command(void **state)
         { "{\"type\":\"publish\",\"channel\":\"topic:a\",\"data\":1,\"Ttl\":1}", "400 unknown member \"Ttl\": did you mean \"ttl\"?" },
         { "[]", "400 a frame is one JSON object" },
         { "{\"type\":\"x\",\"ref\":0}",
-          "400 unknown type; this version knows connect, subscribe, unsubscribe, publish, ack, cursor and ping ref 0" },
+          "400 unknown type; this version knows connect, subscribe, unsubscribe, publish, ack, read, cursor and ping ref 0" },
         { "{\"ref\":0}",
-          "400 unknown type; this version knows connect, subscribe, unsubscribe, publish, ack, cursor and ping ref 0" },
+          "400 unknown type; this version knows connect, subscribe, unsubscribe, publish, ack, read, cursor and ping ref 0" },
         { "{\"type\":null}", "400 a frame has a type, a string" },
     };
     struct dialect_scratch scratch;

@@ -4,6 +4,7 @@
 
 #include "base/must.h"
 #include "codec/token/token.h"
+#include "session/client.h"
 #include "session/conn_follow.h"
 #include "session/device_link.h"
 #include "session/link.h"
@@ -20,6 +21,7 @@ void session_worker_init(struct session_worker *worker)
     list_init(&worker->dirty);
     list_init(&worker->addressed);
     list_init(&worker->acking);
+    list_init(&worker->marks);
     worker->home = (struct device_home){ device_link_fence, worker->shard->loop };
     worker->index = (struct link_index){ 0 };
     frames_init(&worker->frames);
@@ -106,6 +108,7 @@ void session_worker_tick(struct session_worker *worker)
 {
     polls_go_on(worker);
     device_links_tell(worker);
+    client_marks_tick(worker);
     link_index_tick(&worker->index, worker->loop->now);
     frames_tick(&worker->frames);
     dialect_scratch_trim(&worker->dialect_scratch);
@@ -193,6 +196,7 @@ void session_worker_drain(struct session_worker *worker, msec within_ms)
 void session_worker_stop(struct session_worker *worker)
 {
     must(loop_is_here(worker->loop));
+    client_marks_send_all(worker);
     worker->is_stopping = true;
     leave_all(&worker->polls);
     leave_all(&worker->links);

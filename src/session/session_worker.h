@@ -44,6 +44,7 @@ struct session_worker {
     struct ticket_key          ticket_key;
     struct device_home         home;             /* where the devices send what concerns links of this loop */
     struct list                acking;           /* device_links with acks that are to be told */
+    struct list                marks;            /* channels that clients mark as read: client_mark.c */
     const struct session_port *port;
     void                      *ctx;
     struct reader_shared       readers;

@@ -332,6 +332,38 @@ static void begins_where_it_asked_to(void **state)
     }
 }
 
+/* What a digest of places stands on: when a reader knows its place, and when it has to be told. */
+static void a_place_that_nobody_can_know_is_told(void **state)
+{
+    (void)state;
+    static const struct { const char *name; struct start start; bool has_named; uint64_t first, head; int64_t after; bool is_settled; } rows[] = {
+        { "from now on", { START_NOW }, true, 1, 5, -1, true },
+        { "after what it named", { START_AFTER, 3 }, true, 1, 5, -1, true },
+        { "after what its session has", { START_AFTER, 3, 9 }, false, 1, 5, 3, true },
+        { "its session has all", { START_AFTER, 5, 9 }, false, 1, 5, -1, true },
+        { "from the first kept", { START_AFTER, 0 }, true, 1, 5, -1, false },
+        { "from the first kept, trimmed", { START_AFTER, 0 }, true, 3, 5, 2, false },
+        { "the last two", { START_LAST, 2 }, true, 1, 5, 3, false },
+        { "the last of fewer", { START_LAST, 10 }, true, 1, 5, 0, false },
+        { "the last none", { START_LAST, 0 }, true, 1, 5, -1, false },
+        { "ahead: a gap comes", { START_AFTER, 7 }, true, 1, 5, -1, false },
+        { "another life: a gap comes", { START_AFTER, 3, 8 }, false, 1, 5, -1, false },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct stage *stage = stage_new();
+        uint64_t      after = UINT64_MAX;
+
+        opens(stage, 0, rows[i].start);
+        assert_false(subscription_is_settled(&stage->subs[0]));
+        followed(stage, 9, rows[i].first, rows[i].head);
+        bool is_told = subscription_begins_elsewhere(&stage->subs[0], rows[i].has_named, &after);
+        if (is_told != (rows[i].after >= 0) || (int64_t)after != rows[i].after ||
+            subscription_is_settled(&stage->subs[0]) != rows[i].is_settled)
+            fail_msg("%s: %d, after %lld", rows[i].name, is_told, (long long)after);
+        stage_free(stage);
+    }
+}
+
 static void what_comes_between_the_claim_and_its_telling_is_given(void **state)
 {
     (void)state;
@@ -1343,6 +1375,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(begins_where_it_asked_to),
+        cmocka_unit_test(a_place_that_nobody_can_know_is_told),
         cmocka_unit_test(what_comes_between_the_claim_and_its_telling_is_given),
         cmocka_unit_test(who_begins_at_a_head_is_told_of_the_life_that_had_it),
         cmocka_unit_test(a_claim_is_judged_by_an_answer_asked_for_after_it_came),

@@ -202,6 +202,24 @@ uint64_t subscription_first_epoch(const struct subscription *sub)
     return subscription_begins_before_epoch(sub) ? sub->epoch : sub->channel->epoch;
 }
 
+bool subscription_is_settled(const struct subscription *sub)
+{
+    return sub->state == SUB_PLACED;
+}
+
+bool subscription_begins_elsewhere(const struct subscription *sub, bool has_named, uint64_t *ret_after)
+{
+    const uint64_t seen = subscription_seen(sub);
+
+    if ((sub->state != SUB_PLACED && sub->state != SUB_FIRST) || seen == subscription_first_head(sub))
+        return false;
+    /* Who asks for all kept messages names 0. */
+    if (has_named && sub->start_kind == START_AFTER && (sub->state == SUB_PLACED || seen == 0))
+        return false;
+    *ret_after = seen;
+    return true;
+}
+
 bool subscription_is_behind(const struct subscription *sub)
 {
     switch ((enum subscription_state)sub->state) {

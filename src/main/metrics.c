@@ -134,6 +134,10 @@ static void put_sessions(struct buf *out, const struct server *server)
     put_one(out, "longwire_expired_links_total", "counter", "Ended because the client's token did.",
             SUM(server, sessions.counters.expired));
     put_one(out, "longwire_beats_total", "counter", "Pings of clients.", SUM(server, sessions.counters.beats));
+    put_one(out, "longwire_digests_differed_total", "counter", "Pings whose digest was another one than the server's.",
+            SUM(server, sessions.counters.digests_differed));
+    put_one(out, "longwire_places_told_total", "counter", "Pings that asked for the server's places.",
+            SUM(server, sessions.counters.places_told));
     put_one(out, "longwire_admissions_refused_total", "counter",
             "Clients that were told to come again later (admissions_per_s).", SUM(server, sessions.counters.put_off));
     put_one(out, "longwire_drained_total", "counter", "Clients that were told to reconnect by a drain.",

@@ -152,7 +152,12 @@ static bool read_bin_ping(struct bin_reading *reading)
 
     if (bin_has(reading->frame, BIN_NEXT_MS) && (next_ms == 0 || next_ms > HEARTBEAT_MS_LONGEST))
         return bin_refuse(reading, 400, "next_ms is a number of milliseconds, from 1 to 86400000");
-    reading->command->ping.next_ms = (msec)next_ms;
+    reading->command->ping = (struct client_ping){
+        .next_ms    = (msec)next_ms,
+        .has_digest = bin_has(reading->frame, BIN_DIGEST),
+        .digest     = bin_number(reading->frame, BIN_DIGEST),
+        .wants_places = bin_has(reading->frame, BIN_PLACES),
+    };
     return true;
 }
 
@@ -187,7 +192,7 @@ static const struct {
     [BIN_UNSUBSCRIBE] = { read_bin_unsubscribe, CLIENT_UNSUBSCRIBE, 0 },
     [BIN_PUBLISH] = { read_bin_publish, CLIENT_PUBLISH, 0 },
     [BIN_CURSOR]  = { read_bin_nothing, CLIENT_CURSOR, 0 },
-    [BIN_PING]    = { read_bin_ping, CLIENT_PING, BIN_BIT(BIN_DIGEST) },
+    [BIN_PING]    = { read_bin_ping, CLIENT_PING, 0 },
     [BIN_PONG]    = { read_bin_nothing, CLIENT_PONG, 0 },
     [BIN_ACK]     = { read_bin_ack, CLIENT_ACK, BIN_BIT(BIN_GENERATION) },
     [BIN_READ]    = { read_bin_ack, CLIENT_READ, BIN_BIT(BIN_GENERATION) },
@@ -285,6 +290,21 @@ static void say_bin_subscribed(struct bin_frame *frame, const struct client_even
     bin_set_bytes(frame, BIN_CHANNEL, event->subscribed.channel);
     bin_set_number(frame, BIN_EPOCH, event->subscribed.epoch);
     bin_set_number(frame, BIN_HEAD, event->subscribed.head);
+    if (event->subscribed.has_after)
+        bin_set_number(frame, BIN_AFTER, event->subscribed.after);
+}
+
+/* `places`: where they are put. */
+static void say_bin_pong(struct bin_frame *frame, const struct client_event *event, struct buf *places)
+{
+    bin_init(frame, BIN_PONG);
+    if (event->pong.has_digest)
+        bin_set_number(frame, BIN_DIGEST, event->pong.digest);
+    for (size_t i = 0; i < event->pong.place_count; i++) {
+        const struct place *place = &event->pong.places[i];
+        bin_put_place(places, &(struct bin_place){ place->channel, place->seq, place->epoch });
+    }
+    bin_set_bytes(frame, BIN_RESUME, buf_span(places));
 }
 
 static void say_bin_why(struct bin_frame *frame, enum bin_type type, unsigned code, const char *reason)
@@ -298,8 +318,10 @@ static void bin_dialect_put_event(struct buf *buf, const struct client_event *ev
 {
     struct bin_frame frame;
     char             name[SESSION_NAME_BYTES];
+    struct buf       places;
     uint64_t         ref;
 
+    buf_init(&places, SIZE_MAX / 2);  /* so long as a link's channels make it */
     switch (event->kind) {
     case EVENT_CONNECTED: say_bin_connected(&frame, event, name); break;
     case EVENT_SUBSCRIBED: say_bin_subscribed(&frame, event); break;
@@ -312,7 +334,7 @@ static void bin_dialect_put_event(struct buf *buf, const struct client_event *ev
         bin_init(&frame, BIN_CURSOR);
         bin_set_bytes(&frame, BIN_CURSOR_TOKEN, event->cursor);
         break;
-    case EVENT_PONG: bin_init(&frame, BIN_PONG); break;
+    case EVENT_PONG: say_bin_pong(&frame, event, &places); break;
     case EVENT_ERROR: say_bin_why(&frame, BIN_ERROR, event->error.code, event->error.reason); break;
     case EVENT_RECONNECT:
         bin_init(&frame, BIN_RECONNECT);
@@ -338,6 +360,7 @@ static void bin_dialect_put_event(struct buf *buf, const struct client_event *ev
     if (span_u64(event->ref, &ref))
         bin_set_number(&frame, BIN_REF, ref);
     bin_put(buf, BIN_SERVER, &frame);
+    buf_fini(&places);
 }
 
 static void bin_dialect_put_gap(struct buf *buf, struct span channel, uint64_t epoch, const struct gap *gap)

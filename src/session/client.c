@@ -196,15 +196,18 @@ void client_placed(struct link *link, struct reader_sub *sub)
 {
     struct client        *client = container_of(link, struct client, link);
     struct subscribe_ref *ref    = client_take_ref(client, sub);
+    bool                  has_named = !sub->sub.is_own || sub->sub.is_named;
+    uint64_t              after = 0;
 
     device_link_placed(link, sub);
     if (sub->sub.is_unasked)
         return;
+    bool has_after = subscription_begins_elsewhere(&sub->sub, has_named, &after);
     client_say(client, &(struct client_event){
         .kind       = EVENT_SUBSCRIBED,
         .ref        = ref == NULL ? SPAN("") : span_str(ref->text),
         .subscribed = { channel_name_span(subscription_name(&sub->sub)), subscription_first_epoch(&sub->sub),
-                        subscription_first_head(&sub->sub) },
+                        subscription_first_head(&sub->sub), has_after, after },
     });
     free(ref);
     client_drop_work_if_done(client);

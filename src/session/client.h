@@ -180,6 +180,9 @@ bool   client_keep_behind(struct client *client, struct span bytes);
 size_t client_behind_bytes(const struct client *client);
 void   client_cancel_connect(struct client *client);
 
+/* client_digest.c: answers a ping, which may carry the digest of the client's places, and ask for those of the server. */
+void client_answer_ping(struct client *client, const struct client_command *command);
+
 /* client_session.c: what a `connect` does once it is known who sent it; the session that it asks for. */
 void client_identified(struct client *client, const struct client_connect *connect, struct span ref);
 void client_connect_by_ticket(struct client *client, const struct client_connect *connect, struct span ref);

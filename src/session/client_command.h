@@ -7,6 +7,7 @@
 
 #include "base/backoff.h"
 #include "base/known_words.h"
+#include "codec/token/token.h"
 #include "hub/hub.h"
 #include "message/message.h"
 #include "session/link_end.h"
@@ -64,7 +65,10 @@ struct client_publish {
 };
 
 struct client_ping {
-    msec next_ms;  /* when the next one comes; 0: not said */
+    msec     next_ms;       /* when the next one comes; 0: not said */
+    bool     has_digest;
+    bool     wants_places;  /* its answer shall name them */
+    uint64_t digest;        /* of the places where the client is (message/place_digest.h) */
 };
 
 struct client_ack {  /* and of `read`, too */
@@ -129,10 +133,17 @@ struct client_event {
             const struct connected_session *session;  /* NULL: the link has none */
         } connected;
         struct { struct span channel; uint64_t seq; } ack;
-        struct { struct span channel; uint64_t epoch, head; } subscribed;
+        struct { struct span channel; uint64_t epoch, head; bool has_after; uint64_t after; } subscribed;
         struct span unsubscribed;   /* the channel */
         struct { const struct channel_name *channel; const struct append_answer *answer; bool is_replayed; } published;
         struct span cursor;         /* the token */
+        struct {
+            bool                has_digest;  /* the server's, which differs from the client's */
+            bool                has_places;
+            uint64_t            digest;
+            const struct place *places;
+            size_t              place_count;
+        } pong;
         struct { unsigned code; const char *reason; } error;
         msec        reconnect_after_ms;
         uint32_t    expiring_s;

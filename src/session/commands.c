@@ -169,7 +169,7 @@ static void on_publish(struct client *client, const struct client_command *comma
 static void on_ping(struct client *client, const struct client_command *command)
 {
     client_beat(client, command->ping.next_ms);
-    client_say(client, &(struct client_event){ .kind = EVENT_PONG, .ref = command->ref });
+    client_answer_ping(client, command);
 }
 
 /* Any byte counts as a sign of life. */

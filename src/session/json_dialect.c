@@ -290,11 +290,17 @@ static bool read_cursor(struct json_reading *reading)
 static bool read_ping(struct json_reading *reading)
 {
     struct client_ping *ping = &reading->command->ping;
+    struct span         digest;
     bool                has_next;
 
     reading->command->kind = CLIENT_PING;
     if (!read_msec(reading, SPAN("next_ms"), 1, &has_next, &ping->next_ms) || (has_next && ping->next_ms == 0))
         return refuse(reading, 400, "next_ms is a number of milliseconds, from 1 to 86400000");
+    if (!member_text(reading, SPAN("digest"), &digest) || (digest.len > 0 && !epoch_get(digest, &ping->digest)))
+        return refuse(reading, 400, "digest is 16 lowercase hex digits");
+    if (!member_flag(reading, SPAN("places"), &ping->wants_places))
+        return refuse(reading, 400, "places is true or false");
+    ping->has_digest = digest.len > 0;
     return true;
 }
 
@@ -309,7 +315,7 @@ static const struct span unsubscribe_words[] = { FRAME_WORDS, SPAN("channel") };
 static const struct span plain_words[]       = { FRAME_WORDS };
 static const struct span connect_words[]     = { FRAME_WORDS, SPAN("token"), SPAN("resume"), SPAN("cursor"), SPAN("user"),
                                                  SPAN("device"), SPAN("heartbeat"), SPAN("session"), SPAN("ticket"), SPAN("class") };
-static const struct span ping_words[]        = { FRAME_WORDS, SPAN("next_ms") };
+static const struct span ping_words[]        = { FRAME_WORDS, SPAN("next_ms"), SPAN("digest"), SPAN("places") };
 
 static const struct {
     struct span        type;
@@ -403,6 +409,38 @@ static void put_subscribed(struct buf *buf, const struct client_event *event)
     epoch_put(buf, event->subscribed.epoch);
     buf_put_lit(buf, "\",\"head\":");
     buf_put_u64(buf, event->subscribed.head);
+    if (event->subscribed.has_after) {
+        buf_put_lit(buf, ",\"after\":");
+        buf_put_u64(buf, event->subscribed.after);
+    }
+}
+
+static void put_link_places(struct buf *buf, const struct place *places, size_t count)
+{
+    buf_put_lit(buf, ",\"places\":{");
+    for (size_t i = 0; i < count; i++) {
+        if (i > 0)
+            buf_putc(buf, ',');
+        json_put_string(buf, places[i].channel);
+        buf_put_lit(buf, ":{\"seq\":");
+        buf_put_u64(buf, places[i].seq);
+        buf_put_lit(buf, ",\"epoch\":\"");
+        epoch_put(buf, places[i].epoch);
+        buf_put_lit(buf, "\"}");
+    }
+    buf_putc(buf, '}');
+}
+
+static void put_pong(struct buf *buf, const struct client_event *event)
+{
+    buf_put_lit(buf, "{\"type\":\"pong\"");
+    if (event->pong.has_digest) {
+        buf_put_lit(buf, ",\"digest\":\"");
+        epoch_put(buf, event->pong.digest);
+        buf_putc(buf, '"');
+    }
+    if (event->pong.has_places)
+        put_link_places(buf, event->pong.places, event->pong.place_count);
 }
 
 static void put_published(struct buf *buf, const struct client_event *event)
@@ -435,7 +473,7 @@ static void json_dialect_put_event(struct buf *buf, const struct client_event *e
         buf_put_lit(buf, "{\"type\":\"cursor\",\"cursor\":");
         json_put_string(buf, event->cursor);
         break;
-    case EVENT_PONG: buf_put_lit(buf, "{\"type\":\"pong\""); break;
+    case EVENT_PONG: put_pong(buf, event); break;
     case EVENT_ERROR: put_error(buf, event); break;
     case EVENT_RECONNECT:
         buf_put_lit(buf, "{\"type\":\"reconnect\",\"after\":");

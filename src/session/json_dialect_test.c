@@ -69,6 +69,10 @@ static void put_command(struct buf *into, const struct client_command *command)
         buf_put_lit(into, "ping");
         if (command->ping.next_ms != 0)
             buf_putf(into, " next %lld", (long long)command->ping.next_ms);
+        if (command->ping.has_digest)
+            buf_putf(into, " digest %llx", (unsigned long long)command->ping.digest);
+        if (command->ping.wants_places)
+            buf_put_lit(into, " places");
         break;
     case CLIENT_ACK:
     case CLIENT_READ:
@@ -159,7 +163,12 @@ static void a_frame_becomes_a_command(void **state)
           "400 unknown member \"afer\": did you mean \"after\"? ref 9" },
         { "{\"type\":\"subscribe\",\"channel\":\"topic:a\",\"\\u0061fter\":3}", "subscribe topic:a after 3 epoch 0" },
         { "{\"type\":\"unsubscribe\",\"chanel\":\"topic:a\"}", "400 unknown member \"chanel\": did you mean \"channel\"?" },
-        { "{\"type\":\"ping\",\"colour\":1}", "400 unknown member \"colour\": known are \"type\", \"ref\", \"next_ms\"" },
+        { "{\"type\":\"ping\",\"colour\":1}", "400 unknown member \"colour\": known are \"type\", \"ref\", \"next_ms\", \"digest\", \"places\"" },
+        { "{\"type\":\"ping\",\"digest\":\"00000000000000ff\"}", "ping digest ff" },
+        { "{\"type\":\"ping\",\"digest\":\"0000000000000000\",\"places\":true}", "ping digest 0 places" },
+        { "{\"type\":\"ping\",\"digest\":\"ff\"}", "400 digest is 16 lowercase hex digits" },
+        { "{\"type\":\"ping\",\"digest\":255}", "400 digest is 16 lowercase hex digits" },
+        { "{\"type\":\"ping\",\"places\":1}", "400 places is true or false" },
         { "{\"type\":\"ping\",\"next_ms\":60000}", "ping next 60000" },
         { "{\"type\":\"ping\",\"next_ms\":86400000}", "ping next 86400000" },
         { "{\"type\":\"ping\",\"next_ms\":86400001}", next_ms_is },
@@ -216,6 +225,7 @@ static void an_event_becomes_an_object(void **state)
 {
     (void)state;
     static const struct backoff backoff = { 1000, 60000, 200, 50 };
+    static const struct place places[] = { { SPAN("topic:\"a"), 9, 4 }, { SPAN("topic:b"), 10, 0 } };
     static const struct { struct client_event event; const char *want; } rows[] = {
         { { .kind = EVENT_CONNECTED, .connected = { 0xab, 25000, true, 0, &backoff } },
           "{\"type\":\"connected\",\"connection\":\"00000000000000ab\","
@@ -227,6 +237,14 @@ static void an_event_becomes_an_object(void **state)
         { { .kind = EVENT_CURSOR, .ref = SPAN("{}"), .cursor = SPAN("AQ") },
           "{\"type\":\"cursor\",\"cursor\":\"AQ\",\"ref\":{}}" },
         { { .kind = EVENT_PONG }, "{\"type\":\"pong\"}" },
+        { { .kind = EVENT_PONG, .ref = SPAN("7"), .pong = { .has_digest = true, .digest = 0xff } },
+          "{\"type\":\"pong\",\"digest\":\"00000000000000ff\",\"ref\":7}" },
+        { { .kind = EVENT_PONG, .pong = { .has_places = true } }, "{\"type\":\"pong\",\"places\":{}}" },
+        { { .kind = EVENT_PONG, .pong = { .has_places = true, .places = places, .place_count = 2 } },
+          "{\"type\":\"pong\",\"places\":{\"topic:\\\"a\":{\"seq\":4,\"epoch\":\"0000000000000009\"},"
+          "\"topic:b\":{\"seq\":0,\"epoch\":\"000000000000000a\"}}}" },
+        { { .kind = EVENT_SUBSCRIBED, .subscribed = { SPAN("topic:a"), 9, 4, true, 2 } },
+          "{\"type\":\"subscribed\",\"channel\":\"topic:a\",\"epoch\":\"0000000000000009\",\"head\":4,\"after\":2}" },
         { { .kind = EVENT_ERROR, .error = { 404, "not \"here\"" } },
           "{\"type\":\"error\",\"code\":404,\"reason\":\"not \\\"here\\\"\"}" },
         { { .kind = EVENT_RECONNECT, .reconnect_after_ms = 1500 }, "{\"type\":\"reconnect\",\"after\":1500}" },

@@ -124,7 +124,7 @@ struct place link_place_of(const struct link *link, const struct reader_sub *sub
     return (struct place){ channel, subscription_seen_epoch(&sub->sub), subscription_seen(&sub->sub) };
 }
 
-static size_t link_places(const struct link *link, bool has_names, struct place **ret_places)
+size_t link_places(const struct link *link, bool has_names, struct place **ret_places)
 {
     const struct reader *reader = link->reader;
     struct place        *places = session_worker_places(link->worker, reader->sub_count), *place = places;

@@ -123,6 +123,8 @@ bool   link_is_stuck(struct link *link, msec now);
 /* Where the reader stands, as a token; false while not all channels have answered, or there are none. `set`: 0, or the
  * token_set_of() the channels, whose subscriptions stand in the order of their names: then the token names none. Appends. */
 bool link_put_token(const struct link *link, uint64_t set, struct buf *buf);
+/* Where all that the client asked for stand; the worker's, until the next call. */
+size_t link_places(const struct link *link, bool has_names, struct place **ret_places);
 /* Where one subscription stands, as it will want to name it. */
 struct place link_place_of(const struct link *link, const struct reader_sub *sub, bool has_name);
 

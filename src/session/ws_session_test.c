@@ -2,9 +2,11 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "base/must.h"
 #include "codec/ws/ws.h"
+#include "message/place_digest.h"
 #include "session/link.h"
 #include "session/session_battery.h"
 
@@ -72,7 +74,14 @@ static bool ws_client_tell(struct ws_client *client)
         head = 4;
         len  = (size_t)at[2] << 8 | at[3];
     }
-    must(at[1] <= 126);
+    if (len == 127) {
+        if (client->in.len < 10)
+            return false;
+        head = 10;
+        len  = 0;
+        for (size_t i = 2; i < head; i++)
+            len = len << 8 | at[i];
+    }
     if (client->in.len < head + len)
         return false;
     if ((at[0] & 15) == WS_CLOSE)
@@ -492,6 +501,102 @@ static void who_offers_to_beat_is_closed_by_its_own_time(void **state)
     }
 }
 
+static void says_ping(struct stage *stage, struct ws_client *client, uint64_t seq_of_a, const char *more)
+{
+    char text[160];
+    int  len = snprintf(text, sizeof text, "{\"type\":\"ping\",\"digest\":\"%016llx\"%s}",
+                        (unsigned long long)place_digest_term(SPAN("topic:a"), 9, seq_of_a), more);
+
+    buf_clear(&client->told);
+    ws_client_send(client, WS_TEXT, span_of(text, (size_t)len));
+    turns(stage, client, 3);
+}
+
+/* The pong says where the server is only to whom stands somewhere else. */
+static void a_ping_compares_places(void **state)
+{
+    (void)state;
+    struct stage     stage;
+    struct ws_client client;
+    char             differs[80];
+
+    stage_init(&stage, 1);
+    struct stage_log *log = stage_log(&stage, "topic:a", 1, 4);
+    ws_client_open(&client, &stage, "?channel=topic:a");
+    turns(&stage, &client, 4);
+    says_ping(&stage, &client, 4, "");
+    assert_string_equal(ws_client_transcript(&client), "{\"type\":\"pong\"} ");
+    snprintf(differs, sizeof differs, "{\"type\":\"pong\",\"digest\":\"%016llx\"} ",
+             (unsigned long long)place_digest_term(SPAN("topic:a"), 9, 4));
+    says_ping(&stage, &client, 3, "");
+    assert_string_equal(ws_client_transcript(&client), differs);
+    says_ping(&stage, &client, 4, ",\"places\":true");
+    assert_string_equal(ws_client_transcript(&client),
+                        "{\"type\":\"pong\",\"places\":{\"topic:a\":{\"seq\":4,\"epoch\":\"0000000000000009\"}}} ");
+    stage_publish(&stage, log);
+    turns(&stage, &client, 3);
+    says_ping(&stage, &client, 5, "");
+    assert_string_equal(ws_client_transcript(&client), "{\"type\":\"pong\"} ");
+    assert_int_equal(counter_get(&stage.worker.counters.digests_differed), 1);
+    assert_int_equal(counter_get(&stage.worker.counters.places_told), 1);
+    ws_client_close(&client);
+    stage_fini(&stage);
+}
+
+/* Each pong names the seq of the last message before it. Returns how many pongs there were. */
+static unsigned told_in_order(const char *told)
+{
+    static const char message[] = "{\"type\":\"message\"", pong[] = "\"places\":{\"topic:a\":{";
+    uint64_t          seq = 0;
+    unsigned          count = 0;
+
+    for (const char *at = told; *at != '\0'; at++) {
+        bool is_message = strncmp(at, message, sizeof message - 1) == 0;
+        bool is_pong    = strncmp(at, pong, sizeof pong - 1) == 0;
+        if (!is_message && !is_pong)
+            continue;
+        uint64_t its = strtoull(strstr(at, "\"seq\":") + 6, NULL, 10);
+        assert_int_equal(its, is_pong ? seq : seq + 1);
+        seq = its;
+        count += is_pong;
+    }
+    return count;
+}
+
+/* What was cut goes out before the pong, and what was taken back is drawn behind it: the pong's places are those of its
+ * own position in the stream, however little the stream takes. */
+static void a_pong_says_the_places_of_its_own_position(void **state)
+{
+    (void)state;
+    struct stage     stage;
+    struct ws_client client;
+    char             asks[] = "{\"type\":\"ping\",\"digest\":\"0000000000000000\",\"places\":true}";
+    unsigned         compared = 0;
+
+    for (uint64_t seed = 0; seed < 40; seed++) {
+        stage_init(&stage, seed);
+        struct stage_log *log = stage_log(&stage, "topic:a", 1, 0);
+        ws_client_open(&client, &stage, "?channel=topic:a");
+        turns(&stage, &client, 4);
+        for (int i = 0; i < 12; i++) {
+            for (uint64_t count = rng_below(&stage.rng, 4); count > 0; count--)
+                stage_publish(&stage, log);
+            if (rng_below(&stage.rng, 2) == 0)
+                stage_turn(&stage);  /* the client does not read, and its stream fills */
+            ws_client_send(&client, WS_TEXT, span_str(asks));
+            if (rng_below(&stage.rng, 2) == 0)
+                stage_turn(&stage);
+            else
+                turns(&stage, &client, 1);
+        }
+        turns(&stage, &client, 200);
+        compared += told_in_order(ws_client_transcript(&client));
+        ws_client_close(&client);
+        stage_fini(&stage);
+    }
+    assert_true(compared > 200);
+}
+
 /* docs/decisions/0015: at the next frame, or at the next heartbeat. A client that connected with another key since then
  * stays. */
 static void who_came_by_a_key_that_is_gone_is_sent_away(void **state)
@@ -853,6 +958,8 @@ int main(void)
         cmocka_unit_test(messages_whose_end_does_not_come_have_a_maximum),
         cmocka_unit_test(a_client_that_rests_is_not_silent),
         cmocka_unit_test(who_offers_to_beat_is_closed_by_its_own_time),
+        cmocka_unit_test(a_ping_compares_places),
+        cmocka_unit_test(a_pong_says_the_places_of_its_own_position),
         cmocka_unit_test(who_came_by_a_key_that_is_gone_is_sent_away),
         cmocka_unit_test(a_flood_of_publishes_is_answered_to_the_last),
         cmocka_unit_test(answers_outlive_their_asker),

@@ -39,6 +39,7 @@ static const struct { enum bin_field field; const char *name; char form; } bin_t
     { BIN_CAP_MS, "cap_ms", 'n' },     { BIN_JITTER, "jitter", 'n' },           { BIN_AFTER_MS, "after_ms", 'n' },
     { BIN_WHERE, "where", 't' },       { BIN_IN, "in", 'n' },                   { BIN_COUNT, "count", 'n' },
     { BIN_FRAME_BYTES, "frame_max", 'n' }, { BIN_FEATURE_BITS, "features", 'n' }, { BIN_VERSION_NO, "version", 'n' },
+    { BIN_PLACES, "places", 'f' },
 };
 
 static inline const char *bin_transcript_type(enum bin_side side, enum bin_type type)

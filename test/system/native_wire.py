@@ -26,6 +26,7 @@ FIELDS = {  # number → name, what it is
     42: ("replayed", FLAG), 43: ("collapse_key", TEXT), 44: ("base_ms", NUMBER), 45: ("factor", NUMBER),
     46: ("cap_ms", NUMBER), 47: ("jitter", NUMBER), 48: ("after_ms", NUMBER), 49: ("where", TEXT), 50: ("in", NUMBER),
     51: ("count", NUMBER), 52: ("frame_max", NUMBER), 60: ("features", NUMBER), 61: ("version", NUMBER),
+    62: ("places", FLAG),
 }
 NUMBERS = {name: (number, kind) for number, (name, kind) in FIELDS.items()}
 

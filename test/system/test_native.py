@@ -82,6 +82,8 @@ def fits(wanted, got, bound):
         return wanted == "$_" or bound.setdefault(wanted, got) == got
     if isinstance(wanted, dict):
         return wanted.keys() == got.keys() and all(fits(wanted[name], got[name], bound) for name in wanted)
+    if isinstance(wanted, list) and isinstance(got, list):
+        return len(wanted) == len(got) and all(fits(*pair, bound) for pair in zip(wanted, got))
     return (type(wanted) is type(got) or isinstance(got, float)) and wanted == got
 
 
@@ -174,6 +176,8 @@ def bin_as_json(frame, refs):
         told["ref"] = refs[told["ref"]]
     if frame["type"] == "gap":
         told["from"], told["to"], told["why"] = told.pop("gap_from"), told.pop("gap_to"), GAP_WHYS[told["why"]]
+    if frame["type"] == "pong" and "resume" in frame:
+        told["places"] = {place.pop("channel"): place for place in told.pop("resume")}
     if frame["type"] == "connected":
         told.pop("version"), told.pop("frame_max")
         told["reconnect"] = {"base_ms": told.pop("base_ms"), "factor": told.pop("factor") / 100, "cap_ms": told.pop("cap_ms"),

@@ -2,6 +2,7 @@
  * server to the objects that JSON has for them. Pure. What a codec must remember of a link is its aliases. */
 
 const FLAG = 0, NUMBER = 1, BYTES = 2, FIXED = 3;
+const PLACES = 'places';   // bytes of another form (9.4)
 const PAYLOAD = 0x80, MINUS = 0x40, TYPE_BITS = 0x3f, VITAL = 4;
 const CONNECT = 0x01, PUBLISH = 0x04, ALIAS = 0x10, MESSAGE = 0x11, FULL = 0x12, GAP = 0x13;
 const FIXED_BYTES = 8, VARINT_BYTES_MAX = 10;
@@ -18,14 +19,15 @@ const FIELDS = {
     7: ['media', BYTES], 8: ['from', BYTES], 9: ['event', BYTES], 10: ['head', NUMBER], 11: ['alias', NUMBER], 12: ['code', NUMBER],
     13: ['reason', BYTES], 14: ['key', BYTES], 15: ['ttl', NUMBER], 16: ['token', BYTES], 17: ['user', BYTES], 18: ['device', BYTES],
     19: ['standing', FLAG], 20: ['session', BYTES], 21: ['connection', FIXED], 22: ['generation', NUMBER], 23: ['ticket', BYTES],
-    24: ['resume', BYTES], 25: ['cursor', BYTES], 26: ['heartbeat', NUMBER], 27: ['next_ms', NUMBER], 28: ['digest', FIXED],
+    24: ['resume', PLACES], 25: ['cursor', BYTES], 26: ['heartbeat', NUMBER], 27: ['next_ms', NUMBER], 28: ['digest', FIXED],
     29: ['mode', NUMBER], 30: ['priority', NUMBER], 31: ['class', BYTES], 32: ['keep', FLAG], 33: ['presence', FLAG],
     34: ['after', NUMBER], 35: ['last', NUMBER], 36: ['gap_from', NUMBER], 37: ['gap_to', NUMBER], 38: ['why', NUMBER],
     39: ['target', NUMBER], 40: ['recalled', FLAG], 41: ['resumed', FLAG], 42: ['replayed', FLAG], 43: ['collapse_key', BYTES],
     44: ['base_ms', NUMBER], 45: ['factor', NUMBER], 46: ['cap_ms', NUMBER], 47: ['jitter', NUMBER], 48: ['after_ms', NUMBER],
     49: ['where', BYTES], 50: ['in', NUMBER], 51: ['count', NUMBER], 52: ['frame_max', NUMBER], 60: ['features', NUMBER],
-    61: ['version', NUMBER],
+    61: ['version', NUMBER], 62: ['places', FLAG],
 };
+const wireForm = form => form === PLACES ? BYTES : form;
 const NUMBERS = Object.fromEntries(Object.entries(FIELDS).map(([number, [name]]) => [name, Number(number)]));
 
 const CLIENT_TYPES = { connect: 0x01, subscribe: 0x02, unsubscribe: 0x03, publish: 0x04, cursor: 0x05, ack: 0x06, read: 0x07, ping: 0x08, pong: 0x09 };
@@ -87,10 +89,10 @@ class Writer {
         if (value === undefined || value === null || value === false || value === '') return;
         const number = NUMBERS[name];
         const form = FIELDS[number][1];
-        this.varint(number << 3 | VITAL | form);
+        this.varint(number << 3 | VITAL | wireForm(form));
         if (form === NUMBER) this.varint(value);
         else if (form === FIXED) this.epoch(value);
-        else if (form === BYTES) this.sized(typeof value === 'string' ? utf8.encode(value) : value);
+        else if (form === BYTES || form === PLACES) this.sized(typeof value === 'string' ? utf8.encode(value) : value);
     }
 }
 
@@ -103,6 +105,17 @@ function placesOf(resume) {
         if (epoch) writer.epoch(epoch);
     }
     return writer.bytes;
+}
+
+function readPlaces(bytes) {
+    const reader = new Reader(bytes), places = {};
+    while (!reader.isAtEnd) {
+        const channel = readText(reader.take(reader.varint()));
+        const seq = reader.varint(), length = reader.byte();
+        if (length !== 0 && length !== FIXED_BYTES) throw new Error('an epoch has 8 bytes');
+        places[channel] = { seq, ...(length > 0 && { epoch: hexOf(reader.take(length)) }) };
+    }
+    return places;
 }
 
 /* A frame as JSON has it → its fields. */
@@ -185,9 +198,9 @@ function readFields(reader) {
         const value = form === FLAG ? true : form === NUMBER ? reader.varint() : reader.take(form === BYTES ? reader.varint() : FIXED_BYTES);
         const [name, ownForm] = FIELDS[number] ?? [];
         if (name === undefined) isKnown &&= (key & VITAL) === 0;
-        else if (form !== ownForm) throw new Error(`the field ${name} has another form`);
+        else if (form !== wireForm(ownForm)) throw new Error(`the field ${name} has another form`);
         else if (name in fields) throw new Error(`the field ${name} comes twice`);
-        else fields[name] = form === FIXED ? hexOf(value) : form === BYTES ? readText(value) : value;
+        else fields[name] = form === FIXED ? hexOf(value) : ownForm === PLACES ? readPlaces(value) : form === BYTES ? readText(value) : value;
     }
     return isKnown ? fields : null;
 }
@@ -259,6 +272,10 @@ export class BinCodec {
             return { type: name, ...same, from, to, why: WHY[why ?? 0] ?? `reason ${why}` };
         }
         if (name === 'connected') return connectedOf(fields);
+        if (name === 'pong' && fields.resume) {
+            const { resume: places, ...same } = fields;
+            return { type: name, ...same, places };
+        }
         if (name === 'reconnect') return { type: name, after: fields.after_ms ?? 0, ...(fields.where && { where: fields.where }) };
         if (fields.alias !== undefined) {
             const { alias, ...same } = fields;

@@ -95,7 +95,7 @@ enum bin_field {
     BIN_CONNECTION = 21,  /* fixed */
     BIN_GENERATION = 22,
     BIN_TICKET     = 23,  /* text */
-    BIN_RESUME     = 24,  /* octets: places, see bin_place */
+    BIN_RESUME     = 24,  /* octets: places, see bin_place; pong: of the server */
     BIN_CURSOR_TOKEN = 25, /* text */
     BIN_HEARTBEAT  = 26,  /* seconds */
     BIN_NEXT_MS    = 27,
@@ -127,6 +127,7 @@ enum bin_field {
     /* 53 to 59 are kept for requests: id, method, path, headers, status, timeout_ms, outcome */
     BIN_FEATURE_BITS = 60,
     BIN_VERSION_NO = 61,  /* the version that holds, in `connected` */
+    BIN_PLACES     = 62,  /* flag; ping: the pong shall name all places */
     BIN_FIELD_COUNT = 64,
 };
 

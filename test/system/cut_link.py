@@ -9,6 +9,8 @@
 import socket
 import threading
 
+from longwire_server import free_port
+
 
 class Link:
     def __init__(self, target_port):
@@ -18,8 +20,8 @@ class Link:
         self.answers = 0             # heads of HTTP answers carried so far
         self.lock = threading.Lock()
         self.pairs, self.threads = [], []
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self.listener.getsockname()[1]
+        self.port = free_port()
+        self.listener = socket.create_server(("127.0.0.1", self.port))
         self.url = f"http://127.0.0.1:{self.port}"
 
     def __enter__(self):
@@ -50,8 +52,19 @@ class Link:
             with self.lock:
                 self.taken += 1
                 self.pairs.append((client, server))
-            self.start(self.pump, client, server, None)
-            self.start(self.pump, server, client, self.bytes_max)
+                if self.listener is not listener:  # it came while down() was under way
+                    end_both(client, server)
+            self.start(self.carry, client, server, self.bytes_max)
+
+    def carry(self, client, server, bytes_max):
+        """Both directions, each on a thread. The sockets are closed when no thread reads them any more: a new connection
+        may get the number of a closed one, and a thread about to read by that number would take what is not its own."""
+        down = threading.Thread(target=self.pump, args=(server, client, bytes_max))
+        down.start()
+        self.pump(client, server, None)
+        down.join()
+        client.close()
+        server.close()
 
     def pump(self, source, drain, left):
         try:
@@ -63,20 +76,22 @@ class Link:
                 self.answers += data.count(b"HTTP/1.1 ")
                 left = None if left is None else left - len(data)
         except OSError:
-            pass  # the other direction, or the test, has closed it
-        close_both(source, drain)
+            pass  # the other direction, or the test, has ended it
+        end_both(source, drain)
 
     def cut(self):
         with self.lock:
             pairs, self.pairs = self.pairs, []
         for pair in pairs:
-            close_both(*pair)
+            end_both(*pair)
 
     def down(self):
         if self.listener is not None:
-            self.listener.shutdown(socket.SHUT_RDWR)
-            self.listener.close()
-            self.listener = None
+            listener = self.listener
+            with self.lock:
+                self.listener = None
+            listener.shutdown(socket.SHUT_RDWR)
+            listener.close()
         self.cut()
 
     def up(self):
@@ -84,10 +99,9 @@ class Link:
         self.start(self.accept, self.listener)
 
 
-def close_both(*ends):
+def end_both(*ends):
     for end in ends:
         try:
             end.shutdown(socket.SHUT_RDWR)
         except OSError:
-            pass  # closed already
-        end.close()
+            pass  # ended already

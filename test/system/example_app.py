@@ -6,7 +6,7 @@
 import os
 import subprocess
 
-from longwire_server import BUILD, ROOT, free_port
+from longwire_server import BUILD, ROOT, free_port, is_free
 from waiting import SECONDS
 
 
@@ -20,11 +20,7 @@ class Example:
     @staticmethod
     def free_ports():
         """The page's port and the next one, for the server."""
-        while True:
-            port = free_port()
-            taken = [free_port() for _ in range(3)]
-            if port + 1 not in taken and port < 65000:
-                return port
+        return next(port for port in iter(free_port, None) if is_free(port + 1))
 
     def __enter__(self):
         line = self.process.stdout.readline()

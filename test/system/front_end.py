@@ -80,8 +80,10 @@ class FrontEnd:
             return  # as if the link had broken; a proxy that answers 502 needs the configuration of docs/operations.md
         with upstream:
             upstream.sendall(head)
-            threading.Thread(target=pump, args=(link, upstream), daemon=True).start()
+            up = threading.Thread(target=pump, args=(link, upstream), daemon=True)
+            up.start()
             pump(upstream, link)
+            up.join()   # a socket that a thread still reads must not be closed: a new one may get its number
 
     def file(self, path):
         if path in self.pages:

@@ -14,6 +14,7 @@ ends earlier, the main thread raises ServerError at once, whatever it waits for 
 import contextlib
 import os
 import pathlib
+import random
 import shutil
 import signal
 import socket
@@ -65,10 +66,22 @@ def is_built():
     return LONGWIRED.exists()
 
 
-def free_port():
+def is_free(port):
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
+
+
+def free_port():
+    """A port on which nothing listens, below those that the kernel gives to outgoing connections: one of these could take
+    it between now and the moment when its server starts."""
+    for port in random.sample(range(10000, 30000), 1000):
+        if is_free(port):
+            return port
+    raise OSError("no port from 10000 to 30000 is free")
 
 
 class Server:

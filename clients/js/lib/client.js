@@ -74,7 +74,7 @@ export class Client extends Emitter {
         this.#transports = this.#usable(options.transports ?? Object.keys(LINKS));
         this.#store = new PlaceStore(options.keep, options.keepName ?? 'longwire', error => this.#report(error));
         this.#outbox = new Outbox({
-            url: this.url, fetch: this.#fetch, token: () => this.#askToken(), link: () => this.#link,
+            url: this.url, fetchWithin: this.#fetchWithin, patienceMs: this.#times.patienceMs, token: () => this.#askToken(), link: () => this.#link,
             askAgain: () => this.#canAskAgain(), prefersLink: () => this.isOpen && this.transport === 'websocket', random: Math.random,
         });
         this.state = { name: 'closed', why: 'not opened yet' };
@@ -271,7 +271,7 @@ export class Client extends Emitter {
 
     async #postAcks(places) {
         try {
-            const answer = await this.#fetch(`${this.url}/v1/ack${this.#query({ session: false })}`, {
+            const answer = await this.#fetchWithin(this.#times.patienceMs, `${this.url}/v1/ack${this.#query({ session: false })}`, {
                 method: 'POST', headers: { 'Content-Type': 'application/json', ...authorization(await this.#askToken()) }, keepalive: true,
                 body: JSON.stringify({ places: Object.fromEntries(places.map(([channel, { seq }]) => [channel, seq])) }),
             });
@@ -285,8 +285,8 @@ export class Client extends Emitter {
     async #pull(subscription) {
         for (let more = true; more && !subscription.isClosed;) {
             const after = subscription.received?.seq ?? subscription.options.after ?? 0;
-            const answer = await this.#fetch(`${messagesUrl(this.url, subscription.channel)}?after=${after}&limit=${PULL_LIMIT}`,
-                { headers: authorization(await this.#askToken()) });
+            const answer = await this.#fetchWithin(this.#times.silenceMs,
+                `${messagesUrl(this.url, subscription.channel)}?after=${after}&limit=${PULL_LIMIT}`, { headers: authorization(await this.#askToken()) });
             if (!answer.ok) throw await failureOf(answer);
             const { messages, head } = await answer.json();
             for (const entry of messages) subscription.take(withBytes(entry));
@@ -374,6 +374,15 @@ export class Client extends Emitter {
     }
 
     #fetch = (...args) => (this.#options.fetch ?? globalThis.fetch)(...args);
+
+    /* A request that gets no answer on a network that has gone silent must end: what waits behind it would wait for ever. */
+    #fetchWithin = async (ms, url, init) => {
+        try {
+            return await this.#fetch(url, { ...init, signal: AbortSignal.timeout(ms) });
+        } catch (error) {
+            throw error?.name === 'TimeoutError' ? new LongwireError(0, 'the server did not answer in time') : error;
+        }
+    };
 
     /* What a link may ask and tell. Nothing of what it says counts once there is another one. */
     #hostOf(attempt) {
@@ -604,7 +613,7 @@ export class Client extends Emitter {
     async #isServerThere() {
         try {
             const mode = globalThis.document ? { mode: 'no-cors' } : {};
-            await this.#fetch(`${this.url}/healthz`, { cache: 'no-store', signal: AbortSignal.timeout(this.#times.patienceMs), ...mode });
+            await this.#fetchWithin(this.#times.patienceMs, `${this.url}/healthz`, { cache: 'no-store', ...mode });
             return true;
         } catch {
             return false;

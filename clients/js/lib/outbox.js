@@ -6,6 +6,7 @@ import { authorization, failureOf, messagesUrl } from './http.js';
 
 const WAITING_MAX = 10000;
 const TIMEOUT_MS = 60000;
+const BYTES_PER_MS = 4;    // the slowest uplink that a message posted by HTTP must get through
 
 /* Must differ from all others, and need not be secret. randomUUID() is only there on pages that came by https; Node.js 18 has no
  * crypto in its global scope. */
@@ -56,7 +57,7 @@ export class Outbox {
     #posting = new Set();      // channels of which a message is under way by HTTP
     #isMixed = false;          // some go by HTTP although there is a link
 
-    /* host: { url, fetch, token(), askAgain(), link(), prefersLink(), random() } */
+    /* host: { url, fetchWithin(), patienceMs, token(), askAgain(), link(), prefersLink(), random() } */
     constructor(host) {
         this.#host = host;
     }
@@ -67,7 +68,7 @@ export class Outbox {
 
     /* Resolves with the receipt once the message is stored. */
     add(channel, data, options = {}) {
-        const item = { frame: frameOf(channel, data, options), via: options.via, isSent: false, tries: 0, until: 0 };
+        const item = { frame: frameOf(channel, data, options), via: options.via, isSent: false, tries: 0, isResting: false };
         if (this.#items.size >= WAITING_MAX)
             throw new LongwireError(429, `${WAITING_MAX} publishes wait for an answer, which is the most; wait for some of them`);
         this.#isMixed ||= item.via === 'http';
@@ -88,7 +89,7 @@ export class Outbox {
         for (const item of this.#items) {
             const { channel } = item.frame;
             if (!this.#isMixed && this.#host.prefersLink() && !link?.canPublish) return;
-            if (!item.isSent && !held.has(channel) && item.until <= Date.now()) this.#send(item, link);
+            if (!item.isSent && !held.has(channel) && !item.isResting) this.#send(item, link);
             if (!item.isSent) held.add(channel);
         }
     }
@@ -133,7 +134,8 @@ export class Outbox {
         this.#posting.add(channel);
         item.isPosted = true;
         try {
-            const answer = await this.#host.fetch(messagesUrl(this.#host.url, channel) + query, {
+            const ms = this.#host.patienceMs + Math.ceil((body.byteLength ?? body.length) / BYTES_PER_MS);
+            const answer = await this.#host.fetchWithin(ms, messagesUrl(this.#host.url, channel) + query, {
                 method: 'POST', headers: { ...headers, ...authorization(await this.#host.token()) }, body,
             });
             if (!answer.ok) throw await failureOf(answer);
@@ -153,8 +155,8 @@ export class Outbox {
     #again(item, error) {
         const ms = backOffMs(DEFAULT_POLICY, item.tries++, error.leastMs ?? 0, this.#host.random());
         item.isSent = false;
-        item.until = Date.now() + ms;
-        item.again = setTimeout(() => this.pump(), ms + 1);
+        item.isResting = true;
+        item.again = setTimeout(() => { item.isResting = false; this.pump(); }, ms);
     }
 
     #settle(item, error, receipt) {

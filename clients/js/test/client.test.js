@@ -330,6 +330,28 @@ test('publish: sent again where it may succeed, refused where it may not, and an
     await context.client.close();
 });
 
+test('publish by HTTP: a request that is never answered is sent again with its key, and what waits behind it goes on', async () => {
+    const keys = [];
+    const silent = signal => new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)));
+    const context = open({ patienceMs: 20, transports: ['poll'] }, { '/v1/channels/': (url, { headers, signal }) => {
+        keys.push(headers['Idempotency-Key']);
+        return keys.length === 1 ? silent(signal) : new Response(JSON.stringify({ seq: keys.length }), { status: 201 });
+    } });
+    const [first, second] = ['k1', 'k2'].map(key => context.client.publish('topic:a', 'x', { key, via: 'http' }));
+    assert.equal((await first).seq, 2);
+    assert.equal((await second).seq, 3);
+    assert.deepEqual(keys, ['k1', 'k1', 'k2']);
+    await context.client.close();
+});
+
+test('publish: sent again when its pause ends, whatever the clock says', async t => {
+    t.mock.method(Date, 'now', () => 1e12);   // a timer may fire before the clock has moved as far
+    let posts = 0;
+    const context = open({ transports: ['poll'] }, { '/v1/channels/': () => new Response('{"seq":1}', { status: posts++ ? 201 : 503 }) });
+    assert.equal((await context.client.publish('topic:a', 'x', { timeoutMs: SECONDS * 1000 })).seq, 1);
+    await context.client.close();
+});
+
 test('publish: no more than 64 at once on a link, the others in their order', async () => {
     const context = open();
     const socket = await live(context);

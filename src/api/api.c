@@ -40,6 +40,7 @@ static const struct route {
     { "v1/channels/*",            HTTP_GET,    serve_channel, false },
     { "v1/channels/*",            HTTP_DELETE, serve_purge,   false },
     { "v1/channels/*/messages/*", HTTP_DELETE, serve_recall,  false },
+    { "v1/channels/*/messages/*/receipts", HTTP_GET, serve_receipts, false },
     { "v1/connections/*",         HTTP_GET,    serve_connection, false },
     { "v1/connections/*",         HTTP_DELETE, serve_connection, false },
     { "v1/groups/*/members",      HTTP_GET,    serve_members, false },

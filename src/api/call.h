@@ -41,6 +41,9 @@ bool call_parameter(const struct call *call, struct span name, struct span *ret_
  * 400. */
 bool call_u64(const struct call *call, struct span name, bool *ret_is_there, uint64_t *ret);
 
+/* A seq of the path or the query. False: answered with 400. */
+bool call_seq(const struct call *call, struct span encoded, uint64_t *ret);
+
 /* The same for a moment (time_text.h); *ret is 0 if the parameter isn't there. */
 bool call_time(const struct call *call, struct span name, msec *ret);
 
@@ -58,6 +61,7 @@ void serve_channel(struct call *call);
 void serve_channels(struct call *call);
 void serve_purge(struct call *call);
 void serve_recall(struct call *call);
+void serve_receipts(struct call *call);
 void serve_ack(struct call *call);
 void serve_user(struct call *call);
 void serve_member(struct call *call);  /* PUT and DELETE of one */

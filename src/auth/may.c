@@ -2,6 +2,8 @@
 
 #include "base/must.h"
 
+#define NOT_YOUR_MESSAGE "you may ask only about messages that you published, or there is no such message"
+
 enum policy { POLICY_READ, POLICY_WRITE, POLICY_RECALL, POLICY_KEYS, POLICY_OWN, POLICY_NONE };
 
 static const struct action_row {
@@ -43,6 +45,13 @@ static const struct action_row {
     [ACTION_NODES]        = { POLICY_NONE, RIGHT_ADMIN, 0,
                               "seeing the nodes and draining one needs an API key with the right admin" },
     [ACTION_REVOKE]       = { POLICY_NONE, RIGHT_ADMIN, 0, "revoking needs an API key with the right admin" },
+    [ACTION_RECEIPTS]     = { POLICY_KEYS, RIGHT_SUBSCRIBE, 0,
+                              "receipts need an API key with the right to subscribe, or the token of the user who "
+                              "published the message",
+                              NOT_YOUR_MESSAGE },
+    [ACTION_WHY]          = { POLICY_KEYS, RIGHT_SUBSCRIBE, 0,
+                              "asking what became of a message needs an API key with the right to subscribe" },
+    [ACTION_SESSIONS]     = { POLICY_NONE, RIGHT_ADMIN, 0, "listing the sessions needs an API key with the right admin" },
     [ACTION_METRICS]      = { POLICY_NONE, RIGHT_ADMIN, 0, "metrics need an API key with the right admin" },
 };
 
@@ -137,7 +146,9 @@ struct verdict may(const struct identity *identity, const struct channel_name *c
 
     if (policy_lets(policy, identity, channel, row))
         return (struct verdict){ 0 };
-    return refuse_action(policy, identity, channel, row);
+    struct verdict verdict  = refuse_action(policy, identity, channel, row);
+    verdict.needs_publisher = action == ACTION_RECEIPTS && is_told_little(identity);
+    return verdict;
 }
 
 struct verdict may_publish_at_all(const struct identity *identity, const struct namespaces *spaces)

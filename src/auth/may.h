@@ -25,6 +25,9 @@ enum action {
     ACTION_MEMBERS,       /* look at, make and unmake members of a group; of its channel group:NAME */
     ACTION_USER,          /* look at a user: groups, devices; of the channel user:U */
     ACTION_REVOKE,        /* no channel */
+    ACTION_RECEIPTS,      /* how far a message came with the devices that it is for; users, of messages of their own */
+    ACTION_WHY,           /* what became of a message for one device */
+    ACTION_SESSIONS,      /* no channel: list the sessions of all users */
     ACTION_COUNT
 };
 
@@ -34,6 +37,8 @@ struct verdict {
     /* The refusal does not hold for a member of the group with the channel's name. Who can ask for members decides; for
      * everybody else it is a refusal. */
     bool        needs_member;
+    /* Likewise: it does not hold for who published the message. */
+    bool        needs_publisher;
 };
 
 /* 401: another credential could change the answer; 403: none could, or the one that was shown is not enough. `channel`

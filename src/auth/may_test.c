@@ -57,9 +57,15 @@ static const char nodes[]  = "seeing the nodes and draining one needs an API key
 static const char group[]  = "the members of groups need an API key with the right to publish";
 static const char person[] = "looking at users needs an API key with the right to subscribe, or the user's own token";
 static const char revokes[] = "revoking needs an API key with the right admin";
+static const char receipts[] = "receipts need an API key with the right to subscribe, or the token of the user who published "
+                               "the message";
+static const char own_receipts[] = "you may ask only about messages that you published, or there is no such message";
+static const char asks_why[] = "asking what became of a message needs an API key with the right to subscribe";
+static const char sessions[] = "listing the sessions needs an API key with the right admin";
 static const char watch[]  = "metrics need an API key with the right admin";
 
-/* Of the answers: `.` yes, `1` 401, `3` 403, `m` 403 unless the caller is a member. */
+/* Of the answers: `.` yes, `1` 401, `3` 403, `m` 403 unless the caller is a member, `p` unless the
+ * caller published the message. */
 static const struct { enum action action; enum allowed policy; const char *want, *reason, *to_users; } rows[] = {
     /*                                      open  key      user
      *                                      - ann - psahe  - fwre */
@@ -103,18 +109,24 @@ static const struct { enum action action; enum allowed policy; const char *want,
     { ACTION_CONNECTIONS, ALLOW_ANYONE,    ". .   1 33.33  3 3333", ends, ends },
     { ACTION_NODES, ALLOW_ANYONE,          ". .   1 33.33  3 3333", nodes, nodes },
     { ACTION_REVOKE, ALLOW_ANYONE,         ". .   1 33.33  3 3333", revokes, revokes },
+    { ACTION_RECEIPTS, ALLOW_NOBODY,       ". .   1 3...3  p pppp", receipts, own_receipts },
+    { ACTION_RECEIPTS, ALLOW_ANYONE,       ". .   1 3...3  p pppp", receipts, own_receipts },
+    { ACTION_WHY, ALLOW_NOBODY,            ". .   1 3...3  3 3333", asks_why, asks_why },
+    { ACTION_WHY, ALLOW_ANYONE,            ". .   1 3...3  3 3333", asks_why, asks_why },
+    { ACTION_SESSIONS, ALLOW_ANYONE,       ". .   1 33.33  3 3333", sessions, sessions },
     { ACTION_METRICS, ALLOW_ANYONE,        ". .   1 33.33  3 3333", watch, watch },
 };
 
 static bool has_no_channel(enum action action)
 {
     return action == ACTION_LIST || action == ACTION_CONNECTIONS || action == ACTION_NODES || action == ACTION_REVOKE ||
-           action == ACTION_METRICS;
+           action == ACTION_METRICS || action == ACTION_SESSIONS;
 }
 
 static bool asks_a_policy(enum action action)
 {
-    return !has_no_channel(action) && action != ACTION_PURGE && action != ACTION_MEMBERS && action != ACTION_USER;
+    return !has_no_channel(action) && action != ACTION_PURGE && action != ACTION_MEMBERS && action != ACTION_USER &&
+           action != ACTION_RECEIPTS && action != ACTION_WHY;
 }
 
 static void set_policy(struct namespace *space, enum action action, enum allowed policy)
@@ -130,7 +142,8 @@ static char letter_of(struct verdict verdict)
 {
     assert_true((verdict.reason == NULL) == (verdict.status == 0));
     assert_true(!verdict.needs_member || verdict.status == 403);
-    return verdict.needs_member ? 'm' : verdict.status == 0 ? '.' : verdict.status == 401 ? '1' : '3';
+    assert_true(!verdict.needs_publisher || verdict.status == 403);
+    return verdict.needs_member ? 'm' : verdict.needs_publisher ? 'p' : verdict.status == 0 ? '.' : verdict.status == 401 ? '1' : '3';
 }
 
 static void the_table_holds(void **state)

@@ -21,11 +21,22 @@ struct devices;
 struct standing;
 struct session_open;
 
+/* How far a link is in one channel. */
+struct link_view {
+    bool     is_there;   /* the link, and it follows the channel; else nothing of the rest is said */
+    bool     is_own;     /* its session follows the channel by itself */
+    bool     is_placed;  /* the channel has answered … */
+    bool     is_silent;  /* the client is told of heads alone, and gets no messages by itself */
+    uint64_t epoch, seen;  /* … and all up to `seen` of this life of the log was handed to the socket, or stepped over */
+};
+
 /* Where a loop hears of its sessions' links. Outlives all commands. */
 struct device_home {
     /* A newer link of its session has taken over, or the session has ended: this link neither delivers nor
      * acknowledges any more. It may be gone already. */
     void   (*fence)(struct device_home *home, uint64_t key);
+    /* How far the link with this key is. Returns how many subscriptions the loop may have passed by to find out. */
+    size_t (*look)(struct device_home *home, uint64_t key, const struct channel_name *channel, struct link_view *ret);
     unsigned loop;
 };
 

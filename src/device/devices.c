@@ -16,6 +16,7 @@ void devices_init(struct devices *devices, struct writer *writer, struct namespa
     list_init(&devices->lazy);
     devices->line_end = &devices->line;
     devices->sweep    = device_sweep_new(devices);
+    device_looks_init(&devices->looks);
     list_init(&devices->held);
 }
 
@@ -249,6 +250,7 @@ void devices_tick(struct devices *devices)
     if (devices->pause_ticks > 0)
         devices->pause_ticks--;
     device_sweep_tick(devices);
+    device_looks_tick(devices);
 }
 
 bool devices_is_idle(const struct devices *devices)
@@ -289,6 +291,7 @@ void devices_fini(struct devices *devices)
     must(devices->batch == NULL && devices->read_count == 0);
     device_writes_drop(&devices->urgent);
     device_writes_drop(&devices->lazy);
+    device_looks_fini(devices);
     standings_free_opens(&devices->held);
     opens_free(devices->line);
     standings_free(devices, &devices->idle);

@@ -45,6 +45,13 @@ struct devices_counters {
     struct counter marks;                                   /* read marks set (read_mark.h) */
 };
 
+/* Questions about how far devices are (device_look.h). */
+struct device_looks {
+    struct list waiting;        /* those that wait for loops */
+    uint64_t    last_id;
+    uint32_t    receipt_count;  /* calls under way that ask for receipts */
+};
+
 struct devices {
     struct writer         *writer;       /* borrowed: its port, stores and time */
     struct namespaces     *namespaces;
@@ -62,6 +69,7 @@ struct devices {
     uint32_t               read_count;   /* reads and questions under way */
     uint32_t               mark_count;   /* read marks being set (read_mark.h) */
     uint32_t               pause_ticks;  /* the ledger refused: lazy writes wait so many ticks */
+    struct device_looks    looks;
     struct device_sweep   *sweep;        /* finds sessions that have run out */
     uint32_t               tick;
     struct devices_counters counters;

@@ -3,7 +3,8 @@
  *     devices.c        life, turns, the table      device_io.c       questions to ledger and stores, batches of writes
  *     device_open.c    links that come             device_places.c   links that go, and what they acknowledged
  *     device_list.c    who a user's devices are    device_command.c  the commands
- *     device_sweep.c   sessions that have run out */
+ *     device_sweep.c   sessions that have run out        device_look.c   how far they are in a channel
+ *     receipts.c       … for all devices that a message is for */
 #ifndef DEVICE_DEVICES_PRIV_H
 #define DEVICE_DEVICES_PRIV_H
 
@@ -131,6 +132,11 @@ void device_fence_back(struct session_open *open);
 /* Nothing of the session is being written any more: goes on with the opening that waits for that. */
 void device_open_go_on(struct standing *standing);
 
+
+/* --- device_look.c --- */
+void device_looks_init(struct device_looks *looks);
+void device_looks_tick(struct devices *devices);
+void device_looks_fini(struct devices *devices);
 
 /* --- device_places.c --- */
 void device_acks_take(struct command *command, struct writer *writer);

@@ -182,7 +182,7 @@ static struct stage *stage_with(enum device_policy policy)
     devices_init(&stage->devices, &stage->writer, &stage->spaces, &hash_key, &limits);
     for (unsigned i = 0; i < LOOPS; i++) {
         const struct shard_limits none = { .page_count_max = 1 };
-        stage->homes[i] = (struct device_home){ on_fence, i };
+        stage->homes[i] = (struct device_home){ .fence = on_fence, .loop = i };
         shard_init(&stage->shards[i], i, &shard_port_here, stage, &none);
     }
     return stage;

@@ -374,3 +374,35 @@ void device_link_fence(struct device_home *home, uint64_t key)
     link->device->is_fenced = true;
     link->kind->end(link, LINK_END_REPLACED);
 }
+
+/* Of a frame that was cut the client does not have the end. */
+static uint64_t handed_over(const struct link *link, const struct reader_sub *sub)
+{
+    const struct cut_frame *cut = link->waiting == NULL ? NULL : &link->waiting->cut;
+
+    if (cut != NULL && cut_frame_is_there(cut) && cut->sub == sub)
+        return cut->before.next - 1;
+    return subscription_seen(&sub->sub);
+}
+
+size_t device_link_look(struct device_home *home, uint64_t key, const struct channel_name *channel,
+                        struct link_view *ret)
+{
+    struct session_worker   *worker = container_of(home, struct session_worker, home);
+    const struct link       *link   = session_worker_find(worker, key);
+    const struct reader_sub *sub;
+
+    *ret = (struct link_view){ 0 };
+    if (link == NULL || link->device == NULL || link->device->is_fenced || link->is_over)
+        return 1;
+    sub = reader_find(link->reader, channel_name_span(channel));
+    if (sub != NULL)
+        *ret = (struct link_view){
+            .is_there  = true,
+            .is_own    = sub->sub.is_own,
+            .is_placed = subscription_is_placed(&sub->sub),
+            .epoch     = subscription_seen_epoch(&sub->sub),
+            .seen      = handed_over(link, sub),
+        };
+    return link->reader->sub_count + 1u;
+}

@@ -117,6 +117,9 @@ size_t link_own_count(const struct link *link, bool is_kept);
 
 /* device_home.fence of the worker's home. */
 void device_link_fence(struct device_home *home, uint64_t key);
+/* device_home.look of it. */
+size_t device_link_look(struct device_home *home, uint64_t key, const struct channel_name *channel,
+                        struct link_view *ret);
 
 /* Once a second: tells the devices what was noted. */
 void device_links_tell(struct session_worker *worker);

@@ -22,7 +22,7 @@ void session_worker_init(struct session_worker *worker)
     list_init(&worker->addressed);
     list_init(&worker->acking);
     list_init(&worker->marks);
-    worker->home = (struct device_home){ device_link_fence, worker->shard->loop };
+    worker->home = (struct device_home){ device_link_fence, device_link_look, worker->shard->loop };
     worker->index = (struct link_index){ 0 };
     frames_init(&worker->frames);
     frame_batch_init(&worker->batch);

@@ -156,6 +156,8 @@ CALLS = [
     ("/v1/groups/{group}/members/{user}", "put", "/v1/groups/a/members/a%2Fb", None, {}, 400),
     ("/v1/groups/{group}/members", "get", "/v1/groups/a/members", None, {}, 200),
     ("/v1/users/{user}", "get", "/v1/users/ann", None, {}, 200),
+    ("/v1/channels/{channel}/messages/{seq}/receipts", "get", "/v1/channels/user:ann/messages/1/receipts", None, {}, 200),
+    ("/v1/channels/{channel}/messages/{seq}/receipts", "get", "/v1/channels/topic:a/messages/1/receipts", None, {}, 404),
     ("/v1/ack", "post", "/v1/ack?user=ann&device=phone", b'{"places":{"user:ann":1}}', {"Content-Type": "application/json"}, 404),
     ("/v1/ack", "post", "/v1/ack?user=ann&device=phone", b"{}", {"Content-Type": "application/json"}, 400),
     ("/v1/users/{user}/groups", "get", "/v1/users/ann/groups?limit=1", None, {}, 200),

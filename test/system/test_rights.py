@@ -13,6 +13,7 @@ import jwt
 
 from longwire_client import Api, RefusedError, WebSocket, channel_path, host_and_port
 from longwire_server import Server, is_built
+from waiting import wait_until
 
 pytestmark = pytest.mark.skipif(not is_built(), reason="no longwired is built")
 
@@ -343,3 +344,61 @@ def test_a_batch_of_a_stranger_is_refused_as_a_whole_where_nothing_is_open():
                                               "of a user who may")),
                                ("pub", (201, None))):
             assert batch(server, secret_of(secret), "topic:a") == wanted
+
+
+# --- what became of a message -----------------------------------------------------------------------------------------
+
+RECEIPTS = http("GET", MESSAGES + "/1/receipts")
+NO_RECEIPTS = "receipts are kept of channels whose readers are stored: user:U, device:U/D and group:G; "
+#                                    open: none wrong   locked: none wrong pub  sub  adm
+ABOUT_MESSAGES = {
+    (RECEIPTS, "user:a"):            (200, 200,       401, 401, 403, 200, 200),
+    (RECEIPTS, "user:never"):        (404, 404,       401, 401, 403, 404, 404),
+    (RECEIPTS, "topic:a"):           (404, 404,       401, 401, 403, 404, 404),
+    (RECEIPTS, "sys:a"):             (404, 404,       401, 401, 403, 403, 404),
+    (RECEIPTS, "nope:a"):            (404, 404,       404, 401, 404, 404, 404),
+    (RECEIPTS, "user:"):             (400, 400,       400, 401, 400, 400, 400),
+}
+
+
+def test_every_call_about_messages(servers):
+    for server, secret in (("locked", "pub"), ("open", None)):
+        with contextlib.closing(Api(servers[server].url, secret_of(secret))) as api:
+            assert api.publish("user:a", b"x").status == 201
+    for (call, channel), wanted in ABOUT_MESSAGES.items():
+        got = tuple(call(servers[server], secret_of(secret), channel)[0] for server, secret in CALLERS.values())
+        assert got == wanted, channel
+    assert RECEIPTS(servers["locked"], secret_of("sub"), "topic:a")[1].startswith(NO_RECEIPTS)
+    assert RECEIPTS(servers["locked"], secret_of("pub"), "user:a")[1].startswith("receipts need an API key")
+
+
+def test_users_ask_about_what_they_published():
+    """Threat 104: what is another's and what does not exist are the same."""
+    config = KEYS + f"[jwt app]\nsecret = {JWT_SECRET}\n[namespace group]\nsubscribe = member\npublish = user\n"
+    refused = (403, "you may ask only about messages that you published, or there is no such message")
+    with Server(config=config) as server:
+        ann, bob = user_token(), user_token(sub="bob", channels=[{"match": "group:*", "can": ["subscribe", "history"]}])
+        with contextlib.closing(Api(server.url, ann)) as api, contextlib.closing(Api(server.url, secret_of("adm"))) as app:
+            assert api.publish("group:g", b"of ann").status == 201
+            for channel in ("group:g", "user:ann", "topic:a"):
+                assert app.publish(channel, b"of the application").status == 201
+            assert api.publish("group:gone", b"soon", ttl=1).status == 201
+        mine, other = http("GET", "CHANNEL/messages/1/receipts"), http("GET", "CHANNEL/messages/2/receipts")
+        assert mine(server, ann, "group:g") == (200, None)
+        assert mine(server, bob, "group:g") == refused
+        assert other(server, ann, "group:g") == refused
+        for channel in ("user:ann", "user:bob", "device:ann/phone", "topic:a", "group:never", "sys:control", "nope:a"):
+            assert mine(server, ann, channel) == refused, channel
+        for token in (make() for make in BAD_TOKENS.values()):
+            assert mine(server, token, "group:g")[0] == 401
+        wait_until(lambda: mine(server, ann, "group:gone") == refused)  # nobody knows any more who published it
+
+
+def test_a_key_of_some_channels_asks_about_these():
+    config = "[key some]\nsecret = some-secret-0123456789\nrights = subscribe\nchannels = user:a\n" + KEYS
+    with Server(config=config, flags=["--store", "memory"]) as server:
+        with contextlib.closing(Api(server.url, secret_of("pub"))) as api:
+            for channel in ("user:a", "user:b"):
+                assert api.publish(channel, b"x").status == 201
+        assert RECEIPTS(server, secret_of("some"), "user:a")[0] == 200
+        assert RECEIPTS(server, secret_of("some"), "user:b")[0] == 403

@@ -13,6 +13,7 @@ import jwt
 
 from longwire_client import Api, RefusedError, WebSocket, channel_path, host_and_port
 from longwire_server import Server, is_built
+from native_wire import NativeClient
 from waiting import wait_until
 
 pytestmark = pytest.mark.skipif(not is_built(), reason="no longwired is built")
@@ -113,6 +114,30 @@ def frame(thing, connects=False):
     return call
 
 
+def native(thing):
+    """The same over longwire.bin.v1 on TCP, where the first frame is `connect`."""
+    def call(server, secret, channel):
+        with NativeClient(server.tcp_port, connect=False) as link:
+            link.send({"type": "connect", "ref": 1, **({"token": secret} if secret else {})})
+            answer = link.expect("connected", "error")
+            if answer["type"] == "connected":
+                link.send({**thing, "channel": channel, "ref": 2})
+                answer = link.expect("subscribed", "published", "error")
+            return (answer["code"], answer["reason"]) if answer["type"] == "error" else (200, None)
+    return call
+
+
+def native_resume(server, secret, channel):
+    """A `connect` that names the channel: what it may not follow it is told in an `error`, and stays."""
+    with NativeClient(server.tcp_port, connect=False) as link:
+        link.send({"type": "connect", "ref": 1, "resume": [{"channel": channel, "seq": 0}],
+                   **({"token": secret} if secret else {})})
+        answers = [link.expect("connected", "error", "subscribed")]
+        if answers[0]["type"] == "connected":
+            answers.append(link.expect("error", "subscribed"))
+        return (answers[-1]["code"], answers[-1]["reason"]) if answers[-1]["type"] == "error" else (200, None)
+
+
 MESSAGES = "CHANNEL/messages"
 CALLS = {
     "publish": http("POST", MESSAGES, b"x"),
@@ -130,6 +155,9 @@ CALLS = {
     "frame subscribe": frame({"type": "subscribe"}),
     "connect, publish": frame({"type": "publish", "data": 1}, connects=True),
     "connect, subscribe": frame({"type": "subscribe"}, connects=True),
+    "native publish": native({"type": "publish", "payload": "1"}),
+    "native subscribe": native({"type": "subscribe"}),
+    "native resume": native_resume,
 }
 WITHOUT_CHANNEL = {"metrics": http("GET", "/metrics"), "list": http("GET", "/v1/channels"),
                    "healthz": http("GET", "/healthz"), "readyz": http("GET", "/readyz"),
@@ -166,7 +194,7 @@ WITHOUT_CHANNEL_TABLE = {
     "readyz/publish":       (200, 200,       200, 200, 200, 200, 200),
     "nothing":              (404, 404,       404, 404, 404, 404, 404),
 }
-WRITES = ("publish", "batch", "recall", "frame publish", "connect, publish")
+WRITES = ("publish", "batch", "recall", "frame publish", "connect, publish", "native publish")
 DONE = {"publish": 201, "batch": 201, "recall": 404, "websocket": 101}  # else 200
 NOT_A_MESSAGE = "there is no such message to take back"
 NEVER_PUBLISHED = "nothing was ever published in this channel, and nobody follows it now"
@@ -320,6 +348,139 @@ def test_every_call_by_bad_tokens(with_users, call):
 def test_every_call_that_names_no_channel_by_a_user(with_users, call):
     wanted = WITHOUT_CHANNEL_TABLE[call][list(CALLERS).index("pub")]
     assert WITHOUT_CHANNEL[call](with_users, user_token(), "")[0] == wanted
+
+
+# --- people, groups, connections: the calls that manage ---------------------------------------------------------------
+#
+# `own` is what is ann's, `theirs` bob's, `nowhere` what does not exist. Whoever may not is told the same of all three.
+
+def ask(method, path, **members):
+    def call(server, secret, names):
+        body = json.dumps({name: value.format(**names) if isinstance(value, str) else value
+                           for name, value in members.items()}) if members else None
+        with contextlib.closing(Api(server.url, secret)) as api:
+            return said(api.call(method, path.format(**names), body, {"Content-Type": "application/json"} if body else None))
+    return call
+
+
+def acknowledge(server, secret, names):
+    body = json.dumps({"places": {names["channel"]: 1}, "device": "phone"})
+    with contextlib.closing(Api(server.url, secret)) as api:
+        return said(api.call("POST", "/v1/ack", body, {"Content-Type": "application/json"}))
+
+
+def native_ack(server, secret, names):
+    """With a session: what it does not follow by itself it can't acknowledge."""
+    with NativeClient(server.tcp_port, connect=False) as link:
+        link.send({"type": "connect", "ref": 1, "standing": True, "device": "phone", **({"token": secret} if secret else {})})
+        answer = link.expect("connected", "error")
+        if answer["type"] == "connected":  # and the channels of the session's own have answered
+            missing = {"user:ann", "device:ann/phone"}
+            while missing:
+                missing.discard(link.expect("subscribed")["channel"])
+            link.send({"type": "ack", "channel": names["channel"], "seq": 0, "ref": 2})
+            while (answer := link.expect("ack", "error", "subscribed"))["type"] == "subscribed":
+                pass  # a group
+        return (answer["code"], answer["reason"]) if answer["type"] == "error" else (200, None)
+
+
+MANAGE = {
+    "join": ask("PUT", "/v1/groups/{group}/members/{user}"),
+    "leave": ask("DELETE", "/v1/groups/{group}/members/{user}"),
+    "members": ask("GET", "/v1/groups/{group}/members"),
+    "groups of": ask("GET", "/v1/users/{user}/groups"),
+    "user": ask("GET", "/v1/users/{user}"),
+    "look at link": ask("GET", "/v1/connections/{connection}"),
+    "cut link": ask("DELETE", "/v1/connections/{connection}"),
+    "revoke": ask("POST", "/v1/revocations", jti="{user}"),
+    "nodes": ask("GET", "/v1/nodes"),
+    "drain": ask("POST", "/v1/nodes/{node}/drain", per_second=1),
+    "allocate": ask("GET", "/v1/allocate"),
+    "ack": acknowledge,
+    "native ack": native_ack,
+}
+WHOSE = {"own": {"group": "g", "user": "ann", "channel": "user:ann"},
+         "theirs": {"group": "h", "user": "bob", "channel": "user:bob"},
+         "nowhere": {"group": "none", "user": "nobody", "channel": "user:nobody"}}
+SESSION_NOT_FOLLOWED = "this session does not follow one of these channels; nothing was acknowledged"
+NEEDS_USER = "places belong to a user's device: come with the token of a user"
+NO_NODE = "there is no such node; GET /v1/nodes names them"
+LINK_NEEDS_USER = "a session belongs to a user: come with the token of one"
+MANAGE_NEEDS = {
+    "join": "the members of groups need an API key with the right to publish",
+    "groups of": "looking at users needs an API key with the right to subscribe, or the user's own token",
+    "look at link": "looking at connections and ending them needs an API key with the right admin",
+    "revoke": "revoking needs an API key with the right admin",
+    "nodes": "seeing the nodes and draining one needs an API key with the right admin",
+    "ack": NEEDS_USER, "native ack": LINK_NEEDS_USER,
+}
+MANAGE_NEEDS.update({"leave": MANAGE_NEEDS["join"], "members": MANAGE_NEEDS["join"], "user": MANAGE_NEEDS["groups of"],
+                     "cut link": MANAGE_NEEDS["look at link"], "drain": MANAGE_NEEDS["nodes"]})
+# 0: may. The columns: nobody, a wrong key, keys with publish, subscribe, admin; ann's token, and ann's with every grant.
+MANAGE_TABLE = {
+    #               none wrong pub  sub  adm  ann  granted
+    "join":         (401, 401, 0,   403, 0,   403, 403),
+    "leave":        (401, 401, 0,   403, 0,   403, 403),
+    "members":      (401, 401, 0,   403, 0,   403, 403),
+    "groups of":    (401, 401, 403, 0,   0,   None, None),  # None: one's own, and nobody else's
+    "user":         (401, 401, 403, 0,   0,   None, None),
+    "look at link": (401, 401, 403, 403, 0,   403, 403),
+    "cut link":     (401, 401, 403, 403, 0,   403, 403),
+    "revoke":       (401, 401, 403, 403, 0,   403, 403),
+    "nodes":        (401, 401, 403, 403, 0,   403, 403),
+    "drain":        (401, 401, 403, 403, 0,   403, 403),
+    "allocate":     (0,   0,   0,   0,   0,   0,   0),    # who asks is not looked at
+    "ack":          (401, 401, 401, 401, 401, None, None),
+    "native ack":   (401, 401, 401, 401, 401, None, None),
+}
+EVERYTHING = [{"match": "*", "can": ["subscribe", "publish", "history", "presence"]}]
+MANAGERS = {"none": lambda: None, "wrong": lambda: secret_of("wrong"), "pub": lambda: secret_of("pub"),
+            "sub": lambda: secret_of("sub"), "adm": lambda: secret_of("adm"), "ann": user_token,
+            "granted": lambda: user_token(channels=EVERYTHING)}
+
+
+def want_managed(call, whose, who):
+    status = MANAGE_TABLE[call][list(MANAGERS).index(who)]
+    is_link = call in ("look at link", "cut link")
+    if status is None and whose == "own":
+        status = 0
+    if status is None:
+        return {"ack": (404, SESSION_NOT_FOLLOWED), "native ack": (404, "this session does not follow that channel")}.get(
+            call, (403, "you may not look at this user, or there is none"))
+    if status == 0 and ((is_link and whose == "nowhere") or call == "drain"):
+        return 404, "there is no such connection now" if is_link else NO_NODE
+    if status == 0:
+        return 200, None
+    return status, "this token is not known here" if who == "wrong" else MANAGE_NEEDS[call]
+
+
+@pytest.mark.parametrize("call", MANAGE)
+def test_every_call_that_manages_by_everybody(with_users, call):
+    """Threat 104. A drain names a node that is not there, so that the server serves the other tests."""
+    server, got, wanted = with_users, {}, {}
+    with NativeClient(server.tcp_port, token=user_token(device="phone"), standing=True):
+        for whose, names in WHOSE.items():
+            for who, token in MANAGERS.items():
+                with NativeClient(server.tcp_port, token=user_token(sub=names["user"])) as link:
+                    key = "0123456789abcdef" if whose == "nowhere" else link.connected["connection"]
+                    got[whose, who] = MANAGE[call](server, token(), {**names, "connection": key, "node": "none"})
+                wanted[whose, who] = want_managed(call, whose, who)
+    assert got == wanted
+
+
+@pytest.mark.parametrize("call", MANAGE)
+def test_every_call_that_manages_by_bad_tokens(with_users, call):
+    names = {**WHOSE["own"], "connection": "0" * 16, "node": "none"}
+    for name, make in BAD_TOKENS.items():
+        assert MANAGE[call](with_users, make(), names)[0] == (200 if call == "allocate" else 401), name
+
+
+@pytest.mark.parametrize("call", MANAGE)
+def test_without_configuration_everybody_manages(servers, call):
+    """Who names no user has no places, and that is all."""
+    wanted = 401 if "ack" in call else 404 if "link" in call or call == "drain" else 200
+    names = {**WHOSE["own"], "connection": "0" * 16, "node": "none"}
+    assert MANAGE[call](servers["open"], None, names)[0] == wanted
 
 
 def test_a_key_of_some_channels(servers):

@@ -12,6 +12,7 @@ struct caller_wait {
     struct caller_identifier *callers;
     void                     *handle;      /* of the call to the hook; NULL: not asked */
     uint64_t                  connection;
+    uint64_t                  address;     /* of whoever shows a token; 0: not known, or nothing is shown */
     bool                      may_ask;     /* the hook */
     struct buf                question, token;
 };
@@ -109,6 +110,7 @@ static struct caller_wait *caller_wait_new(struct caller_identifier *callers, st
     wait->identification = identification;
     wait->callers        = callers;
     wait->connection     = credential->connection;
+    wait->address        = credential->kind == CREDENTIAL_TOKEN ? credential_address(credential) : 0;
     wait->may_ask        = callers->has_hook && (credential->kind == CREDENTIAL_TOKEN || credential->is_link);
     buf_init(&wait->token, SIZE_MAX / 2);     /* CREDENTIAL_BYTES_MAX bounds it */
     buf_init(&wait->question, SIZE_MAX / 2);  /* that, and the head of a request */
@@ -153,7 +155,10 @@ static void caller_look_again(struct caller_wait *wait)
 
     list_take(&wait->in_awaiting);
     must(callers->known->ops->look(callers->known, &credential, &known));
-    if (wait->may_ask && callers->has_hook && is_for_hook(callers, &credential, &known))
+    /* The keys of another issuer came, and this one's are still on their way. */
+    if (known.awaits_keys && callers->port->await_keys(callers->ctx))
+        list_push(&callers->awaiting, &wait->in_awaiting);
+    else if (wait->may_ask && callers->has_hook && is_for_hook(callers, &credential, &known))
         caller_ask_hook(wait);
     else
         caller_wait_end(wait, &known);
@@ -207,6 +212,8 @@ void caller_hook_ended(struct caller_wait *wait, enum hook_end end, unsigned sta
     if (answer.identity == NULL)
         answer.refusal.reason = keep_reason(callers, answer.refusal.reason);
     count_hook_answer(&callers->counters, &answer, took_ms);
+    if (answer.refusal.status == 401 && wait->address != 0)
+        callers->port->note_wrong(callers->ctx, wait->address);
     caller_wait_end(wait, &answer);
 }
 

@@ -25,6 +25,8 @@ struct caller_port {
     /* Are key sets on their way, or can they be fetched now? Then caller_keys_came() follows, later. False: they were
      * fetched a moment ago. */
     bool (*await_keys)(void *ctx);
+    /* The application knows nothing of a token that came from this address (credential_address()). */
+    void (*note_wrong)(void *ctx, uint64_t address);
 };
 
 struct hook_counters {

@@ -1,5 +1,6 @@
 #include "auth/credential.h"
 
+#include "auth/wrong_secrets.h"
 #include "codec/url/url.h"
 
 enum { CLAIM_BYTES = 1024 };  /* of user= and device=, decoded; longer ones are no names anyway */
@@ -91,4 +92,16 @@ struct credential credential_of_token(struct span token)
 
     show_token(&credential, token);
     return credential;
+}
+
+uint64_t credential_address(const struct credential *credential)
+{
+    uint64_t   address = 0;
+    struct buf text;
+
+    buf_init(&text, 64);
+    if (credential->put_address != NULL && credential->put_address(credential->sender, &text))
+        address = wrong_address(buf_span(&text));
+    buf_fini(&text);
+    return address;
 }

@@ -55,6 +55,9 @@ struct credential credential_of_request(struct span authorization, struct span q
                                         struct credential_scratch *scratch);
 struct credential credential_of_token(struct span token);
 
+/* The number that stands for the sender's address (wrong_secrets.h); 0: it is not known. */
+uint64_t credential_address(const struct credential *credential);
+
 /* Is a query's parameter with this name read here? Then no call needs to know it. */
 bool credential_is_parameter(struct span name);
 

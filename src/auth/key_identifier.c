@@ -40,25 +40,13 @@ static void open_look(const struct key_identifier *keys, const struct credential
         });
 }
 
-static uint64_t address_of(const struct credential *credential)
-{
-    uint64_t   address = 0;
-    struct buf text;
-
-    buf_init(&text, 64);
-    if (credential->put_address != NULL && credential->put_address(credential->sender, &text))
-        address = wrong_address(buf_span(&text));
-    buf_fini(&text);
-    return address;
-}
-
 /* Only an address that sent wrong ones is asked for: as long as there are none, nothing is. */
 static bool is_slowed(const struct key_identifier *keys, const struct credential *credential)
 {
     uint64_t count_max = keys->settings->wrong_secrets_per_address_per_min;
 
     return count_max > 0 && keys->wrong.at != NULL &&
-           wrong_secrets_are_many(&keys->wrong, address_of(credential), count_max, *keys->wall);
+           wrong_secrets_are_many(&keys->wrong, credential_address(credential), count_max, *keys->wall);
 }
 
 /* True: *ret is a user, or why the token of a known issuer does not hold. */
@@ -75,6 +63,12 @@ static bool user_look(struct key_identifier *keys, const struct credential *cred
     return verdict == ISSUERS_KNOWN || verdict == ISSUERS_REFUSED;
 }
 
+void key_identifier_note_wrong(struct key_identifier *keys, uint64_t address)
+{
+    if (keys->settings->wrong_secrets_per_address_per_min > 0)
+        wrong_secrets_note(&keys->wrong, address, *keys->wall);
+}
+
 static void token_look(struct key_identifier *keys, const struct credential *credential, struct identified *ret)
 {
     bool             slowed = is_slowed(keys, credential);
@@ -89,9 +83,8 @@ static void token_look(struct key_identifier *keys, const struct credential *cre
             .status = 429, .reason = "too many wrong keys and tokens came from this address "
                                      "(wrong_secrets_per_address_per_min); try again in a minute",
         };
-    else if (keys->settings->wrong_secrets_per_address_per_min > 0 && !ret->awaits_keys &&
-             !keys->settings->hook.is_there)  /* the application may know the token, and counts for itself */
-        wrong_secrets_note(&keys->wrong, address_of(credential), *keys->wall);
+    else if (!ret->awaits_keys && !keys->settings->hook.is_there)  /* the application may know the token: it is asked */
+        key_identifier_note_wrong(keys, credential_address(credential));
 }
 
 static bool key_look(struct identifier *identifier, const struct credential *credential, struct identified *ret)

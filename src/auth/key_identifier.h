@@ -31,4 +31,7 @@ void key_identifier_fini(struct key_identifier *keys);
  * issuers_adopt(). So are those of everybody when the first key or issuer comes (docs/decisions/0015). */
 void key_identifier_adopt(struct key_identifier *keys, const struct settings *settings);
 
+/* A token from there was refused by somebody who was asked beside the keys: it counts as a wrong one. */
+void key_identifier_note_wrong(struct key_identifier *keys, uint64_t address);
+
 #endif

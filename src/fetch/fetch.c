@@ -1,5 +1,7 @@
 #include "fetch/fetch.h"
 
+#include <openssl/err.h>
+#include <openssl/x509_vfy.h>
 #include <stdlib.h>
 
 #include "base/must.h"
@@ -129,7 +131,26 @@ void fetch_free(struct fetch *fetch)
     if (fetch == NULL)
         return;
     must(!fetch->is_started);
+    free(fetch->ca_file);
     free(fetch);
+}
+
+bool fetch_trust(struct fetch *fetch, const char *ca_file, struct buf *why)
+{
+    X509_STORE *store = X509_STORE_new();
+
+    must(!fetch->is_started && store != NULL);
+    bool is_good = X509_STORE_load_file(store, ca_file) == 1;
+    X509_STORE_free(store);
+    ERR_clear_error();
+    if (!is_good) {
+        buf_putf(why, "%s can't be read, or holds no certificate in PEM", ca_file);
+        return false;
+    }
+    free(fetch->ca_file);
+    fetch->ca_file = strdup(ca_file);
+    must(fetch->ca_file != NULL);
+    return true;
 }
 
 enum rc fetch_start(struct fetch *fetch)

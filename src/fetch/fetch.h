@@ -104,6 +104,9 @@ struct fetch_counters {
 /* One for the process. `limits` are copied. Without fetch_start() it holds no thread. */
 struct fetch *fetch_new(const struct fetch_limits *limits);
 void          fetch_free(struct fetch *fetch);   /* NULL is fine; no thread runs */
+/* Before it starts: servers of https are believed if one of these authorities, a PEM file, has signed their certificate;
+ * those of the system count no more. False: `why` says what is wrong with the file. */
+bool          fetch_trust(struct fetch *fetch, const char *ca_file, struct buf *why);
 enum rc       fetch_start(struct fetch *fetch) RC_MUST_USE;  /* nothing if it is started already */
 bool          fetch_is_started(const struct fetch *fetch);
 /* Brings back all calls and ends the thread; nothing if none was started. Nobody sends any more. */

@@ -109,7 +109,15 @@ static void set_bounds(CURL *easy, const struct fetch_call *call, msec left_ms)
     EASY_SET(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
 }
 
-void fetch_easy_set(CURL *easy, struct fetch_call *call, msec left_ms)
+static void set_trust(CURL *easy, const struct fetch *fetch)
+{
+    if (fetch->ca_file == NULL)
+        return;
+    EASY_SET(easy, CURLOPT_CAINFO, fetch->ca_file);
+    EASY_SET(easy, CURLOPT_CAPATH, NULL);
+}
+
+void fetch_easy_set(CURL *easy, const struct fetch *fetch, struct fetch_call *call, msec left_ms)
 {
     struct curl_slist *fields = fields_of(call);
 
@@ -123,6 +131,7 @@ void fetch_easy_set(CURL *easy, struct fetch_call *call, msec left_ms)
     EASY_SET(easy, CURLOPT_HEADERDATA, call);
     set_method(easy, call);
     set_bounds(easy, call, left_ms);
+    set_trust(easy, fetch);
     call->lent = fields;
 }
 

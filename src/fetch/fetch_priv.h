@@ -17,6 +17,7 @@ struct fetch_line {
 
 struct fetch {
     struct fetch_limits   limits;
+    char                 *ca_file;     /* NULL: the system's authorities */
     struct fetch_counters counters;
     _Atomic uint32_t      out_count;   /* calls in the module */
     struct mailbox        mailbox;     /* of calls to send; its bell also rings for cancelled ones */
@@ -35,7 +36,7 @@ struct fetch {
 };
 
 /* fetch_easy.c */
-void               fetch_easy_set(CURL *easy, struct fetch_call *call, msec left_ms);
+void               fetch_easy_set(CURL *easy, const struct fetch *fetch, struct fetch_call *call, msec left_ms);
 void               fetch_easy_clear(CURL *easy, struct fetch_call *call);  /* before it is used for another call */
 enum fetch_outcome fetch_easy_judge(CURL *easy, CURLcode code, struct fetch_call *call);
 

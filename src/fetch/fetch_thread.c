@@ -75,7 +75,7 @@ static void fetch_begin(struct fetch *fetch, struct fetch_call *call, msec now)
 {
     CURL *easy = fetch_take_easy(fetch);
 
-    fetch_easy_set(easy, call, call->deadline - now);
+    fetch_easy_set(easy, fetch, call, call->deadline - now);
     call->handle = easy;
     list_take(&call->link);
     list_push(&fetch->under_way, &call->link);

@@ -1,34 +1,19 @@
 /* callers.h - who asks, on one loop: keys and issuers of the settings, revocations, the connect hook, and key sets that
- * come from an address. What auth decides is carried out here (fetch_command.h). */
+ * come from an address (key_sets.h). What auth decides is carried out here (fetch_command.h). */
 #ifndef MAIN_CALLERS_H
 #define MAIN_CALLERS_H
 
 #include "auth/caller_identifier.h"
 #include "auth/key_identifier.h"
 #include "http/http.h"
+#include "main/key_sets.h"
 
-struct fetch_command;
 struct worker;
-
-enum { KEY_SET_TIMEOUT_MS = 10 * 1000 };
-
-/* The key set of one issuer, [jwt NAME] with a `jwks` that is an address. */
-struct key_set {
-    struct worker        *worker;
-    struct fetch_command *under_way;   /* NULL: none */
-    msec                  asked_at;    /* 0: never */
-    bool                  has_failed;  /* the last time */
-};
-
-struct key_set_counters {
-    struct counter fetched, failed;
-};
 
 struct callers {
     struct key_identifier    keys;
     struct caller_identifier all;
-    struct key_set           sets[ISSUERS_MAX];  /* by the issuer's place in the settings */
-    struct key_set_counters  counters;
+    struct key_sets          sets;
 };
 
 /* worker->snapshot, loop and revocations are in place. */
@@ -37,9 +22,6 @@ void callers_close(struct worker *worker);
 
 /* A reload: goes from `before` to worker->snapshot's settings. */
 void callers_adopt(struct worker *worker, const struct settings *before);
-
-/* Once a second: key sets are fetched in time. */
-void callers_tick(struct worker *worker);
 
 /* Does anything in these settings ask other servers? */
 bool callers_need_fetch(const struct settings *settings);

@@ -72,8 +72,8 @@ static void put_callers(struct buf *out, const struct server *server)
     put_metric_head(out, "longwire_connect_hook_seconds_total", "counter", "Time that these answers took.");
     buf_putf(out, "longwire_connect_hook_seconds_total %g\n", (double)SUM(server, callers.all.counters.took_ms_sum) / 1000);
     put_metric_head(out, sets, "counter", "Key sets of issuers.");
-    put_by_result(out, sets, "fetched", SUM(server, callers.counters.fetched));
-    put_by_result(out, sets, "failed", SUM(server, callers.counters.failed));
+    put_by_result(out, sets, "fetched", SUM(server, callers.sets.counters.fetched));
+    put_by_result(out, sets, "failed", SUM(server, callers.sets.counters.failed));
     put_one(out, "longwire_fetches_under_way", "gauge", "Calls to other servers.", counter_get(&fetch->under_way));
     put_one(out, "longwire_fetches_waiting", "gauge", "Calls to other servers that wait for a place.",
             counter_get(&fetch->waiting));

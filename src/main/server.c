@@ -173,6 +173,21 @@ static enum rc server_load_revocations(struct server *server, char *why, size_t 
     return rc;
 }
 
+static enum rc server_trust(struct server *server, const struct settings *settings, char *why, size_t why_size)
+{
+    struct buf fault;
+
+    if (settings->ca_file[0] == '\0')
+        return RC_OK;
+    buf_init(&fault, 1024);
+    bool is_good = fetch_trust(server->fetch, settings->ca_file, &fault);
+    buf_putc(&fault, '\0');
+    if (!is_good)
+        snprintf(why, why_size, "ca_file: %s", fault.at);
+    buf_fini(&fault);
+    return is_good ? RC_OK : RC_BAD;
+}
+
 enum rc server_open(struct server *server, const struct settings *settings, char *why, size_t why_size)
 {
     const unsigned count = worker_count_of(settings);
@@ -191,6 +206,8 @@ enum rc server_open(struct server *server, const struct settings *settings, char
     counter_set(&server->snapshot_at, (uint64_t)clock_wall());
 
     enum rc rc = stores_open(&server->stores, settings, &server->namespaces, server->hash_key, why, why_size);
+    if (rc == RC_OK)
+        rc = server_trust(server, settings, why, why_size);
     if (rc == RC_OK)
         server->wall_seen = stores_wall_seen(&server->stores, settings);
     if (rc == RC_OK)

@@ -174,7 +174,7 @@ static void worker_on_tick(struct timer *timer, msec now)
     api_tick(&worker->api);
     session_worker_tick(&worker->sessions);
     if (!leaves)
-        callers_tick(worker);
+        key_sets_tick(worker);
     control_tick(&worker->control, worker->loop.wall, worker->snapshot->settings.token_life_s_max);
     if (worker->index == 0)
         worker_watch(worker);

@@ -7,6 +7,7 @@
 
 #include "base/must.h"
 #include "session/client.h"
+#include "session/device_link.h"
 #include "session/subscribe_request.h"
 
 struct client_connecting {
@@ -130,6 +131,12 @@ static void on_opened(struct session_open *open)
     client_end_connecting(client);
 }
 
+/* Its session is asked for: what the application gave is followed once that is there. */
+static bool client_is_opening(const struct client *client)
+{
+    return client_is_identifying(client) && client->work->connecting->opening != NULL;
+}
+
 void client_await_session(struct client *client, const struct session_question *question)
 {
     client_begin_connecting(client)->opening = device_link_ask(client->link.worker, question, on_opened, client);
@@ -177,18 +184,29 @@ bool client_must_be_asked(const struct client *client, const struct client_comma
     return needs_identity && client_is_nobodys(client) && !client_is_identifying(client);
 }
 
+/* A session keeps it, so that its next link goes on from there, with a ticket too. */
+static void client_keep_given(struct link *link, struct reader_sub *sub)
+{
+    if (link->device != NULL && !sub->sub.is_own && link_own_count(link, true) < link->worker->limits.channels_max)
+        device_link_keep(link, sub);
+}
+
 void client_follow_given(struct client *client)
 {
-    const struct identity    *identity = client->link.holder;
+    struct link              *link     = &client->link;
+    const struct identity    *identity = link->holder;
     struct subscribe_requests requests;
 
     subscribe_requests_init(&requests);
     for (size_t i = 0; i < identity->follow_count; i++)
-        if (reader_find(client->link.reader, identity->grants[i].match) == NULL)
-            subscribe_requests_give(&requests, client->link.worker, identity->grants[i].match, identity);
-    for (size_t i = 0; i < requests.count; i++)
-        if (client->link.reader->sub_count < client->link.worker->limits.channels_max)
-            link_follow(&client->link, requests.at[i].name, requests.at[i].start);
+        subscribe_requests_give(&requests, link->worker, identity->grants[i].match, identity);
+    for (size_t i = 0; i < requests.count; i++) {
+        struct reader_sub *sub = reader_find(link->reader, channel_name_span(requests.at[i].name));
+        if (sub == NULL && link->reader->sub_count < link->worker->limits.channels_max)
+            sub = link_follow(link, requests.at[i].name, requests.at[i].start);
+        if (sub != NULL)
+            client_keep_given(link, sub);
+    }
     subscribe_requests_fini(&requests);
 }
 
@@ -215,7 +233,8 @@ static void client_connected(struct client *client, const struct identified *ans
         client_drop_forbidden(client);
         if (command->kind == CLIENT_CONNECT)
             client_identified(client, &command->connect, command->ref);
-        client_follow_given(client);
+        if (!client_is_opening(client))
+            client_follow_given(client);
         if (command->kind != CLIENT_CONNECT)
             client_carry_out(client, command);
     } else if (answer->refusal.status == 401 || answer->refusal.status == 403) {

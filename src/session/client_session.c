@@ -96,6 +96,8 @@ void client_opened(struct client *client, struct session_open *open, const struc
     } else {
         client_refuse_session(client, open->outcome, ref);
     }
+    if (!link->is_over && link->holder != NULL)
+        client_follow_given(client);
     command_free(&open->command);
 }
 

@@ -278,15 +278,6 @@ void device_link_move(struct link *link, struct reader_sub *sub, struct start st
     channel_name_unref(name);
 }
 
-void device_link_keep(struct link *link, struct reader_sub *sub)
-{
-    sub->sub.is_own     = true;
-    sub->sub.is_kept    = true;
-    sub->sub.is_keeping = true;
-    link->device->own_count++;
-    link->device->kept_count++;
-}
-
 void device_link_let_go(struct link *link, const struct reader_sub *sub)
 {
     if (link->device == NULL || !sub->sub.is_own)
@@ -341,6 +332,17 @@ void device_link_placed(struct link *link, struct reader_sub *sub)
                          bounded_seq(sub, 0, subscription_seen(&sub->sub)), ACK_KEEP);
     sub->sub.is_named   = false;
     sub->sub.is_keeping = false;
+}
+
+void device_link_keep(struct link *link, struct reader_sub *sub)
+{
+    sub->sub.is_own     = true;
+    sub->sub.is_kept    = true;
+    sub->sub.is_keeping = true;
+    link->device->own_count++;
+    link->device->kept_count++;
+    if (subscription_is_placed(&sub->sub))
+        device_link_placed(link, sub);
 }
 
 /* --- the end ---------------------------------------------------------------------------------------------------- */

@@ -2,15 +2,17 @@
 import contextlib
 import http.client
 import json
+import subprocess
 import threading
 import time
 import urllib.parse
 
+import jwt
 import pytest
 
-from application import Application
+from application import Application, Authority
 from longwire_client import Api, WebSocket
-from longwire_server import Server, is_built
+from longwire_server import LONGWIRED, Server, is_built
 from waiting import SECONDS, wait_until
 
 pytestmark = pytest.mark.skipif(not is_built(), reason="no longwired is built")
@@ -257,6 +259,37 @@ def test_a_session_that_a_ticket_resumes_is_not_asked_about_again(server, applic
     second.close()
 
 
+def test_a_session_keeps_what_the_hook_gave(server, application, backend):
+    """The next link follows it too, from where the last one stood, though only a ticket is shown."""
+    def come(**how):
+        link = WebSocket(server.url)
+        objects = link.objects()
+        next_of(objects, "connected")
+        link.say({"type": "connect", "session": True, **how})
+        return link, objects, next_of(objects, "connected")
+    application.answer = lambda question: (200, {"user": "ann", "device": "phone", "subscribe": ["user:help", "user:ann"]})
+    first, objects, told = come(token="x")
+    assert {next_of(objects, "subscribed")["channel"] for _ in range(3)} == {"user:ann", "device:ann/phone", "user:help"}
+    backend.publish("user:help", b"1")
+    assert next_of(objects, "message")["data"] == "1"
+    first.say({"type": "ack", "channel": "user:help", "seq": 1, "ref": 1})
+    next_of(objects, "ack")
+    first.close()
+    for data in (b"2", b"3"):
+        backend.publish("user:help", data)
+    second, objects, told = come(ticket=told["ticket"])
+    assert told["resumed"] is True and len(application.questions) == 1
+    assert [next_of(objects, "message")["data"] for _ in range(2)] == ["2", "3"]
+    second.close()
+    application.answer = lambda question: (200, {"user": "ann", "device": "phone"})     # and may not follow it now
+    third, objects, told = come(token="x")
+    assert {next_of(objects, "subscribed")["channel"] for _ in range(2)} == {"user:ann", "device:ann/phone"}
+    backend.publish("user:help", b"4")
+    backend.publish("user:ann", b"last")
+    assert next_of(objects, "message")["data"] == "last"
+    third.close()
+
+
 def test_reload_takes_another_hook():
     with Application() as old, Application() as new, Server(config=config(old)) as server:
         link = WebSocket(server.url)
@@ -272,6 +305,61 @@ def test_reload_takes_another_hook():
         list(objects)
         assert link.close_code == 1008
         link.close()
+
+
+# --- over https -------------------------------------------------------------------------------------------------------
+
+def test_a_hook_over_https(tmp_path):
+    authority = Authority(tmp_path)
+    with Application(tls=authority.context("127.0.0.1")) as application, \
+            Server(config=f"ca_file = {authority.file}\n" + config(application)) as server:
+        answer = get(server, "/v1/subscribe?channel=user:ann&wait=0", Accept="application/json", Cookie="sid=1")
+        assert answer.status == 200 and application.questions[0]["headers"] == {"Cookie": "sid=1"}
+
+
+def test_a_hook_whose_certificate_is_not_good_is_not_asked(tmp_path):
+    """Another authority's, another host's, one that has expired: nothing of the question is sent."""
+    authority, other = Authority(tmp_path), Authority(tmp_path, "other")
+    for trusted, context in ((f"ca_file = {authority.file}\n", other.context("127.0.0.1")), ("", authority.context("127.0.0.1")),
+                             (f"ca_file = {authority.file}\n", authority.context("192.0.2.1")),
+                             (f"ca_file = {authority.file}\n", authority.context("127.0.0.1", days=-1))):
+        with Application(tls=context) as application, Server(config=trusted + config(application)) as server:
+            assert get(server, "/v1/subscribe?channel=user:ann&wait=0", Accept="application/json").status == 503
+            assert application.questions == []
+            assert "how=unreachable" in server.log() and "certificate" in server.log()
+
+
+@pytest.mark.parametrize("content", [None, "", "no certificate", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"])
+def test_a_file_without_authorities_is_refused_at_the_start(tmp_path, content):
+    file = tmp_path / "authorities.pem"
+    if content is not None:
+        file.write_text(content)
+    conf = tmp_path / "longwired.conf"
+    conf.write_text(f"ca_file = {file}\nstore = memory\nhttp = 127.0.0.1:0\ntcp =\n")
+    done = subprocess.run([LONGWIRED, "--config", conf], capture_output=True, text=True, timeout=SECONDS, check=False)
+    assert done.returncode == 1 and "event=cant_start" in done.stderr
+    assert f"ca_file: {file} can't be read, or holds no certificate in PEM" in done.stderr
+
+
+# --- wrong tokens -----------------------------------------------------------------------------------------------------
+
+def test_an_address_that_guesses_is_slowed(application):
+    """Threat 107: what the application does not know counts; then it is not asked any more, and users with tokens of an
+    issuer come in as before."""
+    secret = "a-secret-of-the-issuer-0123456789"
+    more = f"wrong_secrets_per_address_per_min = 5\nloops = 1\n[jwt app]\nsecret = {secret}\n"
+    with Server(config=more + config(application).replace("loops = 2\n", "")) as server:
+        def come(token):
+            with contextlib.closing(Api(server.url, token)) as api:
+                return api.get("/v1/channels/user:ann/messages").status
+        application.answer = lambda question: (403, {})
+        assert [come(f"forbidden-{i}") for i in range(9)] == [403] * 9     # known there, and no guess
+        application.answer = lambda question: (401, {})
+        assert [come(f"guess-{i}") for i in range(9)] == [401] * 5 + [429] * 4
+        assert len(application.questions) == 9 + 5
+        assert come("right") == 429                                     # the price: until the minute is over
+        assert come(jwt.encode({"sub": "ann", "exp": time.time() + 60}, secret, "HS256")) == 200
+        assert "guess-" not in server.log()
 
 
 def test_secrets_stay_out_of_the_log(server, application):

@@ -3,12 +3,13 @@ last good ones are kept."""
 import base64
 import contextlib
 import json
+import re
 import subprocess
 import time
 
 import pytest
 
-from application import Application
+from application import Application, Authority
 from longwire_client import Api
 from longwire_server import Server, is_built
 from waiting import wait_until
@@ -69,6 +70,54 @@ def test_keys_come_and_change(signers):
             wait_until(lambda: status_of(server, two.token("ann")) == 200, seconds=25)
             assert len(issuer.paths) == fetched + 1                 # at most every 10 s
             assert status_of(server, one.token("ann")) == 401
+
+
+def fetched(server):
+    with contextlib.closing(Api(server.url, "the-secret-of-the-back-end")) as admin:
+        text = admin.get("/metrics").body.decode()
+    return {result: int(float(re.search(f'longwire_key_sets_total{{result="{result}"}} (.*)', text)[1]))
+            for result in ("fetched", "failed")}
+
+
+def test_one_fetch_over_https_serves_all_loops(signers, tmp_path):
+    """Each request comes on a connection of its own, and so to any of the loops."""
+    one, two = signers
+    authority = Authority(tmp_path)
+    with Application(tls=authority.context("127.0.0.1")) as issuer:
+        issuer.documents["/keys"] = {"keys": [one.jwk]}
+        text = f"ca_file = {authority.file}\n" + config(issuer).replace("loops = 1", "loops = 4")
+        with Server(config=text) as server:
+            def statuses(signer):
+                token = signer.token("ann")
+                return {status_of(server, token) for _ in range(40)}
+            assert statuses(one) == {200}
+            assert len(issuer.paths) == 1
+            issuer.documents["/keys"] = {"keys": [one.jwk, two.jwk]}
+            wait_until(lambda: status_of(server, two.token("ann")) == 200, seconds=25)
+            assert statuses(two) == {200} and statuses(one) == {200}
+            assert len(issuer.paths) == 2
+            assert fetched(server) == {"fetched": 2, "failed": 0}
+
+
+def test_keys_of_an_issuer_whose_certificate_is_not_good(signers, tmp_path):
+    authority, other = Authority(tmp_path), Authority(tmp_path, "other")
+    with Application(tls=other.context("127.0.0.1")) as issuer:
+        issuer.documents["/keys"] = {"keys": [signers[0].jwk]}
+        with Server(config=f"ca_file = {authority.file}\n" + config(issuer)) as server:
+            assert status_of(server, signers[0].token("ann")) == 401
+            assert issuer.paths == [] and "event=key_set_failed" in server.log() and "certificate" in server.log()
+
+
+def test_two_issuers_with_addresses(signers):
+    """The one that answers at once does not end the wait for the other."""
+    one, two = signers
+    with Application() as slow, Application() as fast:
+        slow.documents["/keys"], fast.documents["/keys"] = {"keys": [one.jwk]}, {"keys": [two.jwk]}
+        slow.wait_s = 1
+        text = config(fast) + f"[jwt other]\njwks = {slow.url}/keys\n"
+        with Server(config=text) as server:
+            assert status_of(server, one.token("ann")) == 200
+            assert status_of(server, two.token("ann")) == 200
 
 
 def test_the_last_good_keys_are_kept(signers):

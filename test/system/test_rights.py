@@ -377,10 +377,10 @@ def native_ack(server, secret, names):
         if answer["type"] == "connected":  # and the channels of the session's own have answered
             missing = {"user:ann", "device:ann/phone"}
             while missing:
-                missing.discard(link.expect("subscribed")["channel"])
+                missing.discard(link.expect("subscribed", "full")["channel"])
             link.send({"type": "ack", "channel": names["channel"], "seq": 0, "ref": 2})
-            while (answer := link.expect("ack", "error", "subscribed"))["type"] == "subscribed":
-                pass  # a group
+            while (answer := link.expect("ack", "error", "subscribed", "full"))["type"] in ("subscribed", "full"):
+                pass  # groups, and the log of the user that tells of them
         return (answer["code"], answer["reason"]) if answer["type"] == "error" else (200, None)
 
 
@@ -403,7 +403,7 @@ WHOSE = {"own": {"group": "g", "user": "ann", "channel": "user:ann"},
          "theirs": {"group": "h", "user": "bob", "channel": "user:bob"},
          "nowhere": {"group": "none", "user": "nobody", "channel": "user:nobody"}}
 SESSION_NOT_FOLLOWED = "this session does not follow one of these channels; nothing was acknowledged"
-NEEDS_USER = "places belong to a user's device: come with the token of a user"
+NEEDS_USER = "places and read marks belong to a user: come with the token of one"
 NO_NODE = "there is no such node; GET /v1/nodes names them"
 LINK_NEEDS_USER = "a session belongs to a user: come with the token of one"
 MANAGE_NEEDS = {

@@ -1,6 +1,7 @@
 /* What a short connection costs: connect, subscribe, close, again and again, --at-once at a time. Each connection
  * follows one of CHANNEL_COUNT channels. It closes as soon as its subscription is confirmed, with a plain TCP close,
  * whatever the protocol. */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/must.h"
@@ -10,7 +11,7 @@
 #include "bench/meter.h"
 #include "bench/scenario.h"
 
-enum { CHANNEL_COUNT = 1000 };
+enum { CHANNEL_COUNT = 1000, TOKENS_BYTES_MAX = 64 << 20 };
 #define STALL_NS (10 * NS_PER_S)
 
 struct visit {
@@ -18,6 +19,8 @@ struct visit {
     const struct target  *target;
     const struct dialect *dialect;
     struct loop           loop;
+    struct buf            tokens;      /* the whole file … */
+    struct span           tokens_left; /* … and what of it this round has not used */
     struct conn          *conns;
     unsigned             *free_conns;  /* a stack of indexes; an index that was closed is used again after the turn */
     unsigned              free_count;
@@ -34,13 +37,40 @@ static void visit_on_heard(struct conn *conn, const struct note *note)
     visit->done++;
 }
 
+static void visit_read_tokens(struct visit *visit)
+{
+    char   part[65536];
+    FILE  *file = fopen(visit->options->tokens, "r");
+    size_t got;
+
+    if (file == NULL)
+        die("--tokens %s: %m", visit->options->tokens);
+    while ((got = fread(part, 1, sizeof part, file)) > 0)
+        buf_put(&visit->tokens, span_of(part, got));
+    fclose(file);
+    if (visit->tokens.len == 0 || buf_is_over(&visit->tokens))
+        die("--tokens %s: it is empty or too long", visit->options->tokens);
+}
+
+/* Empty: there are none. */
+static struct span visit_next_token(struct visit *visit)
+{
+    struct span token = SPAN("");
+
+    if (visit->tokens_left.len == 0)
+        visit->tokens_left = buf_span(&visit->tokens);
+    span_cut(&visit->tokens_left, '\n', &token);
+    return token;
+}
+
 static void visit_open(struct visit *visit, const struct sockaddr_in *server)
 {
     unsigned     index = visit->free_conns[--visit->free_count];
     struct conn *conn  = &visit->conns[index];
     *conn       = (struct conn){ .on_heard = visit_on_heard, .owner = visit, .index = index };
     conn->client = (struct client){ .dialect = visit->dialect, .target = visit->target, .id = (uint32_t)visit->opened,
-                                  .channel = (uint32_t)(visit->opened % CHANNEL_COUNT) };
+                                  .channel = (uint32_t)(visit->opened % CHANNEL_COUNT),
+                                  .token   = visit_next_token(visit) };
     visit->opened++;
     conn_open(conn, &visit->loop, server);
 }
@@ -92,6 +122,9 @@ int scenario_connect(const struct options *options)
     for (unsigned i = 0; i < visit.free_count; i++)
         visit.free_conns[i] = i;
 
+    buf_init(&visit.tokens, TOKENS_BYTES_MAX);
+    if (options->tokens != NULL)
+        visit_read_tokens(&visit);
     loop_open(&visit.loop);
     visit_times(&visit, options->connections / 10);
     meter_start(&meter, options);
@@ -99,6 +132,7 @@ int scenario_connect(const struct options *options)
     meter_stop(&meter);
     visit_report(options, &meter);
     loop_close(&visit.loop);
+    buf_fini(&visit.tokens);
     free(visit.conns);
     free(visit.free_conns);
     return EXIT_SUCCESS;

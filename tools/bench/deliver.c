@@ -34,7 +34,10 @@ void scenario_prefix(const struct options *options, const char *normal_namespace
     const char *namespace = options->namespace;
     if (namespace == NULL)
         namespace = strncmp(options->peer, "longwire", 8) == 0 ? normal_namespace : "";
-    snprintf(ret_prefix, PREFIX_BYTES, "%sbench-%d-%llx-", namespace, (int)getpid(), (unsigned long long)clock_ns());
+    if (options->name != NULL)
+        snprintf(ret_prefix, PREFIX_BYTES, "%s%s", namespace, options->name);
+    else
+        snprintf(ret_prefix, PREFIX_BYTES, "%sbench-%d-%llx-", namespace, (int)getpid(), (unsigned long long)clock_ns());
 }
 
 static uint64_t in_flight(const struct delivery *delivery)

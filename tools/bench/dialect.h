@@ -37,6 +37,7 @@ struct client {
     struct buf            out;
     uint32_t              channel;  /* a subscriber's; of a session: its user */
     struct span           ticket;   /* a session resumes by it; empty: it begins */
+    struct span           token;    /* says who it is; empty: nobody asks */
     uint32_t              id;       /* unique among the clients of a run */
     unsigned              stage;    /* the dialect's own */
     uint64_t              left;     /* the dialect's own */
@@ -49,7 +50,7 @@ struct outgoing {
 
 struct dialect {
     const char *peer;
-    const char *transport;  /* of a subscriber "ws", "sse", "poll", "tcp", "session"; of a publisher "single", "acked", "batch" */
+    const char *transport;  /* of a subscriber "ws", "sse", "poll", "tcp", "session", "beat"; of a publisher "single", "acked", "batch" */
     bool        is_ready_at_once;
 
     /* The first words on a new connection. */

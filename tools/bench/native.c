@@ -6,6 +6,7 @@
 
 /* Keys of fields (9.1): number << 3 | vital << 2 | form, as varints. */
 #define KEY_CHANNEL  "\x16"
+#define KEY_TOKEN    "\x82\x01"
 #define KEY_USER     "\x8e\x01"
 #define KEY_DEVICE   "\x96\x01"
 #define KEY_STANDING "\x9c\x01"
@@ -18,6 +19,7 @@ enum {  /* and of the server */
     NATIVE_SUBSCRIBED = 0x02,
     NATIVE_PUBLISHED  = 0x04,
     NATIVE_PING       = 0x08,
+    NATIVE_PONG       = 0x09,
     NATIVE_ALIAS      = 0x10,
     NATIVE_MESSAGE    = 0x11,
     NATIVE_FULL       = 0x12,
@@ -43,22 +45,6 @@ static size_t native_put_channel(const struct client *client, uint32_t channel, 
     return 2 + (size_t)len;
 }
 
-static void native_connect(struct client *client)
-{
-    static const char connect[] = { 5, NATIVE_CONNECT, 'L', 'W', 1, 1 };
-    buf_put(&client->out, span_of(connect, sizeof connect));
-}
-
-static void native_greet_subscriber(struct client *client)
-{
-    char   field[CHANNEL_TEXT_MAX + 2];
-    size_t len = native_put_channel(client, client->channel, field);
-    native_connect(client);
-    buf_putc(&client->out, (char)(1 + len));
-    buf_putc(&client->out, NATIVE_SUBSCRIBE);
-    buf_put(&client->out, span_of(field, len));
-}
-
 static void native_put_varint(struct buf *out, size_t value)
 {
     for (; value >= 0x80; value >>= 7)
@@ -71,6 +57,30 @@ static void native_put_text(struct buf *out, const char *key, struct span text)
     buf_put(out, span_str(key));
     native_put_varint(out, text.len);
     buf_put(out, text);
+}
+
+static void native_connect(struct client *client)
+{
+    struct buf fields;
+
+    buf_init(&fields, 4096);
+    if (client->token.len > 0)
+        native_put_text(&fields, KEY_TOKEN, client->token);
+    native_put_varint(&client->out, 5 + fields.len);
+    buf_putc(&client->out, NATIVE_CONNECT);
+    buf_put(&client->out, SPAN("LW\x01\x01"));
+    buf_put(&client->out, buf_span(&fields));
+    buf_fini(&fields);
+}
+
+static void native_greet_subscriber(struct client *client)
+{
+    char   field[CHANNEL_TEXT_MAX + 2];
+    size_t len = native_put_channel(client, client->channel, field);
+    native_connect(client);
+    buf_putc(&client->out, (char)(1 + len));
+    buf_putc(&client->out, NATIVE_SUBSCRIBE);
+    buf_put(&client->out, span_of(field, len));
 }
 
 /* The user is what the channel's name says behind `user:`. With a ticket that is all that is said. */
@@ -192,6 +202,9 @@ static size_t native_hear(struct client *client, struct span bytes, uint8_t read
             return dialect_fault(bytes, "a message that isn't ours", ret_note);
         *ret_note = (struct note){ HEARD_PAYLOAD, span_of(at, (size_t)(cut.body.at + cut.body.len - at)), 1 };
         break;
+    case NATIVE_PONG:
+        *ret_note = (struct note){ .heard = HEARD_ACK, .count = 1 };
+        break;
     case NATIVE_PING:
         buf_put(&client->out, SPAN("\x01\x09"));
         ret_note->heard = HEARD_NOISE;
@@ -231,6 +244,7 @@ static size_t native_hear_session(struct client *client, struct span bytes, stru
 const struct dialect native_dialects[] = {
     { "longwire-native", "session", false, native_greet_session, native_hear_session, NULL },
     { "longwire-native", "tcp", false, native_greet_subscriber, native_hear_subscriber, NULL },
+    { "longwire-native", "beat", false, native_connect, native_hear_publisher, NULL },
     { "longwire-native", "single", false, native_connect, native_hear_publisher, native_publish },
     { "longwire-native", "acked", false, native_connect, native_hear_publisher, native_publish },
     { 0 },

@@ -27,6 +27,8 @@ static const struct option_row rows[] = {
     { "--transport", OPTION_TEXT, AT(transport), NULL, 0, 0, "ws, sse, poll or tcp; by default the peer's first" },
     { "--server", OPTION_TEXT, AT(server), "127.0.0.1:8080", 0, 0, "the server's address; where the baseline listens" },
     { "--namespace", OPTION_TEXT, AT(namespace), NULL, 0, 0, "what channel names begin with" },
+    { "--name", OPTION_TEXT, AT(name), NULL, 0, 0, "… and go on with, before a number; by default something new" },
+    { "--tokens", OPTION_TEXT, AT(tokens), NULL, 0, 0, "connect: a file of tokens, one a line, used in turn" },
     { "--pid", OPTION_NUMBER, AT(pid), NULL, 1, 1u << 22, "the server's first process; its descendants count too" },
     { "--subscribers", OPTION_NUMBER, AT(subscribers), "1000", 1, 50000, "readers" },
     { "--connections", OPTION_NUMBER, AT(connections), "10000", 1, 1000000, "idle: held; connect: made and closed" },

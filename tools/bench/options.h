@@ -11,6 +11,8 @@ struct options {
     const char *transport;
     const char *server;
     const char *namespace;  /* the prefix of the run's channel names; NULL: the scenario chooses */
+    const char *name;       /* what stands behind it; NULL: something that no other run has */
+    const char *tokens;     /* a file with a token a line, for connections in turn; NULL: they come without */
     const char *fault;
 
     uint64_t pid;

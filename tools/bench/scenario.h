@@ -14,7 +14,11 @@ int scenario_idle(const struct options *options);     /* memory of --connections
 int scenario_connect(const struct options *options);  /* connect, subscribe, close, --connections times */
 int scenario_storm(const struct options *options);    /* --connections sessions come back, each with --missed messages */
 
-/* The prefix of this run's channel names: the namespace, and a name that no other run on this machine has. */
+int scenario_beat(const struct options *options);     /* --connections links beat */
+int scenario_acks(const struct options *options);     /* durable publishes while --connections sessions acknowledge */
+
+/* The prefix of this run's channel names: the namespace, and --name, or a name that no other run on this
+ * machine has. */
 enum { PREFIX_BYTES = 128 };
 void scenario_prefix(const struct options *options, const char *normal_namespace, char *ret_prefix);
 

@@ -35,8 +35,8 @@ struct stage {
 };
 
 static struct identity stranger = { .refs = 1 };
-static struct identity sender   = { .refs = 1, .rights = RIGHT_PUBLISH, .from = "sender" };
-static struct identity reader   = { .refs = 1, .rights = RIGHT_SUBSCRIBE, .from = "reader" };
+static struct identity sender   = { .refs = 1, .rights = RIGHT_PUBLISH, .from_len = 6, .text = "sender" };
+static struct identity reader   = { .refs = 1, .rights = RIGHT_SUBSCRIBE, .from_len = 6, .text = "reader" };
 static struct identity everyone = { .refs = 1, .rights = KEY_RIGHTS_ALL };
 
 static void on_send(void *ctx, struct command *command)

@@ -27,7 +27,7 @@ bool caller_is_revoked(const struct revocations *revocations, const struct ident
     if (identity_user(identity).len == 0 || identity->is_open)
         return false;
     return revocations_refuse(revocations, &(struct revocable){
-        .user = identity_user(identity), .device = identity_device(identity), .jti = span_str(identity->jti),
+        .user = identity_user(identity), .device = identity_device(identity), .jti = identity_jti(identity),
         .issued_at = (uint64_t)(identity->issued_at / 1000),
     });
 }

@@ -103,7 +103,7 @@ static void an_answer_makes_a_user(void **state)
     assert_int_equal(got.identity->issued_at, now);
     assert_ptr_equal(got.identity->authority, stage.authority);
     assert_int_equal(got.identity->follow_count, 1);
-    assert_true(span_eq(got.identity->grants[0].match, SPAN("user:bob")));
+    assert_true(span_eq(identity_grants(got.identity)[0].match, SPAN("user:bob")));
     assert_true(identity_is_granted(got.identity, SPAN("user:bob"), CAN_SUBSCRIBE));
     assert_true(identity_is_granted(got.identity, SPAN("user:bob"), CAN_HISTORY));
     assert_false(identity_is_granted(got.identity, SPAN("user:bob"), CAN_PUBLISH));

@@ -54,36 +54,27 @@ void authority_revoke(struct authority *authority)
 
 static size_t text_bytes(const struct identity_facts *facts)
 {
-    size_t bytes = sizeof "user:" + facts->user.len + facts->key.len + facts->device.len + 1 + facts->jti.len + 1;
+    size_t bytes = sizeof "user:" + facts->user.len + facts->key.len + facts->device.len + facts->jti.len;
 
     for (size_t i = 0; i < facts->grant_count; i++)
         bytes += facts->grants[i].match.len;
     return bytes;
 }
 
-/* Appends the text and a NUL. NULL: the text is empty. */
-static const char *identity_put_text(char **at, struct span text)
+/* Appends the text, and returns its length. */
+static size_t identity_put_text(char **at, struct span text)
 {
-    char *start = *at;
-
-    if (text.len == 0)
-        return NULL;
-    memcpy(start, text.at, text.len);
-    start[text.len] = '\0';
-    *at += text.len + 1;
-    return start;
+    if (text.len > 0)
+        memcpy(*at, text.at, text.len);
+    *at += text.len;
+    return text.len;
 }
 
-static const char *from_put(char **at, const struct identity_facts *facts)
+static size_t from_put(char **at, const struct identity_facts *facts)
 {
-    const char *start = *at;
-
     if (facts->user.len == 0)
         return identity_put_text(at, facts->key);
-    memcpy(*at, "user:", sizeof "user:" - 1);
-    *at += sizeof "user:" - 1;
-    identity_put_text(at, facts->user);
-    return start;
+    return identity_put_text(at, SPAN("user:")) + identity_put_text(at, facts->user);
 }
 
 static void grants_put(struct grant *grants, char **at, const struct identity_facts *facts)
@@ -100,6 +91,7 @@ struct identity *identity_new(const struct identity_facts *facts)
 {
     must((facts->rights & ~(unsigned)KEY_RIGHTS_ALL) == 0 && facts->grant_count <= GRANTS_MAX &&
          facts->follow_count <= facts->grant_count);
+    must(facts->device.len <= UINT8_MAX && facts->jti.len <= UINT16_MAX && facts->key.len <= KEY_NAME_BYTES_MAX);
     must(facts->user.len == 0 || (facts->key.len == 0 && user_name_is_valid(facts->user)));
     size_t           grant_bytes = facts->grant_count * sizeof facts->grants[0];
     struct identity *identity    = malloc(sizeof *identity + grant_bytes + text_bytes(facts));
@@ -116,11 +108,10 @@ struct identity *identity_new(const struct identity_facts *facts)
         .issued_at   = facts->issued_at,
         .expires_at  = facts->expires_at,
         .authority   = authority_ref(facts->authority),
-        .grants      = grants,
     };
-    identity->from   = from_put(&at, facts);
-    identity->device = identity_put_text(&at, facts->device);
-    identity->jti    = identity_put_text(&at, facts->jti);
+    identity->from_len   = (uint16_t)from_put(&at, facts);
+    identity->device_len = (uint8_t)identity_put_text(&at, facts->device);
+    identity->jti_len    = (uint16_t)identity_put_text(&at, facts->jti);
     grants_put(grants, &at, facts);
     return identity;
 }
@@ -155,7 +146,7 @@ void identity_revoke(struct identity *identity)
 bool identity_is_granted(const struct identity *identity, struct span channel, unsigned can)
 {
     for (size_t i = 0; i < identity->grant_count; i++)
-        if ((identity->grants[i].can & can) != 0 && grant_pattern_fits(identity->grants[i].match, channel))
+        if ((identity_grants(identity)[i].can & can) != 0 && grant_pattern_fits(identity_grants(identity)[i].match, channel))
             return true;
     return false;
 }

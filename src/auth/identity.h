@@ -35,17 +35,17 @@ struct identity {
     uint8_t           rights;       /* of its key; all of them if is_open */
     uint8_t           grant_count;
     uint8_t           follow_count; /* the first so many grants name channels that the link follows by itself */
+    uint8_t           device_len;
+    uint16_t          from_len, jti_len;
     msec              issued_at;    /* wall; 0: not said */
     msec              expires_at;   /* wall; 0: never */
     struct authority *authority;    /* owns a reference; NULL: none of its own */
-    /* All of these point into `text`, or are NULL, which means the same as "". */
-    const char         *from;       /* what its messages say, and whose idempotency keys they are */
-    const char         *device;     /* as the token names it */
-    const char         *jti;
-    const struct grant *grants;     /* of a user: what is allowed beside the defaults. Of a key: the channels where its
-                                     * rights hold; none: everywhere */
+    /* The grants, then without anything between: from, device, jti, what the grants match. Idle links pay for it: the texts
+     * are found by their lengths, not by pointers. */
     _Alignas(struct grant) char text[];
 };
+
+_Static_assert(sizeof(struct identity) == 40, "every idle link of a user pays for one");
 
 /* What an identity is made of; all is copied. */
 struct identity_facts {
@@ -79,10 +79,21 @@ static inline bool identity_is_revoked(const struct identity *identity)
     return identity->is_revoked || authority_is_revoked(identity->authority);
 }
 
-/* `from` of its messages: "user:ann", the key's name, or empty. */
+/* Of a user: what is allowed beside the defaults. Of a key: the channels where its rights hold; none: everywhere. */
+static inline const struct grant *identity_grants(const struct identity *identity)
+{
+    return (const struct grant *)(const void *)identity->text;
+}
+
+static inline const char *identity_texts(const struct identity *identity)
+{
+    return (const char *)&identity_grants(identity)[identity->grant_count];
+}
+
+/* What its messages say, and whose idempotency keys they are: "user:ann", the key's name, or empty. */
 static inline struct span identity_from(const struct identity *identity)
 {
-    return span_str(identity->from);
+    return span_of(identity_texts(identity), identity->from_len);
 }
 
 /* Empty: it is no user. */
@@ -95,13 +106,19 @@ static inline struct span identity_user(const struct identity *identity)
 /* Empty: its token names none. */
 static inline struct span identity_device(const struct identity *identity)
 {
-    return span_str(identity->device);
+    return span_of(identity_texts(identity) + identity->from_len, identity->device_len);
+}
+
+/* Of its token; empty: it has none. */
+static inline struct span identity_jti(const struct identity *identity)
+{
+    return span_of(identity_texts(identity) + identity->from_len + identity->device_len, identity->jti_len);
 }
 
 /* Has it shown nothing that is known? */
 static inline bool identity_is_stranger(const struct identity *identity)
 {
-    return identity->from == NULL || identity->from[0] == '\0';
+    return identity->from_len == 0;
 }
 
 /* Does one of its grants fit the channel, with one of these rights? */

@@ -87,9 +87,9 @@ static void expect_who(struct key_identifier *keys, const char *authorization, c
     credential_scratch_init(&scratch);
     struct credential credential = credential_of_request(value, span_str(query), &scratch);
     struct identity  *identity   = identity_of(keys, &credential);
-    const char       *got        = identity == NULL ? "nobody" : identity->from == NULL ? "" : identity->from;
-    if (strcmp(got, want) != 0)
-        fail_msg("%s, %s: %s", authorization == NULL ? "-" : authorization, query, got);
+    struct span       got        = identity == NULL ? SPAN("nobody") : identity_from(identity);
+    if (!span_eq(got, span_str(want)))
+        fail_msg("%s, %s: %.*s", authorization == NULL ? "-" : authorization, query, SPAN_ARG(got));
     identity_unref(identity);
     credential_scratch_fini(&scratch);
 }
@@ -283,7 +283,7 @@ static void a_reload_revokes_who_lost_something(void **state)
         settings_drop(before);
         if (held_a->is_revoked != (rows[i].rights == GONE) || (!held_a->is_revoked && held_a->rights != rows[i].rights))
             fail_msg("%s", rows[i].name);
-        assert_string_equal(held_a->from, "a");
+        assert_true(span_eq(identity_from(held_a), SPAN("a")));
         struct identity *again_b = holder_of(keys, SECRET_B), *again = holder_of(keys, NULL);
         assert_true(!held_b->is_revoked && again_b == held_b);
         assert_true(!stranger->is_revoked && again == stranger);

@@ -196,7 +196,15 @@ static struct span write_put_key(struct places_write *write, struct span channel
     return span_of(write->bytes.at + from, write->bytes.len - from);
 }
 
-static void write_put_place(struct places_write *write, struct standing_place *place, msec wall)
+/* Where no other process writes, what is in memory is at least what is stored, and the row need not be looked at. */
+static enum ledger_op place_op(const struct standing_place *place, bool has_one_writer)
+{
+    if (place->is_gone)
+        return LEDGER_DELETE;
+    return place->is_new || has_one_writer ? LEDGER_PUT : LEDGER_RAISE;
+}
+
+static void write_put_place(struct places_write *write, struct standing_place *place, msec wall, bool has_one_writer)
 {
     struct ledger_change *change = &write->changes[write->count++];
     struct span           key    = write_put_key(write, channel_name_span(place->name));
@@ -204,7 +212,7 @@ static void write_put_place(struct places_write *write, struct standing_place *p
 
     place_row_put(&write->bytes, &(struct place_row){ place->epoch, wall, place->is_kept });
     *change = (struct ledger_change){
-        .op         = place->is_gone ? LEDGER_DELETE : place->is_new ? LEDGER_PUT : LEDGER_RAISE,
+        .op         = place_op(place, has_one_writer),
         .key        = { ROW_PLACE, key },
         .value      = span_of(write->bytes.at + from, write->bytes.len - from),
         .generation = place->seq + 1,
@@ -276,7 +284,7 @@ static void standing_store(struct devices *devices, struct standing *standing)
     write->bytes.len = 0;
     for (uint32_t i = 0; i < standing->place_count && write->count < count; i++)
         if (standing->places[i].is_dirty)
-            write_put_place(write, &standing->places[i], devices->writer->wall);
+            write_put_place(write, &standing->places[i], devices->writer->wall, has_one_writer);
     write_put_session(write, devices->writer->wall, has_one_writer);
     standing->is_writing = true;
     device_write_send(devices, &write->device, WRITE_LAZY);

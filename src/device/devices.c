@@ -69,6 +69,16 @@ void standings_walk(const struct devices *devices, struct span user, void (*visi
     map_find(&devices->standings, user_hash(devices, user), standing_visit, &query);
 }
 
+struct span standing_user(const struct standing *standing)
+{
+    return span_of(standing->names, standing->user_len);
+}
+
+struct span standing_device(const struct standing *standing)
+{
+    return span_of(standing->names + standing->user_len, standing->device_len);
+}
+
 static struct standing *standing_new(struct devices *devices, struct span user, struct span device)
 {
     struct standing *standing = calloc(1, sizeof *standing + user.len + device.len);

@@ -85,6 +85,10 @@ void devices_turn_end(struct devices *devices);
 /* About ten times a second. */
 void devices_tick(struct devices *devices);
 
+/* Whose session it is. They don't change as long as a link of it has not sent session_close, and any thread may read them. */
+struct span standing_user(const struct standing *standing);
+struct span standing_device(const struct standing *standing);
+
 /* Nothing is under way, and nothing waits to be stored that the ledger would take. */
 bool devices_is_idle(const struct devices *devices);
 

@@ -48,16 +48,6 @@ struct standing {
     char                   names[];       /* user, device */
 };
 
-static inline struct span standing_user(const struct standing *standing)
-{
-    return span_of(standing->names, standing->user_len);
-}
-
-static inline struct span standing_device(const struct standing *standing)
-{
-    return span_of(standing->names + standing->user_len, standing->device_len);
-}
-
 static inline uint64_t standing_from(const struct standing *standing)
 {
     return standing->from_back == 0 ? 0 : standing->generation - standing->from_back;

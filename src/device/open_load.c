@@ -5,11 +5,11 @@
 #include "device/open_work.h"
 
 struct open_heads {
-    struct device_heads  heads;
-    struct session_open *open;
-    struct channel_name *names[STORE_HEADS_MAX];
-    struct work_place   *places[STORE_HEADS_MAX];
-    struct store_head    answers[STORE_HEADS_MAX];
+    struct device_heads   heads;
+    struct session_open  *open;
+    struct channel_name **names;     /* these three behind the struct */
+    struct work_place   **places;
+    struct store_head     answers[];
 };
 
 /* --- its memory ------------------------------------------------------------------------------------------------- */
@@ -466,27 +466,42 @@ static void heads_came(struct device_heads *heads)
         open_end(open, OPEN_AWAY);
 }
 
-/* Of one store at a time. */
+static bool place_is_to_be_asked(const struct work_place *place, bool is_durable)
+{
+    return !place->is_known && (place->name->space->durability == DURABLE) == is_durable;
+}
+
+static struct open_heads *open_heads_alloc(struct session_open *open, size_t count_max)
+{
+    struct open_heads *asked;
+
+    asked = malloc(sizeof *asked + count_max * (sizeof asked->answers[0] + sizeof asked->names[0] + sizeof asked->places[0]));
+    must(asked != NULL);
+    asked->open   = open;
+    asked->names  = (struct channel_name **)(void *)&asked->answers[count_max];
+    asked->places = (struct work_place **)(void *)&asked->names[count_max];
+    asked->heads  = (struct device_heads){ .came  = heads_came,
+                                           .heads = { .names = asked->names, .heads = asked->answers } };
+    return asked;
+}
+
+/* Of one store at a time. NULL: no head of it is to be asked for. */
 static struct open_heads *open_heads_new(struct session_open *open, bool is_durable)
 {
-    struct open_heads  *asked  = NULL;
     struct work_places *places = &open->work->places;
+    size_t              count  = 0;
 
-    for (size_t i = 0; i < places->count; i++) {
-        struct work_place *place = &places->at[i];
-        if (place->is_known || (place->name->space->durability == DURABLE) != is_durable)
+    for (size_t i = 0; i < places->count && count < STORE_HEADS_MAX; i++)
+        count += place_is_to_be_asked(&places->at[i], is_durable);
+    if (count == 0)
+        return NULL;
+
+    struct open_heads *asked = open_heads_alloc(open, count);
+    for (size_t i = 0; i < places->count && asked->heads.heads.count < count; i++) {
+        if (!place_is_to_be_asked(&places->at[i], is_durable))
             continue;
-        if (asked == NULL) {
-            asked = malloc(sizeof *asked);  /* not zeroed: most of it is never touched */
-            must(asked != NULL);
-            asked->open  = open;
-            asked->heads = (struct device_heads){ .came = heads_came,
-                                                  .heads = { .names = asked->names, .heads = asked->answers } };
-        }
-        asked->names[asked->heads.heads.count]    = place->name;
-        asked->places[asked->heads.heads.count++] = place;
-        if (asked->heads.heads.count == STORE_HEADS_MAX)
-            break;
+        asked->names[asked->heads.heads.count]    = places->at[i].name;
+        asked->places[asked->heads.heads.count++] = &places->at[i];
     }
     return asked;
 }

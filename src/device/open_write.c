@@ -11,6 +11,7 @@ struct open_write {
     struct device_write  device;
     struct session_open *open;
     bool                 is_session;
+    size_t               count_max;
     struct buf           bytes;      /* keys and values; never grows, because changes point into it */
     struct ledger_change changes[];
 };
@@ -39,6 +40,7 @@ static struct open_write *open_write_new(struct session_open *open, size_t count
 
     must(write != NULL);
     write->open                 = open;
+    write->count_max            = count_max;
     write->device.done          = open_written;
     write->device.drop          = open_write_drop;
     write->device.write.changes = write->changes;
@@ -94,13 +96,23 @@ static void change_set_session(struct open_write *write, struct ledger_change *c
     change->if_generation  = if_generation;
 }
 
+/* How many changes the opening writes, at most. Mostly it is one, so room for the longest write would be a waste. */
+static size_t changes_at_most(const struct open_work *work)
+{
+    size_t count = 1 + work->other_count + (work->is_new ? work->stored.count : 0);
+
+    for (size_t i = 0; i < work->places.count; i++)
+        count += work->places.at[i].is_asked;
+    return count < LEDGER_WRITE_COUNT_MAX ? count : LEDGER_WRITE_COUNT_MAX;
+}
+
 static struct open_write *write_with_room(struct session_open *open, struct open_write *write)
 {
-    if (write != NULL && write->device.write.count == LEDGER_WRITE_COUNT_MAX) {
+    if (write != NULL && write->device.write.count == write->count_max) {
         open_write_send(write);
         write = NULL;
     }
-    return write != NULL ? write : open_write_new(open, LEDGER_WRITE_COUNT_MAX);
+    return write != NULL ? write : open_write_new(open, changes_at_most(open->work));
 }
 
 /* The places where the session begins, and those that an earlier session of this name has left. */

@@ -13,8 +13,8 @@
 static const struct hash_key key      = { 1, 2 };
 static const struct identity stranger = { 0 };
 static const struct identity everyone = { .rights = RIGHT_PUBLISH | RIGHT_SUBSCRIBE | RIGHT_ADMIN };
-static const struct identity reader   = { .rights = RIGHT_SUBSCRIBE, .from = "reader" };
-static const struct identity sender   = { .rights = RIGHT_PUBLISH, .from = "sender" };
+static const struct identity reader   = { .rights = RIGHT_SUBSCRIBE, .from_len = 6, .text = "reader" };
+static const struct identity sender   = { .rights = RIGHT_PUBLISH, .from_len = 6, .text = "sender" };
 
 struct setting {
     struct namespaces    spaces;

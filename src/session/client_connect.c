@@ -199,7 +199,7 @@ void client_follow_given(struct client *client)
 
     subscribe_requests_init(&requests);
     for (size_t i = 0; i < identity->follow_count; i++)
-        subscribe_requests_give(&requests, link->worker, identity->grants[i].match, identity);
+        subscribe_requests_give(&requests, link->worker, identity_grants(identity)[i].match, identity);
     for (size_t i = 0; i < requests.count; i++) {
         struct reader_sub *sub = reader_find(link->reader, channel_name_span(requests.at[i].name));
         if (sub == NULL && link->reader->sub_count < link->worker->limits.channels_max)

@@ -88,58 +88,72 @@ struct verdict device_link_verdict(enum open_outcome outcome)
 
 void device_link_begin(struct link *link, const struct session_open *open)
 {
-    struct device_link *device = calloc(1, sizeof *device + open->user.len + open->device.len);
-
-    must(device != NULL && link->device == NULL && open->outcome == OPEN_DONE);
-    list_init(&device->in_acking);
-    device->standing   = open->standing;
-    device->key        = open->key;
-    device->generation = open->generation;
-    device->since      = open->since;
-    device->user_len   = (uint8_t)open->user.len;
-    device->device_len = (uint8_t)open->device.len;
-    memcpy(device->names, open->user.at, open->user.len);
-    memcpy(device->names + open->user.len, open->device.at, open->device.len);
-    link->device = device;
+    must(link->device == NULL && open->outcome == OPEN_DONE && link->key == open->key);
+    link->device             = pool_take(&link->worker->device_links);
+    link->device->standing   = open->standing;
+    link->device->generation = open->generation;
+    link->device->since      = open->since;
 }
 
 /* --- acknowledging ---------------------------------------------------------------------------------------------- */
 
 static void acks_drop(struct device_link *device)
 {
-    for (uint32_t i = 0; i < device->ack_count; i++)
-        channel_name_unref(device->acks[i].name);
-    free(device->acks);
-    device->acks      = NULL;
-    device->ack_count = 0;
-    list_take(&device->in_acking);
+    struct pending_acks *acks = device->acks;
+
+    if (acks == NULL)
+        return;
+    for (uint32_t i = 0; i < acks->count; i++)
+        channel_name_unref(acks->acks[i].name);
+    list_take(&acks->in_acking);
+    free(acks);
+    device->acks = NULL;
+}
+
+/* One more, with no word in it yet. Mostly a session has one. */
+static struct pending_ack *acks_add(struct session_worker *worker, struct device_link *device, struct channel_name *name)
+{
+    struct pending_acks *acks  = device->acks;
+    uint32_t             count = acks == NULL ? 0 : acks->count;
+
+    if (acks != NULL)
+        list_take(&acks->in_acking);
+    acks = realloc(acks, sizeof *acks + (count + 1) * sizeof acks->acks[0]);
+    must(acks != NULL);
+    list_init(&acks->in_acking);
+    list_push(&worker->acking, &acks->in_acking);
+    acks->device      = device;
+    acks->count       = count + 1;
+    acks->acks[count] = (struct pending_ack){ .name = channel_name_ref(name) };
+    device->acks      = acks;
+    return &acks->acks[count];
+}
+
+static struct pending_ack *acks_find_place(const struct device_link *device, const struct channel_name *name)
+{
+    for (uint32_t i = 0; device->acks != NULL && i < device->acks->count; i++)
+        if (device->acks->acks[i].kind == ACK_PLACE && channel_name_eq(device->acks->acks[i].name, name))
+            return &device->acks->acks[i];
+    return NULL;
 }
 
 void device_link_note(struct link *link, struct channel_name *name, uint64_t epoch, uint64_t seq,
                       enum session_ack_kind kind)
 {
     struct device_link *device = link->device;
-    uint32_t            at     = device->ack_count;
+    struct pending_ack *ack;
 
     if (device->is_fenced)
         return;
     /* The latest place of a channel counts, unless another kind of word stands between. */
-    if (kind == ACK_PLACE)
-        for (at = 0; at < device->ack_count; at++)
-            if (device->acks[at].kind == ACK_PLACE && channel_name_eq(device->acks[at].name, name))
-                break;
-    if (at == device->ack_count) {
-        device->acks = reallocarray(device->acks, device->ack_count + 1, sizeof device->acks[0]);
-        must(device->acks != NULL);
-        device->acks[device->ack_count++] = (struct pending_ack){ .name = channel_name_ref(name) };
-    } else if (device->acks[at].epoch == epoch && device->acks[at].seq >= seq) {
+    ack = kind == ACK_PLACE ? acks_find_place(device, name) : NULL;
+    if (ack == NULL)
+        ack = acks_add(link->worker, device, name);
+    else if (ack->epoch == epoch && ack->seq >= seq)
         return;
-    }
-    device->acks[at].epoch = epoch;
-    device->acks[at].seq   = seq;
-    device->acks[at].kind  = kind;
-    if (!list_is_linked(&device->in_acking))
-        list_push(&link->worker->acking, &device->in_acking);
+    ack->epoch = epoch;
+    ack->seq   = seq;
+    ack->kind  = kind;
 }
 
 /* Commands with the acks of many links. */
@@ -157,8 +171,8 @@ static void teller_send(struct ack_teller *teller)
 
 static void teller_add(struct ack_teller *teller, struct device_link *device)
 {
-    for (uint32_t i = 0; i < device->ack_count; i++) {
-        struct pending_ack *pending = &device->acks[i];
+    for (uint32_t i = 0; device->acks != NULL && i < device->acks->count; i++) {
+        struct pending_ack *pending = &device->acks->acks[i];
         if (teller->acks == NULL)
             teller->acks = session_acks_new(teller->worker->devices);
         teller->acks->acks[teller->acks->count++] = (struct session_ack){
@@ -176,7 +190,7 @@ void device_links_tell(struct session_worker *worker)
     struct ack_teller teller = { .worker = worker };
 
     while (!list_is_empty(&worker->acking))
-        teller_add(&teller, container_of(worker->acking.next, struct device_link, in_acking));
+        teller_add(&teller, container_of(worker->acking.next, struct pending_acks, in_acking)->device);
     teller_send(&teller);
 }
 
@@ -356,9 +370,9 @@ void device_link_end(struct link *link, bool is_between)
         return;
     teller_add(&teller, device);
     teller_send(&teller);
-    tell_closed(link->worker, device->standing, device->key, device->generation, is_between);
+    tell_closed(link->worker, device->standing, link->key, device->generation, is_between);
     group_follow_fini(&device->groups);
-    free(device);
+    pool_give(&link->worker->device_links, device);
     link->device = NULL;
 }
 

@@ -8,7 +8,7 @@
 #ifndef SESSION_DEVICE_LINK_H
 #define SESSION_DEVICE_LINK_H
 
-#include "device/device_command.h"
+#include "device/devices.h"
 #include "session/group_follow.h"
 #include "auth/may.h"
 #include "codec/token/token.h"
@@ -20,29 +20,37 @@ struct pending_ack {
     enum session_ack_kind kind;
 };
 
-struct device_link {
-    struct list          in_acking;   /* of worker.acking, while there are acks */
-    struct standing     *standing;
-    uint64_t             key, generation;
-    msec                 since;
-    struct pending_ack  *acks;
-    uint32_t             ack_count;
-    uint32_t             own_count;   /* channels that the session follows by itself … */
-    uint32_t             kept_count;  /* … of them, those that it keeps */
-    struct group_follow  groups;
-    bool                 is_fenced;
-    uint8_t              user_len, device_len;
-    char                 names[];
+/* What is to be told of one session. Few have any at a time, so it is no part of the session. */
+struct pending_acks {
+    struct list         in_acking;   /* of worker.acking */
+    struct device_link *device;
+    uint32_t            count;
+    struct pending_ack  acks[];
 };
 
+/* Every idle link of a session pays for one: keep it small. */
+struct device_link {
+    struct standing     *standing;
+    uint64_t             generation;
+    msec                 since;
+    struct pending_acks *acks;       /* NULL mostly */
+    struct group_follow  groups;
+    uint32_t             own_count;  /* channels that the session follows by itself … */
+    uint32_t             kept_count : 31;  /* … of them, those that it keeps */
+    bool                 is_fenced  : 1;
+};
+
+_Static_assert(sizeof(struct device_link) == 56, "every idle link of a session pays for one");
+
+/* Of the standing, whose names last as long as the link. */
 static inline struct span device_link_user(const struct device_link *device)
 {
-    return span_of(device->names, device->user_len);
+    return standing_user(device->standing);
 }
 
 static inline struct span device_link_device(const struct device_link *device)
 {
-    return span_of(device->names + device->user_len, device->device_len);
+    return standing_device(device->standing);
 }
 
 /* Places in the cursor of a session. Where more channels have moved, the others are delivered again from the places that are

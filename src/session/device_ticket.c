@@ -25,7 +25,7 @@ static void ticket_take_grants_of(struct ticket *ticket, const struct identity *
 {
     ticket->grant_count = holder->grant_count;
     for (size_t i = 0; i < ticket->grant_count; i++)
-        ticket->grants[i] = (struct ticket_grant){ (uint8_t)holder->grants[i].can, holder->grants[i].match };
+        ticket->grants[i] = (struct ticket_grant){ (uint8_t)identity_grants(holder)[i].can, identity_grants(holder)[i].match };
 }
 
 void device_ticket_put(const struct link *link, struct buf *buf)
@@ -44,7 +44,7 @@ void device_ticket_put(const struct link *link, struct buf *buf)
     ticket.connection     = link->key;
     ticket.user           = device_link_user(device);
     ticket.device         = device_link_device(device);
-    ticket.jti            = span_str(holder->jti);
+    ticket.jti            = identity_jti(holder);
     ticket_take_grants_of(&ticket, holder);
     if (ticket.ends_s > now_s)
         ticket_put(buf, &ticket, &worker->ticket_key);

@@ -13,7 +13,7 @@ static bool link_is_revoked_by(const struct link *link, const struct revocation 
     if (revocation->kind == REVOKED_CONNECTION)
         return connection_key_read(revocation->name, &key) && key == link->key;
     return holder != NULL && revocation_refuses(revocation, &(struct revocable){
-        .user = identity_user(holder), .device = identity_device(holder), .jti = span_str(holder->jti),
+        .user = identity_user(holder), .device = identity_device(holder), .jti = identity_jti(holder),
         .issued_at = (uint64_t)(holder->issued_at / 1000),
     });
 }

@@ -15,6 +15,7 @@ void session_worker_init(struct session_worker *worker)
     reader_shared_init(&worker->readers, &worker->shard->hub);
     pool_init(&worker->ws_sessions, ws_session_bytes());
     pool_init(&worker->native_sessions, native_session_bytes());
+    pool_init(&worker->device_links, sizeof(struct device_link));
     list_init(&worker->links);
     list_init(&worker->polls);
     list_init(&worker->echoes);
@@ -50,6 +51,7 @@ void session_worker_fini(struct session_worker *worker)
     ticket_key_fini(&worker->ticket_key);
     pool_fini(&worker->ws_sessions);
     pool_fini(&worker->native_sessions);
+    pool_fini(&worker->device_links);
 }
 
 struct place *session_worker_places(struct session_worker *worker, uint32_t count)

@@ -43,13 +43,14 @@ struct session_worker {
     struct devices            *devices;          /* on the writer's thread; to be handed on, not looked into */
     struct ticket_key          ticket_key;
     struct device_home         home;             /* where the devices send what concerns links of this loop */
-    struct list                acking;           /* device_links with acks that are to be told */
+    struct list                acking;           /* pending_acks that are to be told */
     struct list                marks;            /* channels that clients mark as read: client_mark.c */
     const struct session_port *port;
     void                      *ctx;
     struct reader_shared       readers;
     struct pool                ws_sessions;      /* where WebSocket sessions live … */
     struct pool                native_sessions;  /* … and native ones, by far the most */
+    struct pool                device_links;     /* … and what links have of the sessions that outlive them */
     struct list                links;            /* those with a stream of their own, for stopping */
     struct list                polls;
     struct link_index          index;            /* of both, by key */

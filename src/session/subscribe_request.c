@@ -123,5 +123,5 @@ void subscribe_requests_give_all(struct subscribe_requests *requests, struct ses
                                  const struct identity *identity)
 {
     for (size_t i = 0; i < identity->follow_count; i++)
-        subscribe_requests_give(requests, worker, identity->grants[i].match, identity);
+        subscribe_requests_give(requests, worker, identity_grants(identity)[i].match, identity);
 }

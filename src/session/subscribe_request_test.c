@@ -27,7 +27,7 @@ static void setting_init(struct setting *setting)
 
 static const struct identity stranger = { 0 };
 static const struct identity anyone   = { .rights = RIGHT_SUBSCRIBE | RIGHT_PUBLISH };
-static const struct identity sender   = { .rights = RIGHT_PUBLISH, .from = "sender" };
+static const struct identity sender   = { .rights = RIGHT_PUBLISH, .from_len = 6, .text = "sender" };
 
 /* "topic:a now; topic:b after 7 of 9; wait 25000", or "400" and its like; and the reason in `fault`. */
 static char fault[SUBSCRIBE_FAULT_BYTES];

@@ -84,6 +84,9 @@ struct engine {
     bool                  has_new_promise;  /* … and the server has not been told */
     msec                  heard_at, sent_at;
     msec                  answer_until;     /* UP: a sign of life must come; 0: none is waited for */
+    bool                  has_compared;     /* the last ping had a digest */
+    unsigned              heal_count;       /* heals in a row that did not bring agreement, up to a bound … */
+    unsigned              compare_pause;    /* … and how many heartbeats go without a digest because of them */
     msec                  ack_at;           /* the earliest moment of the next acknowledgements */
     msec                  put_off_until;    /* the earliest moment at which a publish is due that was put off; 0: none is */
 };

@@ -14,6 +14,16 @@ static void tell_refused(struct engine *engine, const char *channel, unsigned co
 
 /* --- what the server says --------------------------------------------------------------------------------------------- */
 
+/* A place that the server tells counts before one that was asked for. */
+static uint64_t begins_behind(const struct followed *followed, const struct bin_frame *frame)
+{
+    if (bin_has(frame, BIN_AFTER))
+        return bin_number(frame, BIN_AFTER);
+    if (bin_has(frame, BIN_REF) && followed->asked_after != FOLLOWED_NOWHERE)
+        return followed->asked_after;
+    return bin_number(frame, BIN_HEAD);
+}
+
 void engine_on_subscribed(struct engine *engine, const struct bin_frame *frame)
 {
     struct span      name     = bin_bytes(frame, BIN_CHANNEL);
@@ -25,6 +35,7 @@ void engine_on_subscribed(struct engine *engine, const struct bin_frame *frame)
         return;
     if (followed == NULL)
         followed = followed_add(&engine->table, name);
+    followed_on_link(followed, epoch, begins_behind(followed, frame));
     if (is_answer && followed->ref != bin_number(frame, BIN_REF))
         return;  /* of a subscribe that was taken back */
     if (followed->state == FOLLOWED_LEAVING || followed->state == FOLLOWED_SNAPSHOT)
@@ -45,6 +56,7 @@ void engine_on_unsubscribed(struct engine *engine, const struct bin_frame *frame
 
     if (followed == NULL)
         return;
+    followed->is_on_link = false;
     if (is_answer && followed->leaving > 0)
         followed->leaving--;
     if (is_answer && (followed->leaving > 0 || followed->state != FOLLOWED_LEAVING))

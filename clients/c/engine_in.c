@@ -196,7 +196,7 @@ bool engine_on_frame(struct engine *engine, struct bin_frame *frame, msec now)
     case BIN_PUBLISH: engine_on_published(engine, frame); break;
     case BIN_READ: on_read(engine, frame); break;
     case BIN_PING: engine_put_pong(engine); break;
-    case BIN_PONG: engine->is_leave_heard = engine->is_leave_asked; break;
+    case BIN_PONG: return engine_on_pong(engine, frame, now);
     default: break;
     }
     return true;

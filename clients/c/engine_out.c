@@ -49,7 +49,7 @@ void engine_put_token(struct engine *engine)
 
 /* --- channels ---------------------------------------------------------------------------------------------------------- */
 
-static void set_place(struct bin_frame *frame, const struct followed *followed)
+static void set_place(struct bin_frame *frame, struct followed *followed)
 {
     if (followed->is_placed) {
         bin_set_number(frame, BIN_AFTER, followed->seq);
@@ -60,6 +60,7 @@ static void set_place(struct bin_frame *frame, const struct followed *followed)
     } else if (followed->place == LW_AFTER) {
         bin_set_number(frame, BIN_AFTER, 0);
     }
+    followed->asked_after = bin_has(frame, BIN_AFTER) ? bin_number(frame, BIN_AFTER) : FOLLOWED_NOWHERE;
 }
 
 void engine_put_subscribe(struct engine *engine, struct followed *followed)
@@ -88,6 +89,16 @@ void engine_put_unsubscribe(struct engine *engine, struct followed *followed)
     bin_set_number(&frame, BIN_REF, followed->ref);
     put(engine, &frame);
     followed->leaving++;
+}
+
+void engine_put_leave(struct engine *engine, struct span channel)
+{
+    struct bin_frame frame;
+
+    bin_init(&frame, BIN_UNSUBSCRIBE);
+    bin_set_bytes(&frame, BIN_CHANNEL, channel);
+    bin_set_number(&frame, BIN_REF, engine_ref(engine, REF_OTHER));
+    put(engine, &frame);
 }
 
 /* --- acknowledgements -------------------------------------------------------------------------------------------------- */
@@ -140,8 +151,18 @@ void engine_put_heartbeat(struct engine *engine, msec now)
         bin_set_number(&frame, BIN_NEXT_MS,
                        (uint64_t)(engine->promise_ms > 0 ? engine->promise_ms : engine->heartbeat_ms));
     engine->has_new_promise = false;
+    engine_set_digest(engine, &frame);
     put(engine, &frame);
     engine->sent_at = now;
+}
+
+void engine_put_places_wanted(struct engine *engine)
+{
+    struct bin_frame frame;
+
+    bin_init(&frame, BIN_PING);
+    bin_set_flag(&frame, BIN_PLACES, true);
+    put(engine, &frame);
 }
 
 void engine_put_pong(struct engine *engine)

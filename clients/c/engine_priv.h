@@ -34,6 +34,13 @@ void engine_put_acks(struct engine *engine, msec now);
 void engine_put_read(struct engine *engine, struct span channel, uint64_t seq);
 void engine_put_heartbeat(struct engine *engine, msec now);
 void engine_put_pong(struct engine *engine);
+void engine_put_places_wanted(struct engine *engine);
+/* Of a channel that this client knows nothing of. */
+void engine_put_leave(struct engine *engine, struct span channel);
+
+/* --- engine_compare.c: places are compared with the server's --- */
+void engine_set_digest(struct engine *engine, struct bin_frame *ping);
+bool engine_on_pong(struct engine *engine, const struct bin_frame *frame, msec now);
 
 /* --- engine_publish.c: their answers --- */
 void engine_published(struct engine *engine, struct outgoing *outgoing, const struct lw_published *answer);

@@ -4,11 +4,14 @@
 
 /* --- the channel ---------------------------------------------------------------------------------------------------- */
 
-/* A channel that nobody asked for is one of the session's own. NULL: nothing of it is to be told. */
-static struct followed *channel_of(struct engine *engine, struct span name)
+/* A channel that nobody asked for is one of the session's own. NULL: nothing of it is to be told. `seq`: behind it the
+ * server goes on. */
+static struct followed *channel_of(struct engine *engine, struct span name, uint64_t epoch, uint64_t seq)
 {
     struct followed *followed = followed_find(&engine->table, name);
 
+    if (followed != NULL && followed->is_on_link)
+        followed_on_link(followed, epoch, seq);
     if (followed == NULL && engine->has_session) {
         followed         = followed_add(&engine->table, name);
         followed->is_own = true;
@@ -175,8 +178,8 @@ static void tell_frame(struct engine *engine, struct bin_frame *frame, struct fo
 
 bool engine_on_message(struct engine *engine, struct bin_frame *frame, msec now)
 {
-    struct followed *followed = channel_of(engine, bin_bytes(frame, BIN_CHANNEL));
     uint64_t         seq      = bin_number(frame, BIN_SEQ);
+    struct followed *followed = channel_of(engine, bin_bytes(frame, BIN_CHANNEL), bin_number(frame, BIN_EPOCH), seq);
     bool             has_skipped;
     struct lw_gap    skipped;
 
@@ -202,8 +205,9 @@ static bool is_harmless(enum lw_gap_why why)
 
 bool engine_on_gap(struct engine *engine, struct bin_frame *frame, msec now)
 {
-    struct followed *followed = channel_of(engine, bin_bytes(frame, BIN_CHANNEL));
     uint64_t         why      = bin_number(frame, BIN_WHY);
+    uint64_t         end      = why == LW_GAP_AHEAD ? bin_number(frame, BIN_GAP_FROM) - 1 : bin_number(frame, BIN_GAP_TO);
+    struct followed *followed = channel_of(engine, bin_bytes(frame, BIN_CHANNEL), bin_number(frame, BIN_EPOCH), end);
 
     if (followed == NULL)
         return true;

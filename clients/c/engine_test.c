@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "lib/laws.h"
+#include "message/place_digest.h"
 
 enum { EPOCH = 0xe1, OTHER_EPOCH = 0xe2 };
 
@@ -150,6 +151,8 @@ static size_t describe(const struct bin_frame *frame, char *at, size_t max)
         len += snprintf(at + len, max - (size_t)len, " \"%.*s\"", SPAN_ARG(frame->payload));
     if (bin_has(frame, BIN_STANDING))
         len += snprintf(at + len, max - (size_t)len, " session");
+    if (bin_has(frame, BIN_PLACES))
+        len += snprintf(at + len, max - (size_t)len, " places");
     len += snprintf(at + len, max - (size_t)len, "\n");
     return (size_t)len;
 }
@@ -869,6 +872,173 @@ static void test_heartbeats(void **state)
     stage_end(&stage);
 }
 
+/* --- places compared ---------------------------------------------------------------------------------------------------- */
+
+static uint64_t term_of(const char *channel, uint64_t seq)
+{
+    return place_digest_term(span_str(channel), EPOCH, seq);
+}
+
+/* Waits for the next heartbeat; false: it has no digest. */
+static bool beats(struct stage *stage, uint64_t *ret_digest)
+{
+    pass(stage, engine_deadline(&stage->engine) - stage->now);
+    struct bin_frame frame = take_sent(stage);
+    assert_string_equal(stage->said, "ping\n");
+    sent(stage);
+    *ret_digest = bin_number(&frame, BIN_DIGEST);
+    return bin_has(&frame, BIN_DIGEST);
+}
+
+static void expect_digest(struct stage *stage, uint64_t want)
+{
+    uint64_t digest;
+
+    assert_true(beats(stage, &digest));
+    assert_int_equal(digest, want);
+}
+
+static void digest_put(struct buf *wire, uint64_t digest)
+{
+    FRAME(BIN_PONG, N(BIN_DIGEST, digest));
+}
+
+/* At most two. */
+static void places_put(struct buf *wire, const char *channel, uint64_t seq, const char *other, uint64_t other_seq)
+{
+    struct bin_frame frame;
+    struct buf       places;
+
+    bin_init(&frame, BIN_PONG);
+    buf_init(&places, 1000);
+    bin_put_place(&places, &(struct bin_place){ span_str(channel), seq, EPOCH });
+    if (other != NULL)
+        bin_put_place(&places, &(struct bin_place){ span_str(other), other_seq, EPOCH });
+    bin_set_bytes(&frame, BIN_RESUME, buf_span(&places));
+    bin_put(wire, BIN_SERVER, &frame);
+    buf_fini(&places);
+}
+
+static void left_put(struct buf *wire, const char *channel, uint64_t ref)
+{
+    FRAME(BIN_UNSUBSCRIBE, T(BIN_CHANNEL, channel), N(BIN_REF, ref));
+}
+
+/* What comes before the pong was under way, and is no difference. */
+static void test_what_was_under_way_is_no_difference(void **state)
+{
+    struct stage stage;
+
+    (void)state;
+    stage_begin(&stage, (struct lw_options){ 0 });
+    go_up(&stage);
+    follow_a(&stage);
+    expect_digest(&stage, term_of("topic:a", 10));
+    SERVER(&stage, message_put(wire, "topic:a", EPOCH, 11, "x"), digest_put(wire, term_of("topic:a", 11)));
+    expect_told(&stage, "message topic:a 11 \"x\" bob\n");
+    expect_sent(&stage, "");
+    expect_digest(&stage, term_of("topic:a", 11));
+    SERVER(&stage, gap_put(wire, EPOCH, 12, 14, LW_GAP_EXPIRED), digest_put(wire, term_of("topic:a", 14)));
+    expect_sent(&stage, "");
+    stage_end(&stage);
+}
+
+static void test_a_lost_message_is_asked_for(void **state)
+{
+    struct stage stage;
+    uint64_t     digest;
+
+    (void)state;
+    stage_begin(&stage, (struct lw_options){ 0 });
+    go_up(&stage);
+    follow_a(&stage);
+    expect_digest(&stage, term_of("topic:a", 10));
+    SERVER(&stage, digest_put(wire, term_of("topic:a", 12)));
+    expect_sent(&stage, "ping places\n");
+    SERVER(&stage, places_put(wire, "topic:a", 12, NULL, 0));
+    uint64_t ref = expect_sent(&stage, "unsubscribe topic:a\nsubscribe topic:a after=10 epoch=225\n");
+    /* What the old subscription still brings is not told: it has a hole before it. */
+    SERVER(&stage, message_put(wire, "topic:a", EPOCH, 13, "early"), left_put(wire, "topic:a", 0),
+           followed_put(wire, "topic:a", 13, ref));
+    buf_clear(&stage.told);
+    SERVER(&stage, message_put(wire, "topic:a", EPOCH, 11, "x"), message_put(wire, "topic:a", EPOCH, 12, "y"),
+           message_put(wire, "topic:a", EPOCH, 13, "z"));
+    expect_told(&stage, "message topic:a 11 \"x\" bob\nmessage topic:a 12 \"y\" bob\nmessage topic:a 13 \"z\" bob\n");
+    /* The next heartbeat compares nothing, the one behind it does. */
+    assert_false(beats(&stage, &digest));
+    SERVER(&stage, frame_put(wire, BIN_PONG, "", nothing));
+    expect_digest(&stage, term_of("topic:a", 13));
+    stage_end(&stage);
+}
+
+static void test_channels_that_only_one_side_has(void **state)
+{
+    struct stage stage;
+
+    (void)state;
+    stage_begin(&stage, (struct lw_options){ 0 });
+    go_up(&stage);
+    follow_a(&stage);
+    SERVER(&stage, places_put(wire, "topic:a", 10, "topic:b", 3));
+    expect_sent(&stage, "unsubscribe topic:b\n");
+    SERVER(&stage, digest_put(wire, 0));  /* that of no places */
+    uint64_t ref = expect_sent(&stage, "subscribe topic:a after=10 epoch=225\n");
+    SERVER(&stage, FRAME(BIN_ERROR, N(BIN_CODE, 403), T(BIN_REASON, "no"), N(BIN_REF, ref)));
+    expect_told(&stage, "not followed topic:a 403 no\n");
+    stage_end(&stage);
+}
+
+/* What a session follows by itself can't be asked for again: the next link goes on from what was acknowledged. */
+static void test_a_session_comes_again(void **state)
+{
+    struct stage stage;
+    uint64_t     digest;
+
+    (void)state;
+    stage_begin(&stage, (struct lw_options){ .has_session = true });
+    go_up_with_session(&stage, 1);
+    SERVER(&stage, FRAME(BIN_SUBSCRIBE, T(BIN_CHANNEL, "user:ann"), N(BIN_EPOCH, EPOCH), N(BIN_HEAD, 9), N(BIN_AFTER, 3)),
+           message_put(wire, "conn:00", EPOCH, 1, "not in the digest"));
+    forget(&stage);
+    pass(&stage, 300);
+    sent(&stage);
+    expect_digest(&stage, term_of("user:ann", 3));
+    SERVER(&stage, digest_put(wire, term_of("user:ann", 9)));
+    expect_sent(&stage, "ping places\n");
+    SERVER(&stage, places_put(wire, "user:ann", 9, NULL, 0));
+    buf_putc(&stage.told, '\0');
+    assert_non_null(strstr(stage.told.at, "waiting 0 a heartbeat showed that something was lost"));
+    lose(&stage);
+    go_up_with_session(&stage, 2);
+    assert_false(beats(&stage, &digest));
+    stage_end(&stage);
+}
+
+/* A difference that healing doesn't mend is looked at less and less often. */
+static void test_a_difference_that_stays_is_no_load(void **state)
+{
+    struct stage stage;
+    uint64_t     digest;
+    unsigned     waits[7] = { 0 };
+
+    (void)state;
+    stage_begin(&stage, (struct lw_options){ 0 });
+    go_up(&stage);
+    follow_a(&stage);
+    for (size_t i = 0; i < sizeof waits / sizeof waits[0]; i++) {
+        SERVER(&stage, places_put(wire, "topic:a", 10, "topic:b", 3));
+        expect_sent(&stage, "unsubscribe topic:b\n");
+        do {
+            waits[i]++;
+            SERVER(&stage, frame_put(wire, BIN_PONG, "", nothing));
+        } while (!beats(&stage, &digest));
+    }
+    static const unsigned want[] = { 2, 4, 8, 16, 32, 64, 64 };
+    for (size_t i = 0; i < sizeof waits / sizeof waits[0]; i++)
+        assert_int_equal(waits[i], want[i]);
+    stage_end(&stage);
+}
+
 static void test_leaving_in_order(void **state)
 {
     struct stage stage;
@@ -923,6 +1093,8 @@ static void whole_dialogue_put(struct buf *wire)
         N(BIN_ALIAS_NO, 3), N(BIN_SEQ, 3), N(BIN_ID, 2), N(BIN_TIME, 9), { 0 } });
     message_put(wire, "user:ann", EPOCH, 5, "x");
     gap_put(wire, EPOCH, 3, 4, LW_GAP_TRIMMED);
+    digest_put(wire, 7);
+    places_put(wire, "user:ann", 5, NULL, 0);
     FRAME(BIN_ERROR, N(BIN_CODE, 400), T(BIN_REASON, "nobody's"));
     FRAME(BIN_RECONNECT, N(BIN_AFTER_MS, 5));
     FRAME(BIN_CLOSING, N(BIN_CODE, 1001), T(BIN_REASON, "stopping"));
@@ -989,6 +1161,11 @@ int main(void)
         cmocka_unit_test(test_a_publish_is_sent_again_with_its_key),
         cmocka_unit_test(test_refused_and_put_off_publishes),
         cmocka_unit_test(test_heartbeats),
+        cmocka_unit_test(test_what_was_under_way_is_no_difference),
+        cmocka_unit_test(test_a_lost_message_is_asked_for),
+        cmocka_unit_test(test_channels_that_only_one_side_has),
+        cmocka_unit_test(test_a_session_comes_again),
+        cmocka_unit_test(test_a_difference_that_stays_is_no_load),
         cmocka_unit_test(test_leaving_in_order),
         cmocka_unit_test(test_any_cut_tells_the_same),
         cmocka_unit_test(test_any_flipped_bit_is_survived),

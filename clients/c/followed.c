@@ -141,6 +141,13 @@ void followed_place(struct followed *followed, uint64_t epoch, uint64_t head)
     move_to(followed, epoch, head);
 }
 
+void followed_on_link(struct followed *followed, uint64_t epoch, uint64_t seq)
+{
+    followed->is_on_link = true;
+    followed->link_epoch = epoch;
+    followed->link_seq   = seq;
+}
+
 static void to_ack(struct followed_table *table, struct followed *followed)
 {
     if (!list_is_linked(&followed->to_ack))
@@ -153,6 +160,7 @@ void followed_link_lost(struct followed_table *table, struct followed *followed)
         followed->state = FOLLOWED_IDLE;
     followed->is_dense = followed->is_placed && !followed->is_own;
     followed->leaving  = 0;
+    followed->is_on_link = false;
     if (followed->is_acked || followed->read_seq != 0)
         to_ack(table, followed);
     followed->is_acked = followed->is_read_sent = false;

@@ -17,6 +17,8 @@ enum followed_state {
     FOLLOWED_LEAVING,   /* unsubscribed by the application; the server has not answered yet */
 };
 
+#define FOLLOWED_NOWHERE UINT64_MAX
+
 struct followed {
     struct list         link;          /* in the table, in the order of the calls */
     struct list         to_ack;        /* in the table's list, while an acknowledgement or a read mark is to be sent */
@@ -39,7 +41,11 @@ struct followed {
     bool                is_acked;      /* acknowledged on this link: in doubt when it breaks */
     bool                is_read_sent;  /* … and so the read mark */
     unsigned            leaving;       /* unsubscribes without an answer on this link: until then nothing is told */
-    uint64_t            ref;           /* of its last subscribe */
+    uint64_t            ref;           /* of its last subscribe … */
+    uint64_t            asked_after;   /* … which named this place; FOLLOWED_NOWHERE: none */
+    bool                is_on_link;    /* this link has said `subscribed`, and not `unsubscribed` since … */
+    bool                is_compared;   /* … and the server's places that are being compared have it */
+    uint64_t            link_epoch, link_seq;  /* behind the last entry that came over this link */
     size_t              name_len;
     char                name[];        /* with a NUL */
 };
@@ -80,6 +86,9 @@ enum followed_verdict followed_gap(struct followed *followed, struct lw_gap *gap
 
 /* The server has answered a subscribe that named no place: what comes next lies behind `head`. */
 void followed_place(struct followed *followed, uint64_t epoch, uint64_t head);
+
+/* Where this link stands in the channel. */
+void followed_on_link(struct followed *followed, uint64_t epoch, uint64_t seq);
 
 /* The link is lost: what was asked and answered on it counts no more. */
 void followed_link_lost(struct followed_table *table, struct followed *followed);

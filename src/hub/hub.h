@@ -171,8 +171,8 @@ uint64_t             subscription_first_epoch(const struct subscription *sub);
 /* Is the place one that its reader knows by what it has been sent? Not while a gap is to be told first, nor while the
  * subscription begins at the first kept message: that one may move on in silence. */
 bool                 subscription_is_settled(const struct subscription *sub);
-/* Before it has drawn anything: does it begin behind a seq that its reader can't know? That is neither the head that it
- * is told nor a place that it has named (`has_named`). */
+/* Before it has drawn anything: does it begin behind a seq that its reader can't know? A reader that has named a place
+ * (`has_named`) takes that to be its place, any other the head that it is told. */
 bool                 subscription_begins_elsewhere(const struct subscription *sub, bool has_named, uint64_t *ret_after);
 /* The reader's place, as it will want to name it when it comes back: the last seq that was delivered or stepped over,
  * and the life of the log in which that was so, which is not the channel's while a new one has yet to be told.

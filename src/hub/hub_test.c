@@ -343,6 +343,7 @@ static void a_place_that_nobody_can_know_is_told(void **state)
         { "its session has all", { START_AFTER, 5, 9 }, false, 1, 5, -1, true },
         { "from the first kept", { START_AFTER, 0 }, true, 1, 5, -1, false },
         { "from the first kept, trimmed", { START_AFTER, 0 }, true, 3, 5, 2, false },
+        { "from the first kept, none is", { START_AFTER, 0 }, true, 6, 5, 5, false },
         { "the last two", { START_LAST, 2 }, true, 1, 5, 3, false },
         { "the last of fewer", { START_LAST, 10 }, true, 1, 5, 0, false },
         { "the last none", { START_LAST, 0 }, true, 1, 5, -1, false },

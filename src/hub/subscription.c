@@ -209,15 +209,17 @@ bool subscription_is_settled(const struct subscription *sub)
 
 bool subscription_begins_elsewhere(const struct subscription *sub, bool has_named, uint64_t *ret_after)
 {
-    const uint64_t seen = subscription_seen(sub);
+    const uint64_t seen     = subscription_seen(sub);
+    bool           is_known = seen == subscription_first_head(sub);
 
-    if ((sub->state != SUB_PLACED && sub->state != SUB_FIRST) || seen == subscription_first_head(sub))
+    if (sub->state != SUB_PLACED && sub->state != SUB_FIRST)
         return false;
-    /* Who asks for all kept messages names 0. */
-    if (has_named && sub->start_kind == START_AFTER && (sub->state == SUB_PLACED || seen == 0))
-        return false;
-    *ret_after = seen;
-    return true;
+    /* Who asks for all kept messages has named 0. */
+    if (has_named && sub->start_kind == START_AFTER)
+        is_known = sub->state == SUB_PLACED || seen == 0;
+    if (!is_known)
+        *ret_after = seen;
+    return !is_known;
 }
 
 bool subscription_is_behind(const struct subscription *sub)

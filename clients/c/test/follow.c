@@ -511,6 +511,7 @@ static void start(struct program *program, const struct parsed *parsed)
         heartbeat_s = (heartbeat_s + 999) / 1000;  /* the server allows no less than 10 */
     const struct json_token *hand    = json_member(&parsed->doc, options, SPAN("ackByHand"));
     const bool               wants_token = json_member(&parsed->doc, options, SPAN("asksForTokens")) != NULL;
+    (void)take_number(parsed, options, "heartbeat", &heartbeat_s);
     const struct json_token *session = json_member(&parsed->doc, options, SPAN("session"));
     program->handler_ms = (long)handler_ms;
     program->lw         = lw_new(&(struct lw_options){

@@ -8,6 +8,7 @@ import { Emitter } from './emitter.js';
 import { LongwireError, reasonOf } from './errors.js';
 import { authorization, failureOf, httpUrl, messagesUrl, withBytes } from './http.js';
 import { Outbox } from './outbox.js';
+import { Comparing } from './link_places.js';
 import { PlaceStore } from './place_store.js';
 import { PollLink, poll } from './poll_link.js';
 import { SseLink } from './sse_link.js';
@@ -61,6 +62,7 @@ export class Client extends Emitter {
     #isLoaded = null;
     #acks = new Map();
     #ackTimer = 0;
+    #comparing = new Comparing();
     #roomWaits = [];
     #isBehind = false;
     #unlisten = [];
@@ -392,6 +394,7 @@ export class Client extends Emitter {
             fetch: this.#fetch,
             times: this.#times,
             encodings: this.#options.encodings ?? ENCODINGS,
+            comparing: this.#comparing,
             query: () => this.#query(),
             request: () => this.#request(),
             onEventId: now(id => this.#onEventId(id)),

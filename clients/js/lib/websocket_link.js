@@ -3,6 +3,7 @@
 import { BinCodec } from './bin.js';
 import { LongwireError, REPLACED, errorOfClose } from './errors.js';
 import { base64OfBytes, webSocketUrl, withBytes } from './http.js';
+import { LinkPlaces } from './link_places.js';
 
 const IN_FLIGHT_MAX = 64;    // publishes; the server takes 256
 const HEARTBEAT_S = 25;      // until the server has told its own
@@ -42,6 +43,9 @@ export class WebSocketLink {
     #lastRef = 0;
     #inFlight = 0;
     #closing = null;             // what the server said before it closes
+    #places = new LinkPlaces();
+    #isCompared = false;         // the last ping had a digest
+    #left = new Map();           // channels that are asked for again → ref of their unsubscribe, which is not answered yet
 
     constructor(host, token, WebSocket) {
         this.#host = host;
@@ -123,7 +127,8 @@ export class WebSocketLink {
     #isAsking = false;
 
     #ping(more = {}) {
-        this.#say({ type: 'ping', ...more });
+        this.#isCompared = this.#host.comparing.isDue();
+        this.#say({ type: 'ping', ...more, ...(this.#isCompared && { digest: this.#places.digest() }) });
         if (this.#isAsking) return;   // an answer is due already, and another question does not put it off
         this.#isAsking = true;
         this.#alarm(this.#host.times.patienceMs, 'the server went silent');
@@ -168,9 +173,11 @@ export class WebSocketLink {
 
     #subscribe(subscription) {
         const { channel, options: { presence, keep, mode } } = subscription;
+        const start = this.#host.startOf(subscription);
         this.#expected.add(channel);
+        this.#places.asks(channel, start.after);
         this.#say({
-            type: 'subscribe', channel, ...this.#host.startOf(subscription), ...(presence && { presence }),
+            type: 'subscribe', channel, ...start, ...(presence && { presence }),
             ...(keep && { keep }), ...(mode && { mode }), ref: this.#ask({ channel }),
         });
     }
@@ -191,20 +198,22 @@ export class WebSocketLink {
 
     #onFrame(frame) {
         this.#listen();
+        this.#places.take(frame);
         switch (frame.type) {
         case 'connected': this.#onConnected(frame); break;
         case 'subscribed': this.#onSubscribed(frame); break;
         case 'ping': this.#say({ type: 'pong' }); break;
         case 'published': this.#onPublished(frame); break;
         case 'error': this.#onError(frame); break;
-        case 'unsubscribed': if (!this.#answered(frame)) this.#host.onUnsubscribed(frame); break;
-        case 'cursor': case 'ack': case 'pong': break;
+        case 'unsubscribed': this.#onUnsubscribed(frame); break;
+        case 'pong': this.#onPong(frame); break;
+        case 'cursor': case 'ack': break;
         case 'read': if (frame.ref !== undefined) this.#answered(frame)?.resolve?.(frame); else this.#host.take(frame); break;
         case 'reconnect': this.#onReconnect(frame); break;
         case 'closing': this.#closing ??= frame; break;
         case 'replaced': this.#closing = REPLACED; break;
         case 'expiring': this.#host.onExpiring(frame); break;
-        default: this.#host.take(frame);
+        default: if (!this.#left.has(frame.channel)) this.#host.take(frame);
         }
     }
 
@@ -219,6 +228,49 @@ export class WebSocketLink {
         this.#expected.delete(frame.channel);
         this.#host.onSubscribed(frame, isAsked);
         this.#lookLive();
+    }
+
+    #onUnsubscribed(frame) {
+        if (!this.#answered(frame)) this.#host.onUnsubscribed(frame);
+        else this.#forgetLeft(frame);
+    }
+
+    #forgetLeft({ ref }) {
+        for (const [channel, its] of this.#left) if (its === ref) this.#left.delete(channel);
+    }
+
+    /* The server's digest and places are those of this position of the stream, so a difference is no matter of what is under
+     * way. */
+    #onPong(frame) {
+        const places = this.#places.differenceOf(frame);
+        if (places) this.#heal(this.#places.compare(places));
+        else if (places === undefined) this.#say({ type: 'ping', places: true });
+        else if (this.#isCompared) this.#host.comparing.agreed();
+        this.#isCompared = false;
+    }
+
+    /* What a session follows can't be unsubscribed: there another link goes on from the places that were acknowledged. */
+    #heal({ moved, strays, missing }) {
+        const wanted = new Map(this.#host.wanted().map(subscription => [subscription.channel, subscription]));
+        const isOwn = channel => this.#isAwaited && (!wanted.has(channel) || wanted.get(channel).isOfSession);
+        const again = [...moved, ...strays].filter(channel => !this.#left.has(channel));
+        const absent = missing.filter(channel => isOwn(channel) || wanted.has(channel));
+        if (again.length + absent.length === 0) return;
+        this.#host.comparing.healed();
+        if ([...again, ...absent].some(isOwn)) {
+            this.#end(new LongwireError(0, 'a heartbeat showed that something was lost; asking again on another link'));
+            return;
+        }
+        for (const channel of again) this.#askAgain(channel, wanted.get(channel));
+        for (const channel of absent) this.#subscribe(wanted.get(channel));
+    }
+
+    /* subscription: undefined if nobody wants the channel (any more). */
+    #askAgain(channel, subscription) {
+        const ref = this.#ask({ leaving: channel });
+        this.#left.set(channel, ref);
+        this.#say({ type: 'unsubscribe', channel, ref });
+        if (subscription) this.#subscribe(subscription);
     }
 
     #lookLive() {
@@ -243,7 +295,8 @@ export class WebSocketLink {
         } else if (question?.channel) this.#onRefusedChannel(question.channel, error);
         else if (question?.reject) question.reject(error);
         else if (question?.greeting || (question?.renewal && error.code !== 403)) this.#end(error);
-        else if (!question?.leaving) this.#host.report(error);
+        else if (question?.leaving) this.#forgetLeft(frame);
+        else this.#host.report(error);
     }
 
     /* 409: a session follows the channel by itself. What may succeed later ends the link, which comes again. */

@@ -7,6 +7,7 @@ import { backOffMs, DEFAULT_POLICY, policyOf } from '../lib/back_off.js';
 import { BinCodec } from '../lib/bin.js';
 import { EventStreamReader } from '../lib/event_stream.js';
 import { httpUrl } from '../lib/http.js';
+import { Comparing, LinkPlaces } from '../lib/link_places.js';
 import { PlaceStore } from '../lib/place_store.js';
 import { Subscription } from '../lib/subscription.js';
 
@@ -263,6 +264,57 @@ test('binary: later versions are passed over, broken frames end the link', () =>
     for (let cut = 1; cut < whole.length; cut++) {
         try { codec.decode(whole.subarray(0, cut)); } catch (error) { assert.match(error.message, /frame|field|varint/); }
     }
+});
+
+const EPOCH = '06293eca3fc96cc6';
+
+test('the digest of places is that of the protocol', () => {
+    const places = new LinkPlaces();
+    assert.equal(places.digest(), '0000000000000000');
+    places.take({ type: 'subscribed', channel: 'topic:a', epoch: EPOCH, head: 42 });
+    assert.equal(places.digest(), 'a7a0410e5606df73');
+    places.take({ type: 'subscribed', channel: 'group:l\u00f6bby', epoch: '0000000000000000', head: 7, after: 0 });
+    assert.equal(places.digest(), '62127dc37a0d9387');
+    places.take({ type: 'unsubscribed', channel: 'group:l\u00f6bby' });
+    places.take({ type: 'message', channel: 'topic:a', epoch: EPOCH, seq: 43 });
+    assert.equal(places.digest(), '0c1ec8417c43d0b2');
+});
+
+test('a link has the place behind what came over it', () => {
+    const places = new LinkPlaces();
+    const isAt = (seq, why) => assert.deepEqual(places.compare({ 'topic:a': { epoch: EPOCH, seq } }), { moved: [], strays: [], missing: [] }, why);
+    places.asks('topic:a', 5);
+    places.take({ type: 'subscribed', channel: 'topic:a', epoch: EPOCH, head: 9, ref: 1 });
+    isAt(5, 'asked for');
+    places.take({ type: 'subscribed', channel: 'topic:a', epoch: EPOCH, head: 9, after: 3, ref: 1 });
+    isAt(3, 'told');
+    places.take({ type: 'gap', channel: 'topic:a', epoch: EPOCH, from: 4, to: 6, why: 'trimmed' });
+    isAt(6, 'a gap');
+    places.take({ type: 'gap', channel: 'topic:a', epoch: EPOCH, from: 3, to: 12, why: 'ahead' });
+    isAt(2, 'ahead');
+    for (const type of ['published', 'ack', 'read', 'notify']) places.take({ type, channel: 'topic:a', epoch: EPOCH, seq: 20 });
+    places.take({ type: 'message', channel: 'conn:x', epoch: EPOCH, seq: 1 });
+    isAt(2, 'no entries of the log');
+});
+
+test('what a pong says is compared channel by channel', () => {
+    const places = new LinkPlaces();
+    for (const channel of ['topic:a', 'topic:b', 'topic:c', 'topic:d']) places.take({ type: 'subscribed', channel, epoch: EPOCH, head: 9 });
+    assert.equal(places.differenceOf({ type: 'pong' }), null);
+    assert.equal(places.differenceOf({ type: 'pong', digest: places.digest() }), null);
+    assert.equal(places.differenceOf({ type: 'pong', digest: '00000000000000ff' }), undefined);
+    assert.deepEqual(places.differenceOf({ type: 'pong', digest: '0000000000000000' }), {});
+    const server = { 'topic:a': { epoch: EPOCH, seq: 9 }, 'topic:b': { epoch: EPOCH, seq: 10 }, 'topic:c': { epoch: '00000000000000ff', seq: 9 }, 'topic:e': { epoch: EPOCH, seq: 9 } };
+    assert.deepEqual(places.compare(server), { moved: ['topic:b', 'topic:c'], strays: ['topic:e'], missing: ['topic:d'] });
+});
+
+test('a difference that stays is compared less and less often', () => {
+    const comparing = new Comparing();
+    const beats = () => { for (let count = 1; ; count++) if (comparing.isDue()) return count; };
+    const waits = [1, 2, 3, 4, 5, 6, 7].map(() => { comparing.healed(); return beats(); });
+    assert.deepEqual(waits, [2, 4, 8, 16, 32, 64, 64]);
+    comparing.agreed();
+    assert.equal(beats(), 1);
 });
 
 /* --- the vectors of longwire.bin.v1: frames have the names of 9.1 there, and those of JSON here --------------------- */

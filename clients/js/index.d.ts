@@ -67,10 +67,12 @@ export interface Notify {
 }
 
 export interface Presence {
-    type: 'join' | 'leave';
+    /** `presence`: the number alone; who shows the set asks for it (GET …/subscribers). */
+    type: 'join' | 'leave' | 'presence';
     channel: string;
-    user: string;
-    device: string;
+    /** Not in `presence`. */
+    user?: string;
+    device?: string;
     count: number;
 }
 
@@ -238,6 +240,7 @@ export interface ClientEvents {
     replaced: LongwireError;
     join: Presence;
     leave: Presence;
+    presence: Presence;
     notify: Notify;
     membership: ControlMessage & { group: string; joined: boolean };
     read: ControlMessage;

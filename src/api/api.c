@@ -48,6 +48,7 @@ static const struct route {
     { "v1/groups/*/members/*",    HTTP_DELETE, serve_member,  false },
     { "v1/users/*/groups",        HTTP_GET,    serve_groups_of_user, false },
     { "v1/users/*",               HTTP_GET,    serve_user,    false },
+    { "v1/channels/*/subscribers", HTTP_GET,  serve_subscribers, false },
     { "v1/ack",                   HTTP_POST,   serve_ack,     false },
     { "v1/nodes",                 HTTP_GET,    serve_nodes,    false },
     { "v1/nodes/*/drain",         HTTP_POST,   serve_drain,    false },

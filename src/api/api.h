@@ -65,6 +65,7 @@ struct api_port {
 };
 
 struct devices;      /* device/devices.h */
+struct presence;     /* device/presence.h */
 struct memberships;  /* device/membership.h */
 
 struct api {
@@ -72,6 +73,7 @@ struct api {
     struct shard          *shard;
     struct memberships    *memberships;
     struct devices        *devices;
+    struct presence       *presence;
     struct device_home     home;             /* where answers about sessions come */
     struct namespaces     *namespaces;
     const struct hash_key *hash_key;

@@ -64,6 +64,7 @@ void serve_recall(struct call *call);
 void serve_receipts(struct call *call);
 void serve_ack(struct call *call);
 void serve_user(struct call *call);
+void serve_subscribers(struct call *call);
 void serve_member(struct call *call);  /* PUT and DELETE of one */
 void serve_members(struct call *call);
 void serve_groups_of_user(struct call *call);

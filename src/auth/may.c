@@ -44,6 +44,10 @@ static const struct action_row {
                               "you may not look at this user, or there is none" },
     [ACTION_NODES]        = { POLICY_NONE, RIGHT_ADMIN, 0,
                               "seeing the nodes and draining one needs an API key with the right admin" },
+    [ACTION_PRESENCE]     = { POLICY_READ, RIGHT_SUBSCRIBE, CAN_PRESENCE,
+                              "seeing who follows this channel needs an API key with the right to subscribe, or the token of "
+                              "a user who may",
+                              "you may not see who follows this channel, or there is none" },
     [ACTION_REVOKE]       = { POLICY_NONE, RIGHT_ADMIN, 0, "revoking needs an API key with the right admin" },
     [ACTION_RECEIPTS]     = { POLICY_KEYS, RIGHT_SUBSCRIBE, 0,
                               "receipts need an API key with the right to subscribe, or the token of the user who "

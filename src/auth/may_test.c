@@ -47,6 +47,8 @@ static const char follow[] = "following this channel needs an API key with the r
                              "who may";
 static const char look[]   = "reading this channel needs an API key with the right to subscribe, or the token of a user "
                              "who may";
+static const char sees[]   = "seeing who follows this channel needs an API key with the right to subscribe, or the token of "
+                             "a user who may";
 static const char write[]  = "publishing here needs an API key with the right to publish, or the token of a user who may";
 static const char server[] = "only the server itself publishes in this namespace";
 static const char recall[] = "taking back needs an API key with the right to publish";
@@ -87,6 +89,12 @@ static const struct { enum action action; enum allowed policy; const char *want,
     { ACTION_CHANNEL_INFO, ALLOW_MEMBER,   ". .   1 3...3  m .m.m", look, "you may not read this channel, or there is none" },
     { ACTION_CHANNEL_INFO, ALLOW_USER,     ". .   1 3...3  . ....", look, NULL },
     { ACTION_CHANNEL_INFO, ALLOW_ANYONE,   ". .   . .....  . ....", NULL, NULL },
+    { ACTION_PRESENCE, ALLOW_NOBODY,       "3 3   3 33333  3 3333", sees, "you may not see who follows this channel, or there is none" },
+    { ACTION_PRESENCE, ALLOW_KEY,          ". .   1 3...3  3 3333", sees, "you may not see who follows this channel, or there is none" },
+    { ACTION_PRESENCE, ALLOW_GRANT,        ". .   1 3...3  3 3333", sees, "you may not see who follows this channel, or there is none" },
+    { ACTION_PRESENCE, ALLOW_MEMBER,       ". .   1 3...3  m mmmm", sees, "you may not see who follows this channel, or there is none" },
+    { ACTION_PRESENCE, ALLOW_USER,         ". .   1 3...3  . ....", sees, NULL },
+    { ACTION_PRESENCE, ALLOW_ANYONE,       ". .   . .....  . ....", NULL, NULL },
     { ACTION_PUBLISH, ALLOW_NOBODY,        "3 3   3 33333  3 3333", server, "you may not publish in this channel, or there is none" },
     { ACTION_PUBLISH, ALLOW_KEY,           ". .   1 .3..3  3 3333", write, "you may not publish in this channel, or there is none" },
     { ACTION_PUBLISH, ALLOW_GRANT,         ". .   1 .3..3  3 3.33", write, "you may not publish in this channel, or there is none" },
@@ -237,6 +245,28 @@ static void the_servers_channels_are_for_admins(void **state)
     channel_name_unref(channel);
 }
 
+/* Where reading needs a grant, seeing who reads needs one of its own. */
+static void a_grant_for_presence_is_one_of_its_own(void **state)
+{
+    const struct grant   grant   = { SPAN("topic:here"), CAN_PRESENCE };
+    struct identity     *caller  = identity_new(&(struct identity_facts){ .user = SPAN("ann"), .grants = &grant,
+                                                                          .grant_count = 1 });
+    struct namespaces    spaces;
+    struct channel_name *here, *there;
+
+    (void)state;
+    namespaces_init(&spaces);
+    namespaces_find(&spaces, SPAN("topic"))->subscribe = ALLOW_GRANT;
+    must(channel_name_new(&spaces, &key, SPAN("topic:here"), &here) == CHANNEL_NAME_OK);
+    must(channel_name_new(&spaces, &key, SPAN("topic:there"), &there) == CHANNEL_NAME_OK);
+    assert_int_equal(letter_of(may(caller, here, ACTION_PRESENCE)), '.');
+    assert_int_equal(letter_of(may(caller, here, ACTION_SUBSCRIBE)), '3');
+    assert_int_equal(letter_of(may(caller, there, ACTION_PRESENCE)), '3');
+    channel_name_unref(here);
+    channel_name_unref(there);
+    identity_unref(caller);
+}
+
 /* --- batches and names ------------------------------------------------------------------------------------------ */
 
 static void a_batch_is_read_when_something_in_it_could_be_published(void **state)
@@ -289,6 +319,7 @@ int main(void)
         cmocka_unit_test(every_action_is_in_the_table),
         cmocka_unit_test(what_is_ones_own_needs_no_grant),
         cmocka_unit_test(the_servers_channels_are_for_admins),
+        cmocka_unit_test(a_grant_for_presence_is_one_of_its_own),
         cmocka_unit_test(a_batch_is_read_when_something_in_it_could_be_published),
         cmocka_unit_test(a_channel_has_a_name_and_a_namespace),
     };

@@ -105,6 +105,7 @@ struct subscription {
     bool            is_own     : 1;  /* a session follows it by itself */
     bool            is_moved   : 1;  /* its place is not the one that is stored */
     bool            is_kept    : 1;  /* … because the client subscribed to it with `keep` */
+    bool            is_watched : 1;  /* its client wants to be told which devices come and go */
     uint32_t        told_alias;
 };
 

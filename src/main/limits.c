@@ -206,6 +206,16 @@ struct devices_limits devices_limits_of(const struct settings *settings)
     };
 }
 
+struct presence_limits presence_limits_of(const struct settings *settings)
+{
+    return (struct presence_limits){
+        .members_max   = (uint32_t)settings->presence_members_max,
+        .frames_per_s  = (uint32_t)settings->presence_frames_per_s,
+        .return_ms     = settings->presence_return_s * 1000,
+        .poll_lease_ms = settings->poll_lease_s * 1000,
+    };
+}
+
 uint64_t connections_allowed(uint64_t connections_max, uint64_t descriptors)
 {
     uint64_t wanted = connections_max > 0 ? connections_max : UINT64_MAX;

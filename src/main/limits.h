@@ -6,6 +6,7 @@
 #include "api/api.h"
 #include "settings/settings.h"
 #include "device/devices.h"
+#include "device/presence.h"
 #include "node/writer.h"
 #include "session/session.h"
 
@@ -24,6 +25,7 @@ struct api_limits     api_limits_of(const struct settings *settings);
 struct shard_limits   shard_limits_of(const struct settings *settings);
 struct writer_limits  writer_limits_of(const struct settings *settings);
 struct devices_limits devices_limits_of(const struct settings *settings);
+struct presence_limits presence_limits_of(const struct settings *settings);
 
 /* How many connections may stay. connections_max, but no more than so many descriptors allow beside the server's own files
  * and connections_brief(). UINT64_MAX: nothing but the descriptors bounds them, and these are few. */

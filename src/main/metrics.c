@@ -176,6 +176,31 @@ static void put_devices(struct buf *out, const struct server *server)
             SUM(server, sessions.counters.tickets_refused));
 }
 
+static void put_presence(struct buf *out, const struct server *server)
+{
+    const struct presence_counters *counters = &server->writer.presence.counters;
+    static const char               told[]   = "longwire_presence_told_total";
+
+    put_one(out, "longwire_presence_devices", "gauge", "Devices in channels whose presence is known, each channel counted.",
+            counter_get(&counters->members));
+    put_one(out, "longwire_presence_channels", "gauge", "Channels that they are in, or that somebody is told of.",
+            counter_get(&counters->channels));
+    put_one(out, "longwire_presence_joins_total", "counter", "Devices that came to a channel.",
+            counter_get(&counters->joins));
+    put_one(out, "longwire_presence_leaves_total", "counter", "Devices that left a channel.",
+            counter_get(&counters->leaves));
+    put_one(out, "longwire_presence_returns_total", "counter",
+            "Devices that were cut and came back to a channel before they had left it.", counter_get(&counters->returns));
+    put_one(out, "longwire_presence_refused_total", "counter", "Devices not noted, because of presence_members_max.",
+            counter_get(&counters->refused));
+    put_metric_head(out, told, "counter", "What channels have told of their changes: each change, or the number alone.");
+    buf_putf(out, "%s{what=\"change\"} %llu\n%s{what=\"number\"} %llu\n", told,
+             (unsigned long long)counter_get(&counters->changes_told), told,
+             (unsigned long long)counter_get(&counters->counts_told));
+    put_one(out, "longwire_presence_frames_total", "counter", "Frames join, leave and presence to clients.",
+            SUM(server, sessions.presence.frames));
+}
+
 static void put_http(struct buf *out, const struct server *server)
 {
     put_one(out, "longwire_http_connections", "gauge", "HTTP connections now, long polls among them.",
@@ -279,6 +304,7 @@ void server_put_metrics(struct server *server, const struct writer_stats *stats,
     put_http(out, server);
     put_sessions(out, server);
     put_devices(out, server);
+    put_presence(out, server);
     put_callers(out, server);
     put_revocations(out, server);
     put_latency(out, server);

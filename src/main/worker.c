@@ -123,6 +123,7 @@ static void worker_init_sessions(struct worker *worker, const struct settings *s
     sessions->identifier = &worker->callers.all.identifier;
     sessions->asks_links = settings->hook.is_there;
     sessions->devices    = &worker->server->writer.devices;
+    sessions->presence.presence = &worker->server->writer.presence;
     sessions->port       = &worker_session_port;
     sessions->ctx        = worker;
     sessions->revocations = &worker->revocations;
@@ -137,6 +138,7 @@ static void worker_init_api(struct worker *worker, const struct settings *settin
     api->server     = &worker->http;
     api->shard      = &worker->shard;
     api->devices     = &worker->server->writer.devices;
+    api->presence    = &worker->server->writer.presence;
     api->home        = (struct device_home){ .loop = worker->index };
     api->memberships = &worker->server->writer.memberships;
     api->namespaces = &worker->server->namespaces;

@@ -33,6 +33,7 @@ void writer_thread_adopt(struct command *command, struct writer *writer)
     must(snapshot->number > counter_get(&thread->adopted));
     thread->writer.limits  = writer_limits_of(&snapshot->settings);
     thread->devices.limits = devices_limits_of(&snapshot->settings);
+    thread->presence.limits = presence_limits_of(&snapshot->settings);
     counter_set(&thread->adopted, snapshot->number);
     snapshot_unref(snapshot);
 }
@@ -48,6 +49,7 @@ static void writer_on_turn_end(void *ctx)
 {
     struct writer_thread *thread = ctx;
 
+    presence_turn_end(&thread->presence);
     devices_turn_end(&thread->devices);
     writer_turn_end(&thread->writer, thread->loop.wall);
     for (unsigned i = 0; i < thread->writer.loop_count; i++)
@@ -62,6 +64,7 @@ static void writer_on_tick(struct timer *timer, msec now)
 
     writer_tick(&thread->writer, thread->loop.wall);
     devices_tick(&thread->devices);
+    presence_tick(&thread->presence, now, thread->loop.wall);
     wheel_arm(&thread->loop.wheel, timer, now + WRITER_TICK_MS);
 }
 
@@ -84,6 +87,7 @@ enum rc writer_thread_open(struct writer_thread *thread, const struct snapshot *
 {
     const struct writer_limits  limits  = writer_limits_of(&snapshot->settings);
     const struct devices_limits devices = devices_limits_of(&snapshot->settings);
+    const struct presence_limits presence = presence_limits_of(&snapshot->settings);
     enum rc                     rc      = loop_init(&thread->loop, &writer_thread_hooks, thread);
 
     must(loop_count > 0 && loop_count <= LOOPS_MAX);
@@ -96,6 +100,8 @@ enum rc writer_thread_open(struct writer_thread *thread, const struct snapshot *
     writer_init(&thread->writer, &writer_thread_port, thread, stores->durable, stores->memory, &limits, loop_count);
     memberships_init(&thread->memberships);
     devices_init(&thread->devices, &thread->writer, namespaces, hash_key, &devices);
+    presence_init(&thread->presence, &writer_thread_port, thread, loop_count, hash_key, &presence);
+    presence_tick(&thread->presence, thread->loop.now, thread->loop.wall);
     return RC_OK;
 }
 
@@ -131,6 +137,7 @@ void writer_thread_close(struct writer_thread *thread)
     if (thread->loop.input == NULL)
         return;
     devices_fini(&thread->devices);
+    presence_fini(&thread->presence);
     writer_fini(&thread->writer);
     memberships_fini(&thread->memberships);
     command_mail_free(mailbox_take(&thread->loop.mailbox));

@@ -13,6 +13,7 @@
 
 #include "device/devices.h"
 #include "device/membership.h"
+#include "device/presence.h"
 #include "main/snapshot.h"
 #include "main/stores.h"
 #include "node/writer.h"
@@ -22,6 +23,7 @@ struct writer_thread {
     struct writer   writer;
     struct memberships memberships;
     struct devices  devices;               /* beside the writer, on its thread */
+    struct presence presence;              /* … */
     struct loop     loop;
     struct timer    tick;
     struct mailbox *mailboxes[LOOPS_MAX];  /* of the workers' loops; borrowed */

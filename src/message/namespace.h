@@ -52,6 +52,7 @@ struct namespace {
     enum allowed    publish;
     enum membership membership;
     bool            is_servers;         /* the server's own: keys read it with the right admin */
+    bool            has_presence;       /* it is known which devices follow its channels */
 };
 
 struct namespaces {

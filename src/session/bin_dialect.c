@@ -8,6 +8,7 @@
 #include "codec/ws/ws.h"
 #include "message/epoch.h"
 #include "message/user_name.h"
+#include "device/presence_command.h"
 #include "session/dialect.h"
 #include "session/heartbeat.h"
 
@@ -59,7 +60,8 @@ static bool read_bin_subscribe(struct bin_reading *reading)
     subscribe->channel = bin_bytes(reading->frame, BIN_CHANNEL);
     if (!read_bin_start(reading->frame, &subscribe->start))
         return bin_refuse(reading, 400, "subscribe takes channel, perhaps after (with epoch) or last, keep, and ref");
-    subscribe->is_kept = bin_has(reading->frame, BIN_KEEP);
+    subscribe->is_kept    = bin_has(reading->frame, BIN_KEEP);
+    subscribe->is_watched = bin_has(reading->frame, BIN_PRESENCE);
     return true;
 }
 
@@ -188,7 +190,7 @@ static const struct {
     [BIN_CONNECT] = { read_bin_connect, CLIENT_CONNECT,
                       BIN_BIT(BIN_GENERATION) | BIN_BIT(BIN_MODE) },
     [BIN_SUBSCRIBE] = { read_bin_subscribe, CLIENT_SUBSCRIBE,
-                        BIN_BIT(BIN_PRESENCE) | BIN_BIT(BIN_MODE) | BIN_BIT(BIN_PRIORITY) },
+                        BIN_BIT(BIN_MODE) | BIN_BIT(BIN_PRIORITY) },
     [BIN_UNSUBSCRIBE] = { read_bin_unsubscribe, CLIENT_UNSUBSCRIBE, 0 },
     [BIN_PUBLISH] = { read_bin_publish, CLIENT_PUBLISH, 0 },
     [BIN_CURSOR]  = { read_bin_nothing, CLIENT_CURSOR, 0 },
@@ -307,6 +309,15 @@ static void say_bin_pong(struct bin_frame *frame, const struct client_event *eve
     bin_set_bytes(frame, BIN_RESUME, buf_span(places));
 }
 
+static void say_bin_presence(struct bin_frame *frame, const struct presence_note *note)
+{
+    bin_init(frame, note->user.len == 0 ? BIN_HERE : note->is_join ? BIN_JOIN : BIN_LEAVE);
+    bin_set_bytes(frame, BIN_CHANNEL, note->channel);
+    bin_set_bytes(frame, BIN_USER, note->user);
+    bin_set_bytes(frame, BIN_DEVICE, note->device);
+    bin_set_number(frame, BIN_COUNT, note->count);
+}
+
 static void say_bin_why(struct bin_frame *frame, enum bin_type type, unsigned code, const char *reason)
 {
     bin_init(frame, type);
@@ -346,6 +357,7 @@ static void bin_dialect_put_event(struct buf *buf, const struct client_event *ev
         else
             say_bin_why(&frame, BIN_CLOSING, event->closing->code, event->closing->reason);
         break;
+    case EVENT_PRESENCE: say_bin_presence(&frame, event->presence); break;
     case EVENT_ACK:
     case EVENT_READ:
         bin_init(&frame, event->kind == EVENT_ACK ? BIN_ACK : BIN_READ);

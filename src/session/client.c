@@ -155,6 +155,7 @@ void client_end(struct link *link, enum link_end why)
     struct client               *client = container_of(link, struct client, link);
     const struct link_end_words *words  = link_end_words(why);
 
+    link->is_farewell = why == LINK_END_CUT_OFF || why == LINK_END_REVOKED;
     if (words->may_come_again)
         client_say_reconnect(client);
     else if (!client_kind(client)->says_closing)
@@ -168,6 +169,11 @@ void client_expiring(struct link *link, msec in)
         .kind = EVENT_EXPIRING, .expiring_s = (uint32_t)((in + 999) / 1000),
     });
     link_mark(link);
+}
+
+void client_presence(struct link *link, const struct presence_note *note)
+{
+    client_say(container_of(link, struct client, link), &(struct client_event){ .kind = EVENT_PRESENCE, .presence = note });
 }
 
 struct frame *client_encode(struct link *link, struct reader_sub *sub, const struct entry *entry)

@@ -55,6 +55,7 @@ struct client_subscribe {
     struct span  channel;
     struct start start;
     bool         is_kept;  /* the session shall follow it from now on */
+    bool         is_watched;  /* it wants to be told which devices come and go */
 };
 
 struct client_publish {
@@ -111,7 +112,10 @@ enum client_event_kind {
     EVENT_EXPIRING,
     EVENT_ACK,
     EVENT_READ,
+    EVENT_PRESENCE,
 };
+
+struct presence_note;  /* device/presence_command.h */
 
 /* The session that outlives the link, in `connected`. */
 struct connected_session {
@@ -148,6 +152,7 @@ struct client_event {
         msec        reconnect_after_ms;
         uint32_t    expiring_s;
         const struct link_end_words *closing;
+        const struct presence_note  *presence;
     };
 };
 

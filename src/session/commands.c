@@ -13,9 +13,33 @@ static void client_follow(struct client *client, const struct subscribe_request 
 {
     struct reader_sub *sub = link_follow(&client->link, request->name, request->start);
 
+    sub->sub.is_watched = request->is_watched;
     if (is_kept)
         device_link_keep(&client->link, sub);
     client_keep_ref(client, sub, ref);
+}
+
+/* It follows the channel already, and wants to be told who else does. What a session follows by itself it follows as a
+ * member. The place stays. */
+static void client_watch_presence(struct client *client, struct reader_sub *sub, struct span ref)
+{
+    struct verdict verdict = presence_may_watch(client_identity(client), subscription_name(&sub->sub));
+    bool           is_member = sub->sub.is_bounded || (sub->sub.is_own && !sub->sub.is_kept);
+
+    if (verdict.status != 0 && !(verdict.needs_member && is_member)) {
+        client_say_error(client, verdict.status, verdict.reason, ref);
+        return;
+    }
+    presence_follow_watch(&client->link, sub);
+    if (!subscription_is_placed(&sub->sub)) {
+        client_keep_ref(client, sub, ref);
+        return;
+    }
+    client_say(client, &(struct client_event){
+        .kind = EVENT_SUBSCRIBED, .ref = ref,
+        .subscribed = { channel_name_span(subscription_name(&sub->sub)), subscription_epoch(&sub->sub),
+                        subscription_head(&sub->sub) },
+    });
 }
 
 /* Follows one more channel; the answer comes when its head is known. */
@@ -24,15 +48,19 @@ static void client_subscribe(struct client *client, const struct client_subscrib
     struct session_worker    *worker = client->link.worker;
     struct reader            *reader = client->link.reader;
     struct subscribe_requests requests;
+    struct reader_sub        *followed = reader_find(reader, subscribe->channel);
 
     subscribe_requests_init(&requests);
-    if (reader_find(reader, subscribe->channel) != NULL)
+    if (followed != NULL && subscribe->is_watched && !followed->sub.is_watched && client_identity(client) != NULL)
+        client_watch_presence(client, followed, ref);
+    else if (followed != NULL)
         client_say_error(client, 409, "this connection follows that channel already", ref);
     else if (subscribe->is_kept && client->link.device == NULL)
         client_say_error(client, 409, "only a session keeps a channel: connect with session", ref);
     else if (link_own_count(&client->link, subscribe->is_kept) >= worker->limits.channels_max)
         client_say_error(client, 400, "too many channels on one connection (channels_per_connection_max)", ref);
-    else if (!subscribe_requests_add(&requests, worker, subscribe->channel, subscribe->start, client_identity(client)))
+    else if (!subscribe_requests_add(&requests, worker, subscribe->channel, subscribe->start, client_identity(client)) ||
+             (subscribe->is_watched && !subscribe_requests_watch(&requests, &requests.at[0], client_identity(client))))
         client_say_error(client, requests.fault_status, requests.fault, ref);
     else if (requests.needs_member)
         client_ask_member(client, &requests.at[0], requests.not_member, ref);

@@ -8,6 +8,7 @@
 #include "base/must.h"
 #include "codec/token/session_token.h"
 #include "message/user_name.h"
+#include "session/presence_follow.h"
 
 /* --- opening ---------------------------------------------------------------------------------------------------- */
 
@@ -93,6 +94,7 @@ void device_link_begin(struct link *link, const struct session_open *open)
     link->device->standing   = open->standing;
     link->device->generation = open->generation;
     link->device->since      = open->since;
+    presence_follow_rename(link);
 }
 
 /* --- acknowledging ---------------------------------------------------------------------------------------------- */

@@ -9,6 +9,7 @@
 #include "publish/publish_json.h"
 #include "session/dialect.h"
 #include "session/heartbeat.h"
+#include "session/presence_follow.h"
 
 enum { MEMBERS_MAX = 1024, REF_BYTES_MAX = 256 };
 
@@ -156,8 +157,9 @@ static bool read_subscribe(struct json_reading *reading)
 
     reading->command->kind = CLIENT_SUBSCRIBE;
     if (!member_text(reading, SPAN("channel"), &subscribe->channel) || !read_start(reading, &subscribe->start) ||
-        !member_flag(reading, SPAN("keep"), &subscribe->is_kept))
-        return refuse(reading, 400, "subscribe takes channel, perhaps after (with epoch) or last, keep, and ref");
+        !member_flag(reading, SPAN("keep"), &subscribe->is_kept) ||
+        !member_flag(reading, SPAN("presence"), &subscribe->is_watched))
+        return refuse(reading, 400, "subscribe takes channel, perhaps after (with epoch) or last, keep, presence, and ref");
     return true;
 }
 
@@ -309,7 +311,7 @@ static bool read_ping(struct json_reading *reading)
 
 static const struct span publish_words[]     = { FRAME_WORDS, PUBLISH_JSON_WORDS };
 static const struct span subscribe_words[]   = { FRAME_WORDS, SPAN("channel"), SPAN("after"), SPAN("last"), SPAN("epoch"),
-                                                 SPAN("keep") };
+                                                 SPAN("keep"), SPAN("presence") };
 static const struct span ack_words[]         = { FRAME_WORDS, SPAN("channel"), SPAN("seq"), SPAN("epoch") };
 static const struct span unsubscribe_words[] = { FRAME_WORDS, SPAN("channel") };
 static const struct span plain_words[]       = { FRAME_WORDS };
@@ -489,6 +491,7 @@ static void json_dialect_put_event(struct buf *buf, const struct client_event *e
     case EVENT_CLOSING:
         link_end_put(buf, event->closing);
         break;
+    case EVENT_PRESENCE: presence_note_put(buf, event->presence); break;
     case EVENT_EXPIRING:
         buf_put_lit(buf, "{\"type\":\"expiring\",\"in\":");
         buf_put_u64(buf, event->expiring_s);

@@ -60,6 +60,8 @@ static void put_command(struct buf *into, const struct client_command *command)
         put_start(into, &command->subscribe.start);
         if (command->subscribe.is_kept)
             buf_put_lit(into, " kept");
+        if (command->subscribe.is_watched)
+            buf_put_lit(into, " watched");
         break;
     case CLIENT_UNSUBSCRIBE: buf_putf(into, "unsubscribe %.*s", SPAN_ARG(command->unsubscribe)); break;
     case CLIENT_PUBLISH: put_publish(into, &command->publish); break;
@@ -104,7 +106,7 @@ static void a_frame_becomes_a_command(void **state)
         "400 publish takes channel, one of data and data_base64, and perhaps media, event, ttl, key, "
         "collapse_key, priority, ref";
     static const char ack_takes[]    = "400 ack takes channel and seq, perhaps epoch, and ref";
-    static const char subscribe_takes[] = "400 subscribe takes channel, perhaps after (with epoch) or last, keep, and ref";
+    static const char subscribe_takes[] = "400 subscribe takes channel, perhaps after (with epoch) or last, keep, presence, and ref";
     static const char next_ms_is[]   = "400 next_ms is a number of milliseconds, from 1 to 86400000";
     static const char heartbeat_is[] = "400 heartbeat is a number of seconds, from 0 to 86400; 0: as the server likes";
     static const struct { const char *frame, *want; } rows[] = {
@@ -113,6 +115,8 @@ static void a_frame_becomes_a_command(void **state)
         { "{\"type\":\"subscribe\",\"channel\":\"topic:a\",\"keep\":true}", "subscribe topic:a now 0 epoch 0 kept" },
         { "{\"type\":\"subscribe\",\"channel\":\"topic:a\",\"keep\":false}", "subscribe topic:a now 0 epoch 0" },
         { "{\"type\":\"subscribe\",\"channel\":\"topic:a\",\"keep\":1}", subscribe_takes },
+        { "{\"type\":\"subscribe\",\"channel\":\"topic:a\",\"presence\":true}", "subscribe topic:a now 0 epoch 0 watched" },
+        { "{\"type\":\"subscribe\",\"channel\":\"topic:a\",\"presence\":1}", subscribe_takes },
         { "{\"type\":\"ack\",\"channel\":\"user:a\",\"seq\":7,\"ref\":1}", "ack user:a 7 epoch 0 ref 1" },
         { "{\"type\":\"ack\",\"channel\":\"user:a\",\"seq\":7,\"epoch\":\"00000000000000ff\"}", "ack user:a 7 epoch ff" },
         { "{\"type\":\"ack\",\"channel\":\"user:a\"}", ack_takes },

@@ -6,6 +6,7 @@
 #include "codec/token/token.h"
 #include "reactor/log.h"
 #include "session/device_link.h"
+#include "session/presence_follow.h"
 
 enum { WORDS_BYTES_MAX = 16 * 1024 * 1024 };  /* far above what sessions let wait: they stop reading from the client
                                                * much earlier */
@@ -52,6 +53,7 @@ void link_fini(struct link *link)
     struct link_waiting *waiting = link->waiting;
 
     must(link->reader->owner == link);
+    presence_follow_end_all(link);
     device_link_end(link, false);
     if (waiting != NULL && cut_frame_is_there(&waiting->cut) && waiting->cut.sub != NULL)
         reader_rewind(link->reader, waiting->cut.sub, &waiting->cut.before);
@@ -79,6 +81,8 @@ void link_unfollow(struct link *link, struct reader_sub *sub)
         link->waiting->cut.sub = NULL;
         link_mark(link);  /* if its frame was let go, this is the end of the link: see link_fetch_cut() */
     }
+    if (subscription_has_presence(&sub->sub))
+        presence_follow_end(link, sub);
     reader_unfollow(link->reader, &link->worker->readers, sub, link->worker->loop->now);
 }
 
@@ -157,8 +161,12 @@ bool link_put_token(const struct link *link, uint64_t set, struct buf *buf)
 
 static void link_tell_placed(struct link *link, struct reader_sub *sub)
 {
-    if (reader_note_placed(link->reader, sub) && link->kind->placed != NULL)
+    if (!reader_note_placed(link->reader, sub))
+        return;
+    if (link->kind->placed != NULL)
         link->kind->placed(link, sub);
+    if (subscription_has_presence(&sub->sub) && !link->is_over)
+        presence_follow_begin(link, sub);
 }
 
 void link_tell_all_placed(struct link *link)

@@ -18,6 +18,7 @@
 
 struct device_link;
 struct link;
+struct presence_note;
 
 /* What goes out before anything new is drawn. */
 struct link_waiting {
@@ -45,6 +46,8 @@ struct link_kind {
     void (*end)(struct link *link, enum link_end why);
     /* Tell the client that its token ends in so long. NULL: there is no way to say it. */
     void (*expiring)(struct link *link, msec in);
+    /* Tell the client which device came to a channel, or left it. NULL: likewise. */
+    void (*presence)(struct link *link, const struct presence_note *note);
 };
 
 struct link_expiry;
@@ -70,6 +73,7 @@ struct link {
     bool                    is_faulted  : 1; /* for them: link.c never looks at them */
     bool                    is_resting  : 1;
     bool                    is_let_in   : 1;     /* session_lets_in() has said so */
+    bool                    is_farewell : 1;    /* the client has said goodbye, or may not come again */
     bool                    has_delivered : 1;  /* since the client was heard last: its network had something to carry */
     uint8_t                 idle_frame_count;   /* of the WebSocket's, too: frames that bring nothing … */
     uint8_t                 idle_frame_second;  /* … in this second (its low bits) */

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/must.h"
+#include "session/presence_follow.h"
 
 enum { LOOK_MS_MOST = 3600 * 1000 };
 
@@ -57,6 +58,7 @@ void link_take_holder(struct link *link, struct identity *identity)
     expiry_drop(link);
     identity_unref(link->holder);
     link->holder = identity;
+    presence_follow_rename(link);
     if (identity == NULL || identity->expires_at == 0)
         return;
     link->expiry = calloc(1, sizeof *link->expiry);

@@ -26,6 +26,7 @@ struct member_question {
     struct client       *client;  /* NULL: gone */
     struct channel_name *name;    /* owns a reference */
     struct start         start;
+    bool                 is_watched;
     const char          *not_member;
     size_t               ref_len;
     char                 ref[];
@@ -41,6 +42,7 @@ static void client_follow_as_member(struct client *client, struct member_questio
     }
     struct reader_sub *sub = link_follow(link, question->name, question->start);
     sub->sub.is_bounded    = true;
+    sub->sub.is_watched    = question->is_watched;
     client_keep_ref(client, sub, ref);
 }
 
@@ -84,6 +86,7 @@ void client_ask_member(struct client *client, const struct subscribe_request *re
     question->client     = client;
     question->name       = channel_name_ref(request->name);
     question->start      = request->start;
+    question->is_watched = request->is_watched;
     question->not_member = not_member;
     question->ref_len    = ref.len;
     if (ref.len > 0)

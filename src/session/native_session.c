@@ -184,6 +184,7 @@ static const struct client_kind native_kind = {
         .lost   = native_session_lost,
         .leave  = native_session_leave,
         .end    = client_end,
+        .presence = client_presence,
         .expiring = client_expiring,
     },
     .dialect       = &bin_dialect,

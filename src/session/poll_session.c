@@ -10,7 +10,8 @@
 #include "session/session.h"
 #include "session/serve.h"
 
-enum { POLL_MESSAGES_MAX = 1000, POLL_BYTES_MAX = 1024 * 1024, BODY_BYTES_KEPT = 4 * FRAME_BATCH_BYTES };
+enum { POLL_MESSAGES_MAX = 1000, POLL_BYTES_MAX = 1024 * 1024, BODY_BYTES_KEPT = 4 * FRAME_BATCH_BYTES,
+       POLL_NOTES_BYTES_MAX = 256 * 1024 };
 
 struct poll_session {
     struct link           link;
@@ -19,6 +20,8 @@ struct poll_session {
     struct http_exchange *exchange;
     msec                  wait_ms;
     size_t                named_count;  /* places that the client's cursor named */
+    struct buf            notes;        /* of presence, with commas between; at most POLL_NOTES_BYTES_MAX */
+    bool                  has_news;     /* among them: not the numbers of the beginning alone */
 };
 
 static struct poll_session *poll_session_of(struct link *link)
@@ -32,6 +35,7 @@ static void poll_session_free(struct poll_session *session)
 
     wheel_disarm(&session->link.worker->loop->wheel, &session->timer);
     link_fini(&session->link);
+    buf_fini(&session->notes);
     reader_fini(&session->reader, &worker->readers, worker->loop->now);
     free(session);
 }
@@ -47,7 +51,7 @@ static size_t poll_session_gather(struct poll_session *session, struct buf *body
 
     *ret_oldest = worker->loop->wall;
     while (count < POLL_MESSAGES_MAX && (link->device == NULL || moved < SESSION_TOKEN_PLACES_MAX) && body->len < POLL_BYTES_MAX && (sub = link_look(link, &entry)) != NULL) {
-        if (count++ > 0)
+        if (count++ > 0 || session->notes.len > 0)
             buf_putc(body, ',');
         if (entry.message != NULL) {
             struct frame *frame = frames_get(&worker->frames, entry.message, ENCODING_JSON);
@@ -102,6 +106,7 @@ static struct buf *poll_session_body(struct poll_session *session)
 
     frame_batch_clear(&session->link.worker->batch);  /* what was drawn for another link can't be shared any more */
     buf_put_lit(body, "{\"messages\":[");
+    buf_put(body, buf_span(&session->notes));
     return body;
 }
 
@@ -113,7 +118,7 @@ static void poll_session_draw(struct link *link)
     msec                 oldest;
 
     link_tell_all_placed(link);
-    if (link->reader->unplaced_count > 0)
+    if (link->reader->unplaced_count > 0 || presence_follow_is_asking(link))
         return;
     if (!http_is_at_ease(worker->server)) {
         worker->polls_wait = true;
@@ -123,7 +128,7 @@ static void poll_session_draw(struct link *link)
     size_t      count = poll_session_gather(session, body, &oldest);
     if (count > 0)
         latency_add(&worker->latency, worker->loop->wall - oldest, count);
-    if (count > 0 || (session->wait_ms == 0 && reader_is_up_to_date(link->reader)))
+    if (count > 0 || session->has_news || (session->wait_ms == 0 && reader_is_up_to_date(link->reader)))
         poll_session_answer(session, body);
 }
 
@@ -150,8 +155,23 @@ static void poll_session_lost(struct link *link)
 /* An answer has no place for a reason. The client comes again, and is told then. */
 static void poll_session_end(struct link *link, enum link_end why)
 {
-    (void)why;
+    link->is_farewell = why == LINK_END_CUT_OFF || why == LINK_END_REVOKED;
     poll_session_gone(poll_session_of(link));
+}
+
+/* What a poll could not be told is in the next one's number. */
+static void poll_session_presence(struct link *link, const struct presence_note *note)
+{
+    struct poll_session *session = poll_session_of(link);
+
+    if (session->notes.len + PRESENCE_JSON_BYTES_MAX > POLL_NOTES_BYTES_MAX)
+        return;
+    if (session->notes.len > 0)
+        buf_putc(&session->notes, ',');
+    presence_note_put(&session->notes, note);
+    buf_putc(&session->notes, '}');
+    session->has_news |= !note->is_beginning;
+    link_mark(link);
 }
 
 static void poll_session_placed(struct link *link, struct reader_sub *sub)
@@ -165,6 +185,7 @@ static const struct link_kind poll_session_kind = {
     .lost  = poll_session_lost,
     .leave = poll_session_lost,
     .end   = poll_session_end,
+    .presence = poll_session_presence,
 };
 
 void session_serve_poll(struct session_worker *worker, struct http_exchange *exchange,
@@ -173,6 +194,7 @@ void session_serve_poll(struct session_worker *worker, struct http_exchange *exc
     struct poll_session *session = calloc(1, sizeof *session);
 
     must(session != NULL && loop_is_here(worker->loop));
+    buf_init(&session->notes, POLL_NOTES_BYTES_MAX);
     reader_init(&session->reader);
     link_init(&session->link, worker, &poll_session_kind, &session->reader, TRANSPORT_POLL, ENCODING_JSON,
               exchange->caller.connection);
@@ -188,6 +210,8 @@ void session_serve_poll(struct session_worker *worker, struct http_exchange *exc
         device_link_begin(&session->link, open);
         device_link_follow_all(&session->link, open, &requests->named);
     }
+    if (requests->wants_presence)
+        presence_follow_watch_all(&session->link);
     link_mark(&session->link);
     /* A poll with wait=0 waits for its channels to answer, too. If the store can't answer, poll_store_timeout_ms bounds
      * the wait. */

@@ -24,6 +24,7 @@ void session_worker_init(struct session_worker *worker)
     list_init(&worker->acking);
     list_init(&worker->marks);
     worker->home = (struct device_home){ device_link_fence, device_link_look, worker->shard->loop };
+    presence_follows_init(&worker->presence, worker->shard->loop);
     worker->index = (struct link_index){ 0 };
     frames_init(&worker->frames);
     frame_batch_init(&worker->batch);
@@ -42,6 +43,7 @@ void session_worker_fini(struct session_worker *worker)
     session_worker_drop_addressed(worker);
     wheel_disarm(&worker->loop->wheel, &worker->drain.timer);
     link_index_fini(&worker->index);
+    presence_follows_fini(&worker->presence);
     frame_batch_fini(&worker->batch);
     frames_fini(&worker->frames);
     dialect_scratch_fini(&worker->dialect_scratch);
@@ -111,6 +113,7 @@ void session_worker_tick(struct session_worker *worker)
     polls_go_on(worker);
     device_links_tell(worker);
     client_marks_tick(worker);
+    presence_follows_tick(worker);
     link_index_tick(&worker->index, worker->loop->now);
     frames_tick(&worker->frames);
     dialect_scratch_trim(&worker->dialect_scratch);

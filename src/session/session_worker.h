@@ -15,6 +15,7 @@
 #include "session/frame_batch.h"
 #include "session/link_index.h"
 #include "session/networks.h"
+#include "session/presence_follow.h"
 #include "session/session_counters.h"
 #include "session/session_limits.h"
 
@@ -69,6 +70,7 @@ struct session_worker {
     struct latency             latency;
     bool                       polls_wait;       /* to be drawn, until fewer answers wait for clients */
     struct admission           admission;
+    struct presence_follows    presence;         /* .presence: to be filled in */
     struct drain               drain;
     const struct revocations  *revocations;      /* borrowed; NULL: nothing is revoked */
     bool                       asks_links;       /* there is a connect hook: links of nobody are asked about */

@@ -4,6 +4,7 @@
 #include "codec/json/json.h"
 #include "codec/multipart/multipart.h"
 #include "codec/sse/sse.h"
+#include "session/presence_follow.h"
 
 /* --- server-sent events --- */
 
@@ -72,6 +73,23 @@ static void sse_format_put_expiring(struct buf *buf, const struct stream_piece *
     buf_fini(&json);
 }
 
+static void put_presence_json(struct buf *json, const struct stream_piece *piece)
+{
+    buf_init(json, PRESENCE_JSON_BYTES_MAX);
+    presence_note_put(json, piece->note);
+    buf_putc(json, '}');
+    must(!buf_is_over(json));
+}
+
+static void sse_format_put_presence(struct buf *buf, const struct stream_piece *piece)
+{
+    struct buf json;
+
+    put_presence_json(&json, piece);
+    sse_put_note(buf, presence_note_type(piece->note), buf_span(&json));
+    buf_fini(&json);
+}
+
 const struct stream_format sse_format = {
     .transport     = TRANSPORT_SSE,
     .shared        = ENCODING_SSE,
@@ -83,6 +101,7 @@ const struct stream_format sse_format = {
     .put_end       = sse_format_put_retry,
     .put_closing   = sse_format_put_closing,
     .put_expiring  = sse_format_put_expiring,
+    .put_presence  = sse_format_put_presence,
 };
 
 static void sse_raw_format_put_message(struct buf *buf, const struct stream_piece *piece, const struct message *message)
@@ -101,6 +120,7 @@ const struct stream_format sse_raw_format = {
     .put_end       = sse_format_put_retry,
     .put_closing   = sse_format_put_closing,
     .put_expiring  = sse_format_put_expiring,
+    .put_presence  = sse_format_put_presence,
 };
 
 /* --- lines of JSON --- */
@@ -140,6 +160,12 @@ static void ndjson_format_put_expiring(struct buf *buf, const struct stream_piec
     buf_putf(buf, EXPIRING_JSON "\n", piece->expiring_s);
 }
 
+static void ndjson_format_put_presence(struct buf *buf, const struct stream_piece *piece)
+{
+    presence_note_put(buf, piece->note);
+    buf_put_lit(buf, "}\n");
+}
+
 const struct stream_format ndjson_format = {
     .transport     = TRANSPORT_NDJSON,
     .shared        = ENCODING_NDJSON,
@@ -149,6 +175,7 @@ const struct stream_format ndjson_format = {
     .put_place     = ndjson_format_put_ping,
     .put_closing   = ndjson_format_put_closing,
     .put_expiring  = ndjson_format_put_expiring,
+    .put_presence  = ndjson_format_put_presence,
 };
 
 /* --- multipart --- */
@@ -193,6 +220,15 @@ static void multipart_format_put_expiring(struct buf *buf, const struct stream_p
     buf_fini(&json);
 }
 
+static void multipart_format_put_presence(struct buf *buf, const struct stream_piece *piece)
+{
+    struct buf json;
+
+    put_presence_json(&json, piece);
+    multipart_put_note(buf, piece->boundary, presence_note_type(piece->note), buf_span(&json));
+    buf_fini(&json);
+}
+
 static void multipart_format_put_end(struct buf *buf, const struct stream_piece *piece)
 {
     multipart_put_end(buf, piece->boundary);
@@ -209,6 +245,7 @@ const struct stream_format multipart_format = {
     .put_end       = multipart_format_put_end,
     .put_closing   = multipart_format_put_closing,
     .put_expiring  = multipart_format_put_expiring,
+    .put_presence  = multipart_format_put_presence,
 };
 
 /* --- frames --- */

@@ -14,6 +14,7 @@ struct stream_piece {
     msec        retry_ms;  /* for clients that are told how long to wait before they reconnect */
     const struct link_end_words *why;  /* of put_closing() */
     uint32_t    expiring_s;            /* of put_expiring() */
+    const struct presence_note *note;  /* of put_presence() */
 };
 
 struct stream_format {
@@ -34,6 +35,8 @@ struct stream_format {
     void (*put_closing)(struct buf *buf, const struct stream_piece *piece);
     /* The client's token ends soon. */
     void (*put_expiring)(struct buf *buf, const struct stream_piece *piece);
+    /* Which device came to a channel, or left it. */
+    void (*put_presence)(struct buf *buf, const struct stream_piece *piece);
 };
 
 extern const struct stream_format sse_format, sse_raw_format, ndjson_format, multipart_format;

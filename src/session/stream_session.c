@@ -20,6 +20,7 @@ struct stream_session {
     uint64_t                    set;        /* of its tokens (subscribe_request.h); 0: they name their channels */
     struct timer                timer;      /* heartbeat; after the last words: ends the wait for the client to close */
     uint32_t                    expiring_s; /* the token ends in so long; to be said */
+    const struct presence_note *note;       /* to be said */
     bool                        is_greeted; /* the client has been sent its place, with a message or alone */
     char                        boundary[BOUNDARY_BYTES + 1];
 };
@@ -61,7 +62,7 @@ static void stream_session_say(struct stream_session *session,
     link_put_token(link, session->set, &frames->token);
     put(&frames->scratch, &(struct stream_piece){
         .boundary = span_str(session->boundary), .token = buf_span(&frames->token), .why = session->why,
-        .expiring_s = session->expiring_s,
+        .expiring_s = session->expiring_s, .note = session->note,
         .retry_ms = jitter(link->worker->limits.sse_retry_ms, link->worker->port->new_key(link->worker->ctx)),
     });
     struct frame *frame = frame_new_chunk(buf_span(&frames->scratch));
@@ -122,6 +123,7 @@ static void stream_session_end(struct link *link, enum link_end why)
 {
     const struct link_end_words *words = link_end_words(why);
 
+    link->is_farewell = why == LINK_END_CUT_OFF || why == LINK_END_REVOKED;
     stream_session_say_last(stream_session_of(link), words->may_come_again ? NULL : words);
 }
 
@@ -131,6 +133,15 @@ static void stream_session_expiring(struct link *link, msec in)
 
     session->expiring_s = (uint32_t)((in + 999) / 1000);
     stream_session_say(session, session->format->put_expiring);
+}
+
+static void stream_session_presence(struct link *link, const struct presence_note *note)
+{
+    struct stream_session *session = stream_session_of(link);
+
+    session->note = note;
+    stream_session_say(session, session->format->put_presence);
+    session->note = NULL;
 }
 
 /* --- heartbeats ---------------------------------------------------------------------------------------------- */
@@ -213,6 +224,7 @@ static const struct link_kind stream_session_kind = {
     .leave  = stream_session_leave,
     .end    = stream_session_end,
     .expiring = stream_session_expiring,
+    .presence = stream_session_presence,
 };
 
 /* The answer's head; the stream of its body becomes the session's. */
@@ -272,6 +284,8 @@ void session_serve_stream(struct session_worker *worker, struct http_exchange *e
         device_link_begin(&session->link, open);
         device_link_follow_all(&session->link, open, &requests->named);
     }
+    if (requests->wants_presence)
+        presence_follow_watch_all(&session->link);
     link_mark(&session->link);
     wheel_arm(&worker->loop->wheel, &session->timer, worker->loop->now + worker->limits.heartbeat.asked_ms);
     if (worker->is_stopping)

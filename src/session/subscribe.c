@@ -11,8 +11,11 @@ void link_follow_all(struct link *link, const struct subscribe_requests *request
 {
     /* A reader's list begins with the last. So it has the order of the requests. */
     for (size_t i = requests->count; i-- > 0;)
-        if (!requests->at[i].needs_member || link->transport != TRANSPORT_WS)
-            link_follow(link, requests->at[i].name, requests->at[i].start)->sub.is_bounded = requests->at[i].needs_member;
+        if (!requests->at[i].needs_member || link->transport != TRANSPORT_WS) {
+            struct reader_sub *sub = link_follow(link, requests->at[i].name, requests->at[i].start);
+            sub->sub.is_bounded    = requests->at[i].needs_member;
+            sub->sub.is_watched    = requests->at[i].is_watched;
+        }
     if (requests->own != NULL && reader_find(link->reader, channel_name_span(requests->own)) == NULL)
         link_follow_own(link, requests->own);
 }

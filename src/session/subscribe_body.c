@@ -132,13 +132,13 @@ static bool read_body_format(struct subscribe_reader *reader, const struct json_
     return subscribe_keep_format(reader, text);
 }
 
-static bool read_body_session(struct subscribe_reader *reader, const struct json_token *session)
+static bool read_body_flag(struct subscribe_reader *reader, const struct json_token *flag, bool *ret)
 {
-    if (session == NULL)
+    if (flag == NULL)
         return true;
-    if (session->type != JSON_TRUE && session->type != JSON_FALSE)
-        return subscribe_requests_fault(reader->requests, 400, "session is true or false");
-    reader->requests->wants_session = session->type == JSON_TRUE;
+    if (flag->type != JSON_TRUE && flag->type != JSON_FALSE)
+        return subscribe_requests_fault(reader->requests, 400, "session and presence are true or false");
+    *ret = flag->type == JSON_TRUE;
     return true;
 }
 
@@ -157,7 +157,8 @@ static bool read_body_name(struct subscribe_reader *reader, const struct json_to
 static bool read_members(struct subscribe_reader *reader, const struct json_token *root)
 {
     static const struct span known[] = { SPAN("channels"), SPAN("cursor"), SPAN("wait"), SPAN("format"),
-                                           SPAN("session"), SPAN("device"), SPAN("class") };
+                                           SPAN("session"), SPAN("device"), SPAN("class"),
+                                           SPAN("presence") };
     const struct json_doc   *doc     = &reader->doc;
 
     return check_members(reader, root, "member", KNOWN_WORDS(known)) &&
@@ -165,7 +166,8 @@ static bool read_members(struct subscribe_reader *reader, const struct json_toke
            read_body_cursor(reader, json_member(doc, root, SPAN("cursor"))) &&
            read_body_wait(reader, json_member(doc, root, SPAN("wait"))) &&
            read_body_format(reader, json_member(doc, root, SPAN("format"))) &&
-           read_body_session(reader, json_member(doc, root, SPAN("session"))) &&
+           read_body_flag(reader, json_member(doc, root, SPAN("session")), &reader->requests->wants_session) &&
+           read_body_flag(reader, json_member(doc, root, SPAN("presence")), &reader->requests->wants_presence) &&
            read_body_name(reader, json_member(doc, root, SPAN("device")), subscribe_keep_device) &&
            read_body_name(reader, json_member(doc, root, SPAN("class")), subscribe_keep_class);
 }

@@ -100,6 +100,13 @@ bool subscribe_keep_session(struct subscribe_reader *reader, struct span value)
            subscribe_requests_fault(reader->requests, 400, "session is 1 or 0");
 }
 
+static bool read_presence(struct subscribe_reader *reader, struct span value)
+{
+    reader->requests->wants_presence = span_eq(value, SPAN("1"));
+    return reader->requests->wants_presence || span_eq(value, SPAN("0")) ||
+           subscribe_requests_fault(reader->requests, 400, "presence is 1 or 0");
+}
+
 static bool keep_name(char *into, size_t bytes_max, struct span name)
 {
     if (name.len > bytes_max || memchr(name.at, '\0', name.len) != NULL)
@@ -180,6 +187,7 @@ static const struct query_word {
     { SPAN("device"), subscribe_keep_device, false, false },
     { SPAN("session"), subscribe_keep_session, false, false },
     { SPAN("class"), subscribe_keep_class, false, false },
+    { SPAN("presence"), read_presence, false, false },
     { SPAN("lastEventId"), read_event_id, true, true },      /* event-source-polyfill */
     { SPAN("lastEventID"), read_event_id, true, true },
     { SPAN("Last-Event-ID"), read_event_id, true, true },

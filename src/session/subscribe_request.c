@@ -6,6 +6,7 @@
 
 #include "base/must.h"
 #include "codec/token/token.h"
+#include "session/presence_follow.h"
 
 void subscribe_requests_init(struct subscribe_requests *requests)
 {
@@ -93,6 +94,36 @@ bool subscribe_requests_add(struct subscribe_requests *requests, struct session_
         requests->not_member                                                    = verdict.reason;
     }
     return true;
+}
+
+bool subscribe_requests_watch(struct subscribe_requests *requests, struct subscribe_request *request,
+                              const struct identity *identity)
+{
+    struct verdict verdict = presence_may_watch(identity, request->name);
+
+    if (verdict.status != 0 && !verdict.needs_member)
+        return subscribe_requests_fault(requests, verdict.status, "%s", verdict.reason);
+    if (verdict.needs_member) {
+        request->needs_member = requests->needs_member = true;
+        requests->not_member                           = verdict.reason;
+    }
+    request->is_watched = true;
+    return true;
+}
+
+bool subscribe_requests_watch_all(struct subscribe_requests *requests, const struct identity *identity)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < requests->count; i++) {
+        if (!requests->at[i].name->space->has_presence)
+            continue;
+        if (!subscribe_requests_watch(requests, &requests->at[i], identity))
+            return false;
+        count++;
+    }
+    return count > 0 || requests->count == 0 ||
+           subscribe_requests_fault(requests, 409, "%s", PRESENCE_IS_OFF);
 }
 
 bool subscribe_requests_are_known(const struct subscribe_requests *requests)

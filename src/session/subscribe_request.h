@@ -27,7 +27,8 @@ struct subscribe_request {
     uint64_t             hash;      /* of the name, so that a search does not go through a thousand names */
     struct start         start;
     enum place_kind      place;
-    bool                 needs_member; /* only a member may follow it: to be asked for */
+    bool                 needs_member; /* only a member may follow it, or be told who does: to be asked for */
+    bool                 is_watched;   /* it is to be told who does */
     uint32_t             listed_at; /* its place among the channel=s, from 1; 0: none names it */
 };
 
@@ -40,6 +41,7 @@ struct subscribe_requests {
     bool                      is_raw;        /* the raw form of event streams is asked for */
     bool                      names_stay;    /* the same request with another Last-Event-ID names the same channels */
     bool                      wants_session;
+    bool                      wants_presence; /* to be told which devices come and go */
     bool                      is_returning;  /* a token names the session: `generation`, `since` and device */
     uint64_t                  generation;
     msec                      since;
@@ -66,6 +68,12 @@ bool subscribe_requests_read(struct subscribe_requests *requests, struct session
 /* One more by name, as a command asks for it; the same faults. */
 bool subscribe_requests_add(struct subscribe_requests *requests, struct session_worker *worker, struct span channel,
                             struct start start, const struct identity *identity);
+/* The caller wants to be told which devices follow this channel, too; the same faults, and 409: its namespace has no
+ * presence. */
+bool subscribe_requests_watch(struct subscribe_requests *requests, struct subscribe_request *request,
+                              const struct identity *identity);
+/* … those of the channels that have presence. 409: there are channels, and none has. */
+bool subscribe_requests_watch_all(struct subscribe_requests *requests, const struct identity *identity);
 /* The same for a channel that the application gave: one that is there already, or can't be followed, is passed over. */
 void subscribe_requests_give(struct subscribe_requests *requests, struct session_worker *worker, struct span channel,
                              const struct identity *identity);

@@ -196,6 +196,8 @@ bool subscribe_requests_read(struct subscribe_requests *requests, struct session
     json_doc_init(&reader.doc);
     bool is_read = read_all(&reader, request) &&
                    conn_follow_read(requests, worker, request->head, &requests->own);
+    if (is_read && requests->wants_presence)
+        is_read = subscribe_requests_watch_all(requests, identity);
     if (is_read)
         subscribe_requests_give_all(requests, worker, identity);
     if (requests->wait_ms > worker->limits.poll_wait_ms_max)

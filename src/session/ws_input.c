@@ -85,6 +85,9 @@ static void ws_session_on_control(struct ws_session *session, const struct ws_pi
         ws_put_frame(link_words(link), WS_PONG, piece->bytes);
         link_mark(link);
     } else if (piece->opcode == WS_CLOSE) {
+        /* Who goes away may come again at once: a page that is loaded anew. */
+        if (!link->is_over)
+            link->is_farewell = piece->code != WS_CLOSE_GOING_AWAY;
         /* RFC 6455 5.5.1: answer with the same code, then the server closes first (7.1.1). */
         ws_session_close(session, piece->code, "");
         link->is_answered = true;

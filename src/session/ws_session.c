@@ -175,7 +175,7 @@ static const struct stream_events ws_session_events = {
 #define WS_KIND(its_dialect, its_put_frame)                                                                            \
     {                                                                                                                  \
         .link = { .encode = client_encode, .placed = client_placed, .left = client_left, .draw = ws_session_draw,      \
-                  .lost = ws_session_lost, .leave = ws_session_leave, .end = client_end,                               \
+                  .lost = ws_session_lost, .leave = ws_session_leave, .end = client_end, .presence = client_presence,                               \
                   .expiring = client_expiring },                                                                       \
         .dialect = its_dialect, .transport = TRANSPORT_WS, .put_frame = its_put_frame, .close = ws_close_client,       \
         .close_by_code = ws_close_by_code, .ask = ws_ask, .answered = ws_answered, .go_on = ws_go_on,                  \

@@ -146,7 +146,7 @@ static void a_file_is_refused_with_line_name_and_what_is_allowed(void **state)
         { "[namespace topic]\n[namespace topic]\n", "f:2: namespace topic: this namespace has a section already\n" },
         { "[namespace n]\nkeep = 1",
           "f:2: keep: unknown here; there are: durability, keep_age, keep_count, keep_bytes, payload_bytes_max, "
-          "ttl_default, subscribe, publish\n" },
+          "ttl_default, subscribe, publish, presence\n" },
         { "[namespace n]\ndurability = eternal", "f:2: durability: must be one of: durable, memory, none\n" },
         { "[namespace n]\nkeep_age = 3651d", "f:2: keep_age: must be a time from 0 to 3650d\n" },
         { "[namespace n]\nkeep_count = 1T", "f:2: keep_count: must be a number from 0 to 1099511627776\n" },

@@ -38,7 +38,7 @@ static const struct value_row key_rows[] = {
                                "no channel, such as metrics, such a key may not." },
 };
 
-enum { DURABILITY, KEEP_AGE, KEEP_COUNT, KEEP_BYTES, PAYLOAD_BYTES, TTL, SUBSCRIBE, PUBLISH };
+enum { DURABILITY, KEEP_AGE, KEEP_COUNT, KEEP_BYTES, PAYLOAD_BYTES, TTL, SUBSCRIBE, PUBLISH, PRESENCE };
 
 /* The first two are read as those of a key are. */
 static const struct value_row ticket_rows[] = {
@@ -70,6 +70,10 @@ static const struct value_row namespace_rows[] = {
                             "neither a key nor an issuer is configured, everyone on this machine may." },
     [PUBLISH] = { "publish", VALUE_CHOICE, AT(publish), .words = ALLOWED_WORDS,
                   .help = "Who may publish: the same words." },
+    [PRESENCE] = { "presence", VALUE_SWITCH, AT(presence),
+                   .help = "Whether it is known which devices follow a channel now: `GET …/subscribers`, and `join` and "
+                           "`leave` for followers that ask. Who may read may ask, unless reading needs a grant: then it "
+                           "needs one for `presence`." },
 };
 #undef AT
 
@@ -415,6 +419,8 @@ static void draft_apply(const struct section *section, struct namespace *space)
         space->subscribe = draft->subscribe;
     if (is_seen(section, PUBLISH))
         space->publish = draft->publish;
+    if (is_seen(section, PRESENCE))
+        space->has_presence = draft->presence;
 }
 
 static bool namespace_is_sound(const struct namespace *space, struct buf *why)
@@ -487,6 +493,7 @@ static struct namespace_draft draft_of(const struct namespace *space)
         .ttl_default       = space->ttl_s_default,
         .subscribe         = space->subscribe,
         .publish           = space->publish,
+        .presence          = space->has_presence,
     };
 }
 

@@ -29,6 +29,7 @@ struct namespace_draft {
     int64_t         keep_age, ttl_default;  /* seconds */
     uint64_t        keep_count, keep_bytes, payload_bytes_max;
     enum allowed    subscribe, publish;
+    bool            presence;
 };
 
 struct section {

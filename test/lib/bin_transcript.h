@@ -53,7 +53,7 @@ static inline const char *bin_transcript_type(enum bin_side side, enum bin_type 
         [BIN_CONNECT] = "connected", [BIN_SUBSCRIBE] = "subscribed", [BIN_UNSUBSCRIBE] = "unsubscribed",
         [BIN_PUBLISH] = "published", [BIN_CURSOR] = "cursor", [BIN_ACK] = "ack", [BIN_READ] = "read", [BIN_PING] = "ping",
         [BIN_PONG] = "pong", [BIN_ALIAS] = "alias", [BIN_MESSAGE] = "message", [BIN_FULL] = "full", [BIN_GAP] = "gap",
-        [BIN_NOTIFY] = "notify", [BIN_JOIN] = "join", [BIN_LEAVE] = "leave", [BIN_ERROR] = "error",
+        [BIN_NOTIFY] = "notify", [BIN_JOIN] = "join", [BIN_LEAVE] = "leave", [BIN_HERE] = "presence", [BIN_ERROR] = "error",
         [BIN_RECONNECT] = "reconnect", [BIN_REPLACED] = "replaced", [BIN_EXPIRING] = "expiring",
         [BIN_CLOSING] = "closing",
     };

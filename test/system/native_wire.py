@@ -34,7 +34,7 @@ CLIENT_TYPES = {1: "connect", 2: "subscribe", 3: "unsubscribe", 4: "publish", 5:
                 8: "ping", 9: "pong"}
 SERVER_TYPES = {1: "connected", 2: "subscribed", 3: "unsubscribed", 4: "published", 5: "cursor", 6: "ack", 7: "read",
                 8: "ping", 9: "pong", 0x10: "alias", 0x11: "message", 0x12: "full", 0x13: "gap", 0x14: "notify",
-                0x15: "join", 0x16: "leave", 0x20: "error", 0x21: "reconnect", 0x22: "replaced", 0x23: "expiring",
+                0x15: "join", 0x16: "leave", 0x17: "presence", 0x20: "error", 0x21: "reconnect", 0x22: "replaced", 0x23: "expiring",
                 0x24: "closing"}
 BEFORE, PAYLOAD, VITAL = 0x40, 0x80, 4
 GAP_WHYS = ["expired", "trimmed", "epoch", "ahead", "corrupt", "collapsed"]

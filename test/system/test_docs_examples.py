@@ -131,6 +131,9 @@ CALLS = [
     ("/v1/channels", "get", "/v1/channels?match=topic:*", None, {}, 400),
     ("/v1/channels/{channel}", "get", "/v1/channels/topic:a", None, {}, 200),
     ("/v1/channels/{channel}", "get", "/v1/channels/topic:never", None, {}, 404),
+    ("/v1/channels/{channel}/subscribers", "get", "/v1/channels/room:a/subscribers?limit=1", None, {}, 200),
+    ("/v1/channels/{channel}/subscribers", "get", "/v1/channels/topic:a/subscribers", None, {}, 409),
+    ("/v1/subscribe", "get", "/v1/subscribe?channel=room:a&presence=1&user=ann&wait=0", None, {}, 200),
     ("/v1/channels/{channel}", "delete", "/v1/channels/topic:b", None, {}, 200),
     ("/v1/channels/{channel}", "delete", "/v1/channels/topic:never", None, {}, 404),
     ("/v1/subscribe", "get", "/v1/subscribe?channel=topic:a&after=0", None, {}, 200),
@@ -187,7 +190,7 @@ def test_openapi():
     asked = {(path, method) for path, method, *_ in CALLS}
     described = {(path, method) for path, item in DOCUMENT["paths"].items() for method in item if method != "parameters"}
     assert asked == described
-    with Server() as server:
+    with Server(config="[namespace room]\npresence = true\n") as server:
         for path, method, target, body, headers, status in CALLS:
             got, fields, text = ask(server, method.upper(), target, body, headers)
             where = f"{method} {target} {headers}"

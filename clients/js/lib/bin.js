@@ -33,7 +33,7 @@ const NUMBERS = Object.fromEntries(Object.entries(FIELDS).map(([number, [name]])
 const CLIENT_TYPES = { connect: 0x01, subscribe: 0x02, unsubscribe: 0x03, publish: 0x04, cursor: 0x05, ack: 0x06, read: 0x07, ping: 0x08, pong: 0x09 };
 const SERVER_TYPES = {
     0x01: 'connected', 0x02: 'subscribed', 0x03: 'unsubscribed', 0x04: 'published', 0x05: 'cursor', 0x06: 'ack', 0x07: 'read', 0x08: 'ping',
-    0x09: 'pong', 0x13: 'gap', 0x14: 'notify', 0x15: 'join', 0x16: 'leave', 0x20: 'error', 0x21: 'reconnect', 0x22: 'replaced',
+    0x09: 'pong', 0x13: 'gap', 0x14: 'notify', 0x15: 'join', 0x16: 'leave', 0x17: 'presence', 0x20: 'error', 0x21: 'reconnect', 0x22: 'replaced',
     0x23: 'expiring', 0x24: 'closing',
 };
 

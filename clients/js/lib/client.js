@@ -24,7 +24,7 @@ const QUICK_MS = 5000;             // an attempt that failed within this time ma
  * left where it cannot be asked (two heartbeats of 25 s and a little); how long a poll waits. */
 const TIMES = { patienceMs: 10000, silenceMs: 60000, pollWaitS: 25 };
 const PULL_LIMIT = 1000;
-const TOLD = new Set(['join', 'leave', 'notify']);   // of a channel, and not in its log
+const TOLD = new Set(['join', 'leave', 'presence', 'notify']);   // of a channel, and not in its log
 const ANSWERED = new Set([400, 401, 403, 404]);   // what one channel among several can be refused with
 
 /* Opens a client; short for new Client(url, options).open(). */

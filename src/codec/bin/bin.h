@@ -54,6 +54,7 @@ enum bin_type {
     BIN_NOTIFY      = 0x14,
     BIN_JOIN        = 0x15,
     BIN_LEAVE       = 0x16,
+    BIN_HERE        = 0x17,             /* how many devices are there */
 
     BIN_ERROR       = 0x20,
     BIN_RECONNECT   = 0x21,

@@ -96,7 +96,7 @@ static const enum bin_type client_types[] = { BIN_CONNECT, BIN_SUBSCRIBE, BIN_UN
                                               BIN_ACK, BIN_READ, BIN_PING, BIN_PONG };
 static const enum bin_type server_types[] = { BIN_CONNECT, BIN_SUBSCRIBE, BIN_UNSUBSCRIBE, BIN_PUBLISH, BIN_CURSOR,
                                               BIN_ACK, BIN_READ, BIN_PING, BIN_PONG, BIN_ALIAS, BIN_MESSAGE, BIN_FULL,
-                                              BIN_GAP, BIN_NOTIFY, BIN_JOIN, BIN_LEAVE, BIN_ERROR, BIN_RECONNECT,
+                                              BIN_GAP, BIN_NOTIFY, BIN_JOIN, BIN_LEAVE, BIN_HERE, BIN_ERROR, BIN_RECONNECT,
                                               BIN_REPLACED, BIN_EXPIRING, BIN_CLOSING };
 
 static uint64_t number_of_any_length(struct rng *rng)

@@ -1,0 +1,136 @@
+#include "device/presence_command.h"
+
+#include <stdlib.h>
+
+#include "base/must.h"
+#include "device/presence_priv.h"
+
+/* --- presence_change -------------------------------------------------------------------------------------------- */
+
+static void presence_change_free(struct command *command)
+{
+    struct presence_change *change = container_of(command, struct presence_change, command);
+
+    channel_name_unref(change->name);
+    free(change);
+}
+
+static void presence_change_take(struct command *command, struct writer *writer)
+{
+    struct presence_change *change = container_of(command, struct presence_change, command);
+
+    (void)writer;
+    switch (change->kind) {
+    case PRESENCE_COME: presence_come(change->presence, change->name, &change->who); break;
+    case PRESENCE_GO: presence_go(change->presence, change->name, &change->who, change->end); break;
+    case PRESENCE_WATCH: presence_watch(change->presence, change->name, change->home); break;
+    case PRESENCE_UNWATCH: presence_unwatch(change->presence, change->name, change->home->loop); break;
+    }
+    presence_change_free(command);
+}
+
+static const struct command_kind presence_change_kind = {
+    .name = "presence_change", .free = presence_change_free, .at_writer = presence_change_take,
+};
+
+struct presence_change *presence_change_new(struct presence *presence, enum presence_change_kind kind,
+                                            struct channel_name *name, const struct presence_who *who)
+{
+    size_t                  user_len = who == NULL ? 0 : who->user.len, device_len = who == NULL ? 0 : who->device.len;
+    struct presence_change *change   = calloc(1, sizeof *change + user_len + device_len);
+
+    must(change != NULL);
+    change->command.kind = &presence_change_kind;
+    change->presence     = presence;
+    change->kind         = kind;
+    change->name         = channel_name_ref(name);
+    if (who == NULL)
+        return change;
+    change->who        = *who;
+    change->who.user   = span_of(change->words, user_len);
+    change->who.device = span_of(change->words + user_len, device_len);
+    memcpy(change->words, who->user.at, user_len);
+    memcpy(change->words + user_len, who->device.at, device_len);
+    return change;
+}
+
+/* --- presence_news ---------------------------------------------------------------------------------------------- */
+
+static void presence_news_free(struct command *command)
+{
+    struct presence_news *news = container_of(command, struct presence_news, command);
+
+    channel_name_unref(news->name);
+    free(news->notes);
+    free(news);
+}
+
+static void presence_news_at_loop(struct command *command, struct shard *shard)
+{
+    struct presence_news *news = container_of(command, struct presence_news, command);
+
+    (void)shard;
+    news->home->told(news->home, news);
+    presence_news_free(command);
+}
+
+static const struct command_kind presence_news_kind = {
+    .name = "presence_news", .free = presence_news_free, .at_loop = presence_news_at_loop,
+};
+
+struct presence_news *presence_news_new(struct channel_name *name, uint32_t note_count, size_t word_bytes)
+{
+    struct presence_news *news = calloc(1, sizeof *news);
+
+    must(news != NULL && note_count > 0);
+    news->command.kind = &presence_news_kind;
+    news->name         = channel_name_ref(name);
+    news->note_count   = note_count;
+    news->notes        = calloc(1, note_count * sizeof news->notes[0] + word_bytes);
+    must(news->notes != NULL);
+    news->words = (char *)&news->notes[note_count];
+    return news;
+}
+
+/* --- presence_listing ------------------------------------------------------------------------------------------- */
+
+static void presence_listing_free(struct command *command)
+{
+    struct presence_listing *listing = container_of(command, struct presence_listing, command);
+
+    channel_name_unref(listing->name);
+    free(listing->at);
+    free(listing);
+}
+
+static void presence_listing_home(struct command *command, struct shard *shard)
+{
+    struct presence_listing *listing = container_of(command, struct presence_listing, command);
+
+    shard_end_question(shard);
+    listing->answered(listing);
+}
+
+static const struct command_kind presence_listing_kind = {
+    .name = "presence_listing", .free = presence_listing_free, .at_loop = presence_listing_home,
+    .at_writer = presence_listing_take,
+};
+
+struct presence_listing *presence_listing_new(struct presence *presence, struct channel_name *name, uint64_t after,
+                                              uint32_t limit)
+{
+    struct presence_listing *listing = calloc(1, sizeof *listing);
+
+    must(listing != NULL && limit > 0 && limit <= PRESENCE_LIST_MAX);
+    listing->command.kind = &presence_listing_kind;
+    listing->presence     = presence;
+    listing->name         = channel_name_ref(name);
+    listing->after        = after;
+    listing->limit        = limit;
+    return listing;
+}
+
+void shard_list_presence(struct shard *shard, struct presence_listing *listing)
+{
+    shard_ask_question(shard, &listing->command);
+}

@@ -36,11 +36,13 @@ struct tail {
     struct tail_ring    *ring;        /* NULL: it holds no message */
     struct tail_owed    *owed;        /* NULL: nothing */
     uint64_t             epoch;       /* 0: neither the store nor an append has told it yet */
-    uint64_t             first;       /* as the store told it once; 0: it has not, `head` stems from an append */
+    uint64_t             first : 56;  /* as the store told it once; 0: it has not, `head` stems from an append */
+    uint64_t             head_state : 8;  /* enum head_state; packed with `first`, because no seq needs 56 bits */
     uint64_t             head;        /* within a life of the log it only goes forward */
     uint64_t             followers;   /* a bit a loop */
-    uint8_t              head_state;  /* enum head_state */
 };
+
+_Static_assert(sizeof(struct tail) == 72, "each channel of every idle connection may pay for one");
 
 struct tails {
     struct map  map;

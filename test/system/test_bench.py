@@ -1,11 +1,15 @@
 """The bench notices a server that isn't exact. Its baseline can be told to lose, double or swap one message in a
 hundred."""
+import contextlib
 import json
 import subprocess
+import time
 
+import jwt
 import pytest
 
-from longwire_server import BUILD, free_port
+from longwire_client import Api
+from longwire_server import BUILD, Server, free_port
 from waiting import SECONDS, wait_until
 
 BENCH = BUILD / "longwire-bench"
@@ -82,3 +86,38 @@ def test_what_cannot_be_measured_is_refused(words):
     with Baseline() as server:
         code, reason = server.bench(*words)
     assert code == BROKEN and reason.startswith("longwire-bench: ")
+
+
+def bench_sessions(server, *words):
+    """A scenario of the native protocol's sessions, against the real server."""
+    done = subprocess.run([BENCH, *words, "--peer", "longwire-native", "--server", f"127.0.0.1:{server.tcp_port}",
+                           "--pid", str(server.pid), "--seconds-ms", "1000", "--settle-ms", "0"],
+                          capture_output=True, text=True, timeout=SECONDS, check=False)
+    assert done.returncode == EXACT, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_a_crowd_of_sessions_comes_back_beats_and_acknowledges():
+    """The storm is exact by itself: a session that lacks a message, or has one twice, ends it."""
+    with Server() as server:
+        assert bench_sessions(server, "storm", "--connections", "300", "--missed", "10")["server_cpu_us"] > 0
+        figures = bench_sessions(server, "beat", "--connections", "300")
+        assert figures["beats"] >= 300 and figures["server_cpu_us"] > 0
+        figures = bench_sessions(server, "acks", "--connections", "300", "--channels", "100")
+        assert figures["acks"] >= 300 and figures["per_second"] > 0
+        with contextlib.closing(Api(server.url)) as api:
+            wait_until(lambda: api.metrics()["longwire_places_stored_total"] >= 300)  # a second after the last one, at most
+
+
+def test_tokens_are_used_in_turn(tmp_path):
+    """With --tokens a connection comes with one of the file's, and a wrong one ends the run."""
+    now, names = int(time.time()), []
+    for number in range(110):
+        names.append(jwt.encode({"sub": f"u{number}", "exp": now + 600}, "k" * 32, algorithm="HS256"))
+    (tmp_path / "tokens").write_text("\n".join(names))
+    (tmp_path / "wrong").write_text(jwt.encode({"sub": "u", "exp": now + 600}, "x" * 32, algorithm="HS256"))
+    with Server(config="[jwt test]\nalgorithms = HS256\nsecret = " + "k" * 32 + "\n") as server:
+        words = ["connect", "--connections", "100", "--tokens"]
+        assert bench_sessions(server, *words, str(tmp_path / "tokens"))["connections"] == 100
+        with pytest.raises(AssertionError, match="(?i)token"):
+            bench_sessions(server, *words, str(tmp_path / "wrong"))

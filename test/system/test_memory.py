@@ -20,6 +20,7 @@ import pytest
 
 from longwire_client import Api, Place, Reader, audit_history, follow_ndjson
 from longwire_server import BUILD, LONGWIRED, Server, is_built
+from native_wire import encode
 from waiting import SECONDS, wait_until
 from wire import handshake_bytes
 
@@ -260,6 +261,48 @@ def test_no_memory_is_the_end_and_loses_nothing(tmp_path):
         with PlainServer(data=tmp_path / "data") as server, contextlib.closing(Api(server.url)) as api:
             audit_history(api, "topic:m", answered)
     assert ended > 0
+
+
+# --- idle sessions -----------------------------------------------------------------------------------------------------
+
+SESSION_BYTES = 3000  # of an idle one, with the channels of its user and its device and three groups, what the store holds of it
+                      # in memory included (docs/performance.md)
+
+
+def join_groups(server, numbers):
+    """All users are members of the same three groups. Each membership is a message of its user's log and some rows; they are
+    there before, and don't count."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=SECONDS) as sock:
+        for first in range(numbers.start, numbers.stop, 100):
+            sock.sendall(b"".join(request("PUT", f"/v1/groups/{group}/members/u{number}", "Content-Length: 0")
+                                  for number in range(first, first + 100) for group in "abc"))
+            told = b""
+            while told.count(b"HTTP/1.1 200") < 300 or not told.endswith(b"}"):
+                told += sock.recv(65536)
+
+
+def open_sessions(stack, server, numbers):
+    socks = []
+    for number in numbers:
+        sock = stack.enter_context(socket.create_connection(("127.0.0.1", server.tcp_port), timeout=SECONDS))
+        sock.sendall(encode({"type": "connect", "user": f"u{number}", "device": "phone", "standing": True}))
+        socks.append(sock)
+    for sock in socks:
+        told = b""
+        while told.count(b"group:") < 3:
+            told += sock.recv(4096)
+
+
+def test_an_idle_session_costs_little():
+    """What is paid once for all does not count: the difference between 1,000 and 4,000 sessions does."""
+    with Server(flags=["--loops", "2"]) as server, contextlib.ExitStack() as stack:
+        join_groups(server, range(4000))
+        open_sessions(stack, server, range(1000))
+        before = memory_mb(server.pid)
+        open_sessions(stack, server, range(1000, 4000))
+        each = (memory_mb(server.pid) - before) * MB / 3000
+        print(f"{each:.0f} bytes a session")
+        assert each < SESSION_BYTES * (10 if is_sanitized() else 1)
 
 
 # --- answers that nobody reads ----------------------------------------------------------------------------------------

@@ -106,6 +106,7 @@ struct subscription {
     bool            is_moved   : 1;  /* its place is not the one that is stored */
     bool            is_kept    : 1;  /* … because the client subscribed to it with `keep` */
     bool            is_watched : 1;  /* its client wants to be told which devices come and go */
+    bool            is_notify  : 1;  /* its reader is told heads, by subscription_look_head() */
     uint32_t        told_alias;
 };
 
@@ -130,6 +131,9 @@ void subscription_close(struct subscription *sub, struct hub *hub, msec now);  /
 /* Looks, doesn't move. The entry's message is borrowed until the next call into the hub. `wall`: for expiry. */
 enum look_result subscription_look(struct subscription *sub, msec wall, struct entry *ret_entry);
 void subscription_step(struct subscription *sub, const struct entry *entry);
+/* The same for a reader that is told heads and no messages: all that is new is one entry, a gap GAP_COLLAPSED that ends at
+ * the head. The log is never read for it. */
+enum look_result subscription_look_head(struct subscription *sub, struct entry *ret_entry);
 
 /* After LOOK_UNREAD: asks the log for what is next. */
 void subscription_read(struct subscription *sub, struct hub *hub);

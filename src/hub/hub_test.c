@@ -447,6 +447,44 @@ static void a_cursor_is_whole_at_any_time(void **state)
     stage_free(stage);
 }
 
+static void note_head(struct stage *stage)
+{
+    struct entry entry;
+
+    stage->drawn[0] = '\0';
+    while (subscription_look_head(&stage->subs[0], &entry) == LOOK_ENTRY) {
+        note_entry(stage, &entry);
+        subscription_step(&stage->subs[0], &entry);
+    }
+    note(stage->drawn, ".");
+}
+
+/* A reader of heads never reads the log; a place that means nothing is told it like everybody. */
+static void heads_alone_are_told_without_reading(void **state)
+{
+    (void)state;
+    static const struct { struct start start; const char *want; } rows[] = {
+        { { START_NOW, 0, 0 }, "." },      { { START_AFTER, 5, 9 }, "." },         { { START_AFTER, 2, 9 }, "k3-5 ." },
+        { { START_AFTER, 0, 0 }, "k1-5 ." }, { { START_LAST, 2, 0 }, "k4-5 ." },     { { START_AFTER, 8, 9 }, "a6-8 ." },
+        { { START_AFTER, 8, 7 }, "E1-0 k1-5 ." },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct stage *stage = stage_new();
+        opens(stage, 0, rows[i].start);
+        note_head(stage);
+        assert_string_equal(stage->drawn, ".");
+        followed(stage, 9, 1, 5);
+        note_head(stage);
+        assert_string_equal(stage->drawn, rows[i].want);
+        delivered(stage, 9, 6);
+        delivered(stage, 9, 7);
+        note_head(stage);
+        assert_string_equal(stage->drawn, "k6-7 .");
+        assert_null(strstr(stage->asked, "read "));
+        stage_free(stage);
+    }
+}
+
 /* --- what a session takes back or sends without looking --- */
 
 static void rewind_to(struct subscription *sub, uint64_t next)
@@ -1382,6 +1420,7 @@ int main(void)
         cmocka_unit_test(a_claim_is_judged_by_an_answer_asked_for_after_it_came),
         cmocka_unit_test(an_answer_under_way_is_too_old_to_judge_a_claim),
         cmocka_unit_test(a_cursor_is_whole_at_any_time),
+        cmocka_unit_test(heads_alone_are_told_without_reading),
         cmocka_unit_test(what_a_socket_did_not_take_is_drawn_again),
         cmocka_unit_test(a_gap_that_did_not_leave_is_told_again),
         cmocka_unit_test(the_first_kept_that_did_not_leave_may_be_trimmed),

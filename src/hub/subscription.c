@@ -372,6 +372,21 @@ enum look_result subscription_look(struct subscription *sub, msec wall, struct e
     return subscription_is_reading(sub) ? LOOK_READING : LOOK_UNREAD;
 }
 
+enum look_result subscription_look_head(struct subscription *sub, struct entry *ret_entry)
+{
+    sub->is_ready = false;
+    if (sub->state == SUB_JOINING)
+        return LOOK_WAIT;
+    if (sub->state == SUB_AHEAD || sub->state == SUB_EPOCH)
+        return subscription_look_told_first(sub, ret_entry);
+    if (sub->next > sub->channel->head) {
+        sub->state = SUB_PLACED;
+        return LOOK_WAIT;
+    }
+    *ret_entry = (struct entry){ .gap = { sub->next, sub->channel->head, GAP_COLLAPSED } };
+    return LOOK_ENTRY;
+}
+
 bool subscription_is_reading(const struct subscription *sub)
 {
     return sub->ticket != NULL;

@@ -116,6 +116,8 @@ static void put_sessions(struct buf *out, const struct server *server)
     put_one(out, "longwire_sends_total", "counter", "System calls that sent frames.",
             SUM(server, sessions.counters.writes));
     put_one(out, "longwire_gaps_total", "counter", "Gaps told to subscribers.", SUM(server, sessions.counters.gaps));
+    put_one(out, "longwire_notifies_total", "counter", "Heads told to subscribers in mode notify.",
+            SUM(server, sessions.counters.notifies));
     put_one(out, "longwire_lagging_readers", "gauge", "Readers whose socket was full and who have not caught up since.",
             SUM(server, sessions.counters.lagging));
     put_one(out, "longwire_cut_frames_bytes", "gauge",

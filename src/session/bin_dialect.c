@@ -53,16 +53,27 @@ static bool read_bin_start(const struct bin_frame *frame, struct start *ret)
     return true;
 }
 
+static bool read_bin_mode(struct bin_reading *reading, enum delivery_mode *ret)
+{
+    uint64_t mode = bin_number(reading->frame, BIN_MODE);
+
+    if (mode > 1)
+        return bin_refuse(reading, 400, delivery_modes_are);
+    if (bin_has(reading->frame, BIN_MODE))
+        *ret = mode == 1 ? MODE_NOTIFY : MODE_PUSH;
+    return true;
+}
+
 static bool read_bin_subscribe(struct bin_reading *reading)
 {
     struct client_subscribe *subscribe = &reading->command->subscribe;
 
     subscribe->channel = bin_bytes(reading->frame, BIN_CHANNEL);
     if (!read_bin_start(reading->frame, &subscribe->start))
-        return bin_refuse(reading, 400, "subscribe takes channel, perhaps after (with epoch) or last, keep, and ref");
+        return bin_refuse(reading, 400, "subscribe takes channel, perhaps after (with epoch) or last, keep, presence, mode, and ref");
     subscribe->is_kept    = bin_has(reading->frame, BIN_KEEP);
     subscribe->is_watched = bin_has(reading->frame, BIN_PRESENCE);
-    return true;
+    return read_bin_mode(reading, &subscribe->mode);
 }
 
 static bool read_bin_unsubscribe(struct bin_reading *reading)
@@ -145,7 +156,7 @@ static bool read_bin_connect(struct bin_reading *reading)
     connect->cursor    = bin_bytes(frame, BIN_CURSOR_TOKEN);
     connect->has_beats = bin_has(frame, BIN_HEARTBEAT);
     connect->beat_ms   = (msec)beat_s * 1000;
-    return read_bin_places(reading, connect);
+    return read_bin_mode(reading, &connect->mode) && read_bin_places(reading, connect);
 }
 
 static bool read_bin_ping(struct bin_reading *reading)
@@ -188,9 +199,9 @@ static const struct {
     uint64_t                 later;
 } bin_rows[BIN_TYPE_COUNT] = {
     [BIN_CONNECT] = { read_bin_connect, CLIENT_CONNECT,
-                      BIN_BIT(BIN_GENERATION) | BIN_BIT(BIN_MODE) },
+                      BIN_BIT(BIN_GENERATION) },
     [BIN_SUBSCRIBE] = { read_bin_subscribe, CLIENT_SUBSCRIBE,
-                        BIN_BIT(BIN_MODE) | BIN_BIT(BIN_PRIORITY) },
+                        BIN_BIT(BIN_PRIORITY) },
     [BIN_UNSUBSCRIBE] = { read_bin_unsubscribe, CLIENT_UNSUBSCRIBE, 0 },
     [BIN_PUBLISH] = { read_bin_publish, CLIENT_PUBLISH, 0 },
     [BIN_CURSOR]  = { read_bin_nothing, CLIENT_CURSOR, 0 },
@@ -390,11 +401,23 @@ static void bin_dialect_put_gap(struct buf *buf, struct span channel, uint64_t e
     bin_put(buf, BIN_SERVER, &frame);
 }
 
+static void bin_dialect_put_notify(struct buf *buf, struct span channel, uint64_t epoch, uint64_t head)
+{
+    struct bin_frame frame;
+
+    bin_init(&frame, BIN_NOTIFY);
+    bin_set_bytes(&frame, BIN_CHANNEL, channel);
+    bin_set_number(&frame, BIN_EPOCH, epoch);
+    bin_set_number(&frame, BIN_HEAD, head);
+    bin_put(buf, BIN_SERVER, &frame);
+}
+
 const struct dialect bin_dialect = {
     .encoding  = ENCODING_BIN,
     .read      = bin_dialect_read,
     .put_event = bin_dialect_put_event,
     .put_gap   = bin_dialect_put_gap,
+    .put_notify = bin_dialect_put_notify,
 };
 
 const struct dialect ws_bin_dialect = {
@@ -402,4 +425,5 @@ const struct dialect ws_bin_dialect = {
     .read      = bin_dialect_read,
     .put_event = bin_dialect_put_event,
     .put_gap   = bin_dialect_put_gap,
+    .put_notify = bin_dialect_put_notify,
 };

@@ -176,6 +176,18 @@ void client_presence(struct link *link, const struct presence_note *note)
     client_say(container_of(link, struct client, link), &(struct client_event){ .kind = EVENT_PRESENCE, .presence = note });
 }
 
+/* A session acknowledges what it has pulled, and until then it is told at most once a heartbeat. */
+static void client_put_notify(struct client *client, struct buf *text, struct reader_sub *sub, uint64_t head)
+{
+    struct link *link  = &client->link;
+    bool         acks  = link->device != NULL && sub->sub.is_own;
+    msec         quiet = acks ? heartbeat_interval(&client->heartbeat, &link->worker->limits.heartbeat) : NOTIFY_QUIET_MS;
+
+    notify_told(link, sub, quiet);
+    client_kind(client)->dialect->put_notify(text, channel_name_span(subscription_name(&sub->sub)),
+                                             subscription_epoch(&sub->sub), head);
+}
+
 struct frame *client_encode(struct link *link, struct reader_sub *sub, const struct entry *entry)
 {
     struct client *client = container_of(link, struct client, link);
@@ -188,8 +200,11 @@ struct frame *client_encode(struct link *link, struct reader_sub *sub, const str
         return frames_get(&link->worker->frames, entry->message, (enum encoding)link->encoding);
     buf_init(&text, 4096);
     buf_init(&framed, 4096);
-    client_kind(client)->dialect->put_gap(&text, channel_name_span(subscription_name(&sub->sub)),
-                                          subscription_epoch(&sub->sub), &entry->gap);
+    if (reader_entry_is_notify(sub, entry))
+        client_put_notify(client, &text, sub, entry->gap.to);
+    else
+        client_kind(client)->dialect->put_gap(&text, channel_name_span(subscription_name(&sub->sub)),
+                                              subscription_epoch(&sub->sub), &entry->gap);
     client_kind(client)->put_frame(&framed, buf_span(&text));
     struct frame *frame = frame_new(buf_span(&framed));
     buf_fini(&text);

@@ -202,6 +202,12 @@ struct subscribe_ref {
 void                  client_keep_ref(struct client *client, const struct reader_sub *sub, struct span text);
 struct subscribe_ref *client_take_ref(struct client *client, const struct reader_sub *sub);
 
+/* client_mode.c: the mode that a `connect` names holds for what the link follows from then on. */
+void client_take_mode(struct client *client, const struct client_connect *connect);
+/* A `subscribe` of a channel that is followed. False: it does not name another mode, so that it is none. */
+bool client_change_mode(struct client *client, struct reader_sub *sub, const struct client_subscribe *subscribe,
+                        struct span ref);
+
 /* client_mark.c */
 void client_read(struct client *client, const struct client_command *command);
 void client_forget_marks(struct client *client);

@@ -11,6 +11,7 @@
 #include "hub/hub.h"
 #include "message/message.h"
 #include "session/link_end.h"
+#include "session/notify.h"
 #include "store/store.h"
 
 enum client_command_kind {
@@ -49,6 +50,7 @@ struct client_connect {
     bool                       is_resuming; /* it named at least one channel */
     bool                       has_beats;   /* it offers to beat by itself … */
     msec                       beat_ms;     /* … so often; 0: as the server likes */
+    enum delivery_mode         mode;        /* of channels that the link follows from now on */
 };
 
 struct client_subscribe {
@@ -56,6 +58,7 @@ struct client_subscribe {
     struct start start;
     bool         is_kept;  /* the session shall follow it from now on */
     bool         is_watched;  /* it wants to be told which devices come and go */
+    enum delivery_mode mode;
 };
 
 struct client_publish {

@@ -91,6 +91,7 @@ void client_opened(struct client *client, struct session_open *open, const struc
     }
     if (open->outcome == OPEN_DONE) {
         device_link_begin(link, open);
+        client_take_mode(client, connect);
         device_link_follow_all(link, open, NULL);
         client_resume(client, connect, open->is_resumed, ref);
     } else {
@@ -117,6 +118,7 @@ void client_acknowledge(struct client *client, const struct client_command *comm
         client_say_error(client, 409, "the channel has not answered yet: nothing of it was delivered", command->ref);
     } else {
         uint64_t seq = device_link_acknowledge(link, sub, ack->epoch, ack->seq);
+        notify_pulled(link, sub);
         if (command->ref.len > 0)
             client_say(client, &(struct client_event){ .kind = EVENT_ACK, .ref = command->ref,
                                                        .ack = { ack->channel, seq } });

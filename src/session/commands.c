@@ -14,6 +14,7 @@ static void client_follow(struct client *client, const struct subscribe_request 
     struct reader_sub *sub = link_follow(&client->link, request->name, request->start);
 
     sub->sub.is_watched = request->is_watched;
+    notify_set(&client->link, sub, request->mode);
     if (is_kept)
         device_link_keep(&client->link, sub);
     client_keep_ref(client, sub, ref);
@@ -42,18 +43,31 @@ static void client_watch_presence(struct client *client, struct reader_sub *sub,
     });
 }
 
+static void client_follow_or_ask(struct client *client, struct subscribe_requests *requests,
+                                 const struct client_subscribe *subscribe, struct span ref)
+{
+    struct subscribe_request *request = &requests->at[0];
+
+    request->mode = subscribe->mode;
+    if (requests->needs_member)
+        client_ask_member(client, request, requests->not_member, ref);
+    else
+        client_follow(client, request, subscribe->is_kept, ref);
+}
+
 /* Follows one more channel; the answer comes when its head is known. */
 static void client_subscribe(struct client *client, const struct client_subscribe *subscribe, struct span ref)
 {
     struct session_worker    *worker = client->link.worker;
-    struct reader            *reader = client->link.reader;
+    struct reader_sub        *sub    = reader_find(client->link.reader, subscribe->channel);
     struct subscribe_requests requests;
-    struct reader_sub        *followed = reader_find(reader, subscribe->channel);
 
+    if (sub != NULL && client_change_mode(client, sub, subscribe, ref))
+        return;
     subscribe_requests_init(&requests);
-    if (followed != NULL && subscribe->is_watched && !followed->sub.is_watched && client_identity(client) != NULL)
-        client_watch_presence(client, followed, ref);
-    else if (followed != NULL)
+    if (sub != NULL && subscribe->is_watched && !sub->sub.is_watched && client_identity(client) != NULL)
+        client_watch_presence(client, sub, ref);
+    else if (sub != NULL)
         client_say_error(client, 409, "this connection follows that channel already", ref);
     else if (subscribe->is_kept && client->link.device == NULL)
         client_say_error(client, 409, "only a session keeps a channel: connect with session", ref);
@@ -62,10 +76,8 @@ static void client_subscribe(struct client *client, const struct client_subscrib
     else if (!subscribe_requests_add(&requests, worker, subscribe->channel, subscribe->start, client_identity(client)) ||
              (subscribe->is_watched && !subscribe_requests_watch(&requests, &requests.at[0], client_identity(client))))
         client_say_error(client, requests.fault_status, requests.fault, ref);
-    else if (requests.needs_member)
-        client_ask_member(client, &requests.at[0], requests.not_member, ref);
     else
-        client_follow(client, &requests.at[0], subscribe->is_kept, ref);
+        client_follow_or_ask(client, &requests, subscribe, ref);
     subscribe_requests_fini(&requests);
 }
 
@@ -148,6 +160,7 @@ void client_resume(struct client *client, const struct client_connect *connect, 
     if (connect->cursor.len > 0)
         fault = read_connect_cursor(connect->cursor, &token);
     bool has_token = connect->cursor.len > 0 && fault == NULL;
+    client_take_mode(client, connect);
     if (connect->has_beats)
         client_agree_heartbeat(client, connect->beat_ms);
     client_say_connected(client, is_resumed || connect->is_resuming || has_token, ref);

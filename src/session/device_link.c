@@ -198,11 +198,11 @@ void device_links_tell(struct session_worker *worker)
 
 /* --- channels that the session follows -------------------------------------------------------------------------- */
 
+/* `before`: the subscription that it replaces; NULL: none. */
 static struct reader_sub *follow_own(struct link *link, struct channel_name *name, struct start start,
-                                     const struct group_spans *spans)
+                                     const struct group_spans *spans, struct reader_sub *before)
 {
-    struct reader_sub *before = reader_find(link->reader, channel_name_span(name));
-    struct reader_sub *sub    = link_follow(link, name, start);
+    struct reader_sub *sub = link_follow(link, name, start);
 
     group_follow_note(&link->device->groups, sub, before, spans);
     if (before != NULL)
@@ -214,8 +214,12 @@ static struct reader_sub *follow_own(struct link *link, struct channel_name *nam
 
 struct reader_sub *device_link_follow(struct link *link, const struct session_place *place)
 {
+    struct reader_sub *before = reader_find(link->reader, channel_name_span(place->name));
+
+    if (before != NULL && before->sub.is_unasked)
+        before = NULL;  /* the link listens by it in silence */
     struct reader_sub *sub = follow_own(link, place->name, (struct start){ START_AFTER, place->seq, place->epoch },
-                                        place->spans);
+                                        place->spans, before);
 
     sub->sub.is_kept          = place->is_kept;
     link->device->kept_count += place->is_kept;
@@ -248,8 +252,42 @@ void device_link_leave(struct link *link, struct reader_sub *sub)
         link_unfollow(link, sub);
 }
 
+static void listen_in_silence(struct link *link, struct channel_name *name, uint64_t epoch, uint64_t seq)
+{
+    struct reader_sub *sub = link_follow(link, name, (struct start){ START_AFTER, seq, epoch });
+
+    sub->sub.is_notify  = false;
+    sub->sub.is_unasked = true;
+    sub->sub.is_own     = true;
+    link->device->own_count++;
+    link->device->groups.user_sub = sub;
+}
+
+bool device_link_listens_by(const struct link *link, const struct reader_sub *sub)
+{
+    return link->device != NULL && link->device->groups.user_sub == sub;
+}
+
+void device_link_listen_beside(struct link *link, const struct reader_sub *sub)
+{
+    listen_in_silence(link, subscription_name(&sub->sub), subscription_seen_epoch(&sub->sub), subscription_seen(&sub->sub));
+}
+
+/* The link's own subscription comes behind it: whoever looks for the channel finds what was followed last. */
+static void listen_at_first(struct link *link, const struct session_open *open)
+{
+    for (size_t i = 0; link->is_notify && i < open->place_count; i++) {
+        const struct session_place *place = &open->places[i];
+        if (place->name->space->membership == MEMBER_IS_USER && span_eq(channel_own_name(place->name), open->user)) {
+            listen_in_silence(link, place->name, place->epoch, place->seq);
+            return;
+        }
+    }
+}
+
 void device_link_follow_all(struct link *link, const struct session_open *open, const struct token *named)
 {
+    listen_at_first(link, open);
     /* A reader's list begins with the last. So it has the order of the names. */
     for (size_t i = open->place_count; i-- > 0;) {
         struct session_place place  = open->places[i];
@@ -281,17 +319,19 @@ void device_link_put_token(const struct link *link, struct buf *buf)
         token_put(buf, places, count);
 }
 
-void device_link_move(struct link *link, struct reader_sub *sub, struct start start)
+struct reader_sub *device_link_move(struct link *link, struct reader_sub *sub, struct start start)
 {
     struct channel_name *name    = channel_name_ref(subscription_name(&sub->sub));
-    bool                 is_kept = sub->sub.is_kept;
+    bool                 is_kept = sub->sub.is_kept, is_notify = sub->sub.is_notify;
 
     link->device->own_count--;
-    sub               = follow_own(link, name, start, NULL);
+    sub               = follow_own(link, name, start, NULL, sub);
     sub->sub.is_kept  = is_kept;
+    sub->sub.is_notify = is_notify;
     sub->sub.is_moved = true;
     sub->sub.is_named = true;
     channel_name_unref(name);
+    return sub;
 }
 
 void device_link_let_go(struct link *link, const struct reader_sub *sub)

@@ -108,7 +108,12 @@ static inline void device_link_note_moved(struct reader_sub *sub)
 /* The cursor of an HTTP transport: the session, and the places that differ from the stored ones. Appends. */
 void device_link_put_token(const struct link *link, struct buf *buf);
 /* The client names another place of such a channel: goes on from there, and acknowledges it. */
-void device_link_move(struct link *link, struct reader_sub *sub, struct start start);
+struct reader_sub *device_link_move(struct link *link, struct reader_sub *sub, struct start start);
+/* In mode notify the messages of the log of the user are not drawn, but the link has to hear who joins and leaves. Does it
+ * hear that by this subscription? Then it listens in silence beside it from here on; the subscription is to be followed
+ * anew behind that, so that whoever looks for the channel finds it. */
+bool device_link_listens_by(const struct link *link, const struct reader_sub *sub);
+void device_link_listen_beside(struct link *link, const struct reader_sub *sub);
 /* The session shall follow the channel of this subscription from now on. */
 void device_link_keep(struct link *link, struct reader_sub *sub);
 /* May the client end this subscription? If the session kept it, it is kept no longer. */

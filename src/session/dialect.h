@@ -39,6 +39,7 @@ struct dialect {
                  struct client_fault *ret_fault);
     void (*put_event)(struct buf *buf, const struct client_event *event);
     void (*put_gap)(struct buf *buf, struct span channel, uint64_t epoch, const struct gap *gap);
+    void (*put_notify)(struct buf *buf, struct span channel, uint64_t epoch, uint64_t head);
 };
 
 /* Subprotocol longwire.json.v1: one JSON object a frame (docs/protocol.md). */

@@ -203,7 +203,8 @@ static bool bound_admits(const struct group_bound *bound, struct entry *entry)
     uint64_t             from  = entry->message != NULL ? entry->message->seq : entry->gap.from;
     uint64_t             next  = group_spans_next(&bound->spans, epoch, from);
 
-    if (is_told_first(entry)) {
+    /* Who is no member any more could not pull what a notify tells. */
+    if (is_told_first(entry) || reader_entry_is_notify(bound->sub, entry)) {
         if (!group_spans_is_member(&bound->spans))
             subscription_step(sub, entry);
         return group_spans_is_member(&bound->spans);
@@ -217,17 +218,31 @@ static bool bound_admits(const struct group_bound *bound, struct entry *entry)
     return true;
 }
 
-struct reader_sub *group_follow_look(struct group_follow *follow, struct link *link, struct entry *ret_entry)
+/* What is next of the log of the user. It is heard, and in silence if the client is not sent it. */
+static enum look_result look_at_user(struct group_follow *follow, struct link *link, struct entry *ret_entry)
 {
     struct session_worker *worker = link->worker;
     struct reader_sub     *sub    = follow->user_sub;
+    enum look_result       found;
+
+    while ((found = reader_look_at(link->reader, &worker->readers, sub, worker->loop->wall, ret_entry)) == LOOK_ENTRY) {
+        if (ret_entry->message != NULL)
+            hear(follow, link, ret_entry->message);
+        if (!sub->sub.is_unasked)
+            break;
+        subscription_step(&sub->sub, ret_entry);
+    }
+    return found;
+}
+
+struct reader_sub *group_follow_look(struct group_follow *follow, struct link *link, struct entry *ret_entry)
+{
+    struct reader_sub *sub = follow->user_sub;
 
     if (sub == NULL || link->device->is_fenced || !subscription_is_placed(&sub->sub))
         return NULL;
-    switch (reader_look_at(link->reader, &worker->readers, sub, worker->loop->wall, ret_entry)) {
+    switch (look_at_user(follow, link, ret_entry)) {
     case LOOK_ENTRY:
-        if (ret_entry->message != NULL)
-            hear(follow, link, ret_entry->message);
         return sub;
     case LOOK_UNREAD:
     case LOOK_READING:

@@ -151,6 +151,13 @@ static bool read_start(struct json_reading *reading, struct start *ret)
     return member_text(reading, SPAN("epoch"), &epoch) && (epoch.len == 0 || epoch_get(epoch, &ret->epoch));
 }
 
+static bool read_mode(struct json_reading *reading, enum delivery_mode *ret)
+{
+    struct span text;
+
+    return member_text(reading, SPAN("mode"), &text) && delivery_mode_read(text, ret);
+}
+
 static bool read_subscribe(struct json_reading *reading)
 {
     struct client_subscribe *subscribe = &reading->command->subscribe;
@@ -159,8 +166,8 @@ static bool read_subscribe(struct json_reading *reading)
     if (!member_text(reading, SPAN("channel"), &subscribe->channel) || !read_start(reading, &subscribe->start) ||
         !member_flag(reading, SPAN("keep"), &subscribe->is_kept) ||
         !member_flag(reading, SPAN("presence"), &subscribe->is_watched))
-        return refuse(reading, 400, "subscribe takes channel, perhaps after (with epoch) or last, keep, presence, and ref");
-    return true;
+        return refuse(reading, 400, "subscribe takes channel, perhaps after (with epoch) or last, keep, presence, mode, and ref");
+    return read_mode(reading, &subscribe->mode) || refuse(reading, 400, delivery_modes_are);
 }
 
 static bool read_unsubscribe(struct json_reading *reading)
@@ -254,6 +261,8 @@ static bool read_connect(struct json_reading *reading)
         return refuse(reading, 400, "cursor is a string, as the frame `cursor` gave it");
     if (!read_msec(reading, SPAN("heartbeat"), 1000, &connect->has_beats, &connect->beat_ms))
         return refuse(reading, 400, "heartbeat is a number of seconds, from 0 to 86400; 0: as the server likes");
+    if (!read_mode(reading, &connect->mode))
+        return refuse(reading, 400, delivery_modes_are);
     if (resume != NULL)
         read_resume(reading->scratch, resume->raw, connect);
     return true;
@@ -311,12 +320,13 @@ static bool read_ping(struct json_reading *reading)
 
 static const struct span publish_words[]     = { FRAME_WORDS, PUBLISH_JSON_WORDS };
 static const struct span subscribe_words[]   = { FRAME_WORDS, SPAN("channel"), SPAN("after"), SPAN("last"), SPAN("epoch"),
-                                                 SPAN("keep"), SPAN("presence") };
+                                                 SPAN("keep"), SPAN("presence"), SPAN("mode") };
 static const struct span ack_words[]         = { FRAME_WORDS, SPAN("channel"), SPAN("seq"), SPAN("epoch") };
 static const struct span unsubscribe_words[] = { FRAME_WORDS, SPAN("channel") };
 static const struct span plain_words[]       = { FRAME_WORDS };
 static const struct span connect_words[]     = { FRAME_WORDS, SPAN("token"), SPAN("resume"), SPAN("cursor"), SPAN("user"),
-                                                 SPAN("device"), SPAN("heartbeat"), SPAN("session"), SPAN("ticket"), SPAN("class") };
+                                                 SPAN("device"), SPAN("heartbeat"), SPAN("session"), SPAN("ticket"), SPAN("class"),
+                                                 SPAN("mode") };
 static const struct span ping_words[]        = { FRAME_WORDS, SPAN("next_ms"), SPAN("digest"), SPAN("places") };
 
 static const struct {
@@ -509,9 +519,15 @@ static void json_dialect_put_gap(struct buf *buf, struct span channel, uint64_t 
     json_put_gap(buf, channel, epoch, gap, SPAN(""));
 }
 
+static void json_dialect_put_notify(struct buf *buf, struct span channel, uint64_t epoch, uint64_t head)
+{
+    json_put_notify(buf, channel, epoch, head, SPAN(""));
+}
+
 const struct dialect json_dialect = {
     .encoding  = ENCODING_WS_JSON,
     .read      = json_dialect_read,
     .put_event = json_dialect_put_event,
     .put_gap   = json_dialect_put_gap,
+    .put_notify = json_dialect_put_notify,
 };

@@ -19,6 +19,13 @@ static void put_start(struct buf *into, const struct start *start)
              (unsigned long long)start->epoch);
 }
 
+static void put_mode(struct buf *into, enum delivery_mode mode)
+{
+    static const char *const words[] = { [MODE_NOT_SAID] = "", [MODE_PUSH] = " push", [MODE_NOTIFY] = " notify" };
+
+    buf_put(into, span_str(words[mode]));
+}
+
 static void put_connect(struct buf *into, const struct client_connect *connect)
 {
     buf_putf(into, "connect token(%.*s)%s", SPAN_ARG(connect->token), connect->is_resuming ? " resumes" : "");
@@ -28,6 +35,7 @@ static void put_connect(struct buf *into, const struct client_connect *connect)
         buf_putf(into, " beats %lld", (long long)connect->beat_ms);
     if (connect->cursor.len > 0)
         buf_putf(into, " cursor(%.*s)", SPAN_ARG(connect->cursor));
+    put_mode(into, connect->mode);
     for (size_t i = 0; i < connect->place_count; i++) {
         const struct client_place *place = &connect->places[i];
         if (place->unknown.len > 0) {
@@ -62,6 +70,7 @@ static void put_command(struct buf *into, const struct client_command *command)
             buf_put_lit(into, " kept");
         if (command->subscribe.is_watched)
             buf_put_lit(into, " watched");
+        put_mode(into, command->subscribe.mode);
         break;
     case CLIENT_UNSUBSCRIBE: buf_putf(into, "unsubscribe %.*s", SPAN_ARG(command->unsubscribe)); break;
     case CLIENT_PUBLISH: put_publish(into, &command->publish); break;
@@ -106,7 +115,7 @@ static void a_frame_becomes_a_command(void **state)
         "400 publish takes channel, one of data and data_base64, and perhaps media, event, ttl, key, "
         "collapse_key, priority, ref";
     static const char ack_takes[]    = "400 ack takes channel and seq, perhaps epoch, and ref";
-    static const char subscribe_takes[] = "400 subscribe takes channel, perhaps after (with epoch) or last, keep, presence, and ref";
+    static const char subscribe_takes[] = "400 subscribe takes channel, perhaps after (with epoch) or last, keep, presence, mode, and ref";
     static const char next_ms_is[]   = "400 next_ms is a number of milliseconds, from 1 to 86400000";
     static const char heartbeat_is[] = "400 heartbeat is a number of seconds, from 0 to 86400; 0: as the server likes";
     static const struct { const char *frame, *want; } rows[] = {
@@ -117,6 +126,12 @@ static void a_frame_becomes_a_command(void **state)
         { "{\"type\":\"subscribe\",\"channel\":\"topic:a\",\"keep\":1}", subscribe_takes },
         { "{\"type\":\"subscribe\",\"channel\":\"topic:a\",\"presence\":true}", "subscribe topic:a now 0 epoch 0 watched" },
         { "{\"type\":\"subscribe\",\"channel\":\"topic:a\",\"presence\":1}", subscribe_takes },
+        { "{\"type\":\"subscribe\",\"channel\":\"topic:a\",\"mode\":\"notify\"}", "subscribe topic:a now 0 epoch 0 notify" },
+        { "{\"type\":\"subscribe\",\"channel\":\"topic:a\",\"mode\":\"push\",\"after\":2}",
+          "subscribe topic:a after 2 epoch 0 push" },
+        { "{\"type\":\"subscribe\",\"channel\":\"topic:a\",\"mode\":\"Push\"}", "400 mode is push or notify" },
+        { "{\"type\":\"connect\",\"mode\":1}", "400 mode is push or notify" },
+        { "{\"type\":\"connect\",\"mode\":\"notify\"}", "connect token() notify" },
         { "{\"type\":\"ack\",\"channel\":\"user:a\",\"seq\":7,\"ref\":1}", "ack user:a 7 epoch 0 ref 1" },
         { "{\"type\":\"ack\",\"channel\":\"user:a\",\"seq\":7,\"epoch\":\"00000000000000ff\"}", "ack user:a 7 epoch ff" },
         { "{\"type\":\"ack\",\"channel\":\"user:a\"}", ack_takes },

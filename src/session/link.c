@@ -7,6 +7,7 @@
 #include "reactor/log.h"
 #include "session/device_link.h"
 #include "session/presence_follow.h"
+#include "session/notify.h"
 
 enum { WORDS_BYTES_MAX = 16 * 1024 * 1024 };  /* far above what sessions let wait: they stop reading from the client
                                                * much earlier */
@@ -55,6 +56,7 @@ void link_fini(struct link *link)
     must(link->reader->owner == link);
     presence_follow_end_all(link);
     device_link_end(link, false);
+    notify_forget(link);
     if (waiting != NULL && cut_frame_is_there(&waiting->cut) && waiting->cut.sub != NULL)
         reader_rewind(link->reader, waiting->cut.sub, &waiting->cut.before);
     reader_let_go(link->reader);
@@ -72,7 +74,10 @@ void link_fini(struct link *link)
 
 struct reader_sub *link_follow(struct link *link, struct channel_name *name, struct start start)
 {
-    return reader_follow(link->reader, &link->worker->readers, name, start);
+    struct reader_sub *sub = reader_follow(link->reader, &link->worker->readers, name, start);
+
+    notify_set(link, sub, MODE_NOT_SAID);
+    return sub;
 }
 
 void link_unfollow(struct link *link, struct reader_sub *sub)
@@ -379,7 +384,7 @@ static bool link_may_share(const struct link *link)
            subscription_name(&sub->sub) == batch->channel && sub->sub.next == batch->from &&
            subscription_head(&sub->sub) + 1 == batch->to && subscription_epoch(&sub->sub) == batch->epoch &&
            link->encoding == (uint8_t)batch->encoding && link->is_chunked == batch->is_chunked &&
-           sub->sub.told_alias == batch->alias_before &&
+           sub->sub.told_alias == batch->alias_before && !sub->sub.is_notify &&
            subscription_is_plain(&sub->sub);
 }
 
@@ -428,7 +433,8 @@ static void link_count_sent(struct link *link, size_t frame_count)
     for (size_t i = frame_count; i < batch->count; i++)
         message_count -= batch->marks[i].is_message;
     counter_add(&worker->counters.delivered[link->transport], message_count);
-    counter_add(&worker->counters.gaps, frame_count - message_count);
+    for (size_t i = 0; frame_count > message_count && i < frame_count; i++)
+        counter_add(&worker->counters.gaps, !batch->marks[i].is_message && !batch->marks[i].sub->sub.is_notify);
     if (message_count > 0)
         latency_add(&worker->latency, worker->loop->wall - batch->oldest, message_count);
 }

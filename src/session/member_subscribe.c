@@ -27,6 +27,7 @@ struct member_question {
     struct channel_name *name;    /* owns a reference */
     struct start         start;
     bool                 is_watched;
+    enum delivery_mode   mode;
     const char          *not_member;
     size_t               ref_len;
     char                 ref[];
@@ -43,6 +44,7 @@ static void client_follow_as_member(struct client *client, struct member_questio
     struct reader_sub *sub = link_follow(link, question->name, question->start);
     sub->sub.is_bounded    = true;
     sub->sub.is_watched    = question->is_watched;
+    notify_set(link, sub, question->mode);
     client_keep_ref(client, sub, ref);
 }
 
@@ -87,6 +89,7 @@ void client_ask_member(struct client *client, const struct subscribe_request *re
     question->name       = channel_name_ref(request->name);
     question->start      = request->start;
     question->is_watched = request->is_watched;
+    question->mode       = request->mode;
     question->not_member = not_member;
     question->ref_len    = ref.len;
     if (ref.len > 0)

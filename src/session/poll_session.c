@@ -60,6 +60,12 @@ static size_t poll_session_gather(struct poll_session *session, struct buf *body
             counter_add(&worker->counters.delivered[TRANSPORT_POLL], 1);
             if (entry.message->time < *ret_oldest)
                 *ret_oldest = entry.message->time;
+        } else if (reader_entry_is_notify(sub, &entry)) {
+            notify_told(link, sub, NOTIFY_QUIET_MS);
+            json_put_notify(body, channel_name_span(subscription_name(&sub->sub)), subscription_epoch(&sub->sub),
+                            entry.gap.to, SPAN(""));
+            subscription_step(&sub->sub, &entry);
+            continue;  /* the session's place stays where it was */
         } else {
             counter_add(&worker->counters.gaps, 1);
             json_put_gap(body, channel_name_span(subscription_name(&sub->sub)), subscription_epoch(&sub->sub),
@@ -202,6 +208,7 @@ void session_serve_poll(struct session_worker *worker, struct http_exchange *exc
     session->timer.fire = poll_session_on_timer;
     session->exchange   = exchange;
     session->wait_ms    = worker->is_stopping ? 0 : requests->wait_ms;
+    session->link.is_notify = requests->mode == MODE_NOTIFY;
     exchange->owner     = session;
     exchange->gone      = poll_session_gone;
     link_follow_all(&session->link, requests);
@@ -209,6 +216,8 @@ void session_serve_poll(struct session_worker *worker, struct http_exchange *exc
         session->named_count = requests->named.count + requests->count;
         device_link_begin(&session->link, open);
         device_link_follow_all(&session->link, open, &requests->named);
+        if (requests->is_returning && session->wait_ms > 0)
+            notify_hold_back(&session->link);
     }
     if (requests->wants_presence)
         presence_follow_watch_all(&session->link);

@@ -4,7 +4,9 @@
 
 void reader_shared_init(struct reader_shared *shared, struct hub *hub)
 {
-    shared->hub = hub;
+    shared->hub  = hub;
+    shared->now  = 0;
+    shared->hold = NULL;
     pool_init(&shared->subs, sizeof(struct reader_sub));
 }
 
@@ -169,13 +171,38 @@ static bool reader_may_read(const struct reader *reader, unsigned reads_max)
     return count < reads_max;
 }
 
+void reader_note_told(struct reader_sub *sub, const struct reader_shared *shared, msec quiet_ms)
+{
+    /* Odd, so that it is never 0. */
+    sub->sub.told_alias = quiet_ms == 0 ? 0 : (uint32_t)(shared->now + quiet_ms) | 1;
+}
+
+/* The low 32 bits of a time are enough: no quiet time is longer than weeks. */
+static bool reader_sub_is_quiet(const struct reader_sub *sub, const struct reader_shared *shared)
+{
+    return sub->sub.told_alias != 0 && (int32_t)(sub->sub.told_alias - (uint32_t)shared->now) > 0;
+}
+
+/* Of a subscription in notify mode. One that is quiet is not looked at, so that the hub does not say `ready` for it once
+ * more. */
+static enum look_result reader_look_notify(struct reader *reader, struct reader_shared *shared, struct reader_sub *sub,
+                                           struct entry *ret_entry)
+{
+    if (!subscription_is_behind(&sub->sub) || !reader_sub_is_quiet(sub, shared))
+        return subscription_look_head(&sub->sub, ret_entry);
+    if (shared->hold != NULL)
+        shared->hold(reader);
+    return LOOK_WAIT;
+}
+
 struct reader_sub *reader_look(struct reader *reader, struct reader_shared *shared, msec wall, unsigned reads_max,
                                struct entry *ret_entry)
 {
     struct reader_sub *sub;
 
     while ((sub = reader_first(reader)) != NULL) {
-        switch (subscription_look(&sub->sub, wall, ret_entry)) {
+        switch (sub->sub.is_notify ? reader_look_notify(reader, shared, sub, ret_entry)
+                                   : subscription_look(&sub->sub, wall, ret_entry)) {
         case LOOK_ENTRY:
             return sub;
         case LOOK_UNREAD:

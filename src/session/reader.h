@@ -15,10 +15,15 @@
 #include "base/pool.h"
 #include "hub/hub.h"
 
+struct reader;
+
 /* What all readers of one loop share. */
 struct reader_shared {
     struct hub *hub;
     struct pool subs;   /* where reader_subs live */
+    msec        now;    /* of this turn */
+    /* A subscription in notify mode has news, and is not to tell them yet: look again later. May be NULL. */
+    void      (*hold)(struct reader *reader);
 };
 
 struct reader_sub {
@@ -27,7 +32,8 @@ struct reader_sub {
                                       * is_unasked: the client did not ask for it, and it stands in no token;
                                       * is_bounded: not all of it is the user's (group_follow.h), or
                                       * it is followed as a member (member_subscribe.h); told_alias:
-                                      * the announcement (alias_table.h) that its link was sent last; 0: none */
+                                      * the announcement (alias_table.h) that its link was sent last; 0: none. With
+                                      * is_notify: until when it tells nothing, see reader_note_told() */
     struct reader_sub  *next;        /* in reader.subs */
     struct reader_sub  *next_ready;  /* in reader.ready */
 };
@@ -38,6 +44,7 @@ struct reader {
     void              *owner;         /* the link that draws; NULL: none does now */
     uint16_t           sub_count;
     uint16_t           unplaced_count;  /* subscriptions whose channel has not answered, or was not noted yet */
+    uint32_t           held_at;         /* its owner's: where it is in worker.held (notify.h), from 1; 0: nowhere */
 };
 
 void reader_shared_init(struct reader_shared *shared, struct hub *hub);
@@ -57,6 +64,14 @@ void reader_unfollow(struct reader *reader, struct reader_shared *shared, struct
 struct reader *reader_ready(struct subscription *subscription);
 /* Marks all subscriptions that are behind to be looked at. A heartbeat calls this, to find what was missed. */
 void reader_look_again(struct reader *reader);
+
+/* A subscription in notify mode has told its head, and tells nothing more for so long. 0: it may tell again at once. */
+void reader_note_told(struct reader_sub *sub, const struct reader_shared *shared, msec quiet_ms);
+/* Is this entry of a subscription what it tells in notify mode: that there are messages up to entry->gap.to? */
+static inline bool reader_entry_is_notify(const struct reader_sub *sub, const struct entry *entry)
+{
+    return sub->sub.is_notify && entry->message == NULL && entry->gap.why == GAP_COLLAPSED;
+}
 
 /* Has its channel answered since this was last asked? True once a subscription. */
 bool reader_note_placed(struct reader *reader, struct reader_sub *sub);

@@ -205,6 +205,63 @@ static void a_channel_is_noted_as_placed_once(void **state)
     stage_tear_down(&stage);
 }
 
+static unsigned hold_count;
+
+static void on_hold(struct reader *reader)
+{
+    (void)reader;
+    hold_count++;
+}
+
+static void next_message(struct reader_stage *stage, uint64_t seq)
+{
+    struct message *message = message_of(stage->names[0], seq);
+
+    hub_deliver(&stage->hub, message);
+    message_unref(message);
+    hub_tell(&stage->hub);
+    hub_turn_end(&stage->hub);
+}
+
+/* In mode notify all that is new is one entry, and the next one comes when the quiet time is over. Nothing is read. */
+static void a_notify_stands_for_all_that_is_new(void **state)
+{
+    (void)state;
+    struct reader_stage stage;
+    struct entry        entry;
+
+    stage_set_up(&stage);
+    stage.reader.owner = &stage.link;
+    stage.shared.hold  = on_hold;
+    stage.shared.now   = ((msec)1 << 32) - 500;  /* its low bits begin anew within the quiet time */
+    hold_count         = 0;
+    follows(&stage, 1, 1);
+    struct reader_sub *sub = stage.reader.subs;
+    sub->sub.is_notify     = true;
+    assert_ptr_equal(looks(&stage, &entry), sub);
+    assert_true(reader_entry_is_notify(sub, &entry));
+    assert_int_equal(entry.gap.from, 2);
+    assert_int_equal(entry.gap.to, HEAD);
+    struct subscription_mark mark = subscription_mark(&sub->sub);
+    subscription_step(&sub->sub, &entry);
+    reader_note_told(sub, &stage.shared, 1000);
+    assert_null(looks(&stage, &entry));
+    for (uint64_t seq = HEAD + 1; seq <= HEAD + 3; seq++) {
+        next_message(&stage, seq);
+        assert_null(looks(&stage, &entry));
+    }
+    assert_int_equal(hold_count, 1);  /* the hub says `ready` once, because nobody has looked */
+    stage.shared.now += 1001;
+    reader_look_again(&stage.reader);
+    assert_ptr_equal(looks(&stage, &entry), sub);
+    assert_int_equal(entry.gap.to, HEAD + 3);
+    reader_rewind(&stage.reader, sub, &mark);  /* neither of them has left */
+    assert_ptr_equal(looks(&stage, &entry), sub);
+    assert_int_equal(entry.gap.from, 2);
+    assert_int_equal(stage.read_count, 0);
+    stage_tear_down(&stage);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -212,6 +269,7 @@ int main(void)
         cmocka_unit_test(what_is_taken_back_is_next_again),
         cmocka_unit_test(a_few_pages_are_on_their_way),
         cmocka_unit_test(a_channel_is_noted_as_placed_once),
+        cmocka_unit_test(a_notify_stands_for_all_that_is_new),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

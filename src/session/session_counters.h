@@ -17,6 +17,7 @@ struct session_counters {
     struct counter delivered[TRANSPORT_COUNT];  /* messages handed to the kernel */
     struct counter bytes[TRANSPORT_COUNT];      /* of frames handed to the kernel */
     struct counter gaps;                        /* told to clients */
+    struct counter notifies;                    /* … of channels in mode notify */
     struct counter lagging;                     /* readers whose socket was full and who have not caught up since */
     struct counter dropped_slow;                /* closed after slow_reader_timeout */
     struct counter dropped_silent;              /* closed for want of a pong */

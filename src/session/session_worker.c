@@ -8,11 +8,15 @@
 #include "session/conn_follow.h"
 #include "session/device_link.h"
 #include "session/link.h"
+#include "session/notify.h"
 #include "session/serve.h"
 
 void session_worker_init(struct session_worker *worker)
 {
     reader_shared_init(&worker->readers, &worker->shard->hub);
+    worker->readers.hold = notify_hold;
+    worker->held         = NULL;
+    worker->held_count = worker->held_max = 0;
     pool_init(&worker->ws_sessions, ws_session_bytes());
     pool_init(&worker->native_sessions, native_session_bytes());
     pool_init(&worker->device_links, sizeof(struct device_link));
@@ -49,6 +53,7 @@ void session_worker_fini(struct session_worker *worker)
     dialect_scratch_fini(&worker->dialect_scratch);
     networks_fini(&worker->networks);
     free(worker->places);
+    free(worker->held);
     reader_shared_fini(&worker->readers);
     ticket_key_fini(&worker->ticket_key);
     pool_fini(&worker->ws_sessions);
@@ -85,6 +90,7 @@ void session_worker_turn_end(struct session_worker *worker)
     struct list *at;
 
     must(loop_is_here(worker->loop));
+    worker->readers.now = worker->loop->now;
     session_worker_send_addressed(worker);
     while ((at = list_pop(&worker->dirty)) != NULL) {
         struct link *link = container_of(at, struct link, in_dirty);
@@ -114,6 +120,7 @@ void session_worker_tick(struct session_worker *worker)
     device_links_tell(worker);
     client_marks_tick(worker);
     presence_follows_tick(worker);
+    notify_tick(worker);
     link_index_tick(&worker->index, worker->loop->now);
     frames_tick(&worker->frames);
     dialect_scratch_trim(&worker->dialect_scratch);

@@ -45,6 +45,8 @@ struct session_worker {
     struct ticket_key          ticket_key;
     struct device_home         home;             /* where the devices send what concerns links of this loop */
     struct list                acking;           /* pending_acks that are to be told */
+    struct link              **held;             /* that hold back a notify: notify.h; gone ones are NULL */
+    uint32_t                   held_count, held_max;
     struct list                marks;            /* channels that clients mark as read: client_mark.c */
     const struct session_port *port;
     void                      *ctx;

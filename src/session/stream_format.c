@@ -24,6 +24,12 @@ static void sse_format_put_gap(struct buf *buf, const struct stream_piece *piece
     sse_put_gap(buf, channel, epoch, gap, piece->token);
 }
 
+static void sse_format_put_notify(struct buf *buf, const struct stream_piece *piece, struct span channel, uint64_t epoch,
+                                  uint64_t head)
+{
+    sse_put_notify(buf, channel, epoch, head, piece->token);
+}
+
 static void sse_format_put_heartbeat(struct buf *buf, const struct stream_piece *piece)
 {
     (void)piece;
@@ -96,6 +102,7 @@ const struct stream_format sse_format = {
     .put_start     = sse_format_put_retry,
     .put_message   = sse_format_put_message,
     .put_gap       = sse_format_put_gap,
+    .put_notify    = sse_format_put_notify,
     .put_heartbeat = sse_format_put_heartbeat,
     .put_place     = sse_format_put_place,
     .put_end       = sse_format_put_retry,
@@ -115,6 +122,7 @@ const struct stream_format sse_raw_format = {
     .put_start     = sse_format_put_retry,
     .put_message   = sse_raw_format_put_message,
     .put_gap       = sse_format_put_gap,
+    .put_notify    = sse_format_put_notify,
     .put_heartbeat = sse_format_put_heartbeat,
     .put_place     = sse_format_put_place,
     .put_end       = sse_format_put_retry,
@@ -135,6 +143,13 @@ static void ndjson_format_put_gap(struct buf *buf, const struct stream_piece *pi
                                   uint64_t epoch, const struct gap *gap)
 {
     json_put_gap(buf, channel, epoch, gap, piece->token);
+    buf_putc(buf, '\n');
+}
+
+static void ndjson_format_put_notify(struct buf *buf, const struct stream_piece *piece, struct span channel,
+                                     uint64_t epoch, uint64_t head)
+{
+    json_put_notify(buf, channel, epoch, head, piece->token);
     buf_putc(buf, '\n');
 }
 
@@ -171,6 +186,7 @@ const struct stream_format ndjson_format = {
     .shared        = ENCODING_NDJSON,
     .put_message   = ndjson_format_put_message,
     .put_gap       = ndjson_format_put_gap,
+    .put_notify    = ndjson_format_put_notify,
     .put_heartbeat = ndjson_format_put_ping,
     .put_place     = ndjson_format_put_ping,
     .put_closing   = ndjson_format_put_closing,
@@ -195,6 +211,12 @@ static void multipart_format_put_gap(struct buf *buf, const struct stream_piece 
                                      uint64_t epoch, const struct gap *gap)
 {
     multipart_put_gap(buf, piece->boundary, channel, epoch, gap, piece->token);
+}
+
+static void multipart_format_put_notify(struct buf *buf, const struct stream_piece *piece, struct span channel,
+                                        uint64_t epoch, uint64_t head)
+{
+    multipart_put_notify(buf, piece->boundary, channel, epoch, head, piece->token);
 }
 
 static void multipart_format_put_heartbeat(struct buf *buf, const struct stream_piece *piece)
@@ -241,6 +263,7 @@ const struct stream_format multipart_format = {
     .put_start     = multipart_format_put_start,
     .put_message   = multipart_format_put_message,
     .put_gap       = multipart_format_put_gap,
+    .put_notify    = multipart_format_put_notify,
     .put_heartbeat = multipart_format_put_heartbeat,
     .put_end       = multipart_format_put_end,
     .put_closing   = multipart_format_put_closing,
@@ -263,6 +286,9 @@ struct frame *stream_format_encode(const struct stream_format *format, struct sp
     buf_clear(&frames->scratch);
     if (entry->message != NULL)
         format->put_message(&frames->scratch, &piece, entry->message);
+    else if (reader_entry_is_notify(sub, entry))
+        format->put_notify(&frames->scratch, &piece, channel_name_span(subscription_name(&sub->sub)),
+                           subscription_epoch(&sub->sub), entry->gap.to);
     else
         format->put_gap(&frames->scratch, &piece, channel_name_span(subscription_name(&sub->sub)),
                         subscription_epoch(&sub->sub), &entry->gap);

@@ -27,6 +27,7 @@ struct stream_format {
     void (*put_message)(struct buf *buf, const struct stream_piece *piece, const struct message *message);
     void (*put_gap)(struct buf *buf, const struct stream_piece *piece, struct span channel, uint64_t epoch,
                     const struct gap *gap);
+    void (*put_notify)(struct buf *buf, const struct stream_piece *piece, struct span channel, uint64_t epoch, uint64_t head);
     void (*put_heartbeat)(struct buf *buf, const struct stream_piece *piece);
     /* The reader's place alone, for a client that had nothing to read yet. */
     void (*put_place)(struct buf *buf, const struct stream_piece *piece);

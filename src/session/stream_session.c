@@ -76,7 +76,10 @@ static struct frame *stream_session_encode(struct link *link, struct reader_sub 
     struct stream_session *session = stream_session_of(link);
 
     session->is_greeted = true;
-    device_link_note_moved(sub);
+    if (reader_entry_is_notify(sub, entry))
+        notify_told(link, sub, NOTIFY_QUIET_MS);
+    else
+        device_link_note_moved(sub);
     return stream_format_encode(session->format, span_str(session->boundary), session->set, link, sub, entry);
 }
 
@@ -276,7 +279,8 @@ void session_serve_stream(struct session_worker *worker, struct http_exchange *e
                                                         open == NULL ? requests->count : 0);
 
     must(loop_is_here(worker->loop));
-    session->set = requests->set;
+    session->set            = requests->set;
+    session->link.is_notify = requests->mode == MODE_NOTIFY;
     stream_session_open(session, exchange, media);
     stream_session_say(session, format->put_start);
     link_follow_all(&session->link, requests);

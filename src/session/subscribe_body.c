@@ -150,7 +150,7 @@ static bool read_body_name(struct subscribe_reader *reader, const struct json_to
     if (name == NULL)
         return true;
     if (!json_string(name, &reader->strings, &text))
-        return subscribe_requests_fault(reader->requests, 400, "device and class are strings");
+        return subscribe_requests_fault(reader->requests, 400, "device, class and mode are strings");
     return keep(reader, text);
 }
 
@@ -158,7 +158,7 @@ static bool read_members(struct subscribe_reader *reader, const struct json_toke
 {
     static const struct span known[] = { SPAN("channels"), SPAN("cursor"), SPAN("wait"), SPAN("format"),
                                            SPAN("session"), SPAN("device"), SPAN("class"),
-                                           SPAN("presence") };
+                                           SPAN("presence"), SPAN("mode") };
     const struct json_doc   *doc     = &reader->doc;
 
     return check_members(reader, root, "member", KNOWN_WORDS(known)) &&
@@ -169,7 +169,8 @@ static bool read_members(struct subscribe_reader *reader, const struct json_toke
            read_body_flag(reader, json_member(doc, root, SPAN("session")), &reader->requests->wants_session) &&
            read_body_flag(reader, json_member(doc, root, SPAN("presence")), &reader->requests->wants_presence) &&
            read_body_name(reader, json_member(doc, root, SPAN("device")), subscribe_keep_device) &&
-           read_body_name(reader, json_member(doc, root, SPAN("class")), subscribe_keep_class);
+           read_body_name(reader, json_member(doc, root, SPAN("class")), subscribe_keep_class) &&
+           read_body_name(reader, json_member(doc, root, SPAN("mode")), subscribe_keep_mode);
 }
 
 bool subscribe_read_body(struct subscribe_reader *reader, const struct http_request *request)

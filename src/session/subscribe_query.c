@@ -133,6 +133,12 @@ bool subscribe_keep_class(struct subscribe_reader *reader, struct span name)
            subscribe_requests_fault(requests, 400, "the class of a device is at most %d bytes", DEVICE_CLASS_BYTES_MAX);
 }
 
+bool subscribe_keep_mode(struct subscribe_reader *reader, struct span name)
+{
+    return delivery_mode_read(name, &reader->requests->mode) ||
+           subscribe_requests_fault(reader->requests, 400, "%s", delivery_modes_are);
+}
+
 static bool read_wait(struct subscribe_reader *reader, struct span value)
 {
     uint64_t seconds;
@@ -188,6 +194,7 @@ static const struct query_word {
     { SPAN("session"), subscribe_keep_session, false, false },
     { SPAN("class"), subscribe_keep_class, false, false },
     { SPAN("presence"), read_presence, false, false },
+    { SPAN("mode"), subscribe_keep_mode, false, false },
     { SPAN("lastEventId"), read_event_id, true, true },      /* event-source-polyfill */
     { SPAN("lastEventID"), read_event_id, true, true },
     { SPAN("Last-Event-ID"), read_event_id, true, true },

@@ -40,6 +40,7 @@ bool subscribe_keep_format(struct subscribe_reader *reader, struct span name);
 bool subscribe_keep_session(struct subscribe_reader *reader, struct span value);
 bool subscribe_keep_device(struct subscribe_reader *reader, struct span name);
 bool subscribe_keep_class(struct subscribe_reader *reader, struct span name);
+bool subscribe_keep_mode(struct subscribe_reader *reader, struct span name);
 bool subscribe_keep_wait(struct subscribe_reader *reader, uint64_t seconds);
 
 /* Bytes of the parameters that a cursor doesn't stand for. */

@@ -29,6 +29,7 @@ struct subscribe_request {
     enum place_kind      place;
     bool                 needs_member; /* only a member may follow it, or be told who does: to be asked for */
     bool                 is_watched;   /* it is to be told who does */
+    enum delivery_mode   mode;         /* of a command; else that of the link holds */
     uint32_t             listed_at; /* its place among the channel=s, from 1; 0: none names it */
 };
 
@@ -40,6 +41,7 @@ struct subscribe_requests {
     msec                      wait_ms;       /* of wait=; the default if it isn't said */
     bool                      is_raw;        /* the raw form of event streams is asked for */
     bool                      names_stay;    /* the same request with another Last-Event-ID names the same channels */
+    enum delivery_mode        mode;
     bool                      wants_session;
     bool                      wants_presence; /* to be told which devices come and go */
     bool                      is_returning;  /* a token names the session: `generation`, `since` and device */

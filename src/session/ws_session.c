@@ -199,6 +199,7 @@ static void ws_session_follow(struct ws_session *session, const struct subscribe
     struct link   *link = &session->client.link;
     struct put_off put_off;
 
+    link->is_notify = requests->mode == MODE_NOTIFY;
     if (requests->count == 0) {
         link_follow_all(link, requests);  /* the channel of its key, if the request brings one */
         return;

@@ -360,7 +360,7 @@ class Sse(Reader):
         if name == "cursor":
             assert event == {"type": "cursor", "cursor": self.cursor}, event
             return None
-        assert (name == "gap") == (event["type"] == "gap"), (name, event)
+        assert name == (event["type"] if event["type"] in ("gap", "notify") else "message"), (name, event)
         return event
 
     def next(self):
@@ -422,7 +422,7 @@ class Multipart(Reader):
             assert json.loads(body) == {"type": "ping"}
             self.heartbeats += 1
             return None
-        if headers["Content-Type"] == "application/vnd.longwire.gap+json":
+        if headers["Content-Type"] in ("application/vnd.longwire.gap+json", "application/vnd.longwire.notify+json"):
             return event_of(body.decode())
         event = {"type": "message", "channel": urllib.parse.unquote(headers["Longwire-Channel"], errors="strict"),
                  "epoch": headers["Longwire-Epoch"], "from": headers.get("Longwire-From")}
@@ -568,7 +568,7 @@ class Ws(Reader):
             self.placed += got["type"] == "subscribed"
             if got["type"] == kind:
                 return got
-            assert got["type"] in ("message", "gap", "recall", "subscribed"), got
+            assert got["type"] in ("message", "gap", "recall", "notify", "subscribed"), got
             if got["type"] != "subscribed":
                 self.others.append(got)
 
@@ -588,7 +588,7 @@ class Ws(Reader):
             got = event_of(self.frame_text())
             self.placed += got["type"] == "subscribed"
             if got["type"] != "subscribed":
-                assert got["type"] in ("message", "gap", "recall"), got
+                assert got["type"] in ("message", "gap", "recall", "notify"), got
                 return got
         return self.others.pop(0)
 

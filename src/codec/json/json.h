@@ -130,6 +130,9 @@ void json_put_message_line(struct buf *buf, const struct message *message, struc
 /* {"type":"gap","channel","epoch","from","to","why"}, and `cursor` unless it's empty; always one line. */
 void json_put_gap(struct buf *buf, struct span channel, uint64_t epoch, const struct gap *gap, struct span cursor);
 
+/* {"type":"notify","channel","epoch","head"}, and `cursor` unless it's empty; always one line. */
+void json_put_notify(struct buf *buf, struct span channel, uint64_t epoch, uint64_t head, struct span cursor);
+
 /* RFC 9457: {"type":"about:blank","title","status","detail"}; without detail if it's empty. Both UTF-8. */
 void json_put_problem(struct buf *buf, unsigned status, struct span title, struct span detail);
 

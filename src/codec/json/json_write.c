@@ -210,6 +210,15 @@ void json_put_gap(struct buf *buf, struct span channel, uint64_t epoch, const st
     buf_putc(buf, '}');
 }
 
+void json_put_notify(struct buf *buf, struct span channel, uint64_t epoch, uint64_t head, struct span cursor)
+{
+    put_place(buf, SPAN("notify"), channel, epoch);
+    buf_put_lit(buf, ",\"head\":");
+    buf_put_u64(buf, head);
+    put_cursor(buf, cursor);
+    buf_putc(buf, '}');
+}
+
 void json_put_problem(struct buf *buf, unsigned status, struct span title, struct span detail)
 {
     buf_put_lit(buf, "{\"type\":\"about:blank\",\"title\":");

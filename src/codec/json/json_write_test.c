@@ -120,6 +120,10 @@ static void gaps_and_problems(void **state)
     assert_true(span_eq(buf_span(&buf), SPAN("{\"type\":\"gap\",\"channel\":\"all:\",\"epoch\":\"0000000000000000\","
                                              "\"from\":1,\"to\":1,\"why\":\"ahead\",\"cursor\":\"xyz\"}")));
     buf_clear(&buf);
+    json_put_notify(&buf, SPAN("topic:a\"b"), 1, 12, SPAN("xyz"));
+    assert_true(span_eq(buf_span(&buf), SPAN("{\"type\":\"notify\",\"channel\":\"topic:a\\\"b\","
+                                             "\"epoch\":\"0000000000000001\",\"head\":12,\"cursor\":\"xyz\"}")));
+    buf_clear(&buf);
     json_put_problem(&buf, 413, SPAN("payload too large"), SPAN("1 MiB \"at most\""));
     assert_true(span_eq(buf_span(&buf), SPAN("{\"type\":\"about:blank\",\"title\":\"payload too large\",\"status\":413,"
                                              "\"detail\":\"1 MiB \\\"at most\\\"\"}")));

@@ -113,23 +113,40 @@ void multipart_put_message(struct buf *buf, struct span boundary, const struct m
     buf_put_lit(buf, "\r\n");
 }
 
+/* The longest: each byte of the longest name as \u00XX, and about 150 bytes around it. */
+enum { OBJECT_BYTES_MAX = 2048 };
+
+static void put_object(struct buf *buf, struct span boundary, const char *type, const struct buf *object, struct span cursor)
+{
+    must_be_boundary(boundary);
+    must(!buf_is_over(object));
+    buf_putf(buf, "Content-Type: application/vnd.longwire.%s+json\r\n", type);
+    put_number(buf, SPAN("Content-Length: "), object->len);
+    put_part_cursor(buf, cursor);
+    put_body(buf, boundary, buf_span(object));
+    buf_put_lit(buf, "\r\n");
+}
+
 void multipart_put_gap(struct buf *buf, struct span boundary, struct span channel, uint64_t epoch,
                        const struct gap *gap, struct span cursor)
 {
-    /* The longest: each byte of the longest name as \u00XX, and about 150 bytes around it. */
-    enum { GAP_BYTES_MAX = 2048 };
-    struct buf body;
+    struct buf object;
 
-    must_be_boundary(boundary);
-    buf_init(&body, GAP_BYTES_MAX);
-    json_put_gap(&body, channel, epoch, gap, (struct span){ 0 });
-    must(!buf_is_over(&body));
-    buf_put_lit(buf, "Content-Type: application/vnd.longwire.gap+json\r\n");
-    put_number(buf, SPAN("Content-Length: "), body.len);
-    put_part_cursor(buf, cursor);
-    put_body(buf, boundary, buf_span(&body));
-    buf_put_lit(buf, "\r\n");
-    buf_fini(&body);
+    buf_init(&object, OBJECT_BYTES_MAX);
+    json_put_gap(&object, channel, epoch, gap, (struct span){ 0 });
+    put_object(buf, boundary, "gap", &object, cursor);
+    buf_fini(&object);
+}
+
+void multipart_put_notify(struct buf *buf, struct span boundary, struct span channel, uint64_t epoch, uint64_t head,
+                          struct span cursor)
+{
+    struct buf object;
+
+    buf_init(&object, OBJECT_BYTES_MAX);
+    json_put_notify(&object, channel, epoch, head, (struct span){ 0 });
+    put_object(buf, boundary, "notify", &object, cursor);
+    buf_fini(&object);
 }
 
 static void put_ping(struct buf *buf, struct span boundary)

@@ -28,6 +28,10 @@ void multipart_put_message(struct buf *buf, struct span boundary, const struct m
 void multipart_put_gap(struct buf *buf, struct span boundary, struct span channel, uint64_t epoch,
                        const struct gap *gap, struct span cursor);
 
+/* application/vnd.longwire.notify+json: the notify object; Longwire-Cursor unless empty. */
+void multipart_put_notify(struct buf *buf, struct span boundary, struct span channel, uint64_t epoch, uint64_t head,
+                          struct span cursor);
+
 /* application/vnd.longwire.ping+json: {"type":"ping"}. */
 void multipart_put_ping(struct buf *buf, struct span boundary);
 

@@ -82,6 +82,7 @@ static void gaps_pings_start_and_end(void **state)
     buf_init(&buf, 2000);
     multipart_put_start(&buf, boundary);
     multipart_put_gap(&buf, boundary, SPAN("all:"), 1, &gap, SPAN("tok"));
+    multipart_put_notify(&buf, boundary, SPAN("all:"), 1, 2, SPAN("tok"));
     multipart_put_ping(&buf, boundary);
     multipart_put_end(&buf, boundary);
     struct span want = SPAN(
@@ -89,6 +90,9 @@ static void gaps_pings_start_and_end(void **state)
         "Content-Type: application/vnd.longwire.gap+json\r\nContent-Length: 90\r\nLongwire-Cursor: tok\r\n\r\n"
         "{\"type\":\"gap\",\"channel\":\"all:\",\"epoch\":\"0000000000000001\",\"from\":1,\"to\":2,"
         "\"why\":\"corrupt\"}\r\n"
+        "--boundary\r\n"
+        "Content-Type: application/vnd.longwire.notify+json\r\nContent-Length: 70\r\nLongwire-Cursor: tok\r\n\r\n"
+        "{\"type\":\"notify\",\"channel\":\"all:\",\"epoch\":\"0000000000000001\",\"head\":2}\r\n"
         "--boundary\r\n"
         "Content-Type: application/vnd.longwire.ping+json\r\nContent-Length: 15\r\n\r\n{\"type\":\"ping\"}\r\n"
         "--boundary\r\n"

@@ -90,6 +90,14 @@ void sse_put_gap(struct buf *buf, struct span channel, uint64_t epoch, const str
     buf_put_lit(buf, "\n\n");
 }
 
+void sse_put_notify(struct buf *buf, struct span channel, uint64_t epoch, uint64_t head, struct span cursor)
+{
+    put_id(buf, cursor);
+    buf_put_lit(buf, "event: notify\ndata: ");
+    json_put_notify(buf, channel, epoch, head, (struct span){ 0 });
+    buf_put_lit(buf, "\n\n");
+}
+
 void sse_put_place(struct buf *buf, struct span cursor)
 {
     put_id(buf, cursor);

@@ -26,6 +26,9 @@ void sse_put_gap(struct buf *buf, struct span channel, uint64_t epoch, const str
  * `event: binary`. Gaps and the place are as above. */
 void sse_put_raw(struct buf *buf, const struct message *message, struct span cursor);
 
+/* `event: notify`, for readers that are told heads and no messages. */
+void sse_put_notify(struct buf *buf, struct span channel, uint64_t epoch, uint64_t head, struct span cursor);
+
 /* An event that says nothing but the place: `event: cursor`, so that onmessage does not get it. `cursor` is base64url. */
 void sse_put_place(struct buf *buf, struct span cursor);
 

@@ -26,6 +26,7 @@ static void lines_are_as_the_standard_wants_them(void **state)
     sse_put_heartbeat(&buf);
     sse_put_gap(&buf, SPAN("topic:a"), 5, &gap, SPAN("tok"));
     sse_put_gap(&buf, SPAN("topic:a"), 5, &gap, SPAN(""));
+    sse_put_notify(&buf, SPAN("topic:a"), 5, 9, SPAN("tok"));
     sse_put_place(&buf, SPAN("AQ-_"));
     struct span want = SPAN(
         "retry: 3000\n"
@@ -39,6 +40,7 @@ static void lines_are_as_the_standard_wants_them(void **state)
         "event: gap\n"
         "data: {\"type\":\"gap\",\"channel\":\"topic:a\",\"epoch\":\"0000000000000005\",\"from\":1,\"to\":9,"
         "\"why\":\"expired\"}\n\n"
+        "id: tok\nevent: notify\ndata: {\"type\":\"notify\",\"channel\":\"topic:a\",\"epoch\":\"0000000000000005\",\"head\":9}\n\n"
         "id: AQ-_\nevent: cursor\ndata: {\"type\":\"cursor\",\"cursor\":\"AQ-_\"}\n\n");
     if (!span_eq(buf_span(&buf), want))
         fail_msg("%.*s", SPAN_ARG(buf_span(&buf)));

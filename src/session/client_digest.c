@@ -8,13 +8,15 @@
 enum { PLACES_TOLD_MAX = 16384 };  /* in one pong: 8.5 MiB at most */
 
 /* Is every place of this link one that its client knows? A channel that has not answered yet, or has a gap to tell first,
- * says so soon. Of a group that its user has left or been away from, the server steps over seqs in silence. */
+ * says so soon. Of a group that its user has left or been away from, the server steps over seqs in silence. In mode notify
+ * a channel stands where the client was told, which is no place of the client's. */
 static bool link_is_settled(const struct link *link)
 {
     if (link->reader->unplaced_count > 0)
         return false;
     for (const struct reader_sub *sub = link->reader->subs; sub != NULL; sub = sub->next)
-        if (!sub->sub.is_unasked && (!subscription_is_settled(&sub->sub) || (sub->sub.is_own && sub->sub.is_bounded)))
+        if (!sub->sub.is_unasked && (!subscription_is_settled(&sub->sub) || (sub->sub.is_own && sub->sub.is_bounded) ||
+                                     sub->sub.is_notify))
             return false;
     return true;
 }

@@ -114,7 +114,7 @@ void multipart_put_message(struct buf *buf, struct span boundary, const struct m
 }
 
 /* The longest: each byte of the longest name as \u00XX, and about 150 bytes around it. */
-enum { OBJECT_BYTES_MAX = 2048 };
+enum { GAP_BYTES_MAX = 2048 };
 
 static void put_object(struct buf *buf, struct span boundary, const char *type, const struct buf *object, struct span cursor)
 {
@@ -132,7 +132,7 @@ void multipart_put_gap(struct buf *buf, struct span boundary, struct span channe
 {
     struct buf object;
 
-    buf_init(&object, OBJECT_BYTES_MAX);
+    buf_init(&object, GAP_BYTES_MAX);
     json_put_gap(&object, channel, epoch, gap, (struct span){ 0 });
     put_object(buf, boundary, "gap", &object, cursor);
     buf_fini(&object);
@@ -143,7 +143,7 @@ void multipart_put_notify(struct buf *buf, struct span boundary, struct span cha
 {
     struct buf object;
 
-    buf_init(&object, OBJECT_BYTES_MAX);
+    buf_init(&object, GAP_BYTES_MAX);
     json_put_notify(&object, channel, epoch, head, (struct span){ 0 });
     put_object(buf, boundary, "notify", &object, cursor);
     buf_fini(&object);

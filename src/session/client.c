@@ -158,17 +158,23 @@ void client_end(struct link *link, enum link_end why)
     link->is_farewell = why == LINK_END_CUT_OFF || why == LINK_END_REVOKED;
     if (words->may_come_again)
         client_say_reconnect(client);
-    else if (!client_kind(client)->says_closing)
+    else if (!client_kind(client)->says_closing || why == LINK_END_REPLACED)
         client_say(client, &(struct client_event){ .kind = EVENT_CLOSING, .closing = words });
     client_kind(client)->close_by_code(client, words->code, words->reason);
 }
 
-void client_expiring(struct link *link, msec in)
+/* The answer to a `connect` comes first. */
+bool client_expiring(struct link *link, msec in)
 {
-    client_say(container_of(link, struct client, link), &(struct client_event){
+    struct client *client = container_of(link, struct client, link);
+
+    if (client_is_identifying(client))
+        return false;
+    client_say(client, &(struct client_event){
         .kind = EVENT_EXPIRING, .expiring_s = (uint32_t)((in + 999) / 1000),
     });
     link_mark(link);
+    return true;
 }
 
 void client_presence(struct link *link, const struct presence_note *note)

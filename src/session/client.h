@@ -132,7 +132,7 @@ void client_send_away(struct client *client, enum client_close why, const char *
 void client_put_off(struct client *client, const struct put_off *put_off);
 /* link_kind's. */
 void client_end(struct link *link, enum link_end why);
-void client_expiring(struct link *link, msec in);
+bool client_expiring(struct link *link, msec in);
 void client_presence(struct link *link, const struct presence_note *note);
 
 /* --- heartbeats: client_beat.c --- */

@@ -44,8 +44,8 @@ struct link_kind {
     void (*leave)(struct link *link);
     /* Tell the client why its link ends, and end it soon. Nothing happens if it ends already. */
     void (*end)(struct link *link, enum link_end why);
-    /* Tell the client that its token ends in so long. NULL: there is no way to say it. */
-    void (*expiring)(struct link *link, msec in);
+    /* Tell the client that its token ends in so long. False: not now, ask again soon. NULL: there is no way to say it. */
+    bool (*expiring)(struct link *link, msec in);
     /* Tell the client which device came to a channel, or left it. NULL: likewise. */
     void (*presence)(struct link *link, const struct presence_note *note);
 };

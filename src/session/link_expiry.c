@@ -5,7 +5,7 @@
 #include "base/must.h"
 #include "session/presence_follow.h"
 
-enum { LOOK_MS_MOST = 3600 * 1000 };
+enum { LOOK_MS_MOST = 3600 * 1000, LOOK_MS_SOON = 200 };
 
 enum link_expiry_step link_expiry_judge(msec expires_at, bool is_told, msec wall, msec *ret_wait)
 {
@@ -32,9 +32,10 @@ static void expiry_fire(struct timer *timer, msec now)
         link->kind->end(link, LINK_END_EXPIRED);
         return;
     case LINK_EXPIRY_TELL:
-        expiry->is_told = true;
-        if (link->kind->expiring != NULL)
-            link->kind->expiring(link, link->holder->expires_at - loop->wall);
+        expiry->is_told = link->kind->expiring == NULL ||
+                          link->kind->expiring(link, link->holder->expires_at - loop->wall);
+        if (!expiry->is_told && wait > LOOK_MS_SOON)
+            wait = LOOK_MS_SOON;
         break;
     case LINK_EXPIRY_WAIT:
         break;

@@ -130,12 +130,13 @@ static void stream_session_end(struct link *link, enum link_end why)
     stream_session_say_last(stream_session_of(link), words->may_come_again ? NULL : words);
 }
 
-static void stream_session_expiring(struct link *link, msec in)
+static bool stream_session_expiring(struct link *link, msec in)
 {
     struct stream_session *session = stream_session_of(link);
 
     session->expiring_s = (uint32_t)((in + 999) / 1000);
     stream_session_say(session, session->format->put_expiring);
+    return true;
 }
 
 static void stream_session_presence(struct link *link, const struct presence_note *note)

@@ -1,8 +1,9 @@
-"""Heartbeats of WebSocket clients that beat by themselves: what is agreed, what a promise does, and who is dropped for
+"""Heartbeats of WebSocket and native clients that beat by themselves: what is agreed, what a promise does, and who is dropped for
 silence."""
 import pytest
 
 from longwire_server import Server
+from native_link import NativeLink
 from waiting import wait_until
 from wire import Ws, metric
 
@@ -20,9 +21,13 @@ def fixture_server():
         yield server
 
 
+both = pytest.mark.parametrize("link", [Ws, NativeLink])
+
+
+@both
 @pytest.mark.parametrize("offer, holds", [(0, 120), (60, 60), (1, 10), (86400, 1800)])
-def test_what_is_agreed(server, offer, holds):
-    with Ws(server) as ws:
+def test_what_is_agreed(server, link, offer, holds):
+    with link(server) as ws:
         assert ws.greeting["heartbeat"] == 25
         assert ws.ask("connect", "connected", heartbeat=offer)["heartbeat"] == holds
         assert ws.ask("connect", "connected")["heartbeat"] == holds  # a further `connect` without one changes nothing
@@ -38,8 +43,9 @@ def test_what_is_no_heartbeat(server, kind, members):
         assert ws.ask("ping", "pong", ref=7)["ref"] == 7
 
 
-def test_a_grown_up_link_is_dropped_when_it_is_silent_and_a_young_one_is_not():
-    with Server(config=QUICK) as server, Ws(server) as young, Ws(server) as old, Ws(server) as beats:
+@both
+def test_a_grown_up_link_is_dropped_when_it_is_silent_and_a_young_one_is_not(link):
+    with Server(config=QUICK) as server, link(server) as young, link(server) as old, link(server) as beats:
         for ws in (young, old, beats):
             assert ws.ask("connect", "connected", heartbeat=1)["heartbeat"] == 1
         for count in range(12):
@@ -55,8 +61,9 @@ def test_a_grown_up_link_is_dropped_when_it_is_silent_and_a_young_one_is_not():
         assert metric(server, "longwire_beats_total") > 26
 
 
-def test_a_promise_moves_the_timer_both_ways():
-    with Server(config=QUICK) as server, Ws(server) as soon, Ws(server) as late:
+@both
+def test_a_promise_moves_the_timer_both_ways(link):
+    with Server(config=QUICK) as server, link(server) as soon, link(server) as late:
         for ws in (soon, late):
             ws.ask("connect", "connected", heartbeat=2)
             for count in range(12):
@@ -67,15 +74,16 @@ def test_a_promise_moves_the_timer_both_ways():
         assert late.ask("ping", "pong", ref=1)["ref"] == 1
 
 
-def test_a_network_where_links_are_lost_is_told_a_shorter_interval():
+@both
+def test_a_network_where_links_are_lost_is_told_a_shorter_interval(link):
     with Server(config=QUICK + "loops = 1\n") as server:
-        lost = [Ws(server) for _ in range(3)]
+        lost = [link(server) for _ in range(3)]
         for ws in lost:
             assert ws.ask("connect", "connected", heartbeat=0)["heartbeat"] == 2
             for count in range(12):
                 ws.ask("ping", "pong", ref=count)
         wait_until(lambda: metric(server, "longwire_silent_clients_closed_total") == 3)
-        with Ws(server) as ws:
+        with link(server) as ws:
             assert ws.ask("connect", "connected", heartbeat=0)["heartbeat"] == 1
             assert ws.ask("connect", "connected", heartbeat=60)["heartbeat"] == 1
         wait_until(lambda: metric(server, "longwire_networks_learned") == 1)

@@ -3,7 +3,6 @@
 The frames are written and read by native_wire.py, which knows the page and not the code. Threats 34, 97 to 100.
 """
 import asyncio
-import base64
 import concurrent.futures
 import contextlib
 import json
@@ -18,7 +17,8 @@ import websockets
 
 from longwire_client import Api
 from longwire_server import BUILD, LONGWIRED, ROOT, Server, is_built
-from native_wire import (GAP_WHYS, SERVER_TYPES, Aliases, NativeClient, WireFault, decode, encode, split)
+from native_link import NotTold, bin_as_json, json_as_bin
+from native_wire import SERVER_TYPES, Aliases, NativeClient, WireFault, decode, encode, split
 from waiting import SECONDS, wait_until
 
 pytestmark = pytest.mark.skipif(not is_built(), reason="no longwired is built")
@@ -115,76 +115,6 @@ def test_dialogue(server, case):
 
 
 # --- both dialects say the same --------------------------------------------------------------------------------------
-
-class NotTold(Exception):
-    """A frame of JSON that has no binary form: it is malformed on purpose."""
-
-
-def json_publish_as_bin(frame):
-    told = {"type": "publish", **{name: frame[name] for name in ("channel", "media", "ttl", "key", "event") if name in frame}}
-    if "data_base64" in frame:
-        told["payload_hex"] = base64.b64decode(frame["data_base64"]).hex()
-        told.setdefault("media", "application/octet-stream")
-    elif isinstance(frame.get("data"), str):
-        told["payload"] = frame["data"]
-        told.setdefault("media", "text/plain")
-    elif "data" in frame:
-        told["payload"] = json.dumps(frame["data"], separators=(",", ":"))
-        told.setdefault("media", "application/json")
-    else:
-        raise NotTold
-    return told
-
-
-def json_as_bin(frame, refs):
-    kind = frame["type"]
-    if kind not in ("connect", "subscribe", "unsubscribe", "publish", "cursor", "ping") or frame.get("after", 0) < 0:
-        raise NotTold
-    told = json_publish_as_bin(frame) if kind == "publish" else dict(frame)
-    if kind == "connect" and "resume" in frame:
-        told["resume"] = [{"channel": name, **place} for name, place in frame["resume"].items()]
-    if "ref" in frame:
-        if len(json.dumps(frame["ref"])) > 256:
-            raise NotTold
-        refs.append(frame["ref"])
-        told["ref"] = len(refs) - 1
-    return told
-
-
-def message_as_json(frame):
-    told = {"type": "message", **{name: frame[name] for name in ("channel", "epoch", "seq", "id", "time")},
-            "from": frame.get("from")}
-    if "target" in frame:
-        return {**told, "type": "recall", "target": frame["target"]}
-    if "recalled" in frame:
-        return {**told, "recalled": True}
-    told["media"] = frame["media"]
-    if "payload_hex" in frame:
-        told["data_base64"] = base64.b64encode(bytes.fromhex(frame["payload_hex"])).decode()
-    elif frame["media"] == "application/json":
-        told["data"] = json.loads(frame["payload"])
-    else:
-        told["data"] = frame.get("payload", "")
-    return told
-
-
-def bin_as_json(frame, refs):
-    if frame["type"] == "full":
-        return message_as_json(frame)
-    told = dict(frame)
-    if "ref" in told:
-        told["ref"] = refs[told["ref"]]
-    if frame["type"] == "gap":
-        told["from"], told["to"], told["why"] = told.pop("gap_from"), told.pop("gap_to"), GAP_WHYS[told["why"]]
-    if frame["type"] == "pong" and "resume" in frame:
-        told["places"] = {place.pop("channel"): place for place in told.pop("resume")}
-    if frame["type"] == "connected":
-        told.pop("version"), told.pop("frame_max")
-        told["reconnect"] = {"base_ms": told.pop("base_ms"), "factor": told.pop("factor") / 100, "cap_ms": told.pop("cap_ms"),
-                             "jitter": told.pop("jitter") / 1000}
-        told["resumed"] = "resumed" in told
-    return told
-
 
 class BinSocket:
     """The subprotocol longwire.bin.v1 of a WebSocket: a frame without its length is a message."""

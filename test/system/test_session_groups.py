@@ -7,14 +7,16 @@ import pytest
 
 from longwire_client import Api
 from longwire_server import Server, is_built
+from native_link import NativeLink
 from wire import Ws
 
 pytestmark = pytest.mark.skipif(not is_built(), reason="no longwired is built")
 
 
-@pytest.fixture(scope="module", name="server")
-def server_fixture():
+@pytest.fixture(scope="module", name="server", params=[Ws, NativeLink])
+def server_fixture(request):
     with Server() as server:
+        server.link = request.param  # what devices come by
         yield server
 
 
@@ -44,7 +46,7 @@ def publish(api, channel, data):
 
 @contextlib.contextmanager
 def device(server, user, name="phone"):
-    with Ws(server) as ws:
+    with server.link(server) as ws:
         ws.ask("connect", "connected", session=True, user=user, device=name)
         yield ws
 

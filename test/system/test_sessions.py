@@ -8,6 +8,7 @@ import threading
 import pytest
 
 from longwire_server import Server, is_built
+from native_link import NativeLink
 from waiting import wait_until
 from wire import Closed, Ended, Multipart, Ndjson, Poll, Sse, Ws, publish, request, wait_for_subscribers
 
@@ -24,7 +25,8 @@ class Device:
     """A device that remembers what it got. It acknowledges when it is told to, and drops what comes twice only if that was
     not acknowledged."""
 
-    def __init__(self, server, user, device):
+    def __init__(self, server, user, device, link=Ws):
+        self.link = link
         self.server, self.user, self.device = server, user, device
         self.ws = self.ticket = self.said = None
         self.got = collections.defaultdict(list)   # seqs of a channel, each once
@@ -34,14 +36,14 @@ class Device:
 
     def connect(self, **members):
         self.begun = dict(self.acked)
-        self.ws = Ws(self.server).__enter__()
+        self.ws = self.link(self.server).__enter__()
         self.said = self.ws.ask("connect", "connected", session=True, user=self.user, device=self.device, **members)
         self.ticket = self.said["ticket"]
         return self.said
 
     def resume(self):
         self.begun = dict(self.acked)
-        self.ws = Ws(self.server).__enter__()
+        self.ws = self.link(self.server).__enter__()
         self.said = self.ws.ask("connect", "connected", ticket=self.ticket)
         self.ticket = self.said["ticket"]
         return self.said
@@ -83,9 +85,9 @@ def sent(server, channel, payload=b"x"):
 names = iter(f"user{n}" for n in range(1000000))
 
 
-@pytest.fixture
-def phone(server):
-    return Device(server, next(names), "phone")
+@pytest.fixture(params=[Ws, NativeLink])
+def phone(server, request):
+    return Device(server, next(names), "phone", request.param)
 
 
 def test_connected_tells_the_session(phone):
@@ -179,7 +181,7 @@ def test_the_newer_link_fences_the_older(server, phone):
     assert older.frame("replaced")["code"] == 4001
     assert older.closing() == (4001, "replaced")
     # Neither its ticket nor its acknowledgement counts any more, and the newer link lives on.
-    with Ws(server) as ws:
+    with phone.link(server) as ws:
         error = ws.ask("connect", "error", ticket=ticket, ref=3)
         assert error["code"] == 401 and "stale" in error["reason"] and error["ref"] == 3
         assert ws.ask("connect", "error", ticket=ticket[:-4] + "AAAA")["code"] == 401
@@ -190,7 +192,7 @@ def test_the_newer_link_fences_the_older(server, phone):
 
 def test_rapid_reconnects_leave_one_link(server, phone):
     """Threat 33: many links of one device at one moment, from several threads."""
-    links = [Ws(server).__enter__() for _ in range(12)]
+    links = [phone.link(server).__enter__() for _ in range(12)]
     generations = []
 
     def connect(link):
@@ -613,7 +615,8 @@ def test_the_devices_of_a_user(server, phone):
         tablet.settle()
     devices = {each["device"]: each for each in request(server, "GET", f"/v1/users/{phone.user}").json()["devices"]}
     assert set(devices) == {"phone", "tablet"}
-    assert devices["phone"]["online"] and devices["phone"]["transport"] == "websocket"
+    transport = "native" if phone.link is NativeLink else "websocket"
+    assert devices["phone"]["online"] and devices["phone"]["transport"] == transport
     assert devices["phone"]["session"] == f"{phone.user}/phone"
     assert devices["tablet"]["online"] and devices["tablet"]["transport"] == "poll"  # for poll_lease_s more
     phone.cut()

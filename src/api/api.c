@@ -50,6 +50,8 @@ static const struct route {
     { "v1/users/*",               HTTP_GET,    serve_user,    false },
     { "v1/channels/*/subscribers", HTTP_GET,  serve_subscribers, false },
     { "v1/ack",                   HTTP_POST,   serve_ack,     false },
+    { "v1/why",                   HTTP_GET,    serve_why,     false },
+    { "v1/sessions",              HTTP_GET,    serve_sessions, false },
     { "v1/nodes",                 HTTP_GET,    serve_nodes,    false },
     { "v1/nodes/*/drain",         HTTP_POST,   serve_drain,    false },
     { "v1/allocate",              HTTP_GET,    serve_allocate, true },

@@ -62,6 +62,8 @@ void serve_channels(struct call *call);
 void serve_purge(struct call *call);
 void serve_recall(struct call *call);
 void serve_receipts(struct call *call);
+void serve_why(struct call *call);
+void serve_sessions(struct call *call);
 void serve_ack(struct call *call);
 void serve_user(struct call *call);
 void serve_subscribers(struct call *call);

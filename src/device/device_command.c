@@ -68,7 +68,10 @@ struct session_open *session_open_new(struct devices *devices, struct span user,
 
 static void session_close_free(struct command *command)
 {
-    free(container_of(command, struct session_close, command));
+    struct session_close *close = container_of(command, struct session_close, command);
+
+    session_places_free(close->delivered, close->delivered_count);
+    free(close);
 }
 
 static const struct command_kind session_close_kind = {

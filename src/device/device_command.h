@@ -109,7 +109,12 @@ struct session_close {
     struct standing *standing;
     uint64_t         key, generation;
     bool             is_between;  /* a poll was answered: the session waits for the next one */
+    struct session_place *delivered;  /* owned: how far the link was handed the session's channels; to count what comes
+                                       * again. Not all of them need to be there */
+    size_t           delivered_count;
 };
+
+enum { SESSION_DELIVERED_MAX = 64 };
 
 struct session_close *session_close_new(struct devices *devices, struct standing *standing, uint64_t key,
                                         uint64_t generation);

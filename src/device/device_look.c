@@ -217,20 +217,33 @@ static void facts_take_place(struct device_facts *facts, const struct standing_p
         facts->place_wall = 0;
 }
 
-/* What stands in memory may be newer than what is stored. */
-static void facts_take_standing(const struct device_look *look, struct device_facts *facts)
+static const struct standing *standing_of(const struct devices *devices, const struct device_facts *facts)
 {
-    const struct standing       *standing = standing_find(look->devices, span_str(facts->user), span_str(facts->device));
-    const struct standing_place *place;
+    return standing_find(devices, span_str(facts->user), span_str(facts->device));
+}
+
+void device_facts_remember(const struct devices *devices, struct device_facts *facts)
+{
+    const struct standing *standing = standing_of(devices, facts);
 
     if (standing == NULL)
         return;
-    facts->is_online = standing_is_online(look->devices, standing, look->devices->writer->wall);
+    facts->is_online = standing_is_online(devices, standing, devices->writer->wall);
     facts->transport = standing->transport;
     facts->key       = standing->home == NULL ? 0 : standing->key;
     if (standing->seen > facts->seen)
         facts->seen = standing->seen;
-    if (standing->is_loaded && (place = standing_place_find(standing, channel_name_span(look->channel))) != NULL)
+}
+
+/* What stands in memory may be newer than what is stored. */
+static void facts_take_standing(const struct device_look *look, struct device_facts *facts)
+{
+    const struct standing       *standing = standing_of(look->devices, facts);
+    const struct standing_place *place;
+
+    device_facts_remember(look->devices, facts);
+    if (standing != NULL && standing->is_loaded &&
+        (place = standing_place_find(standing, channel_name_span(look->channel))) != NULL)
         facts_take_place(facts, place);
 }
 

@@ -46,6 +46,9 @@ struct device_look {
 void device_look_begin(struct device_look *look);
 void device_look_fini(struct device_look *look);
 
+/* What is in memory of its session: whether it is there now, and its link. */
+void device_facts_remember(const struct devices *devices, struct device_facts *facts);
+
 /* The session that this row of the user's holds, as facts without a place. False: it is none, or one that has ended. */
 bool device_session_of(const struct devices *devices, struct span user, const struct ledger_row *row,
                        struct device_facts *ret);

@@ -84,6 +84,17 @@ void device_acks_take(struct command *command, struct writer *writer)
     command_free(command);
 }
 
+/* What was handed to the link, and is not acknowledged now that it has ended, comes again. */
+static void count_redeliveries(struct devices *devices, const struct session_close *close)
+{
+    for (size_t i = 0; i < close->delivered_count; i++) {
+        const struct session_place  *told  = &close->delivered[i];
+        const struct standing_place *place = standing_place_find(close->standing, channel_name_span(told->name));
+        if (place != NULL && place->epoch == told->epoch && place->seq < told->seq)
+            counter_add(&devices->counters.redeliveries, told->seq - place->seq);
+    }
+}
+
 void device_close_take(struct command *command, struct writer *writer)
 {
     struct session_close *close    = container_of(command, struct session_close, command);
@@ -92,6 +103,7 @@ void device_close_take(struct command *command, struct writer *writer)
 
     must(standing->handle_count > 0);
     standing->handle_count--;
+    count_redeliveries(devices, close);
     if (standing->home != NULL && standing->key == close->key) {
         standing->home          = NULL;
         standing->key           = 0;

@@ -41,6 +41,7 @@ struct devices_limits {
 struct devices_counters {
     struct counter opens, resumes, fences, stale, refused;  /* openings, and those that found a session */
     struct counter acks, stale_acks, places_stored, ended;
+    struct counter redeliveries;                            /* handed to a link that ended before they were acknowledged */
     struct counter standing, linked;                        /* sessions in memory, and with a link, now */
     struct counter marks;                                   /* read marks set (read_mark.h) */
 };
@@ -49,7 +50,9 @@ struct devices_counters {
 struct device_looks {
     struct list waiting;        /* those that wait for loops */
     uint64_t    last_id;
-    uint32_t    receipt_count;  /* calls under way that ask for receipts */
+    uint32_t    receipt_count;  /* calls under way that ask for receipts … */
+    uint32_t    why_count;      /* … for what became of a message … */
+    uint32_t    listing_count;  /* … for pages of sessions */
 };
 
 struct devices {

@@ -4,7 +4,8 @@
  *     device_open.c    links that come             device_places.c   links that go, and what they acknowledged
  *     device_list.c    who a user's devices are    device_command.c  the commands
  *     device_sweep.c   sessions that have run out        device_look.c   how far they are in a channel
- *     receipts.c       … for all devices that a message is for */
+ *     receipts.c       … for all devices that a message is for
+ *     why.c            … and all else about one device   session_listing.c  sessions page by page */
 #ifndef DEVICE_DEVICES_PRIV_H
 #define DEVICE_DEVICES_PRIV_H
 

@@ -140,6 +140,8 @@ static void put_sessions(struct buf *out, const struct server *server)
             SUM(server, sessions.counters.digests_differed));
     put_one(out, "longwire_places_told_total", "counter", "Pings that asked for the server's places.",
             SUM(server, sessions.counters.places_told));
+    put_one(out, "longwire_admissions_total", "counter", "Clients that were let in.",
+            SUM(server, sessions.counters.admitted));
     put_one(out, "longwire_admissions_refused_total", "counter",
             "Clients that were told to come again later (admissions_per_s).", SUM(server, sessions.counters.put_off));
     put_one(out, "longwire_drained_total", "counter", "Clients that were told to reconnect by a drain.",
@@ -171,6 +173,9 @@ static void put_devices(struct buf *out, const struct server *server)
     put_one(out, "longwire_acks_total", "counter", "Acknowledgements that moved a place.", counter_get(&counters->acks));
     put_one(out, "longwire_acks_stale_total", "counter", "Acknowledgements dropped, because a newer link was there.",
             counter_get(&counters->stale_acks));
+    put_one(out, "longwire_redeliveries_total", "counter",
+            "Messages handed to links that ended before they were acknowledged: their devices get them again.",
+            counter_get(&counters->redeliveries));
     put_one(out, "longwire_places_stored_total", "counter", "Acknowledged places stored.",
             counter_get(&counters->places_stored));
     put_one(out, "longwire_read_marks_total", "counter", "Read marks that moved.", counter_get(&counters->marks));

@@ -54,19 +54,15 @@ struct session_open *device_link_ask(struct session_worker *worker, const struct
     return open;
 }
 
-static void tell_closed(struct session_worker *worker, struct standing *standing, uint64_t key, uint64_t generation,
-                        bool is_between)
+static void tell_closed(struct session_worker *worker, struct standing *standing, uint64_t key, uint64_t generation)
 {
-    struct session_close *closed = session_close_new(worker->devices, standing, key, generation);
-
-    closed->is_between = is_between;
-    shard_send_own(worker->shard, &closed->command);
+    shard_send_own(worker->shard, &session_close_new(worker->devices, standing, key, generation)->command);
 }
 
 void device_link_drop(struct session_worker *worker, struct session_open *open)
 {
     if (open->outcome == OPEN_DONE && open->standing != NULL)
-        tell_closed(worker, open->standing, open->key, open->generation, false);
+        tell_closed(worker, open->standing, open->key, open->generation);
     command_free(&open->command);
 }
 
@@ -403,6 +399,31 @@ void device_link_keep(struct link *link, struct reader_sub *sub)
 
 /* --- the end ---------------------------------------------------------------------------------------------------- */
 
+/* Of a frame that was cut the client does not have the end. */
+static uint64_t handed_over(const struct link *link, const struct reader_sub *sub)
+{
+    const struct cut_frame *cut = link->waiting == NULL ? NULL : &link->waiting->cut;
+
+    if (cut != NULL && cut_frame_is_there(cut) && cut->sub == sub)
+        return cut->before.next - 1;
+    return subscription_seen(&sub->sub);
+}
+
+/* How far the link was handed the session's channels. */
+static void note_delivered(const struct link *link, struct session_close *closed)
+{
+    const size_t count = link->device->own_count < SESSION_DELIVERED_MAX ? link->device->own_count : SESSION_DELIVERED_MAX;
+
+    closed->delivered = calloc(count + 1, sizeof closed->delivered[0]);
+    must(closed->delivered != NULL);
+    for (const struct reader_sub *sub = link->reader->subs; sub != NULL && closed->delivered_count < count; sub = sub->next)
+        if (sub->sub.is_own && subscription_is_placed(&sub->sub))
+            closed->delivered[closed->delivered_count++] = (struct session_place){
+                .name = channel_name_ref(subscription_name(&sub->sub)), .epoch = subscription_seen_epoch(&sub->sub),
+                .seq = handed_over(link, sub),
+            };
+}
+
 void device_link_end(struct link *link, bool is_between)
 {
     struct device_link *device = link->device;
@@ -412,7 +433,12 @@ void device_link_end(struct link *link, bool is_between)
         return;
     teller_add(&teller, device);
     teller_send(&teller);
-    tell_closed(link->worker, device->standing, link->key, device->generation, is_between);
+    struct session_close *closed = session_close_new(link->worker->devices, device->standing, link->key, device->generation);
+    closed->is_between           = is_between;
+    /* A poll that was answered has a client that is to name its places with the next one. */
+    if (!is_between)
+        note_delivered(link, closed);
+    shard_send_own(link->worker->shard, &closed->command);
     group_follow_fini(&device->groups);
     pool_give(&link->worker->device_links, device);
     link->device = NULL;
@@ -431,16 +457,6 @@ void device_link_fence(struct device_home *home, uint64_t key)
     teller_send(&teller);
     link->device->is_fenced = true;
     link->kind->end(link, LINK_END_REPLACED);
-}
-
-/* Of a frame that was cut the client does not have the end. */
-static uint64_t handed_over(const struct link *link, const struct reader_sub *sub)
-{
-    const struct cut_frame *cut = link->waiting == NULL ? NULL : &link->waiting->cut;
-
-    if (cut != NULL && cut_frame_is_there(cut) && cut->sub == sub)
-        return cut->before.next - 1;
-    return subscription_seen(&sub->sub);
 }
 
 size_t device_link_look(struct device_home *home, uint64_t key, const struct channel_name *channel,

@@ -13,9 +13,9 @@ bool session_lets_in(struct session_worker *worker, bool is_known, struct put_of
         return false;
     }
     msec after_ms = admission_ask(&worker->admission, &worker->limits.admission, is_known, worker->loop->now);
+    counter_add(after_ms == 0 ? &worker->counters.admitted : &worker->counters.put_off, 1);
     if (after_ms == 0)
         return true;
-    counter_add(&worker->counters.put_off, 1);
     *ret = (struct put_off){ after_ms, CLOSE_TOO_MANY, "too many come at once (admissions_per_s); come again then" };
     return false;
 }

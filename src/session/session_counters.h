@@ -26,7 +26,8 @@ struct session_counters {
     struct counter digests_differed;            /* pings whose digest was another one than the server's */
     struct counter places_told;                 /* pings that asked for the places, after a difference that stayed */
     struct counter networks;                    /* of which links were lost in silence, now */
-    struct counter put_off;                     /* links and requests that were told to come again later */
+    struct counter admitted;                    /* links and requests that were let in by admissions_per_s … */
+    struct counter put_off;                     /* … and those that were told to come again later */
     struct counter drained;                     /* links that were told to reconnect by a drain */
     struct counter writes;                      /* system calls that sent frames */
 };

@@ -158,6 +158,25 @@ def test_kill_9_leaves_what_was_stored(user):
         assert receipts(server, channel, 1)[0] == stored  # with its time
 
 
+def test_redeliveries_are_counted(user):
+    channel = f"user:{user}"
+    with Server() as server, contextlib.closing(Api(server.url)) as api:
+        with Device(server, user, "phone") as phone:
+            phone.connect()
+            for _ in range(5):
+                publish(server, channel)
+            phone.read(5)
+            phone.ack(channel, 2)
+        wait_until(lambda: api.metrics()["longwire_redeliveries_total"] == 3)
+        with Device(server, user, "phone") as phone:
+            phone.connect()
+            phone.read(3)
+            phone.ack(channel, 5)
+        wait_until(lambda: not request(server, "GET", f"/v1/users/{user}").json()["devices"][0]["online"])
+        assert api.metrics()["longwire_redeliveries_total"] == 3
+        assert api.metrics()["longwire_admissions_total"] == 2
+
+
 # --- groups -----------------------------------------------------------------------------------------------------------
 
 def test_a_message_of_a_group_is_for_who_was_a_member(server, api, user):

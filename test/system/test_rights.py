@@ -509,6 +509,12 @@ def test_a_batch_of_a_stranger_is_refused_as_a_whole_where_nothing_is_open():
 
 # --- what became of a message -----------------------------------------------------------------------------------------
 
+def ask_why(server, secret, channel):
+    with contextlib.closing(Api(server.url, secret)) as api:
+        return said(api.call("GET", f"/v1/why?channel={channel}&seq=1&device=a/phone"))
+
+
+WHY, SESSIONS = ask_why, http("GET", "/v1/sessions")
 RECEIPTS = http("GET", MESSAGES + "/1/receipts")
 NO_RECEIPTS = "receipts are kept of channels whose readers are stored: user:U, device:U/D and group:G; "
 #                                    open: none wrong   locked: none wrong pub  sub  adm
@@ -519,13 +525,22 @@ ABOUT_MESSAGES = {
     (RECEIPTS, "sys:a"):             (404, 404,       401, 401, 403, 403, 404),
     (RECEIPTS, "nope:a"):            (404, 404,       404, 401, 404, 404, 404),
     (RECEIPTS, "user:"):             (400, 400,       400, 401, 400, 400, 400),
+    (WHY, "user:a"):                 (200, 200,       401, 401, 403, 200, 200),
+    (WHY, "user:never"):             (404, 404,       401, 401, 403, 404, 404),
+    (WHY, "topic:a"):                (200, 200,       401, 401, 403, 200, 200),
+    (WHY, "shut:a"):                 (404, 404,       401, 401, 403, 404, 404),
+    (WHY, "sys:a"):                  (404, 404,       401, 401, 403, 403, 404),
+    (WHY, "nope:a"):                 (404, 404,       404, 401, 404, 404, 404),
+    (WHY, "user:"):                  (400, 400,       400, 401, 400, 400, 400),
+    (SESSIONS, ""):                  (200, 200,       401, 401, 403, 403, 200),
 }
 
 
 def test_every_call_about_messages(servers):
     for server, secret in (("locked", "pub"), ("open", None)):
         with contextlib.closing(Api(servers[server].url, secret_of(secret))) as api:
-            assert api.publish("user:a", b"x").status == 201
+            for channel in ("user:a", "topic:a"):
+                assert api.publish(channel, b"x").status == 201
     for (call, channel), wanted in ABOUT_MESSAGES.items():
         got = tuple(call(servers[server], secret_of(secret), channel)[0] for server, secret in CALLERS.values())
         assert got == wanted, channel
@@ -552,6 +567,10 @@ def test_users_ask_about_what_they_published():
             assert mine(server, ann, channel) == refused, channel
         for token in (make() for make in BAD_TOKENS.values()):
             assert mine(server, token, "group:g")[0] == 401
+            assert ask_why(server, token, "group:g")[0] == SESSIONS(server, token, "")[0] == 401
+        whose = {ask_why(server, ann, channel) for channel in ("user:ann", "user:bob", "group:g", "topic:a", "nope:a")}
+        assert whose == {(403, "asking what became of a message needs an API key with the right to subscribe")}
+        assert SESSIONS(server, ann, "") == (403, "listing the sessions needs an API key with the right admin")
         wait_until(lambda: mine(server, ann, "group:gone") == refused)  # nobody knows any more who published it
 
 
@@ -563,3 +582,5 @@ def test_a_key_of_some_channels_asks_about_these():
                 assert api.publish(channel, b"x").status == 201
         assert RECEIPTS(server, secret_of("some"), "user:a")[0] == 200
         assert RECEIPTS(server, secret_of("some"), "user:b")[0] == 403
+        assert WHY(server, secret_of("some"), "user:a")[0] == 200
+        assert WHY(server, secret_of("some"), "user:b")[0] == 403

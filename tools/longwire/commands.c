@@ -250,6 +250,46 @@ static const char *const recall_examples[] = {
     NULL,
 };
 
+/* --- why, sessions ---------------------------------------------------------------------------------------------- */
+
+static const struct tool_option why_options[] = {
+    { OPTION_FORMAT, "format", "F", "FORMAT", CHOICES_FORMAT, "how it is printed: `text` (the default), or `json`, "
+      "the answer as it came" },
+    OPT_JSON,
+    OPT_END,
+};
+
+static const char *const why_examples[] = {
+    "longwire why user:ann 42 ann/phone",
+    "longwire why group:lobby 7 bob/tablet --json | jq .state",
+    NULL,
+};
+
+static const struct tool_option sessions_options[] = {
+    { OPTION_ONLINE, "online", "", NULL, NULL, "only those of devices that are there now" },
+    { OPTION_COUNT, "limit", "nC", "N", NULL, "at most N sessions (default: all)" },
+    { OPTION_FORMAT, "format", "F", "FORMAT", CHOICES_FORMAT,
+      "how each session is printed: `text` (the default), `json`, or a template such as `'{user}/{device} {transport}'`; see "
+      "below" },
+    OPT_JSON,
+    OPT_END,
+};
+
+static const struct tool_section sessions_sections[] = {
+    { "Formats",
+      "`text` on a terminal: whether the device is there, over which transport, when a link of it last began or ended, and its "
+      "name, USER/DEVICE. Into a pipe or file: the names, one a line. `json`: each session as one line, as the server sent it. "
+      "The fields of a template are `{user}`, `{device}`, `{online}`, `{transport}`, `{node}`, `{since}`, `{seen}`, "
+      "`{generation}` and `{json}`." },
+    { NULL, NULL },
+};
+
+static const char *const sessions_examples[] = {
+    "longwire sessions ann",
+    "longwire sessions --online -F '{user}/{device} {transport}'",
+    NULL,
+};
+
 /* --- token ------------------------------------------------------------------------------------------------------ */
 
 static const struct tool_option token_options[] = {
@@ -369,6 +409,26 @@ static const struct tool_command purge = {
     .words_min = 1, .words_max = 1, .words_ask = "which channel? For instance: longwire purge topic:test --yes",
 };
 
+static const struct tool_command why = {
+    .name = "why", .usage = "CHANNEL SEQ USER/DEVICE", .run = command_why,
+    .summary = "what became of a message for one device",
+    .about = "What the server knows of the message and the device, a line each, in the order of time: when the message was "
+             "stored, whether the device was connected, whether the message was written to its link, how far the device has "
+             "acknowledged. What the server does not know is not said. Needs the right `subscribe` once the server has keys.",
+    .options = why_options, .sections = no_sections, .examples = why_examples,
+    .words_min = 3, .words_max = 3,
+    .words_ask = "which channel, message and device? For instance: longwire why user:ann 42 ann/phone",
+};
+
+static const struct tool_command sessions = {
+    .name = "sessions", .usage = "[USER]", .run = command_sessions,
+    .summary = "list the sessions of a user's devices, or of all users",
+    .about = "A session is what the server keeps for a device: what it follows, and how far it has acknowledged. Of all users: "
+             "needs the right `admin` once the server has keys; of one user: `subscribe`.",
+    .options = sessions_options, .sections = sessions_sections, .examples = sessions_examples,
+    .words_min = 0, .words_max = 1, .words_ask = "one user at most. For instance: longwire sessions ann",
+};
+
 static const struct tool_command token = {
     .name = "token", .usage = "", .run = command_token, .is_local = true,
     .summary = "sign a token for a user, to try things out",
@@ -399,12 +459,12 @@ static const struct tool_command help = {
     .summary = "print help, in general or on one command",
     .about = "The same as `longwire COMMAND --help`.",
     .options = no_options, .sections = no_sections, .examples = help_examples,
-    .choices = "sub pub history channels info recall purge token completion man",
+    .choices = "sub pub history channels info recall purge why sessions token completion man",
     .words_min = 0, .words_max = 1, .words_ask = "one command at most. For instance: longwire help sub",
 };
 
 const struct tool_command *const tool_commands[] = {
-    &sub, &pub, &history, &channels, &info, &recall, &purge, &token, &completion, &man, &help, NULL,
+    &sub, &pub, &history, &channels, &info, &recall, &purge, &why, &sessions, &token, &completion, &man, &help, NULL,
 };
 
 const struct tool_section tool_sections[] = {

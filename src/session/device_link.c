@@ -417,7 +417,7 @@ static void note_delivered(const struct link *link, struct session_close *closed
     closed->delivered = calloc(count + 1, sizeof closed->delivered[0]);
     must(closed->delivered != NULL);
     for (const struct reader_sub *sub = link->reader->subs; sub != NULL && closed->delivered_count < count; sub = sub->next)
-        if (sub->sub.is_own && subscription_is_placed(&sub->sub))
+        if (sub->sub.is_own && !sub->sub.is_notify && !sub->sub.is_unasked && subscription_is_placed(&sub->sub))
             closed->delivered[closed->delivered_count++] = (struct session_place){
                 .name = channel_name_ref(subscription_name(&sub->sub)), .epoch = subscription_seen_epoch(&sub->sub),
                 .seq = handed_over(link, sub),
@@ -475,6 +475,7 @@ size_t device_link_look(struct device_home *home, uint64_t key, const struct cha
             .is_there  = true,
             .is_own    = sub->sub.is_own,
             .is_placed = subscription_is_placed(&sub->sub),
+            .is_silent = sub->sub.is_notify,
             .epoch     = subscription_seen_epoch(&sub->sub),
             .seen      = handed_over(link, sub),
         };

@@ -217,6 +217,19 @@ def test_over_http_transports(server, user, kind):
             wait_until(lambda: "between_polls" in told(server, channel, 1, f"{user}/phone"))
 
 
+def test_a_link_that_is_told_of_heads(server, user):
+    channel = f"user:{user}"
+    with Device(server, user, "phone") as phone:
+        phone.connect(mode="notify")
+        publish(server, channel)
+        assert phone.ws.frame("notify")["head"] == 1
+        wait_until(lambda: "told_of_head" in told(server, channel, 1, f"{user}/phone"))
+        assert told(server, channel, 1, f"{user}/phone")[0] == "pending"
+        assert request(server, "GET", f"/v1/channels/{channel}/messages/1/receipts").json()["devices"][0]["state"] == "pending"
+        phone.ack(channel, 1)
+        wait_until(lambda: told(server, channel, 1, f"{user}/phone")[0] == "acknowledged")
+
+
 def test_what_is_no_question(server, user):
     publish(server, f"user:{user}")
 

@@ -25,7 +25,7 @@ enum receipt_state receipt_judge(const struct device_facts *facts, const struct 
 {
     *ret_time = 0;
     if (receipt_is_acknowledged(facts, message)) {
-        *ret_time = is_older(facts, message) ? 0 : facts->place_wall != 0 ? facts->place_wall : now;
+        *ret_time = is_older(facts, message) ? 0 : facts->place_wall;
         return is_older(facts, message) ? RECEIPT_NOT_MEANT : RECEIPT_ACKNOWLEDGED;
     }
     if (!is_written(facts, message))

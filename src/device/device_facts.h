@@ -13,11 +13,12 @@ struct device_facts {
     bool        is_online;
     const char *transport;      /* of the last link; static; NULL: not known here */
     uint64_t    key;            /* of the connection of the link; 0: no link */
-    /* Its acknowledged place in the channel. */
+    /* Its acknowledged place in the channel, as it is stored: what memory alone knows may be lost in a crash, and a receipt
+     * never goes back (threat 18). */
     bool        has_place;
     bool        is_kept;        /* the session follows the channel because a client asked for that */
     uint64_t    place_epoch, place_seq;
-    msec        place_wall;     /* when this place was stored; 0: it is newer than what is stored */
+    msec        place_wall;     /* when this place was stored */
     /* The link's. */
     bool             is_link_told;  /* its loop has answered */
     struct link_view link;

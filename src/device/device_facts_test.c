@@ -25,8 +25,6 @@ static const struct {
       RECEIPT_ACKNOWLEDGED, 300 },
     { "a place behind it", { .has_place = true, .place_epoch = EPOCH, .place_seq = 99, .place_wall = 300 }, 200,
       RECEIPT_ACKNOWLEDGED, 300 },
-    { "a place that is not stored yet", { .has_place = true, .place_epoch = EPOCH, .place_seq = SEQ }, 200,
-      RECEIPT_ACKNOWLEDGED, NOW },
     { "a place of another life of the log",
       { .has_place = true, .place_epoch = EPOCH + 1, .place_seq = 99, .place_wall = 300 }, 200, RECEIPT_PENDING, 0 },
     { "the session began behind it",

@@ -205,18 +205,6 @@ static void facts_take_row(struct device_facts *facts, const struct ledger_row *
     facts->place_wall  = place.wall;
 }
 
-static void facts_take_place(struct device_facts *facts, const struct standing_place *place)
-{
-    bool is_as_stored = facts->has_place && facts->place_epoch == place->epoch && facts->place_seq == place->seq;
-
-    facts->has_place   = !place->is_gone;
-    facts->is_kept     = place->is_kept;
-    facts->place_epoch = place->epoch;
-    facts->place_seq   = place->seq;
-    if (!is_as_stored)
-        facts->place_wall = 0;
-}
-
 static const struct standing *standing_of(const struct devices *devices, const struct device_facts *facts)
 {
     return standing_find(devices, span_str(facts->user), span_str(facts->device));
@@ -233,18 +221,6 @@ void device_facts_remember(const struct devices *devices, struct device_facts *f
     facts->key       = standing->home == NULL ? 0 : standing->key;
     if (standing->seen > facts->seen)
         facts->seen = standing->seen;
-}
-
-/* What stands in memory may be newer than what is stored. */
-static void facts_take_standing(const struct device_look *look, struct device_facts *facts)
-{
-    const struct standing       *standing = standing_of(look->devices, facts);
-    const struct standing_place *place;
-
-    device_facts_remember(look->devices, facts);
-    if (standing != NULL && standing->is_loaded &&
-        (place = standing_place_find(standing, channel_name_span(look->channel))) != NULL)
-        facts_take_place(facts, place);
 }
 
 static void look_read(struct device_look *look);
@@ -279,7 +255,7 @@ static void look_read(struct device_look *look)
         return;
     }
     for (size_t i = 0; i < look->count; i++)
-        facts_take_standing(look, &look->at[i]);
+        device_facts_remember(look->devices, &look->at[i]);
     look_ask_loops(look);
 }
 

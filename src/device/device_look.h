@@ -1,7 +1,7 @@
 /* device_look.h - how far devices are in one channel: what their sessions have acknowledged, and what was handed to the
  * sockets of their links. Private to this module.
  *
- *     ledger ── rows of places ──▶ look ◀── standings in memory
+ *     ledger ── rows of places ──▶ look ◀── links, in memory
  *                                   │ ▲
  *                       link_ask ───▼ │     to each loop that has one of the links, and back
  *                                  loops

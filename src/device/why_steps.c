@@ -115,9 +115,7 @@ static void tell_link(const struct why_facts *facts, struct why_told *told)
 
 static void tell_place(const struct why_facts *facts, const char *what, struct why_told *told)
 {
-    const struct device_facts *device = facts->device;
-
-    step_add(told, what, device->place_wall != 0 ? device->place_wall : facts->now)->seq = device->place_seq;
+    step_add(told, what, facts->device->place_wall)->seq = facts->device->place_seq;
 }
 
 /* Since both are there: the message and a link that follows the channel. 0: nobody knows since when, as for a channel

@@ -49,6 +49,7 @@ static const struct route {
     { "v1/users/*/groups",        HTTP_GET,    serve_groups_of_user, false },
     { "v1/users/*",               HTTP_GET,    serve_user,    false },
     { "v1/channels/*/subscribers", HTTP_GET,  serve_subscribers, false },
+    { "v1/presence",              HTTP_POST,   serve_presence_users, false },
     { "v1/ack",                   HTTP_POST,   serve_ack,     false },
     { "v1/why",                   HTTP_GET,    serve_why,     false },
     { "v1/sessions",              HTTP_GET,    serve_sessions, false },
@@ -245,8 +246,8 @@ bool api_is_unwelcome(const struct api *api, const struct http_request *request,
 {
     if (request->head->method != HTTP_POST)
         return false;
-    /* Devices acknowledge that may publish nothing. */
-    if (span_eq(request->path, SPAN("/v1/ack")))
+    /* Devices acknowledge, and users are asked about, by those who may publish nothing. */
+    if (span_eq(request->path, SPAN("/v1/ack")) || span_eq(request->path, SPAN("/v1/presence")))
         return caller->identity == NULL;
     return caller->identity == NULL || may_publish_at_all(caller->identity, api->namespaces).status != 0;
 }

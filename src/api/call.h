@@ -67,6 +67,7 @@ void serve_sessions(struct call *call);
 void serve_ack(struct call *call);
 void serve_user(struct call *call);
 void serve_subscribers(struct call *call);
+void serve_presence_users(struct call *call);
 void serve_member(struct call *call);  /* PUT and DELETE of one */
 void serve_members(struct call *call);
 void serve_groups_of_user(struct call *call);

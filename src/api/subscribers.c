@@ -50,6 +50,19 @@ static void subscribers_listed(struct presence_listing *listing)
     command_free(&listing->command);
 }
 
+/* Takes the listing. Only who may ask is told that there is no presence. */
+static void subscribers_list(struct api *api, struct presence_listing *listing)
+{
+    if (listing->name->space->has_presence) {
+        shard_list_presence(api->shard, listing);
+        return;
+    }
+    http_problem(api->server, listing->owner, 409, NULL,
+                 "this channel's namespace keeps no presence: set presence = true in its section of the configuration",
+                 HTTP_NO_FIELDS);
+    command_free(&listing->command);
+}
+
 /* --- who may ask ------------------------------------------------------------------------------------------------ */
 
 /* The ledger is asked whether the caller is a member; then `listing` goes on. */
@@ -75,7 +88,7 @@ static void subscribers_member_asked(struct membership_command *question)
     struct subscribers_question *mine = question->owner;
 
     if (question->outcome == MEMBERSHIP_DONE && question->is_member)
-        shard_list_presence(mine->api->shard, mine->listing);
+        subscribers_list(mine->api, mine->listing);
     else
         subscribers_refuse(mine, question);
     command_free(&question->command);
@@ -89,7 +102,7 @@ static void subscribers_ask(const struct call *call, struct presence_listing *li
     listing->owner    = call->exchange;
     listing->answered = subscribers_listed;
     if (!verdict.needs_member) {
-        shard_list_presence(api->shard, listing);
+        subscribers_list(api, listing);
         return;
     }
     struct subscribers_question *mine     = malloc(sizeof *mine);
@@ -129,12 +142,7 @@ void serve_subscribers(struct call *call)
     if (name == NULL)
         return;
     struct verdict verdict = may(call->identity, name, ACTION_PRESENCE);
-    if (call_passes_member(call, verdict)) {
-        if (name->space->has_presence)
-            subscribers_read(call, name, verdict);
-        else
-            call_refuse(call, 409, "this channel's namespace keeps no presence: set presence = true in its section of the "
-                                   "configuration");
-    }
+    if (call_passes_member(call, verdict))
+        subscribers_read(call, name, verdict);
     channel_name_unref(name);
 }

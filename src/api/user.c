@@ -1,4 +1,5 @@
-/* user.c - GET /v1/users/{user}: the devices of a user that have a session. */
+/* user.c - GET /v1/users/{user}: the devices of a user that have a session, and those that follow a channel with presence
+ * without one. */
 #include "api/call.h"
 #include "base/must.h"
 #include "device/device_command.h"
@@ -16,9 +17,13 @@ static void put_device(struct buf *buf, struct span user, const struct listed_de
     buf_put_lit(buf, "{\"device\":");
     json_put_string(buf, span_str(device->device));
     buf_put_lit(buf, ",\"session\":");
-    json_put_string(buf, buf_span(&name));
-    buf_putf(buf, ",\"generation\":%llu,\"online\":%s,\"transport\":", (unsigned long long)device->generation,
-             device->is_online ? "true" : "false");
+    if (device->generation != 0) {
+        json_put_string(buf, buf_span(&name));
+        buf_putf(buf, ",\"generation\":%llu", (unsigned long long)device->generation);
+    } else {
+        buf_put_lit(buf, "null,\"generation\":null");
+    }
+    buf_putf(buf, ",\"online\":%s,\"transport\":", device->is_online ? "true" : "false");
     if (device->is_online && device->transport != NULL)
         json_put_string(buf, span_str(device->transport));
     else

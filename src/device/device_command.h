@@ -147,7 +147,7 @@ struct device_listing {
     struct devices  *devices;
     struct listed_device {
         char     device[DEVICE_TEXT_MAX + 1];
-        uint64_t generation, key;       /* key 0: no link */
+        uint64_t generation, key;       /* generation 0: it has no session; key 0: no link */
         msec     since, seen;
         const char *transport;          /* of the last link; NULL: not known here */
         bool     is_online;

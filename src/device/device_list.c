@@ -3,6 +3,7 @@
 
 #include "base/must.h"
 #include "device/devices_priv.h"
+#include "device/presence.h"
 
 enum { LISTING_ROWS_A_PAGE = 500, LISTING_PAGE_BYTES_MAX = 256 * 1024 };
 
@@ -24,10 +25,29 @@ void listing_work_free(struct device_listing *listing)
     listing->work = NULL;
 }
 
+/* A device without a session is known while it follows a channel with presence. */
+static void device_listing_add_present(void *ctx, const struct presence_who *who, msec since)
+{
+    struct device_listing *listing = ctx;
+    struct listed_device  *listed;
+
+    for (size_t i = 0; i < listing->count; i++)
+        if (span_eq(span_str(listing->at[i].device), who->device))
+            return;
+    listing->at = reallocarray(listing->at, listing->count + 1, sizeof listing->at[0]);
+    must(listing->at != NULL);
+    listed  = &listing->at[listing->count++];
+    *listed = (struct listed_device){ .key = who->key, .since = since, .seen = listing->devices->writer->wall,
+                                      .transport = who->transport, .is_online = true };
+    memcpy(listed->device, who->device.at, who->device.len);
+}
+
 static void device_listing_end(struct device_listing *listing)
 {
     struct writer *writer = listing->devices->writer;
 
+    if (!listing->is_away && listing->devices->presence != NULL)
+        presence_user(listing->devices->presence, listing->user, device_listing_add_present, listing);
     listing_work_free(listing);
     writer->port->send(writer->ctx, listing->command.loop, &listing->command);
 }

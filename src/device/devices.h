@@ -22,6 +22,8 @@
 #include "device/device_command.h"
 #include "node/writer.h"
 
+struct presence;  /* presence.h */
+
 enum device_policy {
     DEVICES_ALL,            /* every device has its session */
     DEVICES_ONE_PER_CLASS,  /* a new session ends those of other devices with the same class; no class counts as one */
@@ -59,6 +61,7 @@ struct devices {
     struct writer         *writer;       /* borrowed: its port, stores and time */
     struct namespaces     *namespaces;
     const struct hash_key *hash_key;
+    const struct presence *presence;     /* borrowed; to list devices without a session. NULL: none */
     struct devices_limits  limits;       /* may change between two turns */
     struct map             standings;    /* by the hash of the user: all of a user's lie in one row of the map */
     struct list            idle;         /* without link, opening and news; oldest first */

@@ -134,3 +134,73 @@ void shard_list_presence(struct shard *shard, struct presence_listing *listing)
 {
     shard_ask_question(shard, &listing->command);
 }
+
+/* --- presence_question ------------------------------------------------------------------------------------------ */
+
+static void presence_question_free(struct command *command)
+{
+    struct presence_question *question = container_of(command, struct presence_question, command);
+
+    free(question->at);
+    free(question);
+}
+
+static void presence_question_home(struct command *command, struct shard *shard)
+{
+    struct presence_question *question = container_of(command, struct presence_question, command);
+
+    shard_end_question(shard);
+    question->answered(question);
+}
+
+static const struct command_kind presence_question_kind = {
+    .name = "presence_question", .free = presence_question_free, .at_loop = presence_question_home,
+    .at_writer = presence_question_take,
+};
+
+static int asked_order(const void *a, const void *b)
+{
+    return span_order(((const struct asked_user *)a)->user, ((const struct asked_user *)b)->user);
+}
+
+/* In the order of their names, each once. */
+static void asked_users_sort(struct presence_question *question)
+{
+    size_t kept = 0;
+
+    qsort(question->at, question->count, sizeof question->at[0], asked_order);
+    for (size_t i = 0; i < question->count; i++)
+        if (kept == 0 || !span_eq(question->at[kept - 1].user, question->at[i].user))
+            question->at[kept++] = question->at[i];
+    question->count = kept;
+}
+
+struct presence_question *presence_question_new(struct presence *presence, struct devices *devices,
+                                                const struct span *users, size_t count)
+{
+    size_t                    bytes    = 0;
+    struct presence_question *question = calloc(1, sizeof *question);
+
+    must(question != NULL && count > 0 && count <= PRESENCE_USERS_MAX);
+    for (size_t i = 0; i < count; i++)
+        bytes += users[i].len;
+    question->command.kind = &presence_question_kind;
+    question->presence     = presence;
+    question->devices      = devices;
+    question->count        = count;
+    question->at           = calloc(1, count * sizeof question->at[0] + bytes);
+    must(question->at != NULL);
+    char *words = (char *)&question->at[count];
+    for (size_t i = 0; i < count; i++) {
+        memcpy(words, users[i].at, users[i].len);
+        question->at[i].user = span_of(words, users[i].len);
+        words += users[i].len;
+    }
+    asked_users_sort(question);
+    return question;
+}
+
+void shard_ask_presence(struct shard *shard, struct presence_question *question)
+{
+    shard_ask_question(shard, &question->command);
+}

@@ -83,4 +83,25 @@ struct presence_listing *presence_listing_new(struct presence *presence, struct 
                                               uint32_t limit);
 void shard_list_presence(struct shard *shard, struct presence_listing *listing);
 
+enum { PRESENCE_USERS_MAX = 1000 };
+
+/* POST /v1/presence: how many devices of each of these users are there, by a session or in any channel. */
+struct presence_question {
+    struct command    command;
+    struct presence  *presence;
+    struct devices   *devices;
+    void            (*answered)(struct presence_question *question);  /* on the loop; takes it */
+    void             *owner;
+    size_t            count;
+    struct asked_user {
+        struct span user;
+        uint32_t    devices;  /* the answer */
+    }                *at;     /* owned, with the names; in their order, each once */
+};
+
+/* Copies the names: 1 to PRESENCE_USERS_MAX. */
+struct presence_question *presence_question_new(struct presence *presence, struct devices *devices,
+                                                const struct span *users, size_t count);
+void shard_ask_presence(struct shard *shard, struct presence_question *question);
+
 #endif

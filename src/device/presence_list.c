@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "base/must.h"
+#include "device/devices_priv.h"
 #include "device/presence_priv.h"
 
 static void copy_listed(char *into, struct span name)
@@ -86,4 +87,41 @@ uint32_t presence_user(const struct presence *presence, struct span user,
 
     presence_walk(presence, user, presence_count_device, &census);
     return census.count;
+}
+
+/* --- many users ------------------------------------------------------------------------------------------------- */
+
+/* Devices of a user that are there: sessions first, then the devices in channels that have no session online. */
+struct online_census {
+    const struct devices *devices;
+    uint32_t              count;
+};
+
+static void count_online_session(struct standing *standing, void *ctx)
+{
+    struct online_census *census = ctx;
+
+    census->count += standing_is_online(census->devices, standing, census->devices->writer->wall);
+}
+
+static void count_without_session(void *ctx, const struct presence_who *who, msec since)
+{
+    struct online_census  *census   = ctx;
+    const struct standing *standing = standing_find(census->devices, who->user, who->device);
+
+    (void)since;
+    census->count += standing == NULL || !standing_is_online(census->devices, standing, census->devices->writer->wall);
+}
+
+void presence_question_take(struct command *command, struct writer *writer)
+{
+    struct presence_question *question = container_of(command, struct presence_question, command);
+
+    for (size_t i = 0; i < question->count; i++) {
+        struct online_census census = { .devices = question->devices };
+        standings_walk(question->devices, question->at[i].user, count_online_session, &census);
+        presence_user(question->presence, question->at[i].user, count_without_session, &census);
+        question->at[i].devices = census.count;
+    }
+    writer->port->send(writer->ctx, command->loop, command);
 }

@@ -92,5 +92,6 @@ void presence_tell(struct presence *presence);
 
 /* --- presence_list.c --- */
 void presence_listing_take(struct command *command, struct writer *writer);
+void presence_question_take(struct command *command, struct writer *writer);
 
 #endif

@@ -102,6 +102,7 @@ enum rc writer_thread_open(struct writer_thread *thread, const struct snapshot *
     devices_init(&thread->devices, &thread->writer, namespaces, hash_key, &devices);
     presence_init(&thread->presence, &writer_thread_port, thread, loop_count, hash_key, &presence);
     presence_tick(&thread->presence, thread->loop.now, thread->loop.wall);
+    thread->devices.presence = &thread->presence;
     return RC_OK;
 }
 

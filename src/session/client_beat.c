@@ -52,6 +52,8 @@ void client_heard(struct client *client)
     if (!link->has_delivered && silent > 1000)
         networks_borne(&link->worker->networks, client->network, silent, beat_limits(client)->offered_ms, now);
     link->has_delivered = false;
+    if (link->is_quiet)
+        presence_follow_wake(link);
 }
 
 void client_beat(struct client *client, msec next_ms)
@@ -98,6 +100,21 @@ static bool client_is_cut_off(const struct client *client)
     return link_waiting_bytes(link) > 0 && stream_is_dead(link->stream, limits->asked_ms + limits->pong_timeout_ms);
 }
 
+/* A link of which nothing was heard for the lease may be there still, but its device does not count as present. */
+static void client_watch_presence_lease(struct client *client, msec now, msec *ret_next)
+{
+    const struct session_limits *limits = &client->link.worker->limits;
+    msec lease  = heartbeat_lease(&client->heartbeat, &limits->heartbeat, limits->presence_lease_ms);
+    msec silent = heartbeat_silence(&client->heartbeat, now);
+
+    if (client->link.worker->presence.follows.count == 0)
+        return;
+    if (silent >= lease)
+        presence_follow_rest(&client->link);
+    else if (*ret_next > now + lease - silent)
+        *ret_next = now + lease - silent;
+}
+
 bool client_watch(struct client *client, msec now, msec *ret_next)
 {
     struct link *link = &client->link;
@@ -122,6 +139,7 @@ bool client_watch(struct client *client, msec now, msec *ret_next)
         client_drop_silent(client);
         return false;
     }
+    client_watch_presence_lease(client, now, ret_next);
     link_look_again(link);
     return true;
 }

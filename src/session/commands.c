@@ -38,8 +38,8 @@ static void client_watch_presence(struct client *client, struct reader_sub *sub,
     }
     client_say(client, &(struct client_event){
         .kind = EVENT_SUBSCRIBED, .ref = ref,
-        .subscribed = { channel_name_span(subscription_name(&sub->sub)), subscription_epoch(&sub->sub),
-                        subscription_head(&sub->sub) },
+        .subscribed = { channel_name_span(subscription_name(&sub->sub)), subscription_seen_epoch(&sub->sub),
+                        subscription_head(&sub->sub), true, subscription_seen(&sub->sub) },
     });
 }
 

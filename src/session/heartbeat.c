@@ -68,6 +68,18 @@ msec heartbeat_due(const struct heartbeat *heartbeat, const struct heartbeat_lim
     return now + asked_after(heartbeat, limits) - since_heard(heartbeat, now);
 }
 
+msec heartbeat_silence(const struct heartbeat *heartbeat, msec now)
+{
+    return since_heard(heartbeat, now);
+}
+
+msec heartbeat_lease(const struct heartbeat *heartbeat, const struct heartbeat_limits *limits, msec lease_ms)
+{
+    msec least = asked_after(heartbeat, limits) + limits->pong_timeout_ms;
+
+    return lease_ms > least ? lease_ms : least;
+}
+
 /* How much longer it has. */
 static msec patience_left(const struct heartbeat *heartbeat, const struct heartbeat_limits *limits, msec now)
 {

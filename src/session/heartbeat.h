@@ -71,6 +71,12 @@ static inline bool heartbeat_is_of_client(const struct heartbeat *heartbeat)
 /* When the next look is due if nothing is heard. */
 msec heartbeat_due(const struct heartbeat *heartbeat, const struct heartbeat_limits *limits, msec now);
 
+/* How long it has been silent. */
+msec heartbeat_silence(const struct heartbeat *heartbeat, msec now);
+/* How long a silent client counts as present: `lease_ms`, but no less than one needs that beats as agreed, is late, is asked,
+ * and answers late. */
+msec heartbeat_lease(const struct heartbeat *heartbeat, const struct heartbeat_limits *limits, msec lease_ms);
+
 enum heartbeat_verdict { HEARTBEAT_FINE, HEARTBEAT_ASK, HEARTBEAT_SILENT };
 
 /* `is_waiting`: bytes wait for the stream. As long as any do, nobody is given up, because our question may stand behind

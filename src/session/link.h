@@ -75,6 +75,7 @@ struct link {
     bool                    is_let_in   : 1;     /* session_lets_in() has said so */
     bool                    is_farewell : 1;    /* the client has said goodbye, or may not come again */
     bool                    is_notify     : 1;  /* channels that it follows from now on are in mode notify (notify.h) */
+    bool                    is_quiet    : 1;    /* nothing was heard for so long that its device is not present */
     bool                    has_delivered : 1;  /* since the client was heard last: its network had something to carry */
     uint8_t                 idle_frame_count;   /* of the WebSocket's, too: frames that bring nothing … */
     uint8_t                 idle_frame_second;  /* … in this second (its low bits) */

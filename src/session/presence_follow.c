@@ -359,6 +359,29 @@ void presence_follow_rename(struct link *link)
     buf_fini(&scratch);
 }
 
+static void presence_send_all(struct link *link, enum presence_change_kind kind)
+{
+    for (struct reader_sub *sub = link->reader->subs; sub != NULL; sub = sub->next) {
+        struct presence_follow *follow = presence_follow_find(link, sub);
+        if (follow == NULL)
+            continue;
+        presence_send(follow, kind, PRESENCE_END_NOW);
+        link->is_quiet = kind == PRESENCE_GO;
+    }
+}
+
+void presence_follow_rest(struct link *link)
+{
+    if (!link->is_quiet)
+        presence_send_all(link, PRESENCE_GO);
+}
+
+void presence_follow_wake(struct link *link)
+{
+    link->is_quiet = false;
+    presence_send_all(link, PRESENCE_COME);
+}
+
 static enum presence_end presence_end_of(const struct link *link)
 {
     if (link->is_farewell)

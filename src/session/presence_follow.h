@@ -50,6 +50,9 @@ void presence_follow_end(struct link *link, struct reader_sub *sub);
 
 /* The link has become another user's or device's. */
 void presence_follow_rename(struct link *link);
+/* Nothing was heard of the client for the lease: its device leaves, unless it is there by another link; and it is back. */
+void presence_follow_rest(struct link *link);
+void presence_follow_wake(struct link *link);
 /* The link ends. */
 void presence_follow_end_all(struct link *link);
 

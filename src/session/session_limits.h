@@ -32,6 +32,7 @@ struct session_limits {
     uint32_t echo_bytes_max;          /* a message to the echo */
     msec     echo_silence_ms;         /* an echo that receives nothing for so long is closed */
     const char *connection_key_header;  /* in which requests bring a key of their connection; "" or NULL: in none */
+    msec     presence_lease_ms;       /* a silent client is present for so long: see heartbeat_lease() */
     msec     ticket_ttl_ms;           /* how long a ticket is good, if the token does not end before */
     bool     has_echo;
 };

@@ -166,6 +166,8 @@ CALLS = [
     ("/v1/why", "get", "/v1/why?channel=user:ann&seq=1", None, {}, 400),
     ("/v1/sessions", "get", "/v1/sessions?limit=1", None, {}, 200),
     ("/v1/sessions", "get", "/v1/sessions?limit=0", None, {}, 400),
+    ("/v1/presence", "post", "/v1/presence", b'{"users":["ann","bob"]}', {"Content-Type": "application/json"}, 200),
+    ("/v1/presence", "post", "/v1/presence", b'{"users":[]}', {"Content-Type": "application/json"}, 400),
     ("/v1/ack", "post", "/v1/ack?user=ann&device=phone", b'{"places":{"user:ann":1}}', {"Content-Type": "application/json"}, 404),
     ("/v1/ack", "post", "/v1/ack?user=ann&device=phone", b"{}", {"Content-Type": "application/json"}, 400),
     ("/v1/users/{user}/groups", "get", "/v1/users/ann/groups?limit=1", None, {}, 200),

@@ -145,6 +145,7 @@ CALLS = {
     "recall": http("DELETE", MESSAGES + "/1000000"),
     "history": http("GET", MESSAGES),
     "channel": http("GET", "CHANNEL"),
+    "subscribers": http("GET", "CHANNEL/subscribers"),
     "purge": http("DELETE", "CHANNEL"),
     "poll": subscribe("application/json"),
     "sse": subscribe("text/event-stream"),
@@ -160,6 +161,7 @@ CALLS = {
     "native resume": native_resume,
 }
 WITHOUT_CHANNEL = {"metrics": http("GET", "/metrics"), "list": http("GET", "/v1/channels"),
+                   "presence": http("POST", "/v1/presence", b'{"users":["bob"]}'),
                    "healthz": http("GET", "/healthz"), "readyz": http("GET", "/readyz"),
                    "readyz/read": http("GET", "/readyz/read"), "readyz/publish": http("GET", "/readyz/publish"),
                    "nothing": http("GET", "/v1/nothing")}
@@ -188,6 +190,7 @@ TABLE = {
 WITHOUT_CHANNEL_TABLE = {
     "metrics":              (200, 200,       401, 401, 403, 403, 200),
     "list":                 (200, 200,       401, 401, 403, 403, 200),
+    "presence":             (200, 200,       401, 401, 403, 200, 200),
     "healthz":              (200, 200,       200, 200, 200, 200, 200),
     "readyz":               (200, 200,       200, 200, 200, 200, 200),
     "readyz/read":          (200, 200,       200, 200, 200, 200, 200),
@@ -195,7 +198,8 @@ WITHOUT_CHANNEL_TABLE = {
     "nothing":              (404, 404,       404, 404, 404, 404, 404),
 }
 WRITES = ("publish", "batch", "recall", "frame publish", "connect, publish", "native publish")
-DONE = {"publish": 201, "batch": 201, "recall": 404, "websocket": 101}  # else 200
+NO_PRESENCE = "this channel's namespace keeps no presence: set presence = true in its section of the configuration"
+DONE = {"publish": 201, "batch": 201, "recall": 404, "websocket": 101, "subscribers": 409}  # else 200
 NOT_A_MESSAGE = "there is no such message to take back"
 NEVER_PUBLISHED = "nothing was ever published in this channel, and nobody follows it now"
 
@@ -214,6 +218,8 @@ def why_not(call, channel, who, status):
         return ("only the server itself publishes in this namespace" if channel in ("sys", "shut") else
                 "taking back needs an API key with the right to publish" if call == "recall" else
                 "publishing here needs an API key with the right to publish, or the token of a user who may")
+    if call == "subscribers":
+        return ("seeing who follows this channel needs an API key with the right to subscribe, or the token of a user who may")
     return (f"{'reading' if call in ('history', 'channel') else 'following'} this channel needs an API key "
             "with the right to subscribe, or the token of a user who may")
 
@@ -226,7 +232,7 @@ def want(call, channel, who):
         return status, why_not(call, channel, who, status)
     if call == "channel" and channel == "sys":
         return 404, NEVER_PUBLISHED
-    return DONE.get(call, 200), NOT_A_MESSAGE if call == "recall" else None
+    return DONE.get(call, 200), {"recall": NOT_A_MESSAGE, "subscribers": NO_PRESENCE}.get(call)
 
 
 @pytest.mark.parametrize("call", CALLS)
@@ -285,6 +291,7 @@ USER_TABLE = {
 }
 NOT_YOURS = {"history": "you may not read this channel, or there is none",
              "channel": "you may not read this channel, or there is none",
+             "subscribers": "you may not see who follows this channel, or there is none",
              "recall": "you may not take back messages of this channel, or there is none",
              "purge": "purging a channel needs an API key with the right admin"}
 
@@ -298,6 +305,8 @@ def want_of_user(call, channel, is_granted):
     status = USER_TABLE[channel][2 * is_granted + (not reads)]
     if status is None:
         status = 403 if call == "history" else 0
+    if call == "subscribers":
+        status = USER_TABLE[channel][0]  # none of the grants has `presence`
     if call == "purge" or (call == "recall" and channel != "free:a"):
         status = 403
     if (call, channel) == ("websocket", "group:g"):
@@ -307,7 +316,7 @@ def want_of_user(call, channel, is_granted):
         return status, NOT_YOURS.get(call, "you may not follow this channel, or there is none" if reads else writes)
     if call == "channel" and channel == "device:ann/phone":
         return 404, NEVER_PUBLISHED
-    return DONE.get(call, 200), NOT_A_MESSAGE if call == "recall" else None
+    return DONE.get(call, 200), {"recall": NOT_A_MESSAGE, "subscribers": NO_PRESENCE}.get(call)
 
 
 @pytest.fixture(name="with_users", scope="module")

@@ -360,7 +360,7 @@ class Sse(Reader):
         if name == "cursor":
             assert event == {"type": "cursor", "cursor": self.cursor}, event
             return None
-        assert name == (event["type"] if event["type"] in ("gap", "notify") else "message"), (name, event)
+        assert name == (event["type"] if event["type"] in ("gap", "notify", "join", "leave", "presence") else "message"), (name, event)
         return event
 
     def next(self):

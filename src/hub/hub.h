@@ -163,6 +163,8 @@ void subscription_let_go(struct subscription *sub);
 bool subscription_is_lean(const struct subscription *sub);
 
 bool                 subscription_is_placed(const struct subscription *sub);
+/* Does nobody else on this loop follow its channel now? */
+bool                 subscription_is_alone(const struct subscription *sub);
 /* Has it anything to deliver, from the window, a page or the log? */
 bool                 subscription_is_behind(const struct subscription *sub);
 struct channel_name *subscription_name(const struct subscription *sub);   /* borrowed */

@@ -169,6 +169,11 @@ bool subscription_is_placed(const struct subscription *sub)
     return sub->state != SUB_JOINING;
 }
 
+bool subscription_is_alone(const struct subscription *sub)
+{
+    return sub->channel->sub_count == 1;
+}
+
 struct channel_name *subscription_name(const struct subscription *sub)
 {
     return sub->channel->name;

@@ -132,11 +132,12 @@ static struct frame *frame_new_websocket(struct span frames)
     return frame;
 }
 
-static struct frame *frames_make_bin(struct frames *frames, const struct message *message, bool is_told, bool is_ws)
+static struct frame *frames_make_bin(struct frames *frames, const struct alias *alias, const struct message *message,
+                                     bool is_told, bool is_ws)
 {
-    struct buf         *scratch = &frames->scratch;
-    const struct alias *alias   = alias_table_get(&frames->aliases, message);
+    struct buf *scratch = &frames->scratch;
 
+    buf_clear(scratch);
     if (is_told && alias != NULL)
         alias_put_announcement(scratch, alias);
     alias_put_message(scratch, alias, message);
@@ -180,7 +181,8 @@ static struct frame *frames_make(struct frames *frames, const struct message *me
     case ENCODING_BIN_TOLD:
     case ENCODING_WS_BIN:
     case ENCODING_WS_BIN_TOLD:
-        return frames_make_bin(frames, message, encoding == ENCODING_BIN_TOLD || encoding == ENCODING_WS_BIN_TOLD,
+        return frames_make_bin(frames, alias_table_get(&frames->aliases, message), message,
+                               encoding == ENCODING_BIN_TOLD || encoding == ENCODING_WS_BIN_TOLD,
                                encoding == ENCODING_WS_BIN || encoding == ENCODING_WS_BIN_TOLD);
     case ENCODING_PRIVATE:
         must(!"private frames are made by their session");
@@ -232,4 +234,17 @@ struct frame *frames_get_told(struct frames *frames, struct message *message, en
     frame       = frames_get(frames, message, encoding == ENCODING_BIN ? ENCODING_BIN_TOLD : ENCODING_WS_BIN_TOLD);
     *told_alias = frame->announcement;
     return frame;
+}
+
+struct frame *frames_make_alone(struct frames *frames, const struct message *message, enum encoding encoding,
+                                uint32_t *told_alias)
+{
+    if (encoding != ENCODING_BIN && encoding != ENCODING_WS_BIN)
+        return frames_make(frames, message, encoding);
+
+    const struct alias *alias = alias_table_get(&frames->aliases, message);
+    bool is_news = alias != NULL && alias->announcement != *told_alias;
+    if (is_news)
+        *told_alias = alias->announcement;
+    return frames_make_bin(frames, alias, message, is_news, encoding == ENCODING_WS_BIN);
 }

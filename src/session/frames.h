@@ -64,6 +64,11 @@ struct frame *frames_get(struct frames *frames, struct message *message, enum en
 struct frame *frames_get_told(struct frames *frames, struct message *message, enum encoding encoding,
                               uint32_t *told_alias);
 
+/* The same of any encoding, for a subscription that is alone on this loop: no other link will ask for this frame, so the cache
+ * does not hear of it, and nothing is made twice. */
+struct frame *frames_make_alone(struct frames *frames, const struct message *message, enum encoding encoding,
+                                uint32_t *told_alias);
+
 /* Lets go of all frames if the cache holds too much; at the end of a turn. */
 void frames_trim(struct frames *frames);
 void frames_empty(struct frames *frames);

@@ -123,10 +123,41 @@ static void the_cache_stays_below_its_maximum(void **state)
     setting_free(setting);
 }
 
+/* For a subscription that nobody shares a frame with: the same bytes, the announcement once, and nothing in the cache. */
+static void a_frame_for_one_link_stays_out_of_the_cache(void **state)
+{
+    (void)state;
+    struct setting *setting = setting_new();
+    struct message *one = message_of(setting, 1, 5), *two = message_of(setting, 2, 5);
+
+    for (int encoding = 0; encoding < ENCODING_PRIVATE; encoding++) {
+        uint32_t told_alone = 0, told_shared = 0;
+        if (encoding == ENCODING_BIN_TOLD || encoding == ENCODING_WS_BIN_TOLD)
+            continue;
+        for (struct message *message = one; message != NULL; message = message == one ? two : NULL) {
+            bool          is_bin = encoding == ENCODING_BIN || encoding == ENCODING_WS_BIN;
+            struct frame *alone  = frames_make_alone(&setting->frames, message, (enum encoding)encoding, &told_alone);
+            assert_int_equal(setting->frames.bytes, 0);
+            struct frame *shared = is_bin ? frames_get_told(&setting->frames, message, (enum encoding)encoding, &told_shared)
+                                          : frames_get(&setting->frames, message, (enum encoding)encoding);
+            assert_true(span_eq(frame_span(alone, true), frame_span(shared, true)));
+            assert_int_equal(alone->announcement, shared->announcement);
+            assert_int_equal(told_alone, told_shared);
+            frame_unref(alone);
+            frame_unref(shared);
+            frames_empty(&setting->frames);
+        }
+    }
+    message_unref(one);
+    message_unref(two);
+    setting_free(setting);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_frame_is_made_once_an_encoding),
+        cmocka_unit_test(a_frame_for_one_link_stays_out_of_the_cache),
         cmocka_unit_test(a_chunk_says_its_size),
         cmocka_unit_test(the_cache_stays_below_its_maximum),
     };

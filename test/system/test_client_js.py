@@ -44,6 +44,12 @@ def test_units(name):
     run(NODE, "--test", PACKAGE / "test" / f"{name}.test.js", cwd=ROOT)
 
 
+@pytest.mark.skipif(not is_built(), reason="longwired is not built")
+def test_the_vectors_of_dialogues_streams_and_cursors():
+    with Server() as server:
+        run(NODE, "--test", PACKAGE / "test" / "vectors.test.js", cwd=ROOT, env={"LONGWIRE_URL": server.url})
+
+
 def test_types(app):
     """An application in TypeScript, strict: what is right compiles, and what is wrong does not."""
     subprocess.run([ROOT / "setup" / "javascript", LIBRARIES], check=True)

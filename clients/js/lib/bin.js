@@ -126,10 +126,11 @@ function fieldsOf({ type: _type, session, mode, priority, resume, data: _data, b
     };
 }
 
-/* Text without a media type is text for the server too, if it is UTF-8; any other value is JSON. */
+/* A string is the payload itself, also under a JSON media type, as in a frame of JSON. Without a media type it is text for the server
+ * too, if it is UTF-8; any other value is JSON. */
 function payloadOf({ data, bytes, media }) {
     if (bytes !== undefined) return { payload: bytes, media: media ?? 'application/octet-stream' };
-    const isText = typeof data === 'string' && !JSON_MEDIA.test(media ?? '');
+    const isText = typeof data === 'string';
     return { payload: utf8.encode(isText ? data : JSON.stringify(data)), media: media ?? (isText ? undefined : 'application/json') };
 }
 

@@ -35,10 +35,9 @@ function frameOf(channel, data, { media, ttl, key, event, collapseKey, priority 
     };
 }
 
-/* The same as an HTTP request. A string under a JSON media type is the JSON text itself, as in a frame it is a value. */
+/* The same as an HTTP request. A string is the body itself, also under a JSON media type, as in a frame. */
 function requestOf({ data, bytes, media, ttl, key, event, collapse_key: collapseKey, priority }) {
     const isText = typeof data === 'string';
-    const isJson = /^application\/([^;]+\+)?json\b/i.test(media ?? '');
     const kind = media ?? (bytes !== undefined ? 'application/octet-stream' : isText ? 'text/plain' : 'application/json');
     const query = new URLSearchParams({ ...(ttl !== undefined && { ttl }), ...(priority && { priority }) });
     return {
@@ -47,7 +46,7 @@ function requestOf({ data, bytes, media, ttl, key, event, collapse_key: collapse
             'Content-Type': kind, 'Idempotency-Key': key, ...(event && { 'Longwire-Event': encodeURIComponent(event) }),
             ...(collapseKey && { 'Collapse-Key': collapseKey }),
         },
-        body: bytes !== undefined ? bytes : isText && !isJson ? data : JSON.stringify(data),
+        body: bytes !== undefined ? bytes : isText ? data : JSON.stringify(data),
     };
 }
 

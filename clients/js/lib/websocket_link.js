@@ -10,7 +10,7 @@ const HEARTBEAT_S = 25;      // until the server has told its own
 const HIDDEN_MS = 60000;
 
 /* A codec turns the client's frames into what a WebSocket sends, and what comes into frames. */
-class JsonCodec {
+export class JsonCodec {
     static protocol = 'longwire.json.v1';
 
     encode({ bytes, ...frame }) {

@@ -379,3 +379,18 @@ test('a status of the server is no reason to leave a transport; a WebSocket that
     assert.equal(blocked.client.fallBacks[0].transport, 'websocket');
     await blocked.client.close();
 });
+
+test('a string is the payload itself, whatever its media type and its way', async () => {
+    const context = open({}, { '/v1/channels': () => new Response('{"seq":1}', { status: 201 }) });
+    const socket = await live(context);
+    await until(() => context.client.state.name === 'live');
+    const byHttp = context.client.publish('topic:a', '{"a":1}', { media: 'application/json', via: 'http' });
+    await byHttp;
+    assert.deepEqual(context.asked.filter(({ method }) => method === 'POST').map(({ body }) => body), ['{"a":1}']);
+    const byFrame = context.client.publish('topic:b', '{"a":1}', { media: 'application/json' });
+    await until(() => socket.of('publish').length === 1);
+    assert.equal(socket.of('publish')[0].data, '{"a":1}');
+    socket.say({ type: 'published', channel: 'topic:b', seq: 1, ref: socket.ref('publish') });
+    await byFrame;
+    await context.client.close();
+});

@@ -10,6 +10,7 @@ import { httpUrl } from '../lib/http.js';
 import { Comparing, LinkPlaces } from '../lib/link_places.js';
 import { PlaceStore } from '../lib/place_store.js';
 import { Subscription } from '../lib/subscription.js';
+import { CLIENT, SERVER, hex, isSaid } from './bin_names.js';
 
 const tick = () => new Promise(resolve => setImmediate(resolve));
 const bytes = text => new TextEncoder().encode(text);
@@ -200,7 +201,6 @@ test('stores: the oldest place goes when there are too many', async () => {
 
 /* --- longwire.bin.v1 -------------------------------------------------------------------------------------------- */
 
-const hex = text => Uint8Array.from(text.replaceAll(' ', '').match(/../g) ?? [], byte => parseInt(byte, 16));
 const hexOf = frame => Buffer.from(frame).toString('hex');
 const ALIAS_0 = '10 5900 1207 746f7069633a61 1b 0123456789abcdef 2106 2908 31e807 3a0a 746578742f706c61696e 4203 616e6e';
 
@@ -318,6 +318,7 @@ test('a difference that stays is compared less and less often', () => {
 });
 
 /* --- the vectors of longwire.bin.v1: frames have the names of 9.1 there, and those of JSON here --------------------- */
+/* --- the vectors of longwire.bin.v1 ------------------------------------------------------------------------------ */
 
 const vectors = JSON.parse(readFileSync(new URL('../../../test/vectors/bin_frames.json', import.meta.url), 'utf8'));
 
@@ -332,27 +333,6 @@ function messagesOf(stream) {
     return messages;
 }
 
-function jsonOfPayload({ payload, payload_hex: octets, media }) {
-    if (octets !== undefined) return { data: hex(octets) };
-    return { data: /json/.test(media ?? '') ? JSON.parse(payload) : payload ?? '' };
-}
-
-const CLIENT = {
-    connect: ({ versions: _versions, standing, mode, resume, ...same }) => ({
-        ...same, ...(standing && { session: true }), ...(mode !== undefined && { mode: ['push', 'notify'][mode] }),
-        ...(resume && { resume: Object.fromEntries(resume.map(({ channel, ...place }) => [channel, place])) }),
-    }),
-    subscribe: ({ mode, priority, ...same }) => ({
-        ...same, ...(mode !== undefined && { mode: ['push', 'notify'][mode] }), ...(priority !== undefined && { priority: ['now', 'beat'][priority] }),
-    }),
-    publish: ({ payload, payload_hex: octets, priority, ...same }) => ({
-        ...same, ...jsonOfPayload({ payload, payload_hex: octets, media: same.media }), ...(priority !== undefined && { priority: ['now', 'beat'][priority] }),
-    }),
-};
-
-/* Not said by this client: other versions than 1 and the bits of additions, refs above 2^53, octets without a media type. */
-const isSaid = frame => `${frame.versions ?? [1, 1]}` === '1,1' && !('features' in frame) && !(frame.ref > 2 ** 53) && !('payload_hex' in frame);
-
 test('vectors: what a client sends has these bytes', () => {
     let count = 0;
     for (const { name, side, hex: stream, frames } of vectors.cases) {
@@ -366,18 +346,6 @@ test('vectors: what a client sends has these bytes', () => {
     }
     assert.ok(count >= 18, `only ${count} frames`);
 });
-
-const SERVER = {
-    connected: ({ base_ms, factor, cap_ms, jitter, resumed = false, ...same }) => ({
-        ...same, resumed, ...(base_ms !== undefined && { reconnect: { base_ms, factor: factor / 100, cap_ms, jitter: jitter / 1000 } }),
-    }),
-    gap: ({ gap_from: from, gap_to: to, why, ...same }) => ({ ...same, from, to, why: ['expired', 'trimmed', 'epoch', 'ahead', 'corrupt', 'collapsed'][why] }),
-    reconnect: ({ after_ms: after, ...same }) => ({ ...same, after }),
-    pong: ({ resume, ...same }) => ({ ...same, ...(resume && { places: Object.fromEntries(resume.map(({ channel, ...place }) => [channel, place])) }) }),
-    notify: ({ alias: _alias, ...same }) => ({ ...same, channel: 'topic:a' }),
-    full: ({ payload, payload_hex: octets, from = null, target, recalled, ...same }) => target !== undefined ? { ...same, type: 'recall', from, target }
-        : recalled ? { ...same, type: 'message', from, recalled } : { ...same, type: 'message', from, ...jsonOfPayload({ payload, payload_hex: octets, media: same.media }) },
-};
 
 test('vectors: what a server says means this', () => {
     const alias = vectors.cases.find(({ name }) => name === 'an alias').hex;

@@ -148,6 +148,7 @@ static void set_up(struct engine *engine, struct followed *followed, const struc
     followed->state          = FOLLOWED_IDLE;
     followed->keep           = subscribe->keep;
     followed->mode           = subscribe->mode;
+    followed->presence       = subscribe->presence;
     followed->place          = subscribe->place;
     followed->place_seq      = subscribe->seq;
     followed->needs_snapshot = subscribe->needs_snapshot;

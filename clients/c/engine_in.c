@@ -162,6 +162,27 @@ static void on_notify(struct engine *engine, const struct bin_frame *frame)
         engine->on.notify(engine->options.arg, followed->name, bin_number(frame, BIN_EPOCH), bin_number(frame, BIN_HEAD));
 }
 
+static void on_presence(struct engine *engine, const struct bin_frame *frame, enum lw_presence_kind kind)
+{
+    struct followed *followed = followed_find(&engine->table, bin_bytes(frame, BIN_CHANNEL));
+
+    if (followed == NULL || followed->leaving > 0 || engine->on.presence == NULL)
+        return;
+    buf_clear(&engine->names);
+    buf_put(&engine->names, bin_bytes(frame, BIN_USER));
+    buf_putc(&engine->names, '\0');
+    size_t device = engine->names.len;
+    buf_put(&engine->names, bin_bytes(frame, BIN_DEVICE));
+    buf_putc(&engine->names, '\0');
+    engine->on.presence(engine->options.arg, &(struct lw_presence){
+        .kind    = kind,
+        .channel = followed->name,
+        .user    = kind == LW_PRESENT ? NULL : engine->names.at,
+        .device  = kind == LW_PRESENT ? NULL : engine->names.at + device,
+        .count   = bin_number(frame, BIN_COUNT),
+    });
+}
+
 static void on_read(struct engine *engine, const struct bin_frame *frame)
 {
     struct followed *followed = followed_find(&engine->table, bin_bytes(frame, BIN_CHANNEL));
@@ -191,6 +212,8 @@ bool engine_on_frame(struct engine *engine, struct bin_frame *frame, msec now)
     case BIN_FULL: return engine_on_message(engine, frame, now);
     case BIN_GAP: return engine_on_gap(engine, frame, now);
     case BIN_NOTIFY: on_notify(engine, frame); break;
+    case BIN_JOIN: on_presence(engine, frame, LW_JOINED); break;
+    case BIN_LEAVE: on_presence(engine, frame, LW_LEFT); break;
     case BIN_SUBSCRIBE: engine_on_subscribed(engine, frame); break;
     case BIN_UNSUBSCRIBE: engine_on_unsubscribed(engine, frame); break;
     case BIN_PUBLISH: engine_on_published(engine, frame); break;

@@ -71,6 +71,7 @@ void engine_put_subscribe(struct engine *engine, struct followed *followed)
     bin_set_bytes(&frame, BIN_CHANNEL, followed_name(followed));
     set_place(&frame, followed);
     bin_set_flag(&frame, BIN_KEEP, followed->keep);
+    bin_set_flag(&frame, BIN_PRESENCE, followed->presence);
     if (followed->mode == LW_NOTIFY)
         bin_set_number(&frame, BIN_MODE, LW_NOTIFY);
     followed->ref = engine_ref(engine, REF_SUBSCRIBE);
@@ -186,6 +187,9 @@ static void put_publish(struct engine *engine, struct outgoing *outgoing)
     bin_set_bytes(&frame, BIN_KEY, outgoing->key);
     if (outgoing->ttl_s > 0)
         bin_set_number(&frame, BIN_TTL, outgoing->ttl_s);
+    bin_set_bytes(&frame, BIN_COLLAPSE, outgoing->collapse_key);
+    if (outgoing->priority != LW_NOW)
+        bin_set_number(&frame, BIN_PRIORITY, outgoing->priority);
     bin_set_number(&frame, BIN_REF, outgoing->ref);
     frame.payload = outgoing->data;
     put(engine, &frame);

@@ -86,6 +86,16 @@ static void on_notify(void *arg, const char *channel, uint64_t epoch, uint64_t h
     buf_putf(&stage->told, "notify %s %llu\n", channel, (unsigned long long)head);
 }
 
+static void on_presence(void *arg, const struct lw_presence *presence)
+{
+    static const char *const kinds[] = { "joined", "left", "present" };
+    struct stage            *stage   = arg;
+
+    buf_putf(&stage->told, "%s %s %s/%s %llu\n", kinds[presence->kind], presence->channel,
+             presence->user == NULL ? "-" : presence->user, presence->device == NULL ? "-" : presence->device,
+             (unsigned long long)presence->count);
+}
+
 static void on_token(void *arg, unsigned in_s)
 {
     buf_putf(&((struct stage *)arg)->told, "token wanted %u\n", in_s);
@@ -126,11 +136,11 @@ static size_t describe(const struct bin_frame *frame, char *at, size_t max)
     };
     static const struct { enum bin_field field; const char *name; } texts[] = {
         { BIN_TOKEN, "token" }, { BIN_TICKET, "ticket" }, { BIN_USER, "user" }, { BIN_DEVICE, "device" }, { BIN_CLASS, "class" },
-        { BIN_CHANNEL, "" },
+        { BIN_CHANNEL, "" }, { BIN_EVENT, "event" }, { BIN_COLLAPSE, "collapse" },
     };
     static const struct { enum bin_field field; const char *name; } numbers[] = {
         { BIN_AFTER, "after" }, { BIN_EPOCH, "epoch" }, { BIN_LAST, "last" }, { BIN_SEQ, "seq" },
-        { BIN_NEXT_MS, "next" }, { BIN_TTL, "ttl" },
+        { BIN_NEXT_MS, "next" }, { BIN_TTL, "ttl" }, { BIN_PRIORITY, "priority" },
     };
     int len = 0;
 
@@ -149,6 +159,8 @@ static size_t describe(const struct bin_frame *frame, char *at, size_t max)
         len += snprintf(at + len, max - (size_t)len, " heartbeat=%llu", (unsigned long long)bin_number(frame, BIN_HEARTBEAT));
     if (frame->payload.len > 0)
         len += snprintf(at + len, max - (size_t)len, " \"%.*s\"", SPAN_ARG(frame->payload));
+    if (bin_has(frame, BIN_PRESENCE))
+        len += snprintf(at + len, max - (size_t)len, " presence");
     if (bin_has(frame, BIN_STANDING))
         len += snprintf(at + len, max - (size_t)len, " session");
     if (bin_has(frame, BIN_PLACES))
@@ -293,7 +305,7 @@ static void pass(struct stage *stage, msec ms)
 
 static const struct lw_callbacks callbacks = {
     .message = on_message, .gap = on_gap, .state = on_state, .subscription = on_subscription, .control = on_control,
-    .notify = on_notify, .ticket = on_ticket, .snapshot = on_snapshot,
+    .notify = on_notify, .presence = on_presence, .ticket = on_ticket, .snapshot = on_snapshot,
 };
 
 static void stage_begin(struct stage *stage, struct lw_options options)
@@ -693,6 +705,29 @@ static void test_notify(void **state)
     stage_end(&stage);
 }
 
+static void test_presence(void **state)
+{
+    struct stage stage;
+
+    (void)state;
+    stage_begin(&stage, (struct lw_options){ 0 });
+    go_up(&stage);
+    subscribe(&stage, "topic:a", (struct lw_subscribe){ .presence = true });
+    uint64_t ref = expect_sent(&stage, "subscribe topic:a presence\n");
+    SERVER(&stage, followed_put(wire, "topic:a", 10, ref));
+    expect_told(&stage, "followed topic:a 10\n");
+    SERVER(&stage, FRAME(BIN_JOIN, T(BIN_CHANNEL, "topic:a"), T(BIN_USER, "ann"), T(BIN_DEVICE, "phone"), N(BIN_COUNT, 2)),
+           FRAME(BIN_LEAVE, T(BIN_CHANNEL, "topic:a"), T(BIN_USER, "bob"), T(BIN_DEVICE, "pad"), N(BIN_COUNT, 1)),
+           FRAME(BIN_JOIN, T(BIN_CHANNEL, "topic:b"), T(BIN_USER, "eve"), T(BIN_DEVICE, "pad"), N(BIN_COUNT, 1)));
+    expect_told(&stage, "joined topic:a ann/phone 2\nleft topic:a bob/pad 1\n");
+    lose(&stage);
+    open_link(&stage);
+    sent(&stage);
+    SERVER(&stage, connected_put(wire));
+    expect_sent(&stage, "subscribe topic:a after=10 epoch=225 presence\n");  /* asked for on each link */
+    stage_end(&stage);
+}
+
 /* --- sessions ------------------------------------------------------------------------------------------------------------------- */
 
 static void test_a_session_follows_and_acknowledges(void **state)
@@ -815,6 +850,35 @@ static void test_a_publish_is_sent_again_with_its_key(void **state)
            FRAME(BIN_PUBLISH, N(BIN_SEQ, 4), N(BIN_REF, ref)));
     expect_told(&stage, "published topic:a 0 4\n");
     assert_int_equal(stage.inbox.publish_count, 1);
+    stage_end(&stage);
+}
+
+static void test_all_words_of_a_publish(void **state)
+{
+    const struct lw_publish whole = {
+        .channel = "topic:a", .data = "x", .data_len = 1, .event = "price", .key = "k", .ttl_s = 60, .collapse_key = "eur",
+        .priority = LW_BEAT,
+    };
+    struct lw_publish bad = whole;
+    struct stage      stage;
+    char              long_key[COLLAPSE_KEY_BYTES + 2];
+
+    (void)state;
+    stage_begin(&stage, (struct lw_options){ 0 });
+    go_up(&stage);
+    struct order *new = order_new(ORDER_PUBLISH, NULL);
+    new->outgoing     = outgoing_new(&whole, "made", on_published, &stage);
+    order(&stage, new);
+    expect_sent(&stage, "publish topic:a event=price collapse=eur ttl=60 priority=1 \"x\"\n");
+    memset(long_key, 'k', sizeof long_key - 1);
+    long_key[sizeof long_key - 1] = '\0';
+    bad.collapse_key              = long_key;
+    assert_null(outgoing_new(&bad, "made", on_published, &stage));
+    bad.collapse_key = "";
+    assert_null(outgoing_new(&bad, "made", on_published, &stage));
+    bad          = whole;
+    bad.priority = (enum lw_priority)2;
+    assert_null(outgoing_new(&bad, "made", on_published, &stage));
     stage_end(&stage);
 }
 
@@ -1154,11 +1218,13 @@ int main(void)
         cmocka_unit_test(test_refused_and_left),
         cmocka_unit_test(test_a_snapshot_heals_a_gap),
         cmocka_unit_test(test_notify),
+        cmocka_unit_test(test_presence),
         cmocka_unit_test(test_a_session_follows_and_acknowledges),
         cmocka_unit_test(test_a_session_that_began_anew),
         cmocka_unit_test(test_acknowledged_by_hand),
         cmocka_unit_test(test_membership),
         cmocka_unit_test(test_a_publish_is_sent_again_with_its_key),
+        cmocka_unit_test(test_all_words_of_a_publish),
         cmocka_unit_test(test_refused_and_put_off_publishes),
         cmocka_unit_test(test_heartbeats),
         cmocka_unit_test(test_what_was_under_way_is_no_difference),

@@ -28,6 +28,7 @@ struct followed {
     bool                is_own;        /* the session follows it by itself */
     bool                is_wanted;     /* lw_subscribe() has named it */
     bool                keep;
+    bool                presence;      /* who comes and goes is asked for */
     bool                needs_snapshot;
     bool                is_lost;       /* SNAPSHOT: `lost` is what the snapshot has to heal */
     struct lw_gap       lost;

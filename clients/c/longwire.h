@@ -121,6 +121,21 @@ struct lw_control {
     const struct lw_message *message;  /* it itself; its data is a JSON object */
 };
 
+/* Who follows a channel, besides the messages: of no log, so nothing of it is told again after a loss. Devices count, not
+ * links; who polls is present between its polls. Who they are says `GET /v1/channels/CHANNEL/subscribers`. */
+enum lw_presence_kind {
+    LW_JOINED,   /* this device follows the channel now */
+    LW_LEFT,     /* … and no longer */
+    LW_PRESENT,  /* only `count`: at first, and where notices may have been missed */
+};
+
+struct lw_presence {
+    enum lw_presence_kind kind;
+    const char *channel;
+    const char *user, *device;  /* LW_PRESENT: NULL */
+    uint64_t    count;          /* devices that follow it now */
+};
+
 /* Of a publish. */
 struct lw_published {
     const char *channel;
@@ -164,6 +179,8 @@ struct lw_callbacks {
     void (*control)(void *arg, const struct lw_control *control);
     /* Mode LW_NOTIFY: the channel has messages up to `head`. Several such may be told as one. */
     void (*notify)(void *arg, const char *channel, uint64_t epoch, uint64_t head);
+    /* Of channels that were followed with `presence`. */
+    void (*presence)(void *arg, const struct lw_presence *presence);
     /* A fresh token is needed: the one in use ends in `in_s` seconds, or the server has refused it (0). Give it with
      * lw_set_token(), here or later. */
     void (*token)(void *arg, unsigned in_s);
@@ -271,6 +288,7 @@ struct lw_subscribe {
     uint64_t      epoch;           /* of LW_AFTER: the log that `seq` was read from; 0: unknown */
     bool          keep;            /* with a session: it follows this channel until lw_unsubscribe(), over restarts too */
     enum lw_mode  mode;
+    bool          presence;        /* tell who comes and goes, where the channel's namespace has presence */
     bool          needs_snapshot;  /* callback `snapshot`, which is not NULL then; only with LW_FROM_NOW */
 };
 
@@ -283,6 +301,11 @@ enum lw_result lw_unsubscribe(struct lw *lw, const char *channel);
 /* The application's own state of `channel` was taken at this place: what comes behind is told. `epoch` 0: unknown. */
 enum lw_result lw_snapshot_taken(struct lw *lw, const char *channel, uint64_t epoch, uint64_t seq);
 
+enum lw_priority {
+    LW_NOW,
+    LW_BEAT,  /* it wakes no sleeping device: it goes along with the next heartbeat, or with a message that can't wait */
+};
+
 struct lw_publish {
     const char *channel;
     const void *data;      /* any bytes */
@@ -291,6 +314,8 @@ struct lw_publish {
     const char *event;     /* NULL: none */
     const char *key;       /* idempotency key, 1 to 200 bytes, for repeats by a later run; NULL: one is made */
     uint64_t    ttl_s;     /* it expires after so many seconds; 0: as the namespace says */
+    const char *collapse_key;  /* 1 to 64 bytes: who is behind gets only the newest message of this key; NULL: none */
+    enum lw_priority priority;
 };
 
 /* LW_FULL: publish_count_max or publish_bytes_max. `answer` (or NULL) is called once, when the server has stored or refused

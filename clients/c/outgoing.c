@@ -10,7 +10,8 @@ static bool is_sound(const struct lw_publish *publish)
 {
     return text_is_channel(publish->channel) && (publish->data != NULL || publish->data_len == 0) &&
            publish->data_len <= UINT32_MAX && text_is_word(publish->media, 255) && text_is_word(publish->event, 64) &&
-           text_is_word(publish->key, KEY_BYTES_MAX);
+           text_is_word(publish->key, KEY_BYTES_MAX) && text_is_word(publish->collapse_key, COLLAPSE_KEY_BYTES) &&
+           (publish->priority == LW_NOW || publish->priority == LW_BEAT);
 }
 
 static struct span media_of(struct span data)
@@ -39,7 +40,8 @@ struct outgoing *outgoing_new(const struct lw_publish *publish, const char *made
     struct span      data     = span_of(publish->data, publish->data_len);
     struct span      media    = publish->media != NULL ? span_str(publish->media) : media_of(data);
     struct span      key      = span_str(publish->key != NULL ? publish->key : made_key);
-    size_t           size     = sizeof(struct outgoing) + channel.len + media.len + event.len + key.len + data.len + 5;
+    struct span      collapse = span_str(publish->collapse_key);
+    size_t           size     = sizeof(struct outgoing) + channel.len + media.len + event.len + key.len + collapse.len + data.len + 6;
     struct outgoing *outgoing = calloc(1, size);
 
     must(outgoing != NULL);
@@ -47,12 +49,14 @@ struct outgoing *outgoing_new(const struct lw_publish *publish, const char *made
     outgoing->size      = size;
     outgoing->is_key_made = publish->key == NULL;
     outgoing->ttl_s     = publish->ttl_s;
+    outgoing->priority  = publish->priority;
     outgoing->answer    = answer;
     outgoing->arg       = arg;
     outgoing->channel   = put(&at, channel);
     outgoing->media     = put(&at, media);
     outgoing->event     = put(&at, event);
     outgoing->key       = put(&at, key);
+    outgoing->collapse_key = put(&at, collapse);
     outgoing->data      = put(&at, data);
     return outgoing;
 }

@@ -7,7 +7,7 @@
 #include "base/span.h"
 #include "longwire.h"
 
-enum { KEY_BYTES_MAX = 200, MADE_KEY_BYTES = 32 };
+enum { KEY_BYTES_MAX = 200, COLLAPSE_KEY_BYTES = 64, MADE_KEY_BYTES = 32 };
 
 struct outgoing {
     struct list      link;
@@ -17,7 +17,8 @@ struct outgoing {
     msec             not_before;  /* the server has put it off */
     unsigned         tries;       /* so often */
     uint64_t         ttl_s;
-    struct span      channel, media, event, key, data;  /* in bytes; channel ends with a NUL */
+    enum lw_priority priority;
+    struct span      channel, media, event, key, collapse_key, data;  /* in bytes; channel ends with a NUL */
     lw_published_fn *answer;
     void            *arg;
     size_t           size;        /* of all, for bounds */

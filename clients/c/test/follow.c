@@ -84,6 +84,13 @@ static bool take_number(const struct parsed *parsed, const struct json_token *ob
     return json_u64(json_member(&parsed->doc, object, span_str(name)), ret);
 }
 
+static bool take_flag(const struct parsed *parsed, const struct json_token *object, const char *name)
+{
+    const struct json_token *flag = json_member(&parsed->doc, object, span_str(name));
+
+    return flag != NULL && flag->type == JSON_TRUE;
+}
+
 static void say(struct program *program)
 {
     buf_putc(&program->out, '\n');
@@ -285,6 +292,22 @@ static void on_notify(void *arg, const char *channel, uint64_t epoch, uint64_t h
     say(program);
 }
 
+static void on_presence(void *arg, const struct lw_presence *presence)
+{
+    static const char *const kinds[] = { "join", "leave", "present" };
+    struct program          *program = arg;
+
+    begin(program, kinds[presence->kind], presence->channel);
+    if (presence->user != NULL) {
+        buf_put_lit(&program->out, ",\"user\":");
+        json_put_string(&program->out, span_str(presence->user));
+        buf_put_lit(&program->out, ",\"device\":");
+        json_put_string(&program->out, span_str(presence->device));
+    }
+    buf_putf(&program->out, ",\"count\":%llu}", (unsigned long long)presence->count);
+    say(program);
+}
+
 static void on_token(void *arg, unsigned in_s)
 {
     struct program *program = arg;
@@ -369,13 +392,14 @@ static void follow(struct program *program, const struct parsed *parsed, const s
     const struct json_token *state     = json_member(&parsed->doc, how, SPAN("state"));
     char                     epoch[32];
 
-    const struct json_token *keep = json_member(&parsed->doc, how, SPAN("keep"));
-
-    subscribe.keep    = keep != NULL && keep->type == JSON_TRUE;
-    follower->is_gone = follower->is_answered = false;
-    if (take_number(parsed, how, "after", &subscribe.seq))
+    subscribe.keep     = take_flag(parsed, how, "keep");
+    subscribe.presence = take_flag(parsed, how, "presence");
+    follower->is_gone  = follower->is_answered = false;
+    if (take_number(parsed, how, "after", &subscribe.seq)) {
         subscribe.place = LW_AFTER;
-    else if (take_number(parsed, how, "last", &subscribe.seq))
+        take_text(parsed, how, "epoch", epoch, sizeof epoch);
+        subscribe.epoch = strtoull(epoch, NULL, 16);
+    } else if (take_number(parsed, how, "last", &subscribe.seq))
         subscribe.place = LW_LAST;
     else if (follower->has_place) {
         subscribe.place = LW_AFTER;
@@ -393,7 +417,7 @@ static void follow(struct program *program, const struct parsed *parsed, const s
 
 static void publish(struct program *program, const struct parsed *parsed, const char *channel)
 {
-    char                   data[65536];
+    char                   data[65536], collapse[128], priority[16];
     struct published_text *text;
 
     take_text(parsed, json_root(&parsed->doc), "data", data, sizeof data);
@@ -401,8 +425,12 @@ static void publish(struct program *program, const struct parsed *parsed, const 
     must(text != NULL);
     text->program = program;
     strcpy(text->data, data);
-    must(lw_publish(program->lw, &(struct lw_publish){ .channel = channel, .data = data, .data_len = strlen(data) },
-                    on_published, text) == LW_OK);
+    take_text(parsed, json_root(&parsed->doc), "collapseKey", collapse, sizeof collapse);
+    take_text(parsed, json_root(&parsed->doc), "priority", priority, sizeof priority);
+    must(lw_publish(program->lw, &(struct lw_publish){
+        .channel = channel, .data = data, .data_len = strlen(data), .collapse_key = collapse[0] != '\0' ? collapse : NULL,
+        .priority = strcmp(priority, "beat") == 0 ? LW_BEAT : LW_NOW,
+    }, on_published, text) == LW_OK);
 }
 
 static void carry_out(struct program *program, struct span line)
@@ -525,7 +553,7 @@ static void start(struct program *program, const struct parsed *parsed)
         .ack_mode    = hand != NULL && hand->type == JSON_TRUE ? LW_ACK_BY_HAND : LW_ACK_AFTER_CALLBACK,
         .heartbeat_s = (unsigned)heartbeat_s,
         .on = { .message = on_message, .gap = on_gap, .state = on_state, .subscription = on_subscription,
-                .snapshot = on_snapshot, .control = on_control, .notify = on_notify, .ticket = on_ticket,
+                .snapshot = on_snapshot, .control = on_control, .notify = on_notify, .presence = on_presence, .ticket = on_ticket,
                 .token = wants_token ? on_token : NULL },
         .arg = program,
     }, NULL);

@@ -183,6 +183,16 @@ static void sweep_bounds(struct group_follow *follow, struct link *link)
     }
 }
 
+/* Without this the link would leave when the next message comes, of whichever channel, and be counted among those who follow
+ * until then. What the batch holds is of use to links without bounds alone. */
+void group_follow_settle(struct group_follow *follow, struct link *link)
+{
+    if (follow->bounds == NULL)
+        return;
+    frame_batch_clear(&link->worker->batch);
+    sweep_bounds(follow, link);
+}
+
 static bool is_told_first(const struct entry *entry)
 {
     return entry->message == NULL && (entry->gap.why == GAP_AHEAD || entry->gap.why == GAP_EPOCH);

@@ -32,6 +32,9 @@ void group_follow_fini(struct group_follow *follow);
 void group_follow_note(struct group_follow *follow, struct reader_sub *sub, const struct reader_sub *before,
                        const struct group_spans *spans);
 
+/* All that was drawn has been sent: unfollows groups of which nothing more is the user's. */
+void group_follow_settle(struct group_follow *follow, struct link *link);
+
 /* link_look() of a link of a session. */
 struct reader_sub *group_follow_look(struct group_follow *follow, struct link *link, struct entry *ret_entry);
 

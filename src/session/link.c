@@ -511,6 +511,8 @@ bool link_draw(struct link *link)
         link->kind->lost(link);
         return false;
     }
+    if (goes_on && !link->is_over && link->device != NULL)
+        group_follow_settle(&link->device->groups, link);
     if (link->stream->is_full) {
         link_set_lagging(link, true);
         reader_let_go(reader);

@@ -35,7 +35,7 @@ def said(frame):
             for place in frame.get("resume", ())}
 
 
-def stories():
+def talks():
     """The dialogues in which a client follows a channel and nothing is refused."""
     for case in json.loads((ROOT / "test" / "vectors" / "bin_dialogue.json").read_text())["cases"]:
         steps, channels = case["steps"], {}
@@ -51,15 +51,15 @@ def stories():
             yield pytest.param(case, channels, publishes, told, id=case["name"])
 
 
-STORIES = list(stories())
+TALKS = list(talks())
 
 
-def test_most_dialogues_are_stories():
-    assert len(STORIES) >= 6
+def test_most_dialogues_are_talks():
+    assert len(TALKS) >= 6
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
-@pytest.mark.parametrize("case, channels, publishes, told", STORIES)
+@pytest.mark.parametrize("case, channels, publishes, told", TALKS)
 def test_what_the_application_hears(case, channels, publishes, told, library):
     program, options = LIBRARIES[library]
     if program is JAVASCRIPT and not NODE:

@@ -1,0 +1,316 @@
+/* A link of a session and the groups of its user: what it is given of each group is what was published while the user was a
+ * member, whatever came in the same turn and however often the log of the user is heard. */
+#include "session/group_follow.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/must.h"
+#include "message/control_message.h"
+#include "session/device_link.h"
+#include "session/serve.h"
+#include "session/session_battery.h"
+
+#include <cmocka.h>
+
+enum { EPOCH = 9, TOLD_BYTES_MAX = 4096 };  /* EPOCH: of the logs of the stage */
+
+struct follower {
+    struct stage     *stage;
+    struct link       link;
+    struct reader     reader;
+    struct sim_link  *far;
+    struct stage_log *user, *lobby;
+    struct buf        told;   /* "lobby 3, " … */
+};
+
+static struct follower *follower_of(struct link *link)
+{
+    return container_of(link, struct follower, link);
+}
+
+static struct frame *on_encode(struct link *link, struct reader_sub *sub, const struct entry *entry)
+{
+    struct buf *told = &follower_of(link)->told;
+
+    buf_put(told, channel_own_name(subscription_name(&sub->sub)));
+    if (entry->message != NULL)
+        buf_putf(told, " %llu, ", (unsigned long long)entry->message->seq);
+    else
+        buf_putf(told, " gap %llu-%llu, ", (unsigned long long)entry->gap.from, (unsigned long long)entry->gap.to);
+    return frame_new(SPAN("x"));
+}
+
+static void on_left(struct link *link, struct reader_sub *sub)
+{
+    buf_put_lit(&follower_of(link)->told, "left, ");
+    link_unfollow(link, sub);
+}
+
+static void on_lost(struct link *link)
+{
+    (void)link;
+    must(!"the other end reads all");
+}
+
+static const struct link_kind kind = { .encode = on_encode, .left = on_left, .lost = on_lost, .leave = on_lost };
+
+static void on_readable(struct stream *stream, void *owner)
+{
+    (void)owner;
+    must(stream_drain(stream));
+}
+
+static void on_writable(struct stream *stream, void *owner)
+{
+    struct follower *follower = owner;
+
+    (void)stream;
+    link_on_writable(&follower->link);
+}
+
+static const struct stream_events events = { .on_readable = on_readable, .on_writable = on_writable };
+
+/* A link of ann's session, that follows her log from its head on. */
+static struct follower *follower_new(struct stage *stage)
+{
+    struct follower *follower = calloc(1, sizeof *follower);
+
+    must(follower != NULL);
+    stage_init(stage, 1);
+    namespaces_find(&stage->spaces, SPAN("user"))->keep_ms = namespaces_find(&stage->spaces, SPAN("group"))->keep_ms = 0;
+    follower->stage = stage;
+    follower->user  = stage_log(stage, "user:ann", 1, 0);
+    follower->lobby = stage_log(stage, "group:lobby", 1, 0);
+    buf_init(&follower->told, TOLD_BYTES_MAX);
+    reader_init(&follower->reader);
+    link_init(&follower->link, &stage->worker, &kind, &follower->reader, TRANSPORT_NDJSON, ENCODING_NDJSON, 0);
+    link_take_holder(&follower->link, identity_new(&(struct identity_facts){ .user = SPAN("ann") }));
+    follower->link.device = calloc(1, sizeof *follower->link.device);
+    must(follower->link.device != NULL);
+    list_init(&follower->link.device->in_acking);
+    follower->far = stage_stream(stage, &follower->link.stream);
+    stream_start(follower->link.stream, &events, follower);
+    device_link_follow(&follower->link, &(struct session_place){ .name = follower->user->name, .epoch = EPOCH });
+    stage_turn(stage);
+    stage_turn(stage);
+    return follower;
+}
+
+static void follower_free(struct follower *follower)
+{
+    struct device_link *device = follower->link.device;
+
+    group_follow_fini(&device->groups);
+    free(device);
+    follower->link.device = NULL;  /* its standing is the devices', and there are none here */
+    stream_close(follower->link.stream);
+    link_fini(&follower->link);
+    reader_fini(&follower->reader, &follower->stage->worker.readers, follower->stage->sim.loop.now);
+    sim_link_free(follower->far);
+    buf_fini(&follower->told);
+    stage_fini(follower->stage);
+    free(follower);
+}
+
+/* Some turns later: all that came has been told, and this is it. */
+static void expect_told(struct follower *follower, const char *want)
+{
+    struct buf read;
+
+    buf_init(&read, 1 << 20);
+    for (int turn = 0; turn < 6; turn++) {
+        stage_turn(follower->stage);
+        assert_true(stage_read(follower->far, &read));
+    }
+    buf_fini(&read);
+    buf_putc(&follower->told, '\0');
+    assert_string_equal(follower->told.at, want);
+    buf_clear(&follower->told);
+}
+
+/* A membership message in the log of the user: at this place of the group's log. */
+static void say_membership(struct follower *follower, bool joined, uint64_t place)
+{
+    struct stage           *stage   = follower->stage;
+    struct deliver_command *command = calloc(1, sizeof *command);
+    struct buf              object;
+
+    must(command != NULL);
+    buf_init(&object, 1024);
+    buf_putf(&object, "{\"group\":\"lobby\",\"joined\":%s,", joined ? "true" : "false");
+    control_put_place(&object, EPOCH, place);
+    buf_putc(&object, '}');
+    struct message *message = control_message_new(follower->user->name, SPAN("membership"), buf_span(&object), SPAN(""));
+    message->epoch          = EPOCH;
+    message->id             = message->seq = ++follower->user->head;
+    message->time           = 1;
+    buf_fini(&object);
+    command->hint.command.kind = &deliver_kind;
+    command->hint.count        = 1;
+    command->hint.number       = ++stage->hint_number;
+    command->messages[0]       = message;
+    shard_take(&stage->shard, &command->hint.command);
+}
+
+static void publish(struct follower *follower, unsigned count)
+{
+    while (count-- > 0)
+        stage_publish(follower->stage, follower->lobby);
+}
+
+static void follow_lobby(struct follower *follower, const struct group_spans *spans, uint64_t after)
+{
+    device_link_follow(&follower->link, &(struct session_place){
+        .name = follower->lobby->name, .epoch = EPOCH, .seq = after, .spans = (struct group_spans *)spans });
+}
+
+static bool follows_lobby(const struct follower *follower)
+{
+    return reader_find(&follower->reader, SPAN("group:lobby")) != NULL;
+}
+
+static void who_joins_begins_at_the_place_of_the_join(void **state)
+{
+    struct stage     stage;
+    struct follower *follower = follower_new(&stage);
+
+    (void)state;
+    follower->lobby->head = 4;
+    say_membership(follower, true, 2);
+    expect_told(follower, "ann 1, lobby 3, lobby 4, ");
+    publish(follower, 1);
+    expect_told(follower, "lobby 5, ");
+    follower_free(follower);
+}
+
+static void who_leaves_gets_all_before_and_nothing_behind(void **state)
+{
+    struct stage     stage;
+    struct follower *follower = follower_new(&stage);
+
+    (void)state;
+    follow_lobby(follower, NULL, 0);
+    expect_told(follower, "");
+    publish(follower, 2);
+    say_membership(follower, false, 2);
+    publish(follower, 2);
+    expect_told(follower, "ann 1, lobby 1, lobby 2, left, ");
+    assert_false(follows_lobby(follower));
+    publish(follower, 1);
+    expect_told(follower, "");
+    follower_free(follower);
+}
+
+/* What is published behind the leave may come in the same turn, and stand before it in the mail. */
+static void the_log_of_the_user_comes_first(void **state)
+{
+    struct stage     stage;
+    struct follower *follower = follower_new(&stage);
+
+    (void)state;
+    follow_lobby(follower, NULL, 0);
+    expect_told(follower, "");
+    publish(follower, 3);
+    say_membership(follower, false, 1);
+    expect_told(follower, "ann 1, lobby 1, left, ");
+    follower_free(follower);
+}
+
+static void spans_of_a_device_that_was_away(void **state)
+{
+    const struct group_spans spans = { 2, { { EPOCH, 1, 3, 1 }, { EPOCH, 5, GROUP_SPAN_OPEN, 0 } } };
+    struct stage             stage;
+    struct follower         *follower = follower_new(&stage);
+
+    (void)state;
+    follower->lobby->head = 7;
+    follow_lobby(follower, &spans, 0);
+    expect_told(follower, "lobby 2, lobby 3, lobby 6, lobby 7, ");
+    publish(follower, 1);
+    expect_told(follower, "lobby 8, ");
+    follower_free(follower);
+}
+
+static void a_span_that_is_over_ends_with_it(void **state)
+{
+    const struct group_spans spans = { 1, { { EPOCH, 1, 3, 1 } } };
+    struct stage             stage;
+    struct follower         *follower = follower_new(&stage);
+
+    (void)state;
+    follower->lobby->head = 5;
+    follow_lobby(follower, &spans, 1);
+    expect_told(follower, "lobby 2, lobby 3, left, ");
+    assert_false(follows_lobby(follower));
+    follower_free(follower);
+}
+
+static void who_comes_back_gets_what_is_theirs(void **state)
+{
+    struct stage     stage;
+    struct follower *follower = follower_new(&stage);
+
+    (void)state;
+    follow_lobby(follower, NULL, 0);
+    expect_told(follower, "");
+    publish(follower, 1);
+    say_membership(follower, false, 1);
+    publish(follower, 2);              /* not theirs */
+    say_membership(follower, true, 3);
+    publish(follower, 1);
+    expect_told(follower, "ann 1, ann 2, lobby 1, lobby 4, ");
+    follower_free(follower);
+}
+
+/* A session that begins a little behind hears a change that its rows hold already. */
+static void what_is_heard_again_changes_nothing(void **state)
+{
+    const struct group_spans spans = { 1, { { EPOCH, 2, GROUP_SPAN_OPEN, 0 } } };
+    struct stage             stage;
+    struct follower         *follower = follower_new(&stage);
+
+    (void)state;
+    follower->lobby->head = 3;
+    follow_lobby(follower, &spans, 2);
+    say_membership(follower, true, 2);
+    say_membership(follower, true, 2);
+    expect_told(follower, "ann 1, ann 2, lobby 3, ");
+    say_membership(follower, false, 3);
+    say_membership(follower, false, 3);
+    publish(follower, 1);
+    expect_told(follower, "ann 3, ann 4, left, ");
+    follower_free(follower);
+}
+
+static void a_fenced_link_is_given_nothing(void **state)
+{
+    struct stage     stage;
+    struct follower *follower = follower_new(&stage);
+
+    (void)state;
+    follow_lobby(follower, NULL, 0);
+    expect_told(follower, "");
+    follower->link.device->is_fenced = true;
+    publish(follower, 1);
+    say_membership(follower, true, 1);
+    expect_told(follower, "");
+    follower_free(follower);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(who_joins_begins_at_the_place_of_the_join),
+        cmocka_unit_test(who_leaves_gets_all_before_and_nothing_behind),
+        cmocka_unit_test(the_log_of_the_user_comes_first),
+        cmocka_unit_test(spans_of_a_device_that_was_away),
+        cmocka_unit_test(a_span_that_is_over_ends_with_it),
+        cmocka_unit_test(who_comes_back_gets_what_is_theirs),
+        cmocka_unit_test(what_is_heard_again_changes_nothing),
+        cmocka_unit_test(a_fenced_link_is_given_nothing),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

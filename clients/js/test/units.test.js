@@ -317,7 +317,6 @@ test('a difference that stays is compared less and less often', () => {
     assert.equal(beats(), 1);
 });
 
-/* --- the vectors of longwire.bin.v1: frames have the names of 9.1 there, and those of JSON here --------------------- */
 /* --- the vectors of longwire.bin.v1 ------------------------------------------------------------------------------ */
 
 const vectors = JSON.parse(readFileSync(new URL('../../../test/vectors/bin_frames.json', import.meta.url), 'utf8'));

@@ -90,7 +90,6 @@ static struct follower *follower_new(struct stage *stage)
     link_take_holder(&follower->link, identity_new(&(struct identity_facts){ .user = SPAN("ann") }));
     follower->link.device = calloc(1, sizeof *follower->link.device);
     must(follower->link.device != NULL);
-    list_init(&follower->link.device->in_acking);
     follower->far = stage_stream(stage, &follower->link.stream);
     stream_start(follower->link.stream, &events, follower);
     device_link_follow(&follower->link, &(struct session_place){ .name = follower->user->name, .epoch = EPOCH });

@@ -386,10 +386,11 @@ def native_ack(server, secret, names):
         if answer["type"] == "connected":  # and the channels of the session's own have answered
             missing = {"user:ann", "device:ann/phone"}
             while missing:
-                missing.discard(link.expect("subscribed", "full")["channel"])
+                missing.discard(link.expect("subscribed", "unsubscribed", "full")["channel"])
             link.send({"type": "ack", "channel": names["channel"], "seq": 0, "ref": 2})
-            while (answer := link.expect("ack", "error", "subscribed", "full"))["type"] in ("subscribed", "full"):
-                pass  # groups, and the log of the user that tells of them
+            others = ("subscribed", "unsubscribed", "full")  # groups, and the log of the user that tells of them
+            while (answer := link.expect("ack", "error", *others))["type"] in others:
+                pass
         return (answer["code"], answer["reason"]) if answer["type"] == "error" else (200, None)
 
 

@@ -145,19 +145,33 @@ size_t link_places(const struct link *link, bool has_names, struct place **ret_p
     return (size_t)(place - places);
 }
 
+/* A session's token leaves out what the session follows by itself, until something of it is delivered: a group may have been
+ * joined a moment ago. */
+static bool link_has_places(const struct link *link)
+{
+    if (link->device == NULL || link->reader->unplaced_count == 0)
+        return link->reader->unplaced_count == 0;
+    for (const struct reader_sub *sub = link->reader->subs; sub != NULL; sub = sub->next)
+        if (!sub->sub.is_own && !subscription_is_placed(&sub->sub))
+            return false;
+    return true;
+}
+
 bool link_put_token(const struct link *link, uint64_t set, struct buf *buf)
 {
     const struct reader *reader = link->reader;
     struct place        *places;
 
-    if (reader->unplaced_count > 0 || reader->sub_count == 0)
+    if (reader->sub_count == 0 || !link_has_places(link))
         return false;
+    if (link->device != NULL) {
+        device_link_put_token(link, buf);
+        return true;
+    }
     size_t count = link_places(link, set == 0, &places);
     if (count == 0)
         return false;
-    if (link->device != NULL)
-        device_link_put_token(link, buf);
-    else if (set != 0)
+    if (set != 0)
         token_put_set(buf, set, places, count);
     else
         token_put(buf, places, count);

@@ -36,7 +36,8 @@ struct device_link {
     struct pending_acks *acks;       /* NULL mostly */
     struct group_follow  groups;
     uint32_t             own_count;  /* channels that the session follows by itself … */
-    uint32_t             kept_count : 31;  /* … of them, those that it keeps */
+    uint32_t             kept_count : 30;  /* … of them, those that it keeps */
+    bool                 has_joined : 1;   /* a group, of which the client is to be told before anything else is drawn */
     bool                 is_fenced  : 1;
 };
 

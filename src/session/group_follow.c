@@ -110,9 +110,12 @@ static void hear_join(struct group_follow *follow, struct link *link, const stru
     struct reader_sub  *sub   = reader_find(link->reader, channel_name_span(news->group));
     struct group_bound *bound = sub == NULL ? NULL : bound_of(follow, sub);
 
-    if (sub == NULL)
+    if (sub == NULL) {
         device_link_follow(link, &(struct session_place){ .name = news->group, .epoch = news->epoch, .seq = news->seq });
-    else if (bound != NULL)
+        /* A channel that others follow has answered at once, and nothing else would say so. */
+        link->device->has_joined = true;
+        link_mark(link);
+    } else if (bound != NULL)
         group_spans_join(&bound->spans, news->epoch, news->seq);
 }
 
@@ -260,6 +263,8 @@ struct reader_sub *group_follow_look(struct group_follow *follow, struct link *l
     case LOOK_WAIT:
         break;
     }
+    if (link->device->has_joined)
+        return NULL;
     sweep_bounds(follow, link);
     while ((sub = link_look_plain(link, ret_entry)) != NULL && sub->sub.is_bounded)
         if (bound_admits(bound_of(follow, sub), ret_entry))

@@ -24,6 +24,7 @@ struct follower {
     struct sim_link  *far;
     struct stage_log *user, *lobby;
     struct buf        told;   /* "lobby 3, " … */
+    unsigned          placed; /* channels that have answered */
 };
 
 static struct follower *follower_of(struct link *link)
@@ -43,6 +44,12 @@ static struct frame *on_encode(struct link *link, struct reader_sub *sub, const 
     return frame_new(SPAN("x"));
 }
 
+static void on_placed(struct link *link, struct reader_sub *sub)
+{
+    (void)sub;
+    follower_of(link)->placed++;
+}
+
 static void on_left(struct link *link, struct reader_sub *sub)
 {
     buf_put_lit(&follower_of(link)->told, "left, ");
@@ -55,7 +62,7 @@ static void on_lost(struct link *link)
     must(!"the other end reads all");
 }
 
-static const struct link_kind kind = { .encode = on_encode, .left = on_left, .lost = on_lost, .leave = on_lost };
+static const struct link_kind kind = { .encode = on_encode, .placed = on_placed, .left = on_left, .lost = on_lost, .leave = on_lost };
 
 static void on_readable(struct stream *stream, void *owner)
 {
@@ -185,6 +192,27 @@ static void who_joins_begins_at_the_place_of_the_join(void **state)
     follower_free(follower);
 }
 
+/* Another reader of this loop follows the group already, so the hub knows it. */
+static void who_joins_is_told_so_before_any_message(void **state)
+{
+    struct stage       stage;
+    struct follower   *follower = follower_new(&stage);
+    struct reader      other;
+    struct reader_sub *sub;
+
+    (void)state;
+    reader_init(&other);
+    sub = reader_follow(&other, &stage.worker.readers, follower->lobby->name, (struct start){ .kind = START_NOW });
+    expect_told(follower, "");
+    assert_true(subscription_is_placed(&sub->sub));
+    assert_int_equal(follower->placed, 1);  /* user:ann */
+    say_membership(follower, true, 0);
+    expect_told(follower, "ann 1, ");
+    assert_int_equal(follower->placed, 2);
+    reader_fini(&other, &stage.worker.readers, stage.sim.loop.now);
+    follower_free(follower);
+}
+
 static void who_leaves_gets_all_before_and_nothing_behind(void **state)
 {
     struct stage     stage;
@@ -303,6 +331,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(who_joins_begins_at_the_place_of_the_join),
+        cmocka_unit_test(who_joins_is_told_so_before_any_message),
         cmocka_unit_test(who_leaves_gets_all_before_and_nothing_behind),
         cmocka_unit_test(the_log_of_the_user_comes_first),
         cmocka_unit_test(spans_of_a_device_that_was_away),

@@ -193,6 +193,8 @@ void link_tell_all_placed(struct link *link)
     struct reader     *reader = link->reader;
     struct reader_sub *sub    = reader->ready;
 
+    if (link->device != NULL)
+        link->device->has_joined = false;
     /* Nothing may be sent after the last words (a Close, the last chunk). */
     if (sub == NULL || reader->unplaced_count == 0 || link->is_over)
         return;

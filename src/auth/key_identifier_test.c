@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "base/must.h"
 
@@ -340,6 +341,63 @@ static void with_the_first_key_everybody_is_revoked(void **state)
     settings_drop(closed);
 }
 
+/* --- threat 103 ------------------------------------------------------------------------------------------------ */
+
+enum { TIMED_KINDS = 3, TIMED_ROUNDS = 34000, TIMED_SECRET_BYTES = 120 };  /* 102,000 samples */
+
+static int compare_u64(const void *one, const void *other)
+{
+    const uint64_t *a = one, *b = other;
+    return (*a > *b) - (*a < *b);
+}
+
+static uint64_t clock_ns(void)
+{
+    struct timespec time;
+
+    must(clock_gettime(CLOCK_MONOTONIC, &time) == 0);
+    return (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec;
+}
+
+/* How long a wrong secret takes says nothing of where it differs: at its first byte, in the middle, or at the last. Medians of
+ * samples that take turns, so that whatever else the machine does meets all of them. */
+static void a_wrong_secret_takes_as_long_wherever_it_differs(void **state)
+{
+    static const size_t    differs_at[TIMED_KINDS] = { 0, TIMED_SECRET_BYTES / 2, TIMED_SECRET_BYTES - 1 };
+    struct settings       *settings = settings_new(true);
+    char                   wrong[TIMED_KINDS][TIMED_SECRET_BYTES + 1] = { 0 };
+    uint64_t              *took = calloc(TIMED_KINDS * TIMED_ROUNDS, sizeof *took), median[TIMED_KINDS];
+
+    (void)state;
+    must(took != NULL && sizeof settings->keys[0].secret > TIMED_SECRET_BYTES);
+    memset(settings->keys[0].secret, 's', TIMED_SECRET_BYTES);
+    settings->keys[0].secret[TIMED_SECRET_BYTES] = '\0';
+    for (size_t kind = 0; kind < TIMED_KINDS; kind++) {
+        memset(wrong[kind], 's', TIMED_SECRET_BYTES);
+        wrong[kind][differs_at[kind]] = 'x';
+    }
+    struct key_identifier *keys = keys_new(settings);
+    for (size_t round = 0; round < TIMED_ROUNDS; round++)
+        for (size_t kind = 0; kind < TIMED_KINDS; kind++) {
+            struct credential credential = credential_of_token(span_str(wrong[kind]));
+            struct identified answer;
+            uint64_t          began = clock_ns();
+            (void)identify(&keys->identifier, &credential, 0, never, NULL, &answer);
+            took[kind * TIMED_ROUNDS + round] = clock_ns() - began;
+            must(answer.refusal.status == 401);
+        }
+    for (size_t kind = 0; kind < TIMED_KINDS; kind++) {
+        qsort(&took[kind * TIMED_ROUNDS], TIMED_ROUNDS, sizeof *took, compare_u64);
+        median[kind] = took[kind * TIMED_ROUNDS + TIMED_ROUNDS / 2];
+        print_message("differs at %zu: %llu ns\n", differs_at[kind], (unsigned long long)median[kind]);
+    }
+    qsort(median, TIMED_KINDS, sizeof median[0], compare_u64);
+    assert_true(median[TIMED_KINDS - 1] * 4 <= median[0] * 5);
+    free(took);
+    keys_free(keys);
+    settings_drop(settings);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -351,6 +409,7 @@ int main(void)
         cmocka_unit_test(a_reload_revokes_who_lost_something),
         cmocka_unit_test(a_revoked_identity_stays_revoked),
         cmocka_unit_test(with_the_first_key_everybody_is_revoked),
+        cmocka_unit_test(a_wrong_secret_takes_as_long_wherever_it_differs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

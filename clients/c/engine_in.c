@@ -214,6 +214,7 @@ bool engine_on_frame(struct engine *engine, struct bin_frame *frame, msec now)
     case BIN_NOTIFY: on_notify(engine, frame); break;
     case BIN_JOIN: on_presence(engine, frame, LW_JOINED); break;
     case BIN_LEAVE: on_presence(engine, frame, LW_LEFT); break;
+    case BIN_HERE: on_presence(engine, frame, LW_PRESENT); break;
     case BIN_SUBSCRIBE: engine_on_subscribed(engine, frame); break;
     case BIN_UNSUBSCRIBE: engine_on_unsubscribed(engine, frame); break;
     case BIN_PUBLISH: engine_on_published(engine, frame); break;

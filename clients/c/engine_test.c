@@ -720,6 +720,8 @@ static void test_presence(void **state)
            FRAME(BIN_LEAVE, T(BIN_CHANNEL, "topic:a"), T(BIN_USER, "bob"), T(BIN_DEVICE, "pad"), N(BIN_COUNT, 1)),
            FRAME(BIN_JOIN, T(BIN_CHANNEL, "topic:b"), T(BIN_USER, "eve"), T(BIN_DEVICE, "pad"), N(BIN_COUNT, 1)));
     expect_told(&stage, "joined topic:a ann/phone 2\nleft topic:a bob/pad 1\n");
+    SERVER(&stage, FRAME(BIN_HERE, T(BIN_CHANNEL, "topic:a"), N(BIN_COUNT, 3)));
+    expect_told(&stage, "present topic:a -/- 3\n");
     lose(&stage);
     open_link(&stage);
     sent(&stage);

@@ -56,7 +56,7 @@ export interface Gap {
     epoch: string;
     from: number;
     to: number;
-    why: 'expired' | 'trimmed' | 'corrupt' | 'epoch' | 'ahead' | 'collapsed' | (string & {});
+    why: 'expired' | 'trimmed' | 'corrupt' | 'epoch' | 'ahead' | 'collapsed' | 'unfollowed' | (string & {});
 }
 
 export interface Notify {
@@ -74,6 +74,55 @@ export interface Presence {
     user?: string;
     device?: string;
     count: number;
+}
+
+/** The user has read the channel up to this seq. */
+export interface ReadMark {
+    channel: string;
+    seq: number;
+    [member: string]: unknown;
+}
+
+/** Of a long answer: `next` of the page before. */
+export interface Page {
+    limit?: number;
+    next?: string;
+}
+
+export interface DeviceReceipt {
+    user: string;
+    device: string;
+    state: 'acknowledged' | 'written' | 'pending';
+    time: number | null;
+}
+
+export interface Receipts {
+    channel: string;
+    seq: number;
+    devices: DeviceReceipt[];
+    next?: string;
+}
+
+export interface PresentDevice {
+    user: string;
+    device: string;
+    transport?: string;
+    since?: number;
+}
+
+export interface Subscribers {
+    channel: string;
+    count: number;
+    subscribers: PresentDevice[];
+    next?: string;
+}
+
+/** Who follows a channel, kept up to date. */
+export interface Roster {
+    readonly devices: PresentDevice[];
+    /** Their names, sorted, each once. */
+    readonly users: string[];
+    close(): void;
 }
 
 /** A message of the server itself in a log: `membership`, `read` … */
@@ -175,6 +224,8 @@ export interface ClientOptions extends Delivery {
     device?: string;
     /** A session on the server: it keeps this device's places, and follows its user, its device and its groups by itself. */
     session?: boolean;
+    /** In a session: ask who comes and goes in the groups that it follows by itself. */
+    presence?: boolean;
     /** Gets the messages of the channels that a session follows by itself. */
     onMessage?: Handler;
     /** Best first; all of them without it. */
@@ -268,7 +319,10 @@ export class Client {
     unsubscribe(channel: string): void;
     subscription(channel: string): Subscription | undefined;
     publish(channel: string, data: Json | ArrayBuffer | ArrayBufferView | object, options?: PublishOptions): Promise<Receipt>;
-    read(channel: string, message: Message | number): Promise<unknown>;
+    read(channel: string, message: Message | number): Promise<ReadMark>;
+    receipts(channel: string, message: Message | number, page?: Page): Promise<Receipts>;
+    presence(channel: string, page?: Page): Promise<Subscribers>;
+    roster(channel: string, onChange: (roster: Roster) => void): Roster;
     setToken(token: ClientOptions['token']): void;
     on<Name extends keyof ClientEvents>(name: Name, listener: (detail: ClientEvents[Name]) => void): () => void;
     on(name: string, listener: (detail: any) => void): () => void;

@@ -294,7 +294,7 @@ static void on_notify(void *arg, const char *channel, uint64_t epoch, uint64_t h
 
 static void on_presence(void *arg, const struct lw_presence *presence)
 {
-    static const char *const kinds[] = { "join", "leave", "present" };
+    static const char *const kinds[] = { "join", "leave", "presence" };
     struct program          *program = arg;
 
     begin(program, kinds[presence->kind], presence->channel);

@@ -11,6 +11,7 @@ import { Outbox } from './outbox.js';
 import { Comparing } from './link_places.js';
 import { PlaceStore } from './place_store.js';
 import { PollLink, poll } from './poll_link.js';
+import { Roster } from './roster.js';
 import { SseLink } from './sse_link.js';
 import { Subscription } from './subscription.js';
 import { WebSocketLink } from './websocket_link.js';
@@ -25,6 +26,8 @@ const QUICK_MS = 5000;             // an attempt that failed within this time ma
 const TIMES = { patienceMs: 10000, silenceMs: 60000, pollWaitS: 25 };
 const PULL_LIMIT = 1000;
 const TOLD = new Set(['join', 'leave', 'presence', 'notify']);   // of a channel, and not in its log
+const PRESENCE = new Set(['join', 'leave', 'presence']);
+const PRESENT_MAX = 10000;         // devices of a channel that are kept
 const ANSWERED = new Set([400, 401, 403, 404]);   // what one channel among several can be refused with
 
 /* Opens a client; short for new Client(url, options).open(). */
@@ -167,8 +170,31 @@ export class Client extends Emitter {
     /* Marks the channel as read up to a message: the user's other devices learn of it. */
     async read(channel, what) {
         const seq = typeof what === 'number' ? what : what.seq;
-        if (!this.#link?.read) throw new LongwireError(0, 'read() needs a WebSocket that is live');
-        return this.#link.read(channel, seq);
+        if (this.#link?.read && this.state.name === 'live') return this.#link.read(channel, seq);
+        const { read } = await this.#call('POST', '/v1/ack', { read: { [channel]: seq } });
+        return { type: 'read', channel, seq: read[channel] };
+    }
+
+    /* How far a message came with each device: { channel, seq, devices: [{ user, device, state, time }], next }. */
+    receipts(channel, what, { limit, next } = {}) {
+        const seq = typeof what === 'number' ? what : what.seq;
+        return this.#call('GET', `/v1/channels/${encodeURIComponent(channel)}/messages/${seq}/receipts`, undefined, { limit, next });
+    }
+
+    /* Which devices follow a channel now: { channel, count, subscribers: [{ user, device, transport, since }], next }. */
+    presence(channel, { limit, next } = {}) {
+        return this.#call('GET', `/v1/channels/${encodeURIComponent(channel)}/subscribers`, undefined, { limit, next });
+    }
+
+    /* Keeps the set of devices that follow a channel, which this client follows with presence. onChange(roster) at first and whenever
+     * it changes. */
+    roster(channel, onChange) {
+        const roster = new Roster(() => this.#allPresent(channel), onChange, error => this.#report(error, { channel }));
+        const unlisten = [...PRESENCE].map(type => this.on(type, entry => { if (entry.channel === channel) roster.take(entry); }));
+        const close = roster.close;
+        roster.close = () => { unlisten.forEach(end => end()); close.call(roster); };
+        roster.refresh();
+        return roster;
     }
 
     /* Replaces the token; a live WebSocket goes on with it. */
@@ -177,6 +203,32 @@ export class Client extends Emitter {
         this.#token = null;
         this.#isTokenRefused = false;
         this.#renew('start');
+    }
+
+    /* --- questions ---------------------------------------------------------------------------------------------- */
+
+    /* One call of the HTTP API. A token that was refused is asked for anew, once. */
+    async #call(method, path, body, words = {}) {
+        const query = new URLSearchParams(this.#query({ session: false }).slice(1));
+        for (const [name, value] of Object.entries(words)) if (value !== undefined) query.set(name, value);
+        const answer = await this.#fetch(`${this.url}${path}${`${query}` && `?${query}`}`, {
+            method, cache: 'no-store', ...(body && { body: JSON.stringify(body) }), signal: AbortSignal.timeout(this.#times.patienceMs),
+            headers: { ...(body && { 'Content-Type': 'application/json' }), ...authorization(await this.#askToken()) },
+        });
+        if (answer.status === 401 && this.#canAskAgain()) return this.#call(method, path, body, words);
+        if (!answer.ok) throw await failureOf(answer);
+        return answer.json();
+    }
+
+    async #allPresent(channel) {
+        const all = [];
+        for (let next; all.length < PRESENT_MAX;) {
+            const page = await this.presence(channel, { limit: PULL_LIMIT, next });
+            all.push(...page.subscribers);
+            if (!page.next) break;
+            next = page.next;
+        }
+        return all;
     }
 
     /* --- subscriptions ------------------------------------------------------------------------------------------ */
@@ -404,6 +456,7 @@ export class Client extends Emitter {
             greeting: token => this.#greeting(token),
             wanted: () => this.#wanted(),
             startOf: subscription => this.#startOf(subscription),
+            isWatched: channel => this.#watchesGroups && channel.startsWith('group:'),
             room: () => this.#room(),
             live: now(() => this.#onLive()),
             onConnected: now(frame => this.#onConnected(frame)),
@@ -455,7 +508,12 @@ export class Client extends Emitter {
         });
         const isCovered = ({ channel, received }) => received === null && this.#covered.has(channel);
         const isNeeded = this.#options.session ? true : wanted.some(isCovered);
-        return { channels, ...(this.#cursor !== null && isNeeded && { cursor: this.#cursor }) };
+        const isWatched = this.#watchesGroups || wanted.some(({ options: { presence } }) => presence);
+        return { channels, ...(isWatched && { presence: true }), ...(this.#cursor !== null && isNeeded && { cursor: this.#cursor }) };
+    }
+
+    get #watchesGroups() {
+        return Boolean(this.#options.session && this.#options.presence);
     }
 
     #onCursor(cursor) {
@@ -682,8 +740,10 @@ export class Client extends Emitter {
 
     /* Unasked: a session's group that was left, or what a fresh token does not allow any more. */
     #onUnsubscribed(channel) {
-        if (this.#subscriptions.get(channel)?.isImplicit) this.#subscriptions.delete(channel);
-        else this.#refuseChannel(channel, new LongwireError(403, `${channel} may not be followed any more`));
+        if (this.#subscriptions.get(channel)?.isImplicit) {
+            this.#subscriptions.delete(channel);
+            this.#store.forget(channel);   // who joins again begins anew
+        } else this.#refuseChannel(channel, new LongwireError(403, `${channel} may not be followed any more`));
     }
 
     #refuseChannel(channel, error) {

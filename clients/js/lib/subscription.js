@@ -19,6 +19,7 @@ export class Subscription {
     #handler;
     #queue = [];
     #isRunning = false;
+    #isLoose = false;         // a session's own channel on a new link: the user may have been no member in between
     #snapshot = null;         // messages up to this place are part of the application's state
     #passed = [];             // with ack: 'manual': what needs no acknowledgement, behind messages that still do
     #pauses = new Set();      // retries that wait
@@ -66,6 +67,7 @@ export class Subscription {
     onSubscribed({ epoch, head }, isAsked) {
         const { after, last } = this.options;
         this.head = head;
+        this.#isLoose = !isAsked;
         if (isAsked && !this.received && after === undefined && last === undefined) {
             this.place = this.received = { epoch, seq: head };
             this.#owner.begun(this);
@@ -86,13 +88,20 @@ export class Subscription {
             this.received = { epoch: entry.epoch, seq: end };
         } else {
             if (at && isBehind(entry, at)) return true;
-            if (at && at.epoch === entry.epoch && entry.seq !== at.seq + 1) return false;
+            const isSkipped = at && at.epoch === entry.epoch && entry.seq !== at.seq + 1;
+            if (isSkipped && !this.#isLoose) return false;
+            if (isSkipped) this.#enqueue({ type: 'gap', channel: this.channel, epoch: at.epoch, from: at.seq + 1, to: entry.seq - 1, why: 'unfollowed' });
             this.received = { epoch: entry.epoch, seq: entry.seq };
         }
-        this.#queue.push(entry);
-        this.#owner.queued(1);
+        this.#isLoose = false;
+        this.#enqueue(entry);
         this.#run();
         return true;
+    }
+
+    #enqueue(entry) {
+        this.#queue.push(entry);
+        this.#owner.queued(1);
     }
 
     /* For entries that have no place in the log: join, leave, notify. */

@@ -224,9 +224,13 @@ export class WebSocketLink {
     }
 
     #onSubscribed(frame) {
-        const isAsked = this.#answered(frame) !== undefined;   // else a session follows it, from a place of its own
+        const question = this.#answered(frame);
+        if (question?.watching) return;
+        const isAsked = question !== undefined;   // else a session follows it, from a place of its own
         this.#expected.delete(frame.channel);
         this.#host.onSubscribed(frame, isAsked);
+        if (!isAsked && this.#host.isWatched(frame.channel))
+            this.#say({ type: 'subscribe', channel: frame.channel, presence: true, ref: this.#ask({ watching: true }) });
         this.#lookLive();
     }
 

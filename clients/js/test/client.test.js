@@ -394,3 +394,58 @@ test('a string is the payload itself, whatever its media type and its way', asyn
     await byFrame;
     await context.client.close();
 });
+
+test('receipts, presence and read marks are asked of the HTTP API', async () => {
+    const receipts = { channel: 'user:ann', seq: 4, devices: [] }, subscribers = { channel: 'group:a', count: 0, subscribers: [] };
+    const context = open({ token: 'secret', session: true }, {
+        '/v1/channels/user%3Aann/messages/4/receipts': receipts, '/v1/channels/group%3Aa/subscribers': subscribers, '/v1/ack': { read: { 'group:a': 7 } },
+    });
+    assert.deepEqual(await context.client.receipts('user:ann', { seq: 4 }, { limit: 5 }), receipts);
+    assert.deepEqual(await context.client.presence('group:a', { next: 'w' }), subscribers);
+    assert.deepEqual(await context.client.read('group:a', 7), { type: 'read', channel: 'group:a', seq: 7 });   // no link is live
+    assert.deepEqual(context.asked.map(({ url, method, body }) => [method, url, body]), [
+        ['GET', '/v1/channels/user%3Aann/messages/4/receipts?limit=5', undefined], ['GET', '/v1/channels/group%3Aa/subscribers?next=w', undefined],
+        ['POST', '/v1/ack', '{"read":{"group:a":7}}'],
+    ]);
+    assert.ok(context.asked.every(({ headers }) => headers.Authorization === 'Bearer secret'));
+    await context.client.close();
+});
+
+test('a session asks who comes and goes in its groups, and keeps the set', async () => {
+    const sets = [['ann/web', 'bob/phone'], ['ann/web', 'bob/phone', 'eve/pad']];
+    const page = () => { const all = sets.shift().map(name => { const [user, device] = name.split('/'); return { user, device }; }); return new Response(JSON.stringify({ channel: 'group:a', count: all.length, subscribers: all })); };
+    const context = open({ session: true, presence: true, user: 'ann' }, { '/v1/channels/group%3Aa/subscribers': page });
+    const socket = await live(context);
+    socket.say({ ...CONNECTED, ref: socket.ref('connect') }, { type: 'subscribed', channel: 'user:ann', epoch: 'e', head: 0 },
+        { type: 'subscribed', channel: 'group:a', epoch: 'e', head: 3 });
+    assert.deepEqual(socket.of('subscribe').map(({ channel, presence }) => [channel, presence]), [['group:a', true]]);
+    socket.say({ type: 'subscribed', channel: 'group:a', epoch: 'e', head: 3, ref: socket.ref('subscribe') });
+    const told = [];
+    const roster = context.client.roster('group:a', ({ users }) => told.push(`${users}`));
+    await until(() => told.length === 1);
+    socket.say({ type: 'leave', channel: 'group:a', user: 'bob', device: 'phone', count: 1 }, { type: 'join', channel: 'group:b', user: 'x', device: 'y', count: 9 },
+        { type: 'join', channel: 'group:a', user: 'bob', device: 'phone', count: 2 });
+    socket.say({ type: 'join', channel: 'group:a', user: 'zoe', device: 'tv', count: 4 });   // one was missed: it asks
+    await until(() => told.at(-1) === 'ann,bob,eve');
+    assert.deepEqual(told.slice(0, 3), ['ann,bob', 'ann', 'ann,bob']);
+    roster.close();
+    socket.say({ type: 'presence', channel: 'group:a', count: 1 });
+    assert.equal(sets.length, 0);
+    await context.client.close();
+});
+
+test('a group that was left and joined again, while a device was away too, goes on', async () => {
+    const heard = [], gaps = [];
+    const context = open({ session: true, user: 'ann', onMessage: ({ channel, seq }) => heard.push(`${channel} ${seq}`), onGap: ({ from, to, why }) => gaps.push([from, to, why]) });
+    let socket = await live(context);
+    socket.say({ ...CONNECTED, ref: socket.ref('connect') }, { type: 'subscribed', channel: 'group:a', epoch: 'e', head: 1, after: 0 }, message('group:a', 1));
+    socket.say({ type: 'unsubscribed', channel: 'group:a' }, { type: 'subscribed', channel: 'group:a', epoch: 'e', head: 5, after: 4 }, message('group:a', 5), message('group:a', 6));
+    socket.end(1006);
+    socket = await live(context);
+    socket.say({ ...CONNECTED, ref: socket.ref('connect') }, { type: 'subscribed', channel: 'group:a', epoch: 'e', head: 9, after: 8 }, message('group:a', 9), message('group:a', 10));
+    await until(() => heard.length === 5);
+    assert.deepEqual(heard, ['group:a 1', 'group:a 5', 'group:a 6', 'group:a 9', 'group:a 10']);
+    assert.deepEqual(gaps, [[7, 8, 'unfollowed']]);
+    assert.deepEqual([context.sockets.length, context.errors], [2, []]);
+    await context.client.close();
+});

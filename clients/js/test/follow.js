@@ -30,7 +30,7 @@ function makeToken({ why }) {
 const client = connect(url, { ...options, ...(tokens && { token: makeToken }), ...(storeFile && { keep: store }), onMessage: message => say({ event: 'message', ...message }) });
 client.on('state', state => say({ event: 'state', ...state, fallBacks: client.fallBacks }));
 client.on('error', ({ error, channel }) => say({ event: 'error', code: error.code, reason: error.message, channel }));
-for (const name of ['membership', 'read', 'notify', 'join', 'leave', 'connected', 'replaced', 'expiring'])
+for (const name of ['membership', 'read', 'notify', 'join', 'leave', 'presence', 'connected', 'replaced', 'expiring'])
     client.on(name, detail => say({ event: name, ...detail }));
 
 function subscribe(channel, how) {
@@ -53,7 +53,10 @@ const COMMANDS = {
     subscribe: ({ channel, ...how }) => subscribe(channel, how),
     unsubscribe: ({ channel }) => client.unsubscribe(channel),
     ack: ({ channel, seq }) => client.subscription(channel).ack(seq),
-    read: ({ channel, seq }) => client.read(channel, seq),
+    read: ({ channel, seq }) => client.read(channel, seq).then(mark => say({ event: 'marked', ...mark })),
+    receipts: ({ channel, seq }) => client.receipts(channel, seq).then(told => say({ event: 'receipts', ...told })),
+    presence: ({ channel }) => client.presence(channel).then(told => say({ event: 'subscribers', ...told })),
+    roster: ({ channel }) => client.roster(channel, ({ users }) => say({ event: 'roster', channel, users })),
     pull: ({ channel }) => client.subscription(channel).pull(),
     transports: ({ names }) => client.useTransports(names),
     token: ({ token }) => client.setToken(token),

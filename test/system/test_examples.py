@@ -106,35 +106,76 @@ def press_room(browser, room, label):
     browser.find_element(By.CSS_SELECTOR, f"[data-room={room}]").click()
 
 
+def online(browser):
+    return browser.execute_script("return [...document.querySelectorAll('#members li')].filter(row => row.dataset.online === 'true')"
+                                  ".map(row => row.textContent)")
+
+
+def until_online(browser, names):
+    wait_until(lambda: online(browser) == names, lambda: f"{online(browser)} is not {names} {text(browser, 'trouble')}")
+
+
+def receipt(browser):
+    """Of the newest message."""
+    return browser.execute_script("return [...document.querySelectorAll('#list .seen')].at(-1)?.textContent")
+
+
+def until_receipt(browser, words):
+    wait_until(lambda: receipt(browser) == words, lambda: f"{receipt(browser)} is not {words} {text(browser, 'trouble')}")
+
+
 def test_chat(browser, tmp_path):
-    """Two users, a reload, a room that is joined and left: by tokens and membership messages."""
+    """Two users, a reload, a room that is joined and left: by tokens and membership messages. Who is there, where a message has
+    arrived and who has read it; a tab that nobody sees has arrived there and not been read."""
     home = browser.current_window_handle
     with Example("chat", tmp_path) as example:
         ann = come_in(browser, example, "ann")
         bob = come_in(browser, example, "bob")
+        until_online(browser, ["ann", "bob"])
         write(browser, "hello from bob")
+        until_receipt(browser, "arrived at ann")
         browser.switch_to.window(ann)
         until_said(browser, ["bob: hello from bob"])
+        until_online(browser, ["ann", "bob"])
         write(browser, "hello from ann")
         browser.switch_to.window(bob)
         until_said(browser, ["bob: hello from bob", "ann: hello from ann"])
+        wait_until(lambda: "read by ann" in text(browser, "list"), lambda: text(browser, "list"))
         shot(browser, "chat")
         browser.refresh()
         until_said(browser, ["bob: hello from bob", "ann: hello from ann"])
         wait_until(lambda: text(browser, "link") == "live", lambda: text(browser, "link"))
+        until_online(browser, ["ann", "bob"])
 
         press_room(browser, "kitchen", "join kitchen")
         press_room(browser, "kitchen", "kitchen")
         wait_until(lambda: text(browser, "room") == "kitchen", lambda: text(browser, "room"))
+        until_online(browser, ["bob"])
         write(browser, "who is here?")
         until_said(browser, ["bob: who is here?"])
+        browser.switch_to.window(ann)
+        until_receipt(browser, "read by bob")
+        write(browser, "still here")
+        until_receipt(browser, "arrived at bob")     # who looks at another room
+        browser.switch_to.window(bob)
+        press_room(browser, "lobby", "lobby (1)")
+        until_said(browser, ["bob: hello from bob", "ann: hello from ann", "ann: still here"])
+        press_room(browser, "kitchen", "kitchen")
         press_room(browser, "kitchen", "leave kitchen")
         wait_until(lambda: text(browser, "room") == "lobby", lambda: text(browser, "room"))
+        press_room(browser, "kitchen", "join kitchen")     # and once more: what came meanwhile is another member's
+        press_room(browser, "kitchen", "kitchen")
+        write(browser, "back again")
+        wait_until(lambda: said(browser)[-1:] == ["bob: back again"], lambda: f"{said(browser)} {text(browser, 'trouble')}")
+        shot(browser, "chat-kitchen")
+        press_room(browser, "lobby", "lobby")
+        until_online(browser, ["ann", "bob"])
         browser.switch_to.window(ann)
-        write(browser, "still here")
+        until_receipt(browser, "read by bob")
+        shot(browser, "chat-read")
+        browser.close()
         browser.switch_to.window(bob)
-        until_said(browser, ["bob: hello from bob", "ann: hello from ann", "ann: still here"])
-        for tab in (ann, bob):
-            browser.switch_to.window(tab)
-            browser.close()
+        until_online(browser, ["bob"])
+        assert text(browser, "trouble") == ""
+        browser.close()
         browser.switch_to.window(home)

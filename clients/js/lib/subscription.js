@@ -19,7 +19,6 @@ export class Subscription {
     #handler;
     #queue = [];
     #isRunning = false;
-    #isLoose = false;         // a session's own channel on a new link: the user may have been no member in between
     #snapshot = null;         // messages up to this place are part of the application's state
     #passed = [];             // with ack: 'manual': what needs no acknowledgement, behind messages that still do
     #pauses = new Set();      // retries that wait
@@ -67,7 +66,6 @@ export class Subscription {
     onSubscribed({ epoch, head }, isAsked) {
         const { after, last } = this.options;
         this.head = head;
-        this.#isLoose = !isAsked;
         if (isAsked && !this.received && after === undefined && last === undefined) {
             this.place = this.received = { epoch, seq: head };
             this.#owner.begun(this);
@@ -89,14 +87,18 @@ export class Subscription {
         } else {
             if (at && isBehind(entry, at)) return true;
             const isSkipped = at && at.epoch === entry.epoch && entry.seq !== at.seq + 1;
-            if (isSkipped && !this.#isLoose) return false;
+            if (isSkipped && !this.#mayBeSkipped) return false;
             if (isSkipped) this.#enqueue({ type: 'gap', channel: this.channel, epoch: at.epoch, from: at.seq + 1, to: entry.seq - 1, why: 'unfollowed' });
             this.received = { epoch: entry.epoch, seq: entry.seq };
         }
-        this.#isLoose = false;
         this.#enqueue(entry);
         this.#run();
         return true;
+    }
+
+    /* In between the user may have been no member of the group that the session follows. */
+    get #mayBeSkipped() {
+        return (this.isImplicit || this.isOfSession) && this.channel.startsWith('group:');
     }
 
     #enqueue(entry) {

@@ -57,6 +57,13 @@ uint64_t group_spans_next(const struct group_spans *row, uint64_t epoch, uint64_
     return 0;
 }
 
+bool group_spans_have_rest(const struct group_spans *row, uint64_t epoch, uint64_t seq)
+{
+    const struct group_span *last = row->count == 0 ? NULL : &row->spans[row->count - 1];
+
+    return group_spans_is_member(row) && (last->epoch != epoch || seq > last->after);
+}
+
 bool group_spans_first(const struct group_spans *row, uint64_t generation, uint64_t seen, struct group_span *ret)
 {
     for (size_t i = 0; i < row->count; i++) {

@@ -52,6 +52,9 @@ bool group_spans_leave(struct group_spans *row, uint64_t epoch, uint64_t head, u
 /* The first seq from `seq` on that is the user's, in this life of the group's log; 0: none is. */
 uint64_t group_spans_next(const struct group_spans *row, uint64_t epoch, uint64_t seq);
 
+/* Is all from `seq` on the user's, as long as the user stays a member? */
+bool group_spans_have_rest(const struct group_spans *row, uint64_t epoch, uint64_t seq);
+
 /* Where a device begins that has no place in the group's log: it has seen the user's log up to `seen`, and the row's
  * generation is that of its newest message. False: at no place, all that it was to get from the group it got.
  *

@@ -38,6 +38,27 @@ static void spans_are_what_was_published_to_a_member(void **state)
             fail_msg("%s", rows[i].name);
 }
 
+static void all_behind_the_last_join_is_the_members(void **state)
+{
+    static const struct { const char *name; uint64_t epoch, seq; bool want; } rows[] = {
+        { "in the first span", EPOCH, 11, false },          { "between the spans", EPOCH, 21, false },
+        { "the head as of the second join", EPOCH, 30, false }, { "the first behind it", EPOCH, 31, true },
+        { "far behind it", EPOCH, 1000, true },              { "another life of the log", OTHER, 1, true },
+    };
+    struct group_spans row = { 0 };
+
+    (void)state;
+    assert_false(group_spans_have_rest(&row, EPOCH, 1));
+    assert_true(group_spans_join(&row, EPOCH, 10));
+    assert_true(group_spans_have_rest(&row, EPOCH, 11));
+    assert_true(group_spans_leave(&row, EPOCH, 20, 1));
+    assert_false(group_spans_have_rest(&row, EPOCH, 25));
+    assert_true(group_spans_join(&row, EPOCH, 30));
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        if (group_spans_have_rest(&row, rows[i].epoch, rows[i].seq) != rows[i].want)
+            fail_msg("%s", rows[i].name);
+}
+
 static void who_comes_back_at_once_has_one_span(void **state)
 {
     struct group_spans row = { 0 };
@@ -155,6 +176,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(spans_are_what_was_published_to_a_member),
+        cmocka_unit_test(all_behind_the_last_join_is_the_members),
         cmocka_unit_test(who_comes_back_at_once_has_one_span),
         cmocka_unit_test(a_new_life_of_the_log_is_the_members),
         cmocka_unit_test(spans_follow_a_model),

@@ -164,8 +164,17 @@ static bool bound_is_done(const struct group_bound *bound)
            group_spans_next(&bound->spans, subscription_epoch(sub), subscription_seen(sub) + 1) == 0;
 }
 
-/* Unfollows groups of which nothing more is the user's. Frames under way may have to be taken back: so only while there
- * are none. */
+/* Of a member who has come to the last span: the group is followed like any other channel. */
+static bool bound_is_over(const struct group_bound *bound)
+{
+    const struct subscription *sub = &bound->sub->sub;
+
+    return subscription_is_settled(sub) &&
+           group_spans_have_rest(&bound->spans, subscription_epoch(sub), subscription_seen(sub) + 1);
+}
+
+/* Forgets bounds that don't bind any more, and unfollows groups of which nothing more is the user's. Frames under way may have
+ * to be taken back: so only while there are none. */
 static void sweep_bounds(struct group_follow *follow, struct link *link)
 {
     struct group_bound **at = &follow->bounds;
@@ -175,14 +184,16 @@ static void sweep_bounds(struct group_follow *follow, struct link *link)
     while (*at != NULL) {
         struct group_bound *bound = *at;
         struct reader_sub  *sub   = bound->sub;
-        if (!bound_is_done(bound)) {
+        const bool          is_done = bound_is_done(bound);
+        if (!is_done && !bound_is_over(bound)) {
             at = &bound->next;
             continue;
         }
         *at                 = bound->next;
         sub->sub.is_bounded = false;
         free(bound);
-        device_link_leave(link, sub);
+        if (is_done)
+            device_link_leave(link, sub);
     }
 }
 

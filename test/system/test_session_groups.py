@@ -116,6 +116,30 @@ def test_a_device_that_was_away_gets_what_was_published_to_a_member(server, api)
         assert not any("not for bob" in data for data in came if isinstance(data, str))
 
 
+def test_who_is_a_member_again_is_an_ordinary_reader(server, api):
+    """Behind the spans of the time before, the link compares its places, and the next leave is felt as ever."""
+    user = "fay"
+    with device(server, user):
+        join(api, "again", user)
+        publish(api, "group:again", "1")
+    leave(api, "again", user)
+    publish(api, "group:again", "not for fay")
+    join(api, "again", user)
+    publish(api, "group:again", "2")
+    with device(server, user) as ws:
+        assert [data for data in until(ws, "2") if isinstance(data, str)] == ["1"]
+        publish(api, "group:again", "3")
+        assert until(ws, "3") == []
+        places = ws.ask("ping", "pong", places=True)["places"]
+        assert places["group:again"]["seq"] == 4 and f"user:{user}" in places
+        leave(api, "again", user)
+        publish(api, "group:again", "not for fay")
+        assert end_of(api, user, ws) == [("left", "again")]
+        join(api, "again", user)
+        publish(api, "group:again", "4")
+        assert until(ws, "4") == [("joined", "again")]
+
+
 def test_changes_while_a_stream_flows(server, api):
     """A publisher that never rests, and a member that comes and goes: each message between the answers of a join and of the
     next leave comes, once and in order; none comes that was published outside."""

@@ -1,5 +1,6 @@
 /* why.c - GET /v1/why: what became of one message for one device. Gathered one after the other: the message, what ledger
- * and loops know of the device, the connection of its link, and the membership messages of its user. */
+ * and loops know of the device, the connection of its link, and the messages by which its user
+ * joined or left and by which the message was taken back. */
 #include "device/why.h"
 
 #include <stdio.h>
@@ -12,7 +13,7 @@
 #include "node/connection_command.h"
 #include "node/connection_key.h"
 
-enum { MESSAGE_LEFT, MESSAGE_JOINED, MESSAGES_OF_MEMBERS };
+enum { MOMENT_JOINED, MOMENT_LEFT, MOMENT_RECALLED, MOMENTS };
 
 struct why_call {
     struct api           *api;
@@ -20,8 +21,9 @@ struct why_call {
     struct why_command   *command;
     struct why_facts      facts;
     struct why_membership membership;
+    uint64_t              recall;          /* seq of the message that took this one back; 0: none did */
     bool                  has_asked_link;
-    unsigned              member_message;                      /* the next one to be read */
+    unsigned              moment;          /* the next one to be read */
 };
 
 static void why_call_free(struct why_call *mine)
@@ -97,43 +99,61 @@ static void why_finish(struct why_call *mine)
 
 static void why_go_on(struct why_call *mine);
 
-/* --- when its user joined or left ------------------------------------------------------------------------------- */
+/* --- when its user joined or left, when the message was taken back ----------------------------------------------- */
 
-static void member_message_came(struct read_command *read)
+/* A message of which only the time matters. */
+struct why_moment {
+    bool     is_of_user;  /* in the log of the user; else in the channel */
+    uint64_t seq;         /* 0: there is none to be read */
+    msec    *into;
+};
+
+static struct why_moment moment_of(struct why_call *mine, unsigned which)
+{
+    switch (which) {
+    case MOMENT_JOINED: return (struct why_moment){ true, mine->membership.joined, &mine->facts.joined };
+    case MOMENT_LEFT: return (struct why_moment){ true, mine->membership.left, &mine->facts.left };
+    default: return (struct why_moment){ false, mine->recall, &mine->facts.recalled };
+    }
+}
+
+static void moment_came(struct read_command *read)
 {
     struct why_call      *mine  = read->owner;
     const struct message *found = read->read.entry_count > 0 ? read->read.entries[0].message : NULL;
 
     if (read->read.rc == RC_OK && found != NULL)
-        *(mine->member_message == MESSAGE_JOINED ? &mine->facts.joined : &mine->facts.left) = found->time;
+        *moment_of(mine, mine->moment).into = found->time;
     command_free(&read->command);
-    mine->member_message++;
+    mine->moment++;
     why_go_on(mine);
 }
 
-/* False: there is none to be read. */
-static bool ask_member_message(struct why_call *mine)
+static struct channel_name *user_log_of(const struct why_call *mine)
 {
-    uint64_t seq = mine->member_message == MESSAGE_JOINED ? mine->membership.joined : mine->membership.left;
     struct channel_name *user = NULL;
     struct buf           text;
 
-    if (seq == 0)
-        return false;
     buf_init(&text, CHANNEL_NAME_BYTES_MAX);
     buf_putf(&text, "user:%s", mine->command->facts.user);
     must(channel_name_new(mine->api->namespaces, mine->api->hash_key, buf_span(&text), &user) == CHANNEL_NAME_OK);
     buf_fini(&text);
-    struct read_command *read = read_command_new(user);
-    channel_name_unref(user);
+    return user;
+}
+
+static void ask_moment(struct why_call *mine, const struct why_moment *moment)
+{
+    struct channel_name *log  = moment->is_of_user ? user_log_of(mine) : channel_name_ref(mine->command->channel);
+    struct read_command *read = read_command_new(log);
+
+    channel_name_unref(log);
     read->owner          = mine;
-    read->answered       = member_message_came;
+    read->answered       = moment_came;
     read->read.way       = READ_AFTER;
-    read->read.bound     = seq - 1;
+    read->read.bound     = moment->seq - 1;
     read->read.limit     = 1;
     read->read.bytes_max = mine->api->limits.history_bytes_max;
     shard_read(mine->api->shard, read);
-    return true;
 }
 
 /* --- its link --------------------------------------------------------------------------------------------------- */
@@ -167,9 +187,13 @@ static void why_go_on(struct why_call *mine)
         ask_link(mine);
         return;
     }
-    for (; mine->member_message < MESSAGES_OF_MEMBERS; mine->member_message++)
-        if (ask_member_message(mine))
+    for (; mine->moment < MOMENTS; mine->moment++) {
+        const struct why_moment moment = moment_of(mine, mine->moment);
+        if (moment.seq != 0) {
+            ask_moment(mine, &moment);
             return;
+        }
+    }
     why_finish(mine);
 }
 
@@ -207,9 +231,10 @@ static enum why_way why_way_of(const struct channel_name *channel, const struct 
 
 /* --- the message ------------------------------------------------------------------------------------------------ */
 
-static void take_entry(struct why_facts *facts, const struct entry *entry)
+static void take_entry(struct why_call *mine, const struct entry *entry)
 {
     const struct message *message = entry->message;
+    struct why_facts     *facts   = &mine->facts;
 
     if (message == NULL) {
         facts->gone = gap_why_text(entry->gap.why);
@@ -218,6 +243,7 @@ static void take_entry(struct why_facts *facts, const struct entry *entry)
     facts->message.time   = message->time;
     facts->expires_at     = message->expires_at;
     facts->is_recalled    = message->kind == MESSAGE_RECALLED;
+    mine->recall          = facts->is_recalled ? message->target : 0;
     facts->is_collapsible = message->collapse_len > 0;
 }
 
@@ -234,7 +260,7 @@ static void why_message_came(struct read_command *read)
         mine->facts.gone          = "trimmed";  /* all before the first kept one is, if no entry says more */
         if (read->read.entry_count > 0) {
             mine->facts.gone = NULL;
-            take_entry(&mine->facts, &read->read.entries[0]);
+            take_entry(mine, &read->read.entries[0]);
         }
         mine->command->message = mine->facts.message;
         shard_ask_why(mine->api->shard, mine->command);

@@ -114,8 +114,10 @@ static void why_came(struct device_read *asked)
         else
             why_take_spans(work->command, &read->rows[i]);
     }
+    if (rc == RC_CORRUPT)
+        work->read_at++;  /* as if the row were not there */
     ledger_read_fini(read);
-    if (rc != RC_OK)
+    if (rc != RC_OK && rc != RC_CORRUPT)
         why_answer(work->command, WHY_AWAY);
     else
         why_read(work);

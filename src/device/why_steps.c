@@ -96,7 +96,7 @@ static void tell_message(const struct why_facts *facts, struct why_told *told)
     if (facts->gone != NULL)
         step_add(told, facts->gone, 0);
     if (facts->is_recalled)
-        step_add(told, "recalled", 0);
+        step_add(told, "recalled", facts->recalled);
 }
 
 static void tell_link(const struct why_facts *facts, struct why_told *told)
@@ -188,8 +188,9 @@ static const char *tell_delivery(const struct why_facts *facts, struct why_told 
 {
     const struct device_facts *device = facts->device;
 
-    if (device->has_place)
-        tell_place(facts, device->place_epoch == facts->message.epoch ? "acknowledged_before" : "place_in_earlier_epoch",
+    /* Its first place, where the session began, is no acknowledgement; one at 0 says nothing at all. */
+    if (device->has_place && device->place_seq > 0)
+        tell_place(facts, device->place_epoch == facts->message.epoch ? "place_before" : "place_in_earlier_epoch",
                    told);
     tell_routed(facts, told);
     if (link_has_passed(facts) && !device->link.is_silent)

@@ -20,7 +20,8 @@ struct why_facts {
     struct receipt_message message;
     const char            *gone;           /* it is no longer kept, and why: "expired", "trimmed" …; NULL: it is kept */
     msec                   expires_at;     /* 0: never, or it is gone */
-    bool                   is_recalled;    /* only its place is left */
+    bool                   is_recalled;    /* only its place is left … */
+    msec                   recalled;       /* … since then; 0: not known */
     bool                   is_collapsible; /* it has a collapse key */
     /* The device. */
     enum why_way               way;

@@ -44,7 +44,7 @@ static const struct why_sentence step_sentences[] = {
     { "between_polls", "the device polls, and its last poll ended" },
     { "not_connected", "the device's last link ended; it has not been connected since" },
     { "routed", "the link follows the channel, and the message is there" },
-    { "acknowledged_before", "the device had acknowledged the channel up to message #" },
+    { "place_before", "the device's place was stored: it stands behind message #" },
     { "place_in_earlier_epoch", "the device's place is in an earlier life of the channel's log" },
     { "behind", "the link is behind: it was handed the channel up to message #" },
     { "told_of_head", "the link asked to be told of new messages alone; it fetches them itself" },
@@ -95,7 +95,7 @@ static void put_when(struct buf *text, const struct field *time)
     if (field_u64(time, &ms))
         moment_put_local(text, ms);
     else
-        buf_putf(text, "%-23s", "(at an unknown time)");
+        buf_putf(text, "%-23s", "-");
 }
 
 static bool put_step(void *arg, struct span element)

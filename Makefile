@@ -32,12 +32,12 @@ LINK   += -fsanitize=address,undefined
 endif
 
 CFLAGS += $(WARN) $(HARD) $(CFLAGS_FLAVOUR)
-CPPFLAGS += -D_GNU_SOURCE -Isrc -I$(OUT)/gen -MMD -MP
+CPPFLAGS += -D_GNU_SOURCE -Isrc -I$(OUT)/gen -isystem /usr/include/postgresql -MMD -MP
 
 # --- modules ---------------------------------------------------------------------------------------------------
 # One archive a module; what a module may be linked with is what src/MODULES lets it see.
 MODULES  := base message codec hub store route settings reactor fetch node device http publish auth session api main
-LIBS     := -lrocksdb -lcrypto -lcurl -linih -lpthread -lm
+LIBS     := -lrocksdb -lcrypto -lcurl -linih -Wl,--as-needed -lpq -Wl,--no-as-needed -lpthread -lm
 sources   = $(filter-out %_test.c %_fuzz.c %_battery.c src/main/main.c,$(wildcard src/$(1)/*.c src/$(1)/*/*.c))
 objects   = $(patsubst src/%.c,$(OUT)/obj/%.o,$(call sources,$(1)))
 sees      = $(1) $(shell sed -n 's/^$(1)://p' src/MODULES)
@@ -54,6 +54,7 @@ $(OUT)/obj/%.o: src/%.c
 	@mkdir -p $(@D)
 	@echo "  cc $<"
 	@$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
+$(OUT)/obj/store/pg_sql.o: src/store/pg_schema.sql
 $(OUT)/obj/main/pages.o: $(wildcard web/* clients/js/index.js clients/js/lib/*) docs/openapi.json
 
 # --- programs ---------------------------------------------------------------------------------------------------

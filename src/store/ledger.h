@@ -4,10 +4,10 @@
  * gives its rows a kind and decides what their bytes mean. The ledger refuses to know that meaning, and it never reads
  * a clock: the caller hands in `wall`.
  *
- * Makers: ledger_mem.h in the memory store, and a column family beside the log in the RocksDB store. A ledger is opened
- * and closed with its store (store->ledger), and an append to the log can carry a write to the ledger (store.h): both
- * commit, or neither does. PostgreSQL comes later, so nothing here assumes that one process sees every change. Whatever
- * must hold is stated as a condition of the write, and the engine decides. All makers pass one battery,
+ * Makers: ledger_mem.h in the memory store, a column family beside the log in the RocksDB store, and a table beside the
+ * log in PostgreSQL. A ledger is opened and closed with its store (store->ledger), and an append to the log can carry a
+ * write to the ledger (store.h): both commit, or neither does. Nothing here assumes that one process sees every change.
+ * Whatever must hold is stated as a condition of the write, and the engine decides. All makers pass one battery,
  * ledger_battery.h.
  *
  * Generations. The owner gives a row a number with each put, not 0; 0 means that there is no row. If an owner only lets
@@ -21,7 +21,7 @@
  * it.
  *
  * Threads. With the memory maker all calls come from the store's one thread, and done() is called before the call
- * returns. With RocksDB calls may come from any thread. done() is called on a thread of the store, before or after the
+ * returns. With RocksDB and PostgreSQL calls may come from any thread. done() is called on a thread of the store, before or after the
  * call returns (within the call if the request is refused because too many wait), and must not wait. No lock is held
  * then, so done() may submit more. Once close() has begun nothing may be submitted; close() completes what is under
  * way.

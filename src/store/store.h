@@ -1,13 +1,13 @@
 /* store.h - This module keeps the logs: it numbers messages, stores them, reads them back, and deletes them by
  * retention.
  *
- * It is a port with several makers: mem (bounded rings; single-threaded, completes inline) and rocks (RocksDB,
- * durable). PostgreSQL comes later, so nothing here assumes that one process sees every append: the *store* assigns
- * seqs, ids and epochs, and only its completion tells them. It refuses to know subscribers, sockets, or who may do
+ * It is a port with several makers: mem (bounded rings; single-threaded, completes inline), rocks (RocksDB, durable)
+ * and pg (PostgreSQL, shared by many nodes). So nothing here assumes that one process sees every append: the *store*
+ * assigns seqs, ids and epochs, and only its completion tells them. It refuses to know subscribers, sockets, or who may do
  * what. All makers pass one battery, store_battery.h.
  *
  * Completion is asynchronous: done() may be called before the call returns (mem) or later on a thread of the store's
- * own (rocks). The caller must cope with both. Order is promised per channel, not per store: a channel's appends go
+ * own (rocks, pg). The caller must cope with both. Order is promised per channel, not per store: a channel's appends go
  * into one batch at a time, and batches, reads and questions complete in any order. */
 #ifndef STORE_STORE_H
 #define STORE_STORE_H
@@ -61,7 +61,7 @@ struct append {
  * target. Two requests with one key are the same if kind, target, payload and media are equal. What remains of a
  * recalled message (MESSAGE_RECALLED) keeps its seq, id, time and expiry, and its `target` is the seq of the recall.
  *
- * A batch commits as one: after a crash of `rocks` either all of it or nothing is there. Within a batch, appends to one
+ * A batch commits as one: after a crash of `rocks` or of the database of `pg` either all of it or nothing is there. Within a batch, appends to one
  * channel are numbered in list order, and the second use of a key replays the first. The recall of a message that was
  * recalled before is APPEND_REPLAYED with the first recall's answer. */
 struct append_batch {

@@ -1,0 +1,576 @@
+#include "store/pg.h"
+
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/random.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/must.h"
+#include "store/ledger_page.h"
+#include "store/ledger_rule.h"
+#include "store/pg_priv.h"
+
+enum {
+    WRITERS_DEFAULT = 3, READERS_DEFAULT = 2, LANES_OF_CLASS = 8, READS_DEFAULT = 65536, CHANGES_DEFAULT = 65536,
+    CONNECT_MS = 5000, ANSWER_MS = 10000, DOUBT_MS = 8000, TURN_MS = 1000, COMMIT_BYTES = 8 * 1024 * 1024,
+};
+
+static const msec PG_KEY_KEEP_MS = 24 * 3600 * INT64_C(1000);
+
+msec pg_now(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (msec)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+uint64_t pg_random(void)
+{
+    uint64_t value = 0;
+
+    must(getrandom(&value, sizeof value, 0) == sizeof value);
+    return value;
+}
+
+/* The first line of what libpq says. */
+static void why_set(char *to, size_t size, const char *why)
+{
+    snprintf(to, size, "%s", why);
+    to[strcspn(to, "\n")] = '\0';
+}
+
+void pg_note_failure(struct pg *pg, const char *why)
+{
+    pthread_mutex_lock(&pg->lock);
+    why_set(pg->failure, sizeof pg->failure, why);
+    pthread_mutex_unlock(&pg->lock);
+}
+
+int64_t pg_keep_count(const struct namespace *space)
+{
+    return space->keep_count > INT64_MAX ? 0 : (int64_t)space->keep_count;
+}
+
+int64_t pg_oldest_kept(const struct namespace *space, msec wall)
+{
+    return space->keep_ms == 0 ? INT64_MIN : wall - space->keep_ms + 1;
+}
+
+/* --- the thread: work for idle lanes ------------------------------------------------------------------------------ */
+
+static size_t pg_batch_bytes(const struct append_batch *batch)
+{
+    size_t bytes = 0;
+
+    for (struct list *link = batch->appends.next; link != &batch->appends; link = link->next)
+        bytes += message_size(container_of(link, struct append, link)->message);
+    return bytes;
+}
+
+/* Takes at least one batch, and as many more as fit. */
+static bool take_batches(struct pg *pg, struct pg_commit *commit)
+{
+    size_t bytes = 0;
+
+    while (!list_is_empty(&pg->lists.batches)) {
+        struct append_batch *batch = container_of(pg->lists.batches.next, struct append_batch, link);
+        bytes += pg_batch_bytes(batch);
+        if (commit->append_count > 0 &&
+            (commit->append_count + batch->count > PG_COMMIT_APPENDS || bytes > COMMIT_BYTES))
+            break;
+        list_take(&batch->link);
+        list_push(&commit->batches, &batch->link);
+        commit->append_count += batch->count;
+    }
+    return !list_is_empty(&commit->batches);
+}
+
+static bool take_ledger_batches(struct pg *pg, struct pg_commit *commit)
+{
+    while (!list_is_empty(&pg->lists.ledger_batches)) {
+        struct ledger_batch *batch = container_of(pg->lists.ledger_batches.next, struct ledger_batch, link);
+        if (!list_is_empty(&commit->ledger_batches) &&
+            commit->change_count + batch->change_count > LEDGER_BATCH_COUNT_MAX)
+            break;
+        list_take(&batch->link);
+        list_push(&commit->ledger_batches, &batch->link);
+        commit->change_count += batch->change_count;
+    }
+    pg->lists.change_count -= commit->change_count;
+    return !list_is_empty(&commit->ledger_batches);
+}
+
+static const struct pg_work *take_read(struct pg *pg, struct pg_lane *lane)
+{
+    const struct { struct list *list; const struct pg_work *work; } kinds[] = {
+        { &pg->lists.ledger_reads, &pg_ledger_read_work }, { &pg->lists.reads, &pg_read_work },
+        { &pg->lists.questions, &pg_heads_work },          { &pg->lists.listings, &pg_listing_work },
+    };
+
+    if (pg->lists.has_tick) {
+        pg->lists.has_tick = false;
+        return &pg_tick_work;
+    }
+    for (size_t i = 0; i < 4; i++) {
+        size_t at = (i + pg->turn) % 4;
+        if ((lane->request = list_pop(kinds[at].list)) == NULL)
+            continue;
+        pg->turn = at + 1;
+        pg->lists.read_count--;
+        return kinds[at].work;
+    }
+    return NULL;
+}
+
+static const struct pg_work *take_work(struct pg *pg, struct pg_lane *lane)
+{
+    const struct pg_work *work = NULL;
+
+    pthread_mutex_lock(&pg->lock);
+    if (lane->class == LANE_APPEND)
+        work = take_batches(pg, &lane->commit) ? &pg_commit_work : NULL;
+    else if (lane->class == LANE_LEDGER)
+        work = take_ledger_batches(pg, &lane->commit) ? &pg_commit_work : NULL;
+    else
+        work = take_read(pg, lane);
+    pthread_mutex_unlock(&pg->lock);
+    return work;
+}
+
+static bool class_is_down(const struct pg *pg, enum lane_class class)
+{
+    for (size_t i = 0; i < pg->lane_count; i++)
+        if (pg->lanes[i].class == class && !lane_is_down(&pg->lanes[i]))
+            return false;
+    return true;
+}
+
+/* Nobody can be asked: what waits is answered so, by a lane that is away. */
+static void class_refuse(struct pg *pg, enum lane_class class)
+{
+    for (size_t i = 0; i < pg->lane_count; i++) {
+        struct pg_lane *lane = &pg->lanes[i];
+        if (lane->class != class || lane->work != NULL)
+            continue;
+        while ((lane->work = take_work(pg, lane)) != NULL)
+            lane->work->refuse(lane);
+        return;
+    }
+}
+
+static void work_give(struct pg *pg)
+{
+    for (int class = 0; class < LANE_CLASS_COUNT; class++)
+        if (class_is_down(pg, class))
+            class_refuse(pg, class);
+    for (size_t i = 0; i < pg->lane_count; i++) {
+        struct pg_lane       *lane = &pg->lanes[i];
+        const struct pg_work *work = lane->state == LANE_IDLE && lane->work == NULL ? take_work(pg, lane) : NULL;
+        if (work != NULL)
+            lane_give(lane, work);
+    }
+}
+
+/* --- the thread: waiting ------------------------------------------------------------------------------------------ */
+
+static msec turn_ms(const struct pg *pg, msec now)
+{
+    msec wait = TURN_MS;
+
+    for (size_t i = 0; i < pg->lane_count; i++) {
+        msec due = pg->lanes[i].due;
+        if (pg->lanes[i].doubt_until != 0 && (due == 0 || pg->lanes[i].doubt_until < due))
+            due = pg->lanes[i].doubt_until;
+        if (due != 0 && due - now < wait)
+            wait = due > now ? due - now : 0;
+    }
+    return wait;
+}
+
+static void pg_wait(struct pg *pg)
+{
+    struct pollfd fds[PG_LANES_COUNT + 1] = { { .fd = pg->wake, .events = POLLIN } };
+    uint64_t      count;
+
+    for (size_t i = 0; i < pg->lane_count; i++) {
+        struct pg_lane *lane = &pg->lanes[i];
+        fds[i + 1]           = (struct pollfd){ .fd = lane->state == LANE_AWAY ? -1 : PQsocket(lane->conn),
+                                                .events = lane_events(lane) };
+    }
+    poll(fds, pg->lane_count + 1, (int)turn_ms(pg, pg_now()));
+    if (fds[0].revents != 0 && read(pg->wake, &count, sizeof count) < 0)
+        return;
+    for (size_t i = 0; i < pg->lane_count; i++)
+        if (fds[i + 1].revents != 0 || pg->lanes[i].due != 0 || pg->lanes[i].doubt_until != 0)
+            lane_go(&pg->lanes[i], fds[i + 1].revents != 0);
+}
+
+/* --- the thread: its life ----------------------------------------------------------------------------------------- */
+
+static bool pg_has_work(struct pg *pg)
+{
+    bool has_work = false;
+
+    for (size_t i = 0; i < pg->lane_count; i++)
+        has_work |= pg->lanes[i].work != NULL;
+    pthread_mutex_lock(&pg->lock);
+    pg->is_stopping = pg->lists.is_closing;
+    has_work |= !list_is_empty(&pg->lists.batches) || !list_is_empty(&pg->lists.ledger_batches) ||
+                pg->lists.read_count > 0;
+    pthread_mutex_unlock(&pg->lock);
+    return has_work;
+}
+
+/* While the store closes nothing is connected anew: what waits for a connection is refused. */
+static void lanes_stop(struct pg *pg)
+{
+    for (size_t i = 0; i < pg->lane_count; i++) {
+        struct pg_lane *lane = &pg->lanes[i];
+        if (lane->state != LANE_AWAY)
+            continue;
+        lane->failure_count++;
+        lane->due = 0;
+        if (lane->work != NULL)
+            lane->work->refuse(lane);
+    }
+}
+
+static void *pg_thread(void *context)
+{
+    struct pg *pg = context;
+
+    while (pg_has_work(pg) || !pg->is_stopping) {
+        if (pg->is_stopping)
+            lanes_stop(pg);
+        work_give(pg);
+        pg_wait(pg);
+    }
+    return NULL;
+}
+
+static void pg_wake(struct pg *pg)
+{
+    uint64_t one = 1;
+
+    if (write(pg->wake, &one, sizeof one) < 0)
+        return;  /* the counter is full, so the thread wakes anyhow */
+}
+
+/* --- the port ----------------------------------------------------------------------------------------------------- */
+
+static void pg_append(struct store *store, struct append_batch *batch)
+{
+    struct pg *pg = pg_of(store);
+
+    pthread_mutex_lock(&pg->lock);
+    list_push(&pg->lists.batches, &batch->link);
+    pthread_mutex_unlock(&pg->lock);
+    pg_wake(pg);
+}
+
+/* False: too many wait. */
+static bool request_push(struct pg *pg, struct list *list, struct list *link)
+{
+    pthread_mutex_lock(&pg->lock);
+    bool has_room = pg->lists.read_count < pg->options.read_count_max;
+    if (has_room) {
+        list_push(list, link);
+        pg->lists.read_count++;
+    }
+    pthread_mutex_unlock(&pg->lock);
+    if (has_room)
+        pg_wake(pg);
+    return has_room;
+}
+
+static void pg_read(struct store *store, struct store_read *read)
+{
+    struct pg *pg = pg_of(store);
+
+    store_read_check(read);
+    read->entries     = NULL;
+    read->entry_count = 0;
+    if (request_push(pg, &pg->lists.reads, &read->link))
+        return;
+    read->rc = RC_FULL;
+    read->done(read);
+}
+
+static void pg_heads(struct store *store, struct store_heads *question)
+{
+    struct pg *pg = pg_of(store);
+
+    must(question->count >= 1 && question->count <= STORE_HEADS_MAX);
+    if (request_push(pg, &pg->lists.questions, &question->link))
+        return;
+    for (size_t i = 0; i < question->count; i++)
+        question->heads[i] = (struct store_head){ .rc = RC_FULL };
+    question->done(question);
+}
+
+static void pg_list(struct store *store, struct store_listing *listing)
+{
+    struct pg *pg = pg_of(store);
+
+    store_listing_begin(listing);
+    if (request_push(pg, &pg->lists.listings, &listing->link))
+        return;
+    listing->rc = RC_FULL;
+    listing->done(listing);
+}
+
+static void pg_tick(struct store *store, msec wall)
+{
+    struct pg *pg = pg_of(store);
+
+    pthread_mutex_lock(&pg->lock);
+    pg->lists.has_tick  = true;
+    pg->lists.tick_wall = wall;
+    pthread_mutex_unlock(&pg->lock);
+    pg_wake(pg);
+}
+
+static void pg_stats(struct store *store, struct store_stats *ret_stats)
+{
+    struct pg *pg = pg_of(store);
+
+    *ret_stats = (struct store_stats){
+        .channel_count = counter_get(&pg->channel_count),
+        .disk_bytes    = counter_get(&pg->disk_bytes),
+        .append_count  = counter_get(&pg->append_count),
+        .batch_count   = counter_get(&pg->batch_count),
+        .sync_count    = counter_get(&pg->sync_count),
+        .sync_us_sum   = counter_get(&pg->sync_us_sum),
+        .is_full       = counter_get(&pg->is_full) != 0,
+        .is_broken     = counter_get(&pg->is_broken) != 0,
+        .failure_count = counter_get(&pg->failure_count),
+    };
+    for (size_t i = 0; i < sizeof pg->sync_us_buckets / sizeof pg->sync_us_buckets[0]; i++)
+        ret_stats->sync_us_buckets[i] = counter_get(&pg->sync_us_buckets[i]);
+    pthread_mutex_lock(&pg->lock);
+    snprintf(ret_stats->failure, sizeof ret_stats->failure, "%s", pg->failure);
+    pthread_mutex_unlock(&pg->lock);
+}
+
+static void pg_close(struct store *store)
+{
+    struct pg *pg = pg_of(store);
+
+    pthread_mutex_lock(&pg->lock);
+    pg->lists.is_closing = true;
+    pthread_mutex_unlock(&pg->lock);
+    pg_wake(pg);
+    must(pthread_join(pg->thread, NULL) == 0);
+    for (size_t i = 0; i < pg->lane_count; i++)
+        lane_fini(&pg->lanes[i]);
+    pthread_mutex_destroy(&pg->lock);
+    close(pg->wake);
+    free(pg->url);
+    free(pg);
+}
+
+static const struct store_ops pg_ops = {
+    .name   = "postgres",
+    .append = pg_append,
+    .read   = pg_read,
+    .heads  = pg_heads,
+    .list   = pg_list,
+    .tick   = pg_tick,
+    .stats  = pg_stats,
+    .close  = pg_close,
+};
+
+static void pg_ledger_write(struct ledger *ledger, struct ledger_batch *batch)
+{
+    struct pg *pg = container_of(ledger, struct pg, ledger);
+
+    ledger_batch_check(batch);
+    pthread_mutex_lock(&pg->lock);
+    bool has_room = list_is_empty(&pg->lists.ledger_batches) ||
+                    pg->lists.change_count + batch->change_count <= pg->options.change_count_max;
+    if (has_room) {
+        list_push(&pg->lists.ledger_batches, &batch->link);
+        pg->lists.change_count += batch->change_count;
+    }
+    pthread_mutex_unlock(&pg->lock);
+    if (has_room) {
+        pg_wake(pg);
+        return;
+    }
+    pg_ledger_batch_refuse(batch, LEDGER_BUSY);
+    batch->done(batch);
+}
+
+static void pg_ledger_read(struct ledger *ledger, struct ledger_read *read)
+{
+    struct pg *pg = container_of(ledger, struct pg, ledger);
+
+    ledger_read_check(read);
+    if (request_push(pg, &pg->lists.ledger_reads, &read->link))
+        return;
+    ledger_read_refuse(read, RC_FULL);
+    read->done(read);
+}
+
+static const struct ledger_ops pg_ledger_ops = { .name = "postgres", .write = pg_ledger_write, .read = pg_ledger_read };
+
+/* --- opening ------------------------------------------------------------------------------------------------------ */
+
+/* A connection for one question, and its answer as text in *ret_version: -1 if there is no schema. */
+static enum rc version_ask(PGconn *conn, int *ret_version, char *ret_why, size_t why_size)
+{
+    enum rc rc = RC_OK;
+
+    if (PQstatus(conn) != CONNECTION_OK) {
+        why_set(ret_why, why_size, PQerrorMessage(conn));
+        return RC_IO;
+    }
+    if (PQserverVersion(conn) < 140000) {
+        snprintf(ret_why, why_size, "PostgreSQL %d is too old: version 14 or later is needed",
+                 PQserverVersion(conn) / 10000);
+        return RC_BAD;
+    }
+    if (strcmp(PQparameterStatus(conn, "server_encoding"), "UTF8") != 0) {
+        snprintf(ret_why, why_size, "the database's encoding is %s: make one with the encoding UTF8",
+                 PQparameterStatus(conn, "server_encoding"));
+        return RC_BAD;
+    }
+    PGresult *result = PQexec(conn, "select version from longwire.shard");
+    const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+    if (PQresultStatus(result) == PGRES_TUPLES_OK && PQntuples(result) == 1) {
+        *ret_version = atoi(PQgetvalue(result, 0, 0));
+    } else if (state != NULL && (strcmp(state, "42P01") == 0 || strcmp(state, "3F000") == 0)) {
+        *ret_version = -1;
+    } else {
+        why_set(ret_why, why_size, PQresultErrorMessage(result));
+        rc = RC_IO;
+    }
+    PQclear(result);
+    return rc;
+}
+
+static enum rc version_judge(int version, char *ret_why, size_t why_size)
+{
+    if (version == PG_SCHEMA_VERSION)
+        return RC_OK;
+    snprintf(ret_why, why_size, "the schema of the database has version %d and this program knows version %d: use the %s",
+             version, PG_SCHEMA_VERSION, version > PG_SCHEMA_VERSION ? "newer program" : "program that made it");
+    return RC_BAD;
+}
+
+/* In one transaction, so that a schema is there as a whole or not at all. */
+static enum rc schema_make(PGconn *conn, char *ret_why, size_t why_size)
+{
+    static const char *const before = "set client_min_messages = error; begin";
+    const char *const        texts[] = { before, pg_schema, "commit" };
+
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        PGresult *result = PQexec(conn, texts[i]);
+        bool      is_ok  = PQresultStatus(result) == PGRES_COMMAND_OK;
+        if (!is_ok)
+            why_set(ret_why, why_size, PQresultErrorMessage(result));
+        PQclear(result);
+        if (!is_ok)
+            return RC_IO;
+    }
+    return RC_OK;
+}
+
+enum rc pg_store_init(const char *url, char *ret_why, size_t why_size)
+{
+    PGconn *conn    = PQconnectdb(url);
+    int     version = 0;
+    enum rc rc      = version_ask(conn, &version, ret_why, why_size);
+
+    if (rc == RC_OK && version < 0)
+        rc = schema_make(conn, ret_why, why_size);
+    else if (rc == RC_OK)
+        rc = version_judge(version, ret_why, why_size);
+    PQfinish(conn);
+    return rc;
+}
+
+static void number_default(size_t *number, size_t value, size_t most)
+{
+    if (*number == 0)
+        *number = value;
+    must(*number <= most);
+}
+
+static void pg_options_fill(struct pg_store_options *options)
+{
+    number_default(&options->writer_count, WRITERS_DEFAULT, LANES_OF_CLASS);
+    number_default(&options->reader_count, READERS_DEFAULT, LANES_OF_CLASS);
+    number_default(&options->read_count_max, READS_DEFAULT, SIZE_MAX);
+    number_default(&options->change_count_max, CHANGES_DEFAULT, SIZE_MAX);
+    options->key_keep_ms = options->key_keep_ms == 0 ? PG_KEY_KEEP_MS : options->key_keep_ms;
+    options->connect_ms  = options->connect_ms == 0 ? CONNECT_MS : options->connect_ms;
+    options->answer_ms   = options->answer_ms == 0 ? ANSWER_MS : options->answer_ms;
+    options->doubt_ms    = options->doubt_ms == 0 ? DOUBT_MS : options->doubt_ms;
+}
+
+static void lanes_init(struct pg *pg)
+{
+    const size_t counts[LANE_CLASS_COUNT] = {
+        [LANE_APPEND] = pg->options.writer_count, [LANE_LEDGER] = 1, [LANE_READ] = pg->options.reader_count,
+    };
+
+    for (int class = 0; class < LANE_CLASS_COUNT; class++)
+        for (size_t i = 0; i < counts[class]; i++)
+            lane_init(&pg->lanes[pg->lane_count++], pg, class);
+}
+
+static void lists_init(struct pg_lists *lists)
+{
+    list_init(&lists->batches);
+    list_init(&lists->ledger_batches);
+    list_init(&lists->reads);
+    list_init(&lists->questions);
+    list_init(&lists->listings);
+    list_init(&lists->ledger_reads);
+}
+
+static struct pg *pg_new(const struct pg_store_options *options)
+{
+    struct pg *pg = calloc(1, sizeof *pg);
+
+    must(pg != NULL);
+    pg->options = *options;
+    pg_options_fill(&pg->options);
+    pg->url  = strdup(options->url);
+    pg->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    must(pg->url != NULL && pg->wake >= 0);
+    pthread_mutex_init(&pg->lock, NULL);
+    lists_init(&pg->lists);
+    lanes_init(pg);
+    pg->ledger = (struct ledger){ .ops = &pg_ledger_ops };
+    pg->store  = (struct store){ .ops = &pg_ops, .ledger = &pg->ledger, .has_one_writer = false,
+                                 .batches_max = (uint32_t)(2 * pg->options.writer_count) };
+    return pg;
+}
+
+enum rc pg_store_open(const struct pg_store_options *options, struct store **ret, char *ret_why, size_t why_size)
+{
+    PGconn *conn    = PQconnectdb(options->url);
+    int     version = 0;
+    enum rc rc      = version_ask(conn, &version, ret_why, why_size);
+
+    PQfinish(conn);
+    if (rc == RC_OK && version < 0) {
+        snprintf(ret_why, why_size, "the database has no schema for Longwire yet: run longwired --store URL --init once");
+        rc = RC_GONE;
+    } else if (rc == RC_OK) {
+        rc = version_judge(version, ret_why, why_size);
+    }
+    if (rc != RC_OK)
+        return rc;
+    struct pg *pg = pg_new(options);
+    must(pthread_create(&pg->thread, NULL, pg_thread, pg) == 0);
+    *ret = &pg->store;
+    return RC_OK;
+}

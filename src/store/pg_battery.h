@@ -1,0 +1,52 @@
+/* pg_battery.h - a PostgreSQL server of the test's own, and a proxy before it that can cut and stall connections.
+ *
+ * The server runs in a new directory under /tmp, as another user if the test runs as root, and is reached by a Unix
+ * socket there. It syncs nothing: the tests end processes, not the machine. */
+#ifndef STORE_PG_BATTERY_H
+#define STORE_PG_BATTERY_H
+
+#include "store/pg.h"
+#include "store/store_battery.h"
+
+/* Starts the server once for the whole program. False: PostgreSQL's programs are not installed; says where it looked. */
+bool engine_start(void);
+void engine_stop(void);       /* for good: removes the directory */
+
+/* Ends all its processes at once, as a crash does; starts it again and waits until it answers. */
+void engine_crash(void);
+void engine_resume(void);
+
+/* Of a database with an empty schema; overwritten by the next call. */
+const char *engine_url(void);
+const char *engine_directory(void);
+
+/* Runs SQL with a connection of its own, and returns the first column of the first row as a number (0 without one). */
+long long engine_sql(const char *sql);
+
+/* Drops the schema and makes it anew. */
+void engine_clear(void);
+
+extern const struct store_maker pg_maker;
+
+struct store *engine_store(struct bench *bench, const char *url);  /* with short patience */
+
+/* --- the proxy ---------------------------------------------------------------------------------------------------- */
+
+enum proxy_mode {
+    PROXY_PASS,
+    PROXY_REFUSE,         /* closes whatever comes */
+    PROXY_STALL,          /* takes connections and bytes, and passes nothing on */
+    PROXY_CUT_BEFORE,     /* the next COMMIT does not reach the server: the connection is cut instead; then PASS */
+    PROXY_CUT_AFTER,      /* the next COMMIT reaches the server, its answer does not come back; then PASS */
+    PROXY_CUT_AND_REFUSE, /* as CUT_AFTER, then REFUSE */
+    PROXY_LATE,           /* as CUT_BEFORE, but the server gets the COMMIT when a later connection has passed bytes */
+};
+
+void        proxy_start(void);
+void        proxy_stop(void);
+const char *proxy_url(void);
+void        proxy_set(enum proxy_mode mode);
+void        proxy_cut_all(void);     /* closes all connections that pass through it */
+bool        proxy_has_cut(void);     /* has it cut a COMMIT since proxy_set()? */
+
+#endif

@@ -1,0 +1,137 @@
+#include "store/pg_sql.h"
+
+__asm__(".section .rodata\n"
+        ".global pg_schema\n"
+        "pg_schema:\n"
+        ".incbin \"src/store/pg_schema.sql\"\n"
+        ".byte 0\n"
+        ".previous\n");
+
+/* What keep_count and a policy of age leave of a channel c: keep is the count or 0, wanted the oldest time that is kept.
+ */
+#define FIRST_KEPT(keep, wanted) \
+    "longwire.first_at(c.id, case when " keep " = 0 then c.floor else greatest(c.floor, c.head - " keep " + 1) end," \
+    " c.head, " wanted ")"
+
+/* The rows of a page, at most $4 of them; those behind the one that reaches $5 bytes are left out. What has expired by
+ * $6 comes without its payload. */
+#define READ_ROWS(order) \
+    "select seq, id, kind::bigint, time, expires_at, target," \
+    " case when expires_at <> 0 and expires_at <= $6::bigint then ''::bytea else payload end, media, sender, event," \
+    " collapse from (select *, sum(octet_length(payload) + 64) over (order by seq " order \
+    " rows between unbounded preceding and 1 preceding) as before from" \
+    " (select * from longwire.message where channel = $1::bigint and seq between $2::bigint and $3::bigint" \
+    " order by seq " order " limit $4::bigint) page) sized" \
+    " where before is null or before < $5::bigint order by seq " order
+
+const struct pg_text pg_texts[SQL_COUNT] = {
+    [SQL_BEGIN]    = { "begin", "begin isolation level read committed" },
+    [SQL_COMMIT]   = { "commit", "commit" },
+    [SQL_ROLLBACK] = { "rollback", "rollback" },
+    [SQL_GREET]    = { "greet", "select last_done, epoch from longwire.greet($1::bigint, $2::bigint, $3::bigint,"
+                                " $4::bigint)" },
+
+    /* --- a commit: what is there ---------------------------------------------------------------------------------- */
+    [SQL_LOCK_CHANNELS] = { "lock_channels",
+        "select u.at, c.id, c.head, c.floor, c.bytes from unnest($1::bytea[], $2::bigint[]) u(name, at)"
+        " join longwire.channel c on c.name = u.name order by c.id for update of c" },
+    [SQL_MAKE_CHANNELS] = { "make_channels",
+        "insert into longwire.channel (name) select u.name from unnest($1::bytea[]) u(name)"
+        " where not exists (select from longwire.channel c where c.name = u.name) order by u.name"
+        " on conflict do nothing" },
+    [SQL_EPOCH] = { "epoch", "select epoch from longwire.shard" },
+    [SQL_IDS]   = { "ids",
+        "select 0::bigint, nextval('longwire.id_0') from generate_series(1, $1::bigint)"
+        " union all select 1, nextval('longwire.id_1') from generate_series(1, $2::bigint)"
+        " union all select 2, nextval('longwire.id_2') from generate_series(1, $3::bigint)"
+        " union all select 3, nextval('longwire.id_3') from generate_series(1, $4::bigint)" },
+    [SQL_USED_KEYS] = { "used_keys",
+        "select u.at, k.digest, k.epoch, k.seq, k.id, k.time, k.forget_at"
+        " from unnest($1::bytea[], $2::bytea[], $3::bytea[], $4::bigint[]) u(name, publisher, key, at)"
+        " join longwire.channel c on c.name = u.name join longwire.used_key k"
+        " on k.channel = c.id and k.publisher = u.publisher and k.key = u.key" },
+    [SQL_TARGETS] = { "targets",
+        "select u.at, m.kind::bigint, m.time, m.expires_at, octet_length(m.payload)::bigint, m.target, r.id, r.time"
+        " from unnest($1::bytea[], $2::bigint[], $3::bigint[]) u(name, target, at)"
+        " join longwire.channel c on c.name = u.name"
+        " join longwire.message m on m.channel = c.id and m.seq = u.target"
+        " left join longwire.message r on r.channel = c.id and r.seq = m.target and m.kind = 2" },
+    [SQL_FIRSTS] = { "firsts",
+        "select u.at, " FIRST_KEPT("u.keep", "u.wanted")
+        " from unnest($1::bytea[], $2::bigint[], $3::bigint[], $4::bigint[]) u(name, keep, wanted, at)"
+        " join longwire.channel c on c.name = u.name" },
+    [SQL_LOCK_ROWS] = { "lock_rows",
+        "select count(pg_advisory_xact_lock(1281053266, bucket::int)) from"
+        " (select distinct u.bucket from unnest($1::bigint[]) u(bucket) order by 1) sorted" },
+    [SQL_ROWS] = { "rows",
+        "select u.at, l.generation, l.expires_at, l.value from unnest($1::bigint[], $2::bytea[], $3::bigint[])"
+        " u(kind, key, at) join longwire.ledger l on l.kind = u.kind::smallint and l.key = u.key" },
+
+    /* --- a commit: what changes ----------------------------------------------------------------------------------- */
+    [SQL_INSERT] = { "insert",
+        "insert into longwire.message (channel, seq, day, id, kind, time, expires_at, target, payload, media, sender,"
+        " event, collapse) select channel, seq, day::int, id, kind::smallint, time, expires_at, target, payload, media,"
+        " sender, event, collapse from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[],"
+        " $6::bigint[], $7::bigint[], $8::bigint[], $9::bytea[], $10::bytea[], $11::bytea[], $12::bytea[], $13::bytea[])"
+        " u(channel, seq, day, id, kind, time, expires_at, target, payload, media, sender, event, collapse)" },
+    [SQL_RECALL] = { "recall",
+        "update longwire.message m set kind = 2, target = u.recall, payload = '', media = '', sender = '', event = '',"
+        " collapse = '' from unnest($1::bigint[], $2::bigint[], $3::bigint[]) u(channel, seq, recall)"
+        " where m.channel = u.channel and m.seq = u.seq" },
+    [SQL_SET_CHANNELS] = { "set_channels",
+        "update longwire.channel c set head = u.head, floor = u.floor, bytes = u.bytes"
+        " from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[]) u(id, head, floor, bytes)"
+        " where c.id = u.id" },
+    [SQL_KEEP_KEYS] = { "keep_keys",
+        "insert into longwire.used_key select * from unnest($1::bigint[], $2::bytea[], $3::bytea[], $4::bigint[],"
+        " $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[])"
+        " on conflict (channel, publisher, key) do update set digest = excluded.digest, epoch = excluded.epoch,"
+        " seq = excluded.seq, id = excluded.id, time = excluded.time, forget_at = excluded.forget_at" },
+    [SQL_PUT_ROWS] = { "put_rows",
+        "insert into longwire.ledger (kind, key, generation, expires_at, value) select kind::smallint, key, generation,"
+        " expires_at, value from unnest($1::bigint[], $2::bytea[], $3::bigint[], $4::bigint[], $5::bytea[])"
+        " u(kind, key, generation, expires_at, value) on conflict (kind, key) do update set"
+        " generation = excluded.generation, expires_at = excluded.expires_at, value = excluded.value" },
+    [SQL_DELETE_ROWS] = { "delete_rows",
+        "delete from longwire.ledger l using unnest($1::bigint[], $2::bytea[]) u(kind, key)"
+        " where l.kind = u.kind::smallint and l.key = u.key" },
+    [SQL_MARK]     = { "mark", "select longwire.mark($1::bigint, $2::bigint)" },
+    [SQL_MAKE_DAY] = { "make_day", "select longwire.make_day($1::bigint::int)" },
+
+    /* --- reads ---------------------------------------------------------------------------------------------------- */
+    /* $2 keep_count, $3 the oldest time that is kept, $4 since, $5 until. */
+    [SQL_PLACE] = { "place",
+        "select s.epoch, p.id, p.head, p.first, p.bytes, p.floor,"
+        " case when $4::bigint > 0 then longwire.first_at(p.id, p.first, p.head, $4::bigint) end,"
+        " case when $5::bigint > 0 then longwire.first_at(p.id, p.first, p.head, $5::bigint + 1) end"
+        " from longwire.shard s left join (select c.*, " FIRST_KEPT("$2::bigint", "$3::bigint") " as first"
+        " from longwire.channel c where c.name = $1::bytea) p on true" },
+    [SQL_PLACES] = { "places",
+        "select u.at, s.epoch, c.head, " FIRST_KEPT("u.keep", "u.wanted") ", c.bytes"
+        " from longwire.shard s, unnest($1::bytea[], $2::bigint[], $3::bigint[], $4::bigint[]) u(name, keep, wanted, at)"
+        " left join longwire.channel c on c.name = u.name" },
+    [SQL_READ_UP]   = { "read_up", READ_ROWS("asc") },
+    [SQL_READ_DOWN] = { "read_down", READ_ROWS("desc") },
+    [SQL_LIST]      = { "list",
+        "select name from longwire.channel where name >= $1::bytea and ($2::bigint = 0 or name > $1::bytea)"
+        " and head > 0 order by name limit $3::bigint" },
+    [SQL_GET_ROWS] = { "get_rows",
+        "select at, generation, expires_at, case when before is null or before < $4::bigint then value end from"
+        " (select u.at, l.generation, l.expires_at, l.value, sum(octet_length(l.value)) over (order by u.at rows between"
+        " unbounded preceding and 1 preceding) as before from unnest($1::bigint[], $2::bytea[], $3::bigint[])"
+        " u(kind, key, at) join longwire.ledger l on l.kind = u.kind::smallint and l.key = u.key) sized order by at" },
+    /* Keys above $2, or from it on if $3 is 0. */
+    [SQL_SCAN_ROWS] = { "scan_rows",
+        "select key, generation, expires_at, case when before is null or before < $5::bigint then value end from"
+        " (select *, sum(octet_length(value)) over (order by key rows between unbounded preceding and 1 preceding)"
+        " as before from (select * from longwire.ledger where kind = $1::bigint::smallint and key >= $2::bytea"
+        " and ($3::bigint = 0 or key > $2::bytea) order by key limit $4::bigint) page) sized order by key" },
+
+    /* --- retention ------------------------------------------------------------------------------------------------ */
+    [SQL_DROP_DAY] = { "drop_day", "select longwire.drop_day($1::bigint)" },
+    [SQL_TEND]     = { "tend",
+        "select longwire.tend($1::bigint, $2::bigint, $3::bytea[], $4::bigint[], $5::bigint[], $6::bigint[])" },
+    [SQL_SIZES]    = { "sizes",
+        "select greatest(reltuples, 0)::bigint, pg_database_size(current_database()) from pg_class"
+        " where oid = 'longwire.channel'::regclass" },
+};

@@ -10,7 +10,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sched.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -22,6 +25,9 @@
 enum { PATH_BYTES = 256, COMMAND_BYTES = 1024, PAIRS = 32, CHUNK = 65536, WHY_BYTES = 600 };
 
 static char engine_dir[sizeof "/tmp/pg_test.XXXXXX"], engine_bin[PATH_BYTES], url_text[PATH_BYTES], proxy_text[PATH_BYTES];
+
+static bool     may_mount;
+static PGconn  *holder;
 
 /* --- the server --------------------------------------------------------------------------------------------------- */
 
@@ -93,6 +99,9 @@ bool engine_start(void)
         print_message("skipped: no /usr/lib/postgresql/*/bin/initdb; `setup/packages test` installs PostgreSQL\n");
         return false;
     }
+    /* The small disk is mounted for this process and the server alone, and ends with them. This must happen before any
+     * thread starts. */
+    may_mount = unshare(CLONE_NEWNS) == 0 && mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0;
     snprintf(engine_dir, sizeof engine_dir, "/tmp/pg_test.XXXXXX");
     must(mkdtemp(engine_dir) != NULL);
     struct passwd *other = getpwnam("postgres") != NULL ? getpwnam("postgres") : getpwnam("nobody");
@@ -115,21 +124,27 @@ void engine_resume(void)
     engine_begin();
 }
 
+void engine_copy(void)
+{
+    must(engine_run("cp -a %s/data %s/copy", engine_dir, engine_dir) == 0);
+}
+
+void engine_resume_copy(void)
+{
+    must(engine_run("cd %s && mv data old && mv copy data && touch data/standby.signal", engine_dir) == 0);
+    engine_begin();
+}
+
 void engine_stop(void)
 {
     engine_run("%s/pg_ctl -D %s/data -m immediate -w stop >/dev/null 2>&1", engine_bin, engine_dir);
-    must(engine_run("rm -rf %s/*", engine_dir) == 0);
+    must(engine_run("rm -rf %s/* %s/.s.*", engine_dir, engine_dir) == 0);
     must(rmdir(engine_dir) == 0);
 }
 
 const char *engine_url(void)
 {
     return url_text;
-}
-
-const char *engine_directory(void)
-{
-    return engine_dir;
 }
 
 long long engine_sql(const char *sql)
@@ -145,6 +160,68 @@ long long engine_sql(const char *sql)
     PQclear(result);
     PQfinish(conn);
     return number;
+}
+
+void engine_hold(const char *sql)
+{
+    const char *const texts[] = { "begin", sql };
+
+    holder = PQconnectdb(url_text);
+    for (size_t i = 0; i < 2; i++) {
+        PGresult *result = PQexec(holder, texts[i]);
+        must(PQresultStatus(result) == PGRES_COMMAND_OK || PQresultStatus(result) == PGRES_TUPLES_OK);
+        PQclear(result);
+    }
+}
+
+void engine_let_go(void)
+{
+    PQfinish(holder);
+    holder = NULL;
+}
+
+static char *small_path(void)
+{
+    char *path = NULL;
+
+    must(asprintf(&path, "%s/small", engine_dir) >= 0);
+    return path;
+}
+
+bool engine_small_disk(void)
+{
+    char  options[PATH_BYTES], sql[COMMAND_BYTES], *path = small_path();
+    struct stat owner;
+
+    must(stat(engine_dir, &owner) == 0);
+    snprintf(options, sizeof options, "size=3m,mode=700,uid=%u,gid=%u", owner.st_uid, owner.st_gid);
+    bool is_mounted = may_mount && mkdir(path, 0700) == 0 && mount("none", path, "tmpfs", 0, options) == 0;
+    if (is_mounted) {
+        snprintf(sql, sizeof sql, "create tablespace small location '%s'", path);
+        engine_sql(sql);
+        engine_sql("alter table longwire.message_kept set tablespace small");
+    }
+    free(path);
+    return is_mounted;
+}
+
+void engine_small_disk_grow(void)
+{
+    char *path = small_path();
+
+    must(mount("none", path, NULL, MS_REMOUNT, "size=16m") == 0);
+    free(path);
+}
+
+void engine_small_disk_end(void)
+{
+    char *path = small_path();
+
+    engine_sql("set client_min_messages = error; drop schema longwire cascade");
+    engine_sql("checkpoint");
+    engine_sql("drop tablespace small");
+    must(umount(path) == 0 && rmdir(path) == 0);
+    free(path);
 }
 
 void engine_clear(void)

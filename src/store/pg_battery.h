@@ -16,12 +16,24 @@ void engine_stop(void);       /* for good: removes the directory */
 void engine_crash(void);
 void engine_resume(void);
 
-/* Of a database with an empty schema; overwritten by the next call. */
+/* While the server is down: a copy of its directory; the server then begins with that copy, as a standby. */
+void engine_copy(void);
+void engine_resume_copy(void);
+
 const char *engine_url(void);
-const char *engine_directory(void);
 
 /* Runs SQL with a connection of its own, and returns the first column of the first row as a number (0 without one). */
 long long engine_sql(const char *sql);
+
+/* Runs SQL in a transaction that stays open, and ends it. */
+void engine_hold(const char *sql);
+void engine_let_go(void);
+
+/* From now on messages without a retention by age lie on a file system of 3 MiB, of 16 MiB after growing. False: this
+ * process may not mount one. */
+bool engine_small_disk(void);
+void engine_small_disk_grow(void);
+void engine_small_disk_end(void);  /* the schema goes with it */
 
 /* Drops the schema and makes it anew. */
 void engine_clear(void);

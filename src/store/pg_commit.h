@@ -101,11 +101,11 @@ void commit_decide(struct pg *pg, struct pg_commit *commit);
 
 /* --- rows (pg_rows.c) ------------------------------------------------------------------------------------------- */
 
-void rows_layout(struct pg *pg, struct pg_commit *commit, const struct ledger_write *write);
+void pg_rows_layout(struct pg *pg, struct pg_commit *commit, const struct ledger_write *write);
 
 /* LEDGER_DONE, or LEDGER_STALE with the write refused. */
-enum ledger_outcome rows_judge(struct pg *pg, struct pg_commit *commit, struct ledger_write *write, msec wall);
-void rows_apply(struct pg *pg, struct pg_commit *commit, const struct ledger_write *write, uint64_t seq, msec wall);
+enum ledger_outcome pg_rows_judge(struct pg *pg, struct pg_commit *commit, struct ledger_write *write, msec wall);
+void pg_rows_apply(struct pg *pg, struct pg_commit *commit, const struct ledger_write *write, uint64_t seq, msec wall);
 uint64_t row_bucket(const struct ledger_key *key);
 
 #endif

@@ -68,7 +68,7 @@ static void layout_append(struct pg *pg, struct pg_commit *commit, struct append
     commit->has_key |= append->key.len > 0;
     commit->has_recall |= append->message->kind == MESSAGE_RECALL;
     if (append->write != NULL)
-        rows_layout(pg, commit, append->write);
+        pg_rows_layout(pg, commit, append->write);
 }
 
 static size_t carried_count(const struct pg_commit *commit)
@@ -104,7 +104,7 @@ void commit_layout(struct pg *pg, struct pg_commit *commit)
     for (struct list *each = commit->ledger_batches.next; each != &commit->ledger_batches; each = each->next) {
         struct ledger_batch *batch = container_of(each, struct ledger_batch, link);
         for (struct list *link = batch->writes.next; link != &batch->writes; link = link->next)
-            rows_layout(pg, commit, container_of(link, struct ledger_write, link));
+            pg_rows_layout(pg, commit, container_of(link, struct ledger_write, link));
     }
 }
 
@@ -329,7 +329,7 @@ static void append_decide(struct pg *pg, struct pg_commit *commit, struct pg_app
     }
     if (append->key.len > 0 && pg_key_decides(pg, commit, mine))
         return;
-    if (append->write != NULL && rows_judge(pg, commit, append->write, mine->wall) != LEDGER_DONE) {
+    if (append->write != NULL && pg_rows_judge(pg, commit, append->write, mine->wall) != LEDGER_DONE) {
         append->outcome = APPEND_STALE;
         return;
     }
@@ -344,7 +344,7 @@ static void append_decide(struct pg *pg, struct pg_commit *commit, struct pg_app
         mine->is_keyed = true;
     }
     if (append->write != NULL) {
-        rows_apply(pg, commit, append->write, append->message->seq, mine->wall);
+        pg_rows_apply(pg, commit, append->write, append->message->seq, mine->wall);
         append->write->outcome = LEDGER_DONE;
     }
 }
@@ -357,9 +357,9 @@ void commit_decide(struct pg *pg, struct pg_commit *commit)
         struct ledger_batch *batch = container_of(each, struct ledger_batch, link);
         for (struct list *link = batch->writes.next; link != &batch->writes; link = link->next) {
             struct ledger_write *write = container_of(link, struct ledger_write, link);
-            if (rows_judge(pg, commit, write, batch->wall) != LEDGER_DONE)
+            if (pg_rows_judge(pg, commit, write, batch->wall) != LEDGER_DONE)
                 continue;
-            rows_apply(pg, commit, write, 0, batch->wall);
+            pg_rows_apply(pg, commit, write, 0, batch->wall);
             write->outcome = LEDGER_DONE;
         }
     }

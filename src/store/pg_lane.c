@@ -351,6 +351,15 @@ short lane_events(const struct pg_lane *lane)
     return POLLIN | (lane->state != LANE_IDLE && PQflush(lane->conn) > 0 ? POLLOUT : 0);
 }
 
+/* What waited for its whole time already does not wait for it again; its transaction can't commit any more. */
+static void lane_lose_late(struct pg_lane *lane)
+{
+    lane_lose(lane, lane->state == LANE_WORKING ? "PostgreSQL did not answer in time"
+                                                : "the connection to PostgreSQL took too long");
+    if (lane->work != NULL && lane->doubt_until == 0)
+        lane->work->refuse(lane);
+}
+
 /* What is overdue: the next attempt, an outcome that can't be learnt, an answer. */
 static void lane_go_late(struct pg_lane *lane, msec now)
 {
@@ -361,8 +370,7 @@ static void lane_go_late(struct pg_lane *lane, msec now)
     if (lane->state == LANE_AWAY && !lane->pg->is_stopping)
         lane_connect(lane, now);
     else if (lane->state != LANE_AWAY)
-        lane_lose(lane, lane->state == LANE_WORKING ? "PostgreSQL did not answer in time"
-                                                    : "the connection to PostgreSQL took too long");
+        lane_lose_late(lane);
 }
 
 void lane_go(struct pg_lane *lane, bool is_ready)

@@ -32,7 +32,7 @@ static struct pg_row *row_find(const struct pg *pg, const struct pg_commit *comm
     return node == NULL ? NULL : container_of(node, struct pg_row, node);
 }
 
-void rows_layout(struct pg *pg, struct pg_commit *commit, const struct ledger_write *write)
+void pg_rows_layout(struct pg *pg, struct pg_commit *commit, const struct ledger_write *write)
 {
     for (size_t i = 0; i < write->count; i++) {
         const struct ledger_change *change = &write->changes[i];
@@ -47,7 +47,7 @@ void rows_layout(struct pg *pg, struct pg_commit *commit, const struct ledger_wr
     }
 }
 
-enum ledger_outcome rows_judge(struct pg *pg, struct pg_commit *commit, struct ledger_write *write, msec wall)
+enum ledger_outcome pg_rows_judge(struct pg *pg, struct pg_commit *commit, struct ledger_write *write, msec wall)
 {
     for (size_t i = 0; i < write->count; i++) {
         const struct ledger_change *change = &write->changes[i];
@@ -76,7 +76,7 @@ static void row_apply(struct pg_row *row, const struct ledger_change *change, ui
     }
 }
 
-void rows_apply(struct pg *pg, struct pg_commit *commit, const struct ledger_write *write, uint64_t seq, msec wall)
+void pg_rows_apply(struct pg *pg, struct pg_commit *commit, const struct ledger_write *write, uint64_t seq, msec wall)
 {
     for (size_t i = 0; i < write->count; i++)
         row_apply(row_find(pg, commit, &write->changes[i].key), &write->changes[i], seq, wall);

@@ -1,14 +1,595 @@
 /* The PostgreSQL maker, against a server of the test's own: both batteries, and what happens when the server or the way
  * to it fails. */
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/must.h"
+#include "base/rng.h"
 #include "store/ledger_battery.h"
 #include "store/pg_battery.h"
 
 #include <cmocka.h>
+
+enum { WHY_BYTES = 600, PAGE_BYTES = 1 << 22, TEXT_MAX = 64, TRIES = 2000000, DAY_MS = 24 * 3600 * 1000 };
+
+static const struct publish HELLO = { .channel = "topic:a", .payload = "hello" };
+
+/* --- two nodes, one database -------------------------------------------------------------------------------------- */
+
+/* A second node on the same database, which sees the same namespaces. */
+static void node_open(struct bench *node, struct bench *first)
+{
+    bench_prepare(node, &pg_maker);
+    node->wall  = first->wall;
+    node->store = engine_store(node, engine_url());
+}
+
+/* Appends that are under way at the same time; each is a batch of its own in a channel of its own. */
+enum { FLOW_COUNT = 24 };
+
+struct flow_batch {
+    struct append_batch batch;
+    struct append       append;
+    struct flow        *flow;
+};
+
+struct flow {
+    struct bench     *bench;
+    struct flow_batch batches[FLOW_COUNT];
+    size_t            done_count;
+    bool              is_done;
+    pthread_mutex_t   lock;
+};
+
+static void on_flow_done(struct append_batch *batch)
+{
+    struct flow *flow = container_of(batch, struct flow_batch, batch)->flow;
+
+    pthread_mutex_lock(&flow->lock);
+    bool is_last = ++flow->done_count == FLOW_COUNT;
+    pthread_mutex_unlock(&flow->lock);
+    if (is_last)
+        bench_say_done(flow->bench, &flow->is_done);
+}
+
+/* One append to each of the channels topic:0, topic:1 …; with `key` if it isn't NULL. */
+static struct flow *flow_submit(struct bench *bench, const char *payload, const char *key)
+{
+    struct flow         *flow = calloc(1, sizeof *flow);
+    struct channel_name *name = NULL;
+    char                 text[TEXT_MAX];
+
+    must(flow != NULL);
+    flow->bench = bench;
+    pthread_mutex_init(&flow->lock, NULL);
+    for (size_t i = 0; i < FLOW_COUNT; i++) {
+        struct flow_batch *mine = &flow->batches[i];
+        snprintf(text, sizeof text, "topic:%zu", i);
+        must(channel_name_new(&bench->spaces, &bench->hash_key, span_str(text), &name) == CHANNEL_NAME_OK);
+        mine->flow                 = flow;
+        mine->append.message       = message_new(name, MESSAGE_PLAIN, payload, (uint32_t)strlen(payload), SPAN(""), SPAN(""));
+        mine->append.message->time = bench->wall;
+        mine->append.key           = span_str(key);
+        mine->batch                = (struct append_batch){ .count = 1, .wall = bench->wall, .done = on_flow_done };
+        list_init(&mine->batch.appends);
+        list_push(&mine->batch.appends, &mine->append.link);
+        bench->store->ops->append(bench->store, &mine->batch);
+        channel_name_unref(name);
+    }
+    return flow;
+}
+
+static void flow_free(struct flow *flow)
+{
+    for (size_t i = 0; i < FLOW_COUNT; i++)
+        message_unref(flow->batches[i].append.message);
+    pthread_mutex_destroy(&flow->lock);
+    free(flow);
+}
+
+static void seqs_of_two_nodes_are_dense_threat_42(void **state)
+{
+    struct bench *bench = *state, node;
+    enum { ROUNDS = 20 };
+
+    node_open(&node, bench);
+    for (size_t round = 1; round <= ROUNDS; round++) {
+        struct flow *mine = flow_submit(bench, "mine", NULL), *other = flow_submit(&node, "other", NULL);
+        bench_wait(bench, &mine->is_done);
+        bench_wait(&node, &other->is_done);
+        for (size_t i = 0; i < FLOW_COUNT; i++) {
+            const struct append *a = &mine->batches[i].append, *b = &other->batches[i].append;
+            assert_int_equal(a->outcome, APPEND_DONE);
+            assert_int_equal(b->outcome, APPEND_DONE);
+            assert_int_equal(a->message->seq + b->message->seq, 4 * round - 1);
+            assert_true((a->message->seq < b->message->seq) == (a->message->id < b->message->id));
+            assert_true(a->message->epoch == b->message->epoch);
+        }
+        flow_free(mine);
+        flow_free(other);
+    }
+    struct store_read read = bench_read(&node, "topic:7", READ_AFTER, 0, 1000, PAGE_BYTES);
+    assert_int_equal(read.entry_count, 2 * ROUNDS);
+    store_read_fini(&read);
+    bench_close(&node);
+}
+
+static void a_key_holds_across_nodes(void **state)
+{
+    struct bench *bench = *state, node;
+
+    node_open(&node, bench);
+    struct flow *mine = flow_submit(bench, "pay 5", "k"), *other = flow_submit(&node, "pay 5", "k");
+    bench_wait(bench, &mine->is_done);
+    bench_wait(&node, &other->is_done);
+    for (size_t i = 0; i < FLOW_COUNT; i++) {
+        const struct append *a = &mine->batches[i].append, *b = &other->batches[i].append;
+        const struct append *first = a->outcome == APPEND_DONE ? a : b, *second = first == a ? b : a;
+        assert_int_equal(first->outcome, APPEND_DONE);
+        assert_int_equal(second->outcome, APPEND_REPLAYED);
+        assert_int_equal(first->message->seq, 1);
+        assert_int_equal(second->first.seq, 1);
+        assert_true(second->first.id == first->message->id && second->first.epoch == first->message->epoch);
+    }
+    flow_free(mine);
+    flow_free(other);
+    bench_close(&node);
+}
+
+/* Each row may be made by one of them alone, although neither finds a row that it could lock. */
+struct claim {
+    struct bench        *bench;
+    struct ledger_change changes[100];
+    struct ledger_write  writes[100];
+    char                 keys[100][TEXT_MAX];
+    pthread_t            thread;
+};
+
+static void *claim_run(void *context)
+{
+    struct claim *claim = context;
+
+    bench_write_all(claim->bench, claim->writes, 100);
+    return NULL;
+}
+
+static void claim_start(struct claim *claim, struct bench *bench, size_t round, bool is_reverse)
+{
+    claim->bench = bench;
+    for (size_t i = 0; i < 100; i++) {
+        snprintf(claim->keys[i], TEXT_MAX, "round %zu, %zu", round, is_reverse ? 99 - i : i);
+        claim->changes[i] = change_if(bench_put(KIND_SESSION, claim->keys[i], 1, "mine"), 0);
+        claim->writes[i]  = (struct ledger_write){ .changes = &claim->changes[i], .count = 1 };
+    }
+    must(pthread_create(&claim->thread, NULL, claim_run, claim) == 0);
+}
+
+static void an_absent_row_is_claimed_once(void **state)
+{
+    struct bench *bench = *state, node;
+    struct claim *claims = calloc(2, sizeof *claims);
+
+    must(claims != NULL);
+    node_open(&node, bench);
+    for (size_t round = 0; round < 10; round++) {
+        claim_start(&claims[0], bench, round, false);
+        claim_start(&claims[1], &node, round, true);
+        pthread_join(claims[0].thread, NULL);
+        pthread_join(claims[1].thread, NULL);
+        for (size_t i = 0; i < 100; i++) {
+            struct ledger_write *a = &claims[0].writes[i], *b = &claims[1].writes[99 - i];
+            assert_int_equal(a->outcome == LEDGER_DONE, b->outcome == LEDGER_STALE);
+            assert_int_equal(a->outcome == LEDGER_STALE, b->outcome == LEDGER_DONE);
+            ledger_write_fini(a);
+            ledger_write_fini(b);
+        }
+    }
+    bench_close(&node);
+    free(claims);
+}
+
+/* --- the schema --------------------------------------------------------------------------------------------------- */
+
+static enum rc open_rc(struct bench *bench, char why[WHY_BYTES])
+{
+    const struct pg_store_options options = { .url = engine_url(), .spaces = &bench->spaces };
+    struct store                 *store   = NULL;
+    enum rc                       rc      = pg_store_open(&options, &store, why, WHY_BYTES);
+
+    if (rc == RC_OK)
+        store->ops->close(store);
+    return rc;
+}
+
+static void a_schema_of_another_version_is_refused_threat_44(void **state)
+{
+    struct bench *bench = *state;
+    char          why[WHY_BYTES];
+
+    assert_int_equal(pg_store_init(engine_url(), why, sizeof why), RC_OK);
+    assert_int_equal(open_rc(bench, why), RC_OK);
+    engine_sql("update longwire.shard set version = 2");
+    assert_int_equal(open_rc(bench, why), RC_BAD);
+    assert_non_null(strstr(why, "has version 2"));
+    assert_int_equal(pg_store_init(engine_url(), why, sizeof why), RC_BAD);
+    bench_shut(bench);
+    engine_sql("set client_min_messages = error; drop schema longwire cascade");
+    assert_int_equal(open_rc(bench, why), RC_GONE);
+    assert_non_null(strstr(why, "--init"));
+    assert_int_equal(pg_store_init("host=/nowhere", why, sizeof why), RC_IO);
+}
+
+/* --- retention ---------------------------------------------------------------------------------------------------- */
+
+/* Calls tick() until the SQL gives `wanted`. */
+static void tend_until(struct bench *bench, const char *sql, long long wanted)
+{
+    for (size_t i = 0; i < 200 && engine_sql(sql) != wanted; i++)
+        bench->store->ops->tick(bench->store, bench->wall);
+    assert_int_equal(engine_sql(sql), wanted);
+}
+
+static void days_that_are_over_are_dropped(void **state)
+{
+    struct bench *bench = *state;
+
+    for (size_t day = 0; day < 3; day++, bench->wall += DAY_MS)
+        for (size_t i = 0; i < 3; i++)
+            bench_publish(bench, (struct publish){ .channel = "brief:a", .payload = "x" });
+    assert_int_equal(engine_sql("select count(*) from longwire.message"), 9);
+    tend_until(bench, "select count(*) from longwire.day", 1);
+    assert_int_equal(engine_sql("select count(*) from longwire.message"), 3);
+    expect_page(bench, "brief:a", READ_AFTER, 0, 10, "[1-9 trimmed]");
+    bench_publish(bench, (struct publish){ .channel = "brief:a", .payload = "x" });
+    expect_page(bench, "brief:a", READ_AFTER, 0, 10, "[1-9 trimmed] 10");
+    /* The clock is set back to a day whose partition is gone. */
+    bench->wall -= 3 * DAY_MS;
+    assert_int_equal(bench_publish(bench, (struct publish){ .channel = "brief:a", .payload = "x" }).outcome, APPEND_DONE);
+}
+
+static void what_is_let_go_is_deleted(void **state)
+{
+    struct bench        *bench = *state;
+    struct ledger_change change = bench_put(KIND_SESSION, "a", 1, "x");
+
+    for (size_t i = 0; i < 5; i++) {
+        bench_publish(bench, (struct publish){ .channel = "few:a", .payload = "x", .key = i == 0 ? "k" : NULL });
+        bench_publish(bench, HELLO);
+    }
+    bench_publish(bench, (struct publish){ .channel = "topic:a", .is_purge = true });
+    change.expires_at = bench->wall + 1000;
+    bench_change(bench, change);
+    bench->wall += DAY_MS;
+    tend_until(bench, "select count(*) from longwire.message", 3);
+    tend_until(bench, "select count(*) from longwire.used_key", 0);
+    tend_until(bench, "select count(*) from longwire.ledger", 0);
+}
+
+/* --- failures ----------------------------------------------------------------------------------------------------- */
+
+/* Publishes until it is stored: the store comes back by itself. */
+static struct published publish_until_done(struct bench *bench, const char *payload)
+{
+    struct published said = { .outcome = APPEND_AWAY };
+
+    for (size_t i = 0; i < TRIES && said.outcome != APPEND_DONE; i++) {
+        said = bench_publish(bench, (struct publish){ .channel = "topic:a", .payload = payload });
+        sched_yield();
+    }
+    assert_int_equal(said.outcome, APPEND_DONE);
+    return said;
+}
+
+/* The connections for reads come back at times of their own. */
+static void read_until_ok(struct bench *bench)
+{
+    enum rc rc = RC_IO;
+
+    for (size_t i = 0; i < TRIES && rc != RC_OK; i++) {
+        rc = bench_read(bench, "topic:a", READ_AFTER, 0, 0, 1).rc;
+        sched_yield();
+    }
+    assert_int_equal(rc, RC_OK);
+}
+
+static void a_crash_is_survived_and_refused_honestly_threat_40(void **state)
+{
+    struct bench      *bench  = *state;
+    struct published   before = bench_publish(bench, HELLO);
+    struct ledger_key  key    = bench_key(KIND_SESSION, "a");
+    struct store_stats stats;
+
+    engine_crash();
+    assert_int_equal(bench_publish(bench, HELLO).outcome, APPEND_AWAY);
+    assert_int_equal(bench_read(bench, "topic:a", READ_AFTER, 0, 0, 1).rc, RC_IO);
+    assert_int_equal(bench_change(bench, bench_put(key.kind, "a", 1, "x")), LEDGER_AWAY);
+    struct ledger_read scan = bench_scan(bench, KIND_SESSION, SPAN(""), SPAN(""), 10);
+    assert_int_equal(scan.rc, RC_IO);
+    ledger_read_fini(&scan);
+    bench->store->ops->stats(bench->store, &stats);
+    assert_true(stats.failure_count > 0 && stats.failure[0] != '\0');
+    engine_resume();
+    struct published after = publish_until_done(bench, "after");
+    assert_int_equal(after.answer.seq, 2);
+    assert_true(after.answer.epoch == before.answer.epoch);
+    read_until_ok(bench);
+    expect_page(bench, "topic:a", READ_AFTER, 0, 10, "1 2");
+}
+
+/* What was answered is there, what was refused as certain is not, and there is no hole. */
+static void flow_audit(struct bench *bench, const struct flow *flow, uint64_t heads[FLOW_COUNT])
+{
+    char text[TEXT_MAX];
+
+    for (size_t i = 0; i < FLOW_COUNT; i++) {
+        const struct append *append = &flow->batches[i].append;
+        snprintf(text, sizeof text, "topic:%zu", i);
+        struct store_read read = bench_read(bench, text, READ_AFTER, 0, 1000, PAGE_BYTES);
+        assert_int_equal(read.rc, RC_OK);
+        assert_int_equal(read.entry_count, read.head);
+        if (append->outcome == APPEND_DONE)
+            assert_true(read.head == heads[i] + 1 && append->message->seq == read.head &&
+                        append->message->id == read.entries[read.head - 1].message->id);
+        else if (append->outcome == APPEND_AWAY)
+            assert_int_equal(read.head, heads[i]);
+        else
+            assert_true(append->outcome == APPEND_BROKEN && (read.head == heads[i] || read.head == heads[i] + 1));
+        heads[i] = read.head;
+        store_read_fini(&read);
+    }
+}
+
+static void a_crash_amid_batches_loses_and_doubles_nothing_threat_40(void **state)
+{
+    struct bench *bench             = *state;
+    uint64_t      heads[FLOW_COUNT] = { 0 };
+
+    for (size_t round = 0; round < 3; round++) {
+        publish_until_done(bench, "up");
+        struct flow *flow = flow_submit(bench, "x", NULL);
+        engine_crash();
+        bench_wait(bench, &flow->is_done);
+        engine_resume();
+        publish_until_done(bench, "up");
+        read_until_ok(bench);
+        flow_audit(bench, flow, heads);
+        flow_free(flow);
+    }
+}
+
+static void proxied(struct bench *bench)
+{
+    bench_shut(bench);
+    proxy_start();
+    bench->store = engine_store(bench, proxy_url());
+    publish_until_done(bench, "first");
+}
+
+static void proxied_end(struct bench *bench)
+{
+    proxy_set(PROXY_PASS);
+    bench_shut(bench);
+    proxy_stop();
+}
+
+/* However a COMMIT is cut, the append is answered as done, and is there once, with the numbers of the answer. */
+static void expect_once(struct bench *bench, enum proxy_mode mode)
+{
+    uint64_t head = bench_read(bench, "topic:a", READ_AFTER, 0, 0, 1).head;
+
+    proxy_set(mode);
+    struct published said = bench_publish(bench, HELLO);
+    assert_true(proxy_has_cut());
+    assert_int_equal(said.outcome, APPEND_DONE);
+    assert_int_equal(said.answer.seq, head + 1);
+    struct published next = bench_publish(bench, HELLO);
+    assert_int_equal(next.answer.seq, head + 2);
+    struct store_read read = bench_read(bench, "topic:a", READ_AFTER, head, 10, PAGE_BYTES);
+    assert_int_equal(read.entry_count, 2);
+    assert_true(read.entries[0].message->id == said.answer.id);
+    store_read_fini(&read);
+}
+
+static void a_commit_that_is_cut_is_looked_up_threat_40(void **state)
+{
+    struct bench *bench = *state;
+
+    proxied(bench);
+    for (size_t i = 0; i < 3; i++) {
+        expect_once(bench, PROXY_CUT_BEFORE);
+        expect_once(bench, PROXY_CUT_AFTER);
+        expect_once(bench, PROXY_LATE);
+    }
+    proxied_end(bench);
+}
+
+static void a_row_whose_commit_is_cut_is_looked_up_threat_40(void **state)
+{
+    struct bench *bench = *state;
+
+    proxied(bench);
+    for (uint64_t i = 0; i < 6; i++) {
+        proxy_set(i % 2 == 0 ? PROXY_CUT_AFTER : PROXY_CUT_BEFORE);
+        assert_int_equal(bench_change(bench, change_if(bench_put(KIND_SESSION, "a", i + 1, "x"), i)), LEDGER_DONE);
+        assert_true(proxy_has_cut());
+    }
+    assert_int_equal(bench_generation(bench, KIND_SESSION, "a"), 6);
+    proxied_end(bench);
+}
+
+static void an_outcome_that_can_not_be_learnt_is_broken_threat_40(void **state)
+{
+    struct bench      *bench = *state;
+    struct store_stats stats;
+
+    proxied(bench);
+    proxy_set(PROXY_CUT_AND_REFUSE);
+    assert_int_equal(bench_publish(bench, HELLO).outcome, APPEND_BROKEN);
+    bench->store->ops->stats(bench->store, &stats);
+    assert_true(stats.is_broken);
+    proxy_set(PROXY_PASS);
+    assert_int_equal(publish_until_done(bench, "after").answer.seq, 3);
+    bench->store->ops->stats(bench->store, &stats);
+    assert_false(stats.is_broken);
+    proxied_end(bench);
+}
+
+static void silence_is_a_lost_connection_threat_40(void **state)
+{
+    struct bench *bench = *state;
+
+    proxied(bench);
+    proxy_set(PROXY_STALL);
+    enum append_outcome outcome = bench_publish(bench, HELLO).outcome;
+    assert_true(outcome == APPEND_AWAY || outcome == APPEND_BROKEN);
+    assert_int_equal(bench_read(bench, "topic:a", READ_AFTER, 0, 0, 1).rc, RC_IO);
+    proxy_set(PROXY_PASS);
+    publish_until_done(bench, "after");
+    proxied_end(bench);
+}
+
+static void lost_connections_are_made_anew(void **state)
+{
+    struct bench *bench = *state;
+
+    proxied(bench);
+    for (size_t i = 0; i < 10; i++) {
+        struct flow *flow = flow_submit(bench, "x", NULL);
+        proxy_cut_all();
+        bench_wait(bench, &flow->is_done);
+        for (size_t at = 0; at < FLOW_COUNT; at++) {
+            assert_int_equal(flow->batches[at].append.outcome, APPEND_DONE);
+            assert_int_equal(flow->batches[at].append.message->seq, i + 1);
+        }
+        flow_free(flow);
+    }
+    proxied_end(bench);
+}
+
+static void *hello_run(void *context)
+{
+    assert_int_equal(bench_publish(context, HELLO).outcome, APPEND_AWAY);
+    return NULL;
+}
+
+/* Somebody else holds the lock of a channel's row: the wait is bounded, and what comes meanwhile goes on. */
+static void a_lock_that_is_held_is_not_waited_for_without_end_threat_41(void **state)
+{
+    struct bench *bench = *state;
+    pthread_t     thread;
+
+    publish_until_done(bench, "first");
+    engine_hold("select 1 from longwire.channel where name = 'topic:a' for update");
+    must(pthread_create(&thread, NULL, hello_run, bench) == 0);
+    for (size_t i = 0; i < TRIES && engine_sql("select count(*) from pg_locks where not granted") == 0; i++)
+        sched_yield();
+    struct flow *flow = flow_submit(bench, "x", NULL);
+    bench_wait(bench, &flow->is_done);
+    for (size_t i = 0; i < FLOW_COUNT; i++)
+        assert_int_equal(flow->batches[i].append.outcome, APPEND_DONE);
+    flow_free(flow);
+    pthread_join(thread, NULL);
+    engine_let_go();
+    assert_int_equal(publish_until_done(bench, "after").answer.seq, 2);
+}
+
+/* --- epochs ------------------------------------------------------------------------------------------------------- */
+
+static void a_replica_that_is_promoted_has_another_epoch_threat_40(void **state)
+{
+    struct bench    *bench = *state;
+    struct published kept  = publish_until_done(bench, "kept");
+
+    engine_crash();
+    engine_copy();
+    engine_resume();
+    struct published lost = publish_until_done(bench, "lost");
+    assert_int_equal(lost.answer.seq, 2);
+    assert_true(lost.answer.epoch == kept.answer.epoch);
+    engine_crash();
+    engine_resume_copy();
+    assert_int_equal(bench_publish(bench, HELLO).outcome, APPEND_AWAY);  /* a standby can't be written to */
+    engine_sql("select pg_promote()");
+    struct published other = publish_until_done(bench, "other");
+    assert_int_equal(other.answer.seq, 2);
+    assert_true(other.answer.epoch != kept.answer.epoch);
+    read_until_ok(bench);
+    struct store_read read = bench_read(bench, "topic:a", READ_AFTER, 0, 10, PAGE_BYTES);
+    assert_true(read.epoch == other.answer.epoch && read.entry_count == 2);
+    store_read_fini(&read);
+    engine_crash();
+    engine_resume();
+    assert_true(publish_until_done(bench, "again").answer.epoch == other.answer.epoch);
+}
+
+/* The same timeline, but a commit that was acknowledged is not there. */
+static void a_lost_commit_is_noticed(void **state)
+{
+    struct bench    *bench = *state;
+    struct published said  = bench_publish(bench, HELLO);
+
+    engine_sql("update longwire.writer set last = 0");
+    engine_sql("select count(pg_terminate_backend(pid)) from pg_stat_activity where application_name like 'longwired-%'");
+    struct published next = publish_until_done(bench, "next");
+    assert_true(next.answer.epoch != said.answer.epoch);
+}
+
+/* --- a full disk -------------------------------------------------------------------------------------------------- */
+
+static void a_full_disk_refuses_and_recovers_threat_41(void **state)
+{
+    struct bench *bench = *state;
+    char         *large = calloc(1, 200001);
+    struct rng    rng   = { 7 };
+
+    if (!engine_small_disk()) {
+        free(large);
+        skip();
+    }
+    for (size_t i = 0; i < 200000; i++)
+        large[i] = (char)('!' + rng_below(&rng, 90));
+    const struct publish publish = { .channel = "light:a", .payload = large };
+    enum append_outcome  outcome = APPEND_DONE;
+    uint64_t             count   = 0;
+    struct store_stats   stats;
+    for (; count < 100 && outcome == APPEND_DONE; count++)
+        outcome = bench_publish(bench, publish).outcome;
+    assert_int_equal(outcome, APPEND_NO_SPACE);
+    assert_int_equal(bench_read(bench, "light:a", READ_AFTER, 0, 0, 1).head, count - 1);
+    bench->store->ops->stats(bench->store, &stats);
+    assert_true(stats.is_full);
+    engine_small_disk_grow();
+    struct published said = bench_publish(bench, publish);
+    assert_int_equal(said.outcome, APPEND_DONE);
+    assert_int_equal(said.answer.seq, count);
+    bench->store->ops->stats(bench->store, &stats);
+    assert_false(stats.is_full);
+    free(large);
+    bench_shut(bench);
+    engine_small_disk_end();
+}
+
+/* --- all of them -------------------------------------------------------------------------------------------------- */
+
+static int setup(void **state)
+{
+    struct bench *bench = malloc(sizeof *bench);
+
+    must(bench != NULL);
+    bench_open(bench, &pg_maker);
+    *state = bench;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    bench_close(*state);
+    free(*state);
+    return 0;
+}
 
 int main(int argc, char **argv)
 {
@@ -16,7 +597,29 @@ int main(int argc, char **argv)
         cmocka_set_test_filter(argv[1]);
     if (!engine_start())
         return 0;
-    int failed = store_battery_run(&pg_maker) + ledger_battery_run(&pg_maker);
+#define ENGINE_TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        ENGINE_TEST(seqs_of_two_nodes_are_dense_threat_42),
+        ENGINE_TEST(a_key_holds_across_nodes),
+        ENGINE_TEST(an_absent_row_is_claimed_once),
+        ENGINE_TEST(a_schema_of_another_version_is_refused_threat_44),
+        ENGINE_TEST(days_that_are_over_are_dropped),
+        ENGINE_TEST(what_is_let_go_is_deleted),
+        ENGINE_TEST(a_crash_is_survived_and_refused_honestly_threat_40),
+        ENGINE_TEST(a_crash_amid_batches_loses_and_doubles_nothing_threat_40),
+        ENGINE_TEST(a_commit_that_is_cut_is_looked_up_threat_40),
+        ENGINE_TEST(a_row_whose_commit_is_cut_is_looked_up_threat_40),
+        ENGINE_TEST(an_outcome_that_can_not_be_learnt_is_broken_threat_40),
+        ENGINE_TEST(silence_is_a_lost_connection_threat_40),
+        ENGINE_TEST(lost_connections_are_made_anew),
+        ENGINE_TEST(a_lock_that_is_held_is_not_waited_for_without_end_threat_41),
+        ENGINE_TEST(a_lost_commit_is_noticed),
+        ENGINE_TEST(a_full_disk_refuses_and_recovers_threat_41),
+        ENGINE_TEST(a_replica_that_is_promoted_has_another_epoch_threat_40),
+    };
+#undef ENGINE_TEST
+    int failed = store_battery_run(&pg_maker) + ledger_battery_run(&pg_maker) +
+                 cmocka_run_group_tests_name("postgres, failures", tests, NULL, NULL);
     engine_stop();
     return failed;
 }

@@ -5,14 +5,14 @@
 
 enum { SCAN_ROWS_MOST = 4000 };
 
-static struct ledger_read *ledger_read_of(const struct pg_lane *lane)
+static struct ledger_read *pg_ledger_read_of(const struct pg_lane *lane)
 {
     return container_of(lane->request, struct ledger_read, link);
 }
 
-static void rows_answer(struct pg_lane *lane, enum rc rc)
+static void pg_rows_answer(struct pg_lane *lane, enum rc rc)
 {
-    struct ledger_read *read = ledger_read_of(lane);
+    struct ledger_read *read = pg_ledger_read_of(lane);
 
     ledger_page_finish(&lane->progress.ledger_page, rc);
     lane->progress.is_begun = false;
@@ -25,7 +25,7 @@ static void rows_answer(struct pg_lane *lane, enum rc rc)
 
 static void send_get(struct pg_lane *lane)
 {
-    const struct ledger_read *read = ledger_read_of(lane);
+    const struct ledger_read *read = pg_ledger_read_of(lane);
 
     pg_args_clear(&lane->args);
     pg_args_arrays(&lane->args, "ibi");
@@ -41,7 +41,7 @@ static void send_get(struct pg_lane *lane)
 
 static void rows_take_got(struct pg_lane *lane)
 {
-    const struct ledger_read *read = ledger_read_of(lane);
+    const struct ledger_read *read = pg_ledger_read_of(lane);
     struct ledger_page       *page = &lane->progress.ledger_page;
     const PGresult           *rows = lane->results[0];
 
@@ -60,14 +60,14 @@ static void rows_take_got(struct pg_lane *lane)
         }
         ledger_page_put(page, &row);
     }
-    rows_answer(lane, RC_OK);
+    pg_rows_answer(lane, RC_OK);
 }
 
 /* --- scans -------------------------------------------------------------------------------------------------------- */
 
 static void send_scan(struct pg_lane *lane)
 {
-    const struct ledger_read *read     = ledger_read_of(lane);
+    const struct ledger_read *read     = pg_ledger_read_of(lane);
     struct pg_progress       *progress = &lane->progress;
 
     pg_args_clear(&lane->args);
@@ -82,7 +82,7 @@ static void send_scan(struct pg_lane *lane)
 
 static void scan_start(struct pg_lane *lane)
 {
-    const struct ledger_read *read     = ledger_read_of(lane);
+    const struct ledger_read *read     = pg_ledger_read_of(lane);
     struct pg_progress       *progress = &lane->progress;
 
     progress->is_after = read->after.len > 0 && ledger_key_order(read->after, read->prefix) >= 0;
@@ -102,7 +102,7 @@ static void scan_reach(struct pg_progress *progress, struct span key)
 /* False: the page ends before this row, and *ret_ends says whether it was the last page. */
 static bool scan_take_row(struct pg_lane *lane, const PGresult *rows, int i, bool *ret_ends)
 {
-    const struct ledger_read *read = ledger_read_of(lane);
+    const struct ledger_read *read = pg_ledger_read_of(lane);
     struct ledger_page       *page = &lane->progress.ledger_page;
     struct ledger_row         row  = { .key = pg_bytes(rows, i, 0), .generation = (uint64_t)pg_i64(rows, i, 1),
                                        .expires_at = pg_i64(rows, i, 2), .value = pg_bytes(rows, i, 3) };
@@ -132,10 +132,10 @@ static void rows_take_scanned(struct pg_lane *lane)
     if (i == PQntuples(rows) && (uint32_t)i < progress->rows)
         ends = true;
     if (ends) {
-        rows_answer(lane, RC_OK);
+        pg_rows_answer(lane, RC_OK);
     } else if (ledger_page_is_full(&progress->ledger_page)) {
         ledger_page_continue(&progress->ledger_page, buf_span(&progress->after));
-        rows_answer(lane, RC_OK);
+        pg_rows_answer(lane, RC_OK);
     } else {
         progress->rows = progress->rows * 2 < SCAN_ROWS_MOST ? progress->rows * 2 : SCAN_ROWS_MOST;
         send_scan(lane);
@@ -147,7 +147,7 @@ static void rows_take_scanned(struct pg_lane *lane)
 /* Lets go of what an attempt found on a connection that was lost. */
 static void rows_page_begin(struct pg_lane *lane)
 {
-    struct ledger_read *read = ledger_read_of(lane);
+    struct ledger_read *read = pg_ledger_read_of(lane);
 
     if (lane->progress.is_begun) {
         ledger_page_finish(&lane->progress.ledger_page, RC_IO);
@@ -157,9 +157,9 @@ static void rows_page_begin(struct pg_lane *lane)
     lane->progress.is_begun = true;
 }
 
-static void rows_start(struct pg_lane *lane)
+static void pg_rows_start(struct pg_lane *lane)
 {
-    struct ledger_read *read = ledger_read_of(lane);
+    struct ledger_read *read = pg_ledger_read_of(lane);
 
     rows_page_begin(lane);
     if (read->way == LEDGER_SCAN)
@@ -168,20 +168,20 @@ static void rows_start(struct pg_lane *lane)
         send_get(lane);
 }
 
-static void rows_refuse(struct pg_lane *lane)
+static void pg_rows_refuse(struct pg_lane *lane)
 {
     rows_page_begin(lane);
-    rows_answer(lane, RC_IO);
+    pg_rows_answer(lane, RC_IO);
 }
 
-static void rows_step(struct pg_lane *lane)
+static void pg_rows_step(struct pg_lane *lane)
 {
     if (lane->has_failed)
-        rows_answer(lane, RC_IO);
-    else if (ledger_read_of(lane)->way == LEDGER_SCAN)
+        pg_rows_answer(lane, RC_IO);
+    else if (pg_ledger_read_of(lane)->way == LEDGER_SCAN)
         rows_take_scanned(lane);
     else
         rows_take_got(lane);
 }
 
-const struct pg_work pg_ledger_read_work = { rows_start, rows_step, rows_refuse };
+const struct pg_work pg_ledger_read_work = { pg_rows_start, pg_rows_step, pg_rows_refuse };

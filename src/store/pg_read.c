@@ -16,14 +16,14 @@ static int64_t i64_most(uint64_t value)
 
 /* --- a page ------------------------------------------------------------------------------------------------------- */
 
-static struct store_read *read_of(const struct pg_lane *lane)
+static struct store_read *pg_read_of(const struct pg_lane *lane)
 {
     return container_of(lane->request, struct store_read, link);
 }
 
 static void page_read_start(struct pg_lane *lane)
 {
-    struct store_read      *read  = read_of(lane);
+    struct store_read      *read  = pg_read_of(lane);
     const struct namespace *space = read->channel->space;
 
     store_read_fini(read);  /* of an attempt on a connection that was lost */
@@ -40,7 +40,7 @@ static void page_read_start(struct pg_lane *lane)
 
 static void read_answer(struct pg_lane *lane, enum rc rc)
 {
-    struct store_read *read = read_of(lane);
+    struct store_read *read = pg_read_of(lane);
 
     if (rc != RC_OK)
         store_read_fini(read);
@@ -57,7 +57,7 @@ static void page_read_refuse(struct pg_lane *lane)
 
 static void read_take_place(struct pg_lane *lane)
 {
-    struct store_read *read    = read_of(lane);
+    struct store_read *read    = pg_read_of(lane);
     const PGresult    *place   = lane->results[0];
     bool               is_used = !PQgetisnull(place, 0, 1);
 
@@ -74,7 +74,7 @@ static void read_take_place(struct pg_lane *lane)
 
 static void send_page_rows(struct pg_lane *lane)
 {
-    struct store_read  *read     = read_of(lane);
+    struct store_read  *read     = pg_read_of(lane);
     struct pg_progress *progress = &lane->progress;
 
     lane->phase = PHASE_ROWS;
@@ -104,7 +104,7 @@ static void page_end(struct pg_lane *lane)
 /* The rows of the range are all looked at: below them lies what was trimmed. */
 static void page_end_down(struct pg_lane *lane, uint64_t low)
 {
-    struct store_read *read = read_of(lane);
+    struct store_read *read = pg_read_of(lane);
     uint64_t           to   = lane->progress.high;
 
     if (read->way == READ_BEFORE && low < read->first)
@@ -114,7 +114,7 @@ static void page_end_down(struct pg_lane *lane, uint64_t low)
 
 static void read_begin_rows(struct pg_lane *lane)
 {
-    struct store_read  *read     = read_of(lane);
+    struct store_read  *read     = pg_read_of(lane);
     struct pg_progress *progress = &lane->progress;
     uint64_t            low, high;
 
@@ -157,7 +157,7 @@ static struct message *message_at(const PGresult *rows, int i, const struct stor
 /* False: the page takes no more. */
 static bool page_put_found(struct pg_lane *lane, const PGresult *rows, int i)
 {
-    struct store_read *read    = read_of(lane);
+    struct store_read *read    = pg_read_of(lane);
     struct page       *page    = &lane->progress.page;
     uint64_t           seq     = (uint64_t)pg_i64(rows, i, 0);
     msec               expires = pg_i64(rows, i, 4);
@@ -178,7 +178,7 @@ static bool page_put_next(struct pg_lane *lane, const PGresult *rows, int i)
 {
     struct pg_progress *progress = &lane->progress;
     uint64_t            seq      = (uint64_t)pg_i64(rows, i, 0);
-    bool                is_up    = read_of(lane)->way == READ_AFTER;
+    bool                is_up    = pg_read_of(lane)->way == READ_AFTER;
 
     if (!(is_up ? page_put_trimmed(lane, progress->low, seq - 1) : page_put_trimmed(lane, seq + 1, progress->high)) ||
         !page_put_found(lane, rows, i))
@@ -192,14 +192,14 @@ static bool page_put_next(struct pg_lane *lane, const PGresult *rows, int i)
 
 static bool page_is_over(const struct pg_lane *lane)
 {
-    const struct store_read *read = read_of(lane);
+    const struct store_read *read = pg_read_of(lane);
 
     return page_is_full(&lane->progress.page) && read->entries[read->entry_count - 1].message != NULL;
 }
 
 static void read_take_rows(struct pg_lane *lane)
 {
-    struct store_read  *read     = read_of(lane);
+    struct store_read  *read     = pg_read_of(lane);
     struct pg_progress *progress = &lane->progress;
     const PGresult     *rows     = lane->results[0];
     uint64_t            low = 1, high = 0;
@@ -260,43 +260,43 @@ static void send_places(struct pg_lane *lane, struct channel_name *const *names,
     lane_sync(lane);
 }
 
-static struct store_heads *heads_of(const struct pg_lane *lane)
+static struct store_heads *pg_heads_of(const struct pg_lane *lane)
 {
     return container_of(lane->request, struct store_heads, link);
 }
 
-static void heads_start(struct pg_lane *lane)
+static void pg_heads_start(struct pg_lane *lane)
 {
-    struct store_heads *question = heads_of(lane);
+    struct store_heads *question = pg_heads_of(lane);
 
     send_places(lane, question->names, sizeof *question->names, question->count, question->wall);
 }
 
-static void heads_answer(struct pg_lane *lane)
+static void pg_heads_answer(struct pg_lane *lane)
 {
-    struct store_heads *question = heads_of(lane);
+    struct store_heads *question = pg_heads_of(lane);
 
     lane->request = NULL;
     lane_release(lane);
     question->done(question);
 }
 
-static void heads_refuse(struct pg_lane *lane)
+static void pg_heads_refuse(struct pg_lane *lane)
 {
-    struct store_heads *question = heads_of(lane);
+    struct store_heads *question = pg_heads_of(lane);
 
     for (size_t i = 0; i < question->count; i++)
         question->heads[i] = (struct store_head){ .rc = RC_IO };
-    heads_answer(lane);
+    pg_heads_answer(lane);
 }
 
-static void heads_step(struct pg_lane *lane)
+static void pg_heads_step(struct pg_lane *lane)
 {
-    struct store_heads *question = heads_of(lane);
+    struct store_heads *question = pg_heads_of(lane);
     const PGresult     *places   = lane->results[0];
 
     if (lane->has_failed) {
-        heads_refuse(lane);
+        pg_heads_refuse(lane);
         return;
     }
     for (int i = 0; i < PQntuples(places); i++) {
@@ -306,21 +306,21 @@ static void heads_step(struct pg_lane *lane)
             .first = first == 0 ? 1 : first,
         };
     }
-    heads_answer(lane);
+    pg_heads_answer(lane);
 }
 
-const struct pg_work pg_heads_work = { heads_start, heads_step, heads_refuse };
+const struct pg_work pg_heads_work = { pg_heads_start, pg_heads_step, pg_heads_refuse };
 
 /* --- which channels there are ------------------------------------------------------------------------------------- */
 
-static struct store_listing *listing_of(const struct pg_lane *lane)
+static struct store_listing *pg_listing_of(const struct pg_lane *lane)
 {
     return container_of(lane->request, struct store_listing, link);
 }
 
-static void listing_start(struct pg_lane *lane)
+static void pg_listing_start(struct pg_lane *lane)
 {
-    struct store_listing *listing = listing_of(lane);
+    struct store_listing *listing = pg_listing_of(lane);
     struct span           from;
     bool                  is_behind;
 
@@ -336,9 +336,9 @@ static void listing_start(struct pg_lane *lane)
     lane_sync(lane);
 }
 
-static void listing_answer(struct pg_lane *lane, enum rc rc)
+static void pg_listing_answer(struct pg_lane *lane, enum rc rc)
 {
-    struct store_listing *listing = listing_of(lane);
+    struct store_listing *listing = pg_listing_of(lane);
 
     listing->rc = rc;
     if (rc != RC_OK) {
@@ -350,15 +350,15 @@ static void listing_answer(struct pg_lane *lane, enum rc rc)
     listing->done(listing);
 }
 
-static void listing_refuse(struct pg_lane *lane)
+static void pg_listing_refuse(struct pg_lane *lane)
 {
-    listing_answer(lane, RC_IO);
+    pg_listing_answer(lane, RC_IO);
 }
 
 /* Channels of a namespace that is no longer configured are left out. */
-static void listing_take_names(struct pg_lane *lane)
+static void pg_listing_take_names(struct pg_lane *lane)
 {
-    struct store_listing *listing = listing_of(lane);
+    struct store_listing *listing = pg_listing_of(lane);
     const PGresult       *names   = lane->results[0];
     struct channel_name  *name    = NULL;
 
@@ -374,16 +374,16 @@ static void listing_take_names(struct pg_lane *lane)
             store_listing_add(listing, &name);
     }
     if (listing->count == 0) {
-        listing_answer(lane, RC_OK);
+        pg_listing_answer(lane, RC_OK);
         return;
     }
     lane->phase = PHASE_PLACES;
     send_places(lane, &listing->channels[0].name, sizeof listing->channels[0], listing->count, listing->wall);
 }
 
-static void listing_take_places(struct pg_lane *lane)
+static void pg_listing_take_places(struct pg_lane *lane)
 {
-    struct store_listing *listing = listing_of(lane);
+    struct store_listing *listing = pg_listing_of(lane);
     const PGresult       *places  = lane->results[0];
 
     for (int i = 0; i < PQntuples(places); i++) {
@@ -393,17 +393,17 @@ static void listing_take_places(struct pg_lane *lane)
         channel->first                 = (uint64_t)pg_i64(places, i, 3);
         channel->bytes                 = channel->first > channel->head ? 0 : (uint64_t)pg_i64(places, i, 4);
     }
-    listing_answer(lane, RC_OK);
+    pg_listing_answer(lane, RC_OK);
 }
 
-static void listing_step(struct pg_lane *lane)
+static void pg_listing_step(struct pg_lane *lane)
 {
     if (lane->has_failed)
-        listing_answer(lane, RC_IO);
+        pg_listing_answer(lane, RC_IO);
     else if (lane->phase == PHASE_NAMES)
-        listing_take_names(lane);
+        pg_listing_take_names(lane);
     else
-        listing_take_places(lane);
+        pg_listing_take_places(lane);
 }
 
-const struct pg_work pg_listing_work = { listing_start, listing_step, listing_refuse };
+const struct pg_work pg_listing_work = { pg_listing_start, pg_listing_step, pg_listing_refuse };

@@ -12,7 +12,7 @@ static void push_space(struct pg_args *args, struct span name, const struct name
     pg_push_i64(args, 5, space->keep_bytes > INT64_MAX ? 0 : (int64_t)space->keep_bytes);
 }
 
-static void tick_start(struct pg_lane *lane)
+static void pg_tick_start(struct pg_lane *lane)
 {
     struct pg               *pg     = lane->pg;
     const struct namespaces *spaces = pg->options.spaces;
@@ -41,7 +41,7 @@ static void tick_start(struct pg_lane *lane)
 }
 
 /* A step that failed is made again by the next tick; its failure stands in the stats. */
-static void tick_step(struct pg_lane *lane)
+static void pg_tick_step(struct pg_lane *lane)
 {
     struct pg *pg = lane->pg;
 
@@ -55,9 +55,9 @@ static void tick_step(struct pg_lane *lane)
     lane_release(lane);
 }
 
-static void tick_refuse(struct pg_lane *lane)
+static void pg_tick_refuse(struct pg_lane *lane)
 {
     lane_release(lane);
 }
 
-const struct pg_work pg_tick_work = { tick_start, tick_step, tick_refuse };
+const struct pg_work pg_tick_work = { pg_tick_start, pg_tick_step, pg_tick_refuse };

@@ -137,6 +137,28 @@ def test_every_transport_is_told_when_to_come_again():
         assert request(server, "GET", "/v1/allocate").want(200).json()["wait_ms"] > 0
 
 
+def test_who_comes_with_a_ticket_alone_was_here_before():
+    """Half of the burst is kept for those: a stranger is put off first."""
+    with Server(config="loops = 1\nadmissions_per_s = 1\nadmissions_burst = 8\n") as server:
+        with Ws(server) as ws:
+            ticket = ws.ask("connect", "connected", session=True, user="ann", device="phone")["ticket"]
+        strangers = 0
+        while True:
+            with Ws(server) as ws:
+                ws.say("connect", ref=1)
+                if next(frame for frame in frames_of(ws) if frame.get("ref") == 1 or frame["type"] == "reconnect")["type"] == "reconnect":
+                    break
+            strangers += 1
+        assert strangers >= 3
+        with Ws(server) as ws:
+            assert ws.ask("connect", "connected", session=True, ticket=ticket)["resumed"]
+
+
+def frames_of(ws):
+    while True:
+        yield json.loads(ws.frame_text())
+
+
 def test_a_poll_that_goes_on_is_not_asked():
     channel = fresh()
     with Server(config="loops = 1\nadmissions_per_s = 1\nadmissions_burst = 2\n") as server:

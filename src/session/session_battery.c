@@ -144,8 +144,10 @@ static void stage_answer(struct stage *stage, struct command *command)
     } else if (command->kind == &heartbeat_kind) {
         container_of(command, struct heartbeat_command, command)->number = stage->hint_number;
         shard_take(&stage->shard, command);
+    } else if (command->kind != &publish_kind) {
+        must(stage->other != NULL);
+        stage->other(stage, command);
     } else {
-        must(command->kind == &publish_kind);
         stage_answer_publish(stage, container_of(command, struct publish_command, command));
     }
 }

@@ -30,6 +30,8 @@ struct stage {
     unsigned           patience;          /* one command in so many is answered in a turn; 1: all */
     bool               is_writer_stuck;   /* no command at all is answered */
     bool               is_unreadable;     /* READ is answered, but the log can't be read */
+    void              (*other)(struct stage *stage, struct command *command);  /* takes commands of kinds above node; NULL:
+                                            * there are none */
     uint64_t           key;               /* the last that new_key gave */
     struct held_identifier *identifier;   /* of lib/held_identifier.h: answers at once unless it is told to be slow */
 };

@@ -260,12 +260,14 @@ void presence_follows_tick(struct session_worker *worker)
     }
 }
 
-static bool presence_still_may(const struct link *link, const struct channel_name *name)
+/* What a session follows by itself it follows as a member, and so does who was asked for (member_subscribe.h). */
+static bool presence_still_may(const struct link *link, const struct reader_sub *sub)
 {
-    struct verdict verdict = link->holder == NULL ? (struct verdict){ 403, NULL, false }
-                                                  : presence_may_watch(link->holder, name);
+    bool           is_member = sub->sub.is_bounded || (sub->sub.is_own && !sub->sub.is_kept);
+    struct verdict verdict   = link->holder == NULL ? (struct verdict){ 403, NULL, false }
+                                                    : presence_may_watch(link->holder, subscription_name(&sub->sub));
 
-    return verdict.status == 0 || verdict.needs_member;
+    return verdict.status == 0 || (verdict.needs_member && is_member);
 }
 
 /* --- subscriptions that begin and end --------------------------------------------------------------------------- */
@@ -292,7 +294,7 @@ void presence_follow_watch(struct link *link, struct reader_sub *sub)
 void presence_follow_watch_all(struct link *link)
 {
     for (struct reader_sub *sub = link->reader->subs; sub != NULL; sub = sub->next)
-        if (subscription_has_presence(&sub->sub) && presence_still_may(link, subscription_name(&sub->sub)))
+        if (subscription_has_presence(&sub->sub) && presence_still_may(link, sub))
             presence_follow_watch(link, sub);
 }
 
@@ -333,7 +335,7 @@ static void presence_follow_review(struct presence_follow *follow, struct buf *s
     struct reader_sub  *sub  = follow->sub;
     struct presence_who who  = presence_who_of(link, scratch);
 
-    if (follow->watched != NULL && !presence_still_may(link, subscription_name(&sub->sub))) {
+    if (follow->watched != NULL && !presence_still_may(link, sub)) {
         sub->sub.is_watched = false;
         presence_follow_unwatch(follow);
     }

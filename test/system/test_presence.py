@@ -478,7 +478,7 @@ def test_a_client_that_reads_slowly_is_told_the_number(server):
         for channel in channels:
             ann.ask("subscribe", "subscribed", channel=channel)
         counts, numbers = {}, set()
-        while len(counts) < len(channels) or set(counts.values()) != {2}:
+        while not numbers or len(counts) < len(channels) or set(counts.values()) != {2}:
             frame = json.loads(bob.frame_text())
             counts[frame["channel"]] = frame["count"]
             if frame["type"] == "presence":
@@ -564,3 +564,28 @@ def test_a_token_without_the_right_ends_being_told(guarded):
         bob.ask("subscribe", "subscribed", channel="room:c")
         wait_until(lambda: request(guarded, "GET", "/v1/channels/room:c/subscribers", **authorization("back")).json()["count"] == 2)
         ann.ask("ping", "pong")   # nothing came before it
+
+
+def test_a_channel_that_was_kept_by_a_grant_is_no_membership(guarded):
+    """`presence=1` of a session's stream: of what it follows as a member alone."""
+    grant = [{"match": "group:kept", "can": ["subscribe"]}]
+    token = jwt.encode({"sub": "kate", "iat": int(time.time()), "exp": time.time() + 600, "channels": grant},
+                       "app-secret-0123456789-app-secret-0123456789", "HS256")
+    fields = {"authorization": f"Bearer {token}"}
+    request(guarded, "PUT", "/v1/groups/mine/members/kate", authorization="Bearer front-secret-0123456789").want(200)
+    with Ws(guarded, **fields) as ws:
+        ws.ask("connect", "connected", session=True, device="d")
+        ws.say("subscribe", channel="group:kept", keep=True, ref=1)
+        while "ref" not in (said := next_of(ws, "subscribed", "error")):
+            pass
+        assert said["type"] == "subscribed"
+        ws.say("subscribe", channel="group:kept", presence=True, ref=2)
+        assert next_of(ws, "error")["code"] == 403
+    wait_until(lambda: request(guarded, "GET", "/v1/channels/group:kept/subscribers", **authorization("back")).json()["count"] == 1)
+    with Sse(guarded, "session=1&device=d&presence=1", **fields) as stream, Ws(guarded, **fields) as other:
+        while (frame := stream.next())["type"] != "presence":
+            pass
+        assert frame["channel"] == "group:mine"
+        other.ask("subscribe", "subscribed", channel="group:kept")
+        publish(guarded, "group:kept", b"x", authorization="Bearer front-secret-0123456789")
+        assert stream.next()["channel"] == "group:kept"   # and no join before it

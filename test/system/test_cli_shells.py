@@ -41,7 +41,7 @@ def offered_by_fish(script, line):
 
 
 ZSH_SETUP = r"""
-fpath=(FOLDER $fpath); autoload -U compinit; compinit -u -D
+LISTMAX=10000; fpath=(FOLDER $fpath); autoload -U compinit; compinit -u -D
 compadd() {
     local -a found
     if [[ ${@[1,(i)(-|--)]} != *-(O|A|D)\ * ]]; then

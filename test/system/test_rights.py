@@ -404,6 +404,7 @@ MANAGE = {
     "cut link": ask("DELETE", "/v1/connections/{connection}"),
     "revoke": ask("POST", "/v1/revocations", jti="{user}"),
     "nodes": ask("GET", "/v1/nodes"),
+    "sessions": ask("GET", "/v1/sessions"),
     "drain": ask("POST", "/v1/nodes/{node}/drain", per_second=1),
     "allocate": ask("GET", "/v1/allocate"),
     "ack": acknowledge,
@@ -422,6 +423,7 @@ MANAGE_NEEDS = {
     "look at link": "looking at connections and ending them needs an API key with the right admin",
     "revoke": "revoking needs an API key with the right admin",
     "nodes": "seeing the nodes and draining one needs an API key with the right admin",
+    "sessions": "listing the sessions needs an API key with the right admin",
     "ack": NEEDS_USER, "native ack": LINK_NEEDS_USER,
 }
 MANAGE_NEEDS.update({"leave": MANAGE_NEEDS["join"], "members": MANAGE_NEEDS["join"], "user": MANAGE_NEEDS["groups of"],
@@ -438,6 +440,7 @@ MANAGE_TABLE = {
     "cut link":     (401, 401, 403, 403, 0,   403, 403),
     "revoke":       (401, 401, 403, 403, 0,   403, 403),
     "nodes":        (401, 401, 403, 403, 0,   403, 403),
+    "sessions":     (401, 401, 403, 403, 0,   403, 403),
     "drain":        (401, 401, 403, 403, 0,   403, 403),
     "allocate":     (0,   0,   0,   0,   0,   0,   0),    # who asks is not looked at
     "ack":          (401, 401, 401, 401, 401, None, None),

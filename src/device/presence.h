@@ -91,8 +91,8 @@ void presence_come(struct presence *presence, struct channel_name *name, const s
 void presence_go(struct presence *presence, struct channel_name *name, const struct presence_who *who,
                  enum presence_end end);
 
-/* One more client of the loop, or one less, is told of changes. Who begins is told the number of now, by a note with
- * `is_beginning`. */
+/* One more client of the loop, or one less, is told of changes. Those who begin are told the number at the end of the turn, by a note
+ * with `is_beginning`. */
 void presence_watch(struct presence *presence, struct channel_name *name, struct presence_home *home);
 void presence_unwatch(struct presence *presence, struct channel_name *name, unsigned loop);
 

@@ -68,7 +68,11 @@ struct presence_channel {
     int64_t                credit;     /* thousandths of frames that may be caused now */
     msec                   credit_at;
     uint64_t               watch_count;
-    uint32_t              *watches;    /* of each loop; NULL: nobody is told */
+    struct presence_watches {
+        uint32_t count;
+        bool     is_beginning;         /* somebody there has yet to be told the number */
+    }                     *watches;    /* of each loop; NULL: nobody is told */
+    bool                   has_beginners;
 };
 
 /* --- presence.c --- */

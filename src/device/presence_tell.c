@@ -124,7 +124,7 @@ static struct presence_news *presence_news_of_changes(const struct presence_chan
 static void presence_tell_loops(struct presence *presence, const struct presence_channel *channel, bool is_number)
 {
     for (unsigned loop = 0; loop < presence->loop_count; loop++)
-        if (channel->watches[loop] > 0)
+        if (channel->watches[loop].count > 0)
             presence_news_send(presence, is_number ? presence_news_of_number(channel)
                                                    : presence_news_of_changes(channel), loop);
 }
@@ -162,12 +162,28 @@ static bool presence_tell_channel(struct presence *presence, struct presence_cha
     return true;
 }
 
+/* Behind the changes of this turn, so that nobody is told first the number and then a change that is in it. */
+static void presence_tell_beginners(struct presence *presence, struct presence_channel *channel)
+{
+    for (unsigned loop = 0; channel->has_beginners && loop < presence->loop_count; loop++) {
+        if (!channel->watches[loop].is_beginning)
+            continue;
+        struct presence_news *news = presence_news_of_number(channel);
+        news->notes[0].is_beginning         = true;
+        channel->watches[loop].is_beginning = false;
+        presence_news_send(presence, news, loop);
+    }
+    channel->has_beginners = false;
+}
+
 void presence_tell(struct presence *presence)
 {
     for (struct list *at = presence->news.next, *next; at != &presence->news; at = next) {
         struct presence_channel *channel = container_of(at, struct presence_channel, in_news);
         next                             = at->next;
-        if (channel->watch_count > 0 && !presence_tell_channel(presence, channel))
+        bool is_told = channel->watch_count == 0 || presence_tell_channel(presence, channel);
+        presence_tell_beginners(presence, channel);
+        if (!is_told)
             continue;
         list_take(at);
         presence_drop_changes(presence, channel);
@@ -188,25 +204,25 @@ void presence_watch(struct presence *presence, struct channel_name *name, struct
         must(channel->watches != NULL);
     }
     presence->homes[home->loop] = home;
-    channel->watches[home->loop]++;
+    channel->watches[home->loop].count++;
+    channel->watches[home->loop].is_beginning = channel->has_beginners = true;
     channel->watch_count++;
-    struct presence_news *news = presence_news_of_number(channel);
-    news->notes[0].is_beginning = true;
-    presence_news_send(presence, news, home->loop);
+    presence_list_news(presence, channel);
 }
 
 void presence_unwatch(struct presence *presence, struct channel_name *name, unsigned loop)
 {
     struct presence_channel *channel = presence_channel_find(presence, name);
 
-    must(channel != NULL && channel->watches != NULL && channel->watches[loop] > 0);
-    channel->watches[loop]--;
+    must(channel != NULL && channel->watches != NULL && channel->watches[loop].count > 0);
+    channel->watches[loop].count--;
     channel->watch_count--;
     if (channel->watch_count > 0)
         return;
     free(channel->watches);
-    channel->watches = NULL;
-    channel->is_over = false;
+    channel->watches       = NULL;
+    channel->is_over       = false;
+    channel->has_beginners = false;
     list_take(&channel->in_news);
     presence_drop_changes(presence, channel);
     presence_channel_settle(presence, channel);

@@ -47,6 +47,8 @@ static const struct route {
     { "v1/groups/*/members/*",    HTTP_PUT,    serve_member,  false },
     { "v1/groups/*/members/*",    HTTP_DELETE, serve_member,  false },
     { "v1/users/*/groups",        HTTP_GET,    serve_groups_of_user, false },
+    { "v1/users/*/places",        HTTP_GET,    serve_user_places, false },
+    { "v1/users/*/marks",         HTTP_GET,    serve_user_marks, false },
     { "v1/users/*",               HTTP_GET,    serve_user,    false },
     { "v1/channels/*/subscribers", HTTP_GET,  serve_subscribers, false },
     { "v1/presence",              HTTP_POST,   serve_presence_users, false },

@@ -66,6 +66,8 @@ void serve_why(struct call *call);
 void serve_sessions(struct call *call);
 void serve_ack(struct call *call);
 void serve_user(struct call *call);
+void serve_user_places(struct call *call);
+void serve_user_marks(struct call *call);
 void serve_subscribers(struct call *call);
 void serve_presence_users(struct call *call);
 void serve_member(struct call *call);  /* PUT and DELETE of one */

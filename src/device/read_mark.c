@@ -30,7 +30,7 @@ struct read_mark_work {
 
 /* --- the end ---------------------------------------------------------------------------------------------------- */
 
-static void work_free(struct read_mark_command *mark)
+static void read_mark_work_free(struct read_mark_command *mark)
 {
     if (mark->work == NULL)
         return;
@@ -46,7 +46,7 @@ static void mark_end(struct read_mark_work *work, enum read_mark_outcome outcome
     struct writer            *writer = mark->devices->writer;
 
     mark->outcome = outcome;
-    work_free(mark);
+    read_mark_work_free(mark);
     writer->port->send(writer->ctx, mark->command.loop, &mark->command);
 }
 
@@ -299,7 +299,7 @@ static void mark_free(struct command *command)
 {
     struct read_mark_command *mark = mark_of(command);
 
-    work_free(mark);
+    read_mark_work_free(mark);
     channel_name_unref(mark->user);
     channel_name_unref(mark->channel);
     free(mark);

@@ -34,8 +34,9 @@ void notify_set(struct link *link, struct reader_sub *sub, enum delivery_mode mo
 
 /* It has been told: it is quiet for so long. */
 void notify_told(struct link *link, struct reader_sub *sub, msec quiet_ms);
-/* Everything in mode notify is quiet at first. For the polls of a session: their cursors acknowledge nothing of what was
- * told, so a client that polls before it has acknowledged what it pulled would be told the same at once, again and again. */
+/* Everything in mode notify is quiet at first. For polls that come again: each is a link of its own, and would be told at once.
+ * The cursors of a session acknowledge nothing of what was told, so a client that polls before it has acknowledged what it
+ * pulled would be told the same again and again. */
 void notify_hold_back(struct link *link);
 /* The client has shown that it pulls: the next notify may come at once. */
 void notify_pulled(struct link *link, struct reader_sub *sub);

@@ -216,9 +216,9 @@ void session_serve_poll(struct session_worker *worker, struct http_exchange *exc
         session->named_count = requests->named.count + requests->count;
         device_link_begin(&session->link, open);
         device_link_follow_all(&session->link, open, &requests->named);
-        if (requests->is_returning && session->wait_ms > 0)
-            notify_hold_back(&session->link);
     }
+    if (session->wait_ms > 0 && subscribe_requests_are_known(requests))
+        notify_hold_back(&session->link);
     if (requests->wants_presence)
         presence_follow_watch_all(&session->link);
     link_mark(&session->link);

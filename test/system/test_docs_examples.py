@@ -183,6 +183,9 @@ CALLS = [
     ("/readyz/publish", "get", "/readyz/publish", None, {}, 200),
     ("/metrics", "get", "/metrics", None, {}, 200),
     ("/v1/openapi.json", "get", "/v1/openapi.json", None, {}, 200),
+    ("/v1/users/{user}/places", "get", "/v1/users/ann/places?limit=5", None, {}, 200),
+    ("/v1/users/{user}/places", "get", "/v1/users/ann/places?limit=0", None, {}, 400),
+    ("/v1/users/{user}/marks", "get", "/v1/users/ann/marks", None, {}, 200),
 ]
 
 

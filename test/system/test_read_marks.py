@@ -9,6 +9,7 @@ import pytest
 
 from longwire_server import Server, free_port, is_built
 from native_wire import NativeClient
+from test_cli import run
 from waiting import wait_until
 from wire import Sse, Ws, history, publish, request
 
@@ -238,3 +239,62 @@ def test_over_http_refusals(server, guarded, user):
     of_ann = {"authorization": f"Bearer {token('anton')}", "content_type": "application/json"}
     for channel in ("group:closed", "user:somebody"):
         request(guarded, "POST", "/v1/ack", json.dumps({"read": {channel: 1}}).encode(), **of_ann).want_problem(403)
+
+
+# --- looking at it ----------------------------------------------------------------------------------------------------
+
+def listed(server, user, what, query="", **fields):
+    return request(server, "GET", f"/v1/users/{urllib.parse.quote(user)}/{what}{query}", **fields)
+
+
+def test_places_and_marks_are_listed(server, user):
+    channel = f"topic:{user}"
+    fill(server, channel, 3)
+    fill(server, f"user:{user}", 2)
+    assert listed(server, user, "marks").want(200).json() == {"user": user, "marks": []}
+    with session(server, user, "phone") as phone:
+        mark(phone, channel, 2)
+        phone.say("subscribe", channel=channel, after=1, keep=True, ref="keep")
+        while json.loads(phone.frame_text()).get("ref") != "keep":
+            pass
+    wait_until(lambda: len(listed(server, user, "places").want(200).json()["places"]) == 3,
+               lambda: str(listed(server, user, "places").json()), 10)
+    marks = listed(server, user, "marks").want(200).json()["marks"]
+    assert [(m["channel"], m["seq"], m["head"]) for m in marks] == [(channel, 2, 3)]
+    places = listed(server, user, "places").want(200).json()["places"]
+    assert [(p["device"], p["channel"], p["seq"], p["head"], p["kept"]) for p in places] == [
+        ("phone", f"device:{user}/phone", 0, 0, False), ("phone", channel, 1, 3, True), ("phone", f"user:{user}", 2, 3, False)]
+    pages, after = [], ""
+    while after is not None:
+        page = listed(server, user, "places", f"?limit=1&after={urllib.parse.quote(after, safe='')}").want(200).json()
+        pages += page["places"]
+        after = page.get("next")
+    assert pages == places
+    for query in ("?limit=0", "?after=" + "x" * 300, "?other=1"):
+        listed(server, user, "places", query).want_problem(400)
+
+
+def test_listings_are_the_users_own(guarded):
+    of_bob = {"authorization": f"Bearer {token('bob')}"}
+    for what in ("places", "marks"):
+        listed(guarded, "bob", what, **of_bob).want(200)
+        listed(guarded, "ann", what, **of_bob).want_problem(403)
+        listed(guarded, "ann", what).want_problem(401)
+        listed(guarded, "ann", what, authorization=f"Bearer {KEY}").want(200)
+
+
+def test_the_tool_says_who(server, user):
+    channel = f"topic:{user}"
+    fill(server, channel, 3)
+    assert run(server, "who", user).stdout == b"no device has a session\n"
+    with session(server, user, "phone") as phone:
+        fill(server, f"user:{user}", 2)
+        mark(phone, channel, 2)
+        said = run(server, "who", user).stdout.decode()
+        assert said.startswith("phone  online by websocket at ") and "  generation 1\n" in said
+        assert f"    user:{user}  0 of 3, 3 behind  (" in said
+        assert f"read\n    {channel}  2 of 3, 1 behind  (" in said
+    wait_until(lambda: run(server, "who", user).stdout.startswith(b"phone  away  last seen "))
+    answers = [json.loads(line) for line in run(server, "who", user, "--json").stdout.splitlines()]
+    assert [sorted(answer)[0] for answer in answers] == ["places", "devices", "marks"]
+    assert run(server, "who", code=64).stderr

@@ -94,6 +94,7 @@ int command_pub(struct invocation *invocation);
 int command_history(struct invocation *invocation);
 int command_info(struct invocation *invocation);
 int command_channels(struct invocation *invocation);
+int command_who(struct invocation *invocation);
 int command_purge(struct invocation *invocation);
 int command_recall(struct invocation *invocation);
 int command_why(struct invocation *invocation);

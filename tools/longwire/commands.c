@@ -207,6 +207,21 @@ static const char *const info_examples[] = {
     NULL,
 };
 
+/* --- who -------------------------------------------------------------------------------------------------------- */
+
+static const struct tool_option who_options[] = {
+    { OPTION_FORMAT, "format", "F", "FORMAT", CHOICES_FORMAT, "how it is printed: `text` (the default), or `json`, "
+      "the server's answers as they came, a line each" },
+    OPT_JSON,
+    OPT_END,
+};
+
+static const char *const who_examples[] = {
+    "longwire who ann",
+    "longwire who ann --json | jq -c '.places[]?'",
+    NULL,
+};
+
 /* --- channels, purge -------------------------------------------------------------------------------------------- */
 
 static const struct tool_option channels_options[] = {
@@ -429,6 +444,16 @@ static const struct tool_command sessions = {
     .words_min = 0, .words_max = 1, .words_ask = "one user at most. For instance: longwire sessions ann",
 };
 
+static const struct tool_command who = {
+    .name = "who", .usage = "USER", .run = command_who,
+    .summary = "a user's devices, and how far each of them is",
+    .about = "Of each device that has a session: whether it is online and by what, when it was seen last; and of each channel up to "
+             "where it has acknowledged, the channel's head, and when that was stored. Then up to where the user has read. What "
+             "was acknowledged in the last second may not be stored yet. Needs the right `subscribe` once the server has keys.",
+    .options = who_options, .sections = no_sections, .examples = who_examples,
+    .words_min = 1, .words_max = 1, .words_ask = "which user? For instance: longwire who ann",
+};
+
 static const struct tool_command token = {
     .name = "token", .usage = "", .run = command_token, .is_local = true,
     .summary = "sign a token for a user, to try things out",
@@ -459,12 +484,12 @@ static const struct tool_command help = {
     .summary = "print help, in general or on one command",
     .about = "The same as `longwire COMMAND --help`.",
     .options = no_options, .sections = no_sections, .examples = help_examples,
-    .choices = "sub pub history channels info recall purge why sessions token completion man",
+    .choices = "sub pub history channels info recall purge why who sessions token completion man",
     .words_min = 0, .words_max = 1, .words_ask = "one command at most. For instance: longwire help sub",
 };
 
 const struct tool_command *const tool_commands[] = {
-    &sub, &pub, &history, &channels, &info, &recall, &purge, &why, &sessions, &token, &completion, &man, &help, NULL,
+    &sub, &pub, &history, &channels, &info, &recall, &purge, &why, &who, &sessions, &token, &completion, &man, &help, NULL,
 };
 
 const struct tool_section tool_sections[] = {

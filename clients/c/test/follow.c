@@ -390,8 +390,10 @@ static void follow(struct program *program, const struct parsed *parsed, const s
     struct follower         *follower  = find(program, channel);
     struct lw_subscribe      subscribe = { .channel = channel };
     const struct json_token *state     = json_member(&parsed->doc, how, SPAN("state"));
-    char                     epoch[32];
+    char                     epoch[32], mode[16];
 
+    take_text(parsed, how, "mode", mode, sizeof mode);
+    subscribe.mode = strcmp(mode, "notify") == 0 ? LW_NOTIFY : LW_PUSH;
     subscribe.keep     = take_flag(parsed, how, "keep");
     subscribe.presence = take_flag(parsed, how, "presence");
     follower->is_gone  = follower->is_answered = false;

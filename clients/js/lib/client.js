@@ -167,7 +167,8 @@ export class Client extends Emitter {
         return this.#outbox.add(channel, data, options);
     }
 
-    /* Marks the channel as read up to a message: the user's other devices learn of it. */
+    /* Marks the channel as read up to a message: the user's other devices learn of it. Resolves with { channel, seq }, the mark as it is
+     * then. */
     async read(channel, what) {
         const seq = typeof what === 'number' ? what : what.seq;
         if (this.#link?.read && this.state.name === 'live') return this.#link.read(channel, seq);
@@ -299,8 +300,8 @@ export class Client extends Emitter {
     #subscriptionOf(channel) {
         const known = this.#subscriptions.get(channel);
         if (known) return known;
-        const { onMessage, onGap, onRecall, onPresence, onNotify, ack, state } = this.#options;
-        const subscription = this.#add(channel, onMessage ?? (() => {}), { ack, state, onGap, onRecall, onPresence, onNotify });
+        const { onMessage, onGap, onRecall, onPresence, onNotify, ack, state, mode } = this.#options;
+        const subscription = this.#add(channel, onMessage ?? (() => {}), { ack, state, mode, onGap, onRecall, onPresence, onNotify });
         subscription.isImplicit = subscription.isPrepared = true;
         subscription.place = subscription.received = this.#store.placeOf(channel);
         return subscription;
@@ -403,6 +404,7 @@ export class Client extends Emitter {
     }
 
     async #connect() {
+        for (const subscription of this.#subscriptions.values()) subscription.forgetTold();
         this.#leave();
         if (this.state.name !== 'connecting' || this.state.transport !== this.transport)
             this.#enter('connecting', { transport: this.transport });
@@ -452,7 +454,7 @@ export class Client extends Emitter {
             onEventId: now(id => this.#onEventId(id)),
             settle: (token, signal) => this.#settle(token, signal),
             needsCursor: () => !this.#options.session && this.#wanted().some(subscription => !this.#isPlaced(subscription)),
-            onCursor: now(cursor => this.#onCursor(cursor)),
+            onCursor: now((cursor, messages) => this.#onCursor(cursor, messages)),
             greeting: token => this.#greeting(token),
             wanted: () => this.#wanted(),
             startOf: subscription => this.#startOf(subscription),
@@ -490,7 +492,7 @@ export class Client extends Emitter {
     /* A session's place is an acknowledgement, so it names no more than what was handled. Elsewhere the entries that wait for
      * the application need not come again. */
     #startOf(subscription) {
-        const place = this.#options.session ? null : subscription.received;
+        const place = this.#options.session ? null : subscription.toldPlace ?? subscription.received;
         return place ? { after: place.seq, ...(place.epoch && { epoch: place.epoch }) } : subscription.start();
     }
 
@@ -509,15 +511,22 @@ export class Client extends Emitter {
         const isCovered = ({ channel, received }) => received === null && this.#covered.has(channel);
         const isNeeded = this.#options.session ? true : wanted.some(isCovered);
         const isWatched = this.#watchesGroups || wanted.some(({ options: { presence } }) => presence);
-        return { channels, ...(isWatched && { presence: true }), ...(this.#cursor !== null && isNeeded && { cursor: this.#cursor }) };
+        return { channels, ...(isWatched && { presence: true }), ...(this.#isNotify(wanted) && { mode: 'notify' }), ...(this.#cursor !== null && isNeeded && { cursor: this.#cursor }) };
     }
 
     get #watchesGroups() {
         return Boolean(this.#options.session && this.#options.presence);
     }
 
-    #onCursor(cursor) {
-        if (cursor === null) return;
+    /* A stream or poll has one mode for all its channels: messages, unless all are to be told heads. */
+    #isNotify(wanted) {
+        const { mode, session } = this.#options;
+        return wanted.every(({ options }) => options.mode === 'notify') && (wanted.length > 0 && !session || mode === 'notify');
+    }
+
+    /* Without a session the cursor of a poll that told heads stands behind what was only told: after a cut that would not be told again. */
+    #onCursor(cursor, messages) {
+        if (cursor === null || (!this.#options.session && messages.some(({ type }) => type === 'notify'))) return;
         this.#cursor = cursor;
         this.#covered = new Set(this.#wanted().map(subscription => subscription.channel));
         this.#left.clear();

@@ -6,8 +6,9 @@
 const MASK = (1n << 64n) - 1n;
 const NO_PLACES = '0'.repeat(16);
 const PAUSE_STEPS_MAX = 6;   // after so many heals in a row, every 64th heartbeat compares
-/* Frames with a channel, epoch and seq that stand in no log. */
-const NO_ENTRIES = new Set(['published', 'ack', 'read', 'notify', 'join', 'leave']);
+/* Frames with a channel, epoch and seq that stand in no log. (The answer to a `read` has no epoch; the control message `read` has, and
+ * stands in the log of the user.) */
+const NO_ENTRIES = new Set(['published', 'ack', 'notify', 'join', 'leave']);
 
 const utf8 = new TextEncoder();
 const hexOf = number => number.toString(16).padStart(16, '0');

@@ -78,7 +78,7 @@ export class PollLink {
         if (signal.aborted) return;
         const { messages, cursor } = await poll(this.#host, this.#token, this.#isLive ? this.#host.times.pollWaitS : 0, signal);
         if (signal.aborted) return;   // what comes after a cut was not received
-        this.#host.onCursor(cursor);
+        this.#host.onCursor(cursor, messages);
         if (!this.#isLive) {
             this.#isLive = true;
             this.#host.live();

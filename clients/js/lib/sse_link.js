@@ -45,7 +45,7 @@ export class SseLink {
         if (this.#host.needsCursor()) {
             const { messages, cursor } = await poll(this.#host, this.#token, 0, this.#abort.signal);
             if (this.#abort.signal.aborted) return;
-            this.#host.onCursor(cursor);
+            this.#host.onCursor(cursor, messages);
             for (const entry of messages) this.#host.take(withBytes(entry));
         }
         // A proxy that holds the stream back is found out by this.

@@ -25,6 +25,7 @@ export class Subscription {
     #drains = [];             // who waits for the queue to be empty
     #offered = null;          // without a handler: the entry that the iterator hands over next
     #taker = null;            // … and who waits for one
+    #told = null;             // the head that this link has told in notify mode
 
     /* owner: the client, as the functions that it hands in (client.js, #ownerOf). */
     constructor(channel, handler, options, owner) {
@@ -63,9 +64,10 @@ export class Subscription {
     /* The server follows the channel, whose last seq is head. From now on means behind this head, also if the link ends
      * before a message comes. With `last` and `after: 0` the first message may stand anywhere, and likewise where a session
      * goes on at its own place. */
-    onSubscribed({ epoch, head }, isAsked) {
-        const { after, last } = this.options;
+    onSubscribed({ epoch, head, after: begin }, isAsked) {
+        const { after, last, mode } = this.options;
         this.head = head;
+        if (!isAsked && mode === 'notify') this.received ??= { epoch, seq: begin ?? head };   // where pull() begins in a session
         if (isAsked && !this.received && after === undefined && last === undefined) {
             this.place = this.received = { epoch, seq: head };
             this.#owner.begun(this);
@@ -110,11 +112,24 @@ export class Subscription {
     tell(entry) {
         const { onPresence, onNotify } = this.options;
         if (entry.type === 'notify') {
+            if (this.#told && this.#told.epoch === entry.epoch && this.#told.seq === entry.head) return;
             this.head = entry.head;
+            this.#told = { epoch: entry.epoch, seq: entry.head };
             onNotify?.(entry);
         } else {
             onPresence?.(entry);
         }
+    }
+
+    /* Behind what this link has told in notify mode, if that lies behind what was received: the next poll asks from there, or it would
+     * be told the same at once. */
+    get toldPlace() {
+        return this.#told && !(this.received && isBehind(this.#told, this.received)) ? this.#told : null;
+    }
+
+    /* The next link tells it again. */
+    forgetTold() {
+        this.#told = null;
     }
 
     /* Acknowledges all up to this message, or this seq. Only needed with ack: 'manual'. What belongs to an earlier life of

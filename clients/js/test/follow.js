@@ -57,7 +57,7 @@ const COMMANDS = {
     receipts: ({ channel, seq }) => client.receipts(channel, seq).then(told => say({ event: 'receipts', ...told })),
     presence: ({ channel }) => client.presence(channel).then(told => say({ event: 'subscribers', ...told })),
     roster: ({ channel }) => client.roster(channel, ({ users }) => say({ event: 'roster', channel, users })),
-    pull: ({ channel }) => client.subscription(channel).pull(),
+    pull: ({ channel }) => client.subscription(channel).pull().then(() => say({ event: 'pulled', channel })),
     transports: ({ names }) => client.useTransports(names),
     token: ({ token }) => client.setToken(token),
     close: () => client.close(),

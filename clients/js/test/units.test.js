@@ -292,9 +292,12 @@ test('a link has the place behind what came over it', () => {
     isAt(6, 'a gap');
     places.take({ type: 'gap', channel: 'topic:a', epoch: EPOCH, from: 3, to: 12, why: 'ahead' });
     isAt(2, 'ahead');
-    for (const type of ['published', 'ack', 'read', 'notify']) places.take({ type, channel: 'topic:a', epoch: EPOCH, seq: 20 });
+    for (const type of ['published', 'ack', 'notify']) places.take({ type, channel: 'topic:a', epoch: EPOCH, seq: 20 });
+    places.take({ type: 'read', channel: 'topic:a', seq: 20, ref: 2 });   // the answer; the control message below stands in a log
     places.take({ type: 'message', channel: 'conn:x', epoch: EPOCH, seq: 1 });
     isAt(2, 'no entries of the log');
+    places.take({ type: 'read', channel: 'topic:a', epoch: EPOCH, seq: 3, target_channel: 'topic:b', target: 7 });
+    isAt(3, 'a control message');
 });
 
 test('what a pong says is compared channel by channel', () => {

@@ -33,7 +33,7 @@ export const SERVER = {
     gap: ({ gap_from: from, gap_to: to, why, ...same }) => ({ ...same, from, to, why: ['expired', 'trimmed', 'epoch', 'ahead', 'corrupt', 'collapsed'][why] }),
     reconnect: ({ after_ms: after, ...same }) => ({ ...same, after }),
     pong: ({ resume, ...same }) => ({ ...same, ...(resume && { places: Object.fromEntries(resume.map(({ channel, ...place }) => [channel, place])) }) }),
-    notify: ({ alias: _alias, ...same }) => ({ ...same, channel: 'topic:a' }),
+    notify: ({ alias: _alias, ...same }) => ({ ...same, channel: same.channel ?? 'topic:a' }),
     full: ({ payload, payload_hex: octets, from = null, target, recalled, ...same }) => target !== undefined ? { ...same, type: 'recall', from, target }
         : recalled ? { ...same, type: 'message', from, recalled } : { ...same, type: 'message', from, ...jsonOfPayload({ payload, payload_hex: octets, media: same.media }) },
 };

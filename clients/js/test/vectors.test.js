@@ -211,7 +211,8 @@ for (const stream of streams)
         const client = connect(url, { transports: [TRANSPORT[stream.accept]] });
         const come = new Promise(resolve => {
             const take = entry => { heard.push(plain(entry)); if (heard.length === wanted.length) resolve(); };
-            client.subscribe(asked.get('channel'), take, { ...(asked.has('after') && { after: Number(asked.get('after')) }), onGap: take, onRecall: take })
+            client.subscribe(asked.get('channel'), take, { ...(asked.has('after') && { after: Number(asked.get('after')) }), ...(asked.has('mode') && { mode: asked.get('mode') }),
+                onGap: take, onRecall: take, onNotify: take })
                 .ready.then(() => wanted.length === 0 && resolve());
         });
         await come;

@@ -40,13 +40,15 @@ def json_publish_as_bin(frame):
 def json_as_bin(frame, refs=None):
     """refs: those that were sent, which need not be numbers; None: all are."""
     kind = frame["type"]
-    if kind not in ("connect", "subscribe", "unsubscribe", "publish", "cursor", "ping", "ack") or frame.get("after", 0) < 0:
+    if kind not in ("connect", "subscribe", "unsubscribe", "publish", "cursor", "ping", "ack", "read") or frame.get("after", 0) < 0:
         raise NotTold
     told = json_publish_as_bin(frame) if kind == "publish" else dict(frame)
     if kind == "connect" and "resume" in frame:
         told["resume"] = [{"channel": name, **place} for name, place in frame["resume"].items()]
     if told.pop("session", False):
         told["standing"] = True
+    if "mode" in frame:
+        told["mode"] = ["push", "notify"].index(frame["mode"])
     if "ref" in frame and refs is not None:
         if len(json.dumps(frame["ref"])) > 256:
             raise NotTold

@@ -92,6 +92,8 @@ struct session_open {
     struct standing      *standing;      /* OPEN_DONE, with a link: handed to session_acks and session_close */
     struct session_place *places;        /* owned; in the order of their names */
     size_t                place_count;
+    uint64_t              groups_seq;    /* in the user's log: the places of groups, and their absence, know of all changes of
+                                          * membership up to this one */
     struct open_work     *work;          /* the devices' */
     char                  words[];
 };
@@ -133,6 +135,7 @@ struct session_acks {
         uint64_t             epoch, seq;
         enum session_ack_kind {
             ACK_PLACE,    /* a channel that the session follows, else it is dropped */
+            ACK_BEGIN,    /* a group that the user has joined: where the session begins, if it has no place there */
             ACK_KEEP,     /* … from now on, by itself */
             ACK_DROP,     /* … no more by itself */
         } kind;

@@ -72,9 +72,9 @@ static void device_heads_came(struct command *command, struct writer *writer)
 {
     struct device_heads *heads = container_of(command, struct device_heads, command);
 
-    (void)writer;
     must(heads->devices->read_count > 0);
     heads->devices->read_count--;
+    writer_note_heads(writer, &heads->heads);
     heads->came(heads);
 }
 

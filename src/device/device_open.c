@@ -71,7 +71,8 @@ void open_end(struct session_open *open, enum open_outcome outcome)
     struct standing     *standing = open->work->standing;
     struct session_open *next     = standing->waiting;
 
-    standing->op = NULL;
+    standing->op         = NULL;
+    standing->is_fencing = false;
     devices->open_count--;
     open_home(open, outcome);
     if (next != NULL) {
@@ -119,6 +120,18 @@ static void standing_take_place(struct standing *standing, const struct work_pla
     place->is_kept = from->is_kept;
 }
 
+void standing_store_new(struct open_work *work)
+{
+    for (size_t i = 0; i < work->places.count; i++) {
+        const struct work_place *from = &work->places.at[i];
+        standing_take_place(work->standing, from);
+        if (!from->is_asked)
+            continue;
+        struct standing_place *place = standing_place_find(work->standing, channel_name_span(from->name));
+        place->is_new = place->is_dirty = true;
+    }
+}
+
 static uint8_t from_back_of(const struct open_work *work)
 {
     uint64_t back = work->row.from == 0 ? 0 : work->row_generation - work->row.from;
@@ -132,7 +145,8 @@ void standing_take(struct session_open *open)
     struct open_work *work     = open->work;
     struct standing  *standing = work->standing;
 
-    if (work->is_new || (!standing->is_loaded && standing->handle_count == 0 && !standing->is_writing))
+    bool is_other = !standing->is_loaded && standing->since != work->row.since;
+    if (work->is_new || (is_other && standing->handle_count == 0 && !standing->is_writing && !standing_has_news(standing)))
         standing_places_free(standing);
     for (size_t i = 0; i < work->places.count; i++)
         standing_take_place(standing, &work->places.at[i]);
@@ -195,6 +209,7 @@ static void open_ack_begin(struct session_open *open)
     struct work_places named = { 0 };
 
     standing_take(open);
+    standing_store_new(work);
     for (size_t i = 0; i < open->named_count; i++) {
         if (work_places_find(&work->places, open->named[i].name) == NULL) {
             open->fault_at = i;
@@ -266,6 +281,7 @@ void open_act(struct session_open *open)
         open_acknowledge(open);
     } else if (open->way == OPEN_CURSOR) {
         standing_take(open);
+        standing_store_new(open->work);
         open_fence(open);
     } else {
         open_write(open);
@@ -274,12 +290,18 @@ void open_act(struct session_open *open)
 
 /* --- fencing ---------------------------------------------------------------------------------------------------- */
 
-static void open_answer(struct session_open *open)
+void open_answer(struct session_open *open)
 {
     struct devices   *devices  = open->devices;
     struct open_work *work     = open->work;
     struct standing  *standing = work->standing;
 
+    if (!work->is_again && open_groups_are_old(work)) {
+        work->is_again = true;
+        work->was_new  = work->is_new;
+        open_load_groups_again(work);
+        return;
+    }
     open->places = calloc(work->places.count + 1, sizeof open->places[0]);
     must(open->places != NULL);
     for (size_t i = 0; i < work->places.count; i++) {
@@ -293,13 +315,13 @@ static void open_answer(struct session_open *open)
     }
     open->generation     = standing->generation;
     open->since          = standing->since;
-    open->is_resumed     = !work->is_new;
+    open->groups_seq     = work->groups_seq;
+    open->is_resumed     = !work->is_new && !work->was_new;
     open->standing       = standing;
     standing->home       = open->home;
     standing->key        = open->key;
     standing->transport  = open->transport;
     standing->is_between = false;
-    standing->is_fencing = false;
     standing->handle_count++;
     counter_add(&devices->counters.linked, 1);
     counter_add(&devices->counters.opens, 1);
@@ -333,7 +355,8 @@ void open_fence(struct session_open *open)
         if (other == NULL)
             continue;
         fence_for(open, other);
-        other->generation = work->others[i].generation + 1;  /* what it acknowledges from now on is dropped */
+        other->generation = work->others[i].generation + 1;  /* what it acknowledges from now on is dropped … */
+        other->is_fencing = false;                           /* … and what it acknowledged before, too: it has ended */
         standing_forget(other);
         standing_settle(open->devices, other);
     }

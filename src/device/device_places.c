@@ -22,6 +22,16 @@ bool standing_acknowledge(struct devices *devices, struct standing *standing, st
     return true;
 }
 
+static void place_begin(struct devices *devices, struct standing *standing, const struct session_ack *ack)
+{
+    struct standing_place *place = standing_place_add(standing, ack->name);
+
+    place->epoch  = ack->epoch;
+    place->seq    = ack->seq;
+    place->is_new = place->is_dirty = true;
+    standing_settle(devices, standing);
+}
+
 static void place_keep(struct devices *devices, struct standing *standing, struct standing_place *place,
                        const struct session_ack *ack)
 {
@@ -57,7 +67,7 @@ static void take_ack(struct devices *devices, const struct session_ack *ack)
 {
     struct standing *standing = ack->standing;
 
-    if (!standing->is_loaded || !ack_is_current(standing, ack->generation)) {
+    if (!ack_is_current(standing, ack->generation)) {
         counter_add(&devices->counters.stale_acks, 1);
         return;
     }
@@ -68,6 +78,10 @@ static void take_ack(struct devices *devices, const struct session_ack *ack)
             place = standing_place_add(standing, ack->name);  /* the user has joined it since */
         if (place != NULL && !place->is_gone)
             standing_acknowledge(devices, standing, place, ack->epoch, ack->seq);
+        break;
+    case ACK_BEGIN:
+        if (place == NULL)
+            place_begin(devices, standing, ack);
         break;
     case ACK_KEEP: place_keep(devices, standing, place, ack); break;
     case ACK_DROP: place_drop(devices, standing, place); break;
@@ -175,6 +189,20 @@ static void places_take_gone(struct standing *standing)
     standing->place_count = kept;
 }
 
+/* The row of the session says another generation. Another node has taken the session over; or, where there is none, the
+ * raise of an opening that was refused because nobody knew what became of it: then the link and its places are still good,
+ * and the next opening reads the row. */
+static void places_refused(struct devices *devices, struct standing *standing, struct places_write *write)
+{
+    if (devices->writer->durable.store->has_one_writer) {
+        write->has_seen = false;
+        places_again(standing, write);
+    } else {
+        standing_fence(devices, standing, NULL);
+    }
+    standing_forget(standing);
+}
+
 static void places_written(struct device_write *device)
 {
     struct places_write *write    = container_of(device, struct places_write, device);
@@ -186,9 +214,7 @@ static void places_written(struct device_write *device)
         counter_add(&devices->counters.places_stored, write->count);
         places_take_gone(standing);
     } else if (device->write.outcome == LEDGER_STALE && write->generation == standing->generation) {
-        /* Another node has taken the session over. */
-        standing_fence(devices, standing, NULL);
-        standing_forget(standing);
+        places_refused(devices, standing, write);
     } else {
         places_again(standing, write);
     }

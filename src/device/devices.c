@@ -134,7 +134,7 @@ void standing_set_class(struct standing *standing, struct span device_class)
 
 /* --- where it is listed --- */
 
-static bool standing_has_news(const struct standing *standing)
+bool standing_has_news(const struct standing *standing)
 {
     if (standing->is_seen_dirty)
         return true;

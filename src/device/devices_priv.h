@@ -65,6 +65,8 @@ struct standing *standing_find(const struct devices *devices, struct span user, 
 struct standing *standing_get(struct devices *devices, struct span user, struct span device);
 /* Frees it, or lets it linger, or puts it to those that have news: whatever fits its state. */
 void             standing_settle(struct devices *devices, struct standing *standing);
+/* Has it something to be stored? */
+bool             standing_has_news(const struct standing *standing);
 /* What is in memory is not believed any more. */
 void             standing_forget(struct standing *standing);
 struct standing_place *standing_place_find(const struct standing *standing, struct span channel);

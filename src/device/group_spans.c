@@ -64,14 +64,22 @@ bool group_spans_have_rest(const struct group_spans *row, uint64_t epoch, uint64
     return group_spans_is_member(row) && (last->epoch != epoch || seq > last->after);
 }
 
+/* The seq in the user's log of the first message that is known to stand behind the span's end: it says the end of the last
+ * one, or the beginning of the next. */
+static uint64_t told_behind(const struct group_spans *row, size_t at, uint64_t generation)
+{
+    bool is_last = at + 1 == row->count, is_next_open = at + 2 == row->count && group_spans_is_member(row);
+
+    return is_last || is_next_open ? generation : row->spans[at + 1].joined;
+}
+
 bool group_spans_first(const struct group_spans *row, uint64_t generation, uint64_t seen, struct group_span *ret)
 {
     for (size_t i = 0; i < row->count; i++) {
         const struct group_span *span    = &row->spans[i];
-        bool                     is_last = i + 1 == row->count;
         if (span->after == span->until)
             continue;
-        if (span->joined > seen || (is_last && (span->until == GROUP_SPAN_OPEN || generation > seen))) {
+        if (span->until == GROUP_SPAN_OPEN || told_behind(row, i, generation) > seen) {
             *ret = *span;
             return true;
         }

@@ -270,6 +270,7 @@ static void membership_ask_head(struct membership_command *mine)
 static void membership_take_head(struct membership_command *mine)
 {
     mine->writer->read_count--;
+    writer_note_heads(mine->writer, &mine->heads);
     if (mine->head.rc == RC_OK)
         membership_append(mine);
     else

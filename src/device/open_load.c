@@ -65,6 +65,7 @@ static void open_work_empty(struct open_work *work)
     work->others       = NULL;
     work->other_count  = 0;
     work->device_count = 0;
+    work->groups_seq   = 0;
     work->has_row = work->is_damaged = work->is_new = false;
     buf_clear(&work->after);
 }
@@ -159,14 +160,26 @@ static void take_group_row(struct open_work *work, const struct ledger_row *row)
     *place->spans = spans;
 }
 
+/* A page shows its rows as they are at one time, and later pages what is newer: so what the first page knows all know. */
+static void take_group_rows(struct open_work *work)
+{
+    const struct ledger_read *read     = &work->read.read;
+    bool                      is_first = work->after.len == 0;
+
+    for (size_t i = 0; i < read->row_count; i++) {
+        take_group_row(work, &read->rows[i]);
+        if (is_first && read->rows[i].generation > work->groups_seq)
+            work->groups_seq = read->rows[i].generation;
+    }
+}
+
 static void groups_came(struct device_read *read)
 {
     struct open_work *work = container_of(read, struct open_work, read);
 
     if (!load_came(work))
         return;
-    for (size_t i = 0; i < read->read.row_count; i++)
-        take_group_row(work, &read->read.rows[i]);
+    take_group_rows(work);
     if (load_goes_on(work))
         load_ask(work, ROW_GROUP, groups_came);
     else
@@ -395,7 +408,7 @@ static void gather_group(struct open_work *work, struct work_place *group)
 
     bool is_over = is_of_now ? !group_spans_is_member(group->spans)
                              : !group_begins(group, stored, user_log_seen(work), &first);
-    if (is_over && (work->is_new || stored == NULL))
+    if (is_over && !work->is_new && stored == NULL)
         return;
     place          = gather(work, group->name);
     place->is_over = is_over;
@@ -405,6 +418,7 @@ static void gather_group(struct open_work *work, struct work_place *group)
         place->epoch    = first.epoch;
         place->seq      = first.after;
         place->is_known = true;
+        place->is_asked = stored == NULL;
     }
     if (group_has_no_bound(group->spans, place->epoch, place->seq))
         return;
@@ -442,6 +456,57 @@ void open_gather(struct open_work *work)
         if (work->stored.at[i].is_kept && !work->stored.at[i].is_used)
             gather(work, work->stored.at[i].name);
     work_places_sort(&work->places);
+}
+
+/* --- groups once more --------------------------------------------------------------------------------------------
+ *
+ * While a session was opened its older link may have acknowledged messages of the user's log, and a new session may begin
+ * behind some, that say more of groups than the rows did when they were read. Nobody tells the link of them any more. */
+
+bool open_groups_are_old(const struct open_work *work)
+{
+    const struct work_place     *user = NULL;
+    const struct standing_place *now;
+
+    if (work->is_new)
+        return true;
+    for (size_t i = 0; i < work->places.count && user == NULL; i++)
+        if (work->places.at[i].name->space->membership == MEMBER_IS_USER)
+            user = &work->places.at[i];
+    if (user == NULL)
+        return false;
+    now = standing_place_find(work->standing, channel_name_span(user->name));
+    return now != NULL && (now->epoch != user->epoch || now->seq != user->seq);
+}
+
+static void groups_came_again(struct device_read *read)
+{
+    struct open_work *work = container_of(read, struct open_work, read);
+
+    if (!load_came(work))
+        return;
+    take_group_rows(work);
+    if (load_goes_on(work)) {
+        load_ask(work, ROW_GROUP, groups_came_again);
+        return;
+    }
+    work_places_free(&work->stored);
+    work_places_free(&work->places);
+    take_memory(work);
+    work->is_new = false;
+    open_gather(work);
+    standing_store_new(work);
+    open_answer(work->open);
+}
+
+void open_load_groups_again(struct open_work *work)
+{
+    work_places_free(&work->groups);
+    work->groups_seq = 0;
+    buf_clear(&work->after);
+    buf_clear(&work->prefix);
+    row_key_put(&work->prefix, work->open->user, SPAN(""));
+    load_ask(work, ROW_GROUP, groups_came_again);
 }
 
 /* --- heads of channels without a place -------------------------------------------------------------------------- */

@@ -46,11 +46,14 @@ struct open_work {
     uint64_t             row_generation;
     struct session_row   row;
     char                 row_class[DEVICE_CLASS_BYTES_MAX];
+    uint64_t             groups_seq;  /* the rows of groups know all messages of the user's log up to this one */
     uint32_t             device_count;
     struct work_device  *others;
     size_t               other_count;
     struct work_places   stored, groups, places;
-    bool                 is_new;      /* the session begins with this link */
+    bool                 is_new;      /* the session begins with this link … */
+    bool                 was_new;     /* … or did, before its groups were read once more */
+    bool                 is_again;    /* the groups were read once more */
     bool                 is_parked;   /* waits until places of the session are written */
     uint32_t             writes_left, fences_left;
     enum ledger_outcome  outcome;     /* the worst of the writes */
@@ -66,8 +69,13 @@ void open_act(struct session_open *open);
 void open_fence(struct session_open *open);
 /* Answers, and lets the next one begin. */
 void open_end(struct session_open *open, enum open_outcome outcome);
+/* Hands the session to the link. */
+void open_answer(struct session_open *open);
 /* What was loaded counts in memory from now on. A place that moved meanwhile stays. */
 void standing_take(struct session_open *open);
+/* Groups in which the session has no stored place get one, with the next write: else nobody knew later what of the group it
+ * was given. */
+void standing_store_new(struct open_work *work);
 
 /* --- open_load.c --- */
 
@@ -78,6 +86,10 @@ void open_load(struct session_open *open);
 void open_gather(struct open_work *work);
 /* Asks for the heads of the channels whose places are not known; then open_act(), or open_end(). */
 void open_ask_heads(struct session_open *open);
+/* Do the rows of groups have to be read once more, now that the older link is fenced? Then open_answer(), or
+ * open_end(). */
+bool open_groups_are_old(const struct open_work *work);
+void open_load_groups_again(struct open_work *work);
 bool row_has_run_out(const struct devices *devices, const struct session_row *row);
 void open_take_row(struct open_work *work, const struct session_row *row, uint64_t generation);
 

@@ -130,4 +130,9 @@ enum { HEARTBEAT_TICKS = 10 };
 /* Nothing waits and nothing is under way. */
 bool writer_is_idle(const struct writer *writer);
 
+/* Somebody beside the writer has asked a store where logs end. An answer that is beyond what the writer knows shows that
+ * appends were written whose completion has not come yet: loops are told nothing of these logs until the store was asked
+ * anew. Else a reader that begins at this head would be told that it is ahead of its log. */
+void writer_note_heads(struct writer *writer, const struct store_heads *heads);
+
 #endif

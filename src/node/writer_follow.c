@@ -117,6 +117,16 @@ void writer_outdate(struct writer *writer, struct tail *tail)
     writer->doubt_ticks = 2 * HEARTBEAT_TICKS;
 }
 
+void writer_note_heads(struct writer *writer, const struct store_heads *heads)
+{
+    for (size_t i = 0; i < heads->count; i++) {
+        const struct store_head *head = &heads->heads[i];
+        struct tail             *tail = tails_find(&writer->tails, heads->names[i]);
+        if (tail != NULL && head->rc == RC_OK && head->epoch == tail->epoch && head->head > tail->head)
+            writer_outdate(writer, tail);
+    }
+}
+
 void writer_outdate_all(struct writer *writer)
 {
     for (size_t i = 0; i < writer->tails.map.slot_count; i++) {

@@ -168,6 +168,8 @@ void   client_connect(struct client *client, const struct client_command *comman
 bool   client_is_identifying(const struct client *client);
 /* The `connect` waits until the session is open, then client_opened() is called. */
 void   client_await_session(struct client *client, const struct session_question *question);
+/* The same for a ticket: the link is its holder's, unless it opens nothing. Shares the identity. */
+void   client_try_ticket(struct client *client, const struct session_question *question, struct identity *holder);
 /* A link of nobody, which the application has to be asked about: keeps what it is told of the handshake. */
 void   client_keep_fields(struct client *client, const struct request_head *head);
 /* Must the application be asked before this command is carried out? */

@@ -13,6 +13,8 @@
 struct client_connecting {
     struct identification *identification;  /* under way, or NULL */
     struct session_open   *opening;         /* … and NULL until then */
+    bool                   has_ticket;      /* that is being tried */
+    struct identity       *before;          /* who the link was without the ticket; owns a reference */
     struct buf             frame;
     struct buf             behind;
 };
@@ -32,6 +34,7 @@ static void connecting_free(struct client_connecting *connecting, struct session
     worker->gathered_bytes -= connecting->frame.len + connecting->behind.len;
     buf_fini(&connecting->frame);
     buf_fini(&connecting->behind);
+    identity_unref(connecting->before);
     free(connecting);
 }
 
@@ -115,6 +118,21 @@ static void client_read_again(struct client *client, struct span frame, struct c
 
 /* --- its session ------------------------------------------------------------------------------------------------ */
 
+/* A ticket that opens nothing proves nothing: the link is who it was. */
+static void client_settle_ticket(struct client *client, bool is_good)
+{
+    struct client_connecting *connecting = client->work->connecting;
+
+    if (!connecting->has_ticket)
+        return;
+    connecting->has_ticket = false;
+    if (is_good)
+        identity_unref(connecting->before);
+    else
+        link_take_holder(&client->link, connecting->before);
+    connecting->before = NULL;
+}
+
 static void on_opened(struct session_open *open)
 {
     struct client        *client = open->owner;
@@ -126,6 +144,7 @@ static void on_opened(struct session_open *open)
     }
     must(client_is_identifying(client) && client->work->connecting->opening == open);
     client->work->connecting->opening = NULL;
+    client_settle_ticket(client, open->outcome == OPEN_DONE);
     client_read_again(client, buf_span(&client->work->connecting->frame), &command);
     client_opened(client, open, &command.connect, command.ref);
     client_end_connecting(client);
@@ -140,6 +159,16 @@ static bool client_is_opening(const struct client *client)
 void client_await_session(struct client *client, const struct session_question *question)
 {
     client_begin_connecting(client)->opening = device_link_ask(client->link.worker, question, on_opened, client);
+}
+
+void client_try_ticket(struct client *client, const struct session_question *question, struct identity *holder)
+{
+    struct client_connecting *connecting = client_begin_connecting(client);
+
+    connecting->has_ticket = true;
+    connecting->before     = client->link.holder == NULL ? NULL : identity_ref(client->link.holder);
+    link_take_holder(&client->link, identity_ref(holder));  /* so that it can be revoked meanwhile */
+    client_await_session(client, question);
 }
 
 /* --- the application's connect hook ----------------------------------------------------------------------------- */

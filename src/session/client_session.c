@@ -58,11 +58,10 @@ void client_connect_by_ticket(struct client *client, const struct client_connect
     } else if (verdict.status != 0) {
         client_say_error(client, verdict.status, verdict.reason, ref);
     } else {
-        link_take_holder(&client->link, identity_ref(holder.identity));
-        client_await_session(client, &(struct session_question){
+        client_try_ticket(client, &(struct session_question){
             .way = OPEN_TICKET, .user = holder.user, .device = holder.device, .generation = holder.generation,
             .since = holder.since, .key = client->link.key, .transport = (enum transport)client->link.transport,
-        });
+        }, holder.identity);
     }
     if (verdict.status == 0)
         identity_unref(holder.identity);

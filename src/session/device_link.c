@@ -281,8 +281,29 @@ static void listen_at_first(struct link *link, const struct session_open *open)
     }
 }
 
+/* What of a group's log is the user's is not known for seqs before the place of the session, if all behind it is. So
+ * there nobody goes back. */
+static struct start never_back(const struct start *stored, struct start named, const struct channel_name *name,
+                               bool is_bounded)
+{
+    bool is_same_log = named.epoch == 0 || named.epoch == stored->epoch;
+
+    if (is_bounded || !is_same_log || named.seq >= stored->seq ||
+        !span_eq(span_str(name->space->name), SPAN("group")))
+        return named;
+    return *stored;
+}
+
+static void note_known_groups(struct group_follow *follow, const struct session_open *open)
+{
+    for (size_t i = 0; i < open->place_count; i++)
+        if (open->places[i].name->space->membership == MEMBER_IS_USER && !open->places[i].is_kept)
+            group_follow_know(follow, open->places[i].epoch, open->places[i].seq, open->groups_seq);
+}
+
 void device_link_follow_all(struct link *link, const struct session_open *open, const struct token *named)
 {
+    note_known_groups(&link->device->groups, open);
     listen_at_first(link, open);
     /* A reader's list begins with the last. So it has the order of the names. */
     for (size_t i = open->place_count; i-- > 0;) {
@@ -291,8 +312,11 @@ void device_link_follow_all(struct link *link, const struct session_open *open, 
         if (place.is_kept && !may_still_follow(link, place.name))
             continue;
         if (instead != NULL) {
-            place.epoch = instead->epoch;
-            place.seq   = instead->seq;
+            struct start start = never_back(&(struct start){ START_AFTER, place.seq, place.epoch },
+                                            (struct start){ START_AFTER, instead->seq, instead->epoch }, place.name,
+                                            place.spans != NULL);
+            place.epoch = start.epoch;
+            place.seq   = start.seq;
         }
         struct reader_sub *sub = device_link_follow(link, &place);
         sub->sub.is_moved = instead != NULL;
@@ -320,6 +344,8 @@ struct reader_sub *device_link_move(struct link *link, struct reader_sub *sub, s
     struct channel_name *name    = channel_name_ref(subscription_name(&sub->sub));
     bool                 is_kept = sub->sub.is_kept, is_notify = sub->sub.is_notify;
 
+    start = never_back(&(struct start){ START_AFTER, subscription_seen(&sub->sub), subscription_seen_epoch(&sub->sub) }, start,
+                       name, sub->sub.is_bounded);
     link->device->own_count--;
     sub               = follow_own(link, name, start, NULL, sub);
     sub->sub.is_kept  = is_kept;

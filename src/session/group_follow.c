@@ -9,7 +9,7 @@
 
 struct group_bound {
     struct group_bound *next;
-    struct reader_sub  *sub;
+    struct reader_sub  *sub;    /* NULL: it is none; the last span ends at the seq of the user's log up to which all is known */
     struct group_spans  spans;
 };
 
@@ -39,10 +39,24 @@ static struct group_bound *bound_add(struct group_follow *follow, struct reader_
     struct group_bound *bound = malloc(sizeof *bound);
 
     must(bound != NULL);
-    *bound              = (struct group_bound){ follow->bounds, sub, *spans };
-    follow->bounds      = bound;
-    sub->sub.is_bounded = true;
+    *bound         = (struct group_bound){ follow->bounds, sub, *spans };
+    follow->bounds = bound;
+    if (sub != NULL)
+        sub->sub.is_bounded = true;
     return bound;
+}
+
+void group_follow_know(struct group_follow *follow, uint64_t epoch, uint64_t seq, uint64_t known)
+{
+    if (known > seq)
+        bound_add(follow, NULL, &(struct group_spans){ 1, { { epoch, seq, known, 0 } } });
+}
+
+static bool news_are_known(const struct group_follow *follow, const struct message *message)
+{
+    const struct group_bound *bound = bound_of(follow, NULL);
+
+    return bound != NULL && message->epoch == bound->spans.spans[0].epoch && message->seq <= bound->spans.spans[0].until;
 }
 
 static bool is_log_of_user(const struct reader_sub *sub)
@@ -112,11 +126,13 @@ static void hear_join(struct group_follow *follow, struct link *link, const stru
 
     if (sub == NULL) {
         device_link_follow(link, &(struct session_place){ .name = news->group, .epoch = news->epoch, .seq = news->seq });
+        device_link_note(link, news->group, news->epoch, news->seq, ACK_BEGIN);
         /* A channel that others follow has answered at once, and nothing else would say so. */
         link->device->has_joined = true;
         link_mark(link);
-    } else if (bound != NULL)
+    } else if (bound != NULL) {
         group_spans_join(&bound->spans, news->epoch, news->seq);
+    }
 }
 
 /* What was delivered already stays so; what is behind the place is no longer the user's. */
@@ -141,7 +157,7 @@ static void hear(struct group_follow *follow, struct link *link, const struct me
     struct membership_news          news    = { 0 };
     struct json_doc                 doc;
 
-    if (!span_eq(control_message_type(message), SPAN("membership")))
+    if (news_are_known(follow, message) || !span_eq(control_message_type(message), SPAN("membership")))
         return;
     json_doc_init(&doc);
     if (json_parse(message_payload(message), &members, &doc) && read_news(link->worker, &doc, &news)) {
@@ -156,10 +172,11 @@ static void hear(struct group_follow *follow, struct link *link, const struct me
 
 /* --- looking --------------------------------------------------------------------------------------------------------- */
 
-static bool bound_is_done(const struct group_bound *bound)
+static bool bound_is_done(const struct group_follow *follow, const struct group_bound *bound)
 {
+    if (bound->sub == NULL)
+        return follow->user_sub != NULL && subscription_seen(&follow->user_sub->sub) >= bound->spans.spans[0].until;
     const struct subscription *sub = &bound->sub->sub;
-
     return subscription_is_placed(sub) && !group_spans_is_member(&bound->spans) &&
            group_spans_next(&bound->spans, subscription_epoch(sub), subscription_seen(sub) + 1) == 0;
 }
@@ -167,8 +184,9 @@ static bool bound_is_done(const struct group_bound *bound)
 /* Of a member who has come to the last span: the group is followed like any other channel. */
 static bool bound_is_over(const struct group_bound *bound)
 {
+    if (bound->sub == NULL)
+        return false;
     const struct subscription *sub = &bound->sub->sub;
-
     return subscription_is_settled(sub) &&
            group_spans_have_rest(&bound->spans, subscription_epoch(sub), subscription_seen(sub) + 1);
 }
@@ -184,14 +202,16 @@ static void sweep_bounds(struct group_follow *follow, struct link *link)
     while (*at != NULL) {
         struct group_bound *bound = *at;
         struct reader_sub  *sub   = bound->sub;
-        const bool          is_done = bound_is_done(bound);
+        const bool          is_done = bound_is_done(follow, bound);
         if (!is_done && !bound_is_over(bound)) {
             at = &bound->next;
             continue;
         }
-        *at                 = bound->next;
-        sub->sub.is_bounded = false;
+        *at = bound->next;
         free(bound);
+        if (sub == NULL)
+            continue;
+        sub->sub.is_bounded = false;
         if (is_done)
             device_link_leave(link, sub);
     }
@@ -219,8 +239,14 @@ static void step_over(struct reader_sub *sub, uint64_t from, uint64_t to)
     subscription_step(&sub->sub, &silent);
 }
 
-/* True: the entry, or what is left of it, is the user's. False: it was stepped over. */
-static bool bound_admits(const struct group_bound *bound, struct entry *entry)
+enum admission_of_entry {
+    ENTRY_ADMITTED,  /* it, or what is left of it, is the user's */
+    ENTRY_PASSED,    /* it was stepped over */
+    ENTRY_OVER,      /* nothing more of the group is the user's, as far as the log of the user says now. It is not stepped over:
+                      * that the user has joined again may be on its way here */
+};
+
+static enum admission_of_entry bound_judge(const struct group_bound *bound, struct entry *entry)
 {
     struct subscription *sub   = &bound->sub->sub;
     uint64_t             epoch = subscription_epoch(sub);
@@ -228,18 +254,38 @@ static bool bound_admits(const struct group_bound *bound, struct entry *entry)
     uint64_t             next  = group_spans_next(&bound->spans, epoch, from);
 
     /* Who is no member any more could not pull what a notify tells. */
-    if (is_told_first(entry) || reader_entry_is_notify(bound->sub, entry)) {
-        if (!group_spans_is_member(&bound->spans))
-            subscription_step(sub, entry);
-        return group_spans_is_member(&bound->spans);
+    bool is_notify = reader_entry_is_notify(bound->sub, entry);
+    if ((is_told_first(entry) || is_notify) && group_spans_is_member(&bound->spans))
+        return ENTRY_ADMITTED;
+    if (next == 0 && !is_told_first(entry))
+        return ENTRY_OVER;
+    if (is_told_first(entry) || is_notify) {
+        subscription_step(sub, entry);
+        return ENTRY_PASSED;
     }
-    if (next == 0 || next > entry_last(entry)) {
-        step_over(bound->sub, from, next == 0 ? subscription_head(sub) : next - 1);
-        return false;
+    if (next > entry_last(entry)) {
+        step_over(bound->sub, from, next - 1);
+        return ENTRY_PASSED;
     }
     if (entry->message == NULL)
         entry->gap.from = next;
-    return true;
+    return ENTRY_ADMITTED;
+}
+
+/* What is next of the other channels. NULL: nothing, or something has to be done before. */
+static struct reader_sub *look_behind_bounds(struct group_follow *follow, struct link *link, struct entry *ret_entry)
+{
+    enum admission_of_entry admission = ENTRY_ADMITTED;
+    struct reader_sub      *sub;
+
+    do {
+        sub = link_look_plain(link, ret_entry);
+        if (sub != NULL && sub->sub.is_bounded)
+            admission = bound_judge(bound_of(follow, sub), ret_entry);
+        else
+            admission = ENTRY_ADMITTED;
+    } while (admission == ENTRY_PASSED);
+    return admission == ENTRY_OVER ? NULL : sub;  /* the group is left once these frames are gone: the next look does it */
 }
 
 /* What is next of the log of the user. It is heard, and in silence if the client is not sent it. */
@@ -277,8 +323,5 @@ struct reader_sub *group_follow_look(struct group_follow *follow, struct link *l
     if (link->device->has_joined)
         return NULL;
     sweep_bounds(follow, link);
-    while ((sub = link_look_plain(link, ret_entry)) != NULL && sub->sub.is_bounded)
-        if (bound_admits(bound_of(follow, sub), ret_entry))
-            break;
-    return sub;
+    return look_behind_bounds(follow, link, ret_entry);
 }

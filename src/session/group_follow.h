@@ -35,6 +35,10 @@ void group_follow_note(struct group_follow *follow, struct reader_sub *sub, cons
 /* All that was drawn has been sent: unfollows groups of which nothing more is the user's. */
 void group_follow_settle(struct group_follow *follow, struct link *link);
 
+/* The link begins at this place of the user's log, and with groups of which all is known that the log says up to `known`:
+ * what it says of members up to there is passed over, because the link may begin with something newer. */
+void group_follow_know(struct group_follow *follow, uint64_t epoch, uint64_t seq, uint64_t known);
+
 /* link_look() of a link of a session. */
 struct reader_sub *group_follow_look(struct group_follow *follow, struct link *link, struct entry *ret_entry);
 

@@ -109,6 +109,11 @@ static void follower_free(struct follower *follower)
 {
     struct device_link *device = follower->link.device;
 
+    for (uint32_t i = 0; device->acks != NULL && i < device->acks->count; i++)
+        channel_name_unref(device->acks->acks[i].name);
+    if (device->acks != NULL)
+        list_take(&device->acks->in_acking);
+    free(device->acks);
     group_follow_fini(&device->groups);
     free(device);
     follower->link.device = NULL;  /* its standing is the devices', and there are none here */

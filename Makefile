@@ -181,13 +181,19 @@ $(OUT)/obj/test/sim/ledger_sim_test.o: CPPFLAGS += -Itest
 
 units: $(UNITS) $(SIM_UNITS) $(BENCH_UNITS) $(TOOL_UNITS) $(CLIENT_UNITS)
 
-# The simulators see all but main. sim has the node without its wires; wire_sim has all of it.
+# The simulators see all but main. sim has the node without its wires; wire_sim has all of it, and device_sim has users with
+# devices, too.
 SIM_SRC  = $(filter-out test/sim/wire_% test/sim/device_% %_test.c,$(wildcard test/sim/*.c))
 WIRE_SRC = $(filter-out test/sim/main.c test/sim/device_% %_test.c,$(wildcard test/sim/*.c))
+DEVICE_SRC = $(filter-out test/sim/main.c test/sim/wire_main.c %_test.c,$(wildcard test/sim/*.c))
+# What revocations do on a loop stands in main.
+SIM_MAIN = $(patsubst %,$(OUT)/obj/main/%.o,control revocations_load)
 $(OUT)/test/sim/sim: $(patsubst test/%.c,$(OUT)/obj/test/%.o,$(SIM_SRC)) $(foreach module,base message hub store route node,$(if $(call sources,$(module)),$(OUT)/lib$(module).a))
 	@mkdir -p $(@D)
 	@$(CC) $(LINK) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIBS)
-$(OUT)/test/sim/wire_sim: $(patsubst test/%.c,$(OUT)/obj/test/%.o,$(WIRE_SRC)) $(call archives,session) $(call archives,api)
+$(OUT)/test/sim/wire_sim: $(patsubst test/%.c,$(OUT)/obj/test/%.o,$(WIRE_SRC))
+$(OUT)/test/sim/device_sim: $(patsubst test/%.c,$(OUT)/obj/test/%.o,$(DEVICE_SRC))
+$(OUT)/test/sim/wire_sim $(OUT)/test/sim/device_sim: $(SIM_MAIN) $(call archives,session) $(call archives,api)
 	@mkdir -p $(@D)
 	@$(CC) $(LINK) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIBS)
 
@@ -236,7 +242,7 @@ run:
 # All that the tests run, under ASan and UBSan; what threads share, under TSan too.
 test-build:
 	@$(MAKE) --no-print-directory $(JOBS) FLAVOUR=san $(SAN)/longwired $(SAN)/longwire $(SAN)/longwire-bench units fuzzers \
-	    transcripts preloads client tool-pages $(SAN)/client-follow $(SAN)/test/sim/sim $(SAN)/test/sim/wire_sim
+	    transcripts preloads client tool-pages $(SAN)/client-follow $(SAN)/test/sim/sim $(SAN)/test/sim/wire_sim $(SAN)/test/sim/device_sim
 	@$(MAKE) --no-print-directory $(JOBS) FLAVOUR=tsan $(BUILD)/tsan/longwired tsan-units
 	@$(MAKE) --no-print-directory $(JOBS) base-units $(BUILD)/longwired
 	@$(MAKE) --no-print-directory $(JOBS) clang-check
@@ -298,7 +304,7 @@ unit:
 	@$(MAKE) --no-print-directory $(JOBS) FLAVOUR=san units
 	@test/run $(SAN) checks units
 sim:
-	@$(MAKE) --no-print-directory $(JOBS) FLAVOUR=san $(SAN)/test/sim/sim $(SAN)/test/sim/wire_sim
+	@$(MAKE) --no-print-directory $(JOBS) FLAVOUR=san $(SAN)/test/sim/sim $(SAN)/test/sim/wire_sim $(SAN)/test/sim/device_sim
 	@test/run $(SAN) sim
 system:
 	@$(MAKE) --no-print-directory test-build

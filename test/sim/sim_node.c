@@ -361,6 +361,8 @@ void sim_node_free(struct sim_node *sim_node)
         mail_free(&sim_node->held[i]);
         shard_fini(&sim_node->shards[i]);
     }
+    if (sim_node->beside != NULL)
+        sim_node->beside->fini(sim_node->beside->ctx);
     writer_fini(&sim_node->writer);
     sim_node->memory->ops->close(sim_node->memory);
     free(sim_node);
@@ -431,6 +433,8 @@ void sim_node_settle(struct sim_node *sim_node)
             writer_take(&sim_node->writer, command, wall);
             is_any = true;
         }
+        if (sim_node->beside != NULL)
+            sim_node->beside->turn_end(sim_node->beside->ctx);
         writer_turn_end(&sim_node->writer, wall);
         for (unsigned i = 0; i < sim_node->world->loops_a_node; i++)
             is_any |= sim_node_settle_loop(sim_node, i);
@@ -454,8 +458,12 @@ void sim_node_writer_turn(struct sim_node *sim_node)
         sim_node->tick_at = sim_node->world->now + WRITER_TICK_MS;
         sim_node_plant_tick(sim_node);
         writer_tick(&sim_node->writer, wall);
+        if (sim_node->beside != NULL)
+            sim_node->beside->tick(sim_node->beside->ctx);
     }
     sim_node_note_followed(sim_node);
+    if (sim_node->beside != NULL)
+        sim_node->beside->turn_end(sim_node->beside->ctx);
     writer_turn_end(&sim_node->writer, wall);
     sim_node->is_in_turn = false;
 }

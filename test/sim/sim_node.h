@@ -16,8 +16,17 @@
 
 enum { HEARTBEAT_MS = 150, WRITER_TICK_MS = 15, LINGER_MS_MAX = 400, LATE_MS_MAX = 300 };
 
+/* Stands beside the writer, on its thread. */
+struct sim_beside {
+    void  *ctx;
+    void (*turn_end)(void *ctx);  /* before the writer's */
+    void (*tick)(void *ctx);
+    void (*fini)(void *ctx);      /* nothing is under way any more */
+};
+
 struct sim_node {
     struct world       *world;
+    struct sim_beside  *beside;      /* NULL: nothing does */
     unsigned            no;          /* in world.nodes */
     struct store       *memory;
     struct writer       writer;

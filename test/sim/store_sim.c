@@ -58,6 +58,11 @@ static void sim_apply(struct store_sim *sim, const struct record *record)
 
 void sim_write(struct store_sim *sim, struct record record)
 {
+    if (record.write != NULL && sim->world->plant_rows != NULL &&
+        !sim->world->plant_rows(sim->world, record.message, record.write)) {
+        free(record.write);
+        record.write = NULL;
+    }
     if (sim->journal_count == sim->journal_cap) {
         sim->journal_cap = sim->journal_cap == 0 ? 64 : sim->journal_cap * 2;
         sim->journal     = reallocarray(sim->journal, sim->journal_cap, sizeof *sim->journal);
@@ -779,4 +784,20 @@ bool store_sim_is_durable(const struct store_sim *sim, const struct append_answe
     const struct record *record = sim_record(sim, channel, answer->seq);
 
     return record != NULL && record->is_synced && record->message->epoch == answer->epoch;
+}
+
+size_t store_sim_record_count(const struct store_sim *sim)
+{
+    return sim->journal_count;
+}
+
+const struct message *store_sim_record_at(const struct store_sim *sim, size_t at, unsigned *ret_channel)
+{
+    *ret_channel = sim->journal[at].channel;
+    return sim->journal[at].message;
+}
+
+uint64_t store_sim_shown(const struct store_sim *sim, unsigned channel)
+{
+    return sim->logs[channel].shown;
 }

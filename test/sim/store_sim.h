@@ -38,9 +38,16 @@ void store_sim_heal(struct store_sim *sim);
 
 /* --- the truth, for the checks --- */
 struct log_now        store_sim_log(const struct store_sim *sim, unsigned channel);
+/* The head that reads tell: of what nobody knows whether it was written they tell nothing yet. */
+uint64_t              store_sim_shown(const struct store_sim *sim, unsigned channel);
 /* Borrowed; NULL: there is none, or it's trimmed. */
 const struct message *store_sim_at(const struct store_sim *sim, unsigned channel, uint64_t seq);
 bool                  store_sim_is_corrupt(const struct store_sim *sim, unsigned channel, uint64_t seq);
+/* What was written, in its order. NULL: it was no message. */
+size_t                store_sim_record_count(const struct store_sim *sim);
+const struct message *store_sim_record_at(const struct store_sim *sim, size_t at, unsigned *ret_channel);
+/* The generation of a row, and its value; 0: there is none. */
+uint64_t              store_sim_row(struct store_sim *sim, uint8_t kind, struct span key, struct buf *value);
 /* Would it be there after a crash right now? */
 bool                  store_sim_is_durable(const struct store_sim *sim, const struct append_answer *answer,
                                            unsigned channel);

@@ -1,15 +1,19 @@
-/* wire_identifier.h - a maker of auth/identify.h that takes its time: everybody is the same identity, and sometimes
- * that is known only later. */
+/* wire_identifier.h - a maker of auth/identify.h that takes its time: sometimes the answer comes only later.
+ *
+ * Where users have no devices everybody is the same identity. Else a token says who shows it, in words: "app" is the
+ * application, and "USER.DEVICE.JTI.ISSUED.ENDS" a user's, in seconds, with "-" for what it does not say. What was revoked is
+ * refused. */
 #ifndef SIM_WIRE_IDENTIFIER_H
 #define SIM_WIRE_IDENTIFIER_H
 
-#include "auth/identify.h"
+#include "auth/caller_identifier.h"
 #include "wire_world.h"
 
 struct slow_identifier {
     struct identifier  identifier;
     struct wire_world *wire;
-    struct identity   *everyone;
+    struct identity   *everyone, *app, *nobody;
+    const struct revocations *revoked;  /* NULL: everybody is everyone */
     struct list        waiting;
 };
 

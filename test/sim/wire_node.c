@@ -4,6 +4,7 @@
 
 #include "base/must.h"
 #include "session/link.h"
+#include "wire_device.h"
 #include "wire_plant.h"
 
 enum {
@@ -22,13 +23,17 @@ static void wire_send(void *ctx, struct command *command)
     struct wire_loop *loop = ctx;
 
     wire_plant_command(loop->node->wire, command);
+    if (loop->node->wire->plant_send != NULL)
+        loop->node->wire->plant_send(loop->node->wire, command);
     loop->shard_port->send(loop->node->sim_node, command);
 }
 
 static void wire_ready(void *ctx, struct subscription *sub)
 {
     struct wire_loop *loop = ctx;
-    session_worker_ready(&loop->sessions, sub);
+
+    if (loop->node->devices == NULL || !wire_devices_take_ready(loop->node->devices, loop, sub))
+        session_worker_ready(&loop->sessions, sub);
 }
 
 static const struct shard_port wire_shard_port = { .send = wire_send, .ready = wire_ready };
@@ -52,7 +57,14 @@ static void wire_health(void *ctx, struct api_health *ret)
     *ret = (struct api_health){ .is_stopping = loop->node->leave_by != 0 };
 }
 
-static const struct api_port wire_api_port = { .put_metrics = wire_put_metrics, .health = wire_health };
+static void wire_revoke(void *ctx, const struct revocation *revocation, uint64_t seq,
+                        void (*answered)(void *owner, uint64_t cut), void *owner)
+{
+    struct wire_loop *loop = ctx;
+    wire_devices_revoke(loop->node->devices, revocation, seq, answered, owner);
+}
+
+static const struct api_port wire_api_port = { .revoke = wire_revoke, .put_metrics = wire_put_metrics, .health = wire_health };
 
 /* --- routes --- */
 
@@ -91,12 +103,15 @@ static void *wire_identify(void *ctx, struct http_conn *conn, const struct http_
                            struct http_caller *ret)
 {
     struct wire_loop *loop       = ctx;
-    struct credential credential = { .kind = CREDENTIAL_NONE };
-    struct identified answer;
+    struct identified         answer;
+    struct credential_scratch scratch;
 
-    (void)request;
+    credential_scratch_init(&scratch);
+    struct credential credential = credential_of_request(request_field(request->head, SPAN("authorization")),
+                                                         request->query, &scratch);
     void *under_way = identify(&loop->identities.identifier, &credential, loop->sim.loop.now, wire_identified, conn,
                                &answer);
+    credential_scratch_fini(&scratch);
     *ret = caller_of(&answer);
     return under_way;
 }
@@ -182,6 +197,8 @@ static void wire_on_turn_end(void *ctx)
         api_tick(&loop->api);
         session_worker_tick(&loop->sessions);
     }
+    if (loop->node->devices != NULL)
+        wire_devices_turn(loop->node->devices, loop);
     shard_tell(shard);
     do {
         session_worker_turn_end(&loop->sessions);
@@ -252,6 +269,7 @@ static struct session_limits draw_session_limits(struct world *world)
         .gather_timeout_ms      = 600,
         .waiting_publishes_max  = is_tight ? 2 : 256,
         .echo_bytes_max         = 1024,
+        .ticket_ttl_ms          = 3600 * 1000,
     };
 }
 
@@ -275,7 +293,11 @@ static void wire_loop_init(struct wire_loop *loop, struct wire_node *node, unsig
         .hash_key = &world->hash_key, .limits = draw_session_limits(world), .identifier = &loop->identities.identifier,
         .port = &wire_session_port, .ctx = loop,
     };
+    if (node->devices != NULL)
+        wire_devices_lend_sessions(node->devices, loop);
     session_worker_init(&loop->sessions);
+    if (node->wire->plant_loop != NULL)
+        node->wire->plant_loop(node->wire, &loop->sessions);
     if (node->wire->faults.lets_go)
         loop->sessions.cuts.bytes_max = loop->sessions.cuts.long_min = 0;
     wire_plant_cuts(node->wire, &loop->sessions.cuts);
@@ -286,7 +308,11 @@ static void wire_loop_init(struct wire_loop *loop, struct wire_node *node, unsig
                     .history_busy_bytes_max = world->faults.tight ? 400 : 1 << 16 },
         .port = &wire_api_port, .ctx = loop, .version = "sim",
     };
+    if (node->devices != NULL)
+        wire_devices_lend_api(node->devices, loop);
     api_init(&loop->api);
+    if (node->devices != NULL)
+        wire_devices_follow(node->devices, loop);
 }
 
 struct wire_node *wire_node_new(struct wire_world *wire)
@@ -297,6 +323,9 @@ struct wire_node *wire_node_new(struct wire_world *wire)
     node->wire       = wire;
     node->sim_node   = wire->world.nodes[0];
     node->loop_count = wire->world.loop_count;
+    node->key        = (uint64_t)wire->world.life_count << 32;  /* no key is given in two lives */
+    if (wire->has_devices)
+        node->devices = wire_devices_new(node);
     for (unsigned i = 0; i < node->loop_count; i++)
         wire_loop_init(&node->loops[i], node, i);
     return node;
@@ -316,6 +345,8 @@ void wire_node_free(struct wire_node *node)
         struct wire_loop *loop = &node->loops[i];
         must(node->sim_node->shards[i].away_count == 0);
         session_worker_fini(&loop->sessions);
+        if (node->devices != NULL)
+            wire_devices_leave(node->devices, loop);
         api_fini(&loop->api);
         slow_identifier_fini(&loop->identities);
         loop_sim_fini(&loop->sim);

@@ -32,6 +32,7 @@ struct wire_loop {
 
 struct wire_node {
     struct wire_world *wire;
+    struct wire_devices *devices;  /* NULL: its users have none */
     struct sim_node   *sim_node;
     uint64_t           key;
     msec               leave_by;   /* 0: it does not stop */

@@ -6,6 +6,7 @@
 #include "model.h"
 #include "store_sim.h"
 #include "wire_follower.h"
+#include "wire_device.h"
 #include "wire_node.h"
 #include "wire_plant.h"
 #include "wire_poster.h"
@@ -46,7 +47,7 @@ static void wire_draw_faults(struct wire_world *wire)
 
 static void wire_make_channels(struct world *world)
 {
-    static const char *const names[CHANNELS_MAX] = { "topic:a", "live:a", "topic:b", "live:b", "conn:a" };
+    static const char *const names[TOPICS_MAX] = { "topic:a", "live:a", "topic:b", "live:b", "conn:a" };
     uint64_t                 keep                = world->faults.trim ? 3 + draw(world, OF_PLAN, 30) : 0;
 
     namespaces_init(&world->spaces);
@@ -57,7 +58,7 @@ static void wire_make_channels(struct world *world)
         namespaces_find(&world->spaces, SPAN("topic"))->keep_ms = KEEP_MS_MIN + (msec)draw(world, OF_PLAN, KEEP_MS_MAX);
         namespaces_find(&world->spaces, SPAN("live"))->keep_ms  = KEEP_MS_MIN + (msec)draw(world, OF_PLAN, KEEP_MS_MAX);
     }
-    world->channel_count = 1 + (unsigned)draw(world, OF_PLAN, CHANNELS_MAX);
+    world->channel_count = 1 + (unsigned)draw(world, OF_PLAN, TOPICS_MAX);
     for (unsigned i = 0; i < world->channel_count; i++)
         must(channel_name_new(&world->spaces, &world->hash_key, span_str(names[i]), &world->channels[i]) ==
              CHANNEL_NAME_OK);
@@ -78,26 +79,39 @@ static void wire_init(struct wire_world *wire)
     world->loops_a_node = world->loop_count = 1 + (unsigned)draw(world, OF_PLAN, LOOPS_SIM_MAX);
     world->linger_ms = one_in(world, OF_PLAN, 3) ? (msec)draw(world, OF_PLAN, 20) : LINGER_MS_MAX;
     world->disk      = store_sim_new(world);
-    world->nodes[0]  = sim_node_new(world, 0, world->life_count++);
     world->model     = model_new(world);
-    wire->node       = wire_node_new(wire);
+    wire_start_node(wire);
     wire->followers  = followers_new(wire);
     wire->posters    = posters_new(wire);
 }
 
-/* Of a process that is killed nothing is left. Here its memory is to be freed, so what nobody hears of any more is
- * answered all the same. */
-static void wire_end_node(struct wire_world *wire)
+/* Here the memory of a process that is killed is to be freed, so what nobody hears of any more is answered all the same. */
+void wire_end_node(struct wire_world *wire)
 {
-    struct world *world = &wire->world;
+    struct world        *world   = &wire->world;
+    struct wire_devices *devices = wire->node->devices;
 
     wire_node_close(wire->node);
     do {
         store_sim_crash(world->disk, false);
         sim_node_settle(world->nodes[0]);
-    } while (!writer_is_idle(&world->nodes[0]->writer));
+    } while (!writer_is_idle(&world->nodes[0]->writer) || (devices != NULL && !wire_devices_are_idle(devices)));
     wire_node_free(wire->node);
+    wire->node                = NULL;
     world->nodes[0]->is_dying = true;
+    sim_node_free(world->nodes[0]);
+    world->nodes[0] = NULL;
+    if (devices != NULL)
+        wire_devices_free(devices);
+}
+
+void wire_start_node(struct wire_world *wire)
+{
+    struct world *world = &wire->world;
+
+    world->nodes[0] = sim_node_new(world, 0, world->life_count++);
+    wire->node      = wire_node_new(wire);
+    wire->born_at   = world->now;
 }
 
 static void wire_fini(struct wire_world *wire)
@@ -108,7 +122,6 @@ static void wire_fini(struct wire_world *wire)
     posters_free(wire->posters);
     wire_end_node(wire);
     model_free(world->model);
-    sim_node_free(world->nodes[0]);
     store_sim_free(world->disk);
     keys_seen_free(wire->keys_seen);
     for (unsigned i = 0; i < world->channel_count; i++)
@@ -126,11 +139,9 @@ static void wire_begin_anew(struct wire_world *wire, bool is_wiped)
     followers_cut(wire->followers);
     posters_cut(wire->posters);
     wire_end_node(wire);
-    store_sim_crash(world->disk, is_wiped);
-    sim_node_free(world->nodes[0]);
-    world->nodes[0] = sim_node_new(world, 0, world->life_count++);
-    wire->node      = wire_node_new(wire);
-    wire->born_at   = world->now;
+    if (is_wiped)
+        store_sim_crash(world->disk, true);
+    wire_start_node(wire);
 }
 
 static void wire_set_clock(struct world *world)

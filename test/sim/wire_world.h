@@ -17,7 +17,9 @@
 #ifndef SIM_WIRE_WORLD_H
 #define SIM_WIRE_WORLD_H
 
+#include "node/command.h"
 #include "reactor/loop_sim.h"
+#include "session/session_worker.h"
 #include "world.h"
 
 /* Bugs of the wire, put in on purpose (threat 114). */
@@ -43,8 +45,14 @@ struct wire_faults {
          lets_go;  /* no frame that was cut is held: each is made again */
 };
 
+struct wire_devices;
+
 struct wire_world {
     struct world        world;
+    bool                has_devices;  /* users with sessions: device_world.h */
+    void              (*plant_send)(struct wire_world *wire, struct command *command);  /* of its planted bugs; NULL: none */
+    void              (*plant_start)(struct wire_devices *devices);
+    void              (*plant_loop)(struct wire_world *wire, struct session_worker *sessions);
     enum wire_plant     plant;
     struct wire_faults  faults;
     struct wire_node   *node;      /* this life of the node */
@@ -57,6 +65,11 @@ struct wire_world {
 
 /* How a new link behaves, drawn for `purpose`. */
 struct sim_wire wire_draw(struct wire_world *wire, enum purpose purpose);
+
+/* Of a process that is killed nothing is left; then one that begins on the same disk. What is under way in the store may
+ * be there or not. */
+void wire_end_node(struct wire_world *wire);
+void wire_start_node(struct wire_world *wire);
 
 /* Lives one seed to its end. False: a promise was broken, and is told in ret_promise. */
 bool wire_live(uint64_t seed, unsigned plant, struct transcript *transcript, char ret_promise[256]);

@@ -164,7 +164,7 @@ static void world_draw_nodes(struct world *world)
 static void world_make_channels(struct world *world)
 {
     /* Memory belongs to a node alone. */
-    static const char *const names[NODES_MAX][CHANNELS_MAX] = {
+    static const char *const names[NODES_MAX][TOPICS_MAX] = {
         { "topic:a", "live:a", "topic:b", "live:b", "conn:a" },
         { "topic:a", "topic:b", "topic:c", "user:a", "topic:d" },
     };
@@ -178,7 +178,7 @@ static void world_make_channels(struct world *world)
         namespaces_find(&world->spaces, SPAN("topic"))->keep_ms = KEEP_MS_MIN + (msec)draw(world, OF_PLAN, KEEP_MS_MAX);
         namespaces_find(&world->spaces, SPAN("live"))->keep_ms  = KEEP_MS_MIN + (msec)draw(world, OF_PLAN, KEEP_MS_MAX);
     }
-    world->channel_count = 1 + (unsigned)draw(world, OF_PLAN, CHANNELS_MAX);
+    world->channel_count = 1 + (unsigned)draw(world, OF_PLAN, TOPICS_MAX);
     for (unsigned i = 0; i < world->channel_count; i++)
         must(channel_name_new(&world->spaces, &world->hash_key, span_str(names[world->node_count - 1][i]),
                               &world->channels[i]) ==

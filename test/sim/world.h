@@ -14,9 +14,11 @@
 #include "base/msec.h"
 #include "base/rng.h"
 #include "message/message.h"
+#include "store/ledger.h"
 
 enum {
-    CHANNELS_MAX   = 5,
+    TOPICS_MAX     = 5,   /* channels of a world without devices */
+    CHANNELS_MAX   = 96,
     LOOPS_SIM_MAX  = 4,  /* a node */
     NODES_MAX      = 2,
     READERS_MAX    = 8,
@@ -85,6 +87,9 @@ struct world {
     msec                 now;
     msec                 wall_shift;  /* the wall clock is set now and then */
     msec                 wall_latest; /* the latest that it has shown: by then what has expired may have been let go */
+    /* Rows on their way to the disk, with the message that carries them or NULL, for planted bugs; NULL: there are none. False:
+     * they are lost. */
+    bool               (*plant_rows)(struct world *world, const struct message *message, struct ledger_write *rows);
     struct transcript   *transcript;
     jmp_buf             *broken;      /* where a broken promise ends */
     char                 promise[256];

@@ -12,7 +12,8 @@
  * Bounds. Appends: what the caller has under way. Reads and questions: read_count_max may wait, RC_FULL beyond. Ledger:
  * change_count_max changes may wait, LEDGER_BUSY beyond.
  *
- * Failures. What was not sent to a connection that was lost is tried again on the next connection. If none can be made,
+ * Failures. What was under way on a connection that was lost is tried again on the next one, five times at most, unless
+ * its COMMIT was sent. If no connection can be made,
  * appends are APPEND_AWAY (certainly not written), ledger writes LEDGER_AWAY, reads RC_IO, at once until a connection
  * stands again; attempts go on with growing pauses, at most 5 s. A lost connection whose COMMIT was under way is
  * fenced by the next one, which then reads whether that commit happened: the answer is APPEND_DONE, or the batch is tried

@@ -236,7 +236,7 @@ static void take_ids(struct pg_commit *commit, const PGresult *result)
 {
     for (int i = 0; i < PQntuples(result); i++) {
         int64_t kind = pg_i64(result, i, 0);
-        must(kind < ID_KIND_COUNT && commit->id_blocks[kind] <= PG_COMMIT_APPENDS / PG_ID_BLOCK);
+        must(kind < ID_KIND_COUNT && commit->id_blocks[kind] < commit->id_cap);
         commit->ids[kind][commit->id_blocks[kind]++] = pg_i64(result, i, 1);
     }
 }

@@ -74,8 +74,8 @@ struct pg_commit {
     struct map         channel_map, row_map, keys;
     PGresult          *rows_result;  /* what the values of rows point into */
     uint64_t           epoch;
-    int64_t            ids[ID_KIND_COUNT][PG_COMMIT_APPENDS / PG_ID_BLOCK + 1];  /* blocks that were taken */
-    size_t             id_blocks[ID_KIND_COUNT], ids_used[ID_KIND_COUNT];
+    int64_t           *ids[ID_KIND_COUNT];  /* blocks that were taken: room for id_cap of each kind */
+    size_t             id_cap, id_blocks[ID_KIND_COUNT], ids_used[ID_KIND_COUNT];
     uint32_t           try_count;
     uint64_t           sent_us;
     bool               makes_channels;  /* of plain appends, before the transaction */

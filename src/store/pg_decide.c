@@ -24,6 +24,8 @@ void commit_fini(struct pg_commit *commit)
     map_fini(&commit->channel_map);
     map_fini(&commit->row_map);
     map_fini(&commit->keys);
+    for (size_t i = 0; i < ID_KIND_COUNT; i++)
+        free(commit->ids[i]);
     free(commit->appends);
     free(commit->channels);
     free(commit->rows);
@@ -37,6 +39,16 @@ static void *array_reserve(void *array, size_t *cap, size_t count, size_t size)
     array = reallocarray(array, count, size);
     must(array != NULL);
     return array;
+}
+
+static void ids_reserve(struct pg_commit *commit)
+{
+    size_t blocks = (commit->append_count + PG_ID_BLOCK - 1) / PG_ID_BLOCK, cap = commit->id_cap;
+
+    for (size_t i = 0; i < ID_KIND_COUNT; i++) {
+        commit->id_cap = cap;
+        commit->ids[i] = array_reserve(commit->ids[i], &commit->id_cap, blocks, sizeof *commit->ids[i]);
+    }
 }
 
 static bool pg_channel_is(const struct map_node *node, const void *name)
@@ -94,6 +106,7 @@ void commit_layout(struct pg *pg, struct pg_commit *commit)
     commit->appends  = array_reserve(commit->appends, &commit->append_cap, commit->append_count, sizeof *commit->appends);
     commit->channels = array_reserve(commit->channels, &commit->channel_cap, commit->append_count,
                                      sizeof *commit->channels);
+    ids_reserve(commit);
     commit->rows     = array_reserve(commit->rows, &commit->row_cap, rows, sizeof *commit->rows);
     for (struct list *each = commit->batches.next; each != &commit->batches; each = each->next) {
         struct append_batch *batch = container_of(each, struct append_batch, link);

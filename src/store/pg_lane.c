@@ -67,6 +67,7 @@ void lane_lose(struct pg_lane *lane, const char *why)
     counter_add(&lane->pg->failure_count, 1);
     if (was_up && lane_is_in_doubt(lane))
         lane->doubt_until = now + lane->pg->options.doubt_ms;
+    lane->loss_count += was_up && lane->work != NULL;
     results_clear(lane);
     PQfinish(lane->conn);
     lane->conn       = NULL;
@@ -185,6 +186,8 @@ static void lane_greeted(struct pg_lane *lane)
     lane->due                             = 0;
     if (lane->work != NULL && is_committed) {
         commit_turned_out(lane, true);
+    } else if (lane->work != NULL && lane->loss_count > PG_LOSSES) {
+        lane->work->refuse(lane);  /* perhaps it is what ends the connections */
     } else if (lane->work != NULL) {
         lane->state = LANE_WORKING;
         lane->work->start(lane);
@@ -213,7 +216,8 @@ void lane_sync(struct pg_lane *lane)
 void lane_give(struct pg_lane *lane, const struct pg_work *work)
 {
     must(lane->work == NULL);
-    lane->work = work;
+    lane->work       = work;
+    lane->loss_count = 0;
     if (lane->state != LANE_IDLE)
         return;
     lane->state = LANE_WORKING;

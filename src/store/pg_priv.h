@@ -17,7 +17,7 @@
 #include "store/pg_commit.h"
 #include "store/pg_sql.h"
 
-enum { LANE_RESULTS_COUNT = 48, PG_LANES_COUNT = 17, PG_WHY_BYTES = 160, PG_DAYS_COUNT = 4096 };
+enum { LANE_RESULTS_COUNT = 48, PG_LANES_COUNT = 17, PG_WHY_BYTES = 160, PG_DAYS_COUNT = 4096, PG_LOSSES = 5 };
 
 enum lane_class { LANE_APPEND, LANE_LEDGER, LANE_READ, LANE_CLASS_COUNT };
 
@@ -71,6 +71,7 @@ struct pg_lane {
     uint64_t              commit_sent, commit_done;  /* numbers of commits */
     const struct pg_work *work;           /* NULL: nothing to do */
     int                   phase;          /* the work's */
+    uint32_t              loss_count;     /* connections that were lost with this work */
     msec                  doubt_until;    /* a COMMIT of unknown outcome: until then it is looked for; 0: no doubt */
     struct pg_commit      commit;         /* of append and ledger lanes */
     struct list          *request;        /* of read lanes: the link of the request; NULL: none */

@@ -191,6 +191,46 @@ static void an_absent_row_is_claimed_once(void **state)
     free(claims);
 }
 
+/* --- large, and over and over ------------------------------------------------------------------------------------- */
+
+static void a_batch_of_any_size_is_one_commit(void **state)
+{
+    struct bench     *bench = *state;
+    enum { COUNT = 5000 };
+    struct publish   *publishes = calloc(COUNT, sizeof *publishes);
+    struct published *said      = calloc(COUNT, sizeof *said);
+    uint64_t          last      = 0;
+
+    must(publishes != NULL && said != NULL);
+    for (size_t i = 0; i < COUNT; i++)
+        publishes[i] = HELLO;
+    bench_publish_all(bench, publishes, COUNT, said);
+    for (size_t i = 0; i < COUNT; i++) {
+        assert_int_equal(said[i].outcome, APPEND_DONE);
+        assert_int_equal(said[i].answer.seq, i + 1);
+        assert_true(said[i].answer.id > last);
+        last = said[i].answer.id;
+    }
+    assert_int_equal(engine_sql("select last from longwire.writer where last > 0"), 1);
+    free(publishes);
+    free(said);
+}
+
+/* A work that ends its connection each time is not tried for ever, and the others go on. */
+static void what_ends_its_connections_is_refused(void **state)
+{
+    struct bench *bench = *state;
+
+    engine_sql("create function longwire.die() returns trigger language plpgsql as"
+               " 'begin perform pg_terminate_backend(pg_backend_pid()); return new; end'");
+    engine_sql("create trigger die before insert on longwire.message for each row when (new.payload = 'deadly')"
+               " execute function longwire.die()");
+    assert_int_equal(bench_publish(bench, (struct publish){ .channel = "topic:b", .payload = "deadly" }).outcome,
+                     APPEND_AWAY);
+    assert_int_equal(bench_publish(bench, HELLO).outcome, APPEND_DONE);
+    expect_page(bench, "topic:b", READ_AFTER, 0, 10, "");
+}
+
 /* --- the schema --------------------------------------------------------------------------------------------------- */
 
 static enum rc open_rc(struct bench *bench, char why[WHY_BYTES])
@@ -602,6 +642,8 @@ int main(int argc, char **argv)
         ENGINE_TEST(seqs_of_two_nodes_are_dense_threat_42),
         ENGINE_TEST(a_key_holds_across_nodes),
         ENGINE_TEST(an_absent_row_is_claimed_once),
+        ENGINE_TEST(a_batch_of_any_size_is_one_commit),
+        ENGINE_TEST(what_ends_its_connections_is_refused),
         ENGINE_TEST(a_schema_of_another_version_is_refused_threat_44),
         ENGINE_TEST(days_that_are_over_are_dropped),
         ENGINE_TEST(what_is_let_go_is_deleted),

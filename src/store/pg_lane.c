@@ -145,6 +145,19 @@ static void send_end_of_old(struct pg_lane *lane)
     lane->sync_count++;
 }
 
+/* What the process was told of under the lane's epoch, on all its connections. */
+static void push_acknowledged(struct pg_lane *lane)
+{
+    pg_args_arrays(&lane->args, "ii");
+    for (size_t i = 0; i < lane->pg->lane_count; i++) {
+        const struct pg_lane *other = &lane->pg->lanes[i];
+        if (other->epoch != lane->epoch || other->commit_done == 0)
+            continue;
+        pg_push_i64(&lane->args, 3, (int64_t)(other->old_writer != 0 ? other->old_writer : other->writer));
+        pg_push_i64(&lane->args, 4, (int64_t)other->commit_done);
+    }
+}
+
 static void lane_greet(struct pg_lane *lane)
 {
     results_expect(lane);
@@ -159,8 +172,8 @@ static void lane_greet(struct pg_lane *lane)
     pg_args_clear(&lane->args);
     pg_args_i64(&lane->args, (int64_t)lane->writer);
     pg_args_i64(&lane->args, (int64_t)lane->old_writer);
-    pg_args_i64(&lane->args, (int64_t)lane->commit_done);
     pg_args_i64(&lane->args, (int64_t)lane->epoch);
+    push_acknowledged(lane);
     pg_args_send(&lane->args, lane->conn, pg_texts[SQL_GREET].name);
     lane_sync(lane);
 }

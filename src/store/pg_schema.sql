@@ -118,12 +118,13 @@ $$;
 
 -- The first call of a connection. It registers the writer `new_writer`, and fences the connection that it replaces
 -- (`old_writer`; 0: none): last_done is the last commit of that one, -1 without an old writer. The logs get a new epoch
--- if the database has another incarnation, or lacks the commit `old_acknowledged` that the old writer was told of.
-create function longwire.greet(new_writer bigint, old_writer bigint, old_acknowledged bigint, known_epoch bigint,
-                               out last_done bigint, out epoch bigint) language plpgsql as $$
+-- if the database has another incarnation, or lacks one of the commits that the process was told of: `writers` are its
+-- connections, the lost ones too, and `acknowledged` their commits under known_epoch.
+create function longwire.greet(new_writer bigint, old_writer bigint, known_epoch bigint, writers bigint[],
+                               acknowledged bigint[], out last_done bigint, out epoch bigint) language plpgsql as $$
 declare
     shard longwire.shard;
-    is_lost boolean := false;
+    is_lost boolean;
 begin
     if pg_is_in_recovery() then
         raise exception 'the database is a standby, which can not be written to' using errcode = 'LW002';
@@ -131,9 +132,10 @@ begin
     last_done := -1;
     if old_writer <> 0 then
         update longwire.writer w set is_fenced = true where w.id = old_writer returning w.last into last_done;
-        is_lost := last_done is null or last_done < old_acknowledged;
         last_done := coalesce(last_done, 0);
     end if;
+    is_lost := exists (select from unnest(writers, acknowledged) told(id, number)
+                       left join longwire.writer w on w.id = told.id where coalesce(w.last, 0) < told.number);
     select * into shard from longwire.shard;
     if shard.incarnation <> longwire.incarnation_now() or (is_lost and shard.epoch = known_epoch) then
         select * into shard from longwire.shard for update;
@@ -257,7 +259,8 @@ begin
         (select channel, publisher, key from longwire.used_key where forget_at <= wall limit 10000);
     delete from longwire.ledger where expires_at <> 0 and expires_at <= wall and (kind, key) in
         (select kind, key from longwire.ledger where expires_at <> 0 and expires_at <= wall limit 10000);
-    delete from longwire.writer where seen < now() - case when is_fenced then interval '1 day' else interval '30 days' end;
+    delete from longwire.writer w where w.seen < now() - interval '7 days' and not exists
+        (select from pg_stat_activity a where a.application_name = 'longwired-' || lpad(to_hex(w.id), 16, '0'));
     return case when seen_count < 500 then 0 else reached end;
 end $$;
 

@@ -29,7 +29,7 @@ const struct pg_text pg_texts[SQL_COUNT] = {
     [SQL_COMMIT]   = { "commit", "commit" },
     [SQL_ROLLBACK] = { "rollback", "rollback" },
     [SQL_GREET]    = { "greet", "select last_done, epoch from longwire.greet($1::bigint, $2::bigint, $3::bigint,"
-                                " $4::bigint)" },
+                                " $4::bigint[], $5::bigint[])" },
 
     /* --- a commit: what is there ---------------------------------------------------------------------------------- */
     [SQL_LOCK_CHANNELS] = { "lock_channels",

@@ -200,7 +200,7 @@ static struct reader_sub *follow_own(struct link *link, struct channel_name *nam
 {
     struct reader_sub *sub = link_follow(link, name, start);
 
-    group_follow_note(&link->device->groups, sub, before, spans);
+    group_follow_note(&link->device->groups, identity_user(link->holder), sub, before, spans);
     if (before != NULL)
         link_unfollow(link, before);  /* it stands somewhere else than the session */
     sub->sub.is_own = true;

@@ -59,17 +59,20 @@ static bool news_are_known(const struct group_follow *follow, const struct messa
     return bound != NULL && message->epoch == bound->spans.spans[0].epoch && message->seq <= bound->spans.spans[0].until;
 }
 
-static bool is_log_of_user(const struct reader_sub *sub)
+/* A session may keep the log of another user, who has other groups. */
+static bool is_log_of(const struct reader_sub *sub, struct span user)
 {
-    return subscription_name(&sub->sub)->space->membership == MEMBER_IS_USER;
+    const struct channel_name *name = subscription_name(&sub->sub);
+
+    return name->space->membership == MEMBER_IS_USER && span_eq(channel_own_name(name), user);
 }
 
-void group_follow_note(struct group_follow *follow, struct reader_sub *sub, const struct reader_sub *before,
+void group_follow_note(struct group_follow *follow, struct span user, struct reader_sub *sub, const struct reader_sub *before,
                        const struct group_spans *spans)
 {
     struct group_bound *bound = before == NULL ? NULL : bound_of(follow, before);
 
-    if (is_log_of_user(sub) && (follow->user_sub == NULL || follow->user_sub == before))
+    if (is_log_of(sub, user) && (follow->user_sub == NULL || follow->user_sub == before))
         follow->user_sub = sub;
     if (bound != NULL) {
         bound->sub          = sub;

@@ -27,9 +27,9 @@ struct group_follow {
 
 void group_follow_fini(struct group_follow *follow);
 
-/* A subscription of the session's own has begun, in place of `before` (NULL: there was none). `spans`: what of the
+/* A subscription of the session of this user has begun, in place of `before` (NULL: there was none). `spans`: what of the
  * channel is the user's; NULL: all, or as before. */
-void group_follow_note(struct group_follow *follow, struct reader_sub *sub, const struct reader_sub *before,
+void group_follow_note(struct group_follow *follow, struct span user, struct reader_sub *sub, const struct reader_sub *before,
                        const struct group_spans *spans);
 
 /* All that was drawn has been sent: unfollows groups of which nothing more is the user's. */

@@ -80,8 +80,8 @@ static void on_writable(struct stream *stream, void *owner)
 
 static const struct stream_events events = { .on_readable = on_readable, .on_writable = on_writable };
 
-/* A link of ann's session, that follows her log from its head on. */
-static struct follower *follower_new(struct stage *stage)
+/* A link of ann's session, that follows her log from its head on. `first`: what it followed before that; NULL: nothing. */
+static struct follower *follower_new_behind(struct stage *stage, const char *first)
 {
     struct follower *follower = calloc(1, sizeof *follower);
 
@@ -99,10 +99,18 @@ static struct follower *follower_new(struct stage *stage)
     must(follower->link.device != NULL);
     follower->far = stage_stream(stage, &follower->link.stream);
     stream_start(follower->link.stream, &events, follower);
+    if (first != NULL)
+        device_link_follow(&follower->link, &(struct session_place){ .name = stage_log(stage, first, 1, 0)->name,
+                                                                     .epoch = EPOCH });
     device_link_follow(&follower->link, &(struct session_place){ .name = follower->user->name, .epoch = EPOCH });
     stage_turn(stage);
     stage_turn(stage);
     return follower;
+}
+
+static struct follower *follower_new(struct stage *stage)
+{
+    return follower_new_behind(stage, NULL);
 }
 
 static void follower_free(struct follower *follower)
@@ -194,6 +202,18 @@ static void who_joins_begins_at_the_place_of_the_join(void **state)
     expect_told(follower, "ann 1, lobby 3, lobby 4, ");
     publish(follower, 1);
     expect_told(follower, "lobby 5, ");
+    follower_free(follower);
+}
+
+static void the_log_of_another_user_says_nothing_of_her_groups(void **state)
+{
+    struct stage     stage;
+    struct follower *follower = follower_new_behind(&stage, "user:aaron");
+
+    (void)state;
+    follower->lobby->head = 4;
+    say_membership(follower, true, 2);
+    expect_told(follower, "ann 1, lobby 3, lobby 4, ");
     follower_free(follower);
 }
 
@@ -336,6 +356,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(who_joins_begins_at_the_place_of_the_join),
+        cmocka_unit_test(the_log_of_another_user_says_nothing_of_her_groups),
         cmocka_unit_test(who_joins_is_told_so_before_any_message),
         cmocka_unit_test(who_leaves_gets_all_before_and_nothing_behind),
         cmocka_unit_test(the_log_of_the_user_comes_first),

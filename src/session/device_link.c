@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "auth/may.h"
+#include "auth/revocations.h"
 #include "base/must.h"
 #include "codec/token/session_token.h"
 #include "message/user_name.h"
@@ -15,6 +16,14 @@
 struct session_worker *device_link_worker(const struct session_open *open)
 {
     return container_of(open->home, struct session_worker, home);
+}
+
+/* A token that names no device was not refused when the caller was identified. */
+static bool device_is_revoked(const struct session_worker *worker, const struct identity *holder, struct span device)
+{
+    return worker->revocations != NULL && !holder->is_open &&
+           revocations_refuse(worker->revocations, &(struct revocable){
+               .user = identity_user(holder), .device = device, .issued_at = (uint64_t)(holder->issued_at / 1000) });
 }
 
 struct verdict device_link_choose(struct session_worker *worker, const struct identity *holder, struct span said,
@@ -33,7 +42,11 @@ struct verdict device_link_choose(struct session_worker *worker, const struct id
         device = span_str(made);
     }
     *ret_device = device;
-    return device_name_is_valid(device) ? (struct verdict){ 0 } : (struct verdict){ 400, USER_NAMES_ARE };
+    if (!device_name_is_valid(device))
+        return (struct verdict){ 400, USER_NAMES_ARE };
+    if (device_is_revoked(worker, holder, device))
+        return (struct verdict){ 401, "this device was revoked: come with a token that was issued later" };
+    return (struct verdict){ 0 };
 }
 
 struct session_open *device_link_ask(struct session_worker *worker, const struct session_question *question,

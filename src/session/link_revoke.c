@@ -1,7 +1,16 @@
 #include "session/link_revoke.h"
 
 #include "node/connection_key.h"
+#include "session/device_link.h"
 #include "session/link.h"
+
+/* As its token names it, else as the session is called. */
+static struct span device_of(const struct link *link)
+{
+    struct span device = identity_device(link->holder);
+
+    return device.len == 0 && link->device != NULL ? device_link_device(link->device) : device;
+}
 
 /* What the link's identity was issued as. The connection of a link is not what its token was issued on, but a connection
  * that is revoked ends whatever its token says. */
@@ -13,7 +22,7 @@ static bool link_is_revoked_by(const struct link *link, const struct revocation 
     if (revocation->kind == REVOKED_CONNECTION)
         return connection_key_read(revocation->name, &key) && key == link->key;
     return holder != NULL && revocation_refuses(revocation, &(struct revocable){
-        .user = identity_user(holder), .device = identity_device(holder), .jti = identity_jti(holder),
+        .user = identity_user(holder), .device = device_of(link), .jti = identity_jti(holder),
         .issued_at = (uint64_t)(holder->issued_at / 1000),
     });
 }

@@ -174,6 +174,25 @@ def test_a_ticket_dies_with_what_is_revoked(kind):
         wait_until(lambda: come(server, token=token("ann", 0), session=True)["type"] == "connected")
 
 
+def test_a_device_that_no_token_names():
+    """The client named it. Its live link is cut, and the token lets it in by another name only."""
+    with Server(config=f"{CONFIG}[jwt app]\nsecret = {SECRET}\n") as server, \
+            contextlib.closing(Api(server.url, ADMIN)) as admin, contextlib.closing(WebSocket(server.url)) as phone:
+        def token(age):
+            return jwt.encode({"sub": "ann", "iat": int(time.time()) - age, "exp": int(time.time()) + 600}, SECRET, "HS256")
+
+        old = token(5)
+        phone.say({"type": "connect", "ref": 1, "token": old, "session": True, "device": "phone"})
+        objects = phone.objects()
+        assert next(said for said in objects if said.get("ref") == 1)["type"] == "connected"
+        assert revoke(admin, device="ann/phone").json == {"cut": 1}
+        assert next(said for said in objects if said["type"] == "closing")["code"] == 4004
+        refused = come(server, token=old, session=True, device="phone")
+        assert (refused["type"], refused["code"]) == ("error", 401) and "revoked" in refused["reason"]
+        assert come(server, token=old, session=True, device="tablet")["type"] == "connected"
+        wait_until(lambda: come(server, token=token(0), session=True, device="phone")["type"] == "connected")
+
+
 def test_who_may_revoke(server):
     for token, status in ((READER, 403), (None, 401)):
         with contextlib.closing(Api(server.url, token)) as api:

@@ -57,6 +57,8 @@ static void check(const struct message *message)
     multipart_put_start(&stream, boundary);
     multipart_put_message(&stream, boundary, message, SPAN("one"));
     multipart_put_gap(&stream, boundary, channel_name_span(message->channel), message->epoch, &gap, SPAN("two"));
+    multipart_put_notify(&stream, boundary, channel_name_span(message->channel), message->epoch, message->seq, SPAN("three"));
+    multipart_put_note(&stream, boundary, "join", channel_name_span(message->channel));
     multipart_put_ping(&stream, boundary);
     multipart_put_end(&stream, boundary);
     must(!buf_is_over(&stream));
@@ -67,6 +69,12 @@ static void check(const struct message *message)
     check_message(&part, message);
     part = part_next(&rest, boundary);
     must(span_eq(part_field(&part, SPAN("Content-Type")), SPAN("application/vnd.longwire.gap+json")));
+    part = part_next(&rest, boundary);
+    must(span_eq(part_field(&part, SPAN("Content-Type")), SPAN("application/vnd.longwire.notify+json")));
+    must(span_eq(part_field(&part, SPAN("Longwire-Cursor")), SPAN("three")));
+    part = part_next(&rest, boundary);
+    must(span_eq(part_field(&part, SPAN("Content-Type")), SPAN("application/vnd.longwire.join+json")));
+    must(span_eq(part.body, channel_name_span(message->channel)));
     part = part_next(&rest, boundary);
     must(span_eq(part.body, SPAN("{\"type\":\"ping\"}")) && !part.is_last);
     part = part_next(&rest, boundary);

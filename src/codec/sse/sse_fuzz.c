@@ -19,7 +19,9 @@ static void check_stream(struct span rest, struct span line)
     must(sse_event_next(&rest, &event) && event.id.at == NULL);
     must(event.type.at == NULL && span_eq(event.data, line));
     must(sse_event_next(&rest, &event) && span_eq(event.id, SPAN("two")) && span_eq(event.type, SPAN("gap")));
-    must(sse_event_next(&rest, &event) && span_eq(event.id, SPAN("three")) && span_eq(event.type, SPAN("cursor")));
+    must(sse_event_next(&rest, &event) && span_eq(event.id, SPAN("three")) && span_eq(event.type, SPAN("notify")));
+    must(sse_event_next(&rest, &event) && span_eq(event.type, SPAN("join")) && span_eq(event.data, line));
+    must(sse_event_next(&rest, &event) && span_eq(event.id, SPAN("four")) && span_eq(event.type, SPAN("cursor")));
     must(!sse_event_next(&rest, &event));
 }
 
@@ -87,7 +89,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
     sse_put_heartbeat(&stream);
     sse_put_message(&stream, message, SPAN(""));
     sse_put_gap(&stream, channel_name_span(message->channel), message->epoch, &gap, SPAN("two"));
-    sse_put_place(&stream, SPAN("three"));
+    sse_put_notify(&stream, channel_name_span(message->channel), message->epoch, message->seq, SPAN("three"));
+    sse_put_note(&stream, "join", buf_span(&line));
+    sse_put_place(&stream, SPAN("four"));
     sse_put_retry(&stream, 3000);
     must(!buf_is_over(&stream));
     check_stream(buf_span(&stream), buf_span(&line));

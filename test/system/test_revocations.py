@@ -174,6 +174,22 @@ def test_a_ticket_dies_with_what_is_revoked(kind):
         wait_until(lambda: come(server, token=token("ann", 0), session=True)["type"] == "connected")
 
 
+def test_a_refused_ticket_makes_nobody():
+    """The session of the ticket has moved on to a newer link: the ticket is read and believed, and then refused."""
+    with Server(config=f"{CONFIG}[jwt app]\nsecret = {SECRET}\n") as server, contextlib.closing(WebSocket(server.url)) as thief:
+        now = int(time.time())
+        token = jwt.encode({"sub": "ann", "device": "phone", "iat": now, "exp": now + 600}, SECRET, "HS256")
+        old = come(server, token=token, session=True)["ticket"]
+        assert come(server, token=token, session=True)["type"] == "connected"
+        objects = thief.objects()
+        thief.say({"type": "connect", "ref": 1, "ticket": old, "session": True})
+        refused = next(said for said in objects if said.get("ref") == 1)
+        assert (refused["type"], refused["code"]) == ("error", 401)
+        thief.say({"type": "subscribe", "ref": 2, "channel": "user:ann"})
+        refused = next(said for said in objects if said.get("ref") == 2)
+        assert refused["type"] == "error" and refused["code"] in (401, 403)
+
+
 def test_a_device_that_no_token_names():
     """The client named it. Its live link is cut, and the token lets it in by another name only."""
     with Server(config=f"{CONFIG}[jwt app]\nsecret = {SECRET}\n") as server, \

@@ -105,15 +105,16 @@ def test_tokens():
 
 # --- subscribe -------------------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("place, seqs",
-                         [({}, []), ({"after": 0}, [1, 2, 3]), ({"after": 2}, [3]), ({"last": 2}, [2, 3]),
-                                         ({"last": 0}, []), ({"after": 3}, [])])
-def test_subscribe(server, ws, place, seqs):
+@pytest.mark.parametrize("place, begins, seqs", [
+    ({}, {}, []), ({"after": 0}, {}, [1, 2, 3]), ({"after": 2}, {}, [3]), ({"after": 3}, {}, []),
+    ({"last": 2}, {"after": 1}, [2, 3]), ({"last": 0}, {}, []), ({"last": 9}, {"after": 0}, [1, 2, 3])])
+def test_subscribe(server, ws, place, begins, seqs):
+    """The answer says where the link begins if the client can't know."""
     channel = fresh()
     publish_many(server, channel, [b"1", b"2", b"3"])
     subscribed = ws.ask("subscribe", "subscribed", channel=channel, ref={"any": ["json", 1]}, **place)
     assert subscribed == {"type": "subscribed", "channel": channel, "epoch": history(server, channel).json()["epoch"],
-                          "head": 3, "ref": {"any": ["json", 1]}}
+                          "head": 3, "ref": {"any": ["json", 1]}, **begins}
     publish(server, channel, b"4")
     assert [event["seq"] for event in ws.several(len(seqs) + 1)] == seqs + [4]
 

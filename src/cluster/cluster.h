@@ -1,0 +1,88 @@
+/* cluster.h - one node's part in a cluster: what it sends to others after a commit, what it does with what they send, and which
+ * routes it registers. It stands beside the writer and runs on its thread. Pure: the engine is a port, time is handed in.
+ *
+ *     writer ──follow, unfollow──▶ interest ──ROUTE──▶ engine
+ *     writer ──committed──▶ lookup of the turn's channels ──▶ one frame a node ──SEND──▶ engine
+ *     engine ──frame──▶ links (dense?) ──▶ writer_hear(), moved heads, questions, answers
+ *
+ * Order. A route is registered before the head is asked for (node/cluster_port.h); a look-up begins after the commit. So each
+ * message is either routed to a follower, or below the head that it was told.
+ *
+ * Healing. Every loss ends in the same thing: the heads of followed channels are compared with the store, and what differs is
+ * read. A hole in a link's numbers, a sender's new incarnation, a new life of the engine, a look-up or a frame that could not
+ * be carried out: all are reasons. Where the engine is away, heads are compared at HEAD_POLL_MS. Beside that a slow walk over all
+ * followed heads (limits.compare_s) finds what nothing else does.
+ *
+ * If the engine is away, local delivery goes on, and routes wait: all are registered anew when it is back. */
+#ifndef CLUSTER_CLUSTER_H
+#define CLUSTER_CLUSTER_H
+
+#include "base/counter.h"
+#include "cluster/engine.h"
+#include "node/cluster_port.h"
+#include "node/writer.h"
+#include "route/bus_links.h"
+#include "route/registry.h"
+
+struct cluster_limits {
+    msec     lease_ms;          /* renewed each fifth of it */
+    msec     compare_ms;        /* all followed heads are compared once in so long, whatever the bus says */
+    msec     head_poll_ms;      /* … and so often while the engine is away */
+    msec     linger_ms;         /* a route that nobody follows is kept for so long */
+    uint32_t waiting_max;       /* messages whose look-up has not answered; beyond it they are dropped, and a hole is made
+                                 * in the links on purpose, so that receivers compare heads */
+    size_t   waiting_bytes_max;
+    uint32_t questions_max;     /* under way; further ones come back with `missing` nodes */
+};
+
+struct cluster_counters {
+    struct counter messages_sent, messages_heard, heads_sent, heads_heard, frames_sent, frames_heard;
+    struct counter holes, firsts, old_frames, malformed;
+    struct counter routes, lookups, lookup_failures, dropped;
+    struct counter comparisons;      /* rounds over all followed heads */
+    struct counter lives;            /* of the engine, that were noticed */
+    struct counter questions, missing_answers;
+};
+
+struct cluster;
+
+struct cluster_setup {
+    struct writer         *writer;      /* borrowed */
+    struct engine         *engine;      /* borrowed */
+    struct node_record     self;        /* connections, is_draining: kept up by cluster_tell_self() */
+    struct namespaces     *spaces;
+    const struct hash_key *hash_key;    /* of channel names */
+    struct cluster_limits  limits;
+    /* Another node asks: to one of this node's loops; takes it. */
+    void (*serve)(void *ctx, struct peer_call *call);
+    /* A newer incarnation has this node's name, or the own lease could not be renewed for too long (then nodes may already
+     * send this node nothing): the node must end, or rest, and say why. */
+    void (*usurped)(void *ctx, const char *why);
+    void *ctx;
+};
+
+struct cluster *cluster_new(const struct cluster_setup *setup);
+void            cluster_free(struct cluster *cluster);
+
+/* For writer.cluster. */
+extern const struct cluster_port cluster_port;
+
+/* What engine_events brought, on the writer's thread (main carries it there by mail, the simulator calls it). */
+void cluster_take_done(struct cluster *cluster, struct engine_call *call);
+void cluster_take_frame(struct cluster *cluster, struct span frame);
+void cluster_take_up(struct cluster *cluster, uint64_t life);
+void cluster_take_down(struct cluster *cluster);
+
+/* Monotonic and wall time of this turn; before anything else of it. */
+void cluster_turn_begin(struct cluster *cluster, msec now, msec wall);
+
+void cluster_tell_self(struct cluster *cluster, uint64_t connections, bool is_draining);
+
+/* Gives up lease and routes; true once nothing is under way. */
+bool cluster_leave(struct cluster *cluster);
+
+/* The nodes as known; changes on the writer's thread alone. main copies it for the workers, which answer `allocate`. */
+const struct registry           *cluster_registry(const struct cluster *cluster);
+const struct cluster_counters   *cluster_counters(const struct cluster *cluster);
+
+#endif

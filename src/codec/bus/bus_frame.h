@@ -1,0 +1,54 @@
+/* bus_frame.h - what nodes of a cluster send each other: bytes <-> items. Pure; both directions are here, so that laws can
+ * hold one against the other.
+ *
+ *     frame   version(1) · sender's name · its incarnation(8) · receiver's incarnation(8) · number(varint) · items
+ *     item    kind(1) · length(varint) · body
+ *
+ * A frame holds many items. A receiver skips kinds that it does not know (threat 44). Numbers are varints as in codec/bin unless
+ * a width is named. Nothing is allocated because a length says so. */
+#ifndef CODEC_BUS_BUS_FRAME_H
+#define CODEC_BUS_BUS_FRAME_H
+
+#include "base/buf.h"
+#include "message/message.h"
+
+enum { BUS_VERSION = 1, BUS_FRAME_BYTES_MAX = 8 << 20, BUS_NODE_NAME_MAX = 64 };
+
+enum bus_item_kind {
+    BUS_MESSAGE  = 1,  /* a committed message, whole */
+    BUS_HEAD     = 2,  /* this log has a new head; the message does not come */
+    BUS_QUESTION = 3,
+    BUS_ANSWER   = 4,
+    BUS_NOTICE   = 5,  /* as a question, but nobody waits for an answer */
+    BUS_BEAT     = 6,  /* nothing: only the frame's number matters */
+};
+
+struct bus_header {
+    struct span name;         /* of the sender */
+    uint64_t    incarnation;  /* its */
+    uint64_t    receiver;     /* the incarnation that it is meant for */
+    uint64_t    number;       /* route/bus_links.h */
+};
+
+/* One item; spans are borrowed from the frame. */
+struct bus_item {
+    enum bus_item_kind kind;
+    struct span        channel;    /* MESSAGE, HEAD; QUESTION and NOTICE: empty where they are about none */
+    uint64_t           epoch, seq; /* HEAD: seq is the head */
+    uint64_t           question;   /* QUESTION, ANSWER: the asker's number of it */
+    uint8_t            topic;      /* QUESTION, NOTICE: node/peer_question.h */
+    struct span        body;       /* QUESTION, ANSWER, NOTICE: the topic's own. MESSAGE: what bus_message_get() reads */
+};
+
+void bus_header_put(struct buf *buf, const struct bus_header *header);
+void bus_item_put(struct buf *buf, const struct bus_item *item);  /* all kinds but MESSAGE */
+void bus_message_put(struct buf *buf, const struct message *message);
+
+/* Takes the header off *frame. False: it is malformed, or of a version that is not understood. */
+bool bus_header_get(struct span *frame, struct bus_header *ret);
+/* Takes the next item off *frame. False with an empty *frame: it was the last; else what is left is malformed. */
+bool bus_item_get(struct span *frame, struct bus_item *ret);
+/* The message of an item, numbered. The name was looked up by the caller from item.channel. NULL: malformed. */
+struct message *bus_message_get(const struct bus_item *item, struct channel_name *channel);
+
+#endif

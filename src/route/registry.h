@@ -1,0 +1,47 @@
+/* registry.h - the nodes of the cluster as this node knows them: by their leases, which the engine tells now and then. Pure.
+ *
+ * A node is up while its lease runs, lost for REGISTRY_LOST_KEPT_MS after it ran out, then forgotten. If the engine tells
+ * nothing, what was told last is believed for allocation, and no node becomes lost for it. */
+#ifndef ROUTE_REGISTRY_H
+#define ROUTE_REGISTRY_H
+
+#include "route/node_record.h"
+
+enum { REGISTRY_LOST_KEPT_MS = 300000 };
+
+enum node_state { NODE_UP, NODE_DRAINING, NODE_LOST };
+
+struct registry_node {
+    struct node_record record;
+    enum node_state    state;
+    msec               seen;     /* wall clock of this node: when its lease was last renewed, as the engine told */
+    uint32_t           number;   /* small, stays the same for one incarnation while it is known; index for others' tables */
+};
+
+struct registry {
+    struct registry_node *nodes;  /* sorted by name */
+    size_t                count, cap;
+    uint32_t              last_number;
+};
+
+void registry_init(struct registry *registry);
+void registry_fini(struct registry *registry);
+
+/* What the engine told: all live leases, with what is left of each. `own` is in it as well, once its lease was taken.
+ * Calls on_change for each node that came, went, or has a new incarnation or drain state; may be NULL. */
+struct registry_lease { const struct node_record *record; msec left_ms; };
+void registry_take(struct registry *registry, const struct registry_lease *leases, size_t count, msec wall,
+                   void (*on_change)(void *ctx, const struct registry_node *node), void *ctx);
+
+/* NULL: not known. By name alone, or with this incarnation. */
+const struct registry_node *registry_find(const struct registry *registry, struct span name);
+const struct registry_node *registry_find_id(const struct registry *registry, const struct node_id *id);
+
+/* The nodes that a client is to try, best first, at most `max`: two random choices among the live, not draining nodes with
+ * ROLE_ACCESS and an address, of this region where there are any, weighted by free capacity; repeated without those
+ * chosen already. `random` is drawn from as often as needed. Returns how many. */
+struct rng;
+size_t registry_allocate(const struct registry *registry, struct span region, struct rng *random,
+                         const struct registry_node **ret, size_t max);
+
+#endif

@@ -1,18 +1,32 @@
 /* bus_frame.h - what nodes of a cluster send each other: bytes <-> items. Pure; both directions are here, so that laws can
  * hold one against the other.
  *
- *     frame   version(1) · sender's name · its incarnation(8) · receiver's incarnation(8) · number(varint) · items
- *     item    kind(1) · length(varint) · body
+ *     frame     version(1) · text: the sender's name · its incarnation(8) · the receiver's incarnation(8) · number · items
+ *     item      kind(1) · length of the body · body
  *
- * A frame holds many items. A receiver skips kinds that it does not know (threat 44). Numbers are varints as in codec/bin unless
- * a width is named. Nothing is allocated because a length says so. */
+ *     MESSAGE   text: channel · epoch(8) · seq · length of the fields · fields · payload: the rest
+ *     fields    kind(1) · flags(1) · id · time · expires_at · target · text: media · text: from · text: event ·
+ *               text: collapse key · what later versions add
+ *     HEAD      text: channel · epoch(8) · head
+ *     QUESTION  text: channel, or empty · number of the question · topic(1) · the topic's own body: the rest
+ *     ANSWER    number of the question · the topic's own body: the rest
+ *     NOTICE    text: channel, or empty · topic(1) · the topic's own body: the rest
+ *     BEAT      nothing
+ *
+ * Numbers are varints: seven bits a byte, lowest first, the shortest form only. A text is its length and its bytes. Numbers
+ * with a width are big-endian. `kind` of a message is enum message_kind; of its flags, 1 is waits_for_beat, and others are
+ * ignored.  *
+ * A frame holds many items. So that neighbouring releases understand each other, a receiver skips kinds of items that it does not
+ * know, and what stands behind the fields that it knows of a message (threat 44). Another order of the fields is another
+ * version. Nothing is allocated because a length says so: a length beyond the bytes that are there is malformed. */
 #ifndef CODEC_BUS_BUS_FRAME_H
 #define CODEC_BUS_BUS_FRAME_H
 
 #include "base/buf.h"
 #include "message/message.h"
 
-enum { BUS_VERSION = 1, BUS_FRAME_BYTES_MAX = 8 << 20, BUS_NODE_NAME_MAX = 64 };
+enum { BUS_VERSION = 1, BUS_FRAME_BYTES_MAX = 8 << 20, BUS_NODE_NAME_MAX = 64,
+       BUS_CHANNEL_BYTES_MAX = 233 /* a namespace of 32, the colon, a name of 200 */ };
 
 enum bus_item_kind {
     BUS_MESSAGE  = 1,  /* a committed message, whole */
@@ -34,7 +48,7 @@ struct bus_header {
 struct bus_item {
     enum bus_item_kind kind;
     struct span        channel;    /* MESSAGE, HEAD; QUESTION and NOTICE: empty where they are about none */
-    uint64_t           epoch, seq; /* HEAD: seq is the head */
+    uint64_t           epoch, seq; /* MESSAGE; HEAD: seq is the head */
     uint64_t           question;   /* QUESTION, ANSWER: the asker's number of it */
     uint8_t            topic;      /* QUESTION, NOTICE: node/peer_question.h */
     struct span        body;       /* QUESTION, ANSWER, NOTICE: the topic's own. MESSAGE: what bus_message_get() reads */
@@ -48,7 +62,8 @@ void bus_message_put(struct buf *buf, const struct message *message);
 bool bus_header_get(struct span *frame, struct bus_header *ret);
 /* Takes the next item off *frame. False with an empty *frame: it was the last; else what is left is malformed. */
 bool bus_item_get(struct span *frame, struct bus_item *ret);
-/* The message of an item, numbered. The name was looked up by the caller from item.channel. NULL: malformed. */
+/* The message of an item, numbered. The name was looked up by the caller from item.channel. NULL: malformed, or of a kind that
+ * this program does not know; then item.epoch and item.seq still say where the log's head is at least. */
 struct message *bus_message_get(const struct bus_item *item, struct channel_name *channel);
 
 #endif

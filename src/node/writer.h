@@ -87,6 +87,7 @@ struct writer {
     size_t                    read_count;  /* reads under way in the stores */
     struct loop_account       accounts[LOOPS_MAX];
     struct deliver_command   *delivers[LOOPS_MAX]; /* being filled this turn */
+    struct moved_command     *moveds[LOOPS_MAX];   /* likewise: heads that were heard of */
     uint32_t                  all_count;   /* publishes to everyone … */
     uint32_t                  all_tick;    /* … since this tick, for a second */
     uint32_t                  tick;        /* counts writer_tick() */
@@ -110,6 +111,10 @@ void writer_take(struct writer *writer, struct command *command, msec wall);
  * Shares it. A head never steps back for it; from another life of the log it is a reason to ask, not to be believed.
  * Between writer_take() and writer_turn_end(). */
 void writer_hear(struct writer *writer, struct message *message);
+
+/* Somebody else has appended to the durable store up to `head`, and the messages don't come: loops that follow are told at
+ * the end of this turn, and read the log. The same rules hold as for writer_hear(). */
+void writer_hear_head(struct writer *writer, const struct channel_name *name, uint64_t epoch, uint64_t head);
 
 /* After the commands of one turn: gives what has gathered to the store and sends what is to be delivered. */
 void writer_turn_end(struct writer *writer, msec wall);

@@ -62,10 +62,14 @@ static void writer_send_delivery(struct writer *writer, unsigned loop)
     hint_send(writer, loop, &deliver->hint);
 }
 
+static void writer_send_heard(struct writer *writer, unsigned loop);
+
 void writer_send_deliveries(struct writer *writer)
 {
-    for (unsigned loop = 0; loop < writer->loop_count; loop++)
+    for (unsigned loop = 0; loop < writer->loop_count; loop++) {
         writer_send_delivery(writer, loop);
+        writer_send_heard(writer, loop);
+    }
 }
 
 void writer_send_view(struct writer *writer, struct command *command)
@@ -175,6 +179,48 @@ static void moved_send(struct writer *writer, unsigned loop, struct moved_comman
     hint_send(writer, loop, &moved->hint);
 }
 
+static void writer_send_heard(struct writer *writer, unsigned loop)
+{
+    struct moved_command *moved = writer->moveds[loop];
+
+    if (moved == NULL)
+        return;
+    writer->moveds[loop] = NULL;
+    moved_send(writer, loop, moved);
+}
+
+static void writer_tell_heard(struct writer *writer, struct tail *tail, unsigned loop)
+{
+    if (writer->moveds[loop] == NULL && loop_is_full(writer, loop)) {
+        writer_owe_head(writer, tail, UINT64_C(1) << loop);
+        return;
+    }
+    if (writer->moveds[loop] == NULL)
+        writer->moveds[loop] = moved_new();
+    moved_add(writer->moveds[loop], tail);
+    if (writer->moveds[loop]->hint.count == MOVED_HEADS_MAX)
+        writer_send_heard(writer, loop);
+}
+
+/* A head that this node's own batch has moved, whose completion is still to come, is told as well: loops then read the
+ * messages from the log, and drop them when they come. */
+void writer_hear_head(struct writer *writer, const struct channel_name *name, uint64_t epoch, uint64_t head)
+{
+    struct tail *tail = tails_find(&writer->tails, name);
+
+    must(epoch != 0 && name_is_durable(name));
+    if (tail == NULL || tail->followers == 0 || (tail->epoch == epoch && head <= tail->head))
+        return;
+    if (tail->epoch != epoch) {
+        writer_outdate(writer, tail);
+        return;
+    }
+    tail_empty(&writer->tails, tail);
+    tail->head = head;
+    for (uint64_t left = tail->followers; left != 0; left &= left - 1)
+        writer_tell_heard(writer, tail, (unsigned)__builtin_ctzll(left));
+}
+
 /* All loops are told in one pass over what is owed: there may be as much of it as there are channels. */
 struct moved_round {
     uint64_t              open;             /* a bit a loop: it may be told more in this tick */
@@ -266,7 +312,10 @@ void writer_take_heartbeat(struct command *command, struct writer *writer)
 
 void writer_deliver_fini(struct writer *writer)
 {
-    for (unsigned i = 0; i < writer->loop_count; i++)
+    for (unsigned i = 0; i < writer->loop_count; i++) {
         if (writer->delivers[i] != NULL)
             command_free(&writer->delivers[i]->hint.command);
+        if (writer->moveds[i] != NULL)
+            command_free(&writer->moveds[i]->hint.command);
+    }
 }

@@ -841,6 +841,47 @@ static void another_life_that_is_heard_of_is_asked_about(void **state)
     stage_free(stage);
 }
 
+/* Heads without their messages, as an engine that carries no payloads tells them. */
+static void a_head_that_is_heard_of_is_told_in_the_same_turn(void **state)
+{
+    (void)state;
+    static const struct { const char *name; uint64_t epoch, heads[3], head; const char *got; } rows[] = {
+        { "news", EPOCH, { 6 }, 6, "moved 6" },
+        { "several in one turn", EPOCH, { 6, 8, 7 }, 8, "moved 6 8" },
+        { "old", EPOCH, { 5, 4 }, 5, "" },
+        { "another life: the store is asked", EPOCH - 1, { 77 }, 5, "" },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct stage *stage = stage_shared();
+        for (size_t j = 0; j < 3 && rows[i].heads[j] != 0; j++)
+            writer_hear_head(&stage->writer, stage->name, rows[i].epoch, rows[i].heads[j]);
+        turn(stage);
+        char heard[256];
+        if (strcmp(got(stage, 0, heard), rows[i].got) != 0)
+            fail_msg("%s: %s", rows[i].name, heard);
+        got_is(stage, 1, "");  /* it does not follow */
+        assert_int_equal(tails_find(&stage->writer.tails, stage->name)->head, rows[i].head);
+        assert_int_equal(tails_find(&stage->writer.tails, stage->name)->epoch, EPOCH);
+        stage_free(stage);
+    }
+}
+
+/* A message whose completion came late, and a message behind the head that was heard of. */
+static void messages_and_heads_that_are_heard_of_mix(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_shared();
+
+    hears(stage, EPOCH, 6);
+    writer_hear_head(&stage->writer, stage->name, EPOCH, 8);
+    turn(stage);
+    hears(stage, EPOCH, 8);
+    hears(stage, EPOCH, 9);
+    got_is(stage, 0, "deliver 6 moved 8 deliver 8 deliver 9");
+    assert_int_equal(tails_find(&stage->writer.tails, stage->name)->head, 9);
+    stage_free(stage);
+}
+
 static void what_nobody_follows_is_not_kept(void **state)
 {
     (void)state;
@@ -1827,6 +1868,8 @@ int main(void)
         cmocka_unit_test(no_head_is_trusted_that_was_learnt_before_the_store_failed),
         cmocka_unit_test(nor_one_that_was_learnt_before_its_first_good_word),
         cmocka_unit_test(a_head_never_steps_back_for_what_is_heard),
+        cmocka_unit_test(a_head_that_is_heard_of_is_told_in_the_same_turn),
+        cmocka_unit_test(messages_and_heads_that_are_heard_of_mix),
         cmocka_unit_test(another_life_that_is_heard_of_is_asked_about),
         cmocka_unit_test(what_nobody_follows_is_not_kept),
         cmocka_unit_test(each_who_follows_asks_a_store_with_other_writers),

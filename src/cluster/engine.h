@@ -59,6 +59,8 @@ struct engine_call {
     struct span           record;      /* borrowed */
     msec                  started;     /* of this incarnation: which of two is newer */
     msec                  lease_ms;
+    bool                  is_new;      /* the answer: it did not run before this call, so others may have passed this node over
+                                        * for a while: routes are to be put again, and heads compared */
     /* NODES: the answer; freed by engine_call_fini() */
     struct engine_lease  *leases;
     size_t                lease_count;

@@ -11,8 +11,9 @@ void writer_init(struct writer *writer, const struct writer_port *port, void *ct
     must(loop_count >= 1 && loop_count <= LOOPS_MAX);
     must(limits->deadline_ticks >= 1 && limits->delivery_count_max >= 2 && limits->delivery_bytes_max >= 2);
     *writer = (struct writer){
-        .port = port, .ctx = ctx, .durable = { .store = durable }, .memory = { .store = memory }, .limits = *limits,
-        .loop_count = loop_count,
+        .port = port, .ctx = ctx, .limits = *limits, .loop_count = loop_count, .compare_ticks = HEARTBEAT_TICKS,
+        .durable = { .store = durable, .is_shared = !durable->has_one_writer, .slots_credit = HEARTBEAT_TICKS - 1 },
+        .memory  = { .store = memory, .is_shared = !memory->has_one_writer, .slots_credit = HEARTBEAT_TICKS - 1 },
     };
     tails_init(&writer->tails, limits->tail_bytes_max, limits->tail_messages_max);
     writer_append_init(writer);
@@ -54,6 +55,8 @@ void writer_turn_end(struct writer *writer, msec wall)
     writer->wall        = wall;
     writer->is_refusing = false;
     writer_submit(writer, wall);
+    if (writer->cluster != NULL)
+        writer->cluster->turn_end(writer->cluster_ctx);
     writer_put_questions(writer);
     writer_send_deliveries(writer);
 }
@@ -65,6 +68,8 @@ void writer_tick(struct writer *writer, msec wall)
     writer_tick_deadlines(writer);
     writer_tick_heads(writer);
     writer_tick_moved(writer);
+    if (writer->cluster != NULL)
+        writer->cluster->tick(writer->cluster_ctx);
     writer->durable.store->ops->tick(writer->durable.store, wall);
     writer->memory.store->ops->tick(writer->memory.store, wall);
 }

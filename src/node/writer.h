@@ -18,6 +18,7 @@
 #define NODE_WRITER_H
 
 #include "base/counter.h"
+#include "node/cluster_port.h"
 #include "node/command.h"
 #include "node/tail.h"
 
@@ -59,17 +60,21 @@ struct lane {
 /* One store, and the question after heads that gathers for it in this turn. */
 struct writer_store {
     struct store         *store;
+    bool                  is_shared;     /* other nodes append to its logs */
     struct head_question *gathering;     /* NULL: nothing to ask yet */
     uint32_t              away_count;     /* questions under way */
     size_t                followed_count; /* channels of this store that some loop follows */
     size_t                slot;           /* where the heartbeat's walk over the tails stands … */
     size_t                slots_left;     /* … and how many slots are due; it rests while no question has room */
+    size_t                slots_credit;   /* parts of a slot that are due, each 1 of so many ticks as a walk takes */
     bool                  has_unasked;    /* somebody waits for a head that there was no room to ask for */
 };
 
 struct writer {
     const struct writer_port *port;
     void                     *ctx;
+    const struct cluster_port *cluster;    /* NULL: the node is in none. The caller sets both after writer_init() */
+    void                     *cluster_ctx;
     struct writer_store       durable;
     struct writer_store       memory;      /* completes inline; for namespaces that are not durable */
     struct writer_limits      limits;      /* may change between two turns, those of the tails excepted */
@@ -93,6 +98,7 @@ struct writer {
     uint32_t                  tick;        /* counts writer_tick() */
     /* for so many ticks more, heads of a store with one writer are compared too */
     uint32_t                  doubt_ticks;
+    uint32_t                  compare_ticks; /* see writer_compare_each() */
     msec                      wall;
     struct counter            refused;     /* publishes answered PUBLISH_BUSY */
     struct counter            late;        /* publishes answered because their deadline passed */
@@ -116,13 +122,17 @@ void writer_hear(struct writer *writer, struct message *message);
  * the end of this turn, and read the log. The same rules hold as for writer_hear(). */
 void writer_hear_head(struct writer *writer, const struct channel_name *name, uint64_t epoch, uint64_t head);
 
+/* The registration of the route that cluster_port.follow() began has ended: the head is asked for now. */
+void writer_routed(struct writer *writer, struct channel_name *channel);
+
 /* After the commands of one turn: gives what has gathered to the store and sends what is to be delivered. */
 void writer_turn_end(struct writer *writer, msec wall);
 
 /* About ten times a second: a slice of the heartbeat, deadlines, and the stores' housekeeping.
  *
  * The heartbeat compares the head of each followed channel with the store, once in HEARTBEAT_TICKS, where the store
- * has other writers; else the head in memory is believed and nothing is compared.
+ * has other writers; else the head in memory is believed and nothing is compared. Where something else tells what the other
+ * writers append, it may be slower: writer_compare_each().
  *
  * Publishes don't wait for ever. One that has waited limits.deadline_ticks for its turn behind a batch is answered
  * PUBLISH_AWAY: it was never given to the store, so it is certainly not stored. A batch that the store has had for so
@@ -131,6 +141,14 @@ void writer_turn_end(struct writer *writer, msec wall);
 void writer_tick(struct writer *writer, msec wall);
 
 enum { HEARTBEAT_TICKS = 10 };
+
+/* Followed heads of shared stores are compared once in so many ticks; HEARTBEAT_TICKS at first. While it is slower than that,
+ * heads that are in doubt are still compared once in HEARTBEAT_TICKS. */
+void writer_compare_each(struct writer *writer, uint32_t ticks);
+
+/* Something that others appended may not have been heard: all followed heads of shared stores are compared, beginning with the
+ * next tick. */
+void writer_compare_all(struct writer *writer);
 
 /* Nothing waits and nothing is under way. */
 bool writer_is_idle(const struct writer *writer);

@@ -215,6 +215,12 @@ static enum publish_outcome outcome_of(const struct append *append)
     return PUBLISH_BROKEN;
 }
 
+static void writer_tell_cluster(struct writer *writer, struct message *message)
+{
+    if (writer->cluster != NULL && writer_store_of(writer, message->channel)->is_shared)
+        writer->cluster->committed(writer->cluster_ctx, message);
+}
+
 static void publish_finish(struct writer *writer, struct publish_command *publish, bool is_late)
 {
     struct message *message = publish->append.message;
@@ -223,8 +229,10 @@ static void publish_finish(struct writer *writer, struct publish_command *publis
         writer_take_purge(writer, publish, is_late);
         return;
     }
-    if (publish->append.outcome == APPEND_DONE)
+    if (publish->append.outcome == APPEND_DONE) {
         writer_spread(writer, message);
+        writer_tell_cluster(writer, message);
+    }
     if (is_late) {
         command_free(&publish->command);  /* it was answered; the loop gives up its part, too */
         return;

@@ -208,7 +208,7 @@ void writer_hear_head(struct writer *writer, const struct channel_name *name, ui
 {
     struct tail *tail = tails_find(&writer->tails, name);
 
-    must(epoch != 0 && name_is_durable(name));
+    must(epoch != 0);
     if (tail == NULL || tail->followers == 0 || (tail->epoch == epoch && head <= tail->head))
         return;
     if (tail->epoch != epoch) {

@@ -139,6 +139,36 @@ void writer_outdate_all(struct writer *writer)
     writer->doubt_ticks = 2 * HEARTBEAT_TICKS;
 }
 
+static void writer_outdate_slot(struct writer *writer, size_t slot)
+{
+    for (struct map_node *node = writer->tails.map.slots[slot]; node != NULL; node = node->next) {
+        struct tail *tail = container_of(node, struct tail, node);
+        if (writer_store_of(writer, tail->name)->is_shared)
+            tail_move(writer, tail, HEAD_OUTDATE);
+    }
+}
+
+static void writer_store_walk_all(struct writer *writer, struct writer_store *from)
+{
+    if (from->is_shared)
+        from->slots_left = writer->tails.map.slot_count;
+}
+
+void writer_compare_all(struct writer *writer)
+{
+    for (size_t slot = 0; slot < writer->tails.map.slot_count; slot++)
+        writer_outdate_slot(writer, slot);
+    writer_store_walk_all(writer, &writer->durable);
+    writer_store_walk_all(writer, &writer->memory);
+    writer->doubt_ticks = 2 * HEARTBEAT_TICKS;
+}
+
+void writer_compare_each(struct writer *writer, uint32_t ticks)
+{
+    must(ticks >= 1);
+    writer->compare_ticks = ticks;
+}
+
 /* Is the head in memory the log's head? No if other processes append to the log, and no while the store may still show
  * a batch whose outcome it did not know. */
 static bool writer_believes(struct writer *writer, const struct tail *tail)
@@ -298,11 +328,28 @@ static void writer_register(struct writer *writer, struct tail *tail, unsigned l
 {
     struct writer_store *from = writer_store_of(writer, tail->name);
 
-    if (tail->followers == 0)
-        from->followed_count++;
+    bool is_first = tail->followers == 0;
+
+    from->followed_count += is_first;
     tail->followers |= UINT64_C(1) << loop;
     if (!from->store->has_one_writer)
         tail_move(writer, tail, HEAD_OUTDATE);
+    if (!is_first || writer->cluster == NULL || !from->is_shared)
+        return;
+    tail_move(writer, tail, HEAD_ROUTE);
+    writer->cluster->follow(writer->cluster_ctx, tail->name);
+}
+
+void writer_routed(struct writer *writer, struct channel_name *channel)
+{
+    struct tail *tail = tails_find(&writer->tails, channel);
+
+    if (tail == NULL)
+        return;
+    tail_move(writer, tail, HEAD_ROUTED);
+    if (tail->owed != NULL && tail->owed->askers != NULL && !tail_want(writer, tail))
+        writer_store_of(writer, channel)->has_unasked = true;
+    tail_let_go(&writer->tails, tail);
 }
 
 void writer_take_follow(struct command *command, struct writer *writer)
@@ -349,6 +396,8 @@ static void writer_unregister(struct writer *writer, struct tail *tail)
 
     must(from->followed_count > 0);
     from->followed_count--;
+    if (writer->cluster != NULL && from->is_shared)
+        writer->cluster->unfollow(writer->cluster_ctx, tail->name);
     if (from->store->has_one_writer)
         return;
     tail_move(writer, tail, HEAD_OUTDATE);
@@ -375,11 +424,24 @@ void writer_take_unfollow(struct command *command, struct writer *writer)
 
 /* --- the heartbeat -------------------------------------------------------------------------------------------- */
 
+static bool writer_is_in_doubt(const struct writer *writer, const struct writer_store *from)
+{
+    return writer->doubt_ticks > 0 || (writer->is_doubtful && from == &writer->durable);
+}
+
 static bool writer_has_to_compare(const struct writer *writer, const struct writer_store *from)
 {
-    bool is_doubtful = writer->is_doubtful && from == &writer->durable;
+    return writer_is_in_doubt(writer, from) || (!from->store->has_one_writer && from->followed_count > 0);
+}
 
-    return writer->doubt_ticks > 0 || is_doubtful || (!from->store->has_one_writer && from->followed_count > 0);
+/* While the walk is fast because of a doubt, and would be slow otherwise, it asks for what is in doubt alone. */
+static bool writer_has_to_ask(struct writer *writer, const struct writer_store *from, const struct tail *tail)
+{
+    bool is_resting = from->is_shared && writer->compare_ticks > HEARTBEAT_TICKS;
+
+    if (is_resting && writer_is_in_doubt(writer, from))
+        return tail->head_state != HEAD_KNOWN;
+    return !writer_believes(writer, tail);
 }
 
 /* False: there is no room to ask for all of them. */
@@ -387,8 +449,8 @@ static bool writer_compare_slot(struct writer *writer, struct writer_store *from
 {
     for (struct map_node *node = writer->tails.map.slots[from->slot]; node != NULL; node = node->next) {
         struct tail *tail = container_of(node, struct tail, node);
-        if (tail->followers != 0 && writer_store_of(writer, tail->name) == from && !writer_believes(writer, tail) &&
-            !tail_want(writer, tail))
+        if (tail->followers != 0 && writer_store_of(writer, tail->name) == from &&
+            writer_has_to_ask(writer, from, tail) && !tail_want(writer, tail))
             return false;
     }
     return true;
@@ -408,14 +470,25 @@ static void writer_walk(struct writer *writer, struct writer_store *from)
     }
 }
 
-/* Another slice is due; all slots are in HEARTBEAT_TICKS. */
+/* How many slots more are due, so that all are in `ticks`; rounded up at first, and down in sum. */
+static size_t store_slots_due(struct writer_store *from, size_t count, uint32_t ticks)
+{
+    size_t due = from->slots_credit + count;
+
+    from->slots_credit = due % ticks;
+    return due / ticks;
+}
+
+/* Another slice is due. */
 static void writer_tick_store_heads(struct writer *writer, struct writer_store *from)
 {
-    size_t count = writer->tails.map.slot_count;
+    size_t   count   = writer->tails.map.slot_count;
+    bool     is_slow = from->is_shared && !(writer->compare_ticks > HEARTBEAT_TICKS && writer_is_in_doubt(writer, from));
+    uint32_t ticks   = is_slow ? writer->compare_ticks : HEARTBEAT_TICKS;
 
     writer_ask_owed(writer, from);
     if (writer_has_to_compare(writer, from))
-        from->slots_left += (count + HEARTBEAT_TICKS - 1) / HEARTBEAT_TICKS;
+        from->slots_left += store_slots_due(from, count, ticks);
     if (from->slots_left > count)
         from->slots_left = count;
     writer_walk(writer, from);

@@ -39,6 +39,8 @@ struct stage {
     struct purged_command *purged;     /* on its way through the loops */
     struct commands       posted;
     struct commands       sent[LOOPS];
+    char                  told[256];    /* what the cluster was told, as words */
+    bool                  is_routed_at_once;
 };
 
 static const struct hash_key key = { 1, 2 };
@@ -251,6 +253,63 @@ static size_t questions_count(const struct stage *stage)
         count++;
     return count;
 }
+
+/* --- the cluster --- */
+
+static void tell(struct stage *stage, const char *what, uint64_t number)
+{
+    size_t len = strlen(stage->told);
+
+    if (number == 0)
+        snprintf(stage->told + len, sizeof stage->told - len, "%s%s", len == 0 ? "" : " ", what);
+    else
+        snprintf(stage->told + len, sizeof stage->told - len, "%s%s %d", len == 0 ? "" : " ", what, (int)number);
+}
+
+static void on_follow(void *ctx, struct channel_name *name)
+{
+    struct stage *stage = ctx;
+
+    tell(stage, "follow", 0);
+    if (stage->is_routed_at_once)
+        writer_routed(&stage->writer, name);
+}
+
+static void on_unfollow(void *ctx, struct channel_name *name)
+{
+    (void)name;
+    tell(ctx, "unfollow", 0);
+}
+
+static void on_committed(void *ctx, struct message *message)
+{
+    tell(ctx, "committed", message->seq);
+}
+
+static void on_turn_end(void *ctx)
+{
+    (void)ctx;
+}
+
+static const struct cluster_port cluster_here = {
+    .follow = on_follow, .unfollow = on_unfollow, .committed = on_committed, .turn_end = on_turn_end, .tick = on_turn_end,
+};
+
+/* A node of a cluster. */
+static struct stage *stage_in_cluster(void)
+{
+    struct stage *stage = stage_over(&plenty, false, 1);
+
+    stage->writer.cluster     = &cluster_here;
+    stage->writer.cluster_ctx = stage;
+    return stage;
+}
+
+#define told_is(stage, want)                       \
+    do {                                           \
+        assert_string_equal((stage)->told, want);  \
+        (stage)->told[0] = '\0';                   \
+    } while (0)
 
 static void publishes(struct stage *stage, unsigned loop, struct channel_name *channel)
 {
@@ -1613,6 +1672,154 @@ static void a_count_goes_round(void **state)
     }
 }
 
+/* --- in a cluster ----------------------------------------------------------------------------------------------- */
+
+/* Register the route, then ask: what is published in between comes by the route, or is below the head. */
+static void no_head_is_asked_for_before_its_route_stands(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_in_cluster();
+
+    follows(stage, 0, stage->name, &follow_kind);
+    ticks(stage, 2 * HEARTBEAT_TICKS);
+    told_is(stage, "follow");
+    assert_int_equal(questions_count(stage), 0);
+    writer_routed(&stage->writer, stage->name);
+    turn(stage);
+    assert_int_equal(questions_count(stage), 1);
+    hand_tells(&stage->hand, RC_OK, 5);
+    turn(stage);
+    got_is(stage, 0, "head 5");
+    writer_routed(&stage->writer, stage->name);
+    follows(stage, 1, stage->name, &follow_kind);
+    told_is(stage, "");  /* the node has its route */
+    hand_tells(&stage->hand, RC_OK, 5);
+    turn(stage);
+    got_is(stage, 1, "head 5");
+    stage_free(stage);
+}
+
+static void a_question_of_before_the_route_does_not_count(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_in_cluster();
+
+    stage->is_routed_at_once = true;
+    follows(stage, 0, stage->name, &follow_kind);
+    stage->is_routed_at_once = false;
+    follows(stage, 0, stage->name, &unfollow_kind);
+    follows(stage, 1, stage->name, &follow_kind);
+    told_is(stage, "follow unfollow follow");
+    hand_tells(&stage->hand, RC_OK, 5);
+    turn(stage);
+    assert_int_equal(questions_count(stage), 0);
+    got_is(stage, 1, "");
+    writer_routed(&stage->writer, stage->name);
+    turn(stage);
+    hand_tells(&stage->hand, RC_OK, 6);
+    turn(stage);
+    got_is(stage, 1, "head 6");
+    stage_free(stage);
+}
+
+static void who_unfollows_before_the_route_stands_asks_nothing(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_in_cluster();
+
+    follows(stage, 0, stage->name, &follow_kind);
+    follows(stage, 0, stage->name, &unfollow_kind);
+    told_is(stage, "follow unfollow");
+    writer_routed(&stage->writer, stage->name);
+    turn(stage);
+    assert_int_equal(questions_count(stage), 0);
+    assert_null(tails_find(&stage->writer.tails, stage->name));
+    writer_routed(&stage->writer, stage->name);
+    stage_free(stage);
+}
+
+/* The memory store of this node is its own: it has no routes. */
+static void the_cluster_hears_what_this_node_commits_to_shared_logs(void **state)
+{
+    (void)state;
+    struct stage   *stage   = stage_in_cluster();
+    struct message *message = message_new(stage->name, MESSAGE_PLAIN, "", 0, SPAN(""), SPAN(""));
+
+    follows(stage, 0, stage->live, &follow_kind);
+    publishes(stage, 0, stage->live);
+    publishes(stage, 0, stage->name);
+    turn(stage);
+    told_is(stage, "");
+    hand_ends(&stage->hand, APPEND_DONE);
+    turn(stage);
+    told_is(stage, "committed 1");
+    message->epoch = EPOCH;
+    message->seq   = 2;
+    writer_hear(&stage->writer, message);
+    turn(stage);
+    told_is(stage, "");
+    message_unref(message);
+    publishes(stage, 0, stage->name);
+    turn(stage);
+    ticks(stage, plenty.deadline_ticks + 1);
+    hand_ends(&stage->hand, APPEND_DONE);
+    turn(stage);
+    told_is(stage, "committed 2");  /* late, and delivered like any other */
+    stage_free(stage);
+}
+
+/* Loop 0 of a node in a cluster follows the channel, whose head is 5. */
+static struct stage *stage_routed(void)
+{
+    struct stage *stage = stage_in_cluster();
+
+    stage->is_routed_at_once = true;
+    stage->hand.head         = 5;
+    follows(stage, 0, stage->name, &follow_kind);
+    hand_tells(&stage->hand, RC_OK, 5);
+    turn(stage);
+    got_is(stage, 0, "head 5");
+    stage->told[0] = '\0';
+    return stage;
+}
+
+/* How many ticks pass until the store is asked. */
+static unsigned ticks_until_asked(struct stage *stage, unsigned most)
+{
+    for (unsigned count = 1; count <= most; count++) {
+        ticks(stage, 1);
+        if (questions_count(stage) == 0)
+            continue;
+        hand_tells(&stage->hand, RC_OK, 5);
+        turn(stage);
+        return count;
+    }
+    return 0;
+}
+
+static void heads_are_compared_as_often_as_it_is_told(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_routed();
+
+    ticks(stage, 3 * HEARTBEAT_TICKS);
+    while (questions_count(stage) > 0)
+        hand_tells(&stage->hand, RC_OK, 5);
+    turn(stage);
+    assert_in_range(ticks_until_asked(stage, 2 * HEARTBEAT_TICKS), 1, HEARTBEAT_TICKS);
+    writer_compare_each(&stage->writer, 3000);
+    ticks(stage, 2 * HEARTBEAT_TICKS);
+    while (questions_count(stage) > 0)
+        hand_tells(&stage->hand, RC_OK, 5);
+    turn(stage);
+    ticks_until_asked(stage, 3001);
+    assert_in_range(ticks_until_asked(stage, 6000), 2990, 3010);
+    writer_compare_all(&stage->writer);
+    assert_int_equal(ticks_until_asked(stage, 5), 1);
+    assert_int_equal(ticks_until_asked(stage, 3 * HEARTBEAT_TICKS), 0);  /* nothing is in doubt any more */
+    stage_free(stage);
+}
+
 /* --- purges ----------------------------------------------------------------------------------------------------- */
 
 static void hand_purges(struct stage *stage)
@@ -1842,6 +2049,11 @@ static void a_listing_counts_on_its_way(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(no_head_is_asked_for_before_its_route_stands),
+        cmocka_unit_test(a_question_of_before_the_route_does_not_count),
+        cmocka_unit_test(who_unfollows_before_the_route_stands_asks_nothing),
+        cmocka_unit_test(the_cluster_hears_what_this_node_commits_to_shared_logs),
+        cmocka_unit_test(heads_are_compared_as_often_as_it_is_told),
         cmocka_unit_test(a_purge_is_answered_when_every_loop_knows),
         cmocka_unit_test(a_purge_that_nobody_follows_is_answered_at_once),
         cmocka_unit_test(a_late_purge_is_carried_out_unanswered),

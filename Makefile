@@ -222,6 +222,11 @@ $(foreach fuzz,$(FUZZ_SRC),$(eval $(call fuzz_rule,$(patsubst src/%.c,%,$(fuzz))
 fuzzers: $(FUZZERS)
 
 # --- how fast, how light: Longwire and its peers in one run, into docs/performance.md ------------------------------
+# As many sessions as this machine holds, on fifty nodes of one cluster; takes some minutes and most of the memory.
+million: all
+	@setup/packages cluster
+	@tools/bench/million --build $(BUILD)
+
 bench:
 	@setup/packages bench
 	@$(MAKE) --no-print-directory FLAVOUR=release all
@@ -341,10 +346,11 @@ help:
 	@echo 'make fuzz     each fuzzer for a minute (FUZZ_SECONDS=600)'
 	@echo 'make soak     long runs of what make test does briefly'
 	@echo 'make bench    benchmarks beside nchan, mosquitto and Redis; writes docs/performance.md'
+	@echo 'make million  a million sessions on fifty nodes, or as many as this machine holds'
 	@echo 'make install  put programs, man page, completions and unit into place (PREFIX=/usr/local DESTDIR=)'
 	@echo 'make docker-check  build the image of the Dockerfile with buildah, and try it (IMAGE_FOLDER=DIR)'
 	@echo 'make clean'
 
-.PHONY: all client docker-check install tool-pages bench units transcripts fuzzers clean run test test-build tsan-units base-units preloads clang-check unit sim system soak fuzz help
+.PHONY: all client docker-check install tool-pages bench million units transcripts fuzzers clean run test test-build tsan-units base-units preloads clang-check unit sim system soak fuzz help
 clean:
 	rm -rf $(BUILD)

@@ -50,7 +50,7 @@ struct outgoing {
 
 struct dialect {
     const char *peer;
-    const char *transport;  /* of a subscriber "ws", "sse", "poll", "tcp", "session", "beat"; of a publisher "single", "acked", "batch" */
+    const char *transport;  /* of a subscriber "ws", "sse", "poll", "tcp", "session", "session-all", "beat"; of a publisher "single", "acked", "batch" */
     bool        is_ready_at_once;
 
     /* The first words on a new connection. */

@@ -21,6 +21,7 @@ static const struct {
     { "idle", scenario_idle, "the server's memory for --connections quiet readers" },
     { "connect", scenario_connect, "connect, subscribe, close, --connections times" },
     { "storm", scenario_storm, "--connections sessions come back by ticket, each with --missed messages" },
+    { "hold", scenario_hold, "--connections sessions from user --first on, until standard input ends" },
     { "beat", scenario_beat, "heartbeats of --connections links" },
     { "acks", scenario_acks, "acknowledged publishes, without and with --connections sessions that acknowledge" },
 };

@@ -105,6 +105,20 @@ static void native_greet_session(struct client *client)
     buf_fini(&fields);
 }
 
+/* … and follows all:NAME beside what a session follows by itself. */
+static void native_greet_session_all(struct client *client)
+{
+    char field[CHANNEL_TEXT_MAX + 2];
+    int  len = snprintf(field + 2, CHANNEL_TEXT_MAX, "all:%s", strchr(client->target->prefix, ':') + 1);
+
+    native_greet_session(client);
+    field[0] = KEY_CHANNEL[0];
+    field[1] = (char)len;
+    buf_putc(&client->out, (char)(3 + len));
+    buf_putc(&client->out, NATIVE_SUBSCRIBE);
+    buf_put(&client->out, span_of(field, 2 + (size_t)len));
+}
+
 /* Each publish is answered. */
 static void native_publish(struct client *client, const struct outgoing *messages, size_t count)
 {
@@ -241,8 +255,22 @@ static size_t native_hear_session(struct client *client, struct span bytes, stru
     return used;
 }
 
+/* Other channels of the session may be confirmed too. */
+static size_t native_hear_session_all(struct client *client, struct span bytes, struct note *ret_note)
+{
+    enum { CHANNEL = 2 };
+    struct native_cut cut;
+    size_t            used = native_hear(client, bytes, NATIVE_SUBSCRIBED, ret_note);
+
+    if (ret_note->heard == HEARD_READY && native_cut(bytes, &cut) &&
+        !span_starts(native_field(cut.body, CHANNEL), SPAN("all:")))
+        ret_note->heard = HEARD_NOISE;
+    return used;
+}
+
 const struct dialect native_dialects[] = {
     { "longwire-native", "session", false, native_greet_session, native_hear_session, NULL },
+    { "longwire-native", "session-all", false, native_greet_session_all, native_hear_session_all, NULL },
     { "longwire-native", "tcp", false, native_greet_subscriber, native_hear_subscriber, NULL },
     { "longwire-native", "beat", false, native_connect, native_hear_publisher, NULL },
     { "longwire-native", "single", false, native_connect, native_hear_publisher, native_publish },

@@ -38,6 +38,7 @@ static const struct option_row rows[] = {
     { "--batch", OPTION_NUMBER, AT(batch), "1", 1, 10000, "durable: messages in a request" },
     { "--at-once", OPTION_NUMBER, AT(at_once), "64", 1, 4096, "connections that are being made at once" },
     { "--missed", OPTION_NUMBER, AT(missed), "10", 1, 1000, "storm: messages for each session" },
+    { "--first", OPTION_NUMBER, AT(first), "0", 0, 100000000, "hold: the number of the first user" },
     { "--rate", OPTION_NUMBER, AT(rate), "50", 1, 1000000, "rate: messages a second" },
     { "--seconds-ms", OPTION_NUMBER, AT(seconds_ms), "3000", 1, 3600000, "how long to publish" },
     { "--warmup-ms", OPTION_NUMBER, AT(warmup_ms), "500", 1, 3600000, "how long to publish before that, unmeasured" },

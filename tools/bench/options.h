@@ -17,7 +17,7 @@ struct options {
 
     uint64_t pid;
     uint64_t subscribers, connections, channels;
-    uint64_t in_flight, publishers, batch, at_once, missed;
+    uint64_t in_flight, publishers, batch, at_once, missed, first;
     uint64_t rate;
     uint64_t seconds_ms, warmup_ms, settle_ms;
     uint64_t threads;

@@ -14,6 +14,7 @@ int scenario_idle(const struct options *options);     /* memory of --connections
 int scenario_connect(const struct options *options);  /* connect, subscribe, close, --connections times */
 int scenario_storm(const struct options *options);    /* --connections sessions come back, each with --missed messages */
 
+int scenario_hold(const struct options *options);    /* --connections sessions, until standard input ends */
 int scenario_beat(const struct options *options);     /* --connections links beat */
 int scenario_acks(const struct options *options);     /* durable publishes while --connections sessions acknowledge */
 

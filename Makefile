@@ -223,8 +223,9 @@ fuzzers: $(FUZZERS)
 
 # --- how fast, how light: Longwire and its peers in one run, into docs/performance.md ------------------------------
 # As many sessions as this machine holds, on fifty nodes of one cluster; takes some minutes and most of the memory.
-million: all
+million:
 	@setup/packages cluster
+	@$(MAKE) --no-print-directory FLAVOUR=release all
 	@tools/bench/million --build $(BUILD)
 
 bench:

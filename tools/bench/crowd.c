@@ -28,7 +28,6 @@ static void reader_thread_on_heard(struct conn *conn, const struct note *note)
 static void reader_thread_connect(struct reader_thread *thread, const struct crowd_plan *plan, uint32_t first)
 {
     const struct options *options = plan->options;
-    struct sockaddr_in    server  = options_server(options);
     const struct dialect *dialect = dialect_subscriber(options->peer, options->transport);
     if (dialect == NULL)
         die("%s has no %s subscribers here", options->peer, options->transport);
@@ -39,6 +38,7 @@ static void reader_thread_connect(struct reader_thread *thread, const struct cro
         *conn = (struct conn){ .on_heard = reader_thread_on_heard, .owner = thread, .index = i };
         conn->client = (struct client){ .dialect = dialect, .target = plan->target, .id = id,
                                       .channel = plan->shape == CROWD_APART ? id : 0 };
+        struct sockaddr_in server = options_server_at(options, id);
         conn_open(conn, &thread->loop, &server);
         thread->ready_count += dialect->is_ready_at_once;
         while (i + 1 - thread->ready_count >= options->at_once)

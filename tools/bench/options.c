@@ -25,7 +25,8 @@ struct option_row {
 static const struct option_row rows[] = {
     { "--peer", OPTION_TEXT, AT(peer), "longwire", 0, 0, "longwire, longwire-native, nchan, mosquitto, redis, nats or baseline" },
     { "--transport", OPTION_TEXT, AT(transport), NULL, 0, 0, "ws, sse, poll or tcp; by default the peer's first" },
-    { "--server", OPTION_TEXT, AT(server), "127.0.0.1:8080", 0, 0, "the server's address; where the baseline listens" },
+    { "--server", OPTION_TEXT, AT(server), "127.0.0.1:8080", 0, 0, "the server's address, or several with commas that readers are spread over; where the baseline listens" },
+    { "--publish-to", OPTION_TEXT, AT(publish_to), NULL, 0, 0, "another node of the cluster, where to publish; by default the first of --server" },
     { "--namespace", OPTION_TEXT, AT(namespace), NULL, 0, 0, "what channel names begin with" },
     { "--name", OPTION_TEXT, AT(name), NULL, 0, 0, "… and go on with, before a number; by default something new" },
     { "--tokens", OPTION_TEXT, AT(tokens), NULL, 0, 0, "connect: a file of tokens, one a line, used in turn" },
@@ -98,17 +99,39 @@ void options_help(void)
                rows[i].normal == NULL ? "" : rows[i].normal, rows[i].normal == NULL ? "" : ")");
 }
 
-struct sockaddr_in options_server(const struct options *options)
+static struct sockaddr_in address_of(struct span port)
 {
     struct sockaddr_in address = { .sin_family = AF_INET };
-    struct span        port    = span_str(options->server), host;
+    struct span        whole   = port, host;
     uint64_t           number;
     char               text[INET_ADDRSTRLEN];
     if (!span_cut(&port, ':', &host) || host.len >= sizeof text || !span_u64(port, &number) || number > 65535)
-        die("--server %s: IPV4:PORT is wanted", options->server);
+        die("%.*s: IPV4:PORT is wanted", SPAN_ARG(whole));
     snprintf(text, sizeof text, "%.*s", SPAN_ARG(host));
     if (inet_pton(AF_INET, text, &address.sin_addr) != 1)
-        die("--server %s: IPV4:PORT is wanted", options->server);
+        die("%.*s: IPV4:PORT is wanted", SPAN_ARG(whole));
     address.sin_port = htons((uint16_t)number);
     return address;
+}
+
+struct sockaddr_in options_server_at(const struct options *options, uint64_t index)
+{
+    struct span list = span_str(options->server), one = list;
+    uint64_t    count = 1;
+
+    for (size_t i = 0; i < list.len; i++)
+        count += list.at[i] == ',';
+    for (uint64_t left = index % count + 1; left > 0 && span_cut(&list, ',', &one); left--)
+        ;
+    return address_of(one);
+}
+
+struct sockaddr_in options_server(const struct options *options)
+{
+    return options_server_at(options, 0);
+}
+
+struct sockaddr_in options_publish_server(const struct options *options)
+{
+    return options->publish_to == NULL ? options_server(options) : address_of(span_str(options->publish_to));
 }

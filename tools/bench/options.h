@@ -9,7 +9,8 @@
 struct options {
     const char *peer;
     const char *transport;
-    const char *server;
+    const char *server;     /* one, or several with commas */
+    const char *publish_to; /* NULL: the first of them */
     const char *namespace;  /* the prefix of the run's channel names; NULL: the scenario chooses */
     const char *name;       /* what stands behind it; NULL: something that no other run has */
     const char *tokens;     /* a file with a token a line, for connections in turn; NULL: they come without */
@@ -30,7 +31,10 @@ void options_read(struct options *options, int argc, char **argv);
 /* One line an option, on standard output. */
 void options_help(void);
 
-/* --server as an address; ends the program if it isn't IPV4:PORT. */
+/* The first of --server as an address, the one for reader `index`, and where to publish; ends the program if it isn't
+ * IPV4:PORT. */
 struct sockaddr_in options_server(const struct options *options);
+struct sockaddr_in options_server_at(const struct options *options, uint64_t index);
+struct sockaddr_in options_publish_server(const struct options *options);
 
 #endif

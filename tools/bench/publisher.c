@@ -22,7 +22,7 @@ static void publisher_on_heard(struct conn *conn, const struct note *note)
 static void line_open(struct publisher_line *line, struct publisher *publisher, unsigned number, struct loop *loop,
                       const struct publisher_plan *plan)
 {
-    struct sockaddr_in    server  = options_server(plan->options);
+    struct sockaddr_in    server  = options_publish_server(plan->options);
     const struct dialect *dialect = dialect_publisher(plan->options->peer, plan->transport);
     if (dialect == NULL)
         die("%s has no \"%s\" publisher here", plan->options->peer, plan->transport);

@@ -67,7 +67,7 @@ class Fault:
 
 
 @dataclasses.dataclass(frozen=True)
-class Sight:
+class Receipt:
     """A message or gap as a follower got it."""
     follower: str
     kind: str
@@ -81,7 +81,7 @@ class Sight:
 
 class History:
     def __init__(self, ended_epochs=()):
-        self.attempts, self.sights, self.logs = [], collections.defaultdict(list), {}
+        self.attempts, self.receipts, self.logs = [], collections.defaultdict(list), {}
         self.ended_epochs = set(ended_epochs)
         self.followers_of = collections.defaultdict(set)   # follower: the channels of which it must have seen all
 
@@ -91,7 +91,7 @@ class History:
         self.attempts.append(attempt)
 
     def saw(self, follower, event, at=0.0, must_be_whole=True):
-        self.sights[follower].append(Sight(follower, event.kind, event.channel, event.epoch, event.seq, event.payload,
+        self.receipts[follower].append(Receipt(follower, event.kind, event.channel, event.epoch, event.seq, event.payload,
                                            event.object, at))
         if must_be_whole:
             self.followers_of[follower].add(event.channel)
@@ -105,9 +105,9 @@ class History:
         with open(path, "w", encoding="utf-8") as file:
             for attempt in self.attempts:
                 print(json.dumps({"publish": dataclasses.asdict(attempt)}, default=repr), file=file)
-            for sights in self.sights.values():
-                for sight in sights:
-                    print(json.dumps({"saw": dataclasses.asdict(sight)}, default=repr), file=file)
+            for receipts in self.receipts.values():
+                for receipt in receipts:
+                    print(json.dumps({"saw": dataclasses.asdict(receipt)}, default=repr), file=file)
             for channel, entries in self.logs.items():
                 for entry in entries:
                     print(json.dumps({"log": channel, "entry": entry.object}, default=repr), file=file)
@@ -201,11 +201,11 @@ class History:
         """(who says so, channel, epoch, seq, (payload, id, time)) of everything."""
         for attempt in self.acknowledged():
             yield attempt.client, attempt.channel, attempt.epoch, attempt.seq, (attempt.payload, attempt.id, attempt.time)
-        for follower, sights in self.sights.items():
-            for sight in sights:
-                if sight.kind == "message":
-                    yield (follower, sight.channel, sight.epoch, sight.seq,
-                           (sight.payload, sight.object["id"], sight.object["time"]))
+        for follower, receipts in self.receipts.items():
+            for receipt in receipts:
+                if receipt.kind == "message":
+                    yield (follower, receipt.channel, receipt.epoch, receipt.seq,
+                           (receipt.payload, receipt.object["id"], receipt.object["time"]))
         for channel, entries in self.logs.items():
             for entry in entries:
                 if entry.kind == "message":
@@ -222,38 +222,38 @@ class History:
                 yield "unknown", f"{who} saw {content[0]!r} at {seq} of {channel}, which nobody published"
 
     def check_followers(self):
-        for follower, sights in self.sights.items():
+        for follower, receipts in self.receipts.items():
             ends = {}
-            for sight in sights:
-                yield from self.check_step(follower, ends.get(sight.channel), sight)
-                ends[sight.channel] = sight
+            for receipt in receipts:
+                yield from self.check_step(follower, ends.get(receipt.channel), receipt)
+                ends[receipt.channel] = receipt
             yield from self.check_whole(follower, ends)
-        for follower in set(self.followers_of) - set(self.sights):
+        for follower in set(self.followers_of) - set(self.receipts):
             yield from self.check_whole(follower, {})
 
     @staticmethod
-    def first_of(sight):
-        return sight.object["from"] if sight.kind == "gap" else sight.seq
+    def first_of(receipt):
+        return receipt.object["from"] if receipt.kind == "gap" else receipt.seq
 
     @staticmethod
-    def end_of(sight):
+    def end_of(receipt):
         """Behind a gap `ahead` the reader goes on at its beginning (docs/protocol.md, section 2.3)."""
-        is_ahead = sight.kind == "gap" and sight.object["why"] == "ahead"
-        return sight.object["from"] - 1 if is_ahead else sight.seq
+        is_ahead = receipt.kind == "gap" and receipt.object["why"] == "ahead"
+        return receipt.object["from"] - 1 if is_ahead else receipt.seq
 
-    def check_step(self, follower, before, sight):
-        where = f"{follower}, {sight.channel}"
-        if sight.kind == "gap" and sight.object["why"] == GAP_OF_EPOCH:
+    def check_step(self, follower, before, receipt):
+        where = f"{follower}, {receipt.channel}"
+        if receipt.kind == "gap" and receipt.object["why"] == GAP_OF_EPOCH:
             return
         if before is None:
-            if self.first_of(sight) != 1 and sight.channel in self.followers_of[follower]:
-                yield "skipped", f"{where}: began at {self.first_of(sight)}"
-        elif before.epoch != sight.epoch:
-            yield "untold", f"{where}: {sight.seq} of epoch {sight.epoch} follows {before.seq} of {before.epoch}"
-        elif self.first_of(sight) <= self.end_of(before):
-            yield "again", f"{where}: {self.first_of(sight)} after {self.end_of(before)}"
-        elif self.first_of(sight) > self.end_of(before) + 1:
-            yield "skipped", f"{where}: {self.first_of(sight)} after {self.end_of(before)}"
+            if self.first_of(receipt) != 1 and receipt.channel in self.followers_of[follower]:
+                yield "skipped", f"{where}: began at {self.first_of(receipt)}"
+        elif before.epoch != receipt.epoch:
+            yield "untold", f"{where}: {receipt.seq} of epoch {receipt.epoch} follows {before.seq} of {before.epoch}"
+        elif self.first_of(receipt) <= self.end_of(before):
+            yield "again", f"{where}: {self.first_of(receipt)} after {self.end_of(before)}"
+        elif self.first_of(receipt) > self.end_of(before) + 1:
+            yield "skipped", f"{where}: {self.first_of(receipt)} after {self.end_of(before)}"
 
     def check_whole(self, follower, ends):
         for channel in self.followers_of[follower]:

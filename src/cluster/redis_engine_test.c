@@ -1,0 +1,295 @@
+/* The engine on Redis: the battery on one instance and on several, and what is Redis's own: processes that die, are paused,
+ * are slow, or want a password; routes of the dead that are swept. */
+#include <netinet/in.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/must.h"
+#include "cluster/engine_battery.h"
+#include "cluster/redis_engine.h"
+#include "lib/redis_server.h"
+
+#include <cmocka.h>
+
+enum { SERVERS = 3, URL_BYTES = 512, WHY_BYTES = 200, ANSWER_MS = 2000, SHORT_MS = 300, TEXT_BYTES = 1024 };
+
+static struct redis_server servers[SERVERS];
+static char                all_urls[URL_BYTES];
+static int                 secret_port;
+
+static struct engine *engine_open(const char *url, msec answer_ms, const struct node_id *self, const struct engine_events *events,
+                                  void *ctx)
+{
+    const struct redis_engine_options options = { .url = url, .self = *self, .events = events, .ctx = ctx,
+                                                  .answer_ms = answer_ms };
+    struct engine *engine = NULL;
+    char           why[WHY_BYTES];
+
+    if (redis_engine_open(&options, &engine, why, sizeof why) != RC_OK)
+        fail_msg("%s", why);
+    return engine;
+}
+
+static struct engine *open_one(const struct node_id *self, const struct engine_events *events, void *ctx)
+{
+    return engine_open(servers[0].url, ANSWER_MS, self, events, ctx);
+}
+
+static struct engine *open_impatient(const struct node_id *self, const struct engine_events *events, void *ctx)
+{
+    return engine_open(servers[0].url, SHORT_MS, self, events, ctx);
+}
+
+static struct engine *open_several(const struct node_id *self, const struct engine_events *events, void *ctx)
+{
+    return engine_open(all_urls, ANSWER_MS, self, events, ctx);
+}
+
+static int free_port(void)
+{
+    struct sockaddr_in at   = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    socklen_t          size = sizeof at;
+    int                fd   = socket(AF_INET, SOCK_STREAM, 0);
+
+    must(bind(fd, (struct sockaddr *)&at, size) == 0 && getsockname(fd, (struct sockaddr *)&at, &size) == 0);
+    close(fd);
+    return ntohs(at.sin_port);
+}
+
+static void empty_all(void)
+{
+    for (size_t i = 0; i < SERVERS; i++)
+        redis_server_say(&servers[i], "FLUSHALL");
+}
+
+static void kill_first(void)
+{
+    redis_server_kill(&servers[0]);
+}
+
+static void resume_first(void)
+{
+    redis_server_resume(&servers[0]);
+}
+
+static void kill_all(void)
+{
+    for (size_t i = 0; i < SERVERS; i++)
+        redis_server_kill(&servers[i]);
+}
+
+static void resume_all(void)
+{
+    for (size_t i = 0; i < SERVERS; i++)
+        redis_server_resume(&servers[i]);
+}
+
+static void pause_first(void)
+{
+    redis_server_pause(&servers[0], true);
+}
+
+static void wake_first(void)
+{
+    redis_server_pause(&servers[0], false);
+}
+
+static const struct engine_maker one = { .name = "redis, killed and empty", .open = open_one, .empty = empty_all, .cut = kill_first,
+                                         .heal = resume_first };
+static const struct engine_maker several = { .name = "redis, three instances", .open = open_several, .empty = empty_all,
+                                             .cut = kill_all, .heal = resume_all };
+static const struct engine_maker paused = { .name = "redis, paused", .open = open_impatient, .empty = empty_all,
+                                            .cut = pause_first, .heal = wake_first };
+
+/* --- what is Redis's own ---------------------------------------------------------------------------------------------- */
+
+static int setup(void **state)
+{
+    struct engine_bench *bench = malloc(sizeof *bench);
+
+    assert_non_null(bench);
+    engine_bench_open(bench, &paused);
+    *state = bench;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    engine_bench_close(*state);
+    free(*state);
+    return 0;
+}
+
+static void a_slow_redis_is_a_lost_connection_threat_39(void **state)
+{
+    struct engine_bench *bench = *state;
+    struct bench_node   *a     = bench_node_open(bench, "a", 1, 1000);
+    size_t               ups   = bench_up_count(a);
+    struct bench_call    route = { 0 };
+    struct engine_name   name  = { .name = SPAN("topic:x") };
+
+    redis_server_pause(&servers[0], true);
+    route.call = (struct engine_call){ .kind = ENGINE_ROUTE, .names = &name, .name_count = 1 };
+    bench_submit(a, &route);
+    bench_await(&route);
+    assert_int_equal(route.call.rc, RC_IO);
+    bench_await_down(a, 0);
+    redis_server_pause(&servers[0], false);
+    bench_await_up(a, ups);
+    struct engine_stats stats;
+    a->engine->ops->stats(a->engine, &stats);
+    assert_true(stats.reconnect_count > 0);
+    assert_true(stats.failure_count > 0);
+    assert_true(stats.failure[0] != '\0');
+}
+
+/* Without any call: the beat finds both within two seconds. */
+static void a_flush_and_a_restart_are_noticed_by_themselves_threat_39(void **state)
+{
+    struct engine_bench *bench = *state;
+    struct bench_node   *a     = bench_node_open(bench, "a", 1, 1000);
+    uint64_t             life  = bench_life(a);
+
+    for (size_t round = 0; round < 2; round++) {
+        size_t ups = bench_up_count(a);
+        if (round == 0)
+            empty_all();
+        else {
+            redis_server_kill(&servers[0]);
+            redis_server_resume(&servers[0]);
+        }
+        assert_int_not_equal(bench_await_up(a, ups), life);
+        life = bench_life(a);
+    }
+}
+
+/* A connection that is cut alone does not change the life. */
+static void a_cut_connection_is_the_same_life(void **state)
+{
+    struct engine_bench *bench = *state;
+    struct bench_node   *a     = bench_node_open(bench, "a", 1, 1000);
+    uint64_t             life  = bench_life(a);
+    size_t               ups   = bench_up_count(a);
+
+    redis_server_say(&servers[0], "CLIENT KILL TYPE normal");
+    assert_int_equal(bench_await_up(a, ups), life);
+    ups = bench_up_count(a);
+    redis_server_say(&servers[0], "CLIENT KILL TYPE pubsub");
+    assert_int_equal(bench_await_up(a, ups), life);
+}
+
+/* A route that was added before a lease ran out counts under another round, so nobody's sweep can take the new one. */
+static void a_lease_that_ran_out_begins_another_round_threat_43(void **state)
+{
+    struct engine_bench *bench = *state;
+    struct bench_node   *a     = bench_node_open(bench, "a", 1, 1000);
+
+    assert_int_equal(bench_lease(a, "a", BENCH_LEASE_MS), RC_OK);
+    assert_int_equal(bench_route(a, "topic:x", false), RC_OK);
+    redis_server_say(&servers[0], "DEL lw:lease:a");
+    assert_int_equal(bench_lease(a, "a", BENCH_LEASE_MS), RC_OK);
+    assert_true(a->is_lease_new);
+    assert_int_equal(bench_route(a, "topic:x", false), RC_OK);
+    assert_int_equal(redis_server_say(&servers[0], "SCARD lw:r:topic:x"), 2);
+    bench_expect_lookup(a, "topic:x", "a:1");
+    assert_int_equal(bench_route(a, "topic:x", true), RC_OK);
+    assert_int_equal(redis_server_say(&servers[0], "SCARD lw:r:topic:x"), 1);
+}
+
+static void what_others_put_there_is_passed_over(void **state)
+{
+    struct engine_bench *bench = *state;
+    struct bench_node   *a     = bench_node_open(bench, "a", 1, 1000);
+
+    redis_server_say(&servers[0], "SADD lw:r:topic:x garbage a# #1 a#zzzzzzzzzzzzzzzz.00000000");
+    redis_server_say(&servers[0], "SADD lw:names b c");
+    redis_server_say(&servers[0], "SET lw:lease:b garbage PX 60000");
+    redis_server_say(&servers[0], "SET lw:r:topic:y text");
+    bench_expect_lookup(a, "topic:x", "");
+    bench_expect_nodes(a, "");
+    assert_int_equal(redis_server_say(&servers[0], "SISMEMBER lw:names c"), 0);
+    assert_int_equal(bench_route(a, "topic:y", false), RC_IO);
+    assert_int_equal(bench_route(a, "topic:z", false), RC_OK);
+}
+
+static void a_cluster_takes_so_many_nodes_and_no_more(void **state)
+{
+    struct engine_bench *bench = *state;
+    struct bench_node   *a     = bench_node_open(bench, "a", 1, 1000);
+
+    for (int i = 0; i < NODES_MAX; i++) {
+        redis_server_say(&servers[0], "SADD lw:names n%d", i);
+        redis_server_say(&servers[0], "SET lw:lease:n%d %d", i, i);
+    }
+    assert_int_equal(bench_lease(a, "a", BENCH_LEASE_MS), RC_FULL);
+    redis_server_say(&servers[0], "DEL lw:lease:n7");
+    assert_int_equal(bench_lease(a, "a", BENCH_LEASE_MS), RC_OK);
+}
+
+static struct engine *open_secret(const struct node_id *self, const struct engine_events *events, void *ctx)
+{
+    char url[URL_BYTES];
+
+    snprintf(url, sizeof url, "redis://:hunter2@127.0.0.1:%d/3", secret_port);
+    return engine_open(url, ANSWER_MS, self, events, ctx);
+}
+
+static void a_password_and_a_database_are_used(void **state)
+{
+    static const struct engine_maker maker = { .name = "redis with a password", .open = open_secret, .empty = empty_all };
+    struct redis_server              secret;
+    struct engine_bench              bench;
+
+    (void)state;
+    secret_port = free_port();
+    assert_true(redis_server_start(&secret, "hunter2"));
+    redis_server_say(&secret, "CONFIG SET port %d", secret_port);
+    engine_bench_open(&bench, &maker);
+    struct bench_node *a = bench_node_open(&bench, "a", 1, 1000);
+    assert_int_equal(bench_lease(a, "a", BENCH_LEASE_MS), RC_OK);
+    bench_expect_nodes(a, "a:1=a");
+    assert_int_equal(redis_server_say(&secret, "EXISTS lw:lease:a"), 0);
+    /* Another password: the connection is lost, and what is said of it does not tell it. */
+    redis_server_say(&secret, "CONFIG SET requirepass other");
+    secret.password = "other";
+    redis_server_say(&secret, "CLIENT KILL TYPE normal SKIPME yes");
+    bench_await_down(a, 0);
+    struct engine_stats stats = { 0 };
+    do
+        a->engine->ops->stats(a->engine, &stats);
+    while (strstr(stats.failure, "WRONGPASS") == NULL);
+    assert_null(strstr(stats.failure, "hunter2"));
+    engine_bench_close(&bench);
+    redis_server_stop(&secret);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(a_slow_redis_is_a_lost_connection_threat_39, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_flush_and_a_restart_are_noticed_by_themselves_threat_39, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_cut_connection_is_the_same_life, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_lease_that_ran_out_begins_another_round_threat_43, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_others_put_there_is_passed_over, setup, teardown),
+        cmocka_unit_test(a_password_and_a_database_are_used),
+        cmocka_unit_test_setup_teardown(a_cluster_takes_so_many_nodes_and_no_more, setup, teardown),
+    };
+    int failed = 0;
+
+    for (size_t i = 0; i < SERVERS; i++) {
+        if (!redis_server_start(&servers[i], NULL))
+            return 0;
+        snprintf(all_urls + strlen(all_urls), sizeof all_urls - strlen(all_urls), "%s%s", i == 0 ? "" : ",", servers[i].url);
+    }
+    failed += engine_battery_run(&one);
+    failed += engine_battery_run(&several);
+    failed += engine_battery_run(&paused);
+    failed += cmocka_run_group_tests(tests, NULL, NULL);
+    for (size_t i = 0; i < SERVERS; i++)
+        redis_server_stop(&servers[i]);
+    return failed;
+}

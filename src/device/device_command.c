@@ -129,7 +129,7 @@ static void session_fence_at_loop(struct command *command, struct shard *shard)
 {
     struct session_fence *fence = container_of(command, struct session_fence, command);
 
-    fence->home->fence(fence->home, fence->key);
+    fence->home->fence(fence->home, fence->key, fence->reason);
     shard_send_own(shard, command);
 }
 
@@ -138,8 +138,8 @@ static void session_fence_back(struct command *command, struct writer *writer)
     struct session_fence *fence = container_of(command, struct session_fence, command);
 
     (void)writer;
-    if (fence->cause != NULL)
-        device_fence_back(fence->cause);
+    if (fence->wait != NULL)
+        fence->wait->over(fence->wait);
     free(fence);
 }
 
@@ -148,7 +148,8 @@ static const struct command_kind session_fence_kind = {
     .at_writer = session_fence_back,
 };
 
-void session_fence_send(struct devices *devices, struct device_home *home, uint64_t key, struct session_open *cause)
+void session_fence_send(struct devices *devices, struct device_home *home, uint64_t key, enum fence_reason reason,
+                        struct fence_wait *wait)
 {
     struct session_fence *fence = calloc(1, sizeof *fence);
 
@@ -157,7 +158,8 @@ void session_fence_send(struct devices *devices, struct device_home *home, uint6
     fence->devices      = devices;
     fence->home         = home;
     fence->key          = key;
-    fence->cause        = cause;
+    fence->reason       = reason;
+    fence->wait         = wait;
     devices->writer->port->send(devices->writer->ctx, home->loop, &fence->command);
 }
 

@@ -30,11 +30,15 @@ struct link_view {
     uint64_t epoch, seen;  /* … and all up to `seen` of this life of the log was handed to the socket, or stepped over */
 };
 
+enum fence_reason {
+    FENCE_REPLACED,  /* a newer link of the session has taken over, or the session has ended */
+    FENCE_ASTRAY,    /* the ledger knows nothing of this link: its client is to open the session again */
+};
+
 /* Where a loop hears of its sessions' links. Outlives all commands. */
 struct device_home {
-    /* A newer link of its session has taken over, or the session has ended: this link neither delivers nor
-     * acknowledges any more. It may be gone already. */
-    void   (*fence)(struct device_home *home, uint64_t key);
+    /* The link is no longer its session's: it neither delivers nor acknowledges any more. It may be gone already. */
+    void   (*fence)(struct device_home *home, uint64_t key, enum fence_reason reason);
     /* How far the link with this key is. Returns how many subscriptions the loop may have passed by to find out. */
     size_t (*look)(struct device_home *home, uint64_t key, const struct channel_name *channel, struct link_view *ret);
     unsigned loop;
@@ -77,6 +81,7 @@ struct session_open {
     uint64_t              key;           /* of the connection */
     enum open_way         way;
     const char           *transport;     /* static; what the listing says of the link */
+    bool                  is_poll;       /* the next one may come to another node */
     struct span           user, device;  /* in `words` */
     struct span           device_class;  /* … empty: none */
     uint64_t              generation;    /* asked: of the ticket or cursor. Answered: the session's */

@@ -139,12 +139,22 @@ static uint8_t from_back_of(const struct open_work *work)
     return back > UINT8_MAX ? 0 : (uint8_t)back;
 }
 
+/* Where other nodes write too: has one of them had the session since this one knew it? Then what is in memory is of an older
+ * generation, which can store nothing any more. */
+static bool open_was_overtaken(const struct open_work *work)
+{
+    return !work->open->devices->writer->durable.store->has_one_writer &&
+           work->standing->generation != work->read_generation;
+}
+
 /* What was loaded counts from now on. A place that moved meanwhile stays. */
 void standing_take(struct session_open *open)
 {
     struct open_work *work     = open->work;
     struct standing  *standing = work->standing;
 
+    if (open_was_overtaken(work))
+        standing_drop_places(standing);
     bool is_other = !standing->is_loaded && standing->since != work->row.since;
     if (work->is_new || (is_other && standing->handle_count == 0 && !standing->is_writing && !standing_has_news(standing)))
         standing_places_free(standing);
@@ -275,11 +285,17 @@ static void open_acknowledge(struct session_open *open)
     open_end(open, OPEN_DONE);
 }
 
+/* The first poll of a session says so in its row, because the link may be on any node from then on. */
+static bool open_begins_roaming(const struct session_open *open)
+{
+    return open->devices->node[0] != '\0' && !open->work->before.is_roaming;
+}
+
 void open_act(struct session_open *open)
 {
     if (open->way == OPEN_ACK) {
         open_acknowledge(open);
-    } else if (open->way == OPEN_CURSOR) {
+    } else if (open->way == OPEN_CURSOR && !open_begins_roaming(open)) {
         standing_take(open);
         standing_store_new(open->work);
         open_fence(open);
@@ -314,6 +330,7 @@ void open_answer(struct session_open *open)
         work->places.at[i].spans = NULL;
     }
     open->generation     = standing->generation;
+    standing->is_roaming = open->is_poll;
     open->since          = standing->since;
     open->groups_seq     = work->groups_seq;
     open->is_resumed     = !work->is_new && !work->was_new;
@@ -329,17 +346,50 @@ void open_answer(struct session_open *open)
     open_end(open, OPEN_DONE);
 }
 
-void device_fence_back(struct session_open *open)
+static void fence_back(struct open_work *work)
 {
-    must(open->work->fences_left > 0);
-    if (--open->work->fences_left == 0)
-        open_answer(open);
+    must(work->fences_left > 0);
+    if (--work->fences_left == 0)
+        open_answer(work->open);
+}
+
+static void fence_over(struct fence_wait *wait)
+{
+    fence_back(container_of(wait, struct open_work, wait));
+}
+
+void open_peer_back(struct session_open *open)
+{
+    fence_back(open->work);
 }
 
 static void fence_for(struct session_open *open, struct standing *standing)
 {
     open->work->fences_left += standing->home != NULL;
-    standing_fence(open->devices, standing, open);
+    standing_fence(open->devices, standing, FENCE_REPLACED, &open->work->wait);
+}
+
+/* A session that ends because of this one. */
+static void fence_other(struct session_open *open, const struct work_device *other)
+{
+    struct span      device   = span_of(other->name, other->len);
+    struct standing *standing = standing_find(open->devices, open->user, device);
+
+    counter_add(&open->devices->counters.ended, 1);
+    device_peer_ask(open, device, &other->row, other->generation + 1, false);
+    if (standing == NULL)
+        return;
+    fence_for(open, standing);
+    standing->generation = other->generation + 1;  /* what it acknowledges from now on is dropped … */
+    standing->is_fencing = false;                  /* … and what it acknowledged before, too: it has ended */
+    standing_forget(standing);
+    standing_settle(open->devices, standing);
+}
+
+/* A poll goes on in its generation, so the link before it is of that one, too. */
+static uint64_t fenced_below(const struct session_open *open)
+{
+    return open->work->row_generation + (open->way == OPEN_CURSOR);
 }
 
 /* The answer waits until the loops of the older links have let them go. */
@@ -347,19 +397,12 @@ void open_fence(struct session_open *open)
 {
     struct open_work *work = open->work;
 
+    work->wait.over   = fence_over;
+    work->fences_left = 1;
     fence_for(open, work->standing);
-    for (size_t i = 0; i < work->other_count; i++) {
-        struct standing *other = standing_find(open->devices, open->user,
-                                               span_of(work->others[i].name, work->others[i].len));
-        counter_add(&open->devices->counters.ended, 1);
-        if (other == NULL)
-            continue;
-        fence_for(open, other);
-        other->generation = work->others[i].generation + 1;  /* what it acknowledges from now on is dropped … */
-        other->is_fencing = false;                           /* … and what it acknowledged before, too: it has ended */
-        standing_forget(other);
-        standing_settle(open->devices, other);
-    }
-    if (work->fences_left == 0)
-        open_answer(open);
+    if (open->way != OPEN_CURSOR || !work->before.is_roaming)
+        device_peer_ask(open, open->device, &work->before, fenced_below(open), true);
+    for (size_t i = 0; i < work->other_count; i++)
+        fence_other(open, &work->others[i]);
+    fence_back(work);
 }

@@ -189,6 +189,18 @@ static void places_take_gone(struct standing *standing)
     standing->place_count = kept;
 }
 
+/* Who has raised the generation? A row that is behind, or not there, was lost by its database; and one that names this
+ * node was raised by an opening that was refused because nobody knew what became of it. */
+static enum fence_reason refused_by(const struct devices *devices, const struct places_write *write)
+{
+    const struct ledger_row *now = &write->device.write.now;
+    struct session_row       row;
+
+    if (now->generation <= write->generation || !session_row_get(now->value, &row))
+        return FENCE_ASTRAY;
+    return row.node.len > 0 && devices_have_link_of(devices, &row) ? FENCE_ASTRAY : FENCE_REPLACED;
+}
+
 /* The row of the session says another generation. Another node has taken the session over; or, where there is none, the
  * raise of an opening that was refused because nobody knew what became of it: then the link and its places are still good,
  * and the next opening reads the row. */
@@ -198,7 +210,8 @@ static void places_refused(struct devices *devices, struct standing *standing, s
         write->has_seen = false;
         places_again(standing, write);
     } else {
-        standing_fence(devices, standing, NULL);
+        standing_fence(devices, standing, refused_by(devices, write), NULL);
+        standing_drop_places(standing);
     }
     standing_forget(standing);
 }
@@ -262,18 +275,18 @@ static void write_put_place(struct places_write *write, struct standing_place *p
 
 /* The row of the session: only if no other node has taken it over. Where no other node can have, it is written only to
  * store when the session was seen. */
-static void write_put_session(struct places_write *write, msec wall, bool has_one_writer)
+static void write_put_session(struct devices *devices, struct places_write *write, bool has_one_writer)
 {
     struct standing *standing = write->standing;
 
-    (void)wall;
     if (has_one_writer && !standing->is_seen_dirty)
         return;
     struct span key  = write_put_key(write, SPAN(""));
     size_t      from = write->bytes.len;
     session_row_put(&write->bytes, &(struct session_row){
         .since = standing->since, .seen = standing->seen, .from = standing_from(standing),
-        .device_class = standing_class(standing),
+        .device_class = standing_class(standing), .incarnation = devices->incarnation,
+        .node = standing->home == NULL ? SPAN("") : span_str(devices->node), .is_roaming = standing->is_roaming,
     });
     write->changes[write->device.write.count - 1] = (struct ledger_change){
         .op             = standing->is_seen_dirty ? LEDGER_PUT : LEDGER_CHECK,
@@ -287,12 +300,13 @@ static void write_put_session(struct places_write *write, msec wall, bool has_on
     standing->is_seen_dirty = false;
 }
 
-static void standing_count_dirty(const struct standing *standing, size_t *ret_count, size_t *ret_bytes)
+static void standing_count_dirty(const struct devices *devices, const struct standing *standing, size_t *ret_count,
+                                 size_t *ret_bytes)
 {
     size_t per_key = (size_t)standing->user_len + standing->device_len + 2;
 
     *ret_count = 0;
-    *ret_bytes = per_key + 2 + 24 + standing_class(standing).len;
+    *ret_bytes = per_key + 2 + 24 + 9 + strlen(devices->node) + standing_class(standing).len;
     for (uint32_t i = 0; i < standing->place_count && *ret_count < PLACES_A_WRITE_MAX; i++) {
         if (!standing->places[i].is_dirty)
             continue;
@@ -306,7 +320,7 @@ static void standing_store(struct devices *devices, struct standing *standing)
     bool   has_one_writer = devices->writer->durable.store->has_one_writer;
     size_t count, bytes;
 
-    standing_count_dirty(standing, &count, &bytes);
+    standing_count_dirty(devices, standing, &count, &bytes);
     size_t changes = count + (!has_one_writer || standing->is_seen_dirty);
     struct places_write *write = calloc(1, sizeof *write + changes * sizeof write->changes[0]);
     must(write != NULL && changes > 0);
@@ -323,7 +337,7 @@ static void standing_store(struct devices *devices, struct standing *standing)
     for (uint32_t i = 0; i < standing->place_count && write->count < count; i++)
         if (standing->places[i].is_dirty)
             write_put_place(write, &standing->places[i], devices->writer->wall, has_one_writer);
-    write_put_session(write, devices->writer->wall, has_one_writer);
+    write_put_session(devices, write, has_one_writer);
     standing->is_writing = true;
     device_write_send(devices, &write->device, WRITE_LAZY);
     standing_settle(devices, standing);

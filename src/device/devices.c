@@ -18,6 +18,23 @@ void devices_init(struct devices *devices, struct writer *writer, struct namespa
     devices->sweep    = device_sweep_new(devices);
     device_looks_init(&devices->looks);
     list_init(&devices->held);
+    list_init(&devices->asks);
+}
+
+void devices_join(struct devices *devices, struct span node, uint64_t incarnation, const struct device_peers *peers,
+                  void *peers_ctx)
+{
+    must(node.len > 0 && node.len <= DEVICE_NODE_BYTES_MAX && incarnation != 0);
+    memcpy(devices->node, node.at, node.len);
+    devices->node[node.len] = '\0';
+    devices->incarnation    = incarnation;
+    devices->peers          = peers;
+    devices->peers_ctx      = peers_ctx;
+}
+
+bool devices_have_link_of(const struct devices *devices, const struct session_row *row)
+{
+    return row->node.len == 0 || (row->incarnation == devices->incarnation && span_eq(row->node, span_str(devices->node)));
 }
 
 /* --- sessions in memory ----------------------------------------------------------------------------------------- */
@@ -151,6 +168,12 @@ void standing_forget(struct standing *standing)
         standing_places_free(standing);
 }
 
+void standing_drop_places(struct standing *standing)
+{
+    standing_places_free(standing);
+    standing->is_seen_dirty = false;
+}
+
 static void standing_unlist(struct devices *devices, struct standing *standing)
 {
     if (standing->is_idle)
@@ -171,6 +194,25 @@ static void standing_let_linger(struct devices *devices, struct standing *standi
     }
 }
 
+/* What is in memory spares reads where nobody else writes; else it says only that a poll is awaited. */
+static bool standing_may_linger(const struct devices *devices, const struct standing *standing)
+{
+    return devices->writer->durable.store->has_one_writer ||
+           standing_is_online(devices, standing, devices->writer->wall);
+}
+
+/* Those that wait for a poll which has not come are at the front. */
+static void standings_end_waits(struct devices *devices)
+{
+    while (!list_is_empty(&devices->idle)) {
+        struct standing *oldest = container_of(devices->idle.next, struct standing, link);
+        if (standing_may_linger(devices, oldest))
+            return;
+        standing_unlist(devices, oldest);
+        standing_free(devices, oldest);
+    }
+}
+
 void standing_settle(struct devices *devices, struct standing *standing)
 {
     bool is_busy = standing->is_writing || standing->op != NULL;
@@ -180,7 +222,7 @@ void standing_settle(struct devices *devices, struct standing *standing)
         list_push(&devices->dirty, &standing->link);
     else if (is_busy || standing->handle_count > 0)
         list_push(&devices->held, &standing->link);
-    else if (!standing->is_loaded || standing->generation == 0)
+    else if (!standing->is_loaded || standing->generation == 0 || !standing_may_linger(devices, standing))
         standing_free(devices, standing);
     else
         standing_let_linger(devices, standing);
@@ -232,17 +274,17 @@ bool standing_is_online(const struct devices *devices, const struct standing *st
     return standing->home != NULL || (standing->is_between && wall < standing->seen + devices->limits.poll_lease_ms);
 }
 
-void standing_fence(struct devices *devices, struct standing *standing, struct session_open *cause)
+void standing_fence(struct devices *devices, struct standing *standing, enum fence_reason reason, struct fence_wait *wait)
 {
     standing->is_between = false;
     if (standing->home == NULL)
         return;
-    session_fence_send(devices, standing->home, standing->key, cause);
+    session_fence_send(devices, standing->home, standing->key, reason, wait);
     counter_add(&devices->counters.fences, 1);
     counter_sub(&devices->counters.linked, 1);
     standing->home       = NULL;
     standing->key        = 0;
-    standing->is_fencing = cause != NULL;
+    standing->is_fencing = wait != NULL;
 }
 
 /* --- turns ------------------------------------------------------------------------------------------------------ */
@@ -261,6 +303,10 @@ void devices_tick(struct devices *devices)
         devices->pause_ticks--;
     device_sweep_tick(devices);
     device_looks_tick(devices);
+    if (devices->writer->durable.store->has_one_writer)
+        return;
+    standings_end_waits(devices);
+    device_compare_tick(devices);
 }
 
 bool devices_is_idle(const struct devices *devices)
@@ -307,6 +353,8 @@ void devices_fini(struct devices *devices)
     standings_free(devices, &devices->idle);
     standings_free(devices, &devices->dirty);
     standings_free(devices, &devices->held);
+    device_peers_fini(devices);
+    device_compare_free(devices->compare);
     device_sweep_free(devices->sweep);
     map_fini(&devices->standings);
 }

@@ -9,6 +9,9 @@
  * link has been fenced: it delivers nothing and its acknowledgements are dropped. If nobody knows whether the raise was
  * written (LEDGER_BROKEN), the opener is refused, and the next one reads the row anew.
  *
+ * Other nodes. The row names the node that has the link. Whoever raises the generation asks that node to let go of it
+ * (peer_fence.h), and each node compares its links with the ledger now and then, because a question may be lost.
+ *
  * Places. A new session begins at the heads of its channels, and these places are stored with it. From then on a place
  * only moves forward within an epoch.
  *
@@ -37,6 +40,8 @@ struct devices_limits {
     uint32_t           opens_max;        /* openings under way; others wait … */
     uint32_t           waiting_max;      /* … and beyond this they are OPEN_BUSY */
     uint32_t           idle_max;         /* sessions in memory that have no link */
+    msec               compare_ms;       /* where other nodes write too: all sessions with a link are compared with the ledger
+                                          * once in so long */
     enum device_policy policy;
 };
 
@@ -46,7 +51,13 @@ struct devices_counters {
     struct counter redeliveries;                            /* handed to a link that ended before they were acknowledged */
     struct counter standing, linked;                        /* sessions in memory, and with a link, now */
     struct counter marks;                                   /* read marks set (read_mark.h) */
+    struct counter peer_fences;                             /* other nodes asked to let a link go */
+    struct counter compared, overtaken;                     /* links compared with the ledger; of them, those found replaced */
 };
+
+struct device_peers;   /* peer_fence.h */
+struct device_compare;
+enum { DEVICE_DEAF_MAX = 16 };
 
 /* Questions about how far devices are (device_look.h). */
 struct device_looks {
@@ -77,12 +88,29 @@ struct devices {
     uint32_t               pause_ticks;  /* the ledger refused: lazy writes wait so many ticks */
     struct device_looks    looks;
     struct device_sweep   *sweep;        /* finds sessions that have run out */
+    /* Of a cluster; devices_join() sets them. */
+    const struct device_peers *peers;    /* borrowed; NULL: there are no other nodes */
+    void                  *peers_ctx;
+    char                   node[DEVICE_NODE_BYTES_MAX + 1];
+    uint64_t               incarnation;
+    struct list            asks;         /* questions to other nodes under way */
+    struct device_deaf {                 /* nodes that did not answer lately: nobody waits for them */
+        char               node[DEVICE_NODE_BYTES_MAX + 1];
+        uint64_t           incarnation;
+        uint32_t           until_tick;
+    }                      deaf[DEVICE_DEAF_MAX];
+    struct device_compare *compare;      /* NULL: nothing was compared yet */
     uint32_t               tick;
     struct devices_counters counters;
 };
 
 void devices_init(struct devices *devices, struct writer *writer, struct namespaces *namespaces,
                   const struct hash_key *hash_key, const struct devices_limits *limits);
+/* This node is one of several that share the ledger. From now on rows name it, and others are asked to let links go. */
+void devices_join(struct devices *devices, struct span node, uint64_t incarnation, const struct device_peers *peers,
+                  void *peers_ctx);
+/* What other nodes said may be lost: sessions with a link are compared with the ledger at once. */
+void devices_compare_now(struct devices *devices);
 /* To be called when nothing is under way in the stores, before writer_fini(). */
 void devices_fini(struct devices *devices);
 

@@ -4,12 +4,14 @@
  *     device_open.c    links that come             device_places.c   links that go, and what they acknowledged
  *     device_list.c    who a user's devices are    device_command.c  the commands
  *     device_sweep.c   sessions that have run out        device_look.c   how far they are in a channel
+ *     device_peer.c    links on other nodes            device_compare.c  links that a newer one elsewhere has replaced
  *     receipts.c       … for all devices that a message is for
  *     why.c            … and all else about one device   session_listing.c  sessions page by page */
 #ifndef DEVICE_DEVICES_PRIV_H
 #define DEVICE_DEVICES_PRIV_H
 
 #include "device/devices.h"
+#include "device/peer_fence.h"
 #include "device/row_kind.h"
 
 /* A place of a session, as it stands in memory. */
@@ -44,7 +46,9 @@ struct standing {
     bool                   is_idle       : 1;  /* in devices.idle */
     bool                   is_fencing    : 1;  /* its older link is being told; what it acknowledged before that counts */
     bool                   is_between    : 1;  /* its last link was a poll: present until poll_lease_ms after `seen` */
+    bool                   is_roaming    : 1;  /* it is polled, on any node */
     uint8_t                user_len, device_len;
+    uint32_t               compared;      /* the round in which it was compared with the ledger (device_compare.c) */
     char                  *device_class;  /* NULL: none */
     char                   names[];       /* user, device */
 };
@@ -75,8 +79,18 @@ void             standing_set_class(struct standing *standing, struct span devic
 /* Adds the place in order; shares the name. */
 struct standing_place *standing_place_add(struct standing *standing, struct channel_name *name);
 bool             standing_is_online(const struct devices *devices, const struct standing *standing, msec wall);
-/* Tells the loop of its link, if it has one, that the link is no longer the session's. */
-void             standing_fence(struct devices *devices, struct standing *standing, struct session_open *cause);
+/* Who waits until a loop has let a link go. */
+struct fence_wait {
+    void (*over)(struct fence_wait *wait);
+};
+/* Tells the loop of its link, if it has one, that the link is no longer the session's. `wait`: NULL, or told when that is done; not
+ * if there is no link. */
+void             standing_fence(struct devices *devices, struct standing *standing, enum fence_reason reason,
+                                struct fence_wait *wait);
+/* Nothing that is known of its places counts any more, stored or not. */
+void             standing_drop_places(struct standing *standing);
+/* Is the link that the row names one of this start of this node? Also if it names none. */
+bool             devices_have_link_of(const struct devices *devices, const struct session_row *row);
 /* Each standing of a user. */
 void             standings_walk(const struct devices *devices, struct span user,
                                 void (*visit)(struct standing *standing, void *ctx), void *ctx);
@@ -121,10 +135,20 @@ void device_heads_send(struct devices *devices, struct store *store, struct devi
 
 /* --- device_open.c --- */
 void device_open_take(struct command *command, struct writer *writer);
-void device_fence_back(struct session_open *open);
 /* Nothing of the session is being written any more: goes on with the opening that waits for that. */
 void device_open_go_on(struct standing *standing);
 
+
+/* --- device_peer.c --- */
+/* If another node has, or had, the link that `row` names: asks it to let go of links below `generation`, and lets `open` wait
+ * for open_peer_back(). */
+void device_peer_ask(struct session_open *open, struct span device, const struct session_row *row, uint64_t generation,
+                     bool is_own);
+void device_peers_fini(struct devices *devices);
+
+/* --- device_compare.c --- */
+void device_compare_free(struct device_compare *compare);
+void device_compare_tick(struct devices *devices);
 
 /* --- device_look.c --- */
 void device_looks_init(struct device_looks *looks);
@@ -154,9 +178,11 @@ struct session_fence {
     struct devices      *devices;
     struct device_home  *home;
     uint64_t             key;
-    struct session_open *cause;   /* waits until the loop has been told; NULL: nobody waits */
+    enum fence_reason    reason;
+    struct fence_wait   *wait;    /* NULL: nobody waits */
 };
 
-void session_fence_send(struct devices *devices, struct device_home *home, uint64_t key, struct session_open *cause);
+void session_fence_send(struct devices *devices, struct device_home *home, uint64_t key, enum fence_reason reason,
+                        struct fence_wait *wait);
 
 #endif

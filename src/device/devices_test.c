@@ -140,9 +140,10 @@ static void shard_on_ready(void *ctx, struct subscription *sub)
 
 static const struct shard_port shard_port_here = { .send = shard_on_send, .ready = shard_on_ready };
 
-static void on_fence(struct device_home *home, uint64_t key)
+static void on_fence(struct device_home *home, uint64_t key, enum fence_reason reason)
 {
     (void)home;
+    (void)reason;
     assert_true(the_stage->fenced_count < 16);
     the_stage->fenced[the_stage->fenced_count++] = key;
 }

@@ -66,6 +66,8 @@ static void open_work_empty(struct open_work *work)
     work->other_count  = 0;
     work->device_count = 0;
     work->groups_seq   = 0;
+    work->read_generation = 0;
+    work->before       = (struct session_row){ .node = SPAN("") };
     work->has_row = work->is_damaged = work->is_new = false;
     buf_clear(&work->after);
 }
@@ -240,6 +242,16 @@ bool row_has_run_out(const struct devices *devices, const struct session_row *ro
     return row->is_ended || row->seen + devices->limits.session_ttl_ms <= devices->writer->wall;
 }
 
+/* What the row says of the link, in memory of our own. */
+static void row_keep_link(struct session_row *to, const struct session_row *from, char node[DEVICE_NODE_BYTES_MAX])
+{
+    if (from->node.len > 0)
+        memcpy(node, from->node.at, from->node.len);
+    to->node        = span_of(node, from->node.len);
+    to->incarnation = from->incarnation;
+    to->is_roaming  = from->is_roaming;
+}
+
 void open_take_row(struct open_work *work, const struct session_row *row, uint64_t generation)
 {
     struct span class_of = span_head(row->device_class, sizeof work->row_class);
@@ -250,6 +262,14 @@ void open_take_row(struct open_work *work, const struct session_row *row, uint64
     if (class_of.len > 0)
         memcpy(work->row_class, class_of.at, class_of.len);
     work->row.device_class = span_of(work->row_class, class_of.len);
+    work->row.node         = SPAN("");
+}
+
+static void open_take_read_row(struct open_work *work, const struct session_row *row, uint64_t generation)
+{
+    open_take_row(work, row, generation);
+    work->read_generation = generation;
+    row_keep_link(&work->before, row, work->before_node);
 }
 
 /* Does a session that begins with this link end that one? */
@@ -282,6 +302,7 @@ static void take_other_row(struct open_work *work, const struct session_row *row
     other->len        = device.len;
     memcpy(other->name, device.at, device.len);
     other->row.device_class = SPAN("");
+    row_keep_link(&other->row, row, other->node);
 }
 
 static void take_session_row(struct open_work *work, const struct ledger_row *row)
@@ -292,7 +313,7 @@ static void take_session_row(struct open_work *work, const struct ledger_row *ro
     if (!session_row_get(row->value, &session))
         work->is_damaged = true;
     else if (span_eq(device, work->open->device))
-        open_take_row(work, &session, row->generation);
+        open_take_read_row(work, &session, row->generation);
     else if (!row_has_run_out(work->open->devices, &session))
         take_other_row(work, &session, row->generation, device);
 }
@@ -322,8 +343,8 @@ static void load_sessions(struct open_work *work)
 static void take_memory(struct open_work *work)
 {
     const struct standing   *standing = work->standing;
-    const struct session_row row      = { standing->since, standing->seen, standing_from(standing), false,
-                                          standing_class(standing) };
+    const struct session_row row      = { .since = standing->since, .seen = standing->seen, .from = standing_from(standing),
+                                          .device_class = standing_class(standing) };
 
     open_take_row(work, &row, standing->generation);
     for (uint32_t i = 0; i < standing->place_count; i++) {

@@ -34,6 +34,7 @@ struct work_device {
     uint64_t           generation;
     size_t             len;
     char               name[DEVICE_TEXT_MAX];
+    char               node[DEVICE_NODE_BYTES_MAX];  /* what row.node points into, once all are there */
 };
 
 struct open_work {
@@ -46,6 +47,9 @@ struct open_work {
     uint64_t             row_generation;
     struct session_row   row;
     char                 row_class[DEVICE_CLASS_BYTES_MAX];
+    uint64_t             read_generation;  /* of the row as it was read; 0: there was none */
+    struct session_row   before;      /* … and what it said of the link: node, incarnation, is_roaming */
+    char                 before_node[DEVICE_NODE_BYTES_MAX];
     uint64_t             groups_seq;  /* the rows of groups know all messages of the user's log up to this one */
     uint32_t             device_count;
     struct work_device  *others;
@@ -56,6 +60,7 @@ struct open_work {
     bool                 is_again;    /* the groups were read once more */
     bool                 is_parked;   /* waits until places of the session are written */
     uint32_t             writes_left, fences_left;
+    struct fence_wait    wait;        /* for loops of this node */
     enum ledger_outcome  outcome;     /* the worst of the writes */
 };
 
@@ -67,6 +72,8 @@ void open_decide(struct session_open *open);
 void open_act(struct session_open *open);
 /* The generation is raised. */
 void open_fence(struct session_open *open);
+/* Another node has answered, or nobody waits for it any longer. */
+void open_peer_back(struct session_open *open);
 /* Answers, and lets the next one begin. */
 void open_end(struct session_open *open, enum open_outcome outcome);
 /* Hands the session to the link. */

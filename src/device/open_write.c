@@ -142,25 +142,36 @@ static struct open_write *open_write_others(struct session_open *open, struct op
     struct open_work *work = open->work;
 
     for (size_t i = 0; i < work->other_count; i++) {
-        struct work_device *other = &work->others[i];
-        other->row.is_ended       = true;
+        const struct work_device *other = &work->others[i];
+        struct session_row  ended = { .since = other->row.since, .seen = other->row.seen, .from = other->row.from,
+                                      .is_ended = true };
         write                     = write_with_room(open, write);
-        change_set_session(write, change_add(write, ROW_SESSION, span_of(other->name, other->len), SPAN("")), &other->row,
+        change_set_session(write, change_add(write, ROW_SESSION, span_of(other->name, other->len), SPAN("")), &ended,
                            other->generation + 1, other->generation);
     }
     return write;
+}
+
+static uint64_t open_came_from(const struct session_open *open)
+{
+    if (open->way == OPEN_CURSOR)
+        return open->work->row.from;
+    return open->way == OPEN_NEWER ? 0 : open->generation;
 }
 
 static void open_write_session(struct session_open *open, struct open_write *write)
 {
     struct open_work  *work = open->work;
     msec               wall = open->devices->writer->wall;
-    struct session_row row  = { work->is_new ? wall : work->row.since, wall, open->way == OPEN_NEWER ? 0 : open->generation,
-                                false, open->way == OPEN_NEWER ? open->device_class : work->row.device_class };
+    struct session_row row  = {
+        .since = work->is_new ? wall : work->row.since, .seen = wall, .from = open_came_from(open),
+        .device_class = open->way == OPEN_NEWER ? open->device_class : work->row.device_class,
+        .node = span_str(open->devices->node), .incarnation = open->devices->incarnation, .is_roaming = open->is_poll,
+    };
 
     write                        = write_with_room(open, write);
     struct ledger_change *change = change_add(write, ROW_SESSION, open->device, SPAN(""));
-    uint64_t              next   = work->row_generation + 1;
+    uint64_t              next   = work->row_generation + (open->way != OPEN_CURSOR);
     if (!work->has_row && work->is_damaged)
         next = (uint64_t)wall;  /* what the damaged row held is not known: surely less */
     change_set_session(write, change, &row, next, work->row_generation);

@@ -63,10 +63,11 @@ static void shard_on_send(void *ctx, struct command *command)
 
 static const struct shard_port shard_port_here = { .send = shard_on_send };
 
-static void on_fence(struct device_home *home, uint64_t key)
+static void on_fence(struct device_home *home, uint64_t key, enum fence_reason reason)
 {
     (void)home;
     (void)key;
+    (void)reason;
 }
 
 static size_t on_look(struct device_home *home, uint64_t key, const struct channel_name *channel, struct link_view *ret)

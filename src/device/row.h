@@ -1,7 +1,8 @@
 /* row.h - the bytes of keys and values of the rows that row_kind.h lists. Pure.
  *
  * Values begin with a byte that is their version. All numbers are big-endian. A value that can't be read is damaged, or
- * of a newer server: its reader treats it as absent and says so. */
+ * of a newer server: its reader treats it as absent and says so. A session's value has version 2 where it names a node, and
+ * version 1 where it does not. */
 #ifndef DEVICE_ROW_H
 #define DEVICE_ROW_H
 
@@ -11,6 +12,7 @@
 enum {
     DEVICE_TEXT_MAX        = 64,  /* bytes of a device name */
     DEVICE_CLASS_BYTES_MAX = 32,  /* of what `devices = one_per_class` compares */
+    DEVICE_NODE_BYTES_MAX  = 64,  /* of the name of a node */
 };
 
 /* Appends `first`, and each of the others behind a 0 byte; an empty `second` ends the key with the 0 byte, as the prefix of
@@ -27,6 +29,9 @@ struct session_row {
     uint64_t    from;      /* the generation that the opener of the present one named; 0: none */
     bool        is_ended;  /* kept only so that its generation is not given again */
     struct span device_class;  /* empty: none. Borrowed from the value */
+    struct span node;      /* of a cluster: the node that has the link. Empty: none has it, or nobody said. Borrowed likewise */
+    uint64_t    incarnation;  /* … and which start of it */
+    bool        is_roaming;   /* the session is polled: each poll may come to another node, and `node` is the first one's */
 };
 
 /* An acknowledged place of a session in a channel. Its seq is the row's generation - 1. */

@@ -69,12 +69,22 @@ static void values_come_back(void **state)
 
     (void)state;
     buf_init(&buf, 64);
-    session_row_put(&buf, &(struct session_row){ 1700000000123, 1700000009000, 4, true, SPAN("phone") });
+    session_row_put(&buf, &(struct session_row){ .since = 1700000000123, .seen = 1700000009000, .from = 4, .is_ended = true,
+                                                 .device_class = SPAN("phone") });
     assert_true(session_row_get(buf_span(&buf), &session));
     assert_true(session.since == 1700000000123 && session.seen == 1700000009000 && session.is_ended);
     assert_int_equal(session.from, 4);
     assert_true(span_eq(session.device_class, SPAN("phone")));
     check_refusals(buf_span(&buf), 26, get_session);
+
+    buf_clear(&buf);
+    session_row_put(&buf, &(struct session_row){ .since = 5, .from = 4, .device_class = SPAN("mobile"), .node = SPAN("n1"),
+                                                 .incarnation = UINT64_MAX, .is_roaming = true });
+    assert_true(session_row_get(buf_span(&buf), &session));
+    assert_true(session.since == 5 && session.from == 4 && session.incarnation == UINT64_MAX && session.is_roaming);
+    assert_true(span_eq(session.node, SPAN("n1")) && span_eq(session.device_class, SPAN("mobile")) && !session.is_ended);
+    for (size_t len = 0; len < 26 + 9 + 2; len++)
+        assert_false(get_session(span_head(buf_span(&buf), len)));
 
     buf_clear(&buf);
     place_row_put(&buf, &(struct place_row){ UINT64_MAX, 5, true });

@@ -203,6 +203,7 @@ struct devices_limits devices_limits_of(const struct settings *settings)
         .opens_max      = OPENINGS_MAX,
         .waiting_max    = OPENINGS_WAITING_MAX,
         .idle_max       = IDLE_SESSIONS_MAX,
+        .compare_ms     = settings->session_compare_s * 1000,
         .policy         = (enum device_policy)settings->devices,
     };
 }

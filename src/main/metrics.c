@@ -168,6 +168,15 @@ static void put_devices(struct buf *out, const struct server *server)
             counter_get(&counters->stale));
     put_one(out, "longwire_session_fences_total", "counter", "Links that a newer one replaced.",
             counter_get(&counters->fences));
+    put_one(out, "longwire_session_peer_fences_total", "counter",
+            "Other nodes of the cluster asked to let a link go, because its session was opened here.",
+            counter_get(&counters->peer_fences));
+    put_one(out, "longwire_sessions_compared_total", "counter",
+            "Sessions with a link that were compared with the ledger, because other nodes may have opened them.",
+            counter_get(&counters->compared));
+    put_one(out, "longwire_sessions_overtaken_total", "counter",
+            "… of them, those that had a newer link, or whose row was lost: the link was ended.",
+            counter_get(&counters->overtaken));
     put_one(out, "longwire_sessions_ended_total", "counter", "Sessions that the setting `devices` ended.",
             counter_get(&counters->ended));
     put_one(out, "longwire_acks_total", "counter", "Acknowledgements that moved a place.", counter_get(&counters->acks));

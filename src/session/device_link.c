@@ -61,6 +61,7 @@ struct session_open *device_link_ask(struct session_worker *worker, const struct
     open->since      = question->since;
     open->key        = question->key;
     open->transport  = transport_text(question->transport);
+    open->is_poll    = question->transport == TRANSPORT_POLL;
     open->answered   = answered;
     open->owner      = owner;
     shard_send_own(worker->shard, &open->command);
@@ -483,7 +484,7 @@ void device_link_end(struct link *link, bool is_between)
     link->device = NULL;
 }
 
-void device_link_fence(struct device_home *home, uint64_t key)
+void device_link_fence(struct device_home *home, uint64_t key, enum fence_reason reason)
 {
     struct session_worker *worker = container_of(home, struct session_worker, home);
     struct link           *link   = session_worker_find(worker, key);
@@ -495,7 +496,7 @@ void device_link_fence(struct device_home *home, uint64_t key)
     teller_add(&teller, link->device);
     teller_send(&teller);
     link->device->is_fenced = true;
-    link->kind->end(link, LINK_END_REPLACED);
+    link->kind->end(link, reason == FENCE_REPLACED ? LINK_END_REPLACED : LINK_END_CUT_OFF);
 }
 
 size_t device_link_look(struct device_home *home, uint64_t key, const struct channel_name *channel,

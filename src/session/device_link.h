@@ -130,7 +130,7 @@ uint64_t device_link_acknowledge(struct link *link, struct reader_sub *sub, uint
 size_t link_own_count(const struct link *link, bool is_kept);
 
 /* device_home.fence of the worker's home. */
-void device_link_fence(struct device_home *home, uint64_t key);
+void device_link_fence(struct device_home *home, uint64_t key, enum fence_reason reason);
 /* device_home.look of it. */
 size_t device_link_look(struct device_home *home, uint64_t key, const struct channel_name *channel,
                         struct link_view *ret);

@@ -1,0 +1,757 @@
+/* Two nodes over one ledger: a session is opened on one while its link is on the other (33). What the nodes say to each other
+ * may be lost. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/must.h"
+#include "device/devices_priv.h"
+#include "node/shard.h"
+#include "store/mem.h"
+
+#include <cmocka.h>
+
+enum { WALL = 1000000, TTL = 500000, NODES = 2, ANSWERS_MAX = 64, EPOCH = 7 };
+
+static const struct hash_key hash_key = { 1, 2 };
+
+struct fenced {
+    uint64_t          key;
+    enum fence_reason reason;
+};
+
+struct node {
+    struct cluster      *cluster;
+    char                 name[8];
+    struct store        *memory;
+    struct writer        writer;
+    struct devices       devices;
+    struct bundle        posted, sent;
+    struct device_home   home;
+    struct shard         shard;
+    struct fenced        fenced[16];
+    size_t               fenced_count;
+    struct session_open *answers[ANSWERS_MAX];
+    size_t               answer_count;
+};
+
+/* What a loop answers goes to the node whose turn it is. */
+static struct node *acting;
+
+struct cluster {
+    struct namespaces spaces;
+    struct store     *durable;
+    struct node       nodes[NODES];
+    bool              loses_questions, loses_answers;
+    unsigned          asked_count;
+};
+
+/* --- one node --------------------------------------------------------------------------------------------------- */
+
+static void on_send(void *ctx, unsigned loop, struct command *command)
+{
+    (void)loop;
+    bundle_add(&((struct node *)ctx)->sent, &command->mail);
+}
+
+static void on_post(void *ctx, struct command *command)
+{
+    bundle_add(&((struct node *)ctx)->posted, &command->mail);
+}
+
+static const struct writer_port port = { .send = on_send, .post = on_post };
+
+static void shard_on_send(void *ctx, struct command *command)
+{
+    bundle_add(&((struct node *)ctx)->posted, &command->mail);
+}
+
+static void shard_on_ready(void *ctx, struct subscription *sub)
+{
+    (void)ctx;
+    (void)sub;
+}
+
+static const struct shard_port shard_port_here = { .send = shard_on_send, .ready = shard_on_ready };
+
+static void on_fence(struct device_home *home, uint64_t key, enum fence_reason reason)
+{
+    struct node *node = container_of(home, struct node, home);
+
+    assert_true(node->fenced_count < 16);
+    node->fenced[node->fenced_count++] = (struct fenced){ key, reason };
+}
+
+static void on_opened(struct session_open *open)
+{
+    assert_true(acting->answer_count < ANSWERS_MAX);
+    acting->answers[acting->answer_count++] = open;
+}
+
+static const struct writer_limits writer_plenty = {
+    .waiting_count_max = 1000, .waiting_bytes_max = 1 << 20, .batch_count_max = 100, .batch_bytes_max = 1 << 20,
+    .deadline_ticks = 100, .delivery_count_max = 1000, .delivery_bytes_max = 1 << 20, .tail_bytes_max = 1 << 20,
+    .tail_messages_max = 100,
+};
+
+static const struct devices_limits plenty = {
+    .session_ttl_ms = TTL, .poll_lease_ms = 60000, .devices_max = 10, .opens_max = 4, .waiting_max = 8, .idle_max = 100,
+    .compare_ms = 1000,
+};
+
+static void node_take(struct node *node)
+{
+    acting = node;
+    for (struct mail *mail = bundle_take(&node->posted), *next; mail != NULL; mail = next) {
+        next = mail->next;
+        writer_take(&node->writer, command_of(mail), WALL);
+    }
+    devices_turn_end(&node->devices);
+    writer_turn_end(&node->writer, WALL);
+    for (struct mail *mail = bundle_take(&node->sent), *next; mail != NULL; mail = next) {
+        next = mail->next;
+        shard_take(&node->shard, command_of(mail));
+    }
+}
+
+static bool is_moving(const struct cluster *cluster)
+{
+    for (unsigned i = 0; i < NODES; i++)
+        if (cluster->nodes[i].posted.newest != NULL || cluster->nodes[i].sent.newest != NULL)
+            return true;
+    return false;
+}
+
+static void settle(struct cluster *cluster)
+{
+    do {
+        for (unsigned i = 0; i < NODES; i++)
+            node_take(&cluster->nodes[i]);
+    } while (is_moving(cluster));
+}
+
+static void ticks(struct cluster *cluster, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        for (unsigned at = 0; at < NODES; at++)
+            devices_tick(&cluster->nodes[at].devices);
+        settle(cluster);
+    }
+}
+
+/* --- what nodes say to each other ------------------------------------------------------------------------------- */
+
+struct carried {
+    struct peer_fence_call call;
+    struct peer_fence_ask *ask;
+    struct cluster        *cluster;
+};
+
+static void on_called(struct peer_fence_call *call)
+{
+    struct carried *carried = container_of(call, struct carried, call);
+    bool            is_lost = carried->cluster->loses_answers;
+
+    if (!is_lost)
+        device_peer_answered(carried->ask, buf_span(&call->answer));
+    device_peer_settled(carried->ask, is_lost);
+    buf_fini(&call->answer);
+    free(carried);
+}
+
+static struct node *addressed(struct cluster *cluster, const struct node *from, const struct peer_fence_ask *ask)
+{
+    for (unsigned i = 0; i < NODES; i++) {
+        struct node *node = &cluster->nodes[i];
+        if (node != from && (ask->user_log != NULL || (strcmp(node->name, ask->node) == 0 &&
+                                                       node->devices.incarnation == ask->incarnation)))
+            return node;
+    }
+    return NULL;
+}
+
+static void on_ask(void *ctx, struct peer_fence_ask *ask)
+{
+    struct node    *from    = ctx;
+    struct cluster *cluster = from->cluster;
+    struct node    *to      = addressed(cluster, from, ask);
+
+    cluster->asked_count++;
+    if (to == NULL || cluster->loses_questions) {
+        device_peer_settled(ask, true);
+        return;
+    }
+    struct carried *carried = calloc(1, sizeof *carried);
+    must(carried != NULL);
+    carried->call.answered = on_called;
+    carried->ask           = ask;
+    carried->cluster       = cluster;
+    assert_true(device_peer_called(&to->devices, &carried->call, buf_span(&ask->body)));
+}
+
+static const struct device_peers peers = { .ask = on_ask };
+
+/* --- the cluster ------------------------------------------------------------------------------------------------ */
+
+static struct store *mem_new(uint64_t epoch)
+{
+    return mem_store_new(&(struct mem_store_options){ .epoch_first = epoch, .id_first = 1, .hash_key = hash_key });
+}
+
+static void node_start(struct node *node, uint64_t incarnation, enum device_policy policy)
+{
+    struct devices_limits limits = plenty;
+
+    limits.policy = policy;
+    devices_init(&node->devices, &node->writer, &node->cluster->spaces, &hash_key, &limits);
+    devices_join(&node->devices, span_str(node->name), incarnation, &peers, node);
+}
+
+static struct cluster *cluster_with(enum device_policy policy)
+{
+    static const struct shard_limits none = { .page_count_max = 1 };
+    struct cluster *cluster = calloc(1, sizeof *cluster);
+
+    must(cluster != NULL);
+    namespaces_init(&cluster->spaces);
+    cluster->durable                 = mem_new(EPOCH);
+    cluster->durable->has_one_writer = false;
+    for (unsigned i = 0; i < NODES; i++) {
+        struct node *node = &cluster->nodes[i];
+        node->cluster     = cluster;
+        node->memory      = mem_new(900 + i);
+        snprintf(node->name, sizeof node->name, "n%u", i + 1);
+        writer_init(&node->writer, &port, node, cluster->durable, node->memory, &writer_plenty, 1);
+        node->writer.wall = WALL;
+        node->home        = (struct device_home){ .fence = on_fence };
+        shard_init(&node->shard, 0, &shard_port_here, node, &none);
+        node_start(node, 100 + i, policy);
+    }
+    return cluster;
+}
+
+static struct cluster *cluster_start(void)
+{
+    return cluster_with(DEVICES_ALL);
+}
+
+static void answers_free(struct node *node)
+{
+    for (size_t i = 0; i < node->answer_count; i++)
+        command_free(&node->answers[i]->command);
+    node->answer_count = 0;
+}
+
+static void cluster_end(struct cluster *cluster)
+{
+    settle(cluster);
+    for (unsigned i = 0; i < NODES; i++) {
+        struct node *node = &cluster->nodes[i];
+        answers_free(node);
+        devices_fini(&node->devices);
+        writer_fini(&node->writer);
+        shard_fini(&node->shard);
+        node->memory->ops->close(node->memory);
+    }
+    cluster->durable->ops->close(cluster->durable);
+    free(cluster);
+}
+
+/* Its links and its memory are gone, and nobody was told. */
+static void node_restarts(struct node *node)
+{
+    answers_free(node);
+    devices_fini(&node->devices);
+    node_start(node, node->devices.incarnation + 50, DEVICES_ALL);
+}
+
+/* --- what loops do ---------------------------------------------------------------------------------------------- */
+
+static struct session_open *asks(struct node *node, enum open_way way, const char *device, uint64_t key,
+                                 const struct session_open *before)
+{
+    struct session_open *open = session_open_new(&node->devices, SPAN("alice"), span_str(device), SPAN("mobile"));
+
+    open->home       = &node->home;
+    open->key        = key;
+    open->way        = way;
+    open->is_poll    = way == OPEN_CURSOR;
+    open->generation = before == NULL ? 0 : before->generation;
+    open->since      = before == NULL ? 0 : before->since;
+    open->answered   = on_opened;
+    bundle_add(&node->posted, &open->command.mail);
+    return open;
+}
+
+static struct session_open *opens(struct node *node, const char *device, uint64_t key)
+{
+    struct session_open *open = asks(node, OPEN_NEWER, device, key, NULL);
+
+    settle(node->cluster);
+    assert_int_equal(open->outcome, OPEN_DONE);
+    return open;
+}
+
+static struct session_open *polls(struct node *node, uint64_t key, const struct session_open *before)
+{
+    struct session_open *open = asks(node, OPEN_CURSOR, "phone", key, before);
+
+    settle(node->cluster);
+    return open;
+}
+
+static void closes(struct node *node, const struct session_open *open)
+{
+    struct session_close *close = session_close_new(&node->devices, open->standing, open->key, open->generation);
+
+    close->is_between = open->is_poll;
+    bundle_add(&node->posted, &close->command.mail);
+    settle(node->cluster);
+}
+
+static struct channel_name *name_of(struct cluster *cluster, const char *text)
+{
+    struct channel_name *name;
+
+    assert_int_equal(channel_name_new(&cluster->spaces, &hash_key, span_str(text), &name), CHANNEL_NAME_OK);
+    return name;
+}
+
+static void says(struct node *node, const struct session_open *open, const char *channel, uint64_t seq,
+                 enum session_ack_kind kind)
+{
+    struct session_acks *acks = session_acks_new(&node->devices);
+
+    acks->acks[acks->count++] = (struct session_ack){ open->standing, open->generation, name_of(node->cluster, channel),
+                                                      EPOCH, seq, kind };
+    bundle_add(&node->posted, &acks->command.mail);
+}
+
+static void acks(struct node *node, const struct session_open *open, uint64_t seq)
+{
+    says(node, open, "user:alice", seq, ACK_PLACE);
+    settle(node->cluster);
+}
+
+static const char *places_of(const struct session_open *open)
+{
+    static char text[512];
+    size_t      at = 0;
+
+    text[0] = '\0';
+    for (size_t i = 0; i < open->place_count; i++)
+        at += (size_t)snprintf(text + at, sizeof text - at, "%s%s@%llu%s", i == 0 ? "" : " ", open->places[i].name->text,
+                               (unsigned long long)open->places[i].seq, open->places[i].is_kept ? "*" : "");
+    return text;
+}
+
+static void swallow(struct ledger_batch *batch)
+{
+    (void)batch;
+}
+
+/* A generation of 0 deletes the row. */
+static void writes_row(struct cluster *cluster, const struct session_row *row, uint64_t generation)
+{
+    struct buf           key, value;
+    struct ledger_change change;
+    struct ledger_write  write = { .changes = &change, .count = 1 };
+    struct ledger_batch  batch = { .change_count = 1, .wall = WALL, .done = swallow };
+
+    buf_init(&key, 512);
+    buf_init(&value, 512);
+    row_key_put(&key, SPAN("alice"), SPAN("phone"));
+    session_row_put(&value, row);
+    change = (struct ledger_change){ .op = generation == 0 ? LEDGER_DELETE : LEDGER_PUT,
+                                     .key = { ROW_SESSION, buf_span(&key) }, .value = buf_span(&value),
+                                     .generation = generation };
+    list_init(&batch.writes);
+    list_push(&batch.writes, &write.link);
+    cluster->durable->ledger->ops->write(cluster->durable->ledger, &batch);
+    assert_int_equal(write.outcome, LEDGER_DONE);
+    buf_fini(&key);
+    buf_fini(&value);
+}
+
+static void assert_fenced(const struct node *node, size_t count, uint64_t key, enum fence_reason reason)
+{
+    assert_int_equal(node->fenced_count, count);
+    assert_int_equal(node->fenced[count - 1].key, key);
+    assert_int_equal(node->fenced[count - 1].reason, reason);
+}
+
+/* --- the tests -------------------------------------------------------------------------------------------------- */
+
+/* Threat 33, on two nodes. */
+static void a_link_elsewhere_is_fenced(void **state)
+{
+    struct cluster *cluster = cluster_start();
+    struct node    *a = &cluster->nodes[0], *b = &cluster->nodes[1];
+
+    (void)state;
+    struct session_open *older = opens(a, "phone", 10);
+    acks(a, older, 4);
+    struct session_open *newer = opens(b, "phone", 20);
+    assert_int_equal(newer->generation, 2);
+    assert_true(newer->is_resumed);
+    assert_string_equal(places_of(newer), "device:alice/phone@0 user:alice@4");
+    assert_fenced(a, 1, 10, FENCE_REPLACED);
+    assert_int_equal(cluster->asked_count, 1);
+
+    acks(a, older, 9);  /* the older link can't acknowledge … */
+    assert_int_equal(counter_get(&a->devices.counters.linked), 0);
+    acks(b, newer, 6);
+    closes(a, older);   /* … and its end ends nothing */
+    closes(b, newer);
+    newer = opens(a, "phone", 11);
+    assert_int_equal(newer->generation, 3);
+    assert_string_equal(places_of(newer), "device:alice/phone@0 user:alice@6");
+    assert_int_equal(cluster->asked_count, 1);  /* a session without a link asks nobody */
+    assert_int_equal(b->fenced_count, 0);
+    cluster_end(cluster);
+}
+
+/* The raise makes it too late to store them on the older node. */
+static void what_was_acknowledged_there_a_moment_ago_counts(void **state)
+{
+    struct cluster *cluster = cluster_start();
+    struct node    *a = &cluster->nodes[0], *b = &cluster->nodes[1];
+
+    (void)state;
+    struct session_open *older = opens(a, "phone", 10);
+    struct session_open *newer = asks(b, OPEN_NEWER, "phone", 20, NULL);
+    node_take(b);
+    node_take(b);
+    says(a, older, "user:alice", 5, ACK_PLACE);
+    settle(cluster);
+    assert_string_equal(places_of(newer), "device:alice/phone@0 user:alice@5");
+    closes(a, older);
+    closes(b, newer);
+    assert_string_equal(places_of(opens(a, "phone", 11)), "device:alice/phone@0 user:alice@5");
+    cluster_end(cluster);
+}
+
+static void a_lost_question_is_found_by_comparing(void **state)
+{
+    struct cluster *cluster = cluster_start();
+    struct node    *a = &cluster->nodes[0], *b = &cluster->nodes[1];
+
+    (void)state;
+    struct session_open *older = opens(a, "phone", 10);
+    cluster->loses_questions   = true;
+    struct session_open *newer = opens(b, "phone", 20);
+    acks(b, newer, 6);
+    assert_int_equal(a->fenced_count, 0);
+    ticks(cluster, 30);
+    assert_fenced(a, 1, 10, FENCE_REPLACED);
+    assert_int_equal(counter_get(&a->devices.counters.overtaken), 1);
+    assert_int_equal(b->fenced_count, 0);
+    closes(a, older);
+    closes(b, newer);
+    assert_string_equal(places_of(opens(a, "phone", 11)), "device:alice/phone@0 user:alice@6");
+    cluster_end(cluster);
+}
+
+static void after_a_hole_all_are_compared_at_once(void **state)
+{
+    struct cluster *cluster = cluster_start();
+    struct node    *a = &cluster->nodes[0], *b = &cluster->nodes[1];
+
+    (void)state;
+    a->devices.limits.compare_ms = b->devices.limits.compare_ms = 3600000;
+    for (unsigned i = 0; i < 5; i++) {
+        char device[8];
+        snprintf(device, sizeof device, "d%u", i);
+        opens(a, device, 10 + i);
+    }
+    ticks(cluster, 20);
+    cluster->loses_questions = true;
+    opens(b, "d1", 20);
+    opens(b, "d4", 21);
+    ticks(cluster, 20);
+    assert_int_equal(a->fenced_count, 0);
+    devices_compare_now(&a->devices);
+    ticks(cluster, 1);
+    assert_int_equal(a->fenced_count, 2);
+    assert_int_equal(counter_get(&a->devices.counters.linked), 3);
+    cluster_end(cluster);
+}
+
+/* Also if nobody was told, and nothing was compared yet. */
+static void a_stale_link_stores_nothing(void **state)
+{
+    struct cluster *cluster = cluster_start();
+    struct node    *a = &cluster->nodes[0], *b = &cluster->nodes[1];
+
+    (void)state;
+    struct session_open *older = opens(a, "phone", 10);
+    cluster->loses_questions   = true;
+    struct session_open *newer = opens(b, "phone", 20);
+    acks(a, older, 9);
+    assert_fenced(a, 1, 10, FENCE_REPLACED);  /* the refusal tells it */
+    says(a, older, "topic:kept", 3, ACK_KEEP);
+    closes(a, older);
+    closes(b, newer);
+    assert_string_equal(places_of(opens(a, "phone", 11)), "device:alice/phone@0 user:alice@0");
+    cluster_end(cluster);
+}
+
+/* Threat 33: two that open at the same moment. */
+static void of_two_that_race_the_later_one_has_the_session(void **state)
+{
+    struct cluster *cluster = cluster_start();
+    struct node    *a = &cluster->nodes[0], *b = &cluster->nodes[1];
+
+    (void)state;
+    opens(a, "phone", 10);
+    for (unsigned i = 0; i < 5; i++) {
+        struct session_open *one = asks(a, OPEN_NEWER, "phone", 30 + i, NULL);
+        struct session_open *two = asks(b, OPEN_NEWER, "phone", 40 + i, NULL);
+        settle(cluster);
+        assert_int_equal(one->outcome, OPEN_DONE);
+        assert_int_equal(two->outcome, OPEN_DONE);
+        assert_true(one->generation != two->generation);
+        ticks(cluster, 30);
+        assert_int_equal(counter_get(&a->devices.counters.linked) + counter_get(&b->devices.counters.linked), 1);
+        const struct node *winner = one->generation > two->generation ? a : b;
+        assert_int_equal(counter_get(&winner->devices.counters.linked), 1);
+    }
+    cluster_end(cluster);
+}
+
+/* What another node stored meanwhile counts, and what it took back stays away. */
+static void memory_is_not_believed(void **state)
+{
+    struct cluster *cluster = cluster_start();
+    struct node    *a = &cluster->nodes[0], *b = &cluster->nodes[1];
+
+    (void)state;
+    struct session_open *open = opens(a, "phone", 10);
+    says(a, open, "topic:one", 3, ACK_KEEP);
+    settle(cluster);
+    struct session_open *there = opens(b, "phone", 20);
+    assert_string_equal(places_of(there), "device:alice/phone@0 topic:one@3* user:alice@0");
+    says(b, there, "topic:one", 0, ACK_DROP);
+    says(b, there, "topic:two", 8, ACK_KEEP);
+    acks(b, there, 6);
+    closes(b, there);
+    closes(a, open);
+    assert_string_equal(places_of(opens(a, "phone", 11)), "device:alice/phone@0 topic:two@8* user:alice@6");
+    cluster_end(cluster);
+}
+
+/* Nobody waits for a node that did not answer a moment ago. */
+static void a_dead_node_is_not_waited_for_again(void **state)
+{
+    struct cluster *cluster = cluster_start();
+    struct node    *a = &cluster->nodes[0], *b = &cluster->nodes[1];
+
+    (void)state;
+    opens(a, "phone", 10);
+    opens(a, "pad", 11);
+    cluster->loses_answers = true;
+    opens(b, "phone", 20);
+    struct session_open *open = asks(b, OPEN_NEWER, "pad", 21, NULL);
+    settle(cluster);
+    assert_int_equal(open->outcome, OPEN_DONE);
+    assert_int_equal(b->devices.deaf[0].incarnation, a->devices.incarnation);
+    assert_int_equal(a->fenced_count, 2);  /* it is told all the same */
+    cluster_end(cluster);
+}
+
+static void a_node_that_starts_anew_is_not_asked(void **state)
+{
+    struct cluster *cluster = cluster_start();
+    struct node    *a = &cluster->nodes[0], *b = &cluster->nodes[1];
+
+    (void)state;
+    struct session_open *open = opens(a, "phone", 10);
+    acks(a, open, 4);
+    node_restarts(a);
+    open = opens(a, "phone", 11);
+    assert_int_equal(cluster->asked_count, 0);  /* its own earlier link is gone with it */
+    assert_string_equal(places_of(open), "device:alice/phone@0 user:alice@4");
+    node_restarts(a);
+    open = opens(b, "phone", 20);
+    assert_int_equal(open->generation, 3);
+    assert_string_equal(places_of(open), "device:alice/phone@0 user:alice@4");
+    cluster_end(cluster);
+}
+
+static void the_policy_ends_sessions_on_other_nodes(void **state)
+{
+    struct cluster *cluster = cluster_with(DEVICES_NEWEST);
+    struct node    *a = &cluster->nodes[0], *b = &cluster->nodes[1];
+
+    (void)state;
+    struct session_open *older = opens(a, "phone", 10);
+    opens(b, "pad", 20);
+    assert_fenced(a, 1, 10, FENCE_REPLACED);
+    acks(a, older, 9);
+    assert_int_equal(asks(b, OPEN_TICKET, "phone", 21, older)->outcome, OPEN_DONE);  /* not answered yet */
+    settle(cluster);
+    assert_int_equal(b->answers[b->answer_count - 1]->outcome, OPEN_STALE);
+    cluster_end(cluster);
+}
+
+static void a_ticket_counts_on_any_node(void **state)
+{
+    struct cluster *cluster = cluster_start();
+    struct node    *a = &cluster->nodes[0], *b = &cluster->nodes[1];
+
+    (void)state;
+    struct session_open *first = opens(a, "phone", 10);
+    struct session_open *open  = asks(b, OPEN_TICKET, "phone", 20, first);
+    settle(cluster);
+    assert_int_equal(open->outcome, OPEN_DONE);
+    assert_int_equal(open->generation, 2);
+    open = asks(b, OPEN_TICKET, "phone", 21, first);  /* older than the session by now */
+    settle(cluster);
+    assert_int_equal(open->outcome, OPEN_STALE);
+    open = asks(a, OPEN_TICKET, "phone", 22, first);
+    settle(cluster);
+    assert_int_equal(open->outcome, OPEN_STALE);
+    cluster_end(cluster);
+}
+
+/* A balancer sends each poll to another node. */
+static void polls_go_on_elsewhere_in_their_generation(void **state)
+{
+    struct cluster *cluster = cluster_start();
+    struct node    *a = &cluster->nodes[0], *b = &cluster->nodes[1];
+
+    (void)state;
+    struct session_open *first = asks(a, OPEN_NEWER, "phone", 10, NULL);
+    first->is_poll             = true;
+    settle(cluster);
+    acks(a, first, 2);
+    closes(a, first);
+    struct session_open *poll = polls(b, 20, first);
+    assert_int_equal(poll->outcome, OPEN_DONE);
+    assert_int_equal(poll->generation, 1);
+    assert_string_equal(places_of(poll), "device:alice/phone@0 user:alice@2");
+    acks(b, poll, 4);
+    closes(b, poll);
+    poll = polls(a, 11, poll);
+    assert_string_equal(places_of(poll), "device:alice/phone@0 user:alice@4");
+    assert_int_equal(a->fenced_count + b->fenced_count, 0);
+    assert_int_equal(cluster->asked_count, 0);
+
+    struct session_open *newer = opens(b, "phone", 21);  /* wherever the poll is, it is found */
+    assert_int_equal(newer->generation, 2);
+    assert_fenced(a, 1, 11, FENCE_REPLACED);
+    closes(a, poll);
+    assert_int_equal(polls(a, 12, poll)->outcome, OPEN_STALE);
+    cluster_end(cluster);
+}
+
+/* A poll goes on where a stream was: the stream's link is let go, on whatever node. */
+static void a_poll_takes_over_from_a_link(void **state)
+{
+    struct cluster *cluster = cluster_start();
+    struct node    *a = &cluster->nodes[0], *b = &cluster->nodes[1];
+
+    (void)state;
+    struct session_open *stream = opens(a, "phone", 10);
+    struct session_open *poll   = polls(b, 20, stream);
+    assert_int_equal(poll->outcome, OPEN_DONE);
+    assert_int_equal(poll->generation, 1);
+    assert_fenced(a, 1, 10, FENCE_REPLACED);
+    ticks(cluster, 30);
+    assert_int_equal(b->fenced_count, 0);
+    closes(a, stream);
+    closes(b, poll);
+    assert_int_equal(polls(a, 11, poll)->outcome, OPEN_DONE);
+    assert_int_equal(polls(b, 22, poll)->outcome, OPEN_DONE);
+    cluster_end(cluster);
+}
+
+/* A database that lost its last commits: the link is not replaced, its client comes again. */
+static void a_row_that_was_lost_sends_the_client_back(void **state)
+{
+    struct cluster *cluster = cluster_start();
+    struct node    *a = &cluster->nodes[0];
+
+    (void)state;
+    struct session_open *open = opens(a, "phone", 10);
+    writes_row(cluster, &(struct session_row){ .since = WALL }, 0);
+    ticks(cluster, 30);
+    assert_fenced(a, 1, 10, FENCE_ASTRAY);
+    closes(a, open);
+    open = opens(a, "phone", 11);
+    assert_int_equal(open->generation, 1);
+    writes_row(cluster, &(struct session_row){ .since = WALL }, 0);
+    acks(a, open, 5);
+    assert_fenced(a, 2, 11, FENCE_ASTRAY);
+    cluster_end(cluster);
+}
+
+/* Memory is for links and awaited polls. */
+static void no_session_lingers(void **state)
+{
+    struct cluster *cluster = cluster_start();
+    struct node    *a = &cluster->nodes[0];
+
+    (void)state;
+    struct session_open *open = opens(a, "phone", 10);
+    closes(a, open);
+    assert_int_equal(counter_get(&a->devices.counters.standing), 0);
+    cluster_end(cluster);
+}
+
+static void bodies_are_read_as_written(void **state)
+{
+    struct buf              buf;
+    struct peer_fence       fence;
+    struct peer_fence_place place;
+    bool                    is_begun = false;
+
+    (void)state;
+    buf_init(&buf, 512);
+    peer_fence_put(&buf, &(struct peer_fence){ SPAN("alice"), SPAN("phone"), 7, WALL });
+    assert_true(peer_fence_get(buf_span(&buf), &fence));
+    assert_true(span_eq(fence.user, SPAN("alice")) && span_eq(fence.device, SPAN("phone")));
+    assert_true(fence.generation == 7 && fence.since == WALL);
+    for (size_t len = 0; len < buf.len; len++)
+        assert_false(peer_fence_get(span_head(buf_span(&buf), len), &fence));
+    buf.at[0]++;
+    assert_false(peer_fence_get(buf_span(&buf), &fence));
+
+    buf_clear(&buf);
+    peer_fence_answer_begin(&buf);
+    peer_fence_place_put(&buf, &(struct peer_fence_place){ SPAN("user:alice"), 7, 12 });
+    struct span rest = buf_span(&buf);
+    assert_true(peer_fence_place_next(&rest, &is_begun, &place));
+    assert_true(span_eq(place.channel, SPAN("user:alice")) && place.epoch == 7 && place.seq == 12);
+    assert_false(peer_fence_place_next(&rest, &is_begun, &place));
+    for (size_t len = 0; len < buf.len; len++) {
+        rest     = span_head(buf_span(&buf), len);
+        is_begun = false;
+        assert_false(peer_fence_place_next(&rest, &is_begun, &place));
+    }
+    buf_fini(&buf);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_link_elsewhere_is_fenced),
+        cmocka_unit_test(what_was_acknowledged_there_a_moment_ago_counts),
+        cmocka_unit_test(a_lost_question_is_found_by_comparing),
+        cmocka_unit_test(after_a_hole_all_are_compared_at_once),
+        cmocka_unit_test(a_stale_link_stores_nothing),
+        cmocka_unit_test(of_two_that_race_the_later_one_has_the_session),
+        cmocka_unit_test(memory_is_not_believed),
+        cmocka_unit_test(a_dead_node_is_not_waited_for_again),
+        cmocka_unit_test(a_node_that_starts_anew_is_not_asked),
+        cmocka_unit_test(the_policy_ends_sessions_on_other_nodes),
+        cmocka_unit_test(a_ticket_counts_on_any_node),
+        cmocka_unit_test(polls_go_on_elsewhere_in_their_generation),
+        cmocka_unit_test(a_poll_takes_over_from_a_link),
+        cmocka_unit_test(a_row_that_was_lost_sends_the_client_back),
+        cmocka_unit_test(no_session_lingers),
+        cmocka_unit_test(bodies_are_read_as_written),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,234 @@
+/* device_peer.c - links of a session on other nodes: asking for them to be let go, and letting go when asked (peer_fence.h). */
+#include <stdlib.h>
+
+#include "base/must.h"
+#include "device/open_work.h"
+
+enum {
+    DEAF_TICKS = 100,  /* a node that did not answer is not waited for, for so long */
+    FENCE_ANSWER_BYTES_MAX = 1 + PEER_FENCE_PLACES_MAX * (2 * 8 + 1 + UINT8_MAX),
+    FENCE_BODY_BYTES_MAX   = 1 + 2 * 8 + 2 * (1 + UINT8_MAX),
+};
+
+/* --- nodes that don't answer ------------------------------------------------------------------------------------ */
+
+static struct device_deaf *deaf_find(struct devices *devices, struct span node, uint64_t incarnation)
+{
+    for (size_t i = 0; i < DEVICE_DEAF_MAX; i++) {
+        struct device_deaf *deaf = &devices->deaf[i];
+        if (deaf->incarnation == incarnation && deaf->until_tick > devices->tick && span_eq(span_str(deaf->node), node))
+            return deaf;
+    }
+    return NULL;
+}
+
+/* Takes the place of the one that ends first. */
+static void deaf_note(struct devices *devices, const char *node, uint64_t incarnation)
+{
+    struct device_deaf *place = &devices->deaf[0];
+
+    for (size_t i = 1; i < DEVICE_DEAF_MAX; i++)
+        if (devices->deaf[i].until_tick < place->until_tick)
+            place = &devices->deaf[i];
+    memcpy(place->node, node, sizeof place->node);
+    place->incarnation = incarnation;
+    place->until_tick  = devices->tick + DEAF_TICKS;
+}
+
+/* --- asking ----------------------------------------------------------------------------------------------------- */
+
+static void ask_free(struct peer_fence_ask *ask)
+{
+    list_take(&ask->in_devices);
+    channel_name_unref(ask->user_log);
+    buf_fini(&ask->body);
+    free(ask);
+}
+
+static struct channel_name *fence_user_log(struct devices *devices, struct span user)
+{
+    struct channel_name *name = NULL;
+    struct buf           text;
+
+    buf_init(&text, CHANNEL_NAME_BYTES_MAX);
+    buf_put_lit(&text, "user:");
+    buf_put(&text, user);
+    must(!buf_is_over(&text));
+    if (channel_name_new(devices->namespaces, devices->hash_key, buf_span(&text), &name) != CHANNEL_NAME_OK)
+        name = NULL;
+    buf_fini(&text);
+    return name;
+}
+
+/* A session that is polled has its link anywhere: every node with a link of the user follows the user's log. */
+static bool ask_address(struct devices *devices, struct peer_fence_ask *ask, struct span user, const struct session_row *row)
+{
+    if (row->is_roaming) {
+        ask->user_log = fence_user_log(devices, user);
+        return ask->user_log != NULL;
+    }
+    memcpy(ask->node, row->node.at, row->node.len);
+    ask->incarnation = row->incarnation;
+    ask->is_notice   = deaf_find(devices, row->node, row->incarnation) != NULL;
+    return true;
+}
+
+/* A link of an earlier start of this node went with it. */
+static bool row_needs_asking(const struct devices *devices, const struct session_row *row)
+{
+    if (devices->peers == NULL || row->node.len == 0)
+        return false;
+    return row->is_roaming || !span_eq(row->node, span_str(devices->node));
+}
+
+void device_peer_ask(struct session_open *open, struct span device, const struct session_row *row, uint64_t generation,
+                     bool is_own)
+{
+    struct devices *devices = open->devices;
+
+    if (!row_needs_asking(devices, row))
+        return;
+    struct peer_fence_ask *ask = calloc(1, sizeof *ask);
+    must(ask != NULL);
+    list_init(&ask->in_devices);
+    buf_init(&ask->body, FENCE_BODY_BYTES_MAX);
+    if (!ask_address(devices, ask, open->user, row)) {
+        ask_free(ask);
+        return;
+    }
+    ask->devices = devices;
+    ask->open    = ask->is_notice ? NULL : open;
+    ask->is_own  = is_own;
+    peer_fence_put(&ask->body, &(struct peer_fence){ open->user, device, generation,
+                                                     is_own ? open->work->row.since : row->since });
+    list_push(&devices->asks, &ask->in_devices);
+    counter_add(&devices->counters.peer_fences, 1);
+    open->work->fences_left += ask->open != NULL;
+    devices->peers->ask(devices->peers_ctx, ask);
+}
+
+/* What the older link had acknowledged counts, as on one node: the raise made it too late to be stored there. */
+static void take_acknowledged(struct devices *devices, struct standing *standing, const struct peer_fence_place *told)
+{
+    struct standing_place *place = standing_place_find(standing, told->channel);
+
+    if (place != NULL && !place->is_gone && place->epoch == told->epoch)
+        standing_acknowledge(devices, standing, place, told->epoch, told->seq);
+}
+
+void device_peer_answered(struct peer_fence_ask *ask, struct span answer)
+{
+    struct peer_fence_place place;
+    bool                    is_begun = false;
+
+    if (ask->open == NULL || !ask->is_own)
+        return;
+    while (peer_fence_place_next(&answer, &is_begun, &place))
+        take_acknowledged(ask->devices, ask->open->work->standing, &place);
+}
+
+void device_peer_settled(struct peer_fence_ask *ask, bool is_missing)
+{
+    struct session_open *open = ask->open;
+
+    if (is_missing && ask->user_log == NULL && !ask->is_notice)
+        deaf_note(ask->devices, ask->node, ask->incarnation);
+    ask_free(ask);
+    if (open != NULL)
+        open_peer_back(open);
+}
+
+void device_peers_fini(struct devices *devices)
+{
+    while (!list_is_empty(&devices->asks))
+        ask_free(container_of(devices->asks.next, struct peer_fence_ask, in_devices));
+}
+
+/* --- being asked ------------------------------------------------------------------------------------------------ */
+
+struct peer_fence_wait {
+    struct fence_wait       wait;
+    struct list             in_devices;
+    struct devices         *devices;
+    struct peer_fence_call *call;
+    size_t                  user_len, device_len;
+    char                    names[];  /* user, device: the session may be forgotten meanwhile */
+};
+
+static void call_end(struct peer_fence_call *call)
+{
+    call->answered(call);
+}
+
+/* A place that was made while the link waited for its head may be of no life of the log. */
+static void fence_put_places(struct buf *answer, const struct standing *standing)
+{
+    size_t count = 0;
+
+    for (uint32_t i = 0; i < standing->place_count && count < PEER_FENCE_PLACES_MAX; i++) {
+        const struct standing_place *place = &standing->places[i];
+        if (place->is_gone || place->epoch == 0)
+            continue;
+        peer_fence_place_put(answer, &(struct peer_fence_place){ channel_name_span(place->name), place->epoch, place->seq });
+        count++;
+    }
+}
+
+static void wait_over(struct fence_wait *fenced)
+{
+    struct peer_fence_wait *wait     = container_of(fenced, struct peer_fence_wait, wait);
+    struct devices         *devices  = wait->devices;
+    struct standing        *standing = standing_find(devices, span_of(wait->names, wait->user_len),
+                                                     span_of(wait->names + wait->user_len, wait->device_len));
+
+    if (standing != NULL && standing->home == NULL && standing->op == NULL) {
+        fence_put_places(&wait->call->answer, standing);
+        standing->is_fencing = false;
+        standing_drop_places(standing);
+        standing_forget(standing);
+        standing_settle(devices, standing);
+    }
+    call_end(wait->call);
+    free(wait);
+}
+
+static bool is_older_link(const struct standing *standing, const struct peer_fence *fence)
+{
+    return standing->since < fence->since || (standing->since == fence->since && standing->generation < fence->generation);
+}
+
+static void fence_link(struct devices *devices, struct standing *standing, struct peer_fence_call *call)
+{
+    struct peer_fence_wait *wait = calloc(1, sizeof *wait + standing->user_len + standing->device_len);
+
+    must(wait != NULL);
+    wait->wait.over  = wait_over;
+    wait->devices    = devices;
+    wait->call       = call;
+    wait->user_len   = standing->user_len;
+    wait->device_len = standing->device_len;
+    memcpy(wait->names, standing->names, wait->user_len + wait->device_len);
+    standing_fence(devices, standing, FENCE_REPLACED, &wait->wait);
+}
+
+bool device_peer_called(struct devices *devices, struct peer_fence_call *call, struct span body)
+{
+    struct peer_fence fence;
+
+    if (!peer_fence_get(body, &fence))
+        return false;
+    struct standing *standing = standing_find(devices, fence.user, fence.device);
+    buf_init(&call->answer, FENCE_ANSWER_BYTES_MAX);
+    peer_fence_answer_begin(&call->answer);
+    if (standing != NULL && is_older_link(standing, &fence)) {
+        bool has_link = standing->home != NULL;
+        if (has_link)
+            fence_link(devices, standing, call);
+        standing->is_between = false;
+        standing_settle(devices, standing);
+        if (has_link)
+            return true;
+    }
+    call_end(call);
+    return true;
+}

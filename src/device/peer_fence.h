@@ -1,0 +1,81 @@
+/* peer_fence.h - a session is opened on one node while its link is on another: that node is asked to let go of it.
+ *
+ *     node B                                        node A, which has the link
+ *      raises the generation in the ledger
+ *      ── ask: user, device, generation ──────────▶  the loop of the link fences it
+ *      ◀────────── the places that it acknowledged ──
+ *      answers the opener
+ *
+ * The ledger has decided before anybody is asked: the older link can store nothing any more. So a question that is lost
+ * costs no more than that the older link still receives, until node A compares its sessions with the ledger
+ * (device_compare.c). The answer waits for node A, so that who has seen `connected` can rely on it that the older link
+ * delivers nothing more, and so that what was acknowledged there does not come again; but not for long: a node that doesn't answer
+ * may be dead.
+ *
+ * Who carries questions is handed in (struct device_peers). All of it happens on the writer's thread. */
+#ifndef DEVICE_PEER_FENCE_H
+#define DEVICE_PEER_FENCE_H
+
+#include "base/buf.h"
+#include "base/list.h"
+#include "device/row.h"
+
+struct devices;
+
+enum { PEER_FENCE_WAIT_MS = 500, PEER_FENCE_PLACES_MAX = 128 };
+
+/* What is asked. */
+struct peer_fence {
+    struct span user, device;
+    uint64_t    generation;  /* links of the session with a lower one are to go … */
+    msec        since;       /* … and those of a session of this name that began earlier */
+};
+
+void peer_fence_put(struct buf *buf, const struct peer_fence *fence);
+/* The names are borrowed from `body`. False: it can't be read. */
+bool peer_fence_get(struct span body, struct peer_fence *ret);
+
+/* One place of an answer. */
+struct peer_fence_place {
+    struct span channel;
+    uint64_t    epoch, seq;
+};
+
+void peer_fence_answer_begin(struct buf *buf);
+void peer_fence_place_put(struct buf *buf, const struct peer_fence_place *place);
+/* The next place of an answer: takes it off *answer, which is the whole body at first. False: there is none, or what follows can't be
+ * read. */
+bool peer_fence_place_next(struct span *answer, bool *is_begun, struct peer_fence_place *ret);
+
+/* A question under way. The carrier keeps it until it has called device_peer_settled(). */
+struct peer_fence_ask {
+    struct list          in_devices;
+    struct devices      *devices;
+    struct session_open *open;        /* waits for it; NULL: nobody does */
+    bool                 is_own;      /* of the session that is being opened: the places of the answer count */
+    bool                 is_notice;   /* nobody waits for an answer: it is settled once it was sent */
+    char                 node[DEVICE_NODE_BYTES_MAX + 1];  /* to this node … */
+    uint64_t             incarnation;                      /* … in this life of it; or, if `node` is empty … */
+    struct channel_name *user_log;    /* … to the nodes that follow this log; owns a reference */
+    struct buf           body;
+};
+
+struct device_peers {
+    void (*ask)(void *ctx, struct peer_fence_ask *ask);
+};
+
+/* One node's answer; then, once all have come or the time is up, settled. `is_missing`: a node that was asked did not answer. */
+void device_peer_answered(struct peer_fence_ask *ask, struct span answer);
+void device_peer_settled(struct peer_fence_ask *ask, bool is_missing);
+
+/* Another node asks; its owner is told the answer in a later turn, or at once if there is no such link. */
+struct peer_fence_call {
+    void (*answered)(struct peer_fence_call *call);  /* takes it */
+    struct buf answer;
+    struct peer_fence_wait *wait;  /* the devices' */
+};
+
+/* False: the body can't be read; the call was not taken. */
+bool device_peer_called(struct devices *devices, struct peer_fence_call *call, struct span body);
+
+#endif

@@ -19,7 +19,8 @@ from longwire_server import LONGWIRE, Server, free_port, is_built
 from mock_server import Mock
 from waiting import SECONDS, wait_until
 
-COMMANDS = ["sub", "pub", "history", "channels", "info", "recall", "purge", "completion", "man", "help"]
+COMMANDS = ["sub", "pub", "history", "channels", "info", "recall", "purge", "nodes", "top", "completion", "man",
+            "help"]
 NOBODY = "http://127.0.0.1:1"
 
 

@@ -16,7 +16,7 @@ enum {
     OPTION_ALIVE, OPTION_RATE, OPTION_COUNT_ONLY, OPTION_QUIET, OPTION_EVENT, OPTION_YES, OPTION_MARKDOWN,
     OPTION_USER, OPTION_DEVICE, OPTION_SESSION, OPTION_TICKET_FILE, OPTION_MODE, OPTION_TOKEN,
     OPTION_SECRET_FILE, OPTION_EXPIRES, OPTION_GRANT, OPTION_ISSUER, OPTION_AUDIENCE, OPTION_JTI,
-    OPTION_ONLINE,
+    OPTION_ONLINE, OPTION_INTERVAL,
 };
 
 #define CHOICES_FILE "/"  /* instead of a list of words: the value is the name of a file */
@@ -99,6 +99,8 @@ int command_purge(struct invocation *invocation);
 int command_recall(struct invocation *invocation);
 int command_why(struct invocation *invocation);
 int command_sessions(struct invocation *invocation);
+int command_nodes(struct invocation *invocation);
+int command_top(struct invocation *invocation);
 int command_token(struct invocation *invocation);
 int command_completion(struct invocation *invocation);
 int command_man(struct invocation *invocation);

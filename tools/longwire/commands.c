@@ -305,6 +305,53 @@ static const char *const sessions_examples[] = {
     NULL,
 };
 
+/* --- nodes, top ------------------------------------------------------------------------------------------------- */
+
+static const struct tool_option nodes_options[] = {
+    { OPTION_FORMAT, "format", "F", "FORMAT", CHOICES_FORMAT,
+      "how each node is printed: `text` (the default), `json`, or a template such as `'{node} {state}'`; see below" },
+    OPT_JSON,
+    OPT_END,
+};
+
+static const struct tool_section nodes_sections[] = {
+    { "Formats",
+      "`text`: a table. `json`: each node as one line, as the server sent it. The fields of a template are `{node}`, `{state}` "
+      "(`up`, `draining`, or `lost`: its lease has run out), `{region}`, `{roles}`, `{connections}`, `{capacity}`, `{version}`, "
+      "`{incarnation}`, `{seen}` and `{json}`." },
+    { NULL, NULL },
+};
+
+static const char *const nodes_examples[] = {
+    "longwire nodes",
+    "longwire nodes -F '{node} {state} {connections}'",
+    NULL,
+};
+
+static const struct tool_option top_options[] = {
+    { OPTION_INTERVAL, "interval", "", "TIME", NULL, "a table each so often (default 2s, at least 100ms); see Times below" },
+    { OPTION_COUNT, "count", "nC", "N", NULL, "leave after N tables" },
+    { OPTION_JSON, "json", "j", NULL, NULL, "print each node as one JSON object a round" },
+    OPT_END,
+};
+
+static const struct tool_section top_sections[] = {
+    { "Columns",
+      "`CLIENTS`: links and polls that follow channels. `PUBL/S`: messages that were stored by way of this node. `DELIV/S`: messages "
+      "handed to its clients. `HEARD/S`: messages that came from other nodes. `HOLES`: how often frames of other nodes were "
+      "missing since the node's start; each time what was missing was read from the log. `WAITING`: publishes that wait for the store. "
+      "`LAGGING`: readers whose connection takes no more for now. `-`: the node does not answer, or nobody says where it is: a "
+      "node is asked at the address that `advertise` names." },
+    SECTION_TIMES,
+    { NULL, NULL },
+};
+
+static const char *const top_examples[] = {
+    "longwire top",
+    "longwire top -n 1 --json | jq .delivered_per_s",
+    NULL,
+};
+
 /* --- token ------------------------------------------------------------------------------------------------------ */
 
 static const struct tool_option token_options[] = {
@@ -444,6 +491,24 @@ static const struct tool_command sessions = {
     .words_min = 0, .words_max = 1, .words_ask = "one user at most. For instance: longwire sessions ann",
 };
 
+static const struct tool_command nodes = {
+    .name = "nodes", .usage = "", .run = command_nodes,
+    .summary = "list the nodes of the cluster",
+    .about = "As the server that is asked knows them: which are up, draining or lost, how many connections each has and how many it is "
+             "meant for, when it was heard of last. Needs the right `admin` once the server has keys.",
+    .options = nodes_options, .sections = nodes_sections, .examples = nodes_examples,
+    .words_min = 0, .words_max = 0, .words_ask = "longwire nodes takes no words, only options",
+};
+
+static const struct tool_command top = {
+    .name = "top", .usage = "", .run = command_top,
+    .summary = "a live table of the nodes: clients, rates, lag",
+    .about = "Each round asks the server for its nodes, and each of these for its metrics. Needs the right `admin` once the servers have "
+             "keys. Ctrl-C leaves.",
+    .options = top_options, .sections = top_sections, .examples = top_examples,
+    .words_min = 0, .words_max = 0, .words_ask = "longwire top takes no words, only options",
+};
+
 static const struct tool_command who = {
     .name = "who", .usage = "USER", .run = command_who,
     .summary = "a user's devices, and how far each of them is",
@@ -484,12 +549,12 @@ static const struct tool_command help = {
     .summary = "print help, in general or on one command",
     .about = "The same as `longwire COMMAND --help`.",
     .options = no_options, .sections = no_sections, .examples = help_examples,
-    .choices = "sub pub history channels info recall purge why who sessions token completion man",
+    .choices = "sub pub history channels info recall purge why who sessions nodes top token completion man",
     .words_min = 0, .words_max = 1, .words_ask = "one command at most. For instance: longwire help sub",
 };
 
 const struct tool_command *const tool_commands[] = {
-    &sub, &pub, &history, &channels, &info, &recall, &purge, &why, &who, &sessions, &token, &completion, &man, &help, NULL,
+    &sub, &pub, &history, &channels, &info, &recall, &purge, &why, &who, &sessions, &nodes, &top, &token, &completion, &man, &help, NULL,
 };
 
 const struct tool_section tool_sections[] = {
@@ -505,7 +570,7 @@ const struct tool_section tool_sections[] = {
       "  3   --timeout ran out first\n"
       "  64  the command line can't be understood\n"
       "\n"
-      "Ctrl-C ends `sub` with 0, because there it is a usual way to leave, and any other command as signals do: shells "
+      "Ctrl-C ends `sub` and `top` with 0, because there it is a usual way to leave, and any other command as signals do: shells "
       "show 130." },
     { NULL, NULL },
 };

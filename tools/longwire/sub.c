@@ -6,15 +6,14 @@
  * cursor, and the next connection begins at it. Only a reader that follows "from now on" has no cursor at first. It
  * asks for its place with a poll that does not wait. */
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/signalfd.h>
 #include <unistd.h>
 
 #include "base/must.h"
 #include "longwire/channel_name.h"
 #include "longwire/duration.h"
+#include "longwire/stop_fd.h"
 #include "longwire/sub.h"
 
 enum { CURSOR_BYTES_MAX = 512 * 1024, PATH_BYTES_MAX = 1024 * 1024 };
@@ -414,19 +413,6 @@ static bool sub_parse(struct sub *sub, struct invocation *invocation)
         return false;
     }
     return sub_channels_fit(sub);
-}
-
-/* Ctrl-C and SIGTERM become a descriptor that can be waited for. */
-static int stop_fd_open(void)
-{
-    sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGTERM);
-    must(sigprocmask(SIG_BLOCK, &set, NULL) == 0);
-    int fd = signalfd(-1, &set, SFD_CLOEXEC);
-    must(fd >= 0);
-    return fd;
 }
 
 static int sub_follow(struct sub *sub, const struct target *target)

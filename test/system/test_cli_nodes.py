@@ -1,0 +1,62 @@
+"""`longwire nodes` and `longwire top`: a node alone lists itself, and top shows what it does."""
+import json
+
+import pytest
+
+from longwire_client import Api, Reader
+from longwire_server import Server, is_built
+from test_cli import Running, lines, run
+
+pytestmark = pytest.mark.skipif(not is_built(), reason="no longwired is built")
+
+TITLES = "NODE STATE CLIENTS PUBL/S DELIV/S HEARD/S HOLES WAITING LAGGING".split()
+
+
+@pytest.fixture(name="server")
+def fixture_server():
+    with Server(flags=["--node", "web1", "--region", "eu"]) as server:
+        yield server
+
+
+def test_nodes_lists_the_node(server):
+    title, row = lines(server, "nodes")
+    assert title.split() == ["NODE", "STATE", "CONNECTIONS", "CAPACITY", "SEEN", "VERSION", "REGION"]
+    assert row.split()[:2] == ["web1", "up"]
+    assert row.split()[-1] == "eu"
+
+
+def test_nodes_as_json_and_by_a_template(server):
+    node = json.loads(lines(server, "nodes", "--json")[0])
+    assert (node["node"], node["state"], node["region"]) == ("web1", "up", "eu")
+    assert lines(server, "nodes", "-F", "{node}:{state}:{incarnation}") == [f"web1:up:{node['incarnation']}"]
+    assert b"did you mean {node}" in run(server, "nodes", "-F", "{nod}", code=64).stderr
+
+
+def test_top_shows_what_a_node_does(server):
+    api = Api(server.url)
+    with Reader(server.url, "ws", ["topic:a"], after=0) as reader:
+        api.publish("topic:a", b"one")
+        reader.wait_for(lambda: reader.count("topic:a") == 1)
+        first, second = (line.split() for line in lines(server, "top", "-n", "1"))
+        assert first == TITLES
+        assert second[:3] == ["web1", "up", "1"]
+    api.close()
+
+
+def test_top_shows_rates(server):
+    """The first table has none; a later one has, as messages were published in between."""
+    api = Api(server.url)
+    with Running(server, "top", "--json", "--interval", "200ms") as top:
+        top.wait_out(1)
+        assert json.loads(top.out[0])["published_per_s"] == 0
+        while not any(json.loads(line)["published_per_s"] > 0 for line in list(top.out)):
+            api.publish("topic:a", b"one")
+    api.close()
+
+
+def test_top_says_that_nobody_is_there():
+    assert b"can't reach" in run("http://127.0.0.1:1", "top", code=2).stderr
+
+
+def test_top_wants_a_time_that_makes_sense(server):
+    assert b"100ms at least" in run(server, "top", "--interval", "5ms", code=64).stderr

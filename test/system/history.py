@@ -54,7 +54,7 @@ class Attempt:
 
     @property
     def is_acknowledged(self):
-        return self.status == 201
+        return self.status in (200, 201)
 
 
 @dataclasses.dataclass(frozen=True)

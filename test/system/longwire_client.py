@@ -235,10 +235,10 @@ class WebSocket:
 
     def __init__(self, url, headers=None, path="/v1/ws", hold=lambda sock: None, receive_buffer=None):
         self.sock = socket.socket()
+        self.sock.settimeout(SECONDS)
         hold(self.sock)
         if receive_buffer is not None:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        self.sock.settimeout(SECONDS)
         self.sock.connect(host_and_port(url))
         self.wire = websockets.client.ClientConnection(websockets.uri.parse_uri("ws" + url[4:] + path),
                                                        subprotocols=["longwire.json.v1"], max_size=None)

@@ -4,7 +4,7 @@
         redis.ask("PING")            # b"PONG"
         redis.kill()                 # SIGKILL; its clients see their connections end
         redis.restart()              # the same port, and empty: it keeps nothing on disk
-        redis.pause(), redis.go_on() # SIGSTOP: connections stay and nothing answers
+        redis.pause(), redis.resume() # SIGSTOP: connections stay and nothing answers
         redis.flush()                # FLUSHALL, as an operator's mistake
         redis.link.delay_s = 0.2     # each answer comes so much later, until it is 0
         redis.link.garbage = b"?!"   # instead of its answers, until it is None
@@ -83,7 +83,7 @@ class RedisServer:
         self.process.send_signal(signal.SIGSTOP)
         self.is_paused = True
 
-    def go_on(self):
+    def resume(self):
         self.process.send_signal(signal.SIGCONT)
         self.is_paused = False
 

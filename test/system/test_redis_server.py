@@ -33,7 +33,7 @@ def test_it_can_be_emptied_paused_and_slow():
         redis.pause()
         with pytest.raises(TimeoutError):
             through_link(redis, timeout=0.2)
-        redis.go_on()
+        redis.resume()
         assert through_link(redis) == b"+PONG\r\n"
         redis.link.delay_s = 0.3
         began = time.monotonic()

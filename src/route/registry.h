@@ -15,6 +15,7 @@ struct registry_node {
     struct node_record record;
     enum node_state    state;
     msec               seen;     /* wall clock of this node: when its lease was last renewed, as the engine told */
+    msec               until;    /* wall clock of this node: when it runs out, if it is not renewed */
     uint32_t           number;   /* small, stays the same for one incarnation while it is known; index for others' tables */
 };
 
@@ -22,24 +23,36 @@ struct registry {
     struct registry_node *nodes;  /* sorted by name */
     size_t                count, cap;
     uint32_t              last_number;
+    uint64_t              version;    /* rises with each registry_take() */
 };
 
 void registry_init(struct registry *registry);
 void registry_fini(struct registry *registry);
 
-/* What the engine told: all live leases, with what is left of each. `own` is in it as well, once its lease was taken.
- * Calls on_change for each node that came, went, or has a new incarnation or drain state; may be NULL. */
+/* What the engine told: all live leases, with what is left of each. The own one is in it as well, once it was taken.
+ * Calls on_change for each node that came (up or draining), is lost, or has another drain state. A new incarnation of a
+ * node is told twice: the old one as lost, then the new one. Of two leases with one name the newer incarnation counts. NULL: nobody
+ * is told. */
 struct registry_lease { const struct node_record *record; msec left_ms; };
 void registry_take(struct registry *registry, const struct registry_lease *leases, size_t count, msec wall,
                    void (*on_change)(void *ctx, const struct registry_node *node), void *ctx);
+
+/* The nodes that live and those that are lost, without those that were forgotten. `registry` is empty before it. */
+void registry_copy(struct registry *registry, const struct registry *from);
+
+static inline bool node_id_eq(const struct node_id *a, const struct node_id *b)
+{
+    return a->incarnation == b->incarnation && strcmp(a->name, b->name) == 0;
+}
 
 /* NULL: not known. By name alone, or with this incarnation. */
 const struct registry_node *registry_find(const struct registry *registry, struct span name);
 const struct registry_node *registry_find_id(const struct registry *registry, const struct node_id *id);
 
-/* The nodes that a client is to try, best first, at most `max`: two random choices among the live, not draining nodes with
- * ROLE_ACCESS and an address, of this region where there are any, weighted by free capacity; repeated without those
- * chosen already. `random` is drawn from as often as needed. Returns how many. */
+/* The nodes that a client is to try, best first, at most `max`, among the live, not draining nodes with ROLE_ACCESS and an
+ * address. For each place two are drawn, with chances by their free capacity, and that with the larger free share of its
+ * capacity is taken. Those of the region come first, then those of others; an empty region is no wish. Full nodes come behind
+ * all others of their region. Returns how many. */
 struct rng;
 size_t registry_allocate(const struct registry *registry, struct span region, struct rng *random,
                          const struct registry_node **ret, size_t max);

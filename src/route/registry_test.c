@@ -1,0 +1,322 @@
+/* The nodes of a cluster as leases tell them, and which of them a client is sent to. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/must.h"
+#include "base/rng.h"
+#include "route/registry.h"
+
+#include <cmocka.h>
+
+static struct node_record record_of(const char *name, uint64_t incarnation)
+{
+    struct node_record record = { .id.incarnation = incarnation, .started = (msec)incarnation * 1000, .protocol = 1,
+                                  .roles = ROLE_ACCESS | ROLE_API, .capacity = 1000, .advertise = "http://n:8080" };
+
+    snprintf(record.id.name, sizeof record.id.name, "%s", name);
+    return record;
+}
+
+/* --- states ------------------------------------------------------------------------------------------------------ */
+
+struct story {
+    struct registry    registry;
+    struct node_record records[8];
+    size_t             count;
+    msec               wall;
+    char               text[512];
+};
+
+static void story_change(void *ctx, const struct registry_node *node)
+{
+    static const char *const states[] = { "up", "draining", "lost" };
+    struct story            *story    = ctx;
+    size_t                   len      = strlen(story->text);
+
+    snprintf(story->text + len, sizeof story->text - len, "%s%llu=%s(%u) ", node->record.id.name,
+             (unsigned long long)node->record.id.incarnation, states[node->state], (unsigned)node->number);
+}
+
+static void story_take(struct story *story, msec wall, const char *want)
+{
+    struct registry_lease leases[8];
+
+    for (size_t i = 0; i < story->count; i++)
+        leases[i] = (struct registry_lease){ &story->records[i], 10000 };
+    story->text[0] = '\0';
+    registry_take(&story->registry, leases, story->count, wall, story_change, story);
+    assert_string_equal(story->text, want);
+}
+
+static void a_node_comes_drains_is_lost_and_forgotten(void **state)
+{
+    (void)state;
+    struct story story = { .records = { record_of("b", 5), record_of("a", 6) }, .count = 2 };
+
+    registry_init(&story.registry);
+    story_take(&story, 1000, "b5=up(1) a6=up(2) ");
+    assert_string_equal(story.registry.nodes[0].record.id.name, "a");
+    story_take(&story, 3000, "");
+    assert_int_equal(registry_find(&story.registry, SPAN("a"))->seen, 3000);
+    story.records[1].is_draining = true;
+    story_take(&story, 5000, "a6=draining(2) ");
+    story.count = 1;
+    story_take(&story, 7000, "a6=lost(2) ");
+    story_take(&story, 9000, "");
+    assert_int_equal(registry_find(&story.registry, SPAN("a"))->seen, 5000);
+    story_take(&story, 5000 + REGISTRY_LOST_KEPT_MS - 1, "");
+    assert_non_null(registry_find(&story.registry, SPAN("a")));
+    story_take(&story, 5000 + REGISTRY_LOST_KEPT_MS, "");
+    assert_null(registry_find(&story.registry, SPAN("a")));
+    assert_non_null(registry_find(&story.registry, SPAN("b")));
+    registry_fini(&story.registry);
+}
+
+static void a_lost_node_comes_back(void **state)
+{
+    (void)state;
+    struct story story = { .records = { record_of("a", 5) }, .count = 1 };
+
+    registry_init(&story.registry);
+    story_take(&story, 1000, "a5=up(1) ");
+    story.count = 0;
+    story_take(&story, 3000, "a5=lost(1) ");
+    story.count = 1;
+    story_take(&story, 5000, "a5=up(1) ");
+    registry_fini(&story.registry);
+}
+
+static void a_newer_incarnation_takes_the_place_of_the_older(void **state)
+{
+    (void)state;
+    struct story story = { .records = { record_of("a", 5), record_of("a", 4) }, .count = 1 };
+    struct node_id old = record_of("a", 5).id, new = record_of("a", 7).id;
+
+    registry_init(&story.registry);
+    story_take(&story, 1000, "a5=up(1) ");
+    story.count = 2;
+    story_take(&story, 3000, "");  /* the lease of an older one is no news */
+    story.records[1] = record_of("a", 7);
+    story_take(&story, 5000, "a5=lost(1) a7=up(2) ");
+    assert_null(registry_find_id(&story.registry, &old));
+    assert_non_null(registry_find_id(&story.registry, &new));
+    story.records[0] = record_of("a", 7);
+    story.count = 1;
+    story_take(&story, 7000, "");
+    registry_fini(&story.registry);
+}
+
+/* What counts as seen is the renewal, not that the engine was asked. */
+static void seen_is_the_last_renewal(void **state)
+{
+    (void)state;
+    struct registry       registry;
+    struct node_record    record = record_of("a", 5);
+    struct registry_lease lease  = { &record, 10000 };
+
+    registry_init(&registry);
+    registry_take(&registry, &lease, 1, 1000, NULL, NULL);
+    lease.left_ms = 8100;  /* 2 s later, not renewed; the clocks run a little apart */
+    registry_take(&registry, &lease, 1, 3000, NULL, NULL);
+    assert_int_equal(registry.nodes[0].seen, 1000);
+    lease.left_ms = 9900;
+    registry_take(&registry, &lease, 1, 5000, NULL, NULL);
+    assert_int_equal(registry.nodes[0].seen, 5000);
+    registry_fini(&registry);
+}
+
+static void a_full_registry_forgets_the_lost_first(void **state)
+{
+    (void)state;
+    struct registry        registry;
+    struct node_record    *records = calloc(NODES_MAX + 2, sizeof *records);
+    struct registry_lease *leases  = calloc(NODES_MAX + 2, sizeof *leases);
+    char                   name[16];
+
+    registry_init(&registry);
+    for (int i = 0; i < NODES_MAX + 2; i++) {
+        snprintf(name, sizeof name, "n%04d", i);
+        records[i] = record_of(name, 1);
+        leases[i]  = (struct registry_lease){ &records[i], 10000 };
+    }
+    registry_take(&registry, leases, NODES_MAX, 1000, NULL, NULL);
+    registry_take(&registry, leases, NODES_MAX - 1, 2000, NULL, NULL);
+    assert_int_equal(registry.count, NODES_MAX);
+    leases[NODES_MAX - 1] = leases[NODES_MAX + 1];
+    leases[NODES_MAX]     = leases[NODES_MAX + 1];
+    registry_take(&registry, leases, NODES_MAX, 3000, NULL, NULL);
+    assert_int_equal(registry.count, NODES_MAX);
+    assert_null(registry_find(&registry, SPAN("n1023")));
+    assert_non_null(registry_find(&registry, SPAN("n1025")));
+    leases[NODES_MAX].record = &records[NODES_MAX];
+    registry_take(&registry, leases, NODES_MAX + 1, 4000, NULL, NULL);
+    assert_int_equal(registry.count, NODES_MAX);
+    free(records);
+    free(leases);
+    registry_fini(&registry);
+}
+
+static void a_copy_stands_for_itself(void **state)
+{
+    (void)state;
+    struct registry       registry, copy;
+    struct node_record    record = record_of("a", 5);
+    struct registry_lease lease  = { &record, 10000 };
+
+    registry_init(&registry);
+    registry_init(&copy);
+    registry_take(&registry, &lease, 1, 1000, NULL, NULL);
+    registry_copy(&copy, &registry);
+    registry_fini(&registry);
+    assert_int_equal(registry_find(&copy, SPAN("a"))->number, 1);
+    assert_int_equal(copy.version, 1);
+    registry_fini(&copy);
+}
+
+/* --- allocation ---------------------------------------------------------------------------------------------------- */
+
+enum { DRAWS = 20000 };
+
+static void fill(struct registry *registry, const struct node_record *records, size_t count)
+{
+    struct registry_lease leases[8];
+
+    for (size_t i = 0; i < count; i++)
+        leases[i] = (struct registry_lease){ &records[i], 10000 };
+    registry_init(registry);
+    registry_take(registry, leases, count, 1000, NULL, NULL);
+}
+
+/* How often each node came first, in the order of their names. */
+static void count_firsts(const struct registry *registry, struct span region, unsigned *ret)
+{
+    struct rng                  random = { 7 };
+    const struct registry_node *nodes[8];
+
+    for (int i = 0; i < DRAWS; i++) {
+        size_t count = registry_allocate(registry, region, &random, nodes, 8);
+        assert_true(count > 0);
+        ret[nodes[0] - registry->nodes]++;
+    }
+}
+
+static void those_with_more_room_come_first_more_often(void **state)
+{
+    (void)state;
+    struct node_record records[] = { record_of("a", 1), record_of("b", 1), record_of("c", 1) };
+    struct registry    registry;
+    unsigned           firsts[3] = { 0 };
+
+    records[0].connections = 100;
+    records[1].connections = 500;
+    records[2].connections = 1000;
+    fill(&registry, records, 3);
+    count_firsts(&registry, SPAN(""), firsts);
+    assert_true(firsts[0] > 2 * firsts[1]);
+    assert_true(firsts[1] > DRAWS / 20);  /* not all go to one: the others would be idle, and it a herd's */
+    assert_int_equal(firsts[2], 0);
+    registry_fini(&registry);
+}
+
+static void equal_nodes_share_alike(void **state)
+{
+    (void)state;
+    struct node_record records[] = { record_of("a", 1), record_of("b", 1), record_of("c", 1) };
+    struct registry    registry;
+    unsigned           firsts[3] = { 0 };
+
+    fill(&registry, records, 3);
+    count_firsts(&registry, SPAN(""), firsts);
+    for (int i = 0; i < 3; i++)
+        assert_true(firsts[i] > DRAWS / 4);
+    registry_fini(&registry);
+}
+
+static const struct left_out_row {
+    const char *name;
+    bool        is_draining, is_lost;
+    unsigned    roles;
+    const char *advertise;
+} left_out[] = {
+    { "draining", true, false, ROLE_ACCESS, "http://n" },
+    { "lost", false, true, ROLE_ACCESS, "http://n" },
+    { "without access", false, false, ROLE_API | ROLE_ROUTER | ROLE_FORWARD, "http://n" },
+    { "without an address", false, false, ROLE_ACCESS, "" },
+};
+
+static void some_are_left_out(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof left_out / sizeof left_out[0]; i++) {
+        struct node_record          records[] = { record_of("a", 1), record_of("b", 1) };
+        struct registry             registry;
+        struct rng                  random = { 7 };
+        const struct registry_node *nodes[8];
+
+        records[1].is_draining = left_out[i].is_draining;
+        records[1].roles       = left_out[i].roles;
+        snprintf(records[1].advertise, sizeof records[1].advertise, "%s", left_out[i].advertise);
+        fill(&registry, records, 2);
+        if (left_out[i].is_lost)
+            registry_take(&registry, &(struct registry_lease){ &records[0], 10000 }, 1, 2000, NULL, NULL);
+        if (registry_allocate(&registry, SPAN(""), &random, nodes, 8) != 1 ||
+            strcmp(nodes[0]->record.id.name, "a") != 0)
+            fail_msg("%s", left_out[i].name);
+        registry_fini(&registry);
+    }
+}
+
+static void the_region_comes_first_and_the_full_ones_last(void **state)
+{
+    (void)state;
+    struct node_record          records[] = { record_of("a", 1), record_of("b", 1), record_of("c", 1), record_of("d", 1) };
+    struct registry             registry;
+    struct rng                  random = { 7 };
+    const struct registry_node *nodes[8];
+
+    snprintf(records[2].region, sizeof records[2].region, "eu");
+    snprintf(records[3].region, sizeof records[3].region, "eu");
+    records[2].connections = 2000;  /* beyond its capacity */
+    fill(&registry, records, 4);
+    for (int i = 0; i < 100; i++) {
+        assert_int_equal(registry_allocate(&registry, SPAN("eu"), &random, nodes, 8), 4);
+        assert_string_equal(nodes[0]->record.id.name, "d");
+        assert_string_equal(nodes[1]->record.id.name, "c");
+    }
+    assert_int_equal(registry_allocate(&registry, SPAN("mars"), &random, nodes, 3), 3);
+    assert_int_equal(registry_allocate(&registry, SPAN("eu"), &random, nodes, 1), 1);
+    registry_fini(&registry);
+}
+
+static void nobody_is_nobody(void **state)
+{
+    (void)state;
+    struct registry             registry;
+    struct rng                  random = { 7 };
+    const struct registry_node *nodes[1];
+
+    registry_init(&registry);
+    assert_int_equal(registry_allocate(&registry, SPAN(""), &random, nodes, 1), 0);
+    assert_null(registry_find(&registry, SPAN("a")));
+    registry_fini(&registry);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_node_comes_drains_is_lost_and_forgotten),
+        cmocka_unit_test(a_lost_node_comes_back),
+        cmocka_unit_test(a_newer_incarnation_takes_the_place_of_the_older),
+        cmocka_unit_test(seen_is_the_last_renewal),
+        cmocka_unit_test(a_full_registry_forgets_the_lost_first),
+        cmocka_unit_test(a_copy_stands_for_itself),
+        cmocka_unit_test(those_with_more_room_come_first_more_often),
+        cmocka_unit_test(equal_nodes_share_alike),
+        cmocka_unit_test(some_are_left_out),
+        cmocka_unit_test(the_region_comes_first_and_the_full_ones_last),
+        cmocka_unit_test(nobody_is_nobody),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

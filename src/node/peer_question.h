@@ -27,7 +27,7 @@ enum peer_topic {
     PEER_NODE,          /* what a node tells of itself, for longwire top */
 };
 
-enum { PEER_BODY_BYTES_MAX = 1 << 20, PEER_ANSWERS_BYTES_MAX = 64 << 20, PEER_WAIT_MS_MAX = 10000 };
+enum { PEER_BODY_BYTES_MAX = 1 << 20, PEER_ANSWERS_BYTES_MAX = 64 << 20, PEER_WAIT_MS_USUAL = 1000, PEER_WAIT_MS_MAX = 10000 };
 
 struct peer_answer {
     struct peer_answer *next;
@@ -44,7 +44,7 @@ struct peer_question {
     char                 node[65];   /* to this node alone; empty: see channel */
     uint64_t             incarnation;/* … to this incarnation of it alone; 0: any */
     struct buf           body;
-    msec                 wait_ms;    /* then it comes back with what has come, 1 … PEER_WAIT_MS_MAX */
+    msec                 wait_ms;    /* then it comes back with what has come: PEER_WAIT_MS_USUAL, or 1 … PEER_WAIT_MS_MAX */
     struct peer_answer  *answers;
     uint32_t             asked, missing;  /* nodes that were asked; of them, those that did not answer in time */
     bool                 is_unsure;  /* the engine could not say which nodes follow the channel: perhaps some were not asked */
@@ -59,6 +59,17 @@ extern const struct command_kind peer_call_kind;      /* writer, loop, writer */
 
 struct peer_question *peer_question_new(enum peer_topic topic);
 
+/* To the nodes; question->answered() gets it in a later turn. Takes it. The question's body is at most PEER_BODY_BYTES_MAX. */
+void shard_ask_peers(struct shard *shard, struct peer_question *question);
+/* For those who ask at the writer: the same, with question->settled(), perhaps at once. */
+void writer_ask_peers(struct writer *writer, struct peer_question *question);
+
+/* Gives a question back to who asked, from the writer. */
+void peer_question_end(struct peer_question *question, struct writer *writer);
+
+/* Adds an answer behind those that are there. */
+void peer_question_add(struct peer_question *question, const char *node, struct span body);
+
 /* What another node asks. A loop gets it by shard_port.peer_call, and gives it back with its answer by
  * peer_call_answer(), at once or in a later turn. */
 struct peer_call {
@@ -72,5 +83,16 @@ struct peer_call {
     char                 from[65];   /* who asks */
     uint64_t             from_incarnation, question;
 };
+
+/* Without an answer. Shares the name, which may be NULL; copies the rest. */
+struct peer_call *peer_call_new(enum peer_topic topic, struct channel_name *channel, struct span body);
+
+/* Back to the node that asks. From the loop that has it. Takes it. */
+void peer_call_answer(struct shard *shard, struct peer_call *call);
+/* The same at the writer. */
+void writer_answer_peer(struct writer *writer, struct peer_call *call);
+
+/* To a loop of this node; questions go to the loops in turn, and notices all to the first, so that they stay in order. Takes it. */
+void peer_call_serve(struct writer *writer, struct peer_call *call);
 
 #endif

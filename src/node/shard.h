@@ -9,6 +9,7 @@
 #include "node/command.h"
 
 struct connection_command;  /* connection_command.h */
+struct peer_call;           /* peer_question.h */
 
 struct shard_port {
     /* To the writer; takes the command. */
@@ -24,6 +25,9 @@ struct shard_port {
     bool (*address)(void *ctx, struct publish_command *publish);
     /* The user user:U is no longer a member of group:G. NULL: nobody here follows anything as a member. */
     void (*left)(void *ctx, struct channel_name *user, struct channel_name *group);
+    /* Another node asks, or tells (peer_question.h): takes it, and gives it back by peer_call_answer(). NULL: nothing is known
+     * here that others ask for. */
+    void (*peer_call)(void *ctx, struct peer_call *call);
 };
 
 struct shard_limits {

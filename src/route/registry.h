@@ -51,7 +51,7 @@ const struct registry_node *registry_find_id(const struct registry *registry, co
 
 /* The nodes that a client is to try, best first, at most `max`, among the live, not draining nodes with ROLE_ACCESS and an
  * address. For each place two are drawn, with chances by their free capacity, and that with the larger free share of its
- * capacity is taken. Those of the region come first, then those of others; an empty region is no wish. Full nodes come behind
+ * capacity is taken. Those of the region come first, then those of others; an empty region stands for all. Full nodes come behind
  * all others of their region. Returns how many. */
 struct rng;
 size_t registry_allocate(const struct registry *registry, struct span region, struct rng *random,

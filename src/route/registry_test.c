@@ -21,7 +21,7 @@ static struct node_record record_of(const char *name, uint64_t incarnation)
 
 /* --- states ------------------------------------------------------------------------------------------------------ */
 
-struct story {
+struct rounds {
     struct registry    registry;
     struct node_record records[8];
     size_t             count;
@@ -29,83 +29,83 @@ struct story {
     char               text[512];
 };
 
-static void story_change(void *ctx, const struct registry_node *node)
+static void rounds_change(void *ctx, const struct registry_node *node)
 {
     static const char *const states[] = { "up", "draining", "lost" };
-    struct story            *story    = ctx;
-    size_t                   len      = strlen(story->text);
+    struct rounds            *rounds    = ctx;
+    size_t                   len      = strlen(rounds->text);
 
-    snprintf(story->text + len, sizeof story->text - len, "%s%llu=%s(%u) ", node->record.id.name,
+    snprintf(rounds->text + len, sizeof rounds->text - len, "%s%llu=%s(%u) ", node->record.id.name,
              (unsigned long long)node->record.id.incarnation, states[node->state], (unsigned)node->number);
 }
 
-static void story_take(struct story *story, msec wall, const char *want)
+static void rounds_take(struct rounds *rounds, msec wall, const char *want)
 {
     struct registry_lease leases[8];
 
-    for (size_t i = 0; i < story->count; i++)
-        leases[i] = (struct registry_lease){ &story->records[i], 10000 };
-    story->text[0] = '\0';
-    registry_take(&story->registry, leases, story->count, wall, story_change, story);
-    assert_string_equal(story->text, want);
+    for (size_t i = 0; i < rounds->count; i++)
+        leases[i] = (struct registry_lease){ &rounds->records[i], 10000 };
+    rounds->text[0] = '\0';
+    registry_take(&rounds->registry, leases, rounds->count, wall, rounds_change, rounds);
+    assert_string_equal(rounds->text, want);
 }
 
 static void a_node_comes_drains_is_lost_and_forgotten(void **state)
 {
     (void)state;
-    struct story story = { .records = { record_of("b", 5), record_of("a", 6) }, .count = 2 };
+    struct rounds rounds = { .records = { record_of("b", 5), record_of("a", 6) }, .count = 2 };
 
-    registry_init(&story.registry);
-    story_take(&story, 1000, "b5=up(1) a6=up(2) ");
-    assert_string_equal(story.registry.nodes[0].record.id.name, "a");
-    story_take(&story, 3000, "");
-    assert_int_equal(registry_find(&story.registry, SPAN("a"))->seen, 3000);
-    story.records[1].is_draining = true;
-    story_take(&story, 5000, "a6=draining(2) ");
-    story.count = 1;
-    story_take(&story, 7000, "a6=lost(2) ");
-    story_take(&story, 9000, "");
-    assert_int_equal(registry_find(&story.registry, SPAN("a"))->seen, 5000);
-    story_take(&story, 5000 + REGISTRY_LOST_KEPT_MS - 1, "");
-    assert_non_null(registry_find(&story.registry, SPAN("a")));
-    story_take(&story, 5000 + REGISTRY_LOST_KEPT_MS, "");
-    assert_null(registry_find(&story.registry, SPAN("a")));
-    assert_non_null(registry_find(&story.registry, SPAN("b")));
-    registry_fini(&story.registry);
+    registry_init(&rounds.registry);
+    rounds_take(&rounds, 1000, "b5=up(1) a6=up(2) ");
+    assert_string_equal(rounds.registry.nodes[0].record.id.name, "a");
+    rounds_take(&rounds, 3000, "");
+    assert_int_equal(registry_find(&rounds.registry, SPAN("a"))->seen, 3000);
+    rounds.records[1].is_draining = true;
+    rounds_take(&rounds, 5000, "a6=draining(2) ");
+    rounds.count = 1;
+    rounds_take(&rounds, 7000, "a6=lost(2) ");
+    rounds_take(&rounds, 9000, "");
+    assert_int_equal(registry_find(&rounds.registry, SPAN("a"))->seen, 5000);
+    rounds_take(&rounds, 5000 + REGISTRY_LOST_KEPT_MS - 1, "");
+    assert_non_null(registry_find(&rounds.registry, SPAN("a")));
+    rounds_take(&rounds, 5000 + REGISTRY_LOST_KEPT_MS, "");
+    assert_null(registry_find(&rounds.registry, SPAN("a")));
+    assert_non_null(registry_find(&rounds.registry, SPAN("b")));
+    registry_fini(&rounds.registry);
 }
 
 static void a_lost_node_comes_back(void **state)
 {
     (void)state;
-    struct story story = { .records = { record_of("a", 5) }, .count = 1 };
+    struct rounds rounds = { .records = { record_of("a", 5) }, .count = 1 };
 
-    registry_init(&story.registry);
-    story_take(&story, 1000, "a5=up(1) ");
-    story.count = 0;
-    story_take(&story, 3000, "a5=lost(1) ");
-    story.count = 1;
-    story_take(&story, 5000, "a5=up(1) ");
-    registry_fini(&story.registry);
+    registry_init(&rounds.registry);
+    rounds_take(&rounds, 1000, "a5=up(1) ");
+    rounds.count = 0;
+    rounds_take(&rounds, 3000, "a5=lost(1) ");
+    rounds.count = 1;
+    rounds_take(&rounds, 5000, "a5=up(1) ");
+    registry_fini(&rounds.registry);
 }
 
 static void a_newer_incarnation_takes_the_place_of_the_older(void **state)
 {
     (void)state;
-    struct story story = { .records = { record_of("a", 5), record_of("a", 4) }, .count = 1 };
+    struct rounds rounds = { .records = { record_of("a", 5), record_of("a", 4) }, .count = 1 };
     struct node_id old = record_of("a", 5).id, new = record_of("a", 7).id;
 
-    registry_init(&story.registry);
-    story_take(&story, 1000, "a5=up(1) ");
-    story.count = 2;
-    story_take(&story, 3000, "");  /* the lease of an older one is no news */
-    story.records[1] = record_of("a", 7);
-    story_take(&story, 5000, "a5=lost(1) a7=up(2) ");
-    assert_null(registry_find_id(&story.registry, &old));
-    assert_non_null(registry_find_id(&story.registry, &new));
-    story.records[0] = record_of("a", 7);
-    story.count = 1;
-    story_take(&story, 7000, "");
-    registry_fini(&story.registry);
+    registry_init(&rounds.registry);
+    rounds_take(&rounds, 1000, "a5=up(1) ");
+    rounds.count = 2;
+    rounds_take(&rounds, 3000, "");  /* the lease of an older one is no news */
+    rounds.records[1] = record_of("a", 7);
+    rounds_take(&rounds, 5000, "a5=lost(1) a7=up(2) ");
+    assert_null(registry_find_id(&rounds.registry, &old));
+    assert_non_null(registry_find_id(&rounds.registry, &new));
+    rounds.records[0] = record_of("a", 7);
+    rounds.count = 1;
+    rounds_take(&rounds, 7000, "");
+    registry_fini(&rounds.registry);
 }
 
 /* What counts as seen is the renewal, not that the engine was asked. */

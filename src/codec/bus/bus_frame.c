@@ -1,6 +1,6 @@
 #include "codec/bus/bus_frame.h"
 
-enum { BUS_VARINT_LONGEST = 10, BUS_WAITS_FOR_BEAT = 1, BUS_EPOCH_BYTES = 8 };
+enum { BUS_VARINT_LONGEST = 10, BUS_WAITS_FOR_BEAT = 1, BUS_HAS_MORE = 1, BUS_EPOCH_BYTES = 8 };
 
 /* --- writing ----------------------------------------------------------------------------------------------------- */
 
@@ -62,38 +62,43 @@ static void bus_head_put(struct buf *buf, const struct bus_item *item)
     bus_varint_put(buf, item->seq);
 }
 
+static size_t bus_part_bytes(const struct bus_item *item)
+{
+    return 1 + bus_varint_bytes(item->offset) + item->body.len;
+}
+
+static void bus_part_put(struct buf *buf, const struct bus_item *item)
+{
+    buf_putc(buf, item->has_more ? BUS_HAS_MORE : 0);
+    bus_varint_put(buf, item->offset);
+    buf_put(buf, item->body);
+}
+
+/* Of a notice, too. */
 static void bus_question_put(struct buf *buf, const struct bus_item *item)
 {
-    bus_item_begin(buf, BUS_QUESTION,
-                   bus_text_bytes(item->channel) + bus_varint_bytes(item->question) + 1 + item->body.len);
+    bus_item_begin(buf, item->kind,
+                   bus_text_bytes(item->channel) + bus_varint_bytes(item->question) + 1 + bus_part_bytes(item));
     bus_text_put(buf, item->channel);
     bus_varint_put(buf, item->question);
     buf_putc(buf, (char)item->topic);
-    buf_put(buf, item->body);
+    bus_part_put(buf, item);
 }
 
 static void bus_answer_put(struct buf *buf, const struct bus_item *item)
 {
-    bus_item_begin(buf, BUS_ANSWER, bus_varint_bytes(item->question) + item->body.len);
+    bus_item_begin(buf, BUS_ANSWER, bus_varint_bytes(item->question) + bus_part_bytes(item));
     bus_varint_put(buf, item->question);
-    buf_put(buf, item->body);
-}
-
-static void bus_notice_put(struct buf *buf, const struct bus_item *item)
-{
-    bus_item_begin(buf, BUS_NOTICE, bus_text_bytes(item->channel) + 1 + item->body.len);
-    bus_text_put(buf, item->channel);
-    buf_putc(buf, (char)item->topic);
-    buf_put(buf, item->body);
+    bus_part_put(buf, item);
 }
 
 void bus_item_put(struct buf *buf, const struct bus_item *item)
 {
     switch (item->kind) {
     case BUS_HEAD: bus_head_put(buf, item); return;
+    case BUS_NOTICE:
     case BUS_QUESTION: bus_question_put(buf, item); return;
     case BUS_ANSWER: bus_answer_put(buf, item); return;
-    case BUS_NOTICE: bus_notice_put(buf, item); return;
     case BUS_BEAT: bus_item_begin(buf, BUS_BEAT, 0); return;
     case BUS_MESSAGE: break;
     }
@@ -226,6 +231,16 @@ static bool bus_place_get(struct span *body, struct bus_item *ret)
            bus_varint_get(body, &ret->seq);
 }
 
+static bool bus_part_get(struct span *body, struct bus_item *ret)
+{
+    uint8_t flags;
+
+    if (!bus_byte_get(body, &flags) || !bus_varint_get(body, &ret->offset))
+        return false;
+    ret->has_more = flags & BUS_HAS_MORE;
+    return true;
+}
+
 static bool bus_body_get(struct span body, struct bus_item *ret)
 {
     bool is_well = true;
@@ -233,11 +248,12 @@ static bool bus_body_get(struct span body, struct bus_item *ret)
     switch (ret->kind) {
     case BUS_MESSAGE: is_well = bus_place_get(&body, ret) && ret->seq != 0; break;
     case BUS_HEAD: return bus_place_get(&body, ret);
+    case BUS_NOTICE:
     case BUS_QUESTION:
-        is_well = bus_channel_get(&body, ret) && bus_varint_get(&body, &ret->question) && bus_byte_get(&body, &ret->topic);
+        is_well = bus_channel_get(&body, ret) && bus_varint_get(&body, &ret->question) &&
+                  bus_byte_get(&body, &ret->topic) && bus_part_get(&body, ret);
         break;
-    case BUS_ANSWER: is_well = bus_varint_get(&body, &ret->question); break;
-    case BUS_NOTICE: is_well = bus_channel_get(&body, ret) && bus_byte_get(&body, &ret->topic); break;
+    case BUS_ANSWER: is_well = bus_varint_get(&body, &ret->question) && bus_part_get(&body, ret); break;
     case BUS_BEAT: return true;
     }
     ret->body = body;

@@ -8,14 +8,16 @@
  *     fields    kind(1) · flags(1) · id · time · expires_at · target · text: media · text: from · text: event ·
  *               text: collapse key · what later versions add
  *     HEAD      text: channel · epoch(8) · head
- *     QUESTION  text: channel, or empty · number of the question · topic(1) · the topic's own body: the rest
- *     ANSWER    number of the question · the topic's own body: the rest
- *     NOTICE    text: channel, or empty · topic(1) · the topic's own body: the rest
+ *     QUESTION  text: channel, or empty · number of the question · topic(1) · flags(1) · offset · the topic's own body: the rest
+ *     ANSWER    number of the question · flags(1) · offset · the topic's own body: the rest
+ *     NOTICE    as QUESTION
  *     BEAT      nothing
  *
  * Numbers are varints: seven bits a byte, lowest first, the shortest form only. A text is its length and its bytes. Numbers
  * with a width are big-endian. `kind` of a message is enum message_kind; of its flags, 1 is waits_for_beat, and others are
- * ignored.  *
+ * ignored. Of a question, an answer or a notice, 1 says that more of the body follows in a later item of the same number,
+ * and `offset` where in the body this part begins.
+ *
  * A frame holds many items. So that neighbouring releases understand each other, a receiver skips kinds of items that it does not
  * know, and what stands behind the fields that it knows of a message (threat 44). Another order of the fields is another
  * version. Nothing is allocated because a length says so: a length beyond the bytes that are there is malformed. */
@@ -49,9 +51,11 @@ struct bus_item {
     enum bus_item_kind kind;
     struct span        channel;    /* MESSAGE, HEAD; QUESTION and NOTICE: empty where they are about none */
     uint64_t           epoch, seq; /* MESSAGE; HEAD: seq is the head */
-    uint64_t           question;   /* QUESTION, ANSWER: the asker's number of it */
+    uint64_t           question;   /* QUESTION, ANSWER, NOTICE: the asker's number of it */
     uint8_t            topic;      /* QUESTION, NOTICE: node/peer_question.h */
-    struct span        body;       /* QUESTION, ANSWER, NOTICE: the topic's own. MESSAGE: what bus_message_get() reads */
+    uint64_t           offset;     /* … where in the whole body this part begins */
+    bool               has_more;   /* … further parts follow */
+    struct span        body;       /* QUESTION, ANSWER, NOTICE: the topic's own, or a part of it. MESSAGE: what bus_message_get() reads */
 };
 
 void bus_header_put(struct buf *buf, const struct bus_header *header);

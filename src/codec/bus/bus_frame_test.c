@@ -103,7 +103,7 @@ static void messages_come_back(void **state)
 
 static void tell_item(const struct bus_item *item, struct buf *out)
 {
-    buf_putf(out, "%d %.*s %llu %llu %llu %u %zu\n", (int)item->kind, SPAN_ARG(item->channel),
+    buf_putf(out, "%d%d %.*s %llu %llu %llu %u %zu\n", (int)item->kind, item->has_more, SPAN_ARG(item->channel),
              (unsigned long long)item->epoch, (unsigned long long)item->seq, (unsigned long long)item->question,
              (unsigned)item->topic, item->body.len);
     if (item->kind == BUS_MESSAGE) {
@@ -141,8 +141,10 @@ static const struct bus_item items[] = {
     { BUS_HEAD, SPAN("user:alice"), 3, 99 },
     { BUS_QUESTION, SPAN("topic:prices"), .question = 12345, .topic = 3, .body = SPAN("body") },
     { BUS_QUESTION, SPAN(""), .question = 0, .topic = 255, .body = SPAN("") },
+    { BUS_QUESTION, SPAN("topic:prices"), .question = 12346, .topic = 3, .offset = 1000, .has_more = true, .body = SPAN("part") },
     { BUS_ANSWER, .question = UINT64_MAX, .body = SPAN("answer") },
-    { BUS_NOTICE, SPAN("group:lobby"), .topic = 8, .body = SPAN("x") },
+    { BUS_ANSWER, .question = 1, .has_more = true, .body = SPAN("part") },
+    { BUS_NOTICE, SPAN("group:lobby"), .question = 7, .topic = 8, .body = SPAN("x") },
     { BUS_BEAT },
 };
 
@@ -178,6 +180,7 @@ static void items_come_back(void **state)
         assert_true(span_eq(item.channel, items[i].channel) && span_eq(item.body, items[i].body));
         assert_true(item.epoch == items[i].epoch && item.seq == items[i].seq);
         assert_true(item.question == items[i].question && item.topic == items[i].topic);
+        assert_true(item.has_more == items[i].has_more && item.offset == items[i].offset);
     }
     buf_fini(&buf);
 }
@@ -275,6 +278,7 @@ static void malformed_items(void **state)
         { "a message with seq 0", SPAN("\1\x0d\3a:b\0\0\0\0\0\0\0\1\0") },
         { "a channel of 234 bytes", SPAN("\2\x81\x02\xea\x01") },
         { "a question without a topic", SPAN("\3\2\0\1") },
+        { "a question without flags", SPAN("\3\3\0\1\1") },
         { "an answer to nothing", SPAN("\4\0") },
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {

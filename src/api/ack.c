@@ -153,7 +153,8 @@ static const struct { unsigned status; const char *detail; } ack_refusals[] = {
     [OPEN_AWAY]     = { 503, "sessions can't be read just now; come again later" },
 };
 
-static void ack_end(struct ack_call *ack, unsigned status, const char *detail)
+/* Is it the store's fault? */
+static void ack_end(struct ack_call *ack, unsigned status, const char *detail, bool is_engine_away)
 {
     struct http_exchange *exchange = ack->exchange;
     struct api           *api      = exchange->owner;
@@ -164,14 +165,15 @@ static void ack_end(struct ack_call *ack, unsigned status, const char *detail)
             .status = 200, .media = SPAN("application/json"), .body = buf_span(&api->scratch),
         });
     } else {
-        http_problem(api->server, exchange, status, NULL, detail, retry_after(status));
+        http_problem(api->server, exchange, status, NULL,
+                     is_engine_away ? shard_engine_text(api->shard, NULL, detail) : detail, retry_after(status));
     }
     ack_call_free(ack);
 }
 
 static void ack_marked(struct mark_requests *marks)
 {
-    ack_end(container_of(marks, struct ack_call, marks), marks->status, marks->detail);
+    ack_end(container_of(marks, struct ack_call, marks), marks->status, marks->detail, marks->is_engine_away);
 }
 
 static void ack_mark(struct ack_call *ack)
@@ -188,7 +190,7 @@ static void ack_answered(struct session_open *open)
     if (open->outcome == OPEN_DONE)
         ack_mark(ack);
     else
-        ack_end(ack, ack_refusals[open->outcome].status, ack_refusals[open->outcome].detail);
+        ack_end(ack, ack_refusals[open->outcome].status, ack_refusals[open->outcome].detail, open->outcome == OPEN_AWAY);
 }
 
 static struct verdict ack_device(const struct call *call, struct span *device, bool has_places)

@@ -111,7 +111,7 @@ void item_answered(struct publish_command *command)
 {
     struct batch_item *item  = command->owner;
     struct batch      *batch = item->batch;
-    const char        *why   = publish_explain(command->outcome, &item->status);
+    const char        *why   = publish_explain_sent(batch->api->shard, command, &item->status);
 
     if (why != NULL)
         item_refuse(item, item->status, why);

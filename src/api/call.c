@@ -142,7 +142,8 @@ bool call_time(const struct call *call, struct span name, msec *ret)
 
 void call_answer_unreadable(struct api *api, struct http_exchange *exchange)
 {
-    http_problem(api->server, exchange, 503, NULL, "the store can't be read just now", retry_after(503));
+    http_problem(api->server, exchange, 503, NULL, shard_engine_text(api->shard, NULL, "the store can't be read just now"),
+                 retry_after(503));
 }
 
 struct read_command *call_read_new(struct call *call, struct channel_name *name, enum read_way way, uint64_t bound,

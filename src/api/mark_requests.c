@@ -86,6 +86,7 @@ static void mark_request_answered(struct read_mark_command *mark)
     if (mark->outcome != READ_MARK_DONE && requests->status == 200) {
         requests->status = mark_refusals[mark->outcome].status;
         requests->detail = mark_refusals[mark->outcome].detail;
+        requests->is_engine_away = mark->outcome == READ_MARK_AWAY || mark->outcome == READ_MARK_BROKEN;
     }
     command_free(&mark->command);
     if (--requests->waiting == 0)
@@ -94,7 +95,8 @@ static void mark_request_answered(struct read_mark_command *mark)
 
 void mark_requests_set(struct mark_requests *requests, struct api *api, struct span user, struct span device)
 {
-    requests->status  = 200;
+    requests->status         = 200;
+    requests->is_engine_away = false;
     requests->waiting = requests->count;
     for (size_t i = 0; i < requests->count; i++) {
         struct mark_request         *request = &requests->at[i];

@@ -16,6 +16,7 @@ struct mark_requests {
     size_t       count, waiting;
     unsigned     status;                    /* 200, or why a mark was not set … */
     const char  *detail;                    /* … in words */
+    bool         is_engine_away;            /* … for want of the store */
     void       (*done)(struct mark_requests *requests);
 };
 

@@ -100,7 +100,8 @@ static void membership_answered(struct membership_command *command)
     const char           *why = membership_explain(command->outcome, &status);
 
     if (why != NULL) {
-        http_problem(api->server, exchange, status, NULL, why, retry_after(status));
+        http_problem(api->server, exchange, status, NULL,
+                     status == 503 ? shard_engine_text(api->shard, NULL, why) : why, retry_after(status));
     } else {
         put_membership(&api->scratch, command);
         http_answer(api->server, exchange, &(struct http_answer){

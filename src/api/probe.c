@@ -75,7 +75,7 @@ static void log_was_read(struct read_command *command)
     struct readiness *readiness = command->owner;
 
     if (command->read.rc != RC_OK)
-        readiness_refuse(readiness, "the store can't be read just now");
+        readiness_refuse(readiness, shard_engine_text(readiness->api->shard, NULL, "the store can't be read just now"));
     else
         send_canary(readiness);
     command_free(&command->command);

@@ -11,7 +11,7 @@ static void publish_answered(struct publish_command *command)
     const struct message *message  = command->append.message;
     bool                  is_recall = message->kind == MESSAGE_RECALL;
     unsigned              status;
-    const char           *why = publish_explain(command->outcome, &status);
+    const char           *why = publish_explain_sent(api->shard, command, &status);
 
     if (why != NULL) {
         http_problem(api->server, exchange, status, NULL, why, retry_after(status));

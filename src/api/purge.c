@@ -17,14 +17,15 @@ static void put_purged(struct buf *buf, const struct publish_command *command)
     buf_putc(buf, '}');
 }
 
-static const char *purge_explain(enum publish_outcome outcome, unsigned *ret_status)
+static const char *purge_explain(struct shard *shard, const struct publish_command *command, unsigned *ret_status)
 {
-    const char *why = publish_explain(outcome, ret_status);
+    const char *why = publish_explain_sent(shard, command, ret_status);
 
-    if (outcome == PUBLISH_NO_TARGET)
+    if (command->outcome == PUBLISH_NO_TARGET)
         return "nothing was ever published in this channel";
-    if (outcome == PUBLISH_BROKEN)
-        return "the store can't be written to now; whether the channel was purged is not known: send it again";
+    if (command->outcome == PUBLISH_BROKEN)
+        return shard_engine_text(shard, command->append.message->channel,
+                                 "the store can't be written to now; whether the channel was purged is not known: send it again");
     return why;
 }
 
@@ -33,7 +34,7 @@ static void purge_answered(struct publish_command *command)
     struct http_exchange *exchange = command->owner;
     struct api           *api      = exchange->owner;
     unsigned              status;
-    const char           *why = purge_explain(command->outcome, &status);
+    const char           *why = purge_explain(api->shard, command, &status);
 
     if (why != NULL) {
         http_problem(api->server, exchange, status, NULL, why, retry_after(status));

@@ -73,7 +73,8 @@ static void receipts_answered(struct receipts_command *command)
                      retry_after(429));
         break;
     case RECEIPTS_AWAY:
-        http_problem(api->server, exchange, 503, NULL, "sessions can't be read just now; come again later",
+        http_problem(api->server, exchange, 503, NULL,
+                     shard_engine_text(api->shard, NULL, "sessions can't be read just now; come again later"),
                      retry_after(503));
         break;
     }

@@ -221,7 +221,7 @@ static void revocation_stored(struct publish_command *command)
     struct api                        *api      = exchange->owner;
     const struct revocation_row_write *row      = command->rows;
     unsigned                           status;
-    const char                        *why = publish_explain(command->outcome, &status);
+    const char                        *why = publish_explain_sent(api->shard, command, &status);
 
     if (why != NULL) {
         http_problem(api->server, exchange, status, NULL, why, retry_after(status));

@@ -75,7 +75,8 @@ static void sessions_answered(struct session_listing *listing)
                      retry_after(429));
         break;
     case LISTING_AWAY:
-        http_problem(api->server, exchange, 503, NULL, "sessions can't be read just now; come again later",
+        http_problem(api->server, exchange, 503, NULL,
+                     shard_engine_text(api->shard, NULL, "sessions can't be read just now; come again later"),
                      retry_after(503));
         break;
     }

@@ -56,7 +56,9 @@ static void user_answered(struct device_listing *listing)
     struct api           *api      = exchange->owner;
 
     if (listing->is_away) {
-        http_problem(api->server, exchange, 503, NULL, "sessions can't be read just now; come again later", retry_after(503));
+        http_problem(api->server, exchange, 503, NULL,
+                     shard_engine_text(api->shard, NULL, "sessions can't be read just now; come again later"),
+                     retry_after(503));
     } else {
         buf_clear(&api->scratch);
         put_devices_of(&api->scratch, listing, api->node);

@@ -63,7 +63,9 @@ static void places_answered(struct place_listing *listing)
     struct api           *api      = exchange->owner;
 
     if (listing->is_away) {
-        http_problem(api->server, exchange, 503, NULL, "places can't be read just now; come again later", retry_after(503));
+        http_problem(api->server, exchange, 503, NULL,
+                     shard_engine_text(api->shard, NULL, "places can't be read just now; come again later"),
+                     retry_after(503));
     } else {
         swap_byte(listing->more, listing->next.len, '\0', '/');
         put_place_listing(&api->scratch, listing);

@@ -206,7 +206,9 @@ static void why_answered(struct why_command *command)
     switch (command->outcome) {
     case WHY_DONE: break;
     case WHY_BUSY: why_refuse(mine, 429, "64 such questions are being answered; ask again a little later"); return;
-    case WHY_AWAY: why_refuse(mine, 503, "sessions can't be read just now; come again later"); return;
+    case WHY_AWAY:
+        why_refuse(mine, 503, shard_engine_text(mine->api->shard, NULL, "sessions can't be read just now; come again later"));
+        return;
     }
     mine->facts.device    = &command->facts;
     mine->facts.has_ended = command->has_ended;
@@ -252,7 +254,7 @@ static void why_message_came(struct read_command *read)
     struct why_call *mine = read->owner;
 
     if (read->read.rc != RC_OK) {
-        why_refuse(mine, 503, "the store can't be read just now");
+        why_refuse(mine, 503, shard_engine_text(mine->api->shard, NULL, "the store can't be read just now"));
     } else if (mine->facts.message.seq > read->read.head) {
         why_refuse(mine, 404, "this channel has no such message yet");
     } else {

@@ -10,12 +10,14 @@
 #include "auth/issuer.h"
 #include "base/heap.h"
 #include "base/must.h"
+#include "main/hide_secrets.h"
 #include "main/limits.h"
 #include "main/reload.h"
 #include "main/server.h"
 #include "main/stores.h"
 #include "reactor/log.h"
 #include "settings/config.h"
+#include "settings/url_list.h"
 
 enum { EXIT_CANT_START = 1, EXIT_BAD_SETTINGS = 2 };
 
@@ -128,8 +130,13 @@ static void say_hello(const struct settings *settings, const struct server *serv
     if (settings_are_open(settings))
         LOG(LOG_WARN, "open_to_all", log_str("notice", "neither a [key] nor a [jwt] is configured: everyone on this machine may publish, "
                                                        "follow and manage; only loopback addresses are served"));
+    struct buf store;
+
+    buf_init(&store, sizeof settings->store + 4096);
+    url_put_shown(&store, span_str(settings->store_kind == STORE_ROCKS ? settings->data : settings->store));
     LOG(LOG_INFO, "ready", log_str("version", LONGWIRE_VERSION), log_u64("loops", server->worker_count),
-        log_str("store", settings->store == STORE_MEMORY ? "memory" : settings->data));
+        log_span("store", buf_span(&store)));
+    buf_fini(&store);
     say_misfits(settings);
     if (settings->listen_count > 0)
         say_what_to_try(settings, server);
@@ -265,6 +272,20 @@ static int repair(struct settings *settings)
     return EXIT_SUCCESS;
 }
 
+/* Makes the schema, or finds it there. */
+static int init(struct settings *settings)
+{
+    char why[WHY_BYTES] = "";
+
+    log_init(settings->log_level, settings->log_format, STDERR_FILENO);
+    const enum rc rc = stores_init(settings, why, sizeof why);
+    if (rc != RC_OK)
+        LOG(LOG_ERROR, "cant_init", log_str("why", why));
+    else
+        printf("%s\n", why);
+    return rc == RC_OK ? EXIT_SUCCESS : EXIT_CANT_START;
+}
+
 /* The keys of issuers are read here, because settings knows no keys. False: *say says what does not fit, alone. */
 static bool keys_fit(const struct settings *settings, struct buf *say)
 {
@@ -290,6 +311,7 @@ int main(int argc, char **argv)
     (void)argc;
     if (!fill_standard_descriptors())
         return EXIT_CANT_START;  /* there is no descriptor on which to say why */
+    argv = hide_secrets(argv);
     buf_init(&say, CONFIG_SAY_BYTES_MAX);
     enum config_verdict outcome = config_load(argv, environ, &settings, &say);
     if (outcome != CONFIG_EXIT_BAD && !keys_fit(&settings, &say))
@@ -297,6 +319,9 @@ int main(int argc, char **argv)
     switch (outcome) {
     case CONFIG_RUN:
         status = run(&settings, &say, argv);
+        break;
+    case CONFIG_INIT:
+        status = init(&settings);
         break;
     case CONFIG_REPAIR:
         status = repair(&settings);
@@ -310,6 +335,7 @@ int main(int argc, char **argv)
         break;
     }
     settings_fini(&settings);
+    secrets_free(argv);
     buf_fini(&say);
     return status;
 }

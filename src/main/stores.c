@@ -6,8 +6,12 @@
 #include "main/random.h"
 #include "reactor/log.h"
 #include "reactor/loop.h"
+#include "settings/url_list.h"
 #include "store/mem.h"
+#include "store/pg.h"
 #include "store/rocks.h"
+
+enum { URL_WHY_BYTES = 512 };
 
 static struct rocks_store_options rocks_options_of(const struct settings *settings, struct namespaces *namespaces,
                                                    struct hash_key hash_key)
@@ -36,6 +40,57 @@ static enum rc open_rocks(struct stores *stores, const struct settings *settings
     return rc;
 }
 
+/* --- PostgreSQL ----------------------------------------------------------------------------------------------- */
+
+/* "postgres://longwire@db1/push: the database …" */
+static void say_of_database(struct span url, const char *what, char *why, size_t why_size)
+{
+    struct buf shown;
+
+    buf_init(&shown, STORE_URL_BYTES_MAX + 4096);
+    url_put_shown(&shown, url);
+    snprintf(why, why_size, "%.*s: %s", SPAN_ARG(buf_span(&shown)), what);
+    buf_fini(&shown);
+}
+
+static enum rc open_database(struct store **ret, const struct settings *settings, struct span url,
+                             struct namespaces *namespaces, struct hash_key hash_key, char *why, size_t why_size)
+{
+    char                          text[STORE_URL_BYTES_MAX + 1], what[URL_WHY_BYTES] = "";
+    const struct pg_store_options options = {
+        .url = text, .spaces = namespaces, .hash_key = hash_key, .key_keep_ms = settings->idempotency_window_s * 1000,
+    };
+
+    snprintf(text, sizeof text, "%.*s", SPAN_ARG(url));
+    enum rc rc = pg_store_open(&options, ret, what, sizeof what);
+    if (rc != RC_OK)
+        say_of_database(url, what, why, why_size);
+    explicit_bzero(text, sizeof text);
+    return rc;
+}
+
+static enum rc init_database(struct span url, char *why, size_t why_size)
+{
+    char text[STORE_URL_BYTES_MAX + 1], what[URL_WHY_BYTES] = "the schema is there";
+
+    snprintf(text, sizeof text, "%.*s", SPAN_ARG(url));
+    enum rc rc = pg_store_init(text, what, sizeof what);
+    say_of_database(url, what, why, why_size);
+    explicit_bzero(text, sizeof text);
+    return rc;
+}
+
+enum rc stores_init(const struct settings *settings, char *why, size_t why_size)
+{
+    if (settings->store_kind != STORE_POSTGRES) {
+        snprintf(why, why_size, "--init makes the schema of a PostgreSQL database: --store must be postgres://…; other stores need none");
+        return RC_BAD;
+    }
+    return init_database(span_str(settings->store), why, why_size);
+}
+
+/* --- all ------------------------------------------------------------------------------------------------------ */
+
 enum rc stores_repair(struct settings *settings, char *why, size_t why_size)
 {
     const struct hash_key      hash_key = { random_u64(), random_u64() };
@@ -43,7 +98,11 @@ enum rc stores_repair(struct settings *settings, char *why, size_t why_size)
     struct store              *store    = NULL;
 
     options.may_repair = true;
-    if (settings->store == STORE_MEMORY || access(settings->data, F_OK) != 0) {
+    if (settings->store_kind == STORE_POSTGRES) {
+        snprintf(why, why_size, "a PostgreSQL store is not repaired from here: restore the database from a backup");
+        return RC_BAD;
+    }
+    if (settings->store_kind == STORE_MEMORY || access(settings->data, F_OK) != 0) {
         snprintf(why, why_size, "there is no data directory %s to repair", settings->data);
         return RC_GONE;
     }
@@ -64,10 +123,17 @@ enum rc stores_open(struct stores *stores, const struct settings *settings, stru
     };
 
     stores->memory = mem_store_new(&memory);
-    if (settings->store != STORE_MEMORY)
+    if (settings->store_kind == STORE_POSTGRES)
+        return open_database(&stores->durable, settings, span_str(settings->store), namespaces, hash_key, why, why_size);
+    if (settings->store_kind != STORE_MEMORY)
         return open_rocks(stores, settings, namespaces, hash_key, why, why_size);
     stores->durable = mem_store_new(&memory);
     return RC_OK;
+}
+
+struct shard_engines stores_engines(const struct stores *stores)
+{
+    return (struct shard_engines){ stores->durable->ops->engine, stores->memory->ops->engine };
 }
 
 msec stores_wall_seen(const struct stores *stores, const struct settings *settings)

@@ -2,6 +2,7 @@
 #ifndef MAIN_STORES_H
 #define MAIN_STORES_H
 
+#include "node/shard.h"
 #include "settings/settings.h"
 #include "store/store.h"
 
@@ -15,9 +16,16 @@ struct stores {
 enum rc stores_open(struct stores *stores, const struct settings *settings, struct namespaces *namespaces,
                     struct hash_key hash_key, char *why, size_t why_size) RC_MUST_USE;
 
+/* Makes the schema in the databases that the setting names, where it is not there yet. `why` says what was done, or why
+ * it can't be done. */
+enum rc stores_init(const struct settings *settings, char *why, size_t why_size) RC_MUST_USE;
+
 /* Opens the durable store of a data directory with damage, gives up what can't be read, and closes it again. `why` says
  * what was found and lost, or why it can't be done. */
 enum rc stores_repair(struct settings *settings, char *why, size_t why_size) RC_MUST_USE;
+
+/* What refusals name: the engines that are other processes. */
+struct shard_engines stores_engines(const struct stores *stores);
 
 /* The newest time that the durable store knows of, which the wall clock is compared with; 0: it knows none, or the
  * operator says that the clock is right. */

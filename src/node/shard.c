@@ -1,5 +1,6 @@
 #include "node/shard.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/must.h"
@@ -151,6 +152,17 @@ void shard_init(struct shard *shard, unsigned loop, const struct shard_port *por
 void shard_fini(struct shard *shard)
 {
     hub_fini(&shard->hub);
+}
+
+const char *shard_engine_text(struct shard *shard, const struct channel_name *channel, const char *text)
+{
+    bool        is_durable = channel == NULL || channel->space->durability == DURABLE;
+    const char *engine     = is_durable ? shard->engines.durable : shard->engines.memory;
+
+    if (engine == NULL)
+        return text;
+    snprintf(shard->text, sizeof shard->text, "%s (%s)", text, engine);
+    return shard->text;
 }
 
 void shard_turn_begin(struct shard *shard, msec now, msec wall)

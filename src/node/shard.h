@@ -55,6 +55,13 @@ struct pages {
     uint32_t    store_away;  /* of them, those that the store may be reading */
 };
 
+enum { SHARD_TEXT_BYTES = 256 };
+
+/* What keeps the messages, if that is no part of this process ("postgres"); else NULL. */
+struct shard_engines {
+    const char *durable, *memory;  /* of durable namespaces and of the ledger; of other namespaces */
+};
+
 struct shard {
     struct hub               hub;
     const struct shard_port *port;
@@ -74,6 +81,8 @@ struct shard {
     /* for the rest of the turn: what comes later must not overtake what was refused */
     bool                     is_refusing;
     struct counter           refused;     /* publishes answered PUBLISH_BUSY here */
+    struct shard_engines     engines;     /* set by the owner behind shard_init() */
+    char                     text[SHARD_TEXT_BYTES];  /* of shard_engine_text() */
 };
 
 void shard_init(struct shard *shard, unsigned loop, const struct shard_port *port, void *ctx,
@@ -103,6 +112,10 @@ void shard_end_question(struct shard *shard);
 
 /* Sends a command on to the writer that came from there for another loop. Takes it. */
 void shard_send_on(struct shard *shard, struct command *command);
+
+/* For who is refused because a store can't be asked: `text`, which ends with the name of the engine that keeps this
+ * channel (NULL: that keeps the ledger), if it has one. Borrowed until the next call. */
+const char *shard_engine_text(struct shard *shard, const struct channel_name *channel, const char *text);
 
 /* Is it the channel of a connection, by a key of the server's own? */
 bool conn_channel_key(const struct channel_name *channel, uint64_t *ret_key);

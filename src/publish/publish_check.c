@@ -218,6 +218,14 @@ const char *publish_explain(enum publish_outcome outcome, unsigned *ret_status)
     return "the store can't be written to now; whether this was stored is not known: repeat it with an Idempotency-Key";
 }
 
+const char *publish_explain_sent(struct shard *shard, const struct publish_command *command, unsigned *ret_status)
+{
+    const char *why = publish_explain(command->outcome, ret_status);
+
+    return why == NULL || *ret_status != 503 ? why
+                                             : shard_engine_text(shard, command->append.message->channel, why);
+}
+
 void publish_put_receipt(struct buf *buf, const struct channel_name *name, const struct append_answer *answer)
 {
     buf_put_lit(buf, "\"channel\":");

@@ -7,7 +7,7 @@
 #include "auth/may.h"
 #include "base/buf.h"
 #include "codec/json/json.h"
-#include "node/command.h"
+#include "node/shard.h"
 
 enum { PUBLISH_KEY_BYTES_MAX = 255, PUBLISH_TTL_S_MAX = 10 * 366 * 24 * 3600, PUBLISH_WHY_BYTES = JSON_FAULT_BYTES };
 
@@ -36,6 +36,10 @@ struct verdict publish_check(const struct publish_request *request, char scratch
 /* How a publish ended, for the caller. NULL: it succeeded, *ret_status is 201 or 200. Else why not, and its HTTP
  * status. */
 const char *publish_explain(enum publish_outcome outcome, unsigned *ret_status);
+
+/* The same for a publish that this loop has sent: a refusal for want of the store names its engine. Borrowed as
+ * shard_engine_text() says. */
+const char *publish_explain_sent(struct shard *shard, const struct publish_command *command, unsigned *ret_status);
 
 /* Puts the members "channel", "epoch", "seq", "id" and "time" of an answer; the braces and further members are the
  * caller's. */

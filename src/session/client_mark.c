@@ -78,6 +78,8 @@ static void tell_ref(struct client *client, const struct read_mark_command *answ
 {
     struct verdict verdict = mark_verdict(answer->outcome);
 
+    if (verdict.status == 503)
+        verdict.reason = shard_engine_text(client->link.worker->shard, NULL, verdict.reason);
     if (verdict.status != 0)
         client_say_error(client, verdict.status, verdict.reason, ref);
     else

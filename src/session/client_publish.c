@@ -17,7 +17,7 @@ struct publish_under_way {
 static void say_published(struct client *client, const struct publish_command *command, struct span ref)
 {
     unsigned    status;
-    const char *why = publish_explain(command->outcome, &status);
+    const char *why = publish_explain_sent(client->link.worker->shard, command, &status);
 
     if (why != NULL) {
         client_say_error(client, status, why, ref);

@@ -74,6 +74,8 @@ static void client_refuse_session(struct client *client, enum open_outcome outco
 {
     struct verdict verdict = device_link_verdict(outcome);
 
+    if (outcome == OPEN_AWAY)
+        verdict.reason = shard_engine_text(client->link.worker->shard, NULL, verdict.reason);
     client_say_error(client, verdict.status, verdict.reason, ref);
     if (verdict.status >= 500)
         client_kind(client)->close(client, CLIENT_CLOSE_TRY_LATER, "the session could not be opened; come again later");

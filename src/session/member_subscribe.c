@@ -7,6 +7,8 @@
 #include "device/membership.h"
 #include "session/serve.h"
 
+#define STORE_AWAY "the store can't be asked now; send it again a little later"
+
 static struct membership_command *question_new(struct session_worker *worker, const struct identity *identity,
                                                const struct channel_name *channel)
 {
@@ -60,7 +62,7 @@ static void client_member_told(struct client *client, const struct membership_co
     else if (is_known(answer))
         client_say_error(client, 403, question->not_member, ref);
     else
-        client_say_error(client, 503, "the store can't be asked now; send it again a little later", ref);
+        client_say_error(client, 503, shard_engine_text(client->link.worker->shard, NULL, STORE_AWAY), ref);
     client_kind(client)->answered(client);
     client_drop_work_if_done(client);
 }
@@ -140,9 +142,8 @@ static void member_requests_end(struct member_requests *mine)
         mine->go(worker, mine->exchange, mine->row, &mine->requests);
     else
         http_problem(worker->server, mine->exchange, mine->status, NULL,
-                     mine->status == 403 ? mine->requests.not_member
-                                         : "the store can't be asked now; send it again a little later",
-                     HTTP_NO_FIELDS);
+                     mine->status == 403 ? mine->requests.not_member : shard_engine_text(worker->shard, NULL, STORE_AWAY),
+                     mine->status == 403 ? HTTP_NO_FIELDS : HTTP_FIELDS({ SPAN("Retry-After"), SPAN("1") }));
     subscribe_requests_fini(&mine->requests);
     free(mine);
 }

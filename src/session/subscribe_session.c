@@ -40,6 +40,8 @@ static void refuse_opening(const struct subscribe_waiting *waiting, enum open_ou
 {
     struct verdict verdict = device_link_verdict(outcome);
 
+    if (outcome == OPEN_AWAY)
+        verdict.reason = shard_engine_text(waiting->worker->shard, NULL, verdict.reason);
     if (outcome == OPEN_STALE || outcome == OPEN_NONE)
         refuse_stale(waiting);
     else

@@ -1,5 +1,6 @@
 #include "settings/config_priv.h"
 #include "settings/secret_file.h"
+#include "settings/url_list.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -11,7 +12,7 @@ enum { WHY_BYTES_MAX = 2048, NAME_BYTES_MAX = 64 };
 
 #define VARIABLE_HEAD "LONGWIRE_"
 
-enum run_mode { MODE_RUN, MODE_REPAIR, MODE_CHECK, MODE_HELP, MODE_VERSION, MODE_PRINT_CONFIG, MODE_PRINT_DOCS };
+enum run_mode { MODE_RUN, MODE_INIT, MODE_REPAIR, MODE_CHECK, MODE_HELP, MODE_VERSION, MODE_PRINT_CONFIG, MODE_PRINT_DOCS };
 
 /* What the command line says. It is applied after file and environment. Borrows from argv. */
 struct command_line {
@@ -23,11 +24,16 @@ struct command_line {
 
 void config_say_name(struct buf *say, struct span name)
 {
-    struct span shown = span_head(name, NAME_BYTES_MAX);
+    struct buf hidden;
+
+    buf_init(&hidden, 64 * 1024);
+    url_put_shown(&hidden, name);  /* a URL that stands where a name should be may have a password */
+    struct span shown = span_head(buf_span(&hidden), NAME_BYTES_MAX);
     for (size_t i = 0; i < shown.len; i++) {
         bool is_plain = shown.at[i] >= ' ' && shown.at[i] < 0x7f;
         buf_put(say, is_plain ? span_of(&shown.at[i], 1) : SPAN("?"));
     }
+    buf_fini(&hidden);
 }
 
 static void say_line(struct buf *say, struct span name, struct span what)
@@ -44,6 +50,7 @@ static bool run_mode_find(struct span name, enum run_mode *ret_mode)
 {
     static const struct { struct span name; enum run_mode mode; } modes[] = {
         { SPAN("check"), MODE_CHECK },
+        { SPAN("init"), MODE_INIT },
         { SPAN("repair"), MODE_REPAIR },
         { SPAN("help"), MODE_HELP },
         { SPAN("version"), MODE_VERSION },
@@ -256,7 +263,7 @@ static bool holds_secrets(const struct settings *settings)
     for (size_t i = 0; i < settings->issuer_count; i++)
         if (settings->issuers[i].source == JWT_SECRET && settings->issuers[i].place[0] == '\0')
             return true;
-    return false;
+    return settings->source_of[SETTING_store] == FROM_FILE && url_has_secret(span_str(settings->store));
 }
 
 /* A warning alone: a container has no other users, and platforms often hand secrets out like that. */
@@ -333,6 +340,7 @@ static bool run_mode_print(enum run_mode mode, struct buf *say)
 {
     switch (mode) {
     case MODE_RUN:
+    case MODE_INIT:
     case MODE_REPAIR:
     case MODE_CHECK: return false;
     case MODE_HELP: buf_clear(say); settings_print_help(say); return true;
@@ -375,7 +383,7 @@ enum config_verdict config_load(char *const *argv, char *const *env, struct sett
     if (!is_good)
         return CONFIG_EXIT_BAD;
     if (line.mode != MODE_CHECK)
-        return line.mode == MODE_REPAIR ? CONFIG_REPAIR : CONFIG_RUN;
+        return line.mode == MODE_REPAIR ? CONFIG_REPAIR : line.mode == MODE_INIT ? CONFIG_INIT : CONFIG_RUN;
     settings_print_in_force(settings, say);
     return CONFIG_EXIT_OK;
 }

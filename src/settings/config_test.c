@@ -337,7 +337,7 @@ static void flags_come_in_all_their_forms(void **state)
     assert_string_equal(settings.data, "/a=b");
     assert_int_equal(settings.log_level, LOG_WARN);
     assert_int_equal(settings.log_format, LOG_JSON);
-    assert_int_equal(settings.store, STORE_MEMORY);
+    assert_int_equal(settings.store_kind, STORE_MEMORY);
     assert_true(settings.diagnostic_echo);
 
     char *off[] = { "longwired", "--diagnostic-echo", "off", NULL };

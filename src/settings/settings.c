@@ -48,6 +48,7 @@ void settings_fini(struct settings *settings)
     must(settings->key_count <= KEYS_MAX);
     explicit_bzero(settings->keys, sizeof settings->keys);
     explicit_bzero(settings->key_text, sizeof settings->key_text);
+    explicit_bzero(settings->store, sizeof settings->store);
     settings->key_count    = 0;
     settings->issuer_count = 0;
 }

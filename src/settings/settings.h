@@ -16,7 +16,7 @@
 #include "message/namespace.h"
 #include "base/log_level.h"
 
-enum store_kind { STORE_ROCKS, STORE_MEMORY };
+enum store_kind { STORE_ROCKS, STORE_MEMORY, STORE_POSTGRES };
 
 enum {
     LISTENS_MAX           = 16,
@@ -36,6 +36,8 @@ enum {
     JWT_NAME_BYTES_MAX    = 255,          /* of `issuer` and `audience` */
     KEY_TEXT_BYTES_MAX    = 128 * 1024,   /* of all secrets and key files of issuers together */
     NODE_NAME_BYTES_MAX   = 64,
+    STORE_URLS_MAX        = 32,
+    STORE_URL_BYTES_MAX   = 1023,
 };
 
 /* A [key NAME] section. */
@@ -116,6 +118,7 @@ struct settings {
     size_t                native_listen_count;
     char                  origin_list[ORIGINS_MAX][ORIGIN_BYTES_MAX + 1];
     size_t                origin_count;
+    enum store_kind       store_kind;     /* of `store`; its URLs are read by url_list_next() */
 
     struct api_key    keys[KEYS_MAX];
     size_t            key_count;

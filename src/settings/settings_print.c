@@ -1,6 +1,7 @@
 /* Settings for people: --help, a configuration file, the reference, what is in force. */
 #include "settings/section.h"
 #include "settings/settings_priv.h"
+#include "settings/url_list.h"
 
 enum { WIDTH = 100 };
 
@@ -77,6 +78,7 @@ static const char help_head[] =
     "\n"
     "  --config FILE     the configuration file (or LONGWIRE_CONFIG); without it there is none\n"
     "  --check           read everything, print what is in force and from where; exit 0, or 2 if something is wrong\n"
+    "  --init            make the schema in the PostgreSQL databases that `store` names, and exit; harmless if it is there\n"
     "  --repair          repair a damaged data directory as far as possible, say what it cost, and exit\n"
     "  --print-config    print a configuration file with every setting, its default and its meaning\n"
     "  --print-docs      print docs/configuration.md\n"
@@ -233,12 +235,21 @@ static void source_put(const struct settings *settings, enum setting setting, st
     }
 }
 
+/* A text may be a URL with a password. */
+static void setting_show(const struct settings *settings, enum setting setting, struct buf *out)
+{
+    if (setting_rows[setting].kind == VALUE_TEXT)
+        url_put_shown(out, span_str((const char *)settings + setting_rows[setting].offset));
+    else
+        setting_print(settings, setting, out);
+}
+
 void settings_print_in_force(const struct settings *settings, struct buf *out)
 {
     for (enum setting setting = 0; setting < SETTING_COUNT; setting++) {
         size_t from = out->len;
         buf_putf(out, "%s = ", setting_rows[setting].name);
-        setting_print(settings, setting, out);
+        setting_show(settings, setting, out);
         buf_putf(out, "%*s ; ", out->len - from < 44 ? (int)(44 - (out->len - from)) : 0, "");
         source_put(settings, setting, out);
         buf_putc(out, '\n');

@@ -135,7 +135,8 @@ static void a_refused_value_changes_nothing(void **state)
         { "reconnect_ms", "2s", "2h", "must be a time from 0 to 1h" },
         { "frame_timeout_s", "30s", "2h", "must be a time from 1s to 1h" },
         { "publishes_per_connection_max", "1", "0", "must be a number from 1 to 10000" },
-        { "store", "memory", "Memory", "must be one of: rocks, memory" },
+        { "store", "memory", "Memory", "must be rocks, memory, or 1 to 32 different URLs with commas between, like "
+          "postgres://longwire@db1/push, each at most 1023 bytes long" },
         { "log_level", "error", "rror", "must be one of: debug, info, warn, error" },
         { "log_format", "json", "json|", "must be one of: logfmt, json" },
         { "diagnostic_echo", "true", "maybe", "must be true or false" },
@@ -270,6 +271,33 @@ static void origins_are_whole_origins(void **state)
     assert_string_equal(settings.origin_list[0], "https://a");
 }
 
+static void a_store_is_named_or_a_list_of_databases(void **state)
+{
+    (void)state;
+    static const struct { const char *text; int kind; } rows[] = {
+        { "rocks", STORE_ROCKS },
+        { "memory", STORE_MEMORY },
+        { "postgres://db1/push", STORE_POSTGRES },
+        { "postgresql://ann:secret@db1:5433,db2/push?x=y", STORE_POSTGRES },
+        { "postgres://db1/a, postgres://db1/b", STORE_POSTGRES },
+        { "", -1 },
+        { "mem", -1 },
+        { "Rocks", -1 },
+        { "mysql://db1/push", -1 },
+        { "rocks,postgres://db1/push", -1 },
+        { "postgres://db1/a,postgres://db1/a", -1 },
+        { "postgres://db1/a,redis://db1/b", -1 },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        enum store_kind before  = settings.store_kind;
+        bool            is_good = set("store", rows[i].text);
+        if (is_good != (rows[i].kind >= 0) || (int)settings.store_kind != (is_good ? rows[i].kind : (int)before))
+            fail_msg("%s", rows[i].text);
+        if (!is_good && strncmp(why_text(), "must be rocks, memory, or 1 to 32 different URLs", 48) != 0)
+            fail_msg("%s: %s", rows[i].text, why_text());
+    }
+}
+
 static void settings_are_held_against_one_another(void **state)
 {
     (void)state;
@@ -377,6 +405,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_refused_value_changes_nothing, begin, end),
         cmocka_unit_test_setup_teardown(addresses_are_taken_apart, begin, end),
         cmocka_unit_test_setup_teardown(origins_are_whole_origins, begin, end),
+        cmocka_unit_test_setup_teardown(a_store_is_named_or_a_list_of_databases, begin, end),
         cmocka_unit_test_setup_teardown(settings_are_held_against_one_another, begin, end),
         cmocka_unit_test_setup_teardown(the_printed_file_is_read_again_and_says_the_defaults, begin, end),
         cmocka_unit_test(help_and_docs_know_every_setting),

@@ -6,6 +6,7 @@
 #include "settings/advertise.h"
 #include "settings/origin_rule.h"
 #include "settings/settings_priv.h"
+#include "settings/url_list.h"
 
 /* The next entry of a list with commas, without the spaces around it. An empty list has none. */
 static bool list_next(struct span *rest, struct span *ret_entry)
@@ -218,6 +219,55 @@ static bool data_is_plain(struct span path, struct buf *why)
     return complaint == NULL;
 }
 
+/* --- the store ----------------------------------------------------------------------------------------------- */
+
+static bool url_is_postgres(struct span url)
+{
+    return url.len <= STORE_URL_BYTES_MAX &&
+           (span_starts(url, SPAN("postgres://")) || span_starts(url, SPAN("postgresql://")));
+}
+
+/* Two shards in one database would take each other's channels. */
+static bool url_is_repeated(struct span list, struct span url, size_t before)
+{
+    struct span other;
+
+    while (before-- > 0 && url_list_next(&list, &other))
+        if (span_eq(other, url))
+            return true;
+    return false;
+}
+
+/* How many URLs it has; 0: one of them can't be used. */
+static size_t store_urls_count(struct span text)
+{
+    struct span rest = text, url;
+    size_t      count = 0;
+
+    while (url_list_next(&rest, &url)) {
+        if (count == STORE_URLS_MAX || !url_is_postgres(url) || url_is_repeated(text, url, count))
+            return 0;
+        count++;
+    }
+    return count;
+}
+
+static bool store_read(struct settings *settings, struct span text, struct buf *why)
+{
+    if (span_eq(text, SPAN("rocks"))) {
+        settings->store_kind = STORE_ROCKS;
+    } else if (span_eq(text, SPAN("memory"))) {
+        settings->store_kind = STORE_MEMORY;
+    } else if (store_urls_count(text) > 0) {
+        settings->store_kind = STORE_POSTGRES;
+    } else {
+        buf_putf(why, "must be rocks, memory, or 1 to %d different URLs with commas between, like "
+                      "postgres://longwire@db1/push, each at most %d bytes long", STORE_URLS_MAX, STORE_URL_BYTES_MAX);
+        return false;
+    }
+    return true;
+}
+
 bool setting_text_accept(struct settings *settings, enum setting setting, struct span text, struct buf *why)
 {
     if (setting == SETTING_http)
@@ -226,6 +276,8 @@ bool setting_text_accept(struct settings *settings, enum setting setting, struct
         return origins_read(settings, text, why);
     if (setting == SETTING_tcp)
         return native_listens_read(settings, text, why);
+    if (setting == SETTING_store)
+        return store_read(settings, text, why);
     if (setting == SETTING_data)
         return data_is_plain(text, why);
     if (setting == SETTING_advertise && !advertise_is_valid(text)) {

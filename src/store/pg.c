@@ -376,6 +376,7 @@ static void pg_close(struct store *store)
 
 static const struct store_ops pg_ops = {
     .name   = "postgres",
+    .engine = "postgres",
     .append = pg_append,
     .read   = pg_read,
     .heads  = pg_heads,
@@ -421,15 +422,35 @@ static const struct ledger_ops pg_ledger_ops = { .name = "postgres", .write = pg
 
 /* --- opening ------------------------------------------------------------------------------------------------------ */
 
-/* A connection for one question, and its answer as text in *ret_version: -1 if there is no schema. */
+/* A connection for questions at the start. What libpq says of a URL that it can't read may hold the password. */
+static PGconn *question_connect(const char *url, char *ret_why, size_t why_size)
+{
+    const char *const  keys[]   = { "connect_timeout", "dbname", "client_encoding", NULL };
+    const char *const  values[] = { "10", url, "UTF8", NULL };
+    char              *fault    = NULL;
+    PQconninfoOption  *options  = PQconninfoParse(url, &fault);
+    PGconn            *conn     = options == NULL ? NULL : PQconnectdbParams(keys, values, 1);
+
+    if (options == NULL)
+        snprintf(ret_why, why_size, "libpq can't read this URL: write postgres://USER:PASSWORD@HOST:PORT/DATABASE?NAME=VALUE, and "
+                                    "percent-encode what is special in it");
+    else if (PQstatus(conn) != CONNECTION_OK)
+        why_set(ret_why, why_size, PQerrorMessage(conn));
+    PQfreemem(fault);
+    PQconninfoFree(options);
+    if (PQstatus(conn) == CONNECTION_OK)
+        return conn;
+    PQfinish(conn);
+    return NULL;
+}
+
+/* What version the schema has: -1 if there is none. */
 static enum rc version_ask(PGconn *conn, int *ret_version, char *ret_why, size_t why_size)
 {
     enum rc rc = RC_OK;
 
-    if (PQstatus(conn) != CONNECTION_OK) {
-        why_set(ret_why, why_size, PQerrorMessage(conn));
+    if (conn == NULL)
         return RC_IO;
-    }
     if (PQserverVersion(conn) < 140000) {
         snprintf(ret_why, why_size, "PostgreSQL %d is too old: version 14 or later is needed",
                  PQserverVersion(conn) / 10000);
@@ -483,7 +504,7 @@ static enum rc schema_make(PGconn *conn, char *ret_why, size_t why_size)
 
 enum rc pg_store_init(const char *url, char *ret_why, size_t why_size)
 {
-    PGconn *conn    = PQconnectdb(url);
+    PGconn *conn    = question_connect(url, ret_why, why_size);
     int     version = 0;
     enum rc rc      = version_ask(conn, &version, ret_why, why_size);
 
@@ -556,13 +577,13 @@ static struct pg *pg_new(const struct pg_store_options *options)
 
 enum rc pg_store_open(const struct pg_store_options *options, struct store **ret, char *ret_why, size_t why_size)
 {
-    PGconn *conn    = PQconnectdb(options->url);
+    PGconn *conn    = question_connect(options->url, ret_why, why_size);
     int     version = 0;
     enum rc rc      = version_ask(conn, &version, ret_why, why_size);
 
     PQfinish(conn);
     if (rc == RC_OK && version < 0) {
-        snprintf(ret_why, why_size, "the database has no schema for Longwire yet: run longwired --store URL --init once");
+        snprintf(ret_why, why_size, "the database has no schema for Longwire yet: run longwired with the same --store and --init once");
         rc = RC_GONE;
     } else if (rc == RC_OK) {
         rc = version_judge(version, ret_why, why_size);

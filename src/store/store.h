@@ -207,6 +207,7 @@ struct store;
 
 struct store_ops {
     const char *name;
+    const char *engine;  /* the engine that is asked, for whoever is refused because of it; NULL: this process itself */
     void (*append)(struct store *store, struct append_batch *batch);
     void (*read)(struct store *store, struct store_read *read);
     void (*heads)(struct store *store, struct store_heads *question);

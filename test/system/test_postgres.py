@@ -1,0 +1,231 @@
+"""longwired on PostgreSQL (`--store postgres://…`): what holds on one machine holds here, with kills of the server, with
+two servers on one database, and while PostgreSQL is stopped hard, paused and started again (threats 1, 17, 38, 40)."""
+import contextlib
+import subprocess
+import threading
+import time
+
+import pytest
+
+from longwire_client import TRANSPORTS, Api, Publisher, Reader, audit_history, audit_reader
+from longwire_server import LONGWIRED, Server, is_built
+from postgres_server import Postgres, binaries
+from test_groups import join, members_of
+from test_sessions import Device, sent
+from waiting import SECONDS, wait_until
+from wire import Ws
+
+pytestmark = [pytest.mark.skipif(not is_built(), reason="no longwired is built"),
+              pytest.mark.skipif(binaries() is None, reason="PostgreSQL is not installed")]
+
+numbers = iter(range(1000000))
+
+
+@pytest.fixture(scope="module", name="postgres")
+def postgres_fixture():
+    with Postgres() as running:
+        yield running
+
+
+@pytest.fixture(name="store")
+def store_fixture(postgres):
+    """The URL of a fresh database with the schema."""
+    postgres.start() if not postgres.is_running else postgres.resume()
+    url = postgres.create(f"push{next(numbers)}")
+    postgres.init(url)
+    return url
+
+
+def node(store, **more):
+    return Server(flags=["--store", store], **more)
+
+
+def longwired(*flags):
+    return subprocess.run([str(LONGWIRED), "--http", "127.0.0.1:0", "--tcp", "127.0.0.1:0", *flags], capture_output=True,
+                          text=True, timeout=SECONDS, check=False)
+
+
+# --- the schema ---------------------------------------------------------------------------------------------------
+
+def test_without_a_schema_it_says_what_to_run(postgres):
+    url = postgres.create("bare")
+    done = longwired("--store", url)
+    assert done.returncode == 1 and "--init" in done.stderr and "has no schema" in done.stderr, done.stderr
+    assert "the schema is there" in postgres.init(url)
+    assert "the schema is there" in postgres.init(url)
+    with node(url) as server:
+        assert sent(server, "topic:a") == 1
+
+
+def test_a_newer_schema_is_refused(postgres, store):
+    """Threat 44: a program refuses what a newer one has made."""
+    postgres.psql("update longwire.shard set version = version + 1", store.rsplit("/", 1)[1])
+    for flags in (["--store", store], ["--store", store, "--init"]):
+        done = longwired(*flags)
+        assert done.returncode == 1 and "use the newer program" in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize("store, why", [
+    ("rocks", "--init makes the schema of a PostgreSQL database"),
+    ("postgres://127.0.0.1:1/none", "Connection refused"),
+])
+def test_init_says_what_is_wrong(store, why):
+    done = longwired("--store", store, "--init")
+    assert done.returncode == 1 and why in done.stderr, done.stderr
+
+
+def test_repair_is_for_files(store):
+    done = longwired("--store", store, "--repair")
+    assert done.returncode == 1 and "restore the database from a backup" in done.stderr, done.stderr
+
+
+def test_no_password_is_shown():
+    """Not in the log, not in --check, not in what other users of the machine see of the process."""
+    with Postgres(password="geheim:7@x/y") as postgres:
+        postgres.password, plain = "geheim%3A7%40x%2Fy", postgres.password
+        store = postgres.url
+        assert "the schema is there: " not in postgres.init()
+        with node(store) as server:
+            assert sent(server, "topic:a") == 1
+            with open(f"/proc/{server.pid}/cmdline", "rb") as file:
+                line = file.read().decode()
+            api = Api(server.url)
+            shown = [line, server.log(), api.get("/metrics").body.decode()]
+            api.close()
+        checked = longwired("--store", store, "--check")
+        shown += [checked.stdout, checked.stderr]
+        wrong = longwired("--store", store.replace("geheim", "falsch"))
+        assert wrong.returncode == 1 and "password authentication failed" in wrong.stderr
+        shown += [wrong.stderr, longwired("--store", store.replace("%3A", "%zz")).stderr, longwired(store).stderr]
+        assert any("postgres://postgres:***@" in text for text in shown)
+        for text in shown:
+            assert "geheim" not in text and "falsch" not in text, text
+        postgres.password = plain
+
+
+# --- everything that one node does --------------------------------------------------------------------------------
+
+def test_publish_follow_history_and_recall(store):
+    with node(store) as server, contextlib.ExitStack() as stack, contextlib.closing(Api(server.url)) as api:
+        readers = [stack.enter_context(Reader(server.url, transport, ["topic:a"])) for transport in TRANSPORTS]
+        for number in range(20):
+            assert api.publish("topic:a", b"message %d" % number).json["seq"] == number + 1
+        first = api.publish("topic:k", b"paid", key="order-1")
+        again = api.publish("topic:k", b"paid", key="order-1")
+        other = api.publish("topic:k", b"paid twice", key="order-1")
+        assert (first.status, again.status, other.status) == (201, 200, 422) and again.body == first.body
+        history = {entry["seq"]: entry["data"].encode() for entry in api.history_all("topic:a")}
+        for reader in readers:
+            reader.wait_head("topic:a", 20)
+            audit_reader(reader, "topic:a", history)
+        assert api.recall("topic:a", 3).status == 200
+        assert api.history_all("topic:a")[2]["recalled"] is True
+        assert list(server.data.iterdir()) == []
+
+
+def test_sessions_and_groups(store):
+    with node(store) as server, contextlib.closing(Api(server.url)) as api:
+        phone = Device(server, "ann", "phone", Ws)
+        phone.connect()
+        join(api, "lobby", "ann")
+        assert members_of(api, "lobby") == ["ann"]
+        phone.ws.frame("membership")
+        sent(server, "group:lobby")
+        phone.ws.frame("message")
+        phone.ack("user:ann", 1)
+        phone.cut()
+        server.kill()
+        server.start()
+        said = phone.connect()
+        assert said["resumed"] is True and said["generation"] == 2
+        assert sent(server, "user:ann") == 2
+        phone.cut()
+        api.close()
+        assert members_of(api, "lobby") == ["ann"]
+
+
+def test_kill_minus_nine_loses_nothing(store):
+    """Threats 1 and 17."""
+    with node(store) as server, contextlib.ExitStack() as stack:
+        reader = stack.enter_context(Reader(server.url, "sse", ["topic:one"]))
+        publishers = [stack.enter_context(Publisher(server.url, f"p{i}", "topic:one", has_keys=True)) for i in range(4)]
+        for _ in range(5):
+            time.sleep(0.5)  # the moment is the fault that is injected
+            server.kill()
+            server.start()
+        for publisher in publishers:
+            publisher.is_over = True
+        for publisher in publishers:
+            publisher.close()
+        with contextlib.closing(Api(server.url)) as api:
+            answered = {payload: place for publisher in publishers for payload, place in publisher.answered.items()}
+            history = audit_history(api, "topic:one", answered)
+            assert len(history) >= 20
+            reader.wait_head("topic:one", len(history))
+            audit_reader(reader, "topic:one", history)
+
+
+# --- two nodes, one database --------------------------------------------------------------------------------------
+
+def test_two_nodes_see_each_others_publishes(store):
+    """By the comparison of heads, within about a second."""
+    with node(store) as one, node(store) as two, contextlib.ExitStack() as stack:
+        readers = [stack.enter_context(Reader(server.url, "sse", ["topic:a"])) for server in (one, two)]
+        publishers = [stack.enter_context(Publisher(server.url, name, "topic:a", has_keys=True))
+                      for server, name in ((one, "p"), (two, "q"))]
+        wait_until(lambda: all(publisher.sent > 50 for publisher in publishers))
+        for publisher in publishers:
+            publisher.close()
+        with contextlib.closing(Api(one.url)) as api, contextlib.closing(Api(two.url)) as other:
+            answered = {payload: place for publisher in publishers for payload, place in publisher.answered.items()}
+            history = audit_history(api, "topic:a", answered)
+            assert audit_history(other, "topic:a", answered) == history
+            for reader in readers:
+                reader.wait_head("topic:a", len(history))
+                audit_reader(reader, "topic:a", history)
+            first = api.publish("topic:k", b"paid", key="order-1")
+            again = other.publish("topic:k", b"paid", key="order-1")
+            assert (first.status, again.status) == (201, 200) and again.body == first.body
+
+
+# --- PostgreSQL goes away -----------------------------------------------------------------------------------------
+
+def publish_until_refused(api):
+    """The first publish that is refused; those before it were taken."""
+    return wait_until(lambda: (answer := api.publish("topic:probe", b"x")).status != 201 and answer)
+
+
+def assert_is_honest(answer):
+    assert answer.status == 503 and int(answer.headers["Retry-After"]) >= 1, answer
+    assert "postgres" in answer.json["detail"], answer.json
+
+
+@pytest.mark.parametrize("fault", ["stopped", "paused"])
+def test_postgresql_goes_away_and_comes_back(postgres, store, fault):
+    """Threats 38 and 40: refusals say so and for how long, memory channels live on, and nothing acknowledged is lost."""
+    with node(store) as server, contextlib.ExitStack() as stack, contextlib.closing(Api(server.url)) as api:
+        readers = [stack.enter_context(Reader(server.url, transport, ["topic:one"])) for transport in ("ws", "sse")]
+        publishers = [stack.enter_context(Publisher(server.url, f"p{i}", "topic:one", has_keys=True)) for i in range(3)]
+        wait_until(lambda: all(publisher.sent > 20 for publisher in publishers))
+        if fault == "stopped":
+            postgres.stop_hard()
+        else:
+            postgres.pause()
+        assert_is_honest(publish_until_refused(api))
+        assert_is_honest(api.get("/v1/channels/topic:new/messages"))
+        assert api.publish("live:a", b"x").status == 201
+        assert api.get("/healthz").status == 200
+        if fault == "stopped":
+            postgres.start()
+        else:
+            postgres.resume()
+        wait_until(lambda: api.publish("topic:after", b"x").status == 201)
+        known = [publisher.sent for publisher in publishers]
+        wait_until(lambda: all(publisher.sent > before + 20 for publisher, before in zip(publishers, known)))
+        for publisher in publishers:
+            publisher.close()
+        answered = {payload: place for publisher in publishers for payload, place in publisher.answered.items()}
+        history = audit_history(api, "topic:one", answered)
+        for reader in readers:
+            reader.wait_head("topic:one", len(history))
+            audit_reader(reader, "topic:one", history)

@@ -112,18 +112,34 @@ static void row_batch_break(struct store_sim *sim, struct ledger_batch *batch)
     row_batch_fail(batch, LEDGER_BROKEN);
 }
 
-static void row_batch_finish(struct store_sim *sim, struct ledger_batch *batch)
+/* The node's connection is lost while it commits. */
+static void row_batch_lose(struct sim_port *port, struct ledger_batch *batch)
 {
-    struct world *world = sim->world;
+    bool is_written = one_in(port->sim->world, OF_DISK, 2);
+
+    if (is_written)
+        row_batch_write(port->sim, batch);
+    sim_show(port->sim);
+    tell(port->sim->world, "disk: node %u loses its connection, %zu changes of rows are %s", port->node,
+         batch->change_count, is_written ? "written" : "lost");
+    row_batch_fail(batch, LEDGER_BROKEN);
+}
+
+static void row_batch_finish(struct sim_port *port, struct ledger_batch *batch)
+{
+    struct store_sim *sim   = port->sim;
+    struct world     *world = sim->world;
 
     if (sim->is_broken) {
         row_batch_fail(batch, LEDGER_BROKEN);
-    } else if (sim->away_until > world->now) {
+    } else if (port_is_away(port)) {
         row_batch_fail(batch, LEDGER_AWAY);
     } else if (sim->full_until > world->now) {
         row_batch_fail(batch, LEDGER_NO_SPACE);
     } else if (world->faults.broken && !world->is_healing && one_in(world, OF_DISK, 15)) {
         row_batch_break(sim, batch);
+    } else if (world->faults.unknown && !world->is_healing && one_in(world, OF_DISK, 15)) {
+        row_batch_lose(port, batch);
     } else {
         row_batch_write(sim, batch);
         sim_show(sim);
@@ -195,11 +211,12 @@ static void row_read_short(struct ledger_mem *rows, struct ledger_read *read, st
     read->done(read);
 }
 
-static void row_read_finish(struct store_sim *sim, struct ledger_read *read)
+static void row_read_finish(struct sim_port *port, struct ledger_read *read)
 {
-    struct world *world = sim->world;
+    struct store_sim *sim   = port->sim;
+    struct world     *world = sim->world;
 
-    if (sim->io_until > world->now || sim->away_until > world->now ||
+    if (sim->io_until > world->now || port_is_away(port) ||
         (sim->is_broken && one_in(world, OF_DISK, 2))) {
         ledger_read_refuse(read, RC_IO);
         read->done(read);
@@ -256,9 +273,9 @@ void ledger_port_turn(struct sim_port *port)
     struct list *link;
 
     while (port->row_due <= now && (link = list_pop(&port->row_batches)) != NULL)
-        row_batch_finish(port->sim, container_of(link, struct ledger_batch, link));
+        row_batch_finish(port, container_of(link, struct ledger_batch, link));
     while (port->row_read_due <= now && !list_is_empty(&port->row_reads))
-        row_read_finish(port->sim, port_pop_row_read(port));
+        row_read_finish(port, port_pop_row_read(port));
 }
 
 void ledger_port_cut(struct sim_port *port, bool is_kept)

@@ -22,11 +22,28 @@ static struct store_sim *sim_of(struct store *store)
 
 /* --- the journal, and memory as its reading --- */
 
+/* As it is told in the present life of its log. */
+static struct message *message_in_epoch(struct message *message, uint64_t epoch)
+{
+    if (message->epoch == epoch)
+        return message_ref(message);
+    const struct message_tags tags = { .event = message_event(message), .collapse_key = message_collapse_key(message) };
+    struct message *copy = message_new_tagged(message->channel, (enum message_kind)message->kind, message->bytes,
+                                              message->payload_len, message_media(message), message_from(message), &tags);
+    copy->epoch      = epoch;
+    copy->seq        = message->seq;
+    copy->id         = message->id;
+    copy->target     = message->target;
+    copy->time       = message->time;
+    copy->expires_at = message->expires_at;
+    return copy;
+}
+
 static void log_put(struct log *log, struct message *message)
 {
     must(message->seq <= sizeof log->at / sizeof log->at[0]);
     message_unref(log->at[message->seq - 1]);
-    log->at[message->seq - 1] = message_ref(message);
+    log->at[message->seq - 1] = message_in_epoch(message, log->epoch);
     if (message->kind == MESSAGE_RECALL && log->at[message->target - 1] != NULL) {
         struct message **target = &log->at[message->target - 1];
         struct message  *rest   = message_recalled(*target, message);
@@ -79,12 +96,12 @@ static void sim_forget(struct store_sim *sim)
         log_trim(log, log->head + 1);
         log->first = 1;
         log->head = log->shown = 0;
-        log->epoch = 1000 + 10 * sim->wipes + i;
+        log->epoch = EPOCH_FIRST + (sim->is_shared ? sim->wipes : 10 * sim->wipes + i);
     }
     rows_forget(sim);
 }
 
-static void journal_cut(struct store_sim *sim, size_t count)
+void journal_cut(struct store_sim *sim, size_t count)
 {
     while (sim->journal_count > count) {
         struct record *record = &sim->journal[--sim->journal_count];
@@ -107,13 +124,8 @@ static void sim_reopen(struct store_sim *sim)
     sim_show(sim);
 }
 
-static void sim_recover(struct store_sim *sim)
+void sim_read_journal(struct store_sim *sim)
 {
-    size_t kept = 0;
-
-    while (kept < sim->journal_count && sim->journal[kept].is_synced)
-        kept++;
-    journal_cut(sim, kept);
     sim_forget(sim);
     for (size_t i = 0; i < sim->journal_count; i++) {
         if (sim->world->plant == PLANT_FORGET_KEYS)
@@ -121,6 +133,16 @@ static void sim_recover(struct store_sim *sim)
         sim_apply(sim, &sim->journal[i]);
     }
     sim_reopen(sim);
+}
+
+static void sim_recover(struct store_sim *sim)
+{
+    size_t kept = 0;
+
+    while (kept < sim->journal_count && sim->journal[kept].is_synced)
+        kept++;
+    journal_cut(sim, kept);
+    sim_read_journal(sim);
 }
 
 /* --- appending --- */
@@ -182,8 +204,9 @@ static void sim_purge(struct store_sim *sim, struct append *append, unsigned cha
     sim_write(sim, (struct record){ .channel = channel, .first = log->head + 1, .is_synced = true });
 }
 
-static void sim_append_one(struct store_sim *sim, struct append *append, msec wall)
+void sim_append_one(struct sim_port *port, struct append *append, msec wall)
 {
+    struct store_sim *sim = port->sim;
     struct message *message = append->message;
     struct record   record  = {
           .channel = world_channel_of(sim->world, message->channel), .digest = append_digest(append), .is_synced = true,
@@ -200,7 +223,7 @@ static void sim_append_one(struct store_sim *sim, struct append *append, msec wa
         return;
     message->epoch = log->epoch;
     message->seq   = log->head + 1;
-    message->id    = ++sim->id;
+    message->id    = port_next_id(port);
     if (sim->world->plant == PLANT_DOUBLE_NUMBER && log->head > 0 && one_in(sim->world, OF_DISK, 20))
         message->seq = log->head;
     if (sim->world->plant == PLANT_SKIP_SYNC)
@@ -214,13 +237,13 @@ static void sim_append_one(struct store_sim *sim, struct append *append, msec wa
     sim_write(sim, record);
 }
 
-static void sim_write_batch(struct store_sim *sim, struct append_batch *batch)
+void sim_write_batch(struct sim_port *port, struct append_batch *batch)
 {
     for (struct list *link = batch->appends.next; link != &batch->appends; link = link->next)
-        sim_append_one(sim, container_of(link, struct append, link), batch->wall);
+        sim_append_one(port, container_of(link, struct append, link), batch->wall);
 }
 
-static void batch_fail(struct append_batch *batch, enum append_outcome outcome)
+void batch_fail(struct append_batch *batch, enum append_outcome outcome)
 {
     for (struct list *link = batch->appends.next; link != &batch->appends; link = link->next) {
         struct append *append = container_of(link, struct append, link);
@@ -236,13 +259,14 @@ void sim_begin_broken(struct store_sim *sim)
     sim->broken_until = sim->world->now + 1 + (msec)draw(sim->world, OF_DISK, TROUBLE_MS);
 }
 
-static void sim_break(struct store_sim *sim, struct append_batch *batch)
+static void sim_break(struct sim_port *port, struct append_batch *batch)
 {
+    struct store_sim *sim = port->sim;
     bool is_written = one_in(sim->world, OF_DISK, 2);
 
     sim_begin_broken(sim);
     if (is_written)
-        sim_write_batch(sim, batch);
+        sim_write_batch(port, batch);
     tell(sim->world, "disk: sync of %zu failed, they are %s", batch->count, is_written ? "written" : "lost");
     batch_fail(batch, APPEND_BROKEN);
 }
@@ -262,16 +286,18 @@ static void port_finish_batch(struct sim_port *port, struct append_batch *batch)
 
     if (sim->is_broken) {
         batch_fail(batch, APPEND_BROKEN);
-    } else if (sim->away_until > sim->world->now) {
+    } else if (port_is_away(port)) {
         tell(sim->world, "disk: away, %zu refused", batch->count);
         batch_fail(batch, APPEND_AWAY);
     } else if (sim->full_until > sim->world->now) {
         tell(sim->world, "disk: full, %zu refused", batch->count);
         batch_fail(batch, APPEND_NO_SPACE);
     } else if (sim->world->faults.broken && !sim->world->is_healing && one_in(sim->world, OF_DISK, 15)) {
-        sim_break(sim, batch);
+        sim_break(port, batch);
+    } else if (sim->world->faults.unknown && !sim->world->is_healing && one_in(sim->world, OF_DISK, 15)) {
+        port_lose_commit(port, batch);
     } else {
-        sim_write_batch(sim, batch);
+        sim_write_batch(port, batch);
         sim_show(sim);
         sim_tell_others(port, batch);
     }
@@ -398,12 +424,12 @@ static void sim_fill(struct store_sim *sim, unsigned channel, struct store_read 
     page_finish(&page);
 }
 
-static void sim_finish_read(struct store_sim *sim, struct store_read *read)
+static void sim_finish_read(struct sim_port *port, struct store_read *read)
 {
-    if (sim->io_until > sim->world->now)
+    if (port_has_io_trouble(port))
         read->rc = RC_IO;
     else
-        sim_fill(sim, world_channel_of(sim->world, read->channel), read);
+        sim_fill(port->sim, world_channel_of(port->sim->world, read->channel), read);
     read->done(read);
 }
 
@@ -431,12 +457,14 @@ static void sim_read(struct store *store, struct store_read *read)
     port_put_read(port, &port->reads, &read->link);
 }
 
-static void sim_finish_question(struct store_sim *sim, struct store_heads *question, bool may_fail)
+static void sim_finish_question(struct sim_port *port, struct store_heads *question, bool may_fail)
 {
+    struct store_sim *sim = port->sim;
+
     for (size_t i = 0; i < question->count; i++) {
         struct store_read read = { .channel = question->names[i], .wall = question->wall };
         sim_fill(sim, world_channel_of(sim->world, question->names[i]), &read);
-        if (may_fail && sim->io_until > sim->world->now)
+        if (may_fail && port_has_io_trouble(port))
             read.rc = RC_IO;
         if (sim->world->plant == PLANT_SKIP_HEADS && i % 2 == 1)
             read.head = 0;  /* as if nobody had ever written there */
@@ -456,7 +484,7 @@ static void sim_heads(struct store *store, struct store_heads *question)
         return;
     }
     if (port->is_opening) {
-        sim_finish_question(port->sim, question, false);
+        sim_finish_question(port, question, false);
         return;
     }
     port_put_read(port, &port->questions, &question->link);
@@ -501,7 +529,7 @@ static void sim_list(struct store *store, struct store_listing *listing)
     bool                       is_behind;
 
     store_listing_begin(listing);
-    listing->rc = port_is_cut(port_of(store)) || sim->io_until > sim->world->now ? RC_IO : RC_OK;
+    listing->rc = port_is_cut(port_of(store)) || port_has_io_trouble(port_of(store)) ? RC_IO : RC_OK;
     store_listing_from(listing, &from, &is_behind);
     while (listing->rc == RC_OK && (name = sim_next_name(sim, listing, from, is_behind)) != NULL) {
         if (listing->count == listing->limit) {
@@ -571,6 +599,7 @@ static void port_init(struct store_sim *sim, unsigned node, uint32_t batches_max
     list_init(&port->stuck);
     list_init(&port->reads);
     list_init(&port->questions);
+    list_init(&port->late);
     ledger_port_init(port);
 }
 
@@ -579,10 +608,11 @@ struct store_sim *store_sim_new(struct world *world)
 {
     struct store_sim *sim            = calloc(1, sizeof *sim);
     uint32_t          batches_max    = 1 + (uint32_t)draw(world, OF_PLAN, LANES_MAX);
-    bool              has_one_writer = world->node_count == 1 && !one_in(world, OF_PLAN, 4);
+    bool              has_one_writer = world->node_count == 1 && !one_in(world, OF_PLAN, 4) && !world->has_shared_store;
 
     must(sim != NULL);
-    sim->world = world;
+    sim->world     = world;
+    sim->is_shared = world->has_shared_store;
     ledger_mem_init(&sim->rows, &world->hash_key, SIZE_MAX, SIZE_MAX);
     ledger_mem_init(&sim->rows_shown, &world->hash_key, SIZE_MAX, SIZE_MAX);
     for (unsigned i = 0; i < NODES_MAX; i++)
@@ -598,7 +628,7 @@ bool store_sim_is_idle(const struct store_sim *sim)
     for (unsigned i = 0; i < NODES_MAX; i++) {
         const struct sim_port *port = &sim->ports[i];
         is_idle &= list_is_empty(&port->batches) && list_is_empty(&port->stuck) && list_is_empty(&port->reads) &&
-                   list_is_empty(&port->questions) && ledger_port_is_idle(port);
+                   list_is_empty(&port->questions) && list_is_empty(&port->late) && ledger_port_is_idle(port);
     }
     return is_idle;
 }
@@ -650,6 +680,8 @@ static void sim_draw_trouble(struct store_sim *sim)
     }
     if (world->faults.corrupt && sim->journal_count > 0 && one_in(world, OF_DISK, 60))
         sim_rot(sim);
+    if (sim->is_shared)
+        sim_draw_shared_trouble(sim);
 }
 
 static void port_turn(struct sim_port *port)
@@ -662,9 +694,10 @@ static void port_turn(struct sim_port *port)
     while (port->stuck_until <= now && (link = list_pop(&port->stuck)) != NULL)
         port_finish_batch(port, container_of(link, struct append_batch, link));
     while (port->read_due <= now && (link = list_pop(&port->questions)) != NULL)
-        sim_finish_question(port->sim, container_of(link, struct store_heads, link), true);
+        sim_finish_question(port, container_of(link, struct store_heads, link), true);
     while (port->read_due <= now && (link = list_pop(&port->reads)) != NULL)
-        sim_finish_read(port->sim, container_of(link, struct store_read, link));
+        sim_finish_read(port, container_of(link, struct store_read, link));
+    port_turn_late(port);
     ledger_port_turn(port);
 }
 
@@ -676,7 +709,7 @@ void store_sim_turn(struct store_sim *sim)
         tell(sim->world, "disk: reopens");
         sim_reopen(sim);
     }
-    for (unsigned i = 0; i < sim->world->node_count; i++)
+    for (unsigned i = 0; i < sim->world->node_count && sim->stalled_until <= sim->world->now; i++)
         port_turn(&sim->ports[i]);
 }
 
@@ -690,15 +723,14 @@ static void port_cut_batches(struct sim_port *port, bool is_kept)
         struct append_batch *batch = container_of(link, struct append_batch, link);
         is_kept                    = is_kept && one_in(sim->world, OF_DISK, 2);
         if (is_kept)
-            sim_write_batch(sim, batch);
+            sim_write_batch(port, batch);
         tell(sim->world, "disk: %zu under way are %s", batch->count, is_kept ? "written, unanswered" : "lost");
         batch_fail(batch, APPEND_BROKEN);
         batch->done(batch);
     }
 }
 
-/* Everything that a node has under way is answered, to nobody that counts. */
-static void port_cut(struct sim_port *port, bool is_kept)
+void port_cut(struct sim_port *port, bool is_kept)
 {
     struct list *link;
 
@@ -730,6 +762,8 @@ void store_sim_crash(struct store_sim *sim, bool is_wiped)
 {
     for (unsigned i = 0; i < sim->world->node_count; i++)
         port_cut(&sim->ports[i], sim->world->faults.torn && !sim->is_broken);
+    for (unsigned i = 0; i < sim->world->node_count; i++)
+        port_drop_late(&sim->ports[i]);
     if (is_wiped) {
         journal_cut(sim, 0);
         sim->wipes++;
@@ -739,9 +773,9 @@ void store_sim_crash(struct store_sim *sim, bool is_wiped)
 
 void store_sim_heal(struct store_sim *sim)
 {
-    sim->full_until = sim->away_until = sim->io_until = sim->world->now;
+    sim->full_until = sim->away_until = sim->io_until = sim->stalled_until = sim->world->now;
     for (unsigned i = 0; i < NODES_MAX; i++)
-        sim->ports[i].stuck_until = sim->ports[i].row_due = sim->world->now;
+        sim->ports[i].stuck_until = sim->ports[i].row_due = sim->ports[i].away_until = sim->world->now;
     if (sim->is_broken)
         sim_reopen(sim);
 }
@@ -783,7 +817,8 @@ bool store_sim_is_durable(const struct store_sim *sim, const struct append_answe
 {
     const struct record *record = sim_record(sim, channel, answer->seq);
 
-    return record != NULL && record->is_synced && record->message->epoch == answer->epoch;
+    return (record != NULL && record->is_synced && record->message->epoch == answer->epoch) ||
+           store_sim_has_lost(sim, channel, answer->epoch, answer->seq);
 }
 
 size_t store_sim_record_count(const struct store_sim *sim)

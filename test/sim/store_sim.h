@@ -3,7 +3,11 @@
  * The disk is a journal of whole batches; memory is what reading the journal gives. A batch is numbered, written
  * and visible at one virtual instant some time after it was handed in. A crash keeps of what was under way
  * a prefix of whole batches. A batch answered APPEND_BROKEN may be in the journal all the same, and then turns up
- * when the store has reopened. */
+ * when the store has reopened.
+ *
+ * With world.has_shared_store it is a database that nodes share, as PostgreSQL: each node has a connection of its own, whose
+ * loss leaves a commit written, not written, or still to come; ids are taken in blocks; a replica may take over that lacks
+ * the last commits. */
 #ifndef SIM_STORE_SIM_H
 #define SIM_STORE_SIM_H
 
@@ -36,7 +40,14 @@ void store_sim_cut_node(struct store_sim *sim, unsigned node);
 /* Ends whatever is wrong with it. */
 void store_sim_heal(struct store_sim *sim);
 
+/* A replica takes over that lacks the last commits: the logs begin new lives with what it has. */
+void store_sim_fail_over(struct store_sim *sim);
+/* No connection of this node can be made for so long. */
+void store_sim_refuse(struct store_sim *sim, unsigned node, msec span);
+
 /* --- the truth, for the checks --- */
+/* Did a failover lose what stood there in that life of the log? */
+bool store_sim_has_lost(const struct store_sim *sim, unsigned channel, uint64_t epoch, uint64_t seq);
 struct log_now        store_sim_log(const struct store_sim *sim, unsigned channel);
 /* The head that reads tell: of what nobody knows whether it was written they tell nothing yet. */
 uint64_t              store_sim_shown(const struct store_sim *sim, unsigned channel);

@@ -5,7 +5,8 @@
 #include "store/ledger_mem.h"
 #include "store_sim.h"
 
-enum { SYNC_MS = 2, SYNC_SLOW_MS = 60, READ_MS = 3, TROUBLE_MS = 150, STUCK_MS_MAX = 900, LANES_MAX = 3 };
+enum { SYNC_MS = 2, SYNC_SLOW_MS = 60, READ_MS = 3, TROUBLE_MS = 150, STUCK_MS_MAX = 900, LANES_MAX = 3,
+       LATE_COMMIT_MS_MAX = 400, ID_BLOCK = 32, FAILOVERS_MAX = 3, LOST_RECORDS_MAX = 8, EPOCH_FIRST = 1000 };
 
 /* One thing written: a numbered message with its key and the rows that it carried, rows alone, or where a log now
  * begins. */
@@ -40,6 +41,17 @@ struct sim_port {
     struct list       row_batches, row_reads;
     msec              row_due, row_read_due;
     bool              is_opening;  /* the node begins, and waits for what it asks */
+    msec              away_until;  /* no connection can be made */
+    struct list       late;        /* commits that the node has given up, and that may still come */
+    uint64_t          id_next, id_end;  /* of a shared store: its block of ids */
+};
+
+/* An append of a transaction that the node has given up. Owns all it points at. */
+struct late_append {
+    struct list   link;
+    struct append append;
+    char          key[24];
+    msec          due, wall;
 };
 
 struct store_sim {
@@ -53,6 +65,10 @@ struct store_sim {
     size_t         shown_count;   /* so many records are told */
     uint64_t       id;
     unsigned       wipes;
+    bool           is_shared;     /* as PostgreSQL is (store_sim_shared.c) */
+    unsigned       failover_count;
+    uint64_t       kept[FAILOVERS_MAX][CHANNELS_MAX];  /* where each log ended after that failover */
+    msec           stalled_until;
     msec           full_until, away_until, broken_until, io_until;
     bool           is_broken;
     struct store_stats stats;
@@ -66,6 +82,33 @@ void sim_show(struct store_sim *sim);
 void sim_begin_broken(struct store_sim *sim);
 /* Is this node gone? Nothing of it is taken up any more. */
 bool port_is_cut(const struct sim_port *port);
+void sim_append_one(struct sim_port *port, struct append *append, msec wall);
+void sim_write_batch(struct sim_port *port, struct append_batch *batch);
+void batch_fail(struct append_batch *batch, enum append_outcome outcome);
+/* Reads the journal anew, into logs of a new epoch if there is one. */
+void sim_read_journal(struct store_sim *sim);
+void journal_cut(struct store_sim *sim, size_t count);
+/* Everything that a node has under way is answered, to nobody that counts. */
+void port_cut(struct sim_port *port, bool is_kept);
+
+/* --- store_sim_shared.c --- */
+
+uint64_t port_next_id(struct sim_port *port);
+/* The connection is lost while it commits. */
+void     port_lose_commit(struct sim_port *port, struct append_batch *batch);
+void     port_turn_late(struct sim_port *port);
+void     port_drop_late(struct sim_port *port);
+void     sim_draw_shared_trouble(struct store_sim *sim);
+
+static inline bool port_is_away(const struct sim_port *port)
+{
+    return port->away_until > port->sim->world->now || port->sim->away_until > port->sim->world->now;
+}
+
+static inline bool port_has_io_trouble(const struct sim_port *port)
+{
+    return port->away_until > port->sim->world->now || port->sim->io_until > port->sim->world->now;
+}
 
 /* --- ledger_sim.c --- */
 

@@ -164,7 +164,7 @@ static void world_draw_nodes(struct world *world)
 static void world_make_channels(struct world *world)
 {
     /* Memory belongs to a node alone. */
-    static const char *const names[NODES_MAX][TOPICS_MAX] = {
+    static const char *const names[2][TOPICS_MAX] = {
         { "topic:a", "live:a", "topic:b", "live:b", "conn:a" },
         { "topic:a", "topic:b", "topic:c", "user:a", "topic:d" },
     };

@@ -20,7 +20,7 @@ enum {
     TOPICS_MAX     = 5,   /* channels of a world without devices */
     CHANNELS_MAX   = 96,
     LOOPS_SIM_MAX  = 4,  /* a node */
-    NODES_MAX      = 2,
+    NODES_MAX      = 5,
     READERS_MAX    = 8,
     PUBLISHERS_MAX = 3,
 };
@@ -65,6 +65,7 @@ struct faults {
     bool slow_readers, moving_readers, lying_readers, impatience, recalls, ttl, tight, forgetful;
     bool aging, clock_jumps, key_reuse, stuck, away;
     bool lost_bus, doubled_bus, late_bus;
+    bool unknown, failover, stalls, refused;  /* of a shared store */
 };
 
 struct transcript {
@@ -83,6 +84,7 @@ struct world {
     bool                 is_healing;  /* no new faults, no new publishes */
     bool                 is_sure;     /* nothing is lost on its way, and so there is no heartbeat */
     bool                 has_bus;
+    bool                 has_shared_store;
     msec                 linger_ms;   /* how long loops follow what nobody there reads */
     msec                 now;
     msec                 wall_shift;  /* the wall clock is set now and then */

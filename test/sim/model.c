@@ -220,7 +220,7 @@ static void model_saw_plain(struct model *model, struct place *place, const stru
     promise(model->world, place->kind == MESSAGE_PLAIN && place->intent == no,
             "one seq, one message: %s %" PRIu64 " is %d and %d", message->channel->text, message->seq, place->intent,
             no);
-    promise(model->world, place->recalled_at == 0 || since < place->recalled_at + LATE_MS_MAX + HEARTBEAT_MS,
+    promise(model->world, place->recalled_at == 0 || since < place->recalled_at + model->world->late_ms,
             "recalled stays recalled: %s %" PRIu64 " is given to one who came long after", message->channel->text,
             message->seq);
     promise(model->world, model->intents[no].state != INTENT_REFUSED, "refused is not written: %d was", no);
@@ -329,8 +329,9 @@ static void model_check_kept(struct model *model, const struct intent *intent)
     const struct message *message = store_sim_at(model->world->disk, intent->channel, intent->seq);
 
     if (intent->epoch != log.epoch) {
-        promise(model->world, model->world->faults.wipe, "the epoch changed without a loss");
-        return;
+        promise(model->world, model->world->faults.wipe || model->world->faults.failover, "the epoch changed without a loss");
+        if (!model->world->has_shared_store || store_sim_has_lost(model->world->disk, intent->channel, intent->epoch, intent->seq))
+            return;
     }
     if (intent->seq < log.first)
         return;

@@ -168,7 +168,7 @@ static void on_answered(struct publish_command *command)
 
 /* --- asking --- */
 
-static struct message *intent_message(const struct world *world, const struct intent *intent)
+static struct message *intent_message(const struct world *world, const struct intent *intent, msec wall)
 {
     enum message_kind kind  = intent->is_recall ? MESSAGE_RECALL : MESSAGE_PLAIN;
     int               width = (int)(intent->no * 37 % PADDING_MAX);
@@ -182,7 +182,7 @@ static struct message *intent_message(const struct world *world, const struct in
     struct message *message = message_new_tagged(world->channels[intent->channel], kind, text,
                                                  intent->is_recall ? 0 : (uint32_t)len, SPAN("text/plain"),
                                                  SPAN("sim"), &tags);
-    message->time       = world_wall(world);
+    message->time       = wall;
     message->target     = intent->target;
     message->expires_at = intent->expires_at;
     return message;
@@ -192,7 +192,7 @@ static void request_send(struct request *request)
 {
     struct publisher *publisher = request->publisher;
     struct world     *world     = publisher->world;
-    struct message   *message   = intent_message(world, request->intent);
+    struct message   *message   = intent_message(world, request->intent, world_loop_wall(world, publisher->loop));
     char              key[24];
 
     request->tries++;

@@ -222,7 +222,7 @@ static void reader_take_next(struct reader *reader, const struct entry *entry, c
         promise(world, !reader->has_place || entry->message->epoch == reader->epoch,
                 "reader %u gets a message of epoch %" PRIu64 " in epoch %" PRIu64, reader->no, entry->message->epoch,
                 reader->epoch);
-        promise(world, !message_is_past(entry->message, world_wall(world), &why),
+        promise(world, !message_is_past(entry->message, world_loop_wall(world, reader->loop), &why),
                 "what is over is not delivered: %s %" PRIu64, channel_text(reader), entry->message->seq);
         model_saw(world->model, reader->channel, entry->message, reader->came_at);
         purger_check(world->purger, reader->channel, reader->loop, entry->message, world->now);
@@ -296,7 +296,7 @@ static bool mail_is_sound(const struct world *world)
 static void reader_draw(struct reader *reader)
 {
     struct entry entry;
-    msec         wall = reader->world->plant == PLANT_OLD_CLOCK ? 0 : world_wall(reader->world);
+    msec         wall = reader->world->plant == PLANT_OLD_CLOCK ? 0 : world_loop_wall(reader->world, reader->loop);
 
     reader->is_ready = reader->may_rewind = false;
     for (unsigned credit = reader_draw_credit(reader); credit > 0; credit--) {

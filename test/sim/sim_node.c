@@ -19,6 +19,11 @@ struct mail_item {
     bool           is_stray;  /* may be overtaken */
 };
 
+static msec sim_node_wall(const struct sim_node *sim_node)
+{
+    return world_node_wall(sim_node->world, sim_node->no);
+}
+
 static void mail_put(struct sim_node *sim_node, struct list *box, struct command *command, msec delay, bool is_stray)
 {
     struct mail_item *item = malloc(sizeof *item);
@@ -315,8 +320,10 @@ struct sim_node *sim_node_new(struct world *world, unsigned no, unsigned life)
         list_init(&sim_node->mail[i]);
         list_init(&sim_node->held[i]);
         shard_init(&sim_node->shards[i], i, &shard_port, sim_node, &sim_node->shard_limits);
-        shard_turn_begin(&sim_node->shards[i], world->now, world_wall(world));
+        shard_turn_begin(&sim_node->shards[i], world_node_now(world, no), world_node_wall(world, no));
     }
+    if (world->on_node != NULL)
+        world->on_node(world, sim_node);
     return sim_node;
 }
 
@@ -327,7 +334,7 @@ static void sim_node_drain(struct sim_node *sim_node)
 
     while ((link = list_pop(&sim_node->writer_mail)) != NULL) {
         struct mail_item *item = container_of(link, struct mail_item, link);
-        writer_take(&sim_node->writer, item->command, world_wall(sim_node->world));
+        writer_take(&sim_node->writer, item->command, sim_node_wall(sim_node));
         free(item);
     }
 }
@@ -373,7 +380,7 @@ static void sim_node_plant_tick(struct sim_node *sim_node)
 {
     struct list *link, *next;
 
-    if (sim_node->world->is_sure) {
+    if (sim_node->world->is_sure && sim_node->world->on_node == NULL) {
         sim_node->writer.durable.slot = sim_node->writer.memory.slot = 0;
         sim_node->writer.doubt_ticks  = 0;
     }
@@ -410,7 +417,7 @@ static bool sim_node_settle_loop(struct sim_node *sim_node, unsigned loop)
     struct command *command;
     bool            is_any = false;
 
-    shard_turn_begin(shard, sim_node->world->now, world_wall(sim_node->world));
+    shard_turn_begin(shard, world_node_now(sim_node->world, sim_node->no), sim_node_wall(sim_node));
     while ((command = mail_take_at_once(&sim_node->held[loop])) != NULL ||
            (command = mail_take_at_once(&sim_node->mail[loop])) != NULL) {
         shard_take(shard, command);
@@ -423,7 +430,7 @@ static bool sim_node_settle_loop(struct sim_node *sim_node, unsigned loop)
 
 void sim_node_settle(struct sim_node *sim_node)
 {
-    msec            wall = world_wall(sim_node->world);
+    msec            wall = sim_node_wall(sim_node);
     struct command *command;
     bool            is_any;
 
@@ -443,11 +450,13 @@ void sim_node_settle(struct sim_node *sim_node)
 
 void sim_node_writer_turn(struct sim_node *sim_node)
 {
-    msec           wall = world_wall(sim_node->world);
+    msec           wall = sim_node_wall(sim_node);
     struct command *command;
 
     sim_node->turn++;
     sim_node->is_in_turn = true;
+    if (sim_node->beside != NULL && sim_node->beside->turn_begin != NULL)
+        sim_node->beside->turn_begin(sim_node->beside->ctx);
     sim_node_hear_bus(sim_node);
     while ((command = mail_take(sim_node, &sim_node->writer_mail)) != NULL) {
         writer_take(&sim_node->writer, command, wall);
@@ -505,7 +514,7 @@ void sim_node_loop_begin(struct sim_node *sim_node, unsigned loop)
     struct shard *shard = &sim_node->shards[loop];
 
     sim_node->delay[loop] = mail_delay(sim_node);
-    shard_turn_begin(shard, sim_node->world->now, world_wall(sim_node->world));
+    shard_turn_begin(shard, world_node_now(sim_node->world, sim_node->no), sim_node_wall(sim_node));
     sim_node_read_mail(sim_node, loop);
     if (sim_node_is_heartbeat_due(sim_node, shard)) {
         if (loop == sim_node->world->loops_a_node - 1)

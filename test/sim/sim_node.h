@@ -19,6 +19,7 @@ enum { HEARTBEAT_MS = 150, WRITER_TICK_MS = 15, LINGER_MS_MAX = 400, LATE_MS_MAX
 /* Stands beside the writer, on its thread. */
 struct sim_beside {
     void  *ctx;
+    void (*turn_begin)(void *ctx);  /* before the mail of the writer; NULL: nothing */
     void (*turn_end)(void *ctx);  /* before the writer's */
     void (*tick)(void *ctx);
     void (*fini)(void *ctx);      /* nothing is under way any more */

@@ -77,7 +77,9 @@ struct wire_devices *wire_devices_new(struct wire_node *node)
 
     must(devices != NULL);
     devices->node   = node;
-    devices->beside = (struct sim_beside){ devices, devices_on_turn_end, devices_on_tick, devices_on_fini };
+    devices->beside = (struct sim_beside){
+        .ctx = devices, .turn_end = devices_on_turn_end, .tick = devices_on_tick, .fini = devices_on_fini,
+    };
     node->sim_node->beside = &devices->beside;
     memberships_init(&devices->memberships);
     devices_init(&devices->devices, &node->sim_node->writer, &world->spaces, &world->hash_key, &limits);

@@ -78,6 +78,7 @@ static void wire_init(struct wire_world *wire)
     world->node_count   = 1;
     world->loops_a_node = world->loop_count = 1 + (unsigned)draw(world, OF_PLAN, LOOPS_SIM_MAX);
     world->linger_ms = one_in(world, OF_PLAN, 3) ? (msec)draw(world, OF_PLAN, 20) : LINGER_MS_MAX;
+    world->late_ms   = LATE_MS_MAX + HEARTBEAT_MS;
     world->disk      = store_sim_new(world);
     world->model     = model_new(world);
     wire_start_node(wire);

@@ -110,6 +110,21 @@ struct loop_range world_loops_of(const struct world *world, unsigned loop)
     return (struct loop_range){ first, first + world->loops_a_node };
 }
 
+msec world_node_now(const struct world *world, unsigned node)
+{
+    return world->now - world->clocks[node].stood_ms;
+}
+
+msec world_node_wall(const struct world *world, unsigned node)
+{
+    return world_wall(world) + world->clocks[node].skew;
+}
+
+msec world_loop_wall(const struct world *world, unsigned loop)
+{
+    return world_node_wall(world, loop / world->loops_a_node);
+}
+
 struct shard *world_shard(const struct world *world, unsigned loop)
 {
     must(loop < world->loop_count);
@@ -192,6 +207,7 @@ static void world_init(struct world *world)
         world->chance[i].state = rng_next(&seed);
     }
     world->hash_key = (struct hash_key){ 17, 4 };
+    world->late_ms  = LATE_MS_MAX + HEARTBEAT_MS;
     world_draw_faults(world);
     world_draw_nodes(world);
     world_make_channels(world);
@@ -222,14 +238,19 @@ static void world_fini(struct world *world)
 
 /* --- its life --- */
 
-static void world_cut_loops(struct world *world, struct loop_range range)
+void world_cut_loops(struct world *world, struct loop_range range)
 {
-    for (unsigned loop = range.first; loop < range.end; loop += world->loops_a_node)
-        world->nodes[loop / world->loops_a_node]->is_dying = true;
     readers_cut(world->readers, range);
     publishers_cut(world->publishers, range);
     askers_cut(world->askers, range);
     purger_cut(world->purger, range);
+}
+
+static void world_end_loops(struct world *world, struct loop_range range)
+{
+    for (unsigned loop = range.first; loop < range.end; loop += world->loops_a_node)
+        world->nodes[loop / world->loops_a_node]->is_dying = true;
+    world_cut_loops(world, range);
 }
 
 static void world_start_again(struct world *world, struct loop_range range)
@@ -241,14 +262,12 @@ static void world_start_again(struct world *world, struct loop_range range)
     }
 }
 
-/* One of two nodes is killed; the store and the other node go on. */
-static void world_kill_node(struct world *world)
+void world_kill_node(struct world *world, unsigned node)
 {
-    unsigned          node  = (unsigned)draw(world, OF_NODE, world->node_count);
     struct loop_range range = world_loops_of(world, node * world->loops_a_node);
 
     tell(world, "node %u is killed", node);
-    world_cut_loops(world, range);
+    world_end_loops(world, range);
     store_sim_cut_node(world->disk, node);
     world_start_again(world, range);
 }
@@ -259,11 +278,11 @@ static void world_crash(struct world *world)
     bool              is_wiped = world->faults.wipe && one_in(world, OF_NODE, 2);
 
     if (world->node_count > 1 && !one_in(world, OF_NODE, 3)) {
-        world_kill_node(world);
+        world_kill_node(world, (unsigned)draw(world, OF_NODE, world->node_count));
         return;
     }
     tell(world, "everything is killed%s", is_wiped ? ", and the disk wiped" : "");
-    world_cut_loops(world, all);
+    world_end_loops(world, all);
     store_sim_crash(world->disk, is_wiped);
     world_start_again(world, all);
 }

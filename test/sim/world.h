@@ -68,6 +68,14 @@ struct faults {
     bool unknown, failover, stalls, refused;  /* of a shared store */
 };
 
+struct sim_node;
+
+/* How a node's clocks differ from those of the world. */
+struct node_clock {
+    msec skew;      /* of the wall clock */
+    msec stood_ms;  /* so long its monotonic clock has stood in all */
+};
+
 struct transcript {
     bool     is_told;    /* printed as it happens */
     bool     is_kept;    /* the last lines are kept, and all of them hashed */
@@ -89,6 +97,10 @@ struct world {
     msec                 now;
     msec                 wall_shift;  /* the wall clock is set now and then */
     msec                 wall_latest; /* the latest that it has shown: by then what has expired may have been let go */
+    msec                 late_ms;     /* so long after a recall was answered somebody new may still get the message */
+    struct node_clock    clocks[NODES_MAX];
+    /* Puts something beside the writer of a node that begins; NULL: nothing. */
+    void               (*on_node)(struct world *world, struct sim_node *node);
     /* Rows on their way to the disk, with the message that carries them or NULL, for planted bugs; NULL: there are none. False:
      * they are lost. */
     bool               (*plant_rows)(struct world *world, const struct message *message, struct ledger_write *rows);
@@ -120,6 +132,12 @@ static inline msec world_wall(const struct world *world)
     return INT64_C(1000000000000) + world->now + world->wall_shift;
 }
 
+msec world_node_now(const struct world *world, unsigned node);
+msec world_node_wall(const struct world *world, unsigned node);
+
+/* The wall clock of the node that this loop belongs to. */
+msec world_loop_wall(const struct world *world, unsigned loop);
+
 /* All is as it should be at the end; nobody asks anything any more. */
 bool world_is_hushed(const struct world *world);
 
@@ -148,6 +166,11 @@ struct loop_range {
     unsigned first, end;
 };
 struct loop_range world_loops_of(const struct world *world, unsigned loop);
+
+/* One node is killed and begins anew; the store and the others go on. */
+void world_kill_node(struct world *world, unsigned node);
+/* Those who hang on these loops go. */
+void world_cut_loops(struct world *world, struct loop_range range);
 
 static inline bool loop_is_in(struct loop_range range, unsigned loop)
 {

@@ -37,10 +37,14 @@ struct cluster_limits {
 
 struct cluster_counters {
     struct counter messages_sent, messages_heard, heads_sent, heads_heard, frames_sent, frames_heard;
+    struct counter frames_lost;      /* that the engine did not take */
     struct counter holes, firsts, old_frames, malformed;
-    struct counter routes, lookups, lookup_failures, dropped;
-    struct counter comparisons;      /* rounds over all followed heads */
+    struct counter routes;           /* how many stand or are wanted, now */
+    struct counter route_changes, lookups, lookup_failures, dropped;
+    struct counter is_up, is_healthy; /* now: the engine answers; and all that others send is heard */
+    struct counter comparisons;      /* rounds over all followed heads, because something may be lost */
     struct counter lives;            /* of the engine, that were noticed */
+    struct counter lease_failures;   /* renewals that failed */
     struct counter questions, missing_answers;
 };
 

@@ -1,0 +1,487 @@
+#include "cluster/cluster.h"
+
+#include <stdlib.h>
+
+#include "base/must.h"
+#include "cluster/cluster_priv.h"
+#include "cluster/record_text.h"
+
+/* A renewal is tried so often within the time of a lease; a lease whose last fifth has begun is not relied on. */
+enum { LEASE_PARTS = 5, ROUTES_RETRY_MS = 1000, TICK_MS = 100 };
+
+struct lease_call {
+    struct cluster_call call;
+    struct buf          record;
+};
+
+struct route_call {
+    struct cluster_call   call;
+    struct interest_batch batch;
+};
+
+/* --- calls ----------------------------------------------------------------------------------------------------- */
+
+void cluster_submit(struct cluster *cluster, struct cluster_call *call)
+{
+    call->call.owner = cluster;
+    cluster->under_way++;
+    cluster->engine->ops->submit(cluster->engine, &call->call);
+}
+
+void cluster_take_done(struct cluster *cluster, struct engine_call *call)
+{
+    struct cluster_call *ours = container_of(call, struct cluster_call, call);
+
+    must(cluster->under_way > 0);
+    cluster->under_way--;
+    ours->done(cluster, ours);
+}
+
+void cluster_doubt(struct cluster *cluster)
+{
+    cluster->must_compare = true;
+}
+
+/* --- the lease ------------------------------------------------------------------------------------------------- */
+
+static msec lease_part(const struct cluster *cluster)
+{
+    return cluster->setup.limits.lease_ms / LEASE_PARTS;
+}
+
+static bool cluster_has_lease(const struct cluster *cluster)
+{
+    return cluster->lease_until != 0 && cluster->now < cluster->lease_until - lease_part(cluster);
+}
+
+/* Others may have passed this node over for a while, or what the engine held of it is gone. */
+static void cluster_begin_anew(struct cluster *cluster)
+{
+    interest_renew(cluster->interest);
+    cluster->is_rebuilding   = true;
+    cluster->routes_retry_at = cluster->now;
+    cluster_doubt(cluster);
+}
+
+static void lease_taken(struct cluster *cluster, bool is_new)
+{
+    bool has_lapsed = cluster->lease_until != 0 && cluster->lease_asked_at >= cluster->lease_until;
+
+    cluster->lease_until = cluster->lease_asked_at + cluster->setup.limits.lease_ms;
+    if (is_new || has_lapsed)
+        cluster_begin_anew(cluster);
+}
+
+static void lease_done(struct cluster *cluster, struct cluster_call *call)
+{
+    struct lease_call *lease = container_of(call, struct lease_call, call);
+
+    cluster->is_leasing = false;
+    if (call->call.rc == RC_OK)
+        lease_taken(cluster, call->call.is_new);
+    else
+        counter_add(&cluster->counters.lease_failures, 1);
+    if (call->call.rc == RC_BUSY && !cluster->is_leaving)
+        cluster->setup.usurped(cluster->setup.ctx, "another process with this node's name has joined the cluster");
+    buf_fini(&lease->record);
+    free(lease);
+}
+
+static void lease_put(struct cluster *cluster)
+{
+    struct lease_call *lease = calloc(1, sizeof *lease);
+
+    must(lease != NULL);
+    buf_init(&lease->record, RECORD_TEXT_BYTES_MAX);
+    record_text_put(&lease->record, &cluster->setup.self);
+    must(!buf_is_over(&lease->record));
+    lease->call = (struct cluster_call){
+        .call = { .kind = ENGINE_LEASE, .record = buf_span(&lease->record), .started = cluster->setup.self.started,
+                  .lease_ms = cluster->setup.limits.lease_ms },
+        .done = lease_done,
+    };
+    cluster->is_leasing     = true;
+    cluster->lease_asked_at = cluster->now;
+    cluster->lease_next     = cluster->now + lease_part(cluster);
+    cluster_submit(cluster, &lease->call);
+}
+
+/* --- the nodes ------------------------------------------------------------------------------------------------- */
+
+static void on_node(void *ctx, const struct registry_node *node)
+{
+    struct cluster *cluster = ctx;
+
+    if (node->state != NODE_LOST || cluster_is_self(cluster, &node->record.id))
+        return;
+    cluster_ask_lost(cluster->ask, &node->record.id);
+    cluster_doubt(cluster);  /* what it committed last it may have told nobody */
+}
+
+/* Another incarnation has the name of this one, or nobody has it any more. */
+static void cluster_drop_known(struct cluster *cluster, const struct node_id *id)
+{
+    cluster_ask_lost(cluster->ask, id);
+    if (registry_find(&cluster->registry, span_str(id->name)) == NULL)
+        return;
+    cluster_forget_far(cluster, id);
+    cluster_doubt(cluster);
+}
+
+static void cluster_learn_known(struct cluster *cluster)
+{
+    for (size_t i = 0; i < cluster->known_count; i++)
+        if (registry_find_id(&cluster->registry, &cluster->known[i]) == NULL)
+            cluster_drop_known(cluster, &cluster->known[i]);
+    cluster->known_count = cluster->registry.count;
+    cluster->known       = reallocarray(cluster->known, cluster->known_count + 1, sizeof cluster->known[0]);
+    must(cluster->known != NULL);
+    for (size_t i = 0; i < cluster->known_count; i++)
+        cluster->known[i] = cluster->registry.nodes[i].record.id;
+}
+
+/* A record that can't be read is of a release that is no neighbour, and left out. */
+static void cluster_learn_nodes(struct cluster *cluster, const struct engine_call *call)
+{
+    struct node_record    *records = calloc(call->lease_count + 1, sizeof records[0]);
+    struct registry_lease *leases  = calloc(call->lease_count + 1, sizeof leases[0]);
+    size_t                 count   = 0;
+
+    must(records != NULL && leases != NULL);
+    for (size_t i = 0; i < call->lease_count; i++) {
+        if (!record_text_get(buf_span(&call->leases[i].record), &records[count]))
+            continue;
+        leases[count] = (struct registry_lease){ &records[count], call->leases[i].left_ms };
+        count++;
+    }
+    registry_take(&cluster->registry, leases, count, cluster->wall, on_node, cluster);
+    cluster_learn_known(cluster);
+    free(records);
+    free(leases);
+}
+
+static void nodes_done(struct cluster *cluster, struct cluster_call *call)
+{
+    cluster->is_listing = false;
+    if (call->call.rc == RC_OK)
+        cluster_learn_nodes(cluster, &call->call);
+    engine_call_fini(&call->call);
+    free(call);
+}
+
+static void nodes_put(struct cluster *cluster)
+{
+    struct cluster_call *call = calloc(1, sizeof *call);
+
+    must(call != NULL);
+    *call = (struct cluster_call){ .call = { .kind = ENGINE_NODES }, .done = nodes_done };
+    cluster->is_listing = true;
+    cluster->nodes_next = cluster->now + lease_part(cluster);
+    cluster_submit(cluster, call);
+}
+
+/* --- routes ---------------------------------------------------------------------------------------------------- */
+
+static void on_routed(void *ctx, struct channel_name *channel)
+{
+    writer_routed(((struct cluster *)ctx)->writer, channel);
+}
+
+static void routes_done(struct cluster *cluster, struct cluster_call *call)
+{
+    struct route_call *routes  = container_of(call, struct route_call, call);
+    bool               is_done = call->call.rc == RC_OK;
+
+    cluster->routes_under_way--;
+    if (!is_done) {
+        cluster->is_rebuilding   = true;
+        cluster->routes_retry_at = cluster->now + ROUTES_RETRY_MS;
+    }
+    interest_batch_done(cluster->interest, &routes->batch, is_done, on_routed, cluster);
+    free(routes);
+}
+
+static bool routes_put(struct cluster *cluster)
+{
+    struct route_call *routes = malloc(sizeof *routes);  /* not zeroed: most of it is seldom touched */
+
+    must(routes != NULL);
+    if (!interest_take_batch(cluster->interest, &routes->batch)) {
+        free(routes);
+        return false;
+    }
+    routes->call = (struct cluster_call){
+        .call = { .kind = ENGINE_ROUTE, .names = routes->batch.names, .name_count = routes->batch.count },
+        .done = routes_done,
+    };
+    cluster->routes_under_way++;
+    counter_add(&cluster->counters.route_changes, routes->batch.count);
+    cluster_submit(cluster, &routes->call);
+    return true;
+}
+
+static void routes_turn_end(struct cluster *cluster)
+{
+    if (!cluster->is_up)
+        interest_release(cluster->interest, on_routed, cluster);
+    while (cluster->is_up && !cluster->is_leaving && cluster->now >= cluster->routes_retry_at &&
+           interest_has_unsettled(cluster->interest) && cluster->routes_under_way < ROUTE_CALLS_MAX && routes_put(cluster))
+        ;
+    counter_set(&cluster->counters.routes, interest_count(cluster->interest));
+    if (!cluster->is_rebuilding || !interest_is_settled(cluster->interest) || !cluster->is_up)
+        return;
+    cluster->is_rebuilding = false;
+    cluster_doubt(cluster);  /* what was published before the routes stood came by no way */
+}
+
+/* --- health ----------------------------------------------------------------------------------------------------- */
+
+/* Do others' messages come, as far as this node can know? */
+static bool cluster_is_healthy(const struct cluster *cluster)
+{
+    return cluster->is_up && cluster_has_lease(cluster) && !cluster->is_rebuilding;
+}
+
+static void cluster_set_pace(struct cluster *cluster)
+{
+    const bool is_healthy = cluster_is_healthy(cluster);
+    const msec each       = is_healthy ? cluster->setup.limits.compare_ms : cluster->setup.limits.head_poll_ms;
+
+    writer_compare_each(cluster->writer, each < TICK_MS ? 1 : (uint32_t)(each / TICK_MS));
+    counter_set(&cluster->counters.is_up, cluster->is_up);
+    counter_set(&cluster->counters.is_healthy, is_healthy);
+}
+
+/* Doubts that come close together are one. */
+static void cluster_compare(struct cluster *cluster)
+{
+    if (!cluster->must_compare || cluster->now - cluster->compared_at < COMPARE_AGAIN_MS)
+        return;
+    cluster->must_compare = false;
+    cluster->compared_at  = cluster->now;
+    counter_add(&cluster->counters.comparisons, 1);
+    writer_compare_all(cluster->writer);
+}
+
+/* --- the engine's events ----------------------------------------------------------------------------------------- */
+
+void cluster_take_up(struct cluster *cluster, uint64_t life)
+{
+    bool is_another = !cluster->has_life || cluster->life != life;
+
+    cluster_ask_reach(cluster->ask, true);
+    cluster->is_up       = true;
+    cluster->life        = life;
+    cluster->has_life    = true;
+    cluster->lease_next  = cluster->now;
+    cluster->nodes_next  = cluster->now;
+    cluster->has_dropped = true;  /* what was under way to others may be lost */
+    cluster->routes_retry_at = cluster->now;
+    cluster_doubt(cluster);
+    if (!is_another)
+        return;
+    counter_add(&cluster->counters.lives, 1);
+    cluster_begin_anew(cluster);
+}
+
+void cluster_take_down(struct cluster *cluster)
+{
+    cluster->is_up = false;
+    cluster_ask_reach(cluster->ask, false);
+}
+
+/* --- the port ----------------------------------------------------------------------------------------------------- */
+
+static void port_follow(void *ctx, struct channel_name *name)
+{
+    struct cluster *cluster = ctx;
+
+    if (interest_follow(cluster->interest, name))
+        writer_routed(cluster->writer, name);
+    else if (!cluster->is_up)
+        interest_release(cluster->interest, on_routed, cluster);
+}
+
+static void port_unfollow(void *ctx, struct channel_name *name)
+{
+    struct cluster *cluster = ctx;
+
+    interest_unfollow(cluster->interest, name, cluster->now);
+}
+
+static void port_committed(void *ctx, struct message *message)
+{
+    cluster_gather(ctx, message);
+}
+
+static void port_ask(void *ctx, struct peer_question *question)
+{
+    struct cluster *cluster = ctx;
+
+    cluster_ask_put(cluster->ask, question, cluster->now);
+}
+
+static void port_answer(void *ctx, struct peer_call *call)
+{
+    cluster_ask_answer(((struct cluster *)ctx)->ask, call);
+}
+
+static void port_turn_end(void *ctx)
+{
+    struct cluster *cluster = ctx;
+
+    cluster_send_turn_end(cluster);
+    routes_turn_end(cluster);
+    cluster_set_pace(cluster);
+}
+
+static void port_tick(void *ctx)
+{
+    struct cluster *cluster = ctx;
+
+    cluster_ask_tick(cluster->ask, cluster->now);
+    interest_tick(cluster->interest, cluster->now);
+    cluster_send_tick(cluster);
+    cluster_compare(cluster);
+    if (!cluster->is_up || cluster->is_leaving)
+        return;
+    if (!cluster->is_leasing && cluster->now >= cluster->lease_next)
+        lease_put(cluster);
+    if (!cluster->is_listing && cluster->now >= cluster->nodes_next)
+        nodes_put(cluster);
+}
+
+const struct cluster_port cluster_port = {
+    .follow = port_follow, .unfollow = port_unfollow, .committed = port_committed, .ask = port_ask,
+    .answer = port_answer, .turn_end = port_turn_end, .tick = port_tick,
+};
+
+/* --- leaving ------------------------------------------------------------------------------------------------------ */
+
+static void leave_done(struct cluster *cluster, struct cluster_call *call)
+{
+    cluster->has_left = true;
+    free(call);
+}
+
+static void leave_put(struct cluster *cluster)
+{
+    struct cluster_call *call = calloc(1, sizeof *call);
+
+    must(call != NULL);
+    *call = (struct cluster_call){ .call = { .kind = ENGINE_LEAVE }, .done = leave_done };
+    cluster_submit(cluster, call);
+}
+
+/* Frames and look-ups come first: what was committed is to reach the others. */
+bool cluster_leave(struct cluster *cluster)
+{
+    if (cluster->has_left)
+        return cluster->under_way == 0;
+    if (cluster->is_leaving || cluster->under_way > 0 || cluster->gathering != NULL)
+        return false;
+    if (!cluster->is_up) {
+        cluster->has_left = true;
+        return true;
+    }
+    cluster->is_leaving = true;
+    leave_put(cluster);
+    return cluster->has_left && cluster->under_way == 0;
+}
+
+/* --- questions ---------------------------------------------------------------------------------------------------- */
+
+static bool ask_send(void *ctx, const struct node_id *to, const struct bus_item *item)
+{
+    return cluster_put_item(ctx, to, item);
+}
+
+static void ask_look_up(void *ctx, uint64_t question, struct channel_name *channel)
+{
+    cluster_look_up(ctx, question, channel);
+}
+
+static void ask_serve(void *ctx, struct peer_call *call)
+{
+    const struct cluster *cluster = ctx;
+
+    cluster->setup.serve(cluster->setup.ctx, call);
+}
+
+static const struct cluster_ask_port ask_port = { ask_send, ask_look_up, ask_serve };
+
+static struct cluster_ask *ask_new(struct cluster *cluster)
+{
+    const struct cluster_ask_setup setup = {
+        .port           = &ask_port,
+        .ctx            = cluster,
+        .writer         = cluster->writer,
+        .registry       = &cluster->registry,
+        .self           = &cluster->setup.self.id,
+        .counters       = &cluster->counters,
+        .questions_max  = cluster->setup.limits.questions_max,
+        .part_bytes_max = cluster->engine->frame_bytes_max - CLUSTER_HEADER_BYTES_MAX - CLUSTER_ITEM_MORE_BYTES,
+    };
+    return cluster_ask_new(&setup);
+}
+
+/* --- life --------------------------------------------------------------------------------------------------------- */
+
+struct cluster *cluster_new(const struct cluster_setup *setup)
+{
+    struct cluster *cluster = calloc(1, sizeof *cluster);
+
+    must(cluster != NULL && setup->engine->frame_bytes_max >= 4096);
+    cluster->setup    = *setup;
+    cluster->writer   = setup->writer;
+    cluster->engine   = setup->engine;
+    cluster->links    = bus_links_new(setup->hash_key);
+    cluster->interest = interest_new(setup->hash_key, setup->limits.linger_ms);
+    cluster->ask      = ask_new(cluster);
+    registry_init(&cluster->registry);
+    map_init(&cluster->far_map);
+    list_init(&cluster->far);
+    buf_init(&cluster->item, setup->engine->frame_bytes_max);
+    return cluster;
+}
+
+void cluster_free(struct cluster *cluster)
+{
+    if (cluster == NULL)
+        return;
+    must(cluster->under_way == 0);
+    cluster_send_fini(cluster);
+    cluster_ask_free(cluster->ask);
+    interest_free(cluster->interest);
+    bus_links_free(cluster->links);
+    registry_fini(&cluster->registry);
+    buf_fini(&cluster->item);
+    free(cluster->known);
+    free(cluster);
+}
+
+void cluster_turn_begin(struct cluster *cluster, msec now, msec wall)
+{
+    cluster->now  = now;
+    cluster->wall = wall;
+}
+
+void cluster_tell_self(struct cluster *cluster, uint64_t connections, bool is_draining)
+{
+    struct node_record *self = &cluster->setup.self;
+
+    if (self->is_draining != is_draining)
+        cluster->lease_next = cluster->now;
+    self->connections = connections;
+    self->is_draining = is_draining;
+}
+
+const struct registry *cluster_registry(const struct cluster *cluster)
+{
+    return &cluster->registry;
+}
+
+const struct cluster_counters *cluster_counters(const struct cluster *cluster)
+{
+    return &cluster->counters;
+}

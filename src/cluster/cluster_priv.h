@@ -1,0 +1,96 @@
+/* cluster_priv.h - what the parts of the cluster ask of each other. Private to the module.
+ *
+ *     cluster.c        life: the lease, the nodes, routes, health          cluster_send.c   look-ups and frames to others
+ *     cluster_hear.c   frames of others                                    cluster_ask.c    questions (cluster_ask.h) */
+#ifndef CLUSTER_CLUSTER_PRIV_H
+#define CLUSTER_CLUSTER_PRIV_H
+
+#include "cluster/cluster.h"
+#include "cluster/cluster_ask.h"
+#include "cluster/interest.h"
+#include "codec/bus/bus_frame.h"
+
+enum { CLUSTER_HEADER_BYTES_MAX = 1 + 2 + BUS_NODE_NAME_MAX + 8 + 8 + 10,
+       CLUSTER_ITEM_MORE_BYTES  = 512,  /* of an item, beside its body and what message_size() counts */
+       LOOKUP_SLOTS = 2048, ROUTE_CALLS_MAX = 16, COMPARE_AGAIN_MS = 500 };
+
+/* A call of ours, and what becomes of it. */
+struct cluster_call {
+    struct engine_call call;
+    void (*done)(struct cluster *cluster, struct cluster_call *call);  /* takes it */
+};
+
+/* Another node, as far as we send to it. */
+struct cluster_far {
+    struct map_node       node;
+    struct list           link;  /* in cluster.far */
+    struct node_id        id;
+    struct cluster_frame *open;  /* being filled this turn; NULL: none */
+    uint64_t              mark;  /* the last name of a look-up that it was found for */
+};
+
+struct cluster_lookup;
+
+struct cluster {
+    struct cluster_setup    setup;
+    struct writer          *writer;
+    struct engine          *engine;
+    struct cluster_counters counters;
+    struct cluster_ask     *ask;
+    struct registry         registry;
+    struct bus_links       *links;
+    struct interest        *interest;
+    msec                    now, wall;
+
+    bool                    is_up;          /* the engine can be reached */
+    bool                    has_life;
+    uint64_t                life;
+    size_t                  under_way;      /* calls */
+    size_t                  routes_under_way;  /* … of them, ROUTE */
+    bool                    is_leaving, has_left;
+
+    bool                    is_leasing;     /* a LEASE is under way */
+    msec                    lease_asked_at; /* when it was put */
+    msec                    lease_until;    /* by our clock; 0: there was none yet */
+    msec                    lease_next, nodes_next;
+    bool                    is_listing;     /* a NODES is under way */
+    struct node_id         *known;          /* as the last NODES told them */
+    size_t                  known_count;
+
+    bool                    is_rebuilding;  /* some wanted routes don't stand: others may pass this node over */
+    bool                    must_compare;
+    msec                    compared_at;
+    msec                    routes_retry_at;
+
+    struct map              far_map;
+    struct list             far;
+    uint64_t                mark;
+    struct buf              item;           /* being encoded */
+
+    struct cluster_lookup  *gathering;      /* the messages of this turn; NULL: none yet */
+    uint16_t                slots[LOOKUP_SLOTS];  /* of its names: their number and 1, by hash */
+    size_t                  waiting_count, waiting_bytes;  /* in all look-ups */
+    bool                    has_dropped;    /* something for others is lost in this turn */
+};
+
+/* --- cluster.c --- */
+void cluster_submit(struct cluster *cluster, struct cluster_call *call);
+/* What others sent may be lost: all followed heads are compared. */
+void cluster_doubt(struct cluster *cluster);
+
+/* --- cluster_send.c --- */
+void cluster_send_fini(struct cluster *cluster);
+void cluster_gather(struct cluster *cluster, struct message *message);
+/* Puts the look-up of this turn, and sends the frames that were filled in it. */
+void cluster_send_turn_end(struct cluster *cluster);
+void cluster_send_tick(struct cluster *cluster);
+/* This incarnation will not come back. */
+void cluster_forget_far(struct cluster *cluster, const struct node_id *id);
+bool cluster_is_self(const struct cluster *cluster, const struct node_id *id);
+/* One item into the frame of this turn for that node. False: it is too long for any frame. */
+bool cluster_put_item(struct cluster *cluster, const struct node_id *to, const struct bus_item *item);
+
+/* For cluster_ask: which nodes follow this channel? Shares the name. */
+void cluster_look_up(struct cluster *cluster, uint64_t question, struct channel_name *channel);
+
+#endif

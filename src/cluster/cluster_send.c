@@ -1,0 +1,442 @@
+/* cluster_send.c - what other nodes are to get: the messages of a turn, by one look-up after the commit, and then one frame to
+ * each node that follows some of them.
+ *
+ *     committed ──▶ gathering ──LOOKUP──▶ which nodes ──▶ a frame for each, open until the end of the turn ──SEND──▶
+ *
+ * What can't be sent is given up, and the links skip a number: receivers then compare heads. */
+#include <stdlib.h>
+
+#include "base/must.h"
+#include "cluster/cluster_priv.h"
+#include "message/slot.h"
+
+/* A frame that is being filled, or under way. */
+struct cluster_frame {
+    struct cluster_call call;
+    struct buf          bytes;
+};
+
+struct sought_message {
+    struct message *message;  /* owns a reference */
+    uint32_t        name;     /* which of the names */
+};
+
+/* The messages of a turn, or some of them. */
+struct cluster_lookup {
+    struct cluster_call    call;
+    struct buf             text;      /* of the names */
+    struct engine_name    *names;     /* before they are put, `first` says where in the text, and `count` which message was
+                                       * the last one, from 1 */
+    size_t                 name_count, name_cap;
+    struct sought_message *messages;
+    size_t                 count, cap;
+    size_t                 bytes;
+};
+
+/* --- other nodes ---------------------------------------------------------------------------------------------- */
+
+bool cluster_is_self(const struct cluster *cluster, const struct node_id *id)
+{
+    return strcmp(cluster->setup.self.id.name, id->name) == 0;  /* an older incarnation of it is gone */
+}
+
+static bool far_has_id(const struct map_node *node, const void *key)
+{
+    const struct cluster_far *far = container_of(node, struct cluster_far, node);
+    const struct node_id     *id  = key;
+
+    return far->id.incarnation == id->incarnation && strcmp(far->id.name, id->name) == 0;
+}
+
+static struct cluster_far *far_find(const struct cluster *cluster, const struct node_id *id)
+{
+    struct map_node *node = map_find(&cluster->far_map, id->incarnation, far_has_id, id);
+    return node == NULL ? NULL : container_of(node, struct cluster_far, node);
+}
+
+static struct cluster_far *far_get(struct cluster *cluster, const struct node_id *id)
+{
+    struct cluster_far *far = far_find(cluster, id);
+
+    if (far != NULL)
+        return far;
+    far = calloc(1, sizeof *far);
+    must(far != NULL);
+    far->id = *id;
+    map_add(&cluster->far_map, &far->node, id->incarnation);
+    list_push(&cluster->far, &far->link);
+    return far;
+}
+
+/* A node whose lease has run out is sent nothing: it compares heads when it is back. */
+static bool far_is_sought(const struct cluster *cluster, const struct node_id *id)
+{
+    const struct registry_node *node = registry_find_id(&cluster->registry, id);
+
+    return !cluster_is_self(cluster, id) && (node == NULL || node->state != NODE_LOST);
+}
+
+/* --- frames --------------------------------------------------------------------------------------------------- */
+
+static void cluster_frame_free(struct cluster_frame *frame)
+{
+    buf_fini(&frame->bytes);
+    free(frame);
+}
+
+/* A frame that is lost leaves a hole in the numbers of its link. */
+static void cluster_frame_done(struct cluster *cluster, struct cluster_call *call)
+{
+    struct cluster_frame *frame = container_of(call, struct cluster_frame, call);
+
+    if (call->call.rc != RC_OK)
+        counter_add(&cluster->counters.frames_lost, 1);
+    cluster_frame_free(frame);
+}
+
+static struct cluster_frame *cluster_frame_new(struct cluster *cluster, const struct node_id *to)
+{
+    struct cluster_frame   *frame = calloc(1, sizeof *frame);
+    const struct node_id   *self  = &cluster->setup.self.id;
+    const struct bus_header header = {
+        .name     = span_str(self->name), .incarnation = self->incarnation,
+        .receiver = to->incarnation,      .number      = bus_links_next(cluster->links, to, cluster->now),
+    };
+
+    must(frame != NULL);
+    frame->call = (struct cluster_call){ .call = { .kind = ENGINE_SEND, .to = *to }, .done = cluster_frame_done };
+    buf_init(&frame->bytes, cluster->engine->frame_bytes_max);
+    bus_header_put(&frame->bytes, &header);
+    return frame;
+}
+
+static void far_send(struct cluster *cluster, struct cluster_far *far)
+{
+    struct cluster_frame *frame = far->open;
+
+    if (frame == NULL)
+        return;
+    far->open = NULL;
+    must(!buf_is_over(&frame->bytes));
+    frame->call.call.frame = buf_span(&frame->bytes);
+    counter_add(&cluster->counters.frames_sent, 1);
+    cluster_submit(cluster, &frame->call);
+}
+
+/* An encoded item into the frame of this turn. */
+static bool far_put(struct cluster *cluster, struct cluster_far *far, struct span item)
+{
+    if (CLUSTER_HEADER_BYTES_MAX + item.len > cluster->engine->frame_bytes_max)
+        return false;
+    if (far->open != NULL && far->open->bytes.len + item.len > cluster->engine->frame_bytes_max)
+        far_send(cluster, far);
+    if (far->open == NULL)
+        far->open = cluster_frame_new(cluster, &far->id);
+    buf_put(&far->open->bytes, item);
+    return true;
+}
+
+bool cluster_put_item(struct cluster *cluster, const struct node_id *to, const struct bus_item *item)
+{
+    buf_clear(&cluster->item);
+    bus_item_put(&cluster->item, item);
+    return !buf_is_over(&cluster->item) && far_put(cluster, far_get(cluster, to), buf_span(&cluster->item));
+}
+
+static void cluster_beat(void *ctx, const struct node_id *to)
+{
+    struct cluster *cluster = ctx;
+
+    if (far_is_sought(cluster, to))
+        cluster_put_item(cluster, to, &(const struct bus_item){ .kind = BUS_BEAT });
+}
+
+void cluster_forget_far(struct cluster *cluster, const struct node_id *id)
+{
+    struct cluster_far *far = far_find(cluster, id);
+
+    bus_links_forget(cluster->links, id);
+    if (far == NULL)
+        return;
+    far_send(cluster, far);
+    list_take(&far->link);
+    map_take(&cluster->far_map, &far->node);
+    free(far);
+}
+
+/* --- gathering ------------------------------------------------------------------------------------------------ */
+
+static void lookup_free(struct cluster *cluster, struct cluster_lookup *lookup)
+{
+    for (size_t i = 0; i < lookup->count; i++)
+        message_unref(lookup->messages[i].message);
+    cluster->waiting_count -= lookup->count;
+    cluster->waiting_bytes -= lookup->bytes;
+    engine_call_fini(&lookup->call.call);
+    buf_fini(&lookup->text);
+    free(lookup->names);
+    free(lookup->messages);
+    free(lookup);
+}
+
+static void lookup_done(struct cluster *cluster, struct cluster_call *call);
+
+static struct cluster_lookup *lookup_new(struct cluster *cluster)
+{
+    struct cluster_lookup *lookup = calloc(1, sizeof *lookup);
+
+    must(lookup != NULL);
+    lookup->call = (struct cluster_call){ .call = { .kind = ENGINE_LOOKUP }, .done = lookup_done };
+    buf_init(&lookup->text, (size_t)ENGINE_NAMES_MAX * ROUTE_NAME_BYTES_MAX);
+    memset(cluster->slots, 0, sizeof cluster->slots);
+    return lookup;
+}
+
+static void lookup_put(struct cluster *cluster)
+{
+    struct cluster_lookup *lookup = cluster->gathering;
+
+    if (lookup == NULL)
+        return;
+    cluster->gathering = NULL;
+    for (size_t i = 0; i < lookup->name_count; i++)
+        lookup->names[i] = (struct engine_name){
+            .name = span_of(lookup->text.at + lookup->names[i].first, lookup->names[i].name.len),
+        };
+    lookup->call.call.names      = lookup->names;
+    lookup->call.call.name_count = lookup->name_count;
+    counter_add(&cluster->counters.lookups, 1);
+    cluster_submit(cluster, &lookup->call);
+}
+
+static bool name_is(const struct cluster_lookup *lookup, size_t at, struct span name)
+{
+    const struct engine_name *known = &lookup->names[at];
+    return span_eq(span_of(lookup->text.at + known->first, known->name.len), name);
+}
+
+static size_t lookup_add_name(struct cluster_lookup *lookup, struct span name)
+{
+    if (lookup->name_count == lookup->name_cap) {
+        lookup->name_cap = lookup->name_cap == 0 ? 16 : 2 * lookup->name_cap;
+        lookup->names    = reallocarray(lookup->names, lookup->name_cap, sizeof lookup->names[0]);
+        must(lookup->names != NULL);
+    }
+    lookup->names[lookup->name_count] = (struct engine_name){ .name  = { NULL, name.len },
+                                                              .first = (uint32_t)lookup->text.len };
+    buf_put(&lookup->text, name);
+    return lookup->name_count++;
+}
+
+/* Each name stands in the look-up once. */
+static size_t lookup_find_name(struct cluster *cluster, struct cluster_lookup *lookup, struct span name)
+{
+    size_t at = hash_bytes(cluster->setup.hash_key, name) % LOOKUP_SLOTS;
+
+    for (; cluster->slots[at] != 0; at = (at + 1) % LOOKUP_SLOTS)
+        if (name_is(lookup, cluster->slots[at] - 1u, name))
+            return cluster->slots[at] - 1u;
+    size_t number      = lookup_add_name(lookup, name);
+    cluster->slots[at] = (uint16_t)(number + 1);
+    return number;
+}
+
+static void lookup_add_message(struct cluster_lookup *lookup, struct message *message, size_t name)
+{
+    if (lookup->count == lookup->cap) {
+        lookup->cap      = lookup->cap == 0 ? 16 : 2 * lookup->cap;
+        lookup->messages = reallocarray(lookup->messages, lookup->cap, sizeof lookup->messages[0]);
+        must(lookup->messages != NULL);
+    }
+    lookup->messages[lookup->count++] = (struct sought_message){ message_ref(message), (uint32_t)name };
+    lookup->bytes += message_size(message);
+    lookup->names[name].count = (uint32_t)lookup->count;
+}
+
+/* Where heads travel, the last message of a channel is enough. */
+static bool lookup_replace(struct cluster *cluster, struct cluster_lookup *lookup, struct message *message, size_t name)
+{
+    const struct engine_name *known = &lookup->names[name];
+    struct sought_message    *last  = known->count == 0 ? NULL : &lookup->messages[known->count - 1];
+
+    if (!cluster->engine->prefers_heads || last == NULL || !channel_name_eq(last->message->channel, message->channel))
+        return false;
+    lookup->bytes += message_size(message) - message_size(last->message);
+    cluster->waiting_bytes += message_size(message) - message_size(last->message);
+    message_unref(last->message);
+    last->message = message_ref(message);
+    return true;
+}
+
+void cluster_gather(struct cluster *cluster, struct message *message)
+{
+    char        scratch[ROUTE_NAME_BYTES_MAX];
+    struct span name = route_name(channel_name_span(message->channel), scratch);
+
+    if (!cluster->is_up || cluster->waiting_count >= cluster->setup.limits.waiting_max ||
+        cluster->waiting_bytes + message_size(message) > cluster->setup.limits.waiting_bytes_max) {
+        counter_add(&cluster->counters.dropped, 1);
+        cluster->has_dropped = true;
+        return;
+    }
+    if (cluster->gathering == NULL)
+        cluster->gathering = lookup_new(cluster);
+    size_t at = lookup_find_name(cluster, cluster->gathering, name);
+    if (lookup_replace(cluster, cluster->gathering, message, at))
+        return;
+    lookup_add_message(cluster->gathering, message, at);
+    cluster->waiting_count++;
+    cluster->waiting_bytes += message_size(message);
+    if (cluster->gathering->name_count == ENGINE_NAMES_MAX)
+        lookup_put(cluster);
+}
+
+/* --- what the look-up found ------------------------------------------------------------------------------------ */
+
+/* The item of this message: whole, or its head alone. */
+static void encode(struct cluster *cluster, const struct message *message)
+{
+    const size_t bytes = message_size(message) + message->channel->len + CLUSTER_ITEM_MORE_BYTES;
+
+    buf_clear(&cluster->item);
+    if (!cluster->engine->prefers_heads && CLUSTER_HEADER_BYTES_MAX + bytes <= cluster->engine->frame_bytes_max) {
+        bus_message_put(&cluster->item, message);
+        return;
+    }
+    bus_item_put(&cluster->item, &(const struct bus_item){ .kind    = BUS_HEAD,
+                                                           .channel = channel_name_span(message->channel),
+                                                           .epoch   = message->epoch,
+                                                           .seq     = message->seq });
+}
+
+/* Of the nodes that were found for a name, those that get its messages, each once. Returns how many. */
+static size_t found_far(struct cluster *cluster, const struct engine_call *call, const struct engine_name *name,
+                        struct cluster_far **ret)
+{
+    size_t count = 0;
+
+    cluster->mark++;
+    must(name->count <= call->id_count && name->first <= call->id_count - name->count);
+    for (size_t i = 0; i < name->count; i++) {
+        const struct node_id *id = &call->ids[name->first + i];
+        if (!far_is_sought(cluster, id))
+            continue;
+        struct cluster_far *far = far_get(cluster, id);
+        if (far->mark == cluster->mark)
+            continue;
+        far->mark    = cluster->mark;
+        ret[count++] = far;
+    }
+    return count;
+}
+
+static void cluster_spread(struct cluster *cluster, const struct message *message, struct cluster_far **far, size_t count)
+{
+    if (count == 0)
+        return;
+    encode(cluster, message);
+    struct counter *counter = cluster->item.at[0] == BUS_MESSAGE ? &cluster->counters.messages_sent
+                                                                 : &cluster->counters.heads_sent;
+    for (size_t i = 0; i < count; i++)
+        must(far_put(cluster, far[i], buf_span(&cluster->item)));
+    counter_add(counter, count);
+}
+
+/* Where each name's nodes stand in one array, so that messages may go in their order. */
+static void lookup_spread(struct cluster *cluster, struct cluster_lookup *lookup)
+{
+    const struct engine_call *call  = &lookup->call.call;
+    struct cluster_far      **far   = calloc(call->id_count + 1, sizeof far[0]);
+    size_t                   *counts = calloc(lookup->name_count, sizeof counts[0]);
+
+    must(far != NULL && counts != NULL);
+    for (size_t i = 0; i < lookup->name_count; i++)
+        counts[i] = found_far(cluster, call, &lookup->names[i], &far[lookup->names[i].first]);
+    for (size_t i = 0; i < lookup->count; i++) {
+        const struct sought_message *sought = &lookup->messages[i];
+        cluster_spread(cluster, sought->message, &far[lookup->names[sought->name].first], counts[sought->name]);
+    }
+    free(far);
+    free(counts);
+}
+
+static void lookup_done(struct cluster *cluster, struct cluster_call *call)
+{
+    struct cluster_lookup *lookup = container_of(call, struct cluster_lookup, call);
+
+    if (call->call.rc == RC_OK) {
+        lookup_spread(cluster, lookup);
+    } else {
+        counter_add(&cluster->counters.lookup_failures, 1);
+        counter_add(&cluster->counters.dropped, lookup->count);
+        cluster->has_dropped = true;
+    }
+    lookup_free(cluster, lookup);
+}
+
+/* --- who follows this channel? ---------------------------------------------------------------------------------- */
+
+struct cluster_search {
+    struct cluster_call  call;
+    uint64_t             question;
+    struct engine_name   name;
+    struct channel_name *channel;  /* owns a reference */
+    char                 scratch[ROUTE_NAME_BYTES_MAX];
+};
+
+static void search_done(struct cluster *cluster, struct cluster_call *call)
+{
+    struct cluster_search *search = container_of(call, struct cluster_search, call);
+
+    cluster_ask_found(cluster->ask, search->question, call->call.ids, call->call.id_count, call->call.rc != RC_OK);
+    engine_call_fini(&call->call);
+    channel_name_unref(search->channel);
+    free(search);
+}
+
+void cluster_look_up(struct cluster *cluster, uint64_t question, struct channel_name *channel)
+{
+    struct cluster_search *search = calloc(1, sizeof *search);
+
+    must(search != NULL);
+    search->question  = question;
+    search->channel   = channel_name_ref(channel);
+    search->name.name = route_name(channel_name_span(channel), search->scratch);
+    search->call = (struct cluster_call){ .call = { .kind = ENGINE_LOOKUP, .names = &search->name, .name_count = 1 },
+                                          .done = search_done };
+    counter_add(&cluster->counters.lookups, 1);
+    cluster_submit(cluster, &search->call);
+}
+
+/* --- turns ------------------------------------------------------------------------------------------------------ */
+
+void cluster_send_turn_end(struct cluster *cluster)
+{
+    lookup_put(cluster);
+    if (cluster->has_dropped)
+        bus_links_skip_all(cluster->links, cluster->now);
+    cluster->has_dropped = false;
+    for (struct list *link = cluster->far.next; link != &cluster->far; link = link->next)
+        far_send(cluster, container_of(link, struct cluster_far, link));
+}
+
+void cluster_send_tick(struct cluster *cluster)
+{
+    if (cluster->is_up)
+        bus_links_tick(cluster->links, cluster->now, cluster_beat, cluster);
+}
+
+void cluster_send_fini(struct cluster *cluster)
+{
+    struct list *link;
+
+    if (cluster->gathering != NULL)
+        lookup_free(cluster, cluster->gathering);
+    while ((link = list_pop(&cluster->far)) != NULL) {
+        struct cluster_far *far = container_of(link, struct cluster_far, link);
+        if (far->open != NULL)
+            cluster_frame_free(far->open);
+        free(far);
+    }
+    map_fini(&cluster->far_map);
+}

@@ -1,0 +1,631 @@
+/* Nodes of a cluster in one process, on a simulated engine and one shared store: what is published on one is heard on the
+ * others, whatever is lost. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/must.h"
+#include "cluster/cluster.h"
+#include "cluster/sim_engine.h"
+#include "store/mem.h"
+
+#include <cmocka.h>
+
+enum { SEATS = 3, STEP_MS = 10, TICK_STEPS = 10, LEASE_MS = 5000, COMPARE_MS = 600000, HEAD_POLL_MS = 1000, PAYLOAD = 20 };
+
+static const struct hash_key key = { 1, 2 };
+
+struct place {
+    struct hall    *hall;
+    struct writer   writer;
+    struct store   *memory;
+    struct engine  *engine;
+    struct cluster *cluster;
+    char            heard[16384];  /* by its loop, as words */
+    char            usurped[128];
+    bool            is_held;      /* its process stands */
+    struct command *posted;
+};
+
+/* What all nodes share. */
+struct hall {
+    struct sim_server   *server;
+    struct namespaces    spaces;
+    struct store        *store;
+    struct channel_name *names[3];
+    struct place         places[SEATS];
+    msec                 now;
+    unsigned             steps;
+};
+
+static const struct writer_limits plenty = {
+    .waiting_count_max = 10000, .waiting_bytes_max = 1 << 24, .batch_count_max = 1000, .batch_bytes_max = 1 << 22,
+    .tail_bytes_max = 1 << 20, .tail_messages_max = 100, .deadline_ticks = 50, .delivery_count_max = 10000,
+    .delivery_bytes_max = 1 << 24,
+};
+
+static const struct cluster_limits usual = {
+    .lease_ms = LEASE_MS, .compare_ms = COMPARE_MS, .head_poll_ms = HEAD_POLL_MS, .linger_ms = 2000, .waiting_max = 1000,
+    .waiting_bytes_max = 1 << 20, .questions_max = 100,
+};
+
+static void say(struct place *place, const char *format, uint64_t number)
+{
+    size_t len = strlen(place->heard);
+
+    snprintf(place->heard + len, sizeof place->heard - len, "%s", len == 0 ? "" : " ");
+    len = strlen(place->heard);
+    snprintf(place->heard + len, sizeof place->heard - len, format, (int)number);
+}
+
+static void hear_command(struct place *place, struct command *command)
+{
+    if (command->kind == &publish_kind) {
+        say(place, container_of(command, struct publish_command, command)->outcome == PUBLISH_DONE ? "ok" : "refused", 0);
+    } else if (command->kind == &follow_kind) {
+        say(place, "head %d", container_of(command, struct follow_command, command)->head);
+    } else if (command->kind == &deliver_kind) {
+        struct deliver_command *deliver = container_of(command, struct deliver_command, hint.command);
+        for (uint32_t i = 0; i < deliver->hint.count; i++)
+            say(place, "%d", deliver->messages[i]->seq);
+    } else if (command->kind == &moved_kind) {
+        struct moved_command *moved = container_of(command, struct moved_command, hint.command);
+        for (uint32_t i = 0; i < moved->hint.count; i++)
+            say(place, "to %d", moved->heads[i].head);
+    }
+}
+
+static void on_send(void *ctx, unsigned loop, struct command *command)
+{
+    struct writer *writer = ctx;
+
+    (void)loop;
+    hear_command(container_of(writer, struct place, writer), command);
+    command_free(command);
+}
+
+static void on_post(void *ctx, struct command *command)
+{
+    struct writer *writer = ctx;
+    struct place  *place  = container_of(writer, struct place, writer);
+
+    command->mail.next = place->posted == NULL ? NULL : &place->posted->mail;
+    place->posted      = command;
+}
+
+static const struct writer_port writer_port_here = { .send = on_send, .post = on_post };
+
+static void on_done(void *ctx, struct engine_call *call)
+{
+    cluster_take_done(((struct place *)ctx)->cluster, call);
+}
+
+static void on_frame(void *ctx, struct span frame)
+{
+    cluster_take_frame(((struct place *)ctx)->cluster, frame);
+}
+
+static void on_up(void *ctx, uint64_t life)
+{
+    cluster_take_up(((struct place *)ctx)->cluster, life);
+}
+
+static void on_down(void *ctx, const char *why)
+{
+    (void)why;
+    cluster_take_down(((struct place *)ctx)->cluster);
+}
+
+static const struct engine_events events = { on_done, on_frame, on_up, on_down };
+
+static void on_usurped(void *ctx, const char *why)
+{
+    struct place *place = ctx;
+    snprintf(place->usurped, sizeof place->usurped, "%s", why);
+}
+
+/* --- the hall -------------------------------------------------------------------------------------------------- */
+
+static void place_open(struct hall *hall, unsigned no, const char *name, uint64_t incarnation)
+{
+    struct place        *place = &hall->places[no];
+    struct cluster_setup setup = {
+        .writer = &place->writer, .spaces = &hall->spaces, .hash_key = &key, .limits = usual, .usurped = on_usurped, .ctx = place,
+        .self = { .id.incarnation = incarnation, .started = hall->now, .protocol = CLUSTER_PROTOCOL, .roles = ROLE_ACCESS },
+    };
+
+    *place = (struct place){ .hall = hall };
+    snprintf(setup.self.id.name, sizeof setup.self.id.name, "%s", name);
+    place->memory = mem_store_new(&(struct mem_store_options){ .epoch_first = incarnation, .id_first = 1, .hash_key = key });
+    writer_init(&place->writer, &writer_port_here, &place->writer, hall->store, place->memory, &plenty, 1);
+    place->engine  = sim_engine_open(hall->server, &setup.self.id, &events, place);
+    setup.engine   = place->engine;
+    place->cluster = cluster_new(&setup);
+    place->writer.cluster     = &cluster_port;
+    place->writer.cluster_ctx = place->cluster;
+    cluster_turn_begin(place->cluster, hall->now, 1 + hall->now);
+}
+
+static void place_turn(struct place *place)
+{
+    while (place->posted != NULL) {
+        struct command *command = place->posted;
+        place->posted           = command->mail.next == NULL ? NULL : command_of(command->mail.next);
+        writer_take(&place->writer, command, place->hall->now);
+    }
+    if (place->hall->steps % TICK_STEPS == 0)
+        writer_tick(&place->writer, place->hall->now);
+    writer_turn_end(&place->writer, place->hall->now);
+}
+
+static void place_close(struct place *place)
+{
+    if (place->cluster == NULL)
+        return;
+    while (place->posted != NULL)
+        place_turn(place);
+    place->engine->ops->close(place->engine);
+    cluster_free(place->cluster);
+    writer_fini(&place->writer);
+    place->memory->ops->close(place->memory);
+    *place = (struct place){ 0 };
+}
+
+static struct hall *hall_new(bool prefers_heads)
+{
+    const struct sim_server_options options = {
+        .chance = { 4 }, .answer_ms_max = 6, .late_ms_max = 300, .timeout_ms = 500, .reconnect_ms = 50, .clock_permille = 1000,
+        .prefers_heads = prefers_heads, .frame_bytes_max = 4096,
+    };
+    static const char *const texts[] = { "topic:a", "topic:b", "user:ann" };
+    struct hall             *hall    = calloc(1, sizeof *hall);
+
+    must(hall != NULL);
+    hall->now    = 1000;
+    hall->server = sim_server_new(&options);
+    namespaces_init(&hall->spaces);
+    for (int i = 0; i < 3; i++)
+        must(channel_name_new(&hall->spaces, &key, span_str(texts[i]), &hall->names[i]) == CHANNEL_NAME_OK);
+    hall->store = mem_store_new(&(struct mem_store_options){ .epoch_first = 9, .id_first = 1, .hash_key = key });
+    hall->store->has_one_writer = false;
+    return hall;
+}
+
+static void hall_free(struct hall *hall)
+{
+    for (unsigned i = 0; i < SEATS; i++)
+        place_close(&hall->places[i]);
+    sim_server_free(hall->server);
+    hall->store->ops->close(hall->store);
+    for (int i = 0; i < 3; i++)
+        channel_name_unref(hall->names[i]);
+    free(hall);
+}
+
+static void passes(struct hall *hall, msec span)
+{
+    for (msec until = hall->now + span; hall->now < until; hall->now += STEP_MS, hall->steps++) {
+        for (unsigned i = 0; i < SEATS; i++)
+            if (hall->places[i].cluster != NULL && !hall->places[i].is_held)
+                cluster_turn_begin(hall->places[i].cluster, hall->now, 1 + hall->now);
+        sim_server_step(hall->server, hall->now);
+        for (unsigned i = 0; i < SEATS; i++)
+            if (hall->places[i].cluster != NULL && !hall->places[i].is_held)
+                place_turn(&hall->places[i]);
+    }
+}
+
+/* Three nodes that know each other. */
+static struct hall *hall_full(bool prefers_heads)
+{
+    static const char *const names[SEATS] = { "n1", "n2", "n3" };
+    struct hall             *hall         = hall_new(prefers_heads);
+
+    for (unsigned i = 0; i < SEATS; i++)
+        place_open(hall, i, names[i], 100 + i);
+    passes(hall, 2500);
+    return hall;
+}
+
+static void follows(struct hall *hall, unsigned no, unsigned name)
+{
+    struct follow_command *follow = calloc(1, sizeof *follow);
+
+    must(follow != NULL);
+    follow->command = (struct command){ .kind = &follow_kind };
+    follow->channel = channel_name_ref(hall->names[name]);
+    writer_take(&hall->places[no].writer, &follow->command, hall->now);
+}
+
+static void publishes_bytes(struct hall *hall, unsigned no, unsigned name, uint32_t bytes)
+{
+    struct message *message = message_new(hall->names[name], MESSAGE_PLAIN, NULL, bytes, SPAN("text/plain"), SPAN("me"));
+
+    memset(message->bytes, 'x', bytes);
+    writer_take(&hall->places[no].writer, &publish_command_new(&message, SPAN(""), SPAN(""))->command, hall->now);
+}
+
+static void publishes(struct hall *hall, unsigned no, unsigned name)
+{
+    publishes_bytes(hall, no, name, PAYLOAD);
+}
+
+#define heard_is(hall, no, want)                                    \
+    do {                                                            \
+        assert_string_equal((hall)->places[no].heard, want);        \
+        (hall)->places[no].heard[0] = '\0';                         \
+    } while (0)
+
+static const struct cluster_counters *counters(const struct hall *hall, unsigned no)
+{
+    return cluster_counters(hall->places[no].cluster);
+}
+
+/* n1 publishes; n2 and n3 follow the first channel. */
+static struct hall *hall_following(bool prefers_heads)
+{
+    struct hall *hall = hall_full(prefers_heads);
+
+    follows(hall, 1, 0);
+    follows(hall, 2, 0);
+    passes(hall, 100);
+    heard_is(hall, 1, "head 0");
+    heard_is(hall, 2, "head 0");
+    return hall;
+}
+
+/* --- delivery ----------------------------------------------------------------------------------------------------- */
+
+static void what_one_node_publishes_all_others_hear(void **state)
+{
+    (void)state;
+    struct hall *hall = hall_following(false);
+
+    publishes(hall, 0, 0);
+    passes(hall, 100);
+    heard_is(hall, 0, "ok");
+    heard_is(hall, 1, "1");
+    heard_is(hall, 2, "1");
+    publishes(hall, 1, 0);
+    publishes(hall, 1, 1);
+    passes(hall, 100);
+    heard_is(hall, 0, "");
+    heard_is(hall, 1, "ok ok 2");
+    heard_is(hall, 2, "2");
+    assert_int_equal(counter_get(&counters(hall, 0)->frames_sent), 2);
+    assert_int_equal(counter_get(&counters(hall, 2)->messages_heard), 2);
+    assert_int_equal(counter_get(&counters(hall, 2)->heads_heard), 0);
+    hall_free(hall);
+}
+
+static void the_messages_of_a_turn_are_one_frame(void **state)
+{
+    (void)state;
+    struct hall *hall = hall_following(false);
+
+    follows(hall, 1, 1);
+    passes(hall, 100);
+    heard_is(hall, 1, "head 0");
+    for (int i = 0; i < 4; i++)
+        publishes(hall, 0, i % 2u);
+    passes(hall, 100);
+    heard_is(hall, 1, "1 1 2 2");
+    heard_is(hall, 2, "1 2");
+    assert_int_equal(counter_get(&counters(hall, 0)->lookups), 1);
+    assert_int_equal(counter_get(&counters(hall, 0)->frames_sent), 2);
+    hall_free(hall);
+}
+
+static void frames_are_bounded(void **state)
+{
+    (void)state;
+    struct hall *hall = hall_following(false);
+
+    for (int i = 0; i < 12; i++)
+        publishes_bytes(hall, 0, 0, 1000);
+    passes(hall, 100);
+    heard_is(hall, 1, "1 2 3 4 5 6 7 8 9 10 11 12");
+    assert_in_range(counter_get(&counters(hall, 0)->frames_sent), 2 * 4, 2 * 6);
+    publishes_bytes(hall, 0, 0, 4000);  /* no frame holds it: its head comes */
+    passes(hall, 100);
+    heard_is(hall, 1, "to 13");
+    assert_int_equal(counter_get(&counters(hall, 0)->heads_sent), 2);
+    hall_free(hall);
+}
+
+static void an_engine_may_carry_heads_alone(void **state)
+{
+    (void)state;
+    struct hall *hall = hall_following(true);
+
+    publishes(hall, 0, 0);
+    publishes(hall, 0, 0);
+    passes(hall, 100);
+    heard_is(hall, 1, "to 2");
+    assert_int_equal(counter_get(&counters(hall, 1)->heads_heard), 1);
+    assert_int_equal(counter_get(&counters(hall, 1)->messages_heard), 0);
+    hall_free(hall);
+}
+
+static void who_follows_no_more_is_sent_nothing(void **state)
+{
+    (void)state;
+    struct hall           *hall     = hall_following(false);
+    struct follow_command *unfollow = calloc(1, sizeof *unfollow);
+
+    must(unfollow != NULL);
+    unfollow->command = (struct command){ .kind = &unfollow_kind };
+    unfollow->channel = channel_name_ref(hall->names[0]);
+    writer_take(&hall->places[1].writer, &unfollow->command, hall->now);
+    passes(hall, 3000);  /* the route has lingered */
+    publishes(hall, 0, 0);
+    passes(hall, 100);
+    heard_is(hall, 1, "");
+    heard_is(hall, 2, "1");
+    assert_int_equal(counter_get(&counters(hall, 1)->routes), 0);
+    assert_int_equal(counter_get(&counters(hall, 0)->frames_sent), 1);
+    hall_free(hall);
+}
+
+/* --- healing ------------------------------------------------------------------------------------------------------ */
+
+static void a_lost_frame_is_noticed(void **state)
+{
+    (void)state;
+    static const struct sim_engine_faults all_lost = { .lost_frames = 1 };
+    struct hall                          *hall     = hall_following(false);
+
+    sim_server_set_faults(hall->server, &all_lost);
+    publishes(hall, 0, 0);
+    passes(hall, 500);
+    heard_is(hall, 1, "");
+    sim_server_set_faults(hall->server, NULL);
+    passes(hall, 2500);
+    heard_is(hall, 1, "to 1");
+    assert_int_equal(counter_get(&counters(hall, 1)->holes) + counter_get(&counters(hall, 1)->firsts), 1);
+    publishes(hall, 0, 0);
+    passes(hall, 100);
+    heard_is(hall, 1, "2");
+    hall_free(hall);
+}
+
+static void a_doubled_frame_is_heard_once(void **state)
+{
+    (void)state;
+    static const struct sim_engine_faults all_doubled = { .doubled_frames = 1 };
+    struct hall                          *hall        = hall_following(false);
+
+    sim_server_set_faults(hall->server, &all_doubled);
+    publishes(hall, 0, 0);
+    passes(hall, 500);
+    heard_is(hall, 1, "1");
+    assert_true(counter_get(&counters(hall, 1)->old_frames) >= 1);
+    hall_free(hall);
+}
+
+static void look_ups_that_fail_are_noticed_by_the_others(void **state)
+{
+    (void)state;
+    static const struct sim_engine_faults all_fail = { .lost_calls = 1 };
+    struct hall                          *hall     = hall_following(false);
+
+    sim_server_set_faults(hall->server, &all_fail);
+    publishes(hall, 0, 0);
+    passes(hall, 700);
+    sim_server_set_faults(hall->server, NULL);
+    heard_is(hall, 1, "");
+    assert_int_equal(counter_get(&counters(hall, 0)->lookup_failures), 1);
+    passes(hall, 10);
+    publishes(hall, 0, 0);
+    passes(hall, 3000);
+    heard_is(hall, 1, "2");  /* whoever reads the log finds 1 before it */
+    assert_int_equal(counter_get(&counters(hall, 1)->firsts), 1);
+    assert_true(counter_get(&counters(hall, 1)->comparisons) >= 1);
+    hall_free(hall);
+}
+
+static void what_is_too_much_is_dropped_and_healed(void **state)
+{
+    (void)state;
+    struct hall *hall = hall_following(false);
+
+    publishes(hall, 0, 0);
+    passes(hall, 100);
+    heard_is(hall, 1, "1");
+    for (int i = 0; i < 1500; i++)
+        publishes(hall, 0, 0);
+    passes(hall, 3000);
+    assert_int_equal(counter_get(&counters(hall, 0)->dropped), 500);
+    assert_true(counter_get(&counters(hall, 1)->holes) >= 1);
+    assert_non_null(strstr(hall->places[1].heard, "to 1501"));
+    hall_free(hall);
+}
+
+/* FLUSHALL: nobody is told but by the next lease. */
+static void an_emptied_engine_is_filled_again(void **state)
+{
+    (void)state;
+    struct hall *hall = hall_following(false);
+
+    sim_server_empty(hall->server);
+    publishes(hall, 0, 0);
+    passes(hall, 100);
+    heard_is(hall, 1, "");
+    passes(hall, 4000);
+    heard_is(hall, 1, "to 1");
+    heard_is(hall, 2, "to 1");
+    publishes(hall, 0, 0);
+    passes(hall, 100);
+    heard_is(hall, 1, "2");
+    assert_int_equal(counter_get(&counters(hall, 1)->is_healthy), 1);
+    hall_free(hall);
+}
+
+/* Local delivery goes on; the others look at the log once a second. */
+static void while_the_engine_is_away_heads_are_polled(void **state)
+{
+    (void)state;
+    struct hall *hall = hall_following(false);
+
+    sim_server_stop(hall->server);
+    passes(hall, 2000);
+    assert_int_equal(counter_get(&counters(hall, 1)->is_up), 0);
+    publishes(hall, 0, 0);
+    passes(hall, 100);
+    follows(hall, 0, 0);
+    passes(hall, 1500);
+    heard_is(hall, 0, "ok head 1");
+    heard_is(hall, 1, "to 1");
+    sim_server_start(hall->server, true);
+    passes(hall, 4000);
+    publishes(hall, 0, 0);
+    passes(hall, 100);
+    heard_is(hall, 0, "ok 2");
+    heard_is(hall, 1, "2");
+    heard_is(hall, 2, "to 1 2");
+    publishes(hall, 1, 0);
+    passes(hall, 100);
+    heard_is(hall, 0, "3");  /* the route of a follower that came meanwhile */
+    hall_free(hall);
+}
+
+static uint64_t heads_asked(const struct hall *hall, unsigned no)
+{
+    return hall->places[no].writer.durable.away_count;
+}
+
+static void a_healthy_bus_saves_comparisons(void **state)
+{
+    (void)state;
+    struct hall *hall = hall_following(false);
+
+    passes(hall, 5000);
+    for (int i = 0; i < 3000; i++) {
+        passes(hall, STEP_MS);
+        assert_int_equal(heads_asked(hall, 1), 0);
+    }
+    hall_free(hall);
+}
+
+/* --- nodes -------------------------------------------------------------------------------------------------------- */
+
+static void nodes_know_each_other(void **state)
+{
+    (void)state;
+    struct hall *hall = hall_full(false);
+
+    assert_int_equal(cluster_registry(hall->places[0].cluster)->count, 3);
+    cluster_tell_self(hall->places[2].cluster, 7, true);
+    passes(hall, 1500);
+    const struct registry_node *node = registry_find(cluster_registry(hall->places[0].cluster), SPAN("n3"));
+    assert_non_null(node);
+    assert_int_equal(node->state, NODE_DRAINING);
+    assert_int_equal(node->record.connections, 7);
+    hall_free(hall);
+}
+
+static void who_leaves_is_gone_at_once(void **state)
+{
+    (void)state;
+    struct hall *hall = hall_following(false);
+
+    publishes(hall, 2, 0);
+    passes(hall, 10);
+    for (int i = 0; i < 100 && !cluster_leave(hall->places[2].cluster); i++)
+        passes(hall, STEP_MS);
+    assert_true(cluster_leave(hall->places[2].cluster));
+    heard_is(hall, 1, "1");
+    passes(hall, 1500);
+    assert_int_equal(registry_find(cluster_registry(hall->places[0].cluster), SPAN("n3"))->state, NODE_LOST);
+    hall_free(hall);
+}
+
+/* It committed and died before it told anybody. */
+static void what_a_lost_node_committed_last_is_found(void **state)
+{
+    (void)state;
+    struct hall *hall = hall_following(false);
+
+    publishes(hall, 0, 0);
+    writer_turn_end(&hall->places[0].writer, hall->now);
+    hall->places[0].is_held = true;
+    sim_engine_break(hall->places[0].engine);
+    sim_engine_set_ways(hall->places[0].engine, false, false);
+    passes(hall, 3000);
+    heard_is(hall, 1, "");
+    passes(hall, LEASE_MS);
+    heard_is(hall, 1, "to 1");
+    hall_free(hall);
+}
+
+/* A process that stood longer than its lease: others passed it over. */
+static void a_node_that_was_paused_finds_what_it_missed(void **state)
+{
+    (void)state;
+    struct hall *hall = hall_following(false);
+
+    hall->places[1].is_held = true;
+    sim_engine_hold(hall->places[1].engine, true);
+    passes(hall, 2 * LEASE_MS);
+    publishes(hall, 0, 0);
+    passes(hall, 1000);
+    heard_is(hall, 2, "1");
+    hall->places[1].is_held = false;
+    sim_engine_hold(hall->places[1].engine, false);
+    passes(hall, 4000);
+    heard_is(hall, 1, "to 1");
+    publishes(hall, 0, 0);
+    passes(hall, 2000);
+    heard_is(hall, 1, "2");
+    hall_free(hall);
+}
+
+static void of_two_with_one_name_the_newer_stays(void **state)
+{
+    (void)state;
+    struct hall *hall = hall_full(false);
+
+    place_close(&hall->places[2]);
+    place_open(hall, 2, "n1", 200);
+    passes(hall, 2500);
+    assert_string_not_equal(hall->places[0].usurped, "");
+    assert_string_equal(hall->places[2].usurped, "");
+    hall_free(hall);
+}
+
+static void frames_of_strangers_are_counted(void **state)
+{
+    (void)state;
+    struct hall *hall = hall_full(false);
+
+    cluster_take_frame(hall->places[0].cluster, SPAN("GET / HTTP/1.1\r\n"));
+    cluster_take_frame(hall->places[0].cluster, SPAN(""));
+    assert_int_equal(counter_get(&counters(hall, 0)->malformed), 2);
+    hall_free(hall);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_one_node_publishes_all_others_hear),
+        cmocka_unit_test(the_messages_of_a_turn_are_one_frame),
+        cmocka_unit_test(frames_are_bounded),
+        cmocka_unit_test(an_engine_may_carry_heads_alone),
+        cmocka_unit_test(who_follows_no_more_is_sent_nothing),
+        cmocka_unit_test(a_lost_frame_is_noticed),
+        cmocka_unit_test(a_doubled_frame_is_heard_once),
+        cmocka_unit_test(look_ups_that_fail_are_noticed_by_the_others),
+        cmocka_unit_test(what_is_too_much_is_dropped_and_healed),
+        cmocka_unit_test(an_emptied_engine_is_filled_again),
+        cmocka_unit_test(while_the_engine_is_away_heads_are_polled),
+        cmocka_unit_test(a_healthy_bus_saves_comparisons),
+        cmocka_unit_test(nodes_know_each_other),
+        cmocka_unit_test(who_leaves_is_gone_at_once),
+        cmocka_unit_test(what_a_lost_node_committed_last_is_found),
+        cmocka_unit_test(a_node_that_was_paused_finds_what_it_missed),
+        cmocka_unit_test(of_two_with_one_name_the_newer_stays),
+        cmocka_unit_test(frames_of_strangers_are_counted),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -156,6 +156,7 @@ static void cluster_learn_nodes(struct cluster *cluster, const struct engine_cal
     }
     registry_take(&cluster->registry, leases, count, cluster->wall, on_node, cluster);
     cluster_learn_known(cluster);
+    counter_set(&cluster->counters.nodes, count);
     free(records);
     free(leases);
 }
@@ -474,6 +475,18 @@ void cluster_tell_self(struct cluster *cluster, uint64_t connections, bool is_dr
         cluster->lease_next = cluster->now;
     self->connections = connections;
     self->is_draining = is_draining;
+}
+
+void cluster_set_self(struct cluster *cluster, const struct node_record *self)
+{
+    const struct node_record was = cluster->setup.self;
+
+    cluster->setup.self             = *self;
+    cluster->setup.self.id          = was.id;
+    cluster->setup.self.started     = was.started;
+    cluster->setup.self.is_draining = was.is_draining;
+    cluster->setup.self.connections = was.connections;
+    cluster->lease_next             = cluster->now;
 }
 
 const struct registry *cluster_registry(const struct cluster *cluster)

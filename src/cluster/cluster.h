@@ -43,6 +43,7 @@ struct cluster_counters {
     struct counter route_changes, lookups, lookup_failures, dropped;
     struct counter is_up, is_healthy; /* now: the engine answers; and all that others send is heard */
     struct counter comparisons;      /* rounds over all followed heads, because something may be lost */
+    struct counter nodes;            /* now: whose lease runs */
     struct counter lives;            /* of the engine, that were noticed */
     struct counter lease_failures;   /* renewals that failed */
     struct counter questions, missing_answers;
@@ -80,6 +81,8 @@ void cluster_take_down(struct cluster *cluster);
 /* Monotonic and wall time of this turn; before anything else of it. */
 void cluster_turn_begin(struct cluster *cluster, msec now, msec wall);
 
+/* Region, addresses, capacity and roles, as a new configuration has them. */
+void cluster_set_self(struct cluster *cluster, const struct node_record *self);
 void cluster_tell_self(struct cluster *cluster, uint64_t connections, bool is_draining);
 
 /* Gives up lease and routes; true once nothing is under way. */

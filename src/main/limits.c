@@ -218,6 +218,19 @@ struct presence_limits presence_limits_of(const struct settings *settings)
     };
 }
 
+struct cluster_limits cluster_limits_of(const struct settings *settings)
+{
+    return (struct cluster_limits){
+        .lease_ms          = settings->cluster_lease_s * 1000,
+        .compare_ms        = settings->cluster_compare_s * 1000,
+        .head_poll_ms      = settings->cluster_poll_ms,
+        .linger_ms         = settings->route_linger_s * 1000,
+        .waiting_max       = (uint32_t)settings->bus_waiting_max,
+        .waiting_bytes_max = settings->bus_waiting_bytes_max,
+        .questions_max     = (uint32_t)settings->peer_questions_max,
+    };
+}
+
 uint64_t connections_allowed(uint64_t connections_max, uint64_t descriptors)
 {
     uint64_t wanted = connections_max > 0 ? connections_max : UINT64_MAX;

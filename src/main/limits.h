@@ -4,6 +4,7 @@
 #define MAIN_LIMITS_H
 
 #include "api/api.h"
+#include "cluster/cluster.h"
 #include "settings/settings.h"
 #include "device/devices.h"
 #include "device/presence.h"
@@ -26,6 +27,7 @@ struct shard_limits   shard_limits_of(const struct settings *settings);
 struct writer_limits  writer_limits_of(const struct settings *settings);
 struct devices_limits devices_limits_of(const struct settings *settings);
 struct presence_limits presence_limits_of(const struct settings *settings);
+struct cluster_limits cluster_limits_of(const struct settings *settings);
 
 /* How many connections may stay. connections_max, but no more than so many descriptors allow beside the server's own files
  * and connections_brief(). UINT64_MAX: nothing but the descriptors bounds them, and these are few. */

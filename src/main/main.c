@@ -19,7 +19,7 @@
 #include "settings/config.h"
 #include "settings/url_list.h"
 
-enum { EXIT_CANT_START = 1, EXIT_BAD_SETTINGS = 2 };
+enum { EXIT_CANT_START = 1, EXIT_BAD_SETTINGS = 2, EXIT_USURPED = 3 };
 
 /* Beyond stop_timeout_s: to let clients close their ends (five seconds), and to close the store. */
 enum { STOP_MORE_MS = 15000 };
@@ -218,7 +218,10 @@ static void wait_for_the_end(struct server *server, const sigset_t *ours, char *
     int       which   = wait_and_reload(server, ours, argv);
     msec      patient = clock_now() + server_settings(server)->stop_timeout_s * 1000 + STOP_MORE_MS;
 
-    LOG(LOG_INFO, "stopping", log_str("signal", which == SIGTERM ? "SIGTERM" : "SIGINT"));
+    if (counter_get(&server->cluster.is_usurped) != 0)
+        LOG(LOG_ERROR, "usurped", log_str("why", server->cluster.why));
+    else
+        LOG(LOG_INFO, "stopping", log_str("signal", which == SIGTERM ? "SIGTERM" : "SIGINT"));
 
     must(pthread_create(&stopper, NULL, stop_server, server) == 0);
     while (pthread_tryjoin_np(stopper, NULL) != 0) {
@@ -254,7 +257,7 @@ static int run(struct settings *settings, const struct buf *warnings, char *cons
     wait_for_the_end(&server, &ours, argv);
     LOG(LOG_INFO, "stopped");
     log_tell_suppressed();
-    return EXIT_SUCCESS;
+    return counter_get(&server.cluster.is_usurped) != 0 ? EXIT_USURPED : EXIT_SUCCESS;
 }
 
 /* Says on standard output what was found and what it cost. */

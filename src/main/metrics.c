@@ -1,17 +1,18 @@
 /* metrics.c - the numbers of a node as Prometheus text (exposition format 0.0.4). No label names a channel or a
  * user, so that a million channels make no more series than one (threat 109). */
 #include "fetch/fetch.h"
+#include "main/metrics_put.h"
 #include "main/process_use.h"
 #include "main/server.h"
 #include "reactor/log.h"
 #include "store/store.h"
 
-static void put_metric_head(struct buf *out, const char *name, const char *kind, const char *help)
+void put_metric_head(struct buf *out, const char *name, const char *kind, const char *help)
 {
     buf_putf(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, kind);
 }
 
-static void put_one(struct buf *out, const char *name, const char *kind, const char *help, uint64_t value)
+void put_one(struct buf *out, const char *name, const char *kind, const char *help, uint64_t value)
 {
     put_metric_head(out, name, kind, help);
     buf_putf(out, "%s %llu\n", name, (unsigned long long)value);
@@ -326,5 +327,6 @@ void server_put_metrics(struct server *server, const struct writer_stats *stats,
     put_latency(out, server);
     put_writer(out, server, stats);
     put_stores(out, server);
+    cluster_host_put_metrics(&server->cluster, out);
     put_one(out, "longwire_log_lines_lost_total", "counter", "Log lines that could not be written.", log_lost());
 }

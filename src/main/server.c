@@ -198,7 +198,7 @@ enum rc server_open(struct server *server, const struct settings *settings, char
     server->started_at   = clock_now();
     server->started_wall = clock_wall();
     server->descriptors  = descriptor_limit();
-    server->incarnation  = random_u64();
+    server->incarnation  = random_u64() | 1;
     server_name_node(server, settings);
     revocations_init(&server->revocations, &server->hash_key);
     server->fetch = fetch_new(&(const struct fetch_limits){ FETCH_CALLS_MAX, FETCH_UNDER_WAY_MAX, FETCH_IDLE_MAX });
@@ -217,6 +217,8 @@ enum rc server_open(struct server *server, const struct settings *settings, char
     if (rc == RC_OK)
         rc = writer_thread_open(&server->writer, server->snapshot, &server->stores, &server->namespaces,
                                 &server->hash_key, count, why, why_size);
+    if (rc == RC_OK)
+        rc = cluster_host_open(&server->cluster, server, why, why_size);
     if (rc == RC_OK)
         rc = server_open_workers(server, count, why, why_size);
     if (rc != RC_OK)
@@ -293,7 +295,9 @@ void server_close(struct server *server)
     for (unsigned i = 0; i < server->worker_count; i++)
         worker_close(&server->workers[i]);
     stores_close_durable(&server->stores);
+    cluster_host_close_engine(&server->cluster);
     writer_thread_close(&server->writer);
+    cluster_host_close(&server->cluster);
     free(server->workers);
     revocations_fini(&server->revocations);
     fetch_free(server->fetch);

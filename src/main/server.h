@@ -3,11 +3,13 @@
  *   worker 0 … n-1   a loop, its listeners, HTTP connections, sessions, API, shard     one thread each
  *   writer           a loop without streams; owns the tails                            one thread
  *   stores           rocks with threads of its own; mem inside the writer's thread
+ *   cluster          beside the writer; its engine has a thread of its own
  *
  * Between threads go only commands. */
 #ifndef MAIN_SERVER_H
 #define MAIN_SERVER_H
 
+#include "main/cluster_host.h"
 #include "main/ticket_secret.h"
 #include "main/worker.h"
 #include "main/writer_thread.h"
@@ -24,6 +26,7 @@ struct server {
     struct span           ticket_secret;                 /* signs tickets; in … */
     char                  ticket_bytes[KEY_SECRET_BYTES_MAX + 1];
     struct writer_thread  writer;
+    struct cluster_host   cluster;
     struct worker        *workers;
     unsigned              worker_count;
     struct counter        is_stopping;

@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "base/must.h"
+#include "main/cluster_host.h"
 #include "main/command_mail.h"
 #include "main/limits.h"
 
@@ -34,8 +35,16 @@ void writer_thread_adopt(struct command *command, struct writer *writer)
     thread->writer.limits  = writer_limits_of(&snapshot->settings);
     thread->devices.limits = devices_limits_of(&snapshot->settings);
     thread->presence.limits = presence_limits_of(&snapshot->settings);
+    cluster_host_adopt(thread->cluster, &snapshot->settings);
     counter_set(&thread->adopted, snapshot->number);
     snapshot_unref(snapshot);
+}
+
+static void writer_on_turn_begin(void *ctx)
+{
+    struct writer_thread *thread = ctx;
+
+    cluster_host_turn_begin(thread->cluster, thread->loop.now, thread->loop.wall);
 }
 
 static void writer_on_mail(void *ctx, struct mail *mail)
@@ -54,7 +63,8 @@ static void writer_on_turn_end(void *ctx)
     writer_turn_end(&thread->writer, thread->loop.wall);
     for (unsigned i = 0; i < thread->writer.loop_count; i++)
         mailbox_put(thread->mailboxes[i], &thread->bundles[i]);
-    if (counter_get(&thread->is_stopping) && writer_is_idle(&thread->writer) && devices_is_idle(&thread->devices))
+    if (counter_get(&thread->is_stopping) && writer_is_idle(&thread->writer) && devices_is_idle(&thread->devices) &&
+        cluster_host_leave(thread->cluster))
         loop_stop(&thread->loop);
 }
 
@@ -62,13 +72,16 @@ static void writer_on_tick(struct timer *timer, msec now)
 {
     struct writer_thread *thread = container_of(timer, struct writer_thread, tick);
 
+    cluster_host_tick(thread->cluster);
     writer_tick(&thread->writer, thread->loop.wall);
     devices_tick(&thread->devices);
     presence_tick(&thread->presence, now, thread->loop.wall);
     wheel_arm(&thread->loop.wheel, timer, now + WRITER_TICK_MS);
 }
 
-static const struct loop_hooks writer_thread_hooks = { .mail = writer_on_mail, .turn_end = writer_on_turn_end };
+static const struct loop_hooks writer_thread_hooks = {
+    .turn_begin = writer_on_turn_begin, .mail = writer_on_mail, .turn_end = writer_on_turn_end,
+};
 
 static void *writer_main(void *ctx)
 {

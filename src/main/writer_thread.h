@@ -19,11 +19,14 @@
 #include "node/writer.h"
 #include "reactor/loop.h"
 
+struct cluster_host;
+
 struct writer_thread {
     struct writer   writer;
     struct memberships memberships;
     struct devices  devices;               /* beside the writer, on its thread */
     struct presence presence;              /* … */
+    struct cluster_host *cluster;          /* borrowed; set before it starts */
     struct loop     loop;
     struct timer    tick;
     struct mailbox *mailboxes[LOOPS_MAX];  /* of the workers' loops; borrowed */

@@ -263,7 +263,8 @@ static bool holds_secrets(const struct settings *settings)
     for (size_t i = 0; i < settings->issuer_count; i++)
         if (settings->issuers[i].source == JWT_SECRET && settings->issuers[i].place[0] == '\0')
             return true;
-    return settings->source_of[SETTING_store] == FROM_FILE && url_has_secret(span_str(settings->store));
+    return (settings->source_of[SETTING_store] == FROM_FILE && url_has_secret(span_str(settings->store))) ||
+           (settings->source_of[SETTING_cluster] == FROM_FILE && url_has_secret(span_str(settings->cluster)));
 }
 
 /* A warning alone: a container has no other users, and platforms often hand secrets out like that. */

@@ -49,6 +49,7 @@ void settings_fini(struct settings *settings)
     explicit_bzero(settings->keys, sizeof settings->keys);
     explicit_bzero(settings->key_text, sizeof settings->key_text);
     explicit_bzero(settings->store, sizeof settings->store);
+    explicit_bzero(settings->cluster, sizeof settings->cluster);
     settings->key_count    = 0;
     settings->issuer_count = 0;
 }
@@ -133,6 +134,16 @@ static bool payloads_fit(const struct settings *settings, struct buf *why)
     return true;
 }
 
+/* Nodes of a cluster have one truth. */
+static bool cluster_has_store(const struct settings *settings, struct buf *why)
+{
+    if (settings->cluster_kind == CLUSTER_NONE || settings->store_kind == STORE_POSTGRES)
+        return true;
+    buf_put_lit(why, "cluster: the nodes of a cluster share a PostgreSQL store: set store = postgres://USER@HOST/DATABASE as "
+                     "well, or leave `cluster` empty");
+    return false;
+}
+
 bool settings_finish(struct settings *settings, struct buf *why)
 {
     must(settings->listen_count <= LISTENS_MAX && settings->native_listen_count <= LISTENS_MAX);
@@ -152,5 +163,5 @@ bool settings_finish(struct settings *settings, struct buf *why)
         buf_put_lit(why, "heartbeat_s_offered must not be below heartbeat_s_min or above heartbeat_s_max");
         return false;
     }
-    return network_has_keys(settings, why) && payloads_fit(settings, why);
+    return network_has_keys(settings, why) && payloads_fit(settings, why) && cluster_has_store(settings, why);
 }

@@ -17,6 +17,7 @@
 #include "base/log_level.h"
 
 enum store_kind { STORE_ROCKS, STORE_MEMORY, STORE_POSTGRES };
+enum cluster_kind { CLUSTER_NONE, CLUSTER_REDIS, CLUSTER_POSTGRES };
 
 enum {
     LISTENS_MAX           = 16,
@@ -119,6 +120,8 @@ struct settings {
     char                  origin_list[ORIGINS_MAX][ORIGIN_BYTES_MAX + 1];
     size_t                origin_count;
     enum store_kind       store_kind;     /* of `store`; its URLs are read by url_list_next() */
+    enum cluster_kind     cluster_kind;   /* of `cluster`; its URLs are read by who opens it */
+    unsigned              role_bits;      /* of `roles`: enum node_role (route/node_record.h) */
 
     struct api_key    keys[KEYS_MAX];
     size_t            key_count;

@@ -268,6 +268,55 @@ static bool store_read(struct settings *settings, struct span text, struct buf *
     return true;
 }
 
+/* --- the cluster --------------------------------------------------------------------------------------------- */
+
+/* The engine reads its URLs itself, and says what is wrong with them. */
+static bool cluster_read(struct settings *settings, struct span text, struct buf *why)
+{
+    if (text.len == 0) {
+        settings->cluster_kind = CLUSTER_NONE;
+    } else if (span_eq(text, SPAN("postgres"))) {
+        settings->cluster_kind = CLUSTER_POSTGRES;
+    } else if (span_starts(text, SPAN("redis://")) || span_starts(text, SPAN("unix://"))) {
+        settings->cluster_kind = CLUSTER_REDIS;
+    } else {
+        buf_put_lit(why, "must be empty, postgres, or URLs of Redis with commas between, like redis://10.0.0.7:6379");
+        return false;
+    }
+    return true;
+}
+
+static unsigned role_bit(struct span word)
+{
+    static const char *const words[] = { "access", "api", "router", "forward" };
+
+    for (unsigned i = 0; i < sizeof words / sizeof words[0]; i++)
+        if (span_eq(word, span_str(words[i])))
+            return 1u << i;
+    return 0;
+}
+
+static bool roles_read(struct settings *settings, struct span text, struct buf *why)
+{
+    struct span rest = text, word;
+    unsigned    bits = 0;
+
+    while (list_next(&rest, &word)) {
+        unsigned bit = role_bit(word);
+        if (bit == 0) {
+            bits = 0;
+            break;
+        }
+        bits |= bit;
+    }
+    if (bits == 0) {
+        buf_put_lit(why, "must be some of access, api, router and forward, with commas between");
+        return false;
+    }
+    settings->role_bits = bits;
+    return true;
+}
+
 bool setting_text_accept(struct settings *settings, enum setting setting, struct span text, struct buf *why)
 {
     if (setting == SETTING_http)
@@ -278,6 +327,10 @@ bool setting_text_accept(struct settings *settings, enum setting setting, struct
         return native_listens_read(settings, text, why);
     if (setting == SETTING_store)
         return store_read(settings, text, why);
+    if (setting == SETTING_cluster)
+        return cluster_read(settings, text, why);
+    if (setting == SETTING_roles)
+        return roles_read(settings, text, why);
     if (setting == SETTING_data)
         return data_is_plain(text, why);
     if (setting == SETTING_advertise && !advertise_is_valid(text)) {

@@ -1,0 +1,221 @@
+#include "main/cluster_host.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/must.h"
+#include "base/version.h"
+#include "cluster/redis_engine.h"
+#include "main/command_mail.h"
+#include "main/limits.h"
+#include "main/server.h"
+#include "node/peer_question.h"
+#include "reactor/log.h"
+
+/* --- events: from the engine's threads to the writer's ------------------------------------------------------------ */
+
+enum event_kind { EVENT_DONE, EVENT_FRAME, EVENT_UP, EVENT_DOWN };
+
+struct engine_event {
+    struct command      command;
+    enum event_kind     kind;
+    struct engine_call *call;  /* DONE */
+    uint64_t            life;  /* UP */
+    size_t              len;   /* FRAME */
+    char                bytes[];
+};
+
+static struct cluster_host *host_of(struct writer *writer)
+{
+    return &container_of(container_of(writer, struct writer_thread, writer), struct server, writer)->cluster;
+}
+
+static void event_free(struct command *command)
+{
+    free(container_of(command, struct engine_event, command));
+}
+
+static void event_at_writer(struct command *command, struct writer *writer)
+{
+    struct engine_event *event   = container_of(command, struct engine_event, command);
+    struct cluster      *cluster = host_of(writer)->cluster;
+
+    switch (event->kind) {
+    case EVENT_DONE: cluster_take_done(cluster, event->call); break;
+    case EVENT_FRAME: cluster_take_frame(cluster, span_of(event->bytes, event->len)); break;
+    case EVENT_UP: cluster_take_up(cluster, event->life); break;
+    case EVENT_DOWN: cluster_take_down(cluster); break;
+    }
+    free(event);
+}
+
+static const struct command_kind event_kind = { .name = "engine", .free = event_free, .at_writer = event_at_writer };
+
+static void event_send(struct cluster_host *host, enum event_kind kind, struct engine_call *call, uint64_t life,
+                       struct span bytes)
+{
+    struct engine_event *event = malloc(sizeof *event + bytes.len);
+
+    must(event != NULL);
+    *event = (struct engine_event){ .command = { .kind = &event_kind }, .kind = kind, .call = call, .life = life,
+                                    .len = bytes.len };
+    if (bytes.len > 0)
+        memcpy(event->bytes, bytes.at, bytes.len);
+    command_mail_put(host->mailbox, &event->command);
+}
+
+static void on_engine_done(void *ctx, struct engine_call *call)
+{
+    event_send(ctx, EVENT_DONE, call, 0, SPAN(""));
+}
+
+static void on_engine_frame(void *ctx, struct span frame)
+{
+    event_send(ctx, EVENT_FRAME, NULL, 0, frame);
+}
+
+static void on_engine_up(void *ctx, uint64_t life)
+{
+    LOG(LOG_INFO, "cluster_engine_up", log_u64("life", life));
+    event_send(ctx, EVENT_UP, NULL, life, SPAN(""));
+}
+
+static void on_engine_down(void *ctx, const char *why)
+{
+    LOG(LOG_WARN, "cluster_engine_down", log_str("why", why));
+    event_send(ctx, EVENT_DOWN, NULL, 0, SPAN(""));
+}
+
+static const struct engine_events host_events = {
+    .done = on_engine_done, .frame = on_engine_frame, .up = on_engine_up, .down = on_engine_down,
+};
+
+/* --- what the cluster asks of the node -------------------------------------------------------------------------- */
+
+static void host_serve(void *ctx, struct peer_call *call)
+{
+    struct cluster_host *host = ctx;
+
+    peer_call_serve(&host->server->writer.writer, call);
+}
+
+/* The process must end: others send to the newer one. main reads why. */
+static void host_usurped(void *ctx, const char *why)
+{
+    struct cluster_host *host = ctx;
+
+    if (counter_get(&host->is_usurped) != 0)
+        return;
+    snprintf(host->why, sizeof host->why, "%s: %s", host->server->node, why);
+    counter_set(&host->is_usurped, 1);
+    kill(getpid(), SIGTERM);
+}
+
+/* --- life --------------------------------------------------------------------------------------------------------- */
+
+static enum rc engine_open(struct cluster_host *host, const struct settings *settings, const struct node_id *self, char *why,
+                           size_t why_size)
+{
+    const struct redis_engine_options redis = {
+        .url = settings->cluster, .self = *self, .events = &host_events, .ctx = host,
+    };
+
+    switch (settings->cluster_kind) {
+    case CLUSTER_REDIS: return redis_engine_open(&redis, &host->engine, why, why_size);
+    case CLUSTER_POSTGRES:
+    case CLUSTER_NONE: break;
+    }
+    snprintf(why, why_size, "cluster = postgres is not there in this release: name a Redis, like redis://127.0.0.1:6379");
+    return RC_BAD;
+}
+
+static void host_describe(const struct cluster_host *host, const struct settings *settings, struct node_record *ret)
+{
+    const struct server *server = host->server;
+
+    *ret = (struct node_record){
+        .started  = server->started_wall,
+        .protocol = CLUSTER_PROTOCOL,
+        .roles    = settings->role_bits,
+        .capacity = settings->capacity != 0 ? settings->capacity
+                                            : connections_allowed(settings->connections_max, server->descriptors),
+    };
+    ret->id.incarnation = server->incarnation;
+    snprintf(ret->id.name, sizeof ret->id.name, "%s", server->node);
+    snprintf(ret->region, sizeof ret->region, "%s", settings->region);
+    snprintf(ret->advertise, sizeof ret->advertise, "%s", settings->advertise);
+    snprintf(ret->version, sizeof ret->version, "%s", LONGWIRE_VERSION);
+}
+
+enum rc cluster_host_open(struct cluster_host *host, struct server *server, char *why, size_t why_size)
+{
+    const struct settings *settings = &server->snapshot->settings;
+    struct writer         *writer   = &server->writer.writer;
+    struct node_record     self;
+
+    *host = (struct cluster_host){ .server = server, .mailbox = &server->writer.loop.mailbox };
+    server->writer.cluster = host;
+    if (settings->cluster_kind == CLUSTER_NONE)
+        return RC_OK;
+    host_describe(host, settings, &self);
+    enum rc rc = engine_open(host, settings, &self.id, why, why_size);
+    if (rc != RC_OK)
+        return rc;
+    const struct cluster_setup setup = {
+        .writer = writer, .engine = host->engine, .self = self, .spaces = &server->namespaces,
+        .hash_key = &server->hash_key, .limits = cluster_limits_of(settings), .serve = host_serve,
+        .usurped = host_usurped, .ctx = host,
+    };
+    host->cluster       = cluster_new(&setup);
+    writer->cluster     = &cluster_port;
+    writer->cluster_ctx = host->cluster;
+    return RC_OK;
+}
+
+void cluster_host_close_engine(struct cluster_host *host)
+{
+    if (host->engine != NULL)
+        host->engine->ops->close(host->engine);
+    host->engine = NULL;
+}
+
+void cluster_host_close(struct cluster_host *host)
+{
+    cluster_free(host->cluster);
+    host->cluster = NULL;
+}
+
+/* --- on the writer's thread ---------------------------------------------------------------------------------------- */
+
+void cluster_host_adopt(struct cluster_host *host, const struct settings *settings)
+{
+    struct node_record self;
+
+    if (host->cluster == NULL)
+        return;
+    host_describe(host, settings, &self);
+    cluster_set_self(host->cluster, &self);
+}
+
+void cluster_host_turn_begin(struct cluster_host *host, msec now, msec wall)
+{
+    if (host->cluster != NULL)
+        cluster_turn_begin(host->cluster, now, wall);
+}
+
+void cluster_host_tick(struct cluster_host *host)
+{
+    struct server *server = host->server;
+
+    if (host->cluster == NULL)
+        return;
+    bool is_draining = counter_get(&server->drain_ms) != 0 || counter_get(&server->is_stopping) != 0;
+    cluster_tell_self(host->cluster, server_connection_count(server), is_draining);
+}
+
+bool cluster_host_leave(struct cluster_host *host)
+{
+    return host->cluster == NULL || cluster_leave(host->cluster);
+}

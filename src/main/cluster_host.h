@@ -1,0 +1,51 @@
+/* cluster_host.h - a node's part in a cluster: the engine that the settings name, with threads of its own, and the cluster
+ * beside the writer.
+ *
+ *     engine's threads ──mailbox──▶ writer's thread: cluster ──▶ engine
+ *
+ * open and close are main's thread's; all else is the writer's. A node alone has none. */
+#ifndef MAIN_CLUSTER_HOST_H
+#define MAIN_CLUSTER_HOST_H
+
+#include "cluster/cluster.h"
+#include "main/snapshot.h"
+#include "reactor/wake.h"
+
+struct server;
+
+struct cluster_host {
+    struct server  *server;   /* borrowed */
+    struct mailbox *mailbox;  /* the writer's; borrowed */
+    struct engine  *engine;   /* NULL: the node is alone */
+    struct cluster *cluster;
+    struct counter  is_usurped;
+    char            why[200]; /* written before is_usurped is set */
+};
+
+/* The writer is there, and does not run yet. RC_OK without `cluster`: the node is alone. Else `why` is a sentence for the
+ * operator; close is due all the same. */
+enum rc cluster_host_open(struct cluster_host *host, struct server *server, char *why, size_t why_size) RC_MUST_USE;
+
+/* The writer has ended. A zeroed host is fine. */
+void cluster_host_close_engine(struct cluster_host *host);
+/* … and what it was still sent is freed. */
+void cluster_host_close(struct cluster_host *host);
+
+static inline bool cluster_host_is_open(const struct cluster_host *host)
+{
+    return host->cluster != NULL;
+}
+
+/* What the node says of itself, as the settings have it now. */
+void cluster_host_adopt(struct cluster_host *host, const struct settings *settings);
+
+void cluster_host_turn_begin(struct cluster_host *host, msec now, msec wall);
+void cluster_host_tick(struct cluster_host *host);
+
+/* The last thing that the writer does. True: the cluster is left. */
+bool cluster_host_leave(struct cluster_host *host);
+
+/* Any thread. Prometheus text; cluster_metrics.c. */
+void cluster_host_put_metrics(const struct cluster_host *host, struct buf *out);
+
+#endif

@@ -1,0 +1,243 @@
+"""Three nodes on one PostgreSQL and one Redis: what is published on one comes to the followers of all, in order, whatever
+happens to the hints in between."""
+import subprocess
+import time
+
+import pytest
+
+import postgres_server
+import redis_server
+from cluster import Cluster, Follower, Node
+from longwire_client import TRANSPORTS, Api, Reader
+from waiting import SECONDS, wait_until
+
+HEAL_SECONDS = 15   # a beat, a comparison, and a busy machine
+BUS_SECONDS = 2     # far below what any healing takes
+
+pytestmark = pytest.mark.skipif(not postgres_server.binaries() or not redis_server.is_installed(),
+                                reason="PostgreSQL or Redis is not installed")
+
+
+class Three(Cluster):
+    def is_whole(self):
+        return all(node.is_ready() and is_sure(node) for node in self.nodes)
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with Three() as three:
+        yield three
+
+
+@pytest.fixture(autouse=True)
+def whole(cluster):
+    """Each test begins with three nodes that are sure of their bus."""
+    for node in cluster.nodes:
+        if node.process is None:
+            node.start()
+    wait_until(lambda: all(is_sure(node) for node in cluster.nodes), lambda: cluster.nodes[0].log()[-3000:])
+
+
+def is_sure(node):
+    metrics = node.metrics()
+    return metrics["longwire_cluster_healthy"] == 1 and metrics["longwire_cluster_nodes"] >= 3
+
+
+def total(nodes, name):
+    return sum(node.metrics()[name] for node in nodes)
+
+
+def follows(url, channel, transport="ndjson", **more):
+    return Reader(url, transport, [channel], after=0, **more)
+
+
+def wait_routed(node, count=1):
+    wait_until(lambda: node.metrics()["longwire_routes"] >= count)
+
+
+def publish(api, channel, count, first=0):
+    for number in range(first, first + count):
+        answer = api.publish(channel, f"{number}".encode(), media="text/plain")
+        assert answer.status == 201, answer
+
+
+def payloads(reader, channel):
+    return [event.payload for event in reader.messages(channel)]
+
+
+def numbers(count):
+    return [f"{number}".encode() for number in range(count)]
+
+
+def test_followers_on_other_nodes_get_everything_in_order(cluster):
+    channel, api = "topic:order", Api(cluster.urls[0])
+    before = total(cluster.nodes[1:], 'longwire_bus_items_total{direction="in",kind="message"}')
+    readers = [follows(url, channel, transport) for url in cluster.urls for transport in TRANSPORTS]
+    try:
+        for reader in readers:
+            reader.thread.start()
+        publish(api, channel, 1)
+        for reader in readers:
+            reader.wait_head(channel, 1)
+        publish(api, channel, 200, first=1)
+        for reader in readers:
+            reader.wait_head(channel, 201)
+            assert payloads(reader, channel) == numbers(201), reader.transport
+            assert reader.gaps(channel) == []
+    finally:
+        for reader in readers:
+            reader.close()
+        api.close()
+    assert total(cluster.nodes[1:], 'longwire_bus_items_total{direction="in",kind="message"}') - before >= 400
+
+
+def test_any_node_takes_a_publish_and_numbers_are_dense(cluster):
+    """Threat 42."""
+    channel, apis = "topic:any", [Api(url) for url in cluster.urls]
+    with follows(cluster.urls[2], channel) as reader:
+        for number in range(90):
+            answer = apis[number % len(apis)].publish(channel, f"{number}".encode(), media="text/plain", key=f"k{number}")
+            assert answer.status == 201 and answer.json["seq"] == number + 1, answer
+        reader.wait_head(channel, 90)
+        assert payloads(reader, channel) == numbers(90)
+    repeated = apis[1].publish(channel, b"0", media="text/plain", key="k0")
+    assert repeated.status == 200 and repeated.json["seq"] == 1, repeated
+    for api in apis:
+        assert api.history(channel, limit=1000)["head"] == 90
+        api.close()
+
+
+def test_a_client_of_a_killed_node_goes_on_elsewhere(cluster):
+    """Threat 37."""
+    channel, api = "topic:killed", Api(cluster.urls[0])
+    reader = Follower("f", [cluster.urls[2], cluster.urls[1]], "ws", [channel], after=0)
+    reader.thread.start()
+    try:
+        publish(api, channel, 50)
+        reader.wait_head(channel, 50)
+        cluster.nodes[2].kill()
+        publish(api, channel, 50, first=50)
+        reader.wait_head(channel, 100)
+        publish(api, channel, 50, first=100)
+        reader.wait_head(channel, 150)
+        assert payloads(reader, channel) == numbers(150)
+        assert reader.gaps(channel) == []
+    finally:
+        reader.close()
+        api.close()
+
+
+def test_an_emptied_redis_loses_nothing(cluster):
+    """Threat 39: what Redis held is put again."""
+    channel, api = "topic:emptied", Api(cluster.urls[0])
+    with follows(cluster.urls[1], channel) as reader, follows(cluster.urls[2], channel, "sse") as other:
+        publish(api, channel, 20)
+        cluster.redis.flush()
+        publish(api, channel, 20, first=20)
+        for each in (reader, other):
+            each.wait_head(channel, 40, HEAL_SECONDS)
+        wait_until(lambda: all(is_sure(node) for node in cluster.nodes), seconds=HEAL_SECONDS)
+        publish(api, channel, 1, first=40)
+        for each in (reader, other):
+            each.wait_head(channel, 41, BUS_SECONDS)
+            assert payloads(each, channel) == numbers(41)
+    api.close()
+
+
+def test_a_redis_that_stands_delays_other_nodes_alone(cluster):
+    """Threat 39."""
+    channel, api = "topic:stands", Api(cluster.urls[0])
+    with follows(cluster.urls[0], channel) as near, follows(cluster.urls[1], channel) as far:
+        publish(api, channel, 5)
+        for reader in (near, far):
+            reader.wait_head(channel, 5)
+        cluster.redis.pause()
+        try:
+            publish(api, channel, 20, first=5)
+            near.wait_head(channel, 25, BUS_SECONDS)
+            far.wait_head(channel, 25, HEAL_SECONDS)  # it polls the store
+        finally:
+            cluster.redis.resume()
+        wait_until(lambda: all(is_sure(node) for node in cluster.nodes), seconds=2 * HEAL_SECONDS)
+        publish(api, channel, 5, first=25)
+        for reader in (near, far):
+            reader.wait_head(channel, 30, BUS_SECONDS)
+            assert payloads(reader, channel) == numbers(30)
+    api.close()
+
+
+def test_lost_frames_are_noticed(cluster):
+    """Threat 39: connections that carry the bus are cut again and again, with frames on them."""
+    channel, api = "topic:lost", Api(cluster.urls[0])
+    with follows(cluster.urls[1], channel) as reader:
+        publish(api, channel, 1)
+        reader.wait_head(channel, 1)
+        for part in range(5):
+            cluster.redis.ask("CLIENT", "KILL", "TYPE", "pubsub")
+            publish(api, channel, 20, first=1 + 20 * part)
+        reader.wait_head(channel, 101, HEAL_SECONDS)
+        assert payloads(reader, channel) == numbers(101)
+        assert reader.gaps(channel) == []
+    api.close()
+
+
+
+def test_what_strangers_send_on_the_bus_harms_nobody(cluster):
+    channel, api = "topic:strangers", Api(cluster.urls[0])
+    with follows(cluster.urls[1], channel) as reader:
+        publish(api, channel, 1)
+        reader.wait_head(channel, 1)
+        for bus in cluster.redis.ask("PUBSUB", "CHANNELS", "lw:b:*").split():
+            for garbage in ("", "x", "GET / HTTP/1.1", "\x01" * 60):
+                cluster.redis.ask("PUBLISH", bus.decode(), garbage)
+        wait_until(lambda: cluster.nodes[1].metrics()["longwire_bus_frames_malformed_total"] >= 3)
+        publish(api, channel, 5, first=1)
+        reader.wait_head(channel, 6, HEAL_SECONDS)
+        assert payloads(reader, channel) == numbers(6)
+    api.close()
+
+
+def test_of_two_with_one_name_the_newer_stays(cluster):
+    """Threat 43: the older one stops, and says why."""
+    older = cluster.nodes[2]
+    older.may_end()
+    with Node(older.name, cluster.engines(), "heartbeat_s = 1\n") as newer:
+        assert older.process.wait(SECONDS) == 3
+        older.process = None
+        assert "event=usurped" in older.log() and "another process with this node's name" in older.log()
+        with follows(newer.url, "topic:newer") as reader:
+            api = Api(cluster.urls[0])
+            publish(api, "topic:newer", 3)
+            reader.wait_head("topic:newer", 3)
+            api.close()
+
+
+def test_a_node_that_stops_leaves_at_once(cluster):
+    started = time.monotonic()
+    cluster.nodes[2].stop()
+    assert time.monotonic() - started < SECONDS / 4
+    wait_until(lambda: cluster.nodes[0].metrics()["longwire_cluster_nodes"] == 2, seconds=HEAL_SECONDS)
+
+
+def test_routes_go_with_their_followers(cluster):
+    node = cluster.nodes[1]
+    idle = node.metrics()["longwire_routes"]
+    with follows(node.url, "topic:routed"):
+        wait_routed(node, idle + 1)
+    wait_until(lambda: node.metrics()["longwire_routes"] == idle, seconds=HEAL_SECONDS)
+
+
+def test_a_cluster_needs_a_store_that_nodes_share(cluster):
+    for store, engine, want in (("memory", cluster.redis.url, "share a PostgreSQL store"),
+                                (cluster.postgres.url, "http://127.0.0.1:1", "must be empty, postgres, or URLs of Redis")):
+        done = subprocess.run([str(cluster.nodes[0].program), "--check", "--store", store, "--cluster", engine],
+                              capture_output=True, text=True, check=False)
+        assert done.returncode == 2 and want in done.stderr, done
+
+
+def test_no_password_of_an_engine_is_shown(cluster):
+    """Threat 108."""
+    done = subprocess.run([str(cluster.nodes[0].program), "--check", "--store", cluster.postgres.url,
+                           "--cluster", "redis://:geheim@127.0.0.1:1"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done
+    assert "geheim" not in done.stdout + done.stderr and "redis://:***@127.0.0.1:1" in done.stdout, done.stdout

@@ -75,6 +75,7 @@ struct listing_command *listing_command_new(struct span prefix, struct span afte
     command->command.kind = &listing_kind;
     command->listing      = listing_empty(prefix, after, limit);
     command->durable      = listing_empty(prefix, after, limit);
+    command->memory       = listing_empty(prefix, after, limit);
     return command;
 }
 
@@ -176,6 +177,7 @@ static void listing_free(struct command *command)
 
     store_listing_fini(&listing->listing);
     store_listing_fini(&listing->durable);
+    store_listing_fini(&listing->memory);
     free(listing->subscribers);
     free(listing);
 }

@@ -171,7 +171,7 @@ struct heartbeat_command {
 };
 
 struct writer_stats {
-    size_t   waiting_count;      /* publishes that wait for the durable store, or are with it */
+    size_t   waiting_count;      /* publishes that wait for a store, or are with it */
     size_t   waiting_bytes;
     msec     busy_ms;            /* how long the durable store has had its oldest batch; 0: it has none */
     size_t   tail_count;         /* channels that the writer has a tail of */
@@ -202,6 +202,7 @@ struct count_command {
 enum listing_stage {
     LISTING_ASKED,     /* the durable store has yet to answer */
     LISTING_STORED,    /* it has; the memory store has yet to be asked */
+    LISTING_REMEMBERED, /* the memory store has answered, too */
     LISTING_COUNTING,  /* visits the loops that follow some of the channels */
     LISTING_HOME,
 };
@@ -210,12 +211,13 @@ enum listing_stage {
 struct listing_command {
     struct command       command;
     struct store_listing listing;      /* the question, and the merged answer */
-    struct store_listing durable;      /* the writer's: the answer of the durable store */
+    struct store_listing durable;      /* the writer's: the answers of the stores */
+    struct store_listing memory;
     uint64_t            *subscribers;  /* of each channel of the answer */
     enum listing_stage   stage;
     unsigned             asker;
     uint64_t             to_visit;     /* a bit a loop */
-    struct writer       *writer;       /* the writer's: where the store's answer goes */
+    struct writer       *writer;       /* the writer's: where the stores' answers go */
     void               (*answered)(struct listing_command *command);
     void                *owner;
     char                 words[];      /* what listing.prefix and listing.after point at */

@@ -28,19 +28,23 @@ void writer_fini(struct writer *writer)
     tails_fini(&writer->tails);
 }
 
-static bool writer_has_busy_lane(const struct writer *writer)
+static bool store_has_busy_lane(const struct writer_store *from)
 {
-    for (uint32_t i = 0; i < writer->lane_count; i++)
-        if (writer->lanes[i].is_busy)
+    for (uint32_t i = 0; i < from->lane_count; i++)
+        if (from->lanes[i].is_busy)
             return true;
     return false;
 }
 
+static bool writer_store_is_idle(const struct writer_store *from)
+{
+    return from->waiting_count == 0 && from->away_count == 0 && from->gathering == NULL && !store_has_busy_lane(from);
+}
+
 bool writer_is_idle(const struct writer *writer)
 {
-    return writer->waiting_count == 0 && writer->read_count == 0 && !writer_has_waiting_quick(writer) &&
-           writer->durable.away_count == 0 && writer->durable.gathering == NULL && writer->memory.away_count == 0 &&
-           writer->memory.gathering == NULL && !writer_has_busy_lane(writer);
+    return writer->read_count == 0 && !writer_has_waiting_quick(writer) && writer_store_is_idle(&writer->durable) &&
+           writer_store_is_idle(&writer->memory);
 }
 
 void writer_take(struct writer *writer, struct command *command, msec wall)
@@ -52,8 +56,8 @@ void writer_take(struct writer *writer, struct command *command, msec wall)
 
 void writer_turn_end(struct writer *writer, msec wall)
 {
-    writer->wall        = wall;
-    writer->is_refusing = false;
+    writer->wall                = wall;
+    writer->durable.is_refusing = writer->memory.is_refusing = false;
     writer_submit(writer, wall);
     if (writer->cluster != NULL)
         writer->cluster->turn_end(writer->cluster_ctx);
@@ -97,14 +101,16 @@ void writer_take_stats(struct command *command, struct writer *writer)
     struct writer_stats *stats = &container_of(command, struct stats_command, command)->stats;
 
     *stats = (struct writer_stats){
-        .waiting_count  = writer->waiting_count,
-        .waiting_bytes  = writer->waiting_bytes,
+        .waiting_count  = writer->durable.waiting_count + writer->memory.waiting_count,
+        .waiting_bytes  = writer->durable.waiting_bytes + writer->memory.waiting_bytes,
         .tail_count     = writer->tails.map.count,
         .tail_bytes     = writer->tails.bytes,
         .followed_count = writer->durable.followed_count + writer->memory.followed_count,
     };
-    for (uint32_t i = 0; i < writer->lane_count; i++)
-        stats_add_lane(stats, &writer->lanes[i], writer->wall);
+    for (uint32_t i = 0; i < writer->durable.lane_count; i++)
+        stats_add_lane(stats, &writer->durable.lanes[i], writer->wall);
+    for (uint32_t i = 0; i < writer->memory.lane_count; i++)
+        stats_add_lane(stats, &writer->memory.lanes[i], writer->wall);
     writer->port->send(writer->ctx, command->loop, command);
 }
 

@@ -30,7 +30,7 @@ struct writer_port {
 };
 
 struct writer_limits {
-    uint32_t waiting_count_max;   /* publishes that wait for the store, then PUBLISH_BUSY */
+    uint32_t waiting_count_max;   /* publishes that wait for one of the stores, then PUBLISH_BUSY */
     size_t   waiting_bytes_max;
     uint32_t batch_count_max;     /* appends in one batch */
     size_t   batch_bytes_max;
@@ -45,8 +45,9 @@ struct writer_limits {
 struct head_question;
 struct writer_batch;
 
-/* The appends of some channels. */
+/* The appends of some channels of one store. */
 struct lane {
+    struct writer_store *from;
     struct list          waiting;
     struct writer_batch *batch;      /* reused; under way while is_busy */
     struct mail         *held;      /* answers that wait for the end of the batch under way */
@@ -68,6 +69,13 @@ struct writer_store {
     size_t                slots_left;     /* … and how many slots are due; it rests while no question has room */
     size_t                slots_credit;   /* parts of a slot that are due, each 1 of so many ticks as a walk takes */
     bool                  has_unasked;    /* somebody waits for a head that there was no room to ask for */
+    struct lane           lanes[STORE_BATCHES_MAX];
+    uint32_t              lane_count;     /* store->batches_max; 0: what is published goes into writer.quick */
+    size_t                waiting_count, waiting_bytes;  /* in all lanes */
+    /* for the rest of the turn: what comes later must not overtake what was refused */
+    bool                  is_refusing;
+    bool                  is_doubtful;    /* the store ended its last batch with APPEND_BROKEN: what that batch wrote may
+                                           * appear when the store reopens, so no head is believed meanwhile */
 };
 
 struct writer {
@@ -76,19 +84,11 @@ struct writer {
     const struct cluster_port *cluster;    /* NULL: the node is in none. The caller sets both after writer_init() */
     void                     *cluster_ctx;
     struct writer_store       durable;
-    struct writer_store       memory;      /* completes inline; for namespaces that are not durable */
+    struct writer_store       memory;      /* for namespaces that are not durable */
     struct writer_limits      limits;      /* may change between two turns, those of the tails excepted */
     unsigned                  loop_count;
     struct tails              tails;
-    struct lane               lanes[STORE_BATCHES_MAX];
-    uint32_t                  lane_count;  /* store->batches_max of the durable one */
-    size_t                    waiting_count, waiting_bytes;  /* in all lanes */
-    struct writer_batch      *quick;       /* the memory store's batch, reused */
-    /* for the rest of the turn: what comes later must not overtake what was refused */
-    bool                      is_refusing;
-    bool                      is_doubtful; /* the durable store ended its last batch with APPEND_BROKEN: what that batch
-                                            * wrote may appear when the store reopens, so no head is believed
-                                            * meanwhile */
+    struct writer_batch      *quick;       /* the batch of a memory store that completes inline (store.is_inline), reused */
     size_t                    read_count;  /* reads under way in the stores */
     struct loop_account       accounts[LOOPS_MAX];
     struct deliver_command   *delivers[LOOPS_MAX]; /* being filled this turn */

@@ -10,7 +10,7 @@ struct writer_batch {
     struct append_batch      appends;
     struct command           committed;
     struct writer           *writer;
-    struct lane             *lane;       /* NULL: the memory store's */
+    struct lane             *lane;       /* NULL: writer.quick */
     struct publish_command **publishes;
     size_t                   count, cap;
 };
@@ -59,27 +59,42 @@ static void writer_batch_add(struct writer_batch *batch, struct publish_command 
 static void writer_commit_done(struct append_batch *appends);
 static void writer_quick_done(struct append_batch *appends);
 
+static void store_lanes_init(struct writer *writer, struct writer_store *from)
+{
+    from->lane_count = from->store->batches_max;
+    must(from->lane_count >= 1 && from->lane_count <= STORE_BATCHES_MAX);
+    for (uint32_t i = 0; i < from->lane_count; i++) {
+        struct lane *lane = &from->lanes[i];
+        lane->from        = from;
+        lane->batch       = writer_batch_new(writer, lane, writer_commit_done);
+        list_init(&lane->waiting);
+    }
+}
+
 void writer_append_init(struct writer *writer)
 {
-    writer->lane_count = writer->durable.store->batches_max;
-    must(writer->lane_count >= 1 && writer->lane_count <= STORE_BATCHES_MAX);
-    for (uint32_t i = 0; i < writer->lane_count; i++) {
-        list_init(&writer->lanes[i].waiting);
-        writer->lanes[i].batch = writer_batch_new(writer, &writer->lanes[i], writer_commit_done);
-    }
+    store_lanes_init(writer, &writer->durable);
+    if (!writer->memory.store->is_inline)
+        store_lanes_init(writer, &writer->memory);
     writer->quick = writer_batch_new(writer, NULL, writer_quick_done);
 }
 
-void writer_append_fini(struct writer *writer)
+static void store_lanes_fini(struct writer_store *from)
 {
-    for (uint32_t i = 0; i < writer->lane_count; i++) {
-        struct lane *lane = &writer->lanes[i];
+    for (uint32_t i = 0; i < from->lane_count; i++) {
+        struct lane *lane = &from->lanes[i];
         struct list *link;
         must(!lane->is_busy && lane->held == NULL);
         while ((link = list_pop(&lane->waiting)) != NULL)
             command_free(&publish_of(link)->command);
         writer_batch_free(lane->batch);
     }
+}
+
+void writer_append_fini(struct writer *writer)
+{
+    store_lanes_fini(&writer->durable);
+    store_lanes_fini(&writer->memory);
     writer_batch_free(writer->quick);
 }
 
@@ -105,12 +120,11 @@ void writer_answer(struct writer *writer, struct publish_command *publish, enum 
 /* --- coming in ------------------------------------------------------------------------------------------------ */
 
 /* A publish that comes later in the same turn and would fit must not overtake one that was refused. */
-static bool writer_refuses(struct writer *writer, size_t bytes)
+static bool store_refuses(struct writer_store *from, const struct writer_limits *limits, size_t bytes)
 {
-    if (writer->waiting_count >= writer->limits.waiting_count_max ||
-        writer->waiting_bytes + bytes > writer->limits.waiting_bytes_max)
-        writer->is_refusing = true;
-    return writer->is_refusing;
+    if (from->waiting_count >= limits->waiting_count_max || from->waiting_bytes + bytes > limits->waiting_bytes_max)
+        from->is_refusing = true;
+    return from->is_refusing;
 }
 
 /* What is published to everyone costs a delivery for each that follows. */
@@ -130,6 +144,7 @@ void writer_take_publish(struct command *command, struct writer *writer)
 {
     struct publish_command *publish = container_of(command, struct publish_command, command);
     struct channel_name    *name    = publish->append.message->channel;
+    struct writer_store    *from    = writer_store_of(writer, name);
     size_t                  bytes   = message_size(publish->append.message);
 
     publish->append.outcome = APPEND_WAITING;
@@ -139,28 +154,28 @@ void writer_take_publish(struct command *command, struct writer *writer)
         writer_answer(writer, publish, PUBLISH_TOO_OFTEN);
         return;
     }
-    if (!name_is_durable(name)) {
+    if (from->lane_count == 0) {
         writer_batch_add(writer->quick, publish);
         return;
     }
-    if (writer_refuses(writer, bytes)) {
+    if (store_refuses(from, &writer->limits, bytes)) {
         counter_add(&writer->refused, 1);
         writer_answer(writer, publish, PUBLISH_BUSY);
         return;
     }
     list_push(&writer_lane_of(writer, name)->waiting, &publish->append.link);
-    writer->waiting_count++;
-    writer->waiting_bytes += bytes;
+    from->waiting_count++;
+    from->waiting_bytes += bytes;
 }
 
 /* --- to the stores -------------------------------------------------------------------------------------------- */
 
-static struct publish_command *lane_pop(struct writer *writer, struct lane *lane)
+static struct publish_command *lane_pop(struct lane *lane)
 {
     struct publish_command *publish = publish_of(list_pop(&lane->waiting));
 
-    writer->waiting_count--;
-    writer->waiting_bytes -= message_size(publish->append.message);
+    lane->from->waiting_count--;
+    lane->from->waiting_bytes -= message_size(publish->append.message);
     return publish;
 }
 
@@ -174,7 +189,7 @@ static void lane_submit(struct writer *writer, struct lane *lane, msec wall)
     lane->batch_bytes = 0;
     while (!list_is_empty(&lane->waiting) && batch->count < writer->limits.batch_count_max &&
            lane->batch_bytes < writer->limits.batch_bytes_max) {
-        struct publish_command *publish = lane_pop(writer, lane);
+        struct publish_command *publish = lane_pop(lane);
         lane->batch_bytes += message_size(publish->append.message);
         writer_batch_add(batch, publish);
     }
@@ -183,13 +198,19 @@ static void lane_submit(struct writer *writer, struct lane *lane, msec wall)
     lane->is_busy       = true;
     lane->busy_at       = wall;
     lane->busy_tick     = writer->tick;
-    writer->durable.store->ops->append(writer->durable.store, &batch->appends);
+    lane->from->store->ops->append(lane->from->store, &batch->appends);
+}
+
+static void store_submit(struct writer *writer, struct writer_store *from, msec wall)
+{
+    for (uint32_t i = 0; i < from->lane_count; i++)
+        lane_submit(writer, &from->lanes[i], wall);
 }
 
 void writer_submit(struct writer *writer, msec wall)
 {
-    for (uint32_t i = 0; i < writer->lane_count; i++)
-        lane_submit(writer, &writer->lanes[i], wall);
+    store_submit(writer, &writer->durable, wall);
+    store_submit(writer, &writer->memory, wall);
     if (writer->quick->count == 0)
         return;
     writer->quick->appends.wall = wall;
@@ -271,7 +292,8 @@ static void writer_doubt_damaged(struct writer *writer, const struct writer_batc
  * message might wait unseen until the next one comes. */
 static void writer_doubt(struct writer *writer, const struct writer_batch *batch)
 {
-    size_t broken_count = 0, good_count = 0;
+    struct writer_store *from         = batch->lane->from;
+    size_t               broken_count = 0, good_count = 0;
 
     for (size_t i = 0; i < batch->count; i++) {
         enum append_outcome outcome = batch->publishes[i]->append.outcome;
@@ -280,11 +302,11 @@ static void writer_doubt(struct writer *writer, const struct writer_batch *batch
     }
     if (broken_count > 0 && good_count > 0)
         writer_doubt_damaged(writer, batch);
-    bool is_doubtful = good_count == 0 && (broken_count > 0 || writer->is_doubtful);
-    if (is_doubtful == writer->is_doubtful)
+    bool is_doubtful = good_count == 0 && (broken_count > 0 || from->is_doubtful);
+    if (is_doubtful == from->is_doubtful)
         return;
-    writer->is_doubtful = is_doubtful;
-    writer_outdate_all(writer);
+    from->is_doubtful = is_doubtful;
+    writer_outdate_all(writer, from);
 }
 
 /* On a thread of the store. */
@@ -342,18 +364,24 @@ static void lane_answer_late(struct writer *writer, struct lane *lane)
 {
     while (!list_is_empty(&lane->waiting) && writer_is_over(writer, publish_of(lane->waiting.next)->tick)) {
         counter_add(&writer->late, 1);
-        writer_answer(writer, lane_pop(writer, lane), PUBLISH_AWAY);
+        writer_answer(writer, lane_pop(lane), PUBLISH_AWAY);
     }
 }
 
-void writer_tick_deadlines(struct writer *writer)
+static void store_tick_deadlines(struct writer *writer, struct writer_store *from)
 {
-    for (uint32_t i = 0; i < writer->lane_count; i++) {
-        struct lane *lane = &writer->lanes[i];
+    for (uint32_t i = 0; i < from->lane_count; i++) {
+        struct lane *lane = &from->lanes[i];
         if (!lane->is_busy)
             continue;
         lane_answer_late(writer, lane);
         if (!lane->is_late && writer_is_over(writer, lane->busy_tick))
             writer_batch_answer_late(lane->batch);
     }
+}
+
+void writer_tick_deadlines(struct writer *writer)
+{
+    store_tick_deadlines(writer, &writer->durable);
+    store_tick_deadlines(writer, &writer->memory);
 }

@@ -108,12 +108,19 @@ static void writer_deliver_to(struct writer *writer, unsigned loop, struct tail 
         writer_send_delivery(writer, loop);
 }
 
+/* A memory store that completes inline is as near as the tail is. */
+static bool tail_is_of_use(struct writer *writer, const struct channel_name *name)
+{
+    return name->space->durability == DURABLE ||
+           (name->space->durability == MEMORY && writer_store_of(writer, name)->lane_count > 0);
+}
+
 /* If other processes append too, messages come in any order, and some may be late and belong to a former life of the
  * log. Only the store knows which life is the present one. */
 static void writer_take_in(struct writer *writer, struct tail *tail, struct message *message)
 {
     const struct store *store   = writer_store_of(writer, message->channel)->store;
-    bool                is_kept = name_is_durable(message->channel) && (store->has_one_writer || tail->followers != 0);
+    bool                is_kept = tail_is_of_use(writer, message->channel) && (store->has_one_writer || tail->followers != 0);
 
     if (tail->epoch == message->epoch && message->seq <= tail->head)
         return;
@@ -125,7 +132,8 @@ static void writer_take_in(struct writer *writer, struct tail *tail, struct mess
 
 void writer_spread(struct writer *writer, struct message *message)
 {
-    bool         is_kept = name_is_durable(message->channel) && writer->durable.store->has_one_writer;
+    bool         is_kept = tail_is_of_use(writer, message->channel) &&
+                   writer_store_of(writer, message->channel)->store->has_one_writer;
     struct tail *tail    = is_kept ? tails_get(&writer->tails, message->channel)
                                    : tails_find(&writer->tails, message->channel);
     if (tail == NULL)

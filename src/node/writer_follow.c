@@ -127,12 +127,12 @@ void writer_note_heads(struct writer *writer, const struct store_heads *heads)
     }
 }
 
-void writer_outdate_all(struct writer *writer)
+void writer_outdate_all(struct writer *writer, const struct writer_store *from)
 {
     for (size_t i = 0; i < writer->tails.map.slot_count; i++) {
         for (struct map_node *node = writer->tails.map.slots[i]; node != NULL; node = node->next) {
             struct tail *tail = container_of(node, struct tail, node);
-            if (name_is_durable(tail->name))
+            if (writer_store_of(writer, tail->name) == from)
                 tail_move(writer, tail, HEAD_OUTDATE);
         }
     }
@@ -175,7 +175,7 @@ static bool writer_believes(struct writer *writer, const struct tail *tail)
 {
     const struct writer_store *from = writer_store_of(writer, tail->name);
 
-    return tail->head_state == HEAD_KNOWN && from->store->has_one_writer && !writer->is_doubtful;
+    return tail->head_state == HEAD_KNOWN && from->store->has_one_writer && !from->is_doubtful;
 }
 
 /* --- answers -------------------------------------------------------------------------------------------------- */
@@ -206,10 +206,13 @@ static uint64_t writer_tell_askers(struct writer *writer, struct tail *tail)
  * messages. */
 static bool answer_is_ahead(struct writer *writer, const struct tail *tail, const struct store_head *answer)
 {
-    const struct lane *lane = writer_lane_of(writer, tail->name);
+    const struct lane *lane;
 
-    return answer->rc == RC_OK && name_is_durable(tail->name) && lane->is_busy && !lane->is_late &&
-           answer->epoch == tail->epoch && answer->head > tail->head;
+    if (answer->rc != RC_OK || answer->epoch != tail->epoch || answer->head <= tail->head ||
+        writer_store_of(writer, tail->name)->lane_count == 0)
+        return false;
+    lane = writer_lane_of(writer, tail->name);
+    return lane->is_busy && !lane->is_late;
 }
 
 static void writer_hold_answer(struct writer *writer, struct tail *tail, const struct store_head *answer)
@@ -426,7 +429,7 @@ void writer_take_unfollow(struct command *command, struct writer *writer)
 
 static bool writer_is_in_doubt(const struct writer *writer, const struct writer_store *from)
 {
-    return writer->doubt_ticks > 0 || (writer->is_doubtful && from == &writer->durable);
+    return writer->doubt_ticks > 0 || from->is_doubtful;
 }
 
 static bool writer_has_to_compare(const struct writer *writer, const struct writer_store *from)

@@ -23,12 +23,6 @@ static void listing_ask_durable(struct writer *writer, struct listing_command *c
     store->ops->list(store, &command->durable);
 }
 
-/* The memory store completes inside the call: its answer is looked at behind it. */
-static void memory_listed(struct store_listing *memory)
-{
-    (void)memory;
-}
-
 /* --- merging ---------------------------------------------------------------------------------------------------- */
 
 /* One store's answer while it is merged. A store whose page ended early says nothing of the names behind that. */
@@ -120,20 +114,35 @@ static void listing_count(struct writer *writer, struct listing_command *command
 static void listing_finish(struct writer *writer, struct listing_command *command)
 {
     struct store_listing *merged = &command->listing;
-    struct store_listing  memory = { .prefix = merged->prefix, .after = merged->after, .limit = merged->limit,
-                                     .wall = merged->wall, .done = memory_listed };
 
     must(writer->read_count > 0);
     writer->read_count--;
-    merged->rc   = command->durable.rc;
-    if (merged->rc == RC_OK) {
-        writer->memory.store->ops->list(writer->memory.store, &memory);
-        merged->rc = memory.rc;
-        if (merged->rc == RC_OK)
-            listing_merge(merged, &command->durable, &memory);
-        store_listing_fini(&memory);
-    }
+    merged->rc = command->durable.rc != RC_OK ? command->durable.rc : command->memory.rc;
+    if (merged->rc == RC_OK)
+        listing_merge(merged, &command->durable, &command->memory);
     listing_count(writer, command);
+}
+
+static void listing_remembered(struct store_listing *memory)
+{
+    struct listing_command *command = container_of(memory, struct listing_command, memory);
+    struct writer          *writer  = command->writer;
+
+    if (!writer->memory.store->is_inline)
+        writer->port->post(writer->ctx, &command->command);
+}
+
+static void listing_ask_memory(struct writer *writer, struct listing_command *command)
+{
+    struct store *store = writer->memory.store;
+
+    command->stage       = LISTING_REMEMBERED;
+    command->memory.wall = command->listing.wall;
+    command->memory.done = listing_remembered;
+    if (command->durable.rc == RC_OK)
+        store->ops->list(store, &command->memory);
+    if (command->durable.rc != RC_OK || store->is_inline)
+        listing_finish(writer, command);
 }
 
 void writer_take_listing(struct command *command, struct writer *writer)
@@ -142,7 +151,8 @@ void writer_take_listing(struct command *command, struct writer *writer)
 
     switch (listing->stage) {
     case LISTING_ASKED: listing_ask_durable(writer, listing); break;
-    case LISTING_STORED: listing_finish(writer, listing); break;
+    case LISTING_STORED: listing_ask_memory(writer, listing); break;
+    case LISTING_REMEMBERED: listing_finish(writer, listing); break;
     case LISTING_COUNTING: listing_go_on(writer, listing); break;
     case LISTING_HOME: must(!"it is at home with its loop"); break;
     }

@@ -22,7 +22,9 @@ static inline struct writer_store *writer_store_of(struct writer *writer, const 
 
 static inline struct lane *writer_lane_of(struct writer *writer, const struct channel_name *name)
 {
-    return &writer->lanes[(name->hash >> 32) % writer->lane_count];
+    struct writer_store *from = writer_store_of(writer, name);
+
+    return &from->lanes[(name->hash >> 32) % from->lane_count];
 }
 
 /* A command of a kind that lives inside the writer's own structures is never freed as a command. */
@@ -46,7 +48,7 @@ void writer_take_held(struct writer *writer, struct lane *lane);
 /* The known head of this tail may be old: the store is asked within a heartbeat, or as soon as a loop needs the
  * head. */
 void writer_outdate(struct writer *writer, struct tail *tail);
-void writer_outdate_all(struct writer *writer);
+void writer_outdate_all(struct writer *writer, const struct writer_store *from);
 
 /* --- writer_purge.c --- */
 /* The store has emptied a channel: lets go of its tail, tells the loops that follow, and then answers, unless that was

@@ -48,7 +48,7 @@ void writer_take_read(struct command *command, struct writer *writer)
         writer_read_came(writer, asked);
     } else if (asked->source != READ_STORE && writer_tail_serves(writer, tail) && tail_read(tail, read)) {
         writer_send_view(writer, command);
-    } else if (asked->source == READ_MEMORY && name_is_durable(read->channel)) {
+    } else if (asked->source == READ_MEMORY && writer_store_of(writer, read->channel)->lane_count > 0) {
         read->rc = RC_BUSY;
         writer_send_view(writer, command);
     } else {

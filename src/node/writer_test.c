@@ -34,7 +34,8 @@ struct stage {
     struct namespaces    spaces;
     struct channel_name *name, *live;
     struct hand          hand;
-    struct store        *memory;
+    struct hand          second;        /* the memory store of some stages */
+    struct store        *memory;        /* NULL: it is the second hand */
     struct writer        writer;
     struct purged_command *purged;     /* on its way through the loops */
     struct commands       posted;
@@ -174,6 +175,13 @@ static const struct writer_limits plenty = {
     .delivery_bytes_max = 1 << 20,
 };
 
+static void hand_init(struct hand *hand, bool has_one_writer, uint32_t batches_max)
+{
+    hand->store = (struct store){ .ops = &hand_ops, .batches_max = batches_max, .has_one_writer = has_one_writer };
+    list_init(&hand->reads);
+    list_init(&hand->questions);
+}
+
 /* Over a store that has other writers, too, or so many batches at a time. */
 static struct stage *stage_over(const struct writer_limits *limits, bool has_one_writer, uint32_t batches_max)
 {
@@ -183,12 +191,23 @@ static struct stage *stage_over(const struct writer_limits *limits, bool has_one
     namespaces_init(&stage->spaces);
     assert_int_equal(channel_name_new(&stage->spaces, &key, SPAN("topic:a"), &stage->name), CHANNEL_NAME_OK);
     assert_int_equal(channel_name_new(&stage->spaces, &key, SPAN("live:a"), &stage->live), CHANNEL_NAME_OK);
-    stage->hand.store = (struct store){ .ops = &hand_ops, .batches_max = batches_max,
-                                        .has_one_writer = has_one_writer };
-    list_init(&stage->hand.reads);
-    list_init(&stage->hand.questions);
+    hand_init(&stage->hand, has_one_writer, batches_max);
+    hand_init(&stage->second, has_one_writer, batches_max);
     stage->memory = mem_store_new(&(struct mem_store_options){ .epoch_first = 1, .id_first = 1, .hash_key = key });
     writer_init(&stage->writer, &port, stage, &stage->hand.store, stage->memory, limits, LOOPS);
+    return stage;
+}
+
+/* Both stores are hands: the memory store does not complete inline either. */
+static struct stage *stage_of_hands(const struct writer_limits *limits)
+{
+    struct stage *stage = stage_over(limits, true, 1);
+
+    writer_fini(&stage->writer);
+    stage->memory->ops->close(stage->memory);
+    stage->memory = NULL;
+    writer_init(&stage->writer, &port, stage, &stage->hand.store, &stage->second.store, limits, LOOPS);
+    stage->hand.head = stage->second.head = 5;
     return stage;
 }
 
@@ -214,16 +233,19 @@ static void mail_comes(struct stage *stage)
 static void stage_free(struct stage *stage)
 {
     /* A store answers everything before it is closed. */
-    while (!list_is_empty(&stage->hand.questions) || stage->posted.count > 0) {
+    while (!list_is_empty(&stage->hand.questions) || !list_is_empty(&stage->second.questions) || stage->posted.count > 0) {
         if (!list_is_empty(&stage->hand.questions))
             hand_tells(&stage->hand, RC_IO, 0);
+        if (!list_is_empty(&stage->second.questions))
+            hand_tells(&stage->second, RC_IO, 0);
         mail_comes(stage);
         writer_put_questions(&stage->writer);
     }
     for (int i = 0; i < LOOPS; i++)
         commands_free(&stage->sent[i]);
     writer_fini(&stage->writer);
-    stage->memory->ops->close(stage->memory);
+    if (stage->memory != NULL)
+        stage->memory->ops->close(stage->memory);
     channel_name_unref(stage->name);
     channel_name_unref(stage->live);
     free(stage);
@@ -470,14 +492,14 @@ static void groups_are_bounded(void **state)
             publishes(stage, 0, stage->name);
         turn(stage);
         assert_int_equal(hand_batch(&stage->hand)->count, 2);
-        assert_int_equal(stage->writer.waiting_count, 1);
-        assert_int_equal(stage->writer.waiting_bytes, sizeof(struct message) + PAYLOAD);
+        assert_int_equal(stage->writer.durable.waiting_count, 1);
+        assert_int_equal(stage->writer.durable.waiting_bytes, sizeof(struct message) + PAYLOAD);
         hand_ends(&stage->hand, APPEND_DONE);
         turn(stage);
         hand_ends(&stage->hand, APPEND_DONE);
         turn(stage);
         got_is(stage, 0, "published 1 published 2 published 3");
-        assert_int_equal(stage->writer.waiting_bytes, 0);
+        assert_int_equal(stage->writer.durable.waiting_bytes, 0);
         stage_free(stage);
     }
 }
@@ -1360,6 +1382,138 @@ static void nobody_waits_for_a_batch_beyond_its_deadline(void **state)
     stage_free(stage);
 }
 
+/* --- a memory store that does not complete inline --- */
+
+/* Loop 0 follows live:a, whose head is 5. */
+static struct stage *stage_live_followed(const struct writer_limits *limits)
+{
+    struct stage *stage = stage_of_hands(limits);
+
+    follows(stage, 0, stage->live, &follow_kind);
+    hand_tells(&stage->second, RC_OK, 5);
+    turn(stage);
+    got_is(stage, 0, "head 5");
+    return stage;
+}
+
+static void memory_that_is_elsewhere_is_answered_when_it_is_done(void **state)
+{
+    (void)state;
+    static const struct { enum append_outcome outcome; const char *want; } rows[] = {
+        { APPEND_DONE, "published 6" },    { APPEND_REPLAYED, "replayed 77" }, { APPEND_KEY_CONFLICT, "conflict" },
+        { APPEND_NO_SPACE, "no-space" },   { APPEND_BROKEN, "broken" },        { APPEND_AWAY, "away" },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct stage *stage = stage_live_followed(&plenty);
+        publishes(stage, 1, stage->live);
+        assert_false(writer_is_idle(&stage->writer));
+        turn(stage);
+        got_is(stage, 1, "");
+        assert_false(writer_is_idle(&stage->writer));
+        hand_ends(&stage->second, rows[i].outcome);
+        turn(stage);
+        got_is(stage, 1, rows[i].want);
+        got_is(stage, 0, rows[i].outcome == APPEND_DONE ? "deliver 6" : "");
+        assert_true(writer_is_idle(&stage->writer));
+        stage_free(stage);
+    }
+}
+
+/* What waits for one store takes no place of the other's, and stops no publish of the other. */
+static void a_store_that_stands_does_not_hold_the_other(void **state)
+{
+    (void)state;
+    struct writer_limits limits = plenty;
+
+    limits.waiting_count_max = 2;
+    for (int is_durable_away = 0; is_durable_away < 2; is_durable_away++) {
+        struct stage        *stage   = stage_of_hands(&limits);
+        struct channel_name *away    = is_durable_away ? stage->name : stage->live;
+        struct channel_name *present = is_durable_away ? stage->live : stage->name;
+        struct hand         *hand    = is_durable_away ? &stage->second : &stage->hand;
+        struct hand         *other   = is_durable_away ? &stage->hand : &stage->second;
+        for (int i = 0; i < 4; i++) {
+            publishes(stage, 0, away);
+            turn(stage);
+        }
+        got_is(stage, 0, "busy");
+        publishes(stage, 1, present);
+        turn(stage);
+        hand_ends(hand, APPEND_DONE);
+        turn(stage);
+        got_is(stage, 1, "published 6");
+        hand_ends(other, APPEND_AWAY);
+        turn(stage);
+        hand_ends(other, APPEND_AWAY);
+        turn(stage);
+        got_is(stage, 0, "away away away");
+        stage_free(stage);
+    }
+}
+
+static void memory_that_takes_too_long_is_answered_and_delivered_later(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_live_followed(&plenty);
+
+    publishes(stage, 1, stage->live);
+    turn(stage);
+    ticks(stage, 1);
+    publishes(stage, 1, stage->live);
+    ticks(stage, 4);
+    got_is(stage, 1, "broken");  /* perhaps stored */
+    ticks(stage, 1);
+    got_is(stage, 1, "away");    /* certainly not */
+    hand_ends(&stage->second, APPEND_DONE);
+    turn(stage);
+    got_is(stage, 1, "");
+    got_is(stage, 0, "deliver 6");
+    stage_free(stage);
+}
+
+/* … but not the durable store's. */
+static void no_head_of_memory_is_trusted_after_it_failed(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_live_followed(&plenty);
+
+    follows(stage, 0, stage->name, &follow_kind);
+    hand_tells(&stage->hand, RC_OK, 5);
+    turn(stage);
+    got_is(stage, 0, "head 5");
+    publishes(stage, 1, stage->live);
+    turn(stage);
+    hand_ends(&stage->second, APPEND_BROKEN);
+    turn(stage);
+    got_is(stage, 1, "broken");
+    follows(stage, 1, stage->name, &follow_kind);
+    got_is(stage, 1, "head 5");
+    follows(stage, 1, stage->live, &follow_kind);
+    got_is(stage, 1, "");
+    hand_tells(&stage->second, RC_OK, 6);
+    turn(stage);
+    got_is(stage, 1, "head 6");
+    stage_free(stage);
+}
+
+static void a_head_of_memory_waits_for_the_group_under_way(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_live_followed(&plenty);
+
+    stage->second.store.has_one_writer = false;
+    publishes(stage, 1, stage->live);
+    turn(stage);
+    follows(stage, 0, stage->live, &follow_kind);
+    hand_tells(&stage->second, RC_OK, 6);
+    turn(stage);
+    got_is(stage, 0, "");
+    hand_ends(&stage->second, APPEND_DONE);
+    turn(stage);
+    got_is(stage, 0, "deliver 6 head 6");
+    stage_free(stage);
+}
+
 /* --- slow loops --- */
 
 static void a_loop_that_takes_nothing_is_told_heads_alone(void **state)
@@ -2002,6 +2156,30 @@ static void both_stores_are_listed_in_one_order(void **state)
     }
 }
 
+static void a_memory_store_lists_when_it_can(void **state)
+{
+    (void)state;
+    for (int has_failed = 0; has_failed < 2; has_failed++) {
+        struct stage           *stage   = stage_of_hands(&plenty);
+        struct listing_command *command = listing_command_new(SPAN(""), SPAN(""), 5);
+        writer_take(&stage->writer, &command->command, WALL);
+        hand_lists(stage, "topic:a live:b");
+        turn(stage);
+        assert_int_equal(stage->sent[0].count, 0);
+        assert_false(writer_is_idle(&stage->writer));
+        struct store_listing *listing = stage->second.listing;
+        store_listing_begin(listing);
+        listing->rc = has_failed ? RC_IO : RC_OK;
+        listing->done(listing);
+        turn(stage);
+        assert_int_equal(stage->sent[0].count, 1);
+        assert_int_equal(command->listing.rc, has_failed ? RC_IO : RC_OK);
+        assert_int_equal(command->listing.count, has_failed ? 0 : 1);
+        assert_true(writer_is_idle(&stage->writer));
+        stage_free(stage);
+    }
+}
+
 static void a_store_that_cannot_list_is_told_of(void **state)
 {
     (void)state;
@@ -2098,6 +2276,12 @@ int main(void)
         cmocka_unit_test(a_batch_that_takes_too_long_is_answered_and_is_delivered_when_it_ends),
         cmocka_unit_test(who_lets_go_last_frees_a_late_publish),
         cmocka_unit_test(nobody_waits_for_a_batch_beyond_its_deadline),
+        cmocka_unit_test(memory_that_is_elsewhere_is_answered_when_it_is_done),
+        cmocka_unit_test(a_store_that_stands_does_not_hold_the_other),
+        cmocka_unit_test(memory_that_takes_too_long_is_answered_and_delivered_later),
+        cmocka_unit_test(no_head_of_memory_is_trusted_after_it_failed),
+        cmocka_unit_test(a_head_of_memory_waits_for_the_group_under_way),
+        cmocka_unit_test(a_memory_store_lists_when_it_can),
         cmocka_unit_test(a_loop_that_takes_nothing_is_told_heads_alone),
         cmocka_unit_test(what_is_owed_to_a_loop_is_forgotten_when_it_unfollows),
         cmocka_unit_test(a_loop_that_has_lost_a_hint_is_told_all_heads),

@@ -520,7 +520,7 @@ struct store *mem_store_new(const struct mem_store_options *options)
 
     struct mem *mem = calloc(1, sizeof *mem);
     must(mem != NULL);
-    mem->store   = (struct store){ .ops = &mem_ops, .batches_max = 1, .has_one_writer = true };
+    mem->store   = (struct store){ .ops = &mem_ops, .batches_max = 1, .is_inline = true, .has_one_writer = true };
     mem->options = *options;
     mem_options_fill(&mem->options);
     mem->epoch = options->epoch_first;

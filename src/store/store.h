@@ -227,6 +227,7 @@ struct store {
     struct ledger          *ledger;          /* rows that commit with this log (ledger.h), closed with it; NULL: it has
                                               * none */
     uint32_t                batches_max;     /* so many batches under way at a time are of use; 1 … STORE_BATCHES_MAX */
+    bool                    is_inline;       /* Every call completes before it returns: nothing waits for it (mem) */
     bool                    has_one_writer;  /* A log changes only by appends that this process submits, so that what
                                               * the last completion said is the log's head. False: other processes
                                               * append, or logs begin anew by themselves (mem, once it has forgotten a

@@ -461,7 +461,7 @@ void sim_node_writer_turn(struct sim_node *sim_node)
     while ((command = mail_take(sim_node, &sim_node->writer_mail)) != NULL) {
         writer_take(&sim_node->writer, command, wall);
         if (sim_node->world->plant == PLANT_FORGET_REFUSAL)
-            sim_node->writer.is_refusing = false;
+            sim_node->writer.durable.is_refusing = false;
     }
     if (sim_node->tick_at <= sim_node->world->now) {
         sim_node->tick_at = sim_node->world->now + WRITER_TICK_MS;
@@ -555,9 +555,9 @@ void sim_node_check_bounds(struct sim_node *sim_node)
     sim_node_check_heads(sim_node);
     const struct writer *writer = &sim_node->writer;
 
-    promise(sim_node->world, writer->waiting_count <= writer->limits.waiting_count_max,
+    promise(sim_node->world, writer->durable.waiting_count <= writer->limits.waiting_count_max,
             "the writer's queue is bounded");
-    promise(sim_node->world, writer->waiting_bytes <= writer->limits.waiting_bytes_max,
+    promise(sim_node->world, writer->durable.waiting_bytes <= writer->limits.waiting_bytes_max,
             "the writer's queue is bounded");
     promise(sim_node->world, writer->tails.bytes <= writer->limits.tail_bytes_max, "tails are bounded");
     for (unsigned i = 0; i < sim_node->world->loops_a_node; i++) {
@@ -573,8 +573,8 @@ void sim_node_check_quiet(struct sim_node *sim_node)
 {
     promise(sim_node->world, writer_is_idle(&sim_node->writer), "the writer comes to rest");
     promise(sim_node->world, list_is_empty(&sim_node->writer.tails.owed), "nothing is owed to loops");
-    promise(sim_node->world, sim_node->writer.waiting_bytes == 0, "nothing waits, but %zu bytes are counted",
-            sim_node->writer.waiting_bytes);
+    promise(sim_node->world, sim_node->writer.durable.waiting_bytes == 0, "nothing waits, but %zu bytes are counted",
+            sim_node->writer.durable.waiting_bytes);
     for (unsigned i = 0; i < sim_node->world->loops_a_node; i++)
         promise(sim_node->world, sim_node->shards[i].away_count == 0,
                 "loop %u gets every command back, %zu are away", i,

@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "base/hash.h"
 #include "base/must.h"
 #include "cluster/redis_engine_priv.h"
 
@@ -105,9 +104,7 @@ struct span redis_bus_name(uint64_t incarnation, char text[KEY_BYTES])
 
 struct redis_line *redis_line_of_route(struct redis_engine *engine, struct span route)
 {
-    static const struct hash_key fixed = { 0, 0 };
-
-    return &engine->thread.lines[hash_bytes(&fixed, route) % SLOT_COUNT % engine->instance_count];
+    return &engine->thread.lines[slot_of_channel(route) % engine->instance_count];
 }
 
 static struct redis_line *line_of_node(struct redis_engine *engine, uint64_t incarnation)

@@ -222,6 +222,10 @@ export interface ClientOptions extends Delivery {
     /** Where the server asks for no token. */
     user?: string;
     device?: string;
+    /** Ask where to connect (`GET /v1/allocate`): true asks the named servers, an address asks that one. */
+    allocate?: boolean | string;
+    /** For `allocate`: a node of this region, if there is one. */
+    region?: string;
     /** A session on the server: it keeps this device's places, and follows its user, its device and its groups by itself. */
     session?: boolean;
     /** In a session: ask who comes and goes in the groups that it follows by itself. */
@@ -298,8 +302,9 @@ export interface ClientEvents {
 }
 
 export class Client {
-    constructor(url: string, options?: ClientOptions);
-    /** The address of the server, without a slash at the end. */
+    /** Several servers: an array, or one text with commas. They are tried in this order. */
+    constructor(url: string | string[], options?: ClientOptions);
+    /** The address of the server in use, without a slash at the end. */
     readonly url: string;
     readonly state: State;
     readonly isOpen: boolean;
@@ -329,4 +334,4 @@ export class Client {
 }
 
 /** Opens a client. */
-export function connect(url: string, options?: ClientOptions): Client;
+export function connect(url: string | string[], options?: ClientOptions): Client;

@@ -33,6 +33,7 @@ PAGE_BYTES(client_outbox, "clients/js/lib/outbox.js");
 PAGE_BYTES(client_place_store, "clients/js/lib/place_store.js");
 PAGE_BYTES(client_poll_link, "clients/js/lib/poll_link.js");
 PAGE_BYTES(client_roster, "clients/js/lib/roster.js");
+PAGE_BYTES(client_servers, "clients/js/lib/servers.js");
 PAGE_BYTES(client_sse_link, "clients/js/lib/sse_link.js");
 PAGE_BYTES(client_subscription, "clients/js/lib/subscription.js");
 PAGE_BYTES(client_websocket_link, "clients/js/lib/websocket_link.js");
@@ -40,7 +41,7 @@ PAGE_BYTES(client_websocket_link, "clients/js/lib/websocket_link.js");
 #define PAGE(path, media, name)                                                                            \
     (struct api_page){ path, media, span_of(page_##name, (size_t)(page_##name##_end - page_##name)) }
 
-enum { PAGE_COUNT = 21 };
+enum { PAGE_COUNT = 22 };
 
 #define SCRIPT(path, name) PAGE(path, "text/javascript; charset=utf-8", name)
 
@@ -68,6 +69,7 @@ size_t pages_get(const struct api_page **ret_pages)
             SCRIPT("/longwire/lib/place_store.js", client_place_store),
             SCRIPT("/longwire/lib/poll_link.js", client_poll_link),
             SCRIPT("/longwire/lib/roster.js", client_roster),
+            SCRIPT("/longwire/lib/servers.js", client_servers),
             SCRIPT("/longwire/lib/sse_link.js", client_sse_link),
             SCRIPT("/longwire/lib/subscription.js", client_subscription),
             SCRIPT("/longwire/lib/websocket_link.js", client_websocket_link),

@@ -6,12 +6,13 @@
 import { backOffMs, DEFAULT_POLICY, policyOf } from './back_off.js';
 import { Emitter } from './emitter.js';
 import { LongwireError, reasonOf } from './errors.js';
-import { authorization, failureOf, httpUrl, messagesUrl, withBytes } from './http.js';
+import { authorization, failureOf, messagesUrl, withBytes } from './http.js';
 import { Outbox } from './outbox.js';
 import { Comparing } from './link_places.js';
 import { PlaceStore } from './place_store.js';
 import { PollLink, poll } from './poll_link.js';
 import { Roster } from './roster.js';
+import { Servers } from './servers.js';
 import { SseLink } from './sse_link.js';
 import { Subscription } from './subscription.js';
 import { WebSocketLink } from './websocket_link.js';
@@ -30,7 +31,7 @@ const PRESENCE = new Set(['join', 'leave', 'presence']);
 const PRESENT_MAX = 10000;         // devices of a channel that are kept
 const ANSWERED = new Set([400, 401, 403, 404]);   // what one channel among several can be refused with
 
-/* Opens a client; short for new Client(url, options).open(). */
+/* Opens a client; short for new Client(url, options).open(). `url` may name several servers. */
 export function connect(url, options) {
     return new Client(url, options).open();
 }
@@ -38,6 +39,8 @@ export function connect(url, options) {
 export class Client extends Emitter {
     #subscriptions = new Map();
     #options;
+    #servers;
+    #isAllocated = false;       // `allocate` has been asked since the last link
     #times;
     #store;
     #outbox;
@@ -72,18 +75,23 @@ export class Client extends Emitter {
 
     constructor(url, options = {}) {
         super();
-        this.url = httpUrl(url);
+        this.#servers = new Servers(url);
         this.#options = options;
         this.#times = Object.fromEntries(Object.entries(TIMES).map(([name, value]) => [name, options[name] ?? value]));
         this.#policy = policyOf(options.backOff, DEFAULT_POLICY);
         this.#transports = this.#usable(options.transports ?? Object.keys(LINKS));
         this.#store = new PlaceStore(options.keep, options.keepName ?? 'longwire', error => this.#report(error));
         this.#outbox = new Outbox({
-            url: this.url, fetchWithin: this.#fetchWithin, patienceMs: this.#times.patienceMs, token: () => this.#askToken(), link: () => this.#link,
+            url: () => this.url, fetchWithin: this.#fetchWithin, patienceMs: this.#times.patienceMs, token: () => this.#askToken(), link: () => this.#link,
             askAgain: () => this.#canAskAgain(), prefersLink: () => this.isOpen && this.transport === 'websocket', random: Math.random,
         });
         this.state = { name: 'closed', why: 'not opened yet' };
         this.connection = this.user = this.device = this.session = null;
+    }
+
+    /* The server in use. */
+    get url() {
+        return this.#servers.url;
     }
 
     get transport() {
@@ -413,12 +421,31 @@ export class Client extends Emitter {
         if (this.#options.session) this.#cursor = this.transport === 'sse' ? this.#handledId : null;   // a poll's belongs to its own link
         this.#lastId = null;
         if (this.transport !== 'websocket' && this.#wanted().length === 0 && !this.#options.session) return;   // nothing to ask for
+        if (this.#options.allocate && !this.#isAllocated && await this.#allocate(attempt)) return;
         try {
             const [token, WebSocket] = await Promise.all([this.#tokenOfLink(), this.transport === 'websocket' ? this.#webSocket() : null]);
             if (attempt === this.#attempt) this.#link = new LINKS[this.transport](this.#hostOf(attempt), token, WebSocket);
         } catch (error) {
             if (attempt === this.#attempt) this.#onFailed(error);
         }
+    }
+
+    /* Asks where to connect. Where nobody answers, the last known servers are tried. true: this attempt is over. */
+    async #allocate(attempt) {
+        const { allocate, user, region } = this.#options;
+        const query = new URLSearchParams({ ...(user && { user }), ...(region && { region }) });
+        for (const url of allocate === true ? this.#servers.named : new Servers(allocate).named) {
+            const told = await this.#fetchWithin(this.#times.patienceMs, `${url}/v1/allocate${`${query}` && `?${query}`}`, { cache: 'no-store' })
+                .then(answer => answer.ok ? answer.json() : null).catch(() => null);
+            if (attempt !== this.#attempt || !this.isOpen) return true;
+            if (!Array.isArray(told?.nodes)) continue;
+            this.#isAllocated = true;
+            this.#servers.take(told.nodes);
+            this.#policy = policyOf(told.reconnect, this.#policy);
+            if (told.wait_ms > 0) this.#stayAway(told.wait_ms, 'very many clients come, and the servers told when it is this one\'s turn');
+            return told.wait_ms > 0;
+        }
+        return false;
     }
 
     /* Node.js has a WebSocket of its own from version 22 on. */
@@ -634,6 +661,7 @@ export class Client extends Emitter {
         this.#failures = 0;
         this.#isSecondTry = false;
         this.#isTokenRefused = false;
+        this.#servers.worked();
         this.#store.set('transport', this.transport);
         this.#store.set('fallBacks', this.#reasons);
         this.#enter('live', { transport: this.transport });
@@ -647,6 +675,8 @@ export class Client extends Emitter {
         const error = thrown instanceof LongwireError ? thrown : new LongwireError(0, reasonOf(thrown));
         const wasLive = this.state.name === 'live';
         this.#leave();
+        this.#isAllocated &&= Boolean(error.isOurs);
+        if (error.where) { this.#servers.sendTo(error.where); this.#isAllocated = true; }
         this.#outbox.onLinkLost();
         if (error.isOurs) { this.#connect(); return; }
         if (error.code === 401 && (this.#dropTicket() || this.#canAskAgain())) { this.#connect(); return; }
@@ -657,6 +687,7 @@ export class Client extends Emitter {
 
     #tryLater(error) {
         if (error.code !== 0) this.#useTransport(0);   // a server that answers so is no reason to leave a transport
+        if (error.code === 503) this.#servers.next();  // it has no room
         this.#isSecondTry = false;
         this.#stayAway(backOffMs(this.#policy, this.#failures++, error.leastMs ?? 0, Math.random()), error.message);
     }
@@ -670,6 +701,7 @@ export class Client extends Emitter {
         if (attempt !== this.#attempt || !this.isOpen) return;
         const isRepeat = isThere && isQuick && !this.#isSecondTry;
         if (isRepeat) this.#isSecondTry = true;
+        else if (!isThere && this.#servers.next()) this.#isSecondTry = false;   // another one, at once
         else if (isThere && this.#chosen + 1 < this.#transports.length) this.#useTransport(this.#chosen + 1, error.message);
         else {
             if (isThere) this.#useTransport(0);

@@ -56,7 +56,7 @@ export class Outbox {
     #posting = new Set();      // channels of which a message is under way by HTTP
     #isMixed = false;          // some go by HTTP although there is a link
 
-    /* host: { url, fetchWithin(), patienceMs, token(), askAgain(), link(), prefersLink(), random() } */
+    /* host: { url(), fetchWithin(), patienceMs, token(), askAgain(), link(), prefersLink(), random() } */
     constructor(host) {
         this.#host = host;
     }
@@ -134,7 +134,7 @@ export class Outbox {
         item.isPosted = true;
         try {
             const ms = this.#host.patienceMs + Math.ceil((body.byteLength ?? body.length) / BYTES_PER_MS);
-            const answer = await this.#host.fetchWithin(ms, messagesUrl(this.#host.url, channel) + query, {
+            const answer = await this.#host.fetchWithin(ms, messagesUrl(this.#host.url(), channel) + query, {
                 method: 'POST', headers: { ...headers, ...authorization(await this.#host.token()) }, body,
             });
             if (!answer.ok) throw await failureOf(answer);

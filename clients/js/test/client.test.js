@@ -449,3 +449,83 @@ test('a group that was left and joined again, while a device was away too, goes 
     assert.deepEqual([context.sockets.length, context.errors], [2, []]);
     await context.client.close();
 });
+
+/* --- several servers -------------------------------------------------------------------------------------------------- */
+
+/* A client of several servers; `answers` says what each URL answers, and nothing else is there. */
+function openMany(urls, options, answers) {
+    const { sockets, Socket, last } = socketsOf();
+    const asked = [];
+    const fetch = async url => {
+        asked.push(url);
+        const answer = Object.entries(answers).find(([begin]) => url.startsWith(begin))?.[1];
+        if (answer === undefined) throw new TypeError('fetch failed');
+        return new Response(JSON.stringify(answer));
+    };
+    const client = connect(urls, { WebSocket: Socket, fetch, transports: ['websocket'], backOff: QUICK, ...options });
+    const states = [];
+    client.on('error', () => {});
+    client.on('state', ({ name }) => states.push(name));
+    return { client, sockets, last, asked, states, hosts: () => sockets.map(({ url }) => url.slice('ws://'.length, -'/v1/ws'.length)) };
+}
+
+const newest = async context => {
+    await until(() => context.sockets.length > 0 && context.last().readyState === 0);
+    return context.last();
+};
+
+test('a server that is not there is left for the next one, without a pause', async () => {
+    const context = openMany('http://a,http://b', {}, { 'http://b/healthz': {} });
+    (await newest(context)).end(1006);
+    await live(context);
+    assert.deepEqual(context.hosts(), ['a', 'b']);
+    assert.equal(context.states.includes('away'), false);
+    assert.equal(context.client.url, 'http://b');
+    await context.client.close();
+});
+
+test('when none of the servers is there, the client waits, and tries all of them again', async () => {
+    const context = openMany(['http://a', 'http://b'], {}, {});
+    for (let tries = 0; tries < 4; tries++) (await newest(context)).end(1006);
+    await newest(context);
+    assert.deepEqual(context.hosts(), ['a', 'b', 'a', 'b', 'a']);
+    assert.equal(context.states.filter(name => name === 'away').length, 2);
+    await context.client.close();
+});
+
+test('`reconnect` names another server', async () => {
+    const context = openMany('http://a', {}, {});
+    const socket = await live(context);
+    socket.say({ type: 'reconnect', after: 1, where: 'tcp://c:7400,http://c:8080' });
+    await live(context);
+    assert.deepEqual(context.hosts(), ['a', 'c:8080']);
+    await context.client.close();
+});
+
+test('`allocate` says where to connect, at first and after each lost link', async () => {
+    const told = { nodes: [{ node: 'n2', http: 'http://n2' }, { node: 'n3', http: 'http://n3' }], reconnect: { base_ms: 1, cap_ms: 2 }, wait_ms: 0 };
+    const context = openMany('http://gone,http://a', { allocate: true, user: 'ann', region: 'eu' }, { 'http://a/v1/allocate': told });
+    (await live(context)).end(1006);
+    told.nodes.reverse();
+    await live(context);
+    assert.deepEqual(context.hosts(), ['n2', 'n3']);
+    assert.deepEqual(context.asked, Array(2).fill(['http://gone', 'http://a']).flat().map(url => `${url}/v1/allocate?user=ann&region=eu`));
+    await context.client.close();
+});
+
+test('a client waits for the turn that `allocate` gives it, and asks no second time for that', async () => {
+    const told = { nodes: [{ node: 'n2', http: 'http://n2' }], wait_ms: 20 };
+    const context = openMany('http://a', { allocate: 'http://router' }, { 'http://router/v1/allocate': told });
+    await live(context);
+    assert.deepEqual(context.hosts(), ['n2']);
+    assert.equal(context.asked.length, 1);
+    assert.deepEqual(context.states.slice(0, 3), ['away', 'connecting', 'live']);
+    await context.client.close();
+});
+
+test('without an answer of `allocate` the named servers are tried', async () => {
+    const context = openMany('http://a', { allocate: true }, {});
+    await live(context);
+    assert.deepEqual(context.hosts(), ['a']);
+    await context.client.close();
+});

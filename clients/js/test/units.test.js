@@ -9,6 +9,7 @@ import { EventStreamReader } from '../lib/event_stream.js';
 import { httpUrl } from '../lib/http.js';
 import { Comparing, LinkPlaces } from '../lib/link_places.js';
 import { PlaceStore } from '../lib/place_store.js';
+import { Servers } from '../lib/servers.js';
 import { Subscription } from '../lib/subscription.js';
 import { CLIENT, SERVER, hex, isSaid } from './bin_names.js';
 
@@ -30,6 +31,44 @@ test('back-off: never earlier than the server asked for, and not all at that mom
 test('back-off: nonsense of a server is left out', () => {
     assert.deepEqual(policyOf({ base_ms: -1, factor: 0, cap_ms: 'x', jitter: 7, other: 1 }, DEFAULT_POLICY), { base_ms: 250, factor: 1, cap_ms: 15000, jitter: 1 });
     assert.deepEqual(policyOf(undefined, DEFAULT_POLICY), DEFAULT_POLICY);
+});
+
+test('servers: one after the other, and a pause when all were tried', () => {
+    const servers = new Servers('http://a:1/, http://b:2,ws://c:3');
+    const seen = [];
+    for (let tries = 0; tries < 7; tries++) seen.push([servers.url, servers.next()]);
+    assert.deepEqual(seen.map(([url]) => url), ['a:1', 'b:2', 'c:3', 'a:1', 'b:2', 'c:3', 'a:1'].map(host => `http://${host}`));
+    assert.deepEqual(seen.map(([, goesOn]) => goesOn), [true, true, false, true, true, false, true]);
+    servers.worked();
+    assert.deepEqual([servers.next(), servers.next(), servers.next()], [true, true, false]);
+});
+
+test('servers: where a server sends the client is used once', () => {
+    const servers = new Servers(['http://a']);
+    for (const nonsense of ['', 'tcp://b:7400', 'javascript:alert(1)', ',,']) servers.sendTo(nonsense);
+    assert.equal(servers.url, 'http://a');
+    servers.sendTo('tcp://b:7400, http://b:8080');
+    assert.equal(servers.url, 'http://b:8080');
+    assert.equal(servers.next(), true);
+    assert.equal(servers.url, 'http://a');
+});
+
+test('servers: what `allocate` names replaces the list, unless nothing of it can be used', () => {
+    const servers = new Servers('http://a');
+    servers.take([{ node: 'x', http: 'http://x:1', https: 'https://x:2' }, { node: 'y', tcp: 'tcp://y' }, { node: 'z', https: 'https://z' }]);
+    assert.deepEqual([servers.url, servers.next(), servers.url, servers.next()], ['http://x:1', true, 'https://z', false]);
+    servers.take([{ node: 'y', tcp: 'tcp://y' }]);
+    assert.equal(servers.url, 'http://x:1');
+    assert.deepEqual(servers.named, ['http://a']);
+});
+
+test('servers: a client that came by https stays with it', () => {
+    const servers = new Servers('https://a');
+    servers.sendTo('http://b');
+    servers.take([{ node: 'c', http: 'http://c' }]);
+    assert.equal(servers.url, 'https://a');
+    servers.take([{ node: 'c', http: 'http://c', https: 'https://c' }]);
+    assert.equal(servers.url, 'https://c');
 });
 
 test('event streams: any cut of the bytes gives the same events', () => {

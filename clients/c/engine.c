@@ -55,6 +55,28 @@ static const char *check(const struct lw_options *options)
         return "user, device: 1 to 128 bytes of text are taken (a device: 64)";
     if (!text_is_word(options->device_class, CLASS_BYTES_MAX))
         return "device_class: 1 to 32 bytes of text are taken";
+    if (!text_is_word(options->region, NAME_BYTES_MAX))
+        return "region: 1 to 128 bytes of text are taken";
+    return NULL;
+}
+
+/* With `allocate` no server need be named. A client that the application gave TLS is never sent to a server without it: its token
+ * would be read on the way. */
+static const char *read_servers(struct engine *engine, const struct lw_options *options)
+{
+    engine->has_router = options->allocate != NULL;
+    engine->is_secure  = true;
+    if (engine->has_router && !server_entry_read_http(span_str(options->allocate), &engine->router))
+        return "allocate: that is no address; write http://HOST:PORT or https://HOST:PORT";
+    if (!engine->has_router || options->servers != NULL) {
+        const char *fault = server_list_read(span_str(options->servers), &engine->servers);
+        if (fault != NULL)
+            return fault;
+    }
+    for (size_t i = 0; i < engine->servers.count; i++)
+        engine->is_secure &= engine->servers.at[i].is_tls;
+    engine->is_secure &= !engine->has_router || engine->router.is_tls;
+    engine->has_tls = engine->servers.has_tls || engine->has_router;
     return NULL;
 }
 
@@ -64,6 +86,7 @@ const char *engine_init(struct engine *engine, const struct lw_options *options,
     engine->options.user         = copy_of(options->user);
     engine->options.device       = copy_of(options->device);
     engine->options.device_class = copy_of(options->device_class);
+    engine->options.region       = copy_of(options->region);
     engine->token                = copy_of(options->token);
     engine->ticket               = copy_of(options->ticket);
     fill_in(&engine->options);
@@ -75,7 +98,7 @@ const char *engine_init(struct engine *engine, const struct lw_options *options,
     bin_aliases_init(&engine->aliases);
     json_doc_init(&engine->json);
     followed_table_init(&engine->table, (struct hash_key){ rng_next(&engine->rng), rng_next(&engine->rng) });
-    const char *fault = server_list_read(span_str(options->servers), &engine->servers);
+    const char *fault = read_servers(engine, options);
     return fault != NULL ? fault : check(options);
 }
 
@@ -104,6 +127,7 @@ void engine_fini(struct engine *engine)
     free((char *)engine->options.user);
     free((char *)engine->options.device);
     free((char *)engine->options.device_class);
+    free((char *)engine->options.region);
 }
 
 void engine_set_token(struct engine *engine, const char *token)
@@ -187,7 +211,7 @@ static void choose_server(struct engine *engine, bool was_reached)
 {
     bool has_no_room = engine->end.code == 503 || engine->end.code == 1013;
 
-    if (!was_reached || has_no_room)
+    if ((!was_reached || has_no_room) && engine->servers.count > 0)
         engine->server = (engine->server + 1) % engine->servers.count;
 }
 
@@ -208,6 +232,11 @@ void engine_lost(struct engine *engine, const char *why, msec now)
 
     if (!engine_wants_link(engine))
         return;
+    if (engine->is_asking) {
+        engine_end_asking(engine, now);
+        return;
+    }
+    engine->is_allocated = false;
     if (engine->end.reason[0] == '\0')
         engine_note_end(engine, 0, span_str(why));
     choose_server(engine, was_reached);
@@ -228,9 +257,12 @@ void engine_fail(struct engine *engine, unsigned code, struct span reason, msec 
 
 /* --- time -------------------------------------------------------------------------------------------------------- */
 
-static void begin_connecting(struct engine *engine)
+static void begin_connecting(struct engine *engine, msec now)
 {
-    if (engine->redirect.count > 0) {
+    engine->ask_until = now + ENGINE_ASKING_MS;
+    if (engine->redirect.count == 0 && engine_begin_asking(engine)) {
+        engine->target = engine->router;
+    } else if (engine->redirect.count > 0) {
         engine->target         = engine->redirect.at[rng_below(&engine->rng, engine->redirect.count)];
         engine->redirect.count = 0;
     } else {
@@ -244,6 +276,10 @@ static void begin_connecting(struct engine *engine)
 void engine_opened(struct engine *engine, msec now)
 {
     must(engine->state == ENGINE_CONNECTING);
+    if (engine->is_asking) {
+        engine_ask(engine, now);
+        return;
+    }
     engine->state       = ENGINE_GREETING;
     engine->greet_until = now + ENGINE_GREETING_MS;
     engine->heard_at = engine->sent_at = now;
@@ -321,7 +357,9 @@ static void turn_up(struct engine *engine, msec now)
 void engine_turn(struct engine *engine, msec now)
 {
     if (engine->state == ENGINE_WAITING && now >= engine->wait_until && !engine->wants_leave)
-        begin_connecting(engine);
+        begin_connecting(engine, now);
+    if (engine->is_asking && now >= engine->ask_until)
+        engine_end_asking(engine, now);
     if (engine->state == ENGINE_GREETING && now >= engine->greet_until)
         engine_fail(engine, 0, SPAN("the server did not answer `connect` within 30 seconds"), now);
     if (engine->state == ENGINE_UP)
@@ -358,7 +396,8 @@ msec engine_deadline(const struct engine *engine)
     case ENGINE_WAITING: at = engine->wait_until; break;
     case ENGINE_GREETING: at = engine->greet_until; break;
     case ENGINE_UP: at = deadline_up(engine); break;
-    case ENGINE_CONNECTING:
+    case ENGINE_ASKING:
+    case ENGINE_CONNECTING: at = engine->is_asking ? engine->ask_until : INT64_MAX; break;
     case ENGINE_ENDED: break;
     }
     return at == INT64_MAX ? -1 : at;

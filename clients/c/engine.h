@@ -23,6 +23,7 @@
 
 enum {
     ENGINE_GREETING_MS = 30 * 1000,  /* `connected` must come so soon: the server may have to ask its own back end */
+    ENGINE_ASKING_MS   = 10 * 1000,  /* no longer for a router, the way to it included */
     ENGINE_ANSWER_MS   = 10 * 1000,  /* … and a sign of life after a heartbeat of ours */
     ENGINE_WAKE_MS     = 5 * 1000,   /* … when the application has asked for it */
     ENGINE_LEAVE_MS    = 5 * 1000,   /* an orderly end takes no longer */
@@ -31,7 +32,8 @@ enum {
     ENGINE_CONTROL_BYTES_MAX = 64 * 1024, /* a longer control message comes as a message */
 };
 
-enum engine_state { ENGINE_WAITING, ENGINE_CONNECTING, ENGINE_GREETING, ENGINE_UP, ENGINE_ENDED };
+/* With `allocate` a link to the router comes before each link: CONNECTING, ASKING, WAITING; its `is_asking` is true meanwhile. */
+enum engine_state { ENGINE_WAITING, ENGINE_CONNECTING, ENGINE_ASKING, ENGINE_GREETING, ENGINE_UP, ENGINE_ENDED };
 
 /* Why the link ended, for the application. */
 struct engine_end {
@@ -52,6 +54,11 @@ struct engine {
     struct server_list    redirect;   /* where the server sent us; used once */
     size_t                server;     /* index of the one to try */
     struct server_entry   target;     /* the one that is tried or connected */
+    struct server_entry   router;     /* of `allocate` */
+    bool                  has_router, is_asking, is_allocated;  /* is_allocated: it was asked since the last link */
+    msec                  ask_until;  /* is_asking */
+    bool                  has_tls;    /* a server that needs it may be tried */
+    bool                  is_secure;  /* … and none without it: the application named none */
     struct retry          retry;
     msec                  wait_until; /* WAITING */
     msec                  after_ms;   /* -1, or the wait that the server has asked for */
@@ -105,7 +112,8 @@ msec engine_deadline(const struct engine *engine);
 
 static inline bool engine_wants_link(const struct engine *engine)
 {
-    return engine->state == ENGINE_CONNECTING || engine->state == ENGINE_GREETING || engine->state == ENGINE_UP;
+    return engine->state == ENGINE_CONNECTING || engine->state == ENGINE_ASKING || engine->state == ENGINE_GREETING ||
+           engine->state == ENGINE_UP;
 }
 
 void engine_opened(struct engine *engine, msec now);

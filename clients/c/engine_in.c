@@ -126,8 +126,8 @@ static bool on_reconnect(struct engine *engine, const struct bin_frame *frame)
     struct span where = bin_bytes(frame, BIN_WHERE);
 
     engine->after_ms = (msec)(bin_number(frame, BIN_AFTER_MS) % (24 * 3600 * 1000));
-    if (where.len > 0 && server_list_read(where, &engine->redirect) != NULL)
-        engine->redirect.count = 0;
+    server_list_pick(where, &engine->redirect);
+    server_list_keep(&engine->redirect, engine->has_tls, !engine->is_secure);
     return true;
 }
 
@@ -256,6 +256,8 @@ static bool feed_one(struct engine *engine, msec now)
 
 void engine_feed(struct engine *engine, struct span bytes, msec now)
 {
+    if (engine->state == ENGINE_ASKING)
+        engine_take_allocation(engine, bytes, now);
     if (engine->state != ENGINE_GREETING && engine->state != ENGINE_UP)
         return;
     engine->heard_at     = now;

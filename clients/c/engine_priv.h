@@ -17,6 +17,12 @@ void engine_set_token(struct engine *engine, const char *token);
 void engine_set_ticket(struct engine *engine, struct span ticket);                     /* empty: forget it */
 void engine_tell_state(struct engine *engine, struct lw_status status);
 
+/* --- engine_allocate.c: asking where to connect, before a link --- */
+bool engine_begin_asking(struct engine *engine);            /* false: there is nobody to ask, or it has been asked */
+void engine_ask(struct engine *engine, msec now);           /* the link to the router is open */
+void engine_take_allocation(struct engine *engine, struct span bytes, msec now);
+void engine_end_asking(struct engine *engine, msec now);    /* that link has ended, or it took too long */
+
 /* --- engine_in.c: what the server sends. False: the link has ended --- */
 bool engine_on_frame(struct engine *engine, struct bin_frame *frame, msec now);
 

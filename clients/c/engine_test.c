@@ -525,6 +525,116 @@ static void test_the_next_server_is_tried(void **state)
     stage_end(&stage);
 }
 
+/* A client with TLS is not sent where there is none, and one without to no server that needs it. */
+static void test_reconnect_keeps_to_tls(void **state)
+{
+    struct stage stage;
+
+    (void)state;
+    stage_begin(&stage, (struct lw_options){ .servers = "tls://a:1" });
+    go_up(&stage);
+    SERVER(&stage, FRAME(BIN_RECONNECT, N(BIN_AFTER_MS, 1), T(BIN_WHERE, "http://b:1,tcp://b:2, tls://c:3")));
+    SERVER(&stage, FRAME(BIN_CLOSING, N(BIN_CODE, 1001), T(BIN_REASON, "stopping")));
+    pass(&stage, 1);
+    expect_told(&stage, "waiting 1001 stopping\nconnecting tls://c:3\n");
+    stage_end(&stage);
+
+    stage_begin(&stage, (struct lw_options){ .servers = "tcp://a:1" });
+    go_up(&stage);
+    SERVER(&stage, FRAME(BIN_RECONNECT, N(BIN_AFTER_MS, 1), T(BIN_WHERE, "tls://c:3")));
+    SERVER(&stage, FRAME(BIN_CLOSING, N(BIN_CODE, 1001), T(BIN_REASON, "stopping")));
+    pass(&stage, 1);
+    expect_told(&stage, "waiting 1001 stopping\nconnecting tcp://a:1\n");
+    stage_end(&stage);
+}
+
+/* --- allocate ------------------------------------------------------------------------------------------------------------------ */
+
+static void router_says(struct stage *stage, const char *body)
+{
+    struct buf answer;
+
+    buf_init(&answer, 4096);
+    buf_putf(&answer, "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n\r\n%s", strlen(body), body);
+    engine_feed(&stage->engine, buf_span(&answer), stage->now);
+    buf_fini(&answer);
+}
+
+static void test_a_router_says_where_to_connect(void **state)
+{
+    struct stage stage;
+
+    (void)state;
+    stage_begin(&stage, (struct lw_options){ .servers = "tcp://a:1", .allocate = "http://r:80", .user = "ann" });
+    open_link(&stage);
+    assert_true(span_starts(buf_span(&stage.engine.out), SPAN("GET /v1/allocate?user=ann HTTP/1.0\r\nHost: r:80\r\n\r\n")));
+    router_says(&stage, "{\"nodes\":[{\"tcp\":\"tcp://b:2\"},{\"tcp\":\"tcp://c:3\"}]}");
+    assert_false(engine_wants_link(&stage.engine));
+    assert_int_equal(stage.engine.out.len, 0);
+    pass(&stage, 0);
+    expect_told(&stage, "connecting http://r:80\nconnecting tcp://b:2\n");
+    engine_lost(&stage.engine, "refused", stage.now);
+    pass(&stage, 60 * 1000);
+    engine_lost(&stage.engine, "no route", stage.now);  /* the router is gone: the next one of the list */
+    pass(&stage, 0);
+    expect_told(&stage, "waiting 0 refused\nconnecting http://r:80\nconnecting tcp://c:3\n");
+    stage_end(&stage);
+}
+
+static void test_a_router_gives_a_turn(void **state)
+{
+    struct stage stage;
+
+    (void)state;
+    stage_begin(&stage, (struct lw_options){ .servers = "tcp://a:1", .allocate = "http://r:80" });
+    open_link(&stage);
+    router_says(&stage, "{\"nodes\":[{\"tcp\":\"tcp://b:2\"}],\"wait_ms\":500}");
+    assert_int_equal(engine_deadline(&stage.engine), stage.now + 500);
+    pass(&stage, 500);
+    expect_told(&stage, "connecting http://r:80\n"
+                        "waiting 0 very many clients come, and the router has told when it is this one's turn\nconnecting tcp://b:2\n");
+    stage_end(&stage);
+}
+
+static void test_a_router_that_is_no_router(void **state)
+{
+    struct stage stage;
+
+    (void)state;
+    stage_begin(&stage, (struct lw_options){ .servers = "tcp://a:1", .allocate = "https://r" });
+    open_link(&stage);
+    router_says(&stage, "<html>");
+    pass(&stage, 0);
+    expect_told(&stage, "connecting https://r:443\nconnecting tcp://a:1\n");
+    stage_end(&stage);
+
+    stage_begin(&stage, (struct lw_options){ .servers = "tcp://a:1", .allocate = "http://r:80" });
+    open_link(&stage);
+    pass(&stage, ENGINE_ASKING_MS);  /* it says nothing */
+    assert_false(engine_wants_link(&stage.engine));
+    pass(&stage, 0);
+    expect_told(&stage, "connecting http://r:80\nconnecting tcp://a:1\n");
+    stage_end(&stage);
+}
+
+static void test_a_router_alone(void **state)
+{
+    struct stage stage;
+
+    (void)state;
+    stage_begin(&stage, (struct lw_options){ .servers = "tcp://a:1", .allocate = "http://r:80" });
+    stage.engine.servers.count = 0;  /* as without any named */
+    open_link(&stage);
+    engine_lost(&stage.engine, "refused", stage.now);
+    pass(&stage, 60 * 1000);
+    expect_told(&stage, "connecting http://r:80\nwaiting 0 the router named no server\nconnecting http://r:80\n");
+    engine_opened(&stage.engine, stage.now);
+    router_says(&stage, "{\"nodes\":[{\"tcp\":\"tcp://b:2\"}]}");
+    pass(&stage, 0);
+    expect_told(&stage, "connecting tcp://b:2\n");
+    stage_end(&stage);
+}
+
 static void test_replaced_and_revoked_are_the_end(void **state)
 {
     struct stage stage;
@@ -1213,6 +1323,11 @@ int main(void)
         cmocka_unit_test(test_back_off_is_as_the_server_says),
         cmocka_unit_test(test_reconnect_says_when_and_where),
         cmocka_unit_test(test_the_next_server_is_tried),
+        cmocka_unit_test(test_reconnect_keeps_to_tls),
+        cmocka_unit_test(test_a_router_says_where_to_connect),
+        cmocka_unit_test(test_a_router_gives_a_turn),
+        cmocka_unit_test(test_a_router_that_is_no_router),
+        cmocka_unit_test(test_a_router_alone),
         cmocka_unit_test(test_replaced_and_revoked_are_the_end),
         cmocka_unit_test(test_a_place_before_the_first_message),
         cmocka_unit_test(test_every_seq_once_and_in_order),

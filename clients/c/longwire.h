@@ -216,6 +216,11 @@ struct lw_options {
     /* "tcp://HOST:PORT" or "tls://HOST:PORT", several with commas: the next is tried when one can't be reached. `tcp` is
      * meant where no scheme is given, and port 7400 (tls: 7443) where none is. At most 16. */
     const char *servers;
+    /* "http://HOST[:PORT]" or "https://…": a router, which is asked where to connect (`GET /v1/allocate`) before the first link
+     * and after each lost one. What it names takes the place of `servers`, which may be NULL then; without an answer the servers
+     * that are known are tried. NULL: nobody is asked. */
+    const char *allocate;
+    const char *region;       /* for `allocate`: a node of this region, if there is one; NULL: any */
     const char *ca_file;      /* PEM: who may have signed the server's certificate; NULL: as the system says */
 
     /* Who this is. */

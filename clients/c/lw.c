@@ -55,7 +55,7 @@ static const char *set_up(struct lw *lw, const struct lw_options *options)
         return fault;
     if (!has_inbox || lw->epoll_fd < 0 || epoll_ctl(lw->epoll_fd, EPOLL_CTL_ADD, lw->inbox.fd, &event) != 0)
         return "the system gives no descriptor (errno says why)";
-    if (lw->engine.servers.has_tls && (lw->tls = wire_tls_new(options->ca_file)) == NULL)
+    if (lw->engine.has_tls && (lw->tls = wire_tls_new(options->ca_file)) == NULL)
         return "ca_file: it can't be read as PEM certificates";
     return NULL;
 }

@@ -60,25 +60,65 @@ static bool cut_host(struct span text, struct span *ret_host, struct span *ret_p
     return ret_port->len > 0;
 }
 
-static bool read_entry(struct span text, struct server_entry *ret)
+/* Behind the scheme. `scheme` and `usual_port` are of what stands there. */
+static bool read_address(struct span text, const char *scheme, struct span usual_port, struct server_entry *ret)
 {
     struct span host, port;
 
-    text = cut_scheme(text, &ret->is_tls);
     if (text.len > 0 && text.at[text.len - 1] == '/')
         text.len--;
     if (!cut_host(text, &host, &port))
         return false;
     if (port.len == 0)
-        port = ret->is_tls ? SPAN("7443") : SPAN("7400");
+        port = usual_port;
     if (!is_host(host) || !is_port(port))
         return false;
     bool is_v6 = memchr(host.at, ':', host.len) != NULL;
     snprintf(ret->host, sizeof ret->host, "%.*s", SPAN_ARG(host));
     snprintf(ret->port, sizeof ret->port, "%.*s", SPAN_ARG(port));
-    snprintf(ret->url, sizeof ret->url, is_v6 ? "%s://[%s]:%s" : "%s://%s:%s", ret->is_tls ? "tls" : "tcp", ret->host,
-             ret->port);
+    snprintf(ret->url, sizeof ret->url, is_v6 ? "%s://[%s]:%s" : "%s://%s:%s", scheme, ret->host, ret->port);
     return true;
+}
+
+static bool read_entry(struct span text, struct server_entry *ret)
+{
+    text = cut_scheme(text, &ret->is_tls);
+    return read_address(text, ret->is_tls ? "tls" : "tcp", ret->is_tls ? SPAN("7443") : SPAN("7400"), ret);
+}
+
+bool server_entry_read_http(struct span text, struct server_entry *ret)
+{
+    static const struct span secure = SPAN("https://"), plain = SPAN("http://");
+
+    ret->is_tls = span_eq_nocase(span_head(text, secure.len), secure);
+    if (!ret->is_tls && !span_eq_nocase(span_head(text, plain.len), plain))
+        return false;
+    text = span_skip(text, ret->is_tls ? secure.len : plain.len);
+    return read_address(text, ret->is_tls ? "https" : "http", ret->is_tls ? SPAN("443") : SPAN("80"), ret);
+}
+
+void server_list_keep(struct server_list *list, bool takes_tls, bool takes_plain)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < list->count; i++)
+        if (list->at[i].is_tls ? takes_tls : takes_plain)
+            list->at[kept++] = list->at[i];
+    list->count = kept;
+    list->has_tls &= takes_tls;
+}
+
+void server_list_pick(struct span text, struct server_list *ret)
+{
+    struct span part;
+
+    *ret = (struct server_list){ 0 };
+    while (ret->count < SERVER_COUNT_MAX && span_cut(&text, ',', &part)) {
+        if (read_entry(span_trim(part), &ret->at[ret->count])) {
+            ret->has_tls |= ret->at[ret->count].is_tls;
+            ret->count++;
+        }
+    }
 }
 
 const char *server_list_read(struct span text, struct server_list *ret)

@@ -22,4 +22,13 @@ struct server_list {
 /* NULL: read. Else a sentence that says why not; *ret is not to be used then. */
 const char *server_list_read(struct span text, struct server_list *ret);
 
+/* The address of an HTTP server: "http://HOST[:PORT]" or "https://HOST[:PORT]", without a path. False: it is none. */
+bool server_entry_read_http(struct span text, struct server_entry *ret);
+
+/* Leaves out those with TLS, or those without, where they may not be used. */
+void server_list_keep(struct server_list *list, bool takes_tls, bool takes_plain);
+
+/* As the server names other nodes: entries of the native protocol among others, with commas; the others are left out. */
+void server_list_pick(struct span text, struct server_list *ret);
+
 #endif

@@ -11,6 +11,7 @@ struct lw {
     struct engine     engine;
     struct wire       wire;
     struct resolving *resolving;   /* NULL: none under way */
+    uint64_t          link_count;  /* of the engine's links: the one that is open, or being opened */
     SSL_CTX          *tls;         /* NULL: no server needs it */
     int               epoll_fd;    /* inbox, resolving, socket */
     unsigned          serial;      /* of the socket that is watched */

@@ -127,6 +127,11 @@ bool client_drive(struct lw *lw, msec now)
     bool has_link = lw->resolving != NULL || lw->wire.state != WIRE_CLOSED;
     bool is_done  = false;
 
+    /* The engine may have given up the last link and wanted another within one turn. */
+    if (lw->link_count != lw->engine.link_count) {
+        client_drop_link(lw);
+        lw->link_count = lw->engine.link_count;
+    }
     if (engine_wants_link(&lw->engine)) {
         if (lw->wire.state == WIRE_OPEN)
             is_done = read_some(lw, now);

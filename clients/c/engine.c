@@ -206,13 +206,18 @@ void engine_end_for_good(struct engine *engine, unsigned code, struct span reaso
     engine->is_final = true;
 }
 
-/* The next server is tried where this one could not be reached, or has no room. */
+/* The next server is tried where this one could not be reached, or has no room: at once, until none could be reached. */
 static void choose_server(struct engine *engine, bool was_reached)
 {
     bool has_no_room = engine->end.code == 503 || engine->end.code == 1013;
 
     if ((!was_reached || has_no_room) && engine->servers.count > 0)
         engine->server = (engine->server + 1) % engine->servers.count;
+    engine->failed_count = was_reached ? 0 : engine->failed_count + 1;
+    if (engine->failed_count >= engine->servers.count)
+        engine->failed_count = 0;
+    else if (!was_reached && engine->after_ms < 0)
+        engine->after_ms = 0;
 }
 
 static void wait_for_next(struct engine *engine, msec now)
@@ -270,6 +275,7 @@ static void begin_connecting(struct engine *engine, msec now)
     }
     engine->end   = (struct engine_end){ 0 };
     engine->state = ENGINE_CONNECTING;
+    engine->link_count++;
     engine_tell_state(engine, (struct lw_status){ .state = LW_CONNECTING });
 }
 

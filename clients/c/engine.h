@@ -53,7 +53,9 @@ struct engine {
     struct server_list    servers;
     struct server_list    redirect;   /* where the server sent us; used once */
     size_t                server;     /* index of the one to try */
+    size_t                failed_count;  /* servers that could not be reached, one after the other, since the last wait */
     struct server_entry   target;     /* the one that is tried or connected */
+    uint64_t              link_count; /* links that were wanted so far: another number, another link */
     struct server_entry   router;     /* of `allocate` */
     bool                  has_router, is_asking, is_allocated;  /* is_allocated: it was asked since the last link */
     msec                  ask_until;  /* is_asking */

@@ -520,8 +520,13 @@ static void test_the_next_server_is_tried(void **state)
     stage_begin(&stage, (struct lw_options){ .servers = "a:1, tls://b:2" });
     engine_turn(&stage.engine, stage.now);
     engine_lost(&stage.engine, "refused", stage.now);
-    pass(&stage, 60 * 1000);
+    pass(&stage, 0);
     expect_told(&stage, "connecting tcp://a:1\nwaiting 0 refused\nconnecting tls://b:2\n");
+    engine_lost(&stage.engine, "refused", stage.now);  /* none is left: now it waits */
+    pass(&stage, 0);
+    expect_told(&stage, "waiting 0 refused\n");
+    pass(&stage, 60 * 1000);
+    expect_told(&stage, "connecting tcp://a:1\n");
     stage_end(&stage);
 }
 

@@ -23,7 +23,7 @@ struct call {
 void http_init(struct http *http, const struct target *target, int stop_fd)
 {
     *http = (struct http){
-        .server = target->url.at, .key = target->key, .is_verbose = target->is_verbose, .stop_fd = stop_fd,
+        .server = target->url.at, .servers = target->url.at, .server_count = target->url_count, .key = target->key, .is_verbose = target->is_verbose, .stop_fd = stop_fd,
     };
     must(curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK);
     http->multi = curl_multi_init();
@@ -295,7 +295,7 @@ static void answer_say(const struct http *http, const struct http_answer *answer
         say("< HTTP %d after %lld ms", answer->status, (long long)took_ms);
 }
 
-void http_ask(struct http *http, const struct http_request *request, struct http_answer *ret)
+static void ask_one(struct http *http, const struct http_request *request, struct http_answer *ret)
 {
     msec               began = msec_now();
     char               error[CURL_ERROR_SIZE] = "";
@@ -318,6 +318,25 @@ void http_ask(struct http *http, const struct http_request *request, struct http
     answer_say(http, ret, msec_now() - began);
     curl_multi_remove_handle(http->multi, http->easy);
     curl_slist_free_all(headers);
+}
+
+static void next_server(struct http *http)
+{
+    http->server_at = (http->server_at + 1) % http->server_count;
+    http->server    = http->servers;
+    for (size_t i = 0; i < http->server_at; i++)
+        http->server += strlen(http->server) + 1;
+}
+
+/* Where one can't be reached nothing was sent: the next one may be asked the same. */
+void http_ask(struct http *http, const struct http_request *request, struct http_answer *ret)
+{
+    ask_one(http, request, ret);
+    for (size_t tries = 1; tries < http->server_count && ret->end == HTTP_UNREACHED; tries++) {
+        http_answer_fini(ret);
+        next_server(http);
+        ask_one(http, request, ret);
+    }
 }
 
 bool http_sleep(const struct http *http, msec ms, msec until)

@@ -23,6 +23,8 @@ struct http {
     CURLM      *multi;
     CURL       *easy;
     const char *server;   /* a URL without slashes at its end; borrowed. It may hold a password: only say() prints it */
+    const char *servers;  /* all of them, one behind the other; the next is asked where one can't be reached */
+    size_t      server_count, server_at;
     const char *key;      /* borrowed; NULL: none */
     bool        is_verbose;
     int         stop_fd;  /* readable: stop; -1: none */

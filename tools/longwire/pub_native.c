@@ -86,6 +86,8 @@ static void on_state(void *arg, const struct lw_status *status)
     native->has_left |= status->state == LW_ENDED;
     if (native->exit != EXIT_FINE || native->waiting == 0)
         return;
+    if (status->state == LW_WAITING && !native->was_connected && status->wait_ms == 0)
+        return;  /* another server is tried at once */
     if (status->state == LW_ENDED) {
         say("the server has ended it: %s (%u)", status->reason, status->code);
         native->exit = EXIT_REFUSED;

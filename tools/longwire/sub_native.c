@@ -297,6 +297,8 @@ static void on_waiting(struct native_run *run, const struct lw_status *status)
     struct sub *sub         = run->sub;
     bool        may_go_away = run->was_connected || sub->has_patience;
 
+    if (!run->was_connected && status->wait_ms == 0)
+        return;  /* another server is tried at once */
     if (sub->is_once || !may_go_away) {
         say("%s: %s", run->was_connected ? "link lost" : "can't reach the server", status->reason);
         sub_leave(sub, EXIT_UNREACHED);

@@ -105,17 +105,31 @@ bool server_is_native(struct span server)
     return false;
 }
 
+/* One URL behind the other. */
+static bool put_urls(struct target *target)
+{
+    struct span rest = span_str(target->server), one;
+
+    for (target->url_count = 0; span_cut(&rest, ',', &one); target->url_count++) {
+        if (target->url_count == SERVERS_MAX || !server_url_put(&target->url, span_trim(one)))
+            return false;
+        buf_putc(&target->url, '\0');
+    }
+    return target->url_count > 0;
+}
+
 bool target_is_sound(struct target *target)
 {
     buf_clear(&target->url);
     target->is_native = server_is_native(span_str(target->server));
-    if (target->is_native)
+    if (target->is_native) {
         buf_put(&target->url, span_str(target->server));  /* the client library checks it */
-    else if (!server_url_put(&target->url, span_str(target->server))) {
-        say("--server \"%s\" is not an address; it looks like 127.0.0.1:8080 or https://push.example", target->server);
+        buf_putc(&target->url, '\0');
+    } else if (!put_urls(target)) {
+        say("--server \"%s\" is not an address; it looks like 127.0.0.1:8080 or https://push.example, several "
+            "(at most 16) with commas", target->server);
         return false;
     }
-    buf_putc(&target->url, '\0');
     if (target->key != NULL && !cli_is_visible(span_str(target->key))) {
         say("--key holds characters that no key has (spaces, control characters or beyond ASCII)");
         return false;

@@ -4,10 +4,14 @@
 
 #include "base/buf.h"
 
+enum { SERVERS_MAX = 16 };
+
 struct target {
     const char *server;      /* as given: "host:port" or a URL; borrowed from command line or environment */
     const char *key;         /* API key; NULL: none. Borrowed, or key_copy's */
-    struct buf  url;         /* "http://host:port", NUL-terminated, without slashes at its end; once it is sound */
+    struct buf  url;         /* "http://host:port", NUL-terminated, without slashes at its end; once it is sound. Several
+                          * servers: one behind the other, each with its NUL */
+    size_t      url_count;
     char       *key_copy;
     bool        is_verbose;  /* say what is asked and answered */
     bool        is_native;   /* `server` names the native protocol; `url` is the address then */

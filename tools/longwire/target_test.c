@@ -39,8 +39,31 @@ static void test_server(void **state)
     }
 }
 
+static const struct { const char *servers; size_t count; const char *last; } lists[] = {
+    { "a, http://b:1,[::1]", 3, "http://[::1]:8080" }, { "a", 1, "http://a:8080" }, { "a,,b", 0, NULL }, { ",", 0, NULL },
+    { "1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16", 16, "http://16:8080" }, { "1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17", 0, NULL },
+};
+
+static void test_servers(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
+        struct target target;
+        target_init(&target);
+        target.server = lists[i].servers;
+        bool is_good  = target_is_sound(&target);
+        if (is_good != (lists[i].count > 0) || (is_good && target.url_count != lists[i].count))
+            fail_msg("\"%s\"", lists[i].servers);
+        if (is_good) {
+            size_t len = strlen(lists[i].last);
+            assert_string_equal(target.url.at + target.url.len - len - 1, lists[i].last);
+        }
+        target_fini(&target);
+    }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_server) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_server), cmocka_unit_test(test_servers) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

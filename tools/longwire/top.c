@@ -26,8 +26,8 @@ struct top_node {
 struct top {
     uint64_t        count;  /* tables to print; 0: no end */
     msec            interval_ms;
-    struct http     http;
-    const char     *server;
+    struct http     http;       /* to the server that is asked for all nodes */
+    struct http     node_http;  /* to each node in turn */
     struct printer  printer;
     struct buf      decoded, text;
     struct top_node *nodes, *former;  /* TOP_NODES_MAX each: of this round, and of the one before */
@@ -53,15 +53,14 @@ static struct top_node *top_find(struct top_node *nodes, size_t count, struct sp
 /* --- asking --------------------------------------------------------------------------------------------------------- */
 
 /* False: it could not be had; *ret_exit, if it isn't NULL, says how to leave, and that has been printed. */
-static bool top_ask(struct top *top, const char *server, const char *path, struct http_answer *ret, int *ret_exit)
+static bool top_ask(struct http *http, const char *path, struct http_answer *ret, int *ret_exit)
 {
     struct http_request request = { .method = "GET", .path = path, .until = msec_now() + TOP_ANSWER_MS };
 
-    top->http.server = server;
-    http_ask(&top->http, &request, ret);
+    http_ask(http, &request, ret);
     bool is_fine = ret->end == HTTP_DONE && http_is_2xx(ret);
     if (!is_fine && ret_exit != NULL)
-        *ret_exit = ret->end == HTTP_INTERRUPTED ? EXIT_FINE : http_complain(&top->http, ret);
+        *ret_exit = ret->end == HTTP_INTERRUPTED ? EXIT_FINE : http_complain(http, ret);
     return is_fine;
 }
 
@@ -114,7 +113,7 @@ static void top_ask_addresses(struct top *top)
 {
     for (size_t tries = 0; tries < TOP_ALLOCATE_TRIES && !top_knows_all(top); tries++) {
         struct http_answer answer;
-        bool               is_fine = top_ask(top, top->server, "/v1/allocate", &answer, NULL) &&
+        bool               is_fine = top_ask(&top->http, "/v1/allocate", &answer, NULL) &&
                                      elements_each(buf_span(&answer.body), "nodes", top_on_address, top);
         http_answer_fini(&answer);
         if (!is_fine)
@@ -128,7 +127,8 @@ static void top_ask_metrics(struct top *top, struct top_node *node)
 
     if (node->url[0] == '\0' || strcmp(node->state, "lost") == 0)
         return;
-    if (top_ask(top, node->url, "/metrics", &answer, NULL))
+    top->node_http.server = node->url;
+    if (top_ask(&top->node_http, "/metrics", &answer, NULL))
         node_sample_read(&node->now, buf_span(&answer.body), msec_now());
     http_answer_fini(&answer);
 }
@@ -143,7 +143,7 @@ static bool top_ask_all(struct top *top, int *ret_exit)
     top->former_count = top->node_count;
     top->nodes        = nodes;
     top->node_count   = 0;
-    bool is_fine      = top_ask(top, top->server, "/v1/nodes", &answer, ret_exit);
+    bool is_fine      = top_ask(&top->http, "/v1/nodes", &answer, ret_exit);
     if (is_fine && !elements_each(buf_span(&answer.body), "nodes", top_on_node, top)) {
         say("the answer can't be understood: is this a Longwire server?");
         *ret_exit = EXIT_REFUSED;
@@ -258,7 +258,8 @@ static int top_run(struct top *top, const struct target *target)
     int exit_code = EXIT_FINE, stop_fd = stop_fd_open();
 
     http_init(&top->http, target, stop_fd);
-    top->server = target->url.at;
+    http_init(&top->node_http, target, stop_fd);
+    top->node_http.server_count = 1;
     top->nodes  = calloc(TOP_NODES_MAX, sizeof *top->nodes);
     top->former = calloc(TOP_NODES_MAX, sizeof *top->former);
     must(top->nodes != NULL && top->former != NULL);
@@ -268,6 +269,7 @@ static int top_run(struct top *top, const struct target *target)
     }
     free(top->nodes);
     free(top->former);
+    http_fini(&top->node_http);
     http_fini(&top->http);
     close(stop_fd);
     return exit_code;

@@ -527,11 +527,12 @@ static void start(struct program *program, const struct parsed *parsed)
     const struct json_token *root     = json_root(&parsed->doc);
     const struct json_token *options  = json_member(&parsed->doc, root, SPAN("options"));
     const struct json_token *channels = json_member(&parsed->doc, root, SPAN("channels")), *how;
-    char                     url[256], user[256], device[256], ticket[16384], token[16384];
+    char                     url[1024], allocate[256], user[256], device[256], ticket[16384], token[16384];
     uint64_t                 handler_ms = 0, heartbeat_s = 0;
 
     take_text(parsed, root, "url", url, sizeof url);
     take_text(parsed, root, "storeFile", program->store_file, sizeof program->store_file);
+    take_text(parsed, options, "allocate", allocate, sizeof allocate);
     take_text(parsed, options, "user", user, sizeof user);
     take_text(parsed, options, "device", device, sizeof device);
     take_text(parsed, options, "ticket", ticket, sizeof ticket);
@@ -546,6 +547,7 @@ static void start(struct program *program, const struct parsed *parsed)
     program->handler_ms = (long)handler_ms;
     program->lw         = lw_new(&(struct lw_options){
         .servers     = address_of(url),
+        .allocate    = allocate[0] != '\0' ? allocate : NULL,
         .backoff     = backoff_of(parsed, options),
         .user        = user[0] != '\0' ? user : NULL,
         .device      = device[0] != '\0' ? device : NULL,

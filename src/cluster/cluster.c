@@ -268,7 +268,8 @@ static void cluster_compare(struct cluster *cluster)
 
 void cluster_take_up(struct cluster *cluster, uint64_t life)
 {
-    bool is_another = !cluster->has_life || cluster->life != life;
+    bool had_life   = cluster->has_life;
+    bool is_another = !had_life || cluster->life != life;
 
     cluster_ask_reach(cluster->ask, true);
     cluster->is_up       = true;
@@ -276,7 +277,7 @@ void cluster_take_up(struct cluster *cluster, uint64_t life)
     cluster->has_life    = true;
     cluster->lease_next  = cluster->now;
     cluster->nodes_next  = cluster->now;
-    cluster->has_dropped = true;  /* what was under way to others may be lost */
+    cluster->has_dropped |= had_life;  /* what was under way to others may be lost */
     cluster->routes_retry_at = cluster->now;
     cluster_doubt(cluster);
     if (!is_another)
@@ -313,6 +314,16 @@ static void port_unfollow(void *ctx, struct channel_name *name)
 static void port_committed(void *ctx, struct message *message)
 {
     cluster_gather(ctx, message);
+}
+
+static void port_purged(void *ctx, struct channel_name *name, uint64_t epoch, uint64_t head)
+{
+    cluster_gather_purge(ctx, name, epoch, head);
+}
+
+static void port_doubted(void *ctx)
+{
+    ((struct cluster *)ctx)->has_dropped = true;
 }
 
 static void port_ask(void *ctx, struct peer_question *question)
@@ -353,7 +364,8 @@ static void port_tick(void *ctx)
 }
 
 const struct cluster_port cluster_port = {
-    .follow = port_follow, .unfollow = port_unfollow, .committed = port_committed, .ask = port_ask,
+    .follow = port_follow, .unfollow = port_unfollow, .committed = port_committed, .purged = port_purged,
+    .doubted = port_doubted, .ask = port_ask,
     .answer = port_answer, .turn_end = port_turn_end, .tick = port_tick,
 };
 

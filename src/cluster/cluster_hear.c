@@ -49,6 +49,16 @@ static bool hear_head(struct cluster *cluster, struct heard_name *last, const st
     return true;
 }
 
+static bool hear_purge(struct cluster *cluster, struct heard_name *last, const struct bus_item *item)
+{
+    struct channel_name *channel = heard_name_get(cluster, last, item->channel);
+
+    if (channel == NULL || item->epoch == 0)
+        return false;
+    writer_hear_purge(cluster->writer, channel, item->epoch, item->seq);
+    return true;
+}
+
 static bool hear_question(struct cluster *cluster, const struct node_id *from, struct heard_name *last,
                           const struct bus_item *item)
 {
@@ -65,6 +75,7 @@ static bool hear_item(struct cluster *cluster, const struct node_id *from, struc
     switch (item->kind) {
     case BUS_MESSAGE: return hear_message(cluster, last, item);
     case BUS_HEAD: return hear_head(cluster, last, item);
+    case BUS_PURGE: return hear_purge(cluster, last, item);
     case BUS_QUESTION:
     case BUS_ANSWER:
     case BUS_NOTICE: return hear_question(cluster, from, last, item);

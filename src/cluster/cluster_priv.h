@@ -81,6 +81,7 @@ void cluster_doubt(struct cluster *cluster);
 /* --- cluster_send.c --- */
 void cluster_send_fini(struct cluster *cluster);
 void cluster_gather(struct cluster *cluster, struct message *message);
+void cluster_gather_purge(struct cluster *cluster, struct channel_name *channel, uint64_t epoch, uint64_t head);
 /* Puts the look-up of this turn, and sends the frames that were filled in it. */
 void cluster_send_turn_end(struct cluster *cluster);
 void cluster_send_tick(struct cluster *cluster);

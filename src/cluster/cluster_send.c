@@ -16,9 +16,12 @@ struct cluster_frame {
     struct buf          bytes;
 };
 
+/* What others are to hear of a channel: a message, or that it was emptied. */
 struct sought_message {
-    struct message *message;  /* owns a reference */
-    uint32_t        name;     /* which of the names */
+    struct channel_name *channel;     /* owns a reference */
+    struct message      *message;     /* owns a reference; NULL: a purge, up to … */
+    uint64_t             epoch, head;
+    uint32_t             name;        /* which of the names */
 };
 
 /* The messages of a turn, or some of them. */
@@ -168,8 +171,10 @@ void cluster_forget_far(struct cluster *cluster, const struct node_id *id)
 
 static void lookup_free(struct cluster *cluster, struct cluster_lookup *lookup)
 {
-    for (size_t i = 0; i < lookup->count; i++)
+    for (size_t i = 0; i < lookup->count; i++) {
         message_unref(lookup->messages[i].message);
+        channel_name_unref(lookup->messages[i].channel);
+    }
     cluster->waiting_count -= lookup->count;
     cluster->waiting_bytes -= lookup->bytes;
     engine_call_fini(&lookup->call.call);
@@ -241,64 +246,85 @@ static size_t lookup_find_name(struct cluster *cluster, struct cluster_lookup *l
     return number;
 }
 
-static void lookup_add_message(struct cluster_lookup *lookup, struct message *message, size_t name)
+static size_t sought_bytes(const struct sought_message *sought)
 {
+    return sizeof *sought + (sought->message == NULL ? 0 : message_size(sought->message));
+}
+
+/* Shares what it points at. */
+static void lookup_add_message(struct cluster *cluster, struct cluster_lookup *lookup, const struct sought_message *sought)
+{
+    struct sought_message *kept;
+
     if (lookup->count == lookup->cap) {
         lookup->cap      = lookup->cap == 0 ? 16 : 2 * lookup->cap;
         lookup->messages = reallocarray(lookup->messages, lookup->cap, sizeof lookup->messages[0]);
         must(lookup->messages != NULL);
     }
-    lookup->messages[lookup->count++] = (struct sought_message){ message_ref(message), (uint32_t)name };
-    lookup->bytes += message_size(message);
-    lookup->names[name].count = (uint32_t)lookup->count;
+    kept  = &lookup->messages[lookup->count++];
+    *kept = *sought;
+    channel_name_ref(kept->channel);
+    if (kept->message != NULL)
+        message_ref(kept->message);
+    lookup->names[kept->name].count = (uint32_t)lookup->count;
+    lookup->bytes += sought_bytes(kept);
+    cluster->waiting_bytes += sought_bytes(kept);
+    cluster->waiting_count++;
 }
 
 /* Where heads travel, the last message of a channel is enough. */
-static bool lookup_replace(struct cluster *cluster, struct cluster_lookup *lookup, struct message *message, size_t name)
+static bool lookup_replace(struct cluster *cluster, struct cluster_lookup *lookup, const struct sought_message *sought)
 {
-    const struct engine_name *known = &lookup->names[name];
+    const struct engine_name *known = &lookup->names[sought->name];
     struct sought_message    *last  = known->count == 0 ? NULL : &lookup->messages[known->count - 1];
 
-    if (!cluster->engine->prefers_heads || last == NULL || !channel_name_eq(last->message->channel, message->channel))
+    if (!cluster->engine->prefers_heads || last == NULL || last->message == NULL || sought->message == NULL ||
+        !channel_name_eq(last->channel, sought->channel))
         return false;
-    lookup->bytes += message_size(message) - message_size(last->message);
-    cluster->waiting_bytes += message_size(message) - message_size(last->message);
+    lookup->bytes += sought_bytes(sought) - sought_bytes(last);
+    cluster->waiting_bytes += sought_bytes(sought) - sought_bytes(last);
     message_unref(last->message);
-    last->message = message_ref(message);
+    last->message = message_ref(sought->message);
     return true;
 }
 
-void cluster_gather(struct cluster *cluster, struct message *message)
+static void cluster_seek(struct cluster *cluster, struct sought_message *sought)
 {
     char        scratch[ROUTE_NAME_BYTES_MAX];
-    struct span name = route_name(channel_name_span(message->channel), scratch);
+    struct span name = route_name(channel_name_span(sought->channel), scratch);
 
     if (!cluster->is_up || cluster->waiting_count >= cluster->setup.limits.waiting_max ||
-        cluster->waiting_bytes + message_size(message) > cluster->setup.limits.waiting_bytes_max) {
+        cluster->waiting_bytes + sought_bytes(sought) > cluster->setup.limits.waiting_bytes_max) {
         counter_add(&cluster->counters.dropped, 1);
         cluster->has_dropped = true;
         return;
     }
     if (cluster->gathering == NULL)
         cluster->gathering = lookup_new(cluster);
-    size_t at = lookup_find_name(cluster, cluster->gathering, name);
-    if (lookup_replace(cluster, cluster->gathering, message, at))
-        return;
-    lookup_add_message(cluster->gathering, message, at);
-    cluster->waiting_count++;
-    cluster->waiting_bytes += message_size(message);
+    sought->name = (uint32_t)lookup_find_name(cluster, cluster->gathering, name);
+    if (!lookup_replace(cluster, cluster->gathering, sought))
+        lookup_add_message(cluster, cluster->gathering, sought);
     if (cluster->gathering->name_count == ENGINE_NAMES_MAX)
         lookup_put(cluster);
+}
+
+void cluster_gather(struct cluster *cluster, struct message *message)
+{
+    cluster_seek(cluster, &(struct sought_message){ .channel = message->channel, .message = message });
+}
+
+void cluster_gather_purge(struct cluster *cluster, struct channel_name *channel, uint64_t epoch, uint64_t head)
+{
+    cluster_seek(cluster, &(struct sought_message){ .channel = channel, .epoch = epoch, .head = head });
 }
 
 /* --- what the look-up found ------------------------------------------------------------------------------------ */
 
 /* The item of this message: whole, or its head alone. */
-static void encode(struct cluster *cluster, const struct message *message)
+static void encode_message(struct cluster *cluster, const struct message *message)
 {
     const size_t bytes = message_size(message) + message->channel->len + CLUSTER_ITEM_MORE_BYTES;
 
-    buf_clear(&cluster->item);
     if (!cluster->engine->prefers_heads && CLUSTER_HEADER_BYTES_MAX + bytes <= cluster->engine->frame_bytes_max) {
         bus_message_put(&cluster->item, message);
         return;
@@ -307,6 +333,18 @@ static void encode(struct cluster *cluster, const struct message *message)
                                                            .channel = channel_name_span(message->channel),
                                                            .epoch   = message->epoch,
                                                            .seq     = message->seq });
+}
+
+static void encode_sought(struct cluster *cluster, const struct sought_message *sought)
+{
+    buf_clear(&cluster->item);
+    if (sought->message != NULL)
+        encode_message(cluster, sought->message);
+    else
+        bus_item_put(&cluster->item, &(const struct bus_item){ .kind    = BUS_PURGE,
+                                                               .channel = channel_name_span(sought->channel),
+                                                               .epoch   = sought->epoch,
+                                                               .seq     = sought->head });
 }
 
 /* Of the nodes that were found for a name, those that get its messages, each once. Returns how many. */
@@ -330,11 +368,12 @@ static size_t found_far(struct cluster *cluster, const struct engine_call *call,
     return count;
 }
 
-static void cluster_spread(struct cluster *cluster, const struct message *message, struct cluster_far **far, size_t count)
+static void cluster_spread(struct cluster *cluster, const struct sought_message *sought, struct cluster_far **far,
+                           size_t count)
 {
     if (count == 0)
         return;
-    encode(cluster, message);
+    encode_sought(cluster, sought);
     struct counter *counter = cluster->item.at[0] == BUS_MESSAGE ? &cluster->counters.messages_sent
                                                                  : &cluster->counters.heads_sent;
     for (size_t i = 0; i < count; i++)
@@ -354,7 +393,7 @@ static void lookup_spread(struct cluster *cluster, struct cluster_lookup *lookup
         counts[i] = found_far(cluster, call, &lookup->names[i], &far[lookup->names[i].first]);
     for (size_t i = 0; i < lookup->count; i++) {
         const struct sought_message *sought = &lookup->messages[i];
-        cluster_spread(cluster, sought->message, &far[lookup->names[sought->name].first], counts[sought->name]);
+        cluster_spread(cluster, sought, &far[lookup->names[sought->name].first], counts[sought->name]);
     }
     free(far);
     free(counts);

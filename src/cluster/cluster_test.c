@@ -69,6 +69,8 @@ static void hear_command(struct place *place, struct command *command)
         struct deliver_command *deliver = container_of(command, struct deliver_command, hint.command);
         for (uint32_t i = 0; i < deliver->hint.count; i++)
             say(place, "%d", deliver->messages[i]->seq);
+    } else if (command->kind == &purged_kind) {
+        say(place, "purge %d", container_of(command, struct purged_command, command)->head);
     } else if (command->kind == &moved_kind) {
         struct moved_command *moved = container_of(command, struct moved_command, hint.command);
         for (uint32_t i = 0; i < moved->hint.count; i++)
@@ -368,6 +370,20 @@ static void who_follows_no_more_is_sent_nothing(void **state)
     hall_free(hall);
 }
 
+static void a_purge_reaches_the_others(void **state)
+{
+    (void)state;
+    struct hall *hall = hall_following(false);
+
+    publishes(hall, 0, 0);
+    passes(hall, 100);
+    writer_take(&hall->places[0].writer, &purge_command_new(hall->names[0])->command, hall->now);
+    publishes(hall, 0, 0);
+    passes(hall, 100);
+    heard_is(hall, 1, "1 purge 1 2");
+    hall_free(hall);
+}
+
 /* --- healing ------------------------------------------------------------------------------------------------------ */
 
 static void a_lost_frame_is_noticed(void **state)
@@ -459,6 +475,22 @@ static void an_emptied_engine_is_filled_again(void **state)
     passes(hall, 100);
     heard_is(hall, 1, "2");
     assert_int_equal(counter_get(&counters(hall, 1)->is_healthy), 1);
+    hall_free(hall);
+}
+
+/* The store does not know whether a batch of this node is there: the others look. */
+static void what_is_in_doubt_on_one_node_the_others_compare(void **state)
+{
+    (void)state;
+    struct hall *hall  = hall_following(false);
+    uint64_t     count = counter_get(&counters(hall, 1)->comparisons);
+
+    publishes(hall, 0, 0);
+    passes(hall, 2000);
+    heard_is(hall, 1, "1");
+    cluster_port.doubted(hall->places[0].cluster);
+    passes(hall, 2000);
+    assert_int_equal(counter_get(&counters(hall, 1)->comparisons), count + 1);
     hall_free(hall);
 }
 
@@ -613,6 +645,8 @@ int main(void)
         cmocka_unit_test(frames_are_bounded),
         cmocka_unit_test(an_engine_may_carry_heads_alone),
         cmocka_unit_test(who_follows_no_more_is_sent_nothing),
+        cmocka_unit_test(a_purge_reaches_the_others),
+        cmocka_unit_test(what_is_in_doubt_on_one_node_the_others_compare),
         cmocka_unit_test(a_lost_frame_is_noticed),
         cmocka_unit_test(a_doubled_frame_is_heard_once),
         cmocka_unit_test(look_ups_that_fail_are_noticed_by_the_others),

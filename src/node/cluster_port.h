@@ -18,6 +18,10 @@ struct cluster_port {
     /* This node's store has committed it: other nodes that follow it are to get it. Shares it. Not called for what was heard
      * from others. */
     void (*committed)(void *ctx, struct message *message);
+    /* This node's store has emptied it, up to this head: other nodes that follow it are to let go of what they hold. */
+    void (*purged)(void *ctx, struct channel_name *name, uint64_t epoch, uint64_t head);
+    /* What this node gave to its store may be there or not: all other nodes are to compare heads. */
+    void (*doubted)(void *ctx);
     /* Takes it; it comes back with its answers (peer_question.h). */
     void (*ask)(void *ctx, struct peer_question *question);
     /* Takes it: another node's question, answered. */

@@ -122,6 +122,9 @@ void writer_hear(struct writer *writer, struct message *message);
  * the end of this turn, and read the log. The same rules hold as for writer_hear(). */
 void writer_hear_head(struct writer *writer, const struct channel_name *name, uint64_t epoch, uint64_t head);
 
+/* Somebody else has emptied the log up to `head`. The same rules hold. */
+void writer_hear_purge(struct writer *writer, struct channel_name *name, uint64_t epoch, uint64_t head);
+
 /* The registration of the route that cluster_port.follow() began has ended: the head is asked for now. */
 void writer_routed(struct writer *writer, struct channel_name *channel);
 

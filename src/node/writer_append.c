@@ -303,6 +303,8 @@ static void writer_doubt(struct writer *writer, const struct writer_batch *batch
     if (broken_count > 0 && good_count > 0)
         writer_doubt_damaged(writer, batch);
     bool is_doubtful = good_count == 0 && (broken_count > 0 || from->is_doubtful);
+    if (writer->cluster != NULL && from->is_shared && (broken_count > 0 || is_doubtful != from->is_doubtful))
+        writer->cluster->doubted(writer->cluster_ctx);
     if (is_doubtful == from->is_doubtful)
         return;
     from->is_doubtful = is_doubtful;

@@ -225,6 +225,13 @@ static void writer_hold_answer(struct writer *writer, struct tail *tail, const s
     lane->held = &held->mail;
 }
 
+/* Was it emptied, and nobody told it here? */
+static bool answer_shows_purge(const struct tail *tail, const struct store_head *answer)
+{
+    return tail->epoch == answer->epoch && tail->first <= tail->head && answer->head >= tail->head &&
+           answer->first == answer->head + 1 && answer->head > 0;
+}
+
 /* The log has more than was delivered here. Loops that asked for the head are told at once. The process that appended
  * may still send the messages to the others: they are told a little later that the head has moved, in case those
  * messages are lost. Appends may have overtaken the answer: within one life of the log the head only goes forward. */
@@ -233,6 +240,8 @@ static void writer_adopt_head(struct writer *writer, struct tail *tail, const st
     bool     has_moved = tail->epoch != answer->epoch || tail->head < answer->head;
     uint64_t told;
 
+    if (tail->followers != 0 && writer_store_of(writer, tail->name)->is_shared && answer_shows_purge(tail, answer))
+        writer_purge_known(writer, tail, answer->epoch, answer->head);
     if (has_moved) {
         tail_empty(&writer->tails, tail);
         tail->head = answer->head;

@@ -53,6 +53,8 @@ void writer_outdate_all(struct writer *writer, const struct writer_store *from);
 /* --- writer_purge.c --- */
 /* The store has emptied a channel: lets go of its tail, tells the loops that follow, and then answers, unless that was
  * done when the deadline passed. Takes it. */
+/* It is known that this log is empty up to `head`: the tail, and the loops that follow, let go. */
+void writer_purge_known(struct writer *writer, struct tail *tail, uint64_t epoch, uint64_t head);
 void writer_take_purge(struct writer *writer, struct publish_command *publish, bool is_late);
 
 /* --- writer_deliver.c --- */

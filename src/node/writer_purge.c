@@ -20,28 +20,55 @@ static void purged_go_on(struct writer *writer, struct purged_command *purged)
         writer_answer(writer, publish, PUBLISH_PURGED);
 }
 
-void writer_take_purge(struct writer *writer, struct publish_command *publish, bool is_late)
+/* publish NULL: nobody waits for the answer. */
+static void writer_spread_purge(struct writer *writer, struct channel_name *name, uint64_t epoch, uint64_t head,
+                                struct publish_command *publish)
 {
-    struct channel_name       *name   = publish->append.message->channel;
-    const struct purge_answer *answer = &publish->append.purged;
-    struct purged_command     *purged = calloc(1, sizeof *purged);
-    struct tail               *tail   = tails_find(&writer->tails, name);
+    struct purged_command *purged = calloc(1, sizeof *purged);
+    struct tail           *tail   = tails_find(&writer->tails, name);
 
     must(purged != NULL);
     purged->command = (struct command){ .kind = &purged_kind };
     purged->channel = channel_name_ref(name);
-    purged->epoch   = answer->epoch;
-    purged->head    = answer->head;
+    purged->epoch   = epoch;
+    purged->head    = head;
+    purged->publish = publish;
     if (tail != NULL) {
         purged->to_visit = tail->followers;
-        tail_purge(&writer->tails, tail, answer->epoch, answer->head);
+        tail_purge(&writer->tails, tail, epoch, head);
         tail_let_go(&writer->tails, tail);
     }
+    purged_go_on(writer, purged);
+}
+
+void writer_purge_known(struct writer *writer, struct tail *tail, uint64_t epoch, uint64_t head)
+{
+    writer_spread_purge(writer, tail->name, epoch, head, NULL);
+}
+
+void writer_hear_purge(struct writer *writer, struct channel_name *name, uint64_t epoch, uint64_t head)
+{
+    struct tail *tail = tails_find(&writer->tails, name);
+
+    must(epoch != 0);
+    if (tail == NULL || tail->followers == 0)
+        return;
+    if (tail->epoch != epoch)
+        writer_outdate(writer, tail);
+    else
+        writer_purge_known(writer, tail, epoch, head);
+}
+
+void writer_take_purge(struct writer *writer, struct publish_command *publish, bool is_late)
+{
+    struct channel_name       *name   = publish->append.message->channel;
+    const struct purge_answer *answer = &publish->append.purged;
+
+    if (writer->cluster != NULL && writer_store_of(writer, name)->is_shared)
+        writer->cluster->purged(writer->cluster_ctx, name, answer->epoch, answer->head);
+    writer_spread_purge(writer, name, answer->epoch, answer->head, is_late ? NULL : publish);
     if (is_late)
         command_free(&publish->command);  /* it was answered; the loop gives up its part, too */
-    else
-        purged->publish = publish;
-    purged_go_on(writer, purged);
 }
 
 void writer_take_purged(struct command *command, struct writer *writer)

@@ -308,13 +308,26 @@ static void on_committed(void *ctx, struct message *message)
     tell(ctx, "committed", message->seq);
 }
 
+static void on_purged(void *ctx, struct channel_name *name, uint64_t epoch, uint64_t head)
+{
+    (void)name;
+    assert_int_equal(epoch, EPOCH);
+    tell(ctx, "purged", head);
+}
+
+static void on_doubted(void *ctx)
+{
+    tell(ctx, "doubted", 0);
+}
+
 static void on_turn_end(void *ctx)
 {
     (void)ctx;
 }
 
 static const struct cluster_port cluster_here = {
-    .follow = on_follow, .unfollow = on_unfollow, .committed = on_committed, .turn_end = on_turn_end, .tick = on_turn_end,
+    .follow = on_follow, .unfollow = on_unfollow, .committed = on_committed, .purged = on_purged, .doubted = on_doubted,
+    .turn_end = on_turn_end, .tick = on_turn_end,
 };
 
 /* A node of a cluster. */
@@ -1826,6 +1839,18 @@ static void a_count_goes_round(void **state)
     }
 }
 
+static void hand_purges(struct stage *stage)
+{
+    struct append *append = container_of(hand_batch(&stage->hand)->appends.next, struct append, link);
+
+    for (; !append->is_purge; append = container_of(append->link.next, struct append, link))
+        ;
+    append->outcome = APPEND_PURGED;
+    append->purged  = (struct purge_answer){ EPOCH, 1, stage->hand.head + hand_batch(&stage->hand)->count - 1 };
+    hand_ends(&stage->hand, APPEND_DONE);
+    turn(stage);
+}
+
 /* --- in a cluster ----------------------------------------------------------------------------------------------- */
 
 /* Register the route, then ask: what is published in between comes by the route, or is below the head. */
@@ -1951,6 +1976,83 @@ static unsigned ticks_until_asked(struct stage *stage, unsigned most)
     return 0;
 }
 
+static void the_cluster_hears_of_purges_and_of_unknown_ends(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_in_cluster();
+
+    publishes(stage, 0, stage->name);
+    turn(stage);
+    hand_ends(&stage->hand, APPEND_DONE);
+    turn(stage);
+    purges(stage, 1, stage->name);
+    turn(stage);
+    hand_purges(stage);
+    told_is(stage, "committed 1 purged 1");
+    publishes(stage, 0, stage->name);
+    turn(stage);
+    hand_ends(&stage->hand, APPEND_BROKEN);
+    turn(stage);
+    told_is(stage, "doubted");
+    publishes(stage, 0, stage->name);
+    turn(stage);
+    hand_ends(&stage->hand, APPEND_DONE);
+    turn(stage);
+    told_is(stage, "doubted committed 2");  /* now the others can read, too */
+    stage_free(stage);
+}
+
+/* Loop 0 of a node in a cluster follows the channel, and holds its messages 6 and 7. */
+static struct stage *stage_holding(void)
+{
+    struct stage *stage = stage_routed();
+
+    for (uint64_t seq = 6; seq <= 7; seq++) {
+        struct message *message = message_new(stage->name, MESSAGE_PLAIN, "", 0, SPAN(""), SPAN(""));
+        message->epoch          = EPOCH;
+        message->seq            = seq;
+        writer_hear(&stage->writer, message);
+        message_unref(message);
+    }
+    turn(stage);
+    got_is(stage, 0, "deliver 6 7");
+    assert_non_null(tails_find(&stage->writer.tails, stage->name)->ring);
+    return stage;
+}
+
+static void a_purge_that_is_heard_reaches_the_loops(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_holding();
+
+    writer_hear_purge(&stage->writer, stage->live, EPOCH, 7);
+    writer_hear_purge(&stage->writer, stage->name, EPOCH, 7);
+    got_is(stage, 0, "purge 7");
+    assert_null(tails_find(&stage->writer.tails, stage->name)->ring);
+    writer_take(&stage->writer, &stage->purged->command, WALL);
+    writer_hear_purge(&stage->writer, stage->name, EPOCH + 1, 7);
+    got_is(stage, 0, "");
+    stage_free(stage);
+}
+
+/* Nobody told it: the comparison shows it. */
+static void a_purge_that_was_lost_is_found(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_holding();
+
+    writer_compare_all(&stage->writer);
+    ticks(stage, 1);
+    struct store_heads *question = container_of(list_pop(&stage->hand.questions), struct store_heads, link);
+    question->heads[0]           = (struct store_head){ RC_OK, EPOCH, 8, 7 };
+    question->done(question);
+    turn(stage);
+    got_is(stage, 0, "purge 7");
+    assert_null(tails_find(&stage->writer.tails, stage->name)->ring);
+    writer_take(&stage->writer, &stage->purged->command, WALL);
+    stage_free(stage);
+}
+
 static void heads_are_compared_as_often_as_it_is_told(void **state)
 {
     (void)state;
@@ -1975,18 +2077,6 @@ static void heads_are_compared_as_often_as_it_is_told(void **state)
 }
 
 /* --- purges ----------------------------------------------------------------------------------------------------- */
-
-static void hand_purges(struct stage *stage)
-{
-    struct append *append = container_of(hand_batch(&stage->hand)->appends.next, struct append, link);
-
-    for (; !append->is_purge; append = container_of(append->link.next, struct append, link))
-        ;
-    append->outcome = APPEND_PURGED;
-    append->purged  = (struct purge_answer){ EPOCH, 1, stage->hand.head + hand_batch(&stage->hand)->count - 1 };
-    hand_ends(&stage->hand, APPEND_DONE);
-    turn(stage);
-}
 
 /* Each loop that follows is told behind the messages of before, and the answer comes when all have been. */
 static void a_purge_is_answered_when_every_loop_knows(void **state)
@@ -2231,6 +2321,9 @@ int main(void)
         cmocka_unit_test(a_question_of_before_the_route_does_not_count),
         cmocka_unit_test(who_unfollows_before_the_route_stands_asks_nothing),
         cmocka_unit_test(the_cluster_hears_what_this_node_commits_to_shared_logs),
+        cmocka_unit_test(the_cluster_hears_of_purges_and_of_unknown_ends),
+        cmocka_unit_test(a_purge_that_is_heard_reaches_the_loops),
+        cmocka_unit_test(a_purge_that_was_lost_is_found),
         cmocka_unit_test(heads_are_compared_as_often_as_it_is_told),
         cmocka_unit_test(a_purge_is_answered_when_every_loop_knows),
         cmocka_unit_test(a_purge_that_nobody_follows_is_answered_at_once),

@@ -56,7 +56,7 @@ static void bus_item_begin(struct buf *buf, enum bus_item_kind kind, size_t body
 
 static void bus_head_put(struct buf *buf, const struct bus_item *item)
 {
-    bus_item_begin(buf, BUS_HEAD, bus_text_bytes(item->channel) + BUS_EPOCH_BYTES + bus_varint_bytes(item->seq));
+    bus_item_begin(buf, item->kind, bus_text_bytes(item->channel) + BUS_EPOCH_BYTES + bus_varint_bytes(item->seq));
     bus_text_put(buf, item->channel);
     bus_fixed_put(buf, item->epoch);
     bus_varint_put(buf, item->seq);
@@ -95,7 +95,8 @@ static void bus_answer_put(struct buf *buf, const struct bus_item *item)
 void bus_item_put(struct buf *buf, const struct bus_item *item)
 {
     switch (item->kind) {
-    case BUS_HEAD: bus_head_put(buf, item); return;
+    case BUS_HEAD:
+    case BUS_PURGE: bus_head_put(buf, item); return;
     case BUS_NOTICE:
     case BUS_QUESTION: bus_question_put(buf, item); return;
     case BUS_ANSWER: bus_answer_put(buf, item); return;
@@ -247,7 +248,8 @@ static bool bus_body_get(struct span body, struct bus_item *ret)
 
     switch (ret->kind) {
     case BUS_MESSAGE: is_well = bus_place_get(&body, ret) && ret->seq != 0; break;
-    case BUS_HEAD: return bus_place_get(&body, ret);
+    case BUS_HEAD:
+    case BUS_PURGE: return bus_place_get(&body, ret);
     case BUS_NOTICE:
     case BUS_QUESTION:
         is_well = bus_channel_get(&body, ret) && bus_varint_get(&body, &ret->question) &&
@@ -262,7 +264,7 @@ static bool bus_body_get(struct span body, struct bus_item *ret)
 
 static bool bus_kind_is_known(uint8_t kind)
 {
-    return kind >= BUS_MESSAGE && kind <= BUS_BEAT;
+    return kind >= BUS_MESSAGE && kind <= BUS_PURGE;
 }
 
 bool bus_item_get(struct span *frame, struct bus_item *ret)

@@ -8,6 +8,7 @@
  *     fields    kind(1) · flags(1) · id · time · expires_at · target · text: media · text: from · text: event ·
  *               text: collapse key · what later versions add
  *     HEAD      text: channel · epoch(8) · head
+ *     PURGE     as HEAD
  *     QUESTION  text: channel, or empty · number of the question · topic(1) · flags(1) · offset · the topic's own body: the rest
  *     ANSWER    number of the question · flags(1) · offset · the topic's own body: the rest
  *     NOTICE    as QUESTION
@@ -37,6 +38,7 @@ enum bus_item_kind {
     BUS_ANSWER   = 4,
     BUS_NOTICE   = 5,  /* as a question, but nobody waits for an answer */
     BUS_BEAT     = 6,  /* nothing: only the frame's number matters */
+    BUS_PURGE    = 7,  /* all of this log up to its head is gone */
 };
 
 struct bus_header {
@@ -49,8 +51,8 @@ struct bus_header {
 /* One item; spans are borrowed from the frame. */
 struct bus_item {
     enum bus_item_kind kind;
-    struct span        channel;    /* MESSAGE, HEAD; QUESTION and NOTICE: empty where they are about none */
-    uint64_t           epoch, seq; /* MESSAGE; HEAD: seq is the head */
+    struct span        channel;    /* MESSAGE, HEAD, PURGE; QUESTION and NOTICE: empty where they are about none */
+    uint64_t           epoch, seq; /* MESSAGE; HEAD, PURGE: seq is the head */
     uint64_t           question;   /* QUESTION, ANSWER, NOTICE: the asker's number of it */
     uint8_t            topic;      /* QUESTION, NOTICE: node/peer_question.h */
     uint64_t           offset;     /* … where in the whole body this part begins */

@@ -146,6 +146,7 @@ static const struct bus_item items[] = {
     { BUS_ANSWER, .question = 1, .has_more = true, .body = SPAN("part") },
     { BUS_NOTICE, SPAN("group:lobby"), .question = 7, .topic = 8, .body = SPAN("x") },
     { BUS_BEAT },
+    { BUS_PURGE, SPAN("topic:emptied"), 3, 99 },
 };
 
 static void put_whole_frame(struct buf *buf)

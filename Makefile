@@ -54,7 +54,7 @@ $(OUT)/obj/%.o: src/%.c
 	@mkdir -p $(@D)
 	@echo "  cc $<"
 	@$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
-$(OUT)/obj/store/pg_sql.o: src/store/pg_schema.sql
+$(OUT)/obj/store/pg_sql.o: $(wildcard src/store/pg_schema*.sql)
 $(OUT)/obj/store/redis.o: src/store/redis_script.lua
 $(OUT)/obj/main/pages.o: $(wildcard web/* clients/js/index.js clients/js/lib/*) docs/openapi.json
 

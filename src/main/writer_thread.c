@@ -111,6 +111,7 @@ enum rc writer_thread_open(struct writer_thread *thread, const struct snapshot *
     loop_compare_clock(&thread->loop, stores_wall_seen(stores, &snapshot->settings));
     counter_set(&thread->adopted, snapshot->number);
     writer_init(&thread->writer, &writer_thread_port, thread, stores->durable, stores->memory, &limits, loop_count);
+    head_ear_begin(&thread->ear, &thread->writer);
     memberships_init(&thread->memberships);
     devices_init(&thread->devices, &thread->writer, namespaces, hash_key, &devices);
     presence_init(&thread->presence, &writer_thread_port, thread, loop_count, hash_key, &presence);

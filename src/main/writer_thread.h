@@ -16,6 +16,7 @@
 #include "device/presence.h"
 #include "main/snapshot.h"
 #include "main/stores.h"
+#include "node/head_ear.h"
 #include "node/writer.h"
 #include "reactor/loop.h"
 
@@ -23,6 +24,7 @@ struct cluster_host;
 
 struct writer_thread {
     struct writer   writer;
+    struct head_ear ear;                   /* what others append to the durable store */
     struct memberships memberships;
     struct devices  devices;               /* beside the writer, on its thread */
     struct presence presence;              /* … */

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/must.h"
+#include "node/head_ear.h"
 #include "node/writer_priv.h"
 #include "store/mem.h"
 
@@ -23,6 +24,7 @@ struct hand {
     struct store_listing *listing;     /* under way, or NULL */
     uint64_t             head;
     unsigned             tick_count;
+    struct store_ear     ear;
 };
 
 struct commands {
@@ -83,9 +85,14 @@ static void hand_tick(struct store *store, msec wall)
     hand_of(store)->tick_count++;
 }
 
+static void hand_hear(struct store *store, const struct store_ear *ear)
+{
+    hand_of(store)->ear = *ear;
+}
+
 static const struct store_ops hand_ops = {
     .name = "hand", .append = hand_append, .read = hand_read, .heads = hand_heads, .list = hand_list,
-    .tick = hand_tick,
+    .tick = hand_tick, .hear = hand_hear,
 };
 
 /* The oldest batch under way, or NULL. */
@@ -973,6 +980,49 @@ static void messages_and_heads_that_are_heard_of_mix(void **state)
     hears(stage, EPOCH, 9);
     got_is(stage, 0, "deliver 6 moved 8 deliver 8 deliver 9");
     assert_int_equal(tails_find(&stage->writer.tails, stage->name)->head, 9);
+    stage_free(stage);
+}
+
+static void what_the_store_hears_comes_to_the_writer(void **state)
+{
+    (void)state;
+    struct stage          *stage = stage_shared();
+    struct head_ear        ear;
+    const struct store_ear *told = &stage->hand.ear;
+
+    head_ear_begin(&ear, &stage->writer);
+    told->missed(told->ctx);
+    told->missed(told->ctx);
+    assert_int_equal(stage->posted.count, 1);
+    told->heard(told->ctx, stage->name, EPOCH, 7);
+    turn(stage);
+    got_is(stage, 0, "moved 7");
+    assert_int_equal(ear.waiting_count, 0);
+    ticks(stage, HEARTBEAT_TICKS);
+    hand_tells(&stage->hand, RC_OK, 8);
+    turn(stage);
+    ticks(stage, 2);
+    got_is(stage, 0, "moved 8");
+    stage_free(stage);
+}
+
+/* More than may wait: the heads are compared instead. */
+static void an_ear_is_bounded(void **state)
+{
+    (void)state;
+    struct stage          *stage = stage_shared();
+    struct head_ear        ear;
+    const struct store_ear *told = &stage->hand.ear;
+
+    head_ear_begin(&ear, &stage->writer);
+    ear.waiting_count = HEAD_EAR_MAX - 1;
+    for (int i = 0; i < 3; i++)
+        told->heard(told->ctx, stage->name, EPOCH, 6);
+    assert_int_equal(stage->posted.count, 2);
+    assert_true(ear.has_missed);
+    turn(stage);
+    got_is(stage, 0, "moved 6");
+    assert_false(ear.has_missed);
     stage_free(stage);
 }
 
@@ -2353,6 +2403,8 @@ int main(void)
         cmocka_unit_test(a_head_never_steps_back_for_what_is_heard),
         cmocka_unit_test(a_head_that_is_heard_of_is_told_in_the_same_turn),
         cmocka_unit_test(messages_and_heads_that_are_heard_of_mix),
+        cmocka_unit_test(what_the_store_hears_comes_to_the_writer),
+        cmocka_unit_test(an_ear_is_bounded),
         cmocka_unit_test(another_life_that_is_heard_of_is_asked_about),
         cmocka_unit_test(what_nobody_follows_is_not_kept),
         cmocka_unit_test(each_who_follows_asks_a_store_with_other_writers),

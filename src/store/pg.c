@@ -17,6 +17,7 @@
 enum {
     WRITERS_DEFAULT = 3, READERS_DEFAULT = 2, LANES_OF_CLASS = 8, READS_DEFAULT = 65536, CHANGES_DEFAULT = 65536,
     CONNECT_MS = 5000, ANSWER_MS = 10000, DOUBT_MS = 8000, TURN_MS = 1000, COMMIT_BYTES = 8 * 1024 * 1024,
+    VERSION_TEXT_BYTES = 120,
 };
 
 static const msec PG_KEY_KEEP_MS = 24 * 3600 * INT64_C(1000);
@@ -134,6 +135,8 @@ static const struct pg_work *take_work(struct pg *pg, struct pg_lane *lane)
     pthread_mutex_lock(&pg->lock);
     if (lane->class == LANE_APPEND)
         work = take_batches(pg, &lane->commit) ? &pg_commit_work : NULL;
+    else if (lane->class == LANE_HEAR)
+        work = take_hearing(pg, lane);
     else if (lane->class == LANE_LEDGER)
         work = take_ledger_batches(pg, &lane->commit) ? &pg_commit_work : NULL;
     else
@@ -247,13 +250,15 @@ static void *pg_thread(void *context)
     while (pg_has_work(pg) || !pg->is_stopping) {
         if (pg->is_stopping)
             lanes_stop(pg);
+        else
+            hear_begin(pg);
         work_give(pg);
         pg_wait(pg);
     }
     return NULL;
 }
 
-static void pg_wake(struct pg *pg)
+void pg_wake(struct pg *pg)
 {
     uint64_t one = 1;
 
@@ -381,6 +386,7 @@ static const struct store_ops pg_ops = {
     .read   = pg_read,
     .heads  = pg_heads,
     .list   = pg_list,
+    .hear   = pg_hear,
     .tick   = pg_tick,
     .stats  = pg_stats,
     .close  = pg_close,
@@ -444,7 +450,7 @@ static PGconn *question_connect(const char *url, char *ret_why, size_t why_size)
     return NULL;
 }
 
-/* What version the schema has: -1 if there is none. */
+/* What version the schema has: 0 if there is none. */
 static enum rc version_ask(PGconn *conn, int *ret_version, char *ret_why, size_t why_size)
 {
     enum rc rc = RC_OK;
@@ -461,12 +467,13 @@ static enum rc version_ask(PGconn *conn, int *ret_version, char *ret_why, size_t
                  PQparameterStatus(conn, "server_encoding"));
         return RC_BAD;
     }
-    PGresult *result = PQexec(conn, "select version from longwire.shard");
-    const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+    PGresult *result = PQexec(conn, "select to_regclass('longwire.shard') is not null");
+    if (PQresultStatus(result) == PGRES_TUPLES_OK && strcmp(PQgetvalue(result, 0, 0), "t") == 0) {
+        PQclear(result);
+        result = PQexec(conn, "select version from longwire.shard");
+    }
     if (PQresultStatus(result) == PGRES_TUPLES_OK && PQntuples(result) == 1) {
-        *ret_version = atoi(PQgetvalue(result, 0, 0));
-    } else if (state != NULL && (strcmp(state, "42P01") == 0 || strcmp(state, "3F000") == 0)) {
-        *ret_version = -1;
+        *ret_version = atoi(PQgetvalue(result, 0, 0));  /* "f": no such table */
     } else {
         why_set(ret_why, why_size, PQresultErrorMessage(result));
         rc = RC_IO;
@@ -479,27 +486,42 @@ static enum rc version_judge(int version, char *ret_why, size_t why_size)
 {
     if (version == PG_SCHEMA_VERSION)
         return RC_OK;
-    snprintf(ret_why, why_size, "the schema of the database has version %d and this program knows version %d: use the %s",
-             version, PG_SCHEMA_VERSION, version > PG_SCHEMA_VERSION ? "newer program" : "program that made it");
+    if (version < PG_SCHEMA_VERSION)
+        snprintf(ret_why, why_size, "the schema of the database has version %d and this program needs version %d: run longwired "
+                 "with the same --store and --init once", version, PG_SCHEMA_VERSION);
+    else
+        snprintf(ret_why, why_size, "the schema of the database has version %d and this program knows version %d: use the newer "
+                 "program", version, PG_SCHEMA_VERSION);
     return RC_BAD;
 }
 
-/* In one transaction, so that a schema is there as a whole or not at all. */
+static enum rc schema_run(PGconn *conn, const char *text, char *ret_why, size_t why_size)
+{
+    PGresult *result = PQexec(conn, text);
+    bool      is_ok  = PQresultStatus(result) == PGRES_COMMAND_OK || PQresultStatus(result) == PGRES_TUPLES_OK;
+
+    if (!is_ok)
+        why_set(ret_why, why_size, PQresultErrorMessage(result));
+    PQclear(result);
+    return is_ok ? RC_OK : RC_IO;
+}
+
+/* In one transaction, so that a schema is there as a whole or not at all. Two that do it at the same time come one after
+ * the other; the second one finds the work done. */
 static enum rc schema_make(PGconn *conn, char *ret_why, size_t why_size)
 {
-    static const char *const before = "set client_min_messages = error; begin";
-    const char *const        texts[] = { before, pg_schema, "commit" };
+    char    set_version[VERSION_TEXT_BYTES];
+    int     version = 0;
+    enum rc rc      = schema_run(conn, "set client_min_messages = error; begin;"
+                                       " select pg_advisory_xact_lock(1281053266, -3)", ret_why, why_size);
 
-    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
-        PGresult *result = PQexec(conn, texts[i]);
-        bool      is_ok  = PQresultStatus(result) == PGRES_COMMAND_OK;
-        if (!is_ok)
-            why_set(ret_why, why_size, PQresultErrorMessage(result));
-        PQclear(result);
-        if (!is_ok)
-            return RC_IO;
-    }
-    return RC_OK;
+    if (rc == RC_OK)
+        rc = version_ask(conn, &version, ret_why, why_size);
+    for (int i = version; i < PG_SCHEMA_VERSION && rc == RC_OK; i++)
+        rc = schema_run(conn, pg_schema_steps[i], ret_why, why_size);
+    snprintf(set_version, sizeof set_version, "update longwire.shard set version = greatest(version, %d); commit",
+             PG_SCHEMA_VERSION);
+    return rc == RC_OK ? schema_run(conn, set_version, ret_why, why_size) : rc;
 }
 
 enum rc pg_store_init(const char *url, char *ret_why, size_t why_size)
@@ -508,7 +530,7 @@ enum rc pg_store_init(const char *url, char *ret_why, size_t why_size)
     int     version = 0;
     enum rc rc      = version_ask(conn, &version, ret_why, why_size);
 
-    if (rc == RC_OK && version < 0)
+    if (rc == RC_OK && version < PG_SCHEMA_VERSION)
         rc = schema_make(conn, ret_why, why_size);
     else if (rc == RC_OK)
         rc = version_judge(version, ret_why, why_size);
@@ -539,11 +561,12 @@ static void lanes_init(struct pg *pg)
 {
     const size_t counts[LANE_CLASS_COUNT] = {
         [LANE_APPEND] = pg->options.writer_count, [LANE_LEDGER] = 1, [LANE_READ] = pg->options.reader_count,
+        [LANE_HEAR] = 1,
     };
 
     for (int class = 0; class < LANE_CLASS_COUNT; class++)
         for (size_t i = 0; i < counts[class]; i++)
-            lane_init(&pg->lanes[pg->lane_count++], pg, class);
+            lane_init(&pg->lanes[pg->lane_count++], pg, (enum lane_class)class);
 }
 
 static void lists_init(struct pg_lists *lists)
@@ -582,7 +605,7 @@ enum rc pg_store_open(const struct pg_store_options *options, struct store **ret
     enum rc rc      = version_ask(conn, &version, ret_why, why_size);
 
     PQfinish(conn);
-    if (rc == RC_OK && version < 0) {
+    if (rc == RC_OK && version == 0) {
         snprintf(ret_why, why_size, "the database has no schema for Longwire yet: run longwired with the same --store and --init once");
         rc = RC_GONE;
     } else if (rc == RC_OK) {

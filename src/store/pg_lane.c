@@ -17,7 +17,7 @@ static const char SET_UP[] = "set jit = off; set enable_seqscan = off; set enabl
 
 void lane_init(struct pg_lane *lane, struct pg *pg, enum lane_class class)
 {
-    *lane = (struct pg_lane){ .pg = pg, .class = class, .due = 1 };
+    *lane = (struct pg_lane){ .pg = pg, .class = class, .due = class != LANE_HEAR };
     pg_args_init(&lane->args);
     commit_init(&lane->commit);
     buf_init(&lane->progress.after, LEDGER_KEY_BYTES_MAX);
@@ -70,8 +70,9 @@ void lane_lose(struct pg_lane *lane, const char *why)
     lane->loss_count += was_up && lane->work != NULL;
     results_clear(lane);
     PQfinish(lane->conn);
-    lane->conn       = NULL;
-    lane->sync_count = 0;
+    lane->conn         = NULL;
+    lane->is_listening = false;
+    lane->sync_count   = 0;
     lane->state      = LANE_AWAY;
     lane->failure_count += !was_up;
     lane->due = was_up ? now : now + pause_ms(lane->failure_count);
@@ -398,5 +399,7 @@ void lane_go(struct pg_lane *lane, bool is_ready)
         lane_go_idle(lane);
     else if (is_ready && lane->state > LANE_CONNECTING)
         lane_go_working(lane);
+    if (lane->class == LANE_HEAR)
+        hear_take_notices(lane);
     lane_go_late(lane, pg_now());
 }

@@ -17,9 +17,10 @@
 #include "store/pg_commit.h"
 #include "store/pg_sql.h"
 
-enum { LANE_RESULTS_COUNT = 48, PG_LANES_COUNT = 17, PG_WHY_BYTES = 160, PG_DAYS_COUNT = 4096, PG_LOSSES = 5 };
+enum { LANE_RESULTS_COUNT = 48, PG_LANES_COUNT = 18, PG_WHY_BYTES = 160, PG_DAYS_COUNT = 4096, PG_LOSSES = 5,
+       PG_NOTICES_COUNT = 1024 };
 
-enum lane_class { LANE_APPEND, LANE_LEDGER, LANE_READ, LANE_CLASS_COUNT };
+enum lane_class { LANE_APPEND, LANE_LEDGER, LANE_READ, LANE_HEAR, LANE_CLASS_COUNT };
 
 enum lane_state {
     LANE_AWAY,        /* no connection; the next attempt is at `due` */
@@ -74,6 +75,7 @@ struct pg_lane {
     uint32_t              loss_count;     /* connections that were lost with this work */
     msec                  doubt_until;    /* a COMMIT of unknown outcome: until then it is looked for; 0: no doubt */
     struct pg_commit      commit;         /* of append and ledger lanes */
+    bool                  is_listening;   /* of the hearing lane: LISTEN is in force */
     struct list          *request;        /* of read lanes: the link of the request; NULL: none */
     struct pg_progress    progress;       /* of read lanes: how far the request has come */
 };
@@ -84,6 +86,7 @@ struct pg_lists {
     size_t      read_count, change_count;
     msec        tick_wall;
     bool        has_tick, is_closing;
+    struct store_ear ear;  /* nobody wants to hear while `heard` is NULL */
 };
 
 struct pg {
@@ -104,6 +107,12 @@ struct pg {
     size_t                  turn;            /* which kind of read comes next */
     int64_t                 tend_from;       /* where the next step of retention begins */
     uint32_t                tick_count;
+    struct store_ear        ear;             /* the thread's copy of lists.ear */
+    msec                    hear_after;      /* when LISTEN may be tried again */
+    uint64_t                notices[PG_NOTICES_COUNT];  /* transactions that published, and were not asked about yet */
+    uint64_t                asked[PG_NOTICES_COUNT];
+    size_t                  notice_count, asked_count;
+    bool                    has_more_notices;  /* more came than have room */
     struct counter          append_count, batch_count, sync_count, sync_us_sum, sync_us_buckets[20];
     struct counter          failure_count, channel_count, disk_bytes, is_full, is_broken;
 };
@@ -115,6 +124,9 @@ static inline struct pg *pg_of(struct store *store)
 
 msec     pg_now(void);
 uint64_t pg_random(void);
+
+/* Wakes the thread. */
+void pg_wake(struct pg *pg);
 
 /* Remembers what the engine said, for the stats. */
 void pg_note_failure(struct pg *pg, const char *why);
@@ -153,7 +165,15 @@ static inline bool lane_is_down(const struct pg_lane *lane)
 /* --- works ------------------------------------------------------------------------------------------------------ */
 
 extern const struct pg_work pg_commit_work, pg_read_work, pg_heads_work, pg_listing_work, pg_ledger_read_work,
-    pg_tick_work;
+    pg_tick_work, pg_hear_work;
+
+void pg_hear(struct store *store, const struct store_ear *ear);
+
+/* Of the thread: begins to listen, if somebody wants to hear; takes what the connection was told; is there something to
+ * ask? */
+void                  hear_begin(struct pg *pg);
+void                  hear_take_notices(struct pg_lane *lane);
+const struct pg_work *take_hearing(struct pg *pg, const struct pg_lane *lane);
 
 /* The unknown COMMIT of the lane did happen, as its next connection has learnt; or can't be learnt. */
 void commit_turned_out(struct pg_lane *lane, bool is_done);

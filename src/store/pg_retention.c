@@ -2,7 +2,7 @@
 #include "base/must.h"
 #include "store/pg_priv.h"
 
-enum { SIZES_EVERY = 30 };
+enum { SIZES_EVERY = 30, KEEP_UP_EVERY = 60 };
 
 static void push_space(struct pg_args *args, struct span name, const struct namespace *space)
 {
@@ -10,6 +10,32 @@ static void push_space(struct pg_args *args, struct span name, const struct name
     pg_push_i64(args, 3, space->keep_ms);
     pg_push_i64(args, 4, pg_keep_count(space));
     pg_push_i64(args, 5, space->keep_bytes > INT64_MAX ? 0 : (int64_t)space->keep_bytes);
+}
+
+static void push_policy(struct pg_args *args, struct span name, const struct namespace *space)
+{
+    const int64_t numbers[] = { space->durability == DURABLE, space->is_servers, space->id_kind, space->keep_ms,
+                                space->payload_bytes_max, space->ttl_s_default };
+
+    pg_push_bytes(args, 1, name);
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
+        pg_push_i64(args, 2 + i, numbers[i]);
+}
+
+/* For callers of longwire.publish(), and so that each day's partition is there before its first message. */
+static void send_keep_up(struct pg_lane *lane, msec wall)
+{
+    const struct namespaces *spaces = lane->pg->options.spaces;
+
+    pg_args_clear(&lane->args);
+    pg_args_i64(&lane->args, wall);
+    pg_args_arrays(&lane->args, "biiiiii");
+    push_policy(&lane->args, SPAN("sys:control"), &spaces->control);
+    for (size_t i = 0; i < spaces->count; i++)
+        push_policy(&lane->args, span_str(spaces->at[i].name), &spaces->at[i]);
+    pg_args_i64(&lane->args, lane->pg->options.key_keep_ms);
+    lane_send(lane, SQL_KEEP_UP);
+    lane_sync(lane);
 }
 
 static void pg_tick_start(struct pg_lane *lane)
@@ -33,11 +59,14 @@ static void pg_tick_start(struct pg_lane *lane)
         push_space(&lane->args, span_str(spaces->at[i].name), &spaces->at[i]);
     lane_send(lane, SQL_TEND);
     lane_sync(lane);
-    if (pg->tick_count++ % SIZES_EVERY != 0)
+    uint32_t tick = pg->tick_count++;
+    if (tick % SIZES_EVERY != 0)
         return;
     pg_args_clear(&lane->args);
     lane_send(lane, SQL_SIZES);
     lane_sync(lane);
+    if (tick % KEEP_UP_EVERY == 0)
+        send_keep_up(lane, wall);
 }
 
 /* A step that failed is made again by the next tick; its failure stands in the stats. */

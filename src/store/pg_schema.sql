@@ -1,4 +1,4 @@
--- The tables of one shard: what `--init` makes. One database is one shard, and all of it lies in the schema `longwire`.
+-- Version 1: the tables of one shard. `--init` runs this file, and then pg_schema_2.sql and so on. One database is one shard, and all of it lies in the schema `longwire`.
 --
 -- Whoever writes to a channel first locks its row in longwire.channel, and keeps that lock to the commit: so the order of
 -- seqs is the order of commits, and a rollback gives its seqs back. Several channels are locked in the order of their ids.

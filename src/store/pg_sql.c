@@ -1,11 +1,13 @@
 #include "store/pg_sql.h"
 
-__asm__(".section .rodata\n"
-        ".global pg_schema\n"
-        "pg_schema:\n"
-        ".incbin \"src/store/pg_schema.sql\"\n"
-        ".byte 0\n"
-        ".previous\n");
+#define SCHEMA_STEP(symbol, path) \
+    __asm__(".section .rodata\n" #symbol ":\n.incbin \"" path "\"\n.byte 0\n.previous\n"); \
+    extern const char symbol[]
+
+SCHEMA_STEP(pg_schema_1, "src/store/pg_schema.sql");
+SCHEMA_STEP(pg_schema_2, "src/store/pg_schema_2.sql");
+
+const char *const pg_schema_steps[PG_SCHEMA_VERSION] = { pg_schema_1, pg_schema_2 };
 
 /* What keep_count and a policy of age leave of a channel c: keep is the count or 0, wanted the oldest time that is kept.
  */
@@ -131,7 +133,20 @@ const struct pg_text pg_texts[SQL_COUNT] = {
     [SQL_DROP_DAY] = { "drop_day", "select longwire.drop_day($1::bigint)" },
     [SQL_TEND]     = { "tend",
         "select longwire.tend($1::bigint, $2::bigint, $3::bytea[], $4::bigint[], $5::bigint[], $6::bigint[])" },
+    /* Names, is durable, is the server's own, kind of id, keep_ms, payload_bytes_max, ttl, how long keys are kept. */
+    [SQL_KEEP_UP]  = { "keep_up",
+        "select longwire.keep_up($1::bigint, $2::bytea[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[],"
+        " $7::bigint[], $8::bigint[], $9::bigint)" },
     [SQL_SIZES]    = { "sizes",
         "select greatest(reltuples, 0)::bigint, pg_database_size(current_database()) from pg_class"
         " where oid = 'longwire.channel'::regclass" },
+
+    /* --- what others publish --------------------------------------------------------------------------------------- */
+    [SQL_LISTEN]      = { "listen", "listen longwire" },
+    [SQL_MOVED_COUNT] = { "moved_count",
+        "select count(distinct transaction) from longwire.moved where transaction = any($1::bigint[])" },
+    [SQL_MOVED] = { "moved",
+        "select c.name, c.head, s.epoch from (select distinct channel from longwire.moved"
+        " where transaction = any($1::bigint[])) m join longwire.channel c on c.id = m.channel, longwire.shard s"
+        " limit 4097" },
 };

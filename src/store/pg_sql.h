@@ -2,13 +2,14 @@
 #ifndef STORE_PG_SQL_H
 #define STORE_PG_SQL_H
 
-enum { PG_SCHEMA_VERSION = 1 };
+enum { PG_SCHEMA_VERSION = 2 };
 
 enum pg_statement {
     SQL_LOCK_CHANNELS, SQL_MAKE_CHANNELS, SQL_EPOCH, SQL_IDS, SQL_USED_KEYS, SQL_TARGETS, SQL_FIRSTS, SQL_LOCK_ROWS,
     SQL_ROWS, SQL_INSERT, SQL_RECALL, SQL_SET_CHANNELS, SQL_KEEP_KEYS, SQL_PUT_ROWS, SQL_DELETE_ROWS, SQL_MARK,
     SQL_MAKE_DAY, SQL_PLACE, SQL_PLACES, SQL_READ_UP, SQL_READ_DOWN, SQL_LIST, SQL_GET_ROWS, SQL_SCAN_ROWS,
     SQL_DROP_DAY, SQL_TEND, SQL_SIZES, SQL_GREET, SQL_BEGIN, SQL_COMMIT, SQL_ROLLBACK,
+    SQL_LISTEN, SQL_MOVED_COUNT, SQL_MOVED, SQL_KEEP_UP,
     SQL_COUNT,
 };
 
@@ -18,7 +19,8 @@ struct pg_text {
 
 extern const struct pg_text pg_texts[SQL_COUNT];
 
-/* The schema: pg_schema.sql, NUL-terminated. */
-extern const char pg_schema[];
+/* The schema is made in steps: pg_schema_steps[n] leads from version n to version n + 1. A step that was released does
+ * not change any more. NUL-terminated. */
+extern const char *const pg_schema_steps[PG_SCHEMA_VERSION];
 
 #endif

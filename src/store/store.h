@@ -205,6 +205,15 @@ struct store_stats {
 
 struct store;
 
+/* Who wants to hear what other processes append. Both are called on a thread of the store's, and must be quick. */
+struct store_ear {
+    /* Up to there the log has been written, by somebody who does not tell it in another way. The name is borrowed. */
+    void (*heard)(void *ctx, struct channel_name *name, uint64_t epoch, uint64_t head);
+    /* Such news may have been lost: the heads of all followed logs must be compared. Also once at the beginning. */
+    void (*missed)(void *ctx);
+    void *ctx;
+};
+
 struct store_ops {
     const char *name;
     const char *engine;  /* the engine that is asked, for whoever is refused because of it; NULL: this process itself */
@@ -212,6 +221,8 @@ struct store_ops {
     void (*read)(struct store *store, struct store_read *read);
     void (*heads)(struct store *store, struct store_heads *question);
     void (*list)(struct store *store, struct store_listing *listing);
+    /* From now on tells what others append; once in the store's life. NULL: nobody appends without saying so. */
+    void (*hear)(struct store *store, const struct store_ear *ear);
     /* Does one bounded step of retention; the caller calls it about once a second. Never blocks long. */
     void (*tick)(struct store *store, msec wall);
     void (*stats)(struct store *store, struct store_stats *ret_stats);  /* any thread */

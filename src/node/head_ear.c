@@ -34,7 +34,7 @@ static void writer_take_missed(struct command *command, struct writer *writer)
     struct heard_command *missed = container_of(command, struct heard_command, command);
 
     atomic_store(&missed->ear->has_missed, false);
-    writer_outdate_all(writer);
+    writer_compare_all(writer);
     heard_free(command);
 }
 

@@ -229,7 +229,7 @@ void engine_clear(void)
     char why[WHY_BYTES];
 
     /* What a closed store has sent may still be carried out; its locks could be in the way. */
-    engine_sql("select count(pg_terminate_backend(pid, 10000)) from pg_stat_activity where application_name like 'longwired-%'");
+    engine_sql("set client_min_messages = error; select count(pg_terminate_backend(pid, 10000)) from pg_stat_activity where application_name like 'longwired-%'");
     engine_sql("set client_min_messages = error; drop schema if exists longwire cascade");
     if (pg_store_init(url_text, why, sizeof why) != RC_OK)
         fail_msg("%s", why);

@@ -1,6 +1,7 @@
 #include "main/limits.h"
 
 #include "main/callers.h"
+#include "main/stores.h"
 
 /* The store reads at most READ_ENTRIES_MAX entries at a time: a setting must not promise more. */
 #define COUNT(name, def, least, most, takes, help) enum { name##_at_most = (most) };
@@ -139,6 +140,7 @@ struct session_limits session_limits_of(const struct settings *settings, unsigne
         .frame_bytes_max        = (uint32_t)frame_bytes_of(settings),
         .gathered_bytes_max     = settings->publish_waiting_bytes_max,
         .gather_timeout_ms      = settings->frame_timeout_s * 1000,
+        .durable_logs           = (uint32_t)stores_shard_count(settings),
         .waiting_publishes_max  = (uint32_t)settings->publishes_per_connection_max,
         .echo_bytes_max         = ECHO_MESSAGE_BYTES_MAX,
         .echo_silence_ms        = settings->slow_reader_timeout_s * 1000,

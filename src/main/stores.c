@@ -1,8 +1,10 @@
 #include "main/stores.h"
 
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
+#include "device/row_kind.h"
 #include "main/random.h"
 #include "reactor/log.h"
 #include "reactor/loop.h"
@@ -10,8 +12,12 @@
 #include "store/mem.h"
 #include "store/pg.h"
 #include "store/rocks.h"
+#include "store/shard_table.h"
+#include "store/shards.h"
 
 enum { URL_WHY_BYTES = 512 };
+
+_Static_assert((int)STORE_URLS_MAX <= (int)SHARDS_MAX, "each database is a shard");
 
 static struct rocks_store_options rocks_options_of(const struct settings *settings, struct namespaces *namespaces,
                                                    struct hash_key hash_key)
@@ -42,51 +48,181 @@ static enum rc open_rocks(struct stores *stores, const struct settings *settings
 
 /* --- PostgreSQL ----------------------------------------------------------------------------------------------- */
 
+/* The databases of the setting `store`, each a shard. */
+struct databases {
+    size_t             count;
+    char               urls[STORE_URLS_MAX][STORE_URL_BYTES_MAX + 1];
+    struct shard_place places[STORE_URLS_MAX];
+    bool               are_made[STORE_URLS_MAX];  /* they have a place */
+};
+
+size_t stores_shard_count(const struct settings *settings)
+{
+    struct span rest = span_str(settings->store), url;
+    size_t      count = 0;
+
+    while (settings->store_kind == STORE_POSTGRES && url_list_next(&rest, &url))
+        count++;
+    return count == 0 ? 1 : count;
+}
+
+static void databases_init(struct databases *databases, const struct settings *settings)
+{
+    struct span rest = span_str(settings->store), url;
+
+    *databases = (struct databases){ 0 };
+    while (url_list_next(&rest, &url)) {
+        must(databases->count < STORE_URLS_MAX);
+        snprintf(databases->urls[databases->count++], sizeof databases->urls[0], "%.*s", SPAN_ARG(url));
+    }
+}
+
+static void databases_fini(struct databases *databases)
+{
+    explicit_bzero(databases, sizeof *databases);
+}
+
 /* "postgres://longwire@db1/push: the database …" */
-static void say_of_database(struct span url, const char *what, char *why, size_t why_size)
+static void say_of_database(const char *url, const char *what, char *why, size_t why_size)
 {
     struct buf shown;
 
     buf_init(&shown, STORE_URL_BYTES_MAX + 4096);
-    url_put_shown(&shown, url);
+    url_put_shown(&shown, span_str(url));
     snprintf(why, why_size, "%.*s: %s", SPAN_ARG(buf_span(&shown)), what);
     buf_fini(&shown);
 }
 
-static enum rc open_database(struct store **ret, const struct settings *settings, struct span url,
-                             struct namespaces *namespaces, struct hash_key hash_key, char *why, size_t why_size)
+/* Which slots each has. Those that have no schema yet are noted. */
+static enum rc databases_ask(struct databases *databases, char *why, size_t why_size)
 {
-    char                          text[STORE_URL_BYTES_MAX + 1], what[URL_WHY_BYTES] = "";
-    const struct pg_store_options options = {
-        .url = text, .spaces = namespaces, .hash_key = hash_key, .key_keep_ms = settings->idempotency_window_s * 1000,
-    };
+    char what[URL_WHY_BYTES] = "";
 
-    snprintf(text, sizeof text, "%.*s", SPAN_ARG(url));
-    enum rc rc = pg_store_open(&options, ret, what, sizeof what);
-    if (rc != RC_OK)
-        say_of_database(url, what, why, why_size);
-    explicit_bzero(text, sizeof text);
-    return rc;
+    for (size_t i = 0; i < databases->count; i++) {
+        enum rc rc = pg_store_ask(databases->urls[i], &databases->places[i], what, sizeof what);
+        if (rc != RC_OK && rc != RC_GONE) {
+            say_of_database(databases->urls[i], what, why, why_size);
+            return rc;
+        }
+        databases->are_made[i] = rc == RC_OK;
+    }
+    return RC_OK;
 }
 
-static enum rc init_database(struct span url, char *why, size_t why_size)
+/* The cluster that one of them belongs to already, or a new one. */
+static uint64_t databases_cluster(const struct databases *databases)
 {
-    char text[STORE_URL_BYTES_MAX + 1], what[URL_WHY_BYTES] = "the schema is there";
+    for (size_t i = 0; i < databases->count; i++)
+        if (databases->are_made[i])
+            return databases->places[i].cluster;
+    return random_u64();
+}
 
-    snprintf(text, sizeof text, "%.*s", SPAN_ARG(url));
-    enum rc rc = pg_store_init(text, what, sizeof what);
-    say_of_database(url, what, why, why_size);
-    explicit_bzero(text, sizeof text);
-    return rc;
+static enum rc databases_make(struct databases *databases, char *why, size_t why_size)
+{
+    uint64_t cluster             = databases_cluster(databases);
+    char     what[URL_WHY_BYTES] = "";
+
+    for (size_t i = 0; i < databases->count; i++)
+        if (databases->are_made[i] &&
+            !shard_place_fits(&databases->places[i], cluster, i, databases->count, why, why_size))
+            return RC_BAD;
+    for (size_t i = 0; i < databases->count; i++) {
+        struct shard_place place = shard_place_new(cluster, i, databases->count);
+        enum rc            rc    = pg_store_init(databases->urls[i], &place, i, databases->count, what,
+                                                         sizeof what);
+        say_of_database(databases->urls[i], rc == RC_OK ? "the schema is there" : what, why, why_size);
+        if (rc != RC_OK)
+            return rc;
+        size_t len = strlen(why);
+        if (i + 1 < databases->count && len + 2 < why_size) {
+            why[len] = '\n';
+            why += len + 1;
+            why_size -= len + 1;
+        }
+    }
+    return RC_OK;
 }
 
 enum rc stores_init(const struct settings *settings, char *why, size_t why_size)
 {
+    struct databases databases;
+
     if (settings->store_kind != STORE_POSTGRES) {
         snprintf(why, why_size, "--init makes the schema of a PostgreSQL database: --store must be postgres://…; other stores need none");
         return RC_BAD;
     }
-    return init_database(span_str(settings->store), why, why_size);
+    databases_init(&databases, settings);
+    enum rc rc = databases_ask(&databases, why, why_size);
+    if (rc == RC_OK)
+        rc = databases_make(&databases, why, why_size);
+    databases_fini(&databases);
+    return rc;
+}
+
+/* A row lies in the slot of the name that it begins with. Those of nobody lie beside `sys:control`, so that a revocation
+ * is one commit. */
+static unsigned slot_of_ledger_key(const struct ledger_key *key)
+{
+    bool is_of_nobody = key->kind == ROW_REVOCATION || key->kind == ROW_SECRET;
+
+    return is_of_nobody ? slot_of_channel(SPAN("sys:control")) : slot_of_row(key->bytes);
+}
+
+/* Opens them one after the other; those that are open already are closed if one can't be. */
+static enum rc databases_open_each(const struct databases *databases, struct pg_store_options *options,
+                                   struct store *ret_shards[STORE_URLS_MAX], char *why, size_t why_size)
+{
+    char   what[URL_WHY_BYTES] = "";
+    size_t count               = 0;
+
+    for (; count < databases->count; count++) {
+        options->url = databases->urls[count];
+        enum rc rc   = pg_store_open(options, &ret_shards[count], what, sizeof what);
+        if (rc == RC_OK)
+            continue;
+        say_of_database(options->url, what, why, why_size);
+        while (count-- > 0)
+            ret_shards[count]->ops->close(ret_shards[count]);
+        return rc;
+    }
+    return RC_OK;
+}
+
+static enum rc databases_open(const struct databases *databases, struct pg_store_options *options, struct store **ret,
+                              char *why, size_t why_size)
+{
+    struct store         *stores[STORE_URLS_MAX];
+    struct shards_options shards = { .stores = stores, .count = databases->count, .slot_of = slot_of_ledger_key };
+
+    for (size_t i = 0; i < databases->count; i++)
+        if (!databases->are_made[i]) {
+            say_of_database(databases->urls[i], "the database has no schema for Longwire yet: run longwired with the same "
+                            "--store and --init once", why, why_size);
+            return RC_GONE;
+        }
+    if (!shard_table_make(databases->places, databases->count, shards.shard_of_slot, why, why_size))
+        return RC_BAD;
+    enum rc rc = databases_open_each(databases, options, stores, why, why_size);
+    if (rc == RC_OK)
+        *ret = databases->count == 1 ? stores[0] : shards_new(&shards);
+    return rc;
+}
+
+static enum rc open_postgres(struct stores *stores, const struct settings *settings, struct namespaces *namespaces,
+                             struct hash_key hash_key, char *why, size_t why_size)
+{
+    struct pg_store_options options = {
+        .spaces = namespaces, .hash_key = hash_key, .key_keep_ms = settings->idempotency_window_s * 1000,
+    };
+    struct databases        databases;
+
+    databases_init(&databases, settings);
+    enum rc rc = databases_ask(&databases, why, why_size);
+    if (rc == RC_OK)
+        rc = databases_open(&databases, &options, &stores->durable, why, why_size);
+    databases_fini(&databases);
+    return rc;
 }
 
 /* --- all ------------------------------------------------------------------------------------------------------ */
@@ -124,7 +260,7 @@ enum rc stores_open(struct stores *stores, const struct settings *settings, stru
 
     stores->memory = mem_store_new(&memory);
     if (settings->store_kind == STORE_POSTGRES)
-        return open_database(&stores->durable, settings, span_str(settings->store), namespaces, hash_key, why, why_size);
+        return open_postgres(stores, settings, namespaces, hash_key, why, why_size);
     if (settings->store_kind != STORE_MEMORY)
         return open_rocks(stores, settings, namespaces, hash_key, why, why_size);
     stores->durable = mem_store_new(&memory);

@@ -11,6 +11,9 @@ struct stores {
     struct store *durable, *memory;
 };
 
+/* How many stores keep durable channels, each with an epoch of its own. */
+size_t stores_shard_count(const struct settings *settings);
+
 /* The namespaces are borrowed for the stores' life. Not RC_OK: `why` is a sentence for the operator, and
  * both closes are due all the same. RC_OK may leave a notice in `why`, which has been logged. */
 enum rc stores_open(struct stores *stores, const struct settings *settings, struct namespaces *namespaces,

@@ -22,9 +22,11 @@ static inline struct writer_store *writer_store_of(struct writer *writer, const 
 
 static inline struct lane *writer_lane_of(struct writer *writer, const struct channel_name *name)
 {
-    struct writer_store *from = writer_store_of(writer, name);
+    struct writer_store *from  = writer_store_of(writer, name);
+    struct store        *store = from->store;
 
-    return &from->lanes[(name->hash >> 32) % from->lane_count];
+    return &from->lanes[store->ops->lane_of != NULL ? store->ops->lane_of(store, name)
+                                                    : (name->hash >> 32) % from->lane_count];
 }
 
 /* A command of a kind that lives inside the writer's own structures is never freed as a command. */

@@ -28,6 +28,7 @@ struct session_limits {
     size_t   gathered_bytes_max;      /* of all incomplete messages together; beyond it 1013 */
     msec     gather_timeout_ms;       /* how long a message may stay incomplete, and up to one heartbeat more; then
                                        * 1008 */
+    uint32_t durable_logs;            /* how many stores keep durable channels, each with an epoch of its own; 0 is 1 */
     uint32_t waiting_publishes_max;   /* of one client; at the limit it is not read from */
     uint32_t echo_bytes_max;          /* a message to the echo */
     msec     echo_silence_ms;         /* an echo that receives nothing for so long is closed */

@@ -8,7 +8,7 @@
 
 enum {
     NAMED_TEXT_BYTES_MAX = 1000,  /* streams: beyond it, a token of each message does not name its channels */
-    DURABLE_EPOCHS       = 2,     /* readers pass from the old log to a new one, each channel in its time */
+    EPOCHS_OF_A_LOG      = 2,     /* readers pass from the old log to a new one, each channel in its time */
     HEAD_MARGIN_BYTES    = 256,   /* for what else the next request's head may hold */
     URL_MARGIN_BYTES     = 32,    /* a wait= that this one does not have */
 };
@@ -33,20 +33,20 @@ uint64_t subscribe_requests_set(const struct subscribe_requests *requests)
     return set;
 }
 
-/* All durable channels are of one epoch. In memory each channel may have its own. */
-static size_t epoch_max_of(const struct subscribe_requests *requests)
+/* All durable channels of one store are of one epoch. In memory each channel may have its own. */
+static size_t epoch_max_of(const struct subscribe_requests *requests, const struct session_worker *worker)
 {
-    size_t count = 0;
+    size_t count = 0, logs = worker->limits.durable_logs == 0 ? 1 : worker->limits.durable_logs;
 
     for (size_t i = 0; i < requests->count; i++)
         count += requests->at[i].name->space->durability != DURABLE;
-    return count + DURABLE_EPOCHS;
+    return count + EPOCHS_OF_A_LOG * logs;
 }
 
-static size_t text_bound(const struct subscribe_requests *requests, bool is_set)
+static size_t text_bound(const struct subscribe_requests *requests, const struct session_worker *worker, bool is_set)
 {
     struct place *places = places_of(requests);
-    size_t        bytes  = token_text_bound(places, requests->count, epoch_max_of(requests), is_set);
+    size_t        bytes  = token_text_bound(places, requests->count, epoch_max_of(requests, worker), is_set);
 
     free(places);
     return bytes;
@@ -77,10 +77,10 @@ bool subscribe_check_stream_return(struct subscribe_requests *requests, const st
                                         "places of all; take a WebSocket, or long polls by POST /v1/subscribe",
                                         requests->count, STREAM_CHANNELS_MAX);
     subscribe_requests_sort(requests);
-    size_t bytes = text_bound(requests, false);
+    size_t bytes = text_bound(requests, worker, false);
     if (requests->names_stay && bytes > NAMED_TEXT_BYTES_MAX) {
         requests->set = subscribe_requests_set(requests);
-        bytes         = text_bound(requests, true);
+        bytes         = text_bound(requests, worker, true);
     }
     if (head_bytes(request->head, request->head->target.len) + sizeof "Last-Event-ID: \r\n" - 1 + bytes <=
         limits->head_bytes_max)
@@ -99,7 +99,7 @@ bool subscribe_check_poll_return(struct subscribe_requests *requests, const stru
     subscribe_requests_sort(requests);
     if (request->head->method == HTTP_POST)
         return true;
-    size_t bytes  = text_bound(requests, false);
+    size_t bytes  = text_bound(requests, worker, false);
     size_t target = request->path.len + sizeof "?cursor=" - 1 + bytes + subscribe_kept_query_bytes(request->query) +
                     URL_MARGIN_BYTES;
     if (target <= limits->target_bytes_max && head_bytes(request->head, target) <= limits->head_bytes_max)

@@ -27,6 +27,7 @@ struct asked {
     enum http_method method;
     size_t           target_bytes;
     bool             names_stay;
+    uint32_t         durable_logs;
 };
 
 static void setting_init(struct setting *setting, const struct asked *asked, uint32_t target_max, uint32_t head_max)
@@ -39,6 +40,7 @@ static void setting_init(struct setting *setting, const struct asked *asked, uin
     namespaces_init(&setting->spaces);
     setting->worker.server              = &setting->server;
     setting->worker.limits.channels_max = TOKEN_PLACES_MAX;
+    setting->worker.limits.durable_logs = asked->durable_logs;
     setting->server.limits.h1           = (struct h1_limits){ target_max, head_max };
     memset(target, 'x', sizeof target);
     setting->head    = (struct request_head){ .method = asked->method, .method_text = SPAN("GET"),
@@ -77,6 +79,9 @@ static void a_stream_is_refused_if_its_token_cant_come_back(void **state)
         { "too many that do not stay", { 512, 100, "topic", HTTP_GET, 100, false }, 16384, false,
           "512 channels: their cursor of up to" },
         { "a short head", { 100, 22, "topic", HTTP_GET, 700, true }, 1500, true, "(request_head_bytes_max, 1500 bytes)" },
+        { "one database", { 100, 22, "topic", HTTP_GET, 700, true, 1 }, 2300, true, NULL },
+        { "32 databases, each of its own epoch", { 100, 22, "topic", HTTP_GET, 700, true, 32 }, 2300, true,
+          "(request_head_bytes_max, 2300 bytes)" },
         { "a short head, posted", { 200, 22, "topic", HTTP_POST, 13, true }, 1500, true, "take a WebSocket, or long polls" },
     };
     static struct setting setting;

@@ -17,7 +17,7 @@
 enum {
     WRITERS_DEFAULT = 3, READERS_DEFAULT = 2, LANES_OF_CLASS = 8, READS_DEFAULT = 65536, CHANGES_DEFAULT = 65536,
     CONNECT_MS = 5000, ANSWER_MS = 10000, DOUBT_MS = 8000, TURN_MS = 1000, COMMIT_BYTES = 8 * 1024 * 1024,
-    VERSION_TEXT_BYTES = 120,
+    VERSION_TEXT_BYTES = 120, PLACE_TEXT_BYTES = 200, PLACES_SINCE_VERSION = 3,
 };
 
 static const msec PG_KEY_KEEP_MS = 24 * 3600 * INT64_C(1000);
@@ -508,9 +508,10 @@ static enum rc schema_run(PGconn *conn, const char *text, char *ret_why, size_t 
 
 /* In one transaction, so that a schema is there as a whole or not at all. Two that do it at the same time come one after
  * the other; the second one finds the work done. */
-static enum rc schema_make(PGconn *conn, char *ret_why, size_t why_size)
+static enum rc schema_make(PGconn *conn, const struct shard_place *place, size_t index, size_t count, char *ret_why,
+                           size_t why_size)
 {
-    char    set_version[VERSION_TEXT_BYTES];
+    char    set_version[VERSION_TEXT_BYTES], take_place[PLACE_TEXT_BYTES];
     int     version = 0;
     enum rc rc      = schema_run(conn, "set client_min_messages = error; begin;"
                                        " select pg_advisory_xact_lock(1281053266, -3)", ret_why, why_size);
@@ -519,19 +520,56 @@ static enum rc schema_make(PGconn *conn, char *ret_why, size_t why_size)
         rc = version_ask(conn, &version, ret_why, why_size);
     for (int i = version; i < PG_SCHEMA_VERSION && rc == RC_OK; i++)
         rc = schema_run(conn, pg_schema_steps[i], ret_why, why_size);
+    snprintf(take_place, sizeof take_place, "select longwire.take_place(%lld, %u, %u, %zu, %zu)", (long long)place->cluster,
+             place->first_slot, place->last_slot, index, count);
+    if (rc == RC_OK && version == 0)
+        rc = schema_run(conn, take_place, ret_why, why_size);
     snprintf(set_version, sizeof set_version, "update longwire.shard set version = greatest(version, %d); commit",
              PG_SCHEMA_VERSION);
     return rc == RC_OK ? schema_run(conn, set_version, ret_why, why_size) : rc;
 }
 
-enum rc pg_store_init(const char *url, char *ret_why, size_t why_size)
+/* A schema of an earlier version knew no slots: it has all of them. */
+static enum rc place_ask(PGconn *conn, int version, struct shard_place *ret, char *ret_why, size_t why_size)
+{
+    *ret = shard_place_new(0, 0, 1);
+    if (version < PLACES_SINCE_VERSION)
+        return RC_OK;
+    PGresult *result = PQexec(conn, "select cluster, first_slot, last_slot from longwire.shard");
+    enum rc   rc     = PQresultStatus(result) == PGRES_TUPLES_OK && PQntuples(result) == 1 ? RC_OK : RC_IO;
+
+    if (rc == RC_OK)
+        *ret = (struct shard_place){ (uint64_t)strtoll(PQgetvalue(result, 0, 0), NULL, 10),
+                                     (uint32_t)atoi(PQgetvalue(result, 0, 1)), (uint32_t)atoi(PQgetvalue(result, 0, 2)) };
+    else
+        why_set(ret_why, why_size, PQresultErrorMessage(result));
+    PQclear(result);
+    return rc;
+}
+
+enum rc pg_store_ask(const char *url, struct shard_place *ret, char *ret_why, size_t why_size)
+{
+    PGconn *conn    = question_connect(url, ret_why, why_size);
+    int     version = 0;
+    enum rc rc      = version_ask(conn, &version, ret_why, why_size);
+
+    if (rc == RC_OK && version > PG_SCHEMA_VERSION)
+        rc = version_judge(version, ret_why, why_size);
+    else if (rc == RC_OK)
+        rc = version == 0 ? RC_GONE : place_ask(conn, version, ret, ret_why, why_size);
+    PQfinish(conn);
+    return rc;
+}
+
+enum rc pg_store_init(const char *url, const struct shard_place *place, size_t index, size_t count, char *ret_why,
+                      size_t why_size)
 {
     PGconn *conn    = question_connect(url, ret_why, why_size);
     int     version = 0;
     enum rc rc      = version_ask(conn, &version, ret_why, why_size);
 
     if (rc == RC_OK && version < PG_SCHEMA_VERSION)
-        rc = schema_make(conn, ret_why, why_size);
+        rc = schema_make(conn, place, index, count, ret_why, why_size);
     else if (rc == RC_OK)
         rc = version_judge(version, ret_why, why_size);
     PQfinish(conn);

@@ -30,6 +30,7 @@
 #ifndef STORE_PG_H
 #define STORE_PG_H
 
+#include "store/shard_table.h"
 #include "store/store.h"
 
 struct pg_store_options {
@@ -46,9 +47,13 @@ struct pg_store_options {
     msec               doubt_ms;          /* how long the outcome of a COMMIT is looked for; 0: 8 s */
 };
 
-/* Makes the schema `longwire` in the database, or does nothing if it is there already. RC_BAD: it is of another version,
- * or the database can't be used. RC_IO: the database can't be reached, or refuses. ret_why is then a sentence. */
-enum rc pg_store_init(const char *url, char *ret_why, size_t why_size) RC_MUST_USE;
+/* Makes the schema `longwire` in the database, which is number `index` of the `count` of its cluster and has that place; an
+ * older schema is led to this version, and keeps its place. RC_BAD: it is of a newer version, or the database can't be used. RC_IO: the database can't be reached, or refuses. ret_why is then a sentence. */
+enum rc pg_store_init(const char *url, const struct shard_place *place, size_t index, size_t count, char *ret_why,
+                      size_t why_size) RC_MUST_USE;
+
+/* Which slots a database has. RC_GONE: it has no schema yet. Else as above. */
+enum rc pg_store_ask(const char *url, struct shard_place *ret, char *ret_why, size_t why_size) RC_MUST_USE;
 
 /* RC_GONE: the database has no schema yet. Else as above. */
 enum rc pg_store_open(const struct pg_store_options *options, struct store **ret, char *ret_why,

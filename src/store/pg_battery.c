@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "base/must.h"
+#include "store/shards.h"
 
 #include <cmocka.h>
 
@@ -224,14 +225,21 @@ void engine_small_disk_end(void)
     free(path);
 }
 
+enum rc engine_init(const char *url, char why[ENGINE_WHY_BYTES])
+{
+    const struct shard_place whole = shard_place_new(1, 0, 1);
+
+    return pg_store_init(url, &whole, 0, 1, why, ENGINE_WHY_BYTES);
+}
+
 void engine_clear(void)
 {
-    char why[WHY_BYTES];
+    char why[ENGINE_WHY_BYTES];
 
     /* What a closed store has sent may still be carried out; its locks could be in the way. */
     engine_sql("set client_min_messages = error; select count(pg_terminate_backend(pid, 10000)) from pg_stat_activity where application_name like 'longwired-%'");
     engine_sql("set client_min_messages = error; drop schema if exists longwire cascade");
-    if (pg_store_init(url_text, why, sizeof why) != RC_OK)
+    if (engine_init(url_text, why) != RC_OK)
         fail_msg("%s", why);
 }
 
@@ -253,6 +261,40 @@ static struct store *engine_open_new(struct bench *bench)
     return engine_store(bench, url_text);
 }
 
+/* The batteries write rows of all names at once, and rows with topic:a and user:ann, which both lie in the second half. */
+static unsigned slot_in_second(const struct ledger_key *key)
+{
+    (void)key;
+    return SLOT_COUNT - 1;
+}
+
+/* Two databases of the server, each with half of the slots. */
+static struct store *engine_open_spread(struct bench *bench)
+{
+    struct shards_options options = { .count = 2, .slot_of = slot_in_second };
+    struct shard_place    places[2];
+    struct store         *stores[2];
+    char                  url[PATH_BYTES], sql[COMMAND_BYTES], why[ENGINE_WHY_BYTES];
+
+    for (size_t i = 0; i < 2; i++) {
+        snprintf(sql, sizeof sql, "drop database if exists half%zu with (force)", i);
+        engine_sql("set client_min_messages = error");
+        engine_sql(sql);
+        snprintf(sql, sizeof sql, "create database half%zu", i);
+        engine_sql(sql);
+        snprintf(url, sizeof url, "host=%s user=postgres dbname=half%zu", engine_dir, i);
+        places[i] = shard_place_new(1, i, 2);
+        if (pg_store_init(url, &places[i], i, 2, why, sizeof why) != RC_OK)
+            fail_msg("%s", why);
+        must(pg_store_ask(url, &places[i], why, sizeof why) == RC_OK);
+        stores[i] = engine_store(bench, url);
+    }
+    options.stores = stores;
+    must(shard_table_make(places, 2, options.shard_of_slot, why, sizeof why));
+    return shards_new(&options);
+}
+
+const struct store_maker pg_spread_maker = { "postgres, two databases", engine_open_spread, NULL, true };
 const struct store_maker pg_maker = { "postgres", engine_open_new, NULL };
 
 /* --- the proxy ---------------------------------------------------------------------------------------------------- */

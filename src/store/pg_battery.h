@@ -38,7 +38,11 @@ void engine_small_disk_end(void);  /* the schema goes with it */
 /* Drops the schema and makes it anew. */
 void engine_clear(void);
 
-extern const struct store_maker pg_maker;
+/* Makes the schema; the database has all slots. */
+enum { ENGINE_WHY_BYTES = 600 };
+enum rc engine_init(const char *url, char why[ENGINE_WHY_BYTES]) RC_MUST_USE;
+
+extern const struct store_maker pg_maker, pg_spread_maker;
 
 struct store *engine_store(struct bench *bench, const char *url);  /* with short patience */
 

@@ -501,7 +501,7 @@ static void a_schema_of_the_version_before_becomes_this_one(void **state)
     assert_non_null(strstr(why, "has version 1"));
     assert_non_null(strstr(why, "--init"));
     for (int i = 0; i < 2; i++) {
-        assert_int_equal(pg_store_init(engine_url(), why, sizeof why), RC_OK);
+        assert_int_equal(engine_init(engine_url(), why), RC_OK);
         assert_int_equal(engine_sql("select version from longwire.shard"), PG_SCHEMA_VERSION);
     }
     bench->store = engine_store(bench, engine_url());

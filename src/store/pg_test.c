@@ -249,17 +249,17 @@ static void a_schema_of_another_version_is_refused_threat_44(void **state)
     struct bench *bench = *state;
     char          why[WHY_BYTES];
 
-    assert_int_equal(pg_store_init(engine_url(), why, sizeof why), RC_OK);
+    assert_int_equal(engine_init(engine_url(), why), RC_OK);
     assert_int_equal(open_rc(bench, why), RC_OK);
     engine_sql("update longwire.shard set version = 99");
     assert_int_equal(open_rc(bench, why), RC_BAD);
     assert_non_null(strstr(why, "has version 99"));
-    assert_int_equal(pg_store_init(engine_url(), why, sizeof why), RC_BAD);
+    assert_int_equal(engine_init(engine_url(), why), RC_BAD);
     bench_shut(bench);
     engine_sql("set client_min_messages = error; drop schema longwire cascade");
     assert_int_equal(open_rc(bench, why), RC_GONE);
     assert_non_null(strstr(why, "--init"));
-    assert_int_equal(pg_store_init("host=/nowhere", why, sizeof why), RC_IO);
+    assert_int_equal(engine_init("host=/nowhere", why), RC_IO);
 }
 
 /* --- retention ---------------------------------------------------------------------------------------------------- */
@@ -664,7 +664,8 @@ int main(int argc, char **argv)
         ENGINE_TEST(a_replica_that_is_promoted_has_another_epoch_threat_40),
     };
 #undef ENGINE_TEST
-    int failed = store_battery_run(&pg_maker) + ledger_battery_run(&pg_maker) +
+    int failed = store_battery_run(&pg_maker) + ledger_battery_run(&pg_maker) + store_battery_run(&pg_spread_maker) +
+                 ledger_battery_run(&pg_spread_maker) +
                  cmocka_run_group_tests_name("postgres, failures", tests, NULL, NULL);
     engine_stop();
     return failed;

@@ -226,6 +226,9 @@ struct store_ops {
     /* Does one bounded step of retention; the caller calls it about once a second. Never blocks long. */
     void (*tick)(struct store *store, msec wall);
     void (*stats)(struct store *store, struct store_stats *ret_stats);  /* any thread */
+    /* Of a store that is spread: which of its batches_max lanes a channel's appends go into. A batch whose appends are of
+     * one lane is not taken apart. NULL: any. */
+    uint32_t (*lane_of)(struct store *store, const struct channel_name *name);
     /* Completes what is under way, then frees the store. */
     void (*close)(struct store *store);
 };

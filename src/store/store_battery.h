@@ -17,6 +17,7 @@ struct store_maker {
     /* A new, empty store; bench->spaces and bench->hash_key are ready. */
     struct store *(*open)(struct bench *bench);
     void (*clean)(struct bench *bench);  /* after the store was closed; may be NULL */
+    bool is_spread;                      /* the ids of two channels have no order */
 };
 
 struct bench {

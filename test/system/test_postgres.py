@@ -1,16 +1,16 @@
 """longwired on PostgreSQL (`--store postgres://…`): what holds on one machine holds here, with kills of the server, with
 two servers on one database, and while PostgreSQL is stopped hard, paused and started again (threats 1, 17, 38, 40)."""
 import contextlib
+import json
 import subprocess
-import threading
 import time
 
 import pytest
 
 from longwire_client import TRANSPORTS, Api, Publisher, Reader, audit_history, audit_reader
-from longwire_server import LONGWIRED, Server, is_built
+from longwire_server import LONGWIRED, ROOT, Server, is_built
 from postgres_server import Postgres, binaries
-from test_groups import join, members_of
+from test_groups import join, leave, members_of
 from test_sessions import Device, sent
 from waiting import SECONDS, wait_until
 from wire import Ws
@@ -229,3 +229,117 @@ def test_postgresql_goes_away_and_comes_back(postgres, store, fault):
         for reader in readers:
             reader.wait_head("topic:one", len(history))
             audit_reader(reader, "topic:one", history)
+
+
+# --- several databases --------------------------------------------------------------------------------------------
+
+@pytest.fixture(name="shards")
+def shards_fixture(postgres):
+    """The URLs of three fresh databases of one cluster."""
+    postgres.start() if not postgres.is_running else postgres.resume()
+    urls = [postgres.create(f"shard{next(numbers)}") for _ in range(3)]
+    postgres.init(",".join(urls))
+    return urls
+
+
+def shard_of(postgres, urls, channel):
+    """Which of them has a channel."""
+    return [url for url in urls if postgres.psql(f"select 1 from longwire.channel where name = '{channel}'",
+                                                 url.rsplit("/", 1)[1])]
+
+
+def test_channels_are_spread_and_everything_works(postgres, shards):
+    channels = [f"topic:{number}" for number in range(12)]
+    with node(",".join(shards)) as one, node(",".join(reversed(shards))) as two, contextlib.ExitStack() as stack:
+        api = stack.enter_context(contextlib.closing(Api(one.url)))
+        other = stack.enter_context(contextlib.closing(Api(two.url)))
+        readers = [stack.enter_context(Reader(two.url, transport, channels)) for transport in TRANSPORTS]
+        results = api.batch([{"channel": channel, "data": f"{channel} {n}"} for n in range(5) for channel in channels])
+        assert [result["status"] for result in results] == [201] * 60
+        assert [result["seq"] for result in results] == [n + 1 for n in range(5) for _ in channels]
+        assert len({result["id"] for result in results}) == 60
+        assert len({result["epoch"] for result in results}) == 3
+        homes = {channel: shard_of(postgres, shards, channel) for channel in channels}
+        assert all(len(home) == 1 for home in homes.values()) and len({home[0] for home in homes.values()}) == 3
+        for channel in channels:
+            history = {entry["seq"]: entry["data"].encode() for entry in other.history_all(channel)}
+            assert len(history) == 5
+            for reader in readers:
+                reader.wait_head(channel, 5)
+                audit_reader(reader, channel, history)
+        listed = other.get("/v1/channels?prefix=topic:&limit=5").json
+        names = [channel["channel"] for channel in listed["channels"]]
+        assert names == sorted(channels)[:5], names
+
+
+def test_members_and_revocations_over_databases(shards):
+    """The list of a group's members lies in another database than most of its members."""
+    users = [f"user{number}" for number in range(20)]
+    with node(",".join(shards)) as server, contextlib.closing(Api(server.url)) as api:
+        for user in users:
+            join(api, "lobby", user)
+        assert members_of(api, "lobby") == sorted(users)
+        for user in users[::2]:
+            leave(api, "lobby", user)
+        assert members_of(api, "lobby") == sorted(users[1::2])
+        phone = Device(server, "user1", "phone", Ws)
+        phone.connect()
+        assert sent(server, "group:lobby") == 1
+        assert phone.ws.frame("message")["channel"] == "group:lobby"
+        answer = api.call("POST", "/v1/revocations", json.dumps({"device": "user1/phone"}), {"Content-Type": "application/json"})
+        assert answer.status == 200 and answer.json["cut"] == 1, answer
+        server.kill()
+        server.start()
+        api.close()
+        assert members_of(api, "lobby") == sorted(users[1::2])
+
+
+@pytest.mark.parametrize("change, why", [
+    (lambda urls, other: urls[:2], "no database of the list has the slots"),
+    (lambda urls, other: urls[:2] + [other], "was made for another cluster"),
+])
+def test_a_node_whose_list_differs_is_refused(postgres, shards, store, change, why):
+    done = longwired("--store", ",".join(change(shards, store)))
+    assert done.returncode == 1 and why in done.stderr, done.stderr
+
+
+def test_init_keeps_to_how_the_cluster_was_made(postgres, shards):
+    assert "the schema is there" in postgres.init(",".join(shards))
+    fresh = postgres.create(f"more{next(numbers)}")
+    done = longwired("--store", ",".join(shards + [fresh]), "--init")
+    assert done.returncode == 1 and "name the databases that the cluster was made with" in done.stderr, done.stderr
+    half = [postgres.create(f"half{next(numbers)}") for _ in range(2)]
+    postgres.init(",".join(half))
+    postgres.psql("drop schema longwire cascade", half[1].rsplit("/", 1)[1])   # as if --init had ended in the middle
+    done = longwired("--store", ",".join(half))
+    assert done.returncode == 1 and "--init" in done.stderr, done.stderr
+    postgres.init(",".join(half))
+    with node(",".join(half)) as server:
+        assert sent(server, "topic:a") == 1
+
+
+def test_slots_are_computed_alike_in_sql_and_a_foreign_channel_is_refused(postgres, shards):
+    vectors = json.loads((ROOT / "test/vectors/slots.json").read_text())
+    name = shards[0].rsplit("/", 1)[1]
+    for channel, slot in vectors:
+        assert postgres.psql(f"select longwire.slot(convert_to('{channel}', 'UTF8'))", name) == str(slot), channel
+    foreign = next(channel for channel, slot in vectors if slot >= 2731)
+    with pytest.raises(AssertionError, match="lies in another database of this cluster"):
+        postgres.psql(f"insert into longwire.channel (name) values ('{foreign}')", name)
+
+
+def test_what_lies_in_other_databases_goes_on():
+    """One of two PostgreSQL servers is stopped hard: only its slots are refused."""
+    with Postgres() as second:
+        with Postgres() as first:
+            urls = [first.url, second.url]
+            first.init(",".join(urls))
+            with node(",".join(urls)) as server, contextlib.closing(Api(server.url)) as api:
+                for number in range(10):
+                    assert api.publish(f"topic:{number}", b"x").status == 201
+                second.stop_hard()
+                states = {number: wait_until(lambda n=number: api.publish(f"topic:{n}", b"y")).status for number in range(10)}
+                assert set(states.values()) == {201, 503}, states
+                second.start()
+                for number in range(10):
+                    wait_until(lambda n=number: api.publish(f"topic:{n}", b"z", key="z").status in (200, 201))

@@ -1,5 +1,6 @@
-# Longwire. Two commands for newcomers:
+# Longwire. Commands for newcomers:
 #   make run    installs what is missing, builds, starts a server on ./data
+#   make cluster   the same for three nodes, with a PostgreSQL and a Redis of their own
 #   make test   installs what the tests need, builds with sanitizers, runs everything that CI runs
 # For daily work: make (build only), make unit, make system, make fuzz, make sim, make bench, make help
 
@@ -246,6 +247,12 @@ run:
 	@$(MAKE) --no-print-directory $(JOBS) $(BUILD)/longwired $(BUILD)/longwire
 	@exec $(BUILD)/longwired --data $(DATA) $(ARGS)
 
+# Three nodes with a PostgreSQL and a Redis of their own, under $(DATA)/cluster, until Ctrl-C.
+cluster:
+	@setup/packages cluster
+	@$(MAKE) --no-print-directory $(JOBS) $(BUILD)/longwired $(BUILD)/longwire
+	@exec setup/cluster --build $(BUILD) --data $(DATA)/cluster $(ARGS)
+
 # All that the tests run, under ASan and UBSan; what threads share, under TSan too.
 test-build:
 	@$(MAKE) --no-print-directory $(JOBS) FLAVOUR=san $(SAN)/longwired $(SAN)/longwire $(SAN)/longwire-bench units fuzzers \
@@ -323,6 +330,12 @@ soak:
 	@LW_KILL_ROUNDS=500 LW_KILL_SAMPLE=500 LW_POWER_LIVES=200 LW_LAG_MB=1024 LW_LEAK_CYCLES=20000 \
 	    SIM_SEEDS=500000 test/run $(SAN) sim soak
 
+# What a cluster loses: the failure tests at full length, into docs/loss-table.md.
+FAILURE_ROUNDS ?= 3
+failures:
+	@$(MAKE) --no-print-directory test-build
+	@test/loss-table --run $(FAILURE_ROUNDS) $(SAN)
+
 # The container's image from its Dockerfile, without a daemon; minutes. IMAGE_FOLDER keeps the base system for next time.
 docker-check:
 	@setup/packages image
@@ -341,18 +354,20 @@ fuzz:
 
 help:
 	@echo 'make run      install what is missing, build, start a server on ./data (DATA=DIR, ARGS="--flag ...")'
+	@echo 'make cluster  the same for three nodes, with a PostgreSQL and a Redis of their own'
 	@echo 'make test     install what the tests need, build with sanitizers, run everything that CI runs'
 	@echo 'make          build longwired, longwire and longwire-bench into build/'
 	@echo 'make unit     unit tests          make system   tests with real processes'
 	@echo 'make sim      the simulators      (SIM_SEEDS=100000)'
 	@echo 'make fuzz     each fuzzer for a minute (FUZZ_SECONDS=600)'
 	@echo 'make soak     long runs of what make test does briefly'
+	@echo 'make failures the failures of a cluster at full length; writes docs/loss-table.md (FAILURE_ROUNDS=3)'
 	@echo 'make bench    benchmarks beside nchan, mosquitto and Redis; writes docs/performance.md'
 	@echo 'make million  a million sessions on fifty nodes, or as many as this machine holds'
 	@echo 'make install  put programs, man page, completions and unit into place (PREFIX=/usr/local DESTDIR=)'
 	@echo 'make docker-check  build the image of the Dockerfile with buildah, and try it (IMAGE_FOLDER=DIR)'
 	@echo 'make clean'
 
-.PHONY: all client docker-check install tool-pages bench million units transcripts fuzzers clean run test test-build tsan-units base-units preloads clang-check unit sim system soak fuzz help
+.PHONY: all client cluster failures docker-check install tool-pages bench million units transcripts fuzzers clean run test test-build tsan-units base-units preloads clang-check unit sim system soak fuzz help
 clean:
 	rm -rf $(BUILD)

@@ -339,7 +339,7 @@ static const struct tool_option top_options[] = {
 static const struct tool_section top_sections[] = {
     { "Columns",
       "`CLIENTS`: links and polls that follow channels. `PUBL/S`: messages that were stored by way of this node. `DELIV/S`: messages "
-      "handed to its clients. `HEARD/S`: messages that came from other nodes. `HOLES`: how often frames of other nodes were "
+      "handed to its clients. `HEARD/S`: messages, and heads in place of messages, that came from other nodes. `HOLES`: how often frames of other nodes were "
       "missing since the node's start; each time what was missing was read from the log. `WAITING`: publishes that wait for the store. "
       "`LAGGING`: readers whose connection takes no more for now. `-`: the node does not answer, or nobody says where it is: a "
       "node is asked at the address that `advertise` names." },

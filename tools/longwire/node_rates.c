@@ -13,14 +13,15 @@ const struct node_column node_columns[NUMBER_COUNT] = {
     [NUMBER_LAGGING] = { "LAGGING", "lagging", false },
 };
 
-static const char *const metric_names[NUMBER_COUNT] = {
-    [NUMBER_CLIENTS] = "longwire_sessions",
-    [NUMBER_PUBLISHED] = "longwire_publishes_total",
-    [NUMBER_DELIVERED] = "longwire_deliveries_total",
-    [NUMBER_HEARD] = "longwire_cluster_messages_heard_total",
-    [NUMBER_HOLES] = "longwire_cluster_holes_total",
-    [NUMBER_WAITING] = "longwire_publishes_waiting",
-    [NUMBER_LAGGING] = "longwire_lagging_readers",
+/* Of those with a label that is named here only the samples that have it. */
+static const struct { const char *name, *label; } metrics_shown[NUMBER_COUNT] = {
+    [NUMBER_CLIENTS] = { "longwire_sessions", "" },
+    [NUMBER_PUBLISHED] = { "longwire_publishes_total", "" },
+    [NUMBER_DELIVERED] = { "longwire_deliveries_total", "" },
+    [NUMBER_HEARD] = { "longwire_bus_items_total", "{direction=\"in\"," },
+    [NUMBER_HOLES] = { "longwire_bus_gaps_total", "" },
+    [NUMBER_WAITING] = { "longwire_publishes_waiting", "" },
+    [NUMBER_LAGGING] = { "longwire_lagging_readers", "" },
 };
 
 /* Behind the last blank of a line: labels may hold some. */
@@ -50,7 +51,8 @@ void node_sample_read(struct node_sample *sample, struct span metrics, msec at)
         while (name < line.len && line.at[name] != '{' && line.at[name] != ' ')
             name++;
         for (size_t i = 0; i < NUMBER_COUNT; i++)
-            if (span_eq(span_head(line, name), span_str(metric_names[i])))
+            if (span_eq(span_head(line, name), span_str(metrics_shown[i].name)) &&
+                span_starts(span_skip(line, name), span_str(metrics_shown[i].label)))
                 sample->numbers[i] += number_of(line);
     }
 }

@@ -9,7 +9,7 @@ enum node_number {
     NUMBER_CLIENTS,     /* that follow */
     NUMBER_PUBLISHED,   /* messages stored by this node */
     NUMBER_DELIVERED,   /* messages handed to sockets */
-    NUMBER_HEARD,       /* messages that came from other nodes */
+    NUMBER_HEARD,       /* messages and heads that came from other nodes */
     NUMBER_HOLES,       /* in the frames of other nodes: each was healed by reading the log */
     NUMBER_WAITING,     /* publishes that wait for the store */
     NUMBER_LAGGING,     /* readers whose socket is full */

@@ -9,6 +9,7 @@
 A cluster without Redis: Cluster(engine="postgres").
 """
 import contextlib
+import http.client
 import json
 import signal
 import threading
@@ -29,13 +30,18 @@ ANSWER_SECONDS = 4              # then the publisher asks another node, with the
 SILENCE_SECONDS = 4             # then a follower goes to another node; nodes send a heartbeat each second
 
 
+def headers_of(token):
+    return {"Authorization": f"Bearer {token}"} if token else {}
+
+
 class Node(Server):
     """One node. `inside` is put before the command, such as `ip netns exec NAME`; `address` is where it listens."""
 
-    def __init__(self, name, engines, config, address="127.0.0.1", inside=(), program=LONGWIRED):
+    def __init__(self, name, engines, config, address="127.0.0.1", inside=(), program=LONGWIRED,
+                 token=None):
         super().__init__(flags=["--node", name], config=config, env=engines)
         self.name, self.address, self.inside = name, address, list(inside)
-        self.program, self.is_paused = program, False
+        self.program, self.token, self.is_paused = program, token, False
 
     @property
     def url(self):
@@ -88,15 +94,24 @@ class Node(Server):
         """The names of the nodes that this one takes for alive."""
         return {node["node"] for node in self.nodes() if node["state"] == "up"}
 
+    def sees(self):
+        """How many nodes it takes for alive; 0 while it may be sent less than everything."""
+        metrics = self.metrics()
+        return metrics["longwire_cluster_nodes"] if metrics["longwire_cluster_healthy"] == 1 else 0
+
     def nodes(self):
         return self.ask("/v1/nodes")["nodes"]
 
     def ask(self, path):
-        with urllib.request.urlopen(self.url + path, timeout=SECONDS) as answer:
+        request = urllib.request.Request(self.url + path, headers=headers_of(self.token))
+        with urllib.request.urlopen(request, timeout=SECONDS) as answer:
             return json.loads(answer.read())
 
+    def api(self, timeout=SECONDS):
+        return Api(self.url, self.token, timeout)
+
     def metrics(self):
-        api = Api(self.url)
+        api = self.api()
         try:
             return api.metrics()
         finally:
@@ -105,6 +120,7 @@ class Node(Server):
 
 class Cluster:
     """config: further lines of each node's configuration. Nothing is started before `with`."""
+    token = None    # of all clients, where the nodes ask for one
 
     def __init__(self, engine="redis", count=3, config="", postgres=None, redis=None):
         self.postgres = postgres or Postgres()
@@ -147,9 +163,9 @@ class Cluster:
         self.stack.close()
 
     def is_whole(self):
-        names = {node.name for node in self.nodes if node.process is not None}
-        with contextlib.suppress(OSError, urllib.error.URLError):
-            return all(node.is_ready() and node.up() == names for node in self.nodes if node.process is not None)
+        running = [node for node in self.nodes if node.process is not None]
+        with contextlib.suppress(OSError, urllib.error.URLError, http.client.HTTPException):
+            return all(node.is_ready() and node.sees() == len(running) for node in running)
         return False
 
     def wait_whole(self):
@@ -180,10 +196,10 @@ class RoundPlace(Place):
 class Follower(Reader):
     """A reader that goes round the nodes, beginning with the first of `urls`, and notes when each thing came."""
 
-    def __init__(self, name, urls, transport, channels, **more):
+    def __init__(self, name, urls, transport, channels, token=None, **more):
         super().__init__(urls[0], transport, channels)
         self.name = name
-        self.place = RoundPlace(urls, channels, **more)
+        self.place = RoundPlace(urls, channels, headers=headers_of(token), **more)
         self.times = []
 
     def wait_for_payload(self, channel, payload, seconds=SECONDS):
@@ -194,16 +210,22 @@ class RoundPublisher(threading.Thread):
     """Publishes numbered payloads until it is closed: each with a key, and again, on one node after the other, until it is
     acknowledged or refused for good."""
 
-    def __init__(self, history, name, urls, channels, pause_s=0.0, answer_s=ANSWER_SECONDS):
+    def __init__(self, history, name, urls, channels, pause_s=0.0, answer_s=ANSWER_SECONDS, token=None):
         super().__init__(name=name)
         self.history, self.urls, self.channels = history, list(urls), list(channels)
-        self.apis = [Api(url, timeout=answer_s) for url in urls]
+        self.apis = [Api(url, token, answer_s) for url in urls]
         self.at, self.sent, self.pause_s = 0, 0, pause_s
         self.is_over = threading.Event()
+        self.may_go_on = threading.Event()
+        self.may_go_on.set()
+        self.is_resting = threading.Event()
         self.give_up_at = None
 
     def run(self):
         while not self.is_over.is_set():
+            if not self.may_go_on.is_set():
+                self.is_resting.set()
+                self.may_go_on.wait()
             self.publish(self.channels[self.sent % len(self.channels)], f"{self.name}-{self.sent}")
             self.sent += 1
             self.is_over.wait(self.pause_s)
@@ -228,14 +250,25 @@ class RoundPublisher(threading.Thread):
         url = self.urls[self.at]
         try:
             answer = self.apis[self.at].publish(channel, text.encode(), media="text/plain", key=text)
+            status, members = answer.status, answer.json
+            told = (status, answer.headers.get("Retry-After"), members.get("detail") or members.get("title") or "", url)
         except BROKEN_LINK as why:
-            answers.append((0, None, repr(why), url))
-            return 0, {}
-        members = answer.json
-        answers.append((answer.status, answer.headers.get("Retry-After"), members.get("detail") or members.get("title") or "", url))
-        return answer.status, members
+            status, members, told = 0, {}, (0, None, repr(why), url)
+        answers.append(told)
+        self.history.answers.append(told)
+        return status, members
+
+    def rest(self):
+        """Returns when nothing is under way."""
+        self.is_resting.clear()
+        self.may_go_on.clear()
+        assert self.is_resting.wait(SECONDS), f"publisher {self.name} has no answer"
+
+    def go_on(self):
+        self.may_go_on.set()
 
     def close(self, give_up_s=SECONDS):
+        self.may_go_on.set()
         self.give_up_at = time.monotonic() + give_up_s
         self.is_over.set()
         self.join(SECONDS)
@@ -251,9 +284,10 @@ class Load:
         self.cluster, self.history = cluster, history or History()
         self.channels = [f"{channel}{tag}" for channel in channels]
         self.urls = urls or cluster.urls
-        self.publishers = [RoundPublisher(self.history, f"p{at}{tag}", self.round_from(at), self.channels, pause_s)
+        self.publishers = [RoundPublisher(self.history, f"p{at}{tag}", self.round_from(at), self.channels, pause_s,
+                                          token=cluster.token)
                            for at in range(publishers)]
-        self.followers = [Follower(f"{transport}{at}", self.round_from(at), transport, self.channels, after=0)
+        self.followers = [Follower(f"{transport}{at}", self.round_from(at), transport, self.channels, cluster.token, after=0)
                           for at, transport in enumerate(transports)]
         assert set(transports) <= set(TRANSPORTS)
 
@@ -288,7 +322,7 @@ class Load:
         wait_until(lambda: self.acknowledged() >= wanted, lambda: f"{self.acknowledged()} of {wanted}")
 
     def read_logs(self):
-        api = Api(next(node.url for node in self.cluster.nodes if node.process is not None))
+        api = next(node for node in self.cluster.nodes if node.process is not None).api()
         for channel in self.channels:
             self.history.log(channel, [event_of(entry) for entry in api.history_all(channel)])
         api.close()

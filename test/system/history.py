@@ -82,6 +82,7 @@ class Receipt:
 class History:
     def __init__(self, ended_epochs=()):
         self.attempts, self.receipts, self.logs = [], collections.defaultdict(list), {}
+        self.answers = []               # of all attempts, those under way too: (status, retry_after, detail, node)
         self.ended_epochs = set(ended_epochs)
         self.followers_of = collections.defaultdict(set)   # follower: the channels of which it must have seen all
 

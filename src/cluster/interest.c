@@ -19,6 +19,7 @@ struct interest_route {
     struct interest_waiter *waiters;
     uint32_t                followers;  /* channels */
     bool                    is_wanted, is_registered, is_under_way;
+    bool                    may_stand;  /* not registered as far as is known, and perhaps so all the same */
     msec                    idle_at;    /* nobody follows it since then */
     uint16_t                len;
     char                    name[];
@@ -150,7 +151,7 @@ void interest_release(struct interest *interest, interest_routed *routed, void *
         struct interest_route  *route   = container_of(link, struct interest_route, waiting);
         struct interest_waiter *waiters = route_take_waiters(route);
         if (route->followers == 0 && !route->is_registered && !route->is_under_way)
-            route_set(interest, route, false, false);
+            route_set(interest, route, false, route->may_stand);
         route_settle(interest, route);
         waiters_tell(waiters, routed, ctx);
     }
@@ -202,7 +203,7 @@ void interest_unfollow(struct interest *interest, struct channel_name *channel, 
         return;
     route->idle_at = now;
     if (!route->is_registered && !route->is_under_way && route->waiters == NULL)
-        route_set(interest, route, false, false);  /* it never stood */
+        route_set(interest, route, false, route->may_stand);
     route_settle(interest, route);
 }
 
@@ -234,15 +235,12 @@ bool interest_take_batch(struct interest *interest, struct interest_batch *ret)
     return ret->count > 0;
 }
 
-/* What failed may have been carried out: an addition is repeated, and so is a removal. */
+/* What failed may have been carried out. Whatever it was, what is wanted now is put again, and what is not is removed. */
 static void route_done(struct interest *interest, struct interest_route *route, bool is_removed, bool is_done)
 {
-    bool is_registered = is_removed ? !is_done && route->is_registered : is_done;
-
     route->is_under_way = false;
-    if (!route->is_wanted && !is_removed && !is_done)
-        is_registered = true;  /* perhaps it is: it is removed to be sure */
-    route_set(interest, route, route->is_wanted, is_registered);
+    route->may_stand    = !is_done;
+    route_set(interest, route, route->is_wanted, is_done ? !is_removed : !route->is_wanted);
 }
 
 void interest_batch_done(struct interest *interest, struct interest_batch *batch, bool is_done, interest_routed *routed,
@@ -270,7 +268,9 @@ void interest_renew(struct interest *interest)
         next                         = link->next;
         if (route->is_under_way)
             continue;  /* it is registered anew when its batch is done */
-        route_set(interest, route, route->followers > 0 || route->waiters != NULL, false);
+        bool is_wanted = route->followers > 0 || route->waiters != NULL;
+        route->may_stand |= route->is_registered;
+        route_set(interest, route, is_wanted, !is_wanted && route->may_stand);
         route_settle(interest, route);
     }
 }

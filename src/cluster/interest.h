@@ -48,7 +48,8 @@ void interest_batch_done(struct interest *interest, struct interest_batch *batch
 /* The engine is away: who waits waits no longer. */
 void interest_release(struct interest *interest, interest_routed *routed, void *ctx);
 
-/* What the engine held is gone: all that is wanted is unsettled. */
+/* What the engine held is gone, or some of it: all that is followed is unsettled, and what is not is removed, in case it
+ * stands. */
 void interest_renew(struct interest *interest);
 
 size_t interest_count(const struct interest *interest);     /* routes that are wanted or registered */

@@ -68,6 +68,7 @@ struct writer_store {
     size_t                slot;           /* where the heartbeat's walk over the tails stands … */
     size_t                slots_left;     /* … and how many slots are due; it rests while no question has room */
     size_t                slots_credit;   /* parts of a slot that are due, each 1 of so many ticks as a walk takes */
+    size_t                slow_slot, slow_credit; /* of the slow walk, while there are doubts */
     bool                  has_unasked;    /* somebody waits for a head that there was no room to ask for */
     struct lane           lanes[STORE_BATCHES_MAX];
     uint32_t              lane_count;     /* store->batches_max; 0: what is published goes into writer.quick */

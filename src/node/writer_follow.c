@@ -451,7 +451,8 @@ static bool writer_has_to_ask(struct writer *writer, const struct writer_store *
 {
     bool is_resting = from->is_shared && writer->compare_ticks > HEARTBEAT_TICKS;
 
-    if (is_resting && writer_is_in_doubt(writer, from))
+    /* Where a batch's outcome is not known, every head may move when the store reopens. */
+    if (is_resting && writer_is_in_doubt(writer, from) && !from->is_doubtful)
         return tail->head_state != HEAD_KNOWN;
     return !writer_believes(writer, tail);
 }
@@ -491,6 +492,20 @@ static size_t store_slots_due(struct writer_store *from, size_t count, uint32_t 
     return due / ticks;
 }
 
+/* Doubts that come again and again don't keep the slow walk from going on: what it comes to is in doubt, too. */
+static void writer_outdate_slowly(struct writer *writer, struct writer_store *from)
+{
+    size_t count = writer->tails.map.slot_count;
+    size_t due   = from->slow_credit + count;
+
+    from->slow_credit = due % writer->compare_ticks;
+    for (due /= writer->compare_ticks; due > 0; due--) {
+        if (from->slow_slot >= count)
+            from->slow_slot = 0;
+        writer_outdate_slot(writer, from->slow_slot++);
+    }
+}
+
 /* Another slice is due. */
 static void writer_tick_store_heads(struct writer *writer, struct writer_store *from)
 {
@@ -499,6 +514,8 @@ static void writer_tick_store_heads(struct writer *writer, struct writer_store *
     uint32_t ticks   = is_slow ? writer->compare_ticks : HEARTBEAT_TICKS;
 
     writer_ask_owed(writer, from);
+    if (from->is_shared && !is_slow)
+        writer_outdate_slowly(writer, from);
     if (writer_has_to_compare(writer, from))
         from->slots_left += store_slots_due(from, count, ticks);
     if (from->slots_left > count)

@@ -2126,6 +2126,43 @@ static void heads_are_compared_as_often_as_it_is_told(void **state)
     stage_free(stage);
 }
 
+/* A batch whose outcome nobody knows may show itself whenever the store reopens: until a later one succeeds, all heads are
+ * compared. */
+static void after_a_batch_of_unknown_outcome_all_heads_are_compared(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_routed();
+
+    writer_compare_each(&stage->writer, 3000);
+    publishes(stage, 0, stage->name);
+    turn(stage);
+    hand_ends(&stage->hand, APPEND_BROKEN);
+    turn(stage);
+    for (unsigned i = 0; i < 5; i++)
+        assert_in_range(ticks_until_asked(stage, 2 * HEARTBEAT_TICKS), 1, HEARTBEAT_TICKS + 1);
+    stage_free(stage);
+}
+
+/* Something is in doubt all the time, but not this head. */
+static void doubts_do_not_stop_the_slow_walk(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_routed();
+    unsigned      count = 0;
+
+    writer_compare_each(&stage->writer, 300);
+    ticks(stage, 2 * HEARTBEAT_TICKS);
+    while (questions_count(stage) > 0)
+        hand_tells(&stage->hand, RC_OK, 5);
+    turn(stage);
+    for (unsigned i = 0; i < 1200; i++) {
+        stage->writer.doubt_ticks = 2 * HEARTBEAT_TICKS;
+        count += ticks_until_asked(stage, 1);
+    }
+    assert_in_range(count, 3, 5);
+    stage_free(stage);
+}
+
 /* --- purges ----------------------------------------------------------------------------------------------------- */
 
 /* Each loop that follows is told behind the messages of before, and the answer comes when all have been. */
@@ -2375,6 +2412,8 @@ int main(void)
         cmocka_unit_test(a_purge_that_is_heard_reaches_the_loops),
         cmocka_unit_test(a_purge_that_was_lost_is_found),
         cmocka_unit_test(heads_are_compared_as_often_as_it_is_told),
+        cmocka_unit_test(after_a_batch_of_unknown_outcome_all_heads_are_compared),
+        cmocka_unit_test(doubts_do_not_stop_the_slow_walk),
         cmocka_unit_test(a_purge_is_answered_when_every_loop_knows),
         cmocka_unit_test(a_purge_that_nobody_follows_is_answered_at_once),
         cmocka_unit_test(a_late_purge_is_carried_out_unanswered),

@@ -175,7 +175,7 @@ $(CLIENT_UNITS): $(OUT)/test/%: $(OUT)/obj/pic/%.o $(CLIENT_OBJ) $(OUT)/libclien
 
 # The simulators' own: the disk that they share is held to the battery of the ledger port.
 SIM_UNITS := $(OUT)/test/sim/ledger_sim_test
-$(SIM_UNITS): $(patsubst %.c,$(OUT)/obj/%.o,test/sim/ledger_sim_test.c $(filter-out %_test.c %/main.c test/sim/wire_% test/sim/device_%,$(wildcard test/sim/*.c))) \
+$(SIM_UNITS): $(patsubst %.c,$(OUT)/obj/%.o,test/sim/ledger_sim_test.c $(filter-out %_test.c %/main.c test/sim/wire_% test/sim/device_% test/sim/cluster_%,$(wildcard test/sim/*.c))) \
         $(call batteries,store) $(foreach module,base message hub store route node,$(if $(call sources,$(module)),$(OUT)/lib$(module).a)) $(TEST_LIB_OBJ)
 	@mkdir -p $(@D)
 	@$(CC) $(LINK) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIBS) -lcmocka
@@ -183,14 +183,18 @@ $(OUT)/obj/test/sim/ledger_sim_test.o: CPPFLAGS += -Itest
 
 units: $(UNITS) $(SIM_UNITS) $(BENCH_UNITS) $(TOOL_UNITS) $(CLIENT_UNITS)
 
-# The simulators see all but main. sim has the node without its wires; wire_sim has all of it, and device_sim has users with
-# devices, too.
-SIM_SRC  = $(filter-out test/sim/wire_% test/sim/device_% %_test.c,$(wildcard test/sim/*.c))
-WIRE_SRC = $(filter-out test/sim/main.c test/sim/device_% %_test.c,$(wildcard test/sim/*.c))
-DEVICE_SRC = $(filter-out test/sim/main.c test/sim/wire_main.c %_test.c,$(wildcard test/sim/*.c))
+# The simulators see all but main. sim has the node without its wires; cluster_sim has several, and what carries them;
+# wire_sim has wires; and device_sim has users with devices, too.
+SIM_SRC  = $(filter-out test/sim/wire_% test/sim/device_% test/sim/cluster_% %_test.c,$(wildcard test/sim/*.c))
+WIRE_SRC = $(filter-out test/sim/main.c test/sim/device_% test/sim/cluster_% %_test.c,$(wildcard test/sim/*.c))
+CLUSTER_SRC = $(filter-out test/sim/main.c test/sim/wire_% test/sim/device_% %_test.c,$(wildcard test/sim/*.c))
+DEVICE_SRC = $(filter-out test/sim/main.c test/sim/wire_main.c test/sim/cluster_% %_test.c,$(wildcard test/sim/*.c))
 # What revocations do on a loop stands in main.
 SIM_MAIN = $(patsubst %,$(OUT)/obj/main/%.o,control revocations_load)
 $(OUT)/test/sim/sim: $(patsubst test/%.c,$(OUT)/obj/test/%.o,$(SIM_SRC)) $(foreach module,base message hub store route node,$(if $(call sources,$(module)),$(OUT)/lib$(module).a))
+	@mkdir -p $(@D)
+	@$(CC) $(LINK) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIBS)
+$(OUT)/test/sim/cluster_sim: $(patsubst test/%.c,$(OUT)/obj/test/%.o,$(CLUSTER_SRC)) $(call archives,cluster)
 	@mkdir -p $(@D)
 	@$(CC) $(LINK) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIBS)
 $(OUT)/test/sim/wire_sim: $(patsubst test/%.c,$(OUT)/obj/test/%.o,$(WIRE_SRC))
@@ -256,7 +260,7 @@ cluster:
 # All that the tests run, under ASan and UBSan; what threads share, under TSan too.
 test-build:
 	@$(MAKE) --no-print-directory $(JOBS) FLAVOUR=san $(SAN)/longwired $(SAN)/longwire $(SAN)/longwire-bench units fuzzers \
-	    transcripts preloads client tool-pages $(SAN)/client-follow $(SAN)/test/sim/sim $(SAN)/test/sim/wire_sim $(SAN)/test/sim/device_sim
+	    transcripts preloads client tool-pages $(SAN)/client-follow $(SAN)/test/sim/sim $(SAN)/test/sim/cluster_sim $(SAN)/test/sim/wire_sim $(SAN)/test/sim/device_sim
 	@$(MAKE) --no-print-directory $(JOBS) FLAVOUR=tsan $(BUILD)/tsan/longwired tsan-units
 	@$(MAKE) --no-print-directory $(JOBS) base-units $(BUILD)/longwired
 	@$(MAKE) --no-print-directory $(JOBS) clang-check
@@ -318,7 +322,7 @@ unit:
 	@$(MAKE) --no-print-directory $(JOBS) FLAVOUR=san units
 	@test/run $(SAN) checks units
 sim:
-	@$(MAKE) --no-print-directory $(JOBS) FLAVOUR=san $(SAN)/test/sim/sim $(SAN)/test/sim/wire_sim $(SAN)/test/sim/device_sim
+	@$(MAKE) --no-print-directory $(JOBS) FLAVOUR=san $(SAN)/test/sim/sim $(SAN)/test/sim/cluster_sim $(SAN)/test/sim/wire_sim $(SAN)/test/sim/device_sim
 	@test/run $(SAN) sim
 system:
 	@$(MAKE) --no-print-directory test-build

@@ -118,6 +118,13 @@ static struct sim_event *event_new(struct sim_engine *engine, enum sim_step step
     return event;
 }
 
+static bool call_is_lost(struct sim_server *server, const struct engine_call *call, unsigned count)
+{
+    unsigned kinds = server->faults.lost_kinds;
+
+    return (kinds == 0 || (kinds >> call->kind & 1) != 0) && one_of(server, count);
+}
+
 /* Calls of one kind keep their order. */
 static msec in_order(msec due, msec *last)
 {
@@ -399,7 +406,7 @@ static void sim_submit(struct engine *base, struct engine_call *call)
                         &engine->last_carry[call->kind]);
     struct sim_event *event = event_new(engine, STEP_CARRY, due, SPAN(""));
     event->call    = call;
-    event->is_lost = one_of(server, server->faults.lost_calls);
+    event->is_lost = call_is_lost(server, call, server->faults.lost_calls);
     event_put(server, event);
 }
 
@@ -418,7 +425,7 @@ static void event_carry(struct sim_event *event)
 
     if (!event->is_lost) {
         engine_carry(engine, event->call);
-        event->is_lost = one_of(server, server->faults.lost_answers);
+        event->is_lost = call_is_lost(server, event->call, server->faults.lost_answers);
     }
     if (event->is_lost || one_of(server, server->faults.slow_answers))
         due += draw_ms(server, server->options.late_ms_max);
@@ -682,6 +689,15 @@ bool sim_server_is_idle(const struct sim_server *server)
 bool sim_server_has_lease(const struct sim_server *server, const struct node_id *id)
 {
     return lease_counts(server, id);
+}
+
+size_t sim_server_route_count(const struct sim_server *server, const struct node_id *id)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < server->route_count; i++)
+        count += id_eq(&server->routes[i]->id, id);
+    return count;
 }
 
 /* --- the port --- */

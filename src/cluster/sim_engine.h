@@ -23,6 +23,7 @@ struct sim_engine_faults {
     unsigned lost_calls;    /* not carried out, and RC_IO */
     unsigned lost_answers;  /* carried out, and RC_IO */
     unsigned slow_answers;
+    unsigned lost_kinds;    /* a bit an engine_call_kind: only such calls and answers are lost; 0: all */
 };
 
 struct sim_server_options {
@@ -61,6 +62,9 @@ void sim_server_start(struct sim_server *server, bool is_emptied);
 bool sim_server_is_idle(const struct sim_server *server);
 /* Does the lease of this incarnation run? */
 bool sim_server_has_lease(const struct sim_server *server, const struct node_id *id);
+
+/* How many routes this incarnation has. */
+size_t sim_server_route_count(const struct sim_server *server, const struct node_id *id);
 
 /* One node's connection. `self`: whose lease and routes it carries. `up` is told in one of the next steps. */
 struct engine *sim_engine_open(struct sim_server *server, const struct node_id *self, const struct engine_events *events,

@@ -321,6 +321,15 @@ void publishers_turn(struct publishers *publishers, unsigned loop)
             publisher_turn(&publishers->at[i]);
 }
 
+bool publishers_are_done(const struct publishers *publishers)
+{
+    for (unsigned i = 0; i < publishers->count; i++)
+        for (unsigned j = 0; j < REQUESTS_MAX; j++)
+            if (publishers->at[i].requests[j].intent != NULL)
+                return false;
+    return true;
+}
+
 void publishers_cut(struct publishers *publishers, struct loop_range range)
 {
     for (unsigned i = 0; i < publishers->count; i++) {

@@ -11,6 +11,8 @@ void               publishers_free(struct publishers *publishers);
 
 void publishers_turn(struct publishers *publishers, unsigned loop);
 /* A node is gone, and every answer with it. */
+/* Has everybody had its answer? */
+bool publishers_are_done(const struct publishers *publishers);
 void publishers_cut(struct publishers *publishers, struct loop_range range);
 
 #endif

@@ -370,6 +370,18 @@ msec readers_moved_at(const struct readers *readers)
     return readers->moved_at;
 }
 
+bool readers_are_complete(const struct readers *readers)
+{
+    for (unsigned i = 0; i < readers->count; i++) {
+        const struct reader *reader = &readers->at[i];
+        struct log_now       log    = world_log(readers->world, reader->channel);
+        if (!reader->is_here || !reader->has_place || reader->is_lying || reader->epoch != log.epoch ||
+            reader->seq != log.head)
+            return false;
+    }
+    return true;
+}
+
 void readers_check_end(struct readers *readers)
 {
     for (unsigned i = 0; i < readers->count; i++) {

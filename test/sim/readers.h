@@ -25,6 +25,8 @@ size_t readers_here(const struct readers *readers, unsigned channel, struct loop
 msec   readers_moved_at(const struct readers *readers);
 
 /* Everybody is there and has all there is. */
+/* Has everybody all there is? */
+bool readers_are_complete(const struct readers *readers);
 void readers_check_end(struct readers *readers);
 
 #endif

@@ -615,7 +615,7 @@ struct store_sim *store_sim_new(struct world *world)
     sim->is_shared = world->has_shared_store;
     ledger_mem_init(&sim->rows, &world->hash_key, SIZE_MAX, SIZE_MAX);
     ledger_mem_init(&sim->rows_shown, &world->hash_key, SIZE_MAX, SIZE_MAX);
-    for (unsigned i = 0; i < NODES_MAX; i++)
+    for (unsigned i = 0; i < NODES_SIM_MAX; i++)
         port_init(sim, i, batches_max, has_one_writer || world->plant == PLANT_ONE_WRITER);
     sim_forget(sim);
     return sim;
@@ -625,7 +625,7 @@ bool store_sim_is_idle(const struct store_sim *sim)
 {
     bool is_idle = true;
 
-    for (unsigned i = 0; i < NODES_MAX; i++) {
+    for (unsigned i = 0; i < NODES_SIM_MAX; i++) {
         const struct sim_port *port = &sim->ports[i];
         is_idle &= list_is_empty(&port->batches) && list_is_empty(&port->stuck) && list_is_empty(&port->reads) &&
                    list_is_empty(&port->questions) && list_is_empty(&port->late) && ledger_port_is_idle(port);
@@ -774,7 +774,7 @@ void store_sim_crash(struct store_sim *sim, bool is_wiped)
 void store_sim_heal(struct store_sim *sim)
 {
     sim->full_until = sim->away_until = sim->io_until = sim->stalled_until = sim->world->now;
-    for (unsigned i = 0; i < NODES_MAX; i++)
+    for (unsigned i = 0; i < NODES_SIM_MAX; i++)
         sim->ports[i].stuck_until = sim->ports[i].row_due = sim->ports[i].away_until = sim->world->now;
     if (sim->is_broken)
         sim_reopen(sim);

@@ -45,6 +45,9 @@ void store_sim_fail_over(struct store_sim *sim);
 /* No connection of this node can be made for so long. */
 void store_sim_refuse(struct store_sim *sim, unsigned node, msec span);
 
+/* Is a commit still to come that its node has given up? */
+bool store_sim_expects_late(const struct store_sim *sim);
+
 /* --- the truth, for the checks --- */
 /* Did a failover lose what stood there in that life of the log? */
 bool store_sim_has_lost(const struct store_sim *sim, unsigned channel, uint64_t epoch, uint64_t seq);

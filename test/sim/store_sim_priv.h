@@ -55,7 +55,7 @@ struct late_append {
 };
 
 struct store_sim {
-    struct sim_port ports[NODES_MAX];
+    struct sim_port ports[NODES_SIM_MAX];
     struct world  *world;
     struct record *journal;
     size_t         journal_count, journal_cap;

@@ -91,6 +91,14 @@ void port_turn_late(struct sim_port *port)
     }
 }
 
+bool store_sim_expects_late(const struct store_sim *sim)
+{
+    for (unsigned i = 0; i < NODES_SIM_MAX; i++)
+        if (!list_is_empty(&sim->ports[i].late))
+            return true;
+    return false;
+}
+
 void port_drop_late(struct sim_port *port)
 {
     struct list *link;
@@ -117,7 +125,7 @@ void store_sim_fail_over(struct store_sim *sim)
         lost = sim->journal_count;
     tell(world, "disk: a replica takes over, %zu records are lost", lost);
     journal_cut(sim, sim->journal_count - lost);
-    sim->wipes++;
+    sim->wipes += !world->keeps_epoch;
     sim_read_journal(sim);
     for (unsigned i = 0; i < CHANNELS_MAX; i++)
         sim->kept[sim->failover_count][i] = sim->logs[i].head;

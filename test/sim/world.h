@@ -20,7 +20,7 @@ enum {
     TOPICS_MAX     = 5,   /* channels of a world without devices */
     CHANNELS_MAX   = 96,
     LOOPS_SIM_MAX  = 4,  /* a node */
-    NODES_MAX      = 5,
+    NODES_SIM_MAX      = 5,
     READERS_MAX    = 8,
     PUBLISHERS_MAX = 3,
 };
@@ -93,12 +93,13 @@ struct world {
     bool                 is_sure;     /* nothing is lost on its way, and so there is no heartbeat */
     bool                 has_bus;
     bool                 has_shared_store;
+    bool                 keeps_epoch;  /* a planted bug: after a failover the logs go on in the same epoch */
     msec                 linger_ms;   /* how long loops follow what nobody there reads */
     msec                 now;
     msec                 wall_shift;  /* the wall clock is set now and then */
     msec                 wall_latest; /* the latest that it has shown: by then what has expired may have been let go */
     msec                 late_ms;     /* so long after a recall was answered somebody new may still get the message */
-    struct node_clock    clocks[NODES_MAX];
+    struct node_clock    clocks[NODES_SIM_MAX];
     /* Puts something beside the writer of a node that begins; NULL: nothing. */
     void               (*on_node)(struct world *world, struct sim_node *node);
     /* Rows on their way to the disk, with the message that carries them or NULL, for planted bugs; NULL: there are none. False:
@@ -114,7 +115,7 @@ struct world {
     unsigned             channel_count;
 
     struct store_sim    *disk;        /* outlives crashes */
-    struct sim_node     *nodes[NODES_MAX];  /* this life of each */
+    struct sim_node     *nodes[NODES_SIM_MAX];  /* this life of each */
     unsigned             node_count;
     unsigned             loop_count;  /* of all nodes together: 0 … loops_a_node - 1 are the first node's, and so on */
     unsigned             loops_a_node;

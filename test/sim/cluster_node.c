@@ -1,0 +1,236 @@
+#include "cluster_node.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/must.h"
+#include "node/peer_question.h"
+
+enum engine_mail { MAIL_DONE, MAIL_FRAME, MAIL_UP, MAIL_DOWN };
+
+/* What the engine has told. */
+struct engine_word {
+    struct list         link;
+    enum engine_mail    kind;
+    struct engine_call *call;
+    uint64_t            life;
+    size_t              len;
+    char                bytes[];
+};
+
+static struct engine_word *word_put(struct cluster_node *node, enum engine_mail kind, struct span bytes)
+{
+    struct engine_word *word = calloc(1, sizeof *word + bytes.len);
+
+    must(word != NULL);
+    word->kind = kind;
+    word->len  = bytes.len;
+    if (bytes.len > 0)
+        memcpy(word->bytes, bytes.at, bytes.len);
+    list_push(&node->mail, &word->link);
+    return word;
+}
+
+/* --- what the engine tells --- */
+
+static const char *engine_call_text(enum engine_call_kind kind)
+{
+    static const char *const texts[] = { [ENGINE_LEASE] = "lease", [ENGINE_LEAVE] = "leave", [ENGINE_NODES] = "nodes",
+                                         [ENGINE_ROUTE] = "route", [ENGINE_LOOKUP] = "look-up", [ENGINE_SEND] = "frame" };
+    return texts[kind];
+}
+
+void cluster_node_done(struct cluster_node *node, struct engine_call *call)
+{
+    word_put(node, MAIL_DONE, SPAN(""))->call = call;
+}
+
+static void on_done(void *ctx, struct engine_call *call)
+{
+    struct cluster_node *node = ctx;
+
+    if (call->rc != RC_OK)
+        tell(&node->all->world, "node %u: a call fails: %s", node->sim_node->no, engine_call_text(call->kind));
+    if (!plant_take_done(node, call))
+        cluster_node_done(node, call);
+}
+
+static void on_frame(void *ctx, struct span frame)
+{
+    struct cluster_node *node = ctx;
+    struct buf           bytes;
+
+    buf_init(&bytes, SIZE_MAX);
+    buf_put(&bytes, frame);
+    plant_take_frame(node, &bytes);
+    word_put(node, MAIL_FRAME, buf_span(&bytes));
+    buf_fini(&bytes);
+}
+
+static void on_up(void *ctx, uint64_t life)
+{
+    struct cluster_node *node = ctx;
+
+    tell(&node->all->world, "node %u: the engine is up, life %" PRIu64, node->sim_node->no, life % 1000);
+    word_put(node, MAIL_UP, SPAN(""))->life = plant_life(node, life);
+}
+
+static void on_down(void *ctx, const char *why)
+{
+    struct cluster_node *node = ctx;
+
+    tell(&node->all->world, "node %u: the engine is down: %s", node->sim_node->no, why);
+    word_put(node, MAIL_DOWN, SPAN(""));
+}
+
+static const struct engine_events engine_events = { .done = on_done, .frame = on_frame, .up = on_up, .down = on_down };
+
+static void word_take(struct cluster_node *node, struct engine_word *word)
+{
+    switch (word->kind) {
+    case MAIL_DONE: cluster_take_done(node->cluster, word->call); break;
+    case MAIL_FRAME: cluster_take_frame(node->cluster, (struct span){ word->bytes, word->len }); break;
+    case MAIL_UP: cluster_take_up(node->cluster, word->life); break;
+    case MAIL_DOWN: cluster_take_down(node->cluster); break;
+    }
+    free(word);
+}
+
+/* What the mail brings more of waits for the next turn. */
+static void words_take(struct cluster_node *node)
+{
+    struct list words, *link;
+
+    list_init(&words);
+    list_move(&words, &node->mail);
+    while ((link = list_pop(&words)) != NULL)
+        word_take(node, container_of(link, struct engine_word, link));
+}
+
+/* --- what the cluster asks of it --- */
+
+static void tell_routes(struct cluster_node *node, const struct engine_call *call)
+{
+    for (size_t i = 0; i < call->name_count; i++)
+        tell(&node->all->world, "node %u: the route %.*s is to be %s", node->sim_node->no, SPAN_ARG(call->names[i].name),
+             call->names[i].is_removed ? "removed" : "put");
+}
+
+static void shim_submit(struct engine *shim, struct engine_call *call)
+{
+    struct cluster_node *node = container_of(shim, struct cluster_node, shim);
+
+    if (call->kind == ENGINE_ROUTE)
+        tell_routes(node, call);
+    if (node->sim_node->is_dying) {
+        call->rc = RC_IO;
+        cluster_node_done(node, call);
+    } else if (!plant_take_call(node, call)) {
+        node->engine->ops->submit(node->engine, call);
+    }
+}
+
+static void shim_stats(struct engine *shim, struct engine_stats *ret)
+{
+    struct cluster_node *node = container_of(shim, struct cluster_node, shim);
+
+    node->engine->ops->stats(node->engine, ret);
+}
+
+static void shim_close(struct engine *shim)
+{
+    (void)shim;  /* the node closes it */
+}
+
+static const struct engine_ops shim_ops = { .name = "sim", .submit = shim_submit, .stats = shim_stats, .close = shim_close };
+
+/* --- what the cluster asks of the node --- */
+
+static void on_serve(void *ctx, struct peer_call *call)
+{
+    struct cluster_node *node = ctx;
+
+    call->is_unknown = true;
+    cluster_port.answer(node->cluster, call);
+}
+
+static void on_usurped(void *ctx, const char *why)
+{
+    struct cluster_node *node = ctx;
+
+    tell(&node->all->world, "node %u has to end: %s", node->sim_node->no, why);
+    node->is_usurped = true;
+}
+
+/* --- turns --- */
+
+static void on_turn_begin(void *ctx)
+{
+    struct cluster_node *node  = ctx;
+    const struct world  *world = &node->all->world;
+
+    cluster_turn_begin(node->cluster, world_node_now(world, node->sim_node->no), world_node_wall(world, node->sim_node->no));
+    plant_turn(node);
+    words_take(node);
+}
+
+static void on_nothing(void *ctx)
+{
+    (void)ctx;  /* the writer itself calls its cluster */
+}
+
+/* --- life --- */
+
+static void on_fini(void *ctx)
+{
+    struct cluster_node *node = ctx;
+
+    node->engine->ops->close(node->engine);
+    while (!list_is_empty(&node->mail))
+        words_take(node);
+    cluster_free(node->cluster);
+    node->all->seats[node->sim_node->no].node = NULL;
+    plant_fini(node);
+    free(node);
+}
+
+static void node_make_cluster(struct cluster_node *node)
+{
+    struct world        *world = &node->all->world;
+    struct cluster_setup setup = {
+        .writer = &node->sim_node->writer, .engine = &node->shim, .spaces = &world->spaces, .hash_key = &world->hash_key,
+        .limits = node->all->limits, .serve = on_serve, .usurped = on_usurped, .ctx = node,
+        .self = { .id = node->id, .started = node->started, .protocol = CLUSTER_PROTOCOL,
+                  .roles = ROLE_ACCESS | ROLE_API, .capacity = 1000, .version = "sim" },
+    };
+
+    node->cluster                      = cluster_new(&setup);
+    node->sim_node->writer.cluster     = &cluster_port;
+    node->sim_node->writer.cluster_ctx = node->cluster;
+}
+
+void cluster_node_begin(struct world *world, struct sim_node *sim_node)
+{
+    struct cluster_world *all  = cluster_world_of(world);
+    struct cluster_node  *node = calloc(1, sizeof *node);
+    struct cluster_seat  *seat = &all->seats[sim_node->no];
+
+    must(node != NULL);
+    node->all      = all;
+    node->sim_node = sim_node;
+    node->started  = world_node_wall(world, sim_node->no);
+    node->id.incarnation = rng_next(&all->chance) | 1;
+    snprintf(node->id.name, sizeof node->id.name, "n%u", seat->name);
+    list_init(&node->mail);
+    plant_init(node);
+    node->engine   = sim_engine_open(all->server, &node->id, &engine_events, node);
+    node->shim     = (struct engine){
+            .ops = &shim_ops, .frame_bytes_max = node->engine->frame_bytes_max, .prefers_heads = node->engine->prefers_heads,
+    };
+    node_make_cluster(node);
+    node->beside     = (struct sim_beside){
+            .ctx = node, .turn_begin = on_turn_begin, .turn_end = on_nothing, .tick = on_nothing, .fini = on_fini,
+    };
+    sim_node->beside = &node->beside;
+    seat->node       = node;
+}

@@ -60,5 +60,5 @@ void serve_connection(struct call *call)
     question->owner                     = call->exchange;
     question->answered                  = connection_answered;
     question->is_cut                    = call->request->head->method == HTTP_DELETE;
-    shard_ask_connection(call->api->shard, call->api->hash_key, question);
+    shard_ask_connection(call->api->shard, question);
 }

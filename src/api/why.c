@@ -177,7 +177,7 @@ static void ask_link(struct why_call *mine)
     mine->has_asked_link = true;
     question->owner      = mine;
     question->answered   = link_answered;
-    shard_ask_connection(mine->api->shard, mine->api->hash_key, question);
+    shard_ask_connection(mine->api->shard, question);
 }
 
 /* What can be known comes one after the other. */

@@ -199,6 +199,7 @@ enum rc server_open(struct server *server, const struct settings *settings, char
     server->started_wall = clock_wall();
     server->descriptors  = descriptor_limit();
     server->incarnation  = random_u64() | 1;
+    server->connection_keys = (struct connection_keys){ .secret = server->hash_key };
     server_name_node(server, settings);
     revocations_init(&server->revocations, &server->hash_key);
     server->fetch = fetch_new(&(const struct fetch_limits){ FETCH_CALLS_MAX, FETCH_UNDER_WAY_MAX, FETCH_IDLE_MAX });

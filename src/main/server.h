@@ -13,6 +13,7 @@
 #include "main/ticket_secret.h"
 #include "main/worker.h"
 #include "main/writer_thread.h"
+#include "node/connection_key.h"
 
 struct server {
     struct snapshot      *snapshot;    /* the newest configuration; main's thread alone */
@@ -32,6 +33,7 @@ struct server {
     struct counter        is_stopping;
     struct counter        drain_ms;              /* its clients are let go within so many ms; 0: they stay */
     uint64_t              incarnation;           /* of this start: random */
+    struct connection_keys connection_keys;
     msec                  started_at;            /* monotonic */
     msec                  started_wall;          /* the same moment by the wall clock */
     char                  node[NODE_NAME_BYTES_MAX + 1];  /* what this node is called */

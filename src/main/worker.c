@@ -162,7 +162,7 @@ static void worker_init_modules(struct worker *worker)
     http_server_init(&worker->http, &worker->loop, &http, &worker_service, worker);
     shard_init(&worker->shard, worker->index, &worker_shard_port, worker, &shard);
     worker->shard.engines = stores_engines(&worker->server->stores);
-    worker->shard.connection_secret = &worker->server->hash_key;
+    worker->shard.connection_keys = &worker->server->connection_keys;
     revocations_init(&worker->revocations, &worker->server->hash_key);
     revocations_copy(&worker->revocations, &worker->server->revocations);
     callers_open(worker);

@@ -44,7 +44,7 @@ static void worker_describe(const struct worker *worker, const struct link *link
     ret->is_there  = true;
     ret->transport = transport_text((enum transport)link->transport);
     ret->since     = worker->server->started_wall +
-                 (msec)connection_key_open(&worker->server->hash_key, link->key).second * 1000;
+                 (msec)connection_key_open(&worker->server->connection_keys, link->key).second * 1000;
     ret->channels  = link->reader->sub_count;
     if (link->holder != NULL) {
         copy_name(ret->user, sizeof ret->user, identity_user(link->holder));
@@ -94,7 +94,7 @@ static uint64_t worker_new_key(void *ctx)
     uint64_t       key;
 
     do
-        key = connection_key_make(&worker->server->hash_key, (struct connection_key){
+        key = connection_key_make(&worker->server->connection_keys, (struct connection_key){
             .loop = worker->index, .second = since < 0 ? 0 : (uint32_t)(since / 1000), .number = worker->key_number++,
         });
     while (key == 0);

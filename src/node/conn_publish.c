@@ -60,8 +60,9 @@ void shard_address_publish(struct shard *shard, struct publish_command *publish)
 {
     uint64_t key;
 
-    if (shard->connection_secret == NULL || !conn_channel_key(publish->append.message->channel, &key))
+    if (shard->connection_keys == NULL || !conn_channel_key(publish->append.message->channel, &key) ||
+        connection_key_elsewhere(shard->connection_keys, key) != 0)
         return;
-    publish->via_loop     = (uint8_t)connection_key_open(shard->connection_secret, key).loop;
+    publish->via_loop     = (uint8_t)connection_key_open(shard->connection_keys, key).loop;
     publish->command.kind = &conn_publish_kind;
 }

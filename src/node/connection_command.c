@@ -5,6 +5,7 @@
 #include "base/must.h"
 #include "node/connection_key.h"
 #include "node/shard.h"
+#include "node/tail.h"
 #include "node/writer.h"
 
 static void connection_command_free(struct command *command)
@@ -52,11 +53,15 @@ struct connection_command *connection_command_new(uint64_t key)
     return command;
 }
 
-void shard_ask_connection(struct shard *shard, const struct hash_key *secret, struct connection_command *command)
+void shard_ask_connection(struct shard *shard, struct connection_command *command)
 {
+    const struct connection_keys *keys = shard->connection_keys;
+
+
     shard->away_count++;
     command->command.loop = shard->loop;
     command->asker        = shard->loop;
-    command->loop         = connection_key_open(secret, command->key).loop;
+    command->loop         = connection_key_elsewhere(keys, command->key) != 0 ? LOOPS_MAX
+                                                                             : connection_key_open(keys, command->key).loop;
     shard->port->send(shard->ctx, &command->command);
 }

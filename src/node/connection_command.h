@@ -32,7 +32,7 @@ struct connection_command {
 
 struct connection_command *connection_command_new(uint64_t key);
 
-/* Never answers at once. `secret`: of the keys. Takes the command. */
-void shard_ask_connection(struct shard *shard, const struct hash_key *secret, struct connection_command *command);
+/* Never answers at once. A connection of another node is not there. Takes the command. */
+void shard_ask_connection(struct shard *shard, struct connection_command *command);
 
 #endif

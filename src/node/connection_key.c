@@ -3,40 +3,29 @@
 #include "base/hex.h"
 #include "node/tail.h"
 
-/* A Feistel network over two halves of 32 bits, with SipHash as its round function (Luby and Rackoff: four rounds make a
- * strong pseudorandom permutation). */
-enum { ROUNDS = 4, LOOP_SHIFT = CONNECTION_KEY_SECOND_BITS + CONNECTION_KEY_NUMBER_BITS };
+/* How the bits of a key are used. */
+struct key_shape {
+    unsigned half_bits;  /* of each half of the enciphered block */
+    unsigned second_bits, number_bits;
+};
 
-_Static_assert(LOOPS_MAX <= 1 << (64 - LOOP_SHIFT), "a key has room for every loop");
+static const struct key_shape shapes[2] = {
+    { 32, CONNECTION_KEY_SECOND_BITS, CONNECTION_KEY_NUMBER_BITS },
+    { 24, CONNECTION_KEY_TAGGED_SECOND_BITS, CONNECTION_KEY_TAGGED_NUMBER_BITS },
+};
 
-static uint32_t key_round(const struct hash_key *secret, uint64_t round, uint32_t half)
+/* A Feistel network over two halves, with SipHash as its round function (Luby and Rackoff: four rounds make a strong
+ * pseudorandom permutation). */
+enum { ROUNDS = 4, LOOP_BITS = 6, TAG_SHIFT = 48 };
+
+_Static_assert(LOOPS_MAX <= 1 << LOOP_BITS, "a key has room for every loop");
+_Static_assert(LOOP_BITS + CONNECTION_KEY_SECOND_BITS + CONNECTION_KEY_NUMBER_BITS == 64, "a block is full");
+_Static_assert(LOOP_BITS + CONNECTION_KEY_TAGGED_SECOND_BITS + CONNECTION_KEY_TAGGED_NUMBER_BITS == TAG_SHIFT,
+               "a block behind a tag is full");
+
+static const struct key_shape *shape_of(const struct connection_keys *keys)
 {
-    const uint64_t block[2] = { round, half };
-    return (uint32_t)hash_bytes(secret, span_of(block, sizeof block));
-}
-
-static uint64_t encipher(const struct hash_key *secret, uint64_t block)
-{
-    uint32_t left = (uint32_t)(block >> 32), right = (uint32_t)block;
-
-    for (uint64_t round = 0; round < ROUNDS; round++) {
-        uint32_t next = left ^ key_round(secret, round, right);
-        left          = right;
-        right         = next;
-    }
-    return (uint64_t)left << 32 | right;
-}
-
-static uint64_t decipher(const struct hash_key *secret, uint64_t block)
-{
-    uint32_t left = (uint32_t)(block >> 32), right = (uint32_t)block;
-
-    for (uint64_t round = ROUNDS; round-- > 0;) {
-        uint32_t before = right ^ key_round(secret, round, left);
-        right           = left;
-        left            = before;
-    }
-    return (uint64_t)left << 32 | right;
+    return &shapes[keys->tag != 0];
 }
 
 static uint64_t low_bits(uint64_t value, unsigned bits)
@@ -44,22 +33,70 @@ static uint64_t low_bits(uint64_t value, unsigned bits)
     return value & ((UINT64_C(1) << bits) - 1);
 }
 
-uint64_t connection_key_make(const struct hash_key *secret, struct connection_key key)
+static uint64_t key_round(const struct connection_keys *keys, uint64_t round, uint64_t half)
 {
-    return encipher(secret, (uint64_t)key.loop << LOOP_SHIFT |
-                                low_bits(key.second, CONNECTION_KEY_SECOND_BITS) << CONNECTION_KEY_NUMBER_BITS |
-                                low_bits(key.number, CONNECTION_KEY_NUMBER_BITS));
+    const uint64_t block[2] = { round, half };
+    return low_bits(hash_bytes(&keys->secret, span_of(block, sizeof block)), shape_of(keys)->half_bits);
 }
 
-struct connection_key connection_key_open(const struct hash_key *secret, uint64_t key)
+static uint64_t encipher(const struct connection_keys *keys, uint64_t block)
 {
-    uint64_t block = decipher(secret, key);
+    unsigned half = shape_of(keys)->half_bits;
+    uint64_t left = block >> half, right = low_bits(block, half);
+
+    for (uint64_t round = 0; round < ROUNDS; round++) {
+        uint64_t next = left ^ key_round(keys, round, right);
+        left          = right;
+        right         = next;
+    }
+    return left << half | right;
+}
+
+static uint64_t decipher(const struct connection_keys *keys, uint64_t block)
+{
+    unsigned half = shape_of(keys)->half_bits;
+    uint64_t left = block >> half, right = low_bits(block, half);
+
+    for (uint64_t round = ROUNDS; round-- > 0;) {
+        uint64_t before = right ^ key_round(keys, round, left);
+        right           = left;
+        left            = before;
+    }
+    return left << half | right;
+}
+
+uint16_t connection_tag(uint64_t incarnation)
+{
+    return (uint16_t)(1 + incarnation % UINT16_MAX);
+}
+
+uint64_t connection_key_make(const struct connection_keys *keys, struct connection_key key)
+{
+    const struct key_shape *shape = shape_of(keys);
+    uint64_t block = (uint64_t)key.loop << (shape->second_bits + shape->number_bits) |
+                     low_bits(key.second, shape->second_bits) << shape->number_bits |
+                     low_bits(key.number, shape->number_bits);
+
+    return encipher(keys, block) | (uint64_t)keys->tag << TAG_SHIFT;
+}
+
+struct connection_key connection_key_open(const struct connection_keys *keys, uint64_t key)
+{
+    const struct key_shape *shape = shape_of(keys);
+    uint64_t                block = decipher(keys, keys->tag == 0 ? key : low_bits(key, TAG_SHIFT));
 
     return (struct connection_key){
-        .loop   = (unsigned)(block >> LOOP_SHIFT),
-        .second = (uint32_t)low_bits(block >> CONNECTION_KEY_NUMBER_BITS, CONNECTION_KEY_SECOND_BITS),
-        .number = (uint32_t)low_bits(block, CONNECTION_KEY_NUMBER_BITS),
+        .loop   = (unsigned)(block >> (shape->second_bits + shape->number_bits)),
+        .second = (uint32_t)low_bits(block >> shape->number_bits, shape->second_bits),
+        .number = (uint32_t)low_bits(block, shape->number_bits),
     };
+}
+
+uint16_t connection_key_elsewhere(const struct connection_keys *keys, uint64_t key)
+{
+    uint16_t tag = (uint16_t)(key >> TAG_SHIFT);
+
+    return keys->tag == 0 || tag == keys->tag ? 0 : tag;
 }
 
 bool connection_key_read(struct span text, uint64_t *ret)

@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-static const struct hash_key secret = { 1, 2 };
+static const struct connection_keys alone = { { 1, 2 }, 0 }, of_cluster = { { 1, 2 }, 0xabcd };
 
 static void a_key_says_what_it_was_made_of(void **state)
 {
@@ -18,12 +18,12 @@ static void a_key_says_what_it_was_made_of(void **state)
         { 17, 86400, 12345678 },
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        uint64_t              key = connection_key_make(&secret, rows[i]);
-        struct connection_key got = connection_key_open(&secret, key);
+        uint64_t              key = connection_key_make(&alone, rows[i]);
+        struct connection_key got = connection_key_open(&alone, key);
         assert_int_equal(got.loop, rows[i].loop);
         assert_int_equal(got.second, rows[i].second);
         assert_int_equal(got.number, rows[i].number);
-        assert_true(connection_key_make(&(struct hash_key){ 1, 3 }, rows[i]) != key);
+        assert_true(connection_key_make(&(struct connection_keys){ { 1, 3 }, 0 }, rows[i]) != key);
     }
 }
 
@@ -34,23 +34,47 @@ static int by_value(const void *one, const void *other)
 }
 
 /* Neighbouring keys have about half of their bits in common, as random numbers have. */
-static void no_key_comes_twice_or_tells_the_next(void **state)
+static void check_keys_of(const struct connection_keys *of, unsigned bits)
 {
-    (void)state;
     enum { COUNT = 100000 };
     uint64_t *keys   = calloc(COUNT, sizeof keys[0]);
     uint64_t  differ = 0;
 
     assert_non_null(keys);
     for (uint32_t i = 0; i < COUNT; i++)
-        keys[i] = connection_key_make(&secret, (struct connection_key){ 3, i / 1000, i });
+        keys[i] = connection_key_make(of, (struct connection_key){ 3, i / 1000, i });
     for (size_t i = 1; i < COUNT; i++)
         differ += (uint64_t)__builtin_popcountll(keys[i] ^ keys[i - 1]);
-    assert_in_range(differ / COUNT, 31, 32);
+    assert_in_range(differ / COUNT, bits / 2 - 1, bits / 2);
     qsort(keys, COUNT, sizeof keys[0], by_value);
     for (size_t i = 1; i < COUNT; i++)
         assert_true(keys[i] != keys[i - 1]);
     free(keys);
+}
+
+static void no_key_comes_twice_or_tells_the_next(void **state)
+{
+    (void)state;
+    check_keys_of(&alone, 64);
+    check_keys_of(&of_cluster, 48);
+}
+
+static void a_key_of_a_cluster_says_which_node_has_it(void **state)
+{
+    (void)state;
+    const struct connection_keys other = { { 5, 6 }, 0x0012 };
+    const struct connection_key  is    = { LOOPS_MAX - 1, (1u << CONNECTION_KEY_TAGGED_SECOND_BITS) - 1, 65535 };
+    uint64_t                     key   = connection_key_make(&of_cluster, is);
+    struct connection_key        got   = connection_key_open(&of_cluster, key);
+
+    assert_true(got.loop == is.loop && got.second == is.second && got.number == is.number);
+    assert_int_equal(key >> 48, 0xabcd);
+    assert_int_equal(connection_key_elsewhere(&of_cluster, key), 0);
+    assert_int_equal(connection_key_elsewhere(&other, key), 0xabcd);
+    assert_int_equal(connection_key_elsewhere(&alone, key), 0);  /* a node alone knows of no other */
+    assert_int_equal(connection_tag(0), 1);
+    assert_int_equal(connection_tag(UINT64_MAX), connection_tag(0));
+    assert_int_equal(connection_tag(UINT16_MAX - 1), UINT16_MAX);
 }
 
 static void a_key_is_16_hexadecimal_digits(void **state)
@@ -72,7 +96,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_key_says_what_it_was_made_of), cmocka_unit_test(no_key_comes_twice_or_tells_the_next),
-        cmocka_unit_test(a_key_is_16_hexadecimal_digits),
+        cmocka_unit_test(a_key_of_a_cluster_says_which_node_has_it), cmocka_unit_test(a_key_is_16_hexadecimal_digits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,6 +10,7 @@
 
 struct connection_command;  /* connection_command.h */
 struct peer_call;           /* peer_question.h */
+struct connection_keys;     /* connection_key.h */
 
 struct shard_port {
     /* To the writer; takes the command. */
@@ -74,7 +75,7 @@ struct shard {
     uint32_t                 publish_count;  /* of them, publishes */
     size_t                   publish_bytes;
     struct pages             pages;
-    const struct hash_key   *connection_secret;  /* of the keys of connections; borrowed. NULL: none is addressed */
+    const struct connection_keys *connection_keys;  /* borrowed. NULL: no connection is addressed */
     uint64_t                 hint_number; /* of the newest hint that came */
     bool                     is_hint_lost; /* one before it did not: all heads are asked for at the next heartbeat */
     bool                     is_beating;  /* a heartbeat is under way */

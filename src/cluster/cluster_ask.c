@@ -5,6 +5,7 @@
 #include "base/list.h"
 #include "base/map.h"
 #include "base/must.h"
+#include "node/connection_key.h"
 
 /* A node that has yet to answer, and what has come of its answer. */
 struct asked_node {
@@ -221,6 +222,18 @@ static void ask_all(struct cluster_ask *ask, struct asking *asking)
             ask_node(ask, asking, &registry->nodes[i].record.id);
 }
 
+/* Mostly one. */
+static void ask_tagged(struct cluster_ask *ask, struct asking *asking)
+{
+    const struct registry *registry = ask->setup.registry;
+
+    expect_nodes(asking, registry->count);
+    for (size_t i = 0; i < registry->count; i++)
+        if (registry->nodes[i].state != NODE_LOST &&
+            connection_tag(registry->nodes[i].record.id.incarnation) == asking->question->tag)
+            ask_node(ask, asking, &registry->nodes[i].record.id);
+}
+
 /* A node that is lost, or has begun anew where that matters, has nothing that could be asked for. */
 static void ask_one(struct cluster_ask *ask, struct asking *asking)
 {
@@ -263,7 +276,9 @@ void cluster_ask_put(struct cluster_ask *ask, struct peer_question *question, ms
         ask->setup.port->look_up(ask->setup.ctx, asking->number, question->channel);
         return;
     }
-    if (question->node[0] != '\0')
+    if (question->tag != 0)
+        ask_tagged(ask, asking);
+    else if (question->node[0] != '\0')
         ask_one(ask, asking);
     else
         ask_all(ask, asking);

@@ -220,6 +220,7 @@ static void membership_settled(struct publish_command *publish, struct writer *w
     case PUBLISH_PURGED:
     case PUBLISH_NO_MEMBER:
     case PUBLISH_TOO_OFTEN:
+    case PUBLISH_TOO_FAR:
         break;
     }
     must(!"an append without key and target ends otherwise");

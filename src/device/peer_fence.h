@@ -78,4 +78,12 @@ struct peer_fence_call {
 /* False: the body can't be read; the call was not taken. */
 bool device_peer_called(struct devices *devices, struct peer_fence_call *call, struct span body);
 
+/* By questions to the nodes of the cluster (node/peer_question.h); ctx is the writer. */
+extern const struct device_peers peers_by_question;
+
+struct shard;
+struct peer_call;
+/* A question of another node, PEER_FENCE, at a loop: answered in a later turn. Takes it. */
+void shard_serve_fence(struct shard *shard, struct devices *devices, struct peer_call *call);
+
 #endif

@@ -101,6 +101,7 @@ static void mark_settled(struct publish_command *publish, struct writer *writer)
     case PUBLISH_PURGED:
     case PUBLISH_NO_MEMBER:
     case PUBLISH_TOO_OFTEN:
+    case PUBLISH_TOO_FAR:
         break;
     }
     must(!"an append without key and target ends otherwise");

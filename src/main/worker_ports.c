@@ -3,8 +3,10 @@
 
 #include "main/server.h"
 #include "main/worker_priv.h"
+#include "device/peer_fence.h"
 #include "node/connection_command.h"
 #include "node/connection_key.h"
+#include "publish/publish_forward.h"
 #include "session/conn_follow.h"
 #include "session/link.h"
 #include "session/member_subscribe.h"
@@ -75,6 +77,29 @@ static bool worker_address(void *ctx, struct publish_command *publish)
     return session_worker_address(&worker->sessions, publish);
 }
 
+static void worker_forward(void *ctx, struct publish_command *publish, uint16_t tag)
+{
+    struct worker *worker = ctx;
+
+    publish_forward(&worker->shard, publish, tag);
+}
+
+/* A topic that this program does not know gets no answer. */
+static void worker_peer_call(void *ctx, struct peer_call *call)
+{
+    struct worker *worker = ctx;
+    struct server *server = worker->server;
+
+    if (call->topic == PEER_FENCE) {
+        shard_serve_fence(&worker->shard, &server->writer.devices, call);
+    } else if (call->topic == PEER_PUBLISH) {
+        publish_forward_serve(&worker->shard, &server->namespaces, &server->hash_key, call);
+    } else {
+        call->is_unknown = true;
+        peer_call_answer(&worker->shard, call);
+    }
+}
+
 static void worker_left(void *ctx, struct channel_name *user, struct channel_name *group)
 {
     struct worker *worker = ctx;
@@ -83,7 +108,7 @@ static void worker_left(void *ctx, struct channel_name *user, struct channel_nam
 }
 
 const struct shard_port worker_shard_port = {
-    .left = worker_left,
+    .left = worker_left, .forward = worker_forward, .peer_call = worker_peer_call,
     .send = worker_send, .ready = worker_ready, .connection = worker_connection, .address = worker_address,
 };
 

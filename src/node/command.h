@@ -65,6 +65,7 @@ enum publish_outcome {
     PUBLISH_BUSY,  /* too much is waiting in the writer already: 429 */
     PUBLISH_NO_MEMBER, /* only members may publish there, and the publisher is none */
     PUBLISH_TOO_OFTEN, /* to everyone, more often than all_per_s allows: 429 */
+    PUBLISH_TOO_FAR, /* to a connection of another node, and too large to travel there: 413 */
     PUBLISH_STALE, /* of one with rows: a condition did not hold; nothing was stored */
 };
 

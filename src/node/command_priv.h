@@ -5,6 +5,9 @@
 
 #include "node/command.h"
 
+/* The tag of the node that has the connection which this publish is for; 0: it is for none, or for one of this node. */
+uint16_t shard_publish_elsewhere(const struct shard *shard, const struct publish_command *publish);
+
 /* A publish to a connection is made to visit its loop first. */
 void shard_address_publish(struct shard *shard, struct publish_command *publish);
 

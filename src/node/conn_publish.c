@@ -5,6 +5,8 @@
  * connection is there when the message comes.
  *
  *     loop A ──▶ writer ──▶ loop B: follows conn:KEY ──▶ writer: FOLLOW, then the append
+ *
+ * In a cluster a publish to a connection of another node is made there (shard_port.forward).
  */
 #include "base/must.h"
 #include "node/command_priv.h"
@@ -54,6 +56,16 @@ bool conn_channel_key(const struct channel_name *channel, uint64_t *ret_key)
     struct span name = channel_name_span(channel), head = SPAN("conn:");
 
     return span_starts(name, head) && connection_key_read(span_skip(name, head.len), ret_key);
+}
+
+uint16_t shard_publish_elsewhere(const struct shard *shard, const struct publish_command *publish)
+{
+    uint64_t key;
+
+    if (shard->connection_keys == NULL || shard->connection_keys->tag == 0 || publish->append.is_purge ||
+        publish->gate != NULL || !conn_channel_key(publish->append.message->channel, &key))
+        return 0;
+    return connection_key_elsewhere(shard->connection_keys, key);
 }
 
 void shard_address_publish(struct shard *shard, struct publish_command *publish)

@@ -25,6 +25,7 @@ enum peer_topic {
     PEER_PRESENCE,      /* who joined and left this channel there */
     PEER_LISTING,       /* how many subscribers have these channels? */
     PEER_NODE,          /* what a node tells of itself, for longwire top */
+    PEER_PUBLISH,       /* to a connection there: publish this */
 };
 
 enum { PEER_BODY_BYTES_MAX = 1 << 20, PEER_ANSWERS_BYTES_MAX = 64 << 20, PEER_WAIT_MS_USUAL = 1000, PEER_WAIT_MS_MAX = 10000 };
@@ -43,6 +44,7 @@ struct peer_question {
     struct channel_name *channel;    /* owns a reference: goes to the nodes that follow it; NULL: to `node`, or to all others */
     char                 node[65];   /* to this node alone; empty: see channel */
     uint64_t             incarnation;/* … to this incarnation of it alone; 0: any */
+    uint16_t             tag;        /* to the nodes whose connections have keys with this tag (connection_key.h); 0: see above */
     struct buf           body;
     msec                 wait_ms;    /* then it comes back with what has come: PEER_WAIT_MS_USUAL, or 1 … PEER_WAIT_MS_MAX */
     struct peer_answer  *answers;

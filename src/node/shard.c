@@ -192,9 +192,22 @@ void shard_publish(struct shard *shard, struct publish_command *command)
     shard->publish_count++;
     shard->publish_bytes += bytes;
     shard->away_count++;
-    shard_address_publish(shard, command);
     command->command.loop = shard->loop;
+    uint16_t tag = shard->port->forward == NULL ? 0 : shard_publish_elsewhere(shard, command);
+    if (tag != 0) {
+        shard->port->forward(shard->ctx, command, tag);
+        return;
+    }
+    shard_address_publish(shard, command);
     shard_send(shard, command->gate != NULL ? &command->gate->command : &command->command);
+}
+
+void shard_forwarded(struct shard *shard, struct publish_command *command, bool is_answered)
+{
+    if (is_answered)
+        shard_take_publish(&command->command, shard);
+    else
+        shard_send(shard, &command->command);
 }
 
 void shard_read(struct shard *shard, struct read_command *command)

@@ -24,6 +24,9 @@ struct shard_port {
      * channel. True: the publish was taken; it goes on by shard_send_on() once the connection follows. False: it goes on
      * now. NULL: this loop has no connections. */
     bool (*address)(void *ctx, struct publish_command *publish);
+    /* Somebody publishes to a connection of another node, one with this tag (connection_key.h): takes it, and gives it to
+     * shard_forwarded() in a later turn. NULL: there are no other nodes. */
+    void (*forward)(void *ctx, struct publish_command *publish, uint16_t tag);
     /* The user user:U is no longer a member of group:G. NULL: nobody here follows anything as a member. */
     void (*left)(void *ctx, struct channel_name *user, struct channel_name *group);
     /* Another node asks, or tells (peer_question.h): takes it, and gives it back by peer_call_answer(). NULL: nothing is known
@@ -96,6 +99,9 @@ void shard_turn_begin(struct shard *shard, msec now, msec wall);
 /* command->answered() is called with it, also if command->owner has been nulled since: in a later turn or, with too
  * much on its way already, at once. Takes it. */
 void shard_publish(struct shard *shard, struct publish_command *command);
+/* From shard_port.forward: it was answered, as its outcome says; or no node could be asked, and it is published here, where
+ * nobody gets it. */
+void shard_forwarded(struct shard *shard, struct publish_command *command, bool is_answered);
 /* The same for questions, but never at once. */
 void shard_read(struct shard *shard, struct read_command *command);
 void shard_count(struct shard *shard, struct count_command *command);

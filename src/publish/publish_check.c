@@ -208,6 +208,10 @@ const char *publish_explain(enum publish_outcome outcome, unsigned *ret_status)
     case PUBLISH_TOO_OFTEN:
         *ret_status = 429;
         return "too much is published to everyone (all_publishes_per_s); nothing was stored; send it again a second later";
+    case PUBLISH_TOO_FAR:
+        *ret_status = 413;
+        return "the connection is on another node of the cluster, where a message to it is at most 1,044,480 bytes with all "
+               "that belongs to it";
     case PUBLISH_STALE:
         must(!"what callers publish carries no rows");
         break;

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/must.h"
+#include "device/membership_left.h"
 #include "message/control_message.h"
 
 enum {
@@ -143,48 +144,6 @@ static struct message *membership_message(const struct membership_command *mine)
     return message;
 }
 
-/* Tells a loop that somebody has left a group, for links that are no session's: they do not read the user's log. */
-struct membership_left {
-    struct command       command;
-    struct channel_name *user, *group;
-};
-
-static void left_free(struct command *command)
-{
-    struct membership_left *left = container_of(command, struct membership_left, command);
-
-    channel_name_unref(left->user);
-    channel_name_unref(left->group);
-    free(left);
-}
-
-static void left_at_loop(struct command *command, struct shard *shard)
-{
-    struct membership_left *left = container_of(command, struct membership_left, command);
-
-    if (shard->port->left != NULL)
-        shard->port->left(shard->ctx, left->user, left->group);
-    command_free(command);
-}
-
-static const struct command_kind membership_left_kind = {
-    .name = "membership left", .free = left_free, .at_loop = left_at_loop,
-};
-
-static void membership_tell_left(const struct membership_command *mine)
-{
-    struct writer *writer = mine->writer;
-
-    for (unsigned loop = 0; loop < writer->loop_count; loop++) {
-        struct membership_left *left = calloc(1, sizeof *left);
-        must(left != NULL);
-        left->command = (struct command){ .kind = &membership_left_kind, .loop = loop };
-        left->user    = channel_name_ref(mine->user);
-        left->group   = channel_name_ref(mine->group);
-        writer->port->send(writer->ctx, loop, &left->command);
-    }
-}
-
 static void membership_read_row(struct membership_command *mine);
 
 static void membership_settled(struct publish_command *publish, struct writer *writer)
@@ -204,7 +163,7 @@ static void membership_settled(struct publish_command *publish, struct writer *w
         member_count_move(&mine->memberships->counts, mine->user, is_join ? 1 : -1);
         member_count_move(&mine->memberships->counts, mine->group, is_join ? 1 : -1);
         if (!is_join)
-            membership_tell_left(mine);
+            membership_left_tell(mine->writer, mine->user, mine->group);
         membership_end(mine, MEMBERSHIP_DONE);
         return;
     case PUBLISH_STALE:

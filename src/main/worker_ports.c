@@ -3,6 +3,7 @@
 
 #include "main/server.h"
 #include "main/worker_priv.h"
+#include "device/membership_left.h"
 #include "device/peer_fence.h"
 #include "node/connection_command.h"
 #include "node/connection_key.h"
@@ -94,6 +95,8 @@ static void worker_peer_call(void *ctx, struct peer_call *call)
         shard_serve_fence(&worker->shard, &server->writer.devices, call);
     } else if (call->topic == PEER_PUBLISH) {
         publish_forward_serve(&worker->shard, &server->namespaces, &server->hash_key, call);
+    } else if (call->topic == PEER_LEFT) {
+        shard_serve_left(&worker->shard, &server->namespaces, &server->hash_key, call);
     } else {
         call->is_unknown = true;
         peer_call_answer(&worker->shard, call);

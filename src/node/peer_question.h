@@ -26,6 +26,7 @@ enum peer_topic {
     PEER_LISTING,       /* how many subscribers have these channels? */
     PEER_NODE,          /* what a node tells of itself, for longwire top */
     PEER_PUBLISH,       /* to a connection there: publish this */
+    PEER_LEFT,          /* a user has left a group */
 };
 
 enum { PEER_BODY_BYTES_MAX = 1 << 20, PEER_ANSWERS_BYTES_MAX = 64 << 20, PEER_WAIT_MS_USUAL = 1000, PEER_WAIT_MS_MAX = 10000 };

@@ -18,6 +18,14 @@ void presence_init(struct presence *presence, const struct writer_port *port, vo
     list_init(&presence->news);
     list_init(&presence->cut);
     list_init(&presence->polled);
+    list_init(&presence->saying);
+    list_init(&presence->watched);
+}
+
+void presence_join(struct presence *presence, struct writer *writer, uint64_t incarnation)
+{
+    presence->writer      = writer;
+    presence->incarnation = incarnation;
 }
 
 /* --- channels --------------------------------------------------------------------------------------------------- */
@@ -46,6 +54,9 @@ struct presence_channel *presence_channel_get(struct presence *presence, struct 
     channel->credit    = (int64_t)presence->limits.frames_per_s * 1000;
     channel->credit_at = presence->now;
     list_init(&channel->changed);
+    list_init(&channel->in_saying);
+    list_init(&channel->in_watched);
+    buf_init(&channel->said, PRESENCE_SAID_BYTES_MAX);
     map_add(&presence->channels, &channel->node, name->hash);
     list_push(&presence->all, &channel->in_all);
     counter_add(&presence->counters.channels, 1);
@@ -57,6 +68,10 @@ static void presence_channel_free(struct presence *presence, struct presence_cha
     map_take(&presence->channels, &channel->node);
     list_take(&channel->in_all);
     list_take(&channel->in_news);
+    list_take(&channel->in_saying);
+    list_take(&channel->in_watched);
+    buf_fini(&channel->said);
+    must(channel->peers == NULL);
     channel_name_unref(channel->name);
     free(channel->slots);
     free(channel->watches);
@@ -66,7 +81,8 @@ static void presence_channel_free(struct presence *presence, struct presence_cha
 
 void presence_channel_settle(struct presence *presence, struct presence_channel *channel)
 {
-    if (channel->count == 0 && channel->watch_count == 0 && list_is_empty(&channel->changed))
+    if (channel->count == 0 && channel->watch_count == 0 && list_is_empty(&channel->changed) &&
+        !list_is_linked(&channel->in_saying) && channel->peers == NULL)
         presence_channel_free(presence, channel);
 }
 
@@ -247,43 +263,58 @@ static void presence_member_leave(struct presence *presence, struct presence_mem
     presence_channel_settle(presence, channel);
 }
 
-static struct presence_link **presence_link_find(struct presence_member *member, uint64_t key)
+static struct presence_link **presence_link_find(struct presence_member *member, uint64_t key, bool is_remote)
 {
     struct presence_link **at = &member->links;
 
-    while (*at != NULL && (*at)->key != key)
+    while (*at != NULL && ((*at)->key != key || (*at)->is_remote != is_remote))
         at = &(*at)->next;
     return at;
 }
 
-static void presence_link_add(struct presence_member *member, const struct presence_who *who)
+static void presence_link_add(struct presence_member *member, const struct presence_who *who, bool is_remote)
 {
-    if (*presence_link_find(member, who->key) != NULL)
-        return;
     struct presence_link *link = malloc(sizeof *link);
+
     must(link != NULL);
-    *link             = (struct presence_link){ member->links, who->key, who->transport };
+    *link             = (struct presence_link){ member->links, who->key, who->transport, is_remote, 0 };
     member->links     = link;
     member->transport = who->transport;
+}
+
+/* NULL: there is no room for it. */
+static struct presence_member *presence_member_get(struct presence *presence, struct presence_channel *channel,
+                                                   const struct presence_who *who)
+{
+    struct presence_device *device = presence_device_find(presence, who);
+    struct presence_member *member = device == NULL ? NULL : presence_member_find(device, channel);
+
+    if (member != NULL)
+        return member;
+    if (counter_get(&presence->counters.members) >= presence->limits.members_max) {
+        counter_add(&presence->counters.refused, 1);
+        return NULL;
+    }
+    return presence_member_new(presence, channel, who);
 }
 
 void presence_come(struct presence *presence, struct channel_name *name, const struct presence_who *who)
 {
     struct presence_channel *channel = presence_channel_get(presence, name);
-    struct presence_device  *device  = presence_device_find(presence, who);
-    struct presence_member  *member  = device == NULL ? NULL : presence_member_find(device, channel);
+    struct presence_member  *member  = presence_member_get(presence, channel, who);
 
-    if (member == NULL && counter_get(&presence->counters.members) >= presence->limits.members_max) {
-        counter_add(&presence->counters.refused, 1);
+    if (member == NULL) {
         presence_channel_settle(presence, channel);
         return;
     }
-    if (member == NULL)
-        member = presence_member_new(presence, channel, who);
-    presence_link_add(member, who);
+    bool was_local = presence_member_is_local(member);
+    if (*presence_link_find(member, who->key, false) == NULL)
+        presence_link_add(member, who, false);
     if (list_is_linked(&member->in_lease))
         counter_add(&presence->counters.returns, member->is_cut);
     list_take(&member->in_lease);
+    if (!was_local)
+        presence_say(presence, member, true);
     if (member->number == 0)
         presence_member_enter(presence, member);
 }
@@ -298,24 +329,110 @@ static void presence_member_hold(struct presence *presence, struct presence_memb
     list_push(member->is_cut ? &presence->cut : &presence->polled, &member->in_lease);
 }
 
+static void presence_link_drop(struct presence_member *member, struct presence_link **at)
+{
+    struct presence_link *link = *at;
+
+    *at = link->next;
+    free(link);
+    if (member->links != NULL)
+        member->transport = member->links->transport;
+}
+
+/* It was the last link of this node. */
+static void presence_member_go(struct presence *presence, struct presence_member *member, enum presence_end end)
+{
+    bool is_now = end == PRESENCE_END_NOW || (end == PRESENCE_END_CUT && presence->limits.return_ms == 0);
+
+    if (!is_now && member->links == NULL) {
+        presence_member_hold(presence, member, end);
+        return;
+    }
+    presence_say(presence, member, false);
+    if (member->links == NULL)
+        presence_member_leave(presence, member);
+}
+
 void presence_go(struct presence *presence, struct channel_name *name, const struct presence_who *who,
                  enum presence_end end)
 {
     struct presence_channel *channel = presence_channel_find(presence, name);
     struct presence_device  *device  = presence_device_find(presence, who);
     struct presence_member  *member  = channel == NULL || device == NULL ? NULL : presence_member_find(device, channel);
-    struct presence_link   **at      = member == NULL ? NULL : presence_link_find(member, who->key), *link;
+    struct presence_link   **at      = member == NULL ? NULL : presence_link_find(member, who->key, false);
 
-    if (at == NULL || (link = *at) == NULL)
+    if (at == NULL || *at == NULL)
         return;
-    *at = link->next;
-    free(link);
-    if (member->links != NULL)
-        member->transport = member->links->transport;
-    else if (end == PRESENCE_END_NOW || (end == PRESENCE_END_CUT && presence->limits.return_ms == 0))
+    presence_link_drop(member, at);
+    if (!presence_member_is_local(member))
+        presence_member_go(presence, member, end);
+}
+
+/* --- devices of other nodes ------------------------------------------------------------------------------------- */
+
+void presence_set_toggle(struct presence_set *set, const struct presence_device *device, bool is_there)
+{
+    static const struct hash_key same_on_all_nodes = { 0x6c6f6e6777697265, 0x70726573656e6365 };
+    const uint64_t parts[2] = { hash_bytes(&same_on_all_nodes, presence_device_user(device)),
+                                hash_bytes(&same_on_all_nodes, presence_device_name(device)) };
+
+    set->digest ^= hash_bytes(&same_on_all_nodes, span_of(parts, sizeof parts));
+    set->count  += is_there ? 1 : UINT64_MAX;
+}
+
+void presence_remote_come(struct presence *presence, struct presence_channel *channel, struct presence_peer *peer,
+                          const struct presence_who *who, msec since, uint32_t set)
+{
+    struct presence_member *member = presence_member_get(presence, channel, who);
+
+    if (member == NULL)
+        return;
+    struct presence_link *link = *presence_link_find(member, peer->incarnation, true);
+    if (link == NULL) {
+        presence_link_add(member, &(struct presence_who){ .key = peer->incarnation, .transport = who->transport }, true);
+        link = member->links;
+        presence_set_toggle(&peer->set, member->device, true);
+    }
+    link->set = set != 0 ? set : link->set;
+    if (member->number != 0)
+        return;
+    presence_member_enter(presence, member);
+    member->since = since;
+}
+
+/* The member may be freed. */
+static void presence_remote_take(struct presence *presence, struct presence_peer *peer, struct presence_member *member,
+                                 struct presence_link **at)
+{
+    presence_set_toggle(&peer->set, member->device, false);
+    presence_link_drop(member, at);
+    if (member->links == NULL && !list_is_linked(&member->in_lease))
         presence_member_leave(presence, member);
-    else
-        presence_member_hold(presence, member, end);
+}
+
+void presence_remote_go(struct presence *presence, struct presence_channel *channel, struct presence_peer *peer,
+                        const struct presence_who *who)
+{
+    struct presence_device *device = presence_device_find(presence, who);
+    struct presence_member *member = device == NULL ? NULL : presence_member_find(device, channel);
+    struct presence_link  **at     = member == NULL ? NULL : presence_link_find(member, peer->incarnation, true);
+
+    if (at != NULL && *at != NULL)
+        presence_remote_take(presence, peer, member, at);
+}
+
+/* Slots move while members leave, so they are found by their numbers. */
+void presence_remote_drop(struct presence *presence, struct presence_channel *channel, struct presence_peer *peer, uint32_t but)
+{
+    uint64_t number = 0;
+
+    for (size_t at; (at = presence_slot_behind(channel, number)) < channel->slot_count;) {
+        struct presence_member *member = channel->slots[at].member;
+        number                         = channel->slots[at].number;
+        struct presence_link **link    = member == NULL ? NULL : presence_link_find(member, peer->incarnation, true);
+        if (link != NULL && *link != NULL && (but == 0 || (*link)->set != but))
+            presence_remote_take(presence, peer, member, link);
+    }
 }
 
 /* --- turns ------------------------------------------------------------------------------------------------------ */
@@ -326,7 +443,10 @@ static void presence_end_leases(struct presence *presence, struct list *leases)
         struct presence_member *member = container_of(leases->next, struct presence_member, in_lease);
         if (member->until > presence->now)
             return;
-        presence_member_leave(presence, member);
+        list_take(&member->in_lease);
+        presence_say(presence, member, false);
+        if (member->links == NULL)
+            presence_member_leave(presence, member);
     }
 }
 
@@ -337,6 +457,7 @@ void presence_tick(struct presence *presence, msec now, msec wall)
     presence->wall = wall;
     presence_end_leases(presence, &presence->cut);
     presence_end_leases(presence, &presence->polled);
+    presence_peers_tick(presence);
 }
 
 void presence_turn_end(struct presence *presence)
@@ -357,6 +478,7 @@ static void presence_channel_empty(struct presence *presence, struct presence_ch
     for (size_t i = 0; i < channel->slot_count; i++)
         if (channel->slots[i].member != NULL)
             presence_member_free(presence, channel->slots[i].member);
+    presence_peers_forget(channel);
     presence_channel_free(presence, channel);
 }
 

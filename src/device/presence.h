@@ -12,8 +12,10 @@
  * change is told; beyond it the number alone is told, and who needs the set asks again. So a client's set is right if
  * each change that it was told of makes it as large as the change says, and nothing told the number alone since it asked.
  *
- * Nothing of this is stored: a server that starts knows nobody, and devices are there again once they come again. In a
- * cluster each node knows the devices of its own links.
+ * Nothing of this is stored: a server that starts knows nobody, and devices are there again once they come again.
+ *
+ * In a cluster each node knows the devices of its own links, and those of others in channels whose changes its clients are
+ * told of (presence_peer.c). What is listed here are its own.
  *
  * It is owned beside the writer and runs on its thread; commands (presence_command.h) feed it. Pure: time is handed in. */
 #ifndef DEVICE_PRESENCE_H
@@ -25,6 +27,8 @@
 #include "node/writer.h"
 
 struct presence_listing;
+struct peer_call;
+struct shard;
 struct presence_news;
 
 /* Where a loop hears of changes. Outlives all commands. */
@@ -46,6 +50,7 @@ struct presence_counters {
     struct counter returns;              /* devices that came back before they had left */
     struct counter changes_told, counts_told;  /* to loops: one by one; as a number alone */
     struct counter refused;              /* beyond members_max */
+    struct counter peer_news, peer_sets; /* heard from other nodes: changes, and whole sets */
 };
 
 struct presence {
@@ -60,6 +65,11 @@ struct presence {
     struct list               news;      /* channels with something to tell */
     struct list               cut, polled;  /* members without a link, in the order of their ends */
     uint64_t                  number;    /* of the last device that came into a set */
+    struct writer            *writer;    /* borrowed; of a cluster: other nodes are told and asked by it. NULL: there are none */
+    uint64_t                  incarnation;  /* … and this is the one of this node */
+    struct list               saying;    /* channels with changes that other nodes are to be told */
+    struct list               watched;   /* channels whose sets on other nodes are asked for now and then, the next one first */
+    uint32_t                  asking_count;
     msec                      now, wall;
     struct presence_counters  counters;
 };
@@ -67,6 +77,13 @@ struct presence {
 void presence_init(struct presence *presence, const struct writer_port *port, void *ctx, unsigned loop_count,
                    const struct hash_key *hash_key, const struct presence_limits *limits);
 void presence_fini(struct presence *presence);
+
+/* This node is one of several. */
+void presence_join(struct presence *presence, struct writer *writer, uint64_t incarnation);
+/* What other nodes said may be lost: their sets are asked for at once. */
+void presence_compare_now(struct presence *presence);
+/* That start of a node is gone, and its devices with it. */
+void presence_node_lost(struct presence *presence, uint64_t incarnation);
 
 /* Once a turn, after the commands: tells what has changed. */
 void presence_turn_end(struct presence *presence);

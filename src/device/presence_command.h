@@ -83,6 +83,9 @@ struct presence_listing *presence_listing_new(struct presence *presence, struct 
                                               uint32_t limit);
 void shard_list_presence(struct shard *shard, struct presence_listing *listing);
 
+/* What another node tells or asks of a channel, PEER_PRESENCE, at a loop. Takes it. */
+void shard_serve_presence(struct shard *shard, struct presence *presence, struct peer_call *call);
+
 enum { PRESENCE_USERS_MAX = 1000 };
 
 /* POST /v1/presence: how many devices of each of these users are there, by a session or in any channel. */

@@ -30,9 +30,9 @@ void presence_list(const struct presence *presence, struct presence_listing *lis
     must(listing->at != NULL);
     if (channel == NULL)
         return;
-    listing->count = channel->count;
+    listing->count = channel->local.count;
     for (; at < channel->slot_count; at++) {
-        if (channel->slots[at].member == NULL)
+        if (channel->slots[at].member == NULL || !presence_member_is_local(channel->slots[at].member))
             continue;
         if (listing->at_count == listing->limit) {
             listing->next = listing->after;
@@ -68,7 +68,7 @@ static void presence_count_device(const struct presence_device *device, void *ct
     for (const struct list *at = device->members.next; at != &device->members; at = at->next) {
         const struct presence_member *member = container_of(at, struct presence_member, of_device);
         bool                          is_cut = list_is_linked(&member->in_lease) && member->is_cut;
-        if (member->number != 0 && !is_cut && (first == NULL || member->since < first->since))
+        if (member->number != 0 && !is_cut && presence_member_is_local(member) && (first == NULL || member->since < first->since))
             first = member;
     }
     if (first == NULL)

@@ -1,7 +1,8 @@
 /* presence_priv.h - what the parts of the presence ask of each other. Private to this module.
  *
  *     presence.c        who is in which set        presence_tell.c   who is told of changes
- *     presence_list.c   who asks for sets          presence_command.c  the commands */
+ *     presence_list.c   who asks for sets          presence_command.c  the commands
+ *     presence_peer.c   the same on other nodes */
 #ifndef DEVICE_PRESENCE_PRIV_H
 #define DEVICE_PRESENCE_PRIV_H
 
@@ -11,8 +12,10 @@
 /* A link by which a device follows a channel. */
 struct presence_link {
     struct presence_link *next;
-    uint64_t              key;        /* of the connection */
+    uint64_t              key;        /* of the connection; of a device on another node: of that start of the node */
     const char           *transport;  /* static */
+    bool                  is_remote;
+    uint32_t              set;        /* … the number of the whole set that it was in last */
 };
 
 /* A device in the set of a channel. One that has left stays until that was told, without links and without a number. */
@@ -31,6 +34,17 @@ struct presence_member {
     bool                     is_cut;      /* in_lease: its link was cut, and no poll is awaited */
 };
 
+/* Is it here by a link of this node, or expected back on one? */
+static inline bool presence_member_is_local(const struct presence_member *member)
+{
+    if (list_is_linked(&member->in_lease))
+        return true;
+    for (const struct presence_link *link = member->links; link != NULL; link = link->next)
+        if (!link->is_remote)
+            return true;
+    return false;
+}
+
 struct presence_device {
     struct map_node node;        /* in presence.devices, by the hash of the user */
     struct list     members;
@@ -47,6 +61,21 @@ static inline struct span presence_device_name(const struct presence_device *dev
 {
     return span_of(device->names + device->user_len, device->device_len);
 }
+
+/* What a set is like: two nodes that have the same one agree in both. */
+struct presence_set {
+    uint64_t count;
+    uint64_t digest;  /* the exclusive or over the devices' hashes */
+};
+
+/* What another node has in a channel, as far as this node knows. */
+struct presence_peer {
+    struct presence_peer *next;
+    uint64_t              incarnation;
+    struct presence_set   set;
+    uint32_t              set_number;  /* of the last whole set */
+    bool                  is_heard;    /* in the round of questions under way */
+};
 
 /* The set of a channel, and who is told of its changes:
  *
@@ -73,6 +102,13 @@ struct presence_channel {
         bool     is_beginning;         /* somebody there has yet to be told the number */
     }                     *watches;    /* of each loop; NULL: nobody is told */
     bool                   has_beginners;
+    bool                   is_syncing;    /* other nodes are asked for their sets: nobody is told anything meanwhile */
+    struct presence_set    local;         /* of this node */
+    struct list            in_saying, in_watched;
+    struct buf             said;          /* changes that other nodes are to be told */
+    bool                   is_said_over;  /* there were too many: they are told what the set is like now */
+    msec                   asked_at;      /* when other nodes are asked for their sets next */
+    struct presence_peer  *peers;
 };
 
 /* --- presence.c --- */
@@ -88,7 +124,31 @@ size_t presence_slot_behind(const struct presence_channel *channel, uint64_t num
 void presence_walk(const struct presence *presence, struct span user,
                    void (*visit)(const struct presence_device *device, void *ctx), void *ctx);
 
+/* A device of another node is there, or no longer. `set`: the number of a whole set that says so; 0: a change. */
+void presence_remote_come(struct presence *presence, struct presence_channel *channel, struct presence_peer *peer,
+                          const struct presence_who *who, msec since, uint32_t set);
+void presence_remote_go(struct presence *presence, struct presence_channel *channel, struct presence_peer *peer,
+                        const struct presence_who *who);
+/* All of that node; `but`: except those of the whole set with this number, 0: without exception. */
+void presence_remote_drop(struct presence *presence, struct presence_channel *channel, struct presence_peer *peer, uint32_t but);
+void presence_set_toggle(struct presence_set *set, const struct presence_device *device, bool is_there);
+
+/* --- presence_peer.c --- */
+/* The member has come to this node, or has left it; it may be there by another one. Not yet freed. */
+void presence_say(struct presence *presence, const struct presence_member *member, bool is_there);
+/* The first client is told of changes from now on; or the last one no longer. */
+void presence_peers_begin(struct presence *presence, struct presence_channel *channel);
+void presence_peers_end(struct presence *presence, struct presence_channel *channel);
+void presence_peers_tick(struct presence *presence);
+/* At the end of the channel. */
+void presence_peers_forget(struct presence_channel *channel);
+
+enum { PRESENCE_SAID_BYTES_MAX = 32 * 1024 };
+
 /* --- presence_tell.c --- */
+void presence_list_news(struct presence *presence, struct presence_channel *channel);
+void presence_drop_changes(struct presence *presence, struct presence_channel *channel);
+
 /* The member has come into its set, or has left it. A member that has left may be freed here. */
 void presence_note_change(struct presence *presence, struct presence_member *member);
 /* Tells what is due. */

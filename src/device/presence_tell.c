@@ -30,7 +30,7 @@ static void presence_take_changed(struct presence *presence, struct presence_mem
 }
 
 /* What waits is told, or need not be told any more. */
-static void presence_drop_changes(struct presence *presence, struct presence_channel *channel)
+void presence_drop_changes(struct presence *presence, struct presence_channel *channel)
 {
     while (!list_is_empty(&channel->changed)) {
         struct presence_member *member = container_of(channel->changed.next, struct presence_member, in_changed);
@@ -39,7 +39,7 @@ static void presence_drop_changes(struct presence *presence, struct presence_cha
     }
 }
 
-static void presence_list_news(struct presence *presence, struct presence_channel *channel)
+void presence_list_news(struct presence *presence, struct presence_channel *channel)
 {
     if (!list_is_linked(&channel->in_news))
         list_push(&presence->news, &channel->in_news);
@@ -53,7 +53,7 @@ void presence_note_change(struct presence *presence, struct presence_member *mem
         presence_drop_changes(presence, channel);
         channel->is_over = true;
     }
-    if (channel->watch_count == 0 || channel->is_over)
+    if (channel->watch_count == 0 || channel->is_over || channel->is_syncing)
         member->is_known = member->number != 0;
     if ((member->number != 0) == member->is_known) {
         presence_take_changed(presence, member);
@@ -181,6 +181,8 @@ void presence_tell(struct presence *presence)
     for (struct list *at = presence->news.next, *next; at != &presence->news; at = next) {
         struct presence_channel *channel = container_of(at, struct presence_channel, in_news);
         next                             = at->next;
+        if (channel->is_syncing)
+            continue;
         bool is_told = channel->watch_count == 0 || presence_tell_channel(presence, channel);
         presence_tell_beginners(presence, channel);
         if (!is_told)
@@ -203,6 +205,8 @@ void presence_watch(struct presence *presence, struct channel_name *name, struct
         channel->watches = calloc(presence->loop_count, sizeof channel->watches[0]);
         must(channel->watches != NULL);
     }
+    if (channel->watch_count == 0)
+        presence_peers_begin(presence, channel);
     presence->homes[home->loop] = home;
     channel->watches[home->loop].count++;
     channel->watches[home->loop].is_beginning = channel->has_beginners = true;
@@ -225,5 +229,6 @@ void presence_unwatch(struct presence *presence, struct channel_name *name, unsi
     channel->has_beginners = false;
     list_take(&channel->in_news);
     presence_drop_changes(presence, channel);
+    presence_peers_end(presence, channel);
     presence_channel_settle(presence, channel);
 }

@@ -5,6 +5,7 @@
 #include "main/worker_priv.h"
 #include "device/membership_left.h"
 #include "device/peer_fence.h"
+#include "device/presence_command.h"
 #include "node/connection_command.h"
 #include "node/connection_key.h"
 #include "publish/publish_forward.h"
@@ -95,6 +96,8 @@ static void worker_peer_call(void *ctx, struct peer_call *call)
         shard_serve_fence(&worker->shard, &server->writer.devices, call);
     } else if (call->topic == PEER_PUBLISH) {
         publish_forward_serve(&worker->shard, &server->namespaces, &server->hash_key, call);
+    } else if (call->topic == PEER_PRESENCE) {
+        shard_serve_presence(&worker->shard, &server->writer.presence, call);
     } else if (call->topic == PEER_LEFT) {
         shard_serve_left(&worker->shard, &server->namespaces, &server->hash_key, call);
     } else {

@@ -8,9 +8,11 @@
 #include "base/must.h"
 #include "base/version.h"
 #include "cluster/redis_engine.h"
+#include "device/peer_fence.h"
 #include "main/command_mail.h"
 #include "main/limits.h"
 #include "main/server.h"
+#include "node/connection_key.h"
 #include "node/peer_question.h"
 #include "reactor/log.h"
 
@@ -149,6 +151,17 @@ static void host_describe(const struct cluster_host *host, const struct settings
     snprintf(ret->version, sizeof ret->version, "%s", LONGWIRE_VERSION);
 }
 
+/* Sessions, presence and connections have parts on other nodes from now on. */
+static void host_join_sessions(struct cluster_host *host)
+{
+    struct server        *server = host->server;
+    struct writer_thread *thread = &server->writer;
+
+    devices_join(&thread->devices, span_str(server->node), server->incarnation, &peers_by_question, &thread->writer);
+    presence_join(&thread->presence, &thread->writer, server->incarnation);
+    server->connection_keys.tag = connection_tag(server->incarnation);
+}
+
 enum rc cluster_host_open(struct cluster_host *host, struct server *server, char *why, size_t why_size)
 {
     const struct settings *settings = &server->snapshot->settings;
@@ -171,6 +184,7 @@ enum rc cluster_host_open(struct cluster_host *host, struct server *server, char
     host->cluster       = cluster_new(&setup);
     writer->cluster     = &cluster_port;
     writer->cluster_ctx = host->cluster;
+    host_join_sessions(host);
     return RC_OK;
 }
 
@@ -205,12 +219,25 @@ void cluster_host_turn_begin(struct cluster_host *host, msec now, msec wall)
         cluster_turn_begin(host->cluster, now, wall);
 }
 
+/* Where heads are compared because something may be lost, what other nodes said of sessions and presence may be lost, too. */
+static void host_share_doubts(struct cluster_host *host)
+{
+    uint64_t comparisons = counter_get(&cluster_counters(host->cluster)->comparisons);
+
+    if (comparisons == host->comparisons_seen)
+        return;
+    host->comparisons_seen = comparisons;
+    devices_compare_now(&host->server->writer.devices);
+    presence_compare_now(&host->server->writer.presence);
+}
+
 void cluster_host_tick(struct cluster_host *host)
 {
     struct server *server = host->server;
 
     if (host->cluster == NULL)
         return;
+    host_share_doubts(host);
     bool is_draining = counter_get(&server->drain_ms) != 0 || counter_get(&server->is_stopping) != 0;
     cluster_tell_self(host->cluster, server_connection_count(server), is_draining);
 }

@@ -20,6 +20,7 @@ struct cluster_host {
     struct cluster *cluster;
     struct counter  is_usurped;
     char            why[200]; /* written before is_usurped is set */
+    uint64_t        comparisons_seen;  /* doubts that sessions and presence were told of */
 };
 
 /* The writer is there, and does not run yet. RC_OK without `cluster`: the node is alone. Else `why` is a sentence for the

@@ -32,14 +32,14 @@ enum presence_word_kind { PRESENCE_NEWS = 1, PRESENCE_QUESTION, PRESENCE_SAME, P
 
 /* --- bytes ------------------------------------------------------------------------------------------------------ */
 
-static void word_put(struct buf *buf, struct span word)
+static void presence_word_put(struct buf *buf, struct span word)
 {
     must(word.len <= UINT8_MAX);
     buf_putc(buf, (char)word.len);
     buf_put(buf, word);
 }
 
-static bool word_take(struct span *rest, struct span *ret)
+static bool presence_word_take(struct span *rest, struct span *ret)
 {
     if (rest->len == 0 || (unsigned char)rest->at[0] > rest->len - 1)
         return false;
@@ -57,13 +57,13 @@ static bool word_number_take(struct span *rest, uint64_t *ret)
     return true;
 }
 
-static void change_put(struct buf *buf, const struct presence_member *member, msec since, bool is_there)
+static void heard_put(struct buf *buf, const struct presence_member *member, msec since, bool is_there)
 {
     buf_putc(buf, (char)is_there);
     row_put_number(buf, (uint64_t)since);
-    word_put(buf, span_str(member->transport == NULL ? "" : member->transport));
-    word_put(buf, presence_device_user(member->device));
-    word_put(buf, presence_device_name(member->device));
+    presence_word_put(buf, span_str(member->transport == NULL ? "" : member->transport));
+    presence_word_put(buf, presence_device_user(member->device));
+    presence_word_put(buf, presence_device_name(member->device));
 }
 
 struct presence_heard {
@@ -83,7 +83,7 @@ static const char *transport_known(struct span text)
     return "unknown";
 }
 
-static bool change_take(struct span *rest, struct presence_heard *ret)
+static bool heard_take(struct span *rest, struct presence_heard *ret)
 {
     uint64_t    since;
     struct span transport;
@@ -92,8 +92,8 @@ static bool change_take(struct span *rest, struct presence_heard *ret)
         return false;
     ret->is_there = rest->at[0] != 0;
     *rest         = span_skip(*rest, 1);
-    if (!word_number_take(rest, &since) || !word_take(rest, &transport) || !word_take(rest, &ret->who.user) ||
-        !word_take(rest, &ret->who.device) || ret->who.user.len > USER_NAME_BYTES_MAX ||
+    if (!word_number_take(rest, &since) || !presence_word_take(rest, &transport) || !presence_word_take(rest, &ret->who.user) ||
+        !presence_word_take(rest, &ret->who.device) || ret->who.user.len > USER_NAME_BYTES_MAX ||
         ret->who.device.len > DEVICE_NAME_BYTES_MAX)
         return false;
     ret->since         = (msec)since;
@@ -137,7 +137,7 @@ void presence_say(struct presence *presence, const struct presence_member *membe
     if (!list_is_linked(&channel->in_saying))
         list_push(&presence->saying, &channel->in_saying);
     if (!channel->is_said_over)
-        change_put(&channel->said, member, presence->wall, is_there);
+        heard_put(&channel->said, member, presence->wall, is_there);
     if (buf_is_over(&channel->said)) {
         channel->is_said_over = true;
         buf_clear(&channel->said);
@@ -246,7 +246,7 @@ static void presence_take_changes(struct presence *presence, struct presence_cha
 {
     struct presence_heard heard;
 
-    while (change_take(&changes, &heard)) {
+    while (heard_take(&changes, &heard)) {
         if (heard.is_there)
             presence_remote_come(presence, channel, peer, &heard.who, heard.since, set);
         else if (set == 0)
@@ -431,7 +431,7 @@ static void presence_put_set(struct buf *answer, const struct presence_channel *
         if (member == NULL || !presence_member_is_local(member))
             continue;
         buf_clear(&one);
-        change_put(&one, member, member->since, true);
+        heard_put(&one, member, member->since, true);
         if (answer->len + one.len > PEER_BODY_BYTES_MAX)
             break;
         buf_put(answer, buf_span(&one));

@@ -153,6 +153,7 @@ static void request_answered(struct request *request, const struct publish_comma
         break;
     case PUBLISH_NO_MEMBER:
     case PUBLISH_TOO_OFTEN:
+    case PUBLISH_TOO_FAR:
     case PUBLISH_STALE:
         promise(world, false, "%u carries no rows and needs no member", request->intent->no);
         break;

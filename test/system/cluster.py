@@ -182,6 +182,7 @@ class RoundPlace(Place):
     def __init__(self, urls, channels, silence_s=SILENCE_SECONDS, **more):
         super().__init__(urls[0], channels, **more)
         self.urls, self.silence_s = list(urls), silence_s
+        self.ends = []      # when its links ended
 
     def hold(self, sock):
         sock.settimeout(self.silence_s)
@@ -189,6 +190,7 @@ class RoundPlace(Place):
 
     def let_go(self):
         super().let_go()
+        self.ends.append(time.monotonic())
         self.urls.append(self.urls.pop(0))
         self.url, self.address = self.urls[0], host_and_port(self.urls[0])
 

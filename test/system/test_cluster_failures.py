@@ -210,6 +210,39 @@ def test_two_nodes_publish_to_one_channel(cluster):
         load.history.check()
 
 
+DRAIN_SECONDS = 4
+DRAINED_CLIENTS = 24
+
+
+def drain(node, seconds):
+    api = node.api()
+    answer = api.call("POST", f"/v1/nodes/{node.name}/drain", json.dumps({"seconds": seconds}), {"Content-Type": "application/json"})
+    api.close()
+    assert answer.status == 202, answer
+
+
+def test_rolling_restart(cluster):
+    """Threat 45: each node is drained, stopped and started under load. Nothing is lost, and its clients don't all leave at one moment."""
+    with Trial(cluster, "rolling restart: each node drained, stopped, started", [45]) as trial:
+        for at, node in enumerate(cluster.nodes):
+            urls = trial.load.round_from(at)
+            with contextlib.ExitStack() as stack:
+                crowd = [Follower(f"crowd{number}", urls, "ws", [trial.load.channels[0]], cluster.token, after=0, silence_s=SECONDS)
+                         for number in range(DRAINED_CLIENTS)]
+                for follower in crowd:
+                    stack.enter_context(follower)
+                    follower.wait_for(lambda f=follower: f.events)
+                drain(node, DRAIN_SECONDS)
+                wait_until(lambda c=crowd: all(follower.place.ends for follower in c), node.log)
+                ends = sorted(follower.place.ends[0] for follower in crowd)
+                assert ends[-1] - ends[0] > DRAIN_SECONDS / 2, [round(end - ends[0], 2) for end in ends]
+                wait_until(lambda n=node: "may be stopped" in n.readiness(), node.readiness)
+                node.stop()
+                trial.wait_acknowledged(20)
+                node.start()
+                cluster.wait_whole()
+
+
 # --- Redis ----------------------------------------------------------------------------------------------------------
 
 def test_redis_is_killed(with_redis):

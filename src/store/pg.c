@@ -168,6 +168,7 @@ static void class_refuse(struct pg *pg, enum lane_class class)
 
 static void work_give(struct pg *pg)
 {
+    counter_set(&pg->is_away, class_is_down(pg, LANE_APPEND));
     for (int class = 0; class < LANE_CLASS_COUNT; class++)
         if (class_is_down(pg, class))
             class_refuse(pg, class);
@@ -352,7 +353,7 @@ static void pg_stats(struct store *store, struct store_stats *ret_stats)
         .sync_count    = counter_get(&pg->sync_count),
         .sync_us_sum   = counter_get(&pg->sync_us_sum),
         .is_full       = counter_get(&pg->is_full) != 0,
-        .is_broken     = counter_get(&pg->is_broken) != 0,
+        .is_broken     = counter_get(&pg->is_broken) + counter_get(&pg->is_away) != 0,
         .failure_count = counter_get(&pg->failure_count),
     };
     for (size_t i = 0; i < sizeof pg->sync_us_buckets / sizeof pg->sync_us_buckets[0]; i++)

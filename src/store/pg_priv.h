@@ -115,6 +115,7 @@ struct pg {
     bool                    has_more_notices;  /* more came than have room */
     struct counter          append_count, batch_count, sync_count, sync_us_sum, sync_us_buckets[20];
     struct counter          failure_count, channel_count, disk_bytes, is_full, is_broken;
+    struct counter          is_away;         /* no lane can append: publishes are refused until one has a connection again */
 };
 
 static inline struct pg *pg_of(struct store *store)

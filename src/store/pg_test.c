@@ -355,8 +355,11 @@ static void a_crash_is_survived_and_refused_honestly_threat_40(void **state)
     ledger_read_fini(&scan);
     bench->store->ops->stats(bench->store, &stats);
     assert_true(stats.failure_count > 0 && stats.failure[0] != '\0');
+    assert_true(stats.is_broken);  /* threat 46: whoever asks whether this node is ready must not be told that it is */
     engine_resume();
     struct published after = publish_until_done(bench, "after");
+    bench->store->ops->stats(bench->store, &stats);
+    assert_false(stats.is_broken);
     assert_int_equal(after.answer.seq, 2);
     assert_true(after.answer.epoch == before.answer.epoch);
     read_until_ok(bench);

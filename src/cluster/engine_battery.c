@@ -111,7 +111,7 @@ static void on_down(void *ctx, const char *why)
     pthread_mutex_unlock(&node->bench->lock);
 }
 
-static const struct engine_events bench_events = { .done = on_done, .frame = on_frame, .up = on_up, .down = on_down };
+const struct engine_events bench_events = { .done = on_done, .frame = on_frame, .up = on_up, .down = on_down };
 
 /* --- the bench: nodes --------------------------------------------------------------------------------------------- */
 

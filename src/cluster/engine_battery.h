@@ -50,6 +50,9 @@ struct engine_bench {
     size_t                     order[ENGINE_SEND + 1];  /* calls done, by kind */
 };
 
+/* What the bench makes of the events; their ctx is a bench_node. */
+extern const struct engine_events bench_events;
+
 void engine_bench_open(struct engine_bench *bench, const struct engine_maker *maker);
 void engine_bench_close(struct engine_bench *bench);
 

@@ -300,7 +300,7 @@ void redis_take_live(struct redis_engine *engine, struct live_member *live, size
         const struct route_suspect *suspect = &engine->suspects[i];
         if (is_live(engine, span_str(suspect->member)))
             continue;
-        if (now - suspect->since >= SWEEP_MS)
+        if (now - suspect->since >= engine->sweep_ms)
             suspect_sweep(engine, suspect);
         else
             engine->suspects[kept++] = *suspect;
@@ -429,6 +429,7 @@ enum rc redis_engine_open(const struct redis_engine_options *options, struct eng
     engine->events         = options->events;
     engine->ctx            = options->ctx;
     engine->instance_count = count;
+    engine->sweep_ms       = options->sweep_ms == 0 ? SWEEP_MS : options->sweep_ms;
     engine->suspects       = calloc(SUSPECTS, sizeof *engine->suspects);
     must(engine->suspects != NULL);
     list_init(&engine->submitted);

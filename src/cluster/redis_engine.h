@@ -10,7 +10,7 @@
  *
  * A round begins when a node's lease is new although it had one (engine_call.is_new): then others may have swept its routes, and
  * it adds them again, under the new round. What was added in earlier rounds, or by incarnations that are gone, is swept by
- * those who meet it in a look-up, SWEEP_MS later at the earliest.
+ * those who meet it in a look-up, sweep_ms later at the earliest.
  *
  * Life. Each second, and with each lease, the word of each instance is read. The life that `up` tells is made of these words,
  * and of the id that each Redis process has, so that a restart and a failover are other lives.
@@ -35,6 +35,7 @@ struct redis_engine_options {
     void                       *ctx;
     msec                        connect_ms;  /* 0: 2 s */
     msec                        answer_ms;   /* 0: 3 s */
+    msec                        sweep_ms;    /* a follower without a lease is removed after so long; 0: 30 s */
 };
 
 /* RC_BAD: the URL can't be used; ret_why is a sentence without its password. Connections are made later, and made again. */

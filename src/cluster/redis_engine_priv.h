@@ -73,7 +73,7 @@ struct redis_engine {
     size_t                      instance_count;  /* lines 0 to count - 1 are theirs */
     struct redis_instance       instances[REDIS_INSTANCES];
     struct list                 tasks[ENGINE_SEND + 1];
-    msec                        beat_due;
+    msec                        beat_due, sweep_ms;
     uint32_t                    round;
     bool                        has_lease;
     bool                        is_up, is_known_down;

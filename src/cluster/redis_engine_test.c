@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/must.h"
@@ -25,7 +26,7 @@ static struct engine *engine_open(const char *url, msec answer_ms, const struct 
                                   void *ctx)
 {
     const struct redis_engine_options options = { .url = url, .self = *self, .events = events, .ctx = ctx,
-                                                  .answer_ms = answer_ms };
+                                                  .answer_ms = answer_ms, .sweep_ms = 1 };
     struct engine *engine = NULL;
     char           why[WHY_BYTES];
 
@@ -238,6 +239,101 @@ static struct engine *open_secret(const struct node_id *self, const struct engin
     return engine_open(url, ANSWER_MS, self, events, ctx);
 }
 
+static void a_replica_that_takes_no_writes_is_of_no_use_threat_39(void **state)
+{
+    struct engine_bench *bench = *state;
+    struct bench_node   *a     = bench_node_open(bench, "a", 1, 1000);
+    size_t               ups   = bench_up_count(a);
+
+    redis_server_say(&servers[0], "REPLICAOF 127.0.0.1 1");
+    bench_await_down(a, 0);
+    assert_int_equal(bench_lease(a, "a", BENCH_LEASE_MS), RC_IO);
+    redis_server_say(&servers[0], "REPLICAOF NO ONE");
+    bench_await_up(a, ups);
+    assert_int_equal(bench_lease(a, "a", BENCH_LEASE_MS), RC_OK);
+}
+
+/* Node b dies without a word. Node a meets its route in look-ups, and removes it. */
+static void routes_of_the_dead_are_swept_threat_37(void **state)
+{
+    struct engine_bench *bench = *state;
+    struct bench_node   *a = bench_node_open(bench, "a", 1, 1000), *b = bench_node_open(bench, "b", 2, 1000);
+
+    assert_int_equal(bench_lease(a, "a", BENCH_LEASE_MS), RC_OK);
+    assert_int_equal(bench_lease(b, "b", SHORT_MS), RC_OK);
+    assert_int_equal(bench_route(a, "topic:x", false), RC_OK);
+    assert_int_equal(bench_route(b, "topic:x", false), RC_OK);
+    bench_expect_nodes(a, "a:1=a");
+    while (redis_server_say(&servers[0], "SCARD lw:r:topic:x") > 1) {
+        char told[TEXT_BYTES];
+        bench_lookup(a, "topic:x", told, sizeof told);
+        bench_nodes(a, told, sizeof told);
+        assert_string_equal(told, "a:1=a");
+    }
+    bench_expect_lookup(a, "topic:x", "a:1");
+}
+
+/* --- what is no Redis --------------------------------------------------------------------------------------------------- */
+
+static struct sockaddr_un fake_at = { .sun_family = AF_UNIX };
+static const char        *fake_says;
+
+static struct engine *open_fake(const struct node_id *self, const struct engine_events *events, void *ctx)
+{
+    char url[URL_BYTES];
+
+    snprintf(url, sizeof url, "unix://%s", fake_at.sun_path);
+    return engine_open(url, SHORT_MS, self, events, ctx);
+}
+
+/* Says its text to whoever connects, twice, and listens no more. */
+static void *fake_run(void *ctx)
+{
+    int listener = *(int *)ctx;
+
+    for (int i = 0; i < 2; i++) {
+        int     fd = accept(listener, NULL, NULL);
+        char    bytes[TEXT_BYTES];
+        ssize_t count = fd < 0 ? 0 : send(fd, fake_says, strlen(fake_says), MSG_NOSIGNAL);
+        while (count > 0)
+            count = recv(fd, bytes, sizeof bytes, 0);
+        close(fd);
+    }
+    return NULL;
+}
+
+static void what_is_no_redis_is_a_lost_connection_threat_39(void **state)
+{
+    static const struct engine_maker maker = { .name = "no redis", .open = open_fake, .empty = empty_all };
+    static const char *const         texts[] = {
+        "HTTP/1.1 400 Bad Request\r\n\r\n", "$-7\r\n", "*-7\r\n", "+OK\r\n+OK\r\n+OK\r\n+OK\r\n+OK\r\n+OK\r\n+OK\r\n+OK\r\n+OK\r\n",
+        ":1\r\n:2\r\n:3\r\n:4\r\n:5\r\n:6\r\n", "*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n:1\r\n", "", "\xff\xfe",
+        "*3\r\n$7\r\nmessage\r\n$1\r\na\r\n$1\r\nb\r\n", "-ERR max number of clients reached\r\n", "*0\r\n*0\r\n*0\r\n*0\r\n*0\r\n*0\r\n",
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        struct engine_bench bench;
+        pthread_t           thread;
+        int                 listener = socket(AF_UNIX, SOCK_STREAM, 0);
+        fake_says = texts[i];
+        snprintf(fake_at.sun_path, sizeof fake_at.sun_path, "%s/fake", servers[0].dir);
+        unlink(fake_at.sun_path);
+        must(bind(listener, (struct sockaddr *)&fake_at, sizeof fake_at) == 0 && listen(listener, 8) == 0);
+        must(pthread_create(&thread, NULL, fake_run, &listener) == 0);
+        engine_bench_open(&bench, &maker);
+        struct bench_node *a = &bench.nodes[bench.node_count++];
+        *a                   = (struct bench_node){ .bench = &bench, .id = { .name = "a", .incarnation = 1 } };
+        a->engine            = open_fake(&a->id, &bench_events, a);
+        bench_await_down(a, 0);
+        must(pthread_join(thread, NULL) == 0);
+        assert_int_equal(bench_up_count(a), 0);
+        assert_int_equal(bench_lease(a, "a", BENCH_LEASE_MS), RC_IO);
+        engine_bench_close(&bench);
+        close(listener);
+    }
+}
+
 static void a_password_and_a_database_are_used(void **state)
 {
     static const struct engine_maker maker = { .name = "redis with a password", .open = open_secret, .empty = empty_all };
@@ -275,6 +371,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_cut_connection_is_the_same_life, setup, teardown),
         cmocka_unit_test_setup_teardown(a_lease_that_ran_out_begins_another_round_threat_43, setup, teardown),
         cmocka_unit_test_setup_teardown(what_others_put_there_is_passed_over, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_replica_that_takes_no_writes_is_of_no_use_threat_39, setup, teardown),
+        cmocka_unit_test_setup_teardown(routes_of_the_dead_are_swept_threat_37, setup, teardown),
+        cmocka_unit_test(what_is_no_redis_is_a_lost_connection_threat_39),
         cmocka_unit_test(a_password_and_a_database_are_used),
         cmocka_unit_test_setup_teardown(a_cluster_takes_so_many_nodes_and_no_more, setup, teardown),
     };

@@ -196,6 +196,8 @@ static bool is_useless(const redisReply *reply)
 
     if (reply->type != REDIS_REPLY_ERROR)
         return false;
+    if (strstr(reply->str, "-READONLY ") != NULL)
+        return true;  /* as Redis 6 tells what a script met */
     for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
         if (span_starts(redis_text(reply), span_str(words[i])))
             return true;

@@ -134,7 +134,7 @@ static void line_is_lost(struct redis_line *line, const char *why, bool was_up)
 
     (void)was_up;
     redis_engine_note(engine, why);
-    if (engine->is_known_down || engine->thread.is_stopping)
+    if (engine->is_known_down || redis_thread_is_stopping(&engine->thread))
         return;
     engine->is_up         = false;
     engine->is_known_down = true;

@@ -391,6 +391,14 @@ void redis_thread_wake(struct redis_thread *thread)
     must(write(thread->wake_fd, &one, sizeof one) == sizeof one);
 }
 
+bool redis_thread_is_stopping(struct redis_thread *thread)
+{
+    pthread_mutex_lock(&thread->lock);
+    bool is_stopping = thread->is_stopping;
+    pthread_mutex_unlock(&thread->lock);
+    return is_stopping;
+}
+
 static short line_events(const struct redis_line *line)
 {
     if (line->state == REDIS_CONNECTING)
@@ -417,9 +425,8 @@ static bool thread_begin_turn(struct redis_thread *thread, bool is_readable)
     pthread_mutex_lock(&thread->lock);
     if (is_readable && read(thread->wake_fd, &count, sizeof count) == sizeof count)
         thread->is_woken = false;
-    bool is_stopping = thread->is_stopping;
     pthread_mutex_unlock(&thread->lock);
-    return !is_stopping;
+    return !redis_thread_is_stopping(thread);
 }
 
 static void thread_poll(const struct redis_thread *thread, struct pollfd *fds)

@@ -112,6 +112,7 @@ struct redis_line *redis_thread_line(struct redis_thread *thread, const struct r
 void               redis_thread_start(struct redis_thread *thread);
 /* With the lock held. */
 void redis_thread_wake(struct redis_thread *thread);
+bool redis_thread_is_stopping(struct redis_thread *thread);
 /* Ends the thread; what is under way on the lines is answered with NULL by the caller's thread. */
 void redis_thread_stop(struct redis_thread *thread);
 void redis_thread_fini(struct redis_thread *thread);

@@ -38,12 +38,20 @@ static void readiness_refuse(struct readiness *readiness, const char *detail)
     free(readiness);
 }
 
+/* The engine that keeps memory channels, which is none of this node's parts, did not take it. If that spoke against a node, all
+ * nodes of a cluster would be left at once, while durable channels are well. */
+static bool is_refused_elsewhere(const struct shard *shard, enum publish_outcome outcome)
+{
+    return shard->engines.memory != NULL &&
+           (outcome == PUBLISH_AWAY || outcome == PUBLISH_BROKEN || outcome == PUBLISH_NO_SPACE);
+}
+
 /* The canary has been through this loop, the writer and the store of memory channels. */
 static void canary_came_home(struct publish_command *command)
 {
     struct readiness *readiness = command->owner;
 
-    if (command->outcome != PUBLISH_DONE) {
+    if (command->outcome != PUBLISH_DONE && !is_refused_elsewhere(readiness->api->shard, command->outcome)) {
         readiness_refuse(readiness, "a canary message was not accepted");
     } else {
         http_answer(readiness->api->server, readiness->exchange, &(struct http_answer){

@@ -295,13 +295,13 @@ void server_close(struct server *server)
 {
     for (unsigned i = 0; i < server->worker_count; i++)
         worker_close(&server->workers[i]);
-    stores_close_durable(&server->stores);
+    stores_close_threaded(&server->stores);
     cluster_host_close_engine(&server->cluster);
     writer_thread_close(&server->writer);
     cluster_host_close(&server->cluster);
     free(server->workers);
     revocations_fini(&server->revocations);
     fetch_free(server->fetch);
-    stores_close_memory(&server->stores);
+    stores_close_inline(&server->stores);
     snapshot_unref(server->snapshot);
 }

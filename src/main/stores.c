@@ -11,6 +11,7 @@
 #include "settings/url_list.h"
 #include "store/mem.h"
 #include "store/pg.h"
+#include "store/redis.h"
 #include "store/rocks.h"
 #include "store/shard_table.h"
 #include "store/shards.h"
@@ -248,6 +249,17 @@ enum rc stores_repair(struct settings *settings, char *why, size_t why_size)
     return rc;
 }
 
+/* The channels of a cluster that are not durable lie where all nodes reach them. */
+static enum rc open_shared_memory(struct stores *stores, const struct settings *settings, struct namespaces *namespaces,
+                                  struct hash_key hash_key, char *why, size_t why_size)
+{
+    const struct redis_store_options options = {
+        .url = settings->cluster, .spaces = namespaces, .hash_key = hash_key, .key_keep_ms = settings->idempotency_window_s * 1000,
+    };
+
+    return redis_store_open(&options, &stores->memory, why, why_size);
+}
+
 enum rc stores_open(struct stores *stores, const struct settings *settings, struct namespaces *namespaces,
                     struct hash_key hash_key, char *why, size_t why_size)
 {
@@ -258,7 +270,13 @@ enum rc stores_open(struct stores *stores, const struct settings *settings, stru
         .key_keep_ms = settings->idempotency_window_s * 1000,
     };
 
-    stores->memory = mem_store_new(&memory);
+    enum rc rc = RC_OK;
+    if (settings->cluster_kind == CLUSTER_REDIS)
+        rc = open_shared_memory(stores, settings, namespaces, hash_key, why, why_size);
+    else
+        stores->memory = mem_store_new(&memory);
+    if (rc != RC_OK)
+        return rc;
     if (settings->store_kind == STORE_POSTGRES)
         return open_postgres(stores, settings, namespaces, hash_key, why, why_size);
     if (settings->store_kind != STORE_MEMORY)
@@ -284,12 +302,14 @@ static void close_store(struct store **store)
     *store = NULL;
 }
 
-void stores_close_durable(struct stores *stores)
+void stores_close_threaded(struct stores *stores)
 {
     close_store(&stores->durable);
+    if (stores->memory != NULL && !stores->memory->is_inline)
+        close_store(&stores->memory);
 }
 
-void stores_close_memory(struct stores *stores)
+void stores_close_inline(struct stores *stores)
 {
     close_store(&stores->memory);
 }

@@ -6,7 +6,8 @@
 #include "settings/settings.h"
 #include "store/store.h"
 
-/* The store of durable namespaces and the store of all others. With `store = memory` both are in memory. */
+/* The store of durable namespaces and the store of all others. With `store = memory` both are in memory; in a cluster with Redis the
+ * second one is there. */
 struct stores {
     struct store *durable, *memory;
 };
@@ -34,9 +35,9 @@ struct shard_engines stores_engines(const struct stores *stores);
  * operator says that the clock is right. */
 msec stores_wall_seen(const struct stores *stores, const struct settings *settings);
 
-/* Two steps, because the writer must outlive the durable store, whose threads send it commands, and must be gone before
- * the memory store, which runs inside the writer. A store that is not open is skipped. */
-void stores_close_durable(struct stores *stores);
-void stores_close_memory(struct stores *stores);
+/* Two steps, because the writer must outlive the stores whose threads send it commands (the durable one, and Redis), and must
+ * be gone before a memory store that runs inside the writer. A store that is not open is skipped. */
+void stores_close_threaded(struct stores *stores);
+void stores_close_inline(struct stores *stores);
 
 #endif

@@ -226,8 +226,9 @@ const char *publish_explain_sent(struct shard *shard, const struct publish_comma
 {
     const char *why = publish_explain(command->outcome, ret_status);
 
-    return why == NULL || *ret_status != 503 ? why
-                                             : shard_engine_text(shard, command->append.message->channel, why);
+    if (why == NULL || (*ret_status != 503 && *ret_status != 507))
+        return why;
+    return shard_engine_text(shard, command->append.message->channel, why);
 }
 
 void publish_put_receipt(struct buf *buf, const struct channel_name *name, const struct append_answer *answer)

@@ -435,6 +435,7 @@ static void readiness_to_read_and_to_publish_are_two_questions(void **state)
         msec                 busy_ms;
         bool                 has_durable;
         unsigned             ready, read, publish;
+        bool                 is_elsewhere;  /* Redis keeps memory channels */
     } rows[] = {
         { "all is well",       { 0 },                       RC_OK, PUBLISH_DONE, 0,    true,  200, 200, 200 },
         { "stopping",          { .is_stopping = true },     RC_OK, PUBLISH_DONE, 0,    true,  503, 503, 503 },
@@ -446,6 +447,10 @@ static void readiness_to_read_and_to_publish_are_two_questions(void **state)
         { "a sync of 5 s",     { 0 },                       RC_OK, PUBLISH_DONE, 5000, true,  200, 200, 200 },
         { "a longer one",      { 0 },                       RC_OK, PUBLISH_DONE, 5001, true,  503, 200, 503 },
         { "no canary",         { 0 },                       RC_OK, PUBLISH_BUSY, 0,    true,  503, 503, 503 },
+        { "no memory",         { 0 },                       RC_OK, PUBLISH_AWAY, 0,    true,  503, 503, 503 },
+        { "no Redis",          { 0 },                       RC_OK, PUBLISH_AWAY, 0,    true,  200, 200, 200, true },
+        { "a doubtful Redis",  { 0 },                       RC_OK, PUBLISH_BROKEN, 0,  true,  200, 200, 200, true },
+        { "too many wait for it", { 0 },                    RC_OK, PUBLISH_BUSY, 0,    true,  503, 503, 503, true },
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         const struct { const char *call; unsigned want; } columns[] = {
@@ -461,6 +466,7 @@ static void readiness_to_read_and_to_publish_are_two_questions(void **state)
             stage->read_rc = rows[i].read_rc;
             stage->outcome = rows[i].outcome;
             stage->busy_ms = rows[i].busy_ms;
+            stage->shard.engines.memory = rows[i].is_elsewhere ? "redis" : NULL;
             for (size_t space = 0; space < stage->spaces.count && !rows[i].has_durable; space++)
                 stage->spaces.at[space].durability = MEMORY;
             ask(stage, columns[at].call, "", "", &answer);

@@ -225,11 +225,11 @@ static void writer_hold_answer(struct writer *writer, struct tail *tail, const s
     lane->held = &held->mail;
 }
 
-/* Was it emptied, and nobody told it here? */
+/* Was it emptied, and nobody told it here? Where nothing is ever kept, each answer looks so. */
 static bool answer_shows_purge(const struct tail *tail, const struct store_head *answer)
 {
-    return tail->epoch == answer->epoch && tail->first <= tail->head && answer->head >= tail->head &&
-           answer->first == answer->head + 1 && answer->head > 0;
+    return tail->name->space->durability != NONE && tail->epoch == answer->epoch && tail->first <= tail->head &&
+           answer->head >= tail->head && answer->first == answer->head + 1 && answer->head > 0;
 }
 
 /* The log has more than was delivered here. Loops that asked for the head are told at once. The process that appended

@@ -1577,6 +1577,35 @@ static void a_head_of_memory_waits_for_the_group_under_way(void **state)
     stage_free(stage);
 }
 
+/* Nothing is kept there, so every answer says that the log is empty; that is no purge, and lets go of no message. */
+static void a_channel_that_keeps_nothing_is_not_taken_for_purged(void **state)
+{
+    (void)state;
+    struct stage        *stage = stage_of_hands(&plenty);
+    struct channel_name *conn  = NULL;
+    struct store_heads  *asked;
+
+    stage->second.store.has_one_writer = false;
+    stage->writer.memory.is_shared     = true;
+    assert_int_equal(channel_name_new(&stage->spaces, &key, SPAN("conn:x"), &conn), CHANNEL_NAME_OK);
+    follows(stage, 0, conn, &follow_kind);
+    hand_tells(&stage->second, RC_OK, 5);
+    turn(stage);
+    publishes(stage, 1, conn);
+    turn(stage);
+    hand_ends(&stage->second, APPEND_DONE);
+    turn(stage);
+    got_is(stage, 0, "head 5 deliver 6");
+    follows(stage, 0, conn, &follow_kind);
+    asked           = container_of(list_pop(&stage->second.questions), struct store_heads, link);
+    asked->heads[0] = (struct store_head){ RC_OK, EPOCH, 7, 6 };
+    asked->done(asked);
+    turn(stage);
+    got_is(stage, 0, "head 6");
+    channel_name_unref(conn);
+    stage_free(stage);
+}
+
 /* --- slow loops --- */
 
 static void a_loop_that_takes_nothing_is_told_heads_alone(void **state)
@@ -2466,6 +2495,7 @@ int main(void)
         cmocka_unit_test(no_head_of_memory_is_trusted_after_it_failed),
         cmocka_unit_test(a_head_of_memory_waits_for_the_group_under_way),
         cmocka_unit_test(a_memory_store_lists_when_it_can),
+        cmocka_unit_test(a_channel_that_keeps_nothing_is_not_taken_for_purged),
         cmocka_unit_test(a_loop_that_takes_nothing_is_told_heads_alone),
         cmocka_unit_test(what_is_owed_to_a_loop_is_forgotten_when_it_unfollows),
         cmocka_unit_test(a_loop_that_has_lost_a_hint_is_told_all_heads),

@@ -21,6 +21,7 @@ enum { SERVERS = 3, URL_BYTES = 512, WHY_BYTES = 200, ANSWER_MS = 2000, SHORT_MS
 static struct redis_server servers[SERVERS];
 static char                all_urls[URL_BYTES];
 static int                 secret_port;
+static const char         *secret_login;
 
 static struct engine *engine_open(const char *url, msec answer_ms, const struct node_id *self, const struct engine_events *events,
                                   void *ctx)
@@ -235,7 +236,7 @@ static struct engine *open_secret(const struct node_id *self, const struct engin
 {
     char url[URL_BYTES];
 
-    snprintf(url, sizeof url, "redis://:hunter2@127.0.0.1:%d/3", secret_port);
+    snprintf(url, sizeof url, "redis://%s@127.0.0.1:%d/3", secret_login, secret_port);
     return engine_open(url, ANSWER_MS, self, events, ctx);
 }
 
@@ -341,7 +342,8 @@ static void a_password_and_a_database_are_used(void **state)
     struct engine_bench              bench;
 
     (void)state;
-    secret_port = free_port();
+    secret_port  = free_port();
+    secret_login = ":hunter2";
     assert_true(redis_server_start(&secret, "hunter2"));
     redis_server_say(&secret, "CONFIG SET port %d", secret_port);
     engine_bench_open(&bench, &maker);
@@ -363,6 +365,33 @@ static void a_password_and_a_database_are_used(void **state)
     redis_server_stop(&secret);
 }
 
+/* The rights that docs/operations.md names are enough. */
+static void a_user_with_few_rights_is_enough(void **state)
+{
+    static const struct engine_maker maker = { .name = "redis with a user", .open = open_secret, .empty = empty_all };
+    struct redis_server              secret;
+    struct engine_bench              bench;
+
+    (void)state;
+    secret_port  = free_port();
+    secret_login = "longwire:few";
+    assert_true(redis_server_start(&secret, "hunter2"));
+    redis_server_say(&secret, "CONFIG SET port %d", secret_port);
+    redis_server_say(&secret, "ACL SETUSER longwire on >few ~lw:* &lw:b:* +@read +@write +@connection +@pubsub +@scripting"
+                              " -@dangerous +info");
+    engine_bench_open(&bench, &maker);
+    struct bench_node *a = bench_node_open(&bench, "a", 1, 1000);
+    assert_int_equal(bench_lease(a, "a", BENCH_LEASE_MS), RC_OK);
+    bench_expect_nodes(a, "a:1=a");
+    assert_int_equal(bench_route(a, "topic:x", false), RC_OK);
+    bench_expect_lookup(a, "topic:x", "a:1");
+    assert_int_equal(bench_send(a, &a->id, SPAN("hello")), RC_OK);
+    free(bench_take_frame(a));
+    assert_int_equal(bench_leave(a), RC_OK);
+    engine_bench_close(&bench);
+    redis_server_stop(&secret);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -375,6 +404,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(routes_of_the_dead_are_swept_threat_37, setup, teardown),
         cmocka_unit_test(what_is_no_redis_is_a_lost_connection_threat_39),
         cmocka_unit_test(a_password_and_a_database_are_used),
+        cmocka_unit_test(a_user_with_few_rights_is_enough),
         cmocka_unit_test_setup_teardown(a_cluster_takes_so_many_nodes_and_no_more, setup, teardown),
     };
     int failed = 0;

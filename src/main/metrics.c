@@ -89,13 +89,12 @@ static void put_revocations(struct buf *out, const struct server *server)
             SUM(server, control.cut));
 }
 
-static void put_sync(struct buf *out, const struct store_stats *stats)
+static void put_sync(struct buf *out, const struct store_stats *stats, const char *name, const char *help)
 {
-    static const char name[] = "longwire_store_sync_seconds";
-    const size_t      count  = sizeof stats->sync_us_buckets / sizeof stats->sync_us_buckets[0];
-    uint64_t          seen   = 0;
+    const size_t count = sizeof stats->sync_us_buckets / sizeof stats->sync_us_buckets[0];
+    uint64_t     seen  = 0;
 
-    put_metric_head(out, name, "histogram", "One synced commit of the log.");
+    put_metric_head(out, name, "histogram", help);
     for (size_t i = 0; i + 1 < count; i++) {
         seen += stats->sync_us_buckets[i];
         buf_putf(out, "%s_bucket{le=\"%g\"} %llu\n", name, (double)(UINT64_C(32) << i) / 1e6, (unsigned long long)seen);
@@ -246,6 +245,15 @@ static void put_store(struct buf *out, const char *kind, const struct store_stat
     buf_putf(out, "longwire_publishes_total{store=\"%s\"} %llu\n", kind, (unsigned long long)stats->append_count);
 }
 
+/* Where memory channels lie in an engine. */
+static void put_memory_engine(struct buf *out, const struct store_stats *stats)
+{
+    put_one(out, "longwire_memory_engine_up", "gauge", "1 while the engine that keeps memory channels answers.", !stats->is_broken);
+    put_one(out, "longwire_memory_engine_failures_total", "counter",
+            "Lost connections to it, attempts that failed, and calls that it refused.", stats->failure_count);
+    put_sync(out, stats, "longwire_memory_engine_answer_seconds", "How long it takes to answer.");
+}
+
 static void put_stores(struct buf *out, const struct server *server)
 {
     struct store_stats durable = { 0 }, memory = { 0 };
@@ -257,7 +265,7 @@ static void put_stores(struct buf *out, const struct server *server)
     put_store(out, "memory", &memory);
     put_one(out, "longwire_store_batches_total", "counter", "Groups committed to the durable log.",
             durable.batch_count);
-    put_sync(out, &durable);
+    put_sync(out, &durable, "longwire_store_sync_seconds", "One synced commit of the log.");
     put_one(out, "longwire_store_disk_bytes", "gauge", "Size of the durable log's files.", durable.disk_bytes);
     put_one(out, "longwire_store_memory_bytes", "gauge", "Held by memory channels, about.", memory.memory_bytes);
     put_one(out, "longwire_store_channels", "gauge", "Channels the stores know in memory.",
@@ -272,6 +280,8 @@ static void put_stores(struct buf *out, const struct server *server)
             durable.is_unreadable);
     put_one(out, "longwire_store_broken", "gauge", "1 while the log can't be trusted and is being reopened.",
             durable.is_broken);
+    if (server->stores.memory->ops->engine != NULL)
+        put_memory_engine(out, &memory);
 }
 
 static void put_writer(struct buf *out, const struct server *server, const struct writer_stats *stats)

@@ -122,10 +122,13 @@ def test_without_redis_durable_channels_go_on(cluster, apis):
                 assert publish(apis[0], topic, 1).status == 201
                 late.wait_head(topic, before + 1)
         assert all(node.is_ready() for node in cluster.nodes)
+        metrics = cluster.nodes[0].metrics()
+        assert metrics["longwire_memory_engine_up"] == 0 and metrics["longwire_memory_engine_failures_total"] > 0
         cluster.redis.restart()
         for api in apis:
             wait_taken(api, live, 2)
         reader.wait_for(lambda: payloads(reader, live)[-1:] == [b"2"], HEAL_SECONDS)
+    assert cluster.nodes[0].metrics()["longwire_memory_engine_up"] == 1
     cluster.wait_whole()
 
 

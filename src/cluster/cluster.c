@@ -1,5 +1,6 @@
 #include "cluster/cluster.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/must.h"
@@ -140,6 +141,24 @@ static void cluster_learn_known(struct cluster *cluster)
         cluster->known[i] = cluster->registry.nodes[i].record.id;
 }
 
+/* Of two nodes that can't understand each other the newer one ends: it would hear nothing of what the cluster says, and notice
+ * only when heads are compared. */
+static void check_protocol(struct cluster *cluster, const struct node_record *other)
+{
+    const struct node_record *self = &cluster->setup.self;
+    char                      why[400];
+
+    if (other->protocol + 1 >= self->protocol && other->protocol <= self->protocol + 1)
+        return;
+    if (other->started > self->started || cluster->is_leaving)
+        return;
+    snprintf(why, sizeof why,
+             "the node %s of this cluster runs longwired %s, which speaks version %u of the protocol between nodes, and this program "
+             "version %u: only neighbouring releases understand each other; upgrade from release to release",
+             other->id.name, other->version, other->protocol, self->protocol);
+    cluster->setup.usurped(cluster->setup.ctx, why);
+}
+
 /* A record that can't be read is of a release that is no neighbour, and left out. */
 static void cluster_learn_nodes(struct cluster *cluster, const struct engine_call *call)
 {
@@ -152,6 +171,7 @@ static void cluster_learn_nodes(struct cluster *cluster, const struct engine_cal
         if (!record_text_get(buf_span(&call->leases[i].record), &records[count]))
             continue;
         leases[count] = (struct registry_lease){ &records[count], call->leases[i].left_ms };
+        check_protocol(cluster, &records[count]);
         count++;
     }
     registry_take(&cluster->registry, leases, count, cluster->wall, on_node, cluster);

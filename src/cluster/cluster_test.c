@@ -23,7 +23,7 @@ struct place {
     struct engine  *engine;
     struct cluster *cluster;
     char            heard[16384];  /* by its loop, as words */
-    char            usurped[128];
+    char            usurped[400];
     bool            is_held;      /* its process stands */
     struct command *posted;
 };
@@ -129,12 +129,14 @@ static void on_usurped(void *ctx, const char *why)
 
 /* --- the hall -------------------------------------------------------------------------------------------------- */
 
+static uint32_t protocol_of_next = CLUSTER_PROTOCOL;
+
 static void place_open(struct hall *hall, unsigned no, const char *name, uint64_t incarnation)
 {
     struct place        *place = &hall->places[no];
     struct cluster_setup setup = {
         .writer = &place->writer, .spaces = &hall->spaces, .hash_key = &key, .limits = usual, .usurped = on_usurped, .ctx = place,
-        .self = { .id.incarnation = incarnation, .started = hall->now, .protocol = CLUSTER_PROTOCOL, .roles = ROLE_ACCESS },
+        .self = { .id.incarnation = incarnation, .started = hall->now, .protocol = protocol_of_next, .roles = ROLE_ACCESS },
     };
 
     *place = (struct place){ .hall = hall };
@@ -626,6 +628,24 @@ static void of_two_with_one_name_the_newer_stays(void **state)
     hall_free(hall);
 }
 
+/* Threat 44: the next release may join, the one behind it is refused with a sentence, and the cluster stays as it is. */
+static void only_neighbouring_releases_join(void **state)
+{
+    (void)state;
+    for (uint32_t newer = 1; newer <= 2; newer++) {
+        struct hall *hall = hall_full(false);
+        place_close(&hall->places[2]);
+        protocol_of_next = CLUSTER_PROTOCOL + newer;
+        place_open(hall, 2, "n3", 300);
+        protocol_of_next = CLUSTER_PROTOCOL;
+        passes(hall, 2500);
+        assert_true((strstr(hall->places[2].usurped, "only neighbouring releases") != NULL) == (newer == 2));
+        assert_string_equal(hall->places[0].usurped, "");
+        assert_string_equal(hall->places[1].usurped, "");
+        hall_free(hall);
+    }
+}
+
 static void frames_of_strangers_are_counted(void **state)
 {
     (void)state;
@@ -659,6 +679,7 @@ int main(void)
         cmocka_unit_test(what_a_lost_node_committed_last_is_found),
         cmocka_unit_test(a_node_that_was_paused_finds_what_it_missed),
         cmocka_unit_test(of_two_with_one_name_the_newer_stays),
+        cmocka_unit_test(only_neighbouring_releases_join),
         cmocka_unit_test(frames_of_strangers_are_counted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -19,7 +19,7 @@ struct cluster_host {
     struct engine  *engine;   /* NULL: the node is alone */
     struct cluster *cluster;
     struct counter  is_usurped;
-    char            why[200]; /* written before is_usurped is set */
+    char            why[500]; /* written before is_usurped is set */
     uint64_t        comparisons_seen;  /* doubts that sessions and presence were told of */
 };
 

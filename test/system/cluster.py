@@ -318,10 +318,10 @@ class Load:
     def acknowledged(self):
         return len(self.history.acknowledged())
 
-    def wait_acknowledged(self, more):
+    def wait_acknowledged(self, more, seconds=SECONDS):
         """Until so many more are acknowledged."""
         wanted = self.acknowledged() + more
-        wait_until(lambda: self.acknowledged() >= wanted, lambda: f"{self.acknowledged()} of {wanted}")
+        wait_until(lambda: self.acknowledged() >= wanted, lambda: f"{self.acknowledged()} of {wanted}", seconds)
 
     def read_logs(self):
         api = next(node for node in self.cluster.nodes if node.process is not None).api()

@@ -8,11 +8,14 @@
 #include "api/asker_rate.h"
 #include "auth/may.h"
 #include "base/backoff.h"
+#include "base/rng.h"
 #include "auth/revocations.h"
 #include "codec/json/json.h"
 #include "device/device_command.h"
 #include "http/http.h"
+#include "node/peer_question.h"
 #include "node/shard.h"
+#include "route/registry.h"
 
 struct api_limits {
     size_t   payload_bytes_max;   /* the largest of all namespaces' */
@@ -43,6 +46,7 @@ extern const char *const node_schemes[NODE_SCHEMES];  /* http, https, tcp, tcps 
 struct api_node {
     const char    *name, *region;
     uint64_t       incarnation;
+    unsigned       roles;                     /* enum node_role */
     bool           is_draining;
     uint64_t       connections, capacity;
     struct span    advertised[NODE_SCHEMES];  /* addresses, by node_schemes; empty: none. Plain visible ASCII */
@@ -54,6 +58,10 @@ struct api_port {
     void (*put_metrics)(void *ctx, const struct writer_stats *stats, struct buf *out);
     void (*health)(void *ctx, struct api_health *ret);
     void (*node)(void *ctx, struct api_node *ret);
+    /* The nodes of the cluster; NULL: this node is in none. Borrowed until the next turn. */
+    const struct registry *(*nodes)(void *ctx);
+    /* The addresses of a node's record, by node_schemes; empty: none. They are borrowed from `advertise`. */
+    void (*addresses)(void *ctx, struct span advertise, struct span ret[NODE_SCHEMES]);
     /* How long a client that asks now shall wait before it connects; 0: not at all. The time is kept for it. */
     msec (*wait_ms)(void *ctx);
     /* Lets all clients go, within so many ms (> 0). */
@@ -88,6 +96,7 @@ struct api {
     struct json_doc        doc, inner_doc;
     struct buf             scratch;          /* for an answer that is being written */
     struct asker_rate      askers;           /* of what needs no rights */
+    struct rng             random;           /* for the choice of nodes; the caller seeds it */
     struct mail           *page_first, **page_end;  /* reads of history that wait in line */
     struct mail           *page_newest;  /* those that came lately to a long line; the newest first */
     bool                   is_newest_next;
@@ -121,6 +130,9 @@ bool api_needs_caller(const struct http_request *request);
 
 /* Will it be refused whatever its body says? No body is gathered for a caller who may publish nothing. */
 bool api_is_unwelcome(const struct api *api, const struct http_request *request, const struct http_caller *caller);
+
+/* Another node's API asks; takes it. One that the API knows nothing of is given back as unknown. */
+void api_take_peer_call(struct api *api, struct peer_call *call);
 
 /* Answers, now or later; with 404 if no handler serves it. */
 void api_serve(struct api *api, struct http_exchange *exchange, const struct http_request *request);

@@ -1,5 +1,5 @@
-/* channel_list.c - GET /v1/channels: the channels that were ever used, a page at a time. */
-#include "api/call.h"
+/* channel_list.c - GET /v1/channels: the channels that were ever used, a page at a time, with those who follow them on all nodes. */
+#include "api/peers.h"
 #include "base/must.h"
 #include "codec/url/url.h"
 
@@ -25,7 +25,7 @@ static void put_listed(struct buf *buf, const struct listed_channel *channel, ui
     buf_putc(buf, '}');
 }
 
-static void put_listing(struct buf *buf, const struct listing_command *command)
+static void put_listing(struct buf *buf, const struct listing_command *command, bool is_incomplete)
 {
     const struct store_listing *listing = &command->listing;
 
@@ -40,10 +40,11 @@ static void put_listing(struct buf *buf, const struct listing_command *command)
         buf_put_lit(buf, ",\"next\":");
         json_put_string(buf, buf_span(&listing->reached));
     }
+    put_incomplete(buf, is_incomplete);
     buf_putc(buf, '}');
 }
 
-static void listing_came(struct listing_command *command)
+static void listing_end(struct listing_command *command, bool is_incomplete)
 {
     struct http_exchange *exchange = command->owner;
     struct api           *api      = exchange->owner;
@@ -54,13 +55,95 @@ static void listing_came(struct listing_command *command)
         call_answer_unreadable(api, exchange);
     } else {
         buf_clear(&api->scratch);
-        put_listing(&api->scratch, command);
+        put_listing(&api->scratch, command, is_incomplete);
         http_answer(api->server, exchange, &(struct http_answer){
             .status = 200, .media = SPAN("application/json"), .body = buf_span(&api->scratch),
         });
     }
     command_free(&command->command);
 }
+
+/* --- other nodes ------------------------------------------------------------------------------------------------------- */
+
+static void listing_add_counts(struct listing_command *command, struct span body)
+{
+    uint64_t count;
+
+    for (size_t i = 0; i < command->listing.count && bus_get_number(&body, &count); i++)
+        command->subscribers[i] += count;
+}
+
+static void listing_counted_elsewhere(struct peer_question *asked)
+{
+    struct listing_command *command       = asked->owner;
+    bool                    is_incomplete = peers_are_incomplete(asked);
+    struct span             body;
+
+    for (const struct peer_answer *answer = asked->answers; answer != NULL; answer = answer->next)
+        if (peer_answer_open(answer, &body))
+            listing_add_counts(command, body);
+    command_free(&asked->command);
+    listing_end(command, is_incomplete);
+}
+
+static void listing_came(struct listing_command *command)
+{
+    struct http_exchange *exchange = command->owner;
+    struct api           *api      = exchange->owner;
+
+    if (command->listing.rc != RC_OK || command->listing.count == 0 || !api_has_peers(api)) {
+        listing_end(command, false);
+        return;
+    }
+    struct peer_question *asked = peers_question_new(PEER_LISTING, command, listing_counted_elsewhere);
+    bus_put_number(&asked->body, command->listing.count);
+    for (size_t i = 0; i < command->listing.count; i++)
+        bus_put_text(&asked->body, channel_name_span(command->listing.channels[i].name));
+    shard_ask_peers(api->shard, asked);
+}
+
+static void peer_listing_counted(struct listing_command *command)
+{
+    struct peer_call *call = command->owner;
+
+    for (size_t i = 0; i < command->listing.count; i++)
+        bus_put_number(&call->answer, command->subscribers[i]);
+    command_free(&command->command);
+    peer_call_done(call);
+}
+
+static bool read_named_channels(const struct api *api, struct span body, struct listing_command *ret)
+{
+    struct channel_name *channel;
+    struct span          name;
+    uint64_t             count;
+
+    if (!bus_get_number(&body, &count) || count > LISTING_CHANNELS_MAX)
+        return false;
+    for (uint64_t i = 0; i < count; i++) {
+        if (!bus_get_text(&body, LISTING_TEXT_MAX, &name) ||
+            channel_name_new(api->namespaces, api->hash_key, name, &channel) != CHANNEL_NAME_OK)
+            return false;
+        listing_command_name(ret, &channel);
+    }
+    return true;
+}
+
+void serve_peer_listing(struct api *api, struct peer_call *call, struct span body)
+{
+    struct listing_command *command = listing_command_counting();
+
+    command->owner    = call;
+    command->answered = peer_listing_counted;
+    if (read_named_channels(api, body, command)) {
+        shard_list(api->shard, command);
+        return;
+    }
+    command_free(&command->command);
+    peer_call_unreadable(call);
+}
+
+/* --- the call ---------------------------------------------------------------------------------------------------------- */
 
 /* A text of the query, decoded into `scratch`; empty if it isn't there. False: answered with 400. */
 static bool list_text(const struct call *call, struct span name, struct buf *scratch, struct span *ret)

@@ -3,7 +3,7 @@
 
 #include <stdlib.h>
 
-#include "api/call.h"
+#include "api/peers.h"
 #include "base/must.h"
 #include "codec/url/url.h"
 
@@ -35,7 +35,7 @@ static void put_receipt(struct buf *buf, const struct receipt *receipt)
         buf_put_lit(buf, "null}");
 }
 
-static void put_receipts(struct buf *buf, const struct receipts_command *command)
+static void put_receipts(struct buf *buf, const struct receipts_command *command, bool is_incomplete)
 {
     buf_clear(buf);
     buf_put_lit(buf, "{\"channel\":");
@@ -53,7 +53,39 @@ static void put_receipts(struct buf *buf, const struct receipts_command *command
         buf_put_lit(buf, ",\"next\":");
         json_put_string(buf, span_str(command->place));
     }
+    put_incomplete(buf, is_incomplete);
     buf_putc(buf, '}');
+}
+
+/* What other nodes have handed to sockets counts as what this one has. */
+static void receipts_finish(struct far_devices *far)
+{
+    struct receipts_command *command  = far->owner;
+    struct http_exchange    *exchange = command->owner;
+    struct api              *api      = exchange->owner;
+
+    for (size_t i = 0; i < command->count; i++)
+        command->at[i].state = receipt_judge(&command->at[i].facts, &command->message, api->shard->wall, &command->at[i].time);
+    put_receipts(&api->scratch, command, far->is_incomplete);
+    http_answer(api->server, exchange, &(struct http_answer){
+        .status = 200, .media = SPAN("application/json"), .body = buf_span(&api->scratch),
+    });
+    command_free(&command->command);
+    far_devices_free(far);
+}
+
+/* Of who has acknowledged it nothing more is to be known. */
+static void receipts_ask_elsewhere(struct api *api, struct receipts_command *command)
+{
+    struct device_facts **facts = calloc(command->count + 1, sizeof facts[0]);
+    size_t                count = 0;
+
+    must(facts != NULL);
+    for (size_t i = 0; i < command->count; i++)
+        if (command->at[i].state != RECEIPT_ACKNOWLEDGED)
+            facts[count++] = &command->at[i].facts;
+    api_ask_devices(api, command->channel, facts, count, command, receipts_finish);
+    free(facts);
 }
 
 static void receipts_answered(struct receipts_command *command)
@@ -62,12 +94,7 @@ static void receipts_answered(struct receipts_command *command)
     struct api           *api      = exchange->owner;
 
     switch (command->outcome) {
-    case RECEIPTS_DONE:
-        put_receipts(&api->scratch, command);
-        http_answer(api->server, exchange, &(struct http_answer){
-            .status = 200, .media = SPAN("application/json"), .body = buf_span(&api->scratch),
-        });
-        break;
+    case RECEIPTS_DONE: receipts_ask_elsewhere(api, command); return;
     case RECEIPTS_BUSY:
         http_problem(api->server, exchange, 429, NULL, "16 pages of receipts are being gathered; ask again a little later",
                      retry_after(429));

@@ -4,7 +4,7 @@
  * and then the answer says how many links were cut. */
 #include <stdlib.h>
 
-#include "api/call.h"
+#include "api/peers.h"
 #include "auth/revocations.h"
 #include "base/must.h"
 #include "base/utf8.h"
@@ -200,18 +200,93 @@ static struct message *revocation_message_new(const struct call *call, const str
 
 /* --- answering ----------------------------------------------------------------------------------------------- */
 
-static void revocation_carried_out(void *owner, uint64_t cut)
-{
-    struct http_exchange *exchange = owner;
-    struct api           *api      = exchange->owner;
+/* It is carried out on this node, and on the others, at the same time. */
+struct revocation_round {
+    struct api           *api;
+    struct http_exchange *exchange;
+    uint64_t              cut;
+    unsigned              awaited;
+    bool                  is_incomplete;
+};
 
+static void revocation_told(struct revocation_round *round)
+{
+    struct api *api = round->api;
+
+    if (--round->awaited > 0)
+        return;
     buf_clear(&api->scratch);
     buf_put_lit(&api->scratch, "{\"cut\":");
-    buf_put_u64(&api->scratch, cut);
+    buf_put_u64(&api->scratch, round->cut);
+    put_incomplete(&api->scratch, round->is_incomplete);
     buf_putc(&api->scratch, '}');
-    http_answer(api->server, exchange, &(struct http_answer){
+    http_answer(api->server, round->exchange, &(struct http_answer){
         .status = 200, .media = SPAN("application/json"), .body = buf_span(&api->scratch),
     });
+    free(round);
+}
+
+static void revocation_carried_out(void *owner, uint64_t cut)
+{
+    struct revocation_round *round = owner;
+
+    round->cut += cut;
+    revocation_told(round);
+}
+
+static void revocation_carried_out_elsewhere(struct peer_question *asked)
+{
+    struct revocation_round *round = asked->owner;
+    struct span              body;
+    uint64_t                 cut;
+
+    for (const struct peer_answer *answer = asked->answers; answer != NULL; answer = answer->next)
+        if (peer_answer_open(answer, &body) && bus_get_number(&body, &cut))
+            round->cut += cut;
+    round->is_incomplete = peers_are_incomplete(asked);
+    command_free(&asked->command);
+    revocation_told(round);
+}
+
+/* Each node reads it in sys:control as well, so one that does not answer cuts all the same; only nobody can say how many. */
+static void revoke_everywhere(struct api *api, struct http_exchange *exchange, const struct revocation *revocation, uint64_t seq)
+{
+    struct revocation_round *round = malloc(sizeof *round);
+
+    must(round != NULL);
+    *round = (struct revocation_round){ .api = api, .exchange = exchange, .awaited = 1 };
+    if (api_has_peers(api)) {
+        struct peer_question *asked = peers_question_new(PEER_REVOCATION, round, revocation_carried_out_elsewhere);
+        round->awaited++;
+        bus_put_text(&asked->body, span_str(revoked_kind_text(revocation->kind)));
+        bus_put_text(&asked->body, revocation->name);
+        bus_put_number(&asked->body, revocation->second);
+        bus_put_number(&asked->body, seq);
+        shard_ask_peers(api->shard, asked);
+    }
+    api->port->revoke(api->ctx, revocation, seq, revocation_carried_out, round);
+}
+
+static void peer_revocation_carried_out(void *owner, uint64_t cut)
+{
+    struct peer_call *call = owner;
+
+    bus_put_number(&call->answer, cut);
+    peer_call_done(call);
+}
+
+void serve_peer_revocation(struct api *api, struct peer_call *call, struct span body)
+{
+    struct revocation revocation = { .second = 0 };
+    struct span       kind;
+    uint64_t          seq;
+
+    if (bus_get_text(&body, 32, &kind) && revoked_kind_read(kind, &revocation.kind) &&
+        bus_get_text(&body, REVOKED_NAME_BYTES_MAX, &revocation.name) && revocation.name.len > 0 &&
+        bus_get_number(&body, &revocation.second) && bus_get_number(&body, &seq))
+        api->port->revoke(api->ctx, &revocation, seq, peer_revocation_carried_out, call);
+    else
+        peer_call_unreadable(call);
 }
 
 /* What was revoked stands in the row that the append carried. */
@@ -230,7 +305,7 @@ static void revocation_stored(struct publish_command *command)
         struct revocation revocation = { .second = row->change.generation };
         must(span_cut(&name, '\0', &kind) && revoked_kind_read(kind, &revocation.kind));
         revocation.name = name;
-        api->port->revoke(api->ctx, &revocation, command->answer.seq, revocation_carried_out, exchange);
+        revoke_everywhere(api, exchange, &revocation, command->answer.seq);
     }
     command_free(&command->command);
 }

@@ -1,7 +1,9 @@
 /* sessions.c - GET /v1/sessions: all sessions, page by page. */
 #include "device/session_listing.h"
 
-#include "api/call.h"
+#include <stdlib.h>
+
+#include "api/peers.h"
 #include "codec/url/url.h"
 #include "node/connection_key.h"
 
@@ -41,21 +43,61 @@ static void put_listed_session(struct buf *buf, const struct device_facts *sessi
     buf_putf(buf, ",\"since\":%lld,\"seen\":%lld}", (long long)session->since, (long long)session->seen);
 }
 
-static void put_session_page(struct buf *buf, const struct session_listing *listing, const char *node)
+static const char *node_of_session(const struct device_facts *session, const struct far_devices *far, const char *node)
 {
+    for (size_t i = 0; i < far->count; i++)
+        if (far->facts[i] == session && far->nodes[i][0] != '\0')
+            return far->nodes[i];
+    return node;
+}
+
+static void put_session_page(struct buf *buf, const struct session_listing *listing, const struct far_devices *far,
+                             const char *node)
+{
+    size_t put = 0;
+
     buf_clear(buf);
     buf_put_lit(buf, "{\"sessions\":[");
     for (size_t i = 0; i < listing->count; i++) {
-        if (i > 0)
+        const struct device_facts *session = &listing->at[i];
+        if (listing->is_of_online && !session->is_online)
+            continue;
+        if (put++ > 0)
             buf_putc(buf, ',');
-        put_listed_session(buf, &listing->at[i], node);
+        put_listed_session(buf, session, node_of_session(session, far, node));
     }
     buf_putc(buf, ']');
     if (listing->place[0] != '\0') {
         buf_put_lit(buf, ",\"next\":");
         json_put_string(buf, span_str(listing->place));
     }
+    put_incomplete(buf, far->is_incomplete);
     buf_putc(buf, '}');
+}
+
+static void sessions_finish(struct far_devices *far)
+{
+    struct session_listing *listing  = far->owner;
+    struct http_exchange   *exchange = listing->owner;
+    struct api             *api      = exchange->owner;
+
+    put_session_page(&api->scratch, listing, far, api->node);
+    http_answer(api->server, exchange, &(struct http_answer){
+        .status = 200, .media = SPAN("application/json"), .body = buf_span(&api->scratch),
+    });
+    command_free(&listing->command);
+    far_devices_free(far);
+}
+
+static void sessions_ask_elsewhere(struct api *api, struct session_listing *listing)
+{
+    struct device_facts **facts = calloc(listing->count + 1, sizeof facts[0]);
+
+    must(facts != NULL);
+    for (size_t i = 0; i < listing->count; i++)
+        facts[i] = &listing->at[i];
+    api_ask_devices(api, NULL, facts, listing->count, listing, sessions_finish);
+    free(facts);
 }
 
 static void sessions_answered(struct session_listing *listing)
@@ -64,12 +106,7 @@ static void sessions_answered(struct session_listing *listing)
     struct api           *api      = exchange->owner;
 
     switch (listing->outcome) {
-    case LISTING_DONE:
-        put_session_page(&api->scratch, listing, api->node);
-        http_answer(api->server, exchange, &(struct http_answer){
-            .status = 200, .media = SPAN("application/json"), .body = buf_span(&api->scratch),
-        });
-        break;
+    case LISTING_DONE: sessions_ask_elsewhere(api, listing); return;
     case LISTING_BUSY:
         http_problem(api->server, exchange, 429, NULL, "16 pages of sessions are being gathered; ask again a little later",
                      retry_after(429));
@@ -134,6 +171,7 @@ void serve_sessions(struct call *call)
         !call_knows_query(call, KNOWN_WORDS(sessions_parameters)))
         return;
     struct session_listing *listing = session_listing_new(call->api->devices);
+    listing->takes_all              = api_has_peers(call->api);
     listing->owner                  = call->exchange;
     listing->answered               = sessions_answered;
     if (sessions_limit(call, listing) && sessions_place(call, listing) && sessions_filter(call, listing))

@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "api/call.h"
+#include "api/peers.h"
 #include "base/must.h"
 #include "codec/url/url.h"
 #include "device/why_steps.h"
@@ -22,6 +22,8 @@ struct why_call {
     struct why_facts      facts;
     struct why_membership membership;
     uint64_t              recall;          /* seq of the message that took this one back; 0: none did */
+    char                  node[65];        /* by way of which the device is there; empty: this one */
+    bool                  is_incomplete;
     bool                  has_asked_link;
     unsigned              moment;          /* the next one to be read */
 };
@@ -54,7 +56,7 @@ static void put_step(struct buf *buf, const struct why_step *step, const struct 
     }
     if (step->is_of_link) {
         buf_put_lit(buf, ",\"node\":");
-        json_put_string(buf, span_str(mine->api->node));
+        json_put_string(buf, span_str(mine->node[0] != '\0' ? mine->node : mine->api->node));
         buf_put_lit(buf, ",\"connection\":\"");
         connection_key_put(buf, mine->command->facts.key);
         buf_putc(buf, '"');
@@ -81,7 +83,9 @@ static void put_why(struct buf *buf, const struct why_call *mine, const struct w
             buf_putc(buf, ',');
         put_step(buf, &told->steps[i], mine);
     }
-    buf_put_lit(buf, "]}");
+    buf_putc(buf, ']');
+    put_incomplete(buf, mine->is_incomplete);
+    buf_putc(buf, '}');
 }
 
 static void why_finish(struct why_call *mine)
@@ -159,25 +163,22 @@ static void ask_moment(struct why_call *mine, const struct why_moment *moment)
 /* --- its link --------------------------------------------------------------------------------------------------- */
 
 /* The key tells the second at which the connection came, the session the millisecond at which it was opened on it. */
-static void link_answered(struct connection_command *answer)
+static void link_answered(void *owner, const struct found_connection *found)
 {
-    struct why_call *mine = answer->owner;
+    struct why_call *mine = owner;
     msec             seen = mine->command->facts.seen;
 
-    if (answer->is_there)
-        mine->facts.linked = seen >= answer->since && seen < answer->since + 1000 ? seen : answer->since;
-    command_free(&answer->command);
+    if (found->outcome == CONNECTION_FOUND) {
+        msec since         = found->facts->since;
+        mine->facts.linked = seen >= since && seen < since + 1000 ? seen : since;
+    }
     why_go_on(mine);
 }
 
 static void ask_link(struct why_call *mine)
 {
-    struct connection_command *question = connection_command_new(mine->command->facts.key);
-
     mine->has_asked_link = true;
-    question->owner      = mine;
-    question->answered   = link_answered;
-    shard_ask_connection(mine->api->shard, question);
+    api_find_connection(mine->api, mine->command->facts.key, false, mine, link_answered);
 }
 
 /* What can be known comes one after the other. */
@@ -199,6 +200,17 @@ static void why_go_on(struct why_call *mine)
 
 /* --- its session ------------------------------------------------------------------------------------------------ */
 
+static void why_told_elsewhere(struct far_devices *far)
+{
+    struct why_call *mine = far->owner;
+
+    mine->is_incomplete = far->is_incomplete;
+    if (far->count > 0)
+        memcpy(mine->node, far->nodes[0], sizeof mine->node);
+    far_devices_free(far);
+    why_go_on(mine);
+}
+
 static void why_answered(struct why_command *command)
 {
     struct why_call *mine = command->owner;
@@ -215,7 +227,8 @@ static void why_answered(struct why_command *command)
     mine->facts.spans     = &command->spans;
     mine->facts.spans_seq = command->spans_seq;
     mine->membership      = why_membership_of(&command->spans, command->spans_seq, &mine->facts.message);
-    why_go_on(mine);
+    struct device_facts *device = &command->facts;
+    api_ask_devices(mine->api, command->channel, &device, device->generation != 0, mine, why_told_elsewhere);
 }
 
 static enum why_way why_way_of(const struct channel_name *channel, const struct device_facts *device)

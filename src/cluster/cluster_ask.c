@@ -47,7 +47,6 @@ struct cluster_ask *cluster_ask_new(const struct cluster_ask_setup *setup)
 
     must(ask != NULL && setup->part_bytes_max >= 1024);
     ask->setup      = *setup;
-    ask->is_reached = true;
     map_init(&ask->by_number);
     list_init(&ask->all);
     list_init(&ask->partial);
@@ -267,7 +266,7 @@ static void refuse_question(struct cluster_ask *ask, struct peer_question *quest
 void cluster_ask_put(struct cluster_ask *ask, struct peer_question *question, msec now)
 {
     counter_add(&ask->setup.counters->questions, 1);
-    if (!ask->is_reached || ask->asking_count >= ask->setup.questions_max) {
+    if (!ask->is_reached || ask->setup.registry->version == 0 || ask->asking_count >= ask->setup.questions_max) {
         refuse_question(ask, question);
         return;
     }
@@ -285,6 +284,14 @@ void cluster_ask_put(struct cluster_ask *ask, struct peer_question *question, ms
     end_if_asked(ask, asking);
 }
 
+/* Routes of a start of a node that is over may still be there. */
+static bool follower_is_live(const struct cluster_ask *ask, const struct node_id *id)
+{
+    const struct registry_node *node = registry_find_id(ask->setup.registry, id);
+
+    return node != NULL && node->state != NODE_LOST;
+}
+
 void cluster_ask_found(struct cluster_ask *ask, uint64_t question, const struct node_id *ids, size_t count,
                        bool is_failed)
 {
@@ -295,7 +302,8 @@ void cluster_ask_found(struct cluster_ask *ask, uint64_t question, const struct 
     expect_nodes(asking, count);
     asking->question->is_unsure = is_failed;
     for (size_t i = 0; i < count; i++)
-        ask_node(ask, asking, &ids[i]);
+        if (follower_is_live(ask, &ids[i]))
+            ask_node(ask, asking, &ids[i]);
     end_if_asked(ask, asking);
 }
 

@@ -46,7 +46,7 @@ void                cluster_ask_free(struct cluster_ask *ask);  /* with the ques
 void cluster_ask_put(struct cluster_ask *ask, struct peer_question *question, msec now);
 void cluster_ask_answer(struct cluster_ask *ask, struct peer_call *call);
 
-/* The look-up of a question has ended; this node may be among the ids, and one may be there twice. `is_failed`: the engine could not
+/* The look-up of a question has ended. Of the ids, this node and those whose lease does not run are passed by; one may be there twice. `is_failed`: the engine could not
  * say it. */
 void cluster_ask_found(struct cluster_ask *ask, uint64_t question, const struct node_id *ids, size_t count,
                        bool is_failed);
@@ -59,7 +59,8 @@ void cluster_ask_take(struct cluster_ask *ask, const struct node_id *from, const
 /* This incarnation is lost. */
 void cluster_ask_lost(struct cluster_ask *ask, const struct node_id *id);
 
-/* The engine can't be reached (false), or again (true; so it begins). While it can't, all questions end at once. */
+/* The engine can't be reached (false; so it begins), or again (true). While it can't, and before the nodes were told for the first
+ * time, all questions end at once. */
 void cluster_ask_reach(struct cluster_ask *ask, bool is_reached);
 
 /* About ten times a second. */

@@ -111,6 +111,7 @@ static struct fixture *fixture_new(uint32_t questions_max)
         .port = &fixture_port, .ctx = fixture, .writer = &fixture->writer, .registry = &fixture->registry,
         .self = &fixture->self, .counters = &fixture->counters, .questions_max = questions_max, .part_bytes_max = 1024,
     });
+    cluster_ask_reach(fixture->ask, true);
     return fixture;
 }
 
@@ -222,12 +223,12 @@ static void those_who_follow_a_channel_are_asked(void **state)
 {
     (void)state;
     struct fixture      *fixture = fixture_new(10);
-    const struct node_id found[] = { id_of("c", 3), id_of("b", 2), id_of("c", 3), id_of("a", 1) };
+    const struct node_id found[] = { id_of("c", 3), id_of("b", 2), id_of("c", 3), id_of("a", 1), id_of("d", 4), id_of("a", 9) };
 
     cluster_ask_put(fixture->ask, channel_question(false), 0);
     assert_int_equal(fixture->looked_up, 1);
     expect_sent(fixture, "");
-    cluster_ask_found(fixture->ask, 1, found, 4, false);
+    cluster_ask_found(fixture->ask, 1, found, 6, false);
     expect_sent(fixture, "c3<question1 t1 topic:a 1@0; a1<question1 t1 topic:a 1@0; ");
     cluster_ask_found(fixture->ask, 1, found, 4, false);
     expect_sent(fixture, "");

@@ -153,12 +153,14 @@ struct session_acks *session_acks_new(struct devices *devices);
 struct device_listing {
     struct command   command;
     struct devices  *devices;
+    bool             is_of_node;        /* those alone that are there by way of this node; the ledger is not asked */
     struct listed_device {
         char     device[DEVICE_TEXT_MAX + 1];
         uint64_t generation, key;       /* generation 0: it has no session; key 0: no link */
         msec     since, seen;
         const char *transport;          /* of the last link; NULL: not known here */
         bool     is_online;
+        const char *node;               /* the asker's: which other node it is there by; NULL: this one */
     }               *at;                /* owned */
     size_t           count;
     bool             is_away;           /* the ledger can't be asked */

@@ -119,11 +119,26 @@ static void device_listing_ask(struct listing_work *work)
     device_read_send(work->listing->devices, &work->read);
 }
 
+static void device_listing_add_online(struct standing *standing, void *ctx)
+{
+    struct device_listing *listing = ctx;
+    struct session_row     row     = { .since = standing->since, .seen = standing->seen };
+
+    if (standing->generation != 0 && standing_is_online(listing->devices, standing, listing->devices->writer->wall))
+        device_listing_add(listing, &row, standing->generation,
+                           span_of(standing->names + standing->user_len, standing->device_len));
+}
+
 void device_listing_take(struct command *command, struct writer *writer)
 {
     struct device_listing *listing = container_of(command, struct device_listing, command);
 
     (void)writer;
+    if (listing->is_of_node) {
+        standings_walk(listing->devices, listing->user, device_listing_add_online, listing);
+        device_listing_end(listing);
+        return;
+    }
     listing->work = calloc(1, sizeof *listing->work);
     must(listing->work != NULL);
     listing->work->listing = listing;

@@ -223,6 +223,13 @@ void device_facts_remember(const struct devices *devices, struct device_facts *f
         facts->seen = standing->seen;
 }
 
+void device_look_at_links(struct device_look *look)
+{
+    for (size_t i = 0; i < look->count; i++)
+        device_facts_remember(look->devices, &look->at[i]);
+    look_ask_loops(look);
+}
+
 static void look_read(struct device_look *look);
 
 static void look_came(struct device_read *asked)
@@ -254,9 +261,7 @@ static void look_read(struct device_look *look)
         device_read_send(look->devices, &look->read);
         return;
     }
-    for (size_t i = 0; i < look->count; i++)
-        device_facts_remember(look->devices, &look->at[i]);
-    look_ask_loops(look);
+    device_look_at_links(look);
 }
 
 void device_look_begin(struct device_look *look)

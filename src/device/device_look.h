@@ -44,6 +44,8 @@ struct device_look {
 };
 
 void device_look_begin(struct device_look *look);
+/* The same without the ledger: no place is looked for, only links. */
+void device_look_at_links(struct device_look *look);
 void device_look_fini(struct device_look *look);
 
 /* What is in memory of its session: whether it is there now, and its link. */

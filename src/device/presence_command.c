@@ -142,6 +142,7 @@ static void presence_question_free(struct command *command)
     struct presence_question *question = container_of(command, struct presence_question, command);
 
     free(question->at);
+    free(question->marks);
     free(question);
 }
 

@@ -68,6 +68,7 @@ struct presence_listing {
     uint32_t             limit;
     void               (*answered)(struct presence_listing *listing);  /* on the loop; takes it */
     void                *owner;
+    void                *page;       /* the asker's, too */
 
     uint64_t             count;      /* the whole set */
     uint64_t             next;       /* 0: this was the last page */
@@ -75,6 +76,7 @@ struct presence_listing {
         char        user[USER_NAME_BYTES_MAX + 1], device[DEVICE_NAME_BYTES_MAX + 1];
         const char *transport;
         msec        since;           /* wall clock */
+        uint64_t    number;          /* its place in the set: a page behind it begins with the next one */
     }                   *at;         /* owned */
     uint32_t             at_count;
 };
@@ -95,11 +97,16 @@ struct presence_question {
     struct devices   *devices;
     void            (*answered)(struct presence_question *question);  /* on the loop; takes it */
     void             *owner;
+    bool              wants_marks;
     size_t            count;
     struct asked_user {
         struct span user;
         uint32_t    devices;  /* the answer */
     }                *at;     /* owned, with the names; in their order, each once */
+    /* With wants_marks: what the names of all these devices hash to, those of the first user first, by which one that is
+     * there by way of two nodes is counted once. */
+    uint64_t         *marks;  /* owned */
+    size_t            mark_count, mark_cap;
 };
 
 /* Copies the names: 1 to PRESENCE_USERS_MAX. */

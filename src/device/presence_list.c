@@ -40,6 +40,7 @@ void presence_list(const struct presence *presence, struct presence_listing *lis
         }
         presence_listing_add(listing, channel->slots[at].member);
         listing->after = channel->slots[at].number;
+        listing->at[listing->at_count - 1].number = listing->after;
     }
 }
 
@@ -93,15 +94,40 @@ uint32_t presence_user(const struct presence *presence, struct span user,
 
 /* Devices of a user that are there: sessions first, then the devices in channels that have no session online. */
 struct online_census {
-    const struct devices *devices;
-    uint32_t              count;
+    struct presence_question *question;
+    const struct devices     *devices;
+    uint32_t                  count;
 };
+
+/* The same on all nodes. */
+static uint64_t mark_of_device(struct span device)
+{
+    static const struct hash_key key = { 0, 0 };
+
+    return hash_bytes(&key, device);
+}
+
+static void census_count(struct online_census *census, struct span device)
+{
+    struct presence_question *question = census->question;
+
+    census->count++;
+    if (!question->wants_marks)
+        return;
+    if (question->mark_count == question->mark_cap) {
+        question->mark_cap = question->mark_cap == 0 ? 64 : 2 * question->mark_cap;
+        question->marks    = reallocarray(question->marks, question->mark_cap, sizeof question->marks[0]);
+        must(question->marks != NULL);
+    }
+    question->marks[question->mark_count++] = mark_of_device(device);
+}
 
 static void count_online_session(struct standing *standing, void *ctx)
 {
     struct online_census *census = ctx;
 
-    census->count += standing_is_online(census->devices, standing, census->devices->writer->wall);
+    if (standing_is_online(census->devices, standing, census->devices->writer->wall))
+        census_count(census, span_of(standing->names + standing->user_len, standing->device_len));
 }
 
 static void count_without_session(void *ctx, const struct presence_who *who, msec since)
@@ -110,7 +136,8 @@ static void count_without_session(void *ctx, const struct presence_who *who, mse
     const struct standing *standing = standing_find(census->devices, who->user, who->device);
 
     (void)since;
-    census->count += standing == NULL || !standing_is_online(census->devices, standing, census->devices->writer->wall);
+    if (standing == NULL || !standing_is_online(census->devices, standing, census->devices->writer->wall))
+        census_count(census, who->device);
 }
 
 void presence_question_take(struct command *command, struct writer *writer)
@@ -118,7 +145,7 @@ void presence_question_take(struct command *command, struct writer *writer)
     struct presence_question *question = container_of(command, struct presence_question, command);
 
     for (size_t i = 0; i < question->count; i++) {
-        struct online_census census = { .devices = question->devices };
+        struct online_census census = { .question = question, .devices = question->devices };
         standings_walk(question->devices, question->at[i].user, count_online_session, &census);
         presence_user(question->presence, question->at[i].user, count_without_session, &census);
         question->at[i].devices = census.count;

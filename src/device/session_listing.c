@@ -65,7 +65,7 @@ static void session_listing_take(struct session_listing *listing, const struct l
     if (user.len > USER_NAME_BYTES_MAX || !device_session_of(listing->devices, user, row, facts))
         return;
     device_facts_remember(listing->devices, facts);
-    listing->count += facts->is_online || !listing->is_of_online;
+    listing->count += facts->is_online || listing->takes_all || !listing->is_of_online;
 }
 
 static void session_listing_came(struct device_read *asked)

@@ -16,7 +16,8 @@ struct session_listing {
     struct command        command;
     struct devices       *devices;
     uint32_t              limit;        /* rows that are looked at, 1 … SESSION_LISTING_MAX */
-    bool                  is_of_online; /* only those that are there now */
+    bool                  is_of_online; /* only those that are there now … */
+    bool                  takes_all;    /* … by way of any node: the asker leaves out the others */
     /* Where the page begins, behind the device D of the user U ("U/D"); empty: at the first. Answered: where the next one
      * begins; empty: this was the last. */
     char                  place[USER_NAME_BYTES_MAX + 1 + DEVICE_NAME_BYTES_MAX + 1];

@@ -12,6 +12,7 @@
 #include "device/peer_fence.h"
 #include "main/command_mail.h"
 #include "main/limits.h"
+#include "main/nodes_news.h"
 #include "main/server.h"
 #include "node/connection_key.h"
 #include "node/peer_question.h"
@@ -252,6 +253,10 @@ void cluster_host_tick(struct cluster_host *host)
     if (host->cluster == NULL)
         return;
     host_share_doubts(host);
+    if (cluster_registry(host->cluster)->version != host->nodes_told) {
+        host->nodes_told = cluster_registry(host->cluster)->version;
+        nodes_news_send(&server->writer.writer, cluster_registry(host->cluster));
+    }
     bool is_draining = counter_get(&server->drain_ms) != 0 || counter_get(&server->is_stopping) != 0;
     cluster_tell_self(host->cluster, server_connection_count(server), is_draining);
 }

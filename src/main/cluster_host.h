@@ -18,6 +18,7 @@ struct cluster_host {
     struct mailbox *mailbox;  /* the writer's; borrowed */
     struct engine  *engine;   /* NULL: the node is alone */
     struct cluster *cluster;
+    uint64_t        nodes_told;   /* the version of the registry that the loops have */
     struct counter  is_usurped;
     char            why[500]; /* written before is_usurped is set */
     uint64_t        comparisons_seen;  /* doubts that sessions and presence were told of */

@@ -150,6 +150,8 @@ static void worker_init_api(struct worker *worker, const struct settings *settin
     api->page_count = pages_get(&api->pages);
     api->version    = LONGWIRE_VERSION;
     api->node       = worker->server->node;
+    worker->has_nodes = cluster_host_is_open(&worker->server->cluster);
+    api->random     = (struct rng){ worker->server->hash_key.k1 + worker->index };
     api_init(api);
 }
 
@@ -233,6 +235,7 @@ void worker_close(struct worker *worker)
     control_close(&worker->control, worker->loop.now);
     shard_fini(&worker->shard);
     api_fini(&worker->api);
+    registry_fini(&worker->nodes);
     callers_close(worker);
     revocations_fini(&worker->revocations);
     command_mail_free(mailbox_take(&worker->loop.mailbox));

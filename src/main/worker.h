@@ -21,6 +21,7 @@
 #include "main/snapshot.h"
 #include "main/store_watch.h"
 #include "reactor/listener.h"
+#include "route/registry.h"
 #include "session/session.h"
 
 struct server;
@@ -48,6 +49,8 @@ struct worker {
     msec                  rest_until;  /* monotonic; 0: the worker does not rest */
     msec                  leave_by;    /* monotonic, once stopping: then what is still open is closed; 0 before */
     uint64_t              drains_within_ms;  /* as server.drain_ms was seen last */
+    struct registry       nodes;       /* of the cluster, as nodes_news.h told them last */
+    bool                  has_nodes;   /* false: the node is in no cluster */
     struct counter        has_left;    /* 1: serves nobody any more, and has all its commands back */
     struct snapshot      *snapshot;    /* the configuration that this loop goes by; owns a reference */
     struct counter        adopted;     /* number of that snapshot */

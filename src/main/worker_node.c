@@ -14,6 +14,7 @@ void worker_describe_node(void *ctx, struct api_node *ret)
         .name         = server->node,
         .incarnation  = server->incarnation,
         .region       = set->region,
+        .roles        = set->role_bits,
         .is_draining  = counter_get(&server->drain_ms) != 0,
         .connections  = server_connection_count(server),
         .capacity     = set->capacity != 0 ? set->capacity
@@ -21,8 +22,20 @@ void worker_describe_node(void *ctx, struct api_node *ret)
         .heartbeat_ms = worker->sessions.limits.heartbeat.offered_ms,
         .reconnect    = worker->sessions.limits.reconnect,
     };
+    worker_addresses(ctx, span_str(set->advertise), ret->advertised);
+}
+
+void worker_addresses(void *ctx, struct span advertise, struct span ret[NODE_SCHEMES])
+{
+    (void)ctx;
     for (size_t i = 0; i < NODE_SCHEMES; i++)
-        ret->advertised[i] = advertise_find(span_str(set->advertise), span_str(node_schemes[i]));
+        ret[i] = advertise_find(advertise, span_str(node_schemes[i]));
+}
+
+const struct registry *worker_nodes(void *ctx)
+{
+    const struct worker *worker = ctx;
+    return worker->has_nodes ? &worker->nodes : NULL;
 }
 
 msec worker_wait_ms(void *ctx)

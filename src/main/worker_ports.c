@@ -101,8 +101,7 @@ static void worker_peer_call(void *ctx, struct peer_call *call)
     } else if (call->topic == PEER_LEFT) {
         shard_serve_left(&worker->shard, &server->namespaces, &server->hash_key, call);
     } else {
-        call->is_unknown = true;
-        peer_call_answer(&worker->shard, call);
+        api_take_peer_call(&worker->api, call);
     }
 }
 
@@ -175,6 +174,8 @@ const struct api_port worker_api_port = {
     .put_metrics = worker_put_metrics,
     .health      = worker_health,
     .node        = worker_describe_node,
+    .nodes       = worker_nodes,
+    .addresses   = worker_addresses,
     .wait_ms     = worker_wait_ms,
     .drain       = worker_drain_node,
 };

@@ -15,6 +15,8 @@ extern const struct api_port     worker_api_port;
 
 /* worker_node.c; see struct api_port, ctx is the worker. */
 void worker_describe_node(void *ctx, struct api_node *ret);
+const struct registry *worker_nodes(void *ctx);
+void worker_addresses(void *ctx, struct span advertise, struct span ret[NODE_SCHEMES]);
 msec worker_wait_ms(void *ctx);
 void worker_drain_node(void *ctx, msec within_ms);
 void worker_drain_if_asked(struct worker *worker);

@@ -76,7 +76,23 @@ struct listing_command *listing_command_new(struct span prefix, struct span afte
     command->listing      = listing_empty(prefix, after, limit);
     command->durable      = listing_empty(prefix, after, limit);
     command->memory       = listing_empty(prefix, after, limit);
+    command->stage        = LISTING_ASKED;
     return command;
+}
+
+struct listing_command *listing_command_counting(void)
+{
+    struct listing_command *command = listing_command_new(SPAN(""), SPAN(""), LISTING_CHANNELS_MAX);
+
+    command->stage = LISTING_NAMED;
+    store_listing_begin(&command->listing);
+    return command;
+}
+
+void listing_command_name(struct listing_command *command, struct channel_name **take_name)
+{
+    must(command->stage == LISTING_NAMED);
+    store_listing_add(&command->listing, take_name);
 }
 
 void command_free(struct command *command)

@@ -201,6 +201,7 @@ struct count_command {
 };
 
 enum listing_stage {
+    LISTING_NAMED,     /* the asker knows the channels: they are only counted */
     LISTING_ASKED,     /* the durable store has yet to answer */
     LISTING_STORED,    /* it has; the memory store has yet to be asked */
     LISTING_REMEMBERED, /* the memory store has answered, too */
@@ -232,6 +233,10 @@ struct publish_command *purge_command_new(struct channel_name *channel);
 struct read_command    *read_command_new(struct channel_name *channel);
 struct count_command   *count_command_new(struct channel_name *channel);
 struct listing_command *listing_command_new(struct span prefix, struct span after, uint32_t limit);
+/* Counts those who follow channels that listing_command_name() adds, at most LISTING_CHANNELS_MAX. */
+struct listing_command *listing_command_counting(void);
+/* Takes the reference. */
+void listing_command_name(struct listing_command *command, struct channel_name **take_name);
 
 static inline struct command *command_of(struct mail *mail)
 {

@@ -82,6 +82,7 @@ struct peer_call {
     struct channel_name *channel;    /* owns a reference; NULL: none */
     struct buf           body;
     struct buf           answer;
+    void                *server;     /* the handler's own */
     bool                 is_unknown; /* this node doesn't know the topic, or can't read the body: no answer is sent */
     char                 from[65];   /* who asks */
     uint64_t             from_incarnation, question;

@@ -150,6 +150,7 @@ void writer_take_listing(struct command *command, struct writer *writer)
     struct listing_command *listing = container_of(command, struct listing_command, command);
 
     switch (listing->stage) {
+    case LISTING_NAMED: listing_count(writer, listing); break;
     case LISTING_ASKED: listing_ask_durable(writer, listing); break;
     case LISTING_STORED: listing_ask_memory(writer, listing); break;
     case LISTING_REMEMBERED: listing_finish(writer, listing); break;

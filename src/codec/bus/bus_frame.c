@@ -1,6 +1,8 @@
 #include "codec/bus/bus_frame.h"
 
-enum { BUS_VARINT_LONGEST = 10, BUS_WAITS_FOR_BEAT = 1, BUS_HAS_MORE = 1, BUS_EPOCH_BYTES = 8 };
+#include "codec/bus/bus_priv.h"
+
+enum { BUS_WAITS_FOR_BEAT = 1, BUS_HAS_MORE = 1, BUS_EPOCH_BYTES = 8 };
 
 /* --- writing ----------------------------------------------------------------------------------------------------- */
 
@@ -11,13 +13,6 @@ static size_t bus_varint_bytes(uint64_t value)
     for (; value >= 0x80; value >>= 7)
         bytes++;
     return bytes;
-}
-
-static void bus_varint_put(struct buf *buf, uint64_t value)
-{
-    for (; value >= 0x80; value >>= 7)
-        buf_putc(buf, (char)(value | 0x80));
-    buf_putc(buf, (char)value);
 }
 
 static void bus_fixed_put(struct buf *buf, uint64_t value)
@@ -31,35 +26,29 @@ static size_t bus_text_bytes(struct span text)
     return bus_varint_bytes(text.len) + text.len;
 }
 
-static void bus_text_put(struct buf *buf, struct span text)
-{
-    bus_varint_put(buf, text.len);
-    buf_put(buf, text);
-}
-
 void bus_header_put(struct buf *buf, const struct bus_header *header)
 {
     must(header->name.len > 0 && header->name.len <= BUS_NODE_NAME_MAX && header->incarnation != 0 &&
          header->number != 0);
     buf_putc(buf, BUS_VERSION);
-    bus_text_put(buf, header->name);
+    bus_put_text(buf, header->name);
     bus_fixed_put(buf, header->incarnation);
     bus_fixed_put(buf, header->receiver);
-    bus_varint_put(buf, header->number);
+    bus_put_number(buf, header->number);
 }
 
 static void bus_item_begin(struct buf *buf, enum bus_item_kind kind, size_t body_bytes)
 {
     buf_putc(buf, (char)kind);
-    bus_varint_put(buf, body_bytes);
+    bus_put_number(buf, body_bytes);
 }
 
 static void bus_head_put(struct buf *buf, const struct bus_item *item)
 {
     bus_item_begin(buf, item->kind, bus_text_bytes(item->channel) + BUS_EPOCH_BYTES + bus_varint_bytes(item->seq));
-    bus_text_put(buf, item->channel);
+    bus_put_text(buf, item->channel);
     bus_fixed_put(buf, item->epoch);
-    bus_varint_put(buf, item->seq);
+    bus_put_number(buf, item->seq);
 }
 
 static size_t bus_part_bytes(const struct bus_item *item)
@@ -70,7 +59,7 @@ static size_t bus_part_bytes(const struct bus_item *item)
 static void bus_part_put(struct buf *buf, const struct bus_item *item)
 {
     buf_putc(buf, item->has_more ? BUS_HAS_MORE : 0);
-    bus_varint_put(buf, item->offset);
+    bus_put_number(buf, item->offset);
     buf_put(buf, item->body);
 }
 
@@ -79,8 +68,8 @@ static void bus_question_put(struct buf *buf, const struct bus_item *item)
 {
     bus_item_begin(buf, item->kind,
                    bus_text_bytes(item->channel) + bus_varint_bytes(item->question) + 1 + bus_part_bytes(item));
-    bus_text_put(buf, item->channel);
-    bus_varint_put(buf, item->question);
+    bus_put_text(buf, item->channel);
+    bus_put_number(buf, item->question);
     buf_putc(buf, (char)item->topic);
     bus_part_put(buf, item);
 }
@@ -88,7 +77,7 @@ static void bus_question_put(struct buf *buf, const struct bus_item *item)
 static void bus_answer_put(struct buf *buf, const struct bus_item *item)
 {
     bus_item_begin(buf, BUS_ANSWER, bus_varint_bytes(item->question) + bus_part_bytes(item));
-    bus_varint_put(buf, item->question);
+    bus_put_number(buf, item->question);
     bus_part_put(buf, item);
 }
 
@@ -118,14 +107,14 @@ static void bus_fields_put(struct buf *buf, const struct message *message)
 {
     buf_putc(buf, (char)message->kind);
     buf_putc(buf, message->waits_for_beat ? BUS_WAITS_FOR_BEAT : 0);
-    bus_varint_put(buf, message->id);
-    bus_varint_put(buf, (uint64_t)message->time);
-    bus_varint_put(buf, (uint64_t)message->expires_at);
-    bus_varint_put(buf, message->target);
-    bus_text_put(buf, message_media(message));
-    bus_text_put(buf, message_from(message));
-    bus_text_put(buf, message_event(message));
-    bus_text_put(buf, message_collapse_key(message));
+    bus_put_number(buf, message->id);
+    bus_put_number(buf, (uint64_t)message->time);
+    bus_put_number(buf, (uint64_t)message->expires_at);
+    bus_put_number(buf, message->target);
+    bus_put_text(buf, message_media(message));
+    bus_put_text(buf, message_from(message));
+    bus_put_text(buf, message_event(message));
+    bus_put_text(buf, message_collapse_key(message));
 }
 
 void bus_message_put(struct buf *buf, const struct message *message)
@@ -136,24 +125,15 @@ void bus_message_put(struct buf *buf, const struct message *message)
     must(message->seq != 0);
     bus_item_begin(buf, BUS_MESSAGE, bus_text_bytes(channel) + BUS_EPOCH_BYTES + bus_varint_bytes(message->seq) +
                                          bus_varint_bytes(fields) + fields + message->payload_len);
-    bus_text_put(buf, channel);
+    bus_put_text(buf, channel);
     bus_fixed_put(buf, message->epoch);
-    bus_varint_put(buf, message->seq);
-    bus_varint_put(buf, fields);
+    bus_put_number(buf, message->seq);
+    bus_put_number(buf, fields);
     bus_fields_put(buf, message);
     buf_put(buf, message_payload(message));
 }
 
 /* --- reading: each function takes its part from *rest, or is false ------------------------------------------------ */
-
-static bool bus_bytes_get(struct span *rest, uint64_t len, struct span *ret)
-{
-    if (len > rest->len)
-        return false;
-    *ret  = span_head(*rest, (size_t)len);
-    *rest = span_skip(*rest, (size_t)len);
-    return true;
-}
 
 static bool bus_fixed_get(struct span *rest, uint64_t *ret)
 {
@@ -167,42 +147,6 @@ static bool bus_fixed_get(struct span *rest, uint64_t *ret)
     return true;
 }
 
-static bool bus_byte_get(struct span *rest, uint8_t *ret)
-{
-    struct span byte;
-
-    if (!bus_bytes_get(rest, 1, &byte))
-        return false;
-    *ret = (uint8_t)byte.at[0];
-    return true;
-}
-
-/* Only the shortest form is taken, so that a number has one spelling. */
-static bool bus_varint_get(struct span *rest, uint64_t *ret)
-{
-    uint64_t value = 0;
-
-    for (size_t i = 0; i < rest->len && i < BUS_VARINT_LONGEST; i++) {
-        uint8_t byte = (uint8_t)rest->at[i];
-        if (i == BUS_VARINT_LONGEST - 1 && byte > 1)
-            return false;
-        value |= (uint64_t)(byte & 0x7f) << 7 * i;
-        if (byte < 0x80) {
-            *ret  = value;
-            *rest = span_skip(*rest, i + 1);
-            return byte != 0 || i == 0;
-        }
-    }
-    return false;
-}
-
-static bool bus_text_get(struct span *rest, size_t bytes_max, struct span *ret)
-{
-    uint64_t len;
-
-    return bus_varint_get(rest, &len) && len <= bytes_max && bus_bytes_get(rest, len, ret);
-}
-
 bool bus_header_get(struct span *frame, struct bus_header *ret)
 {
     struct bus_header header;
@@ -210,8 +154,8 @@ bool bus_header_get(struct span *frame, struct bus_header *ret)
     uint8_t           version;
 
     if (!bus_byte_get(&rest, &version) || version != BUS_VERSION ||
-        !bus_text_get(&rest, BUS_NODE_NAME_MAX, &header.name) || !bus_fixed_get(&rest, &header.incarnation) ||
-        !bus_fixed_get(&rest, &header.receiver) || !bus_varint_get(&rest, &header.number))
+        !bus_get_text(&rest, BUS_NODE_NAME_MAX, &header.name) || !bus_fixed_get(&rest, &header.incarnation) ||
+        !bus_fixed_get(&rest, &header.receiver) || !bus_get_number(&rest, &header.number))
         return false;
     if (header.name.len == 0 || header.incarnation == 0 || header.number == 0)
         return false;
@@ -222,21 +166,21 @@ bool bus_header_get(struct span *frame, struct bus_header *ret)
 
 static bool bus_channel_get(struct span *body, struct bus_item *ret)
 {
-    return bus_text_get(body, BUS_CHANNEL_BYTES_MAX, &ret->channel);
+    return bus_get_text(body, BUS_CHANNEL_BYTES_MAX, &ret->channel);
 }
 
 /* What both a message and a head begin with. */
 static bool bus_place_get(struct span *body, struct bus_item *ret)
 {
     return bus_channel_get(body, ret) && ret->channel.len > 0 && bus_fixed_get(body, &ret->epoch) &&
-           bus_varint_get(body, &ret->seq);
+           bus_get_number(body, &ret->seq);
 }
 
 static bool bus_part_get(struct span *body, struct bus_item *ret)
 {
     uint8_t flags;
 
-    if (!bus_byte_get(body, &flags) || !bus_varint_get(body, &ret->offset))
+    if (!bus_byte_get(body, &flags) || !bus_get_number(body, &ret->offset))
         return false;
     ret->has_more = flags & BUS_HAS_MORE;
     return true;
@@ -252,10 +196,10 @@ static bool bus_body_get(struct span body, struct bus_item *ret)
     case BUS_PURGE: return bus_place_get(&body, ret);
     case BUS_NOTICE:
     case BUS_QUESTION:
-        is_well = bus_channel_get(&body, ret) && bus_varint_get(&body, &ret->question) &&
+        is_well = bus_channel_get(&body, ret) && bus_get_number(&body, &ret->question) &&
                   bus_byte_get(&body, &ret->topic) && bus_part_get(&body, ret);
         break;
-    case BUS_ANSWER: is_well = bus_varint_get(&body, &ret->question) && bus_part_get(&body, ret); break;
+    case BUS_ANSWER: is_well = bus_get_number(&body, &ret->question) && bus_part_get(&body, ret); break;
     case BUS_BEAT: return true;
     }
     ret->body = body;
@@ -275,7 +219,7 @@ bool bus_item_get(struct span *frame, struct bus_item *ret)
         uint64_t        len;
         uint8_t         kind;
 
-        if (!bus_byte_get(&rest, &kind) || !bus_varint_get(&rest, &len) || !bus_bytes_get(&rest, len, &body))
+        if (!bus_byte_get(&rest, &kind) || !bus_get_number(&rest, &len) || !bus_bytes_get(&rest, len, &body))
             return false;
         item.kind = bus_kind_is_known(kind) ? (enum bus_item_kind)kind : BUS_BEAT;
         if (!bus_body_get(body, &item))
@@ -301,11 +245,11 @@ struct bus_fields {
 static bool bus_fields_get(struct span fields, struct bus_fields *ret)
 {
     return bus_byte_get(&fields, &ret->kind) && ret->kind <= MESSAGE_RECALLED && bus_byte_get(&fields, &ret->flags) &&
-           bus_varint_get(&fields, &ret->id) && bus_varint_get(&fields, &ret->time) &&
-           bus_varint_get(&fields, &ret->expires_at) && bus_varint_get(&fields, &ret->target) &&
-           bus_text_get(&fields, MEDIA_BYTES_MAX, &ret->media) && bus_text_get(&fields, FROM_BYTES_MAX, &ret->from) &&
-           bus_text_get(&fields, EVENT_BYTES_MAX, &ret->tags.event) &&
-           bus_text_get(&fields, COLLAPSE_KEY_BYTES_MAX, &ret->tags.collapse_key);
+           bus_get_number(&fields, &ret->id) && bus_get_number(&fields, &ret->time) &&
+           bus_get_number(&fields, &ret->expires_at) && bus_get_number(&fields, &ret->target) &&
+           bus_get_text(&fields, MEDIA_BYTES_MAX, &ret->media) && bus_get_text(&fields, FROM_BYTES_MAX, &ret->from) &&
+           bus_get_text(&fields, EVENT_BYTES_MAX, &ret->tags.event) &&
+           bus_get_text(&fields, COLLAPSE_KEY_BYTES_MAX, &ret->tags.collapse_key);
 }
 
 struct message *bus_message_get(const struct bus_item *item, struct channel_name *channel)
@@ -315,7 +259,7 @@ struct message *bus_message_get(const struct bus_item *item, struct channel_name
     uint64_t          len;
 
     must(item->kind == BUS_MESSAGE && span_eq(item->channel, channel_name_span(channel)));
-    if (!bus_varint_get(&rest, &len) || !bus_bytes_get(&rest, len, &known) || !bus_fields_get(known, &fields) ||
+    if (!bus_get_number(&rest, &len) || !bus_bytes_get(&rest, len, &known) || !bus_fields_get(known, &fields) ||
         rest.len > UINT32_MAX)
         return NULL;
     fields.tags.waits_for_beat = fields.flags & BUS_WAITS_FOR_BEAT;

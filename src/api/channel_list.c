@@ -44,7 +44,7 @@ static void put_listing(struct buf *buf, const struct listing_command *command, 
     buf_putc(buf, '}');
 }
 
-static void listing_end(struct listing_command *command, bool is_incomplete)
+static void channel_listing_end(struct listing_command *command, bool is_incomplete)
 {
     struct http_exchange *exchange = command->owner;
     struct api           *api      = exchange->owner;
@@ -83,7 +83,7 @@ static void listing_counted_elsewhere(struct peer_question *asked)
         if (peer_answer_open(answer, &body))
             listing_add_counts(command, body);
     command_free(&asked->command);
-    listing_end(command, is_incomplete);
+    channel_listing_end(command, is_incomplete);
 }
 
 static void listing_came(struct listing_command *command)
@@ -92,7 +92,7 @@ static void listing_came(struct listing_command *command)
     struct api           *api      = exchange->owner;
 
     if (command->listing.rc != RC_OK || command->listing.count == 0 || !api_has_peers(api)) {
-        listing_end(command, false);
+        channel_listing_end(command, false);
         return;
     }
     struct peer_question *asked = peers_question_new(PEER_LISTING, command, listing_counted_elsewhere);

@@ -139,6 +139,9 @@ static void cluster_learn_known(struct cluster *cluster)
     must(cluster->known != NULL);
     for (size_t i = 0; i < cluster->known_count; i++)
         cluster->known[i] = cluster->registry.nodes[i].record.id;
+    for (size_t i = 0; i < cluster->known_count; i++)
+        if (!cluster_is_self(cluster, &cluster->known[i]))
+            bus_links_meet(cluster->links, &cluster->known[i]);
 }
 
 /* Of two nodes that can't understand each other the newer one ends: it would hear nothing of what the cluster says, and notice

@@ -83,10 +83,15 @@ static struct bus_link *links_get(struct bus_links *links, const struct node_id 
     must(link != NULL);
     link->id    = *id;
     link->sent  = links->skipped;
-    link->beats = BUS_BEATS;
+    link->beats = links->skipped > 0 ? 0 : BUS_BEATS;
     map_add(&links->map, &link->node, id_hash(links, id));
     list_push(&links->live, &link->link);
     return link;
+}
+
+void bus_links_meet(struct bus_links *links, const struct node_id *id)
+{
+    links_get(links, id);
 }
 
 uint64_t bus_links_next(struct bus_links *links, const struct node_id *to, msec now)

@@ -34,6 +34,10 @@ enum bus_verdict bus_links_take(struct bus_links *links, const struct node_id *f
 /* Calls beat() for each link whose beat is due; it sends one by bus_links_next(). */
 void bus_links_tick(struct bus_links *links, msec now, void (*beat)(void *ctx, const struct node_id *to), void *ctx);
 
+/* This node is there: if a number was left out before, it gets beats that show it, though it may never have been sent
+ * anything. */
+void bus_links_meet(struct bus_links *links, const struct node_id *id);
+
 /* Something is lost that was for some node, and nobody knows for which: a number is left out on all links, also on those that
  * begin later. */
 void bus_links_skip_all(struct bus_links *links, msec now);

@@ -126,6 +126,23 @@ static void a_busy_link_has_no_beats(void **state)
     bus_links_free(heard.links);
 }
 
+/* It was never sent anything, and may have missed something all the same. */
+static void who_is_met_after_a_loss_is_told_of_it(void **state)
+{
+    (void)state;
+    struct heard heard = { .links = bus_links_new(&key) };
+
+    bus_links_meet(heard.links, &ann);
+    passes(&heard, 1500);
+    assert_string_equal(heard.words, "");
+    bus_links_skip_all(heard.links, heard.now);
+    bus_links_meet(heard.links, &bob);
+    bus_links_meet(heard.links, &bob);
+    passes(&heard, 3000);
+    assert_string_equal(heard.words, "1600 bob 2, 2600 ann 2, ");
+    bus_links_free(heard.links);
+}
+
 static void a_loss_on_purpose_is_seen_on_each_link(void **state)
 {
     (void)state;
@@ -150,6 +167,7 @@ int main(void)
         cmocka_unit_test(what_is_gone_is_old),
         cmocka_unit_test(a_quiet_link_has_three_beats),
         cmocka_unit_test(a_busy_link_has_no_beats),
+        cmocka_unit_test(who_is_met_after_a_loss_is_told_of_it),
         cmocka_unit_test(a_loss_on_purpose_is_seen_on_each_link),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

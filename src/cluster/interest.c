@@ -19,7 +19,7 @@ struct interest_route {
     struct interest_waiter *waiters;
     uint32_t                followers;  /* channels */
     bool                    is_wanted, is_registered, is_under_way;
-    bool                    may_stand;  /* not registered as far as is known, and perhaps so all the same */
+    bool                    may_stand;  /* the last call for it failed, or the engine has another life: nobody knows */
     msec                    idle_at;    /* nobody follows it since then */
     uint16_t                len;
     char                    name[];
@@ -185,7 +185,7 @@ bool interest_follow(struct interest *interest, struct channel_name *channel)
     if (route == NULL)
         route = route_new(interest, name);
     route->followers++;
-    route_set(interest, route, true, route->is_registered);
+    route_set(interest, route, true, route->is_registered && !route->may_stand);
     bool stands = route_stands(route);
     if (!stands)
         route_wait(interest, route, channel);

@@ -113,6 +113,8 @@ static void routes_follow_their_followers(void **state)
         { "a new life", "f0 f1 + = u1 n + =", "+topic:a +topic:b routed topic:a routed topic:b +topic:a -topic:b ", 1, true },
         { "a removal that failed, and followed again: perhaps it was carried out", "f0 + = u0 t + f0 ! + =",
           "+topic:a routed topic:a -topic:a routed topic:a +topic:a ", 1, true },
+        { "… or followed again before it is repeated", "f0 + = u0 t + ! f0 + =",
+          "+topic:a routed topic:a -topic:a +topic:a routed topic:a ", 1, true },
         { "an addition that failed, and is not wanted: perhaps it was carried out", "f0 + ! u0 + =",
           "+topic:a routed topic:a -topic:a ", 0, true },
         { "gone after a new life, before it was put again: perhaps it stands", "f0 + = n u0 + =",

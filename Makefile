@@ -152,8 +152,6 @@ $(OUT)/test/$(1): $(OUT)/obj/$(1).o $(call batteries,$(firstword $(subst /, ,$(1
 	@$(CC) $(LINK) -o $$@ $$(filter %.o,$$^) -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $(LIBS) -lcmocka
 endef
 $(foreach unit,$(UNIT_SRC),$(eval $(call unit_rule,$(patsubst src/%.c,%,$(unit)))))
-# The engine on PostgreSQL has the same private server as the store.
-$(OUT)/test/cluster/pg_engine_test: $(call batteries,store)
 
 # A tool's unit tests: tools/bench/x_test.c becomes OUT/test/tools/bench/x_test, with all of the tool but its main.
 BENCH_UNITS := $(patsubst tools/%.c,$(OUT)/test/tools/%,$(wildcard tools/bench/*_test.c))
@@ -326,6 +324,10 @@ unit:
 sim:
 	@$(MAKE) --no-print-directory $(JOBS) FLAVOUR=san $(SAN)/test/sim/sim $(SAN)/test/sim/cluster_sim $(SAN)/test/sim/wire_sim $(SAN)/test/sim/device_sim
 	@test/run $(SAN) sim
+# Clusters alone, many of them, without sanitizers.
+cluster-seeds:
+	@$(MAKE) --no-print-directory $(JOBS) $(OUT)/test/sim/cluster_sim
+	@$(OUT)/test/sim/cluster_sim --seeds $(or $(SIM_SEEDS),100000)
 system:
 	@$(MAKE) --no-print-directory test-build
 	@test/run $(SAN) system
@@ -365,6 +367,7 @@ help:
 	@echo 'make          build longwired, longwire and longwire-bench into build/'
 	@echo 'make unit     unit tests          make system   tests with real processes'
 	@echo 'make sim      the simulators      (SIM_SEEDS=100000)'
+	@echo 'make cluster-seeds  the simulator of clusters alone, 100,000 seeds'
 	@echo 'make fuzz     each fuzzer for a minute (FUZZ_SECONDS=600)'
 	@echo 'make soak     long runs of what make test does briefly'
 	@echo 'make failures the failures of a cluster at full length; writes docs/loss-table.md (FAILURE_ROUNDS=3)'
@@ -374,6 +377,6 @@ help:
 	@echo 'make docker-check  build the image of the Dockerfile with buildah, and try it (IMAGE_FOLDER=DIR)'
 	@echo 'make clean'
 
-.PHONY: all client cluster failures docker-check install tool-pages bench million units transcripts fuzzers clean run test test-build tsan-units base-units preloads clang-check unit sim system soak fuzz help
+.PHONY: all client cluster failures docker-check install tool-pages bench million units transcripts fuzzers clean run test test-build tsan-units base-units preloads clang-check unit sim cluster-seeds system soak fuzz help
 clean:
 	rm -rf $(BUILD)

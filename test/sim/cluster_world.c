@@ -90,6 +90,7 @@ static size_t losses_of(struct cluster_world *all, struct loss ret[LOSSES])
  * others many. */
 static void draw_losses(struct cluster_world *all)
 {
+    static const enum engine_call_kind kinds[] = { ENGINE_LOOKUP, ENGINE_LOOKUP, ENGINE_ROUTE, ENGINE_LEASE, ENGINE_SEND };
     struct loss losses[LOSSES];
     size_t      count = losses_of(all, losses);
     uint64_t    way   = cluster_draw(all, 3);
@@ -100,7 +101,7 @@ static void draw_losses(struct cluster_world *all)
     for (size_t i = 0; way == 2 && i < count; i++)
         *losses[i].flag = cluster_one_in(all, 4);
     all->faults.stood = cluster_one_in(all, 2);
-    all->lost_kind    = cluster_one_in(all, 2) ? 1u << cluster_draw(all, ENGINE_SEND + 1) : 0;
+    all->lost_kind    = cluster_one_in(all, 3) ? 0 : 1u << kinds[cluster_draw(all, sizeof kinds / sizeof kinds[0])];
 }
 
 static void tell_plan(struct cluster_world *all)
@@ -189,8 +190,8 @@ static void server_set_faults(struct cluster_world *all)
 
     sim_server_set_faults(all->server, &(struct sim_engine_faults){
         .lost_frames = faults->lost_frames ? 6 : 0, .doubled_frames = faults->doubled_frames ? 6 : 0,
-        .late_frames = faults->late_frames ? 6 : 0, .lost_calls = faults->lost_calls ? 15 : 0,
-        .lost_answers = faults->lost_answers ? 15 : 0, .slow_answers = faults->slow_answers ? 5 : 0,
+        .late_frames = faults->late_frames ? 6 : 0, .lost_calls = faults->lost_calls ? 8 : 0,
+        .lost_answers = faults->lost_answers ? 8 : 0, .slow_answers = faults->slow_answers ? 5 : 0,
         .lost_kinds = all->lost_kind,
     });
 }

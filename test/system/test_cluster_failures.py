@@ -26,7 +26,7 @@ pytestmark = pytest.mark.skipif(not is_built() or not is_installed() or postgres
                                 reason="no longwired is built, or PostgreSQL or Redis are not installed")
 
 FAULT_SECONDS = float(os.environ.get("LW_FAULT_SECONDS", "6"))
-ENGINES = ["redis"]
+ENGINES = ["redis", "postgres"]
 CALM = 60                   # publishes that are acknowledged before and after a fault
 RECOVERY_SECONDS = 60       # far above what is promised (5 s): a benchmark machine measures that, see docs/loss-table.md
 PROBE_ANSWER_SECONDS = 2

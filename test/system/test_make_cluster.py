@@ -181,3 +181,18 @@ def test_lines_that_it_does_not_know(made):
     made.say("quit")
     assert "All have ended." in made.read_until("All have ended.")
     assert made.process.wait(SECONDS) == 0
+
+
+def test_postgresql_alone(home):
+    made = Made(home / "cluster", "--alone")
+    try:
+        made.start().ready()
+        assert "redis" not in made.pids()
+        api = Api(made.urls[0])
+        with Reader(made.urls[2], "sse", ["topic:hello"], after=0) as reader:
+            assert api.publish("topic:hello", b"hello").status == 201
+            reader.wait_head("topic:hello", 1)
+        api.close()
+        made.end()
+    finally:
+        made.close()

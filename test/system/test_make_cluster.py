@@ -1,6 +1,7 @@
 """`make cluster` (setup/cluster): three nodes, PostgreSQL and Redis by one command. It says what to try, and that works; it ends what it
 started, and a second start finds its data. Ports in use are said."""
 import contextlib
+import json
 import os
 import pathlib
 import re
@@ -196,3 +197,19 @@ def test_postgresql_alone(home):
         made.end()
     finally:
         made.close()
+
+
+def test_the_tool_sees_all_nodes(made):
+    """`longwire nodes` lists them, whichever is asked; `longwire top` asks each of them for what it does."""
+    made.start().ready()
+
+    def told(*words):
+        done = subprocess.run([BUILD / "longwire", "-s", made.urls[1], *words, "--json"], capture_output=True, text=True, check=True,
+                              timeout=SECONDS)
+        return {node["node"]: node for node in map(json.loads, done.stdout.splitlines())}
+    wait_until(lambda: set(told("nodes")) == {"node1", "node2", "node3"}, lambda: told("nodes"))
+    assert {node["state"] for node in told("nodes").values()} == {"up"}
+    rows = told("top", "-n", "1")
+    assert set(rows) == {"node1", "node2", "node3"}
+    assert all("published_per_s" in row for row in rows.values()), rows
+    made.end()

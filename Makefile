@@ -152,6 +152,8 @@ $(OUT)/test/$(1): $(OUT)/obj/$(1).o $(call batteries,$(firstword $(subst /, ,$(1
 	@$(CC) $(LINK) -o $$@ $$(filter %.o,$$^) -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $(LIBS) -lcmocka
 endef
 $(foreach unit,$(UNIT_SRC),$(eval $(call unit_rule,$(patsubst src/%.c,%,$(unit)))))
+# The engine on PostgreSQL has the same private server as the store.
+$(OUT)/test/cluster/pg_engine_test: $(call batteries,store)
 
 # A tool's unit tests: tools/bench/x_test.c becomes OUT/test/tools/bench/x_test, with all of the tool but its main.
 BENCH_UNITS := $(patsubst tools/%.c,$(OUT)/test/tools/%,$(wildcard tools/bench/*_test.c))

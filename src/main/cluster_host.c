@@ -7,6 +7,7 @@
 
 #include "base/must.h"
 #include "base/version.h"
+#include "cluster/pg_engine.h"
 #include "cluster/redis_engine.h"
 #include "device/peer_fence.h"
 #include "main/command_mail.h"
@@ -16,6 +17,7 @@
 #include "node/connection_key.h"
 #include "node/peer_question.h"
 #include "reactor/log.h"
+#include "settings/url_list.h"
 
 /* --- events: from the engine's threads to the writer's ------------------------------------------------------------ */
 
@@ -118,6 +120,22 @@ static void host_usurped(void *ctx, const char *why)
 
 /* --- life --------------------------------------------------------------------------------------------------------- */
 
+/* In the first database of the store. */
+static enum rc pg_open(struct cluster_host *host, const struct settings *settings, const struct node_id *self, char *why,
+                       size_t why_size)
+{
+    char        text[STORE_URL_BYTES_MAX + 1];
+    struct span urls = span_str(settings->store), first = SPAN("");
+
+    url_list_next(&urls, &first);
+    must(first.len < sizeof text);
+    snprintf(text, sizeof text, "%.*s", SPAN_ARG(first));
+    const struct pg_engine_options options = { .url = text, .self = *self, .events = &host_events, .ctx = host };
+    enum rc                        rc      = pg_engine_open(&options, &host->engine, why, why_size);
+    explicit_bzero(text, sizeof text);
+    return rc;
+}
+
 static enum rc engine_open(struct cluster_host *host, const struct settings *settings, const struct node_id *self, char *why,
                            size_t why_size)
 {
@@ -125,13 +143,9 @@ static enum rc engine_open(struct cluster_host *host, const struct settings *set
         .url = settings->cluster, .self = *self, .events = &host_events, .ctx = host,
     };
 
-    switch (settings->cluster_kind) {
-    case CLUSTER_REDIS: return redis_engine_open(&redis, &host->engine, why, why_size);
-    case CLUSTER_POSTGRES:
-    case CLUSTER_NONE: break;
-    }
-    snprintf(why, why_size, "cluster = postgres is not there in this release: name a Redis, like redis://127.0.0.1:6379");
-    return RC_BAD;
+    must(settings->cluster_kind != CLUSTER_NONE);
+    return settings->cluster_kind == CLUSTER_REDIS ? redis_engine_open(&redis, &host->engine, why, why_size)
+                                                   : pg_open(host, settings, self, why, why_size);
 }
 
 static void host_describe(const struct cluster_host *host, const struct settings *settings, struct node_record *ret)

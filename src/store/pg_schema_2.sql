@@ -1,4 +1,5 @@
--- Version 2: longwire.publish(), for callers that publish within transactions of their own.
+-- Version 2: longwire.publish(), for callers that publish within transactions of their own; and the tables of a cluster without
+-- another engine.
 
 -- What publish() has to know of the namespaces of the nodes, which keep it up: one row for each, and one for each channel
 -- with a policy of its own. Nodes that share a database have the same namespaces.
@@ -255,6 +256,122 @@ begin
         end if;
     end loop;
     delete from longwire.moved where noted < now() - interval '10 minutes';
+end $$;
+
+-- What `--cluster postgres` keeps (cluster/pg_engine.h). All of it is hints: the tables are not logged, and are empty after
+-- a crash or on a replica that was promoted.
+
+-- Names the life of these tables. The row is made by whoever misses it.
+create unlogged table longwire.cluster_life (
+    one  boolean primary key default true check (one),
+    word bigint  not null
+);
+
+create unlogged table longwire.cluster_lease (
+    name        text        primary key,
+    incarnation bigint      not null unique,
+    started     bigint      not null,
+    record      bytea       not null,
+    until       timestamptz not null         -- by the database's clock
+);
+
+-- Counts only while the lease of that incarnation runs.
+create unlogged table longwire.cluster_route (
+    name        bytea  not null,
+    incarnation bigint not null,
+    primary key (name, incarnation)
+) with (fillfactor = 80);
+create index on longwire.cluster_route (incarnation);
+
+-- Frames that are too long for a NOTIFY, which then names the row. The receiver takes them away.
+create unlogged table longwire.cluster_mail (
+    id    bigint      generated always as identity primary key,
+    frame bytea       not null,
+    sent  timestamptz not null default now()
+);
+create index on longwire.cluster_mail (sent);
+
+create function longwire.cluster_word() returns bigint language plpgsql as $$
+declare
+    found_word bigint := (select word from longwire.cluster_life);
+begin
+    if found_word is null then
+        insert into longwire.cluster_life (word) values (longwire.epoch_new()) on conflict do nothing;
+        found_word := (select word from longwire.cluster_life);
+    end if;
+    return found_word;
+end $$;
+
+-- Takes or renews a lease. 1: renewed; 0: taken, it did not run before; -1: a newer incarnation of the name has it; -2: there
+-- are nodes_max others. Of two incarnations the newer one has the larger `started`; equal ones are ordered by their
+-- number, without its sign. What belongs to others that are gone for long is swept here.
+create function longwire.cluster_lease(of_name text, mine bigint, of_started bigint, of_record bytea, lease_ms bigint,
+                                       nodes_max bigint) returns bigint language plpgsql as $$
+declare
+    old longwire.cluster_lease;
+    at timestamptz;
+    sign constant bigint := -9223372036854775808;
+    is_new boolean;
+begin
+    -- One at a time: 1281053266 names Longwire's advisory locks, and -4 the one of leases.
+    perform pg_advisory_xact_lock(1281053266, -4);
+    at := clock_timestamp();
+    select * into old from longwire.cluster_lease l where l.name = of_name;
+    if old.until > at and (old.started, old.incarnation # sign) > (of_started, mine # sign) then
+        return -1;
+    end if;
+    is_new := old.incarnation is distinct from mine or old.until <= at;
+    delete from longwire.cluster_route r using longwire.cluster_lease l
+        where r.incarnation = l.incarnation and l.incarnation <> mine and
+              (l.name = of_name or l.until < at - interval '10 seconds');
+    delete from longwire.cluster_lease l
+        where l.incarnation <> mine and (l.name = of_name or l.until < at - interval '10 seconds');
+    delete from longwire.cluster_mail where sent < at - interval '1 minute';
+    if is_new and (select count(*) from longwire.cluster_lease l where l.until > at and l.name <> of_name) >= nodes_max then
+        return -2;
+    end if;
+    insert into longwire.cluster_lease values (of_name, mine, of_started, of_record, at + lease_ms * interval '1 ms')
+        on conflict (name) do update set incarnation = excluded.incarnation, started = excluded.started,
+            record = excluded.record, until = excluded.until;
+    return case when is_new then 0 else 1 end;
+end $$;
+
+create function longwire.cluster_leave(mine bigint) returns void language sql as $$
+    delete from longwire.cluster_route where incarnation = mine;
+    delete from longwire.cluster_lease where incarnation = mine
+$$;
+
+-- Adds and removes routes. If a name is there twice, the later one holds.
+create function longwire.cluster_route(mine bigint, names bytea[], removed bigint[]) returns void language plpgsql as $$
+begin
+    delete from longwire.cluster_route r
+        using (select distinct on (name) name, is_removed from unnest(names, removed) with ordinality u(name, is_removed, at)
+               order by name, at desc) last
+        where r.name = last.name and r.incarnation = mine and last.is_removed <> 0;
+    insert into longwire.cluster_route
+        select name, mine from (select distinct on (name) name, is_removed
+                                from unnest(names, removed) with ordinality u(name, is_removed, at)
+                                order by name, at desc) last
+        where is_removed = 0 order by name on conflict do nothing;
+end $$;
+
+-- Sends notices to incarnations, in their order. `texts` hold what a notice says; where `mails` is not empty, it is put into
+-- a row, and the row's number is added to the text.
+create function longwire.cluster_send(receivers bigint[], texts bytea[], mails bytea[]) returns void language plpgsql as $$
+declare
+    item record;
+    mail_id bigint;
+    notice text;
+begin
+    for item in select receiver, body, mail from unnest(receivers, texts, mails) with ordinality u(receiver, body, mail, at)
+                order by at loop
+        notice := convert_from(item.body, 'UTF8');
+        if length(item.mail) > 0 then
+            insert into longwire.cluster_mail (frame) values (item.mail) returning id into mail_id;
+            notice := notice || mail_id;
+        end if;
+        perform pg_notify('longwire_' || lpad(to_hex(item.receiver), 16, '0'), notice);
+    end loop;
 end $$;
 
 revoke execute on all functions in schema longwire from public;

@@ -289,6 +289,19 @@ static int init(struct settings *settings)
     return rc == RC_OK ? EXIT_SUCCESS : EXIT_CANT_START;
 }
 
+static int copy(struct settings *settings)
+{
+    char why[WHY_BYTES] = "";
+
+    log_init(settings->log_level, settings->log_format, STDERR_FILENO);
+    const enum rc rc = stores_copy(settings, why, sizeof why);
+    if (rc != RC_OK)
+        LOG(LOG_ERROR, "cant_copy", log_str("why", why));
+    else
+        printf("%s\n", why);
+    return rc == RC_OK ? EXIT_SUCCESS : EXIT_CANT_START;
+}
+
 /* The keys of issuers are read here, because settings knows no keys. False: *say says what does not fit, alone. */
 static bool keys_fit(const struct settings *settings, struct buf *say)
 {
@@ -325,6 +338,9 @@ int main(int argc, char **argv)
         break;
     case CONFIG_INIT:
         status = init(&settings);
+        break;
+    case CONFIG_COPY:
+        status = copy(&settings);
         break;
     case CONFIG_REPAIR:
         status = repair(&settings);

@@ -13,10 +13,11 @@
 #include "store/pg.h"
 #include "store/redis.h"
 #include "store/rocks.h"
+#include "store/store_copy.h"
 #include "store/shard_table.h"
 #include "store/shards.h"
 
-enum { URL_WHY_BYTES = 512 };
+enum { URL_WHY_BYTES = 512, COPY_TELL_EACH = 100000 };
 
 _Static_assert((int)STORE_URLS_MAX <= (int)SHARDS_MAX, "each database is a shard");
 
@@ -160,6 +161,54 @@ enum rc stores_init(const struct settings *settings, char *why, size_t why_size)
     databases_fini(&databases);
     return rc;
 }
+
+/* --- the copy ------------------------------------------------------------------------------------------------- */
+
+/* On a terminal, and once in a while elsewhere. */
+static void copy_told(void *ctx, const struct store_copied *copied)
+{
+    uint64_t *told = ctx;
+
+    if (copied->messages + copied->rows < *told + COPY_TELL_EACH)
+        return;
+    *told = copied->messages + copied->rows;
+    printf("%llu channels, %llu messages, %llu keys, %llu rows\n", (unsigned long long)copied->channels,
+           (unsigned long long)copied->messages, (unsigned long long)copied->keys, (unsigned long long)copied->rows);
+    fflush(stdout);
+}
+
+enum rc stores_copy(struct settings *settings, char *why, size_t why_size)
+{
+    const struct hash_key hash_key = { random_u64(), random_u64() };
+    struct span           rest = span_str(settings->store), url;
+    char                  text[STORE_URL_BYTES_MAX + 1], what[URL_WHY_BYTES] = "";
+    struct store_copied   copied;
+    uint64_t              told = 0;
+
+    if (settings->store_kind != STORE_POSTGRES || !url_list_next(&rest, &url) || rest.len > 0) {
+        snprintf(why, why_size, "--copy fills one PostgreSQL database: --store must be one URL postgres://…");
+        return RC_BAD;
+    }
+    if (access(settings->data, F_OK) != 0) {
+        snprintf(why, why_size, "there is no data directory %s to copy", settings->data);
+        return RC_GONE;
+    }
+    snprintf(text, sizeof text, "%.*s", SPAN_ARG(url));
+    const struct store_copy_options options = {
+        .from = rocks_options_of(settings, &settings->namespaces, hash_key), .to = text, .wall = clock_wall(), .told = copy_told,
+        .ctx  = &told,
+    };
+    const enum rc rc = store_copy(&options, &copied, what, sizeof what);
+    explicit_bzero(text, sizeof text);
+    snprintf(why, why_size, "%s", what);
+    if (rc == RC_OK)
+        snprintf(why, why_size, "copied and compared: %llu channels, %llu messages, %llu keys, %llu rows",
+                 (unsigned long long)copied.channels, (unsigned long long)copied.messages, (unsigned long long)copied.keys,
+                 (unsigned long long)copied.rows);
+    return rc;
+}
+
+/* --- several databases ---------------------------------------------------------------------------------------- */
 
 /* A row lies in the slot of the name that it begins with. Those of nobody lie beside `sys:control`, so that a revocation
  * is one commit. */

@@ -24,6 +24,9 @@ enum rc stores_open(struct stores *stores, const struct settings *settings, stru
  * it can't be done. */
 enum rc stores_init(const struct settings *settings, char *why, size_t why_size) RC_MUST_USE;
 
+/* Copies the data directory into the database that the setting names. `why` says what was copied, or why it can't be done. */
+enum rc stores_copy(struct settings *settings, char *why, size_t why_size) RC_MUST_USE;
+
 /* Opens the durable store of a data directory with damage, gives up what can't be read, and closes it again. `why` says
  * what was found and lost, or why it can't be done. */
 enum rc stores_repair(struct settings *settings, char *why, size_t why_size) RC_MUST_USE;

@@ -17,6 +17,7 @@ enum {
 enum config_verdict {
     CONFIG_RUN,       /* start the server; `say` holds warnings, one a line, or nothing */
     CONFIG_INIT,      /* make the schema in the databases of `store` and exit; `say` as with CONFIG_RUN */
+    CONFIG_COPY,      /* copy the data directory into the database of `store` and exit; `say` as with CONFIG_RUN */
     CONFIG_REPAIR,    /* repair the data directory and exit; `say` as with CONFIG_RUN */
     CONFIG_EXIT_OK,   /* print `say` to standard output and exit 0: --help, --version, --check ... */
     CONFIG_EXIT_BAD,  /* print `say` to standard error and exit 2: what is wrong, one a line */

@@ -79,6 +79,8 @@ static const char help_head[] =
     "  --config FILE     the configuration file (or LONGWIRE_CONFIG); without it there is none\n"
     "  --check           read everything, print what is in force and from where; exit 0, or 2 if something is wrong\n"
     "  --init            make the schema in the PostgreSQL databases that `store` names, and exit; harmless if it is there\n"
+    "  --copy            copy the data directory `data` into the new PostgreSQL database that `store` names, and exit; goes on if\n"
+    "                    it was ended before\n"
     "  --repair          repair a damaged data directory as far as possible, say what it cost, and exit\n"
     "  --print-config    print a configuration file with every setting, its default and its meaning\n"
     "  --print-docs      print docs/configuration.md\n"

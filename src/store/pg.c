@@ -487,7 +487,9 @@ static enum rc version_judge(int version, char *ret_why, size_t why_size)
 {
     if (version == PG_SCHEMA_VERSION)
         return RC_OK;
-    if (version < PG_SCHEMA_VERSION)
+    if (version < 0)
+        snprintf(ret_why, why_size, "another store is being copied into this database: let longwired --copy come to its end first");
+    else if (version < PG_SCHEMA_VERSION)
         snprintf(ret_why, why_size, "the schema of the database has version %d and this program needs version %d: run longwired "
                  "with the same --store and --init once", version, PG_SCHEMA_VERSION);
     else
@@ -554,7 +556,7 @@ enum rc pg_store_ask(const char *url, struct shard_place *ret, char *ret_why, si
     int     version = 0;
     enum rc rc      = version_ask(conn, &version, ret_why, why_size);
 
-    if (rc == RC_OK && version > PG_SCHEMA_VERSION)
+    if (rc == RC_OK && (version > PG_SCHEMA_VERSION || version < 0))
         rc = version_judge(version, ret_why, why_size);
     else if (rc == RC_OK)
         rc = version == 0 ? RC_GONE : place_ask(conn, version, ret, ret_why, why_size);
@@ -569,7 +571,7 @@ enum rc pg_store_init(const char *url, const struct shard_place *place, size_t i
     int     version = 0;
     enum rc rc      = version_ask(conn, &version, ret_why, why_size);
 
-    if (rc == RC_OK && version < PG_SCHEMA_VERSION)
+    if (rc == RC_OK && version >= 0 && version < PG_SCHEMA_VERSION)
         rc = schema_make(conn, place, index, count, ret_why, why_size);
     else if (rc == RC_OK)
         rc = version_judge(version, ret_why, why_size);

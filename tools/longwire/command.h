@@ -102,6 +102,7 @@ int command_sessions(struct invocation *invocation);
 int command_nodes(struct invocation *invocation);
 int command_top(struct invocation *invocation);
 int command_token(struct invocation *invocation);
+int command_store(struct invocation *invocation);
 int command_completion(struct invocation *invocation);
 int command_man(struct invocation *invocation);
 int command_help(struct invocation *invocation);

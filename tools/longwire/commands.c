@@ -378,6 +378,11 @@ static const char *const token_examples[] = {
     NULL,
 };
 
+static const char *const store_examples[] = {
+    "longwire store copy /var/lib/longwire postgres://longwire@db1/push",
+    NULL,
+};
+
 /* --- completion, man, help -------------------------------------------------------------------------------------- */
 
 static const char *const completion_examples[] = {
@@ -529,6 +534,18 @@ static const struct tool_command token = {
     .words_min = 0, .words_max = 0, .words_ask = "longwire token takes no words, only options",
 };
 
+static const struct tool_command store = {
+    .name = "store", .usage = "copy FROM TO", .run = command_store, .is_local = true,
+    .summary = "copy a server's data directory into a PostgreSQL database",
+    .about = "FROM is the data directory of a server that is stopped, TO the URL of a database that `longwired --init` has just prepared. "
+             "Numbers, epochs, keys and sessions are kept, so clients go on from where they are. A copy that was ended goes on when "
+             "it is begun again. `longwired --copy` does the work, on this machine; name namespaces of your own in "
+             "`LONGWIRE_CONFIG`.",
+    .options = no_options, .sections = no_sections, .examples = store_examples, .choices = "copy",
+    .words_min = 3, .words_max = 3,
+    .words_ask = "what, from where, and where to? For instance: longwire store copy /var/lib/longwire postgres://longwire@db1/push",
+};
+
 static const struct tool_command completion = {
     .name = "completion", .usage = "bash|zsh|fish", .run = command_completion, .is_local = true,
     .summary = "print a script that lets a shell complete commands and options",
@@ -555,7 +572,7 @@ static const struct tool_command help = {
 };
 
 const struct tool_command *const tool_commands[] = {
-    &sub, &pub, &history, &channels, &info, &recall, &purge, &why, &who, &sessions, &nodes, &top, &token, &completion, &man, &help, NULL,
+    &sub, &pub, &history, &channels, &info, &recall, &purge, &why, &who, &sessions, &nodes, &top, &token, &store, &completion, &man, &help, NULL,
 };
 
 const struct tool_section tool_sections[] = {

@@ -1,0 +1,117 @@
+"""`longwired --copy`: an embedded store becomes one in PostgreSQL. Numbers, epochs, keys and sessions are kept, and a copy that is
+killed goes on (threats 1, 40)."""
+import contextlib
+import random
+import signal
+import subprocess
+import time
+
+import pytest
+
+from longwire_client import Api
+from longwire_server import LONGWIRED, Server, is_built
+from postgres_server import Postgres, binaries
+from test_sessions import Device, sent
+from waiting import SECONDS
+from wire import Ws
+
+pytestmark = [pytest.mark.skipif(not is_built(), reason="no longwired is built"),
+              pytest.mark.skipif(binaries() is None, reason="PostgreSQL is not installed")]
+
+CHANNELS = [f"topic:c{number}" for number in range(20)] + ["user:bob", "device:bob/phone"]
+
+
+@pytest.fixture(scope="module", name="postgres")
+def postgres_fixture():
+    with Postgres() as running:
+        yield running
+
+
+def command(server, store):
+    """The tool becomes longwired, so a signal to it ends the copy."""
+    return [str(LONGWIRED.parent / "longwire"), "store", "copy", str(server.data), store]
+
+
+def copy(server, store):
+    return subprocess.run(command(server, store), capture_output=True, text=True, timeout=SECONDS, check=False)
+
+
+def fill(api):
+    for number, channel in enumerate(CHANNELS):
+        for text in range(2 * number):
+            assert api.publish(channel, f"{channel} {text}".encode(), key=f"k{text}" if text % 2 else None).status == 201
+    assert api.recall(CHANNELS[5], 3).status == 200
+    assert api.call("DELETE", f"/v1/channels/{CHANNELS[6]}").status == 200
+    assert api.publish(CHANNELS[6], b"behind the purge").json["seq"] == 13
+
+
+def told(api):
+    """All that readers are told of these channels."""
+    def page(channel):
+        answer = api.history(channel, limit=1000)
+        return {key: answer[key] for key in ("epoch", "head", "first") if key in answer}, api.history_all(channel)
+    return {channel: page(channel) for channel in CHANNELS}
+
+
+def test_everything_is_copied_over_kills(postgres):
+    store = postgres.create("copied")
+    postgres.init(store)
+    with Server() as server:
+        with contextlib.closing(Api(server.url)) as api:
+            fill(api)
+            phone = Device(server, "ann", "phone", Ws)
+            phone.connect()
+            sent(server, "user:ann")
+            phone.ws.frame("message")
+            phone.ack("user:ann", 1)
+            phone.cut()
+            before = told(api)
+            first = api.publish("topic:key", b"paid", key="order-1")
+        refused = copy(server, store)
+        assert refused.returncode == 1 and "in use by another process" in refused.stderr, refused.stderr
+        server.stop()
+        dice, kills = random.Random(7), 0
+        for _ in range(6):
+            with subprocess.Popen(command(server, store), stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+                time.sleep(dice.uniform(0.2, 0.9))  # the moment is the fault that is injected
+                process.send_signal(signal.SIGKILL)
+                kills += process.wait() == -signal.SIGKILL
+        assert kills > 0
+        if postgres.psql("select version < 0 from longwire.shard", "copied") == "t":
+            done = subprocess.run([str(LONGWIRED), "--http", "127.0.0.1:0", "--tcp", "127.0.0.1:0", "--store", store],
+                                  capture_output=True, text=True, timeout=SECONDS, check=False)
+            assert done.returncode == 1 and "is being copied into this database" in done.stderr, done.stderr
+        done = copy(server, store)
+        assert (done.returncode == 0 and "copied and compared: " in done.stdout) or "not empty" in done.stderr, done.stderr + done.stdout
+        server.flags += ["--store", store]
+        server.start()
+        with contextlib.closing(Api(server.url)) as api:
+            assert told(api) == before
+            again = api.publish("topic:key", b"paid", key="order-1")
+            assert again.status == 200 and again.body == first.body
+            after = api.publish("topic:c3", b"next").json
+            assert after["seq"] == 7 and after["id"] > first.json["id"]
+            phone.server = server
+            said = phone.connect()
+            assert said["resumed"] is True and said["generation"] == 2
+            phone.cut()
+        server.stop()
+        again = copy(server, store)
+        assert again.returncode == 1 and "the target is not empty" in again.stderr, again.stderr
+
+
+def test_a_target_belongs_to_one_source(postgres):
+    store = postgres.create("torn")
+    with Server() as server, Server() as other:
+        for each in (server, other):
+            with contextlib.closing(Api(each.url)) as api:
+                api.publish("topic:a", b"x")
+            each.stop()
+        bare = copy(server, store)
+        assert bare.returncode == 1 and "--init" in bare.stderr, bare.stderr
+        postgres.init(store)
+        postgres.psql("update longwire.shard set version = -version; create table longwire.copy_state as select 0::bigint as kind,"
+                      " ''::bytea as done, 0::bigint as seq, 0::bigint as channels, 0::bigint as messages, 0::bigint as keys,"
+                      " 0::bigint as rows, 0::bigint as last_id", "torn")
+        refused = copy(other, store)
+        assert refused.returncode == 1 and "from another source" in refused.stderr, refused.stderr

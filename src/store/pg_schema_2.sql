@@ -160,13 +160,16 @@ exception when character_not_in_repertoire or untranslatable_character or invali
     return false;
 end $$;
 
+-- Without jit: with enable_seqscan off, plans look so costly that PostgreSQL would compile each of them, for 100 ms.
+--
 -- Publishes one message within the caller's transaction: commit publishes it, rollback leaves no trace. The channel stays
 -- locked until then, so seqs are in the order of commits, and other publishers of this channel wait. The checks and their
 -- sentences are those of POST /v1/channels/{channel}/messages; errcode is LW and the status of its answer.
 create function longwire.publish(channel text, payload bytea, media text default null, ttl integer default null,
                                  key text default null, out epoch text, out seq bigint, out id bigint, out "time" bigint,
                                  out is_replayed boolean)
-language plpgsql security definer set search_path = pg_catalog, pg_temp set standard_conforming_strings = on as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp set standard_conforming_strings = on
+set jit = off as $$
 declare
     policy longwire.policy := longwire.policy_of(channel);
     type text := trim(split_part(media, ';', 1));

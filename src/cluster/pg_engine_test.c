@@ -1,0 +1,228 @@
+/* The engine on PostgreSQL: the battery over a crash and over a database that is stopped in its tracks, and what is its own. */
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/must.h"
+#include "cluster/engine_battery.h"
+#include "cluster/pg_engine.h"
+#include "store/pg_battery.h"
+
+#include <cmocka.h>
+
+enum { WHY_BYTES = 200, SHORT_MS = 1500, PIDS_MAX = 32, FRAME_BYTES = 100000, FRAMES = 40, DEADLINE_S = 400 };
+
+static struct engine *open_at(const char *url, msec answer_ms, const struct node_id *self, const struct engine_events *events,
+                              void *ctx)
+{
+    const struct pg_engine_options options = { .url = url, .self = *self, .events = events, .ctx = ctx, .answer_ms = answer_ms };
+    struct engine                 *engine  = NULL;
+    char                           why[WHY_BYTES];
+
+    if (pg_engine_open(&options, &engine, why, sizeof why) != RC_OK)
+        fail_msg("%s", why);
+    return engine;
+}
+
+static struct engine *open_direct(const struct node_id *self, const struct engine_events *events, void *ctx)
+{
+    return open_at(engine_url(), 0, self, events, ctx);
+}
+
+static struct engine *open_impatient(const struct node_id *self, const struct engine_events *events, void *ctx)
+{
+    return open_at(engine_url(), SHORT_MS, self, events, ctx);
+}
+
+static void empty(void)
+{
+    engine_sql("truncate longwire.cluster_life, longwire.cluster_lease, longwire.cluster_route, longwire.cluster_mail");
+}
+
+/* The processes that serve engines, and the one that takes new connections. */
+static pid_t  paused_pids[PIDS_MAX];
+static size_t paused_count;
+
+static void pause_all(void)
+{
+    char sql[WHY_BYTES];
+
+    paused_pids[0] = (pid_t)engine_sql("select split_part(pg_read_file('postmaster.pid'), E'\\n', 1)");
+    for (paused_count = 1; paused_count < PIDS_MAX; paused_count++) {
+        snprintf(sql, sizeof sql, "select pid from pg_stat_activity where application_name like 'longwired-engine-%%'"
+                                  " order by pid offset %zu limit 1", paused_count - 1);
+        if ((paused_pids[paused_count] = (pid_t)engine_sql(sql)) == 0)
+            break;
+    }
+    for (size_t i = 0; i < paused_count; i++)
+        must(kill(paused_pids[i], SIGSTOP) == 0);
+}
+
+static void wake_all(void)
+{
+    for (size_t i = 0; i < paused_count; i++)
+        must(kill(paused_pids[i], SIGCONT) == 0);
+}
+
+static const struct engine_maker crashed = { .name = "postgres, crashed", .open = open_direct, .empty = empty, .cut = engine_crash,
+                                             .heal = engine_resume };
+static const struct engine_maker paused = { .name = "postgres, paused", .open = open_impatient, .empty = empty, .cut = pause_all,
+                                            .heal = wake_all };
+
+/* --- what is PostgreSQL's own --------------------------------------------------------------------------------------------- */
+
+static int setup(void **state)
+{
+    struct engine_bench *bench = malloc(sizeof *bench);
+
+    must(bench != NULL);
+    engine_bench_open(bench, &crashed);
+    *state = bench;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    engine_bench_close(*state);
+    free(*state);
+    return 0;
+}
+
+/* Through notices and through rows, mixed: they come in one order, and no row stays. */
+static void long_and_short_frames_keep_their_order(void **state)
+{
+    struct engine_bench *bench = *state;
+    struct bench_node   *a = bench_node_open(bench, "a", 1, 1000), *b = bench_node_open(bench, "b", UINT64_MAX, 1000);
+    char                *bytes = calloc(1, FRAME_BYTES);
+    struct bench_call    calls[FRAMES];
+
+    for (size_t i = 0; i < FRAMES; i++) {
+        size_t len = (size_t[]){ 1, FRAME_BYTES, 3000, 5700, 5701 }[i % 5];
+        calls[i]   = (struct bench_call){ .call = { .kind = ENGINE_SEND, .to = b->id, .frame = span_of(bytes, len) } };
+        bench_submit(a, &calls[i]);
+    }
+    for (size_t i = 0; i < FRAMES; i++) {
+        struct bench_frame *frame = bench_take_frame(b);
+        assert_int_equal(frame->len, calls[i].call.frame.len);
+        free(frame);
+    }
+    for (size_t i = 0; i < FRAMES; i++)
+        bench_await(&calls[i]);
+    assert_int_equal(engine_sql("select count(*) from longwire.cluster_mail"), 0);
+    free(bytes);
+}
+
+static void what_others_notify_is_passed_over(void **state)
+{
+    struct engine_bench *bench = *state;
+    struct bench_node   *a     = bench_node_open(bench, "a", 1, 1000);
+    static const char *const notices[] = { "", "nonsense", "1", "1x", "1f", "1f $$$", "1f AAA", "1m", "1m-5", "1mx",
+                                           "1m9223372036854775807", "0f AAAA" };
+
+    for (size_t i = 0; i < sizeof notices / sizeof notices[0]; i++) {
+        char sql[WHY_BYTES];
+        snprintf(sql, sizeof sql, "notify longwire_0000000000000001, '%s'", notices[i]);
+        engine_sql(sql);
+    }
+    assert_int_equal(bench_send(a, &a->id, SPAN("mine")), RC_OK);
+    struct bench_frame *frame = bench_take_frame(a);
+    assert_true(span_eq(span_of(frame->bytes, frame->len), SPAN("mine")));
+    free(frame);
+}
+
+/* Frames for one node that wait together are one notice; a transaction carries those of several nodes. */
+static void frames_that_wait_together_leave_together(void **state)
+{
+    struct engine_bench *bench = *state;
+    struct bench_node   *a = bench_node_open(bench, "a", 1, 1000), *b = bench_node_open(bench, "b", 2, 1000);
+    struct bench_call    calls[1000];
+    struct engine_stats  stats;
+
+    for (size_t i = 0; i < 1000; i++) {
+        calls[i] = (struct bench_call){ .call = { .kind = ENGINE_SEND, .to = b->id, .frame = SPAN("ten  bytes") } };
+        bench_submit(a, &calls[i]);
+    }
+    for (size_t i = 0; i < 1000; i++)
+        free(bench_take_frame(b));
+    for (size_t i = 0; i < 1000; i++)
+        bench_await(&calls[i]);
+    a->engine->ops->stats(a->engine, &stats);
+    assert_int_equal(stats.frames_sent, 1000);
+    assert_true(stats.answer_count < 500);
+}
+
+static void what_the_dead_leave_is_swept(void **state)
+{
+    struct engine_bench *bench = *state;
+    struct bench_node   *a = bench_node_open(bench, "a", 1, 1000), *b = bench_node_open(bench, "b", 2, 1000);
+
+    bench_lease(a, "a", BENCH_LEASE_MS);
+    bench_lease(b, "b", BENCH_LEASE_MS);
+    bench_route(a, "topic:x", false);
+    bench_route(b, "topic:x", false);
+    engine_sql("update longwire.cluster_lease set until = now() - interval '9 seconds' where name = 'a'");
+    engine_sql("insert into longwire.cluster_mail (frame, sent) values ('x', now() - interval '61 seconds')");
+    bench_lease(b, "b", BENCH_LEASE_MS);
+    bench_expect_lookup(b, "topic:x", "b:2");
+    assert_int_equal(engine_sql("select count(*) from longwire.cluster_route"), 2);
+    assert_int_equal(engine_sql("select count(*) from longwire.cluster_mail"), 0);
+    engine_sql("update longwire.cluster_lease set until = now() - interval '11 seconds' where name = 'a'");
+    bench_lease(b, "b", BENCH_LEASE_MS);
+    assert_int_equal(engine_sql("select count(*) from longwire.cluster_route"), 1);
+    bench_lease(a, "a", BENCH_LEASE_MS);
+    assert_true(a->is_lease_new);
+    bench_route(a, "topic:x", false);
+    bench_expect_lookup(b, "topic:x", "a:1 b:2");
+}
+
+static void too_many_nodes_are_refused(void **state)
+{
+    struct engine_bench *bench = *state;
+    struct bench_node   *a     = bench_node_open(bench, "a", 1, 1000);
+
+    engine_sql("insert into longwire.cluster_lease select 'n' || n, -n, 1, '', now() + interval '1 hour'"
+               " from generate_series(1, 1024) n");
+    assert_int_equal(bench_lease(a, "a", BENCH_LEASE_MS), RC_FULL);
+    engine_sql("delete from longwire.cluster_lease where name = 'n1'");
+    assert_int_equal(bench_lease(a, "a", BENCH_LEASE_MS), RC_OK);
+    engine_sql("delete from longwire.cluster_lease where name <> 'a'");
+}
+
+static void a_url_that_libpq_can_not_read_is_refused(void **state)
+{
+    struct engine                 *engine  = NULL;
+    const struct pg_engine_options options = { .url = "postgres://u:secret%zz@h/d" };
+    char                           why[WHY_BYTES];
+
+    (void)state;
+    assert_int_equal(pg_engine_open(&options, &engine, why, sizeof why), RC_BAD);
+    assert_null(strstr(why, "secret"));
+}
+
+int main(int argc, char **argv)
+{
+    if (argc == 2)
+        cmocka_set_test_filter(argv[1]);
+    if (!engine_start())
+        return 0;
+    alarm(DEADLINE_S);
+    engine_clear();
+    int failed = engine_battery_run(&crashed) + engine_battery_run(&paused);
+#define ENGINE_TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        ENGINE_TEST(long_and_short_frames_keep_their_order),
+        ENGINE_TEST(what_others_notify_is_passed_over),
+        ENGINE_TEST(frames_that_wait_together_leave_together),
+        ENGINE_TEST(what_the_dead_leave_is_swept),
+        ENGINE_TEST(too_many_nodes_are_refused),
+        cmocka_unit_test(a_url_that_libpq_can_not_read_is_refused),
+    };
+#undef ENGINE_TEST
+    failed += cmocka_run_group_tests_name("postgres, its own", tests, NULL, NULL);
+    engine_stop();
+    return failed;
+}

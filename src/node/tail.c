@@ -165,6 +165,8 @@ void tail_take(struct tails *tails, struct tail *tail, struct message *message, 
 void tail_purge(struct tails *tails, struct tail *tail, uint64_t epoch, uint64_t head)
 {
     tail_empty(tails, tail);
+    if (tail->epoch == 0)
+        tail->epoch = epoch;  /* the purge is the first that tells of the log */
     if (tail->epoch != epoch)
         return;
     tail->head  = tail->head > head ? tail->head : head;

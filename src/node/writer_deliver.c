@@ -148,7 +148,11 @@ void writer_spread(struct writer *writer, struct message *message)
 
 void writer_hear(struct writer *writer, struct message *message)
 {
+    const struct tail *tail = tails_find(&writer->tails, message->channel);
+
     must(message->seq != 0 && message->epoch != 0);
+    if (tail != NULL && tail->epoch == message->epoch && message->seq < tail->first)
+        return;  /* it was purged or trimmed while it was on its way */
     writer_spread(writer, message);
 }
 

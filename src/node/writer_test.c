@@ -905,6 +905,20 @@ static struct stage *stage_shared(void)
     return stage;
 }
 
+/* It was sent before the purge, and came late. */
+static void what_was_purged_is_not_heard(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_shared();
+
+    tail_purge(&stage->writer.tails, tails_find(&stage->writer.tails, stage->name), EPOCH, 6);
+    hears(stage, EPOCH, 6);
+    got_is(stage, 0, "");
+    hears(stage, EPOCH, 7);
+    got_is(stage, 0, "deliver 7");
+    stage_free(stage);
+}
+
 /* Head and epoch as the next who follows is told them, if the store confirms them. */
 static void a_head_never_steps_back_for_what_is_heard(void **state)
 {
@@ -2469,6 +2483,7 @@ int main(void)
         cmocka_unit_test(no_head_is_trusted_that_was_learnt_before_the_store_failed),
         cmocka_unit_test(nor_one_that_was_learnt_before_its_first_good_word),
         cmocka_unit_test(a_head_never_steps_back_for_what_is_heard),
+        cmocka_unit_test(what_was_purged_is_not_heard),
         cmocka_unit_test(a_head_that_is_heard_of_is_told_in_the_same_turn),
         cmocka_unit_test(messages_and_heads_that_are_heard_of_mix),
         cmocka_unit_test(what_the_store_hears_comes_to_the_writer),

@@ -34,7 +34,7 @@ enum {
     AGAIN_MS      = 600,    /* so much later the comparison after a first frame may come */
     COMPLETE_MS   = 5000,   /* … and every reader complete so long after that … */
     TIGHT_MS      = 15000,  /* … or so long, if all bounds are tight */
-    SETTLE_MS     = 400,
+    SETTLE_MS     = 2500,   /* registrations that failed are repeated, and what they left in doubt is compared */
     HUSH_MS       = 400,
     LEAVE_MS      = LINGER_MS_MAX + 2 * HEARTBEAT_MS + KEEP_ROUTE_MS + 1500,
     CHANNELS      = 5,
@@ -216,7 +216,7 @@ static void cluster_init(struct cluster_world *all)
     draw_burdens(all);
     draw_losses(all);
     draw_sense(all);
-    world->late_ms = WALK_MS + PAUSE_MS_MAX;
+    world->late_ms = world->purge_ms = WALK_MS + PAUSE_MS_MAX;
     make_channels(all);
     draw_limits(all);
     all->server = server_new(all);

@@ -94,7 +94,8 @@ void purger_check(const struct purger *purger, unsigned channel, unsigned loop, 
     bool is_same_node = loop_is_in(world_loops_of(purger->world, log->loop), loop);
 
     promise(purger->world,
-            log->epoch != message->epoch || message->seq > log->head || since <= log->at || !is_same_node,
+            log->epoch != message->epoch || message->seq > log->head ||
+                since <= log->at + purger->world->purge_ms || !is_same_node,
             "purged stays purged: %s %" PRIu64 " is given", message->channel->text, message->seq);
 }
 

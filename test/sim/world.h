@@ -99,6 +99,7 @@ struct world {
     msec                 wall_shift;  /* the wall clock is set now and then */
     msec                 wall_latest; /* the latest that it has shown: by then what has expired may have been let go */
     msec                 late_ms;     /* so long after a recall was answered somebody new may still get the message */
+    msec                 purge_ms;    /* … and after a purge, what was on its way between nodes */
     struct node_clock    clocks[NODES_SIM_MAX];
     /* Puts something beside the writer of a node that begins; NULL: nothing. */
     void               (*on_node)(struct world *world, struct sim_node *node);

@@ -4,6 +4,7 @@
 
 #include "api/call.h"
 #include "base/must.h"
+#include "node/canary.h"
 #include "publish/publish_check.h"
 
 void serve_health(struct call *call)
@@ -22,14 +23,18 @@ void serve_health(struct call *call)
 /* What is asked: may clients be sent here to read, to publish, or both? The steps follow one another, and the first
  * that fails answers:
  *
- *     health ──► the disk of publishes ──► a read of the log ──► a canary message ──► 200
- *                (publishing only)         (reading only)
+ *     health ──► the disk of publishes ──► a read of the log ──► the bus ──► a canary message ──► 200
+ *                (publishing only)         (reading only)        (reading only)
+ *
+ * In a cluster a canary travels through the engine and back to this node. An engine that is known to be away takes no node
+ * away: all of them deliver without it (decision 80).
  *
  * Reading doesn't depend on room on the disk or on syncs, so a full disk takes no reader away (decision 30). */
 struct readiness {
     struct api           *api;
     struct http_exchange *exchange;
     bool                  of_reading, of_publishing;
+    bool                  is_engine_away;  /* of a cluster */
 };
 
 static void readiness_refuse(struct readiness *readiness, const char *detail)
@@ -46,19 +51,26 @@ static bool is_refused_elsewhere(const struct shard *shard, enum publish_outcome
            (outcome == PUBLISH_AWAY || outcome == PUBLISH_BROKEN || outcome == PUBLISH_NO_SPACE);
 }
 
+static void readiness_confirm(struct readiness *readiness)
+{
+    const struct span body = readiness->is_engine_away ? SPAN("{\"status\":\"ready\",\"cluster\":\"away\"}")
+                                                       : SPAN("{\"status\":\"ready\"}");
+
+    http_answer(readiness->api->server, readiness->exchange, &(struct http_answer){
+        .status = 200, .media = SPAN("application/json"), .body = body,
+    });
+    free(readiness);
+}
+
 /* The canary has been through this loop, the writer and the store of memory channels. */
 static void canary_came_home(struct publish_command *command)
 {
     struct readiness *readiness = command->owner;
 
-    if (command->outcome != PUBLISH_DONE && !is_refused_elsewhere(readiness->api->shard, command->outcome)) {
+    if (command->outcome == PUBLISH_DONE || is_refused_elsewhere(readiness->api->shard, command->outcome))
+        readiness_confirm(readiness);
+    else
         readiness_refuse(readiness, "a canary message was not accepted");
-    } else {
-        http_answer(readiness->api->server, readiness->exchange, &(struct http_answer){
-            .status = 200, .media = SPAN("application/json"), .body = SPAN("{\"status\":\"ready\"}"),
-        });
-        free(readiness);
-    }
     command_free(&command->command);
 }
 
@@ -78,6 +90,28 @@ static void send_canary(struct readiness *readiness)
     channel_name_unref(name);
 }
 
+static void bus_canary_came_home(struct canary *canary)
+{
+    struct readiness *readiness = canary->owner;
+    enum canary_end   end       = canary->end;
+
+    command_free(&canary->command);
+    readiness->is_engine_away = end == CANARY_AWAY;
+    if (end == CANARY_LOST)
+        readiness_refuse(readiness, "a canary did not come back through the cluster's engine within two seconds");
+    else
+        send_canary(readiness);
+}
+
+static void ask_bus(struct readiness *readiness)
+{
+    struct canary *canary = canary_new();
+
+    canary->owner    = readiness;
+    canary->answered = bus_canary_came_home;
+    shard_send_canary(readiness->api->shard, canary);
+}
+
 static void log_was_read(struct read_command *command)
 {
     struct readiness *readiness = command->owner;
@@ -85,7 +119,7 @@ static void log_was_read(struct read_command *command)
     if (command->read.rc != RC_OK)
         readiness_refuse(readiness, shard_engine_text(readiness->api->shard, NULL, "the store can't be read just now"));
     else
-        send_canary(readiness);
+        ask_bus(readiness);
     command_free(&command->command);
 }
 
@@ -109,7 +143,7 @@ static void read_log(struct readiness *readiness)
     struct channel_name *name = canary_of_log(readiness->api);
 
     if (name == NULL) {
-        send_canary(readiness);
+        ask_bus(readiness);
         return;
     }
     struct read_command *command = read_command_new(name);
@@ -173,7 +207,8 @@ static void readiness_ask(struct call *call, bool of_reading, bool of_publishing
     }
     struct readiness *readiness = malloc(sizeof *readiness);
     must(readiness != NULL);
-    *readiness = (struct readiness){ call->api, call->exchange, of_reading, of_publishing };
+    *readiness = (struct readiness){ .api = call->api, .exchange = call->exchange, .of_reading = of_reading,
+                                     .of_publishing = of_publishing };
     if (of_publishing)
         ask_disk(readiness);
     else

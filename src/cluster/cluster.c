@@ -287,6 +287,45 @@ static void cluster_compare(struct cluster *cluster)
     writer_compare_all(cluster->writer);
 }
 
+/* --- canaries ----------------------------------------------------------------------------------------------------- */
+
+static void canaries_end(struct cluster *cluster, uint64_t number, msec now, enum canary_end end)
+{
+    while (!list_is_empty(&cluster->canaries)) {
+        struct canary *canary = container_of(cluster->canaries.next, struct canary, link);
+        if (canary->number > number || canary->until > now)
+            return;
+        list_take(&canary->link);
+        writer_end_canary(cluster->writer, canary, end);
+    }
+}
+
+void cluster_take_canaries(struct cluster *cluster, uint64_t number)
+{
+    canaries_end(cluster, number, INT64_MAX, CANARY_HOME);
+}
+
+static void port_canary(void *ctx, struct canary *canary)
+{
+    struct cluster *cluster = ctx;
+
+    if (!cluster->is_up || cluster->is_leaving) {
+        writer_end_canary(cluster->writer, canary, CANARY_AWAY);
+        return;
+    }
+    canary->number = cluster_send_self(cluster);
+    canary->until  = cluster->now + CANARY_MS_MAX;
+    list_push(&cluster->canaries, &canary->link);
+}
+
+static void canaries_free(struct cluster *cluster)
+{
+    struct list *link;
+
+    while ((link = list_pop(&cluster->canaries)) != NULL)
+        command_free(&container_of(link, struct canary, link)->command);
+}
+
 /* --- the engine's events ----------------------------------------------------------------------------------------- */
 
 void cluster_take_up(struct cluster *cluster, uint64_t life)
@@ -313,6 +352,7 @@ void cluster_take_down(struct cluster *cluster)
 {
     cluster->is_up = false;
     cluster_ask_reach(cluster->ask, false);
+    canaries_end(cluster, UINT64_MAX, INT64_MAX, CANARY_AWAY);
 }
 
 /* --- the port ----------------------------------------------------------------------------------------------------- */
@@ -375,6 +415,7 @@ static void port_tick(void *ctx)
     struct cluster *cluster = ctx;
 
     cluster_ask_tick(cluster->ask, cluster->now);
+    canaries_end(cluster, UINT64_MAX, cluster->now, CANARY_LOST);
     interest_tick(cluster->interest, cluster->now);
     cluster_send_tick(cluster);
     cluster_compare(cluster);
@@ -388,7 +429,7 @@ static void port_tick(void *ctx)
 
 const struct cluster_port cluster_port = {
     .follow = port_follow, .unfollow = port_unfollow, .committed = port_committed, .purged = port_purged,
-    .doubted = port_doubted, .ask = port_ask,
+    .doubted = port_doubted, .ask = port_ask, .canary = port_canary,
     .answer = port_answer, .turn_end = port_turn_end, .tick = port_tick,
 };
 
@@ -477,6 +518,7 @@ struct cluster *cluster_new(const struct cluster_setup *setup)
     registry_init(&cluster->registry);
     map_init(&cluster->far_map);
     list_init(&cluster->far);
+    list_init(&cluster->canaries);
     buf_init(&cluster->item, setup->engine->frame_bytes_max);
     return cluster;
 }
@@ -487,6 +529,7 @@ void cluster_free(struct cluster *cluster)
         return;
     must(cluster->under_way == 0);
     cluster_send_fini(cluster);
+    canaries_free(cluster);
     cluster_ask_free(cluster->ask);
     interest_free(cluster->interest);
     bus_links_free(cluster->links);

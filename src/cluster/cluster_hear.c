@@ -138,6 +138,10 @@ void cluster_take_frame(struct cluster *cluster, struct span frame)
     must(header.name.len < sizeof from.name);
     memcpy(from.name, header.name.at, header.name.len);
     from.incarnation = header.incarnation;
+    if (cluster_is_self(cluster, &from)) {
+        cluster_take_canaries(cluster, header.number);
+        return;
+    }
     counter_add(&cluster->counters.frames_heard, 1);
     if (hear_number(cluster, &from, header.number))
         hear_items(cluster, &from, frame);

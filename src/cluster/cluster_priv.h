@@ -9,6 +9,7 @@
 #include "cluster/cluster_ask.h"
 #include "cluster/interest.h"
 #include "codec/bus/bus_frame.h"
+#include "node/canary.h"
 
 enum { CLUSTER_HEADER_BYTES_MAX = 1 + 2 + BUS_NODE_NAME_MAX + 8 + 8 + 10,
        CLUSTER_ITEM_MORE_BYTES  = 512,  /* of an item, beside its body and what message_size() counts */
@@ -71,12 +72,16 @@ struct cluster {
     uint16_t                slots[LOOKUP_SLOTS];  /* of its names: their number and 1, by hash */
     size_t                  waiting_count, waiting_bytes;  /* in all look-ups */
     bool                    has_dropped;    /* something for others is lost in this turn */
+    struct list             canaries;       /* on their way through the engine; the oldest first */
 };
 
 /* --- cluster.c --- */
 void cluster_submit(struct cluster *cluster, struct cluster_call *call);
 /* What others sent may be lost: all followed heads are compared. */
 void cluster_doubt(struct cluster *cluster);
+
+/* The frame with this number has come back, and so have those before it, or never will. */
+void cluster_take_canaries(struct cluster *cluster, uint64_t number);
 
 /* --- cluster_send.c --- */
 void cluster_send_fini(struct cluster *cluster);
@@ -90,6 +95,9 @@ void cluster_forget_far(struct cluster *cluster, const struct node_id *id);
 bool cluster_is_self(const struct cluster *cluster, const struct node_id *id);
 /* One item into the frame of this turn for that node. False: it is too long for any frame. */
 bool cluster_put_item(struct cluster *cluster, const struct node_id *to, const struct bus_item *item);
+
+/* A beat to this node itself, in a frame of its own. Its number. */
+uint64_t cluster_send_self(struct cluster *cluster);
 
 /* For cluster_ask: which nodes follow this channel? Shares the name. */
 void cluster_look_up(struct cluster *cluster, uint64_t question, struct channel_name *channel);

@@ -13,6 +13,7 @@
 /* A frame that is being filled, or under way. */
 struct cluster_frame {
     struct cluster_call call;
+    uint64_t            number;
     struct buf          bytes;
 };
 
@@ -107,6 +108,7 @@ static struct cluster_frame *cluster_frame_new(struct cluster *cluster, const st
     };
 
     must(frame != NULL);
+    frame->number = header.number;
     frame->call = (struct cluster_call){ .call = { .kind = ENGINE_SEND, .to = *to }, .done = cluster_frame_done };
     buf_init(&frame->bytes, cluster->engine->frame_bytes_max);
     bus_header_put(&frame->bytes, &header);
@@ -144,6 +146,14 @@ bool cluster_put_item(struct cluster *cluster, const struct node_id *to, const s
     buf_clear(&cluster->item);
     bus_item_put(&cluster->item, item);
     return !buf_is_over(&cluster->item) && far_put(cluster, far_get(cluster, to), buf_span(&cluster->item));
+}
+
+uint64_t cluster_send_self(struct cluster *cluster)
+{
+    struct cluster_far *far = far_get(cluster, &cluster->setup.self.id);
+
+    must(cluster_put_item(cluster, &far->id, &(const struct bus_item){ .kind = BUS_BEAT }));
+    return far->open->number;
 }
 
 static void cluster_beat(void *ctx, const struct node_id *to)

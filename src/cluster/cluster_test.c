@@ -8,6 +8,7 @@
 #include "base/must.h"
 #include "cluster/cluster.h"
 #include "cluster/sim_engine.h"
+#include "node/canary.h"
 #include "store/mem.h"
 
 #include <cmocka.h>
@@ -69,6 +70,9 @@ static void hear_command(struct place *place, struct command *command)
         struct deliver_command *deliver = container_of(command, struct deliver_command, hint.command);
         for (uint32_t i = 0; i < deliver->hint.count; i++)
             say(place, "%d", deliver->messages[i]->seq);
+    } else if (command->kind == &canary_kind) {
+        static const char *const ends[] = { "alone", "home", "away", "lost" };
+        say(place, ends[container_of(command, struct canary, command)->end], 0);
     } else if (command->kind == &purged_kind) {
         say(place, "purge %d", container_of(command, struct purged_command, command)->head);
     } else if (command->kind == &moved_kind) {
@@ -542,6 +546,41 @@ static void a_healthy_bus_saves_comparisons(void **state)
     hall_free(hall);
 }
 
+static void sends_canary(struct hall *hall, unsigned no)
+{
+    writer_take(&hall->places[no].writer, &canary_new()->command, hall->now);
+}
+
+/* Threat 46: readiness goes by a canary that has been through the engine. */
+static void a_canary_tells_whether_the_bus_carries(void **state)
+{
+    (void)state;
+    static const struct sim_engine_faults all_lost = { .lost_frames = 1 };
+    struct hall                          *hall     = hall_full(false);
+
+    sends_canary(hall, 0);
+    sends_canary(hall, 0);
+    passes(hall, 100);
+    heard_is(hall, 0, "home home");
+    sim_server_set_faults(hall->server, &all_lost);
+    sends_canary(hall, 0);
+    passes(hall, CANARY_MS_MAX - 100);
+    heard_is(hall, 0, "");
+    passes(hall, 300);
+    heard_is(hall, 0, "lost");
+    sim_server_set_faults(hall->server, NULL);
+    sends_canary(hall, 0);
+    sim_server_stop(hall->server);
+    passes(hall, 1000);
+    sends_canary(hall, 0);
+    passes(hall, 100);
+    heard_is(hall, 0, "away away");
+    sim_server_start(hall->server, false);
+    passes(hall, 1000);
+    sends_canary(hall, 0);
+    hall_free(hall);
+}
+
 /* --- nodes -------------------------------------------------------------------------------------------------------- */
 
 static void nodes_know_each_other(void **state)
@@ -674,6 +713,7 @@ int main(void)
         cmocka_unit_test(an_emptied_engine_is_filled_again),
         cmocka_unit_test(while_the_engine_is_away_heads_are_polled),
         cmocka_unit_test(a_healthy_bus_saves_comparisons),
+        cmocka_unit_test(a_canary_tells_whether_the_bus_carries),
         cmocka_unit_test(nodes_know_each_other),
         cmocka_unit_test(who_leaves_is_gone_at_once),
         cmocka_unit_test(what_a_lost_node_committed_last_is_found),

@@ -5,6 +5,7 @@
 
 #include "message/message.h"
 
+struct canary;
 struct peer_call;
 struct peer_question;
 
@@ -26,6 +27,8 @@ struct cluster_port {
     void (*ask)(void *ctx, struct peer_question *question);
     /* Takes it: another node's question, answered. */
     void (*answer)(void *ctx, struct peer_call *call);
+    /* Takes it; it comes back by writer_end_canary() (canary.h). */
+    void (*canary)(void *ctx, struct canary *canary);
     /* Before the writer's turn ends. */
     void (*turn_end)(void *ctx);
     void (*tick)(void *ctx);  /* about ten times a second */

@@ -10,6 +10,7 @@
 
 #include "base/must.h"
 #include "lib/hand_clock.h"
+#include "node/canary.h"
 
 #include <cmocka.h>
 
@@ -31,6 +32,7 @@ struct stage {
     enum rc                read_rc;
     enum publish_outcome   outcome;
     msec                   busy_ms;
+    enum canary_end        canary_end;
     int                    fd;
 };
 
@@ -97,6 +99,8 @@ static void answer_all(struct stage *stage)
             answer_read(stage, &container_of(command, struct read_command, command)->read);
         else if (command->kind == &stats_kind)
             container_of(command, struct stats_command, command)->stats.busy_ms = stage->busy_ms;
+        else if (command->kind == &canary_kind)
+            container_of(command, struct canary, command)->end = stage->canary_end;
         else if (command->kind == &count_kind)
             container_of(command, struct count_command, command)->is_home = true;
         else if (command->kind == &listing_kind)
@@ -515,7 +519,7 @@ static void batches_count_for_their_answers_before_they_have_them(void **state) 
     }
 }
 
-enum { QUESTIONS_IN_A_ROW = 3 };  /* of GET /readyz, which has the most */
+enum { QUESTIONS_IN_A_ROW = 4 };  /* of GET /readyz, which has the most */
 
 /* Cut off before the answer: it comes to nobody. */
 static void answers_outlive_their_asker(void **state)

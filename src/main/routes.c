@@ -3,6 +3,7 @@
 #include "auth/credential.h"
 #include "auth/origin.h"
 #include "base/jitter.h"
+#include "main/role_paths.h"
 #include "main/worker_priv.h"
 
 static struct http_plan plan_follow(const struct worker *worker, const struct http_request *request)
@@ -200,11 +201,24 @@ static void ask_again_if_revoked(struct worker *worker, struct http_exchange *ex
     *caller = (struct http_caller){ .status = 503, .reason = "your rights have just changed; send it again" };
 }
 
+/* False: the node has the role that the path needs. */
+static bool refuse_role(struct worker *worker, struct http_exchange *exchange, const struct http_request *request)
+{
+    unsigned role = role_of_path(request->path);
+
+    if ((worker->snapshot->settings.role_bits & role) == role)
+        return false;
+    http_problem(&worker->http, exchange, 421, NULL, role_missing_text(role), (struct http_fields){ 0 });
+    return true;
+}
+
 static void worker_serve(void *ctx, struct http_exchange *exchange, const struct http_request *request)
 {
     struct worker              *worker = ctx;
     const struct session_route *route  = find_session_route(worker, request->path);
 
+    if (refuse_role(worker, exchange, request))
+        return;
     ask_again_if_revoked(worker, exchange, request);
     if (route != NULL)
         route->serve(&worker->sessions, exchange, request);

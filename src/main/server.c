@@ -145,7 +145,7 @@ static void server_take_addresses(struct server *server, const struct settings *
 {
     for (size_t i = 0; i < settings->listen_count; i++)
         server->listens[server->listen_count++] = settings->listens[i];
-    for (size_t i = 0; i < settings->native_listen_count; i++)
+    for (size_t i = 0; i < settings->native_listen_count && (settings->role_bits & ROLE_ACCESS) != 0; i++)
         server->listens[server->listen_count++] = settings->native_listens[i];
 }
 

@@ -238,7 +238,7 @@ static enum publish_outcome outcome_of(const struct append *append)
 
 static void writer_tell_cluster(struct writer *writer, struct message *message)
 {
-    if (writer->cluster != NULL && writer_store_of(writer, message->channel)->is_shared)
+    if (writer_is_routed(writer, message->channel))
         writer->cluster->committed(writer->cluster_ctx, message);
 }
 

@@ -346,7 +346,7 @@ static void writer_register(struct writer *writer, struct tail *tail, unsigned l
     tail->followers |= UINT64_C(1) << loop;
     if (!from->store->has_one_writer)
         tail_move(writer, tail, HEAD_OUTDATE);
-    if (!is_first || writer->cluster == NULL || !from->is_shared)
+    if (!is_first || !writer_is_routed(writer, tail->name))
         return;
     tail_move(writer, tail, HEAD_ROUTE);
     writer->cluster->follow(writer->cluster_ctx, tail->name);
@@ -408,7 +408,7 @@ static void writer_unregister(struct writer *writer, struct tail *tail)
 
     must(from->followed_count > 0);
     from->followed_count--;
-    if (writer->cluster != NULL && from->is_shared)
+    if (writer_is_routed(writer, tail->name))
         writer->cluster->unfollow(writer->cluster_ctx, tail->name);
     if (from->store->has_one_writer)
         return;

@@ -20,6 +20,14 @@ static inline struct writer_store *writer_store_of(struct writer *writer, const 
     return name_is_durable(name) ? &writer->durable : &writer->memory;
 }
 
+/* Do other nodes hear of this log by the cluster? Not of a connection's own: only its node has followers of it, and what is
+ * published to it elsewhere is published there (conn_publish.c). */
+static inline bool writer_is_routed(struct writer *writer, const struct channel_name *name)
+{
+    return writer->cluster != NULL && writer_store_of(writer, name)->is_shared &&
+           name->space->membership != MEMBER_IS_LINK;
+}
+
 static inline struct lane *writer_lane_of(struct writer *writer, const struct channel_name *name)
 {
     struct writer_store *from  = writer_store_of(writer, name);

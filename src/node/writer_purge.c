@@ -64,7 +64,7 @@ void writer_take_purge(struct writer *writer, struct publish_command *publish, b
     struct channel_name       *name   = publish->append.message->channel;
     const struct purge_answer *answer = &publish->append.purged;
 
-    if (writer->cluster != NULL && writer_store_of(writer, name)->is_shared)
+    if (writer_is_routed(writer, name))
         writer->cluster->purged(writer->cluster_ctx, name, answer->epoch, answer->head);
     writer_spread_purge(writer, name, answer->epoch, answer->head, is_late ? NULL : publish);
     if (is_late)

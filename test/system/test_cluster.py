@@ -235,6 +235,20 @@ def test_a_cluster_needs_a_store_that_nodes_share(cluster):
         assert done.returncode == 2 and want in done.stderr, done
 
 
+def test_a_node_serves_what_its_roles_say(cluster):
+    for roles, served, refused in (("api", "/v1/channels/topic:roles/messages", "/v1/subscribe?channel=topic:roles"),
+                                   ("access,router", "/v1/allocate", "/v1/channels/topic:roles/messages")):
+        with Node("roles", {**cluster.engines(), "LONGWIRE_ROLES": roles}, "heartbeat_s = 1\n") as node:
+            api = Api(node.url)
+            assert api.get(served).status == 200
+            answer = api.get(refused)
+            assert answer.status == 421 and "is not among its roles" in answer.json["detail"], answer
+            assert api.get("/healthz").status == 200 and api.get("/v1/nodes").status == 200
+            api.close()
+        if roles == "api":
+            assert f"tcp={node.address}:{node.tcp_port}" not in node.log()
+
+
 def test_no_password_of_an_engine_is_shown(cluster):
     """Threat 108."""
     done = subprocess.run([str(cluster.nodes[0].program), "--check", "--store", cluster.postgres.url,

@@ -20,6 +20,7 @@ void presence_init(struct presence *presence, const struct writer_port *port, vo
     list_init(&presence->polled);
     list_init(&presence->saying);
     list_init(&presence->watched);
+    list_init(&presence->asking);
 }
 
 void presence_join(struct presence *presence, struct writer *writer, uint64_t incarnation)
@@ -484,6 +485,7 @@ static void presence_channel_empty(struct presence *presence, struct presence_ch
 
 void presence_fini(struct presence *presence)
 {
+    presence_peers_fini(presence);
     while (!list_is_empty(&presence->all))
         presence_channel_empty(presence, container_of(presence->all.next, struct presence_channel, in_all));
     map_fini(&presence->channels);

@@ -69,6 +69,7 @@ struct presence {
     uint64_t                  incarnation;  /* … and this is the one of this node */
     struct list               saying;    /* channels with changes that other nodes are to be told */
     struct list               watched;   /* channels whose sets on other nodes are asked for now and then, the next one first */
+    struct list               asking;    /* questions to other nodes under way */
     uint32_t                  asking_count;
     msec                      now, wall;
     struct presence_counters  counters;

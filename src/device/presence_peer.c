@@ -282,9 +282,23 @@ static void presence_take_set(struct presence *presence, struct presence_channel
 /* --- asking other nodes ----------------------------------------------------------------------------------------- */
 
 struct presence_asking {
+    struct list          in_asking;
     struct presence     *presence;
     struct channel_name *name;  /* owns a reference: the channel may be gone when the answer comes */
 };
+
+static void presence_asking_free(struct presence_asking *asking)
+{
+    list_take(&asking->in_asking);
+    channel_name_unref(asking->name);
+    free(asking);
+}
+
+void presence_peers_fini(struct presence *presence)
+{
+    while (!list_is_empty(&presence->asking))
+        presence_asking_free(container_of(presence->asking.next, struct presence_asking, in_asking));
+}
 
 /* An answer begins with the incarnation of who answers. */
 static void presence_take_answer(struct presence *presence, struct presence_channel *channel, struct span body)
@@ -331,8 +345,7 @@ static void presence_answered(struct peer_question *question, struct writer *wri
         channel->is_syncing = false;
         presence_list_news(presence, channel);
     }
-    channel_name_unref(asking->name);
-    free(asking);
+    presence_asking_free(asking);
     command_free(&question->command);
 }
 
@@ -342,7 +355,8 @@ static void presence_ask(struct presence *presence, struct presence_channel *cha
     struct peer_question   *question = peer_question_new(PEER_PRESENCE);
 
     must(asking != NULL);
-    *asking           = (struct presence_asking){ presence, channel_name_ref(channel->name) };
+    *asking           = (struct presence_asking){ .presence = presence, .name = channel_name_ref(channel->name) };
+    list_push(&presence->asking, &asking->in_asking);
     question->channel = channel_name_ref(channel->name);
     question->wait_ms = PRESENCE_WAIT_MS;
     question->settled = presence_answered;

@@ -140,6 +140,7 @@ void presence_say(struct presence *presence, const struct presence_member *membe
 void presence_peers_begin(struct presence *presence, struct presence_channel *channel);
 void presence_peers_end(struct presence *presence, struct presence_channel *channel);
 void presence_peers_tick(struct presence *presence);
+void presence_peers_fini(struct presence *presence);
 /* At the end of the channel. */
 void presence_peers_forget(struct presence_channel *channel);
 

@@ -207,6 +207,11 @@ static void put_presence(struct buf *out, const struct server *server)
             counter_get(&counters->leaves));
     put_one(out, "longwire_presence_returns_total", "counter",
             "Devices that were cut and came back to a channel before they had left it.", counter_get(&counters->returns));
+    put_one(out, "longwire_presence_peer_news_total", "counter", "Changes of sets that other nodes told, each telling counted.",
+            counter_get(&counters->peer_news));
+    put_one(out, "longwire_presence_peer_sets_total", "counter",
+            "Whole sets of other nodes that were asked for, because what was known of them was not right.",
+            counter_get(&counters->peer_sets));
     put_one(out, "longwire_presence_refused_total", "counter", "Devices not noted, because of presence_members_max.",
             counter_get(&counters->refused));
     put_metric_head(out, told, "counter", "What channels have told of their changes: each change, or the number alone.");

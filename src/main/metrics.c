@@ -274,6 +274,15 @@ static void put_stores(struct buf *out, const struct server *server)
             durable.is_full);
     put_one(out, "longwire_store_failures_total", "counter", "Writes and syncs of the durable log that failed.",
             durable.failure_count);
+    put_one(out, "longwire_store_waiting", "gauge", "Requests to the durable store that no connection to its engine has taken yet.",
+            durable.waiting_count);
+    put_one(out, "longwire_store_reconnects_total", "counter", "Connections to the engine that were lost and made anew.",
+            durable.reconnect_count);
+    put_one(out, "longwire_store_commits_resolved_total", "counter",
+            "Commits whose answer was lost, and whose outcome was learnt before their publishers were answered.",
+            durable.resolved_count);
+    put_one(out, "longwire_store_commits_unknown_total", "counter", "… and could not be learnt: answered 503, not known.",
+            durable.unresolved_count);
     put_one(out, "longwire_store_damaged_total", "counter",
             "Places in the durable log's files that were found damaged since the start.", durable.damage_count);
     put_one(out, "longwire_store_unreadable", "gauge", "1 while the log can't even be opened for reading.",

@@ -2,12 +2,15 @@
 
 #include "reactor/log.h"
 
-static void look_at_failures(struct store_watch *watch, const struct store_stats *stats)
+static void look_at_failures(struct store_watch *watch, const struct store_stats *stats, const char *engine)
 {
     if (stats->failure_count != watch->failures_told) {
         LOG(LOG_ERROR, "store_failed", log_str("error", stats->failure),
             log_u64("times", stats->failure_count - watch->failures_told),
-            log_str("notice", "publishes under way were answered 503 or 507; the log is read anew from the disk"));
+            log_str("engine", engine == NULL ? "" : engine),
+            log_str("notice", engine == NULL
+                                  ? "publishes under way were answered 503 or 507; the log is read anew from the disk"
+                                  : "what can't be done meanwhile is answered 503; the connection is made again by itself"));
         watch->failures_told = stats->failure_count;
         watch->was_failed    = true;
     }
@@ -27,7 +30,7 @@ static void look_at_damage(struct store_watch *watch, const struct store_stats *
             log_str("notice", "readers get a gap `corrupt` for messages that are lost; everything else is delivered"));
 }
 
-void store_watch_look(struct store_watch *watch, const struct store_stats *stats)
+void store_watch_look(struct store_watch *watch, const struct store_stats *stats, const char *engine)
 {
     if (stats->is_full && !watch->was_full)
         LOG(LOG_ERROR, "disk_full",
@@ -35,6 +38,6 @@ void store_watch_look(struct store_watch *watch, const struct store_stats *stats
     else if (!stats->is_full && watch->was_full)
         LOG(LOG_INFO, "disk_has_room", log_str("notice", "publishes are taken again"));
     watch->was_full = stats->is_full;
-    look_at_failures(watch, stats);
+    look_at_failures(watch, stats, engine);
     look_at_damage(watch, stats);
 }

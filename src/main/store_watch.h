@@ -16,6 +16,7 @@ struct store_watch {
     uint64_t damages_told;
 };
 
-void store_watch_look(struct store_watch *watch, const struct store_stats *stats);
+/* `engine`: store_ops.engine of the store. */
+void store_watch_look(struct store_watch *watch, const struct store_stats *stats, const char *engine);
 
 #endif

@@ -17,7 +17,7 @@
 #include "store/shard_table.h"
 #include "store/shards.h"
 
-enum { URL_WHY_BYTES = 512, COPY_TELL_EACH = 100000 };
+enum { URL_WHY_BYTES = 512, COPY_TELL_EACH = 100000, VOLATILE_WRITERS = 2, VOLATILE_READERS = 1 };
 
 _Static_assert((int)STORE_URLS_MAX <= (int)SHARDS_MAX, "each database is a shard");
 
@@ -271,6 +271,12 @@ static enum rc open_postgres(struct stores *stores, const struct settings *setti
     enum rc rc = databases_ask(&databases, why, why_size);
     if (rc == RC_OK)
         rc = databases_open(&databases, &options, &stores->durable, why, why_size);
+    if (rc == RC_OK && settings->cluster_kind == CLUSTER_POSTGRES) {
+        options.is_volatile  = true;
+        options.writer_count = VOLATILE_WRITERS;
+        options.reader_count = VOLATILE_READERS;
+        rc = databases_open(&databases, &options, &stores->memory, why, why_size);
+    }
     databases_fini(&databases);
     return rc;
 }
@@ -322,7 +328,7 @@ enum rc stores_open(struct stores *stores, const struct settings *settings, stru
     enum rc rc = RC_OK;
     if (settings->cluster_kind == CLUSTER_REDIS)
         rc = open_shared_memory(stores, settings, namespaces, hash_key, why, why_size);
-    else
+    else if (settings->cluster_kind != CLUSTER_POSTGRES)
         stores->memory = mem_store_new(&memory);
     if (rc != RC_OK)
         return rc;

@@ -7,7 +7,7 @@
 #include "store/store.h"
 
 /* The store of durable namespaces and the store of all others. With `store = memory` both are in memory; in a cluster with Redis the
- * second one is there. */
+ * second one is there, in one on PostgreSQL alone in the same databases. */
 struct stores {
     struct store *durable, *memory;
 };

@@ -159,7 +159,7 @@ static void worker_watch(struct worker *worker)
     struct store_stats stats   = { 0 };
 
     durable->ops->stats(durable, &stats);
-    store_watch_look(&worker->store_watch, &stats);
+    store_watch_look(&worker->store_watch, &stats, durable->ops->engine);
     clock_watch_look(&worker->clock_watch, &worker->loop.wall_clock);
     log_tell_suppressed();
 }

@@ -341,6 +341,16 @@ static void pg_tick(struct store *store, msec wall)
     pg_wake(pg);
 }
 
+/* Under the lock. */
+static size_t pg_batches_waiting(const struct pg *pg)
+{
+    size_t count = 0;
+
+    for (const struct list *at = pg->lists.batches.next; at != &pg->lists.batches; at = at->next)
+        count++;
+    return count;
+}
+
 static void pg_stats(struct store *store, struct store_stats *ret_stats)
 {
     struct pg *pg = pg_of(store);
@@ -352,6 +362,9 @@ static void pg_stats(struct store *store, struct store_stats *ret_stats)
         .batch_count   = counter_get(&pg->batch_count),
         .sync_count    = counter_get(&pg->sync_count),
         .sync_us_sum   = counter_get(&pg->sync_us_sum),
+        .reconnect_count  = counter_get(&pg->reconnect_count),
+        .resolved_count   = counter_get(&pg->resolved_count),
+        .unresolved_count = counter_get(&pg->unresolved_count),
         .is_full       = counter_get(&pg->is_full) != 0,
         .is_broken     = counter_get(&pg->is_broken) + counter_get(&pg->is_away) != 0,
         .failure_count = counter_get(&pg->failure_count),
@@ -359,6 +372,7 @@ static void pg_stats(struct store *store, struct store_stats *ret_stats)
     for (size_t i = 0; i < sizeof pg->sync_us_buckets / sizeof pg->sync_us_buckets[0]; i++)
         ret_stats->sync_us_buckets[i] = counter_get(&pg->sync_us_buckets[i]);
     pthread_mutex_lock(&pg->lock);
+    ret_stats->waiting_count = pg->lists.read_count + pg->lists.change_count + pg_batches_waiting(pg);
     snprintf(ret_stats->failure, sizeof ret_stats->failure, "%s", pg->failure);
     pthread_mutex_unlock(&pg->lock);
 }
@@ -376,6 +390,8 @@ static void pg_close(struct store *store)
         lane_fini(&pg->lanes[i]);
     pthread_mutex_destroy(&pg->lock);
     close(pg->wake);
+    for (size_t i = 0; i < SQL_COUNT; i++)
+        free(pg->texts[i]);
     free(pg->url);
     free(pg);
 }
@@ -509,6 +525,25 @@ static enum rc schema_run(PGconn *conn, const char *text, char *ret_why, size_t 
     return is_ok ? RC_OK : RC_IO;
 }
 
+/* The tables of memory namespaces, beside those of the durable ones and of the same version. */
+static enum rc volatile_schema_make(PGconn *conn, int version, size_t index, size_t count, char *ret_why, size_t why_size)
+{
+    char      take_place[PLACE_TEXT_BYTES];
+    PGresult *result   = PQexec(conn, "select to_regclass('longwire_memory.shard') is not null");
+    bool      is_there = PQresultStatus(result) == PGRES_TUPLES_OK && strcmp(PQgetvalue(result, 0, 0), "t") == 0;
+    enum rc   rc       = RC_OK;
+
+    PQclear(result);
+    for (int i = is_there ? version : 0; i < PG_SCHEMA_VERSION && rc == RC_OK; i++) {
+        char *text = pg_volatile_text(pg_schema_steps[i]);
+        rc         = schema_run(conn, text, ret_why, why_size);
+        free(text);
+    }
+    snprintf(take_place, sizeof take_place, "select longwire_memory.take_place(0, 0, %d, %zu, %zu)", SLOT_COUNT - 1, index,
+             count);
+    return rc == RC_OK && !is_there ? schema_run(conn, take_place, ret_why, why_size) : rc;
+}
+
 /* In one transaction, so that a schema is there as a whole or not at all. Two that do it at the same time come one after
  * the other; the second one finds the work done. */
 static enum rc schema_make(PGconn *conn, const struct shard_place *place, size_t index, size_t count, char *ret_why,
@@ -527,6 +562,8 @@ static enum rc schema_make(PGconn *conn, const struct shard_place *place, size_t
              place->first_slot, place->last_slot, index, count);
     if (rc == RC_OK && version == 0)
         rc = schema_run(conn, take_place, ret_why, why_size);
+    if (rc == RC_OK)
+        rc = volatile_schema_make(conn, version, index, count, ret_why, why_size);
     snprintf(set_version, sizeof set_version, "update longwire.shard set version = greatest(version, %d); commit",
              PG_SCHEMA_VERSION);
     return rc == RC_OK ? schema_run(conn, set_version, ret_why, why_size) : rc;
@@ -630,6 +667,10 @@ static struct pg *pg_new(const struct pg_store_options *options)
     pg->url  = strdup(options->url);
     pg->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     must(pg->url != NULL && pg->wake >= 0);
+    for (size_t i = 0; i < SQL_COUNT; i++) {
+        pg->texts[i] = options->is_volatile ? pg_volatile_text(pg_texts[i].text) : strdup(pg_texts[i].text);
+        must(pg->texts[i] != NULL);
+    }
     pthread_mutex_init(&pg->lock, NULL);
     lists_init(&pg->lists);
     lanes_init(pg);

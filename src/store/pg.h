@@ -26,6 +26,10 @@
  * process that is still running. A copy of the files that is put back, and started without recovery while no node runs,
  * can't be noticed.
  *
+ * Volatile stores. Memory and none namespaces of a cluster lie in unlogged tables in a schema of their own beside those of
+ * the durable ones, and a commit doesn't wait for the disk. A crash of the database empties them, and then their logs have a new
+ * epoch; so has a replica that is promoted. A channel that was ever used keeps a row there.
+ *
  * Needs PostgreSQL 14 or later, the encoding UTF8, and a connection of its own per session (no pooling by transaction). */
 #ifndef STORE_PG_H
 #define STORE_PG_H
@@ -37,6 +41,7 @@ struct pg_store_options {
     const char        *url;               /* postgres://user@host:port/database?…, or any other connection string of libpq */
     struct namespaces *spaces;            /* borrowed until close */
     struct hash_key    hash_key;          /* the key that all channel names are hashed with */
+    bool               is_volatile;       /* for memory and none namespaces: tables that a crash of the database empties */
     msec               key_keep_ms;       /* idempotency window; 0: 24 hours */
     size_t             writer_count;      /* connections for appends, 1 … 8; 0: 3. One more is for the ledger */
     size_t             reader_count;      /* connections for reads, 1 … 8; 0: 2 */

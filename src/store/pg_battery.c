@@ -238,21 +238,38 @@ void engine_clear(void)
 
     /* What a closed store has sent may still be carried out; its locks could be in the way. */
     engine_sql("set client_min_messages = error; select count(pg_terminate_backend(pid, 10000)) from pg_stat_activity where application_name like 'longwired-%'");
-    engine_sql("set client_min_messages = error; drop schema if exists longwire cascade");
+    engine_sql("set client_min_messages = error; drop schema if exists longwire, longwire_memory cascade");
     if (engine_init(url_text, why) != RC_OK)
         fail_msg("%s", why);
 }
 
-struct store *engine_store(struct bench *bench, const char *url)
+static struct store *engine_store_with(struct bench *bench, const char *url, bool is_volatile)
 {
     const struct pg_store_options options = { .url = url, .spaces = &bench->spaces, .hash_key = bench->hash_key,
-                                              .answer_ms = 2000, .connect_ms = 1000, .doubt_ms = 3000 };
+                                              .answer_ms = 2000, .connect_ms = 1000, .doubt_ms = 3000,
+                                              .is_volatile = is_volatile };
     struct store                 *store   = NULL;
     char                          why[WHY_BYTES];
 
     if (pg_store_open(&options, &store, why, sizeof why) != RC_OK)
         fail_msg("%s", why);
     return store;
+}
+
+struct store *engine_store(struct bench *bench, const char *url)
+{
+    return engine_store_with(bench, url, false);
+}
+
+struct store *engine_volatile_store(struct bench *bench)
+{
+    return engine_store_with(bench, url_text, true);
+}
+
+static struct store *engine_open_volatile(struct bench *bench)
+{
+    engine_clear();
+    return engine_volatile_store(bench);
 }
 
 static struct store *engine_open_new(struct bench *bench)
@@ -295,6 +312,7 @@ static struct store *engine_open_spread(struct bench *bench)
 }
 
 const struct store_maker pg_spread_maker = { "postgres, two databases", engine_open_spread, NULL, true };
+const struct store_maker pg_volatile_maker = { "postgres, unlogged", engine_open_volatile, NULL, false };
 const struct store_maker pg_maker = { "postgres", engine_open_new, NULL };
 
 /* --- the proxy ---------------------------------------------------------------------------------------------------- */

@@ -325,6 +325,12 @@ static void push_message(struct pg_args *args, const struct pg_append *mine)
         pg_push_bytes(args, 8 + i, is_rest ? SPAN("") : texts[i]);
 }
 
+/* Messages of durability NONE are numbered, and that is all. */
+static bool append_is_kept(const struct append *append)
+{
+    return append->message->channel->space->durability != NONE;
+}
+
 static size_t send_messages(struct pg_lane *lane)
 {
     size_t count = 0;
@@ -332,7 +338,7 @@ static size_t send_messages(struct pg_lane *lane)
     pg_args_clear(&lane->args);
     pg_args_arrays(&lane->args, "iiiiiiiibbbbb");
     for (size_t i = 0; i < lane->commit.append_count; i++)
-        if (lane->commit.appends[i].append->outcome == APPEND_DONE) {
+        if (lane->commit.appends[i].append->outcome == APPEND_DONE && append_is_kept(lane->commit.appends[i].append)) {
             push_message(&lane->args, &lane->commit.appends[i]);
             count++;
         }
@@ -648,6 +654,7 @@ void commit_turned_out(struct pg_lane *lane, bool is_done)
         commit_finish(lane);
     } else {
         counter_set(&lane->pg->is_broken, 1);
+        counter_add(&lane->pg->unresolved_count, 1);
         commit_refuse_all(lane, APPEND_BROKEN, LEDGER_BROKEN);
     }
 }

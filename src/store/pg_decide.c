@@ -316,7 +316,10 @@ static void pg_number(struct pg_commit *commit, struct pg_append *mine)
     message->epoch = commit->epoch;
     message->seq   = ++channel->head;
     message->id    = id_take(commit, message->channel->space->id_kind);
-    channel->bytes += message->payload_len;
+    if (message->channel->space->durability == NONE)
+        channel->floor = channel->head + 1;  /* nothing of it is kept */
+    else
+        channel->bytes += message->payload_len;
     channel->has_changed  = true;
     mine->append->outcome = APPEND_DONE;
 }

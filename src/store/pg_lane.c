@@ -13,9 +13,10 @@ enum { PAUSE_MS_FIRST = 100, PAUSE_MS_LONGEST = 5000, PAUSE_DOUBLINGS = 6, WHY_T
  * other lanes wait behind it, one after the other. So none is left open for long.
  * Plans must not depend on what the statistics of a young table say: all that the server asks is found by an index. */
 static const char SET_UP[] = "set jit = off; set enable_seqscan = off; set enable_hashjoin = off; set enable_mergejoin = off;"
-                             "set idle_in_transaction_session_timeout = '5s'; set client_min_messages = error;"
-                             "select set_config('synchronous_commit', 'on', false)"
-                             " where current_setting('synchronous_commit') = 'off'";
+                             "set idle_in_transaction_session_timeout = '5s'; set client_min_messages = error;";
+static const char SET_UP_DURABLE[]  = "select set_config('synchronous_commit', 'on', false)"
+                                      " where current_setting('synchronous_commit') = 'off'";
+static const char SET_UP_VOLATILE[] = "set synchronous_commit = off";
 
 void lane_init(struct pg_lane *lane, struct pg *pg, enum lane_class class)
 {
@@ -128,9 +129,12 @@ static void results_expect(struct pg_lane *lane)
 /* The simple protocol is not for pipelines, so this is sent before one begins. */
 static void lane_set_up(struct pg_lane *lane)
 {
+    char text[sizeof SET_UP + sizeof SET_UP_DURABLE];
+
+    snprintf(text, sizeof text, "%s%s", SET_UP, lane->pg->options.is_volatile ? SET_UP_VOLATILE : SET_UP_DURABLE);
     results_expect(lane);
     lane->state = LANE_SETTING_UP;
-    if (PQsetnonblocking(lane->conn, 1) != 0 || PQsendQuery(lane->conn, SET_UP) != 1)
+    if (PQsetnonblocking(lane->conn, 1) != 0 || PQsendQuery(lane->conn, text) != 1)
         lane_lose_by_error(lane);
 }
 
@@ -169,7 +173,7 @@ static void lane_greet(struct pg_lane *lane)
     if (lane->old_writer != 0)
         send_end_of_old(lane);
     for (size_t i = 0; i < SQL_COUNT; i++)
-        if (PQsendPrepare(lane->conn, pg_texts[i].name, pg_texts[i].text, 0, NULL) != 1)
+        if (PQsendPrepare(lane->conn, pg_texts[i].name, lane->pg->texts[i], 0, NULL) != 1)
             break;
     lane_sync(lane);
     pg_args_clear(&lane->args);
@@ -192,6 +196,10 @@ static void lane_greeted(struct pg_lane *lane)
     }
     int64_t last         = pg_i64(said, 0, 0);
     bool    is_committed = lane->doubt_until != 0 && last >= 0 && (uint64_t)last >= lane->commit_sent;
+
+    counter_add(&lane->pg->resolved_count, lane->doubt_until != 0);
+    counter_add(&lane->pg->reconnect_count, lane->was_greeted);
+    lane->was_greeted = true;
 
     lane->epoch         = (uint64_t)pg_i64(said, 0, 1);
     lane->old_writer    = 0;

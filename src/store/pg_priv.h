@@ -72,6 +72,7 @@ struct pg_lane {
     uint64_t              commit_sent, commit_done;  /* numbers of commits */
     const struct pg_work *work;           /* NULL: nothing to do */
     int                   phase;          /* the work's */
+    bool                  was_greeted;    /* a connection of it stood once */
     uint32_t              loss_count;     /* connections that were lost with this work */
     msec                  doubt_until;    /* a COMMIT of unknown outcome: until then it is looked for; 0: no doubt */
     struct pg_commit      commit;         /* of append and ledger lanes */
@@ -94,6 +95,7 @@ struct pg {
     struct ledger           ledger;
     struct pg_store_options options;
     char                   *url;
+    char                   *texts[SQL_COUNT];  /* of the statements */
     pthread_t               thread;
     int                     wake;            /* an eventfd */
     pthread_mutex_t         lock;            /* guards lists and failure */
@@ -114,6 +116,7 @@ struct pg {
     size_t                  notice_count, asked_count;
     bool                    has_more_notices;  /* more came than have room */
     struct counter          append_count, batch_count, sync_count, sync_us_sum, sync_us_buckets[20];
+    struct counter          reconnect_count, resolved_count, unresolved_count;
     struct counter          failure_count, channel_count, disk_bytes, is_full, is_broken;
     struct counter          is_away;         /* no lane can append: publishes are refused until one has a connection again */
 };

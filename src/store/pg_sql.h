@@ -2,7 +2,7 @@
 #ifndef STORE_PG_SQL_H
 #define STORE_PG_SQL_H
 
-enum { PG_SCHEMA_VERSION = 3 };
+enum { PG_SCHEMA_VERSION = 4 };
 
 enum pg_statement {
     SQL_LOCK_CHANNELS, SQL_MAKE_CHANNELS, SQL_EPOCH, SQL_IDS, SQL_USED_KEYS, SQL_TARGETS, SQL_FIRSTS, SQL_LOCK_ROWS,
@@ -22,5 +22,9 @@ extern const struct pg_text pg_texts[SQL_COUNT];
 /* The schema is made in steps: pg_schema_steps[n] leads from version n to version n + 1. A step that was released does
  * not change any more. NUL-terminated. */
 extern const char *const pg_schema_steps[PG_SCHEMA_VERSION];
+
+/* A statement or a step as it is for memory namespaces: in the schema `longwire_memory`, whose tables are unlogged. To be
+ * freed. */
+char *pg_volatile_text(const char *text);
 
 #endif

@@ -262,6 +262,46 @@ static void a_schema_of_another_version_is_refused_threat_44(void **state)
     assert_int_equal(engine_init("host=/nowhere", why), RC_IO);
 }
 
+/* --- memory namespaces -------------------------------------------------------------------------------------------- */
+
+static struct published volatile_publish(struct bench *bench, const char *channel)
+{
+    struct published said = bench_publish(bench, (struct publish){ .channel = channel, .payload = "x" });
+
+    for (int i = 0; said.outcome == APPEND_AWAY && i < TRIES; i++)
+        said = bench_publish(bench, (struct publish){ .channel = channel, .payload = "x" });
+    assert_int_equal(said.outcome, APPEND_DONE);
+    return said;
+}
+
+static void what_is_volatile_begins_anew_after_a_crash(void **state)
+{
+    struct bench *bench = *state, memory;
+
+    bench_prepare(&memory, &pg_maker);
+    memory.wall  = bench->wall;
+    memory.store = engine_volatile_store(&memory);
+    bench_publish(bench, (struct publish){ .channel = "topic:a", .payload = "durable" });
+    struct published before = volatile_publish(&memory, "live:a"), second = volatile_publish(&memory, "live:a");
+    assert_int_equal(second.answer.seq, 2);
+    assert_int_equal(volatile_publish(&memory, "conn:k").answer.seq, 1);
+    assert_int_equal(volatile_publish(&memory, "conn:k").answer.seq, 2);
+    expect_page(&memory, "conn:k", READ_AFTER, 0, 10, "[1-2 trimmed]");
+    expect_page(&memory, "live:a", READ_AFTER, 0, 10, "1 2");
+    expect_page(bench, "live:a", READ_AFTER, 0, 10, "");
+    engine_crash();
+    engine_resume();
+    struct published after = volatile_publish(&memory, "live:a");
+    assert_int_equal(after.answer.seq, 1);
+    assert_true(after.answer.epoch != before.answer.epoch);
+    assert_true(after.answer.id > second.answer.id);
+    expect_page(&memory, "live:a", READ_AFTER, 0, 10, "1");
+    while (bench_publish(bench, (struct publish){ .channel = "topic:a", .payload = "again", .key = "k" }).outcome == APPEND_AWAY)
+        continue;
+    expect_page(bench, "topic:a", READ_AFTER, 0, 10, "1 2");
+    bench_close(&memory);
+}
+
 /* --- retention ---------------------------------------------------------------------------------------------------- */
 
 /* Calls tick() until the SQL gives `wanted`. */
@@ -652,6 +692,7 @@ int main(int argc, char **argv)
         ENGINE_TEST(a_batch_of_any_size_is_one_commit),
         ENGINE_TEST(what_ends_its_connections_is_refused),
         ENGINE_TEST(a_schema_of_another_version_is_refused_threat_44),
+        ENGINE_TEST(what_is_volatile_begins_anew_after_a_crash),
         ENGINE_TEST(days_that_are_over_are_dropped),
         ENGINE_TEST(what_is_let_go_is_deleted),
         ENGINE_TEST(a_crash_is_survived_and_refused_honestly_threat_40),
@@ -667,7 +708,7 @@ int main(int argc, char **argv)
         ENGINE_TEST(a_replica_that_is_promoted_has_another_epoch_threat_40),
     };
 #undef ENGINE_TEST
-    int failed = store_battery_run(&pg_maker) + ledger_battery_run(&pg_maker) + store_battery_run(&pg_spread_maker) +
+    int failed = store_battery_run(&pg_volatile_maker) + store_battery_run(&pg_maker) + ledger_battery_run(&pg_maker) + store_battery_run(&pg_spread_maker) +
                  ledger_battery_run(&pg_spread_maker) +
                  cmocka_run_group_tests_name("postgres, failures", tests, NULL, NULL);
     engine_stop();

@@ -273,6 +273,10 @@ static void stats_add(struct store_stats *sum, const struct store_stats *stats)
     sum->sync_us_sum += stats->sync_us_sum;
     for (size_t i = 0; i < sizeof sum->sync_us_buckets / sizeof sum->sync_us_buckets[0]; i++)
         sum->sync_us_buckets[i] += stats->sync_us_buckets[i];
+    sum->waiting_count += stats->waiting_count;
+    sum->reconnect_count += stats->reconnect_count;
+    sum->resolved_count += stats->resolved_count;
+    sum->unresolved_count += stats->unresolved_count;
     sum->is_full |= stats->is_full;
     sum->is_broken |= stats->is_broken;
     sum->is_unreadable |= stats->is_unreadable;

@@ -193,6 +193,10 @@ struct store_stats {
     uint64_t sync_us_sum;
     uint64_t sync_us_buckets[20];  /* bucket i: syncs that took < 2^(i+5) us (32 us, 64 us, ...); the last also all
                                     * longer ones */
+    uint64_t waiting_count;        /* requests that no connection to the engine has taken yet */
+    uint64_t reconnect_count;      /* connections to the engine that were lost, and made anew */
+    uint64_t resolved_count;       /* commits whose answer was lost, and whose outcome was learnt afterwards */
+    uint64_t unresolved_count;     /* … and could not be learnt in time */
     bool     is_full, is_broken;   /* publishes are refused while one of them is true */
     bool     is_unreadable;        /* reads fail: the log is closed, and can't even be opened for reading */
     uint64_t failure_count;        /* writes and syncs that failed; some failures are over before anybody sees

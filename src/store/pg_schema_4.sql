@@ -21,6 +21,12 @@ begin
     if not found then
         insert into longwire.shard (version, epoch, incarnation)
             values (4, longwire.epoch_new(), longwire.incarnation_now()) on conflict do nothing;
+        if found then
+            -- Commits that did not wait for the disk may have taken ids that the sequences have forgotten.
+            perform setval(s.seqrelid::regclass, nextval(s.seqrelid::regclass) + 100000 * s.seqincrement) from pg_sequence s
+                where s.seqrelid in ('longwire.id_0'::regclass, 'longwire.id_1'::regclass, 'longwire.id_2'::regclass,
+                                     'longwire.id_3'::regclass);
+        end if;
         select * into shard from longwire.shard;
     end if;
     if shard.incarnation <> longwire.incarnation_now() or (is_lost and shard.epoch = known_epoch) then

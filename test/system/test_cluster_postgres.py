@@ -93,3 +93,38 @@ def test_a_killed_node_is_left_out_and_comes_back(cluster):
     with Reader(cluster.nodes[2].url, "sse", ["topic:back"]) as reader:
         publish(cluster.nodes[0], "topic:back", [b"hello"])
         reader.wait_head("topic:back", 1)
+
+
+def test_all_nodes_publish_to_a_memory_channel_in_one_order(cluster):
+    """Threat 42: memory channels lie in the database, too."""
+    with contextlib.ExitStack() as stack:
+        readers = [stack.enter_context(Reader(node.url, "sse", ["live:a"])) for node in cluster.nodes]
+        texts = [b"message %d" % number for number in range(30)]
+        for number, text in enumerate(texts):
+            assert publish(cluster.nodes[number % 3], "live:a", [text]) == [number + 1]
+        for reader in readers:
+            reader.wait_head("live:a", 30)
+            audit_reader(reader, "live:a", dict(enumerate(texts, 1)))
+        for node in cluster.nodes:
+            with contextlib.closing(Api(node.url)) as api:
+                assert api.history("live:a", limit=100)["head"] == 30
+
+
+def test_a_crash_of_the_database_is_another_epoch_of_memory_channels(cluster):
+    """Threat 39: readers are told by a gap, and go on."""
+    with contextlib.ExitStack() as stack:
+        readers = [stack.enter_context(Reader(node.url, "sse", ["live:crash"])) for node in cluster.nodes]
+        publish(cluster.nodes[0], "live:crash", [b"before 0", b"before 1"])
+        for reader in readers:
+            reader.wait_head("live:crash", 2)
+        cluster.postgres.stop_hard()
+        with contextlib.closing(Api(cluster.nodes[1].url)) as api:
+            refused = wait_until(lambda: (said := api.publish("live:crash", b"x")).status != 201 and said)
+            assert refused.status == 503 and "postgres" in refused.json["detail"], refused
+        cluster.postgres.start()
+        assert publish(cluster.nodes[2], "live:crash", [b"after"]) == [1]
+        for reader in readers:
+            reader.wait_for(lambda reader=reader: reader.of("live:crash")[-1].payload == b"after")
+            assert [gap["why"] for gap in reader.gaps("live:crash")] == ["epoch"]
+            assert [event.payload for event in reader.messages("live:crash")] == [b"before 0", b"before 1", b"after"]
+    cluster.wait_whole()

@@ -367,8 +367,8 @@ static size_t found_far(struct cluster *cluster, const struct engine_call *call,
     must(name->count <= call->id_count && name->first <= call->id_count - name->count);
     for (size_t i = 0; i < name->count; i++) {
         const struct node_id *id = &call->ids[name->first + i];
-        if (!far_is_sought(cluster, id))
-            continue;
+        if (cluster_is_self(cluster, id))
+            continue;  /* whoever is found has a lease, whatever this node was told of it before */
         struct cluster_far *far = far_get(cluster, id);
         if (far->mark == cluster->mark)
             continue;

@@ -62,9 +62,9 @@ static void plant_send(struct wire_world *wire, struct command *command)
 
 /* --- a loop, and a process, as they begin --- */
 
-static void fence_nobody(struct device_home *home, uint64_t key)
+static void fence_nobody(struct device_home *home, uint64_t key, enum fence_reason reason)
 {
-    (void)home, (void)key;
+    (void)home, (void)key, (void)reason;
 }
 
 static void plant_loop(struct wire_world *wire, struct session_worker *sessions)

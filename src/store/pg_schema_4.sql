@@ -26,6 +26,10 @@ begin
             perform setval(s.seqrelid::regclass, nextval(s.seqrelid::regclass) + 100000 * s.seqincrement) from pg_sequence s
                 where s.seqrelid in ('longwire.id_0'::regclass, 'longwire.id_1'::regclass, 'longwire.id_2'::regclass,
                                      'longwire.id_3'::regclass);
+            -- The partitions are still there, and empty.
+            insert into longwire.day select substring(c.relname from 9)::integer from pg_inherits i
+                join pg_class c on c.oid = i.inhrelid
+                where i.inhparent = 'longwire.message'::regclass and c.relname ~ '^message_[0-9]+$' on conflict do nothing;
         end if;
         select * into shard from longwire.shard;
     end if;

@@ -26,6 +26,7 @@ enum cluster_plant {
 
 const char *cluster_plant_text(unsigned plant);
 unsigned    cluster_plant_seeds_max(unsigned plant);
+unsigned    cluster_plant_seed_first(unsigned plant);
 
 struct cluster_node;
 

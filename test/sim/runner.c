@@ -141,8 +141,10 @@ static void live_planted(const struct sim_program *program, unsigned plant, unsi
     struct transcript transcript = { 0 };
     char              text[256];
 
+    unsigned first = program->plant_seed_first == NULL ? 1 : program->plant_seed_first(plant);
+
     for (unsigned i = 1; i <= program->plant_seeds_max(plant); i++) {
-        if (program->live(i, plant, &transcript, text))
+        if (program->live(first + i - 1, plant, &transcript, text))
             continue;
         *found_after = i;
         _exit(FOUND_STATUS);

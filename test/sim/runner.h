@@ -15,7 +15,8 @@
 struct sim_program {
     const char *name;
     unsigned    plant_count;               /* plant 0 is none */
-    unsigned  (*plant_seeds_max)(unsigned plant);  /* within so many it is found */
+    unsigned  (*plant_seeds_max)(unsigned plant);  /* within so many it is found … */
+    unsigned  (*plant_seed_first)(unsigned plant); /* … from this one on; NULL: from 1 */
     const char *(*plant_text)(unsigned plant);
     /* Lives one seed to its end. False: a promise was broken, and is told in ret_promise. */
     bool        (*live)(uint64_t seed, unsigned plant, struct transcript *transcript, char ret_promise[256]);

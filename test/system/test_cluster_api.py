@@ -277,6 +277,7 @@ def test_without_redis_answers_say_that_they_are_incomplete(user):
         nodes = cluster.nodes
         channel = fresh()
         publish(nodes[0], channel)
+        wait_until(lambda: len(ask(nodes[0], "/v1/allocate")["nodes"]) == 3)  # it has read the leases of all
         with begin(nodes[1], user, "phone"):
             cluster.redis.kill()
             wait_until(lambda: ask(nodes[0], path_of(channel)).get("incomplete"))

@@ -225,7 +225,7 @@ def test_routes_go_with_their_followers(cluster):
     assert not routed()
     with follows(node.url, "topic:routed"):
         wait_until(routed)
-    wait_until(lambda: not routed(), seconds=HEAL_SECONDS)
+    wait_until(lambda: not routed(), seconds=20 + HEAL_SECONDS)  # linger_s and route_linger_s
 
 
 def test_a_cluster_needs_a_store_that_nodes_share(cluster):

@@ -67,7 +67,9 @@ def is_built():
 
 
 def is_free(port):
+    """Nobody listens there; what is left of closed connections does not count."""
     with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
         except OSError:

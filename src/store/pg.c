@@ -17,7 +17,7 @@
 enum {
     WRITERS_DEFAULT = 3, READERS_DEFAULT = 2, LANES_OF_CLASS = 8, READS_DEFAULT = 65536, CHANGES_DEFAULT = 65536,
     CONNECT_MS = 5000, ANSWER_MS = 10000, DOUBT_MS = 8000, TURN_MS = 1000, COMMIT_BYTES = 8 * 1024 * 1024,
-    VERSION_TEXT_BYTES = 120, PLACE_TEXT_BYTES = 200, PLACES_SINCE_VERSION = 3,
+    VERSION_TEXT_BYTES = 120, PLACE_TEXT_BYTES = 200, PLACES_SINCE_VERSION = 3, VOLATILE_SINCE_VERSION = 4,
 };
 
 static const msec PG_KEY_KEEP_MS = 24 * 3600 * INT64_C(1000);
@@ -534,6 +534,11 @@ static enum rc volatile_schema_make(PGconn *conn, int version, size_t index, siz
     enum rc   rc       = RC_OK;
 
     PQclear(result);
+    if (is_there && version < VOLATILE_SINCE_VERSION) {
+        /* Left behind by a schema that was dropped. What they hold belongs to nothing. */
+        rc       = schema_run(conn, "drop schema longwire_memory cascade", ret_why, why_size);
+        is_there = false;
+    }
     for (int i = is_there ? version : 0; i < PG_SCHEMA_VERSION && rc == RC_OK; i++) {
         char *text = pg_volatile_text(pg_schema_steps[i]);
         rc         = schema_run(conn, text, ret_why, why_size);

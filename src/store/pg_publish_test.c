@@ -491,7 +491,7 @@ static void a_schema_of_the_version_before_becomes_this_one(void **state)
     char          why[WHY_BYTES];
 
     bench_shut(bench);
-    engine_sql("set client_min_messages = error; drop schema longwire, longwire_memory cascade");
+    engine_sql("set client_min_messages = error; drop schema longwire cascade");
     engine_sql(pg_schema_steps[0]);
     assert_int_equal(engine_sql("select version from longwire.shard"), 1);
     engine_sql("insert into longwire.channel (name, head) values ('topic:a', 7)");

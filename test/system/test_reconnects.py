@@ -66,7 +66,7 @@ def test_nodes(server):
     with Ws(server):
         [node] = request(server, "GET", "/v1/nodes").want(200).json()["nodes"]
         assert {name: node[name] for name in ("node", "region", "roles", "state", "capacity")} == {
-            "node": "n1", "region": "eu", "roles": ["access", "api"], "state": "up", "capacity": node["capacity"]}
+            "node": "n1", "region": "eu", "roles": ["access", "api", "router", "forward"], "state": "up", "capacity": node["capacity"]}
         assert node["connections"] >= 1 and node["seen"] > 1.6e12 and len(node["incarnation"]) == 16
 
 

@@ -14,8 +14,8 @@
 enum {
     REQUEST_ID_BYTES_MAX      = 128,   /* UTF-8 without control characters */
     REQUEST_TARGET_BYTES_MAX  = 8192,  /* path and query */
-    REQUEST_FIELDS_MAX        = 32,    /* header fields that are passed on */
-    REQUEST_FIELDS_BYTES_MAX  = 8192,  /* of their names and values */
+    REQUEST_HEADERS_MAX       = 32,    /* header fields that are passed on */
+    REQUEST_HEADERS_BYTES_MAX = 8192,  /* of their names and values */
     REQUEST_TIMEOUT_MS_MAX    = 600000,
 };
 
@@ -55,7 +55,7 @@ struct request_command {
     struct span           body;
     struct span           address;         /* of the client, for X-Forwarded-For; empty: not known */
     struct span           traceparent;     /* the client's, if it is well-formed; empty: one is made */
-    msec                  timeout_ms;      /* the client's wish; 0: the back end's setting */
+    msec                  timeout_ms;      /* what the client asks for; 0: the back end's setting */
     uint8_t               hash[16];        /* of method, target, fields and body: the same request? The loop makes it */
 
     enum request_outcome  outcome;

@@ -225,27 +225,24 @@ void alias_put_announcement(struct buf *buf, const struct alias *alias)
     bin_put(buf, BIN_SERVER, &frame);
 }
 
-static void put_full(struct buf *buf, const struct message *message)
+void alias_full_frame(struct bin_frame *frame, const struct message *message)
 {
-    struct bin_frame frame;
-
-    bin_init(&frame, BIN_FULL);
-    bin_set_bytes(&frame, BIN_CHANNEL, channel_name_span(message->channel));
-    bin_set_number(&frame, BIN_EPOCH, message->epoch);
-    bin_set_number(&frame, BIN_SEQ, message->seq);
-    bin_set_number(&frame, BIN_ID, message->id);
-    bin_set_number(&frame, BIN_TIME, (uint64_t)message->time);
-    bin_set_bytes(&frame, BIN_FROM, message_from(message));
+    bin_init(frame, BIN_FULL);
+    bin_set_bytes(frame, BIN_CHANNEL, channel_name_span(message->channel));
+    bin_set_number(frame, BIN_EPOCH, message->epoch);
+    bin_set_number(frame, BIN_SEQ, message->seq);
+    bin_set_number(frame, BIN_ID, message->id);
+    bin_set_number(frame, BIN_TIME, (uint64_t)message->time);
+    bin_set_bytes(frame, BIN_FROM, message_from(message));
     if (message->kind == MESSAGE_RECALL) {
-        bin_set_number(&frame, BIN_TARGET, message->target);
+        bin_set_number(frame, BIN_TARGET, message->target);
     } else if (message->kind == MESSAGE_RECALLED) {
-        bin_set_flag(&frame, BIN_RECALLED, true);
+        bin_set_flag(frame, BIN_RECALLED, true);
     } else {
-        bin_set_bytes(&frame, BIN_MEDIA, message_media(message));
-        bin_set_bytes(&frame, BIN_EVENT, message_event(message));
-        frame.payload = message_payload(message);
+        bin_set_bytes(frame, BIN_MEDIA, message_media(message));
+        bin_set_bytes(frame, BIN_EVENT, message_event(message));
+        frame->payload = message_payload(message);
     }
-    bin_put(buf, BIN_SERVER, &frame);
 }
 
 void alias_put_message(struct buf *buf, const struct alias *alias, const struct message *message)
@@ -253,7 +250,8 @@ void alias_put_message(struct buf *buf, const struct alias *alias, const struct 
     struct bin_frame frame;
 
     if (alias == NULL) {
-        put_full(buf, message);
+        alias_full_frame(&frame, message);
+        bin_put(buf, BIN_SERVER, &frame);
         return;
     }
     struct alias_difference difference = alias_difference(alias, message);

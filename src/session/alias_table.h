@@ -63,6 +63,8 @@ bool alias_table_is_current(const struct alias_table *table, uint16_t number, ui
 /* --- frames, each with its length ---------------------------------------------------------------------------------- */
 
 void alias_put_announcement(struct buf *buf, const struct alias *alias);
+/* The message with all its fields, whatever aliases there are. */
+void alias_full_frame(struct bin_frame *frame, const struct message *message);
 /* `alias`: what alias_table_get() gave for this message, NULL included. */
 void alias_put_message(struct buf *buf, const struct alias *alias, const struct message *message);
 

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/must.h"
+#include "base/utf8.h"
 #include "codec/bin/bin.h"
 #include "codec/ws/ws.h"
 #include "message/epoch.h"
@@ -186,6 +187,44 @@ static bool read_bin_ack(struct bin_reading *reading)
     return true;
 }
 
+static bool read_bin_headers(struct bin_reading *reading, struct request_asked *asked)
+{
+    struct span       rest = bin_bytes(reading->frame, BIN_HEADERS);
+    struct bin_header header;
+
+    while (rest.len > 0) {
+        must(bin_next_header(&rest, &header));
+        if (!request_asked_add(asked, header.name, header.value))
+            return bin_refuse(reading, 400, "`headers` has at most 32 fields");
+    }
+    return true;
+}
+
+static bool read_bin_request(struct bin_reading *reading)
+{
+    const struct bin_frame *frame = reading->frame;
+    struct request_asked   *asked = &reading->scratch->asked;
+
+    *asked = (struct request_asked){
+        .id = bin_bytes(frame, BIN_REQUEST_ID), .method = bin_bytes(frame, BIN_METHOD), .target = bin_bytes(frame, BIN_PATH),
+        .body = frame->payload, .timeout_ms = bin_number(frame, BIN_TIMEOUT_MS),
+    };
+    reading->command->request    = asked;
+    reading->command->request_id = asked->id;
+    if (!read_bin_headers(reading, asked))
+        return false;
+    if (asked->body.len > 0)
+        request_asked_describe_body(asked, utf8_is_valid(asked->body) ? SPAN("text/plain; charset=utf-8")
+                                                                      : SPAN("application/octet-stream"));
+    return true;
+}
+
+static bool read_bin_cancel(struct bin_reading *reading)
+{
+    reading->command->request_id = bin_bytes(reading->frame, BIN_REQUEST_ID);
+    return true;
+}
+
 static bool read_bin_nothing(struct bin_reading *reading)
 {
     (void)reading;
@@ -209,6 +248,8 @@ static const struct {
     [BIN_PONG]    = { read_bin_nothing, CLIENT_PONG, 0 },
     [BIN_ACK]     = { read_bin_ack, CLIENT_ACK, BIN_BIT(BIN_GENERATION) },
     [BIN_READ]    = { read_bin_ack, CLIENT_READ, BIN_BIT(BIN_GENERATION) },
+    [BIN_REQUEST] = { read_bin_request, CLIENT_REQUEST, 0 },
+    [BIN_CANCEL]  = { read_bin_cancel, CLIENT_CANCEL, 0 },
 };
 
 static void bin_read_ref(struct bin_reading *reading)
@@ -336,6 +377,13 @@ static void say_bin_why(struct bin_frame *frame, enum bin_type type, unsigned co
     bin_set_bytes(frame, BIN_REASON, span_str(reason));
 }
 
+/* The `ref` of the request stands in no message, so the client finds the request by its id, in the payload. */
+static void say_bin_replayed(struct bin_frame *frame, const struct message *message)
+{
+    alias_full_frame(frame, message);
+    bin_set_flag(frame, BIN_REPLAYED, true);
+}
+
 static void bin_dialect_put_event(struct buf *buf, const struct client_event *event)
 {
     struct bin_frame frame;
@@ -357,7 +405,15 @@ static void bin_dialect_put_event(struct buf *buf, const struct client_event *ev
         bin_set_bytes(&frame, BIN_CURSOR_TOKEN, event->cursor);
         break;
     case EVENT_PONG: say_bin_pong(&frame, event, &places); break;
-    case EVENT_ERROR: say_bin_why(&frame, BIN_ERROR, event->error.code, event->error.reason); break;
+    case EVENT_ERROR:
+        say_bin_why(&frame, BIN_ERROR, event->error.code, event->error.reason);
+        bin_set_bytes(&frame, BIN_REQUEST_ID, event->error.request_id);
+        break;
+    case EVENT_ACCEPTED:
+        bin_init(&frame, BIN_REQUEST);
+        bin_set_bytes(&frame, BIN_REQUEST_ID, event->accepted);
+        break;
+    case EVENT_REPLAYED: say_bin_replayed(&frame, event->replayed); break;
     case EVENT_RECONNECT:
         bin_init(&frame, BIN_RECONNECT);
         bin_set_number(&frame, BIN_AFTER_MS, (uint64_t)event->reconnect_after_ms);

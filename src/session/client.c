@@ -93,9 +93,14 @@ void client_say(struct client *client, const struct client_event *event)
     link_mark(&client->link);
 }
 
+void client_say_request_error(struct client *client, unsigned code, const char *reason, struct span id, struct span ref)
+{
+    client_say(client, &(struct client_event){ .kind = EVENT_ERROR, .ref = ref, .error = { code, reason, id } });
+}
+
 void client_say_error(struct client *client, unsigned code, const char *reason, struct span ref)
 {
-    client_say(client, &(struct client_event){ .kind = EVENT_ERROR, .ref = ref, .error = { code, reason } });
+    client_say_request_error(client, code, reason, SPAN(""), ref);
 }
 
 void client_say_connected(struct client *client, bool is_resumed, struct span ref)
@@ -279,7 +284,7 @@ void client_take(struct client *client, struct span frame)
         return;
     }
     if (fault.reason != NULL)
-        client_say_error(client, fault.code, fault.reason, command.ref);
+        client_say_request_error(client, fault.code, fault.reason, command.request_id, command.ref);
     if (fault.close_reason != NULL)
         client_kind(client)->close_by_code(client, fault.close_code != 0 ? fault.close_code : WS_CLOSE_POLICY,
                                            fault.close_reason);

@@ -125,6 +125,8 @@ void                client_drop_work_if_done(struct client *client);
 
 void client_say(struct client *client, const struct client_event *event);
 void client_say_error(struct client *client, unsigned code, const char *reason, struct span ref);
+/* `id`: of the request that is refused. */
+void client_say_request_error(struct client *client, unsigned code, const char *reason, struct span id, struct span ref);
 void client_say_connected(struct client *client, bool is_resumed, struct span ref);
 /* Tells the client to reconnect, and ends the link. */
 void client_send_away(struct client *client, enum client_close why, const char *reason);
@@ -217,6 +219,10 @@ void client_forget_marks(struct client *client);
 void client_marks_tick(struct session_worker *worker);
 /* The server stops: sends what waits. */
 void client_marks_send_all(struct session_worker *worker);
+
+/* client_request.c: requests to back ends. */
+void client_request(struct client *client, const struct client_command *command);
+void client_cancel(struct client *client, const struct client_command *command);
 
 /* client_publish.c: takes the message. `needs_member`: see publish_check(). */
 void client_send_publish(struct client *client, struct message *message, struct span key, struct span ref,

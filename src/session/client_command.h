@@ -10,6 +10,7 @@
 #include "codec/token/token.h"
 #include "hub/hub.h"
 #include "message/message.h"
+#include "publish/request_json.h"
 #include "session/link_end.h"
 #include "session/notify.h"
 #include "store/store.h"
@@ -24,6 +25,8 @@ enum client_command_kind {
     CLIENT_PONG,
     CLIENT_ACK,
     CLIENT_READ,
+    CLIENT_REQUEST,
+    CLIENT_CANCEL,
     CLIENT_COMMAND_COUNT
 };
 
@@ -84,6 +87,7 @@ struct client_ack {  /* and of `read`, too */
 struct client_command {
     enum client_command_kind kind;
     struct span              ref;   /* to be echoed in the answer, in the dialect's own form; empty: none */
+    struct span              request_id;  /* of a request, or of the cancelling of one; to be echoed in an error; empty: none */
     union {
         struct client_connect   connect;
         struct client_subscribe subscribe;
@@ -91,6 +95,7 @@ struct client_command {
         struct client_publish   publish;
         struct client_ping      ping;
         struct client_ack       ack;
+        const struct request_asked *request;
     };
 };
 
@@ -116,6 +121,8 @@ enum client_event_kind {
     EVENT_ACK,
     EVENT_READ,
     EVENT_PRESENCE,
+    EVENT_ACCEPTED,
+    EVENT_REPLAYED,
 };
 
 struct presence_note;  /* device/presence_command.h */
@@ -151,7 +158,9 @@ struct client_event {
             const struct place *places;
             size_t              place_count;
         } pong;
-        struct { unsigned code; const char *reason; } error;
+        struct { unsigned code; const char *reason; struct span request_id; } error;  /* request_id empty: of none */
+        struct span accepted;       /* the id of the request */
+        const struct message *replayed;  /* the response that the request has had before */
         msec        reconnect_after_ms;
         uint32_t    expiring_s;
         const struct link_end_words *closing;

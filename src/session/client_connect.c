@@ -208,7 +208,8 @@ static size_t client_fields(const struct client *client, struct credential_field
 
 bool client_must_be_asked(const struct client *client, const struct client_command *command)
 {
-    bool needs_identity = command->kind == CLIENT_SUBSCRIBE || command->kind == CLIENT_PUBLISH;
+    bool needs_identity = command->kind == CLIENT_SUBSCRIBE || command->kind == CLIENT_PUBLISH ||
+                          command->kind == CLIENT_REQUEST;
 
     return needs_identity && client_is_nobodys(client) && !client_is_identifying(client);
 }

@@ -263,6 +263,7 @@ void client_carry_out(struct client *client, const struct client_command *comman
         [CLIENT_PUBLISH] = on_publish, [CLIENT_CURSOR] = on_cursor,       [CLIENT_PING] = on_ping,
         [CLIENT_PONG] = on_pong,
         [CLIENT_ACK] = client_acknowledge, [CLIENT_READ] = client_read,
+        [CLIENT_REQUEST] = client_request, [CLIENT_CANCEL] = client_cancel,
     };
 
     must(command->kind < CLIENT_COMMAND_COUNT);

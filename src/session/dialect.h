@@ -21,6 +21,7 @@ struct dialect_scratch {
     struct buf           strings;
     struct client_place *places;
     size_t               place_max;
+    struct request_asked asked;
     char                 reason[JSON_FAULT_BYTES];
     char                 ref[24];
 };

@@ -7,6 +7,7 @@
 #include "message/user_name.h"
 #include "publish/publish_check.h"
 #include "publish/publish_json.h"
+#include "publish/request_json.h"
 #include "session/dialect.h"
 #include "session/heartbeat.h"
 #include "session/presence_follow.h"
@@ -292,6 +293,23 @@ static bool read_read(struct json_reading *reading)
     return read_ack_members(reading, CLIENT_READ, "read takes channel and seq, perhaps epoch, and ref");
 }
 
+static bool read_json_request(struct json_reading *reading)
+{
+    struct dialect_scratch *scratch = reading->scratch;
+
+    reading->command->kind    = CLIENT_REQUEST;
+    reading->command->request = &scratch->asked;
+    const char *fault = request_json_read(&scratch->doc, reading->root, &scratch->strings, &scratch->asked);
+    reading->command->request_id = scratch->asked.id;
+    return fault == NULL || refuse(reading, 400, fault);
+}
+
+static bool read_json_cancel(struct json_reading *reading)
+{
+    reading->command->kind = CLIENT_CANCEL;
+    return member_text(reading, SPAN("id"), &reading->command->request_id) || refuse(reading, 400, "cancel takes id, and ref");
+}
+
 static bool read_cursor(struct json_reading *reading)
 {
     reading->command->kind = CLIENT_CURSOR;
@@ -329,6 +347,9 @@ static const struct span connect_words[]     = { FRAME_WORDS, SPAN("token"), SPA
                                                  SPAN("mode") };
 static const struct span ping_words[]        = { FRAME_WORDS, SPAN("next_ms"), SPAN("digest"), SPAN("places") };
 
+static const struct span request_words[]     = { FRAME_WORDS, REQUEST_JSON_WORDS };
+static const struct span cancel_words[]      = { FRAME_WORDS, SPAN("id") };
+
 static const struct {
     struct span        type;
     bool             (*read)(struct json_reading *reading);
@@ -342,6 +363,8 @@ static const struct {
     { SPAN("ack"), read_ack, KNOWN_WORDS(ack_words) },
     { SPAN("read"), read_read, KNOWN_WORDS(ack_words) },
     { SPAN("cursor"), read_cursor, KNOWN_WORDS(plain_words) },
+    { SPAN("request"), read_json_request, KNOWN_WORDS(request_words) },
+    { SPAN("cancel"), read_json_cancel, KNOWN_WORDS(cancel_words) },
 };
 
 static bool read_type(struct json_reading *reading)
@@ -354,7 +377,8 @@ static bool read_type(struct json_reading *reading)
         if (span_eq(type, command_rows[i].type))
             return check_words(reading, command_rows[i].words) && command_rows[i].read(reading);
     return refuse(reading, 400,
-                  "unknown type; this version knows connect, subscribe, unsubscribe, publish, ack, read, cursor and ping");
+                  "unknown type; this version knows connect, subscribe, unsubscribe, publish, ack, read, request, cancel, "
+                  "cursor and ping");
 }
 
 static bool json_dialect_read(struct dialect_scratch *scratch, struct span frame, struct client_command *ret_command,
@@ -469,6 +493,19 @@ static void put_error(struct buf *buf, const struct client_event *event)
     buf_put_u64(buf, event->error.code);
     buf_put_lit(buf, ",\"reason\":");
     json_put_string(buf, span_str(event->error.reason));
+    if (event->error.request_id.len > 0) {
+        buf_put_lit(buf, ",\"id\":");
+        json_put_string(buf, event->error.request_id);
+    }
+}
+
+/* The message as it stands in the log, and that it is no place. */
+static void put_replayed(struct buf *buf, const struct message *message)
+{
+    json_put_message(buf, message);
+    must(buf->len > 0 && buf->at[buf->len - 1] == '}');
+    buf->len--;
+    buf_put_lit(buf, ",\"replayed\":true");
 }
 
 static void json_dialect_put_event(struct buf *buf, const struct client_event *event)
@@ -502,6 +539,11 @@ static void json_dialect_put_event(struct buf *buf, const struct client_event *e
         link_end_put(buf, event->closing);
         break;
     case EVENT_PRESENCE: presence_note_put(buf, event->presence); break;
+    case EVENT_ACCEPTED:
+        buf_put_lit(buf, "{\"type\":\"accepted\",\"id\":");
+        json_put_string(buf, event->accepted);
+        break;
+    case EVENT_REPLAYED: put_replayed(buf, event->replayed); break;
     case EVENT_EXPIRING:
         buf_put_lit(buf, "{\"type\":\"expiring\",\"in\":");
         buf_put_u64(buf, event->expiring_s);

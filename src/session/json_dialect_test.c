@@ -59,6 +59,14 @@ static void put_publish(struct buf *into, const struct client_publish *publish)
         buf_putf(into, " ttl %llu", (unsigned long long)publish->ttl_s);
 }
 
+static void put_request(struct buf *into, const struct request_asked *asked)
+{
+    buf_putf(into, "request %.*s %.*s %.*s (%.*s) in %llu", SPAN_ARG(asked->id), SPAN_ARG(asked->method), SPAN_ARG(asked->target),
+             SPAN_ARG(asked->body), (unsigned long long)asked->timeout_ms);
+    for (size_t i = 0; i < asked->field_count; i++)
+        buf_putf(into, "; %.*s: %.*s", SPAN_ARG(asked->fields[i].name), SPAN_ARG(asked->fields[i].value));
+}
+
 static void put_command(struct buf *into, const struct client_command *command)
 {
     switch (command->kind) {
@@ -90,6 +98,8 @@ static void put_command(struct buf *into, const struct client_command *command)
         buf_putf(into, "%s %.*s %llu epoch %llx", command->kind == CLIENT_ACK ? "ack" : "read", SPAN_ARG(command->ack.channel), (unsigned long long)command->ack.seq,
                  (unsigned long long)command->ack.epoch);
         break;
+    case CLIENT_REQUEST: put_request(into, command->request); break;
+    case CLIENT_CANCEL: buf_putf(into, "cancel %.*s", SPAN_ARG(command->request_id)); break;
     case CLIENT_COMMAND_COUNT: fail();
     }
 }
@@ -106,6 +116,8 @@ static void put_reading(struct buf *into, struct dialect_scratch *scratch, struc
         buf_putf(into, "%u %s%s", fault.code, fault.reason, fault.close_reason == NULL ? "" : ", and ends");
     if (command.ref.len > 0)
         buf_putf(into, " ref %.*s", SPAN_ARG(command.ref));
+    if (command.request_id.len > 0)
+        buf_putf(into, " of %.*s", SPAN_ARG(command.request_id));
 }
 
 static void a_frame_becomes_a_command(void **state)
@@ -121,6 +133,19 @@ static void a_frame_becomes_a_command(void **state)
     static const struct { const char *frame, *want; } rows[] = {
         { "{\"type\":\"ping\",\"ref\":[1]}", "ping ref [1]" },
         { "{\"type\":\"cursor\"}", "cursor" },
+        { "{\"type\":\"request\",\"id\":\"r1\",\"method\":\"GET\",\"path\":\"/hello\",\"ref\":7}",
+          "request r1 GET /hello () in 0 ref 7 of r1" },
+        { "{\"type\":\"request\",\"id\":\"\\u0061\",\"method\":\"POST\",\"path\":\"/a\",\"headers\":{\"Accept\":\"a/b\"},"
+          "\"body\":{\"n\":1},\"timeout_ms\":9}",
+          "request a POST /a ({\"n\":1}) in 9; Accept: a/b; Content-Type: application/json of a" },
+        { "{\"type\":\"request\",\"id\":\"r1\",\"body\":1,\"body_base64\":\"\"}",
+          "400 a request has one of `body` and `body_base64`, or none of r1" },
+        { "{\"type\":\"request\",\"id\":1}", "400 `id` is a string" },
+        { "{\"type\":\"request\",\"id\":\"r1\",\"url\":\"/\"}",
+          "400 unknown member \"url\": known are \"type\", \"ref\", \"id\", \"method\", \"path\", \"headers\", \"body\", "
+          "\"body_base64\", \"timeout_ms\"" },
+        { "{\"type\":\"cancel\",\"id\":\"r1\"}", "cancel r1 of r1" },
+        { "{\"type\":\"cancel\",\"id\":{}}", "400 cancel takes id, and ref" },
         { "{\"type\":\"subscribe\",\"channel\":\"topic:a\",\"keep\":true}", "subscribe topic:a now 0 epoch 0 kept" },
         { "{\"type\":\"subscribe\",\"channel\":\"topic:a\",\"keep\":false}", "subscribe topic:a now 0 epoch 0" },
         { "{\"type\":\"subscribe\",\"channel\":\"topic:a\",\"keep\":1}", subscribe_takes },
@@ -200,9 +225,9 @@ static void a_frame_becomes_a_command(void **state)
         { "{\"type\":\"publish\",\"channel\":\"topic:a\",\"data\":1,\"Ttl\":1}", "400 unknown member \"Ttl\": did you mean \"ttl\"?" },
         { "[]", "400 a frame is one JSON object" },
         { "{\"type\":\"x\",\"ref\":0}",
-          "400 unknown type; this version knows connect, subscribe, unsubscribe, publish, ack, read, cursor and ping ref 0" },
+          "400 unknown type; this version knows connect, subscribe, unsubscribe, publish, ack, read, request, cancel, cursor and ping ref 0" },
         { "{\"ref\":0}",
-          "400 unknown type; this version knows connect, subscribe, unsubscribe, publish, ack, read, cursor and ping ref 0" },
+          "400 unknown type; this version knows connect, subscribe, unsubscribe, publish, ack, read, request, cancel, cursor and ping ref 0" },
         { "{\"type\":null}", "400 a frame has a type, a string" },
     };
     struct dialect_scratch scratch;
@@ -266,6 +291,9 @@ static void an_event_becomes_an_object(void **state)
           "{\"type\":\"subscribed\",\"channel\":\"topic:a\",\"epoch\":\"0000000000000009\",\"head\":4,\"after\":2}" },
         { { .kind = EVENT_ERROR, .error = { 404, "not \"here\"" } },
           "{\"type\":\"error\",\"code\":404,\"reason\":\"not \\\"here\\\"\"}" },
+        { { .kind = EVENT_ERROR, .error = { 404, "no", SPAN("r\"1") } },
+          "{\"type\":\"error\",\"code\":404,\"reason\":\"no\",\"id\":\"r\\\"1\"}" },
+        { { .kind = EVENT_ACCEPTED, .ref = SPAN("7"), .accepted = SPAN("r1") }, "{\"type\":\"accepted\",\"id\":\"r1\",\"ref\":7}" },
         { { .kind = EVENT_RECONNECT, .reconnect_after_ms = 1500 }, "{\"type\":\"reconnect\",\"after\":1500}" },
     };
     struct buf said;

@@ -19,7 +19,7 @@ struct bin_transcript_limits {
     uint32_t      frame_bytes_max;
 };
 
-/* n number, t text, f flag, x fixed, p places. */
+/* n number, t text, f flag, x fixed, p places, h header fields. */
 static const struct { enum bin_field field; const char *name; char form; } bin_transcript_fields[] = {
     { BIN_REF, "ref", 'n' },           { BIN_CHANNEL, "channel", 't' },         { BIN_EPOCH, "epoch", 'x' },
     { BIN_SEQ, "seq", 'n' },           { BIN_ID, "id", 'n' },                   { BIN_TIME, "time", 'n' },
@@ -39,7 +39,8 @@ static const struct { enum bin_field field; const char *name; char form; } bin_t
     { BIN_CAP_MS, "cap_ms", 'n' },     { BIN_JITTER, "jitter", 'n' },           { BIN_AFTER_MS, "after_ms", 'n' },
     { BIN_WHERE, "where", 't' },       { BIN_IN, "in", 'n' },                   { BIN_COUNT, "count", 'n' },
     { BIN_FRAME_BYTES, "frame_max", 'n' }, { BIN_FEATURE_BITS, "features", 'n' }, { BIN_VERSION_NO, "version", 'n' },
-    { BIN_PLACES, "places", 'f' },
+    { BIN_PLACES, "places", 'f' },     { BIN_REQUEST_ID, "request", 't' },     { BIN_METHOD, "method", 't' },
+    { BIN_PATH, "path", 't' },         { BIN_HEADERS, "headers", 'h' },        { BIN_TIMEOUT_MS, "timeout_ms", 'n' },
 };
 
 static inline const char *bin_transcript_type(enum bin_side side, enum bin_type type)
@@ -47,12 +48,12 @@ static inline const char *bin_transcript_type(enum bin_side side, enum bin_type 
     static const char *const client[BIN_TYPE_COUNT] = {
         [BIN_CONNECT] = "connect", [BIN_SUBSCRIBE] = "subscribe", [BIN_UNSUBSCRIBE] = "unsubscribe",
         [BIN_PUBLISH] = "publish", [BIN_CURSOR] = "cursor", [BIN_ACK] = "ack", [BIN_READ] = "read", [BIN_PING] = "ping",
-        [BIN_PONG] = "pong",
+        [BIN_PONG] = "pong", [BIN_REQUEST] = "request", [BIN_CANCEL] = "cancel",
     };
     static const char *const server[BIN_TYPE_COUNT] = {
         [BIN_CONNECT] = "connected", [BIN_SUBSCRIBE] = "subscribed", [BIN_UNSUBSCRIBE] = "unsubscribed",
         [BIN_PUBLISH] = "published", [BIN_CURSOR] = "cursor", [BIN_ACK] = "ack", [BIN_READ] = "read", [BIN_PING] = "ping",
-        [BIN_PONG] = "pong", [BIN_ALIAS] = "alias", [BIN_MESSAGE] = "message", [BIN_FULL] = "full", [BIN_GAP] = "gap",
+        [BIN_PONG] = "pong", [BIN_REQUEST] = "accepted", [BIN_ALIAS] = "alias", [BIN_MESSAGE] = "message", [BIN_FULL] = "full", [BIN_GAP] = "gap",
         [BIN_NOTIFY] = "notify", [BIN_JOIN] = "join", [BIN_LEAVE] = "leave", [BIN_HERE] = "presence", [BIN_ERROR] = "error",
         [BIN_RECONNECT] = "reconnect", [BIN_REPLACED] = "replaced", [BIN_EXPIRING] = "expiring",
         [BIN_CLOSING] = "closing",
@@ -77,6 +78,22 @@ static inline void bin_transcript_places(struct buf *transcript, struct span pla
     buf_putc(transcript, ']');
 }
 
+static inline void bin_transcript_headers(struct buf *transcript, struct span headers)
+{
+    struct bin_header header;
+
+    buf_putc(transcript, '[');
+    while (headers.len > 0) {
+        must(bin_next_header(&headers, &header));
+        buf_putc(transcript, '[');
+        json_put_string(transcript, header.name);
+        buf_putc(transcript, ',');
+        json_put_string(transcript, header.value);
+        buf_put(transcript, headers.len > 0 ? SPAN("],") : SPAN("]"));
+    }
+    buf_putc(transcript, ']');
+}
+
 static inline void bin_transcript_value(struct buf *transcript, const struct bin_value *value, char form)
 {
     switch (form) {
@@ -84,6 +101,7 @@ static inline void bin_transcript_value(struct buf *transcript, const struct bin
     case 'x': buf_putf(transcript, "\"%016llx\"", (unsigned long long)value->number); break;
     case 't': json_put_string(transcript, value->bytes); break;
     case 'p': bin_transcript_places(transcript, value->bytes); break;
+    case 'h': bin_transcript_headers(transcript, value->bytes); break;
     default: buf_put_lit(transcript, "true"); break;
     }
 }

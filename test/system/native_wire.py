@@ -10,8 +10,8 @@ import time
 
 from waiting import SECONDS
 
-NUMBER, TEXT, FLAG, FIXED, PLACES = "number", "text", "flag", "fixed", "places"
-FORM = {FLAG: 0, NUMBER: 1, TEXT: 2, PLACES: 2, FIXED: 3}
+NUMBER, TEXT, FLAG, FIXED, PLACES, HEADERS = "number", "text", "flag", "fixed", "places", "headers"
+FORM = {FLAG: 0, NUMBER: 1, TEXT: 2, PLACES: 2, HEADERS: 2, FIXED: 3}
 
 FIELDS = {  # number → name, what it is
     1: ("ref", NUMBER), 2: ("channel", TEXT), 3: ("epoch", FIXED), 4: ("seq", NUMBER), 5: ("id", NUMBER),
@@ -25,15 +25,16 @@ FIELDS = {  # number → name, what it is
     38: ("why", NUMBER), 39: ("target", NUMBER), 40: ("recalled", FLAG), 41: ("resumed", FLAG),
     42: ("replayed", FLAG), 43: ("collapse_key", TEXT), 44: ("base_ms", NUMBER), 45: ("factor", NUMBER),
     46: ("cap_ms", NUMBER), 47: ("jitter", NUMBER), 48: ("after_ms", NUMBER), 49: ("where", TEXT), 50: ("in", NUMBER),
-    51: ("count", NUMBER), 52: ("frame_max", NUMBER), 60: ("features", NUMBER), 61: ("version", NUMBER),
+    51: ("count", NUMBER), 52: ("frame_max", NUMBER), 53: ("request", TEXT), 54: ("method", TEXT), 55: ("path", TEXT),
+    56: ("headers", HEADERS), 58: ("timeout_ms", NUMBER), 60: ("features", NUMBER), 61: ("version", NUMBER),
     62: ("places", FLAG),
 }
 NUMBERS = {name: (number, kind) for number, (name, kind) in FIELDS.items()}
 
 CLIENT_TYPES = {1: "connect", 2: "subscribe", 3: "unsubscribe", 4: "publish", 5: "cursor", 6: "ack", 7: "read",
-                8: "ping", 9: "pong"}
+                8: "ping", 9: "pong", 0x0a: "request", 0x0b: "cancel"}
 SERVER_TYPES = {1: "connected", 2: "subscribed", 3: "unsubscribed", 4: "published", 5: "cursor", 6: "ack", 7: "read",
-                8: "ping", 9: "pong", 0x10: "alias", 0x11: "message", 0x12: "full", 0x13: "gap", 0x14: "notify",
+                8: "ping", 9: "pong", 0x0a: "accepted", 0x10: "alias", 0x11: "message", 0x12: "full", 0x13: "gap", 0x14: "notify",
                 0x15: "join", 0x16: "leave", 0x17: "presence", 0x20: "error", 0x21: "reconnect", 0x22: "replaced", 0x23: "expiring",
                 0x24: "closing"}
 BEFORE, PAYLOAD, VITAL = 0x40, 0x80, 4
@@ -80,6 +81,15 @@ def cut_places(data):
     return places
 
 
+def cut_headers(data):
+    words, at = [], 0
+    while at < len(data):
+        length, at = need(cut_varint(data, at))
+        words.append(data[at:at + length].decode())
+        at += length
+    return [list(pair) for pair in zip(words[::2], words[1::2])]
+
+
 def cut_fields(data):
     fields, at = {}, 0
     while at < len(data):
@@ -101,6 +111,7 @@ def cut_fields(data):
         if FORM[kind] != form or name in fields:
             raise WireFault(f"{name} is twice there, or of another form")
         fields[name] = (value.decode() if kind == TEXT else cut_places(value) if kind == PLACES
+                        else cut_headers(value) if kind == HEADERS
                         else value.hex() if kind == FIXED else value)
     return fields
 
@@ -173,6 +184,10 @@ def put_places(places):
     return out
 
 
+def put_headers(headers):
+    return b"".join(varint(len(word.encode())) + word.encode() for pair in headers for word in pair)
+
+
 def put_fields(frame, skip, vital):
     out = b""
     for name in sorted((name for name in frame if name in NUMBERS and name not in skip), key=lambda n: NUMBERS[n][0]):
@@ -183,8 +198,8 @@ def put_fields(frame, skip, vital):
             out += varint(value)
         elif kind == FIXED:
             out += bytes.fromhex(value)
-        elif kind in (TEXT, PLACES):
-            raw = value.encode() if kind == TEXT else put_places(value)
+        elif kind in (TEXT, PLACES, HEADERS):
+            raw = value.encode() if kind == TEXT else put_places(value) if kind == PLACES else put_headers(value)
             out += varint(len(raw)) + raw
     return out
 

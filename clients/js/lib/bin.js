@@ -3,8 +3,9 @@
 
 const FLAG = 0, NUMBER = 1, BYTES = 2, FIXED = 3;
 const PLACES = 'places';   // bytes of another form (9.4)
+const HEADERS = 'headers'; // … and of another one (9.1)
 const PAYLOAD = 0x80, MINUS = 0x40, TYPE_BITS = 0x3f, VITAL = 4;
-const CONNECT = 0x01, PUBLISH = 0x04, ALIAS = 0x10, MESSAGE = 0x11, FULL = 0x12, GAP = 0x13;
+const CONNECT = 0x01, ALIAS = 0x10, MESSAGE = 0x11, FULL = 0x12, GAP = 0x13;
 const FIXED_BYTES = 8, VARINT_BYTES_MAX = 10;
 const VERSION = 1;
 const WHY = ['expired', 'trimmed', 'epoch', 'ahead', 'corrupt', 'collapsed'];
@@ -24,16 +25,17 @@ const FIELDS = {
     34: ['after', NUMBER], 35: ['last', NUMBER], 36: ['gap_from', NUMBER], 37: ['gap_to', NUMBER], 38: ['why', NUMBER],
     39: ['target', NUMBER], 40: ['recalled', FLAG], 41: ['resumed', FLAG], 42: ['replayed', FLAG], 43: ['collapse_key', BYTES],
     44: ['base_ms', NUMBER], 45: ['factor', NUMBER], 46: ['cap_ms', NUMBER], 47: ['jitter', NUMBER], 48: ['after_ms', NUMBER],
-    49: ['where', BYTES], 50: ['in', NUMBER], 51: ['count', NUMBER], 52: ['frame_max', NUMBER], 60: ['features', NUMBER],
+    49: ['where', BYTES], 50: ['in', NUMBER], 51: ['count', NUMBER], 52: ['frame_max', NUMBER], 53: ['request', BYTES],
+    54: ['method', BYTES], 55: ['path', BYTES], 56: ['headers', HEADERS], 58: ['timeout_ms', NUMBER], 60: ['features', NUMBER],
     61: ['version', NUMBER], 62: ['places', FLAG],
 };
-const wireForm = form => form === PLACES ? BYTES : form;
+const wireForm = form => form === PLACES || form === HEADERS ? BYTES : form;
 const NUMBERS = Object.fromEntries(Object.entries(FIELDS).map(([number, [name]]) => [name, Number(number)]));
 
-const CLIENT_TYPES = { connect: 0x01, subscribe: 0x02, unsubscribe: 0x03, publish: 0x04, cursor: 0x05, ack: 0x06, read: 0x07, ping: 0x08, pong: 0x09 };
+const CLIENT_TYPES = { connect: 0x01, subscribe: 0x02, unsubscribe: 0x03, publish: 0x04, cursor: 0x05, ack: 0x06, read: 0x07, ping: 0x08, pong: 0x09, request: 0x0a, cancel: 0x0b };
 const SERVER_TYPES = {
     0x01: 'connected', 0x02: 'subscribed', 0x03: 'unsubscribed', 0x04: 'published', 0x05: 'cursor', 0x06: 'ack', 0x07: 'read', 0x08: 'ping',
-    0x09: 'pong', 0x13: 'gap', 0x14: 'notify', 0x15: 'join', 0x16: 'leave', 0x17: 'presence', 0x20: 'error', 0x21: 'reconnect', 0x22: 'replaced',
+    0x09: 'pong', 0x0a: 'accepted', 0x13: 'gap', 0x14: 'notify', 0x15: 'join', 0x16: 'leave', 0x17: 'presence', 0x20: 'error', 0x21: 'reconnect', 0x22: 'replaced',
     0x23: 'expiring', 0x24: 'closing',
 };
 
@@ -92,7 +94,7 @@ class Writer {
         this.varint(number << 3 | VITAL | wireForm(form));
         if (form === NUMBER) this.varint(value);
         else if (form === FIXED) this.epoch(value);
-        else if (form === BYTES || form === PLACES) this.sized(typeof value === 'string' ? utf8.encode(value) : value);
+        else if (wireForm(form) === BYTES) this.sized(typeof value === 'string' ? utf8.encode(value) : value);
     }
 }
 
@@ -103,6 +105,16 @@ function placesOf(resume) {
         writer.varint(seq);
         writer.byte(epoch ? FIXED_BYTES : 0);
         if (epoch) writer.epoch(epoch);
+    }
+    return writer.bytes;
+}
+
+/* Fields of HTTP: an object, or pairs. */
+function headersOf(headers) {
+    const writer = new Writer();
+    for (const [name, value] of Array.isArray(headers) ? headers : Object.entries(headers)) {
+        writer.sized(utf8.encode(name));
+        writer.sized(utf8.encode(value));
     }
     return writer.bytes;
 }
@@ -119,9 +131,11 @@ function readPlaces(bytes) {
 }
 
 /* A frame as JSON has it → its fields. */
-function fieldsOf({ type: _type, session, mode, priority, resume, data: _data, bytes: _bytes, ...same }) {
+function fieldsOf({ type, id, session, mode, priority, resume, headers, data: _data, body: _body, bytes: _bytes, ...same }) {
+    const isOfRequest = type === 'request' || type === 'cancel';
     return {
-        ...same, ...(session && { standing: true }), ...(mode && { mode: MODES.indexOf(mode) }),
+        ...same, ...(id !== undefined && { [isOfRequest ? 'request' : 'id']: id }), ...(headers && { headers: headersOf(headers) }),
+        ...(session && { standing: true }), ...(mode && { mode: MODES.indexOf(mode) }),
         ...(priority && { priority: PRIORITIES.indexOf(priority) }), ...(resume && { resume: placesOf(resume) }),
     };
 }
@@ -134,11 +148,27 @@ function payloadOf({ data, bytes, media }) {
     return { payload: utf8.encode(isText ? data : JSON.stringify(data)), media: media ?? (isText ? undefined : 'application/json') };
 }
 
+/* A field says what the body is, where its kind alone does. */
+function requestOf({ body, bytes, headers = {}, ...same }) {
+    const { payload, media } = bytes === undefined && body === undefined ? { payload: new Uint8Array(0) } : payloadOf({ data: body, bytes });
+    const isSaid = Object.keys(headers).some(name => name.toLowerCase() === 'content-type');
+    const all = media && !isSaid && payload.length > 0 ? { ...headers, 'Content-Type': media } : headers;
+    return { frame: { ...same, ...(Object.keys(all).length > 0 && { headers: all }) }, payload };
+}
+
 function encode(frame) {
+    if (frame.type === 'request') {
+        const { frame: plain, payload } = requestOf(frame);
+        return put(plain, payload);
+    }
+    const { payload, media } = frame.type === 'publish' ? payloadOf(frame) : {};
+    return put({ ...frame, ...(media && { media }) }, payload);
+}
+
+function put(frame, payload = new Uint8Array(0)) {
     const type = CLIENT_TYPES[frame.type];
     const fields = new Writer(), whole = new Writer();
-    const { payload = new Uint8Array(0), media } = type === PUBLISH ? payloadOf(frame) : {};
-    const values = { ...fieldsOf(frame), ...(media && { media }) };
+    const values = fieldsOf(frame);
     for (const name of Object.keys(values).sort((a, b) => NUMBERS[a] - NUMBERS[b])) fields.field(name, values[name]);
     whole.byte(type | (payload.length > 0 ? PAYLOAD : 0));
     if (type === CONNECT) for (const byte of [0x4c, 0x57, VERSION, VERSION]) whole.byte(byte);
@@ -201,7 +231,7 @@ function readFields(reader) {
         if (name === undefined) isKnown &&= (key & VITAL) === 0;
         else if (form !== wireForm(ownForm)) throw new Error(`the field ${name} has another form`);
         else if (name in fields) throw new Error(`the field ${name} comes twice`);
-        else fields[name] = form === FIXED ? hexOf(value) : ownForm === PLACES ? readPlaces(value) : form === BYTES ? readText(value) : value;
+        else fields[name] = form === FIXED ? hexOf(value) : ownForm === PLACES ? readPlaces(value) : ownForm === HEADERS ? value : form === BYTES ? readText(value) : value;
     }
     return isKnown ? fields : null;
 }
@@ -281,6 +311,10 @@ export class BinCodec {
         if (fields.alias !== undefined) {
             const { alias, ...same } = fields;
             return { type: name, ...same, channel: this.#aliases.get(alias)?.channel };
+        }
+        if (fields.request !== undefined) {
+            const { request: id, ...same } = fields;
+            return { type: name, ...same, id };
         }
         return { type: name, ...fields };
     }

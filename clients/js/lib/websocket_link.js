@@ -14,7 +14,8 @@ export class JsonCodec {
     static protocol = 'longwire.json.v1';
 
     encode({ bytes, ...frame }) {
-        return JSON.stringify(bytes ? { ...frame, data_base64: base64OfBytes(bytes) } : frame);
+        const name = frame.type === 'request' ? 'body_base64' : 'data_base64';
+        return JSON.stringify(bytes ? { ...frame, [name]: base64OfBytes(bytes) } : frame);
     }
 
     decode(data) {

@@ -411,7 +411,7 @@ test('vectors: messages by alias', () => {
 test('vectors: fields that are broken end the link', () => {
     let count = 0;
     for (const { name, hex: stream, frames } of vectors.cases) {
-        if (!frames.some(({ malformed }) => malformed) || /connect|place/.test(name)) continue;   // only a client sends these
+        if (!frames.some(({ malformed }) => malformed) || /connect|place|headers/.test(name)) continue;   // only a client sends these
         assert.throws(() => messagesOf(hex(stream)).map(frame => new BinCodec().decode(frame)), undefined, name);
         count++;
     }

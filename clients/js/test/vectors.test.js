@@ -116,7 +116,8 @@ for (const [index, dialogue] of jsonDialogues.entries())
 /* A frame of JSON as the client would say it in the binary encoding; null: it is malformed on purpose, and has no bytes. Refs
  * are numbers there. */
 function sayable({ data_base64: base64, ...frame }, refs) {
-    const isKnown = ['connect', 'subscribe', 'unsubscribe', 'publish', 'cursor', 'ping'].includes(frame.type);
+    const isKnown = ['connect', 'subscribe', 'unsubscribe', 'publish', 'cursor', 'ping', 'request', 'cancel'].includes(frame.type);
+    if (frame.type === 'request' && (frame.body_base64 !== undefined || Object.values(frame.headers ?? {}).some(value => typeof value !== 'string'))) return null;
     const isPayload = frame.type !== 'publish' || base64 !== undefined || 'data' in frame;
     if (!isKnown || !isPayload || frame.after < 0 || JSON.stringify(frame.ref ?? '').length > 256) return null;
     const bytes = base64 === undefined ? {} : { bytes: bytesOfBase64(base64) };

@@ -44,8 +44,8 @@ enum bin_type {
     BIN_READ        = 0x07,             /* the same of a read mark */
     BIN_PING        = 0x08,             /* either way */
     BIN_PONG        = 0x09,             /* either way */
-    BIN_REQUEST     = 0x0a,             /* reserved; server: accepted */
-    BIN_CANCEL      = 0x0b,             /* reserved */
+    BIN_REQUEST     = 0x0a,             /* accepted */
+    BIN_CANCEL      = 0x0b,             /* client: of a request */
 
     BIN_ALIAS       = 0x10,             /* server: an alias stands for a channel from now on */
     BIN_MESSAGE     = 0x11,             /* by alias, with differences to the alias's bases */
@@ -125,7 +125,12 @@ enum bin_field {
     BIN_IN         = 50,  /* seconds */
     BIN_COUNT      = 51,
     BIN_FRAME_BYTES  = 52,  /* bytes of the longest frame that the server takes */
-    /* 53 to 59 are kept for requests: id, method, path, headers, status, timeout_ms, outcome */
+    BIN_REQUEST_ID = 53,  /* text */
+    BIN_METHOD     = 54,  /* text */
+    BIN_PATH       = 55,  /* text; with the query */
+    BIN_HEADERS    = 56,  /* octets: header fields, see bin_header */
+    /* 57 and 59 are kept for requests: status, outcome. A response says both in its payload */
+    BIN_TIMEOUT_MS = 58,
     BIN_FEATURE_BITS = 60,
     BIN_VERSION_NO = 61,  /* the version that holds, in `connected` */
     BIN_PLACES     = 62,  /* flag; ping: the pong shall name all places */
@@ -252,5 +257,15 @@ struct bin_place {
 void bin_put_place(struct buf *buf, const struct bin_place *place);
 /* Cuts one off; *places must not be empty. False: malformed (bin_read() has checked what it gave). */
 bool bin_next_place(struct span *places, struct bin_place *ret_place);
+
+/* --- header fields: the value of BIN_HEADERS is any number of these, one behind the other ---
+ *
+ *     length of the name (varint), name, length of the value (varint), value; both UTF-8 */
+
+struct bin_header { struct span name, value; };
+
+void bin_put_header(struct buf *buf, const struct bin_header *header);
+/* As bin_next_place(). */
+bool bin_next_header(struct span *headers, struct bin_header *ret_header);
 
 #endif

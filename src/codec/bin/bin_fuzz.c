@@ -44,6 +44,19 @@ static void check_places(struct span places)
     }
 }
 
+/* The same of header fields. */
+static void check_headers(struct span headers)
+{
+    struct bin_header header;
+    struct buf        again;
+
+    buf_init(&again, 1 << 12);
+    for (struct span rest = headers; rest.len > 0 && bin_next_header(&rest, &header);)
+        bin_put_header(&again, &header);
+    must(span_eq(buf_span(&again), headers));
+    buf_fini(&again);
+}
+
 static void check_frames(enum bin_side side, struct span input)
 {
     struct bin_aliases aliases;
@@ -58,6 +71,7 @@ static void check_frames(enum bin_side side, struct span input)
         if (bin_read(bytes, side, &frame, &reason) == BIN_OK) {
             check_again(side, &frame);
             check_places(bin_bytes(&frame, BIN_RESUME));
+            check_headers(bin_bytes(&frame, BIN_HEADERS));
             if (side == BIN_SERVER && bin_aliases_take(&aliases, &frame))
                 must(frame.type != BIN_MESSAGE && aliases.count <= BIN_ALIAS_COUNT);
         }

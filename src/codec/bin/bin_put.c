@@ -148,6 +148,14 @@ void bin_put(struct buf *buf, enum bin_side side, const struct bin_frame *frame)
     buf_put(buf, frame->payload);
 }
 
+void bin_put_header(struct buf *buf, const struct bin_header *header)
+{
+    put_bin_varint(buf, header->name.len);
+    buf_put(buf, header->name);
+    put_bin_varint(buf, header->value.len);
+    buf_put(buf, header->value);
+}
+
 void bin_put_place(struct buf *buf, const struct bin_place *place)
 {
     put_bin_varint(buf, place->channel.len);

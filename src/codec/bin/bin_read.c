@@ -168,6 +168,16 @@ static bool places_are_sound(struct span places)
     return true;
 }
 
+static bool headers_are_sound(struct span headers)
+{
+    struct bin_header header;
+
+    while (headers.len > 0)
+        if (!bin_next_header(&headers, &header))
+            return false;
+    return true;
+}
+
 static enum bin_verdict keep_field(const struct bin_field_read *field, struct bin_frame *frame, const char **ret_reason)
 {
     enum bin_field number = (enum bin_field)field->number;
@@ -180,6 +190,8 @@ static enum bin_verdict keep_field(const struct bin_field_read *field, struct bi
         return verdict(BIN_MALFORMED, "a text is not UTF-8", ret_reason);
     if (number == BIN_RESUME && !places_are_sound(field->value.bytes))
         return verdict(BIN_MALFORMED, "the places of resume are not whole", ret_reason);
+    if (number == BIN_HEADERS && !headers_are_sound(field->value.bytes))
+        return verdict(BIN_MALFORMED, "the headers of a request are not whole, or not UTF-8", ret_reason);
     frame->at[number] = field->value;
     frame->has |= UINT64_C(1) << number;
     return BIN_OK;
@@ -290,5 +302,18 @@ bool bin_next_place(struct span *places, struct bin_place *ret_place)
         return false;
     *places    = rest;
     *ret_place = place;
+    return true;
+}
+
+bool bin_next_header(struct span *headers, struct bin_header *ret_header)
+{
+    struct span       rest = *headers;
+    struct bin_header header;
+
+    if (!cut_bytes(&rest, &header.name) || !cut_bytes(&rest, &header.value) || !utf8_is_valid(header.name) ||
+        !utf8_is_valid(header.value))
+        return false;
+    *headers    = rest;
+    *ret_header = header;
     return true;
 }

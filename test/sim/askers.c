@@ -216,7 +216,7 @@ void askers_turn(struct askers *askers, unsigned loop)
     for (unsigned i = 0; i < askers->count; i++) {
         struct asker *asker = &askers->at[i];
         if (asker->command == NULL)
-            asker->loop = (unsigned)draw(asker->world, OF_ASKERS, asker->world->loop_count);
+            asker->loop = draw_loop(asker->world, OF_ASKERS);
         if (asker->loop == loop)
             asker_turn(asker);
     }

@@ -24,6 +24,9 @@ const char *cluster_plant_text(unsigned plant)
         [CLUSTER_PLANT_LOST_ROUTE] = "lost-route",
         [CLUSTER_PLANT_KEPT_ROUTE] = "kept-route",
         [CLUSTER_PLANT_SAME_EPOCH] = "same-epoch",
+        [CLUSTER_PLANT_RESENT] = "resent",
+        [CLUSTER_PLANT_HASTY_LEAVE] = "hasty-leave",
+        [CLUSTER_PLANT_LEFT_ROUTES] = "left-routes",
     };
     return texts[plant];
 }
@@ -34,10 +37,11 @@ unsigned cluster_plant_seeds_max(unsigned plant)
     return 1000;
 }
 
-/* Mostly a node sees by its own clock that its lease has run out, so only one seed in some thousands needs the lapse. */
+/* Mostly a node sees by its own clock that its lease has run out, so only one seed in some thousands needs the lapse. And what a
+ * node says last is mostly followed by what another says in the same channel. */
 unsigned cluster_plant_seed_first(unsigned plant)
 {
-    return plant == CLUSTER_PLANT_NO_LAPSE ? 3500 : 1;
+    return plant == CLUSTER_PLANT_NO_LAPSE ? 3500 : plant == CLUSTER_PLANT_HASTY_LEAVE ? 400 : 1;
 }
 
 static bool is_planted(const struct cluster_node *node, enum cluster_plant plant)
@@ -277,6 +281,65 @@ static void lookup_answer(struct cluster_node *node, struct engine_call *call)
     cluster_node_done(node, call);
 }
 
+/* --- nodes that are listed for ever ------------------------------------------------------------------------------------ */
+
+struct plant_lease {
+    struct list    link;
+    struct node_id id;
+    struct buf     record;
+    msec           left_ms;
+    bool           is_told;  /* in the answer that is looked at */
+};
+
+static struct plant_lease *lease_of(struct cluster_node *node, const char *name)
+{
+    struct list *leases = &node->planted.leases;
+
+    for (struct list *at = leases->next; at != leases; at = at->next)
+        if (strcmp(container_of(at, struct plant_lease, link)->id.name, name) == 0)
+            return container_of(at, struct plant_lease, link);
+    struct plant_lease *made = calloc(1, sizeof *made);
+    must(made != NULL);
+    buf_init(&made->record, SIZE_MAX);
+    list_push(leases, &made->link);
+    return made;
+}
+
+static void leases_remember(struct cluster_node *node, const struct engine_call *call)
+{
+    for (size_t i = 0; i < call->lease_count; i++) {
+        const struct engine_lease *told  = &call->leases[i];
+        struct plant_lease        *lease = lease_of(node, told->id.name);
+        buf_clear(&lease->record);
+        buf_put(&lease->record, buf_span(&told->record));
+        lease->id      = told->id;
+        lease->left_ms = told->left_ms;
+        lease->is_told = true;
+    }
+}
+
+static void leases_add(struct engine_call *call, const struct plant_lease *lease)
+{
+    call->leases = reallocarray(call->leases, call->lease_count + 1, sizeof *call->leases);
+    must(call->leases != NULL);
+    struct engine_lease *told = &call->leases[call->lease_count++];
+    *told                     = (struct engine_lease){ .id = lease->id, .left_ms = lease->left_ms };
+    buf_init(&told->record, SIZE_MAX);
+    buf_put(&told->record, buf_span(&lease->record));
+}
+
+static void leases_keep(struct cluster_node *node, struct engine_call *call)
+{
+    struct list *leases = &node->planted.leases;
+
+    for (struct list *at = leases->next; at != leases; at = at->next)
+        container_of(at, struct plant_lease, link)->is_told = false;
+    leases_remember(node, call);
+    for (struct list *at = leases->next; at != leases; at = at->next)
+        if (!container_of(at, struct plant_lease, link)->is_told)
+            leases_add(call, container_of(at, struct plant_lease, link));
+}
+
 /* --- calls ------------------------------------------------------------------------------------------------------------ */
 
 bool plant_take_call(struct cluster_node *node, struct engine_call *call)
@@ -287,6 +350,11 @@ bool plant_take_call(struct cluster_node *node, struct engine_call *call)
     }
     if (call->kind == ENGINE_ROUTE && is_planted(node, CLUSTER_PLANT_KEPT_ROUTE)) {
         routes_put_late(node, call, 0, false);
+        return true;
+    }
+    if (call->kind == ENGINE_LEAVE && is_planted(node, CLUSTER_PLANT_LEFT_ROUTES)) {
+        call->rc = RC_OK;
+        cluster_node_done(node, call);
         return true;
     }
     if (call->kind == ENGINE_LOOKUP && is_planted(node, CLUSTER_PLANT_EARLY_LOOKUP) && lookup_is_known(node, call)) {
@@ -336,6 +404,8 @@ bool plant_take_done(struct cluster_node *node, struct engine_call *call)
         lookup_make_empty(call);
     if (call->kind == ENGINE_ROUTE && call->rc == RC_IO && is_planted(node, CLUSTER_PLANT_LOST_ROUTE))
         call->rc = RC_OK;
+    if (call->kind == ENGINE_NODES && call->rc == RC_OK && is_planted(node, CLUSTER_PLANT_HASTY_LEAVE))
+        leases_keep(node, call);
     if (call->kind == ENGINE_LOOKUP && call->rc == RC_OK && is_planted(node, CLUSTER_PLANT_EARLY_LOOKUP))
         lookups_remember(node, call);
     return false;
@@ -348,6 +418,11 @@ uint64_t plant_life(struct cluster_node *node, uint64_t life)
     return node->planted.life;
 }
 
+bool plant_leaves_at_once(const struct cluster_node *node)
+{
+    return is_planted(node, CLUSTER_PLANT_HASTY_LEAVE);
+}
+
 /* --- life ------------------------------------------------------------------------------------------------------------- */
 
 void plant_init(struct cluster_node *node)
@@ -355,6 +430,7 @@ void plant_init(struct cluster_node *node)
     list_init(&node->planted.late_routes);
     list_init(&node->planted.links);
     list_init(&node->planted.lookups);
+    list_init(&node->planted.leases);
 }
 
 void plant_fini(struct cluster_node *node)
@@ -369,5 +445,10 @@ void plant_fini(struct cluster_node *node)
         struct plant_lookup *lookup = container_of(link, struct plant_lookup, link);
         buf_fini(&lookup->name);
         free(lookup);
+    }
+    while ((link = list_pop(&node->planted.leases)) != NULL) {
+        struct plant_lease *lease = container_of(link, struct plant_lease, link);
+        buf_fini(&lease->record);
+        free(lease);
     }
 }

@@ -21,6 +21,9 @@ enum cluster_plant {
     CLUSTER_PLANT_LOST_ROUTE,      /* a registration that failed counts as one that succeeded */
     CLUSTER_PLANT_KEPT_ROUTE,      /* routes are never removed */
     CLUSTER_PLANT_SAME_EPOCH,      /* after a failover, seqs are given again in the same epoch */
+    CLUSTER_PLANT_RESENT,          /* what shared memory did not answer is sent to it again */
+    CLUSTER_PLANT_HASTY_LEAVE,     /* a node that leaves does not wait for its look-ups and frames, and nobody notices that it is gone */
+    CLUSTER_PLANT_LEFT_ROUTES,     /* a node that leaves keeps its lease and its routes */
     CLUSTER_PLANT_COUNT,
 };
 
@@ -35,6 +38,7 @@ struct plant_state {
     struct list late_routes;  /* to be registered later */
     struct list links;        /* numbers by node */
     struct list lookups;      /* what was answered before */
+    struct list leases;       /* all that were ever listed */
     uint64_t    life;
 };
 
@@ -47,6 +51,8 @@ bool plant_take_call(struct cluster_node *node, struct engine_call *call);
 /* … and on its way back; true: it was the plant's own. */
 bool plant_take_done(struct cluster_node *node, struct engine_call *call);
 void plant_take_frame(struct cluster_node *node, struct buf *frame);
+/* Does the node end without having told the others what it has committed? */
+bool plant_leaves_at_once(const struct cluster_node *node);
 uint64_t plant_life(struct cluster_node *node, uint64_t life);
 
 #endif

@@ -38,6 +38,8 @@ enum {
     HUSH_MS       = 400,
     LEAVE_MS      = LINGER_MS_MAX + 2 * HEARTBEAT_MS + KEEP_ROUTE_MS + 1500,
     CHANNELS      = 5,
+    MEMORY_SEEDS  = 5,      /* neither is drawn, so that the seeds from before them stay what they were */
+    LEAVING_SEEDS = 3,
     LOSSES        = 26,
     CLUSTER_LOSSES = 13,
 };
@@ -154,17 +156,22 @@ static void draw_limits(struct cluster_world *all)
 
 static void make_channels(struct cluster_world *all)
 {
-    static const char *const names[CHANNELS] = { "topic:a", "user:u", "topic:b", "device:u/d", "group:g" };
-    struct world            *world           = &all->world;
+    static const char *const names[2][CHANNELS] = {
+        { "topic:a", "user:u", "topic:b", "device:u/d", "group:g" }, { "live:a", "topic:a", "live:b", "live:c", "group:g" },
+    };
+    struct world *world = &all->world;
+    struct namespace *topic, *live;
 
     namespaces_init(&world->spaces);
+    topic = namespaces_find(&world->spaces, SPAN("topic"));
+    live  = namespaces_find(&world->spaces, SPAN("live"));
     if (world->faults.trim)
-        namespaces_find(&world->spaces, SPAN("topic"))->keep_count = 3 + draw(world, OF_PLAN, 30);
+        topic->keep_count = live->keep_count = 3 + draw(world, OF_PLAN, 30);
     if (world->faults.aging)
-        namespaces_find(&world->spaces, SPAN("topic"))->keep_ms = 100 + (msec)draw(world, OF_PLAN, 900);
+        topic->keep_ms = live->keep_ms = 100 + (msec)draw(world, OF_PLAN, 900);
     world->channel_count = 1 + (unsigned)draw(world, OF_PLAN, CHANNELS);
     for (unsigned i = 0; i < world->channel_count; i++)
-        must(channel_name_new(&world->spaces, &world->hash_key, span_str(names[i]), &world->channels[i]) ==
+        must(channel_name_new(&world->spaces, &world->hash_key, span_str(names[all->has_memory][i]), &world->channels[i]) ==
              CHANNEL_NAME_OK);
 }
 
@@ -212,6 +219,9 @@ static void cluster_init(struct cluster_world *all)
     world->loop_count   = world->node_count * world->loops_a_node;
     world->has_shared_store = true;
     world->keeps_epoch      = all->plant == CLUSTER_PLANT_SAME_EPOCH;
+    world->resends          = all->plant == CLUSTER_PLANT_RESENT;
+    all->has_memory         = world->seed % MEMORY_SEEDS == 1 || world->seed % MEMORY_SEEDS == 3;
+    all->faults.leaves      = world->seed % LEAVING_SEEDS == 2;
     world->linger_ms        = one_in(world, OF_PLAN, 3) ? (msec)draw(world, OF_PLAN, 20) : LINGER_MS_MAX;
     draw_burdens(all);
     draw_losses(all);
@@ -222,6 +232,8 @@ static void cluster_init(struct cluster_world *all)
     all->server = server_new(all);
     server_set_faults(all);
     world->disk    = store_sim_new(world);
+    if (all->has_memory)
+        world->shared_memory = store_sim_new_memory(world);
     world->on_node = cluster_node_begin;
     for (unsigned i = 0; i < world->node_count; i++) {
         all->seats[i].name    = i;
@@ -248,6 +260,8 @@ static void cluster_fini(struct cluster_world *all)
     for (unsigned i = 0; i < world->node_count; i++)
         sim_node_free(world->nodes[i]);
     store_sim_free(world->disk);
+    if (all->has_memory)
+        store_sim_free(world->shared_memory);
     sim_server_step(all->server, world->now + 2 * LATE_MS_MAX);  /* answers and frames to nobody */
     sim_server_free(all->server);
     for (unsigned i = 0; i < world->channel_count; i++)
@@ -283,15 +297,92 @@ static void seat_go_on(struct cluster_world *all, unsigned no)
     tell(world, "node %u goes on", no);
 }
 
+static void seat_forget_counts(struct cluster_seat *seat)
+{
+    seat->seen_comparisons = seat->seen_firsts = seat->early_comparisons = seat->early_firsts = 0;
+}
+
 /* The next life begins under this name. */
 static void seat_begin_anew(struct cluster_world *all, unsigned no, unsigned name)
 {
     if (all->seats[no].is_paused)
         seat_go_on(all, no);
-    all->seats[no].has_closed_ways = false;
+    all->seats[no].has_closed_ways = all->seats[no].is_leaving = all->seats[no].is_gone = false;
     all->seats[no].name            = name;
+    all->world.is_closed[no]       = false;
+    all->stirred_at                = all->world.now;
+    seat_forget_counts(&all->seats[no]);
     world_kill_node(&all->world, no);
     tell(&all->world, "node %u begins anew as n%u", no, name);
+}
+
+/* --- leaving --- */
+
+static bool may_leave(const struct cluster_world *all, unsigned no)
+{
+    unsigned open = 0;
+
+    for (unsigned i = 0; i < all->world.node_count; i++)
+        open += !all->world.is_closed[i];
+    return all->faults.leaves && open > 1 && !all->world.is_closed[no] && !all->seats[no].is_paused;
+}
+
+static struct loop_range seat_loops(const struct cluster_world *all, unsigned no)
+{
+    return world_loops_of(&all->world, no * all->world.loops_a_node);
+}
+
+/* It is drained: who hangs on it goes elsewhere, and gets its answers. */
+static void seat_begin_to_leave(struct cluster_world *all, unsigned no)
+{
+    struct world *world = &all->world;
+
+    tell(world, "node %u leaves", no);
+    all->seats[no].is_leaving    = true;
+    all->seats[no].leaving_since = world->now;
+    world->is_closed[no]         = true;
+    readers_move(world->readers, seat_loops(all, no));
+    publishers_move(world->publishers, seat_loops(all, no));
+}
+
+/* Where nothing is lost, an engine that was told forgets it at once. */
+static void seat_check_left(struct cluster_world *all, unsigned no)
+{
+    const struct node_id *id = &all->seats[no].node->id;
+
+    if (!all->world.is_sure || plant_leaves_at_once(all->seats[no].node))
+        return;
+    promise(&all->world, !sim_server_has_lease(all->server, id), "node %u has left, and has its lease", no);
+    promise(&all->world, sim_server_route_count(all->server, id) == 0, "node %u has left, and has %zu routes", no,
+            sim_server_route_count(all->server, id));
+}
+
+/* As writer_thread.c has it: nothing is under way, then the cluster is told. */
+static void seat_leave(struct cluster_world *all, unsigned no)
+{
+    struct cluster_seat   *seat   = &all->seats[no];
+    struct world          *world  = &all->world;
+    const struct sim_node *node   = world->nodes[no];
+    bool                   is_out = writer_is_idle(&node->writer) && !publishers_wait_for(world->publishers, seat_loops(all, no));
+
+    promise(world, !world->is_healing || world->now < seat->leaving_since + 2 * ANSWER_MS, "node %u leaves, and never ends", no);
+    if (!is_out || (!plant_leaves_at_once(seat->node) && !cluster_leave(seat->node->cluster)))
+        return;
+    tell(world, "node %u has left", no);
+    seat_check_left(all, no);
+    seat->is_leaving = false;
+    seat->is_gone    = true;
+    all->stirred_at  = world->now;
+    sim_engine_hold(seat->node->engine, true);
+}
+
+static void seats_come_back(struct cluster_world *all)
+{
+    for (unsigned i = 0; i < all->world.node_count; i++)
+        if (all->seats[i].is_gone) {
+            sim_engine_hold(all->seats[i].node->engine, false);
+            seat_begin_anew(all, i, all->seats[i].name);
+        }
 }
 
 static void seat_close_ways(struct cluster_world *all, unsigned no)
@@ -320,6 +411,8 @@ static void seat_draw_trouble(struct cluster_world *all, unsigned no)
         sim_engine_break(seat->node->engine);
     if (all->world.faults.crash && cluster_one_in(all, 250))
         seat_begin_anew(all, no, no);
+    if (may_leave(all, no) && cluster_one_in(all, 100))
+        seat_begin_to_leave(all, no);
     if (faults->twins && cluster_one_in(all, 250))
         seat_begin_anew(all, no, (no + 1 + (unsigned)cluster_draw(all, count - 1)) % count);
 }
@@ -329,8 +422,12 @@ static void seat_turn(struct cluster_world *all, unsigned no)
     struct cluster_seat *seat = &all->seats[no];
     struct world        *world = &all->world;
 
+    if (seat->is_gone)
+        return;
     if (!world->is_healing)
         seat_draw_trouble(all, no);
+    if (seat->is_leaving && !seat->is_paused)
+        seat_leave(all, no);
     if (seat->is_paused && (seat->paused_until <= world->now || world->is_healing))
         seat_go_on(all, no);
     if (seat->has_closed_ways && (seat->ways_until <= world->now || world->is_healing)) {
@@ -410,15 +507,25 @@ static void node_turn(struct world *world, unsigned no, bool has_guests)
     sim_node_check_bounds(node);
 }
 
+/* While nodes find each other, and after one has gone, they compare heads. */
+static void seat_note_begin(struct cluster_world *all, struct cluster_seat *seat)
+{
+    const struct cluster_counters *counters    = cluster_counters(seat->node->cluster);
+    uint64_t                       comparisons = counter_get(&counters->comparisons);
+    uint64_t                       firsts      = counter_get(&counters->firsts);
+
+    if (all->world.now < all->stirred_at + BEGIN_MS)
+        seat->early_firsts += firsts - seat->seen_firsts;
+    if (all->world.now < all->stirred_at + BEGIN_MS + AGAIN_MS)
+        seat->early_comparisons += comparisons - seat->seen_comparisons;
+    seat->seen_firsts      = firsts;
+    seat->seen_comparisons = comparisons;
+}
+
 static void note_begin(struct cluster_world *all)
 {
-    for (unsigned i = 0; i < all->world.node_count; i++) {
-        const struct cluster_counters *counters = cluster_counters(all->seats[i].node->cluster);
-        if (all->world.now < BEGIN_MS)
-            all->seats[i].early_firsts = counter_get(&counters->firsts);
-        if (all->world.now < BEGIN_MS + AGAIN_MS)
-            all->seats[i].early_comparisons = counter_get(&counters->comparisons);
-    }
+    for (unsigned i = 0; i < all->world.node_count; i++)
+        seat_note_begin(all, &all->seats[i]);
 }
 
 static void cluster_step(struct cluster_world *all, bool has_guests)
@@ -428,11 +535,13 @@ static void cluster_step(struct cluster_world *all, bool has_guests)
     set_clock(world);
     note_begin(all);
     store_sim_turn(world->disk);
+    if (all->has_memory)
+        store_sim_turn(world->shared_memory);
     server_turn(all);
     for (unsigned i = 0; i < world->node_count; i++) {
         seat_turn(all, i);
-        if (!all->seats[i].is_paused)
-            node_turn(world, i, has_guests);
+        if (!all->seats[i].is_paused && !all->seats[i].is_gone)
+            node_turn(world, i, has_guests && !world->is_closed[i]);
     }
 }
 
@@ -460,9 +569,24 @@ static void set_ticks(struct world *world, msec at)
 static bool nodes_have_joined(const struct cluster_world *all)
 {
     for (unsigned i = 0; i < all->world.node_count; i++)
-        if (!sim_server_has_lease(all->server, &all->seats[i].node->id))
+        if (!all->world.is_closed[i] && !sim_server_has_lease(all->server, &all->seats[i].node->id))
             return false;
     return true;
+}
+
+/* Who has begun to leave leaves. */
+static bool nodes_have_left(const struct cluster_world *all)
+{
+    for (unsigned i = 0; i < all->world.node_count; i++)
+        if (all->seats[i].is_leaving)
+            return false;
+    return true;
+}
+
+static bool stores_expect_late(const struct world *world)
+{
+    return store_sim_expects_late(world->disk) ||
+           (world->shared_memory != NULL && store_sim_expects_late(world->shared_memory));
 }
 
 static void wait_for_all(struct cluster_world *all)
@@ -471,7 +595,7 @@ static void wait_for_all(struct cluster_world *all)
 
     for (msec until = world->now + ANSWER_MS;
          world->now < until && (!publishers_are_done(world->publishers) || !nodes_have_joined(all) ||
-                                store_sim_expects_late(world->disk));
+                                !nodes_have_left(all) || stores_expect_late(world));
          world->now += CALM_STEP_MS)
         cluster_step(all, true);
     promise(world, nodes_have_joined(all), "every node has its lease within %d ms", ANSWER_MS);
@@ -491,6 +615,8 @@ static void cluster_heal(struct cluster_world *all)
     tell(world, "all faults end");
     world->is_healing = true;
     store_sim_heal(world->disk);
+    if (all->has_memory)
+        store_sim_heal(world->shared_memory);
     sim_server_set_faults(all->server, NULL);
     end_twins(all);
     wait_for_all(all);
@@ -505,6 +631,7 @@ static void cluster_run(struct cluster_world *all)
     for (unsigned round = 1 + (unsigned)cluster_draw(all, ROUNDS_MAX); round > 0; round--) {
         msec until        = world->now + ROUND_MS_MIN + (msec)cluster_draw(all, ROUND_MS_MAX - ROUND_MS_MIN);
         world->is_healing = false;
+        seats_come_back(all);
         server_set_faults(all);
         for (; world->now < until; world->now += 1 + (msec)cluster_draw(all, STEP_MS_MAX))
             cluster_step(all, true);
@@ -517,6 +644,7 @@ static void cluster_rest(struct cluster_world *all)
 {
     struct world *world = &all->world;
 
+    seats_come_back(all);
     cluster_pass(all, SETTLE_MS, true);
     set_ticks(world, INT64_MAX);  /* no command of a heartbeat is under way then */
     cluster_pass(all, HUSH_MS, true);

@@ -12,7 +12,10 @@
  *    is noticed by what it leaves;
  *  - without faults no heads are compared at all, once the nodes know each other: what comes over the bus is enough;
  *  - of two nodes with one name the older ends (threat 43);
- *  - who follows nothing any more has no routes. */
+ *  - who follows nothing any more has no routes;
+ *  - what is not durable lies in a memory that all nodes share, in some seeds; what is acknowledged is there, once, in one order,
+ *    until the memory begins anew;
+ *  - a node that leaves has answered all and told all that it has committed, and has neither lease nor routes any more. */
 #ifndef SIM_CLUSTER_WORLD_H
 #define SIM_CLUSTER_WORLD_H
 
@@ -38,7 +41,10 @@ struct cluster_seat {
     bool                 is_paused, does_stand;  /* its monotonic clock stands as well */
     msec                 ways_until;  /* the way to the engine, or back, is closed */
     bool                 has_closed_ways;
-    uint64_t             early_comparisons, early_firsts;  /* while the nodes began */
+    bool                 is_leaving, is_gone;
+    msec                 leaving_since;
+    uint64_t             seen_comparisons, seen_firsts;    /* of this life, until now … */
+    uint64_t             early_comparisons, early_firsts;  /* … and of those, after a node began or left */
 };
 
 struct cluster_world {
@@ -48,10 +54,12 @@ struct cluster_world {
     struct cluster_faults faults;
     struct cluster_limits limits;
     unsigned              lost_kind;  /* a bit an engine_call_kind: calls of these alone are lost; 0: of all */
+    bool                  has_memory; /* that nodes share */
     bool                  has_walk;   /* compare_ms is short enough to find what nothing tells of */
     struct sim_server    *server;
     msec                  stopped_until;
     bool                  is_stopped;
+    msec                  stirred_at; /* when a node began or left last */
     struct cluster_seat   seats[NODES_SIM_MAX];
 };
 

@@ -103,10 +103,17 @@ static bool place_is_unknown(const struct place *place)
     return place->kind == MESSAGE_RECALLED && place->intent == NO_INTENT;
 }
 
+/* Shared memory forgets keys with its life, and may keep the message. */
+static bool may_be_twice(const struct model *model, const struct intent *intent, uint64_t epoch)
+{
+    return !channel_is_durable(model->world->channels[intent->channel]) && intent->asked_epoch != epoch;
+}
+
 /* One message has one seq in one life of a log. */
 static void model_place_intent(struct model *model, struct intent *intent, uint64_t epoch, uint64_t seq)
 {
-    promise(model->world, intent->seq == 0 || intent->epoch != epoch || intent->seq == seq,
+    promise(model->world,
+            intent->seq == 0 || intent->epoch != epoch || intent->seq == seq || may_be_twice(model, intent, epoch),
             "one publish, one message: %u is in %s twice, as %" PRIu64 " and %" PRIu64, intent->no,
             name_of(model, intent->channel), intent->seq, seq);
     intent->epoch = epoch;
@@ -173,8 +180,8 @@ void model_check_no_target(struct model *model, const struct intent *intent)
 void model_acked(struct model *model, struct intent *intent, const struct append_answer *answer)
 {
     promise(model->world, answer->seq != 0 && answer->epoch != 0, "%u is acknowledged without a number", intent->no);
-    if (channel_is_durable(model->world->channels[intent->channel]))
-        promise(model->world, store_sim_is_durable(model->world->disk, answer, intent->channel),
+    if (world_is_stored(model->world, intent->channel))
+        promise(model->world, store_sim_is_durable(world_store_of(model->world, intent->channel), answer, intent->channel),
                 "acknowledged is durable: %s %" PRIu64 " is not on the disk", name_of(model, intent->channel),
                 answer->seq);
     model_place_intent(model, intent, answer->epoch, answer->seq);
@@ -326,11 +333,11 @@ void model_check_gap(struct model *model, unsigned channel, const struct gap *ga
 static void model_check_kept(struct model *model, const struct intent *intent)
 {
     struct log_now        log     = world_log(model->world, intent->channel);
-    const struct message *message = store_sim_at(model->world->disk, intent->channel, intent->seq);
+    const struct message *message = store_sim_at(world_store_of(model->world, intent->channel), intent->channel, intent->seq);
 
     if (intent->epoch != log.epoch) {
         promise(model->world, model->world->faults.wipe || model->world->faults.failover, "the epoch changed without a loss");
-        if (!model->world->has_shared_store || store_sim_has_lost(model->world->disk, intent->channel, intent->epoch, intent->seq))
+        if (!model->world->has_shared_store || store_sim_has_lost(world_store_of(model->world, intent->channel), intent->channel, intent->epoch, intent->seq))
             return;
     }
     if (intent->seq < log.first)
@@ -352,7 +359,7 @@ static void model_check_dense(struct model *model, unsigned channel)
     struct log_now log = world_log(model->world, channel);
 
     for (uint64_t seq = log.first; seq <= log.head; seq++) {
-        const struct message *message = store_sim_at(model->world->disk, channel, seq);
+        const struct message *message = store_sim_at(world_store_of(model->world, channel), channel, seq);
         promise(model->world, message != NULL && message->seq == seq, "seqs are dense: %s has no %" PRIu64,
                 name_of(model, channel), seq);
     }
@@ -363,10 +370,10 @@ void model_check_end(struct model *model)
     for (unsigned i = 0; i < model->count; i++) {
         const struct intent *intent = &model->intents[i];
         promise(model->world, intent->state != INTENT_OPEN, "every publish is answered: %u is not", i);
-        if (intent->state == INTENT_ACKED && channel_is_durable(model->world->channels[intent->channel]))
+        if (intent->state == INTENT_ACKED && world_is_stored(model->world, intent->channel))
             model_check_kept(model, intent);
     }
     for (unsigned i = 0; i < model->world->channel_count; i++)
-        if (channel_is_durable(model->world->channels[i]))
+        if (world_is_stored(model->world, i))
             model_check_dense(model, i);
 }

@@ -291,7 +291,7 @@ static void request_turn(struct request *request)
                world->faults.impatience && !world->is_healing && request->at + PATIENCE_MS <= world->now) {
         tell(world, "publisher %u: %u takes too long", publisher->no, request->intent->no);
         request->command->owner = NULL;
-        publisher->loop        = (unsigned)draw(world, OF_PUBLISHERS, world->loop_count);
+        publisher->loop        = draw_loop(world, OF_PUBLISHERS);
         request_send(request);
     }
 }
@@ -320,6 +320,24 @@ void publishers_turn(struct publishers *publishers, unsigned loop)
     for (unsigned i = 0; i < publishers->count; i++)
         if (publishers->at[i].loop == loop)
             publisher_turn(&publishers->at[i]);
+}
+
+void publishers_move(struct publishers *publishers, struct loop_range range)
+{
+    for (unsigned i = 0; i < publishers->count; i++)
+        if (loop_is_in(range, publishers->at[i].loop))
+            publishers->at[i].loop = draw_loop(publishers->at[i].world, OF_PUBLISHERS);
+}
+
+bool publishers_wait_for(const struct publishers *publishers, struct loop_range range)
+{
+    for (unsigned i = 0; i < publishers->count; i++)
+        for (unsigned j = 0; j < REQUESTS_MAX; j++) {
+            const struct request *request = &publishers->at[i].requests[j];
+            if (request->command != NULL && loop_is_in(range, request->loop))
+                return true;
+        }
+    return false;
 }
 
 bool publishers_are_done(const struct publishers *publishers)

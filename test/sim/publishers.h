@@ -10,9 +10,12 @@ struct publishers *publishers_new(struct world *world);
 void               publishers_free(struct publishers *publishers);
 
 void publishers_turn(struct publishers *publishers, unsigned loop);
-/* A node is gone, and every answer with it. */
 /* Has everybody had its answer? */
 bool publishers_are_done(const struct publishers *publishers);
+/* A node leaves: they go elsewhere, and wait there for what they have asked here. */
+void publishers_move(struct publishers *publishers, struct loop_range range);
+bool publishers_wait_for(const struct publishers *publishers, struct loop_range range);
+/* A node is gone, and every answer with it. */
 void publishers_cut(struct publishers *publishers, struct loop_range range);
 
 #endif

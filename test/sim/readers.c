@@ -152,7 +152,7 @@ static void reader_go(struct reader *reader)
     reader->is_here = reader->is_ready = false;
     world->readers->moved_at = world->now;
     reader->move_at = world->now + (msec)draw(world, OF_READERS, AWAY_MS_MAX);
-    reader->loop    = (unsigned)draw(world, OF_READERS, world->loop_count);
+    reader->loop    = draw_loop(world, OF_READERS);
 }
 
 /* --- what it is given --- */
@@ -354,6 +354,14 @@ void readers_cut(struct readers *readers, struct loop_range range)
     for (unsigned i = 0; i < readers->count; i++)
         if (readers->at[i].is_here && loop_is_in(range, readers->at[i].loop))
             reader_go(&readers->at[i]);
+}
+
+void readers_move(struct readers *readers, struct loop_range range)
+{
+    readers_cut(readers, range);
+    for (unsigned i = 0; i < readers->count; i++)
+        if (loop_is_in(range, readers->at[i].loop))
+            readers->at[i].loop = draw_loop(readers->world, OF_READERS);
 }
 
 size_t readers_here(const struct readers *readers, unsigned channel, struct loop_range range)

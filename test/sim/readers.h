@@ -18,6 +18,8 @@ void reader_on_ready(void *owner);
 void readers_turn(struct readers *readers, unsigned loop);
 /* A node is going down under them: their links are cut. */
 void readers_cut(struct readers *readers, struct loop_range range);
+/* … and come again elsewhere. */
+void readers_move(struct readers *readers, struct loop_range range);
 
 /* On these loops. */
 size_t readers_here(const struct readers *readers, unsigned channel, struct loop_range range);

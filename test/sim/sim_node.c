@@ -308,7 +308,7 @@ struct sim_node *sim_node_new(struct world *world, unsigned no, unsigned life)
     must(sim_node != NULL);
     sim_node->world      = world;
     sim_node->no         = no;
-    sim_node->memory     = mem_store_new(&options);
+    sim_node->memory     = world->shared_memory != NULL ? store_sim_port(world->shared_memory, no) : mem_store_new(&options);
     sim_node_draw_limits(sim_node);
     list_init(&sim_node->writer_mail);
     list_init(&sim_node->bus);

@@ -22,11 +22,8 @@ static struct store_sim *sim_of(struct store *store)
 
 /* --- the journal, and memory as its reading --- */
 
-/* As it is told in the present life of its log. */
-static struct message *message_in_epoch(struct message *message, uint64_t epoch)
+struct message *message_told_in(const struct message *message, uint64_t epoch)
 {
-    if (message->epoch == epoch)
-        return message_ref(message);
     const struct message_tags tags = { .event = message_event(message), .collapse_key = message_collapse_key(message) };
     struct message *copy = message_new_tagged(message->channel, (enum message_kind)message->kind, message->bytes,
                                               message->payload_len, message_media(message), message_from(message), &tags);
@@ -37,6 +34,12 @@ static struct message *message_in_epoch(struct message *message, uint64_t epoch)
     copy->time       = message->time;
     copy->expires_at = message->expires_at;
     return copy;
+}
+
+/* As it is told in the present life of its log. */
+static struct message *message_in_epoch(struct message *message, uint64_t epoch)
+{
+    return message->epoch == epoch ? message_ref(message) : message_told_in(message, epoch);
 }
 
 static void log_put(struct log *log, struct message *message)
@@ -490,6 +493,11 @@ static void sim_heads(struct store *store, struct store_heads *question)
     port_put_read(port, &port->questions, &question->link);
 }
 
+static bool sim_holds(const struct store_sim *sim, const struct channel_name *name)
+{
+    return channel_is_durable(name) != sim->is_memory;
+}
+
 /* The channel with the next name behind `after`; NULL: there is none. */
 static const struct channel_name *sim_next_name(const struct store_sim *sim, const struct store_listing *listing,
                                                 struct span from, bool is_behind)
@@ -499,7 +507,7 @@ static const struct channel_name *sim_next_name(const struct store_sim *sim, con
     for (unsigned i = 0; i < sim->world->channel_count; i++) {
         const struct channel_name *name  = sim->world->channels[i];
         int                        order = span_order(channel_name_span(name), from);
-        if (!channel_is_durable(name) || sim->logs[i].shown == 0 || order < (is_behind ? 1 : 0) ||
+        if (!sim_holds(sim, name) || sim->logs[i].shown == 0 || order < (is_behind ? 1 : 0) ||
             !span_starts(channel_name_span(name), listing->prefix))
             continue;
         if (found == NULL || span_order(channel_name_span(name), channel_name_span(found)) < 0)
@@ -564,7 +572,7 @@ static void sim_tick(struct store *store, msec wall)
     for (unsigned i = 0; i < sim->world->channel_count; i++) {
         const struct channel_name *name  = sim->world->channels[i];
         uint64_t                   first = log_first_wanted(&sim->logs[i], name->space, wall);
-        if (!channel_is_durable(name) || first == sim->logs[i].first || sim->is_broken)
+        if (!sim_holds(sim, name) || first == sim->logs[i].first || sim->is_broken)
             continue;
         tell(sim->world, "disk: trims %s up to %" PRIu64, name->text, first - 1);
         sim_write(sim, (struct record){ .channel = i, .first = first, .is_synced = true });
@@ -618,6 +626,15 @@ struct store_sim *store_sim_new(struct world *world)
     for (unsigned i = 0; i < NODES_SIM_MAX; i++)
         port_init(sim, i, batches_max, has_one_writer || world->plant == PLANT_ONE_WRITER);
     sim_forget(sim);
+    return sim;
+}
+
+struct store_sim *store_sim_new_memory(struct world *world)
+{
+    struct store_sim *sim = store_sim_new(world);
+
+    must(sim->is_shared);
+    sim->is_memory = true;
     return sim;
 }
 

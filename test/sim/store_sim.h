@@ -17,6 +17,9 @@
 struct store_sim;
 
 struct store_sim *store_sim_new(struct world *world);
+/* What is not durable, for all nodes of a cluster (world.shared_memory). It may be emptied; and where it begins anew with what
+ * it had, idempotency keys are forgotten. */
+struct store_sim *store_sim_new_memory(struct world *world);
 void              store_sim_free(struct store_sim *sim);
 /* As this node sees it: several have it open at once. */
 struct store     *store_sim_port(struct store_sim *sim, unsigned node);

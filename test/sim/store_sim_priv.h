@@ -66,6 +66,7 @@ struct store_sim {
     uint64_t       id;
     unsigned       wipes;
     bool           is_shared;     /* as PostgreSQL is (store_sim_shared.c) */
+    bool           is_memory;     /* … or as Redis is, for what is not durable */
     unsigned       failover_count;
     uint64_t       kept[FAILOVERS_MAX][CHANNELS_MAX];  /* where each log ended after that failover */
     msec           stalled_until;
@@ -84,6 +85,8 @@ void sim_begin_broken(struct store_sim *sim);
 bool port_is_cut(const struct sim_port *port);
 void sim_append_one(struct sim_port *port, struct append *append, msec wall);
 void sim_write_batch(struct sim_port *port, struct append_batch *batch);
+/* A copy, as it is told in this life of its log. */
+struct message *message_told_in(const struct message *message, uint64_t epoch);
 void batch_fail(struct append_batch *batch, enum append_outcome outcome);
 /* Reads the journal anew, into logs of a new epoch if there is one. */
 void sim_read_journal(struct store_sim *sim);

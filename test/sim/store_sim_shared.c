@@ -40,7 +40,8 @@ static void late_put(struct sim_port *port, const struct append *append, msec du
     late->due  = due;
     late->wall = wall;
     late->append.is_purge = append->is_purge;
-    late->append.message  = message_ref(append->message);
+    late->append.message  = port->sim->world->resends ? message_told_in(append->message, append->message->epoch)
+                                                      : message_ref(append->message);
     late->append.write    = append->write == NULL ? NULL : ledger_write_copy(append->write);
     snprintf(late->key, sizeof late->key, "%.*s", SPAN_ARG(append->key));
     late->append.key       = span_str(late->key);
@@ -69,7 +70,7 @@ void port_lose_commit(struct sim_port *port, struct append_batch *batch)
         sim_write_batch(port, batch);
         sim_show(sim);
     }
-    if (outcome == 2)
+    if (outcome == 2 || (outcome == 0 && sim->is_memory && sim->world->resends))
         batch_put_late(port, batch);
     batch_fail(batch, APPEND_BROKEN);
 }
@@ -113,6 +114,7 @@ void store_sim_fail_over(struct store_sim *sim)
 {
     struct world *world = sim->world;
     size_t        lost  = draw(world, OF_DISK, LOST_RECORDS_MAX);
+    bool          is_emptied = sim->is_memory && one_in(world, OF_DISK, 2);
 
     must(sim->is_shared);
     if (sim->failover_count == FAILOVERS_MAX)
@@ -121,10 +123,12 @@ void store_sim_fail_over(struct store_sim *sim)
         port_cut(&sim->ports[i], false);
         port_drop_late(&sim->ports[i]);
     }
-    if (lost > sim->journal_count)
+    if (lost > sim->journal_count || is_emptied)
         lost = sim->journal_count;
-    tell(world, "disk: a replica takes over, %zu records are lost", lost);
+    tell(world, "%s, %zu records are lost", sim->is_memory ? "memory: begins anew" : "disk: a replica takes over", lost);
     journal_cut(sim, sim->journal_count - lost);
+    for (size_t i = 0; sim->is_memory && i < sim->journal_count; i++)
+        sim->journal[i].key[0] = '\0';
     sim->wipes += !world->keeps_epoch;
     sim_read_journal(sim);
     for (unsigned i = 0; i < CHANNELS_MAX; i++)

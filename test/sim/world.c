@@ -96,8 +96,8 @@ struct log_now world_log(struct world *world, unsigned channel)
 {
     struct store_read read = { .channel = world->channels[channel], .wall = world_wall(world), .done = log_read_done };
 
-    if (channel_is_durable(world->channels[channel]))
-        return store_sim_log(world->disk, channel);
+    if (world_is_stored(world, channel))
+        return store_sim_log(world_store_of(world, channel), channel);
     must(world->node_count == 1);
     world->nodes[0]->memory->ops->read(world->nodes[0]->memory, &read);
     return (struct log_now){ read.epoch, read.first, read.head };
@@ -138,6 +138,25 @@ unsigned world_channel_of(const struct world *world, const struct channel_name *
             return i;
     must(!"a channel of this world");
     return 0;
+}
+
+bool world_is_stored(const struct world *world, unsigned channel)
+{
+    return world->shared_memory != NULL || channel_is_durable(world->channels[channel]);
+}
+
+struct store_sim *world_store_of(const struct world *world, unsigned channel)
+{
+    return channel_is_durable(world->channels[channel]) ? world->disk : world->shared_memory;
+}
+
+unsigned draw_loop(struct world *world, enum purpose purpose)
+{
+    unsigned loop = (unsigned)draw(world, purpose, world->loop_count);
+
+    for (unsigned i = 0; i < world->node_count && world->is_closed[loop / world->loops_a_node]; i++)
+        loop = (loop + world->loops_a_node) % world->loop_count;
+    return loop;
 }
 
 /* --- its plan --- */
@@ -269,6 +288,8 @@ void world_kill_node(struct world *world, unsigned node)
     tell(world, "node %u is killed", node);
     world_end_loops(world, range);
     store_sim_cut_node(world->disk, node);
+    if (world->shared_memory != NULL)
+        store_sim_cut_node(world->shared_memory, node);
     world_start_again(world, range);
 }
 

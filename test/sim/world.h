@@ -94,6 +94,7 @@ struct world {
     bool                 has_bus;
     bool                 has_shared_store;
     bool                 keeps_epoch;  /* a planted bug: after a failover the logs go on in the same epoch */
+    bool                 resends;      /* a planted bug: what shared memory has not answered is sent to it again */
     msec                 linger_ms;   /* how long loops follow what nobody there reads */
     msec                 now;
     msec                 wall_shift;  /* the wall clock is set now and then */
@@ -116,6 +117,8 @@ struct world {
     unsigned             channel_count;
 
     struct store_sim    *disk;        /* outlives crashes */
+    struct store_sim    *shared_memory;  /* what is not durable, for all nodes, as Redis has it; NULL: each node has its own */
+    bool                 is_closed[NODES_SIM_MAX];  /* this node leaves, or is gone: nobody goes there */
     struct sim_node     *nodes[NODES_SIM_MAX];  /* this life of each */
     unsigned             node_count;
     unsigned             loop_count;  /* of all nodes together: 0 … loops_a_node - 1 are the first node's, and so on */
@@ -180,6 +183,14 @@ static inline bool loop_is_in(struct loop_range range, unsigned loop)
 }
 
 struct shard *world_shard(const struct world *world, unsigned loop);
+
+/* Where the log of this channel lies; not for memory that each node has for itself. */
+struct store_sim *world_store_of(const struct world *world, unsigned channel);
+/* Is it in the simulated store, and not in memory that each node has for itself? */
+bool world_is_stored(const struct world *world, unsigned channel);
+
+/* A loop where one may go. */
+unsigned draw_loop(struct world *world, enum purpose purpose);
 
 struct log_now world_log(struct world *world, unsigned channel);
 

@@ -6,6 +6,7 @@
 
 #include "base/must.h"
 #include "engine_priv.h"
+#include "request.h"
 #include "text.h"
 
 enum {
@@ -92,6 +93,7 @@ const char *engine_init(struct engine *engine, const struct lw_options *options,
     fill_in(&engine->options);
     engine->retry.policy = engine->options.backoff;
     list_init(&engine->publishes);
+    list_init(&engine->requests);
     buf_init(&engine->in, SIZE_MAX / 2);   /* bin_split() bounds it by message_bytes_max */
     buf_init(&engine->out, SIZE_MAX / 2);  /* ENGINE_OUT_BYTES, and one publish or a row of subscribes more */
     buf_init(&engine->names, SIZE_MAX / 2);
@@ -116,6 +118,8 @@ void engine_fini(struct engine *engine)
 
     while ((link = list_pop(&engine->publishes)) != NULL)
         outgoing_free(container_of(link, struct outgoing, link));
+    while ((link = list_pop(&engine->requests)) != NULL)
+        request_free(container_of(link, struct request, link));
     followed_table_fini(&engine->table);
     json_doc_fini(&engine->json);
     bin_aliases_fini(&engine->aliases);
@@ -248,6 +252,7 @@ void engine_lost(struct engine *engine, const char *why, msec now)
     engine->state = ENGINE_WAITING;  /* before the callbacks below: no link is there any more */
     forget_link(engine);
     forget_followed(engine);
+    engine_requests_lost(engine);
     if (engine->is_final || engine->wants_leave)
         end_now(engine);
     else
@@ -331,7 +336,7 @@ static bool turn_liveness(struct engine *engine, msec now)
 /* Has the server all that was to be sent? It carries commands out in their order, so a ping behind them tells. */
 static bool has_left(struct engine *engine, msec now)
 {
-    if (!list_is_empty(&engine->publishes) || (engine->has_session && !list_is_empty(&engine->table.to_ack)))
+    if (!list_is_empty(&engine->publishes) || !list_is_empty(&engine->requests) || (engine->has_session && !list_is_empty(&engine->table.to_ack)))
         return false;
     if (!engine->is_leave_asked) {
         engine->is_leave_asked = true;
@@ -357,6 +362,7 @@ static void turn_up(struct engine *engine, msec now)
     if (!turn_liveness(engine, now))
         return;
     engine_put_publishes(engine, now);
+    engine_put_requests(engine, now);
     engine_put_acks(engine, now);
 }
 
@@ -368,6 +374,7 @@ void engine_turn(struct engine *engine, msec now)
         engine_end_asking(engine, now);
     if (engine->state == ENGINE_GREETING && now >= engine->greet_until)
         engine_fail(engine, 0, SPAN("the server did not answer `connect` within 30 seconds"), now);
+    engine_end_late_requests(engine, now);
     if (engine->state == ENGINE_UP)
         turn_up(engine, now);
     turn_leave(engine, now);
@@ -406,5 +413,7 @@ msec engine_deadline(const struct engine *engine)
     case ENGINE_CONNECTING: at = engine->is_asking ? engine->ask_until : INT64_MAX; break;
     case ENGINE_ENDED: break;
     }
+    if (engine->state != ENGINE_ENDED)
+        sooner(&at, engine_request_deadline(engine));
     return at == INT64_MAX ? -1 : at;
 }

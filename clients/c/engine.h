@@ -20,6 +20,7 @@
 #include "inbox.h"
 #include "retry.h"
 #include "server_list.h"
+#include "text.h"
 
 enum {
     ENGINE_GREETING_MS = 30 * 1000,  /* `connected` must come so soon: the server may have to ask its own back end */
@@ -69,6 +70,9 @@ struct engine {
 
     struct followed_table table;
     struct list           publishes;  /* outgoing.link: all without an answer, oldest first */
+    struct list           requests;   /* request.link: likewise */
+    msec                  request_due;  /* the earliest moment at which a request is due that was put off; 0: none is */
+    char                  device_log[CHANNEL_BYTES_MAX + 1];  /* that requests make a link follow which has no session; "": not known */
     uint64_t              ref;        /* the last one given */
     uint64_t              connect_ref;  /* of the last `connect` */
 

@@ -1,4 +1,6 @@
 /* engine_follow.c - subscriptions. */
+#include <stdio.h>
+
 #include "engine_priv.h"
 
 static void tell(struct engine *engine, const struct lw_subscription *subscription)
@@ -31,7 +33,11 @@ void engine_on_subscribed(struct engine *engine, const struct bin_frame *frame)
     uint64_t         epoch = bin_number(frame, BIN_EPOCH), head = bin_number(frame, BIN_HEAD);
     bool             is_answer = bin_has(frame, BIN_REF);
 
-    if (followed == NULL && !engine->has_session)
+    bool             is_log    = !is_answer && !engine->has_session && span_starts(name, SPAN("device:"));
+
+    if (is_log)
+        snprintf(engine->device_log, sizeof engine->device_log, "%.*s", SPAN_ARG(name));  /* a request makes the link follow it */
+    if (followed == NULL && !engine->has_session && !is_log)
         return;
     if (followed == NULL)
         followed = followed_add(&engine->table, name);
@@ -41,7 +47,7 @@ void engine_on_subscribed(struct engine *engine, const struct bin_frame *frame)
     if (followed->state == FOLLOWED_LEAVING || followed->state == FOLLOWED_SNAPSHOT)
         return;
     if (!is_answer)
-        followed->is_own = true;
+        followed->is_own = engine->has_session;
     followed->state = FOLLOWED_ON;
     followed_place(followed, epoch, head);
     tell(engine, &(struct lw_subscription){

@@ -115,6 +115,7 @@ static bool on_error(struct engine *engine, const struct bin_frame *frame, msec 
     case REF_SUBSCRIBE: engine_on_subscribe_error(engine, frame); return true;
     case REF_CONNECT: return ref != engine->connect_ref || on_connect_error(engine, frame, now);
     case REF_UNSUBSCRIBE: engine_on_unsubscribe_error(engine, frame); return true;
+    case REF_REQUEST: engine_on_request_error(engine, frame, now); return true;
     case REF_OTHER:
     case REF_KIND_COUNT: break;
     }
@@ -218,6 +219,7 @@ bool engine_on_frame(struct engine *engine, struct bin_frame *frame, msec now)
     case BIN_SUBSCRIBE: engine_on_subscribed(engine, frame); break;
     case BIN_UNSUBSCRIBE: engine_on_unsubscribed(engine, frame); break;
     case BIN_PUBLISH: engine_on_published(engine, frame); break;
+    case BIN_REQUEST: engine_on_accepted(engine, frame); break;
     case BIN_READ: on_read(engine, frame); break;
     case BIN_PING: engine_put_pong(engine); break;
     case BIN_PONG: return engine_on_pong(engine, frame, now);

@@ -59,6 +59,8 @@ void engine_order(struct engine *engine, struct order *order, msec now)
     case ORDER_UNSUBSCRIBE: engine_order_unsubscribe(engine, order); break;
     case ORDER_SNAPSHOT_TAKEN: engine_order_snapshot_taken(engine, order); break;
     case ORDER_PUBLISH: order_publish(engine, order); break;
+    case ORDER_REQUEST: engine_order_request(engine, order, now); break;
+    case ORDER_CANCEL: engine_order_cancel(engine, order); break;
     case ORDER_ACK:
     case ORDER_READ: order_mark(engine, order); break;
     case ORDER_TOKEN: order_token(engine, order); break;

@@ -5,7 +5,7 @@
 #include "engine.h"
 
 /* Whose answer it is stands in the lowest bits of a ref. */
-enum ref_kind { REF_PUBLISH, REF_SUBSCRIBE, REF_UNSUBSCRIBE, REF_CONNECT, REF_OTHER, REF_KIND_COUNT };
+enum ref_kind { REF_PUBLISH, REF_SUBSCRIBE, REF_UNSUBSCRIBE, REF_CONNECT, REF_OTHER, REF_REQUEST, REF_KIND_COUNT };
 
 uint64_t engine_ref(struct engine *engine, enum ref_kind kind);
 
@@ -52,6 +52,18 @@ bool engine_on_pong(struct engine *engine, const struct bin_frame *frame, msec n
 void engine_published(struct engine *engine, struct outgoing *outgoing, const struct lw_published *answer);
 void engine_on_published(struct engine *engine, const struct bin_frame *frame);
 void engine_on_publish_error(struct engine *engine, const struct bin_frame *frame, msec now);
+
+/* --- engine_request.c --- */
+void engine_put_requests(struct engine *engine, msec now);
+void engine_end_late_requests(struct engine *engine, msec now);
+msec engine_request_deadline(const struct engine *engine);  /* INT64_MAX: none */
+void engine_requests_lost(struct engine *engine);           /* with the link */
+void engine_order_request(struct engine *engine, struct order *order, msec now);
+void engine_order_cancel(struct engine *engine, const struct order *order);
+void engine_on_accepted(struct engine *engine, const struct bin_frame *frame);
+void engine_on_request_error(struct engine *engine, const struct bin_frame *frame, msec now);
+/* A control message `response`. True: it was told to whoever asked. */
+bool engine_on_response(struct engine *engine, const struct bin_frame *frame);
 
 /* --- engine_follow.c: subscriptions --- */
 void engine_follow_all(struct engine *engine);  /* after `connected`: asks for what is not followed on this link */

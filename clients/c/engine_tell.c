@@ -179,9 +179,13 @@ static void tell_frame(struct engine *engine, struct bin_frame *frame, struct fo
 bool engine_on_message(struct engine *engine, struct bin_frame *frame, msec now)
 {
     uint64_t         seq      = bin_number(frame, BIN_SEQ);
-    struct followed *followed = channel_of(engine, bin_bytes(frame, BIN_CHANNEL), bin_number(frame, BIN_EPOCH), seq);
+    bool             is_replayed = bin_has(frame, BIN_REPLAYED);  /* which is no place */
+    struct followed *followed =
+        is_replayed ? NULL : channel_of(engine, bin_bytes(frame, BIN_CHANNEL), bin_number(frame, BIN_EPOCH), seq);
     bool             has_skipped;
     struct lw_gap    skipped;
+    bool             is_response = span_eq(control_type(bin_bytes(frame, BIN_MEDIA)), SPAN("response"));
+    bool             is_told     = is_response && engine_on_response(engine, frame);
 
     if (followed == NULL)
         return true;
@@ -190,7 +194,8 @@ bool engine_on_message(struct engine *engine, struct bin_frame *frame, msec now)
     if (verdict == FOLLOWED_TELL) {
         if (has_skipped && engine->on.gap != NULL)
             engine->on.gap(engine->options.arg, &skipped);
-        tell_frame(engine, frame, followed);
+        if (!is_told)
+            tell_frame(engine, frame, followed);
         acknowledge(engine, followed, seq);
     }
     return check_verdict(engine, verdict, now);

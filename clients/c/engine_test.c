@@ -133,14 +133,16 @@ static size_t describe(const struct bin_frame *frame, char *at, size_t max)
     static const struct { enum bin_type type; const char *name; } names[] = {
         { BIN_CONNECT, "connect" }, { BIN_SUBSCRIBE, "subscribe" }, { BIN_UNSUBSCRIBE, "unsubscribe" },
         { BIN_PUBLISH, "publish" }, { BIN_ACK, "ack" }, { BIN_READ, "read" }, { BIN_PING, "ping" }, { BIN_PONG, "pong" },
+        { BIN_REQUEST, "request" }, { BIN_CANCEL, "cancel" },
     };
     static const struct { enum bin_field field; const char *name; } texts[] = {
         { BIN_TOKEN, "token" }, { BIN_TICKET, "ticket" }, { BIN_USER, "user" }, { BIN_DEVICE, "device" }, { BIN_CLASS, "class" },
         { BIN_CHANNEL, "" }, { BIN_EVENT, "event" }, { BIN_COLLAPSE, "collapse" },
+        { BIN_REQUEST_ID, "request" }, { BIN_METHOD, "method" }, { BIN_PATH, "path" },
     };
     static const struct { enum bin_field field; const char *name; } numbers[] = {
         { BIN_AFTER, "after" }, { BIN_EPOCH, "epoch" }, { BIN_LAST, "last" }, { BIN_SEQ, "seq" },
-        { BIN_NEXT_MS, "next" }, { BIN_TTL, "ttl" }, { BIN_PRIORITY, "priority" },
+        { BIN_NEXT_MS, "next" }, { BIN_TTL, "ttl" }, { BIN_PRIORITY, "priority" }, { BIN_TIMEOUT_MS, "timeout" },
     };
     int len = 0;
 
@@ -159,6 +161,8 @@ static size_t describe(const struct bin_frame *frame, char *at, size_t max)
         len += snprintf(at + len, max - (size_t)len, " heartbeat=%llu", (unsigned long long)bin_number(frame, BIN_HEARTBEAT));
     if (frame->payload.len > 0)
         len += snprintf(at + len, max - (size_t)len, " \"%.*s\"", SPAN_ARG(frame->payload));
+    if (bin_has(frame, BIN_HEADERS))
+        len += snprintf(at + len, max - (size_t)len, " headers=%zu", bin_bytes(frame, BIN_HEADERS).len);
     if (bin_has(frame, BIN_PRESENCE))
         len += snprintf(at + len, max - (size_t)len, " presence");
     if (bin_has(frame, BIN_STANDING))
@@ -1317,6 +1321,216 @@ static void test_any_flipped_bit_is_survived(void **state)
     buf_fini(wire);
 }
 
+/* --- requests ---------------------------------------------------------------------------------------------------------------- */
+
+static void on_response(void *arg, const struct lw_response *response)
+{
+    struct stage *stage = arg;
+
+    if (response->status == 0) {
+        buf_putf(&stage->told, "no response %s %u %s\n", response->id, response->code, response->reason);
+        return;
+    }
+    assert_int_equal(((const char *)response->body)[response->body_len], 0);
+    buf_putf(&stage->told, "response %s %u \"%.*s\"%s", response->id, response->status, (int)response->body_len,
+             (const char *)response->body, response->is_replayed ? " replayed" : "");
+    for (size_t i = 0; i < response->header_count; i++)
+        buf_putf(&stage->told, " %s=%s", response->headers[i].name, response->headers[i].value);
+    buf_putc(&stage->told, '\n');
+}
+
+static void ask(struct stage *stage, struct lw_request how)
+{
+    struct order *new = order_new(ORDER_REQUEST, NULL);
+
+    new->request = request_new(&how, "made", on_response, stage);
+    assert_non_null(new->request);
+    order(stage, new);
+}
+
+static void accepted_put(struct buf *wire, const char *id)
+{
+    FRAME(BIN_REQUEST, T(BIN_REQUEST_ID, id));
+}
+
+static void response_put(struct buf *wire, const char *channel, uint64_t seq, bool is_replayed, const char *object)
+{
+    frame_put(wire, BIN_FULL, object, (const struct set[]){
+        T(BIN_CHANNEL, channel), N(BIN_EPOCH, EPOCH), N(BIN_SEQ, seq), N(BIN_ID, 1), N(BIN_TIME, 5),
+        T(BIN_MEDIA, "application/vnd.longwire.response+json"), { is_replayed ? BIN_REPLAYED : BIN_ID, 1, NULL }, { 0 } });
+}
+
+static void own_log_put(struct buf *wire, uint64_t head)
+{
+    FRAME(BIN_SUBSCRIBE, T(BIN_CHANNEL, "device:ann/phone"), N(BIN_EPOCH, EPOCH), N(BIN_HEAD, head));
+}
+
+#define RESPONSE_R1 "{\"request\":\"r1\",\"status\":200,\"headers\":{\"X-A\":\"1\\n\"},\"body\":\"h\\u0069\"}"
+
+static void test_a_request_has_its_response(void **state)
+{
+    static const struct lw_header headers[] = { { "Content-Type", "a/b" }, { "X-A", "" } };
+    struct stage                  stage;
+
+    (void)state;
+    stage_begin(&stage, (struct lw_options){ .has_session = true });
+    go_up_with_session(&stage, 1);
+    SERVER(&stage, own_log_put(wire, 4));
+    forget(&stage);
+    ask(&stage, (struct lw_request){ .path = "/a?b", .id = "r1" });
+    expect_sent(&stage, "request request=r1 method=GET path=/a?b\n");
+    ask(&stage, (struct lw_request){ .path = "/b", .body = "x", .body_len = 1, .headers = headers, .header_count = 2, .timeout_ms = 9000 });
+    expect_sent(&stage, "request request=made method=POST path=/b timeout=9000 \"x\" headers=22\n");
+    SERVER(&stage, accepted_put(wire, "r1"); accepted_put(wire, "made"); response_put(wire, "device:ann/phone", 5, false, RESPONSE_R1));
+    expect_told(&stage, "response r1 200 \"hi\" X-A=1\n\n");
+    SERVER(&stage, response_put(wire, "device:ann/phone", 6, false, "{\"request\":\"made\",\"status\":503,\"body_base64\":\"aGk=\"}"));
+    expect_told(&stage, "response made 503 \"hi\"\n");
+    pass(&stage, ENGINE_ACK_MS);
+    expect_sent(&stage, "ack device:ann/phone epoch=225 seq=5\nack device:ann/phone epoch=225 seq=6\n");
+    SERVER(&stage, response_put(wire, "device:ann/phone", 7, false, "{\"request\":\"of another run\",\"status\":200}"));
+    expect_told(&stage, "control response - 0 0\n");
+    stage_end(&stage);
+}
+
+static void test_a_request_outlives_its_link(void **state)
+{
+    struct stage stage;
+
+    (void)state;
+    stage_begin(&stage, (struct lw_options){ .has_session = true });
+    go_up_with_session(&stage, 1);
+    ask(&stage, (struct lw_request){ .path = "/a", .id = "r1" });
+    SERVER(&stage, accepted_put(wire, "r1"));
+    lose(&stage);
+    go_up_with_session(&stage, 2);
+    SERVER(&stage, own_log_put(wire, 4));
+    stage.engine.heard_at = stage.now;
+    /* It was sent again with its id before anything else was heard, and the answer to that is a replay. */
+    SERVER(&stage, response_put(wire, "device:ann/phone", 3, true, RESPONSE_R1));
+    expect_told(&stage, "followed device:ann/phone 4\nresponse r1 200 \"hi\" replayed X-A=1\n\n");
+    /* The message itself comes, too, and is told to nobody who has asked: another run might have. */
+    SERVER(&stage, response_put(wire, "device:ann/phone", 5, false, RESPONSE_R1));
+    expect_told(&stage, "control response - 0 0\n");
+    stage_end(&stage);
+}
+
+static void test_what_is_lost_with_a_link_is_told(void **state)
+{
+    struct stage stage;
+
+    (void)state;
+    stage_begin(&stage, (struct lw_options){ 0 });
+    go_up(&stage);
+    ask(&stage, (struct lw_request){ .path = "/a", .id = "accepted" });
+    ask(&stage, (struct lw_request){ .path = "/a", .id = "not" });
+    SERVER(&stage, accepted_put(wire, "accepted"));
+    engine_lost(&stage.engine, "cut", stage.now);
+    buf_putc(&stage.told, '\0');
+    assert_non_null(strstr(stage.told.at, "no response accepted 0 the link was lost"));
+    forget(&stage);
+    pass(&stage, 60 * 1000);
+    go_up(&stage);
+    assert_int_equal(list_is_empty(&stage.engine.requests), false);
+    SERVER(&stage, response_put(wire, "conn:0000000000000007", 1, false, "{\"request\":\"not\",\"status\":204}"));
+    expect_told(&stage, "response not 204 \"\"\n");
+    stage_end(&stage);
+}
+
+static void test_a_device_without_a_session_keeps_its_log(void **state)
+{
+    struct stage stage;
+
+    (void)state;
+    stage_begin(&stage, (struct lw_options){ .token = "t" });
+    go_up(&stage);
+    ask(&stage, (struct lw_request){ .path = "/a", .id = "r1" });
+    SERVER(&stage, own_log_put(wire, 4); accepted_put(wire, "r1"));
+    lose(&stage);
+    open_link(&stage);
+    sent(&stage);
+    SERVER(&stage, connected_put(wire));
+    expect_sent(&stage, "subscribe device:ann/phone after=4 epoch=225\nrequest request=r1 method=GET path=/a\n");
+    forget(&stage);
+    SERVER(&stage, FRAME(BIN_SUBSCRIBE, T(BIN_CHANNEL, "device:ann/phone"), N(BIN_EPOCH, EPOCH), N(BIN_HEAD, 5),
+                         N(BIN_REF, stage.engine.table.all.next == &stage.engine.table.all ? 0 :
+                                        container_of(stage.engine.table.all.next, struct followed, link)->ref));
+           response_put(wire, "device:ann/phone", 5, false, RESPONSE_R1); response_put(wire, "device:ann/phone", 5, true, RESPONSE_R1));
+    expect_told(&stage, "followed device:ann/phone 5\nresponse r1 200 \"hi\" X-A=1\n\n");
+    stage_end(&stage);
+}
+
+static void test_requests_are_refused_put_off_and_late(void **state)
+{
+    struct stage stage;
+
+    (void)state;
+    stage_begin(&stage, (struct lw_options){ .has_session = true });
+    go_up_with_session(&stage, 1);
+    ask(&stage, (struct lw_request){ .path = "/a", .id = "r1" });
+    uint64_t ref = expect_sent(&stage, "request request=r1 method=GET path=/a\n");
+    SERVER(&stage, FRAME(BIN_ERROR, N(BIN_CODE, 503), T(BIN_REASON, "away"), T(BIN_REQUEST_ID, "r1"), N(BIN_REF, ref)));
+    expect_told(&stage, "");
+    expect_sent(&stage, "");
+    stage.now = engine_deadline(&stage.engine);
+    pass(&stage, 0);
+    ref = expect_sent(&stage, "request request=r1 method=GET path=/a\n");
+    SERVER(&stage, FRAME(BIN_ERROR, N(BIN_CODE, 404), T(BIN_REASON, "no route"), T(BIN_REQUEST_ID, "r1"), N(BIN_REF, ref)));
+    expect_told(&stage, "no response r1 404 no route\n");
+    ask(&stage, (struct lw_request){ .path = "/a", .id = "r2", .timeout_ms = 500 });
+    ask(&stage, (struct lw_request){ .path = "/b", .id = "r2" });
+    expect_told(&stage, "no response r2 409 a request with this id waits for its response already\n");
+    expect_sent(&stage, "request request=r2 method=GET path=/a timeout=500\n");
+    assert_int_equal(engine_deadline(&stage.engine), stage.now + 500);
+    pass(&stage, 500);
+    expect_told(&stage, "no response r2 0 no response within timeout_ms; the same id asks for it again\n");
+    expect_sent(&stage, "cancel request=r2\n");
+    assert_int_equal(stage.inbox.publish_count, 0);
+    stage_end(&stage);
+}
+
+static void test_a_request_is_cancelled(void **state)
+{
+    struct stage stage;
+
+    (void)state;
+    stage_begin(&stage, (struct lw_options){ .has_session = true });
+    ask(&stage, (struct lw_request){ .path = "/a", .id = "r0" });
+    order(&stage, order_new(ORDER_CANCEL, "r0"));
+    buf_putc(&stage.told, '\0');
+    assert_non_null(strstr(stage.told.at, "no response r0 499 cancelled before it was sent\n"));
+    buf_clear(&stage.told);
+    go_up_with_session(&stage, 1);
+    ask(&stage, (struct lw_request){ .path = "/a", .id = "r1" });
+    order(&stage, order_new(ORDER_CANCEL, "r1"));
+    order(&stage, order_new(ORDER_CANCEL, "r9"));
+    expect_sent(&stage, "request request=r1 method=GET path=/a\ncancel request=r1\n");
+    lose(&stage);
+    open_link(&stage);
+    sent(&stage);
+    SERVER(&stage, session_put(wire, 2, true));
+    expect_sent(&stage, "request request=r1 method=GET path=/a\ncancel request=r1\n");
+    forget(&stage);
+    SERVER(&stage, own_log_put(wire, 4);
+           response_put(wire, "device:ann/phone", 5, false, "{\"request\":\"r1\",\"status\":499}"));
+    expect_told(&stage, "followed device:ann/phone 4\nresponse r1 499 \"\"\n");
+    stage_end(&stage);
+}
+
+static void test_what_can_not_be_asked(void **state)
+{
+    static const struct lw_header many[REQUEST_FIELDS + 1] = { { "a", "b" } };
+    const struct lw_request       rows[] = {
+        { .path = NULL }, { .path = "a" }, { .path = "/a\n" }, { .path = "/", .id = "" }, { .path = "/", .method = "" },
+        { .path = "/", .body_len = 1 }, { .path = "/", .timeout_ms = -1 }, { .path = "/", .headers = many, .header_count = REQUEST_FIELDS + 1 },
+        { .path = "/", .headers = &(struct lw_header){ "a", "b\r\nc" }, .header_count = 1 },
+        { .path = "/", .headers = &(struct lw_header){ "", "b" }, .header_count = 1 },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        assert_null(request_new(&rows[i], "made", NULL, NULL));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1357,6 +1571,13 @@ int main(void)
         cmocka_unit_test(test_leaving_in_order),
         cmocka_unit_test(test_any_cut_tells_the_same),
         cmocka_unit_test(test_any_flipped_bit_is_survived),
+        cmocka_unit_test(test_a_request_has_its_response),
+        cmocka_unit_test(test_a_request_outlives_its_link),
+        cmocka_unit_test(test_what_is_lost_with_a_link_is_told),
+        cmocka_unit_test(test_a_device_without_a_session_keeps_its_log),
+        cmocka_unit_test(test_requests_are_refused_put_off_and_late),
+        cmocka_unit_test(test_a_request_is_cancelled),
+        cmocka_unit_test(test_what_can_not_be_asked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -24,6 +24,7 @@ void order_free(struct order *order)
     if (order == NULL)
         return;
     outgoing_free(order->outgoing);
+    request_free(order->request);
     explicit_bzero(order->text, order->text_len);  /* it may be a token */
     free(order);
 }
@@ -58,6 +59,12 @@ static void unlock(struct inbox *inbox)
     must(pthread_mutex_unlock(&inbox->mutex) == 0);
 }
 
+/* 0: it waits for no answer. */
+static size_t size_of(const struct order *order)
+{
+    return order->kind == ORDER_PUBLISH ? order->outgoing->size : order->kind == ORDER_REQUEST ? order->request->size : 0;
+}
+
 static enum lw_result judge(const struct inbox *inbox, const struct order *order)
 {
     if (inbox->is_closed)
@@ -66,10 +73,10 @@ static enum lw_result judge(const struct inbox *inbox, const struct order *order
         return LW_OK;  /* one can always leave, and only once */
     if (inbox->order_count >= ORDERS_MAX)
         return LW_FULL;
-    if (order->kind != ORDER_PUBLISH)
+    if (size_of(order) == 0)
         return LW_OK;
     bool fits = inbox->publish_count < inbox->publish_count_max &&
-                order->outgoing->size <= inbox->publish_bytes_max - inbox->publish_bytes;
+                size_of(order) <= inbox->publish_bytes_max - inbox->publish_bytes;
     return fits ? LW_OK : LW_FULL;
 }
 
@@ -80,9 +87,9 @@ enum lw_result inbox_put(struct inbox *inbox, struct order **take)
     lock(inbox);
     enum lw_result result = judge(inbox, order);
     if (result == LW_OK) {
-        if (order->kind == ORDER_PUBLISH) {
+        if (size_of(order) > 0) {
             inbox->publish_count++;
-            inbox->publish_bytes += order->outgoing->size;
+            inbox->publish_bytes += size_of(order);
         }
         inbox->is_closed = order->kind == ORDER_CLOSE;
         if (inbox->order_count++ == 0)

@@ -1,6 +1,6 @@
 /* inbox.h - what the application asks for, on its way from any thread to the one that runs the client.
  *
- * Bounded: ORDERS_MAX orders wait at most, and the publishes that have no answer yet keep their own two maxima. */
+ * Bounded: ORDERS_MAX orders wait at most, and the publishes and requests that have no answer yet keep their own two maxima. */
 #ifndef CLIENT_INBOX_H
 #define CLIENT_INBOX_H
 
@@ -10,10 +10,11 @@
 #include "base/span.h"
 #include "longwire.h"
 #include "outgoing.h"
+#include "request.h"
 
 enum order_kind {
     ORDER_SUBSCRIBE, ORDER_UNSUBSCRIBE, ORDER_SNAPSHOT_TAKEN, ORDER_PUBLISH, ORDER_ACK, ORDER_READ, ORDER_TOKEN, ORDER_WAKE,
-    ORDER_HEARTBEAT, ORDER_CLOSE,
+    ORDER_HEARTBEAT, ORDER_REQUEST, ORDER_CANCEL, ORDER_CLOSE,
 };
 
 enum { ORDERS_MAX = 8192 };
@@ -24,8 +25,9 @@ struct order {
     struct lw_subscribe subscribe;   /* SUBSCRIBE; its channel is not to be used */
     uint64_t            epoch, seq;  /* SNAPSHOT_TAKEN, ACK, READ; HEARTBEAT: the seconds */
     struct outgoing    *outgoing;    /* PUBLISH; owned */
+    struct request     *request;     /* REQUEST; owned */
     size_t              text_len;
-    char                text[];      /* the channel, or the token; with a NUL */
+    char                text[];      /* the channel, the token, or the id of a request; with a NUL */
 };
 
 static inline struct span order_text(const struct order *order)
@@ -60,7 +62,7 @@ void inbox_take(struct inbox *inbox, struct list *ret_orders);
 /* A number that it has not given before. Any thread. */
 uint64_t inbox_number(struct inbox *inbox);
 
-/* A publish of `size` bytes has its answer. */
+/* A publish or request of `size` bytes has its answer. */
 void inbox_answered(struct inbox *inbox, size_t size);
 
 /* Makes inbox->fd readable once. Any thread. */

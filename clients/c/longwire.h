@@ -147,6 +147,28 @@ struct lw_published {
 };
 typedef void lw_published_fn(void *arg, const struct lw_published *published);
 
+/* What a back end has answered to a request, or why it got none. */
+struct lw_header {
+    const char *name, *value;
+};
+
+struct lw_response {
+    const char *id;        /* of the request */
+    unsigned    status;    /* of HTTP; 0: there is no response, and `reason` says why */
+    unsigned    code;      /* without a response: what the server refused it with (400, 403, 404, 410, 413, 422 …; 409: the id waits
+                              already; 499: cancelled before it was sent); 0: the time was up, or the link was lost */
+    const char *reason;    /* NULL, or the same in words */
+    const struct lw_header *headers;
+    size_t      header_count;
+    const void *body;      /* any bytes; a NUL follows them that doesn't count */
+    size_t      body_len;
+    bool        is_replayed;  /* the server had answered this id before */
+};
+typedef void lw_response_fn(void *arg, const struct lw_response *response);
+
+/* The value of a header, in any case; NULL: there is none. */
+const char *lw_response_header(const struct lw_response *response, const char *name);
+
 enum lw_state {
     LW_CONNECTING,  /* to `server` */
     LW_CONNECTED,   /* the server has answered: messages flow */
@@ -239,7 +261,7 @@ struct lw_options {
 
     unsigned          heartbeat_s;        /* seconds between heartbeats that this client would like; 0: the server's */
     struct lw_backoff backoff;            /* until the server tells its own; 0: 250 ms, 15 s, 2, 1 */
-    size_t            publish_count_max;  /* publishes without an answer; 0: 1,000 */
+    size_t            publish_count_max;  /* publishes and requests without an answer; 0: 1,000 */
     size_t            publish_bytes_max;  /* … and their bytes; 0: 16 MiB */
     size_t            channel_count_max;  /* channels followed; 0: 1,000 */
     size_t            message_bytes_max;  /* a longer frame of the server's ends the link; 0: 16 MiB */
@@ -327,6 +349,33 @@ struct lw_publish {
  * it; `arg` is its own. A publish that the server puts off (429, 503, 507) is sent again by the library. Those of one
  * channel are stored in the order of the calls, unless the server refuses or puts off one of them. */
 enum lw_result lw_publish(struct lw *lw, const struct lw_publish *publish, lw_published_fn *answer, void *arg);
+
+/* A request to a back end of the application, which gets it as ordinary HTTP. */
+struct lw_request {
+    const char             *path;       /* "/orders?shop=2"; begins with a slash */
+    const char             *method;     /* NULL: "GET", or with a body "POST" */
+    const struct lw_header *headers;    /* the server passes on those that its route names, and Content-Type; at most 32 */
+    size_t                  header_count;
+    const void             *body;       /* any bytes; without a Content-Type: text/plain if it is UTF-8, else octets */
+    size_t                  body_len;
+    const char             *id;         /* 1 to 128 bytes, once for each request of this device; NULL: one is made. A request that a later
+                                           run sends again with its id is answered by the response that it has had */
+    int64_t                 timeout_ms; /* until the response is there; 0: as long as it takes */
+};
+
+/* LW_FULL: publish_count_max or publish_bytes_max. `answer` (or NULL) is called once, whatever becomes of links meanwhile: the
+ * request is sent again with its id until the response has come. A request that the server puts off (429, 503, 507) is sent
+ * again, too. With a session, or a token that names the device, the server calls the back end once (or as its route says), and its
+ * response is a message of the log of the device: where a request makes the link follow that log, it is told by `subscription`.
+ * Other clients lose the response with the link. A response to a request of an earlier run comes as a control message. */
+enum lw_result lw_request(struct lw *lw, const struct lw_request *request, lw_response_fn *answer, void *arg);
+
+/* Ends the call. `answer` is called all the same: with the status 499, or with the response that has come meanwhile. */
+enum lw_result lw_cancel(struct lw *lw, const char *id);
+
+/* A fresh id. */
+enum { LW_ID_BYTES = 33 };
+void lw_make_id(struct lw *lw, char ret_id[LW_ID_BYTES]);
 
 /* Messages of `channel` up to `seq` are dealt with. With a session: the server stores it, and will not send them to this
  * device again. It never goes back. Sent at most once in 200 ms. Without a session nothing happens. */

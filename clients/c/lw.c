@@ -160,6 +160,30 @@ enum lw_result lw_publish(struct lw *lw, const struct lw_publish *publish, lw_pu
     return put(lw, order);
 }
 
+void lw_make_id(struct lw *lw, char ret_id[LW_ID_BYTES])
+{
+    snprintf(ret_id, LW_ID_BYTES, "%016llx%llx", (unsigned long long)lw->key_prefix,
+             (unsigned long long)inbox_number(&lw->inbox));
+}
+
+enum lw_result lw_request(struct lw *lw, const struct lw_request *request, lw_response_fn *answer, void *arg)
+{
+    char id[LW_ID_BYTES];
+
+    lw_make_id(lw, id);
+    struct request *asked = request_new(request, id, answer, arg);
+    if (asked == NULL)
+        return LW_BAD;
+    struct order *order = order_new(ORDER_REQUEST, NULL);
+    order->request      = asked;
+    return put(lw, order);
+}
+
+enum lw_result lw_cancel(struct lw *lw, const char *id)
+{
+    return id != NULL && text_is_word(id, REQUEST_ID_MAX) ? put(lw, order_new(ORDER_CANCEL, id)) : LW_BAD;
+}
+
 enum lw_result lw_set_token(struct lw *lw, const char *token)
 {
     return text_is_word(token, TOKEN_BYTES_MAX) ? put(lw, order_new(ORDER_TOKEN, token)) : LW_BAD;

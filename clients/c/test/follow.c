@@ -383,6 +383,25 @@ static void on_published(void *arg, const struct lw_published *published)
     free(text);
 }
 
+static void on_response(void *arg, const struct lw_response *response)
+{
+    struct program *program = arg;
+    const char     *media   = lw_response_header(response, "content-type");
+
+    begin(program, "response", NULL);
+    buf_put_lit(&program->out, ",\"id\":");
+    json_put_string(&program->out, span_str(response->id));
+    buf_putf(&program->out, ",\"status\":%u,\"code\":%u,\"replayed\":%s,\"body\":", response->status, response->code,
+             response->is_replayed ? "true" : "false");
+    json_put_string(&program->out, span_of(response->body, response->body_len));
+    buf_put_lit(&program->out, ",\"media\":");
+    json_put_string(&program->out, span_str(media == NULL ? "" : media));
+    buf_put_lit(&program->out, ",\"reason\":");
+    json_put_string(&program->out, span_str(response->reason == NULL ? "" : response->reason));
+    buf_putc(&program->out, '}');
+    say(program);
+}
+
 /* --- commands ------------------------------------------------------------------------------------------------------------------ */
 
 static void follow(struct program *program, const struct parsed *parsed, const struct json_token *how, const char *channel)
@@ -435,6 +454,23 @@ static void publish(struct program *program, const struct parsed *parsed, const 
     }, on_published, text) == LW_OK);
 }
 
+static void ask(struct program *program, const struct parsed *parsed)
+{
+    const struct json_token *root = json_root(&parsed->doc);
+    char                     id[256], method[32], path[1024], body[65536];
+    uint64_t                 timeout_ms = 0;
+
+    take_text(parsed, root, "id", id, sizeof id);
+    take_text(parsed, root, "method", method, sizeof method);
+    take_text(parsed, root, "path", path, sizeof path);
+    take_text(parsed, root, "body", body, sizeof body);
+    (void)take_number(parsed, root, "timeoutMs", &timeout_ms);
+    must(lw_request(program->lw, &(struct lw_request){
+        .path = path, .method = method[0] != '\0' ? method : NULL, .id = id[0] != '\0' ? id : NULL, .body = body,
+        .body_len = strlen(body), .timeout_ms = (int64_t)timeout_ms,
+    }, on_response, program) == LW_OK);
+}
+
 static void carry_out(struct program *program, struct span line)
 {
     struct parsed parsed;
@@ -448,6 +484,12 @@ static void carry_out(struct program *program, struct span line)
     (void)take_number(&parsed, root, "seq", &seq);
     if (strcmp(command, "publish") == 0) {
         publish(program, &parsed, channel);
+    } else if (strcmp(command, "request") == 0) {
+        ask(program, &parsed);
+    } else if (strcmp(command, "cancel") == 0) {
+        char id[256];
+        take_text(&parsed, root, "id", id, sizeof id);
+        must(lw_cancel(program->lw, id) == LW_OK);
     } else if (strcmp(command, "subscribe") == 0) {
         follow(program, &parsed, root, channel);
     } else if (strcmp(command, "unsubscribe") == 0) {

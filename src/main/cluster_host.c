@@ -21,11 +21,11 @@
 
 /* --- events: from the engine's threads to the writer's ------------------------------------------------------------ */
 
-enum event_kind { EVENT_DONE, EVENT_FRAME, EVENT_UP, EVENT_DOWN };
+enum host_event_kind { EVENT_DONE, EVENT_FRAME, EVENT_UP, EVENT_DOWN };
 
 struct engine_event {
     struct command      command;
-    enum event_kind     kind;
+    enum host_event_kind kind;
     struct engine_call *call;  /* DONE */
     uint64_t            life;  /* UP */
     size_t              len;   /* FRAME */
@@ -58,7 +58,7 @@ static void event_at_writer(struct command *command, struct writer *writer)
 
 static const struct command_kind event_kind = { .name = "engine", .free = event_free, .at_writer = event_at_writer };
 
-static void event_send(struct cluster_host *host, enum event_kind kind, struct engine_call *call, uint64_t life,
+static void event_send(struct cluster_host *host, enum host_event_kind kind, struct engine_call *call, uint64_t life,
                        struct span bytes)
 {
     struct engine_event *event = malloc(sizeof *event + bytes.len);

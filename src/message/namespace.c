@@ -2,7 +2,13 @@
 
 #define DAY_MS (24 * 3600 * INT64_C(1000))
 
-enum { PAYLOAD_BYTES_MAX_DEFAULT = 1024 * 1024, LIVE_COUNT = 1000, LIVE_MS = 5 * 60 * 1000 };
+enum {
+    PAYLOAD_BYTES_MAX_DEFAULT = 1024 * 1024,
+    LIVE_COUNT                = 1000,
+    LIVE_MS                   = 5 * 60 * 1000,
+    FORWARD_BATCH_DEFAULT     = 100,
+    FORWARD_TRIES_DEFAULT     = 5,
+};
 
 static const struct namespace built_in[] = {
     { .name = "user", .id_kind = ID_DIRECT, .subscribe = ALLOW_MEMBER, .publish = ALLOW_KEY,
@@ -38,6 +44,8 @@ void namespaces_init(struct namespaces *set)
         struct namespace *space = &set->at[set->count++];
         *space                   = built_in[i];
         space->payload_bytes_max = PAYLOAD_BYTES_MAX_DEFAULT;
+        space->forward_batch     = FORWARD_BATCH_DEFAULT;
+        space->forward_tries     = FORWARD_TRIES_DEFAULT;
         if (space->durability == DURABLE)
             space->keep_ms = 7 * DAY_MS;
         else

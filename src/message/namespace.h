@@ -37,7 +37,7 @@ enum membership {
 /* Message ids rise within a kind. */
 enum id_kind { ID_DIRECT, ID_GROUP, ID_OPEN, ID_MEMORY, ID_KIND_COUNT };
 
-enum { NAMESPACE_NAME_BYTES_MAX = 32, NAMESPACES_MAX = 256 };
+enum { NAMESPACE_NAME_BYTES_MAX = 32, NAMESPACES_MAX = 256, FORWARD_BYTES_MAX = 255 };
 
 struct namespace {
     char            name[NAMESPACE_NAME_BYTES_MAX + 1];
@@ -53,7 +53,29 @@ struct namespace {
     enum membership membership;
     bool            is_servers;         /* the server's own: keys read it with the right admin */
     bool            has_presence;       /* it is known which devices follow its channels */
+    char            forward[FORWARD_BYTES_MAX + 1];  /* "BACKEND/path": its messages are carried there; "": they are not */
+    uint32_t        forward_batch;      /* the most messages of a channel that one call carries */
+    uint32_t        forward_tries;      /* how often a message is refused before it goes to sys:dead */
 };
+
+static inline bool namespace_forwards(const struct namespace *space)
+{
+    return space->forward[0] != '\0';
+}
+
+/* The two parts of `forward`: a back end's name, and the path on it with its '/'. */
+static inline struct span namespace_forward_backend(const struct namespace *space)
+{
+    struct span rest = span_str(space->forward), name = SPAN("");
+
+    span_cut(&rest, '/', &name);
+    return name;
+}
+
+static inline struct span namespace_forward_path(const struct namespace *space)
+{
+    return span_skip(span_str(space->forward), namespace_forward_backend(space).len);
+}
 
 struct namespaces {
     struct namespace at[NAMESPACES_MAX];

@@ -264,8 +264,17 @@ static bool holds_secrets(const struct settings *settings)
     for (size_t i = 0; i < settings->issuer_count; i++)
         if (settings->issuers[i].source == JWT_SECRET && settings->issuers[i].place[0] == '\0')
             return true;
+    for (size_t i = 0; i < settings->webhook_count; i++)
+        if (settings->webhooks[i].secret_file[0] == '\0')
+            return true;
     return (settings->source_of[SETTING_store] == FROM_FILE && url_has_secret(span_str(settings->store))) ||
            (settings->source_of[SETTING_cluster] == FROM_FILE && url_has_secret(span_str(settings->cluster)));
+}
+
+static void secret_file_check(const char *path, struct buf *say)
+{
+    if (secret_file_is_public(path))
+        buf_putf(say, "%s: warning: every user of this machine can read this secret; chmod o-r would end that\n", path);
 }
 
 /* A warning alone: a container has no other users, and platforms often hand secrets out like that. */
@@ -275,13 +284,12 @@ static void secrecy_check(int fd, const char *path, const struct settings *setti
     if (holds_secrets(settings) && fstat(fd, &stat) == 0 && S_ISREG(stat.st_mode) && (stat.st_mode & S_IROTH))
         buf_putf(say, "%s: warning: every user of this machine can read its keys; chmod o-r would end that\n", path);
     for (size_t i = 0; i < settings->key_count; i++)
-        if (secret_file_is_public(settings->keys[i].secret_file))
-            buf_putf(say, "%s: warning: every user of this machine can read this secret; chmod o-r would end that\n",
-                     settings->keys[i].secret_file);
+        secret_file_check(settings->keys[i].secret_file, say);
     for (size_t i = 0; i < settings->issuer_count; i++)
-        if (settings->issuers[i].source == JWT_SECRET && secret_file_is_public(settings->issuers[i].place))
-            buf_putf(say, "%s: warning: every user of this machine can read this secret; chmod o-r would end that\n",
-                     settings->issuers[i].place);
+        if (settings->issuers[i].source == JWT_SECRET)
+            secret_file_check(settings->issuers[i].place, say);
+    for (size_t i = 0; i < settings->webhook_count; i++)
+        secret_file_check(settings->webhooks[i].secret_file, say);
 }
 
 enum load_kind { LOAD_AT_START, LOAD_AT_RELOAD };

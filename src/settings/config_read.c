@@ -56,7 +56,7 @@ static void heading_take(struct reading *reading, struct span line)
     rest           = span_trim(rest);
     if (!is_closed || (rest.len > 0 && rest.at[0] != ';' && rest.at[0] != '#')) {
         reading->section.kind = SECTION_BROKEN;
-        fault(reading, reading->line, SPAN(""), SPAN("a section's heading must be [key NAME], [jwt NAME], [connect_hook], [tickets] or [namespace NAME]"));
+        fault(reading, reading->line, SPAN(""), SPAN("a section's heading must be " SECTIONS_TEXT("or")));
         return;
     }
     if (!section_open(&reading->section, span_trim(heading), &reading->why))
@@ -150,6 +150,10 @@ static int pair_take(void *user, const char *section, const char *name, const ch
     case SECTION_JWT:
     case SECTION_TICKETS:
     case SECTION_HOOK:
+    case SECTION_BACKEND:
+    case SECTION_UPLINK:
+    case SECTION_WEBHOOK:
+    case SECTION_EVENTS:
     case SECTION_NAMESPACE:
         if (!section_set(&reading->section, span_str(name), span_str(value), &reading->why))
             fault(reading, reading->line, span_str(name), buf_span(&reading->why));

@@ -8,10 +8,14 @@
 #include <unistd.h>
 
 #include "settings/config.h"
+#include "settings/section.h"
 
 #include <cmocka.h>
 
 #define SECRET "correct-horse-battery"
+#define KINDS "connected, disconnected, subscribed, unsubscribed, joined, left, occupied, vacated, acknowledged, offline"
+#define ADDRESSES "f:1: url must be 1 to 16 addresses with commas between, each beginning with https:// or http:// and a host, without a " \
+                  "slash at its end and without @ ? #\n"
 
 static struct settings settings;
 static struct buf      say;
@@ -79,12 +83,12 @@ static void a_file_is_refused_with_line_name_and_what_is_allowed(void **state)
         { "http = 127.0.0.1:80,\n  127.0.0.1:81\nloops = 99",
           "f:2: 127.0.0.1: there is no such setting; longwired --help lists them all\n"
           "f:3: loops: must be a number from 0 to 64\n" },
-        { "[limits]\nloops = 99", "f:1: limits: unknown section; there are [key NAME], [jwt NAME], [connect_hook], [tickets] and [namespace NAME]\n" },
+        { "[limits]\nloops = 99", "f:1: limits: unknown section; there are [key NAME], [jwt NAME], [connect_hook], [tickets], [backend NAME], [uplink NAME], [webhook NAME], [events] and [namespace NAME]\n" },
         { "[tickets a]\nsecret = " SECRET, "f:1: tickets a: [tickets] has no name\n" },
         { "[tickets]\nsecret = " SECRET, "f:1: the secret of [tickets] must have at least 32 bytes\n" },
-        { "[]\n", "f:1: unknown section; there are [key NAME], [jwt NAME], [connect_hook], [tickets] and [namespace NAME]\n" },
-        { "[key a\nsecret = " SECRET, "f:1: a section's heading must be [key NAME], [jwt NAME], [connect_hook], [tickets] or [namespace NAME]\n" },
-        { "[key a] b\n", "f:1: a section's heading must be [key NAME], [jwt NAME], [connect_hook], [tickets] or [namespace NAME]\n" },
+        { "[]\n", "f:1: unknown section; there are [key NAME], [jwt NAME], [connect_hook], [tickets], [backend NAME], [uplink NAME], [webhook NAME], [events] and [namespace NAME]\n" },
+        { "[key a\nsecret = " SECRET, "f:1: a section's heading must be [key NAME], [jwt NAME], [connect_hook], [tickets], [backend NAME], [uplink NAME], [webhook NAME], [events] or [namespace NAME]\n" },
+        { "[key a] b\n", "f:1: a section's heading must be [key NAME], [jwt NAME], [connect_hook], [tickets], [backend NAME], [uplink NAME], [webhook NAME], [events] or [namespace NAME]\n" },
         { "[key]\n", "f:1: key: a key's name must be 1 to 32 letters, digits and -._\n" },
         { "[key a b]\n", "f:1: key a b: a key's name must be 1 to 32 letters, digits and -._\n" },
         { "[key 123456789012345678901234567890123]\n",
@@ -126,6 +130,54 @@ static void a_file_is_refused_with_line_name_and_what_is_allowed(void **state)
           "f:1: headers: a name is 1 to 63 letters, digits, - and _\n" },
         { "[connect_hook]\nurl = http://a\n[connect_hook]\nurl = http://b\n",
           "f:3: connect_hook: there is a hook already\n" },
+        { "[backend a b]\n", "f:1: backend a b: a back end's name must be 1 to 32 letters, digits and -._\n" },
+        { "[backend a]\n", "f:1: url must be there, and begin with https:// or http:// and a host\n" },
+        { "[backend a]\nurl = http://a\n[backend a]\n", "f:3: backend a: this back end has a section already\n" },
+        { "[backend a]\nurl = http://a/\n", ADDRESSES },
+        { "[backend a]\nurl = http://me:" SECRET "@a\n", ADDRESSES },
+        { "[backend a]\nurl = http://a, ftp://b\n", ADDRESSES },
+        { "[backend a]\nurl = http://a, b\n", ADDRESSES },
+        { "[backend a]\nurl = https://a\nprotocol = h2c\n",
+          "f:1: protocol = h2c is HTTP/2 without TLS, and an address begins with https://; leave protocol out\n" },
+        { "[backend a]\nurl = http://a\ntimeout_s = 0\n", "f:3: timeout_s: must be a time from 1s to 10m\n" },
+        { "[backend a]\nurl = http://a\nretries = 16\n", "f:3: retries: must be a number from 0 to 15\n" },
+        { "[uplink a]\nbackend = a\n", "f:1: path must be there and begin with /; a star stands for a whole segment, ** for the rest at the end\n" },
+        { "[uplink a]\nbackend = a\npath = /a*\n", "f:1: path must be there and begin with /; a star stands for a whole segment, ** for the rest at the end\n" },
+        { "[uplink a]\nbackend = a\npath = /**/a\n", "f:1: path must be there and begin with /; a star stands for a whole segment, ** for the rest at the end\n" },
+        { "[uplink a]\nbackend = a\npath = /a?b\n", "f:1: path must be there and begin with /; a star stands for a whole segment, ** for the rest at the end\n" },
+        { "[uplink a]\npath = /\n", "f:1: backend must be there, and name a [backend]\n" },
+        { "[uplink a]\npath = /\nbackend = a\nmethods = get\n",
+          "f:1: methods must be some of GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, with commas between\n" },
+        { "[uplink a]\npath = /\nbackend = a\nmethods =\n", "f:1: methods is empty; leave it out, or name at least one\n" },
+        { "[uplink a]\npath = /\nbackend = a\nallow = member\n", "f:1: allow: a path has no members; take user, grant or another word\n" },
+        { "[uplink a]\npath = /\nbackend = a\nheaders = Accept, a b\n",
+          "f:1: headers must be at most 16 names of 1 to 63 letters, digits, - and _, with commas between\n" },
+        { "[uplink a]\npath = /\nbackend = a\nheaders = Accept, Longwire-User\n",
+          "f:1: headers: Longwire-User is written by the server itself, or belongs to one connection; a client's own is never passed on\n" },
+        { "[uplink a]\npath = /\nbackend = a\nheaders = transfer-encoding\n",
+          "f:1: headers: transfer-encoding is written by the server itself, or belongs to one connection; a client's own is never passed on\n" },
+        { "[uplink a]\npath = /\nbackend = a\n[uplink a]\n", "f:4: uplink a: this uplink has a section already\n" },
+        { "[webhook a]\nevents = joined\nsecret = " SECRET "\n",
+          "f:1: url must be there, and begin with https:// or http:// and a host, without @\n" },
+        { "[webhook a]\nurl = http://a\nsecret = " SECRET "\n", "f:1: events must be there: some of " KINDS ", with commas between\n" },
+        { "[webhook a]\nurl = http://a\nsecret = " SECRET "\nevents = joined, all\n",
+          "f:1: events must be some of " KINDS ", with commas between\n" },
+        { "[webhook a]\nurl = http://a\nevents = joined\n",
+          "f:1: secret must be there: 16 to 128 letters, digits and -._~+/, with = only at the end; or secret_file\n" },
+        { "[webhook a]\nurl = http://a\nevents = joined\nsecret = " SECRET "\nsecret_file = /x\n",
+          "f:1: there is a secret and a secret_file; keep one of them\n" },
+        { "[webhook a]\nurl = http://a\nevents = joined\nsecret_file = x\n",
+          "f:1: secret_file must be an absolute path of at most 255 bytes\n" },
+        { "[webhook a]\nurl = http://a\nevents = joined\nsecret = " SECRET "\n[webhook a]", "f:5: webhook a: this webhook has a section already\n" },
+        { "[events]\n", "f:1: keep must be there: some of " KINDS ", with commas between\n" },
+        { "[events]\nkeep = joined\n[events]\n", "f:3: events: there is an [events] section already\n" },
+        { "[namespace n]\nforward = shop\n", "f:1: forward must be BACKEND/path: the name of a [backend], and a path without blanks, ? and #\n" },
+        { "[namespace n]\nforward = /up\n", "f:1: forward must be BACKEND/path: the name of a [backend], and a path without blanks, ? and #\n" },
+        { "[namespace n]\nforward = shop/a b\n", "f:1: forward must be BACKEND/path: the name of a [backend], and a path without blanks, ? and #\n" },
+        { "[namespace live]\nforward = shop/up\n",
+          "f:1: forward: only durable messages of clients and applications are carried to a back end; set durability = durable, or "
+          "leave forward out\n" },
+        { "[namespace n]\nforward_batch = 0\n", "f:2: forward_batch: must be a number from 1 to 1000\n" },
         { "[jwt a b]\n", "f:1: jwt a b: an issuer's name must be 1 to 32 letters, digits and -._\n" },
         { "[jwt a]\n", "f:1: one of secret, secret_file, key_file and jwks must be there, and only one\n" },
         { "[jwt a]\nsecret = " SECRET "\n[jwt a]\n", "f:3: jwt a: this issuer has a section already\n" },
@@ -146,7 +198,7 @@ static void a_file_is_refused_with_line_name_and_what_is_allowed(void **state)
         { "[namespace topic]\n[namespace topic]\n", "f:2: namespace topic: this namespace has a section already\n" },
         { "[namespace n]\nkeep = 1",
           "f:2: keep: unknown here; there are: durability, keep_age, keep_count, keep_bytes, payload_bytes_max, "
-          "ttl_default, subscribe, publish, presence\n" },
+          "ttl_default, subscribe, publish, presence, forward, forward_batch, forward_tries\n" },
         { "[namespace n]\ndurability = eternal", "f:2: durability: must be one of: durable, memory, none\n" },
         { "[namespace n]\nkeep_age = 3651d", "f:2: keep_age: must be a time from 0 to 3650d\n" },
         { "[namespace n]\nkeep_count = 1T", "f:2: keep_count: must be a number from 0 to 1099511627776\n" },
@@ -228,6 +280,81 @@ static void a_file_says_what_it_says(void **state)
         sprintf(origins + strlen(origins), ", https://a-rather-long-name-number-%d.example", i);
     assert_true(reads(origins));
     assert_int_equal(settings.origin_count, 61);
+}
+
+static void back_ends_uplinks_webhooks_and_events_are_read(void **state)
+{
+    (void)state;
+    if (!reads("[backend shop]\nurl = http://10.0.0.1:9000/api, https://shop.example\nrequests_max = 8\n"
+               "[uplink orders]\npath = /orders/*\nbackend = shop\nmethods = GET, POST\nheaders = Accept, If-Match\n"
+               "delivery = at_least_once\nallow = grant\nbody_bytes_max = 64K\n"
+               "[uplink rest]\nbackend = shop\npath = /**\n"
+               "[webhook crm]\nurl = https://crm.example/in?x=1\nevents = joined, offline\nsecret = " SECRET "\n"
+               "[events]\nkeep = left\n"
+               "[namespace up]\nforward = shop/in/positions\nforward_batch = 7\n") ||
+        !settings_finish(&settings, &say))
+        fail_msg("%s", said());
+    const struct backend_section *shop = settings_backend(&settings, SPAN("shop"));
+    assert_int_equal(shop->url_count, 2);
+    assert_int_equal(shop->timeout_s, 10);
+    assert_int_equal(shop->connect_timeout_s, 3);
+    assert_int_equal(shop->connections_max, 64);
+    assert_int_equal(shop->requests_max, 8);
+    assert_int_equal(shop->retries, 2);
+    assert_int_equal(settings.uplink_count, 2);
+    const struct uplink_section *orders = &settings.uplinks[0], *rest = &settings.uplinks[1];
+    assert_int_equal(orders->methods, REQUEST_GET | REQUEST_POST);
+    assert_string_equal(orders->headers, "accept,if-match");
+    assert_int_equal(orders->delivery, AT_LEAST_ONCE);
+    assert_int_equal(orders->allow, ALLOW_GRANT);
+    assert_int_equal(orders->body_bytes_max, 65536);
+    assert_int_equal(rest->methods, REQUEST_GET | REQUEST_POST | REQUEST_PUT | REQUEST_PATCH | REQUEST_DELETE);
+    assert_string_equal(rest->headers, "");
+    assert_int_equal(rest->allow, ALLOW_USER);
+    assert_int_equal(settings.webhooks[0].events, EVENT_KIND_JOINED | EVENT_KIND_OFFLINE);
+    assert_string_equal(settings.webhooks[0].secret, SECRET);
+    assert_int_equal(settings.webhooks[0].retry_for_s, 86400);
+    assert_int_equal(settings.events.keep, EVENT_KIND_LEFT);
+    const struct namespace *up = namespaces_find(&settings.namespaces, SPAN("up"));
+    assert_true(namespace_forwards(up) && span_eq(namespace_forward_backend(up), SPAN("shop")));
+    assert_true(span_eq(namespace_forward_path(up), SPAN("/in/positions")));
+    assert_int_equal(up->forward_batch, 7);
+    assert_int_equal(up->forward_tries, 5);
+    assert_false(namespace_forwards(namespaces_find(&settings.namespaces, SPAN("topic"))));
+
+    buf_clear(&say);
+    settings_print_in_force(&settings, &say);
+    assert_null(strstr(said(), SECRET));
+    assert_non_null(strstr(say.at, "[webhook crm]\nurl = https://crm.example/in?x=1\nevents = joined, offline\nsecret = ****"));
+    assert_non_null(strstr(say.at, "[uplink orders]\nmethods = GET, POST\npath = /orders/*\nbackend = shop\n"));
+}
+
+static void what_is_printed_of_the_uplink_is_read_again(void **state)
+{
+    (void)state;
+    assert_true(reads("[backend b]\nurl = http://a, http://b\nprotocol = h2c\n[uplink u]\nbackend = b\npath = /a/**\nheaders = a,b\n"));
+    buf_clear(&say);
+    backend_section_print(&settings.backends[0], &say);
+    uplink_section_print(&settings.uplinks[0], &say);
+    char *first = strdup(said());
+    if (!reads(first))
+        fail_msg("%s", said());
+    buf_clear(&say);
+    backend_section_print(&settings.backends[0], &say);
+    uplink_section_print(&settings.uplinks[0], &say);
+    assert_string_equal(said(), first);
+    free(first);
+}
+
+static void a_back_end_that_is_named_must_be_there(void **state)
+{
+    (void)state;
+    assert_true(reads("[uplink a]\npath = /\nbackend = shop\n"));
+    assert_false(settings_finish(&settings, &say));
+    assert_string_equal(said(), "[uplink a]: there is no [backend shop]");
+    assert_true(reads("[namespace up]\nforward = shop/up\n"));
+    assert_false(settings_finish(&settings, &say));
+    assert_string_equal(said(), "[namespace up]: forward: there is no [backend shop]");
 }
 
 static void namespaces_get_their_policy(void **state)
@@ -624,6 +751,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_is_no_text_is_refused, begin, end),
         cmocka_unit_test_setup_teardown(a_file_says_what_it_says, begin, end),
         cmocka_unit_test_setup_teardown(namespaces_get_their_policy, begin, end),
+        cmocka_unit_test_setup_teardown(back_ends_uplinks_webhooks_and_events_are_read, begin, end),
+        cmocka_unit_test_setup_teardown(what_is_printed_of_the_uplink_is_read_again, begin, end),
+        cmocka_unit_test_setup_teardown(a_back_end_that_is_named_must_be_there, begin, end),
         cmocka_unit_test_setup_teardown(payloads_must_fit_into_what_may_wait, begin, end),
         cmocka_unit_test_setup_teardown(flags_beat_environment_beats_file_beats_default, begin, end),
         cmocka_unit_test_setup_teardown(flags_come_in_all_their_forms, begin, end),

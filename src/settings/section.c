@@ -13,6 +13,8 @@ enum {
     PAYLOAD_BYTES_MAX = 64 * 1024 * 1024,
     RING_COUNT        = 1000,           /* what a namespace keeps that becomes one of memory … */
     RING_MS           = 5 * 60 * 1000,  /* … like live: */
+    FORWARD_BATCH_MAX = 1000,
+    FORWARD_TRIES_MAX = 1000,
 };
 #define KEEP_COUNT_MAX (UINT64_C(1) << 40)
 #define KEEP_BYTES_MAX (UINT64_C(1) << 50)
@@ -38,7 +40,10 @@ static const struct value_row key_rows[] = {
                                "no channel, such as metrics, such a key may not." },
 };
 
-enum { DURABILITY, KEEP_AGE, KEEP_COUNT, KEEP_BYTES, PAYLOAD_BYTES, TTL, SUBSCRIBE, PUBLISH, PRESENCE };
+enum {
+    DURABILITY, KEEP_AGE, KEEP_COUNT, KEEP_BYTES, PAYLOAD_BYTES, TTL, SUBSCRIBE, PUBLISH, PRESENCE, FORWARD, FORWARD_BATCH,
+    FORWARD_TRIES,
+};
 
 /* The first two are read as those of a key are. */
 static const struct value_row ticket_rows[] = {
@@ -74,6 +79,13 @@ static const struct value_row namespace_rows[] = {
                    .help = "Whether it is known which devices follow a channel now: `GET …/subscribers`, and `join` and "
                            "`leave` for followers that ask. Who may read may ask, unless reading needs a grant: then it "
                            "needs one for `presence`." },
+    [FORWARD] = { "forward", VALUE_TEXT, AT(forward), .max = FORWARD_BYTES_MAX,
+                  .help = "BACKEND/path: the messages of its channels are carried to this path of that [backend], each channel in "
+                          "its order, from its first message on. Empty: they are not." },
+    [FORWARD_BATCH] = { "forward_batch", VALUE_COUNT, AT(forward_batch), .min = 1, .max = FORWARD_BATCH_MAX,
+                        .help = "Most messages that one call carries." },
+    [FORWARD_TRIES] = { "forward_tries", VALUE_COUNT, AT(forward_tries), .min = 1, .max = FORWARD_TRIES_MAX,
+                        .help = "How often the back end may refuse a message (4xx) before it goes to sys:dead." },
 };
 #undef AT
 
@@ -136,6 +148,43 @@ static bool issuer_open(struct section *section, struct span name, struct buf *w
     return true;
 }
 
+static bool backend_open(struct section *section, struct span name, struct buf *why)
+{
+    if (!key_name_take(section, name, "a back end's", why) ||
+        !backend_section_open(section->settings, name, &section->backend_draft, why))
+        return false;
+    section->kind = SECTION_BACKEND;
+    return true;
+}
+
+static bool uplink_open(struct section *section, struct span name, struct buf *why)
+{
+    if (!key_name_take(section, name, "an uplink's", why) ||
+        !uplink_section_open(section->settings, name, &section->uplink_draft, why))
+        return false;
+    section->kind = SECTION_UPLINK;
+    return true;
+}
+
+static bool webhook_open(struct section *section, struct span name, struct buf *why)
+{
+    if (!key_name_take(section, name, "a webhook's", why) ||
+        !webhook_section_open(section->settings, name, &section->webhook_draft, why))
+        return false;
+    section->kind = SECTION_WEBHOOK;
+    return true;
+}
+
+static bool events_open(struct section *section, struct buf *why)
+{
+    if (section->settings->events.is_there)
+        buf_put_lit(why, "there is an [events] section already");
+    else
+        section->kind = SECTION_EVENTS;
+    section->events_draft = (struct events_draft){ 0 };
+    return section->kind == SECTION_EVENTS;
+}
+
 static bool hook_open(struct section *section, struct buf *why)
 {
     if (section->settings->hook.is_there)
@@ -188,6 +237,20 @@ static bool namespace_open(struct section *section, struct span name, struct buf
     return true;
 }
 
+static bool uplink_part_open(struct section *section, struct span heading, struct span kind, struct span name, struct buf *why)
+{
+    if (span_eq(kind, SPAN("backend")))
+        return backend_open(section, name, why);
+    if (span_eq(kind, SPAN("uplink")))
+        return uplink_open(section, name, why);
+    if (span_eq(kind, SPAN("webhook")))
+        return webhook_open(section, name, why);
+    if (span_eq(heading, SPAN("events")))
+        return events_open(section, why);
+    buf_put_lit(why, "unknown section; there are " SECTIONS_TEXT("and"));
+    return false;
+}
+
 bool section_open(struct section *section, struct span heading, struct buf *why)
 {
     struct span name = heading, kind;
@@ -207,8 +270,7 @@ bool section_open(struct section *section, struct span heading, struct buf *why)
         return tickets_open(section, name, why);
     if (span_eq(kind, SPAN("namespace")))
         return namespace_open(section, name, why);
-    buf_put_lit(why, "unknown section; there are [key NAME], [jwt NAME], [connect_hook], [tickets] and [namespace NAME]");
-    return false;
+    return uplink_part_open(section, heading, kind, name, why);
 }
 
 /* --- reading a line ------------------------------------------------------------------------------------------ */
@@ -236,18 +298,27 @@ static bool row_set(struct section *section, const struct value_row *rows, size_
     return value_set(&rows[found], draft, value, why);
 }
 
+/* The lines of each kind of section, and where its draft is. */
+static const struct {
+    const struct value_row *rows;
+    size_t                  count, draft;
+} tables[] = {
+    [SECTION_KEY]       = { key_rows, COUNT_OF(key_rows), offsetof(struct section, key_draft) },
+    [SECTION_JWT]       = { jwt_rows, JWT_ROW_COUNT, offsetof(struct section, jwt_draft) },
+    [SECTION_TICKETS]   = { ticket_rows, COUNT_OF(ticket_rows), offsetof(struct section, key_draft) },
+    [SECTION_HOOK]      = { hook_rows, HOOK_ROW_COUNT, offsetof(struct section, hook_draft) },
+    [SECTION_BACKEND]   = { backend_rows, BACKEND_ROW_COUNT, offsetof(struct section, backend_draft) },
+    [SECTION_UPLINK]    = { uplink_rows, UPLINK_ROW_COUNT, offsetof(struct section, uplink_draft) },
+    [SECTION_WEBHOOK]   = { webhook_rows, WEBHOOK_ROW_COUNT, offsetof(struct section, webhook_draft) },
+    [SECTION_EVENTS]    = { events_rows, EVENTS_ROW_COUNT, offsetof(struct section, events_draft) },
+    [SECTION_NAMESPACE] = { namespace_rows, COUNT_OF(namespace_rows), offsetof(struct section, namespace_draft) },
+};
+
 bool section_set(struct section *section, struct span name, struct span value, struct buf *why)
 {
-    if (section->kind == SECTION_KEY)
-        return row_set(section, key_rows, COUNT_OF(key_rows), &section->key_draft, name, value, why);
-    if (section->kind == SECTION_JWT)
-        return row_set(section, jwt_rows, JWT_ROW_COUNT, &section->jwt_draft, name, value, why);
-    if (section->kind == SECTION_TICKETS)
-        return row_set(section, ticket_rows, COUNT_OF(ticket_rows), &section->key_draft, name, value, why);
-    if (section->kind == SECTION_HOOK)
-        return row_set(section, hook_rows, HOOK_ROW_COUNT, &section->hook_draft, name, value, why);
-    must(section->kind == SECTION_NAMESPACE);
-    return row_set(section, namespace_rows, COUNT_OF(namespace_rows), &section->namespace_draft, name, value, why);
+    must(section->kind != SECTION_NONE && section->kind < SECTION_BROKEN);
+    return row_set(section, tables[section->kind].rows, tables[section->kind].count,
+                   (char *)section + tables[section->kind].draft, name, value, why);
 }
 
 static bool is_seen(const struct section *section, int row)
@@ -421,6 +492,28 @@ static void draft_apply(const struct section *section, struct namespace *space)
         space->publish = draft->publish;
     if (is_seen(section, PRESENCE))
         space->has_presence = draft->presence;
+    if (is_seen(section, FORWARD))
+        memcpy(space->forward, draft->forward, sizeof space->forward);
+    if (is_seen(section, FORWARD_BATCH))
+        space->forward_batch = (uint32_t)draft->forward_batch;
+    if (is_seen(section, FORWARD_TRIES))
+        space->forward_tries = (uint32_t)draft->forward_tries;
+}
+
+static bool forward_is_sound(const struct namespace *space, struct buf *why)
+{
+    const char *complaint = NULL;
+
+    if (!namespace_forwards(space))
+        return true;
+    if (!key_name_is_valid(namespace_forward_backend(space)) || !backend_path_is_valid(namespace_forward_path(space)))
+        complaint = "forward must be BACKEND/path: the name of a [backend], and a path without blanks, ? and #";
+    else if (space->durability != DURABLE || space->is_servers)
+        complaint = "forward: only durable messages of clients and applications are carried to a back end; set durability = durable, "
+                    "or leave forward out";
+    if (complaint != NULL)
+        buf_put(why, span_str(complaint));
+    return complaint == NULL;
 }
 
 static bool namespace_is_sound(const struct namespace *space, struct buf *why)
@@ -437,7 +530,7 @@ static bool namespace_is_sound(const struct namespace *space, struct buf *why)
         buf_put_lit(why, "only the server publishes to sys: publish must be nobody");
         return false;
     }
-    return true;
+    return forward_is_sound(space, why);
 }
 
 static bool namespace_close(struct section *section, struct buf *why)
@@ -446,24 +539,35 @@ static bool namespace_close(struct section *section, struct buf *why)
     return namespace_is_sound(section->space, why);
 }
 
+static bool kind_close(struct section *section, struct buf *why)
+{
+    struct settings *settings = section->settings;
+    struct span      name     = span_str(section->key_name);
+
+    switch (section->kind) {
+    case SECTION_KEY: return key_close(section, why);
+    case SECTION_JWT: return jwt_section_close(settings, name, &section->jwt_draft, section->seen, why);
+    case SECTION_TICKETS: return tickets_close(section, why);
+    case SECTION_HOOK: return hook_section_close(settings, &section->hook_draft, section->seen, why);
+    case SECTION_BACKEND: return backend_section_close(settings, name, &section->backend_draft, why);
+    case SECTION_UPLINK: return uplink_section_close(settings, name, &section->uplink_draft, why);
+    case SECTION_WEBHOOK: return webhook_section_close(settings, name, &section->webhook_draft, why);
+    case SECTION_EVENTS: return events_section_close(settings, &section->events_draft, why);
+    case SECTION_NAMESPACE: return namespace_close(section, why);
+    case SECTION_NONE:
+    case SECTION_BROKEN: return true;
+    }
+    return true;
+}
+
 bool section_close(struct section *section, struct buf *why)
 {
-    bool is_good = true;
+    bool is_good = kind_close(section, why);
 
-    if (section->kind == SECTION_KEY)
-        is_good = key_close(section, why);
-    else if (section->kind == SECTION_JWT)
-        is_good = jwt_section_close(section->settings, span_str(section->key_name), &section->jwt_draft, section->seen,
-                                    why);
-    else if (section->kind == SECTION_TICKETS)
-        is_good = tickets_close(section, why);
-    else if (section->kind == SECTION_HOOK)
-        is_good = hook_section_close(section->settings, &section->hook_draft, section->seen, why);
-    else if (section->kind == SECTION_NAMESPACE)
-        is_good = namespace_close(section, why);
     section->kind = SECTION_NONE;
     explicit_bzero(section->key_draft.secret, sizeof section->key_draft.secret);
     explicit_bzero(section->jwt_draft.secret, sizeof section->jwt_draft.secret);
+    explicit_bzero(section->webhook_draft.secret, sizeof section->webhook_draft.secret);
     return is_good;
 }
 
@@ -484,7 +588,7 @@ void rights_put(unsigned rights, struct buf *out)
 
 static struct namespace_draft draft_of(const struct namespace *space)
 {
-    return (struct namespace_draft){
+    struct namespace_draft draft = {
         .durability        = space->durability,
         .keep_age          = space->keep_ms / UNIT_S,
         .keep_count        = space->keep_count,
@@ -494,7 +598,11 @@ static struct namespace_draft draft_of(const struct namespace *space)
         .subscribe         = space->subscribe,
         .publish           = space->publish,
         .presence          = space->has_presence,
+        .forward_batch     = space->forward_batch,
+        .forward_tries     = space->forward_tries,
     };
+    memcpy(draft.forward, space->forward, sizeof draft.forward);
+    return draft;
 }
 
 bool namespace_is_like(const struct namespace *one, const struct namespace *other)
@@ -529,6 +637,13 @@ void section_print_in_force(const struct settings *settings, struct buf *out)
         buf_putf(out, "\n[tickets]\n%s = %s\n", settings->ticket_secret_file[0] == '\0' ? "secret" : "secret_file",
                  settings->ticket_secret_file[0] == '\0' ? "****************" : settings->ticket_secret_file);
     hook_section_print(settings, out);
+    for (size_t i = 0; i < settings->backend_count; i++)
+        backend_section_print(&settings->backends[i], out);
+    for (size_t i = 0; i < settings->uplink_count; i++)
+        uplink_section_print(&settings->uplinks[i], out);
+    for (size_t i = 0; i < settings->webhook_count; i++)
+        webhook_section_print(&settings->webhooks[i], out);
+    events_section_print(settings, out);
     for (size_t i = 0; i < settings->namespaces.count; i++) {
         struct namespace_draft draft = draft_of(&settings->namespaces.at[i]);
         buf_putf(out, "\n[namespace %s]\n", settings->namespaces.at[i].name);
@@ -573,6 +688,22 @@ static void built_in_print_docs(struct buf *out)
     }
 }
 
+static void uplink_print_docs(struct buf *out)
+{
+    buf_putf(out, "\n## [backend NAME]\n\nAn ordinary HTTP service that requests and uploads of clients are carried to "
+             "([for its authors](uplink.md)), at most %d of them. Five calls in a row that fail at one of its addresses (no "
+             "connection, no answer in time, no HTTP, 5xx) leave this address out for 1 s, then for twice as long, up to 30 s. "
+             "They stand only in the file, as do the next three. A change takes a reload.\n\n", BACKENDS_MAX);
+    rows_print_docs(backend_rows, BACKEND_ROW_COUNT, out);
+    buf_putf(out, "\n## [uplink NAME]\n\nRequests of clients that a back end answers, at most %d sections. The first one "
+             "counts whose method and path match. A change takes a reload.\n\n", UPLINKS_MAX);
+    rows_print_docs(uplink_rows, UPLINK_ROW_COUNT, out);
+    buf_putf(out, "\n## [webhook NAME]\n\nWhere events are sent, at most %d of them. A change takes a reload.\n\n", WEBHOOKS_MAX);
+    rows_print_docs(webhook_rows, WEBHOOK_ROW_COUNT, out);
+    buf_put_lit(out, "\n## [events]\n\nWhich events can be read in `sys:events/N`. A change takes a reload.\n\n");
+    rows_print_docs(events_rows, EVENTS_ROW_COUNT, out);
+}
+
 void section_print_docs(struct buf *out)
 {
     buf_putf(out, "\n## [key NAME]\n\nAn API key, at most %d of them. Keys stand only in the file: too many "
@@ -588,6 +719,7 @@ void section_print_docs(struct buf *out)
     buf_put_lit(out, "\n## [connect_hook]\n\nThe application is asked who connects, where neither a key nor an issuer knows "
                 "it ([who may what](http-api.md)). It stands only in the file. A change takes a reload.\n\n");
     rows_print_docs(hook_rows, HOOK_ROW_COUNT, out);
+    uplink_print_docs(out);
     buf_putf(out, "\n## [namespace NAME]\n\nThe policy of a namespace, built in or new, at most %d together; a new one "
              "starts with the policy of `topic`. Another durability brings the retention that fits it: 7 days for "
              "durable, the last %d messages or 5 minutes for memory. A change takes a restart.\n\n",

@@ -1,11 +1,17 @@
-/* section.h - one [key NAME], [jwt NAME], [connect_hook], [tickets] or [namespace NAME] section of the configuration file, while it is being read.
+/* section.h - one section of the configuration file, SECTIONS_TEXT, while it is being read.
  *
  * Its lines may come in any order, so a section is checked when it ends. */
 #ifndef SETTINGS_SECTION_H
 #define SETTINGS_SECTION_H
 
+#include "settings/section_backend.h"
 #include "settings/section_hook.h"
 #include "settings/section_jwt.h"
+#include "settings/section_webhook.h"
+
+#define SECTIONS_TEXT(and) \
+    "[key NAME], [jwt NAME], [connect_hook], [tickets], [backend NAME], [uplink NAME], [webhook NAME], [events] " and \
+    " [namespace NAME]"
 
 enum section_kind {
     SECTION_NONE,     /* before the first heading */
@@ -13,6 +19,10 @@ enum section_kind {
     SECTION_JWT,
     SECTION_TICKETS,
     SECTION_HOOK,
+    SECTION_BACKEND,
+    SECTION_UPLINK,
+    SECTION_WEBHOOK,
+    SECTION_EVENTS,
     SECTION_NAMESPACE,
     SECTION_BROKEN,   /* its heading was refused; its lines are skipped, because one fault is enough */
 };
@@ -30,6 +40,8 @@ struct namespace_draft {
     uint64_t        keep_count, keep_bytes, payload_bytes_max;
     enum allowed    subscribe, publish;
     bool            presence;
+    char            forward[FORWARD_BYTES_MAX + 1];
+    uint64_t        forward_batch, forward_tries;
 };
 
 struct section {
@@ -37,11 +49,15 @@ struct section {
     struct settings       *settings;
     unsigned               seen;                       /* a bit for each of its lines that was there */
     bool                   is_opened[NAMESPACES_MAX];  /* namespaces that have had their section */
-    char                   key_name[KEY_NAME_BYTES_MAX + 1];  /* or an issuer's */
+    char                   key_name[KEY_NAME_BYTES_MAX + 1];  /* or another section's name */
     struct namespace      *space;
     struct key_draft       key_draft;
     struct jwt_draft       jwt_draft;
     struct hook_draft      hook_draft;
+    struct backend_draft   backend_draft;
+    struct uplink_draft    uplink_draft;
+    struct webhook_draft   webhook_draft;
+    struct events_draft    events_draft;
     struct namespace_draft namespace_draft;
 };
 
@@ -57,7 +73,7 @@ bool section_set(struct section *section, struct span name, struct span value, s
 /* Takes what was read into the settings. False: `why` says what is missing or contradictory. */
 bool section_close(struct section *section, struct buf *why);
 
-/* "[key NAME]", "[jwt NAME]", "[tickets]" and "[namespace NAME]" for docs/configuration.md, and those that are in force. */
+/* All kinds of sections for docs/configuration.md, and those that are in force. */
 void section_print_docs(struct buf *out);
 void section_print_in_force(const struct settings *settings, struct buf *out);
 

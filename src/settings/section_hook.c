@@ -1,6 +1,7 @@
 #include "settings/section_hook.h"
 
 #include "base/must.h"
+#include "settings/url_list.h"
 
 enum { TIMEOUT_S_DEFAULT = 5, TIMEOUT_S_MOST = 30 };
 
@@ -19,27 +20,13 @@ const struct value_row hook_rows[HOOK_ROW_COUNT] = {
 };
 #undef AT
 
-static bool is_token_char(char byte)
-{
-    return (byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z') || (byte >= '0' && byte <= '9') || byte == '-' ||
-           byte == '_';
-}
-
-static bool header_name_is_valid(struct span name)
-{
-    for (size_t i = 0; i < name.len; i++)
-        if (!is_token_char(name.at[i]))
-            return false;
-    return name.len > 0 && name.len <= HOOK_HEADER_BYTES_MAX;
-}
-
 static bool headers_take(struct hook_section *hook, struct span list, struct buf *why)
 {
     struct span name;
 
     while (span_cut(&list, ',', &name)) {
         name = span_trim(name);
-        if (!header_name_is_valid(name)) {
+        if (!header_name_is_plain(name, HOOK_HEADER_BYTES_MAX)) {
             buf_putf(why, "headers: a name is 1 to %d letters, digits, - and _", HOOK_HEADER_BYTES_MAX);
             return false;
         }
@@ -52,29 +39,12 @@ static bool headers_take(struct hook_section *hook, struct span list, struct buf
     return true;
 }
 
-/* Is it http or https, with a host, and without anything that a line can't hold? */
-static bool url_is_valid(struct span url)
-{
-    struct span rest = url;
-
-    for (size_t i = 0; i < url.len; i++)
-        if ((unsigned char)url.at[i] <= ' ' || url.at[i] == 0x7f)
-            return false;
-    if (span_starts(url, SPAN("https://")))
-        rest = span_skip(url, 8);
-    else if (span_starts(url, SPAN("http://")))
-        rest = span_skip(url, 7);
-    else
-        return false;
-    return rest.len > 0 && rest.at[0] != '/';
-}
-
 bool hook_section_close(struct settings *settings, const struct hook_draft *draft, unsigned seen, struct buf *why)
 {
     struct hook_section hook = { .is_there  = true,
                                  .timeout_s = (seen & 1u << TIMEOUT) != 0 ? draft->timeout_s : TIMEOUT_S_DEFAULT };
 
-    if ((seen & 1u << URL) == 0 || !url_is_valid(span_str(draft->url))) {
+    if ((seen & 1u << URL) == 0 || !url_is_http(span_str(draft->url))) {
         buf_put_lit(why, "url must be there, and begin with https:// or http:// and a host");
         return false;
     }

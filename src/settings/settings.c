@@ -1,6 +1,7 @@
 #include "settings/settings_priv.h"
 
 #include "base/must.h"
+#include "settings/section_backend.h"
 
 #define AT(name) #name, .offset = offsetof(struct settings, name)
 
@@ -48,10 +49,12 @@ void settings_fini(struct settings *settings)
     must(settings->key_count <= KEYS_MAX);
     explicit_bzero(settings->keys, sizeof settings->keys);
     explicit_bzero(settings->key_text, sizeof settings->key_text);
+    explicit_bzero(settings->webhooks, sizeof settings->webhooks);
     explicit_bzero(settings->store, sizeof settings->store);
     explicit_bzero(settings->cluster, sizeof settings->cluster);
     settings->key_count    = 0;
     settings->issuer_count = 0;
+    settings->webhook_count = 0;
 }
 
 bool setting_find(struct span name, enum setting *ret_setting)
@@ -163,5 +166,6 @@ bool settings_finish(struct settings *settings, struct buf *why)
         buf_put_lit(why, "heartbeat_s_offered must not be below heartbeat_s_min or above heartbeat_s_max");
         return false;
     }
-    return network_has_keys(settings, why) && payloads_fit(settings, why) && cluster_has_store(settings, why);
+    return network_has_keys(settings, why) && payloads_fit(settings, why) && cluster_has_store(settings, why) &&
+           backends_are_there(settings, why);
 }

@@ -4,16 +4,18 @@
  *
  * settings.def has each setting once; config.h reads file, environment and flags. This header knows no file and no
  * environment. A struct settings holds no pointer and never changes once threads read it: a reload makes another
- * one. It is big (about 300 KiB), so it does not fit on small stacks. */
+ * one. It is big (about 600 KiB), so it does not fit on small stacks. */
 #ifndef SETTINGS_SETTINGS_H
 #define SETTINGS_SETTINGS_H
 
 #include <sys/socket.h>
 
 #include "base/buf.h"
+#include "message/event_kind.h"
 #include "message/jwt_algorithm.h"
 #include "message/key_right.h"
 #include "message/namespace.h"
+#include "message/request_method.h"
 #include "base/log_level.h"
 
 enum store_kind { STORE_ROCKS, STORE_MEMORY, STORE_POSTGRES };
@@ -64,6 +66,67 @@ struct hook_section {
     int64_t timeout_s;
     char    headers[HOOK_HEADERS_MAX][HOOK_HEADER_BYTES_MAX + 1];
     size_t  header_count;
+};
+
+enum {
+    BACKENDS_MAX             = 32,
+    BACKEND_ADDRESSES_MAX    = 16,    /* of one back end */
+    BACKEND_URLS_BYTES_MAX   = 2047,  /* of the line */
+    UPLINKS_MAX              = 128,
+    UPLINK_PATH_BYTES_MAX    = 255,
+    UPLINK_HEADERS_MAX       = 16,
+    UPLINK_HEADER_BYTES_MAX  = 63,    /* of a name */
+    UPLINK_HEADERS_BYTES_MAX = 1023,  /* of the line */
+    WEBHOOKS_MAX             = 32,
+    WEBHOOK_URL_BYTES_MAX    = 1023,
+};
+
+/* How a back end is spoken to. */
+enum backend_protocol {
+    BACKEND_AUTO,   /* https: HTTP/2 if the back end offers it (ALPN); http: HTTP/1.1 */
+    BACKEND_HTTP1,
+    BACKEND_H2C,    /* HTTP/2 without TLS, by prior knowledge */
+};
+
+/* A [backend NAME] section: an ordinary HTTP service. */
+struct backend_section {
+    char                  name[KEY_NAME_BYTES_MAX + 1];
+    char                  urls[BACKEND_URLS_BYTES_MAX + 1];  /* as written; read by url_list_next(). They don't end in '/' */
+    size_t                url_count;
+    enum backend_protocol protocol;
+    int64_t               timeout_s, connect_timeout_s;
+    uint64_t              connections_max, requests_max, retries;
+};
+
+enum uplink_delivery { AT_MOST_ONCE, AT_LEAST_ONCE };
+
+/* An [uplink NAME] section: which requests of clients go to which back end. The first that matches counts. */
+struct uplink_section {
+    char                 name[KEY_NAME_BYTES_MAX + 1];
+    unsigned             methods;                             /* a bit for each enum request_method */
+    char                 path[UPLINK_PATH_BYTES_MAX + 1];     /* a pattern: * is a segment, ** the rest */
+    char                 backend[KEY_NAME_BYTES_MAX + 1];
+    enum uplink_delivery delivery;
+    enum allowed         allow;
+    uint64_t             body_bytes_max;
+    char                 headers[UPLINK_HEADERS_BYTES_MAX + 1];  /* names in lower case, a comma between; "": none */
+};
+
+/* A [webhook NAME] section: where events are sent. */
+struct webhook_section {
+    char     name[KEY_NAME_BYTES_MAX + 1];
+    char     url[WEBHOOK_URL_BYTES_MAX + 1];
+    unsigned events;                                     /* a bit for each enum event_kind */
+    char     secret[KEY_SECRET_BYTES_MAX + 1];
+    char     secret_file[SECRET_FILE_BYTES_MAX + 1];     /* where the secret was read; "": it stands in the configuration */
+    int64_t  timeout_s, retry_for_s;
+    uint64_t batch;
+};
+
+/* The section [events]. */
+struct events_section {
+    bool     is_there;
+    unsigned keep;  /* a bit for each enum event_kind: written although no webhook asks for it */
 };
 
 /* Where the keys of an issuer come from. */
@@ -130,6 +193,13 @@ struct settings {
     char              key_text[KEY_TEXT_BYTES_MAX];
     uint32_t          key_text_len;
     struct hook_section hook;
+    struct backend_section backends[BACKENDS_MAX];
+    size_t            backend_count;
+    struct uplink_section uplinks[UPLINKS_MAX];
+    size_t            uplink_count;
+    struct webhook_section webhooks[WEBHOOKS_MAX];
+    size_t            webhook_count;
+    struct events_section events;
     struct namespaces namespaces;
     char              ticket_secret[KEY_SECRET_BYTES_MAX + 1];        /* of [tickets]; "": there is no such section */
     char              ticket_secret_file[SECRET_FILE_BYTES_MAX + 1];  /* where it was read */
@@ -146,6 +216,9 @@ static inline bool settings_are_open(const struct settings *settings)
 {
     return settings->key_count == 0 && settings->issuer_count == 0 && !settings->hook.is_there;
 }
+
+/* The [backend NAME] with this name, or NULL. */
+const struct backend_section *settings_backend(const struct settings *settings, struct span name);
 
 /* "secret", "key_file", "jwks": the line of the section that says it. */
 const char *jwt_source_name(enum jwt_source source);

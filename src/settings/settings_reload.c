@@ -125,6 +125,120 @@ static void hook_reload(struct settings *settings, const struct settings *fresh,
     settings->hook = fresh->hook;
 }
 
+/* --- back ends, uplinks, webhooks, events --------------------------------------------------------------------- */
+
+static bool webhook_is_like(const struct webhook_section *one, const struct webhook_section *other)
+{
+    return strcmp(one->url, other->url) == 0 && one->events == other->events && strcmp(one->secret, other->secret) == 0 &&
+           one->timeout_s == other->timeout_s && one->retry_for_s == other->retry_for_s && one->batch == other->batch;
+}
+
+static bool backend_is_like(const struct backend_section *one, const struct backend_section *other)
+{
+    return strcmp(one->urls, other->urls) == 0 && one->protocol == other->protocol && one->timeout_s == other->timeout_s &&
+           one->connect_timeout_s == other->connect_timeout_s && one->connections_max == other->connections_max &&
+           one->requests_max == other->requests_max && one->retries == other->retries;
+}
+
+static bool uplink_is_like(const struct uplink_section *one, const struct uplink_section *other)
+{
+    return one->methods == other->methods && strcmp(one->path, other->path) == 0 &&
+           strcmp(one->backend, other->backend) == 0 && one->delivery == other->delivery && one->allow == other->allow &&
+           one->body_bytes_max == other->body_bytes_max && strcmp(one->headers, other->headers) == 0;
+}
+
+static void backends_reload(struct settings *settings, const struct settings *fresh, struct buf *changed)
+{
+    for (size_t i = 0; i < settings->backend_count; i++) {
+        const struct backend_section *backend = &settings->backends[i];
+        const struct backend_section *other   = settings_backend(fresh, span_str(backend->name));
+        if (other == NULL)
+            name_add(changed, "backend ", backend->name, " removed");
+        else if (!backend_is_like(backend, other))
+            name_add(changed, "backend ", backend->name, " changed");
+    }
+    for (size_t i = 0; i < fresh->backend_count; i++)
+        if (settings_backend(settings, span_str(fresh->backends[i].name)) == NULL)
+            name_add(changed, "backend ", fresh->backends[i].name, " added");
+    memcpy(settings->backends, fresh->backends, sizeof settings->backends);
+    settings->backend_count = fresh->backend_count;
+}
+
+static const struct uplink_section *uplink_find(const struct settings *settings, const char *name)
+{
+    for (size_t i = 0; i < settings->uplink_count; i++)
+        if (strcmp(settings->uplinks[i].name, name) == 0)
+            return &settings->uplinks[i];
+    return NULL;
+}
+
+/* Their order counts: the first one that matches is taken. */
+static bool uplinks_moved(const struct settings *settings, const struct settings *fresh)
+{
+    const struct uplink_section *before = NULL;
+
+    for (size_t i = 0; i < settings->uplink_count; i++) {
+        const struct uplink_section *other = uplink_find(fresh, settings->uplinks[i].name);
+        if (other == NULL)
+            continue;
+        if (before != NULL && other < before)
+            return true;
+        before = other;
+    }
+    return false;
+}
+
+static void uplinks_reload(struct settings *settings, const struct settings *fresh, struct buf *changed)
+{
+    for (size_t i = 0; i < settings->uplink_count; i++) {
+        const struct uplink_section *uplink = &settings->uplinks[i];
+        const struct uplink_section *other  = uplink_find(fresh, uplink->name);
+        if (other == NULL)
+            name_add(changed, "uplink ", uplink->name, " removed");
+        else if (!uplink_is_like(uplink, other))
+            name_add(changed, "uplink ", uplink->name, " changed");
+    }
+    for (size_t i = 0; i < fresh->uplink_count; i++)
+        if (uplink_find(settings, fresh->uplinks[i].name) == NULL)
+            name_add(changed, "uplink ", fresh->uplinks[i].name, " added");
+    if (uplinks_moved(settings, fresh))
+        name_add(changed, "order of the uplinks", "", "");
+    memcpy(settings->uplinks, fresh->uplinks, sizeof settings->uplinks);
+    settings->uplink_count = fresh->uplink_count;
+}
+
+static const struct webhook_section *webhook_find(const struct settings *settings, const char *name)
+{
+    for (size_t i = 0; i < settings->webhook_count; i++)
+        if (strcmp(settings->webhooks[i].name, name) == 0)
+            return &settings->webhooks[i];
+    return NULL;
+}
+
+static void webhooks_reload(struct settings *settings, const struct settings *fresh, struct buf *changed)
+{
+    for (size_t i = 0; i < settings->webhook_count; i++) {
+        const struct webhook_section *webhook = &settings->webhooks[i];
+        const struct webhook_section *other   = webhook_find(fresh, webhook->name);
+        if (other == NULL)
+            name_add(changed, "webhook ", webhook->name, " removed");
+        else if (!webhook_is_like(webhook, other))
+            name_add(changed, "webhook ", webhook->name, " changed");
+    }
+    for (size_t i = 0; i < fresh->webhook_count; i++)
+        if (webhook_find(settings, fresh->webhooks[i].name) == NULL)
+            name_add(changed, "webhook ", fresh->webhooks[i].name, " added");
+    memcpy(settings->webhooks, fresh->webhooks, sizeof settings->webhooks);
+    settings->webhook_count = fresh->webhook_count;
+}
+
+static void events_reload(struct settings *settings, const struct settings *fresh, struct buf *changed)
+{
+    if (settings->events.keep != fresh->events.keep)
+        name_add(changed, "events", "", "");
+    settings->events = fresh->events;
+}
+
 /* --- namespaces ---------------------------------------------------------------------------------------------- */
 
 static const struct namespace *namespace_of(const struct settings *settings, const char *name)
@@ -163,6 +277,10 @@ bool settings_reload(struct settings *settings, const struct settings *fresh, st
     keys_reload(settings, fresh, changed);
     issuers_reload(settings, fresh, changed);
     hook_reload(settings, fresh, changed);
+    backends_reload(settings, fresh, changed);
+    uplinks_reload(settings, fresh, changed);
+    webhooks_reload(settings, fresh, changed);
+    events_reload(settings, fresh, changed);
     namespaces_compare(settings, fresh, kept);
     /* A setting that waits for a restart may not fit one that has changed. */
     return settings_finish(settings, why);

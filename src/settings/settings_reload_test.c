@@ -11,6 +11,9 @@
 
 #define KEY(name, secret, rights) "[key " name "]\nsecret = " secret "\nrights = " rights "\n"
 #define JWT(name, secret) "[jwt " name "]\nsecret = " secret "\n"
+#define BACKEND(name, url) "[backend " name "]\nurl = " url "\n"
+#define UPLINK(name, path) "[uplink " name "]\nbackend = x\npath = " path "\n"
+#define WEBHOOK(name, secret) "[webhook " name "]\nurl = http://h\nevents = joined\nsecret = " secret "\n"
 #define A "aaaaaaaaaaaaaaaa"
 #define B "bbbbbbbbbbbbbbbb"
 
@@ -75,6 +78,19 @@ static void what_differs_is_named(void **state)
         { JWT("a", A), JWT("a", A) "leeway_s = 1\n", "jwt a changed", "" },
         { JWT("a", A), JWT("b", A), "jwt a removed, jwt b added", "" },
         { JWT("a", A), KEY("a", A, "publish"), "key a added, jwt a removed", "" },
+        { "", BACKEND("x", "http://a"), "backend x added", "" },
+        { BACKEND("x", "http://a"), BACKEND("x", "http://b"), "backend x changed", "" },
+        { BACKEND("x", "http://a"), BACKEND("x", "http://a") "protocol = h2c\n", "backend x changed", "" },
+        { BACKEND("x", "http://a"), BACKEND("y", "http://a"), "backend x removed, backend y added", "" },
+        { BACKEND("x", "http://a"), BACKEND("x", "http://a") UPLINK("u", "/a"), "uplink u added", "" },
+        { BACKEND("x", "http://a") UPLINK("u", "/a"), BACKEND("x", "http://a") UPLINK("u", "/b"), "uplink u changed", "" },
+        { BACKEND("x", "http://a") UPLINK("u", "/a") UPLINK("v", "/**"), BACKEND("x", "http://a") UPLINK("v", "/**") UPLINK("u", "/a"),
+          "order of the uplinks", "" },
+        { BACKEND("x", "http://a") UPLINK("u", "/a"), BACKEND("x", "http://a"), "uplink u removed", "" },
+        { WEBHOOK("w", A), WEBHOOK("w", B), "webhook w changed", "" },
+        { WEBHOOK("w", A), WEBHOOK("v", A), "webhook w removed, webhook v added", "" },
+        { "[events]\nkeep = joined\n", "[events]\nkeep = joined, left\n", "events", "" },
+        { "[events]\nkeep = joined\n", "", "events", "" },
         { "[namespace n]\nkeep_age = 1d", "[namespace n]\nkeep_age = 24h", "", "" },
         { "[namespace n]\nkeep_age = 1d", "[namespace n]\nkeep_age = 2d", "", "namespace n" },
         { "[namespace n]", "[namespace m]", "", "namespace n, namespace m" },
@@ -114,6 +130,8 @@ static void what_cannot_be_is_refused(void **state)
         { JWT("a", A), "", "there is no [key], [jwt] and [connect_hook] any more, so that everyone would be let in; only a restart does that" },
         { "http = 0.0.0.0:1\n" KEY("a", A, "publish"), "http = 127.0.0.1:1",
           "there is no [key], [jwt] and [connect_hook] any more, so that everyone would be let in; only a restart does that" },
+        { BACKEND("x", "http://a") "[namespace n]\nforward = x/up\n", BACKEND("y", "http://a"),
+          "[namespace n]: forward: there is no [backend x]" },
         { "[namespace n]\npayload_bytes_max = 8M", "publish_waiting_bytes_max = 4M",
           "[namespace n]: payload_bytes_max must not be above publish_waiting_bytes_max, or its largest messages could "
           "never be published" },

@@ -43,6 +43,36 @@ bool url_list_next(struct span *rest, struct span *ret_url)
     return true;
 }
 
+bool url_is_http(struct span url)
+{
+    struct span rest = url;
+
+    for (size_t i = 0; i < url.len; i++)
+        if ((unsigned char)url.at[i] <= ' ' || url.at[i] == 0x7f)
+            return false;
+    if (span_starts(url, SPAN("https://")))
+        rest = span_skip(url, 8);
+    else if (span_starts(url, SPAN("http://")))
+        rest = span_skip(url, 7);
+    else
+        return false;
+    return rest.len > 0 && rest.at[0] != '/';
+}
+
+static bool is_token_char(char byte)
+{
+    return (byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z') || (byte >= '0' && byte <= '9') || byte == '-' ||
+           byte == '_';
+}
+
+bool header_name_is_plain(struct span name, size_t bytes_max)
+{
+    for (size_t i = 0; i < name.len; i++)
+        if (!is_token_char(name.at[i]))
+            return false;
+    return name.len > 0 && name.len <= bytes_max;
+}
+
 /* --- showing ------------------------------------------------------------------------------------------------- */
 
 /* Where the value of a secret parameter begins that stands at `at`; 0: none does. */

@@ -12,6 +12,10 @@
  * | REVOCATION | what is revoked · its name   | second of the revocation      | its reason                         |
  * | SECRET     | what it signs                | 1 and up                      | a key that the server made itself  |
  * | READ_MARK  | user · channel               | the seq up to which it is read | struct place_row                  |
+ * | CURSOR     | forwarder/part · channel     | 1 and up, with each change    | how far the forwarder is in the channel, and the     |
+ * |            |                              |                               | batch that is under way (uplink/work_lease.h)        |
+ * | LEASE      | forwarder/part               | the lease's number, raised by | the node that carries the part (uplink/work_lease.h) |
+ * |            |                              | each take-over                |                                                      |
  *
  * A group is named as in its channel, without `group:`. */
 #ifndef DEVICE_ROW_KIND_H
@@ -25,6 +29,8 @@ enum row_kind {
     ROW_REVOCATION = 5,
     ROW_SECRET     = 6,
     ROW_READ_MARK  = 7,
+    ROW_CURSOR     = 10,
+    ROW_LEASE      = 11,
 };
 
 #endif

@@ -185,6 +185,32 @@ static void built_in_namespaces_have_their_policy(void **state)
     assert_int_equal(namespaces_find(&set, SPAN("live"))->keep_ms, 5 * 60 * 1000);
 }
 
+static void the_servers_durable_logs_have_policies_of_their_own(void **state)
+{
+    (void)state;
+    static const struct { const char *name; enum durability want; } rows[] = {
+        { "control", DURABLE }, { "dead", DURABLE }, { "events/0", DURABLE }, { "events/9", DURABLE }, { "events/15", DURABLE },
+        { "events/16", MEMORY }, { "events/01", MEMORY }, { "events/", MEMORY }, { "events/x", MEMORY }, { "events", MEMORY },
+        { "canary", MEMORY }, { "dead/1", MEMORY },
+    };
+    struct namespaces set;
+    char              text[OWN_POLICY_TEXT];
+    struct span       channel, space;
+
+    namespaces_init(&set);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        const struct namespace *found = namespaces_find_for(&set, SPAN("sys"), span_str(rows[i].name));
+        if (found == NULL || found->durability != rows[i].want || !found->is_servers || found->publish != ALLOW_NOBODY)
+            fail_msg("sys:%s", rows[i].name);
+    }
+    for (size_t i = 0; i < OWN_POLICIES; i++) {
+        const struct namespace *own = namespaces_own(&set, i, text, &channel);
+        assert_true(span_cut(&channel, ':', &space));
+        assert_ptr_equal(namespaces_find_for(&set, space, channel), own);
+        assert_int_equal(own->durability, DURABLE);
+    }
+}
+
 static void a_namespace_is_added_once_and_well_named(void **state)
 {
     (void)state;
@@ -401,6 +427,7 @@ int main(void)
         cmocka_unit_test(names_are_equal_by_their_bytes),
         cmocka_unit_test(users_and_devices_have_names),
         cmocka_unit_test(built_in_namespaces_have_their_policy),
+        cmocka_unit_test(the_servers_durable_logs_have_policies_of_their_own),
         cmocka_unit_test(a_namespace_is_added_once_and_well_named),
         cmocka_unit_test(namespaces_are_bounded),
         cmocka_unit_test(a_message_keeps_its_bytes),

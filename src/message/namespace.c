@@ -1,5 +1,7 @@
 #include "message/namespace.h"
 
+#include <stdio.h>
+
 #define DAY_MS (24 * 3600 * INT64_C(1000))
 
 enum {
@@ -26,20 +28,41 @@ static const struct namespace built_in[] = {
       .publish = ALLOW_NOBODY, .is_servers = true },
 };
 
-/* Kept a little longer than the longest life of a token that a revocation in it refuses (token_life_s_max). */
-static void control_init(struct namespace *control)
+static void own_policy_init(struct namespace *space, msec keep_ms)
 {
-    *control = (struct namespace){
-        .name = "sys", .durability = DURABLE, .id_kind = ID_OPEN, .keep_ms = 400 * DAY_MS,
+    *space = (struct namespace){
+        .name = "sys", .durability = DURABLE, .id_kind = ID_OPEN, .keep_ms = keep_ms,
         .payload_bytes_max = PAYLOAD_BYTES_MAX_DEFAULT, .subscribe = ALLOW_KEY, .publish = ALLOW_NOBODY,
         .is_servers = true,
     };
 }
 
+/* sys:control is kept a little longer than the longest life of a token that a revocation in it refuses (token_life_s_max). */
+static void own_policies_init(struct namespaces *set)
+{
+    own_policy_init(&set->control, 400 * DAY_MS);
+    own_policy_init(&set->dead, 30 * DAY_MS);
+    own_policy_init(&set->events, 7 * DAY_MS);
+}
+
+const struct namespace *namespaces_own(const struct namespaces *set, size_t i, char text[OWN_POLICY_TEXT],
+                                       struct span *ret_channel)
+{
+    const struct namespace *space = i == 0 ? &set->control : i == 1 ? &set->dead : &set->events;
+
+    must(i < OWN_POLICIES);
+    if (i >= 2)
+        snprintf(text, OWN_POLICY_TEXT, "sys:events/%zu", i - 2);
+    else
+        snprintf(text, OWN_POLICY_TEXT, "sys:%s", i == 0 ? "control" : "dead");
+    *ret_channel = span_str(text);
+    return space;
+}
+
 void namespaces_init(struct namespaces *set)
 {
     set->count = 0;
-    control_init(&set->control);
+    own_policies_init(set);
     for (size_t i = 0; i < sizeof built_in / sizeof built_in[0]; i++) {
         struct namespace *space = &set->at[set->count++];
         *space                   = built_in[i];
@@ -61,11 +84,27 @@ struct namespace *namespaces_find(struct namespaces *set, struct span name)
     return NULL;
 }
 
+/* 0 … EVENT_LOGS - 1, without leading zeros. */
+static bool is_event_log(struct span name)
+{
+    struct span head = SPAN("events/");
+    uint64_t    number;
+
+    if (!span_starts(name, head))
+        return false;
+    name = span_skip(name, head.len);
+    return span_u64(name, &number) && number < EVENT_LOGS && name.len == (number < 10 ? 1 : 2);
+}
+
 const struct namespace *namespaces_find_for(struct namespaces *set, struct span space, struct span name)
 {
-    if (span_eq(space, SPAN("sys")) && span_eq(name, SPAN("control")))
+    if (!span_eq(space, SPAN("sys")))
+        return namespaces_find(set, space);
+    if (span_eq(name, SPAN("control")))
         return &set->control;
-    return namespaces_find(set, space);
+    if (span_eq(name, SPAN("dead")))
+        return &set->dead;
+    return is_event_log(name) ? &set->events : namespaces_find(set, space);
 }
 
 static bool name_is_valid(struct span name)

@@ -80,11 +80,17 @@ static inline struct span namespace_forward_path(const struct namespace *space)
 struct namespaces {
     struct namespace at[NAMESPACES_MAX];
     size_t           count;
-    struct namespace control;  /* the policy of `sys:control`, which is durable; not in the list */
+    /* Channels of `sys` with a policy of their own, which are durable; not in the list. */
+    struct namespace control;  /* of `sys:control` */
+    struct namespace dead;     /* of `sys:dead`: what no back end has taken (uplink/forwarder.h) */
+    struct namespace events;   /* of `sys:events/0` … */
 };
 
+/* The logs of events: sys:events/0 … sys:events/15. */
+enum { EVENT_LOGS = 16, OWN_POLICIES = 2 + EVENT_LOGS, OWN_POLICY_TEXT = 32 };
+
 /* user: device: group: topic: all: durable for 7 days; live: memory, the last 1,000 messages or 5 minutes;
- * conn: none; sys: memory, published by the server alone, sys:control durable. topic: all: live: are read by anyone and published by who has
+ * conn: none; sys: memory, published by the server alone, sys:control, sys:dead and sys:events/N durable. topic: all: live: are read by anyone and published by who has
  * a grant; user: device: group: are read by their members and published by keys; sys: is read by keys. */
 void namespaces_init(struct namespaces *set);
 
@@ -92,6 +98,10 @@ void namespaces_init(struct namespaces *set);
 struct namespace *namespaces_find(struct namespaces *set, struct span name);
 /* The same for a channel of it: `name` is what follows the namespace and its colon. */
 const struct namespace *namespaces_find_for(struct namespaces *set, struct span space, struct span name);
+
+/* The channels with a policy of their own, i from 0 to OWN_POLICIES - 1. Returns the policy; *ret_channel lies in `text`. */
+const struct namespace *namespaces_own(const struct namespaces *set, size_t i, char text[OWN_POLICY_TEXT],
+                                       struct span *ret_channel);
 
 /* Adds a namespace with the policy of `topic`. RC_BAD: the name is not [a-z][a-z0-9_-]{0,31}; RC_BUSY: it exists
  * already; RC_FULL: there are NAMESPACES_MAX. */

@@ -109,6 +109,9 @@ struct read_command {
     bool              is_done;      /* the writer's: the store has answered */
     struct writer    *writer;       /* the writer's: where the store's answer goes */
     void            (*answered)(struct read_command *command);
+    /* At the writer, instead of answered() on the loop; takes the command. For those who read there. NULL: the answer goes
+     * to the loop */
+    void            (*settled)(struct read_command *command, struct writer *writer);
     void             *owner;
 };
 

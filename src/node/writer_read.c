@@ -8,6 +8,14 @@ static void read_done(struct store_read *read)
     command->writer->port->post(command->writer->ctx, &command->command);
 }
 
+static void writer_answer_read(struct writer *writer, struct read_command *asked)
+{
+    if (asked->settled != NULL)
+        asked->settled(asked, writer);
+    else
+        writer_send_view(writer, &asked->command);
+}
+
 static void writer_read_came(struct writer *writer, struct read_command *asked)
 {
     const struct store_read *read = &asked->read;
@@ -17,7 +25,7 @@ static void writer_read_came(struct writer *writer, struct read_command *asked)
     writer->read_count--;
     if (tail != NULL && read->rc == RC_OK && read->epoch == tail->epoch && read->head > tail->head)
         writer_outdate(writer, tail);
-    writer_send_view(writer, &asked->command);
+    writer_answer_read(writer, asked);
 }
 
 /* Appends of other processes are sent only to writers with a loop that follows. Without one the tail may lack a
@@ -47,10 +55,10 @@ void writer_take_read(struct command *command, struct writer *writer)
     if (asked->is_done) {
         writer_read_came(writer, asked);
     } else if (asked->source != READ_STORE && writer_tail_serves(writer, tail) && tail_read(tail, read)) {
-        writer_send_view(writer, command);
+        writer_answer_read(writer, asked);
     } else if (asked->source == READ_MEMORY && writer_store_of(writer, read->channel)->lane_count > 0) {
         read->rc = RC_BUSY;
-        writer_send_view(writer, command);
+        writer_answer_read(writer, asked);
     } else {
         writer_read_store(writer, asked);
     }

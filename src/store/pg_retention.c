@@ -22,6 +22,28 @@ static void push_policy(struct pg_args *args, struct span name, const struct nam
         pg_push_i64(args, 2 + i, numbers[i]);
 }
 
+static void push_own_spaces(struct pg_args *args, const struct namespaces *spaces)
+{
+    char        text[OWN_POLICY_TEXT];
+    struct span channel;
+
+    for (size_t i = 0; i < OWN_POLICIES; i++) {
+        const struct namespace *space = namespaces_own(spaces, i, text, &channel);
+        push_space(args, channel, space);
+    }
+}
+
+static void push_own_policies(struct pg_args *args, const struct namespaces *spaces)
+{
+    char        text[OWN_POLICY_TEXT];
+    struct span channel;
+
+    for (size_t i = 0; i < OWN_POLICIES; i++) {
+        const struct namespace *space = namespaces_own(spaces, i, text, &channel);
+        push_policy(args, channel, space);
+    }
+}
+
 /* For callers of longwire.publish(), and so that each day's partition is there before its first message. */
 static void send_keep_up(struct pg_lane *lane, msec wall)
 {
@@ -30,7 +52,7 @@ static void send_keep_up(struct pg_lane *lane, msec wall)
     pg_args_clear(&lane->args);
     pg_args_i64(&lane->args, wall);
     pg_args_arrays(&lane->args, "biiiiii");
-    push_policy(&lane->args, SPAN("sys:control"), &spaces->control);
+    push_own_policies(&lane->args, spaces);
     for (size_t i = 0; i < spaces->count; i++)
         push_policy(&lane->args, span_str(spaces->at[i].name), &spaces->at[i]);
     pg_args_i64(&lane->args, lane->pg->options.key_keep_ms);
@@ -54,7 +76,7 @@ static void pg_tick_start(struct pg_lane *lane)
     pg_args_i64(&lane->args, wall);
     pg_args_i64(&lane->args, pg->tend_from);
     pg_args_arrays(&lane->args, "biii");
-    push_space(&lane->args, SPAN("sys:control"), &spaces->control);
+    push_own_spaces(&lane->args, spaces);
     for (size_t i = 0; i < spaces->count; i++)
         push_space(&lane->args, span_str(spaces->at[i].name), &spaces->at[i]);
     lane_send(lane, SQL_TEND);

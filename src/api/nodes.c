@@ -319,12 +319,17 @@ static bool advertises(const struct api_node *node)
     return false;
 }
 
+static bool takes_clients(const struct api_node *node)
+{
+    return !node->is_draining && (node->roles & ROLE_ACCESS) != 0;
+}
+
 /* A node that was told no addresses to advertise is where it was asked. */
 static void put_own_allocation(struct buf *buf, const struct call *call, const struct api_node *node)
 {
     struct span host = request_field(call->request->head, SPAN("host"));
 
-    if (node->is_draining || (node->roles & ROLE_ACCESS) == 0)
+    if (!takes_clients(node))
         return;
     put_allocated(buf, node->name, node->region, node->advertised,
                   advertises(node) || !host_is_plain(host) ? SPAN("") : host);
@@ -332,12 +337,14 @@ static void put_own_allocation(struct buf *buf, const struct call *call, const s
 
 enum { ALLOCATED_MAX = 8 };  /* nodes that a client is told */
 
-/* False: there is nobody to send clients to. */
-static bool put_cluster_allocation(struct buf *buf, const struct call *call, const struct registry *registry, struct span region)
+/* That this node drains is known here before its lease says so. False: there is nobody to send clients to. */
+static bool put_cluster_allocation(struct buf *buf, const struct call *call, const struct api_node *own,
+                                   const struct registry *registry, struct span region)
 {
     const struct registry_node *nodes[ALLOCATED_MAX];
-    struct api                 *api   = call->api;
-    size_t                      count = registry_allocate(registry, region, &api->random, nodes, ALLOCATED_MAX);
+    struct api                 *api    = call->api;
+    const struct span           except = span_str(takes_clients(own) ? "" : own->name);
+    size_t                      count  = registry_allocate(registry, region, except, &api->random, nodes, ALLOCATED_MAX);
 
     for (size_t i = 0; i < count; i++) {
         const struct node_record *record = &nodes[i]->record;
@@ -355,7 +362,7 @@ static void put_allocation(struct buf *buf, const struct call *call, const struc
 
     buf_put_lit(buf, "{\"nodes\":[");
     /* Where no node says its address, each is where it was asked. */
-    if (registry == NULL || (!put_cluster_allocation(buf, call, registry, region) && !advertises(node)))
+    if (registry == NULL || (!put_cluster_allocation(buf, call, node, registry, region) && !advertises(node)))
         put_own_allocation(buf, call, node);
     buf_putf(buf, "],\"heartbeat\":%lld,\"reconnect\":", (long long)(node->heartbeat_ms / 1000));
     backoff_put(buf, &node->reconnect);

@@ -228,7 +228,7 @@ static uint64_t capacity_of(const struct node_record *record)
     return is_bounded ? record->capacity : REGISTRY_CAPACITY_TOP;
 }
 
-static size_t allocation_choices(const struct registry *registry, struct span region, bool is_inside,
+static size_t allocation_choices(const struct registry *registry, struct span region, struct span except, bool is_inside,
                                  struct allocation_choice *ret)
 {
     size_t count = 0;
@@ -236,6 +236,7 @@ static size_t allocation_choices(const struct registry *registry, struct span re
     for (size_t i = 0; i < registry->count; i++) {
         const struct node_record *record = &registry->nodes[i].record;
         if (registry->nodes[i].state != NODE_UP || (record->roles & ROLE_ACCESS) == 0 || record->advertise[0] == '\0' ||
+            span_eq(span_str(record->id.name), except) ||
             (region.len == 0 || span_eq(span_str(record->region), region)) != is_inside)
             continue;
         uint64_t capacity = capacity_of(record);
@@ -285,16 +286,16 @@ static size_t allocation_fill(struct allocation_choice *choices, size_t count, s
     return taken;
 }
 
-size_t registry_allocate(const struct registry *registry, struct span region, struct rng *random,
+size_t registry_allocate(const struct registry *registry, struct span region, struct span except, struct rng *random,
                          const struct registry_node **ret, size_t max)
 {
     struct allocation_choice *choices = calloc(registry->count + 1, sizeof *choices);
     size_t                    taken   = 0;
 
     must(choices != NULL);
-    taken += allocation_fill(choices, allocation_choices(registry, region, true, choices), random, ret, max);
-    taken += allocation_fill(choices, allocation_choices(registry, region, false, choices), random, ret + taken,
-                             max - taken);
+    taken += allocation_fill(choices, allocation_choices(registry, region, except, true, choices), random, ret, max);
+    taken += allocation_fill(choices, allocation_choices(registry, region, except, false, choices), random,
+                             ret + taken, max - taken);
     free(choices);
     return taken;
 }

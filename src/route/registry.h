@@ -50,11 +50,11 @@ const struct registry_node *registry_find(const struct registry *registry, struc
 const struct registry_node *registry_find_id(const struct registry *registry, const struct node_id *id);
 
 /* The nodes that a client is to try, best first, at most `max`, among the live, not draining nodes with ROLE_ACCESS and an
- * address. For each place two are drawn, with chances by their free capacity, and that with the larger free share of its
+ * address. The node with the name `except` is not among them; empty: none is left out. For each place two are drawn, with chances by their free capacity, and that with the larger free share of its
  * capacity is taken. Those of the region come first, then those of others; an empty region stands for all. Full nodes come behind
  * all others of their region. Returns how many. */
 struct rng;
-size_t registry_allocate(const struct registry *registry, struct span region, struct rng *random,
+size_t registry_allocate(const struct registry *registry, struct span region, struct span except, struct rng *random,
                          const struct registry_node **ret, size_t max);
 
 #endif

@@ -196,7 +196,7 @@ static void count_firsts(const struct registry *registry, struct span region, un
     const struct registry_node *nodes[8];
 
     for (int i = 0; i < DRAWS; i++) {
-        size_t count = registry_allocate(registry, region, &random, nodes, 8);
+        size_t count = registry_allocate(registry, region, SPAN(""), &random, nodes, 8);
         assert_true(count > 0);
         ret[nodes[0] - registry->nodes]++;
     }
@@ -261,7 +261,7 @@ static void some_are_left_out(void **state)
         fill(&registry, records, 2);
         if (left_out[i].is_lost)
             registry_take(&registry, &(struct registry_lease){ &records[0], 10000 }, 1, 2000, NULL, NULL);
-        if (registry_allocate(&registry, SPAN(""), &random, nodes, 8) != 1 ||
+        if (registry_allocate(&registry, SPAN(""), SPAN(""), &random, nodes, 8) != 1 ||
             strcmp(nodes[0]->record.id.name, "a") != 0)
             fail_msg("%s", left_out[i].name);
         registry_fini(&registry);
@@ -281,12 +281,31 @@ static void the_region_comes_first_and_the_full_ones_last(void **state)
     records[2].connections = 2000;  /* beyond its capacity */
     fill(&registry, records, 4);
     for (int i = 0; i < 100; i++) {
-        assert_int_equal(registry_allocate(&registry, SPAN("eu"), &random, nodes, 8), 4);
+        assert_int_equal(registry_allocate(&registry, SPAN("eu"), SPAN(""), &random, nodes, 8), 4);
         assert_string_equal(nodes[0]->record.id.name, "d");
         assert_string_equal(nodes[1]->record.id.name, "c");
     }
-    assert_int_equal(registry_allocate(&registry, SPAN("mars"), &random, nodes, 3), 3);
-    assert_int_equal(registry_allocate(&registry, SPAN("eu"), &random, nodes, 1), 1);
+    assert_int_equal(registry_allocate(&registry, SPAN("mars"), SPAN(""), &random, nodes, 3), 3);
+    assert_int_equal(registry_allocate(&registry, SPAN("eu"), SPAN(""), &random, nodes, 1), 1);
+    registry_fini(&registry);
+}
+
+/* It fills no place that another could have. */
+static void one_is_left_out_by_its_name(void **state)
+{
+    (void)state;
+    struct node_record          records[] = { record_of("a", 1), record_of("b", 1), record_of("c", 1) };
+    struct registry             registry;
+    struct rng                  random = { 7 };
+    const struct registry_node *nodes[8];
+
+    fill(&registry, records, 3);
+    for (int i = 0; i < 100; i++) {
+        assert_int_equal(registry_allocate(&registry, SPAN(""), SPAN("b"), &random, nodes, 2), 2);
+        assert_string_not_equal(nodes[0]->record.id.name, "b");
+        assert_string_not_equal(nodes[1]->record.id.name, "b");
+    }
+    assert_int_equal(registry_allocate(&registry, SPAN(""), SPAN("nosuch"), &random, nodes, 8), 3);
     registry_fini(&registry);
 }
 
@@ -298,7 +317,7 @@ static void nobody_is_nobody(void **state)
     const struct registry_node *nodes[1];
 
     registry_init(&registry);
-    assert_int_equal(registry_allocate(&registry, SPAN(""), &random, nodes, 1), 0);
+    assert_int_equal(registry_allocate(&registry, SPAN(""), SPAN(""), &random, nodes, 1), 0);
     assert_null(registry_find(&registry, SPAN("a")));
     registry_fini(&registry);
 }
@@ -316,6 +335,7 @@ int main(void)
         cmocka_unit_test(equal_nodes_share_alike),
         cmocka_unit_test(some_are_left_out),
         cmocka_unit_test(the_region_comes_first_and_the_full_ones_last),
+        cmocka_unit_test(one_is_left_out_by_its_name),
         cmocka_unit_test(nobody_is_nobody),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

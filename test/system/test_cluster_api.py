@@ -242,9 +242,17 @@ def test_a_node_is_drained_by_way_of_another():
             said = ask(nodes[0], "/v1/nodes/node3/drain", 202, method="POST", body={"seconds": 1})
             assert [(one["node"], one["state"]) for one in said["nodes"]] == [("node3", "draining")]
             phone.ws.frame("reconnect")
-        for node in nodes:
-            wait_until(lambda n=node: {one["node"]: one["state"] for one in ask(n, "/v1/nodes")["nodes"]}["node3"] == "draining")
-            assert {one["node"] for one in ask(node, "/v1/allocate")["nodes"]} == {"node1", "node2"}
+
+        def state(node):
+            return {one["node"]: one["state"] for one in ask(node, "/v1/nodes")["nodes"]}["node3"]
+
+        def allocated(node):
+            return {one["node"] for one in ask(node, "/v1/allocate")["nodes"]}
+
+        assert state(nodes[2]) == "draining" and allocated(nodes[2]) == {"node1", "node2"}  # it knows of itself, at once
+        for node in nodes[:2]:
+            wait_until(lambda n=node: state(n) == "draining" and allocated(n) == {"node1", "node2"},
+                       lambda n=node: f"{n.name}: {state(n)}, {allocated(n)}")
         ask(nodes[0], "/v1/nodes/nosuch/drain", 404, method="POST")
 
 

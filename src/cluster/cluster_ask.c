@@ -284,12 +284,13 @@ void cluster_ask_put(struct cluster_ask *ask, struct peer_question *question, ms
     end_if_asked(ask, asking);
 }
 
-/* Routes of a start of a node that is over may still be there. */
-static bool follower_is_live(const struct cluster_ask *ask, const struct node_id *id)
+/* Routes of a start of a node that is over may still be there: its answer would be waited for in vain. A notice is not waited for,
+ * and goes to a start that the registry does not have yet, too: what it says would be missed there. */
+static bool follower_is_asked(const struct cluster_ask *ask, const struct asking *asking, const struct node_id *id)
 {
     const struct registry_node *node = registry_find_id(ask->setup.registry, id);
 
-    return node != NULL && node->state != NODE_LOST;
+    return node == NULL ? asking->question->is_notice : node->state != NODE_LOST;
 }
 
 void cluster_ask_found(struct cluster_ask *ask, uint64_t question, const struct node_id *ids, size_t count,
@@ -302,7 +303,7 @@ void cluster_ask_found(struct cluster_ask *ask, uint64_t question, const struct 
     expect_nodes(asking, count);
     asking->question->is_unsure = is_failed;
     for (size_t i = 0; i < count; i++)
-        if (follower_is_live(ask, &ids[i]))
+        if (follower_is_asked(ask, asking, &ids[i]))
             ask_node(ask, asking, &ids[i]);
     end_if_asked(ask, asking);
 }

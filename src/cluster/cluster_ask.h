@@ -46,8 +46,9 @@ void                cluster_ask_free(struct cluster_ask *ask);  /* with the ques
 void cluster_ask_put(struct cluster_ask *ask, struct peer_question *question, msec now);
 void cluster_ask_answer(struct cluster_ask *ask, struct peer_call *call);
 
-/* The look-up of a question has ended. Of the ids, this node and those whose lease does not run are passed by; one may be there twice. `is_failed`: the engine could not
- * say it. */
+/* The look-up of a question has ended. Of the ids, this node and those whose lease does not run are passed by; one may be there twice.
+ * A notice goes to those that the registry does not know, too: a node that has begun anew may follow channels before others know of it.
+ * `is_failed`: the engine could not say it. */
 void cluster_ask_found(struct cluster_ask *ask, uint64_t question, const struct node_id *ids, size_t count,
                        bool is_failed);
 

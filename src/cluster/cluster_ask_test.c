@@ -259,6 +259,20 @@ static void a_notice_ends_when_it_was_sent(void **state)
     fixture_free(fixture);
 }
 
+/* A node that was killed and is back follows channels before the next list of nodes says so. */
+static void a_notice_goes_to_a_start_that_is_not_known_yet(void **state)
+{
+    (void)state;
+    struct fixture      *fixture = fixture_new(10);
+    const struct node_id found[] = { id_of("c", 30), id_of("b", 2), id_of("d", 4), id_of("e", 5) };
+
+    cluster_ask_put(fixture->ask, channel_question(true), 0);
+    cluster_ask_found(fixture->ask, 1, found, 4, false);
+    expect_sent(fixture, "c30<notice1 t1 topic:a 1@0; e5<notice1 t1 topic:a 1@0; ");
+    expect_ended(fixture, "asked 2 missing 0");
+    fixture_free(fixture);
+}
+
 /* --- what is missing --------------------------------------------------------------------------------------------------- */
 
 static void time_ends_it(void **state)
@@ -461,6 +475,7 @@ int main(void)
         cmocka_unit_test(one_node_is_asked),
         cmocka_unit_test(those_who_follow_a_channel_are_asked),
         cmocka_unit_test(a_notice_ends_when_it_was_sent),
+        cmocka_unit_test(a_notice_goes_to_a_start_that_is_not_known_yet),
         cmocka_unit_test(time_ends_it),
         cmocka_unit_test(a_node_that_dies_is_not_waited_for),
         cmocka_unit_test(without_the_engine_all_are_missing),

@@ -22,7 +22,7 @@ from longwire_client import BROKEN_LINK, TRANSPORTS, Api, Place, Reader, event_o
 from longwire_server import LONGWIRED, Server
 from postgres_server import Postgres
 from redis_server import RedisServer
-from waiting import SECONDS, wait_until
+from waiting import SECONDS, stop_processes, wait_until
 
 TRY_AGAIN_SECONDS = 0.05
 TRY_AGAIN_SECONDS_MAX = 0.5     # a test is impatient, whatever Retry-After says; what it says is recorded
@@ -74,7 +74,7 @@ class Node(Server):
             return repr(error)
 
     def pause(self):
-        self.process.send_signal(signal.SIGSTOP)
+        stop_processes([self.process.pid])
         self.is_paused = True
 
     def resume(self):
@@ -101,6 +101,10 @@ class Node(Server):
 
     def nodes(self):
         return self.ask("/v1/nodes")["nodes"]
+
+    def starts(self):
+        """The starts of nodes that this one takes for alive: one that has begun anew is another start."""
+        return {(node["node"], node["incarnation"]) for node in self.nodes() if node["state"] != "lost"}
 
     def ask(self, path):
         request = urllib.request.Request(self.url + path, headers=headers_of(self.token))
@@ -163,13 +167,17 @@ class Cluster:
         self.stack.close()
 
     def is_whole(self):
+        """A node says of itself which start it is, so where all say the same, each knows the present start of each."""
         running = [node for node in self.nodes if node.process is not None]
         with contextlib.suppress(OSError, urllib.error.URLError, http.client.HTTPException):
-            return all(node.is_ready() and node.sees() == len(running) for node in running)
+            if not all(node.is_ready() and node.sees() == len(running) for node in running):
+                return False
+            starts = [node.starts() for node in running]
+            return all(each == starts[0] and len(each) == len(running) for each in starts)
         return False
 
     def wait_whole(self):
-        """Until each running node is ready, and knows all that run and no other."""
+        """Until each running node is ready, and knows all that run, as they run now, and no other."""
         wait_until(self.is_whole, lambda: "\n".join(f"{node.name} {node.readiness()} {node.log()[-1500:]}" for node in self.nodes))
 
     def load(self, **more):

@@ -20,7 +20,7 @@ import subprocess
 import tempfile
 
 import longwire_server
-from waiting import SECONDS
+from waiting import SECONDS, stop_processes
 
 SETTINGS = {"fsync": "off", "full_page_writes": "off", "shared_buffers": "32MB", "max_connections": "100",
             "max_wal_size": "256MB", "min_wal_size": "32MB", "max_prepared_transactions": "10", "autovacuum_naptime": "5s"}
@@ -133,8 +133,8 @@ class Postgres:
     def pause(self):
         """SIGSTOP to all of it: connections stay, nothing is answered."""
         self.is_paused = True
-        for pid in self.processes():
-            os.kill(pid, signal.SIGSTOP)
+        stop_processes([self.pid()])      # it starts no more children
+        stop_processes(self.processes())
 
     def resume(self):
         if not self.is_paused:

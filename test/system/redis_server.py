@@ -19,7 +19,7 @@ import tempfile
 
 from longwire_server import free_port
 from slow_link import SlowLink
-from waiting import SECONDS, wait_until
+from waiting import SECONDS, stop_processes, wait_until
 
 PROGRAM = "redis-server"
 
@@ -80,7 +80,7 @@ class RedisServer:
         assert self.ask("FLUSHALL") == b"OK"
 
     def pause(self):
-        self.process.send_signal(signal.SIGSTOP)
+        stop_processes([self.process.pid])
         self.is_paused = True
 
     def resume(self):

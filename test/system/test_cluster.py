@@ -18,14 +18,9 @@ pytestmark = pytest.mark.skipif(not postgres_server.binaries() or not redis_serv
                                 reason="PostgreSQL or Redis is not installed")
 
 
-class Three(Cluster):
-    def is_whole(self):
-        return all(node.is_ready() and is_sure(node) for node in self.nodes)
-
-
 @pytest.fixture(scope="module")
 def cluster():
-    with Three() as three:
+    with Cluster() as three:
         yield three
 
 
@@ -35,12 +30,7 @@ def whole(cluster):
     for node in cluster.nodes:
         if node.process is None:
             node.start()
-    wait_until(lambda: all(is_sure(node) for node in cluster.nodes), lambda: cluster.nodes[0].log()[-3000:])
-
-
-def is_sure(node):
-    metrics = node.metrics()
-    return metrics["longwire_cluster_healthy"] == 1 and metrics["longwire_cluster_nodes"] >= 3
+    cluster.wait_whole()
 
 
 def total(nodes, name):
@@ -136,7 +126,7 @@ def test_an_emptied_redis_loses_nothing(cluster):
         publish(api, channel, 20, first=20)
         for each in (reader, other):
             each.wait_head(channel, 40, HEAL_SECONDS)
-        wait_until(lambda: all(is_sure(node) for node in cluster.nodes), seconds=HEAL_SECONDS)
+        wait_until(cluster.is_whole, seconds=HEAL_SECONDS)
         publish(api, channel, 1, first=40)
         for each in (reader, other):
             each.wait_head(channel, 41, BUS_SECONDS)
@@ -158,7 +148,7 @@ def test_a_redis_that_stands_delays_other_nodes_alone(cluster):
             far.wait_head(channel, 25, HEAL_SECONDS)  # it polls the store
         finally:
             cluster.redis.resume()
-        wait_until(lambda: all(is_sure(node) for node in cluster.nodes), seconds=2 * HEAL_SECONDS)
+        wait_until(cluster.is_whole, seconds=2 * HEAL_SECONDS)
         publish(api, channel, 5, first=25)
         for reader in (near, far):
             reader.wait_head(channel, 30, BUS_SECONDS)

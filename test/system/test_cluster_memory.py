@@ -15,19 +15,9 @@ pytestmark = pytest.mark.skipif(not postgres_server.binaries() or not redis_serv
                                 reason="PostgreSQL or Redis is not installed")
 
 
-def is_sure(node):
-    metrics = node.metrics()
-    return metrics["longwire_cluster_healthy"] == 1 and metrics["longwire_cluster_nodes"] >= 3
-
-
-class Three(Cluster):
-    def is_whole(self):
-        return all(node.is_ready() and is_sure(node) for node in self.nodes)
-
-
 @pytest.fixture(scope="module")
 def cluster():
-    with Three() as three:
+    with Cluster() as three:
         yield three
 
 

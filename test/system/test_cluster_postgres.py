@@ -14,19 +14,9 @@ pytestmark = [pytest.mark.skipif(not is_built(), reason="no longwired is built")
               pytest.mark.skipif(binaries() is None, reason="PostgreSQL is not installed")]
 
 
-class Three(Cluster):
-    def is_whole(self):
-        return all(node.is_ready() and is_sure(node) for node in self.nodes)
-
-
-def is_sure(node, count=3):
-    metrics = node.metrics()
-    return metrics["longwire_cluster_healthy"] == 1 and metrics["longwire_cluster_nodes"] == count
-
-
 @pytest.fixture(name="cluster", scope="module")
 def cluster_fixture():
-    with Three(engine="postgres") as running:
+    with Cluster(engine="postgres") as running:
         yield running
 
 
@@ -87,7 +77,7 @@ def test_a_crash_of_the_database_loses_nothing(cluster):
 
 def test_a_killed_node_is_left_out_and_comes_back(cluster):
     cluster.nodes[2].kill()
-    wait_until(lambda: all(is_sure(node, 2) for node in cluster.nodes[:2]))
+    wait_until(lambda: all(node.sees() == 2 for node in cluster.nodes[:2]))
     cluster.nodes[2].start()
     cluster.wait_whole()
     with Reader(cluster.nodes[2].url, "sse", ["topic:back"]) as reader:

@@ -20,7 +20,7 @@ from prometheus_client import parser
 from longwire_client import TRANSPORTS, Api, Place, Publisher, Reader, RefusedError, WebSocket, audit_history
 from longwire_server import LONGWIRE, LONGWIRED, Server, is_built
 from strace_server import needs_strace, strace
-from waiting import SECONDS, wait_until
+from waiting import SECONDS, stop_processes, wait_until
 
 pytestmark = pytest.mark.skipif(not is_built(), reason="no longwired is built")
 
@@ -839,7 +839,7 @@ def test_a_pause_is_no_reason_to_drop_anyone():
         for reader in readers:
             reader.wait_head("topic:p", 1)
         paused = Paused(server)
-        server.process.send_signal(signal.SIGSTOP)
+        stop_processes([server.process.pid])
         paused.go_on()
         time.sleep(PAUSE)  # the pause is the fault
         server.process.send_signal(signal.SIGCONT)

@@ -16,7 +16,7 @@ enum {
     OPTION_ALIVE, OPTION_RATE, OPTION_COUNT_ONLY, OPTION_QUIET, OPTION_EVENT, OPTION_YES, OPTION_MARKDOWN,
     OPTION_USER, OPTION_DEVICE, OPTION_SESSION, OPTION_TICKET_FILE, OPTION_MODE, OPTION_TOKEN,
     OPTION_SECRET_FILE, OPTION_EXPIRES, OPTION_GRANT, OPTION_ISSUER, OPTION_AUDIENCE, OPTION_JTI,
-    OPTION_ONLINE, OPTION_INTERVAL,
+    OPTION_ONLINE, OPTION_INTERVAL, OPTION_HEADER, OPTION_DATA, OPTION_ID, OPTION_INCLUDE, OPTION_LISTEN,
 };
 
 #define CHOICES_FILE "/"  /* instead of a list of words: the value is the name of a file */
@@ -91,6 +91,8 @@ bool invocation_read(struct invocation *invocation, option_fn *fn, void *arg);
 
 int command_sub(struct invocation *invocation);
 int command_pub(struct invocation *invocation);
+int command_request(struct invocation *invocation);
+int command_proxy(struct invocation *invocation);
 int command_history(struct invocation *invocation);
 int command_info(struct invocation *invocation);
 int command_channels(struct invocation *invocation);

@@ -43,7 +43,7 @@ const struct tool_option common_options[] = {
     { OPTION_SERVER, "server", "s", "SERVER", NULL,
       "the server: `HOST`, `HOST:PORT` or a URL (LONGWIRE_SERVER; http://127.0.0.1:8080). Without a scheme it is "
       "http, and the port is 8080 unless it is given. Several with commas: the next is asked where one can't be reached. "
-      "`lw://HOST:PORT`: sub and pub over the native protocol, see sub" },
+      "`lw://HOST:PORT`: sub, pub, request and proxy over the native protocol, see sub" },
     { OPTION_KEY, "key", "k", "SECRET", NULL,
       "API key, sent as bearer token (LONGWIRE_KEY; better there, since others on the machine can see command "
       "lines)" },
@@ -151,6 +151,77 @@ static const char *const pub_examples[] = {
     "longwire pub topic:pictures -f cat.png --media image/png",
     "tail -f app.log | longwire pub topic:log -q",
     "seq 1000 | longwire pub topic:numbers --rate 100/s --count-only",
+    NULL,
+};
+
+/* --- request ---------------------------------------------------------------------------------------------------- */
+
+static const struct tool_option request_options[] = {
+    { OPTION_HEADER, "header", "H", "HEADER", NULL,
+      "`'Name: value'`, perhaps several; the server passes on those that its route names, and Content-Type" },
+    { OPTION_DATA, "data", "d", "DATA", NULL, "the body, as it stands here" },
+    { OPTION_FILE, "file", "fT", "FILE", CHOICES_FILE, "the body is what is in FILE; `-`: all of standard input" },
+    { OPTION_ID, "id", "", "ID", NULL,
+      "the id of the request: with the same id the back end is not called again, and the answer that it has given comes again "
+      "(default: random)" },
+    { OPTION_INCLUDE, "include", "i", NULL, NULL, "print status and headers before the body" },
+    { OPTION_USER, "user", "", "NAME", NULL, "who this is, for a server without keys and issuers" },
+    { OPTION_DEVICE, "device", "", "NAME", NULL, "the name of this device, beside `--user` (default longwire)" },
+    OPT_RETRY,
+    OPT_TIMEOUT,
+    OPT_END,
+};
+
+static const struct tool_section request_sections[] = {
+    { "Answers",
+      "The body of the answer goes to standard output. Status 0: the back end has answered with 2xx or 3xx. 1: with another status, "
+      "which is said on standard error, or the server has refused the request." },
+    { "Lost links",
+      "Once the server may have the request, it is sent again with its id until the answer is there: after a lost link, when "
+      "nothing came for long, and when the server puts it off (429, 503, 507). Without `--timeout` that has no end. By its id the server "
+      "knows it, so the back end is called once (or as its route says). That needs a device: a token that names one, or `--user`. "
+      "Without one the answer is lost with the link, and the status is 2." },
+    { "Native protocol",
+      "With `--server lw://HOST:7400` the request goes over the native protocol; else by `POST /v1/request`." },
+    SECTION_TIMES,
+    { NULL, NULL },
+};
+
+static const char *const request_examples[] = {
+    "longwire request GET /hello --user ann",
+    "longwire request POST /orders -H 'Content-Type: application/json' -d '{\"n\":1}' --user ann -i",
+    "longwire request PUT /photos/1 -T photo.jpg --id photo-1 --token \"$TOKEN\"",
+    "longwire request GET /hello -s lw://127.0.0.1 --user ann --timeout 30",
+    NULL,
+};
+
+/* --- proxy ------------------------------------------------------------------------------------------------------ */
+
+static const struct tool_option proxy_options[] = {
+    { OPTION_LISTEN, "listen", "", "ADDRESS:PORT", NULL,
+      "where local programs find it (default 127.0.0.1:8000); port 0: any that is free, which is said" },
+    { OPTION_USER, "user", "", "NAME", NULL, "who this is, for a server without keys and issuers" },
+    { OPTION_DEVICE, "device", "", "NAME", NULL, "the name of this device, beside `--user` (default proxy)" },
+    { OPTION_TIMEOUT, "timeout", "W", "TIME", NULL, "answer a request with 504 after this time; see Times below" },
+    OPT_END,
+};
+
+static const struct tool_section proxy_sections[] = {
+    { "Requests",
+      "A program asks `http://127.0.0.1:8000/PATH`, or takes the address for its HTTP proxy. The request goes to the back end by the "
+      "routes of the server; the host that the program names does not matter. Where the link to the server is lost, the program waits "
+      "until it is back. Where the program goes away, its request is cancelled. An `Idempotency-Key` becomes the id of the request, so a "
+      "program that repeats one with its key gets the answer that it has had." },
+    { "Limits",
+      "256 connections, one request at a time on each; bodies of 16 MiB, heads of 32 KiB with 32 header fields that are passed on. No "
+      "WebSocket, no CONNECT. What the server refuses is answered with its status and a problem (RFC 9457)." },
+    SECTION_TIMES,
+    { NULL, NULL },
+};
+
+static const char *const proxy_examples[] = {
+    "longwire proxy --listen 127.0.0.1:8000 -s lw://push.example:7400 --token \"$TOKEN\"",
+    "curl http://127.0.0.1:8000/hello",
     NULL,
 };
 
@@ -431,6 +502,25 @@ static const struct tool_command pub = {
     .words_ask = "which channel? For instance: longwire pub topic:hello 'Hello, world'",
 };
 
+static const struct tool_command request = {
+    .name = "request", .usage = "METHOD PATH", .run = command_request, .is_native = true,
+    .summary = "ask a back end of the application, through the server",
+    .about = "The server's `[uplink]` sections say which back end takes METHOD and PATH. It gets an ordinary HTTP request, and what it "
+             "answers is printed, whatever becomes of the link meanwhile.",
+    .options = request_options, .sections = request_sections, .examples = request_examples,
+    .choices = "GET POST PUT PATCH DELETE",
+    .words_min = 2, .words_max = 2, .words_ask = "what, and where? For instance: longwire request GET /hello",
+};
+
+static const struct tool_command proxy = {
+    .name = "proxy", .usage = "", .run = command_proxy, .is_native = true,
+    .summary = "carry HTTP requests of local programs over one long link",
+    .about = "Programs on this machine speak plain HTTP/1.1 with it. Their requests become requests over one link of the native protocol, "
+             "and wait for their answers through its losses. Ctrl-C ends it.",
+    .options = proxy_options, .sections = proxy_sections, .examples = proxy_examples,
+    .words_min = 0, .words_max = 0, .words_ask = "longwire proxy takes no words, only options",
+};
+
 static const struct tool_command history = {
     .name = "history", .usage = "CHANNEL", .run = command_history,
     .summary = "print what a channel keeps, oldest first",
@@ -567,12 +657,12 @@ static const struct tool_command help = {
     .summary = "print help, in general or on one command",
     .about = "The same as `longwire COMMAND --help`.",
     .options = no_options, .sections = no_sections, .examples = help_examples,
-    .choices = "sub pub history channels info recall purge why who sessions nodes top token store completion man",
+    .choices = "sub pub request proxy history channels info recall purge why who sessions nodes top token store completion man",
     .words_min = 0, .words_max = 1, .words_ask = "one command at most. For instance: longwire help sub",
 };
 
 const struct tool_command *const tool_commands[] = {
-    &sub, &pub, &history, &channels, &info, &recall, &purge, &why, &who, &sessions, &nodes, &top, &token, &store, &completion, &man, &help, NULL,
+    &sub, &pub, &request, &proxy, &history, &channels, &info, &recall, &purge, &why, &who, &sessions, &nodes, &top, &token, &store, &completion, &man, &help, NULL,
 };
 
 const struct tool_section tool_sections[] = {
@@ -588,7 +678,7 @@ const struct tool_section tool_sections[] = {
       "  3   --timeout ran out first\n"
       "  64  the command line can't be understood\n"
       "\n"
-      "Ctrl-C ends `sub` and `top` with 0, because there it is a usual way to leave, and any other command as signals do: shells "
+      "Ctrl-C ends `sub`, `top` and `proxy` with 0, because there it is a usual way to leave, and any other command as signals do: shells "
       "show 130." },
     { NULL, NULL },
 };

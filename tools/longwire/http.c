@@ -124,6 +124,8 @@ static struct curl_slist *headers_new(const struct http_request *request)
         header_add(&headers, "Idempotency-Key", request->idempotency_key);
     if (request->last_event_id != NULL)
         header_add(&headers, "Last-Event-ID", request->last_event_id);
+    if (request->prefer != NULL)
+        header_add(&headers, "Prefer", request->prefer);
     if (request->event != NULL)
         header_add(&headers, "Longwire-Event", request->event);
     return headers;

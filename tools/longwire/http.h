@@ -40,6 +40,7 @@ struct http_request {
     const char   *media;            /* of the body; NULL: not said */
     const char   *idempotency_key;  /* NULL: none */
     const char   *last_event_id;    /* NULL: none */
+    const char   *prefer;           /* Prefer; NULL: nothing */
     const char   *event;            /* Longwire-Event of a publish, percent-encoded; NULL: none */
     bool          has_body;
     struct span   body;

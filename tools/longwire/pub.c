@@ -2,7 +2,6 @@
 #include "longwire/pub.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/random.h>
@@ -12,9 +11,8 @@
 #include "base/utf8.h"
 #include "longwire/channel_name.h"
 #include "longwire/command.h"
+#include "longwire/file_read.h"
 #include "longwire/lines.h"
-
-enum { FILE_READ_BYTES = 256 * 1024 };
 
 /* --- lines ------------------------------------------------------------------------------------------------------ */
 
@@ -78,29 +76,6 @@ static int pub_single(struct pub *pub)
     pub->items[0]   = (struct item){ .data = pub->data, .number = 1 };
     pub->item_count = 1;
     return pub_items(pub);
-}
-
-/* --file: reads all of it into `into`. False: it can't be read, or is too long; the reason has been printed. */
-static bool file_read(const char *name, struct buf *into)
-{
-    bool    is_stdin = span_eq(span_str(name), SPAN("-"));
-    int     fd       = is_stdin ? STDIN_FILENO : open(name, O_RDONLY | O_CLOEXEC);
-    ssize_t got      = fd < 0 ? -1 : 1;
-
-    while (got > 0 && into->len <= LINE_BYTES_MAX) {
-        size_t before = into->len;
-        char  *piece  = buf_extend(into, FILE_READ_BYTES);
-        must(piece != NULL);
-        got       = read(fd, piece, FILE_READ_BYTES);
-        into->len = before + (size_t)(got > 0 ? got : 0);
-    }
-    if (got < 0)
-        say("can't read %s: %s", is_stdin ? "standard input" : name, strerror(errno));
-    else if (into->len > LINE_BYTES_MAX)
-        say("%s has more than %d bytes", is_stdin ? "standard input" : name, LINE_BYTES_MAX);
-    if (fd >= 0 && !is_stdin)
-        close(fd);
-    return got >= 0 && into->len <= LINE_BYTES_MAX;
 }
 
 static int pub_file(struct pub *pub)

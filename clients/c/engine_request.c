@@ -281,8 +281,10 @@ static void read_headers(struct said *said, const struct json_token *text)
     json_doc_fini(&doc);
 }
 
+/* A string is text, unless the media type says that it is a value of JSON. */
 static void read_body(struct said *said, const struct json_doc *doc)
 {
+    const char              *media = lw_response_header(&said->response, "content-type");
     const struct json_token *body = json_member(doc, json_root(doc), SPAN("body"));
     const struct json_token *b64  = json_member(doc, json_root(doc), SPAN("body_base64"));
     struct buf               scratch;
@@ -292,7 +294,8 @@ static void read_body(struct said *said, const struct json_doc *doc)
     if (b64 != NULL)
         (void)base64_get(string_of(b64, &scratch), &said->texts);
     else if (body != NULL)
-        buf_put(&said->texts, body->type == JSON_STRING ? string_of(body, &scratch) : body->raw);
+        buf_put(&said->texts, body->type == JSON_STRING && (media == NULL || !json_is_media(span_str(media)))
+                                  ? string_of(body, &scratch) : body->raw);
     said->response.body_len = said->texts.len - begin;
     said->response.body     = said->texts.at + begin;
     buf_putc(&said->texts, '\0');

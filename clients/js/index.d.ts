@@ -216,6 +216,19 @@ export interface PublishOptions {
     via?: 'http';
 }
 
+export interface FetchOptions extends RequestInit {
+    /** Names the request, once for each device: the same id again gets the same response. Without one a random one is made. */
+    id?: string;
+    /** How long the back end may take; as its configuration says without it. To give up waiting, use `signal`. */
+    timeoutMs?: number;
+}
+
+export interface FetchResponse extends Response {
+    readonly id: string;
+    /** The server had answered this id before. */
+    readonly replayed: boolean;
+}
+
 export interface ClientOptions extends Delivery {
     /** A token, or a function that gets one: at first, before it runs out, and after it was refused. */
     token?: string | ((question: { why: 'start' | 'expiring' | 'refused' }) => string | null | Promise<string | null>);
@@ -261,6 +274,8 @@ export class LongwireError extends Error {
     channel?: string;
     /** publish(): the idempotency key with which it can be repeated. */
     key?: string;
+    /** fetch(): the id with which it can be repeated. */
+    id?: string;
     /** A repeated request would be refused again. */
     readonly isFinal: boolean;
 }
@@ -299,6 +314,8 @@ export interface ClientEvents {
     notify: Notify;
     membership: ControlMessage & { group: string; joined: boolean };
     read: ControlMessage;
+    /** Of a request that nobody has asked for here: one of a page before this one, or of another run. */
+    response: ControlMessage & { request: string; status: number; headers: Record<string, string>; body?: Json; body_base64?: string };
 }
 
 export class Client {
@@ -324,6 +341,10 @@ export class Client {
     unsubscribe(channel: string): void;
     subscription(channel: string): Subscription | undefined;
     publish(channel: string, data: Json | ArrayBuffer | ArrayBufferView | object, options?: PublishOptions): Promise<Receipt>;
+    /** Asks a back end of the application, as fetch() of the platform. Of an address the path counts. */
+    fetch(input: string | URL | Request, init?: FetchOptions): Promise<FetchResponse>;
+    /** Requests without a response, those of a page before this one too. */
+    readonly unanswered: { id: string; method: string; path: string }[];
     read(channel: string, message: Message | number): Promise<ReadMark>;
     receipts(channel: string, message: Message | number, page?: Page): Promise<Receipts>;
     presence(channel: string, page?: Page): Promise<Subscribers>;

@@ -109,6 +109,14 @@ static void point_at_texts(struct heads *heads)
         heads->headers[i] = (struct lw_header){ heads->texts.at + heads->at[2 * i], heads->texts.at + heads->at[2 * i + 1] };
 }
 
+static bool has_json_media(const struct heads *heads)
+{
+    for (size_t i = 0; i < heads->count; i++)
+        if (span_eq_nocase(span_str(heads->headers[i].name), SPAN("content-type")))
+            return json_is_media(span_str(heads->headers[i].value));
+    return false;
+}
+
 enum { R_STATUS, R_HEADERS, R_BODY, R_BASE64, R_COUNT };
 
 static int print_response(const struct asker *asker, const struct field *fields, uint64_t status)
@@ -123,6 +131,8 @@ static int print_response(const struct asker *asker, const struct field *fields,
         (void)fields_each(fields[R_HEADERS].raw, take_head, heads);
     point_at_texts(heads);
     struct span body = fields[R_BODY].is_there ? fields[R_BODY].text : SPAN("");
+    if (fields[R_BODY].is_there && has_json_media(heads))
+        body = fields[R_BODY].raw;  /* a string is a value then, and no text */
     if (fields[R_BASE64].is_there && base64_get(fields[R_BASE64].text, &octets))
         body = buf_span(&octets);
     int exit_code = asker_print(asker, &(struct lw_response){

@@ -11,6 +11,7 @@ import { Outbox } from './outbox.js';
 import { Comparing } from './link_places.js';
 import { PlaceStore } from './place_store.js';
 import { PollLink, poll } from './poll_link.js';
+import { Requests } from './requests.js';
 import { Roster } from './roster.js';
 import { Servers } from './servers.js';
 import { SseLink } from './sse_link.js';
@@ -44,6 +45,8 @@ export class Client extends Emitter {
     #times;
     #store;
     #outbox;
+    #requests;
+    #hasDeviceLog = false;      // requests have made this link follow the log of its device
     #link = null;
     #timer = 0;
     #failures = 0;
@@ -85,6 +88,12 @@ export class Client extends Emitter {
             url: () => this.url, fetchWithin: this.#fetchWithin, patienceMs: this.#times.patienceMs, token: () => this.#askToken(), link: () => this.#link,
             askAgain: () => this.#canAskAgain(), prefersLink: () => this.isOpen && this.transport === 'websocket', random: Math.random,
         });
+        this.#requests = new Requests({
+            link: () => this.#link, prefersLink: () => this.transport === 'websocket', isOpen: () => this.isOpen,
+            outlivesLink: () => Boolean(this.#options.session) || this.#hasDeviceLog, url: () => this.url, query: () => this.#query({ session: false }),
+            fetch: this.#fetchWithin, token: () => this.#askToken(), askAgain: () => this.#canAskAgain(), keep: kept => this.#store.set('requests', kept),
+            answered: message => this.emit('response', message), random: Math.random,
+        });
         this.state = { name: 'closed', why: 'not opened yet' };
         this.connection = this.user = this.device = this.session = null;
     }
@@ -123,6 +132,7 @@ export class Client extends Emitter {
         this.#leave();
         this.#unlisten.splice(0).forEach(end => end());
         this.#outbox.close();
+        this.#requests.close();
         this.#enter('closed', { why });
         await this.#store.flush();
     }
@@ -131,7 +141,7 @@ export class Client extends Emitter {
     reconnect(afterMs = 0, why = 'the application asked for it') {
         if (!this.isOpen) return;
         this.#leave();
-        this.#outbox.onLinkLost();
+        this.#onLinkLost();
         if (afterMs > 0) this.#stayAway(afterMs, why);
         else this.#connect();
     }
@@ -173,6 +183,17 @@ export class Client extends Emitter {
     /* Resolves with { channel, epoch, seq, id, time } once the message is stored. */
     publish(channel, data, options) {
         return this.#outbox.add(channel, data, options);
+    }
+
+    /* Asks a back end of the application, through the server. As fetch() of the platform; `input` is a path, or an address of which the
+     * path counts. Resolves with a Response, whatever becomes of links meanwhile. */
+    fetch(input, init) {
+        return this.#requests.fetch(input, init);
+    }
+
+    /* Requests without a response: [{ id, method, path }]. Those of a page before this one, too. */
+    get unanswered() {
+        return this.#requests.unanswered;
     }
 
     /* Marks the channel as read up to a message: the user's other devices learn of it. Resolves with { channel, seq }, the mark as it is
@@ -262,6 +283,7 @@ export class Client extends Emitter {
             this.#covered = new Set(this.#store.get('covered') ?? []);
             this.device = this.#options.device ?? this.#store.get('device') ?? null;
             this.#ticket = this.#store.get('ticket') ?? null;
+            this.#requests.restore(this.#store.get('requests'));
             const kept = this.#transports.indexOf(this.#store.get('transport'));
             if (kept > 0) {
                 this.#chosen = kept;
@@ -489,13 +511,15 @@ export class Client extends Emitter {
             room: () => this.#room(),
             live: now(() => this.#onLive()),
             onConnected: now(frame => this.#onConnected(frame)),
-            onSubscribed: now((frame, isAsked) => this.#subscriptionOf(frame.channel).onSubscribed(frame, isAsked)),
+            onSubscribed: now((frame, isAsked) => this.#onSubscribed(frame, isAsked)),
             onUnsubscribed: now(({ channel }) => this.#onUnsubscribed(channel)),
             onExpiring: now(frame => this.#onExpiring(frame)),
             take: now(entry => this.#take(entry)),
             report: now(error => this.#report(error)),
             published: (item, frame) => this.#outbox.published(item, frame),
             refusedPublish: (item, error) => this.#outbox.refused(item, error),
+            accepted: now(frame => this.#requests.accepted(frame)),
+            refusedRequest: (item, error) => this.#requests.refused(item, error),
             followedAlready: now(channel => { if (this.#subscriptions.has(channel)) this.#subscriptions.get(channel).isOfSession = true; }),
             refusedChannel: now((channel, error) => this.#refuseChannel(channel, error)),
             failed: now(error => this.#onFailed(error)),
@@ -598,6 +622,8 @@ export class Client extends Emitter {
     }
 
     #take(entry) {
+        if (entry.type === 'response') this.#requests.take(entry);
+        if (entry.replayed) return;   // which is no place
         if (TOLD.has(entry.type)) { this.#subscriptionOf(entry.channel).tell(entry); this.emit(entry.type, entry); return; }
         if (typeof entry.channel !== 'string' || !(('seq' in entry && 'epoch' in entry) || entry.type === 'gap')) return;   // of a later version
         if (!this.#subscriptions.has(entry.channel) && !this.#options.session) return;                // unsubscribed meanwhile
@@ -623,7 +649,7 @@ export class Client extends Emitter {
     #pause() {
         this.#leave();
         this.#isBehind = true;
-        this.#outbox.onLinkLost();
+        this.#onLinkLost();
         this.#enter('away', { why: `${QUEUE_MAX} messages wait for the application; reading goes on when they are handled` });
     }
 
@@ -668,6 +694,7 @@ export class Client extends Emitter {
         if (this.transport !== 'websocket') for (const subscription of this.#wanted()) subscription.settle.resolve(subscription);
         this.#sendAcks();
         this.#outbox.pump();
+        this.#requests.pump();
     }
 
     /* The one place that decides what comes after a link. */
@@ -677,12 +704,18 @@ export class Client extends Emitter {
         this.#leave();
         this.#isAllocated &&= Boolean(error.isOurs);
         if (error.where) { this.#servers.sendTo(error.where); this.#isAllocated = true; }
-        this.#outbox.onLinkLost();
+        this.#onLinkLost();
         if (error.isOurs) { this.#connect(); return; }
         if (error.code === 401 && (this.#dropTicket() || this.#canAskAgain())) { this.#connect(); return; }
         if (error.isFinal) { this.#onRefused(error); return; }
         if (!wasLive && error.code === 0 && !error.isTold) this.#tryOther(error);
         else this.#tryLater(error);
+    }
+
+    #onLinkLost() {
+        this.#outbox.onLinkLost();
+        this.#requests.onLinkLost();
+        this.#hasDeviceLog = false;
     }
 
     #tryLater(error) {
@@ -777,6 +810,12 @@ export class Client extends Emitter {
             }
         }
         return refused;
+    }
+
+    /* Without a session nobody but a request makes the server follow a channel unasked: its responses are told to who has asked. */
+    #onSubscribed(frame, isAsked) {
+        if (isAsked || this.#options.session) this.#subscriptionOf(frame.channel).onSubscribed(frame, isAsked);
+        else this.#hasDeviceLog ||= frame.channel.startsWith('device:');
     }
 
     /* Unasked: a session's group that was left, or what a fresh token does not allow any more. */

@@ -45,6 +45,7 @@ export class LinkPlaces {
     /* Every frame of the server, in their order. */
     take(frame) {
         const { type, channel, epoch } = frame;
+        if (frame.replayed) return;   // of a response that is repeated: it is no place
         if (type === 'subscribed') this.#places.set(channel, { epoch, seq: frame.after ?? (frame.ref !== undefined ? this.#asked.get(channel) : undefined) ?? frame.head });
         else if (type === 'unsubscribed') this.#places.delete(channel);
         else if (!this.#places.has(channel)) return;

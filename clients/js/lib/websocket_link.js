@@ -43,6 +43,7 @@ export class WebSocketLink {
     #questions = new Map();      // ref → what the answer is for
     #lastRef = 0;
     #inFlight = 0;
+    #asking = 0;                 // requests that are not accepted
     #closing = null;             // what the server said before it closes
     #places = new LinkPlaces();
     #isCompared = false;         // the last ping had a digest
@@ -104,6 +105,20 @@ export class WebSocketLink {
         this.#inFlight++;
         const ref = this.#ask({ item });
         this.#say({ type: 'publish', ...item.frame, ref });
+    }
+
+    get canRequest() {
+        return this.#isLive && this.#asking < IN_FLIGHT_MAX;
+    }
+
+    request(item) {
+        this.#asking++;
+        const ref = this.#ask({ asking: item });
+        this.#say({ type: 'request', ...item.frame, ref });
+    }
+
+    cancel(id) {
+        this.#say({ type: 'cancel', id });
     }
 
     /* A fresh token on a link that goes on. */
@@ -205,6 +220,8 @@ export class WebSocketLink {
         case 'subscribed': this.#onSubscribed(frame); break;
         case 'ping': this.#say({ type: 'pong' }); break;
         case 'published': this.#onPublished(frame); break;
+        case 'accepted': this.#onAccepted(frame); break;
+        case 'response': this.#onResponse(frame); break;
         case 'error': this.#onError(frame); break;
         case 'unsubscribed': this.#onUnsubscribed(frame); break;
         case 'pong': this.#onPong(frame); break;
@@ -291,12 +308,28 @@ export class WebSocketLink {
         this.#host.published(item, frame);
     }
 
+    #onAccepted(frame) {
+        if (this.#answered(frame)?.asking) this.#asking--;
+        this.#host.accepted(frame);
+    }
+
+    /* A replay answers a request, and is not numbered: no `accepted` came before it. */
+    #onResponse(frame) {
+        if (frame.replayed)
+            for (const [ref, { asking }] of this.#questions)
+                if (asking?.frame.id === frame.request) { this.#questions.delete(ref); this.#asking--; }
+        this.#host.take(frame);
+    }
+
     #onError(frame) {
         const question = this.#answered(frame);
         const error = new LongwireError(frame.code, frame.reason, { leastMs: frame.after ?? 0 });
         if (question?.item) {
             this.#inFlight--;
             this.#host.refusedPublish(question.item, error);
+        } else if (question?.asking) {
+            this.#asking--;
+            this.#host.refusedRequest(question.asking, error);
         } else if (question?.channel) this.#onRefusedChannel(question.channel, error);
         else if (question?.reject) question.reject(error);
         else if (question?.greeting || (question?.renewal && error.code !== 403)) this.#end(error);

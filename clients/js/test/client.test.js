@@ -529,3 +529,127 @@ test('without an answer of `allocate` the named servers are tried', async () => 
     assert.deepEqual(context.hosts(), ['a']);
     await context.client.close();
 });
+
+/* --- requests ------------------------------------------------------------------------------------------------------ */
+
+const response = (request, more = {}) => ({ type: 'response', channel: 'device:ann/phone', epoch: 'e', seq: 5, id: 5, time: 1, from: null, request, status: 200, headers: {}, ...more });
+
+test('fetch() has the shape of the platform: bodies, headers, responses', async () => {
+    const context = open({ encodings: ['json'], session: false });
+    const socket = await live(context);
+    await until(() => context.client.state.name === 'live');
+    const get = context.client.fetch('/hello?a=%20b', { id: 'r1', headers: { Accept: 'text/plain' } });
+    await until(() => socket.of('request').length === 1);
+    assert.deepEqual(socket.of('request')[0], { type: 'request', id: 'r1', method: 'GET', path: '/hello?a=%20b', headers: { accept: 'text/plain' }, ref: socket.ref('request') });
+    socket.say({ type: 'accepted', id: 'r1', ref: socket.ref('request') }, response('r1', { headers: { 'Content-Type': 'text/plain' }, body: 'hi' }));
+    const answer = await get;
+    assert.deepEqual([answer.status, answer.headers.get('content-type'), await answer.text(), answer.id, answer.replayed], [200, 'text/plain', 'hi', 'r1', false]);
+
+    const post = context.client.fetch(new Request('http://any.example/orders', { method: 'POST', body: '{"n":1}', headers: { 'Content-Type': 'application/json' } }), { timeoutMs: 500 });
+    await until(() => socket.of('request').length === 2);
+    const { id, path, body_base64: base64, headers, timeout_ms: ms } = socket.of('request')[1];
+    assert.deepEqual([path, atob(base64), headers, ms], ['/orders', '{"n":1}', { 'content-type': 'application/json' }, 500]);
+    socket.say(response(id, { status: 201, headers: { 'content-type': 'application/json' }, body: { n: 1 } }));
+    assert.deepEqual(await (await post).json(), { n: 1 });
+
+    for (const [more, wanted] of [[{ status: 204 }, ''], [{ body_base64: 'aGk=' }, 'hi'], [{ headers: { 'content-type': 'application/json' }, body: 'x' }, '"x"']]) {
+        const one = context.client.fetch('/x');
+        await until(() => context.client.unanswered.length === 1 && socket.of('request').at(-1).id === context.client.unanswered[0].id);
+        socket.say(response(context.client.unanswered[0].id, more));
+        assert.equal(await (await one).text(), wanted);
+    }
+    await assert.rejects(() => context.client.fetch('/x', { body: 'a GET has none' }), TypeError);
+    await context.client.close();
+    assert.deepEqual(context.errors, []);
+});
+
+test('a request is sent again with its id on the next link; a replay answers it, and is no place', async () => {
+    const context = open({ encodings: ['json'], session: true });
+    const socket = await live(context);
+    socket.say({ ...CONNECTED, ref: socket.ref('connect') });
+    await until(() => context.client.state.name === 'live');
+    const asked = context.client.fetch('/slow', { id: 'r1' });
+    await until(() => socket.of('request').length === 1);
+    socket.say({ type: 'accepted', id: 'r1', ref: socket.ref('request') });
+    await assert.rejects(() => context.client.fetch('/slow', { id: 'r1' }), { code: 409 });
+    socket.end(1006);
+    const next = await live(context);
+    next.say({ ...CONNECTED, ref: next.ref('connect') }, { type: 'subscribed', channel: 'device:ann/phone', epoch: 'e', head: 5, after: 4 });
+    await until(() => next.of('request').length === 1);
+    assert.equal(next.of('request')[0].id, 'r1');
+    const told = [];
+    context.client.on('response', ({ request, seq }) => told.push([request, seq]));
+    next.say(response('r1', { seq: 3, replayed: true, body: 'done' }));
+    const answer = await asked;
+    assert.deepEqual([await answer.text(), answer.replayed], ['done', true]);
+    assert.equal(context.client.subscription('device:ann/phone').received, null);
+    next.say(response('of another run', { seq: 5 }));
+    await until(() => told.length === 1);
+    assert.deepEqual(told, [['of another run', 5]]);
+    await context.client.close();
+    assert.deepEqual(context.errors, []);
+});
+
+test('refusals, time and abort; what can not outlive its link is told', async () => {
+    const context = open({ encodings: ['json'] });
+    const socket = await live(context);
+    await until(() => context.client.state.name === 'live');
+    const refused = context.client.fetch('/nowhere', { id: 'r1' });
+    await until(() => socket.of('request').length === 1);
+    socket.say({ type: 'error', code: 404, reason: 'no route', id: 'r1', ref: socket.ref('request') });
+    await assert.rejects(refused, { code: 404, message: 'no route', id: 'r1' });
+
+    const late = context.client.fetch('/later', { id: 'r2' });
+    await until(() => socket.of('request').length === 2);
+    socket.say({ type: 'error', code: 503, reason: 'away', id: 'r2', ref: socket.ref('request') });
+    await until(() => socket.of('request').length === 3);
+    assert.equal(socket.of('request')[2].id, 'r2');
+
+    const abort = new AbortController();
+    const aborted = context.client.fetch('/slow', { id: 'r3', signal: abort.signal });
+    await until(() => socket.of('request').length === 4);
+    abort.abort();
+    await assert.rejects(aborted, { name: 'AbortError' });
+    assert.deepEqual(socket.of('cancel'), [{ type: 'cancel', id: 'r3' }]);
+
+    socket.say({ type: 'accepted', id: 'r2', ref: socket.of('request')[2].ref });
+    socket.end(1006);
+    await assert.rejects(late, { code: 0, id: 'r2' });
+    await context.client.close();
+});
+
+test('ids outlive the page where places do', async () => {
+    const kept = {};
+    const keep = { get: name => kept[name], set: (name, text) => { kept[name] = text; } };
+    const first = open({ encodings: ['json'], session: true, keep });
+    const socket = await live(first);
+    socket.say({ ...CONNECTED, ref: socket.ref('connect') });
+    first.client.fetch('/orders', { method: 'POST', body: 'one', id: 'order-1' }).catch(() => {});
+    await until(() => socket.of('request').length === 1 && kept.longwire?.includes('order-1'));
+
+    const second = open({ encodings: ['json'], session: true, keep: { ...keep, set: () => {} } });
+    const next = await live(second);
+    next.say({ ...CONNECTED, ref: next.ref('connect') });
+    await until(() => next.of('request').length === 1);
+    assert.deepEqual(next.of('request')[0].body_base64, btoa('one'));
+    assert.deepEqual(second.client.unanswered, [{ id: 'order-1', method: 'POST', path: '/orders' }]);
+    const asked = second.client.fetch('/orders', { method: 'POST', body: 'one', id: 'order-1' });
+    await until(() => second.client.unanswered.length === 1);
+    await new Promise(resolve => setImmediate(resolve));
+    next.say(response('order-1', { replayed: true, status: 201 }));
+    assert.equal((await asked).status, 201);
+    assert.equal(next.of('request').length, 1);
+    await Promise.all([first.client.close(), second.client.close()]);
+});
+
+test('without a WebSocket requests go by POST, again and again with one id', async () => {
+    const answers = [];
+    const post = () => answers.shift() ?? new Response('{"id":"r1","channel":"device:ann/phone"}', { status: 202 });
+    const context = open({ transports: ['poll'] }, { '/v1/request': post });
+    answers.push(new Response('{"detail":"away"}', { status: 503 }), new Response('{"id":"r1"}', { status: 202 }), new Response(JSON.stringify(response('r1', { body: 'hi' }))));
+    const answer = await context.client.fetch('/hello', { id: 'r1' });
+    assert.equal(await answer.text(), 'hi');
+    const posts = context.asked.filter(({ url }) => url.startsWith('/v1/request'));
+    assert.deepEqual(posts.map(({ body }) => JSON.parse(body).id), ['r1', 'r1', 'r1']);
+    await context.client.close();
+});

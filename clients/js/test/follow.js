@@ -46,11 +46,27 @@ function subscribe(channel, how) {
     subscription.ready.then(() => say({ event: 'ready', channel }), error => say({ event: 'refused', channel, code: error.code }));
 }
 
+const aborts = new Map();
+
+async function ask(path, { id, ...init }) {
+    const abort = new AbortController();
+    aborts.set(id, abort);
+    try {
+        const response = await client.fetch(path, { id, signal: abort.signal, ...init });
+        say({ event: 'response', id: response.id, status: response.status, code: 0, replayed: response.replayed, body: await response.text(),
+            media: response.headers.get('content-type') ?? '', reason: '' });
+    } catch (error) {
+        say({ event: 'response', id: error.id ?? id, status: 0, code: error.name === 'AbortError' ? 499 : error.code, replayed: false, body: '', media: '', reason: error.message });
+    }
+}
+
 const COMMANDS = {
     publish: ({ channel, data, ...more }) => client.publish(channel, data, more).then(
         receipt => say({ event: 'published', data, ...receipt }),
         error => say({ event: 'not published', data, code: error.code, reason: error.message })),
     subscribe: ({ channel, ...how }) => subscribe(channel, how),
+    request: ({ path, method, body, id, timeoutMs }) => ask(path, { id, ...(method && { method }), ...(body && { body, method: method ?? 'POST' }), ...(timeoutMs && { timeoutMs }) }),
+    cancel: ({ id }) => aborts.get(id)?.abort(),
     unsubscribe: ({ channel }) => client.unsubscribe(channel),
     ack: ({ channel, seq }) => client.subscription(channel).ack(seq),
     read: ({ channel, seq }) => client.read(channel, seq).then(mark => say({ event: 'marked', ...mark })),

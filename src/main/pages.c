@@ -32,6 +32,7 @@ PAGE_BYTES(client_link_places, "clients/js/lib/link_places.js");
 PAGE_BYTES(client_outbox, "clients/js/lib/outbox.js");
 PAGE_BYTES(client_place_store, "clients/js/lib/place_store.js");
 PAGE_BYTES(client_poll_link, "clients/js/lib/poll_link.js");
+PAGE_BYTES(client_requests, "clients/js/lib/requests.js");
 PAGE_BYTES(client_roster, "clients/js/lib/roster.js");
 PAGE_BYTES(client_servers, "clients/js/lib/servers.js");
 PAGE_BYTES(client_sse_link, "clients/js/lib/sse_link.js");
@@ -68,6 +69,7 @@ size_t pages_get(const struct api_page **ret_pages)
             SCRIPT("/longwire/lib/outbox.js", client_outbox),
             SCRIPT("/longwire/lib/place_store.js", client_place_store),
             SCRIPT("/longwire/lib/poll_link.js", client_poll_link),
+            SCRIPT("/longwire/lib/requests.js", client_requests),
             SCRIPT("/longwire/lib/roster.js", client_roster),
             SCRIPT("/longwire/lib/servers.js", client_servers),
             SCRIPT("/longwire/lib/sse_link.js", client_sse_link),

@@ -53,6 +53,10 @@ static void put_request(struct buf *text, const struct asker *asker)
     put_member(text, "method", asker->method);
     buf_putc(text, ',');
     put_member(text, "path", asker->path);
+    if (asker->device != NULL) {
+        buf_putc(text, ',');
+        put_member(text, "device", asker->device);
+    }
     if (asker->header_count > 0)
         put_headers(text, asker);
     if (asker->body.len > 0)
@@ -65,16 +69,10 @@ static void put_request(struct buf *text, const struct asker *asker)
 
 static void put_path(struct buf *path, const struct asker *asker)
 {
-    const char *names[] = { "user", "device" }, *values[] = { asker->user, asker->device };
-    char        sign = '?';
-
     buf_put_lit(path, "/v1/request");
-    for (size_t i = 0; i < 2; i++) {
-        if (values[i] == NULL)
-            continue;
-        buf_putf(path, "%c%s=", sign, names[i]);
-        http_put_encoded(path, span_str(values[i]));
-        sign = '&';
+    if (asker->user != NULL) {
+        buf_put_lit(path, "?user=");
+        http_put_encoded(path, span_str(asker->user));
     }
     buf_putc(path, '\0');
 }

@@ -90,7 +90,7 @@ export class Client extends Emitter {
         });
         this.#requests = new Requests({
             link: () => this.#link, prefersLink: () => this.transport === 'websocket', isOpen: () => this.isOpen,
-            outlivesLink: () => Boolean(this.#options.session) || this.#hasDeviceLog, url: () => this.url, query: () => this.#query({ session: false }),
+            outlivesLink: () => Boolean(this.#options.session) || this.#hasDeviceLog, url: () => this.url, query: () => this.#query({ session: false }), device: () => this.device,
             fetch: this.#fetchWithin, token: () => this.#askToken(), askAgain: () => this.#canAskAgain(), keep: kept => this.#store.set('requests', kept),
             answered: message => this.emit('response', message), random: Math.random,
         });

@@ -56,7 +56,7 @@ export class Requests {
     #items = new Map();     // id → what has no response, in the order of fetch()
     #posting = 0;
 
-    /* host: { link(), prefersLink(), isOpen(), outlivesLink(), url(), query(), fetch(), token(), askAgain(), keep(kept), answered(message), random() } */
+    /* host: { link(), prefersLink(), isOpen(), outlivesLink(), url(), query(), device(), fetch(), token(), askAgain(), keep(kept), answered(message), random() } */
     constructor(host) {
         this.#host = host;
     }
@@ -164,9 +164,10 @@ export class Requests {
         if (this.#posting >= POSTING_MAX) return;
         this.#posting++;
         item.isSent = item.isPosted = true;
+        const device = this.#host.device();
         try {
             const answer = await this.#host.fetch(POST_WAIT_S * 1000 + HTTP_LATE_MS, `${this.#host.url()}/v1/request${this.#host.query()}`, {
-                method: 'POST', body: JSON.stringify(asJson(item.frame)), cache: 'no-store',
+                method: 'POST', body: JSON.stringify({ ...asJson(item.frame), ...(device && { device }) }), cache: 'no-store',
                 headers: { 'Content-Type': 'application/json', Prefer: `wait=${POST_WAIT_S}`, ...authorization(await this.#host.token()) },
             });
             if (!answer.ok) throw await failureOf(answer);

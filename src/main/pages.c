@@ -42,7 +42,7 @@ PAGE_BYTES(client_websocket_link, "clients/js/lib/websocket_link.js");
 #define PAGE(path, media, name)                                                                            \
     (struct api_page){ path, media, span_of(page_##name, (size_t)(page_##name##_end - page_##name)) }
 
-enum { PAGE_COUNT = 22 };
+enum { PAGE_COUNT = 23 };
 
 #define SCRIPT(path, name) PAGE(path, "text/javascript; charset=utf-8", name)
 

@@ -33,6 +33,25 @@ struct fetch_call *fetch_call_new(const char *method, struct span url)
     return call;
 }
 
+void fetch_call_renew(struct fetch_call *call, struct span address, struct span target)
+{
+    free(call->url);
+    call->url = malloc(address.len + target.len + 1);
+    must(call->url != NULL && call->handle == NULL);
+    memcpy(call->url, address.at, address.len);
+    if (target.len > 0)
+        memcpy(call->url + address.len, target.at, target.len);
+    call->url[address.len + target.len] = '\0';
+    buf_clear(&call->answer);
+    for (size_t i = 0; i < call->wanted_count; i++)
+        buf_clear(&call->wanted[i].value);
+    call->status     = 0;
+    call->why[0]     = '\0';
+    call->head_bytes = 0;
+    call->is_sent = call->is_cut_off = call->is_too_large = call->has_head = call->is_multiplexed = false;
+    atomic_store(&call->is_cancelled, false);
+}
+
 /* What was sent may hold secrets. */
 static void wipe_free(void *at, size_t len)
 {
@@ -197,7 +216,7 @@ bool fetch_send(struct fetch *fetch, struct fetch_call *call)
     struct bundle one = { NULL, NULL };
 
     must(call->done != NULL && call->timeout_ms > 0 && call->connect_timeout_ms > 0);
-    if (atomic_fetch_add(&fetch->out_count, 1) >= fetch->limits.calls_max) {
+    if (!call->is_counted && atomic_fetch_add(&fetch->out_count, 1) >= fetch->limits.calls_max) {
         atomic_fetch_sub(&fetch->out_count, 1);
         return false;
     }

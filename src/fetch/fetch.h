@@ -10,7 +10,11 @@
  * Redirects are not followed, so that a server can't send us where the operator never pointed (threat 112). Only http and
  * https are spoken. No proxy, .netrc or cookie of the environment is used. A certificate must be valid for the host.
  *
- * The module has no limit of its own for a server: whoever sends many requests to one counts them. */
+ * A call that was sent on a connection which the server closes without a word is not sent again, unless it says that it may be:
+ * the server might have carried it out (RFC 9112 9.3.1).
+ *
+ * The module has no limit of its own for a server. Whoever sends many requests to one counts them and says so; such calls
+ * don't stand in the line of the others, and don't hold them up. */
 #ifndef FETCH_FETCH_H
 #define FETCH_FETCH_H
 
@@ -42,6 +46,13 @@ enum {
     FETCH_WHY_BYTES      = 256,
 };
 
+/* How a server is spoken to. */
+enum fetch_protocol {
+    FETCH_AUTO,   /* https: HTTP/2 if the server offers it (ALPN); http: HTTP/1.1 */
+    FETCH_HTTP1,
+    FETCH_H2C,    /* HTTP/2 without TLS, by prior knowledge */
+};
+
 struct fetch_field {
     const char *name;  /* static */
     struct buf  value; /* of the last one with this name; empty: there was none */
@@ -59,12 +70,17 @@ struct fetch_call {
     msec          timeout_ms;          /* of the whole call, from fetch_send() on */
     msec          connect_timeout_ms;
     size_t        answer_bytes_max;
+    enum fetch_protocol protocol;
+    bool          is_repeatable;       /* if a connection that was kept open turns out to be closed, it is sent again on another
+                                        * one, although the server may have seen it */
+    bool          is_counted;          /* its asker bounds how many it sends: it does not wait for a place, and takes none */
     /* The answer. */
     enum fetch_outcome outcome;
     unsigned      status;              /* FETCH_ANSWERED */
     struct buf    answer;
     struct fetch_field wanted[FETCH_WANTED_MAX];
     size_t        wanted_count;
+    bool          is_multiplexed;      /* by HTTP/2 */
     bool          is_sent;             /* some of the request was sent: the server may have seen it */
     msec          took_ms;
     char          why[FETCH_WHY_BYTES];  /* for the log, if it was not answered; holds no part of the request but host
@@ -75,12 +91,14 @@ struct fetch_call {
     size_t        head_bytes;
     void         *handle, *lent;         /* libcurl's, and what it borrows */
     atomic_bool   is_cancelled;
-    bool          is_too_large;
+    bool          is_too_large, is_cut_off;
     bool          has_head;      /* the empty line that ends it has come */
 };
 
 /* `method` is static. The URL is copied; http or https. */
 struct fetch_call *fetch_call_new(const char *method, struct span url);
+/* For another try, at this server: the URL is `address` and `target` together, and nothing is left of an answer. */
+void               fetch_call_renew(struct fetch_call *call, struct span address, struct span target);
 void               fetch_call_free(struct fetch_call *call);  /* NULL is fine; wipes what was sent */
 
 /* A field of the request. False: name or value holds a byte that a field can't have, and nothing is added. */
@@ -90,7 +108,7 @@ void        fetch_call_want(struct fetch_call *call, const char *name);
 struct span fetch_call_field(const struct fetch_call *call, const char *name);  /* empty: it was not there */
 
 struct fetch_limits {
-    uint32_t calls_max;        /* in the module at once */
+    uint32_t calls_max;        /* in the module at once; of those that the asker does not count, as all here */
     uint32_t under_way_max;    /* of them with a server; the others wait in line */
     uint32_t idle_max;         /* connections kept open between calls */
 };

@@ -83,8 +83,11 @@ static struct curl_slist *fields_of(const struct fetch_call *call)
     return list;
 }
 
+/* A handle has served other calls: HTTPGET takes away what they have left of a method or a body. */
 static void set_method(CURL *easy, const struct fetch_call *call)
 {
+    EASY_SET(easy, CURLOPT_HTTPGET, 1L);
+    EASY_SET(easy, CURLOPT_CUSTOMREQUEST, NULL);
     if (strcmp(call->method, "HEAD") == 0) {
         EASY_SET(easy, CURLOPT_NOBODY, 1L);
         return;
@@ -96,28 +99,62 @@ static void set_method(CURL *easy, const struct fetch_call *call)
     EASY_SET(easy, CURLOPT_POSTFIELDS, call->body.at == NULL ? "" : call->body.at);
 }
 
-static void set_bounds(CURL *easy, const struct fetch_call *call, msec left_ms)
+static void set_times(CURL *easy, const struct fetch_call *call, msec left_ms)
 {
     msec connect = call->connect_timeout_ms < left_ms ? call->connect_timeout_ms : left_ms;
 
     EASY_SET(easy, CURLOPT_TIMEOUT_MS, (long)left_ms);
     EASY_SET(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)connect);
+}
+
+/* A call waits until it is known whether a connection that is being opened can be shared, where it may be. */
+static void set_protocol(CURL *easy, const struct fetch_call *call)
+{
+    static const long versions[] = {
+        [FETCH_AUTO]  = CURL_HTTP_VERSION_2TLS,
+        [FETCH_HTTP1] = CURL_HTTP_VERSION_1_1,
+        [FETCH_H2C]   = CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE,
+    };
+    bool may_share = call->protocol == FETCH_H2C ||
+                     (call->protocol == FETCH_AUTO && span_starts(span_str(call->url), SPAN("https:")));
+
+    EASY_SET(easy, CURLOPT_HTTP_VERSION, versions[call->protocol]);
+    EASY_SET(easy, CURLOPT_PIPEWAIT, (long)may_share);
+}
+
+/* libcurl has a connection and is about to send. If it was about to before, the server has closed the connection on which it did:
+ * sent again, the request might be carried out twice. */
+static int on_about_to_send(void *ctx, char *far, char *near, int far_port, int near_port)
+{
+    struct fetch_call *call = ctx;
+    long               sent = 0;
+
+    (void)far, (void)near, (void)far_port, (void)near_port;
+    must(curl_easy_getinfo(call->handle, CURLINFO_REQUEST_SIZE, &sent) == CURLE_OK);
+    call->is_cut_off = sent > 0 && !call->is_repeatable;
+    return call->is_cut_off ? CURL_PREREQFUNC_ABORT : CURL_PREREQFUNC_OK;
+}
+
+CURL *fetch_easy_new(const struct fetch *fetch)
+{
+    CURL *easy = curl_easy_init();
+
+    must(easy != NULL);
+    EASY_SET(easy, CURLOPT_WRITEFUNCTION, on_answer_bytes);
+    EASY_SET(easy, CURLOPT_HEADERFUNCTION, on_head_line);
+    EASY_SET(easy, CURLOPT_PREREQFUNCTION, on_about_to_send);
     EASY_SET(easy, CURLOPT_FOLLOWLOCATION, 0L);
     EASY_SET(easy, CURLOPT_PROTOCOLS_STR, "http,https");
     EASY_SET(easy, CURLOPT_PROXY, "");
     EASY_SET(easy, CURLOPT_NOSIGNAL, 1L);
-    EASY_SET(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
+    if (fetch->ca_file != NULL) {
+        EASY_SET(easy, CURLOPT_CAINFO, fetch->ca_file);
+        EASY_SET(easy, CURLOPT_CAPATH, NULL);
+    }
+    return easy;
 }
 
-static void set_trust(CURL *easy, const struct fetch *fetch)
-{
-    if (fetch->ca_file == NULL)
-        return;
-    EASY_SET(easy, CURLOPT_CAINFO, fetch->ca_file);
-    EASY_SET(easy, CURLOPT_CAPATH, NULL);
-}
-
-void fetch_easy_set(CURL *easy, const struct fetch *fetch, struct fetch_call *call, msec left_ms)
+void fetch_easy_set(CURL *easy, struct fetch_call *call, msec left_ms)
 {
     struct curl_slist *fields = fields_of(call);
 
@@ -125,24 +162,26 @@ void fetch_easy_set(CURL *easy, const struct fetch *fetch, struct fetch_call *ca
     EASY_SET(easy, CURLOPT_HTTPHEADER, fields);
     EASY_SET(easy, CURLOPT_PRIVATE, call);
     EASY_SET(easy, CURLOPT_ERRORBUFFER, call->why);
-    EASY_SET(easy, CURLOPT_WRITEFUNCTION, on_answer_bytes);
     EASY_SET(easy, CURLOPT_WRITEDATA, call);
-    EASY_SET(easy, CURLOPT_HEADERFUNCTION, on_head_line);
     EASY_SET(easy, CURLOPT_HEADERDATA, call);
+    EASY_SET(easy, CURLOPT_PREREQDATA, call);
     set_method(easy, call);
-    set_bounds(easy, call, left_ms);
-    set_trust(easy, fetch);
+    set_times(easy, call, left_ms);
+    set_protocol(easy, call);
     call->lent = fields;
 }
 
-/* --- what its end means --- */
-
 void fetch_easy_clear(CURL *easy, struct fetch_call *call)
 {
-    curl_easy_reset(easy);
+    EASY_SET(easy, CURLOPT_HTTPHEADER, NULL);
+    EASY_SET(easy, CURLOPT_ERRORBUFFER, NULL);
+    EASY_SET(easy, CURLOPT_POSTFIELDS, NULL);
     curl_slist_free_all(call->lent);
-    call->lent = NULL;
+    call->lent   = NULL;
+    call->handle = NULL;
 }
+
+/* --- what its end means --- */
 
 static enum fetch_outcome fetch_outcome_of(CURLcode code, const struct fetch_call *call)
 {
@@ -155,21 +194,32 @@ static enum fetch_outcome fetch_outcome_of(CURLcode code, const struct fetch_cal
     return call->is_sent ? FETCH_GARBAGE : FETCH_UNREACHABLE;
 }
 
+void fetch_easy_note_sent(CURL *easy, struct fetch_call *call)
+{
+    long sent = 0;
+
+    must(curl_easy_getinfo(easy, CURLINFO_REQUEST_SIZE, &sent) == CURLE_OK);
+    call->is_sent = sent > 0;
+}
+
 enum fetch_outcome fetch_easy_judge(CURL *easy, CURLcode code, struct fetch_call *call)
 {
-    long       status = 0, sent = 0;
+    long       status = 0, version = 0;
     curl_off_t took_us = 0;
 
     must(curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status) == CURLE_OK);
-    must(curl_easy_getinfo(easy, CURLINFO_REQUEST_SIZE, &sent) == CURLE_OK);
+    must(curl_easy_getinfo(easy, CURLINFO_HTTP_VERSION, &version) == CURLE_OK);
     must(curl_easy_getinfo(easy, CURLINFO_TOTAL_TIME_T, &took_us) == CURLE_OK);
     call->status  = (unsigned)status;
-    call->is_sent = sent > 0;
+    fetch_easy_note_sent(easy, call);
+    call->is_multiplexed = version == CURL_HTTP_VERSION_2_0;
     call->took_ms = (msec)(took_us / 1000);
 
     enum fetch_outcome outcome = fetch_outcome_of(code, call);
     if (outcome == FETCH_TOO_LARGE)
         snprintf(call->why, sizeof call->why, "the answer is longer than allowed");
+    else if (call->is_cut_off)
+        snprintf(call->why, sizeof call->why, "the connection was closed before the answer");
     else if (outcome != FETCH_ANSWERED && call->why[0] == '\0')
         snprintf(call->why, sizeof call->why, "%s", code == CURLE_OK ? "the head is cut off" : curl_easy_strerror(code));
     return outcome;

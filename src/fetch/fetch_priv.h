@@ -15,6 +15,8 @@ struct fetch_line {
     char               text[];  /* "Name: value" */
 };
 
+enum { FETCH_SPARE_MAX = 1024 };
+
 struct fetch {
     struct fetch_limits   limits;
     char                 *ca_file;     /* NULL: the system's authorities */
@@ -31,13 +33,17 @@ struct fetch {
     msec                  curl_at;     /* when libcurl wants to be called; -1: not by time */
     struct list           waiting;     /* in line for a place */
     struct list           under_way;
-    CURL                **spare;       /* handles that have served a call */
-    uint32_t              spare_count, under_way_count;
+    CURL                 *spare[FETCH_SPARE_MAX];  /* handles that have served a call */
+    uint32_t              spare_count;
+    uint32_t              line_count;      /* under way, of those that took a place … */
+    uint32_t              under_way_count; /* … and all */
 };
 
 /* fetch_easy.c */
-void               fetch_easy_set(CURL *easy, const struct fetch *fetch, struct fetch_call *call, msec left_ms);
+CURL              *fetch_easy_new(const struct fetch *fetch);
+void               fetch_easy_set(CURL *easy, struct fetch_call *call, msec left_ms);
 void               fetch_easy_clear(CURL *easy, struct fetch_call *call);  /* before it is used for another call */
+void               fetch_easy_note_sent(CURL *easy, struct fetch_call *call);
 enum fetch_outcome fetch_easy_judge(CURL *easy, CURLcode code, struct fetch_call *call);
 
 /* fetch_thread.c */

@@ -70,7 +70,8 @@ static void echo(int fd, const char *request, size_t len)
     char head[128];
     snprintf(head, sizeof head, "HTTP/1.1 201 Created\r\nX-Kept: yes\r\nContent-Length: %zu\r\n\r\n", len);
     put_text(fd, head);
-    put(fd, request, len);
+    if (strncmp(request, "HEAD ", 5) != 0)
+        put(fd, request, len);
 }
 
 /* False: the connection ends. */
@@ -84,6 +85,7 @@ static bool serve_far(int fd, const char *path, const char *request, size_t len)
         { "/garbage", "SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u3\r\n", false },
         { "/chunks", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzzz\r\n", false },
         { "/close", "", false },
+        { "/more", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nforged", true },
         { "/half", "HTTP/1.1 200 OK\r\nContent-Le", false },
         { "/trailing", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX-Kept: late\r\n\r\n", true },
     };
@@ -386,6 +388,119 @@ static void a_call_can_be_cancelled(void **state)
     asker_close(&asker);
 }
 
+/* threat 59: a server that closes a connection which was kept open may have carried out what it was sent there. */
+static void what_was_sent_is_not_sent_again(void **state)
+{
+    (void)state;
+    struct asker asker;
+
+    asker_open(&asker, usual);
+    for (unsigned repeatable = 0; repeatable < 2; repeatable++) {
+        fetch_call_free(ask(&asker, call_new(&asker, "GET", "/ok")));
+        unsigned           before = atomic_load(&asker.server.request_count);
+        struct fetch_call *call   = call_new(&asker, "POST", "/close");
+        call->is_repeatable       = repeatable == 1;
+        ask(&asker, call);
+        if (call->outcome != FETCH_GARBAGE || !call->is_sent ||
+            atomic_load(&asker.server.request_count) - before != 1 + repeatable)
+            fail_msg("repeatable %u: %s, %s, sent %u times", repeatable, fetch_outcome_text(call->outcome), call->why,
+                     atomic_load(&asker.server.request_count) - before);
+        fetch_call_free(call);
+    }
+    asker_close(&asker);
+}
+
+/* The rest of an answer that is longer than it says is no answer to the next request. */
+static void a_lie_about_the_length_forges_no_answer(void **state)
+{
+    (void)state;
+    struct asker asker;
+
+    asker_open(&asker, usual);
+    for (int i = 0; i < 3; i++) {
+        struct fetch_call *lie = ask(&asker, call_new(&asker, "GET", "/more"));
+        assert_true(lie->outcome == FETCH_ANSWERED && span_eq(buf_span(&lie->answer), SPAN("ok")));
+        struct fetch_call *next = ask(&asker, call_new(&asker, "GET", "/ok"));
+        assert_true(span_eq(buf_span(&next->answer), SPAN("ok")));
+        fetch_call_free(lie);
+        fetch_call_free(next);
+    }
+    asker_close(&asker);
+}
+
+static void a_handle_keeps_nothing_of_the_call_before(void **state)
+{
+    (void)state;
+    static const char *const methods[] = { "POST", "HEAD", "GET", "PUT", "DELETE", "HEAD", "POST" };
+    struct asker             asker;
+
+    asker_open(&asker, usual);
+    for (size_t i = 0; i < sizeof methods / sizeof methods[0]; i++) {
+        bool               has_body = methods[i][0] == 'P';
+        struct fetch_call *call     = call_new(&asker, methods[i], "/echo");
+        char               first[64];
+        if (has_body)
+            buf_put_lit(&call->body, "a body");
+        ask(&asker, call);
+        snprintf(first, sizeof first, "%s /echo HTTP/1.1\r\n", methods[i]);
+        assert_int_equal(call->status, 201);
+        buf_putc(&call->answer, '\0');
+        if (strcmp(methods[i], "HEAD") == 0)
+            assert_int_equal(call->answer.len, 1);
+        else if (strncmp(call->answer.at, first, strlen(first)) != 0 || (strstr(call->answer.at, "a body") != NULL) != has_body)
+            fail_msg("%s: %s", methods[i], call->answer.at);
+        fetch_call_free(call);
+    }
+    asker_close(&asker);
+}
+
+/* Calls of back ends: each back end counts its own. */
+static void counted_calls_stand_in_no_line(void **state)
+{
+    (void)state;
+    struct asker       asker;
+    struct fetch_call *silent;
+
+    asker_open(&asker, (struct fetch_limits){ .calls_max = 1, .under_way_max = 1, .idle_max = 8 });
+    silent             = call_new(&asker, "GET", "/silent");
+    silent->timeout_ms = 60000;
+    assert_true(fetch_send(asker.fetch, silent));
+    for (int i = 0; i < 20; i++) {
+        struct fetch_call *call = call_new(&asker, "GET", "/ok");
+        call->is_counted        = true;
+        call->timeout_ms        = 60000;
+        assert_true(fetch_send(asker.fetch, call));
+    }
+    for (int i = 0; i < 20; i++) {
+        struct fetch_call *call = wait_for_one(&asker);
+        assert_int_equal(call->outcome, FETCH_ANSWERED);
+        fetch_call_free(call);
+    }
+    fetch_cancel(asker.fetch, silent);
+    assert_ptr_equal(wait_for_one(&asker), silent);
+    fetch_call_free(silent);
+    asker_close(&asker);
+}
+
+static void a_call_can_be_tried_again_elsewhere(void **state)
+{
+    (void)state;
+    struct asker asker;
+    char         address[64];
+
+    asker_open(&asker, usual);
+    snprintf(address, sizeof address, "http://127.0.0.1:%u", asker.server.port);
+    struct fetch_call *call = call_new(&asker, "POST", "http://127.0.0.1:1/");
+    buf_put_lit(&call->body, "a body");
+    assert_int_equal(ask(&asker, call)->outcome, FETCH_UNREACHABLE);
+    fetch_call_renew(call, span_str(address), SPAN("/echo"));
+    ask(&asker, call);
+    buf_putc(&call->answer, '\0');
+    assert_true(call->outcome == FETCH_ANSWERED && call->why[0] == '\0' && strstr(call->answer.at, "a body") != NULL);
+    fetch_call_free(call);
+    asker_close(&asker);
+}
+
 /* Waiting for a place counts, and too many calls are refused at once. */
 static void a_line_has_an_end(void **state)
 {
@@ -454,6 +569,11 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_end_has_a_word),  cmocka_unit_test(a_request_says_what_it_was_told_and_no_more),
         cmocka_unit_test(connections_are_kept),  cmocka_unit_test(a_call_can_be_cancelled),
+        cmocka_unit_test(what_was_sent_is_not_sent_again),
+        cmocka_unit_test(a_lie_about_the_length_forges_no_answer),
+        cmocka_unit_test(a_handle_keeps_nothing_of_the_call_before),
+        cmocka_unit_test(counted_calls_stand_in_no_line),
+        cmocka_unit_test(a_call_can_be_tried_again_elsewhere),
         cmocka_unit_test(a_line_has_an_end),     cmocka_unit_test(a_stop_brings_all_back),
         cmocka_unit_test(many_at_once),
     };

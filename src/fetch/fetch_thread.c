@@ -25,7 +25,8 @@ static void fetch_give_back(struct fetch *fetch, struct fetch_call *call, enum f
     call->outcome = outcome;
     counter_add(&counters->outcomes[outcome], 1);
     counter_add(&counters->took_ms_sum, (uint64_t)call->took_ms);
-    atomic_fetch_sub(&fetch->out_count, 1);
+    if (!call->is_counted)
+        atomic_fetch_sub(&fetch->out_count, 1);
     call->done(call);
 }
 
@@ -33,18 +34,26 @@ static CURL *fetch_take_easy(struct fetch *fetch)
 {
     if (fetch->spare_count > 0)
         return fetch->spare[--fetch->spare_count];
-    CURL *easy = curl_easy_init();
-    must(easy != NULL);
-    return easy;
+    return fetch_easy_new(fetch);
+}
+
+static void fetch_keep_easy(struct fetch *fetch, CURL *easy)
+{
+    if (fetch->spare_count < FETCH_SPARE_MAX)
+        fetch->spare[fetch->spare_count++] = easy;
+    else
+        curl_easy_cleanup(easy);
 }
 
 static void fetch_end(struct fetch *fetch, CURL *easy, struct fetch_call *call, enum fetch_outcome outcome)
 {
+    fetch_easy_note_sent(easy, call);
     must(curl_multi_remove_handle(fetch->multi, easy) == CURLM_OK);
     fetch_easy_clear(easy, call);
-    fetch->spare[fetch->spare_count++] = easy;
+    fetch_keep_easy(fetch, easy);
     list_take(&call->link);
     fetch->under_way_count--;
+    fetch->line_count -= !call->is_counted;
     fetch_give_back(fetch, call, outcome);
 }
 
@@ -75,11 +84,12 @@ static void fetch_begin(struct fetch *fetch, struct fetch_call *call, msec now)
 {
     CURL *easy = fetch_take_easy(fetch);
 
-    fetch_easy_set(easy, fetch, call, call->deadline - now);
+    fetch_easy_set(easy, call, call->deadline - now);
     call->handle = easy;
     list_take(&call->link);
     list_push(&fetch->under_way, &call->link);
     fetch->under_way_count++;
+    fetch->line_count += !call->is_counted;
     must(curl_multi_add_handle(fetch->multi, easy) == CURLM_OK);
 }
 
@@ -95,7 +105,7 @@ static void fetch_go_through_waiting(struct fetch *fetch, msec now)
         else if (call->deadline <= now)
             fetch_give_up(fetch, call, FETCH_TIMEOUT);
     }
-    while (fetch->under_way_count < fetch->limits.under_way_max && !list_is_empty(&fetch->waiting))
+    while (fetch->line_count < fetch->limits.under_way_max && !list_is_empty(&fetch->waiting))
         fetch_begin(fetch, call_of(fetch->waiting.next), now);
 }
 
@@ -121,6 +131,8 @@ static void fetch_take_mail(struct fetch *fetch, msec now)
         call->deadline          = now + call->timeout_ms;
         counter_add(&fetch->counters.calls, 1);
         list_push(&fetch->waiting, &call->link);
+        if (call->is_counted && !atomic_load(&call->is_cancelled))  /* else the waiting are gone through */
+            fetch_begin(fetch, call, now);
     }
 }
 
@@ -199,8 +211,7 @@ static void fetch_open(struct fetch *fetch)
 
     fetch->multi = curl_multi_init();
     fetch->epoll = epoll_create1(EPOLL_CLOEXEC);
-    fetch->spare = calloc(fetch->limits.under_way_max, sizeof fetch->spare[0]);
-    must(fetch->multi != NULL && fetch->epoll >= 0 && fetch->spare != NULL);
+    must(fetch->multi != NULL && fetch->epoll >= 0);
     must(epoll_ctl(fetch->epoll, EPOLL_CTL_ADD, fetch->mailbox.bell, &bell) == 0);
     curl_multi_setopt(fetch->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
     curl_multi_setopt(fetch->multi, CURLMOPT_SOCKETDATA, fetch);
@@ -219,7 +230,6 @@ static void fetch_close(struct fetch *fetch)
         fetch_end(fetch, call_of(fetch->under_way.next)->handle, call_of(fetch->under_way.next), FETCH_STOPPED);
     while (fetch->spare_count > 0)
         curl_easy_cleanup(fetch->spare[--fetch->spare_count]);
-    free(fetch->spare);
     curl_multi_cleanup(fetch->multi);
     close(fetch->epoll);
 }
@@ -237,7 +247,7 @@ static void fetch_turn(struct fetch *fetch)
     fetch_go_through_cancelled(fetch);
     fetch_go_through_waiting(fetch, now);
     counter_set(&fetch->counters.under_way, fetch->under_way_count);
-    counter_set(&fetch->counters.waiting, atomic_load(&fetch->out_count) - fetch->under_way_count);
+    counter_set(&fetch->counters.waiting, atomic_load(&fetch->out_count) - fetch->line_count);
 }
 
 void *fetch_main(void *ctx)

@@ -157,7 +157,8 @@ static void host_describe(const struct cluster_host *host, const struct settings
         .protocol = CLUSTER_PROTOCOL,
         .roles    = settings->role_bits,
         .capacity = settings->capacity != 0 ? settings->capacity
-                                            : connections_allowed(settings->connections_max, server->descriptors),
+                                            : connections_allowed(settings->connections_max,
+                                                                  backend_host_leaves(settings, server->descriptors)),
     };
     ret->id.incarnation = server->incarnation;
     snprintf(ret->id.name, sizeof ret->id.name, "%s", server->node);

@@ -23,6 +23,6 @@ struct fetch_command *fetch_command_send(struct worker *worker, struct fetch_cal
 void fetch_command_cancel(struct fetch_command *command);
 
 /* Of the process. */
-enum { FETCH_CALLS_MAX = 4096, FETCH_UNDER_WAY_MAX = 256, FETCH_IDLE_MAX = 64 };
+enum { FETCH_CALLS_MAX = 4096, FETCH_UNDER_WAY_MAX = 256, FETCH_IDLE_MAX = 1024 };
 
 #endif

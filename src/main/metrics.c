@@ -347,6 +347,7 @@ void server_put_metrics(struct server *server, const struct writer_stats *stats,
     put_devices(out, server);
     put_presence(out, server);
     put_callers(out, server);
+    backend_host_put_metrics(&server->writer.backends, out);
     put_revocations(out, server);
     put_latency(out, server);
     put_writer(out, server, stats);

@@ -120,7 +120,8 @@ static enum rc server_open_workers(struct server *server, unsigned count, char *
 /* Once started it stays, also if a reload needs it no more. */
 static enum rc server_start_fetch(struct server *server)
 {
-    return callers_need_fetch(&server->snapshot->settings) ? fetch_start(server->fetch) : RC_OK;
+    const struct settings *settings = &server->snapshot->settings;
+    return callers_need_fetch(settings) || backend_host_is_needed(settings) ? fetch_start(server->fetch) : RC_OK;
 }
 
 static enum rc server_start_threads(struct server *server)
@@ -217,7 +218,7 @@ enum rc server_open(struct server *server, const struct settings *settings, char
         server_get_ticket_secret(server, &server->snapshot->settings);
     if (rc == RC_OK)
         rc = writer_thread_open(&server->writer, server->snapshot, &server->stores, &server->namespaces,
-                                &server->hash_key, count, why, why_size);
+                                &server->hash_key, server->fetch, count, why, why_size);
     if (rc == RC_OK)
         rc = cluster_host_open(&server->cluster, server, why, why_size);
     if (rc == RC_OK)
@@ -287,8 +288,8 @@ void server_stop(struct server *server)
     server_ask_workers_to_leave(server);
     for (unsigned i = 0; i < server->worker_count; i++)
         worker_join(&server->workers[i]);
+    writer_thread_stop(&server->writer);  /* once its calls are back */
     fetch_stop(server->fetch);
-    writer_thread_stop(&server->writer);
 }
 
 void server_close(struct server *server)

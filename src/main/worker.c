@@ -25,7 +25,8 @@ enum http_admission worker_admit(void *ctx, struct http_refusal *ret_refusal)
     static const struct http_field later   = { SPAN("Retry-After"), SPAN("5") };
     struct worker                 *worker  = ctx;
     const struct settings         *set     = &worker->snapshot->settings;
-    uint64_t                       allowed = connections_allowed(set->connections_max, worker->server->descriptors);
+    uint64_t                       room    = backend_host_leaves(set, worker->server->descriptors);
+    uint64_t                       allowed = connections_allowed(set->connections_max, room);
     uint64_t                       count   = allowed == UINT64_MAX ? 0 : server_connection_count(worker->server);
 
     if (count < allowed)

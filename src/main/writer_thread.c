@@ -36,6 +36,7 @@ void writer_thread_adopt(struct command *command, struct writer *writer)
     thread->devices.limits = devices_limits_of(&snapshot->settings);
     thread->presence.limits = presence_limits_of(&snapshot->settings);
     cluster_host_adopt(thread->cluster, &snapshot->settings);
+    backend_host_adopt(&thread->backends, &snapshot->settings);
     counter_set(&thread->adopted, snapshot->number);
     snapshot_unref(snapshot);
 }
@@ -44,6 +45,7 @@ static void writer_on_turn_begin(void *ctx)
 {
     struct writer_thread *thread = ctx;
 
+    backend_host_turn_begin(&thread->backends, thread->loop.now);
     cluster_host_turn_begin(thread->cluster, thread->loop.now, thread->loop.wall);
 }
 
@@ -58,13 +60,15 @@ static void writer_on_turn_end(void *ctx)
 {
     struct writer_thread *thread = ctx;
 
+    backend_host_turn(&thread->backends);
     presence_turn_end(&thread->presence);
     devices_turn_end(&thread->devices);
     writer_turn_end(&thread->writer, thread->loop.wall);
+    backend_host_turn_end(&thread->backends);
     for (unsigned i = 0; i < thread->writer.loop_count; i++)
         mailbox_put(thread->mailboxes[i], &thread->bundles[i]);
     if (counter_get(&thread->is_stopping) && writer_is_idle(&thread->writer) && devices_is_idle(&thread->devices) &&
-        cluster_host_leave(thread->cluster))
+        backend_host_is_idle(&thread->backends) && cluster_host_leave(thread->cluster))
         loop_stop(&thread->loop);
 }
 
@@ -96,7 +100,8 @@ static void *writer_main(void *ctx)
 }
 
 enum rc writer_thread_open(struct writer_thread *thread, const struct snapshot *snapshot, const struct stores *stores,
-                           struct namespaces *namespaces, const struct hash_key *hash_key, unsigned loop_count, char *why, size_t why_size)
+                           struct namespaces *namespaces, const struct hash_key *hash_key, struct fetch *fetch, unsigned loop_count, char *why,
+                           size_t why_size)
 {
     const struct writer_limits  limits  = writer_limits_of(&snapshot->settings);
     const struct devices_limits devices = devices_limits_of(&snapshot->settings);
@@ -117,6 +122,7 @@ enum rc writer_thread_open(struct writer_thread *thread, const struct snapshot *
     presence_init(&thread->presence, &writer_thread_port, thread, loop_count, hash_key, &presence);
     presence_tick(&thread->presence, thread->loop.now, thread->loop.wall);
     thread->devices.presence = &thread->presence;
+    backend_host_open(&thread->backends, fetch, &thread->loop.mailbox, &snapshot->settings);
     return RC_OK;
 }
 
@@ -151,6 +157,7 @@ void writer_thread_close(struct writer_thread *thread)
     must(!thread->is_started);
     if (thread->loop.input == NULL)
         return;
+    backend_host_close(&thread->backends);
     devices_fini(&thread->devices);
     presence_fini(&thread->presence);
     writer_fini(&thread->writer);

@@ -14,6 +14,7 @@
 #include "device/devices.h"
 #include "device/membership.h"
 #include "device/presence.h"
+#include "main/backend_host.h"
 #include "main/snapshot.h"
 #include "main/stores.h"
 #include "node/head_ear.h"
@@ -28,6 +29,7 @@ struct writer_thread {
     struct memberships memberships;
     struct devices  devices;               /* beside the writer, on its thread */
     struct presence presence;              /* … */
+    struct backend_host backends;
     struct cluster_host *cluster;          /* borrowed; set before it starts */
     struct loop     loop;
     struct timer    tick;
@@ -39,9 +41,10 @@ struct writer_thread {
     bool            is_started;
 };
 
-/* The stores are borrowed until close. Not RC_OK: `why` is a sentence for the operator. */
+/* The stores and `fetch` are borrowed until close. Not RC_OK: `why` is a sentence for the operator. */
 enum rc writer_thread_open(struct writer_thread *thread, const struct snapshot *snapshot, const struct stores *stores,
-                           struct namespaces *namespaces, const struct hash_key *hash_key, unsigned loop_count, char *why, size_t why_size) RC_MUST_USE;
+                           struct namespaces *namespaces, const struct hash_key *hash_key, struct fetch *fetch, unsigned loop_count, char *why,
+                           size_t why_size) RC_MUST_USE;
 
 /* Where commands for this loop go. Borrowed until close. */
 void writer_thread_connect(struct writer_thread *thread, unsigned loop, struct mailbox *mailbox);

@@ -16,7 +16,7 @@
 
 enum {
     WRITERS_DEFAULT = 3, READERS_DEFAULT = 2, LANES_OF_CLASS = 8, READS_DEFAULT = 65536, CHANGES_DEFAULT = 65536,
-    CONNECT_MS = 5000, ANSWER_MS = 10000, DOUBT_MS = 8000, TURN_MS = 1000, COMMIT_BYTES = 8 * 1024 * 1024,
+    CONNECT_MS = 5000, ANSWER_MS = 10000, DOUBT_MS = 8000, TEND_MS = 1000, TURN_MS = 1000, COMMIT_BYTES = 8 * 1024 * 1024,
     VERSION_TEXT_BYTES = 120, PLACE_TEXT_BYTES = 200, PLACES_SINCE_VERSION = 3, VOLATILE_SINCE_VERSION = 4,
 };
 
@@ -332,13 +332,19 @@ static void pg_list(struct store *store, struct store_listing *listing)
 
 static void pg_tick(struct store *store, msec wall)
 {
-    struct pg *pg = pg_of(store);
+    struct pg *pg  = pg_of(store);
+    msec       now = pg_now();
 
     pthread_mutex_lock(&pg->lock);
-    pg->lists.has_tick  = true;
-    pg->lists.tick_wall = wall;
+    bool is_due = now >= pg->lists.tick_after;
+    if (is_due) {
+        pg->lists.has_tick   = true;
+        pg->lists.tick_wall  = wall;
+        pg->lists.tick_after = now + pg->options.tend_ms;
+    }
     pthread_mutex_unlock(&pg->lock);
-    pg_wake(pg);
+    if (is_due)
+        pg_wake(pg);
 }
 
 /* Under the lock. */
@@ -638,6 +644,7 @@ static void pg_options_fill(struct pg_store_options *options)
     options->connect_ms  = options->connect_ms == 0 ? CONNECT_MS : options->connect_ms;
     options->answer_ms   = options->answer_ms == 0 ? ANSWER_MS : options->answer_ms;
     options->doubt_ms    = options->doubt_ms == 0 ? DOUBT_MS : options->doubt_ms;
+    options->tend_ms     = options->tend_ms == 0 ? TEND_MS : options->tend_ms;
 }
 
 static void lanes_init(struct pg *pg)

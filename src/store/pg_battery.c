@@ -246,7 +246,7 @@ void engine_clear(void)
 static struct store *engine_store_with(struct bench *bench, const char *url, bool is_volatile)
 {
     const struct pg_store_options options = { .url = url, .spaces = &bench->spaces, .hash_key = bench->hash_key,
-                                              .answer_ms = 2000, .connect_ms = 1000, .doubt_ms = 3000,
+                                              .answer_ms = 2000, .connect_ms = 1000, .doubt_ms = 3000, .tend_ms = 1,
                                               .is_volatile = is_volatile };
     struct store                 *store   = NULL;
     char                          why[WHY_BYTES];

@@ -85,7 +85,7 @@ struct pg_lane {
 struct pg_lists {
     struct list batches, ledger_batches, reads, questions, listings, ledger_reads;
     size_t      read_count, change_count;
-    msec        tick_wall;
+    msec        tick_wall, tick_after;  /* the other one by pg_now(): no step before it */
     bool        has_tick, is_closing;
     struct store_ear ear;  /* nobody wants to hear while `heard` is NULL */
 };

@@ -10,8 +10,10 @@ SCHEMA_STEP(pg_schema_1, "src/store/pg_schema.sql");
 SCHEMA_STEP(pg_schema_2, "src/store/pg_schema_2.sql");
 SCHEMA_STEP(pg_schema_3, "src/store/pg_schema_3.sql");
 SCHEMA_STEP(pg_schema_4, "src/store/pg_schema_4.sql");
+SCHEMA_STEP(pg_schema_5, "src/store/pg_schema_5.sql");
 
-const char *const pg_schema_steps[PG_SCHEMA_VERSION] = { pg_schema_1, pg_schema_2, pg_schema_3, pg_schema_4 };
+const char *const pg_schema_steps[PG_SCHEMA_VERSION] = { pg_schema_1, pg_schema_2, pg_schema_3, pg_schema_4,
+                                                          pg_schema_5 };
 
 /* What keep_count and a policy of age leave of a channel c: keep is the count or 0, wanted the oldest time that is kept.
  */

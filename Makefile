@@ -134,6 +134,11 @@ $(OUT)/store-bench: $(patsubst tools/%.c,$(OUT)/obj/tools/%.o,$(STORE_BENCH_SRC)
 	@echo "  ld $@"
 	@$(CC) $(LINK) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIBS)
 
+# The raw loop that tools/bench/postgres holds durable publishes against.
+$(OUT)/postgres-loop: $(OUT)/obj/tools/postgres_loop/main.o $(call archives,store)
+	@echo "  ld $@"
+	@$(CC) $(LINK) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIBS)
+
 # --- unit tests: src/MODULE/…/x_test.c becomes OUT/test/MODULE/…/x_test; src/MODULE/x_battery.c is linked to all of them
 TEST_LIB_SRC = $(filter-out %_test.c,$(wildcard test/lib/*.c))
 TEST_LIB_OBJ = $(patsubst test/%.c,$(OUT)/obj/test/%.o,$(TEST_LIB_SRC))

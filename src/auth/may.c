@@ -1,6 +1,9 @@
 #include "auth/may.h"
 
+#include <stdio.h>
+
 #include "base/must.h"
+#include "settings/settings.h"
 
 #define NOT_YOUR_MESSAGE "you may ask only about messages that you published, or there is no such message"
 
@@ -153,6 +156,29 @@ struct verdict may(const struct identity *identity, const struct channel_name *c
     struct verdict verdict  = refuse_action(policy, identity, channel, row);
     verdict.needs_publisher = action == ACTION_RECEIPTS && is_told_little(identity);
     return verdict;
+}
+
+static bool uplink_lets(const struct identity *identity, enum allowed allow, const char *uplink)
+{
+    char        name[sizeof "uplink:" + KEY_NAME_BYTES_MAX];
+    struct span channel = span_of(name, (size_t)snprintf(name, sizeof name, "uplink:%s", uplink));
+
+    if (allow == ALLOW_NOBODY || allow == ALLOW_ANYONE)
+        return allow == ALLOW_ANYONE;
+    if ((identity->rights & (RIGHT_PUBLISH | RIGHT_ADMIN)) != 0 &&
+        (identity->grant_count == 0 || identity_is_granted(identity, channel, CAN_ALL)))
+        return true;
+    if (identity_user(identity).len == 0)
+        return false;
+    return allow >= ALLOW_USER || (allow >= ALLOW_GRANT && identity_is_granted(identity, channel, CAN_PUBLISH));
+}
+
+struct verdict may_request(const struct identity *identity, enum allowed allow, const char *uplink)
+{
+    if (uplink_lets(identity, allow, uplink))
+        return (struct verdict){ 0 };
+    return (struct verdict){ .status = identity_is_stranger(identity) && allow != ALLOW_NOBODY ? 401 : 403,
+                             .reason = "you may not send this request: see `allow` of its [uplink]" };
 }
 
 struct verdict may_publish_at_all(const struct identity *identity, const struct namespaces *spaces)

@@ -46,6 +46,10 @@ struct verdict {
  * is NULL for the actions that have none, and for those only. */
 struct verdict may(const struct identity *identity, const struct channel_name *channel, enum action action);
 
+/* May it send requests by the [uplink] section with this name and this `allow`? A key needs the right to publish; a grant is one
+ * to publish in `uplink:NAME`. There are no members: that step lets in whom a grant does. */
+struct verdict may_request(const struct identity *identity, enum allowed allow, const char *uplink);
+
 /* Should a batch be read at all? Not if no message in it could be published: the caller showed nothing, and no namespace
  * is open to such callers. Who showed something is answered message by message. */
 struct verdict may_publish_at_all(const struct identity *identity, const struct namespaces *spaces);

@@ -10,7 +10,7 @@ struct request_command;
 struct uplink_port {
     /* A request or the cancelling of one, from a loop. Takes it; it comes back, answered, in this call or later. */
     void (*request)(void *ctx, struct request_command *command);
-    /* This node's store has committed it, in a namespace that forwards, or in sys:events/N: there is something to carry.
+    /* This node's store has committed it, in a namespace that forwards, or in one of the server's own (`sys:`).
      * A hint: it may be lost. Shares it. */
     void (*committed)(void *ctx, struct message *message);
     /* Before the writer's turn ends. */

@@ -43,6 +43,8 @@ static bool writer_store_is_idle(const struct writer_store *from)
 
 bool writer_is_idle(const struct writer *writer)
 {
+    if (writer->uplink != NULL && !writer->uplink->is_idle(writer->uplink_ctx))
+        return false;
     return writer->read_count == 0 && !writer_has_waiting_quick(writer) && writer_store_is_idle(&writer->durable) &&
            writer_store_is_idle(&writer->memory);
 }
@@ -58,6 +60,8 @@ void writer_turn_end(struct writer *writer, msec wall)
 {
     writer->wall                = wall;
     writer->durable.is_refusing = writer->memory.is_refusing = false;
+    if (writer->uplink != NULL)
+        writer->uplink->turn_end(writer->uplink_ctx);
     writer_submit(writer, wall);
     if (writer->cluster != NULL)
         writer->cluster->turn_end(writer->cluster_ctx);
@@ -74,6 +78,8 @@ void writer_tick(struct writer *writer, msec wall)
     writer_tick_moved(writer);
     if (writer->cluster != NULL)
         writer->cluster->tick(writer->cluster_ctx);
+    if (writer->uplink != NULL)
+        writer->uplink->tick(writer->uplink_ctx);
     writer->durable.store->ops->tick(writer->durable.store, wall);
     writer->memory.store->ops->tick(writer->memory.store, wall);
 }

@@ -21,6 +21,7 @@
 #include "node/cluster_port.h"
 #include "node/command.h"
 #include "node/tail.h"
+#include "node/uplink_port.h"
 
 struct writer_port {
     /* To a loop; takes the command. */
@@ -84,6 +85,8 @@ struct writer {
     void                     *ctx;
     const struct cluster_port *cluster;    /* NULL: the node is in none. The caller sets both after writer_init() */
     void                     *cluster_ctx;
+    const struct uplink_port *uplink;      /* NULL: the node calls no back ends. Set likewise */
+    void                     *uplink_ctx;
     struct writer_store       durable;
     struct writer_store       memory;      /* for namespaces that are not durable */
     struct writer_limits      limits;      /* may change between two turns, those of the tails excepted */

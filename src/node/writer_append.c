@@ -242,6 +242,15 @@ static void writer_tell_cluster(struct writer *writer, struct message *message)
         writer->cluster->committed(writer->cluster_ctx, message);
 }
 
+/* A hint for who carries messages to back ends. */
+static void writer_tell_uplink(struct writer *writer, struct message *message)
+{
+    const struct namespace *space = message->channel->space;
+
+    if (writer->uplink != NULL && (namespace_forwards(space) || space->is_servers))
+        writer->uplink->committed(writer->uplink_ctx, message);
+}
+
 static void publish_finish(struct writer *writer, struct publish_command *publish, bool is_late)
 {
     struct message *message = publish->append.message;
@@ -253,6 +262,7 @@ static void publish_finish(struct writer *writer, struct publish_command *publis
     if (publish->append.outcome == APPEND_DONE) {
         writer_spread(writer, message);
         writer_tell_cluster(writer, message);
+        writer_tell_uplink(writer, message);
     }
     if (is_late) {
         command_free(&publish->command);  /* it was answered; the loop gives up its part, too */

@@ -4,6 +4,7 @@
 #include "api/call.h"
 #include "base/must.h"
 #include "codec/url/url.h"
+#include "publish/request_check.h"
 
 const char *const node_schemes[NODE_SCHEMES] = { "http", "https", "tcp", "tcps" };
 
@@ -53,6 +54,7 @@ static const struct route {
     { "v1/channels/*/subscribers", HTTP_GET,  serve_subscribers, false },
     { "v1/presence",              HTTP_POST,   serve_presence_users, false },
     { "v1/ack",                   HTTP_POST,   serve_ack,     false },
+    { "v1/request",               HTTP_POST,   serve_request, false },
     { "v1/why",                   HTTP_GET,    serve_why,     false },
     { "v1/sessions",              HTTP_GET,    serve_sessions, false },
     { "v1/nodes",                 HTTP_GET,    serve_nodes,    false },
@@ -209,13 +211,25 @@ static bool is_batch(const struct http_request *request)
     return span_eq(request->path, SPAN("/v1/messages"));
 }
 
+/* The body of a request to a back end stands in a JSON object, where each byte may take six. */
+enum { REQUEST_BODY_ESCAPED = 6, REQUEST_OBJECT_BYTES = 256 * 1024 };
+
+static bool is_uplink_request(const struct http_request *request)
+{
+    return span_eq(request->path, SPAN("/v1/request"));
+}
+
 size_t api_body_bytes_max(const struct api *api, const struct http_request *request)
 {
+    if (is_uplink_request(request))
+        return request_routes_body_bytes_max(api->routes) * REQUEST_BODY_ESCAPED + REQUEST_OBJECT_BYTES;
     return is_batch(request) ? api->limits.batch_bytes_max : api->limits.payload_bytes_max;
 }
 
 const char *api_body_setting(const struct http_request *request)
 {
+    if (is_uplink_request(request))
+        return "body_bytes_max of an [uplink]";
     return is_batch(request) ? "batch_bytes_max" : "payload_bytes_max";
 }
 
@@ -248,8 +262,8 @@ bool api_is_unwelcome(const struct api *api, const struct http_request *request,
 {
     if (request->head->method != HTTP_POST)
         return false;
-    /* Devices acknowledge, and users are asked about, by those who may publish nothing. */
-    if (span_eq(request->path, SPAN("/v1/ack")) || span_eq(request->path, SPAN("/v1/presence")))
+    /* Devices acknowledge and send requests, and users are asked about, by those who may publish nothing. */
+    if (span_eq(request->path, SPAN("/v1/ack")) || span_eq(request->path, SPAN("/v1/presence")) || is_uplink_request(request))
         return caller->identity == NULL;
     return caller->identity == NULL || may_publish_at_all(caller->identity, api->namespaces).status != 0;
 }

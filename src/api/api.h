@@ -72,6 +72,7 @@ struct api_port {
                    void (*answered)(void *owner, uint64_t cut), void *owner);
 };
 
+struct request_routes;  /* publish/request_check.h */
 struct devices;      /* device/devices.h */
 struct presence;     /* device/presence.h */
 struct memberships;  /* device/membership.h */
@@ -86,6 +87,7 @@ struct api {
     struct namespaces     *namespaces;
     const struct hash_key *hash_key;
     const struct revocations *revocations;   /* of this loop; borrowed */
+    const struct request_routes *routes;     /* of the configuration; borrowed. NULL: none */
     struct api_limits      limits;
     const struct api_port *port;
     void                  *ctx;

@@ -65,6 +65,7 @@ void serve_receipts(struct call *call);
 void serve_why(struct call *call);
 void serve_sessions(struct call *call);
 void serve_ack(struct call *call);
+void serve_request(struct call *call);
 void serve_user(struct call *call);
 void serve_user_places(struct call *call);
 void serve_user_marks(struct call *call);

@@ -16,6 +16,10 @@
  * |            |                              |                               | batch that is under way (uplink/work_lease.h)        |
  * | LEASE      | forwarder/part               | the lease's number, raised by | the node that carries the part (uplink/work_lease.h) |
  * |            |                              | each take-over                |                                                      |
+ * | REQUEST    | user · device · id           | 1: under way; answered: the    | uplink/request_row.h       |
+ * |            |                              | seq of its response           |                            |
+ * | CALL       | user · device · id (· piece) | 1, raised by each take-over   | uplink/request_row.h       |
+ * | RESPONSES  | user · device                | bytes of all answers + 1      | a version                  |
  *
  * A group is named as in its channel, without `group:`. */
 #ifndef DEVICE_ROW_KIND_H
@@ -29,8 +33,11 @@ enum row_kind {
     ROW_REVOCATION = 5,
     ROW_SECRET     = 6,
     ROW_READ_MARK  = 7,
+    ROW_REQUEST    = 8,
+    ROW_CALL       = 9,
     ROW_CURSOR     = 10,
     ROW_LEASE      = 11,
+    ROW_RESPONSES  = 13,
 };
 
 #endif

@@ -30,6 +30,7 @@ struct fetch_call *fetch_call_new(const char *method, struct span url)
     must(call->url != NULL);
     buf_init(&call->body, SIZE_MAX / 2);
     buf_init(&call->answer, SIZE_MAX / 2);  /* answer_bytes_max bounds it */
+    buf_init(&call->head, FETCH_HEAD_BYTES_MAX);
     return call;
 }
 
@@ -73,6 +74,7 @@ void fetch_call_free(struct fetch_call *call)
         explicit_bzero(call->body.at, call->body.len);
     buf_fini(&call->body);
     buf_fini(&call->answer);
+    buf_fini(&call->head);
     for (size_t i = 0; i < call->wanted_count; i++)
         buf_fini(&call->wanted[i].value);
     wipe_free(call->url, strlen(call->url));

@@ -81,6 +81,8 @@ struct fetch_call {
     struct fetch_field wanted[FETCH_WANTED_MAX];
     size_t        wanted_count;
     bool          is_multiplexed;      /* by HTTP/2 */
+    bool          keeps_head;          /* asked: all fields of the answer are wanted … */
+    struct buf    head;                /* … as lines `Name: value`, each ended by a line feed */
     bool          is_sent;             /* some of the request was sent: the server may have seen it */
     msec          took_ms;
     char          why[FETCH_WHY_BYTES];  /* for the log, if it was not answered; holds no part of the request but host

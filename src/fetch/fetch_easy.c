@@ -44,6 +44,19 @@ static struct span without_line_end(struct span line)
     return line;
 }
 
+/* The fields of the last head alone: each head begins with a status line. */
+static void keep_head_line(struct fetch_call *call, struct span line)
+{
+    if (span_starts(line, SPAN("HTTP/"))) {
+        buf_clear(&call->head);
+        return;
+    }
+    if (line.len == 0)
+        return;
+    buf_put(&call->head, line);
+    buf_putc(&call->head, '\n');
+}
+
 /* libcurl gives one whole line a call, the lines of 1xx answers too. */
 static size_t on_head_line(char *at, size_t one, size_t count, void *ctx)
 {
@@ -59,6 +72,8 @@ static size_t on_head_line(char *at, size_t one, size_t count, void *ctx)
     /* The head of an answer 1xx is followed by another one. */
     call->has_head = text.len == 0 || (call->has_head && !span_starts(text, SPAN("HTTP/")));
     keep_wanted_field(call, text);
+    if (call->keeps_head)
+        keep_head_line(call, text);
     return line.len;
 }
 

@@ -4,6 +4,7 @@
 #include <sys/mman.h>
 
 #include "base/must.h"
+#include "publish/request_check.h"
 
 struct snapshot *snapshot_new(const struct settings *settings, const struct snapshot *before)
 {
@@ -14,6 +15,7 @@ struct snapshot *snapshot_new(const struct settings *settings, const struct snap
     ref_init(&snapshot->ref);
     snapshot->number   = before == NULL ? 1 : before->number + 1;
     snapshot->settings = *settings;
+    snapshot->routes   = request_routes_new(&snapshot->settings);
     return snapshot;
 }
 
@@ -28,6 +30,7 @@ void snapshot_unref(struct snapshot *snapshot)
 {
     if (snapshot == NULL || !ref_put(&snapshot->ref))
         return;
+    request_routes_free(snapshot->routes);
     settings_fini(&snapshot->settings);
     munmap(snapshot, sizeof *snapshot);
 }

@@ -11,10 +11,13 @@
 #include "node/command.h"
 #include "settings/settings.h"
 
+struct request_routes;  /* publish/request_check.h */
+
 struct snapshot {
     struct ref      ref;
     uint64_t        number;  /* 1 at the start, then one more each */
     struct settings settings;
+    struct request_routes *routes;  /* of its [uplink] sections; owned */
 };
 
 /* Copies the settings. `before`: the one that it replaces; NULL: it is the first. */

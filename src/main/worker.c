@@ -120,6 +120,7 @@ static void worker_init_sessions(struct worker *worker, const struct settings *s
     sessions->memberships = &worker->server->writer.memberships;
     sessions->namespaces = &worker->server->namespaces;
     sessions->hash_key   = &worker->server->hash_key;
+    sessions->routes     = worker->snapshot->routes;
     sessions->limits     = session_limits_of(settings, worker->server->worker_count);
     sessions->identifier = &worker->callers.all.identifier;
     sessions->asks_links = settings->hook.is_there;
@@ -146,6 +147,7 @@ static void worker_init_api(struct worker *worker, const struct settings *settin
     api->hash_key   = &worker->server->hash_key;
     api->revocations = &worker->revocations;
     api->limits     = api_limits_of(settings);
+    api->routes     = worker->snapshot->routes;
     api->port       = &worker_api_port;
     api->ctx        = worker;
     api->page_count = pages_get(&api->pages);

@@ -27,6 +27,7 @@ void worker_adopt(struct command *command, struct shard *shard)
     worker->shard.limits    = shard_limits_of(settings);
     worker->sessions.limits = session_limits_of(settings, worker->server->worker_count);
     worker->api.limits      = api_limits_of(settings);
+    worker->api.routes = worker->sessions.routes = snapshot->routes;
     counter_set(&worker->adopted, snapshot->number);
 }
 

@@ -51,6 +51,14 @@ static const struct command_kind conn_publish_kind = {
     .at_writer = conn_publish_at_writer,
 };
 
+void writer_publish_to_link(struct writer *writer, struct publish_command *publish, unsigned loop)
+{
+    publish->via_loop     = (uint8_t)loop;
+    publish->command.kind = &conn_publish_kind;
+    publish->command.loop = loop;
+    conn_publish_at_writer(&publish->command, writer);
+}
+
 bool conn_channel_key(const struct channel_name *channel, uint64_t *ret_key)
 {
     struct span name = channel_name_span(channel), head = SPAN("conn:");

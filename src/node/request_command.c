@@ -25,8 +25,7 @@ static void request_at_loop(struct command *command, struct shard *shard)
 {
     struct request_command *request = request_of(command);
 
-    if (request->wait_ms == 0)
-        shard_end_question(shard);
+    shard_end_question(shard);
     request->answered(request);
 }
 
@@ -86,8 +85,5 @@ struct request_command *request_cancel_new(struct channel_name *channel, struct 
 
 void shard_request(struct shard *shard, struct request_command *command)
 {
-    if (command->wait_ms == 0)
-        shard_ask_question(shard, &command->command);
-    else
-        shard_send_own(shard, &command->command);
+    shard_ask_question(shard, &command->command);
 }

@@ -17,6 +17,7 @@ enum {
     REQUEST_HEADERS_MAX       = 32,    /* header fields that are passed on */
     REQUEST_HEADERS_BYTES_MAX = 8192,  /* of their names and values */
     REQUEST_TIMEOUT_MS_MAX    = 600000,
+    REQUEST_KEPT_BODY_MAX     = 2 * 1024 * 1024,  /* body of a request that is kept until it was answered (at_least_once) */
 };
 
 enum request_way {
@@ -55,7 +56,7 @@ struct request_command {
     struct span           address;         /* of the client, for X-Forwarded-For; empty: not known */
     struct span           traceparent;     /* the client's, if it is well-formed; empty: one is made */
     msec                  timeout_ms;      /* what the client asks for; 0: the back end's setting */
-    msec                  wait_ms;         /* the asker waits so long for the answer; 0: not at all */
+    msec                  wait_ms;         /* the asker waits so long for the answer, or until the node stops; 0: not at all */
     uint8_t               hash[16];        /* of method, target, fields and body: the same request? The loop makes it */
 
     enum request_outcome  outcome;
@@ -76,7 +77,7 @@ struct request_command *request_command_new(enum request_way way, size_t field_c
 struct request_command *request_cancel_new(struct channel_name *channel, struct span user, struct span device, uint64_t key,
                                            struct span id);
 
-/* command->answered() is called with it, never at once. Takes it. One with wait_ms is not among those that a stop waits for. */
+/* command->answered() is called with it, never at once. Takes it. */
 void shard_request(struct shard *shard, struct request_command *command);
 
 #endif

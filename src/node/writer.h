@@ -117,6 +117,9 @@ void writer_fini(struct writer *writer);
 /* Carries out one command, from a loop or from the store. Takes it. `wall`: now. */
 void writer_take(struct writer *writer, struct command *command, msec wall);
 
+/* At the writer: publishes to the connection of `loop` that the channel names. Takes it; `settled` gets it. */
+void writer_publish_to_link(struct writer *writer, struct publish_command *publish, unsigned loop);
+
 /* A message that somebody else has appended to the durable store, numbered; it may come late, twice, or not at all.
  * Shares it. A head never steps back for it; from another life of the log it is a reason to ask, not to be believed.
  * Between writer_take() and writer_turn_end(). */

@@ -346,6 +346,9 @@ static struct verdict check_by_route(const struct request_routes *routes, const 
     struct verdict verdict = may_request(sender->identity, (*ret)->allow, (*ret)->name);
     if (verdict.status == 0 && asked->body.len > (*ret)->body_bytes_max)
         return refuse_body(*ret, asked->body.len, scratch);
+    if (verdict.status == 0 && (*ret)->delivery == AT_LEAST_ONCE && asked->body.len > REQUEST_KEPT_BODY_MAX)
+        return refuse_request(413, "a request with `delivery = at_least_once` is kept until it was answered, so its body has at "
+                                   "most 2097152 bytes");
     return verdict;
 }
 

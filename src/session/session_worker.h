@@ -39,6 +39,7 @@ struct session_worker {
     struct memberships        *memberships;
     struct namespaces         *namespaces;
     const struct hash_key     *hash_key;
+    const struct request_routes *routes;   /* to back ends, by the configuration; borrowed. NULL: none */
     struct session_limits      limits;
     struct identifier         *identifier;       /* for the tokens of `connect` commands */
     struct devices            *devices;          /* on the writer's thread; to be handed on, not looked into */

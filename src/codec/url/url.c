@@ -100,3 +100,18 @@ bool url_decode(struct span text, enum url_part part, struct buf *scratch, struc
     *ret_plain = buf_span(scratch);
     return true;
 }
+
+void url_put_encoded(struct buf *buf, struct span text)
+{
+    static const char digits[] = "0123456789ABCDEF";
+
+    for (size_t i = 0; i < text.len; i++) {
+        unsigned char c = (unsigned char)text.at[i];
+        if (c > ' ' && c < 0x7f && c != '%') {
+            buf_putc(buf, text.at[i]);
+            continue;
+        }
+        char escape[] = { '%', digits[c >> 4], digits[c & 15] };
+        buf_put(buf, span_of(escape, sizeof escape));
+    }
+}

@@ -20,6 +20,9 @@ bool url_segment_next(struct span *rest, struct span *ret_segment);
  * an empty pair between two `&` is skipped. False at the end. Both are still encoded. */
 bool url_query_next(struct span *rest, struct span *ret_name, struct span *ret_value);
 
+/* Each byte that is not visible ASCII becomes %XX, and so does the percent sign: what a field of HTTP can have as its value. */
+void url_put_encoded(struct buf *buf, struct span text);
+
 enum url_part { URL_PATH, URL_QUERY };
 
 /* *ret_plain: the bytes that `text` means. It is `text` itself if there is nothing to decode. Else the bytes are in

@@ -1,0 +1,170 @@
+/* requests_priv.h - between the files of requests.h.
+ *
+ *     requests.c         life; claims           request_call.c     what the back end is sent, and what came of it
+ *     request_answer.c   the response           request_look.c     ids that were used before
+ *     request_device.c   bytes of answers       request_recover.c  calls whose node is gone
+ *     request_io.c       rows */
+#ifndef UPLINK_REQUESTS_PRIV_H
+#define UPLINK_REQUESTS_PRIV_H
+
+#include "uplink/request_row.h"
+#include "uplink/requests.h"
+#include "uplink/response_object.h"
+
+struct request_work;
+
+enum { REQUEST_BACKEND_BYTES_MAX = 64 };
+
+/* --- rows: request_io.c --- */
+
+struct request_write {
+    struct requests    *requests;
+    struct ledger_write write;
+    struct list         in_line;
+    void              (*done)(struct request_write *write);
+};
+
+struct request_read {
+    struct requests   *requests;
+    struct command     command;
+    struct ledger_read read;
+    void             (*came)(struct request_read *read);
+};
+
+void request_write_send(struct requests *requests, struct request_write *write);
+void request_read_send(struct requests *requests, struct request_read *read);
+void request_io_submit(struct requests *requests);
+
+/* --- devices: request_device.c --- */
+
+struct request_device {
+    struct map_node     by_name;
+    struct requests    *requests;
+    struct list         link;       /* in requests.idle */
+    uint32_t            under_way;
+    bool                is_known;   /* `total` is */
+    bool                is_reading;
+    uint32_t            again_tick; /* the row can't be read now: not before */
+    uint64_t            total;      /* bytes of its answers so far */
+    struct request_read read;
+    struct ledger_key   key;
+    size_t              len;
+    char                name[];     /* user 0 device, or the key of a link */
+};
+
+/* One more request of it is under way; NULL: it has as many as it may. `has_rows`: the total is read if it isn't known. */
+struct request_device *request_device_begin(struct requests *requests, struct span name, bool has_rows);
+/* Its total isn't known: it is read, unless that was tried a moment ago. */
+void                   request_device_ask_total(struct request_device *device);
+void                   request_device_end(struct request_device *device);
+void                   request_devices_fini(struct requests *requests);
+
+/* --- a request under way --- */
+
+enum request_stage {
+    REQUEST_CLAIMING,    /* its rows are being written */
+    REQUEST_DOUBTED,     /* nobody knows whether they were: they are written once more */
+    REQUEST_LOOKING,     /* the id was used before: what became of it? */
+    REQUEST_CALLING,
+    REQUEST_PUBLISHING,  /* the answer is published elsewhere */
+    REQUEST_ANSWERING,   /* the response waits to be appended, or is being appended */
+    REQUEST_TAKING,      /* another node's call is being taken over */
+};
+
+struct request_work {
+    struct map_node        by_id;
+    struct list            link;        /* in requests.all */
+    struct list            again;       /* in requests.again … */
+    uint32_t               again_tick;  /* … until then */
+    struct requests       *requests;
+    struct request_device *device;
+    struct channel_name   *channel;     /* owns a reference */
+    enum request_stage     stage;
+    struct span            user, name, id;  /* in `words`; `name` is the device's, empty without one */
+    char                   backend[REQUEST_BACKEND_BYTES_MAX + 1];
+    uint64_t               key;
+    unsigned               loop;        /* of the link, where the answer goes to conn:KEY */
+    uint8_t                hash[16];
+    uint64_t               claim, generation;  /* of the CALL row */
+    uint32_t               pieces;
+    bool                   is_at_least_once, is_cancelled, is_called, is_appending;
+    msec                   since;       /* wall clock */
+    struct list            askers;      /* commands that wait to be accepted */
+    uint32_t               waiter_count;  /* of requests.waiters, those that wait for this response */
+    size_t                 body_bytes, held_bytes;
+    struct backend_call    call;
+    struct request_write   write;
+    struct ledger_change   changes[2], *more;  /* `more`: with pieces; owned */
+    struct buf             rows;        /* what the changes point at */
+    struct request_read    read;        /* LOOKING, TAKING */
+    struct ledger_key     *keys;        /* … owned */
+    struct request_row     found;       /* LOOKING */
+    uint64_t               found_seq;   /* … of the response; TAKING: pieces that are here */
+    uint32_t               tries;
+    struct store_read      page;        /* … */
+    struct command         page_came;
+    struct buf             object;      /* the response */
+    unsigned               status;
+    size_t                 key_len;
+    char                   words[];     /* user 0 device 0 id */
+};
+
+static inline bool work_has_rows(const struct request_work *work)
+{
+    return work->name.len > 0;
+}
+
+static inline struct span work_key(const struct request_work *work)
+{
+    return span_of(work->words, work->key_len);
+}
+
+static inline struct span work_device_key(const struct request_work *work)
+{
+    return span_of(work->words, work->user.len + 1 + work->name.len);
+}
+
+/* requests.c */
+struct request_work *request_work_new(struct requests *requests, const struct request_command *command,
+                                      struct request_device *device, struct channel_name *channel);
+struct request_work *request_work_find(struct requests *requests, struct span name, struct span id);
+void request_work_free(struct request_work *work);
+void request_work_later(struct request_work *work, uint32_t ticks);
+void request_tell(struct requests *requests, struct request_command *command, enum request_outcome outcome);
+/* Those that wait for the claim hear of it; those with wait_ms go on waiting for the response. */
+void request_askers_accept(struct request_work *work);
+/* The response is there; NULL: it will not come here. Everybody who waits for it hears so. */
+void request_waiters_tell(struct request_work *work, struct message *response);
+/* The claim as a write, to be sent. False: the request is too large to be kept. */
+bool request_claim_put(struct request_work *work, const struct request_command *command);
+
+/* request_call.c */
+void request_call_prepare(struct request_work *work, const struct request_command *command);
+void request_call_begin(struct request_work *work);
+void request_call_cancel(struct request_work *work);
+/* The back end has answered; or its answer was to be published, which is tried again. */
+void request_call_took(struct request_work *work);
+/* It was published: the response says the rest of it. */
+void request_call_published(struct request_work *work);
+
+/* request_answer.c */
+/* The response is in work->object: appends it as soon as that can be done. */
+void request_answer_begin(struct request_work *work);
+void request_answer_problem(struct request_work *work, unsigned status, const char *detail, const char *outcome);
+/* The answer of the back end is to be published in this channel, then answered. */
+void request_answer_publish(struct request_work *work, struct channel_name *channel, struct span media, struct span body);
+
+/* It is tried again. */
+void request_answer_on(struct request_work *work);
+
+/* request_look.c */
+void request_look_begin(struct request_work *work, const struct ledger_row *row);
+void request_look_on(struct request_work *work);
+void request_look_took(struct command *command, struct writer *writer);
+
+/* request_recover.c */
+void request_scan_tick(struct requests *requests);
+void request_scan_free(struct requests *requests);
+void request_take_on(struct request_work *work);
+
+#endif

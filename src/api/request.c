@@ -115,12 +115,12 @@ static struct verdict request_device(const struct call *call, struct span *devic
 /* Of `Prefer: respond-async, wait=10`; what it says beside is not ours (RFC 7240 2). */
 static msec wait_asked(const struct call *call)
 {
-    struct span list = request_field(call->request->head, SPAN("prefer")), one, name;
+    struct span list = request_field(call->request->head, SPAN("prefer")), one, value, name;
     uint64_t    seconds;
 
     while (span_cut(&list, ',', &one)) {
-        span_cut(&one, ';', &one);
-        if (span_cut(&one, '=', &name) && span_eq_nocase(span_trim(name), SPAN("wait")) && span_u64(span_trim(one), &seconds))
+        if (span_cut(&one, ';', &value) && span_cut(&value, '=', &name) && span_eq_nocase(span_trim(name), SPAN("wait")) &&
+            span_u64(span_trim(value), &seconds))
             return (msec)(seconds < REQUEST_WAIT_S_MAX ? seconds : REQUEST_WAIT_S_MAX) * 1000;
     }
     return 0;

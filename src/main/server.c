@@ -222,6 +222,8 @@ enum rc server_open(struct server *server, const struct settings *settings, char
     if (rc == RC_OK)
         rc = cluster_host_open(&server->cluster, server, why, why_size);
     if (rc == RC_OK)
+        uplink_host_open(&server->writer.uplink, server);
+    if (rc == RC_OK)
         rc = server_open_workers(server, count, why, why_size);
     if (rc != RC_OK)
         return rc;
@@ -278,6 +280,7 @@ static void server_ask_workers_to_leave(struct server *server)
         if (!server->workers[i].is_started)
             counter_set(&server->workers[i].has_left, 1);
     counter_set(&server->is_stopping, 1);
+    uplink_host_hurry(&server->writer.uplink);
     for (unsigned i = 0; i < server->worker_count; i++)
         if (server->workers[i].is_started)
             mailbox_ring(&server->workers[i].loop.mailbox);

@@ -37,6 +37,7 @@ void writer_thread_adopt(struct command *command, struct writer *writer)
     thread->presence.limits = presence_limits_of(&snapshot->settings);
     cluster_host_adopt(thread->cluster, &snapshot->settings);
     backend_host_adopt(&thread->backends, &snapshot->settings);
+    uplink_host_adopt(&thread->uplink, &snapshot->settings);
     counter_set(&thread->adopted, snapshot->number);
     snapshot_unref(snapshot);
 }
@@ -46,6 +47,7 @@ static void writer_on_turn_begin(void *ctx)
     struct writer_thread *thread = ctx;
 
     backend_host_turn_begin(&thread->backends, thread->loop.now);
+    uplink_host_turn_begin(&thread->uplink, thread->loop.now);
     cluster_host_turn_begin(thread->cluster, thread->loop.now, thread->loop.wall);
 }
 
@@ -60,6 +62,8 @@ static void writer_on_turn_end(void *ctx)
 {
     struct writer_thread *thread = ctx;
 
+    if (counter_get(&thread->is_stopping))
+        uplink_host_stop(&thread->uplink);
     backend_host_turn(&thread->backends);
     presence_turn_end(&thread->presence);
     devices_turn_end(&thread->devices);
@@ -157,6 +161,7 @@ void writer_thread_close(struct writer_thread *thread)
     must(!thread->is_started);
     if (thread->loop.input == NULL)
         return;
+    uplink_host_close(&thread->uplink);
     backend_host_close(&thread->backends);
     devices_fini(&thread->devices);
     presence_fini(&thread->presence);

@@ -17,6 +17,7 @@
 #include "main/backend_host.h"
 #include "main/snapshot.h"
 #include "main/stores.h"
+#include "main/uplink_host.h"
 #include "node/head_ear.h"
 #include "node/writer.h"
 #include "reactor/loop.h"
@@ -30,6 +31,7 @@ struct writer_thread {
     struct devices  devices;               /* beside the writer, on its thread */
     struct presence presence;              /* … */
     struct backend_host backends;
+    struct uplink_host uplink;
     struct cluster_host *cluster;          /* borrowed; set before it starts */
     struct loop     loop;
     struct timer    tick;

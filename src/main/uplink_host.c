@@ -1,0 +1,76 @@
+#include "main/uplink_host.h"
+
+#include <stdio.h>
+
+#include "main/metrics_put.h"
+#include "main/random.h"
+#include "main/server.h"
+
+static void send_request(void *ctx, struct span backend, struct backend_call *call)
+{
+    struct uplink_host *host = ctx;
+    backend_host_send(&host->server->writer.backends, backend, call);
+}
+
+static void cancel_request(void *ctx, struct backend_call *call)
+{
+    struct uplink_host *host = ctx;
+    backend_host_cancel(&host->server->writer.backends, call);
+}
+
+static const struct registry *nodes_of_cluster(void *ctx)
+{
+    const struct uplink_host *host = ctx;
+    return cluster_host_is_open(&host->server->cluster) ? cluster_registry(host->server->cluster.cluster) : NULL;
+}
+
+static const struct request_port host_request_port = {
+    .send = send_request, .cancel = cancel_request, .registry = nodes_of_cluster,
+};
+
+static struct requests_limits requests_limits_of(const struct settings *settings)
+{
+    return (struct requests_limits){ .keep_ms             = settings->idempotency_window_s * 1000,
+                                     .responses_bytes_max = settings->responses_bytes_max };
+}
+
+void uplink_host_open(struct uplink_host *host, struct server *server)
+{
+    const struct requests_limits limits = requests_limits_of(&server->snapshot->settings);
+    struct requests_setup        setup  = { .writer = &server->writer.writer, .spaces = &server->namespaces,
+                                            .hash_key = &server->hash_key, .port = &host_request_port, .ctx = host,
+                                            .self.incarnation = server->incarnation, .seed = random_u64() };
+
+    snprintf(setup.self.name, sizeof setup.self.name, "%s", server->node);
+    host->server = server;
+    uplink_init(&host->uplink, &setup, &limits);
+    server->writer.writer.uplink     = &uplink_port;
+    server->writer.writer.uplink_ctx = &host->uplink;
+}
+
+void uplink_host_close(struct uplink_host *host)
+{
+    uplink_fini(&host->uplink);
+}
+
+void uplink_host_adopt(struct uplink_host *host, const struct settings *settings)
+{
+    host->uplink.requests.limits = requests_limits_of(settings);
+}
+
+void uplink_host_turn_begin(struct uplink_host *host, msec now)
+{
+    if (counter_get(&host->is_hurried) != 0)
+        uplink_hurry(&host->uplink);
+    uplink_turn_begin(&host->uplink, now);
+}
+
+void uplink_host_stop(struct uplink_host *host)
+{
+    uplink_stop(&host->uplink);
+}
+
+void uplink_host_hurry(struct uplink_host *host)
+{
+    counter_set(&host->is_hurried, 1);
+}

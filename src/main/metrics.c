@@ -352,6 +352,7 @@ void server_put_metrics(struct server *server, const struct writer_stats *stats,
     put_latency(out, server);
     put_writer(out, server, stats);
     put_stores(out, server);
+    uplink_host_put_metrics(&server->writer.uplink, out);
     cluster_host_put_metrics(&server->cluster, out);
     put_one(out, "longwire_log_lines_lost_total", "counter", "Log lines that could not be written.", log_lost());
 }

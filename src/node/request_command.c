@@ -7,14 +7,14 @@
 #include "node/uplink_port.h"
 #include "node/writer.h"
 
-static struct request_command *request_of(struct command *command)
+static struct request_command *request_in(struct command *command)
 {
     return container_of(command, struct request_command, command);
 }
 
 static void request_free(struct command *command)
 {
-    struct request_command *request = request_of(command);
+    struct request_command *request = request_in(command);
 
     channel_name_unref(request->channel);
     message_unref(request->answer);
@@ -23,7 +23,7 @@ static void request_free(struct command *command)
 
 static void request_at_loop(struct command *command, struct shard *shard)
 {
-    struct request_command *request = request_of(command);
+    struct request_command *request = request_in(command);
 
     shard_end_question(shard);
     request->answered(request);
@@ -32,7 +32,7 @@ static void request_at_loop(struct command *command, struct shard *shard)
 /* Without a back end in the settings no route leads here; a cancel may come all the same. */
 static void request_at_writer(struct command *command, struct writer *writer)
 {
-    struct request_command *request = request_of(command);
+    struct request_command *request = request_in(command);
 
     if (writer->uplink != NULL) {
         writer->uplink->request(writer->uplink_ctx, request);

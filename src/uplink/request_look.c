@@ -8,7 +8,7 @@
 enum { LOOK_AGAIN_TICKS = 1, LOOK_TRIES_MAX = 30 };
 
 /* Each asker by its own hash: the row says which request the id belongs to. */
-static void look_end(struct request_work *work, enum request_outcome outcome, struct message *answer)
+static void look_answer(struct request_work *work, enum request_outcome outcome, struct message *answer)
 {
     while (!list_is_empty(&work->askers)) {
         struct request_command *command = container_of(list_pop(&work->askers), struct request_command, link);
@@ -44,11 +44,11 @@ static void look_page_came(struct command *command, struct writer *writer)
     work->requests->away_count--;
     message = page->rc == RC_OK && page->entry_count > 0 ? page->entries[0].message : NULL;
     if (page->rc != RC_OK && page->rc != RC_CORRUPT)
-        look_end(work, REQUEST_AWAY, NULL);
+        look_answer(work, REQUEST_AWAY, NULL);
     else if (is_the_response(work, message))
-        look_end(work, REQUEST_REPLAYED, message);
+        look_answer(work, REQUEST_REPLAYED, message);
     else
-        look_end(work, REQUEST_GONE, NULL);
+        look_answer(work, REQUEST_GONE, NULL);
 }
 
 static const struct command_kind look_page_kind = { .name = "request_page", .free = look_lent, .at_writer = look_page_came };
@@ -86,9 +86,9 @@ void request_look_on(struct request_work *work)
     if (work->device->is_known && is_kept(work)) {
         look_for_message(work);
     } else if (work->device->is_known) {
-        look_end(work, REQUEST_GONE, NULL);
+        look_answer(work, REQUEST_GONE, NULL);
     } else if (work->tries++ >= LOOK_TRIES_MAX) {
-        look_end(work, REQUEST_AWAY, NULL);
+        look_answer(work, REQUEST_AWAY, NULL);
     } else {
         request_device_ask_total(work->device);
         request_work_later(work, LOOK_AGAIN_TICKS);
@@ -100,9 +100,9 @@ void request_look_begin(struct request_work *work, const struct ledger_row *row)
     work->stage     = REQUEST_LOOKING;
     work->found_seq = row->generation;
     if (!request_row_get(row->value, &work->found))
-        look_end(work, REQUEST_AWAY, NULL);
+        look_answer(work, REQUEST_AWAY, NULL);
     else if (!work->found.is_answered)
-        look_end(work, REQUEST_ACCEPTED, NULL);
+        look_answer(work, REQUEST_ACCEPTED, NULL);
     else
         request_look_on(work);
 }

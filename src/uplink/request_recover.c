@@ -101,7 +101,7 @@ static bool take_prepare(struct request_work *work)
     return true;
 }
 
-static void take_came(struct request_read *read)
+static void pieces_came(struct request_read *read)
 {
     struct request_work *work   = container_of(read, struct request_work, read);
     uint32_t             count  = 0;
@@ -122,7 +122,7 @@ static void take_came(struct request_read *read)
         request_take_on(work);
 }
 
-static void take_read(struct request_work *work)
+static void pieces_read(struct request_work *work)
 {
     const uint32_t from = (uint32_t)work->found_seq;
 
@@ -137,7 +137,7 @@ static void take_read(struct request_work *work)
         request_piece_key_put(&work->rows, work->user, work->name, work->id, piece);
         work->keys[piece - from - 1] = (struct ledger_key){ ROW_CALL, span_of(work->rows.at + begin, work->rows.len - begin) };
     }
-    work->read.came = take_came;
+    work->read.came = pieces_came;
     work->read.read = (struct ledger_read){ .way = LEDGER_GET, .keys = work->keys, .key_count = work->pieces - from,
                                             .bytes_max = SCAN_BYTES_MAX };
     request_read_send(work->requests, &work->read);
@@ -146,7 +146,7 @@ static void take_read(struct request_work *work)
 void request_take_on(struct request_work *work)
 {
     if (work->found_seq < work->pieces)
-        take_read(work);
+        pieces_read(work);
     else if (work->call.fetch == NULL && !take_prepare(work))
         request_answer_problem(work, 504, "what became of the request is not known, and it can't be read any more", "unknown");
     else

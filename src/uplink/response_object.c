@@ -84,7 +84,7 @@ static void put_field_values(struct buf *object, struct span head, struct span n
     buf_fini(&text);
 }
 
-static void put_fields(struct buf *object, struct span head)
+static void put_response_fields(struct buf *object, struct span head)
 {
     struct span rest = head, name, value;
     size_t      count = 0;
@@ -105,7 +105,7 @@ static void put_fields(struct buf *object, struct span head)
 /* --- instructions ----------------------------------------------------------------------------------------------- */
 
 /* Channels with commas between, each percent-encoded. */
-static const char *read_channels(struct span value, struct buf *words, struct span *ret, size_t *count)
+static const char *read_instruction(struct span value, struct buf *words, struct span *ret, size_t *count)
 {
     struct span one, plain;
     struct buf  scratch;
@@ -139,11 +139,11 @@ const char *response_instructions_read(struct span head, struct response_instruc
         struct span publish[RESPONSE_INSTRUCTIONS_MAX];
         size_t      count = 0;
         if (span_eq_nocase(name, SPAN("longwire-subscribe")))
-            fault = read_channels(value, &ret->words, ret->subscribe, &ret->subscribe_count);
+            fault = read_instruction(value, &ret->words, ret->subscribe, &ret->subscribe_count);
         else if (span_eq_nocase(name, SPAN("longwire-unsubscribe")))
-            fault = read_channels(value, &ret->words, ret->unsubscribe, &ret->unsubscribe_count);
+            fault = read_instruction(value, &ret->words, ret->unsubscribe, &ret->unsubscribe_count);
         else if (span_eq_nocase(name, SPAN("longwire-publish")))
-            fault = read_channels(value, &ret->words, publish, &count);
+            fault = read_instruction(value, &ret->words, publish, &count);
         if (fault == NULL && (count > 1 || (count == 1 && ret->publish.len > 0)))
             fault = "the back end's answer is to be published in several channels; it may name one";
         if (count == 1)
@@ -216,7 +216,7 @@ void response_put_answer(struct buf *object, struct span request, unsigned statu
                          bool has_body, const struct response_instructions *instructions)
 {
     put_begin(object, request, status);
-    put_fields(object, head);
+    put_response_fields(object, head);
     if (has_body)
         put_response_body(object, response_head_field(head, SPAN("content-type")), body);
     put_channels(object, "subscribe", instructions->subscribe, instructions->subscribe_count);

@@ -1,0 +1,257 @@
+"""Requests of clients to back ends, with a real HTTP server behind: each has exactly one answer, in the log of its device, whatever
+becomes of the server and of the back end."""
+import contextlib
+import http.server
+import json
+import socket
+import threading
+import time
+import urllib.parse
+
+import pytest
+
+from longwire_client import Api
+from longwire_server import Server, is_built
+from waiting import SECONDS, wait_until
+
+pytestmark = pytest.mark.skipif(not is_built(), reason="no longwired is built")
+
+JSON = {"Content-Type": "application/json"}
+
+
+class BackEnd:
+    """An HTTP server that notes what it is sent. A path says what it does: /gate waits until open() is called."""
+
+    def __init__(self):
+        self.seen, self.gate = [], threading.Event()
+        back_end = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do(self):
+                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                back_end.seen.append((self.command, self.path, dict(self.headers.items()), body))
+                if self.path.startswith("/gate"):
+                    back_end.gate.wait(SECONDS)
+                back_end.answer(self, body)
+
+            do_GET = do_POST = do_PUT = do_DELETE = do
+
+            def log_message(self, *_):
+                pass
+
+        class Quiet(http.server.ThreadingHTTPServer):
+            daemon_threads = True
+
+            def handle_error(self, *_):
+                pass
+
+        self.server = Quiet(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    @staticmethod
+    def answer(handler, body):
+        what = urllib.parse.urlsplit(handler.path).path
+        out, status, fields = body or b"hello", 200, {"Content-Type": handler.headers.get("Content-Type") or "text/plain"}
+        if what == "/json":
+            out, fields = b'{"a":[1]}', {"Content-Type": "application/json"}
+        elif what == "/octets":
+            out, fields = b"\xff\x00", {"Content-Type": "application/octet-stream"}
+        elif what == "/redirect":
+            status, fields = 302, {"Location": "http://169.254.169.254/latest/meta-data"}
+        elif what == "/publish":
+            fields["Longwire-Publish"] = "topic:prices"
+        elif what == "/follow":
+            fields["Longwire-Subscribe"] = "topic:a, topic:b%2Cc"
+            fields["Longwire-Unsubscribe"] = "topic:d"
+        handler.send_response(status)
+        for name, value in fields.items():
+            handler.send_header(name, value)
+        handler.send_header("Content-Length", str(len(out)))
+        handler.end_headers()
+        handler.wfile.write(out)
+
+    def count(self, path):
+        return sum(seen[1] == path for seen in self.seen)
+
+    def close(self):
+        self.gate.set()
+        self.server.shutdown()
+        self.server.server_close()
+
+
+@pytest.fixture(name="back_end")
+def a_back_end():
+    with contextlib.closing(BackEnd()) as back_end:
+        yield back_end
+
+
+def config(back_end, **more):
+    lines = "".join(f"{name} = {value}\n" for name, value in more.items())
+    return (f"loops = 2\n{lines}[backend app]\nurl = {back_end.url}\ntimeout_s = 5\n"
+            "[uplink twice]\npath = /gate/twice\nbackend = app\ndelivery = at_least_once\n"
+            "[uplink all]\npath = /**\nbackend = app\nheaders = Accept\n")
+
+
+@pytest.fixture(name="server")
+def a_server(back_end):
+    with Server(config=config(back_end)) as server:
+        yield server
+
+
+def send(server, request_id, path, method="GET", device="phone", wait=None, **members):
+    with contextlib.closing(Api(server.url)) as api:
+        status, _, body = api.call("POST", f"/v1/request?user=ann&device={device}",
+                                   json.dumps({"id": request_id, "method": method, "path": path, **members}),
+                                   {**JSON, **({"Prefer": f"wait={wait}"} if wait else {})})
+    return status, json.loads(body)
+
+
+def responses(server, device="phone"):
+    with contextlib.closing(Api(server.url)) as api:
+        return [entry for entry in api.history_all(f"device:ann/{device}") if entry["type"] == "response"]
+
+
+def response_of(server, request_id):
+    wait_until(lambda: any(entry["request"] == request_id for entry in responses(server)), f"the response to {request_id}")
+    found = [entry for entry in responses(server) if entry["request"] == request_id]
+    assert len(found) == 1
+    return found[0]
+
+
+def test_an_answer_is_a_message_of_the_devices_log(server, back_end):
+    assert send(server, "r1", "/hello?x=1", headers={"Accept": "a/b", "Longwire-User": "root", "X-Forwarded-For": "8.8.8.8",
+                                                     "X-Other": "dropped"}) == (202, {"id": "r1", "channel": "device:ann/phone"})
+    response = response_of(server, "r1")
+    assert response["status"] == 200 and response["body"] == "hello" and response["channel"] == "device:ann/phone"
+    _, path, headers, _ = back_end.seen[0]
+    assert path == "/hello?x=1" and headers["Accept"] == "a/b" and "X-Other" not in headers
+    assert headers["Longwire-User"] == "ann" and headers["Longwire-Device"] == "phone"
+    assert headers["Idempotency-Key"] == "ann/phone/r1" and headers["X-Forwarded-For"] == "127.0.0.1"
+    assert len(headers["traceparent"]) == 55
+
+
+def test_who_waits_is_answered_here(server):
+    status, response = send(server, "w1", "/json", wait=SECONDS)
+    assert status == 200 and response["body"] == {"a": [1]} and response["request"] == "w1"
+    status, response = send(server, "w2", "/octets", wait=SECONDS)
+    assert status == 200 and response["body_base64"] == "/wA="
+    status, response = send(server, "w3", "/redirect", wait=SECONDS)
+    assert response["status"] == 302 and response["headers"]["Location"].startswith("http://169.254.169.254/")
+
+
+# Threat 60.
+def test_a_repeated_id_is_one_request(server, back_end):
+    assert send(server, "i1", "/gate/a")[0] == 202
+    wait_until(lambda: back_end.count("/gate/a") == 1, "the call")
+    assert send(server, "i1", "/gate/a")[0] == 202
+    assert send(server, "i1", "/gate/b")[0] == 422
+    back_end.gate.set()
+    first = response_of(server, "i1")
+    status, again = send(server, "i1", "/gate/a")
+    assert status == 200 and again.pop("replayed") is True and again == first
+    assert send(server, "i1", "/gate/b")[0] == 422
+    server.kill()
+    server.start()
+    status, again = send(server, "i1", "/gate/a")
+    assert status == 200 and again.pop("replayed") is True and again == first
+    assert back_end.count("/gate/a") == 1
+
+
+def test_a_crash_while_the_back_end_thinks(server, back_end):
+    assert send(server, "once", "/gate/once")[0] == 202 and send(server, "twice", "/gate/twice")[0] == 202
+    wait_until(lambda: back_end.count("/gate/once") + back_end.count("/gate/twice") == 2, "the calls")
+    server.kill()
+    back_end.gate.set()
+    server.start()
+    unknown = response_of(server, "once")
+    assert unknown["status"] == 504 and unknown["headers"]["Longwire-Outcome"] == "unknown"
+    assert response_of(server, "twice")["status"] == 200
+    assert back_end.count("/gate/once") == 1 and back_end.count("/gate/twice") == 2
+    keys = {headers["Idempotency-Key"] for _, path, headers, _ in back_end.seen if path == "/gate/twice"}
+    assert keys == {"ann/phone/twice"}
+    server.kill()
+    server.start()
+    assert len(responses(server)) == 2
+
+
+def test_instructions_of_an_answer(server):
+    status, response = send(server, "p1", "/publish", method="POST", body="a price", wait=SECONDS)
+    assert status == 200 and response["status"] == 200 and "body" not in response
+    with contextlib.closing(Api(server.url)) as api:
+        assert [entry["data"] for entry in api.history_all("topic:prices")] == ["a price"]
+    response = send(server, "p2", "/follow", wait=SECONDS)[1]
+    assert response["subscribe"] == ["topic:a", "topic:b,c"] and response["unsubscribe"] == ["topic:d"]
+    assert not any(name.lower().startswith("longwire-") for name in response["headers"])
+
+
+class Rude:
+    """Answers each connection with these bytes; None: never."""
+
+    def __init__(self, *pieces, pause=0.0):
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
+        self.pieces, self.pause, self.over = pieces, pause, threading.Event()
+        threading.Thread(target=self.run, daemon=True).start()
+
+    def serve(self, link):
+        with link, contextlib.suppress(OSError):
+            link.recv(65536)
+            for piece in self.pieces:
+                link.sendall(piece)
+                self.over.wait(self.pause)
+            if not self.pieces:
+                self.over.wait(SECONDS)
+
+    def run(self):
+        with contextlib.suppress(OSError):
+            while True:
+                threading.Thread(target=self.serve, args=(self.listener.accept()[0],), daemon=True).start()
+
+    def close(self):
+        self.over.set()
+        self.listener.close()
+
+
+def resident(server):
+    with open(f"/proc/{server.pid}/statm", encoding="ascii") as statm:
+        return int(statm.read().split()[1]) * 4096
+
+
+# Threat 59.
+def test_a_back_end_that_misbehaves(back_end):
+    long_head = b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n"
+    rude = {"silent": (504, Rude()), "garbage": (502, Rude(b"\0\1\2 this is no HTTP\r\n\r\n")),
+            "early": (502, Rude(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc")),
+            "huge": (502, Rude(long_head, *[b"x" * 1000000] * 100)),
+            "drip": (504, Rude(*[bytes([byte]) for byte in b"HTTP/1.1 200 OK\r\nX: " + b"y" * 1000], pause=0.1)),
+            "down": (502, Rude())}
+    rude["down"][1].close()
+    sections = "".join(f"[backend {name}]\nurl = {server.url}\ntimeout_s = 1\nconnect_timeout_s = 1\n"
+                       f"[uplink {name}]\npath = /{name}\nbackend = {name}\n" for name, (_, server) in rude.items())
+    with Server(config=f"loops = 2\n{sections}" + config(back_end).replace("loops = 2\n", "")) as server:
+        before = resident(server)
+        for name in rude:
+            assert send(server, name, f"/{name}")[0] == 202
+        assert send(server, "fine", "/hello", wait=SECONDS)[1]["status"] == 200
+        for name, (status, _) in rude.items():
+            response = response_of(server, name)
+            assert response["status"] == status and response["body"]["detail"], name
+        assert resident(server) - before < 64 << 20
+    for _, one in rude.values():
+        one.close()
+
+
+def test_cancel_and_stop(server, back_end):
+    """A stop does not wait for a back end that does not answer, and nobody is left waiting."""
+    waiting = []
+    thread = threading.Thread(target=lambda: waiting.append(send(server, "s1", "/gate/s", wait=SECONDS)))
+    thread.start()
+    wait_until(lambda: back_end.count("/gate/s") == 1, "the call")
+    server.stop()
+    thread.join(SECONDS)
+    assert waiting and waiting[0][0] == 202
+    server.start()
+    assert response_of(server, "s1")["status"] == 504

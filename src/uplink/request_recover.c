@@ -28,6 +28,7 @@ struct request_scan {
     struct buf          after;      /* where the next page begins; empty: at the first row */
     bool                is_busy;
     bool                is_whole;   /* the walk has come to its end */
+    bool                has_left;   /* … and left out a row, because its client asks for it just now */
     uint64_t            seen;       /* version of the registry … */
     uint64_t            living;     /* … and the sum of the incarnations that live by it */
     msec                next_at;
@@ -190,7 +191,7 @@ static void recover(struct requests *requests, const struct request_command *fou
                            "unknown");
 }
 
-/* A piece is passed over, and so is what this node is about already. False: there is no room for another one now. */
+/* A piece is passed over. False: there is no room for another one now. */
 static bool scan_look(struct requests *requests, const struct ledger_row *row)
 {
     struct request_command found = { .way = REQUEST_SEND };
@@ -199,9 +200,12 @@ static bool scan_look(struct requests *requests, const struct ledger_row *row)
     uint32_t               piece;
 
     if (!request_key_get(row->key, &found.user, &found.device, &found.id, &piece) || piece != 0 ||
-        !call_row_get(row->value, &call) || !is_gone(requests, &call) ||
-        request_work_find(requests, span_head(row->key, found.user.len + 1 + found.device.len), found.id) != NULL)
+        !call_row_get(row->value, &call) || !is_gone(requests, &call))
         return true;
+    if (request_work_find(requests, span_head(row->key, found.user.len + 1 + found.device.len), found.id) != NULL) {
+        requests->scan->has_left = true;
+        return true;
+    }
     if (requests->works.count >= REQUESTS_UNDER_WAY_MAX)
         return false;
     if (!device_channel(requests, found.user, found.device, &channel))
@@ -243,8 +247,9 @@ static void scan_came(struct request_read *read)
         scan_keep_place(scan, read->read.next);
     } else {
         buf_clear(&scan->after);
-        scan->is_whole = true;
-        scan->next_at  = requests->now + SCAN_MS;
+        scan->is_whole = !scan->has_left;
+        scan->next_at  = requests->now + (scan->has_left ? SCAN_AGAIN_MS : SCAN_MS);
+        scan->has_left = false;
     }
     ledger_read_fini(&read->read);
     read->read = (struct ledger_read){ 0 };

@@ -474,9 +474,12 @@ static void stop_tick(struct requests *requests)
 {
     if (!requests->is_stopping || requests->now < requests->stop_by)
         return;
-    for (struct list *at = requests->all.next; at != &requests->all; at = at->next)
-        if (container_of(at, struct request_work, link)->is_called)
-            requests->setup.port->cancel(requests->setup.ctx, &container_of(at, struct request_work, link)->call);
+    for (struct list *at = requests->all.next, *next; at != &requests->all; at = next) {
+        struct request_work *work = container_of(at, struct request_work, link);
+        next                      = at->next;
+        if (work->is_called)
+            requests->setup.port->cancel(requests->setup.ctx, &work->call);
+    }
 }
 
 void requests_tick(struct requests *requests)

@@ -164,11 +164,14 @@ void ledger_read_fini(struct ledger_read *read);
 /* --- the port --------------------------------------------------------------------------------------------------- */
 
 struct ledger;
+struct ledger_round;  /* ledger_round.h */
 
 struct ledger_ops {
     const char *name;
     void (*write)(struct ledger *ledger, struct ledger_batch *batch);
     void (*read)(struct ledger *ledger, struct ledger_read *read);
+    /* Several questions at once, by ledger_round_ask(). NULL: they are asked one after the other. */
+    void (*round)(struct ledger *ledger, struct ledger_round *round);
 };
 
 struct ledger {

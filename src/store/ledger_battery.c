@@ -7,6 +7,7 @@
 
 #include "base/must.h"
 #include "base/rng.h"
+#include "store/ledger_round.h"
 
 #include <cmocka.h>
 
@@ -594,6 +595,78 @@ static void a_group_is_listed_page_by_page(void **state)
     assert_int_equal(members_walk(bench, 1000, 10 * sizeof "lobby/user-00000", 250), 23);
 }
 
+/* --- several questions at once ---------------------------------------------------------------------------------- */
+
+struct bench_round {
+    struct ledger_round round;
+    struct bench       *bench;
+    bool                is_done;
+};
+
+static void on_round_done(struct ledger_round *round)
+{
+    struct bench_round *mine = container_of(round, struct bench_round, round);
+
+    bench_say_done(mine->bench, &mine->is_done);
+}
+
+static struct ledger_read round_scan(const struct bench *bench, uint8_t kind, const char *prefix, uint32_t limit)
+{
+    return (struct ledger_read){ .way = LEDGER_SCAN, .kind = kind, .prefix = span_str(prefix), .limit = limit,
+                                 .bytes_max = PAGE_BYTES, .wall = bench->wall };
+}
+
+static void rounds_ask(struct bench *bench, struct bench_round *rounds, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        rounds[i].bench      = bench;
+        rounds[i].round.done = on_round_done;
+        ledger_round_ask(bench->store, &rounds[i].round);
+    }
+    for (size_t i = 0; i < count; i++)
+        bench_wait(bench, &rounds[i].is_done);
+}
+
+/* Many rounds are under way together, and each gets its own answers. */
+static void a_round_asks_for_heads_and_scans_at_once(void **state)
+{
+    enum { ROUNDS = 40 };
+    struct bench        *bench = *state;
+    struct bench_round   rounds[ROUNDS];
+    struct channel_name *name  = NULL;
+    struct store_head    heads[ROUNDS];
+    char                 keys[ROUNDS][TEXT_MAX], prefixes[ROUNDS][TEXT_MAX];
+
+    assert_int_equal(channel_name_new(&bench->spaces, &bench->hash_key, SPAN("user:ann"), &name), CHANNEL_NAME_OK);
+    bench_publish(bench, (struct publish){ .channel = "user:ann", .payload = "hello" });
+    for (int i = 0; i < ROUNDS; i++) {
+        snprintf(keys[i], TEXT_MAX, "u%02d/phone", i);
+        snprintf(prefixes[i], TEXT_MAX, "u%02d/", i);
+        assert_int_equal(bench_change(bench, bench_put(KIND_SESSION, keys[i], (uint64_t)i + 1, "x")), LEDGER_DONE);
+        rounds[i] = (struct bench_round){ .round = { .read_count = 2, .of = {
+            { .read = round_scan(bench, KIND_SESSION, prefixes[i], 10) },
+            { .read = round_scan(bench, KIND_MEMBER, "lobby/", 1) },
+        } } };
+        if (i % 2 == 0)
+            rounds[i].round.heads = (struct store_heads){ .names = &name, .heads = &heads[i], .count = 1, .wall = bench->wall };
+    }
+    assert_int_equal(bench_change(bench, bench_put(KIND_MEMBER, "lobby/ann", 1, "")), LEDGER_DONE);
+    assert_int_equal(bench_change(bench, bench_put(KIND_MEMBER, "lobby/bob", 1, "")), LEDGER_DONE);
+    rounds_ask(bench, rounds, ROUNDS);
+    for (int i = 0; i < ROUNDS; i++) {
+        struct ledger_read *session = &rounds[i].round.of[0].read, *member = &rounds[i].round.of[1].read;
+        assert_true(session->rc == RC_OK && session->row_count == 1 && session->next.len == 0);
+        assert_true(span_eq(session->rows[0].key, span_str(keys[i])));
+        assert_int_equal(session->rows[0].generation, i + 1);
+        assert_true(member->rc == RC_OK && member->row_count == 1);
+        assert_true(span_eq(member->next, SPAN("lobby/ann")));
+        assert_true(i % 2 != 0 || (heads[i].rc == RC_OK && heads[i].head == 1));
+        ledger_read_fini(session);
+        ledger_read_fini(member);
+    }
+    channel_name_unref(name);
+}
+
 /* --- expiry ----------------------------------------------------------------------------------------------------- */
 
 static struct ledger_change change_until(struct ledger_change change, msec expires_at)
@@ -936,6 +1009,7 @@ int ledger_battery_run(const struct store_maker *maker)
         BATTERY_TEST(a_get_answers_key_by_key),
         BATTERY_TEST(a_scan_keeps_to_its_prefix_and_its_order),
         BATTERY_TEST(a_group_is_listed_page_by_page),
+        BATTERY_TEST(a_round_asks_for_heads_and_scans_at_once),
         BATTERY_TEST(what_expired_is_not_there_for_anybody),
         BATTERY_TEST(a_put_sets_the_end_anew),
         BATTERY_TEST(a_scan_over_many_that_expired_still_ends),

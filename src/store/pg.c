@@ -18,6 +18,7 @@ enum {
     WRITERS_DEFAULT = 3, READERS_DEFAULT = 2, LANES_OF_CLASS = 8, READS_DEFAULT = 65536, CHANGES_DEFAULT = 65536,
     CONNECT_MS = 5000, ANSWER_MS = 10000, DOUBT_MS = 8000, TEND_MS = 1000, TURN_MS = 1000, COMMIT_BYTES = 8 * 1024 * 1024,
     VERSION_TEXT_BYTES = 120, PLACE_TEXT_BYTES = 200, PLACES_SINCE_VERSION = 3, VOLATILE_SINCE_VERSION = 4,
+    REQUEST_KINDS = 4,
 };
 
 static const msec PG_KEY_KEEP_MS = 24 * 3600 * INT64_C(1000);
@@ -106,26 +107,33 @@ static bool take_ledger_batches(struct pg *pg, struct pg_commit *commit)
     return !list_is_empty(&commit->ledger_batches);
 }
 
-static const struct pg_work *take_read(struct pg *pg, struct pg_lane *lane)
+/* The next kind of request, and how many of them were taken. */
+static size_t take_request(struct pg_lists *lists, struct pg_lane *lane, size_t kind, const struct pg_work **ret_work)
 {
     const struct { struct list *list; const struct pg_work *work; } kinds[] = {
-        { &pg->lists.ledger_reads, &pg_ledger_read_work }, { &pg->lists.reads, &pg_read_work },
-        { &pg->lists.questions, &pg_heads_work },          { &pg->lists.listings, &pg_listing_work },
+        { &lists->gets, &pg_get_work }, { &lists->reads, &pg_read_work }, { &lists->listings, &pg_listing_work },
     };
+
+    *ret_work = kind == REQUEST_KINDS - 1 ? &pg_ask_work : kinds[kind].work;
+    if (kind == REQUEST_KINDS - 1)
+        return asked_take(&lane->asked, lists);
+    lane->request = list_pop(kinds[kind].list);
+    return lane->request != NULL;
+}
+
+static const struct pg_work *take_read(struct pg *pg, struct pg_lane *lane)
+{
+    const struct pg_work *work  = NULL;
+    size_t                count = 0;
 
     if (pg->lists.has_tick) {
         pg->lists.has_tick = false;
         return &pg_tick_work;
     }
-    for (size_t i = 0; i < 4; i++) {
-        size_t at = (i + pg->turn) % 4;
-        if ((lane->request = list_pop(kinds[at].list)) == NULL)
-            continue;
-        pg->turn = at + 1;
-        pg->lists.read_count--;
-        return kinds[at].work;
-    }
-    return NULL;
+    for (size_t i = 0; i < REQUEST_KINDS && count == 0; i++, pg->turn++)
+        count = take_request(&pg->lists, lane, pg->turn % REQUEST_KINDS, &work);
+    pg->lists.read_count -= count;
+    return count > 0 ? work : NULL;
 }
 
 static const struct pg_work *take_work(struct pg *pg, struct pg_lane *lane)
@@ -441,13 +449,25 @@ static void pg_ledger_read(struct ledger *ledger, struct ledger_read *read)
     struct pg *pg = container_of(ledger, struct pg, ledger);
 
     ledger_read_check(read);
-    if (request_push(pg, &pg->lists.ledger_reads, &read->link))
+    if (request_push(pg, read->way == LEDGER_SCAN ? &pg->lists.scans : &pg->lists.gets, &read->link))
         return;
     ledger_read_refuse(read, RC_FULL);
     read->done(read);
 }
 
-static const struct ledger_ops pg_ledger_ops = { .name = "postgres", .write = pg_ledger_write, .read = pg_ledger_read };
+static void pg_ledger_round(struct ledger *ledger, struct ledger_round *round)
+{
+    struct pg *pg = container_of(ledger, struct pg, ledger);
+
+    if (request_push(pg, &pg->lists.rounds, &round->link))
+        return;
+    ledger_round_refuse(round, RC_FULL);
+    round->done(round);
+}
+
+static const struct ledger_ops pg_ledger_ops = {
+    .name = "postgres", .write = pg_ledger_write, .read = pg_ledger_read, .round = pg_ledger_round,
+};
 
 /* --- opening ------------------------------------------------------------------------------------------------------ */
 
@@ -664,9 +684,11 @@ static void lists_init(struct pg_lists *lists)
     list_init(&lists->batches);
     list_init(&lists->ledger_batches);
     list_init(&lists->reads);
-    list_init(&lists->questions);
     list_init(&lists->listings);
-    list_init(&lists->ledger_reads);
+    list_init(&lists->gets);
+    list_init(&lists->questions);
+    list_init(&lists->rounds);
+    list_init(&lists->scans);
 }
 
 static struct pg *pg_new(const struct pg_store_options *options)

@@ -23,7 +23,7 @@ void lane_init(struct pg_lane *lane, struct pg *pg, enum lane_class class)
     *lane = (struct pg_lane){ .pg = pg, .class = class, .due = class != LANE_HEAR };
     pg_args_init(&lane->args);
     commit_init(&lane->commit);
-    buf_init(&lane->progress.after, LEDGER_KEY_BYTES_MAX);
+    asked_init(&lane->asked);
 }
 
 static void results_clear(struct pg_lane *lane)
@@ -39,7 +39,6 @@ void lane_fini(struct pg_lane *lane)
     PQfinish(lane->conn);
     pg_args_fini(&lane->args);
     commit_fini(&lane->commit);
-    buf_fini(&lane->progress.after);
 }
 
 /* --- a connection is lost ----------------------------------------------------------------------------------------- */

@@ -13,6 +13,7 @@
 #include "store/pg.h"
 #include "store/pg_args.h"
 #include "store/ledger_page.h"
+#include "store/ledger_round.h"
 #include "store/page.h"
 #include "store/pg_commit.h"
 #include "store/pg_sql.h"
@@ -40,16 +41,18 @@ struct pg_work {
     void (*refuse)(struct pg_lane *lane); /* no connection can be made, or the step failed: answers, and lets go */
 };
 
-/* A page that is filled in several questions. */
+/* A page of a log, which is filled in several questions. */
 struct pg_progress {
-    struct page        page;         /* of a log */
-    struct ledger_page ledger_page;  /* of the ledger */
-    int64_t            channel;      /* the channel's number; 0: never used */
-    uint64_t           low, high;    /* what is still to be read, both included */
-    uint32_t           rows;         /* how many the next question asks for */
-    struct buf         after;        /* a scan: the last key that was looked at */
-    bool               is_after;     /* … is excluded */
-    bool               is_begun;     /* ledger_page holds what was found so far */
+    struct page page;
+    int64_t     channel;    /* the channel's number; 0: never used */
+    uint64_t    low, high;  /* what is still to be read, both included */
+    uint32_t    rows;       /* how many the next question asks for */
+};
+
+/* Requests of many callers that one lane answers at once (pg_ask.c). */
+struct pg_asked {
+    struct list questions, rounds, scans;
+    size_t      head_count, scan_count;
 };
 
 struct pg_lane {
@@ -79,11 +82,13 @@ struct pg_lane {
     bool                  is_listening;   /* of the hearing lane: LISTEN is in force */
     struct list          *request;        /* of read lanes: the link of the request; NULL: none */
     struct pg_progress    progress;       /* of read lanes: how far the request has come */
+    struct pg_asked       asked;          /* of read lanes */
 };
 
 /* What callers have asked for and no lane has taken. */
 struct pg_lists {
-    struct list batches, ledger_batches, reads, questions, listings, ledger_reads;
+    struct list batches, ledger_batches, reads, listings, gets;
+    struct list questions, rounds, scans;
     size_t      read_count, change_count;
     msec        tick_wall, tick_after;  /* the other one by pg_now(): no step before it */
     bool        has_tick, is_closing;
@@ -168,8 +173,16 @@ static inline bool lane_is_down(const struct pg_lane *lane)
 
 /* --- works ------------------------------------------------------------------------------------------------------ */
 
-extern const struct pg_work pg_commit_work, pg_read_work, pg_heads_work, pg_listing_work, pg_ledger_read_work,
+extern const struct pg_work pg_commit_work, pg_read_work, pg_listing_work, pg_get_work, pg_ask_work,
     pg_tick_work, pg_hear_work;
+
+/* Of lanes that ask (pg_ask.c). asked_take() takes as many of the requests as go into one trip, and returns how many; under the
+ * lock. */
+void   asked_init(struct pg_asked *asked);
+size_t asked_take(struct pg_asked *asked, struct pg_lists *lists);
+
+/* One more channel in the arrays "biii" of SQL_PLACES; `at` is its number in the answer. */
+void pg_push_place(struct pg_args *args, const struct channel_name *name, msec wall, int64_t at);
 
 void pg_hear(struct store *store, const struct store_ear *ear);
 

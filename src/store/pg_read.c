@@ -1,4 +1,4 @@
-/* Pages, heads and listings of the logs. A page takes two questions: where the log begins and ends, then its rows; and
+/* Pages and listings of the logs. A page takes two questions: where the log begins and ends, then its rows; and
  * more if many of the rows have expired. */
 #include <stdlib.h>
 
@@ -243,75 +243,15 @@ static void page_read_step(struct pg_lane *lane)
 
 const struct pg_work pg_read_work = { page_read_start, page_read_step, page_read_refuse };
 
-/* --- where many logs end ------------------------------------------------------------------------------------------ */
-
-static void send_places(struct pg_lane *lane, struct channel_name *const *names, size_t stride, size_t count, msec wall)
-{
-    pg_args_clear(&lane->args);
-    pg_args_arrays(&lane->args, "biii");
-    for (size_t i = 0; i < count; i++) {
-        const struct channel_name *name = *(struct channel_name *const *)(const void *)((const char *)names + i * stride);
-        pg_push_bytes(&lane->args, 0, channel_name_span(name));
-        pg_push_i64(&lane->args, 1, pg_keep_count(name->space));
-        pg_push_i64(&lane->args, 2, pg_oldest_kept(name->space, wall));
-        pg_push_i64(&lane->args, 3, (int64_t)i);
-    }
-    lane_send(lane, SQL_PLACES);
-    lane_sync(lane);
-}
-
-static struct store_heads *pg_heads_of(const struct pg_lane *lane)
-{
-    return container_of(lane->request, struct store_heads, link);
-}
-
-static void pg_heads_start(struct pg_lane *lane)
-{
-    struct store_heads *question = pg_heads_of(lane);
-
-    send_places(lane, question->names, sizeof *question->names, question->count, question->wall);
-}
-
-static void pg_heads_answer(struct pg_lane *lane)
-{
-    struct store_heads *question = pg_heads_of(lane);
-
-    lane->request = NULL;
-    lane_release(lane);
-    question->done(question);
-}
-
-static void pg_heads_refuse(struct pg_lane *lane)
-{
-    struct store_heads *question = pg_heads_of(lane);
-
-    for (size_t i = 0; i < question->count; i++)
-        question->heads[i] = (struct store_head){ .rc = RC_IO };
-    pg_heads_answer(lane);
-}
-
-static void pg_heads_step(struct pg_lane *lane)
-{
-    struct store_heads *question = pg_heads_of(lane);
-    const PGresult     *places   = lane->results[0];
-
-    if (lane->has_failed) {
-        pg_heads_refuse(lane);
-        return;
-    }
-    for (int i = 0; i < PQntuples(places); i++) {
-        uint64_t first                         = (uint64_t)pg_i64(places, i, 3);
-        question->heads[pg_i64(places, i, 0)] = (struct store_head){
-            .rc = RC_OK, .epoch = (uint64_t)pg_i64(places, i, 1), .head = (uint64_t)pg_i64(places, i, 2),
-            .first = first == 0 ? 1 : first,
-        };
-    }
-    pg_heads_answer(lane);
-}
-
-const struct pg_work pg_heads_work = { pg_heads_start, pg_heads_step, pg_heads_refuse };
-
 /* --- which channels there are ------------------------------------------------------------------------------------- */
+
+void pg_push_place(struct pg_args *args, const struct channel_name *name, msec wall, int64_t at)
+{
+    pg_push_bytes(args, 0, channel_name_span(name));
+    pg_push_i64(args, 1, pg_keep_count(name->space));
+    pg_push_i64(args, 2, pg_oldest_kept(name->space, wall));
+    pg_push_i64(args, 3, at);
+}
 
 static struct store_listing *pg_listing_of(const struct pg_lane *lane)
 {
@@ -378,7 +318,12 @@ static void pg_listing_take_names(struct pg_lane *lane)
         return;
     }
     lane->phase = PHASE_PLACES;
-    send_places(lane, &listing->channels[0].name, sizeof listing->channels[0], listing->count, listing->wall);
+    pg_args_clear(&lane->args);
+    pg_args_arrays(&lane->args, "biii");
+    for (size_t i = 0; i < listing->count; i++)
+        pg_push_place(&lane->args, listing->channels[i].name, listing->wall, (int64_t)i);
+    lane_send(lane, SQL_PLACES);
+    lane_sync(lane);
 }
 
 static void pg_listing_take_places(struct pg_lane *lane)

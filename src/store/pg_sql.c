@@ -117,7 +117,7 @@ const struct pg_text pg_texts[SQL_COUNT] = {
     [SQL_PLACES] = { "places",
         "select u.at, s.epoch, c.head, " FIRST_KEPT("u.keep", "u.wanted") ", c.bytes"
         " from longwire.shard s, unnest($1::bytea[], $2::bigint[], $3::bigint[], $4::bigint[]) u(name, keep, wanted, at)"
-        " left join longwire.channel c on c.name = u.name" },
+        " left join longwire.channel c on c.name = u.name order by u.at" },
     [SQL_READ_UP]   = { "read_up", READ_ROWS("asc") },
     [SQL_READ_DOWN] = { "read_down", READ_ROWS("desc") },
     [SQL_LIST]      = { "list",
@@ -128,12 +128,16 @@ const struct pg_text pg_texts[SQL_COUNT] = {
         " (select u.at, l.generation, l.expires_at, l.value, sum(octet_length(l.value)) over (order by u.at rows between"
         " unbounded preceding and 1 preceding) as before from unnest($1::bigint[], $2::bytea[], $3::bigint[])"
         " u(kind, key, at) join longwire.ledger l on l.kind = u.kind::smallint and l.key = u.key) sized order by at" },
-    /* Keys above $2, or from it on if $3 is 0. */
+    /* Many scans at once: of the rows with a key from low on and below high, the first ones. Those that have expired by wall are
+     * left out, but for the 10,000th row that was looked at, which is the last. */
     [SQL_SCAN_ROWS] = { "scan_rows",
-        "select key, generation, expires_at, case when before is null or before < $5::bigint then value end from"
-        " (select *, sum(octet_length(value)) over (order by key rows between unbounded preceding and 1 preceding)"
-        " as before from (select * from longwire.ledger where kind = $1::bigint::smallint and key >= $2::bytea"
-        " and ($3::bigint = 0 or key > $2::bytea) order by key limit $4::bigint) page) sized order by key" },
+        "select u.at, s.key, s.generation, s.expires_at, case when s.before is null or s.before < u.bytes then s.value end,"
+        " s.n from unnest($1::bigint[], $2::bytea[], $3::bytea[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[])"
+        " u(kind, low, high, rows, bytes, wall, at) cross join lateral (select *, sum(octet_length(value)) over (order by key"
+        " rows between unbounded preceding and 1 preceding) as before from (select * from (select *, row_number() over"
+        " (order by key) as n from longwire.ledger where kind = u.kind::smallint and key >= u.low and key < u.high"
+        " order by key limit 10000) looked where expires_at = 0 or expires_at > u.wall or n = 10000"
+        " order by key limit u.rows) page) s order by u.at, s.key" },
 
     /* --- retention ------------------------------------------------------------------------------------------------ */
     [SQL_DROP_DAY] = { "drop_day", "select longwire.drop_day($1::bigint)" },

@@ -3,6 +3,7 @@
 
 #include "base/must.h"
 #include "store/ledger_page.h"
+#include "store/ledger_round.h"
 #include "store/shards_priv.h"
 
 /* --- writing ------------------------------------------------------------------------------------------------------ */
@@ -298,4 +299,31 @@ static void shards_ledger_read(struct ledger *ledger, struct ledger_read *read)
         shards->stores[shard]->ledger->ops->read(shards->stores[shard]->ledger, read);
 }
 
-const struct ledger_ops shards_ledger_ops = { .name = "shards", .write = shards_write, .read = shards_ledger_read };
+/* The one shard that a round concerns, or SIZE_MAX. */
+static size_t shard_of_round(const struct shards *shards, const struct ledger_round *round)
+{
+    size_t shard = shard_of_read(shards, &round->of[0].read);
+
+    for (size_t i = 1; i < round->read_count; i++)
+        if (shard_of_read(shards, &round->of[i].read) != shard)
+            return SIZE_MAX;
+    for (size_t i = 0; i < round->heads.count; i++)
+        if (shard_of_name(shards, round->heads.names[i]) != shard)
+            return SIZE_MAX;
+    return shard;
+}
+
+static void shards_round(struct ledger *ledger, struct ledger_round *round)
+{
+    struct shards *shards = shards_of_ledger(ledger);
+    size_t         shard  = shards->count == 1 ? 0 : shard_of_round(shards, round);
+
+    if (shard == SIZE_MAX)
+        ledger_round_in_turn(&shards->store, round);
+    else
+        ledger_round_ask(shards->stores[shard], round);
+}
+
+const struct ledger_ops shards_ledger_ops = {
+    .name = "shards", .write = shards_write, .read = shards_ledger_read, .round = shards_round,
+};

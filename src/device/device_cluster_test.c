@@ -421,14 +421,30 @@ static void what_was_acknowledged_there_a_moment_ago_counts(void **state)
     (void)state;
     struct session_open *older = opens(a, "phone", 10);
     struct session_open *newer = asks(b, OPEN_NEWER, "phone", 20, NULL);
-    node_take(b);
-    node_take(b);
+    node_take(b);  /* it has read the rows, and not raised the generation yet */
     says(a, older, "user:alice", 5, ACK_PLACE);
     settle(cluster);
     assert_string_equal(places_of(newer), "device:alice/phone@0 user:alice@5");
     closes(a, older);
     closes(b, newer);
     assert_string_equal(places_of(opens(a, "phone", 11)), "device:alice/phone@0 user:alice@5");
+    cluster_end(cluster);
+}
+
+/* One question for rows and heads, one write, one answer. */
+static void a_new_session_takes_two_trips_to_the_ledger(void **state)
+{
+    struct cluster      *cluster = cluster_start();
+    struct node         *a       = &cluster->nodes[0];
+    struct session_open *first   = asks(a, OPEN_NEWER, "phone", 10, NULL);
+
+    (void)state;
+    for (int turn = 0; turn < 3; turn++) {
+        assert_int_equal(a->answer_count, 0);
+        node_take(a);
+    }
+    assert_int_equal(a->answer_count, 1);
+    assert_string_equal(places_of(first), "device:alice/phone@0 user:alice@0");
     cluster_end(cluster);
 }
 
@@ -738,6 +754,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_link_elsewhere_is_fenced),
         cmocka_unit_test(what_was_acknowledged_there_a_moment_ago_counts),
+        cmocka_unit_test(a_new_session_takes_two_trips_to_the_ledger),
         cmocka_unit_test(a_lost_question_is_found_by_comparing),
         cmocka_unit_test(after_a_hole_all_are_compared_at_once),
         cmocka_unit_test(a_stale_link_stores_nothing),

@@ -60,6 +60,40 @@ void device_read_send(struct devices *devices, struct device_read *read)
     ledger->ops->read(ledger, &read->read);
 }
 
+/* --- rounds --- */
+
+static void device_round_done(struct ledger_round *round)
+{
+    struct device_round *asked = container_of(round, struct device_round, round);
+    device_post(asked->devices, &asked->command);
+}
+
+static void device_round_came(struct command *command, struct writer *writer)
+{
+    struct device_round *round = container_of(command, struct device_round, command);
+
+    must(round->devices->read_count > 0);
+    round->devices->read_count--;
+    writer_note_heads(writer, &round->round.heads);
+    round->came(round);
+}
+
+static const struct command_kind device_round_kind = {
+    .name = "device_round", .free = never_freed, .at_writer = device_round_came,
+};
+
+void device_round_send(struct devices *devices, struct device_round *round)
+{
+    round->devices          = devices;
+    round->command.kind     = &device_round_kind;
+    round->round.done       = device_round_done;
+    round->round.heads.wall = devices->writer->wall;
+    for (size_t i = 0; i < round->round.read_count; i++)
+        round->round.of[i].read.wall = devices->writer->wall;
+    devices->read_count++;
+    ledger_round_ask(devices->writer->durable.store, &round->round);
+}
+
 /* --- heads --- */
 
 static void device_heads_done(struct store_heads *question)

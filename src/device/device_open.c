@@ -1,9 +1,9 @@
 /* device_open.c - a link of a session comes: the session is loaded, its generation raised, the older link fenced.
  *
- *     take ─▶ line ─▶ begin ─▶ sessions ─▶ places ─▶ groups ─▶ decide ─▶ heads ─▶ write ─▶ fence ─▶ answer
- *             │        │       (rows of the user)      │ refuse          │         │ stale: anew
- *        too many   another one of                     ▼                 │         ▼
- *        under way  this session                     answer        only of channels without a place
+ *     take ─▶ line ─▶ begin ─▶ sessions, places, groups ─▶ decide ─▶ heads ─▶ write ─▶ fence ─▶ answer
+ *             │        │       (rows of the user, at once)   │ refuse          │         │ stale: anew
+ *        too many   another one of                           ▼                 │         ▼
+ *        under way  this session                           answer        only of channels without a place
  *
  * One at a time of each session. What is in memory spares the rows of sessions and places, if no other node can have
  * changed them. */
@@ -44,6 +44,7 @@ static void open_begin(struct devices *devices, struct session_open *open)
     open->work->open     = open;
     open->work->standing = standing;
     buf_init(&open->work->prefix, LEDGER_KEY_BYTES_MAX);
+    buf_init(&open->work->place_prefix, LEDGER_KEY_BYTES_MAX);
     buf_init(&open->work->after, LEDGER_KEY_BYTES_MAX);
     standing->op = open;
     devices->open_count++;

@@ -13,6 +13,7 @@
 #include "device/devices.h"
 #include "device/peer_fence.h"
 #include "device/row_kind.h"
+#include "store/ledger_round.h"
 
 /* A place of a session, as it stands in memory. */
 struct standing_place {
@@ -106,6 +107,16 @@ struct device_read {
 };
 
 void device_read_send(struct devices *devices, struct device_read *read);
+
+/* Several questions to the durable store at once. */
+struct device_round {
+    struct ledger_round round;
+    struct command      command;
+    struct devices     *devices;
+    void              (*came)(struct device_round *round);
+};
+
+void device_round_send(struct devices *devices, struct device_round *round);
 
 /* A write that goes with the next batch; done() likewise. */
 struct device_write {

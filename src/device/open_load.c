@@ -61,6 +61,10 @@ static void open_work_empty(struct open_work *work)
     work_places_free(&work->stored);
     work_places_free(&work->groups);
     work_places_free(&work->places);
+    for (size_t i = 0; i < OPEN_OWN_COUNT; i++)
+        channel_name_unref(work->own[i]);
+    memset(work->own, 0, sizeof work->own);
+    work->round.round.heads.count = 0;
     free(work->others);
     work->others       = NULL;
     work->other_count  = 0;
@@ -68,7 +72,7 @@ static void open_work_empty(struct open_work *work)
     work->groups_seq   = 0;
     work->read_generation = 0;
     work->before       = (struct session_row){ .node = SPAN("") };
-    work->has_row = work->is_damaged = work->is_new = false;
+    work->has_row = work->is_damaged = work->is_new = work->is_behind = false;
     buf_clear(&work->after);
 }
 
@@ -80,6 +84,7 @@ void open_work_free(struct session_open *open)
         return;
     open_work_empty(work);
     buf_fini(&work->prefix);
+    buf_fini(&work->place_prefix);
     buf_fini(&work->after);
     free(work);
     open->work = NULL;
@@ -89,42 +94,50 @@ void open_work_free(struct session_open *open)
 
 enum { LOAD_ROWS_MAX = 500, LOAD_BYTES_MAX = 256 * 1024 };
 
+/* A page of rows; the first one, as long as `after` is empty. */
+static struct ledger_read load_page(const struct open_work *work, enum row_kind kind)
+{
+    return (struct ledger_read){
+        .way = LEDGER_SCAN, .kind = (uint8_t)kind,
+        .prefix = buf_span(kind == ROW_PLACE ? &work->place_prefix : &work->prefix), .after = buf_span(&work->after),
+        .limit = LOAD_ROWS_MAX, .bytes_max = LOAD_BYTES_MAX,
+    };
+}
+
+static void load_prefixes(struct open_work *work)
+{
+    buf_clear(&work->prefix);
+    row_key_put(&work->prefix, work->open->user, SPAN(""));
+    buf_clear(&work->place_prefix);
+    row_key_put(&work->place_prefix, work->open->user, work->open->device);
+    row_key_put_third(&work->place_prefix, SPAN(""));
+}
+
 static void load_ask(struct open_work *work, enum row_kind kind, void (*came)(struct device_read *read))
 {
     work->read.came = came;
-    work->read.read = (struct ledger_read){
-        .way = LEDGER_SCAN, .kind = (uint8_t)kind, .prefix = buf_span(&work->prefix), .after = buf_span(&work->after),
-        .limit = LOAD_ROWS_MAX, .bytes_max = LOAD_BYTES_MAX,
-    };
+    work->read.read = load_page(work, kind);
     device_read_send(work->open->devices, &work->read);
 }
 
-/* The next page, if there is one. Frees the page that came. */
-static bool load_goes_on(struct open_work *work)
+/* The next page, if there is one. */
+static bool load_goes_on(struct open_work *work, const struct ledger_read *read)
 {
-    struct ledger_read *read = &work->read.read;
-
     buf_clear(&work->after);
     buf_put(&work->after, read->next);
-    ledger_read_fini(read);
     return work->after.len > 0;
 }
 
-/* A damaged row is left out, and the rest is read. False: the ledger can't be asked; the opening has ended. */
-static bool load_came(struct open_work *work)
+/* A damaged row is left out, and the rest is read. Else the ledger can't be asked. */
+static bool load_is_there(struct open_work *work, const struct ledger_read *read)
 {
-    struct ledger_read *read = &work->read.read;
+    work->is_damaged |= read->rc == RC_CORRUPT;
+    return read->rc == RC_OK || read->rc == RC_CORRUPT;
+}
 
-    if (read->rc == RC_OK)
-        return true;
-    if (read->rc == RC_CORRUPT) {
-        work->is_damaged = true;
-        return true;
-    }
-    enum open_outcome outcome = read->rc == RC_FULL ? OPEN_BUSY : OPEN_AWAY;
-    ledger_read_fini(read);
-    open_end(work->open, outcome);
-    return false;
+static void load_fail(struct open_work *work, enum rc rc)
+{
+    open_end(work->open, rc == RC_FULL ? OPEN_BUSY : OPEN_AWAY);
 }
 
 static struct channel_name *name_new(struct devices *devices, struct span first, struct span second)
@@ -138,6 +151,26 @@ static struct channel_name *name_new(struct devices *devices, struct span first,
     if (buf_is_over(&text) || channel_name_new(devices->namespaces, devices->hash_key, buf_span(&text), &name) !=
                                   CHANNEL_NAME_OK)
         name = NULL;
+    buf_fini(&text);
+    return name;
+}
+
+static struct channel_name *user_channel_new(const struct session_open *open)
+{
+    return name_new(open->devices, SPAN("user:"), open->user);
+}
+
+static struct channel_name *device_channel_new(const struct session_open *open)
+{
+    struct channel_name *name = NULL;
+    struct buf           text;
+
+    buf_init(&text, CHANNEL_NAME_BYTES_MAX);
+    buf_put(&text, open->user);
+    buf_putc(&text, '/');
+    buf_put(&text, open->device);
+    if (!buf_is_over(&text))
+        name = name_new(open->devices, SPAN("device:"), buf_span(&text));
     buf_fini(&text);
     return name;
 }
@@ -163,36 +196,15 @@ static void take_group_row(struct open_work *work, const struct ledger_row *row)
 }
 
 /* A page shows its rows as they are at one time, and later pages what is newer: so what the first page knows all know. */
-static void take_group_rows(struct open_work *work)
+static void take_group_rows(struct open_work *work, const struct ledger_read *read)
 {
-    const struct ledger_read *read     = &work->read.read;
-    bool                      is_first = work->after.len == 0;
+    bool is_first = work->after.len == 0;
 
     for (size_t i = 0; i < read->row_count; i++) {
         take_group_row(work, &read->rows[i]);
         if (is_first && read->rows[i].generation > work->groups_seq)
             work->groups_seq = read->rows[i].generation;
     }
-}
-
-static void groups_came(struct device_read *read)
-{
-    struct open_work *work = container_of(read, struct open_work, read);
-
-    if (!load_came(work))
-        return;
-    take_group_rows(work);
-    if (load_goes_on(work))
-        load_ask(work, ROW_GROUP, groups_came);
-    else
-        open_decide(work->open);
-}
-
-static void load_groups(struct open_work *work)
-{
-    buf_clear(&work->prefix);
-    row_key_put(&work->prefix, work->open->user, SPAN(""));
-    load_ask(work, ROW_GROUP, groups_came);
 }
 
 /* --- … places --- */
@@ -211,28 +223,6 @@ static void take_place_row(struct open_work *work, const struct ledger_row *row)
     place->epoch             = stored.epoch;
     place->seq               = row->generation - 1;
     place->is_kept           = stored.is_kept;
-}
-
-static void places_came(struct device_read *read)
-{
-    struct open_work *work = container_of(read, struct open_work, read);
-
-    if (!load_came(work))
-        return;
-    for (size_t i = 0; i < read->read.row_count; i++)
-        take_place_row(work, &read->read.rows[i]);
-    if (load_goes_on(work))
-        load_ask(work, ROW_PLACE, places_came);
-    else
-        load_groups(work);
-}
-
-static void load_places(struct open_work *work)
-{
-    buf_clear(&work->prefix);
-    row_key_put(&work->prefix, work->open->user, work->open->device);
-    row_key_put_third(&work->prefix, SPAN(""));
-    load_ask(work, ROW_PLACE, places_came);
 }
 
 /* --- … sessions of the user --- */
@@ -318,25 +308,118 @@ static void take_session_row(struct open_work *work, const struct ledger_row *ro
         take_other_row(work, &session, row->generation, device);
 }
 
-static void sessions_came(struct device_read *read)
-{
-    struct open_work *work = container_of(read, struct open_work, read);
+/* --- … one after the other --- */
 
-    if (!load_came(work))
-        return;
-    for (size_t i = 0; i < read->read.row_count; i++)
-        take_session_row(work, &read->read.rows[i]);
-    if (load_goes_on(work))
-        load_ask(work, ROW_SESSION, sessions_came);
-    else
-        load_places(work);
+static void load_take(struct open_work *work, const struct ledger_read *read)
+{
+    if (read->kind == ROW_GROUP)
+        take_group_rows(work, read);
+    for (size_t i = 0; read->kind == ROW_PLACE && i < read->row_count; i++)
+        take_place_row(work, &read->rows[i]);
+    for (size_t i = 0; read->kind == ROW_SESSION && i < read->row_count; i++)
+        take_session_row(work, &read->rows[i]);
 }
 
-static void load_sessions(struct open_work *work)
+/* In this order: places must not be older than the session's row. */
+static const enum row_kind load_order[] = { ROW_SESSION, ROW_PLACE, ROW_GROUP };
+
+enum { LOAD_KINDS = sizeof load_order / sizeof load_order[0] };
+
+static void load_page_came(struct device_read *read)
 {
-    buf_clear(&work->prefix);
-    row_key_put(&work->prefix, work->open->user, SPAN(""));
-    load_ask(work, ROW_SESSION, sessions_came);
+    struct open_work *work  = container_of(read, struct open_work, read);
+    uint8_t           kind  = read->read.kind;
+    enum rc           rc    = read->read.rc;
+    bool              is_ok = load_is_there(work, &read->read), goes_on;
+
+    if (is_ok)
+        load_take(work, &read->read);
+    goes_on = load_goes_on(work, &read->read);
+    ledger_read_fini(&read->read);
+    if (!is_ok)
+        load_fail(work, rc);
+    else if (goes_on)
+        load_ask(work, (enum row_kind)kind, load_page_came);
+    else if (kind == ROW_GROUP)
+        open_decide(work->open);
+    else
+        load_ask(work, kind == ROW_SESSION ? ROW_PLACE : ROW_GROUP, load_page_came);
+}
+
+/* --- … the first pages at once --- */
+
+static void own_name_put(struct open_work *work, struct channel_name *take_name)
+{
+    struct store_heads *heads = &work->round.round.heads;
+
+    if (take_name != NULL && take_name->space->durability == DURABLE)
+        work->own[heads->count++] = take_name;
+    else
+        channel_name_unref(take_name);
+}
+
+/* A new session begins at the heads of its own channels. Where the ledger is far away they are asked for beforehand. */
+static void own_heads_want(struct open_work *work)
+{
+    struct store_heads *heads = &work->round.round.heads;
+
+    heads->names = work->own;
+    heads->heads = work->own_heads;
+    heads->count = 0;
+    if (work->open->devices->writer->durable.store->has_one_writer || work->open->way != OPEN_NEWER)
+        return;
+    own_name_put(work, user_channel_new(work->open));
+    own_name_put(work, device_channel_new(work->open));
+}
+
+static bool round_is_there(struct open_work *work, enum rc *ret_rc)
+{
+    for (size_t i = 0; i < LOAD_KINDS; i++) {
+        *ret_rc = work->round.round.of[i].read.rc;
+        if (!load_is_there(work, &work->round.round.of[i].read))
+            return false;
+    }
+    return true;
+}
+
+/* Of the first kind that has another page all pages are read before the kinds that follow, which are read anew. */
+static size_t round_take(struct open_work *work)
+{
+    size_t i = 0;
+
+    for (buf_clear(&work->after); i < LOAD_KINDS; i++) {
+        load_take(work, &work->round.round.of[i].read);
+        if (load_goes_on(work, &work->round.round.of[i].read))
+            break;
+    }
+    return i;
+}
+
+static void round_came(struct device_round *round)
+{
+    struct open_work *work  = container_of(round, struct open_work, round);
+    enum rc           rc    = RC_OK;
+    bool              is_ok = round_is_there(work, &rc);
+    size_t            taken = is_ok ? round_take(work) : 0;
+
+    for (size_t i = 0; i < LOAD_KINDS; i++)
+        ledger_read_fini(&round->round.of[i].read);
+    if (!is_ok)
+        load_fail(work, rc);
+    else if (taken < LOAD_KINDS)
+        load_ask(work, load_order[taken], load_page_came);
+    else
+        open_decide(work->open);
+}
+
+static void load_round(struct open_work *work)
+{
+    work->round.came             = round_came;
+    work->round.round.read_count = LOAD_KINDS;
+    own_heads_want(work);
+    for (size_t i = 0; i < LOAD_KINDS; i++)
+        work->round.round.of[i].read = load_page(work, load_order[i]);
+    device_round_send(work->open->devices, &work->round);
 }
 
 /* What is in memory is the ledger's, where no other node writes. */
@@ -369,11 +452,12 @@ static bool open_may_believe_memory(const struct session_open *open)
 void open_load(struct session_open *open)
 {
     open_work_empty(open->work);
+    load_prefixes(open->work);
     if (open_may_believe_memory(open)) {
         take_memory(open->work);
-        load_groups(open->work);
+        load_ask(open->work, ROW_GROUP, load_page_came);
     } else {
-        load_sessions(open->work);
+        load_round(open->work);
     }
 }
 
@@ -447,36 +531,42 @@ static void gather_group(struct open_work *work, struct work_place *group)
     group->spans = NULL;
 }
 
-static void gather_own(struct open_work *work, struct span first, struct span second)
+static void gather_own(struct open_work *work, struct channel_name *take_name)
 {
-    struct channel_name *name = name_new(work->open->devices, first, second);
-
-    if (name == NULL)
+    if (take_name == NULL)
         return;  /* longer than a channel may be called */
-    gather(work, name);
-    channel_name_unref(name);
+    gather(work, take_name);
+    channel_name_unref(take_name);
+}
+
+/* The heads that came with the round count where the session has no place. */
+static void take_own_heads(struct open_work *work)
+{
+    for (size_t i = 0; i < work->round.round.heads.count; i++) {
+        struct work_place *place = work_places_find(&work->places, work->own[i]);
+        if (place == NULL || place->is_known || work->own_heads[i].rc != RC_OK)
+            continue;
+        place->epoch    = work->own_heads[i].epoch;
+        place->seq      = work->own_heads[i].head;
+        place->is_known = place->is_asked = true;
+        work->is_behind |= place->name->space->membership == MEMBER_IS_USER;
+    }
 }
 
 void open_gather(struct open_work *work)
 {
     const struct session_open *open = work->open;
-    struct buf                 text;
 
     work_places_sort(&work->stored);
-    gather_own(work, SPAN("user:"), open->user);
-    buf_init(&text, CHANNEL_NAME_BYTES_MAX);
-    buf_put(&text, open->user);
-    buf_putc(&text, '/');
-    buf_put(&text, open->device);
-    if (!buf_is_over(&text))
-        gather_own(work, SPAN("device:"), buf_span(&text));
-    buf_fini(&text);
+    gather_own(work, user_channel_new(open));
+    gather_own(work, device_channel_new(open));
     for (size_t i = 0; i < work->groups.count; i++)
         gather_group(work, &work->groups.at[i]);
     for (size_t i = 0; !work->is_new && i < work->stored.count; i++)
         if (work->stored.at[i].is_kept && !work->stored.at[i].is_used)
             gather(work, work->stored.at[i].name);
     work_places_sort(&work->places);
+    take_own_heads(work);
 }
 
 /* --- groups once more --------------------------------------------------------------------------------------------
@@ -489,7 +579,7 @@ bool open_groups_are_old(const struct open_work *work)
     const struct work_place     *user = NULL;
     const struct standing_place *now;
 
-    if (work->is_new)
+    if (work->is_new && !work->is_behind)
         return true;
     for (size_t i = 0; i < work->places.count && user == NULL; i++)
         if (work->places.at[i].name->space->membership == MEMBER_IS_USER)
@@ -502,12 +592,19 @@ bool open_groups_are_old(const struct open_work *work)
 
 static void groups_came_again(struct device_read *read)
 {
-    struct open_work *work = container_of(read, struct open_work, read);
+    struct open_work *work  = container_of(read, struct open_work, read);
+    enum rc           rc    = read->read.rc;
+    bool              is_ok = load_is_there(work, &read->read), goes_on;
 
-    if (!load_came(work))
+    if (is_ok)
+        take_group_rows(work, &read->read);
+    goes_on = load_goes_on(work, &read->read);
+    ledger_read_fini(&read->read);
+    if (!is_ok) {
+        load_fail(work, rc);
         return;
-    take_group_rows(work);
-    if (load_goes_on(work)) {
+    }
+    if (goes_on) {
         load_ask(work, ROW_GROUP, groups_came_again);
         return;
     }
@@ -525,8 +622,6 @@ void open_load_groups_again(struct open_work *work)
     work_places_free(&work->groups);
     work->groups_seq = 0;
     buf_clear(&work->after);
-    buf_clear(&work->prefix);
-    row_key_put(&work->prefix, work->open->user, SPAN(""));
     load_ask(work, ROW_GROUP, groups_came_again);
 }
 

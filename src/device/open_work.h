@@ -37,10 +37,15 @@ struct work_device {
     char               node[DEVICE_NODE_BYTES_MAX];  /* what row.node points into, once all are there */
 };
 
+enum { OPEN_OWN_COUNT = 2 };
+
 struct open_work {
-    struct device_read   read;
+    struct device_round  round;         /* what is asked first … */
+    struct device_read   read;          /* … and pages that follow */
     struct session_open *open;
-    struct buf           prefix, after;
+    struct buf           prefix, place_prefix, after;
+    struct channel_name *own[OPEN_OWN_COUNT];   /* of the user and the device: owned; their heads came with the round */
+    struct store_head    own_heads[OPEN_OWN_COUNT];
     struct standing     *standing;
     unsigned             tries;
     bool                 has_row, is_damaged;
@@ -58,6 +63,7 @@ struct open_work {
     bool                 is_new;      /* the session begins with this link … */
     bool                 was_new;     /* … or did, before its groups were read once more */
     bool                 is_again;    /* the groups were read once more */
+    bool                 is_behind;   /* the rows of groups are newer than the head where a new session begins in the user's log */
     bool                 is_parked;   /* waits until places of the session are written */
     uint32_t             writes_left, fences_left;
     struct fence_wait    wait;        /* for loops of this node */

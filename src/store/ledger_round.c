@@ -5,7 +5,7 @@
 
 void ledger_round_check(const struct ledger_round *round)
 {
-    must(round->read_count >= 1 && round->read_count <= LEDGER_ROUND_READS_MAX && round->heads.count <= STORE_HEADS_MAX);
+    must(round->read_count >= 1 && round->read_count <= ROUND_READS && round->heads.count <= STORE_HEADS_MAX);
     for (size_t i = 0; i < round->read_count; i++) {
         must(round->of[i].read.way == LEDGER_SCAN);
         ledger_read_check(&round->of[i].read);

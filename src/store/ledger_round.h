@@ -8,7 +8,7 @@
 
 #include "store/store.h"
 
-enum { LEDGER_ROUND_READS_MAX = 4 };
+enum { ROUND_READS = 4 };
 
 /* The owner keeps it, and all it points at, until done(). */
 struct ledger_round {
@@ -16,8 +16,8 @@ struct ledger_round {
     struct round_read {
         struct ledger_read   read;  /* a scan, first page; to be freed by ledger_read_fini() in any case. … and this one's */
         struct ledger_round *round;
-    }                  of[LEDGER_ROUND_READS_MAX];
-    size_t             read_count;  /* 1 … LEDGER_ROUND_READS_MAX */
+    }                  of[ROUND_READS];
+    size_t             read_count;  /* 1 … ROUND_READS */
     void             (*done)(struct ledger_round *round);  /* on a thread of the store, as with ledger_ops.read */
     struct store      *store;       /* the round's own */
     size_t             at;          /* … likewise: the scan under way */

@@ -7,7 +7,7 @@
 enum {
     ASK_HEADS_MOST = 2000, ASK_SCANS_MOST = 192,  /* what one trip begins with at most, but for its last request */
     SCAN_LOOK_MOST = 10000,                       /* rows; SQL_SCAN_ROWS names it too */
-    KEY_ROOM = LEDGER_KEY_BYTES_MAX + 1,
+    KEY_SCRATCH = LEDGER_KEY_BYTES_MAX + 1,
 };
 
 void asked_init(struct pg_asked *asked)
@@ -111,39 +111,39 @@ static int64_t bytes_most(const struct ledger_read *read)
 }
 
 /* The first key that a scan looks for. */
-static struct span scan_low(const struct ledger_read *read, char room[KEY_ROOM])
+static struct span scan_low(const struct ledger_read *read, char scratch[KEY_SCRATCH])
 {
     if (read->after.len == 0 || ledger_key_order(read->after, read->prefix) < 0)
         return read->prefix;
-    memcpy(room, read->after.at, read->after.len);
-    room[read->after.len] = '\0';
-    return span_of(room, read->after.len + 1);
+    memcpy(scratch, read->after.at, read->after.len);
+    scratch[read->after.len] = '\0';
+    return span_of(scratch, read->after.len + 1);
 }
 
 /* The first key above all that begin with the prefix. It is above all keys if there is no other. */
-static struct span scan_high(const struct ledger_read *read, char room[KEY_ROOM])
+static struct span scan_high(const struct ledger_read *read, char scratch[KEY_SCRATCH])
 {
     size_t len = read->prefix.len;
 
     while (len > 0 && (unsigned char)read->prefix.at[len - 1] == UINT8_MAX)
         len--;
     if (len == 0) {
-        memset(room, UINT8_MAX, KEY_ROOM);
-        return span_of(room, KEY_ROOM);
+        memset(scratch, UINT8_MAX, KEY_SCRATCH);
+        return span_of(scratch, KEY_SCRATCH);
     }
-    memcpy(room, read->prefix.at, len);
-    room[len - 1] = (char)((unsigned char)room[len - 1] + 1);
-    return span_of(room, len);
+    memcpy(scratch, read->prefix.at, len);
+    scratch[len - 1] = (char)((unsigned char)scratch[len - 1] + 1);
+    return span_of(scratch, len);
 }
 
 static void push_scan(struct ledger_read *read, void *ctx)
 {
     struct ask_args *to = ctx;
-    char             room[KEY_ROOM];
+    char             scratch[KEY_SCRATCH];
 
     pg_push_i64(to->args, 0, read->kind);
-    pg_push_bytes(to->args, 1, scan_low(read, room));
-    pg_push_bytes(to->args, 2, scan_high(read, room));
+    pg_push_bytes(to->args, 1, scan_low(read, scratch));
+    pg_push_bytes(to->args, 2, scan_high(read, scratch));
     pg_push_i64(to->args, 3, (int64_t)read->limit + 1);
     pg_push_i64(to->args, 4, bytes_most(read));
     pg_push_i64(to->args, 5, read->wall);
@@ -182,7 +182,7 @@ static bool row_is_of(const struct ask_answers *from, int64_t number)
     return from->row < PQntuples(from->rows) && pg_i64(from->rows, from->row, 0) == number;
 }
 
-static void take_question(struct store_heads *question, void *ctx)
+static void ask_take_heads(struct store_heads *question, void *ctx)
 {
     struct ask_answers *from = ctx;
 
@@ -233,7 +233,7 @@ static void ask_take(struct pg_lane *lane)
     struct ask_answers rows   = { .rows = lane->results[lane->asked.head_count > 0] };
 
     if (lane->asked.head_count > 0)
-        each_question(&lane->asked, take_question, &places);
+        each_question(&lane->asked, ask_take_heads, &places);
     if (lane->asked.scan_count > 0)
         each_scan(&lane->asked, take_scan, &rows);
 }
@@ -264,7 +264,7 @@ static void ask_answer(struct pg_lane *lane)
     }
 }
 
-static void refuse_question(struct store_heads *question, void *ctx)
+static void ask_refuse_heads(struct store_heads *question, void *ctx)
 {
     (void)ctx;
     for (size_t i = 0; i < question->count; i++)
@@ -279,7 +279,7 @@ static void refuse_scan(struct ledger_read *read, void *ctx)
 
 static void pg_ask_refuse(struct pg_lane *lane)
 {
-    each_question(&lane->asked, refuse_question, NULL);
+    each_question(&lane->asked, ask_refuse_heads, NULL);
     each_scan(&lane->asked, refuse_scan, NULL);
     ask_answer(lane);
 }

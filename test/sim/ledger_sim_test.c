@@ -53,6 +53,14 @@ static void disk_read(struct store *store, struct store_read *read)
     disk_turn(disk);
 }
 
+static void disk_heads(struct store *store, struct store_heads *question)
+{
+    struct turned_disk *disk = container_of(store, struct turned_disk, store);
+
+    disk_store(disk)->ops->heads(disk_store(disk), question);
+    disk_turn(disk);
+}
+
 static void disk_write_rows(struct ledger *ledger, struct ledger_batch *batch)
 {
     struct turned_disk *disk = container_of(ledger, struct turned_disk, ledger);
@@ -88,8 +96,8 @@ static void disk_close(struct store *store)
 
 static struct store *disk_open(struct bench *bench)
 {
-    static const struct store_ops  ops     = { .name = "sim", .append = disk_append, .read = disk_read, .tick = disk_tick,
-                                                .close = disk_close };
+    static const struct store_ops  ops     = { .name = "sim", .append = disk_append, .read = disk_read, .heads = disk_heads,
+                                                .tick = disk_tick, .close = disk_close };
     static const struct ledger_ops rows    = { .name = "sim", .write = disk_write_rows, .read = disk_read_rows };
     static const char *const       names[] = { "topic:a", "user:ann" };
     struct turned_disk            *disk    = calloc(1, sizeof *disk);

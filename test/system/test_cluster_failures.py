@@ -3,6 +3,7 @@ checker of histories (history.py) that judges afterwards. During each fault no a
 sees each message once and in order, and refusals say when to come again. After it nodes serve, and hear of each other, again.
 
 LW_FAULT_SECONDS  how long a fault lasts that has a length; 6 unless told otherwise (`make failures`: 30)
+LW_ALL_FAULTS     1: each fault with each engine, as `make failures` does; else some of them with one, that where they do more
 LW_LOSS_TABLE     a file to which each run adds a line of JSON; test/loss-table makes docs/loss-table.md from it
 """
 import concurrent.futures
@@ -27,6 +28,7 @@ pytestmark = pytest.mark.skipif(not is_built() or not is_installed() or postgres
 
 FAULT_SECONDS = float(os.environ.get("LW_FAULT_SECONDS", "6"))
 ENGINES = ["redis", "postgres"]
+ALL_FAULTS = os.environ.get("LW_ALL_FAULTS") == "1"
 CALM = 60                   # publishes that are acknowledged before and after a fault
 RECOVERY_SECONDS = 60       # far above what is promised (5 s): a benchmark machine measures that, see docs/loss-table.md
 PROBE_ANSWER_SECONDS = 2
@@ -166,6 +168,11 @@ def fixture_with_redis(shared):
     return cluster
 
 
+def briefly_with(engine):
+    """With this engine alone, unless all are asked for."""
+    return pytest.mark.parametrize("cluster", ENGINES if ALL_FAULTS else [engine], indirect=True)
+
+
 # --- nodes ----------------------------------------------------------------------------------------------------------
 
 def test_a_node_is_killed(cluster):
@@ -178,6 +185,7 @@ def test_a_node_is_killed(cluster):
         last.start()
 
 
+@briefly_with("redis")
 def test_nodes_are_killed_in_turn(cluster):
     """Threat 37, again and again: each node once, while the one before may still be starting."""
     with Trial(cluster, "each node killed in turn", [37]) as trial:
@@ -189,6 +197,7 @@ def test_nodes_are_killed_in_turn(cluster):
             node.wait_healthy()
 
 
+@briefly_with("postgres")
 def test_a_node_is_paused_past_its_lease(cluster):
     """Threat 43: a node that sleeps longer than its lease, and wakes. What it does then must not be that of a node that is up,
     before it has its lease again."""
@@ -200,6 +209,7 @@ def test_a_node_is_paused_past_its_lease(cluster):
         last.resume()
 
 
+@briefly_with("redis")
 def test_two_nodes_publish_to_one_channel(cluster):
     """Threat 42: dense seqs, one order for all readers."""
     with Trial(cluster, "two nodes, eight writers, one channel", [42], pause_s=0) as trial:
@@ -221,6 +231,7 @@ def drain(node, seconds):
     assert answer.status == 202, answer
 
 
+@briefly_with("redis")
 def test_rolling_restart(cluster):
     """Threat 45: each node is drained, stopped and started under load. Nothing is lost, and its clients don't all leave at one moment."""
     with Trial(cluster, "rolling restart: each node drained, stopped, started", [45]) as trial:
@@ -314,6 +325,7 @@ def test_postgres_is_stopped_hard(cluster):
         cluster.postgres.start()
 
 
+@briefly_with("postgres")
 def test_postgres_is_stopped_hard_again_and_again(cluster):
     """Threat 40: each time some commits have an outcome that nobody knows."""
     with Trial(cluster, "PostgreSQL stopped hard, five times", [40]) as trial:
@@ -323,6 +335,7 @@ def test_postgres_is_stopped_hard_again_and_again(cluster):
             trial.wait_acknowledged(30)
 
 
+@briefly_with("postgres")
 def test_postgres_is_paused(cluster):
     """Threat 40: connections stay and nothing is answered. Waiting is bounded, then 503."""
     with Trial(cluster, f"PostgreSQL paused {max(FAULT_SECONDS, 20):g} s (SIGSTOP)", [40], is_refusing=False) as trial:
@@ -332,6 +345,7 @@ def test_postgres_is_paused(cluster):
         cluster.postgres.resume()
 
 
+@briefly_with("redis")
 def test_health_tells_the_truth(cluster):
     """Threat 46: without its store a node is not ready, and says why; with it, it is again."""
     with Trial(cluster, "readiness while PostgreSQL is away", [46]):

@@ -60,6 +60,8 @@ static const struct route {
     { "v1/nodes",                 HTTP_GET,    serve_nodes,    false },
     { "v1/nodes/*/drain",         HTTP_POST,   serve_drain,    false },
     { "v1/allocate",              HTTP_GET,    serve_allocate, true },
+    { "v1/forwarders",            HTTP_GET,    serve_forwarders, false },
+    { "v1/dead/*",                HTTP_POST,   serve_dead,     false },
     { "v1/revocations",           HTTP_POST,   serve_revocation, false },
     { "healthz",                  HTTP_GET,    serve_health,  true },
     { "readyz",                   HTTP_GET,    serve_ready,   true },

@@ -64,6 +64,8 @@ struct api_port {
     void (*addresses)(void *ctx, struct span advertise, struct span ret[NODE_SCHEMES]);
     /* How long a client that asks now shall wait before it connects; 0: not at all. The time is kept for it. */
     msec (*wait_ms)(void *ctx);
+    /* What this node carries to back ends: objects with commas between. NULL: nothing. */
+    void (*put_forwarders)(void *ctx, struct buf *out);
     /* Lets all clients go, within so many ms (> 0). */
     void (*drain)(void *ctx, msec within_ms);
     /* The revocation is durable, as message `seq` of sys:control: carries it out on all loops. answered() gets the number

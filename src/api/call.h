@@ -78,6 +78,8 @@ void serve_connection(struct call *call);  /* GET and DELETE */
 void serve_nodes(struct call *call);
 void serve_drain(struct call *call);
 void serve_allocate(struct call *call);
+void serve_forwarders(struct call *call);
+void serve_dead(struct call *call);  /* POST: once more into its channel */
 void serve_revocation(struct call *call);
 void serve_health(struct call *call);
 void serve_ready(struct call *call);  /* to read and to publish */

@@ -68,6 +68,7 @@ static const struct peer_handler {
     { PEER_CONNECTION, serve_peer_connection }, { PEER_USERS, serve_peer_users },
     { PEER_DEVICES, serve_peer_devices },       { PEER_REVOCATION, serve_peer_revocation },
     { PEER_DRAIN, serve_peer_drain },           { PEER_SUBSCRIBERS, serve_peer_subscribers },
+    { PEER_FORWARDERS, serve_peer_forwarders },
 };
 
 void api_take_peer_call(struct api *api, struct peer_call *call)

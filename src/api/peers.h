@@ -16,6 +16,7 @@
  *                                                                     flags · epoch · seen place }
  *     PEER_REVOCATION     kind · name · second · seq                  number of links that were cut
  *     PEER_DRAIN          per_second · seconds                        1
+ *     PEER_FORWARDERS     nothing                                     text: JSON objects, with commas between
  *
  * Bodies are those of codec/bus/bus_body.h; `·` stands between numbers and texts. */
 #ifndef API_PEERS_H
@@ -57,6 +58,7 @@ void serve_peer_subscribers(struct api *api, struct peer_call *call, struct span
 void serve_peer_devices(struct api *api, struct peer_call *call, struct span body);
 void serve_peer_revocation(struct api *api, struct peer_call *call, struct span body);
 void serve_peer_drain(struct api *api, struct peer_call *call, struct span body);
+void serve_peer_forwarders(struct api *api, struct peer_call *call, struct span body);
 
 /* The name of a transport as it came, as a text that stays. */
 const char *peer_transport(struct span name);

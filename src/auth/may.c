@@ -59,6 +59,8 @@ static const struct action_row {
     [ACTION_WHY]          = { POLICY_KEYS, RIGHT_SUBSCRIBE, 0,
                               "asking what became of a message needs an API key with the right to subscribe" },
     [ACTION_SESSIONS]     = { POLICY_NONE, RIGHT_ADMIN, 0, "listing the sessions needs an API key with the right admin" },
+    [ACTION_FORWARDERS]   = { POLICY_NONE, RIGHT_ADMIN, 0,
+                              "seeing what back ends have yet to take, and sending it again, needs an API key with the right admin" },
     [ACTION_METRICS]      = { POLICY_NONE, RIGHT_ADMIN, 0, "metrics need an API key with the right admin" },
 };
 

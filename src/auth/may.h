@@ -28,6 +28,7 @@ enum action {
     ACTION_RECEIPTS,      /* how far a message came with the devices that it is for; users, of messages of their own */
     ACTION_WHY,           /* what became of a message for one device */
     ACTION_SESSIONS,      /* no channel: list the sessions of all users */
+    ACTION_FORWARDERS,    /* no channel: see what is carried to back ends, and send again what they refused */
     ACTION_PRESENCE,      /* ask which devices follow a channel, and be told who comes and goes */
     ACTION_COUNT
 };

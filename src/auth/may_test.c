@@ -64,6 +64,7 @@ static const char receipts[] = "receipts need an API key with the right to subsc
 static const char own_receipts[] = "you may ask only about messages that you published, or there is no such message";
 static const char asks_why[] = "asking what became of a message needs an API key with the right to subscribe";
 static const char sessions[] = "listing the sessions needs an API key with the right admin";
+static const char forwards[] = "seeing what back ends have yet to take, and sending it again, needs an API key with the right admin";
 static const char watch[]  = "metrics need an API key with the right admin";
 
 /* Of the answers: `.` yes, `1` 401, `3` 403, `m` 403 unless the caller is a member, `p` unless the
@@ -122,13 +123,14 @@ static const struct { enum action action; enum allowed policy; const char *want,
     { ACTION_WHY, ALLOW_NOBODY,            ". .   1 3...3  3 3333", asks_why, asks_why },
     { ACTION_WHY, ALLOW_ANYONE,            ". .   1 3...3  3 3333", asks_why, asks_why },
     { ACTION_SESSIONS, ALLOW_ANYONE,       ". .   1 33.33  3 3333", sessions, sessions },
+    { ACTION_FORWARDERS, ALLOW_ANYONE,     ". .   1 33.33  3 3333", forwards, forwards },
     { ACTION_METRICS, ALLOW_ANYONE,        ". .   1 33.33  3 3333", watch, watch },
 };
 
 static bool has_no_channel(enum action action)
 {
     return action == ACTION_LIST || action == ACTION_CONNECTIONS || action == ACTION_NODES || action == ACTION_REVOKE ||
-           action == ACTION_METRICS || action == ACTION_SESSIONS;
+           action == ACTION_METRICS || action == ACTION_SESSIONS || action == ACTION_FORWARDERS;
 }
 
 static bool asks_a_policy(enum action action)

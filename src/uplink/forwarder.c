@@ -183,8 +183,7 @@ msec forwarder_retry_ms(const struct forwarder *forwarder, uint32_t failures)
 
 void forwarder_took(struct forwarder *forwarder)
 {
-    forwarder->failures     = 0;
-    forwarder->paused_until = 0;
+    forwarder->failures = 0;
     if (forwarder->window < FORWARDER_WINDOW_MAX)
         forwarder->window++;
 }
@@ -262,19 +261,19 @@ static void forwarder_count(struct forwarder *forwarder)
                 now < forwarder->paused_until ? (uint64_t)(forwarder->set->writer->wall + forwarder->paused_until - now) : 0);
 }
 
-const char *forwarder_name(const struct forwarder *forwarder)
+size_t forwarders_count(const struct forwarders *set)
 {
-    return forwarder->options.name;
+    return (size_t)counter_get(&set->shown);
 }
 
-const struct forwarder_options *forwarder_options_of(const struct forwarder *forwarder)
+const char *forwarder_name(const struct forwarders *set, size_t at)
 {
-    return &forwarder->options;
+    return set->at[at]->name;
 }
 
-const struct forwarder_counters *forwarder_counters(const struct forwarder *forwarder)
+const struct forwarder_counters *forwarder_counters(const struct forwarders *set, size_t at)
 {
-    return &forwarder->counters;
+    return &set->at[at]->counters;
 }
 
 /* --- life ------------------------------------------------------------------------------------------------------------- */
@@ -290,11 +289,12 @@ void forwarders_init(struct forwarders *set, const struct forwarders_setup *setu
     must(channel_name_new(set->spaces, set->hash_key, SPAN("sys:dead"), &set->dead) == CHANNEL_NAME_OK);
 }
 
-static struct forwarder *forwarder_new(struct forwarders *set)
+static struct forwarder *forwarder_new(struct forwarders *set, const char *name)
 {
     struct forwarder *forwarder = calloc(1, sizeof *forwarder);
 
     must(forwarder != NULL);
+    memcpy(forwarder->name, name, sizeof forwarder->name);
     forwarder->set    = set;
     forwarder->window = FORWARDER_WINDOW_FIRST;
     map_init(&forwarder->channels);
@@ -329,21 +329,24 @@ void forwarders_fini(struct forwarders *set)
 static struct forwarder *forwarder_find(struct forwarders *set, const char *name)
 {
     for (size_t i = 0; i < set->count; i++)
-        if (strcmp(set->at[i]->options.name, name) == 0)
+        if (strcmp(set->at[i]->name, name) == 0)
             return set->at[i];
     return NULL;
 }
 
-static void forwarders_add(struct forwarders *set, const struct forwarder_options *options)
+static bool forwarders_add(struct forwarders *set, const struct forwarder_options *options)
 {
     struct forwarder *forwarder = forwarder_find(set, options->name);
 
+    if (forwarder == NULL && set->count == FORWARDERS_MAX)
+        return false;
     if (forwarder == NULL) {
-        must(set->count < FORWARDERS_MAX);
-        forwarder = set->at[set->count++] = forwarder_new(set);
+        forwarder = set->at[set->count++] = forwarder_new(set, options->name);
+        counter_set(&set->shown, set->count);
     }
     forwarder->options   = *options;
     forwarder->is_active = true;
+    return true;
 }
 
 static void forwarders_judge(struct forwarders *set)
@@ -353,13 +356,16 @@ static void forwarders_judge(struct forwarders *set)
 }
 
 /* One that is gone gives its leases up, and is kept without any, because whoever reads the counters may look at it. */
-void forwarders_configure(struct forwarders *set, const struct forwarder_options *options, size_t count)
+bool forwarders_configure(struct forwarders *set, const struct forwarder_options *options, size_t count)
 {
+    bool is_whole = true;
+
     for (size_t i = 0; i < set->count; i++)
         set->at[i]->is_active = false;
     for (size_t i = 0; i < count; i++)
-        forwarders_add(set, &options[i]);
+        is_whole &= forwarders_add(set, &options[i]);
     forwarders_judge(set);
+    return is_whole;
 }
 
 void forwarders_turn_begin(struct forwarders *set, msec now)

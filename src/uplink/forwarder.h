@@ -25,7 +25,7 @@
 #include "uplink/work_lease.h"
 
 enum {
-    FORWARDERS_MAX          = 320,             /* namespaces that forward, and webhooks */
+    FORWARDERS_MAX          = 1024,            /* namespaces that forward, and webhooks, all that there were since the start */
     FORWARDER_WINDOW_FIRST  = 4,               /* batches of a forwarder under way at once: so many at first … */
     FORWARDER_WINDOW_MAX    = 64,              /* … one more for each that the back end takes, half after a failure */
     FORWARDER_BATCH_MAX     = 1000,            /* places of a log in one batch, at most */
@@ -100,6 +100,7 @@ struct forwarders {
     msec                        now;
     struct forwarder           *at[FORWARDERS_MAX];
     size_t                      count;
+    struct counter              shown;       /* how many of them other threads may look at */
     struct list                 writes;      /* that wait for the batch under way */
     bool                        is_writing;
     uint32_t                    away_count;  /* questions, writes, calls and appends under way */
@@ -125,8 +126,9 @@ void forwarders_init(struct forwarders *set, const struct forwarders_setup *setu
 /* Nothing is under way. A zeroed set is fine. */
 void forwarders_fini(struct forwarders *set);
 
-/* From now on these, and no others; names are unique. Those that are there already go on by the new options. */
-void forwarders_configure(struct forwarders *set, const struct forwarder_options *options, size_t count);
+/* From now on these, and no others; names are unique. Those that are there already go on by the new options. False: there were
+ * too many since the start, and the last of them are left out. */
+bool forwarders_configure(struct forwarders *set, const struct forwarder_options *options, size_t count);
 
 /* Monotonic time of this turn. */
 void forwarders_turn_begin(struct forwarders *set, msec now);
@@ -143,8 +145,9 @@ void forwarders_tick(struct forwarders *set);
 void forwarders_stop(struct forwarders *set);
 bool forwarders_is_idle(const struct forwarders *set);
 
-const char                      *forwarder_name(const struct forwarder *forwarder);
-const struct forwarder_options  *forwarder_options_of(const struct forwarder *forwarder);
-const struct forwarder_counters *forwarder_counters(const struct forwarder *forwarder);
+/* Any thread: those that there ever were, and what they count. */
+size_t                           forwarders_count(const struct forwarders *set);
+const char                      *forwarder_name(const struct forwarders *set, size_t at);
+const struct forwarder_counters *forwarder_counters(const struct forwarders *set, size_t at);
 
 #endif

@@ -78,7 +78,7 @@ static struct peer_question *hint_new(const struct forwarder_part *part)
 
 static void hint_put(struct buf *body, const struct announced *announced)
 {
-    bus_put_text(body, span_str(announced->part->forwarder->options.name));
+    bus_put_text(body, span_str(announced->part->forwarder->name));
     bus_put_text(body, channel_name_span(announced->name));
     bus_put_number(body, announced->epoch);
     bus_put_number(body, announced->head);
@@ -126,7 +126,7 @@ static void hint_take(struct forwarders *set, struct span forwarder, struct span
     if (channel_name_new(set->spaces, set->hash_key, channel, &name) != CHANNEL_NAME_OK)
         return;
     for (size_t i = 0; i < set->count; i++)
-        if (span_eq(span_str(set->at[i]->options.name), forwarder))
+        if (span_eq(span_str(set->at[i]->name), forwarder))
             forwarder_hear_told(set->at[i], name, epoch, head);
     channel_name_unref(name);
 }

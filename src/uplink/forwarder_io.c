@@ -106,7 +106,7 @@ static void cursors_came(struct forwarder_read *read)
             cursor_again(channel);
     }
     if (read->read.rc != RC_OK)
-        forwarder_failed(load->forwarder, true, 0);
+        load->forwarder->unread_after = load->forwarder->set->now + FORWARDER_RETRY_MS;
     ledger_read_fini(&read->read);
     buf_fini(&load->bytes);
     free(load);
@@ -128,7 +128,7 @@ static void cursors_load_add(struct forwarder_load *load, struct forwarder_chann
 {
     size_t from = load->bytes.len;
 
-    cursor_put_key(&load->bytes, span_str(load->forwarder->options.name), channel->part->index,
+    cursor_put_key(&load->bytes, span_str(load->forwarder->name), channel->part->index,
                    channel_name_span(channel->name));
     load->keys[load->count]       = (struct ledger_key){ ROW_CURSOR, span_skip(buf_span(&load->bytes), from) };
     load->channels[load->count++] = channel;
@@ -139,7 +139,7 @@ void forwarder_load(struct forwarder *forwarder)
 {
     struct list *link;
 
-    if (list_is_empty(&forwarder->unread) || forwarder->set->now < forwarder->paused_until)
+    if (list_is_empty(&forwarder->unread) || forwarder->set->now < forwarder->unread_after)
         return;
     struct forwarder_load *load = cursors_load_new(forwarder);
     while (load->count < CURSORS_A_READ && (link = list_pop(&forwarder->unread)) != NULL)
@@ -196,7 +196,7 @@ static struct ledger_key lease_key_of(struct forwarder_write *write, const struc
 {
     size_t from = write->bytes.len;
 
-    work_lease_put_key(&write->bytes, span_str(part->forwarder->options.name), part->index);
+    work_lease_put_key(&write->bytes, span_str(part->forwarder->name), part->index);
     return (struct ledger_key){ ROW_LEASE, write_put_since(write, from) };
 }
 
@@ -204,7 +204,7 @@ static struct ledger_key cursor_key_of(struct forwarder_write *write, const stru
 {
     size_t from = write->bytes.len;
 
-    cursor_put_key(&write->bytes, span_str(channel->part->forwarder->options.name), channel->part->index,
+    cursor_put_key(&write->bytes, span_str(channel->part->forwarder->name), channel->part->index,
                    channel_name_span(channel->name));
     return (struct ledger_key){ ROW_CURSOR, write_put_since(write, from) };
 }

@@ -54,7 +54,7 @@ static void part_judge(struct forwarder_part *part, const struct registry *regis
 
     part->is_wanted = node_may_carry(forwarder);
     if (registry != NULL) {
-        const struct registry_node *owner = work_lease_owner(registry, span_str(forwarder->options.name), part->index);
+        const struct registry_node *owner = work_lease_owner(registry, span_str(forwarder->name), part->index);
         part_note_carrier(part, owner == NULL ? NULL : &owner->record.id);
         part->is_wanted &= owner != NULL && node_id_eq(&owner->record.id, &forwarder->set->self);
     }
@@ -140,7 +140,7 @@ static void part_read(struct forwarder_part *part)
 
     must(io != NULL && part->io == NULL);
     buf_init(&io->bytes, LEDGER_KEY_BYTES_MAX);
-    work_lease_put_key(&io->bytes, span_str(part->forwarder->options.name), part->index);
+    work_lease_put_key(&io->bytes, span_str(part->forwarder->name), part->index);
     io->part       = part;
     io->key        = (struct ledger_key){ ROW_LEASE, buf_span(&io->bytes) };
     io->read.read  = (struct ledger_read){ .way = LEDGER_GET, .keys = &io->key, .key_count = 1, .bytes_max = LEASE_READ_BYTES };

@@ -86,6 +86,7 @@ struct forwarder_sweep;
 
 struct forwarder {
     struct forwarders       *set;
+    char                     name[FORWARDER_NAME_BYTES_MAX + 1];  /* stays, so that any thread may read it */
     struct forwarder_options options;
     struct forwarder_part    parts[FORWARDER_PARTS];
     bool                     is_active;   /* the settings name it */
@@ -95,6 +96,7 @@ struct forwarder {
     uint32_t                 window;      /* batches under way at once */
     uint32_t                 failures;    /* of batches, without a success between them */
     msec                     paused_until;
+    msec                     unread_after; /* cursors are not read before */
     struct forwarder_sweep  *sweep;       /* under way, or NULL */
     bool                     needs_sweep;
     msec                     sweep_at;     /* the next one is due then … */

@@ -106,7 +106,7 @@ static void sweep_look_at(struct forwarder_sweep *sweep, struct listed_channel *
         return;
     }
     size_t from = sweep->bytes.len;
-    cursor_put_key(&sweep->bytes, span_str(forwarder->options.name), part->index, channel_name_span(listed->name));
+    cursor_put_key(&sweep->bytes, span_str(forwarder->name), part->index, channel_name_span(listed->name));
     sweep->keys[sweep->count]    = (struct ledger_key){ ROW_CURSOR, span_skip(buf_span(&sweep->bytes), from) };
     sweep->asked[sweep->count++] = listed;
 }

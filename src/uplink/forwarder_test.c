@@ -125,7 +125,7 @@ static void node_open(struct stage *stage, struct node *node, const char *name, 
     node->writer.wall = stage->wall;
     forwarders_init(&node->forwarders, &setup);
     forwarders_turn_begin(&node->forwarders, stage->now);
-    forwarders_configure(&node->forwarders, &options, 1);
+    assert_true(forwarders_configure(&node->forwarders, &options, 1));
 }
 
 static void node_turn(struct node *node)

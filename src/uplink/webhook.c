@@ -5,6 +5,7 @@
 
 #include "base/must.h"
 #include "codec/json/json.h"
+#include "message/event_kind.h"
 
 enum { SIGNATURE_BYTES = 32 };
 
@@ -78,8 +79,9 @@ struct webhook_count webhook_put_body(struct buf *out, const struct channel_name
 
 bool webhook_wants(uint32_t kinds, const struct message *message)
 {
-    (void)message;
-    return kinds != 0;
+    enum event_kind kind;
+
+    return event_kind_find(message_event(message), &kind) && (kinds & kind) != 0;
 }
 
 /* --- the signature ------------------------------------------------------------------------------------------------------ */

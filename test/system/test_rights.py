@@ -406,6 +406,7 @@ MANAGE = {
     "nodes": ask("GET", "/v1/nodes"),
     "sessions": ask("GET", "/v1/sessions"),
     "drain": ask("POST", "/v1/nodes/{node}/drain", per_second=1),
+    "forwarders": ask("GET", "/v1/forwarders"),
     "allocate": ask("GET", "/v1/allocate"),
     "ack": acknowledge,
     "native ack": native_ack,
@@ -424,6 +425,7 @@ MANAGE_NEEDS = {
     "revoke": "revoking needs an API key with the right admin",
     "nodes": "seeing the nodes and draining one needs an API key with the right admin",
     "sessions": "listing the sessions needs an API key with the right admin",
+    "forwarders": "seeing what back ends have yet to take, and sending it again, needs an API key with the right admin",
     "ack": NEEDS_USER, "native ack": LINK_NEEDS_USER,
 }
 MANAGE_NEEDS.update({"leave": MANAGE_NEEDS["join"], "members": MANAGE_NEEDS["join"], "user": MANAGE_NEEDS["groups of"],
@@ -442,6 +444,7 @@ MANAGE_TABLE = {
     "nodes":        (401, 401, 403, 403, 0,   403, 403),
     "sessions":     (401, 401, 403, 403, 0,   403, 403),
     "drain":        (401, 401, 403, 403, 0,   403, 403),
+    "forwarders":   (401, 401, 403, 403, 0,   403, 403),
     "allocate":     (0,   0,   0,   0,   0,   0,   0),    # who asks is not looked at
     "ack":          (401, 401, 401, 401, 401, None, None),
     "native ack":   (401, 401, 401, 401, 401, None, None),

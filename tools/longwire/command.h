@@ -103,6 +103,8 @@ int command_why(struct invocation *invocation);
 int command_sessions(struct invocation *invocation);
 int command_nodes(struct invocation *invocation);
 int command_top(struct invocation *invocation);
+int command_backlog(struct invocation *invocation);
+int command_dead(struct invocation *invocation);
 int command_token(struct invocation *invocation);
 int command_store(struct invocation *invocation);
 int command_completion(struct invocation *invocation);

@@ -400,6 +400,42 @@ static const char *const nodes_examples[] = {
     NULL,
 };
 
+/* --- backlog, dead ------------------------------------------------------------------------------------------------ */
+
+static const struct tool_option backlog_options[] = {
+    { OPTION_FORMAT, "format", "F", "FORMAT", CHOICES_FORMAT,
+      "how each forwarder is printed: `text` (the default), `json`, or a template such as `'{forwarder} {backlog}'`; see below" },
+    OPT_JSON,
+    OPT_END,
+};
+
+static const struct tool_section backlog_sections[] = {
+    { "Formats",
+      "`text`: a table; `AGE` is that of the oldest message that waits. `json`: each forwarder as one line, as the server sent it. The fields "
+      "of a template are `{forwarder}`, `{node}`, `{backlog}`, `{oldest}` (ms since 1970; 0: nothing waits), `{under_way}`, `{parts}`, "
+      "`{channels}`, `{paused_until}`, `{batches}`, `{messages}`, `{retries}`, `{refusals}`, `{dead}` and `{json}`." },
+    { NULL, NULL },
+};
+
+static const char *const backlog_examples[] = {
+    "longwire backlog",
+    "longwire backlog -F '{forwarder} {node} {backlog}'",
+    NULL,
+};
+
+static const struct tool_option dead_options[] = {
+    { OPTION_ALL, "all", "", NULL, NULL, "retry: all of them" },
+    { OPTION_JSON, "json", "j", NULL, NULL, "list: each as one line, as it stands in `sys:dead`" },
+    OPT_END,
+};
+
+static const char *const dead_examples[] = {
+    "longwire dead list",
+    "longwire dead retry 17 18",
+    "longwire dead retry --all",
+    NULL,
+};
+
 static const struct tool_option top_options[] = {
     { OPTION_INTERVAL, "interval", "", "TIME", NULL, "a table each so often (default 2s, at least 100ms); see Times below" },
     { OPTION_COUNT, "count", "nC", "N", NULL, "leave after N tables" },
@@ -596,6 +632,24 @@ static const struct tool_command nodes = {
     .words_min = 0, .words_max = 0, .words_ask = "longwire nodes takes no words, only options",
 };
 
+static const struct tool_command backlog = {
+    .name = "backlog", .usage = "", .run = command_backlog,
+    .summary = "list what back ends and webhooks have yet to take",
+    .about = "Of each forwarder and webhook, on each node of the cluster: how many messages wait, how old the oldest is, how many batches are under "
+             "way. Needs the right `admin` once the server has keys.",
+    .options = backlog_options, .sections = backlog_sections, .examples = backlog_examples,
+    .words_min = 0, .words_max = 0, .words_ask = "longwire backlog takes no words, only options",
+};
+
+static const struct tool_command dead = {
+    .name = "dead", .usage = "list|retry [SEQ...]", .run = command_dead,
+    .summary = "list messages that no back end took, and send them again",
+    .about = "They stand in the channel `sys:dead`, each with the status of the last answer. `retry` publishes a message into its channel once more, so that "
+             "it is forwarded like any other, and takes it off the list. Needs the right `admin` once the server has keys.",
+    .options = dead_options, .sections = no_sections, .examples = dead_examples, .choices = "list retry",
+    .words_min = 1, .words_max = SIZE_MAX, .words_ask = "list or retry? And of retry which ones: SEQ..., or --all. For instance: longwire dead retry 17",
+};
+
 static const struct tool_command top = {
     .name = "top", .usage = "", .run = command_top,
     .summary = "a live table of the nodes: clients, rates, lag",
@@ -657,12 +711,12 @@ static const struct tool_command help = {
     .summary = "print help, in general or on one command",
     .about = "The same as `longwire COMMAND --help`.",
     .options = no_options, .sections = no_sections, .examples = help_examples,
-    .choices = "sub pub request proxy history channels info recall purge why who sessions nodes top token store completion man",
+    .choices = "sub pub request proxy history channels info recall purge why who sessions nodes top backlog dead token store completion man",
     .words_min = 0, .words_max = 1, .words_ask = "one command at most. For instance: longwire help sub",
 };
 
 const struct tool_command *const tool_commands[] = {
-    &sub, &pub, &request, &proxy, &history, &channels, &info, &recall, &purge, &why, &who, &sessions, &nodes, &top, &token, &store, &completion, &man, &help, NULL,
+    &sub, &pub, &request, &proxy, &history, &channels, &info, &recall, &purge, &why, &who, &sessions, &nodes, &top, &backlog, &dead, &token, &store, &completion, &man, &help, NULL,
 };
 
 const struct tool_section tool_sections[] = {

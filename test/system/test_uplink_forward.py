@@ -1,0 +1,209 @@
+"""Uploads: what clients publish into a namespace that forwards arrives at a real HTTP server in batches, in order a channel, at
+least once with the same key, whatever becomes of the server and of the back end."""
+import contextlib
+import hashlib
+import hmac
+import http.server
+import json
+import threading
+import urllib.request
+
+import pytest
+
+from application import Listener
+from cluster import Cluster
+from longwire_client import Api
+from longwire_server import Server, is_built
+from waiting import wait_until
+
+pytestmark = pytest.mark.skipif(not is_built(), reason="no longwired is built")
+
+
+class Batches(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self):      # noqa: N802
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        status, headers = self.server.owner.take(self.path, self.headers, body)
+        if status is None:
+            return
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+class BackEnd:
+    """judge    (path, lines) → status. `batches`: (key, lines) that were taken, in the order of their coming."""
+
+    def __init__(self, port=0):
+        self.batches, self.lock, self.judge = [], threading.Lock(), lambda path, lines: 200
+        self.tries, self.open = 0, threading.Event()
+        self.open.set()
+        self.http = Listener(("127.0.0.1", port), Batches)
+        self.http.owner = self
+        self.port = self.http.server_address[1]
+        threading.Thread(target=self.http.serve_forever, daemon=True).start()
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.port}"
+
+    def take(self, path, headers, body):
+        lines = [json.loads(line) for line in body.splitlines()] if body[:1] != b"[" else json.loads(body)
+        self.open.wait(60)
+        with self.lock:
+            self.tries += 1
+            status = self.judge(path, lines)
+            if 200 <= status < 300:
+                self.batches.append((headers["Idempotency-Key"], lines, dict(headers), body))
+        return status, {}
+
+    def seqs(self, channel):
+        with self.lock:
+            return [line["seq"] for _, lines, _, _ in self.batches for line in lines
+                    if line.get("channel") == channel and line["type"] == "message"]
+
+    def has_all(self, channel, last):
+        return set(range(1, last + 1)) <= set(self.seqs(channel))
+
+    def check(self, channel, last):
+        """In order, each at least once; what came again came as the same batch."""
+        following, ranges = 1, {}
+        with self.lock:
+            for key, lines, _, _ in self.batches:
+                if not key.startswith(channel + "/"):
+                    continue
+                first, end = map(int, key.rsplit("/", 1)[1].split("-"))
+                assert first <= following, f"{key} came before {following}"
+                assert [line["seq"] for line in lines] == list(range(first, end + 1)), key
+                assert ranges.setdefault(first, end) == end, f"{key} came again with another end than {ranges[first]}"
+                following = max(following, end + 1)
+        assert following == last + 1
+
+    def close(self):
+        self.open.set()
+        self.http.shutdown()
+        self.http.server_close()
+
+
+def config(back_end, **more):
+    lines = "".join(f"{name} = {value}\n" for name, value in more.items())
+    return (f"loops = 1\n[backend app]\nurl = {back_end.url}\ntimeout_s = 5\nretries = 0\n"
+            f"[namespace up]\npublish = anyone\nforward = app/in\n{lines}")
+
+
+@pytest.fixture(name="back_end")
+def a_back_end():
+    with contextlib.closing(BackEnd()) as back_end:
+        yield back_end
+
+
+def publish(server, channel, *texts):
+    api = Api(server.url)
+    try:
+        for text in texts:
+            answer = api.call("POST", f"/v1/channels/{channel}/messages", text.encode(), {"Content-Type": "text/plain"})
+            assert answer.status == 201, answer
+    finally:
+        api.close()
+
+
+def publish_many(server, channel, count, start=0):
+    lines = "".join(json.dumps({"channel": channel, "data": f"text {start + i}"}) + "\n" for i in range(count))
+    request = urllib.request.Request(server.url + "/v1/messages", lines.encode(), {"Content-Type": "application/x-ndjson"})
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        assert all(json.loads(line)["status"] == 201 for line in answer.read().splitlines())
+
+
+def forwarders(server):
+    with urllib.request.urlopen(server.url + "/v1/forwarders", timeout=60) as answer:
+        return [forwarder for node in json.loads(answer.read())["nodes"] for forwarder in node["forwarders"]]
+
+
+def test_uploads_arrive_in_batches_and_survive_kill(back_end):
+    with Server(config=config(back_end)) as server:
+        publish_many(server, "up:positions", 250)
+        wait_until(lambda: back_end.has_all("up:positions", 250))
+        key, lines, headers, _ = back_end.batches[0]
+        assert headers["Content-Type"] == "application/x-ndjson" and len(lines) <= 100
+        assert lines[0]["type"] == "message" and lines[0]["data"] == "text 0" and lines[0]["seq"] == 1
+        assert key == f"up:positions/{lines[0]['epoch']}/1-{lines[-1]['seq']}"
+        # The server dies while the back end has a batch, which it takes all the same.
+        back_end.open.clear()
+        tries = back_end.tries
+        publish(server, "up:positions", "text 250", "text 251", "text 252")
+        server.kill()
+        back_end.open.set()
+        server.restart()
+        publish_many(server, "up:positions", 20, 253)
+        wait_until(lambda: back_end.has_all("up:positions", 273))
+        back_end.check("up:positions", 273)
+        assert back_end.tries > tries
+
+
+def test_a_back_end_that_was_away_gets_everything(back_end):
+    with Server(config=config(back_end)) as server:
+        publish(server, "up:a", "before")
+        wait_until(lambda: back_end.has_all("up:a", 1))
+        port = back_end.port
+        back_end.close()
+        publish_many(server, "up:a", 30)
+        publish_many(server, "up:b", 30)
+        wait_until(lambda: forwarders(server)[0]["backlog"] == 60)
+        wait_until(lambda: forwarders(server)[0]["retries"] > 0)
+        with contextlib.closing(BackEnd(port)) as again:
+            wait_until(lambda: again.has_all("up:b", 30) and set(range(2, 32)) <= set(again.seqs("up:a")))
+            wait_until(lambda: forwarders(server)[0]["backlog"] == 0)
+
+
+def test_a_poison_message_goes_to_the_dead_and_comes_back(back_end, longwire=None):
+    back_end.judge = lambda path, lines: 422 if any(line.get("data") == "poison" for line in lines) else 200
+    with Server(config=config(back_end, forward_tries=1)) as server:
+        publish(server, "up:a", "one", "poison", "three")
+        publish(server, "up:b", "fine")
+        wait_until(lambda: set(back_end.seqs("up:a")) == {1, 3} and back_end.has_all("up:b", 1))
+        with urllib.request.urlopen(server.url + "/v1/channels/sys:dead/messages", timeout=60) as answer:
+            [dead] = json.loads(answer.read())["messages"]
+        assert {name: dead["data"][name] for name in ("channel", "seq", "status", "backend", "data")} == \
+            {"channel": "up:a", "seq": 2, "status": 422, "backend": "app", "data": "poison"}
+        back_end.judge = lambda path, lines: 200
+        request = urllib.request.Request(server.url + f"/v1/dead/{dead['seq']}", b"", method="POST")
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            said = json.loads(answer.read())
+        assert answer.status == 201 and said["channel"] == "up:a" and said["seq"] == 4
+        wait_until(lambda: 4 in back_end.seqs("up:a"))
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(request, timeout=60)
+        assert refused.value.code == 404
+
+
+def carried(node):
+    """How many parts this node carries."""
+    said = node.ask("/v1/forwarders")
+    return sum(one["parts"] for own in said["nodes"] if own["node"] == node.name for one in own["forwarders"])
+
+
+def test_a_paused_node_is_replaced_and_moves_nothing_back(back_end):
+    with Cluster(engine="postgres", count=2, config=config(back_end)) as cluster:
+        first, second = cluster.nodes
+        wait_until(lambda: carried(first) > 0 and carried(second) > 0 and carried(first) + carried(second) == 16)
+        for i in range(8):
+            publish_many(first, f"up:c{i}", 5)
+        wait_until(lambda: all(back_end.has_all(f"up:c{i}", 5) for i in range(8)))
+        first.pause()
+        wait_until(lambda: carried(second) == 16)
+        for i in range(8):
+            publish_many(second, f"up:c{i}", 5, 5)
+        wait_until(lambda: all(back_end.has_all(f"up:c{i}", 10) for i in range(8)))
+        first.resume()
+        wait_until(lambda: carried(first) > 0 and carried(first) + carried(second) == 16)
+        for i in range(8):
+            publish_many(first, f"up:c{i}", 5, 10)
+        wait_until(lambda: all(back_end.has_all(f"up:c{i}", 15) for i in range(8)))
+        for i in range(8):
+            back_end.check(f"up:c{i}", 15)

@@ -141,7 +141,7 @@ static struct message *dead_read(struct api *api, struct span object, struct buf
         !dead_text(doc, SPAN("channel"), strings, &channel) || !dead_text(doc, SPAN("media"), strings, &media) ||
         !dead_text(doc, SPAN("from"), strings, &from) || !dead_text(doc, SPAN("event"), strings, &event) ||
         !dead_payload(doc, media, strings, &payload) || media.len > MEDIA_BYTES_MAX || from.len > FROM_BYTES_MAX ||
-        event.len > EVENT_NAME_BYTES_MAX || channel_name_new(api->namespaces, api->hash_key, channel, &name) != CHANNEL_NAME_OK)
+        event.len > EVENT_BYTES_MAX || channel_name_new(api->namespaces, api->hash_key, channel, &name) != CHANNEL_NAME_OK)
         return NULL;
     message       = message_new_event(name, MESSAGE_PLAIN, payload.at, (uint32_t)payload.len, media, from, event);
     message->time = api->shard->wall;

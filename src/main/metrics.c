@@ -1,6 +1,7 @@
 /* metrics.c - the numbers of a node as Prometheus text (exposition format 0.0.4). No label names a channel or a
  * user, so that a million channels make no more series than one (threat 109). */
 #include "fetch/fetch.h"
+#include "main/forwarder_metrics.h"
 #include "main/metrics_put.h"
 #include "main/process_use.h"
 #include "main/server.h"
@@ -354,5 +355,6 @@ void server_put_metrics(struct server *server, const struct writer_stats *stats,
     put_stores(out, server);
     uplink_host_put_metrics(&server->writer.uplink, out);
     cluster_host_put_metrics(&server->cluster, out);
+    forwarders_put_metrics(&server->writer.uplink.uplink.forwarders, clock_wall(), out);
     put_one(out, "longwire_log_lines_lost_total", "counter", "Log lines that could not be written.", log_lost());
 }

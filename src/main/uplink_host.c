@@ -2,9 +2,11 @@
 
 #include <stdio.h>
 
+#include "main/forwarder_settings.h"
 #include "main/metrics_put.h"
 #include "main/random.h"
 #include "main/server.h"
+#include "reactor/log.h"
 
 static void send_request(void *ctx, struct span backend, struct backend_call *call)
 {
@@ -34,6 +36,16 @@ static struct requests_limits requests_limits_of(const struct settings *settings
                                      .responses_bytes_max = settings->responses_bytes_max };
 }
 
+static const struct forwarder_port host_forwarder_port = {
+    .send = send_request, .cancel = cancel_request, .registry = nodes_of_cluster,
+};
+
+static void host_take_forwarders(struct uplink_host *host, const struct settings *settings)
+{
+    if (!forwarders_take_settings(&host->uplink.forwarders, &host->server->namespaces, settings))
+        LOG(LOG_ERROR, "webhook_left_out", log_str("why", "there were too many since the start; a restart takes them all"));
+}
+
 void uplink_host_open(struct uplink_host *host, struct server *server)
 {
     const struct requests_limits limits = requests_limits_of(&server->snapshot->settings);
@@ -42,8 +54,13 @@ void uplink_host_open(struct uplink_host *host, struct server *server)
                                             .self.incarnation = server->incarnation, .seed = random_u64() };
 
     snprintf(setup.self.name, sizeof setup.self.name, "%s", server->node);
+    const struct forwarders_setup forwarders = {
+        .writer = setup.writer, .spaces = setup.spaces, .hash_key = setup.hash_key, .port = &host_forwarder_port, .ctx = host,
+        .self = setup.self, .has_role = (server->snapshot->settings.role_bits & ROLE_FORWARD) != 0, .seed = random_u64(),
+    };
     host->server = server;
-    uplink_init(&host->uplink, &setup, &limits);
+    uplink_init(&host->uplink, &setup, &limits, &forwarders);
+    host_take_forwarders(host, &server->snapshot->settings);
     server->writer.writer.uplink     = &uplink_port;
     server->writer.writer.uplink_ctx = &host->uplink;
 }
@@ -56,6 +73,7 @@ void uplink_host_close(struct uplink_host *host)
 void uplink_host_adopt(struct uplink_host *host, const struct settings *settings)
 {
     host->uplink.requests.limits = requests_limits_of(settings);
+    host_take_forwarders(host, settings);
 }
 
 void uplink_host_turn_begin(struct uplink_host *host, msec now)

@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "main/server.h"
+#include "main/forwarder_metrics.h"
 #include "main/worker_priv.h"
 #include "device/membership_left.h"
 #include "device/peer_fence.h"
@@ -98,6 +99,8 @@ static void worker_peer_call(void *ctx, struct peer_call *call)
         publish_forward_serve(&worker->shard, &server->namespaces, &server->hash_key, call);
     } else if (call->topic == PEER_PRESENCE) {
         shard_serve_presence(&worker->shard, &server->writer.presence, call);
+    } else if (call->topic == PEER_FORWARD) {
+        uplink_serve_hint(&worker->shard, call);
     } else if (call->topic == PEER_LEFT) {
         shard_serve_left(&worker->shard, &server->namespaces, &server->hash_key, call);
     } else {
@@ -140,6 +143,13 @@ static size_t worker_hook_fields(void *ctx, const struct request_head *head,
 
 const struct session_port worker_session_port = { .new_key = worker_new_key, .hook_fields = worker_hook_fields };
 
+static void worker_put_forwarders(void *ctx, struct buf *out)
+{
+    const struct worker *worker = ctx;
+
+    forwarders_put_objects(&worker->server->writer.uplink.uplink.forwarders, out);
+}
+
 static void worker_put_metrics(void *ctx, const struct writer_stats *stats, struct buf *out)
 {
     struct worker *worker = ctx;
@@ -171,7 +181,7 @@ static void worker_revoke(void *ctx, const struct revocation *revocation, uint64
 
 const struct api_port worker_api_port = {
     .revoke      = worker_revoke,
-    .put_metrics = worker_put_metrics,
+    .put_metrics = worker_put_metrics, .put_forwarders = worker_put_forwarders,
     .health      = worker_health,
     .node        = worker_describe_node,
     .nodes       = worker_nodes,

@@ -2,6 +2,7 @@
  * know sessions and frames: a request comes as a command, its answer is a message of the device's log.
  *
  *     requests.h    requests of clients: ids, rows, responses
+ *     forwarder.h   messages that are carried to a back end, events to webhooks
  *     backend.h     addresses of a back end, their health, what waits for them
  *
  * It is owned beside the writer and runs on its thread. Pure: calls leave by a port. */
@@ -9,16 +10,22 @@
 #define UPLINK_UPLINK_H
 
 #include "node/uplink_port.h"
+#include "uplink/forwarder.h"
 #include "uplink/requests.h"
 
+struct peer_call;
+struct shard;
+
 struct uplink {
-    struct requests requests;
+    struct requests   requests;
+    struct forwarders forwarders;
 };
 
 /* For the writer (writer.uplink); ctx is the uplink. */
 extern const struct uplink_port uplink_port;
 
-void uplink_init(struct uplink *uplink, const struct requests_setup *setup, const struct requests_limits *limits);
+void uplink_init(struct uplink *uplink, const struct requests_setup *setup, const struct requests_limits *limits,
+                 const struct forwarders_setup *forwarders);
 void uplink_fini(struct uplink *uplink);  /* nothing is under way; a zeroed uplink is fine */
 
 /* Monotonic time of this turn. */
@@ -27,5 +34,8 @@ void uplink_turn_begin(struct uplink *uplink, msec now);
 void uplink_hurry(struct uplink *uplink);
 /* All loops have left. */
 void uplink_stop(struct uplink *uplink);
+
+/* Another node says that a log was written which this one carries (PEER_FORWARD). From a loop; takes the call. */
+void uplink_serve_hint(struct shard *shard, struct peer_call *call);
 
 #endif

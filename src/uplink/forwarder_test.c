@@ -7,6 +7,7 @@
 
 #include "base/must.h"
 #include "codec/json/json.h"
+#include "message/event_kind.h"
 #include "store/mem.h"
 #include "uplink/forwarder_priv.h"
 
@@ -198,7 +199,9 @@ static void answer_one(struct stage *stage)
 
     memmove(stage->calls, stage->calls + 1, --stage->call_count * sizeof stage->calls[0]);
     snprintf(stage->last_body, sizeof stage->last_body, "%.*s", SPAN_ARG(body));
-    if (status >= 200 && status < 300)
+    if (status >= 200 && status < 300 && body.at[0] == '[')
+        stage->batches++;
+    else if (status >= 200 && status < 300)
         take_lines(stage, body);
     call->outcome       = status == 0 ? BACKEND_UNREACHABLE : BACKEND_ANSWERED;
     call->fetch->status = status;
@@ -320,9 +323,20 @@ static void say(struct stage *stage, const char *channel, unsigned count)
     node_turn(&stage->nodes[0]);
 }
 
-static const struct forwarder *forwarder_at(const struct stage *stage, unsigned node)
+static const struct forwarder *forwarder_at(const struct stage *stage, unsigned node, const char *name)
 {
-    return stage->nodes[node].forwarders.at[0];
+    const struct forwarders *set = &stage->nodes[node].forwarders;
+
+    for (size_t i = 0; i < set->count; i++)
+        if (strcmp(set->at[i]->name, name) == 0)
+            return set->at[i];
+    fail_msg("no forwarder %s", name);
+    return NULL;
+}
+
+static const struct forwarder *uploads_of(const struct stage *stage, unsigned node)
+{
+    return forwarder_at(stage, node, "forward:up");
 }
 
 /* Every message of the channel came, in order; what came again came behind what had come before, as a whole batch. */
@@ -360,13 +374,13 @@ static void what_is_published_arrives_in_batches_in_order(void **state)
     open_stage(&stage);
     add_node(&stage, "a", 1);
     pass(&stage, 200);
-    assert_int_equal(counter_get(&forwarder_at(&stage, 0)->counters.parts), FORWARDER_PARTS);
+    assert_int_equal(counter_get(&uploads_of(&stage, 0)->counters.parts), FORWARDER_PARTS);
     say(&stage, "up:positions", 25);
     flow(&stage);
     assert_got(&stage, "up:positions", 25);
     assert_int_equal(stage.got_count, 25);
     assert_int_equal(stage.batches, 3);
-    assert_int_equal(counter_get(&forwarder_at(&stage, 0)->counters.backlog), 0);
+    assert_int_equal(counter_get(&uploads_of(&stage, 0)->counters.backlog), 0);
     say(&stage, "up:positions", 1);
     say(&stage, "topic:else", 1);
     flow(&stage);
@@ -405,9 +419,9 @@ static void a_back_end_that_is_away_loses_nothing_and_is_not_flooded(void **stat
         say(&stage, channel, 3);
     }
     pass(&stage, 3600 * 1000);
-    uint64_t tries = counter_get(&forwarder_at(&stage, 0)->counters.retries);
+    uint64_t tries = counter_get(&uploads_of(&stage, 0)->counters.retries);
     assert_true(tries >= 100 && tries < 200);  /* one in 30 s */
-    assert_int_equal(counter_get(&forwarder_at(&stage, 0)->counters.backlog), 600);
+    assert_int_equal(counter_get(&uploads_of(&stage, 0)->counters.backlog), 600);
     stage.status         = 200;
     stage.most_under_way = 0;
     pass(&stage, 31000);
@@ -484,7 +498,7 @@ static void a_message_that_is_refused_goes_to_the_dead_letters_and_the_rest_goes
     assert_got(&stage, "up:a", 6);
     pass(&stage, 10000);
     assert_int_equal(count_of(&stage, "up:a"), 9);
-    assert_int_equal(counter_get(&forwarder_at(&stage, 0)->counters.dead), 1);
+    assert_int_equal(counter_get(&uploads_of(&stage, 0)->counters.dead), 1);
     struct read_command *read = read_dead(&stage);
     assert_int_equal(read->read.entry_count, 1);
     struct span letter = message_payload(read->read.entries[0].message);
@@ -523,6 +537,123 @@ static void a_log_that_begins_anew_begins_with_a_gap(void **state)
     close_stage(&stage);
 }
 
+/* --- webhooks ------------------------------------------------------------------------------------------------------------- */
+
+static void event_on(struct node *node, const char *channel, const char *type)
+{
+    struct channel_name *name = name_of(node->stage, channel);
+    char                 text[64];
+
+    snprintf(text, sizeof text, "{\"type\":\"%s\"}", type);
+    struct message *message = message_new_event(name, MESSAGE_PLAIN, text, (uint32_t)strlen(text), SPAN("application/json"),
+                                                SPAN(""), span_str(type));
+    message->time                   = node->stage->wall;
+    struct publish_command *publish = publish_command_new(&message, SPAN(""), SPAN(""));
+    publish->settled                = on_published;
+    channel_name_unref(name);
+    publish_kind.at_writer(&publish->command, &node->writer);
+}
+
+static void hook_up(struct node *node)
+{
+    struct forwarder_options hook = { .name = "webhook:crm", .space = &node->stage->spaces.events, .prefix = "sys:events/",
+                                      .backend = "app", .target = "/in", .body = FORWARDER_EVENTS, .batch_max = 10, .tries = 1,
+                                      .retry_ms_max = 300000, .give_up_ms = 24 * 3600 * 1000,
+                                      .kinds = EVENT_KIND_CONNECTED | EVENT_KIND_OFFLINE };
+
+    assert_true(forwarders_configure(&node->forwarders, &hook, 1));
+}
+
+/* The newest body that came. */
+static bool last_has(const struct stage *stage, const char *text)
+{
+    return strstr(stage->last_body, text) != NULL;
+}
+
+static void a_webhook_gets_the_kinds_that_it_asks_for(void **state)
+{
+    (void)state;
+    struct stage stage;
+
+    open_stage(&stage);
+    struct node *node = add_node(&stage, "a", 1);
+    hook_up(node);
+    pass(&stage, 300);
+    event_on(node, "sys:events/3", "connected");
+    event_on(node, "sys:events/3", "joined");
+    event_on(node, "sys:events/3", "offline");
+    node_turn(node);
+    flow(&stage);
+    assert_true(stage.batches > 0 && last_has(&stage, "\"type\":\"offline\""));
+    assert_false(last_has(&stage, "joined"));
+    size_t batches = stage.batches;
+    event_on(node, "sys:events/3", "joined");  /* nobody asks for it: the cursor moves without a call */
+    node_turn(node);
+    flow(&stage);
+    assert_int_equal(stage.batches, batches);
+    assert_int_equal(counter_get(&forwarder_at(&stage, 0, "webhook:crm")->counters.backlog), 0);
+    assert_true(counter_get(&forwarder_at(&stage, 0, "webhook:crm")->counters.skipped) >= 2);
+    close_stage(&stage);
+}
+
+/* In order: what comes behind waits as long, 4xx or not; then it goes to sys:dead, and on. */
+static void a_webhook_that_fails_is_tried_for_a_day(void **state)
+{
+    (void)state;
+    struct stage stage;
+
+    open_stage(&stage);
+    struct node *node = add_node(&stage, "a", 1);
+    hook_up(node);
+    pass(&stage, 300);
+    stage.status = 400;
+    event_on(node, "sys:events/3", "connected");
+    node_turn(node);
+    flow(&stage);
+    pass(&stage, 3600 * 1000);
+    uint64_t retries = counter_get(&forwarder_at(&stage, 0, "webhook:crm")->counters.retries);
+    assert_true(retries > 12 && retries < 30);  /* at last one in five minutes */
+    assert_int_equal(counter_get(&forwarder_at(&stage, 0, "webhook:crm")->counters.dead), 0);
+    stage.wall += 23 * 3600 * 1000;
+    pass(&stage, 400000);
+    assert_int_equal(counter_get(&forwarder_at(&stage, 0, "webhook:crm")->counters.dead), 1);
+    stage.status = 200;
+    event_on(node, "sys:events/3", "offline");
+    node_turn(node);
+    pass(&stage, 301000);
+    assert_true(last_has(&stage, "offline") && !last_has(&stage, "connected"));
+    struct read_command *read = read_dead(&stage);
+    assert_int_equal(read->read.entry_count, 1);
+    command_free(&read->command);
+    close_stage(&stage);
+}
+
+static void a_webhook_that_is_configured_away_gives_its_parts_up(void **state)
+{
+    (void)state;
+    struct stage stage;
+
+    open_stage(&stage);
+    struct node *node = add_node(&stage, "a", 1);
+    hook_up(node);
+    pass(&stage, 300);
+    stage.status = 500;
+    event_on(node, "sys:events/3", "connected");
+    node_turn(node);
+    flow(&stage);
+    assert_true(forwarders_configure(&node->forwarders, NULL, 0));
+    pass(&stage, 500);
+    assert_int_equal(counter_get(&forwarder_at(&stage, 0, "webhook:crm")->counters.parts), 0);
+    assert_int_equal(counter_get(&forwarder_at(&stage, 0, "webhook:crm")->counters.backlog), 0);
+    stage.status = 200;
+    hook_up(node);
+    pass(&stage, 2000);
+    assert_true(last_has(&stage, "connected"));
+    close_stage(&stage);
+}
+
+/* --- nodes ---------------------------------------------------------------------------------------------------------------- */
+
 static void knows(struct node *node, const char *const *names, const uint64_t *incarnations, const bool *draining, size_t count)
 {
     struct node_record    records[NODES];
@@ -548,7 +679,7 @@ static void both_know(struct stage *stage, bool a_drains)
 
 static unsigned parts_of(const struct stage *stage, unsigned node)
 {
-    return (unsigned)counter_get(&forwarder_at(stage, node)->counters.parts);
+    return (unsigned)counter_get(&uploads_of(stage, node)->counters.parts);
 }
 
 static void two_nodes_share_the_parts_and_hand_them_over(void **state)
@@ -581,7 +712,7 @@ static void two_nodes_share_the_parts_and_hand_them_over(void **state)
     node_turn(&stage.nodes[1]);
     flow(&stage);
     assert_int_equal(stage.got_count, 81);
-    assert_int_equal(counter_get(&forwarder_at(&stage, 0)->counters.losses), 0);
+    assert_int_equal(counter_get(&uploads_of(&stage, 0)->counters.losses), 0);
     close_stage(&stage);
 }
 
@@ -627,7 +758,7 @@ static void a_node_that_was_stopped_moves_nothing(void **state)
         pass(&stage, 500);
         assert_got(&stage, "up:a", 36);
         assert_true(stage.got_count - count <= 1 + 10);  /* at most the batch that a had sent */
-        assert_int_equal(counter_get(&forwarder_at(&stage, 1)->counters.losses), 0);
+        assert_int_equal(counter_get(&uploads_of(&stage, 1)->counters.losses), 0);
         close_stage(&stage);
     }
 }
@@ -707,6 +838,9 @@ int main(void)
         cmocka_unit_test(retry_after_is_kept_to),
         cmocka_unit_test(a_message_that_is_refused_goes_to_the_dead_letters_and_the_rest_goes_on),
         cmocka_unit_test(a_log_that_begins_anew_begins_with_a_gap),
+        cmocka_unit_test(a_webhook_gets_the_kinds_that_it_asks_for),
+        cmocka_unit_test(a_webhook_that_fails_is_tried_for_a_day),
+        cmocka_unit_test(a_webhook_that_is_configured_away_gives_its_parts_up),
         cmocka_unit_test(two_nodes_share_the_parts_and_hand_them_over),
         cmocka_unit_test(a_node_that_was_stopped_moves_nothing),
         cmocka_unit_test(a_restart_sends_the_same_batch_again),

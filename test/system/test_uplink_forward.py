@@ -3,6 +3,7 @@ least once with the same key, whatever becomes of the server and of the back end
 import contextlib
 import http.server
 import json
+import subprocess
 import threading
 import urllib.error
 import urllib.request
@@ -12,7 +13,7 @@ import pytest
 from application import Listener
 from cluster import Cluster
 from longwire_client import Api
-from longwire_server import Server, is_built
+from longwire_server import LONGWIRE, Server, is_built
 from waiting import wait_until
 
 pytestmark = pytest.mark.skipif(not is_built(), reason="no longwired is built")
@@ -123,6 +124,10 @@ def publish_many(server, channel, count, start=0):
         assert all(json.loads(line)["status"] == 201 for line in answer.read().splitlines())
 
 
+def longwire(server, *words):
+    return subprocess.run([LONGWIRE, *words, "--server", server.url], check=True, capture_output=True, text=True, timeout=60).stdout
+
+
 def forwarders(server):
     with urllib.request.urlopen(server.url + "/v1/forwarders", timeout=60) as answer:
         return [forwarder for node in json.loads(answer.read())["nodes"] for forwarder in node["forwarders"]]
@@ -174,6 +179,8 @@ def test_a_poison_message_goes_to_the_dead_and_comes_back(back_end):
             [dead] = json.loads(answer.read())["messages"]
         assert {name: dead["data"][name] for name in ("channel", "seq", "status", "backend", "data")} == \
             {"channel": "up:a", "seq": 2, "status": 422, "backend": "app", "data": "poison"}
+        assert "up:a" in longwire(server, "dead", "list") and "poison" in longwire(server, "dead", "list")
+        assert longwire(server, "backlog", "-F", "{forwarder} {backlog} {dead}") == "forward:up 0 1\n"
         back_end.judge = lambda path, lines: 200
         request = urllib.request.Request(server.url + f"/v1/dead/{dead['seq']}", b"", method="POST")
         with urllib.request.urlopen(request, timeout=60) as answer:
@@ -183,6 +190,7 @@ def test_a_poison_message_goes_to_the_dead_and_comes_back(back_end):
         with pytest.raises(urllib.error.HTTPError) as refused:
             urllib.request.urlopen(request, timeout=60)
         assert refused.value.code == 404
+        assert longwire(server, "dead", "list") == longwire(server, "dead", "retry", "--all") == ""
 
 
 def carried(node):

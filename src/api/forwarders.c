@@ -46,7 +46,7 @@ static void forwarders_end(struct api *api, struct http_exchange *exchange, bool
     });
 }
 
-static void forwarders_told(struct peer_question *asked)
+static void forwarders_came(struct peer_question *asked)
 {
     struct http_exchange *exchange = asked->owner;
     struct api           *api      = exchange->owner;
@@ -81,7 +81,7 @@ void serve_forwarders(struct call *call)
     if (!call_passes(call, may(call->identity, NULL, ACTION_FORWARDERS)) || !call_knows_query(call, KNOWN_NO_WORDS))
         return;
     if (api_has_peers(api)) {
-        shard_ask_peers(api->shard, peers_question_new(PEER_FORWARDERS, call->exchange, forwarders_told));
+        shard_ask_peers(api->shard, peers_question_new(PEER_FORWARDERS, call->exchange, forwarders_came));
         return;
     }
     forwarders_begin(api);

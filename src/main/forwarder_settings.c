@@ -5,7 +5,7 @@
 
 #include "base/must.h"
 
-enum { WEBHOOK_RETRY_MS_MAX = 300000 };
+enum { WEBHOOK_RETRY_MS_LAST = 300000 };
 
 static struct forwarder_options options_of_namespace(const struct namespace *space)
 {
@@ -25,7 +25,7 @@ static struct forwarder_options options_of_webhook(const struct webhook_section 
 {
     struct forwarder_options options = {
         .space = &spaces->events, .body = FORWARDER_EVENTS, .batch_max = (uint32_t)section->batch, .tries = 1,
-        .retry_ms_max = WEBHOOK_RETRY_MS_MAX, .give_up_ms = section->retry_for_s * 1000, .kinds = section->events,
+        .retry_ms_max = WEBHOOK_RETRY_MS_LAST, .give_up_ms = section->retry_for_s * 1000, .kinds = section->events,
     };
     snprintf(options.name, sizeof options.name, "webhook:%s", section->name);
     snprintf(options.prefix, sizeof options.prefix, "sys:events/");

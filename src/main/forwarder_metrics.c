@@ -8,21 +8,21 @@ struct forwarder_metric {
     size_t      at;  /* in struct forwarder_counters */
 };
 
-#define METRIC(name, kind, member, help) { "longwire_forwarder_" name, kind, help, offsetof(struct forwarder_counters, member) }
+#define METRIC(name, kind, member, help) { name, kind, help, offsetof(struct forwarder_counters, member) }
 
 static const struct forwarder_metric forwarder_metrics[] = {
-    METRIC("backlog_messages", "gauge", backlog, "Messages that the back end has yet to take, of the channels that this node carries."),
-    METRIC("batches_total", "counter", batches, "Batches that the back end took."),
-    METRIC("messages_total", "counter", messages, "Messages in them."),
-    METRIC("sent_bytes_total", "counter", sent_bytes, "Bytes of batches that were sent, each try."),
-    METRIC("retries_total", "counter", retries, "Batches that failed and are sent again."),
-    METRIC("refusals_total", "counter", refusals, "Batches that the back end refused (4xx): they are split, or sent again."),
-    METRIC("dead_total", "counter", dead, "Messages that went to sys:dead."),
-    METRIC("under_way", "gauge", under_way, "Batches under way."),
-    METRIC("parts", "gauge", parts, "Parts of the forwarder that this node carries, of 16."),
-    METRIC("takeovers_total", "counter", takeovers, "Parts that this node has taken over."),
-    METRIC("losses_total", "counter", losses, "Parts that another node took, although this one believed that it carries them."),
-    METRIC("sweeps_total", "counter", sweeps, "Walks over all channels, for those that are behind."),
+    METRIC("longwire_forwarder_backlog_messages", "gauge", backlog, "Messages that the back end has yet to take, of the channels that this node carries."),
+    METRIC("longwire_forwarder_batches_total", "counter", batches, "Batches that the back end took."),
+    METRIC("longwire_forwarder_messages_total", "counter", messages, "Messages in them."),
+    METRIC("longwire_forwarder_sent_bytes_total", "counter", sent_bytes, "Bytes of batches that were sent, each try."),
+    METRIC("longwire_forwarder_retries_total", "counter", retries, "Batches that failed and are sent again."),
+    METRIC("longwire_forwarder_refusals_total", "counter", refusals, "Batches that the back end refused (4xx): they are split, or sent again."),
+    METRIC("longwire_forwarder_dead_total", "counter", dead, "Messages that went to sys:dead."),
+    METRIC("longwire_forwarder_under_way", "gauge", under_way, "Batches under way."),
+    METRIC("longwire_forwarder_parts", "gauge", parts, "Parts of the forwarder that this node carries, of 16."),
+    METRIC("longwire_forwarder_takeovers_total", "counter", takeovers, "Parts that this node has taken over."),
+    METRIC("longwire_forwarder_losses_total", "counter", losses, "Parts that another node took, although this one believed that it carries them."),
+    METRIC("longwire_forwarder_sweeps_total", "counter", sweeps, "Walks over all channels, for those that are behind."),
 };
 
 static uint64_t forwarder_number(const struct forwarders *set, size_t at, size_t member)

@@ -30,6 +30,7 @@ enum {
     ENGINE_LEAVE_MS    = 5 * 1000,   /* an orderly end takes no longer */
     ENGINE_ACK_MS      = 200,        /* acknowledgements are sent at most so often */
     ENGINE_OUT_BYTES   = 256 * 1024, /* with more in `out` no further publish is put there */
+    ENGINE_REPLAYS     = 256,
     ENGINE_CONTROL_BYTES_MAX = 64 * 1024, /* a longer control message comes as a message */
 };
 
@@ -40,6 +41,11 @@ enum engine_state { ENGINE_WAITING, ENGINE_CONNECTING, ENGINE_ASKING, ENGINE_GRE
 struct engine_end {
     unsigned code;
     char     reason[256];
+};
+
+/* Where a response stands that was repeated. */
+struct engine_replay {
+    uint64_t epoch, seq;
 };
 
 struct engine {
@@ -72,6 +78,8 @@ struct engine {
     struct list           publishes;  /* outgoing.link: all without an answer, oldest first */
     struct list           requests;   /* request.link: likewise */
     msec                  request_due;  /* the earliest moment at which a request is due that was put off; 0: none is */
+    struct engine_replay  replays[ENGINE_REPLAYS];  /* a ring of responses that were told because they were repeated … */
+    size_t                replay_count;             /* … so many since the start. They may come once more, from their log */
     char                  device_log[CHANNEL_BYTES_MAX + 1];  /* that requests make a link follow which has no session; "": not known */
     uint64_t              ref;        /* the last one given */
     uint64_t              connect_ref;  /* of the last `connect` */

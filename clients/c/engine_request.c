@@ -319,6 +319,21 @@ static void tell(struct engine *engine, struct request *request, const struct js
     buf_fini(&said.texts);
 }
 
+static void note_replay(struct engine *engine, const struct bin_frame *frame)
+{
+    if (bin_has(frame, BIN_REPLAYED))
+        engine->replays[engine->replay_count++ % ENGINE_REPLAYS] =
+            (struct engine_replay){ bin_number(frame, BIN_EPOCH), bin_number(frame, BIN_SEQ) };
+}
+
+static bool was_replayed(const struct engine *engine, const struct bin_frame *frame)
+{
+    for (size_t i = 0; i < ENGINE_REPLAYS && i < engine->replay_count; i++)
+        if (engine->replays[i].seq == bin_number(frame, BIN_SEQ) && engine->replays[i].epoch == bin_number(frame, BIN_EPOCH))
+            return true;
+    return false;
+}
+
 /* A document of its own: the callback may come back to the engine only by orders, but what it was told is borrowed from here. */
 bool engine_on_response(struct engine *engine, const struct bin_frame *frame)
 {
@@ -328,16 +343,18 @@ bool engine_on_response(struct engine *engine, const struct bin_frame *frame)
     struct request                 *request = NULL;
 
     if (list_is_empty(&engine->requests))
-        return false;
+        return was_replayed(engine, frame);
     json_doc_init(&doc);
     buf_init(&scratch, SIZE_MAX / 2);
     if (json_parse(frame->payload, &limits, &doc) && json_root(&doc)->type == JSON_OBJECT)
         request = find_by_id(engine, string_of(json_member(&doc, json_root(&doc), SPAN("request")), &scratch));
-    if (request != NULL)
+    if (request != NULL) {
+        note_replay(engine, frame);
         tell(engine, request, &doc, frame->payload.len, bin_has(frame, BIN_REPLAYED));
+    }
     buf_fini(&scratch);
     json_doc_fini(&doc);
-    return request != NULL;
+    return request != NULL || was_replayed(engine, frame);
 }
 
 const char *lw_response_header(const struct lw_response *response, const char *name)

@@ -1413,7 +1413,10 @@ static void test_a_request_outlives_its_link(void **state)
     /* It was sent again with its id before anything else was heard, and the answer to that is a replay. */
     SERVER(&stage, response_put(wire, "device:ann/phone", 3, true, RESPONSE_R1));
     expect_told(&stage, "followed device:ann/phone 4\nresponse r1 200 \"hi\" replayed X-A=1\n\n");
-    /* The message itself comes, too, and is told to nobody who has asked: another run might have. */
+    /* The message itself comes, too, and is told no second time. */
+    SERVER(&stage, FRAME(BIN_SUBSCRIBE, T(BIN_CHANNEL, "device:ann/tablet"), N(BIN_EPOCH, EPOCH), N(BIN_HEAD, 2));
+           response_put(wire, "device:ann/tablet", 3, false, RESPONSE_R1));
+    expect_told(&stage, "followed device:ann/tablet 2\n");
     SERVER(&stage, response_put(wire, "device:ann/phone", 5, false, RESPONSE_R1));
     expect_told(&stage, "control response - 0 0\n");
     stage_end(&stage);

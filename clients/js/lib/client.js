@@ -29,6 +29,7 @@ const TIMES = { patienceMs: 10000, silenceMs: 60000, pollWaitS: 25 };
 const PULL_LIMIT = 1000;
 const TOLD = new Set(['join', 'leave', 'presence', 'notify']);   // of a channel, and not in its log
 const PRESENCE = new Set(['join', 'leave', 'presence']);
+const TOLD_MAX = 1000;             // responses of which it is known that fetch() has handed them over
 const PRESENT_MAX = 10000;         // devices of a channel that are kept
 const ANSWERED = new Set([400, 401, 403, 404]);   // what one channel among several can be refused with
 
@@ -46,6 +47,7 @@ export class Client extends Emitter {
     #store;
     #outbox;
     #requests;
+    #told = new Set();          // places of responses that fetch() has handed over
     #hasDeviceLog = false;      // requests have made this link follow the log of its device
     #link = null;
     #timer = 0;
@@ -318,7 +320,7 @@ export class Client extends Emitter {
             this.#wakeRoom();
         },
         queued: count => this.#onQueued(count),
-        onControl: entry => this.emit(entry.type, entry),
+        onControl: entry => { if (entry.type !== 'response' || !this.#told.delete(`${entry.epoch} ${entry.seq}`)) this.emit(entry.type, entry); },
         report: (error, more) => this.#report(error, more),
         unsubscribe: subscription => {
             if (this.#subscriptions.get(subscription.channel) === subscription) this.unsubscribe(subscription.channel);
@@ -622,8 +624,10 @@ export class Client extends Emitter {
     }
 
     #take(entry) {
-        if (entry.type === 'response') this.#requests.take(entry);
+        const isTold = entry.type === 'response' && this.#requests.take(entry);
         if (entry.replayed) return;   // which is no place
+        if (isTold) this.#told.add(`${entry.epoch} ${entry.seq}`);
+        if (this.#told.size > TOLD_MAX) this.#told.delete(this.#told.values().next().value);
         if (TOLD.has(entry.type)) { this.#subscriptionOf(entry.channel).tell(entry); this.emit(entry.type, entry); return; }
         if (typeof entry.channel !== 'string' || !(('seq' in entry && 'epoch' in entry) || entry.type === 'gap')) return;   // of a later version
         if (!this.#subscriptions.has(entry.channel) && !this.#options.session) return;                // unsubscribed meanwhile

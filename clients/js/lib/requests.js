@@ -14,6 +14,7 @@ const NO_PLACE = 'http://longwire.invalid';
 const JSON_MEDIA = /^application\/(json|[^;]+\+json)\s*(;|$)/i;
 const BODILESS = new Set([204, 205, 304]);
 const HTTP_LATE_MS = 10000;
+const REPLAYS_MAX = 1000;           // responses that were told because they were repeated, and may come once more from their log
 
 function randomId() {
     const bytes = new Uint8Array(16);
@@ -55,6 +56,7 @@ export class Requests {
     #host;
     #items = new Map();     // id → what has no response, in the order of fetch()
     #posting = 0;
+    #replays = new Set();
 
     /* host: { link(), prefersLink(), isOpen(), outlivesLink(), url(), query(), device(), fetch(), token(), askAgain(), keep(kept), answered(message), random() } */
     constructor(host) {
@@ -139,10 +141,12 @@ export class Requests {
         this.pump();
     }
 
-    /* A message `response`, from whatever log, or a replay. true: somebody has asked for it. */
+    /* A message `response`, from whatever log, or a replay. true: somebody has asked for it, or had it before. */
     take(message) {
-        const item = this.#items.get(message.request);
-        if (!item) return false;
+        const item = this.#items.get(message.request), place = `${message.epoch} ${message.seq}`;
+        if (!item) return !message.replayed && this.#replays.delete(place);
+        if (message.replayed || item.isPosted) this.#replays.add(place);
+        if (this.#replays.size > REPLAYS_MAX) this.#replays.delete(this.#replays.values().next().value);
         this.#settle(item, () => {
             try {
                 item.resolve?.(responseOf(item, message));

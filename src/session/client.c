@@ -31,6 +31,7 @@ struct client_work *client_get_work(struct client *client)
         list_init(&client->work->publishes);
         list_init(&client->work->questions);
         list_init(&client->work->marks);
+        list_init(&client->work->requests);
         list_init(&client->work->refs);
     }
     return client->work;
@@ -68,6 +69,7 @@ void client_fini(struct client *client)
         client_cancel_connect(client);
         client_forget_publishes(client);
         client_forget_questions(client);
+        client_forget_requests(client);
         client_forget_marks(client);
         while ((at = list_pop(&client->work->refs)) != NULL)
             free(container_of(at, struct subscribe_ref, in_work));
@@ -234,8 +236,10 @@ void client_placed(struct link *link, struct reader_sub *sub)
     uint64_t              after = 0;
 
     device_link_placed(link, sub);
-    if (sub->sub.is_unasked)
+    if (sub->sub.is_unasked) {
+        client_send_requests(client);
         return;
+    }
     bool has_after = subscription_begins_elsewhere(&sub->sub, has_named, &after);
     client_say(client, &(struct client_event){
         .kind       = EVENT_SUBSCRIBED,
@@ -244,6 +248,7 @@ void client_placed(struct link *link, struct reader_sub *sub)
                         subscription_first_head(&sub->sub), has_after, after },
     });
     free(ref);
+    client_send_requests(client);
     client_drop_work_if_done(client);
 }
 

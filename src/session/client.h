@@ -31,6 +31,7 @@ struct client_work {
     struct list publishes;      /* under way; an answer whose client is gone is dropped */
     struct list questions;      /* under way: who is a member; they count as publishes */
     struct list marks;          /* channels marked as read in the last second: client_mark.c */
+    struct list requests;       /* to back ends, without an answer; they count as publishes */
     struct list refs;           /* of subscriptions whose channels have not answered */
     struct client_connecting *connecting;  /* a `connect` waits for its token to be identified, or for its session */
     struct buf  fields;         /* of the handshake, for the connect hook: name NUL value NUL …; until it was asked */
@@ -223,6 +224,10 @@ void client_marks_send_all(struct session_worker *worker);
 /* client_request.c: requests to back ends. */
 void client_request(struct client *client, const struct client_command *command);
 void client_cancel(struct client *client, const struct client_command *command);
+/* A channel of the client has answered, or is left: requests that waited for it go on. */
+void client_send_requests(struct client *client);
+/* The answers of requests under way will be dropped. */
+void client_forget_requests(struct client *client);
 
 /* client_publish.c: takes the message. `needs_member`: see publish_check(). */
 void client_send_publish(struct client *client, struct message *message, struct span key, struct span ref,

@@ -100,6 +100,7 @@ static void on_unsubscribe(struct client *client, const struct client_command *c
     }
     free(client_take_ref(client, sub));
     link_unfollow(&client->link, sub);
+    client_send_requests(client);
     client_say(client, &(struct client_event){
         .kind = EVENT_UNSUBSCRIBED, .ref = command->ref, .unsubscribed = command->unsubscribe,
     });

@@ -20,6 +20,7 @@ struct reader_sub *link_follow_own(struct link *link, struct channel_name *name)
     struct reader_sub *sub = link_follow(link, name, (struct start){ START_NOW, 0, 0 });
 
     sub->sub.is_unasked = true;
+    sub->sub.is_heard   = true;
     /* A frame that is shared with other streams says the place of its own channel and nothing else. */
     if (link->needs_all)
         link->encoding = ENCODING_PRIVATE;

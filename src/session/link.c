@@ -6,6 +6,7 @@
 #include "codec/token/token.h"
 #include "reactor/log.h"
 #include "session/device_link.h"
+#include "session/instruction.h"
 #include "session/presence_follow.h"
 #include "session/notify.h"
 
@@ -55,6 +56,7 @@ void link_fini(struct link *link)
 
     must(link->reader->owner == link);
     presence_follow_end_all(link);
+    instructions_forget(link);
     device_link_end(link, false);
     notify_forget(link);
     if (waiting != NULL && cut_frame_is_there(&waiting->cut) && waiting->cut.sub != NULL)
@@ -77,6 +79,7 @@ struct reader_sub *link_follow(struct link *link, struct channel_name *name, str
     struct reader_sub *sub = reader_follow(link->reader, &link->worker->readers, name, start);
 
     notify_set(link, sub, MODE_NOT_SAID);
+    sub->sub.is_heard = link_is_home(link, name);
     return sub;
 }
 
@@ -384,6 +387,8 @@ static void link_gather(struct link *link)
         if (entry.message != NULL)
             message_ref(entry.message);
         subscription_step(&sub->sub, &entry);
+        if (sub->sub.is_heard && entry.message != NULL)
+            instruction_note(link, entry.message);
         frame_batch_add(batch, sub, &before, &entry, link->kind->encode(link, sub, &entry), link->is_chunked);
         message_unref(entry.message);
     }
@@ -400,7 +405,7 @@ static bool link_may_share(const struct link *link)
            subscription_name(&sub->sub) == batch->channel && sub->sub.next == batch->from &&
            subscription_head(&sub->sub) + 1 == batch->to && subscription_epoch(&sub->sub) == batch->epoch &&
            link->encoding == (uint8_t)batch->encoding && link->is_chunked == batch->is_chunked &&
-           sub->sub.told_alias == batch->alias_before && !sub->sub.is_notify &&
+           sub->sub.told_alias == batch->alias_before && !sub->sub.is_notify && !sub->sub.is_heard &&
            subscription_is_plain(&sub->sub);
 }
 

@@ -7,6 +7,7 @@
 #include "session/client.h"
 #include "session/conn_follow.h"
 #include "session/device_link.h"
+#include "session/instruction.h"
 #include "session/link.h"
 #include "session/notify.h"
 #include "session/serve.h"
@@ -24,6 +25,7 @@ void session_worker_init(struct session_worker *worker)
     list_init(&worker->polls);
     list_init(&worker->echoes);
     list_init(&worker->dirty);
+    list_init(&worker->instructions);
     list_init(&worker->addressed);
     list_init(&worker->acking);
     list_init(&worker->marks);
@@ -92,13 +94,15 @@ void session_worker_turn_end(struct session_worker *worker)
     must(loop_is_here(worker->loop));
     worker->readers.now = worker->loop->now;
     session_worker_send_addressed(worker);
-    while ((at = list_pop(&worker->dirty)) != NULL) {
-        struct link *link = container_of(at, struct link, in_dirty);
-        if (link->kind->draw != NULL)
-            link->kind->draw(link);
-        else
-            link_draw(link);
-    }
+    do {
+        while ((at = list_pop(&worker->dirty)) != NULL) {
+            struct link *link = container_of(at, struct link, in_dirty);
+            if (link->kind->draw != NULL)
+                link->kind->draw(link);
+            else
+                link_draw(link);
+        }
+    } while (instructions_carry_out(worker));
     frame_batch_clear(&worker->batch);  /* what was drawn for one write can't be shared any more */
     frames_trim(&worker->frames);
 }

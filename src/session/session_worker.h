@@ -61,6 +61,7 @@ struct session_worker {
     struct list                echoes;
     struct list                addressed;        /* publishes that wait for their connections to follow: conn_follow.h */
     struct list                dirty;            /* links with something to draw this turn */
+    struct list                instructions;     /* of back ends, which links have drawn this turn: instruction.h */
     struct frames              frames;
     struct frame_batch         batch;
     struct cut_frames          cuts;

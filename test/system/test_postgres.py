@@ -3,7 +3,6 @@ two servers on one database, and while PostgreSQL is stopped hard, paused and st
 import contextlib
 import json
 import subprocess
-import time
 
 import pytest
 
@@ -149,8 +148,8 @@ def test_kill_minus_nine_loses_nothing(store):
     with node(store) as server, contextlib.ExitStack() as stack:
         reader = stack.enter_context(Reader(server.url, "sse", ["topic:one"]))
         publishers = [stack.enter_context(Publisher(server.url, f"p{i}", "topic:one", has_keys=True)) for i in range(4)]
-        for _ in range(5):
-            time.sleep(0.5)  # the moment is the fault that is injected
+        for round_number in range(1, 6):
+            wait_until(lambda n=round_number: sum(len(publisher.answered) for publisher in publishers) >= 5 * n)
             server.kill()
             server.start()
         for publisher in publishers:

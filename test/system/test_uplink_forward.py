@@ -200,6 +200,7 @@ def carried(node):
 
 
 def test_a_paused_node_is_replaced_and_moves_nothing_back(back_end):
+    """Whoever holds a lease that another node has taken is fenced off (threat 43)."""
     with Cluster(engine="postgres", count=2, config=config(back_end)) as cluster:
         first, second = cluster.nodes
         wait_until(lambda: carried(first) > 0 and carried(second) > 0 and carried(first) + carried(second) == 16)

@@ -407,6 +407,7 @@ static void pg_close(struct store *store)
     for (size_t i = 0; i < SQL_COUNT; i++)
         free(pg->texts[i]);
     free(pg->url);
+    free(pg->known);
     free(pg);
 }
 
@@ -699,8 +700,9 @@ static struct pg *pg_new(const struct pg_store_options *options)
     pg->options = *options;
     pg_options_fill(&pg->options);
     pg->url  = strdup(options->url);
-    pg->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    must(pg->url != NULL && pg->wake >= 0);
+    pg->known = calloc(PG_KNOWN_COUNT, sizeof pg->known[0]);
+    pg->wake  = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    must(pg->url != NULL && pg->known != NULL && pg->wake >= 0);
     for (size_t i = 0; i < SQL_COUNT; i++) {
         pg->texts[i] = options->is_volatile ? pg_volatile_text(pg_texts[i].text) : strdup(pg_texts[i].text);
         must(pg->texts[i] != NULL);
@@ -710,7 +712,7 @@ static struct pg *pg_new(const struct pg_store_options *options)
     lanes_init(pg);
     pg->ledger = (struct ledger){ .ops = &pg_ledger_ops };
     pg->store  = (struct store){ .ops = &pg_ops, .ledger = &pg->ledger, .has_one_writer = false,
-                                 .batches_max = (uint32_t)(2 * pg->options.writer_count) };
+                                 .batches_max = (uint32_t)pg->options.writer_count };
     return pg;
 }
 

@@ -4,7 +4,7 @@
 
 #include "base/must.h"
 
-enum { ARG_BYTES_LIMIT = 512 * 1024 * 1024, OID_BYTEA = 17, OID_INT8 = 20, ARRAY_COUNT_AT = 12 };
+enum { ARG_BYTES_LIMIT = 512 * 1024 * 1024, OID_BYTEA = 17, OID_INT8 = 20, ARRAY_COUNT_AT = 12, ARRAY_HEAD_BYTES = 20 };
 
 void pg_args_init(struct pg_args *args)
 {
@@ -110,6 +110,16 @@ int64_t pg_i64(const PGresult *result, int row, int column)
         return 0;
     must(PQgetlength(result, row, column) == sizeof wire);
     memcpy(&wire, PQgetvalue(result, row, column), sizeof wire);
+    return (int64_t)be64toh(wire);
+}
+
+int64_t pg_array_i64(const PGresult *result, int row, int column, size_t index)
+{
+    size_t   at = ARRAY_HEAD_BYTES + index * (sizeof(uint32_t) + sizeof(uint64_t)) + sizeof(uint32_t);
+    uint64_t wire;
+
+    must(at + sizeof wire <= (size_t)PQgetlength(result, row, column));
+    memcpy(&wire, PQgetvalue(result, row, column) + at, sizeof wire);
     return (int64_t)be64toh(wire);
 }
 

@@ -9,7 +9,7 @@
 
 #include "base/buf.h"
 
-enum { PG_ARGS_COUNT = 13 };
+enum { PG_ARGS_COUNT = 19 };
 
 struct pg_args {
     struct buf bytes[PG_ARGS_COUNT];
@@ -41,6 +41,9 @@ bool pg_args_send(struct pg_args *args, PGconn *conn, const char *name);
 
 /* A bigint of an answer; 0 where it is null. */
 int64_t pg_i64(const PGresult *result, int row, int column);
+
+/* Element `index`, from 0, of a bigint[] of an answer, which has no nulls. */
+int64_t pg_array_i64(const PGresult *result, int row, int column, size_t index);
 
 /* A bytea of an answer; borrowed from the result. */
 struct span pg_bytes(const PGresult *result, int row, int column);

@@ -7,14 +7,15 @@
 #include "store/digest.h"
 #include "store/pg_priv.h"
 
-enum { DAY_MS = 24 * 3600 * 1000, DAY_NEVER = INT32_MAX, DAYS_A_STEP = 16, PHASE_ASK = 0, PHASE_WRITE, PHASE_ROLLBACK };
+enum { DAY_MS = 24 * 3600 * 1000, DAY_NEVER = INT32_MAX, DAYS_A_STEP = 16, PHASE_ASK = 0, PHASE_WRITE, PHASE_ROLLBACK, PHASE_DIRECT,
+       PHASE_LOOK_UP };
 
 /* The lane's state while a commit is begun anew because a channel or a partition has to be made first. */
 static const char AGAIN[] = "40000";
 
 /* --- days ------------------------------------------------------------------------------------------------------- */
 
-static int32_t day_of(const struct message *message)
+int32_t day_of(const struct message *message)
 {
     msec keep_ms = message->channel->space->keep_ms;
 
@@ -203,11 +204,42 @@ static void commit_ask(struct pg_lane *lane)
     lane_sync(lane);
 }
 
+static uint64_t commit_clock_us(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+static void commit_go_direct(struct pg_lane *lane)
+{
+    lane->phase          = PHASE_DIRECT;
+    lane->commit.sent_us = commit_clock_us();
+    send_plain(lane, SQL_BEGIN);
+    direct_send(lane);
+    send_plain(lane, SQL_COMMIT);
+    lane_sync(lane);
+}
+
+static void commit_look_up(struct pg_lane *lane)
+{
+    lane->phase = PHASE_LOOK_UP;
+    direct_ask(lane);
+}
+
 static void commit_start(struct pg_lane *lane)
 {
+    if (lane->commit.numbered_by != 0) {
+        commit_look_up(lane);
+        return;
+    }
     lane->commit.sent_us = 0;
     commit_reset(lane->pg, &lane->commit);
-    commit_ask(lane);
+    if (commit_is_direct(lane->pg, &lane->commit) && day_missing(lane->pg, &lane->commit) == 0)
+        commit_go_direct(lane);
+    else
+        commit_ask(lane);
 }
 
 /* --- what the first step found ------------------------------------------------------------------------------------ */
@@ -220,7 +252,7 @@ static struct append_answer answer_at(const PGresult *result, int row, int colum
                                    .time  = pg_i64(result, row, column + 3) };
 }
 
-static void take_channels(struct pg_commit *commit, const PGresult *result)
+static void take_channels(struct pg *pg, struct pg_commit *commit, const PGresult *result)
 {
     for (int i = 0; i < PQntuples(result); i++) {
         struct pg_channel *channel = &commit->channels[pg_i64(result, i, 0)];
@@ -229,6 +261,7 @@ static void take_channels(struct pg_commit *commit, const PGresult *result)
         channel->head = channel->head_before = (uint64_t)pg_i64(result, i, 2);
         channel->floor                       = (uint64_t)pg_i64(result, i, 3);
         channel->bytes                       = (uint64_t)pg_i64(result, i, 4);
+        known_put(pg, channel->name, channel->id);
     }
 }
 
@@ -286,7 +319,7 @@ static void commit_take(struct pg_lane *lane)
 
     at++;  /* begin */
     if (commit->channel_count > 0) {
-        take_channels(commit, lane->results[at++]);
+        take_channels(lane->pg, commit, lane->results[at++]);
         commit->epoch = (uint64_t)pg_i64(lane->results[at++], 0, 0);
         take_ids(commit, lane->results[at++]);
     }
@@ -444,14 +477,6 @@ static size_t send_changed_rows(struct pg_lane *lane, bool is_delete)
     return count;
 }
 
-static uint64_t commit_clock_us(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
-}
-
 static void commit_send_writes(struct pg_lane *lane)
 {
     size_t changed = send_messages(lane);
@@ -516,6 +541,8 @@ static void commit_answer_all(struct pg_lane *lane)
     commit_clear_found(&lane->commit);
     lane->commit.append_count = lane->commit.change_count = 0;
     lane->commit.try_count                                = 0;
+    lane->commit.must_ask                                 = false;
+    lane->commit.numbered_by                              = 0;
     lane->doubt_until                                     = 0;
     lane_release(lane);
     for (struct list *link; (link = list_pop(&batches)) != NULL;) {
@@ -565,10 +592,12 @@ static bool state_is(const struct pg_lane *lane, const char *state)
     return strncmp(lane->sqlstate, state, strlen(state)) == 0;
 }
 
-/* Deadlocks, conflicts, a lock that was not got, a channel or a partition that another node made or dropped. */
+/* Deadlocks, conflicts, a lock that was not got, a channel or a partition that another node made or dropped, an id that is
+ * another channel's. */
 static bool may_try_again(const struct pg_lane *lane)
 {
-    return state_is(lane, "40") || state_is(lane, "55P03") || state_is(lane, "23") || state_is(lane, "42P07");
+    return state_is(lane, "40") || state_is(lane, "55P03") || state_is(lane, "23") || state_is(lane, "42P07") ||
+           state_is(lane, "LW003");
 }
 
 static void commit_rolled_back(struct pg_lane *lane)
@@ -629,12 +658,17 @@ static void commit_step(struct pg_lane *lane)
         commit_rolled_back(lane);
     } else if (state_is(lane, "LW001") || state_is(lane, "57P") || state_is(lane, "25P03")) {
         lane_lose(lane, "the connection was ended by the database");
+    } else if (lane->phase == PHASE_LOOK_UP) {
+        commit_turned_out(lane, !lane->has_failed && direct_found(&lane->commit, lane->results[0]), 0);
     } else if (lane->has_failed) {
+        lane->commit.must_ask = true;
         commit_roll_back(lane, lane->sqlstate);
     } else if (lane->phase == PHASE_ASK) {
         commit_asked(lane);
     } else {
         must(strcmp(PQcmdStatus(lane->results[lane->result_count - 1]), "COMMIT") == 0);
+        if (lane->phase == PHASE_DIRECT)
+            direct_take(&lane->commit, lane->results[lane->result_count - 2]);
         commit_finish(lane);
     }
 }
@@ -642,15 +676,19 @@ static void commit_step(struct pg_lane *lane)
 /* No connection can be made. */
 static void commit_answer_away(struct pg_lane *lane)
 {
-    if (lane->doubt_until == 0)
+    if (lane->doubt_until == 0 && lane->commit.numbered_by == 0)
         commit_refuse_all(lane, APPEND_AWAY, LEDGER_AWAY);
     else
-        commit_turned_out(lane, false);
+        commit_turned_out(lane, false, 0);
 }
 
-void commit_turned_out(struct pg_lane *lane, bool is_done)
+void commit_turned_out(struct pg_lane *lane, bool is_done, uint64_t writer)
 {
-    if (is_done) {
+    if (is_done && writer != 0 && lane->phase == PHASE_DIRECT) {
+        lane->commit.numbered_by = writer;
+        lane->state              = LANE_WORKING;
+        commit_look_up(lane);
+    } else if (is_done) {
         commit_finish(lane);
     } else {
         counter_set(&lane->pg->is_broken, 1);

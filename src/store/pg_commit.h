@@ -20,6 +20,8 @@ struct pg_channel {
     int64_t              id;
     uint64_t             head, floor, bytes;  /* as this commit leaves them */
     uint64_t             head_before;
+    size_t               at;         /* in pg_commit.order */
+    uint64_t             added_count, added_bytes;  /* by a direct commit */
     uint64_t             first;      /* of a channel that is purged: the first seq that retention keeps */
 };
 
@@ -50,6 +52,8 @@ struct pg_append {
     struct pg_append  *recalled_by;  /* in this same commit */
     struct map_node    key_node;
     bool               is_keyed;     /* key_node is in commit.keys */
+    uint64_t           nth;          /* of a direct commit: of its channel's messages, from 1 … */
+    size_t             id_at;        /* … and of all ids of the blocks, from 0 */
 };
 
 /* A row of the ledger that the commit touches: as it stands now in the commit. */
@@ -68,17 +72,19 @@ struct pg_commit {
     size_t             append_count, change_count;
     size_t             append_laid;  /* of append_count: laid out in `appends` */
     struct pg_append  *appends;
-    struct pg_channel *channels;
+    struct pg_channel *channels, **order;  /* … by their ids, in a direct commit */
     struct pg_row     *rows;
-    size_t             append_cap, channel_cap, row_cap, channel_count, row_count;
+    size_t             append_cap, channel_cap, order_cap, row_cap, channel_count, row_count;
     struct map         channel_map, row_map, keys;
     PGresult          *rows_result;  /* what the values of rows point into */
     uint64_t           epoch;
     int64_t           *ids[ID_KIND_COUNT];  /* blocks that were taken: room for id_cap of each kind */
-    size_t             id_cap, id_blocks[ID_KIND_COUNT], ids_used[ID_KIND_COUNT];
+    size_t             id_cap, id_blocks[ID_KIND_COUNT], ids_used[ID_KIND_COUNT], id_first[ID_KIND_COUNT];
     uint32_t           try_count;
     uint64_t           sent_us;
     bool               makes_channels;  /* of plain appends, before the transaction */
+    bool               must_ask;        /* it was tried directly, and failed */
+    uint64_t           numbered_by;     /* the writer that committed it directly, whose numbers are looked up; 0: none */
     bool               has_purge, has_key, has_recall;
 };
 

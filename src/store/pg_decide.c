@@ -28,6 +28,7 @@ void commit_fini(struct pg_commit *commit)
         free(commit->ids[i]);
     free(commit->appends);
     free(commit->channels);
+    free(commit->order);
     free(commit->rows);
 }
 
@@ -106,6 +107,7 @@ void commit_layout(struct pg *pg, struct pg_commit *commit)
     commit->appends  = array_reserve(commit->appends, &commit->append_cap, commit->append_count, sizeof *commit->appends);
     commit->channels = array_reserve(commit->channels, &commit->channel_cap, commit->append_count,
                                      sizeof *commit->channels);
+    commit->order    = array_reserve(commit->order, &commit->order_cap, commit->append_count, sizeof *commit->order);
     ids_reserve(commit);
     commit->rows     = array_reserve(commit->rows, &commit->row_cap, rows, sizeof *commit->rows);
     for (struct list *each = commit->batches.next; each != &commit->batches; each = each->next) {

@@ -12,7 +12,7 @@ enum { PAUSE_MS_FIRST = 100, PAUSE_MS_LONGEST = 5000, PAUSE_DOUBLINGS = 6, WHY_T
 /* A transaction whose answers don't reach this node keeps the heads of its channels locked for all nodes, and the transactions of its
  * other lanes wait behind it, one after the other. So none is left open for long.
  * Plans must not depend on what the statistics of a young table say: all that the server asks is found by an index. */
-static const char SET_UP[] = "set jit = off; set enable_seqscan = off; set enable_hashjoin = off; set enable_mergejoin = off;"
+static const char SET_UP[] = "set jit = off; set enable_seqscan = off; set enable_hashjoin = off; set enable_mergejoin = off; set plan_cache_mode = force_generic_plan;"
                              "set idle_in_transaction_session_timeout = '5s'; set client_min_messages = error;";
 static const char SET_UP_DURABLE[]  = "select set_config('synchronous_commit', 'on', false)"
                                       " where current_setting('synchronous_commit') = 'off'";
@@ -193,7 +193,8 @@ static void lane_greeted(struct pg_lane *lane)
         lane_lose(lane, NULL);
         return;
     }
-    int64_t last         = pg_i64(said, 0, 0);
+    int64_t  last       = pg_i64(said, 0, 0);
+    uint64_t old_writer = lane->old_writer;
     bool    is_committed = lane->doubt_until != 0 && last >= 0 && (uint64_t)last >= lane->commit_sent;
 
     counter_add(&lane->pg->resolved_count, lane->doubt_until != 0);
@@ -208,7 +209,7 @@ static void lane_greeted(struct pg_lane *lane)
     lane->state                           = LANE_IDLE;
     lane->due                             = 0;
     if (lane->work != NULL && is_committed) {
-        commit_turned_out(lane, true);
+        commit_turned_out(lane, true, old_writer);
     } else if (lane->work != NULL && lane->loss_count > PG_LOSSES) {
         lane->work->refuse(lane);  /* perhaps it is what ends the connections */
     } else if (lane->work != NULL) {
@@ -391,7 +392,7 @@ static void lane_lose_late(struct pg_lane *lane)
 static void lane_go_late(struct pg_lane *lane, msec now)
 {
     if (lane->doubt_until != 0 && lane->doubt_until <= now && lane->state < LANE_IDLE && lane->work != NULL)
-        commit_turned_out(lane, false);
+        commit_turned_out(lane, false, 0);
     if (lane->due == 0 || lane->due > now)
         return;
     if (lane->state == LANE_AWAY && !lane->pg->is_stopping)

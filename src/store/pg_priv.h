@@ -19,7 +19,7 @@
 #include "store/pg_sql.h"
 
 enum { LANE_RESULTS_COUNT = 48, PG_LANES_COUNT = 18, PG_WHY_BYTES = 160, PG_DAYS_COUNT = 4096, PG_LOSSES = 5,
-       PG_NOTICES_COUNT = 1024 };
+       PG_NOTICES_COUNT = 1024, PG_KNOWN_COUNT = 262144 };
 
 enum lane_class { LANE_APPEND, LANE_LEDGER, LANE_READ, LANE_HEAR, LANE_CLASS_COUNT };
 
@@ -30,6 +30,12 @@ enum lane_state {
     LANE_GREETING,    /* statements are prepared, the old writer is fenced */
     LANE_IDLE,
     LANE_WORKING,
+};
+
+/* The id of a channel, by the hash of its name. */
+struct pg_known {
+    uint64_t hash;
+    int64_t  id;
 };
 
 struct pg_lane;
@@ -111,6 +117,7 @@ struct pg {
     bool                    is_stopping;     /* the thread's copy of is_closing */
     int32_t                 days[PG_DAYS_COUNT];  /* partitions that are known to exist */
     size_t                  day_count;
+    struct pg_known        *known;           /* PG_KNOWN_COUNT places */
     size_t                  turn;            /* which kind of read comes next */
     int64_t                 tend_from;       /* where the next step of retention begins */
     uint32_t                tick_count;
@@ -184,6 +191,24 @@ size_t asked_take(struct pg_asked *asked, struct pg_lists *lists);
 /* One more channel in the arrays "biii" of SQL_PLACES; `at` is its number in the answer. */
 void pg_push_place(struct pg_args *args, const struct channel_name *name, msec wall, int64_t at);
 
+/* The last day on which the message is kept; far away if no age ends it. */
+int32_t day_of(const struct message *message);
+
+/* --- commits without a question (pg_direct.c) --------------------------------------------------------------------- */
+
+void known_put(struct pg *pg, const struct channel_name *name, int64_t id);
+
+/* Can it be made by one statement? Days are not looked at. */
+bool commit_is_direct(struct pg *pg, struct pg_commit *commit);
+void direct_send(struct pg_lane *lane);
+void direct_take(struct pg_commit *commit, const PGresult *said);
+
+/* Asks for the numbers of a commit whose answer was lost; they may be gone. */
+void direct_ask(struct pg_lane *lane);
+bool direct_found(struct pg_commit *commit, const PGresult *said);
+
+/* --- what others publish (pg_hear.c) ------------------------------------------------------------------------------ */
+
 void pg_hear(struct store *store, const struct store_ear *ear);
 
 /* Of the thread: begins to listen, if somebody wants to hear; takes what the connection was told; is there something to
@@ -192,8 +217,8 @@ void                  hear_begin(struct pg *pg);
 void                  hear_take_notices(struct pg_lane *lane);
 const struct pg_work *take_hearing(struct pg *pg, const struct pg_lane *lane);
 
-/* The unknown COMMIT of the lane did happen, as its next connection has learnt; or can't be learnt. */
-void commit_turned_out(struct pg_lane *lane, bool is_done);
+/* The unknown COMMIT of the lane did happen, as its next connection has learnt, on that of `writer`; or can't be learnt. */
+void commit_turned_out(struct pg_lane *lane, bool is_done, uint64_t writer);
 
 void pg_batch_refuse(struct append_batch *batch, enum append_outcome outcome);
 void pg_ledger_batch_refuse(struct ledger_batch *batch, enum ledger_outcome outcome);

@@ -1,4 +1,18 @@
--- Version 5: retention looks at 500 channels in one query, and takes up only those that have something to let go.
+-- Version 5: retention looks at 500 channels in one query, and takes up only those that have something to let go. A commit of plain
+-- messages is one statement (SQL_STORE in src/store/pg_sql.c).
+
+-- The blocks of ids that the last commit took. If its answer was lost, its messages are found by their ids.
+alter table longwire.writer add column blocks bigint[];
+
+-- Ends a transaction that was numbered, but must not commit; or that could not be numbered.
+create function longwire.refuse_store(is_numbered boolean) returns bigint language plpgsql as $$
+begin
+    if is_numbered then
+        raise exception 'another connection has taken the place of this one' using errcode = 'LW001';
+    end if;
+    raise exception 'the channel with an id of this statement has another name, or is not there' using errcode = 'LW003';
+end $$;
+revoke execute on function longwire.refuse_store(boolean) from public;
 
 -- As in version 1, but a channel of which nothing goes costs one row of that query and no call.
 create or replace function longwire.tend(wall bigint, from_channel bigint, spaces bytea[], keep_ms bigint[], keep_count bigint[],

@@ -104,6 +104,38 @@ const struct pg_text pg_texts[SQL_COUNT] = {
         "delete from longwire.ledger l using unnest($1::bigint[], $2::bytea[]) u(kind, key)"
         " where l.kind = u.kind::smallint and l.key = u.key" },
     [SQL_MARK]     = { "mark", "select longwire.mark($1::bigint, $2::bigint)" },
+    /* --- a commit that needs no question (pg_direct.c) ------------------------------------------------------------- */
+    /* $1 $2 as for mark; $3 how many channels; $4 the kinds of id, one for each block; $5 to $8 the channels, in the order of
+     * their ids; from $9 on the messages, each with the place of its channel, which of its channel's messages it is, and
+     * which id of the blocks it takes. Ids are taken when all channels are locked: the sums need all rows. */
+    [SQL_STORE] = { "store",
+        "with raised as (update longwire.channel c set head = c.head + u.count, bytes = c.bytes + u.bytes"
+        " from unnest($5::bytea[], $6::bigint[], $7::bigint[], $8::bigint[]) with ordinality u(name, id, count, bytes, at)"
+        " where c.id = u.id and c.name = u.name returning u.at, c.head - u.count as base),"
+        " numbers as materialized (select bases, array(select case when bases is not null then nextval(case kind"
+        " when 0 then 'longwire.id_0'::regclass when 1 then 'longwire.id_1'::regclass when 2 then 'longwire.id_2'::regclass"
+        " else 'longwire.id_3'::regclass end) end from unnest($4::bigint[]) kind) as blocks"
+        " from (select array_agg(base order by at) as bases from raised having count(*) = $3::bigint) sums),"
+        " marked as (update longwire.writer w set last = $2::bigint, seen = now(), blocks = n.blocks from numbers n"
+        " where w.id = $1::bigint and not w.is_fenced returning w.id),"
+        " stored as (insert into longwire.message (channel, seq, day, id, kind, time, expires_at, target, payload, media,"
+        " sender, event, collapse) select ($6::bigint[])[u.channel], n.bases[u.channel] + u.nth, u.day::int,"
+        " n.blocks[u.id / 32 + 1] + u.id % 32, 0, u.time, coalesce(u.expires_at, 0), 0, u.payload, u.media,"
+        " coalesce(u.sender, ''), coalesce(u.event, ''), coalesce(u.collapse, '') from numbers n,"
+        " unnest($9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bytea[], $15::bytea[],"
+        " $16::bigint[], $17::bytea[], $18::bytea[], $19::bytea[])"
+        " u(channel, nth, day, id, time, payload, media, expires_at, sender, event, collapse))"
+        " select s.epoch, n.bases, n.blocks, case when n.bases is null or m.id is null"
+        " then longwire.refuse_store(n.bases is not null) end"
+        " from longwire.shard s left join numbers n on true left join marked m on true" },
+    /* $1 the writer; then the messages, each with its channel and which id of the blocks it took. */
+    [SQL_STORED] = { "stored",
+        "select u.at, s.epoch, m.seq, m.id from longwire.shard s, longwire.writer w,"
+        " unnest($2::bigint[], $3::bigint[], $4::bigint[]) u(at, channel, id), longwire.channel c,"
+        " lateral (select seq, id from longwire.message m where m.channel = c.id and m.seq > c.head - 100000"
+        " and m.id = w.blocks[u.id / 32 + 1] + u.id % 32 order by m.seq desc limit 1) m"
+        " where w.id = $1::bigint and c.id = u.channel" },
+
     [SQL_MAKE_DAY] = { "make_day", "select longwire.make_day($1::bigint::int)" },
 
     /* --- reads ---------------------------------------------------------------------------------------------------- */

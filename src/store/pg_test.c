@@ -216,6 +216,26 @@ static void a_batch_of_any_size_is_one_commit(void **state)
     free(said);
 }
 
+/* The maker knows ids of channels. If a database was put back meanwhile, an id may be that of another one. */
+static void an_id_of_another_channel_is_noticed_threat_42(void **state)
+{
+    struct bench *bench = *state;
+
+    for (size_t i = 0; i < 3; i++)
+        bench_publish(bench, HELLO);
+    for (size_t i = 0; i < 2; i++)
+        bench_publish(bench, (struct publish){ .channel = "topic:b", .payload = "b" });
+    engine_sql("update longwire.channel set name = 'topic:c' where name = 'topic:a'");
+    engine_sql("update longwire.channel set name = 'topic:a' where name = 'topic:b'");
+    struct published said = bench_publish(bench, HELLO), other = bench_publish(bench, (struct publish){ .channel = "topic:b", .payload = "b" });
+    assert_int_equal(said.outcome, APPEND_DONE);
+    assert_int_equal(said.answer.seq, 3);
+    assert_int_equal(other.outcome, APPEND_DONE);
+    assert_int_equal(other.answer.seq, 1);
+    assert_int_equal(bench_publish(bench, HELLO).answer.seq, 4);
+    assert_int_equal(engine_sql("select head from longwire.channel where name = 'topic:c'"), 3);
+}
+
 /* A work that ends its connection each time is not tried for ever, and the others go on. */
 static void what_ends_its_connections_is_refused(void **state)
 {
@@ -464,13 +484,14 @@ static void proxied_end(struct bench *bench)
     proxy_stop();
 }
 
-/* However a COMMIT is cut, the append is answered as done, and is there once, with the numbers of the answer. */
-static void expect_once(struct bench *bench, enum proxy_mode mode)
+/* However a COMMIT is cut, the append is answered as done, and is there once, with the numbers of the answer. Without a key it
+ * is numbered by the statement that stores it; with one the numbers are known before. */
+static void expect_once(struct bench *bench, enum proxy_mode mode, const char *key)
 {
     uint64_t head = bench_read(bench, "topic:a", READ_AFTER, 0, 0, 1).head;
 
     proxy_set(mode);
-    struct published said = bench_publish(bench, HELLO);
+    struct published said = bench_publish(bench, (struct publish){ .channel = "topic:a", .payload = "hello", .key = key });
     assert_true(proxy_has_cut());
     assert_int_equal(said.outcome, APPEND_DONE);
     assert_int_equal(said.answer.seq, head + 1);
@@ -488,10 +509,39 @@ static void a_commit_that_is_cut_is_looked_up_threat_40(void **state)
 
     proxied(bench);
     for (size_t i = 0; i < 3; i++) {
-        expect_once(bench, PROXY_CUT_BEFORE);
-        expect_once(bench, PROXY_CUT_AFTER);
-        expect_once(bench, PROXY_LATE);
+        expect_once(bench, PROXY_CUT_BEFORE, NULL);
+        expect_once(bench, PROXY_CUT_AFTER, NULL);
+        expect_once(bench, PROXY_LATE, NULL);
+        expect_once(bench, PROXY_CUT_AFTER, (const char *[]){ "one", "two", "three" }[i]);
     }
+    proxied_end(bench);
+}
+
+/* Many messages of several kinds of id and of several channels; each is found under its own numbers. */
+static void numbers_of_a_cut_commit_are_looked_up_threat_40(void **state)
+{
+    struct bench    *bench = *state;
+    enum { COUNT = 150 };
+    struct publish   publishes[COUNT];
+    struct published said[COUNT];
+
+    proxied(bench);
+    for (size_t i = 0; i < COUNT; i++)
+        publishes[i] = (struct publish){ .channel = (const char *[]){ "topic:a", "user:ann", "topic:b" }[i % 3], .payload = "x" };
+    bench_publish_all(bench, publishes, COUNT, said);
+    proxy_set(PROXY_CUT_AFTER);
+    bench_publish_all(bench, publishes, COUNT, said);
+    assert_true(proxy_has_cut());
+    assert_int_equal(engine_sql("select cardinality(blocks) from longwire.writer where blocks is not null"), 6);
+    struct store_read read = bench_read(bench, "user:ann", READ_AFTER, COUNT / 3, COUNT, PAGE_BYTES);
+    assert_int_equal(read.entry_count, COUNT / 3);
+    for (size_t i = 0; i < COUNT; i++) {
+        assert_int_equal(said[i].outcome, APPEND_DONE);
+        assert_int_equal(said[i].answer.seq, COUNT / 3 + 1 + i / 3 + (i % 3 == 0));
+        if (i % 3 == 1)
+            assert_true(said[i].answer.id == read.entries[i / 3].message->id);
+    }
+    store_read_fini(&read);
     proxied_end(bench);
 }
 
@@ -692,6 +742,7 @@ int main(int argc, char **argv)
         ENGINE_TEST(a_key_holds_across_nodes),
         ENGINE_TEST(an_absent_row_is_claimed_once),
         ENGINE_TEST(a_batch_of_any_size_is_one_commit),
+        ENGINE_TEST(an_id_of_another_channel_is_noticed_threat_42),
         ENGINE_TEST(what_ends_its_connections_is_refused),
         ENGINE_TEST(a_schema_of_another_version_is_refused_threat_44),
         ENGINE_TEST(what_is_volatile_begins_anew_after_a_crash),
@@ -700,6 +751,7 @@ int main(int argc, char **argv)
         ENGINE_TEST(a_crash_is_survived_and_refused_honestly_threat_40),
         ENGINE_TEST(a_crash_amid_batches_loses_and_doubles_nothing_threat_40),
         ENGINE_TEST(a_commit_that_is_cut_is_looked_up_threat_40),
+        ENGINE_TEST(numbers_of_a_cut_commit_are_looked_up_threat_40),
         ENGINE_TEST(a_row_whose_commit_is_cut_is_looked_up_threat_40),
         ENGINE_TEST(an_outcome_that_can_not_be_learnt_is_broken_threat_40),
         ENGINE_TEST(silence_is_a_lost_connection_threat_40),

@@ -8,6 +8,7 @@ import threading
 
 import pytest
 
+import uplink_cuts
 from back_end import BackEnd
 from client_driver import C, JAVASCRIPT, NODE, Driver
 from cut_link import Link
@@ -87,6 +88,14 @@ def test_what_is_refused_and_cancelled(library, server, back_end):
         client.say("cancel", id="r2")
         told = response(client, "r2")
         assert 499 in (told["status"], told["code"])
+
+
+@pytest.mark.skipif(not NODE, reason="node is not installed")
+def test_requests_over_links_that_are_cut():
+    """The large run is uplink_cuts.py by itself."""
+    found = uplink_cuts.run(links=8, requests=120, seed=1)
+    assert uplink_cuts.is_good(found), found
+    assert found["links taken"] > 8, found
 
 
 # --- frames ----------------------------------------------------------------------------------------------------------

@@ -182,9 +182,10 @@ $(CLIENT_UNITS): $(OUT)/test/%: $(OUT)/obj/pic/%.o $(CLIENT_OBJ) $(OUT)/libclien
 	@mkdir -p $(@D)
 	@$(CC) $(LINK) -o $@ $(filter %.o,$^) $(OUT)/libclientparts.a -lcmocka $(CLIENT_LIBS)
 
+SIM_WIDER = test/sim/wire_% test/sim/device_% test/sim/cluster_% test/sim/roam_% test/sim/engine_%
 # The simulators' own: the disk that they share is held to the battery of the ledger port.
 SIM_UNITS := $(OUT)/test/sim/ledger_sim_test
-$(SIM_UNITS): $(patsubst %.c,$(OUT)/obj/%.o,test/sim/ledger_sim_test.c $(filter-out %_test.c %/main.c test/sim/wire_% test/sim/device_% test/sim/cluster_%,$(wildcard test/sim/*.c))) \
+$(SIM_UNITS): $(patsubst %.c,$(OUT)/obj/%.o,test/sim/ledger_sim_test.c $(filter-out %_test.c %/main.c $(SIM_WIDER),$(wildcard test/sim/*.c))) \
         $(call batteries,store) $(foreach module,base message hub store route node,$(if $(call sources,$(module)),$(OUT)/lib$(module).a)) $(TEST_LIB_OBJ)
 	@mkdir -p $(@D)
 	@$(CC) $(LINK) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIBS) -lcmocka
@@ -193,11 +194,12 @@ $(OUT)/obj/test/sim/ledger_sim_test.o: CPPFLAGS += -Itest
 units: $(UNITS) $(SIM_UNITS) $(BENCH_UNITS) $(TOOL_UNITS) $(CLIENT_UNITS)
 
 # The simulators see all but main. sim has the node without its wires; cluster_sim has several, and what carries them;
-# wire_sim has wires; and device_sim has users with devices, too.
-SIM_SRC  = $(filter-out test/sim/wire_% test/sim/device_% test/sim/cluster_% %_test.c,$(wildcard test/sim/*.c))
-WIRE_SRC = $(filter-out test/sim/main.c test/sim/device_% test/sim/cluster_% %_test.c,$(wildcard test/sim/*.c))
-CLUSTER_SRC = $(filter-out test/sim/main.c test/sim/wire_% test/sim/device_% %_test.c,$(wildcard test/sim/*.c))
-DEVICE_SRC = $(filter-out test/sim/main.c test/sim/wire_main.c test/sim/cluster_% %_test.c,$(wildcard test/sim/*.c))
+# wire_sim has wires; device_sim has users with devices, too; and roam_sim has them on several nodes.
+SIM_SRC  = $(filter-out $(SIM_WIDER) %_test.c,$(wildcard test/sim/*.c))
+WIRE_SRC = $(SIM_SRC:test/sim/main.c=) $(wildcard test/sim/wire_*.c)
+CLUSTER_SRC = $(SIM_SRC:test/sim/main.c=) $(wildcard test/sim/cluster_*.c) test/sim/engine_mail.c
+DEVICE_SRC = $(filter-out %_main.c,$(WIRE_SRC)) $(wildcard test/sim/device_*.c) test/sim/engine_mail.c
+ROAM_SRC = $(filter-out %_main.c,$(DEVICE_SRC)) test/sim/roam_main.c
 # What revocations do on a loop stands in main.
 SIM_MAIN = $(patsubst %,$(OUT)/obj/main/%.o,control revocations_load)
 $(OUT)/test/sim/sim: $(patsubst test/%.c,$(OUT)/obj/test/%.o,$(SIM_SRC)) $(foreach module,base message hub store route node,$(if $(call sources,$(module)),$(OUT)/lib$(module).a))
@@ -208,7 +210,9 @@ $(OUT)/test/sim/cluster_sim: $(patsubst test/%.c,$(OUT)/obj/test/%.o,$(CLUSTER_S
 	@$(CC) $(LINK) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIBS)
 $(OUT)/test/sim/wire_sim: $(patsubst test/%.c,$(OUT)/obj/test/%.o,$(WIRE_SRC))
 $(OUT)/test/sim/device_sim: $(patsubst test/%.c,$(OUT)/obj/test/%.o,$(DEVICE_SRC))
-$(OUT)/test/sim/wire_sim $(OUT)/test/sim/device_sim: $(SIM_MAIN) $(call archives,session) $(call archives,api)
+$(OUT)/test/sim/roam_sim: $(patsubst test/%.c,$(OUT)/obj/test/%.o,$(ROAM_SRC))
+$(OUT)/test/sim/device_sim $(OUT)/test/sim/roam_sim: $(call archives,cluster)
+$(OUT)/test/sim/wire_sim $(OUT)/test/sim/device_sim $(OUT)/test/sim/roam_sim: $(SIM_MAIN) $(call archives,session) $(call archives,api)
 	@mkdir -p $(@D)
 	@$(CC) $(LINK) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIBS)
 
@@ -269,7 +273,7 @@ cluster:
 # All that the tests run, under ASan and UBSan; what threads share, under TSan too.
 test-build:
 	@$(MAKE) --no-print-directory $(JOBS) FLAVOUR=san $(SAN)/longwired $(SAN)/longwire $(SAN)/longwire-bench units fuzzers \
-	    transcripts preloads client tool-pages $(SAN)/client-follow $(SAN)/test/sim/sim $(SAN)/test/sim/cluster_sim $(SAN)/test/sim/wire_sim $(SAN)/test/sim/device_sim
+	    transcripts preloads client tool-pages $(SAN)/client-follow $(SAN)/test/sim/sim $(SAN)/test/sim/cluster_sim $(SAN)/test/sim/wire_sim $(SAN)/test/sim/device_sim $(SAN)/test/sim/roam_sim
 	@$(MAKE) --no-print-directory $(JOBS) FLAVOUR=tsan $(BUILD)/tsan/longwired tsan-units
 	@$(MAKE) --no-print-directory $(JOBS) base-units $(BUILD)/longwired
 	@$(MAKE) --no-print-directory $(JOBS) clang-check
@@ -331,7 +335,7 @@ unit:
 	@$(MAKE) --no-print-directory $(JOBS) FLAVOUR=san units
 	@test/run $(SAN) checks units
 sim:
-	@$(MAKE) --no-print-directory $(JOBS) FLAVOUR=san $(SAN)/test/sim/sim $(SAN)/test/sim/cluster_sim $(SAN)/test/sim/wire_sim $(SAN)/test/sim/device_sim
+	@$(MAKE) --no-print-directory $(JOBS) FLAVOUR=san $(SAN)/test/sim/sim $(SAN)/test/sim/cluster_sim $(SAN)/test/sim/wire_sim $(SAN)/test/sim/device_sim $(SAN)/test/sim/roam_sim
 	@test/run $(SAN) sim
 # Clusters alone, many of them, without sanitizers.
 cluster-seeds:

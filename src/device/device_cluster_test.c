@@ -704,6 +704,24 @@ static void a_row_that_was_lost_sends_the_client_back(void **state)
 }
 
 /* Memory is for links and awaited polls. */
+/* The node that opens has read the places before they were stored here, and asks a moment later. */
+static void what_a_link_acknowledged_before_it_ended_is_told(void **state)
+{
+    struct cluster *cluster = cluster_start();
+    struct node    *a = &cluster->nodes[0], *b = &cluster->nodes[1];
+
+    (void)state;
+    struct session_open *older = opens(a, "phone", 10);
+    struct session_open *newer = asks(b, OPEN_NEWER, "phone", 20, NULL);
+    node_take(b);  /* reads */
+    acks(a, older, 5);
+    closes(a, older);
+    settle(cluster);
+    assert_string_equal(places_of(newer), "device:alice/phone@0 user:alice@5");
+    closes(b, newer);
+    cluster_end(cluster);
+}
+
 static void no_session_lingers(void **state)
 {
     struct cluster *cluster = cluster_start();
@@ -712,6 +730,8 @@ static void no_session_lingers(void **state)
     (void)state;
     struct session_open *open = opens(a, "phone", 10);
     closes(a, open);
+    assert_int_equal(counter_get(&a->devices.counters.standing), 1);  /* another node may ask for what it acknowledged last */
+    ticks(cluster, 51);
     assert_int_equal(counter_get(&a->devices.counters.standing), 0);
     cluster_end(cluster);
 }
@@ -768,6 +788,7 @@ int main(void)
         cmocka_unit_test(a_poll_takes_over_from_a_link),
         cmocka_unit_test(a_row_that_was_lost_sends_the_client_back),
         cmocka_unit_test(no_session_lingers),
+        cmocka_unit_test(what_a_link_acknowledged_before_it_ended_is_told),
         cmocka_unit_test(bodies_are_read_as_written),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

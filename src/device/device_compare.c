@@ -61,7 +61,7 @@ static void compare_row(struct device_compare *compare, const struct compared *a
         return;
     counter_add(&devices->counters.overtaken, 1);
     standing_fence(devices, standing, reason, NULL);
-    standing_drop_places(standing);
+    standing_yield(standing);
     standing_forget(standing);
     standing_settle(devices, standing);
 }

@@ -339,7 +339,7 @@ void open_answer(struct session_open *open)
     standing->home       = open->home;
     standing->key        = open->key;
     standing->transport  = open->transport;
-    standing->is_between = false;
+    standing->is_between = standing->is_parted = false;
     standing->handle_count++;
     counter_add(&devices->counters.linked, 1);
     counter_add(&devices->counters.opens, 1);

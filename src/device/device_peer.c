@@ -181,9 +181,10 @@ static void wait_over(struct fence_wait *fenced)
     struct standing        *standing = standing_find(devices, span_of(wait->names, wait->user_len),
                                                      span_of(wait->names + wait->user_len, wait->device_len));
 
-    if (standing != NULL && standing->home == NULL && standing->op == NULL) {
+    if (standing != NULL && standing->home == NULL)
         fence_put_places(&wait->call->answer, standing);
-        standing->is_fencing = false;
+    if (standing != NULL && standing->home == NULL && standing->op == NULL) {
+        standing->is_fencing = standing->is_parted = false;
         standing_drop_places(standing);
         standing_forget(standing);
         standing_settle(devices, standing);
@@ -224,6 +225,8 @@ bool device_peer_called(struct devices *devices, struct peer_fence_call *call, s
         bool has_link = standing->home != NULL;
         if (has_link)
             fence_link(devices, standing, call);
+        else
+            fence_put_places(&call->answer, standing);
         standing->is_between = false;
         standing_settle(devices, standing);
         if (has_link)

@@ -125,6 +125,7 @@ void device_close_take(struct command *command, struct writer *writer)
         standing->is_between    = close->is_between;
         standing->is_seen_dirty = standing->is_loaded && !close->is_between;
         counter_sub(&devices->counters.linked, 1);
+        standing_part(devices, standing);
     }
     standing_settle(devices, standing);
     command_free(command);
@@ -211,7 +212,7 @@ static void places_refused(struct devices *devices, struct standing *standing, s
         places_again(standing, write);
     } else {
         standing_fence(devices, standing, refused_by(devices, write), NULL);
-        standing_drop_places(standing);
+        standing_yield(standing);
     }
     standing_forget(standing);
 }

@@ -5,6 +5,8 @@
 #include "base/must.h"
 #include "device/devices_priv.h"
 
+enum { PARTED_TICKS = 50 };  /* five seconds: longer than an opening on another node takes */
+
 void devices_init(struct devices *devices, struct writer *writer, struct namespaces *namespaces,
                   const struct hash_key *hash_key, const struct devices_limits *limits)
 {
@@ -18,6 +20,7 @@ void devices_init(struct devices *devices, struct writer *writer, struct namespa
     devices->sweep    = device_sweep_new(devices);
     device_looks_init(&devices->looks);
     list_init(&devices->held);
+    list_init(&devices->parted);
     list_init(&devices->asks);
 }
 
@@ -164,8 +167,15 @@ bool standing_has_news(const struct standing *standing)
 void standing_forget(struct standing *standing)
 {
     standing->is_loaded = false;
-    if (standing->handle_count == 0 && !standing->is_writing && !standing_has_news(standing))
+    if (standing->handle_count == 0 && !standing->is_writing && !standing_has_news(standing) && !standing->is_parted)
         standing_places_free(standing);
+}
+
+void standing_yield(struct standing *standing)
+{
+    for (uint32_t i = 0; i < standing->place_count; i++)
+        standing->places[i].is_dirty = standing->places[i].is_new = false;
+    standing->is_seen_dirty = false;
 }
 
 void standing_drop_places(struct standing *standing)
@@ -213,6 +223,18 @@ static void standings_end_waits(struct devices *devices)
     }
 }
 
+/* An opening on another node has read the places before they were stored here, or could not be: it asks for them now. */
+static void standings_end_parting(struct devices *devices)
+{
+    while (!list_is_empty(&devices->parted)) {
+        struct standing *oldest = container_of(devices->parted.next, struct standing, link);
+        if ((int16_t)(oldest->parted_until - (uint16_t)devices->tick) > 0)
+            return;
+        oldest->is_parted = false;
+        standing_settle(devices, oldest);
+    }
+}
+
 void standing_settle(struct devices *devices, struct standing *standing)
 {
     bool is_busy = standing->is_writing || standing->op != NULL;
@@ -222,6 +244,8 @@ void standing_settle(struct devices *devices, struct standing *standing)
         list_push(&devices->dirty, &standing->link);
     else if (is_busy || standing->handle_count > 0)
         list_push(&devices->held, &standing->link);
+    else if (standing->is_parted)
+        list_push(&devices->parted, &standing->link);
     else if (!standing->is_loaded || standing->generation == 0 || !standing_may_linger(devices, standing))
         standing_free(devices, standing);
     else
@@ -285,6 +309,15 @@ void standing_fence(struct devices *devices, struct standing *standing, enum fen
     standing->home       = NULL;
     standing->key        = 0;
     standing->is_fencing = wait != NULL;
+    standing_part(devices, standing);
+}
+
+void standing_part(struct devices *devices, struct standing *standing)
+{
+    if (devices->peers == NULL)
+        return;
+    standing->is_parted    = true;
+    standing->parted_until = (uint16_t)(devices->tick + PARTED_TICKS);
 }
 
 /* --- turns ------------------------------------------------------------------------------------------------------ */
@@ -306,6 +339,7 @@ void devices_tick(struct devices *devices)
     if (devices->writer->durable.store->has_one_writer)
         return;
     standings_end_waits(devices);
+    standings_end_parting(devices);
     device_compare_tick(devices);
 }
 
@@ -353,6 +387,7 @@ void devices_fini(struct devices *devices)
     standings_free(devices, &devices->idle);
     standings_free(devices, &devices->dirty);
     standings_free(devices, &devices->held);
+    standings_free(devices, &devices->parted);
     device_peers_fini(devices);
     device_compare_free(devices->compare);
     device_sweep_free(devices->sweep);

@@ -78,6 +78,7 @@ struct devices {
     struct list            idle;         /* without link, opening and news; oldest first */
     struct list            dirty;        /* with news to be stored, not being written */
     struct list            held;         /* the others: with a link, an opening or a write */
+    struct list            parted;       /* where other nodes write too: whose link ended a moment ago; oldest first */
     struct session_open   *line, **line_end;  /* openings that wait for others to end */
     uint32_t               open_count, line_count;
     uint32_t               idle_count;

@@ -39,6 +39,7 @@ struct standing {
     struct standing_place *places;        /* in the order of their names */
     uint32_t               place_count;
     uint16_t               handle_count;  /* links that have not sent session_close */
+    uint16_t               parted_until;  /* is_parted: the tick, its lowest bits */
     const char            *transport;     /* of the last link; static */
     uint8_t                from_back;     /* generation - session_row.from; 0: its opener named none */
     bool                   is_loaded     : 1;  /* generation and places are those of the ledger */
@@ -48,6 +49,7 @@ struct standing {
     bool                   is_fencing    : 1;  /* its older link is being told; what it acknowledged before that counts */
     bool                   is_between    : 1;  /* its last link was a poll: present until poll_lease_ms after `seen` */
     bool                   is_roaming    : 1;  /* it is polled, on any node */
+    bool                   is_parted     : 1;  /* its link ended a moment ago: another node may ask what it acknowledged */
     uint8_t                user_len, device_len;
     uint32_t               compared;      /* the round in which it was compared with the ledger (device_compare.c) */
     char                  *device_class;  /* NULL: none */
@@ -88,8 +90,12 @@ struct fence_wait {
  * if there is no link. */
 void             standing_fence(struct devices *devices, struct standing *standing, enum fence_reason reason,
                                 struct fence_wait *wait);
+/* Nothing of it is to be stored any more, because another node has taken it over. That may ask for its places (device_peer.c). */
+void             standing_yield(struct standing *standing);
 /* Nothing that is known of its places counts any more, stored or not. */
 void             standing_drop_places(struct standing *standing);
+/* Its link has ended. */
+void             standing_part(struct devices *devices, struct standing *standing);
 /* Is the link that the row names one of this start of this node? Also if it names none. */
 bool             devices_have_link_of(const struct devices *devices, const struct session_row *row);
 /* Each standing of a user. */

@@ -7,18 +7,28 @@
 #include "message/epoch.h"
 #include "session/device_link.h"
 
+enum { LEFT_GROUPS_KEPT = 16 };
+
 struct group_bound {
     struct group_bound *next;
     struct reader_sub  *sub;    /* NULL: it is none; the last span ends at the seq of the user's log up to which all is known */
+    struct channel_name *left;  /* owns a reference: it binds nothing, but says that the link has left this group, of which it was
+                                 * given all up to where the span ends; NULL: it binds */
     struct group_spans  spans;
 };
+
+static void bound_free(struct group_bound *bound)
+{
+    channel_name_unref(bound->left);
+    free(bound);
+}
 
 void group_follow_fini(struct group_follow *follow)
 {
     while (follow->bounds != NULL) {
         struct group_bound *bound = follow->bounds;
         follow->bounds            = bound->next;
-        free(bound);
+        bound_free(bound);
     }
     follow->user_sub = NULL;
 }
@@ -28,7 +38,7 @@ void group_follow_fini(struct group_follow *follow)
 static struct group_bound *bound_of(const struct group_follow *follow, const struct reader_sub *sub)
 {
     for (struct group_bound *bound = follow->bounds; bound != NULL; bound = bound->next)
-        if (bound->sub == sub)
+        if (bound->sub == sub && bound->left == NULL)
             return bound;
     return NULL;
 }
@@ -39,7 +49,7 @@ static struct group_bound *bound_add(struct group_follow *follow, struct reader_
     struct group_bound *bound = malloc(sizeof *bound);
 
     must(bound != NULL);
-    *bound         = (struct group_bound){ follow->bounds, sub, *spans };
+    *bound         = (struct group_bound){ .next = follow->bounds, .sub = sub, .spans = *spans };
     follow->bounds = bound;
     if (sub != NULL)
         sub->sub.is_bounded = true;
@@ -122,13 +132,59 @@ static bool read_news(struct session_worker *worker, const struct json_doc *doc,
     return is_read;
 }
 
+/* What the log of the user says of a group comes a moment later than the group itself: only the newest matter. */
+static void left_forget_old(struct group_follow *follow)
+{
+    unsigned count = 0;
+
+    for (struct group_bound **at = &follow->bounds; *at != NULL;) {
+        struct group_bound *bound = *at;
+        if (bound->left == NULL || ++count < LEFT_GROUPS_KEPT) {
+            at = &bound->next;
+            continue;
+        }
+        *at = bound->next;
+        bound_free(bound);
+    }
+}
+
+/* The link is about to leave the group. */
+static void left_note(struct group_follow *follow, const struct group_bound *bound)
+{
+    const struct subscription *sub   = &bound->sub->sub;
+    const struct group_spans   given = { 1, { { subscription_seen_epoch(sub), 0, subscription_seen(sub), 0 } } };
+
+    left_forget_old(follow);
+    bound_add(follow, NULL, &given)->left = channel_name_ref(subscription_name(sub));
+}
+
+/* Where the link begins in a group that the user has joined: behind what it was given before. */
+static uint64_t left_take(struct group_follow *follow, const struct membership_news *news)
+{
+    uint64_t seq = news->seq;
+
+    for (struct group_bound **at = &follow->bounds; *at != NULL; at = &(*at)->next) {
+        struct group_bound      *bound = *at;
+        const struct group_span *given = &bound->spans.spans[0];
+        if (bound->left == NULL || !channel_name_eq(bound->left, news->group))
+            continue;
+        if (given->epoch == news->epoch && given->until > seq)
+            seq = given->until;
+        *at = bound->next;
+        bound_free(bound);
+        break;
+    }
+    return seq;
+}
+
 static void hear_join(struct group_follow *follow, struct link *link, const struct membership_news *news)
 {
     struct reader_sub  *sub   = reader_find(link->reader, channel_name_span(news->group));
     struct group_bound *bound = sub == NULL ? NULL : bound_of(follow, sub);
 
     if (sub == NULL) {
-        device_link_follow(link, &(struct session_place){ .name = news->group, .epoch = news->epoch, .seq = news->seq });
+        const uint64_t from = left_take(follow, news);
+        device_link_follow(link, &(struct session_place){ .name = news->group, .epoch = news->epoch, .seq = from });
         device_link_note(link, news->group, news->epoch, news->seq, ACK_BEGIN);
         /* A channel that others follow has answered at once, and nothing else would say so. */
         link->device->has_joined = true;
@@ -177,6 +233,8 @@ static void hear(struct group_follow *follow, struct link *link, const struct me
 
 static bool bound_is_done(const struct group_follow *follow, const struct group_bound *bound)
 {
+    if (bound->left != NULL)
+        return false;
     if (bound->sub == NULL)
         return follow->user_sub != NULL && subscription_seen(&follow->user_sub->sub) >= bound->spans.spans[0].until;
     const struct subscription *sub = &bound->sub->sub;
@@ -194,29 +252,43 @@ static bool bound_is_over(const struct group_bound *bound)
            group_spans_have_rest(&bound->spans, subscription_epoch(sub), subscription_seen(sub) + 1);
 }
 
+static void end_bound(struct group_follow *follow, struct link *link, struct group_bound *bound)
+{
+    struct reader_sub *sub     = bound->sub;
+    const bool         is_done = sub != NULL && bound_is_done(follow, bound);
+
+    if (sub != NULL)
+        sub->sub.is_bounded = false;
+    if (is_done)
+        left_note(follow, bound);
+    bound_free(bound);
+    if (is_done)
+        device_link_leave(link, sub);
+}
+
 /* Forgets bounds that don't bind any more, and unfollows groups of which nothing more is the user's. Frames under way may have
  * to be taken back: so only while there are none. */
 static void sweep_bounds(struct group_follow *follow, struct link *link)
 {
-    struct group_bound **at = &follow->bounds;
+    struct group_bound **at = &follow->bounds, *over = NULL;
 
     if (link->worker->batch.count > 0 || (link->waiting != NULL && cut_frame_is_there(&link->waiting->cut)))
         return;
     while (*at != NULL) {
-        struct group_bound *bound = *at;
-        struct reader_sub  *sub   = bound->sub;
+        struct group_bound *bound   = *at;
         const bool          is_done = bound_is_done(follow, bound);
         if (!is_done && !bound_is_over(bound)) {
             at = &bound->next;
             continue;
         }
-        *at = bound->next;
-        free(bound);
-        if (sub == NULL)
-            continue;
-        sub->sub.is_bounded = false;
-        if (is_done)
-            device_link_leave(link, sub);
+        *at         = bound->next;
+        bound->next = over;
+        over        = bound;
+    }
+    while (over != NULL) {
+        struct group_bound *bound = over;
+        over                      = bound->next;
+        end_bound(follow, link, bound);
     }
 }
 
@@ -283,10 +355,9 @@ static struct reader_sub *look_behind_bounds(struct group_follow *follow, struct
 
     do {
         sub = link_look_plain(link, ret_entry);
-        if (sub != NULL && sub->sub.is_bounded)
-            admission = bound_judge(bound_of(follow, sub), ret_entry);
-        else
-            admission = ENTRY_ADMITTED;
+        /* What the client asked to follow as a member, before its session heard that it is one, is marked and has no bound. */
+        const struct group_bound *bound = sub == NULL || !sub->sub.is_bounded ? NULL : bound_of(follow, sub);
+        admission                       = bound == NULL ? ENTRY_ADMITTED : bound_judge(bound, ret_entry);
     } while (admission == ENTRY_PASSED);
     return admission == ENTRY_OVER ? NULL : sub;  /* the group is left once these frames are gone: the next look does it */
 }

@@ -9,7 +9,10 @@
  * the spans that are the user's: it steps over the rest in silence, and unfollows at the end of the last span.
  *
  * Membership messages may be heard again, after a rewind, or although the session began behind them: the spans end up
- * the same (device/group_spans.h). */
+ * the same (device/group_spans.h).
+ *
+ * In a cluster the two logs may come from two nodes, and what the group says may be faster. Then a link is given messages from behind
+ * the end of a membership. If the user joins again, it is not given them once more. */
 #ifndef SESSION_GROUP_FOLLOW_H
 #define SESSION_GROUP_FOLLOW_H
 

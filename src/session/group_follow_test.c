@@ -256,6 +256,51 @@ static void who_leaves_gets_all_before_and_nothing_behind(void **state)
     follower_free(follower);
 }
 
+/* In a cluster the log of the user may be slower than the group's: what the link was given too much does not come once more. */
+static void what_came_before_a_late_leave_does_not_come_again(void **state)
+{
+    struct stage     stage;
+    struct follower *follower = follower_new(&stage);
+
+    (void)state;
+    follow_lobby(follower, NULL, 0);
+    expect_told(follower, "");
+    publish(follower, 5);
+    expect_told(follower, "lobby 1, lobby 2, lobby 3, lobby 4, lobby 5, ");
+    say_membership(follower, false, 2);
+    expect_told(follower, "ann 1, left, ");
+    say_membership(follower, true, 3);
+    publish(follower, 1);
+    expect_told(follower, "ann 2, lobby 6, ");
+    say_membership(follower, false, 6);
+    expect_told(follower, "ann 3, left, ");
+    say_membership(follower, true, 6);
+    publish(follower, 1);
+    expect_told(follower, "ann 4, lobby 7, ");
+    follower_free(follower);
+}
+
+/* The client asks to follow the group before its session has heard that the user is a member (member_subscribe.h). */
+static void who_asked_as_a_member_is_given_all_until_the_leave(void **state)
+{
+    struct stage     stage;
+    struct follower *follower = follower_new(&stage);
+
+    (void)state;
+    struct reader_sub *sub = link_follow(&follower->link, follower->lobby->name, (struct start){ .kind = START_NOW });
+    sub->sub.is_bounded    = true;
+    expect_told(follower, "");
+    publish(follower, 2);
+    expect_told(follower, "lobby 1, lobby 2, ");
+    say_membership(follower, true, 0);
+    publish(follower, 1);
+    expect_told(follower, "ann 1, lobby 3, ");
+    say_membership(follower, false, 3);
+    publish(follower, 1);
+    expect_told(follower, "ann 2, left, ");
+    follower_free(follower);
+}
+
 /* What is published behind the leave may come in the same turn, and stand before it in the mail. */
 static void the_log_of_the_user_comes_first(void **state)
 {
@@ -359,6 +404,8 @@ int main(void)
         cmocka_unit_test(the_log_of_another_user_says_nothing_of_her_groups),
         cmocka_unit_test(who_joins_is_told_so_before_any_message),
         cmocka_unit_test(who_leaves_gets_all_before_and_nothing_behind),
+        cmocka_unit_test(what_came_before_a_late_leave_does_not_come_again),
+        cmocka_unit_test(who_asked_as_a_member_is_given_all_until_the_leave),
         cmocka_unit_test(the_log_of_the_user_comes_first),
         cmocka_unit_test(spans_of_a_device_that_was_away),
         cmocka_unit_test(a_span_that_is_over_ends_with_it),

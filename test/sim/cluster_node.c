@@ -6,31 +6,6 @@
 #include "base/must.h"
 #include "node/peer_question.h"
 
-enum engine_mail { MAIL_DONE, MAIL_FRAME, MAIL_UP, MAIL_DOWN };
-
-/* What the engine has told. */
-struct engine_word {
-    struct list         link;
-    enum engine_mail    kind;
-    struct engine_call *call;
-    uint64_t            life;
-    size_t              len;
-    char                bytes[];
-};
-
-static struct engine_word *word_put(struct cluster_node *node, enum engine_mail kind, struct span bytes)
-{
-    struct engine_word *word = calloc(1, sizeof *word + bytes.len);
-
-    must(word != NULL);
-    word->kind = kind;
-    word->len  = bytes.len;
-    if (bytes.len > 0)
-        memcpy(word->bytes, bytes.at, bytes.len);
-    list_push(&node->mail, &word->link);
-    return word;
-}
-
 /* --- what the engine tells --- */
 
 static const char *engine_call_text(enum engine_call_kind kind)
@@ -42,7 +17,7 @@ static const char *engine_call_text(enum engine_call_kind kind)
 
 void cluster_node_done(struct cluster_node *node, struct engine_call *call)
 {
-    word_put(node, MAIL_DONE, SPAN(""))->call = call;
+    engine_mail_put_done(&node->mail, call);
 }
 
 static void on_done(void *ctx, struct engine_call *call)
@@ -63,7 +38,7 @@ static void on_frame(void *ctx, struct span frame)
     buf_init(&bytes, SIZE_MAX);
     buf_put(&bytes, frame);
     plant_take_frame(node, &bytes);
-    word_put(node, MAIL_FRAME, buf_span(&bytes));
+    engine_mail_put_frame(&node->mail, buf_span(&bytes));
     buf_fini(&bytes);
 }
 
@@ -72,7 +47,7 @@ static void on_up(void *ctx, uint64_t life)
     struct cluster_node *node = ctx;
 
     tell(&node->all->world, "node %u: the engine is up, life %" PRIu64, node->sim_node->no, life % 1000);
-    word_put(node, MAIL_UP, SPAN(""))->life = plant_life(node, life);
+    engine_mail_put_up(&node->mail, plant_life(node, life));
 }
 
 static void on_down(void *ctx, const char *why)
@@ -80,32 +55,10 @@ static void on_down(void *ctx, const char *why)
     struct cluster_node *node = ctx;
 
     tell(&node->all->world, "node %u: the engine is down: %s", node->sim_node->no, why);
-    word_put(node, MAIL_DOWN, SPAN(""));
+    engine_mail_put_down(&node->mail);
 }
 
 static const struct engine_events engine_events = { .done = on_done, .frame = on_frame, .up = on_up, .down = on_down };
-
-static void word_take(struct cluster_node *node, struct engine_word *word)
-{
-    switch (word->kind) {
-    case MAIL_DONE: cluster_take_done(node->cluster, word->call); break;
-    case MAIL_FRAME: cluster_take_frame(node->cluster, (struct span){ word->bytes, word->len }); break;
-    case MAIL_UP: cluster_take_up(node->cluster, word->life); break;
-    case MAIL_DOWN: cluster_take_down(node->cluster); break;
-    }
-    free(word);
-}
-
-/* What the mail brings more of waits for the next turn. */
-static void words_take(struct cluster_node *node)
-{
-    struct list words, *link;
-
-    list_init(&words);
-    list_move(&words, &node->mail);
-    while ((link = list_pop(&words)) != NULL)
-        word_take(node, container_of(link, struct engine_word, link));
-}
 
 /* --- what the cluster asks of it --- */
 
@@ -171,7 +124,7 @@ static void on_turn_begin(void *ctx)
 
     cluster_turn_begin(node->cluster, world_node_now(world, node->sim_node->no), world_node_wall(world, node->sim_node->no));
     plant_turn(node);
-    words_take(node);
+    engine_mail_take(&node->mail, node->cluster);
 }
 
 static void on_nothing(void *ctx)
@@ -186,8 +139,8 @@ static void on_fini(void *ctx)
     struct cluster_node *node = ctx;
 
     node->engine->ops->close(node->engine);
-    while (!list_is_empty(&node->mail))
-        words_take(node);
+    while (engine_mail_take(&node->mail, node->cluster))
+        ;
     cluster_free(node->cluster);
     node->all->seats[node->sim_node->no].node = NULL;
     plant_fini(node);
@@ -221,7 +174,7 @@ void cluster_node_begin(struct world *world, struct sim_node *sim_node)
     node->started  = world_node_wall(world, sim_node->no);
     node->id.incarnation = rng_next(&all->chance) | 1;
     snprintf(node->id.name, sizeof node->id.name, "n%u", seat->name);
-    list_init(&node->mail);
+    engine_mail_init(&node->mail);
     plant_init(node);
     node->engine   = sim_engine_open(all->server, &node->id, &engine_events, node);
     node->shim     = (struct engine){

@@ -1,10 +1,10 @@
 /* cluster_node.h - what one life of a node has beside its writer in a cluster: its way to the engine, and its cluster.
- *
- * What the engine tells comes as mail, and is taken when the writer's next turn begins, as it is in a server. */
+ */
 #ifndef SIM_CLUSTER_NODE_H
 #define SIM_CLUSTER_NODE_H
 
 #include "cluster_world.h"
+#include "engine_mail.h"
 #include "sim_node.h"
 
 struct cluster_node {
@@ -16,7 +16,7 @@ struct cluster_node {
     struct engine         shim;     /* what the cluster has for its engine; it may have a bug planted */
     struct engine        *engine;   /* the real one, if one may say so */
     struct cluster       *cluster;
-    struct list           mail;
+    struct engine_mail    mail;
     struct plant_state    planted;
     bool                  is_usurped, is_leaving;
 };

@@ -1,6 +1,7 @@
 #include "device_asker.h"
 
 #include "base/must.h"
+#include "device_roam.h"
 #include "wire_node.h"
 
 enum { PATIENCE_MS = 1500, RETRY_MS_MAX = 60, REQUEST_BYTES_MAX = 64 * 1024 };
@@ -70,10 +71,12 @@ static void asker_send(struct asker *asker)
 /* Is the trouble one that this world has? */
 static void check_trouble(const struct asker *asker, unsigned status)
 {
-    const struct wire_world *wire   = asker->link.wire;
+    struct wire_world       *wire   = asker->link.wire;
     const struct faults     *faults = &wire->world.faults;
-    bool is_possible = (status == 429 && faults->tight) || (status == 507 && faults->full) ||
+    const struct roam       *roam   = device_world_of(wire)->roam;
+    bool is_possible = (status == 429 && faults->tight) || (status == 408 && roam != NULL && roam->faults.pauses) || (status == 507 && faults->full) ||
                        (status == 503 && (faults->broken || faults->away || faults->stuck || faults->read_io || faults->tight ||
+                                          faults->unknown || faults->stalls || faults->refused ||
                                           wire->faults.stops || faults->crash));
 
     promise(&asker->link.wire->world, is_possible, "an asker is answered %u, for no reason: %.*s", status,
@@ -94,7 +97,7 @@ static unsigned asker_take(struct asker *asker)
     buf_drop(&asker->link.in, reply.used);
     if (ends)
         client_link_close(&asker->link);
-    if (status == 429 || status == 503 || status == 507) {
+    if (status == 408 || status == 429 || status == 503 || status == 507) {
         check_trouble(asker, status);
         asker_try_later(asker);
         return 0;

@@ -24,7 +24,7 @@ void asker_ask(struct asker *asker, const char *token, const char *method, const
                const char *fields, const char *body);
 bool asker_is_idle(const struct asker *asker);
 
-/* The status of an answer that has come, with its body in asker->body; 0: none has. 429, 503 and 507 are asked again. */
+/* The status of an answer that has come, with its body in asker->body; 0: none has. 429, 503, 507, and 408 of a node that was paused, are asked again. */
 unsigned asker_turn(struct asker *asker);
 /* The node is gone. */
 void asker_cut(struct asker *asker);

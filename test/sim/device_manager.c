@@ -192,7 +192,7 @@ static void ack_answered(struct managers *managers, struct manager *manager, uns
         return;
     const struct json_token *root   = object_read(&managers->objects, buf_span(&manager->asker.body));
     const struct json_token *places = json_member(&managers->objects.doc, root, SPAN("places"));
-    phone_take_acknowledged(phone, channel, object_number(&managers->objects, places, world->channels[channel]->text));
+    phone_take_acknowledged(phone, channel, object_number(&managers->objects, places, world->channels[channel]->text), false);
 }
 
 /* --- all of them --- */
@@ -227,16 +227,17 @@ void managers_turn(struct managers *managers)
     }
 }
 
-void managers_cut(struct managers *managers)
+void managers_cut(struct managers *managers, struct loop_range range)
 {
     for (unsigned i = 0; i < managers->count; i++)
-        asker_cut(&managers->at[i].asker);
+        if (loop_is_in(range, managers->at[i].asker.link.loop))
+            asker_cut(&managers->at[i].asker);
 }
 
 void managers_leave(struct managers *managers)
 {
     managers->are_leaving = true;
-    managers_cut(managers);
+    managers_cut(managers, world_loops(&managers->all->wire.world));
 }
 
 bool managers_are_done(const struct managers *managers)

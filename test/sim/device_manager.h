@@ -31,7 +31,7 @@ struct managers {
 struct managers *managers_new(struct device_world *all);
 void managers_free(struct managers *managers);
 void managers_turn(struct managers *managers);
-void managers_cut(struct managers *managers);
+void managers_cut(struct managers *managers, struct loop_range range);
 void managers_leave(struct managers *managers);
 bool managers_are_done(const struct managers *managers);
 

@@ -7,6 +7,7 @@
 #include "device/row.h"
 #include "device/row_kind.h"
 #include "device_manager.h"
+#include "device_roam.h"
 #include "device_truth.h"
 #include "store_sim.h"
 #include "wire_node.h"
@@ -15,11 +16,16 @@ enum {
     AWAY_MS_MAX    = 150,
     STAY_MS_MAX    = 1500,
     GHOST_MS_MAX   = 500,
+    STALE_MS       = 2500,
+    NEWBORN_MS     = 1000,  /* the contract: revocations hold everywhere within a second */
+    LONG_GHOST_MS_MAX = 4000,  /* where another node may find it late that it is fenced */
     OPENING_MS     = 2500,
     PATIENCE_MS    = 2 * LINK_HEARTBEAT_MS + 300,
     EXPIRY_MS      = 60,     /* a loop's turn may come so late */
     FAR_SEQ        = 1000000,
 };
+
+static const msec NEVER_MS = INT64_MAX / 2;
 
 static struct device_world *all_of(const struct phone *phone)
 {
@@ -108,12 +114,12 @@ static bool revokes_token(const struct told_revocation *told, const struct phone
     return false;
 }
 
-/* When it was known at the latest that this is refused; INT64_MAX: it need not be. */
+/* When it was known at the latest that this is refused; NEVER_MS: it need not be. */
 static msec revoked_at(const struct phone *phone, const struct phone_token *token, const struct phone_ticket *ticket,
                        uint64_t connection)
 {
     const struct managers *managers = all_of(phone)->managers;
-    msec                   at       = INT64_MAX;
+    msec                   at       = NEVER_MS;
 
     for (unsigned i = 0; i < managers->revoked_count; i++) {
         const struct told_revocation *told = &managers->revoked[i];
@@ -126,6 +132,12 @@ static msec revoked_at(const struct phone *phone, const struct phone_token *toke
             at = told->answered_at;
     }
     return at;
+}
+
+/* A node that is not known to the others yet learns of it by the log alone. */
+static msec revoked_late_ms(const struct phone *phone)
+{
+    return all_of(phone)->roam == NULL ? 0 : NEWBORN_MS + roam_late_ms(all_of(phone));
 }
 
 /* May it be refused because of a revocation? */
@@ -154,6 +166,7 @@ void phone_link_go(struct phone_link *link, const char *why)
         return;
     tell(world, "u%u/%s leaves link %u: %s", phone->user, phone->name, link->came_no, why);
     client_link_close(&link->link);
+    phone->has_left_early |= link->state == LINK_OPENING && all_of(phone)->roam != NULL;
     link->state = LINK_AWAY;
     if (is_current(link))
         phone->at = world->now + (msec)draw(world, OF_READERS, AWAY_MS_MAX);
@@ -192,13 +205,107 @@ bool phone_names_place(const struct phone_link *link, unsigned channel)
            (truth_is_member(all->truth, phone->user, no) && !all->truth->members[phone->user][no].is_busy);
 }
 
+/* --- what is on the disk --- */
+
+static uint64_t stored_place(struct phone *phone, unsigned channel, bool *ret_is_kept)
+{
+    struct place_row row = { 0 };
+    struct buf       key, value;
+    char             user[12];
+
+    snprintf(user, sizeof user, "u%u", phone->user);
+    buf_init(&key, 512);
+    buf_init(&value, 512);
+    row_key_put(&key, span_str(user), span_str(phone->name));
+    row_key_put_third(&key, span_str(text_of(phone, channel)));
+    uint64_t generation = store_sim_row(world_of(phone)->disk, ROW_PLACE, buf_span(&key), &value);
+    *ret_is_kept        = generation != 0 && place_row_get(buf_span(&value), &row) && row.is_kept;
+    buf_fini(&key);
+    buf_fini(&value);
+    return generation == 0 ? 0 : generation - 1;
+}
+
 /* Where there may be another node, a raise of which nobody knows whether it was written looks as if that node had taken
  * the session over: then what was acknowledged since the last write counts for nothing. */
 static bool is_sure(const struct phone *phone)
 {
     struct world *world = world_of(phone);
 
+    if (all_of(phone)->roam != NULL)
+        return roam_is_sound(all_of(phone));
     return store_sim_port(world->disk, 0)->has_one_writer || !world->faults.broken;
+}
+
+static uint64_t sure_stored(struct phone *phone, unsigned channel)
+{
+    uint64_t sure = phone->has[channel].sure;
+    bool     is_kept;
+
+    if (all_of(phone)->roam == NULL || sure == 0)
+        return 0;
+    uint64_t stored = stored_place(phone, channel, &is_kept);
+    return stored < sure ? stored : sure;
+}
+
+/* Where a node could not be asked what was acknowledged there, what was on the disk counts. */
+static uint64_t link_sure(const struct phone_link *link, unsigned channel)
+{
+    return all_of(link->phone)->roam == NULL || is_sure(link->phone) ? link->at_place[channel].sure : link->at_place[channel].stored;
+}
+
+/* A node noticed by a write that was refused that it has lost the session, and before its loop had told what was acknowledged: the
+ * node that has it now may ask too early. */
+static void phone_note_stale(struct phone *phone)
+{
+    phone->stale_at = world_of(phone)->now;
+    for (unsigned i = 0; i < world_of(phone)->channel_count; i++) {
+        uint64_t stored = sure_stored(phone, i);
+        phone->has[i].sure = stored;
+        for (unsigned j = 0; j < PHONE_LINKS; j++)
+            if (phone->links[j].at_place[i].sure > stored)
+                phone->links[j].at_place[i].sure = stored;
+    }
+}
+
+static bool is_doubtful(const struct phone *phone)
+{
+    return phone->stale_at != 0 && phone->stale_at + STALE_MS >= world_of(phone)->now;
+}
+
+static bool user_is(struct span name, unsigned user)
+{
+    uint64_t no;
+
+    return name.len > 1 && span_u64(span_skip(name, 1), &no) && no == user;
+}
+
+void phones_note_stale(struct world *world, const struct ledger_write *write)
+{
+    struct phones *phones = device_world_of(container_of(world, struct wire_world, world))->phones;
+    struct span    rest   = SPAN(""), user = SPAN("");
+
+    for (size_t i = 0; i < write->count; i++)
+        if (write->changes[i].key.kind == ROW_SESSION)
+            rest = write->changes[i].key.bytes;
+    span_cut(&rest, '\0', &user);
+    for (unsigned i = 0; i < phones->count; i++)
+        if (span_eq(rest, span_str(phones->at[i].name)) && user_is(user, phones->at[i].user))
+            phone_note_stale(&phones->at[i]);
+}
+
+/* What is kept is stored within a second: until then a crash takes it back, and so does a move to another node. There the new link says
+ * whether it follows the channel. */
+static void phone_check_kept(struct phone *phone)
+{
+    unsigned            channel = channel_of_topic(all_of(phone));
+    struct phone_place *place   = &phone->has[channel];
+    bool                is_kept;
+
+    stored_place(phone, channel, &is_kept);
+    if ((is_kept && all_of(phone)->roam == NULL) || phone->keep == KEEP_NOT)
+        return;
+    phone->keep = KEEP_ASKED;
+    *place      = (struct phone_place){ .has_floor = true, .floor = place->floor };
 }
 
 static void link_connect(struct phone_link *link)
@@ -209,7 +316,8 @@ static void link_connect(struct phone_link *link)
     link->asked_at = world->now;
     for (unsigned i = 0; i < world->channel_count; i++) {
         link->at_place[i].named = 0;
-        link->at_place[i].sure  = is_sure(link->phone) ? link->phone->has[i].sure : 0;
+        link->at_place[i].sure   = is_sure(link->phone) ? link->phone->has[i].sure : 0;
+        link->at_place[i].stored = sure_stored(link->phone, i);
     }
     set_floors(link->phone);
     says(link)->connect(link, link->by_ticket, names_places);
@@ -243,7 +351,7 @@ static void phone_come(struct phone *phone)
     }
     phone->now      = link == &phone->links[1];
     link->came_no   = ++phone->came_count;
-    link->is_told   = link->is_refreshing = link->has_lied = false;
+    link->is_told   = link->is_refreshing = link->has_lied = link->may_be_forgotten = false;
     link->fenced_at = -1;
     link->asked_at  = -1;
     link->opened_at = world->now;
@@ -253,7 +361,7 @@ static void phone_come(struct phone *phone)
     bin_aliases_fini(&link->aliases);
     link_choose_credential(link);
     phone->all->came_count++;
-    tell(world, "u%u/%s comes by link %u, %s, with %s", phone->user, phone->name, link->came_no,
+    tell(world, "u%u/%s comes by link %u to loop %u, %s, with %s", phone->user, phone->name, link->came_no, link->link.loop,
          link->is_native ? "native" : "WebSocket", link->by_ticket ? "a ticket" : "a token");
     link->state = link->is_native ? LINK_OPENING : LINK_UPGRADING;
     if (link->is_native)
@@ -277,7 +385,7 @@ static void check_connected(struct phone_link *link, const struct phone_connecte
             phone->name, link->ticket.generation, phone->generation);
     promise(world, connected->is_resumed || !phone->has_session, "the session of u%u/%s is there no more", phone->user,
             phone->name);
-    promise(world, revoked_at(phone, &link->token, link->by_ticket ? &link->ticket : NULL, 0) >= link->asked_at,
+    promise(world, revoked_at(phone, &link->token, link->by_ticket ? &link->ticket : NULL, 0) >= link->asked_at - revoked_late_ms(phone),
             "u%u/%s is let in with %s that was revoked", phone->user, phone->name, link->by_ticket ? "a ticket" : "a token");
 }
 
@@ -336,9 +444,13 @@ void phone_take_connected(struct phone_link *link, const struct phone_connected 
     link->connection   = connected->connection;
     link->state        = LINK_OPEN;
     take_ticket(link, connected);
+    if (all_of(phone)->roam != NULL)
+        phone_check_kept(phone);
     set_ceilings(phone);
-    if (other->state == LINK_OPEN && other->fenced_at < 0)
-        other->fenced_at = world->now;
+    if (other->state == LINK_OPEN && other->fenced_at < 0) {
+        other->fenced_at        = world->now;
+        other->may_be_forgotten = roam_is_newborn(all_of(phone), link->link.loop / world->loops_a_node);
+    }
 }
 
 void phone_take_subscribed(struct phone_link *link, unsigned channel, uint64_t epoch, uint64_t head)
@@ -364,6 +476,15 @@ void phone_take_subscribed(struct phone_link *link, unsigned channel, uint64_t e
 
 /* --- messages --- */
 
+/* Who names a place in a group that its session has not heard of yet asks to follow it like any member, who may read all. */
+static bool reads_as_member(const struct phone_link *link, unsigned channel)
+{
+    const struct device_world *all = all_of(link->phone);
+
+    return all->roam != NULL && link->at_place[channel].named > 0 && all->roles[channel].role == ROLE_GROUP &&
+           truth_is_member(all->truth, link->phone->user, all->roles[channel].no);
+}
+
 static void check_order(struct phone_link *link, unsigned channel, uint64_t seq)
 {
     struct phone             *phone = link->phone;
@@ -371,7 +492,7 @@ static void check_order(struct phone_link *link, unsigned channel, uint64_t seq)
     const struct truth       *truth = all_of(phone)->truth;
     const struct phone_place *place = &phone->has[channel];
     bool                      has_begun = link->at_place[channel].is_known;
-    uint64_t                  sure = link->at_place[channel].sure, named = link->at_place[channel].named;
+    uint64_t                  sure = link_sure(link, channel), named = link->at_place[channel].named;
     uint64_t                  low = named > 0 ? named : sure;  /* who names an earlier place goes back to that */
     uint64_t                  had = place->is_known ? place->seq : place->ceiling;
 
@@ -384,7 +505,7 @@ static void check_order(struct phone_link *link, unsigned channel, uint64_t seq)
     promise(world, truth_next(truth, phone->user, channel, had + 1) >= seq,
             "nothing is missed: u%u/%s on link %u of %s has %" PRIu64 ", gets %" PRIu64, phone->user, phone->name,
             link->came_no, text_of(phone, channel), had, seq);
-    promise(world, truth_may(truth, phone->user, channel, seq),
+    promise(world, truth_may(truth, phone->user, channel, seq) || reads_as_member(link, channel),
             "u%u/%s gets %" PRIu64 " of %s, and was no member then", phone->user, phone->name, seq, text_of(phone, channel));
 }
 
@@ -395,13 +516,13 @@ static void check_end(const struct phone_link *link, unsigned channel, uint64_t 
     struct world *world = world_of(phone);
     msec          ends  = link->token.ends_s == 0 ? INT64_MAX : (msec)link->token.ends_s * 1000 + EXPIRY_MS;
 
-    promise(world, link->fenced_at < 0 || begun_at <= link->fenced_at,
+    promise(world, link->fenced_at < 0 || link->may_be_forgotten || begun_at <= link->fenced_at + roam_late_ms(all_of(phone)),
             "link %u of u%u/%s gets %" PRIu64 " of %s, which was published after a newer link had the session", link->came_no,
             phone->user, phone->name, seq, text_of(phone, channel));
     promise(world, world_wall(world) - world->now + begun_at <= ends,
             "link %u of u%u/%s gets %" PRIu64 " of %s, which was published after its token had ended", link->came_no,
             phone->user, phone->name, seq, text_of(phone, channel));
-    promise(world, begun_at <= revoked_at(phone, &link->token, NULL, link->connection),
+    promise(world, begun_at <= revoked_at(phone, &link->token, NULL, link->connection) + revoked_late_ms(phone),
             "link %u of u%u/%s gets %" PRIu64 " of %s, which was published after it was revoked", link->came_no, phone->user,
             phone->name, seq, text_of(phone, channel));
 }
@@ -418,6 +539,8 @@ void phone_take_message(struct phone_link *link, unsigned channel, uint64_t epoc
     tell(world, "u%u/%s gets %" PRIu64 " of %s on link %u", phone->user, phone->name, seq, text_of(phone, channel),
          link->came_no);
     truth_scan(all_of(phone)->truth);
+    if (link->fenced_at >= 0 && !phone_follows(phone, channel))
+        return;  /* what the older link kept, and was not stored */
     promise(world, link->at_place[channel].is_placed && phone_follows(phone, channel), "%s has news before it is followed",
             text_of(phone, channel));
     promise(world, written != NULL && written->epoch == epoch && (is_control || span_eq(message_payload(written), payload)),
@@ -443,7 +566,7 @@ static bool has_trouble(const struct phone *phone)
     const struct faults       *faults = &all->wire.world.faults;
 
     return faults->broken || faults->away || faults->stuck || faults->read_io || faults->tight || faults->full ||
-           faults->crash || all->wire.faults.stops;
+           faults->unknown || faults->stalls || faults->refused || faults->crash || all->wire.faults.stops;
 }
 
 /* A ticket may always be stale: a newer link may have been opened, and nobody was told. */
@@ -492,18 +615,32 @@ void phone_take_replaced(struct phone_link *link)
 {
     struct phone *phone = link->phone;
 
-    promise(world_of(phone), phone->came_count > link->came_no, "u%u/%s is replaced, and nobody has come", phone->user,
+    promise(world_of(phone), phone->came_count > link->came_no || phone->has_left_early, "u%u/%s is replaced, and nobody has come", phone->user,
             phone->name);
     link->is_told = true;
+}
+
+/* A node that was paused finds that nobody has opened a session in time. */
+static bool is_slow_to_open(const struct phone *phone)
+{
+    return all_of(phone)->roam != NULL && all_of(phone)->roam->faults.pauses;
+}
+
+/* An opening was refused, because nobody knew what became of its raise: then the link before it can store nothing any more. */
+static bool may_be_astray(const struct phone *phone)
+{
+    const struct faults *faults = &all_of(phone)->wire.world.faults;
+
+    return all_of(phone)->roam != NULL && (faults->unknown || faults->broken);
 }
 
 void phone_take_closing(struct phone_link *link, uint64_t code)
 {
     struct phone *phone = link->phone;
-    bool is_possible = (code == 1001 && all_of(phone)->wire.node->leave_by != 0) || (code == 4001 && link->is_told) ||
+    bool is_possible = (code == 1001 && wire_node_at(&all_of(phone)->wire, link->link.loop)->leave_by != 0) || (code == 4001 && link->is_told) ||
                        (code == 4003 && link->token.ends_s != 0) || (code == 1013 && has_trouble(phone)) ||
                        (code == 4004 && may_be_revoked(phone, &link->token, link->connection)) ||
-                       (code == 1008 && phone->is_refused);
+                       (code == 1008 && (phone->is_refused || is_slow_to_open(phone))) || (code == 4002 && may_be_astray(phone));
 
     promise(world_of(phone), is_possible, "u%u/%s's link %u is closed with %" PRIu64, phone->user, phone->name, link->came_no,
             code);
@@ -532,26 +669,28 @@ void phone_take_expiring(struct phone_link *link)
 
 /* --- acknowledging --- */
 
-void phone_take_acknowledged(struct phone *phone, unsigned channel, uint64_t seq)
+/* What a node without the link was told it stores within a second, and only if the session has not moved by then. */
+void phone_take_acknowledged(struct phone *phone, unsigned channel, uint64_t seq, bool is_on_link)
 {
     struct phone_place *place = &phone->has[channel];
+    bool                is_kept;
 
     promise(world_of(phone), place->is_known && seq <= place->seq,
             "u%u/%s is said to have all up to %" PRIu64 " of %s, and has %" PRIu64, phone->user, phone->name, seq,
             text_of(phone, channel), place->seq);
     tell(world_of(phone), "u%u/%s has acknowledged %" PRIu64 " of %s", phone->user, phone->name, seq, text_of(phone, channel));
-    if (seq > place->sure)
-        place->sure = seq;
+    if ((is_on_link && !is_doubtful(phone)) || all_of(phone)->roam == NULL || stored_place(phone, channel, &is_kept) >= seq)
+        place->sure = seq > place->sure ? seq : place->sure;
 }
 
 void phone_take_ack(struct phone_link *link, unsigned channel, uint64_t seq, uint64_t ref)
 {
     promise(world_of(link->phone), link->at_place[channel].ref >= ref && seq <= link->at_place[channel].seq,
             "an ack that nobody sent is answered");
-    phone_take_acknowledged(link->phone, channel, seq);
+    phone_take_acknowledged(link->phone, channel, seq, true);
     /* It was taken before this link was fenced, and so before the newer one was told where it goes on. */
     struct phone_link *other = other_of(link);
-    if (is_sure(link->phone) && other->state != LINK_AWAY && other->came_no > link->came_no && seq > other->at_place[channel].sure)
+    if (is_sure(link->phone) && !is_doubtful(link->phone) && other->state != LINK_AWAY && other->came_no > link->came_no && seq > other->at_place[channel].sure)
         other->at_place[channel].sure = seq;
 }
 
@@ -625,7 +764,7 @@ static void link_leave(struct phone_link *link)
         phone_link_go(link, "as it likes");
         return;
     }
-    link->at   = world->now + 1 + (msec)draw(world, OF_READERS, GHOST_MS_MAX);
+    link->at   = world->now + 1 + (msec)draw(world, OF_READERS, all_of(phone)->roam == NULL ? GHOST_MS_MAX : LONG_GHOST_MS_MAX);
     phone->now = other_of(link) == &phone->links[1];
     phone->at  = world->now + (msec)draw(world, OF_READERS, AWAY_MS_MAX);
 }
@@ -669,6 +808,19 @@ void phones_turn(struct phones *phones)
 {
     for (unsigned i = 0; i < phones->count; i++)
         phone_turn(&phones->at[i]);
+}
+
+void phones_check_places(struct phones *phones)
+{
+    for (unsigned i = 0; i < phones->count; i++) {
+        struct phone *phone   = &phones->at[i];
+        unsigned      channel = channel_of_user(phone->user);
+        bool          is_kept;
+        uint64_t      stored = stored_place(phone, channel, &is_kept);
+        promise(world_of(phone), stored >= phone->stored, "the place of u%u/%s in %s goes back from %" PRIu64 " to %" PRIu64,
+                phone->user, phone->name, text_of(phone, channel), phone->stored, stored);
+        phone->stored = stored;
+    }
 }
 
 /* --- all of them --- */
@@ -723,43 +875,26 @@ struct phone *phones_draw(struct phones *phones, enum purpose purpose)
     return &phones->at[draw(&phones->all->wire.world, purpose, phones->count)];
 }
 
-void phones_cut(struct phones *phones)
+void phones_cut(struct phones *phones, struct loop_range range)
 {
     for (unsigned i = 0; i < phones->count; i++)
         for (unsigned j = 0; j < PHONE_LINKS; j++)
-            phone_link_go(&phones->at[i].links[j], "the node is gone");
+            if (loop_is_in(range, phones->at[i].links[j].link.loop))
+                phone_link_go(&phones->at[i].links[j], "the node is gone");
 }
 
 void phones_leave(struct phones *phones)
 {
     phones->are_leaving = true;
-    phones_cut(phones);
+    phones_cut(phones, world_loops(&phones->all->wire.world));
 }
 
 void phones_come_again(struct phones *phones)
 {
-    phones_cut(phones);
+    phones_cut(phones, world_loops(&phones->all->wire.world));
 }
 
 /* --- after a crash --- */
-
-static uint64_t stored_place(struct phone *phone, unsigned channel, bool *ret_is_kept)
-{
-    struct place_row row = { 0 };
-    struct buf       key, value;
-    char             user[12];
-
-    snprintf(user, sizeof user, "u%u", phone->user);
-    buf_init(&key, 512);
-    buf_init(&value, 512);
-    row_key_put(&key, span_str(user), span_str(phone->name));
-    row_key_put_third(&key, span_str(text_of(phone, channel)));
-    uint64_t generation = store_sim_row(world_of(phone)->disk, ROW_PLACE, buf_span(&key), &value);
-    *ret_is_kept        = generation != 0 && place_row_get(buf_span(&value), &row) && row.is_kept;
-    buf_fini(&key);
-    buf_fini(&value);
-    return generation == 0 ? 0 : generation - 1;
-}
 
 static void place_crashed(struct phone *phone, unsigned channel)
 {
@@ -769,10 +904,8 @@ static void place_crashed(struct phone *phone, unsigned channel)
 
     if (place->sure > stored)
         place->sure = stored;
-    if (all_of(phone)->roles[channel].role != ROLE_TOPIC || is_kept || phone->keep == KEEP_NOT)
-        return;
-    phone->keep = KEEP_ASKED;
-    *place      = (struct phone_place){ .has_floor = true, .floor = place->floor };
+    if (all_of(phone)->roam == NULL)
+        phone_check_kept(phone);
 }
 
 void phones_crashed(struct phones *phones)

@@ -53,13 +53,15 @@ struct phone_link {
     unsigned              came_no;          /* of the phone's links */
     msec                  fenced_at;        /* the phone knew of a newer one; -1: it does not */
     msec                  asked_at, opened_at, at;
+    bool                  may_be_forgotten; /* the newer one is on a node that knew no other node yet, and asked nobody */
     bool                  has_lied;         /* has acknowledged what it can't have, after it was fenced */
     uint64_t              ref;
     struct {
         uint64_t seq;                       /* of the last one that came on this link, … */
         bool     is_known, is_placed;
         uint64_t named;                     /* … that it named when it came, */
-        uint64_t sure;                      /* … or that was acknowledged by then */
+        uint64_t sure;                      /* … or that was acknowledged by then, … */
+        uint64_t stored;                    /* … or was on the disk */
         uint64_t ref, acked;                /* an ack under way that it will be told of */
     }                     at_place[CHANNELS_MAX];
     struct bin_aliases    aliases;
@@ -77,10 +79,13 @@ struct phone {
     bool                wants_keep;
     bool                is_refused;         /* its token was: it needs another one */
     struct phone_place  has[CHANNELS_MAX];
+    uint64_t            stored;             /* its place in the log of its user, on the disk */
     struct phone_link   links[PHONE_LINKS];
     unsigned            now;                /* the link that it came by last */
     msec                at;                 /* away until then */
     unsigned            came_count;
+    msec                stale_at;           /* a node could not store what was acknowledged on an older link */
+    bool                has_left_early;     /* a link ended before it was told anything: another node may still open it */
 };
 
 struct phones {
@@ -95,9 +100,13 @@ struct phones {
 };
 
 struct phones *phones_new(struct device_world *all);
+/* world.on_stale */
+void           phones_note_stale(struct world *world, const struct ledger_write *write);
 void           phones_free(struct phones *phones);
 void           phones_turn(struct phones *phones);
-void           phones_cut(struct phones *phones);    /* the node is gone */
+/* No place goes back, whichever node stores it. */
+void           phones_check_places(struct phones *phones);
+void           phones_cut(struct phones *phones, struct loop_range range);  /* their node is gone */
 void           phones_crashed(struct phones *phones); /* … and what was not on the disk, too */
 void           phones_leave(struct phones *phones);
 void           phones_come_again(struct phones *phones);
@@ -125,7 +134,7 @@ void phone_take_replaced(struct phone_link *link);
 void phone_take_closing(struct phone_link *link, uint64_t code);
 void phone_take_expiring(struct phone_link *link);
 void phone_take_ack(struct phone_link *link, unsigned channel, uint64_t seq, uint64_t ref);
-void phone_take_acknowledged(struct phone *phone, unsigned channel, uint64_t seq);
+void phone_take_acknowledged(struct phone *phone, unsigned channel, uint64_t seq, bool is_on_link);
 void phone_link_go(struct phone_link *link, const char *why);
 
 /* --- what links say --- */

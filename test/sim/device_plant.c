@@ -2,6 +2,7 @@
 
 #include "base/must.h"
 #include "device/group_spans.h"
+#include "device/peer_fence.h"
 #include "device/row.h"
 #include "device_phone.h"
 #include "wire_device.h"
@@ -122,10 +123,77 @@ static bool plant_rows(struct world *world, const struct message *message, struc
     return plant != DEVICE_PLANT_LOST_ROWS || message != NULL || !one_in(world, OF_DISK, 5);
 }
 
+/* --- of nodes in a cluster --- */
+
+enum device_plant roam_plant_of(unsigned plant)
+{
+    return plant == 0 ? DEVICE_PLANT_NONE : (enum device_plant)(DEVICE_PLANT_COUNT + plant - 1);
+}
+
+const char *roam_plant_text(unsigned plant)
+{
+    static const char *const texts[ROAM_PLANT_END - DEVICE_PLANT_COUNT + 1] = {
+        "none", "lost-fence", "stale-write", "place-back", "lost-acks",
+    };
+    return texts[plant];
+}
+
+unsigned roam_plant_seeds_max(unsigned plant)
+{
+    (void)plant;
+    return 100;
+}
+
+/* Nobody is asked. */
+static void ask_nobody(void *ctx, struct peer_fence_ask *ask)
+{
+    (void)ctx;
+    device_peer_settled(ask, false);
+}
+
+/* What is answered is not looked at. */
+static void ask_in_vain(void *ctx, struct peer_fence_ask *ask)
+{
+    ask->is_own = false;
+    peers_by_question.ask(ctx, ask);
+}
+
+void roam_plant_join(struct device_world *all, struct devices *devices)
+{
+    static const struct device_peers nobody = { .ask = ask_nobody }, in_vain = { .ask = ask_in_vain };
+
+    if (all->plant == ROAM_PLANT_LOST_FENCE) {
+        devices->peers             = &nobody;
+        devices->limits.compare_ms = INT64_MAX / 2;
+    }
+    if (all->plant == ROAM_PLANT_LOST_ACKS)
+        devices->peers = &in_vain;
+}
+
+bool roam_plant_compares_never(const struct device_world *all)
+{
+    return all->plant == ROAM_PLANT_LOST_FENCE;
+}
+
+static void plant_condition(enum device_plant plant, struct ledger_change *change)
+{
+    if (plant == ROAM_PLANT_STALE_WRITE && change->key.kind == ROW_SESSION && change->generation == change->if_generation)
+        change->is_conditional = false;
+    if (plant == ROAM_PLANT_BACK && change->key.kind == ROW_PLACE && change->op == LEDGER_RAISE)
+        change->op = LEDGER_PUT;
+}
+
+static void plant_write(struct world *world, struct ledger_write *write)
+{
+    for (size_t i = 0; i < write->count; i++)
+        plant_condition(plant_of(container_of(world, struct wire_world, world)), &write->changes[i]);
+}
+
 void device_plant_init(struct device_world *all)
 {
     if (all->plant == DEVICE_PLANT_NONE)
         return;
+    all->wire.world.plant_write = plant_write;
     all->wire.plant_send       = plant_send;
     all->wire.plant_loop       = plant_loop;
     all->wire.plant_start      = plant_start;

@@ -119,16 +119,17 @@ void application_turn(struct application *application)
     }
 }
 
-void application_cut(struct application *application)
+void application_cut(struct application *application, struct loop_range range)
 {
     for (unsigned i = 0; i < application->count; i++)
-        asker_cut(&application->at[i].asker);
+        if (loop_is_in(range, application->at[i].asker.link.loop))
+            asker_cut(&application->at[i].asker);
 }
 
 void application_leave(struct application *application)
 {
     application->are_leaving = true;
-    application_cut(application);
+    application_cut(application, world_loops(&application->all->wire.world));
 }
 
 void application_say_last(struct application *application)

@@ -3,9 +3,13 @@
 #include <stdlib.h>
 
 #include "base/must.h"
+#include "device_roam.h"
 #include "sim_node.h"
 #include "store_sim.h"
 #include "wire_client.h"
+
+/* What one node says of a leave, and another of a message, may come in any order. */
+enum { CROSS_MS = 250 };
 
 struct truth *truth_new(struct device_world *all)
 {
@@ -145,7 +149,8 @@ static msec late_ms(const struct truth *truth)
     bool is_late = faults->lost_hints || faults->late_hints || faults->doubled_hints || faults->tight ||
                    faults->broken || faults->stuck;
 
-    return is_late ? 4 * HEARTBEAT_MS + LATE_MS_MAX : 0;
+    return (is_late ? 4 * HEARTBEAT_MS + LATE_MS_MAX : 0) + (truth->all->roam == NULL ? 0 : CROSS_MS) +
+           roam_late_ms(truth->all);
 }
 
 /* When it was sent for the first time. */

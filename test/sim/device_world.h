@@ -37,6 +37,12 @@ enum device_plant {
     DEVICE_PLANT_SAME_GENERATION, /* the generation of a link is not stored */
     DEVICE_PLANT_LOST_ROWS,       /* rows are answered, and now and then are not written */
     DEVICE_PLANT_COUNT,
+    /* Of nodes in a cluster: roam_sim. */
+    ROAM_PLANT_LOST_FENCE = DEVICE_PLANT_COUNT,  /* older links on other nodes are neither asked for nor compared */
+    ROAM_PLANT_STALE_WRITE,       /* the ledger does not look at the generation of who stores */
+    ROAM_PLANT_BACK,              /* a node that is behind stores a place as it knows it */
+    ROAM_PLANT_LOST_ACKS,         /* what the older node tells of acknowledged places is not heard */
+    ROAM_PLANT_END,
 };
 
 const char *device_plant_text(unsigned plant);
@@ -52,9 +58,12 @@ struct posted {
     bool     is_acked;
 };
 
+struct roam;
+
 struct device_world {
     struct wire_world  wire;
     enum device_plant  plant;
+    struct roam       *roam;  /* several nodes: device_roam.h; NULL: one */
     unsigned           user_count, phones_a_user, group_count;
     struct {
         enum channel_role role;
@@ -93,6 +102,7 @@ static inline unsigned channel_of_phone(const struct device_world *all, unsigned
     return channel_of_topic(all) + 1 + user * all->phones_a_user + no;
 }
 
+bool roam_live(uint64_t seed, unsigned plant, struct transcript *transcript, char ret_promise[256]);
 bool device_live(uint64_t seed, unsigned plant, struct transcript *transcript, char ret_promise[256]);
 
 #endif

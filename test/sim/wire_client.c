@@ -68,8 +68,8 @@ bool client_link_open(struct client_link *link, bool is_native)
     struct sim_wire    made  = wire_draw(wire, link->purpose);
 
     must(link->link == NULL);
-    link->loop = (unsigned)draw(world, link->purpose, wire->node->loop_count);
-    link->link = wire_node_connect(wire->node, link->loop, &made, is_native);
+    link->loop = (unsigned)draw(world, link->purpose, world->loop_count);
+    link->link = wire_node_connect(wire_node_at(wire, link->loop), link->loop % world->loops_a_node, &made, is_native);
     if (link->link == NULL)
         return false;
     buf_clear(&link->in);

@@ -13,11 +13,19 @@ enum {
     DEVICES_A_USER  = 100,
     OPENS_MAX       = 50,
     TIGHT_OPENS_MAX = 2,
+    COMPARE_MS      = 1000,
 };
 
 static const char ticket_secret[] = "the secret of all simulated tickets, 32 bytes and more";
 
 /* --- beside the writer --- */
+
+static void devices_on_turn_begin(void *ctx)
+{
+    struct wire_devices *devices = ctx;
+    if (devices->cluster != NULL)
+        devices->cluster->turn_begin(devices->cluster->ctx);
+}
 
 static void devices_on_turn_end(void *ctx)
 {
@@ -28,6 +36,8 @@ static void devices_on_turn_end(void *ctx)
 static void devices_on_tick(void *ctx)
 {
     struct wire_devices *devices = ctx;
+    if (devices->cluster != NULL)
+        devices->cluster->tick(devices->cluster->ctx);
     devices_tick(&devices->devices);
 }
 
@@ -35,6 +45,8 @@ static void devices_on_fini(void *ctx)
 {
     struct wire_devices *devices = ctx;
     devices_fini(&devices->devices);
+    if (devices->cluster != NULL)
+        devices->cluster->fini(devices->cluster->ctx);
 }
 
 static struct devices_limits draw_limits(struct world *world)
@@ -49,6 +61,7 @@ static struct devices_limits draw_limits(struct world *world)
         .waiting_max    = is_tight ? TIGHT_OPENS_MAX : 1000,
         .idle_max       = is_tight ? 1 : 1000,
         .policy         = DEVICES_ALL,
+        .compare_ms     = COMPARE_MS,
     };
 }
 
@@ -59,10 +72,11 @@ static void load_revocations(struct wire_devices *devices)
     struct channel_name *control;
 
     must(channel_name_new(&world->spaces, &world->hash_key, SPAN("sys:control"), &control) == CHANNEL_NAME_OK);
-    store_sim_open(world->disk, 0, true);
-    enum rc rc = revocations_load(&devices->revoked, store_sim_port(world->disk, 0), control, world_wall(world),
+    unsigned no = devices->node->no;
+    store_sim_open(world->disk, no, true);
+    enum rc rc = revocations_load(&devices->revoked, store_sim_port(world->disk, no), control, world_wall(world),
                                   &devices->control_start);
-    store_sim_open(world->disk, 0, false);
+    store_sim_open(world->disk, no, false);
     must(rc == RC_OK);
     channel_name_unref(control);
     if (devices->node->wire->plant_start != NULL)
@@ -78,12 +92,14 @@ struct wire_devices *wire_devices_new(struct wire_node *node)
     must(devices != NULL);
     devices->node   = node;
     devices->beside = (struct sim_beside){
-        .ctx = devices, .turn_end = devices_on_turn_end, .tick = devices_on_tick, .fini = devices_on_fini,
+        .ctx = devices, .turn_begin = devices_on_turn_begin, .turn_end = devices_on_turn_end, .tick = devices_on_tick, .fini = devices_on_fini,
     };
     node->sim_node->beside = &devices->beside;
     memberships_init(&devices->memberships);
     devices_init(&devices->devices, &node->sim_node->writer, &world->spaces, &world->hash_key, &limits);
     revocations_init(&devices->revoked, &world->hash_key);
+    if (node->wire->join != NULL)
+        node->wire->join(devices);
     load_revocations(devices);
     return devices;
 }

@@ -18,6 +18,7 @@ struct loop_devices {
 struct wire_devices {
     struct wire_node   *node;
     struct sim_beside   beside;
+    struct sim_beside  *cluster;        /* beside them; NULL: the node is alone */
     struct devices      devices;
     struct memberships  memberships;
     struct revocations  revoked;        /* as the rows said when the node began */

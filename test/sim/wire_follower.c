@@ -191,7 +191,7 @@ static void hear_head(struct follower *follower)
     if (!reply_head_read(world, buf_span(&follower->link.in), &reply))
         return;
     if (reply.status == 503) {
-        promise(world, follower->wire->node->leave_by != 0, "a follower is answered 503, and the server does not stop");
+        promise(world, follower->wire->nodes[0]->leave_by != 0, "a follower is answered 503, and the server does not stop");
         follower_go(follower, "503");
     } else if (follower->way == BY_WS) {
         ws_check_upgrade(world, &reply);
@@ -207,7 +207,7 @@ static void hear_head(struct follower *follower)
  * the message is read? */
 static bool has_lost_frames(const struct wire_world *wire)
 {
-    return wire_node_lost_frames(wire->node) > 0 || (wire->faults.lets_go && wire->node->leave_by != 0);
+    return wire_node_lost_frames(wire->nodes[0]) > 0 || (wire->faults.lets_go && wire->nodes[0]->leave_by != 0);
 }
 
 /* Without a Close only who seems to be dead is let go: who can't see pings in time because it reads slowly; and who has
@@ -217,7 +217,7 @@ static void check_end(const struct follower *follower, enum sim_end end)
 {
     promise(&follower->wire->world,
             end != SIM_ENDED || follower->state != IS_ASKING || follower->came_at == follower->wire->world.now ||
-                follower->wire->node->leave_by != 0,
+                follower->wire->nodes[0]->leave_by != 0,
             "follower %u by %s gets no answer", follower->no, follower_way_text(follower->way));
     promise(&follower->wire->world,
             end != SIM_ENDED || (follower->way != BY_WS && follower->way != BY_NATIVE) || follower->state != IS_HEARING || follower->link.is_slow ||

@@ -3,6 +3,10 @@
 #include <stdlib.h>
 
 #include "base/must.h"
+#include "device/membership_left.h"
+#include "device/peer_fence.h"
+#include "node/peer_question.h"
+#include "session/member_subscribe.h"
 #include "session/link.h"
 #include "wire_device.h"
 #include "wire_plant.h"
@@ -38,6 +42,32 @@ static void wire_ready(void *ctx, struct subscription *sub)
 
 static const struct shard_port wire_shard_port = { .send = wire_send, .ready = wire_ready };
 
+/* --- what other nodes ask (worker_ports.c) --- */
+
+static void wire_peer_call(void *ctx, struct peer_call *call)
+{
+    struct wire_loop *loop  = ctx;
+    struct world     *world = &loop->node->wire->world;
+
+    if (call->topic == PEER_FENCE)
+        shard_serve_fence(loop->sessions.shard, &loop->node->devices->devices, call);
+    else if (call->topic == PEER_LEFT)
+        shard_serve_left(loop->sessions.shard, &world->spaces, &world->hash_key, call);
+    else
+        api_take_peer_call(&loop->api, call);
+}
+
+static void wire_left(void *ctx, struct channel_name *user, struct channel_name *group)
+{
+    struct wire_loop *loop = ctx;
+
+    session_worker_left(&loop->sessions, user, group);
+}
+
+static const struct shard_port wire_cluster_shard_port = {
+    .send = wire_send, .ready = wire_ready, .left = wire_left, .peer_call = wire_peer_call,
+};
+
 static uint64_t wire_new_key(void *ctx)
 {
     struct wire_loop *loop = ctx;
@@ -64,7 +94,15 @@ static void wire_revoke(void *ctx, const struct revocation *revocation, uint64_t
     wire_devices_revoke(loop->node->devices, revocation, seq, answered, owner);
 }
 
-static const struct api_port wire_api_port = { .revoke = wire_revoke, .put_metrics = wire_put_metrics, .health = wire_health };
+static const struct registry *wire_nodes(void *ctx)
+{
+    const struct wire_loop *loop = ctx;
+    return loop->node->registry;
+}
+
+static const struct api_port wire_api_port = {
+    .revoke = wire_revoke, .put_metrics = wire_put_metrics, .health = wire_health, .nodes = wire_nodes,
+};
 
 /* --- routes --- */
 
@@ -282,7 +320,7 @@ static void wire_loop_init(struct wire_loop *loop, struct wire_node *node, unsig
     loop->node       = node;
     loop->index      = index;
     loop->shard_port = shard->port;
-    shard->port      = &wire_shard_port;
+    shard->port      = node->registry == NULL ? &wire_shard_port : &wire_cluster_shard_port;
     shard->ctx       = loop;
     loop_sim_init(&loop->sim, &wire_hooks, loop, world->now, world_wall(world));
     wire_plant_streams(node->wire, &loop->sim);
@@ -315,14 +353,15 @@ static void wire_loop_init(struct wire_loop *loop, struct wire_node *node, unsig
         wire_devices_follow(node->devices, loop);
 }
 
-struct wire_node *wire_node_new(struct wire_world *wire)
+struct wire_node *wire_node_new(struct wire_world *wire, unsigned no)
 {
     struct wire_node *node = calloc(1, sizeof *node);
 
     must(node != NULL);
     node->wire       = wire;
-    node->sim_node   = wire->world.nodes[0];
-    node->loop_count = wire->world.loop_count;
+    node->no         = no;
+    node->sim_node   = wire->world.nodes[no];
+    node->loop_count = wire->world.loops_a_node;
     node->key        = (uint64_t)wire->world.life_count << 32;  /* no key is given in two lives */
     if (wire->has_devices)
         node->devices = wire_devices_new(node);

@@ -34,13 +34,15 @@ struct wire_node {
     struct wire_world *wire;
     struct wire_devices *devices;  /* NULL: its users have none */
     struct sim_node   *sim_node;
+    unsigned           no;
+    const struct registry *registry;  /* the nodes of its cluster; NULL: it is alone */
     uint64_t           key;
     msec               leave_by;   /* 0: it does not stop */
     unsigned           loop_count;
     struct wire_loop   loops[LOOPS_SIM_MAX];
 };
 
-struct wire_node *wire_node_new(struct wire_world *wire);
+struct wire_node *wire_node_new(struct wire_world *wire, unsigned no);
 /* Closes what is open. All far ends are freed. */
 void wire_node_close(struct wire_node *node);
 /* It's closed, and all that it has asked the writer for is answered. The sim_node stays the caller's. */

@@ -589,7 +589,7 @@ static void poster_hear(struct poster *poster)
  * not. Closed with a request unread, the link is reset instead. */
 static void poster_check_end(const struct poster *poster, enum sim_end end)
 {
-    promise(&poster->wire->world, end != SIM_ENDED || poster->sent_count == 0 || poster->wire->node->leave_by != 0,
+    promise(&poster->wire->world, end != SIM_ENDED || poster->sent_count == 0 || poster->wire->nodes[0]->leave_by != 0,
             "poster %u%s misses %u answers", poster->no,
             poster->link.is_half_closed ? " has closed its direction and" : "", poster->sent_count);
 }

@@ -157,7 +157,7 @@ static void check_stream_end(const struct follower *follower)
 {
     struct world *world = &follower->wire->world;
 
-    promise(world, follower->wire->node->leave_by != 0, "follower %u by %s is ended, and the server does not stop",
+    promise(world, follower->wire->nodes[0]->leave_by != 0, "follower %u by %s is ended, and the server does not stop",
             follower->no, follower_way_text(follower->way));
     promise(world, follower->way != BY_SSE || follower->retry_count == 2,
             "an event stream ends, and does not say when to come");
@@ -222,7 +222,7 @@ void follower_hear_poll(struct follower *follower)
     if (!reply_read(world, buf_span(&follower->link.in), &reply))
         return;
     if (reply.status == 503) {
-        promise(world, follower->wire->node->leave_by != 0 || follower->wire->born_at > follower->came_at,
+        promise(world, follower->wire->nodes[0]->leave_by != 0 || follower->wire->born_at > follower->came_at,
                 "a poll is answered 503, and the server does not stop");
         follower_go(follower, "503");
         return;

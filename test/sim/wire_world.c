@@ -81,38 +81,54 @@ static void wire_init(struct wire_world *wire)
     world->late_ms   = LATE_MS_MAX + HEARTBEAT_MS;
     world->disk      = store_sim_new(world);
     world->model     = model_new(world);
-    wire_start_node(wire);
+    wire_start_node(wire, 0);
     wire->followers  = followers_new(wire);
     wire->posters    = posters_new(wire);
 }
 
+struct wire_node *wire_node_at(const struct wire_world *wire, unsigned loop)
+{
+    return wire->nodes[loop / wire->world.loops_a_node];
+}
+
+static bool node_is_idle(const struct wire_node *node)
+{
+    return writer_is_idle(&node->sim_node->writer) && (node->devices == NULL || wire_devices_are_idle(node->devices));
+}
+
 /* Here the memory of a process that is killed is to be freed, so what nobody hears of any more is answered all the same. */
-void wire_end_node(struct wire_world *wire)
+void wire_end_node(struct wire_world *wire, unsigned no)
 {
     struct world        *world   = &wire->world;
-    struct wire_devices *devices = wire->node->devices;
+    struct wire_node    *node    = wire->nodes[no];
+    struct wire_devices *devices = node->devices;
 
-    wire_node_close(wire->node);
+    wire_node_close(node);
+    if (wire->part != NULL)
+        wire->part(devices);
     do {
-        store_sim_crash(world->disk, false);
-        sim_node_settle(world->nodes[0]);
-    } while (!writer_is_idle(&world->nodes[0]->writer) || (devices != NULL && !wire_devices_are_idle(devices)));
-    wire_node_free(wire->node);
-    wire->node                = NULL;
-    world->nodes[0]->is_dying = true;
-    sim_node_free(world->nodes[0]);
-    world->nodes[0] = NULL;
+        if (world->has_shared_store)
+            store_sim_cut_node(world->disk, no);
+        else
+            store_sim_crash(world->disk, false);
+        sim_node_settle(world->nodes[no]);
+    } while (!node_is_idle(node));
+    wire_node_free(node);
+    wire->nodes[no]            = NULL;
+    world->nodes[no]->is_dying = true;
+    sim_node_free(world->nodes[no]);
+    world->nodes[no] = NULL;
     if (devices != NULL)
         wire_devices_free(devices);
 }
 
-void wire_start_node(struct wire_world *wire)
+void wire_start_node(struct wire_world *wire, unsigned no)
 {
     struct world *world = &wire->world;
 
-    world->nodes[0] = sim_node_new(world, 0, world->life_count++);
-    wire->node      = wire_node_new(wire);
-    wire->born_at   = world->now;
+    world->nodes[no] = sim_node_new(world, no, world->life_count++);
+    wire->nodes[no]  = wire_node_new(wire, no);
+    wire->born_at    = world->now;
 }
 
 static void wire_fini(struct wire_world *wire)
@@ -121,7 +137,7 @@ static void wire_fini(struct wire_world *wire)
 
     followers_free(wire->followers);
     posters_free(wire->posters);
-    wire_end_node(wire);
+    wire_end_node(wire, 0);
     model_free(world->model);
     store_sim_free(world->disk);
     keys_seen_free(wire->keys_seen);
@@ -139,10 +155,10 @@ static void wire_begin_anew(struct wire_world *wire, bool is_wiped)
     tell(world, "the node ends%s", is_wiped ? ", and its disk is wiped" : "");
     followers_cut(wire->followers);
     posters_cut(wire->posters);
-    wire_end_node(wire);
+    wire_end_node(wire, 0);
     if (is_wiped)
         store_sim_crash(world->disk, true);
-    wire_start_node(wire);
+    wire_start_node(wire, 0);
 }
 
 static void wire_set_clock(struct world *world)
@@ -163,11 +179,11 @@ static void wire_step(struct wire_world *wire)
     store_sim_turn(world->disk);
     sim_node_writer_turn(world->nodes[0]);
     for (unsigned loop = 0; loop < world->loop_count; loop++)
-        wire_node_turn(wire->node, loop);
+        wire_node_turn(wire->nodes[0], loop);
     followers_turn(wire->followers);
     posters_turn(wire->posters);
     sim_node_check_bounds(world->nodes[0]);
-    wire_node_check_bounds(wire->node);
+    wire_node_check_bounds(wire->nodes[0]);
 }
 
 static void wire_run(struct wire_world *wire)
@@ -176,16 +192,16 @@ static void wire_run(struct wire_world *wire)
 
     for (; world->now < RUN_MS; world->now += 1 + (msec)draw(world, OF_NODE, STEP_MS_MAX)) {
         wire_step(wire);
-        if (wire->faults.stops && wire->node->leave_by == 0 && one_in(world, OF_NODE, 80)) {
+        if (wire->faults.stops && wire->nodes[0]->leave_by == 0 && one_in(world, OF_NODE, 80)) {
             tell(world, "the node is told to stop");
-            wire_node_stop(wire->node);
+            wire_node_stop(wire->nodes[0]);
         }
-        if (wire->node->leave_by != 0 && wire_node_has_stopped(wire->node))
+        if (wire->nodes[0]->leave_by != 0 && wire_node_has_stopped(wire->nodes[0]))
             wire_begin_anew(wire, false);
         else if (world->faults.crash && one_in(world, OF_NODE, 100))
             wire_begin_anew(wire, world->faults.wipe && one_in(world, OF_NODE, 2));
     }
-    if (wire->node->leave_by != 0)
+    if (wire->nodes[0]->leave_by != 0)
         wire_begin_anew(wire, false);
 }
 
@@ -220,13 +236,13 @@ static void wire_leave(struct wire_world *wire)
     tell(world, "everybody leaves");
     followers_leave(wire->followers);
     posters_leave(wire->posters);
-    wire_node_hurry(wire->node);  /* a session lasts until the last byte of its client is read */
+    wire_node_hurry(wire->nodes[0]);  /* a session lasts until the last byte of its client is read */
     wire_pass(wire, LEAVE_MS);
     sim_node_hush(world->nodes[0]);
     wire_pass(wire, HUSH_MS);
     sim_node_check_quiet(world->nodes[0]);
     sim_node_check_empty(world->nodes[0]);
-    wire_node_check_empty(wire->node);
+    wire_node_check_empty(wire->nodes[0]);
 }
 
 bool wire_live(uint64_t seed, unsigned plant, struct transcript *transcript, char ret_promise[256])

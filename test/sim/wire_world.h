@@ -52,10 +52,13 @@ struct wire_world {
     bool                has_devices;  /* users with sessions: device_world.h */
     void              (*plant_send)(struct wire_world *wire, struct command *command);  /* of its planted bugs; NULL: none */
     void              (*plant_start)(struct wire_devices *devices);
+    /* Puts what nodes of a cluster have beside their devices, and takes it out of work as the node ends. NULL: it is alone. */
+    void              (*join)(struct wire_devices *devices);
+    void              (*part)(struct wire_devices *devices);
     void              (*plant_loop)(struct wire_world *wire, struct session_worker *sessions);
     enum wire_plant     plant;
     struct wire_faults  faults;
-    struct wire_node   *node;      /* this life of the node */
+    struct wire_node   *nodes[NODES_SIM_MAX];  /* this life of each; wire_sim has one */
     unsigned            turning;   /* the loop whose turn it is */
     msec                born_at;   /* when this life began */
     struct followers   *followers;
@@ -68,8 +71,11 @@ struct sim_wire wire_draw(struct wire_world *wire, enum purpose purpose);
 
 /* Of a process that is killed nothing is left; then one that begins on the same disk. What is under way in the store may
  * be there or not. */
-void wire_end_node(struct wire_world *wire);
-void wire_start_node(struct wire_world *wire);
+void wire_end_node(struct wire_world *wire, unsigned no);
+void wire_start_node(struct wire_world *wire, unsigned no);
+
+/* The node that this loop of the world belongs to. */
+struct wire_node *wire_node_at(const struct wire_world *wire, unsigned loop);
 
 /* Lives one seed to its end. False: a promise was broken, and is told in ret_promise. */
 bool wire_live(uint64_t seed, unsigned plant, struct transcript *transcript, char ret_promise[256]);

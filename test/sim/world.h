@@ -106,6 +106,10 @@ struct world {
     void               (*on_node)(struct world *world, struct sim_node *node);
     /* Rows on their way to the disk, with the message that carries them or NULL, for planted bugs; NULL: there are none. False:
      * they are lost. */
+    /* A write of rows before the disk looks at its conditions, likewise. */
+    void               (*plant_write)(struct world *world, struct ledger_write *write);
+    /* A write was refused by its conditions; NULL: nobody cares. */
+    void               (*on_stale)(struct world *world, const struct ledger_write *write);
     bool               (*plant_rows)(struct world *world, const struct message *message, struct ledger_write *rows);
     struct transcript   *transcript;
     jmp_buf             *broken;      /* where a broken promise ends */
@@ -171,6 +175,11 @@ struct loop_range {
     unsigned first, end;
 };
 struct loop_range world_loops_of(const struct world *world, unsigned loop);
+
+static inline struct loop_range world_loops(const struct world *world)
+{
+    return (struct loop_range){ 0, world->loop_count };
+}
 
 /* One node is killed and begins anew; the store and the others go on. */
 void world_kill_node(struct world *world, unsigned node);

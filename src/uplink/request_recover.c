@@ -56,11 +56,20 @@ static bool is_gone(const struct requests *requests, const struct call_row *row)
 
 /* --- at_least_once: the request, piece by piece ----------------------------------------------------------------- */
 
+/* Was it written by the try before, whose outcome was not known? */
+static bool is_taken_already(const struct request_work *work, const struct ledger_write *write)
+{
+    struct call_row row;
+
+    return write->outcome == LEDGER_STALE && write->now.generation == work->generation + 1 &&
+           call_row_get(write->now.value, &row) && row.incarnation == work->requests->setup.self.incarnation;
+}
+
 static void take_written(struct request_write *write)
 {
     struct request_work *work = container_of(write, struct request_work, write);
 
-    if (write->write.outcome == LEDGER_DONE) {
+    if (write->write.outcome == LEDGER_DONE || is_taken_already(work, &write->write)) {
         counter_add(&work->requests->counters.resumed, 1);
         work->generation++;
         request_call_begin(work);

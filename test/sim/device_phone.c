@@ -675,6 +675,8 @@ void phone_take_acknowledged(struct phone *phone, unsigned channel, uint64_t seq
     struct phone_place *place = &phone->has[channel];
     bool                is_kept;
 
+    if (all_of(phone)->roam != NULL && all_of(phone)->roles[channel].role == ROLE_TOPIC)
+        return;  /* it begins anew with each link */
     promise(world_of(phone), place->is_known && seq <= place->seq,
             "u%u/%s is said to have all up to %" PRIu64 " of %s, and has %" PRIu64, phone->user, phone->name, seq,
             text_of(phone, channel), place->seq);

@@ -62,6 +62,8 @@ void rows_apply(struct ledger_mem *rows, const struct record *record)
 bool rows_carried_hold(struct store_sim *sim, struct append *append, msec wall)
 {
     ledger_carried_check(append->write);
+    if (sim->world->plant_write != NULL)
+        sim->world->plant_write(sim->world, append->write);
     bool holds = ledger_mem_judge(&sim->rows, append->write, wall) == LEDGER_DONE;
 
     if (!holds)
@@ -195,6 +197,15 @@ static void short_read_done(struct ledger_read *read)
     container_of(read, struct short_read, read)->is_done = true;
 }
 
+static void row_read_copy(struct ledger_read *to, const struct ledger_read *from)
+{
+    to->rc        = from->rc;
+    to->rows      = from->rows;
+    to->row_count = from->row_count;
+    to->next      = from->next;
+    to->bytes     = from->bytes;
+}
+
 /* A page may be shorter than what was asked for. */
 static void row_read_short(struct ledger_mem *rows, struct ledger_read *read, struct world *world)
 {
@@ -207,11 +218,23 @@ static void row_read_short(struct ledger_mem *rows, struct ledger_read *read, st
         mine.read.key_count = 1 + draw(world, OF_DISK, read->key_count);
     rows->ledger.ops->read(&rows->ledger, &mine.read);
     must(mine.is_done);
-    read->rc        = mine.read.rc;
-    read->rows      = mine.read.rows;
-    read->row_count = mine.read.row_count;
-    read->next      = mine.read.next;
-    read->bytes     = mine.read.bytes;
+    row_read_copy(read, &mine.read);
+    read->done(read);
+}
+
+/* A planted bug stands between the rows and who asks for them. */
+static void row_read_whole(struct ledger_mem *rows, struct ledger_read *read, struct world *world)
+{
+    if (world->plant_read == NULL) {
+        rows->ledger.ops->read(&rows->ledger, read);
+        return;
+    }
+    struct short_read mine = { .read = *read };
+    mine.read.done = short_read_done;
+    rows->ledger.ops->read(&rows->ledger, &mine.read);
+    must(mine.is_done);
+    row_read_copy(read, &mine.read);
+    world->plant_read(world, read);
     read->done(read);
 }
 
@@ -227,7 +250,7 @@ static void row_read_finish(struct sim_port *port, struct ledger_read *read)
     } else if (world->faults.tight && one_in(world, OF_DISK, 2)) {
         row_read_short(&sim->rows_shown, read, world);
     } else {
-        sim->rows_shown.ledger.ops->read(&sim->rows_shown.ledger, read);
+        row_read_whole(&sim->rows_shown, read, world);
     }
 }
 

@@ -371,6 +371,8 @@ void sim_node_free(struct sim_node *sim_node)
     if (sim_node->beside != NULL)
         sim_node->beside->fini(sim_node->beside->ctx);
     writer_fini(&sim_node->writer);
+    if (sim_node->beside != NULL && sim_node->beside->gone != NULL)
+        sim_node->beside->gone(sim_node->beside->ctx);
     sim_node->memory->ops->close(sim_node->memory);
     free(sim_node);
 }

@@ -23,6 +23,7 @@ struct sim_beside {
     void (*turn_end)(void *ctx);  /* before the writer's */
     void (*tick)(void *ctx);
     void (*fini)(void *ctx);      /* nothing is under way any more */
+    void (*gone)(void *ctx);      /* the writer has ended; NULL: nothing */
 };
 
 struct sim_node {

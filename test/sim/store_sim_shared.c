@@ -27,6 +27,8 @@ uint64_t port_next_id(struct sim_port *port)
 static void late_free(struct late_append *late)
 {
     message_unref(late->append.message);
+    if (late->append.write != NULL)
+        ledger_write_fini(late->append.write);
     free(late->append.write);
     free(late);
 }

@@ -108,6 +108,8 @@ struct world {
      * they are lost. */
     /* A write of rows before the disk looks at its conditions, likewise. */
     void               (*plant_write)(struct world *world, struct ledger_write *write);
+    /* What a read of rows has found, likewise. */
+    void               (*plant_read)(struct world *world, struct ledger_read *read);
     /* A write was refused by its conditions; NULL: nobody cares. */
     void               (*on_stale)(struct world *world, const struct ledger_write *write);
     bool               (*plant_rows)(struct world *world, const struct message *message, struct ledger_write *rows);

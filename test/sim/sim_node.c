@@ -360,6 +360,8 @@ static void mail_free(struct list *box)
 
 void sim_node_free(struct sim_node *sim_node)
 {
+    const struct sim_beside beside = sim_node->beside == NULL ? (struct sim_beside){ 0 } : *sim_node->beside;
+
     sim_node->is_dying = true;
     sim_node_drain(sim_node);
     bus_free(sim_node);
@@ -371,8 +373,8 @@ void sim_node_free(struct sim_node *sim_node)
     if (sim_node->beside != NULL)
         sim_node->beside->fini(sim_node->beside->ctx);
     writer_fini(&sim_node->writer);
-    if (sim_node->beside != NULL && sim_node->beside->gone != NULL)
-        sim_node->beside->gone(sim_node->beside->ctx);
+    if (beside.gone != NULL)
+        beside.gone(beside.ctx);
     sim_node->memory->ops->close(sim_node->memory);
     free(sim_node);
 }

@@ -309,6 +309,16 @@ static void put_writer(struct buf *out, const struct server *server, const struc
     put_one(out, "longwire_tail_bytes", "gauge", "Recent durable messages in memory.", stats->tail_bytes);
 }
 
+static void put_events(struct buf *out, const struct server *server)
+{
+    put_one(out, "longwire_events_total", "counter", "Events that were written to sys:events/N.", SUM(server, events.written));
+    put_one(out, "longwire_events_waiting", "gauge", "Events that are to be written.", SUM(server, events.waiting));
+    put_one(out, "longwire_events_refused_total", "counter", "Times that the store did not take an event; it is tried again.",
+            SUM(server, events.refused));
+    put_one(out, "longwire_events_lost_total", "counter", "Events that were not written: too many waited.",
+            SUM(server, events.lost));
+}
+
 static void put_config(struct buf *out, const struct server *server)
 {
     static const char name[] = "longwire_config_reloads_total";
@@ -350,6 +360,7 @@ void server_put_metrics(struct server *server, const struct writer_stats *stats,
     put_callers(out, server);
     backend_host_put_metrics(&server->writer.backends, out);
     put_revocations(out, server);
+    put_events(out, server);
     put_latency(out, server);
     put_writer(out, server, stats);
     put_stores(out, server);

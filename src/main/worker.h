@@ -20,6 +20,7 @@
 #include "main/control.h"
 #include "main/snapshot.h"
 #include "main/store_watch.h"
+#include "publish/event_log.h"
 #include "reactor/listener.h"
 #include "route/registry.h"
 #include "session/session.h"
@@ -40,6 +41,7 @@ struct worker {
     struct revocations    revocations; /* the copy of this loop */
     struct control        control;
     struct session_worker sessions;
+    struct event_log      events;
     struct api            api;
     struct bundle         to_writer;   /* commands that this turn sends */
     struct listener      *listeners[ALL_LISTENS];  /* of server.listens */

@@ -27,6 +27,7 @@ void worker_adopt(struct command *command, struct shard *shard)
     worker->shard.limits    = shard_limits_of(settings);
     worker->sessions.limits = session_limits_of(settings, worker->server->worker_count);
     worker->api.limits      = api_limits_of(settings);
+    worker->events.kinds    = settings_event_kinds(settings);
     worker->api.routes = worker->sessions.routes = snapshot->routes;
     counter_set(&worker->adopted, snapshot->number);
 }
@@ -174,6 +175,7 @@ static void worker_on_tick(struct timer *timer, msec now)
     http_server_tick(&worker->http);
     api_tick(&worker->api);
     session_worker_tick(&worker->sessions);
+    event_log_tick(&worker->events);
     if (!leaves)
         key_sets_tick(worker);
     control_tick(&worker->control, worker->loop.wall, worker->snapshot->settings.token_life_s_max);

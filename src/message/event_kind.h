@@ -19,6 +19,9 @@ enum event_kind {
 
 enum { EVENT_KIND_COUNT = 10 };
 
+/* Those that this version writes. A setting that asks for another one is refused. */
+enum { EVENT_KINDS_WRITTEN = EVENT_KIND_CONNECTED | EVENT_KIND_DISCONNECTED };
+
 /* "connected"; NULL: not one bit of a kind. */
 const char *event_kind_name(enum event_kind kind);
 

@@ -162,6 +162,7 @@ void client_end(struct link *link, enum link_end why)
     struct client               *client = container_of(link, struct client, link);
     const struct link_end_words *words  = link_end_words(why);
 
+    link_note_end(link, why);
     link->is_farewell = why == LINK_END_CUT_OFF || why == LINK_END_REVOKED;
     if (words->may_come_again)
         client_say_reconnect(client);

@@ -164,6 +164,7 @@ void client_resume(struct client *client, const struct client_connect *connect, 
     client_take_mode(client, connect);
     if (connect->has_beats)
         client_agree_heartbeat(client, connect->beat_ms);
+    link_note_connected(&client->link);
     client_say_connected(client, is_resumed || connect->is_resuming || has_token, ref);
     for (size_t i = 0; i < connect->place_count; i++)
         client_resume_place(client, &connect->places[i], ref);
@@ -268,6 +269,9 @@ void client_carry_out(struct client *client, const struct client_command *comman
     };
 
     must(command->kind < CLIENT_COMMAND_COUNT);
-    if (client_is_let_in(client, command))
-        carry_out[command->kind](client, command);
+    if (!client_is_let_in(client, command))
+        return;
+    if (command->kind != CLIENT_CONNECT)
+        link_note_connected(&client->link);
+    carry_out[command->kind](client, command);
 }

@@ -55,6 +55,7 @@ void link_fini(struct link *link)
     struct link_waiting *waiting = link->waiting;
 
     must(link->reader->owner == link);
+    link_note_disconnected(link);
     presence_follow_end_all(link);
     instructions_forget(link);
     device_link_end(link, false);

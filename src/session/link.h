@@ -14,6 +14,7 @@
 #include "codec/token/token.h"
 #include "session/cut_frame.h"
 #include "session/link_end.h"
+#include "session/link_event.h"
 #include "session/session_worker.h"
 
 struct device_link;
@@ -76,9 +77,12 @@ struct link {
     bool                    is_farewell : 1;    /* the client has said goodbye, or may not come again */
     bool                    is_notify     : 1;  /* channels that it follows from now on are in mode notify (notify.h) */
     bool                    is_quiet    : 1;    /* nothing was heard for so long that its device is not present */
+    bool                    is_noted      : 1;  /* link_event.h: the client was let in … */
+    bool                    is_user_noted : 1;  /* … and said who it is */
     bool                    has_delivered : 1;  /* since the client was heard last: its network had something to carry */
     uint8_t                 idle_frame_count;   /* of the WebSocket's, too: frames that bring nothing … */
     uint8_t                 idle_frame_second;  /* … in this second (its low bits) */
+    uint8_t                 gone;               /* enum link_gone: why it ends */
     struct identity        *holder;          /* who the client is; owns a reference */
     struct link_expiry     *expiry;          /* of the holder's token (link_expiry.h); NULL: it never ends */
     struct device_link      *device;          /* of the session that outlives this link (device_link.h); NULL: none */

@@ -99,6 +99,7 @@ static void poll_session_answer(struct poll_session *session, struct buf *body)
         .fields = HTTP_FIELDS({ SPAN("Cache-Control"), SPAN("no-store, no-transform") }),
         .body   = buf_span(body),
     });
+    link_note_disconnected(&session->link);  /* while it has its session */
     device_link_end(&session->link, true);
     counter_add(&worker->counters.bytes[TRANSPORT_POLL], body->len);
     if (body->cap > BODY_BYTES_KEPT)
@@ -134,8 +135,10 @@ static void poll_session_draw(struct link *link)
     size_t      count = poll_session_gather(session, body, &oldest);
     if (count > 0)
         latency_add(&worker->latency, worker->loop->wall - oldest, count);
-    if (count > 0 || session->has_news || (session->wait_ms == 0 && reader_is_up_to_date(link->reader)))
+    if (count > 0 || session->has_news || (session->wait_ms == 0 && reader_is_up_to_date(link->reader))) {
+        link_note_gone(link, LINK_GONE_ANSWERED);
         poll_session_answer(session, body);
+    }
 }
 
 static void poll_session_on_timer(struct timer *timer, msec now)
@@ -143,6 +146,7 @@ static void poll_session_on_timer(struct timer *timer, msec now)
     struct poll_session *session = container_of(timer, struct poll_session, timer);
 
     (void)now;
+    link_note_gone(&session->link, LINK_GONE_ANSWERED);
     poll_session_answer(session, poll_session_body(session));
 }
 
@@ -161,6 +165,7 @@ static void poll_session_lost(struct link *link)
 /* An answer has no place for a reason. The client comes again, and is told then. */
 static void poll_session_end(struct link *link, enum link_end why)
 {
+    link_note_end(link, why);
     link->is_farewell = why == LINK_END_CUT_OFF || why == LINK_END_REVOKED;
     poll_session_gone(poll_session_of(link));
 }
@@ -219,6 +224,7 @@ void session_serve_poll(struct session_worker *worker, struct http_exchange *exc
     }
     if (session->wait_ms > 0 && subscribe_requests_are_known(requests))
         notify_hold_back(&session->link);
+    link_note_connected(&session->link);
     if (requests->wants_presence)
         presence_follow_watch_all(&session->link);
     link_mark(&session->link);

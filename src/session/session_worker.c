@@ -141,6 +141,7 @@ static void leave_all(struct list *links)
     for (struct list *at = links->next, *next; at != links; at = next) {
         struct link *link = container_of(at, struct link, in_worker);
         next              = at->next;  /* leave() may end this link, and no other */
+        link_note_gone(link, LINK_GONE_LEFT);
         link->kind->leave(link);
     }
 }
@@ -149,6 +150,7 @@ static void lose_all(struct list *links)
 {
     while (!list_is_empty(links)) {
         struct link *link = container_of(links->next, struct link, in_worker);
+        link_note_gone(link, LINK_GONE_LEFT);
         link->kind->lost(link);
     }
 }
@@ -170,6 +172,7 @@ static size_t leave_some(struct list *links, size_t count)
         next              = at->next;
         if (link->is_over)
             continue;
+        link_note_gone(link, LINK_GONE_LEFT);
         link->kind->leave(link);
         told++;
     }

@@ -31,6 +31,7 @@ struct session_port {
 
 struct place;
 struct memberships;  /* device/membership.h */
+struct event_log;    /* publish/event_log.h */
 
 struct session_worker {
     struct loop               *loop;
@@ -74,6 +75,7 @@ struct session_worker {
     struct latency             latency;
     bool                       polls_wait;       /* to be drawn, until fewer answers wait for clients */
     struct admission           admission;
+    struct event_log          *events;           /* borrowed; NULL: none are written */
     struct presence_follows    presence;         /* .presence: to be filled in */
     struct drain               drain;
     const struct revocations  *revocations;      /* borrowed; NULL: nothing is revoked */

@@ -126,6 +126,7 @@ static void stream_session_end(struct link *link, enum link_end why)
 {
     const struct link_end_words *words = link_end_words(why);
 
+    link_note_end(link, why);
     link->is_farewell = why == LINK_END_CUT_OFF || why == LINK_END_REVOKED;
     stream_session_say_last(stream_session_of(link), words->may_come_again ? NULL : words);
 }
@@ -152,6 +153,7 @@ static void stream_session_presence(struct link *link, const struct presence_not
 
 static void stream_session_drop_slow(struct stream_session *session)
 {
+    link_note_gone(&session->link, LINK_GONE_SLOW);
     counter_add(&session->link.worker->counters.dropped_slow, 1);
     LOG(LOG_INFO, "slow_reader_closed", log_str("transport", transport_text(session->format->transport)));
     stream_session_free(session);
@@ -159,6 +161,7 @@ static void stream_session_drop_slow(struct stream_session *session)
 
 static void stream_session_drop_silent(struct stream_session *session)
 {
+    link_note_gone(&session->link, LINK_GONE_SILENT);
     counter_add(&session->link.worker->counters.dropped_silent, 1);
     LOG(LOG_DEBUG, "silent_client_closed", log_str("transport", transport_text(session->format->transport)));
     stream_session_free(session);
@@ -178,6 +181,7 @@ static void stream_session_on_timer(struct timer *timer, msec now)
     } else if (stream_is_dead(link->stream, limits->heartbeat.asked_ms + limits->heartbeat.pong_timeout_ms)) {
         stream_session_drop_silent(session);
     } else if (identity_is_revoked(link->holder)) {
+        link_note_gone(link, LINK_GONE_REVOKED);
         stream_session_leave(link);
     } else {
         if (link_waiting_bytes(link) == 0)
@@ -289,6 +293,7 @@ void session_serve_stream(struct session_worker *worker, struct http_exchange *e
         device_link_begin(&session->link, open);
         device_link_follow_all(&session->link, open, &requests->named);
     }
+    link_note_connected(&session->link);
     if (requests->wants_presence)
         presence_follow_watch_all(&session->link);
     link_mark(&session->link);

@@ -86,6 +86,7 @@ static void ws_session_on_control(struct ws_session *session, const struct ws_pi
         link_mark(link);
     } else if (piece->opcode == WS_CLOSE) {
         /* Who goes away may come again at once: a page that is loaded anew. */
+        link_note_gone(link, link->is_over ? LINK_GONE_REFUSED : LINK_GONE_CLOSED);
         if (!link->is_over)
             link->is_farewell = piece->code != WS_CLOSE_GOING_AWAY;
         /* RFC 6455 5.5.1: answer with the same code, then the server closes first (7.1.1). */

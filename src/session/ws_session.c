@@ -231,6 +231,8 @@ static void ws_session_start(struct ws_session *session, struct http_exchange *e
     client_keep_fields(&session->client, head);
     client_say_connected(&session->client, false, SPAN(""));
     ws_session_follow(session, requests);
+    if (!link->is_over && (requests->count > 0 || link_has_user(link)))
+        link_note_connected(link);
     client_await_beat(&session->client);
     if (unread.len > 0)
         ws_session_take(session, unread.at, unread.len);

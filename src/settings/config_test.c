@@ -13,7 +13,7 @@
 #include <cmocka.h>
 
 #define SECRET "correct-horse-battery"
-#define KINDS "connected, disconnected, subscribed, unsubscribed, joined, left, occupied, vacated, acknowledged, offline"
+#define KINDS "connected, disconnected"
 #define ADDRESSES "f:1: url must be 1 to 16 addresses with commas between, each beginning with https:// or http:// and a host, without a " \
                   "slash at its end and without @ ? #\n"
 
@@ -157,20 +157,23 @@ static void a_file_is_refused_with_line_name_and_what_is_allowed(void **state)
         { "[uplink a]\npath = /\nbackend = a\nheaders = transfer-encoding\n",
           "f:1: headers: transfer-encoding is written by the server itself, or belongs to one connection; a client's own is never passed on\n" },
         { "[uplink a]\npath = /\nbackend = a\n[uplink a]\n", "f:4: uplink a: this uplink has a section already\n" },
-        { "[webhook a]\nevents = joined\nsecret = " SECRET "\n",
+        { "[webhook a]\nevents = connected\nsecret = " SECRET "\n",
           "f:1: url must be there, and begin with https:// or http:// and a host, without @\n" },
         { "[webhook a]\nurl = http://a\nsecret = " SECRET "\n", "f:1: events must be there: some of " KINDS ", with commas between\n" },
-        { "[webhook a]\nurl = http://a\nsecret = " SECRET "\nevents = joined, all\n",
+        { "[webhook a]\nurl = http://a\nsecret = " SECRET "\nevents = connected, all\n",
           "f:1: events must be some of " KINDS ", with commas between\n" },
-        { "[webhook a]\nurl = http://a\nevents = joined\n",
+        { "[webhook a]\nurl = http://a\nevents = connected\n",
           "f:1: secret must be there: 16 to 128 letters, digits and -._~+/, with = only at the end; or secret_file\n" },
-        { "[webhook a]\nurl = http://a\nevents = joined\nsecret = " SECRET "\nsecret_file = /x\n",
+        { "[webhook a]\nurl = http://a\nevents = connected\nsecret = " SECRET "\nsecret_file = /x\n",
           "f:1: there is a secret and a secret_file; keep one of them\n" },
-        { "[webhook a]\nurl = http://a\nevents = joined\nsecret_file = x\n",
+        { "[webhook a]\nurl = http://a\nevents = connected\nsecret_file = x\n",
           "f:1: secret_file must be an absolute path of at most 255 bytes\n" },
-        { "[webhook a]\nurl = http://a\nevents = joined\nsecret = " SECRET "\n[webhook a]", "f:5: webhook a: this webhook has a section already\n" },
+        { "[webhook a]\nurl = http://a\nevents = connected\nsecret = " SECRET "\n[webhook a]", "f:5: webhook a: this webhook has a section already\n" },
+        { "[webhook a]\nurl = http://a\nsecret = " SECRET "\nevents = connected, offline\n",
+          "f:1: events: this version writes no events of the kind offline; it has " KINDS "\n" },
+        { "[events]\nkeep = joined\n", "f:1: keep: this version writes no events of the kind joined; it has " KINDS "\n" },
         { "[events]\n", "f:1: keep must be there: some of " KINDS ", with commas between\n" },
-        { "[events]\nkeep = joined\n[events]\n", "f:3: events: there is an [events] section already\n" },
+        { "[events]\nkeep = connected\n[events]\n", "f:3: events: there is an [events] section already\n" },
         { "[namespace n]\nforward = shop\n", "f:1: forward must be BACKEND/path: the name of a [backend], and a path without blanks, ? and #\n" },
         { "[namespace n]\nforward = /up\n", "f:1: forward must be BACKEND/path: the name of a [backend], and a path without blanks, ? and #\n" },
         { "[namespace n]\nforward = shop/a b\n", "f:1: forward must be BACKEND/path: the name of a [backend], and a path without blanks, ? and #\n" },
@@ -289,8 +292,8 @@ static void back_ends_uplinks_webhooks_and_events_are_read(void **state)
                "[uplink orders]\npath = /orders/*\nbackend = shop\nmethods = GET, POST\nheaders = Accept, If-Match\n"
                "delivery = at_least_once\nallow = grant\nbody_bytes_max = 64K\n"
                "[uplink rest]\nbackend = shop\npath = /**\n"
-               "[webhook crm]\nurl = https://crm.example/in?x=1\nevents = joined, offline\nsecret = " SECRET "\n"
-               "[events]\nkeep = left\n"
+               "[webhook crm]\nurl = https://crm.example/in?x=1\nevents = connected, disconnected\nsecret = " SECRET "\n"
+               "[events]\nkeep = disconnected\n"
                "[namespace up]\nforward = shop/in/positions\nforward_batch = 7\n") ||
         !settings_finish(&settings, &say))
         fail_msg("%s", said());
@@ -311,10 +314,10 @@ static void back_ends_uplinks_webhooks_and_events_are_read(void **state)
     assert_int_equal(rest->methods, REQUEST_GET | REQUEST_POST | REQUEST_PUT | REQUEST_PATCH | REQUEST_DELETE);
     assert_string_equal(rest->headers, "");
     assert_int_equal(rest->allow, ALLOW_USER);
-    assert_int_equal(settings.webhooks[0].events, EVENT_KIND_JOINED | EVENT_KIND_OFFLINE);
+    assert_int_equal(settings.webhooks[0].events, EVENT_KIND_CONNECTED | EVENT_KIND_DISCONNECTED);
     assert_string_equal(settings.webhooks[0].secret, SECRET);
     assert_int_equal(settings.webhooks[0].retry_for_s, 86400);
-    assert_int_equal(settings.events.keep, EVENT_KIND_LEFT);
+    assert_int_equal(settings.events.keep, EVENT_KIND_DISCONNECTED);
     const struct namespace *up = namespaces_find(&settings.namespaces, SPAN("up"));
     assert_true(namespace_forwards(up) && span_eq(namespace_forward_backend(up), SPAN("shop")));
     assert_true(span_eq(namespace_forward_path(up), SPAN("/in/positions")));
@@ -325,7 +328,7 @@ static void back_ends_uplinks_webhooks_and_events_are_read(void **state)
     buf_clear(&say);
     settings_print_in_force(&settings, &say);
     assert_null(strstr(said(), SECRET));
-    assert_non_null(strstr(say.at, "[webhook crm]\nurl = https://crm.example/in?x=1\nevents = joined, offline\nsecret = ****"));
+    assert_non_null(strstr(say.at, "[webhook crm]\nurl = https://crm.example/in?x=1\nevents = connected, disconnected\nsecret = ****"));
     assert_non_null(strstr(say.at, "[uplink orders]\nmethods = GET, POST\npath = /orders/*\nbackend = shop\n"));
 }
 

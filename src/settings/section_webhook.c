@@ -13,7 +13,7 @@ enum {
     BATCH_MOST          = 1000,
 };
 
-#define KINDS "connected, disconnected, subscribed, unsubscribed, joined, left, occupied, vacated, acknowledged, offline"
+#define KINDS "connected, disconnected"
 
 #define AT(member) offsetof(struct webhook_draft, member)
 const struct value_row webhook_rows[WEBHOOK_ROW_COUNT] = {
@@ -69,6 +69,10 @@ static unsigned kinds_read(const char *line, struct span list, struct buf *why)
             buf_putf(why, "%s must be some of " KINDS ", with commas between", line);
             return 0;
         }
+        if ((kind & EVENT_KINDS_WRITTEN) == 0) {
+            buf_putf(why, "%s: this version writes no events of the kind %s; it has " KINDS, line, event_kind_name(kind));
+            return 0;
+        }
         kinds |= (unsigned)kind;
     }
     if (kinds == 0)
@@ -117,6 +121,15 @@ bool webhook_section_close(struct settings *settings, struct span name, struct w
     memcpy(webhook->secret, draft->secret, sizeof webhook->secret);
     memcpy(webhook->secret_file, draft->secret_file, sizeof webhook->secret_file);
     return true;
+}
+
+unsigned settings_event_kinds(const struct settings *settings)
+{
+    unsigned kinds = settings->events.keep;
+
+    for (size_t i = 0; i < settings->webhook_count; i++)
+        kinds |= settings->webhooks[i].events;
+    return kinds;
 }
 
 bool events_section_close(struct settings *settings, const struct events_draft *draft, struct buf *why)

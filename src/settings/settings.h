@@ -217,6 +217,9 @@ static inline bool settings_are_open(const struct settings *settings)
     return settings->key_count == 0 && settings->issuer_count == 0 && !settings->hook.is_there;
 }
 
+/* Those that [events] keep or a webhook asks for, as bits of enum event_kind. */
+unsigned settings_event_kinds(const struct settings *settings);
+
 /* The [backend NAME] with this name, or NULL. */
 const struct backend_section *settings_backend(const struct settings *settings, struct span name);
 

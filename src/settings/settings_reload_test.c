@@ -13,7 +13,7 @@
 #define JWT(name, secret) "[jwt " name "]\nsecret = " secret "\n"
 #define BACKEND(name, url) "[backend " name "]\nurl = " url "\n"
 #define UPLINK(name, path) "[uplink " name "]\nbackend = x\npath = " path "\n"
-#define WEBHOOK(name, secret) "[webhook " name "]\nurl = http://h\nevents = joined\nsecret = " secret "\n"
+#define WEBHOOK(name, secret) "[webhook " name "]\nurl = http://h\nevents = connected\nsecret = " secret "\n"
 #define A "aaaaaaaaaaaaaaaa"
 #define B "bbbbbbbbbbbbbbbb"
 
@@ -89,8 +89,8 @@ static void what_differs_is_named(void **state)
         { BACKEND("x", "http://a") UPLINK("u", "/a"), BACKEND("x", "http://a"), "uplink u removed", "" },
         { WEBHOOK("w", A), WEBHOOK("w", B), "webhook w changed", "" },
         { WEBHOOK("w", A), WEBHOOK("v", A), "webhook w removed, webhook v added", "" },
-        { "[events]\nkeep = joined\n", "[events]\nkeep = joined, left\n", "events", "" },
-        { "[events]\nkeep = joined\n", "", "events", "" },
+        { "[events]\nkeep = connected\n", "[events]\nkeep = connected, disconnected\n", "events", "" },
+        { "[events]\nkeep = connected\n", "", "events", "" },
         { "[namespace n]\nkeep_age = 1d", "[namespace n]\nkeep_age = 24h", "", "" },
         { "[namespace n]\nkeep_age = 1d", "[namespace n]\nkeep_age = 2d", "", "namespace n" },
         { "[namespace n]", "[namespace m]", "", "namespace n, namespace m" },

@@ -1,0 +1,162 @@
+"""Events of connections: readable in sys:events/N with the right admin, and delivered to a webhook with a signature."""
+import contextlib
+import hashlib
+import hmac
+import http.client
+import json
+import time
+import urllib.parse
+
+import jwt
+import pytest
+
+from longwire_client import Api, WebSocket
+from longwire_server import Server, is_built
+from native_link import NativeLink
+from test_uplink_forward import BackEnd
+from waiting import SECONDS, wait_until
+
+pytestmark = pytest.mark.skipif(not is_built(), reason="no longwired is built")
+
+ADMIN, READER, ISSUER, HOOK = ("the-secret-of-the-" + who for who in ("operator", "reader", "issuer-of-all-tokens", "webhook"))
+KEYS = f"""
+[key operator]
+secret = {ADMIN}
+rights = admin, subscribe
+[key reader]
+secret = {READER}
+rights = subscribe
+[jwt app]
+algorithms = HS256
+secret = {ISSUER}
+"""
+
+
+def webhook(back_end, kinds):
+    return f"[webhook crm]\nurl = {back_end.url}/hook\nevents = {kinds}\nsecret = {HOOK}\ntimeout_s = 5\n"
+
+
+def token(user, device):
+    return jwt.encode({"sub": user, "device": device, "exp": int(time.time()) + 600}, ISSUER, "HS256")
+
+
+def events(api):
+    """All events of all logs, those of a log in their order."""
+    return [entry["data"] for n in range(16) if api.get(f"/v1/channels/sys:events%2F{n}/messages").status == 200
+            for entry in api.history(f"sys:events/{n}")["messages"]]
+
+
+def told_of(found, user):
+    return [(event["type"], event.get("reason")) for event in found if event.get("user") == user]
+
+
+def waits_for(api, user, *told):
+    wait_until(lambda: told_of(events(api), user) == list(told), lambda: told_of(events(api), user))
+
+
+def connect(link, user, device="phone", **more):
+    link.say({"type": "connect", "ref": 1, "token": token(user, device), **more})
+    return next(said for said in link.objects() if said.get("ref") == 1)
+
+
+def opened(server):
+    return contextlib.closing(WebSocket(server.url))
+
+
+def say_goodbye(link):
+    link.wire.send_close(1000)
+    link.flush()
+    list(link.objects())
+
+
+def subscribe(server, user, accept, **query):
+    connection = http.client.HTTPConnection(*server.url.split("//")[1].split(":"), timeout=SECONDS)
+    connection.request("GET", "/v1/subscribe?" + urllib.parse.urlencode({"channel": "topic:a", **query}),
+                       headers={"Accept": accept, "Authorization": f"Bearer {token(user, 'phone')}"})
+    return connection, connection.getresponse()
+
+
+@pytest.fixture(name="back_end")
+def a_back_end():
+    with contextlib.closing(BackEnd()) as back_end:
+        yield back_end
+
+
+def test_connections_are_told_to_a_webhook_and_to_admins(back_end):
+    with Server(config=f"loops = 2\n{KEYS}{webhook(back_end, 'connected, disconnected')}") as server, \
+            contextlib.closing(Api(server.url, ADMIN)) as admin, contextlib.closing(Api(server.url, READER)) as reader:
+        with opened(server) as link:
+            key = connect(link, "ann")["connection"]
+            say_goodbye(link)
+        waits_for(admin, "ann", ("connected", None), ("disconnected", "closed"))
+        first, last = (event for event in events(admin) if event["user"] == "ann")
+        assert first == {"type": "connected", "time": first["time"], "user": "ann", "device": "phone", "connection": key}
+        assert last == {"type": "disconnected", "time": last["time"], "user": "ann", "device": "phone", "connection": key,
+                        "reason": "closed"}
+        assert abs(time.time() * 1000 - first["time"]) < SECONDS * 1000
+
+        answers = {reader.get(f"/v1/channels/sys:events%2F{n}/messages").status for n in range(16)}
+        assert answers == {403}
+
+        wait_until(lambda: len([event for _, batch, _, _ in back_end.batches for event in batch]) == 2)
+        told = [event for _, batch, _, _ in back_end.batches for event in batch]
+        assert [{name: value for name, value in event.items() if name != "id"} for event in told] == [first, last]
+        assert len({event["id"] for event in told}) == 2
+        for _, _, headers, body in back_end.batches:
+            at, signature = (part.split("=")[1] for part in headers["Longwire-Signature"].split(","))
+            assert signature == hmac.new(HOOK.encode(), f"{at}.".encode() + body, hashlib.sha256).hexdigest()
+
+
+def test_every_transport_and_every_end_has_its_reason():
+    with Server(config=f"loops = 1\n{KEYS}[events]\nkeep = connected, disconnected\n") as server, \
+            contextlib.closing(Api(server.url, ADMIN)) as admin:
+        WebSocket(server.url).close()       # never says who it is, and is never let in
+        native = NativeLink(server)
+        native.ask("connect", "connected", token=token("native", "phone"))
+        native.reset()
+        waits_for(admin, "native", ("connected", None), ("disconnected", "lost"))
+
+        connection, answer = subscribe(server, "stream", "text/event-stream")
+        assert answer.status == 200 and answer.readline()
+        answer.close()
+        connection.close()
+        waits_for(admin, "stream", ("connected", None), ("disconnected", "lost"))
+
+        connection, answer = subscribe(server, "poll", "application/json", wait="0")
+        assert answer.read()
+        connection.close()
+        waits_for(admin, "poll", ("connected", None), ("disconnected", "answered"))
+
+        with opened(server) as link:
+            key = connect(link, "cut")["connection"]
+            assert admin.call("DELETE", f"/v1/connections/{key}").status in (200, 204)
+            list(link.objects())
+        waits_for(admin, "cut", ("connected", None), ("disconnected", "cut off"))
+
+        with opened(server) as old, opened(server) as new:
+            connect(old, "twice", session=True)
+            connect(new, "twice", session=True)
+            list(old.objects())
+            wait_until(lambda: ("disconnected", "replaced") in told_of(events(admin), "twice"))
+
+        # What is open when the server stops is written before it ends.
+        with opened(server) as link:
+            connect(link, "stop")
+            waits_for(admin, "stop", ("connected", None))
+            process = server.terminate()
+            list(link.objects())
+            server.wait_stopped(process)
+        admin.close()
+        server.restart()
+        waits_for(admin, "stop", ("connected", None), ("disconnected", "server"))
+        assert not [event for event in events(admin) if "user" not in event]
+
+
+def test_what_nobody_asks_for_is_not_written():
+    with Server(config=f"{KEYS}[events]\nkeep = disconnected\n") as server, \
+            contextlib.closing(Api(server.url, ADMIN)) as admin:
+        with opened(server) as link:
+            connect(link, "ann")
+            say_goodbye(link)
+        waits_for(admin, "ann", ("disconnected", "closed"))
+        assert admin.metrics()["longwire_events_total"] == 1

@@ -107,6 +107,7 @@ struct subscription {
     bool            is_kept    : 1;  /* … because the client subscribed to it with `keep` */
     bool            is_watched : 1;  /* its client wants to be told which devices come and go */
     bool            is_notify  : 1;  /* its reader is told heads, by subscription_look_head() */
+    bool            is_noted   : 1;  /* the owner's: an event has said that its client follows the channel */
     bool            is_heard   : 1;  /* the owner's: it reads what is delivered there */
     uint32_t        told_alias;
 };

@@ -38,6 +38,7 @@ void event_log_put(struct buf *out, const struct event_facts *facts, msec wall)
         connection_key_put(out, facts->connection);
         buf_putc(out, '"');
     }
+    event_put_text(out, "channel", facts->channel);
     event_put_text(out, "reason", facts->reason == NULL ? SPAN("") : span_str(facts->reason));
     buf_putc(out, '}');
 }

@@ -24,10 +24,11 @@ struct event_facts {
     enum event_kind kind;
     struct span     user, device;  /* empty: none */
     uint64_t        connection;    /* 0: none */
+    struct span     channel;       /* empty: none */
     const char     *reason;        /* NULL: none */
 };
 
-/* {"type","time","user","device","connection","reason"}; members that there are. `time` is the wall clock in ms. */
+/* {"type","time","user","device","connection","channel","reason"}; members that there are. `time` is the wall clock in ms. */
 void event_log_put(struct buf *out, const struct event_facts *facts, msec wall);
 
 /* N. */

@@ -93,9 +93,9 @@ static void an_event_is_an_object_that_names_cannot_break(void **state)
     (void)state;
     buf_init(&out, 1024);
     event_log_put(&out, &(struct event_facts){ .kind = EVENT_KIND_DISCONNECTED, .user = SPAN("a\"},{\n"), .device = SPAN("phone"),
-                                           .connection = 0x4f1d2c8a90b3e657, .reason = "cut off" }, 1795297177250);
+                                           .connection = 0x4f1d2c8a90b3e657, .channel = SPAN("topic:\"x"), .reason = "cut off" }, 1795297177250);
     static const char want[] = "{\"type\":\"disconnected\",\"time\":1795297177250,\"user\":\"a\\\"},{\\n\",\"device\":\"phone\","
-                               "\"connection\":\"4f1d2c8a90b3e657\",\"reason\":\"cut off\"}";
+                               "\"connection\":\"4f1d2c8a90b3e657\",\"channel\":\"topic:\\\"x\",\"reason\":\"cut off\"}";
     assert_true(span_eq(buf_span(&out), span_str(want)));
     buf_clear(&out);
     event_log_put(&out, &(struct event_facts){ .kind = EVENT_KIND_CONNECTED }, 7);

@@ -86,6 +86,7 @@ struct reader_sub *link_follow(struct link *link, struct channel_name *name, str
 
 void link_unfollow(struct link *link, struct reader_sub *sub)
 {
+    link_note_unsubscribed(link, sub);
     if (link->waiting != NULL && link->waiting->cut.sub == sub) {
         link->waiting->cut.sub = NULL;
         link_mark(link);  /* if its frame was let go, this is the end of the link: see link_fetch_cut() */
@@ -188,6 +189,7 @@ static void link_tell_placed(struct link *link, struct reader_sub *sub)
         return;
     if (link->kind->placed != NULL)
         link->kind->placed(link, sub);
+    link_note_subscribed(link, sub);
     if (subscription_has_presence(&sub->sub) && !link->is_over)
         presence_follow_begin(link, sub);
 }

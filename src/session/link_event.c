@@ -1,3 +1,4 @@
+/* link_event.c - the events of a link: who connects, leaves, and follows a channel. */
 #include "session/link_event.h"
 
 #include "publish/event_log.h"
@@ -67,4 +68,29 @@ void link_note_disconnected(struct link *link)
     facts.reason             = gone_reasons[link->gone];
     event_log_note(link->worker->events, &facts);
     link->is_noted = false;
+}
+
+static void link_note_channel(const struct link *link, const struct reader_sub *sub, enum event_kind kind)
+{
+    if (!event_log_wants(link->worker->events, kind))
+        return;
+    struct event_facts facts = facts_of_link(link, kind);
+    facts.channel            = channel_name_span(subscription_name(&sub->sub));
+    event_log_note(link->worker->events, &facts);
+}
+
+void link_note_subscribed(struct link *link, struct reader_sub *sub)
+{
+    if (!link->is_noted || sub->sub.is_own || sub->sub.is_unasked)
+        return;
+    sub->sub.is_noted = true;
+    link_note_channel(link, sub, EVENT_KIND_SUBSCRIBED);
+}
+
+void link_note_unsubscribed(struct link *link, struct reader_sub *sub)
+{
+    if (!sub->sub.is_noted)
+        return;
+    sub->sub.is_noted = false;
+    link_note_channel(link, sub, EVENT_KIND_UNSUBSCRIBED);
 }

@@ -1,4 +1,4 @@
-/* link_event.h - the events `connected` and `disconnected` of a link (publish/event_log.h).
+/* link_event.h - the events of a link (publish/event_log.h).
  *
  * `connected` is noted when the client is let in: when its `connect` is answered, with the handshake of a WebSocket that says a user
  * or channels, with the first command of a client that sends no `connect`, with the head of an event stream, or when a poll begins. A client that says only later who it is is
@@ -9,6 +9,7 @@
 #include "session/link_end.h"
 
 struct link;
+struct reader_sub;
 
 /* Why a link ends, as `reason` of `disconnected` has it. */
 enum link_gone {
@@ -34,5 +35,10 @@ bool link_has_user(const struct link *link);
 void link_note_connected(struct link *link);
 /* Once a link, while the holder and the session are still there. */
 void link_note_disconnected(struct link *link);
+
+/* Its client follows this channel; not one that a session follows by itself, or that the server chose. */
+void link_note_subscribed(struct link *link, struct reader_sub *sub);
+/* It does no longer, and the link goes on. */
+void link_note_unsubscribed(struct link *link, struct reader_sub *sub);
 
 #endif

@@ -34,6 +34,7 @@ struct reader_sub {
                                       * it is followed as a member (member_subscribe.h); told_alias:
                                       * the announcement (alias_table.h) that its link was sent last; 0: none. With
                                       * is_notify: until when it tells nothing, see reader_note_told().
+                                      * is_noted: link_note_subscribed() has told it;
                                       * is_heard: its link shows what it draws to instruction_note() */
     struct reader_sub  *next;        /* in reader.subs */
     struct reader_sub  *next_ready;  /* in reader.ready */

@@ -13,7 +13,7 @@
 #include <cmocka.h>
 
 #define SECRET "correct-horse-battery"
-#define KINDS "connected, disconnected"
+#define KINDS "connected, disconnected, subscribed, unsubscribed"
 #define ADDRESSES "f:1: url must be 1 to 16 addresses with commas between, each beginning with https:// or http:// and a host, without a " \
                   "slash at its end and without @ ? #\n"
 

@@ -160,3 +160,18 @@ def test_what_nobody_asks_for_is_not_written():
             say_goodbye(link)
         waits_for(admin, "ann", ("disconnected", "closed"))
         assert admin.metrics()["longwire_events_total"] == 1
+
+
+def test_channels_that_a_client_asks_for_are_told():
+    with Server(config=f"{KEYS}[events]\nkeep = disconnected, subscribed, unsubscribed\n") as server, \
+            contextlib.closing(Api(server.url, ADMIN)) as admin:
+        with opened(server) as link:
+            connect(link, "ann", session=True)      # the session's own channels are not told
+            for channel in ("topic:a", "topic:b"):
+                link.say({"type": "subscribe", "ref": channel, "channel": channel})
+                assert next(said for said in link.objects() if said.get("ref") == channel)["type"] == "subscribed"
+            link.say({"type": "unsubscribe", "ref": 9, "channel": "topic:a"})
+            assert next(said for said in link.objects() if said.get("ref") == 9)["type"] == "unsubscribed"
+            say_goodbye(link)
+        waits_for(admin, "ann", ("subscribed", None), ("subscribed", None), ("unsubscribed", None), ("disconnected", "closed"))
+        assert [event.get("channel") for event in events(admin)] == ["topic:a", "topic:b", "topic:a", None]

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-import uplink_cuts
+import uplink_client_cuts
 from back_end import BackEnd
 from client_driver import C, JAVASCRIPT, NODE, Driver
 from cut_link import Link
@@ -92,9 +92,9 @@ def test_what_is_refused_and_cancelled(library, server, back_end):
 
 @pytest.mark.skipif(not NODE, reason="node is not installed")
 def test_requests_over_links_that_are_cut():
-    """The large run is uplink_cuts.py by itself."""
-    found = uplink_cuts.run(links=8, requests=120, seed=1)
-    assert uplink_cuts.is_good(found), found
+    """The large run is uplink_client_cuts.py by itself."""
+    found = uplink_client_cuts.run(links=8, requests=120, seed=1)
+    assert uplink_client_cuts.is_good(found), found
     assert found["links taken"] > 8, found
 
 

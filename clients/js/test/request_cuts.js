@@ -1,6 +1,6 @@
-/* uplink_cuts.js - for test/system/uplink_cuts.py: many clients ask a back end over links that are cut, and say what came.
+/* request_cuts.js - for test/system/uplink_client_cuts.py: many clients ask a back end over links that are cut, and say what came.
  *
- * usage: node uplink_cuts.js '{"url":…, "links":200, "requests":50, "atOnce":4}'
+ * usage: node request_cuts.js '{"url":…, "links":200, "requests":50, "atOnce":4}'
  *
  * Prints one JSON object at the end: how many responses came with the body that was sent, what else came, and what came twice. */
 import { connect } from '../index.js';

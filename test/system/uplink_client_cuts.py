@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Requests to a back end over links that are cut at random: each is answered once at its client, and the back end saw each once.
 
-usage: test/system/uplink_cuts.py [--links 200] [--requests 10000] [--seed N]
+usage: test/system/uplink_client_cuts.py [--links 200] [--requests 10000] [--seed N]
 
 The clients are those of clients/js, one in two with a session, half of them in each encoding. test_uplink_clients.py runs a small share.
 """
@@ -19,7 +19,7 @@ from client_driver import NODE
 from cut_link import Link, end_both
 from longwire_server import ROOT, Server
 
-PROGRAM = ROOT / "clients" / "js" / "test" / "uplink_cuts.js"
+PROGRAM = ROOT / "clients" / "js" / "test" / "request_cuts.js"
 AT_ONCE = 5
 EVERY = 5    # requests from one cut to the next
 CONFIG = "reconnect_ms = 20\n[backend shop]\nurl = {url}\n[uplink all]\nmethods = POST\npath = /**\nbackend = shop\nallow = user\n"

@@ -372,6 +372,12 @@ def ask(method, path, **members):
     return call
 
 
+def send_request(server, secret, _names):
+    body = json.dumps({"id": "1", "method": "GET", "path": "/a", "device": "phone"})
+    with contextlib.closing(Api(server.url, secret)) as api:
+        return said(api.call("POST", "/v1/request", body, {"Content-Type": "application/json"}))
+
+
 def acknowledge(server, secret, names):
     body = json.dumps({"places": {names["channel"]: 1}, "device": "phone"})
     with contextlib.closing(Api(server.url, secret)) as api:
@@ -410,12 +416,15 @@ MANAGE = {
     "allocate": ask("GET", "/v1/allocate"),
     "ack": acknowledge,
     "native ack": native_ack,
+    "request": send_request,
 }
 WHOSE = {"own": {"group": "g", "user": "ann", "channel": "user:ann"},
          "theirs": {"group": "h", "user": "bob", "channel": "user:bob"},
          "nowhere": {"group": "none", "user": "nobody", "channel": "user:nobody"}}
 SESSION_NOT_FOLLOWED = "this session does not follow one of these channels; nothing was acknowledged"
 NEEDS_USER = "places and read marks belong to a user: come with the token of one"
+NEEDS_DEVICE = "requests belong to the device of a user: come with a token"
+NO_UPLINK = "no [uplink] of the configuration takes this method and path"
 NO_NODE = "there is no such node; GET /v1/nodes names them"
 LINK_NEEDS_USER = "a session belongs to a user: come with the token of one"
 MANAGE_NEEDS = {
@@ -426,7 +435,7 @@ MANAGE_NEEDS = {
     "nodes": "seeing the nodes and draining one needs an API key with the right admin",
     "sessions": "listing the sessions needs an API key with the right admin",
     "forwarders": "seeing what back ends have yet to take, and sending it again, needs an API key with the right admin",
-    "ack": NEEDS_USER, "native ack": LINK_NEEDS_USER,
+    "ack": NEEDS_USER, "native ack": LINK_NEEDS_USER, "request": NEEDS_DEVICE,
 }
 MANAGE_NEEDS.update({"leave": MANAGE_NEEDS["join"], "members": MANAGE_NEEDS["join"], "user": MANAGE_NEEDS["groups of"],
                      "cut link": MANAGE_NEEDS["look at link"], "drain": MANAGE_NEEDS["nodes"]})
@@ -448,6 +457,7 @@ MANAGE_TABLE = {
     "allocate":     (0,   0,   0,   0,   0,   0,   0),    # who asks is not looked at
     "ack":          (401, 401, 401, 401, 401, None, None),
     "native ack":   (401, 401, 401, 401, 401, None, None),
+    "request":      (401, 401, 401, 401, 401, 404, 404),  # a user of any name may, if there is an [uplink]
 }
 EVERYTHING = [{"match": "*", "can": ["subscribe", "publish", "history", "presence"]}]
 MANAGERS = {"none": lambda: None, "wrong": lambda: secret_of("wrong"), "pub": lambda: secret_of("pub"),
@@ -458,6 +468,8 @@ MANAGERS = {"none": lambda: None, "wrong": lambda: secret_of("wrong"), "pub": la
 def want_managed(call, whose, who):
     status = MANAGE_TABLE[call][list(MANAGERS).index(who)]
     is_link = call in ("look at link", "cut link")
+    if status == 404:
+        return 404, NO_UPLINK
     if status is None and whose == "own":
         status = 0
     if status is None:
@@ -494,7 +506,7 @@ def test_every_call_that_manages_by_bad_tokens(with_users, call):
 @pytest.mark.parametrize("call", MANAGE)
 def test_without_configuration_everybody_manages(servers, call):
     """Who names no user has no places, and that is all."""
-    wanted = 401 if "ack" in call else 404 if "link" in call or call == "drain" else 200
+    wanted = 401 if "ack" in call or call == "request" else 404 if "link" in call or call == "drain" else 200
     names = {**WHOSE["own"], "connection": "0" * 16, "node": "none"}
     assert MANAGE[call](servers["open"], None, names)[0] == wanted
 

@@ -10,8 +10,10 @@ import urllib.parse
 
 import pytest
 
+from cluster import Cluster
 from longwire_client import Api
 from longwire_server import Server, is_built
+from nginx_cuts import run_cuts
 from waiting import SECONDS, wait_until
 
 pytestmark = pytest.mark.skipif(not is_built(), reason="no longwired is built")
@@ -88,9 +90,8 @@ def a_back_end():
         yield back_end
 
 
-def config(back_end, **more):
-    lines = "".join(f"{name} = {value}\n" for name, value in more.items())
-    return (f"loops = 2\n{lines}[backend app]\nurl = {back_end.url}\ntimeout_s = 5\n"
+def config(back_end):
+    return (f"loops = 2\n[backend app]\nurl = {back_end.url}\ntimeout_s = 5\n"
             "[uplink twice]\npath = /gate/twice\nbackend = app\ndelivery = at_least_once\n"
             "[uplink all]\npath = /**\nbackend = app\nheaders = Accept\n")
 
@@ -255,3 +256,33 @@ def test_cancel_and_stop(server, back_end):
     assert waiting and waiting[0][0] == 202
     server.start()
     assert response_of(server, "s1")["status"] == 504
+
+
+# Threat 60, beyond one node.
+def test_other_nodes_know_an_id_and_answer_for_a_node_that_is_gone(back_end):
+    with Cluster(config="cluster_lease_s = 3\n" + config(back_end)) as cluster:
+        one, two, three = cluster.nodes
+        assert send(one, "c1", "/gate/c")[0] == 202
+        wait_until(lambda: back_end.count("/gate/c") == 1, "the call")
+        assert send(two, "c1", "/gate/c")[0] == 202 and send(two, "c1", "/gate/d")[0] == 422
+        back_end.gate.set()
+        first = response_of(three, "c1")
+        status, again = send(two, "c1", "/gate/c")
+        assert status == 200 and again.pop("replayed") is True and again == first
+        assert back_end.count("/gate/c") == 1
+
+        back_end.gate.clear()
+        assert send(one, "once", "/gate/once")[0] == 202 and send(one, "twice", "/gate/twice")[0] == 202
+        wait_until(lambda: back_end.count("/gate/once") + back_end.count("/gate/twice") == 2, "the calls")
+        one.kill()
+        back_end.gate.set()
+        unknown = response_of(two, "once")
+        assert unknown["status"] == 504 and unknown["headers"]["Longwire-Outcome"] == "unknown"
+        assert response_of(three, "twice")["status"] == 200
+        assert back_end.count("/gate/once") == 1 and back_end.count("/gate/twice") == 2
+        assert [entry["request"] for entry in responses(two)].count("once") == 1
+
+
+def test_links_that_are_cut_at_random():
+    """nginx_cuts.py does the same with 10,000 requests over 200 links."""
+    assert run_cuts(requests=400, links=20) > 0

@@ -31,6 +31,7 @@ struct fetch_call *fetch_call_new(const char *method, struct span url)
     buf_init(&call->body, SIZE_MAX / 2);
     buf_init(&call->answer, SIZE_MAX / 2);  /* answer_bytes_max bounds it */
     buf_init(&call->head, FETCH_HEAD_BYTES_MAX);
+    buf_init(&call->prepared, SIZE_MAX / 2);
     return call;
 }
 
@@ -75,6 +76,7 @@ void fetch_call_free(struct fetch_call *call)
     buf_fini(&call->body);
     buf_fini(&call->answer);
     buf_fini(&call->head);
+    buf_fini(&call->prepared);
     for (size_t i = 0; i < call->wanted_count; i++)
         buf_fini(&call->wanted[i].value);
     wipe_free(call->url, strlen(call->url));

@@ -83,6 +83,11 @@ struct fetch_call {
     bool          is_multiplexed;      /* by HTTP/2 */
     bool          keeps_head;          /* asked: all fields of the answer are wanted … */
     struct buf    head;                /* … as lines `Name: value`, each ended by a line feed */
+    /* For whoever passes an answer on: makes `prepared` of it, on the thread that done() is called on. Not called without an
+     * answer. NULL: nothing is to be prepared. `about` is the asker's */
+    void        (*prepare)(struct fetch_call *call);
+    const void   *about;
+    struct buf    prepared;
     bool          is_sent;             /* some of the request was sent: the server may have seen it */
     msec          took_ms;
     char          why[FETCH_WHY_BYTES];  /* for the log, if it was not answered; holds no part of the request but host

@@ -27,6 +27,8 @@ static void fetch_give_back(struct fetch *fetch, struct fetch_call *call, enum f
     counter_add(&counters->took_ms_sum, (uint64_t)call->took_ms);
     if (!call->is_counted)
         atomic_fetch_sub(&fetch->out_count, 1);
+    if (call->prepare != NULL && call->outcome == FETCH_ANSWERED)
+        call->prepare(call);
     call->done(call);
 }
 

@@ -362,6 +362,8 @@ struct verdict request_check(const struct request_routes *routes, const struct r
 
     if (!is_request_id(asked->id))
         return refuse_request(400, "`id` is 1 to 128 bytes of UTF-8 without control characters");
+    if (sender->device.len > 0 && sender->channel->space->durability != DURABLE)
+        return refuse_request(503, "the namespace `device` is configured not to be durable, so no response could be kept");
     if (asked->timeout_ms > REQUEST_TIMEOUT_MS_MAX)
         return refuse_request(400, "`timeout_ms` is at most 600000");
     buf_init(&decoded, REQUEST_TARGET_BYTES_MAX);

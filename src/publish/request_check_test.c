@@ -152,6 +152,7 @@ static unsigned judge_field(const char *name, const char *value, size_t *ret_cou
     return status;
 }
 
+/* Threats 58, 59: who the client is, the server says, and no value ends its line. */
 static void fields_are_passed_on_if_their_route_says_so(void **state)
 {
     (void)state;

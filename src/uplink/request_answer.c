@@ -30,7 +30,7 @@ static struct span rows_keep(struct buf *bytes, size_t from)
 
 static struct span keep_answered_value(struct buf *bytes, const struct request_work *work)
 {
-    struct request_row row  = { .is_answered = true, .claim = work->claim, .before = work->device->total,
+    struct request_row row  = { .is_answered = true, .claim = work->claim, .before = work->before,
                                 .bytes = work->object.len };
     size_t             from = bytes->len;
 
@@ -74,7 +74,7 @@ static struct answer_rows *answer_rows_new(const struct request_work *work)
                                                .if_generation = work->generation };
     rows->changes[2] = (struct ledger_change){
         .op = LEDGER_RAISE, .key = { ROW_RESPONSES, keep_key(&bytes, work_device_key(work)) },
-        .value = span_of(responses_value, sizeof responses_value), .generation = work->device->total + work->object.len + 1,
+        .value = span_of(responses_value, sizeof responses_value), .generation = work->before + work->object.len + 1,
     };
     for (uint32_t piece = 1; piece <= work->pieces; piece++)
         rows->changes[2 + piece] = (struct ledger_change){ .op = LEDGER_DELETE,
@@ -138,6 +138,16 @@ static void answer_settled(struct publish_command *publish, struct writer *write
         request_work_later(work, ANSWER_AGAIN_TICKS);
 }
 
+/* Once, however often the append is tried. */
+static void count_bytes(struct request_work *work)
+{
+    if (work->is_counted)
+        return;
+    work->is_counted = true;
+    work->before     = work->device->total;
+    work->device->total += work->object.len;
+}
+
 static void answer_append(struct request_work *work)
 {
     struct writer          *writer  = work->requests->setup.writer;
@@ -154,8 +164,8 @@ static void answer_append(struct request_work *work)
         writer_publish_to_link(writer, publish, work->loop);
         return;
     }
+    count_bytes(work);
     struct answer_rows *rows = answer_rows_new(work);
-    work->device->total += work->object.len;
     publish->command      = (struct command){ .kind = &answer_append_kind, .loop = work->loop };
     publish->append.write = &rows->write;
     publish->rows         = rows;

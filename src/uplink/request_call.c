@@ -69,6 +69,19 @@ static void add_trace(struct fetch_call *call, struct span traceparent, struct r
 
 static void request_returned(struct backend_call *call);
 
+/* On the thread that brings the answer, so that the writer's need not escape a long body. The request lives until its call is
+ * back, and its id does not change. */
+static void prepare_response(struct fetch_call *fetch)
+{
+    const struct request_work   *work = fetch->about;
+    struct response_instructions instructions;
+
+    if (response_instructions_read(buf_span(&fetch->head), &instructions) == NULL && instructions.publish.len == 0)
+        response_put_answer(&fetch->prepared, work->id, fetch->status, buf_span(&fetch->head), buf_span(&fetch->answer), true,
+                            &instructions);
+    response_instructions_fini(&instructions);
+}
+
 void request_call_prepare(struct request_work *work, const struct request_command *command)
 {
     enum request_method method;
@@ -88,6 +101,8 @@ void request_call_prepare(struct request_work *work, const struct request_comman
     buf_put(&fetch->body, command->body);
     fetch->answer_bytes_max = work->channel->space->payload_bytes_max;
     fetch->keeps_head       = true;
+    fetch->prepare          = prepare_response;
+    fetch->about            = work;
     work->call = (struct backend_call){
         .fetch = fetch, .target = strndup(command->target.at, command->target.len), .done = request_returned, .owner = work,
         .deadline = command->timeout_ms == 0 ? 0 : work->requests->now + command->timeout_ms,
@@ -124,17 +139,33 @@ static void answer_too_large(struct request_work *work)
                                       "namespace of its channel)", NULL);
 }
 
-static void answer_with(struct request_work *work, const struct response_instructions *instructions, bool has_body)
+/* The object is there. */
+static void answer_if_it_fits(struct request_work *work)
 {
-    struct fetch_call *fetch = work->call.fetch;
-
-    work->status = fetch->status;
-    response_put_answer(&work->object, work->id, fetch->status, buf_span(&fetch->head), buf_span(&fetch->answer), has_body,
-                        instructions);
+    work->status = work->call.fetch->status;
     if (work->object.len > work->channel->space->payload_bytes_max)
         answer_too_large(work);
     else
         request_answer_begin(work);
+}
+
+static void answer_with(struct request_work *work, const struct response_instructions *instructions, bool has_body)
+{
+    struct fetch_call *fetch = work->call.fetch;
+
+    response_put_answer(&work->object, work->id, fetch->status, buf_span(&fetch->head), buf_span(&fetch->answer), has_body,
+                        instructions);
+    answer_if_it_fits(work);
+}
+
+static void answer_as_prepared(struct request_work *work)
+{
+    struct fetch_call *fetch = work->call.fetch;
+
+    buf_fini(&work->object);
+    work->object = fetch->prepared;
+    buf_init(&fetch->prepared, SIZE_MAX / 2);
+    answer_if_it_fits(work);
 }
 
 /* The back end is the operator's own: it may publish where keys may. */
@@ -152,7 +183,7 @@ static void publish_answer(struct request_work *work, struct span channel)
     channel_name_unref(name);
 }
 
-void request_call_took(struct request_work *work)
+static void answer_from_head(struct request_work *work)
 {
     struct fetch_call           *fetch = work->call.fetch;
     struct response_instructions instructions;
@@ -165,6 +196,14 @@ void request_call_took(struct request_work *work)
     else
         answer_with(work, &instructions, true);
     response_instructions_fini(&instructions);
+}
+
+void request_call_took(struct request_work *work)
+{
+    if (work->call.fetch->prepared.len > 0)
+        answer_as_prepared(work);
+    else
+        answer_from_head(work);
 }
 
 void request_call_published(struct request_work *work)
@@ -185,7 +224,7 @@ static const struct { unsigned status; const char *detail; } failures[BACKEND_OU
     [BACKEND_CIRCUIT]     = { 503, "the back end has failed too often lately; it is tried again soon" },
     [BACKEND_FULL]        = { 503, "too many requests wait for the back end" },
     [BACKEND_CANCELLED]   = { 499, "the client has cancelled the request" },
-    [BACKEND_STOPPED]     = { 503, "the server stops" },
+    [BACKEND_STOPPED]     = { 503, "the back end is not in the configuration any more, or the server stops" },
 };
 
 /* Its rows stay: whoever finds them answers, as after a crash. A request that was never sent need not be doubted. */

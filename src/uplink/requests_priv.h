@@ -92,6 +92,8 @@ struct request_work {
     struct list            askers;      /* commands that wait to be accepted */
     uint32_t               waiter_count;  /* of requests.waiters, those that wait for this response */
     size_t                 body_bytes, held_bytes;
+    bool                   is_counted;  /* the device's total has the response in it … */
+    uint64_t               before;      /* … which was so before */
     struct backend_call    call;
     struct request_write   write;
     struct ledger_change   changes[2], *more;  /* `more`: with pieces; owned */

@@ -13,7 +13,7 @@ static bool head_next(struct span *rest, struct span *ret_name, struct span *ret
     struct span line, name;
 
     while (span_cut(rest, '\n', &line)) {
-        if (!span_cut(&line, ':', &name) || name.len == 0)
+        if (memchr(line.at, ':', line.len) == NULL || !span_cut(&line, ':', &name) || name.len == 0)
             continue;
         *ret_name  = name;
         *ret_value = span_trim(line);
@@ -224,15 +224,23 @@ void response_put_answer(struct buf *object, struct span request, unsigned statu
     buf_putc(object, '}');
 }
 
+static const char *problem_title(unsigned status)
+{
+    switch (status) {
+    case 499: return "Client Closed Request";
+    case 502: return "Bad Gateway";
+    case 504: return "Gateway Timeout";
+    default: return h1_status_text(status);
+    }
+}
+
 void response_put_problem(struct buf *object, struct span request, unsigned status, const char *detail, const char *outcome)
 {
-    const char *title = status == 499 ? "Client Closed Request" : h1_status_text(status);
-
     put_begin(object, request, status);
     buf_put_lit(object, ",\"headers\":{\"Content-Type\":\"application/problem+json\"");
     if (outcome != NULL)
         buf_putf(object, ",\"Longwire-Outcome\":\"%s\"", outcome);
     buf_put_lit(object, "},\"body\":");
-    json_put_problem(object, status, span_str(title), span_str(detail));
+    json_put_problem(object, status, span_str(problem_title(status)), span_str(detail));
     buf_putc(object, '}');
 }

@@ -305,6 +305,7 @@ static void say_bin_session(struct bin_frame *frame, const struct connected_sess
     bin_set_bytes(frame, BIN_USER, session->user);
     bin_set_bytes(frame, BIN_DEVICE, session->device);
     bin_set_bytes(frame, BIN_TICKET, session->ticket);
+    bin_set_flag(frame, BIN_UNFENCED, session->is_unfenced);
 }
 
 static void say_bin_connected(struct bin_frame *frame, const struct client_event *event, char *name)

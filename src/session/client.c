@@ -55,7 +55,7 @@ void client_drop_work_if_done(struct client *client)
 {
     const struct client_work *work = client->work;
 
-    if (work != NULL && work->connecting == NULL && work->in.len == 0 && work->publish_count == 0 &&
+    if (work != NULL && work->connecting == NULL && work->unfenced == NULL && work->in.len == 0 && work->publish_count == 0 &&
         work->rest_len == 0 && work->fields.len == 0 && work->mark_count == 0 && list_is_empty(&work->refs))
         client_drop_work(client);
 }
@@ -67,6 +67,7 @@ void client_fini(struct client *client)
 
     if (client->work != NULL) {
         client_cancel_connect(client);
+        client_cancel_unfenced(client);
         client_forget_publishes(client);
         client_forget_questions(client);
         client_forget_requests(client);
@@ -105,6 +106,16 @@ void client_say_error(struct client *client, unsigned code, const char *reason, 
     client_say_request_error(client, code, reason, SPAN(""), ref);
 }
 
+void client_say_connected_as(struct client *client, const struct connected_session *session, bool is_resumed, struct span ref)
+{
+    client_say(client, &(struct client_event){
+        .kind = EVENT_CONNECTED, .ref = ref,
+        .connected = { client->link.key, heartbeat_interval(&client->heartbeat, &client->link.worker->limits.heartbeat),
+                       is_resumed, client->link.worker->limits.frame_bytes_max,
+                       &client->link.worker->limits.reconnect, session },
+    });
+}
+
 void client_say_connected(struct client *client, bool is_resumed, struct span ref)
 {
     const struct device_link *device  = client->link.device;
@@ -114,15 +125,10 @@ void client_say_connected(struct client *client, bool is_resumed, struct span re
     buf_init(&ticket, TICKET_TEXT_BYTES_MAX);
     if (device != NULL) {
         device_ticket_put(&client->link, &ticket);
-        session = (struct connected_session){ device_link_user(device), device_link_device(device), device->generation,
-                                              buf_span(&ticket) };
+        session = (struct connected_session){ .user = device_link_user(device), .device = device_link_device(device),
+                                              .generation = device->generation, .ticket = buf_span(&ticket) };
     }
-    client_say(client, &(struct client_event){
-        .kind = EVENT_CONNECTED, .ref = ref,
-        .connected = { client->link.key, heartbeat_interval(&client->heartbeat, &client->link.worker->limits.heartbeat),
-                       is_resumed, client->link.worker->limits.frame_bytes_max,
-                       &client->link.worker->limits.reconnect, device == NULL ? NULL : &session },
-    });
+    client_say_connected_as(client, device == NULL ? NULL : &session, is_resumed, ref);
     buf_fini(&ticket);
 }
 

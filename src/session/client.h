@@ -34,6 +34,7 @@ struct client_work {
     struct list requests;       /* to back ends, without an answer; they count as publishes */
     struct list refs;           /* of subscriptions whose channels have not answered */
     struct client_connecting *connecting;  /* a `connect` waits for its token to be identified, or for its session */
+    struct client_unfenced   *unfenced;    /* let in by a ticket while the database is away: client_unfenced.c */
     struct buf  fields;         /* of the handshake, for the connect hook: name NUL value NUL …; until it was asked */
     uint32_t    publish_count;
     uint16_t    mark_count;
@@ -129,6 +130,8 @@ void client_say_error(struct client *client, unsigned code, const char *reason, 
 /* `id`: of the request that is refused. */
 void client_say_request_error(struct client *client, unsigned code, const char *reason, struct span id, struct span ref);
 void client_say_connected(struct client *client, bool is_resumed, struct span ref);
+/* `session`: NULL, if there is none. */
+void client_say_connected_as(struct client *client, const struct connected_session *session, bool is_resumed, struct span ref);
 /* Tells the client to reconnect, and ends the link. */
 void client_send_away(struct client *client, enum client_close why, const char *reason);
 /* The same, at that time and with that close code. */
@@ -165,6 +168,9 @@ bool client_is_welcome(struct client *client);
 void client_carry_out(struct client *client, const struct client_command *command);
 /* Sends `connected`, and follows the channels that the client had before. */
 void client_resume(struct client *client, const struct client_connect *connect, bool is_resumed, struct span ref);
+/* The same for a session that the link does not have yet. */
+void client_resume_as(struct client *client, const struct client_connect *connect, const struct connected_session *session,
+                      bool is_resumed, struct span ref);
 
 /* client_connect.c: the token of a `connect` is identified, at once or later. */
 void   client_connect(struct client *client, const struct client_command *command);
@@ -196,6 +202,16 @@ void client_connect_by_ticket(struct client *client, const struct client_connect
 void client_opened(struct client *client, struct session_open *open, const struct client_connect *connect,
                    struct span ref);
 void client_acknowledge(struct client *client, const struct client_command *command);
+
+/* client_unfenced.c: tickets that come while the database is away. */
+bool client_may_be_unfenced(const struct client *client, const struct session_open *open);
+/* `frame`: the one of the `connect`. */
+void client_admit_unfenced(struct client *client, const struct session_open *open, struct span frame,
+                           const struct client_connect *connect, struct span ref);
+/* The link ends, or another `connect` comes. */
+void client_cancel_unfenced(struct client *client);
+/* About once a second: tries again. */
+void client_unfenced_tick(struct session_worker *worker);
 
 /* subscribe_ref.c: the ref that `subscribed` repeats when the channel has answered. The caller frees what
  * client_take_ref() returns; NULL: the command had no ref. */

@@ -131,7 +131,8 @@ struct presence_note;  /* device/presence_command.h */
 struct connected_session {
     struct span user, device;
     uint64_t    generation;
-    struct span ticket;  /* empty: none */
+    struct span ticket;       /* empty: none */
+    bool        is_unfenced;  /* the database is away: the link is not the session's yet */
 };
 
 struct client_event {

@@ -133,6 +133,12 @@ static void client_settle_ticket(struct client *client, bool is_good)
     connecting->before = NULL;
 }
 
+static void client_opened_unfenced(struct client *client, struct session_open *open, const struct client_command *command)
+{
+    client_admit_unfenced(client, open, buf_span(&client->work->connecting->frame), &command->connect, command->ref);
+    command_free(&open->command);
+}
+
 static void on_opened(struct session_open *open)
 {
     struct client        *client = open->owner;
@@ -144,9 +150,13 @@ static void on_opened(struct session_open *open)
     }
     must(client_is_identifying(client) && client->work->connecting->opening == open);
     client->work->connecting->opening = NULL;
-    client_settle_ticket(client, open->outcome == OPEN_DONE);
+    bool is_unfenced = client_may_be_unfenced(client, open) && !client->link.is_over && client_is_welcome(client);
+    client_settle_ticket(client, open->outcome == OPEN_DONE || is_unfenced);
     client_read_again(client, buf_span(&client->work->connecting->frame), &command);
-    client_opened(client, open, &command.connect, command.ref);
+    if (is_unfenced)
+        client_opened_unfenced(client, open, &command);
+    else
+        client_opened(client, open, &command.connect, command.ref);
     client_end_connecting(client);
 }
 
@@ -339,6 +349,8 @@ void client_connect(struct client *client, const struct client_command *command)
     struct identified       answer;
 
     must(!client_is_identifying(client));
+    if (is_connect)
+        client_cancel_unfenced(client);
     credential.fields      = fields;
     credential.field_count = client_fields(client, fields);
     if (is_connect && command->connect.ticket.len > 0) {

@@ -152,7 +152,8 @@ static void client_resume_token(struct client *client, const struct token *token
 }
 
 /* `connected` is sent first. The faults of the places, or the `subscribed` of each, follow it. */
-void client_resume(struct client *client, const struct client_connect *connect, bool is_resumed, struct span ref)
+void client_resume_as(struct client *client, const struct client_connect *connect, const struct connected_session *session,
+                      bool is_resumed, struct span ref)
 {
     struct token token;
     const char  *fault = NULL;
@@ -164,8 +165,11 @@ void client_resume(struct client *client, const struct client_connect *connect, 
     client_take_mode(client, connect);
     if (connect->has_beats)
         client_agree_heartbeat(client, connect->beat_ms);
-    link_note_connected(&client->link);
-    client_say_connected(client, is_resumed || connect->is_resuming || has_token, ref);
+    is_resumed |= connect->is_resuming || has_token;
+    if (session != NULL)
+        client_say_connected_as(client, session, is_resumed, ref);
+    else
+        client_say_connected(client, is_resumed, ref);
     for (size_t i = 0; i < connect->place_count; i++)
         client_resume_place(client, &connect->places[i], ref);
     if (has_token)
@@ -173,6 +177,11 @@ void client_resume(struct client *client, const struct client_connect *connect, 
     else if (fault != NULL)
         client_say_error(client, 400, fault, ref);
     token_fini(&token);
+}
+
+void client_resume(struct client *client, const struct client_connect *connect, bool is_resumed, struct span ref)
+{
+    client_resume_as(client, connect, NULL, is_resumed, ref);
 }
 
 /* As publish_check(): if the verdict is yes, *ret_message is the message and the caller owns it. */

@@ -423,6 +423,8 @@ static void put_session(struct buf *buf, const struct connected_session *session
     json_put_string(buf, session->device);
     if (session->ticket.len > 0)
         buf_putf(buf, ",\"ticket\":\"%.*s\"", SPAN_ARG(session->ticket));
+    if (session->is_unfenced)
+        buf_put_lit(buf, ",\"fenced\":false");
     buf_putc(buf, ',');
     buf_fini(&name);
 }

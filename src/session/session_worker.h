@@ -49,6 +49,7 @@ struct session_worker {
     struct list                acking;           /* pending_acks that are to be told */
     struct link              **held;             /* that hold back a notify: notify.h; gone ones are NULL */
     uint32_t                   held_count, held_max;
+    struct list                unfenced;         /* links that were let in by tickets while the database is away */
     struct list                marks;            /* channels that clients mark as read: client_mark.c */
     const struct session_port *port;
     void                      *ctx;

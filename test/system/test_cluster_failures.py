@@ -21,7 +21,9 @@ from cluster import Cluster, Follower
 from longwire_client import BROKEN_LINK
 from longwire_server import is_built
 from redis_server import is_installed
+from test_sessions import Device, sent
 from waiting import SECONDS, wait_until
+from wire import Ws, request
 
 pytestmark = pytest.mark.skipif(not is_built() or not is_installed() or postgres_server.binaries() is None,
                                 reason="no longwired is built, or PostgreSQL or Redis are not installed")
@@ -323,6 +325,41 @@ def test_postgres_is_stopped_hard(cluster):
         wait_until(trial.refusals, "no publish was refused".__str__)
         assert all(node.is_healthy() for node in cluster.nodes)
         cluster.postgres.start()
+
+
+def test_a_ticket_admits_while_postgres_is_away(with_redis):
+    """The link says that its session is not fenced. When PostgreSQL is back the generation is raised, the older link is fenced, and a
+    ticket that is stale ends its link."""
+    nodes = with_redis.nodes
+    with Device(nodes[0], "unfenced", "phone") as phone, Device(nodes[0], "moved", "phone") as other:
+        phone.connect()
+        other.connect()
+        stale, older = other.ticket, phone.ws
+        other.server = nodes[1]
+        other.connect()
+        sent(nodes[1], "user:unfenced")
+        phone.read(1)
+        assert phone.ack("user:unfenced", 1) == 1
+        with_redis.postgres.stop_hard()
+        phone.server = nodes[1]
+        said = phone.resume()
+        assert (said["fenced"], said["session"], said["generation"]) == (False, "unfenced/phone", 1)
+        phone.ws.ask("subscribe", "subscribed", channel="live:unfenced")
+        sent(nodes[2], "live:unfenced")
+        assert phone.ws.next()["channel"] == "live:unfenced"
+        assert phone.ws.ask("ping", "pong") and phone.ws.ask("ack", "error", channel="user:unfenced", seq=1, ref=2)["code"] == 409
+        with Ws(nodes[2]) as late:
+            assert late.ask("connect", "connected", ticket=stale)["fenced"] is False
+            with_redis.postgres.start()
+            again = phone.ws.frame("connected")
+            assert again["generation"] == 2 and "fenced" not in again and again["ticket"] != said["ticket"]
+            assert older.frame("replaced")["code"] == 4001
+            assert late.frame("error")["code"] == 401
+            assert late.frame("reconnect")["after"] > 0
+            assert late.closing()[0] == 1008
+        with_redis.wait_whole()
+        wait_until(lambda: request(nodes[0], "POST", "/v1/channels/user:unfenced/messages", b"x").status == 201)
+        assert phone.ws.next()["channel"] == "user:unfenced"
 
 
 @briefly_with("postgres")

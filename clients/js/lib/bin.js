@@ -27,7 +27,7 @@ const FIELDS = {
     44: ['base_ms', NUMBER], 45: ['factor', NUMBER], 46: ['cap_ms', NUMBER], 47: ['jitter', NUMBER], 48: ['after_ms', NUMBER],
     49: ['where', BYTES], 50: ['in', NUMBER], 51: ['count', NUMBER], 52: ['frame_max', NUMBER], 53: ['request', BYTES],
     54: ['method', BYTES], 55: ['path', BYTES], 56: ['headers', HEADERS], 58: ['timeout_ms', NUMBER], 60: ['features', NUMBER],
-    61: ['version', NUMBER], 62: ['places', FLAG],
+    61: ['version', NUMBER], 62: ['places', FLAG], 63: ['unfenced', FLAG],
 };
 const wireForm = form => form === PLACES || form === HEADERS ? BYTES : form;
 const NUMBERS = Object.fromEntries(Object.entries(FIELDS).map(([number, [name]]) => [name, Number(number)]));
@@ -326,7 +326,7 @@ function fullMessage({ target, recalled, from = null, ...same }, payload) {
     return withPayload({ type: 'message', ...same, from }, payload);
 }
 
-function connectedOf({ base_ms, factor, cap_ms, jitter, resumed = false, ...same }) {
+function connectedOf({ base_ms, factor, cap_ms, jitter, resumed = false, unfenced = false, ...same }) {
     const policy = base_ms === undefined ? {} : { reconnect: { base_ms, factor: factor / 100, cap_ms, jitter: jitter / 1000 } };
-    return { type: 'connected', ...same, resumed, ...policy };
+    return { type: 'connected', ...same, resumed, ...(unfenced && { fenced: false }), ...policy };
 }

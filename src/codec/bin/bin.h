@@ -134,6 +134,7 @@ enum bin_field {
     BIN_FEATURE_BITS = 60,
     BIN_VERSION_NO = 61,  /* the version that holds, in `connected` */
     BIN_PLACES     = 62,  /* flag; ping: the pong shall name all places */
+    BIN_UNFENCED   = 63,  /* flag; `connected`: the session is not fenced yet */
     BIN_FIELD_COUNT = 64,
 };
 

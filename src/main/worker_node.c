@@ -39,6 +39,23 @@ const struct registry *worker_nodes(void *ctx)
     return worker->has_nodes ? &worker->nodes : NULL;
 }
 
+enum { ELSEWHERE_NODES = 3 };
+
+void worker_elsewhere(void *ctx, struct buf *where)
+{
+    struct worker              *worker = ctx;
+    const struct registry_node *nodes[ELSEWHERE_NODES];
+    size_t                      count = 0;
+
+    if (worker->has_nodes)
+        count = registry_allocate(&worker->nodes, span_str(worker->snapshot->settings.region), span_str(worker->server->node),
+                                  &worker->api.random, nodes, ELSEWHERE_NODES);
+    for (size_t i = 0; i < count; i++) {
+        buf_put(where, i > 0 ? SPAN(",") : SPAN(""));
+        buf_put(where, span_str(nodes[i]->record.advertise));
+    }
+}
+
 msec worker_wait_ms(void *ctx)
 {
     struct worker *worker = ctx;

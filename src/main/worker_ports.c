@@ -141,7 +141,9 @@ static size_t worker_hook_fields(void *ctx, const struct request_head *head,
     return callers_fields(&worker->snapshot->settings, head, ret);
 }
 
-const struct session_port worker_session_port = { .new_key = worker_new_key, .hook_fields = worker_hook_fields };
+const struct session_port worker_session_port = {
+    .new_key = worker_new_key, .hook_fields = worker_hook_fields, .elsewhere = worker_elsewhere,
+};
 
 static void worker_put_forwarders(void *ctx, struct buf *out)
 {

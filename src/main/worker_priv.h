@@ -18,6 +18,8 @@ void worker_describe_node(void *ctx, struct api_node *ret);
 const struct registry *worker_nodes(void *ctx);
 void worker_addresses(void *ctx, struct span advertise, struct span ret[NODE_SCHEMES]);
 msec worker_wait_ms(void *ctx);
+/* session_port.elsewhere. */
+void worker_elsewhere(void *ctx, struct buf *where);
 void worker_drain_node(void *ctx, msec within_ms);
 void worker_drain_if_asked(struct worker *worker);
 

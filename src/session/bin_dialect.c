@@ -417,7 +417,8 @@ static void bin_dialect_put_event(struct buf *buf, const struct client_event *ev
     case EVENT_REPLAYED: say_bin_replayed(&frame, event->replayed); break;
     case EVENT_RECONNECT:
         bin_init(&frame, BIN_RECONNECT);
-        bin_set_number(&frame, BIN_AFTER_MS, (uint64_t)event->reconnect_after_ms);
+        bin_set_number(&frame, BIN_AFTER_MS, (uint64_t)event->reconnect.after_ms);
+        bin_set_bytes(&frame, BIN_WHERE, event->reconnect.where);
         break;
     case EVENT_CLOSING:
         if (event->closing == link_end_words(LINK_END_REPLACED))

@@ -8,6 +8,8 @@
 #include "session/device_ticket.h"
 #include "session/member_subscribe.h"
 
+enum { ELSEWHERE_BYTES_MOST = 4096 };
+
 void client_init(struct client *client, struct session_worker *worker, const struct client_kind *kind,
                  struct identity *identity, uint64_t key)
 {
@@ -132,14 +134,27 @@ void client_say_connected(struct client *client, bool is_resumed, struct span re
     buf_fini(&ticket);
 }
 
-static void client_say_reconnect(struct client *client)
+static void client_say_reconnect(struct client *client, struct span where)
 {
     struct session_worker *worker = client->link.worker;
 
     client_say(client, &(struct client_event){
-        .kind               = EVENT_RECONNECT,
-        .reconnect_after_ms = jitter(worker->limits.reconnect.base_ms, worker->port->new_key(worker->ctx)),
+        .kind      = EVENT_RECONNECT,
+        .reconnect = { jitter(worker->limits.reconnect.base_ms, worker->port->new_key(worker->ctx)), where },
     });
+}
+
+/* This node goes: others take its clients. */
+static void client_say_elsewhere(struct client *client)
+{
+    const struct session_worker *worker = client->link.worker;
+    struct buf                   where;
+
+    buf_init(&where, ELSEWHERE_BYTES_MOST);
+    if (worker->port->elsewhere != NULL)
+        worker->port->elsewhere(worker->ctx, &where);
+    client_say_reconnect(client, buf_is_over(&where) ? SPAN("") : buf_span(&where));
+    buf_fini(&where);
 }
 
 uint16_t client_close_code(enum client_close why)
@@ -153,13 +168,16 @@ uint16_t client_close_code(enum client_close why)
 
 void client_send_away(struct client *client, enum client_close why, const char *reason)
 {
-    client_say_reconnect(client);
+    if (why == CLIENT_CLOSE_GOING_AWAY)
+        client_say_elsewhere(client);
+    else
+        client_say_reconnect(client, SPAN(""));
     client_kind(client)->close(client, why, reason);
 }
 
 void client_put_off(struct client *client, const struct put_off *put_off)
 {
-    client_say(client, &(struct client_event){ .kind = EVENT_RECONNECT, .reconnect_after_ms = put_off->after_ms });
+    client_say(client, &(struct client_event){ .kind = EVENT_RECONNECT, .reconnect = { .after_ms = put_off->after_ms } });
     client_kind(client)->close_by_code(client, put_off->code, put_off->reason);
 }
 
@@ -171,7 +189,7 @@ void client_end(struct link *link, enum link_end why)
     link_note_end(link, why);
     link->is_farewell = why == LINK_END_CUT_OFF || why == LINK_END_REVOKED;
     if (words->may_come_again)
-        client_say_reconnect(client);
+        client_say_reconnect(client, SPAN(""));
     else if (!client_kind(client)->says_closing || why == LINK_END_REPLACED)
         client_say(client, &(struct client_event){ .kind = EVENT_CLOSING, .closing = words });
     client_kind(client)->close_by_code(client, words->code, words->reason);

@@ -162,7 +162,7 @@ struct client_event {
         struct { unsigned code; const char *reason; struct span request_id; } error;  /* request_id empty: of none */
         struct span accepted;       /* the id of the request */
         const struct message *replayed;  /* the response that the request has had before */
-        msec        reconnect_after_ms;
+        struct { msec after_ms; struct span where; } reconnect;  /* where: addresses of other nodes, with commas; empty: any */
         uint32_t    expiring_s;
         const struct link_end_words *closing;
         const struct presence_note  *presence;

@@ -528,7 +528,11 @@ static void json_dialect_put_event(struct buf *buf, const struct client_event *e
     case EVENT_ERROR: put_error(buf, event); break;
     case EVENT_RECONNECT:
         buf_put_lit(buf, "{\"type\":\"reconnect\",\"after\":");
-        buf_put_u64(buf, (uint64_t)event->reconnect_after_ms);
+        buf_put_u64(buf, (uint64_t)event->reconnect.after_ms);
+        if (event->reconnect.where.len > 0) {
+            buf_put_lit(buf, ",\"where\":");
+            json_put_string(buf, event->reconnect.where);
+        }
         break;
     case EVENT_ACK:
     case EVENT_READ:

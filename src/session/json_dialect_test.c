@@ -294,7 +294,9 @@ static void an_event_becomes_an_object(void **state)
         { { .kind = EVENT_ERROR, .error = { 404, "no", SPAN("r\"1") } },
           "{\"type\":\"error\",\"code\":404,\"reason\":\"no\",\"id\":\"r\\\"1\"}" },
         { { .kind = EVENT_ACCEPTED, .ref = SPAN("7"), .accepted = SPAN("r1") }, "{\"type\":\"accepted\",\"id\":\"r1\",\"ref\":7}" },
-        { { .kind = EVENT_RECONNECT, .reconnect_after_ms = 1500 }, "{\"type\":\"reconnect\",\"after\":1500}" },
+        { { .kind = EVENT_RECONNECT, .reconnect = { 1500, SPAN("") } }, "{\"type\":\"reconnect\",\"after\":1500}" },
+        { { .kind = EVENT_RECONNECT, .reconnect = { 1500, SPAN("http://b:1,tcp://b:2") } },
+          "{\"type\":\"reconnect\",\"after\":1500,\"where\":\"http://b:1,tcp://b:2\"}" },
     };
     struct buf said;
 

@@ -27,6 +27,9 @@ struct session_port {
     /* The fields of a request that the connect hook is told; returns how many. */
     size_t (*hook_fields)(void *ctx, const struct request_head *head,
                           struct credential_field ret[static CREDENTIAL_FIELDS_MAX]);
+    /* Where clients go when this node leaves: addresses of other nodes, with commas. Nothing: nobody knows, or there are none. NULL:
+     * likewise. */
+    void     (*elsewhere)(void *ctx, struct buf *where);
 };
 
 struct place;

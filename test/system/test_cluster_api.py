@@ -241,7 +241,8 @@ def test_a_node_is_drained_by_way_of_another():
         with begin(nodes[2], "ann", "phone") as phone:
             said = ask(nodes[0], "/v1/nodes/node3/drain", 202, method="POST", body={"seconds": 1})
             assert [(one["node"], one["state"]) for one in said["nodes"]] == [("node3", "draining")]
-            phone.ws.frame("reconnect")
+            where = phone.ws.frame("reconnect")["where"].split(",")
+            assert {f"http://127.0.0.1:{node.port}" for node in nodes[:2]} == {url for url in where if url.startswith("http:")}
 
         def state(node):
             return {one["node"]: one["state"] for one in ask(node, "/v1/nodes")["nodes"]}["node3"]

@@ -122,6 +122,13 @@ static void set_times(CURL *easy, const struct fetch_call *call, msec left_ms)
     EASY_SET(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)connect);
 }
 
+/* libcurl 7.88 sends the second request on an HTTP/2 connection without TLS as if it were HTTP/1.1, and fails. */
+static bool h2c_is_shared(void)
+{
+    enum { VERSION_8 = 0x080000 };
+    return curl_version_info(CURLVERSION_NOW)->version_num >= VERSION_8;
+}
+
 /* A call waits until it is known whether a connection that is being opened can be shared, where it may be. */
 static void set_protocol(CURL *easy, const struct fetch_call *call)
 {
@@ -130,11 +137,14 @@ static void set_protocol(CURL *easy, const struct fetch_call *call)
         [FETCH_HTTP1] = CURL_HTTP_VERSION_1_1,
         [FETCH_H2C]   = CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE,
     };
-    bool may_share = call->protocol == FETCH_H2C ||
+    bool is_alone  = call->protocol == FETCH_H2C && !h2c_is_shared();
+    bool may_share = (call->protocol == FETCH_H2C && !is_alone) ||
                      (call->protocol == FETCH_AUTO && span_starts(span_str(call->url), SPAN("https:")));
 
     EASY_SET(easy, CURLOPT_HTTP_VERSION, versions[call->protocol]);
     EASY_SET(easy, CURLOPT_PIPEWAIT, (long)may_share);
+    EASY_SET(easy, CURLOPT_FRESH_CONNECT, (long)is_alone);
+    EASY_SET(easy, CURLOPT_FORBID_REUSE, (long)is_alone);
 }
 
 /* libcurl has a connection and is about to send. If it was about to before, the server has closed the connection on which it did:
@@ -227,7 +237,7 @@ enum fetch_outcome fetch_easy_judge(CURL *easy, CURLcode code, struct fetch_call
     must(curl_easy_getinfo(easy, CURLINFO_TOTAL_TIME_T, &took_us) == CURLE_OK);
     call->status  = (unsigned)status;
     fetch_easy_note_sent(easy, call);
-    call->is_multiplexed = version == CURL_HTTP_VERSION_2_0;
+    call->is_multiplexed = version == CURL_HTTP_VERSION_2_0 && (call->protocol != FETCH_H2C || h2c_is_shared());
     call->took_ms = (msec)(took_us / 1000);
 
     enum fetch_outcome outcome = fetch_outcome_of(code, call);

@@ -6,6 +6,7 @@
 #include "base/must.h"
 #include "main/command_mail.h"
 #include "main/random.h"
+#include "reactor/log.h"
 #include "settings/url_list.h"
 
 _Static_assert((int)BACKENDS_MAX + (int)WEBHOOKS_MAX <= (int)BACKEND_NAMES_MAX, "each has a place");
@@ -69,7 +70,16 @@ static void port_cancel(void *ctx, struct fetch_call *call)
     fetch_cancel(host->fetch, call);
 }
 
-static const struct backend_port backend_host_port = { .send = port_send, .cancel = port_cancel };
+static void port_circuit(void *ctx, struct span backend, const char *url, bool is_open, const char *why)
+{
+    (void)ctx;
+    if (is_open)
+        LOG(LOG_WARN, "backend_circuit_open", log_span("backend", backend), log_str("address", url), log_str("why", why));
+    else
+        LOG(LOG_INFO, "backend_circuit_closed", log_span("backend", backend), log_str("address", url));
+}
+
+static const struct backend_port backend_host_port = { .send = port_send, .cancel = port_cancel, .circuit = port_circuit };
 
 /* --- which there are ---------------------------------------------------------------------------------------------- */
 

@@ -16,7 +16,7 @@ const struct value_row backend_rows[BACKEND_ROW_COUNT] = {
               "do the same, and calls go to them in turn. It must be there. Redirects are not followed." },
     { "protocol", VALUE_CHOICE, AT(protocol), .words = "auto|http1|h2c",
       .help = "auto: HTTP/2 if an https address offers it, else HTTP/1.1. http1: HTTP/1.1. h2c: HTTP/2 on http addresses, "
-              "without asking. Default auto." },
+              "without asking; with a libcurl before 8.0 (Debian 12) each call then opens a connection of its own. Default auto." },
     { "timeout_s", VALUE_SECONDS, AT(timeout_s), .min = 1, .max = TIMEOUT_S_MOST,
       .help = "How long a whole call may take, waiting and retries included; above it the answer is 504. Default 10s." },
     { "connect_timeout_s", VALUE_SECONDS, AT(connect_timeout_s), .min = 1, .max = TIMEOUT_S_MOST,

@@ -199,25 +199,35 @@ static msec spread(msec ms, struct rng *random)
     return ms - ms / 4 + (msec)rng_below(random, (uint64_t)ms / 2 + 1);
 }
 
-static void circuit_open(struct backend *backend, struct backend_address *address, msec now)
+static void tell_circuit(const struct backend *backend, const struct backend_address *address, bool is_open, const char *why)
+{
+    if (backend->port->circuit != NULL)
+        backend->port->circuit(backend->ctx, span_str(backend->name), address->url, is_open, why);
+}
+
+static void circuit_open(struct backend *backend, struct backend_address *address, const char *why, msec now)
 {
     msec twice = address->open_ms * 2;
 
-    if (address->open_ms == 0)
+    if (address->open_ms == 0) {
         counter_add(&backend->counters.circuit_openings, 1);
+        tell_circuit(backend, address, true, why);
+    }
     address->open_ms    = address->open_ms == 0 ? BACKEND_OPEN_MS_MIN : twice < BACKEND_OPEN_MS_MAX ? twice : BACKEND_OPEN_MS_MAX;
     address->open_until = now + spread(address->open_ms, backend->random);
 }
 
-static void address_failed(struct backend *backend, struct backend_address *address, bool was_probe, msec now)
+static void address_failed(struct backend *backend, struct backend_address *address, const struct backend_call *call, msec now)
 {
     address->failures++;
-    if ((was_probe && address->open_ms > 0) || (address->open_ms == 0 && address->failures >= BACKEND_FAILURES_TO_OPEN))
-        circuit_open(backend, address, now);
+    if ((call->is_probe && address->open_ms > 0) || (address->open_ms == 0 && address->failures >= BACKEND_FAILURES_TO_OPEN))
+        circuit_open(backend, address, call->fetch->outcome == FETCH_ANSWERED ? "status 5xx" : call->fetch->why, now);
 }
 
-static void address_worked(struct backend_address *address)
+static void address_worked(struct backend *backend, struct backend_address *address)
 {
+    if (address->open_ms > 0)
+        tell_circuit(backend, address, false, "");
     address->failures = 0;
     address->open_ms  = 0;
 }
@@ -481,9 +491,9 @@ static void address_note(struct backend *backend, struct backend_address *addres
         address->is_probed = false;
     address->is_multiplexed = call->fetch->outcome == FETCH_ANSWERED ? call->fetch->is_multiplexed : address->is_multiplexed;
     if (proof == PROVES_WELL)
-        address_worked(address);
+        address_worked(backend, address);
     else if (proof == PROVES_FAILURE)
-        address_failed(backend, address, call->is_probe, now);
+        address_failed(backend, address, call, now);
 }
 
 void backend_take(void *owner, msec now)

@@ -34,6 +34,8 @@ enum { BACKEND_URLS_MAX = 16, BACKEND_FAILURES_TO_OPEN = 5, BACKEND_OPEN_MS_MIN 
 struct backend_port {
     bool (*send)(void *ctx, struct fetch_call *call, void *owner);  /* false: there is no room; the caller keeps it */
     void (*cancel)(void *ctx, struct fetch_call *call);
+    /* For the log: an address is left out from now on, or is well again. `why`: of the last failure. NULL: nobody wants to know. */
+    void (*circuit)(void *ctx, struct span backend, const char *url, bool is_open, const char *why);
 };
 
 enum backend_outcome {

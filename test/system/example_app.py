@@ -19,8 +19,8 @@ class Example:
 
     @staticmethod
     def free_ports():
-        """The page's port and the next one, for the server."""
-        return next(port for port in iter(free_port, None) if is_free(port + 1))
+        """The page's port and the next two, for the server and a back end."""
+        return next(port for port in iter(free_port, None) if is_free(port + 1) and is_free(port + 2))
 
     def __enter__(self):
         line = self.process.stdout.readline()

@@ -2,6 +2,7 @@
  * `topic:` and Redis with appendfsync=always have the message on disk, nchan and mosquitto in memory. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "bench/clock.h"
 #include "bench/die.h"
@@ -32,7 +33,8 @@ int scenario_durable(const struct options *options)
     if (options->in_flight < options->publishers)
         die("--in-flight must be at least --publishers");
     scenario_prefix(options, "topic:", prefix);
-    const char           *transport = options->batch > 1 ? "batch" : "acked";
+    bool                  is_asking = strcmp(options->transport, "request") == 0;
+    const char           *transport = is_asking ? "request" : options->batch > 1 ? "batch" : "acked";
     struct target         target    = { .host = options->server, .prefix = prefix };
     struct publisher_plan plan      = { options, &target, transport, (uint32_t)options->channels };
 

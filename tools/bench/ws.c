@@ -1,18 +1,12 @@
 /* Subscribers over WebSocket (RFC 6455): Longwire, nchan and the baseline. */
 #include <endian.h>
 
+#include "base/must.h"
 #include "bench/dialect.h"
 #include "bench/http_head.h"
+#include "bench/ws_frame.h"
 
 enum ws_stage { WS_HANDSHAKE, WS_FRAMES };
-enum ws_opcode { WS_TEXT = 1, WS_BINARY = 2, WS_CLOSE = 8, WS_PING = 9, WS_PONG = 10 };
-
-struct ws_frame {
-    enum ws_opcode opcode;
-    struct span    body;
-    size_t         wire_bytes;
-};
-
 static void ws_upgrade(struct client *client, const char *path, const char *extra)
 {
     buf_putf(&client->out, "GET %s%s%u HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -35,8 +29,7 @@ static void baseline_greet(struct client *client)
     ws_upgrade(client, "/", "");
 }
 
-/* False until the whole frame is there. Servers don't mask (RFC 6455 5.1), and none of ours splits a message. */
-static bool ws_cut(struct span bytes, struct ws_frame *ret_frame)
+bool ws_cut(struct span bytes, struct ws_frame *ret_frame)
 {
     const unsigned char *at   = (const unsigned char *)bytes.at;
     size_t               head = 2;
@@ -61,13 +54,23 @@ static bool ws_cut(struct span bytes, struct ws_frame *ret_frame)
     return true;
 }
 
-/* A client masks its frames (RFC 6455 5.1); with a key of zeros that changes no byte. */
-static void ws_pong(struct client *client, struct span body)
+static void ws_put(struct buf *out, enum ws_opcode opcode, struct span body)
 {
-    buf_putc(&client->out, (char)(0x80 | WS_PONG));
-    buf_putc(&client->out, (char)(0x80 | body.len));
-    buf_put(&client->out, span_of("\0\0\0\0", 4));
-    buf_put(&client->out, body);
+    buf_putc(out, (char)(0x80 | opcode));
+    buf_putc(out, (char)(0x80 | body.len));
+    buf_put(out, span_of("\0\0\0\0", 4));
+    buf_put(out, body);
+}
+
+void ws_put_text(struct buf *out, struct span text)
+{
+    must(text.len <= 125);
+    ws_put(out, WS_TEXT, text);
+}
+
+void ws_pong(struct client *client, struct span body)
+{
+    ws_put(&client->out, WS_PONG, body);
 }
 
 static bool body_has(struct span body, struct span text)

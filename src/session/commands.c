@@ -165,6 +165,7 @@ void client_resume_as(struct client *client, const struct client_connect *connec
     client_take_mode(client, connect);
     if (connect->has_beats)
         client_agree_heartbeat(client, connect->beat_ms);
+    link_note_connected(&client->link);
     is_resumed |= connect->is_resuming || has_token;
     if (session != NULL)
         client_say_connected_as(client, session, is_resumed, ref);

@@ -363,7 +363,7 @@ static enum backend_outcome outcome_of_rest(const struct backend_call *call)
 /* False: those behind it need not be looked at. One that has tried an address may wait for others than they do. */
 static bool waiting_go_on(struct backend *backend, struct backend_call *call, msec now)
 {
-    struct backend_address *address;
+    struct backend_address *address = NULL;
 
     switch (place_find(backend, call, now, &address)) {
     case PLACE_NONE:

@@ -27,7 +27,7 @@ static void on_turn_begin(void *ctx)
 {
     struct uplink_node *node = ctx;
 
-    uplink_turn_begin(&node->uplink, node->all->world.now);
+    requests_turn_begin(&node->requests, node->all->world.now);
     back_end_turn(node);
 }
 
@@ -42,8 +42,40 @@ static void on_gone(void *ctx)
     struct uplink_node *node = ctx;
 
     back_end_lose(node);  /* what was about to be called */
-    uplink_fini(&node->uplink);
+    requests_fini(&node->requests);
 }
+
+/* --- what the writer asks of the uplink (uplink/uplink.c), without forwarders --- */
+
+static void on_request(void *ctx, struct request_command *command)
+{
+    requests_take(ctx, command);
+}
+
+static void on_committed(void *ctx, struct message *message)
+{
+    (void)ctx, (void)message;
+}
+
+static void on_requests_turn_end(void *ctx)
+{
+    requests_turn_end(ctx);
+}
+
+static void on_requests_tick(void *ctx)
+{
+    requests_tick(ctx);
+}
+
+static bool are_requests_idle(void *ctx)
+{
+    return requests_is_idle(ctx);
+}
+
+static const struct uplink_port requests_alone = {
+    .request = on_request, .committed = on_committed, .turn_end = on_requests_turn_end, .tick = on_requests_tick,
+    .is_idle = are_requests_idle,
+};
 
 static void node_begin(struct uplink_world *all, unsigned no)
 {
@@ -61,10 +93,10 @@ static void node_begin(struct uplink_world *all, unsigned no)
     setup.writer = &node->sim_node->writer;
     setup.self   = node->id;
     setup.seed   = rng_next(&all->chance);
-    uplink_init(&node->uplink, &setup, &limits);
-    uplink_turn_begin(&node->uplink, world->now);
-    node->sim_node->writer.uplink     = &uplink_port;
-    node->sim_node->writer.uplink_ctx = &node->uplink;
+    requests_init(&node->requests, &setup, &limits);
+    requests_turn_begin(&node->requests, world->now);
+    node->sim_node->writer.uplink     = &requests_alone;
+    node->sim_node->writer.uplink_ctx = &node->requests;
     node->beside           = (struct sim_beside){ .ctx = node, .turn_begin = on_turn_begin, .turn_end = on_nothing, .tick = on_nothing,
                                                   .fini = on_nothing, .gone = on_gone };
     node->sim_node->beside = &node->beside;
@@ -79,8 +111,8 @@ static void node_end(struct uplink_world *all, unsigned no)
     struct uplink_node *node = all->nodes[no];
 
     node->sim_node->is_dying            = true;
-    node->uplink.requests.is_stopping   = true;
-    node->uplink.requests.is_hurried    = true;
+    node->requests.is_stopping   = true;
+    node->requests.is_hurried    = true;
     clients_cut(all, no);
     back_end_lose(node);
     store_sim_cut_node(all->world.disk, no);
@@ -143,7 +175,7 @@ static void node_draw_trouble(struct uplink_world *all, unsigned no)
         tell(world, "node %u is paused", no);
     } else if (all->has_stops && !node->is_stopping && uplink_one_in(all, 250)) {
         node->is_stopping = true;
-        uplink_stop(&node->uplink);
+        requests_stop(&node->requests);
         tell(world, "node %u stops", no);
     }
 }
@@ -272,7 +304,7 @@ static void uplink_heal(struct uplink_world *all)
     for (msec until = world->now + SETTLE_MS; world->now < until; world->now += CALM_STEP_MS)
         uplink_step(all);
     for (unsigned i = 0; i < world->node_count; i++)
-        promise(world, requests_is_idle(&all->nodes[i]->uplink.requests), "the uplink of node %u comes to rest", i);
+        promise(world, requests_is_idle(&all->nodes[i]->requests), "the uplink of node %u comes to rest", i);
 }
 
 bool uplink_live(uint64_t seed, unsigned plant, struct transcript *transcript, char ret_promise[256])

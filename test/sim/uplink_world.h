@@ -1,5 +1,5 @@
-/* uplink_world.h - one seed's world of requests to back ends: one to three nodes, each with its writer, loops and uplink
- * (uplink/uplink.h), on one database; devices that send requests, and repeat them until they know; and a back end that is slow, fails,
+/* uplink_world.h - one seed's world of requests to back ends: one to three nodes, each with its writer, loops and requests
+ * (uplink/requests.h), on one database; devices that send requests, and repeat them until they know; and a back end that is slow, fails,
  * and outlives the nodes.
  *
  * A program of its own (uplink_sim). Requests are commands of loops here, and responses are looked for in the journal of the disk, where
@@ -17,7 +17,8 @@
 #define SIM_UPLINK_WORLD_H
 
 #include "sim_node.h"
-#include "uplink/uplink.h"
+#include "node/uplink_port.h"
+#include "uplink/requests.h"
 #include "world.h"
 
 enum { ASKS_MAX = 300, ASK_DEVICES_MAX = 4, UPLINK_CALLS_MAX = 2000 };
@@ -67,7 +68,7 @@ struct uplink_node {
     struct uplink_world *all;
     struct sim_node     *sim_node;
     struct sim_beside    beside;
-    struct uplink        uplink;
+    struct requests      requests;
     struct registry      registry;
     struct node_id       id;
     msec                 paused_until, silent_since;  /* others take it for lost after a while */

@@ -46,6 +46,18 @@ static bool is_hop_field(struct span name)
     return name.len >= 9 && span_eq_nocase(span_head(name, 9), SPAN("longwire-"));
 }
 
+/* RFC 9110 7.6.1: what `Connection` names is meant for this hop, too. */
+static bool is_named_by_connection(struct span head, struct span name)
+{
+    struct span one, value, token;
+
+    while (head_next(&head, &one, &value))
+        while (span_eq_nocase(one, SPAN("connection")) && span_cut(&value, ',', &token))
+            if (span_eq_nocase(span_trim(token), name))
+                return true;
+    return false;
+}
+
 /* RFC 9110 5.5: bytes above ASCII mean nothing certain in a field; those that are no UTF-8 become question marks. */
 static void put_field_text(struct buf *text, struct span value)
 {
@@ -91,7 +103,7 @@ static void put_response_fields(struct buf *object, struct span head)
 
     buf_put_lit(object, ",\"headers\":{");
     while (head_next(&rest, &name, &value) && count < RESPONSE_FIELDS_MAX) {
-        if (is_hop_field(name) || !utf8_is_valid(name) || head_has_before(head, name.at, name))
+        if (is_hop_field(name) || is_named_by_connection(head, name) || !utf8_is_valid(name) || head_has_before(head, name.at, name))
             continue;
         if (count++ > 0)
             buf_putc(object, ',');

@@ -31,6 +31,7 @@ static void an_answer_becomes_an_object(void **state)
         { "", "\xff", "{\"request\":\"r\\\"1\",\"status\":200,\"headers\":{},\"body_base64\":\"/w==\"}" },
         { "Connection: close\nTransfer-Encoding: chunked\nLongwire-User: root\nA: 1\na: 2\n", "x",
           "{\"request\":\"r\\\"1\",\"status\":200,\"headers\":{\"A\":\"1, 2\"},\"body\":\"x\"}" },
+        { "Connection: close, X-Hop\nX-Hop: 1\nB: 2\n", "", "{\"request\":\"r\\\"1\",\"status\":200,\"headers\":{\"B\":\"2\"}}" },
         { "A: \xe9\n", "", "{\"request\":\"r\\\"1\",\"status\":200,\"headers\":{\"A\":\"?\"}}" },
         { "no colon\n: no name\n", "", "{\"request\":\"r\\\"1\",\"status\":200,\"headers\":{}}" },
     };

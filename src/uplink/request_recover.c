@@ -1,5 +1,6 @@
-/* request_recover.c - CALL rows whose node is gone: a scan finds them, at the start and, in a cluster, each time that the nodes
- * have changed and each SCAN_MS.
+/* request_recover.c - CALL rows whose node is gone: a scan finds them, at the start, each SCAN_MS, and in a cluster each time that
+ * the nodes have changed. One scan at the start is not enough even for a node alone: what a node wrote before its end may become
+ * visible later, in a database that still commits it, or when a disk that failed to sync works again.
  *
  * A row is left by a node that stopped or crashed with the request under way. What the back end has done is not known. So
  * at_most_once is answered 504 with `Longwire-Outcome: unknown`, in an append that deletes the row. Of at_least_once the row is
@@ -27,7 +28,6 @@ struct request_scan {
     struct request_read read;
     struct buf          after;      /* where the next page begins; empty: at the first row */
     bool                is_busy;
-    bool                is_whole;   /* the walk has come to its end */
     bool                has_left;   /* … and left out a row, because its client asks for it just now */
     uint64_t            seen;       /* version of the registry … */
     uint64_t            living;     /* … and the sum of the incarnations that live by it */
@@ -256,7 +256,6 @@ static void scan_came(struct request_read *read)
         scan_keep_place(scan, read->read.next);
     } else {
         buf_clear(&scan->after);
-        scan->is_whole = !scan->has_left;
         scan->next_at  = requests->now + (scan->has_left ? SCAN_AGAIN_MS : SCAN_MS);
         scan->has_left = false;
     }
@@ -295,14 +294,13 @@ static void scan_note_nodes(struct requests *requests, struct request_scan *scan
     scan->living = living;
 }
 
-/* Where nobody else writes, one walk finds all there is. */
 static bool scan_is_due(struct requests *requests, struct request_scan *scan)
 {
     const struct registry *registry = requests->setup.port->registry(requests->setup.ctx);
 
     if (registry != NULL)
         scan_note_nodes(requests, scan, registry);
-    return requests->now >= scan->next_at && (registry != NULL || !scan->is_whole);
+    return requests->now >= scan->next_at;
 }
 
 void request_scan_tick(struct requests *requests)

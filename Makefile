@@ -365,6 +365,13 @@ failures:
 	@$(MAKE) --no-print-directory $(JOBS) FLAVOUR=san $(SAN)/longwired $(SAN)/longwire
 	@test/loss-table --run $(FAILURE_ROUNDS) $(SAN)
 
+# A cluster goes from the build in BEFORE, a folder with a longwired, to this one, node by node and under load.
+upgrade:
+	@test -x "$(BEFORE)/longwired" || { echo 'BEFORE must name a folder with the longwired of the release before' >&2; exit 2; }
+	@setup/packages test
+	@$(MAKE) --no-print-directory $(JOBS) $(BUILD)/longwired
+	@test/upgrade "$(BEFORE)" $(BUILD)
+
 # The container's image from its Dockerfile, without a daemon; minutes. IMAGE_FOLDER keeps the base system for next time.
 docker-check:
 	@setup/packages image
@@ -391,6 +398,7 @@ help:
 	@echo 'make cluster-seeds  the simulator of clusters alone, 100,000 seeds'
 	@echo 'make fuzz     each fuzzer for a minute (FUZZ_SECONDS=600)'
 	@echo 'make soak     long runs of what make test does briefly'
+	@echo 'make upgrade  a cluster goes from the build in BEFORE to this one, under load'
 	@echo 'make failures the failures of a cluster at full length; writes docs/loss-table.md (FAILURE_ROUNDS=3)'
 	@echo 'make bench    benchmarks beside nchan, mosquitto and Redis; writes docs/performance.md'
 	@echo 'make million  a million sessions on fifty nodes, or as many as this machine holds'
@@ -398,6 +406,6 @@ help:
 	@echo 'make docker-check  build the image of the Dockerfile with buildah, and try it (IMAGE_FOLDER=DIR)'
 	@echo 'make clean'
 
-.PHONY: all client cluster failures docker-check install tool-pages bench million units transcripts fuzzers clean run test test-build tsan-units base-units preloads clang-check unit sim cluster-seeds system soak fuzz help
+.PHONY: all client cluster failures upgrade docker-check install tool-pages bench million units transcripts fuzzers clean run test test-build tsan-units base-units preloads clang-check unit sim cluster-seeds system soak fuzz help
 clean:
 	rm -rf $(BUILD)

@@ -123,20 +123,21 @@ class Node(Server):
 
 
 class Cluster:
-    """config: further lines of each node's configuration. Nothing is started before `with`."""
+    """config: further lines of each node's configuration; program: the longwired that makes the schema and is each node at first.
+    Nothing is started before `with`."""
     token = None    # of all clients, where the nodes ask for one
 
-    def __init__(self, engine="redis", count=3, config="", postgres=None, redis=None):
+    def __init__(self, engine="redis", count=3, config="", postgres=None, redis=None, program=LONGWIRED):
         self.postgres = postgres or Postgres()
         self.redis = None if engine == "postgres" else redis or RedisServer()
-        self.config, self.count, self.nodes = config, count, []
+        self.config, self.count, self.nodes, self.program = config, count, [], program
         self.stack = contextlib.ExitStack()
 
     def engines(self):
         return {"LONGWIRE_STORE": self.postgres.url, "LONGWIRE_CLUSTER": self.redis.url if self.redis else "postgres"}
 
     def make_node(self, name):
-        return Node(name, self.engines(), f"heartbeat_s = 1\n{self.config}")
+        return Node(name, self.engines(), f"heartbeat_s = 1\n{self.config}", program=self.program)
 
     def add_node(self):
         node = self.make_node(f"node{len(self.nodes) + 1}")
@@ -150,7 +151,7 @@ class Cluster:
     def __enter__(self):
         with contextlib.ExitStack() as stack:
             stack.enter_context(self.postgres)
-            self.postgres.init()
+            self.postgres.init(program=self.program)
             if self.redis is not None:
                 stack.enter_context(self.redis)
             self.stack = stack

@@ -153,9 +153,9 @@ class Postgres:
         self.psql(f"create database {database} encoding 'UTF8' template template0")
         return self.url_of(database)
 
-    def init(self, store=None):
+    def init(self, store=None, program=None):
         """longwired --init; gives what it says."""
-        done = subprocess.run([str(longwire_server.LONGWIRED), "--store", store or self.url, "--init"],
+        done = subprocess.run([str(program or longwire_server.LONGWIRED), "--store", store or self.url, "--init"],
                               capture_output=True, text=True, timeout=SECONDS, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout

@@ -184,6 +184,20 @@ static void lane_greet(struct pg_lane *lane)
     lane_sync(lane);
 }
 
+/* The database is there: connections that wait for their next attempt make it now, and what comes for them waits for that. Else
+ * publishes would be taken and reads refused, for as long as their pause lasts. */
+static void others_try_now(struct pg_lane *greeted)
+{
+    for (size_t i = 0; i < greeted->pg->lane_count; i++) {
+        struct pg_lane *other = &greeted->pg->lanes[i];
+        if (!lane_is_down(other))
+            continue;
+        other->failure_count = 0;
+        if (other->state == LANE_AWAY)
+            other->due = pg_now();
+    }
+}
+
 /* The last result of the greeting says what became of the old writer's last commit. */
 static void lane_greeted(struct pg_lane *lane)
 {
@@ -208,6 +222,7 @@ static void lane_greeted(struct pg_lane *lane)
     lane->doubt_until                     = 0;
     lane->state                           = LANE_IDLE;
     lane->due                             = 0;
+    others_try_now(lane);
     if (lane->work != NULL && is_committed) {
         commit_turned_out(lane, true, old_writer);
     } else if (lane->work != NULL && lane->loss_count > PG_LOSSES) {

@@ -12,7 +12,7 @@ void publish_json_reserve(struct buf *strings, size_t text_bytes)
     buf_clear(strings);
 }
 
-static bool read_octets(const struct json_token *token, struct buf *strings, struct span *ret)
+bool publish_json_octets(const struct json_token *token, struct buf *strings, struct span *ret)
 {
     struct span text;
 
@@ -36,7 +36,7 @@ static const char *read_payload(const struct json_doc *doc, const struct json_to
         return "a message has one of `data` and `data_base64`";
     if (b64 != NULL) {
         ret->media = SPAN("application/octet-stream");
-        return read_octets(b64, strings, &ret->payload) ? NULL : "`data_base64` is not base64 (RFC 4648 4)";
+        return publish_json_octets(b64, strings, &ret->payload) ? NULL : "`data_base64` is not base64 (RFC 4648 4)";
     }
     if (data->type == JSON_STRING) {
         ret->media = SPAN("text/plain");

@@ -23,6 +23,9 @@ struct publish_json {
 const char *publish_json_read(const struct json_doc *doc, const struct json_token *object, struct buf *strings,
                               struct publish_json *ret);
 
+/* Octets of a base64 string, decoded behind what is in `strings`. False: it is none. */
+bool publish_json_octets(const struct json_token *token, struct buf *strings, struct span *ret);
+
 /* The members of such an object; a frame has a type and a ref beside them, a message of a batch may have `channels`. */
 #define PUBLISH_JSON_WORDS \
     SPAN("channel"), SPAN("data"), SPAN("data_base64"), SPAN("media"), SPAN("ttl"), SPAN("key"), SPAN("event"), \

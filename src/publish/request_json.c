@@ -1,6 +1,6 @@
 #include "publish/request_json.h"
 
-#include "base/base64.h"
+#include "publish/publish_json.h"
 
 bool request_asked_add(struct request_asked *asked, struct span name, struct span value)
 {
@@ -52,19 +52,6 @@ static const char *read_request_fields(struct span text, struct buf *strings, st
     return fault;
 }
 
-static bool read_request_octets(const struct json_token *token, struct buf *strings, struct span *ret)
-{
-    struct span text;
-
-    if (!json_string(token, strings, &text))
-        return false;
-    size_t begin = strings->len;
-    if (!base64_get(text, strings))
-        return false;
-    *ret = span_skip(buf_span(strings), begin);
-    return true;
-}
-
 static const char *read_request_body(const struct json_doc *doc, const struct json_token *object, struct buf *strings,
                                      struct request_asked *ret)
 {
@@ -74,7 +61,7 @@ static const char *read_request_body(const struct json_doc *doc, const struct js
     if (body != NULL && b64 != NULL)
         return "a request has one of `body` and `body_base64`, or none";
     if (b64 != NULL) {
-        if (!read_request_octets(b64, strings, &ret->body))
+        if (!publish_json_octets(b64, strings, &ret->body))
             return "`body_base64` is not base64 (RFC 4648 4)";
         request_asked_describe_body(ret, SPAN("application/octet-stream"));
     } else if (body != NULL && body->type == JSON_STRING) {

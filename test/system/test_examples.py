@@ -100,10 +100,12 @@ def until_said(browser, lines):
 
 
 def press_room(browser, room, label):
-    """Once its button says what it would do."""
+    """Once its button says what it would do. It is the same element from the first look on: a button that is replaced while
+    somebody presses it loses the click."""
+    button = browser.find_element(By.CSS_SELECTOR, f"[data-room={room}]")
     label_of = f"return document.querySelector('[data-room={room}]').textContent"
     wait_until(lambda: browser.execute_script(label_of) == label, lambda: browser.execute_script(label_of))
-    browser.find_element(By.CSS_SELECTOR, f"[data-room={room}]").click()
+    button.click()
 
 
 def online(browser):

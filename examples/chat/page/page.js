@@ -48,6 +48,7 @@ class Chat {
         at('login').hidden = true;
         at('chat').hidden = false;
         at('who').textContent = name;
+        this.#makeRooms();
         at('write').onsubmit = event => { event.preventDefault(); this.#send(); };
     }
 
@@ -170,17 +171,29 @@ class Chat {
 
     /* --- what is shown ------------------------------------------------------------------------------------------ */
 
-    #showRooms() {
+    /* The buttons stay the same elements: one that is replaced between press and release loses the click. */
+    #makeRooms() {
         at('rooms').replaceChildren(...rooms.map(room => {
             const button = document.createElement('button');
-            const isIn = this.#joined.has(room);
-            const unread = this.#unread.get(room)?.size ?? 0;
-            button.textContent = isIn ? (room === this.#room ? `leave ${room}` : unread > 0 ? `${room} (${unread})` : room) : `join ${room}`;
             button.dataset.room = room;
-            button.setAttribute('aria-current', room === this.#room);
-            button.onclick = () => isIn && room !== this.#room ? this.#enter(room) : ask(isIn ? 'leave' : 'join', { name: this.#name, room });
+            button.onclick = () => this.#press(room);
             return button;
         }));
+    }
+
+    #press(room) {
+        if (this.#joined.has(room) && room !== this.#room) this.#enter(room);
+        else ask(this.#joined.has(room) ? 'leave' : 'join', { name: this.#name, room });
+    }
+
+    #showRooms() {
+        for (const button of at('rooms').children) {
+            const { room } = button.dataset;
+            const unread = this.#unread.get(room)?.size ?? 0;
+            button.textContent = !this.#joined.has(room) ? `join ${room}`
+                : room === this.#room ? `leave ${room}` : unread > 0 ? `${room} (${unread})` : room;
+            button.setAttribute('aria-current', room === this.#room);
+        }
     }
 
     #showMembers() {

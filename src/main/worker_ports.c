@@ -99,7 +99,7 @@ static void worker_peer_call(void *ctx, struct peer_call *call)
         publish_forward_serve(&worker->shard, &server->namespaces, &server->hash_key, call);
     } else if (call->topic == PEER_PRESENCE) {
         shard_serve_presence(&worker->shard, &server->writer.presence, call);
-    } else if (call->topic == PEER_FORWARD) {
+    } else if (call->topic == PEER_FORWARD || call->topic == PEER_CANCEL) {
         uplink_serve_hint(&worker->shard, call);
     } else if (call->topic == PEER_LEFT) {
         shard_serve_left(&worker->shard, &server->namespaces, &server->hash_key, call);

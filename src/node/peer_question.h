@@ -29,6 +29,7 @@ enum peer_topic {
     PEER_LEFT,          /* a user has left a group */
     PEER_FORWARD,       /* a log that you carry to a back end was written */
     PEER_FORWARDERS,    /* what have you yet to carry to back ends? */
+    PEER_CANCEL,        /* a client cancels a request with which you call a back end */
 };
 
 enum { PEER_BODY_BYTES_MAX = 1 << 20, PEER_ANSWERS_BYTES_MAX = 64 << 20, PEER_WAIT_MS_USUAL = 1000, PEER_WAIT_MS_MAX = 10000 };

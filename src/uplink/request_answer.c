@@ -132,7 +132,9 @@ static void answer_settled(struct publish_command *publish, struct writer *write
     if (outcome == PUBLISH_STALE)
         counter_add(&work->requests->counters.taken_over, 1);
     command_free(&publish->command);
-    if (outcome == PUBLISH_DONE || outcome == PUBLISH_STALE || !work_has_rows(work))
+    if (outcome == PUBLISH_STALE && work->waiter_count > 0)
+        request_follow_begin(work);
+    else if (outcome == PUBLISH_DONE || outcome == PUBLISH_STALE || !work_has_rows(work))
         request_work_free(work);
     else
         request_work_later(work, ANSWER_AGAIN_TICKS);

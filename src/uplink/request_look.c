@@ -17,6 +17,8 @@ static void look_answer(struct request_work *work, enum request_outcome outcome,
             command->answer = message_ref(answer);
         request_tell(work->requests, command, is_same || outcome == REQUEST_AWAY ? outcome : REQUEST_CONFLICT);
     }
+    if (answer != NULL)
+        request_waiters_tell(work, answer);
     request_work_free(work);
 }
 
@@ -95,6 +97,20 @@ void request_look_on(struct request_work *work)
     }
 }
 
+/* The askers are accepted; those with wait_ms wait on. */
+static void look_follow(struct request_work *work)
+{
+    memcpy(work->hash, work->found.hash, sizeof work->hash);
+    if (work->is_cancelled)
+        request_cancel_elsewhere(work->requests, work->user, work->name, work->id);
+    work->is_cancelled = false;
+    request_askers_accept(work);
+    if (work->waiter_count > 0)
+        request_follow_begin(work);
+    else
+        request_work_free(work);
+}
+
 void request_look_begin(struct request_work *work, const struct ledger_row *row)
 {
     work->stage     = REQUEST_LOOKING;
@@ -102,7 +118,7 @@ void request_look_begin(struct request_work *work, const struct ledger_row *row)
     if (!request_row_get(row->value, &work->found))
         look_answer(work, REQUEST_AWAY, NULL);
     else if (!work->found.is_answered)
-        look_answer(work, REQUEST_ACCEPTED, NULL);
+        look_follow(work);
     else
         request_look_on(work);
 }

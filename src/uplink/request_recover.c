@@ -179,11 +179,8 @@ static bool device_channel(const struct requests *requests, struct span user, st
     return is_name;
 }
 
-static void recover(struct requests *requests, const struct request_command *found, const struct call_row *row, uint64_t generation,
-                    struct channel_name *channel, struct request_device *device)
+static void recover(struct request_work *work, const struct call_row *row, uint64_t generation)
 {
-    struct request_work *work = request_work_new(requests, found, device, channel);
-
     work->claim            = row->claim;
     work->generation       = generation;
     work->pieces           = row->pieces;
@@ -195,7 +192,7 @@ static void recover(struct requests *requests, const struct request_command *fou
         request_take_on(work);
         return;
     }
-    counter_add(&requests->counters.unknown, 1);
+    counter_add(&work->requests->counters.unknown, 1);
     request_answer_problem(work, 504, "the server that called the back end is gone; what the back end did is not known",
                            "unknown");
 }
@@ -211,8 +208,11 @@ static bool scan_look(struct requests *requests, const struct ledger_row *row)
     if (!request_key_get(row->key, &found.user, &found.device, &found.id, &piece) || piece != 0 ||
         !call_row_get(row->value, &call) || !is_gone(requests, &call))
         return true;
-    if (request_work_find(requests, span_head(row->key, found.user.len + 1 + found.device.len), found.id) != NULL) {
-        requests->scan->has_left = true;
+    struct request_work *work = request_work_find(requests, span_head(row->key, found.user.len + 1 + found.device.len), found.id);
+    if (work != NULL) {
+        requests->scan->has_left = !request_follow_end(work);
+        if (!requests->scan->has_left)
+            recover(work, &call, row->generation);
         return true;
     }
     if (requests->works.count >= REQUESTS_UNDER_WAY_MAX)
@@ -221,7 +221,7 @@ static bool scan_look(struct requests *requests, const struct ledger_row *row)
         return true;
     struct request_device *device = request_device_begin(requests, span_head(row->key, found.user.len + 1 + found.device.len), true);
     if (device != NULL)
-        recover(requests, &found, &call, row->generation, channel, device);
+        recover(request_work_new(requests, &found, device, channel), &call, row->generation);
     channel_name_unref(channel);
     return device != NULL;
 }

@@ -392,17 +392,15 @@ static void request_begin(struct requests *requests, struct request_command *com
 
 static void request_repeated(struct request_work *work, struct request_command *command)
 {
-    if (work->stage == REQUEST_CLAIMING || work->stage == REQUEST_LOOKING || work->stage == REQUEST_DOUBTED)
-        list_push(&work->askers, &command->link);
-    else
-        accept_asker(work, command);
-}
+    const bool is_settled = work->stage > REQUEST_FOLLOWING;
 
-static void request_cancel(struct requests *requests, struct request_work *work, struct request_command *command)
-{
-    if (work != NULL)
-        request_call_cancel(work);
-    request_tell(requests, command, work == NULL ? REQUEST_DROPPED : REQUEST_ACCEPTED);
+    if (is_settled) {
+        accept_asker(work, command);
+        return;
+    }
+    list_push(&work->askers, &command->link);
+    if (work->stage == REQUEST_FOLLOWING)
+        request_follow_ask(work);
 }
 
 /* A device's log that is not durable can't hold rows beside it. */
@@ -410,6 +408,22 @@ static bool can_be_kept(const struct requests *requests, const struct request_co
 {
     return command->device.len == 0 ||
            (command->channel->space->durability == DURABLE && requests->setup.writer->durable.store->ledger != NULL);
+}
+
+static bool can_be_elsewhere(const struct requests *requests, const struct request_command *command)
+{
+    return requests->setup.writer->cluster != NULL && can_be_kept(requests, command);
+}
+
+static void request_cancel(struct requests *requests, struct request_work *work, struct request_command *command)
+{
+    bool is_here = work != NULL && work->stage != REQUEST_FOLLOWING;
+
+    if (is_here)
+        request_call_cancel(work);
+    else if (can_be_elsewhere(requests, command))
+        request_cancel_elsewhere(requests, command->user, command->device, command->id);
+    request_tell(requests, command, is_here || can_be_elsewhere(requests, command) ? REQUEST_ACCEPTED : REQUEST_DROPPED);
 }
 
 void requests_take(struct requests *requests, struct request_command *command)
@@ -438,6 +452,7 @@ static void work_again(struct request_work *work)
     switch (work->stage) {
     case REQUEST_DOUBTED: claim_again(work); return;
     case REQUEST_LOOKING: request_look_on(work); return;
+    case REQUEST_FOLLOWING: request_follow_on(work); return;
     case REQUEST_PUBLISHING:
     case REQUEST_ANSWERING: request_answer_on(work); return;
     case REQUEST_TAKING: request_take_on(work); return;

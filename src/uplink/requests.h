@@ -9,6 +9,8 @@
  * CALL row whose node is gone is found by a scan, and whoever takes it over answers it, or calls again if the whole request is
  * kept (at_least_once).
  *
+ * Who waits for a response, or cancels, on another node than the one that calls: the rows say what became of it, and who calls.
+ *
  * A link whose device name was made up has no rows: its response goes to conn:KEY and is lost with the link.
  *
  * It is owned beside the writer and runs on its thread. Pure: calls leave by the port, time, nodes and randomness are handed
@@ -29,6 +31,7 @@ enum {
     REQUESTS_OF_DEVICE_MAX  = 256,               /* likewise, of one device, or of one link without a device's name */
     REQUESTS_BODY_BYTES_MAX = 128 * 1024 * 1024, /* bodies of requests under way; then REQUEST_BUSY */
     REQUESTS_HELD_BYTES_MAX = 64 * 1024 * 1024,  /* answers that wait for the store; then REQUEST_BUSY */
+    REQUEST_SEEKS_MAX       = 1024,              /* cancels that look for the node that calls; beyond it they do nothing */
     REQUEST_DEVICES_IDLE_MAX = 10000,            /* devices without a request under way of which something is remembered */
     REQUESTS_STOP_MS        = 2000,              /* at a stop calls may go on for so long */
 };
@@ -86,6 +89,7 @@ struct requests {
     struct list              again;       /* works that try something anew, at a later tick */
     struct list              writes;      /* that wait for the batch under way */
     struct request_batch    *batch;       /* NULL: none is under way */
+    uint32_t                 seek_count;  /* cancels that look for the node that calls */
     uint32_t                 away_count;  /* questions, writes, appends and calls under way */
     size_t                   body_bytes, held_bytes;
     struct request_scan     *scan;        /* for CALL rows whose node is gone */
@@ -102,6 +106,8 @@ void requests_fini(struct requests *requests);
 void requests_turn_begin(struct requests *requests, msec now);
 /* For uplink_port.request. Takes it. */
 void requests_take(struct requests *requests, struct request_command *command);
+/* Another node says that a client has cancelled a request (PEER_CANCEL). False: the body can't be read. */
+bool requests_told_cancel(struct requests *requests, struct span body);
 /* Before writer_turn_end(). */
 void requests_turn_end(struct requests *requests);
 /* About ten times a second. */

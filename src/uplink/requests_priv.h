@@ -3,7 +3,8 @@
  *     requests.c         life; claims           request_call.c     what the back end is sent, and what came of it
  *     request_answer.c   the response           request_look.c     ids that were used before
  *     request_device.c   bytes of answers       request_recover.c  calls whose node is gone
- *     request_io.c       rows */
+ *     request_io.c       rows                  request_follow.c   responses that another node writes
+ *     request_cancel.c   cancels of calls that another node makes */
 #ifndef UPLINK_REQUESTS_PRIV_H
 #define UPLINK_REQUESTS_PRIV_H
 
@@ -65,6 +66,7 @@ enum request_stage {
     REQUEST_CLAIMING,    /* its rows are being written */
     REQUEST_DOUBTED,     /* nobody knows whether they were: they are written once more */
     REQUEST_LOOKING,     /* the id was used before: what became of it? */
+    REQUEST_FOLLOWING,   /* … another node calls, and somebody waits here for the response */
     REQUEST_CALLING,
     REQUEST_PUBLISHING,  /* the answer is published elsewhere */
     REQUEST_ANSWERING,   /* the response waits to be appended, or is being appended */
@@ -98,9 +100,9 @@ struct request_work {
     struct request_write   write;
     struct ledger_change   changes[2], *more;  /* `more`: with pieces; owned */
     struct buf             rows;        /* what the changes point at */
-    struct request_read    read;        /* LOOKING, TAKING */
+    struct request_read    read;        /* LOOKING, FOLLOWING, TAKING */
     struct ledger_key     *keys;        /* … owned */
-    struct request_row     found;       /* LOOKING */
+    struct request_row     found;       /* LOOKING, FOLLOWING */
     uint64_t               found_seq;   /* … of the response; TAKING: pieces that are here */
     uint32_t               tries;
     struct store_read      page;        /* … */
@@ -163,6 +165,19 @@ void request_answer_on(struct request_work *work);
 void request_look_begin(struct request_work *work, const struct ledger_row *row);
 void request_look_on(struct request_work *work);
 void request_look_took(struct command *command, struct writer *writer);
+
+/* request_follow.c */
+/* Another node writes the response. Those who wait here get it once the row says that it is there. */
+void request_follow_begin(struct request_work *work);
+void request_follow_on(struct request_work *work);
+/* Somebody else asks for it: the row is read now. */
+void request_follow_ask(struct request_work *work);
+/* The node that calls is gone, and this one answers for it. False: not now, or it does not follow. */
+bool request_follow_end(struct request_work *work);
+
+/* request_cancel.c */
+/* Not found here: the node that calls, if there is one, is told that the client cancels. */
+void request_cancel_elsewhere(struct requests *requests, struct span user, struct span device, struct span id);
 
 /* request_recover.c */
 void request_scan_tick(struct requests *requests);

@@ -8,6 +8,8 @@
 
 #include "base/must.h"
 #include "message/control_message.h"
+#include "node/cluster_port.h"
+#include "node/peer_question.h"
 #include "store/mem.h"
 #include "uplink/requests_priv.h"
 
@@ -531,6 +533,169 @@ static void who_waits_gets_the_response(void **state)
     assert_int_equal(stage->told[1].seq, 1);
 }
 
+/* Two nodes of a cluster, whose registry knows both. */
+static void add_two(struct request_stage_of *stage, struct request_node **ret_one, struct request_node **ret_two)
+{
+    static struct node_record    records[2] = { { .id = { "a", 5 }, .started = 1 }, { .id = { "b", 6 }, .started = 2 } };
+    static struct registry_lease leases[2]  = { { &records[0], 60000 }, { &records[1], 60000 } };
+
+    *ret_one = add_node(stage, "a", 5);
+    *ret_two = add_node(stage, "b", 6);
+    for (unsigned i = 0; i < 2; i++) {
+        registry_take(&stage->nodes[i].registry, leases, 2, stage->wall, NULL, NULL);
+        stage->nodes[i].has_registry = true;
+    }
+}
+
+static void send_waiting(struct request_node *node, const char *body, msec wait_ms)
+{
+    struct request_command *request = request_new(node->stage, "1", body, false);
+
+    request->wait_ms = wait_ms;
+    send_request(node, request);
+}
+
+static void who_waits_elsewhere_gets_the_response(void **state)
+{
+    (void)state;
+    struct request_stage_of *stage = stage_open();
+    struct request_node     *one, *two;
+    static const enum request_outcome wanted[] = { REQUEST_ACCEPTED, REQUEST_CONFLICT, REQUEST_ACCEPTED, REQUEST_ACCEPTED,
+                                                   REQUEST_ANSWERED, REQUEST_REPLAYED };
+
+    add_two(stage, &one, &two);
+    send_waiting(one, "x", 0);
+    settle(stage);
+    send_waiting(two, "x", 20000);
+    send_waiting(two, "y", 20000);
+    send_waiting(two, "x", 500);
+    settle(stage);
+    send_waiting(two, "x", 0);
+    pass(stage, 5000);
+    assert_int_equal(stage->told_count, 4);
+    back_end_answers(stage, 200, "done");
+    pass(stage, 1500);
+    send_waiting(two, "x", 20000);
+    pass(stage, 300);
+    assert_int_equal(stage->told_count, sizeof wanted / sizeof wanted[0]);
+    for (size_t i = 0; i < stage->told_count; i++)
+        assert_int_equal(stage->told[i].outcome, wanted[i]);
+    assert_int_equal(stage->told[4].seq, 1);
+    assert_int_equal(stage->called, 1);
+    assert_int_equal(two->requests.works.count, 0);
+}
+
+/* … also if the node that calls dies meanwhile, and the one where somebody waits answers for it; or if the one that called was
+ * believed gone, and is where somebody waits. */
+static void who_waits_gets_the_answer_for_a_node_that_is_gone(void **state)
+{
+    (void)state;
+    struct request_stage_of *stage = stage_open();
+    struct request_node     *one, *two;
+    struct node_record       record = { .id = { "b", 6 }, .started = 2 };
+    struct registry_lease    lease  = { &record, 60000 };
+    char                     last[1024];
+
+    add_two(stage, &one, &two);
+    send_waiting(one, "x", 60000);
+    settle(stage);
+    send_waiting(two, "x", 60000);
+    pass(stage, 1000);
+    registry_take(&two->registry, &lease, 1, stage->wall + 100000, NULL, NULL);
+    pass(stage, 3000);
+    assert_int_equal(responses_in_log(stage, last, sizeof last), 1);
+    assert_int_equal(stage->told_count, 1);
+    assert_int_equal(stage->told[0].outcome, REQUEST_ANSWERED);
+    back_end_answers(stage, 200, "done");
+    pass(stage, 1500);
+    assert_int_equal(responses_in_log(stage, last, sizeof last), 1);
+    assert_int_equal(stage->told_count, 2);
+    assert_int_equal(stage->told[1].outcome, REQUEST_ANSWERED);
+    assert_int_equal(one->requests.works.count + two->requests.works.count, 0);
+    assert_int_equal(one->requests.held_bytes + two->requests.held_bytes + one->requests.body_bytes, 0);
+}
+
+/* --- cancels by way of another node --- */
+
+static bool notices_are_lost;
+
+static void on_ask(void *ctx, struct peer_question *question)
+{
+    struct request_node *node = ctx;
+
+    assert_true(question->is_notice && question->topic == PEER_CANCEL && question->incarnation == 5);
+    assert_string_equal(question->node, "a");
+    if (!notices_are_lost)
+        assert_true(requests_told_cancel(&node->stage->nodes[0].requests, buf_span(&question->body)));
+    for (size_t len = 0; len < question->body.len; len++)
+        assert_false(requests_told_cancel(&node->stage->nodes[1].requests, span_of(question->body.at, len)));
+    peer_question_end(question, &node->writer);
+}
+
+static void on_nothing(void *ctx)
+{
+    (void)ctx;
+}
+
+static const struct cluster_port cluster_port_here = { .ask = on_ask, .turn_end = on_nothing, .tick = on_nothing };
+
+static void a_cancel_finds_the_node_that_calls(void **state)
+{
+    (void)state;
+    struct request_stage_of *stage = stage_open();
+    struct request_node     *one, *two;
+    char                     last[1024];
+
+    add_two(stage, &one, &two);
+    two->writer.cluster     = &cluster_port_here;
+    two->writer.cluster_ctx = two;
+    send_waiting(one, "x", 0);
+    settle(stage);
+    notices_are_lost = true;
+    cancel(two, "1");
+    settle(stage);
+    assert_int_equal(stage->call_count, 1);
+    notices_are_lost = false;
+    send_waiting(two, "x", 20000);
+    cancel(two, "1");  /* while it is looked for */
+    pass(stage, 1500);
+    assert_int_equal(stage->call_count, 0);
+    assert_int_equal(responses_in_log(stage, last, sizeof last), 1);
+    assert_non_null(strstr(last, "\"status\":499"));
+    assert_int_equal(stage->told[stage->told_count - 1].outcome, REQUEST_ANSWERED);
+    cancel(two, "1");  /* after the answer, and of a request that nobody knows */
+    cancel(two, "2");
+    pass(stage, 300);
+    assert_int_equal(responses_in_log(stage, last, sizeof last), 1);
+    assert_int_equal(two->requests.seek_count, 0);
+    assert_true(requests_is_idle(&two->requests));
+    for (int i = 0; i < 2 * REQUESTS_OF_DEVICE_MAX; i++)
+        cancel(two, "3");
+    assert_int_equal(two->requests.seek_count, REQUESTS_OF_DEVICE_MAX);
+    settle(stage);
+}
+
+/* The answer comes before the notice does: it stands. */
+static void a_cancel_may_be_late(void **state)
+{
+    (void)state;
+    struct request_stage_of *stage = stage_open();
+    struct request_node     *one, *two;
+    char                     last[1024];
+
+    add_two(stage, &one, &two);
+    two->writer.cluster     = &cluster_port_here;
+    two->writer.cluster_ctx = two;
+    send_waiting(one, "x", 0);
+    settle(stage);
+    cancel(two, "1");
+    back_end_answers(stage, 200, "done");
+    pass(stage, 1000);
+    assert_int_equal(responses_in_log(stage, last, sizeof last), 1);
+    assert_non_null(strstr(last, "\"status\":200"));
+    assert_int_equal(counter_get(&one->requests.counters.cancelled), 0);
+}
+
 static void bounds_are_kept(void **state)
 {
     (void)state;
@@ -567,6 +732,10 @@ int main(void)
         cmocka_unit_test(a_cancelled_request_is_answered_499),
         cmocka_unit_test(old_answers_are_gone),
         cmocka_unit_test(who_waits_gets_the_response),
+        cmocka_unit_test(who_waits_elsewhere_gets_the_response),
+        cmocka_unit_test(who_waits_gets_the_answer_for_a_node_that_is_gone),
+        cmocka_unit_test(a_cancel_finds_the_node_that_calls),
+        cmocka_unit_test(a_cancel_may_be_late),
         cmocka_unit_test(bounds_are_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -89,12 +89,19 @@ static void uplink_hint_free(struct command *command)
     free(hint);
 }
 
+static bool uplink_take_hint(struct uplink *uplink, const struct peer_call *call)
+{
+    if (call->topic == PEER_CANCEL)
+        return requests_told_cancel(&uplink->requests, buf_span(&call->body));
+    return forwarders_told(&uplink->forwarders, buf_span(&call->body));
+}
+
 static void uplink_hint_at_writer(struct command *command, struct writer *writer)
 {
     struct uplink_hint *hint   = container_of(command, struct uplink_hint, command);
     struct uplink      *uplink = writer->uplink == &uplink_port ? writer->uplink_ctx : NULL;
 
-    if (uplink == NULL || !forwarders_told(&uplink->forwarders, buf_span(&hint->call->body)))
+    if (uplink == NULL || !uplink_take_hint(uplink, hint->call))
         hint->call->is_unknown = true;
     writer_answer_peer(writer, hint->call);
     free(hint);

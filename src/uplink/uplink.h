@@ -35,7 +35,8 @@ void uplink_hurry(struct uplink *uplink);
 /* All loops have left. */
 void uplink_stop(struct uplink *uplink);
 
-/* Another node says that a log was written which this one carries (PEER_FORWARD). From a loop; takes the call. */
+/* Another node says that a log was written which this one carries (PEER_FORWARD), or that a client cancels a request with which this
+ * one calls (PEER_CANCEL). From a loop; takes the call. */
 void uplink_serve_hint(struct shard *shard, struct peer_call *call);
 
 #endif

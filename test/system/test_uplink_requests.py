@@ -15,6 +15,7 @@ from longwire_client import Api
 from longwire_server import Server, is_built
 from nginx_cuts import run_cuts
 from waiting import SECONDS, wait_until
+from wire import Ws
 
 pytestmark = pytest.mark.skipif(not is_built(), reason="no longwired is built")
 
@@ -258,10 +259,40 @@ def test_cancel_and_stop(server, back_end):
     assert response_of(server, "s1")["status"] == 504
 
 
+def wait_and_cancel_on_another_node(one, two, three, back_end):
+    assert send(one, "w1", "/gate/w")[0] == 202
+    assert send(two, "w1", "/gate/w", wait=1)[0] == 202
+    waiting = [threading.Thread(target=lambda node=node: told.append(send(node, "w1", "/gate/w", wait=SECONDS)))
+               for node in (two, three)]
+    told = []
+    for thread in waiting:
+        thread.start()
+    back_end.gate.set()
+    for thread in waiting:
+        thread.join(SECONDS)
+    first = response_of(one, "w1")
+    assert [(status, response["id"], response["body"]) for status, response in told] == [(200, first["id"], "hello")] * 2
+
+    back_end.gate.clear()
+    assert send(one, "x1", "/gate/x")[0] == 202
+    wait_until(lambda: back_end.count("/gate/x") == 1, "the call")
+    with Ws(two, "user=ann&device=phone") as link:
+        link.say("cancel", id="x1")
+        assert response_of(three, "x1")["status"] == 499
+        back_end.gate.set()
+        assert send(one, "after", "/hello", wait=SECONDS)[0] == 200
+        link.say("cancel", id="after")  # it was answered: nothing happens
+        assert link.ask("ping", "pong")
+    assert [entry["status"] for entry in responses(three) if entry["request"] in ("x1", "after")] == [499, 200]
+    assert back_end.count("/gate/w") == back_end.count("/gate/x") == 1
+
+
 # Threat 60, beyond one node.
 def test_other_nodes_know_an_id_and_answer_for_a_node_that_is_gone(back_end):
     with Cluster(config="cluster_lease_s = 3\n" + config(back_end)) as cluster:
         one, two, three = cluster.nodes
+        wait_and_cancel_on_another_node(one, two, three, back_end)
+        back_end.gate.clear()
         assert send(one, "c1", "/gate/c")[0] == 202
         wait_until(lambda: back_end.count("/gate/c") == 1, "the call")
         assert send(two, "c1", "/gate/c")[0] == 202 and send(two, "c1", "/gate/d")[0] == 422

@@ -28,11 +28,15 @@ bool link_is_home(const struct link *link, const struct channel_name *name)
            own.at[user.len] == '/' && span_eq(span_skip(own, user.len + 1), device);
 }
 
-/* Of a poll nothing is left once it has drawn. A stream without a session names its channels in its URL. */
+static bool link_takes_commands(const struct link *link)
+{
+    return link->transport == TRANSPORT_WS || link->transport == TRANSPORT_NATIVE;
+}
+
+/* A stream or a poll without a session names its channels in its URL. */
 static bool link_takes_instructions(const struct link *link)
 {
-    return link->stream != NULL &&
-           (link->device != NULL || link->transport == TRANSPORT_WS || link->transport == TRANSPORT_NATIVE);
+    return link->device != NULL || link_takes_commands(link);
 }
 
 /* Few responses have any, and this is cheaper than to take each apart. */
@@ -86,11 +90,17 @@ static void instruct_subscribe(struct link *link, struct span channel)
         keep_for_session(link, sub);
 }
 
+/* What the URL of a stream or a poll names is named again by the next one: only what the session keeps can be left there. */
+static bool may_be_left(const struct link *link, const struct reader_sub *sub)
+{
+    return !sub->sub.is_unasked && !sub->sub.is_heard && (sub->sub.is_kept || link_takes_commands(link));
+}
+
 static void instruct_unsubscribe(struct link *link, struct span channel)
 {
     struct reader_sub *sub = reader_find(link->reader, channel);
 
-    if (sub == NULL || sub->sub.is_unasked || sub->sub.is_heard || !device_link_may_leave(link, sub))
+    if (sub == NULL || !may_be_left(link, sub) || !device_link_may_leave(link, sub))
         return;
     if (link->kind->left != NULL)
         link->kind->left(link, sub);
@@ -149,6 +159,16 @@ bool instructions_carry_out(struct session_worker *worker)
         instruction_free(instruction);
     }
     return true;
+}
+
+bool instructions_wait(const struct link *link)
+{
+    const struct list *all = &link->worker->instructions;
+
+    for (const struct list *at = all->next; at != all; at = at->next)
+        if (container_of(at, struct instruction, in_worker)->link == link)
+            return true;
+    return false;
 }
 
 void instructions_forget(struct link *link)

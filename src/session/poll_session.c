@@ -7,6 +7,7 @@
 
 #include "base/must.h"
 #include "session/device_link.h"
+#include "session/instruction.h"
 #include "session/session.h"
 #include "session/serve.h"
 
@@ -22,6 +23,7 @@ struct poll_session {
     size_t                named_count;  /* places that the client's cursor named */
     struct buf            notes;        /* of presence, with commas between; at most POLL_NOTES_BYTES_MAX */
     bool                  has_news;     /* among them: not the numbers of the beginning alone */
+    struct buf            held;         /* the answer, while the channels of its instructions are followed; empty: none */
 };
 
 static struct poll_session *poll_session_of(struct link *link)
@@ -36,6 +38,7 @@ static void poll_session_free(struct poll_session *session)
     wheel_disarm(&session->link.worker->loop->wheel, &session->timer);
     link_fini(&session->link);
     buf_fini(&session->notes);
+    buf_fini(&session->held);
     reader_fini(&session->reader, &worker->readers, worker->loop->now);
     free(session);
 }
@@ -54,6 +57,8 @@ static size_t poll_session_gather(struct poll_session *session, struct buf *body
         if (count++ > 0 || session->notes.len > 0)
             buf_putc(body, ',');
         if (entry.message != NULL) {
+            if (sub->sub.is_heard)
+                instruction_note(link, entry.message);
             struct frame *frame = frames_get(&worker->frames, entry.message, ENCODING_JSON);
             buf_put(body, frame_span(frame, false));
             frame_unref(frame);
@@ -112,9 +117,34 @@ static struct buf *poll_session_body(struct poll_session *session)
     struct buf *body = &session->link.worker->batch.bytes;
 
     frame_batch_clear(&session->link.worker->batch);  /* what was drawn for another link can't be shared any more */
+    if (session->held.len > 0) {
+        buf_put(body, buf_span(&session->held));
+        return body;
+    }
     buf_put_lit(body, "{\"messages\":[");
     buf_put(body, buf_span(&session->notes));
     return body;
+}
+
+/* Back ends have told the session to follow or leave channels. It does so before the answer, which is the end of this link: what the
+ * session keeps is known with the next poll. A channel that does not answer in time is not kept. */
+static void poll_session_hold(struct poll_session *session, const struct buf *body)
+{
+    struct session_worker *worker = session->link.worker;
+    msec                   until  = worker->loop->now + worker->limits.poll_store_timeout_ms;
+
+    buf_put(&session->held, buf_span(body));
+    frame_batch_clear(&worker->batch);
+    wheel_disarm(&worker->loop->wheel, &session->timer);
+    wheel_arm(&worker->loop->wheel, &session->timer, until);
+}
+
+static void poll_session_answer_held(struct poll_session *session)
+{
+    if (instructions_wait(&session->link))
+        return;
+    link_note_gone(&session->link, LINK_GONE_ANSWERED);
+    poll_session_answer(session, poll_session_body(session));
 }
 
 /* While many answers wait for clients to read them nothing is drawn: session_worker_tick() comes back to it. */
@@ -127,6 +157,10 @@ static void poll_session_draw(struct link *link)
     link_tell_all_placed(link);
     if (link->reader->unplaced_count > 0 || presence_follow_is_asking(link))
         return;
+    if (session->held.len > 0) {
+        poll_session_answer_held(session);
+        return;
+    }
     if (!http_is_at_ease(worker->server)) {
         worker->polls_wait = true;
         return;
@@ -135,6 +169,10 @@ static void poll_session_draw(struct link *link)
     size_t      count = poll_session_gather(session, body, &oldest);
     if (count > 0)
         latency_add(&worker->latency, worker->loop->wall - oldest, count);
+    if (instructions_wait(link)) {
+        poll_session_hold(session, body);
+        return;
+    }
     if (count > 0 || session->has_news || (session->wait_ms == 0 && reader_is_up_to_date(link->reader))) {
         link_note_gone(link, LINK_GONE_ANSWERED);
         poll_session_answer(session, body);
@@ -206,6 +244,7 @@ void session_serve_poll(struct session_worker *worker, struct http_exchange *exc
 
     must(session != NULL && loop_is_here(worker->loop));
     buf_init(&session->notes, POLL_NOTES_BYTES_MAX);
+    buf_init(&session->held, SIZE_MAX / 2);
     reader_init(&session->reader);
     link_init(&session->link, worker, &poll_session_kind, &session->reader, TRANSPORT_POLL, ENCODING_JSON,
               exchange->caller.connection);

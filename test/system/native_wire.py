@@ -5,8 +5,11 @@ against it. Frames are dicts, as in test/vectors/bin_frames.json.
         client.send({"type": "subscribe", "channel": "topic:a", "ref": 1})
         client.expect("subscribed")
 """
+import asyncio
 import socket
 import time
+
+import websockets
 
 from waiting import SECONDS
 
@@ -321,3 +324,40 @@ class NativeClient:
         while (frame := self.next(timeout)) is not None:
             frames.append(frame)
         return frames
+
+
+class BinSocket:
+    """The subprotocol longwire.bin.v1 of a WebSocket: a frame without its length is a message."""
+
+    def __init__(self, server, query=""):
+        self.loop = asyncio.new_event_loop()
+        self.link = self.run(lambda: websockets.connect(f"ws://127.0.0.1:{server.port}/v1/ws?{query}",
+                                                        subprotocols=["longwire.bin.v1"], open_timeout=SECONDS))
+        assert self.link.subprotocol == "longwire.bin.v1"
+        self.aliases = Aliases()
+
+    def run(self, what):
+        async def bounded():
+            return await asyncio.wait_for(what(), SECONDS)
+        return self.loop.run_until_complete(bounded())
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.run(self.link.close)
+        self.loop.close()
+
+    def send(self, frame):
+        self.send_message(encode(frame, with_length=False))
+
+    def send_message(self, message):
+        self.run(lambda: self.link.send(message))
+
+    def next(self):
+        while True:
+            inside = self.run(self.link.recv)
+            assert isinstance(inside, bytes)
+            frame = self.aliases.take(decode(inside, SERVER_TYPES))
+            if frame["type"] != "alias":
+                return frame

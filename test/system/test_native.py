@@ -2,7 +2,6 @@
 
 The frames are written and read by native_wire.py, which knows the page and not the code. Threats 34, 97 to 100.
 """
-import asyncio
 import concurrent.futures
 import contextlib
 import json
@@ -18,7 +17,7 @@ import websockets
 from longwire_client import Api
 from longwire_server import BUILD, LONGWIRED, ROOT, Server, is_built
 from native_link import NotTold, bin_as_json, json_as_bin
-from native_wire import SERVER_TYPES, Aliases, NativeClient, WireFault, decode, encode, split
+from native_wire import SERVER_TYPES, Aliases, BinSocket, NativeClient, WireFault, decode, encode, split
 from waiting import SECONDS, wait_until
 
 pytestmark = pytest.mark.skipif(not is_built(), reason="no longwired is built")
@@ -115,43 +114,6 @@ def test_dialogue(server, case):
 
 
 # --- both dialects say the same --------------------------------------------------------------------------------------
-
-class BinSocket:
-    """The subprotocol longwire.bin.v1 of a WebSocket: a frame without its length is a message."""
-
-    def __init__(self, server, query=""):
-        self.loop = asyncio.new_event_loop()
-        self.link = self.run(lambda: websockets.connect(f"ws://127.0.0.1:{server.port}/v1/ws?{query}",
-                                                        subprotocols=["longwire.bin.v1"], open_timeout=SECONDS))
-        assert self.link.subprotocol == "longwire.bin.v1"
-        self.aliases = Aliases()
-
-    def run(self, what):
-        async def bounded():
-            return await asyncio.wait_for(what(), SECONDS)
-        return self.loop.run_until_complete(bounded())
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.run(self.link.close)
-        self.loop.close()
-
-    def send(self, frame):
-        self.send_message(encode(frame, with_length=False))
-
-    def send_message(self, message):
-        self.run(lambda: self.link.send(message))
-
-    def next(self):
-        while True:
-            inside = self.run(self.link.recv)
-            assert isinstance(inside, bytes)
-            frame = self.aliases.take(decode(inside, SERVER_TYPES))
-            if frame["type"] != "alias":
-                return frame
-
 
 def talk_in_json(link, case):
     """Takes the steps of a JSON dialogue in frames of the binary protocol, as far as they can be said in it."""

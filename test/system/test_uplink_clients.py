@@ -14,8 +14,10 @@ from client_driver import C, JAVASCRIPT, NODE, Driver
 from cut_link import Link
 from longwire_client import Api
 from longwire_server import LONGWIRE, Server, is_built
-from native_wire import NativeClient
+from native_link import NativeLink
+from native_wire import BinSocket, NativeClient
 from waiting import SECONDS, wait_until
+from wire import Multipart, Ndjson, Poll, Sse, Ws, event_of, subscribers
 
 pytestmark = pytest.mark.skipif(not is_built(), reason="longwired is not built")
 
@@ -176,6 +178,118 @@ def test_an_answer_tells_the_link_what_to_follow(server, standing):
         while (frame := client.expect("subscribed", "full", "unsubscribed", "pong"))["type"] != "pong" or (standing and "topic:b" not in channels):
             channels.add(frame.get("channel"))
         assert ("topic:b" in channels) == standing
+
+
+class Frames:
+    """A session on a link of frames: its events one after another."""
+
+    def __init__(self, link, device):
+        self.link = link
+        self.link.say("connect", session=True, user="ann", device=device)
+
+    def next(self):
+        while (event := event_of(self.link.frame_text()))["type"] not in ("message", "response"):
+            pass
+        return event
+
+    def close(self):
+        self.link.wire.reset()
+
+
+class BinFrames:
+    """The same as longwire.bin.v1 on a WebSocket."""
+
+    def __init__(self, link, device):
+        self.link = link
+        self.link.send({"type": "connect", "standing": True, "user": "ann", "device": device})
+
+    def next(self):
+        while (frame := self.link.next())["type"] != "full":
+            pass
+        return frame
+
+    def close(self):
+        self.link.__exit__()
+
+
+class Events:
+    """The same on a stream."""
+
+    def __init__(self, reader):
+        self.reader, self.next = reader, reader.next
+
+    def close(self):
+        self.reader.wire.close()
+
+
+class Polls(Events):
+    """The same on polls, each of which says whose session it is."""
+
+    def __init__(self, reader):
+        super().__init__(reader)
+        self.next, self.told, self.cursor = self.poll, [], None
+        self.ask(0)
+
+    def ask(self, wait):
+        answer = self.reader.ask(f"{self.reader.query}&wait={wait}" + (f"&cursor={self.cursor}" if self.cursor else "")).want(200).json()
+        self.told, self.cursor = self.told + answer["messages"], answer["cursor"]
+
+    def poll(self):
+        while not self.told:
+            self.ask(20)
+        return self.told.pop(0)
+
+
+OPENERS = {
+    "ws-json": lambda server, device: Frames(Ws(server), device), "ws-bin": lambda server, device: BinFrames(BinSocket(server), device),
+    "native": lambda server, device: Frames(NativeLink(server), device),
+    **{reader.__name__.lower(): lambda server, device, reader=reader:
+       (Polls if reader is Poll else Events)(reader(server, f"user=ann&device={device}&session=1"))
+       for reader in (Sse, Ndjson, Multipart, Poll)},
+}
+
+
+def sent_by_post(api, name, path):
+    answer = api.call("POST", f"/v1/request?user=ann&device={name}",
+                      f'{{"id":"{path}","method":"GET","path":"{path}"}}', {"Content-Type": "application/json"})
+    assert answer.status == 202, answer.body
+
+
+def until(link, word):
+    """All events up to the one that says so. What was not acknowledged comes again with each link."""
+    told = [link.next()]
+    while word not in str(told[-1]):
+        told.append(link.next())
+    return str(told)
+
+
+@pytest.mark.parametrize("name", OPENERS)
+def test_instructions_hold_on_every_transport(server, name):
+    """A session follows what a back end tells it, keeps that over its links, and leaves it when it is told to."""
+    room = f"topic:of-{name}"
+
+    def is_followed(count):
+        return name == "poll" or wait_until(lambda: subscribers(server, room) == count)
+
+    with contextlib.closing(Api(server.url)) as api:
+        link = OPENERS[name](server, name)
+        sent_by_post(api, name, f"/subscribe/{room}")
+        until(link, f"GET /subscribe/{room}")
+        assert is_followed(1)
+        assert api.publish(room, b"first news").status == 201
+        until(link, "first news")
+        link.close()
+        link = OPENERS[name](server, name)
+        assert is_followed(1)
+        assert api.publish(room, b"second news").status == 201
+        until(link, "second news")
+        sent_by_post(api, name, f"/unsubscribe/{room}")
+        until(link, f"GET /unsubscribe/{room}")
+        assert is_followed(0)
+        assert api.publish(room, b"third news").status == 201
+        sent_by_post(api, name, "/hello")
+        assert "third news" not in until(link, "GET /hello")
+        link.close()
 
 
 # --- the tool ------------------------------------------------------------------------------------------------------------

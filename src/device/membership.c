@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/must.h"
+#include "device/event_outbox.h"
 #include "device/membership_left.h"
 #include "message/control_message.h"
 
@@ -64,9 +65,11 @@ static void membership_free(struct command *command)
 /* The rows of a change, as the store holds them until the append is done. */
 struct membership_rows {
     struct ledger_write  write;
-    struct ledger_change changes[2];
+    struct ledger_change changes[3];
     char                 group_key[LEDGER_KEY_BYTES_MAX], member_key[LEDGER_KEY_BYTES_MAX];
     char                 value[GROUP_SPANS_BYTES_MAX];
+    bool                 has_event;
+    struct event_row     event[];  /* one, if it has */
 };
 
 static void publish_drop(struct command *command)
@@ -95,9 +98,24 @@ static msec left_expiry(const struct membership_command *mine)
     return mine->writer->wall + (keep == 0 || keep > most ? most : keep);
 }
 
+static enum event_kind event_kind_of(const struct membership_command *mine)
+{
+    return mine->request == MEMBERSHIP_JOIN ? EVENT_KIND_JOINED : EVENT_KIND_LEFT;
+}
+
+static void membership_rows_add_event(struct membership_rows *rows, const struct membership_command *mine)
+{
+    const struct event_facts facts = { .kind = event_kind_of(mine), .user = channel_own_name(mine->user),
+                                       .channel = channel_name_span(mine->group) };
+
+    rows->has_event = true;
+    event_row_prepare(mine->memberships->events, rows->event, facts.user, &facts, true, &rows->changes[rows->write.count++]);
+}
+
 static struct membership_rows *membership_rows_new(const struct membership_command *mine)
 {
-    struct membership_rows *rows = calloc(1, sizeof *rows);
+    bool                    has_event = event_outbox_wants(mine->memberships->events, event_kind_of(mine));
+    struct membership_rows *rows = calloc(1, sizeof *rows + (has_event ? sizeof rows->event[0] : 0));
     struct span             user = channel_own_name(mine->user), group = channel_own_name(mine->group);
     bool                    is_join = mine->request == MEMBERSHIP_JOIN;
     struct buf              value;
@@ -122,6 +140,8 @@ static struct membership_rows *membership_rows_new(const struct membership_comma
         .takes_seq = is_join,
     };
     rows->write = (struct ledger_write){ .changes = rows->changes, .count = 2 };
+    if (has_event)
+        membership_rows_add_event(rows, mine);
     buf_fini(&value);
     return rows;
 }
@@ -146,6 +166,12 @@ static struct message *membership_message(const struct membership_command *mine)
 
 static void membership_read_row(struct membership_command *mine);
 
+static void membership_tell_event(struct memberships *memberships, const struct membership_rows *rows, uint64_t seq)
+{
+    if (rows->has_event)
+        event_outbox_send(memberships->events, rows->event, seq);
+}
+
 static void membership_settled(struct publish_command *publish, struct writer *writer)
 {
     struct membership_command *mine    = publish->owner;
@@ -154,6 +180,8 @@ static void membership_settled(struct publish_command *publish, struct writer *w
     uint64_t                   seq     = publish->answer.seq;
 
     (void)writer;
+    if (outcome == PUBLISH_DONE)
+        membership_tell_event(mine->memberships, publish->rows, seq);
     publish->owner = NULL;
     command_free(&publish->command);
     switch (outcome) {

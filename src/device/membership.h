@@ -8,6 +8,8 @@
  *                        ▲                          │
  *                        └── another change came first (STALE) ──┘
  *
+ * Where somebody asks for the events `joined` and `left`, their row (event_row.h) is in the same commit.
+ *
  * A change that is true already is answered with the seq of the message that made it so, and nothing is written.
  * Conditions of the write decide between changes that race, also those of other processes. */
 #ifndef DEVICE_MEMBERSHIP_H
@@ -24,11 +26,14 @@ enum {
 };
 
 /* Owned beside the writer; its thread. `writer` is borrowed. */
+struct event_outbox;  /* event_outbox.h */
+
 struct memberships {
     struct member_counts counts;
     struct list          publishes;   /* that only members may make, and whose members are asked for */
     uint32_t             away_count;
     uint64_t             members_max, groups_max;  /* the maxima above; lower in tests */
+    struct event_outbox *events;      /* borrowed; NULL: nobody asks for `joined` and `left` */
 };
 
 void memberships_init(struct memberships *memberships);

@@ -38,6 +38,7 @@ enum row_kind {
     ROW_CURSOR     = 10,
     ROW_LEASE      = 11,
     ROW_RESPONSES  = 13,
+    ROW_EVENT      = 14,
 };
 
 #endif

@@ -218,7 +218,7 @@ enum rc server_open(struct server *server, const struct settings *settings, char
         server_get_ticket_secret(server, &server->snapshot->settings);
     if (rc == RC_OK)
         rc = writer_thread_open(&server->writer, server->snapshot, &server->stores, &server->namespaces,
-                                &server->hash_key, server->fetch, count, why, why_size);
+                                &server->hash_key, server->incarnation, server->fetch, count, why, why_size);
     if (rc == RC_OK)
         rc = cluster_host_open(&server->cluster, server, why, why_size);
     if (rc == RC_OK)

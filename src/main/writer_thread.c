@@ -35,6 +35,7 @@ void writer_thread_adopt(struct command *command, struct writer *writer)
     thread->writer.limits  = writer_limits_of(&snapshot->settings);
     thread->devices.limits = devices_limits_of(&snapshot->settings);
     thread->presence.limits = presence_limits_of(&snapshot->settings);
+    thread->events.kinds    = settings_event_kinds(&snapshot->settings);
     cluster_host_adopt(thread->cluster, &snapshot->settings);
     backend_host_adopt(&thread->backends, &snapshot->settings);
     uplink_host_adopt(&thread->uplink, &snapshot->settings);
@@ -67,12 +68,13 @@ static void writer_on_turn_end(void *ctx)
     backend_host_turn(&thread->backends);
     presence_turn_end(&thread->presence);
     devices_turn_end(&thread->devices);
+    event_outbox_turn_end(&thread->events);
     writer_turn_end(&thread->writer, thread->loop.wall);
     backend_host_turn_end(&thread->backends);
     for (unsigned i = 0; i < thread->writer.loop_count; i++)
         mailbox_put(thread->mailboxes[i], &thread->bundles[i]);
     if (counter_get(&thread->is_stopping) && writer_is_idle(&thread->writer) && devices_is_idle(&thread->devices) &&
-        backend_host_is_idle(&thread->backends) && cluster_host_leave(thread->cluster))
+        event_outbox_is_idle(&thread->events) && backend_host_is_idle(&thread->backends) && cluster_host_leave(thread->cluster))
         loop_stop(&thread->loop);
 }
 
@@ -83,6 +85,7 @@ static void writer_on_tick(struct timer *timer, msec now)
     cluster_host_tick(thread->cluster);
     writer_tick(&thread->writer, thread->loop.wall);
     devices_tick(&thread->devices);
+    event_outbox_tick(&thread->events);
     presence_tick(&thread->presence, now, thread->loop.wall);
     wheel_arm(&thread->loop.wheel, timer, now + WRITER_TICK_MS);
 }
@@ -104,8 +107,8 @@ static void *writer_main(void *ctx)
 }
 
 enum rc writer_thread_open(struct writer_thread *thread, const struct snapshot *snapshot, const struct stores *stores,
-                           struct namespaces *namespaces, const struct hash_key *hash_key, struct fetch *fetch, unsigned loop_count, char *why,
-                           size_t why_size)
+                           struct namespaces *namespaces, const struct hash_key *hash_key, uint64_t incarnation, struct fetch *fetch,
+                           unsigned loop_count, char *why, size_t why_size)
 {
     const struct writer_limits  limits  = writer_limits_of(&snapshot->settings);
     const struct devices_limits devices = devices_limits_of(&snapshot->settings);
@@ -121,7 +124,10 @@ enum rc writer_thread_open(struct writer_thread *thread, const struct snapshot *
     counter_set(&thread->adopted, snapshot->number);
     writer_init(&thread->writer, &writer_thread_port, thread, stores->durable, stores->memory, &limits, loop_count);
     head_ear_begin(&thread->ear, &thread->writer);
+    event_outbox_init(&thread->events, &thread->writer, namespaces, hash_key, thread->loop.wall, incarnation);
+    thread->events.kinds = settings_event_kinds(&snapshot->settings);
     memberships_init(&thread->memberships);
+    thread->memberships.events = &thread->events;
     devices_init(&thread->devices, &thread->writer, namespaces, hash_key, &devices);
     presence_init(&thread->presence, &writer_thread_port, thread, loop_count, hash_key, &presence);
     presence_tick(&thread->presence, thread->loop.now, thread->loop.wall);
@@ -166,6 +172,7 @@ void writer_thread_close(struct writer_thread *thread)
     devices_fini(&thread->devices);
     presence_fini(&thread->presence);
     writer_fini(&thread->writer);
+    event_outbox_fini(&thread->events);
     memberships_fini(&thread->memberships);
     command_mail_free(mailbox_take(&thread->loop.mailbox));
     loop_fini(&thread->loop);

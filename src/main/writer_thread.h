@@ -12,6 +12,7 @@
 #include <pthread.h>
 
 #include "device/devices.h"
+#include "device/event_outbox.h"
 #include "device/membership.h"
 #include "device/presence.h"
 #include "main/backend_host.h"
@@ -28,7 +29,8 @@ struct writer_thread {
     struct writer   writer;
     struct head_ear ear;                   /* what others append to the durable store */
     struct memberships memberships;
-    struct devices  devices;               /* beside the writer, on its thread */
+    struct event_outbox events;            /* beside the writer, on its thread */
+    struct devices  devices;               /* … */
     struct presence presence;              /* … */
     struct backend_host backends;
     struct uplink_host uplink;
@@ -45,8 +47,8 @@ struct writer_thread {
 
 /* The stores and `fetch` are borrowed until close. Not RC_OK: `why` is a sentence for the operator. */
 enum rc writer_thread_open(struct writer_thread *thread, const struct snapshot *snapshot, const struct stores *stores,
-                           struct namespaces *namespaces, const struct hash_key *hash_key, struct fetch *fetch, unsigned loop_count, char *why,
-                           size_t why_size) RC_MUST_USE;
+                           struct namespaces *namespaces, const struct hash_key *hash_key, uint64_t incarnation, struct fetch *fetch,
+                           unsigned loop_count, char *why, size_t why_size) RC_MUST_USE;
 
 /* Where commands for this loop go. Borrowed until close. */
 void writer_thread_connect(struct writer_thread *thread, unsigned loop, struct mailbox *mailbox);

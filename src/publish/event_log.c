@@ -4,11 +4,6 @@
 #include <stdlib.h>
 
 #include "base/must.h"
-#include "codec/json/json.h"
-#include "message/slot.h"
-#include "node/connection_key.h"
-
-enum { EVENT_TEXT_BYTES = 4096, EVENT_KEY_BYTES = 160 };
 
 struct event_waiting {
     struct list     in_lane;
@@ -17,43 +12,6 @@ struct event_waiting {
     uint32_t        len;
     char            text[];
 };
-
-/* --- as text ---------------------------------------------------------------------------------------------------- */
-
-static void event_put_text(struct buf *out, const char *name, struct span text)
-{
-    if (text.len == 0)
-        return;
-    buf_putf(out, ",\"%s\":", name);
-    json_put_string(out, text);
-}
-
-void event_log_put(struct buf *out, const struct event_facts *facts, msec wall)
-{
-    buf_putf(out, "{\"type\":\"%s\",\"time\":%lld", event_kind_name(facts->kind), (long long)wall);
-    event_put_text(out, "user", facts->user);
-    event_put_text(out, "device", facts->device);
-    if (facts->connection != 0) {
-        buf_put_lit(out, ",\"connection\":\"");
-        connection_key_put(out, facts->connection);
-        buf_putc(out, '"');
-    }
-    event_put_text(out, "channel", facts->channel);
-    event_put_text(out, "reason", facts->reason == NULL ? SPAN("") : span_str(facts->reason));
-    buf_putc(out, '}');
-}
-
-/* Slots are the same on every node, and never change. */
-unsigned event_log_of(const struct event_facts *facts)
-{
-    char key[EVENT_KEY_BYTES];
-    int  len = facts->user.len > 0
-                   ? snprintf(key, sizeof key, "user:%.*s", SPAN_ARG(facts->user))
-                   : snprintf(key, sizeof key, "conn:%016llx", (unsigned long long)facts->connection);
-
-    must(len > 0 && (size_t)len < sizeof key);
-    return slot_of_channel(span_of(key, (size_t)len)) % EVENT_LOGS;
-}
 
 /* --- its way to the log ------------------------------------------------------------------------------------------ */
 
@@ -125,9 +83,9 @@ void event_log_note(struct event_log *log, const struct event_facts *facts)
         return;
     }
     buf_init(&text, EVENT_TEXT_BYTES);
-    event_log_put(&text, facts, log->shard->wall);
+    event_facts_put(&text, facts, log->shard->wall);
     must(!buf_is_over(&text));
-    event_lane_add(log, &log->lanes[event_log_of(facts)], facts->kind, buf_span(&text));
+    event_lane_add(log, &log->lanes[event_facts_log(facts)], facts->kind, buf_span(&text));
     buf_fini(&text);
 }
 

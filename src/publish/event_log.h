@@ -12,27 +12,12 @@
 #ifndef PUBLISH_EVENT_LOG_H
 #define PUBLISH_EVENT_LOG_H
 
-#include "base/buf.h"
 #include "base/list.h"
-#include "message/event_kind.h"
+#include "message/event_facts.h"
 #include "message/namespace.h"
 #include "node/shard.h"
 
 enum { EVENTS_WAITING_MAX = 65536 };
-
-struct event_facts {
-    enum event_kind kind;
-    struct span     user, device;  /* empty: none */
-    uint64_t        connection;    /* 0: none */
-    struct span     channel;       /* empty: none */
-    const char     *reason;        /* NULL: none */
-};
-
-/* {"type","time","user","device","connection","channel","reason"}; members that there are. `time` is the wall clock in ms. */
-void event_log_put(struct buf *out, const struct event_facts *facts, msec wall);
-
-/* N. */
-unsigned event_log_of(const struct event_facts *facts);
 
 struct event_lane {
     struct channel_name *channel;  /* owns a reference */

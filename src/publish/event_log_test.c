@@ -85,41 +85,6 @@ static void answer(struct stage *stage, enum publish_outcome outcome)
     shard_take(&stage->shard, &publish->command);
 }
 
-/* Threat 58. */
-static void an_event_is_an_object_that_names_cannot_break(void **state)
-{
-    struct buf out;
-
-    (void)state;
-    buf_init(&out, 1024);
-    event_log_put(&out, &(struct event_facts){ .kind = EVENT_KIND_DISCONNECTED, .user = SPAN("a\"},{\n"), .device = SPAN("phone"),
-                                           .connection = 0x4f1d2c8a90b3e657, .channel = SPAN("topic:\"x"), .reason = "cut off" }, 1795297177250);
-    static const char want[] = "{\"type\":\"disconnected\",\"time\":1795297177250,\"user\":\"a\\\"},{\\n\",\"device\":\"phone\","
-                               "\"connection\":\"4f1d2c8a90b3e657\",\"channel\":\"topic:\\\"x\",\"reason\":\"cut off\"}";
-    assert_true(span_eq(buf_span(&out), span_str(want)));
-    buf_clear(&out);
-    event_log_put(&out, &(struct event_facts){ .kind = EVENT_KIND_CONNECTED }, 7);
-    assert_true(span_eq(buf_span(&out), SPAN("{\"type\":\"connected\",\"time\":7}")));
-    buf_fini(&out);
-}
-
-static void the_devices_of_a_user_share_a_log(void **state)
-{
-    struct event_facts facts = { .user = SPAN("ann"), .device = SPAN("phone"), .connection = 1 };
-    unsigned           seen  = 0;
-
-    (void)state;
-    unsigned number = event_log_of(&facts);
-    assert_int_equal(number, 1);  /* never another one: events of before are there */
-    facts.device     = SPAN("tablet");
-    facts.connection = 2;
-    assert_int_equal(event_log_of(&facts), number);
-    facts.user = SPAN("");
-    for (facts.connection = 1; facts.connection < 200; facts.connection++)
-        seen |= 1u << event_log_of(&facts);
-    assert_int_equal(seen, 0xffff);
-}
-
 static void what_nobody_asks_for_is_not_written(void **state)
 {
     struct stage *stage = stage_new(EVENT_KIND_CONNECTED);
@@ -196,8 +161,6 @@ static void only_so_many_wait(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(an_event_is_an_object_that_names_cannot_break),
-        cmocka_unit_test(the_devices_of_a_user_share_a_log),
         cmocka_unit_test(what_nobody_asks_for_is_not_written),
         cmocka_unit_test(events_of_a_user_wait_behind_one_that_was_refused),
         cmocka_unit_test(a_loop_that_is_busy_refuses_at_once_and_goes_on_later),

@@ -175,3 +175,20 @@ def test_channels_that_a_client_asks_for_are_told():
             say_goodbye(link)
         waits_for(admin, "ann", ("subscribed", None), ("subscribed", None), ("unsubscribed", None), ("disconnected", "closed"))
         assert [event.get("channel") for event in events(admin)] == ["topic:a", "topic:b", "topic:a", None]
+
+
+def test_changes_of_members_are_told_once_and_survive_a_crash():
+    with Server(config=f"{KEYS}[events]\nkeep = joined, left\n") as server:
+        with contextlib.closing(Api(server.url, ADMIN)) as admin:
+            for method in ("PUT", "PUT", "DELETE", "DELETE"):
+                assert admin.call(method, "/v1/groups/team/members/ann").status == 200
+            # The change is acknowledged: its event is in the same commit, and is written before or after the crash.
+            assert admin.call("PUT", "/v1/groups/team/members/bob").status == 200
+            server.kill()
+        server.restart()
+        with contextlib.closing(Api(server.url, ADMIN)) as admin:
+            waits_for(admin, "bob", ("joined", None))
+            waits_for(admin, "ann", ("joined", None), ("left", None))
+            found = [event for event in events(admin) if event["user"] == "ann"]
+            assert [(event["channel"], event["seq"]) for event in found] == [("group:team", 1), ("group:team", 2)]
+            assert set(found[0]) == {"type", "time", "user", "channel", "seq"}

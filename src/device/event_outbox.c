@@ -1,0 +1,322 @@
+#include "device/event_outbox_priv.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/must.h"
+#include "device/row_kind.h"
+
+enum {
+    OUTBOX_BURST        = 64,   /* events of one log that are on their way together … */
+    OUTBOX_STEPS        = 512,  /* … of so many that are looked at */
+    OUTBOX_DELETES      = 128,  /* rows deleted in one batch */
+    OUTBOX_AGAIN_TICKS  = 10,   /* after a refusal */
+    EVENT_ROW_KEEP_MS   = 7 * 24 * 3600 * 1000,  /* as long as the logs keep events */
+};
+
+struct outbox_event {
+    struct list         in_lane;
+    struct outbox_lane *lane;
+    struct event_debt  *debt;     /* shared with the other events of the row; NULL: none */
+    enum event_kind     kind;
+    uint64_t            order;
+    msec                time;
+    bool                is_away;
+    uint32_t            text_len, key_len;
+    char                bytes[];  /* text, idempotency key */
+};
+
+struct outbox_batch {
+    struct ledger_batch  batch;
+    struct command       command;
+    struct event_outbox *outbox;
+    struct list          debts;
+    size_t               count;
+    struct ledger_write  writes[OUTBOX_DELETES];
+    struct ledger_change changes[OUTBOX_DELETES];
+};
+
+void outbox_command_lent(struct command *command)
+{
+    (void)command;
+    must(!"the outbox takes back what it lent to a store");
+}
+
+/* --- debts ------------------------------------------------------------------------------------------------------ */
+
+static struct event_debt *debt_new(struct span key)
+{
+    struct event_debt *debt = calloc(1, sizeof *debt + key.len);
+
+    must(debt != NULL);
+    debt->event_count = 1;
+    debt->key_len     = key.len;
+    memcpy(debt->key, key.at, key.len);
+    return debt;
+}
+
+static void debt_event_written(struct event_outbox *outbox, struct event_debt *debt)
+{
+    if (debt == NULL || --debt->event_count > 0)
+        return;
+    list_push(&outbox->debts, &debt->in_line);
+}
+
+static void deletions_done(struct ledger_batch *ledger_batch)
+{
+    struct outbox_batch *batch = container_of(ledger_batch, struct outbox_batch, batch);
+
+    batch->outbox->writer->port->post(batch->outbox->writer->ctx, &batch->command);
+}
+
+static void deletions_came(struct command *command, struct writer *writer)
+{
+    struct outbox_batch *batch  = container_of(command, struct outbox_batch, command);
+    struct event_outbox *outbox = batch->outbox;
+
+    must(outbox->batch == batch && writer->read_count > 0);
+    writer->read_count--;
+    outbox->batch = NULL;
+    for (size_t i = 0; i < batch->count; i++) {
+        struct event_debt *debt = container_of(list_pop(&batch->debts), struct event_debt, in_line);
+        if (batch->writes[i].outcome == LEDGER_DONE) {
+            free(debt);
+        } else {
+            list_push(&outbox->debts, &debt->in_line);
+            outbox->pause_ticks = OUTBOX_AGAIN_TICKS;
+        }
+        ledger_write_fini(&batch->writes[i]);
+    }
+    free(batch);
+}
+
+static const struct command_kind deletions_kind = {
+    .name = "event rows", .free = outbox_command_lent, .at_writer = deletions_came,
+};
+
+static void outbox_delete_rows(struct event_outbox *outbox)
+{
+    struct ledger *ledger = outbox->writer->durable.store->ledger;
+
+    if (outbox->batch != NULL || outbox->pause_ticks > 0 || list_is_empty(&outbox->debts))
+        return;
+    struct outbox_batch *batch = calloc(1, sizeof *batch);
+    must(batch != NULL);
+    *batch = (struct outbox_batch){ .command = { .kind = &deletions_kind }, .outbox = outbox,
+                                    .batch = { .done = deletions_done, .wall = outbox->writer->wall } };
+    list_init(&batch->debts);
+    list_init(&batch->batch.writes);
+    for (; batch->count < OUTBOX_DELETES && !list_is_empty(&outbox->debts); batch->count++) {
+        struct event_debt *debt      = container_of(list_pop(&outbox->debts), struct event_debt, in_line);
+        batch->changes[batch->count] = (struct ledger_change){ .op  = LEDGER_DELETE,
+                                                               .key = { ROW_EVENT, span_of(debt->key, debt->key_len) } };
+        batch->writes[batch->count]  = (struct ledger_write){ .changes = &batch->changes[batch->count], .count = 1 };
+        list_push(&batch->debts, &debt->in_line);
+        list_push(&batch->batch.writes, &batch->writes[batch->count].link);
+    }
+    batch->batch.change_count = batch->count;
+    outbox->batch             = batch;
+    outbox->writer->read_count++;
+    ledger->ops->write(ledger, &batch->batch);
+}
+
+/* --- the way to the log ----------------------------------------------------------------------------------------- */
+
+static void event_leave(struct event_outbox *outbox, struct outbox_event *event)
+{
+    list_take(&event->in_lane);
+    counter_sub(&outbox->waiting, 1);
+    free(event);
+}
+
+/* A repeat is as good as the first one: the log has the event. */
+static bool event_is_in_log(enum publish_outcome outcome)
+{
+    return outcome == PUBLISH_DONE || outcome == PUBLISH_REPLAYED || outcome == PUBLISH_KEY_CONFLICT;
+}
+
+struct outbox_publish {
+    struct event_outbox *outbox;
+    struct outbox_event *event;
+};
+
+static void event_settled(struct publish_command *publish, struct writer *writer)
+{
+    struct outbox_publish *mine   = publish->rows;
+    struct event_outbox   *outbox = mine->outbox;
+    struct outbox_event   *event  = mine->event;
+    struct outbox_lane    *lane   = event->lane;
+    bool                   is_done = event_is_in_log(publish->outcome);
+
+    (void)writer;
+    command_free(&publish->command);
+    must(lane->away_count > 0 && event->is_away);
+    lane->away_count--;
+    event->is_away = false;
+    if (!is_done) {
+        counter_add(&outbox->refused, 1);
+        lane->is_refused = true;
+        return;
+    }
+    counter_add(&outbox->written, 1);
+    debt_event_written(outbox, event->debt);
+    event_leave(outbox, event);
+}
+
+/* Each try is a message of its own: one that was refused late may still be held by the store. */
+static void event_publish(struct event_outbox *outbox, struct outbox_event *event)
+{
+    struct span     text    = span_of(event->bytes, event->text_len), key = span_of(event->bytes + event->text_len, event->key_len);
+    struct message *message = message_new_event(event->lane->channel, MESSAGE_PLAIN, text.at, event->text_len,
+                                                SPAN("application/json"), SPAN(""), span_str(event_kind_name(event->kind)));
+    struct outbox_publish *mine = malloc(sizeof *mine);
+
+    must(mine != NULL);
+    *mine                           = (struct outbox_publish){ outbox, event };
+    message->time                   = event->time;
+    struct publish_command *publish = publish_command_new(&message, key, key.len > 0 ? SPAN("events") : SPAN(""));
+    publish->rows                   = mine;
+    publish->settled                = event_settled;
+    event->is_away                  = true;
+    event->lane->away_count++;
+    publish_kind.at_writer(&publish->command, outbox->writer);
+}
+
+static bool has_order(const uint64_t *orders, size_t count, uint64_t order)
+{
+    size_t i = 0;
+
+    while (i < count && orders[i] != order)
+        i++;
+    return i < count;
+}
+
+/* One event for each user: of two, the second could be stored although the first was not. */
+static void outbox_lane_send(struct event_outbox *outbox, struct outbox_lane *lane)
+{
+    struct outbox_event *burst[OUTBOX_BURST];
+    uint64_t             orders[OUTBOX_BURST];
+    size_t               count = 0, steps = 0;
+
+    if (lane->away_count > 0 || lane->is_refused)
+        return;
+    for (struct list *at = lane->waiting.next; at != &lane->waiting && count < OUTBOX_BURST && steps < OUTBOX_STEPS; at = at->next) {
+        struct outbox_event *event = container_of(at, struct outbox_event, in_lane);
+        steps++;
+        if (has_order(orders, count, event->order))
+            continue;
+        orders[count]  = event->order;
+        burst[count++] = event;
+    }
+    for (size_t i = 0; i < count; i++)
+        event_publish(outbox, burst[i]);
+}
+
+void event_outbox_turn_end(struct event_outbox *outbox)
+{
+    if (counter_get(&outbox->waiting) > 0)
+        for (size_t i = 0; i < EVENT_LOGS; i++)
+            outbox_lane_send(outbox, &outbox->lanes[i]);
+    outbox_delete_rows(outbox);
+}
+
+static void outbox_add(struct event_outbox *outbox, const struct event_row *row, struct span text, struct event_debt *debt)
+{
+    struct span          key   = event_row_name(row);
+    struct outbox_event *event = malloc(sizeof *event + text.len + key.len);
+
+    must(event != NULL);
+    *event = (struct outbox_event){ .lane = &outbox->lanes[row->log], .debt = debt, .kind = row->kind, .order = row->order,
+                                    .time = row->time, .text_len = (uint32_t)text.len, .key_len = (uint32_t)key.len };
+    memcpy(event->bytes, text.at, text.len);
+    memcpy(event->bytes + text.len, key.at, key.len);
+    list_init(&event->in_lane);
+    list_push(&event->lane->waiting, &event->in_lane);
+    counter_add(&outbox->waiting, 1);
+}
+
+/* --- rows ------------------------------------------------------------------------------------------------------- */
+
+void event_row_prepare(struct event_outbox *outbox, struct event_row *row, struct span owner, const struct event_facts *facts,
+                       bool takes_seq, struct ledger_change *ret_change)
+{
+    must(takes_seq || facts->seq != 0);
+    event_row_put(row, &outbox->names, owner, facts, takes_seq, outbox->writer->wall);
+    *ret_change = (struct ledger_change){
+        .op = LEDGER_PUT, .key = { ROW_EVENT, span_of(row->key, row->key_len) }, .value = span_of(row->value, row->value_len),
+        .generation = takes_seq ? 0 : facts->seq, .takes_seq = takes_seq, .expires_at = row->time + EVENT_ROW_KEEP_MS,
+    };
+}
+
+void event_outbox_send(struct event_outbox *outbox, const struct event_row *row, uint64_t seq)
+{
+    struct buf text;
+
+    if (counter_get(&outbox->waiting) >= OUTBOX_WAITING_MAX)
+        return;
+    buf_init(&text, EVENT_TEXT_BYTES);
+    buf_put(&text, row->text);
+    if (row->takes_seq)
+        event_text_add_seq(&text, seq);
+    must(!buf_is_over(&text));
+    outbox_add(outbox, row, buf_span(&text), debt_new(span_of(row->key, row->key_len)));
+    buf_fini(&text);
+}
+
+/* --- its life --------------------------------------------------------------------------------------------------- */
+
+void event_outbox_tick(struct event_outbox *outbox)
+{
+    outbox->tick++;
+    if (outbox->pause_ticks > 0)
+        outbox->pause_ticks--;
+    for (size_t i = 0; i < EVENT_LOGS && outbox->tick % OUTBOX_AGAIN_TICKS == 0; i++)
+        outbox->lanes[i].is_refused = false;
+    event_sweep_tick(outbox->sweep);
+}
+
+bool event_outbox_is_idle(const struct event_outbox *outbox)
+{
+    for (size_t i = 0; i < EVENT_LOGS; i++)
+        if (!list_is_empty(&outbox->lanes[i].waiting) && !outbox->lanes[i].is_refused)
+            return false;
+    return list_is_empty(&outbox->debts) || outbox->pause_ticks > 0;
+}
+
+void event_outbox_init(struct event_outbox *outbox, struct writer *writer, struct namespaces *namespaces,
+                       const struct hash_key *hash_key, msec wall, uint64_t incarnation)
+{
+    *outbox = (struct event_outbox){ .writer = writer, .names = { .start = wall, .incarnation = incarnation } };
+    list_init(&outbox->debts);
+    for (size_t i = 0; i < EVENT_LOGS; i++) {
+        char text[OWN_POLICY_TEXT];
+        int  len = snprintf(text, sizeof text, "sys:events/%zu", i);
+        must(channel_name_new(namespaces, hash_key, span_of(text, (size_t)len), &outbox->lanes[i].channel) == CHANNEL_NAME_OK);
+        list_init(&outbox->lanes[i].waiting);
+    }
+    outbox->sweep = event_sweep_new(outbox);
+}
+
+static void outbox_lane_free(struct event_outbox *outbox, struct outbox_lane *lane)
+{
+    struct list *at;
+
+    while ((at = list_pop(&lane->waiting)) != NULL) {
+        struct outbox_event *event = container_of(at, struct outbox_event, in_lane);
+        debt_event_written(outbox, event->debt);
+        event_leave(outbox, event);
+    }
+    channel_name_unref(lane->channel);
+}
+
+void event_outbox_fini(struct event_outbox *outbox)
+{
+    struct list *at;
+
+    must(outbox->batch == NULL);
+    for (size_t i = 0; i < EVENT_LOGS; i++)
+        outbox_lane_free(outbox, &outbox->lanes[i]);
+    while ((at = list_pop(&outbox->debts)) != NULL)
+        free(container_of(at, struct event_debt, in_line));
+    event_sweep_free(outbox->sweep);
+}

@@ -1,0 +1,23 @@
+/* event_outbox_priv.h - what the parts of the outbox ask of each other. Private to this module.
+ *
+ *     event_outbox.c   lanes, and rows that are deleted      event_sweep.c   rows that were left behind */
+#ifndef DEVICE_EVENT_OUTBOX_PRIV_H
+#define DEVICE_EVENT_OUTBOX_PRIV_H
+
+#include "device/event_outbox.h"
+
+struct event_debt {
+    struct list in_line;   /* in event_outbox.debts, or outbox_batch.debts */
+    uint32_t    event_count;
+    size_t      key_len;
+    char        key[];
+};
+
+struct event_sweep *event_sweep_new(struct event_outbox *outbox);
+void                event_sweep_free(struct event_sweep *sweep);
+void                event_sweep_tick(struct event_sweep *sweep);
+
+/* A command that is lent to the store is never freed as a command. */
+void outbox_command_lent(struct command *command);
+
+#endif

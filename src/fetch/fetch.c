@@ -7,6 +7,8 @@
 #include "base/must.h"
 #include "fetch/fetch_priv.h"
 
+enum { FIELDS_ROOM = 512 };
+
 const char *fetch_outcome_text(enum fetch_outcome outcome)
 {
     static const char *const texts[FETCH_OUTCOME_COUNT] = {
@@ -28,6 +30,7 @@ struct fetch_call *fetch_call_new(const char *method, struct span url)
     call->url    = strndup(url.at, url.len);
     call->method = method;
     must(call->url != NULL);
+    buf_init(&call->fields, SIZE_MAX / 2);
     buf_init(&call->body, SIZE_MAX / 2);
     buf_init(&call->answer, SIZE_MAX / 2);  /* answer_bytes_max bounds it */
     buf_init(&call->head, FETCH_HEAD_BYTES_MAX);
@@ -39,7 +42,7 @@ void fetch_call_renew(struct fetch_call *call, struct span address, struct span 
 {
     free(call->url);
     call->url = malloc(address.len + target.len + 1);
-    must(call->url != NULL && call->handle == NULL);
+    must(call->url != NULL && call->handle == NULL && call->conn == NULL);
     memcpy(call->url, address.at, address.len);
     if (target.len > 0)
         memcpy(call->url + address.len, target.at, target.len);
@@ -50,7 +53,7 @@ void fetch_call_renew(struct fetch_call *call, struct span address, struct span 
     call->status     = 0;
     call->why[0]     = '\0';
     call->head_bytes = 0;
-    call->is_sent = call->is_cut_off = call->is_too_large = call->has_head = call->is_multiplexed = false;
+    call->is_sent = call->is_cut_off = call->is_too_large = call->has_head = call->is_multiplexed = call->looks_up = false;
     atomic_store(&call->is_cancelled, false);
 }
 
@@ -62,18 +65,19 @@ static void wipe_free(void *at, size_t len)
     free(at);
 }
 
+static void wipe_buf(struct buf *buf)
+{
+    if (buf->at != NULL)
+        explicit_bzero(buf->at, buf->len);
+    buf_fini(buf);
+}
+
 void fetch_call_free(struct fetch_call *call)
 {
     if (call == NULL)
         return;
-    while (call->fields != NULL) {
-        struct fetch_line *line = call->fields;
-        call->fields            = line->next;
-        wipe_free(line, sizeof *line + line->len);
-    }
-    if (call->body.at != NULL)
-        explicit_bzero(call->body.at, call->body.len);
-    buf_fini(&call->body);
+    wipe_buf(&call->fields);
+    wipe_buf(&call->body);
     buf_fini(&call->answer);
     buf_fini(&call->head);
     buf_fini(&call->prepared);
@@ -97,27 +101,42 @@ static bool field_is_sendable(struct span name, struct span value)
     return true;
 }
 
-/* libcurl takes "Name;" for a field without a value: "Name:" would remove one of its own. */
+static bool is_said_by_itself(struct span name)
+{
+    switch (name.len) {
+    case 4:  return span_eq_nocase(name, SPAN("Host"));
+    case 10: return span_eq_nocase(name, SPAN("Connection"));
+    case 14: return span_eq_nocase(name, SPAN("Content-Length"));
+    case 17: return span_eq_nocase(name, SPAN("Transfer-Encoding"));
+    default: return false;
+    }
+}
+
+/* Room for `more` bytes. A buffer that grows by itself would leave a copy of secrets behind. */
+static void fields_make_room(struct buf *fields, size_t more)
+{
+    struct buf larger;
+
+    if (fields->cap - fields->len >= more)
+        return;
+    buf_init(&larger, fields->max);
+    must(buf_extend(&larger, 2 * fields->len + more + FIELDS_ROOM) != NULL);
+    larger.len = 0;
+    buf_put(&larger, buf_span(fields));
+    wipe_buf(fields);
+    *fields = larger;
+}
+
 bool fetch_call_add_field(struct fetch_call *call, struct span name, struct span value)
 {
     value = span_trim(value);
-    if (!field_is_sendable(name, value))
+    if (!field_is_sendable(name, value) || is_said_by_itself(name))
         return false;
-    size_t             len  = name.len + (value.len == 0 ? 1 : 2 + value.len);
-    struct fetch_line *line = calloc(1, sizeof *line + len + 1), **end = &call->fields;
-
-    must(line != NULL);
-    line->len = len;
-    memcpy(line->text, name.at, name.len);
-    if (value.len == 0) {
-        line->text[name.len] = ';';
-    } else {
-        memcpy(line->text + name.len, ": ", 2);
-        memcpy(line->text + name.len + 2, value.at, value.len);
-    }
-    while (*end != NULL)
-        end = &(*end)->next;
-    *end = line;
+    fields_make_room(&call->fields, name.len + value.len + 4);
+    buf_put(&call->fields, name);
+    buf_put(&call->fields, value.len == 0 ? SPAN(":") : SPAN(": "));
+    buf_put(&call->fields, value);
+    buf_put_lit(&call->fields, "\r\n");
     return true;
 }
 
@@ -136,6 +155,30 @@ struct span fetch_call_field(const struct fetch_call *call, const char *name)
     return SPAN("");
 }
 
+void fetch_call_forget_head(struct fetch_call *call)
+{
+    for (size_t i = 0; i < call->wanted_count; i++)
+        buf_clear(&call->wanted[i].value);
+    buf_clear(&call->head);
+}
+
+void fetch_call_keep_field(struct fetch_call *call, struct span name, struct span value)
+{
+    for (size_t i = 0; i < call->wanted_count; i++) {
+        struct fetch_field *field = &call->wanted[i];
+        if (!span_eq_nocase(name, span_str(field->name)))
+            continue;
+        buf_clear(&field->value);
+        buf_put(&field->value, value);
+    }
+    if (!call->keeps_head)
+        return;
+    buf_put(&call->head, name);
+    buf_put_lit(&call->head, ": ");
+    buf_put(&call->head, value);
+    buf_putc(&call->head, '\n');
+}
+
 /* --- the module ---------------------------------------------------------------------------------------------- */
 
 struct fetch *fetch_new(const struct fetch_limits *limits)
@@ -146,6 +189,8 @@ struct fetch *fetch_new(const struct fetch_limits *limits)
     fetch->limits = *limits;
     list_init(&fetch->waiting);
     list_init(&fetch->under_way);
+    list_init(&fetch->ended);
+    plain_init(fetch);
     return fetch;
 }
 
@@ -154,6 +199,7 @@ void fetch_free(struct fetch *fetch)
     if (fetch == NULL)
         return;
     must(!fetch->is_started);
+    plain_fini(fetch);
     free(fetch->ca_file);
     free(fetch);
 }
@@ -182,14 +228,14 @@ enum rc fetch_start(struct fetch *fetch)
         return RC_OK;
     if (curl_global_init(CURL_GLOBAL_DEFAULT) != 0)
         return RC_NOMEM;
-    enum rc rc = mailbox_init(&fetch->mailbox);
+    enum rc rc = loop_init(&fetch->loop, &fetch_hooks, fetch);
     if (rc != RC_OK) {
         curl_global_cleanup();
         return rc;
     }
     atomic_store(&fetch->is_stopping, false);
     if (pthread_create(&fetch->thread, NULL, fetch_main, fetch) != 0) {
-        mailbox_fini(&fetch->mailbox);
+        loop_fini(&fetch->loop);
         curl_global_cleanup();
         return RC_NOMEM;
     }
@@ -207,10 +253,10 @@ void fetch_stop(struct fetch *fetch)
     if (!fetch->is_started)
         return;
     atomic_store(&fetch->is_stopping, true);
-    mailbox_ring(&fetch->mailbox);
+    mailbox_ring(&fetch->loop.mailbox);
     must(pthread_join(fetch->thread, NULL) == 0);
     must(atomic_load(&fetch->out_count) == 0);
-    mailbox_fini(&fetch->mailbox);
+    loop_fini(&fetch->loop);
     curl_global_cleanup();
     fetch->is_started = false;
 }
@@ -225,7 +271,7 @@ bool fetch_send(struct fetch *fetch, struct fetch_call *call)
         return false;
     }
     bundle_add(&one, &call->mail);
-    mailbox_put(&fetch->mailbox, &one);
+    mailbox_put(&fetch->loop.mailbox, &one);
     return true;
 }
 
@@ -233,7 +279,7 @@ void fetch_cancel(struct fetch *fetch, struct fetch_call *call)
 {
     atomic_store(&call->is_cancelled, true);
     atomic_store(&fetch->has_cancelled, true);
-    mailbox_ring(&fetch->mailbox);
+    mailbox_ring(&fetch->loop.mailbox);
 }
 
 const struct fetch_counters *fetch_counters(const struct fetch *fetch)

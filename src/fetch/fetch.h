@@ -1,7 +1,10 @@
 /* fetch.h - This module sends HTTP requests to servers of others and brings their answers back. It refuses to know why: a
  * status is a status, and what it means is the asker's to say.
  *
- *     any thread ──fetch_send()──▶ mailbox ──▶ one thread, libcurl's multi interface ──▶ call->done(), on that thread
+ *     any thread ──fetch_send()──▶ mailbox ──▶ one thread ──▶ call->done(), on that thread
+ *
+ * That thread is a loop. HTTP/1.1 without TLS is its own client's (plain.h), all else is libcurl's. Whoever sends a call can't
+ * tell which of the two has served it.
  *
  * A call belongs to the module from fetch_send() until done(), and it always comes back, once: with an answer, or with why
  * there is none. Nobody waits for it. Everything is bounded: calls (fetch_send() refuses), the bytes of an answer and of
@@ -65,7 +68,7 @@ struct fetch_call {
     /* The question. */
     char         *url;
     const char   *method;              /* static: "POST" */
-    struct fetch_line *fields;         /* fetch_call_add_field() */
+    struct buf    fields;              /* lines `Name: value`, each ended by CR LF: fetch_call_add_field() */
     struct buf    body;
     msec          timeout_ms;          /* of the whole call, from fetch_send() on */
     msec          connect_timeout_ms;
@@ -95,10 +98,13 @@ struct fetch_call {
     /* The module's. */
     struct list   link;
     msec          deadline;
+    msec          begun_at;
     size_t        head_bytes;
     void         *handle, *lent;         /* libcurl's, and what it borrows */
+    struct plain_conn *conn;             /* of our own client */
     atomic_bool   is_cancelled;
     bool          is_too_large, is_cut_off;
+    bool          looks_up;      /* libcurl serves it, so that the address of its host is known afterwards */
     bool          has_head;      /* the empty line that ends it has come */
 };
 
@@ -108,7 +114,8 @@ struct fetch_call *fetch_call_new(const char *method, struct span url);
 void               fetch_call_renew(struct fetch_call *call, struct span address, struct span target);
 void               fetch_call_free(struct fetch_call *call);  /* NULL is fine; wipes what was sent */
 
-/* A field of the request. False: name or value holds a byte that a field can't have, and nothing is added. */
+/* A field of the request. False: name or value holds a byte that a field can't have, or it is one that the module says by
+ * itself (Host, Content-Length, Transfer-Encoding, Connection); nothing is added. */
 bool        fetch_call_add_field(struct fetch_call *call, struct span name, struct span value);
 /* Keeps this field of the answer. `name` is static. */
 void        fetch_call_want(struct fetch_call *call, const char *name);

@@ -1,5 +1,6 @@
 /* fetch_easy.c - one call as libcurl has it: what is asked, what is taken of the answer, and what its end means. */
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "base/must.h"
 #include "fetch/fetch_priv.h"
@@ -22,21 +23,6 @@ static size_t on_answer_bytes(char *at, size_t one, size_t count, void *ctx)
     return len;
 }
 
-static void keep_wanted_field(struct fetch_call *call, struct span line)
-{
-    struct span name;
-
-    if (!span_cut(&line, ':', &name))
-        return;
-    for (size_t i = 0; i < call->wanted_count; i++) {
-        struct fetch_field *field = &call->wanted[i];
-        if (!span_eq_nocase(name, span_str(field->name)))
-            continue;
-        buf_clear(&field->value);
-        buf_put(&field->value, span_trim(line));
-    }
-}
-
 static struct span without_line_end(struct span line)
 {
     while (line.len > 0 && (line.at[line.len - 1] == '\n' || line.at[line.len - 1] == '\r'))
@@ -44,17 +30,15 @@ static struct span without_line_end(struct span line)
     return line;
 }
 
-/* The fields of the last head alone: each head begins with a status line. */
-static void keep_head_line(struct fetch_call *call, struct span line)
+/* Each head begins with a status line; the fields of the last one count. */
+static void take_head_line(struct fetch_call *call, struct span line)
 {
-    if (span_starts(line, SPAN("HTTP/"))) {
-        buf_clear(&call->head);
-        return;
-    }
-    if (line.len == 0)
-        return;
-    buf_put(&call->head, line);
-    buf_putc(&call->head, '\n');
+    struct span name;
+
+    if (span_starts(line, SPAN("HTTP/")))
+        fetch_call_forget_head(call);
+    else if (span_cut(&line, ':', &name))
+        fetch_call_keep_field(call, name, span_trim(line));
 }
 
 /* libcurl gives one whole line a call, the lines of 1xx answers too. */
@@ -71,9 +55,7 @@ static size_t on_head_line(char *at, size_t one, size_t count, void *ctx)
     struct span text = without_line_end(line);
     /* The head of an answer 1xx is followed by another one. */
     call->has_head = text.len == 0 || (call->has_head && !span_starts(text, SPAN("HTTP/")));
-    keep_wanted_field(call, text);
-    if (call->keeps_head)
-        keep_head_line(call, text);
+    take_head_line(call, text);
     return line.len;
 }
 
@@ -86,6 +68,20 @@ static struct curl_slist *slist_add(struct curl_slist *list, const char *line)
     return longer;
 }
 
+/* `line` has no end. libcurl takes "Name;" for a field without a value: "Name:" would remove one of its own. */
+static struct curl_slist *slist_add_field(struct curl_slist *list, struct span line)
+{
+    char *text = strndup(line.at, line.len);
+
+    must(text != NULL);
+    if (memchr(line.at, ':', line.len) == line.at + line.len - 1)
+        text[line.len - 1] = ';';
+    list = slist_add(list, text);
+    explicit_bzero(text, line.len);
+    free(text);
+    return list;
+}
+
 /* Without a wait for 100 Continue, which costs a round trip; and the body's type is what the call says, or nothing. */
 static struct curl_slist *fields_of(const struct fetch_call *call)
 {
@@ -93,8 +89,8 @@ static struct curl_slist *fields_of(const struct fetch_call *call)
 
     list = slist_add(list, "Accept:");
     list = slist_add(list, "Content-Type:");
-    for (const struct fetch_line *line = call->fields; line != NULL; line = line->next)
-        list = slist_add(list, line->text);
+    for (struct span rest = buf_span(&call->fields), line; span_cut(&rest, '\n', &line);)
+        list = slist_add_field(list, span_head(line, line.len - 1));
     return list;
 }
 
@@ -143,8 +139,9 @@ static void set_protocol(CURL *easy, const struct fetch_call *call)
 
     EASY_SET(easy, CURLOPT_HTTP_VERSION, versions[call->protocol]);
     EASY_SET(easy, CURLOPT_PIPEWAIT, (long)may_share);
-    EASY_SET(easy, CURLOPT_FRESH_CONNECT, (long)is_alone);
-    EASY_SET(easy, CURLOPT_FORBID_REUSE, (long)is_alone);
+    /* A name is looked up for a new connection only. */
+    EASY_SET(easy, CURLOPT_FRESH_CONNECT, (long)(is_alone || call->looks_up));
+    EASY_SET(easy, CURLOPT_FORBID_REUSE, (long)(is_alone || call->looks_up));
 }
 
 /* libcurl has a connection and is about to send. If it was about to before, the server has closed the connection on which it did:
@@ -172,6 +169,7 @@ CURL *fetch_easy_new(const struct fetch *fetch)
     EASY_SET(easy, CURLOPT_PROTOCOLS_STR, "http,https");
     EASY_SET(easy, CURLOPT_PROXY, "");
     EASY_SET(easy, CURLOPT_NOSIGNAL, 1L);
+    EASY_SET(easy, CURLOPT_DNS_CACHE_TIMEOUT, (long)(PLAIN_NAME_MS / 2000));
     if (fetch->ca_file != NULL) {
         EASY_SET(easy, CURLOPT_CAINFO, fetch->ca_file);
         EASY_SET(easy, CURLOPT_CAPATH, NULL);
@@ -229,16 +227,13 @@ void fetch_easy_note_sent(CURL *easy, struct fetch_call *call)
 
 enum fetch_outcome fetch_easy_judge(CURL *easy, CURLcode code, struct fetch_call *call)
 {
-    long       status = 0, version = 0;
-    curl_off_t took_us = 0;
+    long status = 0, version = 0;
 
     must(curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status) == CURLE_OK);
     must(curl_easy_getinfo(easy, CURLINFO_HTTP_VERSION, &version) == CURLE_OK);
-    must(curl_easy_getinfo(easy, CURLINFO_TOTAL_TIME_T, &took_us) == CURLE_OK);
     call->status  = (unsigned)status;
     fetch_easy_note_sent(easy, call);
     call->is_multiplexed = version == CURL_HTTP_VERSION_2_0 && (call->protocol != FETCH_H2C || h2c_is_shared());
-    call->took_ms = (msec)(took_us / 1000);
 
     enum fetch_outcome outcome = fetch_outcome_of(code, call);
     if (outcome == FETCH_TOO_LARGE)
@@ -248,4 +243,12 @@ enum fetch_outcome fetch_easy_judge(CURL *easy, CURLcode code, struct fetch_call
     else if (outcome != FETCH_ANSWERED && call->why[0] == '\0')
         snprintf(call->why, sizeof call->why, "%s", code == CURLE_OK ? "the head is cut off" : curl_easy_strerror(code));
     return outcome;
+}
+
+struct span fetch_easy_address(CURL *easy)
+{
+    char *address = NULL;
+
+    must(curl_easy_getinfo(easy, CURLINFO_PRIMARY_IP, &address) == CURLE_OK);
+    return span_str(address);
 }

@@ -1,5 +1,6 @@
 /* Calls to a server that misbehaves in every way we could think of. The server is a thread of this test: what it does
- * with a connection is said by the path that is asked for. */
+ * with a connection is said by the path that is asked for. All of it runs once with libcurl for all calls, and once with our own
+ * client for those that it takes: nobody can tell which has served a call. */
 #include <arpa/inet.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -10,8 +11,7 @@
 #include <unistd.h>
 
 #include "base/must.h"
-#include "fetch/fetch.h"
-#include "reactor/loop.h"
+#include "fetch/fetch_priv.h"
 
 #include <cmocka.h>
 
@@ -209,11 +209,14 @@ static void on_done(struct fetch_call *call)
     pthread_mutex_unlock(&asker->lock);
 }
 
+static bool is_curl_alone;
+
 static void asker_open(struct asker *asker, struct fetch_limits limits)
 {
     *asker = (struct asker){ .lock = PTHREAD_MUTEX_INITIALIZER, .came = PTHREAD_COND_INITIALIZER };
     far_server_open(&asker->server);
-    asker->fetch = fetch_new(&limits);
+    asker->fetch                = fetch_new(&limits);
+    asker->fetch->is_curl_alone = is_curl_alone;
     assert_int_equal(fetch_start(asker->fetch), RC_OK);
     assert_int_equal(fetch_start(asker->fetch), RC_OK);
 }
@@ -564,6 +567,20 @@ static void many_at_once(void **state)
     asker_close(&asker);
 }
 
+static int by_libcurl(void **state)
+{
+    (void)state;
+    is_curl_alone = true;
+    return 0;
+}
+
+static int by_our_own(void **state)
+{
+    (void)state;
+    is_curl_alone = false;
+    return 0;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -577,5 +594,6 @@ int main(void)
         cmocka_unit_test(a_line_has_an_end),     cmocka_unit_test(a_stop_brings_all_back),
         cmocka_unit_test(many_at_once),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    int failed = cmocka_run_group_tests_name("by libcurl", tests, by_libcurl, NULL);
+    return failed + cmocka_run_group_tests_name("by our own client", tests, by_our_own, NULL);
 }

@@ -113,14 +113,19 @@ static enum h1_event check_line_end(struct h1 *h1, struct span text)
 
 _Static_assert(REQUEST_FIELDS_MAX == 64, "the texts of two faults say the number");
 
+enum h1_event h1_find_line_end(struct h1 *h1, struct span text)
+{
+    h1->scanned = (uint32_t)find_control(text, h1->scanned);
+    return check_line_end(h1, text);
+}
+
 /* Goes on where the last call ended. H1_HEAD_DONE: it has found the empty line, and h1->scanned is behind that line.
  * Fills in only the lines that it passes. Stops at the first byte that is wrong, so that the answer does not depend
  * on where the input was cut. */
 static enum h1_event head_scan(struct h1 *h1, struct span text, struct span *lines)
 {
     for (;;) {
-        h1->scanned = (uint32_t)find_control(text, h1->scanned);
-        enum h1_event event = check_line_end(h1, text);
+        enum h1_event event = h1_find_line_end(h1, text);
         if (event != H1_HEAD_DONE)
             return event;
 

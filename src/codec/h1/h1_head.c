@@ -285,8 +285,7 @@ static bool take_meaning(struct h1 *h1, const struct http_field *field, struct m
     }
 }
 
-/* RFC 9112 5: field-name ":" OWS field-value OWS. head_scan() has checked the bytes of the value. */
-static bool parse_field(struct h1 *h1, struct span line, struct http_field *ret_field)
+bool h1_parse_field(struct h1 *h1, struct span line, struct http_field *ret_field)
 {
     size_t name_len = h1_run_of(line, H1_BYTE_TOKEN);
 
@@ -328,7 +327,7 @@ enum h1_event h1_head_parse(struct h1 *h1, const struct span *lines, size_t line
         return H1_FAULT;
     for (size_t i = 1; i < line_count; i++) {
         struct http_field *field = &head->request.fields[head->request.field_count++];
-        if (!parse_field(h1, lines[i], field) || !take_meaning(h1, field, &meaning, head))
+        if (!h1_parse_field(h1, lines[i], field) || !take_meaning(h1, field, &meaning, head))
             return H1_FAULT;
     }
     if (!check_target(h1, &meaning, head) || !check_framing(h1, &meaning, head))

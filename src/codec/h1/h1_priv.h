@@ -37,6 +37,14 @@ void h1_begin(struct h1 *h1);
 enum h1_event h1_body_piece(struct h1 *h1, struct span input, enum h1_state next, size_t *ret_used,
                             struct span *ret_body);
 
+/* Looks for the end of a line from h1->scanned on, and moves that there. H1_HEAD_DONE: CR LF stand at h1->scanned.
+ * H1_MORE: `text` ends before. H1_FAULT: a byte that no line may hold. */
+enum h1_event h1_find_line_end(struct h1 *h1, struct span text);
+
+/* A line of a head or of trailers, not empty: field-name ":" OWS field-value OWS (RFC 9112 5). h1_find_line_end() has checked
+ * the bytes of the value. False: the fault is set. */
+bool h1_parse_field(struct h1 *h1, struct span line, struct http_field *ret_field);
+
 /* `lines` are the lines of one head, request line first, without their ends; they hold no control characters
  * but tabs. H1_HEAD_DONE or H1_FAULT. */
 enum h1_event h1_head_parse(struct h1 *h1, const struct span *lines, size_t line_count, struct h1_head *head);

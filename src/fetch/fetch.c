@@ -51,9 +51,11 @@ void fetch_call_renew(struct fetch_call *call, struct span address, struct span 
     for (size_t i = 0; i < call->wanted_count; i++)
         buf_clear(&call->wanted[i].value);
     call->status     = 0;
+    call->stream     = call->stream_tries = 0;
     call->why[0]     = '\0';
     call->head_bytes = 0;
     call->is_sent = call->is_cut_off = call->is_too_large = call->has_head = call->is_multiplexed = call->looks_up = false;
+    call->is_refused = false;
     atomic_store(&call->is_cancelled, false);
 }
 

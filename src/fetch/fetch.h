@@ -104,6 +104,12 @@ struct fetch_call {
     struct plain_conn *conn;             /* of our own client */
     atomic_bool   is_cancelled;
     bool          is_too_large, is_cut_off;
+    /* By HTTP/2 (fetch_stream.c): the number of its stream, 0: none; the server takes no stream so high; and by which connection. */
+    uint64_t      stream;
+    bool          is_refused;
+    uint32_t      stream_tries;
+    int           far_port, near_port;
+    char          far[46];
     bool          looks_up;      /* libcurl serves it, so that the address of its host is known afterwards */
     bool          has_head;      /* the empty line that ends it has come */
 };

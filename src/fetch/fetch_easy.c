@@ -139,25 +139,27 @@ static void set_protocol(CURL *easy, const struct fetch_call *call)
 
     EASY_SET(easy, CURLOPT_HTTP_VERSION, versions[call->protocol]);
     EASY_SET(easy, CURLOPT_PIPEWAIT, (long)may_share);
+    EASY_SET(easy, CURLOPT_VERBOSE, (long)(may_share || is_alone));
     /* A name is looked up for a new connection only. */
     EASY_SET(easy, CURLOPT_FRESH_CONNECT, (long)(is_alone || call->looks_up));
     EASY_SET(easy, CURLOPT_FORBID_REUSE, (long)(is_alone || call->looks_up));
 }
 
-/* libcurl has a connection and is about to send. If it was about to before, the server has closed the connection on which it did:
- * sent again, the request might be carried out twice. */
+/* libcurl has a connection and is about to send. If it was about to before, the server has refused the request, or has closed the
+ * connection on which it was sent: sent again then, the request might be carried out twice. */
 static int on_about_to_send(void *ctx, char *far, char *near, int far_port, int near_port)
 {
     struct fetch_call *call = ctx;
     long               sent = 0;
 
-    (void)far, (void)near, (void)far_port, (void)near_port;
+    (void)near;
     must(curl_easy_getinfo(call->handle, CURLINFO_REQUEST_SIZE, &sent) == CURLE_OK);
-    call->is_cut_off = sent > 0 && !call->is_repeatable;
+    call->is_cut_off = sent > 0 && !call->is_repeatable && !fetch_stream_is_refused(call);
+    fetch_stream_begin(call, far, far_port, near_port);
     return call->is_cut_off ? CURL_PREREQFUNC_ABORT : CURL_PREREQFUNC_OK;
 }
 
-CURL *fetch_easy_new(const struct fetch *fetch)
+CURL *fetch_easy_new(struct fetch *fetch)
 {
     CURL *easy = curl_easy_init();
 
@@ -165,6 +167,8 @@ CURL *fetch_easy_new(const struct fetch *fetch)
     EASY_SET(easy, CURLOPT_WRITEFUNCTION, on_answer_bytes);
     EASY_SET(easy, CURLOPT_HEADERFUNCTION, on_head_line);
     EASY_SET(easy, CURLOPT_PREREQFUNCTION, on_about_to_send);
+    EASY_SET(easy, CURLOPT_DEBUGFUNCTION, fetch_on_says);
+    EASY_SET(easy, CURLOPT_DEBUGDATA, fetch);
     EASY_SET(easy, CURLOPT_FOLLOWLOCATION, 0L);
     EASY_SET(easy, CURLOPT_PROTOCOLS_STR, "http,https");
     EASY_SET(easy, CURLOPT_PROXY, "");

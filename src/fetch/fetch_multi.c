@@ -42,7 +42,10 @@ static void multi_end(struct fetch *fetch, CURL *easy, struct fetch_call *call, 
         plain_looked_up(fetch, call, call->is_sent ? fetch_easy_address(easy) : SPAN(""));
     must(curl_multi_remove_handle(fetch->multi, easy) == CURLM_OK);
     fetch_easy_clear(easy, call);
-    multi_keep_easy(fetch, easy);
+    if (call->stream != 0 && outcome != FETCH_ANSWERED)
+        curl_easy_cleanup(easy);  /* see fetch_stream.c */
+    else
+        multi_keep_easy(fetch, easy);
     fetch_ended(fetch, call, outcome);
 }
 
@@ -61,6 +64,8 @@ static void multi_take_ended(struct fetch *fetch)
         CURLcode           code = told->data.result;
         struct fetch_call *call;
         must(told->msg == CURLMSG_DONE && curl_easy_getinfo(easy, CURLINFO_PRIVATE, (char **)&call) == CURLE_OK);
+        if (fetch_stream_again(fetch, easy, call, code))
+            continue;
         enum fetch_outcome outcome = fetch_easy_judge(easy, code, call);
         multi_end(fetch, easy, call, outcome);
     }

@@ -1,5 +1,6 @@
 /* fetch_priv.h - between the files of this module: fetch.c (calls), fetch_thread.c (the thread, and the way of a call through
- * the module), plain.h (our own client), fetch_multi.c (libcurl in the loop) and fetch_easy.c (one call as libcurl has it). */
+ * the module), plain.h (our own client), fetch_multi.c (libcurl in the loop), fetch_easy.c (one call as libcurl has it) and
+ * fetch_stream.c (requests that HTTP/2 has refused). */
 #ifndef FETCH_FETCH_PRIV_H
 #define FETCH_FETCH_PRIV_H
 
@@ -59,11 +60,20 @@ void fetch_multi_cancel(struct fetch *fetch, struct fetch_call *call, enum fetch
 void fetch_multi_turn_end(struct fetch *fetch);
 
 /* fetch_easy.c */
-CURL              *fetch_easy_new(const struct fetch *fetch);
+CURL              *fetch_easy_new(struct fetch *fetch);
 void               fetch_easy_set(CURL *easy, struct fetch_call *call, msec left_ms);
 void               fetch_easy_clear(CURL *easy, struct fetch_call *call);  /* before it is used for another call */
 void               fetch_easy_note_sent(CURL *easy, struct fetch_call *call);
 enum fetch_outcome fetch_easy_judge(CURL *easy, CURLcode code, struct fetch_call *call);
 struct span        fetch_easy_address(CURL *easy);  /* of the server, as digits; empty: it had no connection */
+
+/* fetch_stream.c */
+int  fetch_on_says(CURL *easy, curl_infotype type, char *at, size_t len, void *ctx);
+/* A try begins, on this connection. */
+void fetch_stream_begin(struct fetch_call *call, const char *far, int far_port, int near_port);
+/* The try before was refused. */
+bool fetch_stream_is_refused(const struct fetch_call *call);
+/* libcurl has given up a call that was refused: it is sent again. False: it was not, or that was tried often enough. */
+bool fetch_stream_again(struct fetch *fetch, CURL *easy, struct fetch_call *call, CURLcode code);
 
 #endif

@@ -12,10 +12,13 @@ import urllib.request
 
 import pytest
 
+from application import Authority
 from example_app import Example
+from h2_back_end import H2BackEnd
 from longwire_client import Api
 from longwire_server import Server, free_port, is_built
 from waiting import SECONDS, wait_until
+from wire import Ws
 
 pytestmark = pytest.mark.skipif(not is_built(), reason="no longwired is built")
 
@@ -145,27 +148,117 @@ NGINX_CONF = """
 worker_processes 1; daemon off; error_log {home}/error.log warn; pid {home}/nginx.pid;
 events {{ worker_connections 64; }}
 http {{
-    access_log off; client_body_temp_path {home}/a; proxy_temp_path {home}/b; fastcgi_temp_path {home}/c;
+    log_format links '$connection $http_idempotency_key';
+    access_log {home}/links links; keepalive_requests {requests};
+    client_body_temp_path {home}/a; proxy_temp_path {home}/b; fastcgi_temp_path {home}/c;
     uwsgi_temp_path {home}/d; scgi_temp_path {home}/e;
-    server {{ listen 127.0.0.1:{port} http2; location / {{ default_type text/plain; return 200 "$server_protocol"; }} }}
+    server {{ listen 127.0.0.1:{port} {listen}; location / {{ default_type text/plain; return 200 "$server_protocol"; }} }}
 }}
 """
 
 
+@contextlib.contextmanager
+def nginx(home, listen, requests=1000):
+    """Its port. `requests`: so many a connection, then it says GOAWAY."""
+    port = free_port()
+    (home / "nginx.conf").write_text(NGINX_CONF.format(home=home, port=port, listen=listen, requests=requests))
+    with subprocess.Popen([NGINX, "-c", str(home / "nginx.conf")], stderr=subprocess.DEVNULL) as process:
+        try:
+            wait_until(lambda: socket.socket().connect_ex(("127.0.0.1", port)) == 0, "nginx")
+            yield port
+        finally:
+            process.terminate()
+
+
+def links_of(home):
+    """For each connection that nginx had, the keys of its requests."""
+    links = {}
+    for line in (home / "links").read_text().splitlines():
+        link, key = line.split()
+        links.setdefault(link, []).append(key)
+    return links
+
+
 @pytest.mark.skipif(NGINX is None, reason="nginx is not installed")
 def test_http_2_without_tls(tmp_path):
-    port = free_port()
-    (tmp_path / "nginx.conf").write_text(NGINX_CONF.format(home=tmp_path, port=port))
-    with subprocess.Popen([NGINX, "-c", str(tmp_path / "nginx.conf")], stderr=subprocess.DEVNULL) as nginx:
-        try:
-            config = f"[backend app]\nurl = http://127.0.0.1:{port}\nprotocol = h2c\n" + route("app", "/**")
-            wait_until(lambda: socket.socket().connect_ex(("127.0.0.1", port)) == 0, "nginx")
-            with Server(config=config) as server:
-                for number in range(3):
-                    response = ask(server, f"r{number}", "/hello")
-                    assert response["status"] == 200 and response["body"] == "HTTP/2.0"
-        finally:
-            nginx.terminate()
+    with nginx(tmp_path, "http2") as port:
+        config = f"[backend app]\nurl = http://127.0.0.1:{port}\nprotocol = h2c\n" + route("app", "/**")
+        with Server(config=config) as server:
+            for number in range(3):
+                response = ask(server, f"r{number}", "/hello")
+                assert response["status"] == 200 and response["body"] == "HTTP/2.0"
+
+
+def ask_at_once(server, count):
+    """So many requests, eight at a time; their responses."""
+    responses = []
+
+    def several(first):
+        for number in range(first, count, 8):
+            responses.append(ask(server, f"r{number}", "/hello"))
+
+    threads = [threading.Thread(target=several, args=(first,)) for first in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return responses
+
+
+def https_config(authority, url):
+    return f"ca_file = {authority.file}\n[backend app]\nurl = {url}\n" + route("app", "/**")
+
+
+@pytest.mark.skipif(NGINX is None, reason="nginx is not installed")
+@pytest.mark.parametrize("requests", [1000, 10])
+def test_http_2_over_tls(tmp_path, requests):
+    """Requests share a connection. When the server goes away from it, what it has not taken goes to the next one, and nothing twice."""
+    authority = Authority(tmp_path)
+    authority.context("127.0.0.1")
+    pem = tmp_path / "127.0.0.1.30.pem"
+    with nginx(tmp_path, f"ssl http2; ssl_certificate {pem}; ssl_certificate_key {pem}", requests) as port, \
+            Server(config=https_config(authority, f"https://127.0.0.1:{port}")) as server:
+        responses = [ask(server, "first", "/hello")] + ask_at_once(server, 64)
+        assert {(response["status"], response["body"]) for response in responses} == {(200, "HTTP/2.0")}
+        links = links_of(tmp_path)
+        assert sorted(key for keys in links.values() for key in keys) == sorted(["ann/phone/first"] + [f"ann/phone/r{n}" for n in range(64)])
+        assert len(links) == 1 if requests == 1000 else len(links) >= 7
+
+
+# What the back end does once, how often it is asked, and what the client is told (RFC 9113 8.7).
+ENDS = {"refuse": (2, 200), "goaway": (2, 200), "reset": (1, 502), "leave": (1, 502), "close": (1, 502), "abort": (1, 502)}
+
+
+@pytest.mark.parametrize("is_tls", [True, False], ids=["https", "h2c"])
+def test_what_http_2_refuses_is_sent_again_and_nothing_else(tmp_path, is_tls):
+    authority = Authority(tmp_path)
+    with H2BackEnd(authority.context("127.0.0.1") if is_tls else None) as back_end:
+        config = https_config(authority, back_end.url)
+        with Server(config=config if is_tls else config.replace("[uplink", "protocol = h2c\n[uplink")) as server:
+            for way in ("new", "kept"):     # on a connection of its own, and on one that was used before
+                for end, (count, status) in ENDS.items():
+                    if way == "kept":
+                        assert ask(server, f"before-{end}", "/hello")["status"] == 200
+                    response = ask(server, f"{way}-{end}", f"/once/{way}/{end}")
+                    assert (response["status"], back_end.count(f"/once/{way}/{end}")) == (status, count), (way, end)
+            assert ask(server, "always", "/refuse")["status"] == 502 and back_end.count("/refuse") < 20
+
+
+def test_everything_goes_to_https_with_an_authority_of_ones_own(tmp_path):
+    """Requests, uploads and events; a server that another authority vouches for gets nothing."""
+    authority, other = Authority(tmp_path), Authority(tmp_path, "other")
+    with H2BackEnd(authority.context("127.0.0.1")) as back_end:
+        config = (https_config(authority, back_end.url) + "[namespace up]\nforward = app/batches\npublish = anyone\n"
+                  f"[webhook crm]\nurl = {back_end.url}/hook\nevents = connected\nsecret = 0123456789abcdef0123456789abcdef\n")
+        with Server(config=config) as server, contextlib.closing(Api(server.url)) as api:
+            assert ask(server, "r1", "/hello")["status"] == 200
+            assert api.publish("up:positions", b"here").status == 201
+            with Ws(server, "user=ann"):
+                wait_until(lambda: back_end.count("/batches") > 0 and back_end.count("/hook") > 0, "a batch and an event")
+        with Server(config=config.replace(str(authority.file), str(other.file))) as server:
+            response = ask(server, "r1", "/never")
+            assert response["status"] == 502 and "can be reached" in response["body"]["detail"]
+    assert back_end.count("/never") == 0
 
 
 @pytest.mark.skipif(not shutil.which("node"), reason="node is not installed")

@@ -16,8 +16,7 @@
  * |            |                              |                               | batch that is under way (uplink/work_lease.h)        |
  * | LEASE      | forwarder/part               | the lease's number, raised by | the node that carries the part (uplink/work_lease.h) |
  * |            |                              | each take-over                |                                                      |
- * | REQUEST    | user · device · id           | 1: under way; answered: the    | uplink/request_row.h       |
- * |            |                              | seq of its response           |                            |
+ * | REQUEST    | user · device · id           | the seq of its response       | uplink/request_row.h       |
  * | CALL       | user · device · id (· piece) | 1, raised by each take-over   | uplink/request_row.h       |
  * | RESPONSES  | user · device                | bytes of all answers + 1      | a version                  |
  *

@@ -11,15 +11,14 @@
 #include "publish/publish_check.h"
 #include "uplink/requests_priv.h"
 
-enum { ANSWER_AGAIN_TICKS = 5, ANSWER_VALUE_BYTES = 64, RESPONSES_ROW_VERSION = 1 };
+enum { ANSWER_AGAIN_TICKS = 5, ANSWER_VALUE_BYTES = 64 };
 
 /* --- the rows of the append ------------------------------------------------------------------------------------- */
 
 /* As the store holds them until the append is done, which may be after the request is forgotten here. */
 struct answer_rows {
     struct ledger_write  write;
-    struct ledger_change changes[3 + REQUEST_PIECES_MAX];
-    char                 memory[];
+    struct ledger_change changes[];  /* then the bytes of their keys and values */
 };
 
 static struct span rows_keep(struct buf *bytes, size_t from)
@@ -55,16 +54,15 @@ static struct span keep_piece_key(struct buf *bytes, const struct request_work *
     return rows_keep(bytes, from);
 }
 
-static const char responses_value[] = { RESPONSES_ROW_VERSION };
-
 static struct answer_rows *answer_rows_new(const struct request_work *work)
 {
     size_t              room = 2 * (work->key_len + ANSWER_VALUE_BYTES) + work->pieces * (work->key_len + 8);
-    struct answer_rows *rows = calloc(1, sizeof *rows + room);
+    size_t              count = 3 + work->pieces;
+    struct answer_rows *rows  = calloc(1, sizeof *rows + count * sizeof rows->changes[0] + room);
     struct span         key;
 
     must(rows != NULL);
-    struct buf bytes = { .at = rows->memory, .cap = room, .max = room };  /* never grows */
+    struct buf bytes = { .at = (char *)(rows->changes + count), .cap = room, .max = room };  /* never grows */
     key              = keep_key(&bytes, work_key(work));
     rows->changes[0] = (struct ledger_change){
         .op = LEDGER_PUT, .key = { ROW_REQUEST, key }, .value = keep_answered_value(&bytes, work), .takes_seq = true,
@@ -72,14 +70,13 @@ static struct answer_rows *answer_rows_new(const struct request_work *work)
     };
     rows->changes[1] = (struct ledger_change){ .op = LEDGER_DELETE, .key = { ROW_CALL, key }, .is_conditional = true,
                                                .if_generation = work->generation };
-    rows->changes[2] = (struct ledger_change){
-        .op = LEDGER_RAISE, .key = { ROW_RESPONSES, keep_key(&bytes, work_device_key(work)) },
-        .value = span_of(responses_value, sizeof responses_value), .generation = work->before + work->object.len + 1,
-    };
+    count = 2;
     for (uint32_t piece = 1; piece <= work->pieces; piece++)
-        rows->changes[2 + piece] = (struct ledger_change){ .op = LEDGER_DELETE,
-                                                           .key = { ROW_CALL, keep_piece_key(&bytes, work, piece) } };
-    rows->write = (struct ledger_write){ .changes = rows->changes, .count = 3 + work->pieces };
+        rows->changes[count++] = (struct ledger_change){ .op = LEDGER_DELETE,
+                                                         .key = { ROW_CALL, keep_piece_key(&bytes, work, piece) } };
+    if (request_device_saves(work->device))
+        rows->changes[count++] = request_device_change(keep_key(&bytes, work_device_key(work)), work->device->total);
+    rows->write = (struct ledger_write){ .changes = rows->changes, .count = count };
     return rows;
 }
 
@@ -131,6 +128,8 @@ static void answer_settled(struct publish_command *publish, struct writer *write
     }
     if (outcome == PUBLISH_STALE)
         counter_add(&work->requests->counters.taken_over, 1);
+    if (outcome != PUBLISH_DONE && work_has_rows(work))
+        request_device_doubt(work->device);
     command_free(&publish->command);
     if (outcome == PUBLISH_STALE && work->waiter_count > 0)
         request_follow_begin(work);

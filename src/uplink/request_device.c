@@ -2,14 +2,17 @@
  *
  * The total stands in the row RESPONSES, which only rises. It is read once, while the back end thinks. Where nobody else
  * writes, it is remembered for the next requests; in a cluster only as long as the device has a request under way. Two nodes
- * that answer one device in the same moment may count one of the answers for none: then a little more is kept. */
+ * that answer one device in the same moment may count one of the answers for none: then a little more is kept.
+ *
+ * Where it is remembered, the row is not written with each answer, but once for each 1/SAVE_PARTS of responses_bytes_max, and
+ * when the device is forgotten or the node stops. A crash may leave so many bytes uncounted: then so much more is kept. */
 #include <stdlib.h>
 
 #include "base/must.h"
 #include "device/row_kind.h"
 #include "uplink/requests_priv.h"
 
-enum { TOTAL_AGAIN_TICKS = 10, TOTAL_READ_BYTES = 1024 };
+enum { TOTAL_AGAIN_TICKS = 10, TOTAL_READ_BYTES = 1024, SAVE_PARTS = 64, RESPONSES_ROW_VERSION = 1 };
 
 struct device_sought { struct span name; };
 
@@ -50,18 +53,90 @@ static void request_device_forget(struct request_device *device)
     free(device);
 }
 
+/* --- the row ---------------------------------------------------------------------------------------------------- */
+
+static const char responses_value[] = { RESPONSES_ROW_VERSION };
+
+struct ledger_change request_device_change(struct span name, uint64_t total)
+{
+    return (struct ledger_change){ .op = LEDGER_RAISE, .key = { ROW_RESPONSES, name }, .generation = total + 1,
+                                   .value = span_of(responses_value, sizeof responses_value) };
+}
+
+static bool is_remembered(const struct request_device *device)
+{
+    return device->is_known && !device->requests->setup.writer->durable.is_shared;
+}
+
+bool request_device_saves(struct request_device *device)
+{
+    struct requests *requests = device->requests;
+
+    if (is_remembered(device) && !requests->is_stopping &&
+        device->total - device->saved < requests->limits.responses_bytes_max / SAVE_PARTS)
+        return false;
+    device->saved = device->total;
+    return true;
+}
+
+void request_device_doubt(struct request_device *device)
+{
+    device->saved = 0;
+}
+
+/* A write of the row by itself; it is best effort, as the total is. */
+struct total_write {
+    struct request_write write;
+    struct ledger_change change;
+    char                 name[];
+};
+
+static void total_written(struct request_write *write)
+{
+    struct total_write *total = container_of(write, struct total_write, write);
+
+    ledger_write_fini(&total->write.write);
+    free(total);
+}
+
+static void request_device_save(struct request_device *device)
+{
+    struct total_write *total;
+
+    if (!is_remembered(device) || device->saved == device->total)
+        return;
+    total = calloc(1, sizeof *total + device->len);
+    must(total != NULL);
+    memcpy(total->name, device->name, device->len);
+    device->saved = device->total;
+    total->change = request_device_change(span_of(total->name, device->len), device->total);
+    total->write  = (struct request_write){ .done = total_written, .write = { .changes = &total->change, .count = 1 } };
+    request_write_send(device->requests, &total->write);
+}
+
+void request_devices_save(struct requests *requests)
+{
+    for (struct list *at = requests->idle.next; at != &requests->idle; at = at->next)
+        request_device_save(container_of(at, struct request_device, link));
+}
+
+/* --- which are remembered --------------------------------------------------------------------------------------- */
+
 /* Where nobody else writes, the total stays known; of links nothing is remembered. */
 static void request_device_rest(struct request_device *device)
 {
     struct requests *requests = device->requests;
 
-    if (!device->is_known || requests->setup.writer->durable.is_shared) {
+    if (!is_remembered(device)) {
         request_device_forget(device);
         return;
     }
     list_push(&requests->idle, &device->link);
-    if (++requests->idle_count > REQUEST_DEVICES_IDLE_MAX)
-        request_device_forget(container_of(requests->idle.next, struct request_device, link));
+    if (++requests->idle_count <= REQUEST_DEVICES_IDLE_MAX)
+        return;
+    struct request_device *oldest = container_of(requests->idle.next, struct request_device, link);
+    request_device_save(oldest);
+    request_device_forget(oldest);
 }
 
 static void request_total_came(struct request_read *read)
@@ -72,7 +147,7 @@ static void request_total_came(struct request_read *read)
     device->is_reading = false;
     device->is_known   = read->read.rc == RC_OK && read->read.row_count == 1;
     if (device->is_known)
-        device->total = read->read.rows[0].generation == 0 ? 0 : read->read.rows[0].generation - 1;
+        device->saved = device->total = read->read.rows[0].generation == 0 ? 0 : read->read.rows[0].generation - 1;
     else
         device->again_tick = requests->tick + TOTAL_AGAIN_TICKS;
     ledger_read_fini(&read->read);

@@ -1,12 +1,12 @@
-/* request_follow.c - somebody waits here for a response that another node writes. The row REQUEST is read again and again until it
- * says where the response is, or until nobody waits any more. */
+/* request_follow.c - somebody waits here for a response that another node writes. The rows CALL and REQUEST are read again and again
+ * until REQUEST says where the response is, or until nobody waits any more. */
 #include <stdlib.h>
 
 #include "base/must.h"
 #include "device/row_kind.h"
 #include "uplink/requests_priv.h"
 
-enum { FOLLOW_TICKS_FIRST = 1, FOLLOW_TICKS_LONGEST = 10, FOLLOW_ROW_BYTES = 1024 };
+enum { FOLLOW_TICKS_FIRST = 1, FOLLOW_TICKS_LONGEST = 10, FOLLOW_ROW_BYTES = 2048, FOLLOW_ROWS = 2 };
 
 static void follow_later(struct request_work *work)
 {
@@ -36,33 +36,44 @@ static void follow_take_row(struct request_work *work, const struct ledger_row *
     }
 }
 
-/* A row that is gone was kept for as long as an id is remembered. */
+static void follow_take_rows(struct request_work *work, const struct ledger_row *call, const struct ledger_row *request)
+{
+    if (request->generation != 0) {
+        follow_take_row(work, request);
+    } else if (call->generation != 0) {
+        request_askers_accept(work);
+        follow_later(work);
+    } else {  /* it was kept for as long as an id is remembered */
+        follow_refuse_askers(work);
+        request_work_free(work);
+    }
+}
+
 static void follow_came(struct request_read *read)
 {
     struct request_work *work   = container_of(read, struct request_work, read);
     struct ledger_read   result = read->read;
 
     read->read = (struct ledger_read){ 0 };
-    if (result.rc == RC_OK && result.row_count == 1 && result.rows[0].generation != 0) {
-        follow_take_row(work, &result.rows[0]);
+    if (result.rc == RC_OK && result.row_count == FOLLOW_ROWS) {
+        follow_take_rows(work, &result.rows[0], &result.rows[1]);
     } else {
         follow_refuse_askers(work);
-        if (result.rc == RC_OK)
-            request_work_free(work);
-        else
-            follow_later(work);
+        follow_later(work);
     }
     ledger_read_fini(&result);
 }
 
+/* CALL first: if it is gone then, REQUEST is there. */
 static void follow_read(struct request_work *work)
 {
     if (work->keys == NULL)
-        work->keys = calloc(1, sizeof work->keys[0]);
+        work->keys = calloc(FOLLOW_ROWS, sizeof work->keys[0]);
     must(work->keys != NULL);
-    work->keys[0]   = (struct ledger_key){ ROW_REQUEST, work_key(work) };
+    work->keys[0]   = (struct ledger_key){ ROW_CALL, work_key(work) };
+    work->keys[1]   = (struct ledger_key){ ROW_REQUEST, work_key(work) };
     work->read.came = follow_came;
-    work->read.read = (struct ledger_read){ .way = LEDGER_GET, .keys = work->keys, .key_count = 1,
+    work->read.read = (struct ledger_read){ .way = LEDGER_GET, .keys = work->keys, .key_count = FOLLOW_ROWS,
                                             .bytes_max = FOLLOW_ROW_BYTES };
     request_read_send(work->requests, &work->read);
 }

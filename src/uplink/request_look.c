@@ -111,6 +111,13 @@ static void look_follow(struct request_work *work)
         request_work_free(work);
 }
 
+void request_look_under_way(struct request_work *work, const uint8_t hash[static 16])
+{
+    work->stage = REQUEST_LOOKING;
+    memcpy(work->found.hash, hash, sizeof work->found.hash);
+    look_follow(work);
+}
+
 void request_look_begin(struct request_work *work, const struct ledger_row *row)
 {
     work->stage     = REQUEST_LOOKING;
@@ -118,7 +125,7 @@ void request_look_begin(struct request_work *work, const struct ledger_row *row)
     if (!request_row_get(row->value, &work->found))
         look_answer(work, REQUEST_AWAY, NULL);
     else if (!work->found.is_answered)
-        look_follow(work);
+        look_follow(work);  /* a server of the release before wrote it, at the claim */
     else
         request_look_on(work);
 }

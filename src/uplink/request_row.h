@@ -1,7 +1,7 @@
 /* request_row.h - the rows of requests (device/row_kind.h): their keys and their bytes. Pure.
  *
- *     REQUEST    user · device · id               what became of the request with this id; for idempotency_window_s. Of one that
- *                                                 was answered, the generation is the seq of the response
+ *     REQUEST    user · device · id               the answer to the request with this id; for idempotency_window_s. The generation
+ *                                                 is the seq of the response. Servers before 0104 also wrote one at the claim
  *     CALL       user · device · id               there while the request is under way: who calls
  *     CALL       user · device · id · 0001 …      of at_least_once: the request itself, in pieces
  *     RESPONSES  user · device                    bytes of all answers so far; the row's generation is that + 1
@@ -16,7 +16,7 @@ enum {
     REQUEST_PIECE_BYTES     = 48 * 1024,  /* of a request, in one row */
     REQUEST_PIECES_MAX      = 56,         /* they commit with the other rows as one write */
     REQUEST_KEPT_BYTES_MAX  = REQUEST_PIECE_BYTES * REQUEST_PIECES_MAX,
-    REQUEST_GENERATION      = 1,          /* of a REQUEST row whose request is under way, and of a new CALL row */
+    REQUEST_GENERATION      = 1,          /* of a new CALL row */
 };
 
 struct request_row {

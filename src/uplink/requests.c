@@ -6,7 +6,7 @@
 #include "device/row_kind.h"
 #include "uplink/requests_priv.h"
 
-enum { CLAIM_AGAIN_TICKS = 10, CALL_VALUE_BYTES_MAX = 256, REQUEST_VALUE_BYTES_MAX = 64 };
+enum { CLAIM_AGAIN_TICKS = 10, CALL_VALUE_BYTES_MAX = 256 };
 
 /* --- finding ---------------------------------------------------------------------------------------------------- */
 
@@ -210,16 +210,6 @@ static struct span rows_from(const struct buf *rows, size_t from)
     return span_of(rows->at + from, rows->len - from);
 }
 
-static struct span put_request_value(struct request_work *work)
-{
-    struct request_row row  = { .claim = work->claim };
-    size_t             from = work->rows.len;
-
-    memcpy(row.hash, work->hash, sizeof row.hash);
-    request_row_put(&work->rows, &row);
-    return rows_from(&work->rows, from);
-}
-
 static struct span put_call_value(struct request_work *work)
 {
     struct call_row row  = { .is_at_least_once = work->is_at_least_once, .claim = work->claim, .since = work->since,
@@ -255,7 +245,7 @@ static bool put_whole_request(struct request_work *work, const struct request_co
     if (work->pieces > REQUEST_PIECES_MAX)
         return false;
     size_t len = work->rows.len;
-    buf_extend(&work->rows, REQUEST_VALUE_BYTES_MAX + CALL_VALUE_BYTES_MAX + work->pieces * (work->key_len + 8));
+    buf_extend(&work->rows, CALL_VALUE_BYTES_MAX + work->pieces * (work->key_len + 8));
     work->rows.len = len;
     *ret           = span_of(work->rows.at, len);
     return true;
@@ -274,14 +264,11 @@ bool request_claim_put(struct request_work *work, const struct request_command *
         changes = work->more = calloc(2 + work->pieces, sizeof changes[0]);
         must(changes != NULL);
     } else {
-        buf_extend(&work->rows, REQUEST_VALUE_BYTES_MAX + CALL_VALUE_BYTES_MAX);
+        buf_extend(&work->rows, CALL_VALUE_BYTES_MAX);
         work->rows.len = 0;
     }
-    changes[0] = (struct ledger_change){
-        .op = LEDGER_PUT, .key = { ROW_REQUEST, work_key(work) }, .value = put_request_value(work),
-        .generation = REQUEST_GENERATION, .is_conditional = true, .if_generation = 0,
-        .expires_at = work->since + work->requests->limits.keep_ms,
-    };
+    changes[0] = (struct ledger_change){ .op = LEDGER_CHECK, .key = { ROW_REQUEST, work_key(work) }, .is_conditional = true,
+                                         .if_generation = 0 };
     changes[1] = (struct ledger_change){
         .op = LEDGER_PUT, .key = { ROW_CALL, work_key(work) }, .value = put_call_value(work),
         .generation = REQUEST_GENERATION, .is_conditional = true, .if_generation = 0,
@@ -298,14 +285,6 @@ static void claim_won(struct request_work *work)
     request_call_begin(work);
 }
 
-/* Is the row that refused our own claim, whose outcome was not known before? */
-static bool is_own_claim(const struct request_work *work, const struct ledger_write *write)
-{
-    struct request_row row;
-
-    return write->stale_at == 0 && request_row_get(write->now.value, &row) && !row.is_answered && row.claim == work->claim;
-}
-
 static void claim_refused(struct request_work *work, enum request_outcome outcome)
 {
     askers_tell(work, outcome);
@@ -320,16 +299,27 @@ static void claim_doubted(struct request_work *work)
     request_work_later(work, CLAIM_AGAIN_TICKS);
 }
 
+/* A CALL row refused the claim. It may be our own, whose outcome was not known before; unless another node took it over. */
+static void claim_under_way(struct request_work *work, const struct ledger_row *now)
+{
+    struct call_row row;
+
+    if (!call_row_get(now->value, &row))
+        claim_refused(work, REQUEST_AWAY);
+    else if (row.claim == work->claim && now->generation == REQUEST_GENERATION)
+        claim_won(work);
+    else
+        request_look_under_way(work, row.hash);
+}
+
 static void claim_stale(struct request_work *work)
 {
     struct ledger_write *write = &work->write.write;
 
-    if (is_own_claim(work, write))
-        claim_won(work);
-    else if (write->stale_at == 0)
+    if (write->stale_at == 0)
         request_look_begin(work, &write->now);
     else
-        claim_refused(work, REQUEST_ACCEPTED);  /* its id has run out, and it is under way still */
+        claim_under_way(work, &write->now);
 }
 
 static void claim_written(struct request_write *write)
@@ -527,6 +517,7 @@ void requests_stop(struct requests *requests)
         return;
     requests->is_stopping = requests->is_hurried = true;
     requests->stop_by     = requests->now + REQUESTS_STOP_MS;
+    request_devices_save(requests);
 }
 
 bool requests_is_idle(const struct requests *requests)

@@ -1,10 +1,11 @@
 /* requests.h - requests of clients to back ends, from the command of a loop to the response in the log of the device.
  *
- *     command ──▶ claim: REQUEST and CALL rows ──▶ accepted ──▶ call ──▶ response: append to device:U/D, REQUEST says where, CALL goes
+ *     command ──▶ claim: row CALL ──▶ accepted ──▶ call ──▶ response: append to device:U/D, REQUEST says where, CALL goes
  *                   │ the id has a row already
  *                   └──▶ look: under way → accepted; answered → replayed, conflict, gone
  *
- * The conditional put of the REQUEST row is the check for a repeated id, on whatever node it comes. The deletion of the CALL
+ * The claim puts the CALL row on the condition that the id has neither a CALL nor a REQUEST row: that is the check for a
+ * repeated id, on whatever node it comes. The deletion of the CALL
  * row, in the append of the response, has the condition that the row is still this node's: so there is exactly one answer. A
  * CALL row whose node is gone is found by a scan, and whoever takes it over answers it, or calls again if the whole request is
  * kept (at_least_once).

@@ -46,7 +46,8 @@ struct request_device {
     bool                is_known;   /* `total` is */
     bool                is_reading;
     uint32_t            again_tick; /* the row can't be read now: not before */
-    uint64_t            total;      /* bytes of its answers so far */
+    uint64_t            total;      /* bytes of its answers so far … */
+    uint64_t            saved;      /* … and what the row says of them, or will say when what is under way is written */
     struct request_read read;
     struct ledger_key   key;
     size_t              len;
@@ -58,6 +59,13 @@ struct request_device *request_device_begin(struct requests *requests, struct sp
 /* Its total isn't known: it is read, unless that was tried a moment ago. */
 void                   request_device_ask_total(struct request_device *device);
 void                   request_device_end(struct request_device *device);
+/* Is the row to be written with this answer? It is then counted as saved; forget that with _doubt() if it wasn't written. */
+bool                   request_device_saves(struct request_device *device);
+void                   request_device_doubt(struct request_device *device);
+/* The row, as it says so many bytes. `name` is borrowed. */
+struct ledger_change   request_device_change(struct span name, uint64_t total);
+/* The rows of devices without a request under way that are not up to date are written. */
+void                   request_devices_save(struct requests *requests);
 void                   request_devices_fini(struct requests *requests);
 
 /* --- a request under way --- */
@@ -163,6 +171,8 @@ void request_answer_on(struct request_work *work);
 
 /* request_look.c */
 void request_look_begin(struct request_work *work, const struct ledger_row *row);
+/* Another node is calling, with a request of this hash. */
+void request_look_under_way(struct request_work *work, const uint8_t hash[static 16]);
 void request_look_on(struct request_work *work);
 void request_look_took(struct command *command, struct writer *writer);
 

@@ -346,8 +346,11 @@ static bool commit_make(struct rocks *rocks, struct commit *commit)
     commit_close_channels(rocks, commit, rc == RC_OK);
     if (rc == RC_OK && commit->purge_count > 0)
         purges_publish(rocks, commit);
-    if (rc == RC_OK)
+    if (rc == RC_OK) {
+        ledger_remember(commit);
         return true;
+    }
+    recent_rows_forget(&commit->recent);
     rocks->is_compaction_off |= rc == RC_CORRUPT;
     commit_fail(commit, rc == RC_NOSPACE ? APPEND_NO_SPACE : APPEND_BROKEN);
     ledger_fail(commit, rc == RC_NOSPACE ? LEDGER_NO_SPACE : LEDGER_BROKEN);
@@ -453,6 +456,7 @@ void *rocks_committer(void *context)
     buf_fini(&commit.key);
     map_fini(&commit.keys);
     map_fini(&commit.pending_map);
+    recent_rows_fini(&commit.recent);
     free(commit.pending_rows);
     free(commit.rows);
     return NULL;

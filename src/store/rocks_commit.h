@@ -3,6 +3,7 @@
 #ifndef STORE_ROCKS_COMMIT_H
 #define STORE_ROCKS_COMMIT_H
 
+#include "store/recent_rows.h"
 #include "store/rocks_priv.h"
 
 struct commit_row {
@@ -28,6 +29,7 @@ struct commit {
     struct pending_row   *pending_rows;
     size_t                pending_count, pending_cap;
     struct map            pending_map;
+    struct recent_rows    recent;             /* of commits before: only this thread writes rows */
     rocksdb_writebatch_t *write;
     struct buf            value, key;
     size_t                count, bytes;       /* appends; bytes of everything */
@@ -87,6 +89,8 @@ void ledger_put(struct rocks *rocks, struct commit *commit, const struct ledger_
 /* Gives all writes of the commit this outcome, those that appends carry included. */
 void ledger_fail(struct commit *commit, enum ledger_outcome outcome);
 void ledger_answer(struct commit *commit);
+/* The commit is on the disk: its rows are remembered. */
+void ledger_remember(struct commit *commit);
 void ledger_clear(struct commit *commit);
 
 /* --- numbers (rocks_meta.c) ------------------------------------------------------------------------------------- */

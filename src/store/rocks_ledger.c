@@ -81,10 +81,9 @@ static bool pending_is(const struct map_node *node, const void *key)
     return changed->kind == asked->kind && span_eq(changed->bytes, asked->bytes);
 }
 
-static struct pending_row *pending_find(const struct rocks *rocks, const struct commit *commit,
-                                        const struct ledger_key *key)
+static struct pending_row *pending_find(const struct commit *commit, const struct ledger_key *key, uint64_t hash)
 {
-    struct map_node *node = map_find(&commit->pending_map, pending_hash(rocks, key), pending_is, key);
+    struct map_node *node = map_find(&commit->pending_map, hash, pending_is, key);
 
     return node == NULL ? NULL : container_of(node, struct pending_row, node);
 }
@@ -92,16 +91,25 @@ static struct pending_row *pending_find(const struct rocks *rocks, const struct 
 static void pending_set(struct rocks *rocks, struct commit *commit, const struct ledger_change *change,
                         uint64_t generation)
 {
-    struct pending_row *pending = pending_find(rocks, commit, &change->key);
+    uint64_t            hash    = pending_hash(rocks, &change->key);
+    struct pending_row *pending = pending_find(commit, &change->key, hash);
 
     if (pending == NULL) {
         must(commit->pending_count < commit->pending_cap);
         pending         = &commit->pending_rows[commit->pending_count++];
         pending->change = change;
-        map_add(&commit->pending_map, &pending->node, pending_hash(rocks, &change->key));
+        map_add(&commit->pending_map, &pending->node, hash);
     }
     pending->change     = change;
     pending->generation = generation;
+}
+
+void ledger_remember(struct commit *commit)
+{
+    for (size_t i = 0; i < commit->pending_count; i++) {
+        const struct pending_row *row = &commit->pending_rows[i];
+        recent_rows_note(&commit->recent, row->node.hash, &row->change->key, row->generation, row->change->expires_at);
+    }
 }
 
 void ledger_clear(struct commit *commit)
@@ -115,10 +123,10 @@ void ledger_clear(struct commit *commit)
 
 /* Finds the row as it is now, in the commit or on disk; generation 0: there is none. *ret_slice owns its bytes if they
  * come from the disk. */
-static enum rc ledger_row_find(struct rocks *rocks, const struct commit *commit, const struct ledger_key *key,
+static enum rc ledger_row_find(struct rocks *rocks, const struct commit *commit, const struct ledger_key *key, uint64_t hash,
                                msec wall, struct ledger_disk_value *ret, rocksdb_pinnableslice_t **ret_slice)
 {
-    const struct pending_row *pending = pending_find(rocks, commit, key);
+    const struct pending_row *pending = pending_find(commit, key, hash);
     struct ledger_disk_key    place;
     struct span               bytes;
 
@@ -141,17 +149,34 @@ static enum rc ledger_row_find(struct rocks *rocks, const struct commit *commit,
     return RC_OK;
 }
 
+/* True: the row was written lately, this commit does not change it, and the condition holds. Its value, which a refusal tells, is
+ * not remembered. */
+static bool holds_by_memory(const struct commit *commit, const struct ledger_change *change, uint64_t hash, msec wall,
+                            uint64_t *ret_generation)
+{
+    const struct recent_row *row = recent_rows_find(&commit->recent, hash, &change->key);
+
+    if (row == NULL || pending_find(commit, &change->key, hash) != NULL)
+        return false;
+    *ret_generation = ledger_generation(row->generation, row->expires_at, wall);
+    return ledger_change_holds(change, *ret_generation);
+}
+
 static enum ledger_outcome change_judge(struct rocks *rocks, struct commit *commit, struct ledger_write *write,
                                         size_t at, msec wall, uint64_t *ret_generation)
 {
-    rocksdb_pinnableslice_t *slice   = NULL;
-    struct ledger_disk_value stored  = { 0 };
-    enum ledger_outcome      outcome = LEDGER_DONE;
+    const struct ledger_change *change  = &write->changes[at];
+    uint64_t                    hash    = pending_hash(rocks, &change->key);
+    rocksdb_pinnableslice_t    *slice   = NULL;
+    struct ledger_disk_value    stored  = { 0 };
+    enum ledger_outcome         outcome = LEDGER_DONE;
 
-    enum rc rc = ledger_row_find(rocks, commit, &write->changes[at].key, wall, &stored, &slice);
+    if (holds_by_memory(commit, change, hash, wall, ret_generation))
+        return LEDGER_DONE;
+    enum rc rc = ledger_row_find(rocks, commit, &change->key, hash, wall, &stored, &slice);
     if (rc != RC_OK) {
         outcome = rc == RC_CORRUPT ? LEDGER_BROKEN : LEDGER_AWAY;
-    } else if (!ledger_change_holds(&write->changes[at], stored.generation)) {
+    } else if (!ledger_change_holds(change, stored.generation)) {
         ledger_write_refuse(write, at, stored.generation, stored.expires_at, stored.value);
         outcome = LEDGER_STALE;
     }

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/must.h"
+#include "device/row_kind.h"
 #include "message/control_message.h"
 #include "node/cluster_port.h"
 #include "node/peer_question.h"
@@ -252,6 +253,16 @@ static void flow(struct request_stage_of *stage)
             settle(stage);
         }
     }
+}
+
+static void row_read_done(struct ledger_read *read)
+{
+    (void)read;
+}
+
+static void row_batch_done(struct ledger_batch *batch)
+{
+    (void)batch;
 }
 
 static void log_read_done(struct store_read *read)
@@ -512,6 +523,76 @@ static void old_answers_are_gone(void **state)
     assert_int_equal(stage->called, 3);
 }
 
+/* What the row RESPONSES says of ann's phone; 0: there is none. */
+static uint64_t responses_row(struct request_stage_of *stage)
+{
+    const struct ledger_key key  = { ROW_RESPONSES, SPAN("ann\0phone") };
+    struct ledger_read      read = { .way = LEDGER_GET, .keys = &key, .key_count = 1, .bytes_max = 1000, .wall = stage->wall,
+                                     .done = row_read_done };
+
+    stage->durable->ledger->ops->read(stage->durable->ledger, &read);
+    assert_int_equal(read.row_count, 1);
+    uint64_t generation = read.rows[0].generation;
+    ledger_read_fini(&read);
+    return generation;
+}
+
+static void request_once(struct request_stage_of *stage, struct request_node *node, const char *id)
+{
+    send_request(node, request_new(stage, id, "x", false));
+    settle(stage);
+    back_end_answers(stage, 200, "done");
+    pass(stage, 300);
+}
+
+/* Each answer has 55 bytes: two of them pass a step of 100. */
+static void bytes_of_answers_are_written_in_steps(void **state)
+{
+    (void)state;
+    struct request_stage_of *stage = stage_open();
+    struct request_node     *node  = add_node(stage, "a", 5);
+
+    node->requests.limits.responses_bytes_max = 64 * 100;
+    request_once(stage, node, "1");
+    assert_int_equal(responses_row(stage), 0);
+    request_once(stage, node, "2");
+    assert_int_equal(responses_row(stage), 111);
+    request_once(stage, node, "3");
+    assert_int_equal(responses_row(stage), 111);
+    requests_stop(&node->requests);
+    settle(stage);
+    assert_int_equal(responses_row(stage), 166);
+    assert_true(requests_is_idle(&node->requests));
+}
+
+/* A node of the release before puts a REQUEST row, too, when it claims an id. */
+static void a_claim_of_an_older_server_is_under_way(void **state)
+{
+    (void)state;
+    struct request_stage_of *stage = stage_open();
+    struct request_node     *node  = add_node(stage, "a", 5);
+    struct request_row       row   = { .hash = "x", .claim = 77 };
+    struct buf               value;
+
+    buf_init(&value, 256);
+    request_row_put(&value, &row);
+    struct ledger_change change = { .op = LEDGER_PUT, .key = { ROW_REQUEST, SPAN("ann\0phone\0" "1") }, .value = buf_span(&value),
+                                    .generation = 1 };
+    struct ledger_write  write  = { .changes = &change, .count = 1 };
+    struct ledger_batch  batch  = { .change_count = 1, .wall = stage->wall, .done = row_batch_done };
+    list_init(&batch.writes);
+    list_push(&batch.writes, &write.link);
+    stage->durable->ledger->ops->write(stage->durable->ledger, &batch);
+    send_request(node, request_new(stage, "1", "x", false));
+    send_request(node, request_new(stage, "1", "y", false));
+    settle(stage);
+    assert_int_equal(stage->told_count, 2);
+    assert_int_equal(stage->told[0].outcome, REQUEST_ACCEPTED);
+    assert_int_equal(stage->told[1].outcome, REQUEST_CONFLICT);
+    assert_int_equal(stage->called, 0);
+    buf_fini(&value);
+}
+
 static void who_waits_gets_the_response(void **state)
 {
     (void)state;
@@ -731,6 +812,8 @@ int main(void)
         cmocka_unit_test(a_living_node_keeps_its_calls),
         cmocka_unit_test(a_cancelled_request_is_answered_499),
         cmocka_unit_test(old_answers_are_gone),
+        cmocka_unit_test(bytes_of_answers_are_written_in_steps),
+        cmocka_unit_test(a_claim_of_an_older_server_is_under_way),
         cmocka_unit_test(who_waits_gets_the_response),
         cmocka_unit_test(who_waits_elsewhere_gets_the_response),
         cmocka_unit_test(who_waits_gets_the_answer_for_a_node_that_is_gone),

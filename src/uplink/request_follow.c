@@ -67,8 +67,8 @@ static void follow_came(struct request_read *read)
 /* CALL first: if it is gone then, REQUEST is there. */
 static void follow_read(struct request_work *work)
 {
-    if (work->keys == NULL)
-        work->keys = calloc(FOLLOW_ROWS, sizeof work->keys[0]);
+    free(work->keys);  /* those of pieces, if it was being taken over */
+    work->keys = calloc(FOLLOW_ROWS, sizeof work->keys[0]);
     must(work->keys != NULL);
     work->keys[0]   = (struct ledger_key){ ROW_CALL, work_key(work) };
     work->keys[1]   = (struct ledger_key){ ROW_REQUEST, work_key(work) };

@@ -8,7 +8,7 @@
 #include "cluster/record_text.h"
 
 /* A renewal is tried so often within the time of a lease; a lease whose last fifth has begun is not relied on. */
-enum { LEASE_PARTS = 5, ROUTES_RETRY_MS = 1000, TICK_MS = 100 };
+enum { LEASE_PARTS = 5, ROUTES_RETRY_MS = 1000, TICK_MS = 100, REBUILD_PATIENCE_MS = 30000 };
 
 struct lease_call {
     struct cluster_call call;
@@ -17,6 +17,7 @@ struct lease_call {
 
 struct route_call {
     struct cluster_call   call;
+    msec                  put_at;
     struct interest_batch batch;
 };
 
@@ -55,13 +56,16 @@ static bool cluster_has_lease(const struct cluster *cluster)
     return cluster->lease_until != 0 && cluster->now < cluster->lease_until - lease_part(cluster);
 }
 
-/* Others may have passed this node over for a while, or what the engine held of it is gone. */
+/* Others may have passed this node over for a while, or what the engine held of it is gone. All heads are compared once, when the
+ * routes stand (routes_turn_end()): what is compared before that has to be compared then all the same. */
 static void cluster_begin_anew(struct cluster *cluster)
 {
     interest_renew(cluster->interest);
     cluster->is_rebuilding   = true;
+    cluster->patient_until   = cluster->now + REBUILD_PATIENCE_MS;
+    cluster->wide_next       = cluster->now;
     cluster->routes_retry_at = cluster->now;
-    cluster_doubt(cluster);
+    cluster->routes_window   = ROUTE_CALLS_FIRST;
 }
 
 static void lease_taken(struct cluster *cluster, bool is_new)
@@ -211,14 +215,25 @@ static void on_routed(void *ctx, struct channel_name *channel)
     writer_routed(((struct cluster *)ctx)->writer, channel);
 }
 
+/* One more after each quick answer, half as many after a slow one: so many nodes share the engine without being told. */
+static void routes_set_window(struct cluster *cluster, bool is_done, msec took)
+{
+    if (!is_done || took > ROUTE_SLOW_MS)
+        cluster->routes_window = (cluster->routes_window + 1) / 2;
+    else if (cluster->routes_window < ROUTE_CALLS_MAX)
+        cluster->routes_window++;
+}
+
 static void routes_done(struct cluster *cluster, struct cluster_call *call)
 {
     struct route_call *routes  = container_of(call, struct route_call, call);
     bool               is_done = call->call.rc == RC_OK;
 
     cluster->routes_under_way--;
+    routes_set_window(cluster, is_done, cluster->now - routes->put_at);
     if (!is_done) {
         cluster->is_rebuilding   = true;
+        cluster->patient_until   = 0;
         cluster->routes_retry_at = cluster->now + ROUTES_RETRY_MS;
     }
     interest_batch_done(cluster->interest, &routes->batch, is_done, on_routed, cluster);
@@ -238,6 +253,7 @@ static bool routes_put(struct cluster *cluster)
         .call = { .kind = ENGINE_ROUTE, .names = routes->batch.names, .name_count = routes->batch.count },
         .done = routes_done,
     };
+    routes->put_at = cluster->now;
     cluster->routes_under_way++;
     counter_add(&cluster->counters.route_changes, routes->batch.count);
     cluster_submit(cluster, &routes->call);
@@ -249,7 +265,7 @@ static void routes_turn_end(struct cluster *cluster)
     if (!cluster->is_up)
         interest_release(cluster->interest, on_routed, cluster);
     while (cluster->is_up && !cluster->is_leaving && cluster->now >= cluster->routes_retry_at &&
-           interest_has_unsettled(cluster->interest) && cluster->routes_under_way < ROUTE_CALLS_MAX && routes_put(cluster))
+           interest_has_unsettled(cluster->interest) && cluster->routes_under_way < cluster->routes_window && routes_put(cluster))
         ;
     counter_set(&cluster->counters.routes, interest_count(cluster->interest));
     if (!cluster->is_rebuilding || !interest_is_settled(cluster->interest) || !cluster->is_up)
@@ -266,19 +282,48 @@ static bool cluster_is_healthy(const struct cluster *cluster)
     return cluster->is_up && cluster_has_lease(cluster) && !cluster->is_rebuilding;
 }
 
+/* Routes that are being registered anew will stand soon, and then all heads are compared; and meanwhile the others tell what they
+ * commit (cluster_tell.c). */
+static bool cluster_is_polling(const struct cluster *cluster)
+{
+    return !cluster->is_up || !cluster_has_lease(cluster) ||
+           (cluster->is_rebuilding && cluster->now >= cluster->patient_until);
+}
+
+/* This node's share of what all nodes may ask. 0: there is no bound. */
+static uint32_t heads_a_tick(const struct cluster *cluster)
+{
+    const uint64_t per_s = cluster->setup.limits.compare_per_s;
+    const uint64_t nodes = counter_get(&cluster->counters.nodes);
+    const uint64_t share = per_s * TICK_MS / 1000 / (nodes == 0 ? 1 : nodes);
+
+    return per_s == 0 ? 0 : share == 0 ? 1 : (uint32_t)share;
+}
+
 static void cluster_set_pace(struct cluster *cluster)
 {
     const bool is_healthy = cluster_is_healthy(cluster);
-    const msec each       = is_healthy ? cluster->setup.limits.compare_ms : cluster->setup.limits.head_poll_ms;
+    const msec each = cluster_is_polling(cluster) ? cluster->setup.limits.head_poll_ms : cluster->setup.limits.compare_ms;
 
     writer_compare_each(cluster->writer, each < TICK_MS ? 1 : (uint32_t)(each / TICK_MS));
+    writer_compare_pace(cluster->writer, heads_a_tick(cluster));
     counter_set(&cluster->counters.is_up, cluster->is_up);
     counter_set(&cluster->counters.is_healthy, is_healthy);
+}
+
+/* What many wait for does not wait for its turn. */
+static void cluster_compare_wide(struct cluster *cluster)
+{
+    if (cluster_is_healthy(cluster) || cluster->now < cluster->wide_next)
+        return;
+    cluster->wide_next = cluster->now + cluster->setup.limits.head_poll_ms;
+    writer_compare_wide(cluster->writer);
 }
 
 /* Doubts that come close together are one. */
 static void cluster_compare(struct cluster *cluster)
 {
+    cluster_compare_wide(cluster);
     if (!cluster->must_compare || cluster->now - cluster->compared_at < COMPARE_AGAIN_MS)
         return;
     cluster->must_compare = false;
@@ -328,6 +373,18 @@ static void canaries_free(struct cluster *cluster)
 
 /* --- the engine's events ----------------------------------------------------------------------------------------- */
 
+/* Every node notices it, registers its routes, and then compares heads: no hole in the links has to tell it so. The other nodes
+ * need a moment to renew their leases; those that a list of nodes lacks before that would count as lost. */
+static void cluster_take_life(struct cluster *cluster, bool had_life)
+{
+    counter_add(&cluster->counters.lives, 1);
+    cluster_begin_anew(cluster);
+    if (!had_life)
+        return;
+    cluster->nodes_next = cluster->now + lease_part(cluster);
+    cluster_tell_begin(cluster);
+}
+
 void cluster_take_up(struct cluster *cluster, uint64_t life)
 {
     bool had_life   = cluster->has_life;
@@ -339,13 +396,13 @@ void cluster_take_up(struct cluster *cluster, uint64_t life)
     cluster->has_life    = true;
     cluster->lease_next  = cluster->now;
     cluster->nodes_next  = cluster->now;
-    cluster->has_dropped |= had_life;  /* what was under way to others may be lost */
     cluster->routes_retry_at = cluster->now;
-    cluster_doubt(cluster);
-    if (!is_another)
+    if (is_another) {
+        cluster_take_life(cluster, had_life);
         return;
-    counter_add(&cluster->counters.lives, 1);
-    cluster_begin_anew(cluster);
+    }
+    cluster->has_dropped = true;  /* what was under way to others may be lost */
+    cluster_doubt(cluster);
 }
 
 void cluster_take_down(struct cluster *cluster)
@@ -418,6 +475,7 @@ static void port_tick(void *ctx)
     canaries_end(cluster, UINT64_MAX, cluster->now, CANARY_LOST);
     interest_tick(cluster->interest, cluster->now);
     cluster_send_tick(cluster);
+    cluster_tell_tick(cluster);
     cluster_compare(cluster);
     if (!cluster->is_up || cluster->is_leaving)
         return;
@@ -512,6 +570,7 @@ struct cluster *cluster_new(const struct cluster_setup *setup)
     cluster->setup    = *setup;
     cluster->writer   = setup->writer;
     cluster->engine   = setup->engine;
+    cluster->routes_window = ROUTE_CALLS_FIRST;
     cluster->links    = bus_links_new(setup->hash_key);
     cluster->interest = interest_new(setup->hash_key, setup->limits.linger_ms);
     cluster->ask      = ask_new(cluster);
@@ -529,6 +588,7 @@ void cluster_free(struct cluster *cluster)
         return;
     must(cluster->under_way == 0);
     cluster_send_fini(cluster);
+    cluster_tell_fini(cluster);
     canaries_free(cluster);
     cluster_ask_free(cluster->ask);
     interest_free(cluster->interest);

@@ -8,6 +8,9 @@
  * Order. A route is registered before the head is asked for (node/cluster_port.h); a look-up begins after the commit. So each
  * message is either routed to a follower, or below the head that it was told.
  *
+ * Another life. An engine that was emptied knows no routes. Each node registers its own anew, in calls as large as may be and as
+ * many at a time as are answered soon, and then compares heads once. Meanwhile each tells all others what it commits (TELL_MS).
+ *
  * Healing. Every loss ends in the same thing: the heads of followed channels are compared with the store, and what differs is
  * read. A hole in a link's numbers, a sender's new incarnation, a new life of the engine, a look-up or a frame that could not
  * be carried out: all are reasons. Where the engine is away, heads are compared at HEAD_POLL_MS. Beside that a slow walk over all
@@ -28,6 +31,7 @@ struct cluster_limits {
     msec     lease_ms;          /* renewed each fifth of it */
     msec     compare_ms;        /* all followed heads are compared once in so long, whatever the bus says */
     msec     head_poll_ms;      /* … and so often while the engine is away */
+    uint32_t compare_per_s;     /* heads that all nodes together compare at most; 0: no bound */
     msec     linger_ms;         /* a route that nobody follows is kept for so long */
     uint32_t waiting_max;       /* messages whose look-up has not answered; beyond it they are dropped, and a hole is made
                                  * in the links on purpose, so that receivers compare heads */

@@ -1,7 +1,8 @@
 /* cluster_priv.h - what the parts of the cluster ask of each other. Private to the module.
  *
  *     cluster.c        life: the lease, the nodes, routes, health          cluster_send.c   look-ups and frames to others
- *     cluster_hear.c   frames of others                                    cluster_ask.c    questions (cluster_ask.h) */
+ *     cluster_hear.c   frames of others                                    cluster_ask.c    questions (cluster_ask.h)
+ *     cluster_tell.c   heads for all nodes, while nobody knows who follows what */
 #ifndef CLUSTER_CLUSTER_PRIV_H
 #define CLUSTER_CLUSTER_PRIV_H
 
@@ -13,7 +14,11 @@
 
 enum { CLUSTER_HEADER_BYTES_MAX = 1 + 2 + BUS_NODE_NAME_MAX + 8 + 8 + 10,
        CLUSTER_ITEM_MORE_BYTES  = 512,  /* of an item, beside its body and what message_size() counts */
-       LOOKUP_SLOTS = 2048, ROUTE_CALLS_MAX = 16, COMPARE_AGAIN_MS = 500 };
+       LOOKUP_SLOTS = 2048, COMPARE_AGAIN_MS = 500,
+       /* ROUTE calls under way: fewer while their answers are slow, because other nodes put theirs at the same time */
+       ROUTE_CALLS_MAX = 16, ROUTE_CALLS_FIRST = 4, ROUTE_SLOW_MS = 250,
+       /* Heads for all nodes: for so long; what was committed so long before; so many are remembered; so many a tick. */
+       TELL_MS = 30000, TELL_BACK_MS = 5000, TELL_KEPT = 1024, TELL_ITEMS_A_TICK = 5000 };
 
 /* A call of ours, and what becomes of it. */
 struct cluster_call {
@@ -32,6 +37,20 @@ struct cluster_far {
 
 struct cluster_lookup;
 
+/* What this node has committed, and when. */
+struct told_head {
+    struct channel_name *channel;  /* owns a reference */
+    uint64_t             epoch, seq;
+    msec                 at;
+};
+
+struct cluster_tell {
+    struct told_head heads[TELL_KEPT];  /* a ring: the oldest at `first` */
+    size_t           first, count;
+    msec             until;             /* heads are told to all nodes until then */
+    size_t           left;              /* items, in this tick */
+};
+
 struct cluster {
     struct cluster_setup    setup;
     struct writer          *writer;
@@ -48,6 +67,7 @@ struct cluster {
     uint64_t                life;
     size_t                  under_way;      /* calls */
     size_t                  routes_under_way;  /* … of them, ROUTE */
+    size_t                  routes_window;     /* how many may be */
     bool                    is_leaving, has_left;
 
     bool                    is_leasing;     /* a LEASE is under way */
@@ -59,6 +79,8 @@ struct cluster {
     size_t                  known_count;
 
     bool                    is_rebuilding;  /* some wanted routes don't stand: others may pass this node over */
+    msec                    patient_until;  /* … but not for long, and then all is compared: till then heads are not polled */
+    msec                    wide_next;      /* while this node is not sure: heads that everyone may follow are compared */
     bool                    must_compare;
     msec                    compared_at;
     msec                    routes_retry_at;
@@ -73,6 +95,7 @@ struct cluster {
     size_t                  waiting_count, waiting_bytes;  /* in all look-ups */
     bool                    has_dropped;    /* something for others is lost in this turn */
     struct list             canaries;       /* on their way through the engine; the oldest first */
+    struct cluster_tell     tell;
 };
 
 /* --- cluster.c --- */
@@ -96,8 +119,22 @@ bool cluster_is_self(const struct cluster *cluster, const struct node_id *id);
 /* One item into the frame of this turn for that node. False: it is too long for any frame. */
 bool cluster_put_item(struct cluster *cluster, const struct node_id *to, const struct bus_item *item);
 
+/* Was this node found for the name that was marked last? */
+bool cluster_is_marked(const struct cluster *cluster, const struct node_id *id);
+
 /* A beat to this node itself, in a frame of its own. Its number. */
 uint64_t cluster_send_self(struct cluster *cluster);
+
+/* --- cluster_tell.c --- */
+/* This node has committed it. */
+void cluster_tell_note(struct cluster *cluster, const struct message *message);
+/* The engine has another life: what was committed last is told to all nodes, and what is committed from now on. */
+void cluster_tell_begin(struct cluster *cluster);
+bool cluster_tells_all(const struct cluster *cluster);
+/* Nodes that the look-up did not find, and that are not marked, are told the head of this message. */
+void cluster_tell_unmarked(struct cluster *cluster, const struct message *message);
+void cluster_tell_tick(struct cluster *cluster);
+void cluster_tell_fini(struct cluster *cluster);
 
 /* For cluster_ask: which nodes follow this channel? Shares the name. */
 void cluster_look_up(struct cluster *cluster, uint64_t question, struct channel_name *channel);

@@ -72,6 +72,12 @@ static struct cluster_far *far_get(struct cluster *cluster, const struct node_id
     return far;
 }
 
+bool cluster_is_marked(const struct cluster *cluster, const struct node_id *id)
+{
+    const struct cluster_far *far = far_find(cluster, id);
+    return far != NULL && far->mark == cluster->mark;
+}
+
 /* A node whose lease has run out is sent nothing: it compares heads when it is back. */
 static bool far_is_sought(const struct cluster *cluster, const struct node_id *id)
 {
@@ -320,6 +326,7 @@ static void cluster_seek(struct cluster *cluster, struct sought_message *sought)
 
 void cluster_gather(struct cluster *cluster, struct message *message)
 {
+    cluster_tell_note(cluster, message);
     cluster_seek(cluster, &(struct sought_message){ .channel = message->channel, .message = message });
 }
 
@@ -391,6 +398,16 @@ static void cluster_spread(struct cluster *cluster, const struct sought_message 
     counter_add(counter, count);
 }
 
+/* The engine may not know yet who follows it. */
+static void cluster_tell_others(struct cluster *cluster, const struct message *message, struct cluster_far **found,
+                                size_t count)
+{
+    cluster->mark++;
+    for (size_t i = 0; i < count; i++)
+        found[i]->mark = cluster->mark;
+    cluster_tell_unmarked(cluster, message);
+}
+
 /* Where each name's nodes stand in one array, so that messages may go in their order. */
 static void lookup_spread(struct cluster *cluster, struct cluster_lookup *lookup)
 {
@@ -404,6 +421,8 @@ static void lookup_spread(struct cluster *cluster, struct cluster_lookup *lookup
     for (size_t i = 0; i < lookup->count; i++) {
         const struct sought_message *sought = &lookup->messages[i];
         cluster_spread(cluster, sought, &far[lookup->names[sought->name].first], counts[sought->name]);
+        if (cluster_tells_all(cluster) && sought->message != NULL)
+            cluster_tell_others(cluster, sought->message, &far[lookup->names[sought->name].first], counts[sought->name]);
     }
     free(far);
     free(counts);

@@ -51,6 +51,8 @@ static const struct cluster_limits usual = {
     .waiting_bytes_max = 1 << 20, .questions_max = 100,
 };
 
+static struct cluster_limits limits_of_next;
+
 static void say(struct place *place, const char *format, uint64_t number)
 {
     size_t len = strlen(place->heard);
@@ -139,7 +141,7 @@ static void place_open(struct hall *hall, unsigned no, const char *name, uint64_
 {
     struct place        *place = &hall->places[no];
     struct cluster_setup setup = {
-        .writer = &place->writer, .spaces = &hall->spaces, .hash_key = &key, .limits = usual, .usurped = on_usurped, .ctx = place,
+        .writer = &place->writer, .spaces = &hall->spaces, .hash_key = &key, .limits = limits_of_next, .usurped = on_usurped, .ctx = place,
         .self = { .id.incarnation = incarnation, .started = hall->now, .protocol = protocol_of_next, .roles = ROLE_ACCESS },
     };
 
@@ -236,14 +238,19 @@ static struct hall *hall_full(bool prefers_heads)
     return hall;
 }
 
-static void follows(struct hall *hall, unsigned no, unsigned name)
+static void follow_send(struct hall *hall, unsigned no, struct channel_name *channel)
 {
     struct follow_command *follow = calloc(1, sizeof *follow);
 
     must(follow != NULL);
     follow->command = (struct command){ .kind = &follow_kind };
-    follow->channel = channel_name_ref(hall->names[name]);
+    follow->channel = channel_name_ref(channel);
     writer_take(&hall->places[no].writer, &follow->command, hall->now);
+}
+
+static void follows(struct hall *hall, unsigned no, unsigned name)
+{
+    follow_send(hall, no, hall->names[name]);
 }
 
 static void publishes_bytes(struct hall *hall, unsigned no, unsigned name, uint32_t bytes)
@@ -484,6 +491,51 @@ static void an_emptied_engine_is_filled_again(void **state)
     hall_free(hall);
 }
 
+/* Many channels, whose heads are compared so slowly that what is published while routes are gone can't wait for it. */
+static struct hall *hall_of_many(void)
+{
+    enum { MANY = 5000 };
+    struct hall *hall;
+
+    limits_of_next.compare_per_s = 300;  /* 10 a tick on each of three nodes: the sweep takes 50 s */
+    hall           = hall_following(false);
+    limits_of_next = usual;
+    for (int i = 0; i < MANY; i++) {
+        struct channel_name *channel;
+        char                 text[32];
+        snprintf(text, sizeof text, "topic:many%d", i);
+        must(channel_name_new(&hall->spaces, &key, span_str(text), &channel) == CHANNEL_NAME_OK);
+        follow_send(hall, 1, channel);
+        channel_name_unref(channel);
+        if (i % 100 == 99)
+            passes(hall, 10 * STEP_MS);
+    }
+    passes(hall, 1000);
+    hall->places[1].heard[0] = '\0';
+    return hall;
+}
+
+static void what_is_published_without_routes_does_not_wait_for_the_sweep(void **state)
+{
+    (void)state;
+    struct hall *hall  = hall_of_many();
+    uint64_t     count = counter_get(&counters(hall, 1)->comparisons);
+
+    sim_server_empty(hall->server);
+    publishes(hall, 0, 0);
+    passes(hall, 100);
+    heard_is(hall, 1, "");
+    passes(hall, LEASE_MS / 5 + 200);  /* the emptied engine is noticed with the next lease */
+    heard_is(hall, 1, "to 1");
+    passes(hall, 2000);
+    publishes(hall, 0, 0);
+    passes(hall, 100);
+    heard_is(hall, 1, "2");
+    passes(hall, 20000);
+    assert_int_equal(counter_get(&counters(hall, 1)->comparisons), count + 1);  /* of 5,000 heads: one round, no more */
+    hall_free(hall);
+}
+
 /* The store does not know whether a batch of this node is there: the others look. */
 static void what_is_in_doubt_on_one_node_the_others_compare(void **state)
 {
@@ -698,6 +750,7 @@ static void frames_of_strangers_are_counted(void **state)
 
 int main(void)
 {
+    limits_of_next = usual;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_one_node_publishes_all_others_hear),
         cmocka_unit_test(the_messages_of_a_turn_are_one_frame),
@@ -711,6 +764,7 @@ int main(void)
         cmocka_unit_test(look_ups_that_fail_are_noticed_by_the_others),
         cmocka_unit_test(what_is_too_much_is_dropped_and_healed),
         cmocka_unit_test(an_emptied_engine_is_filled_again),
+        cmocka_unit_test(what_is_published_without_routes_does_not_wait_for_the_sweep),
         cmocka_unit_test(while_the_engine_is_away_heads_are_polled),
         cmocka_unit_test(a_healthy_bus_saves_comparisons),
         cmocka_unit_test(a_canary_tells_whether_the_bus_carries),

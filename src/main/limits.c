@@ -226,6 +226,7 @@ struct cluster_limits cluster_limits_of(const struct settings *settings)
         .lease_ms          = settings->cluster_lease_s * 1000,
         .compare_ms        = settings->cluster_compare_s * 1000,
         .head_poll_ms      = settings->cluster_poll_ms,
+        .compare_per_s     = settings->cluster_compare_per_s,
         .linger_ms         = settings->route_linger_s * 1000,
         .waiting_max       = (uint32_t)settings->bus_waiting_max,
         .waiting_bytes_max = settings->bus_waiting_bytes_max,

@@ -107,6 +107,8 @@ struct read_command {
     struct store_read read;         /* read.channel: the command owns a reference */
     enum read_source  source;
     bool              is_done;      /* the writer's: the store has answered */
+    bool              is_shared;    /* the writer's: others wait for its page */
+    uint8_t           waits;        /* the writer's: for the page of another one */
     struct writer    *writer;       /* the writer's: where the store's answer goes */
     void            (*answered)(struct read_command *command);
     /* At the writer, instead of answered() on the loop; takes the command. For those who read there. NULL: the answer goes

@@ -75,7 +75,7 @@ struct tail_owed *tail_owe(struct tails *tails, struct tail *tail)
 
 void tail_settle(struct tail *tail)
 {
-    if (tail->owed == NULL || tail->owed->askers != NULL || tail->owed->moved != 0)
+    if (tail->owed == NULL || tail->owed->askers != NULL || tail->owed->moved != 0 || tail->owed->is_read)
         return;
     list_take(&tail->owed->link);
     free(tail->owed);
@@ -173,6 +173,26 @@ void tail_purge(struct tails *tails, struct tail *tail, uint64_t epoch, uint64_t
     tail->first = tail->first > head ? tail->first : head + 1;
 }
 
+/* Recalls that came meanwhile have moved the head, so the page is as the log is now. */
+static bool page_is_tail(const struct tail *tail, const struct store_read *read)
+{
+    if (read->rc != RC_OK || read->way != READ_AFTER || read->epoch != tail->epoch || read->entry_count == 0 ||
+        tail->ring != NULL || entry_last(&read->entries[read->entry_count - 1]) != tail->head)
+        return false;
+    for (size_t i = 0; i < read->entry_count; i++)
+        if (read->entries[i].message == NULL || read->entries[i].message->seq < tail->first)
+            return false;
+    return true;
+}
+
+void tail_fill(struct tails *tails, struct tail *tail, const struct store_read *read)
+{
+    if (!page_is_tail(tail, read))
+        return;
+    for (size_t i = 0; i < read->entry_count; i++)
+        tail_keep(tails, tail, read->entries[i].message);
+}
+
 bool tail_read(const struct tail *tail, struct store_read *read)
 {
     uint32_t held = tail_count(tail);
@@ -209,7 +229,13 @@ static void tail_free_owed(struct tail *tail)
         tail->owed->askers      = command->mail.next;
         command_free(command);
     }
-    tail->owed->moved = 0;
+    while (tail->owed->readers != NULL) {
+        struct command *command = command_of(tail->owed->readers);
+        tail->owed->readers     = command->mail.next;
+        command_free(command);
+    }
+    tail->owed->moved   = 0;
+    tail->owed->is_read = false;
     tail_settle(tail);
 }
 

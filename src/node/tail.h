@@ -25,6 +25,9 @@ struct tail_owed {
     struct list  link;    /* in tails.owed */
     struct tail *tail;
     struct mail *askers;  /* FOLLOW commands that wait for the head */
+    struct mail *readers; /* READ commands that wait for the page that the store is asked for … */
+    bool         is_read; /* … if it is; it begins behind this seq */
+    uint64_t     read_after;
     uint64_t     moved;   /* a bit a loop: it is to be told that the head has moved … */
     uint32_t     tick;    /* … not before the second tick after this one */
 };
@@ -70,6 +73,10 @@ void tail_purge(struct tails *tails, struct tail *tail, uint64_t epoch, uint64_t
 
 /* Fills the answer of a READ_AFTER from memory. False: the tail does not reach back that far, ask the store. */
 bool tail_read(const struct tail *tail, struct store_read *read);
+
+/* A page that the store gave just now: if it ends where the log ends, and nothing newer is held, it becomes the tail, so that who
+ * reads the same after it needs no store. */
+void tail_fill(struct tails *tails, struct tail *tail, const struct store_read *read);
 
 void tail_empty(struct tails *tails, struct tail *tail);
 

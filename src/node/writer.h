@@ -70,6 +70,7 @@ struct writer_store {
     size_t                slots_left;     /* … and how many slots are due; it rests while no question has room */
     size_t                slots_credit;   /* parts of a slot that are due, each 1 of so many ticks as a walk takes */
     size_t                slow_slot, slow_credit; /* of the slow walk, while there are doubts */
+    int64_t               compare_credit; /* heads that the walk may still ask for in this tick, if it is paced */
     bool                  has_unasked;    /* somebody waits for a head that there was no room to ask for */
     struct lane           lanes[STORE_BATCHES_MAX];
     uint32_t              lane_count;     /* store->batches_max; 0: what is published goes into writer.quick */
@@ -103,6 +104,7 @@ struct writer {
     /* for so many ticks more, heads of a store with one writer are compared too */
     uint32_t                  doubt_ticks;
     uint32_t                  compare_ticks; /* see writer_compare_each() */
+    uint32_t                  compare_pace;  /* see writer_compare_pace() */
     msec                      wall;
     struct counter            refused;     /* publishes answered PUBLISH_BUSY */
     struct counter            late;        /* publishes answered because their deadline passed */
@@ -156,9 +158,17 @@ enum { HEARTBEAT_TICKS = 10 };
  * heads that are in doubt are still compared once in HEARTBEAT_TICKS. */
 void writer_compare_each(struct writer *writer, uint32_t ticks);
 
+/* Of shared stores at most so many heads are compared in a tick, and few questions for it are under way, however many are due:
+ * many nodes may have the same reason to compare. 0, as at first: as many as the store answers. Whoever waits for a head does
+ * not wait for this. */
+void writer_compare_pace(struct writer *writer, uint32_t heads);
+
 /* Something that others appended may not have been heard: all followed heads of shared stores are compared, beginning with the
- * next tick. */
+ * next tick; those of the channels that everyone may follow (`all:`) at once. */
 void writer_compare_all(struct writer *writer);
+
+/* The same for the channels that everyone may follow alone: there are few, and most followers wait for one of them. */
+void writer_compare_wide(struct writer *writer);
 
 /* Nothing waits and nothing is under way. */
 bool writer_is_idle(const struct writer *writer);

@@ -131,7 +131,7 @@ static bool store_refuses(struct writer_store *from, const struct writer_limits 
 static bool is_too_often(struct writer *writer, const struct publish_command *publish)
 {
     if (publish->append.is_purge || writer->limits.all_per_s == 0 ||
-        strcmp(publish->append.message->channel->space->name, "all") != 0)
+        !name_is_wide(publish->append.message->channel))
         return false;
     if (writer->tick - writer->all_tick >= HEARTBEAT_TICKS) {
         writer->all_tick  = writer->tick;

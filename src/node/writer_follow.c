@@ -6,7 +6,7 @@
 #include "node/writer_priv.h"
 
 /* Questions under way at a time, to each store. What finds no room waits for an answer. */
-enum { QUESTIONS_AWAY_MAX = 8 };
+enum { QUESTIONS_AWAY_MAX = 8, PACED_AWAY_MAX = 2 };
 
 struct head_question {
     struct command       command;
@@ -154,10 +154,28 @@ static void writer_store_walk_all(struct writer *writer, struct writer_store *fr
         from->slots_left = writer->tails.map.slot_count;
 }
 
+static void writer_compare_wide_slot(struct writer *writer, size_t slot)
+{
+    for (struct map_node *node = writer->tails.map.slots[slot]; node != NULL; node = node->next) {
+        struct tail *tail = container_of(node, struct tail, node);
+        if (tail->followers == 0 || !name_is_wide(tail->name) || !writer_store_of(writer, tail->name)->is_shared)
+            continue;
+        tail_move(writer, tail, HEAD_OUTDATE);
+        tail_want(writer, tail);  /* where there is no room the walk comes to it */
+    }
+}
+
+void writer_compare_wide(struct writer *writer)
+{
+    for (size_t slot = 0; slot < writer->tails.map.slot_count; slot++)
+        writer_compare_wide_slot(writer, slot);
+}
+
 void writer_compare_all(struct writer *writer)
 {
     for (size_t slot = 0; slot < writer->tails.map.slot_count; slot++)
         writer_outdate_slot(writer, slot);
+    writer_compare_wide(writer);
     writer_store_walk_all(writer, &writer->durable);
     writer_store_walk_all(writer, &writer->memory);
     writer->doubt_ticks = 2 * HEARTBEAT_TICKS;
@@ -167,6 +185,11 @@ void writer_compare_each(struct writer *writer, uint32_t ticks)
 {
     must(ticks >= 1);
     writer->compare_ticks = ticks;
+}
+
+void writer_compare_pace(struct writer *writer, uint32_t heads)
+{
+    writer->compare_pace = heads;
 }
 
 /* Is the head in memory the log's head? No if other processes append to the log, and no while the store may still show
@@ -457,16 +480,44 @@ static bool writer_has_to_ask(struct writer *writer, const struct writer_store *
     return !writer_believes(writer, tail);
 }
 
+/* False: there is no room to ask for it. */
+static bool writer_compare_tail(struct writer *writer, struct writer_store *from, struct tail *tail)
+{
+    if (tail->followers == 0 || writer_store_of(writer, tail->name) != from || tail_is_asked(tail) ||
+        !writer_has_to_ask(writer, from, tail))
+        return true;
+    if (!tail_want(writer, tail))
+        return false;
+    from->compare_credit--;
+    return true;
+}
+
 /* False: there is no room to ask for all of them. */
 static bool writer_compare_slot(struct writer *writer, struct writer_store *from)
 {
-    for (struct map_node *node = writer->tails.map.slots[from->slot]; node != NULL; node = node->next) {
-        struct tail *tail = container_of(node, struct tail, node);
-        if (tail->followers != 0 && writer_store_of(writer, tail->name) == from &&
-            writer_has_to_ask(writer, from, tail) && !tail_want(writer, tail))
+    for (struct map_node *node = writer->tails.map.slots[from->slot]; node != NULL; node = node->next)
+        if (!writer_compare_tail(writer, from, container_of(node, struct tail, node)))
             return false;
-    }
     return true;
+}
+
+static bool walk_is_paced(const struct writer *writer, const struct writer_store *from)
+{
+    return writer->compare_pace > 0 && from->is_shared;
+}
+
+/* A slot is asked for as a whole, so the credit may be overdrawn; the next tick has less then. */
+static bool walk_may_go_on(const struct writer *writer, const struct writer_store *from)
+{
+    return !walk_is_paced(writer, from) ||
+           (from->compare_credit > 0 && (from->gathering != NULL || from->away_count < PACED_AWAY_MAX));
+}
+
+static void walk_take_credit(const struct writer *writer, struct writer_store *from)
+{
+    from->compare_credit += writer->compare_pace;
+    if (from->compare_credit > writer->compare_pace)
+        from->compare_credit = writer->compare_pace;
 }
 
 /* Walks the slots that are due. If there is no room to ask, the walk stops and goes on with the next answer, so that no
@@ -477,7 +528,7 @@ static void writer_walk(struct writer *writer, struct writer_store *from)
     for (; from->slots_left > 0; from->slots_left--) {
         if (from->slot >= writer->tails.map.slot_count)
             from->slot = 0;
-        if (!writer_compare_slot(writer, from))
+        if (!walk_may_go_on(writer, from) || !writer_compare_slot(writer, from))
             return;
         from->slot++;
     }
@@ -520,6 +571,7 @@ static void writer_tick_store_heads(struct writer *writer, struct writer_store *
         from->slots_left += store_slots_due(from, count, ticks);
     if (from->slots_left > count)
         from->slots_left = count;
+    walk_take_credit(writer, from);
     writer_walk(writer, from);
 }
 

@@ -15,6 +15,12 @@ static inline bool name_is_durable(const struct channel_name *name)
     return name->space->durability == DURABLE;
 }
 
+/* May everyone follow it, so that one message in it is for many? */
+static inline bool name_is_wide(const struct channel_name *name)
+{
+    return strcmp(name->space->name, "all") == 0;
+}
+
 static inline struct writer_store *writer_store_of(struct writer *writer, const struct channel_name *name)
 {
     return name_is_durable(name) ? &writer->durable : &writer->memory;

@@ -997,6 +997,88 @@ static void messages_and_heads_that_are_heard_of_mix(void **state)
     stage_free(stage);
 }
 
+/* Ends the oldest read under way: it finds all from its bound to `head`. */
+static void hand_finds(struct stage *stage, uint64_t head)
+{
+    struct store_read *read  = container_of(list_pop(&stage->hand.reads), struct store_read, link);
+    size_t             count = (size_t)(head - read->bound);
+
+    read->rc      = RC_OK;
+    read->epoch   = EPOCH;
+    read->first   = 1;
+    read->head    = head;
+    read->entries = calloc(count, sizeof read->entries[0]);
+    must(read->entries != NULL && count <= read->limit);
+    for (size_t i = 0; i < count; i++) {
+        struct message *message = message_new(stage->name, MESSAGE_PLAIN, NULL, 1, SPAN(""), SPAN(""));
+        message->bytes[0]       = 'x';
+        message->epoch          = EPOCH;
+        message->seq            = read->bound + 1 + i;
+        read->entries[read->entry_count++] = (struct entry){ .message = message };
+    }
+    read->done(read);
+    turn(stage);
+}
+
+static size_t reads_count(const struct stage *stage)
+{
+    size_t count = 0;
+
+    for (const struct list *at = stage->hand.reads.next; at != &stage->hand.reads; at = at->next)
+        count++;
+    return count;
+}
+
+/* Where a head was told instead of a message, each reader asks for the page: the store is asked once. */
+static void many_readers_of_a_page_cost_one_read(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_shared();
+
+    writer_hear_head(&stage->writer, stage->name, EPOCH, 8);
+    turn(stage);
+    got_is(stage, 0, "moved 8");
+    for (int i = 0; i < 3; i++)
+        reads(stage, 5);
+    reads(stage, 7);
+    assert_int_equal(reads_count(stage), 1);
+    got_is(stage, 0, "");
+    hand_finds(stage, 8);
+    assert_int_equal(reads_count(stage), 0);
+    got_is(stage, 0, "page 1 page 3 page 3 page 3");
+    reads(stage, 6);
+    got_is(stage, 0, "page 2");
+    reads(stage, 4);  /* the tail does not reach back so far */
+    assert_int_equal(reads_count(stage), 1);
+    hand_finds(stage, 8);
+    got_is(stage, 0, "page 4");
+    assert_true(writer_is_idle(&stage->writer));
+    stage_free(stage);
+}
+
+/* The log has moved on while the store was asked: who waited asks anew, and in the end each for itself. */
+static void a_page_that_is_old_serves_nobody_else(void **state)
+{
+    (void)state;
+    struct stage *stage = stage_shared();
+
+    writer_hear_head(&stage->writer, stage->name, EPOCH, 6);
+    turn(stage);
+    got_is(stage, 0, "moved 6");
+    for (int i = 0; i < 3; i++)
+        reads(stage, 5);
+    for (uint64_t head = 6; head < 8; head++) {
+        assert_int_equal(reads_count(stage), 1);
+        writer_hear_head(&stage->writer, stage->name, EPOCH, head + 1);
+        hand_finds(stage, head);
+    }
+    assert_int_equal(reads_count(stage), 1);
+    hand_finds(stage, 8);
+    got_is(stage, 0, "page 1 moved 7 page 2 moved 8 page 3");
+    assert_true(writer_is_idle(&stage->writer));
+    stage_free(stage);
+}
+
 static void what_the_store_hears_comes_to_the_writer(void **state)
 {
     (void)state;
@@ -1282,6 +1364,68 @@ static void a_heartbeat_compares_all_heads_however_many(void **state)
         }
     }
     assert_in_range(asked, CHANNELS, CHANNELS + CHANNELS / 5);
+    stage_free(stage);
+}
+
+/* Answers every question that is there; how many heads they had. */
+static size_t heads_told(struct stage *stage)
+{
+    size_t asked = 0;
+
+    while (!list_is_empty(&stage->hand.questions)) {
+        asked += container_of(stage->hand.questions.next, struct store_heads, link)->count;
+        hand_tells(&stage->hand, RC_OK, 5);
+        turn(stage);
+    }
+    return asked;
+}
+
+/* Many nodes may have the same reason to compare: each asks for its share, and comes to all in the end. */
+static void a_paced_comparison_asks_for_its_share_a_tick(void **state)
+{
+    (void)state;
+    enum { CHANNELS = 5000, PACE = 300, SLACK = 20 /* a slot is asked for as a whole */ };
+    struct stage *stage = stage_with_many(CHANNELS);
+    size_t        asked = 0;
+
+    writer_compare_each(&stage->writer, 100000);
+    ticks(stage, 3 * HEARTBEAT_TICKS);
+    heads_told(stage);
+    writer_compare_pace(&stage->writer, PACE);
+    writer_compare_all(&stage->writer);
+    for (int tick = 0; tick < CHANNELS / PACE + 1; tick++) {
+        ticks(stage, 1);
+        size_t now = heads_told(stage);
+        assert_in_range(now, 0, PACE + SLACK);
+        asked += now;
+    }
+    assert_in_range(asked, CHANNELS - SLACK, CHANNELS + PACE);
+    stage_free(stage);
+}
+
+/* What everyone may follow does not wait for its turn, nor does who has just come. */
+static void what_many_wait_for_is_compared_first(void **state)
+{
+    (void)state;
+    enum { CHANNELS = 5000, PACE = 10 };
+    struct stage        *stage = stage_with_many(CHANNELS);
+    struct channel_name *all   = NULL;
+
+    assert_int_equal(channel_name_new(&stage->spaces, &key, SPAN("all:news"), &all), CHANNEL_NAME_OK);
+    follows(stage, 0, all, &follow_kind);
+    hand_tells(&stage->hand, RC_OK, 5);
+    turn(stage);
+    got_is(stage, 0, "head 5");
+    writer_compare_each(&stage->writer, 100000);
+    writer_compare_pace(&stage->writer, PACE);
+    writer_compare_all(&stage->writer);
+    turn(stage);
+    assert_int_equal(questions_count(stage), 1);
+    assert_int_equal(heads_told(stage), 1);
+    writer_compare_wide(&stage->writer);
+    turn(stage);
+    assert_int_equal(heads_told(stage), 1);
+    channel_name_unref(all);
     stage_free(stage);
 }
 
@@ -2486,6 +2630,8 @@ int main(void)
         cmocka_unit_test(what_was_purged_is_not_heard),
         cmocka_unit_test(a_head_that_is_heard_of_is_told_in_the_same_turn),
         cmocka_unit_test(messages_and_heads_that_are_heard_of_mix),
+        cmocka_unit_test(many_readers_of_a_page_cost_one_read),
+        cmocka_unit_test(a_page_that_is_old_serves_nobody_else),
         cmocka_unit_test(what_the_store_hears_comes_to_the_writer),
         cmocka_unit_test(an_ear_is_bounded),
         cmocka_unit_test(another_life_that_is_heard_of_is_asked_about),
@@ -2497,6 +2643,8 @@ int main(void)
         cmocka_unit_test(many_heads_are_compared_in_bulk),
         cmocka_unit_test(no_head_is_passed_over_for_ever),
         cmocka_unit_test(a_heartbeat_compares_all_heads_however_many),
+        cmocka_unit_test(a_paced_comparison_asks_for_its_share_a_tick),
+        cmocka_unit_test(what_many_wait_for_is_compared_first),
         cmocka_unit_test(a_store_that_fails_is_asked_once_a_tick),
         cmocka_unit_test(a_damaged_channel_makes_no_other_head_doubtful),
         cmocka_unit_test(to_unfollow_is_safe_in_each_state),

@@ -40,6 +40,7 @@ enum {
     CHANNELS      = 5,
     MEMORY_SEEDS  = 5,      /* neither is drawn, so that the seeds from before them stay what they were */
     LEAVING_SEEDS = 3,
+    PACED_SEEDS   = 2,
     LOSSES        = 26,
     CLUSTER_LOSSES = 13,
 };
@@ -147,6 +148,7 @@ static void draw_limits(struct cluster_world *all)
           .lease_ms     = LEASE_MS,
           .compare_ms   = all->has_walk ? WALK_MS : NO_WALK_MS,
           .head_poll_ms = POLL_MS,
+          .compare_per_s = all->world.seed % PACED_SEEDS == 1 ? 1 : 0,  /* a head a tick and node: what many channels make of it */
           .linger_ms    = cluster_one_in(all, 3) ? 0 : KEEP_ROUTE_MS,
           .waiting_max  = is_tight ? 5 : 1000,
           .waiting_bytes_max = is_tight ? 2000 : 1 << 20,

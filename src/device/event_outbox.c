@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/must.h"
+#include "device/row.h"
 #include "device/row_kind.h"
 
 enum {
@@ -17,7 +18,7 @@ enum {
 struct outbox_event {
     struct list         in_lane;
     struct outbox_lane *lane;
-    struct event_debt  *debt;     /* shared with the other events of the row; NULL: none */
+    struct event_debt  *debt;     /* shared with the other events of the row */
     enum event_kind     kind;
     uint64_t            order;
     msec                time;
@@ -44,22 +45,27 @@ void outbox_command_lent(struct command *command)
 
 /* --- debts ------------------------------------------------------------------------------------------------------ */
 
-static struct event_debt *debt_new(struct span key)
+struct event_debt *event_debt_new(struct span key)
 {
     struct event_debt *debt = calloc(1, sizeof *debt + key.len);
 
     must(debt != NULL);
-    debt->event_count = 1;
-    debt->key_len     = key.len;
+    debt->holders = 1;
+    debt->key_len = key.len;
     memcpy(debt->key, key.at, key.len);
     return debt;
 }
 
-static void debt_event_written(struct event_outbox *outbox, struct event_debt *debt)
+struct event_debt *event_debt_hold(struct event_debt *debt)
 {
-    if (debt == NULL || --debt->event_count > 0)
-        return;
-    list_push(&outbox->debts, &debt->in_line);
+    debt->holders++;
+    return debt;
+}
+
+void event_debt_release(struct event_outbox *outbox, struct event_debt *debt)
+{
+    if (--debt->holders == 0)
+        list_push(&outbox->debts, &debt->in_line);
 }
 
 static void deletions_done(struct ledger_batch *ledger_batch)
@@ -159,7 +165,7 @@ static void event_settled(struct publish_command *publish, struct writer *writer
         return;
     }
     counter_add(&outbox->written, 1);
-    debt_event_written(outbox, event->debt);
+    event_debt_release(outbox, event->debt);
     event_leave(outbox, event);
 }
 
@@ -220,16 +226,21 @@ void event_outbox_turn_end(struct event_outbox *outbox)
     outbox_delete_rows(outbox);
 }
 
-static void outbox_add(struct event_outbox *outbox, const struct event_row *row, struct span text, struct event_debt *debt)
+/* Holds `debt` from now on, in the place of its caller. */
+static void outbox_push(struct event_outbox *outbox, const struct outbox_event *like, unsigned log, struct span text, struct span key,
+                        struct span more)
 {
-    struct span          key   = event_row_name(row);
-    struct outbox_event *event = malloc(sizeof *event + text.len + key.len);
+    struct outbox_event *event = malloc(sizeof *event + text.len + key.len + more.len);
 
     must(event != NULL);
-    *event = (struct outbox_event){ .lane = &outbox->lanes[row->log], .debt = debt, .kind = row->kind, .order = row->order,
-                                    .time = row->time, .text_len = (uint32_t)text.len, .key_len = (uint32_t)key.len };
+    *event          = *like;
+    event->lane     = &outbox->lanes[log];
+    event->text_len = (uint32_t)text.len;
+    event->key_len  = (uint32_t)(key.len + more.len);
     memcpy(event->bytes, text.at, text.len);
     memcpy(event->bytes + text.len, key.at, key.len);
+    if (more.len > 0)
+        memcpy(event->bytes + text.len + key.len, more.at, more.len);
     list_init(&event->in_lane);
     list_push(&event->lane->waiting, &event->in_lane);
     counter_add(&outbox->waiting, 1);
@@ -237,15 +248,27 @@ static void outbox_add(struct event_outbox *outbox, const struct event_row *row,
 
 /* --- rows ------------------------------------------------------------------------------------------------------- */
 
+static struct ledger_change event_row_change(const struct event_row *row, uint64_t seq)
+{
+    return (struct ledger_change){
+        .op = LEDGER_PUT, .key = { ROW_EVENT, span_of(row->key, row->key_len) }, .value = span_of(row->value, row->value_len),
+        .generation = row->takes_seq ? 0 : seq, .takes_seq = row->takes_seq, .expires_at = row->time + EVENT_ROW_KEEP_MS,
+    };
+}
+
 void event_row_prepare(struct event_outbox *outbox, struct event_row *row, struct span owner, const struct event_facts *facts,
                        bool takes_seq, struct ledger_change *ret_change)
 {
     must(takes_seq || facts->seq != 0);
     event_row_put(row, &outbox->names, owner, facts, takes_seq, outbox->writer->wall);
-    *ret_change = (struct ledger_change){
-        .op = LEDGER_PUT, .key = { ROW_EVENT, span_of(row->key, row->key_len) }, .value = span_of(row->value, row->value_len),
-        .generation = takes_seq ? 0 : facts->seq, .takes_seq = takes_seq, .expires_at = row->time + EVENT_ROW_KEEP_MS,
-    };
+    *ret_change = event_row_change(row, facts->seq);
+}
+
+void event_row_prepare_task(struct event_outbox *outbox, struct event_row *row, struct span owner, enum event_kind kind,
+                            struct span channel, struct ledger_change *ret_change)
+{
+    event_row_put_task(row, &outbox->names, owner, kind, channel, outbox->writer->wall);
+    *ret_change = event_row_change(row, 0);
 }
 
 void event_outbox_send(struct event_outbox *outbox, const struct event_row *row, uint64_t seq)
@@ -259,8 +282,28 @@ void event_outbox_send(struct event_outbox *outbox, const struct event_row *row,
     if (row->takes_seq)
         event_text_add_seq(&text, seq);
     must(!buf_is_over(&text));
-    outbox_add(outbox, row, buf_span(&text), debt_new(span_of(row->key, row->key_len)));
+    const struct outbox_event like = { .kind = row->kind, .order = row->order, .time = row->time,
+                                       .debt = event_debt_new(span_of(row->key, row->key_len)) };
+    outbox_push(outbox, &like, row->log, buf_span(&text), event_row_name(row), SPAN(""));
     buf_fini(&text);
+}
+
+/* The events of one task differ in user and device. */
+void event_outbox_add(struct event_outbox *outbox, const struct event_facts *facts, msec time, struct event_debt *debt)
+{
+    const struct outbox_event like = { .kind = facts->kind, .order = event_order_of(facts), .time = time,
+                                       .debt = event_debt_hold(debt) };
+    struct buf                text, who;
+
+    buf_init(&text, EVENT_TEXT_BYTES);
+    buf_init(&who, EVENT_TEXT_BYTES);
+    event_facts_put(&text, facts, time);
+    buf_putf(&who, "/%.*s/%.*s", SPAN_ARG(facts->user), SPAN_ARG(facts->device));
+    must(!buf_is_over(&text) && !buf_is_over(&who));
+    outbox_push(outbox, &like, event_facts_log(facts), buf_span(&text), row_key_last(span_of(debt->key, debt->key_len)),
+                buf_span(&who));
+    buf_fini(&text);
+    buf_fini(&who);
 }
 
 /* --- its life --------------------------------------------------------------------------------------------------- */
@@ -303,7 +346,7 @@ static void outbox_lane_free(struct event_outbox *outbox, struct outbox_lane *la
 
     while ((at = list_pop(&lane->waiting)) != NULL) {
         struct outbox_event *event = container_of(at, struct outbox_event, in_lane);
-        debt_event_written(outbox, event->debt);
+        event_debt_release(outbox, event->debt);
         event_leave(outbox, event);
     }
     channel_name_unref(lane->channel);

@@ -26,7 +26,7 @@
 
 enum { OUTBOX_WAITING_MAX = 65536 };
 
-/* The row behind one or more events, which is deleted when all of them are written. */
+/* The row behind one or more events, which is deleted when all who hold it have let go. */
 struct event_debt;
 
 struct outbox_batch;
@@ -47,6 +47,8 @@ struct event_outbox {
     struct list          debts;       /* rows to be deleted */
     struct outbox_batch *batch;       /* of deletions, under way; NULL: none */
     struct event_sweep  *sweep;
+    void               (*task_found)(void *ctx, const struct event_row *row, uint64_t seq);  /* NULL: tasks are left alone */
+    void                *task_ctx;
     uint32_t             tick;
     uint32_t             pause_ticks; /* the ledger did not delete: not before so many ticks */
     struct counter       waiting, written, refused, lost, found;
@@ -70,6 +72,16 @@ void event_row_prepare(struct event_outbox *outbox, struct event_row *row, struc
                        bool takes_seq, struct ledger_change *ret_change);
 /* The row was committed: its event is written soon. */
 void event_outbox_send(struct event_outbox *outbox, const struct event_row *row, uint64_t seq);
+
+/* The same for a row that stands for several events, a task: whoever finds out which holds the row until then. */
+void               event_row_prepare_task(struct event_outbox *outbox, struct event_row *row, struct span owner,
+                                          enum event_kind kind, struct span channel, struct ledger_change *ret_change);
+struct event_debt *event_debt_new(struct span key);
+struct event_debt *event_debt_hold(struct event_debt *debt);
+void               event_debt_release(struct event_outbox *outbox, struct event_debt *debt);
+/* One of its events; copies the facts. */
+void               event_outbox_add(struct event_outbox *outbox, const struct event_facts *facts, msec time,
+                                    struct event_debt *debt);
 
 /* Once a turn, before writer_turn_end(). */
 void event_outbox_turn_end(struct event_outbox *outbox);

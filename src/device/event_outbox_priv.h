@@ -8,7 +8,7 @@
 
 struct event_debt {
     struct list in_line;   /* in event_outbox.debts, or outbox_batch.debts */
-    uint32_t    event_count;
+    uint32_t    holders;
     size_t      key_len;
     char        key[];
 };

@@ -8,7 +8,9 @@
 #include <string.h>
 
 #include "base/must.h"
+#include "device/devices_priv.h"
 #include "device/membership.h"
+#include "device/offline_task.h"
 #include "device/row_kind.h"
 #include "store/mem.h"
 
@@ -23,6 +25,8 @@ struct event_stage {
     struct writer       writer;
     struct memberships  memberships;
     struct event_outbox outbox;
+    struct devices      devices;
+    struct offline_tasks offline;
     struct bundle       posted, sent;
     unsigned            starts;
     msec                wall;
@@ -51,12 +55,17 @@ static void node_begin(struct event_stage *stage, unsigned kinds)
         .tail_messages_max = 100,
     };
 
+    const struct devices_limits devices_limits = { .session_ttl_ms = 1000000, .poll_lease_ms = 1000, .devices_max = 10,
+                                                   .opens_max = 10, .waiting_max = 10, .idle_max = 10 };
+
     stage->starts++;
     writer_init(&stage->writer, &stage_port, stage, stage->durable, stage->memory, &limits, 1);
     event_outbox_init(&stage->outbox, &stage->writer, &stage->spaces, &key, stage->wall, stage->starts);
     stage->outbox.kinds = kinds;
     memberships_init(&stage->memberships);
     stage->memberships.events = &stage->outbox;
+    devices_init(&stage->devices, &stage->writer, &stage->spaces, &key, &devices_limits);
+    offline_tasks_init(&stage->offline, &stage->devices, &stage->outbox);
 }
 
 static void free_all(struct bundle *bundle)
@@ -72,6 +81,8 @@ static void free_all(struct bundle *bundle)
 static void node_end(struct event_stage *stage)
 {
     free_all(&stage->sent);
+    offline_tasks_fini(&stage->offline);
+    devices_fini(&stage->devices);
     writer_fini(&stage->writer);
     event_outbox_fini(&stage->outbox);
     memberships_fini(&stage->memberships);
@@ -109,6 +120,8 @@ static void stage_run(struct event_stage *stage)
 {
     for (unsigned turn = 0; turn < 100; turn++) {
         stage_take(stage);
+        offline_tasks_turn(&stage->offline);
+        devices_turn_end(&stage->devices);
         event_outbox_turn_end(&stage->outbox);
         writer_turn_end(&stage->writer, stage->wall);
     }
@@ -119,6 +132,7 @@ static void stage_ticks(struct event_stage *stage, unsigned ticks)
     while (ticks-- > 0) {
         stage->wall += 100;
         writer_tick(&stage->writer, stage->wall);
+        offline_tasks_tick(&stage->offline);
         event_outbox_tick(&stage->outbox);
         stage_run(stage);
     }
@@ -288,6 +302,167 @@ static void an_event_that_is_found_a_second_time_is_written_once(void **state)
     stage_close(&stage);
 }
 
+/* --- offline ---------------------------------------------------------------------------------------------------- */
+
+static void on_written(struct ledger_batch *batch)
+{
+    (void)batch;
+}
+
+/* A session as the ledger has it, whose link is on `node`; NULL: it has none. */
+static void has_session(struct event_stage *stage, const char *user, const char *device, const char *node)
+{
+    struct buf           bytes, value;
+    struct ledger_change change = { .op = LEDGER_PUT, .generation = 1 };
+    struct ledger_write  write  = { .changes = &change, .count = 1 };
+    struct ledger_batch  batch  = { .change_count = 1, .wall = stage->wall, .done = on_written };
+
+    buf_init(&bytes, LEDGER_KEY_BYTES_MAX);
+    buf_init(&value, 200);
+    row_key_put(&bytes, span_str(user), span_str(device));
+    session_row_put(&value, &(struct session_row){ .since = stage->wall, .seen = stage->wall, .node = span_str(node),
+                                                   .incarnation = node == NULL ? 0 : 7 });
+    change.key   = (struct ledger_key){ ROW_SESSION, buf_span(&bytes) };
+    change.value = buf_span(&value);
+    list_init(&batch.writes);
+    list_push(&batch.writes, &write.link);
+    stage->durable->ledger->ops->write(stage->durable->ledger, &batch);
+    assert_int_equal(write.outcome, LEDGER_DONE);
+    buf_fini(&bytes);
+    buf_fini(&value);
+}
+
+static void on_publish(struct publish_command *publish, struct writer *writer)
+{
+    (void)writer;
+    assert_int_equal(publish->outcome, PUBLISH_DONE);
+    command_free(&publish->command);
+}
+
+static void publish_as(struct event_stage *stage, const char *channel, const char *media)
+{
+    struct channel_name *name;
+
+    assert_int_equal(channel_name_new(&stage->spaces, &key, span_str(channel), &name), CHANNEL_NAME_OK);
+    struct message         *message = message_new(name, MESSAGE_PLAIN, "x", 1, span_str(media), SPAN(""));
+    struct publish_command *publish = publish_command_new(&message, SPAN(""), SPAN(""));
+    channel_name_unref(name);
+    publish->settled = on_publish;
+    stage_post(stage, &publish->command);
+}
+
+static bool lives(void *ctx, const struct session_row *row)
+{
+    (void)ctx;
+    return span_eq(row->node, SPAN("there"));
+}
+
+#define OFFLINE(who, channel) "{\"type\":\"offline\",\"time\":1000000," who "\"channel\":\"" channel "\",\"seq\":1}\n"
+
+static void each_device_without_a_link_has_an_event(void **state)
+{
+    struct event_stage stage;
+
+    (void)state;
+    stage_open(&stage, EVENT_KIND_OFFLINE);
+    stage.offline.lives = lives;
+    has_session(&stage, "ann", "pad", NULL);
+    has_session(&stage, "ann", "phone", "gone");
+    has_session(&stage, "ann", "web", "there");
+    publish_as(&stage, "user:ann", "text/plain");
+    stage_run(&stage);
+    assert_string_equal(events(&stage), OFFLINE("\"user\":\"ann\",\"device\":\"pad\",", "user:ann")
+                                        OFFLINE("\"user\":\"ann\",\"device\":\"phone\",", "user:ann"));
+    assert_int_equal(row_count(&stage), 0);
+    assert_true(offline_tasks_are_idle(&stage.offline));
+    stage_close(&stage);
+}
+
+static void a_message_for_one_device_tells_of_it_alone(void **state)
+{
+    struct event_stage stage;
+
+    (void)state;
+    stage_open(&stage, EVENT_KIND_OFFLINE);
+    has_session(&stage, "ann", "pad", NULL);
+    has_session(&stage, "ann", "phone", NULL);
+    publish_as(&stage, "device:ann/phone", "text/plain");
+    publish_as(&stage, "topic:news", "text/plain");
+    stage_run(&stage);
+    assert_string_equal(events(&stage), OFFLINE("\"user\":\"ann\",\"device\":\"phone\",", "device:ann/phone"));
+    stage_close(&stage);
+}
+
+static void who_has_no_device_has_one_event(void **state)
+{
+    struct event_stage stage;
+
+    (void)state;
+    stage_open(&stage, EVENT_KIND_OFFLINE);
+    publish_as(&stage, "user:ann", "text/plain");
+    stage_run(&stage);
+    assert_string_equal(events(&stage), OFFLINE("\"user\":\"ann\",", "user:ann"));
+    stage_close(&stage);
+}
+
+static void control_messages_tell_nothing(void **state)
+{
+    struct event_stage stage;
+
+    (void)state;
+    stage_open(&stage, EVENT_KIND_OFFLINE);
+    publish_as(&stage, "user:ann", "application/vnd.longwire.read+json");
+    change(&stage, MEMBERSHIP_JOIN, "user:ann", "group:a");
+    stage_run(&stage);
+    assert_string_equal(events(&stage), "");
+    stage_close(&stage);
+}
+
+static void the_members_of_a_group_are_looked_at_up_to_a_maximum(void **state)
+{
+    struct event_stage stage;
+    char               user[20];
+
+    (void)state;
+    stage_open(&stage, EVENT_KIND_OFFLINE);
+    stage.offline.members_max = 6;
+    for (unsigned i = 0; i < 9; i++) {
+        snprintf(user, sizeof user, "user:u%u", i);
+        change(&stage, MEMBERSHIP_JOIN, user, "group:a");
+        stage_run(&stage);
+    }
+    has_session(&stage, "u2", "phone", NULL);
+    publish_as(&stage, "group:a", "text/plain");
+    stage_run(&stage);
+    assert_int_equal(occurrences(events(&stage), "\"user\":\"u"), 6);
+    assert_int_equal(occurrences(events(&stage), "\"user\":\"u2\",\"device\":\"phone\""), 1);
+    assert_int_equal(occurrences(events(&stage), "\"channel\":\"group:a\",\"reason\":\"too many members\",\"seq\":1}"), 1);
+    assert_int_equal(occurrences(events(&stage), "\n"), 7);
+    assert_int_equal(counter_get(&stage.offline.beyond), 1);
+    stage_close(&stage);
+}
+
+/* The message is committed; the server ends before anybody was looked at. */
+static void messages_that_a_server_leaves_behind_are_looked_at_later(void **state)
+{
+    struct event_stage stage;
+
+    (void)state;
+    stage_open(&stage, EVENT_KIND_OFFLINE);
+    has_session(&stage, "ann", "phone", NULL);
+    publish_as(&stage, "user:ann", "text/plain");
+    stage_take(&stage);
+    writer_turn_end(&stage.writer, stage.wall);
+    stage_take(&stage);
+    node_end(&stage);
+
+    node_begin(&stage, EVENT_KIND_OFFLINE);
+    stage_ticks(&stage, 20);
+    assert_string_equal(events(&stage), OFFLINE("\"user\":\"ann\",\"device\":\"phone\",", "user:ann"));
+    assert_int_equal(row_count(&stage), 0);
+    stage_close(&stage);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -295,6 +470,12 @@ int main(void)
         cmocka_unit_test(a_kind_that_nobody_asks_for_has_no_row),
         cmocka_unit_test(events_that_a_server_leaves_behind_are_found),
         cmocka_unit_test(an_event_that_is_found_a_second_time_is_written_once),
+        cmocka_unit_test(each_device_without_a_link_has_an_event),
+        cmocka_unit_test(a_message_for_one_device_tells_of_it_alone),
+        cmocka_unit_test(who_has_no_device_has_one_event),
+        cmocka_unit_test(control_messages_tell_nothing),
+        cmocka_unit_test(the_members_of_a_group_are_looked_at_up_to_a_maximum),
+        cmocka_unit_test(messages_that_a_server_leaves_behind_are_looked_at_later),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

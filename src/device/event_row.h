@@ -11,7 +11,8 @@
 
 enum {
     EVENT_NAME_BYTES      = 40,
-    EVENT_ROW_VALUE_BYTES = 2048,
+    EVENT_ROW_KEY_BYTES   = 256,
+    EVENT_ROW_VALUE_BYTES = 1200,
 };
 
 /* What names are made of. */
@@ -28,9 +29,10 @@ struct event_row {
     uint64_t        order;        /* events that have the same one keep their order */
     msec            time;
     bool            takes_seq;    /* the row's generation is the event's seq, which the text does not say */
-    struct span     text;         /* the JSON object; points into `value` */
+    bool            is_task;      /* which events there are has yet to be found out (offline_task.h); `log` and `order` are 0 */
+    struct span     text;         /* the JSON object; of a task the name of a channel. Points into `value` */
     size_t          key_len, value_len;
-    char            key[LEDGER_KEY_BYTES_MAX];
+    char            key[EVENT_ROW_KEY_BYTES];
     char            value[EVENT_ROW_VALUE_BYTES];
 };
 
@@ -39,6 +41,9 @@ uint64_t event_order_of(const struct event_facts *facts);
 
 void event_row_put(struct event_row *row, struct event_names *names, struct span owner, const struct event_facts *facts,
                    bool takes_seq, msec wall);
+/* A task for a message of this channel; takes the seq of the append that carries it. */
+void event_row_put_task(struct event_row *row, struct event_names *names, struct span owner, enum event_kind kind,
+                        struct span channel, msec wall);
 /* False: it is damaged, or of a newer server. */
 bool event_row_get(struct event_row *row, struct span key, struct span value);
 

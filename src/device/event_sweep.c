@@ -43,8 +43,13 @@ static void event_sweep_take(struct event_outbox *outbox, const struct ledger_ro
 
     if (!event_row_get(&row, found->key, found->value) || !event_is_left_behind(outbox, &row))
         return;
+    if (row.is_task && outbox->task_found == NULL)
+        return;
     counter_add(&outbox->found, 1);
-    event_outbox_send(outbox, &row, found->generation);
+    if (row.is_task)
+        outbox->task_found(outbox->task_ctx, &row, found->generation);
+    else
+        event_outbox_send(outbox, &row, found->generation);
 }
 
 static void event_sweep_done(struct ledger_read *read)

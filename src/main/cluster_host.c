@@ -21,6 +21,8 @@
 
 /* --- events: from the engine's threads to the writer's ------------------------------------------------------------ */
 
+enum { NODE_UNKNOWN_MS = 60000 };
+
 enum host_event_kind { EVENT_DONE, EVENT_FRAME, EVENT_UP, EVENT_DOWN };
 
 struct engine_event {
@@ -167,6 +169,21 @@ static void host_describe(const struct cluster_host *host, const struct settings
     snprintf(ret->version, sizeof ret->version, "%s", LONGWIRE_VERSION);
 }
 
+/* One that is not known may have come a moment ago, or was forgotten long after its end. */
+static bool host_node_lives(void *ctx, const struct session_row *row)
+{
+    const struct cluster_host  *host = ctx;
+    struct node_id              id   = { .incarnation = row->incarnation };
+
+    if (row->node.len > NODE_RECORD_NAME_MAX)
+        return false;
+    memcpy(id.name, row->node.at, row->node.len);
+    const struct registry_node *node = registry_find_id(cluster_registry(host->cluster), &id);
+    if (node != NULL)
+        return node->state != NODE_LOST;
+    return row->seen + NODE_UNKNOWN_MS > host->server->writer.writer.wall;
+}
+
 /* Sessions, presence and connections have parts on other nodes from now on. */
 static void host_join_sessions(struct cluster_host *host)
 {
@@ -174,6 +191,8 @@ static void host_join_sessions(struct cluster_host *host)
     struct writer_thread *thread = &server->writer;
 
     devices_join(&thread->devices, span_str(server->node), server->incarnation, &peers_by_question, &thread->writer);
+    thread->offline.lives = host_node_lives;
+    thread->offline.ctx   = host;
     presence_join(&thread->presence, &thread->writer, server->incarnation);
     server->connection_keys.tag = connection_tag(server->incarnation);
 }

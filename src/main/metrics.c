@@ -323,6 +323,12 @@ static void put_events(struct buf *out, const struct server *server)
             SUM(server, events.lost) + counter_get(&outbox->lost));
     put_one(out, "longwire_events_found_total", "counter", "Events that a server had left behind, and that were found.",
             counter_get(&outbox->found));
+    put_one(out, "longwire_offline_waiting", "gauge", "Messages whose offline devices are yet to be found out.",
+            counter_get(&server->writer.offline.waiting));
+    put_one(out, "longwire_offline_users_total", "counter", "Users whose devices were looked at for messages to them.",
+            counter_get(&server->writer.offline.looked));
+    put_one(out, "longwire_offline_beyond_total", "counter", "Messages to groups with more members than are looked at.",
+            counter_get(&server->writer.offline.beyond));
 }
 
 static void put_config(struct buf *out, const struct server *server)

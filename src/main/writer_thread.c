@@ -36,6 +36,7 @@ void writer_thread_adopt(struct command *command, struct writer *writer)
     thread->devices.limits = devices_limits_of(&snapshot->settings);
     thread->presence.limits = presence_limits_of(&snapshot->settings);
     thread->events.kinds    = settings_event_kinds(&snapshot->settings);
+    offline_tasks_adopt(&thread->offline);
     cluster_host_adopt(thread->cluster, &snapshot->settings);
     backend_host_adopt(&thread->backends, &snapshot->settings);
     uplink_host_adopt(&thread->uplink, &snapshot->settings);
@@ -67,6 +68,7 @@ static void writer_on_turn_end(void *ctx)
         uplink_host_stop(&thread->uplink);
     backend_host_turn(&thread->backends);
     presence_turn_end(&thread->presence);
+    offline_tasks_turn(&thread->offline);
     devices_turn_end(&thread->devices);
     event_outbox_turn_end(&thread->events);
     writer_turn_end(&thread->writer, thread->loop.wall);
@@ -74,7 +76,7 @@ static void writer_on_turn_end(void *ctx)
     for (unsigned i = 0; i < thread->writer.loop_count; i++)
         mailbox_put(thread->mailboxes[i], &thread->bundles[i]);
     if (counter_get(&thread->is_stopping) && writer_is_idle(&thread->writer) && devices_is_idle(&thread->devices) &&
-        event_outbox_is_idle(&thread->events) && backend_host_is_idle(&thread->backends) && cluster_host_leave(thread->cluster))
+        offline_tasks_are_idle(&thread->offline) && event_outbox_is_idle(&thread->events) && backend_host_is_idle(&thread->backends) && cluster_host_leave(thread->cluster))
         loop_stop(&thread->loop);
 }
 
@@ -85,6 +87,7 @@ static void writer_on_tick(struct timer *timer, msec now)
     cluster_host_tick(thread->cluster);
     writer_tick(&thread->writer, thread->loop.wall);
     devices_tick(&thread->devices);
+    offline_tasks_tick(&thread->offline);
     event_outbox_tick(&thread->events);
     presence_tick(&thread->presence, now, thread->loop.wall);
     wheel_arm(&thread->loop.wheel, timer, now + WRITER_TICK_MS);
@@ -132,6 +135,7 @@ enum rc writer_thread_open(struct writer_thread *thread, const struct snapshot *
     presence_init(&thread->presence, &writer_thread_port, thread, loop_count, hash_key, &presence);
     presence_tick(&thread->presence, thread->loop.now, thread->loop.wall);
     thread->devices.presence = &thread->presence;
+    offline_tasks_init(&thread->offline, &thread->devices, &thread->events);
     backend_host_open(&thread->backends, fetch, &thread->loop.mailbox, &snapshot->settings);
     return RC_OK;
 }
@@ -169,6 +173,7 @@ void writer_thread_close(struct writer_thread *thread)
         return;
     uplink_host_close(&thread->uplink);
     backend_host_close(&thread->backends);
+    offline_tasks_fini(&thread->offline);
     devices_fini(&thread->devices);
     presence_fini(&thread->presence);
     writer_fini(&thread->writer);

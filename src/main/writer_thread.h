@@ -14,6 +14,7 @@
 #include "device/devices.h"
 #include "device/event_outbox.h"
 #include "device/membership.h"
+#include "device/offline_task.h"
 #include "device/presence.h"
 #include "main/backend_host.h"
 #include "main/snapshot.h"
@@ -32,6 +33,7 @@ struct writer_thread {
     struct event_outbox events;            /* beside the writer, on its thread */
     struct devices  devices;               /* … */
     struct presence presence;              /* … */
+    struct offline_tasks offline;          /* … */
     struct backend_host backends;
     struct uplink_host uplink;
     struct cluster_host *cluster;          /* borrowed; set before it starts */

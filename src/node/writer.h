@@ -20,6 +20,7 @@
 #include "base/counter.h"
 #include "node/cluster_port.h"
 #include "node/command.h"
+#include "node/publish_watch.h"
 #include "node/tail.h"
 #include "node/uplink_port.h"
 
@@ -88,6 +89,8 @@ struct writer {
     void                     *cluster_ctx;
     const struct uplink_port *uplink;      /* NULL: the node calls no back ends. Set likewise */
     void                     *uplink_ctx;
+    const struct publish_watch *watch;     /* NULL: nobody watches. Set likewise */
+    void                     *watch_ctx;
     struct writer_store       durable;
     struct writer_store       memory;      /* for namespaces that are not durable */
     struct writer_limits      limits;      /* may change between two turns, those of the tails excepted */

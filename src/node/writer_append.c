@@ -163,6 +163,8 @@ void writer_take_publish(struct command *command, struct writer *writer)
         writer_answer(writer, publish, PUBLISH_BUSY);
         return;
     }
+    if (writer->watch != NULL)
+        writer->watch->begins(writer->watch_ctx, publish);
     list_push(&writer_lane_of(writer, name)->waiting, &publish->append.link);
     from->waiting_count++;
     from->waiting_bytes += bytes;
@@ -263,6 +265,8 @@ static void publish_finish(struct writer *writer, struct publish_command *publis
         writer_spread(writer, message);
         writer_tell_cluster(writer, message);
         writer_tell_uplink(writer, message);
+        if (writer->watch != NULL)
+            writer->watch->committed(writer->watch_ctx, publish);
     }
     if (is_late) {
         command_free(&publish->command);  /* it was answered; the loop gives up its part, too */

@@ -13,7 +13,7 @@ enum {
     BATCH_MOST          = 1000,
 };
 
-#define KINDS "connected, disconnected, subscribed, unsubscribed, joined, left"
+#define KINDS "connected, disconnected, subscribed, unsubscribed, joined, left, offline"
 
 #define AT(member) offsetof(struct webhook_draft, member)
 const struct value_row webhook_rows[WEBHOOK_ROW_COUNT] = {

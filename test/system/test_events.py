@@ -192,3 +192,42 @@ def test_changes_of_members_are_told_once_and_survive_a_crash():
             found = [event for event in events(admin) if event["user"] == "ann"]
             assert [(event["channel"], event["seq"]) for event in found] == [("group:team", 1), ("group:team", 2)]
             assert set(found[0]) == {"type", "time", "user", "channel", "seq"}
+
+
+def devices_online(api, user):
+    return {device["device"]: device["online"] for device in json.loads(api.get(f"/v1/users/{user}").body)["devices"]}
+
+
+def publish(api, channel):
+    answer = api.publish(channel, "hello")
+    assert answer.status == 201, answer
+    return json.loads(answer.body)["seq"]
+
+
+def offline_events(api):
+    return sorted(((event.get("user"), event.get("device"), event["channel"], event["seq"]) for event in events(api)
+                   if event["type"] == "offline"), key=str)
+
+
+def test_messages_for_devices_without_a_link_are_told_also_after_a_crash():
+    with Server(config=f"loops = 2\n{KEYS}[events]\nkeep = offline\n") as server:
+        with contextlib.closing(Api(server.url, ADMIN)) as admin, opened(server) as pad:
+            with opened(server) as phone:
+                connect(phone, "ann", "phone", session=True)
+                say_goodbye(phone)
+            connect(pad, "ann", "pad", session=True)
+            wait_until(lambda: devices_online(admin, "ann") == {"pad": True, "phone": False})
+            for user in ("ann", "bob"):
+                assert admin.call("PUT", f"/v1/groups/team/members/{user}").status == 200
+            seqs = {channel: publish(admin, channel)
+                    for channel in ("user:ann", "device:ann/pad", "device:ann/phone", "group:team", "user:carl", "topic:a")}
+            expected = sorted([("ann", "phone", channel, seqs[channel]) for channel in ("user:ann", "device:ann/phone", "group:team")] +
+                              [("bob", None, "group:team", seqs["group:team"]), ("carl", None, "user:carl", seqs["user:carl"])],
+                              key=str)
+            wait_until(lambda: offline_events(admin) == expected, lambda: offline_events(admin))
+            last = publish(admin, "device:ann/phone")
+            server.kill()
+        server.restart()
+        with contextlib.closing(Api(server.url, ADMIN)) as admin:
+            expected = sorted(expected + [("ann", "phone", "device:ann/phone", last)], key=str)
+            wait_until(lambda: offline_events(admin) == expected, lambda: offline_events(admin))

@@ -1,0 +1,43 @@
+"""Events in a cluster of real nodes: a device is offline only if no node has its link; what a node leaves behind when it dies is told
+by another one."""
+import contextlib
+
+import pytest
+
+from cluster import Cluster
+from longwire_server import is_built
+from test_events import devices_online, events, publish
+from test_sessions import Device
+from waiting import wait_until
+
+pytestmark = pytest.mark.skipif(not is_built(), reason="no longwired is built")
+
+
+@pytest.fixture(scope="module", name="cluster")
+def cluster_fixture():
+    with Cluster(count=2, config="[events]\nkeep = joined, left, offline\n") as running:
+        yield running
+
+
+def offline_of(api, user):
+    return sorted((event.get("device", ""), event["channel"], event["seq"]) for event in events(api)
+                  if event["type"] == "offline" and event.get("user") == user)
+
+
+def test_a_device_is_offline_if_no_node_has_its_link(cluster):
+    one, two = cluster.nodes
+    pad, phone = Device(one, "ann", "pad"), Device(two, "ann", "phone")
+    pad.connect()
+    phone.connect()
+    with contextlib.closing(two.api()) as api:
+        wait_until(lambda: devices_online(api, "ann") == {"pad": True, "phone": True})
+        publish(api, "user:ann")
+        told = [("", "user:bob", publish(api, "user:bob"))]
+        wait_until(lambda: offline_of(api, "bob") == told)     # written behind those of ann, if there were any
+        one.kill()
+        wait_until(lambda: "node1" not in two.up())
+        lost = publish(api, "user:ann")
+        wait_until(lambda: offline_of(api, "ann") == [("pad", "user:ann", lost)], lambda: offline_of(api, "ann"))
+    phone.cut()
+    one.start()
+    cluster.wait_whole()

@@ -96,7 +96,8 @@ static void registry_lose(const struct registry_round *round, struct registry_no
 {
     if (node->state == NODE_LOST)
         return;
-    node->state = NODE_LOST;
+    node->state   = NODE_LOST;
+    node->lost_at = round->wall;
     registry_say(round, node);
 }
 

@@ -16,6 +16,7 @@ struct registry_node {
     enum node_state    state;
     msec               seen;     /* wall clock of this node: when its lease was last renewed, as the engine told */
     msec               until;    /* wall clock of this node: when it runs out, if it is not renewed */
+    msec                 lost_at;  /* NODE_LOST: wall clock of this node, when the engine told so */
     uint32_t           number;   /* small, stays the same for one incarnation while it is known; index for others' tables */
 };
 

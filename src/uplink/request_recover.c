@@ -7,7 +7,8 @@
  * taken over first, by a conditional put, and the back end is called again with the same key.
  *
  * In a cluster a node is gone when its lease has run out, or when nobody knows it any more. A node that has just come may be
- * unknown here, too: so a row of an unknown node has to be older than UNKNOWN_MS. */
+ * unknown here, too, and one that was lost may be back: a row that is younger than what is known of its node has to be older than
+ * UNKNOWN_MS. */
 #include <stdlib.h>
 
 #include "base/must.h"
@@ -49,9 +50,9 @@ static bool is_gone(const struct requests *requests, const struct call_row *row)
         return false;  /* what is known of the nodes is too little */
     memcpy(id.name, row->node.at, row->node.len);
     const struct registry_node *node = registry_find_id(registry, &id);
-    if (node != NULL)
-        return node->state == NODE_LOST;
-    return row->since + UNKNOWN_MS < requests->setup.writer->wall;
+    if (node != NULL && node->state != NODE_LOST)
+        return false;
+    return (node != NULL && row->since <= node->lost_at) || row->since + UNKNOWN_MS < requests->setup.writer->wall;
 }
 
 /* --- at_least_once: the request, piece by piece ----------------------------------------------------------------- */

@@ -469,6 +469,29 @@ static void a_living_node_keeps_its_calls(void **state)
     assert_int_equal(responses_in_log(stage, last, sizeof last), 1);
 }
 
+/* It was lost and is back, and the other node has not heard so yet. */
+static void a_call_that_is_younger_than_the_loss_of_its_node_is_left_alone(void **state)
+{
+    (void)state;
+    struct request_stage_of *stage = stage_open();
+    struct request_node     *one = add_node(stage, "a", 5), *two = add_node(stage, "b", 6);
+    struct node_record       records[2] = { { .id = { "a", 5 }, .started = 1 }, { .id = { "b", 6 }, .started = 2 } };
+    struct registry_lease    leases[2]  = { { &records[0], 60000 }, { &records[1], 60000 } };
+    char                     last[1024];
+
+    registry_take(&two->registry, leases, 2, stage->wall, NULL, NULL);
+    registry_take(&two->registry, leases + 1, 1, stage->wall, NULL, NULL);
+    one->has_registry = two->has_registry = true;
+    pass(stage, 1000);
+    send_request(one, request_new(stage, "1", "x", false));
+    settle(stage);
+    one->is_dead = true;
+    pass(stage, 40000);
+    assert_int_equal(responses_in_log(stage, last, sizeof last), 0);
+    pass(stage, 60000);  /* it was lost once more, and nobody has seen that it was back */
+    assert_int_equal(responses_in_log(stage, last, sizeof last), 1);
+}
+
 static void cancel(struct request_node *node, const char *id)
 {
     send_request(node, request_cancel_new(node->stage->log, SPAN("ann"), SPAN("phone"), 0, span_str(id)));
@@ -810,6 +833,7 @@ int main(void)
         cmocka_unit_test(a_large_request_is_kept_in_pieces),
         cmocka_unit_test(a_late_answer_is_none),
         cmocka_unit_test(a_living_node_keeps_its_calls),
+        cmocka_unit_test(a_call_that_is_younger_than_the_loss_of_its_node_is_left_alone),
         cmocka_unit_test(a_cancelled_request_is_answered_499),
         cmocka_unit_test(old_answers_are_gone),
         cmocka_unit_test(bytes_of_answers_are_written_in_steps),

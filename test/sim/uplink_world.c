@@ -212,7 +212,7 @@ static void seat_turn(struct uplink_world *all, unsigned no)
         node_draw_trouble(all, no);
     struct uplink_node *node = all->nodes[no];
     if (is_lost(all, node))
-        all->ended_count += !node->is_stopping;
+        all->ended_count++;
     if (node->is_paused && (node->paused_until <= all->world.now || all->world.is_healing))
         node_go_on(all, no);
     if (!node->is_paused)

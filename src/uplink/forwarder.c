@@ -65,6 +65,13 @@ static void channel_leave(struct forwarder_channel *channel)
     channel->is_gone = true;
 }
 
+static void channel_end(struct forwarder_channel *channel)
+{
+    list_take(&channel->link);
+    channel_name_unref(channel->name);
+    free(channel);
+}
+
 void forwarder_channel_drop(struct forwarder_channel *channel)
 {
     bool is_lent = channel_is_lent(channel);
@@ -73,11 +80,14 @@ void forwarder_channel_drop(struct forwarder_channel *channel)
         channel_leave(channel);
     if (is_lent && channel->batch != NULL)
         forwarder_batch_cancel(channel->batch);
-    if (is_lent)
-        return;
-    list_take(&channel->link);
-    channel_name_unref(channel->name);
-    free(channel);
+    if (!is_lent)
+        channel_end(channel);
+}
+
+void forwarder_channel_back(struct forwarder_channel *channel)
+{
+    must(channel->is_gone && channel->batch == NULL);
+    channel_end(channel);
 }
 
 uint64_t forwarder_channel_behind(const struct forwarder_channel *channel)

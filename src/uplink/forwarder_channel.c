@@ -43,7 +43,7 @@ static bool batch_end(struct forwarder_batch *batch)
     forwarder->under_way--;
     if (!channel->is_gone)
         return true;
-    forwarder_channel_drop(channel);
+    forwarder_channel_back(channel);
     return false;
 }
 
@@ -212,10 +212,12 @@ static bool is_down(const struct backend_call *call)
 
 static void batch_failed(struct forwarder_batch *batch, bool is_away, msec after_ms)
 {
-    if (is_given_up(batch))
-        forwarder_bury(batch);
-    else
+    if (!is_given_up(batch)) {
         forwarder_batch_again(batch, is_away, after_ms);
+        return;
+    }
+    forwarder_failed(forwarder_of(batch), is_away, after_ms);  /* what comes behind it has to wait all the same */
+    forwarder_bury(batch);
 }
 
 static void batch_judge(struct forwarder_batch *batch, bool is_away, msec after_ms)

@@ -99,7 +99,7 @@ static void cursors_came(struct forwarder_read *read)
         struct forwarder_channel *channel = load->channels[i];
         channel->part->busy_count--;
         if (channel->is_gone)
-            forwarder_channel_drop(channel);
+            forwarder_channel_back(channel);
         else if (read->read.rc == RC_OK && i < read->read.row_count)
             cursor_took(channel, &read->read.rows[i]);
         else

@@ -109,6 +109,8 @@ struct forwarder_channel *forwarder_channel_find(const struct forwarder *forward
 /* Made if it is not there; NULL: there are too many, and a sweep is due later. Shares the name. */
 struct forwarder_channel *forwarder_channel_get(struct forwarder_part *part, struct channel_name *name);
 void                      forwarder_channel_drop(struct forwarder_channel *channel);
+/* What one that was dropped had under way has come back: it is freed. */
+void                      forwarder_channel_back(struct forwarder_channel *channel);
 /* Up to there its log was written. `since`: wall clock of what is new; 0: not known. */
 void forwarder_channel_heard(struct forwarder_channel *channel, uint64_t epoch, uint64_t head, msec since);
 /* From its row, or without one (version 0). */

@@ -182,7 +182,7 @@ $(CLIENT_UNITS): $(OUT)/test/%: $(OUT)/obj/pic/%.o $(CLIENT_OBJ) $(OUT)/libclien
 	@mkdir -p $(@D)
 	@$(CC) $(LINK) -o $@ $(filter %.o,$^) $(OUT)/libclientparts.a -lcmocka $(CLIENT_LIBS)
 
-SIM_WIDER = test/sim/wire_% test/sim/device_% test/sim/cluster_% test/sim/roam_% test/sim/engine_% test/sim/uplink_%
+SIM_WIDER = test/sim/wire_% test/sim/device_% test/sim/cluster_% test/sim/roam_% test/sim/engine_% test/sim/uplink_% test/sim/forward_%
 # The simulators' own: the disk that they share is held to the battery of the ledger port.
 SIM_UNITS := $(OUT)/test/sim/ledger_sim_test
 $(SIM_UNITS): $(patsubst %.c,$(OUT)/obj/%.o,test/sim/ledger_sim_test.c $(filter-out %_test.c %/main.c $(SIM_WIDER),$(wildcard test/sim/*.c))) \
@@ -195,12 +195,13 @@ units: $(UNITS) $(SIM_UNITS) $(BENCH_UNITS) $(TOOL_UNITS) $(CLIENT_UNITS)
 
 # The simulators see all but main. sim has the node without its wires; cluster_sim has several, and what carries them;
 # wire_sim has wires; device_sim has users with devices, too; roam_sim has them on several nodes; uplink_sim has
-# requests to back ends.
+# requests to back ends; forward_sim carries messages to them.
 SIM_SRC  = $(filter-out $(SIM_WIDER) %_test.c,$(wildcard test/sim/*.c))
 WIRE_SRC = $(SIM_SRC:test/sim/main.c=) $(wildcard test/sim/wire_*.c)
 CLUSTER_SRC = $(SIM_SRC:test/sim/main.c=) $(wildcard test/sim/cluster_*.c) test/sim/engine_mail.c
 DEVICE_SRC = $(filter-out %_main.c,$(WIRE_SRC)) $(wildcard test/sim/device_*.c) test/sim/engine_mail.c
 UPLINK_SRC = $(SIM_SRC:test/sim/main.c=) $(wildcard test/sim/uplink_*.c)
+FORWARD_SRC = $(SIM_SRC:test/sim/main.c=) $(wildcard test/sim/forward_*.c)
 ROAM_SRC = $(filter-out %_main.c,$(DEVICE_SRC)) test/sim/roam_main.c
 # What revocations do on a loop stands in main.
 SIM_MAIN = $(patsubst %,$(OUT)/obj/main/%.o,control revocations_load)
@@ -210,7 +211,9 @@ $(OUT)/test/sim/sim: $(patsubst test/%.c,$(OUT)/obj/test/%.o,$(SIM_SRC)) $(forea
 $(OUT)/test/sim/cluster_sim: $(patsubst test/%.c,$(OUT)/obj/test/%.o,$(CLUSTER_SRC)) $(call archives,cluster)
 	@mkdir -p $(@D)
 	@$(CC) $(LINK) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIBS)
-$(OUT)/test/sim/uplink_sim: $(patsubst test/%.c,$(OUT)/obj/test/%.o,$(UPLINK_SRC)) $(call archives,uplink)
+$(OUT)/test/sim/uplink_sim: $(patsubst test/%.c,$(OUT)/obj/test/%.o,$(UPLINK_SRC))
+$(OUT)/test/sim/forward_sim: $(patsubst test/%.c,$(OUT)/obj/test/%.o,$(FORWARD_SRC))
+$(OUT)/test/sim/uplink_sim $(OUT)/test/sim/forward_sim: $(call archives,uplink)
 	@mkdir -p $(@D)
 	@$(CC) $(LINK) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIBS)
 $(OUT)/test/sim/wire_sim: $(patsubst test/%.c,$(OUT)/obj/test/%.o,$(WIRE_SRC))
@@ -278,7 +281,7 @@ cluster:
 # All that the tests run, under ASan and UBSan; what threads share, under TSan too.
 test-build:
 	@$(MAKE) --no-print-directory $(JOBS) FLAVOUR=san $(SAN)/longwired $(SAN)/longwire $(SAN)/longwire-bench units fuzzers \
-	    transcripts preloads client tool-pages $(SAN)/client-follow $(SAN)/test/sim/sim $(SAN)/test/sim/cluster_sim $(SAN)/test/sim/wire_sim $(SAN)/test/sim/device_sim $(SAN)/test/sim/roam_sim $(SAN)/test/sim/uplink_sim
+	    transcripts preloads client tool-pages $(SAN)/client-follow $(SAN)/test/sim/sim $(SAN)/test/sim/cluster_sim $(SAN)/test/sim/wire_sim $(SAN)/test/sim/device_sim $(SAN)/test/sim/roam_sim $(SAN)/test/sim/uplink_sim $(SAN)/test/sim/forward_sim
 	@$(MAKE) --no-print-directory $(JOBS) FLAVOUR=tsan $(BUILD)/tsan/longwired tsan-units
 	@$(MAKE) --no-print-directory $(JOBS) base-units $(BUILD)/longwired
 	@$(MAKE) --no-print-directory $(JOBS) clang-check
@@ -340,7 +343,7 @@ unit:
 	@$(MAKE) --no-print-directory $(JOBS) FLAVOUR=san units
 	@test/run $(SAN) checks units
 sim:
-	@$(MAKE) --no-print-directory $(JOBS) FLAVOUR=san $(SAN)/test/sim/sim $(SAN)/test/sim/cluster_sim $(SAN)/test/sim/wire_sim $(SAN)/test/sim/device_sim $(SAN)/test/sim/roam_sim $(SAN)/test/sim/uplink_sim
+	@$(MAKE) --no-print-directory $(JOBS) FLAVOUR=san $(SAN)/test/sim/sim $(SAN)/test/sim/cluster_sim $(SAN)/test/sim/wire_sim $(SAN)/test/sim/device_sim $(SAN)/test/sim/roam_sim $(SAN)/test/sim/uplink_sim $(SAN)/test/sim/forward_sim
 	@test/run $(SAN) sim
 # Clusters alone, many of them, without sanitizers.
 cluster-seeds:

@@ -150,11 +150,12 @@ static void sim_recover(struct store_sim *sim)
 
 /* --- appending --- */
 
-static const struct record *sim_find_key(const struct store_sim *sim, unsigned channel, const char *key)
+/* A key is one of its publisher. */
+static const struct record *sim_find_key(const struct store_sim *sim, const struct record *asked)
 {
     for (size_t i = sim->journal_count; i-- > 0;)
-        if (sim->journal[i].message != NULL && sim->journal[i].channel == channel &&
-            strcmp(sim->journal[i].key, key) == 0)
+        if (sim->journal[i].message != NULL && sim->journal[i].channel == asked->channel &&
+            sim->journal[i].publisher == asked->publisher && strcmp(sim->journal[i].key, asked->key) == 0)
             return &sim->journal[i];
     return NULL;
 }
@@ -169,7 +170,7 @@ static enum append_outcome sim_judge(struct store_sim *sim, struct append *appen
                                      msec wall)
 {
     const struct log    *log     = &sim->logs[record->channel];
-    const struct record *earlier = record->key[0] == '\0' ? NULL : sim_find_key(sim, record->channel, record->key);
+    const struct record *earlier = record->key[0] == '\0' ? NULL : sim_find_key(sim, record);
 
     if (earlier != NULL && earlier->digest != record->digest && sim->world->plant != PLANT_FORGET_DIGEST)
         return APPEND_KEY_CONFLICT;
@@ -213,6 +214,7 @@ void sim_append_one(struct sim_port *port, struct append *append, msec wall)
     struct message *message = append->message;
     struct record   record  = {
           .channel = world_channel_of(sim->world, message->channel), .digest = append_digest(append), .is_synced = true,
+          .publisher = hash_bytes(&sim->world->hash_key, append->publisher),
     };
     struct log *log = &sim->logs[record.channel];
 
@@ -847,6 +849,11 @@ const struct message *store_sim_record_at(const struct store_sim *sim, size_t at
 {
     *ret_channel = sim->journal[at].channel;
     return sim->journal[at].message;
+}
+
+const struct ledger_write *store_sim_rows_at(const struct store_sim *sim, size_t at)
+{
+    return sim->journal[at].write;
 }
 
 uint64_t store_sim_shown(const struct store_sim *sim, unsigned channel)

@@ -63,6 +63,8 @@ bool                  store_sim_is_corrupt(const struct store_sim *sim, unsigned
 /* What was written, in its order. NULL: it was no message. */
 size_t                store_sim_record_count(const struct store_sim *sim);
 const struct message *store_sim_record_at(const struct store_sim *sim, size_t at, unsigned *ret_channel);
+/* The rows that were written with it; NULL: none. */
+const struct ledger_write *store_sim_rows_at(const struct store_sim *sim, size_t at);
 /* The generation of a row, and its value; 0: there is none. */
 uint64_t              store_sim_row(struct store_sim *sim, uint8_t kind, struct span key, struct buf *value);
 /* Would it be there after a crash right now? */

@@ -17,6 +17,7 @@ struct record {
     struct ledger_write *write;  /* owned; NULL: no rows */
     msec            wall;     /* when the rows were written */
     char            key[24];  /* empty: none */
+    uint64_t        publisher; /* a hash of whoever the key is of */
     uint64_t        digest;
     bool            is_corrupt;
     bool            is_synced;
@@ -51,6 +52,7 @@ struct late_append {
     struct list   link;
     struct append append;
     char          key[24];
+    char          publisher[160];
     msec          due, wall;
 };
 

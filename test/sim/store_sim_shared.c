@@ -47,7 +47,9 @@ static void late_put(struct sim_port *port, const struct append *append, msec du
     late->append.write    = append->write == NULL ? NULL : ledger_write_copy(append->write);
     snprintf(late->key, sizeof late->key, "%.*s", SPAN_ARG(append->key));
     late->append.key       = span_str(late->key);
-    late->append.publisher = SPAN("sim");
+    must(append->publisher.len < sizeof late->publisher);
+    snprintf(late->publisher, sizeof late->publisher, "%.*s", SPAN_ARG(append->publisher));
+    late->append.publisher = span_str(late->publisher);
     list_push(&port->late, &late->link);
 }
 

@@ -65,7 +65,7 @@ static void channel_leave(struct forwarder_channel *channel)
     channel->is_gone = true;
 }
 
-static void channel_end(struct forwarder_channel *channel)
+static void channel_let_go(struct forwarder_channel *channel)
 {
     list_take(&channel->link);
     channel_name_unref(channel->name);
@@ -81,13 +81,13 @@ void forwarder_channel_drop(struct forwarder_channel *channel)
     if (is_lent && channel->batch != NULL)
         forwarder_batch_cancel(channel->batch);
     if (!is_lent)
-        channel_end(channel);
+        channel_let_go(channel);
 }
 
 void forwarder_channel_back(struct forwarder_channel *channel)
 {
     must(channel->is_gone && channel->batch == NULL);
-    channel_end(channel);
+    channel_let_go(channel);
 }
 
 uint64_t forwarder_channel_behind(const struct forwarder_channel *channel)

@@ -176,7 +176,7 @@ static void forget_link(struct engine *engine)
     bin_aliases_fini(&engine->aliases);
     bin_aliases_init(&engine->aliases);
     engine->answer_until = engine->promise_ms = 0;
-    engine->has_session = engine->has_new_promise = engine->is_leave_asked = false;
+    engine->has_session = engine->is_unfenced = engine->has_new_promise = engine->is_leave_asked = false;
     for (struct list *link = engine->publishes.next; link != &engine->publishes; link = link->next)
         container_of(link, struct outgoing, link)->is_sent = false;
 }
@@ -336,7 +336,7 @@ static bool turn_liveness(struct engine *engine, msec now)
 /* Has the server all that was to be sent? It carries commands out in their order, so a ping behind them tells. */
 static bool has_left(struct engine *engine, msec now)
 {
-    if (!list_is_empty(&engine->publishes) || !list_is_empty(&engine->requests) || (engine->has_session && !list_is_empty(&engine->table.to_ack)))
+    if (!list_is_empty(&engine->publishes) || !list_is_empty(&engine->requests) || (engine_may_acknowledge(engine) && !list_is_empty(&engine->table.to_ack)))
         return false;
     if (!engine->is_leave_asked) {
         engine->is_leave_asked = true;
@@ -392,7 +392,7 @@ static msec deadline_up(const struct engine *engine)
 
     if (engine->answer_until > 0)
         sooner(&at, engine->answer_until);
-    if (!list_is_empty(&engine->table.to_ack) && engine->has_session)
+    if (!list_is_empty(&engine->table.to_ack) && engine_may_acknowledge(engine))
         sooner(&at, engine->ack_at);
     if (engine->put_off_until > 0)
         sooner(&at, engine->put_off_until);

@@ -93,6 +93,7 @@ struct engine {
     uint64_t              frame_bytes_max;  /* that the server takes */
     bool                  has_ticket_shown; /* this link began with a ticket */
     bool                  has_session;      /* this link has one */
+    bool                  is_unfenced;      /* … which is not its own yet: the server acknowledges nothing */
     bool                  has_fresh_token;  /* GREETING: it came after `connect`, and is to be shown behind it */
     bool                  wants_leave;      /* lw_close() */
     bool                  is_leave_asked;   /* a ping was put behind all that was to be sent … */

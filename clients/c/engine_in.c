@@ -39,6 +39,7 @@ static void tell_connected(struct engine *engine, const struct bin_frame *frame)
         .state       = LW_CONNECTED,
         .reason      = NULL,
         .is_resumed  = bin_has(frame, BIN_RESUMED),
+        .is_unfenced = engine->is_unfenced,
         .connection  = key,
         .user        = bin_has(frame, BIN_USER) ? engine->names.at + user : NULL,
         .device      = bin_has(frame, BIN_DEVICE) ? engine->names.at + device : NULL,
@@ -57,9 +58,20 @@ static void take_back_own(struct engine *engine)
     }
 }
 
+/* What stood with the session before is known only from now on. */
+static void begin_session(struct engine *engine, const struct bin_frame *frame, msec now)
+{
+    engine->has_session = bin_has(frame, BIN_GENERATION);
+    engine->is_unfenced = bin_has(frame, BIN_UNFENCED);
+    engine->ack_at      = now;
+    if (!bin_has(frame, BIN_RESUMED) && !engine->is_unfenced)
+        take_back_own(engine);
+    tell_connected(engine, frame);
+}
+
 static bool on_connected(struct engine *engine, struct bin_frame *frame, msec now)
 {
-    bool is_first = engine->state == ENGINE_GREETING;
+    bool is_first = engine->state == ENGINE_GREETING, is_fenced_now = engine->is_unfenced && !bin_has(frame, BIN_UNFENCED);
 
     take_policy(engine, frame);
     if (bin_has(frame, BIN_TICKET))
@@ -67,16 +79,12 @@ static bool on_connected(struct engine *engine, struct bin_frame *frame, msec no
     if (bin_has(frame, BIN_HEARTBEAT))
         engine->heartbeat_ms = (msec)(bin_number(frame, BIN_HEARTBEAT) % (24 * 3600)) * 1000;
     engine->frame_bytes_max = bin_has(frame, BIN_FRAME_BYTES) ? bin_number(frame, BIN_FRAME_BYTES) : UINT32_MAX;
-    if (!is_first)
+    if (!is_first && !is_fenced_now)
         return true;  /* the answer to a fresh token */
-    engine->state       = ENGINE_UP;
-    engine->has_session = bin_has(frame, BIN_GENERATION);
-    engine->ack_at      = now;
+    engine->state = ENGINE_UP;
     retry_reset(&engine->retry);
-    if (!bin_has(frame, BIN_RESUMED))
-        take_back_own(engine);
-    tell_connected(engine, frame);
-    if (engine->has_fresh_token)
+    begin_session(engine, frame, now);
+    if (is_first && engine->has_fresh_token)
         engine_put_token(engine);
     engine_follow_all(engine);
     return true;

@@ -133,7 +133,7 @@ void engine_put_acks(struct engine *engine, msec now)
 {
     struct list *link;
 
-    if (!engine->has_session || now < engine->ack_at || list_is_empty(&engine->table.to_ack))
+    if (!engine_may_acknowledge(engine) || now < engine->ack_at || list_is_empty(&engine->table.to_ack))
         return;
     while ((link = list_pop(&engine->table.to_ack)) != NULL)
         put_marks(engine, container_of(link, struct followed, to_ack));

@@ -9,6 +9,11 @@ enum ref_kind { REF_PUBLISH, REF_SUBSCRIBE, REF_UNSUBSCRIBE, REF_CONNECT, REF_OT
 
 uint64_t engine_ref(struct engine *engine, enum ref_kind kind);
 
+static inline bool engine_may_acknowledge(const struct engine *engine)
+{
+    return engine->has_session && !engine->is_unfenced;
+}
+
 /* --- engine.c: states --- */
 void engine_fail(struct engine *engine, unsigned code, struct span reason, msec now);  /* the link can't go on */
 void engine_end_for_good(struct engine *engine, unsigned code, struct span reason);

@@ -51,8 +51,8 @@ static void on_state(void *arg, const struct lw_status *status)
     switch (status->state) {
     case LW_CONNECTING: buf_putf(&stage->told, "connecting %s\n", status->server); break;
     case LW_CONNECTED:
-        buf_putf(&stage->told, "connected%s%s%s\n", status->is_resumed ? " resumed" : "", status->user ? " as " : "",
-                 status->user ? status->user : "");
+        buf_putf(&stage->told, "connected%s%s%s%s\n", status->is_unfenced ? " unfenced" : "", status->is_resumed ? " resumed" : "",
+                 status->user ? " as " : "", status->user ? status->user : "");
         break;
     case LW_WAITING: buf_putf(&stage->told, "waiting %u %s\n", status->code, status->reason); break;
     case LW_ENDED: buf_putf(&stage->told, "ended %u %s\n", status->code, status->reason); break;
@@ -901,6 +901,38 @@ static void test_a_session_that_began_anew(void **state)
     stage_end(&stage);
 }
 
+/* The ticket alone was believed: what the session has is known when the server has its database again. */
+static void test_a_session_that_is_not_fenced_yet(void **state)
+{
+    for (int is_resumed = 0; is_resumed < 2; is_resumed++) {
+        struct stage stage;
+
+        (void)state;
+        stage_begin(&stage, (struct lw_options){ .has_session = true });
+        go_up_with_session(&stage, 1);
+        SERVER(&stage, FRAME(BIN_SUBSCRIBE, T(BIN_CHANNEL, "user:ann"), N(BIN_EPOCH, EPOCH), N(BIN_HEAD, 3)),
+               message_put(wire, "user:ann", EPOCH, 3, "x"));
+        lose(&stage);
+        open_link(&stage);
+        sent(&stage);
+        SERVER(&stage, FRAME(BIN_CONNECT, N(BIN_CONNECTION, 8), N(BIN_HEARTBEAT, 100), N(BIN_GENERATION, 1), T(BIN_USER, "ann"),
+                             T(BIN_DEVICE, "phone"), T(BIN_TICKET, "t1"), N(BIN_UNFENCED, 1)));
+        assert_non_null(strstr(stage.told.at, "connected unfenced as ann\n"));
+        forget(&stage);
+        mark(&stage, ORDER_ACK, "user:ann", EPOCH, 3);
+        pass(&stage, ENGINE_ACK_MS);
+        take_sent(&stage);
+        assert_null(strstr(stage.said, "ack"));
+        sent(&stage);
+        SERVER(&stage, session_put(wire, 2, is_resumed != 0));
+        expect_told(&stage, is_resumed ? "ticket t2\nconnected resumed as ann\n" : "ticket t2\nconnected as ann\n");
+        pass(&stage, ENGINE_ACK_MS);
+        take_sent(&stage);
+        assert_non_null(strstr(stage.said, "ack user:ann epoch=225 seq=3\n"));
+        stage_end(&stage);
+    }
+}
+
 static void test_acknowledged_by_hand(void **state)
 {
     struct stage stage;
@@ -1565,6 +1597,7 @@ int main(void)
         cmocka_unit_test(test_presence),
         cmocka_unit_test(test_a_session_follows_and_acknowledges),
         cmocka_unit_test(test_a_session_that_began_anew),
+        cmocka_unit_test(test_a_session_that_is_not_fenced_yet),
         cmocka_unit_test(test_acknowledged_by_hand),
         cmocka_unit_test(test_membership),
         cmocka_unit_test(test_a_publish_is_sent_again_with_its_key),

@@ -184,6 +184,8 @@ struct lw_status {
     const char   *reason;      /* WAITING, ENDED: in words; never NULL there */
     int64_t       wait_ms;     /* WAITING */
     bool          is_resumed;  /* CONNECTED: the server goes on at places that it had stored */
+    bool          is_unfenced; /* CONNECTED, with a session: the server's database is away, and the ticket alone was believed. What
+                                  the session follows waits; when the database is back, CONNECTED is told again without this */
     const char   *connection;  /* CONNECTED: the key that addresses this link, 16 hex digits */
     const char   *user, *device;  /* CONNECTED, with a session: who this client is; else NULL */
     uint64_t      generation;     /* CONNECTED, with a session; else 0 */

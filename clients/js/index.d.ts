@@ -305,7 +305,7 @@ export interface ErrorReport {
 export interface ClientEvents {
     state: State;
     error: ErrorReport;
-    connected: { connection: string; [member: string]: unknown };
+    connected: { connection: string; fenced?: false; [member: string]: unknown };
     expiring: { in: number };
     replaced: LongwireError;
     join: Presence;

@@ -54,6 +54,17 @@ def talks():
 TALKS = list(talks())
 
 
+def asks():
+    """The requests of the dialogues that a library can make, and what each is refused with."""
+    for case in json.loads((ROOT / "test" / "vectors" / "bin_dialogue.json").read_text())["cases"]:
+        steps = case["steps"]
+        refused = {frame["request"]: frame["code"] for step in steps for frame in frames(step)
+                   if frame.get("type") == "error" and "request" in frame}
+        requests = [step["send"] for step in steps if step.get("send", {}).get("type") == "request" and "request" in step["send"]]
+        if requests:
+            yield pytest.param(requests, refused, id=case["name"])
+
+
 def test_most_dialogues_are_talks():
     assert len(TALKS) >= 6
 
@@ -80,3 +91,23 @@ def test_what_the_application_hears(case, channels, publishes, told, library):
                         for event in list(client.events) if event["event"] in ("message", "recall", "gap")]
             client.until(lambda: len(events()) >= len(told), f"wanted {told}")
             assert events() == told
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize("requests, refused", asks())
+def test_what_is_asked_of_back_ends(requests, refused, library):
+    program, options = LIBRARIES[library]
+    if program is JAVASCRIPT and not NODE:
+        pytest.skip("node is not installed")
+    with Server(flags=["--store", "memory"]) as server:
+        url = f"tcp://127.0.0.1:{server.tcp_port}" if program is C else server.url
+        with Driver(program, url, {}, user="ann", device="phone", **options) as client:
+            for frame in requests:
+                client.say("request", id=frame["request"], method=frame["method"], path=frame["path"], body=frame.get("payload", ""),
+                           **({"timeoutMs": frame["timeout_ms"]} if "timeout_ms" in frame else {}))
+            told = client.until(lambda: client.of("response")[len(requests) - 1:] and client.of("response"), "no answers")
+            assert {event["id"]: (event["status"], event["code"]) for event in told} == {name: (0, code) for name, code in refused.items()}
+            client.say("cancel", id=requests[0]["request"])    # it has its answer: nothing happens
+            client.say("request", id="last", path="/hello")
+            assert client.until(lambda: [event for event in client.of("response") if event["id"] == "last"], "no answer")
+            assert len(client.of("response")) == len(requests) + 1

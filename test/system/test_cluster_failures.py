@@ -17,7 +17,9 @@ import urllib.request
 import pytest
 
 import postgres_server
+from client_driver import C, Driver
 from cluster import Cluster, Follower
+from cut_link import Link
 from longwire_client import BROKEN_LINK
 from longwire_server import is_built
 from redis_server import is_installed
@@ -331,7 +333,9 @@ def test_a_ticket_admits_while_postgres_is_away(with_redis):
     """The link says that its session is not fenced. When PostgreSQL is back the generation is raised, the older link is fenced, and a
     ticket that is stale ends its link."""
     nodes = with_redis.nodes
-    with Device(nodes[0], "unfenced", "phone") as phone, Device(nodes[0], "moved", "phone") as other:
+    with Device(nodes[0], "unfenced", "phone") as phone, Device(nodes[0], "moved", "phone") as other, \
+            Link(nodes[2].tcp_port) as link, Driver(C, link.url, {}, user="library", device="phone", session=True) as library:
+        library.until(lambda: library.of("connected"), "no session")
         phone.connect()
         other.connect()
         stale, older = other.ticket, phone.ws
@@ -347,6 +351,9 @@ def test_a_ticket_admits_while_postgres_is_away(with_redis):
         phone.ws.ask("subscribe", "subscribed", channel="live:unfenced")
         sent(nodes[2], "live:unfenced")
         assert phone.ws.next()["channel"] == "live:unfenced"
+        link.cut()
+        library.until(lambda: library.of("connected")[1:], "no link without the database")
+        assert library.of("connected")[1]["fenced"] is False
         assert phone.ws.ask("ping", "pong") and phone.ws.ask("ack", "error", channel="user:unfenced", seq=1, ref=2)["code"] == 409
         with Ws(nodes[2]) as late:
             assert late.ask("connect", "connected", ticket=stale)["fenced"] is False
@@ -360,6 +367,8 @@ def test_a_ticket_admits_while_postgres_is_away(with_redis):
         with_redis.wait_whole()
         wait_until(lambda: request(nodes[0], "POST", "/v1/channels/user:unfenced/messages", b"x").status == 201)
         assert phone.ws.next()["channel"] == "user:unfenced"
+        library.until(lambda: library.of("connected")[2:], "the session was not fenced")
+        assert (library.of("connected")[2]["generation"], "fenced" in library.of("connected")[2]) == (2, False)
 
 
 @briefly_with("postgres")

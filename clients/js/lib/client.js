@@ -71,6 +71,7 @@ export class Client extends Emitter {
     #left = new Set();          // channels that the cursor holds, and that were unsubscribed since
     #attempt = 0;               // counts links; what a former one still says is ignored
     #isLoaded = null;
+    #isUnfenced = false;        // the session is not this link's own yet: nothing can be acknowledged
     #acks = new Map();
     #ackTimer = 0;
     #comparing = new Comparing();
@@ -349,7 +350,7 @@ export class Client extends Emitter {
     #sendAcks() {
         clearTimeout(this.#ackTimer);
         this.#ackTimer = 0;
-        if (this.#acks.size === 0 || this.state.name !== 'live') return;
+        if (this.#acks.size === 0 || this.state.name !== 'live' || this.#isUnfenced) return;
         const places = [...this.#acks];
         this.#acks.clear();
         if (this.#link?.acknowledge) for (const [channel, place] of places) this.#link.acknowledge(channel, place);
@@ -680,11 +681,13 @@ export class Client extends Emitter {
         this.device = frame.device ?? this.device;
         this.#policy = policyOf(frame.reconnect, this.#policy);
         if (this.#options.session) {
+            this.#isUnfenced = frame.fenced === false;
             this.#ticket = frame.ticket ?? null;
             this.#store.set('device', this.device);
             this.#store.set('ticket', this.#ticket);
         }
         this.emit('connected', frame);
+        this.#sendAcks();
     }
 
     #onLive() {

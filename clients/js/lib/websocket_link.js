@@ -177,7 +177,7 @@ export class WebSocketLink {
         const question = this.#answered(frame);
         if (frame.heartbeat > 0) this.#heartbeatMs = frame.heartbeat * 1000;
         if (question) this.#isAnswered = true;
-        if (this.#isAwaited && !question) return;
+        if (this.#isAwaited && !this.#isAnswered) return;   // told once more when a session that was not fenced is its own
         this.#host.onConnected(frame);
         this.#beat();
         if (!this.#isGreeted) {

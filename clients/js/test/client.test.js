@@ -139,6 +139,29 @@ test('a ticket spares the token, and the token helps where the ticket is refused
     await context.client.close();
 });
 
+test('a session that is not fenced yet acknowledges once it is, and has a new ticket then', async () => {
+    const fenced = [];
+    const context = open({ session: true, token: 't', onMessage: () => {} });
+    context.client.on('connected', frame => fenced.push(frame.fenced ?? true));
+    const first = await live(context);
+    first.say({ ...CONNECTED, ref: 1, user: 'ann', device: 'phone', generation: 1, ticket: 'T1' });
+    await until(() => context.client.state.name === 'live');
+    first.say({ type: 'subscribed', channel: 'user:ann', epoch: 'e', head: 1 }, message('user:ann', 1));
+    first.end(1006);
+    await until(() => context.sockets.length === 2);
+    const second = await live(context);
+    second.say({ ...CONNECTED, ref: 1, user: 'ann', device: 'phone', generation: 1, ticket: 'T1', fenced: false });
+    await until(() => context.client.state.name === 'live');
+    assert.deepEqual(second.of('ack'), []);
+    second.say({ ...CONNECTED, ref: 1, user: 'ann', device: 'phone', generation: 2, ticket: 'T2', resumed: true });
+    await until(() => second.of('ack').some(({ channel, seq }) => channel === 'user:ann' && seq === 1));
+    assert.deepEqual(fenced, [true, false, true]);
+    second.end(1006);
+    await until(() => context.sockets.length === 3);
+    assert.equal((await live(context)).of('connect')[0].ticket, 'T2');
+    await context.client.close();
+});
+
 test('a session without a WebSocket: polls acknowledge by their cursor, once all is handled', async () => {
     const bodies = [];
     let free = null, number = 0;

@@ -125,7 +125,7 @@ static void say_misfits(const struct settings *settings)
 static void say_hello(const struct settings *settings, const struct server *server)
 {
     for (size_t i = 0; i < server->listen_count; i++)
-        LOG(LOG_INFO, "listening", log_str(server->listens[i].is_native ? "tcp" : "http", server->listens[i].text),
+        LOG(LOG_INFO, "listening", log_str(listen_scheme(&server->listens[i]), server->listens[i].text),
             log_u64("port", server->ports[i]));
     if (settings_are_open(settings))
         LOG(LOG_WARN, "open_to_all", log_str("notice", "neither a [key] nor a [jwt] is configured: everyone on this machine may publish, "
@@ -179,11 +179,12 @@ static int reload(struct server *server, char *const *argv)
     struct reload reload;
     int           which = 0;
 
-    reload_init(&reload, argv, environ, server_settings(server));
+    reload_init(&reload, argv, environ, server);
     if (reload.settings == NULL) {
         server_count_failed_reload(server);
     } else {
-        server_reload(server, reload.settings);
+        server_reload(server, reload.settings, reload.tls);
+        reload.tls = NULL;
         which = wait_for_adoption(server);
         if (which == 0)
             reload_tell(&reload);
@@ -302,13 +303,13 @@ static int copy(struct settings *settings)
     return rc == RC_OK ? EXIT_SUCCESS : EXIT_CANT_START;
 }
 
-/* The keys of issuers are read here, because settings knows no keys. False: *say says what does not fit, alone. */
+/* The keys of issuers and the certificates are read here, because settings knows no keys. False: *say says what does not fit, alone. */
 static bool keys_fit(const struct settings *settings, struct buf *say)
 {
     struct buf why;
 
     buf_init(&why, WHY_BYTES);
-    bool do_fit = issuers_check(settings, &why);
+    bool do_fit = issuers_check(settings, &why) && tls_host_check(settings, &why);
     if (!do_fit) {
         buf_clear(say);
         buf_put(say, buf_span(&why));

@@ -4,6 +4,7 @@
 
 #include "auth/issuer.h"
 #include "base/must.h"
+#include "main/server.h"
 #include "reactor/log.h"
 #include "settings/config.h"
 
@@ -53,9 +54,21 @@ static void log_notices(struct span notices)
         LOG(LOG_WARN, "settings", log_span("notice", line));
 }
 
-void reload_init(struct reload *reload, char *const *argv, char *const *env, const struct settings *in_force)
+/* The files may have changed though no setting has. */
+static bool read_tls(struct reload *reload, const struct server *server, const struct settings *next, struct buf *why)
 {
-    struct settings *fresh = malloc(sizeof *fresh), *next = settings_copy(in_force);
+    struct tls_sections *before = server->snapshot->tls;
+
+    if (!server_read_tls(server, next, &reload->tls, why))
+        return false;
+    if (before != NULL && reload->tls != NULL && !tls_sections_are_like(before, reload->tls))
+        buf_putf(&reload->changed, "%scertificates", reload->changed.len == 0 ? "" : ", ");
+    return true;
+}
+
+void reload_init(struct reload *reload, char *const *argv, char *const *env, const struct server *server)
+{
+    struct settings *fresh = malloc(sizeof *fresh), *next = settings_copy(server_settings(server));
     struct buf       say, why;
 
     must(fresh != NULL);
@@ -64,9 +77,11 @@ void reload_init(struct reload *reload, char *const *argv, char *const *env, con
     buf_init(&reload->changed, NAMES_BYTES_MAX);
     buf_init(&reload->kept, NAMES_BYTES_MAX);
     reload->settings = NULL;
+    reload->tls      = NULL;
     if (!config_load_again(argv, env, fresh, &say)) {
         log_failure(buf_span(&say));
-    } else if (!settings_reload(next, fresh, &reload->changed, &reload->kept, &why) || !issuers_check(next, &why)) {
+    } else if (!settings_reload(next, fresh, &reload->changed, &reload->kept, &why) || !issuers_check(next, &why) ||
+               !read_tls(reload, server, next, &why)) {
         log_failure(buf_span(&why));
     } else {
         log_notices(buf_span(&say));
@@ -82,6 +97,7 @@ void reload_init(struct reload *reload, char *const *argv, char *const *env, con
 void reload_fini(struct reload *reload)
 {
     settings_drop(reload->settings);
+    tls_sections_unref(reload->tls);
     buf_fini(&reload->changed);
     buf_fini(&reload->kept);
 }

@@ -12,6 +12,7 @@
 #include "main/random.h"
 #include "main/revocations_load.h"
 #include "reactor/log.h"
+#include "reactor/tls_tickets.h"
 
 /* --- what workers ask of each other --------------------------------------------------------------------------- */
 
@@ -31,7 +32,8 @@ size_t server_connection_count(const struct server *server)
     size_t count = 0;
 
     for (unsigned i = 0; i < server->worker_count; i++)
-        count += worker_connection_count(&server->workers[i]);
+        count += worker_connection_count(&server->workers[i]) +
+                 counter_get(&server->workers[i].tls.counters.under_way);
     return count;
 }
 
@@ -146,8 +148,12 @@ static void server_take_addresses(struct server *server, const struct settings *
 {
     for (size_t i = 0; i < settings->listen_count; i++)
         server->listens[server->listen_count++] = settings->listens[i];
+    for (size_t i = 0; i < settings->tls_listen_count; i++)
+        server->listens[server->listen_count++] = settings->tls_listens[i];
     for (size_t i = 0; i < settings->native_listen_count && (settings->role_bits & ROLE_ACCESS) != 0; i++)
         server->listens[server->listen_count++] = settings->native_listens[i];
+    for (size_t i = 0; i < settings->native_tls_listen_count && (settings->role_bits & ROLE_ACCESS) != 0; i++)
+        server->listens[server->listen_count++] = settings->native_tls_listens[i];
 }
 
 /* Without a name of its own it is called as the machine. */
@@ -189,12 +195,34 @@ static enum rc server_trust(struct server *server, const struct settings *settin
     return is_good ? RC_OK : RC_BAD;
 }
 
+bool server_read_tls(const struct server *server, const struct settings *settings, struct tls_sections **ret, struct buf *why)
+{
+    return tls_host_read(settings, server->tls_tickets, ret, why);
+}
+
+/* main() has looked at the files before: they can only have changed since. */
+static enum rc server_open_tls(struct server *server, const struct settings *settings, struct tls_sections **ret, char *why,
+                               size_t why_size)
+{
+    struct buf fault;
+
+    server->tls_tickets = tls_tickets_new();
+    buf_init(&fault, why_size - 1);
+    bool is_good = server_read_tls(server, settings, ret, &fault);
+    if (!is_good)
+        snprintf(why, why_size, "%.*s", SPAN_ARG(buf_span(&fault)));
+    buf_fini(&fault);
+    return is_good ? RC_OK : RC_BAD;
+}
+
 enum rc server_open(struct server *server, const struct settings *settings, char *why, size_t why_size)
 {
-    const unsigned count = worker_count_of(settings);
+    const unsigned       count = worker_count_of(settings);
+    struct tls_sections *tls   = NULL;
 
-    *server            = (struct server){ .namespaces = settings->namespaces,
-                                          .snapshot = snapshot_new(settings, NULL) };
+    *server            = (struct server){ .namespaces = settings->namespaces };
+    enum rc rc         = server_open_tls(server, settings, &tls, why, why_size);
+    server->snapshot   = snapshot_new(settings, tls, NULL);
     server->hash_key   = (struct hash_key){ random_u64(), random_u64() };
     server->started_at   = clock_now();
     server->started_wall = clock_wall();
@@ -207,7 +235,8 @@ enum rc server_open(struct server *server, const struct settings *settings, char
     server_take_addresses(server, settings);
     counter_set(&server->snapshot_at, (uint64_t)clock_wall());
 
-    enum rc rc = stores_open(&server->stores, settings, &server->namespaces, server->hash_key, why, why_size);
+    if (rc == RC_OK)
+        rc = stores_open(&server->stores, settings, &server->namespaces, server->hash_key, why, why_size);
     if (rc == RC_OK)
         rc = server_trust(server, settings, why, why_size);
     if (rc == RC_OK)
@@ -240,9 +269,9 @@ const struct settings *server_settings(const struct server *server)
     return &server->snapshot->settings;
 }
 
-void server_reload(struct server *server, const struct settings *settings)
+void server_reload(struct server *server, const struct settings *settings, struct tls_sections *tls)
 {
-    struct snapshot *snapshot = snapshot_new(settings, server->snapshot);
+    struct snapshot *snapshot = snapshot_new(settings, tls, server->snapshot);
 
     must(server_has_adopted(server));
     snapshot_unref(server->snapshot);
@@ -308,4 +337,5 @@ void server_close(struct server *server)
     fetch_free(server->fetch);
     stores_close_inline(&server->stores);
     snapshot_unref(server->snapshot);
+    tls_tickets_free(server->tls_tickets);
 }

@@ -24,6 +24,7 @@ struct server {
     struct start          control_start;  /* where workers follow sys:control from */
     struct fetch         *fetch;          /* calls to other servers; its thread runs if the settings need it */
     struct stores         stores;
+    struct tls_tickets   *tls_tickets;    /* keys of TLS session tickets */
     struct span           ticket_secret;                 /* signs tickets; in … */
     char                  ticket_bytes[KEY_SECRET_BYTES_MAX + 1];
     struct writer_thread  writer;
@@ -38,7 +39,7 @@ struct server {
     msec                  started_wall;          /* the same moment by the wall clock */
     char                  node[NODE_NAME_BYTES_MAX + 1];  /* what this node is called */
     uint64_t              descriptors;           /* that the process may have, as at the start */
-    /* those of `http`, then those of `tcp`, as in the settings, with the ports that the system gave */
+    /* those of `http`, `https`, `tcp` and `tcps`, in this order and as in the settings, with the ports that the system gave */
     struct listen_address listens[ALL_LISTENS];
     size_t                listen_count;
     unsigned              ports[ALL_LISTENS];
@@ -53,10 +54,15 @@ enum rc server_open(struct server *server, const struct settings *settings, char
 /* The settings in force; main's thread. */
 const struct settings *server_settings(const struct server *server);
 
-/* Sends all loops a new configuration, which settings_reload() made of the one in force; main's thread. The new one is
+/* Reads the certificates of new settings, for server_reload(). *ret is NULL if there are none. False: `why` says what is
+ * wrong. */
+bool server_read_tls(const struct server *server, const struct settings *settings, struct tls_sections **ret, struct buf *why);
+
+/* Sends all loops a new configuration, which settings_reload() made of the one in force; main's thread. Takes the
+ * reference `tls`. The new one is
  * in force once all loops have adopted it. Not to be called before all have adopted the last one, nor after
  * server_stop(). */
-void server_reload(struct server *server, const struct settings *settings);
+void server_reload(struct server *server, const struct settings *settings, struct tls_sections *tls);
 bool server_has_adopted(const struct server *server);
 
 /* For the metrics. */

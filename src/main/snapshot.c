@@ -5,8 +5,9 @@
 
 #include "base/must.h"
 #include "publish/request_check.h"
+#include "reactor/tls_section.h"
 
-struct snapshot *snapshot_new(const struct settings *settings, const struct snapshot *before)
+struct snapshot *snapshot_new(const struct settings *settings, struct tls_sections *tls, const struct snapshot *before)
 {
     /* It holds the secrets, so it is in no core dump (threat 108). */
     struct snapshot *snapshot = mmap(NULL, sizeof *snapshot, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -15,6 +16,7 @@ struct snapshot *snapshot_new(const struct settings *settings, const struct snap
     ref_init(&snapshot->ref);
     snapshot->number   = before == NULL ? 1 : before->number + 1;
     snapshot->settings = *settings;
+    snapshot->tls      = tls;
     snapshot->routes   = request_routes_new(&snapshot->settings);
     return snapshot;
 }
@@ -31,6 +33,7 @@ void snapshot_unref(struct snapshot *snapshot)
     if (snapshot == NULL || !ref_put(&snapshot->ref))
         return;
     request_routes_free(snapshot->routes);
+    tls_sections_unref(snapshot->tls);
     settings_fini(&snapshot->settings);
     munmap(snapshot, sizeof *snapshot);
 }

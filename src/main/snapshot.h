@@ -12,16 +12,18 @@
 #include "settings/settings.h"
 
 struct request_routes;  /* publish/request_check.h */
+struct tls_sections;    /* reactor/tls_section.h */
 
 struct snapshot {
     struct ref      ref;
     uint64_t        number;  /* 1 at the start, then one more each */
     struct settings settings;
+    struct tls_sections   *tls;     /* of its [tls] sections; a reference. NULL: there are none */
     struct request_routes *routes;  /* of its [uplink] sections; owned */
 };
 
-/* Copies the settings. `before`: the one that it replaces; NULL: it is the first. */
-struct snapshot *snapshot_new(const struct settings *settings, const struct snapshot *before);
+/* Copies the settings; takes the reference `tls`. `before`: the one that it replaces; NULL: it is the first. */
+struct snapshot *snapshot_new(const struct settings *settings, struct tls_sections *tls, const struct snapshot *before);
 struct snapshot *snapshot_ref(struct snapshot *snapshot);
 void             snapshot_unref(struct snapshot *snapshot);  /* NULL is fine; the last one wipes the secrets */
 

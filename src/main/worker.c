@@ -50,19 +50,12 @@ static void worker_accepted(void *ctx, int fd)
 
 /* A native client has no request that could be answered briefly. The room for brief answers serves to tell it why it may
  * not come in. */
-static void worker_accepted_native(void *ctx, int fd)
+void worker_open_native(void *ctx, struct stream *stream)
 {
-    struct worker      *worker  = ctx;
-    struct http_refusal refusal = { .detail = "too many connections (connections_max)" };
-    enum http_admission admission;
-    struct stream      *stream;
+    struct worker      *worker    = ctx;
+    struct http_refusal refusal   = { .detail = "too many connections (connections_max)" };
+    enum http_admission admission = worker_admit(worker, &refusal);
 
-    if (stream_tcp_new(&worker->loop, fd, &stream) != RC_OK) {
-        LOG(LOG_WARN, "connection_refused", log_str("why", "no memory for one more"));
-        close(fd);
-        return;
-    }
-    admission = worker_admit(worker, &refusal);
     counter_add(admission == HTTP_ADMITTED ? &worker->http.counters.accepted : &worker->http.counters.refused, 1);
     if (admission == HTTP_ADMITTED)
         session_accept_native(&worker->sessions, stream);
@@ -72,8 +65,24 @@ static void worker_accepted_native(void *ctx, int fd)
         session_drop_native(&worker->sessions, stream, refusal.detail);
 }
 
+static void worker_accepted_native(void *ctx, int fd)
+{
+    struct worker *worker = ctx;
+    struct stream *stream;
+
+    if (stream_tcp_new(&worker->loop, fd, &stream) == RC_OK) {
+        worker_open_native(worker, stream);
+        return;
+    }
+    LOG(LOG_WARN, "connection_refused", log_str("why", "no memory for one more"));
+    close(fd);
+}
+
 static enum rc worker_listen(struct worker *worker, char *why, size_t why_size)
 {
+    static void (*const acceptors[2][2])(void *ctx, int fd) = {
+        { worker_accepted, worker_accepted_native }, { tls_host_accepted, tls_host_accepted_native },
+    };
     const struct settings *settings = &worker->server->snapshot->settings;
 
     for (size_t i = 0; i < worker->server->listen_count; i++) {
@@ -85,12 +94,12 @@ static enum rc worker_listen(struct worker *worker, char *why, size_t why_size)
             .congestion_control = settings->congestion_control,
             .backlog            = LISTEN_BACKLOG,
             .is_first           = worker->index == 0,
-            .accepted           = listen->is_native ? worker_accepted_native : worker_accepted,
+            .accepted           = acceptors[listen->is_tls][listen->is_native],
             .ctx                = worker,
         };
         enum rc rc = listener_new(&worker->loop, &options, &worker->listeners[i]);
         if (rc != RC_OK) {
-            snprintf(why, why_size, "can't listen on %s (%s): %s", listen->text, listen->is_native ? "tcp" : "http",
+            snprintf(why, why_size, "can't listen on %s (%s): %s", listen->text, listen_scheme(listen),
                      rc == RC_BUSY ? "the address is in use; is another server running there?" : strerror(errno));
             return rc;
         }
@@ -164,7 +173,11 @@ static void worker_init_modules(struct worker *worker)
     const struct settings    *settings = &worker->snapshot->settings;
     const struct http_limits  http     = http_limits_of(settings);
     const struct shard_limits shard    = shard_limits_of(settings);
+    const struct tls_limits   tls      = tls_limits_of(settings);
 
+    tls_accept_init(&worker->tls, &worker->loop, &tls);
+    if (worker->snapshot->tls != NULL)
+        tls_accept_set_sections(&worker->tls, tls_sections_ref(worker->snapshot->tls));
     http_server_init(&worker->http, &worker->loop, &http, &worker_service, worker);
     shard_init(&worker->shard, worker->index, &worker_shard_port, worker, &shard);
     worker->shard.engines = stores_engines(&worker->server->stores);
@@ -248,6 +261,8 @@ void worker_close(struct worker *worker)
     command_mail_free(bundle_take(&worker->held));
     command_mail_free(bundle_take(&worker->to_writer));  /* sessions that were closed above have unfollowed */
     event_log_fini(&worker->events);
+    tls_accept_stop(&worker->tls);  /* what links that were closed above have left */
     snapshot_unref(worker->snapshot);
     loop_fini(&worker->loop);
+    tls_accept_fini(&worker->tls);
 }

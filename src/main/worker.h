@@ -20,6 +20,7 @@
 #include "main/control.h"
 #include "main/snapshot.h"
 #include "main/store_watch.h"
+#include "main/tls_host.h"
 #include "publish/event_log.h"
 #include "reactor/listener.h"
 #include "route/registry.h"
@@ -27,7 +28,7 @@
 
 struct server;
 
-enum { ALL_LISTENS = 2 * LISTENS_MAX };  /* of `http` and of `tcp` */
+enum { ALL_LISTENS = 4 * LISTENS_MAX };  /* of `http`, `https`, `tcp` and `tcps` */
 
 struct worker {
     struct server        *server;
@@ -35,6 +36,8 @@ struct worker {
     pthread_t             thread;
     bool                  is_started;
     struct loop           loop;
+    struct tls_accept     tls;
+    struct tls_use        tls_http, tls_native;  /* of its listeners */
     struct http_server    http;
     struct shard          shard;
     struct callers        callers;     /* who asks */

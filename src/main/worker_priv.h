@@ -25,6 +25,8 @@ void worker_drain_if_asked(struct worker *worker);
 
 /* worker.c */
 enum http_admission worker_admit(void *ctx, struct http_refusal *ret_refusal);  /* see struct http_service; ctx is the worker */
+/* A connection of the native protocol; takes the stream. */
+void worker_open_native(void *ctx, struct stream *stream);
 void worker_stop_listening(struct worker *worker);
 
 #endif

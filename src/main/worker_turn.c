@@ -21,6 +21,8 @@ void worker_adopt(struct command *command, struct shard *shard)
     struct snapshot *before = worker->snapshot;
     worker->snapshot        = snapshot;
     callers_adopt(worker, &before->settings);
+    worker->tls.limits = tls_limits_of(settings);
+    tls_accept_set_sections(&worker->tls, snapshot->tls == NULL ? NULL : tls_sections_ref(snapshot->tls));
     snapshot_unref(before);
     worker->sessions.asks_links = settings->hook.is_there;
     worker->http.limits     = http_limits_of(settings);
@@ -57,7 +59,8 @@ static void worker_leave(struct worker *worker)
 
 static void worker_leave_if_done(struct worker *worker)
 {
-    bool is_idle = session_worker_is_idle(&worker->sessions) && http_server_is_idle(&worker->http);
+    bool is_idle = session_worker_is_idle(&worker->sessions) && http_server_is_idle(&worker->http) &&
+                   tls_accept_is_idle(&worker->tls);
 
     if (!is_idle && worker->loop.now >= worker->leave_by) {
         session_worker_close_all(&worker->sessions);
@@ -143,6 +146,7 @@ static void worker_on_turn_end(void *ctx)
     writer_thread_send(writer, &worker->to_writer);
     worker_send_news(worker);
     writer_thread_send(writer, &worker->to_writer);
+    tls_accept_turn_end(&worker->tls);
     if (worker->leave_by != 0)
         worker_leave_if_done(worker);
 }

@@ -44,6 +44,7 @@ struct loop {
     pthread_t                thread;  /* of loop_run(), while it runs */
     bool                     is_running;
     bool                     is_stopping;
+    bool                     is_busy;  /* there is work for the next turn: do not wait for events */
     bool                     was_late; /* the last turn came after a pause of the process, and fired no timer */
 
     /* Of loop_epoll.c: */

@@ -62,7 +62,7 @@ static void stream_tcp_close(struct stream *stream)
     close(stream->number);  /* leaves the epoll set by itself, because we never dup a socket */
 }
 
-static bool stream_tcp_is_dead(const struct stream *stream, msec silence_ms)
+bool stream_tcp_is_dead(const struct stream *stream, msec silence_ms)
 {
     struct tcp_info info = { 0 };
     socklen_t       len  = sizeof info;
@@ -72,7 +72,7 @@ static bool stream_tcp_is_dead(const struct stream *stream, msec silence_ms)
     return (info.tcpi_unacked > 0 || info.tcpi_probes > 0) && (msec)info.tcpi_last_ack_recv >= silence_ms;
 }
 
-static size_t stream_tcp_unacked_bytes(const struct stream *stream)
+size_t stream_tcp_unacked_bytes(const struct stream *stream)
 {
     int count = 0;
 
@@ -80,7 +80,7 @@ static size_t stream_tcp_unacked_bytes(const struct stream *stream)
 }
 
 /* An IPv4 client on an IPv6 socket is told by its IPv4 address (RFC 4291 2.5.5.2). */
-static bool stream_tcp_peer(const struct stream *stream, struct buf *address)
+bool stream_tcp_peer(const struct stream *stream, struct buf *address)
 {
     struct sockaddr_storage    peer = { 0 };
     socklen_t                  len  = sizeof peer;

@@ -9,6 +9,11 @@
 /* Takes the descriptor (connected, non-blocking) on RC_OK only. The caller starts the stream in the same turn. */
 enum rc stream_tcp_new(struct loop *loop, int fd, struct stream **ret) RC_MUST_USE;
 
+/* What any stream answers whose `number` is a TCP socket; see struct stream_ops. */
+bool   stream_tcp_is_dead(const struct stream *stream, msec silence_ms);
+size_t stream_tcp_unacked_bytes(const struct stream *stream);
+bool   stream_tcp_peer(const struct stream *stream, struct buf *address);
+
 /* The loop's. */
 void stream_tcp_maker_init(struct stream_maker *maker, struct loop *loop);
 

@@ -154,6 +154,7 @@ static int pair_take(void *user, const char *section, const char *name, const ch
     case SECTION_UPLINK:
     case SECTION_WEBHOOK:
     case SECTION_EVENTS:
+    case SECTION_TLS:
     case SECTION_NAMESPACE:
         if (!section_set(&reading->section, span_str(name), span_str(value), &reading->why))
             fault(reading, reading->line, span_str(name), buf_span(&reading->why));

@@ -175,6 +175,15 @@ static bool webhook_open(struct section *section, struct span name, struct buf *
     return true;
 }
 
+static bool tls_open(struct section *section, struct span name, struct buf *why)
+{
+    if (!key_name_take(section, name, "a [tls] section's", why) ||
+        !tls_section_open(section->settings, name, &section->tls_draft, why))
+        return false;
+    section->kind = SECTION_TLS;
+    return true;
+}
+
 static bool events_open(struct section *section, struct buf *why)
 {
     if (section->settings->events.is_there)
@@ -270,6 +279,8 @@ bool section_open(struct section *section, struct span heading, struct buf *why)
         return tickets_open(section, name, why);
     if (span_eq(kind, SPAN("namespace")))
         return namespace_open(section, name, why);
+    if (span_eq(kind, SPAN("tls")))
+        return tls_open(section, name, why);
     return uplink_part_open(section, heading, kind, name, why);
 }
 
@@ -311,6 +322,7 @@ static const struct {
     [SECTION_UPLINK]    = { uplink_rows, UPLINK_ROW_COUNT, offsetof(struct section, uplink_draft) },
     [SECTION_WEBHOOK]   = { webhook_rows, WEBHOOK_ROW_COUNT, offsetof(struct section, webhook_draft) },
     [SECTION_EVENTS]    = { events_rows, EVENTS_ROW_COUNT, offsetof(struct section, events_draft) },
+    [SECTION_TLS]       = { tls_rows, TLS_ROW_COUNT, offsetof(struct section, tls_draft) },
     [SECTION_NAMESPACE] = { namespace_rows, COUNT_OF(namespace_rows), offsetof(struct section, namespace_draft) },
 };
 
@@ -553,6 +565,7 @@ static bool kind_close(struct section *section, struct buf *why)
     case SECTION_UPLINK: return uplink_section_close(settings, name, &section->uplink_draft, why);
     case SECTION_WEBHOOK: return webhook_section_close(settings, name, &section->webhook_draft, why);
     case SECTION_EVENTS: return events_section_close(settings, &section->events_draft, why);
+    case SECTION_TLS: return tls_section_close(settings, name, &section->tls_draft, why);
     case SECTION_NAMESPACE: return namespace_close(section, why);
     case SECTION_NONE:
     case SECTION_BROKEN: return true;
@@ -644,6 +657,8 @@ void section_print_in_force(const struct settings *settings, struct buf *out)
     for (size_t i = 0; i < settings->webhook_count; i++)
         webhook_section_print(&settings->webhooks[i], out);
     events_section_print(settings, out);
+    for (size_t i = 0; i < settings->tls_count; i++)
+        tls_section_print(&settings->tls[i], out);
     for (size_t i = 0; i < settings->namespaces.count; i++) {
         struct namespace_draft draft = draft_of(&settings->namespaces.at[i]);
         buf_putf(out, "\n[namespace %s]\n", settings->namespaces.at[i].name);
@@ -702,6 +717,9 @@ static void uplink_print_docs(struct buf *out)
     rows_print_docs(webhook_rows, WEBHOOK_ROW_COUNT, out);
     buf_put_lit(out, "\n## [events]\n\nWhich events can be read in `sys:events/N`. A change takes a reload.\n\n");
     rows_print_docs(events_rows, EVENTS_ROW_COUNT, out);
+    buf_putf(out, "\n## [tls NAME]\n\nA certificate for `https` and `tcps`, at most %d of them ([TLS](tls.md)). A client gets the one that has the "
+             "name it asks for, else the first. A change takes a reload.\n\n", TLS_SECTIONS_MAX);
+    rows_print_docs(tls_rows, TLS_ROW_COUNT, out);
 }
 
 void section_print_docs(struct buf *out)

@@ -7,10 +7,11 @@
 #include "settings/section_backend.h"
 #include "settings/section_hook.h"
 #include "settings/section_jwt.h"
+#include "settings/section_tls.h"
 #include "settings/section_webhook.h"
 
 #define SECTIONS_TEXT(and) \
-    "[key NAME], [jwt NAME], [connect_hook], [tickets], [backend NAME], [uplink NAME], [webhook NAME], [events] " and \
+    "[key NAME], [jwt NAME], [connect_hook], [tickets], [backend NAME], [uplink NAME], [webhook NAME], [events], [tls NAME] " and \
     " [namespace NAME]"
 
 enum section_kind {
@@ -23,6 +24,7 @@ enum section_kind {
     SECTION_UPLINK,
     SECTION_WEBHOOK,
     SECTION_EVENTS,
+    SECTION_TLS,
     SECTION_NAMESPACE,
     SECTION_BROKEN,   /* its heading was refused; its lines are skipped, because one fault is enough */
 };
@@ -58,6 +60,7 @@ struct section {
     struct uplink_draft    uplink_draft;
     struct webhook_draft   webhook_draft;
     struct events_draft    events_draft;
+    struct tls_draft       tls_draft;
     struct namespace_draft namespace_draft;
 };
 

@@ -121,7 +121,18 @@ static bool network_has_keys(const struct settings *settings, struct buf *why)
 {
     return !settings_are_open(settings) ||
            (all_are_loopback("http", settings->listens, settings->listen_count, why) &&
-            all_are_loopback("tcp", settings->native_listens, settings->native_listen_count, why));
+            all_are_loopback("tcp", settings->native_listens, settings->native_listen_count, why) &&
+            all_are_loopback("https", settings->tls_listens, settings->tls_listen_count, why) &&
+            all_are_loopback("tcps", settings->native_tls_listens, settings->native_tls_listen_count, why));
+}
+
+static bool tls_has_certificates(const struct settings *settings, struct buf *why)
+{
+    if (settings->tls_count > 0 || settings->tls_listen_count + settings->native_tls_listen_count == 0)
+        return true;
+    buf_putf(why, "%s: TLS needs a certificate; add a [tls NAME] section with `certificate` and `key` to the configuration file, "
+             "or leave the setting empty", settings->tls_listen_count > 0 ? "https" : "tcps");
+    return false;
 }
 
 static bool payloads_fit(const struct settings *settings, struct buf *why)
@@ -166,6 +177,6 @@ bool settings_finish(struct settings *settings, struct buf *why)
         buf_put_lit(why, "heartbeat_s_offered must not be below heartbeat_s_min or above heartbeat_s_max");
         return false;
     }
-    return network_has_keys(settings, why) && payloads_fit(settings, why) && cluster_has_store(settings, why) &&
+    return network_has_keys(settings, why) && tls_has_certificates(settings, why) && payloads_fit(settings, why) && cluster_has_store(settings, why) &&
            backends_are_there(settings, why);
 }

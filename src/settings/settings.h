@@ -144,14 +144,37 @@ struct jwt_section {
     uint32_t        key_at, key_len;                   /* what the file said, or the secret: in settings.key_text */
 };
 
-/* One address of `http` or `tcp`, ready for bind(2). */
+enum { TLS_SECTIONS_MAX = 64 };
+
+/* Whether clients are asked for a certificate, and where in it the user's name stands. */
+enum client_cert { CLIENT_CERT_NONE, CLIENT_CERT_OPTIONAL, CLIENT_CERT_REQUIRED };
+enum client_user { CLIENT_USER_SAN, CLIENT_USER_CN };
+
+/* A [tls NAME] section. */
+struct tls_section_files {
+    char             name[KEY_NAME_BYTES_MAX + 1];
+    char             certificate[SECRET_FILE_BYTES_MAX + 1];
+    char             key[SECRET_FILE_BYTES_MAX + 1];
+    char             client_ca[SECRET_FILE_BYTES_MAX + 1];  /* "": none */
+    enum client_cert client_cert;
+    enum client_user client_user;
+};
+
+/* One address of `http`, `https`, `tcp` or `tcps`, ready for bind(2). */
 struct listen_address {
     struct sockaddr_storage at;
     socklen_t               len;
     char                    text[LISTEN_TEXT_BYTES_MAX + 1];  /* as configured: "127.0.0.1:8080" */
     bool                    is_loopback;
-    bool                    is_native;  /* of `tcp` */
+    bool                    is_native;  /* of `tcp` or `tcps` */
+    bool                    is_tls;     /* of `https` or `tcps` */
 };
+
+/* The setting that it is of. */
+static inline const char *listen_scheme(const struct listen_address *listen)
+{
+    return listen->is_native ? (listen->is_tls ? "tcps" : "tcp") : (listen->is_tls ? "https" : "http");
+}
 
 enum setting {
 #define SETTING(name, takes) SETTING_##name,
@@ -174,12 +197,16 @@ struct settings {
 #define MSECS(name, def, min, max, takes, help)      int64_t name;
 #include "settings/settings.def"
 
-    /* `http`, `tcp` and `origins` as lists, made by settings_set(). The origins are rules as in
+    /* `http`, `https`, `tcp`, `tcps` and `origins` as lists, made by settings_set(). The origins are rules as in
      * origin_rule.h, in lower case. */
     struct listen_address listens[LISTENS_MAX];
     size_t                listen_count;
     struct listen_address native_listens[LISTENS_MAX];
     size_t                native_listen_count;
+    struct listen_address tls_listens[LISTENS_MAX];
+    size_t                tls_listen_count;
+    struct listen_address native_tls_listens[LISTENS_MAX];
+    size_t                native_tls_listen_count;
     char                  origin_list[ORIGINS_MAX][ORIGIN_BYTES_MAX + 1];
     size_t                origin_count;
     enum store_kind       store_kind;     /* of `store`; its URLs are read by url_list_next() */
@@ -200,6 +227,8 @@ struct settings {
     struct webhook_section webhooks[WEBHOOKS_MAX];
     size_t            webhook_count;
     struct events_section events;
+    struct tls_section_files tls[TLS_SECTIONS_MAX];
+    size_t            tls_count;
     struct namespaces namespaces;
     char              ticket_secret[KEY_SECRET_BYTES_MAX + 1];        /* of [tickets]; "": there is no such section */
     char              ticket_secret_file[SECRET_FILE_BYTES_MAX + 1];  /* where it was read */

@@ -239,6 +239,21 @@ static void events_reload(struct settings *settings, const struct settings *fres
     settings->events = fresh->events;
 }
 
+/* --- certificates --------------------------------------------------------------------------------------------- */
+
+/* The first section is the default, so their order counts. What stands in the files is compared by who reads them. */
+static void tls_reload(struct settings *settings, const struct settings *fresh, struct buf *changed)
+{
+    bool is_like = settings->tls_count == fresh->tls_count;
+
+    for (size_t i = 0; i < settings->tls_count && is_like; i++)
+        is_like = tls_section_is_like(&settings->tls[i], &fresh->tls[i]);
+    if (!is_like)
+        name_add(changed, "tls", "", "");
+    memcpy(settings->tls, fresh->tls, sizeof settings->tls);
+    settings->tls_count = fresh->tls_count;
+}
+
 /* --- namespaces ---------------------------------------------------------------------------------------------- */
 
 static const struct namespace *namespace_of(const struct settings *settings, const char *name)
@@ -281,6 +296,7 @@ bool settings_reload(struct settings *settings, const struct settings *fresh, st
     uplinks_reload(settings, fresh, changed);
     webhooks_reload(settings, fresh, changed);
     events_reload(settings, fresh, changed);
+    tls_reload(settings, fresh, changed);
     namespaces_compare(settings, fresh, kept);
     /* A setting that waits for a restart may not fit one that has changed. */
     return settings_finish(settings, why);

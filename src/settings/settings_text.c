@@ -123,7 +123,9 @@ static bool listens_read(struct settings *settings, struct span text, struct buf
     return true;
 }
 
-static bool native_listens_read(struct settings *settings, struct span text, struct buf *why)
+/* An address may be left out: *ret_count is 0 then. */
+static bool other_listens_read(struct span text, const struct listen_address *kind, struct listen_address *ret,
+                               size_t *ret_count, struct buf *why)
 {
     struct listen_address list[LISTENS_MAX];
     size_t                count;
@@ -131,11 +133,30 @@ static bool native_listens_read(struct settings *settings, struct span text, str
     if (!addresses_read(text, list, &count, why))
         return false;
     for (size_t i = 0; i < count; i++) {
-        list[i].is_native           = true;
-        settings->native_listens[i] = list[i];
+        list[i].is_native = kind->is_native;
+        list[i].is_tls    = kind->is_tls;
+        ret[i]            = list[i];
     }
-    settings->native_listen_count = count;
+    *ret_count = count;
     return true;
+}
+
+static bool native_listens_read(struct settings *settings, struct span text, struct buf *why)
+{
+    return other_listens_read(text, &(const struct listen_address){ .is_native = true }, settings->native_listens,
+                              &settings->native_listen_count, why);
+}
+
+static bool tls_listens_read(struct settings *settings, struct span text, struct buf *why)
+{
+    return other_listens_read(text, &(const struct listen_address){ .is_tls = true }, settings->tls_listens,
+                              &settings->tls_listen_count, why);
+}
+
+static bool native_tls_listens_read(struct settings *settings, struct span text, struct buf *why)
+{
+    return other_listens_read(text, &(const struct listen_address){ .is_native = true, .is_tls = true },
+                              settings->native_tls_listens, &settings->native_tls_listen_count, why);
 }
 
 /* --- origins ------------------------------------------------------------------------------------------------- */
@@ -325,6 +346,10 @@ bool setting_text_accept(struct settings *settings, enum setting setting, struct
         return origins_read(settings, text, why);
     if (setting == SETTING_tcp)
         return native_listens_read(settings, text, why);
+    if (setting == SETTING_https)
+        return tls_listens_read(settings, text, why);
+    if (setting == SETTING_tcps)
+        return native_tls_listens_read(settings, text, why);
     if (setting == SETTING_store)
         return store_read(settings, text, why);
     if (setting == SETTING_cluster)

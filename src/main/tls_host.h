@@ -1,0 +1,25 @@
+/* tls_host.h - TLS in the server: from the [tls NAME] sections of the settings to connections of its workers.
+ *
+ * The main thread reads the files, at the start and at each reload; a worker takes the new sections together with the
+ * configuration that they are of. Links that are open go on with the sections that they began with. */
+#ifndef MAIN_TLS_HOST_H
+#define MAIN_TLS_HOST_H
+
+#include "reactor/tls_accept.h"
+#include "settings/settings.h"
+
+struct worker;
+
+/* Reads the files of the settings' [tls NAME] sections. *ret is NULL if there are none. False: `why` says what is wrong, as
+ * a sentence with section and file. */
+bool tls_host_read(const struct settings *settings, struct tls_tickets *tickets, struct tls_sections **ret, struct buf *why);
+/* The same to see whether it would go well. */
+bool tls_host_check(const struct settings *settings, struct buf *why);
+
+struct tls_limits tls_limits_of(const struct settings *settings);
+
+/* For listeners of `https` and `tcps`; ctx is the worker. */
+void tls_host_accepted(void *ctx, int fd);
+void tls_host_accepted_native(void *ctx, int fd);
+
+#endif

@@ -299,13 +299,13 @@ static void put_addresses(struct buf *buf, const struct span addresses[NODE_SCHE
 }
 
 static void put_allocated(struct buf *buf, const char *name, const char *region, const struct span addresses[NODE_SCHEMES],
-                          struct span host)
+                          const char *scheme, struct span host)
 {
     buf_put_lit(buf, "{\"node\":");
     json_put_string(buf, span_str(name));
     put_addresses(buf, addresses);
     if (host.len > 0)
-        buf_putf(buf, ",\"http\":\"http://%.*s\"", SPAN_ARG(host));
+        buf_putf(buf, ",\"%s\":\"%s://%.*s\"", scheme, scheme, SPAN_ARG(host));
     buf_put_lit(buf, ",\"region\":");
     json_put_string(buf, span_str(region));
     buf_putc(buf, '}');
@@ -331,7 +331,7 @@ static void put_own_allocation(struct buf *buf, const struct call *call, const s
 
     if (!takes_clients(node))
         return;
-    put_allocated(buf, node->name, node->region, node->advertised,
+    put_allocated(buf, node->name, node->region, node->advertised, http_exchange_is_secret(call->exchange) ? "https" : "http",
                   advertises(node) || !host_is_plain(host) ? SPAN("") : host);
 }
 
@@ -351,7 +351,7 @@ static bool put_cluster_allocation(struct buf *buf, const struct call *call, con
         struct span               addresses[NODE_SCHEMES];
         api->port->addresses(api->ctx, span_str(record->advertise), addresses);
         buf_put(buf, i > 0 ? SPAN(",") : SPAN(""));
-        put_allocated(buf, record->id.name, record->region, addresses, SPAN(""));
+        put_allocated(buf, record->id.name, record->region, addresses, "", SPAN(""));
     }
     return count > 0;
 }

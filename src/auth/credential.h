@@ -7,6 +7,7 @@
 #define AUTH_CREDENTIAL_H
 
 #include "base/buf.h"
+#include "base/msec.h"
 
 enum {
     CREDENTIAL_BYTES_MAX  = 8 * 1024,  /* of a token; a longer one is nobody's */
@@ -25,6 +26,10 @@ struct credential {
     /* What the sender says about itself: the parameters user= and device=, or members of `connect`. It is believed only
      * where neither keys nor issuers are configured. */
     struct span          user, device;
+    /* Whom the certificate names that the sender has shown in the TLS handshake, and when it is valid (wall). It counts
+     * where no token is shown. Empty: there is none. */
+    struct span          certified;
+    msec                 certified_from, certified_until;
     /* Appends the address of the sender, as text. False: there is none. Asked only when it is needed, because the answer
      * costs a system call. NULL: not known. */
     bool               (*put_address)(const void *sender, struct buf *address);

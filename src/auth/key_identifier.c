@@ -25,10 +25,26 @@ static struct identity *find_holder(const struct key_identifier *keys, struct sp
     return found;
 }
 
+/* A user by the certificate that an authority of the operator has signed. It is believed as long as a token would be that
+ * was issued with this connection; revocations count from the day on which the certificate was. */
+static void certified_look(const struct key_identifier *keys, const struct credential *credential, struct identified *ret)
+{
+    msec until = *keys->wall + keys->settings->token_life_s_max * 1000;
+
+    if (!user_name_is_valid(credential->certified))
+        ret->refusal = (struct verdict){ .status = 401, .reason = "the client's certificate names no user: " USER_NAMES_ARE };
+    else
+        ret->identity = identity_new(&(struct identity_facts){
+            .user = credential->certified, .issued_at = credential->certified_from,
+            .expires_at = credential->certified_until < until ? credential->certified_until : until,
+        });
+}
+
 /* Who is asked nothing is who they say they are. */
 static void open_look(const struct key_identifier *keys, const struct credential *credential, struct identified *ret)
 {
-    struct span user = credential->user, device = credential->device;
+    struct span device = credential->device;
+    struct span user   = credential->certified.len > 0 ? credential->certified : credential->user;
 
     if (user.len == 0)
         ret->identity = identity_ref(keys->nobody);
@@ -95,7 +111,9 @@ static bool key_look(struct identifier *identifier, const struct credential *cre
         open_look(keys, credential, ret);
         return true;
     }
-    if (credential->kind == CREDENTIAL_NONE)
+    if (credential->kind == CREDENTIAL_NONE && credential->certified.len > 0)
+        certified_look(keys, credential, ret);
+    else if (credential->kind == CREDENTIAL_NONE)
         ret->identity = identity_ref(keys->nobody);
     else
         token_look(keys, credential, ret);

@@ -1,5 +1,6 @@
 /* key_identifier.h - a maker of identify.h: the API keys and the issuers of the settings. Its answers are known at once.
  *
+ * Who shows no token, but a certificate in the TLS handshake, is the user whom it names (docs/decisions/0112).
  * Without any key and issuer, everybody is the same identity with all rights, or a user with all rights if they say that
  * they are one. With some, who shows nothing is an identity without rights. A token is that of an API key; else, if it has
  * the form of a JWT, its user's; else nobody's, and refused. An address that sends many of the last kind is refused for the

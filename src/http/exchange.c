@@ -97,6 +97,17 @@ bool http_put_peer(const struct http_conn *conn, struct buf *address)
     return conn->stream != NULL && stream_put_peer(conn->stream, address);
 }
 
+bool http_get_person(const struct http_conn *conn, struct stream_person *ret)
+{
+    return conn->stream != NULL && stream_get_person(conn->stream, ret);
+}
+
+bool http_exchange_is_secret(const struct http_exchange *exchange)
+{
+    const struct stream *stream = exchange->version->stream(exchange);
+    return stream != NULL && stream_is_secret(stream);
+}
+
 void http_refuse_caller(struct http_server *server, struct http_exchange *exchange)
 {
     const struct http_caller caller = exchange->caller;

@@ -225,6 +225,12 @@ void http_identified(struct http_conn *conn, const struct http_caller *caller);
 /* Appends the address of the client, as stream_put_peer() does. */
 bool http_put_peer(const struct http_conn *conn, struct buf *address);
 
+/* Whom the client's certificate names, as stream_get_person() does. */
+bool http_get_person(const struct http_conn *conn, struct stream_person *ret);
+
+/* Did it come encrypted? */
+bool http_exchange_is_secret(const struct http_exchange *exchange);
+
 /* Answers that the caller of this exchange is not known: caller.status and reason, with the way to do better. */
 void http_refuse_caller(struct http_server *server, struct http_exchange *exchange);
 

@@ -241,6 +241,24 @@ static void put_http(struct buf *out, const struct server *server)
             SUM(server, http.counters.faults));
 }
 
+static void put_tls(struct buf *out, const struct server *server)
+{
+    static const char done[] = "longwire_tls_handshakes_total", failed[] = "longwire_tls_handshakes_failed_total";
+
+    put_one(out, "longwire_tls_connections", "gauge", "Connections over TLS.", SUM(server, tls.maker.links));
+    put_one(out, "longwire_tls_handshakes_under_way", "gauge", "TLS handshakes that are not done yet.",
+            SUM(server, tls.counters.under_way));
+    put_metric_head(out, done, "counter", "TLS handshakes that were done.");
+    buf_putf(out, "%s{version=\"1.2\"} %llu\n", done, (unsigned long long)SUM(server, tls.counters.done[0]));
+    buf_putf(out, "%s{version=\"1.3\"} %llu\n", done, (unsigned long long)SUM(server, tls.counters.done[1]));
+    put_one(out, "longwire_tls_handshakes_resumed_total", "counter", "Those of them that resumed a session.",
+            SUM(server, tls.counters.resumed));
+    put_metric_head(out, failed, "counter", "TLS handshakes that failed.");
+    for (size_t i = 0; i < TLS_FAILURE_COUNT; i++)
+        buf_putf(out, "%s{reason=\"%s\"} %llu\n", failed, tls_failure_name((enum tls_failure)i),
+                 (unsigned long long)sum(server, offsetof(struct worker, tls.counters.failed) + i * sizeof(struct counter)));
+}
+
 static void put_store(struct buf *out, const char *kind, const struct store_stats *stats)
 {
     buf_putf(out, "longwire_publishes_total{store=\"%s\"} %llu\n", kind, (unsigned long long)stats->append_count);
@@ -366,6 +384,7 @@ void server_put_metrics(struct server *server, const struct writer_stats *stats,
     put_process(out, server);
     put_config(out, server);
     put_http(out, server);
+    put_tls(out, server);
     put_sessions(out, server);
     put_devices(out, server);
     put_presence(out, server);

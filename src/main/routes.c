@@ -87,6 +87,17 @@ static bool put_sender(const void *conn, struct buf *address)
     return http_put_peer(conn, address);
 }
 
+static void show_certificate(const struct http_conn *conn, struct credential *credential)
+{
+    struct stream_person person;
+
+    if (!http_get_person(conn, &person))
+        return;
+    credential->certified       = person.user;
+    credential->certified_from  = person.from;
+    credential->certified_until = person.until;
+}
+
 /* Does the request open a link that needs an identity at once? A WebSocket that names no channel says who it is in its
  * `connect`, or is asked about at its first frame that needs an identity. */
 static bool opens_link(const struct worker *worker, const struct http_request *request)
@@ -141,6 +152,7 @@ static void *worker_identify(void *ctx, struct http_conn *conn, const struct htt
     if (conn != NULL) {
         credential.put_address = put_sender;
         credential.sender      = conn;
+        show_certificate(conn, &credential);
     }
     if (worker->callers.all.has_hook)
         describe_to_hook(worker, request, &credential, fields);

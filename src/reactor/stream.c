@@ -135,6 +135,18 @@ bool stream_put_peer(const struct stream *stream, struct buf *address)
     return !stream->is_closed && ops->peer != NULL && ops->peer(stream, address);
 }
 
+bool stream_get_person(const struct stream *stream, struct stream_person *ret)
+{
+    const struct stream_ops *ops = maker_of(stream)->ops;
+
+    return !stream->is_closed && ops->person != NULL && ops->person(stream, ret);
+}
+
+bool stream_is_secret(const struct stream *stream)
+{
+    return maker_of(stream)->ops->is_secret;
+}
+
 size_t stream_unacked_bytes(const struct stream *stream)
 {
     const struct stream_ops *ops = maker_of(stream)->ops;

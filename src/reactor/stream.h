@@ -41,6 +41,12 @@ struct stream_events {
     void (*on_writable)(struct stream *stream, void *owner);  /* it was full */
 };
 
+/* Whom the certificate of the peer names; borrowed until the stream is closed. */
+struct stream_person {
+    struct span user;         /* as the certificate has it: not empty, without a NUL byte */
+    msec        from, until;  /* when the certificate is valid; wall */
+};
+
 /* What a maker does for a stream. Calls never come for a closed stream. */
 struct stream_ops {
     ssize_t (*read)(struct stream *stream, void *into, size_t len);
@@ -51,6 +57,8 @@ struct stream_ops {
     bool    (*is_dead)(const struct stream *stream, msec silence_ms);
     size_t  (*unacked_bytes)(const struct stream *stream);  /* NULL: not known */
     bool    (*peer)(const struct stream *stream, struct buf *address);  /* NULL: not known */
+    bool    (*person)(const struct stream *stream, struct stream_person *ret);  /* NULL: there are no certificates */
+    bool    is_secret;                        /* nobody between can read along: TLS */
     bool    is_drained_by_short_read;         /* a read that fills less than its room has taken all there is */
 };
 
@@ -111,6 +119,12 @@ size_t stream_unacked_bytes(const struct stream *stream);
 /* Appends the address of the peer without its port, as 192.0.2.7 or 2001:db8::7. False: it has none, and nothing is
  * appended. */
 bool stream_put_peer(const struct stream *stream, struct buf *address);
+
+/* Whom the peer's certificate names. False: it has shown none, and *ret is unchanged. */
+bool stream_get_person(const struct stream *stream, struct stream_person *ret);
+
+/* Is it encrypted? */
+bool stream_is_secret(const struct stream *stream);
 
 struct loop *stream_loop(const struct stream *stream);
 

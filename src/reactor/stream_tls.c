@@ -316,6 +316,8 @@ static void stream_tls_close(struct stream *stream)
 
     if (tls->handshake != NULL)
         tls_maker_of(tls)->dropped(tls);
+    else
+        counter_sub(&tls_maker_of(tls)->links, 1);
     stream_tls_shut(stream);
     if (tls->unsent != NULL && !tls->is_broken)
         rest_begin(tls);
@@ -336,6 +338,16 @@ static size_t stream_tls_unacked_bytes(const struct stream *stream)
     return stream_tcp_unacked_bytes(stream) + (unsent == NULL ? 0 : unsent->len);
 }
 
+static bool stream_tls_person(const struct stream *stream, struct stream_person *ret)
+{
+    const struct tls_person *person = container_of(stream, const struct stream_tls, stream)->person;
+
+    if (person == NULL)
+        return false;
+    *ret = (struct stream_person){ span_of(person->user, person->len), person->from, person->until };
+    return true;
+}
+
 static const struct stream_ops stream_tls_ops = {
     .read          = stream_tls_read,
     .write         = stream_tls_write,
@@ -344,6 +356,8 @@ static const struct stream_ops stream_tls_ops = {
     .is_dead       = stream_tcp_is_dead,
     .unacked_bytes = stream_tls_unacked_bytes,
     .peer          = stream_tcp_peer,
+    .person        = stream_tls_person,
+    .is_secret     = true,
 };
 
 enum rc stream_tls_new(struct tls_maker *maker, int fd, struct stream_tls **ret)

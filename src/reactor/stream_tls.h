@@ -12,6 +12,7 @@
 
 #include <openssl/ssl.h>
 
+#include "base/counter.h"
 #include "base/list.h"
 #include "base/rc.h"
 #include "base/wheel.h"
@@ -40,6 +41,7 @@ struct tls_maker {
     struct stream_maker maker;   /* first: a stream finds it by its source's kind */
     struct list         rests;   /* of closed streams */
     BIO_METHOD         *method;
+    struct counter      links;    /* streams whose handshake is done */
     void              (*progress)(struct stream_tls *tls);  /* an event of one whose handshake is under way */
     void              (*dropped)(struct stream_tls *tls);   /* one whose handshake is under way is closed */
 };

@@ -161,6 +161,7 @@ static void handshake_done(struct tls_handshake *handshake)
     counter_add(&accept->counters.done[SSL_version(tls->ssl) == TLS1_3_VERSION], 1);
     if (SSL_session_reused(tls->ssl))
         counter_add(&accept->counters.resumed, 1);
+    counter_add(&accept->maker.links, 1);
     handshake_free(handshake);
     use->accepted(use->ctx, &tls->stream);
     must(tls->stream.is_closed || tls->stream.events != NULL);

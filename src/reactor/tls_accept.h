@@ -41,7 +41,6 @@ struct tls_counters {
     struct counter done[2];  /* of 1.2, of 1.3 */
     struct counter resumed;  /* of them */
     struct counter failed[TLS_FAILURE_COUNT];
-    struct counter links;    /* streams now */
 };
 
 /* What a listener's connections are for. */

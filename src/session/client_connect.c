@@ -324,7 +324,8 @@ static bool put_sender_of_link(const void *stream, struct buf *address)
  * nobody if it has not said it yet. */
 static struct credential credential_of_connect(const struct client *client, const struct client_connect *connect)
 {
-    struct credential credential = { .kind = CREDENTIAL_NONE };
+    struct credential    credential = { .kind = CREDENTIAL_NONE };
+    struct stream_person person;
 
     if (connect != NULL && connect->token.len > 0)
         credential = credential_of_token(connect->token);
@@ -333,6 +334,11 @@ static struct credential credential_of_connect(const struct client *client, cons
     credential.transport   = transport_text((enum transport)client->link.transport);
     credential.put_address = put_sender_of_link;
     credential.sender      = client->link.stream;
+    if (stream_get_person(client->link.stream, &person)) {
+        credential.certified       = person.user;
+        credential.certified_from  = person.from;
+        credential.certified_until = person.until;
+    }
     if (connect != NULL && (client->link.holder == NULL || client->link.holder->is_open)) {
         credential.user   = connect->user;
         credential.device = connect->device;
